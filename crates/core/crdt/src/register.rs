@@ -1,0 +1,40 @@
+//! Last-writer-wins register.
+
+use syncline_types::{Hlc, canary};
+
+/// A value and the stamp of the write that set it. The join keeps the later stamp; between equal
+/// stamps, which only a broken or hostile replica can make, the greater bytes.
+///
+/// Cost: one comparison, and a copy when the incoming write wins.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Register {
+    stamp: Hlc,
+    bytes: Vec<u8>,
+}
+
+impl Register {
+    /// A register as one write leaves it.
+    pub const fn new(stamp: Hlc, bytes: Vec<u8>) -> Self {
+        Self { stamp, bytes }
+    }
+
+    /// When the value was written.
+    pub const fn stamp(&self) -> Hlc {
+        self.stamp
+    }
+
+    /// The value.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Joins `other` in. Says whether anything changed.
+    pub fn join(&mut self, other: &Self) -> bool {
+        let tie_by_arrival = canary!(LwwTieByArrival) && other.stamp.time() == self.stamp.time();
+        if (other.stamp, &other.bytes) <= (self.stamp, &self.bytes) && !tie_by_arrival {
+            return false;
+        }
+        self.clone_from(other);
+        true
+    }
+}

@@ -1,0 +1,153 @@
+//! Changes to single entities, as applications make them and deltas carry them.
+
+use crate::error::Malformed;
+use crate::record::Record;
+use syncline_crdt::{CrdtType, Value};
+use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, Writer, limits};
+
+/// The stamps of a write. They travel with the data (**I10**).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Metadata {
+    /// When the entity was created, or [`Hlc::MAX`] if this write does not know.
+    pub created_at: Hlc,
+    /// When this write happened; [`Hlc::ZERO`] for a change that does not make the entity live,
+    /// such as the removal of a set element.
+    pub updated_at: Hlc,
+}
+
+/// A change to one entity. `ancestors` is the path to it from below the root down to its parent,
+/// so that the change can be placed before, after or without the changes to its ancestors.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Creates an entity with a value.
+    Add {
+        /// The entity.
+        id: EntityId,
+        /// The path to it.
+        ancestors: Vec<EntityId>,
+        /// What to join into its value.
+        value: Value,
+        /// Its stamps.
+        metadata: Metadata,
+    },
+    /// Changes the value of an entity.
+    Update {
+        /// The entity.
+        id: EntityId,
+        /// The path to it.
+        ancestors: Vec<EntityId>,
+        /// What to join into its value.
+        value: Value,
+        /// Its stamps.
+        metadata: Metadata,
+    },
+    /// Deletes an entity and hides everything below it that was written before.
+    DeleteRef {
+        /// The entity.
+        id: EntityId,
+        /// The path to it.
+        ancestors: Vec<EntityId>,
+        /// When it was deleted.
+        deleted_at: Hlc,
+    },
+}
+
+impl Action {
+    /// The entity that changes.
+    pub const fn id(&self) -> EntityId {
+        match self {
+            Self::Add { id, .. } | Self::Update { id, .. } | Self::DeleteRef { id, .. } => *id,
+        }
+    }
+
+    /// The path to the entity, from below the root down to its parent.
+    pub fn ancestors(&self) -> &[EntityId] {
+        match self {
+            Self::Add { ancestors, .. }
+            | Self::Update { ancestors, .. }
+            | Self::DeleteRef { ancestors, .. } => ancestors,
+        }
+    }
+
+    /// The record that joining applies the action, or the rule that the action breaks.
+    pub fn to_record(&self) -> Result<Record, Malformed> {
+        let (id, ancestors) = (self.id(), self.ancestors());
+        let depth = if id == EntityId::ROOT { 0 } else { ancestors.len() as u64 + 1 };
+        if ancestors.len() > limits::MAX_ANCESTORS {
+            return Err(Malformed::TooDeep { id, depth });
+        }
+        let names_itself = ancestors.contains(&id) || ancestors.contains(&EntityId::ROOT);
+        let below_root = id == EntityId::ROOT && !ancestors.is_empty();
+        if names_itself || below_root || has_repeats(ancestors) {
+            return Err(Malformed::Path { id });
+        }
+        let parent = ancestors.last().copied().unwrap_or(EntityId::ROOT);
+        let mut record = Record::placeholder(depth as u32, parent);
+        match self {
+            Self::Add { value, metadata, .. } | Self::Update { value, metadata, .. } => {
+                if value.crdt_type() == CrdtType::Placeholder {
+                    return Err(Malformed::NoValue { id });
+                }
+                record.created_at = metadata.created_at;
+                record.updated_at = metadata.updated_at;
+                record.value = value.clone();
+            }
+            Self::DeleteRef { deleted_at, .. } => record.deleted_at = *deleted_at,
+        }
+        record.check(id)?;
+        Ok(record)
+    }
+}
+
+fn has_repeats(path: &[EntityId]) -> bool {
+    let mut sorted = path.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
+}
+
+impl Encode for Action {
+    fn encode(&self, out: &mut Writer) {
+        out.u8(match self {
+            Self::Add { .. } => 0,
+            Self::DeleteRef { .. } => 2,
+            Self::Update { .. } => 3,
+        });
+        self.id().encode(out);
+        out.list(self.ancestors());
+        match self {
+            Self::Add { value, metadata, .. } | Self::Update { value, metadata, .. } => {
+                // The record's codec writes the value and its stamps; at depth one it adds two bytes.
+                Record {
+                    created_at: metadata.created_at,
+                    updated_at: metadata.updated_at,
+                    value: value.clone(),
+                    ..Record::placeholder(1, EntityId::ROOT)
+                }
+                .encode(out);
+            }
+            Self::DeleteRef { deleted_at, .. } => deleted_at.encode(out),
+        }
+    }
+}
+
+impl Decode for Action {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let tag = input.u8()?;
+        let id = EntityId::decode(input)?;
+        let ancestors = input.list(limits::MAX_ANCESTORS, "the path of an action")?;
+        if tag == 2 {
+            return Ok(Self::DeleteRef { id, ancestors, deleted_at: Hlc::decode(input)? });
+        }
+        let record = Record::decode(input)?;
+        if record.depth != 1 || record.deleted_at != Hlc::ZERO {
+            return Err(DecodeError::NotCanonical { what: "an action" });
+        }
+        let metadata = Metadata { created_at: record.created_at, updated_at: record.updated_at };
+        let value = record.value;
+        match tag {
+            0 => Ok(Self::Add { id, ancestors, value, metadata }),
+            3 => Ok(Self::Update { id, ancestors, value, metadata }),
+            _ => Err(DecodeError::UnknownTag { what: "kind of action", found: u64::from(tag) }),
+        }
+    }
+}

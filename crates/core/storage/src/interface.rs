@@ -1,0 +1,370 @@
+//! The door to the state: apply, merge, read, and end as one batch.
+
+use crate::action::Action;
+use crate::error::{ApplyError, StorageError};
+use crate::index::{self, Entry, Node, Prefix, Tries};
+use crate::keys;
+use crate::record::Record;
+use crate::record_codec::own_hash;
+use crate::stats::Stats;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use syncline_store::{ReadView, WriteBatch};
+use syncline_types::{Decode, Digest, Encode, EntityId, Moment};
+
+/// What a change is judged by besides the state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ApplyContext {
+    /// Now, as the local clock has it.
+    pub moment: Moment,
+    /// How far ahead of the local clock a stamp may be, in milliseconds.
+    pub max_drift_ms: u64,
+}
+
+impl ApplyContext {
+    /// The default drift limit: five seconds.
+    pub const DEFAULT_MAX_DRIFT_MS: u64 = 5_000;
+
+    /// The context of a change at `moment`, with the default drift limit.
+    pub const fn new(moment: Moment) -> Self {
+        Self { moment, max_drift_ms: Self::DEFAULT_MAX_DRIFT_MS }
+    }
+}
+
+/// What a change did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Applied {
+    /// The record, or the place of an ancestor, changed.
+    Changed,
+    /// The state knew it all already.
+    Unchanged,
+}
+
+impl Applied {
+    const fn from_flag(changed: bool) -> Self {
+        if changed { Self::Changed } else { Self::Unchanged }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    record: Option<Arc<Record>>,
+    dirty: bool,
+}
+
+/// What of an entity's index entry must be brought up to date.
+#[derive(Clone, Copy, Debug, Default)]
+struct Touched {
+    own: bool,
+    kids: bool,
+    /// The entry that the entity had where it used to hang.
+    moved_from: Option<Entry>,
+}
+
+/// The state of one context as one batch of work sees and changes it. Nothing reaches the store
+/// until [`Interface::finish`]'s batch is applied; dropping it discards the work.
+#[derive(Clone, Debug)]
+pub struct Interface<V> {
+    view: V,
+    records: BTreeMap<EntityId, Held>,
+    tries: Tries,
+    touched: BTreeMap<EntityId, Touched>,
+    stats: Stats,
+    changed: bool,
+}
+
+impl<V: ReadView> Interface<V> {
+    /// Opens the state that `view` shows. O(1).
+    pub fn open(view: V) -> Result<Self, StorageError> {
+        let stats = match view.read(keys::STATS)? {
+            Some(row) => Stats::from_bytes(&row).map_err(StorageError::row("the statistics"))?,
+            None => Stats::default(),
+        };
+        Ok(Self {
+            view,
+            records: BTreeMap::new(),
+            tries: Tries::default(),
+            touched: BTreeMap::new(),
+            stats,
+            changed: false,
+        })
+    }
+
+    /// The view underneath.
+    pub const fn view(&self) -> &V {
+        &self.view
+    }
+
+    /// Applies a change: all of it or, on an error, none of it. O(depth + log n) and independent of
+    /// the order in which changes arrive.
+    pub fn apply_action(&mut self, action: &Action, context: &ApplyContext) -> Result<Applied, ApplyError> {
+        let record = action.to_record()?;
+        record.check_drift(context.moment, context.max_drift_ms)?;
+        let (mut parent, mut changed) = (EntityId::ROOT, self.ensure_root()?);
+        for (depth, &ancestor) in (1..).zip(action.ancestors()) {
+            changed |= self.join(ancestor, &Record::placeholder(depth, parent))?;
+            parent = ancestor;
+        }
+        changed |= self.join(action.id(), &record)?;
+        Ok(Applied::from_flag(changed))
+    }
+
+    /// Joins a whole record, as state sync brings it. Its parent must be here already, at a smaller
+    /// depth. On an error nothing changes.
+    pub fn merge_record(
+        &mut self,
+        id: EntityId,
+        record: &Record,
+        context: &ApplyContext,
+    ) -> Result<Applied, ApplyError> {
+        record.check(id)?;
+        record.check_drift(context.moment, context.max_drift_ms)?;
+        if record.depth > 1 {
+            let in_place = self.held(record.parent)?.record.as_ref().is_some_and(|p| p.depth < record.depth);
+            if !in_place {
+                return Err(ApplyError::MissingParent { id, parent: record.parent });
+            }
+        }
+        let rooted = self.ensure_root()?;
+        Ok(Applied::from_flag(self.join(id, record)? | rooted))
+    }
+
+    fn ensure_root(&mut self) -> Result<bool, StorageError> {
+        if self.held(EntityId::ROOT)?.record.is_some() {
+            return Ok(false);
+        }
+        self.join(EntityId::ROOT, &Record::placeholder(0, EntityId::ROOT))
+    }
+
+    fn held(&mut self, id: EntityId) -> Result<&mut Held, StorageError> {
+        if !self.records.contains_key(&id) {
+            let row = self.view.read(&keys::record(id))?;
+            let record = row.map(|row| Record::from_bytes(&row)).transpose();
+            let record = record.map_err(StorageError::row("a record"))?.map(Arc::new);
+            self.records.insert(id, Held { record, dirty: false });
+        }
+        self.records.get_mut(&id).ok_or(StorageError::Index { what: "a record that was just read" })
+    }
+
+    fn join(&mut self, id: EntityId, incoming: &Record) -> Result<bool, StorageError> {
+        let held = self.held(id)?;
+        let before = held.record.clone();
+        let after = match &before {
+            None => {
+                let mut record = incoming.clone();
+                record.drop_unobservable();
+                record
+            }
+            Some(own) => {
+                let mut record = Record::clone(own);
+                if !record.join(incoming) {
+                    return Ok(false);
+                }
+                record
+            }
+        };
+        let moved_from = before.as_ref().map(|own| own.parent).filter(|parent| *parent != after.parent);
+        if id != EntityId::ROOT {
+            if let Some(own) = &before {
+                self.stats.remove(own);
+            }
+            self.stats.add(&after);
+        }
+        let held = self.held(id)?;
+        (held.record, held.dirty) = (Some(Arc::new(after)), true);
+        self.changed = true;
+        let touched = self.touched.entry(id).or_default();
+        touched.own = true;
+        if let Some(parent) = moved_from {
+            let entry = self.tries.remove(&self.view, parent, id)?;
+            self.touched.entry(parent).or_default().kids = true;
+            let touched = self.touched.entry(id).or_default();
+            touched.moved_from = entry.or(touched.moved_from);
+        }
+        Ok(true)
+    }
+
+    /// Brings the index in step with the records: deepest entities first, each once.
+    fn refresh(&mut self) -> Result<(), StorageError> {
+        let mut queue = BTreeSet::new();
+        for (id, touched) in std::mem::take(&mut self.touched) {
+            let depth = self.depth_of(id)?;
+            queue.insert((Reverse(depth), id));
+            self.touched.insert(id, touched);
+        }
+        while let Some((Reverse(depth), id)) = queue.pop_first() {
+            let touched = self.touched.remove(&id).unwrap_or_default();
+            if id == EntityId::ROOT {
+                self.stats.root = self.full_hash_of_root()?;
+                continue;
+            }
+            let Some(record) = self.held(id)?.record.clone() else { continue };
+            let parent = record.parent;
+            let known = match touched.moved_from {
+                Some(entry) => Some(entry),
+                None => self.tries.entry(&self.view, parent, id)?,
+            };
+            let own = match known {
+                Some(entry) if !touched.own => entry.own,
+                _ => own_hash(id, &record.to_bytes()),
+            };
+            let kids = match known {
+                Some(entry) if !touched.kids => entry.kids,
+                _ => self.tries.root(&self.view, id)?,
+            };
+            let entry = Entry { id, own, kids };
+            if known != Some(entry) || touched.moved_from.is_some() {
+                self.tries.put(&self.view, parent, entry)?;
+                let parent_depth = self.depth_of(parent)?;
+                if parent_depth >= depth {
+                    return Err(StorageError::Index { what: "a parent above its child" });
+                }
+                self.touched.entry(parent).or_default().kids = true;
+                queue.insert((Reverse(parent_depth), parent));
+            }
+        }
+        Ok(())
+    }
+
+    fn depth_of(&mut self, id: EntityId) -> Result<u32, StorageError> {
+        let held = self.held(id)?;
+        held.record.as_ref().map(|r| r.depth).ok_or(StorageError::Index { what: "the record of a parent" })
+    }
+
+    fn full_hash_of_root(&mut self) -> Result<Digest, StorageError> {
+        let Some(record) = self.held(EntityId::ROOT)?.record.clone() else { return Ok(Digest::ZERO) };
+        let own = own_hash(EntityId::ROOT, &record.to_bytes());
+        Ok(index::full_hash(own, self.tries.root(&self.view, EntityId::ROOT)?))
+    }
+
+    /// The Merkle root; zero for a state without records. O(1) when nothing changed since it was
+    /// last asked for, else one pass over what changed.
+    pub fn root_hash(&mut self) -> Result<Digest, StorageError> {
+        self.refresh()?;
+        Ok(self.stats.root)
+    }
+
+    /// The figures of the whole state, root included.
+    pub fn stats(&mut self) -> Result<Stats, StorageError> {
+        self.refresh()?;
+        Ok(Stats { generation: self.stats.generation + u64::from(self.changed), ..self.stats.clone() })
+    }
+
+    /// Live entities, not counting the root. O(1).
+    pub const fn entity_count(&self) -> u64 {
+        self.stats.live
+    }
+
+    /// The record of `id`, if there is one.
+    pub fn record(&mut self, id: EntityId) -> Result<Option<Arc<Record>>, StorageError> {
+        Ok(self.held(id)?.record.clone())
+    }
+
+    /// Whether an application sees `id`: it is live and was written after the last delete of each
+    /// of its ancestors. O(depth).
+    pub fn is_visible(&mut self, id: EntityId) -> Result<bool, StorageError> {
+        let Some(record) = self.record(id)? else { return Ok(false) };
+        let written = record.updated_at;
+        let (mut visible, mut above) = (record.is_live(), record);
+        while visible && above.depth > 0 {
+            let Some(parent) = self.record(above.parent)? else { break };
+            visible = parent.deleted_at < written;
+            above = parent;
+        }
+        Ok(visible)
+    }
+
+    /// The path to `id` for an [`Action`]: its ancestors from below the root down to its parent.
+    pub fn ancestors_of(&mut self, id: EntityId) -> Result<Vec<EntityId>, StorageError> {
+        let mut path = Vec::new();
+        let mut record = self.record(id)?;
+        while let Some(own) = record.filter(|own| own.depth > 1) {
+            path.push(own.parent);
+            record = self.record(own.parent)?;
+        }
+        path.reverse();
+        Ok(path)
+    }
+
+    /// Up to `limit` children of `id` with ids above `after`, ascending. O(log n + limit).
+    pub fn children(
+        &mut self,
+        id: EntityId,
+        after: Option<EntityId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let from = after.map_or(Some(EntityId::ROOT), successor);
+        from.map_or(Ok(Vec::new()), |from| self.children_between(id, from, EntityId([0xff; 32]), limit))
+    }
+
+    /// Up to `limit` children of `id` with `from <= child <= to`, ascending.
+    pub fn children_between(
+        &mut self,
+        id: EntityId,
+        from: EntityId,
+        to: EntityId,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
+        self.refresh()?;
+        self.tries.children(&self.view, id, from, to, limit)
+    }
+
+    /// The index entry of `id`: the digests of its record and of its children.
+    pub fn entry(&mut self, id: EntityId) -> Result<Option<Entry>, StorageError> {
+        self.refresh()?;
+        let Some(record) = self.record(id)? else { return Ok(None) };
+        if id == EntityId::ROOT {
+            let kids = self.tries.root(&self.view, id)?;
+            return Ok(Some(Entry { id, own: own_hash(id, &record.to_bytes()), kids }));
+        }
+        self.tries.entry(&self.view, record.parent, id)
+    }
+
+    /// The index node at exactly `prefix` among the children of `id`.
+    pub fn node(&mut self, id: EntityId, prefix: Prefix) -> Result<Option<Node>, StorageError> {
+        self.refresh()?;
+        Ok(self.tries.node(&self.view, id, prefix)?.cloned())
+    }
+
+    /// The hash of the children of `id` under `prefix`; see [`Tries::hash_at`].
+    pub fn hash_at(&mut self, id: EntityId, prefix: Prefix) -> Result<Digest, StorageError> {
+        self.refresh()?;
+        self.tries.hash_at(&self.view, id, prefix)
+    }
+
+    /// Whether this batch changed any record.
+    pub const fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The work as one batch: records, index and statistics together.
+    pub fn finish(mut self) -> Result<WriteBatch, StorageError> {
+        let mut batch = WriteBatch::default();
+        if !self.changed {
+            return Ok(batch);
+        }
+        self.refresh()?;
+        self.stats.generation += 1;
+        for (&id, held) in self.records.iter().filter(|(_, held)| held.dirty) {
+            if let Some(record) = &held.record {
+                batch.put(keys::record(id), record.to_bytes());
+            }
+        }
+        self.tries.write(&mut batch);
+        batch.put(keys::STATS.to_vec(), self.stats.to_bytes());
+        Ok(batch)
+    }
+}
+
+/// The id after `id`, if there is one.
+pub(crate) fn successor(id: EntityId) -> Option<EntityId> {
+    let mut bytes = id.0;
+    for byte in bytes.iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            return Some(EntityId(bytes));
+        }
+    }
+    None
+}

@@ -1,0 +1,53 @@
+//! The replicated state of one context: records under a Merkle index.
+//!
+//! A context is a map from [`EntityId`](syncline_types::EntityId) to [`Record`], and it is a
+//! join-semilattice record by record: everything that reaches a replica (a local write, a gossiped
+//! delta, a state sync, a snapshot) is a join of records. So any order, duplication or grouping of
+//! the same changes ends in the same records and the same root (**L1**).
+//!
+//! [`Interface`] is the door: it holds changes over a read view, keeps the index in step with the
+//! records, and ends as one [`WriteBatch`](syncline_store::WriteBatch). It is a value; it knows no
+//! peers, no sessions and no clock.
+//!
+//! ```
+//! use syncline_crdt::{Register, Value};
+//! use syncline_storage::{Action, ApplyContext, Interface, Metadata};
+//! use syncline_store::{MemoryStore, Store};
+//! use syncline_types::{EntityId, HlcClock, Moment, ReplicaId, SimTime};
+//!
+//! let moment = Moment::at(SimTime::from_millis(1));
+//! let stamp = HlcClock::new(ReplicaId::from_u64(1)).tick(moment);
+//! let action = Action::Add {
+//!     id: EntityId::from_u64(7),
+//!     ancestors: vec![],
+//!     value: Value::Lww(Register::new(stamp, b"hello".to_vec())),
+//!     metadata: Metadata { created_at: stamp, updated_at: stamp },
+//! };
+//! let mut store = MemoryStore::default();
+//! let mut state = Interface::open(store.view())?;
+//! state.apply_action(&action, &ApplyContext::new(moment))?;
+//! let root = state.root_hash()?;
+//! store.apply(&state.finish()?)?;
+//! assert_eq!(Interface::open(store.view())?.root_hash()?, root);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![warn(clippy::float_arithmetic)]
+
+mod action;
+mod error;
+pub mod index;
+mod interface;
+pub mod keys;
+mod record;
+mod record_codec;
+mod scan;
+mod stats;
+
+pub use action::{Action, Metadata};
+pub use error::{ApplyError, Disposition, Malformed, StorageError};
+pub use index::{Entry, Node, Prefix};
+pub use interface::{Applied, ApplyContext, Interface};
+pub use record::Record;
+pub use record_codec::own_hash;
+pub use scan::{RecordPage, record_page};
+pub use stats::Stats;

@@ -1,0 +1,136 @@
+//! One record and its join.
+
+use crate::error::Malformed;
+use syncline_crdt::{CrdtType, Register, Value};
+use syncline_types::{DriftError, EntityId, Hlc, Moment, limits};
+
+/// Everything known of one entity. Each field is a semilattice, so the record is one.
+///
+/// `depth` and `parent` say where the entity hangs. If writers disagree, the smaller pair wins
+/// everywhere: since a parent always sits at a smaller depth than its child, no disagreement can
+/// make a cycle or an orphan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Distance from the root: 1 for a child of the root. Joined, with `parent`, by minimum.
+    pub depth: u32,
+    /// The entity it hangs under.
+    pub parent: EntityId,
+    /// The earliest known creation; [`Hlc::MAX`] until one is known. Joined by minimum.
+    pub created_at: Hlc,
+    /// The latest write; [`Hlc::ZERO`] before one. Joined by maximum.
+    pub updated_at: Hlc,
+    /// The latest delete; [`Hlc::ZERO`] before one. Joined by maximum.
+    pub deleted_at: Hlc,
+    /// The payload, joined by the rule of its type.
+    pub value: Value,
+}
+
+impl Record {
+    /// A record that says only where an entity hangs: what an ancestor is until its own record
+    /// arrives.
+    pub const fn placeholder(depth: u32, parent: EntityId) -> Self {
+        Self {
+            depth,
+            parent,
+            created_at: Hlc::MAX,
+            updated_at: Hlc::ZERO,
+            deleted_at: Hlc::ZERO,
+            value: Value::Empty,
+        }
+    }
+
+    /// The type of the payload.
+    pub const fn crdt_type(&self) -> CrdtType {
+        self.value.crdt_type()
+    }
+
+    /// Whether the last write came after the last delete; at a tie the delete wins. An element of a
+    /// set must be present too.
+    pub fn is_live(&self) -> bool {
+        let present = if let Value::Element(element) = &self.value { element.is_present() } else { true };
+        present && self.updated_at > self.deleted_at
+    }
+
+    /// Joins `other` in. Says whether anything changed.
+    pub fn join(&mut self, other: &Self) -> bool {
+        let mut changed = false;
+        if (other.depth, other.parent) < (self.depth, self.parent) {
+            (self.depth, self.parent) = (other.depth, other.parent);
+            changed = true;
+        }
+        changed |= keep(&mut self.created_at, other.created_at, |new, own| new < own);
+        changed |= keep(&mut self.updated_at, other.updated_at, |new, own| new > own);
+        if keep(&mut self.deleted_at, other.deleted_at, |new, own| new > own) {
+            changed = true;
+            self.drop_unobservable();
+        }
+        changed | self.join_value(&other.value)
+    }
+
+    /// A register that was written before the delete can never be seen again, whatever arrives
+    /// later, so a tombstone does not keep it. Applied after each join it gives the same record in
+    /// every order. Counters and set elements are kept: a later join could still need them.
+    pub fn drop_unobservable(&mut self) {
+        if let Value::Lww(register) = &mut self.value
+            && register.stamp() <= self.deleted_at
+        {
+            *register = Register::default();
+        }
+    }
+
+    fn join_value(&mut self, incoming: &Value) -> bool {
+        match incoming {
+            Value::Lww(register) if register.stamp() <= self.deleted_at => {
+                self.value.join(&Value::Lww(Register::default()))
+            }
+            _ => self.value.join(incoming),
+        }
+    }
+
+    /// Refuses stamps from beyond the drift limit.
+    pub fn check_drift(&self, moment: Moment, limit_ms: u64) -> Result<(), DriftError> {
+        for stamp in [self.created_at, self.updated_at, self.deleted_at, self.value.latest_stamp()] {
+            stamp.check_drift(moment, limit_ms)?;
+        }
+        Ok(())
+    }
+
+    /// The latest stamp that the record holds; what a clock that saw it must exceed.
+    pub fn latest_stamp(&self) -> Hlc {
+        let created = if self.created_at == Hlc::MAX { Hlc::ZERO } else { self.created_at };
+        created.max(self.updated_at).max(self.deleted_at).max(self.value.latest_stamp())
+    }
+
+    /// Refuses a record for `id` that no honest replica makes.
+    pub fn check(&self, id: EntityId) -> Result<(), Malformed> {
+        let at_root = id == EntityId::ROOT;
+        let parent_is_root = self.parent == EntityId::ROOT;
+        if at_root != (self.depth == 0)
+            || self.parent == id && !at_root
+            || parent_is_root != (self.depth <= 1)
+        {
+            return Err(Malformed::Path { id });
+        }
+        if self.depth as usize > limits::MAX_ANCESTORS {
+            return Err(Malformed::TooDeep { id, depth: u64::from(self.depth) });
+        }
+        if let Value::Lww(register) = &self.value {
+            if register.stamp() > self.updated_at {
+                return Err(Malformed::ValueAfterRecord { id });
+            }
+            let bytes = register.bytes().len();
+            if bytes > limits::MAX_VALUE_BYTES {
+                return Err(Malformed::ValueTooLarge { id, bytes });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn keep(own: &mut Hlc, incoming: Hlc, better: impl Fn(Hlc, Hlc) -> bool) -> bool {
+    let wins = better(incoming, *own);
+    if wins {
+        *own = incoming;
+    }
+    wins
+}

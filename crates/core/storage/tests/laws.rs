@@ -1,0 +1,244 @@
+//! The laws of the state: L1 (order, duplication and grouping do not matter), L3 (equal roots if
+//! and only if equal records), L4 (rebuilding the index gives the same root), L5 (a rejected input
+//! changes nothing).
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use syncline_crdt::{Element, GCounter, PnCounter, Presence, Register, Value};
+use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Metadata, Record, record_page};
+use syncline_store::{MemoryStore, Store};
+use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, Moment, ReplicaId, SimTime};
+
+const CONTEXT: ApplyContext = ApplyContext::new(Moment::at(SimTime::from_millis(100)));
+
+fn stamp() -> impl Strategy<Value = Hlc> {
+    // Few distinct stamps, so that clock ties are common.
+    (1u64..5, 0u16..2, 0u64..3).prop_map(|(ms, counter, r)| Hlc::new(ms, counter, ReplicaId::from_u64(r)))
+}
+
+fn replica() -> impl Strategy<Value = ReplicaId> {
+    (0u64..3).prop_map(ReplicaId::from_u64)
+}
+
+/// A value that a write at `stamp` may carry.
+fn value(stamp: Hlc) -> impl Strategy<Value = Value> {
+    let presence = (0u64..9, 0u64..9).prop_map(|(added, removed)| Presence { added, removed });
+    prop_oneof![
+        4 => vec(0u8..3, 0..3).prop_map(move |bytes| Value::Lww(Register::new(stamp, bytes))),
+        2 => (replica(), 0u64..9).prop_map(|(r, n)| Value::GCounter(GCounter::of(r, n))),
+        2 => (replica(), 0u64..9, 0u64..9).prop_map(|(r, p, n)| Value::PnCounter(PnCounter::of(r, p, n))),
+        2 => (replica(), presence).prop_map(|entry| Value::Element(Element::from_entries([entry]))),
+        1 => Just(Value::Map),
+        1 => Just(Value::Set),
+    ]
+}
+
+/// Ids of one of two kinds: spread, and alike in all but their last bits, so that tries grow deep.
+fn id() -> impl Strategy<Value = EntityId> {
+    prop_oneof![
+        (1u64..60).prop_map(EntityId::from_u64),
+        (1u8..50).prop_map(|n| {
+            let mut bytes = [7; 32];
+            bytes[31] = n;
+            EntityId(bytes)
+        }),
+    ]
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    // Mostly flat, with a few short paths through ids that other actions place elsewhere.
+    let path = prop_oneof![3 => Just(vec![]), 2 => vec((1u64..6).prop_map(EntityId::from_u64), 0..4)];
+    (id(), path, stamp(), 0u8..5).prop_flat_map(|(id, ancestors, stamp, kind)| {
+        value(stamp).prop_map(move |value| {
+            let (ancestors, metadata) =
+                (ancestors.clone(), Metadata { created_at: stamp, updated_at: stamp });
+            match kind {
+                0 => Action::DeleteRef { id, ancestors, deleted_at: stamp },
+                1 | 2 => {
+                    let metadata = Metadata { created_at: Hlc::MAX, ..metadata };
+                    Action::Update { id, ancestors, value, metadata }
+                }
+                _ => Action::Add { id, ancestors, value, metadata },
+            }
+        })
+    })
+}
+
+type State = Interface<MemoryStore>;
+
+fn records(store: &MemoryStore) -> Vec<(EntityId, Vec<u8>)> {
+    let page = record_page(store, None, usize::MAX).unwrap();
+    page.records.into_iter().map(|(id, bytes)| (id, bytes.to_vec())).collect()
+}
+
+/// Applies actions in batches of `batch`, checking after each that a refused one changed nothing.
+fn apply(actions: &[Action], batch: usize) -> MemoryStore {
+    let mut store = MemoryStore::default();
+    for chunk in actions.chunks(batch.max(1)) {
+        let mut state = State::open(store.view()).unwrap();
+        for action in chunk {
+            if action.to_record().is_err() {
+                let before = (state.root_hash().unwrap(), state.stats().unwrap());
+                assert!(matches!(state.apply_action(action, &CONTEXT), Err(ApplyError::Malformed(_))));
+                assert_eq!((state.root_hash().unwrap(), state.stats().unwrap()), before, "L5");
+            } else {
+                state.apply_action(action, &CONTEXT).unwrap();
+            }
+        }
+        store.apply(&state.finish().unwrap()).unwrap();
+    }
+    store
+}
+
+/// Joins all records of `from` into `into`, parents first, as a state sync does.
+fn sync(from: &MemoryStore, into: &mut MemoryStore) {
+    let mut all: Vec<(EntityId, Record)> =
+        records(from).into_iter().map(|(id, bytes)| (id, Record::from_bytes(&bytes).unwrap())).collect();
+    all.sort_by_key(|(id, record)| (record.depth, *id));
+    let mut state = State::open(into.view()).unwrap();
+    for (id, record) in &all {
+        state.merge_record(*id, record, &CONTEXT).unwrap();
+    }
+    into.apply(&state.finish().unwrap()).unwrap();
+}
+
+fn root(store: &MemoryStore) -> Digest {
+    State::open(store.view()).unwrap().root_hash().unwrap()
+}
+
+fn assert_sound(store: &MemoryStore) {
+    let mut state = State::open(store.view()).unwrap();
+    let stored = state.root_hash().unwrap();
+    assert_eq!(state.rebuilt_root(MemoryStore::default()).unwrap(), stored, "L4");
+    let all = records(store);
+    let stats = state.stats().unwrap();
+    assert_eq!(stats.records, all.iter().filter(|(id, _)| *id != EntityId::ROOT).count() as u64);
+    for (id, bytes) in &all {
+        let record = Record::from_bytes(bytes).unwrap();
+        assert_eq!(&record.to_bytes(), bytes);
+        if *id != EntityId::ROOT {
+            let parent = state.record(record.parent).unwrap().expect("no orphan");
+            assert!(parent.depth < record.depth, "a parent sits above its child");
+            let listed = state.children(record.parent, None, usize::MAX).unwrap();
+            assert!(listed.iter().any(|entry| entry.id == *id), "a child is listed under its parent");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_order_duplication_and_batching_gives_the_same_state(
+        actions in vec(action(), 1..140),
+        seed: u64,
+        batches in (1usize..20, 1usize..20),
+    ) {
+        let mut shuffled: Vec<Action> = actions.iter().chain(actions.iter().step_by(3)).cloned().collect();
+        let len = shuffled.len() as u64;
+        for at in 0..shuffled.len() {
+            let to = (seed.wrapping_mul(at as u64 + 1).wrapping_add(at as u64) % len) as usize;
+            shuffled.swap(at, to);
+        }
+        let (one, two) = (apply(&actions, batches.0), apply(&shuffled, batches.1));
+        prop_assert_eq!(records(&one), records(&two), "L1");
+        prop_assert_eq!(root(&one), root(&two), "L3");
+        assert_sound(&one);
+        assert_sound(&two);
+    }
+
+    #[test]
+    fn a_split_into_replicas_that_sync_gives_the_same_state(
+        actions in vec(action(), 1..140),
+        owners in vec(0usize..3, 140),
+    ) {
+        let mut parts: [Vec<Action>; 3] = Default::default();
+        for (action, owner) in actions.iter().zip(&owners) {
+            parts[*owner].push(action.clone());
+        }
+        let mut stores = parts.map(|part| apply(&part, 8));
+        for (from, to) in [(0, 1), (1, 2), (2, 0), (0, 1)] {
+            let source = stores[from].clone();
+            sync(&source, &mut stores[to]);
+        }
+        let whole = apply(&actions, 100);
+        for store in &stores {
+            prop_assert_eq!(records(store), records(&whole), "L1");
+            prop_assert_eq!(root(store), root(&whole));
+            assert_sound(store);
+        }
+    }
+
+    #[test]
+    fn different_records_have_different_roots(one in vec(action(), 1..12), two in vec(action(), 1..12)) {
+        let (one, two) = (apply(&one, 3), apply(&two, 3));
+        prop_assert_eq!(records(&one) == records(&two), root(&one) == root(&two), "L3");
+    }
+
+    #[test]
+    fn actions_and_records_round_trip(action in action()) {
+        prop_assert_eq!(Action::from_bytes(&action.to_bytes()), Ok(action.clone()));
+        if let Ok(record) = action.to_record() {
+            prop_assert_eq!(Record::from_bytes(&record.to_bytes()), Ok(record));
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_decode_canonically_or_not_at_all(action in action(), at: usize, byte: u8, cut: usize) {
+        let mut bytes = action.to_bytes();
+        let len = bytes.len();
+        bytes[at % len] = byte;
+        bytes.truncate(len - cut % 4);
+        if let Ok(action) = Action::from_bytes(&bytes) {
+            prop_assert_eq!(action.to_bytes(), bytes);
+        }
+    }
+}
+
+#[test]
+fn a_stamp_from_the_future_is_refused_and_changes_nothing() {
+    let stamp = Hlc::new(5_101, 0, ReplicaId::from_u64(1));
+    let metadata = Metadata { created_at: stamp, updated_at: stamp };
+    let action = Action::Add {
+        id: EntityId::from_u64(1),
+        ancestors: vec![EntityId::from_u64(2)],
+        value: Value::Map,
+        metadata,
+    };
+    let mut state = State::open(MemoryStore::default()).unwrap();
+    assert!(matches!(state.apply_action(&action, &CONTEXT), Err(ApplyError::Drift(_))));
+    assert!(!state.is_changed());
+    assert!(state.root_hash().unwrap().is_zero());
+}
+
+#[test]
+fn a_record_without_its_parent_is_refused_until_the_parent_is_here() {
+    let mut state = State::open(MemoryStore::default()).unwrap();
+    let (parent, child) = (EntityId::from_u64(1), EntityId::from_u64(2));
+    let record = Record::placeholder(2, parent);
+    assert!(matches!(state.merge_record(child, &record, &CONTEXT), Err(ApplyError::MissingParent { .. })));
+    state.merge_record(parent, &Record::placeholder(1, EntityId::ROOT), &CONTEXT).unwrap();
+    state.merge_record(child, &record, &CONTEXT).unwrap();
+}
+
+#[test]
+fn deleting_a_collection_hides_what_was_written_before_and_keeps_what_came_after() {
+    let stamp = |ms| Hlc::new(ms, 0, ReplicaId::from_u64(1));
+    let (list, old, new) = (EntityId::from_u64(1), EntityId::from_u64(2), EntityId::from_u64(3));
+    let add = |id, ancestors: &[EntityId], ms, value| Action::Add {
+        id,
+        ancestors: ancestors.to_vec(),
+        value,
+        metadata: Metadata { created_at: stamp(ms), updated_at: stamp(ms) },
+    };
+    let register = |ms| Value::Lww(Register::new(stamp(ms), vec![1]));
+    let actions = [
+        add(list, &[], 1, Value::Map),
+        add(old, &[list], 2, register(2)),
+        Action::DeleteRef { id: list, ancestors: vec![], deleted_at: stamp(3) },
+        add(new, &[list], 4, register(4)),
+    ];
+    let mut state = State::open(apply(&actions, 9)).unwrap();
+    let seen: Vec<EntityId> = state.visible().unwrap().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(seen, [new]);
+}

@@ -1,0 +1,56 @@
+//! Writes that take effect together.
+
+use crate::Bytes;
+use std::collections::BTreeMap;
+
+/// A set of writes that take effect together or not at all. The last write to a key counts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WriteBatch(BTreeMap<Vec<u8>, Option<Bytes>>);
+
+impl WriteBatch {
+    /// Sets `key` to `value`.
+    pub fn put(&mut self, key: Vec<u8>, value: impl Into<Bytes>) {
+        self.0.insert(key, Some(value.into()));
+    }
+
+    /// Removes `key`, if it is there.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.0.insert(key, None);
+    }
+
+    /// What this batch does to `key`: `None` if nothing, `Some(None)` if it removes it.
+    pub fn get(&self, key: &[u8]) -> Option<&Option<Bytes>> {
+        self.0.get(key)
+    }
+
+    /// Adds the writes of `later`, which win.
+    pub fn extend(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+
+    /// The writes, ascending by key; `None` removes.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&Bytes>)> {
+        self.0.iter().map(|(key, value)| (key.as_slice(), value.as_ref()))
+    }
+
+    /// The writes with `from <= key < to`, ascending.
+    pub fn range<'a>(
+        &'a self,
+        from: &'a [u8],
+        to: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], Option<&'a Bytes>)> {
+        let tail = self.0.range::<[u8], _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded));
+        tail.take_while(move |(key, _)| key.as_slice() < to)
+            .map(|(key, value)| (key.as_slice(), value.as_ref()))
+    }
+
+    /// How many keys it touches.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it does nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,46 @@
+//! Randomness as an argument.
+
+/// What a random draw decides. Labels are recorded beside each draw, so that a tape of choices can
+/// be read, edited and shrunk.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "each name says what is drawn")]
+pub enum Choice {
+    LinkLoss = 1,
+    LinkLatency = 2,
+    LinkReorder = 3,
+    LinkDuplicate = 4,
+    PartitionGap = 10,
+    PartitionLength = 11,
+    PartitionSides = 12,
+    CrashGap = 20,
+    CrashLength = 21,
+    SlowNode = 22,
+    WriteDuringSync = 30,
+    WriteTime = 31,
+    WriteNode = 32,
+    WriteKind = 33,
+    WriteKey = 34,
+    WriteValue = 35,
+    WriteClash = 36,
+    ScenarioShape = 40,
+    ScenarioEntity = 41,
+    PeerOrder = 50,
+    TimerJitter = 51,
+    SessionNonce = 52,
+}
+
+/// A source of random draws. A step that needs chance takes one as an argument; who provides it
+/// decides whether the draws are fresh, seeded or replayed.
+pub trait Entropy {
+    /// A number in `0..bound`, uniform; zero when `bound` is zero.
+    fn below(&mut self, choice: Choice, bound: u64) -> u64;
+
+    /// A number in `low..=high`, uniform; `low` when the range is empty.
+    fn between(&mut self, choice: Choice, low: u64, high: u64) -> u64 {
+        if high <= low {
+            return low;
+        }
+        low + self.below(choice, (high - low).saturating_add(1))
+    }
+}

@@ -1,0 +1,118 @@
+//! Identifiers. Each is a newtype, so that one cannot stand in for another.
+
+use crate::codec::{Decode, DecodeError, Encode, Reader, Writer};
+use crate::digest::{Digest, Hasher};
+use std::fmt;
+
+macro_rules! byte_id {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub [u8; $len]);
+
+        impl $name {
+            /// The bytes of the id.
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+
+            /// An id with `n` in its first eight bytes, little endian, and zeros after. For tests
+            /// and scenarios; the bytes of consecutive numbers differ in the first byte, so they
+            /// spread over the index.
+            pub fn from_u64(n: u64) -> Self {
+                let mut bytes = [0; $len];
+                for (to, from) in bytes.iter_mut().zip(n.to_le_bytes()) {
+                    *to = from;
+                }
+                Self(bytes)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            /// The first eight bytes in hex: enough to tell ids apart in a report.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                for byte in self.0.iter().take(8) {
+                    write!(f, "{byte:02x}")?;
+                }
+                Ok(())
+            }
+        }
+
+        impl Encode for $name {
+            fn encode(&self, out: &mut Writer) {
+                out.raw(&self.0);
+            }
+        }
+
+        impl Decode for $name {
+            fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                Ok(Self(input.array()?))
+            }
+        }
+    };
+}
+
+byte_id!(
+    /// Names one entity of a context.
+    EntityId, 32
+);
+byte_id!(
+    /// Names one context: the unit of replication.
+    ContextId, 32
+);
+byte_id!(
+    /// Names one delta: the digest of its content.
+    DeltaId, 32
+);
+byte_id!(
+    /// Names one replica: one copy of a context that writes under its own name.
+    ReplicaId, 16
+);
+
+impl EntityId {
+    /// The root of every context. It has no parent and always sits at depth zero.
+    pub const ROOT: Self = Self([0; 32]);
+
+    /// The id of the child of `parent` that is called `key`: the same on every replica (I9), so
+    /// that two replicas which create the same map entry create the same entity.
+    pub fn child_of(parent: Self, key: &[u8]) -> Self {
+        let mut hasher = Hasher::new(b"syncline/entity/v1");
+        hasher.part(&parent.0);
+        hasher.part(key);
+        Self(hasher.finish().0)
+    }
+}
+
+impl ContextId {
+    /// The first eight bytes, carried by each frame so that a misrouted one is noticed.
+    pub fn tag(&self) -> [u8; 8] {
+        let mut tag = [0; 8];
+        for (to, from) in tag.iter_mut().zip(self.0) {
+            *to = from;
+        }
+        tag
+    }
+}
+
+impl From<Digest> for DeltaId {
+    fn from(digest: Digest) -> Self {
+        Self(digest.0)
+    }
+}
+
+/// The host's handle for the other end of a link. The host gives it out and alone knows what it
+/// stands for: an index in the simulator, a libp2p peer in production.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PeerId(pub u32);
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "peer {}", self.0)
+    }
+}

@@ -1,0 +1,29 @@
+//! Bounds on everything that comes from outside. A decoder refuses what exceeds them before it
+//! allocates; a sender pages so as never to reach them.
+
+/// Bytes of one frame.
+pub const MAX_FRAME_BYTES: usize = 4 << 20;
+/// Bytes of one record's payload.
+pub const MAX_VALUE_BYTES: usize = 1 << 20;
+/// Replicas that may appear in one counter or set element, and in one version vector.
+pub const MAX_REPLICAS: usize = 4_096;
+/// Ancestors between an entity and the root: the deepest a tree may grow.
+pub const MAX_ANCESTORS: usize = 2_048;
+/// Bytes of the name of a type.
+pub const MAX_TYPE_NAME_BYTES: usize = 255;
+/// Actions in one delta.
+pub const MAX_ACTIONS_PER_DELTA: usize = 1_024;
+/// Heads, and so parents, of one delta.
+pub const MAX_HEADS: usize = MAX_REPLICAS;
+/// Deltas asked for, or answered, in one frame.
+pub const MAX_DELTAS_PER_FRAME: usize = 256;
+/// Index nodes asked for in one request.
+pub const MAX_PROBES: usize = 1_024;
+/// Records asked for, answered or pushed in one frame.
+pub const MAX_RECORDS_PER_FRAME: usize = 1_024;
+/// Bytes a responder puts in one page before it stops; one item may exceed it.
+pub const PAGE_BYTES: usize = 64 << 10;
+/// Bytes a snapshot page may unpack to.
+pub const MAX_PAGE_BYTES: usize = MAX_FRAME_BYTES;
+/// Protocols that a handshake may list.
+pub const MAX_PROTOCOLS: usize = 32;
