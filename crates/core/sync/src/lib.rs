@@ -1,1 +1,38 @@
-//! .
+//! How two replicas become equal: causal deltas, negotiation, and sync sessions.
+//!
+//! Sessions are sans-IO. An initiator is a [`Session`] that is given responses and asked what to
+//! send next; a responder is the function [`respond`] of a state and a request, and keeps nothing.
+//! Every request is idempotent, so loss, duplication and reordering need no code of their own: the
+//! initiator repeats what was not answered, and that is the one place where anything is repeated.
+//!
+//! This crate knows records and bytes. It knows no peers' addresses, no timers and no clock.
+#![warn(clippy::float_arithmetic)]
+
+mod buffer;
+mod delta;
+mod frame;
+mod handshake;
+mod log;
+mod message;
+mod node_view;
+mod respond;
+mod select;
+mod session;
+mod transaction;
+
+pub use buffer::{BufferLedger, DeltaBuffer, Pushed};
+pub use delta::{Delta, DeltaRef, Dot, VersionVector};
+pub use frame::{Frame, FrameError};
+pub use handshake::{
+    LocalSyncState, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind, build_handshake,
+};
+pub use log::DeltaLog;
+pub use message::{
+    Gossip, HandshakeReply, Message, Rejection, Request, RequestId, Response, SessionId, SnapshotPage,
+    WalkReply, WalkRequest, WireRecord,
+};
+pub use node_view::{Fingerprint, NodeView, Probe, SlotView, WireEntry};
+pub use respond::{ViewCache, respond};
+pub use select::{ProtocolSelection, SelectionReason, SyncProtocol, select_protocol};
+pub use session::{FailureReason, Outcome, OwedReason, Progress, Session, SessionStats};
+pub use transaction::{Transaction, staged};

@@ -1,0 +1,177 @@
+//! What two replicas tell each other before they choose a protocol.
+
+use crate::delta::{DeltaRef, VersionVector};
+use std::fmt;
+use syncline_types::{ContextId, Decode, DecodeError, Digest, Encode, Reader, ReplicaId, Writer, limits};
+
+/// The version of messages and hashes. Replicas of different versions refuse each other clearly,
+/// since their roots could never agree.
+pub const SYNC_PROTOCOL_VERSION: u32 = 1;
+
+/// A sync strategy, without its parameters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum SyncProtocolKind {
+    /// Nothing to do: the roots are equal.
+    None = 0,
+    /// Deltas the other lacks, in causal order.
+    DeltaSync = 1,
+    /// A walk down the differing parts of the Merkle index.
+    HashComparison = 2,
+    /// The whole state, verified before it is shown.
+    Snapshot = 3,
+    /// A filter over what is known.
+    BloomFilter = 4,
+    /// Whole differing subtrees at once.
+    SubtreePrefetch = 5,
+    /// Breadth first, level by level.
+    LevelWise = 6,
+}
+
+impl SyncProtocolKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::DeltaSync,
+        Self::HashComparison,
+        Self::Snapshot,
+        Self::BloomFilter,
+        Self::SubtreePrefetch,
+        Self::LevelWise,
+    ];
+
+    /// The protocols that can be run end to end; only these are advertised (**I11**).
+    pub const EXECUTABLE: [Self; 3] = [Self::None, Self::HashComparison, Self::Snapshot];
+}
+
+impl fmt::Display for SyncProtocolKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What one side says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SyncHandshake {
+    /// The version it speaks.
+    pub version: u32,
+    /// The context it means.
+    pub context: ContextId,
+    /// Who it is.
+    pub replica: ReplicaId,
+    /// Its Merkle root.
+    pub root_hash: Digest,
+    /// Its records, tombstones included.
+    pub entity_count: u64,
+    /// The depth of its deepest record.
+    pub max_depth: u32,
+    /// Whether it has any state.
+    pub has_state: bool,
+    /// Its newest deltas.
+    pub dag_heads: Vec<DeltaRef>,
+    /// The deltas its state covers.
+    pub covered: VersionVector,
+    /// What it can run end to end, ascending.
+    pub supported_protocols: Vec<SyncProtocolKind>,
+}
+
+/// What negotiation needs to know of a replica.
+pub trait LocalSyncState {
+    /// The context.
+    fn context(&self) -> ContextId;
+    /// Who it is.
+    fn replica(&self) -> ReplicaId;
+    /// Its Merkle root; zero without state.
+    fn root_hash(&self) -> Digest;
+    /// Its records, tombstones included.
+    fn entity_count(&self) -> u64;
+    /// The depth of its deepest record.
+    fn max_depth(&self) -> u32;
+    /// Its newest deltas.
+    fn dag_heads(&self) -> Vec<DeltaRef>;
+    /// The deltas its state covers.
+    fn covered(&self) -> VersionVector;
+    /// Whether it has any state.
+    fn has_state(&self) -> bool {
+        !self.root_hash().is_zero()
+    }
+    /// What it can run end to end.
+    fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
+        SyncProtocolKind::EXECUTABLE.to_vec()
+    }
+}
+
+/// The handshake of `state`.
+pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
+    SyncHandshake {
+        version: SYNC_PROTOCOL_VERSION,
+        context: state.context(),
+        replica: state.replica(),
+        root_hash: state.root_hash(),
+        entity_count: state.entity_count(),
+        max_depth: state.max_depth(),
+        has_state: state.has_state(),
+        dag_heads: state.dag_heads(),
+        covered: state.covered(),
+        supported_protocols: state.supported_protocols(),
+    }
+}
+
+impl Encode for SyncProtocolKind {
+    fn encode(&self, out: &mut Writer) {
+        out.u8(*self as u8);
+    }
+}
+
+impl Decode for SyncProtocolKind {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let tag = input.u8()?;
+        Self::ALL
+            .get(usize::from(tag))
+            .copied()
+            .ok_or(DecodeError::UnknownTag { what: "protocol", found: u64::from(tag) })
+    }
+}
+
+impl Encode for SyncHandshake {
+    fn encode(&self, out: &mut Writer) {
+        out.u32_le(self.version);
+        self.context.encode(out);
+        self.replica.encode(out);
+        self.root_hash.encode(out);
+        out.varint(self.entity_count);
+        out.varint(u64::from(self.max_depth));
+        out.bool(self.has_state);
+        out.list(&self.dag_heads);
+        self.covered.encode(out);
+        out.list(&self.supported_protocols);
+    }
+}
+
+impl Decode for SyncHandshake {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let version = input.u32_le()?;
+        let (context, replica) = (ContextId::decode(input)?, ReplicaId::decode(input)?);
+        let root_hash = Digest::decode(input)?;
+        let entity_count = input.varint()?;
+        let depth = input.varint()?;
+        let max_depth = u32::try_from(depth).ok().filter(|depth| *depth as usize <= limits::MAX_ANCESTORS);
+        let max_depth = max_depth.ok_or(DecodeError::TooLarge {
+            what: "the depth of a state",
+            found: depth,
+            limit: limits::MAX_ANCESTORS as u64,
+        })?;
+        Ok(Self {
+            version,
+            context,
+            replica,
+            root_hash,
+            entity_count,
+            max_depth,
+            has_state: input.bool("a handshake")?,
+            dag_heads: input.list(limits::MAX_HEADS, "the heads of a handshake")?,
+            covered: VersionVector::decode(input)?,
+            supported_protocols: input.list(limits::MAX_PROTOCOLS, "the protocols of a handshake")?,
+        })
+    }
+}

@@ -1,0 +1,510 @@
+//! Everything replicas say to each other.
+
+use crate::delta::{Delta, Dot};
+use crate::handshake::{SyncHandshake, SyncProtocolKind};
+use crate::node_view::{NodeView, Probe};
+use syncline_store::Bytes;
+use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer, limits};
+
+/// Names a session: unique among all that its initiator ever starts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct SessionId(pub u64);
+
+/// Names a request within its session, from one. A repeated request keeps its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct RequestId(pub u64);
+
+/// A message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// Outside any session.
+    Gossip(Gossip),
+    /// From the initiator of a session.
+    Request {
+        /// The session.
+        session: SessionId,
+        /// The request.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+    },
+    /// To the initiator of a session.
+    Response {
+        /// The session.
+        session: SessionId,
+        /// The request that is answered.
+        id: RequestId,
+        /// The answer.
+        response: Response,
+    },
+}
+
+/// What is said outside sessions. Nothing is promised for any of it: anti-entropy repairs losses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Gossip {
+    /// New writes.
+    Delta(Delta),
+    /// The sender's root, from time to time.
+    Heartbeat {
+        /// The root.
+        root: Digest,
+    },
+    /// Deltas that the sender lacks.
+    DeltaRequest {
+        /// Which.
+        wanted: Vec<Dot>,
+    },
+    /// The deltas asked for, and those that cannot be had here.
+    DeltaReply {
+        /// The canonical bytes of each delta, in the order asked for.
+        deltas: Vec<Bytes>,
+        /// Which are not kept here.
+        unavailable: Vec<Dot>,
+    },
+}
+
+/// A record by id, as its canonical bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WireRecord {
+    /// The entity.
+    pub id: EntityId,
+    /// Its record.
+    pub bytes: Bytes,
+}
+
+/// What an initiator asks. Each may arrive any number of times.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// Let us see where we differ.
+    Handshake(SyncHandshake),
+    /// Questions, wishes and gifts of a walk down the index.
+    Walk(WalkRequest),
+    /// One page of the state whose root is `boundary`.
+    SnapshotPage {
+        /// Which state.
+        boundary: Digest,
+        /// The last id already received.
+        after: Option<EntityId>,
+        /// Whether to compress the page.
+        compressed: bool,
+    },
+}
+
+/// One round of a walk.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WalkRequest {
+    /// Whether hashes should be sent whole.
+    pub whole: bool,
+    /// Index nodes to show.
+    pub probes: Vec<Probe>,
+    /// Records to send.
+    pub wants: Vec<EntityId>,
+    /// Records to join, parents before children.
+    pub pushes: Vec<WireRecord>,
+}
+
+/// The answer to one round of a walk. Probes and wishes are answered from the front, as many as
+/// fit the page; the rest is to be asked again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WalkReply {
+    /// Whether hashes are whole, as asked.
+    pub whole: bool,
+    /// The responder's root after the pushes.
+    pub root: Digest,
+    /// How often the responder's state had changed before the pushes.
+    pub generation_before: u64,
+    /// And after them.
+    pub generation_after: u64,
+    /// The answers to the first probes.
+    pub nodes: Vec<NodeView>,
+    /// The answers to the first wishes; `None` where there is no such record.
+    pub records: Vec<Option<Bytes>>,
+    /// Pushes that may be accepted later.
+    pub deferred: u64,
+    /// Pushes that break a rule.
+    pub refused: u64,
+}
+
+/// A page of a snapshot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SnapshotPage {
+    /// The state it belongs to.
+    pub boundary: Digest,
+    /// The cursor that was asked for.
+    pub after: Option<EntityId>,
+    /// The records, packed; see [`SnapshotPage::pack`].
+    pub packed: Vec<u8>,
+    /// Their length before compression; zero if they are not compressed.
+    pub unpacked_len: u64,
+    /// Whether nothing follows.
+    pub is_last: bool,
+}
+
+/// The answer to a handshake.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HandshakeReply {
+    /// What the responder says of itself.
+    pub theirs: SyncHandshake,
+    /// The protocol that the responder's table gives for the initiator.
+    pub verdict: SyncProtocolKind,
+}
+
+/// Why a responder will not start a session. Each is final for this session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Rejection {
+    /// It speaks another version.
+    #[error("the peer speaks sync version {theirs}")]
+    Version {
+        /// Which.
+        theirs: u32,
+    },
+    /// It holds another context.
+    #[error("the peer holds another context")]
+    Context,
+    /// It is syncing with us already, as the initiator.
+    #[error("the peer is syncing with us already")]
+    Yield,
+}
+
+/// What a responder answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Response {
+    /// To a handshake.
+    Handshake(HandshakeReply),
+    /// To a handshake that it refuses.
+    Rejected(Rejection),
+    /// To a round of a walk.
+    Walk(WalkReply),
+    /// To a wish for a page.
+    SnapshotPage(SnapshotPage),
+    /// To a wish for a page of a state that is not kept any more: where the responder is now.
+    SnapshotGone(SyncHandshake),
+}
+
+impl SnapshotPage {
+    /// Packs records, compressed if asked and if it helps.
+    pub fn pack(records: &[(EntityId, Bytes)], compressed: bool) -> (Vec<u8>, u64) {
+        let mut out = Writer::default();
+        out.varint(records.len() as u64);
+        for (id, bytes) in records {
+            id.encode(&mut out);
+            out.bytes(bytes);
+        }
+        let plain = out.into_bytes();
+        if compressed {
+            let packed = lz4_flex::block::compress(&plain);
+            if packed.len() < plain.len() {
+                return (packed, plain.len() as u64);
+            }
+        }
+        (plain, 0)
+    }
+
+    /// The records of the page: ids ascending and above the cursor, bytes not yet decoded.
+    pub fn unpack(&self) -> Result<Vec<(EntityId, Bytes)>, DecodeError> {
+        let unpacked;
+        let plain = if self.unpacked_len == 0 {
+            &self.packed
+        } else {
+            let limit = limits::MAX_PAGE_BYTES as u64;
+            if self.unpacked_len > limit {
+                let found = self.unpacked_len;
+                return Err(DecodeError::TooLarge { what: "an unpacked page", found, limit });
+            }
+            unpacked = lz4_flex::block::decompress(&self.packed, self.unpacked_len as usize)
+                .map_err(|_| DecodeError::NotCanonical { what: "a compressed page" })?;
+            &unpacked
+        };
+        let mut input = Reader::new(plain);
+        let len = input.length(limits::MAX_PAGE_BYTES / 33, "the records of a page")?;
+        let mut records = Vec::with_capacity(len.min(4_096));
+        let mut last = self.after;
+        for _ in 0..len {
+            let id = EntityId::decode(&mut input)?;
+            if last.is_some_and(|last| last >= id) {
+                return Err(DecodeError::NotCanonical { what: "the order of a page" });
+            }
+            last = Some(id);
+            records.push((id, input.bytes(limits::MAX_FRAME_BYTES, "a record")?.into()));
+        }
+        input.finish()?;
+        Ok(records)
+    }
+}
+
+fn encode_bytes_list(out: &mut Writer, items: &[Bytes]) {
+    out.varint(items.len() as u64);
+    for item in items {
+        out.bytes(item);
+    }
+}
+
+fn decode_option_id(input: &mut Reader<'_>) -> Result<Option<EntityId>, DecodeError> {
+    input.bool("a cursor")?.then(|| EntityId::decode(input)).transpose()
+}
+
+fn encode_option_id(out: &mut Writer, id: Option<EntityId>) {
+    out.bool(id.is_some());
+    if let Some(id) = id {
+        id.encode(out);
+    }
+}
+
+impl Encode for Message {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Gossip(gossip) => {
+                out.u8(0);
+                gossip.encode(out);
+            }
+            Self::Request { session, id, request } => {
+                out.u8(1);
+                out.varint(session.0);
+                out.varint(id.0);
+                request.encode(out);
+            }
+            Self::Response { session, id, response } => {
+                out.u8(2);
+                out.varint(session.0);
+                out.varint(id.0);
+                response.encode(out);
+            }
+        }
+    }
+}
+
+impl Decode for Message {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let kind = input.u8()?;
+        if kind == 0 {
+            return Ok(Self::Gossip(Gossip::decode(input)?));
+        }
+        let (session, id) = (SessionId(input.varint()?), RequestId(input.varint()?));
+        match kind {
+            1 => Ok(Self::Request { session, id, request: Request::decode(input)? }),
+            2 => Ok(Self::Response { session, id, response: Response::decode(input)? }),
+            _ => Err(DecodeError::UnknownTag { what: "kind of message", found: u64::from(kind) }),
+        }
+    }
+}
+
+impl Encode for Gossip {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Delta(delta) => {
+                out.u8(0);
+                delta.encode(out);
+            }
+            Self::Heartbeat { root } => {
+                out.u8(1);
+                root.encode(out);
+            }
+            Self::DeltaRequest { wanted } => {
+                out.u8(2);
+                out.list(wanted);
+            }
+            Self::DeltaReply { deltas, unavailable } => {
+                out.u8(3);
+                encode_bytes_list(out, deltas);
+                out.list(unavailable);
+            }
+        }
+    }
+}
+
+impl Decode for Gossip {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const DELTAS: usize = limits::MAX_DELTAS_PER_FRAME;
+        match input.u8()? {
+            0 => Ok(Self::Delta(Delta::decode(input)?)),
+            1 => Ok(Self::Heartbeat { root: Digest::decode(input)? }),
+            2 => Ok(Self::DeltaRequest { wanted: input.list(DELTAS, "the deltas asked for")? }),
+            3 => {
+                let len = input.length(DELTAS, "the deltas of a reply")?;
+                let delta =
+                    |input: &mut Reader<'_>| Ok(input.bytes(limits::MAX_FRAME_BYTES, "a delta")?.into());
+                let deltas = (0..len).map(|_| delta(input)).collect::<Result<_, DecodeError>>()?;
+                Ok(Self::DeltaReply { deltas, unavailable: input.list(DELTAS, "the deltas not kept")? })
+            }
+            tag => Err(DecodeError::UnknownTag { what: "kind of gossip", found: u64::from(tag) }),
+        }
+    }
+}
+
+impl Encode for WireRecord {
+    fn encode(&self, out: &mut Writer) {
+        self.id.encode(out);
+        out.bytes(&self.bytes);
+    }
+}
+
+impl Decode for WireRecord {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let id = EntityId::decode(input)?;
+        Ok(Self { id, bytes: input.bytes(limits::MAX_FRAME_BYTES, "a record")?.into() })
+    }
+}
+
+impl Encode for Request {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Handshake(handshake) => {
+                out.u8(0);
+                handshake.encode(out);
+            }
+            Self::Walk(walk) => {
+                out.u8(1);
+                out.bool(walk.whole);
+                out.list(&walk.probes);
+                out.list(&walk.wants);
+                out.list(&walk.pushes);
+            }
+            Self::SnapshotPage { boundary, after, compressed } => {
+                out.u8(2);
+                boundary.encode(out);
+                encode_option_id(out, *after);
+                out.bool(*compressed);
+            }
+        }
+    }
+}
+
+impl Decode for Request {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match input.u8()? {
+            0 => Ok(Self::Handshake(SyncHandshake::decode(input)?)),
+            1 => Ok(Self::Walk(WalkRequest {
+                whole: input.bool("a walk")?,
+                probes: input.list(limits::MAX_PROBES, "the probes of a walk")?,
+                wants: input.list(limits::MAX_RECORDS_PER_FRAME, "the wishes of a walk")?,
+                pushes: input.list(limits::MAX_RECORDS_PER_FRAME, "the pushes of a walk")?,
+            })),
+            2 => Ok(Self::SnapshotPage {
+                boundary: Digest::decode(input)?,
+                after: decode_option_id(input)?,
+                compressed: input.bool("a wish for a page")?,
+            }),
+            tag => Err(DecodeError::UnknownTag { what: "kind of request", found: u64::from(tag) }),
+        }
+    }
+}
+
+impl Encode for WalkReply {
+    fn encode(&self, out: &mut Writer) {
+        out.bool(self.whole);
+        self.root.encode(out);
+        out.varint(self.generation_before);
+        out.varint(self.generation_after);
+        out.varint(self.nodes.len() as u64);
+        for node in &self.nodes {
+            node.encode(out);
+        }
+        out.varint(self.records.len() as u64);
+        for record in &self.records {
+            out.bool(record.is_some());
+            if let Some(bytes) = record {
+                out.bytes(bytes);
+            }
+        }
+        out.varint(self.deferred);
+        out.varint(self.refused);
+    }
+}
+
+impl Decode for WalkReply {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let whole = input.bool("a walk")?;
+        let root = Digest::decode(input)?;
+        let (generation_before, generation_after) = (input.varint()?, input.varint()?);
+        let len = input.length(limits::MAX_PROBES, "the nodes of a reply")?;
+        let nodes = (0..len).map(|_| NodeView::decode(input, whole, Probe::MAX_LEVELS));
+        let nodes = nodes.collect::<Result<_, _>>()?;
+        let len = input.length(limits::MAX_RECORDS_PER_FRAME, "the records of a reply")?;
+        let record = |input: &mut Reader<'_>| {
+            let present = input.bool("a record of a reply")?;
+            let bytes = present.then(|| input.bytes(limits::MAX_FRAME_BYTES, "a record")).transpose()?;
+            Ok(bytes.map(Bytes::from))
+        };
+        let records = (0..len).map(|_| record(input)).collect::<Result<_, DecodeError>>()?;
+        let (deferred, refused) = (input.varint()?, input.varint()?);
+        Ok(Self { whole, root, generation_before, generation_after, nodes, records, deferred, refused })
+    }
+}
+
+impl Encode for Rejection {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Version { theirs } => {
+                out.u8(0);
+                out.u32_le(*theirs);
+            }
+            Self::Context => out.u8(1),
+            Self::Yield => out.u8(2),
+        }
+    }
+}
+
+impl Decode for Rejection {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match input.u8()? {
+            0 => Ok(Self::Version { theirs: input.u32_le()? }),
+            1 => Ok(Self::Context),
+            2 => Ok(Self::Yield),
+            tag => Err(DecodeError::UnknownTag { what: "rejection", found: u64::from(tag) }),
+        }
+    }
+}
+
+impl Encode for Response {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Handshake(reply) => {
+                out.u8(0);
+                reply.theirs.encode(out);
+                reply.verdict.encode(out);
+            }
+            Self::Rejected(rejection) => {
+                out.u8(1);
+                rejection.encode(out);
+            }
+            Self::Walk(reply) => {
+                out.u8(2);
+                reply.encode(out);
+            }
+            Self::SnapshotPage(page) => {
+                out.u8(3);
+                page.boundary.encode(out);
+                encode_option_id(out, page.after);
+                out.bytes(&page.packed);
+                out.varint(page.unpacked_len);
+                out.bool(page.is_last);
+            }
+            Self::SnapshotGone(handshake) => {
+                out.u8(4);
+                handshake.encode(out);
+            }
+        }
+    }
+}
+
+impl Decode for Response {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match input.u8()? {
+            0 => Ok(Self::Handshake(HandshakeReply {
+                theirs: SyncHandshake::decode(input)?,
+                verdict: SyncProtocolKind::decode(input)?,
+            })),
+            1 => Ok(Self::Rejected(Rejection::decode(input)?)),
+            2 => Ok(Self::Walk(WalkReply::decode(input)?)),
+            3 => Ok(Self::SnapshotPage(SnapshotPage {
+                boundary: Digest::decode(input)?,
+                after: decode_option_id(input)?,
+                packed: input.bytes(limits::MAX_FRAME_BYTES, "a page")?.to_vec(),
+                unpacked_len: input.varint()?,
+                is_last: input.bool("a page")?,
+            })),
+            4 => Ok(Self::SnapshotGone(SyncHandshake::decode(input)?)),
+            tag => Err(DecodeError::UnknownTag { what: "kind of response", found: u64::from(tag) }),
+        }
+    }
+}

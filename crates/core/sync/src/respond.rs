@@ -1,0 +1,144 @@
+//! The responder: a function of a state and a request.
+
+use crate::handshake::{SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind};
+use crate::message::{HandshakeReply, Rejection, Request, Response, SnapshotPage, WalkReply, WalkRequest};
+use crate::node_view::NodeView;
+use crate::select::select_protocol;
+use crate::transaction::Transaction;
+use std::collections::VecDeque;
+use syncline_storage::{ApplyError, Disposition, Record, StorageError, record_page};
+use syncline_store::ReadView;
+use syncline_types::{Decode, Digest, Encode, EntityId, Writer, limits};
+
+/// Views kept so that a snapshot in progress is not disturbed by new writes: the only thing a
+/// responder remembers. Losing one costs the initiator a fresh start, never correctness.
+#[derive(Clone, Debug)]
+pub struct ViewCache<V> {
+    views: VecDeque<(Digest, V)>,
+    capacity: usize,
+}
+
+impl<V: Clone> ViewCache<V> {
+    /// A cache of up to `capacity` views.
+    pub const fn new(capacity: usize) -> Self {
+        Self { views: VecDeque::new(), capacity }
+    }
+
+    fn keep(&mut self, root: Digest, view: &V) {
+        if self.find(root).is_none() {
+            self.views.push_back((root, view.clone()));
+            while self.views.len() > self.capacity {
+                self.views.pop_front();
+            }
+        }
+    }
+
+    fn find(&self, root: Digest) -> Option<&V> {
+        self.views.iter().find(|(own, _)| *own == root).map(|(_, view)| view)
+    }
+}
+
+/// Answers a request. `ours` is what this replica says of itself now. Pushed records are joined
+/// into the transaction; the answer speaks of the state after that, so it must be sent only once
+/// the transaction is durable.
+pub fn respond<V: ReadView>(
+    work: &mut Transaction<V>,
+    views: &mut ViewCache<V>,
+    ours: &SyncHandshake,
+    request: &Request,
+) -> Result<Response, StorageError> {
+    match request {
+        Request::Handshake(theirs) => Ok(on_handshake(work, views, ours, theirs)),
+        Request::Walk(walk) => on_walk(work, walk).map(Response::Walk),
+        Request::SnapshotPage { boundary, after, compressed } => {
+            if *boundary == ours.root_hash {
+                views.keep(*boundary, work.state.view());
+            }
+            match views.find(*boundary) {
+                Some(view) => page(view, *boundary, *after, *compressed).map(Response::SnapshotPage),
+                None => Ok(Response::SnapshotGone(ours.clone())),
+            }
+        }
+    }
+}
+
+fn on_handshake<V: ReadView>(
+    work: &Transaction<V>,
+    views: &mut ViewCache<V>,
+    ours: &SyncHandshake,
+    theirs: &SyncHandshake,
+) -> Response {
+    if theirs.version != SYNC_PROTOCOL_VERSION {
+        return Response::Rejected(Rejection::Version { theirs: SYNC_PROTOCOL_VERSION });
+    }
+    if theirs.context != ours.context {
+        return Response::Rejected(Rejection::Context);
+    }
+    let verdict = select_protocol(theirs, ours).protocol.kind();
+    if verdict == SyncProtocolKind::Snapshot {
+        views.keep(ours.root_hash, work.state.view());
+    }
+    Response::Handshake(HandshakeReply { theirs: ours.clone(), verdict })
+}
+
+fn page<V: ReadView>(
+    view: &V,
+    boundary: Digest,
+    after: Option<EntityId>,
+    compressed: bool,
+) -> Result<SnapshotPage, StorageError> {
+    let page = record_page(view, after, limits::PAGE_BYTES)?;
+    let (packed, unpacked_len) = SnapshotPage::pack(&page.records, compressed);
+    Ok(SnapshotPage { boundary, after, packed, unpacked_len, is_last: page.is_last })
+}
+
+fn on_walk<V: ReadView>(work: &mut Transaction<V>, walk: &WalkRequest) -> Result<WalkReply, StorageError> {
+    let generation_before = work.state.stats()?.generation;
+    let (mut deferred, mut refused) = (0, 0);
+    for push in &walk.pushes {
+        let merged = match Record::from_bytes(&push.bytes) {
+            Ok(record) => work.state.merge_record(push.id, &record, &work.context),
+            Err(_) => {
+                refused += 1;
+                continue;
+            }
+        };
+        match merged {
+            Ok(_) => {}
+            Err(ApplyError::Storage(error)) => return Err(error),
+            Err(error) if error.disposition() == Disposition::RetryLater => deferred += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    let stats = work.state.stats()?;
+    let mut reply = WalkReply {
+        whole: walk.whole,
+        root: stats.root,
+        generation_before,
+        generation_after: stats.generation,
+        nodes: Vec::new(),
+        records: Vec::new(),
+        deferred,
+        refused,
+    };
+    let mut sized = Writer::default();
+    for want in &walk.wants {
+        if sized.len() >= limits::PAGE_BYTES {
+            break;
+        }
+        let record = work.state.record(*want)?;
+        let bytes = record.map(|record| record.to_bytes());
+        sized.raw(bytes.as_deref().unwrap_or_default());
+        reply.records.push(bytes.map(Into::into));
+    }
+    for probe in &walk.probes {
+        // A round always makes progress: the first answer is given whatever its size.
+        if sized.len() >= limits::PAGE_BYTES && !(reply.nodes.is_empty() && reply.records.is_empty()) {
+            break;
+        }
+        let node = NodeView::of(&mut work.state, *probe, walk.whole)?;
+        node.encode(&mut sized);
+        reply.nodes.push(node);
+    }
+    Ok(reply)
+}

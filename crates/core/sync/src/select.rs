@@ -1,0 +1,262 @@
+//! Which protocol two replicas should run.
+
+use crate::handshake::{SyncHandshake, SyncProtocolKind};
+use std::fmt;
+use syncline_types::{Digest, EntityId};
+
+/// A protocol with its parameters.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SyncProtocol {
+    /// Nothing to transfer.
+    None,
+    /// Deltas the other lacks.
+    DeltaSync,
+    /// Walk the Merkle index from this root.
+    HashComparison {
+        /// The remote root.
+        root_hash: Digest,
+    },
+    /// Take the whole state.
+    Snapshot {
+        /// Whether pages are compressed.
+        compressed: bool,
+        /// Whether the result is checked against the promised root: always.
+        verified: bool,
+    },
+    /// Exchange a filter.
+    BloomFilter {
+        /// Its size in bits.
+        filter_size: u64,
+    },
+    /// Take whole subtrees.
+    SubtreePrefetch {
+        /// Which; empty means those found to differ.
+        subtree_roots: Vec<EntityId>,
+    },
+    /// Walk level by level.
+    LevelWise {
+        /// How deep.
+        max_depth: u32,
+    },
+}
+
+impl SyncProtocol {
+    /// The protocol without its parameters.
+    pub const fn kind(&self) -> SyncProtocolKind {
+        match self {
+            Self::None => SyncProtocolKind::None,
+            Self::DeltaSync => SyncProtocolKind::DeltaSync,
+            Self::HashComparison { .. } => SyncProtocolKind::HashComparison,
+            Self::Snapshot { .. } => SyncProtocolKind::Snapshot,
+            Self::BloomFilter { .. } => SyncProtocolKind::BloomFilter,
+            Self::SubtreePrefetch { .. } => SyncProtocolKind::SubtreePrefetch,
+            Self::LevelWise { .. } => SyncProtocolKind::LevelWise,
+        }
+    }
+}
+
+/// The row of the decision table that was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SelectionReason {
+    /// The roots are equal.
+    RootsEqual,
+    /// The local side has no state yet.
+    FreshReplica,
+    /// The record counts differ by more than half.
+    HighDivergence,
+    /// The tree is deep and the counts are close.
+    DeepTree,
+    /// There is much state and the counts are closer.
+    LargeState,
+    /// The tree is wide and shallow.
+    WideAndShallow,
+    /// No earlier row applied.
+    Default,
+    /// No row's protocol is spoken by both; deltas are the last resort.
+    LastResort,
+    /// The two sides have no protocol in common. This is a failure, unlike [`Self::RootsEqual`].
+    NoCommonProtocol,
+}
+
+impl fmt::Display for SelectionReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RootsEqual => "the roots are equal",
+            Self::FreshReplica => "the local replica has no state yet",
+            Self::HighDivergence => "the record counts differ by more than half",
+            Self::DeepTree => "the tree is deep and the record counts differ by less than a fifth",
+            Self::LargeState => "the state is large and the record counts differ by less than a tenth",
+            Self::WideAndShallow => "the tree is wide and shallow",
+            Self::Default => "no special case applies",
+            Self::LastResort => "nothing else is spoken by both sides",
+            Self::NoCommonProtocol => "the two sides have no protocol in common",
+        })
+    }
+}
+
+/// A protocol and why it was chosen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProtocolSelection {
+    /// The choice.
+    pub protocol: SyncProtocol,
+    /// The row of the table that made it.
+    pub reason: SelectionReason,
+}
+
+/// Children per level from which a shallow tree counts as wide.
+const WIDE_CHILDREN: u64 = 10;
+/// Bits of a filter per record, and at most.
+const FILTER_BITS_PER_RECORD: u64 = 10;
+const MAX_FILTER_BITS: u64 = 10_000;
+const DEEP_TREE_DEPTH: u32 = 3;
+const LARGE_STATE_RECORDS: u64 = 50;
+const COMPRESS_ABOVE_RECORDS: u64 = 100;
+
+/// Walks the decision table from the top and takes the first row that applies and whose protocol
+/// both sides can run (**N1**, **N2**). `local` is the side that asks.
+///
+/// The table is that of the Hybrid State Synchronization CIP, section 2.3. It judges divergence by
+/// record counts alone, so it cannot tell two disjoint states of equal size from two equal ones;
+/// whatever it picks ends in a comparison of roots.
+///
+/// | row | applies when | protocol |
+/// |---|---|---|
+/// | 1 | roots are equal | None |
+/// | 2 | local has no state | Snapshot, compressed above 100 records |
+/// | 3 | counts differ by more than 50 % of the remote's | HashComparison |
+/// | 4 | remote deeper than 3, counts within 20 % | SubtreePrefetch |
+/// | 5 | remote above 50 records, counts within 10 % | BloomFilter |
+/// | 6 | remote 1 or 2 deep with more than 10 records a level | LevelWise |
+/// | 7 | always | HashComparison |
+/// | 8 | nothing above can be run | DeltaSync |
+pub fn select_protocol(local: &SyncHandshake, remote: &SyncHandshake) -> ProtocolSelection {
+    if local.root_hash == remote.root_hash {
+        return ProtocolSelection { protocol: SyncProtocol::None, reason: SelectionReason::RootsEqual };
+    }
+    let spoken =
+        |kind| local.supported_protocols.contains(&kind) && remote.supported_protocols.contains(&kind);
+    let row = rows(local, remote).into_iter().flatten().find(|row| spoken(row.protocol.kind()));
+    row.unwrap_or(ProtocolSelection {
+        protocol: SyncProtocol::None,
+        reason: SelectionReason::NoCommonProtocol,
+    })
+}
+
+fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelection>; 7] {
+    let base = u128::from(remote.entity_count.max(1));
+    let gap = u128::from(local.entity_count.abs_diff(remote.entity_count));
+    let differs_below = |percent: u128| gap * 100 < base * percent;
+    let walk = SyncProtocol::HashComparison { root_hash: remote.root_hash };
+    let per_level = remote.entity_count / u64::from(remote.max_depth.max(1));
+    let row = |applies: bool, protocol: SyncProtocol, reason| {
+        applies.then_some(ProtocolSelection { protocol, reason })
+    };
+    [
+        row(
+            !local.has_state,
+            SyncProtocol::Snapshot {
+                compressed: remote.entity_count > COMPRESS_ABOVE_RECORDS,
+                verified: true,
+            },
+            SelectionReason::FreshReplica,
+        ),
+        row(gap * 100 > base * 50, walk.clone(), SelectionReason::HighDivergence),
+        row(
+            remote.max_depth > DEEP_TREE_DEPTH && differs_below(20),
+            SyncProtocol::SubtreePrefetch { subtree_roots: Vec::new() },
+            SelectionReason::DeepTree,
+        ),
+        row(
+            remote.entity_count > LARGE_STATE_RECORDS && differs_below(10),
+            SyncProtocol::BloomFilter {
+                filter_size: remote.entity_count.saturating_mul(FILTER_BITS_PER_RECORD).min(MAX_FILTER_BITS),
+            },
+            SelectionReason::LargeState,
+        ),
+        row(
+            (1..=2).contains(&remote.max_depth) && per_level > WIDE_CHILDREN,
+            SyncProtocol::LevelWise { max_depth: remote.max_depth },
+            SelectionReason::WideAndShallow,
+        ),
+        row(true, walk, SelectionReason::Default),
+        row(true, SyncProtocol::DeltaSync, SelectionReason::LastResort),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delta::VersionVector;
+    use crate::handshake::SYNC_PROTOCOL_VERSION;
+    use SelectionReason as Why;
+    use SyncProtocolKind as Kind;
+    use syncline_types::{ContextId, ReplicaId};
+
+    fn side(root: u8, entity_count: u64, max_depth: u32) -> SyncHandshake {
+        SyncHandshake {
+            version: SYNC_PROTOCOL_VERSION,
+            context: ContextId::default(),
+            replica: ReplicaId::default(),
+            root_hash: Digest([root; 32]),
+            entity_count,
+            max_depth,
+            has_state: root != 0,
+            dag_heads: vec![],
+            covered: VersionVector::default(),
+            supported_protocols: Kind::ALL.to_vec(),
+        }
+    }
+
+    fn choice(local: &SyncHandshake, remote: &SyncHandshake) -> (Kind, Why) {
+        let selection = select_protocol(local, remote);
+        (selection.protocol.kind(), selection.reason)
+    }
+
+    #[test]
+    fn each_row_of_the_table_is_reached_in_order() {
+        let cases = [
+            (side(1, 5, 1), side(1, 500, 9), Kind::None, Why::RootsEqual),
+            (side(0, 0, 0), side(2, 500, 9), Kind::Snapshot, Why::FreshReplica),
+            (side(1, 49, 9), side(2, 100, 9), Kind::HashComparison, Why::HighDivergence),
+            (side(1, 81, 9), side(2, 100, 4), Kind::SubtreePrefetch, Why::DeepTree),
+            (side(1, 91, 9), side(2, 100, 3), Kind::BloomFilter, Why::LargeState),
+            (side(1, 50, 9), side(2, 50, 2), Kind::LevelWise, Why::WideAndShallow),
+            (side(1, 20, 9), side(2, 20, 2), Kind::HashComparison, Why::Default),
+        ];
+        for (local, remote, kind, why) in cases {
+            assert_eq!(choice(&local, &remote), (kind, why));
+        }
+    }
+
+    #[test]
+    fn bounds_are_strict_where_the_table_says_so() {
+        assert_eq!(choice(&side(1, 50, 9), &side(2, 100, 9)).1, Why::Default, "50 % is not more than half");
+        assert_eq!(choice(&side(1, 80, 9), &side(2, 100, 9)).1, Why::Default, "20 % is not below a fifth");
+        assert_eq!(
+            choice(&side(1, 90, 9), &side(2, 100, 2)).1,
+            Why::WideAndShallow,
+            "10 % is not below a tenth"
+        );
+    }
+
+    #[test]
+    fn a_protocol_one_side_cannot_run_is_passed_over() {
+        let (fresh, mut remote) = (side(0, 0, 0), side(2, 500, 9));
+        remote.supported_protocols = vec![Kind::DeltaSync, Kind::HashComparison];
+        assert_eq!(choice(&fresh, &remote), (Kind::HashComparison, Why::HighDivergence));
+        remote.supported_protocols = vec![Kind::DeltaSync];
+        assert_eq!(choice(&fresh, &remote), (Kind::DeltaSync, Why::LastResort));
+        remote.supported_protocols = vec![Kind::None];
+        assert_eq!(choice(&fresh, &remote), (Kind::None, Why::NoCommonProtocol));
+    }
+
+    #[test]
+    fn an_initialised_replica_is_never_sent_a_snapshot() {
+        for count in [1, 50, 1_000, u64::MAX] {
+            for depth in [0, 1, 5] {
+                let (local, remote) = (side(1, 1, 1), side(2, count, depth));
+                assert_ne!(choice(&local, &remote).0, Kind::Snapshot);
+            }
+        }
+    }
+}

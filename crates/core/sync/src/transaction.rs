@@ -1,0 +1,133 @@
+//! The work of one step: the state with its changes, and the rows above it.
+
+use crate::delta::{DeltaRef, VersionVector};
+use crate::handshake::{LocalSyncState, SyncProtocolKind};
+use crate::log::DeltaLog;
+use syncline_storage::{ApplyContext, Interface, Stats, StorageError};
+use syncline_store::{ReadView, WriteBatch};
+use syncline_types::{ContextId, Digest, ReplicaId};
+
+/// Everything one step reads and writes. It ends as one batch, so that a crash keeps all of the
+/// step or none of it.
+#[derive(Clone, Debug)]
+pub struct Transaction<V> {
+    /// The records and their index.
+    pub state: Interface<V>,
+    /// Rows of the layers above: deltas, clock, staged snapshots.
+    pub above: WriteBatch,
+    /// What changes are judged by.
+    pub context: ApplyContext,
+}
+
+impl<V: ReadView> Transaction<V> {
+    /// Begins on `view`.
+    pub fn begin(view: V, context: ApplyContext) -> Result<Self, StorageError> {
+        Ok(Self { state: Interface::open(view)?, above: WriteBatch::default(), context })
+    }
+
+    /// The step's writes as one batch.
+    pub fn finish(self) -> Result<WriteBatch, StorageError> {
+        let mut batch = self.state.finish()?;
+        batch.extend(self.above);
+        Ok(batch)
+    }
+
+    /// What this replica says of itself now.
+    pub fn describe<'a>(
+        &mut self,
+        context: ContextId,
+        replica: ReplicaId,
+        log: &'a DeltaLog,
+        supported: &'a [SyncProtocolKind],
+    ) -> Result<Description<'a>, StorageError> {
+        Ok(Description { context, replica, stats: self.state.stats()?, log, supported })
+    }
+}
+
+/// A replica as negotiation sees it.
+#[derive(Clone, Debug)]
+pub struct Description<'a> {
+    context: ContextId,
+    replica: ReplicaId,
+    stats: Stats,
+    log: &'a DeltaLog,
+    supported: &'a [SyncProtocolKind],
+}
+
+impl LocalSyncState for Description<'_> {
+    fn context(&self) -> ContextId {
+        self.context
+    }
+    fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+    fn root_hash(&self) -> Digest {
+        self.stats.root
+    }
+    fn entity_count(&self) -> u64 {
+        self.stats.records
+    }
+    fn max_depth(&self) -> u32 {
+        self.stats.max_depth()
+    }
+    fn dag_heads(&self) -> Vec<DeltaRef> {
+        self.log.heads()
+    }
+    fn covered(&self) -> VersionVector {
+        self.log.covered().clone()
+    }
+    fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
+        self.supported.to_vec()
+    }
+}
+
+/// Rows of a snapshot that is being received and not yet verified.
+pub mod staged {
+    use crate::handshake::SyncHandshake;
+    use syncline_storage::{StorageError, keys};
+    use syncline_store::{Bytes, ReadView, WriteBatch};
+    use syncline_types::{Decode, Encode, EntityId};
+
+    const SUMMARY: &[u8] = &[keys::ABOVE, 2];
+    const RECORD: u8 = keys::ABOVE + 2;
+
+    fn key(id: EntityId) -> Vec<u8> {
+        let mut key = vec![RECORD];
+        key.extend_from_slice(id.as_bytes());
+        key
+    }
+
+    /// What is being received, and from whom it was promised; `None` if nothing is.
+    pub fn source<V: ReadView>(view: &V) -> Result<Option<SyncHandshake>, StorageError> {
+        let Some(row) = view.read(SUMMARY)? else { return Ok(None) };
+        let decoded = SyncHandshake::from_bytes(&row);
+        decoded.map(Some).map_err(|error| StorageError::Row { what: "the staged snapshot", error })
+    }
+
+    /// Everything received so far, ascending by id.
+    pub fn records<V: ReadView>(view: &V) -> Result<Vec<(EntityId, Bytes)>, StorageError> {
+        let rows = view.range(&[RECORD], &[RECORD + 1], usize::MAX)?;
+        let id = |key: &[u8]| key.split_first().and_then(|(_, id)| id.try_into().ok()).map(EntityId);
+        let rows = rows.into_iter().map(|(key, bytes)| Some((id(&key)?, bytes)));
+        rows.collect::<Option<_>>().ok_or(StorageError::Index { what: "the key of a staged record" })
+    }
+
+    /// Begins to receive the state that `source` promised.
+    pub fn begin(source: &SyncHandshake, batch: &mut WriteBatch) {
+        batch.put(SUMMARY.to_vec(), source.to_bytes());
+    }
+
+    /// Keeps one record aside.
+    pub fn keep(id: EntityId, bytes: Bytes, batch: &mut WriteBatch) {
+        batch.put(key(id), bytes);
+    }
+
+    /// Forgets what was received.
+    pub fn clear<V: ReadView>(view: &V, batch: &mut WriteBatch) -> Result<(), StorageError> {
+        for (id, _) in records(view)? {
+            batch.delete(key(id));
+        }
+        batch.delete(SUMMARY.to_vec());
+        Ok(())
+    }
+}

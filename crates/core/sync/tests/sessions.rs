@@ -1,0 +1,389 @@
+//! Two states and one session between them, without a network: every request is answered at once,
+//! now and then twice or late.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use syncline_crdt::{GCounter, Register, Value};
+use syncline_storage::{Action, ApplyContext, Interface, Metadata, Record};
+use syncline_store::{MemoryStore, ReadView, Store};
+use syncline_sync::*;
+use syncline_types::{ContextId, Digest, Encode, EntityId, Hlc, Moment, ReplicaId, SimTime, limits};
+
+const CONTEXT: ApplyContext = ApplyContext::new(Moment::at(SimTime::from_millis(1_000)));
+
+struct Side {
+    store: MemoryStore,
+    log: DeltaLog,
+    views: ViewCache<MemoryStore>,
+    replica: ReplicaId,
+    supported: Vec<SyncProtocolKind>,
+}
+
+impl Side {
+    fn new(replica: u64, actions: &[Action]) -> Self {
+        let mut side = Self {
+            store: MemoryStore::default(),
+            log: DeltaLog::default(),
+            views: ViewCache::new(4),
+            replica: ReplicaId::from_u64(replica),
+            supported: SyncProtocolKind::EXECUTABLE.to_vec(),
+        };
+        side.write(actions);
+        side
+    }
+
+    fn begin(&self) -> Transaction<MemoryStore> {
+        Transaction::begin(self.store.view(), CONTEXT).unwrap()
+    }
+
+    fn commit(&mut self, work: Transaction<MemoryStore>) {
+        self.store.apply(&work.finish().unwrap()).unwrap();
+    }
+
+    fn write(&mut self, actions: &[Action]) {
+        let mut work = self.begin();
+        for action in actions {
+            work.state.apply_action(action, &CONTEXT).unwrap();
+        }
+        self.commit(work);
+    }
+
+    fn describe(&self) -> SyncHandshake {
+        let mut work = self.begin();
+        let described = work.describe(ContextId::default(), self.replica, &self.log, &self.supported);
+        build_handshake(&described.unwrap())
+    }
+
+    fn respond(&mut self, request: &Request) -> Response {
+        let ours = self.describe();
+        let mut work = self.begin();
+        let response = respond(&mut work, &mut self.views, &ours, request).unwrap();
+        self.commit(work);
+        response
+    }
+
+    fn root(&self) -> Digest {
+        Interface::open(self.store.view()).unwrap().root_hash().unwrap()
+    }
+}
+
+/// Sends a message through its bytes, as a link would.
+fn through_the_wire(message: Message) -> Message {
+    let context = ContextId::default();
+    let wire = Frame { incarnation: 3, message }.to_wire(context);
+    assert!(wire.len() <= limits::MAX_FRAME_BYTES);
+    Frame::from_wire(&wire, context).unwrap().message
+}
+
+/// Runs a session to its end. `disturb` may write to either side between rounds; with `doubled`,
+/// every request is answered twice and the first answer is lost.
+fn run(
+    a: &mut Side,
+    b: &mut Side,
+    doubled: bool,
+    mut disturb: impl FnMut(u64, &mut Side, &mut Side),
+) -> (Outcome, SessionStats, Option<SyncProtocolKind>) {
+    let (mut session, mut id, mut request) = Session::start(SessionId(1), a.describe());
+    loop {
+        let asked = Message::Request { session: SessionId(1), id, request: request.clone() };
+        let Message::Request { request: asked, .. } = through_the_wire(asked) else { panic!() };
+        let mut response = b.respond(&asked);
+        disturb(session.stats().round_trips, a, b);
+        if doubled {
+            assert!(matches!(session.on_timeout(), Progress::Send(..)));
+            response = b.respond(&asked);
+        }
+        let answer = Message::Response { session: SessionId(1), id, response };
+        let Message::Response { response, .. } = through_the_wire(answer) else { panic!() };
+        let mut work = a.begin();
+        let progress = session.on_response(id, &response, &mut work).unwrap();
+        assert_eq!(session.on_response(id, &response, &mut a.begin()).unwrap(), Progress::Ignored);
+        match progress {
+            Progress::Send(next_id, next) => (id, request) = (next_id, next),
+            Progress::Ignored => panic!("an answer to the current request was ignored"),
+            Progress::Done(outcome) => {
+                // A snapshot that fails verification must leave no trace in the state.
+                a.commit(work);
+                return (outcome, session.stats(), session.selected().map(|(kind, _)| kind));
+            }
+        }
+        a.commit(work);
+    }
+}
+
+fn quiet(_: u64, _: &mut Side, _: &mut Side) {}
+
+fn stamp(ms: u64, replica: u64) -> Hlc {
+    Hlc::new(ms, 0, ReplicaId::from_u64(replica))
+}
+
+fn set(id: u64, ancestors: &[u64], ms: u64, replica: u64, bytes: usize) -> Action {
+    let stamp = stamp(ms, replica);
+    Action::Add {
+        id: EntityId::from_u64(id),
+        ancestors: ancestors.iter().map(|id| EntityId::from_u64(*id)).collect(),
+        value: Value::Lww(Register::new(stamp, vec![replica as u8; bytes])),
+        metadata: Metadata { created_at: stamp, updated_at: stamp },
+    }
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let path = prop_oneof![3 => Just(vec![]), 1 => vec(1u64..6, 1..4)];
+    (1u64..200, path, 1u64..5, 0u64..3, 0u8..6).prop_map(|(id, path, ms, replica, kind)| {
+        let path: Vec<u64> = path.into_iter().filter(|p| *p != id).collect();
+        let mut unique = path.clone();
+        unique.dedup();
+        unique.sort_unstable();
+        unique.dedup();
+        let Action::Add { id, ancestors, value, metadata } = set(id, &unique, ms, replica, 3) else {
+            panic!()
+        };
+        match kind {
+            0 => Action::DeleteRef { id, ancestors, deleted_at: stamp(ms, replica) },
+            1 => {
+                let value = Value::GCounter(GCounter::of(ReplicaId::from_u64(replica), ms));
+                Action::Update { id, ancestors, value, metadata }
+            }
+            _ => Action::Add { id, ancestors, value, metadata },
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn one_session_makes_both_sides_equal_to_the_join(
+        shared in vec(action(), 0..150),
+        ours in vec(action(), 0..60),
+        theirs in vec(action(), 0..60),
+        doubled: bool,
+    ) {
+        let whole = Side::new(9, &[shared.clone(), ours.clone(), theirs.clone()].concat());
+        let mut a = Side::new(1, &[shared.clone(), ours].concat());
+        let mut b = Side::new(2, &[shared, theirs].concat());
+        let (outcome, ..) = run(&mut a, &mut b, doubled, quiet);
+        prop_assert_eq!(outcome, Outcome::Converged { root: whole.root() });
+        prop_assert_eq!((a.root(), b.root()), (whole.root(), whole.root()));
+    }
+
+    #[test]
+    fn a_session_under_writes_never_claims_more_than_it_compared(
+        ours in vec(action(), 0..80),
+        theirs in vec(action(), 0..80),
+        late in vec((0u64..6, any::<bool>(), action()), 0..20),
+    ) {
+        let (mut a, mut b) = (Side::new(1, &ours), Side::new(2, &theirs));
+        let mut roots_of_b = vec![b.root()];
+        let (outcome, ..) = run(&mut a, &mut b, false, |round, a, b| {
+            roots_of_b.push(b.root());
+            for (at, to_a, action) in &late {
+                if *at == round {
+                    if *to_a { a.write(std::slice::from_ref(action)) } else { b.write(std::slice::from_ref(action)) }
+                }
+            }
+            roots_of_b.push(b.root());
+        });
+        roots_of_b.push(b.root());
+        match outcome {
+            Outcome::Converged { root } => prop_assert!(roots_of_b.contains(&root)),
+            Outcome::Owed(reason) => prop_assert_eq!(reason, OwedReason::NewerWrites),
+            Outcome::Failed(reason) => prop_assert!(false, "{}", reason),
+        }
+        let (outcome, ..) = run(&mut a, &mut b, false, quiet);
+        prop_assert!(matches!(outcome, Outcome::Converged { .. }), "{:?}", outcome);
+        prop_assert_eq!(a.root(), b.root());
+    }
+
+    #[test]
+    fn bytes_that_are_no_frame_are_refused_with_an_error(bytes in vec(any::<u8>(), 0..300)) {
+        prop_assert!(Frame::from_wire(&bytes, ContextId::default()).is_err());
+        // Behind a good checksum, too: the decoder itself must hold.
+        let mut sealed = crc(&bytes).to_le_bytes().to_vec();
+        sealed.extend(&bytes);
+        if let Ok(frame) = Frame::from_wire(&sealed, ContextId::default()) {
+            prop_assert_eq!(frame.to_wire(ContextId::default()), sealed);
+        }
+    }
+
+    #[test]
+    fn a_frame_with_any_byte_changed_is_refused(action in action(), at: usize, flip in 1u8..=255) {
+        let dot = Dot { author: ReplicaId::from_u64(1), seq: 1 };
+        let delta = Delta { dot, parents: vec![], stamp: stamp(1, 1), actions: vec![action] };
+        let frame = Frame { incarnation: 1, message: Message::Gossip(Gossip::Delta(delta)) };
+        let mut wire = frame.to_wire(ContextId::default());
+        let at = at % wire.len();
+        wire[at] ^= flip;
+        prop_assert!(Frame::from_wire(&wire, ContextId::default()).is_err());
+    }
+
+    #[test]
+    fn damaged_messages_behind_a_good_checksum_decode_canonically_or_not_at_all(
+        actions in vec(action(), 1..40),
+        at: usize,
+        byte: u8,
+    ) {
+        let mut b = Side::new(2, &actions);
+        let walk = WalkRequest {
+            probes: vec![Probe { entity: EntityId::ROOT, prefix: Default::default(), levels: 1 }],
+            wants: vec![EntityId::ROOT, actions[0].id()],
+            ..WalkRequest::default()
+        };
+        for request in [Request::Walk(walk), Request::Handshake(b.describe())] {
+            let response = b.respond(&request);
+            let message = Message::Response { session: SessionId(1), id: RequestId(1), response };
+            let wire = Frame { incarnation: 1, message }.to_wire(ContextId::default());
+            let mut body = wire[4..].to_vec();
+            let at = at % body.len();
+            body[at] = byte;
+            let mut sealed = crc(&body).to_le_bytes().to_vec();
+            sealed.extend(&body);
+            if let Ok(frame) = Frame::from_wire(&sealed, ContextId::default()) {
+                prop_assert_eq!(frame.to_wire(ContextId::default()), sealed);
+            }
+        }
+    }
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
+fn many(from: u64, to: u64, replica: u64) -> Vec<Action> {
+    (from..to).map(|id| set(id, &[], 1, replica, 100)).collect()
+}
+
+#[test]
+fn a_fresh_replica_takes_a_snapshot_of_many_pages() {
+    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &many(1, 3_000, 2)));
+    let (outcome, stats, protocol) = run(&mut a, &mut b, true, quiet);
+    assert_eq!(protocol, Some(SyncProtocolKind::Snapshot));
+    assert_eq!(outcome, Outcome::Converged { root: b.root() });
+    assert!(stats.round_trips > 4, "it took {} pages", stats.round_trips);
+    assert_eq!(a.store.range(&[0x12], &[0x13], 9).unwrap().len(), 0, "nothing stays staged");
+}
+
+#[test]
+fn a_snapshot_is_not_disturbed_by_writes_at_the_responder() {
+    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &many(1, 2_000, 2)));
+    let boundary = b.root();
+    let (outcome, ..) =
+        run(&mut a, &mut b, false, |round, _, b| b.write(&[set(9_000 + round, &[], 2, 2, 9)]));
+    assert_eq!(outcome, Outcome::Converged { root: boundary });
+    assert_eq!(a.root(), boundary);
+}
+
+#[test]
+fn a_snapshot_merges_into_what_was_written_meanwhile() {
+    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &many(1, 2_000, 2)));
+    let (outcome, ..) = run(&mut a, &mut b, false, |round, a, _| {
+        if round == 2 {
+            a.write(&[set(5, &[], 7, 1, 9), set(9_000, &[], 7, 1, 9)]);
+        }
+    });
+    assert_eq!(outcome, Outcome::Owed(OwedReason::NewerWrites));
+    let mut state = Interface::open(a.store.view()).unwrap();
+    assert_eq!(state.entity_count(), 2_000);
+    let kept = state.record(EntityId::from_u64(5)).unwrap().unwrap();
+    assert_eq!(kept.updated_at, stamp(7, 1), "the newer local write survives");
+}
+
+#[test]
+fn an_interrupted_snapshot_goes_on_from_its_cursor() {
+    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &many(1, 3_000, 2)));
+    let (mut session, id, request) = Session::start(SessionId(1), a.describe());
+    let mut next = (id, request);
+    for _ in 0..3 {
+        let response = b.respond(&next.1);
+        let mut work = a.begin();
+        let Progress::Send(id, request) = session.on_response(next.0, &response, &mut work).unwrap() else {
+            panic!()
+        };
+        a.commit(work);
+        next = (id, request);
+    }
+    // The session is lost with its replica's memory; what was staged is not.
+    drop(session);
+    let (_, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(a.root(), b.root());
+    assert!(stats.records_received < 2_999, "only the rest was sent again: {}", stats.records_received);
+}
+
+#[test]
+fn a_tampered_snapshot_changes_nothing() {
+    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &many(1, 20, 2)));
+    let promised = b.root();
+    let (mut session, id, request) = Session::start(SessionId(1), a.describe());
+    let response = b.respond(&request);
+    let mut work = a.begin();
+    let Progress::Send(id, _) = session.on_response(id, &response, &mut work).unwrap() else { panic!() };
+    a.commit(work);
+    let forged = Record {
+        ..(*Side::new(3, &[set(5, &[], 1, 3, 9)])
+            .begin()
+            .state
+            .record(EntityId::from_u64(5))
+            .unwrap()
+            .unwrap())
+        .clone()
+    };
+    let records = vec![(EntityId::from_u64(5), forged.to_bytes().into())];
+    let (packed, unpacked_len) = SnapshotPage::pack(&records, false);
+    let page = SnapshotPage { boundary: promised, after: None, packed, unpacked_len, is_last: true };
+    let mut work = a.begin();
+    let progress = session.on_response(id, &Response::SnapshotPage(page), &mut work).unwrap();
+    assert!(matches!(progress, Progress::Done(Outcome::Failed(FailureReason::SnapshotMismatch { .. }))));
+    a.commit(work);
+    assert!(a.root().is_zero());
+    assert!(a.store.is_empty(), "no row of it is left");
+}
+
+#[test]
+fn a_large_divergence_is_paged_and_still_ends_equal() {
+    let (mut a, mut b) = (Side::new(1, &many(1, 2_500, 1)), Side::new(2, &many(2_000, 6_000, 2)));
+    let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(protocol, Some(SyncProtocolKind::HashComparison));
+    assert!(matches!(outcome, Outcome::Converged { .. }), "{outcome:?}");
+    assert_eq!(a.root(), b.root());
+    assert!(stats.records_pushed >= 1_999 && stats.records_received >= 3_500, "{stats:?}");
+}
+
+#[test]
+fn a_small_difference_moves_little() {
+    let mut shared = many(1, 5_000, 1);
+    let (mut b, extra) = (Side::new(2, &shared), set(9_999, &[], 3, 1, 100));
+    shared.push(extra);
+    let mut a = Side::new(1, &shared);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert!(matches!(outcome, Outcome::Converged { .. }));
+    assert!(stats.round_trips <= 5 && stats.entities_compared <= 64, "{stats:?}");
+}
+
+#[test]
+fn a_delete_reaches_the_side_that_has_the_entity() {
+    let mut a = Side::new(1, &[set(1, &[], 1, 1, 3), set(2, &[1], 1, 1, 3)]);
+    let mut b = Side::new(2, &[set(1, &[], 1, 1, 3), set(2, &[1], 1, 1, 3)]);
+    a.write(&[Action::DeleteRef { id: EntityId::from_u64(1), ancestors: vec![], deleted_at: stamp(9, 1) }]);
+    let (outcome, ..) = run(&mut b, &mut a, false, quiet);
+    assert!(matches!(outcome, Outcome::Converged { .. }));
+    assert!(Interface::open(b.store.view()).unwrap().visible().unwrap().is_empty());
+}
+
+#[test]
+fn another_version_is_rejected_clearly() {
+    let (a, mut b) = (Side::new(1, &[set(1, &[], 1, 1, 3)]), Side::new(2, &[]));
+    let (mut session, id, _) = Session::start(SessionId(1), a.describe());
+    let old = SyncHandshake { version: 0, ..a.describe() };
+    let response = b.respond(&Request::Handshake(old));
+    let progress = session.on_response(id, &response, &mut a.begin()).unwrap();
+    let Progress::Done(Outcome::Failed(FailureReason::Rejected(rejection))) = progress else { panic!() };
+    assert_eq!(rejection, Rejection::Version { theirs: SYNC_PROTOCOL_VERSION });
+}
+
+#[test]
+fn equal_roots_end_in_none_without_a_transfer() {
+    let (mut a, mut b) = (Side::new(1, &many(1, 50, 1)), Side::new(2, &many(1, 50, 1)));
+    let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+    assert_eq!((outcome, protocol), (Outcome::Converged { root: b.root() }, Some(SyncProtocolKind::None)));
+    assert_eq!((stats.round_trips, stats.records_received, stats.records_pushed), (1, 0, 0));
+}
