@@ -1,0 +1,60 @@
+//! What a replica can be told.
+
+use syncline_storage::ApplyContext;
+use syncline_sync::SyncProtocolKind;
+use syncline_types::{ContextId, ReplicaId, SimDuration};
+
+/// The settings of one replica. [`ReplicaConfig::new`] gives the defaults.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReplicaConfig {
+    /// The context it replicates.
+    pub context: ContextId,
+    /// The name it writes under. No two replicas may share one.
+    pub replica: ReplicaId,
+    /// Deltas that may wait for their parents or for the end of a sync.
+    pub buffer_capacity: usize,
+    /// Peers a write is sent to at once. Beyond it, receivers pass the write on.
+    pub gossip_fanout: usize,
+    /// Peers that hear the root at each heartbeat.
+    pub heartbeat_fanout: usize,
+    /// The pause between heartbeats after a change; doubles while nothing changes.
+    pub heartbeat_min: SimDuration,
+    /// The longest pause between heartbeats.
+    pub heartbeat_max: SimDuration,
+    /// How long a peer may take to answer before anything is known of its speed.
+    pub first_timeout: SimDuration,
+    /// The pause after a failed session; doubles with each further failure.
+    pub backoff_min: SimDuration,
+    /// The longest pause after failures.
+    pub backoff_max: SimDuration,
+    /// Sessions it may have under way as initiator.
+    pub max_sessions: usize,
+    /// How far ahead of the local clock a stamp may be, in milliseconds.
+    pub max_drift_ms: u64,
+    /// Snapshots it keeps the views of, so that peers can finish taking them.
+    pub snapshot_views: usize,
+    /// The protocols it offers: those that can be run end to end.
+    pub protocols: Vec<SyncProtocolKind>,
+}
+
+impl ReplicaConfig {
+    /// The defaults for `replica` in `context`.
+    pub fn new(context: ContextId, replica: ReplicaId) -> Self {
+        Self {
+            context,
+            replica,
+            buffer_capacity: 10_000,
+            gossip_fanout: 8,
+            heartbeat_fanout: 2,
+            heartbeat_min: SimDuration::from_millis(500),
+            heartbeat_max: SimDuration::from_secs(30),
+            first_timeout: SimDuration::from_millis(400),
+            backoff_min: SimDuration::from_millis(250),
+            backoff_max: SimDuration::from_secs(30),
+            max_sessions: 1,
+            max_drift_ms: ApplyContext::DEFAULT_MAX_DRIFT_MS,
+            snapshot_views: 4,
+            protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Writes going out, deltas coming in.
+
+use crate::event::{Notice, Refusal, Timer};
+use crate::operation::{Operation, OperationError};
+use crate::replica::{Replica, Step};
+use crate::scheduler::SETTLE;
+use syncline_storage::{Action, ApplyContext, ApplyError, Disposition, StorageError};
+use syncline_store::{Bytes, ReadView};
+use syncline_sync::{Delta, DeltaLog, Dot, Gossip, Message, Pushed};
+use syncline_types::{Decode, Hlc, PeerId, limits};
+
+/// Peers asked for missing deltas before a sync of states is tried instead.
+const MAX_FETCHES: u32 = 3;
+
+impl<V: ReadView> Replica<V> {
+    pub(crate) fn on_write(
+        &mut self,
+        operations: &[Operation],
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        match self.try_write(operations, step) {
+            Ok(actions) => {
+                step.out.notices.push(Notice::WriteAccepted { actions });
+                Ok(())
+            }
+            Err(OperationError::Storage(error)) => Err(error),
+            Err(error) => {
+                step.out.notices.push(Notice::WriteRefused { error });
+                Ok(())
+            }
+        }
+    }
+
+    /// Applies the operations on a copy of the work, so that one that cannot be done undoes all.
+    fn try_write(
+        &mut self,
+        operations: &[Operation],
+        step: &mut Step<'_, V>,
+    ) -> Result<Vec<Action>, OperationError> {
+        let found = operations.len();
+        if found > limits::MAX_ACTIONS_PER_DELTA {
+            return Err(OperationError::TooMany { found });
+        }
+        let (mut state, mut clock) = (step.work.state.clone(), self.clock.clone());
+        // Own stamps may be ahead of a wall clock that went back; they are never refused here.
+        let own = ApplyContext { max_drift_ms: u64::MAX, ..step.work.context };
+        let mut actions = Vec::with_capacity(found);
+        for operation in operations {
+            let action = operation.to_action(&mut state, clock.tick(step.moment))?;
+            match state.apply_action(&action, &own) {
+                Ok(_) => actions.push(action),
+                Err(ApplyError::Malformed(error)) => return Err(error.into()),
+                Err(ApplyError::Storage(error)) => return Err(error.into()),
+                Err(_) => {
+                    return Err(StorageError::Index { what: "an own write that can be applied" }.into());
+                }
+            }
+        }
+        (step.work.state, self.clock) = (state, clock);
+        let author = self.config.replica;
+        let dot = Dot { author, seq: self.log.covered().of(author) + 1 };
+        let stamp = Hlc::new(self.clock.last() >> 16, self.clock.last() as u16, author);
+        let delta = Delta { dot, parents: self.log.heads(), stamp, actions: actions.clone() };
+        self.log.append(&delta, &mut step.work.above);
+        self.spread(delta, None, step);
+        Ok(actions)
+    }
+
+    fn spread(&self, delta: Delta, except: Option<PeerId>, step: &mut Step<'_, V>) {
+        let peers = self.pick_peers(self.config.gossip_fanout, except, step.entropy);
+        self.broadcast(&peers, Message::Gossip(Gossip::Delta(delta)), step);
+    }
+
+    /// Takes in one delta. The inner error says why it had no effect.
+    pub(crate) fn on_delta(
+        &mut self,
+        from: PeerId,
+        delta: Delta,
+        step: &mut Step<'_, V>,
+    ) -> Result<Result<(), Refusal>, StorageError> {
+        if self.log.covered().covers(delta.dot) {
+            return Ok(Err(Refusal::Duplicate));
+        }
+        if delta
+            .parents
+            .iter()
+            .any(|parent| parent.dot.author == delta.dot.author && parent.dot.seq >= delta.dot.seq)
+        {
+            return Ok(Err(Refusal::Malformed));
+        }
+        if !self.sessions.is_empty() || !self.log.is_ready(&delta) {
+            return Ok(match self.buffer.push(delta) {
+                Pushed::Added => Ok(()),
+                Pushed::Duplicate => Err(Refusal::Duplicate),
+                Pushed::Full => {
+                    self.owe_forced(from, "the delta buffer was full", step);
+                    Err(Refusal::BufferFull)
+                }
+            });
+        }
+        let applied = self.apply_delta(from, delta, step)?;
+        self.replay(from, step)?;
+        Ok(applied)
+    }
+
+    /// Applies a delta whose parents are here: all of it or nothing.
+    fn apply_delta(
+        &mut self,
+        from: PeerId,
+        delta: Delta,
+        step: &mut Step<'_, V>,
+    ) -> Result<Result<(), Refusal>, StorageError> {
+        let mut state = step.work.state.clone();
+        let mut latest = delta.stamp;
+        for action in &delta.actions {
+            match state.apply_action(action, &step.work.context) {
+                Ok(_) => {}
+                Err(ApplyError::Storage(error)) => return Err(error),
+                Err(error) if error.disposition() == Disposition::RetryLater => {
+                    self.owe_forced(from, "a stamp is ahead of our clock", step);
+                    return Ok(Err(Refusal::Drift));
+                }
+                Err(_) => return Ok(Err(Refusal::Malformed)),
+            }
+            if let Ok(record) = action.to_record() {
+                latest = latest.max(record.latest_stamp());
+            }
+        }
+        if latest.check_drift(step.moment, self.config.max_drift_ms).is_err() {
+            self.owe_forced(from, "a stamp is ahead of our clock", step);
+            return Ok(Err(Refusal::Drift));
+        }
+        step.work.state = state;
+        self.clock.observe(latest);
+        self.log.append(&delta, &mut step.work.above);
+        step.out.notices.push(Notice::DeltaApplied { actions: delta.actions.len() as u64 });
+        if self.reachable.len() > self.config.gossip_fanout {
+            self.spread(delta, Some(from), step);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Applies every waiting delta whose turn has come, in causal order (**I6**, **I8**).
+    pub(crate) fn replay(&mut self, from: PeerId, step: &mut Step<'_, V>) -> Result<(), StorageError> {
+        while let Some(delta) = self.buffer.take_ready(&self.log) {
+            // One that cannot be applied now has left an owed sync behind.
+            let _refused = self.apply_delta(from, delta, step)?;
+        }
+        if self.buffer.is_empty() {
+            self.fetches = 0;
+            step.cancel(Timer::Fetch);
+        }
+        Ok(())
+    }
+
+    /// Asks `from` at once for what waiting deltas wait for.
+    pub(crate) fn fetch_missing(&mut self, from: PeerId, step: &mut Step<'_, V>) {
+        if !self.sessions.is_empty() || self.buffer.is_empty() || self.fetches > 0 {
+            return;
+        }
+        self.fetch(from, step);
+    }
+
+    fn fetch(&mut self, from: PeerId, step: &mut Step<'_, V>) {
+        let wanted = self.buffer.missing(&self.log);
+        if wanted.is_empty() {
+            return;
+        }
+        self.fetches += 1;
+        self.send(from, Message::Gossip(Gossip::DeltaRequest { wanted }), step);
+        let peer = self.peers.entry(from).or_default();
+        let patience = peer.timeout(self.fetches, self.config.first_timeout, step.entropy);
+        let at = step.now() + patience;
+        step.set(Timer::Fetch, at);
+    }
+
+    pub(crate) fn on_fetch_timeout(&mut self, step: &mut Step<'_, V>) {
+        if self.buffer.is_empty() {
+            self.fetches = 0;
+            return;
+        }
+        let Some(&peer) = self.pick_peers(1, None, step.entropy).first() else { return };
+        if self.fetches >= MAX_FETCHES {
+            self.fetches = 0;
+            self.owe_forced(peer, "deltas are missing", step);
+        } else if self.sessions.is_empty() {
+            self.fetch(peer, step);
+        }
+    }
+
+    pub(crate) fn on_delta_request(
+        &self,
+        from: PeerId,
+        wanted: &[Dot],
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        let (mut deltas, mut unavailable, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for &dot in wanted {
+            match DeltaLog::read(step.work.state.view(), dot)? {
+                Some(delta) if bytes < limits::PAGE_BYTES => {
+                    bytes += delta.len();
+                    deltas.push(delta);
+                }
+                Some(_) => break,
+                None => unavailable.push(dot),
+            }
+        }
+        self.send(from, Message::Gossip(Gossip::DeltaReply { deltas, unavailable }), step);
+        Ok(())
+    }
+
+    pub(crate) fn on_delta_reply(
+        &mut self,
+        from: PeerId,
+        deltas: &[Bytes],
+        unavailable: &[Dot],
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        let mut refusal = Some(Refusal::Duplicate);
+        for bytes in deltas {
+            let Ok(delta) = Delta::from_bytes(bytes) else {
+                refusal = Some(Refusal::Malformed);
+                break;
+            };
+            match self.on_delta(from, delta, step)? {
+                Ok(()) => refusal = None,
+                Err(Refusal::Duplicate) => {}
+                Err(other) => refusal = Some(other),
+            }
+        }
+        let needed = self.buffer.missing(&self.log);
+        if unavailable.iter().any(|dot| needed.contains(dot)) {
+            refusal = None;
+            self.owe_forced(from, "deltas are missing", step);
+        } else if !needed.is_empty() && !deltas.is_empty() && self.sessions.is_empty() {
+            self.fetches = 0;
+            self.fetch(from, step);
+        }
+        step.out.refusal = refusal;
+        Ok(())
+    }
+
+    fn owe_forced(&mut self, peer: PeerId, reason: &'static str, step: &mut Step<'_, V>) {
+        self.owe(peer, reason, SETTLE, step);
+        if let Some(debt) = self.owed.get_mut(&peer) {
+            debt.forced = true;
+        }
+    }
+}

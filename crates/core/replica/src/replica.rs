@@ -1,0 +1,263 @@
+//! The state machine itself.
+
+use crate::config::ReplicaConfig;
+use crate::event::{Event, FrameKind, OutgoingMessage, Refusal, ReplicaError, SyncActions, Timer, TimerOp};
+use crate::peer::Peer;
+use crate::recovery;
+use crate::syncing::{ActiveSession, Debt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use syncline_storage::{ApplyContext, StorageError};
+use syncline_store::{Bytes, ReadView};
+use syncline_sync::{
+    BufferLedger, DeltaBuffer, DeltaLog, Frame, Gossip, Message, Request, Response, SyncHandshake,
+    Transaction, ViewCache, build_handshake,
+};
+use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, SimDuration, SimTime};
+
+/// One copy of a context and the machine that keeps it. See the crate's documentation for what it
+/// keeps in the store and what only here.
+#[derive(Clone, Debug)]
+pub struct Replica<V> {
+    pub(crate) config: ReplicaConfig,
+    pub(crate) incarnation: u64,
+    pub(crate) clock: HlcClock,
+    pub(crate) log: DeltaLog,
+    pub(crate) buffer: DeltaBuffer,
+    pub(crate) views: ViewCache<V>,
+    pub(crate) reachable: Arc<[PeerId]>,
+    pub(crate) peers: BTreeMap<PeerId, Peer>,
+    pub(crate) sessions: BTreeMap<PeerId, ActiveSession>,
+    pub(crate) sessions_started: u64,
+    pub(crate) owed: BTreeMap<PeerId, Debt>,
+    pub(crate) fetches: u32,
+    pub(crate) heartbeat_pause: SimDuration,
+    pub(crate) root: Digest,
+}
+
+/// What a replica has not finished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pending {
+    /// Sessions under way (**C2**).
+    pub sessions: usize,
+    /// Deltas that wait (**C3**).
+    pub buffered: usize,
+    /// Peers that a sync is owed with (**C3**).
+    pub owed: usize,
+}
+
+impl Pending {
+    /// Whether nothing is.
+    pub const fn is_none(&self) -> bool {
+        self.sessions == 0 && self.buffered == 0 && self.owed == 0
+    }
+}
+
+/// One step under way: the work on the store, and what it will ask of the world.
+pub(crate) struct Step<'a, V> {
+    pub(crate) work: Transaction<V>,
+    pub(crate) moment: Moment,
+    pub(crate) entropy: &'a mut dyn Entropy,
+    pub(crate) out: SyncActions,
+}
+
+impl<V> Step<'_, V> {
+    pub(crate) const fn now(&self) -> SimTime {
+        self.moment.now
+    }
+
+    pub(crate) fn set(&mut self, timer: Timer, at: SimTime) {
+        self.out.timers.push(TimerOp::Set { timer, at });
+    }
+
+    pub(crate) fn cancel(&mut self, timer: Timer) {
+        self.out.timers.push(TimerOp::Cancel { timer });
+    }
+
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        self.out.refusal = Some(refusal);
+    }
+}
+
+impl<V: ReadView> Replica<V> {
+    /// Starts a replica on what the store holds: a first start, or one after a crash. The actions
+    /// must be honoured before the first step.
+    pub fn recover(config: ReplicaConfig, view: &V) -> Result<(Self, SyncActions), ReplicaError> {
+        let kept = recovery::load(&config, view)?;
+        let mut out = SyncActions::default();
+        recovery::write(kept.incarnation, &kept.clock, &mut out.storage);
+        let replica = Self {
+            incarnation: kept.incarnation,
+            clock: kept.clock,
+            log: kept.log,
+            root: kept.root,
+            buffer: DeltaBuffer::new(config.buffer_capacity),
+            views: ViewCache::new(config.snapshot_views),
+            reachable: Arc::from([]),
+            peers: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            sessions_started: 0,
+            owed: BTreeMap::new(),
+            fetches: 0,
+            heartbeat_pause: config.heartbeat_min,
+            config,
+        };
+        Ok((replica, out))
+    }
+
+    /// Takes in what happened and says what to do about it. `view` must show the store with every
+    /// earlier step's batch applied. An error means that the store failed: the replica must stop.
+    pub fn step(
+        &mut self,
+        view: V,
+        event: Event,
+        moment: Moment,
+        entropy: &mut dyn Entropy,
+    ) -> Result<SyncActions, ReplicaError> {
+        let context = ApplyContext { moment, max_drift_ms: self.config.max_drift_ms };
+        let work = Transaction::begin(view, context)?;
+        let mut step = Step { work, moment, entropy, out: SyncActions::default() };
+        match event {
+            Event::Start => self.on_start(&mut step),
+            Event::Peers(peers) => self.on_peers(peers, &mut step),
+            Event::Write(operations) => self.on_write(&operations, &mut step)?,
+            Event::Frame { from, bytes } => self.on_frame(from, &bytes, &mut step)?,
+            Event::Timer(Timer::Heartbeat) => self.on_heartbeat_due(&mut step),
+            Event::Timer(Timer::Session(peer)) => self.on_session_timeout(peer, &mut step)?,
+            Event::Timer(Timer::Owed) => self.start_due_session(&mut step)?,
+            Event::Timer(Timer::Fetch) => self.on_fetch_timeout(&mut step),
+        }
+        self.finish(step)
+    }
+
+    /// Ends a step: the root, the clock and the batch.
+    fn finish(&mut self, mut step: Step<'_, V>) -> Result<SyncActions, ReplicaError> {
+        let root = step.work.state.root_hash()?;
+        if root != self.root {
+            self.root = root;
+            self.on_root_changed(&mut step);
+        }
+        if step.work.state.is_changed() || !step.work.above.is_empty() {
+            recovery::write(self.incarnation, &self.clock, &mut step.work.above);
+        }
+        let mut out = step.out;
+        out.storage = step.work.finish()?;
+        Ok(out)
+    }
+
+    fn on_frame(&mut self, from: PeerId, bytes: &[u8], step: &mut Step<'_, V>) -> Result<(), StorageError> {
+        let frame = match Frame::from_wire(bytes, self.config.context) {
+            Ok(frame) => frame,
+            Err(error) => {
+                step.refuse(Refusal::Frame(error));
+                return Ok(());
+            }
+        };
+        let peer = self.peers.entry(from).or_default();
+        if frame.incarnation < peer.incarnation {
+            step.refuse(Refusal::StaleIncarnation);
+            return Ok(());
+        }
+        peer.incarnation = frame.incarnation;
+        peer.on_heard();
+        match frame.message {
+            Message::Gossip(Gossip::Delta(delta)) => {
+                if let Err(refusal) = self.on_delta(from, delta, step)? {
+                    step.refuse(refusal);
+                }
+                self.fetch_missing(from, step);
+                Ok(())
+            }
+            Message::Gossip(Gossip::Heartbeat { root }) => {
+                self.on_heartbeat(from, root, step);
+                Ok(())
+            }
+            Message::Gossip(Gossip::DeltaRequest { wanted }) => self.on_delta_request(from, &wanted, step),
+            Message::Gossip(Gossip::DeltaReply { deltas, unavailable }) => {
+                self.on_delta_reply(from, &deltas, &unavailable, step)
+            }
+            Message::Request { session, id, request } => self.on_request(from, session, id, &request, step),
+            Message::Response { session, id, response } => {
+                self.on_response(from, session, id, &response, step)
+            }
+        }
+    }
+
+    /// What this replica says of itself now.
+    pub(crate) fn describe(&self, step: &mut Step<'_, V>) -> Result<SyncHandshake, StorageError> {
+        let (context, replica) = (self.config.context, self.config.replica);
+        let described = step.work.describe(context, replica, &self.log, &self.config.protocols)?;
+        Ok(build_handshake(&described))
+    }
+
+    pub(crate) fn send(&self, to: PeerId, message: Message, step: &mut Step<'_, V>) {
+        let kind = kind_of(&message);
+        let bytes: Bytes =
+            Frame { incarnation: self.incarnation, message }.to_wire(self.config.context).into();
+        step.out.messages.push(OutgoingMessage { to, bytes, kind });
+    }
+
+    /// The same frame to several peers, encoded once.
+    pub(crate) fn broadcast(&self, to: &[PeerId], message: Message, step: &mut Step<'_, V>) {
+        let kind = kind_of(&message);
+        let bytes: Bytes =
+            Frame { incarnation: self.incarnation, message }.to_wire(self.config.context).into();
+        let copies = to.iter().map(|&to| OutgoingMessage { to, bytes: bytes.clone(), kind });
+        step.out.messages.extend(copies);
+    }
+
+    /// Its settings.
+    pub const fn config(&self) -> &ReplicaConfig {
+        &self.config
+    }
+
+    /// The Merkle root of its state.
+    pub const fn digest(&self) -> Digest {
+        self.root
+    }
+
+    /// How often it has started.
+    pub const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// What it has not finished.
+    pub fn pending(&self) -> Pending {
+        Pending { sessions: self.sessions.len(), buffered: self.buffer.len(), owed: self.owed.len() }
+    }
+
+    /// The peers that a sync is owed with, and why, in words.
+    pub fn owed(&self) -> impl Iterator<Item = (PeerId, &'static str)> {
+        self.owed.iter().map(|(&peer, debt)| (peer, debt.reason))
+    }
+
+    /// The peers with which it has a session under way.
+    pub fn syncing_with(&self) -> impl Iterator<Item = PeerId> {
+        self.sessions.keys().copied()
+    }
+
+    /// Where the deltas that had to wait went.
+    pub const fn buffer_ledger(&self) -> BufferLedger {
+        self.buffer.ledger()
+    }
+
+    /// Whether every delta that had to wait is accounted for.
+    pub fn is_buffer_balanced(&self) -> bool {
+        self.buffer.is_balanced()
+    }
+}
+
+const fn kind_of(message: &Message) -> FrameKind {
+    match message {
+        Message::Gossip(Gossip::Delta(_)) => FrameKind::Delta,
+        Message::Gossip(Gossip::Heartbeat { .. }) => FrameKind::Heartbeat,
+        Message::Gossip(_) => FrameKind::DeltaFetch,
+        Message::Request { request: Request::Handshake(_), .. }
+        | Message::Response { response: Response::Handshake(_) | Response::Rejected(_), .. } => {
+            FrameKind::Handshake
+        }
+        Message::Request { request: Request::Walk(_), .. }
+        | Message::Response { response: Response::Walk(_), .. } => FrameKind::HashComparison,
+        Message::Request { .. } | Message::Response { .. } => FrameKind::Snapshot,
+    }
+}

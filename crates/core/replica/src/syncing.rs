@@ -1,0 +1,253 @@
+//! Sessions: starting those that are owed, answering peers', and what their ends mean.
+
+use crate::event::{Notice, Refusal, Timer};
+use crate::peer::jittered;
+use crate::replica::{Replica, Step};
+use syncline_storage::StorageError;
+use syncline_store::ReadView;
+use syncline_sync::{
+    FailureReason, Message, Outcome, OwedReason, Progress, Rejection, Request, RequestId, Response, Session,
+    SessionId, SyncProtocolKind, respond,
+};
+use syncline_types::{PeerId, SimDuration, SimTime};
+
+/// A session that this replica initiated.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct ActiveSession {
+    session: Session,
+    started_at: SimTime,
+    /// When the current request was first sent.
+    asked_at: SimTime,
+}
+
+/// A sync that is owed with a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Debt {
+    pub(crate) reason: &'static str,
+    /// When it may be tried.
+    due: SimTime,
+    /// Equal roots do not settle it: the peer's account of its deltas is needed.
+    pub(crate) forced: bool,
+}
+
+/// How long after a session another with the same peer may follow, if one side was written to.
+const AGAIN: SimDuration = SimDuration::from_millis(50);
+/// How long a peer that goes first is given to finish.
+const AFTER_YIELD: SimDuration = SimDuration::from_millis(500);
+/// How long clocks are given to come closer.
+const AFTER_DRIFT: SimDuration = SimDuration::from_secs(1);
+
+impl<V: ReadView> Replica<V> {
+    /// Takes note that a sync with `peer` is owed, to be tried after about `pause`.
+    pub(crate) fn owe(
+        &mut self,
+        peer: PeerId,
+        reason: &'static str,
+        pause: SimDuration,
+        step: &mut Step<'_, V>,
+    ) {
+        if !self.reachable.contains(&peer) {
+            return;
+        }
+        let due = step.now() + jittered(pause, step.entropy);
+        let debt = self.owed.entry(peer).or_insert(Debt { reason, due, forced: false });
+        debt.due = debt.due.min(due);
+        self.set_owed_timer(step);
+    }
+
+    pub(crate) fn set_owed_timer(&self, step: &mut Step<'_, V>) {
+        match self.owed.values().map(|debt| debt.due).min() {
+            // With every place taken, the end of a session starts the next.
+            Some(due) if self.sessions.len() < self.config.max_sessions => {
+                step.set(Timer::Owed, due.max(step.now()));
+            }
+            _ => step.cancel(Timer::Owed),
+        }
+    }
+
+    /// Starts the session that has been due longest, unless its reason has gone.
+    pub(crate) fn start_due_session(&mut self, step: &mut Step<'_, V>) -> Result<(), StorageError> {
+        let root = step.work.state.root_hash()?;
+        self.owed.retain(|peer, debt| {
+            let settled = self.peers.get(peer).and_then(|peer| peer.root) == Some(root);
+            debt.forced || !settled
+        });
+        let mut due: Vec<(SimTime, PeerId)> =
+            self.owed.iter().map(|(&peer, debt)| (debt.due, peer)).collect();
+        due.retain(|(due, peer)| *due <= step.now() && !self.sessions.contains_key(peer));
+        due.sort_unstable();
+        for (_, peer) in due {
+            if self.sessions.len() < self.config.max_sessions {
+                self.start_session(peer, step)?;
+            }
+        }
+        self.set_owed_timer(step);
+        Ok(())
+    }
+
+    fn start_session(&mut self, peer: PeerId, step: &mut Step<'_, V>) -> Result<(), StorageError> {
+        let ours = self.describe(step)?;
+        self.sessions_started += 1;
+        // Unique across restarts, so that an answer to an earlier life is not taken for ours.
+        let id = SessionId(self.incarnation << 32 | self.sessions_started);
+        let (session, request_id, request) = Session::start(id, ours);
+        let now = step.now();
+        self.sessions.insert(peer, ActiveSession { session, started_at: now, asked_at: now });
+        step.out.notices.push(Notice::SessionStarted { peer });
+        self.ask(peer, id, request_id, request, step);
+        Ok(())
+    }
+
+    fn ask(
+        &mut self,
+        peer: PeerId,
+        session: SessionId,
+        id: RequestId,
+        request: Request,
+        step: &mut Step<'_, V>,
+    ) {
+        self.send(peer, Message::Request { session, id, request }, step);
+        let attempts = self.sessions.get(&peer).map_or(1, |active| active.session.attempts());
+        let known = self.peers.entry(peer).or_default();
+        let patience = known.timeout(attempts, self.config.first_timeout, step.entropy);
+        let at = step.now() + patience;
+        step.set(Timer::Session(peer), at);
+    }
+
+    pub(crate) fn on_session_timeout(
+        &mut self,
+        peer: PeerId,
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        let Some(active) = self.sessions.get_mut(&peer) else { return Ok(()) };
+        let progress = active.session.on_timeout();
+        self.on_progress(peer, progress, step)
+    }
+
+    pub(crate) fn on_response(
+        &mut self,
+        from: PeerId,
+        session: SessionId,
+        id: RequestId,
+        response: &Response,
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        let Some(active) = self.sessions.get_mut(&from).filter(|active| active.session.id() == session)
+        else {
+            step.refuse(Refusal::Duplicate);
+            return Ok(());
+        };
+        let first_try = active.session.attempts() == 1;
+        let progress = active.session.on_response(id, response, &mut step.work)?;
+        if first_try && progress != Progress::Ignored {
+            let round_trip = step.now().since(active.asked_at);
+            self.peers.entry(from).or_default().on_round_trip(round_trip);
+        }
+        self.on_progress(from, progress, step)
+    }
+
+    fn on_progress(
+        &mut self,
+        peer: PeerId,
+        progress: Progress,
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        match progress {
+            Progress::Ignored => step.refuse(Refusal::Duplicate),
+            Progress::Send(id, request) => {
+                let Some(active) = self.sessions.get_mut(&peer) else { return Ok(()) };
+                if active.session.attempts() == 1 {
+                    active.asked_at = step.now();
+                }
+                let session = active.session.id();
+                self.ask(peer, session, id, request, step);
+            }
+            Progress::Done(outcome) => self.end_session(peer, outcome, step)?,
+        }
+        Ok(())
+    }
+
+    /// What the end of a session means: settled, owed again, or failed and owed after a pause.
+    fn end_session(
+        &mut self,
+        peer: PeerId,
+        outcome: Outcome,
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        let Some(ActiveSession { session, started_at, .. }) = self.sessions.remove(&peer) else {
+            return Ok(());
+        };
+        step.cancel(Timer::Session(peer));
+        self.owed.remove(&peer);
+        match &outcome {
+            Outcome::Converged { root } => {
+                if let Some(theirs) = session.peer() {
+                    self.log.adopt(&theirs.covered, &theirs.dag_heads, &mut step.work.above);
+                }
+                self.peers.entry(peer).or_default().root = Some(*root);
+            }
+            Outcome::Owed(OwedReason::NewerWrites) => {
+                self.owe(peer, "it was written to meanwhile", AGAIN, step)
+            }
+            Outcome::Owed(OwedReason::Yielded) => self.owe(peer, "it syncs with us first", AFTER_YIELD, step),
+            Outcome::Owed(OwedReason::ClockDrift) => self.owe(peer, "the clocks disagree", AFTER_DRIFT, step),
+            Outcome::Failed(reason) => {
+                let words = match reason {
+                    FailureReason::Timeout => "it did not answer",
+                    FailureReason::Rejected(_) | FailureReason::NoCommonProtocol => "it refused to sync",
+                    _ => "the last session failed",
+                };
+                let known = self.peers.entry(peer).or_default();
+                let pause = known.on_failure(self.config.backoff_min, self.config.backoff_max, step.entropy);
+                self.owe(peer, words, pause, step);
+            }
+        }
+        step.out.notices.push(Notice::SessionEnded {
+            peer,
+            started_at,
+            outcome,
+            protocol: session.selected().map(|(kind, _)| kind),
+            stats: session.stats(),
+        });
+        if self.sessions.is_empty() {
+            self.replay(peer, step)?;
+            self.fetches = 0;
+            self.fetch_missing(peer, step);
+        }
+        self.start_due_session(step)
+    }
+
+    pub(crate) fn on_request(
+        &mut self,
+        from: PeerId,
+        session: SessionId,
+        id: RequestId,
+        request: &Request,
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        if let Request::Handshake(theirs) = request {
+            self.peers.entry(from).or_default().root = Some(theirs.root_hash);
+            if self.goes_first(from, theirs.replica) {
+                let response = Response::Rejected(Rejection::Yield);
+                self.send(from, Message::Response { session, id, response }, step);
+                return Ok(());
+            }
+            if self.sessions.contains_key(&from) {
+                self.end_session(from, Outcome::Owed(OwedReason::Yielded), step)?;
+            }
+        }
+        let ours = self.describe(step)?;
+        let response = respond(&mut step.work, &mut self.views, &ours, request)?;
+        self.send(from, Message::Response { session, id, response }, step);
+        Ok(())
+    }
+
+    /// Two sides that start at the same time must agree on which of the two sessions goes on: the
+    /// one that is past its handshake, or else the one of the lower replica id. A fresh side that
+    /// is taking a snapshot is past its handshake.
+    fn goes_first(&self, peer: PeerId, theirs: syncline_types::ReplicaId) -> bool {
+        let Some(active) = self.sessions.get(&peer) else { return false };
+        let agreed = active.session.selected().is_some_and(|(kind, _)| kind != SyncProtocolKind::None);
+        agreed || (active.session.is_in_handshake() && self.config.replica < theirs)
+    }
+}
