@@ -211,8 +211,13 @@ impl<V: ReadView> Replica<V> {
         });
         if self.sessions.is_empty() {
             self.replay(peer, step)?;
+            // What is still missing this peer could not give; another may.
             self.fetches = 0;
-            self.fetch_missing(peer, step);
+            if let Some(&other) = self.pick_peers(1, Some(peer), step.entropy).first() {
+                self.fetch_missing(other, step);
+            } else {
+                self.fetch_missing(peer, step);
+            }
         }
         self.start_due_session(step)
     }

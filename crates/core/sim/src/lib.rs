@@ -1,1 +1,54 @@
-//! .
+//! `sync-sim`: real replicas under simulated faults, deterministically.
+//!
+//! The replicas, their storage and their sync protocols are the ones that run in production; only
+//! the network, the disk, the clock and chance are simulated. A run is decided by its seed: the
+//! same seed gives the same events, byte for byte, on every machine and in every build profile.
+//!
+//! ```
+//! use sync_sim::prelude::*;
+//!
+//! let mut rt = SimRuntime::with_seed(42);
+//! let nodes = rt.apply_scenario(Scenario::n_nodes_diverged(3, 10));
+//! let result = rt.run();
+//! assert_converged!(rt);
+//! assert_eq!(result, StopCondition::Converged);
+//! assert_entity_count!(rt, nodes[0], 30);
+//! ```
+//!
+//! [`SimRuntime`] is the place to begin. [`engine`] is what it stands on, generic over what it runs.
+#![warn(clippy::float_arithmetic)]
+
+mod assertions;
+pub mod convergence;
+pub mod engine;
+pub mod metrics;
+pub mod network;
+pub mod node;
+pub mod runtime;
+pub mod scenarios;
+pub mod types;
+pub mod workload;
+
+#[cfg(feature = "canary")]
+pub use syncline_types::canary;
+
+pub use runtime::{SimConfig, SimRuntime, StopCondition};
+
+/// Everything a test needs.
+pub mod prelude {
+    pub use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
+    pub use crate::engine::CrashPoint;
+    pub use crate::metrics::SimMetrics;
+    pub use crate::network::{DropCause, FaultConfig, NetworkRouter, PartitionManager, PartitionSpec, Rate};
+    pub use crate::node::SimNode;
+    pub use crate::runtime::{Check, Property, SimClock, SimConfig, SimRuntime, StopCondition};
+    pub use crate::scenarios::{RandomScenario, RandomScenarioConfig, Scenario};
+    pub use crate::types::{NodeId, NodeRef};
+    pub use crate::workload::Workload;
+    pub use crate::{
+        assert_buffer_empty, assert_converged, assert_entity_count, assert_has_entity, assert_idle,
+        assert_not_converged,
+    };
+    pub use syncline_replica::{Operation, Target};
+    pub use syncline_types::{Digest, EntityId, SimDuration, SimTime};
+}

@@ -1,0 +1,122 @@
+//! What the engine runs: anything that takes inputs, gives effects, and has a digest.
+
+use crate::network::DropCause;
+use crate::types::NodeId;
+use std::sync::Arc;
+use syncline_store::Bytes;
+use syncline_types::{Digest, Entropy, Moment, SimTime};
+
+/// What happens to an actor.
+#[derive(Debug)]
+pub enum Input<'a, Op> {
+    /// It starts, for the first time or again.
+    Start,
+    /// These are the other nodes of the run.
+    Peers(Arc<[NodeId]>),
+    /// Bytes arrived.
+    Frame {
+        /// From whom.
+        from: NodeId,
+        /// The bytes.
+        bytes: &'a Bytes,
+    },
+    /// A timer ran out.
+    Timer(u64),
+    /// The workload asks for something.
+    Op(&'a Op),
+}
+
+/// What an actor may use while it takes an input.
+pub struct Context<'a> {
+    /// The time.
+    pub moment: Moment,
+    /// Its own stream of chance.
+    pub entropy: &'a mut dyn Entropy,
+    /// Whether what it writes becomes durable. If not, it is about to crash: the engine discards
+    /// its effects too.
+    pub durable: bool,
+}
+
+/// A frame to send.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// To whom.
+    pub to: NodeId,
+    /// The bytes.
+    pub bytes: Bytes,
+    /// What they carry: a number that the actor gives meaning to.
+    pub kind: u8,
+    /// Whether somebody waits for it. Frames that recur for ever do not keep a run from being quiet.
+    pub housekeeping: bool,
+}
+
+/// A change to an actor's timers. There is one of each name: setting it again moves it.
+#[derive(Clone, Copy, Debug)]
+pub enum TimerChange {
+    /// Fire at this time.
+    Set {
+        /// Which.
+        id: u64,
+        /// When.
+        at: SimTime,
+        /// Whether nobody waits for it.
+        housekeeping: bool,
+    },
+    /// Do not fire.
+    Cancel {
+        /// Which.
+        id: u64,
+    },
+}
+
+/// What an actor wants done. Its own durable state is its own affair and done already.
+#[derive(Clone, Debug)]
+pub struct Effects<N> {
+    /// Frames to send.
+    pub messages: Vec<Outgoing>,
+    /// Changes to its timers.
+    pub timers: Vec<TimerChange>,
+    /// For a frame: why it had no effect, if it had none.
+    pub refusal: Option<DropCause>,
+    /// What it has to say to the checkers.
+    pub notices: Vec<N>,
+}
+
+impl<N> Default for Effects<N> {
+    fn default() -> Self {
+        Self { messages: Vec::new(), timers: Vec::new(), refusal: None, notices: Vec::new() }
+    }
+}
+
+/// What an actor has not finished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Unfinished {
+    /// Exchanges under way (**C2**).
+    pub sessions: u32,
+    /// Things that wait to be taken in, or are owed (**C3**).
+    pub waiting: u32,
+}
+
+/// One node's code and state, as the engine sees it: bytes in, effects out, a digest, and what is
+/// unfinished. Implement it to put your own replica under the same faults and checks.
+pub trait Actor: Clone {
+    /// What a workload may ask of it.
+    type Op: Clone;
+    /// What it says to checkers.
+    type Notice;
+
+    /// Takes one input.
+    fn step(&mut self, input: Input<'_, Self::Op>, context: &mut Context<'_>) -> Effects<Self::Notice>;
+
+    /// Loses everything that is not durable.
+    fn crash(&mut self);
+
+    /// Comes back from what is durable; [`Input::Start`] and [`Input::Peers`] follow.
+    fn restart(&mut self);
+
+    /// The digest of its replicated state: equal digests mean equal states.
+    fn digest(&self) -> Digest;
+
+    /// What it has not finished. O(1).
+    fn unfinished(&self) -> Unfinished;
+}

@@ -1,0 +1,90 @@
+//! Partitions and crashes that happen by chance.
+//!
+//! A chance of p per chaos tick is drawn as the gap to the next event: uniform over `1..2/p` ticks,
+//! which has the mean 1/p. One draw an event, however long nothing happens.
+
+use super::actor::Actor;
+use super::event::{CrashPoint, SimEvent};
+use super::world::{Stepped, World};
+use crate::network::{CHAOS_TICK_MS, PartitionSpec, Rate};
+use crate::runtime::Stream;
+use crate::types::NodeId;
+use std::ops::Range;
+use syncline_types::{Choice, SimDuration, SimTime};
+
+impl<A: Actor> World<A> {
+    /// Lets partitions and crashes happen by chance, as the faults say, until `until`.
+    pub fn unleash(&mut self, until: SimTime) {
+        self.chaos_until = until;
+        self.schedule_chance_partition();
+        for node in (0..self.len() as u32).map(NodeId) {
+            self.schedule_chance_crash(node);
+        }
+    }
+
+    fn gap(&mut self, stream: Stream, choice: Choice, rate: Rate) -> Option<SimTime> {
+        let mean = rate.mean_gap()?;
+        let ticks = self.choices.between(stream, choice, 1, (2 * mean).saturating_sub(1).max(1));
+        let at = self.clock.now() + SimDuration::from_millis(CHAOS_TICK_MS).times(ticks);
+        (at < self.chaos_until).then_some(at)
+    }
+
+    fn length(&mut self, stream: Stream, choice: Choice, range: &Range<u64>) -> SimDuration {
+        let (low, high) = (range.start * 1_000, (range.end * 1_000).saturating_sub(1));
+        SimDuration::from_micros(self.choices.between(stream, choice, low, high))
+    }
+
+    fn schedule_chance_partition(&mut self) {
+        let rate = self.router.faults().partition_probability;
+        if self.len() >= 2
+            && let Some(at) = self.gap(Stream::Partition, Choice::PartitionGap, rate)
+        {
+            self.schedule(at, SimEvent::PartitionStart);
+        }
+    }
+
+    fn schedule_chance_crash(&mut self, node: NodeId) {
+        let rate = self.router.faults().crash_probability;
+        if let Some(at) = self.gap(Stream::Crash(node.0), Choice::CrashGap, rate) {
+            self.schedule(at, SimEvent::ChanceCrash { node });
+        }
+    }
+
+    /// Splits the network in two at random.
+    pub(super) fn on_chance_partition(&mut self) {
+        let stream = Stream::Partition;
+        let mut sides = [Vec::new(), Vec::new()];
+        for node in (0..self.len() as u32).map(NodeId) {
+            let [left, right] = &mut sides;
+            let side = if self.choices.below(stream, Choice::PartitionSides, 2) == 0 { left } else { right };
+            side.push(node);
+        }
+        let [left, right] = &mut sides;
+        if left.is_empty() {
+            left.extend(right.pop());
+        } else if right.is_empty() {
+            right.extend(left.pop());
+        }
+        let range = self.router.faults().partition_duration_ms.clone();
+        let end = self.clock.now() + self.length(stream, Choice::PartitionLength, &range);
+        let partition = self.router.partitions.add(PartitionSpec::Groups(sides.into()), Some(end));
+        self.schedule(end, SimEvent::PartitionEnd { partition });
+        self.schedule_chance_partition();
+    }
+
+    /// Takes a node down, somewhere in its work.
+    pub(super) fn on_chance_crash(&mut self, node: NodeId) -> Stepped<A::Notice> {
+        let stream = Stream::Crash(node.0);
+        let point = match self.choices.below(stream, Choice::CrashGap, 4) {
+            0 => CrashPoint::Now,
+            1 => CrashPoint::BeforeCommit,
+            2 => CrashPoint::AfterCommit,
+            _ => CrashPoint::AfterFirstSend,
+        };
+        let range = self.router.faults().restart_delay_ms.clone();
+        let down_for = self.length(stream, Choice::CrashLength, &range);
+        let stepped = self.on_crash(node, point, Some(down_for));
+        self.schedule_chance_crash(node);
+        stepped
+    }
+}

@@ -1,0 +1,80 @@
+//! What can happen.
+
+use crate::network::PartitionId;
+use crate::types::NodeId;
+use syncline_store::Bytes;
+use syncline_types::SimDuration;
+
+/// Where in its work a node crashes. The moments between the effects of one step are where promises
+/// are broken, so they are chosen on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CrashPoint {
+    /// At once, between two steps.
+    Now,
+    /// In its next step, before anything is durable.
+    BeforeCommit,
+    /// In its next step, after its writes are durable and before any frame is sent.
+    AfterCommit,
+    /// In its next step, after its first frame is sent.
+    AfterFirstSend,
+}
+
+/// Something that is going to happen.
+#[derive(Clone, Debug)]
+pub enum SimEvent<Op> {
+    /// A frame arrives.
+    DeliverMessage {
+        /// From whom.
+        from: NodeId,
+        /// At whom.
+        to: NodeId,
+        /// What it carries.
+        kind: u8,
+        /// Whether nobody waits for it.
+        housekeeping: bool,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// A timer runs out, unless it was moved.
+    TimerFired {
+        /// Whose.
+        node: NodeId,
+        /// Which.
+        timer: u64,
+        /// Which setting of it.
+        setting: u64,
+    },
+    /// A node goes down.
+    NodeCrash {
+        /// Which.
+        node: NodeId,
+        /// Where in its work.
+        point: CrashPoint,
+        /// For how long; for ever if `None`.
+        down_for: Option<SimDuration>,
+    },
+    /// A node comes back.
+    NodeRestart {
+        /// Which.
+        node: NodeId,
+    },
+    /// The network splits by chance.
+    PartitionStart,
+    /// A partition ends.
+    PartitionEnd {
+        /// Which.
+        partition: PartitionId,
+    },
+    /// A node crashes by chance.
+    ChanceCrash {
+        /// Which.
+        node: NodeId,
+    },
+    /// The workload asks a node for something.
+    Op {
+        /// Whom.
+        node: NodeId,
+        /// For what.
+        op: Op,
+    },
+}

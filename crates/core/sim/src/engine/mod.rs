@@ -1,0 +1,13 @@
+//! The engine: a world of actors, a queue of events, a network, and the account of what is still
+//! unfinished. It knows nothing of replicas; see [`Actor`].
+
+mod actor;
+mod chaos;
+mod event;
+mod trace;
+mod world;
+
+pub use actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+pub use event::{CrashPoint, SimEvent};
+pub use trace::TraceDigest;
+pub use world::{Stepped, Tally, World};

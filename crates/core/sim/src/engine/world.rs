@@ -1,0 +1,487 @@
+//! The world: actors, queue, network, and what is unfinished.
+
+use super::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+use super::event::{CrashPoint, SimEvent};
+use super::trace::TraceDigest;
+use crate::network::{FaultConfig, NetworkRouter};
+use crate::runtime::{Choices, EventQueue, SimClock, Stream};
+use crate::types::NodeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use syncline_types::{Digest, Moment, SimDuration, SimTime};
+
+#[derive(Clone, Copy, Debug)]
+struct ArmedTimer {
+    setting: u64,
+    housekeeping: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Slot<A> {
+    actor: A,
+    started: bool,
+    up: bool,
+    /// A crash that waits for the node's next step.
+    armed: Option<(CrashPoint, Option<SimDuration>)>,
+    timers: BTreeMap<u64, ArmedTimer>,
+    sync_timers: u32,
+    unfinished: Unfinished,
+    digest: Digest,
+    /// Every digest the node had, and from when.
+    history: Vec<(SimTime, Digest)>,
+}
+
+/// Everything that keeps a run from being converged, kept up to date by every event: asking costs
+/// O(1).
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Frames on their way that somebody waits for (**C1**).
+    pub frames: u64,
+    /// Nodes with an exchange under way (**C2**).
+    pub busy: u32,
+    /// Nodes that are down (**C2**).
+    pub down: u32,
+    /// Nodes with something waiting or owed (**C3**).
+    pub waiting: u32,
+    /// Nodes with a timer that somebody waits for (**C4**).
+    pub timers: u32,
+    /// Operations of the workload still to come.
+    pub ops: u64,
+    digests: BTreeMap<Digest, u32>,
+}
+
+impl Tally {
+    /// How many different digests the nodes have (**C5**).
+    pub fn distinct_digests(&self) -> usize {
+        self.digests.len()
+    }
+
+    /// Whether C1 to C4 hold and the workload is done.
+    pub const fn is_quiet(&self) -> bool {
+        self.frames == 0
+            && self.busy == 0
+            && self.down == 0
+            && self.waiting == 0
+            && self.timers == 0
+            && self.ops == 0
+    }
+
+    /// Whether nothing is unfinished and all digests are equal.
+    pub fn is_converged(&self) -> bool {
+        self.is_quiet() && self.digests.len() <= 1
+    }
+
+    fn count(&mut self, up: bool, sync_timers: u32, unfinished: Unfinished, digest: Digest, add: bool) {
+        let step = |count: &mut u32, applies: bool| {
+            if applies {
+                *count = if add { *count + 1 } else { *count - 1 };
+            }
+        };
+        step(&mut self.down, !up);
+        step(&mut self.busy, unfinished.sessions > 0);
+        step(&mut self.waiting, unfinished.waiting > 0);
+        step(&mut self.timers, sync_timers > 0);
+        let nodes = self.digests.entry(digest).or_default();
+        *nodes = if add { *nodes + 1 } else { *nodes - 1 };
+        if *nodes == 0 {
+            self.digests.remove(&digest);
+        }
+    }
+}
+
+/// What one event did.
+#[derive(Clone, Debug)]
+pub struct Stepped<N> {
+    /// The node it happened to, if to one.
+    pub node: Option<NodeId>,
+    /// What that node had to say.
+    pub notices: Vec<N>,
+    /// An operation that found its node down and was not done.
+    pub op_refused: bool,
+    /// Whether a node went down.
+    pub crashed: bool,
+    /// Whether one came back.
+    pub restarted: bool,
+}
+
+impl<N> Stepped<N> {
+    pub(crate) const fn at(node: Option<NodeId>) -> Self {
+        Self { node, notices: Vec::new(), op_refused: false, crashed: false, restarted: false }
+    }
+}
+
+/// A world of actors. It is a value: a clone is another world that goes on from here.
+#[derive(Clone, Debug)]
+pub struct World<A: Actor> {
+    /// The clock.
+    pub clock: SimClock,
+    /// All chance.
+    pub choices: Choices,
+    /// The network.
+    pub router: NetworkRouter,
+    queue: EventQueue<SimEvent<A::Op>>,
+    nodes: Vec<Slot<A>>,
+    tally: Tally,
+    trace: TraceDigest,
+    settings: u64,
+    events: u64,
+    all_started: bool,
+    /// Until when partitions and crashes happen by chance.
+    pub(super) chaos_until: SimTime,
+}
+
+impl<A: Actor> World<A> {
+    /// An empty world. The faults must be valid.
+    pub fn new(choices: Choices, faults: FaultConfig) -> Self {
+        Self {
+            clock: SimClock::default(),
+            choices,
+            router: NetworkRouter::new(faults),
+            queue: EventQueue::default(),
+            nodes: Vec::new(),
+            tally: Tally::default(),
+            trace: TraceDigest::default(),
+            settings: 0,
+            events: 0,
+            all_started: true,
+            chaos_until: SimTime::ZERO,
+        }
+    }
+
+    /// Adds an actor. It starts when the world next moves.
+    pub fn add(&mut self, actor: A) -> NodeId {
+        let node = NodeId(self.nodes.len() as u32);
+        let digest = actor.digest();
+        let unfinished = actor.unfinished();
+        self.router.add_node(node, &mut self.choices);
+        self.tally.count(true, 0, unfinished, digest, true);
+        self.nodes.push(Slot {
+            actor,
+            started: false,
+            up: true,
+            armed: None,
+            timers: BTreeMap::new(),
+            sync_timers: 0,
+            unfinished,
+            digest,
+            history: vec![(self.clock.now(), digest)],
+        });
+        self.all_started = false;
+        node
+    }
+
+    /// The actor of a node.
+    pub fn actor(&self, node: NodeId) -> Option<&A> {
+        self.nodes.get(node.index()).map(|slot| &slot.actor)
+    }
+
+    /// All actors.
+    pub fn actors(&self) -> impl Iterator<Item = (NodeId, &A)> {
+        (0..).map(NodeId).zip(self.nodes.iter().map(|slot| &slot.actor))
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Whether a node is up.
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.nodes.get(node.index()).is_some_and(|slot| slot.up)
+    }
+
+    /// The digest of a node's state.
+    pub fn digest(&self, node: NodeId) -> Digest {
+        self.nodes.get(node.index()).map_or(Digest::ZERO, |slot| slot.digest)
+    }
+
+    /// What a node has not finished, and how many timers somebody waits for.
+    pub fn unfinished(&self, node: NodeId) -> (Unfinished, u32) {
+        self.nodes.get(node.index()).map_or_else(Default::default, |slot| (slot.unfinished, slot.sync_timers))
+    }
+
+    /// Whether a node had this digest at some time in `since..=now`.
+    pub fn had_digest(&self, node: NodeId, digest: Digest, since: SimTime) -> bool {
+        let Some(slot) = self.nodes.get(node.index()) else { return false };
+        for (from, own) in slot.history.iter().rev() {
+            if *own == digest {
+                return true;
+            }
+            if *from <= since {
+                break;
+            }
+        }
+        false
+    }
+
+    /// What is unfinished.
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The digest of all that happened.
+    pub const fn trace(&self) -> TraceDigest {
+        self.trace
+    }
+
+    /// Events taken so far.
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// When the next event is due.
+    pub fn next_time(&self) -> Option<SimTime> {
+        self.queue.peek_time()
+    }
+
+    /// Schedules something for `at`, or for now if that is past.
+    pub fn schedule(&mut self, at: SimTime, event: SimEvent<A::Op>) {
+        if matches!(event, SimEvent::Op { .. }) {
+            self.tally.ops += 1;
+        }
+        self.queue.schedule(at.max(self.clock.now()), event);
+    }
+
+    /// Starts what was added and tells all nodes of each other. Gives what they had to say.
+    pub fn start_added(&mut self) -> Vec<(NodeId, Vec<A::Notice>)> {
+        if self.all_started {
+            return Vec::new();
+        }
+        self.all_started = true;
+        let nodes: Vec<NodeId> = (0..self.nodes.len() as u32).map(NodeId).collect();
+        let mut said = Vec::new();
+        for &node in &nodes {
+            said.push((node, self.tell_peers(node)));
+            let fresh = self
+                .nodes
+                .get_mut(node.index())
+                .is_some_and(|slot| !std::mem::replace(&mut slot.started, true));
+            if fresh {
+                said.push((node, self.feed(node, Input::Start).notices));
+            }
+        }
+        said
+    }
+
+    fn tell_peers(&mut self, node: NodeId) -> Vec<A::Notice> {
+        let others = (0..self.nodes.len() as u32).map(NodeId).filter(|other| *other != node);
+        let others: Arc<[NodeId]> = others.collect();
+        self.feed(node, Input::Peers(others)).notices
+    }
+
+    /// Takes the next event. `None` if there is none.
+    pub fn step(&mut self) -> Option<Stepped<A::Notice>> {
+        let (at, event) = self.queue.pop()?;
+        self.clock.advance_to(at);
+        self.events += 1;
+        Some(match event {
+            SimEvent::DeliverMessage { from, to, kind, housekeeping, bytes } => {
+                self.deliver(from, to, kind, housekeeping, &bytes)
+            }
+            SimEvent::TimerFired { node, timer, setting } => self.fire(node, timer, setting),
+            SimEvent::NodeCrash { node, point, down_for } => self.on_crash(node, point, down_for),
+            SimEvent::NodeRestart { node } => self.on_restart(node),
+            SimEvent::PartitionStart => {
+                self.note(5, 0, 0);
+                self.on_chance_partition();
+                Stepped::at(None)
+            }
+            SimEvent::PartitionEnd { partition } => {
+                self.note(6, partition.0, 0);
+                self.router.partitions.heal(partition);
+                Stepped::at(None)
+            }
+            SimEvent::ChanceCrash { node } => {
+                self.note(7, u64::from(node.0), 0);
+                self.on_chance_crash(node)
+            }
+            SimEvent::Op { node, op } => {
+                self.tally.ops -= 1;
+                self.note(8, u64::from(node.0), 0);
+                if !self.is_up(node) {
+                    return Some(Stepped { op_refused: true, ..Stepped::at(Some(node)) });
+                }
+                self.feed(node, Input::Op(&op))
+            }
+        })
+    }
+
+    fn note(&mut self, kind: u64, node: u64, detail: u64) {
+        self.trace.event([self.clock.now().as_micros(), kind, node, detail]);
+    }
+
+    fn deliver(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        kind: u8,
+        housekeeping: bool,
+        bytes: &syncline_store::Bytes,
+    ) -> Stepped<A::Notice> {
+        self.note(1, u64::from(from.0) << 32 | u64::from(to.0), u64::from(kind));
+        self.trace.payload(bytes);
+        if !housekeeping {
+            self.tally.frames -= 1;
+        }
+        if !self.router.arrive(self.clock.now(), from, to, self.is_up(to)) {
+            return Stepped::at(Some(to));
+        }
+        self.feed(to, Input::Frame { from, bytes })
+    }
+
+    fn fire(&mut self, node: NodeId, timer: u64, setting: u64) -> Stepped<A::Notice> {
+        let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(None) };
+        let Some(armed) = slot.timers.get(&timer).copied().filter(|armed| armed.setting == setting) else {
+            return Stepped::at(Some(node));
+        };
+        slot.timers.remove(&timer);
+        let sync_timers = slot.sync_timers - u32::from(!armed.housekeeping);
+        self.retally(node, |slot| slot.sync_timers = sync_timers);
+        self.note(2, u64::from(node.0), timer);
+        self.feed(node, Input::Timer(timer))
+    }
+
+    pub(super) fn on_crash(
+        &mut self,
+        node: NodeId,
+        point: CrashPoint,
+        down_for: Option<SimDuration>,
+    ) -> Stepped<A::Notice> {
+        self.note(3, u64::from(node.0), point as u64);
+        let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else {
+            return Stepped::at(Some(node));
+        };
+        if point != CrashPoint::Now {
+            slot.armed.get_or_insert((point, down_for));
+            return Stepped::at(Some(node));
+        }
+        self.take_down(node, down_for);
+        Stepped { crashed: true, ..Stepped::at(Some(node)) }
+    }
+
+    fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
+        self.retally(node, |slot| {
+            slot.actor.crash();
+            slot.up = false;
+            slot.armed = None;
+            slot.timers.clear();
+            slot.sync_timers = 0;
+        });
+        if let Some(down_for) = down_for {
+            self.schedule(self.clock.now() + down_for, SimEvent::NodeRestart { node });
+        }
+    }
+
+    fn on_restart(&mut self, node: NodeId) -> Stepped<A::Notice> {
+        self.note(4, u64::from(node.0), 0);
+        if self.nodes.get(node.index()).is_none_or(|slot| slot.up) {
+            return Stepped::at(Some(node));
+        }
+        self.retally(node, |slot| {
+            slot.actor.restart();
+            slot.up = true;
+        });
+        let mut notices = self.tell_peers(node);
+        let started = self.feed(node, Input::Start);
+        notices.extend(started.notices);
+        Stepped { notices, restarted: true, ..Stepped::at(Some(node)) }
+    }
+
+    /// Changes a node and keeps the tally in step with it.
+    fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
+        let Some(slot) = self.nodes.get_mut(node.index()) else { return };
+        let before = (slot.up, slot.sync_timers, slot.unfinished, slot.digest);
+        change(slot);
+        slot.unfinished = slot.actor.unfinished();
+        slot.digest = slot.actor.digest();
+        let after = (slot.up, slot.sync_timers, slot.unfinished, slot.digest);
+        if before.3 != after.3 {
+            slot.history.push((self.clock.now(), after.3));
+        }
+        if before != after {
+            self.tally.count(before.0, before.1, before.2, before.3, false);
+            self.tally.count(after.0, after.1, after.2, after.3, true);
+        }
+    }
+
+    /// Gives an input to a node that is up, and honours its effects, as far as an armed crash lets
+    /// it come.
+    fn feed(&mut self, node: NodeId, input: Input<'_, A::Op>) -> Stepped<A::Notice> {
+        let is_frame = matches!(input, Input::Frame { .. });
+        let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else {
+            return Stepped::at(Some(node));
+        };
+        let armed = slot.armed.take();
+        let crash = armed.map(|(point, _)| point);
+        let mut context = Context {
+            moment: Moment::at(self.clock.now()),
+            entropy: &mut self.choices.source(Stream::Node(node.0)),
+            durable: crash != Some(CrashPoint::BeforeCommit),
+        };
+        let effects = slot.actor.step(input, &mut context);
+        if is_frame {
+            // A frame whose receiver crashes while reading it was delivered.
+            match effects.refusal {
+                Some(cause) => self.router.fates.drop(cause),
+                None => self.router.fates.delivered += 1,
+            }
+        }
+        let mut stepped = Stepped { crashed: crash.is_some(), ..Stepped::at(Some(node)) };
+        let Effects { messages, timers, notices, .. } = effects;
+        if crash != Some(CrashPoint::BeforeCommit) {
+            stepped.notices = notices;
+        }
+        let sent = match crash {
+            None => usize::MAX,
+            Some(CrashPoint::AfterFirstSend) => 1,
+            Some(_) => 0,
+        };
+        for message in messages.into_iter().take(sent) {
+            self.send(node, message);
+        }
+        match armed {
+            Some((_, down_for)) => self.take_down(node, down_for),
+            None => self.set_timers(node, &timers),
+        }
+        let digest = self.digest(node).short();
+        self.note(9, u64::from(node.0), digest);
+        stepped
+    }
+
+    fn send(&mut self, from: NodeId, message: Outgoing) {
+        let Outgoing { to, bytes, kind, housekeeping } = message;
+        let arrivals = self.router.route(self.clock.now(), from, to, bytes.len(), &mut self.choices);
+        for at in [arrivals.first, arrivals.second].into_iter().flatten() {
+            self.tally.frames += u64::from(!housekeeping);
+            let bytes = bytes.clone();
+            self.queue.schedule(at, SimEvent::DeliverMessage { from, to, kind, housekeeping, bytes });
+        }
+    }
+
+    fn set_timers(&mut self, node: NodeId, changes: &[TimerChange]) {
+        let (mut settings, mut due) = (self.settings, Vec::new());
+        self.retally(node, |slot| {
+            for &change in changes {
+                let (TimerChange::Set { id, .. } | TimerChange::Cancel { id }) = change;
+                if let Some(old) = slot.timers.remove(&id) {
+                    slot.sync_timers -= u32::from(!old.housekeeping);
+                }
+                if let TimerChange::Set { id, at, housekeeping } = change {
+                    settings += 1;
+                    slot.timers.insert(id, ArmedTimer { setting: settings, housekeeping });
+                    slot.sync_timers += u32::from(!housekeeping);
+                    due.push((at, SimEvent::TimerFired { node, timer: id, setting: settings }));
+                }
+            }
+        });
+        self.settings = settings;
+        for (at, event) in due {
+            self.schedule(at, event);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a run cost and what happened in it.
+
+use crate::network::{DropCause, Fates};
+use serde::Serialize;
+use syncline_types::SimTime;
+
+/// The figures of a run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SimMetrics {
+    /// What the protocols did.
+    pub protocol: ProtocolMetrics,
+    /// What the network and the faults did.
+    pub effects: EffectMetrics,
+    /// How the run came to agree.
+    pub convergence: ConvergenceMetrics,
+    /// What became of every frame.
+    pub fates: Fates,
+}
+
+/// What the protocols did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct ProtocolMetrics {
+    /// Frames handed to the network.
+    pub messages_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Sessions begun.
+    pub sessions_started: u64,
+    /// Sessions that ended with both roots compared and equal.
+    pub sessions_converged: u64,
+    /// Sessions after which another was owed, with nothing wrong.
+    pub sessions_owed: u64,
+    /// Sessions that failed.
+    pub sessions_failed: u64,
+    /// Sessions that ran a walk.
+    pub hash_comparisons: u64,
+    /// Sessions that took a snapshot.
+    pub snapshots: u64,
+    /// Requests of sessions that were answered.
+    pub round_trips: u64,
+    /// Entities whose digests were compared.
+    pub entities_compared: u64,
+    /// Records moved by sessions, either way.
+    pub entities_transferred: u64,
+    /// Deltas applied from gossip.
+    pub deltas_applied: u64,
+    /// Records and actions joined.
+    pub merges_performed: u64,
+    /// Writes accepted.
+    pub writes_accepted: u64,
+    /// Writes that found their node down, or could not be done.
+    pub writes_refused: u64,
+}
+
+/// What the network and the faults did.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct EffectMetrics {
+    /// Frames dropped for any cause.
+    pub messages_dropped: u64,
+    /// Frames overtaken on their link.
+    pub messages_reordered: u64,
+    /// Copies made by the network.
+    pub messages_duplicated: u64,
+    /// Requests sent again because time ran out.
+    pub retries_performed: u64,
+    /// Requests or sessions that ran out of time.
+    pub timeouts_triggered: u64,
+    /// Nodes that went down.
+    pub node_crashes: u64,
+    /// Nodes that came back.
+    pub node_restarts: u64,
+    /// Partitions put up.
+    pub partitions: u64,
+    /// Deltas that found the buffer full; each left an owed sync.
+    pub buffer_drops: u64,
+}
+
+/// How the run came to agree.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ConvergenceMetrics {
+    /// Whether it did.
+    pub converged: bool,
+    /// When.
+    pub time_to_converge: Option<SimTime>,
+    /// After how many frames.
+    pub messages_to_converge: Option<u64>,
+    /// After how many events.
+    pub events_to_converge: Option<u64>,
+    /// Why not, if not.
+    pub failure_reason: Option<String>,
+}
+
+impl SimMetrics {
+    /// Frames dropped for one cause.
+    pub fn dropped(&self, cause: DropCause) -> u64 {
+        self.fates.dropped(cause)
+    }
+}

@@ -1,0 +1,124 @@
+//! What became of every frame.
+
+use serde::Serialize;
+use syncline_types::canary;
+
+/// Why a frame did not take effect.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum DropCause {
+    /// Lost on the link.
+    Loss,
+    /// A partition was up when it was sent.
+    PartitionAtSend,
+    /// A partition was up when it would have arrived.
+    PartitionAtDelivery,
+    /// Its receiver was down.
+    ReceiverCrashed,
+    /// There is no such receiver.
+    ReceiverUnknown,
+    /// It was sent before its sender's last restart.
+    StaleIncarnation,
+    /// It said what was known, or answered what was not asked any more.
+    DuplicateSuppressed,
+    /// Its bytes were no frame.
+    Corrupt,
+    /// Its receiver had no room for it.
+    BufferFull,
+    /// It carried a stamp too far in the future.
+    ClockDrift,
+    /// It broke a rule.
+    Malformed,
+    /// A rule of the test dropped it.
+    Rule,
+}
+
+impl DropCause {
+    /// Every cause.
+    pub const ALL: [Self; 12] = [
+        Self::Loss,
+        Self::PartitionAtSend,
+        Self::PartitionAtDelivery,
+        Self::ReceiverCrashed,
+        Self::ReceiverUnknown,
+        Self::StaleIncarnation,
+        Self::DuplicateSuppressed,
+        Self::Corrupt,
+        Self::BufferFull,
+        Self::ClockDrift,
+        Self::Malformed,
+        Self::Rule,
+    ];
+
+    /// The cause in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Loss => "lost on the link",
+            Self::PartitionAtSend => "partitioned when sent",
+            Self::PartitionAtDelivery => "partitioned on arrival",
+            Self::ReceiverCrashed => "receiver down",
+            Self::ReceiverUnknown => "receiver unknown",
+            Self::StaleIncarnation => "from before a restart",
+            Self::DuplicateSuppressed => "duplicate suppressed",
+            Self::Corrupt => "corrupt",
+            Self::BufferFull => "buffer full",
+            Self::ClockDrift => "clock drift",
+            Self::Malformed => "malformed",
+            Self::Rule => "dropped by a rule",
+        }
+    }
+}
+
+/// The account of all frames: each that was sent or doubled ends in exactly one place (**F1**), and
+/// the sums agree (**F2**).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Fates {
+    /// Frames handed to the network.
+    pub sent: u64,
+    /// Copies that the network made.
+    pub duplicated: u64,
+    /// Frames that took effect.
+    pub delivered: u64,
+    /// Frames on their way.
+    pub in_flight: u64,
+    dropped: [u64; DropCause::ALL.len()],
+}
+
+impl Fates {
+    /// Records that a frame was dropped.
+    pub(crate) fn drop(&mut self, cause: DropCause) {
+        if cause == DropCause::Loss && canary!(UncountedDrop) {
+            return;
+        }
+        if let Some(count) = self.dropped.get_mut(cause as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Frames dropped for one cause.
+    pub fn dropped(&self, cause: DropCause) -> u64 {
+        self.dropped.get(cause as usize).copied().unwrap_or(0)
+    }
+
+    /// Frames dropped for any cause.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Whether sent + duplicated = delivered + dropped + in flight.
+    pub fn is_balanced(&self) -> bool {
+        self.sent + self.duplicated == self.delivered + self.dropped_total() + self.in_flight
+    }
+
+    /// Adds another account.
+    pub fn merge(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.duplicated += other.duplicated;
+        self.delivered += other.delivered;
+        self.in_flight += other.in_flight;
+        for (own, count) in self.dropped.iter_mut().zip(other.dropped) {
+            *own += count;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Where two states differ, in words.
+
+use std::collections::BTreeMap;
+use syncline_crdt::Value;
+use syncline_storage::{Record, StorageError, record_page};
+use syncline_store::MemoryStore;
+use syncline_types::{Decode, EntityId};
+
+/// One entity on which two states differ.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// Which.
+    pub entity: EntityId,
+    /// The record on the left, in words; `None` if it is not there.
+    pub left: Option<String>,
+    /// The record on the right, in words; `None` if it is not there.
+    pub right: Option<String>,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".to_owned());
+        write!(f, "entity {}: {} | {}", self.entity, side(&self.left), side(&self.right))
+    }
+}
+
+fn records(store: &MemoryStore) -> Result<BTreeMap<EntityId, Vec<u8>>, StorageError> {
+    let page = record_page(store, None, usize::MAX)?;
+    Ok(page.records.into_iter().map(|(id, bytes)| (id, bytes.to_vec())).collect())
+}
+
+/// A record in one line.
+fn words(bytes: &[u8]) -> String {
+    let Ok(record) = Record::from_bytes(bytes) else { return "a damaged record".to_owned() };
+    let value = match &record.value {
+        Value::Lww(register) => match std::str::from_utf8(register.bytes()) {
+            Ok(text) => format!("{text:?} written {}", register.stamp()),
+            Err(_) => format!("{} bytes written {}", register.bytes().len(), register.stamp()),
+        },
+        Value::GCounter(counter) => format!("count {}", counter.total()),
+        Value::PnCounter(counter) => format!("count {}", counter.total()),
+        Value::Element(element) => {
+            let state = if element.is_present() { "present" } else { "absent" };
+            format!("set element, {state}, {:?}", element.entries().collect::<Vec<_>>())
+        }
+        other => other.crdt_type().to_string(),
+    };
+    let fate = if record.deleted_at > record.updated_at {
+        format!(", deleted {}", record.deleted_at)
+    } else {
+        String::new()
+    };
+    format!(
+        "{value} (updated {}{fate}, under {} at depth {})",
+        record.updated_at, record.parent, record.depth
+    )
+}
+
+/// Up to `limit` entities on which the two states differ, ascending by id. O(n).
+pub fn differences(
+    left: &MemoryStore,
+    right: &MemoryStore,
+    limit: usize,
+) -> Result<Vec<Difference>, StorageError> {
+    let (left, right) = (records(left)?, records(right)?);
+    let mut ids: Vec<EntityId> = left.keys().chain(right.keys()).copied().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let differ = ids.into_iter().filter(|id| left.get(id) != right.get(id)).take(limit);
+    let side =
+        |records: &BTreeMap<EntityId, Vec<u8>>, id: EntityId| records.get(&id).map(|bytes| words(bytes));
+    Ok(differ
+        .map(|entity| Difference { entity, left: side(&left, entity), right: side(&right, entity) })
+        .collect())
+}

@@ -1,0 +1,180 @@
+//! One node.
+
+use crate::engine::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+use crate::network::DropCause;
+use std::sync::Arc;
+use syncline_replica::{
+    Event, FrameKind, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Timer, TimerKind,
+    TimerOp,
+};
+use syncline_storage::{Interface, Record, StorageError};
+use syncline_store::{MemoryStore, Store};
+use syncline_types::{Digest, EntityId, PeerId};
+
+/// The real replica, a simulated disk, and nothing in between: what the replica asks to be stored
+/// is on the disk when its frames are sent, and a crash loses the replica and keeps the disk.
+#[derive(Clone, Debug)]
+pub struct SimNode {
+    config: ReplicaConfig,
+    disk: MemoryStore,
+    replica: Option<Replica<MemoryStore>>,
+    /// The root on disk while the node is down.
+    resting_root: Digest,
+    stopped: Option<String>,
+}
+
+impl SimNode {
+    /// A node whose disk already holds `disk`.
+    pub fn new(config: ReplicaConfig, disk: MemoryStore) -> Self {
+        let mut node = Self { config, disk, replica: None, resting_root: Digest::ZERO, stopped: None };
+        node.recover();
+        node
+    }
+
+    fn recover(&mut self) {
+        match Replica::recover(self.config.clone(), &self.disk) {
+            Ok((replica, actions)) => {
+                self.resting_root = replica.digest();
+                match self.disk.apply(&actions.storage) {
+                    Ok(()) => self.replica = Some(replica),
+                    Err(error) => self.stopped = Some(error.to_string()),
+                }
+            }
+            Err(error) => self.stopped = Some(error.to_string()),
+        }
+    }
+
+    /// The replica, while the node is up.
+    pub const fn replica(&self) -> Option<&Replica<MemoryStore>> {
+        self.replica.as_ref()
+    }
+
+    /// What the disk holds.
+    pub const fn disk(&self) -> &MemoryStore {
+        &self.disk
+    }
+
+    /// Why the replica stopped by itself, if it did.
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.as_deref()
+    }
+
+    /// The state on disk, to look at.
+    pub fn state(&self) -> Result<Interface<MemoryStore>, StorageError> {
+        Interface::open(self.disk.view())
+    }
+
+    /// The record of an entity on disk.
+    pub fn record(&self, id: EntityId) -> Result<Option<Arc<Record>>, StorageError> {
+        self.state()?.record(id)
+    }
+
+    /// How many entities an application sees here. O(n).
+    pub fn visible_entities(&self) -> Result<usize, StorageError> {
+        Ok(self.state()?.visible()?.len())
+    }
+}
+
+/// A timer of a replica as a number of the engine.
+fn timer_id(timer: Timer) -> u64 {
+    match timer {
+        Timer::Heartbeat => 0,
+        Timer::Owed => 1,
+        Timer::Fetch => 2,
+        Timer::Session(peer) => 1 << 32 | u64::from(peer.0),
+    }
+}
+
+const fn timer_of(id: u64) -> Timer {
+    match id {
+        0 => Timer::Heartbeat,
+        1 => Timer::Owed,
+        2 => Timer::Fetch,
+        _ => Timer::Session(PeerId(id as u32)),
+    }
+}
+
+const fn cause_of(refusal: &Refusal) -> DropCause {
+    match refusal {
+        Refusal::Frame(_) => DropCause::Corrupt,
+        Refusal::StaleIncarnation => DropCause::StaleIncarnation,
+        Refusal::Duplicate => DropCause::DuplicateSuppressed,
+        Refusal::BufferFull => DropCause::BufferFull,
+        Refusal::Drift => DropCause::ClockDrift,
+        Refusal::Malformed => DropCause::Malformed,
+    }
+}
+
+impl Actor for SimNode {
+    type Op = Vec<Operation>;
+    type Notice = Notice;
+
+    fn step(&mut self, input: Input<'_, Vec<Operation>>, context: &mut Context<'_>) -> Effects<Notice> {
+        let event = match input {
+            Input::Start => Event::Start,
+            Input::Peers(peers) => Event::Peers(peers.iter().map(|&node| node.into()).collect()),
+            Input::Frame { from, bytes } => Event::Frame { from: from.into(), bytes: bytes.clone() },
+            Input::Timer(id) => Event::Timer(timer_of(id)),
+            Input::Op(operations) => Event::Write(operations.clone()),
+        };
+        let Some(replica) = &mut self.replica else { return Effects::default() };
+        let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
+        let SyncActions { storage, messages, timers, refusal, notices } = match stepped {
+            Ok(actions) => actions,
+            Err(error) => {
+                self.stopped = Some(error.to_string());
+                return Effects::default();
+            }
+        };
+        if context.durable
+            && let Err(error) = self.disk.apply(&storage)
+        {
+            self.stopped = Some(error.to_string());
+            return Effects::default();
+        }
+        let outgoing = messages.into_iter().map(|message| Outgoing {
+            to: message.to.into(),
+            bytes: message.bytes,
+            kind: message.kind as u8,
+            housekeeping: message.kind == FrameKind::Heartbeat,
+        });
+        let changes = timers.into_iter().map(|op| match op {
+            TimerOp::Set { timer, at } => TimerChange::Set {
+                id: timer_id(timer),
+                at,
+                housekeeping: timer.kind() == TimerKind::Housekeeping,
+            },
+            TimerOp::Cancel { timer } => TimerChange::Cancel { id: timer_id(timer) },
+        });
+        Effects {
+            messages: outgoing.collect(),
+            timers: changes.collect(),
+            refusal: refusal.as_ref().map(cause_of),
+            notices,
+        }
+    }
+
+    fn crash(&mut self) {
+        // What the replica had in memory may be ahead of the disk; only the disk counts.
+        if let Ok(mut state) = Interface::open(self.disk.view())
+            && let Ok(root) = state.root_hash()
+        {
+            self.resting_root = root;
+        }
+        self.replica = None;
+    }
+
+    fn restart(&mut self) {
+        self.recover();
+    }
+
+    fn digest(&self) -> Digest {
+        self.replica.as_ref().map_or(self.resting_root, Replica::digest)
+    }
+
+    fn unfinished(&self) -> Unfinished {
+        let Some(replica) = &self.replica else { return Unfinished::default() };
+        let pending = replica.pending();
+        Unfinished { sessions: pending.sessions as u32, waiting: (pending.buffered + pending.owed) as u32 }
+    }
+}

@@ -1,0 +1,80 @@
+//! The settings of a run.
+
+use crate::network::{ConfigError, FaultConfig};
+use syncline_types::{SimDuration, SimTime};
+
+/// The settings of a run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SimConfig {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// When the run stops, converged or not.
+    pub max_time: SimTime,
+    /// After how many events it stops, converged or not.
+    pub max_events: u64,
+    /// What goes wrong.
+    pub faults: FaultConfig,
+    /// For how long partitions and crashes happen by chance. After that the network stays slow and
+    /// lossy, but nothing new breaks, so that even a large cluster gets a chance to agree.
+    pub chaos_for: SimDuration,
+    /// Deltas a node may keep waiting.
+    pub buffer_capacity: usize,
+    /// Whether to keep every choice, for [`SimRuntime::tape`](crate::SimRuntime::tape).
+    pub record: bool,
+}
+
+impl SimConfig {
+    /// The defaults: one minute, ten million events, a network with distance and no faults.
+    pub fn with_seed(seed: u64) -> Self {
+        Self {
+            seed,
+            max_time: SimTime::from_secs(60),
+            max_events: 10_000_000,
+            faults: FaultConfig::default(),
+            chaos_for: SimDuration::from_secs(20),
+            buffer_capacity: 10_000,
+            record: false,
+        }
+    }
+
+    /// Sets what goes wrong.
+    pub fn with_faults(mut self, faults: FaultConfig) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Sets when the run stops.
+    pub const fn with_max_time(mut self, max_time: SimTime) -> Self {
+        self.max_time = max_time;
+        self
+    }
+
+    /// Sets after how many events the run stops.
+    pub const fn with_max_events(mut self, max_events: u64) -> Self {
+        self.max_events = max_events;
+        self
+    }
+
+    /// Sets for how long partitions and crashes happen by chance.
+    pub const fn with_chaos_for(mut self, chaos_for: SimDuration) -> Self {
+        self.chaos_for = chaos_for;
+        self
+    }
+
+    /// Sets how many deltas a node may keep waiting.
+    pub const fn with_buffer_capacity(mut self, deltas: usize) -> Self {
+        self.buffer_capacity = deltas;
+        self
+    }
+
+    /// Keeps every choice.
+    pub const fn recording(mut self) -> Self {
+        self.record = true;
+        self
+    }
+
+    /// Whether every setting makes sense; the first that does not is named.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.faults.validate()
+    }
+}

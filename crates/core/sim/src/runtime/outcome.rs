@@ -1,0 +1,195 @@
+//! Why a run stopped, and what was still owed.
+
+use crate::types::NodeId;
+use std::fmt;
+use syncline_types::EntityId;
+
+/// A convergence property.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Property {
+    /// C1: no message is in flight. Heartbeats do not count: they recur for ever.
+    NetworkQuiescent,
+    /// C2: every node is up and has no session under way.
+    AllNodesIdle,
+    /// C3: no delta waits and no sync is owed.
+    NoPendingBuffers,
+    /// C4: no timer is set that somebody waits for.
+    NoPendingSyncTimers,
+    /// C5: all state digests are equal.
+    StateDigestsEqual,
+    /// The workload is done.
+    WorkloadDone,
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NetworkQuiescent => "C1: messages are in flight",
+            Self::AllNodesIdle => "C2: nodes are busy or down",
+            Self::NoPendingBuffers => "C3: deltas wait or syncs are owed",
+            Self::NoPendingSyncTimers => "C4: sync timers are set",
+            Self::StateDigestsEqual => "C5: state digests differ",
+            Self::WorkloadDone => "writes are still to come",
+        })
+    }
+}
+
+/// One thing that is owed, and by whom.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Debt {
+    /// By whom; by no one node if `None`.
+    pub node: Option<NodeId>,
+    /// The node's name, or "the network".
+    pub who: String,
+    /// What.
+    pub what: String,
+}
+
+/// What kept a run from being converged.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Owed {
+    /// The first property that does not hold.
+    pub blocking: Option<Property>,
+    /// What is owed by whom.
+    pub debts: Vec<Debt>,
+}
+
+impl fmt::Display for Owed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(blocking) = self.blocking {
+            write!(f, "{blocking}")?;
+        }
+        for debt in &self.debts {
+            write!(f, "; {}: {}", debt.who, debt.what)?;
+        }
+        Ok(())
+    }
+}
+
+/// A promise that was found broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Check {
+    /// F2: a frame has no fate, or two.
+    FatesUnbalanced {
+        /// Sent and doubled.
+        in_: u64,
+        /// Delivered, dropped and in flight.
+        out: u64,
+    },
+    /// I6: a delta that had to wait is unaccounted for.
+    BufferUnbalanced {
+        /// Where.
+        node: String,
+    },
+    /// A session reported success with a root that its peer never had meanwhile.
+    FalseSuccess {
+        /// Who reported.
+        node: String,
+        /// About whom.
+        peer: String,
+    },
+    /// C6: nodes agree, but not on what was written.
+    LostWrite {
+        /// The first entity that differs.
+        entity: Option<EntityId>,
+        /// What was expected and what was found.
+        detail: String,
+    },
+    /// A session between honest replicas ended in a way that only a bug explains.
+    ImpossibleOutcome {
+        /// Whose session.
+        node: String,
+        /// How it ended.
+        detail: String,
+    },
+    /// A frame of an honest replica was refused as malformed.
+    HonestFrameRefused {
+        /// Who refused.
+        node: String,
+    },
+    /// A replica stopped because its store failed.
+    ReplicaStopped {
+        /// Which.
+        node: String,
+        /// Why.
+        detail: String,
+    },
+    /// L4: rebuilding the index from the records gives another root.
+    IndexDrifted {
+        /// Where.
+        node: String,
+    },
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FatesUnbalanced { in_, out } => {
+                write!(f, "F2: {in_} frames went in and {out} are accounted for")
+            }
+            Self::BufferUnbalanced { node } => {
+                write!(f, "I6: a delta vanished from the buffer of {node}")
+            }
+            Self::FalseSuccess { node, peer } => {
+                write!(f, "{node} reported a sync with {peer} as converged on a root {peer} never had")
+            }
+            Self::LostWrite { detail, .. } => {
+                write!(f, "C6: all agree, but not on what was written: {detail}")
+            }
+            Self::ImpossibleOutcome { node, detail } => write!(f, "a session of {node} ended as: {detail}"),
+            Self::HonestFrameRefused { node } => write!(f, "{node} refused an honest frame as malformed"),
+            Self::ReplicaStopped { node, detail } => write!(f, "{node} stopped: {detail}"),
+            Self::IndexDrifted { node } => {
+                write!(f, "L4: the index of {node} does not follow from its records")
+            }
+        }
+    }
+}
+
+/// Why a run stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StopCondition {
+    /// C1 to C5 hold, the workload is done, and every check passed.
+    Converged,
+    /// Nothing is left to happen, nothing is unfinished, and the digests differ.
+    Diverged(Owed),
+    /// Nothing is left to happen and something is unfinished.
+    Deadlock(Owed),
+    /// Time ran out.
+    MaxTime(Owed),
+    /// The budget of events ran out.
+    MaxEvents(Owed),
+    /// The predicate of [`SimRuntime::run_until`](crate::SimRuntime::run_until) held.
+    Manual,
+    /// A promise was found broken.
+    Violated(Check),
+}
+
+impl StopCondition {
+    /// The reason in one word, as reports group by it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Converged => "converged",
+            Self::Diverged(_) => "diverged",
+            Self::Deadlock(_) => "deadlock",
+            Self::MaxTime(_) => "max_time",
+            Self::MaxEvents(_) => "max_events",
+            Self::Manual => "manual",
+            Self::Violated(_) => "violated",
+        }
+    }
+}
+
+impl fmt::Display for StopCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Converged => write!(f, "converged"),
+            Self::Diverged(owed) => write!(f, "diverged: {owed}"),
+            Self::Deadlock(owed) => write!(f, "deadlocked: {owed}"),
+            Self::MaxTime(owed) => write!(f, "time ran out: {owed}"),
+            Self::MaxEvents(owed) => write!(f, "the event budget ran out: {owed}"),
+            Self::Manual => write!(f, "stopped as asked"),
+            Self::Violated(check) => write!(f, "a promise is broken: {check}"),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What a scenario is made of.
+
+use syncline_crdt::{Register, Value};
+use syncline_storage::{Action, ApplyContext, Interface, Metadata, StorageError};
+use syncline_store::{MemoryStore, Store};
+use syncline_types::{EntityId, Hlc, Moment, ReplicaId, SimTime};
+
+/// One node of a scenario.
+#[derive(Clone, Debug)]
+pub struct NodeSeed {
+    /// Its name.
+    pub name: String,
+    /// What it has beyond what all share.
+    pub own: Vec<Action>,
+    /// Whether it has what all share.
+    pub has_shared: bool,
+}
+
+/// Nodes and the state they already have when the run begins.
+#[derive(Clone, Debug, Default)]
+pub struct Scenario {
+    /// What all nodes have, unless one says otherwise.
+    pub shared: Vec<Action>,
+    /// The nodes.
+    pub nodes: Vec<NodeSeed>,
+}
+
+/// The stamps of initial state: a millisecond of the past, written by a replica that takes no part.
+pub(super) fn author(node: u64) -> ReplicaId {
+    let mut id = ReplicaId::from_u64(node);
+    id.0[15] = 0xee;
+    id
+}
+
+/// A register of initial state.
+pub(super) fn register(id: EntityId, ancestors: Vec<EntityId>, by: ReplicaId, text: String) -> Action {
+    let stamp = Hlc::new(1, 0, by);
+    Action::Add {
+        id,
+        ancestors,
+        value: Value::Lww(Register::new(stamp, text.into_bytes())),
+        metadata: Metadata { created_at: stamp, updated_at: stamp },
+    }
+}
+
+const NAMES: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
+
+/// The name of the `at`-th node.
+pub(super) fn node_name(at: usize) -> String {
+    NAMES.get(at).map_or_else(|| format!("node-{at}"), |name| (*name).to_owned())
+}
+
+impl Scenario {
+    /// A scenario of nodes that have `shared`, and each what `own` gives for it.
+    pub fn new(nodes: usize, shared: Vec<Action>, mut own: impl FnMut(usize) -> Vec<Action>) -> Self {
+        let seed = |at| NodeSeed { name: node_name(at), own: own(at), has_shared: true };
+        Self { shared, nodes: (0..nodes).map(seed).collect() }
+    }
+
+    /// The disk of each node, and a disk with everything that any of them has: what all must agree
+    /// on if nothing more is written.
+    pub(crate) fn disks(&self) -> Result<(Vec<MemoryStore>, MemoryStore), StorageError> {
+        let shared = written(MemoryStore::default(), &self.shared)?;
+        let mut disks = Vec::with_capacity(self.nodes.len());
+        let mut whole = MemoryStore::default();
+        if self.nodes.iter().any(|node| node.has_shared) {
+            whole = shared.clone();
+        }
+        for node in &self.nodes {
+            let base = if node.has_shared { shared.clone() } else { MemoryStore::default() };
+            disks.push(written(base, &node.own)?);
+            whole = written(whole, &node.own)?;
+        }
+        Ok((disks, whole))
+    }
+}
+
+fn written(mut disk: MemoryStore, actions: &[Action]) -> Result<MemoryStore, StorageError> {
+    if actions.is_empty() {
+        return Ok(disk);
+    }
+    let mut state = Interface::open(disk.view())?;
+    let context = ApplyContext { moment: Moment::at(SimTime::ZERO), max_drift_ms: u64::MAX };
+    for action in actions {
+        let applied = state.apply_action(action, &context);
+        applied.map_err(|_| StorageError::Index { what: "a scenario of well-formed actions" })?;
+    }
+    disk.apply(&state.finish()?)?;
+    Ok(disk)
+}

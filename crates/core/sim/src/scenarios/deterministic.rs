@@ -1,0 +1,57 @@
+//! Scenarios that are the same every time.
+
+use super::build::{Scenario, author, register};
+use syncline_storage::Action;
+use syncline_types::EntityId;
+
+/// `count` registers that belong to `whose`.
+fn registers(whose: &str, by: u64, count: usize) -> Vec<Action> {
+    let register = |at| {
+        let name = format!("{whose}/{at}");
+        register(EntityId::child_of(EntityId::ROOT, name.as_bytes()), vec![], author(by), name)
+    };
+    (0..count).map(register).collect()
+}
+
+impl Scenario {
+    /// `nodes` nodes that all have the same `entities` entities.
+    pub fn n_nodes_synced(nodes: usize, entities: usize) -> Self {
+        Self::new(nodes, registers("shared", 0, entities), |_| Vec::new())
+    }
+
+    /// `nodes` nodes, each with `entities` entities of its own and no others.
+    pub fn n_nodes_diverged(nodes: usize, entities: usize) -> Self {
+        Self::overlap(nodes, 0, entities)
+    }
+
+    /// `nodes` nodes that share `shared` entities and have `unique` more each.
+    pub fn overlap(nodes: usize, shared: usize, unique: usize) -> Self {
+        let own = |at: usize| registers(&super::build::node_name(at), at as u64 + 1, unique);
+        Self::new(nodes, registers("shared", 0, shared), own)
+    }
+
+    /// `nodes` nodes that share `shared` entities and have `unique` more each: the guide's name for
+    /// [`Scenario::overlap`].
+    pub fn partial_overlap(nodes: usize, shared: usize, unique: usize) -> Self {
+        Self::overlap(nodes, shared, unique)
+    }
+
+    /// `nodes` nodes that agree on `entities` entities, the last of which has nothing.
+    pub fn fresh_joiner(nodes: usize, entities: usize) -> Self {
+        let mut scenario = Self::n_nodes_synced(nodes, entities);
+        if let Some(last) = scenario.nodes.last_mut() {
+            last.has_shared = false;
+        }
+        scenario
+    }
+
+    /// One node with a hundred entities and an empty one, which must take a snapshot.
+    pub fn force_snapshot() -> Self {
+        Self::fresh_joiner(2, 100)
+    }
+
+    /// Two empty nodes: the negotiation answers None.
+    pub fn force_none() -> Self {
+        Self::n_nodes_synced(2, 0)
+    }
+}

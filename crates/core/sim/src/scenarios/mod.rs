@@ -1,0 +1,58 @@
+//! Where runs begin: nodes and the state they already have.
+
+mod build;
+mod deterministic;
+mod random;
+
+pub use build::{NodeSeed, Scenario};
+pub use random::{RandomScenario, RandomScenarioConfig};
+
+/// A scenario that can be named on a command line.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedScenario {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, in a sentence.
+    pub summary: &'static str,
+    /// Builds it for a number of nodes and entities, from a seed if it is random.
+    pub build: fn(nodes: usize, entities: usize, seed: u64) -> Scenario,
+}
+
+/// All scenarios by name.
+pub const NAMED: [NamedScenario; 6] = [
+    NamedScenario {
+        name: "diverged",
+        summary: "each node has entities of its own and no others",
+        build: |nodes, entities, _| Scenario::n_nodes_diverged(nodes, entities),
+    },
+    NamedScenario {
+        name: "synced",
+        summary: "all nodes have the same entities",
+        build: |nodes, entities, _| Scenario::n_nodes_synced(nodes, entities),
+    },
+    NamedScenario {
+        name: "overlap",
+        summary: "half of the entities are shared, the rest differ from node to node",
+        build: |nodes, entities, _| Scenario::overlap(nodes, entities / 2, entities - entities / 2),
+    },
+    NamedScenario {
+        name: "fresh",
+        summary: "the last node is empty and must take a snapshot; the others agree",
+        build: |nodes, entities, _| Scenario::fresh_joiner(nodes, entities),
+    },
+    NamedScenario {
+        name: "empty",
+        summary: "nobody has anything",
+        build: |nodes, _, _| Scenario::n_nodes_synced(nodes, 0),
+    },
+    NamedScenario {
+        name: "random",
+        summary: "states of random size, partly shared, drawn from the seed",
+        build: |nodes, entities, seed| {
+            let config = RandomScenarioConfig::new(seed)
+                .with_node_count(nodes, nodes)
+                .with_entity_count(entities / 2, entities);
+            RandomScenario::generate(&config)
+        },
+    },
+];

@@ -1,0 +1,65 @@
+//! Names of the simulated world.
+
+use serde::Serialize;
+use std::fmt;
+use syncline_types::PeerId;
+
+/// A node of a run: its number in the order of joining.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// The number as an index.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// In the simulator the handle of a peer is its number.
+impl From<PeerId> for NodeId {
+    fn from(peer: PeerId) -> Self {
+        Self(peer.0)
+    }
+}
+
+impl From<NodeId> for PeerId {
+    fn from(node: NodeId) -> Self {
+        Self(node.0)
+    }
+}
+
+/// A node by its number or its name.
+pub trait NodeRef {
+    /// The node, among nodes with these names in the order of joining.
+    fn resolve(&self, names: &[String]) -> Option<NodeId>;
+}
+
+impl NodeRef for NodeId {
+    fn resolve(&self, names: &[String]) -> Option<NodeId> {
+        (self.index() < names.len()).then_some(*self)
+    }
+}
+
+impl NodeRef for str {
+    fn resolve(&self, names: &[String]) -> Option<NodeId> {
+        names.iter().position(|name| name == self).map(|at| NodeId(at as u32))
+    }
+}
+
+impl NodeRef for String {
+    fn resolve(&self, names: &[String]) -> Option<NodeId> {
+        self.as_str().resolve(names)
+    }
+}
+
+impl<T: NodeRef + ?Sized> NodeRef for &T {
+    fn resolve(&self, names: &[String]) -> Option<NodeId> {
+        (**self).resolve(names)
+    }
+}
