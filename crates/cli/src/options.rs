@@ -1,0 +1,184 @@
+//! The flags that describe a simulation.
+
+use crate::spec::Spec;
+use crate::values::{self, Latency, Spell};
+use clap::{Args, ValueEnum};
+use sync_sim::prelude::{FaultConfig, SimDuration};
+use sync_sim::scenarios::{NAMED, NamedScenario};
+
+/// A preset of faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Preset {
+    /// A perfect network: no delay, no faults.
+    None,
+    /// 10 ± 5 ms, 1 % loss, 20 ms reordering, 1 % duplication.
+    Light,
+    /// 50 ± 25 ms, 10 % loss, 100 ms reordering, 5 % duplication, partitions and crashes.
+    Heavy,
+    /// 10 ± 5 ms and a partition of 200 to 1000 ms every tenth of a second.
+    Partitions,
+}
+
+impl Preset {
+    pub(crate) fn faults(self) -> FaultConfig {
+        match self {
+            Self::None => FaultConfig::none(),
+            Self::Light => FaultConfig::light_chaos(),
+            Self::Heavy => FaultConfig::heavy_chaos(),
+            Self::Partitions => FaultConfig::partition_heavy(),
+        }
+    }
+}
+
+fn scenario(text: &str) -> Result<NamedScenario, String> {
+    NAMED.iter().find(|scenario| scenario.name == text).copied().ok_or_else(|| {
+        let names: Vec<&str> = NAMED.iter().map(|scenario| scenario.name).collect();
+        format!("there is no such scenario; there are {}", names.join(", "))
+    })
+}
+
+/// The flags of a simulation, shared by all commands that run one.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SimArgs {
+    /// How many replicas take part.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) nodes: u32,
+
+    /// How many entities each replica begins with (what that means exactly depends on the scenario).
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    pub(crate) entities: u32,
+
+    /// How many writes applications issue during the first seconds of the run.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) writes: u32,
+
+    /// Over what time the writes are spread.
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = values::span)]
+    pub(crate) write_for: SimDuration,
+
+    /// Where the run begins; see `syncline scenarios`.
+    #[arg(long, value_name = "NAME", default_value = "diverged", value_parser = scenario)]
+    pub(crate) scenario: NamedScenario,
+
+    /// The preset of faults; the flags below change it.
+    #[arg(long, value_name = "PRESET", value_enum, default_value_t = Preset::Light)]
+    pub(crate) faults: Preset,
+
+    /// How often a frame is lost, from 0 to 1.
+    #[arg(long, value_name = "P", value_parser = values::probability)]
+    pub(crate) loss: Option<f64>,
+
+    /// How long a frame takes, and how far that strays, in milliseconds.
+    #[arg(long, value_name = "MS[,MS]", value_parser = values::latency)]
+    pub(crate) latency: Option<Latency>,
+
+    /// How often a frame arrives twice, from 0 to 1.
+    #[arg(long, value_name = "P", value_parser = values::probability)]
+    pub(crate) duplicate: Option<f64>,
+
+    /// Up to how much longer a frame may take, so that later ones overtake it, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
+    pub(crate) reorder: Option<u64>,
+
+    /// How often, per tick of 10 ms, the network splits in two, and for how many milliseconds.
+    #[arg(long, value_name = "P[,MIN..MAX]", value_parser = values::spell)]
+    pub(crate) partition: Option<Spell>,
+
+    /// How often, per tick of 10 ms, each replica crashes, and for how many milliseconds.
+    #[arg(long, value_name = "P[,MIN..MAX]", value_parser = values::spell)]
+    pub(crate) crash: Option<Spell>,
+
+    /// How much slower frames to a slow node are; above 1, each node is slow with a chance of 1 in 4.
+    #[arg(long, value_name = "FACTOR")]
+    pub(crate) slow: Option<f64>,
+
+    /// How often a write falls into a sync that has just begun, from 0 to 1.
+    #[arg(long, value_name = "P", value_parser = values::probability)]
+    pub(crate) write_during_sync: Option<f64>,
+
+    /// When the run stops, converged or not, in virtual time.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::span)]
+    pub(crate) max_time: SimDuration,
+}
+
+impl SimArgs {
+    /// What the flags describe, or what is wrong with them together.
+    pub(crate) fn spec(&self) -> Result<Spec, String> {
+        let mut faults = self.faults.faults();
+        if let Some(loss) = self.loss {
+            faults = faults.with_loss(loss);
+        }
+        if let Some(Latency { base_ms, jitter_ms }) = self.latency {
+            faults = faults.with_latency(base_ms, jitter_ms);
+        }
+        if let Some(duplicate) = self.duplicate {
+            faults = faults.with_duplicates(duplicate);
+        }
+        if let Some(reorder) = self.reorder {
+            faults = faults.with_reorder_window(reorder);
+        }
+        if let Some(Spell { probability, lasting_ms }) = self.partition.clone() {
+            let lasting = lasting_ms.unwrap_or_else(|| or_default(&faults.partition_duration_ms, 100..500));
+            faults = faults.with_partitions(probability, lasting);
+        }
+        if let Some(Spell { probability, lasting_ms }) = self.crash.clone() {
+            let lasting = lasting_ms.unwrap_or_else(|| or_default(&faults.restart_delay_ms, 100..1_000));
+            faults = faults.with_crashes(probability, lasting);
+        }
+        if let Some(factor) = self.slow {
+            faults = faults.with_slow_nodes(factor);
+        }
+        if let Some(rate) = self.write_during_sync {
+            faults = faults.with_writes_during_sync(rate);
+        }
+        faults.validate().map_err(|error| error.to_string())?;
+        Ok(Spec {
+            nodes: self.nodes as usize,
+            entities: self.entities as usize,
+            writes: self.writes as usize,
+            write_for: self.write_for,
+            scenario: self.scenario,
+            faults,
+            max_time: self.max_time,
+            flags: self.flags(),
+        })
+    }
+
+    /// The flags that are not at their default, as they were given.
+    fn flags(&self) -> String {
+        let mut flags = String::new();
+        let mut add = |flag: &str, value: Option<String>| {
+            if let Some(value) = value {
+                flags.push_str(&format!(" --{flag} {value}"));
+            }
+        };
+        let spell = |spell: &Option<Spell>| {
+            spell.as_ref().map(|Spell { probability, lasting_ms }| match lasting_ms {
+                Some(range) => format!("{probability},{}..{}", range.start, range.end),
+                None => probability.to_string(),
+            })
+        };
+        let time = |time: SimDuration| format!("{}ms", time.as_millis());
+        add("nodes", (self.nodes != 3).then(|| self.nodes.to_string()));
+        add("entities", (self.entities != 10).then(|| self.entities.to_string()));
+        add("writes", (self.writes != 30).then(|| self.writes.to_string()));
+        add("write-for", (self.write_for != SimDuration::from_secs(3)).then(|| time(self.write_for)));
+        add("scenario", (self.scenario.name != "diverged").then(|| self.scenario.name.to_owned()));
+        let preset = self.faults.to_possible_value().map(|value| value.get_name().to_owned());
+        add("faults", preset.filter(|_| self.faults != Preset::Light));
+        add("loss", self.loss.map(|p| p.to_string()));
+        add("latency", self.latency.map(|latency| format!("{},{}", latency.base_ms, latency.jitter_ms)));
+        add("duplicate", self.duplicate.map(|p| p.to_string()));
+        add("reorder", self.reorder.map(|ms| ms.to_string()));
+        add("partition", spell(&self.partition));
+        add("crash", spell(&self.crash));
+        add("slow", self.slow.map(|factor| factor.to_string()));
+        add("write-during-sync", self.write_during_sync.map(|p| p.to_string()));
+        add("max-time", (self.max_time != SimDuration::from_secs(60)).then(|| time(self.max_time)));
+        flags
+    }
+}
+
+fn or_default(range: &std::ops::Range<u64>, default: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    if range.is_empty() { default } else { range.clone() }
+}

@@ -1,0 +1,139 @@
+//! `syncline run`.
+
+use crate::Ending;
+use crate::options::SimArgs;
+use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
+use crate::spec::{RunReport, Spec};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use sync_sim::prelude::*;
+
+/// The flags of `run`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArgs {
+    /// Decides everything that is left to chance; drawn from the clock, and printed, if not given.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    #[command(flatten)]
+    sim: SimArgs,
+
+    /// Print the result as JSON, and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs one simulation.
+pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
+    let spec = args.sim.spec()?;
+    let seed = args.seed.unwrap_or_else(fresh_seed);
+    let started = Instant::now();
+    let mut rt = spec.build(seed);
+    let stop = run_watched(&mut rt, !args.json);
+    let report = RunReport::of(&rt, &stop, &spec);
+    if args.json {
+        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        println!("{json}");
+    } else {
+        print(&report, &rt, &spec, started.elapsed());
+    }
+    Ok(if report.converged { Ending::Good } else { Ending::Finding })
+}
+
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Short enough to type, different enough each time.
+    (now.as_micros() % 1_000_000_007) as u64
+}
+
+/// Runs with a spinner on a terminal, for runs that take a while.
+fn run_watched(rt: &mut SimRuntime, wanted: bool) -> StopCondition {
+    let spinner = if wanted { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
+        spinner.set_style(style);
+    }
+    let mut shown = Instant::now();
+    let stop = rt.run_until(|rt| {
+        if rt.events_processed().is_multiple_of(4_096) && shown.elapsed() > Duration::from_millis(100) {
+            shown = Instant::now();
+            spinner.set_message(format!(
+                "virtual time {}, {} events",
+                rt.now(),
+                grouped(rt.events_processed())
+            ));
+            spinner.tick();
+        }
+        false
+    });
+    spinner.finish_and_clear();
+    stop
+}
+
+fn print(report: &RunReport, rt: &SimRuntime, spec: &Spec, took: Duration) {
+    println!(
+        "seed {}: {} replicas, scenario {}, {} entities each, {} writes",
+        report.seed, spec.nodes, spec.scenario.name, spec.entities, spec.writes
+    );
+    println!();
+    const SHOWN: usize = 12;
+    let mut nodes = table(&["replica", "state", "starts", "entities", "root"]);
+    for node in report.nodes.iter().take(SHOWN) {
+        let root: String = node.root.chars().take(16).collect();
+        let state = if node.up { "up" } else { "down" };
+        nodes.add_row([
+            node.name.clone(),
+            state.into(),
+            node.starts.to_string(),
+            node.entities.to_string(),
+            root,
+        ]);
+    }
+    println!("{nodes}");
+    if report.nodes.len() > SHOWN {
+        println!("… and {} more", report.nodes.len() - SHOWN);
+    }
+    println!("\n{}\n", fates(&report.fates));
+    println!("{}\n", work(report));
+    let outcome = if report.converged { "CONVERGED" } else { "NOT CONVERGED" };
+    println!(
+        "{} after {} of virtual time and {} events ({:.1?} of yours), trace {}",
+        verdict(report.converged, outcome),
+        rt.now(),
+        grouped(report.events),
+        took,
+        report.trace_digest
+    );
+    if !report.converged {
+        println!("\nwhy: {}", report.reason.as_deref().unwrap_or(report.stop));
+        println!("{}", rt.explain());
+    }
+    println!("repeat it with: {}", typed(&report.reproduce));
+}
+
+fn work(report: &RunReport) -> comfy_table::Table {
+    let (protocol, effects) = (&report.protocol, &report.effects);
+    let mut table = table(&["what happened", ""]);
+    let rows = [
+        ("writes accepted", protocol.writes_accepted),
+        ("writes refused (their replica was down, or of another type)", protocol.writes_refused),
+        ("deltas applied from gossip", protocol.deltas_applied),
+        ("sessions started", protocol.sessions_started),
+        ("… that compared roots and found them equal", protocol.sessions_converged),
+        ("… that walked the index (HashComparison)", protocol.hash_comparisons),
+        ("… that took a snapshot", protocol.snapshots),
+        ("… that owe another, nothing being wrong", protocol.sessions_owed),
+        ("… that failed", protocol.sessions_failed),
+        ("records moved by sessions", protocol.entities_transferred),
+        ("requests sent again", effects.retries_performed),
+        ("frames overtaken", effects.messages_reordered),
+        ("partitions", effects.partitions),
+        ("crashes", effects.node_crashes),
+    ];
+    for (name, count) in rows {
+        table.add_row([name.to_owned(), grouped(count)]);
+    }
+    table.add_row(["bytes sent".to_owned(), bytes(protocol.bytes_sent)]);
+    numbers_from(&mut table, 1);
+    table
+}

@@ -1,0 +1,123 @@
+//! A simulation that is ready to be run with any seed.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use sync_sim::metrics::{EffectMetrics, ProtocolMetrics};
+use sync_sim::network::Fates;
+use sync_sim::prelude::*;
+use sync_sim::scenarios::NamedScenario;
+
+/// Everything about a simulation but its seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    pub(crate) nodes: usize,
+    pub(crate) entities: usize,
+    pub(crate) writes: usize,
+    pub(crate) write_for: SimDuration,
+    pub(crate) scenario: NamedScenario,
+    pub(crate) faults: FaultConfig,
+    pub(crate) max_time: SimDuration,
+    pub(crate) flags: String,
+}
+
+impl Spec {
+    /// The simulation with a seed, about to begin.
+    pub(crate) fn build(&self, seed: u64) -> SimRuntime {
+        let config = SimConfig::with_seed(seed)
+            .with_faults(self.faults.clone())
+            .with_max_time(SimTime::ZERO + self.max_time);
+        let mut rt = SimRuntime::with_config(config);
+        rt.apply_scenario((self.scenario.build)(self.nodes, self.entities, seed));
+        rt.apply_workload(&Workload::new(self.writes, self.write_for));
+        rt
+    }
+
+    /// The command that repeats the run of a seed.
+    pub(crate) fn reproduce(&self, seed: u64) -> String {
+        format!("syncline run --seed {seed}{}", self.flags)
+    }
+}
+
+/// One run, as machines read it. Field names are stable.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RunReport {
+    pub(crate) seed: u64,
+    pub(crate) converged: bool,
+    /// `converged`, `diverged`, `deadlock`, `max_time`, `max_events` or `violated`.
+    pub(crate) stop: &'static str,
+    /// Why it did not converge, in words.
+    pub(crate) reason: Option<String>,
+    pub(crate) virtual_time_us: u64,
+    pub(crate) events: u64,
+    pub(crate) trace_digest: String,
+    pub(crate) nodes: Vec<NodeReport>,
+    pub(crate) protocol: ProtocolMetrics,
+    pub(crate) effects: EffectMetrics,
+    pub(crate) fates: FatesReport,
+    /// The command that repeats the run.
+    pub(crate) reproduce: String,
+}
+
+/// One node at the end of a run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct NodeReport {
+    pub(crate) name: String,
+    pub(crate) up: bool,
+    pub(crate) starts: u64,
+    pub(crate) entities: usize,
+    pub(crate) root: String,
+}
+
+/// What became of every frame.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct FatesReport {
+    pub(crate) sent: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) delivered: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) balanced: bool,
+    /// By cause; causes that did not occur are left out.
+    pub(crate) dropped: BTreeMap<DropCause, u64>,
+}
+
+impl FatesReport {
+    pub(crate) fn of(fates: &Fates) -> Self {
+        let dropped = DropCause::ALL.into_iter().map(|cause| (cause, fates.dropped(cause)));
+        Self {
+            sent: fates.sent,
+            duplicated: fates.duplicated,
+            delivered: fates.delivered,
+            in_flight: fates.in_flight,
+            balanced: fates.is_balanced(),
+            dropped: dropped.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+impl RunReport {
+    /// The report of a run that has stopped.
+    pub(crate) fn of(rt: &SimRuntime, stop: &StopCondition, spec: &Spec) -> Self {
+        let metrics = rt.metrics();
+        let node = |node: NodeId| NodeReport {
+            name: rt.name(node),
+            up: rt.is_up(node),
+            starts: rt.node(node).replica().map_or(0, |replica| replica.incarnation()),
+            entities: rt.entity_count(node),
+            root: format!("{:#}", rt.digest(node)),
+        };
+        Self {
+            seed: rt.config().seed,
+            converged: *stop == StopCondition::Converged,
+            stop: stop.name(),
+            reason: metrics.convergence.failure_reason.clone(),
+            virtual_time_us: rt.now().as_micros(),
+            events: rt.events_processed(),
+            trace_digest: rt.trace_digest().to_string(),
+            nodes: rt.node_ids().into_iter().map(node).collect(),
+            fates: FatesReport::of(&metrics.fates),
+            protocol: metrics.protocol,
+            effects: metrics.effects,
+            reproduce: spec.reproduce(rt.config().seed),
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! `syncline sweep`.
+
+use crate::Ending;
+use crate::options::SimArgs;
+use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
+use crate::spec::{FatesReport, Spec};
+use crate::values::{self, Seeds};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use sync_sim::network::Fates;
+use sync_sim::prelude::*;
+
+/// The flags of `sweep`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SweepArgs {
+    /// Which seeds: 0..1000, or 3,7,9, or @FILE with one seed or range a line.
+    #[arg(long, value_name = "SEEDS", default_value = "0..1000", value_parser = values::seeds)]
+    seeds: Seeds,
+
+    /// How many runs at a time; as many as there are cores if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    jobs: Option<u32>,
+
+    /// Run every N-th seed a second time and compare every event; 0 compares none.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    check_every: u64,
+
+    #[command(flatten)]
+    sim: SimArgs,
+
+    /// Print the result as JSON, and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is kept of one run.
+struct Run {
+    seed: u64,
+    stop: StopCondition,
+    trace: u64,
+    time: SimTime,
+    events: u64,
+    metrics: SimMetrics,
+    /// The trace of the second run, if it was another.
+    differs: Option<u64>,
+}
+
+/// A run that did not go well.
+#[derive(Clone, Debug, Serialize)]
+struct Failure {
+    seed: u64,
+    stop: &'static str,
+    reason: String,
+    reproduce: String,
+}
+
+/// A sweep, as machines read it. Field names are stable. Nothing in it but `seconds` and
+/// `seeds_per_second` depends on the machine.
+#[derive(Serialize)]
+struct SweepReport {
+    seeds: u64,
+    converged: u64,
+    stops: BTreeMap<&'static str, u64>,
+    checked_twice: u64,
+    /// One digest over the traces of all seeds, in order.
+    trace_digest: String,
+    virtual_time_us_median: u64,
+    virtual_time_us_max: u64,
+    events: u64,
+    bytes_sent: u64,
+    sessions_started: u64,
+    hash_comparisons: u64,
+    snapshots: u64,
+    writes_accepted: u64,
+    crashes: u64,
+    partitions: u64,
+    fates: FatesReport,
+    seconds: f64,
+    seeds_per_second: f64,
+    failures: Vec<Failure>,
+}
+
+/// Runs many seeds.
+pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
+    let spec = args.sim.spec()?;
+    let ranges = args.seeds.ranges()?;
+    let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.map_or(cores, |jobs| jobs as usize);
+    let bar = bar(total, args.json);
+    let started = Instant::now();
+    let runs = run_all(&spec, &ranges, total, jobs, args.check_every, &bar);
+    bar.finish_and_clear();
+    let report = summarise(runs, &spec, args.check_every, started.elapsed().as_secs_f64());
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
+    } else {
+        print(&report, jobs);
+    }
+    Ok(if report.failures.is_empty() { Ending::Good } else { Ending::Finding })
+}
+
+fn bar(total: u64, hidden: bool) -> ProgressBar {
+    let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(total) };
+    let shown = "{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left{msg}";
+    if let Ok(style) = ProgressStyle::with_template(shown) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// The `at`-th seed of the ranges.
+fn seed_at(ranges: &[Range<u64>], mut at: u64) -> Option<u64> {
+    for range in ranges {
+        let len = range.end - range.start;
+        if at < len {
+            return Some(range.start + at);
+        }
+        at -= len;
+    }
+    None
+}
+
+/// Runs all seeds on `jobs` threads. Each run is one thread's; the results come in seed order, so
+/// that nothing depends on how many threads there are.
+fn run_all(
+    spec: &Spec,
+    ranges: &[Range<u64>],
+    total: u64,
+    jobs: usize,
+    check_every: u64,
+    bar: &ProgressBar,
+) -> Vec<Run> {
+    let next = AtomicU64::new(0);
+    let failed = AtomicU64::new(0);
+    let done = Mutex::new(Vec::with_capacity(total.min(1 << 24) as usize));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.min(total as usize).max(1) {
+            scope.spawn(|| {
+                let mut own = Vec::new();
+                while let Some((at, seed)) = {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    seed_at(ranges, at).map(|seed| (at, seed))
+                } {
+                    let run = run_one(spec, seed, check_every > 0 && at.is_multiple_of(check_every));
+                    if run.stop != StopCondition::Converged || run.differs.is_some() {
+                        let failed = failed.fetch_add(1, Ordering::Relaxed) + 1;
+                        bar.set_message(format!(", {failed} failed"));
+                    }
+                    own.push((at, run));
+                    bar.inc(1);
+                }
+                match done.lock() {
+                    Ok(mut done) => done.extend(own),
+                    Err(poisoned) => poisoned.into_inner().extend(own),
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, run)| run).collect()
+}
+
+fn run_one(spec: &Spec, seed: u64, twice: bool) -> Run {
+    let mut rt = spec.build(seed);
+    let stop = rt.run();
+    let trace = rt.trace_digest().value();
+    let differs = twice.then(|| {
+        let mut again = spec.build(seed);
+        again.run();
+        again.trace_digest().value()
+    });
+    Run {
+        seed,
+        stop,
+        trace,
+        time: rt.now(),
+        events: rt.events_processed(),
+        metrics: rt.metrics(),
+        differs: differs.filter(|again| *again != trace),
+    }
+}
+
+fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> SweepReport {
+    let seeds = runs.len() as u64;
+    let mut fates = Fates::default();
+    let mut stops = BTreeMap::new();
+    let mut failures = Vec::new();
+    let mut times = Vec::with_capacity(runs.len());
+    let mut trace = sync_sim::engine::TraceDigest::default();
+    let sum = |of: fn(&SimMetrics) -> u64| runs.iter().map(|run| of(&run.metrics)).sum();
+    for run in &runs {
+        fates.merge(&run.metrics.fates);
+        *stops.entry(run.stop.name()).or_insert(0) += 1;
+        trace.event([run.seed, run.trace, 0, 0]);
+        let reproduce = spec.reproduce(run.seed);
+        if run.stop == StopCondition::Converged {
+            times.push(run.time.as_micros());
+        } else {
+            failures.push(Failure {
+                seed: run.seed,
+                stop: run.stop.name(),
+                reason: run.stop.to_string(),
+                reproduce,
+            });
+        }
+        if let Some(again) = run.differs {
+            let reason = format!("two runs differ: traces {:016x} and {again:016x}", run.trace);
+            failures.push(Failure {
+                seed: run.seed,
+                stop: "not_deterministic",
+                reason,
+                reproduce: spec.reproduce(run.seed),
+            });
+        }
+    }
+    times.sort_unstable();
+    SweepReport {
+        seeds,
+        converged: times.len() as u64,
+        stops,
+        checked_twice: if check_every == 0 { 0 } else { seeds.div_ceil(check_every) },
+        trace_digest: trace.to_string(),
+        virtual_time_us_median: times.get(times.len() / 2).copied().unwrap_or(0),
+        virtual_time_us_max: times.last().copied().unwrap_or(0),
+        events: runs.iter().map(|run| run.events).sum(),
+        bytes_sent: sum(|metrics| metrics.protocol.bytes_sent),
+        sessions_started: sum(|metrics| metrics.protocol.sessions_started),
+        hash_comparisons: sum(|metrics| metrics.protocol.hash_comparisons),
+        snapshots: sum(|metrics| metrics.protocol.snapshots),
+        writes_accepted: sum(|metrics| metrics.protocol.writes_accepted),
+        crashes: sum(|metrics| metrics.effects.node_crashes),
+        partitions: sum(|metrics| metrics.effects.partitions),
+        fates: FatesReport::of(&fates),
+        seconds,
+        seeds_per_second: seeds as f64 / seconds.max(1e-9),
+        failures,
+    }
+}
+
+fn print(report: &SweepReport, jobs: usize) {
+    let ms = |us: u64| format!("{} ms", grouped(us / 1_000));
+    let mut summary = table(&["sweep", ""]);
+    let rows = [
+        ("seeds", grouped(report.seeds)),
+        ("converged", grouped(report.converged)),
+        ("run twice and compared", grouped(report.checked_twice)),
+        ("virtual time to converge, median", ms(report.virtual_time_us_median)),
+        ("virtual time to converge, longest", ms(report.virtual_time_us_max)),
+        ("events", grouped(report.events)),
+        ("bytes sent", bytes(report.bytes_sent)),
+        ("writes accepted", grouped(report.writes_accepted)),
+        ("sessions", grouped(report.sessions_started)),
+        ("… that walked the index", grouped(report.hash_comparisons)),
+        ("… that took a snapshot", grouped(report.snapshots)),
+        ("crashes", grouped(report.crashes)),
+        ("partitions", grouped(report.partitions)),
+    ];
+    for row in rows {
+        summary.add_row([row.0.to_owned(), row.1]);
+    }
+    numbers_from(&mut summary, 1);
+    println!("{summary}\n\n{}\n", fates(&report.fates));
+    let good = report.failures.is_empty();
+    let outcome = if good { "ALL CONVERGED".to_owned() } else { format!("{} FAILED", report.failures.len()) };
+    println!(
+        "{} in {:.1} s: {:.0} seeds a second on {jobs} threads, trace {}",
+        verdict(good, &outcome),
+        report.seconds,
+        report.seeds_per_second,
+        report.trace_digest
+    );
+    const SHOWN: usize = 10;
+    for failure in report.failures.iter().take(SHOWN) {
+        println!(
+            "\nseed {} {}: {}\n  repeat it with: {}",
+            failure.seed, failure.stop, failure.reason, typed(&failure.reproduce)
+        );
+    }
+    if report.failures.len() > SHOWN {
+        println!("\n… and {} more; --json lists them all", report.failures.len() - SHOWN);
+    }
+}
