@@ -7,7 +7,8 @@ use std::io::IsTerminal;
 /// A table with headings, numbers to the right.
 pub(crate) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    const UNDERLINED: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+    const UNDERLINED: TableStyle =
+        TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
     table.load_style(UNDERLINED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(headings.to_vec());

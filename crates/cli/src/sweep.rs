@@ -281,7 +281,10 @@ fn print(report: &SweepReport, jobs: usize) {
     for failure in report.failures.iter().take(SHOWN) {
         println!(
             "\nseed {} {}: {}\n  repeat it with: {}",
-            failure.seed, failure.stop, failure.reason, typed(&failure.reproduce)
+            failure.seed,
+            failure.stop,
+            failure.reason,
+            typed(&failure.reproduce)
         );
     }
     if report.failures.len() > SHOWN {

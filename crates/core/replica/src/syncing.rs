@@ -6,8 +6,8 @@ use crate::replica::{Replica, Step};
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{
-    FailureReason, Message, Outcome, OwedReason, Progress, Rejection, Request, RequestId, Response, Session,
-    SessionId, SyncProtocolKind, respond,
+    FailureReason, Message, Outcome, OwedReason, Progress, Rejection, Request, RequestId, Response,
+    SYNC_PROTOCOL_VERSION, Session, SessionId, SyncHandshake, SyncProtocolKind, respond,
 };
 use syncline_types::{PeerId, SimDuration, SimTime};
 
@@ -237,6 +237,12 @@ impl<V: ReadView> Replica<V> {
                 self.send(from, Message::Response { session, id, response }, step);
                 return Ok(());
             }
+            if self.takes_snapshot_instead(theirs) {
+                self.owe(from, "we have nothing yet", SimDuration::ZERO, step);
+                let response = Response::Rejected(Rejection::Yield);
+                self.send(from, Message::Response { session, id, response }, step);
+                return Ok(());
+            }
             if self.sessions.contains_key(&from) {
                 self.end_session(from, Outcome::Owed(OwedReason::Yielded), step)?;
             }
@@ -245,6 +251,15 @@ impl<V: ReadView> Replica<V> {
         let response = respond(&mut step.work, &mut self.views, &ours, request)?;
         self.send(from, Message::Response { session, id, response }, step);
         Ok(())
+    }
+
+    /// A fresh replica asks for a snapshot, which is verified before it is shown, rather than have
+    /// its first state pushed to it piece by piece.
+    fn takes_snapshot_instead(&self, theirs: &SyncHandshake) -> bool {
+        let speaks = |protocols: &[SyncProtocolKind]| protocols.contains(&SyncProtocolKind::Snapshot);
+        let same = theirs.version == SYNC_PROTOCOL_VERSION && theirs.context == self.config.context;
+        let both = speaks(&self.config.protocols) && speaks(&theirs.supported_protocols);
+        same && both && self.root.is_zero() && theirs.has_state
     }
 
     /// Two sides that start at the same time must agree on which of the two sessions goes on: the

@@ -1,10 +1,13 @@
 //! Running: the clock, the queue, the choices, and the runtime that people hold.
 
+mod checks;
 mod choices;
 mod clock;
 mod config;
+mod oracle;
 mod outcome;
 mod queue;
+mod reading;
 mod sim_runtime;
 
 pub use choices::{Choices, Drawn, Source, Stream, Tape};

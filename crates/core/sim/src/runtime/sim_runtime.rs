@@ -1,36 +1,32 @@
 //! The runtime that people hold.
 
 use super::config::SimConfig;
-use super::outcome::{Check, Debt, Owed, Property, StopCondition};
+use super::oracle::Oracle;
+use super::outcome::{Check, StopCondition};
 use super::{Choices, Drawn, SimClock};
-use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
 use crate::engine::{CrashPoint, SimEvent, Stepped, TraceDigest, World};
-use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics, SimMetrics};
-use crate::network::{ConfigError, DropCause, NetworkRouter, PartitionId, PartitionSpec};
-use crate::node::{SimNode, differences};
-use crate::runtime::Stream;
+use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
+use crate::network::{ConfigError, NetworkRouter, PartitionId, PartitionSpec};
+use crate::node::SimNode;
 use crate::scenarios::{NodeSeed, Scenario};
 use crate::types::{NodeId, NodeRef};
 use crate::workload::Workload;
-use syncline_replica::{Notice, Operation, ReplicaConfig};
-use syncline_storage::{ApplyContext, Interface};
-use syncline_store::{MemoryStore, Store};
-use syncline_sync::{FailureReason, Outcome, SyncProtocolKind};
-use syncline_types::{Choice, ContextId, Digest, EntityId, Moment, ReplicaId, SimDuration, SimTime};
+use syncline_replica::{Operation, ReplicaConfig};
+use syncline_store::MemoryStore;
+use syncline_types::{ContextId, Digest, EntityId, ReplicaId, SimDuration, SimTime};
 
 /// A run: nodes, network, clock, and the checks over all of them. It is a value: a clone is another
 /// run that goes on from here, and costs what the nodes' memory costs, not what their data does.
 #[derive(Clone, Debug)]
 pub struct SimRuntime {
-    config: SimConfig,
-    world: World<SimNode>,
+    pub(super) config: SimConfig,
+    pub(super) world: World<SimNode>,
     names: Vec<String>,
-    /// What every accepted write adds up to, joined without a network: what all must agree on.
-    expected: MemoryStore,
-    protocol: ProtocolMetrics,
-    effects: EffectMetrics,
-    convergence: ConvergenceMetrics,
-    violation: Option<Check>,
+    pub(super) oracle: Oracle,
+    pub(super) protocol: ProtocolMetrics,
+    pub(super) effects: EffectMetrics,
+    pub(super) convergence: ConvergenceMetrics,
+    pub(super) violation: Option<Check>,
     unleashed: bool,
 }
 
@@ -78,7 +74,7 @@ impl SimRuntime {
             world: World::new(choices, config.faults.clone()),
             config,
             names: Vec::new(),
-            expected: MemoryStore::default(),
+            oracle: Oracle::default(),
             protocol: ProtocolMetrics::default(),
             effects: EffectMetrics::default(),
             convergence: ConvergenceMetrics::default(),
@@ -113,7 +109,9 @@ impl SimRuntime {
                 return Vec::new();
             }
         };
-        self.merge_expected(&whole);
+        if let Err(error) = self.oracle.merge(&whole) {
+            self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: error.to_string() });
+        }
         let nodes = scenario.nodes.into_iter().zip(disks);
         nodes.map(|(NodeSeed { name, .. }, disk)| self.add_node_with(name, disk)).collect()
     }
@@ -128,43 +126,6 @@ impl SimRuntime {
         let nodes = self.apply_scenario(scenario);
         let found = nodes.len();
         nodes.try_into().unwrap_or_else(|_| panic!("the scenario has {found} nodes, not {N}"))
-    }
-
-    fn merge_expected(&mut self, whole: &MemoryStore) {
-        if self.expected.is_empty() {
-            self.expected = whole.clone();
-            return;
-        }
-        let merged = (|| {
-            let mut state = Interface::open(self.expected.view())?;
-            let page = syncline_storage::record_page(whole, None, usize::MAX)?;
-            let mut records = Vec::new();
-            for (id, bytes) in page.records {
-                let record = <syncline_storage::Record as syncline_types::Decode>::from_bytes(&bytes);
-                records.push((
-                    id,
-                    record
-                        .map_err(|error| syncline_storage::StorageError::Row { what: "a record", error })?,
-                ));
-            }
-            records.sort_by_key(|(id, record)| (record.depth, *id));
-            for (id, record) in &records {
-                state.merge_record(*id, record, &ANY_TIME)?;
-            }
-            Ok::<_, syncline_storage::ApplyError>(state.finish()?)
-        })();
-        match merged {
-            Ok(batch) => self.commit_expected(&batch),
-            Err(error) => {
-                self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: error.to_string() })
-            }
-        }
-    }
-
-    fn commit_expected(&mut self, batch: &syncline_store::WriteBatch) {
-        if let Err(error) = self.expected.apply(batch) {
-            self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: error.to_string() });
-        }
     }
 
     /// Schedules the writes of a workload, from now on.
@@ -327,145 +288,6 @@ impl SimRuntime {
         }
     }
 
-    /// Lets the checkers see what an event did.
-    fn observe(&mut self, stepped: Stepped<Notice>) {
-        self.effects.node_crashes += u64::from(stepped.crashed);
-        self.effects.node_restarts += u64::from(stepped.restarted);
-        self.protocol.writes_refused += u64::from(stepped.op_refused);
-        let Some(node) = stepped.node else { return };
-        for notice in stepped.notices {
-            self.on_notice(node, notice);
-        }
-        if let Some(detail) = self.world.actor(node).and_then(SimNode::stopped) {
-            let detail = detail.to_owned();
-            self.violate(Check::ReplicaStopped { node: self.name(node), detail });
-        }
-        if self.world.router.fates().dropped(DropCause::Malformed) > 0 {
-            self.violate(Check::HonestFrameRefused { node: self.name(node) });
-        }
-    }
-
-    fn on_notice(&mut self, node: NodeId, notice: Notice) {
-        match notice {
-            Notice::SessionStarted { peer } => {
-                self.protocol.sessions_started += 1;
-                self.maybe_write_during_sync(node, peer.into());
-            }
-            Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
-                self.protocol.round_trips += stats.round_trips;
-                self.protocol.entities_compared += stats.entities_compared;
-                self.protocol.entities_transferred += stats.records_received + stats.records_pushed;
-                self.protocol.merges_performed += stats.records_received + stats.records_pushed;
-                self.effects.retries_performed += stats.retries;
-                self.effects.timeouts_triggered += stats.retries;
-                match protocol {
-                    Some(SyncProtocolKind::HashComparison) => self.protocol.hash_comparisons += 1,
-                    Some(SyncProtocolKind::Snapshot) => self.protocol.snapshots += 1,
-                    _ => {}
-                }
-                self.on_outcome(node, peer.into(), started_at, outcome);
-            }
-            Notice::DeltaApplied { actions } => {
-                self.protocol.deltas_applied += 1;
-                self.protocol.merges_performed += actions;
-            }
-            Notice::WriteAccepted { actions } => {
-                self.protocol.writes_accepted += 1;
-                let applied = (|| {
-                    let mut state = Interface::open(self.expected.view())?;
-                    for action in &actions {
-                        state.apply_action(action, &ANY_TIME)?;
-                    }
-                    Ok::<_, syncline_storage::ApplyError>(state.finish()?)
-                })();
-                match applied {
-                    Ok(batch) => self.commit_expected(&batch),
-                    Err(error) => {
-                        self.violate(Check::ReplicaStopped {
-                            node: "the oracle".into(),
-                            detail: error.to_string(),
-                        });
-                    }
-                }
-            }
-            Notice::WriteRefused { .. } => self.protocol.writes_refused += 1,
-        }
-    }
-
-    fn on_outcome(&mut self, node: NodeId, peer: NodeId, started_at: SimTime, outcome: Outcome) {
-        match outcome {
-            Outcome::Converged { root } => {
-                self.protocol.sessions_converged += 1;
-                if !self.world.had_digest(peer, root, started_at) {
-                    self.violate(Check::FalseSuccess { node: self.name(node), peer: self.name(peer) });
-                }
-            }
-            Outcome::Owed(_) => self.protocol.sessions_owed += 1,
-            Outcome::Failed(reason) => {
-                self.protocol.sessions_failed += 1;
-                if reason == FailureReason::Timeout {
-                    self.effects.timeouts_triggered += 1;
-                } else {
-                    self.violate(Check::ImpossibleOutcome {
-                        node: self.name(node),
-                        detail: reason.to_string(),
-                    });
-                }
-            }
-        }
-    }
-
-    fn maybe_write_during_sync(&mut self, node: NodeId, peer: NodeId) {
-        let rate = self.config.faults.write_during_sync_rate.as_ppm();
-        let choices = &mut self.world.choices;
-        if choices.chance(Stream::Workload, Choice::WriteDuringSync, rate) {
-            let whom = if choices.below(Stream::Workload, Choice::WriteNode, 2) == 0 { node } else { peer };
-            let pause = choices.below(Stream::Workload, Choice::WriteTime, 200_000);
-            let operation = Workload::new(1, SimDuration::ZERO).operation(choices);
-            let at = self.world.clock.now() + SimDuration::from_micros(pause);
-            self.world.schedule(at, SimEvent::Op { node: whom, op: vec![operation] });
-        }
-    }
-
-    fn violate(&mut self, check: Check) {
-        self.violation.get_or_insert(check);
-    }
-
-    /// What must hold whenever a run stops.
-    fn accounts(&self) -> Option<Check> {
-        let fates = self.world.router.fates();
-        if !fates.is_balanced() {
-            let out = fates.delivered + fates.dropped_total() + fates.in_flight;
-            return Some(Check::FatesUnbalanced { in_: fates.sent + fates.duplicated, out });
-        }
-        let unbalanced =
-            |actor: &SimNode| actor.replica().is_some_and(|replica| !replica.is_buffer_balanced());
-        let (node, _) = self.world.actors().find(|(_, actor)| unbalanced(actor))?;
-        Some(Check::BufferUnbalanced { node: self.name(node) })
-    }
-
-    /// What must hold when all nodes agree: that it is what was written, and that the index says so.
-    fn final_checks(&self) -> Option<Check> {
-        let expected = self.expected_root();
-        for (node, actor) in self.world.actors() {
-            if self.world.digest(node) != expected {
-                let found = differences(&self.expected, actor.disk(), 1).unwrap_or_default();
-                let entity = found.first().map(|difference| difference.entity);
-                let detail = found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string);
-                let detail = format!("expected | {} has: {detail}", self.name(node));
-                return Some(Check::LostWrite { entity, detail });
-            }
-        }
-        let (node, actor) = self.world.actors().next()?;
-        let rebuilt = actor.state().and_then(|state| state.rebuilt_root(MemoryStore::default()));
-        (rebuilt != Ok(expected)).then(|| Check::IndexDrifted { node: self.name(node) })
-    }
-
-    fn expected_root(&self) -> Digest {
-        let root = Interface::open(self.expected.view()).and_then(|mut state| state.root_hash());
-        root.unwrap_or_default()
-    }
-
     fn record(&mut self, stop: &StopCondition) {
         let converged = *stop == StopCondition::Converged;
         self.convergence = ConvergenceMetrics {
@@ -475,90 +297,6 @@ impl SimRuntime {
             events_to_converge: converged.then(|| self.world.events()),
             failure_reason: (!converged).then(|| stop.to_string()),
         };
-    }
-
-    /// What is unfinished, and by whom. O(nodes).
-    pub fn owed(&self) -> Owed {
-        let tally = self.world.tally();
-        let blocking = [
-            (tally.frames > 0, Property::NetworkQuiescent),
-            (tally.busy > 0 || tally.down > 0, Property::AllNodesIdle),
-            (tally.waiting > 0, Property::NoPendingBuffers),
-            (tally.timers > 0, Property::NoPendingSyncTimers),
-            (tally.distinct_digests() > 1, Property::StateDigestsEqual),
-            (tally.ops > 0, Property::WorkloadDone),
-        ];
-        let mut debts = Vec::new();
-        if tally.frames > 0 {
-            let what = format!("{} frames on their way", tally.frames);
-            debts.push(Debt { node: None, who: "the network".into(), what });
-        }
-        for (node, actor) in self.world.actors() {
-            for what in self.debts_of(node, actor) {
-                debts.push(Debt { node: Some(node), who: self.name(node), what });
-            }
-        }
-        if tally.distinct_digests() > 1 {
-            for (node, _) in self.world.actors() {
-                let what = format!("root {}", self.world.digest(node));
-                debts.push(Debt { node: Some(node), who: self.name(node), what });
-            }
-        }
-        Owed { blocking: blocking.iter().find(|(blocks, _)| *blocks).map(|(_, property)| *property), debts }
-    }
-
-    fn debts_of(&self, node: NodeId, actor: &SimNode) -> Vec<String> {
-        let Some(replica) = actor.replica() else { return vec!["is down".to_owned()] };
-        let mut debts = Vec::new();
-        for peer in replica.syncing_with() {
-            debts.push(format!("a session with {} under way", self.name(peer.into())));
-        }
-        for (peer, reason) in replica.owed() {
-            debts.push(format!("a sync with {} owed: {reason}", self.name(peer.into())));
-        }
-        let waiting = replica.pending().buffered;
-        if waiting > 0 {
-            debts.push(format!("{waiting} deltas waiting"));
-        }
-        let (_, timers) = self.world.unfinished(node);
-        if timers > 0 && debts.is_empty() {
-            debts.push(format!("{timers} sync timers set"));
-        }
-        debts
-    }
-
-    /// Whether everything has converged, and if not, why not.
-    pub fn check_convergence(&self) -> Convergence {
-        let tally = self.world.tally();
-        if tally.is_converged() {
-            return Convergence::Converged;
-        }
-        if tally.is_quiet() {
-            let digests = self.world.actors().map(|(node, _)| (node, self.world.digest(node))).collect();
-            return Convergence::Diverged(ConvergenceDiff::of(digests));
-        }
-        let owed = self.owed();
-        let blocking_property = owed.blocking.unwrap_or(Property::StateDigestsEqual);
-        Convergence::Pending(ConvergencePending { blocking_property, owed })
-    }
-
-    /// The figures of the run so far.
-    pub fn metrics(&self) -> SimMetrics {
-        let router = &self.world.router;
-        let mut metrics = SimMetrics {
-            protocol: self.protocol.clone(),
-            effects: self.effects.clone(),
-            convergence: self.convergence.clone(),
-            fates: router.fates().clone(),
-        };
-        metrics.protocol.messages_sent = router.fates().sent;
-        metrics.protocol.bytes_sent = router.bytes_sent();
-        metrics.effects.messages_dropped = router.fates().dropped_total();
-        metrics.effects.messages_duplicated = router.fates().duplicated;
-        metrics.effects.messages_reordered = router.reordered();
-        metrics.effects.partitions = router.partitions.started();
-        metrics.effects.buffer_drops = router.fates().dropped(DropCause::BufferFull);
-        metrics
     }
 
     /// The clock.
@@ -637,25 +375,6 @@ impl SimRuntime {
         state.and_then(|mut state| state.is_visible(id)).unwrap_or(false)
     }
 
-    /// What keeps the run from being converged, in words: which node, which entity, which value.
-    pub fn explain(&self) -> String {
-        let mut words = match self.check_convergence() {
-            Convergence::Converged => return "converged".to_owned(),
-            Convergence::Pending(pending) => pending.owed.to_string(),
-            Convergence::Diverged(_) => self.owed().to_string(),
-        };
-        let mut nodes = self.world.actors();
-        if let Some((first, reference)) = nodes.next()
-            && let Some((other, actor)) =
-                nodes.find(|(node, _)| self.world.digest(*node) != self.world.digest(first))
-        {
-            for difference in differences(reference.disk(), actor.disk(), 5).unwrap_or_default() {
-                words += &format!("\n  {} | {}: {difference}", self.name(first), self.name(other));
-            }
-        }
-        words
-    }
-
     fn resolve(&self, node: impl NodeRef) -> NodeId {
         match node.resolve(&self.names) {
             Some(node) => node,
@@ -663,6 +382,3 @@ impl SimRuntime {
         }
     }
 }
-
-/// The oracle has no clock of its own: whatever a replica accepted, it accepts.
-const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };

@@ -1,0 +1,149 @@
+//! The command as a person or a script meets it.
+
+use serde_json::Value;
+use std::process::{Command, Output};
+
+fn syncline(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_syncline")).args(args).output().expect("the command starts")
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = syncline(args);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {output:?}"))
+}
+
+/// Bad usage: exit code 2, nothing on stdout, and an error that holds every one of `words`.
+fn refused(args: &[&str], words: &[&str]) {
+    let output = syncline(args);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+    assert!(output.stdout.is_empty());
+    for word in words {
+        assert!(said.contains(word), "{args:?} should mention {word:?}: {said}");
+    }
+}
+
+#[test]
+fn run_without_flags_converges_and_says_how_to_repeat_it() {
+    let output = syncline(&["run"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("CONVERGED") && said.contains("repeat it with:") && said.contains("run --seed "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_seed_gives_the_same_trace_in_every_process() {
+    let run =
+        || json(&["run", "--seed", "42", "--nodes", "3", "--entities", "100", "--faults", "heavy", "--json"]);
+    let (one, two) = (run(), run());
+    assert_eq!(one, two);
+    assert_eq!(one["stop"], "converged");
+    assert_eq!(one["fates"]["balanced"], true);
+    assert_eq!(one["nodes"][0]["root"], one["nodes"][2]["root"]);
+}
+
+#[test]
+fn a_sweep_gives_the_same_totals_on_any_number_of_threads() {
+    let sweep = |jobs: &str| {
+        let mut report = json(&[
+            "sweep",
+            "--seeds",
+            "0..30",
+            "--faults",
+            "heavy",
+            "--jobs",
+            jobs,
+            "--check-every",
+            "10",
+            "--json",
+        ]);
+        let report = report.as_object_mut().expect("an object");
+        report.remove("seconds");
+        report.remove("seeds_per_second");
+        report.clone()
+    };
+    let (one, three) = (sweep("1"), sweep("3"));
+    assert_eq!(one, three);
+    assert_eq!((&one["converged"], &one["checked_twice"]), (&Value::from(30), &Value::from(3)));
+}
+
+#[test]
+fn a_run_that_does_not_converge_exits_with_one_and_can_be_repeated() {
+    let args = ["run", "--seed", "5", "--max-time", "20ms", "--json"];
+    let output = syncline(&args);
+    assert_eq!(output.status.code(), Some(1));
+    let report = json(&args);
+    assert_eq!(report["stop"], "max_time");
+    let repeat: Vec<&str> = report["reproduce"].as_str().expect("a command").split(' ').skip(1).collect();
+    assert_eq!(json(&[&repeat[..], &["--json"]].concat())["trace_digest"], report["trace_digest"]);
+    let sweep = json(&["sweep", "--seeds", "5", "--max-time", "20ms", "--json"]);
+    assert_eq!(sweep["failures"][0]["reproduce"], report["reproduce"]);
+}
+
+#[test]
+fn the_reproducing_line_carries_every_flag() {
+    let flags = "--nodes 4 --entities 7 --writes 9 --write-for 800ms --scenario overlap --faults heavy --loss 0.2 \
+                 --latency 20,5 --duplicate 0.1 --reorder 30 --partition 0.02,50..90 --crash 0.002,60..80 --slow 2.5 \
+                 --write-during-sync 0.5 --max-time 45000ms";
+    let args: Vec<&str> =
+        ["run", "--seed", "3", "--json"].into_iter().chain(flags.split_whitespace()).collect();
+    let line = json(&args)["reproduce"].as_str().expect("a command").to_owned();
+    let given: Vec<&str> = flags.split_whitespace().collect();
+    assert_eq!(line, format!("syncline run --seed 3 {}", given.join(" ")));
+}
+
+#[test]
+fn impossible_values_are_named_with_what_is_allowed() {
+    refused(&["run", "--loss", "1.5"], &["1.5", "between 0 and 1"]);
+    refused(&["run", "--loss", "often"], &["often", "not a number"]);
+    refused(&["run", "--nodes", "0"], &["0", "1..=10000"]);
+    refused(&["run", "--latency", "5,10"], &["5,10", "must not exceed"]);
+    refused(&["run", "--partition", "0.1,9..3"], &["0.1,9..3", "rising range"]);
+    refused(&["run", "--max-time", "soon"], &["soon", "500ms"]);
+    refused(&["run", "--scenario", "nope"], &["nope", "diverged"]);
+    refused(&["run", "--faults", "medium"], &["medium", "heavy"]);
+    refused(&["run", "--slow", "0.5"], &["0.5", "between 1 and 1000"]);
+    refused(&["sweep", "--seeds", "9..2"], &["9..2", "above the start"]);
+    refused(&["run", "--sneed", "4"], &["--sneed", "--seed"]);
+    refused(&["frobnicate"], &["frobnicate"]);
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named_with_the_line() {
+    refused(&["sweep", "--seeds", "@/nowhere/seeds.txt"], &["/nowhere/seeds.txt", "cannot read"]);
+    let path = std::env::temp_dir().join(format!("syncline-seeds-{}", std::process::id()));
+    std::fs::write(&path, "# two seeds\n1..3\n\nbanana # a fruit\n").expect("a file");
+    refused(&["sweep", "--seeds", &format!("@{}", path.display())], &["line 4", "banana"]);
+    std::fs::write(&path, "1..3 # two\n7\n").expect("a file");
+    let report = json(&["sweep", "--seeds", &format!("@{}", path.display()), "--json"]);
+    assert_eq!(report["seeds"], 3);
+    std::fs::remove_file(&path).expect("a file");
+}
+
+#[test]
+fn scenarios_can_be_listed_and_each_can_be_run() {
+    let listing = json(&["scenarios", "--json"]);
+    let names: Vec<&str> =
+        listing["scenarios"].as_array().expect("a list").iter().filter_map(|s| s["name"].as_str()).collect();
+    assert!(names.contains(&"diverged") && names.contains(&"fresh"));
+    for name in names {
+        assert_eq!(
+            json(&["run", "--seed", "1", "--scenario", name, "--json"])["stop"],
+            "converged",
+            "{name}"
+        );
+    }
+    assert_eq!(syncline(&["scenarios"]).status.code(), Some(0));
+}
+
+#[test]
+fn help_teaches_and_exits_with_zero() {
+    for args in [&["--help"][..], &["run", "--help"], &["sweep", "--help"], &["scenarios", "--help"]] {
+        let output = syncline(args);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(output.stdout.len() > 100, "{args:?}");
+    }
+}

@@ -1,0 +1,193 @@
+//! Whatever comes off the wire: a typed refusal, counted, and the state unchanged.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use syncline_replica::{Event, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Target};
+use syncline_store::{MemoryStore, Store};
+use syncline_sync::{
+    Delta, DeltaRef, Dot, Frame, FrameError, Gossip, Message, Request, RequestId, Response, SessionId,
+    SnapshotPage, WalkReply, WalkRequest, WireRecord,
+};
+use syncline_types::{
+    Choice, ContextId, DeltaId, Digest, EntityId, Entropy, Hlc, Moment, PeerId, ReplicaId, SimTime, limits,
+};
+
+struct Fixed;
+
+impl Entropy for Fixed {
+    fn below(&mut self, _: Choice, bound: u64) -> u64 {
+        bound / 2
+    }
+}
+
+struct Host {
+    replica: Replica<MemoryStore>,
+    store: MemoryStore,
+    now: u64,
+}
+
+const PEER: PeerId = PeerId(7);
+
+impl Host {
+    fn new() -> Self {
+        let config = ReplicaConfig::new(ContextId::default(), ReplicaId::from_u64(1));
+        let mut store = MemoryStore::default();
+        let (replica, actions) = Replica::recover(config, &store).unwrap();
+        store.apply(&actions.storage).unwrap();
+        let mut host = Self { replica, store, now: 1_000 };
+        host.step(Event::Peers([PEER].into()));
+        host.step(Event::Start);
+        let target = Target::top(EntityId::from_u64(5));
+        host.step(Event::Write(vec![Operation::Set { target, bytes: b"precious".to_vec() }]));
+        host
+    }
+
+    fn step(&mut self, event: Event) -> SyncActions {
+        self.now += 1;
+        let moment = Moment::at(SimTime::from_millis(self.now));
+        let actions = self.replica.step(self.store.view(), event, moment, &mut Fixed).unwrap();
+        self.store.apply(&actions.storage).unwrap();
+        actions
+    }
+
+    fn frame(&mut self, bytes: &[u8]) -> SyncActions {
+        self.step(Event::Frame { from: PEER, bytes: bytes.into() })
+    }
+
+    fn message(&mut self, message: Message) -> SyncActions {
+        let wire = Frame { incarnation: 1, message }.to_wire(ContextId::default());
+        self.frame(&wire)
+    }
+}
+
+fn sealed(body: &[u8]) -> Vec<u8> {
+    let mut wire = crc32fast::hash(body).to_le_bytes().to_vec();
+    wire.extend(body);
+    wire
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn random_bytes_are_refused_and_change_nothing(bytes in vec(any::<u8>(), 0..200)) {
+        let mut host = Host::new();
+        let before = host.replica.digest();
+        prop_assert!(matches!(host.frame(&bytes).refusal, Some(Refusal::Frame(_))));
+        // The same behind a good checksum, version and context: now the decoders decide.
+        let mut body = vec![1];
+        body.extend(ContextId::default().tag());
+        body.extend(&bytes);
+        host.frame(&sealed(&body));
+        prop_assert_eq!(host.replica.digest(), before);
+    }
+
+    #[test]
+    fn a_real_frame_cut_short_anywhere_is_refused(cut in 0usize..60) {
+        let mut host = Host::new();
+        let message = Message::Gossip(Gossip::Heartbeat { root: Digest([1; 32]) });
+        let wire = Frame { incarnation: 1, message }.to_wire(ContextId::default());
+        let cut = cut % wire.len();
+        prop_assert!(matches!(host.frame(&wire[..cut]).refusal, Some(Refusal::Frame(_))));
+        prop_assert!(matches!(host.frame(&sealed(&wire[4..cut.max(4)])).refusal, Some(Refusal::Frame(_))));
+    }
+}
+
+#[test]
+fn an_oversized_frame_is_refused_before_it_is_read() {
+    let mut host = Host::new();
+    let refusal = host.frame(&vec![0; limits::MAX_FRAME_BYTES + 1]).refusal;
+    assert!(matches!(refusal, Some(Refusal::Frame(FrameError::TooLarge { .. }))));
+}
+
+#[test]
+fn a_frame_of_another_context_or_version_is_refused_as_such() {
+    let mut host = Host::new();
+    let message = Message::Gossip(Gossip::Heartbeat { root: Digest([1; 32]) });
+    let wire = Frame { incarnation: 1, message }.to_wire(ContextId([9; 32]));
+    assert_eq!(host.frame(&wire).refusal, Some(Refusal::Frame(FrameError::Context)));
+    let mut body = wire[4..].to_vec();
+    body[0] = 77;
+    assert_eq!(host.frame(&sealed(&body)).refusal, Some(Refusal::Frame(FrameError::Version { found: 77 })));
+}
+
+#[test]
+fn answers_nobody_asked_for_are_ignored() {
+    let mut host = Host::new();
+    let before = host.replica.digest();
+    let (session, id) = (SessionId(3), RequestId(1));
+    let page =
+        SnapshotPage { boundary: Digest::ZERO, after: None, packed: vec![0], unpacked_len: 0, is_last: true };
+    let walk = WalkReply {
+        whole: false,
+        root: Digest::ZERO,
+        generation_before: 0,
+        generation_after: 0,
+        nodes: vec![],
+        records: vec![],
+        deferred: 0,
+        refused: 0,
+    };
+    for response in [Response::SnapshotPage(page), Response::Walk(walk)] {
+        let actions = host.message(Message::Response { session, id, response });
+        assert_eq!(actions.refusal, Some(Refusal::Duplicate));
+    }
+    assert_eq!(host.replica.digest(), before);
+}
+
+#[test]
+fn pushed_records_that_are_no_records_are_counted_and_change_nothing() {
+    let mut host = Host::new();
+    let before = host.replica.digest();
+    let pushes = [vec![], vec![1, 2, 3], vec![0xff; 90]]
+        .map(|bytes| WireRecord { id: EntityId::from_u64(9), bytes: bytes.into() });
+    let request = Request::Walk(WalkRequest { pushes: pushes.to_vec(), ..WalkRequest::default() });
+    let actions = host.message(Message::Request { session: SessionId(1), id: RequestId(1), request });
+    let answer = Frame::from_wire(&actions.messages[0].bytes, ContextId::default()).unwrap();
+    let Message::Response { response: Response::Walk(reply), .. } = answer.message else {
+        panic!("{answer:?}")
+    };
+    assert_eq!((reply.refused, reply.deferred), (3, 0));
+    assert_eq!(host.replica.digest(), before);
+}
+
+#[test]
+fn a_delta_that_is_its_own_ancestor_is_refused() {
+    let mut host = Host::new();
+    let dot = Dot { author: ReplicaId::from_u64(2), seq: 1 };
+    let parents = vec![DeltaRef { dot, id: DeltaId::default() }];
+    let delta = Delta { dot, parents, stamp: Hlc::ZERO, actions: vec![] };
+    assert_eq!(host.message(Message::Gossip(Gossip::Delta(delta))).refusal, Some(Refusal::Malformed));
+}
+
+#[test]
+fn a_delta_from_the_future_is_refused_and_a_sync_is_owed() {
+    let mut host = Host::new();
+    let dot = Dot { author: ReplicaId::from_u64(2), seq: 1 };
+    let delta = Delta { dot, parents: vec![], stamp: Hlc::new(999_999, 0, dot.author), actions: vec![] };
+    assert_eq!(host.message(Message::Gossip(Gossip::Delta(delta))).refusal, Some(Refusal::Drift));
+    assert_eq!(host.replica.pending().owed, 1);
+}
+
+#[test]
+fn a_frame_from_before_a_restart_is_refused() {
+    let mut host = Host::new();
+    let heartbeat = |incarnation| {
+        let message = Message::Gossip(Gossip::Heartbeat { root: Digest([1; 32]) });
+        Frame { incarnation, message }.to_wire(ContextId::default())
+    };
+    assert_eq!(host.frame(&heartbeat(5)).refusal, None);
+    assert_eq!(host.frame(&heartbeat(4)).refusal, Some(Refusal::StaleIncarnation));
+}
+
+#[test]
+fn a_write_that_cannot_be_done_undoes_its_whole_batch() {
+    let mut host = Host::new();
+    let before = host.replica.digest();
+    let good = Operation::Increment { target: Target::top(EntityId::from_u64(6)), by: 1 };
+    let bad = Operation::Increment { target: Target::top(EntityId::from_u64(5)), by: 1 };
+    let actions = host.step(Event::Write(vec![good, bad]));
+    let said = format!("{:?}", actions.notices);
+    assert!(said.contains("WrongType"), "{said}");
+    assert!(actions.messages.is_empty() && host.replica.digest() == before);
+}

@@ -1,0 +1,140 @@
+//! The checkers: they see every event, and steer none.
+
+use super::SimRuntime;
+use super::outcome::Check;
+use crate::engine::{SimEvent, Stepped};
+use crate::network::DropCause;
+use crate::node::{SimNode, differences};
+use crate::runtime::Stream;
+use crate::types::NodeId;
+use crate::workload::Workload;
+use syncline_replica::Notice;
+use syncline_store::MemoryStore;
+use syncline_sync::{FailureReason, Outcome, SyncProtocolKind};
+use syncline_types::{Choice, SimDuration, SimTime};
+
+impl SimRuntime {
+    /// Lets the checkers see what an event did.
+    pub(super) fn observe(&mut self, stepped: Stepped<Notice>) {
+        self.effects.node_crashes += u64::from(stepped.crashed);
+        self.effects.node_restarts += u64::from(stepped.restarted);
+        self.protocol.writes_refused += u64::from(stepped.op_refused);
+        let Some(node) = stepped.node else { return };
+        for notice in stepped.notices {
+            self.on_notice(node, notice);
+        }
+        if let Some(detail) = self.world.actor(node).and_then(SimNode::stopped) {
+            let detail = detail.to_owned();
+            self.violate(Check::ReplicaStopped { node: self.name(node), detail });
+        }
+        if self.world.router.fates().dropped(DropCause::Malformed) > 0 {
+            self.violate(Check::HonestFrameRefused { node: self.name(node) });
+        }
+    }
+
+    fn on_notice(&mut self, node: NodeId, notice: Notice) {
+        match notice {
+            Notice::SessionStarted { peer } => {
+                self.protocol.sessions_started += 1;
+                self.maybe_write_during_sync(node, peer.into());
+            }
+            Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
+                self.protocol.round_trips += stats.round_trips;
+                self.protocol.entities_compared += stats.entities_compared;
+                self.protocol.entities_transferred += stats.records_received + stats.records_pushed;
+                self.protocol.merges_performed += stats.records_received + stats.records_pushed;
+                self.effects.retries_performed += stats.retries;
+                self.effects.timeouts_triggered += stats.retries;
+                match protocol {
+                    Some(SyncProtocolKind::HashComparison) => self.protocol.hash_comparisons += 1,
+                    Some(SyncProtocolKind::Snapshot) => self.protocol.snapshots += 1,
+                    _ => {}
+                }
+                self.on_outcome(node, peer.into(), started_at, outcome);
+            }
+            Notice::DeltaApplied { actions } => {
+                self.protocol.deltas_applied += 1;
+                self.protocol.merges_performed += actions;
+            }
+            Notice::WriteAccepted { actions } => {
+                self.protocol.writes_accepted += 1;
+                if let Err(error) = self.oracle.apply(&actions) {
+                    self.violate(Check::ReplicaStopped {
+                        node: "the oracle".into(),
+                        detail: error.to_string(),
+                    });
+                }
+            }
+            Notice::WriteRefused { .. } => self.protocol.writes_refused += 1,
+        }
+    }
+
+    fn on_outcome(&mut self, node: NodeId, peer: NodeId, started_at: SimTime, outcome: Outcome) {
+        match outcome {
+            Outcome::Converged { root } => {
+                self.protocol.sessions_converged += 1;
+                if !self.world.had_digest(peer, root, started_at) {
+                    self.violate(Check::FalseSuccess { node: self.name(node), peer: self.name(peer) });
+                }
+            }
+            Outcome::Owed(_) => self.protocol.sessions_owed += 1,
+            Outcome::Failed(reason) => {
+                self.protocol.sessions_failed += 1;
+                if reason == FailureReason::Timeout {
+                    self.effects.timeouts_triggered += 1;
+                } else {
+                    self.violate(Check::ImpossibleOutcome {
+                        node: self.name(node),
+                        detail: reason.to_string(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn maybe_write_during_sync(&mut self, node: NodeId, peer: NodeId) {
+        let rate = self.config.faults.write_during_sync_rate.as_ppm();
+        let choices = &mut self.world.choices;
+        if choices.chance(Stream::Workload, Choice::WriteDuringSync, rate) {
+            let whom = if choices.below(Stream::Workload, Choice::WriteNode, 2) == 0 { node } else { peer };
+            let pause = choices.below(Stream::Workload, Choice::WriteTime, 200_000);
+            let operation = Workload::new(1, SimDuration::ZERO).operation(choices);
+            let at = self.world.clock.now() + SimDuration::from_micros(pause);
+            self.world.schedule(at, SimEvent::Op { node: whom, op: vec![operation] });
+        }
+    }
+
+    pub(super) fn violate(&mut self, check: Check) {
+        self.violation.get_or_insert(check);
+    }
+
+    /// What must hold whenever a run stops.
+    pub(super) fn accounts(&self) -> Option<Check> {
+        let fates = self.world.router.fates();
+        if !fates.is_balanced() {
+            let out = fates.delivered + fates.dropped_total() + fates.in_flight;
+            return Some(Check::FatesUnbalanced { in_: fates.sent + fates.duplicated, out });
+        }
+        let unbalanced =
+            |actor: &SimNode| actor.replica().is_some_and(|replica| !replica.is_buffer_balanced());
+        let (node, _) = self.world.actors().find(|(_, actor)| unbalanced(actor))?;
+        Some(Check::BufferUnbalanced { node: self.name(node) })
+    }
+
+    /// What must hold when all nodes agree: that it is what was written, and that the index says so.
+    pub(super) fn final_checks(&self) -> Option<Check> {
+        let expected = self.oracle.root().unwrap_or_default();
+        for (node, actor) in self.world.actors() {
+            if self.world.digest(node) != expected {
+                let found = differences(self.oracle.state(), actor.disk(), 1).unwrap_or_default();
+                let entity = found.first().map(|difference| difference.entity);
+                let detail = found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string);
+                let detail = format!("expected | {} has: {detail}", self.name(node));
+                return Some(Check::LostWrite { entity, detail });
+            }
+        }
+        let (node, actor) = self.world.actors().next()?;
+        let rebuilt = actor.state().and_then(|state| state.rebuilt_root(MemoryStore::default()));
+        (rebuilt != Ok(expected)).then(|| Check::IndexDrifted { node: self.name(node) })
+    }
+}

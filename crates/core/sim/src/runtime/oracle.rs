@@ -1,0 +1,61 @@
+//! What all nodes must agree on in the end: every accepted write, joined without a network.
+
+use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Record, StorageError, record_page};
+use syncline_store::{MemoryStore, Store, WriteBatch};
+use syncline_types::{Decode, Digest, Moment, SimTime};
+
+/// Whatever a replica accepted, the oracle accepts: it has no clock of its own.
+const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };
+
+/// One state that saw every accepted write, in the order of acceptance.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Oracle(MemoryStore);
+
+impl Oracle {
+    /// The state.
+    pub(super) const fn state(&self) -> &MemoryStore {
+        &self.0
+    }
+
+    /// Its root.
+    pub(super) fn root(&self) -> Result<Digest, StorageError> {
+        Interface::open(self.0.view())?.root_hash()
+    }
+
+    /// Takes in what nodes begin with.
+    pub(super) fn merge(&mut self, whole: &MemoryStore) -> Result<(), ApplyError> {
+        if self.0.is_empty() {
+            self.0 = whole.clone();
+            return Ok(());
+        }
+        let mut records = Vec::new();
+        for (id, bytes) in record_page(whole, None, usize::MAX)?.records {
+            let record = Record::from_bytes(&bytes);
+            let record = record.map_err(|error| StorageError::Row { what: "a record", error })?;
+            records.push((record.depth, id, record));
+        }
+        records.sort_by_key(|(depth, id, _)| (*depth, *id));
+        self.change(|state| {
+            records
+                .iter()
+                .try_for_each(|(_, id, record)| state.merge_record(*id, record, &ANY_TIME).map(drop))
+        })
+    }
+
+    /// Takes in an accepted write.
+    pub(super) fn apply(&mut self, actions: &[Action]) -> Result<(), ApplyError> {
+        self.change(|state| {
+            actions.iter().try_for_each(|action| state.apply_action(action, &ANY_TIME).map(drop))
+        })
+    }
+
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Interface<MemoryStore>) -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
+        let mut state = Interface::open(self.0.view())?;
+        change(&mut state)?;
+        let batch: WriteBatch = state.finish()?;
+        Ok(self.0.apply(&batch)?)
+    }
+}

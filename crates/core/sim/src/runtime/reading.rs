@@ -1,0 +1,114 @@
+//! What can be asked of a run: what is unfinished, what differs, what it cost.
+
+use super::SimRuntime;
+use super::outcome::{Debt, Owed, Property};
+use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
+use crate::metrics::SimMetrics;
+use crate::network::DropCause;
+use crate::node::{SimNode, differences};
+use crate::types::NodeId;
+
+impl SimRuntime {
+    /// What is unfinished, and by whom. O(nodes).
+    pub fn owed(&self) -> Owed {
+        let tally = self.world.tally();
+        let blocking = [
+            (tally.frames > 0, Property::NetworkQuiescent),
+            (tally.busy > 0 || tally.down > 0, Property::AllNodesIdle),
+            (tally.waiting > 0, Property::NoPendingBuffers),
+            (tally.timers > 0, Property::NoPendingSyncTimers),
+            (tally.distinct_digests() > 1, Property::StateDigestsEqual),
+            (tally.ops > 0, Property::WorkloadDone),
+        ];
+        let mut debts = Vec::new();
+        if tally.frames > 0 {
+            let what = format!("{} frames on their way", tally.frames);
+            debts.push(Debt { node: None, who: "the network".into(), what });
+        }
+        for (node, actor) in self.world.actors() {
+            for what in self.debts_of(node, actor) {
+                debts.push(Debt { node: Some(node), who: self.name(node), what });
+            }
+        }
+        if tally.distinct_digests() > 1 {
+            for (node, _) in self.world.actors() {
+                let what = format!("root {}", self.world.digest(node));
+                debts.push(Debt { node: Some(node), who: self.name(node), what });
+            }
+        }
+        Owed { blocking: blocking.iter().find(|(blocks, _)| *blocks).map(|(_, property)| *property), debts }
+    }
+
+    fn debts_of(&self, node: NodeId, actor: &SimNode) -> Vec<String> {
+        let Some(replica) = actor.replica() else { return vec!["is down".to_owned()] };
+        let mut debts = Vec::new();
+        for peer in replica.syncing_with() {
+            debts.push(format!("a session with {} under way", self.name(peer.into())));
+        }
+        for (peer, reason) in replica.owed() {
+            debts.push(format!("a sync with {} owed: {reason}", self.name(peer.into())));
+        }
+        let waiting = replica.pending().buffered;
+        if waiting > 0 {
+            debts.push(format!("{waiting} deltas waiting"));
+        }
+        let (_, timers) = self.world.unfinished(node);
+        if timers > 0 && debts.is_empty() {
+            debts.push(format!("{timers} sync timers set"));
+        }
+        debts
+    }
+
+    /// Whether everything has converged, and if not, why not.
+    pub fn check_convergence(&self) -> Convergence {
+        let tally = self.world.tally();
+        if tally.is_converged() {
+            return Convergence::Converged;
+        }
+        if tally.is_quiet() {
+            let digests = self.world.actors().map(|(node, _)| (node, self.world.digest(node))).collect();
+            return Convergence::Diverged(ConvergenceDiff::of(digests));
+        }
+        let owed = self.owed();
+        let blocking_property = owed.blocking.unwrap_or(Property::StateDigestsEqual);
+        Convergence::Pending(ConvergencePending { blocking_property, owed })
+    }
+
+    /// The figures of the run so far.
+    pub fn metrics(&self) -> SimMetrics {
+        let router = &self.world.router;
+        let mut metrics = SimMetrics {
+            protocol: self.protocol.clone(),
+            effects: self.effects.clone(),
+            convergence: self.convergence.clone(),
+            fates: router.fates().clone(),
+        };
+        metrics.protocol.messages_sent = router.fates().sent;
+        metrics.protocol.bytes_sent = router.bytes_sent();
+        metrics.effects.messages_dropped = router.fates().dropped_total();
+        metrics.effects.messages_duplicated = router.fates().duplicated;
+        metrics.effects.messages_reordered = router.reordered();
+        metrics.effects.partitions = router.partitions.started();
+        metrics.effects.buffer_drops = router.fates().dropped(DropCause::BufferFull);
+        metrics
+    }
+
+    /// What keeps the run from being converged, in words: which node, which entity, which value.
+    pub fn explain(&self) -> String {
+        let mut words = match self.check_convergence() {
+            Convergence::Converged => return "converged".to_owned(),
+            Convergence::Pending(pending) => pending.owed.to_string(),
+            Convergence::Diverged(_) => self.owed().to_string(),
+        };
+        let mut nodes = self.world.actors();
+        if let Some((first, reference)) = nodes.next()
+            && let Some((other, actor)) =
+                nodes.find(|(node, _)| self.world.digest(*node) != self.world.digest(first))
+        {
+            for difference in differences(reference.disk(), actor.disk(), 5).unwrap_or_default() {
+                words += &format!("\n  {} | {}: {difference}", self.name(first), self.name(other));
+            }
+        }
+        words
+    }
+}

@@ -1,0 +1,122 @@
+//! Every knob of the fault configuration acts: each test fails if its knob is ignored.
+
+use sync_sim::prelude::*;
+
+fn run(seed: u64, faults: FaultConfig) -> SimRuntime {
+    let mut rt = SimRuntime::with_config(SimConfig::with_seed(seed).with_faults(faults));
+    rt.apply_scenario(Scenario::n_nodes_diverged(3, 10));
+    let stop = rt.run();
+    assert_eq!(stop, StopCondition::Converged, "seed {seed}: {stop}");
+    rt
+}
+
+fn no_workload_metrics(faults: FaultConfig) -> SimMetrics {
+    run(3, faults).metrics()
+}
+
+#[test]
+fn none_is_a_perfect_network() {
+    let metrics = no_workload_metrics(FaultConfig::none());
+    assert_eq!(metrics.effects.messages_reordered + metrics.effects.messages_duplicated, 0);
+    assert_eq!(metrics.effects.node_crashes + metrics.effects.partitions, 0);
+    let lost = metrics.fates.dropped_total() - metrics.dropped(DropCause::DuplicateSuppressed);
+    assert_eq!(lost, 0);
+}
+
+#[test]
+fn base_latency_delays_every_frame() {
+    let mut rt = SimRuntime::with_config(
+        SimConfig::with_seed(1).with_faults(FaultConfig::none().with_latency(400, 0)),
+    );
+    let [a, _] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 1));
+    let target = Target::top(EntityId::from_u64(9));
+    rt.write(a, vec![Operation::Set { target, bytes: vec![1] }]);
+    assert_eq!(rt.run(), StopCondition::Converged);
+    assert_eq!(rt.now(), 400.into(), "the delta takes exactly the latency");
+}
+
+#[test]
+fn jitter_lets_frames_overtake_each_other() {
+    assert_eq!(no_workload_metrics(FaultConfig::none().with_latency(50, 0)).effects.messages_reordered, 0);
+    let shaken = (0..20)
+        .map(|seed| run(seed, FaultConfig::none().with_latency(50, 50)).metrics().effects.messages_reordered);
+    assert!(shaken.sum::<u64>() > 0);
+}
+
+#[test]
+fn a_reorder_window_lets_frames_overtake_each_other() {
+    let faults = || FaultConfig::none().with_latency(5, 0).with_reorder_window(200);
+    assert!((0..20).map(|seed| run(seed, faults()).metrics().effects.messages_reordered).sum::<u64>() > 0);
+}
+
+#[test]
+fn loss_is_counted_as_loss_and_survived() {
+    let metrics = no_workload_metrics(FaultConfig::default().with_loss(0.3));
+    let share = metrics.dropped(DropCause::Loss) * 100 / metrics.protocol.messages_sent;
+    assert!((10..50).contains(&share), "{share} % lost");
+    assert!(metrics.effects.retries_performed > 0);
+}
+
+#[test]
+fn duplicates_are_made_and_suppressed() {
+    let metrics = no_workload_metrics(FaultConfig::default().with_duplicates(0.5));
+    assert!(metrics.effects.messages_duplicated > 0);
+    assert!(metrics.dropped(DropCause::DuplicateSuppressed) > 0);
+}
+
+#[test]
+fn spontaneous_partitions_come_as_often_and_last_as_long_as_set() {
+    let faults = |range| FaultConfig::default().with_partitions(0.1, range);
+    let brief = no_workload_metrics(faults(1..2));
+    let long = no_workload_metrics(faults(500..900));
+    assert!(brief.effects.partitions > 0 && long.effects.partitions > 0);
+    let cut = |metrics: &SimMetrics| {
+        metrics.dropped(DropCause::PartitionAtSend) + metrics.dropped(DropCause::PartitionAtDelivery)
+    };
+    assert!(cut(&long) > cut(&brief));
+}
+
+#[test]
+fn spontaneous_crashes_come_and_nodes_come_back_after_the_delay() {
+    let faults = |delay| FaultConfig::default().with_loss(0.3).with_crashes(0.05, delay);
+    let metrics = no_workload_metrics(faults(10..50));
+    assert!(metrics.effects.node_crashes > 0);
+    assert_eq!(metrics.effects.node_crashes, metrics.effects.node_restarts);
+    let rt = run(3, faults(5_000..6_000));
+    let first_return = rt.metrics().convergence.time_to_converge;
+    assert!(first_return >= Some(5_000.into()), "{first_return:?}");
+}
+
+#[test]
+fn slow_nodes_slow_runs_down() {
+    let time =
+        |faults: FaultConfig| (0..12).map(|seed| run(seed, faults.clone()).now().as_millis()).sum::<u64>();
+    let base = || FaultConfig::none().with_latency(20, 0);
+    assert!(time(base().with_slow_nodes(10.0)) > time(base()));
+}
+
+#[test]
+fn writes_fall_into_syncs() {
+    assert_eq!(no_workload_metrics(FaultConfig::default()).protocol.writes_accepted, 0);
+    let metrics = no_workload_metrics(FaultConfig::default().with_writes_during_sync(1.0));
+    assert!(metrics.protocol.writes_accepted > 0);
+}
+
+#[test]
+fn chaos_ends_when_it_was_told_to() {
+    let faults = FaultConfig::default().with_partitions(0.5, 50..90);
+    let config = SimConfig::with_seed(1).with_faults(faults).with_chaos_for(SimDuration::from_secs(1));
+    let mut rt = SimRuntime::with_config(config);
+    rt.apply_scenario(Scenario::n_nodes_diverged(2, 3));
+    rt.partition_bidirectional("alice", "bob", Some(SimDuration::from_secs(5)));
+    assert_eq!(rt.run(), StopCondition::Converged);
+    let partitions = rt.metrics().effects.partitions;
+    assert!((20..120).contains(&partitions), "{partitions} partitions in one second of chaos");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_by_name() {
+    let config = SimConfig::with_seed(1).with_faults(FaultConfig::none().with_loss(7.0));
+    let error = SimRuntime::try_with_config(config).unwrap_err();
+    assert!(error.to_string().contains("the loss rate is 7"), "{error}");
+}
