@@ -19,6 +19,10 @@
 //! assert!(matches!(left, Value::GCounter(c) if c.total() == 8));
 //! ```
 #![warn(clippy::float_arithmetic)]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
 
 mod counter;
 mod element;

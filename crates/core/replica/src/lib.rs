@@ -17,6 +17,10 @@
 //!
 //! All that is lost is found again: a restart announces its root, and any difference is synced.
 #![warn(clippy::float_arithmetic)]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
 
 mod config;
 mod event;

@@ -187,7 +187,7 @@ impl<V: ReadView> Replica<V> {
                 self.peers.entry(peer).or_default().root = Some(*root);
             }
             Outcome::Owed(OwedReason::NewerWrites) => {
-                self.owe(peer, "it was written to meanwhile", AGAIN, step)
+                self.owe(peer, "it was written to meanwhile", AGAIN, step);
             }
             Outcome::Owed(OwedReason::Yielded) => self.owe(peer, "it syncs with us first", AFTER_YIELD, step),
             Outcome::Owed(OwedReason::ClockDrift) => self.owe(peer, "the clocks disagree", AFTER_DRIFT, step),

@@ -78,7 +78,7 @@ impl Workload {
             Operation::Set { target, .. } => {
                 Operation::Set { target, bytes: format!("rival {value}").into_bytes() }
             }
-            Operation::Delete { target } if target.ancestors.is_empty() && value % 2 == 0 => {
+            Operation::Delete { target } if target.ancestors.is_empty() && value.is_multiple_of(2) => {
                 Operation::Delete { target }
             }
             Operation::AddElement { target } => Operation::RemoveElement { target },

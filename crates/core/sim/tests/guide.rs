@@ -1,6 +1,8 @@
 //! The guide's main examples, in its words as far as they compile; `DESIGN.md` section 13 settles
 //! the rest.
 
+#![allow(clippy::needless_borrows_for_generic_args, reason = "the guide writes it so")]
+
 use sync_sim::prelude::*;
 
 #[test]

@@ -70,7 +70,7 @@ impl Encode for Record {
                 out.bytes(register.bytes());
             }
             Value::GCounter(counter) => {
-                encode_entries(out, counter.entries(), |out, count| out.varint(count))
+                encode_entries(out, counter.entries(), |out, count| out.varint(count));
             }
             Value::PnCounter(counter) => encode_entries(out, counter.entries(), |out, (added, taken)| {
                 out.varint(added);
@@ -95,7 +95,7 @@ impl Decode for Record {
         let parent = if depth > 1 { EntityId::decode(input)? } else { EntityId::ROOT };
         let tag = input.u8()?;
         let crdt_type = CrdtType::from_tag(tag)
-            .ok_or(DecodeError::UnknownTag { what: "type of value", found: u64::from(tag) })?;
+            .ok_or_else(|| DecodeError::UnknownTag { what: "type of value", found: u64::from(tag) })?;
         let flags = input.u8()?;
         if flags & !ALL_FLAGS != 0 {
             return Err(DecodeError::UnknownTag { what: "set of record flags", found: u64::from(flags) });

@@ -15,6 +15,10 @@
 //! # Ok::<(), syncline_store::StoreError>(())
 //! ```
 #![warn(clippy::float_arithmetic)]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
 
 mod batch;
 mod memory;

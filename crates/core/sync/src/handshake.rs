@@ -129,7 +129,7 @@ impl Decode for SyncProtocolKind {
         Self::ALL
             .get(usize::from(tag))
             .copied()
-            .ok_or(DecodeError::UnknownTag { what: "protocol", found: u64::from(tag) })
+            .ok_or_else(|| DecodeError::UnknownTag { what: "protocol", found: u64::from(tag) })
     }
 }
 

@@ -7,6 +7,10 @@
 //!
 //! This crate knows records and bytes. It knows no peers' addresses, no timers and no clock.
 #![warn(clippy::float_arithmetic)]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
 
 mod buffer;
 mod delta;

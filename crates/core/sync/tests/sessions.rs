@@ -131,7 +131,7 @@ fn action() -> impl Strategy<Value = Action> {
     let path = prop_oneof![3 => Just(vec![]), 1 => vec(1u64..6, 1..4)];
     (1u64..200, path, 1u64..5, 0u64..3, 0u8..6).prop_map(|(id, path, ms, replica, kind)| {
         let path: Vec<u64> = path.into_iter().filter(|p| *p != id).collect();
-        let mut unique = path.clone();
+        let mut unique = path;
         unique.dedup();
         unique.sort_unstable();
         unique.dedup();

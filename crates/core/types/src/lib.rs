@@ -13,6 +13,10 @@
 //! assert!(first < second, "stamps of one replica always grow");
 //! ```
 #![warn(clippy::float_arithmetic)]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
 
 #[cfg(feature = "canary")]
 pub mod canary;

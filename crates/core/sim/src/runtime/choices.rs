@@ -137,7 +137,7 @@ impl Choices {
         }
         // The tape counts in step with the seed's stream, so that a replay may end anywhere.
         let raw = self.streams.get(self.seed, stream).next_u64();
-        let mut value = (u128::from(raw) * u128::from(bound) >> 64) as u64;
+        let mut value = ((u128::from(raw) * u128::from(bound)) >> 64) as u64;
         if let Some(drawn) = self.replay.get_mut(&stream).and_then(VecDeque::pop_front) {
             value = drawn.value % bound;
         }

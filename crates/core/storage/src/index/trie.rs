@@ -31,11 +31,11 @@ const MISSING: StorageError = StorageError::Index { what: "a node that its paren
 
 impl Tries {
     fn held<V: ReadView>(&mut self, view: &V, key: Key) -> Result<&mut Held, StorageError> {
-        if !self.held.contains_key(&key) {
+        if let std::collections::btree_map::Entry::Vacant(e) = self.held.entry(key) {
             let row = view.read(&keys::node(key.0, key.1))?;
             let node = row.map(|row| Node::from_bytes(&row)).transpose();
             let node = node.map_err(StorageError::row("an index node"))?;
-            self.held.insert(key, Held { node, dirty: false, stale: false });
+            e.insert(Held { node, dirty: false, stale: false });
         }
         self.held.get_mut(&key).ok_or(MISSING)
     }

@@ -258,7 +258,7 @@ impl Walk {
         let few = self.probes.len() <= FEW_PROBES;
         let probes = self.probes.drain(..self.probes.len().min(limits::MAX_PROBES));
         let probes = probes.map(|probe| Probe {
-            levels: probe.levels.max(u8::from(few && probe.prefix.len() > 0)),
+            levels: probe.levels.max(u8::from(few && !probe.prefix.is_empty())),
             ..probe
         });
         let mut asked =
