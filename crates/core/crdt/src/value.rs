@@ -105,6 +105,16 @@ impl Value {
         }
     }
 
+    /// How many replicas have an entry of their own in it.
+    pub fn replicas(&self) -> usize {
+        match self {
+            Self::GCounter(counter) => counter.entries().len(),
+            Self::PnCounter(counter) => counter.entries().len(),
+            Self::Element(element) => element.entries().len(),
+            _ => 0,
+        }
+    }
+
     /// The latest stamp inside the value itself.
     pub fn latest_stamp(&self) -> Hlc {
         match self {

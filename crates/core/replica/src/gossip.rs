@@ -4,10 +4,10 @@ use crate::event::{Notice, Refusal, Timer};
 use crate::operation::{Operation, OperationError};
 use crate::replica::{Replica, Step};
 use crate::scheduler::SETTLE;
-use syncline_storage::{Action, ApplyContext, ApplyError, Disposition, StorageError};
+use syncline_storage::{Action, ApplyContext, ApplyError, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{Delta, DeltaLog, Dot, Gossip, Message, Pushed};
-use syncline_types::{Decode, Hlc, PeerId, limits};
+use syncline_types::{Decode, Encode, Hlc, PeerId, limits};
 
 /// Peers asked for missing deltas before a sync of states is tried instead.
 const MAX_FETCHES: u32 = 3;
@@ -41,11 +41,19 @@ impl<V: ReadView> Replica<V> {
         if found > limits::MAX_ACTIONS_PER_DELTA {
             return Err(OperationError::TooMany { found });
         }
+        let author = self.config.replica;
+        let seq = self.log.covered().of(author) + 1;
+        if seq > limits::MAX_DELTA_SEQ {
+            return Err(OperationError::SequenceExhausted);
+        }
         let (mut state, mut clock) = (step.work.state.clone(), self.clock.clone());
         // Own stamps may be ahead of a wall clock that went back; they are never refused here.
         let own = ApplyContext { max_drift_ms: u64::MAX, ..step.work.context };
         let mut actions = Vec::with_capacity(found);
         for operation in operations {
+            if let Some(record) = state.record(operation.target().id)? {
+                clock.observe(record.latest_stamp());
+            }
             let action = operation.to_action(&mut state, clock.tick(step.moment))?;
             match state.apply_action(&action, &own) {
                 Ok(_) => actions.push(action),
@@ -56,11 +64,14 @@ impl<V: ReadView> Replica<V> {
                 }
             }
         }
+        let stamp = Hlc::new(clock.last() >> 16, clock.last() as u16, author);
+        let delta =
+            Delta { dot: Dot { author, seq }, parents: self.log.heads(), stamp, actions: actions.clone() };
+        let bytes = delta.to_bytes().len();
+        if bytes > limits::MAX_DELTA_BYTES {
+            return Err(OperationError::TooLarge { bytes });
+        }
         (step.work.state, self.clock) = (state, clock);
-        let author = self.config.replica;
-        let dot = Dot { author, seq: self.log.covered().of(author) + 1 };
-        let stamp = Hlc::new(self.clock.last() >> 16, self.clock.last() as u16, author);
-        let delta = Delta { dot, parents: self.log.heads(), stamp, actions: actions.clone() };
         self.log.append(&delta, &mut step.work.above);
         self.spread(delta, None, step);
         Ok(actions)
@@ -110,27 +121,28 @@ impl<V: ReadView> Replica<V> {
         delta: Delta,
         step: &mut Step<'_, V>,
     ) -> Result<Result<(), Refusal>, StorageError> {
-        let mut state = step.work.state.clone();
+        // Everything that can be refused is looked at first, so that nothing is applied by half.
         let mut latest = delta.stamp;
         for action in &delta.actions {
-            match state.apply_action(action, &step.work.context) {
-                Ok(_) => {}
-                Err(ApplyError::Storage(error)) => return Err(error),
-                Err(error) if error.disposition() == Disposition::RetryLater => {
-                    self.owe_forced(from, "a stamp is ahead of our clock", step);
-                    return Ok(Err(Refusal::Drift));
-                }
+            match action.to_record() {
+                Ok(record) => latest = latest.max(record.latest_stamp()),
                 Err(_) => return Ok(Err(Refusal::Malformed)),
             }
-            if let Ok(record) = action.to_record() {
-                latest = latest.max(record.latest_stamp());
-            }
+        }
+        if !self.log.covered().has_room_for(delta.dot.author) {
+            return Ok(Err(Refusal::Malformed));
         }
         if latest.check_drift(step.moment, self.config.max_drift_ms).is_err() {
             self.owe_forced(from, "a stamp is ahead of our clock", step);
             return Ok(Err(Refusal::Drift));
         }
-        step.work.state = state;
+        for action in &delta.actions {
+            match step.work.state.apply_action(action, &step.work.context) {
+                Ok(_) => {}
+                Err(ApplyError::Storage(error)) => return Err(error),
+                Err(_) => return Err(StorageError::Index { what: "a delta that was looked at" }),
+            }
+        }
         self.clock.observe(latest);
         self.log.append(&delta, &mut step.work.above);
         step.out.notices.push(Notice::DeltaApplied { actions: delta.actions.len() as u64 });
@@ -197,7 +209,7 @@ impl<V: ReadView> Replica<V> {
         let (mut deltas, mut unavailable, mut bytes) = (Vec::new(), Vec::new(), 0);
         for &dot in wanted {
             match DeltaLog::read(step.work.state.view(), dot)? {
-                Some(delta) if bytes < limits::PAGE_BYTES => {
+                Some(delta) if bytes == 0 || bytes + delta.len() <= limits::PAGE_BYTES => {
                     bytes += delta.len();
                     deltas.push(delta);
                 }
@@ -232,7 +244,8 @@ impl<V: ReadView> Replica<V> {
         if unavailable.iter().any(|dot| needed.contains(dot)) {
             refusal = None;
             self.owe_forced(from, "deltas are missing", step);
-        } else if !needed.is_empty() && !deltas.is_empty() && self.sessions.is_empty() {
+        } else if !needed.is_empty() && refusal.is_none() && self.sessions.is_empty() {
+            // This answer brought something; the next will bring more.
             self.fetches = 0;
             self.fetch(from, step);
         }

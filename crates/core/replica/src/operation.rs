@@ -101,6 +101,15 @@ pub enum OperationError {
         /// How many.
         found: usize,
     },
+    /// The operations together take more bytes than one delta may.
+    #[error("a write of {bytes} bytes; the limit is {}", limits::MAX_DELTA_BYTES)]
+    TooLarge {
+        /// How many.
+        bytes: usize,
+    },
+    /// This replica has written as often as one replica may. Go on under another id.
+    #[error("this replica has written {} times, which is as often as one may", limits::MAX_DELTA_SEQ)]
+    SequenceExhausted,
     /// The operation breaks a rule of the state.
     #[error(transparent)]
     Malformed(#[from] syncline_storage::Malformed),

@@ -1,5 +1,6 @@
 //! What is known of one peer.
 
+use syncline_sync::SessionId;
 use syncline_types::{Choice, Digest, Entropy, SimDuration, SimTime};
 
 /// Speed, health and last known root of a peer. Lost in a crash; nothing depends on it but pace.
@@ -7,6 +8,8 @@ use syncline_types::{Choice, Digest, Entropy, SimDuration, SimTime};
 pub(crate) struct Peer {
     /// The highest incarnation seen.
     pub(crate) incarnation: u64,
+    /// The latest session that it started with us.
+    pub(crate) newest_session: SessionId,
     /// The root it last said it had.
     pub(crate) root: Option<Digest>,
     /// Sessions failed in a row.

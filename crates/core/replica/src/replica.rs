@@ -132,6 +132,7 @@ impl<V: ReadView> Replica<V> {
 
     /// Ends a step: the root, the clock and the batch.
     fn finish(&mut self, mut step: Step<'_, V>) -> Result<SyncActions, ReplicaError> {
+        self.clock.observe(step.work.state.latest_stamp());
         let root = step.work.state.root_hash()?;
         if root != self.root {
             self.root = root;

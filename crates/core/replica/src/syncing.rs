@@ -18,6 +18,8 @@ pub(crate) struct ActiveSession {
     started_at: SimTime,
     /// When the current request was first sent.
     asked_at: SimTime,
+    /// The debt that it settles needs the peer's account of its deltas.
+    forced: bool,
 }
 
 /// A sync that is owed with a peer.
@@ -76,8 +78,10 @@ impl<V: ReadView> Replica<V> {
             self.owed.iter().map(|(&peer, debt)| (debt.due, peer)).collect();
         due.retain(|(due, peer)| *due <= step.now() && !self.sessions.contains_key(peer));
         due.sort_unstable();
+        // A fresh replica takes one snapshot at a time.
+        let places = if root.is_zero() { 1 } else { self.config.max_sessions };
         for (_, peer) in due {
-            if self.sessions.len() < self.config.max_sessions {
+            if self.sessions.len() < places {
                 self.start_session(peer, step)?;
             }
         }
@@ -92,7 +96,9 @@ impl<V: ReadView> Replica<V> {
         let id = SessionId(self.incarnation << 32 | self.sessions_started);
         let (session, request_id, request) = Session::start(id, ours);
         let now = step.now();
-        self.sessions.insert(peer, ActiveSession { session, started_at: now, asked_at: now });
+        // What is owed from now on is owed anew.
+        let forced = self.owed.remove(&peer).is_some_and(|debt| debt.forced);
+        self.sessions.insert(peer, ActiveSession { session, started_at: now, asked_at: now, forced });
         step.out.notices.push(Notice::SessionStarted { peer });
         self.ask(peer, id, request_id, request, step);
         Ok(())
@@ -174,17 +180,19 @@ impl<V: ReadView> Replica<V> {
         outcome: Outcome,
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
-        let Some(ActiveSession { session, started_at, .. }) = self.sessions.remove(&peer) else {
+        let Some(ActiveSession { session, started_at, forced, .. }) = self.sessions.remove(&peer) else {
             return Ok(());
         };
         step.cancel(Timer::Session(peer));
-        self.owed.remove(&peer);
         match &outcome {
             Outcome::Converged { root } => {
                 if let Some(theirs) = session.peer() {
                     self.log.adopt(&theirs.covered, &theirs.dag_heads, &mut step.work.above);
                 }
                 self.peers.entry(peer).or_default().root = Some(*root);
+                if self.owed.get(&peer).is_some_and(|debt| !debt.forced) {
+                    self.owed.remove(&peer);
+                }
             }
             Outcome::Owed(OwedReason::NewerWrites) => {
                 self.owe(peer, "it was written to meanwhile", AGAIN, step);
@@ -201,6 +209,9 @@ impl<V: ReadView> Replica<V> {
                 let pause = known.on_failure(self.config.backoff_min, self.config.backoff_max, step.entropy);
                 self.owe(peer, words, pause, step);
             }
+        }
+        if let Some(debt) = self.owed.get_mut(&peer) {
+            debt.forced |= forced && !matches!(outcome, Outcome::Converged { .. });
         }
         step.out.notices.push(Notice::SessionEnded {
             peer,
@@ -231,7 +242,14 @@ impl<V: ReadView> Replica<V> {
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
         if let Request::Handshake(theirs) = request {
-            self.peers.entry(from).or_default().root = Some(theirs.root_hash);
+            let peer = self.peers.entry(from).or_default();
+            if session < peer.newest_session {
+                // A late copy of a handshake that its sender has given up.
+                step.refuse(Refusal::Duplicate);
+                return Ok(());
+            }
+            peer.newest_session = session;
+            peer.root = Some(theirs.root_hash);
             if self.goes_first(from, theirs.replica) {
                 let response = Response::Rejected(Rejection::Yield);
                 self.send(from, Message::Response { session, id, response }, step);

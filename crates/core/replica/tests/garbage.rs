@@ -2,14 +2,17 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use syncline_crdt::{Register, Value};
 use syncline_replica::{Event, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Target};
+use syncline_storage::{Action, Interface, Record};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
     Delta, DeltaRef, Dot, Frame, FrameError, Gossip, Message, Request, RequestId, Response, SessionId,
     SnapshotPage, WalkReply, WalkRequest, WireRecord,
 };
 use syncline_types::{
-    Choice, ContextId, DeltaId, Digest, EntityId, Entropy, Hlc, Moment, PeerId, ReplicaId, SimTime, limits,
+    Choice, ContextId, DeltaId, Digest, Encode, EntityId, Entropy, Hlc, Moment, PeerId, ReplicaId, SimTime,
+    limits,
 };
 
 struct Fixed;
@@ -116,8 +119,14 @@ fn answers_nobody_asked_for_are_ignored() {
     let mut host = Host::new();
     let before = host.replica.digest();
     let (session, id) = (SessionId(3), RequestId(1));
-    let page =
-        SnapshotPage { boundary: Digest::ZERO, after: None, packed: vec![0], unpacked_len: 0, is_last: true };
+    let page = SnapshotPage {
+        boundary: Digest::ZERO,
+        root: Digest::ZERO,
+        after: None,
+        packed: vec![0],
+        unpacked_len: 0,
+        is_last: true,
+    };
     let walk = WalkReply {
         whole: false,
         root: Digest::ZERO,
@@ -167,6 +176,46 @@ fn a_delta_from_the_future_is_refused_and_a_sync_is_owed() {
     let delta = Delta { dot, parents: vec![], stamp: Hlc::new(999_999, 0, dot.author), actions: vec![] };
     assert_eq!(host.message(Message::Gossip(Gossip::Delta(delta))).refusal, Some(Refusal::Drift));
     assert_eq!(host.replica.pending().owed, 1);
+}
+
+#[test]
+fn a_delta_stamped_with_the_end_of_time_is_refused() {
+    let mut host = Host::new();
+    let before = host.replica.digest();
+    let dot = Dot { author: ReplicaId::from_u64(2), seq: 1 };
+    let kill = Action::DeleteRef { id: EntityId::from_u64(5), ancestors: vec![], deleted_at: Hlc::MAX };
+    let delta = Delta { dot, parents: vec![], stamp: Hlc::new(1_000, 0, dot.author), actions: vec![kill] };
+    assert_eq!(host.message(Message::Gossip(Gossip::Delta(delta))).refusal, Some(Refusal::Drift));
+    assert_eq!(host.replica.digest(), before);
+}
+
+#[test]
+fn a_write_replaces_what_a_sync_brought_from_a_faster_clock() {
+    let mut host = Host::new();
+    let (id, ahead) = (EntityId::from_u64(5), Hlc::new(4_500, 0, ReplicaId::from_u64(2)));
+    let value = Value::Lww(Register::new(ahead, b"from a clock that is ahead".to_vec()));
+    let record =
+        Record { created_at: ahead, updated_at: ahead, value, ..Record::placeholder(1, EntityId::ROOT) };
+    let pushes = vec![WireRecord { id, bytes: record.to_bytes().into() }];
+    let request = Request::Walk(WalkRequest { pushes, ..WalkRequest::default() });
+    host.message(Message::Request { session: SessionId(1), id: RequestId(1), request });
+    host.step(Event::Write(vec![Operation::Set { target: Target::top(id), bytes: b"mine".to_vec() }]));
+    let own = Interface::open(host.store.view()).unwrap().record(id).unwrap().unwrap();
+    assert!(matches!(&own.value, Value::Lww(register) if register.bytes() == b"mine"), "{own:?}");
+}
+
+#[test]
+fn a_write_too_large_for_a_frame_is_refused_whole() {
+    let mut host = Host::new();
+    let set = |key| {
+        let target = Target::top(EntityId::from_u64(key));
+        Operation::Set { target, bytes: vec![0; limits::MAX_VALUE_BYTES] }
+    };
+    let before = host.replica.digest();
+    let actions = host.step(Event::Write((10..13).map(set).collect()));
+    assert!(format!("{:?}", actions.notices).contains("TooLarge"));
+    assert!(actions.messages.is_empty() && host.replica.digest() == before);
+    assert!(!host.step(Event::Write(vec![set(10)])).messages.is_empty(), "one such value does fit");
 }
 
 #[test]

@@ -75,6 +75,14 @@ pub enum Malformed {
         /// Its size.
         bytes: usize,
     },
+    /// A value names more replicas than may take part.
+    #[error("the value of {id} names {found} replicas; the limit is {}", limits::MAX_REPLICAS)]
+    TooManyReplicas {
+        /// The entity.
+        id: EntityId,
+        /// How many.
+        found: usize,
+    },
     /// A write without a value.
     #[error("a write to {id} carries no value")]
     NoValue {

@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncline_store::{ReadView, WriteBatch};
-use syncline_types::{Decode, Digest, Encode, EntityId, Moment};
+use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, Moment};
 
 /// What a change is judged by besides the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +72,7 @@ pub struct Interface<V> {
     touched: BTreeMap<EntityId, Touched>,
     stats: Stats,
     changed: bool,
+    latest: Hlc,
 }
 
 impl<V: ReadView> Interface<V> {
@@ -88,6 +89,7 @@ impl<V: ReadView> Interface<V> {
             touched: BTreeMap::new(),
             stats,
             changed: false,
+            latest: Hlc::ZERO,
         })
     }
 
@@ -174,6 +176,7 @@ impl<V: ReadView> Interface<V> {
         let held = self.held(id)?;
         (held.record, held.dirty) = (Some(Arc::new(after)), true);
         self.changed = true;
+        self.latest = self.latest.max(incoming.latest_stamp());
         let touched = self.touched.entry(id).or_default();
         touched.own = true;
         if let Some(parent) = moved_from {
@@ -331,6 +334,12 @@ impl<V: ReadView> Interface<V> {
     pub fn hash_at(&mut self, id: EntityId, prefix: Prefix) -> Result<Digest, StorageError> {
         self.refresh()?;
         self.tries.hash_at(&self.view, id, prefix)
+    }
+
+    /// The latest stamp that this batch took in: what the local clock must exceed from now on, or
+    /// a later local write would lose to what it was meant to replace.
+    pub const fn latest_stamp(&self) -> Hlc {
+        self.latest
     }
 
     /// Whether this batch changed any record.

@@ -89,10 +89,7 @@ impl Record {
 
     /// Refuses stamps from beyond the drift limit.
     pub fn check_drift(&self, moment: Moment, limit_ms: u64) -> Result<(), DriftError> {
-        for stamp in [self.created_at, self.updated_at, self.deleted_at, self.value.latest_stamp()] {
-            stamp.check_drift(moment, limit_ms)?;
-        }
-        Ok(())
+        self.latest_stamp().check_drift(moment, limit_ms)
     }
 
     /// The latest stamp that the record holds; what a clock that saw it must exceed.
@@ -122,6 +119,10 @@ impl Record {
             if bytes > limits::MAX_VALUE_BYTES {
                 return Err(Malformed::ValueTooLarge { id, bytes });
             }
+        }
+        let found = self.value.replicas();
+        if found > limits::MAX_REPLICAS {
+            return Err(Malformed::TooManyReplicas { id, found });
         }
         Ok(())
     }

@@ -169,7 +169,8 @@ fn decode_entries<T>(
     input: &mut Reader<'_>,
     mut each: impl FnMut(&mut Reader<'_>) -> Result<T, DecodeError>,
 ) -> Result<Vec<(ReplicaId, T)>, DecodeError> {
-    let len = input.length(limits::MAX_REPLICAS, "the replicas of a value")?;
+    // Bounded by the bytes that are there; how many may come from a peer is `Record::check`'s rule.
+    let len = input.length(usize::MAX, "the replicas of a value")?;
     let mut entries: Vec<(ReplicaId, T)> = Vec::with_capacity(len.min(64));
     for _ in 0..len {
         let replica = ReplicaId::decode(input)?;

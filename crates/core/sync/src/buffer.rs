@@ -2,8 +2,8 @@
 
 use crate::delta::{Delta, Dot};
 use crate::log::DeltaLog;
-use std::collections::{BTreeMap, BTreeSet};
-use syncline_types::{canary, limits};
+use std::collections::BTreeMap;
+use syncline_types::{ReplicaId, canary, limits};
 
 /// What became of a delta that was offered to the buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,37 +82,41 @@ impl DeltaBuffer {
 
     /// Takes the next delta whose parents are all covered, dropping those that are covered
     /// themselves. Call it again after each is applied, until it gives none: the deltas come in
-    /// causal order.
+    /// causal order. O(authors · log waiting).
     pub fn take_ready(&mut self, log: &DeltaLog) -> Option<Delta> {
         if canary!(BufferEmptiedBeforeReplay) {
             self.waiting.clear();
         }
-        let before = self.waiting.len();
-        self.waiting.retain(|dot, _| !log.covered().covers(*dot));
-        self.ledger.superseded += (before - self.waiting.len()) as u64;
-        let ready = self.waiting.values().find(|delta| log.is_ready(delta))?.dot;
-        self.ledger.replayed += 1;
-        self.waiting.remove(&ready)
+        let mut author = self.waiting.keys().next()?.author;
+        loop {
+            // Of one author only the delta after the last covered one can be ready.
+            let next = Dot { author, seq: log.covered().of(author) + 1 };
+            while let Some((&dot, _)) = self.waiting.range(Dot { author, seq: 0 }..next).next() {
+                self.waiting.remove(&dot);
+                self.ledger.superseded += 1;
+            }
+            if self.waiting.get(&next).is_some_and(|delta| log.is_ready(delta)) {
+                self.ledger.replayed += 1;
+                return self.waiting.remove(&next);
+            }
+            author = self.waiting.range(Dot { author, seq: u64::MAX }..).next()?.0.author;
+        }
     }
 
     /// The deltas that those waiting wait for and that are not waiting themselves, oldest first, at
-    /// most as many as one request may name.
+    /// most as many as one request may name. O(waiting).
     pub fn missing(&self, log: &DeltaLog) -> Vec<Dot> {
-        let mut missing = BTreeSet::new();
+        let mut needed: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         for delta in self.waiting.values() {
             for last in log.missing(delta) {
-                for seq in log.covered().of(last.author) + 1..=last.seq {
-                    let dot = Dot { author: last.author, seq };
-                    if !self.waiting.contains_key(&dot) {
-                        missing.insert(dot);
-                    }
-                    if missing.len() >= limits::MAX_DELTAS_PER_FRAME {
-                        return missing.into_iter().collect();
-                    }
-                }
+                let seq = needed.entry(last.author).or_default();
+                *seq = (*seq).max(last.seq);
             }
         }
-        missing.into_iter().collect()
+        let gaps = needed.into_iter().flat_map(|(author, last)| {
+            (log.covered().of(author) + 1..=last).map(move |seq| Dot { author, seq })
+        });
+        gaps.filter(|dot| !self.waiting.contains_key(dot)).take(limits::MAX_DELTAS_PER_FRAME).collect()
     }
 }
 
@@ -120,7 +124,7 @@ impl DeltaBuffer {
 mod tests {
     use super::*;
     use syncline_store::WriteBatch;
-    use syncline_types::{Hlc, ReplicaId};
+    use syncline_types::Hlc;
 
     fn delta(author: u64, seq: u64, parents: &[&Delta]) -> Delta {
         let parents = parents.iter().map(|parent| parent.reference()).collect();

@@ -71,13 +71,22 @@ impl VersionVector {
         *seq = (*seq).max(dot.seq);
     }
 
-    /// Covers all that `other` covers. Says whether that was anything new.
+    /// Covers all that `other` covers, as far as there is room for its authors. Says whether that
+    /// was anything new.
     pub fn join(&mut self, other: &Self) -> bool {
-        let news = other.entries().any(|dot| !self.covers(dot));
-        for dot in other.entries() {
-            self.cover(dot);
+        let mut news = false;
+        for dot in other.entries().filter(|dot| dot.seq > 0) {
+            if !self.covers(dot) && self.has_room_for(dot.author) {
+                self.cover(dot);
+                news = true;
+            }
         }
         news
+    }
+
+    /// Whether it has room for a delta of `author`.
+    pub fn has_room_for(&self, author: ReplicaId) -> bool {
+        self.0.len() < limits::MAX_REPLICAS || self.0.contains_key(&author)
     }
 
     /// The last covered delta of each author, ascending by author.
@@ -98,6 +107,10 @@ impl Decode for Dot {
         let (author, seq) = (ReplicaId::decode(input)?, input.varint()?);
         if seq == 0 {
             return Err(DecodeError::NotCanonical { what: "the number of a delta" });
+        }
+        if seq > limits::MAX_DELTA_SEQ {
+            let what = "the number of a delta";
+            return Err(DecodeError::TooLarge { what, found: seq, limit: limits::MAX_DELTA_SEQ });
         }
         Ok(Self { author, seq })
     }

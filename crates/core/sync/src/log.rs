@@ -82,7 +82,8 @@ impl DeltaLog {
         if !self.covered.join(covered) {
             return false;
         }
-        for head in heads {
+        // A head that its own sender does not cover could never be anyone's parent.
+        for head in heads.iter().filter(|head| covered.covers(head.dot)) {
             let own = self.heads.entry(head.dot.author).or_insert((head.dot.seq, head.id));
             if own.0 < head.dot.seq {
                 *own = (head.dot.seq, head.id);

@@ -6,8 +6,8 @@ use crate::node_view::{NodeView, Probe};
 use syncline_store::Bytes;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer, limits};
 
-/// Names a session: unique among all that its initiator ever starts.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// Names a session: unique among all that its initiator ever starts, later ones greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct SessionId(pub u64);
 
 /// Names a request within its session, from one. A repeated request keeps its name.
@@ -130,6 +130,8 @@ pub struct WalkReply {
 pub struct SnapshotPage {
     /// The state it belongs to.
     pub boundary: Digest,
+    /// The responder's root now.
+    pub root: Digest,
     /// The cursor that was asked for.
     pub after: Option<EntityId>,
     /// The records, packed; see [`SnapshotPage::pack`].
@@ -474,6 +476,7 @@ impl Encode for Response {
             Self::SnapshotPage(page) => {
                 out.u8(3);
                 page.boundary.encode(out);
+                page.root.encode(out);
                 encode_option_id(out, page.after);
                 out.bytes(&page.packed);
                 out.varint(page.unpacked_len);
@@ -498,6 +501,7 @@ impl Decode for Response {
             2 => Ok(Self::Walk(WalkReply::decode(input)?)),
             3 => Ok(Self::SnapshotPage(SnapshotPage {
                 boundary: Digest::decode(input)?,
+                root: Digest::decode(input)?,
                 after: decode_option_id(input)?,
                 packed: input.bytes(limits::MAX_FRAME_BYTES, "a page")?.to_vec(),
                 unpacked_len: input.varint()?,

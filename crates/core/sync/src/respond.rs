@@ -19,11 +19,12 @@ pub struct ViewCache<V> {
 }
 
 impl<V: Clone> ViewCache<V> {
-    /// A cache of up to `capacity` views.
+    /// A cache of up to `capacity` views, and at least one.
     pub const fn new(capacity: usize) -> Self {
-        Self { views: VecDeque::new(), capacity }
+        Self { views: VecDeque::new(), capacity: if capacity == 0 { 1 } else { capacity } }
     }
 
+    /// Keeps the view under its root, at the cost of the one used longest ago.
     fn keep(&mut self, root: Digest, view: &V) {
         if self.find(root).is_none() {
             self.views.push_back((root, view.clone()));
@@ -33,8 +34,11 @@ impl<V: Clone> ViewCache<V> {
         }
     }
 
-    fn find(&self, root: Digest) -> Option<&V> {
-        self.views.iter().find(|(own, _)| *own == root).map(|(_, view)| view)
+    fn find(&mut self, root: Digest) -> Option<&V> {
+        let at = self.views.iter().position(|(own, _)| *own == root)?;
+        let found = self.views.remove(at)?;
+        self.views.push_back(found);
+        self.views.back().map(|(_, view)| view)
     }
 }
 
@@ -51,11 +55,12 @@ pub fn respond<V: ReadView>(
         Request::Handshake(theirs) => Ok(on_handshake(work, views, ours, theirs)),
         Request::Walk(walk) => on_walk(work, walk).map(Response::Walk),
         Request::SnapshotPage { boundary, after, compressed } => {
-            if *boundary == ours.root_hash {
-                views.keep(*boundary, work.state.view());
-            }
+            // Kept for the boundary asked for, or else for the one named in the answer.
+            keep_current(work, views, ours);
             match views.find(*boundary) {
-                Some(view) => page(view, *boundary, *after, *compressed).map(Response::SnapshotPage),
+                Some(view) => {
+                    page(view, ours.root_hash, *boundary, *after, *compressed).map(Response::SnapshotPage)
+                }
                 None => Ok(Response::SnapshotGone(ours.clone())),
             }
         }
@@ -76,20 +81,29 @@ fn on_handshake<V: ReadView>(
     }
     let verdict = select_protocol(theirs, ours).protocol.kind();
     if verdict == SyncProtocolKind::Snapshot {
-        views.keep(ours.root_hash, work.state.view());
+        keep_current(work, views, ours);
     }
     Response::Handshake(HandshakeReply { theirs: ours.clone(), verdict })
 }
 
+/// Keeps the present view, unless this step has changed the state: then the view does not have the
+/// root that is being announced.
+fn keep_current<V: ReadView>(work: &Transaction<V>, views: &mut ViewCache<V>, ours: &SyncHandshake) {
+    if !work.state.is_changed() {
+        views.keep(ours.root_hash, work.state.view());
+    }
+}
+
 fn page<V: ReadView>(
     view: &V,
+    root: Digest,
     boundary: Digest,
     after: Option<EntityId>,
     compressed: bool,
 ) -> Result<SnapshotPage, StorageError> {
     let page = record_page(view, after, limits::PAGE_BYTES)?;
     let (packed, unpacked_len) = SnapshotPage::pack(&page.records, compressed);
-    Ok(SnapshotPage { boundary, after, packed, unpacked_len, is_last: page.is_last })
+    Ok(SnapshotPage { boundary, root, after, packed, unpacked_len, is_last: page.is_last })
 }
 
 fn on_walk<V: ReadView>(work: &mut Transaction<V>, walk: &WalkRequest) -> Result<WalkReply, StorageError> {

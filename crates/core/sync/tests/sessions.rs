@@ -269,8 +269,8 @@ fn a_snapshot_is_not_disturbed_by_writes_at_the_responder() {
     let boundary = b.root();
     let (outcome, ..) =
         run(&mut a, &mut b, false, |round, _, b| b.write(&[set(9_000 + round, &[], 2, 2, 9)]));
-    assert_eq!(outcome, Outcome::Converged { root: boundary });
-    assert_eq!(a.root(), boundary);
+    assert_eq!(outcome, Outcome::Owed(OwedReason::NewerWrites), "the peer has moved on");
+    assert_eq!(a.root(), boundary, "what was promised is what was taken");
 }
 
 #[test]
@@ -304,8 +304,10 @@ fn an_interrupted_snapshot_goes_on_from_its_cursor() {
     }
     // The session is lost with its replica's memory; what was staged is not.
     drop(session);
-    let (_, stats, _) = run(&mut a, &mut b, false, quiet);
-    assert_eq!(a.root(), b.root());
+    let boundary = b.root();
+    b.write(&[set(9_999, &[], 2, 2, 9)]);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!((outcome, a.root()), (Outcome::Owed(OwedReason::NewerWrites), boundary));
     assert!(stats.records_received < 2_999, "only the rest was sent again: {}", stats.records_received);
 }
 
@@ -329,7 +331,8 @@ fn a_tampered_snapshot_changes_nothing() {
     };
     let records = vec![(EntityId::from_u64(5), forged.to_bytes().into())];
     let (packed, unpacked_len) = SnapshotPage::pack(&records, false);
-    let page = SnapshotPage { boundary: promised, after: None, packed, unpacked_len, is_last: true };
+    let page =
+        SnapshotPage { boundary: promised, root: promised, after: None, packed, unpacked_len, is_last: true };
     let mut work = a.begin();
     let progress = session.on_response(id, &Response::SnapshotPage(page), &mut work).unwrap();
     assert!(matches!(progress, Progress::Done(Outcome::Failed(FailureReason::SnapshotMismatch { .. }))));
@@ -367,6 +370,37 @@ fn a_delete_reaches_the_side_that_has_the_entity() {
     let (outcome, ..) = run(&mut b, &mut a, false, quiet);
     assert!(matches!(outcome, Outcome::Converged { .. }));
     assert!(Interface::open(b.store.view()).unwrap().visible().unwrap().is_empty());
+}
+
+#[test]
+fn a_state_of_nothing_but_a_root_record_is_pushed() {
+    let stamp = stamp(1, 1);
+    let root_state = Action::Update {
+        id: EntityId::ROOT,
+        ancestors: vec![],
+        value: Value::Lww(Register::new(stamp, b"application state".to_vec())),
+        metadata: Metadata { created_at: stamp, updated_at: stamp },
+    };
+    let (mut a, mut b) = (Side::new(1, &[root_state]), Side::new(2, &[]));
+    let (outcome, ..) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(outcome, Outcome::Converged { root: a.root() });
+    assert_eq!(a.root(), b.root());
+}
+
+#[test]
+fn a_snapshot_from_a_faster_clock_brings_what_our_clock_allows() {
+    let mut actions = many(1, 20, 2);
+    actions.push(set(99, &[], 8_000, 2, 9));
+    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &[]));
+    let mut work = b.begin();
+    let any_time = ApplyContext { max_drift_ms: u64::MAX, ..CONTEXT };
+    for action in &actions {
+        work.state.apply_action(action, &any_time).unwrap();
+    }
+    b.commit(work);
+    let (outcome, ..) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(outcome, Outcome::Owed(OwedReason::ClockDrift));
+    assert_eq!(Interface::open(a.store.view()).unwrap().entity_count(), 19);
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Hlc {
     /// Refuses a stamp whose wall-clock part lies more than `limit_ms` ahead of `moment`.
     pub fn check_drift(&self, moment: Moment, limit_ms: u64) -> Result<(), DriftError> {
         let ahead_ms = self.physical_ms().saturating_sub(moment.wall_ms);
-        if ahead_ms > limit_ms && *self != Self::MAX {
+        if ahead_ms > limit_ms {
             return Err(DriftError { stamp: *self, ahead_ms, limit_ms });
         }
         Ok(())
@@ -136,9 +136,7 @@ impl HlcClock {
     /// Takes note of a remote stamp, so that later stamps exceed it. The stamp must have passed
     /// [`Hlc::check_drift`].
     pub fn observe(&mut self, remote: Hlc) {
-        if remote != Hlc::MAX {
-            self.last = self.last.max(remote.time);
-        }
+        self.last = self.last.max(remote.time);
     }
 }
 

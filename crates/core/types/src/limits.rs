@@ -5,8 +5,12 @@
 pub const MAX_FRAME_BYTES: usize = 4 << 20;
 /// Bytes of one record's payload.
 pub const MAX_VALUE_BYTES: usize = 1 << 20;
-/// Replicas that may appear in one counter or set element, and in one version vector.
-pub const MAX_REPLICAS: usize = 4_096;
+/// Replicas that may ever write to one context: entries of a counter, of a version vector.
+pub const MAX_REPLICAS: usize = 1 << 16;
+/// The highest number of a delta in its author's sequence.
+pub const MAX_DELTA_SEQ: u64 = 1 << 48;
+/// Bytes of one delta; leaves room for a page beside it in a frame.
+pub const MAX_DELTA_BYTES: usize = 2 << 20;
 /// Ancestors between an entity and the root: the deepest a tree may grow.
 pub const MAX_ANCESTORS: usize = 2_048;
 /// Bytes of the name of a type.

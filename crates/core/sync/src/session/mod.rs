@@ -6,7 +6,7 @@ mod walk;
 use crate::handshake::{SyncHandshake, SyncProtocolKind};
 use crate::message::{HandshakeReply, Rejection, Request, RequestId, Response, SessionId};
 use crate::select::{SelectionReason, SyncProtocol, select_protocol};
-use crate::transaction::Transaction;
+use crate::transaction::{Transaction, staged};
 use snapshot::SnapshotPull;
 use std::fmt;
 use syncline_storage::StorageError;
@@ -283,6 +283,10 @@ impl Session {
         }
         self.selected = Some((kind, selection.reason));
         self.peer = Some(theirs.clone());
+        if kind != SyncProtocolKind::Snapshot && staged::source(work.state.view())?.is_some() {
+            // State came another way; what was received of a snapshot is of no use any more.
+            staged::clear(work.state.view(), &mut work.above)?;
+        }
         match selection.protocol {
             SyncProtocol::None if selection.reason == SelectionReason::RootsEqual => {
                 compare_roots(work, theirs.root_hash).map(Turn::End)

@@ -79,7 +79,7 @@ impl SnapshotPull {
         }
         let mut all = staged::records(work.state.view())?;
         all.extend(records);
-        self.publish(&all, work)
+        self.publish(&all, page.root, work)
     }
 
     fn refuse<V: ReadView>(
@@ -92,10 +92,12 @@ impl SnapshotPull {
     }
 
     /// Builds the state aside, compares its root with the promised one, and only then joins it into
-    /// ours: a copy if we are still fresh, a merge if something was written meanwhile (**I5**).
+    /// ours: a copy if we are still fresh, a merge if something was written meanwhile (**I5**). `root`
+    /// is the peer's now: if it has moved on from the promised one, another session is owed.
     fn publish<V: ReadView>(
         &self,
         all: &[(EntityId, Bytes)],
+        root: Digest,
         work: &mut Transaction<V>,
     ) -> Result<Turn, StorageError> {
         staged::clear(work.state.view(), &mut work.above)?;
@@ -107,52 +109,61 @@ impl SnapshotPull {
             }
         }
         decoded.sort_by_key(|(depth, id, _)| (*depth, *id));
-        let computed = if work.state.root_hash()?.is_zero() {
+        let any_time = ApplyContext { max_drift_ms: u64::MAX, ..work.context };
+        let fresh = work.state.root_hash()?.is_zero();
+        let in_time = decoded
+            .iter()
+            .all(|(_, _, record)| record.check_drift(work.context.moment, work.context.max_drift_ms).is_ok());
+        if fresh && in_time {
             let mut state = work.state.clone();
-            let computed = join_all(&mut state, &decoded, &work.context)?;
-            if computed == Ok(self.boundary) {
-                work.state = state;
+            if let Err(outcome) = self.verify(&mut state, &decoded, &any_time)? {
+                return Ok(Turn::End(outcome));
             }
-            computed
+            work.state = state;
         } else {
             let mut scratch = Interface::open(MemoryStore::default())?;
-            let computed = join_all(&mut scratch, &decoded, &work.context)?;
-            if computed == Ok(self.boundary) {
-                match join_all(&mut work.state, &decoded, &work.context)? {
-                    Ok(_) => computed,
-                    refused => refused,
+            if let Err(outcome) = self.verify(&mut scratch, &decoded, &any_time)? {
+                return Ok(Turn::End(outcome));
+            }
+            for (_, id, record) in &decoded {
+                match work.state.merge_record(*id, record, &work.context) {
+                    Err(ApplyError::Storage(error)) => return Err(error),
+                    // Verified, so at worst too early for our clock: the owed session brings it.
+                    Ok(_) | Err(_) => {}
                 }
-            } else {
-                computed
             }
-        };
-        Ok(Turn::End(match computed {
-            Ok(root) if root == self.boundary => compare_roots(work, root)?,
-            Ok(computed) => {
-                Outcome::Failed(FailureReason::SnapshotMismatch { promised: self.boundary, computed })
-            }
-            Err(outcome) => outcome,
+        }
+        let outcome = compare_roots(work, root)?;
+        Ok(Turn::End(match outcome {
+            Outcome::Owed(_) if !in_time => Outcome::Owed(OwedReason::ClockDrift),
+            outcome => outcome,
         }))
+    }
+
+    /// Joins the records into `state`, parents first, and compares its root with the promised one.
+    /// The inner error is how the session ends.
+    fn verify<S: ReadView>(
+        &self,
+        state: &mut Interface<S>,
+        records: &[(u32, EntityId, Record)],
+        context: &ApplyContext,
+    ) -> Result<Result<(), Outcome>, StorageError> {
+        for (_, id, record) in records {
+            match state.merge_record(*id, record, context) {
+                Ok(_) => {}
+                Err(ApplyError::Storage(error)) => return Err(error),
+                Err(_) => return Ok(Err(broken("a record that breaks a rule"))),
+            }
+        }
+        let computed = state.root_hash()?;
+        if computed != self.boundary {
+            let failure = FailureReason::SnapshotMismatch { promised: self.boundary, computed };
+            return Ok(Err(Outcome::Failed(failure)));
+        }
+        Ok(Ok(()))
     }
 }
 
 const fn broken(what: &'static str) -> Outcome {
     Outcome::Failed(FailureReason::Protocol(what))
-}
-
-/// Joins records, parents first. The inner error is how the session ends if one cannot be joined.
-fn join_all<V: ReadView>(
-    state: &mut Interface<V>,
-    records: &[(u32, EntityId, Record)],
-    context: &ApplyContext,
-) -> Result<Result<Digest, Outcome>, StorageError> {
-    for (_, id, record) in records {
-        match state.merge_record(*id, record, context) {
-            Ok(_) => {}
-            Err(ApplyError::Storage(error)) => return Err(error),
-            Err(ApplyError::Drift(_)) => return Ok(Err(Outcome::Owed(OwedReason::ClockDrift))),
-            Err(_) => return Ok(Err(broken("a record that breaks a rule"))),
-        }
-    }
-    state.root_hash().map(Ok)
 }

@@ -95,22 +95,33 @@ impl Walk {
         }
         let local = work.state.stats()?.generation;
         self.foreign_writes |= local != self.local_generation;
+        // A request that was sent twice may find its own first coming and take it for another's: then
+        // a next session is owed that need not be, which is the harmless mistake.
         self.foreign_writes |= self.remote_generation.is_some_and(|known| known != reply.generation_before);
         self.remote_generation = Some(reply.generation_after);
         self.deferred |= reply.deferred > 0;
 
         for (&id, record) in asked.wants.iter().zip(&reply.records) {
-            if let Some(bytes) = record
-                && let Err(broken) = self.take_record(id, bytes, work, stats)?
-            {
-                return Ok(fail(broken));
+            match record {
+                Some(bytes) => {
+                    if let Err(broken) = self.take_record(id, bytes, work, stats)? {
+                        return Ok(fail(broken));
+                    }
+                }
+                None if work.state.record(id)?.is_some() => self.pushes.push_back(Push::One(id)),
+                None => {}
             }
         }
         for (&probe, view) in asked.probes.iter().zip(&reply.nodes) {
             self.compare(probe, view, work, stats)?;
         }
-        self.wants.extend(asked.wants.iter().skip(reply.records.len()));
-        self.probes.extend(asked.probes.iter().skip(reply.nodes.len()));
+        // What was not answered comes first again: parents must not fall behind their children.
+        for &id in asked.wants.iter().skip(reply.records.len()).rev() {
+            self.wants.push_front(id);
+        }
+        for &probe in asked.probes.iter().skip(reply.nodes.len()).rev() {
+            self.probes.push_front(probe);
+        }
         if self.probes.len() + self.wants.len() + self.pushes.len() > MAX_QUEUE {
             return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
         }
