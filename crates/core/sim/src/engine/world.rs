@@ -229,6 +229,11 @@ impl<A: Actor> World<A> {
         self.trace
     }
 
+    /// Until when things go wrong by chance.
+    pub const fn chaos_until(&self) -> SimTime {
+        self.chaos_until
+    }
+
     /// Events taken so far.
     pub const fn events(&self) -> u64 {
         self.events

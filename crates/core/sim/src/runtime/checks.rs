@@ -94,6 +94,10 @@ impl SimRuntime {
 
     fn maybe_write_during_sync(&mut self, node: NodeId, peer: NodeId) {
         let rate = self.config.faults.write_during_sync_rate.as_ppm();
+        if self.now() >= self.world.chaos_until() {
+            // Each write makes syncs, and each sync may make a write: without an end there is none.
+            return;
+        }
         let choices = &mut self.world.choices;
         if choices.chance(Stream::Workload, Choice::WriteDuringSync, rate) {
             let whom = if choices.below(Stream::Workload, Choice::WriteNode, 2) == 0 { node } else { peer };

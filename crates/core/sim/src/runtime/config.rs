@@ -14,8 +14,8 @@ pub struct SimConfig {
     pub max_events: u64,
     /// What goes wrong.
     pub faults: FaultConfig,
-    /// For how long partitions and crashes happen by chance. After that the network stays slow and
-    /// lossy, but nothing new breaks, so that even a large cluster gets a chance to agree.
+    /// For how long partitions, crashes and writes during syncs happen by chance. After that the
+    /// network stays slow and lossy, but nothing new breaks, so that even a large cluster gets a chance to agree.
     pub chaos_for: SimDuration,
     /// Deltas a node may keep waiting.
     pub buffer_capacity: usize,
