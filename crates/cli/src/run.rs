@@ -117,9 +117,10 @@ fn work(report: &RunReport) -> comfy_table::Table {
     let rows = [
         ("writes accepted", protocol.writes_accepted),
         ("writes refused (their replica was down, or of another type)", protocol.writes_refused),
-        ("deltas applied from gossip", protocol.deltas_applied),
+        ("deltas applied", protocol.deltas_applied),
         ("sessions started", protocol.sessions_started),
         ("… that compared roots and found them equal", protocol.sessions_converged),
+        ("… that exchanged deltas (DeltaSync)", protocol.delta_syncs),
         ("… that walked the index (HashComparison)", protocol.hash_comparisons),
         ("… that took a snapshot", protocol.snapshots),
         ("… that owe another, nothing being wrong", protocol.sessions_owed),

@@ -1,7 +1,7 @@
 //! What a replica can be told.
 
 use syncline_storage::ApplyContext;
-use syncline_sync::SyncProtocolKind;
+use syncline_sync::{DeltaLog, SyncProtocolKind};
 use syncline_types::{ContextId, ReplicaId, SimDuration};
 
 /// The settings of one replica. [`ReplicaConfig::new`] gives the defaults.
@@ -13,6 +13,8 @@ pub struct ReplicaConfig {
     pub replica: ReplicaId,
     /// Deltas that may wait for their parents or for the end of a sync.
     pub buffer_capacity: usize,
+    /// Deltas of each author to keep for those who lack them.
+    pub delta_retention: u64,
     /// Peers a write is sent to at once. Beyond it, receivers pass the write on.
     pub gossip_fanout: usize,
     /// Peers that hear the root at each heartbeat.
@@ -44,6 +46,7 @@ impl ReplicaConfig {
             context,
             replica,
             buffer_capacity: 10_000,
+            delta_retention: DeltaLog::DEFAULT_RETENTION,
             gossip_fanout: 8,
             heartbeat_fanout: 2,
             heartbeat_min: SimDuration::from_millis(500),

@@ -87,6 +87,8 @@ pub enum FrameKind {
     DeltaFetch,
     /// A handshake, or its answer.
     Handshake,
+    /// An exchange of deltas in a session, either way.
+    DeltaSync,
     /// A round of a walk, either way.
     HashComparison,
     /// A page of a snapshot, or the wish for one.
@@ -95,11 +97,12 @@ pub enum FrameKind {
 
 impl FrameKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Delta,
         Self::Heartbeat,
         Self::DeltaFetch,
         Self::Handshake,
+        Self::DeltaSync,
         Self::HashComparison,
         Self::Snapshot,
     ];

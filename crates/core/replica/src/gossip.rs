@@ -6,7 +6,7 @@ use crate::replica::{Replica, Step};
 use crate::scheduler::SETTLE;
 use syncline_storage::{Action, ApplyContext, ApplyError, StorageError};
 use syncline_store::{Bytes, ReadView};
-use syncline_sync::{Delta, DeltaLog, Dot, Gossip, Message, Pushed};
+use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, Pushed};
 use syncline_types::{Decode, Encode, Hlc, PeerId, limits};
 
 /// Peers asked for missing deltas before a sync of states is tried instead.
@@ -42,7 +42,7 @@ impl<V: ReadView> Replica<V> {
             return Err(OperationError::TooMany { found });
         }
         let author = self.config.replica;
-        let seq = self.log.covered().of(author) + 1;
+        let seq = step.work.log.covered().of(author) + 1;
         if seq > limits::MAX_DELTA_SEQ {
             return Err(OperationError::SequenceExhausted);
         }
@@ -65,14 +65,18 @@ impl<V: ReadView> Replica<V> {
             }
         }
         let stamp = Hlc::new(clock.last() >> 16, clock.last() as u16, author);
-        let delta =
-            Delta { dot: Dot { author, seq }, parents: self.log.heads(), stamp, actions: actions.clone() };
+        let delta = Delta {
+            dot: Dot { author, seq },
+            parents: step.work.log.heads(),
+            stamp,
+            actions: actions.clone(),
+        };
         let bytes = delta.to_bytes().len();
         if bytes > limits::MAX_DELTA_BYTES {
             return Err(OperationError::TooLarge { bytes });
         }
         (step.work.state, self.clock) = (state, clock);
-        self.log.append(&delta, &mut step.work.above);
+        step.work.log.append(&delta, &mut step.work.above);
         self.spread(delta, None, step);
         Ok(actions)
     }
@@ -89,17 +93,15 @@ impl<V: ReadView> Replica<V> {
         delta: Delta,
         step: &mut Step<'_, V>,
     ) -> Result<Result<(), Refusal>, StorageError> {
-        if self.log.covered().covers(delta.dot) {
+        if step.work.log.covered().covers(delta.dot) {
             return Ok(Err(Refusal::Duplicate));
         }
-        if delta
-            .parents
-            .iter()
-            .any(|parent| parent.dot.author == delta.dot.author && parent.dot.seq >= delta.dot.seq)
-        {
+        let own_descendant =
+            |parent: &DeltaRef| parent.dot.author == delta.dot.author && parent.dot.seq >= delta.dot.seq;
+        if delta.parents.iter().any(own_descendant) {
             return Ok(Err(Refusal::Malformed));
         }
-        if !self.sessions.is_empty() || !self.log.is_ready(&delta) {
+        if !self.sessions.is_empty() || !step.work.log.is_ready(&delta) {
             return Ok(match self.buffer.push(delta) {
                 Pushed::Added => Ok(()),
                 Pushed::Duplicate => Err(Refusal::Duplicate),
@@ -121,30 +123,15 @@ impl<V: ReadView> Replica<V> {
         delta: Delta,
         step: &mut Step<'_, V>,
     ) -> Result<Result<(), Refusal>, StorageError> {
-        // Everything that can be refused is looked at first, so that nothing is applied by half.
-        let mut latest = delta.stamp;
-        for action in &delta.actions {
-            match action.to_record() {
-                Ok(record) => latest = latest.max(record.latest_stamp()),
-                Err(_) => return Ok(Err(Refusal::Malformed)),
+        match step.work.apply_delta(&delta)? {
+            Ok(()) => {}
+            Err(DeltaRefusal::Drift) => {
+                self.owe_forced(from, "a stamp is ahead of our clock", step);
+                return Ok(Err(Refusal::Drift));
             }
+            Err(DeltaRefusal::Malformed) => return Ok(Err(Refusal::Malformed)),
+            Err(DeltaRefusal::Covered | DeltaRefusal::NotReady) => return Ok(Err(Refusal::Duplicate)),
         }
-        if !self.log.covered().has_room_for(delta.dot.author) {
-            return Ok(Err(Refusal::Malformed));
-        }
-        if latest.check_drift(step.moment, self.config.max_drift_ms).is_err() {
-            self.owe_forced(from, "a stamp is ahead of our clock", step);
-            return Ok(Err(Refusal::Drift));
-        }
-        for action in &delta.actions {
-            match step.work.state.apply_action(action, &step.work.context) {
-                Ok(_) => {}
-                Err(ApplyError::Storage(error)) => return Err(error),
-                Err(_) => return Err(StorageError::Index { what: "a delta that was looked at" }),
-            }
-        }
-        self.clock.observe(latest);
-        self.log.append(&delta, &mut step.work.above);
         step.out.notices.push(Notice::DeltaApplied { actions: delta.actions.len() as u64 });
         if self.reachable.len() > self.config.gossip_fanout {
             self.spread(delta, Some(from), step);
@@ -154,7 +141,7 @@ impl<V: ReadView> Replica<V> {
 
     /// Applies every waiting delta whose turn has come, in causal order (**I6**, **I8**).
     pub(crate) fn replay(&mut self, from: PeerId, step: &mut Step<'_, V>) -> Result<(), StorageError> {
-        while let Some(delta) = self.buffer.take_ready(&self.log) {
+        while let Some(delta) = self.buffer.take_ready(&step.work.log) {
             // One that cannot be applied now has left an owed sync behind.
             let _refused = self.apply_delta(from, delta, step)?;
         }
@@ -174,7 +161,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     fn fetch(&mut self, from: PeerId, step: &mut Step<'_, V>) {
-        let wanted = self.buffer.missing(&self.log);
+        let wanted = self.buffer.missing(&step.work.log);
         if wanted.is_empty() {
             return;
         }
@@ -186,18 +173,22 @@ impl<V: ReadView> Replica<V> {
         step.set(Timer::Fetch, at);
     }
 
-    pub(crate) fn on_fetch_timeout(&mut self, step: &mut Step<'_, V>) {
+    pub(crate) fn on_fetch_timeout(&mut self, step: &mut Step<'_, V>) -> Result<(), StorageError> {
+        let Some(&peer) = self.pick_peers(1, None, step.entropy).first() else { return Ok(()) };
+        if self.sessions.is_empty() {
+            self.replay(peer, step)?;
+        }
         if self.buffer.is_empty() {
             self.fetches = 0;
-            return;
+            return Ok(());
         }
-        let Some(&peer) = self.pick_peers(1, None, step.entropy).first() else { return };
         if self.fetches >= MAX_FETCHES {
             self.fetches = 0;
             self.owe_forced(peer, "deltas are missing", step);
         } else if self.sessions.is_empty() {
             self.fetch(peer, step);
         }
+        Ok(())
     }
 
     pub(crate) fn on_delta_request(
@@ -240,7 +231,7 @@ impl<V: ReadView> Replica<V> {
                 Err(other) => refusal = Some(other),
             }
         }
-        let needed = self.buffer.missing(&self.log);
+        let needed = self.buffer.missing(&step.work.log);
         if unavailable.iter().any(|dot| needed.contains(dot)) {
             refusal = None;
             self.owe_forced(from, "deltas are missing", step);

@@ -27,7 +27,7 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Kept
     Ok(Kept {
         incarnation: incarnation + 1,
         clock: HlcClock::resume(config.replica, last),
-        log: DeltaLog::load(view)?,
+        log: DeltaLog::load(view, config.delta_retention)?,
         root: Interface::open(view.clone())?.root_hash()?,
     })
 }

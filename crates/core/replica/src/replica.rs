@@ -115,7 +115,7 @@ impl<V: ReadView> Replica<V> {
         entropy: &mut dyn Entropy,
     ) -> Result<SyncActions, ReplicaError> {
         let context = ApplyContext { moment, max_drift_ms: self.config.max_drift_ms };
-        let work = Transaction::begin(view, context)?;
+        let work = Transaction::begin(view, std::mem::take(&mut self.log), context)?;
         let mut step = Step { work, moment, entropy, out: SyncActions::default() };
         match event {
             Event::Start => self.on_start(&mut step),
@@ -125,7 +125,7 @@ impl<V: ReadView> Replica<V> {
             Event::Timer(Timer::Heartbeat) => self.on_heartbeat_due(&mut step),
             Event::Timer(Timer::Session(peer)) => self.on_session_timeout(peer, &mut step)?,
             Event::Timer(Timer::Owed) => self.start_due_session(&mut step)?,
-            Event::Timer(Timer::Fetch) => self.on_fetch_timeout(&mut step),
+            Event::Timer(Timer::Fetch) => self.on_fetch_timeout(&mut step)?,
         }
         self.finish(step)
     }
@@ -142,7 +142,7 @@ impl<V: ReadView> Replica<V> {
             recovery::write(self.incarnation, &self.clock, &mut step.work.above);
         }
         let mut out = step.out;
-        out.storage = step.work.finish()?;
+        (out.storage, self.log) = step.work.finish()?;
         Ok(out)
     }
 
@@ -187,7 +187,7 @@ impl<V: ReadView> Replica<V> {
     /// What this replica says of itself now.
     pub(crate) fn describe(&self, step: &mut Step<'_, V>) -> Result<SyncHandshake, StorageError> {
         let (context, replica) = (self.config.context, self.config.replica);
-        let described = step.work.describe(context, replica, &self.log, &self.config.protocols)?;
+        let described = step.work.describe(context, replica, &self.config.protocols)?;
         Ok(build_handshake(&described))
     }
 
@@ -257,6 +257,8 @@ const fn kind_of(message: &Message) -> FrameKind {
         | Message::Response { response: Response::Handshake(_) | Response::Rejected(_), .. } => {
             FrameKind::Handshake
         }
+        Message::Request { request: Request::Deltas { .. }, .. }
+        | Message::Response { response: Response::Deltas(_), .. } => FrameKind::DeltaSync,
         Message::Request { request: Request::Walk(_), .. }
         | Message::Response { response: Response::Walk(_), .. } => FrameKind::HashComparison,
         Message::Request { .. } | Message::Response { .. } => FrameKind::Snapshot,

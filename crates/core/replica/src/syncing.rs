@@ -187,7 +187,7 @@ impl<V: ReadView> Replica<V> {
         match &outcome {
             Outcome::Converged { root } => {
                 if let Some(theirs) = session.peer() {
-                    self.log.adopt(&theirs.covered, &theirs.dag_heads, &mut step.work.above);
+                    step.work.adopt(theirs);
                 }
                 self.peers.entry(peer).or_default().root = Some(*root);
                 if self.owed.get(&peer).is_some_and(|debt| !debt.forced) {
@@ -268,6 +268,12 @@ impl<V: ReadView> Replica<V> {
         let ours = self.describe(step)?;
         let response = respond(&mut step.work, &mut self.views, &ours, request)?;
         self.send(from, Message::Response { session, id, response }, step);
+        if self.sessions.is_empty() && !self.buffer.is_empty() {
+            // The peer may have brought what waiting deltas waited for. They are applied in a step of
+            // their own: the answer names the root of a state that really is stored.
+            let now = step.now();
+            step.set(Timer::Fetch, now);
+        }
         Ok(())
     }
 

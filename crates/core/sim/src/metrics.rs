@@ -32,7 +32,9 @@ pub struct ProtocolMetrics {
     pub sessions_owed: u64,
     /// Sessions that failed.
     pub sessions_failed: u64,
-    /// Sessions that ran a walk.
+    /// Sessions that exchanged deltas.
+    pub delta_syncs: u64,
+    /// Sessions that ran a walk, at once or after deltas that did not suffice.
     pub hash_comparisons: u64,
     /// Sessions that took a snapshot.
     pub snapshots: u64,
@@ -42,7 +44,7 @@ pub struct ProtocolMetrics {
     pub entities_compared: u64,
     /// Records moved by sessions, either way.
     pub entities_transferred: u64,
-    /// Deltas applied from gossip.
+    /// Deltas applied, from gossip or from sessions; those that a responder applies are not counted.
     pub deltas_applied: u64,
     /// Records and actions joined.
     pub merges_performed: u64,

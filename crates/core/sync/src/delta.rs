@@ -84,6 +84,20 @@ impl VersionVector {
         news
     }
 
+    /// How many deltas `self` covers and `other` does not; `None` if some of those are at or below
+    /// `floor`, where the deltas themselves are not kept.
+    pub fn beyond(&self, other: &Self, floor: &Self) -> Option<u64> {
+        let mut gap = 0u64;
+        for Dot { author, seq } in self.entries() {
+            let missing = seq.saturating_sub(other.of(author));
+            if missing > 0 && other.of(author) < floor.of(author) {
+                return None;
+            }
+            gap = gap.saturating_add(missing);
+        }
+        Some(gap)
+    }
+
     /// Whether it has room for a delta of `author`.
     pub fn has_room_for(&self, author: ReplicaId) -> bool {
         self.0.len() < limits::MAX_REPLICAS || self.0.contains_key(&author)

@@ -41,7 +41,7 @@ impl SyncProtocolKind {
     ];
 
     /// The protocols that can be run end to end; only these are advertised (**I11**).
-    pub const EXECUTABLE: [Self; 3] = [Self::None, Self::HashComparison, Self::Snapshot];
+    pub const EXECUTABLE: [Self; 4] = [Self::None, Self::DeltaSync, Self::HashComparison, Self::Snapshot];
 }
 
 impl fmt::Display for SyncProtocolKind {
@@ -71,6 +71,8 @@ pub struct SyncHandshake {
     pub dag_heads: Vec<DeltaRef>,
     /// The deltas its state covers.
     pub covered: VersionVector,
+    /// Up to which it does not keep the deltas themselves.
+    pub log_floor: VersionVector,
     /// What it can run end to end, ascending.
     pub supported_protocols: Vec<SyncProtocolKind>,
 }
@@ -91,6 +93,8 @@ pub trait LocalSyncState {
     fn dag_heads(&self) -> Vec<DeltaRef>;
     /// The deltas its state covers.
     fn covered(&self) -> VersionVector;
+    /// Up to which it does not keep the deltas themselves.
+    fn log_floor(&self) -> VersionVector;
     /// Whether it has any state.
     fn has_state(&self) -> bool {
         !self.root_hash().is_zero()
@@ -113,6 +117,7 @@ pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
         has_state: state.has_state(),
         dag_heads: state.dag_heads(),
         covered: state.covered(),
+        log_floor: state.log_floor(),
         supported_protocols: state.supported_protocols(),
     }
 }
@@ -144,6 +149,7 @@ impl Encode for SyncHandshake {
         out.bool(self.has_state);
         out.list(&self.dag_heads);
         self.covered.encode(out);
+        self.log_floor.encode(out);
         out.list(&self.supported_protocols);
     }
 }
@@ -171,6 +177,7 @@ impl Decode for SyncHandshake {
             has_state: input.bool("a handshake")?,
             dag_heads: input.list(limits::MAX_HEADS, "the heads of a handshake")?,
             covered: VersionVector::decode(input)?,
+            log_floor: VersionVector::decode(input)?,
             supported_protocols: input.list(limits::MAX_PROTOCOLS, "the protocols of a handshake")?,
         })
     }

@@ -30,10 +30,10 @@ pub use frame::{Frame, FrameError};
 pub use handshake::{
     LocalSyncState, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind, build_handshake,
 };
-pub use log::DeltaLog;
+pub use log::{DeltaLog, DeltaRefusal, Missing};
 pub use message::{
-    Gossip, HandshakeReply, Message, Rejection, Request, RequestId, Response, SessionId, SnapshotPage,
-    WalkReply, WalkRequest, WireRecord,
+    DeltasReply, Gossip, HandshakeReply, Message, Rejection, Request, RequestId, Response, SessionId,
+    SnapshotPage, WalkReply, WalkRequest, WireRecord,
 };
 pub use node_view::{Fingerprint, NodeView, Probe, SlotView, WireEntry};
 pub use respond::{ViewCache, respond};

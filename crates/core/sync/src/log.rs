@@ -3,7 +3,7 @@
 
 use crate::delta::{Delta, DeltaRef, Dot, VersionVector};
 use std::collections::BTreeMap;
-use syncline_storage::{StorageError, keys};
+use syncline_storage::{ApplyContext, ApplyError, Interface, StorageError, keys};
 use syncline_store::{Bytes, ReadView, WriteBatch};
 use syncline_types::{Decode, DeltaId, Encode, Reader, ReplicaId, limits};
 
@@ -20,24 +20,73 @@ fn delta_key(dot: Dot) -> Vec<u8> {
 
 /// What the state covers. The summary is held in memory and written with every batch that changes
 /// it, together with the records, so that it never claims what a crash undid.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeltaLog {
     covered: VersionVector,
+    /// Up to which the deltas themselves are not kept: pruned, or covered by a state sync and never
+    /// received. A peer that lacks more than this is served by state sync.
+    floor: VersionVector,
     /// Deltas that no covered delta names as a parent: at most one an author, since each author's
     /// deltas form a chain.
     heads: BTreeMap<ReplicaId, (u64, DeltaId)>,
+    /// How many deltas of each author to keep.
+    retention: u64,
+}
+
+impl Default for DeltaLog {
+    fn default() -> Self {
+        let (covered, floor) = Default::default();
+        Self { covered, floor, heads: BTreeMap::new(), retention: Self::DEFAULT_RETENTION }
+    }
+}
+
+/// Why a delta was not applied. Nothing of it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeltaRefusal {
+    /// The state covers it already.
+    Covered,
+    /// A parent is not covered yet.
+    NotReady,
+    /// A stamp is too far ahead of the local clock.
+    Drift,
+    /// It breaks a rule that no honest author breaks.
+    Malformed,
+}
+
+/// Deltas that a peer lacks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Missing {
+    /// Some of them, in causal order.
+    Deltas {
+        /// Their canonical bytes.
+        deltas: Vec<Bytes>,
+        /// Whether these are all.
+        complete: bool,
+    },
+    /// Some of them are not kept any more: only a sync of states helps.
+    BelowFloor,
 }
 
 impl DeltaLog {
-    /// The log as the store has it.
-    pub fn load<V: ReadView>(view: &V) -> Result<Self, StorageError> {
-        let Some(row) = view.read(SUMMARY)? else { return Ok(Self::default()) };
+    /// Deltas of each author that are kept for those who lack them, unless set otherwise.
+    pub const DEFAULT_RETENTION: u64 = 10_000;
+
+    /// The log as the store has it, keeping `retention` deltas of each author from now on.
+    pub fn load<V: ReadView>(view: &V, retention: u64) -> Result<Self, StorageError> {
+        let Some(row) = view.read(SUMMARY)? else { return Ok(Self { retention, ..Self::default() }) };
         let mut input = Reader::new(&row);
         let decoded = VersionVector::decode(&mut input)
-            .and_then(|covered| Ok((covered, input.list::<DeltaRef>(limits::MAX_HEADS, "heads")?)));
-        let (covered, heads) = decoded.map_err(|error| StorageError::Row { what: "the delta log", error })?;
+            .and_then(|covered| Ok((covered, VersionVector::decode(&mut input)?)))
+            .and_then(|vectors| Ok((vectors, input.list::<DeltaRef>(limits::MAX_HEADS, "heads")?)));
+        let ((covered, floor), heads) =
+            decoded.map_err(|error| StorageError::Row { what: "the delta log", error })?;
         let heads = heads.into_iter().map(|head| (head.dot.author, (head.dot.seq, head.id))).collect();
-        Ok(Self { covered, heads })
+        Ok(Self { covered, floor, heads, retention })
+    }
+
+    /// Up to which the deltas themselves are not kept.
+    pub const fn floor(&self) -> &VersionVector {
+        &self.floor
     }
 
     /// Which deltas the state covers.
@@ -64,6 +113,47 @@ impl DeltaLog {
         parents.chain([previous]).filter(|dot| dot.seq > 0 && !self.covered.covers(*dot))
     }
 
+    /// Applies a delta to the state and takes note of it: all of it or, if it is refused, nothing.
+    pub fn apply<V: ReadView>(
+        &mut self,
+        delta: &Delta,
+        state: &mut Interface<V>,
+        above: &mut WriteBatch,
+        context: &ApplyContext,
+    ) -> Result<Result<(), DeltaRefusal>, StorageError> {
+        if self.covered.covers(delta.dot) {
+            return Ok(Err(DeltaRefusal::Covered));
+        }
+        let own_descendant =
+            |parent: &DeltaRef| parent.dot.author == delta.dot.author && parent.dot.seq >= delta.dot.seq;
+        if !self.covered.has_room_for(delta.dot.author) || delta.parents.iter().any(own_descendant) {
+            return Ok(Err(DeltaRefusal::Malformed));
+        }
+        if !self.is_ready(delta) {
+            return Ok(Err(DeltaRefusal::NotReady));
+        }
+        // Everything that can be refused is looked at first, so that nothing is applied by half.
+        let mut latest = delta.stamp;
+        for action in &delta.actions {
+            match action.to_record() {
+                Ok(record) => latest = latest.max(record.latest_stamp()),
+                Err(_) => return Ok(Err(DeltaRefusal::Malformed)),
+            }
+        }
+        if latest.check_drift(context.moment, context.max_drift_ms).is_err() {
+            return Ok(Err(DeltaRefusal::Drift));
+        }
+        for action in &delta.actions {
+            match state.apply_action(action, context) {
+                Ok(_) => {}
+                Err(ApplyError::Storage(error)) => return Err(error),
+                Err(_) => return Err(StorageError::Index { what: "a delta that was looked at" }),
+            }
+        }
+        self.append(delta, above);
+        Ok(Ok(()))
+    }
+
     /// Takes note that `delta` is in the state, and keeps it for those who lack it.
     pub fn append(&mut self, delta: &Delta, batch: &mut WriteBatch) {
         for parent in &delta.parents {
@@ -71,16 +161,38 @@ impl DeltaLog {
                 self.heads.remove(&parent.dot.author);
             }
         }
-        self.heads.insert(delta.dot.author, (delta.dot.seq, delta.id()));
+        let Dot { author, seq } = delta.dot;
+        self.heads.insert(author, (seq, delta.id()));
         self.covered.cover(delta.dot);
         batch.put(delta_key(delta.dot), delta.to_bytes());
+        let last_pruned = seq.saturating_sub(self.retention);
+        self.raise_floor(Dot { author, seq: last_pruned }, batch);
         self.write(batch);
+    }
+
+    /// Forgets the deltas up to `dot`.
+    fn raise_floor(&mut self, dot: Dot, batch: &mut WriteBatch) {
+        for seq in self.floor.of(dot.author) + 1..=dot.seq {
+            batch.delete(delta_key(Dot { seq, ..dot }));
+        }
+        if dot.seq > 0 {
+            self.floor.cover(dot);
+        }
     }
 
     /// Takes note that the state covers all that a peer's does. Says whether that was anything new.
     pub fn adopt(&mut self, covered: &VersionVector, heads: &[DeltaRef], batch: &mut WriteBatch) -> bool {
+        let before = self.covered.clone();
         if !self.covered.join(covered) {
             return false;
+        }
+        for Dot { author, .. } in covered.entries() {
+            let now = self.covered.of(author);
+            if now > before.of(author) {
+                // What is covered without having been received is not kept, nor is what came before.
+                self.raise_floor(Dot { author, seq: before.of(author) }, batch);
+                self.floor.cover(Dot { author, seq: now });
+            }
         }
         // A head that its own sender does not cover could never be anyone's parent.
         for head in heads.iter().filter(|head| covered.covers(head.dot)) {
@@ -93,8 +205,62 @@ impl DeltaLog {
         true
     }
 
+    /// The deltas that a state covering `theirs` lacks, in causal order, until their bytes reach
+    /// `byte_limit` (at least one, if there are any). The order is that of their stamps, which no
+    /// delta has before its parents. `above` holds what this step has written over the view.
+    pub fn since<V: ReadView>(
+        &self,
+        view: &V,
+        above: &WriteBatch,
+        theirs: &VersionVector,
+        byte_limit: usize,
+    ) -> Result<Missing, StorageError> {
+        let mut next = BTreeMap::new();
+        for Dot { author, seq } in self.covered.entries() {
+            let from = theirs.of(author);
+            if from < self.floor.of(author) {
+                return Ok(Missing::BelowFloor);
+            }
+            if from < seq {
+                let dot = Dot { author, seq: from + 1 };
+                let (delta, bytes) = Self::read_kept(view, above, dot)?;
+                next.insert((delta.stamp, dot), bytes);
+            }
+        }
+        let (mut deltas, mut size) = (Vec::new(), 0);
+        while let Some(((_, dot), bytes)) = next.pop_first() {
+            if size > 0 && (size + bytes.len() > byte_limit || deltas.len() >= limits::MAX_DELTAS_PER_FRAME) {
+                return Ok(Missing::Deltas { deltas, complete: false });
+            }
+            size += bytes.len();
+            deltas.push(bytes);
+            if dot.seq < self.covered.of(dot.author) {
+                let dot = Dot { seq: dot.seq + 1, ..dot };
+                let (delta, bytes) = Self::read_kept(view, above, dot)?;
+                next.insert((delta.stamp, dot), bytes);
+            }
+        }
+        Ok(Missing::Deltas { deltas, complete: true })
+    }
+
+    fn read_kept<V: ReadView>(
+        view: &V,
+        above: &WriteBatch,
+        dot: Dot,
+    ) -> Result<(Delta, Bytes), StorageError> {
+        let bytes = match above.get(&delta_key(dot)) {
+            Some(written) => written.clone(),
+            None => Self::read(view, dot)?,
+        };
+        let bytes = bytes.ok_or(StorageError::Index { what: "a delta above the floor of the log" })?;
+        let delta =
+            Delta::from_bytes(&bytes).map_err(|error| StorageError::Row { what: "a delta", error })?;
+        Ok((delta, bytes))
+    }
+
     fn write(&self, batch: &mut WriteBatch) {
         let mut row = self.covered.to_bytes();
+        row.extend(self.floor.to_bytes());
         let mut heads = syncline_types::Writer::default();
         heads.list(&self.heads());
         row.extend(heads.into_bytes());

@@ -1,6 +1,6 @@
 //! Everything replicas say to each other.
 
-use crate::delta::{Delta, Dot};
+use crate::delta::{Delta, Dot, VersionVector};
 use crate::handshake::{SyncHandshake, SyncProtocolKind};
 use crate::node_view::{NodeView, Probe};
 use syncline_store::Bytes;
@@ -79,6 +79,13 @@ pub enum Request {
     Handshake(SyncHandshake),
     /// Questions, wishes and gifts of a walk down the index.
     Walk(WalkRequest),
+    /// Deltas that the responder lacks, and a wish for those that we lack.
+    Deltas {
+        /// What our state covers.
+        covered: VersionVector,
+        /// The canonical bytes of deltas to apply, in causal order.
+        pushes: Vec<Bytes>,
+    },
     /// One page of the state whose root is `boundary`.
     SnapshotPage {
         /// Which state.
@@ -122,6 +129,21 @@ pub struct WalkReply {
     /// Pushes that may be accepted later.
     pub deferred: u64,
     /// Pushes that break a rule.
+    pub refused: u64,
+}
+
+/// The answer to an exchange of deltas.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeltasReply {
+    /// The responder's root after the pushes.
+    pub root: Digest,
+    /// What its state covers after the pushes.
+    pub covered: VersionVector,
+    /// The canonical bytes of deltas that the initiator lacks, in causal order.
+    pub deltas: Vec<Bytes>,
+    /// Whether these are all. If not, there are more, or some are not kept any more.
+    pub complete: bool,
+    /// Pushes that were not applied.
     pub refused: u64,
 }
 
@@ -177,6 +199,8 @@ pub enum Response {
     Rejected(Rejection),
     /// To a round of a walk.
     Walk(WalkReply),
+    /// To an exchange of deltas.
+    Deltas(DeltasReply),
     /// To a wish for a page.
     SnapshotPage(SnapshotPage),
     /// To a wish for a page of a state that is not kept any more: where the responder is now.
@@ -239,6 +263,11 @@ fn encode_bytes_list(out: &mut Writer, items: &[Bytes]) {
     for item in items {
         out.bytes(item);
     }
+}
+
+fn decode_deltas(input: &mut Reader<'_>) -> Result<Vec<Bytes>, DecodeError> {
+    let len = input.length(limits::MAX_DELTAS_PER_FRAME, "the deltas of a message")?;
+    (0..len).map(|_| Ok(input.bytes(limits::MAX_FRAME_BYTES, "a delta")?.into())).collect()
 }
 
 fn decode_option_id(input: &mut Reader<'_>) -> Result<Option<EntityId>, DecodeError> {
@@ -322,10 +351,7 @@ impl Decode for Gossip {
             1 => Ok(Self::Heartbeat { root: Digest::decode(input)? }),
             2 => Ok(Self::DeltaRequest { wanted: input.list(DELTAS, "the deltas asked for")? }),
             3 => {
-                let len = input.length(DELTAS, "the deltas of a reply")?;
-                let delta =
-                    |input: &mut Reader<'_>| Ok(input.bytes(limits::MAX_FRAME_BYTES, "a delta")?.into());
-                let deltas = (0..len).map(|_| delta(input)).collect::<Result<_, DecodeError>>()?;
+                let deltas = decode_deltas(input)?;
                 Ok(Self::DeltaReply { deltas, unavailable: input.list(DELTAS, "the deltas not kept")? })
             }
             tag => Err(DecodeError::UnknownTag { what: "kind of gossip", found: u64::from(tag) }),
@@ -367,6 +393,11 @@ impl Encode for Request {
                 encode_option_id(out, *after);
                 out.bool(*compressed);
             }
+            Self::Deltas { covered, pushes } => {
+                out.u8(3);
+                covered.encode(out);
+                encode_bytes_list(out, pushes);
+            }
         }
     }
 }
@@ -386,6 +417,7 @@ impl Decode for Request {
                 after: decode_option_id(input)?,
                 compressed: input.bool("a wish for a page")?,
             }),
+            3 => Ok(Self::Deltas { covered: VersionVector::decode(input)?, pushes: decode_deltas(input)? }),
             tag => Err(DecodeError::UnknownTag { what: "kind of request", found: u64::from(tag) }),
         }
     }
@@ -486,6 +518,14 @@ impl Encode for Response {
                 out.u8(4);
                 handshake.encode(out);
             }
+            Self::Deltas(reply) => {
+                out.u8(5);
+                reply.root.encode(out);
+                reply.covered.encode(out);
+                encode_bytes_list(out, &reply.deltas);
+                out.bool(reply.complete);
+                out.varint(reply.refused);
+            }
         }
     }
 }
@@ -508,6 +548,13 @@ impl Decode for Response {
                 is_last: input.bool("a page")?,
             })),
             4 => Ok(Self::SnapshotGone(SyncHandshake::decode(input)?)),
+            5 => Ok(Self::Deltas(DeltasReply {
+                root: Digest::decode(input)?,
+                covered: VersionVector::decode(input)?,
+                deltas: decode_deltas(input)?,
+                complete: input.bool("an answer of deltas")?,
+                refused: input.varint()?,
+            })),
             tag => Err(DecodeError::UnknownTag { what: "kind of response", found: u64::from(tag) }),
         }
     }

@@ -1,13 +1,17 @@
 //! The responder: a function of a state and a request.
 
+use crate::delta::{Delta, VersionVector};
 use crate::handshake::{SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind};
-use crate::message::{HandshakeReply, Rejection, Request, Response, SnapshotPage, WalkReply, WalkRequest};
+use crate::log::{DeltaRefusal, Missing};
+use crate::message::{
+    DeltasReply, HandshakeReply, Rejection, Request, Response, SnapshotPage, WalkReply, WalkRequest,
+};
 use crate::node_view::NodeView;
 use crate::select::select_protocol;
 use crate::transaction::Transaction;
 use std::collections::VecDeque;
 use syncline_storage::{ApplyError, Disposition, Record, StorageError, record_page};
-use syncline_store::ReadView;
+use syncline_store::{Bytes, ReadView};
 use syncline_types::{Decode, Digest, Encode, EntityId, Writer, limits};
 
 /// Views kept so that a snapshot in progress is not disturbed by new writes: the only thing a
@@ -54,6 +58,7 @@ pub fn respond<V: ReadView>(
     match request {
         Request::Handshake(theirs) => Ok(on_handshake(work, views, ours, theirs)),
         Request::Walk(walk) => on_walk(work, walk).map(Response::Walk),
+        Request::Deltas { covered, pushes } => on_deltas(work, covered, pushes).map(Response::Deltas),
         Request::SnapshotPage { boundary, after, compressed } => {
             // Kept for the boundary asked for, or else for the one named in the answer.
             keep_current(work, views, ours);
@@ -104,6 +109,27 @@ fn page<V: ReadView>(
     let page = record_page(view, after, limits::PAGE_BYTES)?;
     let (packed, unpacked_len) = SnapshotPage::pack(&page.records, compressed);
     Ok(SnapshotPage { boundary, root, after, packed, unpacked_len, is_last: page.is_last })
+}
+
+fn on_deltas<V: ReadView>(
+    work: &mut Transaction<V>,
+    theirs: &VersionVector,
+    pushes: &[Bytes],
+) -> Result<DeltasReply, StorageError> {
+    let mut refused = 0;
+    for bytes in pushes {
+        let applied = match Delta::from_bytes(bytes) {
+            Ok(delta) => work.apply_delta(&delta)?,
+            Err(_) => Err(DeltaRefusal::Malformed),
+        };
+        refused += u64::from(!matches!(applied, Ok(()) | Err(DeltaRefusal::Covered)));
+    }
+    let (deltas, complete) = match work.deltas_since(theirs, limits::PAGE_BYTES)? {
+        Missing::Deltas { deltas, complete } => (deltas, complete),
+        Missing::BelowFloor => (Vec::new(), false),
+    };
+    let (root, covered) = (work.state.root_hash()?, work.log.covered().clone());
+    Ok(DeltasReply { root, covered, deltas, complete, refused })
 }
 
 fn on_walk<V: ReadView>(work: &mut Transaction<V>, walk: &WalkRequest) -> Result<WalkReply, StorageError> {

@@ -62,6 +62,8 @@ pub enum SelectionReason {
     RootsEqual,
     /// The local side has no state yet.
     FreshReplica,
+    /// Few deltas lie between the two, and both keep those the other lacks.
+    FewDeltas,
     /// The record counts differ by more than half.
     HighDivergence,
     /// The tree is deep and the counts are close.
@@ -83,6 +85,7 @@ impl fmt::Display for SelectionReason {
         f.write_str(match self {
             Self::RootsEqual => "the roots are equal",
             Self::FreshReplica => "the local replica has no state yet",
+            Self::FewDeltas => "few deltas lie between the two, and they are kept",
             Self::HighDivergence => "the record counts differ by more than half",
             Self::DeepTree => "the tree is deep and the record counts differ by less than a fifth",
             Self::LargeState => "the state is large and the record counts differ by less than a tenth",
@@ -111,18 +114,22 @@ const MAX_FILTER_BITS: u64 = 10_000;
 const DEEP_TREE_DEPTH: u32 = 3;
 const LARGE_STATE_RECORDS: u64 = 50;
 const COMPRESS_ABOVE_RECORDS: u64 = 100;
+/// Deltas that are worth sending before looking at the states.
+const FEW_DELTAS: u64 = 128;
 
 /// Walks the decision table from the top and takes the first row that applies and whose protocol
 /// both sides can run (**N1**, **N2**). `local` is the side that asks.
 ///
 /// The table is that of the Hybrid State Synchronization CIP, section 2.3. It judges divergence by
-/// record counts alone, so it cannot tell two disjoint states of equal size from two equal ones;
+/// record counts alone; row 2b is ours, from the version vectors that both sides send. A session that
+/// begins with deltas goes on with a walk if roots still differ. Counts are otherwise all there is, so it cannot tell two disjoint states of equal size from two equal ones;
 /// whatever it picks ends in a comparison of roots.
 ///
 /// | row | applies when | protocol |
 /// |---|---|---|
 /// | 1 | roots are equal | None |
 /// | 2 | local has no state | Snapshot, compressed above 100 records |
+/// | 2b | at most 128 deltas lie between the two, and are kept | DeltaSync |
 /// | 3 | counts differ by more than 50 % of the remote's | HashComparison |
 /// | 4 | remote deeper than 3, counts within 20 % | SubtreePrefetch |
 /// | 5 | remote above 50 records, counts within 10 % | BloomFilter |
@@ -142,7 +149,7 @@ pub fn select_protocol(local: &SyncHandshake, remote: &SyncHandshake) -> Protoco
     })
 }
 
-fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelection>; 7] {
+fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelection>; 8] {
     let base = u128::from(remote.entity_count.max(1));
     let gap = u128::from(local.entity_count.abs_diff(remote.entity_count));
     let differs_below = |percent: u128| gap * 100 < base * percent;
@@ -159,6 +166,11 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
                 verified: true,
             },
             SelectionReason::FreshReplica,
+        ),
+        row(
+            local.has_state && remote.has_state && few_deltas(local, remote),
+            SyncProtocol::DeltaSync,
+            SelectionReason::FewDeltas,
         ),
         row(gap * 100 > base * 50, walk.clone(), SelectionReason::HighDivergence),
         row(
@@ -183,10 +195,19 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
     ]
 }
 
+fn few_deltas(local: &SyncHandshake, remote: &SyncHandshake) -> bool {
+    let wanted = remote.covered.beyond(&local.covered, &remote.log_floor);
+    let offered = local.covered.beyond(&remote.covered, &local.log_floor);
+    match (wanted, offered) {
+        (Some(wanted), Some(offered)) => (1..=FEW_DELTAS).contains(&wanted.saturating_add(offered)),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delta::VersionVector;
+    use crate::delta::{Dot, VersionVector};
     use crate::handshake::SYNC_PROTOCOL_VERSION;
     use SelectionReason as Why;
     use SyncProtocolKind as Kind;
@@ -203,6 +224,7 @@ mod tests {
             has_state: root != 0,
             dag_heads: vec![],
             covered: VersionVector::default(),
+            log_floor: VersionVector::default(),
             supported_protocols: Kind::ALL.to_vec(),
         }
     }
@@ -226,6 +248,23 @@ mod tests {
         for (local, remote, kind, why) in cases {
             assert_eq!(choice(&local, &remote), (kind, why));
         }
+    }
+
+    #[test]
+    fn a_small_gap_of_kept_deltas_is_closed_by_deltas() {
+        let author = ReplicaId::from_u64(1);
+        let at = |seq| {
+            let mut vector = VersionVector::default();
+            vector.cover(Dot { author, seq });
+            vector
+        };
+        let behind = SyncHandshake { covered: at(10), ..side(1, 5, 1) };
+        let ahead = |seq, floor| SyncHandshake { covered: at(seq), log_floor: at(floor), ..side(2, 500, 9) };
+        assert_eq!(choice(&behind, &ahead(138, 10)), (Kind::DeltaSync, Why::FewDeltas));
+        assert_eq!(choice(&ahead(138, 10), &behind), (Kind::DeltaSync, Why::FewDeltas));
+        assert_eq!(choice(&behind, &ahead(139, 10)).1, Why::HighDivergence, "too many");
+        assert_eq!(choice(&behind, &ahead(20, 11)).1, Why::HighDivergence, "not kept any more");
+        assert_eq!(choice(&behind, &ahead(10, 0)).1, Why::HighDivergence, "nothing to send");
     }
 
     #[test]

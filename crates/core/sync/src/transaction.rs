@@ -1,8 +1,8 @@
 //! The work of one step: the state with its changes, and the rows above it.
 
-use crate::delta::{DeltaRef, VersionVector};
-use crate::handshake::{LocalSyncState, SyncProtocolKind};
-use crate::log::DeltaLog;
+use crate::delta::{Delta, DeltaRef, VersionVector};
+use crate::handshake::{LocalSyncState, SyncHandshake, SyncProtocolKind};
+use crate::log::{DeltaLog, DeltaRefusal, Missing};
 use syncline_storage::{ApplyContext, Interface, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{ContextId, Digest, ReplicaId};
@@ -15,32 +15,48 @@ pub struct Transaction<V> {
     pub state: Interface<V>,
     /// Rows of the layers above: deltas, clock, staged snapshots.
     pub above: WriteBatch,
+    /// Which deltas the state covers.
+    pub log: DeltaLog,
     /// What changes are judged by.
     pub context: ApplyContext,
 }
 
 impl<V: ReadView> Transaction<V> {
-    /// Begins on `view`.
-    pub fn begin(view: V, context: ApplyContext) -> Result<Self, StorageError> {
-        Ok(Self { state: Interface::open(view)?, above: WriteBatch::default(), context })
+    /// Begins on `view`, which the log must agree with.
+    pub fn begin(view: V, log: DeltaLog, context: ApplyContext) -> Result<Self, StorageError> {
+        Ok(Self { state: Interface::open(view)?, above: WriteBatch::default(), log, context })
     }
 
-    /// The step's writes as one batch.
-    pub fn finish(self) -> Result<WriteBatch, StorageError> {
+    /// The step's writes as one batch, and the log as it is with them.
+    pub fn finish(self) -> Result<(WriteBatch, DeltaLog), StorageError> {
         let mut batch = self.state.finish()?;
         batch.extend(self.above);
-        Ok(batch)
+        Ok((batch, self.log))
+    }
+
+    /// Applies a delta; see [`DeltaLog::apply`].
+    pub fn apply_delta(&mut self, delta: &Delta) -> Result<Result<(), DeltaRefusal>, StorageError> {
+        self.log.apply(delta, &mut self.state, &mut self.above, &self.context)
+    }
+
+    /// The deltas that a state covering `theirs` lacks; see [`DeltaLog::since`].
+    pub fn deltas_since(&self, theirs: &VersionVector, byte_limit: usize) -> Result<Missing, StorageError> {
+        self.log.since(self.state.view(), &self.above, theirs, byte_limit)
+    }
+
+    /// Takes note that the state covers all that a peer's does.
+    pub fn adopt(&mut self, theirs: &SyncHandshake) {
+        self.log.adopt(&theirs.covered, &theirs.dag_heads, &mut self.above);
     }
 
     /// What this replica says of itself now.
     pub fn describe<'a>(
-        &mut self,
+        &'a mut self,
         context: ContextId,
         replica: ReplicaId,
-        log: &'a DeltaLog,
         supported: &'a [SyncProtocolKind],
     ) -> Result<Description<'a>, StorageError> {
-        Ok(Description { context, replica, stats: self.state.stats()?, log, supported })
+        Ok(Description { context, replica, stats: self.state.stats()?, log: &self.log, supported })
     }
 }
 
@@ -75,6 +91,9 @@ impl LocalSyncState for Description<'_> {
     }
     fn covered(&self) -> VersionVector {
         self.log.covered().clone()
+    }
+    fn log_floor(&self) -> VersionVector {
+        self.log.floor().clone()
     }
     fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
         self.supported.to_vec()

@@ -33,11 +33,17 @@ impl Side {
     }
 
     fn begin(&self) -> Transaction<MemoryStore> {
-        Transaction::begin(self.store.view(), CONTEXT).unwrap()
+        Transaction::begin(self.store.view(), self.log.clone(), CONTEXT).unwrap()
     }
 
     fn commit(&mut self, work: Transaction<MemoryStore>) {
-        self.store.apply(&work.finish().unwrap()).unwrap();
+        let (batch, log) = work.finish().unwrap();
+        self.store.apply(&batch).unwrap();
+        self.log = log;
+        assert_eq!(
+            DeltaLog::load(&self.store, DeltaLog::DEFAULT_RETENTION).unwrap().covered(),
+            self.log.covered()
+        );
     }
 
     fn write(&mut self, actions: &[Action]) {
@@ -48,9 +54,19 @@ impl Side {
         self.commit(work);
     }
 
+    /// Writes actions as a delta of its own.
+    fn write_delta(&mut self, actions: &[Action], at: u64) {
+        let mut work = self.begin();
+        let dot = Dot { author: self.replica, seq: work.log.covered().of(self.replica) + 1 };
+        let stamp = Hlc::new(at, 0, self.replica);
+        let delta = Delta { dot, parents: work.log.heads(), stamp, actions: actions.to_vec() };
+        assert_eq!(work.apply_delta(&delta).unwrap(), Ok(()));
+        self.commit(work);
+    }
+
     fn describe(&self) -> SyncHandshake {
         let mut work = self.begin();
-        let described = work.describe(ContextId::default(), self.replica, &self.log, &self.supported);
+        let described = work.describe(ContextId::default(), self.replica, &self.supported);
         build_handshake(&described.unwrap())
     }
 
@@ -401,6 +417,89 @@ fn a_snapshot_from_a_faster_clock_brings_what_our_clock_allows() {
     let (outcome, ..) = run(&mut a, &mut b, false, quiet);
     assert_eq!(outcome, Outcome::Owed(OwedReason::ClockDrift));
     assert_eq!(Interface::open(a.store.view()).unwrap().entity_count(), 19);
+}
+
+#[test]
+fn a_gap_of_a_hundred_deltas_is_closed_in_one_round_trip_both_ways() {
+    let (mut a, mut b) = (Side::new(1, &many(1, 50, 1)), Side::new(2, &many(1, 50, 1)));
+    let mut bytes = 0;
+    for n in 0..60 {
+        a.write_delta(&[set(100 + n, &[], 10 + n, 1, 40)], 10 + n);
+        b.write_delta(&[set(300 + n, &[], 10 + n, 2, 40)], 10 + n);
+        bytes += 2 * DeltaLog::read(&a.store, Dot { author: a.replica, seq: n + 1 }).unwrap().unwrap().len();
+    }
+    let request = Session::start(SessionId(1), a.describe()).2;
+    let handshakes = request.to_bytes().len() + b.respond(&request).to_bytes().len();
+    let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(protocol, Some(SyncProtocolKind::DeltaSync));
+    assert_eq!(outcome, Outcome::Converged { root: b.root() });
+    assert_eq!((stats.round_trips, stats.deltas_received, stats.deltas_pushed, stats.walks), (2, 60, 60, 0));
+    assert_eq!(a.log.covered(), b.log.covered());
+    assert!(handshakes < bytes / 10, "the handshake is small beside the deltas: {handshakes} of {bytes}");
+}
+
+#[test]
+fn deltas_that_refer_to_each_other_apply_in_causal_order() {
+    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &many(1, 3, 1)));
+    a.write(&many(1, 3, 1));
+    for round in 0..20 {
+        a.write_delta(&[set(50 + round, &[], 10 + round, 1, 900)], 10 + 2 * round);
+        let mut copy = Side::new(1, &[]);
+        std::mem::swap(&mut copy, &mut a);
+        let (outcome, ..) = run(&mut copy, &mut b, false, quiet);
+        assert!(matches!(outcome, Outcome::Converged { .. }), "{outcome:?}");
+        std::mem::swap(&mut copy, &mut a);
+        b.write_delta(&[set(90 + round, &[], 10 + round, 2, 900)], 11 + 2 * round);
+        // Each of these names the other side's last as its parent.
+        assert_eq!(b.log.heads().len(), 1);
+        run(&mut b, &mut a, false, quiet);
+    }
+    assert_eq!(a.root(), b.root());
+    let mut late = Side::new(3, &many(1, 3, 1));
+    let (outcome, stats, protocol) = run(&mut late, &mut b, false, quiet);
+    assert_eq!(
+        (outcome, protocol),
+        (Outcome::Converged { root: b.root() }, Some(SyncProtocolKind::DeltaSync))
+    );
+    assert_eq!((stats.deltas_received, stats.walks), (40, 0));
+}
+
+#[test]
+fn a_peer_below_the_floor_of_the_log_is_served_by_a_walk() {
+    let (mut a, mut b) = (Side::new(1, &many(1, 50, 1)), Side::new(2, &many(1, 50, 1)));
+    b.log = DeltaLog::load(&b.store, 5).unwrap();
+    for n in 0..20 {
+        b.write_delta(&[set(300 + n, &[], 10 + n, 2, 40)], 10 + n);
+    }
+    let dot = |seq| Dot { author: ReplicaId::from_u64(2), seq };
+    assert!(DeltaLog::read(&b.store, dot(15)).unwrap().is_none(), "pruned");
+    assert!(DeltaLog::read(&b.store, dot(16)).unwrap().is_some(), "kept");
+    let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(protocol, Some(SyncProtocolKind::HashComparison));
+    assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 1));
+}
+
+#[test]
+fn deltas_that_do_not_explain_the_difference_are_followed_by_a_walk() {
+    let (mut a, mut b) = (Side::new(1, &many(1, 50, 1)), Side::new(2, &many(30, 80, 2)));
+    b.write_delta(&[set(300, &[], 10, 2, 40)], 10);
+    let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(protocol, Some(SyncProtocolKind::DeltaSync));
+    assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 1));
+}
+
+#[test]
+fn many_deltas_come_in_pages() {
+    let (mut a, mut b) = (Side::new(1, &many(1, 5, 1)), Side::new(2, &many(1, 5, 1)));
+    for n in 0..100 {
+        b.write_delta(&[set(300 + n, &[], 10 + n, 2, 4_000)], 10 + n);
+    }
+    let (outcome, stats, _) = run(&mut a, &mut b, true, quiet);
+    assert_eq!(
+        (outcome, stats.deltas_received, stats.walks),
+        (Outcome::Converged { root: b.root() }, 100, 0)
+    );
+    assert!(stats.round_trips >= 7, "{stats:?}");
 }
 
 #[test]

@@ -41,12 +41,14 @@ impl SimRuntime {
             Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
                 self.protocol.round_trips += stats.round_trips;
                 self.protocol.entities_compared += stats.entities_compared;
+                self.protocol.hash_comparisons += stats.walks;
                 self.protocol.entities_transferred += stats.records_received + stats.records_pushed;
+                self.protocol.deltas_applied += stats.deltas_received;
                 self.protocol.merges_performed += stats.records_received + stats.records_pushed;
                 self.effects.retries_performed += stats.retries;
                 self.effects.timeouts_triggered += stats.retries;
                 match protocol {
-                    Some(SyncProtocolKind::HashComparison) => self.protocol.hash_comparisons += 1,
+                    Some(SyncProtocolKind::DeltaSync) => self.protocol.delta_syncs += 1,
                     Some(SyncProtocolKind::Snapshot) => self.protocol.snapshots += 1,
                     _ => {}
                 }

@@ -1,5 +1,6 @@
 //! The initiator's side of a sync session.
 
+mod deltas;
 mod snapshot;
 mod walk;
 
@@ -7,6 +8,7 @@ use crate::handshake::{SyncHandshake, SyncProtocolKind};
 use crate::message::{HandshakeReply, Rejection, Request, RequestId, Response, SessionId};
 use crate::select::{SelectionReason, SyncProtocol, select_protocol};
 use crate::transaction::{Transaction, staged};
+use deltas::DeltaExchange;
 use snapshot::SnapshotPull;
 use std::fmt;
 use syncline_storage::StorageError;
@@ -120,11 +122,18 @@ pub struct SessionStats {
     pub records_received: u64,
     /// Records sent.
     pub records_pushed: u64,
+    /// Deltas received and applied.
+    pub deltas_received: u64,
+    /// Deltas sent.
+    pub deltas_pushed: u64,
+    /// Walks begun: one at most, also after an exchange of deltas that did not suffice.
+    pub walks: u64,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 enum Phase {
     Handshake { sent: SyncHandshake },
+    Deltas(DeltaExchange),
     Walk(Walk),
     Snapshot(SnapshotPull),
     Done,
@@ -133,6 +142,8 @@ enum Phase {
 /// What one phase wants next.
 enum Turn {
     Ask(Request),
+    /// This phase has done what it can and the states still differ: walk.
+    Walk,
     End(Outcome),
 }
 
@@ -236,6 +247,9 @@ impl Session {
                 Turn::End(Outcome::Failed(FailureReason::Rejected(*rejection)))
             }
             (Phase::Handshake { .. }, Response::Handshake(reply)) => self.on_handshake(reply, work)?,
+            (Phase::Deltas(exchange), Response::Deltas(reply)) => {
+                exchange.on_reply(reply, work, &mut self.stats)?
+            }
             (Phase::Walk(walk), Response::Walk(reply)) => walk.on_reply(reply, work, &mut self.stats)?,
             (Phase::Snapshot(pull), Response::SnapshotPage(page)) => {
                 pull.on_page(page, work, &mut self.stats)?
@@ -246,7 +260,9 @@ impl Session {
             }
             _ => Turn::End(Outcome::Failed(FailureReason::Protocol("an answer to another question"))),
         };
+        let turn = if matches!(turn, Turn::Walk) { self.begin_walk(work)? } else { turn };
         Ok(match turn {
+            Turn::Walk => self.end(Outcome::Failed(FailureReason::TooLong)),
             Turn::Ask(request) => {
                 self.request_id += 1;
                 self.attempts = 1;
@@ -261,6 +277,14 @@ impl Session {
         self.phase = Phase::Done;
         self.outstanding = None;
         Progress::Done(outcome)
+    }
+
+    fn begin_walk<V: ReadView>(&mut self, work: &mut Transaction<V>) -> Result<Turn, StorageError> {
+        let entity_count = self.peer.as_ref().map_or(0, |peer| peer.entity_count);
+        let (walk, request) = Walk::start(entity_count, work)?;
+        self.phase = Phase::Walk(walk);
+        self.stats.walks += 1;
+        Ok(Turn::Ask(request))
     }
 
     fn on_handshake<V: ReadView>(
@@ -291,9 +315,10 @@ impl Session {
             SyncProtocol::None if selection.reason == SelectionReason::RootsEqual => {
                 compare_roots(work, theirs.root_hash).map(Turn::End)
             }
-            SyncProtocol::HashComparison { .. } => {
-                let (walk, request) = Walk::start(theirs.entity_count, work)?;
-                self.phase = Phase::Walk(walk);
+            SyncProtocol::HashComparison { .. } => self.begin_walk(work),
+            SyncProtocol::DeltaSync => {
+                let (exchange, request) = DeltaExchange::start(theirs, work, &mut self.stats)?;
+                self.phase = Phase::Deltas(exchange);
                 Ok(Turn::Ask(request))
             }
             SyncProtocol::Snapshot { compressed, .. } => {
