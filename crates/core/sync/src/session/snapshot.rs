@@ -126,10 +126,9 @@ impl SnapshotPull {
                 return Ok(Turn::End(outcome));
             }
             for (_, id, record) in &decoded {
-                match work.state.merge_record(*id, record, &work.context) {
-                    Err(ApplyError::Storage(error)) => return Err(error),
-                    // Verified, so at worst too early for our clock: the owed session brings it.
-                    Ok(_) | Err(_) => {}
+                // Verified, so at worst too early for our clock: the owed session brings it.
+                if let Err(ApplyError::Storage(error)) = work.state.merge_record(*id, record, &work.context) {
+                    return Err(error);
                 }
             }
         }
