@@ -30,6 +30,9 @@ impl Preset {
     }
 }
 
+/// Entities of all nodes together that one machine can be expected to hold.
+const MAX_ENTITIES: u64 = 20_000_000;
+
 fn scenario(text: &str) -> Result<NamedScenario, String> {
     NAMED.iter().find(|scenario| scenario.name == text).copied().ok_or_else(|| {
         let names: Vec<&str> = NAMED.iter().map(|scenario| scenario.name).collect();
@@ -96,6 +99,10 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "P", value_parser = values::probability)]
     pub(crate) write_during_sync: Option<f64>,
 
+    /// After how many events the run stops, converged or not.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_events: u64,
+
     /// When the run stops, converged or not, in virtual time.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::span)]
     pub(crate) max_time: SimDuration,
@@ -104,6 +111,19 @@ pub(crate) struct SimArgs {
 impl SimArgs {
     /// What the flags describe, or what is wrong with them together.
     pub(crate) fn spec(&self) -> Result<Spec, String> {
+        if self.write_for >= self.max_time {
+            return Err(format!(
+                "writes for {} do not fit a run that stops at {}; see --write-for and --max-time",
+                self.write_for, self.max_time
+            ));
+        }
+        let all = u64::from(self.nodes) * u64::from(self.entities);
+        if all > MAX_ENTITIES {
+            return Err(format!(
+                "{} nodes with {} entities each are {all}; the limit is {MAX_ENTITIES}",
+                self.nodes, self.entities
+            ));
+        }
         let mut faults = self.faults.faults();
         if let Some(loss) = self.loss {
             faults = faults.with_loss(loss);
@@ -140,6 +160,7 @@ impl SimArgs {
             scenario: self.scenario,
             faults,
             max_time: self.max_time,
+            max_events: self.max_events,
             flags: self.flags(),
         })
     }
@@ -174,6 +195,7 @@ impl SimArgs {
         add("crash", spell(&self.crash));
         add("slow", self.slow.map(|factor| factor.to_string()));
         add("write-during-sync", self.write_during_sync.map(|p| p.to_string()));
+        add("max-events", (self.max_events != 10_000_000).then(|| self.max_events.to_string()));
         add("max-time", (self.max_time != SimDuration::from_secs(60)).then(|| time(self.max_time)));
         flags
     }

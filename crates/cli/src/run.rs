@@ -13,7 +13,7 @@ use sync_sim::prelude::*;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArgs {
     /// Decides everything that is left to chance; drawn from the clock, and printed, if not given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
     seed: Option<u64>,
 
     #[command(flatten)]

@@ -17,6 +17,7 @@ pub(crate) struct Spec {
     pub(crate) scenario: NamedScenario,
     pub(crate) faults: FaultConfig,
     pub(crate) max_time: SimDuration,
+    pub(crate) max_events: u64,
     pub(crate) flags: String,
 }
 
@@ -25,7 +26,8 @@ impl Spec {
     pub(crate) fn build(&self, seed: u64) -> SimRuntime {
         let config = SimConfig::with_seed(seed)
             .with_faults(self.faults.clone())
-            .with_max_time(SimTime::ZERO + self.max_time);
+            .with_max_time(SimTime::ZERO + self.max_time)
+            .with_max_events(self.max_events);
         let mut rt = SimRuntime::with_config(config);
         rt.apply_scenario((self.scenario.build)(self.nodes, self.entities, seed));
         rt.apply_workload(&Workload::new(self.writes, self.write_for));

@@ -42,7 +42,8 @@ pub(crate) struct SweepArgs {
 /// What is kept of one run.
 struct Run {
     seed: u64,
-    stop: StopCondition,
+    /// `None`: it panicked.
+    stop: Option<StopCondition>,
     trace: u64,
     time: SimTime,
     events: u64,
@@ -87,11 +88,16 @@ struct SweepReport {
     failures: Vec<Failure>,
 }
 
+/// What one sweep keeps in memory.
+const MAX_SEEDS: u64 = 10_000_000;
+
 /// Runs many seeds.
 pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
     let spec = args.sim.spec()?;
     let ranges = args.seeds.ranges()?;
-    let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+    let total = ranges.iter().try_fold(0u64, |sum, range| sum.checked_add(range.end - range.start));
+    let total = total.filter(|total| *total <= MAX_SEEDS);
+    let total = total.ok_or_else(|| format!("a sweep holds at most {MAX_SEEDS} seeds; split it"))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.map_or(cores, |jobs| jobs as usize);
     let bar = bar(total, args.json);
@@ -150,7 +156,7 @@ fn run_all(
                     seed_at(ranges, at).map(|seed| (at, seed))
                 } {
                     let run = run_one(spec, seed, check_every > 0 && at.is_multiple_of(check_every));
-                    if run.stop != StopCondition::Converged || run.differs.is_some() {
+                    if run.stop != Some(StopCondition::Converged) || run.differs.is_some() {
                         let failed = failed.fetch_add(1, Ordering::Relaxed) + 1;
                         bar.set_message(format!(", {failed} failed"));
                     }
@@ -170,22 +176,35 @@ fn run_all(
 }
 
 fn run_one(spec: &Spec, seed: u64, twice: bool) -> Run {
-    let mut rt = spec.build(seed);
-    let stop = rt.run();
+    // A panic is a finding like any other: it must not take the rest of the sweep with it.
+    let simulate = || {
+        std::panic::catch_unwind(|| {
+            let mut rt = spec.build(seed);
+            let stop = rt.run();
+            (rt, stop)
+        })
+    };
+    let Ok((rt, stop)) = simulate() else {
+        return Run {
+            seed,
+            stop: None,
+            trace: 0,
+            time: SimTime::ZERO,
+            events: 0,
+            metrics: SimMetrics::default(),
+            differs: None,
+        };
+    };
     let trace = rt.trace_digest().value();
-    let differs = twice.then(|| {
-        let mut again = spec.build(seed);
-        again.run();
-        again.trace_digest().value()
-    });
+    let again = if twice { simulate().ok().map(|(again, _)| again.trace_digest().value()) } else { None };
     Run {
         seed,
-        stop,
+        stop: Some(stop),
         trace,
         time: rt.now(),
         events: rt.events_processed(),
         metrics: rt.metrics(),
-        differs: differs.filter(|again| *again != trace),
+        differs: again.filter(|again| *again != trace),
     }
 }
 
@@ -199,18 +218,15 @@ fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> Swe
     let sum = |of: fn(&SimMetrics) -> u64| runs.iter().map(|run| of(&run.metrics)).sum();
     for run in &runs {
         fates.merge(&run.metrics.fates);
-        *stops.entry(run.stop.name()).or_insert(0) += 1;
+        let stop = run.stop.as_ref().map_or("panicked", StopCondition::name);
+        *stops.entry(stop).or_insert(0) += 1;
         trace.event([run.seed, run.trace, 0, 0]);
         let reproduce = spec.reproduce(run.seed);
-        if run.stop == StopCondition::Converged {
+        if run.stop == Some(StopCondition::Converged) {
             times.push(run.time.as_micros());
         } else {
-            failures.push(Failure {
-                seed: run.seed,
-                stop: run.stop.name(),
-                reason: run.stop.to_string(),
-                reproduce,
-            });
+            let reason = run.stop.as_ref().map_or_else(|| "the run panicked".to_owned(), ToString::to_string);
+            failures.push(Failure { seed: run.seed, stop, reason, reproduce });
         }
         if let Some(again) = run.differs {
             let reason = format!("two runs differ: traces {:016x} and {again:016x}", run.trace);

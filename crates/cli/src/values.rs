@@ -96,7 +96,10 @@ fn seed_range(text: &str) -> Result<Range<u64>, String> {
         |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no seed; {SEEDS_LOOK_LIKE}"));
     let Some((from, to)) = text.split_once("..") else {
         let seed = number(text)?;
-        return Ok(seed..seed.saturating_add(1));
+        return match seed.checked_add(1) {
+            Some(end) => Ok(seed..end),
+            None => Err(format!("{seed} is beyond the last seed, {}", u64::MAX - 1)),
+        };
     };
     let range = number(from)?..number(to)?;
     if range.is_empty() {

@@ -72,14 +72,14 @@ fn a_sweep_gives_the_same_totals_on_any_number_of_threads() {
 
 #[test]
 fn a_run_that_does_not_converge_exits_with_one_and_can_be_repeated() {
-    let args = ["run", "--seed", "5", "--max-time", "20ms", "--json"];
+    let args = ["run", "--seed", "5", "--max-time", "20ms", "--write-for", "10ms", "--json"];
     let output = syncline(&args);
     assert_eq!(output.status.code(), Some(1));
     let report = json(&args);
     assert_eq!(report["stop"], "max_time");
     let repeat: Vec<&str> = report["reproduce"].as_str().expect("a command").split(' ').skip(1).collect();
     assert_eq!(json(&[&repeat[..], &["--json"]].concat())["trace_digest"], report["trace_digest"]);
-    let sweep = json(&["sweep", "--seeds", "5", "--max-time", "20ms", "--json"]);
+    let sweep = json(&["sweep", "--seeds", "5", "--max-time", "20ms", "--write-for", "10ms", "--json"]);
     assert_eq!(sweep["failures"][0]["reproduce"], report["reproduce"]);
 }
 
@@ -87,7 +87,7 @@ fn a_run_that_does_not_converge_exits_with_one_and_can_be_repeated() {
 fn the_reproducing_line_carries_every_flag() {
     let flags = "--nodes 4 --entities 7 --writes 9 --write-for 800ms --scenario overlap --faults heavy --loss 0.2 \
                  --latency 20,5 --duplicate 0.1 --reorder 30 --partition 0.02,50..90 --crash 0.002,60..80 --slow 2.5 \
-                 --write-during-sync 0.5 --max-time 45000ms";
+                 --write-during-sync 0.5 --max-events 900000 --max-time 45000ms";
     let args: Vec<&str> =
         ["run", "--seed", "3", "--json"].into_iter().chain(flags.split_whitespace()).collect();
     let line = json(&args)["reproduce"].as_str().expect("a command").to_owned();
@@ -106,6 +106,11 @@ fn impossible_values_are_named_with_what_is_allowed() {
     refused(&["run", "--scenario", "nope"], &["nope", "diverged"]);
     refused(&["run", "--faults", "medium"], &["medium", "heavy"]);
     refused(&["run", "--slow", "0.5"], &["0.5", "between 1 and 1000"]);
+    refused(&["run", "--write-for", "120s"], &["--write-for", "--max-time"]);
+    refused(&["run", "--nodes", "10000", "--entities", "10000000"], &["10000000", "limit"]);
+    refused(&["run", "--loss", "0.00000001"], &["0.000001"]);
+    refused(&["sweep", "--seeds", "18446744073709551615"], &["beyond the last seed"]);
+    refused(&["sweep", "--seeds", "0..18446744073709551615"], &["at most"]);
     refused(&["sweep", "--seeds", "9..2"], &["9..2", "above the start"]);
     refused(&["run", "--sneed", "4"], &["--sneed", "--seed"]);
     refused(&["frobnicate"], &["frobnicate"]);

@@ -162,6 +162,11 @@ pub enum Notice {
         /// How many actions it held.
         actions: u64,
     },
+    /// A delta that had waited could not be applied when its turn came.
+    DeltaDiscarded {
+        /// Why.
+        refusal: Refusal,
+    },
     /// The application's write is accepted: durable once this step's batch is.
     WriteAccepted {
         /// What was written.

@@ -101,7 +101,7 @@ impl<V: ReadView> Replica<V> {
         if delta.parents.iter().any(own_descendant) {
             return Ok(Err(Refusal::Malformed));
         }
-        if !self.sessions.is_empty() || !step.work.log.is_ready(&delta) {
+        if self.is_syncing() || !step.work.log.is_ready(&delta) {
             return Ok(match self.buffer.push(delta) {
                 Pushed::Added => Ok(()),
                 Pushed::Duplicate => Err(Refusal::Duplicate),
@@ -142,8 +142,10 @@ impl<V: ReadView> Replica<V> {
     /// Applies every waiting delta whose turn has come, in causal order (**I6**, **I8**).
     pub(crate) fn replay(&mut self, from: PeerId, step: &mut Step<'_, V>) -> Result<(), StorageError> {
         while let Some(delta) = self.buffer.take_ready(&step.work.log) {
-            // One that cannot be applied now has left an owed sync behind.
-            let _refused = self.apply_delta(from, delta, step)?;
+            // One that is too early for our clock has left an owed sync behind.
+            if let Err(refusal) = self.apply_delta(from, delta, step)? {
+                step.out.notices.push(Notice::DeltaDiscarded { refusal });
+            }
         }
         if self.buffer.is_empty() {
             self.fetches = 0;
@@ -154,7 +156,7 @@ impl<V: ReadView> Replica<V> {
 
     /// Asks `from` at once for what waiting deltas wait for.
     pub(crate) fn fetch_missing(&mut self, from: PeerId, step: &mut Step<'_, V>) {
-        if !self.sessions.is_empty() || self.buffer.is_empty() || self.fetches > 0 {
+        if self.is_syncing() || self.buffer.is_empty() || self.fetches > 0 {
             return;
         }
         self.fetch(from, step);
@@ -175,7 +177,7 @@ impl<V: ReadView> Replica<V> {
 
     pub(crate) fn on_fetch_timeout(&mut self, step: &mut Step<'_, V>) -> Result<(), StorageError> {
         let Some(&peer) = self.pick_peers(1, None, step.entropy).first() else { return Ok(()) };
-        if self.sessions.is_empty() {
+        if !self.is_syncing() {
             self.replay(peer, step)?;
         }
         if self.buffer.is_empty() {
@@ -185,7 +187,7 @@ impl<V: ReadView> Replica<V> {
         if self.fetches >= MAX_FETCHES {
             self.fetches = 0;
             self.owe_forced(peer, "deltas are missing", step);
-        } else if self.sessions.is_empty() {
+        } else if !self.is_syncing() {
             self.fetch(peer, step);
         }
         Ok(())
@@ -235,7 +237,7 @@ impl<V: ReadView> Replica<V> {
         if unavailable.iter().any(|dot| needed.contains(dot)) {
             refusal = None;
             self.owe_forced(from, "deltas are missing", step);
-        } else if !needed.is_empty() && refusal.is_none() && self.sessions.is_empty() {
+        } else if !needed.is_empty() && refusal.is_none() && !self.is_syncing() {
             // This answer brought something; the next will bring more.
             self.fetches = 0;
             self.fetch(from, step);

@@ -12,49 +12,86 @@ pub(crate) struct Peer {
     pub(crate) newest_session: SessionId,
     /// The root it last said it had.
     pub(crate) root: Option<Digest>,
-    /// Sessions failed in a row.
+    /// Sessions that went wrong in a row.
     failures: u32,
+    /// Sessions in a row that ended because it did not answer in time; its answers may just be slow.
+    silences: u32,
+    /// No session may start before.
+    not_before: SimTime,
+    /// The last session ended because it did not answer.
+    is_silent: bool,
     /// Smoothed round-trip time and its variation, in microseconds (RFC 6298).
     round_trip: Option<(u64, u64)>,
 }
 
 const SHORTEST_TIMEOUT: SimDuration = SimDuration::from_millis(40);
-const LONGEST_TIMEOUT: SimDuration = SimDuration::from_secs(5);
+const LONGEST_TIMEOUT: SimDuration = SimDuration::from_secs(60);
 
 impl Peer {
     /// Takes in a measured round trip. Only of requests sent once: the answer to a repeated one
     /// cannot be told apart (Karn's algorithm).
     pub(crate) fn on_round_trip(&mut self, span: SimDuration) {
         let sample = span.as_micros();
+        self.silences = 0;
         self.round_trip = Some(match self.round_trip {
             None => (sample, sample / 2),
             Some((mean, spread)) => ((mean * 7 + sample) / 8, (spread * 3 + mean.abs_diff(sample)) / 4),
         });
     }
 
-    /// How long to wait for the answer to the `attempt`-th sending of a request.
+    /// How long to wait for the answer to the `attempt`-th sending of a request. Until an answer has
+    /// been timed, each session that ended in silence doubles it: a far peer is found in the end.
     pub(crate) fn timeout(&self, attempt: u32, first: SimDuration, entropy: &mut dyn Entropy) -> SimDuration {
-        let base =
-            self.round_trip.map_or(first, |(mean, spread)| SimDuration::from_micros(mean + 4 * spread));
-        let base = base.clamp(SHORTEST_TIMEOUT, LONGEST_TIMEOUT).times(1 << attempt.saturating_sub(1).min(3));
-        jittered(base, entropy)
+        let base = match self.round_trip {
+            Some((mean, spread)) => SimDuration::from_micros(mean + 4 * spread),
+            None => first.times(1 << self.silences.min(8)),
+        };
+        let repeated = base.max(SHORTEST_TIMEOUT).times(1 << attempt.saturating_sub(1).min(3));
+        jittered(repeated.min(LONGEST_TIMEOUT), entropy)
     }
 
-    /// The peer said something: it is alive.
+    /// The peer said something. If it was thought gone, it is back.
     pub(crate) const fn on_heard(&mut self) {
-        self.failures = 0;
+        if self.is_silent {
+            self.is_silent = false;
+            self.failures = 0;
+            self.not_before = SimTime::ZERO;
+        }
     }
 
-    /// A session failed. Gives the pause before the next.
+    /// A session went well.
+    pub(crate) const fn on_success(&mut self) {
+        self.failures = 0;
+        self.not_before = SimTime::ZERO;
+    }
+
+    /// A session ended without an answer: what was known of the peer's speed is not to be trusted.
+    pub(crate) const fn on_silence(&mut self) {
+        self.is_silent = true;
+        self.silences = self.silences.saturating_add(1);
+        self.round_trip = None;
+    }
+
+    /// A session went wrong. Gives the pause before the next: twice the last one.
     pub(crate) fn on_failure(
         &mut self,
         min: SimDuration,
         max: SimDuration,
         entropy: &mut dyn Entropy,
     ) -> SimDuration {
-        let pause = min.times(1 << self.failures.min(8)).min(max);
+        let pause = min.times(1 << self.failures.min(16)).min(max);
         self.failures = self.failures.saturating_add(1);
         jittered(pause, entropy)
+    }
+
+    /// Nothing may start before `time`, whatever else is heard meanwhile.
+    pub(crate) const fn rest_until(&mut self, time: SimTime) {
+        self.not_before = time;
+    }
+
+    /// When a session may start.
+    pub(crate) const fn not_before(&self) -> SimTime {
+        self.not_before
     }
 }
 

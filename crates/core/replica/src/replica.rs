@@ -33,6 +33,7 @@ pub struct Replica<V> {
     pub(crate) fetches: u32,
     pub(crate) heartbeat_pause: SimDuration,
     pub(crate) root: Digest,
+    stopped: Option<ReplicaError>,
 }
 
 /// What a replica has not finished.
@@ -91,6 +92,7 @@ impl<V: ReadView> Replica<V> {
             clock: kept.clock,
             log: kept.log,
             root: kept.root,
+            stopped: None,
             buffer: DeltaBuffer::new(config.buffer_capacity),
             views: ViewCache::new(config.snapshot_views),
             reachable: Arc::from([]),
@@ -108,6 +110,24 @@ impl<V: ReadView> Replica<V> {
     /// Takes in what happened and says what to do about it. `view` must show the store with every
     /// earlier step's batch applied. An error means that the store failed: the replica must stop.
     pub fn step(
+        &mut self,
+        view: V,
+        event: Event,
+        moment: Moment,
+        entropy: &mut dyn Entropy,
+    ) -> Result<SyncActions, ReplicaError> {
+        if let Some(error) = &self.stopped {
+            return Err(error.clone());
+        }
+        let stepped = self.try_step(view, event, moment, entropy);
+        if let Err(error) = &stepped {
+            // What is held in memory may not agree with the store any more.
+            self.stopped = Some(error.clone());
+        }
+        stepped
+    }
+
+    fn try_step(
         &mut self,
         view: V,
         event: Event,
@@ -132,13 +152,13 @@ impl<V: ReadView> Replica<V> {
 
     /// Ends a step: the root, the clock and the batch.
     fn finish(&mut self, mut step: Step<'_, V>) -> Result<SyncActions, ReplicaError> {
-        self.clock.observe(step.work.state.latest_stamp());
+        self.clock.observe(step.work.latest_stamp());
         let root = step.work.state.root_hash()?;
         if root != self.root {
             self.root = root;
             self.on_root_changed(&mut step);
         }
-        if step.work.state.is_changed() || !step.work.above.is_empty() {
+        if step.work.state.is_changed() || step.work.log.is_changed() || !step.work.above.is_empty() {
             recovery::write(self.incarnation, &self.clock, &mut step.work.above);
         }
         let mut out = step.out;

@@ -25,6 +25,12 @@ impl<V: ReadView> Replica<V> {
             self.owed.remove(&peer);
         }
         self.set_owed_timer(step);
+        if !self.buffer.is_empty() {
+            // There may be someone to ask again.
+            self.fetches = 0;
+            let now = step.now();
+            step.set(Timer::Fetch, now);
+        }
     }
 
     /// The root has changed: others should hear of it soon.

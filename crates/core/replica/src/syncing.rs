@@ -51,17 +51,32 @@ impl<V: ReadView> Replica<V> {
         if !self.reachable.contains(&peer) {
             return;
         }
-        let due = step.now() + jittered(pause, step.entropy);
+        let not_before = self.peers.entry(peer).or_default().not_before();
+        let due = not_before.max(step.now() + jittered(pause, step.entropy));
         let debt = self.owed.entry(peer).or_insert(Debt { reason, due, forced: false });
-        debt.due = debt.due.min(due);
+        debt.due = debt.due.min(due).max(not_before);
         self.set_owed_timer(step);
     }
 
+    /// As [`Replica::owe`], but nothing that is heard meanwhile may shorten the pause.
+    fn owe_after(&mut self, peer: PeerId, reason: &'static str, pause: SimDuration, step: &mut Step<'_, V>) {
+        let at = step.now() + pause;
+        self.peers.entry(peer).or_default().rest_until(at);
+        self.owe(peer, reason, pause, step);
+    }
+
+    /// How many sessions may be under way. A fresh replica takes one snapshot at a time.
+    fn places(&self) -> usize {
+        if self.root.is_zero() { 1 } else { self.config.max_sessions.max(1) }
+    }
+
     pub(crate) fn set_owed_timer(&self, step: &mut Step<'_, V>) {
-        match self.owed.values().map(|debt| debt.due).min() {
+        let idle = self.owed.iter().filter(|(peer, _)| !self.sessions.contains_key(peer));
+        match idle.map(|(_, debt)| debt.due).min() {
             // With every place taken, the end of a session starts the next.
-            Some(due) if self.sessions.len() < self.config.max_sessions => {
-                step.set(Timer::Owed, due.max(step.now()));
+            Some(due) if self.sessions.len() < self.places() => {
+                let at = due.max(step.now());
+                step.set(Timer::Owed, at);
             }
             _ => step.cancel(Timer::Owed),
         }
@@ -78,10 +93,8 @@ impl<V: ReadView> Replica<V> {
             self.owed.iter().map(|(&peer, debt)| (debt.due, peer)).collect();
         due.retain(|(due, peer)| *due <= step.now() && !self.sessions.contains_key(peer));
         due.sort_unstable();
-        // A fresh replica takes one snapshot at a time.
-        let places = if root.is_zero() { 1 } else { self.config.max_sessions };
         for (_, peer) in due {
-            if self.sessions.len() < places {
+            if self.sessions.len() < self.places() {
                 self.start_session(peer, step)?;
             }
         }
@@ -189,25 +202,33 @@ impl<V: ReadView> Replica<V> {
                 if let Some(theirs) = session.peer() {
                     step.work.adopt(theirs);
                 }
-                self.peers.entry(peer).or_default().root = Some(*root);
+                let known = self.peers.entry(peer).or_default();
+                known.root = Some(*root);
+                known.on_success();
                 if self.owed.get(&peer).is_some_and(|debt| !debt.forced) {
                     self.owed.remove(&peer);
                 }
             }
-            Outcome::Owed(OwedReason::NewerWrites) => {
-                self.owe(peer, "it was written to meanwhile", AGAIN, step);
+            Outcome::Owed(reason) => {
+                self.peers.entry(peer).or_default().on_success();
+                match reason {
+                    OwedReason::NewerWrites => self.owe(peer, "it was written to meanwhile", AGAIN, step),
+                    OwedReason::Yielded => self.owe_after(peer, "it syncs with us first", AFTER_YIELD, step),
+                    OwedReason::ClockDrift => self.owe_after(peer, "the clocks disagree", AFTER_DRIFT, step),
+                }
             }
-            Outcome::Owed(OwedReason::Yielded) => self.owe(peer, "it syncs with us first", AFTER_YIELD, step),
-            Outcome::Owed(OwedReason::ClockDrift) => self.owe(peer, "the clocks disagree", AFTER_DRIFT, step),
             Outcome::Failed(reason) => {
+                let known = self.peers.entry(peer).or_default();
                 let words = match reason {
-                    FailureReason::Timeout => "it did not answer",
+                    FailureReason::Timeout => {
+                        known.on_silence();
+                        "it did not answer"
+                    }
                     FailureReason::Rejected(_) | FailureReason::NoCommonProtocol => "it refused to sync",
                     _ => "the last session failed",
                 };
-                let known = self.peers.entry(peer).or_default();
                 let pause = known.on_failure(self.config.backoff_min, self.config.backoff_max, step.entropy);
-                self.owe(peer, words, pause, step);
+                self.owe_after(peer, words, pause, step);
             }
         }
         if let Some(debt) = self.owed.get_mut(&peer) {
@@ -220,7 +241,7 @@ impl<V: ReadView> Replica<V> {
             protocol: session.selected().map(|(kind, _)| kind),
             stats: session.stats(),
         });
-        if self.sessions.is_empty() {
+        if !self.is_syncing() {
             self.replay(peer, step)?;
             // What is still missing this peer could not give; another may.
             self.fetches = 0;
@@ -250,25 +271,25 @@ impl<V: ReadView> Replica<V> {
             }
             peer.newest_session = session;
             peer.root = Some(theirs.root_hash);
-            if self.goes_first(from, theirs.replica) {
-                let response = Response::Rejected(Rejection::Yield);
-                self.send(from, Message::Response { session, id, response }, step);
-                return Ok(());
-            }
-            if self.takes_snapshot_instead(theirs) {
-                self.owe(from, "we have nothing yet", SimDuration::ZERO, step);
-                let response = Response::Rejected(Rejection::Yield);
-                self.send(from, Message::Response { session, id, response }, step);
-                return Ok(());
-            }
-            if self.sessions.contains_key(&from) {
-                self.end_session(from, Outcome::Owed(OwedReason::Yielded), step)?;
+            match self.who_goes_first(from, theirs) {
+                First::Us => {
+                    if !self.sessions.contains_key(&from) {
+                        self.owe(from, "we have nothing yet", SimDuration::ZERO, step);
+                    }
+                    let response = Response::Rejected(Rejection::Yield);
+                    self.send(from, Message::Response { session, id, response }, step);
+                    return Ok(());
+                }
+                First::Them if self.sessions.contains_key(&from) => {
+                    self.end_session(from, Outcome::Owed(OwedReason::Yielded), step)?;
+                }
+                First::Them => {}
             }
         }
         let ours = self.describe(step)?;
         let response = respond(&mut step.work, &mut self.views, &ours, request)?;
         self.send(from, Message::Response { session, id, response }, step);
-        if self.sessions.is_empty() && !self.buffer.is_empty() {
+        if !self.is_syncing() && !self.buffer.is_empty() {
             // The peer may have brought what waiting deltas waited for. They are applied in a step of
             // their own: the answer names the root of a state that really is stored.
             let now = step.now();
@@ -277,21 +298,38 @@ impl<V: ReadView> Replica<V> {
         Ok(())
     }
 
-    /// A fresh replica asks for a snapshot, which is verified before it is shown, rather than have
-    /// its first state pushed to it piece by piece.
-    fn takes_snapshot_instead(&self, theirs: &SyncHandshake) -> bool {
-        let speaks = |protocols: &[SyncProtocolKind]| protocols.contains(&SyncProtocolKind::Snapshot);
-        let same = theirs.version == SYNC_PROTOCOL_VERSION && theirs.context == self.config.context;
-        let both = speaks(&self.config.protocols) && speaks(&theirs.supported_protocols);
-        same && both && self.root.is_zero() && theirs.has_state
+    /// Whether any session is past its handshake: deltas wait until it is over (**I6**).
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.sessions.values().any(|active| !active.session.is_in_handshake())
     }
 
-    /// Two sides that start at the same time must agree on which of the two sessions goes on: the
-    /// one that is past its handshake, or else the one of the lower replica id. A fresh side that
-    /// is taking a snapshot is past its handshake.
-    fn goes_first(&self, peer: PeerId, theirs: syncline_types::ReplicaId) -> bool {
-        let Some(active) = self.sessions.get(&peer) else { return false };
-        let agreed = active.session.selected().is_some_and(|(kind, _)| kind != SyncProtocolKind::None);
-        agreed || (active.session.is_in_handshake() && self.config.replica < theirs)
+    /// Whose session goes on, when a peer starts one. Both sides come to the same answer:
+    ///
+    /// 1. A session that is past its handshake goes on.
+    /// 2. Of a fresh side and one with state, the fresh side goes first: it takes a snapshot, which
+    ///    is verified before it is shown, rather than have its first state pushed to it.
+    /// 3. If both have started one, that of the lower replica id goes on.
+    fn who_goes_first(&self, peer: PeerId, theirs: &SyncHandshake) -> First {
+        let own = self.sessions.get(&peer);
+        if own.is_some_and(|active| !active.session.is_in_handshake()) {
+            return First::Us;
+        }
+        let speaks = |protocols: &[SyncProtocolKind]| protocols.contains(&SyncProtocolKind::Snapshot);
+        let comparable = theirs.version == SYNC_PROTOCOL_VERSION
+            && theirs.context == self.config.context
+            && speaks(&self.config.protocols)
+            && speaks(&theirs.supported_protocols);
+        match (self.root.is_zero(), theirs.has_state) {
+            (true, true) if comparable => First::Us,
+            (false, false) if comparable => First::Them,
+            _ if own.is_some() && self.config.replica < theirs.replica => First::Us,
+            _ => First::Them,
+        }
     }
+}
+
+/// Whose session goes on.
+enum First {
+    Us,
+    Them,
 }

@@ -14,6 +14,8 @@
 
 mod buffer;
 mod delta;
+mod drive;
+mod encryption;
 mod frame;
 mod handshake;
 mod log;
@@ -23,9 +25,12 @@ mod respond;
 mod select;
 mod session;
 mod transaction;
+mod transport;
 
 pub use buffer::{BufferLedger, DeltaBuffer, Pushed};
 pub use delta::{Delta, DeltaRef, Dot, VersionVector};
+pub use drive::{DriveError, StoreHost, delta_sync, drive, hash_comparison_sync, serve, snapshot_sync};
+pub use encryption::{EncryptionError, EncryptionState, Nonce, SharedKey, Side};
 pub use frame::{Frame, FrameError};
 pub use handshake::{
     LocalSyncState, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind, build_handshake,
@@ -40,3 +45,4 @@ pub use respond::{ViewCache, respond};
 pub use select::{ProtocolSelection, SelectionReason, SyncProtocol, select_protocol};
 pub use session::{FailureReason, Outcome, OwedReason, Progress, Session, SessionStats};
 pub use transaction::{Transaction, staged};
+pub use transport::{StreamMessage, SyncTransport, TransportError};

@@ -31,12 +31,14 @@ pub struct DeltaLog {
     heads: BTreeMap<ReplicaId, (u64, DeltaId)>,
     /// How many deltas of each author to keep.
     retention: u64,
+    /// The summary has changed since it was written.
+    changed: bool,
 }
 
 impl Default for DeltaLog {
     fn default() -> Self {
         let (covered, floor) = Default::default();
-        Self { covered, floor, heads: BTreeMap::new(), retention: Self::DEFAULT_RETENTION }
+        Self { covered, floor, heads: BTreeMap::new(), retention: Self::DEFAULT_RETENTION, changed: false }
     }
 }
 
@@ -81,7 +83,12 @@ impl DeltaLog {
         let ((covered, floor), heads) =
             decoded.map_err(|error| StorageError::Row { what: "the delta log", error })?;
         let heads = heads.into_iter().map(|head| (head.dot.author, (head.dot.seq, head.id))).collect();
-        Ok(Self { covered, floor, heads, retention })
+        Ok(Self { covered, floor, heads, retention, changed: false })
+    }
+
+    /// Whether the summary has changed since it was written.
+    pub const fn is_changed(&self) -> bool {
+        self.changed
     }
 
     /// Up to which the deltas themselves are not kept.
@@ -167,7 +174,7 @@ impl DeltaLog {
         batch.put(delta_key(delta.dot), delta.to_bytes());
         let last_pruned = seq.saturating_sub(self.retention);
         self.raise_floor(Dot { author, seq: last_pruned }, batch);
-        self.write(batch);
+        self.changed = true;
     }
 
     /// Forgets the deltas up to `dot`.
@@ -201,7 +208,7 @@ impl DeltaLog {
                 *own = (head.dot.seq, head.id);
             }
         }
-        self.write(batch);
+        self.changed = true;
         true
     }
 
@@ -258,7 +265,11 @@ impl DeltaLog {
         Ok((delta, bytes))
     }
 
-    fn write(&self, batch: &mut WriteBatch) {
+    /// Writes the summary, if it has changed: once a step, however many deltas it took in.
+    pub(crate) fn write_changes(&mut self, batch: &mut WriteBatch) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
         let mut row = self.covered.to_bytes();
         row.extend(self.floor.to_bytes());
         let mut heads = syncline_types::Writer::default();

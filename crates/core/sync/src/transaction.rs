@@ -5,7 +5,7 @@ use crate::handshake::{LocalSyncState, SyncHandshake, SyncProtocolKind};
 use crate::log::{DeltaLog, DeltaRefusal, Missing};
 use syncline_storage::{ApplyContext, Interface, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
-use syncline_types::{ContextId, Digest, ReplicaId};
+use syncline_types::{ContextId, Digest, Hlc, ReplicaId};
 
 /// Everything one step reads and writes. It ends as one batch, so that a crash keeps all of the
 /// step or none of it.
@@ -19,24 +19,43 @@ pub struct Transaction<V> {
     pub log: DeltaLog,
     /// What changes are judged by.
     pub context: ApplyContext,
+    /// The latest stamp of a delta applied in this step.
+    latest: Hlc,
 }
 
 impl<V: ReadView> Transaction<V> {
     /// Begins on `view`, which the log must agree with.
     pub fn begin(view: V, log: DeltaLog, context: ApplyContext) -> Result<Self, StorageError> {
-        Ok(Self { state: Interface::open(view)?, above: WriteBatch::default(), log, context })
+        Ok(Self {
+            state: Interface::open(view)?,
+            above: WriteBatch::default(),
+            log,
+            context,
+            latest: Hlc::ZERO,
+        })
     }
 
     /// The step's writes as one batch, and the log as it is with them.
     pub fn finish(self) -> Result<(WriteBatch, DeltaLog), StorageError> {
-        let mut batch = self.state.finish()?;
-        batch.extend(self.above);
-        Ok((batch, self.log))
+        let Self { state, mut above, mut log, .. } = self;
+        let mut batch = state.finish()?;
+        log.write_changes(&mut above);
+        batch.extend(above);
+        Ok((batch, log))
     }
 
     /// Applies a delta; see [`DeltaLog::apply`].
     pub fn apply_delta(&mut self, delta: &Delta) -> Result<Result<(), DeltaRefusal>, StorageError> {
-        self.log.apply(delta, &mut self.state, &mut self.above, &self.context)
+        let applied = self.log.apply(delta, &mut self.state, &mut self.above, &self.context)?;
+        if applied.is_ok() {
+            self.latest = self.latest.max(delta.stamp);
+        }
+        Ok(applied)
+    }
+
+    /// The latest stamp that this step took in: what the local clock must exceed from now on.
+    pub fn latest_stamp(&self) -> Hlc {
+        self.latest.max(self.state.latest_stamp())
     }
 
     /// The deltas that a state covering `theirs` lacks; see [`DeltaLog::since`].

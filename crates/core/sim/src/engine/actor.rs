@@ -11,7 +11,7 @@ use syncline_types::{Digest, Entropy, Moment, SimTime};
 pub enum Input<'a, Op> {
     /// It starts, for the first time or again.
     Start,
-    /// These are the other nodes of the run.
+    /// These are the nodes of the run, itself among them.
     Peers(Arc<[NodeId]>),
     /// Bytes arrived.
     Frame {

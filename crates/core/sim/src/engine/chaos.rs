@@ -16,15 +16,19 @@ impl<A: Actor> World<A> {
     /// Lets partitions and crashes happen by chance, as the faults say, until `until`.
     pub fn unleash(&mut self, until: SimTime) {
         self.chaos_until = until;
-        self.schedule_chance_partition();
-        for node in (0..self.len() as u32).map(NodeId) {
-            self.schedule_chance_crash(node);
+    }
+
+    /// A node has joined: it may crash, and if it is the second, the network may split.
+    pub(super) fn expose(&mut self, node: NodeId) {
+        self.schedule_chance_crash(node);
+        if !self.may_split && self.len() >= 2 {
+            self.may_split = true;
+            self.schedule_chance_partition();
         }
     }
 
     fn gap(&mut self, stream: Stream, choice: Choice, rate: Rate) -> Option<SimTime> {
-        let mean = rate.mean_gap()?;
-        let ticks = self.choices.between(stream, choice, 1, (2 * mean).saturating_sub(1).max(1));
+        let ticks = self.choices.between(stream, choice, 1, rate.longest_gap()?);
         let at = self.clock.now() + SimDuration::from_millis(CHAOS_TICK_MS).times(ticks);
         (at < self.chaos_until).then_some(at)
     }
@@ -36,9 +40,7 @@ impl<A: Actor> World<A> {
 
     fn schedule_chance_partition(&mut self) {
         let rate = self.router.faults().partition_probability;
-        if self.len() >= 2
-            && let Some(at) = self.gap(Stream::Partition, Choice::PartitionGap, rate)
-        {
+        if let Some(at) = self.gap(Stream::Partition, Choice::PartitionGap, rate) {
             self.schedule(at, SimEvent::PartitionStart);
         }
     }
@@ -75,15 +77,16 @@ impl<A: Actor> World<A> {
     /// Takes a node down, somewhere in its work.
     pub(super) fn on_chance_crash(&mut self, node: NodeId) -> Stepped<A::Notice> {
         let stream = Stream::Crash(node.0);
-        let point = match self.choices.below(stream, Choice::CrashGap, 4) {
+        let point = match self.choices.below(stream, Choice::CrashGap, 5) {
             0 => CrashPoint::Now,
             1 => CrashPoint::BeforeCommit,
             2 => CrashPoint::AfterCommit,
-            _ => CrashPoint::AfterFirstSend,
+            3 => CrashPoint::AfterFirstSend,
+            _ => CrashPoint::AfterAllSends,
         };
         let range = self.router.faults().restart_delay_ms.clone();
         let down_for = self.length(stream, Choice::CrashLength, &range);
-        let stepped = self.on_crash(node, point, Some(down_for));
+        let stepped = self.on_crash(node, point, Some(down_for), true);
         self.schedule_chance_crash(node);
         stepped
     }

@@ -17,6 +17,8 @@ pub enum CrashPoint {
     AfterCommit,
     /// In its next step, after its first frame is sent.
     AfterFirstSend,
+    /// In its next step, after all its frames are sent, before its timers are set.
+    AfterAllSends,
 }
 
 /// Something that is going to happen.
@@ -57,6 +59,8 @@ pub enum SimEvent<Op> {
     NodeRestart {
         /// Which.
         node: NodeId,
+        /// From which of its crashes; from any if `None`.
+        crash: Option<u64>,
     },
     /// The network splits by chance.
     PartitionStart,

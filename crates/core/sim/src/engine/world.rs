@@ -16,13 +16,22 @@ struct ArmedTimer {
     housekeeping: bool,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Armed {
+    point: CrashPoint,
+    down_for: Option<SimDuration>,
+    by_chance: bool,
+}
+
 #[derive(Clone, Debug)]
 struct Slot<A> {
     actor: A,
     started: bool,
     up: bool,
     /// A crash that waits for the node's next step.
-    armed: Option<(CrashPoint, Option<SimDuration>)>,
+    armed: Option<Armed>,
+    /// How often it went down, or was told to while it was down.
+    crashes: u64,
     timers: BTreeMap<u64, ArmedTimer>,
     sync_timers: u32,
     unfinished: Unfinished,
@@ -128,6 +137,7 @@ pub struct World<A: Actor> {
     all_started: bool,
     /// Until when partitions and crashes happen by chance.
     pub(super) chaos_until: SimTime,
+    pub(super) may_split: bool,
 }
 
 impl<A: Actor> World<A> {
@@ -145,6 +155,7 @@ impl<A: Actor> World<A> {
             events: 0,
             all_started: true,
             chaos_until: SimTime::ZERO,
+            may_split: false,
         }
     }
 
@@ -160,6 +171,7 @@ impl<A: Actor> World<A> {
             started: false,
             up: true,
             armed: None,
+            crashes: 0,
             timers: BTreeMap::new(),
             sync_timers: 0,
             unfinished,
@@ -252,31 +264,23 @@ impl<A: Actor> World<A> {
         self.queue.schedule(at.max(self.clock.now()), event);
     }
 
-    /// Starts what was added and tells all nodes of each other. Gives what they had to say.
-    pub fn start_added(&mut self) -> Vec<(NodeId, Vec<A::Notice>)> {
+    /// Starts what was added and tells all nodes of each other. Gives what came of it.
+    pub fn start_added(&mut self) -> Vec<Stepped<A::Notice>> {
         if self.all_started {
             return Vec::new();
         }
         self.all_started = true;
-        let nodes: Vec<NodeId> = (0..self.nodes.len() as u32).map(NodeId).collect();
-        let mut said = Vec::new();
-        for &node in &nodes {
-            said.push((node, self.tell_peers(node)));
-            let fresh = self
-                .nodes
-                .get_mut(node.index())
-                .is_some_and(|slot| !std::mem::replace(&mut slot.started, true));
-            if fresh {
-                said.push((node, self.feed(node, Input::Start).notices));
+        let nodes: Arc<[NodeId]> = (0..self.nodes.len() as u32).map(NodeId).collect();
+        let mut came = Vec::new();
+        for &node in nodes.iter() {
+            came.push(self.feed(node, Input::Peers(nodes.clone())));
+            let slot = self.nodes.get_mut(node.index());
+            if slot.is_some_and(|slot| !std::mem::replace(&mut slot.started, true)) {
+                self.expose(node);
+                came.push(self.feed(node, Input::Start));
             }
         }
-        said
-    }
-
-    fn tell_peers(&mut self, node: NodeId) -> Vec<A::Notice> {
-        let others = (0..self.nodes.len() as u32).map(NodeId).filter(|other| *other != node);
-        let others: Arc<[NodeId]> = others.collect();
-        self.feed(node, Input::Peers(others)).notices
+        came
     }
 
     /// Takes the next event. `None` if there is none.
@@ -289,8 +293,8 @@ impl<A: Actor> World<A> {
                 self.deliver(from, to, kind, housekeeping, &bytes)
             }
             SimEvent::TimerFired { node, timer, setting } => self.fire(node, timer, setting),
-            SimEvent::NodeCrash { node, point, down_for } => self.on_crash(node, point, down_for),
-            SimEvent::NodeRestart { node } => self.on_restart(node),
+            SimEvent::NodeCrash { node, point, down_for } => self.on_crash(node, point, down_for, false),
+            SimEvent::NodeRestart { node, crash } => self.on_restart(node, crash),
             SimEvent::PartitionStart => {
                 self.note(5, 0, 0);
                 self.on_chance_partition();
@@ -356,13 +360,19 @@ impl<A: Actor> World<A> {
         node: NodeId,
         point: CrashPoint,
         down_for: Option<SimDuration>,
+        by_chance: bool,
     ) -> Stepped<A::Notice> {
         self.note(3, u64::from(node.0), point as u64);
-        let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else {
+        let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(None) };
+        if !slot.up {
+            if !by_chance {
+                // It stays down for as long as it is told now, whatever it was told before.
+                self.schedule_restart(node, down_for);
+            }
             return Stepped::at(Some(node));
-        };
+        }
         if point != CrashPoint::Now {
-            slot.armed.get_or_insert((point, down_for));
+            slot.armed.get_or_insert(Armed { point, down_for, by_chance });
             return Stepped::at(Some(node));
         }
         self.take_down(node, down_for);
@@ -377,21 +387,30 @@ impl<A: Actor> World<A> {
             slot.timers.clear();
             slot.sync_timers = 0;
         });
+        self.schedule_restart(node, down_for);
+    }
+
+    fn schedule_restart(&mut self, node: NodeId, down_for: Option<SimDuration>) {
+        let Some(slot) = self.nodes.get_mut(node.index()) else { return };
+        slot.crashes += 1;
+        let crash = Some(slot.crashes);
         if let Some(down_for) = down_for {
-            self.schedule(self.clock.now() + down_for, SimEvent::NodeRestart { node });
+            self.schedule(self.clock.now() + down_for, SimEvent::NodeRestart { node, crash });
         }
     }
 
-    fn on_restart(&mut self, node: NodeId) -> Stepped<A::Notice> {
+    fn on_restart(&mut self, node: NodeId, crash: Option<u64>) -> Stepped<A::Notice> {
         self.note(4, u64::from(node.0), 0);
-        if self.nodes.get(node.index()).is_none_or(|slot| slot.up) {
+        let due = |slot: &Slot<A>| !slot.up && crash.is_none_or(|crash| crash == slot.crashes);
+        if !self.nodes.get(node.index()).is_some_and(due) {
             return Stepped::at(Some(node));
         }
         self.retally(node, |slot| {
             slot.actor.restart();
             slot.up = true;
         });
-        let mut notices = self.tell_peers(node);
+        let nodes: Arc<[NodeId]> = (0..self.nodes.len() as u32).map(NodeId).collect();
+        let mut notices = self.feed(node, Input::Peers(nodes)).notices;
         let started = self.feed(node, Input::Start);
         notices.extend(started.notices);
         Stepped { notices, restarted: true, ..Stepped::at(Some(node)) }
@@ -417,12 +436,14 @@ impl<A: Actor> World<A> {
     /// Gives an input to a node that is up, and honours its effects, as far as an armed crash lets
     /// it come.
     fn feed(&mut self, node: NodeId, input: Input<'_, A::Op>) -> Stepped<A::Notice> {
-        let is_frame = matches!(input, Input::Frame { .. });
+        let (is_frame, is_op) = (matches!(input, Input::Frame { .. }), matches!(input, Input::Op(_)));
+        let (now, chaos_until) = (self.clock.now(), self.chaos_until);
         let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else {
             return Stepped::at(Some(node));
         };
-        let armed = slot.armed.take();
-        let crash = armed.map(|(point, _)| point);
+        // A crash by chance that waited for a step until chaos was over does not happen any more.
+        let armed = slot.armed.take().filter(|armed| !armed.by_chance || now < chaos_until);
+        let crash = armed.map(|armed| armed.point);
         let mut context = Context {
             moment: Moment::at(self.clock.now()),
             entropy: &mut self.choices.source(Stream::Node(node.0)),
@@ -440,9 +461,11 @@ impl<A: Actor> World<A> {
         let Effects { messages, timers, notices, .. } = effects;
         if crash != Some(CrashPoint::BeforeCommit) {
             stepped.notices = notices;
+        } else {
+            stepped.op_refused = is_op;
         }
         let sent = match crash {
-            None => usize::MAX,
+            None | Some(CrashPoint::AfterAllSends) => usize::MAX,
             Some(CrashPoint::AfterFirstSend) => 1,
             Some(_) => 0,
         };
@@ -450,7 +473,7 @@ impl<A: Actor> World<A> {
             self.send(node, message);
         }
         match armed {
-            Some((_, down_for)) => self.take_down(node, down_for),
+            Some(armed) => self.take_down(node, armed.down_for),
             None => self.set_timers(node, &timers),
         }
         let digest = self.digest(node).short();

@@ -13,6 +13,14 @@ pub enum ConfigError {
         /// Its value.
         found: f64,
     },
+    /// A probability too small to be told from never.
+    #[error("{field} is {found}; the smallest is 0.000001, or 0 for never")]
+    TooRare {
+        /// Which setting.
+        field: &'static str,
+        /// Its value.
+        found: f64,
+    },
     /// A factor below one or beyond reason.
     #[error("{field} is {found}; a factor lies between 1 and 1000")]
     Factor {
@@ -62,7 +70,11 @@ impl Rate {
         if !(0.0..=1.0).contains(&found) {
             return Err(ConfigError::Probability { field, found });
         }
-        Ok(Self((found * 1e6).round() as u32))
+        let ppm = (found * 1e6).round() as u32;
+        if ppm == 0 && found > 0.0 {
+            return Err(ConfigError::TooRare { field, found });
+        }
+        Ok(Self(ppm))
     }
 
     /// In parts per million.
@@ -70,9 +82,10 @@ impl Rate {
         self.0
     }
 
-    /// The mean number of trials between two successes, at least one; `None` if it never happens.
-    pub(crate) fn mean_gap(self) -> Option<u64> {
-        1_000_000u64.checked_div(u64::from(self.0))
+    /// The most trials from one success to the next, if gaps are uniform from one to this with the
+    /// mean that the rate asks for; `None` if it never happens.
+    pub(crate) fn longest_gap(self) -> Option<u64> {
+        Some(2_000_000u64.checked_div(u64::from(self.0))?.saturating_sub(1).max(1))
     }
 }
 
@@ -268,6 +281,9 @@ impl FaultConfig {
             ("the length of partitions", self.partition_probability, &self.partition_duration_ms),
             ("the length of crashes", self.crash_probability, &self.restart_delay_ms),
         ] {
+            if range.end > DAY_MS {
+                return Err(ConfigError::OutOfBounds { field, found: range.end, min: 0, max: DAY_MS });
+            }
             if rate > Rate::ZERO && range.start >= range.end {
                 return Err(ConfigError::Range { field, found: range.clone() });
             }

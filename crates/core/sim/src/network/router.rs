@@ -1,7 +1,7 @@
 //! The way of each frame from its sender to its receiver.
 
 use super::fate::{DropCause, Fates};
-use super::faults::FaultConfig;
+use super::faults::{FaultConfig, Rate};
 use super::partition::PartitionManager;
 use crate::runtime::{Choices, Stream};
 use crate::types::NodeId;
@@ -90,7 +90,12 @@ impl NetworkRouter {
         let link = Stream::Link(from.0);
         self.fates.sent += 1;
         self.bytes_sent += bytes as u64;
-        let lost = choices.chance(link, Choice::LinkLoss, self.faults.message_loss_rate.as_ppm());
+        // Every frame draws the same choices, whatever becomes of it: what happens to one frame never
+        // decides what happens to another.
+        let lost = draw_rate(choices, link, Choice::LinkLoss, self.faults.message_loss_rate);
+        let first = self.arrival(now, link, to, choices);
+        let doubled = draw_rate(choices, link, Choice::LinkDuplicate, self.faults.duplicate_rate);
+        let second = self.arrival(now, link, to, choices);
         let drop = if to.index() >= self.slow.len() {
             Some(DropCause::ReceiverUnknown)
         } else if self.partitions.is_partitioned(from, to, now) {
@@ -102,23 +107,20 @@ impl NetworkRouter {
             self.fates.drop(cause);
             return Arrivals::default();
         }
-        let first = self.arrival(now, link, to, choices);
         self.note_order(from, to, first);
         self.fates.in_flight += 1;
-        let doubled = choices.chance(link, Choice::LinkDuplicate, self.faults.duplicate_rate.as_ppm());
-        let second = doubled.then(|| {
+        if doubled {
             self.fates.duplicated += 1;
             self.fates.in_flight += 1;
-            self.arrival(now, link, to, choices)
-        });
-        Arrivals { first: Some(first), second }
+        }
+        Arrivals { first: Some(first), second: doubled.then_some(second) }
     }
 
     fn arrival(&self, now: SimTime, link: Stream, to: NodeId, choices: &mut Choices) -> SimTime {
         let (base, jitter) = (self.faults.base_latency_ms * 1_000, self.faults.latency_jitter_ms * 1_000);
-        let mut delay =
-            choices.between(link, Choice::LinkLatency, base.saturating_sub(jitter), base + jitter);
-        delay += choices.below(link, Choice::LinkReorder, self.faults.reorder_window_ms * 1_000);
+        let low = base.saturating_sub(jitter);
+        let mut delay = low + choices.drawn(link, Choice::LinkLatency, base + jitter - low + 1);
+        delay += choices.drawn(link, Choice::LinkReorder, self.faults.reorder_window_ms * 1_000);
         if self.is_slow(to) {
             delay = delay * self.faults.slow_node_permille / 1_000;
         }
@@ -149,4 +151,8 @@ impl NetworkRouter {
         self.fates.drop(drop);
         false
     }
+}
+
+fn draw_rate(choices: &mut Choices, link: Stream, choice: Choice, rate: Rate) -> bool {
+    choices.drawn(link, choice, 1_000_000) < u64::from(rate.as_ppm())
 }

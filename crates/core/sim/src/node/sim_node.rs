@@ -2,6 +2,7 @@
 
 use crate::engine::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 use crate::network::DropCause;
+use crate::types::NodeId;
 use std::sync::Arc;
 use syncline_replica::{
     Event, FrameKind, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Timer, TimerKind,
@@ -15,6 +16,7 @@ use syncline_types::{Digest, EntityId, PeerId};
 /// is on the disk when its frames are sent, and a crash loses the replica and keeps the disk.
 #[derive(Clone, Debug)]
 pub struct SimNode {
+    peer: PeerId,
     config: ReplicaConfig,
     disk: MemoryStore,
     replica: Option<Replica<MemoryStore>>,
@@ -24,9 +26,16 @@ pub struct SimNode {
 }
 
 impl SimNode {
-    /// A node whose disk already holds `disk`.
-    pub fn new(config: ReplicaConfig, disk: MemoryStore) -> Self {
-        let mut node = Self { config, disk, replica: None, resting_root: Digest::ZERO, stopped: None };
+    /// The node `node`, whose disk already holds `disk`.
+    pub fn new(node: NodeId, config: ReplicaConfig, disk: MemoryStore) -> Self {
+        let mut node = Self {
+            peer: node.into(),
+            config,
+            disk,
+            replica: None,
+            resting_root: Digest::ZERO,
+            stopped: None,
+        };
         node.recover();
         node
     }
@@ -112,7 +121,10 @@ impl Actor for SimNode {
     fn step(&mut self, input: Input<'_, Vec<Operation>>, context: &mut Context<'_>) -> Effects<Notice> {
         let event = match input {
             Input::Start => Event::Start,
-            Input::Peers(peers) => Event::Peers(peers.iter().map(|&node| node.into()).collect()),
+            Input::Peers(nodes) => {
+                let others = nodes.iter().map(|&node| PeerId::from(node));
+                Event::Peers(others.filter(|peer| *peer != self.peer).collect())
+            }
             Input::Frame { from, bytes } => Event::Frame { from: from.into(), bytes: bytes.clone() },
             Input::Timer(id) => Event::Timer(timer_of(id)),
             Input::Op(operations) => Event::Write(operations.clone()),

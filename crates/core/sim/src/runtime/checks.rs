@@ -8,7 +8,7 @@ use crate::node::{SimNode, differences};
 use crate::runtime::Stream;
 use crate::types::NodeId;
 use crate::workload::Workload;
-use syncline_replica::Notice;
+use syncline_replica::{Notice, Refusal};
 use syncline_store::MemoryStore;
 use syncline_sync::{FailureReason, Outcome, SyncProtocolKind};
 use syncline_types::{Choice, SimDuration, SimTime};
@@ -27,7 +27,8 @@ impl SimRuntime {
             let detail = detail.to_owned();
             self.violate(Check::ReplicaStopped { node: self.name(node), detail });
         }
-        if self.world.router.fates().dropped(DropCause::Malformed) > 0 {
+        let fates = self.world.router.fates();
+        if fates.dropped(DropCause::Malformed) + fates.dropped(DropCause::Corrupt) > 0 {
             self.violate(Check::HonestFrameRefused { node: self.name(node) });
         }
     }
@@ -65,6 +66,11 @@ impl SimRuntime {
                         node: "the oracle".into(),
                         detail: error.to_string(),
                     });
+                }
+            }
+            Notice::DeltaDiscarded { refusal } => {
+                if refusal == Refusal::Malformed {
+                    self.violate(Check::HonestFrameRefused { node: self.name(node) });
                 }
             }
             Notice::WriteRefused { .. } => self.protocol.writes_refused += 1,
@@ -139,7 +145,9 @@ impl SimRuntime {
                 return Some(Check::LostWrite { entity, detail });
             }
         }
-        let (node, actor) = self.world.actors().next()?;
+        // One node's index is rebuilt, another in every run: rebuilding all would cost more than the run.
+        let chosen = self.config.seed % (self.world.len() as u64).max(1);
+        let (node, actor) = self.world.actors().nth(chosen as usize)?;
         let rebuilt = actor.state().and_then(|state| state.rebuilt_root(MemoryStore::default()));
         (rebuilt != Ok(expected)).then(|| Check::IndexDrifted { node: self.name(node) })
     }

@@ -98,12 +98,13 @@ pub struct Choices {
     streams: Streams,
     recording: Option<Tape>,
     replay: BTreeMap<Stream, VecDeque<Drawn>>,
+    mismatches: u64,
 }
 
 impl Choices {
     /// The choices of a seed.
     pub fn seeded(seed: u64) -> Self {
-        Self { seed, streams: Streams::default(), recording: None, replay: BTreeMap::new() }
+        Self { seed, streams: Streams::default(), recording: None, replay: BTreeMap::new(), mismatches: 0 }
     }
 
     /// The choices of a tape, stream by stream; past the end of a stream, those of the seed.
@@ -135,16 +136,32 @@ impl Choices {
         if bound <= 1 {
             return 0;
         }
-        // The tape counts in step with the seed's stream, so that a replay may end anywhere.
+        self.drawn(stream, choice, bound)
+    }
+
+    /// As [`Choices::below`], but draws even when there is no choice, so that what follows does not
+    /// depend on whether there was one.
+    pub fn drawn(&mut self, stream: Stream, choice: Choice, bound: u64) -> u64 {
+        // The seed's stream goes on in step with the tape, so that a replay may end anywhere.
         let raw = self.streams.get(self.seed, stream).next_u64();
-        let mut value = ((u128::from(raw) * u128::from(bound)) >> 64) as u64;
+        let mut value = (u128::from(raw) * u128::from(bound) >> 64) as u64;
         if let Some(drawn) = self.replay.get_mut(&stream).and_then(VecDeque::pop_front) {
-            value = drawn.value % bound;
+            if drawn.choice == choice && drawn.value < bound.max(1) {
+                value = drawn.value;
+            } else {
+                // An edited tape has led the run elsewhere; here the seed decides.
+                self.mismatches += 1;
+            }
         }
         if let Some(tape) = &mut self.recording {
             tape.push(Drawn { stream, choice, bound, value });
         }
         value
+    }
+
+    /// How often a tape held another choice than was asked for.
+    pub const fn mismatches(&self) -> u64 {
+        self.mismatches
     }
 
     /// A number in `low..=high`, uniform.

@@ -4,7 +4,7 @@ use super::config::SimConfig;
 use super::oracle::Oracle;
 use super::outcome::{Check, StopCondition};
 use super::{Choices, Drawn, SimClock};
-use crate::engine::{CrashPoint, SimEvent, Stepped, TraceDigest, World};
+use crate::engine::{CrashPoint, SimEvent, TraceDigest, World};
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
 use crate::network::{ConfigError, NetworkRouter, PartitionId, PartitionSpec};
 use crate::node::SimNode;
@@ -94,7 +94,8 @@ impl SimRuntime {
         let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica);
         config.buffer_capacity = self.config.buffer_capacity;
         self.names.push(name);
-        self.world.add(SimNode::new(config, disk))
+        let node = NodeId(self.world.len() as u32);
+        self.world.add(SimNode::new(node, config, disk))
     }
 
     /// Adds the nodes of a scenario with the state they already have.
@@ -222,7 +223,7 @@ impl SimRuntime {
     /// Brings a node back at a time.
     pub fn restart_at(&mut self, at: SimTime, node: impl NodeRef) {
         let node = self.resolve(node);
-        self.world.schedule(at, SimEvent::NodeRestart { node });
+        self.world.schedule(at, SimEvent::NodeRestart { node, crash: None });
     }
 
     /// Runs until everything has converged, time or events run out, or a promise is broken.
@@ -276,8 +277,7 @@ impl SimRuntime {
             self.unleashed = true;
             self.world.unleash(self.world.clock.now() + self.config.chaos_for);
         }
-        for (node, notices) in self.world.start_added() {
-            let stepped = Stepped { notices, ..Stepped::at(Some(node)) };
+        for stepped in self.world.start_added() {
             self.observe(stepped);
         }
     }

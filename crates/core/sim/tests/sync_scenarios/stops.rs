@@ -63,3 +63,53 @@ fn a_failed_assertion_shows_the_difference() {
     rt.apply_scenario(Scenario::n_nodes_diverged(2, 2));
     assert_converged!(rt);
 }
+
+#[test]
+fn a_fresh_node_and_a_full_one_do_not_yield_to_each_other_for_ever() {
+    // Found by review: with round trips longer than the pause after yielding, each side used to give
+    // way to the other for ever.
+    for latency_ms in [200, 400, 600, 1_000, 2_000] {
+        for seed in 0..10 {
+            let faults = FaultConfig::none().with_latency(latency_ms, 0);
+            let config = SimConfig::with_seed(seed).with_faults(faults);
+            let mut rt = SimRuntime::with_config(config);
+            rt.apply_scenario(Scenario::fresh_joiner(2, 5));
+            let stop = rt.run();
+            assert_eq!(stop, StopCondition::Converged, "{latency_ms} ms, seed {seed}: {stop}");
+            assert!(rt.metrics().protocol.sessions_started <= 12, "{latency_ms} ms, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn peers_far_apart_find_each_other_in_the_end() {
+    let faults = FaultConfig::none().with_latency(8_000, 0);
+    let config = SimConfig::with_seed(1).with_faults(faults).with_max_time(SimTime::from_secs(1_200));
+    let mut rt = SimRuntime::with_config(config);
+    rt.apply_scenario(Scenario::n_nodes_diverged(2, 5));
+    assert_eq!(rt.run(), StopCondition::Converged);
+}
+
+#[test]
+fn one_unreachable_peer_does_not_keep_the_others_apart() {
+    let mut rt = SimRuntime::with_seed(3);
+    let [a, b, c] = rt.apply_scenario_n(Scenario::n_nodes_diverged(3, 20));
+    rt.crash_at(SimTime::ZERO, c, CrashPoint::Now, None);
+    let agree = |rt: &SimRuntime| rt.digest(a) == rt.digest(b);
+    assert_eq!(rt.run_until(agree), StopCondition::Manual);
+    let agreed = rt.now();
+    assert!(agreed < 6_000.into(), "alice and bob took until {agreed}");
+    rt.write(a, vec![Operation::Set { target: Target::top(EntityId::from_u64(1)), bytes: vec![1] }]);
+    assert_eq!(rt.run_until(|rt| rt.has_entity(b, EntityId::from_u64(1))), StopCondition::Manual);
+    assert!(rt.now().since(agreed) < 100.into(), "the write took until {}", rt.now());
+}
+
+#[test]
+fn a_crash_that_is_told_to_last_outlasts_an_earlier_shorter_one() {
+    let mut rt = SimRuntime::with_seed(4);
+    let [a, _] = rt.apply_scenario_n(Scenario::n_nodes_diverged(2, 5));
+    rt.crash_at(100.into(), a, CrashPoint::Now, Some(500.into()));
+    rt.crash_at(300.into(), a, CrashPoint::Now, Some(5_000.into()));
+    assert_eq!(rt.run_until(|rt| rt.now() > 200.into() && rt.is_up(a)), StopCondition::Manual);
+    assert_eq!(rt.now(), 5_300.into());
+}

@@ -165,6 +165,8 @@ pub struct Session {
 impl Session {
     /// How often one request is sent before the session gives up.
     pub const MAX_ATTEMPTS: u32 = 6;
+    /// How often a handshake is sent before the session gives up.
+    pub const MAX_HANDSHAKES: u32 = 3;
     /// Answered requests after which a session gives up, whatever the peer still has to say.
     const MAX_ROUND_TRIPS: u64 = 100_000;
 
@@ -218,7 +220,10 @@ impl Session {
     /// Time ran out for the current request: sends it again, or gives up.
     pub fn on_timeout(&mut self) -> Progress {
         let Some(request) = self.outstanding.clone() else { return Progress::Ignored };
-        if self.attempts >= Self::MAX_ATTEMPTS {
+        // A peer that does not answer the first request is given up sooner than one that stops in
+        // the middle of the work.
+        let limit = if self.is_in_handshake() { Self::MAX_HANDSHAKES } else { Self::MAX_ATTEMPTS };
+        if self.attempts >= limit {
             return self.end(Outcome::Failed(FailureReason::Timeout));
         }
         self.attempts += 1;

@@ -1,0 +1,212 @@
+//! The one driver that puts sessions on a wire.
+
+use crate::handshake::{SyncHandshake, SyncProtocolKind, build_handshake};
+use crate::log::DeltaLog;
+use crate::message::{Message, SessionId};
+use crate::respond::{ViewCache, respond};
+use crate::session::{Outcome, Progress, Session, SessionStats};
+use crate::transaction::Transaction;
+use crate::transport::{StreamMessage, SyncTransport, TransportError};
+use std::borrow::Cow;
+use std::time::Duration;
+use syncline_storage::{ApplyContext, StorageError};
+use syncline_store::{Store, StoreError};
+use syncline_types::{ContextId, Moment, ReplicaId};
+
+/// Why a session could not be driven to its end. What the peer does wrong is an [`Outcome`].
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriveError {
+    /// The stream failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The local state failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<StoreError> for DriveError {
+    fn from(error: StoreError) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+/// One side's state, for sessions that are driven over a transport.
+#[derive(Debug)]
+pub struct StoreHost<S: Store> {
+    /// The state.
+    pub store: S,
+    /// The context that it holds.
+    pub context: ContextId,
+    /// Who it is.
+    pub replica: ReplicaId,
+    /// How often it has started.
+    pub incarnation: u64,
+    /// What it offers.
+    pub protocols: Vec<SyncProtocolKind>,
+    /// The time that stamps are judged by.
+    pub moment: Moment,
+    /// How long to wait for the first answer to a request; doubles with each repeat, up to eightfold.
+    pub patience: Duration,
+    log: DeltaLog,
+    views: ViewCache<S::View>,
+    sessions: u64,
+}
+
+impl<S: Store> StoreHost<S> {
+    /// The state that `store` holds, with everything offered that can be run.
+    pub fn open(
+        store: S,
+        context: ContextId,
+        replica: ReplicaId,
+        moment: Moment,
+    ) -> Result<Self, StorageError> {
+        Ok(Self {
+            log: DeltaLog::load(&store.view(), DeltaLog::DEFAULT_RETENTION)?,
+            views: ViewCache::new(4),
+            sessions: 0,
+            store,
+            context,
+            replica,
+            incarnation: 1,
+            protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
+            moment,
+            patience: Duration::from_millis(400),
+        })
+    }
+
+    fn begin(&self) -> Result<Transaction<S::View>, StorageError> {
+        Transaction::begin(self.store.view(), self.log.clone(), ApplyContext::new(self.moment))
+    }
+
+    fn commit(&mut self, work: Transaction<S::View>) -> Result<(), DriveError> {
+        let (batch, log) = work.finish()?;
+        self.store.apply(&batch)?;
+        self.log = log;
+        Ok(())
+    }
+
+    fn describe(&self, protocols: &[SyncProtocolKind]) -> Result<SyncHandshake, StorageError> {
+        Ok(build_handshake(&self.begin()?.describe(self.context, self.replica, protocols)?))
+    }
+
+    /// Starts a session that offers these protocols; gives its first request.
+    pub fn start(&mut self, protocols: &[SyncProtocolKind]) -> Result<(Session, Message), StorageError> {
+        self.sessions += 1;
+        let id = SessionId(self.incarnation << 32 | self.sessions);
+        let (session, request_id, request) = Session::start(id, self.describe(protocols)?);
+        Ok((session, Message::Request { session: id, id: request_id, request }))
+    }
+
+    /// Gives a session the answer it waits for, and makes what it did durable.
+    pub fn on_message(&mut self, session: &mut Session, message: &Message) -> Result<Progress, DriveError> {
+        let Message::Response { session: id, id: request, response } = message else {
+            return Ok(Progress::Ignored);
+        };
+        if *id != session.id() {
+            return Ok(Progress::Ignored);
+        }
+        let mut work = self.begin()?;
+        let progress = session.on_response(*request, response, &mut work)?;
+        if matches!(progress, Progress::Done(Outcome::Converged { .. }))
+            && let Some(theirs) = session.peer()
+        {
+            work.adopt(theirs);
+        }
+        self.commit(work)?;
+        Ok(progress)
+    }
+
+    /// Answers a request, once what it brought is durable. Anything else has no answer.
+    pub fn answer(&mut self, message: &Message) -> Result<Option<Message>, DriveError> {
+        let Message::Request { session, id, request } = message else { return Ok(None) };
+        let ours = self.describe(&self.protocols)?;
+        let mut work = self.begin()?;
+        let response = respond(&mut work, &mut self.views, &ours, request)?;
+        self.commit(work)?;
+        Ok(Some(Message::Response { session: *session, id: *id, response }))
+    }
+
+    /// How long to wait for the answer to the `attempt`-th sending of a request.
+    pub fn patience_for(&self, attempt: u32) -> Duration {
+        self.patience * (1 << attempt.saturating_sub(1).min(3))
+    }
+
+    async fn send<T: SyncTransport>(&self, transport: &mut T, message: &Message) -> Result<(), DriveError> {
+        let message = StreamMessage { incarnation: self.incarnation, message: Cow::Borrowed(message) };
+        Ok(transport.send(&message).await?)
+    }
+}
+
+/// Runs one session as its initiator, over any transport, with whatever protocol the two sides
+/// agree on.
+pub async fn drive<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+) -> Result<(Outcome, SessionStats), DriveError> {
+    let protocols = host.protocols.clone();
+    drive_with(host, transport, &protocols).await
+}
+
+/// As [`drive`], with a walk down the index or nothing.
+pub async fn hash_comparison_sync<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+) -> Result<(Outcome, SessionStats), DriveError> {
+    drive_with(host, transport, &[SyncProtocolKind::None, SyncProtocolKind::HashComparison]).await
+}
+
+/// As [`drive`], with a snapshot or nothing: only a fresh replica can take one.
+pub async fn snapshot_sync<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+) -> Result<(Outcome, SessionStats), DriveError> {
+    drive_with(host, transport, &[SyncProtocolKind::None, SyncProtocolKind::Snapshot]).await
+}
+
+/// As [`drive`], with deltas first, and a walk if they do not suffice.
+pub async fn delta_sync<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+) -> Result<(Outcome, SessionStats), DriveError> {
+    drive_with(host, transport, &[SyncProtocolKind::None, SyncProtocolKind::DeltaSync]).await
+}
+
+async fn drive_with<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+    protocols: &[SyncProtocolKind],
+) -> Result<(Outcome, SessionStats), DriveError> {
+    let (mut session, mut message) = host.start(protocols)?;
+    host.send(transport, &message).await?;
+    loop {
+        let patience = host.patience_for(session.attempts());
+        let progress = match transport.recv_timeout(patience).await? {
+            Some(answer) => host.on_message(&mut session, &answer.message)?,
+            None => session.on_timeout(),
+        };
+        match progress {
+            Progress::Ignored => {}
+            Progress::Send(id, request) => {
+                message = Message::Request { session: session.id(), id, request };
+                host.send(transport, &message).await?;
+            }
+            Progress::Done(outcome) => return Ok((outcome, session.stats())),
+        }
+    }
+}
+
+/// Answers requests until the other end closes the stream. Gives how many it answered.
+pub async fn serve<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+) -> Result<u64, DriveError> {
+    let mut answered = 0;
+    while let Some(request) = transport.recv().await? {
+        if let Some(answer) = host.answer(&request.message)? {
+            host.send(transport, &answer).await?;
+            answered += 1;
+        }
+    }
+    Ok(answered)
+}
