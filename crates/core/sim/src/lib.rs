@@ -26,6 +26,7 @@ pub mod network;
 pub mod node;
 pub mod runtime;
 pub mod scenarios;
+pub mod stream;
 pub mod types;
 pub mod workload;
 
@@ -43,6 +44,7 @@ pub mod prelude {
     pub use crate::node::SimNode;
     pub use crate::runtime::{Check, Property, SimClock, SimConfig, SimRuntime, StopCondition};
     pub use crate::scenarios::{RandomScenario, RandomScenarioConfig, Scenario};
+    pub use crate::stream::{SimNet, SimStream};
     pub use crate::types::{NodeId, NodeRef};
     pub use crate::workload::Workload;
     pub use crate::{

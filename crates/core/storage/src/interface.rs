@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncline_store::{ReadView, WriteBatch};
-use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, Moment};
+use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, Moment, canary};
 
 /// What a change is judged by besides the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,6 +103,12 @@ impl<V: ReadView> Interface<V> {
     pub fn apply_action(&mut self, action: &Action, context: &ApplyContext) -> Result<Applied, ApplyError> {
         let record = action.to_record()?;
         record.check_drift(context.moment, context.max_drift_ms)?;
+        if canary!(TombstoneBeforeAddDropped)
+            && record.deleted_at != Hlc::ZERO
+            && self.record(action.id())?.is_none()
+        {
+            return Ok(Applied::Unchanged);
+        }
         let (mut parent, mut changed) = (EntityId::ROOT, self.ensure_root()?);
         for (depth, &ancestor) in (1..).zip(action.ancestors()) {
             changed |= self.join(ancestor, &Record::placeholder(depth, parent))?;
@@ -130,6 +136,18 @@ impl<V: ReadView> Interface<V> {
         }
         let rooted = self.ensure_root()?;
         Ok(Applied::from_flag(self.join(id, record)? | rooted))
+    }
+
+    /// Puts a record in place of whatever is there: the deliberate bug of a snapshot that overwrites.
+    #[cfg(feature = "canary")]
+    pub fn overwrite(&mut self, id: EntityId, record: &Record) -> Result<(), StorageError> {
+        self.ensure_root()?;
+        if let Some(own) = self.held(id)?.record.take()
+            && id != EntityId::ROOT
+        {
+            self.stats.remove(&own);
+        }
+        self.join(id, record).map(drop)
     }
 
     fn ensure_root(&mut self) -> Result<bool, StorageError> {
@@ -310,6 +328,12 @@ impl<V: ReadView> Interface<V> {
         limit: usize,
     ) -> Result<Vec<Entry>, StorageError> {
         self.refresh()?;
+        if canary!(ChildrenBeyond256Ignored) {
+            let mut first = self.tries.children(&self.view, id, EntityId::ROOT, EntityId([0xff; 32]), 256)?;
+            first.retain(|entry| from <= entry.id && entry.id <= to);
+            first.truncate(limit);
+            return Ok(first);
+        }
         self.tries.children(&self.view, id, from, to, limit)
     }
 

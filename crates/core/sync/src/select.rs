@@ -2,7 +2,7 @@
 
 use crate::handshake::{SyncHandshake, SyncProtocolKind};
 use std::fmt;
-use syncline_types::{Digest, EntityId};
+use syncline_types::{Digest, EntityId, canary};
 
 /// A protocol with its parameters.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -160,7 +160,7 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
     };
     [
         row(
-            !local.has_state,
+            !local.has_state || canary!(SnapshotOverwrites),
             SyncProtocol::Snapshot {
                 compressed: remote.entity_count > COMPRESS_ABOVE_RECORDS,
                 verified: true,

@@ -10,19 +10,37 @@ pub enum Canary {
     LwwTieByArrival,
     /// The delta buffer is emptied before it is replayed.
     BufferEmptiedBeforeReplay,
-    /// The router forgets to record frames lost on the link.
-    UncountedDrop,
+    /// A delete that comes before the add it refers to leaves no tombstone.
+    TombstoneBeforeAddDropped,
+    /// A snapshot is taken by a replica with state, and replaces that state.
+    SnapshotOverwrites,
+    /// Counters keep what the last writer had, instead of adding up.
+    CounterByLastWriter,
     /// A session reports that it converged without comparing roots.
     SuccessWithoutComparingRoots,
+    /// The router forgets to record frames lost on the link.
+    UncountedDrop,
+    /// Frames from before a restart are taken for new ones.
+    StaleFrameAccepted,
+    /// A walk takes what the peer has and gives nothing back.
+    PullOnly,
+    /// Of the children of an entity only the first 256 are synced.
+    ChildrenBeyond256Ignored,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 10] = [
         Self::LwwTieByArrival,
         Self::BufferEmptiedBeforeReplay,
-        Self::UncountedDrop,
+        Self::TombstoneBeforeAddDropped,
+        Self::SnapshotOverwrites,
+        Self::CounterByLastWriter,
         Self::SuccessWithoutComparingRoots,
+        Self::UncountedDrop,
+        Self::StaleFrameAccepted,
+        Self::PullOnly,
+        Self::ChildrenBeyond256Ignored,
     ];
 }
 

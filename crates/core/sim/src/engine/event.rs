@@ -36,6 +36,8 @@ pub enum SimEvent<Op> {
         housekeeping: bool,
         /// Its bytes.
         bytes: Bytes,
+        /// How often its sender had gone down when it sent this.
+        life: u64,
     },
     /// A timer runs out, unless it was moved.
     TimerFired {

@@ -35,6 +35,8 @@ struct Slot<A> {
     timers: BTreeMap<u64, ArmedTimer>,
     sync_timers: u32,
     unfinished: Unfinished,
+    /// The latest life of each sender from which a frame was accepted in this life.
+    lives_heard: BTreeMap<NodeId, u64>,
     digest: Digest,
     /// Every digest the node had, and from when.
     history: Vec<(SimTime, Digest)>,
@@ -111,11 +113,23 @@ pub struct Stepped<N> {
     pub crashed: bool,
     /// Whether one came back.
     pub restarted: bool,
+    /// A frame took effect.
+    pub accepted: bool,
+    /// A frame took effect although its receiver had heard from a later life of its sender.
+    pub stale_accepted: bool,
 }
 
 impl<N> Stepped<N> {
     pub(crate) const fn at(node: Option<NodeId>) -> Self {
-        Self { node, notices: Vec::new(), op_refused: false, crashed: false, restarted: false }
+        Self {
+            node,
+            notices: Vec::new(),
+            op_refused: false,
+            crashed: false,
+            restarted: false,
+            accepted: false,
+            stale_accepted: false,
+        }
     }
 }
 
@@ -175,6 +189,7 @@ impl<A: Actor> World<A> {
             timers: BTreeMap::new(),
             sync_timers: 0,
             unfinished,
+            lives_heard: BTreeMap::new(),
             digest,
             history: vec![(self.clock.now(), digest)],
         });
@@ -289,8 +304,8 @@ impl<A: Actor> World<A> {
         self.clock.advance_to(at);
         self.events += 1;
         Some(match event {
-            SimEvent::DeliverMessage { from, to, kind, housekeeping, bytes } => {
-                self.deliver(from, to, kind, housekeeping, &bytes)
+            SimEvent::DeliverMessage { from, to, kind, housekeeping, bytes, life } => {
+                self.deliver((from, life), to, kind, housekeeping, &bytes)
             }
             SimEvent::TimerFired { node, timer, setting } => self.fire(node, timer, setting),
             SimEvent::NodeCrash { node, point, down_for } => self.on_crash(node, point, down_for, false),
@@ -326,7 +341,7 @@ impl<A: Actor> World<A> {
 
     fn deliver(
         &mut self,
-        from: NodeId,
+        (from, life): (NodeId, u64),
         to: NodeId,
         kind: u8,
         housekeeping: bool,
@@ -340,7 +355,17 @@ impl<A: Actor> World<A> {
         if !self.router.arrive(self.clock.now(), from, to, self.is_up(to)) {
             return Stepped::at(Some(to));
         }
-        self.feed(to, Input::Frame { from, bytes })
+        let mut stepped = self.feed(to, Input::Frame { from, bytes });
+        // One that crashed while reading it has forgotten that it did.
+        if stepped.accepted
+            && !stepped.crashed
+            && let Some(slot) = self.nodes.get_mut(to.index())
+        {
+            let newest = slot.lives_heard.entry(from).or_insert(life);
+            stepped.stale_accepted = life < *newest;
+            *newest = life.max(*newest);
+        }
+        stepped
     }
 
     fn fire(&mut self, node: NodeId, timer: u64, setting: u64) -> Stepped<A::Notice> {
@@ -385,6 +410,7 @@ impl<A: Actor> World<A> {
             slot.up = false;
             slot.armed = None;
             slot.timers.clear();
+            slot.lives_heard.clear();
             slot.sync_timers = 0;
         });
         self.schedule_restart(node, down_for);
@@ -457,7 +483,8 @@ impl<A: Actor> World<A> {
                 None => self.router.fates.delivered += 1,
             }
         }
-        let mut stepped = Stepped { crashed: crash.is_some(), ..Stepped::at(Some(node)) };
+        let accepted = is_frame && effects.refusal.is_none();
+        let mut stepped = Stepped { crashed: crash.is_some(), accepted, ..Stepped::at(Some(node)) };
         let Effects { messages, timers, notices, .. } = effects;
         if crash != Some(CrashPoint::BeforeCommit) {
             stepped.notices = notices;
@@ -483,11 +510,12 @@ impl<A: Actor> World<A> {
 
     fn send(&mut self, from: NodeId, message: Outgoing) {
         let Outgoing { to, bytes, kind, housekeeping } = message;
+        let life = self.nodes.get(from.index()).map_or(0, |slot| slot.crashes);
         let arrivals = self.router.route(self.clock.now(), from, to, bytes.len(), &mut self.choices);
         for at in [arrivals.first, arrivals.second].into_iter().flatten() {
             self.tally.frames += u64::from(!housekeeping);
             let bytes = bytes.clone();
-            self.queue.schedule(at, SimEvent::DeliverMessage { from, to, kind, housekeeping, bytes });
+            self.queue.schedule(at, SimEvent::DeliverMessage { from, to, kind, housekeeping, bytes, life });
         }
     }
 

@@ -20,6 +20,9 @@ impl SimRuntime {
         self.effects.node_restarts += u64::from(stepped.restarted);
         self.protocol.writes_refused += u64::from(stepped.op_refused);
         let Some(node) = stepped.node else { return };
+        if stepped.stale_accepted {
+            self.violate(Check::StaleFrameAccepted { node: self.name(node) });
+        }
         for notice in stepped.notices {
             self.on_notice(node, notice);
         }

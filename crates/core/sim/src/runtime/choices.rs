@@ -144,7 +144,7 @@ impl Choices {
     pub fn drawn(&mut self, stream: Stream, choice: Choice, bound: u64) -> u64 {
         // The seed's stream goes on in step with the tape, so that a replay may end anywhere.
         let raw = self.streams.get(self.seed, stream).next_u64();
-        let mut value = (u128::from(raw) * u128::from(bound) >> 64) as u64;
+        let mut value = ((u128::from(raw) * u128::from(bound)) >> 64) as u64;
         if let Some(drawn) = self.replay.get_mut(&stream).and_then(VecDeque::pop_front) {
             if drawn.choice == choice && drawn.value < bound.max(1) {
                 value = drawn.value;

@@ -107,6 +107,11 @@ pub enum Check {
         /// Who refused.
         node: String,
     },
+    /// A frame from before its sender's restart took effect after one from after it.
+    StaleFrameAccepted {
+        /// Who accepted it.
+        node: String,
+    },
     /// A replica stopped because its store failed.
     ReplicaStopped {
         /// Which.
@@ -138,6 +143,9 @@ impl fmt::Display for Check {
             }
             Self::ImpossibleOutcome { node, detail } => write!(f, "a session of {node} ended as: {detail}"),
             Self::HonestFrameRefused { node } => write!(f, "{node} refused an honest frame as malformed"),
+            Self::StaleFrameAccepted { node } => {
+                write!(f, "{node} took a frame from before a restart for a new one")
+            }
             Self::ReplicaStopped { node, detail } => write!(f, "{node} stopped: {detail}"),
             Self::IndexDrifted { node } => {
                 write!(f, "L4: the index of {node} does not follow from its records")

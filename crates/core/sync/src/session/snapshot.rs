@@ -126,6 +126,11 @@ impl SnapshotPull {
                 return Ok(Turn::End(outcome));
             }
             for (_, id, record) in &decoded {
+                #[cfg(feature = "canary")]
+                if syncline_types::canary!(SnapshotOverwrites) {
+                    work.state.overwrite(*id, record)?;
+                    continue;
+                }
                 // Verified, so at worst too early for our clock: the owed session brings it.
                 if let Err(ApplyError::Storage(error)) = work.state.merge_record(*id, record, &work.context) {
                     return Err(error);

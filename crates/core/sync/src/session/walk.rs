@@ -11,7 +11,7 @@ use crate::transaction::Transaction;
 use std::collections::VecDeque;
 use syncline_storage::{ApplyError, Disposition, Prefix, Record, StorageError};
 use syncline_store::ReadView;
-use syncline_types::{Decode, Encode, EntityId, limits};
+use syncline_types::{Decode, Encode, EntityId, canary, limits};
 
 /// Rounds over the whole tree before the rest is left to a next session.
 const MAX_PASSES: u32 = 4;
@@ -276,6 +276,9 @@ impl Walk {
             WalkRequest { whole: self.pass > 0, probes: probes.collect(), ..WalkRequest::default() };
         asked.wants = self.wants.drain(..self.wants.len().min(limits::MAX_RECORDS_PER_FRAME)).collect();
         let mut bytes = 0;
+        if canary!(PullOnly) {
+            self.pushes.clear();
+        }
         while bytes < limits::PAGE_BYTES && asked.pushes.len() < limits::MAX_RECORDS_PER_FRAME {
             let Some(push) = self.pushes.pop_front() else { break };
             let id = match push {
