@@ -8,9 +8,10 @@ use syncline_replica::{
     Event, FrameKind, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Timer, TimerKind,
     TimerOp,
 };
-use syncline_storage::{Interface, Record, StorageError};
+use syncline_storage::{Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store};
-use syncline_types::{Digest, EntityId, PeerId};
+use syncline_sync::{DeltaLog, DeltaRef, LocalSyncState, VersionVector};
+use syncline_types::{ContextId, Digest, EntityId, PeerId, ReplicaId};
 
 /// The real replica, a simulated disk, and nothing in between: what the replica asks to be stored
 /// is on the disk when its frames are sent, and a crash loses the replica and keeps the disk.
@@ -76,6 +77,15 @@ impl SimNode {
     /// The record of an entity on disk.
     pub fn record(&self, id: EntityId) -> Result<Option<Arc<Record>>, StorageError> {
         self.state()?.record(id)
+    }
+
+    /// The figures of the state on disk; those of an empty state if it cannot be read.
+    fn stats(&self) -> Stats {
+        self.state().and_then(|mut state| state.stats()).unwrap_or_default()
+    }
+
+    fn log(&self) -> DeltaLog {
+        DeltaLog::load(&self.disk, self.config.delta_retention).unwrap_or_default()
     }
 
     /// How many entities an application sees here. O(n).
@@ -188,5 +198,33 @@ impl Actor for SimNode {
         let Some(replica) = &self.replica else { return Unfinished::default() };
         let pending = replica.pending();
         Unfinished { sessions: pending.sessions as u32, waiting: (pending.buffered + pending.owed) as u32 }
+    }
+}
+
+/// What a node would say of itself in a handshake, from what is on its disk.
+impl LocalSyncState for SimNode {
+    fn context(&self) -> ContextId {
+        self.config.context
+    }
+    fn replica(&self) -> ReplicaId {
+        self.config.replica
+    }
+    fn root_hash(&self) -> Digest {
+        self.stats().root
+    }
+    fn entity_count(&self) -> u64 {
+        self.stats().records
+    }
+    fn max_depth(&self) -> u32 {
+        self.stats().max_depth()
+    }
+    fn dag_heads(&self) -> Vec<DeltaRef> {
+        self.log().heads()
+    }
+    fn covered(&self) -> VersionVector {
+        self.log().covered().clone()
+    }
+    fn log_floor(&self) -> VersionVector {
+        self.log().floor().clone()
     }
 }
