@@ -77,7 +77,7 @@ fn print(report: &RunReport, rt: &SimRuntime, spec: &Spec, took: Duration) {
     );
     println!();
     const SHOWN: usize = 12;
-    let mut nodes = table(&["replica", "state", "starts", "entities", "root"]);
+    let mut nodes = table(&["replica", "state", "starts", "entities", "sent", "received", "syncs", "root"]);
     for node in report.nodes.iter().take(SHOWN) {
         let root: String = node.root.chars().take(16).collect();
         let state = if node.up { "up" } else { "down" };
@@ -86,6 +86,9 @@ fn print(report: &RunReport, rt: &SimRuntime, spec: &Spec, took: Duration) {
             state.into(),
             node.starts.to_string(),
             node.entities.to_string(),
+            grouped(node.metrics.messages_sent),
+            grouped(node.metrics.messages_received),
+            format!("{}/{}", node.metrics.syncs_completed, node.metrics.syncs_initiated),
             root,
         ]);
     }
@@ -132,6 +135,15 @@ fn work(report: &RunReport) -> comfy_table::Table {
         ("crashes", effects.node_crashes),
     ];
     for (name, count) in rows {
+        table.add_row([name.to_owned(), grouped(count)]);
+    }
+    let work = [
+        ("rows read", report.work.storage_reads),
+        ("rows written", report.work.storage_writes),
+        ("hashes computed", report.work.hash_computations),
+        ("deltas looked up", report.work.dag_lookups),
+    ];
+    for (name, count) in work {
         table.add_row([name.to_owned(), grouped(count)]);
     }
     table.add_row(["bytes sent".to_owned(), bytes(protocol.bytes_sent)]);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use sync_sim::metrics::{EffectMetrics, ProtocolMetrics};
+use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics};
 use sync_sim::network::Fates;
 use sync_sim::prelude::*;
 use sync_sim::scenarios::NamedScenario;
@@ -55,6 +55,7 @@ pub(crate) struct RunReport {
     pub(crate) nodes: Vec<NodeReport>,
     pub(crate) protocol: ProtocolMetrics,
     pub(crate) effects: EffectMetrics,
+    pub(crate) work: WorkMetrics,
     pub(crate) fates: FatesReport,
     /// The command that repeats the run.
     pub(crate) reproduce: String,
@@ -68,6 +69,7 @@ pub(crate) struct NodeReport {
     pub(crate) starts: u64,
     pub(crate) entities: usize,
     pub(crate) root: String,
+    pub(crate) metrics: NodeMetrics,
 }
 
 /// What became of every frame.
@@ -106,6 +108,7 @@ impl RunReport {
             starts: rt.node(node).replica().map_or(0, |replica| replica.incarnation()),
             entities: rt.entity_count(node),
             root: format!("{:#}", rt.digest(node)),
+            metrics: rt.node_metrics(node),
         };
         Self {
             seed: rt.config().seed,
@@ -117,6 +120,7 @@ impl RunReport {
             trace_digest: rt.trace_digest().to_string(),
             nodes: rt.node_ids().into_iter().map(node).collect(),
             fates: FatesReport::of(&metrics.fates),
+            work: metrics.work,
             protocol: metrics.protocol,
             effects: metrics.effects,
             reproduce: spec.reproduce(rt.config().seed),

@@ -192,6 +192,21 @@ pub struct SyncActions {
     pub refusal: Option<Refusal>,
     /// What is worth counting or showing.
     pub notices: Vec<Notice>,
+    /// What the step cost.
+    pub cost: Cost,
+}
+
+/// What a step cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cost {
+    /// Rows read.
+    pub storage_reads: u64,
+    /// Rows written.
+    pub storage_writes: u64,
+    /// SHA-256 hashes computed.
+    pub hash_computations: u64,
+    /// Deltas looked up or checked against what is covered.
+    pub dag_lookups: u64,
 }
 
 /// The replica cannot go on: its own state failed. Stop it and look at the store.

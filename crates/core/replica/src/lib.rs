@@ -34,7 +34,8 @@ mod syncing;
 
 pub use config::ReplicaConfig;
 pub use event::{
-    Event, FrameKind, Notice, OutgoingMessage, Refusal, ReplicaError, SyncActions, Timer, TimerKind, TimerOp,
+    Cost, Event, FrameKind, Notice, OutgoingMessage, Refusal, ReplicaError, SyncActions, Timer, TimerKind,
+    TimerOp,
 };
 pub use operation::{Operation, OperationError, Target};
 pub use replica::{Pending, Replica};

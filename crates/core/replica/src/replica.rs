@@ -1,7 +1,9 @@
 //! The state machine itself.
 
 use crate::config::ReplicaConfig;
-use crate::event::{Event, FrameKind, OutgoingMessage, Refusal, ReplicaError, SyncActions, Timer, TimerOp};
+use crate::event::{
+    Cost, Event, FrameKind, OutgoingMessage, Refusal, ReplicaError, SyncActions, Timer, TimerOp,
+};
 use crate::peer::Peer;
 use crate::recovery;
 use crate::syncing::{ActiveSession, Debt};
@@ -34,6 +36,7 @@ pub struct Replica<V> {
     pub(crate) heartbeat_pause: SimDuration,
     pub(crate) root: Digest,
     stopped: Option<ReplicaError>,
+    lookups: u64,
 }
 
 /// What a replica has not finished.
@@ -93,6 +96,7 @@ impl<V: ReadView> Replica<V> {
             log: kept.log,
             root: kept.root,
             stopped: None,
+            lookups: 0,
             buffer: DeltaBuffer::new(config.buffer_capacity),
             views: ViewCache::new(config.snapshot_views),
             reachable: Arc::from([]),
@@ -162,7 +166,16 @@ impl<V: ReadView> Replica<V> {
             recovery::write(self.incarnation, &self.clock, &mut step.work.above);
         }
         let mut out = step.out;
+        let work = step.work.state.work();
+        let lookups = self.lookups;
         (out.storage, self.log) = step.work.finish()?;
+        self.lookups = self.log.lookups();
+        out.cost = Cost {
+            storage_reads: work.storage_reads,
+            storage_writes: out.storage.len() as u64,
+            hash_computations: work.hash_computations,
+            dag_lookups: self.lookups - lookups,
+        };
         Ok(out)
     }
 

@@ -11,6 +11,8 @@ pub struct SimMetrics {
     pub protocol: ProtocolMetrics,
     /// What the network and the faults did.
     pub effects: EffectMetrics,
+    /// What the nodes had to do for it.
+    pub work: WorkMetrics,
     /// How the run came to agree.
     pub convergence: ConvergenceMetrics,
     /// What became of every frame.
@@ -75,6 +77,38 @@ pub struct EffectMetrics {
     pub partitions: u64,
     /// Deltas that found the buffer full; each left an owed sync.
     pub buffer_drops: u64,
+}
+
+/// What the nodes had to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct WorkMetrics {
+    /// SHA-256 hashes computed.
+    pub hash_computations: u64,
+    /// Deltas looked up or checked against what is covered.
+    pub dag_lookups: u64,
+    /// Rows read.
+    pub storage_reads: u64,
+    /// Rows written.
+    pub storage_writes: u64,
+}
+
+/// The figures of one node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct NodeMetrics {
+    /// Frames it sent.
+    pub messages_sent: u64,
+    /// Frames that took effect on it.
+    pub messages_received: u64,
+    /// Bytes it sent.
+    pub bytes_sent: u64,
+    /// Bytes of the frames that took effect on it.
+    pub bytes_received: u64,
+    /// Rows it read and wrote.
+    pub storage_ops: u64,
+    /// Sessions it began.
+    pub syncs_initiated: u64,
+    /// Of those, the ones that ended with both roots equal.
+    pub syncs_completed: u64,
 }
 
 /// How the run came to agree.

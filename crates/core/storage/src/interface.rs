@@ -73,6 +73,16 @@ pub struct Interface<V> {
     stats: Stats,
     changed: bool,
     latest: Hlc,
+    work: Work,
+}
+
+/// What a batch of work has cost so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Work {
+    /// Rows read from the view.
+    pub storage_reads: u64,
+    /// SHA-256 hashes computed.
+    pub hash_computations: u64,
 }
 
 impl<V: ReadView> Interface<V> {
@@ -90,6 +100,7 @@ impl<V: ReadView> Interface<V> {
             stats,
             changed: false,
             latest: Hlc::ZERO,
+            work: Work { storage_reads: 1, hash_computations: 0 },
         })
     }
 
@@ -159,6 +170,7 @@ impl<V: ReadView> Interface<V> {
 
     fn held(&mut self, id: EntityId) -> Result<&mut Held, StorageError> {
         if !self.records.contains_key(&id) {
+            self.work.storage_reads += 1;
             let row = self.view.read(&keys::record(id))?;
             let record = row.map(|row| Record::from_bytes(&row)).transpose();
             let record = record.map_err(StorageError::row("a record"))?.map(Arc::new);
@@ -228,7 +240,10 @@ impl<V: ReadView> Interface<V> {
             };
             let own = match known {
                 Some(entry) if !touched.own => entry.own,
-                _ => own_hash(id, &record.to_bytes()),
+                _ => {
+                    self.work.hash_computations += 1;
+                    own_hash(id, &record.to_bytes())
+                }
             };
             let kids = match known {
                 Some(entry) if !touched.kids => entry.kids,
@@ -256,6 +271,7 @@ impl<V: ReadView> Interface<V> {
     fn full_hash_of_root(&mut self) -> Result<Digest, StorageError> {
         let Some(record) = self.held(EntityId::ROOT)?.record.clone() else { return Ok(Digest::ZERO) };
         let own = own_hash(EntityId::ROOT, &record.to_bytes());
+        self.work.hash_computations += 2;
         Ok(index::full_hash(own, self.tries.root(&self.view, EntityId::ROOT)?))
     }
 
@@ -364,6 +380,15 @@ impl<V: ReadView> Interface<V> {
     /// a later local write would lose to what it was meant to replace.
     pub const fn latest_stamp(&self) -> Hlc {
         self.latest
+    }
+
+    /// What this batch has cost so far.
+    pub const fn work(&self) -> Work {
+        let (reads, hashes) = self.tries.work();
+        Work {
+            storage_reads: self.work.storage_reads + reads,
+            hash_computations: self.work.hash_computations + hashes,
+        }
     }
 
     /// Whether this batch changed any record.

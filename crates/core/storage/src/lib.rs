@@ -50,7 +50,7 @@ mod stats;
 pub use action::{Action, Metadata};
 pub use error::{ApplyError, Disposition, Malformed, StorageError};
 pub use index::{Entry, Node, Prefix};
-pub use interface::{Applied, ApplyContext, Interface};
+pub use interface::{Applied, ApplyContext, Interface, Work};
 pub use record::Record;
 pub use record_codec::own_hash;
 pub use scan::{RecordPage, record_page};

@@ -33,12 +33,21 @@ pub struct DeltaLog {
     retention: u64,
     /// The summary has changed since it was written.
     changed: bool,
+    /// Deltas looked up or checked against what is covered.
+    lookups: u64,
 }
 
 impl Default for DeltaLog {
     fn default() -> Self {
         let (covered, floor) = Default::default();
-        Self { covered, floor, heads: BTreeMap::new(), retention: Self::DEFAULT_RETENTION, changed: false }
+        Self {
+            covered,
+            floor,
+            heads: BTreeMap::new(),
+            retention: Self::DEFAULT_RETENTION,
+            changed: false,
+            lookups: 0,
+        }
     }
 }
 
@@ -83,7 +92,12 @@ impl DeltaLog {
         let ((covered, floor), heads) =
             decoded.map_err(|error| StorageError::Row { what: "the delta log", error })?;
         let heads = heads.into_iter().map(|head| (head.dot.author, (head.dot.seq, head.id))).collect();
-        Ok(Self { covered, floor, heads, retention, changed: false })
+        Ok(Self { covered, floor, heads, retention, changed: false, lookups: 0 })
+    }
+
+    /// Deltas looked up or checked against what is covered, since the log was loaded.
+    pub const fn lookups(&self) -> u64 {
+        self.lookups
     }
 
     /// Whether the summary has changed since it was written.
@@ -128,6 +142,7 @@ impl DeltaLog {
         above: &mut WriteBatch,
         context: &ApplyContext,
     ) -> Result<Result<(), DeltaRefusal>, StorageError> {
+        self.lookups += 1 + delta.parents.len() as u64;
         if self.covered.covers(delta.dot) {
             return Ok(Err(DeltaRefusal::Covered));
         }

@@ -10,4 +10,4 @@ mod world;
 pub use actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 pub use event::{CrashPoint, SimEvent};
 pub use trace::TraceDigest;
-pub use world::{Stepped, Tally, World};
+pub use world::{Stepped, Tally, Traffic, World};

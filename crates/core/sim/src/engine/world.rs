@@ -38,8 +38,22 @@ struct Slot<A> {
     /// The latest life of each sender from which a frame was accepted in this life.
     lives_heard: BTreeMap<NodeId, u64>,
     digest: Digest,
+    traffic: Traffic,
     /// Every digest the node had, and from when.
     history: Vec<(SimTime, Digest)>,
+}
+
+/// What one node sent and received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Frames it sent.
+    pub sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Frames that took effect on it.
+    pub received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
 }
 
 /// Everything that keeps a run from being converged, kept up to date by every event: asking costs
@@ -191,6 +205,7 @@ impl<A: Actor> World<A> {
             unfinished,
             lives_heard: BTreeMap::new(),
             digest,
+            traffic: Traffic::default(),
             history: vec![(self.clock.now(), digest)],
         });
         self.all_started = false;
@@ -220,6 +235,11 @@ impl<A: Actor> World<A> {
     /// Whether a node is up.
     pub fn is_up(&self, node: NodeId) -> bool {
         self.nodes.get(node.index()).is_some_and(|slot| slot.up)
+    }
+
+    /// What a node sent and received.
+    pub fn traffic(&self, node: NodeId) -> Traffic {
+        self.nodes.get(node.index()).map_or_else(Traffic::default, |slot| slot.traffic)
     }
 
     /// The digest of a node's state.
@@ -356,6 +376,12 @@ impl<A: Actor> World<A> {
             return Stepped::at(Some(to));
         }
         let mut stepped = self.feed(to, Input::Frame { from, bytes });
+        if stepped.accepted
+            && let Some(slot) = self.nodes.get_mut(to.index())
+        {
+            slot.traffic.received += 1;
+            slot.traffic.bytes_received += bytes.len() as u64;
+        }
         // One that crashed while reading it has forgotten that it did.
         if stepped.accepted
             && !stepped.crashed
@@ -510,7 +536,10 @@ impl<A: Actor> World<A> {
 
     fn send(&mut self, from: NodeId, message: Outgoing) {
         let Outgoing { to, bytes, kind, housekeeping } = message;
-        let life = self.nodes.get(from.index()).map_or(0, |slot| slot.crashes);
+        let Some(slot) = self.nodes.get_mut(from.index()) else { return };
+        let life = slot.crashes;
+        slot.traffic.sent += 1;
+        slot.traffic.bytes_sent += bytes.len() as u64;
         let arrivals = self.router.route(self.clock.now(), from, to, bytes.len(), &mut self.choices);
         for at in [arrivals.first, arrivals.second].into_iter().flatten() {
             self.tally.frames += u64::from(!housekeeping);

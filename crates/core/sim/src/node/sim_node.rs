@@ -5,8 +5,8 @@ use crate::network::DropCause;
 use crate::types::NodeId;
 use std::sync::Arc;
 use syncline_replica::{
-    Event, FrameKind, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Timer, TimerKind,
-    TimerOp,
+    Cost, Event, FrameKind, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Timer,
+    TimerKind, TimerOp,
 };
 use syncline_storage::{Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store};
@@ -24,6 +24,7 @@ pub struct SimNode {
     /// The root on disk while the node is down.
     resting_root: Digest,
     stopped: Option<String>,
+    cost: Cost,
 }
 
 impl SimNode {
@@ -36,6 +37,7 @@ impl SimNode {
             replica: None,
             resting_root: Digest::ZERO,
             stopped: None,
+            cost: Cost::default(),
         };
         node.recover();
         node
@@ -62,6 +64,11 @@ impl SimNode {
     /// What the disk holds.
     pub const fn disk(&self) -> &MemoryStore {
         &self.disk
+    }
+
+    /// What all its steps have cost, over all its lives.
+    pub const fn cost(&self) -> Cost {
+        self.cost
     }
 
     /// Why the replica stopped by itself, if it did.
@@ -141,13 +148,17 @@ impl Actor for SimNode {
         };
         let Some(replica) = &mut self.replica else { return Effects::default() };
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
-        let SyncActions { storage, messages, timers, refusal, notices } = match stepped {
+        let SyncActions { storage, messages, timers, refusal, notices, cost } = match stepped {
             Ok(actions) => actions,
             Err(error) => {
                 self.stopped = Some(error.to_string());
                 return Effects::default();
             }
         };
+        self.cost.storage_reads += cost.storage_reads;
+        self.cost.storage_writes += cost.storage_writes;
+        self.cost.hash_computations += cost.hash_computations;
+        self.cost.dag_lookups += cost.dag_lookups;
         if context.durable
             && let Err(error) = self.disk.apply(&storage)
         {

@@ -40,6 +40,7 @@ impl SimRuntime {
         match notice {
             Notice::SessionStarted { peer } => {
                 self.protocol.sessions_started += 1;
+                self.syncs.entry(node).or_default().0 += 1;
                 self.maybe_write_during_sync(node, peer.into());
             }
             Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
@@ -84,6 +85,7 @@ impl SimRuntime {
         match outcome {
             Outcome::Converged { root } => {
                 self.protocol.sessions_converged += 1;
+                self.syncs.entry(node).or_default().1 += 1;
                 if !self.world.had_digest(peer, root, started_at) {
                     self.violate(Check::FalseSuccess { node: self.name(node), peer: self.name(peer) });
                 }

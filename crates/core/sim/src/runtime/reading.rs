@@ -3,10 +3,10 @@
 use super::SimRuntime;
 use super::outcome::{Debt, Owed, Property};
 use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
-use crate::metrics::SimMetrics;
+use crate::metrics::{NodeMetrics, SimMetrics, WorkMetrics};
 use crate::network::DropCause;
 use crate::node::{SimNode, differences};
-use crate::types::NodeId;
+use crate::types::{NodeId, NodeRef};
 
 impl SimRuntime {
     /// What is unfinished, and by whom. O(nodes).
@@ -80,6 +80,7 @@ impl SimRuntime {
         let mut metrics = SimMetrics {
             protocol: self.protocol.clone(),
             effects: self.effects.clone(),
+            work: WorkMetrics::default(),
             convergence: self.convergence.clone(),
             fates: router.fates().clone(),
         };
@@ -90,7 +91,31 @@ impl SimRuntime {
         metrics.effects.messages_reordered = router.reordered();
         metrics.effects.partitions = router.partitions.started();
         metrics.effects.buffer_drops = router.fates().dropped(DropCause::BufferFull);
+        for (_, actor) in self.world.actors() {
+            let cost = actor.cost();
+            metrics.work.hash_computations += cost.hash_computations;
+            metrics.work.dag_lookups += cost.dag_lookups;
+            metrics.work.storage_reads += cost.storage_reads;
+            metrics.work.storage_writes += cost.storage_writes;
+        }
         metrics
+    }
+
+    /// The figures of one node so far.
+    pub fn node_metrics(&self, node: impl NodeRef) -> NodeMetrics {
+        let node = self.resolve(node);
+        let traffic = self.world.traffic(node);
+        let cost = self.world.actor(node).map(SimNode::cost).unwrap_or_default();
+        let (syncs_initiated, syncs_completed) = self.syncs.get(&node).copied().unwrap_or_default();
+        NodeMetrics {
+            messages_sent: traffic.sent,
+            messages_received: traffic.received,
+            bytes_sent: traffic.bytes_sent,
+            bytes_received: traffic.bytes_received,
+            storage_ops: cost.storage_reads + cost.storage_writes,
+            syncs_initiated,
+            syncs_completed,
+        }
     }
 
     /// What keeps the run from being converged, in words: which node, which entity, which value.

@@ -11,6 +11,7 @@ use crate::node::SimNode;
 use crate::scenarios::{NodeSeed, Scenario};
 use crate::types::{NodeId, NodeRef};
 use crate::workload::Workload;
+use std::collections::BTreeMap;
 use syncline_replica::{Operation, ReplicaConfig};
 use syncline_store::MemoryStore;
 use syncline_types::{ContextId, Digest, EntityId, ReplicaId, SimDuration, SimTime};
@@ -27,6 +28,8 @@ pub struct SimRuntime {
     pub(super) effects: EffectMetrics,
     pub(super) convergence: ConvergenceMetrics,
     pub(super) violation: Option<Check>,
+    /// Per node, sessions begun and sessions that converged.
+    pub(super) syncs: BTreeMap<NodeId, (u64, u64)>,
     unleashed: bool,
 }
 
@@ -79,6 +82,7 @@ impl SimRuntime {
             effects: EffectMetrics::default(),
             convergence: ConvergenceMetrics::default(),
             violation: None,
+            syncs: BTreeMap::new(),
             unleashed: false,
         })
     }
@@ -375,7 +379,7 @@ impl SimRuntime {
         state.and_then(|mut state| state.is_visible(id)).unwrap_or(false)
     }
 
-    fn resolve(&self, node: impl NodeRef) -> NodeId {
+    pub(super) fn resolve(&self, node: impl NodeRef) -> NodeId {
         match node.resolve(&self.names) {
             Some(node) => node,
             None => panic!("there is no such node; the nodes are {}", self.names.join(", ")),

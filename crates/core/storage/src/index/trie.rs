@@ -25,6 +25,8 @@ struct Held {
 #[derive(Clone, Debug, Default)]
 pub struct Tries {
     held: BTreeMap<Key, Held>,
+    reads: u64,
+    hashes: u64,
 }
 
 const MISSING: StorageError = StorageError::Index { what: "a node that its parent names is not there" };
@@ -32,6 +34,7 @@ const MISSING: StorageError = StorageError::Index { what: "a node that its paren
 impl Tries {
     fn held<V: ReadView>(&mut self, view: &V, key: Key) -> Result<&mut Held, StorageError> {
         if let std::collections::btree_map::Entry::Vacant(e) = self.held.entry(key) {
+            self.reads += 1;
             let row = view.read(&keys::node(key.0, key.1))?;
             let node = row.map(|row| Node::from_bytes(&row)).transpose();
             let node = node.map_err(StorageError::row("an index node"))?;
@@ -191,6 +194,7 @@ impl Tries {
     /// children.
     pub fn root<V: ReadView>(&mut self, view: &V, entity: EntityId) -> Result<Digest, StorageError> {
         self.refresh(view, (entity, Prefix::EMPTY))?;
+        self.hashes += 1;
         let held = self.held(view, (entity, Prefix::EMPTY))?;
         Ok(held.node.as_ref().map_or(Digest::ZERO, Node::hash))
     }
@@ -207,6 +211,7 @@ impl Tries {
             let child = (key.0, key.1.child(nibble));
             if self.held.get(&child).is_some_and(|child| child.stale) {
                 self.refresh(view, child)?;
+                self.hashes += 1;
                 *slot = match self.held.get(&child) {
                     Some(Held { node: Some(node), .. }) => node.hash(),
                     _ => Digest::ZERO,
@@ -274,6 +279,11 @@ impl Tries {
             }
         }
         Ok(())
+    }
+
+    /// Rows read and hashes computed so far.
+    pub(crate) const fn work(&self) -> (u64, u64) {
+        (self.reads, self.hashes)
     }
 
     /// Writes every changed node.
