@@ -8,10 +8,10 @@ use syncline_replica::{
     Cost, Event, FrameKind, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Timer,
     TimerKind, TimerOp,
 };
-use syncline_storage::{Interface, Record, Stats, StorageError};
+use syncline_storage::{Action, Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{DeltaLog, DeltaRef, LocalSyncState, VersionVector};
-use syncline_types::{ContextId, Digest, EntityId, PeerId, ReplicaId};
+use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
 
 /// The real replica, a simulated disk, and nothing in between: what the replica asks to be stored
 /// is on the disk when its frames are sent, and a crash loses the replica and keeps the disk.
@@ -53,6 +53,36 @@ impl SimNode {
                 }
             }
             Err(error) => self.stopped = Some(error.to_string()),
+        }
+    }
+
+    /// Has the application write before the node first starts: the writes are durable, and nobody else
+    /// hears of them. Gives the actions that they became.
+    pub(crate) fn write_before_start(
+        &mut self,
+        operation: Operation,
+        choices: &mut dyn Entropy,
+    ) -> Vec<Action> {
+        let Some(replica) = &mut self.replica else { return Vec::new() };
+        let moment = Moment::at(SimTime::from_millis(2));
+        let stepped = replica.step(self.disk.view(), Event::Write(vec![operation]), moment, choices);
+        let stepped = stepped.map_err(|error| error.to_string()).and_then(|actions| {
+            self.disk.apply(&actions.storage).map_err(|error| error.to_string())?;
+            Ok(actions.notices)
+        });
+        match stepped {
+            Ok(notices) => {
+                notices
+                    .into_iter()
+                    .flat_map(|notice| {
+                        if let Notice::WriteAccepted { actions } = notice { actions } else { Vec::new() }
+                    })
+                    .collect()
+            }
+            Err(error) => {
+                self.stopped = Some(error);
+                Vec::new()
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::config::SimConfig;
 use super::oracle::Oracle;
 use super::outcome::{Check, StopCondition};
-use super::{Choices, Drawn, SimClock};
+use super::{Choices, Drawn, SimClock, Stream};
 use crate::engine::{CrashPoint, SimEvent, TraceDigest, World};
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
 use crate::network::{ConfigError, NetworkRouter, PartitionId, PartitionSpec};
@@ -89,17 +89,25 @@ impl SimRuntime {
 
     /// Adds an empty node.
     pub fn add_node(&mut self, name: impl Into<String>) -> NodeId {
-        self.add_node_with(name.into(), MemoryStore::default())
+        self.add_node_with(name.into(), MemoryStore::default(), Vec::new())
     }
 
-    fn add_node_with(&mut self, name: String, disk: MemoryStore) -> NodeId {
+    fn add_node_with(&mut self, name: String, disk: MemoryStore, writes: Vec<Operation>) -> NodeId {
         let mut replica = ReplicaId::from_u64(self.world.len() as u64 + 1);
         replica.0[15] = 0x51;
         let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica);
         config.buffer_capacity = self.config.buffer_capacity;
         self.names.push(name);
         let node = NodeId(self.world.len() as u32);
-        self.world.add(SimNode::new(node, config, disk))
+        let mut actor = SimNode::new(node, config, disk);
+        for operation in writes {
+            let actions =
+                actor.write_before_start(operation, &mut self.world.choices.source(Stream::Scenario));
+            if let Err(error) = self.oracle.apply(&actions) {
+                self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: error.to_string() });
+            }
+        }
+        self.world.add(actor)
     }
 
     /// Adds the nodes of a scenario with the state they already have.
@@ -118,7 +126,7 @@ impl SimRuntime {
             self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: error.to_string() });
         }
         let nodes = scenario.nodes.into_iter().zip(disks);
-        nodes.map(|(NodeSeed { name, .. }, disk)| self.add_node_with(name, disk)).collect()
+        nodes.map(|(NodeSeed { name, writes, .. }, disk)| self.add_node_with(name, disk, writes)).collect()
     }
 
     /// As [`SimRuntime::apply_scenario`], for a known number of nodes:

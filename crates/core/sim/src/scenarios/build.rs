@@ -1,6 +1,7 @@
 //! What a scenario is made of.
 
 use syncline_crdt::{Register, Value};
+use syncline_replica::Operation;
 use syncline_storage::{Action, ApplyContext, Interface, Metadata, StorageError};
 use syncline_store::{MemoryStore, Store};
 use syncline_types::{EntityId, Hlc, Moment, ReplicaId, SimTime};
@@ -14,6 +15,8 @@ pub struct NodeSeed {
     pub own: Vec<Action>,
     /// Whether it has what all share.
     pub has_shared: bool,
+    /// What its application wrote before the run, each a delta that nobody else has.
+    pub writes: Vec<Operation>,
 }
 
 /// Nodes and the state they already have when the run begins.
@@ -53,7 +56,7 @@ pub(super) fn node_name(at: usize) -> String {
 impl Scenario {
     /// A scenario of nodes that have `shared`, and each what `own` gives for it.
     pub fn new(nodes: usize, shared: Vec<Action>, mut own: impl FnMut(usize) -> Vec<Action>) -> Self {
-        let seed = |at| NodeSeed { name: node_name(at), own: own(at), has_shared: true };
+        let seed = |at| NodeSeed { name: node_name(at), own: own(at), has_shared: true, writes: Vec::new() };
         Self { shared, nodes: (0..nodes).map(seed).collect() }
     }
 

@@ -1,6 +1,7 @@
 //! Scenarios that are the same every time.
 
 use super::build::{Scenario, author, register};
+use syncline_replica::{Operation, Target};
 use syncline_storage::Action;
 use syncline_types::EntityId;
 
@@ -53,5 +54,46 @@ impl Scenario {
     /// Two empty nodes: the negotiation answers None.
     pub fn force_none() -> Self {
         Self::n_nodes_synced(2, 0)
+    }
+
+    /// Another name for [`Scenario::force_snapshot`].
+    pub fn fresh_and_initialized() -> Self {
+        Self::force_snapshot()
+    }
+
+    /// Forty entities against a hundred others: counts so far apart that the index is walked.
+    pub fn force_hash_high_divergence() -> Self {
+        Self::new(
+            2,
+            Vec::new(),
+            |at| if at == 0 { registers("few", 1, 40) } else { registers("many", 2, 100) },
+        )
+    }
+
+    /// A hundred shared entities and two writes that only one side has, as deltas.
+    pub fn force_delta_sync() -> Self {
+        let mut scenario = Self::n_nodes_synced(2, 100);
+        if let Some(first) = scenario.nodes.first_mut() {
+            let write = |key: u64| Operation::Set {
+                target: Target::top(EntityId::child_of(EntityId::ROOT, &key.to_le_bytes())),
+                bytes: format!("delta {key}").into_bytes(),
+            };
+            first.writes = (0..2).map(write).collect();
+        }
+        scenario
+    }
+
+    /// Two nodes with fifty entities each and none in common.
+    pub fn both_initialized() -> Self {
+        Self::n_nodes_diverged(2, 50)
+    }
+
+    /// Three nodes that share fifty entities, one of which has ten more.
+    pub fn three_nodes_one_diverged() -> Self {
+        Self::new(
+            3,
+            registers("shared", 0, 50),
+            |at| if at == 2 { registers("more", 3, 10) } else { Vec::new() },
+        )
     }
 }

@@ -19,7 +19,7 @@ pub struct NamedScenario {
 }
 
 /// All scenarios by name.
-pub const NAMED: [NamedScenario; 6] = [
+pub const NAMED: [NamedScenario; 8] = [
     NamedScenario {
         name: "diverged",
         summary: "each node has entities of its own and no others",
@@ -39,6 +39,28 @@ pub const NAMED: [NamedScenario; 6] = [
         name: "fresh",
         summary: "the last node is empty and must take a snapshot; the others agree",
         build: |nodes, entities, _| Scenario::fresh_joiner(nodes, entities),
+    },
+    NamedScenario {
+        name: "deltas",
+        summary: "all agree but for two writes that only the first node has, as deltas",
+        build: |nodes, entities, _| {
+            let mut scenario = Scenario::n_nodes_synced(nodes, entities);
+            for (to, from) in scenario.nodes.iter_mut().zip(Scenario::force_delta_sync().nodes) {
+                to.writes = from.writes;
+            }
+            scenario
+        },
+    },
+    NamedScenario {
+        name: "uneven",
+        summary: "each node has entities of its own, every second node only a third as many",
+        build: |nodes, entities, _| {
+            let mut scenario = Scenario::n_nodes_diverged(nodes, entities);
+            for node in scenario.nodes.iter_mut().skip(1).step_by(2) {
+                node.own.truncate(entities / 3);
+            }
+            scenario
+        },
     },
     NamedScenario {
         name: "empty",

@@ -74,4 +74,41 @@ impl RandomScenario {
         let shared = make(0, shared);
         Scenario::new(nodes, shared, |at| make(at as u64 + 1, own))
     }
+
+    /// Two nodes with 50 to 100 entities, a third of them shared.
+    pub fn two_nodes_random(seed: u64) -> Scenario {
+        Self::draw(seed, 2, (50, 100), 0.7)
+    }
+
+    /// `nodes` nodes with 20 to 50 entities, half of them shared.
+    pub fn mesh_random(seed: u64, nodes: usize) -> Scenario {
+        Self::draw(seed, nodes, (20, 50), 0.5)
+    }
+
+    /// `nodes` nodes with 50 to 100 entities, most of them shared, and one more that has nothing.
+    pub fn fresh_join_random(seed: u64, nodes: usize) -> Scenario {
+        let mut scenario = Self::draw(seed, nodes + 1, (50, 100), 0.2);
+        if let Some(last) = scenario.nodes.last_mut() {
+            (last.has_shared, last.own) = (false, Vec::new());
+        }
+        scenario
+    }
+
+    /// `nodes` nodes with 50 to 200 entities, few of them shared.
+    pub fn heavy_divergence(seed: u64, nodes: usize) -> Scenario {
+        Self::draw(seed, nodes, (50, 200), 0.9)
+    }
+
+    /// `nodes` nodes with 100 to 150 entities, nearly all of them shared.
+    pub fn nearly_synced(seed: u64, nodes: usize) -> Scenario {
+        Self::draw(seed, nodes, (100, 150), 0.05)
+    }
+
+    fn draw(seed: u64, nodes: usize, (least, most): (usize, usize), divergence: f64) -> Scenario {
+        let config = RandomScenarioConfig::new(seed)
+            .with_node_count(nodes, nodes)
+            .with_entity_count(least, most)
+            .with_divergence(divergence);
+        Self::generate(&config)
+    }
 }
