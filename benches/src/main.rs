@@ -1,0 +1,52 @@
+//! What Syncline costs, with its peers beside it in the same run.
+//!
+//! `cargo run --release --manifest-path benches/Cargo.toml -- [engine] [tiny] [sims] [storage]`
+//! prints the tables named, or all of them. Times are wall times of one thread: run it on an
+//! otherwise idle machine.
+
+mod bare;
+mod engine;
+mod peers;
+mod sims;
+mod storage;
+
+use std::time::{Duration, Instant};
+
+/// The best of `runs` timings of `job`, and what it returned.
+pub(crate) fn best<T>(runs: usize, mut job: impl FnMut() -> T) -> (Duration, T) {
+    let mut best: Option<(Duration, T)> = None;
+    for _ in 0..runs {
+        let started = Instant::now();
+        let result = job();
+        let took = started.elapsed();
+        if best.as_ref().is_none_or(|(least, _)| took < *least) {
+            best = Some((took, result));
+        }
+    }
+    best.expect("at least one run")
+}
+
+/// One row: what, how many a second, and how that compares with the first row.
+pub(crate) fn row(name: &str, count: u64, took: Duration, against: Option<f64>) -> f64 {
+    let rate = count as f64 / took.as_secs_f64();
+    let ratio = against.map_or_else(String::new, |base| format!("{:8.2}x", rate / base));
+    println!("  {name:<58} {rate:>14.0} /s {ratio}");
+    rate
+}
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let all = ["engine", "tiny", "sims", "storage"];
+    for name in all.into_iter().filter(|name| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
+        match name {
+            "engine" => engine::deliveries(),
+            "tiny" => engine::tiny(),
+            "sims" => sims::reference_sweep(),
+            _ => storage::apply_action(),
+        }
+    }
+    if let Some(unknown) = wanted.iter().find(|word| !all.contains(&word.as_str())) {
+        eprintln!("error: there is no table {unknown:?}; there are {}", all.join(", "));
+        std::process::exit(2);
+    }
+}
