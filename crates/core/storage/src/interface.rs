@@ -8,6 +8,7 @@ use crate::record::Record;
 use crate::record_codec::own_hash;
 use crate::stats::Stats;
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncline_store::{ReadView, WriteBatch};
@@ -169,14 +170,16 @@ impl<V: ReadView> Interface<V> {
     }
 
     fn held(&mut self, id: EntityId) -> Result<&mut Held, StorageError> {
-        if !self.records.contains_key(&id) {
-            self.work.storage_reads += 1;
-            let row = self.view.read(&keys::record(id))?;
-            let record = row.map(|row| Record::from_bytes(&row)).transpose();
-            let record = record.map_err(StorageError::row("a record"))?.map(Arc::new);
-            self.records.insert(id, Held { record, dirty: false });
+        match self.records.entry(id) {
+            Place::Occupied(held) => Ok(held.into_mut()),
+            Place::Vacant(place) => {
+                self.work.storage_reads += 1;
+                let row = self.view.read(&keys::record(id))?;
+                let record = row.map(|row| Record::from_bytes(&row)).transpose();
+                let record = record.map_err(StorageError::row("a record"))?.map(Arc::new);
+                Ok(place.insert(Held { record, dirty: false }))
+            }
         }
-        self.records.get_mut(&id).ok_or(StorageError::Index { what: "a record that was just read" })
     }
 
     fn join(&mut self, id: EntityId, incoming: &Record) -> Result<bool, StorageError> {

@@ -7,8 +7,31 @@ use std::fmt;
 macro_rules! byte_id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
         pub struct $name(pub [u8; $len]);
+
+        /// By the bytes, compared eight at a time: ids are the keys of most maps here, and nearly
+        /// always differ in the first eight.
+        impl Ord for $name {
+            #[inline]
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                let words = self.0.as_chunks::<8>().0.iter().zip(other.0.as_chunks::<8>().0);
+                for (own, other) in words {
+                    let (own, other) = (u64::from_be_bytes(*own), u64::from_be_bytes(*other));
+                    if own != other {
+                        return own.cmp(&other);
+                    }
+                }
+                std::cmp::Ordering::Equal
+            }
+        }
+
+        impl PartialOrd for $name {
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// The bytes of the id.

@@ -5,14 +5,15 @@ use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer};
 /// The first `len` nibbles of an id: names one node of a trie.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Prefix {
-    /// Nibbles beyond `len` are zero.
-    nibbles: [u8; 32],
+    // The order is by length first: it costs least to compare, and nothing needs another.
     len: u8,
+    /// Nibbles beyond `len` are zero. An id, so that comparing it is cheap too.
+    nibbles: EntityId,
 }
 
 impl Prefix {
     /// The prefix of every id.
-    pub const EMPTY: Self = Self { nibbles: [0; 32], len: 0 };
+    pub const EMPTY: Self = Self { len: 0, nibbles: EntityId::ROOT };
     /// The most nibbles an id has.
     pub const MAX_LEN: u8 = 64;
 
@@ -28,14 +29,14 @@ impl Prefix {
 
     /// The bytes that hold the nibbles, two to a byte.
     pub(crate) fn packed(&self) -> &[u8] {
-        self.nibbles.split_at(usize::from(self.len.div_ceil(2))).0
+        self.nibbles.0.split_at(usize::from(self.len.div_ceil(2))).0
     }
 
     /// One nibble further. At full length there is nothing further: the prefix stays.
     pub fn child(mut self, nibble: u8) -> Self {
         if self.len < Self::MAX_LEN {
             let shift = if self.len.is_multiple_of(2) { 4 } else { 0 };
-            if let Some(byte) = self.nibbles.get_mut(usize::from(self.len / 2)) {
+            if let Some(byte) = self.nibbles.0.get_mut(usize::from(self.len / 2)) {
                 *byte |= (nibble & 15) << shift;
             }
             self.len += 1;
@@ -56,12 +57,12 @@ impl Prefix {
 
     /// The lowest id with this prefix.
     pub const fn first_id(self) -> EntityId {
-        EntityId(self.nibbles)
+        self.nibbles
     }
 
     /// The highest id with this prefix.
     pub fn last_id(self) -> EntityId {
-        let mut bytes = self.nibbles;
+        let mut bytes = self.nibbles.0;
         for (at, byte) in bytes.iter_mut().enumerate() {
             let nibbles_here = usize::from(self.len).saturating_sub(at * 2).min(2);
             *byte |= match nibbles_here {
@@ -91,9 +92,9 @@ impl Decode for Prefix {
                 limit: u64::from(Self::MAX_LEN),
             });
         }
-        let mut prefix = Self { nibbles: [0; 32], len };
+        let mut prefix = Self { len, nibbles: EntityId::ROOT };
         let packed = input.raw(usize::from(len.div_ceil(2)), "a prefix")?;
-        for (to, from) in prefix.nibbles.iter_mut().zip(packed) {
+        for (to, from) in prefix.nibbles.0.iter_mut().zip(packed) {
             *to = *from;
         }
         let padding = if len % 2 == 1 { packed.last().is_some_and(|byte| byte & 15 != 0) } else { false };

@@ -5,6 +5,7 @@ use super::prefix::Prefix;
 use crate::error::StorageError;
 use crate::keys;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
 use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{Decode, Digest, Encode, EntityId};
 
@@ -33,14 +34,16 @@ const MISSING: StorageError = StorageError::Index { what: "a node that its paren
 
 impl Tries {
     fn held<V: ReadView>(&mut self, view: &V, key: Key) -> Result<&mut Held, StorageError> {
-        if let std::collections::btree_map::Entry::Vacant(e) = self.held.entry(key) {
-            self.reads += 1;
-            let row = view.read(&keys::node(key.0, key.1))?;
-            let node = row.map(|row| Node::from_bytes(&row)).transpose();
-            let node = node.map_err(StorageError::row("an index node"))?;
-            e.insert(Held { node, dirty: false, stale: false });
+        match self.held.entry(key) {
+            Place::Occupied(held) => Ok(held.into_mut()),
+            Place::Vacant(place) => {
+                self.reads += 1;
+                let row = view.read(&keys::node(key.0, key.1))?;
+                let node = row.map(|row| Node::from_bytes(&row)).transpose();
+                let node = node.map_err(StorageError::row("an index node"))?;
+                Ok(place.insert(Held { node, dirty: false, stale: false }))
+            }
         }
-        self.held.get_mut(&key).ok_or(MISSING)
     }
 
     /// The node at exactly `prefix` in the trie of `entity`'s children.
