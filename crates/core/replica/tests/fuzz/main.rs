@@ -1,0 +1,155 @@
+//! A bounded run of the fuzz targets: the seeds below and everything in `fuzz/corpus`, each as it is
+//! and with a few hundred small changes. `cargo fuzz run TARGET` in `fuzz/` goes on from there.
+
+mod targets;
+
+use std::fs;
+use std::path::Path;
+use syncline_replica::{Event, Operation, Replica, ReplicaConfig, Target, Timer, TimerOp};
+use syncline_store::{MemoryStore, Store};
+use syncline_sync::{Frame, Message};
+use syncline_types::{Choice, ContextId, Encode, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
+
+struct Seeded(u64);
+
+impl Seeded {
+    /// SplitMix64 (Steele, Lea, Flood, 2014).
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Entropy for Seeded {
+    fn below(&mut self, _: Choice, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+}
+
+fn changed(bytes: &[u8], random: &mut Seeded) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..=random.next() % 3 {
+        let at = random.next() as usize % bytes.len().max(1);
+        match random.next() % 4 {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << (random.next() % 8),
+            1 if !bytes.is_empty() => bytes[at] = random.next() as u8,
+            2 => bytes.truncate(at),
+            _ => bytes.insert(at.min(bytes.len()), random.next() as u8),
+        }
+    }
+    bytes
+}
+
+/// Frames that two real replicas send each other, so that changes begin from what means something.
+fn conversation() -> Vec<Vec<u8>> {
+    let context = ContextId([5; 32]);
+    let mut random = Seeded(1);
+    let mut sides: Vec<(Replica<MemoryStore>, MemoryStore)> = (1..=2)
+        .map(|own| {
+            let mut store = MemoryStore::default();
+            let config = ReplicaConfig::new(context, ReplicaId::from_u64(own));
+            let (replica, actions) = Replica::recover(config, &store).unwrap();
+            store.apply(&actions.storage).unwrap();
+            (replica, store)
+        })
+        .collect();
+    let mut bodies = Vec::new();
+    let mut inbox: Vec<(usize, Event)> = Vec::new();
+    for own in 0..2 {
+        inbox.push((own, Event::Timer(Timer::Heartbeat)));
+        for key in 1..40 {
+            let target = Target::top(EntityId::from_u64(key * 3 + own as u64));
+            inbox.push((own, Event::Write(vec![Operation::Set { target, bytes: vec![key as u8; 9] }])));
+        }
+        inbox.push((own, Event::Peers([PeerId(1 - own as u32)].into())));
+    }
+    let mut now = 1_000;
+    while let Some((own, event)) = inbox.pop() {
+        now += 30;
+        if now > 20_000 {
+            break;
+        }
+        let (replica, store) = &mut sides[own];
+        let moment = Moment::at(SimTime::from_millis(now));
+        let actions = replica.step(store.view(), event, moment, &mut random).unwrap();
+        store.apply(&actions.storage).unwrap();
+        let owed = |op: &TimerOp| matches!(op, TimerOp::Set { timer: Timer::Owed, .. });
+        if actions.timers.iter().any(owed) {
+            inbox.insert(0, (own, Event::Timer(Timer::Owed)));
+        }
+        for message in actions.messages {
+            let Frame { message: said, .. } = Frame::from_wire(&message.bytes, context).unwrap();
+            bodies.push(said.to_bytes());
+            if !matches!(said, Message::Gossip(syncline_sync::Gossip::Delta(_))) {
+                inbox.insert(0, (1 - own, Event::Frame { from: PeerId(own as u32), bytes: message.bytes }));
+            }
+        }
+    }
+    bodies
+}
+
+fn piece(bytes: &[u8]) -> Vec<u8> {
+    let mut piece = (bytes.len() as u16).to_le_bytes().to_vec();
+    piece.extend(bytes);
+    piece
+}
+
+/// Inputs to begin from, for one target.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let bodies = conversation();
+    let with_incarnation = |body: &Vec<u8>| [&[1], &body[..]].concat();
+    let mut seeds = match target {
+        "decoders" => bodies.iter().map(|body| [&[3], &body[..]].concat()).collect(),
+        "frame" => bodies.iter().map(with_incarnation).collect(),
+        "replica" => bodies.iter().map(|body| piece(&with_incarnation(body))).collect(),
+        "session" => {
+            let responses = bodies.iter().filter_map(|body| match syncline_types::Decode::from_bytes(body) {
+                Ok(Message::Response { response, .. }) => Some(piece(&response.to_bytes())),
+                _ => None,
+            });
+            let responses: Vec<Vec<u8>> = responses.collect();
+            vec![responses.concat()]
+        }
+        _ => vec![vec![40, 0, 1, 2, 3], vec![0, 0, 0]],
+    };
+    if target == "replica" {
+        seeds.push(seeds.concat());
+    }
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../fuzz/corpus").join(target);
+    if let Ok(files) = fs::read_dir(corpus) {
+        let mut paths: Vec<_> = files.filter_map(|file| Some(file.ok()?.path())).collect();
+        paths.sort();
+        seeds.extend(paths.iter().filter_map(|path| fs::read(path).ok()));
+    }
+    seeds
+}
+
+#[test]
+fn every_target_holds_on_its_corpus_and_on_small_changes_to_it() {
+    for (name, target) in targets::TARGETS {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name} has something to begin from");
+        let mut random = Seeded(name.len() as u64);
+        for seed in &seeds {
+            target(seed);
+        }
+        for turn in 0..600 {
+            let seed = &seeds[turn % seeds.len()];
+            target(&changed(seed, &mut random));
+        }
+    }
+}
+
+#[test]
+fn the_conversation_that_seeds_the_targets_reaches_every_kind_of_message() {
+    let bodies = conversation();
+    let said: Vec<String> = bodies
+        .iter()
+        .map(|body| format!("{:?}", <Message as syncline_types::Decode>::from_bytes(body).unwrap()))
+        .collect();
+    for kind in ["Delta(", "Heartbeat", "Handshake(", "Response"] {
+        assert!(said.iter().any(|message| message.contains(kind)), "{kind} was never said");
+    }
+}
