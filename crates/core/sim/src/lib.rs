@@ -54,3 +54,8 @@ pub mod prelude {
     pub use syncline_replica::{Operation, Target};
     pub use syncline_types::{Digest, EntityId, SimDuration, SimTime};
 }
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../README.md")]
+struct Readme;

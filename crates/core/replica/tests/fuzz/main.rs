@@ -121,7 +121,8 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     if let Ok(files) = fs::read_dir(corpus) {
         let mut paths: Vec<_> = files.filter_map(|file| Some(file.ok()?.path())).collect();
         paths.sort();
-        seeds.extend(paths.iter().filter_map(|path| fs::read(path).ok()));
+        // A corpus grows without end; what the test takes of it does not.
+        seeds.extend(paths.iter().take(200).filter_map(|path| fs::read(path).ok()));
     }
     seeds
 }
