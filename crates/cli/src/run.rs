@@ -108,8 +108,12 @@ fn print(report: &RunReport, rt: &SimRuntime, spec: &Spec, took: Duration) {
         report.trace_digest
     );
     if !report.converged {
-        println!("\nwhy: {}", report.reason.as_deref().unwrap_or(report.stop));
-        println!("{}", rt.explain());
+        let reason = report.reason.as_deref().unwrap_or(report.stop);
+        println!("\nwhy: {}\n", reason.replace("; ", "\n  "));
+        // The first line of the explanation says the same; what follows is where the states differ.
+        for difference in rt.explain().lines().skip(1) {
+            println!("{difference}");
+        }
     }
     println!("repeat it with: {}", typed(&report.reproduce));
 }
