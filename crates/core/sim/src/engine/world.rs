@@ -96,7 +96,8 @@ impl Tally {
         self.is_quiet() && self.digests.len() <= 1
     }
 
-    fn count(&mut self, up: bool, sync_timers: u32, unfinished: Unfinished, digest: Digest, add: bool) {
+    /// Takes in, or out, what one node has not finished.
+    fn count(&mut self, up: bool, sync_timers: u32, unfinished: Unfinished, add: bool) {
         let step = |count: &mut u32, applies: bool| {
             if applies {
                 *count = if add { *count + 1 } else { *count - 1 };
@@ -106,6 +107,10 @@ impl Tally {
         step(&mut self.busy, unfinished.sessions > 0);
         step(&mut self.waiting, unfinished.waiting > 0);
         step(&mut self.timers, sync_timers > 0);
+    }
+
+    /// Takes in, or out, one node's digest.
+    fn count_digest(&mut self, digest: Digest, add: bool) {
         let nodes = self.digests.entry(digest).or_default();
         *nodes = if add { *nodes + 1 } else { *nodes - 1 };
         if *nodes == 0 {
@@ -193,7 +198,8 @@ impl<A: Actor> World<A> {
         let digest = actor.digest();
         let unfinished = actor.unfinished();
         self.router.add_node(node, &mut self.choices);
-        self.tally.count(true, 0, unfinished, digest, true);
+        self.tally.count(true, 0, unfinished, true);
+        self.tally.count_digest(digest, true);
         self.nodes.push(Slot {
             actor,
             started: false,
@@ -387,9 +393,11 @@ impl<A: Actor> World<A> {
             && !stepped.crashed
             && let Some(slot) = self.nodes.get_mut(to.index())
         {
-            let newest = slot.lives_heard.entry(from).or_insert(life);
-            stepped.stale_accepted = life < *newest;
-            *newest = life.max(*newest);
+            let newest = slot.lives_heard.get(&from).copied().unwrap_or(0);
+            stepped.stale_accepted = life < newest;
+            if life > newest {
+                slot.lives_heard.insert(from, life);
+            }
         }
         stepped
     }
@@ -478,10 +486,12 @@ impl<A: Actor> World<A> {
         let after = (slot.up, slot.sync_timers, slot.unfinished, slot.digest);
         if before.3 != after.3 {
             slot.history.push((self.clock.now(), after.3));
+            self.tally.count_digest(before.3, false);
+            self.tally.count_digest(after.3, true);
         }
-        if before != after {
-            self.tally.count(before.0, before.1, before.2, before.3, false);
-            self.tally.count(after.0, after.1, after.2, after.3, true);
+        if (before.0, before.1, before.2) != (after.0, after.1, after.2) {
+            self.tally.count(before.0, before.1, before.2, false);
+            self.tally.count(after.0, after.1, after.2, true);
         }
     }
 
