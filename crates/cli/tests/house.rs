@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: [(&str, &[&str]); 8] = [
     ("syncline-types", &[]),
     ("syncline-crdt", &["syncline-types"]),
-    ("syncline-store", &["syncline-types"]),
+    ("syncline-store", &[]),
     ("syncline-storage", &["syncline-types", "syncline-crdt", "syncline-store"]),
-    ("syncline-sync", &["syncline-types", "syncline-crdt", "syncline-store", "syncline-storage"]),
+    ("syncline-sync", &["syncline-types", "syncline-store", "syncline-storage"]),
     (
         "syncline-replica",
         &["syncline-types", "syncline-crdt", "syncline-store", "syncline-storage", "syncline-sync"],

@@ -13,7 +13,7 @@ use syncline_types::{Choice, Digest, Entropy, PeerId, SimDuration};
 
 impl<V: ReadView> Replica<V> {
     pub(crate) fn on_start(&mut self, step: &mut Step<'_, V>) {
-        let at = within(step.now(), SimDuration::ZERO, self.config.heartbeat_min.times(1), step.entropy);
+        let at = within(step.now(), SimDuration::ZERO, self.config.heartbeat_min, step.entropy);
         step.set(Timer::Heartbeat, at);
     }
 

@@ -315,18 +315,6 @@ impl<V: ReadView> Interface<V> {
         Ok(visible)
     }
 
-    /// The path to `id` for an [`Action`]: its ancestors from below the root down to its parent.
-    pub fn ancestors_of(&mut self, id: EntityId) -> Result<Vec<EntityId>, StorageError> {
-        let mut path = Vec::new();
-        let mut record = self.record(id)?;
-        while let Some(own) = record.filter(|own| own.depth > 1) {
-            path.push(own.parent);
-            record = self.record(own.parent)?;
-        }
-        path.reverse();
-        Ok(path)
-    }
-
     /// Up to `limit` children of `id` with ids above `after`, ascending. O(log n + limit).
     pub fn children(
         &mut self,

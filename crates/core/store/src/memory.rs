@@ -19,11 +19,6 @@ impl MemoryStore {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    /// Bytes of all keys and values, without the tree around them. O(n).
-    pub fn payload_bytes(&self) -> usize {
-        self.0.iter().map(|(key, value)| key.len() + value.len()).sum()
-    }
 }
 
 impl ReadView for MemoryStore {

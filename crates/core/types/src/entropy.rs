@@ -27,7 +27,6 @@ pub enum Choice {
     ScenarioEntity = 41,
     PeerOrder = 50,
     TimerJitter = 51,
-    SessionNonce = 52,
 }
 
 /// A source of random draws. A step that needs chance takes one as an argument; who provides it

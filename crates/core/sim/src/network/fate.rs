@@ -30,13 +30,11 @@ pub enum DropCause {
     ClockDrift,
     /// It broke a rule.
     Malformed,
-    /// A rule of the test dropped it.
-    Rule,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -48,7 +46,6 @@ impl DropCause {
         Self::BufferFull,
         Self::ClockDrift,
         Self::Malformed,
-        Self::Rule,
     ];
 
     /// The cause in words.
@@ -65,7 +62,6 @@ impl DropCause {
             Self::BufferFull => "buffer full",
             Self::ClockDrift => "clock drift",
             Self::Malformed => "malformed",
-            Self::Rule => "dropped by a rule",
         }
     }
 }
