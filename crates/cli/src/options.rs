@@ -3,7 +3,7 @@
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
 use clap::{Args, ValueEnum};
-use sync_sim::prelude::{FaultConfig, SimDuration};
+use sync_sim::prelude::{FaultConfig, SimDuration, SyncProtocolKind};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 
 /// A preset of faults.
@@ -40,6 +40,36 @@ fn scenario(text: &str) -> Result<NamedScenario, String> {
     })
 }
 
+/// A protocol that can be asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Protocol {
+    /// The deltas that each side lacks; a walk if they do not suffice.
+    DeltaSync,
+    /// A walk down the differing parts of the Merkle index.
+    HashComparison,
+    /// The whole state; only a replica without any takes one.
+    Snapshot,
+    /// Filters over all records, both ways.
+    BloomFilter,
+    /// Whole differing subtrees.
+    SubtreePrefetch,
+    /// Breadth first, level by level.
+    LevelWise,
+}
+
+impl Protocol {
+    const fn kind(self) -> SyncProtocolKind {
+        match self {
+            Self::DeltaSync => SyncProtocolKind::DeltaSync,
+            Self::HashComparison => SyncProtocolKind::HashComparison,
+            Self::Snapshot => SyncProtocolKind::Snapshot,
+            Self::BloomFilter => SyncProtocolKind::BloomFilter,
+            Self::SubtreePrefetch => SyncProtocolKind::SubtreePrefetch,
+            Self::LevelWise => SyncProtocolKind::LevelWise,
+        }
+    }
+}
+
 /// The flags of a simulation, shared by all commands that run one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SimArgs {
@@ -62,6 +92,10 @@ pub(crate) struct SimArgs {
     /// Where the run begins; see `syncline scenarios`.
     #[arg(long, value_name = "NAME", default_value = "diverged", value_parser = scenario)]
     pub(crate) scenario: NamedScenario,
+
+    /// The protocol that sessions run wherever it can be run; without it they negotiate one.
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) protocol: Option<Protocol>,
 
     /// The preset of faults; the flags below change it.
     #[arg(long, value_name = "PRESET", value_enum, default_value_t = Preset::Light)]
@@ -158,6 +192,7 @@ impl SimArgs {
             writes: self.writes as usize,
             write_for: self.write_for,
             scenario: self.scenario,
+            protocol: self.protocol.map(Protocol::kind),
             faults,
             max_time: self.max_time,
             max_events: self.max_events,
@@ -185,8 +220,9 @@ impl SimArgs {
         add("writes", (self.writes != 30).then(|| self.writes.to_string()));
         add("write-for", (self.write_for != SimDuration::from_secs(3)).then(|| time(self.write_for)));
         add("scenario", (self.scenario.name != "diverged").then(|| self.scenario.name.to_owned()));
-        let preset = self.faults.to_possible_value().map(|value| value.get_name().to_owned());
-        add("faults", preset.filter(|_| self.faults != Preset::Light));
+        let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
+        add("protocol", self.protocol.and_then(|protocol| protocol.to_possible_value()).map(name));
+        add("faults", self.faults.to_possible_value().map(name).filter(|_| self.faults != Preset::Light));
         add("loss", self.loss.map(|p| p.to_string()));
         add("latency", self.latency.map(|latency| format!("{},{}", latency.base_ms, latency.jitter_ms)));
         add("duplicate", self.duplicate.map(|p| p.to_string()));

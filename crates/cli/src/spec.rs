@@ -16,6 +16,7 @@ pub(crate) struct Spec {
     pub(crate) write_for: SimDuration,
     pub(crate) scenario: NamedScenario,
     pub(crate) faults: FaultConfig,
+    pub(crate) protocol: Option<SyncProtocolKind>,
     pub(crate) max_time: SimDuration,
     pub(crate) max_events: u64,
     pub(crate) flags: String,
@@ -24,10 +25,13 @@ pub(crate) struct Spec {
 impl Spec {
     /// The simulation with a seed, about to begin.
     pub(crate) fn build(&self, seed: u64) -> SimRuntime {
-        let config = SimConfig::with_seed(seed)
-            .with_faults(self.faults.clone())
-            .with_max_time(SimTime::ZERO + self.max_time)
-            .with_max_events(self.max_events);
+        let config = SimConfig {
+            max_time: SimTime::ZERO + self.max_time,
+            max_events: self.max_events,
+            faults: self.faults.clone(),
+            protocol: self.protocol,
+            ..SimConfig::with_seed(seed)
+        };
         let mut rt = SimRuntime::with_config(config);
         rt.apply_scenario((self.scenario.build)(self.nodes, self.entities, seed));
         rt.apply_workload(&Workload::new(self.writes, self.write_for));

@@ -37,6 +37,8 @@ pub struct ReplicaConfig {
     pub snapshot_views: usize,
     /// The protocols it offers: those that can be run end to end.
     pub protocols: Vec<SyncProtocolKind>,
+    /// The protocol its own sessions run wherever it can be run; otherwise the table decides.
+    pub wish: Option<SyncProtocolKind>,
 }
 
 impl ReplicaConfig {
@@ -58,6 +60,7 @@ impl ReplicaConfig {
             max_drift_ms: ApplyContext::DEFAULT_MAX_DRIFT_MS,
             snapshot_views: 4,
             protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
+            wish: None,
         }
     }
 }

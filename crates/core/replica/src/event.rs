@@ -89,8 +89,8 @@ pub enum FrameKind {
     Handshake,
     /// An exchange of deltas in a session, either way.
     DeltaSync,
-    /// A round of a walk, either way.
-    HashComparison,
+    /// A round in which two states are compared, either way.
+    Exchange,
     /// A page of a snapshot, or the wish for one.
     Snapshot,
 }
@@ -103,7 +103,7 @@ impl FrameKind {
         Self::DeltaFetch,
         Self::Handshake,
         Self::DeltaSync,
-        Self::HashComparison,
+        Self::Exchange,
         Self::Snapshot,
     ];
 }

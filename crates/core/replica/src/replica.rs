@@ -221,7 +221,7 @@ impl<V: ReadView> Replica<V> {
     pub(crate) fn describe(&self, step: &mut Step<'_, V>) -> Result<SyncHandshake, StorageError> {
         let (context, replica) = (self.config.context, self.config.replica);
         let described = step.work.describe(context, replica, &self.config.protocols)?;
-        Ok(build_handshake(&described))
+        Ok(SyncHandshake { wish: self.config.wish, ..build_handshake(&described) })
     }
 
     pub(crate) fn send(&self, to: PeerId, message: Message, step: &mut Step<'_, V>) {
@@ -292,8 +292,8 @@ const fn kind_of(message: &Message) -> FrameKind {
         }
         Message::Request { request: Request::Deltas { .. }, .. }
         | Message::Response { response: Response::Deltas(_), .. } => FrameKind::DeltaSync,
-        Message::Request { request: Request::Walk(_), .. }
-        | Message::Response { response: Response::Walk(_), .. } => FrameKind::HashComparison,
+        Message::Request { request: Request::Exchange(_), .. }
+        | Message::Response { response: Response::Exchange(_), .. } => FrameKind::Exchange,
         Message::Request { .. } | Message::Response { .. } => FrameKind::Snapshot,
     }
 }

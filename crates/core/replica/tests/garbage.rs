@@ -7,8 +7,8 @@ use syncline_replica::{Event, Operation, Refusal, Replica, ReplicaConfig, SyncAc
 use syncline_storage::{Action, Interface, Record};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    Delta, DeltaRef, Dot, Frame, FrameError, Gossip, Message, Request, RequestId, Response, SessionId,
-    SnapshotPage, WalkReply, WalkRequest, WireRecord,
+    Delta, DeltaRef, Dot, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip, Message, Request,
+    RequestId, Response, SessionId, SnapshotPage, WireRecord,
 };
 use syncline_types::{
     Choice, ContextId, DeltaId, Digest, Encode, EntityId, Entropy, Hlc, Moment, PeerId, ReplicaId, SimTime,
@@ -127,17 +127,17 @@ fn answers_nobody_asked_for_are_ignored() {
         unpacked_len: 0,
         is_last: true,
     };
-    let walk = WalkReply {
+    let exchange = ExchangeReply {
         whole: false,
         root: Digest::ZERO,
         generation_before: 0,
         generation_after: 0,
-        nodes: vec![],
+        answers: vec![],
         records: vec![],
         deferred: 0,
         refused: 0,
     };
-    for response in [Response::SnapshotPage(page), Response::Walk(walk)] {
+    for response in [Response::SnapshotPage(page), Response::Exchange(exchange)] {
         let actions = host.message(Message::Response { session, id, response });
         assert_eq!(actions.refusal, Some(Refusal::Duplicate));
     }
@@ -150,10 +150,11 @@ fn pushed_records_that_are_no_records_are_counted_and_change_nothing() {
     let before = host.replica.digest();
     let pushes = [vec![], vec![1, 2, 3], vec![0xff; 90]]
         .map(|bytes| WireRecord { id: EntityId::from_u64(9), bytes: bytes.into() });
-    let request = Request::Walk(WalkRequest { pushes: pushes.to_vec(), ..WalkRequest::default() });
+    let request =
+        Request::Exchange(ExchangeRequest { pushes: pushes.to_vec(), ..ExchangeRequest::default() });
     let actions = host.message(Message::Request { session: SessionId(1), id: RequestId(1), request });
     let answer = Frame::from_wire(&actions.messages[0].bytes, ContextId::default()).unwrap();
-    let Message::Response { response: Response::Walk(reply), .. } = answer.message else {
+    let Message::Response { response: Response::Exchange(reply), .. } = answer.message else {
         panic!("{answer:?}")
     };
     assert_eq!((reply.refused, reply.deferred), (3, 0));
@@ -197,7 +198,7 @@ fn a_write_replaces_what_a_sync_brought_from_a_faster_clock() {
     let record =
         Record { created_at: ahead, updated_at: ahead, value, ..Record::placeholder(1, EntityId::ROOT) };
     let pushes = vec![WireRecord { id, bytes: record.to_bytes().into() }];
-    let request = Request::Walk(WalkRequest { pushes, ..WalkRequest::default() });
+    let request = Request::Exchange(ExchangeRequest { pushes, ..ExchangeRequest::default() });
     host.message(Message::Request { session: SessionId(1), id: RequestId(1), request });
     host.step(Event::Write(vec![Operation::Set { target: Target::top(id), bytes: b"mine".to_vec() }]));
     let own = Interface::open(host.store.view()).unwrap().record(id).unwrap().unwrap();

@@ -40,6 +40,12 @@ pub struct ProtocolMetrics {
     pub hash_comparisons: u64,
     /// Sessions that took a snapshot.
     pub snapshots: u64,
+    /// Sessions that exchanged filters.
+    pub bloom_filters: u64,
+    /// Sessions that asked for whole subtrees.
+    pub subtree_prefetches: u64,
+    /// Sessions that went level by level.
+    pub level_walks: u64,
     /// Requests of sessions that were answered.
     pub round_trips: u64,
     /// Entities whose digests were compared.

@@ -48,10 +48,16 @@ fn every_figure_of_every_group_moves() {
         assert!(figure > 0, "{name} is zero");
     }
     assert_eq!(convergence.failure_reason, None);
-    let mut rt = SimRuntime::with_seed(1);
-    rt.apply_scenario(Scenario::force_snapshot());
-    rt.run();
-    assert_eq!(rt.metrics().protocol.snapshots, 1);
+    let ran = |scenario: Scenario| {
+        let mut rt = SimRuntime::with_seed(1);
+        rt.apply_scenario(scenario);
+        rt.run();
+        rt.metrics().protocol
+    };
+    assert_eq!(ran(Scenario::force_snapshot()).snapshots, 1);
+    assert_eq!(ran(Scenario::force_bloom_filter()).bloom_filters, 1);
+    assert_eq!(ran(Scenario::force_subtree_prefetch()).subtree_prefetches, 1);
+    assert_eq!(ran(Scenario::force_levelwise()).level_walks, 1);
 }
 
 #[test]

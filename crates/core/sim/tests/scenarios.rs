@@ -1,6 +1,7 @@
 //! A scenario that is named for a protocol ends in that protocol being selected and run, whoever
 //! starts; and every scenario converges under light chaos.
 
+use std::collections::BTreeSet;
 use sync_sim::metrics::ProtocolMetrics;
 use sync_sim::prelude::*;
 
@@ -12,30 +13,57 @@ fn run(scenario: Scenario, faults: FaultConfig, seed: u64) -> ProtocolMetrics {
     rt.metrics().protocol
 }
 
-/// What ran first and alone: sessions with deltas, walks, snapshots.
-fn protocols(scenario: fn() -> Scenario) -> Vec<(bool, bool, bool)> {
-    let used = |protocol: ProtocolMetrics| {
-        (protocol.delta_syncs > 0, protocol.hash_comparisons > 0, protocol.snapshots > 0)
-    };
-    let mut seen: Vec<_> = (0..20).map(|seed| used(run(scenario(), FaultConfig::default(), seed))).collect();
-    seen.sort_unstable();
-    seen.dedup();
-    seen
+/// Which protocols ran, of all that transfer anything.
+fn protocols(scenario: fn() -> Scenario) -> Vec<&'static str> {
+    let mut seen = BTreeSet::new();
+    for seed in 0..20 {
+        let protocol = run(scenario(), FaultConfig::default(), seed);
+        let ran = [
+            ("deltas", protocol.delta_syncs),
+            ("walk", protocol.hash_comparisons),
+            ("snapshot", protocol.snapshots),
+            ("filter", protocol.bloom_filters),
+            ("subtrees", protocol.subtree_prefetches),
+            ("levels", protocol.level_walks),
+        ];
+        seen.extend(ran.into_iter().filter(|(_, count)| *count > 0).map(|(name, _)| name));
+    }
+    seen.into_iter().collect()
 }
 
 #[test]
 fn scenarios_named_for_a_protocol_lead_to_it_and_no_other() {
-    const NOTHING: (bool, bool, bool) = (false, false, false);
-    const DELTAS: (bool, bool, bool) = (true, false, false);
-    const WALK: (bool, bool, bool) = (false, true, false);
-    const SNAPSHOT: (bool, bool, bool) = (false, false, true);
-    assert_eq!(protocols(Scenario::force_none), [NOTHING]);
-    assert_eq!(protocols(Scenario::force_snapshot), [SNAPSHOT]);
-    assert_eq!(protocols(Scenario::fresh_and_initialized), [SNAPSHOT]);
-    assert_eq!(protocols(Scenario::force_delta_sync), [DELTAS]);
-    assert_eq!(protocols(Scenario::force_hash_high_divergence), [WALK]);
-    assert_eq!(protocols(Scenario::both_initialized), [WALK]);
-    assert_eq!(protocols(Scenario::three_nodes_one_diverged), [WALK]);
+    assert!(protocols(Scenario::force_none).is_empty());
+    assert_eq!(protocols(Scenario::force_snapshot), ["snapshot"]);
+    assert_eq!(protocols(Scenario::fresh_and_initialized), ["snapshot"]);
+    assert_eq!(protocols(Scenario::force_delta_sync), ["deltas"]);
+    assert_eq!(protocols(Scenario::force_hash_high_divergence), ["walk"]);
+    assert_eq!(protocols(Scenario::force_bloom_filter), ["filter"]);
+    assert_eq!(protocols(Scenario::force_subtree_prefetch), ["subtrees"]);
+    assert_eq!(protocols(Scenario::force_levelwise), ["levels"]);
+    assert_eq!(protocols(Scenario::both_initialized), ["levels"]);
+    assert_eq!(protocols(Scenario::three_nodes_one_diverged), ["levels"]);
+}
+
+#[test]
+fn a_protocol_that_is_wished_for_is_the_one_that_runs() {
+    for protocol in SyncProtocolKind::EXECUTABLE {
+        let config = SimConfig::with_seed(3).with_protocol(protocol);
+        let mut rt = SimRuntime::with_config(config);
+        rt.apply_scenario(Scenario::n_nodes_diverged(2, 200));
+        assert_eq!(rt.run(), StopCondition::Converged, "{protocol}");
+        let ran = rt.metrics().protocol;
+        let expected = match protocol {
+            SyncProtocolKind::DeltaSync => ran.delta_syncs,
+            SyncProtocolKind::HashComparison => ran.hash_comparisons,
+            SyncProtocolKind::BloomFilter => ran.bloom_filters,
+            SyncProtocolKind::SubtreePrefetch => ran.subtree_prefetches,
+            // With nothing to wish for, or a wish that cannot be granted, the table decides.
+            SyncProtocolKind::None | SyncProtocolKind::Snapshot => ran.bloom_filters,
+            SyncProtocolKind::LevelWise => ran.level_walks,
+        };
+        assert!(expected > 0, "{protocol}: {ran:?}");
+    }
 }
 
 #[test]

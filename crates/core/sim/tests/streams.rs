@@ -158,10 +158,7 @@ fn run_by_hand(seed: u64, faults: FaultConfig, a: &mut Host, b: &mut Host) -> (O
         incarnation: host.incarnation,
         message: std::borrow::Cow::Owned(message),
     };
-    let (mut session, first) = {
-        let protocols = a.protocols.clone();
-        a.start(&protocols).unwrap()
-    };
+    let (mut session, first) = a.start().unwrap();
     let outcome = RefCell::new(None);
     // One task plays both sides: it looks at the two inboxes in turn and never waits on one alone.
     let task = async {

@@ -322,8 +322,8 @@ impl<V: ReadView> Interface<V> {
         after: Option<EntityId>,
         limit: usize,
     ) -> Result<Vec<Entry>, StorageError> {
-        let from = after.map_or(Some(EntityId::ROOT), successor);
-        from.map_or(Ok(Vec::new()), |from| self.children_between(id, from, EntityId([0xff; 32]), limit))
+        let from = after.map_or(Some(EntityId::ROOT), EntityId::successor);
+        from.map_or(Ok(Vec::new()), |from| self.children_between(id, from, EntityId::LAST, limit))
     }
 
     /// Up to `limit` children of `id` with `from <= child <= to`, ascending.
@@ -336,7 +336,7 @@ impl<V: ReadView> Interface<V> {
     ) -> Result<Vec<Entry>, StorageError> {
         self.refresh()?;
         if canary!(ChildrenBeyond256Ignored) {
-            let mut first = self.tries.children(&self.view, id, EntityId::ROOT, EntityId([0xff; 32]), 256)?;
+            let mut first = self.tries.children(&self.view, id, EntityId::ROOT, EntityId::LAST, 256)?;
             first.retain(|entry| from <= entry.id && entry.id <= to);
             first.truncate(limit);
             return Ok(first);
@@ -404,16 +404,4 @@ impl<V: ReadView> Interface<V> {
         batch.put(keys::STATS.to_vec(), self.stats.to_bytes());
         Ok(batch)
     }
-}
-
-/// The id after `id`, if there is one.
-pub(crate) fn successor(id: EntityId) -> Option<EntityId> {
-    let mut bytes = id.0;
-    for byte in bytes.iter_mut().rev() {
-        *byte = byte.wrapping_add(1);
-        if *byte != 0 {
-            return Some(EntityId(bytes));
-        }
-    }
-    None
 }

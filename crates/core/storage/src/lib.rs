@@ -53,5 +53,5 @@ pub use index::{Entry, Node, Prefix};
 pub use interface::{Applied, ApplyContext, Interface, Work};
 pub use record::Record;
 pub use record_codec::own_hash;
-pub use scan::{RecordPage, record_page};
+pub use scan::{RecordPage, Subtree, record_page};
 pub use stats::Stats;

@@ -1,8 +1,8 @@
 //! Reading all records in id order: snapshots, verification, reports.
 
 use crate::error::StorageError;
-use crate::index::Entry;
-use crate::interface::{ApplyContext, Interface, successor};
+use crate::index::{BUCKET, Entry, Prefix};
+use crate::interface::{ApplyContext, Interface};
 use crate::keys;
 use crate::record::Record;
 use syncline_store::{Bytes, ReadView};
@@ -28,7 +28,7 @@ pub fn record_page<V: ReadView>(
     let mut page = RecordPage { records: Vec::new(), is_last: true };
     let (mut bytes, mut cursor) = (0, after);
     loop {
-        let Some(from) = cursor.map_or(Some(EntityId::ROOT), successor) else { return Ok(page) };
+        let Some(from) = cursor.map_or(Some(EntityId::ROOT), EntityId::successor) else { return Ok(page) };
         let rows = view.range(&keys::record(from), keys::RECORDS_END, STRIDE)?;
         let exhausted = rows.len() < STRIDE;
         for (key, row) in rows {
@@ -74,6 +74,38 @@ impl<V: ReadView> Interface<V> {
         fresh.root_hash()
     }
 
+    /// Calls `each` with the depth and the index entry of every entity but the root, parents before
+    /// children. O(n).
+    pub fn each_entry(&mut self, mut each: impl FnMut(u32, &Entry)) -> Result<(), StorageError> {
+        const STRIDE: usize = 1_024;
+        let mut open = vec![(EntityId::ROOT, 1, None)];
+        while let Some((parent, depth, after)) = open.pop() {
+            let entries = self.children(parent, after, STRIDE)?;
+            if entries.len() == STRIDE {
+                open.push((parent, depth, entries.last().map(|entry| entry.id)));
+            }
+            for entry in &entries {
+                each(depth, entry);
+                if !entry.kids.is_zero() {
+                    open.push((entry.id, depth + 1, None));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many children of `entity` there are under `prefix`. O(log n).
+    pub fn count_under(&mut self, entity: EntityId, prefix: Prefix) -> Result<u64, StorageError> {
+        match self.node(entity, prefix)? {
+            Some(node) => Ok(node.count()),
+            // They share a bucket with others.
+            None => {
+                let few = self.children_between(entity, prefix.first_id(), prefix.last_id(), BUCKET)?;
+                Ok(few.len() as u64)
+            }
+        }
+    }
+
     /// Every entity an application sees, with its record, in depth-first id order. O(n).
     pub fn visible(&mut self) -> Result<Vec<(EntityId, std::sync::Arc<Record>)>, StorageError> {
         let mut found = Vec::new();
@@ -90,5 +122,68 @@ impl<V: ReadView> Interface<V> {
             }
         }
         Ok(found)
+    }
+}
+
+/// A walk over what hangs below an entity, depth first in id order, that can be left and taken up
+/// again at any record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subtree {
+    /// From the outermost: an entity, the last of its children that was passed, and the last wanted.
+    open: Vec<(EntityId, Option<EntityId>, EntityId)>,
+}
+
+impl Subtree {
+    /// Everything below `entity` whose outermost ancestor below it has `prefix`, after the record
+    /// `after`. `None` if that record does not hang there. O(depth).
+    pub fn begin<V: ReadView>(
+        state: &mut Interface<V>,
+        entity: EntityId,
+        prefix: Prefix,
+        after: Option<EntityId>,
+    ) -> Result<Option<Self>, StorageError> {
+        let Some(after) = after else {
+            return Ok(Some(Self::of_children(entity, prefix.first_id(), prefix.last_id())));
+        };
+        let mut open = vec![(after, None, EntityId::LAST)];
+        let mut at = after;
+        loop {
+            let Some(record) = state.record(at)?.filter(|record| record.depth > 0) else { return Ok(None) };
+            let parent = record.parent;
+            if parent == entity {
+                let wanted = prefix.contains(at);
+                open.push((entity, Some(at), prefix.last_id()));
+                open.reverse();
+                return Ok(wanted.then_some(Self { open }));
+            }
+            open.push((parent, Some(at), EntityId::LAST));
+            at = parent;
+        }
+    }
+
+    /// The children of `entity` from `from` to `to`, with everything below them.
+    pub fn of_children(entity: EntityId, from: EntityId, to: EntityId) -> Self {
+        Self { open: vec![(entity, from.predecessor(), to)] }
+    }
+
+    /// The next entity. O(log n).
+    pub fn next<V: ReadView>(&mut self, state: &mut Interface<V>) -> Result<Option<Entry>, StorageError> {
+        while let Some((parent, passed, last)) = self.open.last_mut() {
+            let from = passed.map_or(Some(EntityId::ROOT), EntityId::successor).filter(|from| *from <= *last);
+            let next = match from {
+                Some(from) => state.children_between(*parent, from, *last, 1)?.pop(),
+                None => None,
+            };
+            let Some(entry) = next else {
+                self.open.pop();
+                continue;
+            };
+            *passed = Some(entry.id);
+            if !entry.kids.is_zero() {
+                self.open.push((entry.id, None, EntityId::LAST));
+            }
+            return Ok(Some(entry));
+        }
+        Ok(None)
     }
 }

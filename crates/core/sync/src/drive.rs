@@ -86,16 +86,28 @@ impl<S: Store> StoreHost<S> {
         Ok(())
     }
 
-    fn describe(&self, protocols: &[SyncProtocolKind]) -> Result<SyncHandshake, StorageError> {
-        Ok(build_handshake(&self.begin()?.describe(self.context, self.replica, protocols)?))
+    fn describe(&self) -> Result<SyncHandshake, StorageError> {
+        Ok(build_handshake(&self.begin()?.describe(self.context, self.replica, &self.protocols)?))
     }
 
-    /// Starts a session that offers these protocols; gives its first request.
-    pub fn start(&mut self, protocols: &[SyncProtocolKind]) -> Result<(Session, Message), StorageError> {
+    /// Starts a session with whatever the two sides will agree on; gives its first request.
+    pub fn start(&mut self) -> Result<(Session, Message), StorageError> {
+        let ours = self.describe()?;
+        Ok(self.start_as(ours))
+    }
+
+    /// Starts a session with this protocol or none; gives its first request.
+    pub fn start_with(&mut self, protocol: SyncProtocolKind) -> Result<(Session, Message), StorageError> {
+        let supported_protocols = vec![SyncProtocolKind::None, protocol];
+        let ours = SyncHandshake { supported_protocols, wish: Some(protocol), ..self.describe()? };
+        Ok(self.start_as(ours))
+    }
+
+    fn start_as(&mut self, ours: SyncHandshake) -> (Session, Message) {
         self.sessions += 1;
         let id = SessionId(self.incarnation << 32 | self.sessions);
-        let (session, request_id, request) = Session::start(id, self.describe(protocols)?);
-        Ok((session, Message::Request { session: id, id: request_id, request }))
+        let (session, request_id, request) = Session::start(id, ours);
+        (session, Message::Request { session: id, id: request_id, request })
     }
 
     /// Gives a session the answer it waits for, and makes what it did durable.
@@ -120,7 +132,7 @@ impl<S: Store> StoreHost<S> {
     /// Answers a request, once what it brought is durable. Anything else has no answer.
     pub fn answer(&mut self, message: &Message) -> Result<Option<Message>, DriveError> {
         let Message::Request { session, id, request } = message else { return Ok(None) };
-        let ours = self.describe(&self.protocols)?;
+        let ours = self.describe()?;
         let mut work = self.begin()?;
         let response = respond(&mut work, &mut self.views, &ours, request)?;
         self.commit(work)?;
@@ -144,8 +156,8 @@ pub async fn drive<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
 ) -> Result<(Outcome, SessionStats), DriveError> {
-    let protocols = host.protocols.clone();
-    drive_with(host, transport, &protocols).await
+    let (session, message) = host.start()?;
+    run(host, transport, session, message).await
 }
 
 /// As [`drive`], with a walk down the index or nothing.
@@ -153,7 +165,7 @@ pub async fn hash_comparison_sync<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
 ) -> Result<(Outcome, SessionStats), DriveError> {
-    drive_with(host, transport, &[SyncProtocolKind::None, SyncProtocolKind::HashComparison]).await
+    drive_with(host, transport, SyncProtocolKind::HashComparison).await
 }
 
 /// As [`drive`], with a snapshot or nothing: only a fresh replica can take one.
@@ -161,7 +173,7 @@ pub async fn snapshot_sync<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
 ) -> Result<(Outcome, SessionStats), DriveError> {
-    drive_with(host, transport, &[SyncProtocolKind::None, SyncProtocolKind::Snapshot]).await
+    drive_with(host, transport, SyncProtocolKind::Snapshot).await
 }
 
 /// As [`drive`], with deltas first, and a walk if they do not suffice.
@@ -169,15 +181,48 @@ pub async fn delta_sync<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
 ) -> Result<(Outcome, SessionStats), DriveError> {
-    drive_with(host, transport, &[SyncProtocolKind::None, SyncProtocolKind::DeltaSync]).await
+    drive_with(host, transport, SyncProtocolKind::DeltaSync).await
+}
+
+/// As [`drive`], level by level or not at all.
+pub async fn level_wise_sync<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+) -> Result<(Outcome, SessionStats), DriveError> {
+    drive_with(host, transport, SyncProtocolKind::LevelWise).await
+}
+
+/// As [`drive`], with filters over all records or not at all.
+pub async fn bloom_filter_sync<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+) -> Result<(Outcome, SessionStats), DriveError> {
+    drive_with(host, transport, SyncProtocolKind::BloomFilter).await
+}
+
+/// As [`drive`], with whole differing subtrees or not at all.
+pub async fn subtree_prefetch_sync<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+) -> Result<(Outcome, SessionStats), DriveError> {
+    drive_with(host, transport, SyncProtocolKind::SubtreePrefetch).await
 }
 
 async fn drive_with<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
-    protocols: &[SyncProtocolKind],
+    protocol: SyncProtocolKind,
 ) -> Result<(Outcome, SessionStats), DriveError> {
-    let (mut session, mut message) = host.start(protocols)?;
+    let (session, message) = host.start_with(protocol)?;
+    run(host, transport, session, message).await
+}
+
+async fn run<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+    mut session: Session,
+    mut message: Message,
+) -> Result<(Outcome, SessionStats), DriveError> {
     host.send(transport, &message).await?;
     loop {
         let patience = host.patience_for(session.attempts());

@@ -41,7 +41,7 @@ impl SyncProtocolKind {
     ];
 
     /// The protocols that can be run end to end; only these are advertised (**I11**).
-    pub const EXECUTABLE: [Self; 4] = [Self::None, Self::DeltaSync, Self::HashComparison, Self::Snapshot];
+    pub const EXECUTABLE: [Self; 7] = Self::ALL;
 }
 
 impl fmt::Display for SyncProtocolKind {
@@ -75,6 +75,8 @@ pub struct SyncHandshake {
     pub log_floor: VersionVector,
     /// What it can run end to end, ascending.
     pub supported_protocols: Vec<SyncProtocolKind>,
+    /// What its user wants it to run as the initiator, wherever that can be run.
+    pub wish: Option<SyncProtocolKind>,
 }
 
 /// What negotiation needs to know of a replica.
@@ -119,6 +121,7 @@ pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
         covered: state.covered(),
         log_floor: state.log_floor(),
         supported_protocols: state.supported_protocols(),
+        wish: None,
     }
 }
 
@@ -151,6 +154,10 @@ impl Encode for SyncHandshake {
         self.covered.encode(out);
         self.log_floor.encode(out);
         out.list(&self.supported_protocols);
+        out.bool(self.wish.is_some());
+        if let Some(wish) = self.wish {
+            wish.encode(out);
+        }
     }
 }
 
@@ -179,6 +186,7 @@ impl Decode for SyncHandshake {
             covered: VersionVector::decode(input)?,
             log_floor: VersionVector::decode(input)?,
             supported_protocols: input.list(limits::MAX_PROTOCOLS, "the protocols of a handshake")?,
+            wish: input.bool("a wish")?.then(|| SyncProtocolKind::decode(input)).transpose()?,
         })
     }
 }

@@ -16,11 +16,13 @@ mod buffer;
 mod delta;
 mod drive;
 mod encryption;
+mod filter;
 mod frame;
 mod handshake;
 mod log;
 mod message;
 mod node_view;
+mod question;
 mod respond;
 mod select;
 mod session;
@@ -29,18 +31,23 @@ mod transport;
 
 pub use buffer::{BufferLedger, DeltaBuffer, Pushed};
 pub use delta::{Delta, DeltaRef, Dot, VersionVector};
-pub use drive::{DriveError, StoreHost, delta_sync, drive, hash_comparison_sync, serve, snapshot_sync};
+pub use drive::{
+    DriveError, StoreHost, bloom_filter_sync, delta_sync, drive, hash_comparison_sync, level_wise_sync,
+    serve, snapshot_sync, subtree_prefetch_sync,
+};
 pub use encryption::{EncryptionError, EncryptionState, Nonce, SharedKey, Side};
+pub use filter::Filter;
 pub use frame::{Frame, FrameError};
 pub use handshake::{
     LocalSyncState, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind, build_handshake,
 };
 pub use log::{DeltaLog, DeltaRefusal, Missing};
 pub use message::{
-    DeltasReply, Gossip, HandshakeReply, Message, Rejection, Request, RequestId, Response, SessionId,
-    SnapshotPage, WalkReply, WalkRequest, WireRecord,
+    DeltasReply, ExchangeReply, ExchangeRequest, Gossip, HandshakeReply, Message, Rejection, Request,
+    RequestId, Response, SessionId, SnapshotPage, WireRecord,
 };
 pub use node_view::{Fingerprint, NodeView, Probe, SlotView, WireEntry};
+pub use question::{Answer, Question};
 pub use respond::{ViewCache, respond};
 pub use select::{ProtocolSelection, SelectionReason, SyncProtocol, select_protocol};
 pub use session::{FailureReason, Outcome, OwedReason, Progress, Session, SessionStats};

@@ -2,7 +2,7 @@
 
 use crate::delta::{Delta, Dot, VersionVector};
 use crate::handshake::{SyncHandshake, SyncProtocolKind};
-use crate::node_view::{NodeView, Probe};
+use crate::question::{Answer, Question};
 use syncline_store::Bytes;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer, limits};
 
@@ -77,8 +77,8 @@ pub struct WireRecord {
 pub enum Request {
     /// Let us see where we differ.
     Handshake(SyncHandshake),
-    /// Questions, wishes and gifts of a walk down the index.
-    Walk(WalkRequest),
+    /// Questions, wishes and gifts of two states that are being compared.
+    Exchange(ExchangeRequest),
     /// Deltas that the responder lacks, and a wish for those that we lack.
     Deltas {
         /// What our state covers.
@@ -97,23 +97,23 @@ pub enum Request {
     },
 }
 
-/// One round of a walk.
+/// One round of an exchange: the common body of all protocols that compare states.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct WalkRequest {
+pub struct ExchangeRequest {
     /// Whether hashes should be sent whole.
     pub whole: bool,
-    /// Index nodes to show.
-    pub probes: Vec<Probe>,
+    /// What to say of the state.
+    pub questions: Vec<Question>,
     /// Records to send.
     pub wants: Vec<EntityId>,
     /// Records to join, parents before children.
     pub pushes: Vec<WireRecord>,
 }
 
-/// The answer to one round of a walk. Probes and wishes are answered from the front, as many as
-/// fit the page; the rest is to be asked again.
+/// The answer to one round of an exchange. Questions and wishes are answered from the front, as many
+/// as fit the page; the rest is to be asked again.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WalkReply {
+pub struct ExchangeReply {
     /// Whether hashes are whole, as asked.
     pub whole: bool,
     /// The responder's root after the pushes.
@@ -122,8 +122,8 @@ pub struct WalkReply {
     pub generation_before: u64,
     /// And after them.
     pub generation_after: u64,
-    /// The answers to the first probes.
-    pub nodes: Vec<NodeView>,
+    /// The answers to the first questions.
+    pub answers: Vec<Answer>,
     /// The answers to the first wishes; `None` where there is no such record.
     pub records: Vec<Option<Bytes>>,
     /// Pushes that may be accepted later.
@@ -197,8 +197,8 @@ pub enum Response {
     Handshake(HandshakeReply),
     /// To a handshake that it refuses.
     Rejected(Rejection),
-    /// To a round of a walk.
-    Walk(WalkReply),
+    /// To a round of an exchange.
+    Exchange(ExchangeReply),
     /// To an exchange of deltas.
     Deltas(DeltasReply),
     /// To a wish for a page.
@@ -380,12 +380,12 @@ impl Encode for Request {
                 out.u8(0);
                 handshake.encode(out);
             }
-            Self::Walk(walk) => {
+            Self::Exchange(exchange) => {
                 out.u8(1);
-                out.bool(walk.whole);
-                out.list(&walk.probes);
-                out.list(&walk.wants);
-                out.list(&walk.pushes);
+                out.bool(exchange.whole);
+                out.list(&exchange.questions);
+                out.list(&exchange.wants);
+                out.list(&exchange.pushes);
             }
             Self::SnapshotPage { boundary, after, compressed } => {
                 out.u8(2);
@@ -406,11 +406,11 @@ impl Decode for Request {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.u8()? {
             0 => Ok(Self::Handshake(SyncHandshake::decode(input)?)),
-            1 => Ok(Self::Walk(WalkRequest {
-                whole: input.bool("a walk")?,
-                probes: input.list(limits::MAX_PROBES, "the probes of a walk")?,
-                wants: input.list(limits::MAX_RECORDS_PER_FRAME, "the wishes of a walk")?,
-                pushes: input.list(limits::MAX_RECORDS_PER_FRAME, "the pushes of a walk")?,
+            1 => Ok(Self::Exchange(ExchangeRequest {
+                whole: input.bool("an exchange")?,
+                questions: input.list(limits::MAX_QUESTIONS, "the questions of an exchange")?,
+                wants: input.list(limits::MAX_RECORDS_PER_FRAME, "the wishes of an exchange")?,
+                pushes: input.list(limits::MAX_RECORDS_PER_FRAME, "the pushes of an exchange")?,
             })),
             2 => Ok(Self::SnapshotPage {
                 boundary: Digest::decode(input)?,
@@ -423,15 +423,15 @@ impl Decode for Request {
     }
 }
 
-impl Encode for WalkReply {
+impl Encode for ExchangeReply {
     fn encode(&self, out: &mut Writer) {
         out.bool(self.whole);
         self.root.encode(out);
         out.varint(self.generation_before);
         out.varint(self.generation_after);
-        out.varint(self.nodes.len() as u64);
-        for node in &self.nodes {
-            node.encode(out);
+        out.varint(self.answers.len() as u64);
+        for answer in &self.answers {
+            answer.encode(out);
         }
         out.varint(self.records.len() as u64);
         for record in &self.records {
@@ -445,14 +445,13 @@ impl Encode for WalkReply {
     }
 }
 
-impl Decode for WalkReply {
+impl Decode for ExchangeReply {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let whole = input.bool("a walk")?;
+        let whole = input.bool("an exchange")?;
         let root = Digest::decode(input)?;
         let (generation_before, generation_after) = (input.varint()?, input.varint()?);
-        let len = input.length(limits::MAX_PROBES, "the nodes of a reply")?;
-        let nodes = (0..len).map(|_| NodeView::decode(input, whole, Probe::MAX_LEVELS));
-        let nodes = nodes.collect::<Result<_, _>>()?;
+        let len = input.length(limits::MAX_QUESTIONS, "the answers of a reply")?;
+        let answers = (0..len).map(|_| Answer::decode(input, whole)).collect::<Result<_, _>>()?;
         let len = input.length(limits::MAX_RECORDS_PER_FRAME, "the records of a reply")?;
         let record = |input: &mut Reader<'_>| {
             let present = input.bool("a record of a reply")?;
@@ -461,7 +460,7 @@ impl Decode for WalkReply {
         };
         let records = (0..len).map(|_| record(input)).collect::<Result<_, DecodeError>>()?;
         let (deferred, refused) = (input.varint()?, input.varint()?);
-        Ok(Self { whole, root, generation_before, generation_after, nodes, records, deferred, refused })
+        Ok(Self { whole, root, generation_before, generation_after, answers, records, deferred, refused })
     }
 }
 
@@ -501,7 +500,7 @@ impl Encode for Response {
                 out.u8(1);
                 rejection.encode(out);
             }
-            Self::Walk(reply) => {
+            Self::Exchange(reply) => {
                 out.u8(2);
                 reply.encode(out);
             }
@@ -538,7 +537,7 @@ impl Decode for Response {
                 verdict: SyncProtocolKind::decode(input)?,
             })),
             1 => Ok(Self::Rejected(Rejection::decode(input)?)),
-            2 => Ok(Self::Walk(WalkReply::decode(input)?)),
+            2 => Ok(Self::Exchange(ExchangeReply::decode(input)?)),
             3 => Ok(Self::SnapshotPage(SnapshotPage {
                 boundary: Digest::decode(input)?,
                 root: Digest::decode(input)?,

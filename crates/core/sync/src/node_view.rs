@@ -95,6 +95,40 @@ pub struct WireEntry {
     pub kids: Option<Fingerprint>,
 }
 
+impl WireEntry {
+    pub(crate) fn encode_list(entries: &[Self], out: &mut Writer) {
+        out.varint(entries.len() as u64);
+        for entry in entries {
+            entry.id.encode(out);
+            entry.own.encode(out);
+            out.bool(entry.kids.is_some());
+            if let Some(kids) = &entry.kids {
+                kids.encode(out);
+            }
+        }
+    }
+
+    pub(crate) fn decode_list(
+        input: &mut Reader<'_>,
+        whole: bool,
+        limit: usize,
+    ) -> Result<Vec<Self>, DecodeError> {
+        let len = input.length(limit, "a list of children")?;
+        let mut entries: Vec<Self> = Vec::with_capacity(len);
+        for _ in 0..len {
+            let id = EntityId::decode(input)?;
+            if entries.last().is_some_and(|last| last.id >= id) {
+                return Err(DecodeError::NotCanonical { what: "the order of children" });
+            }
+            let own = Fingerprint::decode(input, whole)?;
+            let has_kids = input.bool("a child")?;
+            let kids = has_kids.then(|| Fingerprint::decode(input, whole)).transpose()?;
+            entries.push(Self { id, own, kids });
+        }
+        Ok(entries)
+    }
+}
+
 /// One slot of an inner node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SlotView {
@@ -138,9 +172,7 @@ impl NodeView {
     }
 
     fn bucket(entries: &[Entry], whole: bool) -> Self {
-        let kids = |entry: &Entry| (!entry.kids.is_zero()).then(|| Fingerprint::of(entry.kids, whole));
-        let wire = |e: &Entry| WireEntry { id: e.id, own: Fingerprint::of(e.own, whole), kids: kids(e) };
-        Self::Bucket(entries.iter().map(wire).collect())
+        Self::Bucket(entries.iter().map(|entry| WireEntry::of(entry, whole)).collect())
     }
 
     fn inner<V: ReadView>(
@@ -172,15 +204,7 @@ impl NodeView {
             Self::Absent => out.u8(0),
             Self::Bucket(entries) => {
                 out.u8(1);
-                out.varint(entries.len() as u64);
-                for entry in entries {
-                    entry.id.encode(out);
-                    entry.own.encode(out);
-                    out.bool(entry.kids.is_some());
-                    if let Some(kids) = &entry.kids {
-                        kids.encode(out);
-                    }
-                }
+                WireEntry::encode_list(entries, out);
             }
             Self::Inner(slots) => {
                 out.u8(2);
@@ -204,21 +228,7 @@ impl NodeView {
     pub(crate) fn decode(input: &mut Reader<'_>, whole: bool, levels: u8) -> Result<Self, DecodeError> {
         match input.u8()? {
             0 => Ok(Self::Absent),
-            1 => {
-                let len = input.length(BUCKET, "a bucket")?;
-                let mut entries: Vec<WireEntry> = Vec::with_capacity(len);
-                for _ in 0..len {
-                    let id = EntityId::decode(input)?;
-                    if entries.last().is_some_and(|last| last.id >= id) {
-                        return Err(DecodeError::NotCanonical { what: "the order of a bucket" });
-                    }
-                    let own = Fingerprint::decode(input, whole)?;
-                    let has_kids = input.bool("a bucket entry")?;
-                    let kids = has_kids.then(|| Fingerprint::decode(input, whole)).transpose()?;
-                    entries.push(WireEntry { id, own, kids });
-                }
-                Ok(Self::Bucket(entries))
-            }
+            1 => WireEntry::decode_list(input, whole, BUCKET).map(Self::Bucket),
             2 => {
                 let slot = |input: &mut Reader<'_>| match input.u8()? {
                     0 => Ok(SlotView::Empty),

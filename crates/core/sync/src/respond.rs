@@ -4,9 +4,9 @@ use crate::delta::{Delta, VersionVector};
 use crate::handshake::{SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind};
 use crate::log::{DeltaRefusal, Missing};
 use crate::message::{
-    DeltasReply, HandshakeReply, Rejection, Request, Response, SnapshotPage, WalkReply, WalkRequest,
+    DeltasReply, ExchangeReply, ExchangeRequest, HandshakeReply, Rejection, Request, Response, SnapshotPage,
 };
-use crate::node_view::NodeView;
+use crate::question::Answer;
 use crate::select::select_protocol;
 use crate::transaction::Transaction;
 use std::collections::VecDeque;
@@ -57,7 +57,7 @@ pub fn respond<V: ReadView>(
 ) -> Result<Response, StorageError> {
     match request {
         Request::Handshake(theirs) => Ok(on_handshake(work, views, ours, theirs)),
-        Request::Walk(walk) => on_walk(work, walk).map(Response::Walk),
+        Request::Exchange(asked) => on_exchange(work, asked).map(Response::Exchange),
         Request::Deltas { covered, pushes } => on_deltas(work, covered, pushes).map(Response::Deltas),
         Request::SnapshotPage { boundary, after, compressed } => {
             // Kept for the boundary asked for, or else for the one named in the answer.
@@ -132,10 +132,13 @@ fn on_deltas<V: ReadView>(
     Ok(DeltasReply { root, covered, deltas, complete, refused })
 }
 
-fn on_walk<V: ReadView>(work: &mut Transaction<V>, walk: &WalkRequest) -> Result<WalkReply, StorageError> {
+fn on_exchange<V: ReadView>(
+    work: &mut Transaction<V>,
+    asked: &ExchangeRequest,
+) -> Result<ExchangeReply, StorageError> {
     let generation_before = work.state.stats()?.generation;
     let (mut deferred, mut refused) = (0, 0);
-    for push in &walk.pushes {
+    for push in &asked.pushes {
         let merged = match Record::from_bytes(&push.bytes) {
             Ok(record) => work.state.merge_record(push.id, &record, &work.context),
             Err(_) => {
@@ -151,18 +154,18 @@ fn on_walk<V: ReadView>(work: &mut Transaction<V>, walk: &WalkRequest) -> Result
         }
     }
     let stats = work.state.stats()?;
-    let mut reply = WalkReply {
-        whole: walk.whole,
+    let mut reply = ExchangeReply {
+        whole: asked.whole,
         root: stats.root,
         generation_before,
         generation_after: stats.generation,
-        nodes: Vec::new(),
+        answers: Vec::new(),
         records: Vec::new(),
         deferred,
         refused,
     };
     let mut sized = Writer::default();
-    for want in &walk.wants {
+    for want in &asked.wants {
         if sized.len() >= limits::PAGE_BYTES {
             break;
         }
@@ -171,14 +174,14 @@ fn on_walk<V: ReadView>(work: &mut Transaction<V>, walk: &WalkRequest) -> Result
         sized.raw(bytes.as_deref().unwrap_or_default());
         reply.records.push(bytes.map(Into::into));
     }
-    for probe in &walk.probes {
+    for question in &asked.questions {
         // A round always makes progress: the first answer is given whatever its size.
-        if sized.len() >= limits::PAGE_BYTES && !(reply.nodes.is_empty() && reply.records.is_empty()) {
+        if sized.len() >= limits::PAGE_BYTES && !(reply.answers.is_empty() && reply.records.is_empty()) {
             break;
         }
-        let node = NodeView::of(&mut work.state, *probe, walk.whole)?;
-        node.encode(&mut sized);
-        reply.nodes.push(node);
+        let answer = Answer::to(question, asked.whole, &mut work.state)?;
+        answer.encode(&mut sized);
+        reply.answers.push(answer);
     }
     Ok(reply)
 }

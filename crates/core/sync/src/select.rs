@@ -1,5 +1,6 @@
 //! Which protocol two replicas should run.
 
+use crate::filter::Filter;
 use crate::handshake::{SyncHandshake, SyncProtocolKind};
 use std::fmt;
 use syncline_types::{Digest, EntityId, canary};
@@ -60,6 +61,8 @@ impl SyncProtocol {
 pub enum SelectionReason {
     /// The roots are equal.
     RootsEqual,
+    /// The side that asks wants this protocol.
+    Requested,
     /// The local side has no state yet.
     FreshReplica,
     /// Few deltas lie between the two, and both keep those the other lacks.
@@ -84,6 +87,7 @@ impl fmt::Display for SelectionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RootsEqual => "the roots are equal",
+            Self::Requested => "the side that asks wants it",
             Self::FreshReplica => "the local replica has no state yet",
             Self::FewDeltas => "few deltas lie between the two, and they are kept",
             Self::HighDivergence => "the record counts differ by more than half",
@@ -108,9 +112,6 @@ pub struct ProtocolSelection {
 
 /// Children per level from which a shallow tree counts as wide.
 const WIDE_CHILDREN: u64 = 10;
-/// Bits of a filter per record, and at most.
-const FILTER_BITS_PER_RECORD: u64 = 10;
-const MAX_FILTER_BITS: u64 = 10_000;
 const DEEP_TREE_DEPTH: u32 = 3;
 const LARGE_STATE_RECORDS: u64 = 50;
 const COMPRESS_ABOVE_RECORDS: u64 = 100;
@@ -128,6 +129,7 @@ const FEW_DELTAS: u64 = 128;
 /// | row | applies when | protocol |
 /// |---|---|---|
 /// | 1 | roots are equal | None |
+/// | 1b | the asking side wishes for one that can be run | that one |
 /// | 2 | local has no state | Snapshot, compressed above 100 records |
 /// | 2b | at most 128 deltas lie between the two, and are kept | DeltaSync |
 /// | 3 | counts differ by more than 50 % of the remote's | HashComparison |
@@ -142,6 +144,10 @@ pub fn select_protocol(local: &SyncHandshake, remote: &SyncHandshake) -> Protoco
     }
     let spoken =
         |kind| local.supported_protocols.contains(&kind) && remote.supported_protocols.contains(&kind);
+    if let Some(kind) = local.wish.filter(|kind| spoken(*kind) && can_run(*kind, local)) {
+        let protocol = with_parameters(kind, local, remote);
+        return ProtocolSelection { protocol, reason: SelectionReason::Requested };
+    }
     let row = rows(local, remote).into_iter().flatten().find(|row| spoken(row.protocol.kind()));
     row.unwrap_or(ProtocolSelection {
         protocol: SyncProtocol::None,
@@ -153,46 +159,64 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
     let base = u128::from(remote.entity_count.max(1));
     let gap = u128::from(local.entity_count.abs_diff(remote.entity_count));
     let differs_below = |percent: u128| gap * 100 < base * percent;
-    let walk = SyncProtocol::HashComparison { root_hash: remote.root_hash };
     let per_level = remote.entity_count / u64::from(remote.max_depth.max(1));
-    let row = |applies: bool, protocol: SyncProtocol, reason| {
-        applies.then_some(ProtocolSelection { protocol, reason })
+    let row = |applies: bool, kind, reason| {
+        applies.then(|| ProtocolSelection { protocol: with_parameters(kind, local, remote), reason })
     };
+    use SyncProtocolKind as Kind;
     [
-        row(
-            !local.has_state || canary!(SnapshotOverwrites),
-            SyncProtocol::Snapshot {
-                compressed: remote.entity_count > COMPRESS_ABOVE_RECORDS,
-                verified: true,
-            },
-            SelectionReason::FreshReplica,
-        ),
+        row(!local.has_state || canary!(SnapshotOverwrites), Kind::Snapshot, SelectionReason::FreshReplica),
         row(
             local.has_state && remote.has_state && few_deltas(local, remote),
-            SyncProtocol::DeltaSync,
+            Kind::DeltaSync,
             SelectionReason::FewDeltas,
         ),
-        row(gap * 100 > base * 50, walk.clone(), SelectionReason::HighDivergence),
+        row(gap * 100 > base * 50, Kind::HashComparison, SelectionReason::HighDivergence),
         row(
             remote.max_depth > DEEP_TREE_DEPTH && differs_below(20),
-            SyncProtocol::SubtreePrefetch { subtree_roots: Vec::new() },
+            Kind::SubtreePrefetch,
             SelectionReason::DeepTree,
         ),
         row(
             remote.entity_count > LARGE_STATE_RECORDS && differs_below(10),
-            SyncProtocol::BloomFilter {
-                filter_size: remote.entity_count.saturating_mul(FILTER_BITS_PER_RECORD).min(MAX_FILTER_BITS),
-            },
+            Kind::BloomFilter,
             SelectionReason::LargeState,
         ),
         row(
             (1..=2).contains(&remote.max_depth) && per_level > WIDE_CHILDREN,
-            SyncProtocol::LevelWise { max_depth: remote.max_depth },
+            Kind::LevelWise,
             SelectionReason::WideAndShallow,
         ),
-        row(true, walk, SelectionReason::Default),
-        row(true, SyncProtocol::DeltaSync, SelectionReason::LastResort),
+        row(true, Kind::HashComparison, SelectionReason::Default),
+        row(true, Kind::DeltaSync, SelectionReason::LastResort),
     ]
+}
+
+/// Whether a protocol may be run by `local` at all: a snapshot only without state (**I5**).
+const fn can_run(kind: SyncProtocolKind, local: &SyncHandshake) -> bool {
+    match kind {
+        SyncProtocolKind::None => false,
+        SyncProtocolKind::Snapshot => !local.has_state,
+        _ => true,
+    }
+}
+
+fn with_parameters(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake) -> SyncProtocol {
+    match kind {
+        SyncProtocolKind::None => SyncProtocol::None,
+        SyncProtocolKind::DeltaSync => SyncProtocol::DeltaSync,
+        SyncProtocolKind::HashComparison => SyncProtocol::HashComparison { root_hash: remote.root_hash },
+        SyncProtocolKind::Snapshot => {
+            let compressed = remote.entity_count > COMPRESS_ABOVE_RECORDS;
+            SyncProtocol::Snapshot { compressed, verified: true }
+        }
+        SyncProtocolKind::BloomFilter => {
+            let bits = local.entity_count.saturating_mul(Filter::BITS_PER_RECORD);
+            SyncProtocol::BloomFilter { filter_size: bits.clamp(64, Filter::MAX_BITS) }
+        }
+        SyncProtocolKind::SubtreePrefetch => SyncProtocol::SubtreePrefetch { subtree_roots: Vec::new() },
+        SyncProtocolKind::LevelWise => SyncProtocol::LevelWise { max_depth: remote.max_depth },
+    }
 }
 
 fn few_deltas(local: &SyncHandshake, remote: &SyncHandshake) -> bool {
@@ -226,6 +250,7 @@ mod tests {
             covered: VersionVector::default(),
             log_floor: VersionVector::default(),
             supported_protocols: Kind::ALL.to_vec(),
+            wish: None,
         }
     }
 
@@ -287,6 +312,19 @@ mod tests {
         assert_eq!(choice(&fresh, &remote), (Kind::DeltaSync, Why::LastResort));
         remote.supported_protocols = vec![Kind::None];
         assert_eq!(choice(&fresh, &remote), (Kind::None, Why::NoCommonProtocol));
+    }
+
+    #[test]
+    fn a_wish_is_granted_where_it_can_be_run() {
+        for kind in Kind::ALL {
+            let wishing = |has_state| SyncHandshake { wish: Some(kind), ..side(u8::from(has_state), 5, 1) };
+            let granted = |local: &SyncHandshake| choice(local, &side(2, 500, 9)).1 == Why::Requested;
+            assert_eq!(granted(&wishing(false)), kind != Kind::None);
+            assert_eq!(granted(&wishing(true)), !matches!(kind, Kind::None | Kind::Snapshot));
+        }
+        let unspoken = SyncHandshake { supported_protocols: vec![Kind::HashComparison], ..side(2, 500, 9) };
+        let wishing = SyncHandshake { wish: Some(Kind::LevelWise), ..side(1, 5, 1) };
+        assert_eq!(choice(&wishing, &unspoken).1, Why::HighDivergence);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 use syncline_crdt::{GCounter, Register, Value};
-use syncline_storage::{Action, ApplyContext, Interface, Metadata, Record};
+use syncline_storage::{Action, ApplyContext, Interface, Metadata, Prefix, Record};
 use syncline_store::{MemoryStore, ReadView, Store};
 use syncline_sync::*;
 use syncline_types::{ContextId, Digest, Encode, EntityId, Hlc, Moment, ReplicaId, SimTime, limits};
@@ -17,6 +18,7 @@ struct Side {
     views: ViewCache<MemoryStore>,
     replica: ReplicaId,
     supported: Vec<SyncProtocolKind>,
+    wish: Option<SyncProtocolKind>,
 }
 
 impl Side {
@@ -27,6 +29,7 @@ impl Side {
             views: ViewCache::new(4),
             replica: ReplicaId::from_u64(replica),
             supported: SyncProtocolKind::EXECUTABLE.to_vec(),
+            wish: None,
         };
         side.write(actions);
         side
@@ -67,7 +70,7 @@ impl Side {
     fn describe(&self) -> SyncHandshake {
         let mut work = self.begin();
         let described = work.describe(ContextId::default(), self.replica, &self.supported);
-        build_handshake(&described.unwrap())
+        SyncHandshake { wish: self.wish, ..build_handshake(&described.unwrap()) }
     }
 
     fn respond(&mut self, request: &Request) -> Response {
@@ -183,13 +186,37 @@ proptest! {
         prop_assert_eq!((a.root(), b.root()), (whole.root(), whole.root()));
     }
 
+    /// **I4**: whatever protocol compares the states, the result is the join of both.
+    #[test]
+    fn every_protocol_ends_in_the_same_state(
+        shared in vec(action(), 0..150),
+        ours in vec(action(), 0..60),
+        theirs in vec(action(), 0..60),
+        doubled: bool,
+        // Enough of one kind that answers are paged and subtrees are too large to send.
+        crowd in prop_oneof![24 => Just(0u64), 1 => Just(5_000u64)],
+    ) {
+        let shared = [shared, many(1_000, 1_000 + crowd, 3)].concat();
+        let whole = Side::new(9, &[shared.clone(), ours.clone(), theirs.clone()].concat());
+        for protocol in SyncProtocolKind::EXECUTABLE {
+            let mut a = Side::new(1, &[shared.clone(), ours.clone()].concat());
+            let mut b = Side::new(2, &[shared.clone(), theirs.clone()].concat());
+            a.wish = Some(protocol);
+            let (outcome, _, selected) = run(&mut a, &mut b, doubled, quiet);
+            prop_assert_eq!(outcome, Outcome::Converged { root: whole.root() }, "{} {:?}", protocol, selected);
+            prop_assert_eq!((a.root(), b.root()), (whole.root(), whole.root()), "{}", protocol);
+        }
+    }
+
     #[test]
     fn a_session_under_writes_never_claims_more_than_it_compared(
         ours in vec(action(), 0..80),
         theirs in vec(action(), 0..80),
         late in vec((0u64..6, any::<bool>(), action()), 0..20),
+        protocol in select(SyncProtocolKind::EXECUTABLE.to_vec()),
     ) {
         let (mut a, mut b) = (Side::new(1, &ours), Side::new(2, &theirs));
+        a.wish = Some(protocol);
         let mut roots_of_b = vec![b.root()];
         let (outcome, ..) = run(&mut a, &mut b, false, |round, a, b| {
             roots_of_b.push(b.root());
@@ -240,12 +267,16 @@ proptest! {
         byte: u8,
     ) {
         let mut b = Side::new(2, &actions);
-        let walk = WalkRequest {
-            probes: vec![Probe { entity: EntityId::ROOT, prefix: Default::default(), levels: 1 }],
-            wants: vec![EntityId::ROOT, actions[0].id()],
-            ..WalkRequest::default()
-        };
-        for request in [Request::Walk(walk), Request::Handshake(b.describe())] {
+        let (entity, prefix) = (EntityId::ROOT, Prefix::EMPTY);
+        let questions = vec![
+            Question::Node(Probe { entity, prefix, levels: 1 }),
+            Question::Children { entity, after: None },
+            Question::Subtree { entity, prefix, after: None },
+            Question::Missing(Filter::new(64, 1)),
+        ];
+        let wants = vec![EntityId::ROOT, actions[0].id()];
+        let asked = ExchangeRequest { questions, wants, ..ExchangeRequest::default() };
+        for request in [Request::Exchange(asked), Request::Handshake(b.describe())] {
             let response = b.respond(&request);
             let message = Message::Response { session: SessionId(1), id: RequestId(1), response };
             let wire = Frame { incarnation: 1, message }.to_wire(ContextId::default());
@@ -359,12 +390,16 @@ fn a_tampered_snapshot_changes_nothing() {
 
 #[test]
 fn a_large_divergence_is_paged_and_still_ends_equal() {
-    let (mut a, mut b) = (Side::new(1, &many(1, 2_500, 1)), Side::new(2, &many(2_000, 6_000, 2)));
-    let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
-    assert_eq!(protocol, Some(SyncProtocolKind::HashComparison));
-    assert!(matches!(outcome, Outcome::Converged { .. }), "{outcome:?}");
-    assert_eq!(a.root(), b.root());
-    assert!(stats.records_pushed >= 1_999 && stats.records_received >= 3_500, "{stats:?}");
+    use SyncProtocolKind::{BloomFilter, HashComparison, LevelWise, SubtreePrefetch};
+    for wish in [HashComparison, BloomFilter, SubtreePrefetch, LevelWise] {
+        let (mut a, mut b) = (Side::new(1, &many(1, 2_500, 1)), Side::new(2, &many(2_000, 6_000, 2)));
+        a.wish = Some(wish);
+        let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+        assert_eq!(protocol, Some(wish));
+        assert!(matches!(outcome, Outcome::Converged { .. }), "{wish}: {outcome:?}");
+        assert_eq!(a.root(), b.root());
+        assert!(stats.records_pushed >= 1_999 && stats.records_received >= 3_500, "{wish}: {stats:?}");
+    }
 }
 
 #[test]
@@ -373,6 +408,7 @@ fn a_small_difference_moves_little() {
     let (mut b, extra) = (Side::new(2, &shared), set(9_999, &[], 3, 1, 100));
     shared.push(extra);
     let mut a = Side::new(1, &shared);
+    a.wish = Some(SyncProtocolKind::HashComparison);
     let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
     assert!(matches!(outcome, Outcome::Converged { .. }));
     assert!(stats.round_trips <= 5 && stats.entities_compared <= 64, "{stats:?}");
@@ -465,7 +501,7 @@ fn deltas_that_refer_to_each_other_apply_in_causal_order() {
 }
 
 #[test]
-fn a_peer_below_the_floor_of_the_log_is_served_by_a_walk() {
+fn a_peer_below_the_floor_of_the_log_is_served_by_its_state() {
     let (mut a, mut b) = (Side::new(1, &many(1, 50, 1)), Side::new(2, &many(1, 50, 1)));
     b.log = DeltaLog::load(&b.store, 5).unwrap();
     for n in 0..20 {
@@ -475,8 +511,9 @@ fn a_peer_below_the_floor_of_the_log_is_served_by_a_walk() {
     assert!(DeltaLog::read(&b.store, dot(15)).unwrap().is_none(), "pruned");
     assert!(DeltaLog::read(&b.store, dot(16)).unwrap().is_some(), "kept");
     let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
-    assert_eq!(protocol, Some(SyncProtocolKind::HashComparison));
-    assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 1));
+    assert_ne!(protocol, Some(SyncProtocolKind::DeltaSync));
+    assert_eq!(outcome, Outcome::Converged { root: b.root() });
+    assert_eq!(stats.deltas_received, 0);
 }
 
 #[test]

@@ -24,6 +24,12 @@ impl Digest {
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
+    /// The digest as four numbers, little endian.
+    pub fn words(&self) -> [u64; 4] {
+        let (words, _) = self.0.as_chunks::<8>();
+        std::array::from_fn(|at| words.get(at).map_or(0, |word| u64::from_le_bytes(*word)))
+    }
+
     /// SHA-256 of `tag` followed by `bytes`. The tag keeps hashes of different things apart.
     pub fn of(tag: u8, bytes: &[u8]) -> Self {
         let mut hasher = Sha256::new();

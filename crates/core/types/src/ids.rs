@@ -102,6 +102,31 @@ impl EntityId {
     /// The root of every context. It has no parent and always sits at depth zero.
     pub const ROOT: Self = Self([0; 32]);
 
+    /// The highest id.
+    pub const LAST: Self = Self([0xff; 32]);
+
+    /// The id after this one; `None` for the last.
+    pub fn successor(self) -> Option<Self> {
+        self.step(u8::MAX, |byte| byte.wrapping_add(1))
+    }
+
+    /// The id before this one; `None` for the first.
+    pub fn predecessor(self) -> Option<Self> {
+        self.step(0, |byte| byte.wrapping_sub(1))
+    }
+
+    /// Moves by one, carrying over bytes that hold `carry`.
+    fn step(mut self, carry: u8, next: impl Fn(u8) -> u8) -> Option<Self> {
+        for byte in self.0.iter_mut().rev() {
+            let carries = *byte == carry;
+            *byte = next(*byte);
+            if !carries {
+                return Some(self);
+            }
+        }
+        None
+    }
+
     /// The id of the child of `parent` that is called `key`: the same on every replica (I9), so
     /// that two replicas which create the same map entry create the same entity.
     pub fn child_of(parent: Self, key: &[u8]) -> Self {

@@ -21,8 +21,12 @@ pub const MAX_ACTIONS_PER_DELTA: usize = 1_024;
 pub const MAX_HEADS: usize = MAX_REPLICAS;
 /// Deltas asked for, or answered, in one frame.
 pub const MAX_DELTAS_PER_FRAME: usize = 256;
-/// Index nodes asked for in one request.
-pub const MAX_PROBES: usize = 1_024;
+/// Questions in one request.
+pub const MAX_QUESTIONS: usize = 1_024;
+/// Bytes of a filter over records.
+pub const MAX_FILTER_BYTES: usize = 1 << 20;
+/// Entities that may be named as missing in one frame.
+pub const MAX_MISSING: usize = 1 << 15;
 /// Records asked for, answered or pushed in one frame.
 pub const MAX_RECORDS_PER_FRAME: usize = 1_024;
 /// Bytes a responder puts in one page before it stops; one item may exceed it.

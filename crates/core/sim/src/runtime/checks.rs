@@ -55,7 +55,11 @@ impl SimRuntime {
                 match protocol {
                     Some(SyncProtocolKind::DeltaSync) => self.protocol.delta_syncs += 1,
                     Some(SyncProtocolKind::Snapshot) => self.protocol.snapshots += 1,
-                    _ => {}
+                    Some(SyncProtocolKind::BloomFilter) => self.protocol.bloom_filters += 1,
+                    Some(SyncProtocolKind::SubtreePrefetch) => self.protocol.subtree_prefetches += 1,
+                    Some(SyncProtocolKind::LevelWise) => self.protocol.level_walks += 1,
+                    // Walks are counted as such, since other protocols may end in one.
+                    Some(SyncProtocolKind::None | SyncProtocolKind::HashComparison) | None => {}
                 }
                 self.on_outcome(node, peer.into(), started_at, outcome);
             }

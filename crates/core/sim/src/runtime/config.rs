@@ -1,6 +1,7 @@
 //! The settings of a run.
 
 use crate::network::{ConfigError, FaultConfig};
+use syncline_sync::SyncProtocolKind;
 use syncline_types::{SimDuration, SimTime};
 
 /// The settings of a run.
@@ -19,6 +20,8 @@ pub struct SimConfig {
     pub chaos_for: SimDuration,
     /// Deltas a node may keep waiting.
     pub buffer_capacity: usize,
+    /// The protocol that sessions run wherever it can be run; without one, they negotiate.
+    pub protocol: Option<SyncProtocolKind>,
     /// Whether to keep every choice, for [`SimRuntime::tape`](crate::SimRuntime::tape).
     pub record: bool,
 }
@@ -33,6 +36,7 @@ impl SimConfig {
             faults: FaultConfig::default(),
             chaos_for: SimDuration::from_secs(20),
             buffer_capacity: 10_000,
+            protocol: None,
             record: false,
         }
     }
@@ -64,6 +68,12 @@ impl SimConfig {
     /// Sets how many deltas a node may keep waiting.
     pub const fn with_buffer_capacity(mut self, deltas: usize) -> Self {
         self.buffer_capacity = deltas;
+        self
+    }
+
+    /// Sets the protocol that sessions run wherever it can be run.
+    pub const fn with_protocol(mut self, protocol: SyncProtocolKind) -> Self {
+        self.protocol = Some(protocol);
         self
     }
 

@@ -97,6 +97,7 @@ impl SimRuntime {
         replica.0[15] = 0x51;
         let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica);
         config.buffer_capacity = self.config.buffer_capacity;
+        config.wish = self.config.protocol;
         self.names.push(name);
         let node = NodeId(self.world.len() as u32);
         let mut actor = SimNode::new(node, config, disk);

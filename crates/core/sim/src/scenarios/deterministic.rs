@@ -70,6 +70,46 @@ impl Scenario {
         )
     }
 
+    /// Nodes with a tree five deep, each with more of its own in one branch.
+    pub fn deep_tree(nodes: usize, shared: usize, own: impl Fn(usize) -> usize) -> Self {
+        let leaf = |whose: &str, by: u64, branch: usize, at: usize| {
+            let mut path = Vec::new();
+            let mut parent = EntityId::ROOT;
+            for level in 0..4 {
+                parent = EntityId::child_of(parent, format!("branch {branch}, {level}").as_bytes());
+                path.push(parent);
+            }
+            let name = format!("{whose}/{at}");
+            register(EntityId::child_of(parent, name.as_bytes()), path, author(by), name)
+        };
+        Self::new(nodes, (0..shared).map(|at| leaf("shared", 0, at % 8, at)).collect(), |node| {
+            let name = super::build::node_name(node);
+            (0..own(node)).map(|at| leaf(&name, node as u64 + 1, 0, at)).collect()
+        })
+    }
+
+    /// Eighty shared entities five deep and a few more on each side, in one branch: whole subtrees.
+    pub fn force_subtree_prefetch() -> Self {
+        Self::deep_tree(2, 80, |node| if node == 0 { 5 } else { 15 })
+    }
+
+    /// A hundred entities, five of which one side lacks: filters.
+    pub fn force_bloom_filter() -> Self {
+        Self::new(
+            2,
+            registers("shared", 0, 95),
+            |node| if node == 0 { registers("more", 1, 5) } else { Vec::new() },
+        )
+    }
+
+    /// Thirty-six entities against forty, wide and flat: level by level.
+    pub fn force_levelwise() -> Self {
+        Self::new(2, registers("shared", 0, 30), |node| {
+            let name = super::build::node_name(node);
+            registers(&name, node as u64 + 1, if node == 0 { 6 } else { 10 })
+        })
+    }
+
     /// A hundred shared entities and two writes that only one side has, as deltas.
     pub fn force_delta_sync() -> Self {
         let mut scenario = Self::n_nodes_synced(2, 100);

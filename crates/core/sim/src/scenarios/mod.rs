@@ -19,7 +19,7 @@ pub struct NamedScenario {
 }
 
 /// All scenarios by name.
-pub const NAMED: [NamedScenario; 8] = [
+pub const NAMED: [NamedScenario; 9] = [
     NamedScenario {
         name: "diverged",
         summary: "each node has entities of its own and no others",
@@ -61,6 +61,11 @@ pub const NAMED: [NamedScenario; 8] = [
             }
             scenario
         },
+    },
+    NamedScenario {
+        name: "deep",
+        summary: "a tree five deep that all share; each node has a tenth more of its own in one branch",
+        build: |nodes, entities, _| Scenario::deep_tree(nodes, entities, |_| entities.div_ceil(10)),
     },
     NamedScenario {
         name: "empty",

@@ -1,20 +1,21 @@
 //! The initiator's side of a sync session.
 
+mod compare;
 mod deltas;
+mod exchange;
 mod snapshot;
-mod walk;
 
 use crate::handshake::{SyncHandshake, SyncProtocolKind};
 use crate::message::{HandshakeReply, Rejection, Request, RequestId, Response, SessionId};
 use crate::select::{SelectionReason, SyncProtocol, select_protocol};
 use crate::transaction::{Transaction, staged};
 use deltas::DeltaExchange;
+use exchange::{Exchange, Opening};
 use snapshot::SnapshotPull;
 use std::fmt;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_types::{Digest, canary};
-use walk::Walk;
 
 /// How a session ended. There is no other way for one to end.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,7 +127,7 @@ pub struct SessionStats {
     pub deltas_received: u64,
     /// Deltas sent.
     pub deltas_pushed: u64,
-    /// Walks begun: one at most, also after an exchange of deltas that did not suffice.
+    /// Walks begun: one at most, also after another protocol that did not suffice.
     pub walks: u64,
 }
 
@@ -134,7 +135,7 @@ pub struct SessionStats {
 enum Phase {
     Handshake { sent: SyncHandshake },
     Deltas(DeltaExchange),
-    Walk(Walk),
+    Exchange(Exchange),
     Snapshot(SnapshotPull),
     Done,
 }
@@ -255,7 +256,9 @@ impl Session {
             (Phase::Deltas(exchange), Response::Deltas(reply)) => {
                 exchange.on_reply(reply, work, &mut self.stats)?
             }
-            (Phase::Walk(walk), Response::Walk(reply)) => walk.on_reply(reply, work, &mut self.stats)?,
+            (Phase::Exchange(exchange), Response::Exchange(reply)) => {
+                exchange.on_reply(reply, work, &mut self.stats)?
+            }
             (Phase::Snapshot(pull), Response::SnapshotPage(page)) => {
                 pull.on_page(page, work, &mut self.stats)?
             }
@@ -265,7 +268,7 @@ impl Session {
             }
             _ => Turn::End(Outcome::Failed(FailureReason::Protocol("an answer to another question"))),
         };
-        let turn = if matches!(turn, Turn::Walk) { self.begin_walk(work)? } else { turn };
+        let turn = if matches!(turn, Turn::Walk) { self.begin(Opening::Walk, work)? } else { turn };
         Ok(match turn {
             Turn::Walk => self.end(Outcome::Failed(FailureReason::TooLong)),
             Turn::Ask(request) => {
@@ -284,11 +287,15 @@ impl Session {
         Progress::Done(outcome)
     }
 
-    fn begin_walk<V: ReadView>(&mut self, work: &mut Transaction<V>) -> Result<Turn, StorageError> {
-        let entity_count = self.peer.as_ref().map_or(0, |peer| peer.entity_count);
-        let (walk, request) = Walk::start(entity_count, work)?;
-        self.phase = Phase::Walk(walk);
-        self.stats.walks += 1;
+    fn begin<V: ReadView>(
+        &mut self,
+        opening: Opening,
+        work: &mut Transaction<V>,
+    ) -> Result<Turn, StorageError> {
+        let (count, root) =
+            self.peer.as_ref().map_or((0, Digest::ZERO), |peer| (peer.entity_count, peer.root_hash));
+        let (exchange, request) = Exchange::start(opening, count, root, work, &mut self.stats)?;
+        self.phase = Phase::Exchange(exchange);
         Ok(Turn::Ask(request))
     }
 
@@ -320,7 +327,12 @@ impl Session {
             SyncProtocol::None if selection.reason == SelectionReason::RootsEqual => {
                 compare_roots(work, theirs.root_hash).map(Turn::End)
             }
-            SyncProtocol::HashComparison { .. } => self.begin_walk(work),
+            SyncProtocol::HashComparison { .. } => self.begin(Opening::Walk, work),
+            SyncProtocol::LevelWise { .. } => self.begin(Opening::Levels, work),
+            SyncProtocol::SubtreePrefetch { .. } => self.begin(Opening::Subtrees, work),
+            SyncProtocol::BloomFilter { filter_size } => {
+                self.begin(Opening::Filter { bits: filter_size }, work)
+            }
             SyncProtocol::DeltaSync => {
                 let (exchange, request) = DeltaExchange::start(theirs, work, &mut self.stats)?;
                 self.phase = Phase::Deltas(exchange);
@@ -331,7 +343,7 @@ impl Session {
                 self.phase = Phase::Snapshot(pull);
                 Ok(Turn::Ask(request))
             }
-            _ => Ok(Turn::End(Outcome::Failed(FailureReason::NoCommonProtocol))),
+            SyncProtocol::None => Ok(Turn::End(Outcome::Failed(FailureReason::NoCommonProtocol))),
         }
     }
 }

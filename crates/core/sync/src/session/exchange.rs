@@ -1,0 +1,332 @@
+//! The exchange of records: the common body of all protocols that compare two states.
+//!
+//! A protocol is the question it begins with ([`Opening`]). What the answers show to differ is asked
+//! for, and what only we have is brought along, in the same rounds. Records merge on arrival; a
+//! merged record that says more than the peer's goes back. So one session makes both sides equal.
+//! When nothing more is known to differ, roots are compared; if they are not equal, whatever the
+//! opening missed is found by a walk down the index.
+
+use super::{FailureReason, Outcome, OwedReason, SessionStats, Turn, compare_roots};
+use crate::filter::Filter;
+use crate::message::{ExchangeReply, ExchangeRequest, Request, WireRecord};
+use crate::node_view::Probe;
+use crate::question::Question;
+use crate::transaction::Transaction;
+use std::collections::VecDeque;
+use syncline_storage::{ApplyError, Disposition, Entry, Prefix, Record, StorageError, Subtree};
+use syncline_store::ReadView;
+use syncline_types::{Decode, Digest, Encode, EntityId, canary, limits};
+
+/// Rounds over the whole tree before the rest is left to a next session.
+const MAX_PASSES: u32 = 5;
+/// Questions, wishes and gifts waiting at once.
+const MAX_QUEUE: usize = 1 << 20;
+/// Few enough nodes that each may be answered with the inner nodes of another level.
+const FEW_PROBES: usize = 16;
+/// Records from which the first answer shows a second level.
+const LARGE_STATE: u64 = 512;
+/// Differing branches up to which each is asked for whole by a prefetch of subtrees.
+const FEW_SUBTREES: usize = 5;
+
+/// What an exchange begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Opening {
+    /// HashComparison: the top of the index.
+    Walk,
+    /// LevelWise: all children of the root, then of all that differ, level by level.
+    Levels,
+    /// SubtreePrefetch: the top of the index, then the whole of each of a few branches that differ.
+    Subtrees,
+    /// BloomFilter: a filter over all our records, with so many bits.
+    Filter {
+        /// How many.
+        bits: u64,
+    },
+}
+
+/// What to bring to the peer.
+#[derive(Clone, PartialEq, Debug)]
+enum Push {
+    /// One record.
+    One(EntityId),
+    /// Children of an entity, with all below them.
+    Subtree(Subtree),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Exchange {
+    opening: Opening,
+    questions: VecDeque<Question>,
+    wants: VecDeque<EntityId>,
+    pushes: VecDeque<Push>,
+    asked: ExchangeRequest,
+    pass: u32,
+    /// Whether hashes must be whole: short ones did not lead to equal roots.
+    whole: bool,
+    /// Somebody else wrote to one of the two states during this pass.
+    foreign_writes: bool,
+    /// A record was not accepted yet by one side's clock or for want of its parent.
+    pub(super) deferred: bool,
+    local_generation: u64,
+    remote_generation: Option<u64>,
+}
+
+impl Exchange {
+    /// Begins, with a peer that has `remote_count` records under `remote_root`.
+    pub(super) fn start<V: ReadView>(
+        opening: Opening,
+        remote_count: u64,
+        remote_root: Digest,
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<(Self, Request), StorageError> {
+        let ours = work.state.stats()?;
+        let mut exchange = Self {
+            opening,
+            questions: VecDeque::new(),
+            wants: VecDeque::from([EntityId::ROOT]),
+            pushes: VecDeque::new(),
+            asked: ExchangeRequest::default(),
+            pass: 0,
+            whole: false,
+            foreign_writes: false,
+            deferred: false,
+            local_generation: ours.generation,
+            remote_generation: None,
+        };
+        let levels = u8::from(remote_count > LARGE_STATE);
+        let top = Question::Node(Probe { entity: EntityId::ROOT, prefix: Prefix::EMPTY, levels });
+        exchange.questions.push_back(match opening {
+            Opening::Walk | Opening::Subtrees => top,
+            Opening::Levels => Question::Children { entity: EntityId::ROOT, after: None },
+            Opening::Filter { bits } => {
+                let mut filter = Filter::new(bits, ours.root.short() ^ remote_root.short().rotate_left(32));
+                work.state.each_entry(|_, entry| filter.insert(entry))?;
+                Question::Missing(filter)
+            }
+        });
+        stats.walks += u64::from(opening == Opening::Walk);
+        let request = exchange.next_request(work, stats)?;
+        Ok((exchange, request))
+    }
+
+    /// What the opening left, or could not see: a walk from the top.
+    fn begin_walk(&mut self, stats: &mut SessionStats) {
+        self.whole = self.opening == Opening::Walk;
+        stats.walks += u64::from(self.opening != Opening::Walk);
+        self.opening = Opening::Walk;
+        self.questions.push_back(Question::Node(Probe {
+            entity: EntityId::ROOT,
+            prefix: Prefix::EMPTY,
+            levels: 0,
+        }));
+        self.wants.push_back(EntityId::ROOT);
+        (self.foreign_writes, self.deferred) = (false, false);
+    }
+
+    pub(super) fn on_reply<V: ReadView>(
+        &mut self,
+        reply: &ExchangeReply,
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<Turn, StorageError> {
+        let asked = std::mem::take(&mut self.asked);
+        if reply.answers.len() > asked.questions.len()
+            || reply.records.len() > asked.wants.len()
+            || reply.whole != asked.whole
+        {
+            return Ok(fail("more answers than questions"));
+        }
+        let answered = reply.answers.len() + reply.records.len();
+        if answered == 0 && asked.questions.len() + asked.wants.len() > 0 {
+            return Ok(fail("no answer to any question"));
+        }
+        if reply.refused > 0 {
+            return Ok(fail("an honest record was refused"));
+        }
+        let local = work.state.stats()?.generation;
+        self.foreign_writes |= local != self.local_generation;
+        // A request that was sent twice may find its own first coming and take it for another's: then
+        // a next session is owed that need not be, which is the harmless mistake.
+        self.foreign_writes |= self.remote_generation.is_some_and(|known| known != reply.generation_before);
+        self.remote_generation = Some(reply.generation_after);
+        self.deferred |= reply.deferred > 0;
+
+        for (&id, record) in asked.wants.iter().zip(&reply.records) {
+            match record {
+                Some(bytes) => {
+                    if let Err(broken) = self.take_record(id, bytes, work, stats)? {
+                        return Ok(fail(broken));
+                    }
+                }
+                None if work.state.record(id)?.is_some() => self.pushes.push_back(Push::One(id)),
+                None => {}
+            }
+        }
+        for (question, answer) in asked.questions.iter().zip(&reply.answers) {
+            if let Err(broken) = self.compare(question, answer, work, stats)? {
+                return Ok(fail(broken));
+            }
+        }
+        // What was not answered comes first again: parents must not fall behind their children.
+        for &id in asked.wants.iter().skip(reply.records.len()).rev() {
+            self.wants.push_front(id);
+        }
+        for question in asked.questions.into_iter().skip(reply.answers.len()).rev() {
+            self.questions.push_front(question);
+        }
+        if self.questions.len() + self.wants.len() + self.pushes.len() > MAX_QUEUE {
+            return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
+        }
+        self.local_generation = work.state.stats()?.generation;
+        if self.questions.is_empty() && self.wants.is_empty() && self.pushes.is_empty() {
+            return self.end_of_pass(reply, work, stats);
+        }
+        self.next_request(work, stats).map(Turn::Ask)
+    }
+
+    /// Everything found to differ was exchanged: are the states equal now?
+    fn end_of_pass<V: ReadView>(
+        &mut self,
+        reply: &ExchangeReply,
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<Turn, StorageError> {
+        let outcome = compare_roots(work, reply.root)?;
+        if matches!(outcome, Outcome::Converged { .. }) {
+            return Ok(Turn::End(outcome));
+        }
+        self.pass += 1;
+        if self.pass < MAX_PASSES {
+            self.begin_walk(stats);
+            return self.next_request(work, stats).map(Turn::Ask);
+        }
+        Ok(Turn::End(if self.foreign_writes {
+            outcome
+        } else if self.deferred {
+            Outcome::Owed(OwedReason::ClockDrift)
+        } else {
+            let ours = work.state.root_hash()?;
+            Outcome::Failed(FailureReason::StillDiverged { ours, theirs: reply.root })
+        }))
+    }
+
+    /// Joins a record of the peer's; what we know beyond it goes back.
+    pub(super) fn take_record<V: ReadView>(
+        &mut self,
+        id: EntityId,
+        bytes: &[u8],
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<Result<(), &'static str>, StorageError> {
+        let Ok(record) = Record::from_bytes(bytes) else { return Ok(Err("a record that does not decode")) };
+        match work.state.merge_record(id, &record, &work.context) {
+            Ok(_) => stats.records_received += 1,
+            Err(ApplyError::Storage(error)) => return Err(error),
+            Err(error) if error.disposition() == Disposition::RetryLater => {
+                self.deferred = true;
+                return Ok(Ok(()));
+            }
+            Err(_) => return Ok(Err("a record that breaks a rule")),
+        }
+        if work.state.record(id)?.is_some_and(|own| *own != record) {
+            self.pushes.push_back(Push::One(id));
+        }
+        Ok(Ok(()))
+    }
+
+    /// A record of the peer's differs from ours, or we have none.
+    pub(super) fn want(&mut self, id: EntityId) {
+        self.wants.push_back(id);
+    }
+
+    /// The peer lacks this record, or has another.
+    pub(super) fn push(&mut self, id: EntityId) {
+        self.pushes.push_back(Push::One(id));
+    }
+
+    /// The peer has no children of `entity` from `from` to `to`.
+    pub(super) fn push_range<V: ReadView>(
+        &mut self,
+        entity: EntityId,
+        from: EntityId,
+        to: EntityId,
+        work: &mut Transaction<V>,
+    ) -> Result<(), StorageError> {
+        if from <= to && !work.state.children_between(entity, from, to, 1)?.is_empty() {
+            self.pushes.push_back(Push::Subtree(Subtree::of_children(entity, from, to)));
+        }
+        Ok(())
+    }
+
+    /// The children of `entity` under `prefix` differ.
+    pub(super) fn descend(&mut self, entity: EntityId, prefix: Prefix) {
+        self.questions.push_back(match self.opening {
+            Opening::Levels if prefix.is_empty() => Question::Children { entity, after: None },
+            _ => Question::Node(Probe { entity, prefix, levels: 0 }),
+        });
+    }
+
+    /// An answer was not all: asks for the rest.
+    pub(super) fn go_on(&mut self, question: Question) {
+        self.questions.push_front(question);
+    }
+
+    /// Fills the next request: everything that is known to be needed, up to a page.
+    fn next_request<V: ReadView>(
+        &mut self,
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<Request, StorageError> {
+        let count = self.questions.len();
+        let prefetch = self.opening == Opening::Subtrees && count <= FEW_SUBTREES;
+        let few = count <= FEW_PROBES;
+        let refine = |question| match question {
+            Question::Node(Probe { entity, prefix, .. })
+                if prefetch && (entity, prefix) != (EntityId::ROOT, Prefix::EMPTY) =>
+            {
+                Question::Subtree { entity, prefix, after: None }
+            }
+            Question::Node(probe) if few && !probe.prefix.is_empty() => {
+                Question::Node(Probe { levels: probe.levels.max(1), ..probe })
+            }
+            question => question,
+        };
+        let questions = self.questions.drain(..count.min(limits::MAX_QUESTIONS)).map(refine).collect();
+        let wants = self.wants.drain(..self.wants.len().min(limits::MAX_RECORDS_PER_FRAME)).collect();
+        let mut asked = ExchangeRequest { whole: self.whole, questions, wants, pushes: Vec::new() };
+        let mut bytes = 0;
+        if canary!(PullOnly) {
+            self.pushes.clear();
+        }
+        while bytes < limits::PAGE_BYTES && asked.pushes.len() < limits::MAX_RECORDS_PER_FRAME {
+            let id = match self.pushes.front_mut() {
+                None => break,
+                Some(Push::One(id)) => {
+                    let id = *id;
+                    self.pushes.pop_front();
+                    id
+                }
+                Some(Push::Subtree(subtree)) => match subtree.next(&mut work.state)? {
+                    Some(Entry { id, .. }) => id,
+                    None => {
+                        self.pushes.pop_front();
+                        continue;
+                    }
+                },
+            };
+            if let Some(record) = work.state.record(id)? {
+                let record = record.to_bytes();
+                bytes += record.len() + 32;
+                asked.pushes.push(WireRecord { id, bytes: record.into() });
+                stats.records_pushed += 1;
+            }
+        }
+        self.asked = asked.clone();
+        Ok(Request::Exchange(asked))
+    }
+}
+
+fn fail(what: &'static str) -> Turn {
+    Turn::End(Outcome::Failed(FailureReason::Protocol(what)))
+}
