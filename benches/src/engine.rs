@@ -80,6 +80,8 @@ pub(crate) fn deliveries() {
     row(&format!("sync-sim engine, fates, tally and trace ({trace:016x})"), delivered, took, Some(base));
     let (took, delivered) = best(2, || peers::turmoil_deliveries(10, TARGET / 20));
     row("turmoil 0.7 (UdpSocket; a twentieth of the job)", delivered, took, Some(base));
+    let (took, delivered) = best(2, || peers::madsim_deliveries(10, TARGET / 10, 0.01));
+    row("madsim 0.2 (Endpoint; a tenth of the job)", delivered, took, Some(base));
 }
 
 /// Three nodes, fifty deliveries, set-up and tear-down included.
@@ -91,4 +93,6 @@ pub(crate) fn tiny() {
     row("sync-sim engine", 20_000, took, Some(base));
     let (took, _) = best(2, || (0..500).map(|_| peers::turmoil_deliveries(3, 50)).sum::<u64>());
     row("turmoil 0.7", 500, took, Some(base));
+    let (took, _) = best(2, || (0..500).map(|_| peers::madsim_deliveries(3, 50, 0.0)).sum::<u64>());
+    row("madsim 0.2", 500, took, Some(base));
 }

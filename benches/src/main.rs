@@ -1,7 +1,6 @@
 //! What Syncline costs, with its peers beside it in the same run.
 //!
-//! `cargo run --release --manifest-path benches/Cargo.toml -- [engine] [tiny] [sims] [storage]`
-//! prints the tables named, or all of them. Times are wall times of one thread: run it on an
+//! `cargo run --release -- [engine] [tiny] [sims] [storage]`, from this folder, prints the tables named, or all of them. Times are wall times of one thread: run it on an
 //! otherwise idle machine.
 
 mod bare;

@@ -48,3 +48,53 @@ pub(crate) fn turmoil_deliveries(nodes: usize, target: u64) -> u64 {
     }
     received.load(Ordering::Relaxed)
 }
+
+/// The same job in madsim: every node sends from one task and receives in another, 64 bytes every
+/// virtual millisecond, 10 ± 5 ms, until `target` messages have arrived.
+#[cfg(madsim)]
+pub(crate) fn madsim_deliveries(nodes: usize, target: u64, loss: f64) -> u64 {
+    use madsim::net::Endpoint;
+    use std::net::SocketAddr;
+
+    let mut config = madsim::Config::default();
+    config.net.packet_loss_rate = loss;
+    config.net.send_latency = Duration::from_millis(5)..Duration::from_millis(15);
+    let received = Arc::new(AtomicU64::new(0));
+    let runtime = madsim::runtime::Runtime::with_seed_and_config(7, config);
+    let address = |node: usize| SocketAddr::from(([10, 0, 0, node as u8 + 1], 9));
+    runtime.block_on(async {
+        let handle = madsim::runtime::Handle::current();
+        for own in 0..nodes {
+            let node = handle.create_node().ip(address(own).ip()).build();
+            let received = received.clone();
+            node.spawn(async move {
+                let endpoint = Arc::new(Endpoint::bind(address(own)).await.expect("a free address"));
+                let inbox = endpoint.clone();
+                madsim::task::spawn(async move {
+                    let mut buffer = [0; 64];
+                    while inbox.recv_from(1, &mut buffer).await.is_ok() {
+                        received.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+                let mut next = own;
+                loop {
+                    madsim::time::sleep(Duration::from_millis(1)).await;
+                    next = (next + 1) % nodes;
+                    if next != own {
+                        endpoint.send_to(address(next), 1, &[7; 64]).await.expect("an address of a node");
+                    }
+                }
+            });
+        }
+        while received.load(Ordering::Relaxed) < target {
+            madsim::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    received.load(Ordering::Relaxed)
+}
+
+/// Without `--cfg madsim` there is no simulator in madsim.
+#[cfg(not(madsim))]
+pub(crate) fn madsim_deliveries(_: usize, _: u64, _: f64) -> u64 {
+    panic!("build with --cfg madsim: run from the benches folder, whose .cargo/config.toml says so")
+}

@@ -1,4 +1,4 @@
-//! The guide's main examples, in its words as far as they compile; `DESIGN.md` section 13 settles
+//! The guide's examples, in its words as far as they compile; `DESIGN.md` section 13 settles
 //! the rest.
 
 #![allow(clippy::needless_borrows_for_generic_args, reason = "the guide writes it so")]
@@ -230,4 +230,74 @@ fn a_sim_node_describes_itself_as_a_local_sync_state() {
     assert!(!fresh.has_state());
     let selection = select_protocol(&build_handshake(fresh), &build_handshake(full));
     assert_eq!(selection.protocol.kind(), SyncProtocolKind::Snapshot);
+}
+
+/// The guide's two listings of `SyncTransport`: a stream of one's own is as good as `SimStream`, and
+/// `hash_comparison_sync()` runs over it unchanged. `#[async_trait]` is not needed any more, a result
+/// names its error, and the state of the encryption can be asked for.
+#[test]
+fn a_stream_of_ones_own_carries_the_protocol_functions_unchanged() {
+    use std::time::Duration;
+    use syncline_storage::Interface;
+    use syncline_store::Store;
+    use syncline_sync::{
+        EncryptionState, Nonce, Outcome, SharedKey, StoreHost, StreamMessage, SyncTransport, TransportError,
+        hash_comparison_sync, serve,
+    };
+    use syncline_types::{ContextId, Moment, ReplicaId};
+    type Result<T> = std::result::Result<T, TransportError>;
+
+    struct Stream {
+        inner: SimStream,
+        sent: u64,
+    }
+
+    impl SyncTransport for Stream {
+        async fn send(&mut self, message: &StreamMessage<'_>) -> Result<()> {
+            self.sent += 1;
+            self.inner.send(message).await
+        }
+        async fn recv(&mut self) -> Result<Option<StreamMessage<'static>>> {
+            self.inner.recv().await
+        }
+        async fn recv_timeout(&mut self, budget: Duration) -> Result<Option<StreamMessage<'static>>> {
+            self.inner.recv_timeout(budget).await
+        }
+        fn set_encryption(&mut self, encryption: Option<(SharedKey, Nonce)>) {
+            self.inner.set_encryption(encryption);
+        }
+        fn encryption(&self) -> &EncryptionState {
+            self.inner.encryption()
+        }
+        async fn close(&mut self) -> Result<()> {
+            self.inner.close().await
+        }
+    }
+
+    let mut rt = SimRuntime::with_seed(42);
+    let [alice, bob] = rt.apply_scenario_n(Scenario::partial_overlap(2, 20, 5));
+    let context = ContextId([1; 32]);
+    let host = |node, replica| {
+        let (disk, moment) = (rt.node(node).disk().clone(), Moment::at(SimTime::from_secs(1)));
+        StoreHost::open(disk, context, ReplicaId::from_u64(replica), moment).unwrap()
+    };
+    let (mut alice, mut bob) = (host(alice, 1), host(bob, 2));
+    let (net, one, two) = SimStream::pair(context);
+    let (mut one, mut two) = (Stream { inner: one, sent: 0 }, Stream { inner: two, sent: 0 });
+    let key = || Some((SharedKey([7; 32]), Nonce([0; 12])));
+    one.set_encryption(key());
+    two.set_encryption(key());
+    let mut outcome = None;
+    let initiator = async {
+        outcome = Some(hash_comparison_sync(&mut alice, &mut one).await.unwrap().0);
+        one.close().await.unwrap();
+    };
+    let responder = async {
+        serve(&mut bob, &mut two).await.unwrap();
+    };
+    assert!(net.run(vec![Box::pin(initiator), Box::pin(responder)]));
+    let root = Interface::open(bob.store.view()).unwrap().root_hash().unwrap();
+    assert_eq!(outcome, Some(Outcome::Converged { root }));
+    assert_eq!(Interface::open(alice.store.view()).unwrap().root_hash().unwrap(), root);
+    assert!(one.sent > 0 && one.sent == two.sent && one.encryption().is_on());
 }

@@ -9,7 +9,8 @@ use syncline_storage::Interface;
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
     DriveError, Frame, Nonce, Outcome, Progress, SessionStats, SharedKey, StoreHost, StreamMessage,
-    SyncTransport, TransportError, delta_sync, drive, hash_comparison_sync, serve, snapshot_sync,
+    SyncTransport, TransportError, bloom_filter_sync, delta_sync, drive, hash_comparison_sync,
+    level_wise_sync, serve, snapshot_sync, subtree_prefetch_sync,
 };
 use syncline_types::{ContextId, Digest, Moment, ReplicaId};
 
@@ -47,6 +48,9 @@ fn run_over(
     let initiator = async {
         let outcome = match which {
             "walk" => hash_comparison_sync(a, &mut ends.0).await,
+            "filter" => bloom_filter_sync(a, &mut ends.0).await,
+            "subtrees" => subtree_prefetch_sync(a, &mut ends.0).await,
+            "levels" => level_wise_sync(a, &mut ends.0).await,
             "snapshot" => snapshot_sync(a, &mut ends.0).await,
             "deltas" => delta_sync(a, &mut ends.0).await,
             _ => drive(a, &mut ends.0).await,
@@ -69,6 +73,9 @@ fn hostile() -> FaultConfig {
 fn each_protocol_function_ends_in_equal_roots_over_a_perfect_pair() {
     for (which, scenario) in [
         ("walk", Scenario::overlap(2, 300, 50)),
+        ("filter", Scenario::overlap(2, 300, 50)),
+        ("subtrees", Scenario::deep_tree(2, 300, |_| 50)),
+        ("levels", Scenario::deep_tree(2, 300, |_| 50)),
         ("any", Scenario::n_nodes_diverged(2, 20)),
         ("any", Scenario::n_nodes_synced(2, 20)),
     ] {
