@@ -36,5 +36,5 @@ pub(crate) fn write(incarnation: u64, clock: &HlcClock, batch: &mut WriteBatch) 
     let mut out = Writer::default();
     out.varint(incarnation);
     out.varint(clock.last());
-    batch.put(KEY.to_vec(), out.into_bytes());
+    batch.put(KEY.into(), out.into_bytes());
 }

@@ -7,12 +7,11 @@ use crate::keys;
 use crate::record::Record;
 use crate::record_codec::own_hash;
 use crate::stats::Stats;
-use std::cmp::Reverse;
 use std::collections::btree_map::Entry as Place;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use syncline_store::{ReadView, WriteBatch};
-use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, Moment, canary};
+use syncline_store::{Bytes, ReadView, WriteBatch};
+use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, Moment, Writer, canary};
 
 /// What a change is judged by besides the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +51,8 @@ impl Applied {
 struct Held {
     record: Option<Arc<Record>>,
     dirty: bool,
+    /// The canonical bytes of a dirty record, once they were needed.
+    bytes: Option<Bytes>,
 }
 
 /// What of an entity's index entry must be brought up to date.
@@ -75,6 +76,7 @@ pub struct Interface<V> {
     changed: bool,
     latest: Hlc,
     work: Work,
+    buffer: Writer,
 }
 
 /// What a batch of work has cost so far.
@@ -102,6 +104,7 @@ impl<V: ReadView> Interface<V> {
             changed: false,
             latest: Hlc::ZERO,
             work: Work { storage_reads: 1, hash_computations: 0 },
+            buffer: Writer::default(),
         })
     }
 
@@ -123,10 +126,10 @@ impl<V: ReadView> Interface<V> {
         }
         let (mut parent, mut changed) = (EntityId::ROOT, self.ensure_root()?);
         for (depth, &ancestor) in (1..).zip(action.ancestors()) {
-            changed |= self.join(ancestor, &Record::placeholder(depth, parent))?;
+            changed |= self.join(ancestor, Record::placeholder(depth, parent))?;
             parent = ancestor;
         }
-        changed |= self.join(action.id(), &record)?;
+        changed |= self.join(action.id(), record)?;
         Ok(Applied::from_flag(changed))
     }
 
@@ -147,7 +150,7 @@ impl<V: ReadView> Interface<V> {
             }
         }
         let rooted = self.ensure_root()?;
-        Ok(Applied::from_flag(self.join(id, record)? | rooted))
+        Ok(Applied::from_flag(self.join(id, record.clone())? | rooted))
     }
 
     /// Puts a record in place of whatever is there: the deliberate bug of a snapshot that overwrites.
@@ -159,14 +162,14 @@ impl<V: ReadView> Interface<V> {
         {
             self.stats.remove(&own);
         }
-        self.join(id, record).map(drop)
+        self.join(id, record.clone()).map(drop)
     }
 
     fn ensure_root(&mut self) -> Result<bool, StorageError> {
         if self.held(EntityId::ROOT)?.record.is_some() {
             return Ok(false);
         }
-        self.join(EntityId::ROOT, &Record::placeholder(0, EntityId::ROOT))
+        self.join(EntityId::ROOT, Record::placeholder(0, EntityId::ROOT))
     }
 
     fn held(&mut self, id: EntityId) -> Result<&mut Held, StorageError> {
@@ -177,23 +180,23 @@ impl<V: ReadView> Interface<V> {
                 let row = self.view.read(&keys::record(id))?;
                 let record = row.map(|row| Record::from_bytes(&row)).transpose();
                 let record = record.map_err(StorageError::row("a record"))?.map(Arc::new);
-                Ok(place.insert(Held { record, dirty: false }))
+                Ok(place.insert(Held { record, dirty: false, bytes: None }))
             }
         }
     }
 
-    fn join(&mut self, id: EntityId, incoming: &Record) -> Result<bool, StorageError> {
+    fn join(&mut self, id: EntityId, mut incoming: Record) -> Result<bool, StorageError> {
+        let latest = incoming.latest_stamp();
         let held = self.held(id)?;
         let before = held.record.clone();
         let after = match &before {
             None => {
-                let mut record = incoming.clone();
-                record.drop_unobservable();
-                record
+                incoming.drop_unobservable();
+                incoming
             }
             Some(own) => {
                 let mut record = Record::clone(own);
-                if !record.join(incoming) {
+                if !record.join(&incoming) {
                     return Ok(false);
                 }
                 record
@@ -206,10 +209,10 @@ impl<V: ReadView> Interface<V> {
             }
             self.stats.add(&after);
         }
-        let held = self.held(id)?;
-        (held.record, held.dirty) = (Some(Arc::new(after)), true);
+        let after = Held { record: Some(Arc::new(after)), dirty: true, bytes: None };
+        self.records.insert(id, after);
         self.changed = true;
-        self.latest = self.latest.max(incoming.latest_stamp());
+        self.latest = self.latest.max(latest);
         let touched = self.touched.entry(id).or_default();
         touched.own = true;
         if let Some(parent) = moved_from {
@@ -223,47 +226,62 @@ impl<V: ReadView> Interface<V> {
 
     /// Brings the index in step with the records: deepest entities first, each once.
     fn refresh(&mut self) -> Result<(), StorageError> {
-        let mut queue = BTreeSet::new();
+        if self.touched.is_empty() {
+            return Ok(());
+        }
+        let mut levels: BTreeMap<u32, BTreeMap<EntityId, Touched>> = BTreeMap::new();
         for (id, touched) in std::mem::take(&mut self.touched) {
             let depth = self.depth_of(id)?;
-            queue.insert((Reverse(depth), id));
-            self.touched.insert(id, touched);
+            levels.entry(depth).or_default().insert(id, touched);
         }
-        while let Some((Reverse(depth), id)) = queue.pop_first() {
-            let touched = self.touched.remove(&id).unwrap_or_default();
-            if id == EntityId::ROOT {
-                self.stats.root = self.full_hash_of_root()?;
-                continue;
-            }
-            let Some(record) = self.held(id)?.record.clone() else { continue };
-            let parent = record.parent;
-            let known = match touched.moved_from {
-                Some(entry) => Some(entry),
-                None => self.tries.entry(&self.view, parent, id)?,
-            };
-            let own = match known {
-                Some(entry) if !touched.own => entry.own,
-                _ => {
-                    self.work.hash_computations += 1;
-                    own_hash(id, &record.to_bytes())
-                }
-            };
-            let kids = match known {
-                Some(entry) if !touched.kids => entry.kids,
-                _ => self.tries.root(&self.view, id)?,
-            };
-            let entry = Entry { id, own, kids };
-            if known != Some(entry) || touched.moved_from.is_some() {
-                self.tries.put(&self.view, parent, entry)?;
+        while let Some((depth, level)) = levels.pop_last() {
+            let mut last = None;
+            for (id, touched) in level {
+                let parent = self.refresh_entry(id, touched)?.filter(|parent| Some(*parent) != last);
+                let Some(parent) = parent else { continue };
+                last = Some(parent);
                 let parent_depth = self.depth_of(parent)?;
                 if parent_depth >= depth {
                     return Err(StorageError::Index { what: "a parent above its child" });
                 }
-                self.touched.entry(parent).or_default().kids = true;
-                queue.insert((Reverse(parent_depth), parent));
+                levels.entry(parent_depth).or_default().entry(parent).or_default().kids = true;
             }
         }
         Ok(())
+    }
+
+    /// Brings the entry of one entity up to date. Gives its parent if that changed anything.
+    fn refresh_entry(&mut self, id: EntityId, touched: Touched) -> Result<Option<EntityId>, StorageError> {
+        if id == EntityId::ROOT {
+            self.stats.root = self.full_hash_of_root()?;
+            return Ok(None);
+        }
+        let Some(record) = self.held(id)?.record.clone() else { return Ok(None) };
+        let kids = if touched.kids { Some(self.tries.root(&self.view, id)?) } else { None };
+        let own = if touched.own { Some(self.own_hash(id, &record)?) } else { None };
+        let mut known_own = true;
+        let changed = self.tries.update(&self.view, record.parent, id, |known| {
+            let known = touched.moved_from.or(known);
+            known_own = known.is_some();
+            let Entry { own: old, kids: old_kids, .. } =
+                known.unwrap_or(Entry { id, own: Digest::ZERO, kids: Digest::ZERO });
+            Entry { id, own: own.unwrap_or(old), kids: kids.unwrap_or(old_kids) }
+        })?;
+        if !known_own && own.is_none() {
+            return Err(StorageError::Index { what: "the entry of an entity with children" });
+        }
+        Ok((changed || touched.moved_from.is_some()).then_some(record.parent))
+    }
+
+    /// The digest of a record that has changed; its bytes are kept for the batch.
+    fn own_hash(&mut self, id: EntityId, record: &Record) -> Result<Digest, StorageError> {
+        self.work.hash_computations += 1;
+        self.buffer.clear();
+        record.encode(&mut self.buffer);
+        let hash = own_hash(id, self.buffer.as_slice());
+        let bytes = Bytes::from(self.buffer.as_slice());
+        self.held(id)?.bytes = Some(bytes);
+        Ok(hash)
     }
 
     fn depth_of(&mut self, id: EntityId) -> Result<u32, StorageError> {
@@ -336,12 +354,12 @@ impl<V: ReadView> Interface<V> {
     ) -> Result<Vec<Entry>, StorageError> {
         self.refresh()?;
         if canary!(ChildrenBeyond256Ignored) {
-            let mut first = self.tries.children(&self.view, id, EntityId::ROOT, EntityId::LAST, 256)?;
+            let mut first = self.tries.children(&self.view, id, (EntityId::ROOT, EntityId::LAST), 256)?;
             first.retain(|entry| from <= entry.id && entry.id <= to);
             first.truncate(limit);
             return Ok(first);
         }
-        self.tries.children(&self.view, id, from, to, limit)
+        self.tries.children(&self.view, id, (from, to), limit)
     }
 
     /// The index entry of `id`: the digests of its record and of its children.
@@ -387,21 +405,29 @@ impl<V: ReadView> Interface<V> {
         self.changed
     }
 
+    /// Calls `each` with every child of `id`, ascending, without keeping what is read. O(n).
+    pub(crate) fn scan_children(
+        &mut self,
+        id: EntityId,
+        each: &mut impl FnMut(&Entry),
+    ) -> Result<(), StorageError> {
+        self.refresh()?;
+        self.tries.scan(&self.view, id, each)
+    }
+
     /// The work as one batch: records, index and statistics together.
     pub fn finish(mut self) -> Result<WriteBatch, StorageError> {
-        let mut batch = WriteBatch::default();
         if !self.changed {
-            return Ok(batch);
+            return Ok(WriteBatch::default());
         }
         self.refresh()?;
         self.stats.generation += 1;
-        for (&id, held) in self.records.iter().filter(|(_, held)| held.dirty) {
-            if let Some(record) = &held.record {
-                batch.put(keys::record(id), record.to_bytes());
-            }
-        }
-        self.tries.write(&mut batch);
-        batch.put(keys::STATS.to_vec(), self.stats.to_bytes());
-        Ok(batch)
+        let stats = (keys::STATS.into(), Some(self.stats.to_bytes().into()));
+        let records = self.records.iter().filter(|(_, held)| held.dirty).filter_map(|(id, held)| {
+            let record = held.record.as_ref()?;
+            let bytes = held.bytes.clone().unwrap_or_else(|| record.to_bytes().into());
+            Some((keys::record(*id), Some(bytes)))
+        });
+        Ok(std::iter::once(stats).chain(records).chain(self.tries.rows()).collect())
     }
 }

@@ -2,6 +2,7 @@
 //! can be scanned in order.
 
 use crate::index::Prefix;
+use syncline_store::Key;
 use syncline_types::EntityId;
 
 /// Statistics and root of the state: one row.
@@ -12,11 +13,8 @@ const NODE: u8 = 0x03;
 pub const ABOVE: u8 = 0x10;
 
 /// The row of one record.
-pub fn record(id: EntityId) -> Vec<u8> {
-    let mut key = Vec::with_capacity(33);
-    key.push(RECORD);
-    key.extend_from_slice(id.as_bytes());
-    key
+pub fn record(id: EntityId) -> Key {
+    Key::of(&[&[RECORD], id.as_bytes()])
 }
 
 /// The id in the key of a record row.
@@ -29,11 +27,6 @@ pub fn record_id(key: &[u8]) -> Option<EntityId> {
 pub const RECORDS_END: &[u8] = &[RECORD + 1];
 
 /// The row of one node of the trie over the children of `entity`.
-pub fn node(entity: EntityId, prefix: Prefix) -> Vec<u8> {
-    let mut key = Vec::with_capacity(34 + prefix.packed().len());
-    key.push(NODE);
-    key.extend_from_slice(entity.as_bytes());
-    key.push(prefix.len());
-    key.extend_from_slice(prefix.packed());
-    key
+pub fn node(entity: EntityId, prefix: Prefix) -> Key {
+    Key::of(&[&[NODE], entity.as_bytes(), &[prefix.len()], prefix.packed()])
 }

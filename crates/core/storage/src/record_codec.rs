@@ -16,10 +16,7 @@ const ALL_FLAGS: u8 = 63;
 
 /// The digest of one record: commits to its id and to everything a later join can see.
 pub fn own_hash(id: EntityId, record_bytes: &[u8]) -> Digest {
-    let mut input = Vec::with_capacity(32 + record_bytes.len());
-    input.extend_from_slice(id.as_bytes());
-    input.extend_from_slice(record_bytes);
-    Digest::of(1, &input)
+    Digest::of_parts(1, &[id.as_bytes(), record_bytes])
 }
 
 impl Record {

@@ -77,19 +77,14 @@ impl<V: ReadView> Interface<V> {
     /// Calls `each` with the depth and the index entry of every entity but the root, parents before
     /// children. O(n).
     pub fn each_entry(&mut self, mut each: impl FnMut(u32, &Entry)) -> Result<(), StorageError> {
-        const STRIDE: usize = 1_024;
-        let mut open = vec![(EntityId::ROOT, 1, None)];
-        while let Some((parent, depth, after)) = open.pop() {
-            let entries = self.children(parent, after, STRIDE)?;
-            if entries.len() == STRIDE {
-                open.push((parent, depth, entries.last().map(|entry| entry.id)));
-            }
-            for entry in &entries {
+        let mut open = vec![(EntityId::ROOT, 1)];
+        while let Some((parent, depth)) = open.pop() {
+            self.scan_children(parent, &mut |entry| {
                 each(depth, entry);
                 if !entry.kids.is_zero() {
-                    open.push((entry.id, depth + 1, None));
+                    open.push((entry.id, depth + 1));
                 }
-            }
+            })?;
         }
         Ok(())
     }

@@ -3,12 +3,12 @@
 //! memory, a disk with injected faults and a production engine are interchangeable.
 //!
 //! ```
-//! use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
+//! use syncline_store::{Key, MemoryStore, ReadView, Store, WriteBatch};
 //!
 //! let mut store = MemoryStore::default();
 //! let before = store.view();
 //! let mut batch = WriteBatch::default();
-//! batch.put(b"key".to_vec(), b"value".to_vec());
+//! batch.put(Key::of(&[b"key"]), *b"value");
 //! store.apply(&batch)?;
 //! assert_eq!(before.read(b"key")?, None, "a view never changes");
 //! assert_eq!(store.view().read(b"key")?.as_deref(), Some(&b"value"[..]));
@@ -21,9 +21,11 @@
 )]
 
 mod batch;
+mod key;
 mod memory;
 
 pub use batch::WriteBatch;
+pub use key::Key;
 pub use memory::MemoryStore;
 
 use std::sync::Arc;
@@ -52,7 +54,7 @@ pub enum StoreError {
 }
 
 /// One row: its key and its value.
-pub type Row = (Vec<u8>, Bytes);
+pub type Row = (Key, Bytes);
 
 /// A state of the store that does not change while it is held.
 pub trait ReadView: Clone {

@@ -1,13 +1,13 @@
 //! A store in memory.
 
-use crate::{Bytes, ReadView, Row, Store, StoreError, WriteBatch};
+use crate::{Bytes, Key, ReadView, Row, Store, StoreError, WriteBatch};
 use imbl::OrdMap;
 use std::ops::Bound;
 
 /// A store in memory over a persistent B+ tree: a clone or a view costs O(1) and shares all rows;
 /// a write copies the path to its row. `read` and each write cost O(log n).
 #[derive(Clone, Debug, Default)]
-pub struct MemoryStore(OrdMap<Box<[u8]>, Bytes>);
+pub struct MemoryStore(OrdMap<Key, Bytes>);
 
 impl MemoryStore {
     /// How many rows it holds.
@@ -31,7 +31,7 @@ impl ReadView for MemoryStore {
             return Ok(Vec::new());
         }
         let rows = self.0.range::<_, [u8]>((Bound::Included(from), Bound::Excluded(to))).take(limit);
-        Ok(rows.map(|(key, value)| (key.to_vec(), value.clone())).collect())
+        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
 
@@ -45,8 +45,8 @@ impl Store for MemoryStore {
     fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
         for (key, value) in batch.iter() {
             match value {
-                Some(value) => self.0.insert(key.into(), value.clone()),
-                None => self.0.remove(key),
+                Some(value) => self.0.insert(key.clone(), value.clone()),
+                None => self.0.remove::<[u8]>(key),
             };
         }
         Ok(())
@@ -61,8 +61,8 @@ mod tests {
         let mut batch = WriteBatch::default();
         for (key, value) in writes {
             match value {
-                Some(value) => batch.put(key.as_bytes().to_vec(), value.as_bytes()),
-                None => batch.delete(key.as_bytes().to_vec()),
+                Some(value) => batch.put(key.as_bytes().into(), value.as_bytes()),
+                None => batch.delete(key.as_bytes().into()),
             }
         }
         batch
@@ -83,12 +83,12 @@ mod tests {
     fn ranges_are_ordered_half_open_and_bounded() {
         let mut store = MemoryStore::default();
         store.apply(&batch(&[("a", Some("")), ("b", Some("")), ("c", Some(""))])).unwrap();
-        let keys = |from: &str, to: &str, limit| -> Vec<Vec<u8>> {
+        let keys = |from: &str, to: &str, limit| -> Vec<Key> {
             let rows = store.range(from.as_bytes(), to.as_bytes(), limit).unwrap();
             rows.into_iter().map(|(key, _)| key).collect()
         };
-        assert_eq!(keys("a", "c", 9), [b"a", b"b"]);
-        assert_eq!(keys("a", "z", 1), [b"a"]);
+        assert_eq!(keys("a", "c", 9), [Key::of(&[b"a"]), Key::of(&[b"b"])]);
+        assert_eq!(keys("a", "z", 1), [Key::of(&[b"a"])]);
         assert!(keys("c", "a", 9).is_empty());
     }
 }

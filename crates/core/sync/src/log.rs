@@ -4,18 +4,14 @@
 use crate::delta::{Delta, DeltaRef, Dot, VersionVector};
 use std::collections::BTreeMap;
 use syncline_storage::{ApplyContext, ApplyError, Interface, StorageError, keys};
-use syncline_store::{Bytes, ReadView, WriteBatch};
+use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_types::{Decode, DeltaId, Encode, Reader, ReplicaId, limits};
 
 const SUMMARY: &[u8] = &[keys::ABOVE, 1];
 const DELTA: u8 = keys::ABOVE + 1;
 
-fn delta_key(dot: Dot) -> Vec<u8> {
-    let mut key = Vec::with_capacity(25);
-    key.push(DELTA);
-    key.extend_from_slice(dot.author.as_bytes());
-    key.extend_from_slice(&dot.seq.to_be_bytes());
-    key
+fn delta_key(dot: Dot) -> Key {
+    Key::of(&[&[DELTA], dot.author.as_bytes(), &dot.seq.to_be_bytes()])
 }
 
 /// What the state covers. The summary is held in memory and written with every batch that changes
@@ -290,7 +286,7 @@ impl DeltaLog {
         let mut heads = syncline_types::Writer::default();
         heads.list(&self.heads());
         row.extend(heads.into_bytes());
-        batch.put(SUMMARY.to_vec(), row);
+        batch.put(SUMMARY.into(), row);
     }
 
     /// The bytes of a delta, if it is kept here.

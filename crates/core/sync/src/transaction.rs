@@ -123,16 +123,14 @@ impl LocalSyncState for Description<'_> {
 pub mod staged {
     use crate::handshake::SyncHandshake;
     use syncline_storage::{StorageError, keys};
-    use syncline_store::{Bytes, ReadView, WriteBatch};
+    use syncline_store::{Bytes, Key, ReadView, WriteBatch};
     use syncline_types::{Decode, Encode, EntityId};
 
     const SUMMARY: &[u8] = &[keys::ABOVE, 2];
     const RECORD: u8 = keys::ABOVE + 2;
 
-    fn key(id: EntityId) -> Vec<u8> {
-        let mut key = vec![RECORD];
-        key.extend_from_slice(id.as_bytes());
-        key
+    fn key(id: EntityId) -> Key {
+        Key::of(&[&[RECORD], id.as_bytes()])
     }
 
     /// What is being received, and from whom it was promised; `None` if nothing is.
@@ -152,7 +150,7 @@ pub mod staged {
 
     /// Begins to receive the state that `source` promised.
     pub fn begin(source: &SyncHandshake, batch: &mut WriteBatch) {
-        batch.put(SUMMARY.to_vec(), source.to_bytes());
+        batch.put(SUMMARY.into(), source.to_bytes());
     }
 
     /// Keeps one record aside.
@@ -165,7 +163,7 @@ pub mod staged {
         for (id, _) in records(view)? {
             batch.delete(key(id));
         }
-        batch.delete(SUMMARY.to_vec());
+        batch.delete(SUMMARY.into());
         Ok(())
     }
 }

@@ -78,7 +78,7 @@ pub trait Decode: Sized {
 }
 
 /// Grows an encoding.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Writer(Vec<u8>);
 
 impl Writer {
@@ -100,6 +100,11 @@ impl Writer {
     /// What was written so far.
     pub fn as_slice(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Forgets what was written and keeps the room.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// The encoding.

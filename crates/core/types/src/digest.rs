@@ -32,9 +32,14 @@ impl Digest {
 
     /// SHA-256 of `tag` followed by `bytes`. The tag keeps hashes of different things apart.
     pub fn of(tag: u8, bytes: &[u8]) -> Self {
+        Self::of_parts(tag, &[bytes])
+    }
+
+    /// As [`Digest::of`] the concatenation of `parts`, which are of known lengths but for the last.
+    pub fn of_parts(tag: u8, parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
         hasher.update([tag]);
-        hasher.update(bytes);
+        parts.iter().for_each(|part| hasher.update(part));
         Self(hasher.finalize().into())
     }
 }
