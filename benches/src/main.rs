@@ -4,6 +4,7 @@
 //! otherwise idle machine.
 
 mod bare;
+mod bare_trie;
 mod engine;
 mod peers;
 mod sims;

@@ -23,6 +23,7 @@
 mod batch;
 mod key;
 mod memory;
+mod radix;
 
 pub use batch::WriteBatch;
 pub use key::Key;

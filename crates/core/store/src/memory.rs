@@ -1,13 +1,12 @@
 //! A store in memory.
 
-use crate::{Bytes, Key, ReadView, Row, Store, StoreError, WriteBatch};
-use imbl::OrdMap;
-use std::ops::Bound;
+use crate::radix::RadixMap;
+use crate::{Bytes, ReadView, Row, Store, StoreError, WriteBatch};
 
-/// A store in memory over a persistent B+ tree: a clone or a view costs O(1) and shares all rows;
-/// a write copies the path to its row. `read` and each write cost O(log n).
+/// A store in memory: a clone or a view costs O(1) and shares all rows; a write copies what of its
+/// path is shared. `read` and each write cost O(log n).
 #[derive(Clone, Debug, Default)]
-pub struct MemoryStore(OrdMap<Key, Bytes>);
+pub struct MemoryStore(RadixMap);
 
 impl MemoryStore {
     /// How many rows it holds.
@@ -17,7 +16,7 @@ impl MemoryStore {
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.len() == 0
     }
 }
 
@@ -27,11 +26,15 @@ impl ReadView for MemoryStore {
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        if from >= to {
-            return Ok(Vec::new());
-        }
-        let rows = self.0.range::<_, [u8]>((Bound::Included(from), Bound::Excluded(to))).take(limit);
-        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+        let mut rows = Vec::new();
+        self.0.walk(from, |key, value| {
+            let ends = **key >= *to || rows.len() >= limit;
+            if !ends {
+                rows.push((key.clone(), value.clone()));
+            }
+            ends
+        });
+        Ok(rows)
     }
 }
 
@@ -45,9 +48,9 @@ impl Store for MemoryStore {
     fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
         for (key, value) in batch.iter() {
             match value {
-                Some(value) => self.0.insert(key.clone(), value.clone()),
-                None => self.0.remove::<[u8]>(key),
-            };
+                Some(value) => self.0.insert(key, value),
+                None => self.0.remove(key),
+            }
         }
         Ok(())
     }
@@ -56,6 +59,7 @@ impl Store for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Key;
 
     fn batch(writes: &[(&str, Option<&str>)]) -> WriteBatch {
         let mut batch = WriteBatch::default();
