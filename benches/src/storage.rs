@@ -4,7 +4,7 @@ use crate::bare_trie::BareTrie;
 use crate::{best, row};
 use std::time::Instant;
 use syncline_crdt::{Register, Value};
-use syncline_storage::{Action, ApplyContext, Interface, Metadata};
+use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata};
 use syncline_store::{MemoryStore, Store};
 use syncline_types::{EntityId, Hlc, Moment, ReplicaId, SimTime};
 
@@ -14,7 +14,7 @@ fn insert(n: u64) -> Action {
         id: EntityId::child_of(EntityId::ROOT, &n.to_le_bytes()),
         ancestors: Vec::new(),
         value: Value::Lww(Register::new(stamp, vec![n as u8; 100])),
-        metadata: Metadata { created_at: stamp, updated_at: stamp },
+        metadata: Metadata { created_at: stamp, updated_at: stamp, label: Label::None },
     }
 }
 

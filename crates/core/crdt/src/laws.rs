@@ -1,7 +1,10 @@
 //! **L2**, one line per type: joining is idempotent, commutative and associative, and says
 //! truthfully whether it changed anything.
 
-use crate::{Element, GCounter, PnCounter, Presence, Register, Value};
+use crate::{
+    CharId, CrdtType, Custom, Element, GCounter, Merges, Owned, PnCounter, Presence, Register, Run, RunId,
+    Side, Text, Value,
+};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use syncline_types::{Hlc, ReplicaId};
@@ -30,6 +33,52 @@ fn element() -> impl Strategy<Value = Value> {
     btree_map(replica(), presence, 0..4).prop_map(|map| Value::Element(Element::from_entries(map)))
 }
 
+fn text() -> impl Strategy<Value = Value> {
+    // Runs of few names, whether or not they fit together, and any deletions.
+    let run = |stamp, number| RunId { stamp, number };
+    let id = || (0u64..3, replica(), 0u32..2).prop_map(move |(ms, r, n)| run(Hlc::new(ms, 0, r), n));
+    let anchor = proptest::option::of((id(), 0u32..3).prop_map(|(run, at)| CharId { run, at }));
+    let side = prop_oneof![Just(Side::Left), Just(Side::Right)];
+    let body = ("[ab]{1,3}", anchor, side).prop_map(|(chars, anchor, side)| Run {
+        chars: chars.into(),
+        anchor,
+        side,
+    });
+    let ranges = (0u32..3, 1u32..3, 1u32..3, 1u32..3)
+        .prop_map(|(a, b, c, d)| vec![(a, a + b), (a + b + c, a + b + c + d)]);
+    (btree_map(id(), body, 0..4), btree_map(id(), ranges, 0..3))
+        .prop_map(|(runs, deleted)| Value::Rga(Text::from_parts(runs, deleted)))
+}
+
+fn user() -> impl Strategy<Value = Value> {
+    (replica(), 0u64..3, vec(0u8..3, 0..3)).prop_map(|(owner, ms, bytes)| {
+        Value::User(Owned { owner, register: Register::new(Hlc::new(ms, 0, owner), bytes) })
+    })
+}
+
+fn frozen() -> impl Strategy<Value = Value> {
+    (0u64..3, replica(), vec(0u8..3, 0..3))
+        .prop_map(|(ms, replica, bytes)| Value::Frozen(Register::new(Hlc::new(ms, 0, replica), bytes)))
+}
+
+fn opaque() -> impl Strategy<Value = Value> {
+    (0u64..3, replica(), vec(0u8..3, 0..3))
+        .prop_map(|(ms, replica, bytes)| Value::Opaque(Register::new(Hlc::new(ms, 0, replica), bytes)))
+}
+
+/// Sorted bytes, each once: the union of sets.
+fn union(a: &[u8], b: &[u8]) -> Vec<u8> {
+    let all: std::collections::BTreeSet<u8> = a.iter().chain(b).copied().collect();
+    all.into_iter().collect()
+}
+
+fn custom() -> impl Strategy<Value = Value> {
+    let name = prop_oneof![4 => Just("union"), 1 => Just("unknown")];
+    (name, proptest::collection::btree_set(0u8..5, 0..4)).prop_map(|(name, bytes)| {
+        Value::Custom(Custom { name: name.into(), bytes: bytes.into_iter().collect() })
+    })
+}
+
 fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Empty),
@@ -38,13 +87,27 @@ fn any_value() -> impl Strategy<Value = Value> {
         register(),
         gcounter(),
         pncounter(),
-        element()
+        element(),
+        text(),
+        user(),
+        frozen(),
+        custom(),
+        opaque(),
+        (0usize..17).prop_map(|at| match CrdtType::ALL[at] {
+            CrdtType::SortedMap => Value::SortedMap,
+            CrdtType::SortedSet => Value::SortedSet,
+            CrdtType::Vector => Value::Vector,
+            CrdtType::UserStorage => Value::UserStorage,
+            CrdtType::FrozenStorage => Value::FrozenStorage,
+            _ => Value::Empty,
+        }),
     ]
 }
 
 fn joined(a: &Value, b: &Value) -> Value {
     let mut result = a.clone();
-    let changed = result.join(b);
+    let merges = Merges::default().with("union", union);
+    let changed = result.join(b, &merges);
     assert_eq!(changed, result != *a, "join must say truthfully whether it changed anything");
     result
 }
@@ -52,7 +115,7 @@ fn joined(a: &Value, b: &Value) -> Value {
 macro_rules! laws {
     ($($name:ident: $strategy:expr;)*) => {
         proptest! {
-            #![proptest_config(ProptestConfig::with_cases(2_000))]
+            #![proptest_config(ProptestConfig::with_cases(10_000))]
             $(
                 #[test]
                 fn $name(a in $strategy, b in $strategy, c in $strategy) {
@@ -71,5 +134,10 @@ laws! {
     gcounter_joins_by_the_laws: gcounter();
     pncounter_joins_by_the_laws: pncounter();
     set_element_joins_by_the_laws: element();
+    text_joins_by_the_laws: text();
+    user_value_joins_by_the_laws: user();
+    frozen_value_joins_by_the_laws: frozen();
+    custom_joins_by_the_laws: custom();
+    opaque_joins_by_the_laws: opaque();
     values_of_mixed_types_join_by_the_laws: any_value();
 }

@@ -8,14 +8,14 @@
 //! of any wire or store.
 //!
 //! ```
-//! use syncline_crdt::{GCounter, Value};
+//! use syncline_crdt::{GCounter, Merges, Value};
 //! use syncline_types::ReplicaId;
 //!
 //! let (alice, bob) = (ReplicaId::from_u64(1), ReplicaId::from_u64(2));
 //! let mut left = Value::GCounter(GCounter::of(alice, 5));
 //! let right = Value::GCounter(GCounter::of(bob, 3));
-//! left.join(&right);
-//! left.join(&right);
+//! left.join(&right, &Merges::default());
+//! left.join(&right, &Merges::default());
 //! assert!(matches!(left, Value::GCounter(c) if c.total() == 8));
 //! ```
 #![warn(clippy::float_arithmetic)]
@@ -28,10 +28,15 @@ mod counter;
 mod element;
 #[cfg(test)]
 mod laws;
+mod merges;
+pub mod position;
 mod register;
+mod text;
 mod value;
 
 pub use counter::{CounterOverflow, GCounter, PnCounter};
 pub use element::{Element, Presence};
+pub use merges::{BrokenLaw, Merges};
 pub use register::Register;
-pub use value::{CrdtType, Value};
+pub use text::{CharId, OutOfText, Run, RunId, Side, Text};
+pub use value::{CrdtType, Custom, Owned, Value};

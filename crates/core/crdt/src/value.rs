@@ -1,8 +1,8 @@
 //! The payload of a record, and its type.
 
-use crate::{Element, GCounter, PnCounter, Register};
+use crate::{Element, GCounter, Merges, PnCounter, Register, Text};
 use std::fmt;
-use syncline_types::Hlc;
+use syncline_types::{Hlc, ReplicaId};
 
 /// What kind of value an entity holds. The order matters: when replicas disagree on the type of an
 /// entity, the greatest type wins everywhere, whole.
@@ -23,11 +23,33 @@ pub enum CrdtType {
     UnorderedSet = 5,
     /// One element of a set.
     SetElement = 6,
+    /// A map whose entries can be read in the order of their keys.
+    SortedMap = 7,
+    /// A set whose elements can be read in their order.
+    SortedSet = 8,
+    /// A list: its items are child entities, ordered by position.
+    Vector = 9,
+    /// Text that several people edit at once.
+    Rga = 10,
+    /// A place for one value of each replica, which only that replica writes: its entries are child
+    /// entities of type [`CrdtType::UserValue`].
+    UserStorage = 11,
+    /// A value that only its owner writes.
+    UserValue = 12,
+    /// A place for values that never change: its entries are child entities of type
+    /// [`CrdtType::FrozenValue`].
+    FrozenStorage = 13,
+    /// A value that is set once: the first write wins.
+    FrozenValue = 14,
+    /// A type of the application's own, merged by its own function.
+    Custom = 15,
+    /// Bytes whose type nobody has told. They are kept as a register, and counted.
+    Opaque = 16,
 }
 
 impl CrdtType {
     /// Every type, ascending.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 17] = [
         Self::Placeholder,
         Self::LwwRegister,
         Self::GCounter,
@@ -35,6 +57,16 @@ impl CrdtType {
         Self::UnorderedMap,
         Self::UnorderedSet,
         Self::SetElement,
+        Self::SortedMap,
+        Self::SortedSet,
+        Self::Vector,
+        Self::Rga,
+        Self::UserStorage,
+        Self::UserValue,
+        Self::FrozenStorage,
+        Self::FrozenValue,
+        Self::Custom,
+        Self::Opaque,
     ];
 
     /// The type with this tag.
@@ -72,6 +104,44 @@ pub enum Value {
     Set,
     /// The entity is an element of a set.
     Element(Element),
+    /// The entity is a sorted map.
+    SortedMap,
+    /// The entity is a sorted set.
+    SortedSet,
+    /// The entity is a list.
+    Vector,
+    /// Text that several people edit at once.
+    Rga(Text),
+    /// The entity is a place for one value of each replica.
+    UserStorage,
+    /// A value that only its owner writes.
+    User(Owned),
+    /// The entity is a place for values that never change.
+    FrozenStorage,
+    /// The first write wins, by the order of stamps and bytes and not by that of arrival.
+    Frozen(Register),
+    /// A type of the application's own.
+    Custom(Custom),
+    /// Bytes of unknown type: last writer wins.
+    Opaque(Register),
+}
+
+/// A value that only its owner writes. A register in all else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Owned {
+    /// Who may write it.
+    pub owner: ReplicaId,
+    /// What the owner wrote.
+    pub register: Register,
+}
+
+/// A value of an application's own type.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Custom {
+    /// The name of the type, under which its merge function is registered.
+    pub name: String,
+    /// The state.
+    pub bytes: Vec<u8>,
 }
 
 impl Value {
@@ -85,18 +155,52 @@ impl Value {
             Self::Map => CrdtType::UnorderedMap,
             Self::Set => CrdtType::UnorderedSet,
             Self::Element(_) => CrdtType::SetElement,
+            Self::SortedMap => CrdtType::SortedMap,
+            Self::SortedSet => CrdtType::SortedSet,
+            Self::Vector => CrdtType::Vector,
+            Self::Rga(_) => CrdtType::Rga,
+            Self::UserStorage => CrdtType::UserStorage,
+            Self::User(_) => CrdtType::UserValue,
+            Self::FrozenStorage => CrdtType::FrozenStorage,
+            Self::Frozen(_) => CrdtType::FrozenValue,
+            Self::Custom(_) => CrdtType::Custom,
+            Self::Opaque(_) => CrdtType::Opaque,
         }
     }
 
     /// Joins `other` in: values of one type by the rule of the type, values of two types by
-    /// keeping the greater type whole. Says whether anything changed.
-    pub fn join(&mut self, other: &Self) -> bool {
+    /// keeping the greater type whole. `merges` merges the application's own types. Says whether
+    /// anything changed.
+    pub fn join(&mut self, other: &Self, merges: &Merges) -> bool {
         let greater_type = other.crdt_type() > self.crdt_type();
         match (&mut *self, other) {
             (Self::Lww(own), Self::Lww(incoming)) => own.join(incoming),
             (Self::GCounter(own), Self::GCounter(incoming)) => own.join(incoming),
             (Self::PnCounter(own), Self::PnCounter(incoming)) => own.join(incoming),
             (Self::Element(own), Self::Element(incoming)) => own.join(incoming),
+            (Self::Rga(own), Self::Rga(incoming)) => own.join(incoming),
+            (Self::Opaque(own), Self::Opaque(incoming)) => own.join(incoming),
+            (Self::User(own), Self::User(incoming)) if own.owner == incoming.owner => {
+                own.register.join(&incoming.register)
+            }
+            // One place has one owner unless somebody lies; then the greater name owns it everywhere.
+            (Self::User(own), Self::User(incoming)) => replace_if(own, incoming, incoming.owner > own.owner),
+            (Self::Frozen(own), Self::Frozen(incoming)) => {
+                let earlier = (incoming.stamp(), incoming.bytes()) < (own.stamp(), own.bytes());
+                replace_if(own, incoming, earlier)
+            }
+            (Self::Custom(own), Self::Custom(incoming)) if own.name == incoming.name => {
+                if own.bytes == incoming.bytes {
+                    return false;
+                }
+                let merged = merges.merge(&own.name, &own.bytes, &incoming.bytes);
+                let changed = merged != own.bytes;
+                own.bytes = merged;
+                changed
+            }
+            (Self::Custom(own), Self::Custom(incoming)) => {
+                replace_if(own, incoming, incoming.name > own.name)
+            }
             _ if greater_type => {
                 self.clone_from(other);
                 true
@@ -118,7 +222,9 @@ impl Value {
     /// The latest stamp inside the value itself.
     pub fn latest_stamp(&self) -> Hlc {
         match self {
-            Self::Lww(register) => register.stamp(),
+            Self::Lww(register) | Self::Frozen(register) | Self::Opaque(register) => register.stamp(),
+            Self::User(owned) => owned.register.stamp(),
+            Self::Rga(text) => text.latest_stamp(),
             Self::Element(element) => {
                 let stamps = element.entries().map(|(replica, presence)| {
                     let time = presence.added.max(presence.removed);
@@ -129,4 +235,11 @@ impl Value {
             _ => Hlc::ZERO,
         }
     }
+}
+
+fn replace_if<T: Clone>(own: &mut T, incoming: &T, better: bool) -> bool {
+    if better {
+        own.clone_from(incoming);
+    }
+    better
 }

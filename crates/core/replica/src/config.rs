@@ -1,6 +1,6 @@
 //! What a replica can be told.
 
-use syncline_storage::ApplyContext;
+use syncline_storage::{ApplyContext, Merges};
 use syncline_sync::{DeltaLog, SyncProtocolKind};
 use syncline_types::{ContextId, ReplicaId, SimDuration};
 
@@ -39,6 +39,8 @@ pub struct ReplicaConfig {
     pub protocols: Vec<SyncProtocolKind>,
     /// The protocol its own sessions run wherever it can be run; otherwise the table decides.
     pub wish: Option<SyncProtocolKind>,
+    /// The merge functions of the application's own types.
+    pub merges: Merges,
 }
 
 impl ReplicaConfig {
@@ -61,6 +63,7 @@ impl ReplicaConfig {
             snapshot_views: 4,
             protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
             wish: None,
+            merges: Merges::default(),
         }
     }
 }

@@ -132,6 +132,8 @@ pub enum Refusal {
     BufferFull,
     /// A stamp lies too far ahead; a sync is owed for when the clocks agree.
     Drift,
+    /// It holds a value of a type whose merge function is not registered here; a sync is owed.
+    NoMerge,
     /// It breaks a rule that no honest peer breaks.
     Malformed,
 }

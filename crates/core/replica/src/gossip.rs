@@ -51,10 +51,7 @@ impl<V: ReadView> Replica<V> {
         let own = ApplyContext { max_drift_ms: u64::MAX, ..step.work.context };
         let mut actions = Vec::with_capacity(found);
         for operation in operations {
-            if let Some(record) = state.record(operation.target().id)? {
-                clock.observe(record.latest_stamp());
-            }
-            let action = operation.to_action(&mut state, clock.tick(step.moment))?;
+            let action = operation.to_action(&mut state, &mut clock, step.moment)?;
             match state.apply_action(&action, &own) {
                 Ok(_) => actions.push(action),
                 Err(ApplyError::Malformed(error)) => return Err(error.into()),
@@ -128,6 +125,10 @@ impl<V: ReadView> Replica<V> {
             Err(DeltaRefusal::Drift) => {
                 self.owe_forced(from, "a stamp is ahead of our clock", step);
                 return Ok(Err(Refusal::Drift));
+            }
+            Err(DeltaRefusal::NoMerge) => {
+                self.owe_forced(from, "a merge function is not registered", step);
+                return Ok(Err(Refusal::NoMerge));
             }
             Err(DeltaRefusal::Malformed) => return Ok(Err(Refusal::Malformed)),
             Err(DeltaRefusal::Covered | DeltaRefusal::NotReady) => return Ok(Err(Refusal::Duplicate)),

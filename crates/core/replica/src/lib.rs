@@ -25,17 +25,22 @@
 mod config;
 mod event;
 mod gossip;
+mod list;
+pub mod model;
 mod operation;
 mod peer;
 mod recovery;
 mod replica;
 mod scheduler;
 mod syncing;
+mod target;
 
 pub use config::ReplicaConfig;
 pub use event::{
     Cost, Event, FrameKind, Notice, OutgoingMessage, Refusal, ReplicaError, SyncActions, Timer, TimerKind,
     TimerOp,
 };
-pub use operation::{Operation, OperationError, Target};
+pub use operation::{Collection, Item, Operation, OperationError};
 pub use replica::{Pending, Replica};
+pub use syncline_storage::Merges;
+pub use target::Target;

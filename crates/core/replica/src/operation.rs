@@ -1,38 +1,26 @@
 //! What an application asks for, and the actions that make it so.
 
-use syncline_crdt::{CounterOverflow, Element, GCounter, PnCounter, Register, Value};
+use crate::list;
+use crate::target::Target;
+use syncline_crdt::{
+    CounterOverflow, CrdtType, Custom, Element, GCounter, OutOfText, Owned, PnCounter, Register, Text, Value,
+};
 use syncline_storage::{Action, Interface, Metadata, StorageError};
 use syncline_store::ReadView;
-use syncline_types::{EntityId, Hlc, limits};
-
-/// An entity and the path to it: its ancestors from below the root down to its parent.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Target {
-    /// The entity.
-    pub id: EntityId,
-    /// The path to it.
-    pub ancestors: Vec<EntityId>,
-}
-
-impl Target {
-    /// A child of the root.
-    pub const fn top(id: EntityId) -> Self {
-        Self { id, ancestors: Vec::new() }
-    }
-
-    /// The child of this entity that is called `key`: a map's entry, a set's element.
-    pub fn child(&self, key: &[u8]) -> Self {
-        let mut ancestors = self.ancestors.clone();
-        ancestors.push(self.id);
-        Self { id: EntityId::child_of(self.id, key), ancestors }
-    }
-}
+use syncline_types::{EntityId, Hlc, HlcClock, Moment, limits};
 
 /// A change that an application asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Operation {
     /// Sets a register.
     Set {
+        /// Which.
+        target: Target,
+        /// To what.
+        bytes: Vec<u8>,
+    },
+    /// Sets bytes of which no type is told. They are kept as a register, and counted.
+    SetOpaque {
         /// Which.
         target: Target,
         /// To what.
@@ -52,15 +40,12 @@ pub enum Operation {
         /// By how much.
         by: i64,
     },
-    /// Makes the entity a map. Its entries are its children: see [`Target::child`].
-    CreateMap {
+    /// Makes the entity a collection. What is in it are its children: see [`Target::child`].
+    Create {
         /// Which.
         target: Target,
-    },
-    /// Makes the entity a set. Its elements are its children: see [`Target::child`].
-    CreateSet {
-        /// Which.
-        target: Target,
+        /// Of what kind.
+        collection: Collection,
     },
     /// Adds an element to its set.
     AddElement {
@@ -72,11 +57,110 @@ pub enum Operation {
         /// The element.
         target: Target,
     },
+    /// Inserts an item before the `at`-th of a list.
+    InsertItem {
+        /// The list.
+        list: Target,
+        /// Where; the length of the list appends.
+        at: usize,
+        /// What.
+        item: Item,
+    },
+    /// Deletes the `at`-th item of a list.
+    DeleteItem {
+        /// The list.
+        list: Target,
+        /// Which.
+        at: usize,
+    },
+    /// Inserts text before the `at`-th character.
+    InsertText {
+        /// The text.
+        target: Target,
+        /// Where; the length of the text appends.
+        at: usize,
+        /// What.
+        text: String,
+    },
+    /// Deletes characters of a text.
+    DeleteText {
+        /// The text.
+        target: Target,
+        /// From which.
+        at: usize,
+        /// How many.
+        count: usize,
+    },
+    /// Sets the value that this replica owns in a user storage.
+    SetOwn {
+        /// The storage.
+        storage: Target,
+        /// To what.
+        bytes: Vec<u8>,
+    },
+    /// Sets a value that never changes after. If several do, the earliest wins.
+    Freeze {
+        /// Which.
+        target: Target,
+        /// To what.
+        bytes: Vec<u8>,
+    },
+    /// Merges a state into a value of the application's own type.
+    Merge {
+        /// Which.
+        target: Target,
+        /// The name of the type.
+        name: String,
+        /// What to merge into it.
+        bytes: Vec<u8>,
+    },
     /// Deletes an entity and all below it that is known here.
     Delete {
         /// Which.
         target: Target,
     },
+}
+
+/// A kind of collection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Collection {
+    /// Entries by key.
+    Map,
+    /// Entries by key, read in the order of their keys.
+    SortedMap,
+    /// Elements, added and removed.
+    Set,
+    /// The same, read in order.
+    SortedSet,
+    /// Items in an order that people make.
+    List,
+    /// One value of each replica.
+    UserStorage,
+    /// Values that never change.
+    FrozenStorage,
+}
+
+impl Collection {
+    const fn value(self) -> Value {
+        match self {
+            Self::Map => Value::Map,
+            Self::SortedMap => Value::SortedMap,
+            Self::Set => Value::Set,
+            Self::SortedSet => Value::SortedSet,
+            Self::List => Value::Vector,
+            Self::UserStorage => Value::UserStorage,
+            Self::FrozenStorage => Value::FrozenStorage,
+        }
+    }
+}
+
+/// What a list holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// A register with these bytes.
+    Bytes(Vec<u8>),
+    /// A collection.
+    Collection(Collection),
 }
 
 /// Why an operation cannot be done. Nothing of its batch was.
@@ -88,13 +172,38 @@ pub enum OperationError {
         /// The entity.
         id: EntityId,
         /// What it is.
-        found: syncline_crdt::CrdtType,
+        found: CrdtType,
         /// What it would have to be.
-        needed: syncline_crdt::CrdtType,
+        needed: CrdtType,
     },
     /// A counter is full.
     #[error(transparent)]
     Overflow(#[from] CounterOverflow),
+    /// An edit lies beyond the end of its text.
+    #[error(transparent)]
+    OutOfText(#[from] OutOfText),
+    /// A list is shorter than that.
+    #[error("item {at} of the list {list}, which has {len}")]
+    OutOfList {
+        /// The list.
+        list: EntityId,
+        /// Which item.
+        at: usize,
+        /// How many there are.
+        len: usize,
+    },
+    /// The positions in a list are not what replicas make.
+    #[error("the list {list} holds positions that nobody can insert between")]
+    DamagedList {
+        /// The list.
+        list: EntityId,
+    },
+    /// No merge function is registered for an application's own type.
+    #[error("no merge function is registered for the type {name:?}")]
+    NoMerge {
+        /// The type.
+        name: String,
+    },
     /// The batch holds more operations than one delta may.
     #[error("{found} operations in one write; the limit is {}", limits::MAX_ACTIONS_PER_DELTA)]
     TooMany {
@@ -119,72 +228,36 @@ pub enum OperationError {
 }
 
 impl Operation {
-    /// The entity it changes.
-    pub const fn target(&self) -> &Target {
-        match self {
-            Self::Set { target, .. }
-            | Self::Increment { target, .. }
-            | Self::Change { target, .. }
-            | Self::CreateMap { target }
-            | Self::CreateSet { target }
-            | Self::AddElement { target }
-            | Self::RemoveElement { target }
-            | Self::Delete { target } => target,
-        }
-    }
-
-    /// The action that does it, given the state it is done to and the stamp it is done at.
+    /// The action that does it, given the state it is done to. The clock is brought beyond every stamp
+    /// that the changed record holds, and gives the stamp of the action.
     pub fn to_action<V: ReadView>(
         &self,
         state: &mut Interface<V>,
-        stamp: Hlc,
+        clock: &mut HlcClock,
+        moment: Moment,
     ) -> Result<Action, OperationError> {
-        let Target { id, ancestors } = self.target().clone();
-        let own = state.record(id)?.map(|record| record.value.clone()).unwrap_or_default();
+        let target = self.target(state, clock, moment)?;
+        let Target { id, ancestors, label } = target;
+        let record = state.record(id)?;
+        if let Some(record) = &record {
+            clock.observe(record.latest_stamp());
+        }
+        let stamp = clock.tick(moment);
+        if matches!(self, Self::Delete { .. } | Self::DeleteItem { .. }) {
+            return Ok(Action::DeleteRef { id, ancestors, deleted_at: stamp });
+        }
+        let own = record.map(|record| record.value.clone()).unwrap_or_default();
+        if let Self::Merge { name, .. } = self
+            && !state.merges().knows(name)
+        {
+            return Err(OperationError::NoMerge { name: name.clone() });
+        }
         let empty = own == Value::Empty;
-        let replica = stamp.replica();
-        let wrong = |needed: Value| OperationError::WrongType {
-            id,
-            found: own.crdt_type(),
-            needed: needed.crdt_type(),
-        };
-        let (value, updated_at) = match (self, &own) {
-            (Self::Delete { .. }, _) => return Ok(Action::DeleteRef { id, ancestors, deleted_at: stamp }),
-            (Self::Set { bytes, .. }, Value::Empty | Value::Lww(_)) => {
-                (Value::Lww(Register::new(stamp, bytes.clone())), stamp)
-            }
-            (Self::Increment { by, .. }, Value::Empty) => {
-                (Value::GCounter(GCounter::of(replica, *by)), stamp)
-            }
-            (Self::Increment { by, .. }, Value::GCounter(counter)) => {
-                (Value::GCounter(counter.increment(replica, *by)?), stamp)
-            }
-            (Self::Change { by, .. }, Value::Empty) => {
-                (Value::PnCounter(PnCounter::default().change(replica, *by)?), stamp)
-            }
-            (Self::Change { by, .. }, Value::PnCounter(counter)) => {
-                (Value::PnCounter(counter.change(replica, *by)?), stamp)
-            }
-            (Self::CreateMap { .. }, Value::Empty | Value::Map) => (Value::Map, stamp),
-            (Self::CreateSet { .. }, Value::Empty | Value::Set) => (Value::Set, stamp),
-            (Self::AddElement { .. }, Value::Empty | Value::Element(_)) => {
-                (Value::Element(Element::added(stamp)), stamp)
-            }
-            (Self::RemoveElement { .. }, Value::Empty) => (Value::Element(Element::default()), Hlc::ZERO),
-            (Self::RemoveElement { .. }, Value::Element(element)) => {
-                (Value::Element(element.removed()), Hlc::ZERO)
-            }
-            (Self::Set { .. }, _) => return Err(wrong(Value::Lww(Register::default()))),
-            (Self::Increment { .. }, _) => return Err(wrong(Value::GCounter(GCounter::default()))),
-            (Self::Change { .. }, _) => return Err(wrong(Value::PnCounter(PnCounter::default()))),
-            (Self::CreateMap { .. }, _) => return Err(wrong(Value::Map)),
-            (Self::CreateSet { .. }, _) => return Err(wrong(Value::Set)),
-            (Self::AddElement { .. } | Self::RemoveElement { .. }, _) => {
-                return Err(wrong(Value::Element(Element::default())));
-            }
-        };
+        let value = self.value(id, &own, stamp)?;
+        // A remove is no write: it must not make an element live again.
+        let updated_at = if matches!(self, Self::RemoveElement { .. }) { Hlc::ZERO } else { stamp };
         let created_at = if empty && updated_at != Hlc::ZERO { stamp } else { Hlc::MAX };
-        let metadata = Metadata { created_at, updated_at };
+        let metadata = Metadata { created_at, updated_at, label };
         let action = if empty {
             Action::Add { id, ancestors, value, metadata }
         } else {
@@ -192,5 +265,111 @@ impl Operation {
         };
         action.to_record()?;
         Ok(action)
+    }
+
+    /// The entity it changes.
+    fn target<V: ReadView>(
+        &self,
+        state: &mut Interface<V>,
+        clock: &mut HlcClock,
+        moment: Moment,
+    ) -> Result<Target, OperationError> {
+        Ok(match self {
+            Self::Set { target, .. }
+            | Self::SetOpaque { target, .. }
+            | Self::Increment { target, .. }
+            | Self::Change { target, .. }
+            | Self::Create { target, .. }
+            | Self::AddElement { target }
+            | Self::RemoveElement { target }
+            | Self::InsertText { target, .. }
+            | Self::DeleteText { target, .. }
+            | Self::Freeze { target, .. }
+            | Self::Merge { target, .. }
+            | Self::Delete { target } => target.clone(),
+            Self::SetOwn { storage, .. } => storage.child(clock.replica().as_bytes()),
+            Self::InsertItem { list, at, .. } => list::place(state, list, *at, clock.tick(moment))?,
+            Self::DeleteItem { list, at } => list::item(state, list, *at)?,
+        })
+    }
+
+    /// What to join into the value of `id`, which is `own` so far.
+    fn value(&self, id: EntityId, own: &Value, stamp: Hlc) -> Result<Value, OperationError> {
+        let replica = stamp.replica();
+        let register = |bytes: &Vec<u8>| Register::new(stamp, bytes.clone());
+        let needed = match (self, own) {
+            (Self::Set { bytes, .. }, Value::Empty | Value::Lww(_)) => {
+                return Ok(Value::Lww(register(bytes)));
+            }
+            (Self::SetOpaque { bytes, .. }, Value::Empty | Value::Opaque(_)) => {
+                return Ok(Value::Opaque(register(bytes)));
+            }
+            (Self::Freeze { bytes, .. }, Value::Empty | Value::Frozen(_)) => {
+                return Ok(Value::Frozen(register(bytes)));
+            }
+            (Self::SetOwn { bytes, .. }, Value::Empty | Value::User(_)) => {
+                return Ok(Value::User(Owned { owner: replica, register: register(bytes) }));
+            }
+            (Self::Merge { name, bytes, .. }, Value::Empty) => {
+                return Ok(Value::Custom(Custom { name: name.clone(), bytes: bytes.clone() }));
+            }
+            (Self::Merge { name, bytes, .. }, Value::Custom(custom)) if custom.name == *name => {
+                return Ok(Value::Custom(Custom { name: name.clone(), bytes: bytes.clone() }));
+            }
+            (Self::Increment { by, .. }, Value::Empty) => {
+                return Ok(Value::GCounter(GCounter::of(replica, *by)));
+            }
+            (Self::Increment { by, .. }, Value::GCounter(counter)) => {
+                return Ok(Value::GCounter(counter.increment(replica, *by)?));
+            }
+            (Self::Change { by, .. }, Value::Empty) => {
+                return Ok(Value::PnCounter(PnCounter::default().change(replica, *by)?));
+            }
+            (Self::Change { by, .. }, Value::PnCounter(counter)) => {
+                return Ok(Value::PnCounter(counter.change(replica, *by)?));
+            }
+            (Self::InsertText { .. } | Self::DeleteText { .. }, Value::Empty) => {
+                return Ok(Value::Rga(self.edit(&Text::default(), stamp)?));
+            }
+            (Self::InsertText { .. } | Self::DeleteText { .. }, Value::Rga(own)) => {
+                return Ok(Value::Rga(self.edit(own, stamp)?));
+            }
+            (Self::AddElement { .. }, Value::Empty | Value::Element(_)) => {
+                return Ok(Value::Element(Element::added(stamp)));
+            }
+            (Self::RemoveElement { .. }, Value::Empty) => return Ok(Value::Element(Element::default())),
+            (Self::RemoveElement { .. }, Value::Element(element)) => {
+                return Ok(Value::Element(element.removed()));
+            }
+            (Self::InsertItem { item: Item::Bytes(bytes), .. }, _) => return Ok(Value::Lww(register(bytes))),
+            (Self::InsertItem { item: Item::Collection(collection), .. }, _) => return Ok(collection.value()),
+            (Self::Create { collection, .. }, own) => {
+                let value = collection.value();
+                if *own == Value::Empty || *own == value {
+                    return Ok(value);
+                }
+                value.crdt_type()
+            }
+            (Self::Set { .. }, _) => CrdtType::LwwRegister,
+            (Self::SetOpaque { .. }, _) => CrdtType::Opaque,
+            (Self::Freeze { .. }, _) => CrdtType::FrozenValue,
+            (Self::SetOwn { .. }, _) => CrdtType::UserValue,
+            (Self::Merge { .. }, _) => CrdtType::Custom,
+            (Self::Increment { .. }, _) => CrdtType::GCounter,
+            (Self::Change { .. }, _) => CrdtType::PnCounter,
+            (Self::InsertText { .. } | Self::DeleteText { .. }, _) => CrdtType::Rga,
+            (Self::AddElement { .. } | Self::RemoveElement { .. }, _) => CrdtType::SetElement,
+            (Self::Delete { .. } | Self::DeleteItem { .. }, _) => return Ok(Value::Empty),
+        };
+        Err(OperationError::WrongType { id, found: own.crdt_type(), needed })
+    }
+
+    /// What an edit joins into a text.
+    fn edit(&self, own: &Text, stamp: Hlc) -> Result<Text, OutOfText> {
+        match self {
+            Self::InsertText { at, text, .. } => own.insert(*at, text, stamp),
+            Self::DeleteText { at, count, .. } => own.delete(*at, *count),
+            _ => Ok(Text::default()),
+        }
     }
 }

@@ -139,7 +139,8 @@ impl<V: ReadView> Replica<V> {
         entropy: &mut dyn Entropy,
     ) -> Result<SyncActions, ReplicaError> {
         let context = ApplyContext { moment, max_drift_ms: self.config.max_drift_ms };
-        let work = Transaction::begin(view, std::mem::take(&mut self.log), context)?;
+        let (log, merges) = (std::mem::take(&mut self.log), self.config.merges.clone());
+        let work = Transaction::begin_with(view, log, context, merges)?;
         let mut step = Step { work, moment, entropy, out: SyncActions::default() };
         match event {
             Event::Start => self.on_start(&mut step),

@@ -214,6 +214,9 @@ impl<V: ReadView> Replica<V> {
                 match reason {
                     OwedReason::NewerWrites => self.owe(peer, "it was written to meanwhile", AGAIN, step),
                     OwedReason::Yielded => self.owe_after(peer, "it syncs with us first", AFTER_YIELD, step),
+                    OwedReason::NoMerge => {
+                        self.owe_after(peer, "a merge function is not registered", AFTER_DRIFT, step);
+                    }
                     OwedReason::ClockDrift => self.owe_after(peer, "the clocks disagree", AFTER_DRIFT, step),
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::runtime::{Choices, Stream};
 use crate::types::NodeId;
-use syncline_replica::{Operation, Target};
+use syncline_replica::{Collection, Item, Operation, Target};
 use syncline_types::{Choice, EntityId, SimDuration, SimTime};
 
 /// Writes to be issued during a run: registers, counters, map entries, set elements and deletes,
@@ -50,7 +50,7 @@ impl Workload {
 
     /// Draws one write.
     pub fn operation(&self, choices: &mut Choices) -> Operation {
-        let kind = choices.below(Stream::Workload, Choice::WriteKind, 16);
+        let kind = choices.below(Stream::Workload, Choice::WriteKind, 22);
         let key = choices.below(Stream::Workload, Choice::WriteKey, self.keys);
         let value = choices.below(Stream::Workload, Choice::WriteValue, 1_000);
         let named =
@@ -63,10 +63,16 @@ impl Workload {
             4..=5 => Operation::Increment { target: named("likes"), by: value },
             6..=7 => Operation::Change { target: named("stock"), by: value as i64 - 500 },
             8..=9 => Operation::Set { target: entry("map"), bytes },
-            10 => Operation::CreateMap { target: shared("map") },
+            10 => Operation::Create { target: shared("map"), collection: Collection::Map },
             11..=12 => Operation::AddElement { target: entry("set") },
             13 => Operation::RemoveElement { target: entry("set") },
             14 => Operation::Delete { target: named("register") },
+            15 => Operation::InsertText { target: shared("text"), at: 0, text: format!("{value} ") },
+            16 => Operation::DeleteText { target: shared("text"), at: 0, count: 1 },
+            17 => Operation::InsertItem { list: shared("list"), at: 0, item: Item::Bytes(bytes) },
+            18 => Operation::DeleteItem { list: shared("list"), at: 0 },
+            19 => Operation::Set { target: shared("sorted").ordered_child(&key.to_le_bytes()), bytes },
+            20 => Operation::SetOwn { storage: shared("own"), bytes },
             _ => Operation::Delete { target: shared("map") },
         }
     }

@@ -5,7 +5,9 @@ use sync_sim::prelude::*;
 #[test]
 fn every_figure_of_every_group_moves() {
     let mut rt = SimRuntime::with_config(
-        SimConfig::with_seed(1).with_faults(FaultConfig::heavy_chaos()).with_buffer_capacity(1),
+        SimConfig::with_seed(1)
+            .with_faults(FaultConfig::heavy_chaos().with_loss(0.3))
+            .with_buffer_capacity(1),
     );
     rt.apply_scenario(Scenario::fresh_joiner(4, 40));
     rt.apply_workload(&Workload::new(200, SimDuration::from_secs(4)));

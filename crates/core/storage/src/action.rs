@@ -1,18 +1,21 @@
 //! Changes to single entities, as applications make them and deltas carry them.
 
 use crate::error::Malformed;
+use crate::label::Label;
 use crate::record::Record;
 use syncline_crdt::{CrdtType, Value};
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, Writer, limits};
 
 /// The stamps of a write. They travel with the data (**I10**).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Metadata {
     /// When the entity was created, or [`Hlc::MAX`] if this write does not know.
     pub created_at: Hlc,
     /// When this write happened; [`Hlc::ZERO`] for a change that does not make the entity live,
     /// such as the removal of a set element.
     pub updated_at: Hlc,
+    /// What the parent calls the entity.
+    pub label: Label,
 }
 
 /// A change to one entity. `ancestors` is the path to it from below the root down to its parent,
@@ -90,6 +93,7 @@ impl Action {
                 }
                 record.created_at = metadata.created_at;
                 record.updated_at = metadata.updated_at;
+                record.label.clone_from(&metadata.label);
                 record.value = value.clone();
             }
             Self::DeleteRef { deleted_at, .. } => record.deleted_at = *deleted_at,
@@ -120,6 +124,7 @@ impl Encode for Action {
                 Record {
                     created_at: metadata.created_at,
                     updated_at: metadata.updated_at,
+                    label: metadata.label.clone(),
                     value: value.clone(),
                     ..Record::placeholder(1, EntityId::ROOT)
                 }
@@ -142,8 +147,8 @@ impl Decode for Action {
         if record.depth != 1 || record.deleted_at != Hlc::ZERO {
             return Err(DecodeError::NotCanonical { what: "an action" });
         }
-        let metadata = Metadata { created_at: record.created_at, updated_at: record.updated_at };
-        let value = record.value;
+        let Record { created_at, updated_at, label, value, .. } = record;
+        let metadata = Metadata { created_at, updated_at, label };
         match tag {
             0 => Ok(Self::Add { id, ancestors, value, metadata }),
             3 => Ok(Self::Update { id, ancestors, value, metadata }),

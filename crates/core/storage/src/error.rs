@@ -1,7 +1,7 @@
 //! What can go wrong, sorted by what the caller should do about it.
 
 use syncline_store::StoreError;
-use syncline_types::{DecodeError, DriftError, EntityId, limits};
+use syncline_types::{DecodeError, DriftError, EntityId, ReplicaId, limits};
 
 /// What to do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +83,22 @@ pub enum Malformed {
         /// How many.
         found: usize,
     },
+    /// A label or the name of a type exceeds its bound.
+    #[error("a name of {bytes} bytes for {id}; the limit is {}", limits::MAX_LABEL_BYTES)]
+    LabelTooLong {
+        /// The entity.
+        id: EntityId,
+        /// Its length.
+        bytes: usize,
+    },
+    /// Somebody else wrote a value that only its owner writes.
+    #[error("{id} belongs to replica {owner}, who did not write this")]
+    NotOwner {
+        /// The entity.
+        id: EntityId,
+        /// Whose it is.
+        owner: ReplicaId,
+    },
     /// A write without a value.
     #[error("a write to {id} carries no value")]
     NoValue {
@@ -101,6 +117,15 @@ pub enum ApplyError {
     /// The change breaks a rule.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// The value is of an application's own type, whose merge function is not registered here. Register
+    /// it and sync again.
+    #[error("{id} is of the type {name:?}, for which no merge function is registered here")]
+    NoMerge {
+        /// The entity.
+        id: EntityId,
+        /// The type.
+        name: String,
+    },
     /// The record's parent is not here, or not yet in its place.
     #[error("{id} belongs under {parent}, which is not here yet")]
     MissingParent {
@@ -118,7 +143,7 @@ impl ApplyError {
     /// What to do about it.
     pub const fn disposition(&self) -> Disposition {
         match self {
-            Self::Drift(_) | Self::MissingParent { .. } => Disposition::RetryLater,
+            Self::Drift(_) | Self::MissingParent { .. } | Self::NoMerge { .. } => Disposition::RetryLater,
             Self::Malformed(_) => Disposition::BlamePeer,
             Self::Storage(_) => Disposition::Stop,
         }

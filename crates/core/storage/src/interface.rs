@@ -4,13 +4,15 @@ use crate::action::Action;
 use crate::error::{ApplyError, StorageError};
 use crate::index::{self, Entry, Node, Prefix, Tries};
 use crate::keys;
+use crate::label::Label;
 use crate::record::Record;
 use crate::record_codec::own_hash;
 use crate::stats::Stats;
-use std::collections::btree_map::Entry as Place;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
 use std::sync::Arc;
-use syncline_store::{Bytes, ReadView, WriteBatch};
+use syncline_crdt::{Merges, Value};
+use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, Moment, Writer, canary};
 
 /// What a change is judged by besides the state.
@@ -77,6 +79,9 @@ pub struct Interface<V> {
     latest: Hlc,
     work: Work,
     buffer: Writer,
+    /// Rows of ordered children that this batch adds, or takes out.
+    order: BTreeMap<Key, bool>,
+    merges: Merges,
 }
 
 /// What a batch of work has cost so far.
@@ -91,6 +96,11 @@ pub struct Work {
 impl<V: ReadView> Interface<V> {
     /// Opens the state that `view` shows. O(1).
     pub fn open(view: V) -> Result<Self, StorageError> {
+        Self::open_with(view, Merges::default())
+    }
+
+    /// Opens the state that `view` shows, with the merge functions of the application's own types. O(1).
+    pub fn open_with(view: V, merges: Merges) -> Result<Self, StorageError> {
         let stats = match view.read(keys::STATS)? {
             Some(row) => Stats::from_bytes(&row).map_err(StorageError::row("the statistics"))?,
             None => Stats::default(),
@@ -105,6 +115,8 @@ impl<V: ReadView> Interface<V> {
             latest: Hlc::ZERO,
             work: Work { storage_reads: 1, hash_computations: 0 },
             buffer: Writer::default(),
+            order: BTreeMap::new(),
+            merges,
         })
     }
 
@@ -118,6 +130,7 @@ impl<V: ReadView> Interface<V> {
     pub fn apply_action(&mut self, action: &Action, context: &ApplyContext) -> Result<Applied, ApplyError> {
         let record = action.to_record()?;
         record.check_drift(context.moment, context.max_drift_ms)?;
+        self.check_merge(action.id(), &record)?;
         if canary!(TombstoneBeforeAddDropped)
             && record.deleted_at != Hlc::ZERO
             && self.record(action.id())?.is_none()
@@ -143,6 +156,7 @@ impl<V: ReadView> Interface<V> {
     ) -> Result<Applied, ApplyError> {
         record.check(id)?;
         record.check_drift(context.moment, context.max_drift_ms)?;
+        self.check_merge(id, record)?;
         if record.depth > 1 {
             let in_place = self.held(record.parent)?.record.as_ref().is_some_and(|p| p.depth < record.depth);
             if !in_place {
@@ -151,6 +165,28 @@ impl<V: ReadView> Interface<V> {
         }
         let rooted = self.ensure_root()?;
         Ok(Applied::from_flag(self.join(id, record.clone())? | rooted))
+    }
+
+    /// Refuses a value of an application's own type that could not be merged here: all replicas must
+    /// merge it alike.
+    fn check_merge(&self, id: EntityId, record: &Record) -> Result<(), ApplyError> {
+        match &record.value {
+            Value::Custom(custom) if !self.can_merge(record) => {
+                Err(ApplyError::NoMerge { id, name: custom.name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the value can be merged here: it is of a built-in type, or its merge function is
+    /// registered.
+    pub fn can_merge(&self, record: &Record) -> bool {
+        !matches!(&record.value, Value::Custom(custom) if !self.merges.knows(&custom.name))
+    }
+
+    /// The merge functions of the application's own types.
+    pub const fn merges(&self) -> &Merges {
+        &self.merges
     }
 
     /// Puts a record in place of whatever is there: the deliberate bug of a snapshot that overwrites.
@@ -196,7 +232,7 @@ impl<V: ReadView> Interface<V> {
             }
             Some(own) => {
                 let mut record = Record::clone(own);
-                if !record.join(&incoming) {
+                if !record.join(&incoming, &self.merges) {
                     return Ok(false);
                 }
                 record
@@ -209,6 +245,7 @@ impl<V: ReadView> Interface<V> {
             }
             self.stats.add(&after);
         }
+        self.reorder(id, before.as_deref(), &after);
         let after = Held { record: Some(Arc::new(after)), dirty: true, bytes: None };
         self.records.insert(id, after);
         self.changed = true;
@@ -222,6 +259,56 @@ impl<V: ReadView> Interface<V> {
             touched.moved_from = entry.or(touched.moved_from);
         }
         Ok(true)
+    }
+
+    /// Keeps the row that orders `id` among its siblings: there is one while the entity is live.
+    fn reorder(&mut self, id: EntityId, before: Option<&Record>, after: &Record) {
+        let place = |record: &Record| match &record.label {
+            Label::Ordered(label) if record.is_live() => Some(keys::order(record.parent, label, id)),
+            _ => None,
+        };
+        let (old, new) = (before.and_then(place), place(after));
+        if old != new {
+            self.order.extend(old.map(|key| (key, false)).into_iter().chain(new.map(|key| (key, true))));
+        }
+    }
+
+    /// Up to `limit` live children of `id` with labels of at least `from` that order them, in the order
+    /// of their labels; with `after`, only those that follow it. O(log n + limit).
+    pub fn ordered_children(
+        &mut self,
+        id: EntityId,
+        from: &[u8],
+        after: Option<(&[u8], EntityId)>,
+        limit: usize,
+    ) -> Result<Vec<EntityId>, StorageError> {
+        let end = keys::order_end(id);
+        let mut from = match after {
+            Some((label, child)) => Key::of(&[&keys::order(id, label, child), &[0]]),
+            None => keys::order_from(id, from),
+        };
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let wanted = limit - found.len();
+            let stored = self.view.range(&from, &end, wanted)?;
+            self.work.storage_reads += 1;
+            let complete = stored.len() < wanted;
+            let upto = match stored.last() {
+                Some((last, _)) if !complete => Key::of(&[last, &[0]]),
+                _ => end.clone(),
+            };
+            let mut rows: BTreeMap<Key, bool> = stored.into_iter().map(|(key, _)| (key, true)).collect();
+            rows.extend(self.order.range(from..upto.clone()).map(|(key, there)| (key.clone(), *there)));
+            for (key, _) in rows.into_iter().filter(|(_, there)| *there) {
+                found.push(keys::order_id(&key).ok_or(StorageError::Index { what: "the key of a place" })?);
+            }
+            if complete {
+                break;
+            }
+            from = upto;
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     /// Brings the index in step with the records: deepest entities first, each once.
@@ -428,6 +515,10 @@ impl<V: ReadView> Interface<V> {
             let bytes = held.bytes.clone().unwrap_or_else(|| record.to_bytes().into());
             Some((keys::record(*id), Some(bytes)))
         });
-        Ok(std::iter::once(stats).chain(records).chain(self.tries.rows()).collect())
+        let order = self.order.iter().map(|(key, there)| {
+            let place: Option<Bytes> = there.then(|| Bytes::from([]));
+            (key.clone(), place)
+        });
+        Ok(std::iter::once(stats).chain(records).chain(self.tries.rows()).chain(order).collect())
     }
 }

@@ -1,7 +1,8 @@
 //! One record and its join.
 
 use crate::error::Malformed;
-use syncline_crdt::{CrdtType, Register, Value};
+use crate::label::Label;
+use syncline_crdt::{CrdtType, Custom, Merges, Register, Value};
 use syncline_types::{DriftError, EntityId, Hlc, Moment, limits};
 
 /// Everything known of one entity. Each field is a semilattice, so the record is one.
@@ -21,6 +22,8 @@ pub struct Record {
     pub updated_at: Hlc,
     /// The latest delete; [`Hlc::ZERO`] before one. Joined by maximum.
     pub deleted_at: Hlc,
+    /// What the parent calls it. Joined by maximum.
+    pub label: Label,
     /// The payload, joined by the rule of its type.
     pub value: Value,
 }
@@ -35,6 +38,7 @@ impl Record {
             created_at: Hlc::MAX,
             updated_at: Hlc::ZERO,
             deleted_at: Hlc::ZERO,
+            label: Label::None,
             value: Value::Empty,
         }
     }
@@ -45,14 +49,18 @@ impl Record {
     }
 
     /// Whether the last write came after the last delete; at a tie the delete wins. An element of a
-    /// set must be present too.
+    /// set must be present too. A frozen value and one that only its owner writes cannot be deleted
+    /// by themselves, only with the collection they are in.
     pub fn is_live(&self) -> bool {
-        let present = if let Value::Element(element) = &self.value { element.is_present() } else { true };
-        present && self.updated_at > self.deleted_at
+        match &self.value {
+            Value::Element(element) => element.is_present() && self.updated_at > self.deleted_at,
+            Value::Frozen(_) | Value::User(_) => self.updated_at > Hlc::ZERO,
+            _ => self.updated_at > self.deleted_at,
+        }
     }
 
-    /// Joins `other` in. Says whether anything changed.
-    pub fn join(&mut self, other: &Self) -> bool {
+    /// Joins `other` in; `merges` merges the application's own types. Says whether anything changed.
+    pub fn join(&mut self, other: &Self, merges: &Merges) -> bool {
         let mut changed = false;
         if (other.depth, other.parent) < (self.depth, self.parent) {
             (self.depth, self.parent) = (other.depth, other.parent);
@@ -64,26 +72,33 @@ impl Record {
             changed = true;
             self.drop_unobservable();
         }
-        changed | self.join_value(&other.value)
+        if other.label > self.label {
+            self.label.clone_from(&other.label);
+            changed = true;
+        }
+        changed | self.join_value(&other.value, merges)
     }
 
     /// A register that was written before the delete can never be seen again, whatever arrives
     /// later, so a tombstone does not keep it. Applied after each join it gives the same record in
-    /// every order. Counters and set elements are kept: a later join could still need them.
+    /// every order. All other types are kept: a later join could still need them.
     pub fn drop_unobservable(&mut self) {
-        if let Value::Lww(register) = &mut self.value
+        if let Value::Lww(register) | Value::Opaque(register) = &mut self.value
             && register.stamp() <= self.deleted_at
         {
             *register = Register::default();
         }
     }
 
-    fn join_value(&mut self, incoming: &Value) -> bool {
+    fn join_value(&mut self, incoming: &Value, merges: &Merges) -> bool {
         match incoming {
             Value::Lww(register) if register.stamp() <= self.deleted_at => {
-                self.value.join(&Value::Lww(Register::default()))
+                self.value.join(&Value::Lww(Register::default()), merges)
             }
-            _ => self.value.join(incoming),
+            Value::Opaque(register) if register.stamp() <= self.deleted_at => {
+                self.value.join(&Value::Opaque(Register::default()), merges)
+            }
+            _ => self.value.join(incoming, merges),
         }
     }
 
@@ -111,14 +126,34 @@ impl Record {
         if self.depth as usize > limits::MAX_ANCESTORS {
             return Err(Malformed::TooDeep { id, depth: u64::from(self.depth) });
         }
-        if let Value::Lww(register) = &self.value {
-            if register.stamp() > self.updated_at {
-                return Err(Malformed::ValueAfterRecord { id });
+        let bytes = match &self.value {
+            Value::Lww(register) | Value::Opaque(register) => {
+                if register.stamp() > self.updated_at {
+                    return Err(Malformed::ValueAfterRecord { id });
+                }
+                register.bytes().len()
             }
-            let bytes = register.bytes().len();
-            if bytes > limits::MAX_VALUE_BYTES {
-                return Err(Malformed::ValueTooLarge { id, bytes });
+            Value::User(owned) => {
+                if owned.register.stamp().replica() != owned.owner {
+                    return Err(Malformed::NotOwner { id, owner: owned.owner });
+                }
+                owned.register.bytes().len()
             }
+            Value::Frozen(register) => register.bytes().len(),
+            Value::Custom(custom) => custom.bytes.len().max(custom.name.len()),
+            Value::Rga(text) => text.runs().map(|(_, run)| run.chars.len() + 32).sum(),
+            _ => 0,
+        };
+        if bytes > limits::MAX_VALUE_BYTES {
+            return Err(Malformed::ValueTooLarge { id, bytes });
+        }
+        if let Value::Custom(Custom { name, .. }) = &self.value
+            && name.len() > limits::MAX_TYPE_NAME_BYTES
+        {
+            return Err(Malformed::LabelTooLong { id, bytes: name.len() });
+        }
+        if let Some(label) = self.label.bytes().filter(|label| label.len() > limits::MAX_LABEL_BYTES) {
+            return Err(Malformed::LabelTooLong { id, bytes: label.len() });
         }
         let found = self.value.replicas();
         if found > limits::MAX_REPLICAS {

@@ -1,7 +1,9 @@
 //! The canonical bytes of a record: what is stored, sent and hashed.
 
+use crate::label::Label;
 use crate::record::Record;
-use syncline_crdt::{CrdtType, Element, GCounter, PnCounter, Presence, Register, Value};
+use crate::text_codec;
+use syncline_crdt::{CrdtType, Custom, Element, GCounter, Owned, PnCounter, Presence, Register, Value};
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
 const CREATED: u8 = 1;
@@ -12,7 +14,10 @@ const DELETED: u8 = 8;
 const OWN_VALUE_STAMP: u8 = 16;
 /// The register holds a value written by the record's last write.
 const VALUE_STAMP_IS_UPDATE: u8 = 32;
-const ALL_FLAGS: u8 = 63;
+/// There is a label.
+const LABEL: u8 = 64;
+/// The label orders the entity among its siblings.
+const LABEL_ORDERS: u8 = 128;
 
 /// The digest of one record: commits to its id and to everything a later join can see.
 pub fn own_hash(id: EntityId, record_bytes: &[u8]) -> Digest {
@@ -32,7 +37,12 @@ impl Record {
         if self.deleted_at != Hlc::ZERO {
             flags |= DELETED;
         }
-        if let Value::Lww(register) = &self.value
+        flags |= match &self.label {
+            Label::None => 0,
+            Label::Named(_) => LABEL,
+            Label::Ordered(_) => LABEL | LABEL_ORDERS,
+        };
+        if let Value::Lww(register) | Value::Opaque(register) = &self.value
             && register.stamp() != Hlc::ZERO
         {
             flags |=
@@ -58,9 +68,29 @@ impl Encode for Record {
                 stamp.encode(out);
             }
         }
+        if let Some(label) = self.label.bytes() {
+            out.bytes(label);
+        }
         match &self.value {
-            Value::Empty | Value::Map | Value::Set => {}
-            Value::Lww(register) => {
+            Value::Empty
+            | Value::Map
+            | Value::Set
+            | Value::SortedMap
+            | Value::SortedSet
+            | Value::Vector
+            | Value::UserStorage
+            | Value::FrozenStorage => {}
+            Value::User(owned) => {
+                owned.owner.encode(out);
+                encode_register(out, &owned.register);
+            }
+            Value::Frozen(register) => encode_register(out, register),
+            Value::Custom(custom) => {
+                out.bytes(custom.name.as_bytes());
+                out.bytes(&custom.bytes);
+            }
+            Value::Rga(text) => text_codec::encode(text, out),
+            Value::Lww(register) | Value::Opaque(register) => {
                 if flags & OWN_VALUE_STAMP != 0 {
                     register.stamp().encode(out);
                 }
@@ -94,9 +124,6 @@ impl Decode for Record {
         let crdt_type = CrdtType::from_tag(tag)
             .ok_or_else(|| DecodeError::UnknownTag { what: "type of value", found: u64::from(tag) })?;
         let flags = input.u8()?;
-        if flags & !ALL_FLAGS != 0 {
-            return Err(DecodeError::UnknownTag { what: "set of record flags", found: u64::from(flags) });
-        }
         let mut stamp =
             |flag: u8, absent: Hlc| if flags & flag != 0 { Hlc::decode(input) } else { Ok(absent) };
         let mut created_at = stamp(CREATED, Hlc::MAX)?;
@@ -105,8 +132,13 @@ impl Decode for Record {
         if flags & CREATED_WITH_UPDATE != 0 {
             created_at = updated_at;
         }
+        let label = match flags & (LABEL | LABEL_ORDERS) {
+            0 => Label::None,
+            LABEL => Label::Named(input.bytes(limits::MAX_LABEL_BYTES, "a label")?.into()),
+            _ => Label::Ordered(input.bytes(limits::MAX_LABEL_BYTES, "a label")?.into()),
+        };
         let value = decode_value(input, crdt_type, flags, updated_at)?;
-        let record = Self { depth, parent, created_at, updated_at, deleted_at, value };
+        let record = Self { depth, parent, created_at, updated_at, deleted_at, label, value };
         let mut normal = record.clone();
         normal.drop_unobservable();
         if record.flags() != flags || normal != record {
@@ -126,7 +158,25 @@ fn decode_value(
         CrdtType::Placeholder => Value::Empty,
         CrdtType::UnorderedMap => Value::Map,
         CrdtType::UnorderedSet => Value::Set,
-        CrdtType::LwwRegister => {
+        CrdtType::SortedMap => Value::SortedMap,
+        CrdtType::SortedSet => Value::SortedSet,
+        CrdtType::Vector => Value::Vector,
+        CrdtType::UserStorage => Value::UserStorage,
+        CrdtType::FrozenStorage => Value::FrozenStorage,
+        CrdtType::UserValue => {
+            let owner = ReplicaId::decode(input)?;
+            Value::User(Owned { owner, register: decode_register(input)? })
+        }
+        CrdtType::FrozenValue => Value::Frozen(decode_register(input)?),
+        CrdtType::Custom => {
+            let name = input.bytes(limits::MAX_TYPE_NAME_BYTES, "the name of a type")?;
+            let name = String::from_utf8(name.to_vec());
+            let name = name.map_err(|_| DecodeError::NotCanonical { what: "the name of a type" })?;
+            let bytes = input.bytes(limits::MAX_VALUE_BYTES, "a value of a custom type")?.to_vec();
+            Value::Custom(Custom { name, bytes })
+        }
+        CrdtType::Rga => Value::Rga(text_codec::decode(input)?),
+        CrdtType::LwwRegister | CrdtType::Opaque => {
             let stamp = match flags & (OWN_VALUE_STAMP | VALUE_STAMP_IS_UPDATE) {
                 0 => Hlc::ZERO,
                 OWN_VALUE_STAMP => Hlc::decode(input)?,
@@ -136,7 +186,8 @@ fn decode_value(
             if stamp == Hlc::ZERO && !bytes.is_empty() {
                 return Err(DecodeError::NotCanonical { what: "a register" });
             }
-            Value::Lww(Register::new(stamp, bytes.to_vec()))
+            let register = Register::new(stamp, bytes.to_vec());
+            if crdt_type == CrdtType::Opaque { Value::Opaque(register) } else { Value::Lww(register) }
         }
         CrdtType::GCounter => {
             Value::GCounter(GCounter::from_entries(decode_entries(input, |input| input.varint())?))
@@ -148,6 +199,16 @@ fn decode_value(
             Ok(Presence { added: input.varint()?, removed: input.varint()? })
         })?)),
     })
+}
+
+fn encode_register(out: &mut Writer, register: &Register) {
+    register.stamp().encode(out);
+    out.bytes(register.bytes());
+}
+
+fn decode_register(input: &mut Reader<'_>) -> Result<Register, DecodeError> {
+    let stamp = Hlc::decode(input)?;
+    Ok(Register::new(stamp, input.bytes(limits::MAX_VALUE_BYTES, "a value")?.to_vec()))
 }
 
 fn encode_entries<T>(

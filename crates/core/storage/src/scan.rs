@@ -51,7 +51,7 @@ impl<V: ReadView> Interface<V> {
     /// The state as of the view, rebuilt from its records alone: its root must equal the stored one
     /// (**L4**). `empty` is a view without rows, on which the rebuilt index is held. O(n).
     pub fn rebuilt_root(&self, empty: V) -> Result<Digest, StorageError> {
-        let mut fresh = Self::open(empty)?;
+        let mut fresh = Self::open_with(empty, self.merges().clone())?;
         let context = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };
         let mut by_depth = Vec::new();
         let mut after = None;

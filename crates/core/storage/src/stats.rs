@@ -1,6 +1,7 @@
 //! What is known of the whole state without reading it.
 
 use crate::record::Record;
+use syncline_crdt::CrdtType;
 use syncline_types::{Decode, DecodeError, Digest, Encode, Reader, Writer, limits};
 
 /// Figures of the whole state, kept up to date by every write. O(1) to read.
@@ -12,6 +13,8 @@ pub struct Stats {
     pub records: u64,
     /// Records other than the root's that are live.
     pub live: u64,
+    /// Live records of which nobody has told the type; they are kept as registers.
+    pub opaque: u64,
     /// How often the state changed: grows by one with each batch that changed a record.
     pub generation: u64,
     /// Records at each depth, from depth one.
@@ -26,6 +29,7 @@ impl Stats {
 
     pub(crate) fn add(&mut self, record: &Record) {
         self.live += u64::from(record.is_live());
+        self.opaque += u64::from(is_opaque(record));
         self.records += 1;
         let at = record.depth as usize;
         if self.by_depth.len() < at {
@@ -38,6 +42,7 @@ impl Stats {
 
     pub(crate) fn remove(&mut self, record: &Record) {
         self.live -= u64::from(record.is_live());
+        self.opaque -= u64::from(is_opaque(record));
         self.records -= 1;
         if let Some(count) = (record.depth as usize).checked_sub(1).and_then(|at| self.by_depth.get_mut(at)) {
             *count -= 1;
@@ -48,11 +53,16 @@ impl Stats {
     }
 }
 
+fn is_opaque(record: &Record) -> bool {
+    record.is_live() && record.crdt_type() == CrdtType::Opaque
+}
+
 impl Encode for Stats {
     fn encode(&self, out: &mut Writer) {
         self.root.encode(out);
         out.varint(self.records);
         out.varint(self.live);
+        out.varint(self.opaque);
         out.varint(self.generation);
         out.list(&self.by_depth);
     }
@@ -64,6 +74,7 @@ impl Decode for Stats {
             root: Digest::decode(input)?,
             records: input.varint()?,
             live: input.varint()?,
+            opaque: input.varint()?,
             generation: input.varint()?,
             by_depth: input.list(limits::MAX_ANCESTORS, "the depths of a state")?,
         })

@@ -4,8 +4,13 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use syncline_crdt::{Element, GCounter, PnCounter, Presence, Register, Value};
-use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Metadata, Record, record_page};
+use std::collections::BTreeMap;
+use syncline_crdt::{
+    CharId, Custom, Element, GCounter, Owned, PnCounter, Presence, Register, Run, RunId, Side, Text, Value,
+};
+use syncline_storage::{
+    Action, ApplyContext, ApplyError, Interface, Label, Merges, Metadata, Record, record_page,
+};
 use syncline_store::{MemoryStore, Store};
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, Moment, ReplicaId, SimTime};
 
@@ -28,9 +33,43 @@ fn value(stamp: Hlc) -> impl Strategy<Value = Value> {
         2 => (replica(), 0u64..9).prop_map(|(r, n)| Value::GCounter(GCounter::of(r, n))),
         2 => (replica(), 0u64..9, 0u64..9).prop_map(|(r, p, n)| Value::PnCounter(PnCounter::of(r, p, n))),
         2 => (replica(), presence).prop_map(|entry| Value::Element(Element::from_entries([entry]))),
-        1 => Just(Value::Map),
-        1 => Just(Value::Set),
+        1 => prop::sample::select(vec![
+            Value::Map, Value::Set, Value::SortedMap, Value::SortedSet, Value::Vector, Value::UserStorage,
+            Value::FrozenStorage,
+        ]),
+        2 => text(stamp),
+        1 => vec(0u8..3, 0..3).prop_map(move |bytes| {
+            Value::User(Owned { owner: stamp.replica(), register: Register::new(stamp, bytes) })
+        }),
+        1 => vec(0u8..3, 0..3).prop_map(move |bytes| Value::Frozen(Register::new(stamp, bytes))),
+        1 => vec(0u8..3, 0..3).prop_map(move |bytes| Value::Opaque(Register::new(stamp, bytes))),
+        1 => any::<u8>().prop_map(|byte| Value::Custom(Custom { name: "max".into(), bytes: vec![byte] })),
     ]
+}
+
+/// One edit of a text, whether or not it fits what else is known of it.
+fn text(stamp: Hlc) -> impl Strategy<Value = Value> {
+    let id = move |number| RunId { stamp, number };
+    let anchor = prop::option::of((0u32..2, 0u32..3).prop_map(move |(n, at)| CharId { run: id(n), at }));
+    let side = prop_oneof![Just(Side::Left), Just(Side::Right)];
+    let run = (0u32..2, "[ab]{1,3}", anchor, side)
+        .prop_map(move |(n, chars, anchor, side)| (id(n), Run { chars: chars.into(), anchor, side }));
+    let deleted = (0u32..2, 0u32..4, 1u32..4).prop_map(move |(n, at, len)| (id(n), vec![(at, at + len)]));
+    (vec(run, 0..2), vec(deleted, 0..2))
+        .prop_map(|(runs, deleted)| Value::Rga(Text::from_parts(runs, deleted)))
+}
+
+fn label() -> impl Strategy<Value = Label> {
+    let bytes = || vec(prop_oneof![Just(0u8), Just(1), Just(255)], 0..3).prop_map(std::sync::Arc::from);
+    prop_oneof![Just(Label::None), bytes().prop_map(Label::Named), bytes().prop_map(Label::Ordered)]
+}
+
+fn merges() -> Merges {
+    Merges::default().with("max", |a: &[u8], b: &[u8]| a.max(b).to_vec())
+}
+
+fn open(store: MemoryStore) -> State {
+    State::open_with(store, merges()).unwrap()
 }
 
 /// Ids of one of two kinds: spread, and alike in all but their last bits, so that tries grow deep.
@@ -48,10 +87,10 @@ fn id() -> impl Strategy<Value = EntityId> {
 fn action() -> impl Strategy<Value = Action> {
     // Mostly flat, with a few short paths through ids that other actions place elsewhere.
     let path = prop_oneof![3 => Just(vec![]), 2 => vec((1u64..6).prop_map(EntityId::from_u64), 0..4)];
-    (id(), path, stamp(), 0u8..5).prop_flat_map(|(id, ancestors, stamp, kind)| {
+    (id(), path, stamp(), 0u8..5, label()).prop_flat_map(|(id, ancestors, stamp, kind, label)| {
         value(stamp).prop_map(move |value| {
             let (ancestors, metadata) =
-                (ancestors.clone(), Metadata { created_at: stamp, updated_at: stamp });
+                (ancestors.clone(), Metadata { created_at: stamp, updated_at: stamp, label: label.clone() });
             match kind {
                 0 => Action::DeleteRef { id, ancestors, deleted_at: stamp },
                 1 | 2 => {
@@ -75,7 +114,7 @@ fn records(store: &MemoryStore) -> Vec<(EntityId, Vec<u8>)> {
 fn apply(actions: &[Action], batch: usize) -> MemoryStore {
     let mut store = MemoryStore::default();
     for chunk in actions.chunks(batch.max(1)) {
-        let mut state = State::open(store.view()).unwrap();
+        let mut state = open(store.view());
         for action in chunk {
             if action.to_record().is_err() {
                 let before = (state.root_hash().unwrap(), state.stats().unwrap());
@@ -95,7 +134,7 @@ fn sync(from: &MemoryStore, into: &mut MemoryStore) {
     let mut all: Vec<(EntityId, Record)> =
         records(from).into_iter().map(|(id, bytes)| (id, Record::from_bytes(&bytes).unwrap())).collect();
     all.sort_by_key(|(id, record)| (record.depth, *id));
-    let mut state = State::open(into.view()).unwrap();
+    let mut state = open(into.view());
     for (id, record) in &all {
         state.merge_record(*id, record, &CONTEXT).unwrap();
     }
@@ -103,11 +142,12 @@ fn sync(from: &MemoryStore, into: &mut MemoryStore) {
 }
 
 fn root(store: &MemoryStore) -> Digest {
-    State::open(store.view()).unwrap().root_hash().unwrap()
+    open(store.view()).root_hash().unwrap()
 }
 
 fn assert_sound(store: &MemoryStore) {
-    let mut state = State::open(store.view()).unwrap();
+    let mut state = open(store.view());
+    assert_ordered(&mut state, &records(store));
     let stored = state.root_hash().unwrap();
     assert_eq!(state.rebuilt_root(MemoryStore::default()).unwrap(), stored, "L4");
     let all = records(store);
@@ -125,8 +165,41 @@ fn assert_sound(store: &MemoryStore) {
     }
 }
 
+/// Live children with ordering labels are read in the order of their labels, from any place on, in
+/// pages of any size.
+fn assert_ordered(state: &mut State, all: &[(EntityId, Vec<u8>)]) {
+    let mut children: BTreeMap<EntityId, Vec<(Vec<u8>, EntityId)>> = BTreeMap::new();
+    for (id, bytes) in all {
+        let record = Record::from_bytes(bytes).unwrap();
+        if let Label::Ordered(label) = &record.label
+            && record.is_live()
+        {
+            children.entry(record.parent).or_default().push((label.to_vec(), *id));
+        }
+    }
+    for (parent, mut expected) in children {
+        expected.sort();
+        let mut found = Vec::new();
+        loop {
+            let after = found.last().map(|(label, id): &(Vec<u8>, EntityId)| (label.as_slice(), *id));
+            let page = state.ordered_children(parent, &[], after, 2).unwrap();
+            if page.is_empty() {
+                break;
+            }
+            for id in page {
+                let record = state.record(id).unwrap().unwrap();
+                found.push((record.label.bytes().unwrap().to_vec(), id));
+            }
+        }
+        assert_eq!(found, expected);
+        let from: Vec<_> =
+            expected.iter().filter(|(label, _)| label.as_slice() >= &[1][..]).map(|(_, id)| *id).collect();
+        assert_eq!(state.ordered_children(parent, &[1], None, 999).unwrap(), from);
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn any_order_duplication_and_batching_gives_the_same_state(
@@ -198,7 +271,7 @@ proptest! {
 #[test]
 fn a_stamp_from_the_future_is_refused_and_changes_nothing() {
     let stamp = Hlc::new(5_101, 0, ReplicaId::from_u64(1));
-    let metadata = Metadata { created_at: stamp, updated_at: stamp };
+    let metadata = Metadata { created_at: stamp, updated_at: stamp, label: Label::None };
     let action = Action::Add {
         id: EntityId::from_u64(1),
         ancestors: vec![EntityId::from_u64(2)],
@@ -229,7 +302,7 @@ fn deleting_a_collection_hides_what_was_written_before_and_keeps_what_came_after
         id,
         ancestors: ancestors.to_vec(),
         value,
-        metadata: Metadata { created_at: stamp(ms), updated_at: stamp(ms) },
+        metadata: Metadata { created_at: stamp(ms), updated_at: stamp(ms), label: Label::None },
     };
     let register = |ms| Value::Lww(Register::new(stamp(ms), vec![1]));
     let actions = [

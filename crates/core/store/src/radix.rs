@@ -20,7 +20,7 @@ enum Node {
     /// Ascending by key.
     Bucket(Vec<(Key, Bytes)>),
     /// All keys here agree up to the half byte `at`, and not all on that one.
-    Inner { at: usize, prefix: Key, children: [Option<Arc<Node>>; SLOTS] },
+    Inner { at: usize, prefix: Key, children: [Option<Arc<Self>>; SLOTS] },
 }
 
 /// The map.

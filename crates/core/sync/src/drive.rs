@@ -9,7 +9,7 @@ use crate::transaction::Transaction;
 use crate::transport::{StreamMessage, SyncTransport, TransportError};
 use std::borrow::Cow;
 use std::time::Duration;
-use syncline_storage::{ApplyContext, StorageError};
+use syncline_storage::{ApplyContext, Merges, StorageError};
 use syncline_store::{Store, StoreError};
 use syncline_types::{ContextId, Moment, ReplicaId};
 
@@ -44,6 +44,8 @@ pub struct StoreHost<S: Store> {
     pub incarnation: u64,
     /// What it offers.
     pub protocols: Vec<SyncProtocolKind>,
+    /// The merge functions of the application's own types.
+    pub merges: Merges,
     /// The time that stamps are judged by.
     pub moment: Moment,
     /// How long to wait for the first answer to a request; doubles with each repeat, up to eightfold.
@@ -70,13 +72,15 @@ impl<S: Store> StoreHost<S> {
             replica,
             incarnation: 1,
             protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
+            merges: Merges::default(),
             moment,
             patience: Duration::from_millis(400),
         })
     }
 
     fn begin(&self) -> Result<Transaction<S::View>, StorageError> {
-        Transaction::begin(self.store.view(), self.log.clone(), ApplyContext::new(self.moment))
+        let (log, context) = (self.log.clone(), ApplyContext::new(self.moment));
+        Transaction::begin_with(self.store.view(), log, context, self.merges.clone())
     }
 
     fn commit(&mut self, work: Transaction<S::View>) -> Result<(), DriveError> {

@@ -56,6 +56,8 @@ pub enum DeltaRefusal {
     NotReady,
     /// A stamp is too far ahead of the local clock.
     Drift,
+    /// It holds a value of a type whose merge function is not registered here.
+    NoMerge,
     /// It breaks a rule that no honest author breaks.
     Malformed,
 }
@@ -154,6 +156,7 @@ impl DeltaLog {
         let mut latest = delta.stamp;
         for action in &delta.actions {
             match action.to_record() {
+                Ok(record) if !state.can_merge(&record) => return Ok(Err(DeltaRefusal::NoMerge)),
                 Ok(record) => latest = latest.max(record.latest_stamp()),
                 Err(_) => return Ok(Err(DeltaRefusal::Malformed)),
             }

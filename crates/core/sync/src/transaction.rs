@@ -3,7 +3,7 @@
 use crate::delta::{Delta, DeltaRef, VersionVector};
 use crate::handshake::{LocalSyncState, SyncHandshake, SyncProtocolKind};
 use crate::log::{DeltaLog, DeltaRefusal, Missing};
-use syncline_storage::{ApplyContext, Interface, Stats, StorageError};
+use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{ContextId, Digest, Hlc, ReplicaId};
 
@@ -26,8 +26,18 @@ pub struct Transaction<V> {
 impl<V: ReadView> Transaction<V> {
     /// Begins on `view`, which the log must agree with.
     pub fn begin(view: V, log: DeltaLog, context: ApplyContext) -> Result<Self, StorageError> {
+        Self::begin_with(view, log, context, Merges::default())
+    }
+
+    /// As [`Transaction::begin`], with the merge functions of the application's own types.
+    pub fn begin_with(
+        view: V,
+        log: DeltaLog,
+        context: ApplyContext,
+        merges: Merges,
+    ) -> Result<Self, StorageError> {
         Ok(Self {
-            state: Interface::open(view)?,
+            state: Interface::open_with(view, merges)?,
             above: WriteBatch::default(),
             log,
             context,

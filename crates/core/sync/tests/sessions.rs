@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use syncline_crdt::{GCounter, Register, Value};
-use syncline_storage::{Action, ApplyContext, Interface, Metadata, Prefix, Record};
+use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata, Prefix, Record};
 use syncline_store::{MemoryStore, ReadView, Store};
 use syncline_sync::*;
 use syncline_types::{ContextId, Digest, Encode, EntityId, Hlc, Moment, ReplicaId, SimTime, limits};
@@ -142,7 +142,7 @@ fn set(id: u64, ancestors: &[u64], ms: u64, replica: u64, bytes: usize) -> Actio
         id: EntityId::from_u64(id),
         ancestors: ancestors.iter().map(|id| EntityId::from_u64(*id)).collect(),
         value: Value::Lww(Register::new(stamp, vec![replica as u8; bytes])),
-        metadata: Metadata { created_at: stamp, updated_at: stamp },
+        metadata: Metadata { created_at: stamp, updated_at: stamp, label: Label::None },
     }
 }
 
@@ -431,7 +431,7 @@ fn a_state_of_nothing_but_a_root_record_is_pushed() {
         id: EntityId::ROOT,
         ancestors: vec![],
         value: Value::Lww(Register::new(stamp, b"application state".to_vec())),
-        metadata: Metadata { created_at: stamp, updated_at: stamp },
+        metadata: Metadata { created_at: stamp, updated_at: stamp, label: Label::None },
     };
     let (mut a, mut b) = (Side::new(1, &[root_state]), Side::new(2, &[]));
     let (outcome, ..) = run(&mut a, &mut b, false, quiet);

@@ -120,6 +120,11 @@ impl HlcClock {
         Self { last, replica }
     }
 
+    /// Whose stamps it makes.
+    pub const fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
     /// The highest time seen so far; what a restart must not fall behind.
     pub const fn last(&self) -> u64 {
         self.last

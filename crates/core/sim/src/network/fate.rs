@@ -28,13 +28,15 @@ pub enum DropCause {
     BufferFull,
     /// It carried a stamp too far in the future.
     ClockDrift,
+    /// It held a value that its receiver cannot merge.
+    NoMerge,
     /// It broke a rule.
     Malformed,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -45,6 +47,7 @@ impl DropCause {
         Self::Corrupt,
         Self::BufferFull,
         Self::ClockDrift,
+        Self::NoMerge,
         Self::Malformed,
     ];
 
@@ -61,6 +64,7 @@ impl DropCause {
             Self::Corrupt => "corrupt",
             Self::BufferFull => "buffer full",
             Self::ClockDrift => "clock drift",
+            Self::NoMerge => "no merge function",
             Self::Malformed => "malformed",
         }
     }

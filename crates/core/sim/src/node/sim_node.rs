@@ -157,6 +157,7 @@ const fn cause_of(refusal: &Refusal) -> DropCause {
         Refusal::Duplicate => DropCause::DuplicateSuppressed,
         Refusal::BufferFull => DropCause::BufferFull,
         Refusal::Drift => DropCause::ClockDrift,
+        Refusal::NoMerge => DropCause::NoMerge,
         Refusal::Malformed => DropCause::Malformed,
     }
 }

@@ -2,7 +2,7 @@
 
 use syncline_crdt::{Register, Value};
 use syncline_replica::Operation;
-use syncline_storage::{Action, ApplyContext, Interface, Metadata, StorageError};
+use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata, StorageError};
 use syncline_store::{MemoryStore, Store};
 use syncline_types::{EntityId, Hlc, Moment, ReplicaId, SimTime};
 
@@ -42,7 +42,7 @@ pub(super) fn register(id: EntityId, ancestors: Vec<EntityId>, by: ReplicaId, te
         id,
         ancestors,
         value: Value::Lww(Register::new(stamp, text.into_bytes())),
-        metadata: Metadata { created_at: stamp, updated_at: stamp },
+        metadata: Metadata { created_at: stamp, updated_at: stamp, label: Label::None },
     }
 }
 

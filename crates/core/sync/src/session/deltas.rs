@@ -55,6 +55,7 @@ impl DeltaExchange {
                 }
                 // Covered: it came by gossip meanwhile. Not ready: a parent is not kept any more.
                 Err(DeltaRefusal::Covered | DeltaRefusal::NotReady) => {}
+                Err(DeltaRefusal::NoMerge) => return Ok(Turn::End(Outcome::Owed(OwedReason::NoMerge))),
                 Err(DeltaRefusal::Drift) => return Ok(Turn::End(Outcome::Owed(OwedReason::ClockDrift))),
                 Err(DeltaRefusal::Malformed) => return Ok(fail("a delta that breaks a rule")),
             }

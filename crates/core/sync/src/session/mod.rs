@@ -38,6 +38,8 @@ pub enum OwedReason {
     NewerWrites,
     /// One side's clock does not accept the other's stamps yet.
     ClockDrift,
+    /// A value is of an application's own type, and its merge function is not registered here.
+    NoMerge,
     /// The peer is syncing with us at the same time and goes first.
     Yielded,
 }

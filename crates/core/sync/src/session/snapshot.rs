@@ -121,7 +121,8 @@ impl SnapshotPull {
             }
             work.state = state;
         } else {
-            let mut scratch = Interface::open(MemoryStore::default())?;
+            let merges = work.state.merges().clone();
+            let mut scratch = Interface::open_with(MemoryStore::default(), merges)?;
             if let Err(outcome) = self.verify(&mut scratch, &decoded, &any_time)? {
                 return Ok(Turn::End(outcome));
             }

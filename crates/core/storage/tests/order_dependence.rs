@@ -1,0 +1,149 @@
+//! Cases in which the project that our guide comes from ends in different states for different orders
+//! of arrival (`facts.md` section 1.3). Here each ends in one.
+
+use syncline_crdt::{Custom, GCounter, Owned, Register, Value};
+use syncline_storage::{Action, ApplyContext, Interface, Label, Merges, Metadata, Record};
+use syncline_store::MemoryStore;
+use syncline_types::{Digest, EntityId, Hlc, Moment, ReplicaId, SimTime};
+
+const CONTEXT: ApplyContext = ApplyContext::new(Moment::at(SimTime::from_millis(1_000)));
+
+fn stamp(ms: u64, replica: u64) -> Hlc {
+    Hlc::new(ms, 0, ReplicaId::from_u64(replica))
+}
+
+fn write(id: u64, ancestors: &[u64], at: Hlc, value: Value) -> Action {
+    Action::Update {
+        id: EntityId::from_u64(id),
+        ancestors: ancestors.iter().map(|id| EntityId::from_u64(*id)).collect(),
+        value,
+        metadata: Metadata { created_at: at, updated_at: at, label: Label::None },
+    }
+}
+
+fn register(at: Hlc, bytes: &[u8]) -> Value {
+    Value::Lww(Register::new(at, bytes.to_vec()))
+}
+
+fn delete(id: u64, at: Hlc) -> Action {
+    Action::DeleteRef { id: EntityId::from_u64(id), ancestors: vec![], deleted_at: at }
+}
+
+/// Applies the actions in every order; all must end in the same root. Gives the last state.
+fn in_every_order(actions: &[Action]) -> Interface<MemoryStore> {
+    fn orders(left: Vec<Action>, done: &mut Vec<Action>, each: &mut impl FnMut(&[Action])) {
+        if left.is_empty() {
+            each(done);
+        }
+        for at in 0..left.len() {
+            let mut rest = left.clone();
+            done.push(rest.remove(at));
+            orders(rest, done, each);
+            done.pop();
+        }
+    }
+    let mut last: Option<(Digest, Interface<MemoryStore>)> = None;
+    orders(actions.to_vec(), &mut Vec::new(), &mut |order| {
+        let merges = Merges::default().with("max", |a: &[u8], b: &[u8]| a.max(b).to_vec());
+        let mut state = Interface::open_with(MemoryStore::default(), merges).unwrap();
+        for action in order {
+            state.apply_action(action, &CONTEXT).unwrap();
+        }
+        let root = state.root_hash().unwrap();
+        if let Some((expected, _)) = &last {
+            assert_eq!(root, *expected, "{order:?}");
+        }
+        last = Some((root, state));
+    });
+    last.expect("at least one order").1
+}
+
+fn record(state: &mut Interface<MemoryStore>, id: u64) -> std::sync::Arc<Record> {
+    state.record(EntityId::from_u64(id)).unwrap().expect("a record")
+}
+
+#[test]
+fn an_update_at_the_very_stamp_of_a_delete_stays_deleted() {
+    let mut state = in_every_order(&[
+        write(1, &[], stamp(1, 1), register(stamp(1, 1), b"old")),
+        delete(1, stamp(5, 1)),
+        write(1, &[], stamp(5, 1), register(stamp(5, 1), b"tie")),
+    ]);
+    assert!(!record(&mut state, 1).is_live());
+}
+
+#[test]
+fn a_delete_before_the_add_it_refers_to_still_deletes() {
+    let mut state =
+        in_every_order(&[delete(1, stamp(5, 2)), write(1, &[], stamp(1, 1), register(stamp(1, 1), b"late"))]);
+    assert!(!record(&mut state, 1).is_live());
+    assert!(state.visible().unwrap().is_empty());
+}
+
+#[test]
+fn of_two_frozen_values_the_earlier_stays_whichever_comes_first() {
+    let frozen = |ms, replica, bytes: &[u8]| {
+        let at = stamp(ms, replica);
+        write(1, &[], at, Value::Frozen(Register::new(at, bytes.to_vec())))
+    };
+    let mut state =
+        in_every_order(&[frozen(3, 1, b"second"), frozen(2, 2, b"first"), delete(1, stamp(9, 1))]);
+    let record = record(&mut state, 1);
+    assert!(matches!(&record.value, Value::Frozen(register) if register.bytes() == b"first"));
+    assert!(record.is_live(), "and it cannot be deleted");
+}
+
+#[test]
+fn values_written_at_equal_stamps_are_not_swapped() {
+    let at = stamp(4, 1);
+    let owned =
+        |bytes: &[u8]| Value::User(Owned { owner: at.replica(), register: Register::new(at, bytes.into()) });
+    for (one, two) in [
+        (register(at, b"a"), register(at, b"b")),
+        (Value::Opaque(Register::new(at, b"a".to_vec())), Value::Opaque(Register::new(at, b"b".to_vec()))),
+        (owned(b"a"), owned(b"b")),
+        (register(at, b"a"), Value::Map),
+        (Value::Map, Value::Vector),
+    ] {
+        in_every_order(&[write(1, &[], at, one), write(1, &[], at, two)]);
+    }
+}
+
+#[test]
+fn custom_values_written_at_equal_stamps_merge_alike() {
+    let custom = |byte| Value::Custom(Custom { name: "max".into(), bytes: vec![byte] });
+    let at = stamp(4, 1);
+    let mut state = in_every_order(&[write(1, &[], at, custom(3)), write(1, &[], at, custom(7))]);
+    assert_eq!(record(&mut state, 1).value, custom(7));
+}
+
+#[test]
+fn a_counter_that_arrives_with_an_older_stamp_still_counts() {
+    let count = |ms, replica, n| {
+        write(1, &[], stamp(ms, replica), Value::GCounter(GCounter::of(ReplicaId::from_u64(replica), n)))
+    };
+    let mut state = in_every_order(&[count(9, 1, 5), count(2, 2, 3), count(4, 3, 1)]);
+    assert!(matches!(&record(&mut state, 1).value, Value::GCounter(counter) if counter.total() == 9));
+}
+
+#[test]
+fn bytes_where_a_counter_is_expected_do_not_overwrite_it() {
+    let at = stamp(9, 1);
+    let counter = Value::GCounter(GCounter::of(ReplicaId::from_u64(2), 3));
+    let mut state =
+        in_every_order(&[write(1, &[], stamp(2, 2), counter), write(1, &[], at, register(at, b"1234"))]);
+    assert!(matches!(&record(&mut state, 1).value, Value::GCounter(counter) if counter.total() == 3));
+}
+
+#[test]
+fn an_entity_placed_differently_by_two_writers_ends_in_one_place() {
+    let at = stamp(3, 1);
+    let mut state = in_every_order(&[
+        write(1, &[2], at, register(at, b"x")),
+        write(1, &[3, 4], at, register(at, b"y")),
+        write(2, &[1], at, Value::Map),
+        write(5, &[1], at, register(at, b"below")),
+    ]);
+    let all = state.visible().unwrap().len();
+    assert_eq!(all, 3, "nobody is an orphan, and nothing is its own ancestor");
+}
