@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 all is well, 1 a finding, 2 bad usage.
 
+mod inspect;
 mod options;
 mod report;
 mod run;
@@ -9,6 +10,7 @@ mod scenarios;
 mod spec;
 mod sweep;
 mod values;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -19,10 +21,14 @@ Examples:
   syncline run --seed 7 --faults heavy --json   one run, machine-readable
   syncline sweep --seeds 0..1000 --faults heavy a thousand runs over all cores
   syncline scenarios                            where runs can begin
+  syncline run --keep /tmp/end                  keeps what each replica ended with, in a store of its own
+  syncline verify /tmp/end/alice                is what is stored what its records say?
+  syncline inspect /tmp/end/alice               what is in it
 
 Exit codes:
   0  all is well: everything converged and every check passed
-  1  a finding: a run did not converge, or a promise was broken; the output says how to repeat it
+  1  a finding: a run did not converge, a promise was broken, a store is not sound; the output says how
+     to repeat it, or what is wrong
   2  bad usage: an unknown flag, an impossible value, a file that cannot be read or written";
 
 /// Real replicas of CRDT state, attacked by a deterministic simulator.
@@ -46,6 +52,10 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// List the scenarios that runs can begin with, and the fault presets.
     Scenarios(scenarios::ScenariosArgs),
+    /// Make a stored state anew from its records, and compare everything with what is stored.
+    Verify(verify::VerifyArgs),
+    /// Show a stored state: its figures, its tree, a record with its stamps and type.
+    Inspect(inspect::InspectArgs),
 }
 
 /// How a command ended.
@@ -61,6 +71,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Scenarios(args) => scenarios::list(&args),
+        Command::Verify(args) => verify::verify(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
     };
     match ending {
         Ok(Ending::Good) => ExitCode::SUCCESS,

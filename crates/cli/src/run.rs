@@ -6,8 +6,11 @@ use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{RunReport, Spec};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sync_sim::prelude::*;
+use syncline_disk::DiskStore;
+use syncline_store::{ReadView, Store, StoreError};
 
 /// The flags of `run`.
 #[derive(Args, Clone, Debug)]
@@ -18,6 +21,10 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     sim: SimArgs,
+
+    /// Keep what each replica ends with, in a store of its own in this folder; see `syncline inspect`.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
 
     /// Print the result as JSON, and nothing else.
     #[arg(long)]
@@ -32,6 +39,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
     let mut rt = spec.build(seed);
     let stop = run_watched(&mut rt, !args.json);
     let report = RunReport::of(&rt, &stop, &spec);
+    if let Some(folder) = &args.keep {
+        keep(&rt, folder)
+            .map_err(|error| format!("cannot keep the states in {}: {error}", folder.display()))?;
+    }
     if args.json {
         let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
         println!("{json}");
@@ -39,6 +50,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
         print(&report, &rt, &spec, started.elapsed());
     }
     Ok(if report.converged { Ending::Good } else { Ending::Finding })
+}
+
+/// Writes what each node has on its disk to a store of its own.
+fn keep(rt: &SimRuntime, folder: &Path) -> Result<(), StoreError> {
+    for node in rt.node_ids() {
+        let mut store = DiskStore::open(folder.join(rt.name(node)))?;
+        if store.commits() > 0 {
+            let what = format!("there is a state of {} already", rt.name(node));
+            return Err(StoreError::Io { operation: "write a state", reason: what });
+        }
+        let rows = rt.node(node).disk().range(&[], &[0xff], usize::MAX)?;
+        store.apply(&rows.into_iter().map(|(key, value)| (key, Some(value))).collect())?;
+    }
+    Ok(())
 }
 
 fn fresh_seed() -> u64 {

@@ -152,3 +152,46 @@ fn help_teaches_and_exits_with_zero() {
         assert!(output.stdout.len() > 100, "{args:?}");
     }
 }
+
+#[test]
+fn a_kept_state_can_be_verified_and_inspected() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("kept");
+    let _ = std::fs::remove_dir_all(&folder);
+    let at = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let run =
+        json(&["run", "--seed", "3", "--scenario", "deep", "--keep", &folder.to_string_lossy(), "--json"]);
+    let verified = json(&["verify", &at("bob"), "--json"]);
+    assert_eq!(verified["sound"], true, "{verified}");
+    assert_eq!(verified["stored_root"], run["nodes"][1]["root"]);
+    let whole = json(&["inspect", &at("bob"), "--depth", "9", "--limit", "1000", "--json"]);
+    assert_eq!(whole["root"], run["nodes"][1]["root"]);
+    let first = &whole["entity"]["children"][0];
+    let id = first["id"].as_str().expect("an id");
+    let one = json(&["inspect", &at("bob"), &id[..16], "--json"]);
+    assert_eq!(one["entity"]["own_hash"], first["own_hash"]);
+    let shown = syncline(&["inspect", &at("bob"), id]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("own hash"));
+    refused(&["inspect", &at("bob"), "00ff00ff00ff00ff00ff"], &["no entity has an id"]);
+    refused(&["inspect", &at("bob"), "xyz"], &["hexadecimal"]);
+    refused(&["verify", &at("nobody")], &["there is no store at"]);
+    refused(&["run", "--keep", &folder.to_string_lossy()], &["there is a state of alice already"]);
+}
+
+#[test]
+fn a_store_that_lost_rows_is_a_finding() {
+    use syncline_store::{ReadView, Store, WriteBatch};
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("lost");
+    let _ = std::fs::remove_dir_all(&folder);
+    json(&["run", "--seed", "4", "--keep", &folder.to_string_lossy(), "--json"]);
+    let alice = folder.join("alice");
+    let mut store = syncline_disk::DiskStore::open(&alice).expect("a store");
+    let rows = store.view().range(&[3], &[4], 1).expect("index rows");
+    let mut batch = WriteBatch::default();
+    batch.delete(rows[0].0.clone());
+    store.apply(&batch).expect("a batch");
+    drop(store);
+    let output = syncline(&["verify", &alice.to_string_lossy()]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("NOT SOUND") && said.contains("it is missing"), "{said}");
+}

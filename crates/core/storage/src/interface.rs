@@ -221,7 +221,7 @@ impl<V: ReadView> Interface<V> {
         }
     }
 
-    fn join(&mut self, id: EntityId, mut incoming: Record) -> Result<bool, StorageError> {
+    pub(crate) fn join(&mut self, id: EntityId, mut incoming: Record) -> Result<bool, StorageError> {
         let latest = incoming.latest_stamp();
         let held = self.held(id)?;
         let before = held.record.clone();

@@ -10,6 +10,8 @@ pub const STATS: &[u8] = &[0x01];
 const RECORD: u8 = 0x02;
 const NODE: u8 = 0x03;
 const ORDER: u8 = 0x04;
+/// The first byte of a state's own rows.
+pub(crate) const FIRST: u8 = 0x01;
 /// First byte of rows that belong to the layers above (deltas, clock, staged snapshots).
 pub const ABOVE: u8 = 0x10;
 

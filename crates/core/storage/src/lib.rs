@@ -48,6 +48,8 @@ mod record_codec;
 mod scan;
 mod stats;
 mod text_codec;
+mod verify;
+mod words;
 
 pub use action::{Action, Metadata};
 pub use error::{ApplyError, Disposition, Malformed, StorageError};
@@ -58,4 +60,6 @@ pub use record::Record;
 pub use record_codec::own_hash;
 pub use scan::{RecordPage, Subtree, record_page};
 pub use stats::Stats;
-pub use syncline_crdt::Merges;
+pub use syncline_crdt::{CrdtType, Merges};
+pub use verify::{Verification, verify};
+pub use words::Shown;

@@ -2,11 +2,11 @@
 
 use crate::error::StorageError;
 use crate::index::{BUCKET, Entry, Prefix};
-use crate::interface::{ApplyContext, Interface};
+use crate::interface::Interface;
 use crate::keys;
 use crate::record::Record;
-use syncline_store::{Bytes, ReadView};
-use syncline_types::{Decode, Digest, EntityId, Moment, SimTime};
+use syncline_store::{Bytes, MemoryStore, ReadView};
+use syncline_types::{Decode, Digest, EntityId};
 
 /// A run of records in id order.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,30 +48,10 @@ pub fn record_page<V: ReadView>(
 }
 
 impl<V: ReadView> Interface<V> {
-    /// The state as of the view, rebuilt from its records alone: its root must equal the stored one
-    /// (**L4**). `empty` is a view without rows, on which the rebuilt index is held. O(n).
-    pub fn rebuilt_root(&self, empty: V) -> Result<Digest, StorageError> {
-        let mut fresh = Self::open_with(empty, self.merges().clone())?;
-        let context = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };
-        let mut by_depth = Vec::new();
-        let mut after = None;
-        loop {
-            let page = record_page(self.view(), after, 1 << 20)?;
-            for (id, bytes) in &page.records {
-                let record = Record::from_bytes(bytes).map_err(StorageError::row("a record"))?;
-                by_depth.push((record.depth, *id, record));
-                after = Some(*id);
-            }
-            if page.is_last {
-                break;
-            }
-        }
-        by_depth.sort_by_key(|(depth, id, _)| (*depth, *id));
-        for (_, id, record) in &by_depth {
-            let merged = fresh.merge_record(*id, record, &context);
-            merged.map_err(|_| StorageError::Index { what: "a record that can be merged" })?;
-        }
-        fresh.root_hash()
+    /// The root of a state made anew from the records alone: it must equal the stored one (**L4**). The
+    /// new state is held in memory. O(n).
+    pub fn rebuilt_root(&self) -> Result<Digest, StorageError> {
+        rebuilt(self.view())?.root_hash()
     }
 
     /// Calls `each` with the depth and the index entry of every entity but the root, parents before
@@ -118,6 +98,33 @@ impl<V: ReadView> Interface<V> {
         }
         Ok(found)
     }
+}
+
+/// A state made anew from the records that `view` shows, and from nothing else.
+pub(crate) fn rebuilt<V: ReadView>(view: &V) -> Result<Interface<MemoryStore>, StorageError> {
+    let mut fresh = Interface::open(MemoryStore::default())?;
+    let mut by_depth = Vec::new();
+    let mut after = None;
+    loop {
+        let page = record_page(view, after, 1 << 20)?;
+        for (id, bytes) in &page.records {
+            let record = Record::from_bytes(bytes).map_err(StorageError::row("a record"))?;
+            by_depth.push((record.depth, *id, record));
+            after = Some(*id);
+        }
+        if page.is_last {
+            break;
+        }
+    }
+    by_depth.sort_by_key(|(depth, id, _)| (*depth, *id));
+    for (depth, id, record) in by_depth {
+        record.check(id).map_err(|_| StorageError::Index { what: "a record that keeps the rules" })?;
+        if depth > 1 && fresh.record(record.parent)?.is_none_or(|parent| parent.depth >= depth) {
+            return Err(StorageError::Index { what: "the parent of a record" });
+        }
+        fresh.join(id, record)?;
+    }
+    Ok(fresh)
 }
 
 /// A walk over what hangs below an entity, depth first in id order, that can be left and taken up

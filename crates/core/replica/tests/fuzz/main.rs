@@ -96,12 +96,58 @@ fn piece(bytes: &[u8]) -> Vec<u8> {
     piece
 }
 
+/// One action of every kind, as two replicas would make them.
+fn one_of_each() -> Vec<Vec<u8>> {
+    use syncline_replica::model::*;
+    let text = Text::named("text");
+    let list: List<Map<u32, Counter>> = List::named("list");
+    let sorted: SortedMap<u32, Register<u32>> = SortedMap::named("sorted");
+    let mut actions = Vec::new();
+    for replica in 1..3 {
+        let mut state = syncline_storage::Interface::open(MemoryStore::default()).unwrap();
+        let mut clock = syncline_types::HlcClock::new(ReplicaId::from_u64(replica));
+        let moment = Moment::at(SimTime::from_millis(5));
+        for operation in [
+            text.insert(0, "hello"),
+            text.insert(2, "XY"),
+            text.remove(1, 3),
+            list.create(),
+            list.insert(0, ()),
+            list.insert(0, ()),
+            list.remove(1),
+            sorted.entry(&7).set(&3),
+            sorted.remove(&7),
+            Set::<String>::named("set").insert(&"a".into()),
+            Set::<String>::named("set").remove(&"a".into()),
+            GrowCounter::named("grow").add(2),
+            Counter::named("both").add(-2),
+            UserStorage::<u32>::named("own").set(&1),
+            FrozenStorage::<u32, u32>::named("frozen").entry(&1).freeze(&2),
+            Opaque::<u32>::named("opaque").set(&1),
+            Register::<u32>::named("register").delete(),
+        ] {
+            let action = operation.to_action(&mut state, &mut clock, moment).unwrap();
+            state.apply_action(&action, &syncline_storage::ApplyContext::new(moment)).unwrap();
+            actions.push(action.to_bytes());
+        }
+    }
+    actions
+}
+
 /// Inputs to begin from, for one target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let bodies = conversation();
     let with_incarnation = |body: &Vec<u8>| [&[1], &body[..]].concat();
     let mut seeds = match target {
-        "decoders" => bodies.iter().map(|body| [&[3], &body[..]].concat()).collect(),
+        "decoders" => {
+            let messages = bodies.iter().map(|body| [&[3], &body[..]].concat());
+            messages.chain(one_of_each().iter().map(|action| [&[1], &action[..]].concat())).collect()
+        }
+        "actions" => {
+            let all = one_of_each();
+            let each = all.iter().map(|action| piece(action));
+            each.chain([all.iter().flat_map(|action| piece(action)).collect()]).collect()
+        }
         "frame" => bodies.iter().map(with_incarnation).collect(),
         "replica" => bodies.iter().map(|body| piece(&with_incarnation(body))).collect(),
         "session" => {

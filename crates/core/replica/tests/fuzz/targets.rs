@@ -3,7 +3,7 @@
 
 use syncline_replica::{Event, Operation, Replica, ReplicaConfig, SyncActions, Target};
 use syncline_storage::ApplyContext;
-use syncline_storage::{Action, Entry, Interface, Node, Prefix, Record, Stats};
+use syncline_storage::{Action, Entry, Interface, Node, Prefix, Record, Stats, verify};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
     Delta, DeltaLog, Frame, Message, Progress, Response, Session, SessionId, SnapshotPage, SyncHandshake,
@@ -17,8 +17,14 @@ use syncline_types::{
 pub(crate) type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: [FuzzTarget; 5] =
-    [("decoders", decoders), ("frame", frame), ("page", page), ("session", session), ("replica", replica)];
+pub(crate) const TARGETS: [FuzzTarget; 6] = [
+    ("decoders", decoders),
+    ("frame", frame),
+    ("page", page),
+    ("session", session),
+    ("replica", replica),
+    ("actions", actions),
+];
 
 const CONTEXT: ContextId = ContextId([5; 32]);
 
@@ -101,6 +107,33 @@ fn pieces(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Whatever decodes as an action, applied in order and the other way round: the state must be the
+/// same, its index must follow its records, and everything in it can be shown.
+pub(crate) fn actions(bytes: &[u8]) {
+    let context = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };
+    let decoded: Vec<Action> = pieces(bytes).filter_map(|piece| Action::from_bytes(piece).ok()).collect();
+    let apply = |actions: &mut dyn Iterator<Item = &Action>| {
+        let mut store = MemoryStore::default();
+        let mut state = Interface::open(store.view()).expect("a state");
+        for action in actions {
+            let before = state.root_hash().expect("a root");
+            if state.apply_action(action, &context).is_err() {
+                assert_eq!(state.root_hash().expect("a root"), before, "L5");
+            }
+        }
+        store.apply(&state.finish().expect("a batch")).expect("memory does not fail");
+        store
+    };
+    let (one, two) = (apply(&mut decoded.iter()), apply(&mut decoded.iter().rev()));
+    let verification = verify(&one).expect("a state that can be read");
+    assert!(verification.is_sound(), "{verification:?}");
+    assert_eq!(verification.stored.root, verify(&two).expect("a state").stored.root, "L1");
+    let mut state = Interface::open(one).expect("a state");
+    for (_, record) in state.visible().expect("a state that can be read") {
+        let _words = record.to_string();
+    }
+}
+
 /// A session that is given whatever decodes as a response.
 pub(crate) fn session(bytes: &[u8]) {
     let moment = Moment::at(SimTime::from_secs(1));
@@ -129,11 +162,7 @@ pub(crate) fn session(bytes: &[u8]) {
     }
     let mut state = Interface::open(store.view()).expect("a state");
     let root = state.root_hash().expect("a root");
-    assert_eq!(
-        state.rebuilt_root(MemoryStore::default()),
-        Ok(root),
-        "whatever came, the index follows the records"
-    );
+    assert_eq!(state.rebuilt_root(), Ok(root), "whatever came, the index follows the records");
 }
 
 /// A replica with some state that is given whatever frames the bytes hold.
@@ -161,9 +190,5 @@ pub(crate) fn replica(bytes: &[u8]) {
     let mut state = Interface::open(store.view()).expect("a state");
     let root = state.root_hash().expect("a root");
     assert_eq!(root, replica.digest());
-    assert_eq!(
-        state.rebuilt_root(MemoryStore::default()),
-        Ok(root),
-        "whatever came, the index follows the records"
-    );
+    assert_eq!(state.rebuilt_root(), Ok(root), "whatever came, the index follows the records");
 }

@@ -1,7 +1,6 @@
 //! Where two states differ, in words.
 
 use std::collections::BTreeMap;
-use syncline_crdt::Value;
 use syncline_storage::{Record, StorageError, record_page};
 use syncline_store::MemoryStore;
 use syncline_types::{Decode, EntityId};
@@ -31,29 +30,7 @@ fn records(store: &MemoryStore) -> Result<BTreeMap<EntityId, Vec<u8>>, StorageEr
 
 /// A record in one line.
 fn words(bytes: &[u8]) -> String {
-    let Ok(record) = Record::from_bytes(bytes) else { return "a damaged record".to_owned() };
-    let value = match &record.value {
-        Value::Lww(register) => match std::str::from_utf8(register.bytes()) {
-            Ok(text) => format!("{text:?} written {}", register.stamp()),
-            Err(_) => format!("{} bytes written {}", register.bytes().len(), register.stamp()),
-        },
-        Value::GCounter(counter) => format!("count {}", counter.total()),
-        Value::PnCounter(counter) => format!("count {}", counter.total()),
-        Value::Element(element) => {
-            let state = if element.is_present() { "present" } else { "absent" };
-            format!("set element, {state}, {:?}", element.entries().collect::<Vec<_>>())
-        }
-        other => other.crdt_type().to_string(),
-    };
-    let fate = if record.deleted_at > record.updated_at {
-        format!(", deleted {}", record.deleted_at)
-    } else {
-        String::new()
-    };
-    format!(
-        "{value} (updated {}{fate}, under {} at depth {})",
-        record.updated_at, record.parent, record.depth
-    )
+    Record::from_bytes(bytes).map_or_else(|_| "a damaged record".to_owned(), |record| record.to_string())
 }
 
 /// Up to `limit` entities on which the two states differ, ascending by id. O(n).

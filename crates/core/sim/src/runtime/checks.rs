@@ -9,7 +9,6 @@ use crate::runtime::Stream;
 use crate::types::NodeId;
 use crate::workload::Workload;
 use syncline_replica::{Notice, Refusal};
-use syncline_store::MemoryStore;
 use syncline_sync::{FailureReason, Outcome, SyncProtocolKind};
 use syncline_types::{Choice, SimDuration, SimTime};
 
@@ -157,7 +156,7 @@ impl SimRuntime {
         // One node's index is rebuilt, another in every run: rebuilding all would cost more than the run.
         let chosen = self.config.seed % (self.world.len() as u64).max(1);
         let (node, actor) = self.world.actors().nth(chosen as usize)?;
-        let rebuilt = actor.state().and_then(|state| state.rebuilt_root(MemoryStore::default()));
+        let rebuilt = actor.state().and_then(|state| state.rebuilt_root());
         (rebuilt != Ok(expected)).then(|| Check::IndexDrifted { node: self.name(node) })
     }
 }

@@ -1,0 +1,94 @@
+//! Is what is stored what the records say?
+
+use crate::error::StorageError;
+use crate::interface::Interface;
+use crate::keys;
+use crate::scan::rebuilt;
+use crate::stats::Stats;
+use syncline_store::{MemoryStore, ReadView, Store};
+use syncline_types::{Decode, Digest};
+
+/// What a verification found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verification {
+    /// The figures that are stored, root included.
+    pub stored: Stats,
+    /// The root that the records have.
+    pub rebuilt_root: Digest,
+    /// Rows of the state: records, index, order and figures.
+    pub rows: u64,
+    /// Rows that are not what the records say they should be, missing ones and superfluous ones
+    /// included; the first few by key.
+    pub wrong: Vec<WrongRow>,
+    /// How many there are in all.
+    pub wrong_rows: u64,
+}
+
+/// A row that is not what the records say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WrongRow {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
+impl Verification {
+    /// Whether all is as it should be.
+    pub fn is_sound(&self) -> bool {
+        self.wrong_rows == 0 && self.stored.root == self.rebuilt_root
+    }
+}
+
+/// Makes the state anew from its records and compares every row with what is stored. The new state is
+/// held in memory. O(n).
+///
+/// # Errors
+/// A record that cannot be read, breaks a rule or has no parent: then there is nothing to compare with.
+pub fn verify<V: ReadView>(view: &V) -> Result<Verification, StorageError> {
+    const SHOWN: usize = 20;
+    const PAGE: usize = 4_096;
+    let stored = Interface::open(view.clone())?.stats()?;
+    let mut fresh = rebuilt(view)?;
+    let rebuilt_root = fresh.root_hash()?;
+    let mut expected = MemoryStore::default();
+    expected.apply(&fresh.finish()?)?;
+    let mut found = Verification { stored, rebuilt_root, rows: 0, wrong: Vec::new(), wrong_rows: 0 };
+    let mut note = |key: &[u8], what| {
+        found.wrong_rows += 1;
+        if found.wrong.len() < SHOWN {
+            found.wrong.push(WrongRow { key: key.to_vec(), what });
+        }
+    };
+    let (mut from, end) = (vec![keys::FIRST], [keys::ABOVE]);
+    loop {
+        let rows = view.range(&from, &end, PAGE)?;
+        let upto = match rows.last() {
+            Some((last, _)) if rows.len() == PAGE => [last, &[0][..]].concat(),
+            _ => end.to_vec(),
+        };
+        found.rows += rows.len() as u64;
+        let mut wanted = expected.range(&from, &upto, usize::MAX)?.into_iter().peekable();
+        for (key, value) in &rows {
+            while let Some((missing, _)) = wanted.next_if(|(wanted, _)| wanted < key) {
+                note(&missing, "it is missing");
+            }
+            match wanted.next_if(|(wanted, _)| wanted == key) {
+                Some((_, right)) if right == *value || same_figures(key, &right, value) => {}
+                Some(_) => note(key, "it differs"),
+                None => note(key, "it should not be there"),
+            }
+        }
+        wanted.for_each(|(missing, _)| note(&missing, "it is missing"));
+        if upto == end {
+            return Ok(found);
+        }
+        from = upto;
+    }
+}
+
+/// Figures are equal but for how often the state has changed, which the records do not say.
+fn same_figures(key: &[u8], right: &[u8], stored: &[u8]) -> bool {
+    let figures = |bytes| Stats::from_bytes(bytes).map(|stats| Stats { generation: 0, ..stats });
+    key == keys::STATS && figures(right).is_ok_and(|right| figures(stored) == Ok(right))
+}
