@@ -35,9 +35,8 @@ impl BareTrie {
 }
 
 fn put(slot: &mut Option<Box<Held>>, entry: (Id, Id), depth: usize) {
-    let held = slot.get_or_insert_with(|| {
-        Box::new(Held { node: Node::Bucket(Vec::new()), hash: [0; 32], stale: true })
-    });
+    let held = slot
+        .get_or_insert_with(|| Box::new(Held { node: Node::Bucket(Vec::new()), hash: [0; 32], stale: true }));
     held.stale = true;
     match &mut held.node {
         Node::Inner(children) => put(&mut children[nibble(&entry.0, depth)], entry, depth + 1),

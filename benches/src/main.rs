@@ -1,10 +1,12 @@
 //! What Syncline costs, with its peers beside it in the same run.
 //!
-//! `cargo run --release -- [engine] [tiny] [sims] [storage]`, from this folder, prints the tables named, or all of them. Times are wall times of one thread: run it on an
+//! `cargo run --release -- [engine] [tiny] [sims] [storage] [memory] [disk]`, from this folder, prints the tables named, or all of them. Times are wall times of one thread: run it on an
 //! otherwise idle machine.
 
 mod bare;
 mod bare_trie;
+mod calimero;
+mod disk;
 mod engine;
 mod peers;
 mod sims;
@@ -36,12 +38,19 @@ pub(crate) fn row(name: &str, count: u64, took: Duration, against: Option<f64>) 
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let all = ["engine", "tiny", "sims", "storage"];
+    if let [shape @ ("memory-flat" | "memory-tree")] =
+        wanted.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    {
+        return storage::memory_of(shape == "memory-tree");
+    }
+    let all = ["engine", "tiny", "sims", "storage", "memory", "disk"];
     for name in all.into_iter().filter(|name| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
         match name {
             "engine" => engine::deliveries(),
             "tiny" => engine::tiny(),
             "sims" => sims::reference_sweep(),
+            "memory" => storage::memory(),
+            "disk" => disk::durable(),
             _ => storage::apply_action(),
         }
     }

@@ -1,6 +1,7 @@
 //! Inserts into one flat collection.
 
 use crate::bare_trie::BareTrie;
+use crate::calimero;
 use crate::{best, row};
 use std::time::Instant;
 use syncline_crdt::{Register, Value};
@@ -18,7 +19,11 @@ fn insert(n: u64) -> Action {
     }
 }
 
-fn grow(store: &mut MemoryStore, from: u64, to: u64, batch: u64) {
+pub(crate) fn grow(store: &mut impl Store, from: u64, to: u64, batch: u64) {
+    grow_with(store, from, to, batch, insert);
+}
+
+fn grow_with(store: &mut impl Store, from: u64, to: u64, batch: u64, insert: fn(u64) -> Action) {
     let context = ApplyContext::new(Moment::at(SimTime::from_millis(1)));
     let mut at = from;
     while at < to {
@@ -29,6 +34,42 @@ fn grow(store: &mut MemoryStore, from: u64, to: u64, batch: u64) {
         state.root_hash().expect("a root");
         store.apply(&state.finish().expect("a batch")).expect("a commit");
         at += batch;
+    }
+}
+
+/// The `n`-th entity of a tree six deep: ten branches at each of five levels.
+fn insert_deep(n: u64) -> Action {
+    let mut ancestors = Vec::with_capacity(5);
+    let mut parent = EntityId::ROOT;
+    for level in 0..5 {
+        parent = EntityId::child_of(parent, &[(n / 10u64.pow(level) % 10) as u8]);
+        ancestors.push(parent);
+    }
+    match insert(n) {
+        Action::Add { value, metadata, .. } => {
+            Action::Add { id: EntityId::child_of(parent, &n.to_le_bytes()), ancestors, value, metadata }
+        }
+        other => other,
+    }
+}
+
+/// The bytes that this process holds in memory.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = status.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4_096
+}
+
+/// The published crate that our guide comes from, on the same inserts.
+fn peer() {
+    println!(
+        "\ncalimero-storage 0.11.0-rc.5, its Interface::apply_action on a map in memory, the last 200 inserts"
+    );
+    for (collections, shape) in [(1, "flat"), (100, "two levels")] {
+        for to in [1_000, 10_000] {
+            let took = calimero::insert(collections, to, 200);
+            row(&format!("{shape}, at {to} entities"), 200, took, None);
+        }
     }
 }
 
@@ -59,6 +100,7 @@ fn bare() {
 /// goes on growing the same store, as an application would.
 pub(crate) fn apply_action() {
     bare();
+    peer();
     println!("\napply_action: inserts of 100 bytes under one parent, root and commit after each batch");
     for size in [1_000u64, 10_000, 100_000, 1_000_000] {
         let mut store = MemoryStore::default();
@@ -75,4 +117,29 @@ pub(crate) fn apply_action() {
         let (took, _) = best(3, || std::hint::black_box(store.clone()).len());
         println!("  {:<58} {:>14.1?}", format!("clone of a store of {size} entities, and dropping it"), took);
     }
+}
+
+/// What one of a million entities costs in memory. Each shape in a process of its own, so that neither
+/// lives in what the other has left behind.
+pub(crate) fn memory() {
+    println!("\nmemory: a million entities with 100 bytes each");
+    for shape in ["memory-flat", "memory-tree"] {
+        let own = std::env::current_exe().expect("a path");
+        std::process::Command::new(own).arg(shape).status().expect("a process");
+    }
+}
+
+/// The part of [`memory`] that runs in a process of its own.
+pub(crate) fn memory_of(tree: bool) {
+    const COUNT: u64 = 1_000_000;
+    let (name, insert): (_, fn(u64) -> Action) =
+        if tree { ("in a tree six deep", insert_deep) } else { ("under one parent", insert) };
+    let before = resident_bytes();
+    let mut store = MemoryStore::default();
+    let started = Instant::now();
+    grow_with(&mut store, 0, COUNT, 1_000, insert);
+    row(&format!("{name}, inserted in batches of 1000"), COUNT, started.elapsed(), None);
+    let bytes = resident_bytes().saturating_sub(before) / COUNT;
+    println!("  {:<58} {bytes:>14} bytes an entity", format!("{name}, record, index and what they are in"));
+    assert_eq!(Interface::open(store.view()).expect("a state").entity_count(), COUNT);
 }

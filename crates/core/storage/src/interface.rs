@@ -139,7 +139,11 @@ impl<V: ReadView> Interface<V> {
         }
         let (mut parent, mut changed) = (EntityId::ROOT, self.ensure_root()?);
         for (depth, &ancestor) in (1..).zip(action.ancestors()) {
-            changed |= self.join(ancestor, Record::placeholder(depth, parent))?;
+            // Nearly always the ancestor is in its place already.
+            let placed = self.held(ancestor)?.record.as_ref();
+            if placed.is_none_or(|own| (depth, parent) < (own.depth, own.parent)) {
+                changed |= self.join(ancestor, Record::placeholder(depth, parent))?;
+            }
             parent = ancestor;
         }
         changed |= self.join(action.id(), record)?;
