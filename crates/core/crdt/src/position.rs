@@ -8,8 +8,11 @@
 //! | bytes | |
 //! |---|---|
 //! | 24 | the run: the time it was begun, big endian, and its replica |
-//! | 1 to 9 | the number, in a form that orders as numbers do |
+//! | 1 to 9 | the number, in a form that orders as numbers do; a run grows both ways from zero |
 //! | 1 | 0: into the runs on the left; 1: here; 2: into the runs on the right |
+//!
+//! What is put at the end of a list begins a run of its own at the top, so that replicas who append
+//! in turn do not make ever longer paths.
 
 use syncline_types::{Hlc, ReplicaId};
 
@@ -26,40 +29,54 @@ fn run(stamp: Hlc) -> [u8; RUN] {
     bytes
 }
 
-fn push_number(out: &mut Vec<u8>, number: u64) {
-    if number < 128 {
-        out.push(number as u8);
+/// Numbers near zero take one byte. Others take their significant bytes, led by how many there are: the
+/// more, the further from zero.
+const NEAR: i64 = 60;
+
+fn push_number(out: &mut Vec<u8>, number: i64) {
+    if (-NEAR..=NEAR).contains(&number) {
+        out.push((128 + number) as u8);
         return;
     }
     let bytes = number.to_be_bytes();
-    let skip = (number.leading_zeros() / 8) as usize;
-    out.push(128 + (8 - skip) as u8);
+    // The bytes that only repeat the sign say nothing.
+    let sign = if number < 0 { 0xff } else { 0 };
+    let skip = bytes.iter().take(7).take_while(|byte| **byte == sign).count();
+    let len = (8 - skip) as i64;
+    out.push((128 + if number < 0 { -NEAR - len } else { NEAR + len }) as u8);
     out.extend(bytes.iter().skip(skip));
 }
 
+fn read_number(first: u8, digits: &[u8]) -> i64 {
+    let sign = if i64::from(first) < 128 { -1 } else { 0 };
+    digits.iter().fold(sign, |number, digit| number << 8 | i64::from(*digit))
+}
+
 /// The last step of a position: where its number starts, the number, and its replica.
-fn last_step(position: &[u8]) -> Option<(usize, u64, ReplicaId)> {
+fn last_step(position: &[u8]) -> Option<(usize, i64, ReplicaId)> {
     let mut at = 0;
     loop {
         let replica = ReplicaId(position.get(at + 8..at + RUN)?.try_into().ok()?);
         let number_at = at + RUN;
         let first = *position.get(number_at)?;
-        let len = if first < 128 { 0 } else { usize::from(first - 128) };
-        let digits = position.get(number_at + 1..number_at + 1 + len)?;
-        let number = if len == 0 {
-            u64::from(first)
-        } else if len <= 8 {
-            digits.iter().fold(0, |number, digit| number << 8 | u64::from(*digit))
-        } else {
+        let far = (i64::from(first) - 128).abs() - NEAR;
+        if far > 8 {
             return None;
-        };
-        at = number_at + 2 + len;
+        }
+        let digits = position.get(number_at + 1..number_at + 1 + far.max(0) as usize)?;
+        let number = if far <= 0 { i64::from(first) - 128 } else { read_number(first, digits) };
+        at = number_at + 2 + digits.len();
         match *position.get(at - 1)? {
             HERE => return (at == position.len()).then_some((number_at, number, replica)),
             LEFT | RIGHT => {}
             _ => return None,
         }
     }
+}
+
+/// Whether these bytes are a position.
+pub fn is_position(bytes: &[u8]) -> bool {
+    last_step(bytes).is_some()
 }
 
 /// A new position between two neighbours, for an element inserted at `stamp`. `taken` says whether a
@@ -71,24 +88,31 @@ pub fn between(
     mut taken: impl FnMut(&[u8]) -> bool,
 ) -> Option<Vec<u8>> {
     let stem = |position: &[u8]| position.split_last().map_or_else(Vec::new, |(_, stem)| stem.to_vec());
+    let fits = |new: &[u8]| left.is_none_or(|left| left < new) && right.is_none_or(|right| new < right);
+    // The neighbour's run goes on, if it is ours.
+    let mut beside = |neighbour: Option<&[u8]>, step: i64| {
+        let (number_at, number, replica) = last_step(neighbour?)?;
+        let mut next = neighbour?.get(..number_at).filter(|_| replica == stamp.replica())?.to_vec();
+        push_number(&mut next, number.checked_add(step)?);
+        next.push(HERE);
+        (fits(&next) && !taken(&next)).then_some(next)
+    };
+    if left.is_some_and(|left| last_step(left).is_none())
+        || right.is_some_and(|right| last_step(right).is_none())
+    {
+        return None;
+    }
+    if let Some(next) = beside(left, 1).or_else(|| beside(right, -1)) {
+        return Some(next);
+    }
     let mut base = match (left, right) {
+        (Some(left), None) if *left < run(stamp)[..] => Vec::new(),
         (Some(left), right) if !right.is_some_and(|right| right.starts_with(&stem(left))) => {
-            let (number_at, number, replica) = last_step(left)?;
-            if replica == stamp.replica() {
-                // The run goes on.
-                let mut next = left.get(..number_at)?.to_vec();
-                push_number(&mut next, number.checked_add(1)?);
-                next.push(HERE);
-                if !taken(&next) && right.is_none_or(|right| next.as_slice() < right) {
-                    return Some(next);
-                }
-            }
             let mut base = stem(left);
             base.push(RIGHT);
             base
         }
         (_, Some(right)) => {
-            last_step(right)?;
             let mut base = stem(right);
             base.push(LEFT);
             base
@@ -140,12 +164,56 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_one_replica_appends_to_keeps_short_positions() {
-        let mut last: Option<Vec<u8>> = None;
+    fn lists_that_grow_at_an_end_keep_short_positions() {
+        let (mut last, mut first, mut turns) = (None::<Vec<u8>>, None::<Vec<u8>>, None::<Vec<u8>>);
         for ms in 0..10_000 {
             last = between(last.as_deref(), None, stamp(ms, 1), |_| false);
+            first = between(None, first.as_deref(), stamp(ms, 1), |_| false);
+            turns = between(turns.as_deref(), None, stamp(ms, ms % 3), |_| false);
         }
-        assert_eq!(last.unwrap().len(), RUN + 3 + 1);
+        for position in [last, first, turns] {
+            assert!(position.unwrap().len() <= RUN + 4);
+        }
+    }
+
+    #[test]
+    fn numbers_order_as_their_bytes_do() {
+        let numbers = [
+            i64::MIN,
+            i64::MIN + 1,
+            -70_000,
+            -65_537,
+            -65_536,
+            -257,
+            -256,
+            -62,
+            -61,
+            -60,
+            -1,
+            0,
+            59,
+            60,
+            61,
+            127,
+            128,
+            255,
+            256,
+            65_535,
+            65_536,
+            i64::MAX,
+        ];
+        let bytes = |number| {
+            let mut bytes = Vec::new();
+            push_number(&mut bytes, number);
+            bytes
+        };
+        for pair in numbers.windows(2) {
+            assert!(bytes(pair[0]) < bytes(pair[1]), "{pair:?}");
+        }
+        for number in numbers {
+            let position = [&[0; RUN][..], &bytes(number), &[HERE]].concat();
+            assert_eq!(last_step(&position).map(|(_, found, _)| found), Some(number));
+        }
     }
 
     #[test]

@@ -201,11 +201,30 @@ impl Text {
         let Some(going) = shown.get(at..end) else {
             return Err(OutOfText { at: end, len: shown.len() });
         };
-        let mut delta = Self::default();
-        for id in going {
-            add(delta.deleted.entry(id.run).or_default(), (id.at, id.at + 1));
-        }
-        Ok(delta)
+        Ok(Self::deletion(going.iter().copied()))
+    }
+
+    /// The delta that deletes everything shown.
+    pub fn clear(&self) -> Self {
+        Self::deletion(self.order().into_iter().filter(|(.., there)| *there).map(|(id, ..)| id))
+    }
+
+    fn deletion(going: impl Iterator<Item = CharId>) -> Self {
+        let mut places: BTreeMap<RunId, Vec<u32>> = BTreeMap::new();
+        going.for_each(|id| places.entry(id.run).or_default().push(id.at));
+        let ranges = |mut places: Vec<u32>| {
+            places.sort_unstable();
+            let mut ranges: Ranges = Vec::new();
+            for at in places {
+                match ranges.last_mut() {
+                    Some((_, end)) if *end == at => *end += 1,
+                    _ => ranges.push((at, at + 1)),
+                }
+            }
+            ranges
+        };
+        let deleted = places.into_iter().map(|(run, places)| (run, ranges(places))).collect();
+        Self { runs: BTreeMap::new(), deleted }
     }
 
     /// Joins `other` in. Says whether anything changed.
@@ -227,9 +246,9 @@ impl Text {
         }
         for (run, ranges) in &other.deleted {
             let own = self.deleted.entry(*run).or_default();
-            for range in ranges {
-                changed |= add(own, *range);
-            }
+            let union = union(own, ranges);
+            changed |= union != *own;
+            *own = union;
         }
         changed
     }
@@ -249,22 +268,23 @@ fn contains(ranges: Option<&Ranges>, at: u32) -> bool {
     after.checked_sub(1).and_then(|n| ranges.get(n)).is_some_and(|(_, end)| at < *end)
 }
 
-/// Adds a range, merging those it meets. Says whether anything changed.
-fn add(ranges: &mut Ranges, (mut start, mut end): (u32, u32)) -> bool {
-    let first = ranges.partition_point(|(_, own_end)| *own_end < start);
-    let last = ranges.partition_point(|(own_start, _)| *own_start <= end);
-    let met = ranges.get(first..last).unwrap_or_default();
-    if let [(own_start, own_end)] = met
-        && *own_start <= start
-        && end <= *own_end
-    {
-        return false;
+/// Both lists of ranges as one. O(n).
+fn union(one: &Ranges, two: &Ranges) -> Ranges {
+    let (mut one, mut two) = (one.iter().peekable(), two.iter().peekable());
+    let mut all: Ranges = Vec::with_capacity(one.len().max(two.len()));
+    loop {
+        let next = match (one.peek(), two.peek()) {
+            (Some(a), Some(b)) if a.0 <= b.0 => one.next(),
+            (Some(_), None) => one.next(),
+            (_, Some(_)) => two.next(),
+            (None, None) => return all,
+        };
+        let Some(&(start, end)) = next else { return all };
+        match all.last_mut() {
+            Some((_, last)) if start <= *last => *last = end.max(*last),
+            _ => all.push((start, end)),
+        }
     }
-    for (own_start, own_end) in met {
-        (start, end) = (start.min(*own_start), end.max(*own_end));
-    }
-    ranges.splice(first..last, [(start, end)]);
-    true
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::event::{Notice, Refusal, Timer};
 use crate::operation::{Operation, OperationError};
 use crate::replica::{Replica, Step};
 use crate::scheduler::SETTLE;
-use syncline_storage::{Action, ApplyContext, ApplyError, StorageError};
+use syncline_storage::{Action, ApplyContext, ApplyError, Malformed, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, Pushed};
 use syncline_types::{Decode, Encode, Hlc, PeerId, limits};
@@ -53,7 +53,17 @@ impl<V: ReadView> Replica<V> {
         for operation in operations {
             let action = operation.to_action(&mut state, &mut clock, step.moment)?;
             match state.apply_action(&action, &own) {
-                Ok(_) => actions.push(action),
+                Ok(_) => {
+                    // Each write is small, but what they add up to must still fit a frame.
+                    let grows = matches!(operation, Operation::InsertText { .. } | Operation::Merge { .. });
+                    if grows && let Some(record) = state.record(action.id())? {
+                        let (id, bytes) = (action.id(), record.to_bytes().len());
+                        if bytes > limits::MAX_VALUE_BYTES {
+                            return Err(Malformed::ValueTooLarge { id, bytes }.into());
+                        }
+                    }
+                    actions.push(action);
+                }
                 Err(ApplyError::Malformed(error)) => return Err(error.into()),
                 Err(ApplyError::Storage(error)) => return Err(error.into()),
                 Err(_) => {

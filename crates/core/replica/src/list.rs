@@ -23,8 +23,10 @@ pub(crate) fn walk<V: ReadView>(
         let complete = page.len() < PAGE;
         for id in page {
             let Some(record) = state.record(id)? else { continue };
+            // An id that does not follow from its label was made up by somebody.
             if state.is_visible(id)?
                 && let Some(label) = record.label.bytes()
+                && id == EntityId::child_of(parent, label)
                 && !each(id, label)
             {
                 return Ok(());
@@ -35,6 +37,15 @@ pub(crate) fn walk<V: ReadView>(
             return Ok(());
         }
     }
+}
+
+/// The items of a list in order: children whose labels are positions.
+pub(crate) fn items<V: ReadView>(
+    state: &mut Interface<V>,
+    list: EntityId,
+    mut each: impl FnMut(EntityId, &[u8]) -> bool,
+) -> Result<(), StorageError> {
+    walk(state, list, &[], |id, label| !position::is_position(label) || each(id, label))
 }
 
 /// Where the `at`-th item of a list is, or would be.
@@ -50,7 +61,7 @@ struct Place {
 
 fn find<V: ReadView>(state: &mut Interface<V>, list: &Target, at: usize) -> Result<Place, StorageError> {
     let mut place = Place::default();
-    walk(state, list.id, &[], |_, label| {
+    items(state, list.id, |_, label| {
         if place.seen == at {
             place.own = Some(label.to_vec());
             return false;

@@ -198,6 +198,12 @@ pub enum OperationError {
         /// The list.
         list: EntityId,
     },
+    /// The value was set once and for all.
+    #[error("{id} is frozen already")]
+    Frozen {
+        /// The entity.
+        id: EntityId,
+    },
     /// No merge function is registered for an application's own type.
     #[error("no merge function is registered for the type {name:?}")]
     NoMerge {
@@ -247,13 +253,21 @@ impl Operation {
             return Ok(Action::DeleteRef { id, ancestors, deleted_at: stamp });
         }
         let own = record.map(|record| record.value.clone()).unwrap_or_default();
+        if let (Self::Freeze { .. }, Value::Frozen(_)) = (self, &own) {
+            return Err(OperationError::Frozen { id });
+        }
+        let seen = state.is_visible(id)?;
         if let Self::Merge { name, .. } = self
             && !state.merges().knows(name)
         {
             return Err(OperationError::NoMerge { name: name.clone() });
         }
         let empty = own == Value::Empty;
-        let value = self.value(id, &own, stamp)?;
+        let value = match &own {
+            // What nobody sees any more must not come back with what is written now.
+            Value::Rga(text) if !seen && self.is_edit() => Value::Rga(self.edit_anew(text, stamp)?),
+            own => self.value(id, own, stamp)?,
+        };
         // A remove is no write: it must not make an element live again.
         let updated_at = if matches!(self, Self::RemoveElement { .. }) { Hlc::ZERO } else { stamp };
         let created_at = if empty && updated_at != Hlc::ZERO { stamp } else { Hlc::MAX };
@@ -362,6 +376,19 @@ impl Operation {
             (Self::Delete { .. } | Self::DeleteItem { .. }, _) => return Ok(Value::Empty),
         };
         Err(OperationError::WrongType { id, found: own.crdt_type(), needed })
+    }
+
+    /// As [`Self::edit`] in a text that was deleted: all that it held is deleted for good.
+    fn edit_anew(&self, own: &Text, stamp: Hlc) -> Result<Text, OutOfText> {
+        let mut delta = own.clear();
+        let mut empty = own.clone();
+        empty.join(&delta);
+        delta.join(&self.edit(&empty, stamp)?);
+        Ok(delta)
+    }
+
+    const fn is_edit(&self) -> bool {
+        matches!(self, Self::InsertText { .. } | Self::DeleteText { .. })
     }
 
     /// What an edit joins into a text.

@@ -382,3 +382,58 @@ fn an_unregistered_type_is_refused_when_written() {
     let error = merge.to_action(&mut state, &mut clock, MOMENT).unwrap_err();
     assert!(error.to_string().contains("bits"), "{error}");
 }
+
+#[test]
+fn a_deleted_text_does_not_come_back_with_what_is_written_next() {
+    let mut cluster = Cluster::new();
+    let text = Text::named("text");
+    cluster.write(0, &text.insert(0, "secret")).unwrap();
+    cluster.write(0, &text.delete()).unwrap();
+    assert!(cluster.write(0, &text.insert(3, "x")).is_none(), "there is nothing to count in");
+    cluster.write(0, &text.insert(0, "new")).unwrap();
+    cluster.settle();
+    assert_eq!(text.get(&mut cluster.state(2)).unwrap(), "new");
+}
+
+#[test]
+fn freezing_what_is_frozen_is_an_error_and_no_lost_write() {
+    let mut cluster = Cluster::new();
+    let storage: FrozenStorage<u32, u32> = FrozenStorage::named("frozen");
+    cluster.write(0, &storage.entry(&1).freeze(&5)).unwrap();
+    assert!(cluster.write(0, &storage.entry(&1).freeze(&6)).is_none());
+    assert_eq!(storage.entry(&1).get(&mut cluster.state(0)).unwrap(), Some(5));
+}
+
+#[test]
+fn a_made_up_item_does_not_block_a_list() {
+    use syncline_crdt::{Register as Value0, Value};
+    use syncline_storage::{Label, Metadata};
+    use syncline_types::EntityId;
+    let mut cluster = Cluster::new();
+    let list: List<Register<u32>> = List::named("list");
+    cluster.write(0, &list.insert(0, 1)).unwrap();
+    let target = list.target().clone();
+    let made_up: [&[u8]; 2] = [&[0xff], &[0]];
+    for (n, label) in made_up.into_iter().enumerate() {
+        for id in [EntityId::from_u64(99 + n as u64), EntityId::child_of(target.id, label)] {
+            let at = Hlc::new(9, 0, replica_id(2));
+            let action = Action::Add {
+                id,
+                ancestors: vec![target.id],
+                value: Value::Lww(Value0::new(at, vec![0])),
+                metadata: Metadata { created_at: at, updated_at: at, label: Label::Ordered(label.into()) },
+            };
+            let mut state = cluster.state(0);
+            state.apply_action(&action, &ApplyContext::new(MOMENT)).unwrap();
+            cluster.replicas[0].store.apply(&state.finish().unwrap()).unwrap();
+        }
+    }
+    cluster.write(0, &list.insert(1, 2)).unwrap();
+    cluster.write(0, &list.insert(0, 0)).unwrap();
+    let mut state = cluster.state(0);
+    let items = list.items(&mut state, 0, 9).unwrap();
+    let values: Vec<u32> = items.iter().map(|item| item.get(&mut state).unwrap().unwrap()).collect();
+    assert_eq!(values, [0, 1, 2]);
+    cluster.write(0, &list.remove(1)).unwrap();
+    assert_eq!(list.len(&mut cluster.state(0)).unwrap(), 2);
+}

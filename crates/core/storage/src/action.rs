@@ -98,7 +98,7 @@ impl Action {
             }
             Self::DeleteRef { deleted_at, .. } => record.deleted_at = *deleted_at,
         }
-        record.check(id)?;
+        record.check_write(id)?;
         Ok(record)
     }
 }

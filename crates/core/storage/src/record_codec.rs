@@ -172,7 +172,7 @@ fn decode_value(
             let name = input.bytes(limits::MAX_TYPE_NAME_BYTES, "the name of a type")?;
             let name = String::from_utf8(name.to_vec());
             let name = name.map_err(|_| DecodeError::NotCanonical { what: "the name of a type" })?;
-            let bytes = input.bytes(limits::MAX_VALUE_BYTES, "a value of a custom type")?.to_vec();
+            let bytes = input.bytes(usize::MAX, "a value of a custom type")?.to_vec();
             Value::Custom(Custom { name, bytes })
         }
         CrdtType::Rga => Value::Rga(text_codec::decode(input)?),

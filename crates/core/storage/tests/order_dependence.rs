@@ -147,3 +147,25 @@ fn an_entity_placed_differently_by_two_writers_ends_in_one_place() {
     let all = state.visible().unwrap().len();
     assert_eq!(all, 3, "nobody is an orphan, and nothing is its own ancestor");
 }
+
+#[test]
+fn a_text_joined_from_more_writers_than_one_write_may_name_can_be_read_again() {
+    use syncline_crdt::{RunId, Text};
+    use syncline_store::Store;
+    let deletions = |from: u64| {
+        let deleted = (from..from + 40_000).map(|n| (RunId { stamp: stamp(1, n), number: 0 }, vec![(0, 1)]));
+        write(1, &[], stamp(2, from), Value::Rga(Text::from_parts([], deleted)))
+    };
+    let mut store = MemoryStore::default();
+    for from in [0, 40_000] {
+        let mut state = Interface::open(store.view()).unwrap();
+        let _refused = state.apply_action(&deletions(from), &CONTEXT);
+        store.apply(&state.finish().unwrap()).unwrap();
+    }
+    let mut state = Interface::open(store.view()).unwrap();
+    assert!(state.visible().is_ok());
+    // Too much for one write is refused as such.
+    let all = (0..70_000).map(|n| (RunId { stamp: stamp(1, n), number: 0 }, vec![(0, 1)]));
+    let too_much = write(1, &[], stamp(3, 1), Value::Rga(Text::from_parts([], all)));
+    assert!(state.apply_action(&too_much, &CONTEXT).is_err());
+}

@@ -13,6 +13,9 @@ use syncline_storage::{ApplyContext, Merges, StorageError};
 use syncline_store::{Store, StoreError};
 use syncline_types::{ContextId, Moment, ReplicaId};
 
+/// Messages in a row that answer nothing before the peer counts as silent.
+const MAX_IGNORED: u32 = 64;
+
 /// Why a session could not be driven to its end. What the peer does wrong is an [`Outcome`].
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -228,12 +231,16 @@ async fn run<S: Store, T: SyncTransport>(
     mut message: Message,
 ) -> Result<(Outcome, SessionStats), DriveError> {
     host.send(transport, &message).await?;
+    let mut ignored = 0;
     loop {
         let patience = host.patience_for(session.attempts());
         let progress = match transport.recv_timeout(patience).await? {
             Some(answer) => host.on_message(&mut session, &answer.message)?,
             None => session.on_timeout(),
         };
+        // A peer that keeps talking past the question is as good as silent.
+        ignored = if progress == Progress::Ignored { ignored + 1 } else { 0 };
+        let progress = if ignored > MAX_IGNORED { session.on_timeout() } else { progress };
         match progress {
             Progress::Ignored => {}
             Progress::Send(id, request) => {

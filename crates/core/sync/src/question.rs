@@ -61,6 +61,13 @@ pub enum Answer {
     },
 }
 
+impl Question {
+    /// What answering costs beyond what the answer shows, in bytes of a page.
+    pub(crate) const fn cursor_cost(&self) -> usize {
+        if matches!(self, Self::Subtree { after: Some(_), .. }) { 1 << 10 } else { 0 }
+    }
+}
+
 /// Children shown in one answer.
 const MAX_CHILDREN: usize = 2_048;
 /// Children under a prefix from which a subtree is compared rather than sent.
@@ -127,6 +134,11 @@ fn missing<V: ReadView>(state: &mut Interface<V>, filter: &Filter) -> Result<Ans
             ours.insert(entry);
         } else {
             missing.push((depth, entry.id));
+            // Only the first ones are named: no more are ever held than twice as many.
+            if missing.len() >= 2 * limits::MAX_MISSING {
+                missing.select_nth_unstable(limits::MAX_MISSING);
+                missing.truncate(limits::MAX_MISSING);
+            }
         }
     })?;
     missing.sort_unstable();

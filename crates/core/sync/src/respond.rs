@@ -60,8 +60,11 @@ pub fn respond<V: ReadView>(
         Request::Exchange(asked) => on_exchange(work, asked).map(Response::Exchange),
         Request::Deltas { covered, pushes } => on_deltas(work, covered, pushes).map(Response::Deltas),
         Request::SnapshotPage { boundary, after, compressed } => {
-            // Kept for the boundary asked for, or else for the one named in the answer.
-            keep_current(work, views, ours);
+            // A view that is asked for stays; the present one is only kept to be named instead of one that
+            // is gone, or readers of different states would push each other's out.
+            if views.find(*boundary).is_none() {
+                keep_current(work, views, ours);
+            }
             match views.find(*boundary) {
                 Some(view) => {
                     page(view, ours.root_hash, *boundary, *after, *compressed).map(Response::SnapshotPage)
@@ -164,7 +167,7 @@ fn on_exchange<V: ReadView>(
         deferred,
         refused,
     };
-    let mut sized = Writer::default();
+    let (mut sized, mut spent) = (Writer::default(), 0);
     for want in &asked.wants {
         if sized.len() >= limits::PAGE_BYTES {
             break;
@@ -176,11 +179,15 @@ fn on_exchange<V: ReadView>(
     }
     for question in &asked.questions {
         // A round always makes progress: the first answer is given whatever its size.
-        if sized.len() >= limits::PAGE_BYTES && !(reply.answers.is_empty() && reply.records.is_empty()) {
+        if sized.len() + spent >= limits::PAGE_BYTES
+            && !(reply.answers.is_empty() && reply.records.is_empty())
+        {
             break;
         }
         let answer = Answer::to(question, asked.whole, &mut work.state)?;
         answer.encode(&mut sized);
+        // A cursor deep in a tree costs more than its answer shows.
+        spent += question.cursor_cost();
         reply.answers.push(answer);
     }
     Ok(reply)

@@ -14,7 +14,7 @@ pub const MAX_DELTA_BYTES: usize = 2 << 20;
 /// Ancestors between an entity and the root: the deepest a tree may grow.
 pub const MAX_ANCESTORS: usize = 2_048;
 /// Bytes of a label: the key of a map's entry, an element of a set, a position in a list.
-pub const MAX_LABEL_BYTES: usize = 8 << 10;
+pub const MAX_LABEL_BYTES: usize = 32 << 10;
 /// Bytes of the name of a type.
 pub const MAX_TYPE_NAME_BYTES: usize = 255;
 /// Actions in one delta.

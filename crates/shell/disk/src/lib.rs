@@ -33,6 +33,8 @@ pub struct DiskStore {
     rows: Keyspace,
     progress: Progress,
     commits: u64,
+    /// A batch failed, and nobody knows how much of it is on the disk.
+    failed: bool,
 }
 
 impl std::fmt::Debug for DiskStore {
@@ -86,7 +88,7 @@ impl DiskStore {
         let (database, rows) = opened
             .map_err(|_| StoreError::Corrupt { what: "the engine cannot make sense of its files".into() })?
             .map_err(failed("open its files"))?;
-        let mut store = Self { database, rows, progress, commits: 0 };
+        let mut store = Self { database, rows, progress, commits: 0, failed: false };
         store.check_format()?;
         let commits = store.view().read(COMMITS_KEY)?;
         store.commits = match commits.as_deref().map(TryInto::try_into) {
@@ -95,6 +97,10 @@ impl DiskStore {
             Some(Err(_)) => return Err(StoreError::Corrupt { what: "the number of commits".into() }),
         };
         let acknowledged = store.progress.last();
+        if store.commits > acknowledged + 1 {
+            // A crash leaves the counter one behind at most.
+            return Err(StoreError::Corrupt { what: "its counter of commits was lost".into() });
+        }
         if store.commits < acknowledged {
             let found = store.commits;
             let what = format!("{acknowledged} batches were acknowledged and {found} are there");
@@ -142,6 +148,11 @@ impl Store for DiskStore {
     }
 
     fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
+        if self.failed {
+            let reason = "an earlier batch failed; open the store again to see what is there".into();
+            return Err(StoreError::Io { operation: "write a batch", reason });
+        }
+        self.failed = true;
         let commits = self.commits + 1;
         let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.len() + 1)
             .durability(Some(PersistMode::SyncData));
@@ -154,7 +165,7 @@ impl Store for DiskStore {
         writes.insert(&self.rows, COMMITS_KEY, commits.to_be_bytes());
         writes.commit().map_err(failed("write a batch"))?;
         self.progress.write(commits)?;
-        self.commits = commits;
+        (self.commits, self.failed) = (commits, false);
         Ok(())
     }
 }

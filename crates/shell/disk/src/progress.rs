@@ -21,6 +21,14 @@ const fn seal(count: u64) -> u64 {
     (count ^ 0x5379_6e63_6c69_6e65).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
 
+fn place(count: u64) -> [u8; PLACE] {
+    let mut bytes = [0; PLACE];
+    let (number, check) = bytes.split_at_mut(8);
+    number.copy_from_slice(&count.to_be_bytes());
+    check.copy_from_slice(&seal(count).to_be_bytes());
+    bytes
+}
+
 fn failed(error: &std::io::Error) -> StoreError {
     StoreError::Io { operation: "keep its counter of commits", reason: error.to_string() }
 }
@@ -30,9 +38,16 @@ impl Progress {
         let path = folder.join("commits");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(|error| failed(&error))?;
-        let len = file.metadata().map_err(|error| failed(&error))?.len();
-        let (mut last, mut sealed) = (0, len == 0);
+        let is_new = !path.exists();
+        let mut file = options.open(&path).map_err(|error| failed(&error))?;
+        if is_new {
+            // Whatever becomes of the first count, there is a good place beside it.
+            let begun = file.write_all(&place(0)).and_then(|()| file.sync_all());
+            // Not every system can sync a folder; where it cannot, it need not.
+            let _unsupported = File::open(folder).and_then(|folder| folder.sync_all());
+            begun.map_err(|error| failed(&error))?;
+        }
+        let (mut last, mut sealed) = (0, false);
         for place in 0..PLACES {
             let mut bytes = [0; PLACE];
             file.seek(SeekFrom::Start(place * PLACE as u64)).map_err(|error| failed(&error))?;
@@ -56,12 +71,8 @@ impl Progress {
 
     /// Takes note, durably, that `count` commits were acknowledged.
     pub(crate) fn write(&mut self, count: u64) -> Result<(), StoreError> {
-        let mut bytes = [0; PLACE];
-        let (number, check) = bytes.split_at_mut(8);
-        number.copy_from_slice(&count.to_be_bytes());
-        check.copy_from_slice(&seal(count).to_be_bytes());
-        let place = SeekFrom::Start(count % PLACES * PLACE as u64);
-        let sought = self.file.seek(place).and_then(|_| self.file.write_all(&bytes));
+        let at = SeekFrom::Start(count % PLACES * PLACE as u64);
+        let sought = self.file.seek(at).and_then(|_| self.file.write_all(&place(count)));
         sought.and_then(|()| self.file.sync_data()).map_err(|error| failed(&error))?;
         self.last = count;
         Ok(())

@@ -223,3 +223,29 @@ fn a_damaged_store_is_refused_or_whole_and_never_wrong() {
     }
     assert!(refused > 0 && whole > 0, "{refused} refused, {whole} whole");
 }
+
+#[test]
+fn a_store_whose_counter_is_gone_is_refused() {
+    let path = folder("uncounted");
+    let mut store = DiskStore::open(&path).unwrap();
+    for n in 0..3 {
+        write(&mut store, n);
+    }
+    drop(store);
+    fs::remove_file(path.join("commits")).unwrap();
+    let error = DiskStore::open(&path).unwrap_err();
+    assert!(error.to_string().contains("counter"), "{error}");
+}
+
+#[test]
+fn a_counter_whose_first_write_was_torn_still_opens() {
+    let path = folder("torn");
+    drop(DiskStore::open(&path).unwrap());
+    let counter = path.join("commits");
+    let mut bytes = fs::read(&counter).unwrap();
+    bytes.extend([1, 2, 3]);
+    fs::write(&counter, bytes).unwrap();
+    let mut store = DiskStore::open(&path).unwrap();
+    write(&mut store, 0);
+    assert_eq!(batches(&store), 1);
+}

@@ -231,7 +231,7 @@ impl<H: Handle> List<H> {
         limit: usize,
     ) -> Result<Vec<H>, ReadError> {
         let (mut seen, mut found) = (0, Vec::new());
-        list::walk(state, self.target.id, &[], |_, label| {
+        list::items(state, self.target.id, |_, label| {
             if seen >= at && found.len() < limit {
                 found.push(H::at(self.target.ordered_child(label)));
             }
@@ -244,7 +244,7 @@ impl<H: Handle> List<H> {
     /// How many items there are. O(n).
     pub fn len<V: ReadView>(&self, state: &mut Interface<V>) -> Result<usize, ReadError> {
         let mut count = 0;
-        list::walk(state, self.target.id, &[], |_, _| {
+        list::items(state, self.target.id, |_, _| {
             count += 1;
             true
         })?;

@@ -10,7 +10,7 @@ use crate::transaction::Transaction;
 use std::collections::BTreeSet;
 use syncline_storage::{Entry, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
-use syncline_types::EntityId;
+use syncline_types::{EntityId, limits};
 
 /// The inner error says what the peer did wrong.
 type Compared = Result<Result<(), &'static str>, StorageError>;
@@ -55,6 +55,9 @@ impl Exchange {
                 }
                 let taken = self.take_subtree((*entity, *prefix, *after), records, *complete, work, stats)?;
                 if let Some(last) = records.last().filter(|_| !complete) {
+                    if Some(last.id) == *after {
+                        return Ok(Err("a page of a subtree that leads nowhere"));
+                    }
                     self.go_on(Question::Subtree { entity: *entity, prefix: *prefix, after: Some(last.id) });
                 }
                 Ok(taken)
@@ -88,7 +91,9 @@ impl Exchange {
                             self.push_range(entity, below.prefix.first_id(), below.prefix.last_id(), work)?;
                         }
                         SlotView::Hash(hash) => {
-                            if !hash.matches(work.state.hash_at(entity, below.prefix)?) {
+                            // An id has no more digits than a full prefix: there is nothing below.
+                            let deeper = prefix.len() < Prefix::MAX_LEN;
+                            if deeper && !hash.matches(work.state.hash_at(entity, below.prefix)?) {
                                 self.descend(entity, below.prefix);
                             }
                         }
@@ -181,7 +186,9 @@ impl Exchange {
         let mut compared = 0;
         work.state.each_entry(|_, entry| {
             compared += 1;
-            if !filter.may_contain(entry) && !wanted.contains(&entry.id) {
+            // What does not fit is left for the walk that follows.
+            let room = lacking.len() < limits::MAX_MISSING;
+            if room && !filter.may_contain(entry) && !wanted.contains(&entry.id) {
                 lacking.push(entry.id);
             }
         })?;

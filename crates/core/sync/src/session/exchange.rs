@@ -25,6 +25,11 @@ const MAX_QUEUE: usize = 1 << 20;
 const FEW_PROBES: usize = 16;
 /// Records from which the first answer shows a second level.
 const LARGE_STATE: u64 = 512;
+/// Pages of subtrees after which the rest is compared rather than sent.
+const MAX_SUBTREE_PAGES: u32 = 64;
+/// Rounds without a record moved after which a peer is leading us about. A chain as deep as a tree may
+/// be needs one for each level.
+const MAX_IDLE_ROUNDS: u64 = limits::MAX_ANCESTORS as u64 + 256;
 /// Differing branches up to which each is asked for whole by a prefetch of subtrees.
 const FEW_SUBTREES: usize = 5;
 
@@ -65,10 +70,14 @@ pub(super) struct Exchange {
     whole: bool,
     /// Somebody else wrote to one of the two states during this pass.
     foreign_writes: bool,
-    /// A record was not accepted yet by one side's clock or for want of its parent.
-    pub(super) deferred: bool,
+    /// A record was not accepted yet, and why: one side's clock, a parent that is not here, a merge
+    /// function that is not registered.
+    pub(super) deferred: Option<OwedReason>,
     local_generation: u64,
     remote_generation: Option<u64>,
+    subtree_pages: u32,
+    /// Rounds in a row that brought nothing to either side.
+    idle_rounds: u64,
 }
 
 impl Exchange {
@@ -90,9 +99,11 @@ impl Exchange {
             pass: 0,
             whole: false,
             foreign_writes: false,
-            deferred: false,
+            deferred: None,
             local_generation: ours.generation,
             remote_generation: None,
+            subtree_pages: 0,
+            idle_rounds: 0,
         };
         let levels = u8::from(remote_count > LARGE_STATE);
         let top = Question::Node(Probe { entity: EntityId::ROOT, prefix: Prefix::EMPTY, levels });
@@ -121,7 +132,7 @@ impl Exchange {
             levels: 0,
         }));
         self.wants.push_back(EntityId::ROOT);
-        (self.foreign_writes, self.deferred) = (false, false);
+        (self.foreign_writes, self.deferred) = (false, None);
     }
 
     pub(super) fn on_reply<V: ReadView>(
@@ -131,6 +142,7 @@ impl Exchange {
         stats: &mut SessionStats,
     ) -> Result<Turn, StorageError> {
         let asked = std::mem::take(&mut self.asked);
+        let asked_pushes_empty = asked.pushes.is_empty();
         if reply.answers.len() > asked.questions.len()
             || reply.records.len() > asked.wants.len()
             || reply.whole != asked.whole
@@ -150,7 +162,9 @@ impl Exchange {
         // a next session is owed that need not be, which is the harmless mistake.
         self.foreign_writes |= self.remote_generation.is_some_and(|known| known != reply.generation_before);
         self.remote_generation = Some(reply.generation_after);
-        self.deferred |= reply.deferred > 0;
+        if reply.deferred > 0 {
+            self.deferred.get_or_insert(OwedReason::ClockDrift);
+        }
 
         for (&id, record) in asked.wants.iter().zip(&reply.records) {
             match record {
@@ -174,6 +188,11 @@ impl Exchange {
         }
         for question in asked.questions.into_iter().skip(reply.answers.len()).rev() {
             self.questions.push_front(question);
+        }
+        let moved = !asked_pushes_empty || work.state.stats()?.generation != self.local_generation;
+        self.idle_rounds = if moved { 0 } else { self.idle_rounds + 1 };
+        if self.idle_rounds > MAX_IDLE_ROUNDS {
+            return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
         }
         if self.questions.len() + self.wants.len() + self.pushes.len() > MAX_QUEUE {
             return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
@@ -203,8 +222,8 @@ impl Exchange {
         }
         Ok(Turn::End(if self.foreign_writes {
             outcome
-        } else if self.deferred {
-            Outcome::Owed(OwedReason::ClockDrift)
+        } else if let Some(reason) = self.deferred {
+            Outcome::Owed(reason)
         } else {
             let ours = work.state.root_hash()?;
             Outcome::Failed(FailureReason::StillDiverged { ours, theirs: reply.root })
@@ -223,8 +242,12 @@ impl Exchange {
         match work.state.merge_record(id, &record, &work.context) {
             Ok(_) => stats.records_received += 1,
             Err(ApplyError::Storage(error)) => return Err(error),
+            Err(ApplyError::NoMerge { .. }) => {
+                self.deferred = Some(OwedReason::NoMerge);
+                return Ok(Ok(()));
+            }
             Err(error) if error.disposition() == Disposition::RetryLater => {
-                self.deferred = true;
+                self.deferred.get_or_insert(OwedReason::ClockDrift);
                 return Ok(Ok(()));
             }
             Err(_) => return Ok(Err("a record that breaks a rule")),
@@ -267,8 +290,16 @@ impl Exchange {
         });
     }
 
-    /// An answer was not all: asks for the rest.
+    /// An answer was not all: asks for the rest. A subtree that goes on and on is compared instead.
     pub(super) fn go_on(&mut self, question: Question) {
+        if let Question::Subtree { entity, prefix, .. } = question {
+            self.subtree_pages += 1;
+            if self.subtree_pages > MAX_SUBTREE_PAGES {
+                self.opening = Opening::Walk;
+                self.questions.push_front(Question::Node(Probe { entity, prefix, levels: 0 }));
+                return;
+            }
+        }
         self.questions.push_front(question);
     }
 

@@ -1,0 +1,5 @@
+//! Sessions as sans-IO: two states, and what passes between them.
+
+mod properties;
+mod protocols;
+mod side;

@@ -1,0 +1,135 @@
+//! What holds for any two states.
+
+use crate::side::Side;
+use crate::side::*;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use syncline_storage::Prefix;
+use syncline_sync::*;
+use syncline_types::{ContextId, EntityId, ReplicaId};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn one_session_makes_both_sides_equal_to_the_join(
+        shared in vec(action(), 0..150),
+        ours in vec(action(), 0..60),
+        theirs in vec(action(), 0..60),
+        doubled: bool,
+    ) {
+        let whole = Side::new(9, &[shared.clone(), ours.clone(), theirs.clone()].concat());
+        let mut a = Side::new(1, &[shared.clone(), ours].concat());
+        let mut b = Side::new(2, &[shared, theirs].concat());
+        let (outcome, ..) = run(&mut a, &mut b, doubled, quiet);
+        prop_assert_eq!(outcome, Outcome::Converged { root: whole.root() });
+        prop_assert_eq!((a.root(), b.root()), (whole.root(), whole.root()));
+    }
+
+    /// **I4**: whatever protocol compares the states, the result is the join of both.
+    #[test]
+    fn every_protocol_ends_in_the_same_state(
+        shared in vec(action(), 0..150),
+        ours in vec(action(), 0..60),
+        theirs in vec(action(), 0..60),
+        doubled: bool,
+        // Enough of one kind that answers are paged and subtrees are too large to send.
+        crowd in prop_oneof![24 => Just(0u64), 1 => Just(5_000u64)],
+    ) {
+        let shared = [shared, many(1_000, 1_000 + crowd, 3)].concat();
+        let whole = Side::new(9, &[shared.clone(), ours.clone(), theirs.clone()].concat());
+        for protocol in SyncProtocolKind::EXECUTABLE {
+            let mut a = Side::new(1, &[shared.clone(), ours.clone()].concat());
+            let mut b = Side::new(2, &[shared.clone(), theirs.clone()].concat());
+            a.wish = Some(protocol);
+            let (outcome, _, selected) = run(&mut a, &mut b, doubled, quiet);
+            prop_assert_eq!(outcome, Outcome::Converged { root: whole.root() }, "{} {:?}", protocol, selected);
+            prop_assert_eq!((a.root(), b.root()), (whole.root(), whole.root()), "{}", protocol);
+        }
+    }
+
+    #[test]
+    fn a_session_under_writes_never_claims_more_than_it_compared(
+        ours in vec(action(), 0..80),
+        theirs in vec(action(), 0..80),
+        late in vec((0u64..6, any::<bool>(), action()), 0..20),
+        protocol in select(SyncProtocolKind::EXECUTABLE.to_vec()),
+    ) {
+        let (mut a, mut b) = (Side::new(1, &ours), Side::new(2, &theirs));
+        a.wish = Some(protocol);
+        let mut roots_of_b = vec![b.root()];
+        let (outcome, ..) = run(&mut a, &mut b, false, |round, a, b| {
+            roots_of_b.push(b.root());
+            for (at, to_a, action) in &late {
+                if *at == round {
+                    if *to_a { a.write(std::slice::from_ref(action)) } else { b.write(std::slice::from_ref(action)) }
+                }
+            }
+            roots_of_b.push(b.root());
+        });
+        roots_of_b.push(b.root());
+        match outcome {
+            Outcome::Converged { root } => prop_assert!(roots_of_b.contains(&root)),
+            Outcome::Owed(reason) => prop_assert_eq!(reason, OwedReason::NewerWrites),
+            Outcome::Failed(reason) => prop_assert!(false, "{}", reason),
+        }
+        let (outcome, ..) = run(&mut a, &mut b, false, quiet);
+        prop_assert!(matches!(outcome, Outcome::Converged { .. }), "{:?}", outcome);
+        prop_assert_eq!(a.root(), b.root());
+    }
+
+    #[test]
+    fn bytes_that_are_no_frame_are_refused_with_an_error(bytes in vec(any::<u8>(), 0..300)) {
+        prop_assert!(Frame::from_wire(&bytes, ContextId::default()).is_err());
+        // Behind a good checksum, too: the decoder itself must hold.
+        let mut sealed = crc(&bytes).to_le_bytes().to_vec();
+        sealed.extend(&bytes);
+        if let Ok(frame) = Frame::from_wire(&sealed, ContextId::default()) {
+            prop_assert_eq!(frame.to_wire(ContextId::default()), sealed);
+        }
+    }
+
+    #[test]
+    fn a_frame_with_any_byte_changed_is_refused(action in action(), at: usize, flip in 1u8..=255) {
+        let dot = Dot { author: ReplicaId::from_u64(1), seq: 1 };
+        let delta = Delta { dot, parents: vec![], stamp: stamp(1, 1), actions: vec![action] };
+        let frame = Frame { incarnation: 1, message: Message::Gossip(Gossip::Delta(delta)) };
+        let mut wire = frame.to_wire(ContextId::default());
+        let at = at % wire.len();
+        wire[at] ^= flip;
+        prop_assert!(Frame::from_wire(&wire, ContextId::default()).is_err());
+    }
+
+    #[test]
+    fn damaged_messages_behind_a_good_checksum_decode_canonically_or_not_at_all(
+        actions in vec(action(), 1..40),
+        at: usize,
+        byte: u8,
+    ) {
+        let mut b = Side::new(2, &actions);
+        let (entity, prefix) = (EntityId::ROOT, Prefix::EMPTY);
+        let questions = vec![
+            Question::Node(Probe { entity, prefix, levels: 1 }),
+            Question::Children { entity, after: None },
+            Question::Subtree { entity, prefix, after: None },
+            Question::Missing(Filter::new(64, 1)),
+        ];
+        let wants = vec![EntityId::ROOT, actions[0].id()];
+        let asked = ExchangeRequest { questions, wants, ..ExchangeRequest::default() };
+        for request in [Request::Exchange(asked), Request::Handshake(b.describe())] {
+            let response = b.respond(&request);
+            let message = Message::Response { session: SessionId(1), id: RequestId(1), response };
+            let wire = Frame { incarnation: 1, message }.to_wire(ContextId::default());
+            let mut body = wire[4..].to_vec();
+            let at = at % body.len();
+            body[at] = byte;
+            let mut sealed = crc(&body).to_le_bytes().to_vec();
+            sealed.extend(&body);
+            if let Ok(frame) = Frame::from_wire(&sealed, ContextId::default()) {
+                prop_assert_eq!(frame.to_wire(ContextId::default()), sealed);
+            }
+        }
+    }
+}

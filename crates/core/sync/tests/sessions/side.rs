@@ -1,0 +1,176 @@
+//! Two states and one session between them, without a network: every request is answered at once,
+//! now and then twice or late.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use syncline_crdt::{GCounter, Register, Value};
+use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata};
+use syncline_store::{MemoryStore, Store};
+use syncline_sync::*;
+use syncline_types::{ContextId, Digest, EntityId, Hlc, Moment, ReplicaId, SimTime, limits};
+
+pub(crate) const CONTEXT: ApplyContext = ApplyContext::new(Moment::at(SimTime::from_millis(1_000)));
+
+pub(crate) struct Side {
+    pub(crate) store: MemoryStore,
+    pub(crate) log: DeltaLog,
+    pub(crate) views: ViewCache<MemoryStore>,
+    pub(crate) replica: ReplicaId,
+    pub(crate) supported: Vec<SyncProtocolKind>,
+    pub(crate) wish: Option<SyncProtocolKind>,
+}
+
+impl Side {
+    pub(crate) fn new(replica: u64, actions: &[Action]) -> Self {
+        let mut side = Self {
+            store: MemoryStore::default(),
+            log: DeltaLog::default(),
+            views: ViewCache::new(4),
+            replica: ReplicaId::from_u64(replica),
+            supported: SyncProtocolKind::EXECUTABLE.to_vec(),
+            wish: None,
+        };
+        side.write(actions);
+        side
+    }
+
+    pub(crate) fn begin(&self) -> Transaction<MemoryStore> {
+        Transaction::begin(self.store.view(), self.log.clone(), CONTEXT).unwrap()
+    }
+
+    pub(crate) fn commit(&mut self, work: Transaction<MemoryStore>) {
+        let (batch, log) = work.finish().unwrap();
+        self.store.apply(&batch).unwrap();
+        self.log = log;
+        assert_eq!(
+            DeltaLog::load(&self.store, DeltaLog::DEFAULT_RETENTION).unwrap().covered(),
+            self.log.covered()
+        );
+    }
+
+    pub(crate) fn write(&mut self, actions: &[Action]) {
+        let mut work = self.begin();
+        for action in actions {
+            work.state.apply_action(action, &CONTEXT).unwrap();
+        }
+        self.commit(work);
+    }
+
+    /// Writes actions as a delta of its own.
+    pub(crate) fn write_delta(&mut self, actions: &[Action], at: u64) {
+        let mut work = self.begin();
+        let dot = Dot { author: self.replica, seq: work.log.covered().of(self.replica) + 1 };
+        let stamp = Hlc::new(at, 0, self.replica);
+        let delta = Delta { dot, parents: work.log.heads(), stamp, actions: actions.to_vec() };
+        assert_eq!(work.apply_delta(&delta).unwrap(), Ok(()));
+        self.commit(work);
+    }
+
+    pub(crate) fn describe(&self) -> SyncHandshake {
+        let mut work = self.begin();
+        let described = work.describe(ContextId::default(), self.replica, &self.supported);
+        SyncHandshake { wish: self.wish, ..build_handshake(&described.unwrap()) }
+    }
+
+    pub(crate) fn respond(&mut self, request: &Request) -> Response {
+        let ours = self.describe();
+        let mut work = self.begin();
+        let response = respond(&mut work, &mut self.views, &ours, request).unwrap();
+        self.commit(work);
+        response
+    }
+
+    pub(crate) fn root(&self) -> Digest {
+        Interface::open(self.store.view()).unwrap().root_hash().unwrap()
+    }
+}
+
+/// Sends a message through its bytes, as a link would.
+pub(crate) fn through_the_wire(message: Message) -> Message {
+    let context = ContextId::default();
+    let wire = Frame { incarnation: 3, message }.to_wire(context);
+    assert!(wire.len() <= limits::MAX_FRAME_BYTES);
+    Frame::from_wire(&wire, context).unwrap().message
+}
+
+/// Runs a session to its end. `disturb` may write to either side between rounds; with `doubled`,
+/// every request is answered twice and the first answer is lost.
+pub(crate) fn run(
+    a: &mut Side,
+    b: &mut Side,
+    doubled: bool,
+    mut disturb: impl FnMut(u64, &mut Side, &mut Side),
+) -> (Outcome, SessionStats, Option<SyncProtocolKind>) {
+    let (mut session, mut id, mut request) = Session::start(SessionId(1), a.describe());
+    loop {
+        let asked = Message::Request { session: SessionId(1), id, request: request.clone() };
+        let Message::Request { request: asked, .. } = through_the_wire(asked) else { panic!() };
+        let mut response = b.respond(&asked);
+        disturb(session.stats().round_trips, a, b);
+        if doubled {
+            assert!(matches!(session.on_timeout(), Progress::Send(..)));
+            response = b.respond(&asked);
+        }
+        let answer = Message::Response { session: SessionId(1), id, response };
+        let Message::Response { response, .. } = through_the_wire(answer) else { panic!() };
+        let mut work = a.begin();
+        let progress = session.on_response(id, &response, &mut work).unwrap();
+        assert_eq!(session.on_response(id, &response, &mut a.begin()).unwrap(), Progress::Ignored);
+        match progress {
+            Progress::Send(next_id, next) => (id, request) = (next_id, next),
+            Progress::Ignored => panic!("an answer to the current request was ignored"),
+            Progress::Done(outcome) => {
+                // A snapshot that fails verification must leave no trace in the state.
+                a.commit(work);
+                return (outcome, session.stats(), session.selected().map(|(kind, _)| kind));
+            }
+        }
+        a.commit(work);
+    }
+}
+
+pub(crate) fn quiet(_: u64, _: &mut Side, _: &mut Side) {}
+
+pub(crate) fn stamp(ms: u64, replica: u64) -> Hlc {
+    Hlc::new(ms, 0, ReplicaId::from_u64(replica))
+}
+
+pub(crate) fn set(id: u64, ancestors: &[u64], ms: u64, replica: u64, bytes: usize) -> Action {
+    let stamp = stamp(ms, replica);
+    Action::Add {
+        id: EntityId::from_u64(id),
+        ancestors: ancestors.iter().map(|id| EntityId::from_u64(*id)).collect(),
+        value: Value::Lww(Register::new(stamp, vec![replica as u8; bytes])),
+        metadata: Metadata { created_at: stamp, updated_at: stamp, label: Label::None },
+    }
+}
+
+pub(crate) fn action() -> impl Strategy<Value = Action> {
+    let path = prop_oneof![3 => Just(vec![]), 1 => vec(1u64..6, 1..4)];
+    (1u64..200, path, 1u64..5, 0u64..3, 0u8..6).prop_map(|(id, path, ms, replica, kind)| {
+        let path: Vec<u64> = path.into_iter().filter(|p| *p != id).collect();
+        let mut unique = path;
+        unique.dedup();
+        unique.sort_unstable();
+        unique.dedup();
+        let Action::Add { id, ancestors, value, metadata } = set(id, &unique, ms, replica, 3) else {
+            panic!()
+        };
+        match kind {
+            0 => Action::DeleteRef { id, ancestors, deleted_at: stamp(ms, replica) },
+            1 => {
+                let value = Value::GCounter(GCounter::of(ReplicaId::from_u64(replica), ms));
+                Action::Update { id, ancestors, value, metadata }
+            }
+            _ => Action::Add { id, ancestors, value, metadata },
+        }
+    })
+}
+
+pub(crate) fn crc(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
+pub(crate) fn many(from: u64, to: u64, replica: u64) -> Vec<Action> {
+    (from..to).map(|id| set(id, &[], 1, replica, 100)).collect()
+}
