@@ -5,7 +5,7 @@ use std::sync::Arc;
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, WriteBatch};
 use syncline_sync::{FrameError, Outcome, SessionStats, SyncProtocolKind};
-use syncline_types::{PeerId, SimTime};
+use syncline_types::{Hlc, PeerId, SimTime};
 
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -141,6 +141,13 @@ pub enum Refusal {
 /// Something worth counting or showing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
+    /// Every member has seen everything up to a stamp, and what was dead before it is forgotten.
+    Forgot {
+        /// The stamp.
+        horizon: Hlc,
+        /// How many records that were.
+        records: u64,
+    },
     /// A session began.
     SessionStarted {
         /// With whom.

@@ -26,6 +26,7 @@ mod config;
 mod event;
 mod gossip;
 mod list;
+mod members;
 pub mod model;
 mod operation;
 mod peer;

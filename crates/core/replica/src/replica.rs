@@ -4,18 +4,19 @@ use crate::config::ReplicaConfig;
 use crate::event::{
     Cost, Event, FrameKind, OutgoingMessage, Refusal, ReplicaError, SyncActions, Timer, TimerOp,
 };
+use crate::members::Reached;
 use crate::peer::Peer;
 use crate::recovery;
 use crate::syncing::{ActiveSession, Debt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncline_storage::{ApplyContext, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{
-    BufferLedger, DeltaBuffer, DeltaLog, Frame, Gossip, Message, Request, Response, SyncHandshake,
+    BufferLedger, DeltaBuffer, DeltaLog, Dot, Frame, Gossip, Message, Request, Response, SyncHandshake,
     Transaction, ViewCache, build_handshake,
 };
-use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, SimDuration, SimTime, canary};
+use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, SimDuration, SimTime, canary};
 
 /// One copy of a context and the machine that keeps it. See the crate's documentation for what it
 /// keeps in the store and what only here.
@@ -35,6 +36,8 @@ pub struct Replica<V> {
     pub(crate) fetches: u32,
     pub(crate) heartbeat_pause: SimDuration,
     pub(crate) root: Digest,
+    pub(crate) members: Option<BTreeSet<ReplicaId>>,
+    pub(crate) reached: BTreeMap<ReplicaId, Reached>,
     stopped: Option<ReplicaError>,
     lookups: u64,
 }
@@ -106,6 +109,8 @@ impl<V: ReadView> Replica<V> {
             owed: BTreeMap::new(),
             fetches: 0,
             heartbeat_pause: config.heartbeat_min,
+            members: None,
+            reached: BTreeMap::new(),
             config,
         };
         Ok((replica, out))
@@ -203,9 +208,9 @@ impl<V: ReadView> Replica<V> {
                 self.fetch_missing(from, step);
                 Ok(())
             }
-            Message::Gossip(Gossip::Heartbeat { root }) => {
+            Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock }) => {
                 self.on_heartbeat(from, root, step);
-                Ok(())
+                self.on_told_time(from, root, Dot { author: replica, seq }, clock, step)
             }
             Message::Gossip(Gossip::DeltaRequest { wanted }) => self.on_delta_request(from, &wanted, step),
             Message::Gossip(Gossip::DeltaReply { deltas, unavailable }) => {
@@ -222,7 +227,8 @@ impl<V: ReadView> Replica<V> {
     pub(crate) fn describe(&self, step: &mut Step<'_, V>) -> Result<SyncHandshake, StorageError> {
         let (context, replica) = (self.config.context, self.config.replica);
         let described = step.work.describe(context, replica, &self.config.protocols)?;
-        Ok(SyncHandshake { wish: self.config.wish, ..build_handshake(&described) })
+        let (wish, clock) = (self.config.wish, self.clock.last());
+        Ok(SyncHandshake { wish, clock, ..build_handshake(&described) })
     }
 
     pub(crate) fn send(&self, to: PeerId, message: Message, step: &mut Step<'_, V>) {

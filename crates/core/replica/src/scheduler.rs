@@ -50,7 +50,9 @@ impl<V: ReadView> Replica<V> {
 
     pub(crate) fn on_heartbeat_due(&mut self, step: &mut Step<'_, V>) {
         let peers = self.pick_peers(self.config.heartbeat_fanout, None, step.entropy);
-        self.broadcast(&peers, Message::Gossip(Gossip::Heartbeat { root: self.root }), step);
+        let (root, replica, clock) = (self.root, self.config.replica, self.clock.last());
+        let seq = step.work.log.covered().of(replica);
+        self.broadcast(&peers, Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock }), step);
         self.heartbeat_pause = self.heartbeat_pause.times(2).min(self.config.heartbeat_max);
         self.schedule_heartbeat(step);
     }

@@ -157,6 +157,12 @@ impl<V: ReadView> Replica<V> {
             return Ok(());
         };
         let first_try = active.session.attempts() == 1;
+        if let Response::Handshake(reply) = response
+            && active.session.is_in_handshake()
+        {
+            self.on_told(&reply.theirs, step)?;
+        }
+        let Some(active) = self.sessions.get_mut(&from) else { return Ok(()) };
         let progress = active.session.on_response(id, response, &mut step.work)?;
         if first_try && progress != Progress::Ignored {
             let round_trip = step.now().since(active.asked_at);
@@ -201,6 +207,7 @@ impl<V: ReadView> Replica<V> {
             Outcome::Converged { root } => {
                 if let Some(theirs) = session.peer() {
                     step.work.adopt(theirs);
+                    self.adopt_horizon(theirs, step)?;
                 }
                 let known = self.peers.entry(peer).or_default();
                 known.root = Some(*root);
@@ -288,6 +295,9 @@ impl<V: ReadView> Replica<V> {
                 }
                 First::Them => {}
             }
+        }
+        if let Request::Handshake(theirs) = request {
+            self.on_told(theirs, step)?;
         }
         let ours = self.describe(step)?;
         let response = respond(&mut step.work, &mut self.views, &ours, request)?;

@@ -88,7 +88,7 @@ proptest! {
     #[test]
     fn a_real_frame_cut_short_anywhere_is_refused(cut in 0usize..60) {
         let mut host = Host::new();
-        let message = Message::Gossip(Gossip::Heartbeat { root: Digest([1; 32]) });
+        let message = Message::Gossip(Gossip::Heartbeat { root: Digest([1; 32]), replica: ReplicaId::default(), seq: 0, clock: 0 });
         let wire = Frame { incarnation: 1, message }.to_wire(ContextId::default());
         let cut = cut % wire.len();
         prop_assert!(matches!(host.frame(&wire[..cut]).refusal, Some(Refusal::Frame(_))));
@@ -106,7 +106,12 @@ fn an_oversized_frame_is_refused_before_it_is_read() {
 #[test]
 fn a_frame_of_another_context_or_version_is_refused_as_such() {
     let mut host = Host::new();
-    let message = Message::Gossip(Gossip::Heartbeat { root: Digest([1; 32]) });
+    let message = Message::Gossip(Gossip::Heartbeat {
+        root: Digest([1; 32]),
+        replica: ReplicaId::default(),
+        seq: 0,
+        clock: 0,
+    });
     let wire = Frame { incarnation: 1, message }.to_wire(ContextId([9; 32]));
     assert_eq!(host.frame(&wire).refusal, Some(Refusal::Frame(FrameError::Context)));
     let mut body = wire[4..].to_vec();
@@ -130,6 +135,7 @@ fn answers_nobody_asked_for_are_ignored() {
     let exchange = ExchangeReply {
         whole: false,
         root: Digest::ZERO,
+        horizon: Hlc::ZERO,
         generation_before: 0,
         generation_after: 0,
         answers: vec![],
@@ -223,7 +229,12 @@ fn a_write_too_large_for_a_frame_is_refused_whole() {
 fn a_frame_from_before_a_restart_is_refused() {
     let mut host = Host::new();
     let heartbeat = |incarnation| {
-        let message = Message::Gossip(Gossip::Heartbeat { root: Digest([1; 32]) });
+        let message = Message::Gossip(Gossip::Heartbeat {
+            root: Digest([1; 32]),
+            replica: ReplicaId::default(),
+            seq: 0,
+            clock: 0,
+        });
         Frame { incarnation, message }.to_wire(ContextId::default())
     };
     assert_eq!(host.frame(&heartbeat(5)).refusal, None);

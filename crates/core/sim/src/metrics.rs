@@ -56,6 +56,8 @@ pub struct ProtocolMetrics {
     pub deltas_applied: u64,
     /// Records and actions joined.
     pub merges_performed: u64,
+    /// Tombstones, and what they hid, that were forgotten.
+    pub records_forgotten: u64,
     /// Writes accepted.
     pub writes_accepted: u64,
     /// Writes that found their node down, or could not be done.

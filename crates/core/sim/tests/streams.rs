@@ -147,7 +147,12 @@ fn a_receiver_learns_of_the_end_and_of_time_running_out() {
         let message = StreamMessage {
             incarnation: 1,
             message: std::borrow::Cow::Owned(syncline_sync::Message::Gossip(
-                syncline_sync::Gossip::Heartbeat { root: Digest::ZERO },
+                syncline_sync::Gossip::Heartbeat {
+                    root: Digest::ZERO,
+                    replica: ReplicaId::default(),
+                    seq: 0,
+                    clock: 0,
+                },
             )),
         };
         assert_eq!(one.send(&message).await, Err(TransportError::Closed));

@@ -79,8 +79,8 @@ pub struct Interface<V> {
     latest: Hlc,
     work: Work,
     buffer: Writer,
-    /// Rows of ordered children that this batch adds, or takes out.
-    order: BTreeMap<Key, bool>,
+    /// Rows besides the index that this batch adds, or takes out.
+    derived: BTreeMap<Key, bool>,
     merges: Merges,
 }
 
@@ -115,7 +115,7 @@ impl<V: ReadView> Interface<V> {
             latest: Hlc::ZERO,
             work: Work { storage_reads: 1, hash_computations: 0 },
             buffer: Writer::default(),
-            order: BTreeMap::new(),
+            derived: BTreeMap::new(),
             merges,
         })
     }
@@ -135,6 +135,9 @@ impl<V: ReadView> Interface<V> {
             && record.deleted_at != Hlc::ZERO
             && self.record(action.id())?.is_none()
         {
+            return Ok(Applied::Unchanged);
+        }
+        if self.is_past(action.id(), &record)? {
             return Ok(Applied::Unchanged);
         }
         let (mut parent, mut changed) = (EntityId::ROOT, self.ensure_root()?);
@@ -161,6 +164,9 @@ impl<V: ReadView> Interface<V> {
         record.check(id)?;
         record.check_drift(context.moment, context.max_drift_ms)?;
         self.check_merge(id, record)?;
+        if self.is_past(id, record)? {
+            return Ok(Applied::Unchanged);
+        }
         if record.depth > 1 {
             let in_place = self.held(record.parent)?.record.as_ref().is_some_and(|p| p.depth < record.depth);
             if !in_place {
@@ -180,6 +186,12 @@ impl<V: ReadView> Interface<V> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether this is a tombstone that was forgotten here: dead before the horizon, and unknown.
+    fn is_past(&mut self, id: EntityId, record: &Record) -> Result<bool, StorageError> {
+        let past = record.grave().is_some_and(|stamp| stamp <= self.stats.horizon);
+        Ok(past && self.record(id)?.is_none())
     }
 
     /// Whether the value can be merged here: it is of a built-in type, or its merge function is
@@ -249,7 +261,7 @@ impl<V: ReadView> Interface<V> {
             }
             self.stats.add(&after);
         }
-        self.reorder(id, before.as_deref(), &after);
+        self.derive(id, before.as_deref(), Some(&after));
         let after = Held { record: Some(Arc::new(after)), dirty: true, bytes: None };
         self.records.insert(id, after);
         self.changed = true;
@@ -265,16 +277,79 @@ impl<V: ReadView> Interface<V> {
         Ok(true)
     }
 
-    /// Keeps the row that orders `id` among its siblings: there is one while the entity is live.
-    fn reorder(&mut self, id: EntityId, before: Option<&Record>, after: &Record) {
+    /// Keeps the rows that follow from a record besides the index: its place among its siblings while it
+    /// is live, its grave while it is dead.
+    fn derive(&mut self, id: EntityId, before: Option<&Record>, after: Option<&Record>) {
         let place = |record: &Record| match &record.label {
             Label::Ordered(label) if record.is_live() => Some(keys::order(record.parent, label, id)),
             _ => None,
         };
-        let (old, new) = (before.and_then(place), place(after));
-        if old != new {
-            self.order.extend(old.map(|key| (key, false)).into_iter().chain(new.map(|key| (key, true))));
+        let grave = |record: &Record| record.grave().map(|stamp| keys::grave(stamp, id));
+        for (old, new) in
+            [(before.and_then(place), after.and_then(place)), (before.and_then(grave), after.and_then(grave))]
+        {
+            if old != new {
+                self.derived.extend(old.map(|key| (key, false)));
+                self.derived.extend(new.map(|key| (key, true)));
+            }
         }
+    }
+
+    /// Takes a record out of the state. What hangs below it must be gone already.
+    pub(crate) fn forget(&mut self, id: EntityId) -> Result<(), StorageError> {
+        self.refresh()?;
+        let Some(record) = self.held(id)?.record.clone() else { return Ok(()) };
+        self.derive(id, Some(&record), None);
+        self.stats.remove(&record);
+        self.tries.remove(&self.view, record.parent, id)?;
+        self.touched.entry(record.parent).or_default().kids = true;
+        self.records.insert(id, Held { record: None, dirty: true, bytes: None });
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Up to which stamp everything is stable; see [`Interface::raise_horizon`].
+    pub const fn horizon(&self) -> Hlc {
+        self.stats.horizon
+    }
+
+    pub(crate) const fn set_horizon(&mut self, horizon: Hlc) {
+        self.stats.horizon = horizon;
+        self.changed = true;
+    }
+
+    /// What the rows between two keys name, with those that this batch adds and without those that it
+    /// takes out.
+    pub(crate) fn derived_rows(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        name: impl Fn(&[u8]) -> Option<EntityId>,
+    ) -> Result<Vec<EntityId>, StorageError> {
+        let mut from = Key::from(from);
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let wanted = limit - found.len();
+            let stored = self.view.range(&from, to, wanted)?;
+            self.work.storage_reads += 1;
+            let complete = stored.len() < wanted;
+            let upto = match stored.last() {
+                Some((last, _)) if !complete => Key::of(&[last, &[0]]),
+                _ => Key::from(to),
+            };
+            let mut rows: BTreeMap<Key, bool> = stored.into_iter().map(|(key, _)| (key, true)).collect();
+            rows.extend(self.derived.range(from..upto.clone()).map(|(key, there)| (key.clone(), *there)));
+            for (key, _) in rows.into_iter().filter(|(_, there)| *there) {
+                found.push(name(&key).ok_or(StorageError::Index { what: "the key of a derived row" })?);
+            }
+            if complete {
+                break;
+            }
+            from = upto;
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     /// Up to `limit` live children of `id` with labels of at least `from` that order them, in the order
@@ -286,33 +361,11 @@ impl<V: ReadView> Interface<V> {
         after: Option<(&[u8], EntityId)>,
         limit: usize,
     ) -> Result<Vec<EntityId>, StorageError> {
-        let end = keys::order_end(id);
-        let mut from = match after {
+        let from = match after {
             Some((label, child)) => Key::of(&[&keys::order(id, label, child), &[0]]),
             None => keys::order_from(id, from),
         };
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let wanted = limit - found.len();
-            let stored = self.view.range(&from, &end, wanted)?;
-            self.work.storage_reads += 1;
-            let complete = stored.len() < wanted;
-            let upto = match stored.last() {
-                Some((last, _)) if !complete => Key::of(&[last, &[0]]),
-                _ => end.clone(),
-            };
-            let mut rows: BTreeMap<Key, bool> = stored.into_iter().map(|(key, _)| (key, true)).collect();
-            rows.extend(self.order.range(from..upto.clone()).map(|(key, there)| (key.clone(), *there)));
-            for (key, _) in rows.into_iter().filter(|(_, there)| *there) {
-                found.push(keys::order_id(&key).ok_or(StorageError::Index { what: "the key of a place" })?);
-            }
-            if complete {
-                break;
-            }
-            from = upto;
-        }
-        found.truncate(limit);
-        Ok(found)
+        self.derived_rows(&from, &keys::order_end(id), limit, keys::order_id)
     }
 
     /// Brings the index in step with the records: deepest entities first, each once.
@@ -514,15 +567,17 @@ impl<V: ReadView> Interface<V> {
         self.refresh()?;
         self.stats.generation += 1;
         let stats = (keys::STATS.into(), Some(self.stats.to_bytes().into()));
-        let records = self.records.iter().filter(|(_, held)| held.dirty).filter_map(|(id, held)| {
-            let record = held.record.as_ref()?;
-            let bytes = held.bytes.clone().unwrap_or_else(|| record.to_bytes().into());
-            Some((keys::record(*id), Some(bytes)))
+        let records = self.records.iter().filter(|(_, held)| held.dirty).map(|(id, held)| {
+            let bytes = held.record.as_ref().map(|record| {
+                let kept = held.bytes.clone();
+                kept.unwrap_or_else(|| record.to_bytes().into())
+            });
+            (keys::record(*id), bytes)
         });
-        let order = self.order.iter().map(|(key, there)| {
+        let derived = self.derived.iter().map(|(key, there)| {
             let place: Option<Bytes> = there.then(|| Bytes::from([]));
             (key.clone(), place)
         });
-        Ok(std::iter::once(stats).chain(records).chain(self.tries.rows()).chain(order).collect())
+        Ok(std::iter::once(stats).chain(records).chain(self.tries.rows()).chain(derived).collect())
     }
 }

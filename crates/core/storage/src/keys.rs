@@ -3,13 +3,14 @@
 
 use crate::index::Prefix;
 use syncline_store::Key;
-use syncline_types::EntityId;
+use syncline_types::{EntityId, Hlc};
 
 /// Statistics and root of the state: one row.
 pub const STATS: &[u8] = &[0x01];
 const RECORD: u8 = 0x02;
 const NODE: u8 = 0x03;
 const ORDER: u8 = 0x04;
+const GRAVE: u8 = 0x05;
 /// The first byte of a state's own rows.
 pub(crate) const FIRST: u8 = 0x01;
 /// First byte of rows that belong to the layers above (deltas, clock, staged snapshots).
@@ -72,4 +73,16 @@ fn escape(label: &[u8], out: &mut Vec<u8>) {
             out.push(0xff);
         }
     }
+}
+
+/// The row that says that `id` is dead and was last changed at `stamp`.
+pub fn grave(stamp: Hlc, id: EntityId) -> Key {
+    Key::of(&[&[GRAVE], &stamp.time().to_be_bytes(), stamp.replica().as_bytes(), id.as_bytes()])
+}
+
+/// The entity that a grave row names.
+pub fn grave_id(key: &[u8]) -> Option<EntityId> {
+    let (&kind, rest) = key.split_first()?;
+    let id = rest.split_last_chunk::<32>().map(|(_, id)| EntityId(*id));
+    id.filter(|_| kind == GRAVE && rest.len() == 56)
 }

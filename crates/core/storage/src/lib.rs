@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use syncline_crdt::{Register, Value};
-//! use syncline_storage::{Action, ApplyContext, Interface, Metadata};
+//! use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata};
 //! use syncline_store::{MemoryStore, Store};
 //! use syncline_types::{EntityId, HlcClock, Moment, ReplicaId, SimTime};
 //!
@@ -21,7 +21,7 @@
 //!     id: EntityId::from_u64(7),
 //!     ancestors: vec![],
 //!     value: Value::Lww(Register::new(stamp, b"hello".to_vec())),
-//!     metadata: Metadata { created_at: stamp, updated_at: stamp },
+//!     metadata: Metadata { created_at: stamp, updated_at: stamp, label: Label::None },
 //! };
 //! let mut store = MemoryStore::default();
 //! let mut state = Interface::open(store.view())?;
@@ -38,6 +38,7 @@
 )]
 
 mod action;
+mod collect;
 mod error;
 pub mod index;
 mod interface;

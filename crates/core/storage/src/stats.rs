@@ -2,7 +2,7 @@
 
 use crate::record::Record;
 use syncline_crdt::CrdtType;
-use syncline_types::{Decode, DecodeError, Digest, Encode, Reader, Writer, limits};
+use syncline_types::{Decode, DecodeError, Digest, Encode, Hlc, Reader, Writer, limits};
 
 /// Figures of the whole state, kept up to date by every write. O(1) to read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,6 +17,9 @@ pub struct Stats {
     pub opaque: u64,
     /// How often the state changed: grows by one with each batch that changed a record.
     pub generation: u64,
+    /// Up to which stamp everything is stable: what died before may have been forgotten. Not part of
+    /// what the root says.
+    pub horizon: Hlc,
     /// Records at each depth, from depth one.
     pub(crate) by_depth: Vec<u64>,
 }
@@ -64,6 +67,7 @@ impl Encode for Stats {
         out.varint(self.live);
         out.varint(self.opaque);
         out.varint(self.generation);
+        self.horizon.encode(out);
         out.list(&self.by_depth);
     }
 }
@@ -76,6 +80,7 @@ impl Decode for Stats {
             live: input.varint()?,
             opaque: input.varint()?,
             generation: input.varint()?,
+            horizon: Hlc::decode(input)?,
             by_depth: input.list(limits::MAX_ANCESTORS, "the depths of a state")?,
         })
     }

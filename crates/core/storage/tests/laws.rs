@@ -250,6 +250,41 @@ proptest! {
         prop_assert_eq!(records(&one) == records(&two), root(&one) == root(&two), "L3");
     }
 
+    /// Forgetting what died before a horizon changes nothing that anyone sees, ends in one state for all
+    /// orders of arrival, and is not undone by tombstones that come again.
+    #[test]
+    fn forgetting_the_dead_is_unseen_and_the_same_everywhere(
+        actions in vec(action(), 1..100),
+        horizon in (1u64..7).prop_map(|ms| Hlc::new(ms, 0, ReplicaId([0xff; 16]))),
+        batch in 1usize..20,
+    ) {
+        let whole = apply(&actions, 100);
+        let backwards: Vec<Action> = actions.iter().rev().cloned().collect();
+        let mut roots = Vec::new();
+        for mut store in [whole.clone(), apply(&backwards, batch)] {
+            let mut state = open(store.view());
+            let seen = state.visible().unwrap();
+            let before = state.stats().unwrap().records;
+            let forgotten = state.raise_horizon(horizon).unwrap();
+            prop_assert_eq!(state.visible().unwrap(), seen);
+            prop_assert_eq!(state.stats().unwrap().records, before - forgotten);
+            store.apply(&state.finish().unwrap()).unwrap();
+            assert_sound(&store);
+            let mut state = open(store.view());
+            prop_assert!(!state.has_graves(horizon).unwrap() || state.raise_horizon(horizon).unwrap() == 0);
+            let root = state.root_hash().unwrap();
+            for (id, bytes) in records(&whole) {
+                let record = Record::from_bytes(&bytes).unwrap();
+                if record.grave().is_some_and(|stamp| stamp <= horizon) {
+                    state.merge_record(id, &record, &CONTEXT).unwrap();
+                }
+            }
+            prop_assert_eq!(state.root_hash().unwrap(), root, "what was forgotten stays so");
+            roots.push(root);
+        }
+        prop_assert_eq!(roots[0], roots[1]);
+    }
+
     /// Whatever row is changed, removed or added, a verification notices.
     #[test]
     fn a_verification_notices_any_row_that_is_not_as_it_should_be(

@@ -84,6 +84,11 @@ impl VersionVector {
         news
     }
 
+    /// Whether it covers all that `other` does.
+    pub fn includes(&self, other: &Self) -> bool {
+        other.entries().all(|dot| self.covers(dot))
+    }
+
     /// How many deltas `self` covers and `other` does not; `None` if some of those are at or below
     /// `floor`, where the deltas themselves are not kept.
     pub fn beyond(&self, other: &Self, floor: &Self) -> Option<u64> {

@@ -131,6 +131,7 @@ impl<S: Store> StoreHost<S> {
             && let Some(theirs) = session.peer()
         {
             work.adopt(theirs);
+            work.adopt_horizon(theirs)?;
         }
         self.commit(work)?;
         Ok(progress)

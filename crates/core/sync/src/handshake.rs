@@ -2,7 +2,9 @@
 
 use crate::delta::{DeltaRef, VersionVector};
 use std::fmt;
-use syncline_types::{ContextId, Decode, DecodeError, Digest, Encode, Reader, ReplicaId, Writer, limits};
+use syncline_types::{
+    ContextId, Decode, DecodeError, Digest, Encode, Hlc, Reader, ReplicaId, Writer, limits,
+};
 
 /// The version of messages and hashes. Replicas of different versions refuse each other clearly,
 /// since their roots could never agree.
@@ -77,6 +79,12 @@ pub struct SyncHandshake {
     pub supported_protocols: Vec<SyncProtocolKind>,
     /// What its user wants it to run as the initiator, wherever that can be run.
     pub wish: Option<SyncProtocolKind>,
+    /// The time of its clock, as its stamps have it: whatever it writes from now on is stamped later.
+    pub clock: u64,
+    /// Up to which stamp its state has forgotten what is dead.
+    pub horizon: Hlc,
+    /// What every member covered when that horizon was found.
+    pub stable: VersionVector,
 }
 
 /// What negotiation needs to know of a replica.
@@ -97,6 +105,14 @@ pub trait LocalSyncState {
     fn covered(&self) -> VersionVector;
     /// Up to which it does not keep the deltas themselves.
     fn log_floor(&self) -> VersionVector;
+    /// Up to which stamp its state has forgotten what is dead.
+    fn horizon(&self) -> Hlc {
+        Hlc::ZERO
+    }
+    /// What every member covered when that horizon was found.
+    fn stable(&self) -> VersionVector {
+        VersionVector::default()
+    }
     /// Whether it has any state.
     fn has_state(&self) -> bool {
         !self.root_hash().is_zero()
@@ -122,6 +138,9 @@ pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
         log_floor: state.log_floor(),
         supported_protocols: state.supported_protocols(),
         wish: None,
+        clock: 0,
+        horizon: state.horizon(),
+        stable: state.stable(),
     }
 }
 
@@ -158,6 +177,9 @@ impl Encode for SyncHandshake {
         if let Some(wish) = self.wish {
             wish.encode(out);
         }
+        out.varint(self.clock);
+        self.horizon.encode(out);
+        self.stable.encode(out);
     }
 }
 
@@ -187,6 +209,9 @@ impl Decode for SyncHandshake {
             log_floor: VersionVector::decode(input)?,
             supported_protocols: input.list(limits::MAX_PROTOCOLS, "the protocols of a handshake")?,
             wish: input.bool("a wish")?.then(|| SyncProtocolKind::decode(input)).transpose()?,
+            clock: input.varint()?,
+            horizon: Hlc::decode(input)?,
+            stable: VersionVector::decode(input)?,
         })
     }
 }

@@ -25,6 +25,8 @@ pub struct DeltaLog {
     /// Deltas that no covered delta names as a parent: at most one an author, since each author's
     /// deltas form a chain.
     heads: BTreeMap<ReplicaId, (u64, DeltaId)>,
+    /// What every member covered when the horizon was last raised.
+    stable: VersionVector,
     /// How many deltas of each author to keep.
     retention: u64,
     /// The summary has changed since it was written.
@@ -35,10 +37,11 @@ pub struct DeltaLog {
 
 impl Default for DeltaLog {
     fn default() -> Self {
-        let (covered, floor) = Default::default();
+        let (covered, floor, stable) = Default::default();
         Self {
             covered,
             floor,
+            stable,
             heads: BTreeMap::new(),
             retention: Self::DEFAULT_RETENTION,
             changed: false,
@@ -86,11 +89,12 @@ impl DeltaLog {
         let mut input = Reader::new(&row);
         let decoded = VersionVector::decode(&mut input)
             .and_then(|covered| Ok((covered, VersionVector::decode(&mut input)?)))
-            .and_then(|vectors| Ok((vectors, input.list::<DeltaRef>(limits::MAX_HEADS, "heads")?)));
-        let ((covered, floor), heads) =
+            .and_then(|vectors| Ok((vectors, input.list::<DeltaRef>(limits::MAX_HEADS, "heads")?)))
+            .and_then(|(vectors, heads)| Ok((vectors, heads, VersionVector::decode(&mut input)?)));
+        let ((covered, floor), heads, stable) =
             decoded.map_err(|error| StorageError::Row { what: "the delta log", error })?;
         let heads = heads.into_iter().map(|head| (head.dot.author, (head.dot.seq, head.id))).collect();
-        Ok(Self { covered, floor, heads, retention, changed: false, lookups: 0 })
+        Ok(Self { covered, floor, heads, stable, retention, changed: false, lookups: 0 })
     }
 
     /// Deltas looked up or checked against what is covered, since the log was loaded.
@@ -106,6 +110,16 @@ impl DeltaLog {
     /// Up to which the deltas themselves are not kept.
     pub const fn floor(&self) -> &VersionVector {
         &self.floor
+    }
+
+    /// What every member covered when the horizon of the state was last raised.
+    pub const fn stable(&self) -> &VersionVector {
+        &self.stable
+    }
+
+    /// Takes note that every member covers `stable`.
+    pub fn note_stable(&mut self, stable: &VersionVector) {
+        self.changed |= self.stable.join(stable);
     }
 
     /// Which deltas the state covers.
@@ -288,6 +302,7 @@ impl DeltaLog {
         row.extend(self.floor.to_bytes());
         let mut heads = syncline_types::Writer::default();
         heads.list(&self.heads());
+        self.stable.encode(&mut heads);
         row.extend(heads.into_bytes());
         batch.put(SUMMARY.into(), row);
     }

@@ -4,7 +4,7 @@ use crate::delta::{Delta, Dot, VersionVector};
 use crate::handshake::{SyncHandshake, SyncProtocolKind};
 use crate::question::{Answer, Question};
 use syncline_store::Bytes;
-use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer, limits};
+use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
 /// Names a session: unique among all that its initiator ever starts, later ones greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -48,6 +48,12 @@ pub enum Gossip {
     Heartbeat {
         /// The root.
         root: Digest,
+        /// Who it is.
+        replica: ReplicaId,
+        /// How many deltas it has written.
+        seq: u64,
+        /// The time of its clock: whatever it writes from now on is stamped later.
+        clock: u64,
     },
     /// Deltas that the sender lacks.
     DeltaRequest {
@@ -102,6 +108,9 @@ pub enum Request {
 pub struct ExchangeRequest {
     /// Whether hashes should be sent whole.
     pub whole: bool,
+    /// Up to which stamp the initiator has forgotten what is dead. Records are only taken from a state
+    /// that has forgotten as much: a frame from before may hold what is forgotten since.
+    pub horizon: Hlc,
     /// What to say of the state.
     pub questions: Vec<Question>,
     /// Records to send.
@@ -118,6 +127,8 @@ pub struct ExchangeReply {
     pub whole: bool,
     /// The responder's root after the pushes.
     pub root: Digest,
+    /// Up to which stamp the responder has forgotten what is dead.
+    pub horizon: Hlc,
     /// How often the responder's state had changed before the pushes.
     pub generation_before: u64,
     /// And after them.
@@ -326,9 +337,12 @@ impl Encode for Gossip {
                 out.u8(0);
                 delta.encode(out);
             }
-            Self::Heartbeat { root } => {
+            Self::Heartbeat { root, replica, seq, clock } => {
                 out.u8(1);
                 root.encode(out);
+                replica.encode(out);
+                out.varint(*seq);
+                out.varint(*clock);
             }
             Self::DeltaRequest { wanted } => {
                 out.u8(2);
@@ -348,7 +362,12 @@ impl Decode for Gossip {
         const DELTAS: usize = limits::MAX_DELTAS_PER_FRAME;
         match input.u8()? {
             0 => Ok(Self::Delta(Delta::decode(input)?)),
-            1 => Ok(Self::Heartbeat { root: Digest::decode(input)? }),
+            1 => Ok(Self::Heartbeat {
+                root: Digest::decode(input)?,
+                replica: ReplicaId::decode(input)?,
+                seq: input.varint()?,
+                clock: input.varint()?,
+            }),
             2 => Ok(Self::DeltaRequest { wanted: input.list(DELTAS, "the deltas asked for")? }),
             3 => {
                 let deltas = decode_deltas(input)?;
@@ -383,6 +402,7 @@ impl Encode for Request {
             Self::Exchange(exchange) => {
                 out.u8(1);
                 out.bool(exchange.whole);
+                exchange.horizon.encode(out);
                 out.list(&exchange.questions);
                 out.list(&exchange.wants);
                 out.list(&exchange.pushes);
@@ -408,6 +428,7 @@ impl Decode for Request {
             0 => Ok(Self::Handshake(SyncHandshake::decode(input)?)),
             1 => Ok(Self::Exchange(ExchangeRequest {
                 whole: input.bool("an exchange")?,
+                horizon: Hlc::decode(input)?,
                 questions: input.list(limits::MAX_QUESTIONS, "the questions of an exchange")?,
                 wants: input.list(limits::MAX_RECORDS_PER_FRAME, "the wishes of an exchange")?,
                 pushes: input.list(limits::MAX_RECORDS_PER_FRAME, "the pushes of an exchange")?,
@@ -427,6 +448,7 @@ impl Encode for ExchangeReply {
     fn encode(&self, out: &mut Writer) {
         out.bool(self.whole);
         self.root.encode(out);
+        self.horizon.encode(out);
         out.varint(self.generation_before);
         out.varint(self.generation_after);
         out.varint(self.answers.len() as u64);
@@ -449,6 +471,7 @@ impl Decode for ExchangeReply {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let whole = input.bool("an exchange")?;
         let root = Digest::decode(input)?;
+        let horizon = Hlc::decode(input)?;
         let (generation_before, generation_after) = (input.varint()?, input.varint()?);
         let len = input.length(limits::MAX_QUESTIONS, "the answers of a reply")?;
         let answers = (0..len).map(|_| Answer::decode(input, whole)).collect::<Result<_, _>>()?;
@@ -460,7 +483,17 @@ impl Decode for ExchangeReply {
         };
         let records = (0..len).map(|_| record(input)).collect::<Result<_, DecodeError>>()?;
         let (deferred, refused) = (input.varint()?, input.varint()?);
-        Ok(Self { whole, root, generation_before, generation_after, answers, records, deferred, refused })
+        Ok(Self {
+            whole,
+            root,
+            horizon,
+            generation_before,
+            generation_after,
+            answers,
+            records,
+            deferred,
+            refused,
+        })
     }
 }
 

@@ -141,7 +141,12 @@ fn on_exchange<V: ReadView>(
 ) -> Result<ExchangeReply, StorageError> {
     let generation_before = work.state.stats()?.generation;
     let (mut deferred, mut refused) = (0, 0);
+    let comparable = asked.horizon == work.state.horizon();
     for push in &asked.pushes {
+        if !comparable {
+            deferred += 1;
+            continue;
+        }
         let merged = match Record::from_bytes(&push.bytes) {
             Ok(record) => work.state.merge_record(push.id, &record, &work.context),
             Err(_) => {
@@ -160,6 +165,7 @@ fn on_exchange<V: ReadView>(
     let mut reply = ExchangeReply {
         whole: asked.whole,
         root: stats.root,
+        horizon: stats.horizon,
         generation_before,
         generation_after: stats.generation,
         answers: Vec::new(),

@@ -251,6 +251,9 @@ mod tests {
             log_floor: VersionVector::default(),
             supported_protocols: Kind::ALL.to_vec(),
             wish: None,
+            clock: 0,
+            horizon: syncline_types::Hlc::ZERO,
+            stable: VersionVector::default(),
         }
     }
 

@@ -78,6 +78,16 @@ impl<V: ReadView> Transaction<V> {
         self.log.adopt(&theirs.covered, &theirs.dag_heads, &mut self.above);
     }
 
+    /// Forgets what a peer has forgotten, if this state has seen all that the peer had to see for it.
+    /// Gives how many records that were.
+    pub fn adopt_horizon(&mut self, theirs: &SyncHandshake) -> Result<u64, StorageError> {
+        if theirs.horizon <= self.state.horizon() || !self.log.covered().includes(&theirs.stable) {
+            return Ok(0);
+        }
+        self.log.note_stable(&theirs.stable);
+        self.state.raise_horizon(theirs.horizon)
+    }
+
     /// What this replica says of itself now.
     pub fn describe<'a>(
         &'a mut self,
@@ -123,6 +133,12 @@ impl LocalSyncState for Description<'_> {
     }
     fn log_floor(&self) -> VersionVector {
         self.log.floor().clone()
+    }
+    fn horizon(&self) -> Hlc {
+        self.stats.horizon
+    }
+    fn stable(&self) -> VersionVector {
+        self.log.stable().clone()
     }
     fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
         self.supported.to_vec()

@@ -4,4 +4,4 @@ mod diff;
 mod sim_node;
 
 pub use diff::{Difference, differences};
-pub use sim_node::SimNode;
+pub use sim_node::{SimNode, replica_id};

@@ -25,6 +25,15 @@ pub struct SimNode {
     resting_root: Digest,
     stopped: Option<String>,
     cost: Cost,
+    /// Whether its replica knows who takes part, and so forgets what is dead.
+    forgets: bool,
+}
+
+/// The name under which the replica of a node writes.
+pub fn replica_id(node: NodeId) -> ReplicaId {
+    let mut replica = ReplicaId::from_u64(u64::from(node.0) + 1);
+    replica.0[15] = 0x51;
+    replica
 }
 
 impl SimNode {
@@ -38,9 +47,16 @@ impl SimNode {
             resting_root: Digest::ZERO,
             stopped: None,
             cost: Cost::default(),
+            forgets: true,
         };
         node.recover();
         node
+    }
+
+    /// Sets whether tombstones are forgotten once every node has seen what they delete.
+    pub const fn forgetting(mut self, forgets: bool) -> Self {
+        self.forgets = forgets;
+        self
     }
 
     fn recover(&mut self) {
@@ -170,6 +186,11 @@ impl Actor for SimNode {
         let event = match input {
             Input::Start => Event::Start,
             Input::Peers(nodes) => {
+                if let Some(replica) = &mut self.replica
+                    && self.forgets
+                {
+                    replica.set_members(nodes.iter().map(|node| replica_id(*node)).collect());
+                }
                 let others = nodes.iter().map(|&node| PeerId::from(node));
                 Event::Peers(others.filter(|peer| *peer != self.peer).collect())
             }

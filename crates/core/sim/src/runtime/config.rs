@@ -22,6 +22,8 @@ pub struct SimConfig {
     pub buffer_capacity: usize,
     /// The protocol that sessions run wherever it can be run; without one, they negotiate.
     pub protocol: Option<SyncProtocolKind>,
+    /// Whether tombstones are forgotten once every node has seen what they delete.
+    pub forget_tombstones: bool,
     /// Whether to keep every choice, for [`SimRuntime::tape`](crate::SimRuntime::tape).
     pub record: bool,
 }
@@ -37,6 +39,7 @@ impl SimConfig {
             chaos_for: SimDuration::from_secs(20),
             buffer_capacity: 10_000,
             protocol: None,
+            forget_tombstones: true,
             record: false,
         }
     }
@@ -74,6 +77,12 @@ impl SimConfig {
     /// Sets the protocol that sessions run wherever it can be run.
     pub const fn with_protocol(mut self, protocol: SyncProtocolKind) -> Self {
         self.protocol = Some(protocol);
+        self
+    }
+
+    /// Keeps tombstones for ever.
+    pub const fn keeping_tombstones(mut self) -> Self {
+        self.forget_tombstones = false;
         self
     }
 

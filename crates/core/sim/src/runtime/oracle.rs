@@ -1,8 +1,9 @@
 //! What all nodes must agree on in the end: every accepted write, joined without a network.
 
+use syncline_crdt::Value;
 use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Record, StorageError, record_page};
 use syncline_store::{MemoryStore, Store, WriteBatch};
-use syncline_types::{Decode, Digest, Moment, SimTime};
+use syncline_types::{Decode, Digest, Hlc, Moment, SimTime};
 
 /// Whatever a replica accepted, the oracle accepts: it has no clock of its own.
 const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };
@@ -15,6 +16,25 @@ impl Oracle {
     /// The state.
     pub(super) const fn state(&self) -> &MemoryStore {
         &self.0
+    }
+
+    /// Every node has seen everything up to `horizon`: forgets what they may forget.
+    pub(super) fn raise_horizon(&mut self, horizon: Hlc) -> Result<(), ApplyError> {
+        self.change(|state| Ok(state.raise_horizon(horizon).map(drop)?))
+    }
+
+    /// Whether an application sees the same in `other`. Once something was forgotten, records may differ
+    /// in what they remember of deletes that nobody can see any more.
+    pub(super) fn shows_the_same_as(&self, other: &MemoryStore) -> Result<bool, StorageError> {
+        let seen = |store: &MemoryStore| -> Result<Vec<_>, StorageError> {
+            let visible = Interface::open(store.view())?.visible()?;
+            let value = |record: &Record| match &record.value {
+                Value::Element(_) => Value::Empty,
+                value => value.clone(),
+            };
+            Ok(visible.into_iter().map(|(id, record)| (id, record.updated_at, value(&record))).collect())
+        };
+        Ok(seen(&self.0)? == seen(other)?)
     }
 
     /// Its root.

@@ -7,14 +7,14 @@ use super::{Choices, Drawn, SimClock, Stream};
 use crate::engine::{CrashPoint, SimEvent, TraceDigest, World};
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
 use crate::network::{ConfigError, NetworkRouter, PartitionId, PartitionSpec};
-use crate::node::SimNode;
+use crate::node::{SimNode, replica_id};
 use crate::scenarios::{NodeSeed, Scenario};
 use crate::types::{NodeId, NodeRef};
 use crate::workload::Workload;
 use std::collections::BTreeMap;
 use syncline_replica::{Operation, ReplicaConfig};
 use syncline_store::MemoryStore;
-use syncline_types::{ContextId, Digest, EntityId, ReplicaId, SimDuration, SimTime};
+use syncline_types::{ContextId, Digest, EntityId, SimDuration, SimTime};
 
 /// A run: nodes, network, clock, and the checks over all of them. It is a value: a clone is another
 /// run that goes on from here, and costs what the nodes' memory costs, not what their data does.
@@ -93,14 +93,12 @@ impl SimRuntime {
     }
 
     fn add_node_with(&mut self, name: String, disk: MemoryStore, writes: Vec<Operation>) -> NodeId {
-        let mut replica = ReplicaId::from_u64(self.world.len() as u64 + 1);
-        replica.0[15] = 0x51;
-        let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica);
+        let node = NodeId(self.world.len() as u32);
+        let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica_id(node));
         config.buffer_capacity = self.config.buffer_capacity;
         config.wish = self.config.protocol;
         self.names.push(name);
-        let node = NodeId(self.world.len() as u32);
-        let mut actor = SimNode::new(node, config, disk);
+        let mut actor = SimNode::new(node, config, disk).forgetting(self.config.forget_tombstones);
         for operation in writes {
             let actions =
                 actor.write_before_start(operation, &mut self.world.choices.source(Stream::Scenario));

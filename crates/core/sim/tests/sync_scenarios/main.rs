@@ -1,6 +1,7 @@
 //! How the protocols behave, one behaviour a test.
 
 mod crashes;
+mod forgetting;
 mod gossip;
 mod partitions;
 mod stops;

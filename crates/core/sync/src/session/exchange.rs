@@ -156,6 +156,10 @@ impl Exchange {
         if reply.refused > 0 {
             return Ok(fail("an honest record was refused"));
         }
+        if reply.horizon != work.state.horizon() {
+            // One side has forgotten meanwhile what the other has not: the next handshake settles that.
+            return Ok(Turn::End(Outcome::Owed(OwedReason::NewerWrites)));
+        }
         let local = work.state.stats()?.generation;
         self.foreign_writes |= local != self.local_generation;
         // A request that was sent twice may find its own first coming and take it for another's: then
@@ -325,7 +329,8 @@ impl Exchange {
         };
         let questions = self.questions.drain(..count.min(limits::MAX_QUESTIONS)).map(refine).collect();
         let wants = self.wants.drain(..self.wants.len().min(limits::MAX_RECORDS_PER_FRAME)).collect();
-        let mut asked = ExchangeRequest { whole: self.whole, questions, wants, pushes: Vec::new() };
+        let horizon = work.state.horizon();
+        let mut asked = ExchangeRequest { whole: self.whole, horizon, questions, wants, pushes: Vec::new() };
         let mut bytes = 0;
         if canary!(PullOnly) {
             self.pushes.clear();

@@ -6,7 +6,7 @@ use crate::message::{Request, SnapshotPage};
 use crate::transaction::{Transaction, staged};
 use syncline_storage::{ApplyContext, ApplyError, Interface, Record, StorageError};
 use syncline_store::{Bytes, MemoryStore, ReadView};
-use syncline_types::{Decode, Digest, EntityId};
+use syncline_types::{Decode, Digest, EntityId, Hlc};
 
 /// Fresh starts before the rest is left to a next session.
 const MAX_STARTS: u32 = 8;
@@ -101,6 +101,10 @@ impl SnapshotPull {
         work: &mut Transaction<V>,
     ) -> Result<Turn, StorageError> {
         staged::clear(work.state.view(), &mut work.above)?;
+        if work.state.horizon() != Hlc::ZERO {
+            // What came another way meanwhile has forgotten things that this state may still hold.
+            return Ok(Turn::End(Outcome::Owed(OwedReason::NewerWrites)));
+        }
         let mut decoded = Vec::with_capacity(all.len());
         for (id, bytes) in all {
             match Record::from_bytes(bytes) {
