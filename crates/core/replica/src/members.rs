@@ -34,6 +34,9 @@ impl<V: ReadView> Replica<V> {
         theirs: &SyncHandshake,
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
+        if !theirs.covered.is_plausible() {
+            return Ok(());
+        }
         if theirs.root_hash == step.work.state.root_hash()? && theirs.horizon == step.work.state.horizon() {
             // What the peer covers is in here too, by whatever way it came. Only between equal horizons:
             // a root from before something was written comes again once that is forgotten.

@@ -8,7 +8,8 @@ use syncline_storage::{Action, Interface, Record};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
     Delta, DeltaRef, Dot, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip, Message, Request,
-    RequestId, Response, SessionId, SnapshotPage, WireRecord,
+    RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId, SnapshotPage, SyncHandshake, SyncProtocolKind,
+    VersionVector, WireRecord,
 };
 use syncline_types::{
     Choice, ContextId, DeltaId, Digest, Encode, EntityId, Entropy, Hlc, Moment, PeerId, ReplicaId, SimTime,
@@ -251,4 +252,35 @@ fn a_write_that_cannot_be_done_undoes_its_whole_batch() {
     let said = format!("{:?}", actions.notices);
     assert!(said.contains("WrongType"), "{said}");
     assert!(actions.messages.is_empty() && host.replica.digest() == before);
+}
+
+#[test]
+fn a_peer_cannot_end_our_history_by_claiming_to_cover_it() {
+    let mut host = Host::new();
+    let ours = host.replica.digest();
+    let mut covered = VersionVector::default();
+    covered.cover(Dot { author: ReplicaId::from_u64(1), seq: limits::MAX_DELTA_SEQ });
+    let theirs = SyncHandshake {
+        version: SYNC_PROTOCOL_VERSION,
+        context: ContextId::default(),
+        replica: ReplicaId::from_u64(2),
+        root_hash: ours,
+        entity_count: 1,
+        max_depth: 1,
+        has_state: true,
+        dag_heads: vec![],
+        covered,
+        log_floor: VersionVector::default(),
+        supported_protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
+        wish: None,
+        clock: 0,
+        horizon: Hlc::ZERO,
+        stable: VersionVector::default(),
+    };
+    let (session, id, request) = (SessionId(1), RequestId(1), Request::Handshake(theirs));
+    host.message(Message::Request { session, id, request });
+    let operation = Operation::Set { target: Target::top(EntityId::from_u64(9)), bytes: b"on".to_vec() };
+    let actions = host.step(Event::Write(vec![operation]));
+    assert!(!format!("{:?}", actions.notices).contains("Exhausted"), "{:?}", actions.notices);
+    assert_ne!(host.replica.digest(), ours);
 }

@@ -84,6 +84,12 @@ impl VersionVector {
         news
     }
 
+    /// Whether an honest peer could have it. Whoever believed more could write no more; below half of
+    /// the longest history there is room to go on.
+    pub fn is_plausible(&self) -> bool {
+        self.entries().all(|dot| dot.seq <= limits::MAX_DELTA_SEQ / 2)
+    }
+
     /// Whether it covers all that `other` does.
     pub fn includes(&self, other: &Self) -> bool {
         other.entries().all(|dot| self.covers(dot))

@@ -15,7 +15,7 @@ use snapshot::SnapshotPull;
 use std::fmt;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
-use syncline_types::{Digest, canary, limits};
+use syncline_types::{Digest, canary};
 
 /// How a session ended. There is no other way for one to end.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -313,8 +313,7 @@ impl Session {
         if theirs.version != sent.version || theirs.context != sent.context {
             return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("another version or context"))));
         }
-        if theirs.covered.entries().any(|dot| dot.seq > limits::MAX_DELTA_SEQ / 2) {
-            // Whoever believed it could write no more. Below half there is room to go on.
+        if !theirs.covered.is_plausible() {
             return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("a history beyond belief"))));
         }
         let selection = select_protocol(sent, theirs);
