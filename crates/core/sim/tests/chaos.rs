@@ -32,3 +32,23 @@ fn every_preset_converges_with_more_nodes() {
         }
     }
 }
+
+/// What was forgotten came back with frames from before: a repeated request, an old root, content known
+/// under no version; and a removal without a stamp was taken for an old one. Each seed found one.
+#[test]
+fn what_was_forgotten_does_not_come_back() {
+    let bare = |seed| run(seed, FaultConfig::heavy_chaos(), 3, 60);
+    let fresh = |seed| {
+        let config = SimConfig::with_seed(seed).with_faults(FaultConfig::heavy_chaos());
+        let mut rt = SimRuntime::with_config(config);
+        rt.apply_scenario(Scenario::fresh_joiner(3, 10));
+        rt.apply_workload(&Workload::new(60, SimDuration::from_secs(3)));
+        let stop = rt.run();
+        (rt, stop)
+    };
+    for (rt, stop) in [10, 47, 1_315].map(bare).into_iter().chain([170, 467, 1_549].map(fresh)) {
+        assert_eq!(stop, StopCondition::Converged, "{stop}\n{}", rt.explain());
+    }
+    let (rt, stop) = run(1_488, FaultConfig::heavy_chaos(), 3, 30);
+    assert_eq!(stop, StopCondition::Converged, "{stop}\n{}", rt.explain());
+}

@@ -6,7 +6,8 @@
 //! stamp before which all is stable; how is the replica's business. Here is what follows from one:
 //! what is dead, was last changed before the horizon, and holds nothing that a later join could need,
 //! is taken out of the state, with all that it hides. Counters, texts and custom values are kept, since
-//! what they have counted and held would otherwise come back different.
+//! what they have counted and held would otherwise come back different; so are elements that were
+//! removed from a set which is still there.
 
 use crate::error::StorageError;
 use crate::interface::Interface;
@@ -19,14 +20,10 @@ use syncline_types::{EntityId, Hlc};
 impl Record {
     /// When the record was last changed, if it is dead and holds nothing that a later join could need.
     pub fn grave(&self) -> Option<Hlc> {
-        let dead = match &self.value {
-            Value::Element(element) => {
-                !self.is_live() && (self.deleted_at > Hlc::ZERO || element.entries().len() > 0)
-            }
-            _ => self.deleted_at > Hlc::ZERO && !self.is_live(),
-        };
-        let stamp = self.latest_stamp();
-        (dead && self.is_forgettable() && stamp > Hlc::ZERO).then_some(stamp)
+        // An element that was removed from its set is not meant: a removal has no stamp of its own, so that
+        // nobody can tell who has seen it.
+        let dead = self.deleted_at > Hlc::ZERO && self.deleted_at >= self.updated_at;
+        (dead && self.is_forgettable()).then(|| self.latest_stamp())
     }
 
     const fn is_forgettable(&self) -> bool {
