@@ -281,11 +281,11 @@ fn decode_deltas(input: &mut Reader<'_>) -> Result<Vec<Bytes>, DecodeError> {
     (0..len).map(|_| Ok(input.bytes(limits::MAX_FRAME_BYTES, "a delta")?.into())).collect()
 }
 
-fn decode_option_id(input: &mut Reader<'_>) -> Result<Option<EntityId>, DecodeError> {
+pub(crate) fn decode_option_id(input: &mut Reader<'_>) -> Result<Option<EntityId>, DecodeError> {
     input.bool("a cursor")?.then(|| EntityId::decode(input)).transpose()
 }
 
-fn encode_option_id(out: &mut Writer, id: Option<EntityId>) {
+pub(crate) fn encode_option_id(out: &mut Writer, id: Option<EntityId>) {
     out.bool(id.is_some());
     if let Some(id) = id {
         id.encode(out);

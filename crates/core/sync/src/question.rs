@@ -1,7 +1,7 @@
 //! What one side of a session asks to find out where two states differ, and how it is answered.
 
 use crate::filter::Filter;
-use crate::message::WireRecord;
+use crate::message::{WireRecord, decode_option_id, encode_option_id};
 use crate::node_view::{Fingerprint, NodeView, Probe, WireEntry};
 use syncline_storage::{Entry, Interface, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
@@ -154,17 +154,6 @@ impl WireEntry {
     }
 }
 
-fn encode_cursor(out: &mut Writer, id: Option<EntityId>) {
-    out.bool(id.is_some());
-    if let Some(id) = id {
-        id.encode(out);
-    }
-}
-
-fn decode_cursor(input: &mut Reader<'_>) -> Result<Option<EntityId>, DecodeError> {
-    input.bool("a cursor")?.then(|| EntityId::decode(input)).transpose()
-}
-
 impl Encode for Question {
     fn encode(&self, out: &mut Writer) {
         match self {
@@ -175,13 +164,13 @@ impl Encode for Question {
             Self::Children { entity, after } => {
                 out.u8(1);
                 entity.encode(out);
-                encode_cursor(out, *after);
+                encode_option_id(out, *after);
             }
             Self::Subtree { entity, prefix, after } => {
                 out.u8(2);
                 entity.encode(out);
                 prefix.encode(out);
-                encode_cursor(out, *after);
+                encode_option_id(out, *after);
             }
             Self::Missing(filter) => {
                 out.u8(3);
@@ -195,11 +184,11 @@ impl Decode for Question {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.u8()? {
             0 => Ok(Self::Node(Probe::decode(input)?)),
-            1 => Ok(Self::Children { entity: EntityId::decode(input)?, after: decode_cursor(input)? }),
+            1 => Ok(Self::Children { entity: EntityId::decode(input)?, after: decode_option_id(input)? }),
             2 => Ok(Self::Subtree {
                 entity: EntityId::decode(input)?,
                 prefix: Prefix::decode(input)?,
-                after: decode_cursor(input)?,
+                after: decode_option_id(input)?,
             }),
             3 => Ok(Self::Missing(Filter::decode(input)?)),
             tag => Err(DecodeError::UnknownTag { what: "kind of question", found: u64::from(tag) }),
