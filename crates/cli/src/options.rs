@@ -3,7 +3,7 @@
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
 use clap::{Args, ValueEnum};
-use sync_sim::prelude::{FaultConfig, SimDuration, SyncProtocolKind};
+use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SyncProtocolKind};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 
 /// A preset of faults.
@@ -55,6 +55,8 @@ pub(crate) enum Protocol {
     SubtreePrefetch,
     /// Breadth first, level by level.
     LevelWise,
+    /// Coded symbols, from which the difference is read.
+    RatelessIblt,
 }
 
 impl Protocol {
@@ -66,6 +68,25 @@ impl Protocol {
             Self::BloomFilter => SyncProtocolKind::BloomFilter,
             Self::SubtreePrefetch => SyncProtocolKind::SubtreePrefetch,
             Self::LevelWise => SyncProtocolKind::LevelWise,
+            Self::RatelessIblt => SyncProtocolKind::RatelessIblt,
+        }
+    }
+}
+
+/// How a protocol is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum SelectionArg {
+    /// By what each would cost for the difference that sketches in the handshake show.
+    Adaptive,
+    /// By the decision table of the CIP, from record counts and depth.
+    Table,
+}
+
+impl SelectionArg {
+    const fn selection(self) -> Selection {
+        match self {
+            Self::Adaptive => Selection::Adaptive,
+            Self::Table => Selection::Table,
         }
     }
 }
@@ -92,6 +113,10 @@ pub(crate) struct SimArgs {
     /// Where the run begins; see `syncline scenarios`.
     #[arg(long, value_name = "NAME", default_value = "diverged", value_parser = scenario)]
     pub(crate) scenario: NamedScenario,
+
+    /// How sessions choose their protocol where none is asked for.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = SelectionArg::Adaptive)]
+    pub(crate) selection: SelectionArg,
 
     /// The protocol that sessions run wherever it can be run; without it they negotiate one.
     #[arg(long, value_name = "NAME", value_enum)]
@@ -192,6 +217,7 @@ impl SimArgs {
             writes: self.writes as usize,
             write_for: self.write_for,
             scenario: self.scenario,
+            selection: self.selection.selection(),
             protocol: self.protocol.map(Protocol::kind),
             faults,
             max_time: self.max_time,
@@ -221,6 +247,7 @@ impl SimArgs {
         add("write-for", (self.write_for != SimDuration::from_secs(3)).then(|| time(self.write_for)));
         add("scenario", (self.scenario.name != "diverged").then(|| self.scenario.name.to_owned()));
         let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
+        add("selection", (self.selection == SelectionArg::Table).then(|| "table".to_owned()));
         add("protocol", self.protocol.and_then(|protocol| protocol.to_possible_value()).map(name));
         add("faults", self.faults.to_possible_value().map(name).filter(|_| self.faults != Preset::Light));
         add("loss", self.loss.map(|p| p.to_string()));

@@ -16,6 +16,7 @@ pub(crate) struct Spec {
     pub(crate) write_for: SimDuration,
     pub(crate) scenario: NamedScenario,
     pub(crate) faults: FaultConfig,
+    pub(crate) selection: Selection,
     pub(crate) protocol: Option<SyncProtocolKind>,
     pub(crate) max_time: SimDuration,
     pub(crate) max_events: u64,
@@ -29,6 +30,7 @@ impl Spec {
             max_time: SimTime::ZERO + self.max_time,
             max_events: self.max_events,
             faults: self.faults.clone(),
+            selection: self.selection,
             protocol: self.protocol,
             ..SimConfig::with_seed(seed)
         };
