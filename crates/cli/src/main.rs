@@ -2,8 +2,10 @@
 //!
 //! Exit codes: 0 all is well, 1 a finding, 2 bad usage.
 
+mod compare;
 mod inspect;
 mod options;
+mod plot;
 mod report;
 mod run;
 mod scenarios;
@@ -20,6 +22,7 @@ Examples:
   syncline run                                  three replicas that disagree, a hostile network, a verdict
   syncline run --seed 7 --faults heavy --json   one run, machine-readable
   syncline sweep --seeds 0..1000 --faults heavy a thousand runs over all cores
+  syncline compare --difference 1000 --explain  every protocol on the same two states, and what is chosen
   syncline scenarios                            where runs can begin
   syncline run --keep /tmp/end                  keeps what each replica ended with, in a store of its own
   syncline verify /tmp/end/alice                is what is stored what its records say?
@@ -50,6 +53,8 @@ enum Command {
     Run(run::RunArgs),
     /// Run many seeds over all cores and say which of them failed.
     Sweep(sweep::SweepArgs),
+    /// Run every protocol on the same two states over the same link, and say which is chosen and why.
+    Compare(compare::CompareArgs),
     /// List the scenarios that runs can begin with, and the fault presets.
     Scenarios(scenarios::ScenariosArgs),
     /// Make a stored state anew from its records, and compare everything with what is stored.
@@ -70,6 +75,7 @@ fn main() -> ExitCode {
     let ending = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => sweep::sweep(&args),
+        Command::Compare(args) => compare::compare(&args),
         Command::Scenarios(args) => scenarios::list(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Inspect(args) => inspect::inspect(&args),

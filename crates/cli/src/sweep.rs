@@ -117,6 +117,17 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
     Ok(if report.failures.is_empty() { Ending::Good } else { Ending::Finding })
 }
 
+/// A progress bar over so many things, on a terminal.
+pub(crate) fn progress(total: u64, things: &str) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    if let Ok(style) =
+        ProgressStyle::with_template(&format!("{{bar:40}} {{pos}}/{{len}} {things}, {{eta}} left"))
+    {
+        bar.set_style(style);
+    }
+    bar
+}
+
 fn bar(total: u64, hidden: bool) -> ProgressBar {
     let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(total) };
     let shown = "{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left{msg}";

@@ -31,6 +31,35 @@ pub(crate) fn span(text: &str) -> Result<SimDuration, String> {
     }
 }
 
+/// A rate in bits per second, `20M` or `1G` or a bare number, as bytes per second.
+pub(crate) fn bandwidth(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text.get(digits.len()..) {
+        Some("") => 1,
+        Some("k") => 1_000,
+        Some("M") => 1_000_000,
+        Some("G") => 1_000_000_000,
+        _ => 0,
+    };
+    match digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)) {
+        Some(bits @ 8_000..=1_000_000_000_000) => Ok(bits / 8),
+        Some(1..) => Err("a bandwidth lies between 8k and 1000G bits per second".into()),
+        _ => Err("a bandwidth is bits per second, as in 500k, 20M or 1G".into()),
+    }
+}
+
+/// Numbers, rising: `1,10,100`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Rising(pub(crate) Vec<u64>);
+
+pub(crate) fn rising(text: &str) -> Result<Rising, String> {
+    let numbers: Option<Vec<u64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
+    match numbers {
+        Some(numbers) if numbers.is_sorted_by(|a, b| a < b) => Ok(Rising(numbers)),
+        _ => Err("rising numbers with commas between them, as in 1,10,100".into()),
+    }
+}
+
 const MAX_SPAN_MS: u64 = 8_760 * 3_600_000;
 
 /// A delay and how far it may stray: `50` or `50,10`, in milliseconds.

@@ -19,6 +19,7 @@
 #![warn(clippy::float_arithmetic)]
 
 mod assertions;
+pub mod compare;
 pub mod convergence;
 pub mod engine;
 pub mod metrics;

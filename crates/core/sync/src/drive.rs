@@ -1,12 +1,12 @@
 //! The one driver that puts sessions on a wire.
 
-use crate::handshake::{SyncHandshake, SyncProtocolKind, build_handshake};
+use crate::handshake::{Link, SyncHandshake, SyncProtocolKind, build_handshake};
 use crate::log::DeltaLog;
 use crate::message::{Message, SessionId};
 use crate::respond::{ViewCache, respond};
 use crate::select::Selection;
 use crate::session::{Outcome, Progress, Session, SessionStats};
-use crate::sketch::Sketch;
+use crate::sketch::{Sight, Sketch};
 use crate::transaction::Transaction;
 use crate::transport::{StreamMessage, SyncTransport, TransportError};
 use std::borrow::Cow;
@@ -53,6 +53,8 @@ pub struct StoreHost<S: Store> {
     pub merges: Merges,
     /// How its sessions choose their protocol.
     pub selection: Selection,
+    /// The link to the peers, as far as it is known: what the choice reckons with.
+    pub link: Link,
     /// The time that stamps are judged by.
     pub moment: Moment,
     /// How long to wait for the first answer to a request; doubles with each repeat, up to eightfold.
@@ -84,6 +86,7 @@ impl<S: Store> StoreHost<S> {
             protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
             merges: Merges::default(),
             selection: Selection::default(),
+            link: Link::default(),
             moment,
             patience: Duration::from_millis(400),
         })
@@ -108,11 +111,32 @@ impl<S: Store> StoreHost<S> {
     fn describe(&mut self, with_sketch: bool) -> Result<SyncHandshake, DriveError> {
         let mut work = self.begin()?;
         let mut ours = build_handshake(&work.describe(self.context, self.replica, &self.protocols)?);
+        ours.link = self.link;
         if with_sketch && ours.has_state {
             ours.sketch = Some(work.sketch()?.head());
         }
         self.commit(work)?;
         Ok(ours)
+    }
+
+    /// What this side says of itself at the start of a session, sketch included.
+    pub fn introduce(&mut self) -> Result<SyncHandshake, DriveError> {
+        self.describe(true)
+    }
+
+    /// Makes the sketch of the state, if it was not made yet. O(n), once; every write keeps it from then on.
+    pub fn warm_up(&mut self) -> Result<(), DriveError> {
+        let mut work = self.begin()?;
+        work.sketch()?;
+        self.commit(work)
+    }
+
+    /// About how many records differ from those of `theirs`, as their sketch and ours show.
+    pub fn estimate(&mut self, theirs: &SyncHandshake) -> Result<u64, DriveError> {
+        let mut work = self.begin()?;
+        let sight = Sight::of(theirs, &mut work)?;
+        self.commit(work)?;
+        Ok(sight.map_or(0, |sight| sight.difference))
     }
 
     /// Starts a session with whatever the two sides will agree on; gives its first request.

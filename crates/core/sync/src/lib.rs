@@ -23,6 +23,7 @@ mod handshake;
 mod log;
 mod message;
 mod node_view;
+mod page;
 mod question;
 mod respond;
 mod select;
@@ -48,9 +49,10 @@ pub use handshake::{
 pub use log::{DeltaLog, DeltaRefusal, Missing};
 pub use message::{
     DeltasReply, ExchangeReply, ExchangeRequest, Gossip, Message, Rejection, Request, RequestId, Response,
-    SessionId, SnapshotPage, WireRecord,
+    SessionId, WireRecord,
 };
 pub use node_view::{Fingerprint, NodeView, Probe, SlotView, WireEntry};
+pub use page::SnapshotPage;
 pub use question::{Answer, Question};
 pub use respond::{ViewCache, respond};
 pub use select::{ProtocolSelection, Selection, SelectionReason, SyncProtocol, select_protocol};

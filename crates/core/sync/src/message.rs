@@ -2,7 +2,9 @@
 
 use crate::delta::{Delta, Dot, VersionVector};
 use crate::handshake::{HandshakeReply, SyncHandshake};
+use crate::page::SnapshotPage;
 use crate::question::{Answer, Question};
+use crate::sketch::Located;
 use syncline_store::Bytes;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
@@ -37,6 +39,37 @@ pub enum Message {
         /// The answer.
         response: Response,
     },
+}
+
+impl Message {
+    /// Bytes of whole records and deltas in it, with the ids they travel under: what a protocol is for,
+    /// as opposed to what it costs.
+    pub fn payload_bytes(&self) -> usize {
+        let records = |records: &[WireRecord]| records.iter().map(|record| 32 + record.bytes.len()).sum();
+        let bare = |items: &[Bytes]| items.iter().map(|bytes| bytes.len()).sum();
+        match self {
+            Self::Gossip(Gossip::DeltaReply { deltas, .. }) => bare(deltas),
+            Self::Request { request: Request::Exchange(asked), .. } => records(&asked.pushes),
+            Self::Request { request: Request::Deltas { pushes, .. }, .. } => bare(pushes),
+            Self::Response { response: Response::Exchange(reply), .. } => {
+                let wished: usize = reply.records.iter().flatten().map(|bytes| bytes.len()).sum();
+                let shown = reply.answers.iter().map(|answer| match answer {
+                    Answer::Subtree { records: shown, .. } | Answer::Records { records: shown, .. } => {
+                        records(shown)
+                    }
+                    _ => 0,
+                });
+                wished + shown.sum::<usize>()
+            }
+            Self::Response { response: Response::Handshake(reply), .. } => match &reply.located {
+                Some(Located::Found { records: found, .. }) => records(found),
+                _ => 0,
+            },
+            Self::Response { response: Response::Deltas(reply), .. } => bare(&reply.deltas),
+            Self::Response { response: Response::SnapshotPage(page), .. } => page.packed.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// What is said outside sessions. Nothing is promised for any of it: anti-entropy repairs losses.
@@ -158,23 +191,6 @@ pub struct DeltasReply {
     pub refused: u64,
 }
 
-/// A page of a snapshot.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SnapshotPage {
-    /// The state it belongs to.
-    pub boundary: Digest,
-    /// The responder's root now.
-    pub root: Digest,
-    /// The cursor that was asked for.
-    pub after: Option<EntityId>,
-    /// The records, packed; see [`SnapshotPage::pack`].
-    pub packed: Vec<u8>,
-    /// Their length before compression; zero if they are not compressed.
-    pub unpacked_len: u64,
-    /// Whether nothing follows.
-    pub is_last: bool,
-}
-
 /// Why a responder will not start a session. Each is final for this session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejection {
@@ -207,57 +223,6 @@ pub enum Response {
     SnapshotPage(SnapshotPage),
     /// To a wish for a page of a state that is not kept any more: where the responder is now.
     SnapshotGone(Box<SyncHandshake>),
-}
-
-impl SnapshotPage {
-    /// Packs records, compressed if asked and if it helps.
-    pub fn pack(records: &[(EntityId, Bytes)], compressed: bool) -> (Vec<u8>, u64) {
-        let mut out = Writer::default();
-        out.varint(records.len() as u64);
-        for (id, bytes) in records {
-            id.encode(&mut out);
-            out.bytes(bytes);
-        }
-        let plain = out.into_bytes();
-        if compressed {
-            let packed = lz4_flex::block::compress(&plain);
-            if packed.len() < plain.len() {
-                return (packed, plain.len() as u64);
-            }
-        }
-        (plain, 0)
-    }
-
-    /// The records of the page: ids ascending and above the cursor, bytes not yet decoded.
-    pub fn unpack(&self) -> Result<Vec<(EntityId, Bytes)>, DecodeError> {
-        let unpacked;
-        let plain = if self.unpacked_len == 0 {
-            &self.packed
-        } else {
-            let limit = limits::MAX_PAGE_BYTES as u64;
-            if self.unpacked_len > limit {
-                let found = self.unpacked_len;
-                return Err(DecodeError::TooLarge { what: "an unpacked page", found, limit });
-            }
-            unpacked = lz4_flex::block::decompress(&self.packed, self.unpacked_len as usize)
-                .map_err(|_| DecodeError::NotCanonical { what: "a compressed page" })?;
-            &unpacked
-        };
-        let mut input = Reader::new(plain);
-        let len = input.length(limits::MAX_PAGE_BYTES / 33, "the records of a page")?;
-        let mut records = Vec::with_capacity(len.min(4_096));
-        let mut last = self.after;
-        for _ in 0..len {
-            let id = EntityId::decode(&mut input)?;
-            if last.is_some_and(|last| last >= id) {
-                return Err(DecodeError::NotCanonical { what: "the order of a page" });
-            }
-            last = Some(id);
-            records.push((id, input.bytes(limits::MAX_FRAME_BYTES, "a record")?.into()));
-        }
-        input.finish()?;
-        Ok(records)
-    }
 }
 
 fn encode_bytes_list(out: &mut Writer, items: &[Bytes]) {

@@ -4,9 +4,8 @@ use crate::adaptive::select_adaptively;
 use crate::delta::{Delta, VersionVector};
 use crate::handshake::{HandshakeReply, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind};
 use crate::log::{DeltaRefusal, Missing};
-use crate::message::{
-    DeltasReply, ExchangeReply, ExchangeRequest, Rejection, Request, Response, SnapshotPage,
-};
+use crate::message::{DeltasReply, ExchangeReply, ExchangeRequest, Rejection, Request, Response};
+use crate::page::SnapshotPage;
 use crate::question::Answer;
 use crate::select::{SelectionReason, select_protocol};
 use crate::sketch::Sight;

@@ -39,11 +39,21 @@ pub(super) fn author(node: u64) -> ReplicaId {
 
 /// A register of initial state.
 pub(super) fn register(id: EntityId, ancestors: Vec<EntityId>, by: ReplicaId, text: String) -> Action {
+    early_register(id, ancestors, by, text.into_bytes())
+}
+
+/// A register that `by` wrote before everything else.
+pub(crate) fn early_register(
+    id: EntityId,
+    ancestors: Vec<EntityId>,
+    by: ReplicaId,
+    bytes: Vec<u8>,
+) -> Action {
     let stamp = Hlc::new(1, 0, by);
     Action::Add {
         id,
         ancestors,
-        value: Value::Lww(Register::new(stamp, text.into_bytes())),
+        value: Value::Lww(Register::new(stamp, bytes)),
         metadata: Metadata { created_at: stamp, updated_at: stamp, label: Label::None },
     }
 }

@@ -4,6 +4,7 @@ mod build;
 mod deterministic;
 mod random;
 
+pub(crate) use build::early_register;
 pub use build::{NodeSeed, Scenario};
 pub use random::{RandomScenario, RandomScenarioConfig};
 

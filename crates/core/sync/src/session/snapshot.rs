@@ -2,7 +2,8 @@
 
 use super::{FailureReason, Outcome, OwedReason, SessionStats, Turn, compare_roots};
 use crate::handshake::SyncHandshake;
-use crate::message::{Request, SnapshotPage};
+use crate::message::Request;
+use crate::page::SnapshotPage;
 use crate::transaction::{Transaction, staged};
 use syncline_storage::{ApplyContext, ApplyError, Interface, Record, StorageError};
 use syncline_store::{Bytes, MemoryStore, ReadView};
