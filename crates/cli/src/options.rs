@@ -3,7 +3,7 @@
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
 use clap::{Args, ValueEnum};
-use sync_sim::prelude::{FaultConfig, SimDuration, SyncProtocolKind};
+use sync_sim::prelude::{FaultConfig, SimDuration, SyncProtocolKind, Topology};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 
 /// A preset of faults.
@@ -70,6 +70,30 @@ impl Protocol {
     }
 }
 
+/// The shape of the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Shape {
+    /// Every replica reaches every other.
+    Mesh,
+    /// Each reaches the one before and the one after, the last the first.
+    Ring,
+    /// All reach the first, and nobody else.
+    Star,
+    /// Each reaches the one before and the one after.
+    Line,
+}
+
+impl Shape {
+    const fn topology(self) -> Topology {
+        match self {
+            Self::Mesh => Topology::Mesh,
+            Self::Ring => Topology::Ring,
+            Self::Star => Topology::Star,
+            Self::Line => Topology::Line,
+        }
+    }
+}
+
 /// The flags of a simulation, shared by all commands that run one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SimArgs {
@@ -92,6 +116,10 @@ pub(crate) struct SimArgs {
     /// Where the run begins; see `syncline scenarios`.
     #[arg(long, value_name = "NAME", default_value = "diverged", value_parser = scenario)]
     pub(crate) scenario: NamedScenario,
+
+    /// Which replicas reach each other; what the others write comes by way of those.
+    #[arg(long, value_name = "SHAPE", value_enum, default_value_t = Shape::Mesh)]
+    pub(crate) topology: Shape,
 
     /// The protocol that sessions run wherever it can be run; without it they negotiate one.
     #[arg(long, value_name = "NAME", value_enum)]
@@ -192,6 +220,7 @@ impl SimArgs {
             writes: self.writes as usize,
             write_for: self.write_for,
             scenario: self.scenario,
+            topology: self.topology.topology(),
             protocol: self.protocol.map(Protocol::kind),
             faults,
             max_time: self.max_time,
@@ -221,6 +250,8 @@ impl SimArgs {
         add("write-for", (self.write_for != SimDuration::from_secs(3)).then(|| time(self.write_for)));
         add("scenario", (self.scenario.name != "diverged").then(|| self.scenario.name.to_owned()));
         let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
+        let shape = self.topology.to_possible_value();
+        add("topology", shape.map(name).filter(|_| self.topology != Shape::Mesh));
         add("protocol", self.protocol.and_then(|protocol| protocol.to_possible_value()).map(name));
         add("faults", self.faults.to_possible_value().map(name).filter(|_| self.faults != Preset::Light));
         add("loss", self.loss.map(|p| p.to_string()));

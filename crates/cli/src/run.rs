@@ -97,8 +97,13 @@ fn run_watched(rt: &mut SimRuntime, wanted: bool) -> StopCondition {
 
 fn print(report: &RunReport, rt: &SimRuntime, spec: &Spec, took: Duration) {
     println!(
-        "seed {}: {} replicas, scenario {}, {} entities each, {} writes",
-        report.seed, spec.nodes, spec.scenario.name, spec.entities, spec.writes
+        "seed {}: {} replicas in a {}, scenario {}, {} entities each, {} writes",
+        report.seed,
+        spec.nodes,
+        spec.topology.name(),
+        spec.scenario.name,
+        spec.entities,
+        spec.writes
     );
     println!();
     const SHOWN: usize = 12;

@@ -15,6 +15,7 @@ pub(crate) struct Spec {
     pub(crate) writes: usize,
     pub(crate) write_for: SimDuration,
     pub(crate) scenario: NamedScenario,
+    pub(crate) topology: Topology,
     pub(crate) faults: FaultConfig,
     pub(crate) protocol: Option<SyncProtocolKind>,
     pub(crate) max_time: SimDuration,
@@ -29,6 +30,7 @@ impl Spec {
             max_time: SimTime::ZERO + self.max_time,
             max_events: self.max_events,
             faults: self.faults.clone(),
+            topology: self.topology,
             protocol: self.protocol,
             ..SimConfig::with_seed(seed)
         };
@@ -56,6 +58,7 @@ pub(crate) struct RunReport {
     pub(crate) virtual_time_us: u64,
     pub(crate) events: u64,
     pub(crate) trace_digest: String,
+    pub(crate) topology: Topology,
     pub(crate) nodes: Vec<NodeReport>,
     pub(crate) protocol: ProtocolMetrics,
     pub(crate) effects: EffectMetrics,
@@ -122,6 +125,7 @@ impl RunReport {
             virtual_time_us: rt.now().as_micros(),
             events: rt.events_processed(),
             trace_digest: rt.trace_digest().to_string(),
+            topology: spec.topology,
             nodes: rt.node_ids().into_iter().map(node).collect(),
             fates: FatesReport::of(&metrics.fates),
             work: metrics.work,

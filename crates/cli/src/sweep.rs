@@ -65,6 +65,7 @@ struct Failure {
 /// `seeds_per_second` depends on the machine.
 #[derive(Serialize)]
 struct SweepReport {
+    topology: Topology,
     seeds: u64,
     converged: u64,
     stops: BTreeMap<&'static str, u64>,
@@ -243,6 +244,7 @@ fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> Swe
     }
     times.sort_unstable();
     SweepReport {
+        topology: spec.topology,
         seeds,
         converged: times.len() as u64,
         stops,

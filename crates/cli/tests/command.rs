@@ -85,14 +85,27 @@ fn a_run_that_does_not_converge_exits_with_one_and_can_be_repeated() {
 
 #[test]
 fn the_reproducing_line_carries_every_flag() {
-    let flags = "--nodes 4 --entities 7 --writes 9 --write-for 800ms --scenario overlap --faults heavy --loss 0.2 \
-                 --latency 20,5 --duplicate 0.1 --reorder 30 --partition 0.02,50..90 --crash 0.002,60..80 --slow 2.5 \
+    let flags = "--nodes 4 --entities 7 --writes 9 --write-for 800ms --scenario overlap \
+                 --topology ring --faults heavy --loss 0.2 \
+                 --latency 20,5 --duplicate 0.1 --reorder 30 --partition 0.02,50..90 \
+                 --crash 0.002,60..80 --slow 2.5 \
                  --write-during-sync 0.5 --max-events 900000 --max-time 45000ms";
     let args: Vec<&str> =
         ["run", "--seed", "3", "--json"].into_iter().chain(flags.split_whitespace()).collect();
     let line = json(&args)["reproduce"].as_str().expect("a command").to_owned();
     let given: Vec<&str> = flags.split_whitespace().collect();
     assert_eq!(line, format!("syncline run --seed 3 {}", given.join(" ")));
+}
+
+#[test]
+fn every_topology_converges_and_is_named() {
+    for shape in ["mesh", "ring", "star", "line"] {
+        let args = ["--topology", shape, "--nodes", "5", "--json"];
+        let run = json(&[&["run", "--seed", "4"][..], &args].concat());
+        assert_eq!((&run["stop"], &run["topology"]), (&Value::from("converged"), &Value::from(shape)));
+        let sweep = json(&[&["sweep", "--seeds", "0..5"][..], &args].concat());
+        assert_eq!((&sweep["converged"], &sweep["topology"]), (&Value::from(5), &Value::from(shape)));
+    }
 }
 
 #[test]
@@ -104,6 +117,7 @@ fn impossible_values_are_named_with_what_is_allowed() {
     refused(&["run", "--partition", "0.1,9..3"], &["0.1,9..3", "rising range"]);
     refused(&["run", "--max-time", "soon"], &["soon", "500ms"]);
     refused(&["run", "--scenario", "nope"], &["nope", "diverged"]);
+    refused(&["run", "--topology", "cube"], &["cube", "ring"]);
     refused(&["run", "--faults", "medium"], &["medium", "heavy"]);
     refused(&["run", "--slow", "0.5"], &["0.5", "between 1 and 1000"]);
     refused(&["run", "--write-for", "120s"], &["--write-for", "--max-time"]);

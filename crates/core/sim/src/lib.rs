@@ -40,7 +40,9 @@ pub mod prelude {
     pub use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
     pub use crate::engine::CrashPoint;
     pub use crate::metrics::SimMetrics;
-    pub use crate::network::{DropCause, FaultConfig, NetworkRouter, PartitionManager, PartitionSpec, Rate};
+    pub use crate::network::{
+        DropCause, FaultConfig, NetworkRouter, PartitionManager, PartitionSpec, Rate, Topology,
+    };
     pub use crate::node::SimNode;
     pub use crate::runtime::{Check, Property, SimClock, SimConfig, SimRuntime, StopCondition};
     pub use crate::scenarios::{RandomScenario, RandomScenarioConfig, Scenario};

@@ -4,10 +4,12 @@
 mod actor;
 mod chaos;
 mod event;
+mod tally;
 mod trace;
 mod world;
 
 pub use actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 pub use event::{CrashPoint, SimEvent};
+pub use tally::Tally;
 pub use trace::TraceDigest;
-pub use world::{Stepped, Tally, Traffic, World};
+pub use world::{Stepped, Traffic, World};

@@ -2,8 +2,9 @@
 
 use super::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 use super::event::{CrashPoint, SimEvent};
+use super::tally::Tally;
 use super::trace::TraceDigest;
-use crate::network::{FaultConfig, NetworkRouter};
+use crate::network::{FaultConfig, NetworkRouter, Topology};
 use crate::runtime::{Choices, EventQueue, SimClock, Stream};
 use crate::types::NodeId;
 use std::collections::BTreeMap;
@@ -54,69 +55,6 @@ pub struct Traffic {
     pub received: u64,
     /// Their bytes.
     pub bytes_received: u64,
-}
-
-/// Everything that keeps a run from being converged, kept up to date by every event: asking costs
-/// O(1).
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// Frames on their way that somebody waits for (**C1**).
-    pub frames: u64,
-    /// Nodes with an exchange under way (**C2**).
-    pub busy: u32,
-    /// Nodes that are down (**C2**).
-    pub down: u32,
-    /// Nodes with something waiting or owed (**C3**).
-    pub waiting: u32,
-    /// Nodes with a timer that somebody waits for (**C4**).
-    pub timers: u32,
-    /// Operations of the workload still to come.
-    pub ops: u64,
-    digests: BTreeMap<Digest, u32>,
-}
-
-impl Tally {
-    /// How many different digests the nodes have (**C5**).
-    pub fn distinct_digests(&self) -> usize {
-        self.digests.len()
-    }
-
-    /// Whether C1 to C4 hold and the workload is done.
-    pub const fn is_quiet(&self) -> bool {
-        self.frames == 0
-            && self.busy == 0
-            && self.down == 0
-            && self.waiting == 0
-            && self.timers == 0
-            && self.ops == 0
-    }
-
-    /// Whether nothing is unfinished and all digests are equal.
-    pub fn is_converged(&self) -> bool {
-        self.is_quiet() && self.digests.len() <= 1
-    }
-
-    /// Takes in, or out, what one node has not finished.
-    fn count(&mut self, up: bool, sync_timers: u32, unfinished: Unfinished, add: bool) {
-        let step = |count: &mut u32, applies: bool| {
-            if applies {
-                *count = if add { *count + 1 } else { *count - 1 };
-            }
-        };
-        step(&mut self.down, !up);
-        step(&mut self.busy, unfinished.sessions > 0);
-        step(&mut self.waiting, unfinished.waiting > 0);
-        step(&mut self.timers, sync_timers > 0);
-    }
-
-    /// Takes in, or out, one node's digest.
-    fn count_digest(&mut self, digest: Digest, add: bool) {
-        let nodes = self.digests.entry(digest).or_default();
-        *nodes = if add { *nodes + 1 } else { *nodes - 1 };
-        if *nodes == 0 {
-            self.digests.remove(&digest);
-        }
-    }
 }
 
 /// What one event did.
@@ -190,6 +128,12 @@ impl<A: Actor> World<A> {
             chaos_until: SimTime::ZERO,
             may_split: false,
         }
+    }
+
+    /// Gives the network another shape.
+    pub const fn with_topology(mut self, topology: Topology) -> Self {
+        self.router.set_topology(topology);
+        self
     }
 
     /// Adds an actor. It starts when the world next moves.
@@ -311,10 +255,10 @@ impl<A: Actor> World<A> {
             return Vec::new();
         }
         self.all_started = true;
-        let nodes: Arc<[NodeId]> = (0..self.nodes.len() as u32).map(NodeId).collect();
+        let members = self.members();
         let mut came = Vec::new();
-        for &node in nodes.iter() {
-            came.push(self.feed(node, Input::Peers(nodes.clone())));
+        for &node in members.iter() {
+            came.push(self.tell(node, &members));
             let slot = self.nodes.get_mut(node.index());
             if slot.is_some_and(|slot| !std::mem::replace(&mut slot.started, true)) {
                 self.expose(node);
@@ -322,6 +266,20 @@ impl<A: Actor> World<A> {
             }
         }
         came
+    }
+
+    fn members(&self) -> Arc<[NodeId]> {
+        (0..self.nodes.len() as u32).map(NodeId).collect()
+    }
+
+    /// Tells a node who takes part and whom it can reach.
+    fn tell(&mut self, node: NodeId, members: &Arc<[NodeId]>) -> Stepped<A::Notice> {
+        let reachable = if self.router.is_whole() {
+            members.clone()
+        } else {
+            members.iter().copied().filter(|&other| self.router.is_linked(node, other)).collect()
+        };
+        self.feed(node, Input::Peers { members: members.clone(), reachable })
     }
 
     /// Takes the next event. `None` if there is none.
@@ -469,8 +427,7 @@ impl<A: Actor> World<A> {
             slot.actor.restart();
             slot.up = true;
         });
-        let nodes: Arc<[NodeId]> = (0..self.nodes.len() as u32).map(NodeId).collect();
-        let mut notices = self.feed(node, Input::Peers(nodes)).notices;
+        let mut notices = self.tell(node, &self.members()).notices;
         let started = self.feed(node, Input::Start);
         notices.extend(started.notices);
         Stepped { notices, restarted: true, ..Stepped::at(Some(node)) }

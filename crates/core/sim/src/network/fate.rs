@@ -32,11 +32,13 @@ pub enum DropCause {
     NoMerge,
     /// It broke a rule.
     Malformed,
+    /// There was no link to its receiver.
+    NoLink,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -49,6 +51,7 @@ impl DropCause {
         Self::ClockDrift,
         Self::NoMerge,
         Self::Malformed,
+        Self::NoLink,
     ];
 
     /// The cause in words.
@@ -66,6 +69,7 @@ impl DropCause {
             Self::ClockDrift => "clock drift",
             Self::NoMerge => "no merge function",
             Self::Malformed => "malformed",
+            Self::NoLink => "no link to the receiver",
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::fate::{DropCause, Fates};
 use super::faults::{FaultConfig, Rate};
 use super::partition::PartitionManager;
+use super::topology::Topology;
 use crate::runtime::{Choices, Stream};
 use crate::types::NodeId;
 use syncline_types::{Choice, SimDuration, SimTime};
@@ -21,6 +22,7 @@ pub struct Arrivals {
 #[derive(Clone, Debug)]
 pub struct NetworkRouter {
     faults: FaultConfig,
+    topology: Topology,
     /// Who cannot reach whom.
     pub partitions: PartitionManager,
     pub(crate) fates: Fates,
@@ -32,10 +34,11 @@ pub struct NetworkRouter {
 }
 
 impl NetworkRouter {
-    /// A network with these faults, which must be valid.
+    /// A network with these faults, which must be valid, and a link between any two nodes.
     pub fn new(faults: FaultConfig) -> Self {
         Self {
             faults,
+            topology: Topology::Mesh,
             partitions: PartitionManager::default(),
             fates: Fates::default(),
             bytes_sent: 0,
@@ -51,6 +54,26 @@ impl NetworkRouter {
         let slow = may_be_slow && choices.below(Stream::Link(node.0), Choice::SlowNode, 4) == 0;
         self.slow.push(slow);
         self.latest.push(Vec::new());
+    }
+
+    /// Gives the network another shape.
+    pub(crate) const fn set_topology(&mut self, topology: Topology) {
+        self.topology = topology;
+    }
+
+    /// The shape of the network.
+    pub const fn topology(&self) -> Topology {
+        self.topology
+    }
+
+    /// Whether there is a link from `from` to `to`.
+    pub fn is_linked(&self, from: NodeId, to: NodeId) -> bool {
+        self.topology.links(from, to, self.slow.len())
+    }
+
+    /// Whether there is a link between any two nodes.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.topology == Topology::Mesh
     }
 
     /// The faults in force.
@@ -98,6 +121,8 @@ impl NetworkRouter {
         let second = self.arrival(now, link, to, choices);
         let drop = if to.index() >= self.slow.len() {
             Some(DropCause::ReceiverUnknown)
+        } else if !self.is_linked(from, to) {
+            Some(DropCause::NoLink)
         } else if self.partitions.is_partitioned(from, to, now) {
             Some(DropCause::PartitionAtSend)
         } else {
@@ -141,7 +166,9 @@ impl NetworkRouter {
     /// Takes a frame off the link: whether it may be handed over, or why not.
     pub(crate) fn arrive(&mut self, now: SimTime, from: NodeId, to: NodeId, is_up: bool) -> bool {
         self.fates.in_flight -= 1;
-        let drop = if self.partitions.is_partitioned(from, to, now) {
+        let drop = if !self.is_linked(from, to) {
+            DropCause::NoLink
+        } else if self.partitions.is_partitioned(from, to, now) {
             DropCause::PartitionAtDelivery
         } else if !is_up {
             DropCause::ReceiverCrashed

@@ -1,6 +1,6 @@
 //! The settings of a run.
 
-use crate::network::{ConfigError, FaultConfig};
+use crate::network::{ConfigError, FaultConfig, Topology};
 use syncline_sync::SyncProtocolKind;
 use syncline_types::{SimDuration, SimTime};
 
@@ -15,6 +15,8 @@ pub struct SimConfig {
     pub max_events: u64,
     /// What goes wrong.
     pub faults: FaultConfig,
+    /// Which nodes have a link to each other. Gossip, sessions and heartbeats run along links only.
+    pub topology: Topology,
     /// For how long partitions, crashes and writes during syncs happen by chance. After that the
     /// network stays slow and lossy, but nothing new breaks, so that even a large cluster gets a chance to agree.
     pub chaos_for: SimDuration,
@@ -36,6 +38,7 @@ impl SimConfig {
             max_time: SimTime::from_secs(60),
             max_events: 10_000_000,
             faults: FaultConfig::default(),
+            topology: Topology::default(),
             chaos_for: SimDuration::from_secs(20),
             buffer_capacity: 10_000,
             protocol: None,
@@ -47,6 +50,12 @@ impl SimConfig {
     /// Sets what goes wrong.
     pub fn with_faults(mut self, faults: FaultConfig) -> Self {
         self.faults = faults;
+        self
+    }
+
+    /// Sets which nodes have a link to each other.
+    pub const fn with_topology(mut self, topology: Topology) -> Self {
+        self.topology = topology;
         self
     }
 

@@ -74,7 +74,7 @@ impl SimRuntime {
             choices.record();
         }
         Ok(Self {
-            world: World::new(choices, config.faults.clone()),
+            world: World::new(choices, config.faults.clone()).with_topology(config.topology),
             config,
             names: Vec::new(),
             oracle: Oracle::default(),

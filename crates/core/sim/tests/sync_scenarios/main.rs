@@ -5,3 +5,4 @@ mod forgetting;
 mod gossip;
 mod partitions;
 mod stops;
+mod topologies;
