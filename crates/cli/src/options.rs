@@ -153,6 +153,15 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "P[,MIN..MAX]", value_parser = values::spell)]
     pub(crate) crash: Option<Spell>,
 
+    /// How often, per tick of 10 ms, each replica leaves, and for how many milliseconds: its memory stays
+    /// and its application writes on, but it reaches nobody.
+    #[arg(long, value_name = "P[,MIN..MAX]", value_parser = values::spell)]
+    pub(crate) churn: Option<Spell>,
+
+    /// How many more replicas, with nothing in them, join while the run is under way.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub(crate) late_joiners: u64,
+
     /// How much slower frames to a slow node are; above 1, each node is slow with a chance of 1 in 4.
     #[arg(long, value_name = "FACTOR")]
     pub(crate) slow: Option<f64>,
@@ -207,6 +216,12 @@ impl SimArgs {
             let lasting = lasting_ms.unwrap_or_else(|| or_default(&faults.restart_delay_ms, 100..1_000));
             faults = faults.with_crashes(probability, lasting);
         }
+        if let Some(Spell { probability, lasting_ms }) = self.churn.clone() {
+            faults = faults.with_churn(probability, lasting_ms.unwrap_or(200..2_000));
+        }
+        if self.late_joiners > 0 {
+            faults = faults.with_late_joiners(self.late_joiners, 0..self.write_for.as_millis().max(1));
+        }
         if let Some(factor) = self.slow {
             faults = faults.with_slow_nodes(factor);
         }
@@ -260,6 +275,8 @@ impl SimArgs {
         add("reorder", self.reorder.map(|ms| ms.to_string()));
         add("partition", spell(&self.partition));
         add("crash", spell(&self.crash));
+        add("churn", spell(&self.churn));
+        add("late-joiners", (self.late_joiners > 0).then(|| self.late_joiners.to_string()));
         add("slow", self.slow.map(|factor| factor.to_string()));
         add("write-during-sync", self.write_during_sync.map(|p| p.to_string()));
         add("max-events", (self.max_events != 10_000_000).then(|| self.max_events.to_string()));

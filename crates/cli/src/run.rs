@@ -110,7 +110,11 @@ fn print(report: &RunReport, rt: &SimRuntime, spec: &Spec, took: Duration) {
     let mut nodes = table(&["replica", "state", "starts", "entities", "sent", "received", "syncs", "root"]);
     for node in report.nodes.iter().take(SHOWN) {
         let root: String = node.root.chars().take(16).collect();
-        let state = if node.up { "up" } else { "down" };
+        let state = match (node.up, node.away) {
+            (true, false) => "up",
+            (true, true) => "away",
+            (false, _) => "down",
+        };
         nodes.add_row([
             node.name.clone(),
             state.into(),
@@ -170,6 +174,8 @@ fn work(report: &RunReport) -> comfy_table::Table {
         ("frames overtaken", effects.messages_reordered),
         ("partitions", effects.partitions),
         ("crashes", effects.node_crashes),
+        ("departures", effects.departures),
+        ("late joiners", effects.late_joins),
     ];
     for (name, count) in rows {
         table.add_row([name.to_owned(), grouped(count)]);

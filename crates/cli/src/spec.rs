@@ -73,6 +73,7 @@ pub(crate) struct RunReport {
 pub(crate) struct NodeReport {
     pub(crate) name: String,
     pub(crate) up: bool,
+    pub(crate) away: bool,
     pub(crate) starts: u64,
     pub(crate) entities: usize,
     pub(crate) root: String,
@@ -112,6 +113,7 @@ impl RunReport {
         let node = |node: NodeId| NodeReport {
             name: rt.name(node),
             up: rt.is_up(node),
+            away: rt.is_away(node),
             starts: rt.node(node).replica().map_or(0, |replica| replica.incarnation()),
             entities: rt.entity_count(node),
             root: format!("{:#}", rt.digest(node)),

@@ -85,6 +85,8 @@ struct SweepReport {
     snapshots: u64,
     writes_accepted: u64,
     crashes: u64,
+    departures: u64,
+    late_joins: u64,
     partitions: u64,
     fates: FatesReport,
     seconds: f64,
@@ -263,6 +265,8 @@ fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> Swe
         snapshots: sum(|metrics| metrics.protocol.snapshots),
         writes_accepted: sum(|metrics| metrics.protocol.writes_accepted),
         crashes: sum(|metrics| metrics.effects.node_crashes),
+        departures: sum(|metrics| metrics.effects.departures),
+        late_joins: sum(|metrics| metrics.effects.late_joins),
         partitions: sum(|metrics| metrics.effects.partitions),
         fates: FatesReport::of(&fates),
         seconds,
@@ -291,6 +295,8 @@ fn print(report: &SweepReport, jobs: usize) {
         ("… that went level by level", grouped(report.level_walks)),
         ("… that took a snapshot", grouped(report.snapshots)),
         ("crashes", grouped(report.crashes)),
+        ("departures", grouped(report.departures)),
+        ("late joiners", grouped(report.late_joins)),
         ("partitions", grouped(report.partitions)),
     ];
     for row in rows {

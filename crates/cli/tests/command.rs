@@ -88,7 +88,7 @@ fn the_reproducing_line_carries_every_flag() {
     let flags = "--nodes 4 --entities 7 --writes 9 --write-for 800ms --scenario overlap \
                  --topology ring --faults heavy --loss 0.2 \
                  --latency 20,5 --duplicate 0.1 --reorder 30 --partition 0.02,50..90 \
-                 --crash 0.002,60..80 --slow 2.5 \
+                 --crash 0.002,60..80 --churn 0.01,70..90 --late-joiners 1 --slow 2.5 \
                  --write-during-sync 0.5 --max-events 900000 --max-time 45000ms";
     let args: Vec<&str> =
         ["run", "--seed", "3", "--json"].into_iter().chain(flags.split_whitespace()).collect();
@@ -109,12 +109,25 @@ fn every_topology_converges_and_is_named() {
 }
 
 #[test]
+fn churn_and_late_joiners_are_counted() {
+    let flags = ["--faults", "heavy", "--churn", "0.02", "--late-joiners", "2", "--json"];
+    let run = json(&[&["run", "--seed", "4"][..], &flags].concat());
+    assert_eq!((&run["stop"], &run["effects"]["late_joins"]), (&Value::from("converged"), &Value::from(2)));
+    assert_eq!(run["nodes"].as_array().map(Vec::len), Some(5));
+    assert!(run["effects"]["departures"].as_u64() > Some(0));
+    let sweep = json(&[&["sweep", "--seeds", "4"][..], &flags].concat());
+    assert_eq!(sweep["departures"], run["effects"]["departures"]);
+    assert_eq!(sweep["late_joins"], 2);
+}
+
+#[test]
 fn impossible_values_are_named_with_what_is_allowed() {
     refused(&["run", "--loss", "1.5"], &["1.5", "between 0 and 1"]);
     refused(&["run", "--loss", "often"], &["often", "not a number"]);
     refused(&["run", "--nodes", "0"], &["0", "1..=10000"]);
     refused(&["run", "--latency", "5,10"], &["5,10", "must not exceed"]);
     refused(&["run", "--partition", "0.1,9..3"], &["0.1,9..3", "rising range"]);
+    refused(&["run", "--churn", "2"], &["2", "between 0 and 1"]);
     refused(&["run", "--max-time", "soon"], &["soon", "500ms"]);
     refused(&["run", "--scenario", "nope"], &["nope", "diverged"]);
     refused(&["run", "--topology", "cube"], &["cube", "ring"]);

@@ -81,6 +81,12 @@ pub struct EffectMetrics {
     pub node_crashes: u64,
     /// Nodes that came back.
     pub node_restarts: u64,
+    /// Nodes that left.
+    pub departures: u64,
+    /// Nodes that came back from where they were.
+    pub returns: u64,
+    /// Nodes that joined after the run had begun.
+    pub late_joins: u64,
     /// Partitions put up.
     pub partitions: u64,
     /// Deltas that found the buffer full; each left an owed sync.

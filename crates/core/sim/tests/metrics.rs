@@ -6,7 +6,12 @@ use sync_sim::prelude::*;
 fn every_figure_of_every_group_moves() {
     let mut rt = SimRuntime::with_config(
         SimConfig::with_seed(1)
-            .with_faults(FaultConfig::heavy_chaos().with_loss(0.3))
+            .with_faults(
+                FaultConfig::heavy_chaos()
+                    .with_loss(0.3)
+                    .with_churn(0.01, 50..500)
+                    .with_late_joiners(1, 0..900),
+            )
             .with_buffer_capacity(1),
     );
     rt.apply_scenario(Scenario::fresh_joiner(4, 40));
@@ -36,6 +41,9 @@ fn every_figure_of_every_group_moves() {
         ("timeouts_triggered", effects.timeouts_triggered),
         ("node_crashes", effects.node_crashes),
         ("node_restarts", effects.node_restarts),
+        ("departures", effects.departures),
+        ("returns", effects.returns),
+        ("late_joins", effects.late_joins),
         ("partitions", effects.partitions),
         ("buffer_drops", effects.buffer_drops),
         ("hash_computations", work.hash_computations),

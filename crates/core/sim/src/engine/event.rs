@@ -76,6 +76,35 @@ pub enum SimEvent<Op> {
         /// Which.
         node: NodeId,
     },
+    /// A node leaves: it stays up, and loses its links.
+    NodeLeave {
+        /// Which.
+        node: NodeId,
+        /// For how long; for ever if `None`.
+        away_for: Option<SimDuration>,
+    },
+    /// A node that left comes back.
+    NodeReturn {
+        /// Which.
+        node: NodeId,
+        /// From which of its departures; from any if `None`.
+        departure: Option<u64>,
+    },
+    /// A node leaves by chance.
+    ChanceLeave {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node that was added for later comes up.
+    NodeJoin {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node hears whom it can reach now.
+    ReachChanged {
+        /// Which.
+        node: NodeId,
+    },
     /// The workload asks a node for something.
     Op {
         /// Whom.

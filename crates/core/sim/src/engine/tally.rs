@@ -12,8 +12,10 @@ pub struct Tally {
     pub frames: u64,
     /// Nodes with an exchange under way (**C2**).
     pub busy: u32,
-    /// Nodes that are down (**C2**).
+    /// Nodes that are down, or have still to join (**C2**).
     pub down: u32,
+    /// Nodes that left and are not back (**C2**).
+    pub away: u32,
     /// Nodes with something waiting or owed (**C3**).
     pub waiting: u32,
     /// Nodes with a timer that somebody waits for (**C4**).
@@ -21,6 +23,15 @@ pub struct Tally {
     /// Operations of the workload still to come.
     pub ops: u64,
     digests: BTreeMap<Digest, u32>,
+}
+
+/// What one node has not finished, and whether it can.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Standing {
+    pub(super) up: bool,
+    pub(super) away: bool,
+    pub(super) sync_timers: u32,
+    pub(super) unfinished: Unfinished,
 }
 
 impl Tally {
@@ -34,6 +45,7 @@ impl Tally {
         self.frames == 0
             && self.busy == 0
             && self.down == 0
+            && self.away == 0
             && self.waiting == 0
             && self.timers == 0
             && self.ops == 0
@@ -45,13 +57,15 @@ impl Tally {
     }
 
     /// Takes in, or out, what one node has not finished.
-    pub(super) fn count(&mut self, up: bool, sync_timers: u32, unfinished: Unfinished, add: bool) {
+    pub(super) fn count(&mut self, standing: Standing, add: bool) {
+        let Standing { up, away, sync_timers, unfinished } = standing;
         let step = |count: &mut u32, applies: bool| {
             if applies {
                 *count = if add { *count + 1 } else { *count - 1 };
             }
         };
         step(&mut self.down, !up);
+        step(&mut self.away, away);
         step(&mut self.busy, unfinished.sessions > 0);
         step(&mut self.waiting, unfinished.waiting > 0);
         step(&mut self.timers, sync_timers > 0);

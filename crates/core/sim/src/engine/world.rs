@@ -1,7 +1,9 @@
 //! The world: actors, queue, network, and what is unfinished.
 
 use super::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+use super::churn::Churn;
 use super::event::{CrashPoint, SimEvent};
+use super::slot::{Armed, ArmedTimer, Slot, Traffic};
 use super::tally::Tally;
 use super::trace::TraceDigest;
 use crate::network::{FaultConfig, NetworkRouter, Topology};
@@ -10,52 +12,6 @@ use crate::types::NodeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_types::{Digest, Moment, SimDuration, SimTime};
-
-#[derive(Clone, Copy, Debug)]
-struct ArmedTimer {
-    setting: u64,
-    housekeeping: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Armed {
-    point: CrashPoint,
-    down_for: Option<SimDuration>,
-    by_chance: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Slot<A> {
-    actor: A,
-    started: bool,
-    up: bool,
-    /// A crash that waits for the node's next step.
-    armed: Option<Armed>,
-    /// How often it went down, or was told to while it was down.
-    crashes: u64,
-    timers: BTreeMap<u64, ArmedTimer>,
-    sync_timers: u32,
-    unfinished: Unfinished,
-    /// The latest life of each sender from which a frame was accepted in this life.
-    lives_heard: BTreeMap<NodeId, u64>,
-    digest: Digest,
-    traffic: Traffic,
-    /// Every digest the node had, and from when.
-    history: Vec<(SimTime, Digest)>,
-}
-
-/// What one node sent and received.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Traffic {
-    /// Frames it sent.
-    pub sent: u64,
-    /// Their bytes.
-    pub bytes_sent: u64,
-    /// Frames that took effect on it.
-    pub received: u64,
-    /// Their bytes.
-    pub bytes_received: u64,
-}
 
 /// What one event did.
 #[derive(Clone, Debug)]
@@ -106,7 +62,8 @@ pub struct World<A: Actor> {
     settings: u64,
     events: u64,
     all_started: bool,
-    /// Until when partitions and crashes happen by chance.
+    pub(super) churn: Churn,
+    /// Until when partitions, crashes and departures happen by chance.
     pub(super) chaos_until: SimTime,
     pub(super) may_split: bool,
 }
@@ -125,6 +82,7 @@ impl<A: Actor> World<A> {
             settings: 0,
             events: 0,
             all_started: true,
+            churn: Churn::default(),
             chaos_until: SimTime::ZERO,
             may_split: false,
         }
@@ -138,16 +96,21 @@ impl<A: Actor> World<A> {
 
     /// Adds an actor. It starts when the world next moves.
     pub fn add(&mut self, actor: A) -> NodeId {
+        self.push(actor, false)
+    }
+
+    pub(super) fn push(&mut self, actor: A, late: bool) -> NodeId {
         let node = NodeId(self.nodes.len() as u32);
         let digest = actor.digest();
         let unfinished = actor.unfinished();
         self.router.add_node(node, &mut self.choices);
-        self.tally.count(true, 0, unfinished, true);
-        self.tally.count_digest(digest, true);
-        self.nodes.push(Slot {
+        let slot = Slot {
             actor,
             started: false,
-            up: true,
+            up: !late,
+            late,
+            away: false,
+            departures: 0,
             armed: None,
             crashes: 0,
             timers: BTreeMap::new(),
@@ -157,7 +120,10 @@ impl<A: Actor> World<A> {
             digest,
             traffic: Traffic::default(),
             history: vec![(self.clock.now(), digest)],
-        });
+        };
+        self.tally.count(slot.standing(), true);
+        self.tally.count_digest(digest, true);
+        self.nodes.push(slot);
         self.all_started = false;
         node
     }
@@ -185,6 +151,24 @@ impl<A: Actor> World<A> {
     /// Whether a node is up.
     pub fn is_up(&self, node: NodeId) -> bool {
         self.nodes.get(node.index()).is_some_and(|slot| slot.up)
+    }
+
+    /// Whether a node has left and is not back.
+    pub fn is_away(&self, node: NodeId) -> bool {
+        self.slot(node).is_some_and(|slot| slot.away)
+    }
+
+    /// Whether a node has still to join.
+    pub fn is_late(&self, node: NodeId) -> bool {
+        self.slot(node).is_some_and(|slot| slot.late)
+    }
+
+    pub(super) fn slot(&self, node: NodeId) -> Option<&Slot<A>> {
+        self.nodes.get(node.index())
+    }
+
+    pub(super) fn slot_mut(&mut self, node: NodeId) -> Option<&mut Slot<A>> {
+        self.nodes.get_mut(node.index())
     }
 
     /// What a node sent and received.
@@ -259,7 +243,7 @@ impl<A: Actor> World<A> {
         let mut came = Vec::new();
         for &node in members.iter() {
             came.push(self.tell(node, &members));
-            let slot = self.nodes.get_mut(node.index());
+            let slot = self.slot_mut(node).filter(|slot| !slot.late);
             if slot.is_some_and(|slot| !std::mem::replace(&mut slot.started, true)) {
                 self.expose(node);
                 came.push(self.feed(node, Input::Start));
@@ -268,12 +252,12 @@ impl<A: Actor> World<A> {
         came
     }
 
-    fn members(&self) -> Arc<[NodeId]> {
+    pub(super) fn members(&self) -> Arc<[NodeId]> {
         (0..self.nodes.len() as u32).map(NodeId).collect()
     }
 
     /// Tells a node who takes part and whom it can reach.
-    fn tell(&mut self, node: NodeId, members: &Arc<[NodeId]>) -> Stepped<A::Notice> {
+    pub(super) fn tell(&mut self, node: NodeId, members: &Arc<[NodeId]>) -> Stepped<A::Notice> {
         let reachable = if self.router.is_whole() {
             members.clone()
         } else {
@@ -308,6 +292,11 @@ impl<A: Actor> World<A> {
                 self.note(7, u64::from(node.0), 0);
                 self.on_chance_crash(node)
             }
+            SimEvent::NodeLeave { node, away_for } => self.on_leave(node, away_for, false),
+            SimEvent::NodeReturn { node, departure } => self.on_return(node, departure),
+            SimEvent::ChanceLeave { node } => self.on_chance_leave(node),
+            SimEvent::NodeJoin { node } => self.on_join(node),
+            SimEvent::ReachChanged { node } => self.on_reach_changed(node),
             SimEvent::Op { node, op } => {
                 self.tally.ops -= 1;
                 self.note(8, u64::from(node.0), 0);
@@ -319,7 +308,7 @@ impl<A: Actor> World<A> {
         })
     }
 
-    fn note(&mut self, kind: u64, node: u64, detail: u64) {
+    pub(super) fn note(&mut self, kind: u64, node: u64, detail: u64) {
         self.trace.event([self.clock.now().as_micros(), kind, node, detail]);
     }
 
@@ -380,7 +369,7 @@ impl<A: Actor> World<A> {
         by_chance: bool,
     ) -> Stepped<A::Notice> {
         self.note(3, u64::from(node.0), point as u64);
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(None) };
+        let Some(slot) = self.slot_mut(node).filter(|slot| !slot.late) else { return Stepped::at(None) };
         if !slot.up {
             if !by_chance {
                 // It stays down for as long as it is told now, whatever it was told before.
@@ -419,7 +408,7 @@ impl<A: Actor> World<A> {
 
     fn on_restart(&mut self, node: NodeId, crash: Option<u64>) -> Stepped<A::Notice> {
         self.note(4, u64::from(node.0), 0);
-        let due = |slot: &Slot<A>| !slot.up && crash.is_none_or(|crash| crash == slot.crashes);
+        let due = |slot: &Slot<A>| !slot.up && !slot.late && crash.is_none_or(|crash| crash == slot.crashes);
         if !self.nodes.get(node.index()).is_some_and(due) {
             return Stepped::at(Some(node));
         }
@@ -434,27 +423,27 @@ impl<A: Actor> World<A> {
     }
 
     /// Changes a node and keeps the tally in step with it.
-    fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
+    pub(super) fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
         let Some(slot) = self.nodes.get_mut(node.index()) else { return };
-        let before = (slot.up, slot.sync_timers, slot.unfinished, slot.digest);
+        let (before, digest) = (slot.standing(), slot.digest);
         change(slot);
         slot.unfinished = slot.actor.unfinished();
         slot.digest = slot.actor.digest();
-        let after = (slot.up, slot.sync_timers, slot.unfinished, slot.digest);
-        if before.3 != after.3 {
-            slot.history.push((self.clock.now(), after.3));
-            self.tally.count_digest(before.3, false);
-            self.tally.count_digest(after.3, true);
+        if slot.digest != digest {
+            slot.history.push((self.clock.now(), slot.digest));
+            self.tally.count_digest(digest, false);
+            self.tally.count_digest(slot.digest, true);
         }
-        if (before.0, before.1, before.2) != (after.0, after.1, after.2) {
-            self.tally.count(before.0, before.1, before.2, false);
-            self.tally.count(after.0, after.1, after.2, true);
+        let after = slot.standing();
+        if before != after {
+            self.tally.count(before, false);
+            self.tally.count(after, true);
         }
     }
 
     /// Gives an input to a node that is up, and honours its effects, as far as an armed crash lets
     /// it come.
-    fn feed(&mut self, node: NodeId, input: Input<'_, A::Op>) -> Stepped<A::Notice> {
+    pub(super) fn feed(&mut self, node: NodeId, input: Input<'_, A::Op>) -> Stepped<A::Notice> {
         let (is_frame, is_op) = (matches!(input, Input::Frame { .. }), matches!(input, Input::Op(_)));
         let (now, chaos_until) = (self.clock.now(), self.chaos_until);
         let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else {

@@ -6,6 +6,7 @@ use super::partition::PartitionManager;
 use super::topology::Topology;
 use crate::runtime::{Choices, Stream};
 use crate::types::NodeId;
+use std::collections::BTreeSet;
 use syncline_types::{Choice, SimDuration, SimTime};
 
 /// When the copies of one frame arrive: none if it is dropped, two if it is doubled.
@@ -23,6 +24,8 @@ pub struct Arrivals {
 pub struct NetworkRouter {
     faults: FaultConfig,
     topology: Topology,
+    /// Nodes that have no link now: they left, or have still to join.
+    absent: BTreeSet<NodeId>,
     /// Who cannot reach whom.
     pub partitions: PartitionManager,
     pub(crate) fates: Fates,
@@ -39,6 +42,7 @@ impl NetworkRouter {
         Self {
             faults,
             topology: Topology::Mesh,
+            absent: BTreeSet::new(),
             partitions: PartitionManager::default(),
             fates: Fates::default(),
             bytes_sent: 0,
@@ -66,14 +70,25 @@ impl NetworkRouter {
         self.topology
     }
 
-    /// Whether there is a link from `from` to `to`.
+    /// Takes a node's links away.
+    pub(crate) fn leave(&mut self, node: NodeId) {
+        self.absent.insert(node);
+    }
+
+    /// Gives a node its links.
+    pub(crate) fn enter(&mut self, node: NodeId) {
+        self.absent.remove(&node);
+    }
+
+    /// Whether there is a link from `from` to `to` now: the topology has one, and neither is away.
     pub fn is_linked(&self, from: NodeId, to: NodeId) -> bool {
-        self.topology.links(from, to, self.slow.len())
+        let absent = |node| !self.absent.is_empty() && self.absent.contains(&node);
+        from == to || (self.topology.links(from, to, self.slow.len()) && !absent(from) && !absent(to))
     }
 
     /// Whether there is a link between any two nodes.
     pub(crate) fn is_whole(&self) -> bool {
-        self.topology == Topology::Mesh
+        self.topology == Topology::Mesh && self.absent.is_empty()
     }
 
     /// The faults in force.

@@ -17,7 +17,7 @@ pub struct SimConfig {
     pub faults: FaultConfig,
     /// Which nodes have a link to each other. Gossip, sessions and heartbeats run along links only.
     pub topology: Topology,
-    /// For how long partitions, crashes and writes during syncs happen by chance. After that the
+    /// For how long partitions, crashes, departures and writes during syncs happen by chance. After that the
     /// network stays slow and lossy, but nothing new breaks, so that even a large cluster gets a chance to agree.
     pub chaos_for: SimDuration,
     /// Deltas a node may keep waiting.
@@ -71,7 +71,7 @@ impl SimConfig {
         self
     }
 
-    /// Sets for how long partitions and crashes happen by chance.
+    /// Sets for how long partitions, crashes, departures and writes during syncs happen by chance.
     pub const fn with_chaos_for(mut self, chaos_for: SimDuration) -> Self {
         self.chaos_for = chaos_for;
         self

@@ -2,6 +2,7 @@
 
 mod checks;
 mod choices;
+mod churn;
 mod clock;
 mod config;
 mod oracle;

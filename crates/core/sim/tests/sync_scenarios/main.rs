@@ -1,5 +1,6 @@
 //! How the protocols behave, one behaviour a test.
 
+mod churn;
 mod crashes;
 mod forgetting;
 mod gossip;
