@@ -141,6 +141,10 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "P", value_parser = values::probability)]
     pub(crate) duplicate: Option<f64>,
 
+    /// How often a bit of a frame is flipped on its way, from 0 to 1.
+    #[arg(long, value_name = "P", value_parser = values::probability)]
+    pub(crate) corruption: Option<f64>,
+
     /// Up to how much longer a frame may take, so that later ones overtake it, in milliseconds.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     pub(crate) reorder: Option<u64>,
@@ -204,6 +208,9 @@ impl SimArgs {
         }
         if let Some(duplicate) = self.duplicate {
             faults = faults.with_duplicates(duplicate);
+        }
+        if let Some(corruption) = self.corruption {
+            faults = faults.with_corruption(corruption);
         }
         if let Some(reorder) = self.reorder {
             faults = faults.with_reorder_window(reorder);
@@ -272,6 +279,7 @@ impl SimArgs {
         add("loss", self.loss.map(|p| p.to_string()));
         add("latency", self.latency.map(|latency| format!("{},{}", latency.base_ms, latency.jitter_ms)));
         add("duplicate", self.duplicate.map(|p| p.to_string()));
+        add("corruption", self.corruption.map(|p| p.to_string()));
         add("reorder", self.reorder.map(|ms| ms.to_string()));
         add("partition", spell(&self.partition));
         add("crash", spell(&self.crash));

@@ -172,6 +172,7 @@ fn work(report: &RunReport) -> comfy_table::Table {
         ("records moved by sessions", protocol.entities_transferred),
         ("requests sent again", effects.retries_performed),
         ("frames overtaken", effects.messages_reordered),
+        ("frames corrupted", effects.messages_corrupted),
         ("partitions", effects.partitions),
         ("crashes", effects.node_crashes),
         ("departures", effects.departures),

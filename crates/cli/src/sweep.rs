@@ -88,6 +88,7 @@ struct SweepReport {
     departures: u64,
     late_joins: u64,
     partitions: u64,
+    messages_corrupted: u64,
     fates: FatesReport,
     seconds: f64,
     seeds_per_second: f64,
@@ -268,6 +269,7 @@ fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> Swe
         departures: sum(|metrics| metrics.effects.departures),
         late_joins: sum(|metrics| metrics.effects.late_joins),
         partitions: sum(|metrics| metrics.effects.partitions),
+        messages_corrupted: sum(|metrics| metrics.effects.messages_corrupted),
         fates: FatesReport::of(&fates),
         seconds,
         seeds_per_second: seeds as f64 / seconds.max(1e-9),
@@ -298,6 +300,7 @@ fn print(report: &SweepReport, jobs: usize) {
         ("departures", grouped(report.departures)),
         ("late joiners", grouped(report.late_joins)),
         ("partitions", grouped(report.partitions)),
+        ("frames corrupted", grouped(report.messages_corrupted)),
     ];
     for row in rows {
         summary.add_row([row.0.to_owned(), row.1]);

@@ -87,7 +87,7 @@ fn a_run_that_does_not_converge_exits_with_one_and_can_be_repeated() {
 fn the_reproducing_line_carries_every_flag() {
     let flags = "--nodes 4 --entities 7 --writes 9 --write-for 800ms --scenario overlap \
                  --topology ring --faults heavy --loss 0.2 \
-                 --latency 20,5 --duplicate 0.1 --reorder 30 --partition 0.02,50..90 \
+                 --latency 20,5 --duplicate 0.1 --corruption 0.01 --reorder 30 --partition 0.02,50..90 \
                  --crash 0.002,60..80 --churn 0.01,70..90 --late-joiners 1 --slow 2.5 \
                  --write-during-sync 0.5 --max-events 900000 --max-time 45000ms";
     let args: Vec<&str> =
@@ -106,6 +106,17 @@ fn every_topology_converges_and_is_named() {
         let sweep = json(&[&["sweep", "--seeds", "0..5"][..], &args].concat());
         assert_eq!((&sweep["converged"], &sweep["topology"]), (&Value::from(5), &Value::from(shape)));
     }
+}
+
+#[test]
+fn corrupted_frames_are_counted_and_refused() {
+    let run = json(&["run", "--seed", "4", "--corruption", "0.2", "--json"]);
+    assert_eq!(run["stop"], "converged");
+    assert!(run["effects"]["messages_corrupted"].as_u64() > Some(0));
+    assert!(run["fates"]["dropped"]["corrupt"].as_u64() > Some(0));
+    let sweep = json(&["sweep", "--seeds", "4", "--corruption", "0.2", "--json"]);
+    assert_eq!(sweep["messages_corrupted"], run["effects"]["messages_corrupted"]);
+    refused(&["run", "--corruption", "x"], &["x", "not a number"]);
 }
 
 #[test]

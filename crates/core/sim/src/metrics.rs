@@ -71,6 +71,8 @@ pub struct EffectMetrics {
     pub messages_dropped: u64,
     /// Frames overtaken on their link.
     pub messages_reordered: u64,
+    /// Copies of frames that a bit was flipped in.
+    pub messages_corrupted: u64,
     /// Copies made by the network.
     pub messages_duplicated: u64,
     /// Requests sent again because time ran out.

@@ -65,6 +65,31 @@ fn duplicates_are_made_and_suppressed() {
 }
 
 #[test]
+fn corrupted_frames_are_refused_and_survived() {
+    for seed in 0..20 {
+        let metrics = run(seed, FaultConfig::default().with_corruption(0.3)).metrics();
+        let share = metrics.effects.messages_corrupted * 100 / metrics.protocol.messages_sent;
+        assert!((5..60).contains(&share), "seed {seed}: {share} % corrupted");
+        let on_their_way = metrics.effects.messages_corrupted - metrics.dropped(DropCause::Corrupt);
+        assert!(on_their_way <= metrics.fates.in_flight, "seed {seed}: {on_their_way} have another fate");
+        assert_eq!(metrics.dropped(DropCause::Loss), 0);
+    }
+    let heavy = FaultConfig::heavy_chaos().with_corruption(0.05);
+    assert!(
+        (0..20).map(|seed| run(seed, heavy.clone()).metrics().dropped(DropCause::Corrupt)).sum::<u64>() > 0
+    );
+}
+
+#[test]
+fn corruption_moves_nothing_but_what_it_strikes() {
+    // What else is drawn for a frame stays as it was: the same frames are lost and doubled.
+    let none = run(3, FaultConfig::heavy_chaos()).trace_digest();
+    assert_eq!(run(3, FaultConfig::heavy_chaos().with_corruption(0.0)).trace_digest(), none);
+    let rare = FaultConfig::heavy_chaos().with_corruption(0.000001);
+    assert_eq!(run(3, rare).trace_digest(), none, "it is drawn, and strikes none");
+}
+
+#[test]
 fn spontaneous_partitions_come_as_often_and_last_as_long_as_set() {
     let faults = |range| FaultConfig::default().with_partitions(0.1, range);
     let brief = no_workload_metrics(faults(1..2));

@@ -9,10 +9,12 @@ fn every_figure_of_every_group_moves() {
             .with_faults(
                 FaultConfig::heavy_chaos()
                     .with_loss(0.3)
+                    .with_corruption(0.02)
                     .with_churn(0.01, 50..500)
                     .with_late_joiners(1, 0..900),
             )
-            .with_buffer_capacity(1),
+            .with_buffer_capacity(1)
+            .with_max_time(SimTime::from_secs(120)),
     );
     rt.apply_scenario(Scenario::fresh_joiner(4, 40));
     rt.apply_workload(&Workload::new(200, SimDuration::from_secs(4)));
@@ -34,6 +36,7 @@ fn every_figure_of_every_group_moves() {
         ("merges_performed", protocol.merges_performed),
         ("writes_accepted", protocol.writes_accepted),
         ("writes_refused", protocol.writes_refused),
+        ("messages_corrupted", effects.messages_corrupted),
         ("messages_dropped", effects.messages_dropped),
         ("messages_reordered", effects.messages_reordered),
         ("messages_duplicated", effects.messages_duplicated),

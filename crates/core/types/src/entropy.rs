@@ -10,6 +10,8 @@ pub enum Choice {
     LinkLatency = 2,
     LinkReorder = 3,
     LinkDuplicate = 4,
+    LinkCorrupt = 5,
+    FlippedBit = 6,
     PartitionGap = 10,
     PartitionLength = 11,
     PartitionSides = 12,

@@ -12,7 +12,7 @@ mod world;
 
 pub use actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 pub use churn::Churn;
-pub use event::{CrashPoint, SimEvent};
+pub use event::{CrashPoint, Delivery, SimEvent};
 pub use slot::Traffic;
 pub use tally::Tally;
 pub use trace::TraceDigest;

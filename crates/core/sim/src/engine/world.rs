@@ -2,11 +2,11 @@
 
 use super::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 use super::churn::Churn;
-use super::event::{CrashPoint, SimEvent};
+use super::event::{CrashPoint, Delivery, SimEvent};
 use super::slot::{Armed, ArmedTimer, Slot, Traffic};
 use super::tally::Tally;
 use super::trace::TraceDigest;
-use crate::network::{FaultConfig, NetworkRouter, Topology};
+use crate::network::{DropCause, Envelope, FaultConfig, NetworkRouter, Topology};
 use crate::runtime::{Choices, EventQueue, SimClock, Stream};
 use crate::types::NodeId;
 use std::collections::BTreeMap;
@@ -28,6 +28,10 @@ pub struct Stepped<N> {
     pub restarted: bool,
     /// A frame took effect.
     pub accepted: bool,
+    /// Why a frame that was handed over took none.
+    pub refused: Option<DropCause>,
+    /// The frame that was handed over was not what was sent.
+    pub corrupt: bool,
     /// A frame took effect although its receiver had heard from a later life of its sender.
     pub stale_accepted: bool,
 }
@@ -41,6 +45,8 @@ impl<N> Stepped<N> {
             crashed: false,
             restarted: false,
             accepted: false,
+            refused: None,
+            corrupt: false,
             stale_accepted: false,
         }
     }
@@ -272,9 +278,7 @@ impl<A: Actor> World<A> {
         self.clock.advance_to(at);
         self.events += 1;
         Some(match event {
-            SimEvent::DeliverMessage { from, to, kind, housekeeping, bytes, life } => {
-                self.deliver((from, life), to, kind, housekeeping, &bytes)
-            }
+            SimEvent::DeliverMessage(delivery) => self.deliver(&delivery),
             SimEvent::TimerFired { node, timer, setting } => self.fire(node, timer, setting),
             SimEvent::NodeCrash { node, point, down_for } => self.on_crash(node, point, down_for, false),
             SimEvent::NodeRestart { node, crash } => self.on_restart(node, crash),
@@ -312,14 +316,8 @@ impl<A: Actor> World<A> {
         self.trace.event([self.clock.now().as_micros(), kind, node, detail]);
     }
 
-    fn deliver(
-        &mut self,
-        (from, life): (NodeId, u64),
-        to: NodeId,
-        kind: u8,
-        housekeeping: bool,
-        bytes: &syncline_store::Bytes,
-    ) -> Stepped<A::Notice> {
+    fn deliver(&mut self, delivery: &Delivery) -> Stepped<A::Notice> {
+        let &Delivery { from, to, kind, housekeeping, ref bytes, corrupt, life } = delivery;
         self.note(1, u64::from(from.0) << 32 | u64::from(to.0), u64::from(kind));
         self.trace.payload(bytes);
         if !housekeeping {
@@ -329,6 +327,7 @@ impl<A: Actor> World<A> {
             return Stepped::at(Some(to));
         }
         let mut stepped = self.feed(to, Input::Frame { from, bytes });
+        stepped.corrupt = corrupt;
         if stepped.accepted
             && let Some(slot) = self.nodes.get_mut(to.index())
         {
@@ -466,7 +465,8 @@ impl<A: Actor> World<A> {
             }
         }
         let accepted = is_frame && effects.refusal.is_none();
-        let mut stepped = Stepped { crashed: crash.is_some(), accepted, ..Stepped::at(Some(node)) };
+        let refused = effects.refusal.filter(|_| is_frame);
+        let mut stepped = Stepped { crashed: crash.is_some(), accepted, refused, ..Stepped::at(Some(node)) };
         let Effects { messages, timers, notices, .. } = effects;
         if crash != Some(CrashPoint::BeforeCommit) {
             stepped.notices = notices;
@@ -496,11 +496,13 @@ impl<A: Actor> World<A> {
         let life = slot.crashes;
         slot.traffic.sent += 1;
         slot.traffic.bytes_sent += bytes.len() as u64;
-        let arrivals = self.router.route(self.clock.now(), from, to, bytes.len(), &mut self.choices);
-        for at in [arrivals.first, arrivals.second].into_iter().flatten() {
+        let frame = Envelope { from, to, kind, bytes: bytes.len() };
+        let arrivals = self.router.route(self.clock.now(), frame, &mut self.choices);
+        for copy in arrivals.copies() {
             self.tally.frames += u64::from(!housekeeping);
-            let bytes = bytes.clone();
-            self.queue.schedule(at, SimEvent::DeliverMessage { from, to, kind, housekeeping, bytes, life });
+            let (bytes, corrupt) = (copy.carried(&bytes), copy.flipped.is_some());
+            let delivery = Delivery { from, to, kind, housekeeping, bytes, corrupt, life };
+            self.queue.schedule(copy.at, SimEvent::DeliverMessage(delivery));
         }
     }
 

@@ -34,11 +34,13 @@ pub enum DropCause {
     Malformed,
     /// There was no link to its receiver.
     NoLink,
+    /// A rule dropped it.
+    Rule,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -52,6 +54,7 @@ impl DropCause {
         Self::NoMerge,
         Self::Malformed,
         Self::NoLink,
+        Self::Rule,
     ];
 
     /// The cause in words.
@@ -70,6 +73,7 @@ impl DropCause {
             Self::NoMerge => "no merge function",
             Self::Malformed => "malformed",
             Self::NoLink => "no link to the receiver",
+            Self::Rule => "dropped by a rule",
         }
     }
 }

@@ -106,6 +106,8 @@ pub struct FaultConfig {
     pub reorder_window_ms: u64,
     /// How often a frame arrives twice.
     pub duplicate_rate: Rate,
+    /// How often a bit of a frame is flipped on its way.
+    pub corruption_rate: Rate,
     /// How often, per chaos tick, the network splits in two.
     pub partition_probability: Rate,
     /// For how long.
@@ -146,6 +148,7 @@ impl FaultConfig {
             message_loss_rate: Rate::ZERO,
             reorder_window_ms: 0,
             duplicate_rate: Rate::ZERO,
+            corruption_rate: Rate::ZERO,
             partition_probability: Rate::ZERO,
             partition_duration_ms: 0..0,
             crash_probability: Rate::ZERO,
@@ -232,6 +235,13 @@ impl FaultConfig {
     /// Another spelling of [`FaultConfig::with_duplicates`].
     pub fn with_duplicate(self, probability: f64) -> Self {
         self.with_duplicates(probability)
+    }
+
+    /// Sets how often a bit of a frame is flipped on its way. It still arrives, and its receiver must
+    /// notice.
+    pub fn with_corruption(mut self, probability: f64) -> Self {
+        self.corruption_rate = self.rate("the corruption rate", probability);
+        self
     }
 
     /// Sets how often, per chaos tick, the network splits, and for how long in milliseconds.

@@ -3,19 +3,49 @@
 use super::fate::{DropCause, Fates};
 use super::faults::{FaultConfig, Rate};
 use super::partition::PartitionManager;
+use super::rules::{Envelope, Rules};
 use super::topology::Topology;
 use crate::runtime::{Choices, Stream};
 use crate::types::NodeId;
 use std::collections::BTreeSet;
+use syncline_store::Bytes;
 use syncline_types::{Choice, SimDuration, SimTime};
 
-/// When the copies of one frame arrive: none if it is dropped, two if it is doubled.
+/// How one copy of a frame arrives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// When.
+    pub at: SimTime,
+    /// The bit that was flipped on the way, if one was.
+    pub flipped: Option<u64>,
+}
+
+impl Arrival {
+    /// What arrives of the bytes that were sent.
+    pub(crate) fn carried(&self, sent: &Bytes) -> Bytes {
+        let Some(bit) = self.flipped else { return sent.clone() };
+        let mut bytes = sent.to_vec();
+        if let Some(byte) = bytes.get_mut((bit / 8) as usize) {
+            *byte ^= 1 << (bit % 8);
+        }
+        bytes.into()
+    }
+}
+
+/// How the copies of one frame arrive: none if it is dropped, two if it is doubled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Arrivals {
     /// The first copy.
-    pub first: Option<SimTime>,
+    pub first: Option<Arrival>,
     /// The second.
-    pub second: Option<SimTime>,
+    pub second: Option<Arrival>,
+}
+
+impl Arrivals {
+    /// The copies.
+    pub(crate) fn copies(self) -> impl Iterator<Item = Arrival> {
+        [self.first, self.second].into_iter().flatten()
+    }
 }
 
 /// Carries every frame of every session and all gossip, and accounts for each. Each frame fends
@@ -28,9 +58,12 @@ pub struct NetworkRouter {
     absent: BTreeSet<NodeId>,
     /// Who cannot reach whom.
     pub partitions: PartitionManager,
+    /// What is done to frames besides.
+    pub rules: Rules,
     pub(crate) fates: Fates,
     bytes_sent: u64,
     reordered: u64,
+    corrupted: u64,
     /// Per sender and receiver, the latest arrival so far.
     latest: Vec<Vec<SimTime>>,
     slow: Vec<bool>,
@@ -44,9 +77,11 @@ impl NetworkRouter {
             topology: Topology::Mesh,
             absent: BTreeSet::new(),
             partitions: PartitionManager::default(),
+            rules: Rules::default(),
             fates: Fates::default(),
             bytes_sent: 0,
             reordered: 0,
+            corrupted: 0,
             latest: Vec::new(),
             slow: Vec::new(),
         }
@@ -111,30 +146,40 @@ impl NetworkRouter {
         self.reordered
     }
 
+    /// Copies of frames that a bit was flipped in, by chance or by a rule.
+    pub const fn corrupted(&self) -> u64 {
+        self.corrupted
+    }
+
     /// Whether frames to `node` are slowed down.
     pub fn is_slow(&self, node: NodeId) -> bool {
         self.slow.get(node.index()).copied().unwrap_or(false)
     }
 
     /// Takes one frame: drops it, or says when it arrives.
-    pub(crate) fn route(
-        &mut self,
-        now: SimTime,
-        from: NodeId,
-        to: NodeId,
-        bytes: usize,
-        choices: &mut Choices,
-    ) -> Arrivals {
+    pub(crate) fn route(&mut self, now: SimTime, frame: Envelope, choices: &mut Choices) -> Arrivals {
+        let Envelope { from, to, bytes, .. } = frame;
         let link = Stream::Link(from.0);
         self.fates.sent += 1;
         self.bytes_sent += bytes as u64;
+        let ruling = self.rules.judge(now, &frame);
         // Every frame draws the same choices, whatever becomes of it: what happens to one frame never
         // decides what happens to another.
         let lost = draw_rate(choices, link, Choice::LinkLoss, self.faults.message_loss_rate);
         let first = self.arrival(now, link, to, choices);
         let doubled = draw_rate(choices, link, Choice::LinkDuplicate, self.faults.duplicate_rate);
         let second = self.arrival(now, link, to, choices);
-        let drop = if to.index() >= self.slow.len() {
+        let bits = 8 * bytes as u64;
+        let (mut flip, mut flip_second) = (self.flip(from, bits, choices), self.flip(from, bits, choices));
+        if ruling.corrupted && bits > 0 {
+            flip = Some(choices.drawn(Stream::Rules, Choice::FlippedBit, bits));
+            flip_second = flip;
+        }
+        let doubled = doubled || ruling.doubled;
+        let (first, second) = (first + ruling.delay, second + ruling.delay);
+        let drop = if ruling.dropped {
+            Some(DropCause::Rule)
+        } else if to.index() >= self.slow.len() {
             Some(DropCause::ReceiverUnknown)
         } else if !self.is_linked(from, to) {
             Some(DropCause::NoLink)
@@ -149,11 +194,26 @@ impl NetworkRouter {
         }
         self.note_order(from, to, first);
         self.fates.in_flight += 1;
+        self.corrupted += u64::from(flip.is_some());
         if doubled {
             self.fates.duplicated += 1;
             self.fates.in_flight += 1;
+            self.corrupted += u64::from(flip_second.is_some());
         }
-        Arrivals { first: Some(first), second: doubled.then_some(second) }
+        let second = Arrival { at: second, flipped: flip_second };
+        Arrivals { first: Some(Arrival { at: first, flipped: flip }), second: doubled.then_some(second) }
+    }
+
+    /// Which of its `bits` a copy loses by chance, if any. Draws nothing where that never happens.
+    fn flip(&self, from: NodeId, bits: u64, choices: &mut Choices) -> Option<u64> {
+        let rate = self.faults.corruption_rate;
+        if rate == Rate::ZERO {
+            return None;
+        }
+        let link = Stream::Corruption(from.0);
+        let corrupt = draw_rate(choices, link, Choice::LinkCorrupt, rate);
+        let bit = choices.drawn(link, Choice::FlippedBit, bits);
+        (corrupt && bits > 0).then_some(bit)
     }
 
     fn arrival(&self, now: SimTime, link: Stream, to: NodeId, choices: &mut Choices) -> SimTime {

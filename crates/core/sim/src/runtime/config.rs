@@ -1,6 +1,6 @@
 //! The settings of a run.
 
-use crate::network::{ConfigError, FaultConfig, Topology};
+use crate::network::{ConfigError, FaultConfig, Rule, Topology};
 use syncline_sync::SyncProtocolKind;
 use syncline_types::{SimDuration, SimTime};
 
@@ -17,6 +17,8 @@ pub struct SimConfig {
     pub faults: FaultConfig,
     /// Which nodes have a link to each other. Gossip, sessions and heartbeats run along links only.
     pub topology: Topology,
+    /// What is done to frames besides, from the beginning.
+    pub rules: Vec<Rule>,
     /// For how long partitions, crashes, departures and writes during syncs happen by chance. After that the
     /// network stays slow and lossy, but nothing new breaks, so that even a large cluster gets a chance to agree.
     pub chaos_for: SimDuration,
@@ -39,6 +41,7 @@ impl SimConfig {
             max_events: 10_000_000,
             faults: FaultConfig::default(),
             topology: Topology::default(),
+            rules: Vec::new(),
             chaos_for: SimDuration::from_secs(20),
             buffer_capacity: 10_000,
             protocol: None,
@@ -56,6 +59,12 @@ impl SimConfig {
     /// Sets which nodes have a link to each other.
     pub const fn with_topology(mut self, topology: Topology) -> Self {
         self.topology = topology;
+        self
+    }
+
+    /// Has a rule look at every frame, after those that were given before.
+    pub fn with_rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
         self
     }
 

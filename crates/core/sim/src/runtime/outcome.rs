@@ -107,6 +107,11 @@ pub enum Check {
         /// Who refused.
         node: String,
     },
+    /// A frame that was corrupted on its way was taken for one.
+    CorruptFrameAccepted {
+        /// Who took it.
+        node: String,
+    },
     /// A frame from before its sender's restart took effect after one from after it.
     StaleFrameAccepted {
         /// Who accepted it.
@@ -143,6 +148,7 @@ impl fmt::Display for Check {
             }
             Self::ImpossibleOutcome { node, detail } => write!(f, "a session of {node} ended as: {detail}"),
             Self::HonestFrameRefused { node } => write!(f, "{node} refused an honest frame as malformed"),
+            Self::CorruptFrameAccepted { node } => write!(f, "{node} took a corrupt frame for a sound one"),
             Self::StaleFrameAccepted { node } => {
                 write!(f, "{node} took a frame from before a restart for a new one")
             }

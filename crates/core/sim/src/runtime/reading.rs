@@ -94,6 +94,7 @@ impl SimRuntime {
         metrics.protocol.bytes_sent = router.bytes_sent();
         metrics.effects.messages_dropped = router.fates().dropped_total();
         metrics.effects.messages_duplicated = router.fates().duplicated;
+        metrics.effects.messages_corrupted = router.corrupted();
         metrics.effects.messages_reordered = router.reordered();
         let churn = self.world.churn();
         metrics.effects.departures = churn.departures;

@@ -73,8 +73,12 @@ impl SimRuntime {
         if config.record {
             choices.record();
         }
+        let mut world = World::new(choices, config.faults.clone()).with_topology(config.topology);
+        for rule in &config.rules {
+            world.router.rules.add(rule.clone());
+        }
         Ok(Self {
-            world: World::new(choices, config.faults.clone()).with_topology(config.topology),
+            world,
             config,
             names: Vec::new(),
             oracle: Oracle::default(),

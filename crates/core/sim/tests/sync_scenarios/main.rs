@@ -5,5 +5,6 @@ mod crashes;
 mod forgetting;
 mod gossip;
 mod partitions;
+mod rules;
 mod stops;
 mod topologies;
