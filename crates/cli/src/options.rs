@@ -55,18 +55,32 @@ pub(crate) enum Protocol {
     SubtreePrefetch,
     /// Breadth first, level by level.
     LevelWise,
+    /// Each of these in turn: a sweep for every one of them.
+    Each,
 }
 
 impl Protocol {
-    const fn kind(self) -> SyncProtocolKind {
-        match self {
+    pub(crate) const fn kind(self) -> Option<SyncProtocolKind> {
+        Some(match self {
             Self::DeltaSync => SyncProtocolKind::DeltaSync,
             Self::HashComparison => SyncProtocolKind::HashComparison,
             Self::Snapshot => SyncProtocolKind::Snapshot,
             Self::BloomFilter => SyncProtocolKind::BloomFilter,
             Self::SubtreePrefetch => SyncProtocolKind::SubtreePrefetch,
             Self::LevelWise => SyncProtocolKind::LevelWise,
-        }
+            Self::Each => return None,
+        })
+    }
+
+    /// Those that can be run end to end.
+    pub(crate) fn executable() -> impl Iterator<Item = Self> {
+        let runs = |kind: SyncProtocolKind| SyncProtocolKind::EXECUTABLE.contains(&kind);
+        Self::value_variants().iter().copied().filter(move |protocol| protocol.kind().is_some_and(runs))
+    }
+
+    /// The name under which it is asked for.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
@@ -157,8 +171,8 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "P[,MIN..MAX]", value_parser = values::spell)]
     pub(crate) crash: Option<Spell>,
 
-    /// How often, per tick of 10 ms, each replica leaves, and for how many milliseconds: its memory stays
-    /// and its application writes on, but it reaches nobody.
+    /// How often, per tick of 10 ms, each replica leaves, and for how many milliseconds (200..2000 if not
+    /// said): its memory stays and its application writes on, but it reaches nobody.
     #[arg(long, value_name = "P[,MIN..MAX]", value_parser = values::spell)]
     pub(crate) churn: Option<Spell>,
 
@@ -198,6 +212,9 @@ impl SimArgs {
                 "{} nodes with {} entities each are {all}; the limit is {MAX_ENTITIES}",
                 self.nodes, self.entities
             ));
+        }
+        if self.protocol == Some(Protocol::Each) {
+            return Err("a run has one protocol; --protocol each is for sweep".into());
         }
         let mut faults = self.faults.faults();
         if let Some(loss) = self.loss {
@@ -243,7 +260,7 @@ impl SimArgs {
             write_for: self.write_for,
             scenario: self.scenario,
             topology: self.topology.topology(),
-            protocol: self.protocol.map(Protocol::kind),
+            protocol: self.protocol.and_then(Protocol::kind),
             faults,
             max_time: self.max_time,
             max_events: self.max_events,
@@ -274,7 +291,7 @@ impl SimArgs {
         let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
         let shape = self.topology.to_possible_value();
         add("topology", shape.map(name).filter(|_| self.topology != Shape::Mesh));
-        add("protocol", self.protocol.and_then(|protocol| protocol.to_possible_value()).map(name));
+        add("protocol", self.protocol.map(Protocol::name));
         add("faults", self.faults.to_possible_value().map(name).filter(|_| self.faults != Preset::Light));
         add("loss", self.loss.map(|p| p.to_string()));
         add("latency", self.latency.map(|latency| format!("{},{}", latency.base_ms, latency.jitter_ms)));
@@ -295,4 +312,18 @@ impl SimArgs {
 
 fn or_default(range: &std::ops::Range<u64>, default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     if range.is_empty() { default } else { range.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_protocol_that_can_be_run_can_be_asked_for() {
+        let asked: Vec<SyncProtocolKind> = Protocol::executable().filter_map(Protocol::kind).collect();
+        let nothing_to_do = SyncProtocolKind::None;
+        for kind in SyncProtocolKind::EXECUTABLE.into_iter().filter(|kind| *kind != nothing_to_do) {
+            assert!(asked.contains(&kind), "{kind} has no name on the command line");
+        }
+    }
 }

@@ -132,6 +132,40 @@ fn churn_and_late_joiners_are_counted() {
 }
 
 #[test]
+fn a_sweep_of_each_protocol_runs_each_and_fails_if_any_does() {
+    let args = ["sweep", "--seeds", "0..20", "--protocol", "each", "--faults", "heavy", "--json"];
+    assert_eq!(syncline(&args).status.code(), Some(0));
+    let report = json(&args);
+    assert_eq!(report["failures"], 0);
+    let sweeps = report["protocols"].as_array().expect("a list");
+    for (name, ran) in [
+        ("delta-sync", "delta_syncs"),
+        ("hash-comparison", "hash_comparisons"),
+        ("bloom-filter", "bloom_filters"),
+        ("subtree-prefetch", "subtree_prefetches"),
+        ("level-wise", "level_walks"),
+    ] {
+        let sweep = sweeps.iter().find(|sweep| sweep["protocol"] == name).expect(name);
+        assert_eq!(sweep["converged"], 20, "{name}");
+        assert!(sweep[ran].as_u64() > Some(0), "{name} was not run");
+        let most = sweeps.iter().filter_map(|other| other[ran].as_u64()).max();
+        assert_eq!(sweep[ran].as_u64(), most, "{name} is run where it is asked for");
+    }
+    assert!(sweeps.iter().any(|sweep| sweep["protocol"] == "snapshot"));
+    let shown = syncline(&args[..7]);
+    let said = String::from_utf8_lossy(&shown.stdout);
+    assert!(said.contains("level-wise") && said.contains("ALL CONVERGED"), "{said}");
+
+    let short = ["--max-time", "20ms", "--write-for", "10ms"];
+    let failing = [&["sweep", "--seeds", "5", "--protocol", "each"][..], &short].concat();
+    let output = syncline(&failing);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("FAILED") && said.contains("--protocol bloom-filter"), "{said}");
+    refused(&["run", "--protocol", "each"], &["--protocol each", "sweep"]);
+}
+
+#[test]
 fn impossible_values_are_named_with_what_is_allowed() {
     refused(&["run", "--loss", "1.5"], &["1.5", "between 0 and 1"]);
     refused(&["run", "--loss", "often"], &["often", "not a number"]);
