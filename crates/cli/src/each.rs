@@ -75,6 +75,7 @@ fn ran(protocol: Protocol, sweep: &SweepReport) -> u64 {
         Some(SyncProtocolKind::BloomFilter) => sweep.bloom_filters,
         Some(SyncProtocolKind::SubtreePrefetch) => sweep.subtree_prefetches,
         Some(SyncProtocolKind::LevelWise) => sweep.level_walks,
+        Some(SyncProtocolKind::RatelessIblt) => sweep.sketches,
         Some(SyncProtocolKind::None) | None => 0,
     }
 }

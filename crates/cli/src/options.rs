@@ -3,7 +3,7 @@
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
 use clap::{Args, ValueEnum};
-use sync_sim::prelude::{FaultConfig, SimDuration, SyncProtocolKind, Topology};
+use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SyncProtocolKind, Topology};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 
 /// A preset of faults.
@@ -55,6 +55,8 @@ pub(crate) enum Protocol {
     SubtreePrefetch,
     /// Breadth first, level by level.
     LevelWise,
+    /// Coded symbols, from which the difference is read.
+    RatelessIblt,
     /// Each of these in turn: a sweep for every one of them.
     Each,
 }
@@ -68,6 +70,7 @@ impl Protocol {
             Self::BloomFilter => SyncProtocolKind::BloomFilter,
             Self::SubtreePrefetch => SyncProtocolKind::SubtreePrefetch,
             Self::LevelWise => SyncProtocolKind::LevelWise,
+            Self::RatelessIblt => SyncProtocolKind::RatelessIblt,
             Self::Each => return None,
         })
     }
@@ -108,6 +111,24 @@ impl Shape {
     }
 }
 
+/// How a protocol is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum SelectionArg {
+    /// By what each would cost for the difference that sketches in the handshake show.
+    Adaptive,
+    /// By the decision table of the CIP, from record counts and depth.
+    Table,
+}
+
+impl SelectionArg {
+    const fn selection(self) -> Selection {
+        match self {
+            Self::Adaptive => Selection::Adaptive,
+            Self::Table => Selection::Table,
+        }
+    }
+}
+
 /// The flags of a simulation, shared by all commands that run one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SimArgs {
@@ -134,6 +155,10 @@ pub(crate) struct SimArgs {
     /// Which replicas reach each other; what the others write comes by way of those.
     #[arg(long, value_name = "SHAPE", value_enum, default_value_t = Shape::Mesh)]
     pub(crate) topology: Shape,
+
+    /// How sessions choose their protocol where none is asked for.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = SelectionArg::Adaptive)]
+    pub(crate) selection: SelectionArg,
 
     /// The protocol that sessions run wherever it can be run; without it they negotiate one.
     #[arg(long, value_name = "NAME", value_enum)]
@@ -260,6 +285,7 @@ impl SimArgs {
             write_for: self.write_for,
             scenario: self.scenario,
             topology: self.topology.topology(),
+            selection: self.selection.selection(),
             protocol: self.protocol.and_then(Protocol::kind),
             faults,
             max_time: self.max_time,
@@ -291,6 +317,7 @@ impl SimArgs {
         let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
         let shape = self.topology.to_possible_value();
         add("topology", shape.map(name).filter(|_| self.topology != Shape::Mesh));
+        add("selection", (self.selection == SelectionArg::Table).then(|| "table".to_owned()));
         add("protocol", self.protocol.map(Protocol::name));
         add("faults", self.faults.to_possible_value().map(name).filter(|_| self.faults != Preset::Light));
         add("loss", self.loss.map(|p| p.to_string()));

@@ -166,6 +166,7 @@ fn work(report: &RunReport) -> comfy_table::Table {
         ("… that exchanged filters (BloomFilter)", protocol.bloom_filters),
         ("… that asked for whole subtrees (SubtreePrefetch)", protocol.subtree_prefetches),
         ("… that went level by level (LevelWise)", protocol.level_walks),
+        ("… that read sketches (RatelessIblt)", protocol.sketches),
         ("… that took a snapshot", protocol.snapshots),
         ("… that owe another, nothing being wrong", protocol.sessions_owed),
         ("… that failed", protocol.sessions_failed),

@@ -17,6 +17,7 @@ pub(crate) struct Spec {
     pub(crate) scenario: NamedScenario,
     pub(crate) topology: Topology,
     pub(crate) faults: FaultConfig,
+    pub(crate) selection: Selection,
     pub(crate) protocol: Option<SyncProtocolKind>,
     pub(crate) max_time: SimDuration,
     pub(crate) max_events: u64,
@@ -31,6 +32,7 @@ impl Spec {
             max_events: self.max_events,
             faults: self.faults.clone(),
             topology: self.topology,
+            selection: self.selection,
             protocol: self.protocol,
             ..SimConfig::with_seed(seed)
         };

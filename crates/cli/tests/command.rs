@@ -144,6 +144,7 @@ fn a_sweep_of_each_protocol_runs_each_and_fails_if_any_does() {
         ("bloom-filter", "bloom_filters"),
         ("subtree-prefetch", "subtree_prefetches"),
         ("level-wise", "level_walks"),
+        ("rateless-iblt", "sketches"),
     ] {
         let sweep = sweeps.iter().find(|sweep| sweep["protocol"] == name).expect(name);
         assert_eq!(sweep["converged"], 20, "{name}");

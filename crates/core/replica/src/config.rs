@@ -1,7 +1,7 @@
 //! What a replica can be told.
 
 use syncline_storage::{ApplyContext, Merges};
-use syncline_sync::{DeltaLog, SyncProtocolKind};
+use syncline_sync::{DeltaLog, Link, Selection, SyncProtocolKind};
 use syncline_types::{ContextId, ReplicaId, SimDuration};
 
 /// The settings of one replica. [`ReplicaConfig::new`] gives the defaults.
@@ -37,7 +37,11 @@ pub struct ReplicaConfig {
     pub snapshot_views: usize,
     /// The protocols it offers: those that can be run end to end.
     pub protocols: Vec<SyncProtocolKind>,
-    /// The protocol its own sessions run wherever it can be run; otherwise the table decides.
+    /// How its own sessions choose their protocol.
+    pub selection: Selection,
+    /// What its links carry, in bytes a second: what the choice reckons with.
+    pub bytes_per_second: u64,
+    /// The protocol its own sessions run wherever it can be run, whatever the selection says.
     pub wish: Option<SyncProtocolKind>,
     /// The merge functions of the application's own types.
     pub merges: Merges,
@@ -62,6 +66,8 @@ impl ReplicaConfig {
             max_drift_ms: ApplyContext::DEFAULT_MAX_DRIFT_MS,
             snapshot_views: 4,
             protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
+            selection: Selection::default(),
+            bytes_per_second: Link::default().bytes_per_second,
             wish: None,
             merges: Merges::default(),
         }

@@ -39,6 +39,11 @@ impl Peer {
         });
     }
 
+    /// The smoothed round-trip time, in microseconds, once one was measured.
+    pub(crate) fn round_trip_us(&self) -> Option<u64> {
+        self.round_trip.map(|(mean, _)| mean)
+    }
+
     /// How long to wait for the answer to the `attempt`-th sending of a request. Until an answer has
     /// been timed, each session that ended in silence doubles it: a far peer is found in the end.
     pub(crate) fn timeout(&self, attempt: u32, first: SimDuration, entropy: &mut dyn Entropy) -> SimDuration {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use syncline_storage::{ApplyContext, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{
-    BufferLedger, DeltaBuffer, DeltaLog, Dot, Frame, Gossip, Message, Request, Response, SyncHandshake,
-    Transaction, ViewCache, build_handshake,
+    BufferLedger, DeltaBuffer, DeltaLog, Dot, Frame, Gossip, Message, Request, Response, Selection, Sketch,
+    SyncHandshake, SyncProtocolKind, Transaction, ViewCache, build_handshake,
 };
 use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, SimDuration, SimTime, canary};
 
@@ -36,6 +36,7 @@ pub struct Replica<V> {
     pub(crate) fetches: u32,
     pub(crate) heartbeat_pause: SimDuration,
     pub(crate) root: Digest,
+    sketch: Option<Sketch>,
     pub(crate) members: Option<BTreeSet<ReplicaId>>,
     pub(crate) reached: BTreeMap<ReplicaId, Reached>,
     stopped: Option<ReplicaError>,
@@ -98,6 +99,7 @@ impl<V: ReadView> Replica<V> {
             clock: kept.clock,
             log: kept.log,
             root: kept.root,
+            sketch: None,
             stopped: None,
             lookups: 0,
             buffer: DeltaBuffer::new(config.buffer_capacity),
@@ -145,7 +147,8 @@ impl<V: ReadView> Replica<V> {
     ) -> Result<SyncActions, ReplicaError> {
         let context = ApplyContext { moment, max_drift_ms: self.config.max_drift_ms };
         let (log, merges) = (std::mem::take(&mut self.log), self.config.merges.clone());
-        let work = Transaction::begin_with(view, log, context, merges)?;
+        let work = Transaction::begin_with(view, log, context, merges)?
+            .with_sketch(self.config.context, self.sketch.take())?;
         let mut step = Step { work, moment, entropy, out: SyncActions::default() };
         match event {
             Event::Start => self.on_start(&mut step),
@@ -174,7 +177,7 @@ impl<V: ReadView> Replica<V> {
         let mut out = step.out;
         let work = step.work.state.work();
         let lookups = self.lookups;
-        (out.storage, self.log) = step.work.finish()?;
+        (out.storage, self.log, self.sketch) = step.work.finish()?;
         self.lookups = self.log.lookups();
         out.cost = Cost {
             storage_reads: work.storage_reads,
@@ -229,6 +232,23 @@ impl<V: ReadView> Replica<V> {
         let described = step.work.describe(context, replica, &self.config.protocols)?;
         let (wish, clock) = (self.config.wish, self.clock.last());
         Ok(SyncHandshake { wish, clock, ..build_handshake(&described) })
+    }
+
+    /// As [`Replica::describe`], to begin a session with `peer`: with the sketch, where that is of use.
+    pub(crate) fn introduce(
+        &self,
+        peer: PeerId,
+        step: &mut Step<'_, V>,
+    ) -> Result<SyncHandshake, StorageError> {
+        let mut ours = self.describe(step)?;
+        let adaptive = ours.wish.is_none() && self.config.selection == Selection::Adaptive;
+        if ours.has_state && (adaptive || ours.wish == Some(SyncProtocolKind::RatelessIblt)) {
+            ours.sketch = Some(step.work.sketch()?.head());
+        }
+        let measured = self.peers.get(&peer).and_then(Peer::round_trip_us);
+        ours.link.round_trip_us = measured.unwrap_or(ours.link.round_trip_us);
+        ours.link.bytes_per_second = self.config.bytes_per_second;
+        Ok(ours)
     }
 
     pub(crate) fn send(&self, to: PeerId, message: Message, step: &mut Step<'_, V>) {

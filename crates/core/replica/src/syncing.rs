@@ -103,7 +103,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     fn start_session(&mut self, peer: PeerId, step: &mut Step<'_, V>) -> Result<(), StorageError> {
-        let ours = self.describe(step)?;
+        let ours = self.introduce(peer, step)?;
         self.sessions_started += 1;
         // Unique across restarts, so that an answer to an earlier life is not taken for ours.
         let id = SessionId(self.incarnation << 32 | self.sessions_started);

@@ -7,7 +7,7 @@ use syncline_replica::{Event, Operation, Refusal, Replica, ReplicaConfig, SyncAc
 use syncline_storage::{Action, Interface, Record};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    Delta, DeltaRef, Dot, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip, Message, Request,
+    Delta, DeltaRef, Dot, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip, Link, Message, Request,
     RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId, SnapshotPage, SyncHandshake, SyncProtocolKind,
     VersionVector, WireRecord,
 };
@@ -273,11 +273,13 @@ fn a_peer_cannot_end_our_history_by_claiming_to_cover_it() {
         log_floor: VersionVector::default(),
         supported_protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
         wish: None,
+        sketch: None,
+        link: Link::default(),
         clock: 0,
         horizon: Hlc::ZERO,
         stable: VersionVector::default(),
     };
-    let (session, id, request) = (SessionId(1), RequestId(1), Request::Handshake(theirs));
+    let (session, id, request) = (SessionId(1), RequestId(1), Request::Handshake(Box::new(theirs)));
     host.message(Message::Request { session, id, request });
     let operation = Operation::Set { target: Target::top(EntityId::from_u64(9)), bytes: b"on".to_vec() };
     let actions = host.step(Event::Write(vec![operation]));

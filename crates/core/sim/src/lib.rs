@@ -54,7 +54,7 @@ pub mod prelude {
         assert_not_converged,
     };
     pub use syncline_replica::{FrameKind, Operation, Target};
-    pub use syncline_sync::SyncProtocolKind;
+    pub use syncline_sync::{Selection, SyncProtocolKind};
     pub use syncline_types::{Digest, EntityId, SimDuration, SimTime};
 }
 

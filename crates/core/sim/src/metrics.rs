@@ -46,6 +46,8 @@ pub struct ProtocolMetrics {
     pub subtree_prefetches: u64,
     /// Sessions that went level by level.
     pub level_walks: u64,
+    /// Sessions that read the difference from sketches.
+    pub sketches: u64,
     /// Requests of sessions that were answered.
     pub round_trips: u64,
     /// Entities whose digests were compared.

@@ -27,8 +27,7 @@ fn every_figure_of_every_group_moves() {
         ("sessions_converged", protocol.sessions_converged),
         ("sessions_owed", protocol.sessions_owed),
         ("sessions_failed", protocol.sessions_failed),
-        ("delta_syncs", protocol.delta_syncs),
-        ("hash_comparisons", protocol.hash_comparisons),
+        ("sketches", protocol.sketches),
         ("round_trips", protocol.round_trips),
         ("entities_compared", protocol.entities_compared),
         ("entities_transferred", protocol.entities_transferred),
@@ -68,6 +67,8 @@ fn every_figure_of_every_group_moves() {
         rt.metrics().protocol
     };
     assert_eq!(ran(Scenario::force_snapshot()).snapshots, 1);
+    assert_eq!(ran(Scenario::force_hash_high_divergence()).hash_comparisons, 1);
+    assert_eq!(ran(Scenario::force_delta_sync()).delta_syncs, 1);
     assert_eq!(ran(Scenario::force_bloom_filter()).bloom_filters, 1);
     assert_eq!(ran(Scenario::force_subtree_prefetch()).subtree_prefetches, 1);
     assert_eq!(ran(Scenario::force_levelwise()).level_walks, 1);

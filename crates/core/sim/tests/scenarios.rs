@@ -25,6 +25,7 @@ fn protocols(scenario: fn() -> Scenario) -> Vec<&'static str> {
             ("filter", protocol.bloom_filters),
             ("subtrees", protocol.subtree_prefetches),
             ("levels", protocol.level_walks),
+            ("sketch", protocol.sketches),
         ];
         seen.extend(ran.into_iter().filter(|(_, count)| *count > 0).map(|(name, _)| name));
     }
@@ -41,14 +42,15 @@ fn scenarios_named_for_a_protocol_lead_to_it_and_no_other() {
     assert_eq!(protocols(Scenario::force_bloom_filter), ["filter"]);
     assert_eq!(protocols(Scenario::force_subtree_prefetch), ["subtrees"]);
     assert_eq!(protocols(Scenario::force_levelwise), ["levels"]);
-    assert_eq!(protocols(Scenario::both_initialized), ["levels"]);
-    assert_eq!(protocols(Scenario::three_nodes_one_diverged), ["levels"]);
+    // Two sets of equal size with nothing in common look close to the table; the sketch sees them.
+    assert_eq!(protocols(Scenario::both_initialized), ["sketch"]);
+    assert_eq!(protocols(Scenario::three_nodes_one_diverged), ["sketch"]);
 }
 
 #[test]
 fn a_protocol_that_is_wished_for_is_the_one_that_runs() {
     for protocol in SyncProtocolKind::EXECUTABLE {
-        let config = SimConfig::with_seed(3).with_protocol(protocol);
+        let config = SimConfig::with_seed(3).with_protocol(protocol).with_selection(Selection::Table);
         let mut rt = SimRuntime::with_config(config);
         rt.apply_scenario(Scenario::n_nodes_diverged(2, 200));
         assert_eq!(rt.run(), StopCondition::Converged, "{protocol}");
@@ -60,6 +62,7 @@ fn a_protocol_that_is_wished_for_is_the_one_that_runs() {
             SyncProtocolKind::SubtreePrefetch => ran.subtree_prefetches,
             // With nothing to wish for, or a wish that cannot be granted, the table decides.
             SyncProtocolKind::None | SyncProtocolKind::Snapshot => ran.bloom_filters,
+            SyncProtocolKind::RatelessIblt => ran.sketches,
             SyncProtocolKind::LevelWise => ran.level_walks,
         };
         assert!(expected > 0, "{protocol}: {ran:?}");

@@ -1,6 +1,7 @@
 //! The door to the state: apply, merge, read, and end as one batch.
 
 use crate::action::Action;
+use crate::changes::Changes;
 use crate::error::{ApplyError, StorageError};
 use crate::index::{self, Entry, Node, Prefix, Tries};
 use crate::keys;
@@ -8,8 +9,8 @@ use crate::label::Label;
 use crate::record::Record;
 use crate::record_codec::own_hash;
 use crate::stats::Stats;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncline_crdt::{Merges, Value};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
@@ -82,6 +83,7 @@ pub struct Interface<V> {
     /// Rows besides the index that this batch adds, or takes out.
     derived: BTreeMap<Key, bool>,
     merges: Merges,
+    pub(crate) changes: Changes,
 }
 
 /// What a batch of work has cost so far.
@@ -117,6 +119,7 @@ impl<V: ReadView> Interface<V> {
             buffer: Writer::default(),
             derived: BTreeMap::new(),
             merges,
+            changes: Changes::default(),
         })
     }
 
@@ -301,7 +304,8 @@ impl<V: ReadView> Interface<V> {
         let Some(record) = self.held(id)?.record.clone() else { return Ok(()) };
         self.derive(id, Some(&record), None);
         self.stats.remove(&record);
-        self.tries.remove(&self.view, record.parent, id)?;
+        let entry = self.tries.remove(&self.view, record.parent, id)?;
+        self.changes.note(id, entry.map(|entry| entry.own), None);
         self.touched.entry(record.parent).or_default().kids = true;
         self.records.insert(id, Held { record: None, dirty: true, bytes: None });
         self.changed = true;
@@ -403,15 +407,17 @@ impl<V: ReadView> Interface<V> {
         let Some(record) = self.held(id)?.record.clone() else { return Ok(None) };
         let kids = if touched.kids { Some(self.tries.root(&self.view, id)?) } else { None };
         let own = if touched.own { Some(self.own_hash(id, &record)?) } else { None };
-        let mut known_own = true;
+        let mut known_own = None;
         let changed = self.tries.update(&self.view, record.parent, id, |known| {
             let known = touched.moved_from.or(known);
-            known_own = known.is_some();
+            known_own = known.map(|entry| entry.own);
             let Entry { own: old, kids: old_kids, .. } =
                 known.unwrap_or(Entry { id, own: Digest::ZERO, kids: Digest::ZERO });
             Entry { id, own: own.unwrap_or(old), kids: kids.unwrap_or(old_kids) }
         })?;
-        if !known_own && own.is_none() {
+        if own.is_some() {
+            self.changes.note(id, known_own, own);
+        } else if known_own.is_none() {
             return Err(StorageError::Index { what: "the entry of an entity with children" });
         }
         Ok((changed || touched.moved_from.is_some()).then_some(record.parent))
@@ -436,6 +442,7 @@ impl<V: ReadView> Interface<V> {
     fn full_hash_of_root(&mut self) -> Result<Digest, StorageError> {
         let Some(record) = self.held(EntityId::ROOT)?.record.clone() else { return Ok(Digest::ZERO) };
         let own = own_hash(EntityId::ROOT, &record.to_bytes());
+        self.changes.note_root(own);
         self.work.hash_computations += 2;
         Ok(index::full_hash(own, self.tries.root(&self.view, EntityId::ROOT)?))
     }
@@ -463,18 +470,21 @@ impl<V: ReadView> Interface<V> {
         Ok(self.held(id)?.record.clone())
     }
 
-    /// Whether an application sees `id`: it is live and was written after the last delete of each
-    /// of its ancestors. O(depth).
-    pub fn is_visible(&mut self, id: EntityId) -> Result<bool, StorageError> {
-        let Some(record) = self.record(id)? else { return Ok(false) };
-        let written = record.updated_at;
-        let (mut visible, mut above) = (record.is_live(), record);
-        while visible && above.depth > 0 {
-            let Some(parent) = self.record(above.parent)? else { break };
-            visible = parent.deleted_at < written;
-            above = parent;
+    /// Up to `limit` entities whose ids begin with these four bytes, ascending. O(log n + limit).
+    pub fn ids_beginning(&mut self, first: u32, limit: usize) -> Result<Vec<EntityId>, StorageError> {
+        let (from, to) = EntityId::range_beginning(first);
+        let end = to.successor().map_or_else(|| Key::from(keys::RECORDS_END), keys::record);
+        let rows = self.view.range(&keys::record(from), &end, limit)?;
+        self.work.storage_reads += 1;
+        let mut ids: BTreeSet<EntityId> = rows.iter().filter_map(|(key, _)| keys::record_id(key)).collect();
+        for (id, held) in self.records.range(from..=to) {
+            if held.record.is_some() {
+                ids.insert(*id)
+            } else {
+                ids.remove(id)
+            };
         }
-        Ok(visible)
+        Ok(ids.into_iter().take(limit).collect())
     }
 
     /// Up to `limit` children of `id` with ids above `after`, ascending. O(log n + limit).

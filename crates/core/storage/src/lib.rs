@@ -38,6 +38,7 @@
 )]
 
 mod action;
+mod changes;
 mod collect;
 mod error;
 pub mod index;
@@ -53,6 +54,7 @@ mod verify;
 mod words;
 
 pub use action::{Action, Metadata};
+pub use changes::Change;
 pub use error::{ApplyError, Disposition, Malformed, StorageError};
 pub use index::{Entry, Node, Prefix};
 pub use interface::{Applied, ApplyContext, Interface, Work};

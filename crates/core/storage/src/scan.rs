@@ -81,6 +81,20 @@ impl<V: ReadView> Interface<V> {
         }
     }
 
+    /// Whether an application sees `id`: it is live and was written after the last delete of each
+    /// of its ancestors. O(depth).
+    pub fn is_visible(&mut self, id: EntityId) -> Result<bool, StorageError> {
+        let Some(record) = self.record(id)? else { return Ok(false) };
+        let written = record.updated_at;
+        let (mut visible, mut above) = (record.is_live(), record);
+        while visible && above.depth > 0 {
+            let Some(parent) = self.record(above.parent)? else { break };
+            visible = parent.deleted_at < written;
+            above = parent;
+        }
+        Ok(visible)
+    }
+
     /// Every entity an application sees, with its record, in depth-first id order. O(n).
     pub fn visible(&mut self) -> Result<Vec<(EntityId, std::sync::Arc<Record>)>, StorageError> {
         let mut found = Vec::new();

@@ -4,7 +4,9 @@ use crate::handshake::{SyncHandshake, SyncProtocolKind, build_handshake};
 use crate::log::DeltaLog;
 use crate::message::{Message, SessionId};
 use crate::respond::{ViewCache, respond};
+use crate::select::Selection;
 use crate::session::{Outcome, Progress, Session, SessionStats};
+use crate::sketch::Sketch;
 use crate::transaction::Transaction;
 use crate::transport::{StreamMessage, SyncTransport, TransportError};
 use std::borrow::Cow;
@@ -49,11 +51,15 @@ pub struct StoreHost<S: Store> {
     pub protocols: Vec<SyncProtocolKind>,
     /// The merge functions of the application's own types.
     pub merges: Merges,
+    /// How its sessions choose their protocol.
+    pub selection: Selection,
     /// The time that stamps are judged by.
     pub moment: Moment,
     /// How long to wait for the first answer to a request; doubles with each repeat, up to eightfold.
     pub patience: Duration,
     log: DeltaLog,
+    /// Lost when a step fails, and made anew.
+    sketch: Option<Sketch>,
     views: ViewCache<S::View>,
     sessions: u64,
 }
@@ -69,6 +75,7 @@ impl<S: Store> StoreHost<S> {
         Ok(Self {
             log: DeltaLog::load(&store.view(), DeltaLog::DEFAULT_RETENTION)?,
             views: ViewCache::new(4),
+            sketch: None,
             sessions: 0,
             store,
             context,
@@ -76,37 +83,49 @@ impl<S: Store> StoreHost<S> {
             incarnation: 1,
             protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
             merges: Merges::default(),
+            selection: Selection::default(),
             moment,
             patience: Duration::from_millis(400),
         })
     }
 
-    fn begin(&self) -> Result<Transaction<S::View>, StorageError> {
+    fn begin(&mut self) -> Result<Transaction<S::View>, StorageError> {
         let (log, context) = (self.log.clone(), ApplyContext::new(self.moment));
-        Transaction::begin_with(self.store.view(), log, context, self.merges.clone())
+        let work = Transaction::begin_with(self.store.view(), log, context, self.merges.clone())?;
+        work.with_sketch(self.context, self.sketch.take())
     }
 
     fn commit(&mut self, work: Transaction<S::View>) -> Result<(), DriveError> {
-        let (batch, log) = work.finish()?;
-        self.store.apply(&batch)?;
-        self.log = log;
+        let (batch, log, sketch) = work.finish()?;
+        if !batch.is_empty() {
+            self.store.apply(&batch)?;
+        }
+        (self.log, self.sketch) = (log, sketch);
         Ok(())
     }
 
-    fn describe(&self) -> Result<SyncHandshake, StorageError> {
-        Ok(build_handshake(&self.begin()?.describe(self.context, self.replica, &self.protocols)?))
+    /// What this side says of itself; with its sketch where that may be of use.
+    fn describe(&mut self, with_sketch: bool) -> Result<SyncHandshake, DriveError> {
+        let mut work = self.begin()?;
+        let mut ours = build_handshake(&work.describe(self.context, self.replica, &self.protocols)?);
+        if with_sketch && ours.has_state {
+            ours.sketch = Some(work.sketch()?.head());
+        }
+        self.commit(work)?;
+        Ok(ours)
     }
 
     /// Starts a session with whatever the two sides will agree on; gives its first request.
-    pub fn start(&mut self) -> Result<(Session, Message), StorageError> {
-        let ours = self.describe()?;
+    pub fn start(&mut self) -> Result<(Session, Message), DriveError> {
+        let ours = self.describe(self.selection == Selection::Adaptive)?;
         Ok(self.start_as(ours))
     }
 
     /// Starts a session with this protocol or none; gives its first request.
-    pub fn start_with(&mut self, protocol: SyncProtocolKind) -> Result<(Session, Message), StorageError> {
+    pub fn start_with(&mut self, protocol: SyncProtocolKind) -> Result<(Session, Message), DriveError> {
+        let ours = self.describe(protocol == SyncProtocolKind::RatelessIblt)?;
         let supported_protocols = vec![SyncProtocolKind::None, protocol];
-        let ours = SyncHandshake { supported_protocols, wish: Some(protocol), ..self.describe()? };
+        let ours = SyncHandshake { supported_protocols, wish: Some(protocol), ..ours };
         Ok(self.start_as(ours))
     }
 
@@ -140,7 +159,7 @@ impl<S: Store> StoreHost<S> {
     /// Answers a request, once what it brought is durable. Anything else has no answer.
     pub fn answer(&mut self, message: &Message) -> Result<Option<Message>, DriveError> {
         let Message::Request { session, id, request } = message else { return Ok(None) };
-        let ours = self.describe()?;
+        let ours = self.describe(false)?;
         let mut work = self.begin()?;
         let response = respond(&mut work, &mut self.views, &ours, request)?;
         self.commit(work)?;
@@ -206,6 +225,14 @@ pub async fn bloom_filter_sync<S: Store, T: SyncTransport>(
     transport: &mut T,
 ) -> Result<(Outcome, SessionStats), DriveError> {
     drive_with(host, transport, SyncProtocolKind::BloomFilter).await
+}
+
+/// As [`drive`], with coded symbols or not at all.
+pub async fn rateless_iblt_sync<S: Store, T: SyncTransport>(
+    host: &mut StoreHost<S>,
+    transport: &mut T,
+) -> Result<(Outcome, SessionStats), DriveError> {
+    drive_with(host, transport, SyncProtocolKind::RatelessIblt).await
 }
 
 /// As [`drive`], with whole differing subtrees or not at all.

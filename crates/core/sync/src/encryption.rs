@@ -60,8 +60,13 @@ pub struct EncryptionState {
 }
 
 const COUNTER_BYTES: usize = 8;
+/// The authenticator of Poly1305.
+const TAG_BYTES: usize = 16;
 
 impl EncryptionState {
+    /// Bytes by which a sealed message is longer than what it holds.
+    pub const OVERHEAD: usize = COUNTER_BYTES + TAG_BYTES;
+
     /// A state without a key.
     pub const fn plain(side: Side) -> Self {
         Self { side, key: None, sent: 0, window: ReplayWindow::new() }
@@ -210,6 +215,7 @@ mod tests {
         fn a_changed_byte_is_noticed_and_the_original_still_opens(at: usize, flip in 1u8..=255) {
             let (mut a, mut b) = pair();
             let sealed = a.seal(b"the truth").unwrap();
+            prop_assert_eq!(sealed.len(), b"the truth".len() + EncryptionState::OVERHEAD);
             let mut forged = sealed.clone();
             let at = at % forged.len();
             forged[at] ^= flip;

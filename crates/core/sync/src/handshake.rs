@@ -1,6 +1,7 @@
 //! What two replicas tell each other before they choose a protocol.
 
 use crate::delta::{DeltaRef, VersionVector};
+use crate::sketch::{Located, SketchHead};
 use std::fmt;
 use syncline_types::{
     ContextId, Decode, DecodeError, Digest, Encode, Hlc, Reader, ReplicaId, Writer, limits,
@@ -28,11 +29,13 @@ pub enum SyncProtocolKind {
     SubtreePrefetch = 5,
     /// Breadth first, level by level.
     LevelWise = 6,
+    /// Coded symbols, until the difference can be read from them.
+    RatelessIblt = 7,
 }
 
 impl SyncProtocolKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::None,
         Self::DeltaSync,
         Self::HashComparison,
@@ -40,10 +43,11 @@ impl SyncProtocolKind {
         Self::BloomFilter,
         Self::SubtreePrefetch,
         Self::LevelWise,
+        Self::RatelessIblt,
     ];
 
     /// The protocols that can be run end to end; only these are advertised (**I11**).
-    pub const EXECUTABLE: [Self; 7] = Self::ALL;
+    pub const EXECUTABLE: [Self; 8] = Self::ALL;
 }
 
 impl fmt::Display for SyncProtocolKind {
@@ -79,12 +83,46 @@ pub struct SyncHandshake {
     pub supported_protocols: Vec<SyncProtocolKind>,
     /// What its user wants it to run as the initiator, wherever that can be run.
     pub wish: Option<SyncProtocolKind>,
+    /// What its sketch says. Who sends it wants the protocol chosen by what it is going to cost; without
+    /// it, the decision table chooses.
+    pub sketch: Option<SketchHead>,
+    /// The link to the other side, as far as it knows.
+    pub link: Link,
     /// The time of its clock, as its stamps have it: whatever it writes from now on is stamped later.
     pub clock: u64,
     /// Up to which stamp its state has forgotten what is dead.
     pub horizon: Hlc,
     /// What every member covered when that horizon was found.
     pub stable: VersionVector,
+}
+
+/// What a link can do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// How long an answer takes, in microseconds.
+    pub round_trip_us: u64,
+    /// How much it carries, in bytes a second.
+    pub bytes_per_second: u64,
+}
+
+impl Default for Link {
+    /// A common one over a wide area: 50 milliseconds, 20 megabits a second.
+    fn default() -> Self {
+        Self { round_trip_us: 50_000, bytes_per_second: 2_500_000 }
+    }
+}
+
+/// The answer to a handshake.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HandshakeReply {
+    /// What the responder says of itself.
+    pub theirs: SyncHandshake,
+    /// The protocol that the responder chose for the initiator.
+    pub verdict: SyncProtocolKind,
+    /// About how many records differ, if the initiator sent a sketch.
+    pub difference: Option<u64>,
+    /// What the responder's sketch says, if that is the protocol.
+    pub located: Option<Located>,
 }
 
 /// What negotiation needs to know of a replica.
@@ -138,6 +176,8 @@ pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
         log_floor: state.log_floor(),
         supported_protocols: state.supported_protocols(),
         wish: None,
+        sketch: None,
+        link: Link::default(),
         clock: 0,
         horizon: state.horizon(),
         stable: state.stable(),
@@ -177,6 +217,12 @@ impl Encode for SyncHandshake {
         if let Some(wish) = self.wish {
             wish.encode(out);
         }
+        out.bool(self.sketch.is_some());
+        if let Some(sketch) = &self.sketch {
+            sketch.encode(out);
+        }
+        out.varint(self.link.round_trip_us);
+        out.varint(self.link.bytes_per_second);
         out.varint(self.clock);
         self.horizon.encode(out);
         self.stable.encode(out);
@@ -209,9 +255,37 @@ impl Decode for SyncHandshake {
             log_floor: VersionVector::decode(input)?,
             supported_protocols: input.list(limits::MAX_PROTOCOLS, "the protocols of a handshake")?,
             wish: input.bool("a wish")?.then(|| SyncProtocolKind::decode(input)).transpose()?,
+            sketch: input.bool("a sketch")?.then(|| SketchHead::decode(input)).transpose()?,
+            link: Link { round_trip_us: input.varint()?, bytes_per_second: input.varint()? },
             clock: input.varint()?,
             horizon: Hlc::decode(input)?,
             stable: VersionVector::decode(input)?,
+        })
+    }
+}
+
+impl Encode for HandshakeReply {
+    fn encode(&self, out: &mut Writer) {
+        self.theirs.encode(out);
+        self.verdict.encode(out);
+        out.bool(self.difference.is_some());
+        if let Some(difference) = self.difference {
+            out.varint(difference);
+        }
+        out.bool(self.located.is_some());
+        if let Some(located) = &self.located {
+            located.encode(out);
+        }
+    }
+}
+
+impl Decode for HandshakeReply {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            theirs: SyncHandshake::decode(input)?,
+            verdict: SyncProtocolKind::decode(input)?,
+            difference: input.bool("an estimate")?.then(|| input.varint()).transpose()?,
+            located: input.bool("cells")?.then(|| Located::decode(input)).transpose()?,
         })
     }
 }

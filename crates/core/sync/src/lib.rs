@@ -12,6 +12,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod adaptive;
 mod buffer;
 mod delta;
 mod drive;
@@ -26,30 +27,34 @@ mod question;
 mod respond;
 mod select;
 mod session;
+mod sketch;
 mod transaction;
 mod transport;
 
+pub use adaptive::{Cost, costs, select_adaptively};
 pub use buffer::{BufferLedger, DeltaBuffer, Pushed};
 pub use delta::{Delta, DeltaRef, Dot, VersionVector};
 pub use drive::{
     DriveError, StoreHost, bloom_filter_sync, delta_sync, drive, hash_comparison_sync, level_wise_sync,
-    serve, snapshot_sync, subtree_prefetch_sync,
+    rateless_iblt_sync, serve, snapshot_sync, subtree_prefetch_sync,
 };
 pub use encryption::{EncryptionError, EncryptionState, Nonce, SharedKey, Side};
 pub use filter::Filter;
 pub use frame::{Frame, FrameError};
 pub use handshake::{
-    LocalSyncState, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind, build_handshake,
+    HandshakeReply, Link, LocalSyncState, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind,
+    build_handshake,
 };
 pub use log::{DeltaLog, DeltaRefusal, Missing};
 pub use message::{
-    DeltasReply, ExchangeReply, ExchangeRequest, Gossip, HandshakeReply, Message, Rejection, Request,
-    RequestId, Response, SessionId, SnapshotPage, WireRecord,
+    DeltasReply, ExchangeReply, ExchangeRequest, Gossip, Message, Rejection, Request, RequestId, Response,
+    SessionId, SnapshotPage, WireRecord,
 };
 pub use node_view::{Fingerprint, NodeView, Probe, SlotView, WireEntry};
 pub use question::{Answer, Question};
 pub use respond::{ViewCache, respond};
-pub use select::{ProtocolSelection, SelectionReason, SyncProtocol, select_protocol};
+pub use select::{ProtocolSelection, Selection, SelectionReason, SyncProtocol, select_protocol};
 pub use session::{FailureReason, Outcome, OwedReason, Progress, Session, SessionStats};
+pub use sketch::{Cell, Difference, Located, Sketch, SketchHead, SketchKey, Symbol};
 pub use transaction::{Transaction, staged};
 pub use transport::{StreamMessage, SyncTransport, TransportError};

@@ -1,7 +1,7 @@
 //! Everything replicas say to each other.
 
 use crate::delta::{Delta, Dot, VersionVector};
-use crate::handshake::{SyncHandshake, SyncProtocolKind};
+use crate::handshake::{HandshakeReply, SyncHandshake};
 use crate::question::{Answer, Question};
 use syncline_store::Bytes;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
@@ -82,7 +82,7 @@ pub struct WireRecord {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
     /// Let us see where we differ.
-    Handshake(SyncHandshake),
+    Handshake(Box<SyncHandshake>),
     /// Questions, wishes and gifts of two states that are being compared.
     Exchange(ExchangeRequest),
     /// Deltas that the responder lacks, and a wish for those that we lack.
@@ -175,15 +175,6 @@ pub struct SnapshotPage {
     pub is_last: bool,
 }
 
-/// The answer to a handshake.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HandshakeReply {
-    /// What the responder says of itself.
-    pub theirs: SyncHandshake,
-    /// The protocol that the responder's table gives for the initiator.
-    pub verdict: SyncProtocolKind,
-}
-
 /// Why a responder will not start a session. Each is final for this session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejection {
@@ -205,7 +196,7 @@ pub enum Rejection {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Response {
     /// To a handshake.
-    Handshake(HandshakeReply),
+    Handshake(Box<HandshakeReply>),
     /// To a handshake that it refuses.
     Rejected(Rejection),
     /// To a round of an exchange.
@@ -215,7 +206,7 @@ pub enum Response {
     /// To a wish for a page.
     SnapshotPage(SnapshotPage),
     /// To a wish for a page of a state that is not kept any more: where the responder is now.
-    SnapshotGone(SyncHandshake),
+    SnapshotGone(Box<SyncHandshake>),
 }
 
 impl SnapshotPage {
@@ -425,7 +416,7 @@ impl Encode for Request {
 impl Decode for Request {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.u8()? {
-            0 => Ok(Self::Handshake(SyncHandshake::decode(input)?)),
+            0 => Ok(Self::Handshake(Box::new(SyncHandshake::decode(input)?))),
             1 => Ok(Self::Exchange(ExchangeRequest {
                 whole: input.bool("an exchange")?,
                 horizon: Hlc::decode(input)?,
@@ -526,8 +517,7 @@ impl Encode for Response {
         match self {
             Self::Handshake(reply) => {
                 out.u8(0);
-                reply.theirs.encode(out);
-                reply.verdict.encode(out);
+                reply.encode(out);
             }
             Self::Rejected(rejection) => {
                 out.u8(1);
@@ -565,10 +555,7 @@ impl Encode for Response {
 impl Decode for Response {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.u8()? {
-            0 => Ok(Self::Handshake(HandshakeReply {
-                theirs: SyncHandshake::decode(input)?,
-                verdict: SyncProtocolKind::decode(input)?,
-            })),
+            0 => Ok(Self::Handshake(Box::new(HandshakeReply::decode(input)?))),
             1 => Ok(Self::Rejected(Rejection::decode(input)?)),
             2 => Ok(Self::Exchange(ExchangeReply::decode(input)?)),
             3 => Ok(Self::SnapshotPage(SnapshotPage {
@@ -579,7 +566,7 @@ impl Decode for Response {
                 unpacked_len: input.varint()?,
                 is_last: input.bool("a page")?,
             })),
-            4 => Ok(Self::SnapshotGone(SyncHandshake::decode(input)?)),
+            4 => Ok(Self::SnapshotGone(Box::new(SyncHandshake::decode(input)?))),
             5 => Ok(Self::Deltas(DeltasReply {
                 root: Digest::decode(input)?,
                 covered: VersionVector::decode(input)?,

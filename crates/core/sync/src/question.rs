@@ -3,6 +3,8 @@
 use crate::filter::Filter;
 use crate::message::{WireRecord, decode_option_id, encode_option_id};
 use crate::node_view::{Fingerprint, NodeView, Probe, WireEntry};
+use crate::sketch::{Cell, Symbol, entity};
+use crate::transaction::Transaction;
 use syncline_storage::{Entry, Interface, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limits};
@@ -30,6 +32,15 @@ pub enum Question {
     },
     /// Every record that is not in this filter.
     Missing(Filter),
+    /// The cells of the sketch from one place on.
+    Cells {
+        /// The place.
+        from: u32,
+        /// How many.
+        count: u32,
+    },
+    /// The records that these symbols stand for.
+    Symbols(Vec<Symbol>),
 }
 
 /// The answer to a [`Question`].
@@ -59,6 +70,15 @@ pub enum Answer {
         /// The other records of the responder: what is not in here the responder lacks.
         filter: Filter,
     },
+    /// Cells, from the place asked for.
+    Cells(Vec<Cell>),
+    /// Records of the symbols asked for, parents before children.
+    Records {
+        /// The records.
+        records: Vec<WireRecord>,
+        /// Whether there are no more.
+        complete: bool,
+    },
 }
 
 impl Question {
@@ -78,8 +98,9 @@ impl Answer {
     pub(crate) fn to<V: ReadView>(
         question: &Question,
         whole: bool,
-        state: &mut Interface<V>,
+        work: &mut Transaction<V>,
     ) -> Result<Self, StorageError> {
+        let state = &mut work.state;
         match question {
             Question::Node(probe) => NodeView::of(state, *probe, whole).map(Self::Node),
             Question::Children { entity, after } => {
@@ -97,6 +118,10 @@ impl Answer {
                 subtree(state, *entity, *prefix, *after)
             }
             Question::Missing(filter) => missing(state, filter),
+            Question::Cells { from, count } => {
+                work.cells(*from as usize, (*count as usize).min(limits::MAX_CELLS)).map(Self::Cells)
+            }
+            Question::Symbols(symbols) => records(symbols, work),
         }
     }
 }
@@ -124,6 +149,45 @@ fn subtree<V: ReadView>(
         }
     }
     Ok(Answer::Subtree { records, complete: false })
+}
+
+/// The records that `symbols` stand for, as far as the state has them and they fit a page.
+fn records<V: ReadView>(symbols: &[Symbol], work: &mut Transaction<V>) -> Result<Answer, StorageError> {
+    let key = work.sketch_key();
+    let mut found = Vec::new();
+    for symbol in symbols {
+        if let Some(id) = entity(key, *symbol, &mut work.state)? {
+            found.push(id);
+        }
+    }
+    let (records, complete) = WireRecord::page(found, &mut work.state)?;
+    Ok(Answer::Records { records, complete })
+}
+
+impl WireRecord {
+    /// The records of these entities, parents before children, up to a page; and whether these are all.
+    pub(crate) fn page<V: ReadView>(
+        ids: Vec<EntityId>,
+        state: &mut Interface<V>,
+    ) -> Result<(Vec<Self>, bool), StorageError> {
+        let mut known = Vec::with_capacity(ids.len());
+        for id in ids {
+            if let Some(record) = state.record(id)? {
+                known.push((record.depth, id, record));
+            }
+        }
+        known.sort_unstable_by_key(|(depth, id, _)| (*depth, *id));
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        for (_, id, record) in known {
+            if bytes >= limits::PAGE_BYTES || records.len() >= limits::MAX_RECORDS_PER_FRAME {
+                return Ok((records, false));
+            }
+            let record = record.to_bytes();
+            bytes += record.len() + 32;
+            records.push(Self { id, bytes: record.into() });
+        }
+        Ok((records, true))
+    }
 }
 
 fn missing<V: ReadView>(state: &mut Interface<V>, filter: &Filter) -> Result<Answer, StorageError> {
@@ -176,6 +240,15 @@ impl Encode for Question {
                 out.u8(3);
                 filter.encode(out);
             }
+            Self::Cells { from, count } => {
+                out.u8(4);
+                out.varint(u64::from(*from));
+                out.varint(u64::from(*count));
+            }
+            Self::Symbols(symbols) => {
+                out.u8(5);
+                out.list(symbols);
+            }
         }
     }
 }
@@ -191,6 +264,16 @@ impl Decode for Question {
                 after: decode_option_id(input)?,
             }),
             3 => Ok(Self::Missing(Filter::decode(input)?)),
+            4 => {
+                let mut place = || {
+                    let found = input.varint()?;
+                    let place = u32::try_from(found).ok().filter(|place| *place <= limits::MAX_CELL);
+                    let limit = u64::from(limits::MAX_CELL);
+                    place.ok_or(DecodeError::TooLarge { what: "the place of a cell", found, limit })
+                };
+                Ok(Self::Cells { from: place()?, count: place()? })
+            }
+            5 => Ok(Self::Symbols(input.list(limits::MAX_RECORDS_PER_FRAME, "the symbols of a wish")?)),
             tag => Err(DecodeError::UnknownTag { what: "kind of question", found: u64::from(tag) }),
         }
     }
@@ -218,6 +301,15 @@ impl Answer {
                 out.list(ids);
                 filter.encode(out);
             }
+            Self::Cells(cells) => {
+                out.u8(4);
+                Cell::encode_list(cells, out);
+            }
+            Self::Records { records, complete } => {
+                out.u8(5);
+                out.list(records);
+                out.bool(*complete);
+            }
         }
     }
 
@@ -235,6 +327,11 @@ impl Answer {
             3 => Ok(Self::Missing {
                 ids: input.list(limits::MAX_MISSING, "what a filter lacks")?,
                 filter: Filter::decode(input)?,
+            }),
+            4 => Ok(Self::Cells(Cell::decode_list(input, limits::MAX_CELLS)?)),
+            5 => Ok(Self::Records {
+                records: input.list(limits::MAX_RECORDS_PER_FRAME, "the records of an answer")?,
+                complete: input.bool("an answer of records")?,
             }),
             tag => Err(DecodeError::UnknownTag { what: "kind of answer", found: u64::from(tag) }),
         }

@@ -1,13 +1,15 @@
 //! The responder: a function of a state and a request.
 
+use crate::adaptive::select_adaptively;
 use crate::delta::{Delta, VersionVector};
-use crate::handshake::{SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind};
+use crate::handshake::{HandshakeReply, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind};
 use crate::log::{DeltaRefusal, Missing};
 use crate::message::{
-    DeltasReply, ExchangeReply, ExchangeRequest, HandshakeReply, Rejection, Request, Response, SnapshotPage,
+    DeltasReply, ExchangeReply, ExchangeRequest, Rejection, Request, Response, SnapshotPage,
 };
 use crate::question::Answer;
-use crate::select::select_protocol;
+use crate::select::{SelectionReason, select_protocol};
+use crate::sketch::Sight;
 use crate::transaction::Transaction;
 use std::collections::VecDeque;
 use syncline_storage::{ApplyError, Disposition, Record, StorageError, record_page};
@@ -56,7 +58,7 @@ pub fn respond<V: ReadView>(
     request: &Request,
 ) -> Result<Response, StorageError> {
     match request {
-        Request::Handshake(theirs) => Ok(on_handshake(work, views, ours, theirs)),
+        Request::Handshake(theirs) => on_handshake(work, views, ours, theirs),
         Request::Exchange(asked) => on_exchange(work, asked).map(Response::Exchange),
         Request::Deltas { covered, pushes } => on_deltas(work, covered, pushes).map(Response::Deltas),
         Request::SnapshotPage { boundary, after, compressed } => {
@@ -69,29 +71,48 @@ pub fn respond<V: ReadView>(
                 Some(view) => {
                     page(view, ours.root_hash, *boundary, *after, *compressed).map(Response::SnapshotPage)
                 }
-                None => Ok(Response::SnapshotGone(ours.clone())),
+                None => Ok(Response::SnapshotGone(Box::new(ours.clone()))),
             }
         }
     }
 }
 
 fn on_handshake<V: ReadView>(
-    work: &Transaction<V>,
+    work: &mut Transaction<V>,
     views: &mut ViewCache<V>,
     ours: &SyncHandshake,
     theirs: &SyncHandshake,
-) -> Response {
+) -> Result<Response, StorageError> {
     if theirs.version != SYNC_PROTOCOL_VERSION {
-        return Response::Rejected(Rejection::Version { theirs: SYNC_PROTOCOL_VERSION });
+        return Ok(Response::Rejected(Rejection::Version { theirs: SYNC_PROTOCOL_VERSION }));
     }
     if theirs.context != ours.context {
-        return Response::Rejected(Rejection::Context);
+        return Ok(Response::Rejected(Rejection::Context));
     }
-    let verdict = select_protocol(theirs, ours).protocol.kind();
+    let table = select_protocol(theirs, ours);
+    // Records only pass between equal horizons; and where roots are equal, there is nothing to locate.
+    let comparable = theirs.has_state
+        && ours.has_state
+        && theirs.horizon == ours.horizon
+        && table.reason != SelectionReason::RootsEqual;
+    let sight = if comparable { Sight::of(theirs, work)? } else { None };
+    let selection = match &sight {
+        Some(sight) if table.reason != SelectionReason::Requested => {
+            select_adaptively(theirs, ours, sight.difference, sight.found.is_some())
+        }
+        _ => table,
+    };
+    let verdict = selection.protocol.kind();
     if verdict == SyncProtocolKind::Snapshot {
         keep_current(work, views, ours);
     }
-    Response::Handshake(HandshakeReply { theirs: ours.clone(), verdict })
+    let difference = sight.as_ref().map(|sight| sight.difference);
+    let located = match sight.filter(|_| verdict == SyncProtocolKind::RatelessIblt) {
+        Some(sight) => Some(sight.located(work)?),
+        None => None,
+    };
+    let theirs = ours.clone();
+    Ok(Response::Handshake(Box::new(HandshakeReply { theirs, verdict, difference, located })))
 }
 
 /// Keeps the present view, unless this step has changed the state: then the view does not have the
@@ -190,7 +211,7 @@ fn on_exchange<V: ReadView>(
         {
             break;
         }
-        let answer = Answer::to(question, asked.whole, &mut work.state)?;
+        let answer = Answer::to(question, asked.whole, work)?;
         answer.encode(&mut sized);
         // A cursor deep in a tree costs more than its answer shows.
         spent += question.cursor_cost();

@@ -39,6 +39,8 @@ pub enum SyncProtocol {
         /// How deep.
         max_depth: u32,
     },
+    /// Read the difference from coded symbols.
+    RatelessIblt,
 }
 
 impl SyncProtocol {
@@ -52,8 +54,19 @@ impl SyncProtocol {
             Self::BloomFilter { .. } => SyncProtocolKind::BloomFilter,
             Self::SubtreePrefetch { .. } => SyncProtocolKind::SubtreePrefetch,
             Self::LevelWise { .. } => SyncProtocolKind::LevelWise,
+            Self::RatelessIblt => SyncProtocolKind::RatelessIblt,
         }
     }
+}
+
+/// How the protocol of a session is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Selection {
+    /// By the decision table: [`select_protocol`].
+    Table,
+    /// By what each would cost: [`crate::select_adaptively`].
+    #[default]
+    Adaptive,
 }
 
 /// The row of the decision table that was taken.
@@ -77,6 +90,10 @@ pub enum SelectionReason {
     WideAndShallow,
     /// No earlier row applied.
     Default,
+    /// The sketches of the handshake told the whole difference.
+    Located,
+    /// By what the sketches and the version vectors say, it costs the least.
+    Cheapest,
     /// No row's protocol is spoken by both; deltas are the last resort.
     LastResort,
     /// The two sides have no protocol in common. This is a failure, unlike [`Self::RootsEqual`].
@@ -95,6 +112,8 @@ impl fmt::Display for SelectionReason {
             Self::LargeState => "the state is large and the record counts differ by less than a tenth",
             Self::WideAndShallow => "the tree is wide and shallow",
             Self::Default => "no special case applies",
+            Self::Located => "the handshake itself told what differs",
+            Self::Cheapest => "it costs the least for the difference that the sketches show",
             Self::LastResort => "nothing else is spoken by both sides",
             Self::NoCommonProtocol => "the two sides have no protocol in common",
         })
@@ -193,7 +212,7 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
 }
 
 /// Whether a protocol may be run by `local` at all: a snapshot only without state (**I5**).
-const fn can_run(kind: SyncProtocolKind, local: &SyncHandshake) -> bool {
+pub(crate) const fn can_run(kind: SyncProtocolKind, local: &SyncHandshake) -> bool {
     match kind {
         SyncProtocolKind::None => false,
         SyncProtocolKind::Snapshot => !local.has_state,
@@ -201,7 +220,11 @@ const fn can_run(kind: SyncProtocolKind, local: &SyncHandshake) -> bool {
     }
 }
 
-fn with_parameters(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake) -> SyncProtocol {
+pub(crate) fn with_parameters(
+    kind: SyncProtocolKind,
+    local: &SyncHandshake,
+    remote: &SyncHandshake,
+) -> SyncProtocol {
     match kind {
         SyncProtocolKind::None => SyncProtocol::None,
         SyncProtocolKind::DeltaSync => SyncProtocol::DeltaSync,
@@ -216,16 +239,19 @@ fn with_parameters(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncH
         }
         SyncProtocolKind::SubtreePrefetch => SyncProtocol::SubtreePrefetch { subtree_roots: Vec::new() },
         SyncProtocolKind::LevelWise => SyncProtocol::LevelWise { max_depth: remote.max_depth },
+        SyncProtocolKind::RatelessIblt => SyncProtocol::RatelessIblt,
     }
 }
 
+/// How many deltas lie between the two, if both keep those that the other lacks.
+pub(crate) fn delta_gap(local: &SyncHandshake, remote: &SyncHandshake) -> Option<u64> {
+    let wanted = remote.covered.beyond(&local.covered, &remote.log_floor)?;
+    let offered = local.covered.beyond(&remote.covered, &local.log_floor)?;
+    Some(wanted.saturating_add(offered))
+}
+
 fn few_deltas(local: &SyncHandshake, remote: &SyncHandshake) -> bool {
-    let wanted = remote.covered.beyond(&local.covered, &remote.log_floor);
-    let offered = local.covered.beyond(&remote.covered, &local.log_floor);
-    match (wanted, offered) {
-        (Some(wanted), Some(offered)) => (1..=FEW_DELTAS).contains(&wanted.saturating_add(offered)),
-        _ => false,
-    }
+    delta_gap(local, remote).is_some_and(|gap| (1..=FEW_DELTAS).contains(&gap))
 }
 
 #[cfg(test)]
@@ -251,6 +277,8 @@ mod tests {
             log_floor: VersionVector::default(),
             supported_protocols: Kind::ALL.to_vec(),
             wish: None,
+            sketch: None,
+            link: crate::handshake::Link::default(),
             clock: 0,
             horizon: syncline_types::Hlc::ZERO,
             stable: VersionVector::default(),

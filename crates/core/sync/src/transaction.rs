@@ -3,6 +3,7 @@
 use crate::delta::{Delta, DeltaRef, VersionVector};
 use crate::handshake::{LocalSyncState, SyncHandshake, SyncProtocolKind};
 use crate::log::{DeltaLog, DeltaRefusal, Missing};
+use crate::sketch::{Cell, Sketch, SketchKey, cells_of};
 use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{ContextId, Digest, Hlc, ReplicaId};
@@ -21,6 +22,10 @@ pub struct Transaction<V> {
     pub context: ApplyContext,
     /// The latest stamp of a delta applied in this step.
     latest: Hlc,
+    /// The sketch of the state, once somebody needed it. It is kept from step to step by whoever runs
+    /// them, and made anew where it was not.
+    pub sketch: Option<Sketch>,
+    sketch_key: SketchKey,
 }
 
 impl<V: ReadView> Transaction<V> {
@@ -37,6 +42,8 @@ impl<V: ReadView> Transaction<V> {
         merges: Merges,
     ) -> Result<Self, StorageError> {
         Ok(Self {
+            sketch: None,
+            sketch_key: SketchKey::of(ContextId::default()),
             state: Interface::open_with(view, merges)?,
             above: WriteBatch::default(),
             log,
@@ -45,13 +52,56 @@ impl<V: ReadView> Transaction<V> {
         })
     }
 
-    /// The step's writes as one batch, and the log as it is with them.
-    pub fn finish(self) -> Result<(WriteBatch, DeltaLog), StorageError> {
-        let Self { state, mut above, mut log, .. } = self;
+    /// The work goes on with this sketch of the state, which was kept from the step before.
+    pub fn with_sketch(mut self, context: ContextId, sketch: Option<Sketch>) -> Result<Self, StorageError> {
+        (self.sketch, self.sketch_key) = (sketch, SketchKey::of(context));
+        if self.sketch.is_some() {
+            // From here on changes are told.
+            self.state.take_changes()?;
+        }
+        Ok(self)
+    }
+
+    /// The sketch of the state as it is now. O(changes), or O(n) the first time.
+    pub fn sketch(&mut self) -> Result<&Sketch, StorageError> {
+        let changes = self.state.take_changes()?;
+        let sketch = match self.sketch.take() {
+            Some(mut sketch) => {
+                changes.iter().for_each(|change| sketch.take(change));
+                Some(sketch).filter(|sketch| !sketch.is_outgrown())
+            }
+            None => None,
+        };
+        let sketch = match sketch {
+            Some(sketch) => sketch,
+            None => Sketch::of(self.sketch_key, &mut self.state)?,
+        };
+        Ok(self.sketch.insert(sketch))
+    }
+
+    /// `count` cells of the state's sketch from `from` on. O(1) each where they are kept, else O(n).
+    pub(crate) fn cells(&mut self, from: usize, count: usize) -> Result<Vec<Cell>, StorageError> {
+        match self.sketch()?.cells(from, count) {
+            Some(cells) => Ok(cells.to_vec()),
+            None => cells_of(self.sketch_key, (from, count), &mut self.state),
+        }
+    }
+
+    /// What keys the sketches of this context.
+    pub const fn sketch_key(&self) -> SketchKey {
+        self.sketch_key
+    }
+
+    /// The step's writes as one batch, and the log and the sketch as they are with them.
+    pub fn finish(mut self) -> Result<(WriteBatch, DeltaLog, Option<Sketch>), StorageError> {
+        if self.sketch.is_some() {
+            self.sketch()?;
+        }
+        let Self { state, mut above, mut log, sketch, .. } = self;
         let mut batch = state.finish()?;
         log.write_changes(&mut above);
         batch.extend(above);
-        Ok((batch, log))
+        Ok((batch, log, sketch))
     }
 
     /// Applies a delta; see [`DeltaLog::apply`].

@@ -105,6 +105,23 @@ impl EntityId {
     /// The highest id.
     pub const LAST: Self = Self([0xff; 32]);
 
+    /// The first four bytes as a number, ordered as ids are.
+    pub const fn beginning(self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// The first and the last id with this [`EntityId::beginning`].
+    pub fn range_beginning(beginning: u32) -> (Self, Self) {
+        let [mut first, mut last] = [Self::ROOT, Self::LAST];
+        for id in [&mut first, &mut last] {
+            for (byte, given) in id.0.iter_mut().zip(beginning.to_be_bytes()) {
+                *byte = given;
+            }
+        }
+        (first, last)
+    }
+
     /// The id after this one; `None` for the last.
     pub fn successor(self) -> Option<Self> {
         self.step(u8::MAX, |byte| byte.wrapping_add(1))

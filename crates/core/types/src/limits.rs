@@ -27,6 +27,10 @@ pub const MAX_DELTAS_PER_FRAME: usize = 256;
 pub const MAX_QUESTIONS: usize = 1_024;
 /// Bytes of a filter over records.
 pub const MAX_FILTER_BYTES: usize = 1 << 20;
+/// Cells of a sketch in one frame.
+pub const MAX_CELLS: usize = 1 << 16;
+/// The last cell of a sketch that may be asked for.
+pub const MAX_CELL: u32 = 1 << 20;
 /// Entities that may be named as missing in one frame.
 pub const MAX_MISSING: usize = 1 << 15;
 /// Records asked for, answered or pushed in one frame.

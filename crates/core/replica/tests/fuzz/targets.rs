@@ -151,7 +151,7 @@ pub(crate) fn session(bytes: &[u8]) {
         let Ok(response) = Response::from_bytes(piece) else { continue };
         let mut work = begin(&store, &log);
         let progress = session.on_response(id, &response, &mut work).expect("memory does not fail");
-        let (batch, next) = work.finish().expect("memory does not fail");
+        let (batch, next, _) = work.finish().expect("memory does not fail");
         store.apply(&batch).expect("memory does not fail");
         log = next;
         match progress {

@@ -61,6 +61,7 @@ impl SimRuntime {
                     Some(SyncProtocolKind::BloomFilter) => self.protocol.bloom_filters += 1,
                     Some(SyncProtocolKind::SubtreePrefetch) => self.protocol.subtree_prefetches += 1,
                     Some(SyncProtocolKind::LevelWise) => self.protocol.level_walks += 1,
+                    Some(SyncProtocolKind::RatelessIblt) => self.protocol.sketches += 1,
                     // Walks are counted as such, since other protocols may end in one.
                     Some(SyncProtocolKind::None | SyncProtocolKind::HashComparison) | None => {}
                 }

@@ -1,7 +1,7 @@
 //! The settings of a run.
 
 use crate::network::{ConfigError, FaultConfig, Rule, Topology};
-use syncline_sync::SyncProtocolKind;
+use syncline_sync::{Selection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime};
 
 /// The settings of a run.
@@ -24,6 +24,8 @@ pub struct SimConfig {
     pub chaos_for: SimDuration,
     /// Deltas a node may keep waiting.
     pub buffer_capacity: usize,
+    /// How sessions choose their protocol, unless the scenario says otherwise.
+    pub selection: Selection,
     /// The protocol that sessions run wherever it can be run; without one, they negotiate.
     pub protocol: Option<SyncProtocolKind>,
     /// Whether tombstones are forgotten once every node has seen what they delete.
@@ -44,6 +46,7 @@ impl SimConfig {
             rules: Vec::new(),
             chaos_for: SimDuration::from_secs(20),
             buffer_capacity: 10_000,
+            selection: Selection::default(),
             protocol: None,
             forget_tombstones: true,
             record: false,
@@ -95,6 +98,12 @@ impl SimConfig {
     /// Sets the protocol that sessions run wherever it can be run.
     pub const fn with_protocol(mut self, protocol: SyncProtocolKind) -> Self {
         self.protocol = Some(protocol);
+        self
+    }
+
+    /// Sets how sessions choose their protocol.
+    pub const fn with_selection(mut self, selection: Selection) -> Self {
+        self.selection = selection;
         self
     }
 

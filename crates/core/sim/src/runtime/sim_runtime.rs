@@ -14,6 +14,7 @@ use crate::workload::Workload;
 use std::collections::BTreeMap;
 use syncline_replica::{Operation, ReplicaConfig};
 use syncline_store::MemoryStore;
+use syncline_sync::Selection;
 use syncline_types::{ContextId, Digest, EntityId, SimDuration, SimTime};
 
 /// A run: nodes, network, clock, and the checks over all of them. It is a value: a clone is another
@@ -31,6 +32,7 @@ pub struct SimRuntime {
     /// Per node, sessions begun and sessions that converged.
     pub(super) syncs: BTreeMap<NodeId, (u64, u64)>,
     unleashed: bool,
+    by_table: bool,
 }
 
 impl SimRuntime {
@@ -88,6 +90,7 @@ impl SimRuntime {
             violation: None,
             syncs: BTreeMap::new(),
             unleashed: false,
+            by_table: false,
         })
     }
 
@@ -114,12 +117,14 @@ impl SimRuntime {
         let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica_id(node));
         config.buffer_capacity = self.config.buffer_capacity;
         config.wish = self.config.protocol;
+        config.selection = if self.by_table { Selection::Table } else { self.config.selection };
         self.names.push(name);
         SimNode::new(node, config, disk).forgetting(self.config.forget_tombstones)
     }
 
     /// Adds the nodes of a scenario with the state they already have.
     pub fn apply_scenario(&mut self, scenario: Scenario) -> Vec<NodeId> {
+        self.by_table |= scenario.by_table;
         let (disks, whole) = match scenario.disks() {
             Ok(disks) => disks,
             Err(error) => {

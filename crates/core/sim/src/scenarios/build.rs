@@ -26,6 +26,8 @@ pub struct Scenario {
     pub shared: Vec<Action>,
     /// The nodes.
     pub nodes: Vec<NodeSeed>,
+    /// Whether sessions choose their protocol by the decision table, whatever the settings say.
+    pub by_table: bool,
 }
 
 /// The stamps of initial state: a millisecond of the past, written by a replica that takes no part.
@@ -57,7 +59,13 @@ impl Scenario {
     /// A scenario of nodes that have `shared`, and each what `own` gives for it.
     pub fn new(nodes: usize, shared: Vec<Action>, mut own: impl FnMut(usize) -> Vec<Action>) -> Self {
         let seed = |at| NodeSeed { name: node_name(at), own: own(at), has_shared: true, writes: Vec::new() };
-        Self { shared, nodes: (0..nodes).map(seed).collect() }
+        Self { shared, nodes: (0..nodes).map(seed).collect(), by_table: false }
+    }
+
+    /// Sessions choose their protocol by the decision table: the scenario is made for one of its rows.
+    pub const fn choosing_by_table(mut self) -> Self {
+        self.by_table = true;
+        self
     }
 
     /// The disk of each node, and a disk with everything that any of them has: what all must agree

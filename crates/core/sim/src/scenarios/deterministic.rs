@@ -68,6 +68,7 @@ impl Scenario {
             Vec::new(),
             |at| if at == 0 { registers("few", 1, 40) } else { registers("many", 2, 100) },
         )
+        .choosing_by_table()
     }
 
     /// Nodes with a tree five deep, each with more of its own in one branch.
@@ -90,7 +91,7 @@ impl Scenario {
 
     /// Eighty shared entities five deep and a few more on each side, in one branch: whole subtrees.
     pub fn force_subtree_prefetch() -> Self {
-        Self::deep_tree(2, 80, |node| if node == 0 { 5 } else { 15 })
+        Self::deep_tree(2, 80, |node| if node == 0 { 5 } else { 15 }).choosing_by_table()
     }
 
     /// A hundred entities, five of which one side lacks: filters.
@@ -100,6 +101,7 @@ impl Scenario {
             registers("shared", 0, 95),
             |node| if node == 0 { registers("more", 1, 5) } else { Vec::new() },
         )
+        .choosing_by_table()
     }
 
     /// Thirty-six entities against forty, wide and flat: level by level.
@@ -108,6 +110,7 @@ impl Scenario {
             let name = super::build::node_name(node);
             registers(&name, node as u64 + 1, if node == 0 { 6 } else { 10 })
         })
+        .choosing_by_table()
     }
 
     /// A hundred shared entities and two writes that only one side has, as deltas.
@@ -120,7 +123,7 @@ impl Scenario {
             };
             first.writes = (0..2).map(write).collect();
         }
-        scenario
+        scenario.choosing_by_table()
     }
 
     /// Two nodes with fifty entities each and none in common.

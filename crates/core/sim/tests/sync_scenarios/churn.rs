@@ -8,6 +8,8 @@ fn set(key: u64) -> Vec<Operation> {
 
 fn run(seed: u64, nodes: usize, topology: Topology, faults: FaultConfig) -> SimRuntime {
     let config = SimConfig::with_seed(seed).with_faults(faults).with_topology(topology);
+    // A replica that nothing has happened to for long tells its root to two others, every half a minute.
+    let config = config.with_max_time(SimTime::from_secs(120));
     let mut rt = SimRuntime::with_config(config);
     rt.apply_scenario(Scenario::n_nodes_diverged(nodes, 5));
     rt.apply_workload(&Workload::new(30, SimDuration::from_secs(3)));

@@ -8,7 +8,7 @@ use crate::node_view::{NodeView, Probe, SlotView, WireEntry};
 use crate::question::{Answer, Question};
 use crate::transaction::Transaction;
 use std::collections::BTreeSet;
-use syncline_storage::{Entry, Prefix, StorageError, Subtree};
+use syncline_storage::{Entry, Prefix, StorageError, Subtree, own_hash};
 use syncline_store::ReadView;
 use syncline_types::{EntityId, limits};
 
@@ -64,6 +64,30 @@ impl Exchange {
             }
             (Question::Missing(_), Answer::Missing { ids, filter }) => {
                 self.take_missing(ids, filter, work, stats).map(Ok)
+            }
+            (Question::Cells { count, .. }, Answer::Cells(cells)) => {
+                if cells.len() > *count as usize {
+                    return Ok(Err("more cells than asked for"));
+                }
+                self.take_cells(cells, work, stats)
+            }
+            (Question::Symbols(symbols), Answer::Records { records, complete }) => {
+                if records.is_empty() && !complete {
+                    return Ok(Err("an empty page of records"));
+                }
+                if !complete {
+                    let key = work.sketch_key();
+                    let mut left = symbols.clone();
+                    let came =
+                        |record: &WireRecord| key.symbol(record.id, own_hash(record.id, &record.bytes));
+                    let came: BTreeSet<_> = records.iter().map(came).collect();
+                    left.retain(|symbol| !came.contains(symbol));
+                    if left.len() == symbols.len() {
+                        return Ok(Err("a page of other records"));
+                    }
+                    self.go_on(Question::Symbols(left));
+                }
+                self.take_records(records, work, stats)
             }
             _ => Ok(Err("an answer of another kind")),
         }

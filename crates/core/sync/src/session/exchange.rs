@@ -8,9 +8,11 @@
 
 use super::{FailureReason, Outcome, OwedReason, SessionStats, Turn, compare_roots};
 use crate::filter::Filter;
+use crate::handshake::SyncHandshake;
 use crate::message::{ExchangeReply, ExchangeRequest, Request, WireRecord};
 use crate::node_view::Probe;
 use crate::question::Question;
+use crate::sketch::{Cell, Located, Sketch, Symbol, decode, entity};
 use crate::transaction::Transaction;
 use std::collections::VecDeque;
 use syncline_storage::{ApplyError, Disposition, Entry, Prefix, Record, StorageError, Subtree};
@@ -21,6 +23,8 @@ use syncline_types::{Decode, Digest, Encode, EntityId, canary, limits};
 const MAX_PASSES: u32 = 5;
 /// Questions, wishes and gifts waiting at once.
 const MAX_QUEUE: usize = 1 << 20;
+/// Times that more cells are asked for, half as many again each, before a walk finds what they do not tell.
+const MAX_CELL_PAGES: u32 = 3;
 /// Few enough nodes that each may be answered with the inner nodes of another level.
 const FEW_PROBES: usize = 16;
 /// Records from which the first answer shows a second level.
@@ -42,6 +46,8 @@ pub(super) enum Opening {
     Levels,
     /// SubtreePrefetch: the top of the index, then the whole of each of a few branches that differ.
     Subtrees,
+    /// RatelessIblt: the cells that came with the handshake.
+    Sketch,
     /// BloomFilter: a filter over all our records, with so many bits.
     Filter {
         /// How many.
@@ -76,6 +82,11 @@ pub(super) struct Exchange {
     local_generation: u64,
     remote_generation: Option<u64>,
     subtree_pages: u32,
+    /// The peer's cells so far.
+    cells: Vec<Cell>,
+    cell_pages: u32,
+    /// Records whose parents have not come yet.
+    orphans: Vec<WireRecord>,
     /// Rounds in a row that brought nothing to either side.
     idle_rounds: u64,
 }
@@ -89,26 +100,13 @@ impl Exchange {
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Result<(Self, Request), StorageError> {
+        let mut exchange = Self::new(opening, work)?;
+        exchange.wants.push_back(EntityId::ROOT);
         let ours = work.state.stats()?;
-        let mut exchange = Self {
-            opening,
-            questions: VecDeque::new(),
-            wants: VecDeque::from([EntityId::ROOT]),
-            pushes: VecDeque::new(),
-            asked: ExchangeRequest::default(),
-            pass: 0,
-            whole: false,
-            foreign_writes: false,
-            deferred: None,
-            local_generation: ours.generation,
-            remote_generation: None,
-            subtree_pages: 0,
-            idle_rounds: 0,
-        };
         let levels = u8::from(remote_count > LARGE_STATE);
         let top = Question::Node(Probe { entity: EntityId::ROOT, prefix: Prefix::EMPTY, levels });
         exchange.questions.push_back(match opening {
-            Opening::Walk | Opening::Subtrees => top,
+            Opening::Walk | Opening::Subtrees | Opening::Sketch => top,
             Opening::Levels => Question::Children { entity: EntityId::ROOT, after: None },
             Opening::Filter { bits } => {
                 let mut filter = Filter::new(bits, ours.root.short() ^ remote_root.short().rotate_left(32));
@@ -119,6 +117,119 @@ impl Exchange {
         stats.walks += u64::from(opening == Opening::Walk);
         let request = exchange.next_request(work, stats)?;
         Ok((exchange, request))
+    }
+
+    fn new<V: ReadView>(opening: Opening, work: &mut Transaction<V>) -> Result<Self, StorageError> {
+        Ok(Self {
+            opening,
+            questions: VecDeque::new(),
+            wants: VecDeque::new(),
+            pushes: VecDeque::new(),
+            asked: ExchangeRequest::default(),
+            pass: 0,
+            whole: false,
+            foreign_writes: false,
+            deferred: None,
+            local_generation: work.state.stats()?.generation,
+            remote_generation: None,
+            subtree_pages: 0,
+            cells: Vec::new(),
+            cell_pages: 0,
+            orphans: Vec::new(),
+            idle_rounds: 0,
+        })
+    }
+
+    /// Begins with what the answer to the handshake told of the difference.
+    pub(super) fn located<V: ReadView>(
+        located: &Located,
+        theirs: &SyncHandshake,
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<(Self, Turn), StorageError> {
+        let mut exchange = Self::new(Opening::Sketch, work)?;
+        if theirs.horizon != work.state.horizon() {
+            return Ok((exchange, Turn::End(Outcome::Owed(OwedReason::NewerWrites))));
+        }
+        let broken = match located {
+            Located::Cells(cells) => exchange.take_cells(cells, work, stats)?,
+            Located::Found { records, wants } => {
+                let taken = exchange.take_records(records, work, stats)?;
+                exchange.push_symbols(wants, work)?;
+                taken
+            }
+        };
+        if let Err(broken) = broken {
+            return Ok((exchange, fail(broken)));
+        }
+        exchange.local_generation = work.state.stats()?.generation;
+        let turn = exchange.next_turn(theirs.root_hash, work, stats)?;
+        Ok((exchange, turn))
+    }
+
+    /// The peer lacks the records that these symbols stand for.
+    fn push_symbols<V: ReadView>(
+        &mut self,
+        symbols: &[Symbol],
+        work: &mut Transaction<V>,
+    ) -> Result<(), StorageError> {
+        let mut found = Vec::new();
+        for symbol in symbols {
+            if let Some(id) = entity(work.sketch_key(), *symbol, &mut work.state)? {
+                found.push((work.state.record(id)?.map_or(0, |record| record.depth), id));
+            }
+        }
+        found.sort_unstable();
+        found.into_iter().for_each(|(_, id)| self.push(id));
+        Ok(())
+    }
+
+    /// More cells of the peer's: reads the difference, or asks for more yet.
+    pub(super) fn take_cells<V: ReadView>(
+        &mut self,
+        cells: &[Cell],
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<Result<(), &'static str>, StorageError> {
+        if cells.is_empty() {
+            return Ok(Err("no cells"));
+        }
+        stats.cells += cells.len() as u64;
+        self.cells.extend_from_slice(cells);
+        let (key, count) = (work.sketch_key(), self.cells.len());
+        let ours = work.cells(0, count)?;
+        match decode(key, &ours, &self.cells, &mut work.state)? {
+            Some(difference) => {
+                stats.entities_compared += (difference.ours.len() + difference.theirs.len()) as u64;
+                for symbols in difference.theirs.chunks(limits::MAX_RECORDS_PER_FRAME) {
+                    self.questions.push_back(Question::Symbols(symbols.to_vec()));
+                }
+                difference.only_ours().for_each(|id| self.push(id));
+            }
+            // Half as many again; when that does not help either, the walk does.
+            None if self.pass == 0 && self.cell_pages < MAX_CELL_PAGES => {
+                self.cell_pages += 1;
+                let more = (count / 2).clamp(Sketch::HEAD, limits::MAX_CELLS);
+                self.questions.push_back(Question::Cells { from: count as u32, count: more as u32 });
+            }
+            None => {}
+        }
+        Ok(Ok(()))
+    }
+
+    /// Records of the peer's, which may have come before their parents.
+    pub(super) fn take_records<V: ReadView>(
+        &mut self,
+        records: &[WireRecord],
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<Result<(), &'static str>, StorageError> {
+        for WireRecord { id, bytes } in records {
+            if let Err(broken) = self.take_record(*id, bytes, work, stats)? {
+                return Ok(Err(broken));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// What the opening left, or could not see: a walk from the top.
@@ -198,24 +309,55 @@ impl Exchange {
         if self.idle_rounds > MAX_IDLE_ROUNDS {
             return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
         }
-        if self.questions.len() + self.wants.len() + self.pushes.len() > MAX_QUEUE {
+        if self.questions.len() + self.wants.len() + self.pushes.len() + self.orphans.len() > MAX_QUEUE {
             return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
         }
+        let turn = self.next_turn(reply.root, work, stats)?;
         self.local_generation = work.state.stats()?.generation;
-        if self.questions.is_empty() && self.wants.is_empty() && self.pushes.is_empty() {
-            return self.end_of_pass(reply, work, stats);
+        Ok(turn)
+    }
+
+    /// The next request, or the end of a pass; `root` is the peer's.
+    fn next_turn<V: ReadView>(
+        &mut self,
+        root: Digest,
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<Turn, StorageError> {
+        if self.questions.is_empty() && self.wants.is_empty() {
+            // All parents that come have come.
+            for WireRecord { id, bytes } in self.adopt_orphans() {
+                if let Err(broken) = self.take_record(id, &bytes, work, stats)? {
+                    return Ok(fail(broken));
+                }
+            }
+            if !self.orphans.is_empty() {
+                self.orphans.clear();
+                self.deferred.get_or_insert(OwedReason::ClockDrift);
+            }
+            if self.pushes.is_empty() {
+                return self.end_of_pass(root, work, stats);
+            }
         }
         self.next_request(work, stats).map(Turn::Ask)
+    }
+
+    /// The records that waited for their parents, parents first.
+    fn adopt_orphans(&mut self) -> Vec<WireRecord> {
+        let depth = |record: &WireRecord| Record::from_bytes(&record.bytes).map_or(0, |record| record.depth);
+        let mut orphans = std::mem::take(&mut self.orphans);
+        orphans.sort_by_cached_key(|record| (depth(record), record.id));
+        orphans
     }
 
     /// Everything found to differ was exchanged: are the states equal now?
     fn end_of_pass<V: ReadView>(
         &mut self,
-        reply: &ExchangeReply,
+        root: Digest,
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Result<Turn, StorageError> {
-        let outcome = compare_roots(work, reply.root)?;
+        let outcome = compare_roots(work, root)?;
         if matches!(outcome, Outcome::Converged { .. }) {
             return Ok(Turn::End(outcome));
         }
@@ -230,7 +372,7 @@ impl Exchange {
             Outcome::Owed(reason)
         } else {
             let ours = work.state.root_hash()?;
-            Outcome::Failed(FailureReason::StillDiverged { ours, theirs: reply.root })
+            Outcome::Failed(FailureReason::StillDiverged { ours, theirs: root })
         }))
     }
 
@@ -248,6 +390,10 @@ impl Exchange {
             Err(ApplyError::Storage(error)) => return Err(error),
             Err(ApplyError::NoMerge { .. }) => {
                 self.deferred = Some(OwedReason::NoMerge);
+                return Ok(Ok(()));
+            }
+            Err(ApplyError::MissingParent { .. }) => {
+                self.orphans.push(WireRecord { id, bytes: bytes.into() });
                 return Ok(Ok(()));
             }
             Err(error) if error.disposition() == Disposition::RetryLater => {

@@ -5,9 +5,12 @@ mod deltas;
 mod exchange;
 mod snapshot;
 
-use crate::handshake::{SyncHandshake, SyncProtocolKind};
-use crate::message::{HandshakeReply, Rejection, Request, RequestId, Response, SessionId};
-use crate::select::{SelectionReason, SyncProtocol, select_protocol};
+use crate::handshake::{HandshakeReply, SyncHandshake, SyncProtocolKind};
+use crate::message::{Rejection, Request, RequestId, Response, SessionId};
+use crate::select::{
+    ProtocolSelection, SelectionReason, SyncProtocol, can_run, select_protocol, with_parameters,
+};
+use crate::sketch::Located;
 use crate::transaction::{Transaction, staged};
 use deltas::DeltaExchange;
 use exchange::{Exchange, Opening};
@@ -129,6 +132,8 @@ pub struct SessionStats {
     pub deltas_received: u64,
     /// Deltas sent.
     pub deltas_pushed: u64,
+    /// Cells of the peer's sketch received.
+    pub cells: u64,
     /// Walks begun: one at most, also after another protocol that did not suffice.
     pub walks: u64,
 }
@@ -175,7 +180,7 @@ impl Session {
 
     /// Starts a session with what we say of ourselves; also gives its first request.
     pub fn start(id: SessionId, ours: SyncHandshake) -> (Self, RequestId, Request) {
-        let request = Request::Handshake(ours.clone());
+        let request = Request::Handshake(Box::new(ours.clone()));
         let session = Self {
             id,
             phase: Phase::Handshake { sent: ours },
@@ -265,7 +270,7 @@ impl Session {
                 pull.on_page(page, work, &mut self.stats)?
             }
             (Phase::Snapshot(pull), Response::SnapshotGone(theirs)) => {
-                self.peer = Some(theirs.clone());
+                self.peer = Some((**theirs).clone());
                 pull.on_gone(theirs, work)?
             }
             _ => Turn::End(Outcome::Failed(FailureReason::Protocol("an answer to another question"))),
@@ -316,7 +321,7 @@ impl Session {
         if !theirs.covered.is_plausible() {
             return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("a history beyond belief"))));
         }
-        let selection = select_protocol(sent, theirs);
+        let selection = agreed(sent, reply);
         let kind = selection.protocol.kind();
         if reply.verdict != kind {
             let failure = FailureReason::WrongVerdict { theirs: reply.verdict, ours: kind };
@@ -338,6 +343,15 @@ impl Session {
             SyncProtocol::BloomFilter { filter_size } => {
                 self.begin(Opening::Filter { bits: filter_size }, work)
             }
+            SyncProtocol::RatelessIblt => match &reply.located {
+                Some(located) => {
+                    let (exchange, turn) = Exchange::located(located, theirs, work, &mut self.stats)?;
+                    self.phase = Phase::Exchange(exchange);
+                    Ok(turn)
+                }
+                // One side has forgotten what the other has not: the walk finds that.
+                None => self.begin(Opening::Walk, work),
+            },
             SyncProtocol::DeltaSync => {
                 let (exchange, request) = DeltaExchange::start(theirs, work, &mut self.stats)?;
                 self.phase = Phase::Deltas(exchange);
@@ -351,6 +365,24 @@ impl Session {
             SyncProtocol::None => Ok(Turn::End(Outcome::Failed(FailureReason::NoCommonProtocol))),
         }
     }
+}
+
+/// What both sides run: the verdict, wherever the initiator left the choice to the responder and can run
+/// it; what the table says otherwise.
+fn agreed(sent: &SyncHandshake, reply: &HandshakeReply) -> ProtocolSelection {
+    let (theirs, kind) = (&reply.theirs, reply.verdict);
+    let table = select_protocol(sent, theirs);
+    let free = sent.sketch.is_some()
+        && sent.has_state
+        && reply.difference.is_some()
+        && !matches!(table.reason, SelectionReason::RootsEqual | SelectionReason::Requested);
+    let spoken = sent.supported_protocols.contains(&kind) && theirs.supported_protocols.contains(&kind);
+    if !(free && spoken && can_run(kind, sent)) {
+        return table;
+    }
+    let found = matches!(reply.located, Some(Located::Found { .. }));
+    let reason = if found { SelectionReason::Located } else { SelectionReason::Cheapest };
+    ProtocolSelection { protocol: with_parameters(kind, sent, theirs), reason }
 }
 
 /// The end of every session: what both sides have now, compared.

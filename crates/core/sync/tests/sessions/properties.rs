@@ -19,10 +19,12 @@ proptest! {
         ours in vec(action(), 0..60),
         theirs in vec(action(), 0..60),
         doubled: bool,
+        adaptive: bool,
     ) {
         let whole = Side::new(9, &[shared.clone(), ours.clone(), theirs.clone()].concat());
         let mut a = Side::new(1, &[shared.clone(), ours].concat());
         let mut b = Side::new(2, &[shared, theirs].concat());
+        a.selection = if adaptive { Selection::Adaptive } else { Selection::Table };
         let (outcome, ..) = run(&mut a, &mut b, doubled, quiet);
         prop_assert_eq!(outcome, Outcome::Converged { root: whole.root() });
         prop_assert_eq!((a.root(), b.root()), (whole.root(), whole.root()));
@@ -115,10 +117,15 @@ proptest! {
             Question::Children { entity, after: None },
             Question::Subtree { entity, prefix, after: None },
             Question::Missing(Filter::new(64, 1)),
+            Question::Cells { from: 3, count: 9 },
+            Question::Symbols(vec![]),
         ];
         let wants = vec![EntityId::ROOT, actions[0].id()];
         let asked = ExchangeRequest { questions, wants, ..ExchangeRequest::default() };
-        for request in [Request::Exchange(asked), Request::Handshake(b.describe())] {
+        let mut a = Side::new(1, &actions[1..]);
+        a.selection = Selection::Adaptive;
+        let handshakes = [a.describe(), b.describe()].map(|ours| Request::Handshake(Box::new(ours)));
+        for request in handshakes.into_iter().chain([Request::Exchange(asked)]) {
             let response = b.respond(&request);
             let message = Message::Response { session: SessionId(1), id: RequestId(1), response };
             let wire = Frame { incarnation: 1, message }.to_wire(ContextId::default());

@@ -253,7 +253,7 @@ fn another_version_is_rejected_clearly() {
     let (a, mut b) = (Side::new(1, &[set(1, &[], 1, 1, 3)]), Side::new(2, &[]));
     let (mut session, id, _) = Session::start(SessionId(1), a.describe());
     let old = SyncHandshake { version: 0, ..a.describe() };
-    let response = b.respond(&Request::Handshake(old));
+    let response = b.respond(&Request::Handshake(Box::new(old)));
     let progress = session.on_response(id, &response, &mut a.begin()).unwrap();
     let Progress::Done(Outcome::Failed(FailureReason::Rejected(rejection))) = progress else { panic!() };
     assert_eq!(rejection, Rejection::Version { theirs: SYNC_PROTOCOL_VERSION });

@@ -18,6 +18,8 @@ pub(crate) struct Side {
     pub(crate) replica: ReplicaId,
     pub(crate) supported: Vec<SyncProtocolKind>,
     pub(crate) wish: Option<SyncProtocolKind>,
+    pub(crate) selection: Selection,
+    sketch: std::cell::RefCell<Option<Sketch>>,
 }
 
 impl Side {
@@ -29,19 +31,28 @@ impl Side {
             replica: ReplicaId::from_u64(replica),
             supported: SyncProtocolKind::EXECUTABLE.to_vec(),
             wish: None,
+            selection: Selection::Table,
+            sketch: std::cell::RefCell::default(),
         };
         side.write(actions);
         side
     }
 
     pub(crate) fn begin(&self) -> Transaction<MemoryStore> {
-        Transaction::begin(self.store.view(), self.log.clone(), CONTEXT).unwrap()
+        let work = Transaction::begin(self.store.view(), self.log.clone(), CONTEXT).unwrap();
+        work.with_sketch(ContextId::default(), self.sketch.borrow().clone()).unwrap()
     }
 
     pub(crate) fn commit(&mut self, work: Transaction<MemoryStore>) {
-        let (batch, log) = work.finish().unwrap();
+        let (batch, log, sketch) = work.finish().unwrap();
         self.store.apply(&batch).unwrap();
         self.log = log;
+        if let Some(kept) = &sketch {
+            let mut state = Interface::open(self.store.view()).unwrap();
+            let anew = Sketch::of(kept.key(), &mut state).unwrap();
+            assert!(kept.head() == anew.head(), "a sketch that is kept is the one made anew");
+        }
+        self.sketch = sketch.into();
         assert_eq!(
             DeltaLog::load(&self.store, DeltaLog::DEFAULT_RETENTION).unwrap().covered(),
             self.log.covered()
@@ -69,7 +80,13 @@ impl Side {
     pub(crate) fn describe(&self) -> SyncHandshake {
         let mut work = self.begin();
         let described = work.describe(ContextId::default(), self.replica, &self.supported);
-        SyncHandshake { wish: self.wish, ..build_handshake(&described.unwrap()) }
+        let mut ours = SyncHandshake { wish: self.wish, ..build_handshake(&described.unwrap()) };
+        let adaptive = self.wish.is_none() && self.selection == Selection::Adaptive;
+        if adaptive || self.wish == Some(SyncProtocolKind::RatelessIblt) {
+            ours.sketch = Some(work.sketch().unwrap().head());
+            *self.sketch.borrow_mut() = work.finish().unwrap().2;
+        }
+        ours
     }
 
     pub(crate) fn respond(&mut self, request: &Request) -> Response {

@@ -1,0 +1,139 @@
+//! Differences that are read from sketches.
+
+use crate::side::Side;
+use crate::side::*;
+
+use syncline_storage::Action;
+use syncline_sync::*;
+use syncline_types::{Digest, EntityId};
+
+/// Registers whose ids are spread as those of an application are.
+fn spread(from: u64, to: u64, ms: u64, replica: u64) -> Vec<Action> {
+    let one = |n: u64| match set(n, &[], ms, replica, 20) {
+        Action::Add { value, metadata, .. } => {
+            let id = EntityId(Digest::of(99, &n.to_le_bytes()).0);
+            Action::Add { id, ancestors: vec![], value, metadata }
+        }
+        other => other,
+    };
+    (from..to).map(one).collect()
+}
+
+/// Two sides that share `shared` registers and have `ours` and `theirs` more.
+fn pair(shared: u64, ours: u64, theirs: u64) -> (Side, Side) {
+    let both = spread(0, shared, 1, 9);
+    let mut a = Side::new(1, &[both.clone(), spread(1_000_000, 1_000_000 + ours, 1, 1)].concat());
+    let b = Side::new(2, &[both, spread(2_000_000, 2_000_000 + theirs, 1, 2)].concat());
+    a.selection = Selection::Adaptive;
+    (a, b)
+}
+
+#[test]
+fn a_small_difference_is_located_by_the_handshake_itself() {
+    for (ours, theirs) in [(0, 1), (1, 0), (0, 10), (5, 5), (10, 0)] {
+        let (mut a, mut b) = pair(2_000, ours, theirs);
+        let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+        assert_eq!(outcome, Outcome::Converged { root: b.root() });
+        assert_eq!(protocol, Some(SyncProtocolKind::RatelessIblt));
+        // What we lack came with the answer; what they lack goes in a second request.
+        assert_eq!(stats.round_trips, 1 + u64::from(ours > 0), "{ours} and {theirs}");
+        assert_eq!((stats.records_received, stats.records_pushed, stats.walks), (theirs, ours, 0));
+    }
+}
+
+#[test]
+fn a_larger_difference_takes_two_round_trips_and_no_walk() {
+    for (ours, theirs) in [(50, 50), (0, 100), (400, 0), (500, 500)] {
+        let (mut a, mut b) = pair(3_000, ours, theirs);
+        let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+        assert_eq!(outcome, Outcome::Converged { root: b.root() });
+        assert_eq!((protocol, stats.walks), (Some(SyncProtocolKind::RatelessIblt), 0));
+        assert_eq!(stats.round_trips, 2, "{ours} and {theirs}: {} cells", stats.cells);
+        assert_eq!((stats.records_received, stats.records_pushed), (theirs, ours));
+    }
+}
+
+#[test]
+fn an_updated_record_crosses_once_and_only_where_it_is_newer() {
+    let (mut a, mut b) = pair(1_000, 0, 0);
+    a.write(&spread(0, 4, 7, 1));
+    b.write(&spread(4, 8, 8, 2));
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(outcome, Outcome::Converged { root: b.root() });
+    assert_eq!((stats.round_trips, stats.walks), (2, 0));
+    // The four older ones of the peer's come too: it cannot tell which side is newer.
+    assert_eq!((stats.records_received, stats.records_pushed), (8, 4));
+}
+
+#[test]
+fn differences_beyond_the_kept_cells_are_read_from_cells_made_anew() {
+    let (mut a, mut b) = pair(200, 2_000, 2_500);
+    a.wish = Some(SyncProtocolKind::RatelessIblt);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(outcome, Outcome::Converged { root: b.root() });
+    assert!(stats.cells > Sketch::CELLS as u64, "{} cells", stats.cells);
+    assert_eq!((stats.records_received, stats.records_pushed, stats.walks), (2_500, 2_000, 0));
+}
+
+#[test]
+fn a_difference_deep_in_a_chain_is_located_whatever_the_depth() {
+    let path: Vec<u64> = (1..=1_000).collect();
+    let shared: Vec<Action> = (0..1_000).map(|depth| set(path[depth], &path[..depth], 1, 9, 20)).collect();
+    let (mut a, mut b) = (Side::new(1, &shared), Side::new(2, &shared));
+    a.selection = Selection::Adaptive;
+    b.write(&[set(5_000, &path, 2, 2, 20)]);
+    a.write(&[set(5_001, &path[..500], 2, 1, 20)]);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(outcome, Outcome::Converged { root: b.root() });
+    assert_eq!((stats.round_trips, stats.walks), (2, 0));
+    // A whole chain that only one side has is put together parents first.
+    let (mut a, mut b) = (Side::new(1, &spread(0, 9, 1, 1)), Side::new(2, &shared));
+    a.wish = Some(SyncProtocolKind::RatelessIblt);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
+}
+
+#[test]
+fn a_root_that_was_written_to_is_found_like_any_record() {
+    let (mut a, mut b) = pair(100, 0, 0);
+    let Action::Add { value, metadata, .. } = set(1, &[], 5, 2, 9) else { panic!() };
+    b.write(&[Action::Update { id: EntityId::ROOT, ancestors: vec![], value, metadata }]);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
+}
+
+#[test]
+fn cells_of_an_ever_changing_peer_end_in_a_walk_and_not_in_a_loop() {
+    let (mut a, mut b) = pair(500, 300, 300);
+    a.wish = Some(SyncProtocolKind::RatelessIblt);
+    let (mut session, mut id, request) = Session::start(SessionId(1), a.describe());
+    let mut response = b.respond(&request);
+    for round in 0.. {
+        assert!(round < 20, "the session goes on and on");
+        // Cells that belong to nothing.
+        let nonsense = Side::new(3, &spread(9_000 + round * 999, 9_900 + round * 999, 1, 3));
+        if let Response::Handshake(reply) = &mut response {
+            let mut work = nonsense.begin();
+            reply.located = Some(Located::Cells(work.sketch().unwrap().cells(0, 300).unwrap().to_vec()));
+        }
+        if let Response::Exchange(reply) = &mut response {
+            for answer in &mut reply.answers {
+                if let Answer::Cells(cells) = answer {
+                    *cells = nonsense.begin().sketch().unwrap().cells(0, cells.len()).unwrap().to_vec();
+                }
+            }
+        }
+        let mut work = a.begin();
+        let progress = session.on_response(id, &response, &mut work).unwrap();
+        a.commit(work);
+        match progress {
+            Progress::Send(next, request) => (id, response) = (next, b.respond(&request)),
+            Progress::Done(outcome) => {
+                assert_eq!(outcome, Outcome::Converged { root: b.root() });
+                assert_eq!(session.stats().walks, 1);
+                return;
+            }
+            Progress::Ignored => panic!(),
+        }
+    }
+}
