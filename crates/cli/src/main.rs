@@ -3,6 +3,7 @@
 //! Exit codes: 0 all is well, 1 a finding, 2 bad usage.
 
 mod compare;
+mod each;
 mod inspect;
 mod options;
 mod plot;
@@ -23,6 +24,7 @@ Examples:
   syncline run --seed 7 --faults heavy --json   one run, machine-readable
   syncline sweep --seeds 0..1000 --faults heavy a thousand runs over all cores
   syncline compare --difference 1000 --explain  every protocol on the same two states, and what is chosen
+  syncline sweep --seeds 0..200 --protocol each the same seeds once for every protocol, side by side
   syncline scenarios                            where runs can begin
   syncline run --keep /tmp/end                  keeps what each replica ended with, in a store of its own
   syncline verify /tmp/end/alice                is what is stored what its records say?

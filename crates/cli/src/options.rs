@@ -3,7 +3,7 @@
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
 use clap::{Args, ValueEnum};
-use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SyncProtocolKind};
+use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SyncProtocolKind, Topology};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 
 /// A preset of faults.
@@ -57,11 +57,13 @@ pub(crate) enum Protocol {
     LevelWise,
     /// Coded symbols, from which the difference is read.
     RatelessIblt,
+    /// Each of these in turn: a sweep for every one of them.
+    Each,
 }
 
 impl Protocol {
-    const fn kind(self) -> SyncProtocolKind {
-        match self {
+    pub(crate) const fn kind(self) -> Option<SyncProtocolKind> {
+        Some(match self {
             Self::DeltaSync => SyncProtocolKind::DeltaSync,
             Self::HashComparison => SyncProtocolKind::HashComparison,
             Self::Snapshot => SyncProtocolKind::Snapshot,
@@ -69,6 +71,42 @@ impl Protocol {
             Self::SubtreePrefetch => SyncProtocolKind::SubtreePrefetch,
             Self::LevelWise => SyncProtocolKind::LevelWise,
             Self::RatelessIblt => SyncProtocolKind::RatelessIblt,
+            Self::Each => return None,
+        })
+    }
+
+    /// Those that can be run end to end.
+    pub(crate) fn executable() -> impl Iterator<Item = Self> {
+        let runs = |kind: SyncProtocolKind| SyncProtocolKind::EXECUTABLE.contains(&kind);
+        Self::value_variants().iter().copied().filter(move |protocol| protocol.kind().is_some_and(runs))
+    }
+
+    /// The name under which it is asked for.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// The shape of the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Shape {
+    /// Every replica reaches every other.
+    Mesh,
+    /// Each reaches the one before and the one after, the last the first.
+    Ring,
+    /// All reach the first, and nobody else.
+    Star,
+    /// Each reaches the one before and the one after.
+    Line,
+}
+
+impl Shape {
+    const fn topology(self) -> Topology {
+        match self {
+            Self::Mesh => Topology::Mesh,
+            Self::Ring => Topology::Ring,
+            Self::Star => Topology::Star,
+            Self::Line => Topology::Line,
         }
     }
 }
@@ -114,6 +152,10 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "NAME", default_value = "diverged", value_parser = scenario)]
     pub(crate) scenario: NamedScenario,
 
+    /// Which replicas reach each other; what the others write comes by way of those.
+    #[arg(long, value_name = "SHAPE", value_enum, default_value_t = Shape::Mesh)]
+    pub(crate) topology: Shape,
+
     /// How sessions choose their protocol where none is asked for.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = SelectionArg::Adaptive)]
     pub(crate) selection: SelectionArg,
@@ -138,6 +180,10 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "P", value_parser = values::probability)]
     pub(crate) duplicate: Option<f64>,
 
+    /// How often a bit of a frame is flipped on its way, from 0 to 1.
+    #[arg(long, value_name = "P", value_parser = values::probability)]
+    pub(crate) corruption: Option<f64>,
+
     /// Up to how much longer a frame may take, so that later ones overtake it, in milliseconds.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     pub(crate) reorder: Option<u64>,
@@ -149,6 +195,15 @@ pub(crate) struct SimArgs {
     /// How often, per tick of 10 ms, each replica crashes, and for how many milliseconds.
     #[arg(long, value_name = "P[,MIN..MAX]", value_parser = values::spell)]
     pub(crate) crash: Option<Spell>,
+
+    /// How often, per tick of 10 ms, each replica leaves, and for how many milliseconds (200..2000 if not
+    /// said): its memory stays and its application writes on, but it reaches nobody.
+    #[arg(long, value_name = "P[,MIN..MAX]", value_parser = values::spell)]
+    pub(crate) churn: Option<Spell>,
+
+    /// How many more replicas, with nothing in them, join while the run is under way.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub(crate) late_joiners: u64,
 
     /// How much slower frames to a slow node are; above 1, each node is slow with a chance of 1 in 4.
     #[arg(long, value_name = "FACTOR")]
@@ -183,6 +238,9 @@ impl SimArgs {
                 self.nodes, self.entities
             ));
         }
+        if self.protocol == Some(Protocol::Each) {
+            return Err("a run has one protocol; --protocol each is for sweep".into());
+        }
         let mut faults = self.faults.faults();
         if let Some(loss) = self.loss {
             faults = faults.with_loss(loss);
@@ -192,6 +250,9 @@ impl SimArgs {
         }
         if let Some(duplicate) = self.duplicate {
             faults = faults.with_duplicates(duplicate);
+        }
+        if let Some(corruption) = self.corruption {
+            faults = faults.with_corruption(corruption);
         }
         if let Some(reorder) = self.reorder {
             faults = faults.with_reorder_window(reorder);
@@ -203,6 +264,12 @@ impl SimArgs {
         if let Some(Spell { probability, lasting_ms }) = self.crash.clone() {
             let lasting = lasting_ms.unwrap_or_else(|| or_default(&faults.restart_delay_ms, 100..1_000));
             faults = faults.with_crashes(probability, lasting);
+        }
+        if let Some(Spell { probability, lasting_ms }) = self.churn.clone() {
+            faults = faults.with_churn(probability, lasting_ms.unwrap_or(200..2_000));
+        }
+        if self.late_joiners > 0 {
+            faults = faults.with_late_joiners(self.late_joiners, 0..self.write_for.as_millis().max(1));
         }
         if let Some(factor) = self.slow {
             faults = faults.with_slow_nodes(factor);
@@ -217,8 +284,9 @@ impl SimArgs {
             writes: self.writes as usize,
             write_for: self.write_for,
             scenario: self.scenario,
+            topology: self.topology.topology(),
             selection: self.selection.selection(),
-            protocol: self.protocol.map(Protocol::kind),
+            protocol: self.protocol.and_then(Protocol::kind),
             faults,
             max_time: self.max_time,
             max_events: self.max_events,
@@ -247,15 +315,20 @@ impl SimArgs {
         add("write-for", (self.write_for != SimDuration::from_secs(3)).then(|| time(self.write_for)));
         add("scenario", (self.scenario.name != "diverged").then(|| self.scenario.name.to_owned()));
         let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
+        let shape = self.topology.to_possible_value();
+        add("topology", shape.map(name).filter(|_| self.topology != Shape::Mesh));
         add("selection", (self.selection == SelectionArg::Table).then(|| "table".to_owned()));
-        add("protocol", self.protocol.and_then(|protocol| protocol.to_possible_value()).map(name));
+        add("protocol", self.protocol.map(Protocol::name));
         add("faults", self.faults.to_possible_value().map(name).filter(|_| self.faults != Preset::Light));
         add("loss", self.loss.map(|p| p.to_string()));
         add("latency", self.latency.map(|latency| format!("{},{}", latency.base_ms, latency.jitter_ms)));
         add("duplicate", self.duplicate.map(|p| p.to_string()));
+        add("corruption", self.corruption.map(|p| p.to_string()));
         add("reorder", self.reorder.map(|ms| ms.to_string()));
         add("partition", spell(&self.partition));
         add("crash", spell(&self.crash));
+        add("churn", spell(&self.churn));
+        add("late-joiners", (self.late_joiners > 0).then(|| self.late_joiners.to_string()));
         add("slow", self.slow.map(|factor| factor.to_string()));
         add("write-during-sync", self.write_during_sync.map(|p| p.to_string()));
         add("max-events", (self.max_events != 10_000_000).then(|| self.max_events.to_string()));
@@ -266,4 +339,18 @@ impl SimArgs {
 
 fn or_default(range: &std::ops::Range<u64>, default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     if range.is_empty() { default } else { range.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_protocol_that_can_be_run_can_be_asked_for() {
+        let asked: Vec<SyncProtocolKind> = Protocol::executable().filter_map(Protocol::kind).collect();
+        let nothing_to_do = SyncProtocolKind::None;
+        for kind in SyncProtocolKind::EXECUTABLE.into_iter().filter(|kind| *kind != nothing_to_do) {
+            assert!(asked.contains(&kind), "{kind} has no name on the command line");
+        }
+    }
 }

@@ -97,15 +97,24 @@ fn run_watched(rt: &mut SimRuntime, wanted: bool) -> StopCondition {
 
 fn print(report: &RunReport, rt: &SimRuntime, spec: &Spec, took: Duration) {
     println!(
-        "seed {}: {} replicas, scenario {}, {} entities each, {} writes",
-        report.seed, spec.nodes, spec.scenario.name, spec.entities, spec.writes
+        "seed {}: {} replicas in a {}, scenario {}, {} entities each, {} writes",
+        report.seed,
+        spec.nodes,
+        spec.topology.name(),
+        spec.scenario.name,
+        spec.entities,
+        spec.writes
     );
     println!();
     const SHOWN: usize = 12;
     let mut nodes = table(&["replica", "state", "starts", "entities", "sent", "received", "syncs", "root"]);
     for node in report.nodes.iter().take(SHOWN) {
         let root: String = node.root.chars().take(16).collect();
-        let state = if node.up { "up" } else { "down" };
+        let state = match (node.up, node.away) {
+            (true, false) => "up",
+            (true, true) => "away",
+            (false, _) => "down",
+        };
         nodes.add_row([
             node.name.clone(),
             state.into(),
@@ -164,8 +173,11 @@ fn work(report: &RunReport) -> comfy_table::Table {
         ("records moved by sessions", protocol.entities_transferred),
         ("requests sent again", effects.retries_performed),
         ("frames overtaken", effects.messages_reordered),
+        ("frames corrupted", effects.messages_corrupted),
         ("partitions", effects.partitions),
         ("crashes", effects.node_crashes),
+        ("departures", effects.departures),
+        ("late joiners", effects.late_joins),
     ];
     for (name, count) in rows {
         table.add_row([name.to_owned(), grouped(count)]);

@@ -15,6 +15,7 @@ pub(crate) struct Spec {
     pub(crate) writes: usize,
     pub(crate) write_for: SimDuration,
     pub(crate) scenario: NamedScenario,
+    pub(crate) topology: Topology,
     pub(crate) faults: FaultConfig,
     pub(crate) selection: Selection,
     pub(crate) protocol: Option<SyncProtocolKind>,
@@ -30,6 +31,7 @@ impl Spec {
             max_time: SimTime::ZERO + self.max_time,
             max_events: self.max_events,
             faults: self.faults.clone(),
+            topology: self.topology,
             selection: self.selection,
             protocol: self.protocol,
             ..SimConfig::with_seed(seed)
@@ -58,6 +60,7 @@ pub(crate) struct RunReport {
     pub(crate) virtual_time_us: u64,
     pub(crate) events: u64,
     pub(crate) trace_digest: String,
+    pub(crate) topology: Topology,
     pub(crate) nodes: Vec<NodeReport>,
     pub(crate) protocol: ProtocolMetrics,
     pub(crate) effects: EffectMetrics,
@@ -72,6 +75,7 @@ pub(crate) struct RunReport {
 pub(crate) struct NodeReport {
     pub(crate) name: String,
     pub(crate) up: bool,
+    pub(crate) away: bool,
     pub(crate) starts: u64,
     pub(crate) entities: usize,
     pub(crate) root: String,
@@ -111,6 +115,7 @@ impl RunReport {
         let node = |node: NodeId| NodeReport {
             name: rt.name(node),
             up: rt.is_up(node),
+            away: rt.is_away(node),
             starts: rt.node(node).replica().map_or(0, |replica| replica.incarnation()),
             entities: rt.entity_count(node),
             root: format!("{:#}", rt.digest(node)),
@@ -124,6 +129,7 @@ impl RunReport {
             virtual_time_us: rt.now().as_micros(),
             events: rt.events_processed(),
             trace_digest: rt.trace_digest().to_string(),
+            topology: spec.topology,
             nodes: rt.node_ids().into_iter().map(node).collect(),
             fates: FatesReport::of(&metrics.fates),
             work: metrics.work,

@@ -1,10 +1,10 @@
 //! `syncline sweep`.
 
-use crate::Ending;
-use crate::options::SimArgs;
+use crate::options::{Protocol, SimArgs};
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{FatesReport, Spec};
 use crate::values::{self, Seeds};
+use crate::{Ending, each};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -32,11 +32,11 @@ pub(crate) struct SweepArgs {
     check_every: u64,
 
     #[command(flatten)]
-    sim: SimArgs,
+    pub(crate) sim: SimArgs,
 
     /// Print the result as JSON, and nothing else.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// What is kept of one run.
@@ -54,7 +54,7 @@ struct Run {
 
 /// A run that did not go well.
 #[derive(Clone, Debug, Serialize)]
-struct Failure {
+pub(crate) struct Failure {
     seed: u64,
     stop: &'static str,
     reason: String,
@@ -64,32 +64,38 @@ struct Failure {
 /// A sweep, as machines read it. Field names are stable. Nothing in it but `seconds` and
 /// `seeds_per_second` depends on the machine.
 #[derive(Serialize)]
-struct SweepReport {
-    seeds: u64,
-    converged: u64,
-    stops: BTreeMap<&'static str, u64>,
-    checked_twice: u64,
+pub(crate) struct SweepReport {
+    /// The protocol that was asked for, if one was.
+    pub(crate) protocol: Option<String>,
+    pub(crate) topology: Topology,
+    pub(crate) seeds: u64,
+    pub(crate) converged: u64,
+    pub(crate) stops: BTreeMap<&'static str, u64>,
+    pub(crate) checked_twice: u64,
     /// One digest over the traces of all seeds, in order.
-    trace_digest: String,
-    virtual_time_us_median: u64,
-    virtual_time_us_max: u64,
-    events: u64,
-    bytes_sent: u64,
-    sessions_started: u64,
-    delta_syncs: u64,
-    hash_comparisons: u64,
-    bloom_filters: u64,
-    subtree_prefetches: u64,
-    level_walks: u64,
-    sketches: u64,
-    snapshots: u64,
-    writes_accepted: u64,
-    crashes: u64,
-    partitions: u64,
-    fates: FatesReport,
-    seconds: f64,
-    seeds_per_second: f64,
-    failures: Vec<Failure>,
+    pub(crate) trace_digest: String,
+    pub(crate) virtual_time_us_median: u64,
+    pub(crate) virtual_time_us_max: u64,
+    pub(crate) events: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) sessions_started: u64,
+    pub(crate) delta_syncs: u64,
+    pub(crate) hash_comparisons: u64,
+    pub(crate) bloom_filters: u64,
+    pub(crate) subtree_prefetches: u64,
+    pub(crate) level_walks: u64,
+    pub(crate) sketches: u64,
+    pub(crate) snapshots: u64,
+    pub(crate) writes_accepted: u64,
+    pub(crate) crashes: u64,
+    pub(crate) departures: u64,
+    pub(crate) late_joins: u64,
+    pub(crate) partitions: u64,
+    pub(crate) messages_corrupted: u64,
+    pub(crate) fates: FatesReport,
+    pub(crate) seconds: f64,
+    pub(crate) seeds_per_second: f64,
+    pub(crate) failures: Vec<Failure>,
 }
 
 /// What one sweep keeps in memory.
@@ -97,22 +103,15 @@ const MAX_SEEDS: u64 = 10_000_000;
 
 /// Runs many seeds.
 pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
-    let spec = args.sim.spec()?;
-    let ranges = args.seeds.ranges()?;
-    let total = ranges.iter().try_fold(0u64, |sum, range| sum.checked_add(range.end - range.start));
-    let total = total.filter(|total| *total <= MAX_SEEDS);
-    let total = total.ok_or_else(|| format!("a sweep holds at most {MAX_SEEDS} seeds; split it"))?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = args.jobs.map_or(cores, |jobs| jobs as usize);
-    let bar = bar(total, args.json);
-    let started = Instant::now();
-    let runs = run_all(&spec, &ranges, total, jobs, args.check_every, &bar);
-    bar.finish_and_clear();
-    let report = summarise(runs, &spec, args.check_every, started.elapsed().as_secs_f64());
+    let plan = Plan::of(args)?;
+    if args.sim.protocol == Some(Protocol::Each) {
+        return each::sweep(args, &plan);
+    }
+    let report = plan.run(&args.sim)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
     } else {
-        print(&report, jobs);
+        print(&report, plan.jobs);
     }
     Ok(if report.failures.is_empty() { Ending::Good } else { Ending::Finding })
 }
@@ -128,9 +127,44 @@ pub(crate) fn progress(total: u64, things: &str) -> ProgressBar {
     bar
 }
 
+/// Which seeds, and how many at a time.
+pub(crate) struct Plan {
+    ranges: Vec<Range<u64>>,
+    total: u64,
+    pub(crate) jobs: usize,
+    check_every: u64,
+    silent: bool,
+}
+
+impl Plan {
+    fn of(args: &SweepArgs) -> Result<Self, String> {
+        let ranges = args.seeds.ranges()?;
+        let total = ranges.iter().try_fold(0u64, |sum, range| sum.checked_add(range.end - range.start));
+        let total = total.filter(|total| *total <= MAX_SEEDS);
+        let total = total.ok_or_else(|| format!("a sweep holds at most {MAX_SEEDS} seeds; split it"))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = args.jobs.map_or(cores, |jobs| jobs as usize);
+        Ok(Self { ranges, total, jobs, check_every: args.check_every, silent: args.json })
+    }
+
+    /// Runs all seeds of one simulation.
+    pub(crate) fn run(&self, sim: &SimArgs) -> Result<SweepReport, String> {
+        let spec = sim.spec()?;
+        let bar = bar(self.total, self.silent);
+        if let Some(protocol) = sim.protocol {
+            bar.set_prefix(format!("{}: ", protocol.name()));
+        }
+        let started = Instant::now();
+        let runs = run_all(&spec, self, &bar);
+        bar.finish_and_clear();
+        let report = summarise(runs, &spec, self.check_every, started.elapsed().as_secs_f64());
+        Ok(SweepReport { protocol: sim.protocol.map(Protocol::name), ..report })
+    }
+}
+
 fn bar(total: u64, hidden: bool) -> ProgressBar {
     let bar = if hidden { ProgressBar::hidden() } else { ProgressBar::new(total) };
-    let shown = "{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left{msg}";
+    let shown = "{prefix}{bar:40} {pos}/{len} seeds, {per_sec}, {eta} left{msg}";
     if let Ok(style) = ProgressStyle::with_template(shown) {
         bar.set_style(style);
     }
@@ -151,14 +185,8 @@ fn seed_at(ranges: &[Range<u64>], mut at: u64) -> Option<u64> {
 
 /// Runs all seeds on `jobs` threads. Each run is one thread's; the results come in seed order, so
 /// that nothing depends on how many threads there are.
-fn run_all(
-    spec: &Spec,
-    ranges: &[Range<u64>],
-    total: u64,
-    jobs: usize,
-    check_every: u64,
-    bar: &ProgressBar,
-) -> Vec<Run> {
+fn run_all(spec: &Spec, plan: &Plan, bar: &ProgressBar) -> Vec<Run> {
+    let &Plan { ref ranges, total, jobs, check_every, .. } = plan;
     let next = AtomicU64::new(0);
     let failed = AtomicU64::new(0);
     let done = Mutex::new(Vec::with_capacity(total.min(1 << 24) as usize));
@@ -255,6 +283,8 @@ fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> Swe
     }
     times.sort_unstable();
     SweepReport {
+        protocol: None,
+        topology: spec.topology,
         seeds,
         converged: times.len() as u64,
         stops,
@@ -274,7 +304,10 @@ fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> Swe
         snapshots: sum(|metrics| metrics.protocol.snapshots),
         writes_accepted: sum(|metrics| metrics.protocol.writes_accepted),
         crashes: sum(|metrics| metrics.effects.node_crashes),
+        departures: sum(|metrics| metrics.effects.departures),
+        late_joins: sum(|metrics| metrics.effects.late_joins),
         partitions: sum(|metrics| metrics.effects.partitions),
+        messages_corrupted: sum(|metrics| metrics.effects.messages_corrupted),
         fates: FatesReport::of(&fates),
         seconds,
         seeds_per_second: seeds as f64 / seconds.max(1e-9),
@@ -303,7 +336,10 @@ fn print(report: &SweepReport, jobs: usize) {
         ("… that read sketches", grouped(report.sketches)),
         ("… that took a snapshot", grouped(report.snapshots)),
         ("crashes", grouped(report.crashes)),
+        ("departures", grouped(report.departures)),
+        ("late joiners", grouped(report.late_joins)),
         ("partitions", grouped(report.partitions)),
+        ("frames corrupted", grouped(report.messages_corrupted)),
     ];
     for row in rows {
         summary.add_row([row.0.to_owned(), row.1]);
@@ -319,8 +355,12 @@ fn print(report: &SweepReport, jobs: usize) {
         report.seeds_per_second,
         report.trace_digest
     );
-    const SHOWN: usize = 10;
-    for failure in report.failures.iter().take(SHOWN) {
+    print_failures(&report.failures, 10);
+}
+
+/// Prints up to `shown` failures, and how to repeat them.
+pub(crate) fn print_failures(failures: &[Failure], shown: usize) {
+    for failure in failures.iter().take(shown) {
         println!(
             "\nseed {} {}: {}\n  repeat it with: {}",
             failure.seed,
@@ -329,7 +369,7 @@ fn print(report: &SweepReport, jobs: usize) {
             typed(&failure.reproduce)
         );
     }
-    if report.failures.len() > SHOWN {
-        println!("\n… and {} more; --json lists them all", report.failures.len() - SHOWN);
+    if failures.len() > shown {
+        println!("\n… and {} more; --json lists them all", failures.len() - shown);
     }
 }

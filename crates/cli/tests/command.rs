@@ -85,8 +85,10 @@ fn a_run_that_does_not_converge_exits_with_one_and_can_be_repeated() {
 
 #[test]
 fn the_reproducing_line_carries_every_flag() {
-    let flags = "--nodes 4 --entities 7 --writes 9 --write-for 800ms --scenario overlap --faults heavy --loss 0.2 \
-                 --latency 20,5 --duplicate 0.1 --reorder 30 --partition 0.02,50..90 --crash 0.002,60..80 --slow 2.5 \
+    let flags = "--nodes 4 --entities 7 --writes 9 --write-for 800ms --scenario overlap \
+                 --topology ring --faults heavy --loss 0.2 \
+                 --latency 20,5 --duplicate 0.1 --corruption 0.01 --reorder 30 --partition 0.02,50..90 \
+                 --crash 0.002,60..80 --churn 0.01,70..90 --late-joiners 1 --slow 2.5 \
                  --write-during-sync 0.5 --max-events 900000 --max-time 45000ms";
     let args: Vec<&str> =
         ["run", "--seed", "3", "--json"].into_iter().chain(flags.split_whitespace()).collect();
@@ -96,14 +98,85 @@ fn the_reproducing_line_carries_every_flag() {
 }
 
 #[test]
+fn every_topology_converges_and_is_named() {
+    for shape in ["mesh", "ring", "star", "line"] {
+        let args = ["--topology", shape, "--nodes", "5", "--json"];
+        let run = json(&[&["run", "--seed", "4"][..], &args].concat());
+        assert_eq!((&run["stop"], &run["topology"]), (&Value::from("converged"), &Value::from(shape)));
+        let sweep = json(&[&["sweep", "--seeds", "0..5"][..], &args].concat());
+        assert_eq!((&sweep["converged"], &sweep["topology"]), (&Value::from(5), &Value::from(shape)));
+    }
+}
+
+#[test]
+fn corrupted_frames_are_counted_and_refused() {
+    let run = json(&["run", "--seed", "4", "--corruption", "0.2", "--json"]);
+    assert_eq!(run["stop"], "converged");
+    assert!(run["effects"]["messages_corrupted"].as_u64() > Some(0));
+    assert!(run["fates"]["dropped"]["corrupt"].as_u64() > Some(0));
+    let sweep = json(&["sweep", "--seeds", "4", "--corruption", "0.2", "--json"]);
+    assert_eq!(sweep["messages_corrupted"], run["effects"]["messages_corrupted"]);
+    refused(&["run", "--corruption", "x"], &["x", "not a number"]);
+}
+
+#[test]
+fn churn_and_late_joiners_are_counted() {
+    let flags = ["--faults", "heavy", "--churn", "0.02", "--late-joiners", "2", "--json"];
+    let run = json(&[&["run", "--seed", "4"][..], &flags].concat());
+    assert_eq!((&run["stop"], &run["effects"]["late_joins"]), (&Value::from("converged"), &Value::from(2)));
+    assert_eq!(run["nodes"].as_array().map(Vec::len), Some(5));
+    assert!(run["effects"]["departures"].as_u64() > Some(0));
+    let sweep = json(&[&["sweep", "--seeds", "4"][..], &flags].concat());
+    assert_eq!(sweep["departures"], run["effects"]["departures"]);
+    assert_eq!(sweep["late_joins"], 2);
+}
+
+#[test]
+fn a_sweep_of_each_protocol_runs_each_and_fails_if_any_does() {
+    let args = ["sweep", "--seeds", "0..20", "--protocol", "each", "--faults", "heavy", "--json"];
+    assert_eq!(syncline(&args).status.code(), Some(0));
+    let report = json(&args);
+    assert_eq!(report["failures"], 0);
+    let sweeps = report["protocols"].as_array().expect("a list");
+    for (name, ran) in [
+        ("delta-sync", "delta_syncs"),
+        ("hash-comparison", "hash_comparisons"),
+        ("bloom-filter", "bloom_filters"),
+        ("subtree-prefetch", "subtree_prefetches"),
+        ("level-wise", "level_walks"),
+        ("rateless-iblt", "sketches"),
+    ] {
+        let sweep = sweeps.iter().find(|sweep| sweep["protocol"] == name).expect(name);
+        assert_eq!(sweep["converged"], 20, "{name}");
+        assert!(sweep[ran].as_u64() > Some(0), "{name} was not run");
+        let most = sweeps.iter().filter_map(|other| other[ran].as_u64()).max();
+        assert_eq!(sweep[ran].as_u64(), most, "{name} is run where it is asked for");
+    }
+    assert!(sweeps.iter().any(|sweep| sweep["protocol"] == "snapshot"));
+    let shown = syncline(&args[..7]);
+    let said = String::from_utf8_lossy(&shown.stdout);
+    assert!(said.contains("level-wise") && said.contains("ALL CONVERGED"), "{said}");
+
+    let short = ["--max-time", "20ms", "--write-for", "10ms"];
+    let failing = [&["sweep", "--seeds", "5", "--protocol", "each"][..], &short].concat();
+    let output = syncline(&failing);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("FAILED") && said.contains("--protocol bloom-filter"), "{said}");
+    refused(&["run", "--protocol", "each"], &["--protocol each", "sweep"]);
+}
+
+#[test]
 fn impossible_values_are_named_with_what_is_allowed() {
     refused(&["run", "--loss", "1.5"], &["1.5", "between 0 and 1"]);
     refused(&["run", "--loss", "often"], &["often", "not a number"]);
     refused(&["run", "--nodes", "0"], &["0", "1..=10000"]);
     refused(&["run", "--latency", "5,10"], &["5,10", "must not exceed"]);
     refused(&["run", "--partition", "0.1,9..3"], &["0.1,9..3", "rising range"]);
+    refused(&["run", "--churn", "2"], &["2", "between 0 and 1"]);
     refused(&["run", "--max-time", "soon"], &["soon", "500ms"]);
     refused(&["run", "--scenario", "nope"], &["nope", "diverged"]);
+    refused(&["run", "--topology", "cube"], &["cube", "ring"]);
     refused(&["run", "--faults", "medium"], &["medium", "heavy"]);
     refused(&["run", "--slow", "0.5"], &["0.5", "between 1 and 1000"]);
     refused(&["run", "--write-for", "120s"], &["--write-for", "--max-time"]);

@@ -41,7 +41,9 @@ pub mod prelude {
     pub use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
     pub use crate::engine::CrashPoint;
     pub use crate::metrics::SimMetrics;
-    pub use crate::network::{DropCause, FaultConfig, NetworkRouter, PartitionManager, PartitionSpec, Rate};
+    pub use crate::network::{
+        DropCause, FaultConfig, NetworkRouter, PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
+    };
     pub use crate::node::SimNode;
     pub use crate::runtime::{Check, Property, SimClock, SimConfig, SimRuntime, StopCondition};
     pub use crate::scenarios::{RandomScenario, RandomScenarioConfig, Scenario};
@@ -52,7 +54,7 @@ pub mod prelude {
         assert_buffer_empty, assert_converged, assert_entity_count, assert_has_entity, assert_idle,
         assert_not_converged,
     };
-    pub use syncline_replica::{Operation, Target};
+    pub use syncline_replica::{FrameKind, Operation, Target};
     pub use syncline_sync::{Selection, SyncProtocolKind};
     pub use syncline_types::{Digest, EntityId, SimDuration, SimTime};
 }

@@ -73,6 +73,8 @@ pub struct EffectMetrics {
     pub messages_dropped: u64,
     /// Frames overtaken on their link.
     pub messages_reordered: u64,
+    /// Copies of frames that a bit was flipped in.
+    pub messages_corrupted: u64,
     /// Copies made by the network.
     pub messages_duplicated: u64,
     /// Requests sent again because time ran out.
@@ -83,6 +85,12 @@ pub struct EffectMetrics {
     pub node_crashes: u64,
     /// Nodes that came back.
     pub node_restarts: u64,
+    /// Nodes that left.
+    pub departures: u64,
+    /// Nodes that came back from where they were.
+    pub returns: u64,
+    /// Nodes that joined after the run had begun.
+    pub late_joins: u64,
     /// Partitions put up.
     pub partitions: u64,
     /// Deltas that found the buffer full; each left an owed sync.

@@ -65,6 +65,31 @@ fn duplicates_are_made_and_suppressed() {
 }
 
 #[test]
+fn corrupted_frames_are_refused_and_survived() {
+    for seed in 0..20 {
+        let metrics = run(seed, FaultConfig::default().with_corruption(0.3)).metrics();
+        let share = metrics.effects.messages_corrupted * 100 / metrics.protocol.messages_sent;
+        assert!((5..60).contains(&share), "seed {seed}: {share} % corrupted");
+        let on_their_way = metrics.effects.messages_corrupted - metrics.dropped(DropCause::Corrupt);
+        assert!(on_their_way <= metrics.fates.in_flight, "seed {seed}: {on_their_way} have another fate");
+        assert_eq!(metrics.dropped(DropCause::Loss), 0);
+    }
+    let heavy = FaultConfig::heavy_chaos().with_corruption(0.05);
+    assert!(
+        (0..20).map(|seed| run(seed, heavy.clone()).metrics().dropped(DropCause::Corrupt)).sum::<u64>() > 0
+    );
+}
+
+#[test]
+fn corruption_moves_nothing_but_what_it_strikes() {
+    // What else is drawn for a frame stays as it was: the same frames are lost and doubled.
+    let none = run(3, FaultConfig::heavy_chaos()).trace_digest();
+    assert_eq!(run(3, FaultConfig::heavy_chaos().with_corruption(0.0)).trace_digest(), none);
+    let rare = FaultConfig::heavy_chaos().with_corruption(0.000001);
+    assert_eq!(run(3, rare).trace_digest(), none, "it is drawn, and strikes none");
+}
+
+#[test]
 fn spontaneous_partitions_come_as_often_and_last_as_long_as_set() {
     let faults = |range| FaultConfig::default().with_partitions(0.1, range);
     let brief = no_workload_metrics(faults(1..2));
@@ -88,6 +113,24 @@ fn spontaneous_crashes_come_and_nodes_come_back_after_the_delay() {
 }
 
 #[test]
+fn churn_comes_as_often_and_lasts_as_long_as_set() {
+    let faults = |away| FaultConfig::default().with_loss(0.3).with_churn(0.05, away);
+    let metrics = no_workload_metrics(faults(10..50));
+    assert!(metrics.effects.departures > 0);
+    assert_eq!(metrics.effects.departures, metrics.effects.returns);
+    let away_for_long = no_workload_metrics(faults(5_000..6_000)).convergence.time_to_converge;
+    assert!(away_for_long >= Some(5_000.into()), "{away_for_long:?}");
+}
+
+#[test]
+fn late_joiners_come_when_they_should() {
+    let rt = run(3, FaultConfig::default().with_late_joiners(2, 4_000..5_000));
+    assert_eq!(rt.metrics().effects.late_joins, 2);
+    assert!((4_000.into()..7_000.into()).contains(&rt.now()), "{}", rt.now());
+    assert_eq!(rt.entity_count("late-2"), 30);
+}
+
+#[test]
 fn slow_nodes_slow_runs_down() {
     let time =
         |faults: FaultConfig| (0..12).map(|seed| run(seed, faults.clone()).now().as_millis()).sum::<u64>();
@@ -104,13 +147,15 @@ fn writes_fall_into_syncs() {
 
 #[test]
 fn chaos_ends_when_it_was_told_to() {
-    let faults = FaultConfig::default().with_partitions(0.5, 50..90);
+    let faults = FaultConfig::default().with_partitions(0.5, 50..90).with_churn(0.5, 5..9);
     let config = SimConfig::with_seed(1).with_faults(faults).with_chaos_for(SimDuration::from_secs(1));
     let mut rt = SimRuntime::with_config(config);
     rt.apply_scenario(Scenario::n_nodes_diverged(2, 3));
     rt.partition_bidirectional("alice", "bob", Some(SimDuration::from_secs(5)));
     assert_eq!(rt.run(), StopCondition::Converged);
-    let partitions = rt.metrics().effects.partitions;
+    let effects = rt.metrics().effects;
+    assert!((20..200).contains(&effects.departures), "{} departures", effects.departures);
+    let partitions = effects.partitions;
     assert!((20..120).contains(&partitions), "{partitions} partitions in one second of chaos");
 }
 

@@ -6,8 +6,15 @@ use sync_sim::prelude::*;
 fn every_figure_of_every_group_moves() {
     let mut rt = SimRuntime::with_config(
         SimConfig::with_seed(1)
-            .with_faults(FaultConfig::heavy_chaos().with_loss(0.3))
-            .with_buffer_capacity(1),
+            .with_faults(
+                FaultConfig::heavy_chaos()
+                    .with_loss(0.3)
+                    .with_corruption(0.02)
+                    .with_churn(0.01, 50..500)
+                    .with_late_joiners(1, 0..900),
+            )
+            .with_buffer_capacity(1)
+            .with_max_time(SimTime::from_secs(120)),
     );
     rt.apply_scenario(Scenario::fresh_joiner(4, 40));
     rt.apply_workload(&Workload::new(200, SimDuration::from_secs(4)));
@@ -28,6 +35,7 @@ fn every_figure_of_every_group_moves() {
         ("merges_performed", protocol.merges_performed),
         ("writes_accepted", protocol.writes_accepted),
         ("writes_refused", protocol.writes_refused),
+        ("messages_corrupted", effects.messages_corrupted),
         ("messages_dropped", effects.messages_dropped),
         ("messages_reordered", effects.messages_reordered),
         ("messages_duplicated", effects.messages_duplicated),
@@ -35,6 +43,9 @@ fn every_figure_of_every_group_moves() {
         ("timeouts_triggered", effects.timeouts_triggered),
         ("node_crashes", effects.node_crashes),
         ("node_restarts", effects.node_restarts),
+        ("departures", effects.departures),
+        ("returns", effects.returns),
+        ("late_joins", effects.late_joins),
         ("partitions", effects.partitions),
         ("buffer_drops", effects.buffer_drops),
         ("hash_computations", work.hash_computations),

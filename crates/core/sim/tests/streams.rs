@@ -8,8 +8,8 @@ use sync_sim::stream::SentFrame;
 use syncline_storage::Interface;
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    DriveError, Frame, Nonce, Outcome, Progress, SessionStats, SharedKey, StoreHost, StreamMessage,
-    SyncTransport, TransportError, bloom_filter_sync, delta_sync, drive, hash_comparison_sync,
+    DriveError, FailureReason, Frame, Nonce, Outcome, Progress, SessionStats, SharedKey, StoreHost,
+    StreamMessage, SyncTransport, TransportError, bloom_filter_sync, delta_sync, drive, hash_comparison_sync,
     level_wise_sync, serve, snapshot_sync, subtree_prefetch_sync,
 };
 use syncline_types::{ContextId, Digest, Moment, ReplicaId};
@@ -96,6 +96,27 @@ fn each_protocol_function_ends_in_equal_roots_over_a_perfect_pair() {
     let (outcome, stats) = run_over(&net, (one, two), &mut a, &mut b, "deltas").unwrap();
     assert_eq!(outcome, Outcome::Converged { root: root(&b) });
     assert_eq!(stats.walks, 1, "without deltas to send, the session goes on with a walk");
+}
+
+#[test]
+fn what_is_corrupted_on_a_stream_never_reaches_the_session() {
+    let (mut corrupted, mut converged) = (0, 0);
+    for seed in 0..40 {
+        let (mut a, mut b) = hosts(Scenario::overlap(2, 50, 30));
+        let net = SimNet::new(seed, hostile().with_corruption(0.1)).unwrap();
+        let ends = SimStream::open(&net, CONTEXT);
+        match run_over(&net, ends, &mut a, &mut b, "any").unwrap() {
+            (Outcome::Failed(FailureReason::Timeout), _) => {}
+            (outcome, _) => {
+                assert_eq!(outcome, Outcome::Converged { root: root(&b) }, "seed {seed}");
+                assert_eq!(root(&a), root(&b));
+                converged += 1;
+            }
+        }
+        assert!(net.fates().is_balanced(), "seed {seed}: {:?}", net.fates());
+        corrupted += net.fates().dropped(DropCause::Corrupt);
+    }
+    assert!(corrupted > 10 && converged > 20, "{corrupted} corrupted, {converged} converged");
 }
 
 #[test]

@@ -11,8 +11,13 @@ use syncline_types::{Digest, Entropy, Moment, SimTime};
 pub enum Input<'a, Op> {
     /// It starts, for the first time or again.
     Start,
-    /// These are the nodes of the run, itself among them.
-    Peers(Arc<[NodeId]>),
+    /// Who takes part, and whom it can reach now. It is among both itself.
+    Peers {
+        /// All nodes of the run, reachable or not.
+        members: Arc<[NodeId]>,
+        /// Those that it has a link to.
+        reachable: Arc<[NodeId]>,
+    },
     /// Bytes arrived.
     Frame {
         /// From whom.

@@ -1,4 +1,4 @@
-//! Partitions and crashes that happen by chance.
+//! Partitions, crashes and departures that happen by chance.
 //!
 //! A chance of p per chaos tick is drawn as the gap to the next event: uniform over `1..2/p` ticks,
 //! which has the mean 1/p. One draw an event, however long nothing happens.
@@ -13,14 +13,15 @@ use std::ops::Range;
 use syncline_types::{Choice, SimDuration, SimTime};
 
 impl<A: Actor> World<A> {
-    /// Lets partitions and crashes happen by chance, as the faults say, until `until`.
+    /// Lets partitions, crashes and departures happen by chance, as the faults say, until `until`.
     pub fn unleash(&mut self, until: SimTime) {
         self.chaos_until = until;
     }
 
-    /// A node has joined: it may crash, and if it is the second, the network may split.
+    /// A node has joined: it may crash or leave, and if it is the second, the network may split.
     pub(super) fn expose(&mut self, node: NodeId) {
         self.schedule_chance_crash(node);
+        self.schedule_chance_leave(node);
         if !self.may_split && self.len() >= 2 {
             self.may_split = true;
             self.schedule_chance_partition();
@@ -49,6 +50,13 @@ impl<A: Actor> World<A> {
         let rate = self.router.faults().crash_probability;
         if let Some(at) = self.gap(Stream::Crash(node.0), Choice::CrashGap, rate) {
             self.schedule(at, SimEvent::ChanceCrash { node });
+        }
+    }
+
+    fn schedule_chance_leave(&mut self, node: NodeId) {
+        let rate = self.router.faults().churn_probability;
+        if let Some(at) = self.gap(Stream::Churn(node.0), Choice::ChurnGap, rate) {
+            self.schedule(at, SimEvent::ChanceLeave { node });
         }
     }
 
@@ -88,6 +96,15 @@ impl<A: Actor> World<A> {
         let down_for = self.length(stream, Choice::CrashLength, &range);
         let stepped = self.on_crash(node, point, Some(down_for), true);
         self.schedule_chance_crash(node);
+        stepped
+    }
+
+    /// Takes a node's links away for a while.
+    pub(super) fn on_chance_leave(&mut self, node: NodeId) -> Stepped<A::Notice> {
+        let range = self.router.faults().away_duration_ms.clone();
+        let away_for = self.length(Stream::Churn(node.0), Choice::ChurnLength, &range);
+        let stepped = self.on_leave(node, Some(away_for), true);
+        self.schedule_chance_leave(node);
         stepped
     }
 }

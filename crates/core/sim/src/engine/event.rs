@@ -21,24 +21,30 @@ pub enum CrashPoint {
     AfterAllSends,
 }
 
+/// A frame that arrives.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// From whom.
+    pub from: NodeId,
+    /// At whom.
+    pub to: NodeId,
+    /// What it carries.
+    pub kind: u8,
+    /// Whether nobody waits for it.
+    pub housekeeping: bool,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Whether they are not what was sent.
+    pub corrupt: bool,
+    /// How often its sender had gone down when it sent this.
+    pub life: u64,
+}
+
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
 pub enum SimEvent<Op> {
     /// A frame arrives.
-    DeliverMessage {
-        /// From whom.
-        from: NodeId,
-        /// At whom.
-        to: NodeId,
-        /// What it carries.
-        kind: u8,
-        /// Whether nobody waits for it.
-        housekeeping: bool,
-        /// Its bytes.
-        bytes: Bytes,
-        /// How often its sender had gone down when it sent this.
-        life: u64,
-    },
+    DeliverMessage(Delivery),
     /// A timer runs out, unless it was moved.
     TimerFired {
         /// Whose.
@@ -73,6 +79,35 @@ pub enum SimEvent<Op> {
     },
     /// A node crashes by chance.
     ChanceCrash {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node leaves: it stays up, and loses its links.
+    NodeLeave {
+        /// Which.
+        node: NodeId,
+        /// For how long; for ever if `None`.
+        away_for: Option<SimDuration>,
+    },
+    /// A node that left comes back.
+    NodeReturn {
+        /// Which.
+        node: NodeId,
+        /// From which of its departures; from any if `None`.
+        departure: Option<u64>,
+    },
+    /// A node leaves by chance.
+    ChanceLeave {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node that was added for later comes up.
+    NodeJoin {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node hears whom it can reach now.
+    ReachChanged {
         /// Which.
         node: NodeId,
     },

@@ -3,11 +3,17 @@
 
 mod actor;
 mod chaos;
+mod churn;
 mod event;
+mod slot;
+mod tally;
 mod trace;
 mod world;
 
 pub use actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
-pub use event::{CrashPoint, SimEvent};
+pub use churn::Churn;
+pub use event::{CrashPoint, Delivery, SimEvent};
+pub use slot::Traffic;
+pub use tally::Tally;
 pub use trace::TraceDigest;
-pub use world::{Stepped, Tally, Traffic, World};
+pub use world::{Stepped, World};

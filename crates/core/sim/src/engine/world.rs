@@ -1,123 +1,17 @@
 //! The world: actors, queue, network, and what is unfinished.
 
 use super::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
-use super::event::{CrashPoint, SimEvent};
+use super::churn::Churn;
+use super::event::{CrashPoint, Delivery, SimEvent};
+use super::slot::{Armed, ArmedTimer, Slot, Traffic};
+use super::tally::Tally;
 use super::trace::TraceDigest;
-use crate::network::{FaultConfig, NetworkRouter};
+use crate::network::{DropCause, Envelope, FaultConfig, NetworkRouter, Topology};
 use crate::runtime::{Choices, EventQueue, SimClock, Stream};
 use crate::types::NodeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_types::{Digest, Moment, SimDuration, SimTime};
-
-#[derive(Clone, Copy, Debug)]
-struct ArmedTimer {
-    setting: u64,
-    housekeeping: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Armed {
-    point: CrashPoint,
-    down_for: Option<SimDuration>,
-    by_chance: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Slot<A> {
-    actor: A,
-    started: bool,
-    up: bool,
-    /// A crash that waits for the node's next step.
-    armed: Option<Armed>,
-    /// How often it went down, or was told to while it was down.
-    crashes: u64,
-    timers: BTreeMap<u64, ArmedTimer>,
-    sync_timers: u32,
-    unfinished: Unfinished,
-    /// The latest life of each sender from which a frame was accepted in this life.
-    lives_heard: BTreeMap<NodeId, u64>,
-    digest: Digest,
-    traffic: Traffic,
-    /// Every digest the node had, and from when.
-    history: Vec<(SimTime, Digest)>,
-}
-
-/// What one node sent and received.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Traffic {
-    /// Frames it sent.
-    pub sent: u64,
-    /// Their bytes.
-    pub bytes_sent: u64,
-    /// Frames that took effect on it.
-    pub received: u64,
-    /// Their bytes.
-    pub bytes_received: u64,
-}
-
-/// Everything that keeps a run from being converged, kept up to date by every event: asking costs
-/// O(1).
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// Frames on their way that somebody waits for (**C1**).
-    pub frames: u64,
-    /// Nodes with an exchange under way (**C2**).
-    pub busy: u32,
-    /// Nodes that are down (**C2**).
-    pub down: u32,
-    /// Nodes with something waiting or owed (**C3**).
-    pub waiting: u32,
-    /// Nodes with a timer that somebody waits for (**C4**).
-    pub timers: u32,
-    /// Operations of the workload still to come.
-    pub ops: u64,
-    digests: BTreeMap<Digest, u32>,
-}
-
-impl Tally {
-    /// How many different digests the nodes have (**C5**).
-    pub fn distinct_digests(&self) -> usize {
-        self.digests.len()
-    }
-
-    /// Whether C1 to C4 hold and the workload is done.
-    pub const fn is_quiet(&self) -> bool {
-        self.frames == 0
-            && self.busy == 0
-            && self.down == 0
-            && self.waiting == 0
-            && self.timers == 0
-            && self.ops == 0
-    }
-
-    /// Whether nothing is unfinished and all digests are equal.
-    pub fn is_converged(&self) -> bool {
-        self.is_quiet() && self.digests.len() <= 1
-    }
-
-    /// Takes in, or out, what one node has not finished.
-    fn count(&mut self, up: bool, sync_timers: u32, unfinished: Unfinished, add: bool) {
-        let step = |count: &mut u32, applies: bool| {
-            if applies {
-                *count = if add { *count + 1 } else { *count - 1 };
-            }
-        };
-        step(&mut self.down, !up);
-        step(&mut self.busy, unfinished.sessions > 0);
-        step(&mut self.waiting, unfinished.waiting > 0);
-        step(&mut self.timers, sync_timers > 0);
-    }
-
-    /// Takes in, or out, one node's digest.
-    fn count_digest(&mut self, digest: Digest, add: bool) {
-        let nodes = self.digests.entry(digest).or_default();
-        *nodes = if add { *nodes + 1 } else { *nodes - 1 };
-        if *nodes == 0 {
-            self.digests.remove(&digest);
-        }
-    }
-}
 
 /// What one event did.
 #[derive(Clone, Debug)]
@@ -134,6 +28,10 @@ pub struct Stepped<N> {
     pub restarted: bool,
     /// A frame took effect.
     pub accepted: bool,
+    /// Why a frame that was handed over took none.
+    pub refused: Option<DropCause>,
+    /// The frame that was handed over was not what was sent.
+    pub corrupt: bool,
     /// A frame took effect although its receiver had heard from a later life of its sender.
     pub stale_accepted: bool,
 }
@@ -147,6 +45,8 @@ impl<N> Stepped<N> {
             crashed: false,
             restarted: false,
             accepted: false,
+            refused: None,
+            corrupt: false,
             stale_accepted: false,
         }
     }
@@ -168,7 +68,8 @@ pub struct World<A: Actor> {
     settings: u64,
     events: u64,
     all_started: bool,
-    /// Until when partitions and crashes happen by chance.
+    pub(super) churn: Churn,
+    /// Until when partitions, crashes and departures happen by chance.
     pub(super) chaos_until: SimTime,
     pub(super) may_split: bool,
 }
@@ -187,23 +88,35 @@ impl<A: Actor> World<A> {
             settings: 0,
             events: 0,
             all_started: true,
+            churn: Churn::default(),
             chaos_until: SimTime::ZERO,
             may_split: false,
         }
     }
 
+    /// Gives the network another shape.
+    pub const fn with_topology(mut self, topology: Topology) -> Self {
+        self.router.set_topology(topology);
+        self
+    }
+
     /// Adds an actor. It starts when the world next moves.
     pub fn add(&mut self, actor: A) -> NodeId {
+        self.push(actor, false)
+    }
+
+    pub(super) fn push(&mut self, actor: A, late: bool) -> NodeId {
         let node = NodeId(self.nodes.len() as u32);
         let digest = actor.digest();
         let unfinished = actor.unfinished();
         self.router.add_node(node, &mut self.choices);
-        self.tally.count(true, 0, unfinished, true);
-        self.tally.count_digest(digest, true);
-        self.nodes.push(Slot {
+        let slot = Slot {
             actor,
             started: false,
-            up: true,
+            up: !late,
+            late,
+            away: false,
+            departures: 0,
             armed: None,
             crashes: 0,
             timers: BTreeMap::new(),
@@ -213,7 +126,10 @@ impl<A: Actor> World<A> {
             digest,
             traffic: Traffic::default(),
             history: vec![(self.clock.now(), digest)],
-        });
+        };
+        self.tally.count(slot.standing(), true);
+        self.tally.count_digest(digest, true);
+        self.nodes.push(slot);
         self.all_started = false;
         node
     }
@@ -241,6 +157,24 @@ impl<A: Actor> World<A> {
     /// Whether a node is up.
     pub fn is_up(&self, node: NodeId) -> bool {
         self.nodes.get(node.index()).is_some_and(|slot| slot.up)
+    }
+
+    /// Whether a node has left and is not back.
+    pub fn is_away(&self, node: NodeId) -> bool {
+        self.slot(node).is_some_and(|slot| slot.away)
+    }
+
+    /// Whether a node has still to join.
+    pub fn is_late(&self, node: NodeId) -> bool {
+        self.slot(node).is_some_and(|slot| slot.late)
+    }
+
+    pub(super) fn slot(&self, node: NodeId) -> Option<&Slot<A>> {
+        self.nodes.get(node.index())
+    }
+
+    pub(super) fn slot_mut(&mut self, node: NodeId) -> Option<&mut Slot<A>> {
+        self.nodes.get_mut(node.index())
     }
 
     /// What a node sent and received.
@@ -311,11 +245,11 @@ impl<A: Actor> World<A> {
             return Vec::new();
         }
         self.all_started = true;
-        let nodes: Arc<[NodeId]> = (0..self.nodes.len() as u32).map(NodeId).collect();
+        let members = self.members();
         let mut came = Vec::new();
-        for &node in nodes.iter() {
-            came.push(self.feed(node, Input::Peers(nodes.clone())));
-            let slot = self.nodes.get_mut(node.index());
+        for &node in members.iter() {
+            came.push(self.tell(node, &members));
+            let slot = self.slot_mut(node).filter(|slot| !slot.late);
             if slot.is_some_and(|slot| !std::mem::replace(&mut slot.started, true)) {
                 self.expose(node);
                 came.push(self.feed(node, Input::Start));
@@ -324,15 +258,27 @@ impl<A: Actor> World<A> {
         came
     }
 
+    pub(super) fn members(&self) -> Arc<[NodeId]> {
+        (0..self.nodes.len() as u32).map(NodeId).collect()
+    }
+
+    /// Tells a node who takes part and whom it can reach.
+    pub(super) fn tell(&mut self, node: NodeId, members: &Arc<[NodeId]>) -> Stepped<A::Notice> {
+        let reachable = if self.router.is_whole() {
+            members.clone()
+        } else {
+            members.iter().copied().filter(|&other| self.router.is_linked(node, other)).collect()
+        };
+        self.feed(node, Input::Peers { members: members.clone(), reachable })
+    }
+
     /// Takes the next event. `None` if there is none.
     pub fn step(&mut self) -> Option<Stepped<A::Notice>> {
         let (at, event) = self.queue.pop()?;
         self.clock.advance_to(at);
         self.events += 1;
         Some(match event {
-            SimEvent::DeliverMessage { from, to, kind, housekeeping, bytes, life } => {
-                self.deliver((from, life), to, kind, housekeeping, &bytes)
-            }
+            SimEvent::DeliverMessage(delivery) => self.deliver(&delivery),
             SimEvent::TimerFired { node, timer, setting } => self.fire(node, timer, setting),
             SimEvent::NodeCrash { node, point, down_for } => self.on_crash(node, point, down_for, false),
             SimEvent::NodeRestart { node, crash } => self.on_restart(node, crash),
@@ -350,6 +296,11 @@ impl<A: Actor> World<A> {
                 self.note(7, u64::from(node.0), 0);
                 self.on_chance_crash(node)
             }
+            SimEvent::NodeLeave { node, away_for } => self.on_leave(node, away_for, false),
+            SimEvent::NodeReturn { node, departure } => self.on_return(node, departure),
+            SimEvent::ChanceLeave { node } => self.on_chance_leave(node),
+            SimEvent::NodeJoin { node } => self.on_join(node),
+            SimEvent::ReachChanged { node } => self.on_reach_changed(node),
             SimEvent::Op { node, op } => {
                 self.tally.ops -= 1;
                 self.note(8, u64::from(node.0), 0);
@@ -361,18 +312,12 @@ impl<A: Actor> World<A> {
         })
     }
 
-    fn note(&mut self, kind: u64, node: u64, detail: u64) {
+    pub(super) fn note(&mut self, kind: u64, node: u64, detail: u64) {
         self.trace.event([self.clock.now().as_micros(), kind, node, detail]);
     }
 
-    fn deliver(
-        &mut self,
-        (from, life): (NodeId, u64),
-        to: NodeId,
-        kind: u8,
-        housekeeping: bool,
-        bytes: &syncline_store::Bytes,
-    ) -> Stepped<A::Notice> {
+    fn deliver(&mut self, delivery: &Delivery) -> Stepped<A::Notice> {
+        let &Delivery { from, to, kind, housekeeping, ref bytes, corrupt, life } = delivery;
         self.note(1, u64::from(from.0) << 32 | u64::from(to.0), u64::from(kind));
         self.trace.payload(bytes);
         if !housekeeping {
@@ -382,6 +327,7 @@ impl<A: Actor> World<A> {
             return Stepped::at(Some(to));
         }
         let mut stepped = self.feed(to, Input::Frame { from, bytes });
+        stepped.corrupt = corrupt;
         if stepped.accepted
             && let Some(slot) = self.nodes.get_mut(to.index())
         {
@@ -422,7 +368,7 @@ impl<A: Actor> World<A> {
         by_chance: bool,
     ) -> Stepped<A::Notice> {
         self.note(3, u64::from(node.0), point as u64);
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(None) };
+        let Some(slot) = self.slot_mut(node).filter(|slot| !slot.late) else { return Stepped::at(None) };
         if !slot.up {
             if !by_chance {
                 // It stays down for as long as it is told now, whatever it was told before.
@@ -461,7 +407,7 @@ impl<A: Actor> World<A> {
 
     fn on_restart(&mut self, node: NodeId, crash: Option<u64>) -> Stepped<A::Notice> {
         self.note(4, u64::from(node.0), 0);
-        let due = |slot: &Slot<A>| !slot.up && crash.is_none_or(|crash| crash == slot.crashes);
+        let due = |slot: &Slot<A>| !slot.up && !slot.late && crash.is_none_or(|crash| crash == slot.crashes);
         if !self.nodes.get(node.index()).is_some_and(due) {
             return Stepped::at(Some(node));
         }
@@ -469,35 +415,34 @@ impl<A: Actor> World<A> {
             slot.actor.restart();
             slot.up = true;
         });
-        let nodes: Arc<[NodeId]> = (0..self.nodes.len() as u32).map(NodeId).collect();
-        let mut notices = self.feed(node, Input::Peers(nodes)).notices;
+        let mut notices = self.tell(node, &self.members()).notices;
         let started = self.feed(node, Input::Start);
         notices.extend(started.notices);
         Stepped { notices, restarted: true, ..Stepped::at(Some(node)) }
     }
 
     /// Changes a node and keeps the tally in step with it.
-    fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
+    pub(super) fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
         let Some(slot) = self.nodes.get_mut(node.index()) else { return };
-        let before = (slot.up, slot.sync_timers, slot.unfinished, slot.digest);
+        let (before, digest) = (slot.standing(), slot.digest);
         change(slot);
         slot.unfinished = slot.actor.unfinished();
         slot.digest = slot.actor.digest();
-        let after = (slot.up, slot.sync_timers, slot.unfinished, slot.digest);
-        if before.3 != after.3 {
-            slot.history.push((self.clock.now(), after.3));
-            self.tally.count_digest(before.3, false);
-            self.tally.count_digest(after.3, true);
+        if slot.digest != digest {
+            slot.history.push((self.clock.now(), slot.digest));
+            self.tally.count_digest(digest, false);
+            self.tally.count_digest(slot.digest, true);
         }
-        if (before.0, before.1, before.2) != (after.0, after.1, after.2) {
-            self.tally.count(before.0, before.1, before.2, false);
-            self.tally.count(after.0, after.1, after.2, true);
+        let after = slot.standing();
+        if before != after {
+            self.tally.count(before, false);
+            self.tally.count(after, true);
         }
     }
 
     /// Gives an input to a node that is up, and honours its effects, as far as an armed crash lets
     /// it come.
-    fn feed(&mut self, node: NodeId, input: Input<'_, A::Op>) -> Stepped<A::Notice> {
+    pub(super) fn feed(&mut self, node: NodeId, input: Input<'_, A::Op>) -> Stepped<A::Notice> {
         let (is_frame, is_op) = (matches!(input, Input::Frame { .. }), matches!(input, Input::Op(_)));
         let (now, chaos_until) = (self.clock.now(), self.chaos_until);
         let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else {
@@ -520,7 +465,8 @@ impl<A: Actor> World<A> {
             }
         }
         let accepted = is_frame && effects.refusal.is_none();
-        let mut stepped = Stepped { crashed: crash.is_some(), accepted, ..Stepped::at(Some(node)) };
+        let refused = effects.refusal.filter(|_| is_frame);
+        let mut stepped = Stepped { crashed: crash.is_some(), accepted, refused, ..Stepped::at(Some(node)) };
         let Effects { messages, timers, notices, .. } = effects;
         if crash != Some(CrashPoint::BeforeCommit) {
             stepped.notices = notices;
@@ -550,11 +496,13 @@ impl<A: Actor> World<A> {
         let life = slot.crashes;
         slot.traffic.sent += 1;
         slot.traffic.bytes_sent += bytes.len() as u64;
-        let arrivals = self.router.route(self.clock.now(), from, to, bytes.len(), &mut self.choices);
-        for at in [arrivals.first, arrivals.second].into_iter().flatten() {
+        let frame = Envelope { from, to, kind, bytes: bytes.len() };
+        let arrivals = self.router.route(self.clock.now(), frame, &mut self.choices);
+        for copy in arrivals.copies() {
             self.tally.frames += u64::from(!housekeeping);
-            let bytes = bytes.clone();
-            self.queue.schedule(at, SimEvent::DeliverMessage { from, to, kind, housekeeping, bytes, life });
+            let (bytes, corrupt) = (copy.carried(&bytes), copy.flipped.is_some());
+            let delivery = Delivery { from, to, kind, housekeeping, bytes, corrupt, life };
+            self.queue.schedule(copy.at, SimEvent::DeliverMessage(delivery));
         }
     }
 

@@ -32,11 +32,15 @@ pub enum DropCause {
     NoMerge,
     /// It broke a rule.
     Malformed,
+    /// There was no link to its receiver.
+    NoLink,
+    /// A rule dropped it.
+    Rule,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -49,6 +53,8 @@ impl DropCause {
         Self::ClockDrift,
         Self::NoMerge,
         Self::Malformed,
+        Self::NoLink,
+        Self::Rule,
     ];
 
     /// The cause in words.
@@ -66,6 +72,8 @@ impl DropCause {
             Self::ClockDrift => "clock drift",
             Self::NoMerge => "no merge function",
             Self::Malformed => "malformed",
+            Self::NoLink => "no link to the receiver",
+            Self::Rule => "dropped by a rule",
         }
     }
 }

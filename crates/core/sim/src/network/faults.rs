@@ -89,7 +89,7 @@ impl Rate {
     }
 }
 
-/// The length of a chaos tick: the chances of spontaneous partitions and crashes are per tick.
+/// The length of a chaos tick: the chances of spontaneous partitions, crashes and departures are per tick.
 pub const CHAOS_TICK_MS: u64 = 10;
 
 /// The faults of a run. Builders take what the guide shows; a value that makes no sense is
@@ -106,6 +106,8 @@ pub struct FaultConfig {
     pub reorder_window_ms: u64,
     /// How often a frame arrives twice.
     pub duplicate_rate: Rate,
+    /// How often a bit of a frame is flipped on its way.
+    pub corruption_rate: Rate,
     /// How often, per chaos tick, the network splits in two.
     pub partition_probability: Rate,
     /// For how long.
@@ -119,6 +121,14 @@ pub struct FaultConfig {
     pub slow_node_permille: u64,
     /// How often a write falls into a sync that has just begun.
     pub write_during_sync_rate: Rate,
+    /// How often, per chaos tick, a node leaves.
+    pub churn_probability: Rate,
+    /// For how long.
+    pub away_duration_ms: Range<u64>,
+    /// How many nodes without any state join after the run has begun.
+    pub late_joiners: u64,
+    /// When they do.
+    pub join_ms: Range<u64>,
     invalid: Option<ConfigError>,
 }
 
@@ -138,12 +148,17 @@ impl FaultConfig {
             message_loss_rate: Rate::ZERO,
             reorder_window_ms: 0,
             duplicate_rate: Rate::ZERO,
+            corruption_rate: Rate::ZERO,
             partition_probability: Rate::ZERO,
             partition_duration_ms: 0..0,
             crash_probability: Rate::ZERO,
             restart_delay_ms: 0..0,
             slow_node_permille: 1_000,
             write_during_sync_rate: Rate::ZERO,
+            churn_probability: Rate::ZERO,
+            away_duration_ms: 0..0,
+            late_joiners: 0,
+            join_ms: 0..0,
             invalid: None,
         }
     }
@@ -222,6 +237,13 @@ impl FaultConfig {
         self.with_duplicates(probability)
     }
 
+    /// Sets how often a bit of a frame is flipped on its way. It still arrives, and its receiver must
+    /// notice.
+    pub fn with_corruption(mut self, probability: f64) -> Self {
+        self.corruption_rate = self.rate("the corruption rate", probability);
+        self
+    }
+
     /// Sets how often, per chaos tick, the network splits, and for how long in milliseconds.
     pub fn with_partitions(mut self, probability: f64, duration_ms: Range<u64>) -> Self {
         self.partition_probability = self.rate("the partition probability", probability);
@@ -255,6 +277,21 @@ impl FaultConfig {
         self
     }
 
+    /// Sets how often, per chaos tick, a node leaves, and for how long in milliseconds. One that is away
+    /// keeps its memory and its application goes on writing, unlike one that crashed; but it reaches
+    /// nobody, and it and its neighbours know.
+    pub fn with_churn(mut self, probability: f64, away_ms: Range<u64>) -> Self {
+        self.churn_probability = self.rate("the churn rate", probability);
+        self.away_duration_ms = away_ms;
+        self
+    }
+
+    /// Has nodes without any state join, each at a time in `join_ms` after the run began.
+    pub const fn with_late_joiners(mut self, nodes: u64, join_ms: Range<u64>) -> Self {
+        (self.late_joiners, self.join_ms) = (nodes, join_ms);
+        self
+    }
+
     fn rate(&mut self, field: &'static str, probability: f64) -> Rate {
         Rate::from_probability(field, probability).unwrap_or_else(|error| {
             self.invalid.get_or_insert(error);
@@ -277,14 +314,22 @@ impl FaultConfig {
                 return Err(ConfigError::OutOfBounds { field, found, min: 0, max: DAY_MS });
             }
         }
-        for (field, rate, range) in [
-            ("the length of partitions", self.partition_probability, &self.partition_duration_ms),
-            ("the length of crashes", self.crash_probability, &self.restart_delay_ms),
+        const MOST_JOINERS: u64 = 10_000;
+        if self.late_joiners > MOST_JOINERS {
+            let (field, found) = ("the number of late joiners", self.late_joiners);
+            return Err(ConfigError::OutOfBounds { field, found, min: 0, max: MOST_JOINERS });
+        }
+        let (partitions, crashes) = (self.partition_probability, self.crash_probability);
+        for (field, happens, range) in [
+            ("the length of partitions", partitions > Rate::ZERO, &self.partition_duration_ms),
+            ("the length of crashes", crashes > Rate::ZERO, &self.restart_delay_ms),
+            ("the length of departures", self.churn_probability > Rate::ZERO, &self.away_duration_ms),
+            ("the time of late joiners", self.late_joiners > 0, &self.join_ms),
         ] {
             if range.end > DAY_MS {
                 return Err(ConfigError::OutOfBounds { field, found: range.end, min: 0, max: DAY_MS });
             }
-            if rate > Rate::ZERO && range.start >= range.end {
+            if happens && range.start >= range.end {
                 return Err(ConfigError::Range { field, found: range.clone() });
             }
         }
@@ -310,6 +355,10 @@ mod tests {
         assert!(FaultConfig::none().with_partitions(0.1, 5..5).validate().is_err());
         assert!(FaultConfig::none().with_crashes(0.1, 9..3).validate().is_err());
         assert!(FaultConfig::none().with_partitions(0.0, 5..5).validate().is_ok());
+        assert!(FaultConfig::none().with_churn(0.1, 7..7).validate().is_err());
+        assert!(FaultConfig::none().with_late_joiners(1, 7..7).validate().is_err());
+        assert!(FaultConfig::none().with_late_joiners(0, 7..7).validate().is_ok());
+        assert!(FaultConfig::none().with_late_joiners(1_000_000, 0..9).validate().is_err());
     }
 
     #[test]

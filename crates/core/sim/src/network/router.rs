@@ -3,17 +3,49 @@
 use super::fate::{DropCause, Fates};
 use super::faults::{FaultConfig, Rate};
 use super::partition::PartitionManager;
+use super::rules::{Envelope, Rules};
+use super::topology::Topology;
 use crate::runtime::{Choices, Stream};
 use crate::types::NodeId;
+use std::collections::BTreeSet;
+use syncline_store::Bytes;
 use syncline_types::{Choice, SimDuration, SimTime};
 
-/// When the copies of one frame arrive: none if it is dropped, two if it is doubled.
+/// How one copy of a frame arrives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// When.
+    pub at: SimTime,
+    /// The bit that was flipped on the way, if one was.
+    pub flipped: Option<u64>,
+}
+
+impl Arrival {
+    /// What arrives of the bytes that were sent.
+    pub(crate) fn carried(&self, sent: &Bytes) -> Bytes {
+        let Some(bit) = self.flipped else { return sent.clone() };
+        let mut bytes = sent.to_vec();
+        if let Some(byte) = bytes.get_mut((bit / 8) as usize) {
+            *byte ^= 1 << (bit % 8);
+        }
+        bytes.into()
+    }
+}
+
+/// How the copies of one frame arrive: none if it is dropped, two if it is doubled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Arrivals {
     /// The first copy.
-    pub first: Option<SimTime>,
+    pub first: Option<Arrival>,
     /// The second.
-    pub second: Option<SimTime>,
+    pub second: Option<Arrival>,
+}
+
+impl Arrivals {
+    /// The copies.
+    pub(crate) fn copies(self) -> impl Iterator<Item = Arrival> {
+        [self.first, self.second].into_iter().flatten()
+    }
 }
 
 /// Carries every frame of every session and all gossip, and accounts for each. Each frame fends
@@ -21,25 +53,35 @@ pub struct Arrivals {
 #[derive(Clone, Debug)]
 pub struct NetworkRouter {
     faults: FaultConfig,
+    topology: Topology,
+    /// Nodes that have no link now: they left, or have still to join.
+    absent: BTreeSet<NodeId>,
     /// Who cannot reach whom.
     pub partitions: PartitionManager,
+    /// What is done to frames besides.
+    pub rules: Rules,
     pub(crate) fates: Fates,
     bytes_sent: u64,
     reordered: u64,
+    corrupted: u64,
     /// Per sender and receiver, the latest arrival so far.
     latest: Vec<Vec<SimTime>>,
     slow: Vec<bool>,
 }
 
 impl NetworkRouter {
-    /// A network with these faults, which must be valid.
+    /// A network with these faults, which must be valid, and a link between any two nodes.
     pub fn new(faults: FaultConfig) -> Self {
         Self {
             faults,
+            topology: Topology::Mesh,
+            absent: BTreeSet::new(),
             partitions: PartitionManager::default(),
+            rules: Rules::default(),
             fates: Fates::default(),
             bytes_sent: 0,
             reordered: 0,
+            corrupted: 0,
             latest: Vec::new(),
             slow: Vec::new(),
         }
@@ -51,6 +93,37 @@ impl NetworkRouter {
         let slow = may_be_slow && choices.below(Stream::Link(node.0), Choice::SlowNode, 4) == 0;
         self.slow.push(slow);
         self.latest.push(Vec::new());
+    }
+
+    /// Gives the network another shape.
+    pub(crate) const fn set_topology(&mut self, topology: Topology) {
+        self.topology = topology;
+    }
+
+    /// The shape of the network.
+    pub const fn topology(&self) -> Topology {
+        self.topology
+    }
+
+    /// Takes a node's links away.
+    pub(crate) fn leave(&mut self, node: NodeId) {
+        self.absent.insert(node);
+    }
+
+    /// Gives a node its links.
+    pub(crate) fn enter(&mut self, node: NodeId) {
+        self.absent.remove(&node);
+    }
+
+    /// Whether there is a link from `from` to `to` now: the topology has one, and neither is away.
+    pub fn is_linked(&self, from: NodeId, to: NodeId) -> bool {
+        let absent = |node| !self.absent.is_empty() && self.absent.contains(&node);
+        from == to || (self.topology.links(from, to, self.slow.len()) && !absent(from) && !absent(to))
+    }
+
+    /// Whether there is a link between any two nodes.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.topology == Topology::Mesh && self.absent.is_empty()
     }
 
     /// The faults in force.
@@ -73,31 +146,43 @@ impl NetworkRouter {
         self.reordered
     }
 
+    /// Copies of frames that a bit was flipped in, by chance or by a rule.
+    pub const fn corrupted(&self) -> u64 {
+        self.corrupted
+    }
+
     /// Whether frames to `node` are slowed down.
     pub fn is_slow(&self, node: NodeId) -> bool {
         self.slow.get(node.index()).copied().unwrap_or(false)
     }
 
     /// Takes one frame: drops it, or says when it arrives.
-    pub(crate) fn route(
-        &mut self,
-        now: SimTime,
-        from: NodeId,
-        to: NodeId,
-        bytes: usize,
-        choices: &mut Choices,
-    ) -> Arrivals {
+    pub(crate) fn route(&mut self, now: SimTime, frame: Envelope, choices: &mut Choices) -> Arrivals {
+        let Envelope { from, to, bytes, .. } = frame;
         let link = Stream::Link(from.0);
         self.fates.sent += 1;
         self.bytes_sent += bytes as u64;
+        let ruling = self.rules.judge(now, &frame);
         // Every frame draws the same choices, whatever becomes of it: what happens to one frame never
         // decides what happens to another.
         let lost = draw_rate(choices, link, Choice::LinkLoss, self.faults.message_loss_rate);
         let first = self.arrival(now, link, to, choices);
         let doubled = draw_rate(choices, link, Choice::LinkDuplicate, self.faults.duplicate_rate);
         let second = self.arrival(now, link, to, choices);
-        let drop = if to.index() >= self.slow.len() {
+        let bits = 8 * bytes as u64;
+        let (mut flip, mut flip_second) = (self.flip(from, bits, choices), self.flip(from, bits, choices));
+        if ruling.corrupted && bits > 0 {
+            flip = Some(choices.drawn(Stream::Rules, Choice::FlippedBit, bits));
+            flip_second = flip;
+        }
+        let doubled = doubled || ruling.doubled;
+        let (first, second) = (first + ruling.delay, second + ruling.delay);
+        let drop = if ruling.dropped {
+            Some(DropCause::Rule)
+        } else if to.index() >= self.slow.len() {
             Some(DropCause::ReceiverUnknown)
+        } else if !self.is_linked(from, to) {
+            Some(DropCause::NoLink)
         } else if self.partitions.is_partitioned(from, to, now) {
             Some(DropCause::PartitionAtSend)
         } else {
@@ -109,11 +194,26 @@ impl NetworkRouter {
         }
         self.note_order(from, to, first);
         self.fates.in_flight += 1;
+        self.corrupted += u64::from(flip.is_some());
         if doubled {
             self.fates.duplicated += 1;
             self.fates.in_flight += 1;
+            self.corrupted += u64::from(flip_second.is_some());
         }
-        Arrivals { first: Some(first), second: doubled.then_some(second) }
+        let second = Arrival { at: second, flipped: flip_second };
+        Arrivals { first: Some(Arrival { at: first, flipped: flip }), second: doubled.then_some(second) }
+    }
+
+    /// Which of its `bits` a copy loses by chance, if any. Draws nothing where that never happens.
+    fn flip(&self, from: NodeId, bits: u64, choices: &mut Choices) -> Option<u64> {
+        let rate = self.faults.corruption_rate;
+        if rate == Rate::ZERO {
+            return None;
+        }
+        let link = Stream::Corruption(from.0);
+        let corrupt = draw_rate(choices, link, Choice::LinkCorrupt, rate);
+        let bit = choices.drawn(link, Choice::FlippedBit, bits);
+        (corrupt && bits > 0).then_some(bit)
     }
 
     fn arrival(&self, now: SimTime, link: Stream, to: NodeId, choices: &mut Choices) -> SimTime {
@@ -141,7 +241,9 @@ impl NetworkRouter {
     /// Takes a frame off the link: whether it may be handed over, or why not.
     pub(crate) fn arrive(&mut self, now: SimTime, from: NodeId, to: NodeId, is_up: bool) -> bool {
         self.fates.in_flight -= 1;
-        let drop = if self.partitions.is_partitioned(from, to, now) {
+        let drop = if !self.is_linked(from, to) {
+            DropCause::NoLink
+        } else if self.partitions.is_partitioned(from, to, now) {
             DropCause::PartitionAtDelivery
         } else if !is_up {
             DropCause::ReceiverCrashed

@@ -185,13 +185,13 @@ impl Actor for SimNode {
     fn step(&mut self, input: Input<'_, Vec<Operation>>, context: &mut Context<'_>) -> Effects<Notice> {
         let event = match input {
             Input::Start => Event::Start,
-            Input::Peers(nodes) => {
+            Input::Peers { members, reachable } => {
                 if let Some(replica) = &mut self.replica
                     && self.forgets
                 {
-                    replica.set_members(nodes.iter().map(|node| replica_id(*node)).collect());
+                    replica.set_members(members.iter().map(|node| replica_id(*node)).collect());
                 }
-                let others = nodes.iter().map(|&node| PeerId::from(node));
+                let others = reachable.iter().map(|&node| PeerId::from(node));
                 Event::Peers(others.filter(|peer| *peer != self.peer).collect())
             }
             Input::Frame { from, bytes } => Event::Frame { from: from.into(), bytes: bytes.clone() },

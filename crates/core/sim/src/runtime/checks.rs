@@ -29,9 +29,13 @@ impl SimRuntime {
             let detail = detail.to_owned();
             self.violate(Check::ReplicaStopped { node: self.name(node), detail });
         }
-        let fates = self.world.router.fates();
-        if fates.dropped(DropCause::Malformed) + fates.dropped(DropCause::Corrupt) > 0 {
-            self.violate(Check::HonestFrameRefused { node: self.name(node) });
+        match (stepped.corrupt, stepped.refused) {
+            (true, Some(DropCause::Corrupt)) => {}
+            (true, _) => self.violate(Check::CorruptFrameAccepted { node: self.name(node) }),
+            (false, Some(DropCause::Corrupt | DropCause::Malformed)) => {
+                self.violate(Check::HonestFrameRefused { node: self.name(node) });
+            }
+            (false, _) => {}
         }
     }
 

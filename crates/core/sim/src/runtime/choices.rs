@@ -15,6 +15,12 @@ pub enum Stream {
     Node(u32),
     /// When a node crashes, and for how long.
     Crash(u32),
+    /// When a node joins or leaves, and for how long it is away.
+    Churn(u32),
+    /// Which frames that a node sends are corrupted, and where.
+    Corruption(u32),
+    /// Which bits rules flip.
+    Rules,
     /// Spontaneous partitions.
     Partition,
     /// What is written, where and when.
@@ -32,6 +38,9 @@ impl Stream {
             Self::Partition => (4, 0),
             Self::Workload => (5, 0),
             Self::Scenario => (6, 0),
+            Self::Churn(node) => (7, node),
+            Self::Corruption(node) => (8, node),
+            Self::Rules => (9, 0),
         };
         kind << 32 | node as u64
     }
@@ -55,28 +64,35 @@ pub type Tape = Vec<Drawn>;
 
 #[derive(Clone, Debug, Default)]
 struct Streams {
-    nodes: Vec<[Option<Box<ChaCha8Rng>>; 3]>,
-    shared: [Option<Box<ChaCha8Rng>>; 3],
+    nodes: Vec<[Option<Box<ChaCha8Rng>>; 5]>,
+    shared: [Option<Box<ChaCha8Rng>>; 4],
 }
 
 impl Streams {
     fn get(&mut self, seed: u64, stream: Stream) -> &mut ChaCha8Rng {
         let place = match stream {
-            Stream::Link(node) | Stream::Node(node) | Stream::Crash(node) => {
+            Stream::Link(node)
+            | Stream::Node(node)
+            | Stream::Crash(node)
+            | Stream::Churn(node)
+            | Stream::Corruption(node) => {
                 let node = node as usize;
                 if self.nodes.len() <= node {
                     self.nodes.resize_with(node + 1, Default::default);
                 }
-                let [link, own, crash] = &mut self.nodes[node];
+                let [link, own, crash, churn, corruption] = &mut self.nodes[node];
                 match stream {
                     Stream::Link(_) => link,
                     Stream::Node(_) => own,
-                    _ => crash,
+                    Stream::Crash(_) => crash,
+                    Stream::Churn(_) => churn,
+                    _ => corruption,
                 }
             }
             Stream::Partition => &mut self.shared[0],
             Stream::Workload => &mut self.shared[1],
             Stream::Scenario => &mut self.shared[2],
+            Stream::Rules => &mut self.shared[3],
         };
         place.get_or_insert_with(|| Box::new(fresh(seed, stream)))
     }

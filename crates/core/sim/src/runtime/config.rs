@@ -1,6 +1,6 @@
 //! The settings of a run.
 
-use crate::network::{ConfigError, FaultConfig};
+use crate::network::{ConfigError, FaultConfig, Rule, Topology};
 use syncline_sync::{Selection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime};
 
@@ -15,7 +15,11 @@ pub struct SimConfig {
     pub max_events: u64,
     /// What goes wrong.
     pub faults: FaultConfig,
-    /// For how long partitions, crashes and writes during syncs happen by chance. After that the
+    /// Which nodes have a link to each other. Gossip, sessions and heartbeats run along links only.
+    pub topology: Topology,
+    /// What is done to frames besides, from the beginning.
+    pub rules: Vec<Rule>,
+    /// For how long partitions, crashes, departures and writes during syncs happen by chance. After that the
     /// network stays slow and lossy, but nothing new breaks, so that even a large cluster gets a chance to agree.
     pub chaos_for: SimDuration,
     /// Deltas a node may keep waiting.
@@ -38,6 +42,8 @@ impl SimConfig {
             max_time: SimTime::from_secs(60),
             max_events: 10_000_000,
             faults: FaultConfig::default(),
+            topology: Topology::default(),
+            rules: Vec::new(),
             chaos_for: SimDuration::from_secs(20),
             buffer_capacity: 10_000,
             selection: Selection::default(),
@@ -53,6 +59,18 @@ impl SimConfig {
         self
     }
 
+    /// Sets which nodes have a link to each other.
+    pub const fn with_topology(mut self, topology: Topology) -> Self {
+        self.topology = topology;
+        self
+    }
+
+    /// Has a rule look at every frame, after those that were given before.
+    pub fn with_rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
     /// Sets when the run stops.
     pub const fn with_max_time(mut self, max_time: SimTime) -> Self {
         self.max_time = max_time;
@@ -65,7 +83,7 @@ impl SimConfig {
         self
     }
 
-    /// Sets for how long partitions and crashes happen by chance.
+    /// Sets for how long partitions, crashes, departures and writes during syncs happen by chance.
     pub const fn with_chaos_for(mut self, chaos_for: SimDuration) -> Self {
         self.chaos_for = chaos_for;
         self

@@ -2,12 +2,14 @@
 
 mod checks;
 mod choices;
+mod churn;
 mod clock;
 mod config;
 mod oracle;
 mod outcome;
 mod queue;
 mod reading;
+mod rules;
 mod sim_runtime;
 
 pub use choices::{Choices, Drawn, Source, Stream, Tape};
@@ -15,4 +17,5 @@ pub use clock::SimClock;
 pub use config::SimConfig;
 pub use outcome::{Check, Debt, Owed, Property, StopCondition};
 pub use queue::EventQueue;
+pub use rules::RuleGuard;
 pub use sim_runtime::SimRuntime;

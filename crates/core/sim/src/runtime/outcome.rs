@@ -9,7 +9,7 @@ use syncline_types::EntityId;
 pub enum Property {
     /// C1: no message is in flight. Heartbeats do not count: they recur for ever.
     NetworkQuiescent,
-    /// C2: every node is up and has no session under way.
+    /// C2: every node is up, none is away, and none has a session under way.
     AllNodesIdle,
     /// C3: no delta waits and no sync is owed.
     NoPendingBuffers,
@@ -25,7 +25,7 @@ impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NetworkQuiescent => "C1: messages are in flight",
-            Self::AllNodesIdle => "C2: nodes are busy or down",
+            Self::AllNodesIdle => "C2: nodes are busy, down or away",
             Self::NoPendingBuffers => "C3: deltas wait or syncs are owed",
             Self::NoPendingSyncTimers => "C4: sync timers are set",
             Self::StateDigestsEqual => "C5: state digests differ",
@@ -107,6 +107,11 @@ pub enum Check {
         /// Who refused.
         node: String,
     },
+    /// A frame that was corrupted on its way was taken for one.
+    CorruptFrameAccepted {
+        /// Who took it.
+        node: String,
+    },
     /// A frame from before its sender's restart took effect after one from after it.
     StaleFrameAccepted {
         /// Who accepted it.
@@ -143,6 +148,7 @@ impl fmt::Display for Check {
             }
             Self::ImpossibleOutcome { node, detail } => write!(f, "a session of {node} ended as: {detail}"),
             Self::HonestFrameRefused { node } => write!(f, "{node} refused an honest frame as malformed"),
+            Self::CorruptFrameAccepted { node } => write!(f, "{node} took a corrupt frame for a sound one"),
             Self::StaleFrameAccepted { node } => {
                 write!(f, "{node} took a frame from before a restart for a new one")
             }

@@ -14,7 +14,7 @@ impl SimRuntime {
         let tally = self.world.tally();
         let blocking = [
             (tally.frames > 0, Property::NetworkQuiescent),
-            (tally.busy > 0 || tally.down > 0, Property::AllNodesIdle),
+            (tally.busy + tally.down + tally.away > 0, Property::AllNodesIdle),
             (tally.waiting > 0, Property::NoPendingBuffers),
             (tally.timers > 0, Property::NoPendingSyncTimers),
             (tally.distinct_digests() > 1, Property::StateDigestsEqual),
@@ -40,8 +40,14 @@ impl SimRuntime {
     }
 
     fn debts_of(&self, node: NodeId, actor: &SimNode) -> Vec<String> {
+        if self.world.is_late(node) {
+            return vec!["has still to join".to_owned()];
+        }
         let Some(replica) = actor.replica() else { return vec!["is down".to_owned()] };
         let mut debts = Vec::new();
+        if self.world.is_away(node) {
+            debts.push("is away".to_owned());
+        }
         for peer in replica.syncing_with() {
             debts.push(format!("a session with {} under way", self.name(peer.into())));
         }
@@ -88,7 +94,12 @@ impl SimRuntime {
         metrics.protocol.bytes_sent = router.bytes_sent();
         metrics.effects.messages_dropped = router.fates().dropped_total();
         metrics.effects.messages_duplicated = router.fates().duplicated;
+        metrics.effects.messages_corrupted = router.corrupted();
         metrics.effects.messages_reordered = router.reordered();
+        let churn = self.world.churn();
+        metrics.effects.departures = churn.departures;
+        metrics.effects.returns = churn.returns;
+        metrics.effects.late_joins = churn.late_joins;
         metrics.effects.partitions = router.partitions.started();
         metrics.effects.buffer_drops = router.fates().dropped(DropCause::BufferFull);
         for (_, actor) in self.world.actors() {

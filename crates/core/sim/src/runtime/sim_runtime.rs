@@ -75,8 +75,12 @@ impl SimRuntime {
         if config.record {
             choices.record();
         }
+        let mut world = World::new(choices, config.faults.clone()).with_topology(config.topology);
+        for rule in &config.rules {
+            world.router.rules.add(rule.clone());
+        }
         Ok(Self {
-            world: World::new(choices, config.faults.clone()),
+            world,
             config,
             names: Vec::new(),
             oracle: Oracle::default(),
@@ -96,13 +100,7 @@ impl SimRuntime {
     }
 
     fn add_node_with(&mut self, name: String, disk: MemoryStore, writes: Vec<Operation>) -> NodeId {
-        let node = NodeId(self.world.len() as u32);
-        let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica_id(node));
-        config.buffer_capacity = self.config.buffer_capacity;
-        config.wish = self.config.protocol;
-        config.selection = if self.by_table { Selection::Table } else { self.config.selection };
-        self.names.push(name);
-        let mut actor = SimNode::new(node, config, disk).forgetting(self.config.forget_tombstones);
+        let mut actor = self.actor(name, disk);
         for operation in writes {
             let actions =
                 actor.write_before_start(operation, &mut self.world.choices.source(Stream::Scenario));
@@ -111,6 +109,17 @@ impl SimRuntime {
             }
         }
         self.world.add(actor)
+    }
+
+    /// The next node.
+    pub(super) fn actor(&mut self, name: String, disk: MemoryStore) -> SimNode {
+        let node = NodeId(self.world.len() as u32);
+        let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica_id(node));
+        config.buffer_capacity = self.config.buffer_capacity;
+        config.wish = self.config.protocol;
+        config.selection = if self.by_table { Selection::Table } else { self.config.selection };
+        self.names.push(name);
+        SimNode::new(node, config, disk).forgetting(self.config.forget_tombstones)
     }
 
     /// Adds the nodes of a scenario with the state they already have.
@@ -292,6 +301,7 @@ impl SimRuntime {
         if !self.unleashed && !self.world.is_empty() {
             self.unleashed = true;
             self.world.unleash(self.world.clock.now() + self.config.chaos_for);
+            self.add_late_joiners();
         }
         for stepped in self.world.start_added() {
             self.observe(stepped);

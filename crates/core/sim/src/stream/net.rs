@@ -1,6 +1,6 @@
 //! The network under streams, its clock, and the executor that runs what waits on it.
 
-use crate::network::{ConfigError, FaultConfig, NetworkRouter};
+use crate::network::{ConfigError, Envelope, FaultConfig, NetworkRouter};
 use crate::runtime::{Choices, EventQueue, SimClock};
 use crate::types::NodeId;
 use std::cell::RefCell;
@@ -53,9 +53,11 @@ impl State {
     pub(super) fn send(&mut self, from: NodeId, to: NodeId, bytes: Bytes) {
         let now = self.clock.now();
         self.sent.push(SentFrame { at: now, from, to, bytes: bytes.clone() });
-        let arrivals = self.router.route(now, from, to, bytes.len(), &mut self.choices);
-        for at in [arrivals.first, arrivals.second].into_iter().flatten() {
-            self.queue.schedule(at, Event::Arrive { from, to, bytes: bytes.clone() });
+        // What a stream carries is sealed: the network cannot tell its kind.
+        let frame = Envelope { from, to, kind: 0, bytes: bytes.len() };
+        let arrivals = self.router.route(now, frame, &mut self.choices);
+        for copy in arrivals.copies() {
+            self.queue.schedule(copy.at, Event::Arrive { from, to, bytes: copy.carried(&bytes) });
         }
     }
 

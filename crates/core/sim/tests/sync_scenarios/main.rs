@@ -1,7 +1,10 @@
 //! How the protocols behave, one behaviour a test.
 
+mod churn;
 mod crashes;
 mod forgetting;
 mod gossip;
 mod partitions;
+mod rules;
 mod stops;
+mod topologies;

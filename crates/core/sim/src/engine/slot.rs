@@ -1,0 +1,66 @@
+//! One node's place in the world.
+
+use super::actor::Unfinished;
+use super::event::CrashPoint;
+use super::tally::Standing;
+use crate::types::NodeId;
+use std::collections::BTreeMap;
+use syncline_types::{Digest, SimDuration, SimTime};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ArmedTimer {
+    pub(super) setting: u64,
+    pub(super) housekeeping: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Armed {
+    pub(super) point: CrashPoint,
+    pub(super) down_for: Option<SimDuration>,
+    pub(super) by_chance: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Slot<A> {
+    pub(super) actor: A,
+    pub(super) started: bool,
+    pub(super) up: bool,
+    /// It comes up later; until then nothing happens to it.
+    pub(super) late: bool,
+    /// It has left and is not back.
+    pub(super) away: bool,
+    /// How often it left, or was told to while it was away.
+    pub(super) departures: u64,
+    /// A crash that waits for the node's next step.
+    pub(super) armed: Option<Armed>,
+    /// How often it went down, or was told to while it was down.
+    pub(super) crashes: u64,
+    pub(super) timers: BTreeMap<u64, ArmedTimer>,
+    pub(super) sync_timers: u32,
+    pub(super) unfinished: Unfinished,
+    /// The latest life of each sender from which a frame was accepted in this life.
+    pub(super) lives_heard: BTreeMap<NodeId, u64>,
+    pub(super) digest: Digest,
+    pub(super) traffic: Traffic,
+    /// Every digest the node had, and from when.
+    pub(super) history: Vec<(SimTime, Digest)>,
+}
+
+impl<A> Slot<A> {
+    pub(super) const fn standing(&self) -> Standing {
+        Standing { up: self.up, away: self.away, sync_timers: self.sync_timers, unfinished: self.unfinished }
+    }
+}
+
+/// What one node sent and received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Frames it sent.
+    pub sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Frames that took effect on it.
+    pub received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+}
