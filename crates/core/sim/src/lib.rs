@@ -42,7 +42,7 @@ pub mod prelude {
     pub use crate::metrics::SimMetrics;
     pub use crate::network::{DropCause, FaultConfig, NetworkRouter, PartitionManager, PartitionSpec, Rate};
     pub use crate::node::SimNode;
-    pub use crate::runtime::{Check, Property, SimClock, SimConfig, SimRuntime, StopCondition};
+    pub use crate::runtime::{Check, EndedSession, Property, SimClock, SimConfig, SimRuntime, StopCondition};
     pub use crate::scenarios::{RandomScenario, RandomScenarioConfig, Scenario};
     pub use crate::stream::{SimNet, SimStream};
     pub use crate::types::{NodeId, NodeRef};

@@ -1,6 +1,7 @@
 //! The settings of a run.
 
 use crate::network::{ConfigError, FaultConfig};
+use syncline_replica::Merges;
 use syncline_sync::SyncProtocolKind;
 use syncline_types::{SimDuration, SimTime};
 
@@ -24,6 +25,8 @@ pub struct SimConfig {
     pub protocol: Option<SyncProtocolKind>,
     /// Whether tombstones are forgotten once every node has seen what they delete.
     pub forget_tombstones: bool,
+    /// The merge functions of the application's own types, on every node and in the oracle.
+    pub merges: Merges,
     /// Whether to keep every choice, for [`SimRuntime::tape`](crate::SimRuntime::tape).
     pub record: bool,
 }
@@ -40,6 +43,7 @@ impl SimConfig {
             buffer_capacity: 10_000,
             protocol: None,
             forget_tombstones: true,
+            merges: Merges::default(),
             record: false,
         }
     }
@@ -83,6 +87,12 @@ impl SimConfig {
     /// Keeps tombstones for ever.
     pub const fn keeping_tombstones(mut self) -> Self {
         self.forget_tombstones = false;
+        self
+    }
+
+    /// Sets the merge functions of the application's own types.
+    pub fn with_merges(mut self, merges: Merges) -> Self {
+        self.merges = merges;
         self
     }
 

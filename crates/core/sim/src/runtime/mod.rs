@@ -8,6 +8,7 @@ mod oracle;
 mod outcome;
 mod queue;
 mod reading;
+mod sessions;
 mod sim_runtime;
 
 pub use choices::{Choices, Drawn, Source, Stream, Tape};
@@ -15,4 +16,5 @@ pub use clock::SimClock;
 pub use config::SimConfig;
 pub use outcome::{Check, Debt, Owed, Property, StopCondition};
 pub use queue::EventQueue;
+pub use sessions::EndedSession;
 pub use sim_runtime::SimRuntime;
