@@ -56,6 +56,10 @@ impl Element {
 
     /// Joins `other` in. Says whether anything changed.
     pub fn join(&mut self, other: &Self) -> bool {
+        if syncline_types::canary!(RemoveWinsWhole) && *self != *other {
+            self.clone_from(other);
+            return true;
+        }
         join_max(&mut self.0, &other.0, |own, incoming| {
             let grew = incoming.added > own.added || incoming.removed > own.removed;
             own.added = own.added.max(incoming.added);

@@ -117,6 +117,7 @@ macro_rules! laws {
         proptest! {
             #![proptest_config(ProptestConfig::with_cases(10_000))]
             $(
+                /// Promises: L2
                 #[test]
                 fn $name(a in $strategy, b in $strategy, c in $strategy) {
                     prop_assert_eq!(joined(&a, &a), a.clone());

@@ -193,7 +193,11 @@ impl Value {
                 if own.bytes == incoming.bytes {
                     return false;
                 }
-                let merged = merges.merge(&own.name, &own.bytes, &incoming.bytes);
+                let merged = if syncline_types::canary!(CustomByLastWriter) {
+                    incoming.bytes.clone()
+                } else {
+                    merges.merge(&own.name, &own.bytes, &incoming.bytes)
+                };
                 let changed = merged != own.bytes;
                 own.bytes = merged;
                 changed

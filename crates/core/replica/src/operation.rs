@@ -243,7 +243,10 @@ impl Operation {
         moment: Moment,
     ) -> Result<Action, OperationError> {
         let target = self.target(state, clock, moment)?;
-        let Target { id, ancestors, label } = target;
+        let Target { mut id, ancestors, label } = target;
+        if syncline_types::canary!(IdsByReplica) {
+            id = EntityId::child_of(id, clock.replica().as_bytes());
+        }
         let record = state.record(id)?;
         if let Some(record) = &record {
             clock.observe(record.latest_stamp());

@@ -45,7 +45,7 @@ pub mod prelude {
         DropCause, FaultConfig, NetworkRouter, PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
     };
     pub use crate::node::SimNode;
-    pub use crate::runtime::{Check, Property, SimClock, SimConfig, SimRuntime, StopCondition};
+    pub use crate::runtime::{Check, EndedSession, Property, SimClock, SimConfig, SimRuntime, StopCondition};
     pub use crate::scenarios::{RandomScenario, RandomScenarioConfig, Scenario};
     pub use crate::stream::{SimNet, SimStream};
     pub use crate::types::{NodeId, NodeRef};

@@ -10,6 +10,7 @@ fn run(seed: u64, faults: FaultConfig, nodes: usize, writes: usize) -> (SimRunti
     (rt, stop)
 }
 
+/// Promises: C6, F2
 #[test]
 fn heavy_chaos_with_concurrent_writes_converges_to_what_was_written() {
     for seed in 0..150 {
@@ -18,6 +19,7 @@ fn heavy_chaos_with_concurrent_writes_converges_to_what_was_written() {
     }
 }
 
+/// Promises: C6, F2
 #[test]
 fn every_preset_converges_with_more_nodes() {
     for (name, faults) in [
@@ -35,6 +37,8 @@ fn every_preset_converges_with_more_nodes() {
 
 /// What was forgotten came back with frames from before: a repeated request, an old root, content known
 /// under no version; and a removal without a stamp was taken for an old one. Each seed found one.
+///
+/// Promises: C6
 #[test]
 fn what_was_forgotten_does_not_come_back() {
     let bare = |seed| run(seed, FaultConfig::heavy_chaos(), 3, 60);

@@ -15,6 +15,7 @@ fn trace(seed: u64) -> String {
     run(seed, FaultConfig::heavy_chaos()).trace_digest().to_string()
 }
 
+/// Promises: D1
 #[test]
 fn d1_a_seed_run_again_does_the_same() {
     for seed in 0..20 {
@@ -23,6 +24,7 @@ fn d1_a_seed_run_again_does_the_same() {
     assert_ne!(trace(0), trace(1));
 }
 
+/// Promises: D2
 #[test]
 fn d2_threads_do_not_disturb_each_other() {
     let alone: Vec<String> = (0..16).map(trace).collect();
@@ -36,12 +38,14 @@ fn d2_threads_do_not_disturb_each_other() {
 /// Moved only when a change is meant to alter what replicas or the network do; say so in the commit.
 const GOLDEN: [&str; 4] = ["979934851a16acc1", "aef9e3c2488aae29", "9ad2f5a26c07b266", "27d608cabe58d30e"];
 
+/// Promises: D3
 #[test]
 fn d3_golden_digests_hold_in_every_profile_and_on_every_machine() {
     let found: Vec<String> = (100..104).map(trace).collect();
     assert_eq!(found, GOLDEN);
 }
 
+/// Promises: D1
 #[test]
 fn a_recorded_tape_replays_to_the_same_run() {
     let first = run(7, FaultConfig::heavy_chaos());

@@ -14,6 +14,7 @@ fn no_workload_metrics(faults: FaultConfig) -> SimMetrics {
     run(3, faults).metrics()
 }
 
+/// Promises: F1
 #[test]
 fn none_is_a_perfect_network() {
     let metrics = no_workload_metrics(FaultConfig::none());
@@ -49,6 +50,7 @@ fn a_reorder_window_lets_frames_overtake_each_other() {
     assert!((0..20).map(|seed| run(seed, faults()).metrics().effects.messages_reordered).sum::<u64>() > 0);
 }
 
+/// Promises: F1
 #[test]
 fn loss_is_counted_as_loss_and_survived() {
     let metrics = no_workload_metrics(FaultConfig::default().with_loss(0.3));
@@ -57,6 +59,7 @@ fn loss_is_counted_as_loss_and_survived() {
     assert!(metrics.effects.retries_performed > 0);
 }
 
+/// Promises: F1
 #[test]
 fn duplicates_are_made_and_suppressed() {
     let metrics = no_workload_metrics(FaultConfig::default().with_duplicates(0.5));

@@ -74,6 +74,7 @@ fn every_figure_of_every_group_moves() {
     assert_eq!(ran(Scenario::force_levelwise()).level_walks, 1);
 }
 
+/// Promises: F2
 #[test]
 fn the_nodes_add_up_to_the_run() {
     let mut rt = SimRuntime::with_config(SimConfig::with_seed(2).with_faults(FaultConfig::heavy_chaos()));

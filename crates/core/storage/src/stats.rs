@@ -57,7 +57,7 @@ impl Stats {
 }
 
 fn is_opaque(record: &Record) -> bool {
-    record.is_live() && record.crdt_type() == CrdtType::Opaque
+    record.is_live() && record.crdt_type() == CrdtType::Opaque && !syncline_types::canary!(OpaqueUncounted)
 }
 
 impl Encode for Stats {

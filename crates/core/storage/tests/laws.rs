@@ -203,6 +203,7 @@ fn assert_ordered(state: &mut State, all: &[(EntityId, Vec<u8>)]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
+    /// Promises: L1, L3, L4, L5
     #[test]
     fn any_order_duplication_and_batching_gives_the_same_state(
         actions in vec(action(), 1..140),
@@ -222,6 +223,7 @@ proptest! {
         assert_sound(&two);
     }
 
+    /// Promises: L1, L4
     #[test]
     fn a_split_into_replicas_that_sync_gives_the_same_state(
         actions in vec(action(), 1..140),
@@ -244,6 +246,7 @@ proptest! {
         }
     }
 
+    /// Promises: L3
     #[test]
     fn different_records_have_different_roots(one in vec(action(), 1..12), two in vec(action(), 1..12)) {
         let (one, two) = (apply(&one, 3), apply(&two, 3));
@@ -286,6 +289,8 @@ proptest! {
     }
 
     /// Whatever row is changed, removed or added, a verification notices.
+    ///
+    /// Promises: L4
     #[test]
     fn a_verification_notices_any_row_that_is_not_as_it_should_be(
         actions in vec(action(), 1..60),
@@ -335,6 +340,7 @@ proptest! {
     }
 }
 
+/// Promises: L5
 #[test]
 fn a_stamp_from_the_future_is_refused_and_changes_nothing() {
     let stamp = Hlc::new(5_101, 0, ReplicaId::from_u64(1));
@@ -351,6 +357,7 @@ fn a_stamp_from_the_future_is_refused_and_changes_nothing() {
     assert!(state.root_hash().unwrap().is_zero());
 }
 
+/// Promises: L5
 #[test]
 fn a_record_without_its_parent_is_refused_until_the_parent_is_here() {
     let mut state = State::open(MemoryStore::default()).unwrap();

@@ -148,7 +148,11 @@ impl<S: Store> StoreHost<S> {
     /// Starts a session with this protocol or none; gives its first request.
     pub fn start_with(&mut self, protocol: SyncProtocolKind) -> Result<(Session, Message), DriveError> {
         let ours = self.describe(protocol == SyncProtocolKind::RatelessIblt)?;
-        let supported_protocols = vec![SyncProtocolKind::None, protocol];
+        let mut supported_protocols = vec![SyncProtocolKind::None, protocol];
+        if protocol == SyncProtocolKind::DeltaSync {
+            // Where deltas do not suffice.
+            supported_protocols.push(SyncProtocolKind::HashComparison);
+        }
         let ours = SyncHandshake { supported_protocols, wish: Some(protocol), ..ours };
         Ok(self.start_as(ours))
     }

@@ -5,7 +5,7 @@ use crate::delta::{Delta, DeltaRef, Dot, VersionVector};
 use std::collections::BTreeMap;
 use syncline_storage::{ApplyContext, ApplyError, Interface, StorageError, keys};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
-use syncline_types::{Decode, DeltaId, Encode, Reader, ReplicaId, limits};
+use syncline_types::{Decode, DeltaId, Encode, Reader, ReplicaId, canary, limits};
 
 const SUMMARY: &[u8] = &[keys::ABOVE, 1];
 const DELTA: u8 = keys::ABOVE + 1;
@@ -136,7 +136,7 @@ impl DeltaLog {
     /// Whether the delta may be applied now: its author's previous one and all its parents are
     /// covered.
     pub fn is_ready(&self, delta: &Delta) -> bool {
-        self.missing(delta).next().is_none()
+        canary!(DeltaBeforeParents) || self.missing(delta).next().is_none()
     }
 
     /// The last delta of each author that must be covered before `delta`, where it is not.

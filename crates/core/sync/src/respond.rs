@@ -13,7 +13,7 @@ use crate::transaction::Transaction;
 use std::collections::VecDeque;
 use syncline_storage::{ApplyError, Disposition, Record, StorageError, record_page};
 use syncline_store::{Bytes, ReadView};
-use syncline_types::{Decode, Digest, Encode, EntityId, Writer, limits};
+use syncline_types::{Decode, Digest, Encode, EntityId, Writer, canary, limits};
 
 /// Views kept so that a snapshot in progress is not disturbed by new writes: the only thing a
 /// responder remembers. Losing one costs the initiator a fresh start, never correctness.
@@ -82,7 +82,7 @@ fn on_handshake<V: ReadView>(
     ours: &SyncHandshake,
     theirs: &SyncHandshake,
 ) -> Result<Response, StorageError> {
-    if theirs.version != SYNC_PROTOCOL_VERSION {
+    if theirs.version != SYNC_PROTOCOL_VERSION && !canary!(VersionIgnored) {
         return Ok(Response::Rejected(Rejection::Version { theirs: SYNC_PROTOCOL_VERSION }));
     }
     if theirs.context != ours.context {

@@ -161,8 +161,10 @@ pub fn select_protocol(local: &SyncHandshake, remote: &SyncHandshake) -> Protoco
     if local.root_hash == remote.root_hash {
         return ProtocolSelection { protocol: SyncProtocol::None, reason: SelectionReason::RootsEqual };
     }
-    let spoken =
-        |kind| local.supported_protocols.contains(&kind) && remote.supported_protocols.contains(&kind);
+    let spoken = |kind| {
+        canary!(CapabilitiesIgnored)
+            || local.supported_protocols.contains(&kind) && remote.supported_protocols.contains(&kind)
+    };
     if let Some(kind) = local.wish.filter(|kind| spoken(*kind) && can_run(*kind, local)) {
         let protocol = with_parameters(kind, local, remote);
         return ProtocolSelection { protocol, reason: SelectionReason::Requested };

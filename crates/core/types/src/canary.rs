@@ -26,6 +26,28 @@ pub enum Canary {
     PullOnly,
     /// Of the children of an entity only the first 256 are synced.
     ChildrenBeyond256Ignored,
+    /// A protocol is chosen whether or not both sides can run it.
+    CapabilitiesIgnored,
+    /// A handshake of another version is answered.
+    VersionIgnored,
+    /// Equal roots are walked all the same.
+    NoneTransfers,
+    /// Having no protocol in common is reported as having nothing to do.
+    NoCommonIsSuccess,
+    /// The root of a snapshot is not compared with the promised one.
+    SnapshotUnverified,
+    /// A delta is applied although its parents are not here.
+    DeltaBeforeParents,
+    /// Values of an application's own type keep whichever arrived last.
+    CustomByLastWriter,
+    /// Values of unknown type are not counted.
+    OpaqueUncounted,
+    /// An element keeps what was known of it last, instead of a presence per replica.
+    RemoveWinsWhole,
+    /// A record that comes by sync loses when it was created.
+    CreatedLost,
+    /// The ids of places depend on who makes them.
+    IdsByReplica,
 }
 
 impl Canary {

@@ -272,6 +272,11 @@ impl<A: Actor> World<A> {
         self.feed(node, Input::Peers { members: members.clone(), reachable })
     }
 
+    /// Changes an actor from outside, as a test does that plays a part.
+    pub fn change(&mut self, node: NodeId, change: impl FnOnce(&mut A)) {
+        self.retally(node, |slot| change(&mut slot.actor));
+    }
+
     /// Takes the next event. `None` if there is none.
     pub fn step(&mut self) -> Option<Stepped<A::Notice>> {
         let (at, event) = self.queue.pop()?;

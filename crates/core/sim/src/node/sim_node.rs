@@ -10,7 +10,7 @@ use syncline_replica::{
 };
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store};
-use syncline_sync::{DeltaLog, DeltaRef, LocalSyncState, VersionVector};
+use syncline_sync::{DeltaLog, DeltaRef, LocalSyncState, SyncProtocolKind, VersionVector};
 use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
 
 /// The real replica, a simulated disk, and nothing in between: what the replica asks to be stored
@@ -57,6 +57,12 @@ impl SimNode {
     pub const fn forgetting(mut self, forgets: bool) -> Self {
         self.forgets = forgets;
         self
+    }
+
+    /// Changes its settings, and makes its replica anew with them.
+    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut ReplicaConfig)) {
+        change(&mut self.config);
+        self.recover();
     }
 
     fn recover(&mut self) {
@@ -124,7 +130,7 @@ impl SimNode {
 
     /// The state on disk, to look at.
     pub fn state(&self) -> Result<Interface<MemoryStore>, StorageError> {
-        Interface::open(self.disk.view())
+        Interface::open_with(self.disk.view(), self.config.merges.clone())
     }
 
     /// The record of an entity on disk.
@@ -289,5 +295,8 @@ impl LocalSyncState for SimNode {
     }
     fn log_floor(&self) -> VersionVector {
         self.log().floor().clone()
+    }
+    fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
+        self.config.protocols.clone()
     }
 }

@@ -1,7 +1,7 @@
 //! The checkers: they see every event, and steer none.
 
-use super::SimRuntime;
 use super::outcome::Check;
+use super::{EndedSession, SimRuntime};
 use crate::engine::{SimEvent, Stepped};
 use crate::network::DropCause;
 use crate::node::{SimNode, differences};
@@ -65,7 +65,17 @@ impl SimRuntime {
                     // Walks are counted as such, since other protocols may end in one.
                     Some(SyncProtocolKind::None | SyncProtocolKind::HashComparison) | None => {}
                 }
-                self.on_outcome(node, peer.into(), started_at, outcome);
+                let (peer, ended_at) = (peer.into(), self.now());
+                self.sessions.push(EndedSession {
+                    node,
+                    peer,
+                    started_at,
+                    ended_at,
+                    protocol,
+                    outcome: outcome.clone(),
+                    stats,
+                });
+                self.on_outcome(node, peer, started_at, outcome);
             }
             Notice::DeltaApplied { actions } => {
                 self.protocol.deltas_applied += 1;

@@ -1,6 +1,7 @@
 //! The settings of a run.
 
 use crate::network::{ConfigError, FaultConfig, Rule, Topology};
+use syncline_replica::Merges;
 use syncline_sync::{Selection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime};
 
@@ -30,6 +31,8 @@ pub struct SimConfig {
     pub protocol: Option<SyncProtocolKind>,
     /// Whether tombstones are forgotten once every node has seen what they delete.
     pub forget_tombstones: bool,
+    /// The merge functions of the application's own types, on every node and in the oracle.
+    pub merges: Merges,
     /// Whether to keep every choice, for [`SimRuntime::tape`](crate::SimRuntime::tape).
     pub record: bool,
 }
@@ -49,6 +52,7 @@ impl SimConfig {
             selection: Selection::default(),
             protocol: None,
             forget_tombstones: true,
+            merges: Merges::default(),
             record: false,
         }
     }
@@ -110,6 +114,12 @@ impl SimConfig {
     /// Keeps tombstones for ever.
     pub const fn keeping_tombstones(mut self) -> Self {
         self.forget_tombstones = false;
+        self
+    }
+
+    /// Sets the merge functions of the application's own types.
+    pub fn with_merges(mut self, merges: Merges) -> Self {
+        self.merges = merges;
         self
     }
 

@@ -10,6 +10,7 @@ mod outcome;
 mod queue;
 mod reading;
 mod rules;
+mod sessions;
 mod sim_runtime;
 
 pub use choices::{Choices, Drawn, Source, Stream, Tape};
@@ -18,4 +19,5 @@ pub use config::SimConfig;
 pub use outcome::{Check, Debt, Owed, Property, StopCondition};
 pub use queue::EventQueue;
 pub use rules::RuleGuard;
+pub use sessions::EndedSession;
 pub use sim_runtime::SimRuntime;

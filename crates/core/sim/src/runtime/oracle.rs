@@ -1,6 +1,6 @@
 //! What all nodes must agree on in the end: every accepted write, joined without a network.
 
-use syncline_crdt::Value;
+use syncline_crdt::{Merges, Value};
 use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Record, StorageError, record_page};
 use syncline_store::{MemoryStore, Store, WriteBatch};
 use syncline_types::{Decode, Digest, Hlc, Moment, SimTime};
@@ -10,12 +10,20 @@ const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), 
 
 /// One state that saw every accepted write, in the order of acceptance.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Oracle(MemoryStore);
+pub(super) struct Oracle {
+    state: MemoryStore,
+    merges: Merges,
+}
 
 impl Oracle {
+    /// One that merges the application's own types with these functions.
+    pub(super) fn new(merges: Merges) -> Self {
+        Self { state: MemoryStore::default(), merges }
+    }
+
     /// The state.
     pub(super) const fn state(&self) -> &MemoryStore {
-        &self.0
+        &self.state
     }
 
     /// Every node has seen everything up to `horizon`: forgets what they may forget.
@@ -34,18 +42,18 @@ impl Oracle {
             };
             Ok(visible.into_iter().map(|(id, record)| (id, record.updated_at, value(&record))).collect())
         };
-        Ok(seen(&self.0)? == seen(other)?)
+        Ok(seen(&self.state)? == seen(other)?)
     }
 
     /// Its root.
     pub(super) fn root(&self) -> Result<Digest, StorageError> {
-        Interface::open(self.0.view())?.root_hash()
+        Interface::open(self.state.view())?.root_hash()
     }
 
     /// Takes in what nodes begin with.
     pub(super) fn merge(&mut self, whole: &MemoryStore) -> Result<(), ApplyError> {
-        if self.0.is_empty() {
-            self.0 = whole.clone();
+        if self.state.is_empty() {
+            self.state = whole.clone();
             return Ok(());
         }
         let mut records = Vec::new();
@@ -73,9 +81,9 @@ impl Oracle {
         &mut self,
         change: impl FnOnce(&mut Interface<MemoryStore>) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let mut state = Interface::open(self.0.view())?;
+        let mut state = Interface::open_with(self.state.view(), self.merges.clone())?;
         change(&mut state)?;
         let batch: WriteBatch = state.finish()?;
-        Ok(self.0.apply(&batch)?)
+        Ok(self.state.apply(&batch)?)
     }
 }

@@ -3,7 +3,7 @@
 use super::config::SimConfig;
 use super::oracle::Oracle;
 use super::outcome::{Check, StopCondition};
-use super::{Choices, Drawn, SimClock, Stream};
+use super::{Choices, Drawn, EndedSession, SimClock, Stream};
 use crate::engine::{CrashPoint, SimEvent, TraceDigest, World};
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
 use crate::network::{ConfigError, NetworkRouter, PartitionId, PartitionSpec};
@@ -31,6 +31,7 @@ pub struct SimRuntime {
     pub(super) violation: Option<Check>,
     /// Per node, sessions begun and sessions that converged.
     pub(super) syncs: BTreeMap<NodeId, (u64, u64)>,
+    pub(super) sessions: Vec<EndedSession>,
     unleashed: bool,
     by_table: bool,
 }
@@ -81,14 +82,15 @@ impl SimRuntime {
         }
         Ok(Self {
             world,
+            oracle: Oracle::new(config.merges.clone()),
             config,
             names: Vec::new(),
-            oracle: Oracle::default(),
             protocol: ProtocolMetrics::default(),
             effects: EffectMetrics::default(),
             convergence: ConvergenceMetrics::default(),
             violation: None,
             syncs: BTreeMap::new(),
+            sessions: Vec::new(),
             unleashed: false,
             by_table: false,
         })
@@ -117,6 +119,7 @@ impl SimRuntime {
         let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica_id(node));
         config.buffer_capacity = self.config.buffer_capacity;
         config.wish = self.config.protocol;
+        config.merges = self.config.merges.clone();
         config.selection = if self.by_table { Selection::Table } else { self.config.selection };
         self.names.push(name);
         SimNode::new(node, config, disk).forgetting(self.config.forget_tombstones)
@@ -152,6 +155,17 @@ impl SimRuntime {
         let nodes = self.apply_scenario(scenario);
         let found = nodes.len();
         nodes.try_into().unwrap_or_else(|_| panic!("the scenario has {found} nodes, not {N}"))
+    }
+
+    /// Changes the settings of one node's replica, such as the protocols it offers, before the run begins.
+    ///
+    /// # Panics
+    ///
+    /// If the run has begun.
+    pub fn configure(&mut self, node: impl NodeRef, change: impl FnOnce(&mut ReplicaConfig)) {
+        assert!(!self.unleashed, "the run has begun; its nodes are configured before");
+        let node = self.resolve(node);
+        self.world.change(node, |actor| actor.configure(change));
     }
 
     /// Schedules the writes of a workload, from now on.
@@ -353,6 +367,11 @@ impl SimRuntime {
     /// The digest of all that happened: equal for equal runs.
     pub const fn trace_digest(&self) -> TraceDigest {
         self.world.trace()
+    }
+
+    /// Every session that has ended so far, in the order of their ends.
+    pub fn sessions(&self) -> &[EndedSession] {
+        &self.sessions
     }
 
     /// Every choice so far, if the settings ask to keep them.

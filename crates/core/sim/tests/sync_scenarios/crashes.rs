@@ -54,6 +54,7 @@ fn a_node_that_is_down_for_long_catches_up() {
     assert_entity_count!(rt, c, 54);
 }
 
+/// Promises: F1
 #[test]
 fn frames_from_before_a_restart_are_recognised() {
     let stale: u64 = (0..60)

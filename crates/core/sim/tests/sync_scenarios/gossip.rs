@@ -48,6 +48,7 @@ fn a_delta_that_one_peer_lacks_is_asked_of_another() {
     assert_entity_count!(rt, b, 6);
 }
 
+/// Promises: B3
 #[test]
 fn a_full_buffer_loses_nothing() {
     for seed in 0..20 {
@@ -60,6 +61,7 @@ fn a_full_buffer_loses_nothing() {
     }
 }
 
+/// Promises: I6
 #[test]
 fn deltas_during_a_sync_wait_and_are_applied() {
     // Seed 15 once left a delta waiting for a parent that a peer's session had brought.

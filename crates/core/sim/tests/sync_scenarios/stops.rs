@@ -2,6 +2,7 @@
 
 use sync_sim::prelude::*;
 
+/// Promises: C2
 #[test]
 fn a_node_that_stays_down_is_named() {
     let mut rt = SimRuntime::with_seed(1);
@@ -12,6 +13,7 @@ fn a_node_that_stays_down_is_named() {
     assert!(stop.to_string().contains("alice: is down"), "{stop}");
 }
 
+/// Promises: C3
 #[test]
 fn a_partition_that_stays_up_shows_who_owes_a_sync_with_whom() {
     let mut rt = SimRuntime::with_seed(2);

@@ -385,6 +385,10 @@ impl Exchange {
         stats: &mut SessionStats,
     ) -> Result<Result<(), &'static str>, StorageError> {
         let Ok(record) = Record::from_bytes(bytes) else { return Ok(Err("a record that does not decode")) };
+        let mut record = record;
+        if canary!(CreatedLost) {
+            record.created_at = syncline_types::Hlc::MAX;
+        }
         match work.state.merge_record(id, &record, &work.context) {
             Ok(_) => stats.records_received += 1,
             Err(ApplyError::Storage(error)) => return Err(error),

@@ -167,6 +167,8 @@ pub struct Session {
     /// What the peer said of itself at the start: what we cover once we are equal.
     peer: Option<SyncHandshake>,
     stats: SessionStats,
+    /// Whether both sides speak HashComparison.
+    can_walk: bool,
     selected: Option<(SyncProtocolKind, SelectionReason)>,
 }
 
@@ -189,6 +191,7 @@ impl Session {
             attempts: 1,
             peer: None,
             stats: SessionStats::default(),
+            can_walk: false,
             selected: None,
         };
         (session, RequestId(1), request)
@@ -275,7 +278,12 @@ impl Session {
             }
             _ => Turn::End(Outcome::Failed(FailureReason::Protocol("an answer to another question"))),
         };
-        let turn = if matches!(turn, Turn::Walk) { self.begin(Opening::Walk, work)? } else { turn };
+        let turn = match turn {
+            // Other protocols end in a walk of their own; deltas are followed by one where both speak it.
+            Turn::Walk if self.can_walk => self.begin(Opening::Walk, work)?,
+            Turn::Walk => Turn::End(Outcome::Failed(FailureReason::NoCommonProtocol)),
+            turn => turn,
+        };
         Ok(match turn {
             Turn::Walk => self.end(Outcome::Failed(FailureReason::TooLong)),
             Turn::Ask(request) => {
@@ -315,7 +323,7 @@ impl Session {
             return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("a second handshake"))));
         };
         let theirs = &reply.theirs;
-        if theirs.version != sent.version || theirs.context != sent.context {
+        if (theirs.version != sent.version && !canary!(VersionIgnored)) || theirs.context != sent.context {
             return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("another version or context"))));
         }
         if !theirs.covered.is_plausible() {
@@ -327,6 +335,9 @@ impl Session {
             let failure = FailureReason::WrongVerdict { theirs: reply.verdict, ours: kind };
             return Ok(Turn::End(Outcome::Failed(failure)));
         }
+        let walks =
+            |side: &SyncHandshake| side.supported_protocols.contains(&SyncProtocolKind::HashComparison);
+        self.can_walk = walks(sent) && walks(theirs);
         self.selected = Some((kind, selection.reason));
         self.peer = Some(theirs.clone());
         if kind != SyncProtocolKind::Snapshot && staged::source(work.state.view())?.is_some() {
@@ -334,7 +345,10 @@ impl Session {
             staged::clear(work.state.view(), &mut work.above)?;
         }
         match selection.protocol {
-            SyncProtocol::None if selection.reason == SelectionReason::RootsEqual => {
+            SyncProtocol::None if canary!(NoneTransfers) => self.begin(Opening::Walk, work),
+            SyncProtocol::None
+                if selection.reason == SelectionReason::RootsEqual || canary!(NoCommonIsSuccess) =>
+            {
                 compare_roots(work, theirs.root_hash).map(Turn::End)
             }
             SyncProtocol::HashComparison { .. } => self.begin(Opening::Walk, work),

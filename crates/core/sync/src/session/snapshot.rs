@@ -7,7 +7,7 @@ use crate::page::SnapshotPage;
 use crate::transaction::{Transaction, staged};
 use syncline_storage::{ApplyContext, ApplyError, Interface, Record, StorageError};
 use syncline_store::{Bytes, MemoryStore, ReadView};
-use syncline_types::{Decode, Digest, EntityId, Hlc};
+use syncline_types::{Decode, Digest, EntityId, Hlc, canary};
 
 /// Fresh starts before the rest is left to a next session.
 const MAX_STARTS: u32 = 8;
@@ -133,7 +133,7 @@ impl SnapshotPull {
             }
             for (_, id, record) in &decoded {
                 #[cfg(feature = "canary")]
-                if syncline_types::canary!(SnapshotOverwrites) {
+                if canary!(SnapshotOverwrites) {
                     work.state.overwrite(*id, record)?;
                     continue;
                 }
@@ -166,7 +166,7 @@ impl SnapshotPull {
             }
         }
         let computed = state.root_hash()?;
-        if computed != self.boundary {
+        if computed != self.boundary && !canary!(SnapshotUnverified) {
             let failure = FailureReason::SnapshotMismatch { promised: self.boundary, computed };
             return Ok(Err(Outcome::Failed(failure)));
         }

@@ -31,6 +31,8 @@ proptest! {
     }
 
     /// **I4**: whatever protocol compares the states, the result is the join of both.
+    ///
+    /// Promises: I4
     #[test]
     fn every_protocol_ends_in_the_same_state(
         shared in vec(action(), 0..150),

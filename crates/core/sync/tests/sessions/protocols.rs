@@ -29,6 +29,7 @@ fn a_snapshot_is_not_disturbed_by_writes_at_the_responder() {
     assert_eq!(a.root(), boundary, "what was promised is what was taken");
 }
 
+/// Promises: I5, S3
 #[test]
 fn a_snapshot_merges_into_what_was_written_meanwhile() {
     let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &many(1, 2_000, 2)));
@@ -67,6 +68,7 @@ fn an_interrupted_snapshot_goes_on_from_its_cursor() {
     assert!(stats.records_received < 2_999, "only the rest was sent again: {}", stats.records_received);
 }
 
+/// Promises: I7, S1, S2
 #[test]
 fn a_tampered_snapshot_changes_nothing() {
     let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &many(1, 20, 2)));

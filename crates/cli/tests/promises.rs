@@ -1,0 +1,284 @@
+//! `docs/promises.md` is made from the tests: which promise is kept by which. A promise without a test
+//! fails the build, and so does a tag that names no promise.
+//!
+//! Tests say what they keep in a line of their doc comment, `Promises: I4, L1`; those of the compliance
+//! suite by their names, which begin with the promise. `SYNCLINE_UPDATE_DOCS=1 cargo test -p syncline
+//! --test promises` writes the table anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A family of promises: its heading, and each promise with what it says.
+type Family = (&'static str, &'static [(&'static str, &'static str)]);
+
+const FAMILIES: [Family; 10] = [
+    (
+        "Convergence",
+        &[
+            ("C1", "No message that somebody waits for is on its way."),
+            ("C2", "Every node is up and has no session under way."),
+            ("C3", "No delta waits and no sync is owed."),
+            ("C4", "No timer is set that somebody waits for; heartbeats do not count."),
+            ("C5", "All state digests are equal."),
+            ("C6", "Nothing is lost: what all agree on is what was written."),
+        ],
+    ),
+    (
+        "Invariants",
+        &[
+            ("I1", "A write on one replica is on the other after they sync."),
+            ("I2", "Without new writes, connected nodes agree within a multiple of log n rounds."),
+            ("I3", "A merge depends on values and their stamps alone, not on the order of arrival."),
+            ("I4", "All protocols end in the same state."),
+            ("I5", "A replica with state merges what a sync brings and is never overwritten."),
+            ("I6", "Deltas that arrive during a sync are kept and applied after it."),
+            ("I7", "A snapshot is verified against the promised root before anything of it is shown."),
+            ("I8", "A delta is applied after all its parents."),
+            ("I9", "The same names give the same ids on every node."),
+            ("I10", "Types, stamps and labels are stored and travel with the data."),
+            (
+                "I11",
+                "What is advertised can be run end to end, and only what both sides advertise is chosen. A walk that \
+                 finishes the work of another protocol is not a choice of its own.",
+            ),
+            ("I12", "None is an acknowledgement: nothing moves, and it is told apart from a failure."),
+        ],
+    ),
+    (
+        "Laws of the state",
+        &[
+            ("L1", "Any order, duplication or grouping of the same changes gives the same records and root."),
+            ("L2", "Joining is idempotent, commutative and associative, for each type."),
+            ("L3", "Roots are equal if and only if the records are."),
+            ("L4", "An index rebuilt from the records has the same root."),
+            ("L5", "An input that is refused changes nothing."),
+        ],
+    ),
+    (
+        "Fates",
+        &[
+            ("F1", "Every frame ends in exactly one recorded way."),
+            ("F2", "Sent and doubled frames add up to those delivered, dropped and in flight."),
+        ],
+    ),
+    (
+        "Determinism",
+        &[
+            ("D1", "The same seed and settings do the same again."),
+            ("D2", "The same seed and settings do the same however many threads run beside."),
+            ("D3", "The same seed and settings do the same in every build profile and on every machine."),
+        ],
+    ),
+    (
+        "Negotiation",
+        &[
+            ("N1", "Where both sides can run everything, the protocol of the decision table runs."),
+            ("N2", "A fresh replica falls back to another protocol where the peer has no snapshot."),
+            ("N3", "A peer of another version is refused by name, and nothing is taken from it."),
+            ("N4", "Equal roots select None, and no data moves."),
+        ],
+    ),
+    (
+        "Buffering",
+        &[
+            ("B1", "A delta that arrives during a snapshot waits and is replayed."),
+            ("B2", "Deltas that arrive during a sync are applied in causal order."),
+            ("B3", "More deltas than the buffer holds are all preserved: a sync is owed for the rest."),
+        ],
+    ),
+    (
+        "Merging",
+        &[
+            ("M1", "Concurrent increments add up."),
+            ("M2", "Map entries of different keys are all kept."),
+            ("M3", "Of two writes to one key the later wins on both sides."),
+            ("M4", "Concurrent adds to a set make the union."),
+            (
+                "M5",
+                "An application's own type is merged by its function; here a registered native closure, since \
+                 there is no WASM runtime yet.",
+            ),
+            (
+                "M6",
+                "The value of the root is merged by the application's function: the root is an entity like any \
+                 other, so this is its record with a value of the application's own type, and no function of \
+                 its own kind.",
+            ),
+            ("M7", "A value without a type is kept by the last writer, and counted where it can be seen."),
+        ],
+    ),
+    (
+        "End to end",
+        &[
+            ("E1", "Two nodes that write at the same time end with equal roots."),
+            ("E2", "Three nodes are identical after each of several rounds."),
+            ("E3", "A fresh node ends with the root of those that have state."),
+            ("E4", "Two halves that went apart are equal once they meet again."),
+            ("E5", "A replica a thousand deltas behind catches up."),
+        ],
+    ),
+    (
+        "Safety",
+        &[
+            ("S1", "A snapshot with a tampered entity is refused and changes nothing."),
+            ("S2", "A snapshot that has not the claimed root is refused and changes nothing."),
+            ("S3", "A snapshot that finds a state is merged into it."),
+        ],
+    ),
+];
+
+/// The families that the compliance suite must keep by itself, whatever other tests do.
+const OF_THE_SUITE: [char; 6] = ['B', 'E', 'I', 'M', 'N', 'S'];
+
+const SUITE: &str = "tests/sync_compliance/";
+const TAG: &str = "/// Promises:";
+
+/// Promises and the tests that keep them, each as `file::name`.
+type Kept = BTreeMap<String, BTreeSet<String>>;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn promises() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FAMILIES.iter().flat_map(|(_, promises)| promises.iter().copied())
+}
+
+fn sources(under: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(under).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The name of the function that begins in this line. What a macro names is any test of its file.
+fn function(line: &str) -> Option<String> {
+    let (head, tail) = line.split_once("fn ")?;
+    if !head.is_empty() && !head.starts_with("pub") {
+        return None;
+    }
+    let name: String = tail.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    Some(if tail.starts_with('$') { "*".to_owned() } else { name })
+}
+
+/// The promise that the name of a test of the suite begins with: `i4_...` keeps I4.
+fn named(test: &str) -> Option<String> {
+    let first = test.split('_').next()?;
+    let number = first.strip_prefix(|c: char| c.is_ascii_lowercase())?;
+    (!number.is_empty() && number.chars().all(|c| c.is_ascii_digit())).then(|| first.to_uppercase())
+}
+
+/// Reads one file: what its tests keep goes into `kept`, what is wrong with its tags into `wrong`.
+fn read(file: &str, text: &str, kept: &mut Kept, wrong: &mut Vec<String>) {
+    let (mut tagged, mut is_test) = (Vec::new(), false);
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if let Some(ids) = line.strip_prefix(TAG) {
+            tagged.extend(ids.split(',').map(|id| id.trim().to_owned()));
+        } else if line == "#[test]" {
+            is_test = true;
+        } else if let Some(name) = function(line) {
+            let mut ids = std::mem::take(&mut tagged);
+            if std::mem::take(&mut is_test) {
+                ids.extend(named(&name).filter(|_| file.contains(SUITE)));
+                for id in ids {
+                    kept.entry(id).or_default().insert(format!("{file}::{name}"));
+                }
+            } else if !ids.is_empty() {
+                wrong.push(format!("{file}:{number}: {name} is tagged and is no test"));
+            }
+        } else if !line.starts_with("//") && !line.starts_with("#[") && !tagged.is_empty() {
+            wrong.push(format!("{file}:{number}: what is tagged here is no test"));
+            tagged.clear();
+        }
+    }
+}
+
+/// Every promise that a test of the workspace says to keep.
+fn kept() -> (Kept, Vec<String>) {
+    let (mut kept, mut wrong, mut found) = (Kept::new(), Vec::new(), Vec::new());
+    sources(&root().join("crates"), &mut found);
+    assert!(found.len() > 100, "{} source files", found.len());
+    for path in found {
+        let text = fs::read_to_string(&path).expect("a source file");
+        let file = path.strip_prefix(root()).expect("a file of ours").to_string_lossy().replace('\\', "/");
+        read(&file, &text, &mut kept, &mut wrong);
+    }
+    (kept, wrong)
+}
+
+fn table(kept: &Kept) -> String {
+    let mut text = String::from(
+        "# What is promised, and which tests keep it\n\n\
+         Made from the tests by `crates/cli/tests/promises.rs`; do not edit. After a change of tests or tags:\n\
+         `SYNCLINE_UPDATE_DOCS=1 cargo test -p syncline --test promises`.\n\n\
+         Each case of the compliance suite (N, B, M, E, S and I) runs real replicas through the simulator, on a\n\
+         clean network and under heavy chaos with many seeds. `*` is any test that a macro makes in that file.\n",
+    );
+    for (heading, promises) in FAMILIES {
+        write!(text, "\n## {heading}\n\n| promise | what it says | tests |\n|---|---|---|\n")
+            .expect("a string");
+        for (id, says) in promises {
+            let tests = kept.get(*id).into_iter().flatten().map(|test| format!("`{test}`"));
+            let tests: Vec<String> = tests.collect();
+            writeln!(text, "| {id} | {says} | {} |", tests.join("<br>")).expect("a string");
+        }
+    }
+    text
+}
+
+#[test]
+fn every_promise_has_a_test_and_every_tag_names_a_promise() {
+    let (kept, wrong) = kept();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (id, says) in promises() {
+        let tests = kept.get(id).into_iter().flatten();
+        let by_itself = OF_THE_SUITE.iter().any(|family| id.starts_with(*family));
+        let keeping = tests.filter(|test| !by_itself || test.contains(SUITE)).count();
+        let whose = if by_itself { "test in the compliance suite" } else { "test" };
+        assert!(keeping > 0, "{id} has no {whose}: {says}");
+    }
+    let known: BTreeSet<&str> = promises().map(|(id, _)| id).collect();
+    for (id, tests) in &kept {
+        assert!(known.contains(id.as_str()), "there is no promise {id}; it is named by {tests:?}");
+    }
+}
+
+#[test]
+fn the_table_in_the_docs_is_the_one_that_the_tests_give() {
+    let (path, made) = (root().join("docs/promises.md"), table(&kept().0));
+    if std::env::var_os("SYNCLINE_UPDATE_DOCS").is_some() {
+        fs::write(&path, &made).expect("docs/promises.md");
+    }
+    let stored = fs::read_to_string(&path).unwrap_or_default();
+    let differs = stored.lines().zip(made.lines()).find(|(stored, made)| stored != made);
+    assert!(
+        stored == made,
+        "docs/promises.md is out of date ({differs:?}); write it anew with\n  \
+         SYNCLINE_UPDATE_DOCS=1 cargo test -p syncline --test promises"
+    );
+}
+
+#[test]
+fn tags_and_names_are_read_as_meant_and_mistakes_are_noticed() {
+    let tag = |ids: &str| format!("{TAG} {ids}");
+    let text = format!(
+        "{}\n/// Words.\n#[test]\nfn one() {{}}\n#[test]\nfn n2_two() {{}}\n{}\nfn three() {{}}\n{}\nstruct Four;\n",
+        tag("L1, X9"),
+        tag("L2"),
+        tag("L3"),
+    );
+    let (mut found, mut wrong) = (Kept::new(), Vec::new());
+    read("crates/a/tests/b.rs", &text, &mut found, &mut wrong);
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["L1", "X9"]);
+    assert_eq!(found["L1"].first().map(String::as_str), Some("crates/a/tests/b.rs::one"));
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+    read("crates/a/tests/sync_compliance/b.rs", &text, &mut found, &mut wrong);
+    assert!(found.contains_key("N2"), "the suite is known by its names");
+}
