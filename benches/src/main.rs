@@ -1,6 +1,6 @@
 //! What Syncline costs, with its peers beside it in the same run.
 //!
-//! `cargo run --release -- [engine] [tiny] [sims] [storage] [memory] [disk]`, from this folder, prints the tables named, or all of them. Times are wall times of one thread: run it on an
+//! `cargo run --release -- [engine] [tiny] [sims] [storage] [memory] [disk] [sync]`, from this folder, prints the tables named, or all of them. Times are wall times of one thread: run it on an
 //! otherwise idle machine.
 
 mod bare;
@@ -11,6 +11,7 @@ mod engine;
 mod peers;
 mod sims;
 mod storage;
+mod sync;
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ fn main() {
     {
         return storage::memory_of(shape == "memory-tree");
     }
-    let all = ["engine", "tiny", "sims", "storage", "memory", "disk"];
+    let all = ["engine", "tiny", "sims", "storage", "memory", "disk", "sync"];
     for name in all.into_iter().filter(|name| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
         match name {
             "engine" => engine::deliveries(),
@@ -51,6 +52,7 @@ fn main() {
             "sims" => sims::reference_sweep(),
             "memory" => storage::memory(),
             "disk" => disk::durable(),
+            "sync" => sync::reconcile(),
             _ => storage::apply_action(),
         }
     }

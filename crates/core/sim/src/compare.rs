@@ -85,6 +85,7 @@ pub struct Measured {
 #[derive(Clone, Debug)]
 pub struct Ground {
     case: Case,
+    shared: MemoryStore,
     sides: [MemoryStore; 2],
 }
 
@@ -184,11 +185,29 @@ impl Ground {
     /// Builds both states. O(n).
     pub fn new(case: Case) -> Result<Self, StorageError> {
         let shared = case.shared()?;
-        let mut sides = [shared.clone(), shared];
+        Self::upon(shared, case)
+    }
+
+    fn upon(shared: MemoryStore, case: Case) -> Result<Self, StorageError> {
+        let mut sides = [shared.clone(), shared.clone()];
         for (side, store) in (0..).zip(&mut sides) {
             case.write_difference(side, store)?;
         }
-        Ok(Self { case, sides })
+        Ok(Self { case, shared, sides })
+    }
+
+    /// The same shared entities with another difference. O(difference).
+    pub fn differing(&self, difference: u64, spread: Spread) -> Result<Self, StorageError> {
+        Self::upon(self.shared.clone(), Case { difference, spread, ..self.case.clone() })
+    }
+
+    /// The ids of the entities that each side has.
+    pub fn ids(&self) -> Result<[Vec<EntityId>; 2], StorageError> {
+        let mut sides = self.sides.clone().map(|_| Vec::new());
+        for (store, ids) in self.sides.iter().zip(&mut sides) {
+            Interface::open(store.view())?.each_entry(|_, entry| ids.push(entry.id))?;
+        }
+        Ok(sides)
     }
 
     /// What was built.

@@ -51,7 +51,7 @@ pub use message::{
     DeltasReply, ExchangeReply, ExchangeRequest, Gossip, Message, Rejection, Request, RequestId, Response,
     SessionId, WireRecord,
 };
-pub use node_view::{Fingerprint, NodeView, Probe, SlotView, WireEntry};
+pub use node_view::{BriefEntry, Fingerprint, NodeView, Probe, SlotView, WireEntry};
 pub use page::SnapshotPage;
 pub use question::{Answer, Question};
 pub use respond::{ViewCache, respond};

@@ -1,16 +1,18 @@
 //! Index nodes as they are asked for and shown on the wire.
 
+use crate::message::{decode_option_id, encode_option_id};
+use crate::sketch::{SketchKey, Symbol};
 use syncline_storage::index::BUCKET;
 use syncline_storage::{Entry, Interface, Node, Prefix, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer};
 
-/// A digest, or the first eight bytes of one. Short forms may collide; only the comparison of
+/// A digest, or the first four bytes of one. Short forms may collide; only the comparison of
 /// whole roots at the end of a session decides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fingerprint {
-    /// The first eight bytes.
-    Short(u64),
+    /// The first four bytes.
+    Short(u32),
     /// All of it.
     Whole(Digest),
 }
@@ -18,13 +20,13 @@ pub enum Fingerprint {
 impl Fingerprint {
     /// The form of `digest` that a request asked for.
     pub fn of(digest: Digest, whole: bool) -> Self {
-        if whole { Self::Whole(digest) } else { Self::Short(digest.short()) }
+        if whole { Self::Whole(digest) } else { Self::Short(digest.short() as u32) }
     }
 
     /// Whether it could be that of `digest`.
     pub fn matches(&self, digest: Digest) -> bool {
         match self {
-            Self::Short(short) => *short == digest.short(),
+            Self::Short(short) => *short == digest.short() as u32,
             Self::Whole(whole) => *whole == digest,
         }
     }
@@ -36,13 +38,13 @@ impl Fingerprint {
 
     fn encode(&self, out: &mut Writer) {
         match self {
-            Self::Short(short) => out.u64_le(*short),
+            Self::Short(short) => out.u32_le(*short),
             Self::Whole(whole) => whole.encode(out),
         }
     }
 
     fn decode(input: &mut Reader<'_>, whole: bool) -> Result<Self, DecodeError> {
-        Ok(if whole { Self::Whole(Digest::decode(input)?) } else { Self::Short(input.u64_le()?) })
+        Ok(if whole { Self::Whole(Digest::decode(input)?) } else { Self::Short(input.u32_le()?) })
     }
 }
 
@@ -53,34 +55,25 @@ pub struct Probe {
     pub entity: EntityId,
     /// Which of them.
     pub prefix: Prefix,
-    /// How many levels of inner nodes to show below the first, at most [`Probe::MAX_LEVELS`].
-    pub levels: u8,
-}
-
-impl Probe {
-    /// The deepest answer to one probe.
-    pub const MAX_LEVELS: u8 = 2;
 }
 
 impl Encode for Probe {
     fn encode(&self, out: &mut Writer) {
-        self.entity.encode(out);
+        // Most questions are about the root's children.
+        let other = Some(self.entity).filter(|entity| *entity != EntityId::ROOT);
+        encode_option_id(out, other);
         self.prefix.encode(out);
-        out.u8(self.levels);
     }
 }
 
 impl Decode for Probe {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (entity, prefix, levels) = (EntityId::decode(input)?, Prefix::decode(input)?, input.u8()?);
-        if levels > Self::MAX_LEVELS {
-            return Err(DecodeError::TooLarge {
-                what: "the levels of a probe",
-                found: u64::from(levels),
-                limit: u64::from(Self::MAX_LEVELS),
-            });
+        let entity = decode_option_id(input)?;
+        if entity == Some(EntityId::ROOT) {
+            return Err(DecodeError::NotCanonical { what: "the entity of a probe" });
         }
-        Ok(Self { entity, prefix, levels })
+        let entity = entity.unwrap_or(EntityId::ROOT);
+        Ok(Self { entity, prefix: Prefix::decode(input)? })
     }
 }
 
@@ -129,6 +122,15 @@ impl WireEntry {
     }
 }
 
+/// One child in a bucket, in short: its symbol says which record it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BriefEntry {
+    /// Its record.
+    pub symbol: Symbol,
+    /// What hangs below it, if anything does.
+    pub kids: Option<Fingerprint>,
+}
+
 /// One slot of an inner node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SlotView {
@@ -136,7 +138,7 @@ pub enum SlotView {
     Empty,
     /// The hash of what is there.
     Hash(Fingerprint),
-    /// What is there, which is an inner node itself.
+    /// What is there.
     Node(Box<NodeView>),
 }
 
@@ -147,56 +149,57 @@ pub enum NodeView {
     Absent,
     /// All children under this prefix, ascending by id.
     Bucket(Vec<WireEntry>),
+    /// The same in short.
+    Brief(Vec<BriefEntry>),
     /// Sixteen slots.
     Inner(Vec<SlotView>),
 }
 
 impl NodeView {
     /// What `state` has under a probe. If its node sits higher up, the part of it that the probe
-    /// names is shown.
+    /// names is shown. With `ours`, the slots of the other side's node, more is shown where they differ.
     pub fn of<V: ReadView>(
         state: &mut Interface<V>,
         probe: Probe,
+        key: SketchKey,
         whole: bool,
+        ours: Option<&[u32; 16]>,
     ) -> Result<Self, StorageError> {
-        let Probe { entity, prefix, levels } = probe;
+        let Probe { entity, prefix } = probe;
         match state.node(entity, prefix)? {
-            Some(Node::Inner { slots, .. }) => Self::inner(state, probe, &slots, levels, whole),
-            Some(Node::Bucket(entries)) => Ok(Self::bucket(&entries, whole)),
+            Some(Node::Inner { slots, .. }) => {
+                let mut views = Vec::with_capacity(16);
+                for (nibble, slot) in (0u8..).zip(slots.iter()) {
+                    let own = ours.and_then(|ours| ours.get(usize::from(nibble)));
+                    views.push(if slot.is_zero() {
+                        SlotView::Empty
+                    } else if own.is_some_and(|own| *own != slot.short() as u32) {
+                        let below = Probe { entity, prefix: prefix.child(nibble) };
+                        SlotView::Node(Box::new(Self::of(state, below, key, whole, None)?))
+                    } else {
+                        SlotView::Hash(Fingerprint::of(*slot, whole))
+                    });
+                }
+                Ok(Self::Inner(views))
+            }
+            Some(Node::Bucket(entries)) => Ok(Self::bucket(&entries, key, whole)),
             None => {
                 let (first, last) = (prefix.first_id(), prefix.last_id());
                 let entries = state.children_between(entity, first, last, BUCKET)?;
-                Ok(if entries.is_empty() { Self::Absent } else { Self::bucket(&entries, whole) })
+                Ok(if entries.is_empty() { Self::Absent } else { Self::bucket(&entries, key, whole) })
             }
         }
     }
 
-    fn bucket(entries: &[Entry], whole: bool) -> Self {
-        Self::Bucket(entries.iter().map(|entry| WireEntry::of(entry, whole)).collect())
-    }
-
-    fn inner<V: ReadView>(
-        state: &mut Interface<V>,
-        probe: Probe,
-        slots: &[Digest; 16],
-        levels: u8,
-        whole: bool,
-    ) -> Result<Self, StorageError> {
-        let mut views = Vec::with_capacity(16);
-        for (nibble, slot) in (0u8..).zip(slots) {
-            let below = Probe { prefix: probe.prefix.child(nibble), ..probe };
-            let view = if slot.is_zero() {
-                SlotView::Empty
-            } else if levels > 0
-                && let Some(Node::Inner { slots, .. }) = state.node(below.entity, below.prefix)?
-            {
-                SlotView::Node(Box::new(Self::inner(state, below, &slots, levels - 1, whole)?))
-            } else {
-                SlotView::Hash(Fingerprint::of(*slot, whole))
-            };
-            views.push(view);
+    fn bucket(entries: &[Entry], key: SketchKey, whole: bool) -> Self {
+        if whole {
+            return Self::Bucket(entries.iter().map(|entry| WireEntry::of(entry, whole)).collect());
         }
-        Ok(Self::Inner(views))
+        let brief = |entry: &Entry| BriefEntry {
+            symbol: key.symbol(entry.id, entry.own),
+            kids: (!entry.kids.is_zero()).then(|| Fingerprint::of(entry.kids, whole)),
+        };
+        Self::Brief(entries.iter().map(brief).collect())
     }
 
     pub(crate) fn encode(&self, out: &mut Writer) {
@@ -208,35 +211,69 @@ impl NodeView {
             }
             Self::Inner(slots) => {
                 out.u8(2);
+                let mask = |is: fn(&SlotView) -> bool| {
+                    slots.iter().rev().fold(0u16, |mask, slot| mask << 1 | u16::from(is(slot)))
+                };
+                out.raw(&mask(|slot| !matches!(slot, SlotView::Empty)).to_le_bytes());
+                out.raw(&mask(|slot| matches!(slot, SlotView::Node(_))).to_le_bytes());
                 for slot in slots {
                     match slot {
-                        SlotView::Empty => out.u8(0),
-                        SlotView::Hash(hash) => {
-                            out.u8(1);
-                            hash.encode(out);
-                        }
-                        SlotView::Node(node) => {
-                            out.u8(2);
-                            node.encode(out);
-                        }
+                        SlotView::Empty => {}
+                        SlotView::Hash(hash) => hash.encode(out),
+                        SlotView::Node(node) => node.encode(out),
+                    }
+                }
+            }
+            Self::Brief(entries) => {
+                out.u8(3);
+                out.varint(entries.len() as u64);
+                let mask = entries
+                    .iter()
+                    .rev()
+                    .fold(0u32, |mask, entry| mask << 1 | u32::from(entry.kids.is_some()));
+                out.u32_le(mask);
+                for BriefEntry { symbol, kids } in entries {
+                    symbol.encode(out);
+                    if let Some(kids) = kids {
+                        kids.encode(out);
                     }
                 }
             }
         }
     }
 
-    pub(crate) fn decode(input: &mut Reader<'_>, whole: bool, levels: u8) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(input: &mut Reader<'_>, whole: bool, nested: bool) -> Result<Self, DecodeError> {
         match input.u8()? {
             0 => Ok(Self::Absent),
             1 => WireEntry::decode_list(input, whole, BUCKET).map(Self::Bucket),
             2 => {
-                let slot = |input: &mut Reader<'_>| match input.u8()? {
-                    0 => Ok(SlotView::Empty),
-                    1 => Ok(SlotView::Hash(Fingerprint::decode(input, whole)?)),
-                    2 if levels > 0 => Ok(SlotView::Node(Box::new(Self::decode(input, whole, levels - 1)?))),
-                    tag => Err(DecodeError::UnknownTag { what: "slot of a node", found: u64::from(tag) }),
+                let taken = u16::from_le_bytes(input.array()?);
+                let inner = u16::from_le_bytes(input.array()?);
+                if inner & !taken != 0 || (inner != 0 && nested) {
+                    return Err(DecodeError::NotCanonical { what: "the slots of a node" });
+                }
+                let slot = |at: u32| {
+                    Ok(match (taken >> at & 1, inner >> at & 1) {
+                        (0, _) => SlotView::Empty,
+                        (_, 0) => SlotView::Hash(Fingerprint::decode(input, whole)?),
+                        _ => SlotView::Node(Box::new(Self::decode(input, whole, true)?)),
+                    })
                 };
-                Ok(Self::Inner((0..16).map(|_| slot(input)).collect::<Result<_, _>>()?))
+                Ok(Self::Inner((0..16).map(slot).collect::<Result<_, DecodeError>>()?))
+            }
+            3 if !whole => {
+                let len = input.length(BUCKET, "a list of children")?;
+                let mask = input.u32_le()?;
+                if u64::from(mask) >> len != 0 {
+                    return Err(DecodeError::NotCanonical { what: "a list of children" });
+                }
+                let entry = |at: usize| {
+                    let symbol = Symbol::decode(input)?;
+                    let has_kids = mask >> at & 1 == 1;
+                    let kids = has_kids.then(|| Fingerprint::decode(input, whole)).transpose()?;
+                    Ok(BriefEntry { symbol, kids })
+                };
+                (0..len).map(entry).collect::<Result<_, _>>().map(Self::Brief)
             }
             tag => Err(DecodeError::UnknownTag { what: "index node", found: u64::from(tag) }),
         }

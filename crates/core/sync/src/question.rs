@@ -14,6 +14,13 @@ use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limi
 pub enum Question {
     /// The index under a prefix.
     Node(Probe),
+    /// The same beside the initiator's own node: what lies below slots that differ is shown too.
+    Compare {
+        /// Where.
+        probe: Probe,
+        /// The first four bytes of the hash of each of the initiator's slots; zero where there is none.
+        ours: Box<[u32; 16]>,
+    },
     /// All children of an entity, in id order.
     Children {
         /// Whose.
@@ -100,9 +107,13 @@ impl Answer {
         whole: bool,
         work: &mut Transaction<V>,
     ) -> Result<Self, StorageError> {
+        let key = work.sketch_key();
         let state = &mut work.state;
         match question {
-            Question::Node(probe) => NodeView::of(state, *probe, whole).map(Self::Node),
+            Question::Node(probe) => NodeView::of(state, *probe, key, whole, None).map(Self::Node),
+            Question::Compare { probe, ours } => {
+                NodeView::of(state, *probe, key, whole, Some(ours)).map(Self::Node)
+            }
             Question::Children { entity, after } => {
                 let mut entries = state.children(*entity, *after, MAX_CHILDREN + 1)?;
                 let complete = entries.len() <= MAX_CHILDREN;
@@ -112,8 +123,8 @@ impl Answer {
             }
             Question::Subtree { entity, prefix, after } => {
                 if after.is_none() && state.count_under(*entity, *prefix)? > MAX_SUBTREE {
-                    let probe = Probe { entity: *entity, prefix: *prefix, levels: 1 };
-                    return NodeView::of(state, probe, whole).map(Self::Node);
+                    let probe = Probe { entity: *entity, prefix: *prefix };
+                    return NodeView::of(state, probe, key, whole, None).map(Self::Node);
                 }
                 subtree(state, *entity, *prefix, *after)
             }
@@ -240,6 +251,11 @@ impl Encode for Question {
                 out.u8(3);
                 filter.encode(out);
             }
+            Self::Compare { probe, ours } => {
+                out.u8(6);
+                probe.encode(out);
+                ours.iter().for_each(|hash| out.u32_le(*hash));
+            }
             Self::Cells { from, count } => {
                 out.u8(4);
                 out.varint(u64::from(*from));
@@ -272,6 +288,14 @@ impl Decode for Question {
                     place.ok_or(DecodeError::TooLarge { what: "the place of a cell", found, limit })
                 };
                 Ok(Self::Cells { from: place()?, count: place()? })
+            }
+            6 => {
+                let probe = Probe::decode(input)?;
+                let mut ours = Box::new([0; 16]);
+                for hash in ours.iter_mut() {
+                    *hash = input.u32_le()?;
+                }
+                Ok(Self::Compare { probe, ours })
             }
             5 => Ok(Self::Symbols(input.list(limits::MAX_RECORDS_PER_FRAME, "the symbols of a wish")?)),
             tag => Err(DecodeError::UnknownTag { what: "kind of question", found: u64::from(tag) }),
@@ -315,7 +339,7 @@ impl Answer {
 
     pub(crate) fn decode(input: &mut Reader<'_>, whole: bool) -> Result<Self, DecodeError> {
         match input.u8()? {
-            0 => Ok(Self::Node(NodeView::decode(input, whole, Probe::MAX_LEVELS)?)),
+            0 => Ok(Self::Node(NodeView::decode(input, whole, false)?)),
             1 => Ok(Self::Children {
                 entries: WireEntry::decode_list(input, whole, MAX_CHILDREN)?,
                 complete: input.bool("an answer of children")?,

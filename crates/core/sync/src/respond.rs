@@ -129,7 +129,7 @@ fn page<V: ReadView>(
     after: Option<EntityId>,
     compressed: bool,
 ) -> Result<SnapshotPage, StorageError> {
-    let page = record_page(view, after, limits::PAGE_BYTES)?;
+    let page = record_page(view, after, limits::SNAPSHOT_PAGE_BYTES)?;
     let (packed, unpacked_len) = SnapshotPage::pack(&page.records, compressed);
     Ok(SnapshotPage { boundary, root, after, packed, unpacked_len, is_last: page.is_last })
 }

@@ -28,7 +28,7 @@ pub const MAX_QUESTIONS: usize = 1_024;
 /// Bytes of a filter over records.
 pub const MAX_FILTER_BYTES: usize = 1 << 20;
 /// Cells of a sketch in one frame.
-pub const MAX_CELLS: usize = 1 << 16;
+pub const MAX_CELLS: usize = 1 << 18;
 /// The last cell of a sketch that may be asked for.
 pub const MAX_CELL: u32 = 1 << 20;
 /// Entities that may be named as missing in one frame.
@@ -36,7 +36,9 @@ pub const MAX_MISSING: usize = 1 << 15;
 /// Records asked for, answered or pushed in one frame.
 pub const MAX_RECORDS_PER_FRAME: usize = 1_024;
 /// Bytes a responder puts in one page before it stops; one item may exceed it.
-pub const PAGE_BYTES: usize = 64 << 10;
+pub const PAGE_BYTES: usize = 256 << 10;
+/// Bytes of a snapshot's page, before compression; one record may exceed it.
+pub const SNAPSHOT_PAGE_BYTES: usize = 64 << 10;
 /// Bytes a snapshot page may unpack to.
 pub const MAX_PAGE_BYTES: usize = MAX_FRAME_BYTES;
 /// Protocols that a handshake may list.

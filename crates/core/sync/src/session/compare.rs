@@ -4,13 +4,17 @@ use super::SessionStats;
 use super::exchange::Exchange;
 use crate::filter::Filter;
 use crate::message::WireRecord;
-use crate::node_view::{NodeView, Probe, SlotView, WireEntry};
+use crate::node_view::{BriefEntry, NodeView, Probe, SlotView, WireEntry};
 use crate::question::{Answer, Question};
+use crate::sketch::{Symbol, entity as find};
 use crate::transaction::Transaction;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use syncline_storage::{Entry, Prefix, StorageError, Subtree, own_hash};
 use syncline_store::ReadView;
 use syncline_types::{EntityId, limits};
+
+/// Children that are compared one by one with a bucket of the peer's.
+const MANY: usize = 128;
 
 /// The inner error says what the peer did wrong.
 type Compared = Result<Result<(), &'static str>, StorageError>;
@@ -25,11 +29,11 @@ impl Exchange {
         stats: &mut SessionStats,
     ) -> Compared {
         match (question, answer) {
-            (Question::Node(probe), Answer::Node(view)) => {
+            (Question::Node(probe) | Question::Compare { probe, .. }, Answer::Node(view)) => {
                 self.compare_node(*probe, view, work, stats).map(Ok)
             }
             (Question::Subtree { entity, prefix, after: None }, Answer::Node(view)) => {
-                let probe = Probe { entity: *entity, prefix: *prefix, levels: 0 };
+                let probe = Probe { entity: *entity, prefix: *prefix };
                 self.compare_node(probe, view, work, stats).map(Ok)
             }
             (Question::Children { entity, after }, Answer::Children { entries, complete }) => {
@@ -85,7 +89,7 @@ impl Exchange {
                     if left.len() == symbols.len() {
                         return Ok(Err("a page of other records"));
                     }
-                    self.go_on(Question::Symbols(left));
+                    left.into_iter().for_each(|symbol| self.want_symbol(symbol));
                 }
                 self.take_records(records, work, stats)
             }
@@ -107,9 +111,10 @@ impl Exchange {
                 let range = (prefix.first_id(), prefix.last_id());
                 self.compare_children(entity, range, entries, work, stats)
             }
+            NodeView::Brief(entries) => self.compare_brief(probe, entries, work, stats),
             NodeView::Inner(slots) => {
                 for (nibble, slot) in (0u8..).zip(slots) {
-                    let below = Probe { prefix: prefix.child(nibble), levels: 0, ..probe };
+                    let below = Probe { prefix: prefix.child(nibble), ..probe };
                     match slot {
                         SlotView::Empty => {
                             self.push_range(entity, below.prefix.first_id(), below.prefix.last_id(), work)?;
@@ -126,6 +131,67 @@ impl Exchange {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// `entries` are all children under a prefix that the peer has, in short.
+    fn compare_brief<V: ReadView>(
+        &mut self,
+        Probe { entity, prefix, .. }: Probe,
+        entries: &[BriefEntry],
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<(), StorageError> {
+        let (key, first, last) = (work.sketch_key(), prefix.first_id(), prefix.last_id());
+        let few = work.state.children_between(entity, first, last, MANY + 1)?;
+        let mut ours = BTreeMap::new();
+        if few.len() <= MANY {
+            ours.extend(few.iter().map(|entry| (key.symbol(entry.id, entry.own), *entry)));
+        } else {
+            // They have a bucket where we have many: only those of ours that they name are looked at.
+            for BriefEntry { symbol, .. } in entries {
+                if let Some(id) = find(key, *symbol, &mut work.state)?
+                    && let Some(entry) = work.state.entry(id)?
+                {
+                    ours.insert(*symbol, entry);
+                }
+            }
+        }
+        let mut named = BTreeSet::new();
+        for BriefEntry { symbol, kids } in entries {
+            stats.entities_compared += 1;
+            let Some(own) = ours.get(symbol) else {
+                self.want_child(*symbol, *kids);
+                named.insert(symbol.beginning());
+                continue;
+            };
+            let kids_differ = kids.map_or(!own.kids.is_zero(), |kids| !kids.matches(own.kids));
+            if kids_differ {
+                self.descend(own.id, Prefix::EMPTY);
+            }
+        }
+        if few.len() <= MANY {
+            let theirs: BTreeSet<Symbol> = entries.iter().map(|entry| entry.symbol).collect();
+            for (symbol, own) in &ours {
+                // Of an entity that both have, the peer's record comes, and what ours says beyond it goes.
+                if !theirs.contains(symbol) && !named.contains(&symbol.beginning()) {
+                    self.push_range(entity, own.id, own.id, work)?;
+                }
+            }
+            return Ok(());
+        }
+        let mut from = Some(first);
+        let mut known: Vec<EntityId> = ours.values().map(|entry| entry.id).collect();
+        known.sort_unstable();
+        for id in known {
+            if let (Some(from), Some(to)) = (from, id.predecessor()) {
+                self.push_range(entity, from, to, work)?;
+            }
+            from = id.successor();
+        }
+        match from {
+            Some(from) => self.push_range(entity, from, last, work),
+            None => Ok(()),
         }
     }
 

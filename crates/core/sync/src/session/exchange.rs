@@ -10,12 +10,14 @@ use super::{FailureReason, Outcome, OwedReason, SessionStats, Turn, compare_root
 use crate::filter::Filter;
 use crate::handshake::SyncHandshake;
 use crate::message::{ExchangeReply, ExchangeRequest, Request, WireRecord};
-use crate::node_view::Probe;
+use crate::node_view::{Fingerprint, Probe};
 use crate::question::Question;
 use crate::sketch::{Cell, Located, Sketch, Symbol, decode, entity};
 use crate::transaction::Transaction;
-use std::collections::VecDeque;
-use syncline_storage::{ApplyError, Disposition, Entry, Prefix, Record, StorageError, Subtree};
+use std::collections::{BTreeMap, VecDeque};
+use syncline_storage::{
+    ApplyError, Disposition, Entry, Node, Prefix, Record, StorageError, Subtree, own_hash,
+};
 use syncline_store::ReadView;
 use syncline_types::{Decode, Digest, Encode, EntityId, canary, limits};
 
@@ -25,10 +27,6 @@ const MAX_PASSES: u32 = 5;
 const MAX_QUEUE: usize = 1 << 20;
 /// Times that more cells are asked for, half as many again each, before a walk finds what they do not tell.
 const MAX_CELL_PAGES: u32 = 3;
-/// Few enough nodes that each may be answered with the inner nodes of another level.
-const FEW_PROBES: usize = 16;
-/// Records from which the first answer shows a second level.
-const LARGE_STATE: u64 = 512;
 /// Pages of subtrees after which the rest is compared rather than sent.
 const MAX_SUBTREE_PAGES: u32 = 64;
 /// Rounds without a record moved after which a peer is leading us about. A chain as deep as a tree may
@@ -69,6 +67,10 @@ pub(super) struct Exchange {
     opening: Opening,
     questions: VecDeque<Question>,
     wants: VecDeque<EntityId>,
+    /// Records wished for that are known by their symbols alone.
+    symbols: VecDeque<Symbol>,
+    /// What hangs below some of those.
+    below: BTreeMap<Symbol, Option<Fingerprint>>,
     pushes: VecDeque<Push>,
     asked: ExchangeRequest,
     pass: u32,
@@ -92,10 +94,9 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Begins, with a peer that has `remote_count` records under `remote_root`.
+    /// Begins, with a peer whose root is `remote_root`.
     pub(super) fn start<V: ReadView>(
         opening: Opening,
-        remote_count: u64,
         remote_root: Digest,
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
@@ -103,8 +104,7 @@ impl Exchange {
         let mut exchange = Self::new(opening, work)?;
         exchange.wants.push_back(EntityId::ROOT);
         let ours = work.state.stats()?;
-        let levels = u8::from(remote_count > LARGE_STATE);
-        let top = Question::Node(Probe { entity: EntityId::ROOT, prefix: Prefix::EMPTY, levels });
+        let top = Question::Node(Probe { entity: EntityId::ROOT, prefix: Prefix::EMPTY });
         exchange.questions.push_back(match opening {
             Opening::Walk | Opening::Subtrees | Opening::Sketch => top,
             Opening::Levels => Question::Children { entity: EntityId::ROOT, after: None },
@@ -124,6 +124,8 @@ impl Exchange {
             opening,
             questions: VecDeque::new(),
             wants: VecDeque::new(),
+            symbols: VecDeque::new(),
+            below: BTreeMap::new(),
             pushes: VecDeque::new(),
             asked: ExchangeRequest::default(),
             pass: 0,
@@ -201,9 +203,7 @@ impl Exchange {
         match decode(key, &ours, &self.cells, &mut work.state)? {
             Some(difference) => {
                 stats.entities_compared += (difference.ours.len() + difference.theirs.len()) as u64;
-                for symbols in difference.theirs.chunks(limits::MAX_RECORDS_PER_FRAME) {
-                    self.questions.push_back(Question::Symbols(symbols.to_vec()));
-                }
+                self.symbols.extend(&difference.theirs);
                 difference.only_ours().for_each(|id| self.push(id));
             }
             // Half as many again; when that does not help either, the walk does.
@@ -228,6 +228,13 @@ impl Exchange {
             if let Err(broken) = self.take_record(*id, bytes, work, stats)? {
                 return Ok(Err(broken));
             }
+            let symbol = work.sketch_key().symbol(*id, own_hash(*id, bytes));
+            if let Some(theirs) = self.below.remove(&symbol)
+                && let kids = work.state.entry(*id)?.map(|entry| entry.kids).unwrap_or_default()
+                && theirs.map_or(!kids.is_zero(), |theirs| !theirs.matches(kids))
+            {
+                self.descend(*id, Prefix::EMPTY);
+            }
         }
         Ok(Ok(()))
     }
@@ -237,11 +244,7 @@ impl Exchange {
         self.whole = self.opening == Opening::Walk;
         stats.walks += u64::from(self.opening != Opening::Walk);
         self.opening = Opening::Walk;
-        self.questions.push_back(Question::Node(Probe {
-            entity: EntityId::ROOT,
-            prefix: Prefix::EMPTY,
-            levels: 0,
-        }));
+        self.questions.push_back(Question::Node(Probe { entity: EntityId::ROOT, prefix: Prefix::EMPTY }));
         self.wants.push_back(EntityId::ROOT);
         (self.foreign_writes, self.deferred) = (false, None);
     }
@@ -309,7 +312,13 @@ impl Exchange {
         if self.idle_rounds > MAX_IDLE_ROUNDS {
             return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
         }
-        if self.questions.len() + self.wants.len() + self.pushes.len() + self.orphans.len() > MAX_QUEUE {
+        if self.questions.len()
+            + self.wants.len()
+            + self.symbols.len()
+            + self.pushes.len()
+            + self.orphans.len()
+            > MAX_QUEUE
+        {
             return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
         }
         let turn = self.next_turn(reply.root, work, stats)?;
@@ -324,7 +333,7 @@ impl Exchange {
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Result<Turn, StorageError> {
-        if self.questions.is_empty() && self.wants.is_empty() {
+        if self.questions.is_empty() && self.wants.is_empty() && self.symbols.is_empty() {
             // All parents that come have come.
             for WireRecord { id, bytes } in self.adopt_orphans() {
                 if let Err(broken) = self.take_record(id, &bytes, work, stats)? {
@@ -417,6 +426,17 @@ impl Exchange {
         self.wants.push_back(id);
     }
 
+    /// A record of the peer's that is known by its symbol.
+    pub(super) fn want_symbol(&mut self, symbol: Symbol) {
+        self.symbols.push_back(symbol);
+    }
+
+    /// As [`Exchange::want_symbol`], with what hangs below it at the peer's.
+    pub(super) fn want_child(&mut self, symbol: Symbol, kids: Option<Fingerprint>) {
+        self.symbols.push_back(symbol);
+        self.below.insert(symbol, kids);
+    }
+
     /// The peer lacks this record, or has another.
     pub(super) fn push(&mut self, id: EntityId) {
         self.pushes.push_back(Push::One(id));
@@ -440,7 +460,7 @@ impl Exchange {
     pub(super) fn descend(&mut self, entity: EntityId, prefix: Prefix) {
         self.questions.push_back(match self.opening {
             Opening::Levels if prefix.is_empty() => Question::Children { entity, after: None },
-            _ => Question::Node(Probe { entity, prefix, levels: 0 }),
+            _ => Question::Node(Probe { entity, prefix }),
         });
     }
 
@@ -450,7 +470,7 @@ impl Exchange {
             self.subtree_pages += 1;
             if self.subtree_pages > MAX_SUBTREE_PAGES {
                 self.opening = Opening::Walk;
-                self.questions.push_front(Question::Node(Probe { entity, prefix, levels: 0 }));
+                self.questions.push_front(Question::Node(Probe { entity, prefix }));
                 return;
             }
         }
@@ -465,19 +485,22 @@ impl Exchange {
     ) -> Result<Request, StorageError> {
         let count = self.questions.len();
         let prefetch = self.opening == Opening::Subtrees && count <= FEW_SUBTREES;
-        let few = count <= FEW_PROBES;
-        let refine = |question| match question {
-            Question::Node(Probe { entity, prefix, .. })
-                if prefetch && (entity, prefix) != (EntityId::ROOT, Prefix::EMPTY) =>
-            {
-                Question::Subtree { entity, prefix, after: None }
-            }
-            Question::Node(probe) if few && !probe.prefix.is_empty() => {
-                Question::Node(Probe { levels: probe.levels.max(1), ..probe })
-            }
-            question => question,
-        };
-        let questions = self.questions.drain(..count.min(limits::MAX_QUESTIONS)).map(refine).collect();
+        let mut questions = Vec::with_capacity(count.min(limits::MAX_QUESTIONS));
+        for question in self.questions.drain(..count.min(limits::MAX_QUESTIONS - 1)) {
+            questions.push(match question {
+                Question::Node(Probe { entity, prefix, .. })
+                    if prefetch && (entity, prefix) != (EntityId::ROOT, Prefix::EMPTY) =>
+                {
+                    Question::Subtree { entity, prefix, after: None }
+                }
+                Question::Node(probe) if !self.whole => beside(probe, work)?,
+                question => question,
+            });
+        }
+        if !self.symbols.is_empty() {
+            let few = self.symbols.len().min(limits::MAX_RECORDS_PER_FRAME);
+            questions.push(Question::Symbols(self.symbols.drain(..few).collect()));
+        }
         let wants = self.wants.drain(..self.wants.len().min(limits::MAX_RECORDS_PER_FRAME)).collect();
         let horizon = work.state.horizon();
         let mut asked = ExchangeRequest { whole: self.whole, horizon, questions, wants, pushes: Vec::new() };
@@ -511,6 +534,16 @@ impl Exchange {
         self.asked = asked.clone();
         Ok(Request::Exchange(asked))
     }
+}
+
+/// A question about a node, with our own node beside it if we have one there.
+fn beside<V: ReadView>(probe: Probe, work: &mut Transaction<V>) -> Result<Question, StorageError> {
+    Ok(match work.state.node(probe.entity, probe.prefix)? {
+        Some(Node::Inner { slots, .. }) => {
+            Question::Compare { probe, ours: Box::new(slots.map(|slot| slot.short() as u32)) }
+        }
+        _ => Question::Node(probe),
+    })
 }
 
 fn fail(what: &'static str) -> Turn {

@@ -307,9 +307,8 @@ impl Session {
         opening: Opening,
         work: &mut Transaction<V>,
     ) -> Result<Turn, StorageError> {
-        let (count, root) =
-            self.peer.as_ref().map_or((0, Digest::ZERO), |peer| (peer.entity_count, peer.root_hash));
-        let (exchange, request) = Exchange::start(opening, count, root, work, &mut self.stats)?;
+        let root = self.peer.as_ref().map_or(Digest::ZERO, |peer| peer.root_hash);
+        let (exchange, request) = Exchange::start(opening, root, work, &mut self.stats)?;
         self.phase = Phase::Exchange(exchange);
         Ok(Turn::Ask(request))
     }

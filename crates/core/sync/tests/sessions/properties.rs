@@ -115,7 +115,8 @@ proptest! {
         let mut b = Side::new(2, &actions);
         let (entity, prefix) = (EntityId::ROOT, Prefix::EMPTY);
         let questions = vec![
-            Question::Node(Probe { entity, prefix, levels: 1 }),
+            Question::Node(Probe { entity, prefix }),
+            Question::Compare { probe: Probe { entity, prefix }, ours: Box::new([0; 16]) },
             Question::Children { entity, after: None },
             Question::Subtree { entity, prefix, after: None },
             Question::Missing(Filter::new(64, 1)),

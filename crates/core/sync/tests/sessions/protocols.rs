@@ -240,7 +240,7 @@ fn deltas_that_do_not_explain_the_difference_are_followed_by_a_walk() {
 fn many_deltas_come_in_pages() {
     let (mut a, mut b) = (Side::new(1, &many(1, 5, 1)), Side::new(2, &many(1, 5, 1)));
     for n in 0..100 {
-        b.write_delta(&[set(300 + n, &[], 10 + n, 2, 4_000)], 10 + n);
+        b.write_delta(&[set(300 + n, &[], 10 + n, 2, 16_000)], 10 + n);
     }
     let (outcome, stats, _) = run(&mut a, &mut b, true, quiet);
     assert_eq!(

@@ -60,7 +60,7 @@ fn map() -> Map<u64, Register<Vec<u8>>> {
 
 /// What every replica writes at `key`: bytes that do not compress, so that pages stay full.
 fn value(key: u64) -> Vec<u8> {
-    (0..6u8).flat_map(|part| Digest::of(part, &key.to_le_bytes()).0).collect()
+    (0..24u8).flat_map(|part| Digest::of(part, &key.to_le_bytes()).0).collect()
 }
 
 /// A replica that only writes draws nothing that matters.
@@ -145,7 +145,7 @@ impl Wish {
     pub(crate) fn entries(self) -> (Range<u64>, Range<u64>) {
         match self {
             Self::Snapshot => (0..0, 0..2_000),
-            Self::Deltas => (0..1_500, 1_000..2_500),
+            Self::Deltas => (0..3_000, 2_000..5_000),
             _ => (0..1_000, 600..1_600),
         }
     }
