@@ -1,8 +1,9 @@
 //! The one driver that puts sessions on a wire.
 
+use crate::authority::{Authority, Gate, Membership};
 use crate::handshake::{SyncHandshake, SyncProtocolKind, build_handshake};
 use crate::log::DeltaLog;
-use crate::message::{Message, SessionId};
+use crate::message::{Message, Rejection, Request, Response, SessionId};
 use crate::respond::{ViewCache, respond};
 use crate::session::{Outcome, Progress, Session, SessionStats};
 use crate::transaction::Transaction;
@@ -49,6 +50,10 @@ pub struct StoreHost<S: Store> {
     pub protocols: Vec<SyncProtocolKind>,
     /// The merge functions of the application's own types.
     pub merges: Merges,
+    /// How deltas are signed.
+    pub authority: Authority,
+    /// Who may write here and be synced with, from now on.
+    pub membership: Membership,
     /// The time that stamps are judged by.
     pub moment: Moment,
     /// How long to wait for the first answer to a request; doubles with each repeat, up to eightfold.
@@ -56,6 +61,8 @@ pub struct StoreHost<S: Store> {
     log: DeltaLog,
     views: ViewCache<S::View>,
     sessions: u64,
+    /// The session whose handshake was accepted last, and who began it.
+    admitted: Option<(SessionId, ReplicaId)>,
 }
 
 impl<S: Store> StoreHost<S> {
@@ -70,12 +77,15 @@ impl<S: Store> StoreHost<S> {
             log: DeltaLog::load(&store.view(), DeltaLog::DEFAULT_RETENTION)?,
             views: ViewCache::new(4),
             sessions: 0,
+            admitted: None,
             store,
             context,
             replica,
             incarnation: 1,
             protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
             merges: Merges::default(),
+            authority: Authority::open(),
+            membership: Membership::Open,
             moment,
             patience: Duration::from_millis(400),
         })
@@ -83,7 +93,12 @@ impl<S: Store> StoreHost<S> {
 
     fn begin(&self) -> Result<Transaction<S::View>, StorageError> {
         let (log, context) = (self.log.clone(), ApplyContext::new(self.moment));
-        Transaction::begin_with(self.store.view(), log, context, self.merges.clone())
+        let gate = Gate {
+            context: self.context,
+            authority: self.authority.clone(),
+            membership: self.membership.clone(),
+        };
+        Ok(Transaction::begin_with(self.store.view(), log, context, self.merges.clone())?.behind(gate))
     }
 
     fn commit(&mut self, work: Transaction<S::View>) -> Result<(), DriveError> {
@@ -140,11 +155,31 @@ impl<S: Store> StoreHost<S> {
     /// Answers a request, once what it brought is durable. Anything else has no answer.
     pub fn answer(&mut self, message: &Message) -> Result<Option<Message>, DriveError> {
         let Message::Request { session, id, request } = message else { return Ok(None) };
+        if let Some(rejection) = self.reject(*session, request) {
+            let response = Response::Rejected(rejection);
+            return Ok(Some(Message::Response { session: *session, id: *id, response }));
+        }
         let ours = self.describe()?;
         let mut work = self.begin()?;
         let response = respond(&mut work, &mut self.views, &ours, request)?;
         self.commit(work)?;
+        if let (Request::Handshake(theirs), Response::Handshake(_)) = (request, &response) {
+            self.admitted = Some((*session, theirs.replica));
+        }
         Ok(Some(Message::Response { session: *session, id: *id, response }))
+    }
+
+    /// Why a request that comes after the handshake is not served, if only members are.
+    fn reject(&self, session: SessionId, request: &Request) -> Option<Rejection> {
+        if self.membership == Membership::Open || matches!(request, Request::Handshake(_)) {
+            return None;
+        }
+        match self.admitted {
+            Some((admitted, replica)) if admitted == session => {
+                (!self.membership.admits(replica)).then_some(Rejection::NotAMember)
+            }
+            _ => Some(Rejection::NoHandshake),
+        }
     }
 
     /// How long to wait for the answer to the `attempt`-th sending of a request.
@@ -160,6 +195,9 @@ impl<S: Store> StoreHost<S> {
 
 /// Runs one session as its initiator, over any transport, with whatever protocol the two sides
 /// agree on.
+///
+/// The number of rounds is bounded, but not the time they take: this crate has no clock. Whoever has
+/// one bounds the whole; what was received until then is kept.
 pub async fn drive<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,

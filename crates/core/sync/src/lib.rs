@@ -12,6 +12,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod authority;
 mod buffer;
 mod delta;
 mod drive;
@@ -23,12 +24,14 @@ mod log;
 mod message;
 mod node_view;
 mod question;
+mod rejection;
 mod respond;
 mod select;
 mod session;
 mod transaction;
 mod transport;
 
+pub use authority::{Authority, Gate, KeyedHash, Membership, PublicKey, Scheme, Signature, Statement};
 pub use buffer::{BufferLedger, DeltaBuffer, Pushed};
 pub use delta::{Delta, DeltaRef, Dot, VersionVector};
 pub use drive::{

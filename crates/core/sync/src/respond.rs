@@ -87,6 +87,9 @@ fn on_handshake<V: ReadView>(
     if theirs.context != ours.context {
         return Response::Rejected(Rejection::Context);
     }
+    if let Err(rejection) = work.vet(theirs) {
+        return Response::Rejected(rejection);
+    }
     let verdict = select_protocol(theirs, ours).protocol.kind();
     if verdict == SyncProtocolKind::Snapshot {
         keep_current(work, views, ours);

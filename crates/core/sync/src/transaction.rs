@@ -1,8 +1,11 @@
 //! The work of one step: the state with its changes, and the rows above it.
 
+use crate::authority::Gate;
 use crate::delta::{Delta, DeltaRef, VersionVector};
 use crate::handshake::{LocalSyncState, SyncHandshake, SyncProtocolKind};
 use crate::log::{DeltaLog, DeltaRefusal, Missing};
+use crate::rejection::Rejection;
+use std::cmp::Ordering;
 use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{ContextId, Digest, Hlc, ReplicaId};
@@ -19,12 +22,16 @@ pub struct Transaction<V> {
     pub log: DeltaLog,
     /// What changes are judged by.
     pub context: ApplyContext,
+    /// What deltas must pass.
+    pub gate: Gate,
+    /// Why deltas that did not pass the gate in this step did not.
+    pub unauthorized: Vec<DeltaRefusal>,
     /// The latest stamp of a delta applied in this step.
     latest: Hlc,
 }
 
 impl<V: ReadView> Transaction<V> {
-    /// Begins on `view`, which the log must agree with.
+    /// Begins on `view`, which the log must agree with, with every gate open.
     pub fn begin(view: V, log: DeltaLog, context: ApplyContext) -> Result<Self, StorageError> {
         Self::begin_with(view, log, context, Merges::default())
     }
@@ -41,8 +48,15 @@ impl<V: ReadView> Transaction<V> {
             above: WriteBatch::default(),
             log,
             context,
+            gate: Gate::default(),
+            unauthorized: Vec::new(),
             latest: Hlc::ZERO,
         })
+    }
+
+    /// The same work behind this gate.
+    pub fn behind(self, gate: Gate) -> Self {
+        Self { gate, ..self }
     }
 
     /// The step's writes as one batch, and the log as it is with them.
@@ -56,11 +70,32 @@ impl<V: ReadView> Transaction<V> {
 
     /// Applies a delta; see [`DeltaLog::apply`].
     pub fn apply_delta(&mut self, delta: &Delta) -> Result<Result<(), DeltaRefusal>, StorageError> {
-        let applied = self.log.apply(delta, &mut self.state, &mut self.above, &self.context)?;
-        if applied.is_ok() {
-            self.latest = self.latest.max(delta.stamp);
+        let applied = self.log.apply(delta, &mut self.state, &mut self.above, &self.context, &self.gate)?;
+        match applied {
+            Ok(()) => self.latest = self.latest.max(delta.stamp),
+            Err(refusal) => self.note(refusal),
         }
         Ok(applied)
+    }
+
+    /// Whether a delta that has to wait may: what does not pass the gate takes no place from what does.
+    pub fn let_in(&mut self, delta: &Delta) -> Result<(), DeltaRefusal> {
+        self.gate.lets_in(delta).inspect_err(|refusal| self.note(*refusal))
+    }
+
+    fn note(&mut self, refusal: DeltaRefusal) {
+        if refusal.is_unauthorized() {
+            self.unauthorized.push(refusal);
+        }
+    }
+
+    /// Whether a peer that says this of itself may be synced with and believed.
+    pub fn vet(&self, theirs: &SyncHandshake) -> Result<(), Rejection> {
+        if !self.gate.membership.admits(theirs.replica) {
+            return Err(Rejection::NotAMember);
+        }
+        let plausible = theirs.is_plausible(self.context.moment.wall_ms);
+        if plausible { Ok(()) } else { Err(Rejection::Implausible) }
     }
 
     /// The latest stamp that this step took in: what the local clock must exceed from now on.
@@ -79,13 +114,31 @@ impl<V: ReadView> Transaction<V> {
     }
 
     /// Forgets what a peer has forgotten, if this state has seen all that the peer had to see for it.
-    /// Gives how many records that were.
+    /// Gives how many records that were. No clock of a member was behind an honest horizon, so one
+    /// that is ahead of ours is not believed.
     pub fn adopt_horizon(&mut self, theirs: &SyncHandshake) -> Result<u64, StorageError> {
-        if theirs.horizon <= self.state.horizon() || !self.log.covered().includes(&theirs.stable) {
+        let in_time = theirs.horizon.check_drift(self.context.moment, self.context.max_drift_ms).is_ok();
+        if theirs.horizon <= self.state.horizon() || !in_time || self.misses_what_is_forgotten(theirs) {
             return Ok(0);
         }
         self.log.note_stable(&theirs.stable);
         self.state.raise_horizon(theirs.horizon)
+    }
+
+    /// Whether this state lacks something that the peer had to see before it forgot what it did.
+    fn misses_what_is_forgotten(&self, theirs: &SyncHandshake) -> bool {
+        !self.log.covered().includes(&theirs.stable)
+    }
+
+    /// Whether the two states can only become equal by one of them starting afresh: it lacks something
+    /// that every member had seen before the other forgot what was dead by then. Then records of the
+    /// one might bring back what the other deleted.
+    pub(crate) fn is_left_behind(&self, theirs: &SyncHandshake) -> bool {
+        match theirs.horizon.cmp(&self.state.horizon()) {
+            Ordering::Greater => self.misses_what_is_forgotten(theirs),
+            Ordering::Less => !theirs.covered.includes(self.log.stable()),
+            Ordering::Equal => false,
+        }
     }
 
     /// What this replica says of itself now.

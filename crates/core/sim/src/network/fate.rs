@@ -32,11 +32,15 @@ pub enum DropCause {
     NoMerge,
     /// It broke a rule.
     Malformed,
+    /// Whoever sent it, or wrote what it carried, is no member.
+    NotAMember,
+    /// It carried a delta that its author did not sign.
+    BadSignature,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -49,6 +53,8 @@ impl DropCause {
         Self::ClockDrift,
         Self::NoMerge,
         Self::Malformed,
+        Self::NotAMember,
+        Self::BadSignature,
     ];
 
     /// The cause in words.
@@ -66,6 +72,8 @@ impl DropCause {
             Self::ClockDrift => "clock drift",
             Self::NoMerge => "no merge function",
             Self::Malformed => "malformed",
+            Self::NotAMember => "not a member",
+            Self::BadSignature => "not signed by its author",
         }
     }
 }

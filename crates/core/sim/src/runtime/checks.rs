@@ -30,7 +30,9 @@ impl SimRuntime {
             self.violate(Check::ReplicaStopped { node: self.name(node), detail });
         }
         let fates = self.world.router.fates();
-        if fates.dropped(DropCause::Malformed) + fates.dropped(DropCause::Corrupt) > 0 {
+        let blamed =
+            [DropCause::Malformed, DropCause::Corrupt, DropCause::NotAMember, DropCause::BadSignature];
+        if blamed.into_iter().any(|cause| fates.dropped(cause) > 0) {
             self.violate(Check::HonestFrameRefused { node: self.name(node) });
         }
     }
@@ -76,9 +78,13 @@ impl SimRuntime {
                 }
             }
             Notice::DeltaDiscarded { refusal } => {
-                if refusal == Refusal::Malformed {
+                if matches!(refusal, Refusal::Malformed | Refusal::NotAMember | Refusal::BadSignature) {
                     self.violate(Check::HonestFrameRefused { node: self.name(node) });
                 }
+            }
+            Notice::DeltaRefused { .. } => {
+                self.protocol.deltas_refused += 1;
+                self.violate(Check::HonestFrameRefused { node: self.name(node) });
             }
             Notice::Forgot { horizon, records } => {
                 self.protocol.records_forgotten += records;

@@ -14,7 +14,11 @@ use crate::workload::Workload;
 use std::collections::BTreeMap;
 use syncline_replica::{Operation, ReplicaConfig};
 use syncline_store::MemoryStore;
+use syncline_sync::Authority;
 use syncline_types::{ContextId, Digest, EntityId, SimDuration, SimTime};
+
+/// What the nodes of every run sign with: cheap, and checked like any other signature.
+const GROUP_SECRET: [u8; 32] = [0x5e; 32];
 
 /// A run: nodes, network, clock, and the checks over all of them. It is a value: a clone is another
 /// run that goes on from here, and costs what the nodes' memory costs, not what their data does.
@@ -97,6 +101,7 @@ impl SimRuntime {
         let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica_id(node));
         config.buffer_capacity = self.config.buffer_capacity;
         config.wish = self.config.protocol;
+        config.authority = Authority::keyed(GROUP_SECRET);
         self.names.push(name);
         let mut actor = SimNode::new(node, config, disk).forgetting(self.config.forget_tombstones);
         for operation in writes {

@@ -61,7 +61,7 @@ impl Side {
         let mut work = self.begin();
         let dot = Dot { author: self.replica, seq: work.log.covered().of(self.replica) + 1 };
         let stamp = Hlc::new(at, 0, self.replica);
-        let delta = Delta { dot, parents: work.log.heads(), stamp, actions: actions.to_vec() };
+        let delta = Delta::new(dot, work.log.heads(), stamp, actions.to_vec());
         assert_eq!(work.apply_delta(&delta).unwrap(), Ok(()));
         self.commit(work);
     }
