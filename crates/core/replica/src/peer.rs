@@ -20,8 +20,8 @@ pub(crate) struct Peer {
     failures: u32,
     /// Sessions in a row that ended because it did not answer in time; its answers may just be slow.
     silences: u32,
-    /// Sessions in a row that moved nothing and left another owed.
-    fruitless: u32,
+    /// Sessions in a row that changed nothing here and left another owed, and our root after the last.
+    fruitless: (u32, Digest),
     /// No session may start before.
     not_before: SimTime,
     /// The last session ended because it did not answer.
@@ -31,8 +31,8 @@ pub(crate) struct Peer {
 }
 
 const SHORTEST_TIMEOUT: SimDuration = SimDuration::from_millis(40);
-/// Sessions that move nothing and leave another owed, before a peer is left alone for a while: it says
-/// that it was written to, and never shows what.
+/// Sessions that change nothing here and leave another owed, before a peer is left alone for a while: it
+/// says that it was written to, and never shows what.
 const MAX_FRUITLESS: u32 = 3;
 const LONGEST_TIMEOUT: SimDuration = SimDuration::from_secs(60);
 
@@ -71,19 +71,20 @@ impl Peer {
     /// A session went well.
     pub(crate) const fn on_success(&mut self) {
         self.failures = 0;
-        self.fruitless = 0;
+        self.fruitless = (0, Digest::ZERO);
         self.not_before = SimTime::ZERO;
     }
 
-    /// A session ended with another owed. Says whether that happens so often, without anything coming of
-    /// it, that it is a failure.
-    pub(crate) const fn on_owed(&mut self, moved: bool) -> bool {
-        let fruitless = if moved { 0 } else { self.fruitless.saturating_add(1) };
-        let failed = fruitless > MAX_FRUITLESS;
+    /// A session ended with another owed, and `root` is ours now. Says whether that happens so often,
+    /// without anything coming of it, that it is a failure.
+    pub(crate) fn on_owed(&mut self, root: Digest) -> bool {
+        let (times, before) = self.fruitless;
+        let times = if root == before { times.saturating_add(1) } else { 0 };
+        let failed = times > MAX_FRUITLESS;
         if !failed {
             self.on_success();
         }
-        self.fruitless = fruitless;
+        self.fruitless = (times, root);
         failed
     }
 

@@ -228,7 +228,7 @@ impl<V: ReadView> Replica<V> {
                     self.owed.remove(&peer);
                 }
             }
-            Outcome::Owed(reason) => self.on_owed(peer, *reason, session.stats().has_moved_anything(), step),
+            Outcome::Owed(reason) => self.on_owed(peer, *reason, step)?,
             Outcome::Failed(reason) => {
                 let known = self.peers.entry(peer).or_default();
                 let words = match reason {
@@ -278,7 +278,13 @@ impl<V: ReadView> Replica<V> {
     }
 
     /// A session went well and another is needed.
-    fn on_owed(&mut self, peer: PeerId, reason: OwedReason, moved: bool, step: &mut Step<'_, V>) {
+    fn on_owed(
+        &mut self,
+        peer: PeerId,
+        reason: OwedReason,
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        let root = step.work.state.root_hash()?;
         let known = self.peers.entry(peer).or_default();
         let (words, pause) = match reason {
             OwedReason::NewerWrites => ("it was written to meanwhile", None),
@@ -290,12 +296,13 @@ impl<V: ReadView> Replica<V> {
         if let Some(pause) = pause {
             known.on_success();
             self.owe_after(peer, words, pause, step);
-        } else if known.on_owed(moved) {
+        } else if known.on_owed(root) {
             let pause = known.on_failure(self.config.backoff_min, self.config.backoff_max, step.entropy);
             self.owe_after(peer, words, pause, step);
         } else {
             self.owe(peer, words, AGAIN, step);
         }
+        Ok(())
     }
 
     pub(crate) fn on_request(

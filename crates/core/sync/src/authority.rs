@@ -161,7 +161,8 @@ impl Scheme for KeyedHash {
     }
 }
 
-/// Who may write to a context. Cheap to clone.
+/// Who may write to a context, and be synced with. It keeps nobody from reading: that is for the host,
+/// which decides whom a replica can reach. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Membership {
     /// Everybody. Nothing dead is ever forgotten, since nobody knows who has not seen it yet. With

@@ -156,13 +156,6 @@ pub struct SessionStats {
     pub walks: u64,
 }
 
-impl SessionStats {
-    /// Whether any record or delta went either way.
-    pub const fn has_moved_anything(&self) -> bool {
-        self.records_received + self.records_pushed + self.deltas_received + self.deltas_pushed > 0
-    }
-}
-
 #[derive(Clone, PartialEq, Debug)]
 enum Phase {
     Handshake { sent: SyncHandshake },
