@@ -1,15 +1,15 @@
 //! Deltas that are not what they say they are.
 
 use crate::mutant::gate;
-use crate::world::{CONTEXT, SECRET, Seeded, config, replica_at, set};
+use crate::world::{CONTEXT, SECRET, Seeded, World, config, replica_at, set};
 use syncline_replica::{Event, Notice, Refusal, Replica, SyncActions};
 use syncline_storage::verify;
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    Authority, Delta, DeltaRefusal, Dot, Frame, Gate, Gossip, Message, Request, RequestId, Response,
-    SessionId, Signature, VersionVector,
+    Authority, Delta, DeltaLog, DeltaRefusal, Dot, Frame, Gate, Gossip, Membership, Message, Request,
+    RequestId, Response, SessionId, Signature, SyncProtocolKind, VersionVector,
 };
-use syncline_types::{ContextId, Encode, Hlc, Moment, PeerId, SimTime};
+use syncline_types::{ContextId, Decode, Encode, Hlc, Moment, PeerId, SimDuration, SimTime};
 
 const PEER: PeerId = PeerId(1);
 
@@ -85,7 +85,7 @@ impl Host {
         assert_eq!((reply.refused, actions.refusal.clone(), noted(&actions)), (1, Some(refusal), true));
         assert_eq!((self.replica.digest(), self.replica.pending().buffered), (before, 0));
         assert!(verify(&self.store).unwrap().is_sound());
-        let rows = |store: &MemoryStore| syncline_sync::DeltaLog::read(store, delta.dot).unwrap();
+        let rows = |store: &MemoryStore| DeltaLog::read(store, delta.dot).unwrap();
         assert_eq!(rows(&self.store), rows(&log), "it is not kept for others either");
     }
 }
@@ -96,7 +96,7 @@ fn honest_delta_passes_both_gates_and_mutates_state() {
     let delta = author.write("a");
     let actions = victim.say(Message::Gossip(Gossip::Delta(delta.clone())));
     assert_eq!((actions.refusal, victim.replica.digest()), (None, author.replica.digest()));
-    let kept = syncline_sync::DeltaLog::read(&victim.store, delta.dot).unwrap().unwrap();
+    let kept = DeltaLog::read(&victim.store, delta.dot).unwrap().unwrap();
     assert_eq!(kept.to_vec(), delta.to_bytes(), "it is kept, and passed on, with its author's signature");
 }
 
@@ -161,7 +161,7 @@ fn a_delta_of_another_context_is_refused() {
 fn a_delta_of_a_stranger_is_refused_however_well_it_is_signed() {
     let mut victim = Host::new(0);
     let mut stranger = Host::new(9);
-    stranger.replica.set_membership(syncline_sync::Membership::Open);
+    stranger.replica.set_membership(Membership::Open);
     victim.refuses(&stranger.write("a"), DeltaRefusal::NotAMember);
 }
 
@@ -204,4 +204,48 @@ fn one_secret_does_not_pass_for_another() {
     let delta = Delta::new(Dot { author: replica_at(2), seq: 1 }, vec![], Hlc::ZERO, vec![]);
     assert_eq!(one.lets_in(&delta.clone().signed(&one)), Ok(()));
     assert_eq!(one.lets_in(&delta.signed(&two)), Err(DeltaRefusal::BadSignature));
+}
+
+#[test]
+fn a_delta_keeps_its_signature_whoever_passes_it_on() {
+    for by_gossip in [true, false] {
+        let mut world = World::new();
+        for node in 0..3 {
+            let mut config = config(node, 3);
+            config.wish = Some(SyncProtocolKind::DeltaSync);
+            config.gossip_fanout = if by_gossip { 1 } else { 8 };
+            world.add(config);
+        }
+        // All that passes between the first and the last passes through the one between them.
+        for (a, b) in [(0, 1), (1, 2)] {
+            world.link(a, b);
+        }
+        world.run_for(SimDuration::from_secs(5));
+        for round in 0..5 {
+            world.write(2, vec![set(&format!("key {round}"), "value")]);
+            world.run_for(SimDuration::from_secs(2));
+        }
+        world.run_for(SimDuration::from_secs(20));
+        for seq in 1..=5 {
+            let dot = Dot { author: replica_at(2), seq };
+            let kept = [0, 1, 2].map(|node| DeltaLog::read(&world.honest(node).store, dot).unwrap());
+            let delta = Delta::from_bytes(kept[2].as_deref().unwrap()).unwrap();
+            assert_eq!(gate(3).lets_in(&delta), Ok(()));
+            assert!(kept.iter().all(|bytes| *bytes == kept[2]), "by gossip: {by_gossip}, delta {seq}");
+        }
+        assert!(
+            (0..3).all(|node| world.honest(node).refusals.iter().all(|(_, why)| *why == Refusal::Duplicate))
+        );
+    }
+}
+
+#[test]
+fn a_delta_that_is_asked_for_comes_with_its_signature() {
+    let (mut author, mut other) = (Host::new(2), Host::new(1));
+    let delta = author.write("a");
+    assert_eq!(other.say(Message::Gossip(Gossip::Delta(delta.clone()))).refusal, None);
+    let actions = other.say(Message::Gossip(Gossip::DeltaRequest { wanted: vec![delta.dot] }));
+    let frame = Frame::from_wire(&actions.messages[0].bytes, CONTEXT).unwrap();
+    let Message::Gossip(Gossip::DeltaReply { deltas, .. }) = frame.message else { panic!("{frame:?}") };
+    assert_eq!(Delta::from_bytes(&deltas[0]).unwrap(), delta);
 }

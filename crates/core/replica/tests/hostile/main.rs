@@ -2,7 +2,9 @@
 //! records, they are left alone for longer and longer, and those who are honest become equal.
 
 mod answers;
+mod claims;
 mod deltas;
+mod liar;
 mod membership;
 mod mutant;
 mod mutations;

@@ -1,7 +1,7 @@
 //! Who may write, while that changes.
 
-use crate::answers::register;
 use crate::deltas::Host;
+use crate::liar::register;
 use crate::mutant::Holdings;
 use crate::world::{CONTEXT, World, config, replica_at, set};
 use syncline_replica::{Event, Notice, Operation, OperationError, Refusal, Target};

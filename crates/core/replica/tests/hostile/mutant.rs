@@ -40,11 +40,13 @@ impl Asked<'_> {
     }
 }
 
+/// What it says unasked.
+type Gossiping = Box<dyn FnMut(&Holdings, SimTime) -> Vec<Message>>;
+
 pub(crate) struct Mutant {
     pub(crate) held: Holdings,
     twist: Twist,
-    /// What it says unasked.
-    gossip: Box<dyn FnMut(&Holdings, SimTime) -> Vec<Message>>,
+    gossip: Gossiping,
 }
 
 /// What members check deltas with.

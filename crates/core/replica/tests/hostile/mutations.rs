@@ -124,7 +124,7 @@ fn holdings(random: &mut Seeded) -> Holdings {
         let by = held.replica;
         let name = |random: &mut Seeded| format!("name {}", random.below(30));
         let actions = (0..1 + random.below(4))
-            .map(|_| crate::answers::register(&name(random), "held", by, 500 + round))
+            .map(|_| crate::liar::register(&name(random), "held", by, 500 + round))
             .collect();
         held.write(actions, SimTime::from_millis(600 + round));
     }

@@ -1,7 +1,7 @@
 //! Hostile initiators: everything a request can lie about.
 
-use crate::answers::register;
 use crate::deltas::Host;
+use crate::liar::register;
 use crate::mutant::{Holdings, Mutant};
 use crate::world::{CONTEXT, Seeded, World, config, replica_at, set};
 use proptest::prelude::*;
