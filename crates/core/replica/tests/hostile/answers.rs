@@ -95,6 +95,7 @@ fn changed_deltas_are_refused_and_the_states_are_compared_instead() {
     .run();
     let victim = world.honest(VICTIM);
     let refused = Notice::DeltaRefused { from: PeerId(LIAR), refusal: DeltaRefusal::BadSignature };
+    assert!(victim.read("liar 1").is_some(), "what it holds came with its state");
     assert!(victim.notices.contains(&refused));
     let (first, _) = &victim.outcomes(LIAR)[0];
     assert!(ends(first), "{first:?}");

@@ -2,14 +2,14 @@
 
 use crate::mutant::gate;
 use crate::world::{CONTEXT, SECRET, Seeded, World, config, replica_at, set};
-use syncline_replica::{Event, Notice, Refusal, Replica, SyncActions};
+use syncline_replica::{Event, Notice, Refusal, Replica, SyncActions, Timer, TimerOp};
 use syncline_storage::verify;
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
     Authority, Delta, DeltaLog, DeltaRefusal, Dot, Frame, Gate, Gossip, Membership, Message, Request,
     RequestId, Response, SessionId, Signature, SyncProtocolKind, VersionVector,
 };
-use syncline_types::{ContextId, Decode, Encode, Hlc, Moment, PeerId, SimDuration, SimTime};
+use syncline_types::{ContextId, Decode, Digest, Encode, Hlc, Moment, PeerId, SimDuration, SimTime};
 
 const PEER: PeerId = PeerId(1);
 
@@ -17,7 +17,7 @@ const PEER: PeerId = PeerId(1);
 pub(crate) struct Host {
     pub(crate) replica: Replica<MemoryStore>,
     pub(crate) store: MemoryStore,
-    now: u64,
+    pub(crate) now: u64,
 }
 
 impl Host {
@@ -42,6 +42,17 @@ impl Host {
     pub(crate) fn say(&mut self, message: Message) -> SyncActions {
         let bytes = Frame { incarnation: 1, message }.to_wire(CONTEXT).into();
         self.step(Event::Frame { from: PEER, bytes })
+    }
+
+    /// Says that the peer's root is another, and gives how many milliseconds from now a sync is due.
+    pub(crate) fn hear_of_a_difference(&mut self) -> Option<u64> {
+        let (root, replica) = (Digest([0xab; 32]), replica_at(1));
+        let actions = self.say(Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0 }));
+        let due = actions.timers.iter().find_map(|op| match op {
+            TimerOp::Set { timer: Timer::Owed, at } => Some(*at),
+            _ => None,
+        });
+        due.map(|at| at.since(SimTime::from_millis(self.now)).as_millis())
     }
 
     /// Writes, and gives the delta that others hear of.
@@ -176,6 +187,21 @@ fn forged_deltas_that_must_wait_take_no_room_from_honest_ones() {
         assert_eq!(victim.say(Message::Gossip(Gossip::Delta(delta))).refusal, None);
     }
     assert_eq!(victim.replica.digest(), author.replica.digest());
+}
+
+#[test]
+fn who_passes_on_a_forged_delta_is_left_alone_for_a_while_and_longer_each_time() {
+    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    assert!(victim.hear_of_a_difference() < Some(100));
+    let mut victim_again = Host::new(0);
+    let mut pauses = Vec::new();
+    for round in 0..4 {
+        let forged = Delta { actions: vec![], ..author.write(&round.to_string()) };
+        victim_again.say(Message::Gossip(Gossip::Delta(forged)));
+        pauses.push(victim_again.hear_of_a_difference().unwrap());
+        victim_again.now += 5_000;
+    }
+    assert!(pauses[0] >= 250 && pauses.windows(2).all(|pair| pair[0] < pair[1]), "{pauses:?}");
 }
 
 #[test]

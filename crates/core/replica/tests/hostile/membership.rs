@@ -4,7 +4,7 @@ use crate::deltas::Host;
 use crate::liar::register;
 use crate::mutant::Holdings;
 use crate::world::{CONTEXT, World, config, replica_at, set};
-use syncline_replica::{Event, Notice, Operation, OperationError, Refusal, Target};
+use syncline_replica::{Event, Notice, Operation, OperationError, Refusal, Target, Timer};
 use syncline_store::MemoryStore;
 use syncline_sync::*;
 use syncline_types::{Moment, PeerId, SimDuration, SimTime};
@@ -58,6 +58,30 @@ fn an_evicted_member_is_turned_away_and_what_it_wrote_before_stays() {
     let outcomes: Vec<Outcome> = evicted.outcomes(0).into_iter().map(|(outcome, _)| outcome).collect();
     assert!(outcomes.contains(&rejected), "{outcomes:?}");
     assert!(outcomes.len() < 15, "it asks less and less often: {}", outcomes.len());
+}
+
+#[test]
+fn nothing_stands_owed_to_a_peer_that_knows_us_for_no_member() {
+    let mut host = Host::new(0);
+    host.write("mine");
+    assert!(host.hear_of_a_difference().is_some());
+    assert_eq!(host.replica.pending().owed, 1);
+    host.now += 1_000;
+    let actions = host.step(Event::Timer(Timer::Owed));
+    let frame = Frame::from_wire(&actions.messages[0].bytes, CONTEXT).unwrap();
+    let Message::Request { session, id, request: Request::Handshake(_) } = frame.message else {
+        panic!("{frame:?}")
+    };
+    let response = Response::Rejected(Rejection::NotAMember);
+    let actions = host.say(Message::Response { session, id, response });
+    let failed = |notice: &Notice| {
+        let rejected = Outcome::Failed(FailureReason::Rejected(Rejection::NotAMember));
+        matches!(notice, Notice::SessionEnded { outcome, .. } if *outcome == rejected)
+    };
+    assert!(actions.notices.iter().any(failed));
+    assert!(host.replica.pending().is_none(), "another try would end alike");
+    // Unless it is heard of again, and then after a pause.
+    assert!(host.hear_of_a_difference() >= Some(200));
 }
 
 #[test]
