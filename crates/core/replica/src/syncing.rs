@@ -10,7 +10,7 @@ use syncline_sync::{
     FailureReason, Message, Outcome, OwedReason, Progress, Rejection, Request, RequestId, Response,
     SYNC_PROTOCOL_VERSION, Session, SessionId, SyncHandshake, SyncProtocolKind, respond,
 };
-use syncline_types::{PeerId, SimDuration, SimTime};
+use syncline_types::{Hlc, PeerId, SimDuration, SimTime};
 
 /// A session that this replica initiated.
 #[derive(Clone, PartialEq, Debug)]
@@ -327,7 +327,8 @@ impl<V: ReadView> Replica<V> {
             }
             peer.newest_session = session;
             peer.root = Some(theirs.root_hash);
-            match self.who_goes_first(from, theirs) {
+            let fresh = self.root.is_zero() && step.work.state.horizon() == Hlc::ZERO;
+            match self.who_goes_first(from, fresh, theirs) {
                 First::Us => {
                     if !self.sessions.contains_key(&from) {
                         self.owe(from, "we have nothing yet", SimDuration::ZERO, step);
@@ -368,7 +369,7 @@ impl<V: ReadView> Replica<V> {
     /// 2. Of a fresh side and one with state, the fresh side goes first: it takes a snapshot, which
     ///    is verified before it is shown, rather than have its first state pushed to it.
     /// 3. If both have started one, that of the lower replica id goes on.
-    fn who_goes_first(&self, peer: PeerId, theirs: &SyncHandshake) -> First {
+    fn who_goes_first(&self, peer: PeerId, fresh: bool, theirs: &SyncHandshake) -> First {
         let own = self.sessions.get(&peer);
         if own.is_some_and(|active| !active.session.is_in_handshake()) {
             return First::Us;
@@ -378,7 +379,7 @@ impl<V: ReadView> Replica<V> {
             && theirs.context == self.config.context
             && speaks(&self.config.protocols)
             && speaks(&theirs.supported_protocols);
-        match (self.root.is_zero(), theirs.has_state) {
+        match (fresh, theirs.has_state) {
             (true, true) if comparable => First::Us,
             (false, false) if comparable => First::Them,
             _ if own.is_some() && self.config.replica < theirs.replica => First::Us,

@@ -117,6 +117,10 @@ impl<V: ReadView> Transaction<V> {
     /// Gives how many records that were. No clock of a member was behind an honest horizon, so one
     /// that is ahead of ours is not believed.
     pub fn adopt_horizon(&mut self, theirs: &SyncHandshake) -> Result<u64, StorageError> {
+        if self.state.root_hash()?.is_zero() {
+            // There is nothing to forget, and a fresh state takes a snapshot first.
+            return Ok(0);
+        }
         let in_time = theirs.horizon.check_drift(self.context.moment, self.context.max_drift_ms).is_ok();
         if theirs.horizon <= self.state.horizon() || !in_time || self.misses_what_is_forgotten(theirs) {
             return Ok(0);
@@ -192,6 +196,10 @@ impl LocalSyncState for Description<'_> {
     }
     fn stable(&self) -> VersionVector {
         self.log.stable().clone()
+    }
+    /// A state that has forgotten all it ever had is not fresh: a snapshot could bring that back.
+    fn has_state(&self) -> bool {
+        !self.stats.root.is_zero() || self.stats.horizon != Hlc::ZERO
     }
     fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
         self.supported.to_vec()

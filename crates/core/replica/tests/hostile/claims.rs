@@ -93,6 +93,25 @@ fn a_horizon_ahead_of_our_clock_is_not_adopted() {
 }
 
 #[test]
+fn a_horizon_for_one_who_has_nothing_yet_does_not_keep_it_from_beginning() {
+    case(
+        "a horizon before the beginning",
+        Snapshot,
+        |_| true,
+        |asked, honest| {
+            let horizon = Hlc::new(900, 0, replica_at(LIAR));
+            match claim(asked, honest, |theirs| theirs.horizon = horizon) {
+                Response::Handshake(reply) => Response::Handshake(reply),
+                _ => Response::Rejected(Rejection::Context),
+            }
+        },
+    )
+    .against_a_fresh_victim()
+    .harmless()
+    .run();
+}
+
+#[test]
 fn a_past_that_we_never_saw_leaves_one_of_us_behind() {
     let ends = |outcome: &Outcome| *outcome == Outcome::Failed(FailureReason::LeftBehind);
     case("a past of its own", HashComparison, ends, |asked, honest| {

@@ -132,7 +132,7 @@ fn holdings(random: &mut Seeded) -> Holdings {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn whatever_is_changed_in_answers_the_state_stays_sound_and_honest_replicas_converge(seed in any::<u64>()) {
