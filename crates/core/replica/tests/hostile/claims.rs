@@ -1,11 +1,11 @@
 //! Hostile responders: everything a handshake can lie about.
 
-use crate::liar::{FRIEND, LIAR, VICTIM, case, claim, differing, has_converged, is_protocol};
-use crate::mutant::Asked;
-use crate::world::replica_at;
+use crate::liar::{FRIEND, LIAR, VICTIM, case, claim, differing, has_converged, holdings, is_protocol};
+use crate::mutant::{Asked, Mutant};
+use crate::world::{World, config, replica_at, set};
 use syncline_sync::SyncProtocolKind::{HashComparison, Snapshot};
 use syncline_sync::*;
-use syncline_types::{Digest, Hlc, limits};
+use syncline_types::{Digest, Hlc, SimDuration, limits};
 
 #[test]
 fn a_false_root_is_not_adopted_and_not_taken_for_an_end() {
@@ -94,21 +94,26 @@ fn a_horizon_ahead_of_our_clock_is_not_adopted() {
 
 #[test]
 fn a_horizon_for_one_who_has_nothing_yet_does_not_keep_it_from_beginning() {
-    case(
-        "a horizon before the beginning",
-        Snapshot,
-        |_| true,
-        |asked, honest| {
-            let horizon = Hlc::new(900, 0, replica_at(LIAR));
-            match claim(asked, honest, |theirs| theirs.horizon = horizon) {
-                Response::Handshake(reply) => Response::Handshake(reply),
-                _ => Response::Rejected(Rejection::Context),
-            }
-        },
-    )
-    .against_a_fresh_victim()
-    .harmless()
-    .run();
+    let mut world = World::new();
+    world.add(config(VICTIM, 3));
+    world.add_hostile(Mutant::new(holdings(3), |asked, honest| {
+        let horizon = Hlc::new(900, 0, replica_at(LIAR));
+        match claim(asked, honest, |theirs| theirs.horizon = horizon) {
+            Response::Handshake(reply) => Response::Handshake(reply),
+            _ => Response::Rejected(Rejection::Context),
+        }
+    }));
+    world.add(config(FRIEND, 3));
+    world.write(FRIEND, vec![set("theirs", "precious")]);
+    world.link(VICTIM, LIAR);
+    world.run_for(SimDuration::from_secs(10));
+    assert!(!world.honest(VICTIM).outcomes(LIAR).is_empty());
+    world.link(VICTIM, FRIEND);
+    world.run_for(SimDuration::from_secs(30));
+    let root = world.honest(FRIEND).sound_root();
+    assert_eq!(world.honest(VICTIM).sound_root(), root);
+    let outcomes = world.honest(VICTIM).outcomes(FRIEND);
+    assert!(has_converged(&outcomes[0].0), "the first snapshot is taken: {outcomes:?}");
 }
 
 #[test]
