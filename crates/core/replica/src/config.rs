@@ -1,7 +1,7 @@
 //! What a replica can be told.
 
 use syncline_storage::{ApplyContext, Merges};
-use syncline_sync::{DeltaLog, Link, Selection, SyncProtocolKind};
+use syncline_sync::{Authority, DeltaLog, Link, Membership, Selection, SyncProtocolKind};
 use syncline_types::{ContextId, ReplicaId, SimDuration};
 
 /// The settings of one replica. [`ReplicaConfig::new`] gives the defaults.
@@ -45,6 +45,17 @@ pub struct ReplicaConfig {
     pub wish: Option<SyncProtocolKind>,
     /// The merge functions of the application's own types.
     pub merges: Merges,
+    /// How deltas are signed. [`Authority::open`] unless set: then nobody is kept from writing under
+    /// another's name.
+    pub authority: Authority,
+    /// Who may write and be synced with, until [`Replica::set_membership`] says otherwise.
+    ///
+    /// [`Replica::set_membership`]: crate::Replica::set_membership
+    pub membership: Membership,
+    /// How long a session may stand still. What it moves gives it more time, never more than this: ten
+    /// milliseconds a record or a delta, and a little for each round on the way down a deep tree. One
+    /// that runs out of time has failed; what it brought is kept, and the next goes on from there.
+    pub session_deadline: SimDuration,
 }
 
 impl ReplicaConfig {
@@ -70,6 +81,9 @@ impl ReplicaConfig {
             bytes_per_second: Link::default().bytes_per_second,
             wish: None,
             merges: Merges::default(),
+            authority: Authority::open(),
+            membership: Membership::Open,
+            session_deadline: SimDuration::from_secs(60),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::operation::{Operation, OperationError};
 use std::sync::Arc;
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, WriteBatch};
-use syncline_sync::{FrameError, Outcome, SessionStats, SyncProtocolKind};
+use syncline_sync::{DeltaRefusal, FrameError, Outcome, SessionStats, SyncProtocolKind};
 use syncline_types::{Hlc, PeerId, SimTime};
 
 /// What happened.
@@ -136,6 +136,10 @@ pub enum Refusal {
     NoMerge,
     /// It breaks a rule that no honest peer breaks.
     Malformed,
+    /// Whoever sent it, or wrote what it carries, is no member.
+    NotAMember,
+    /// It carries a delta that is not signed by its author.
+    BadSignature,
 }
 
 /// Something worth counting or showing.
@@ -170,6 +174,14 @@ pub enum Notice {
     DeltaApplied {
         /// How many actions it held.
         actions: u64,
+    },
+    /// A delta was refused because its author may not write or did not sign it, by whatever way it
+    /// came: by gossip, in a session of ours or of the peer's.
+    DeltaRefused {
+        /// The peer that sent it, which is left alone for a while.
+        from: PeerId,
+        /// Why.
+        refusal: DeltaRefusal,
     },
     /// A delta that had waited could not be applied when its turn came.
     DeltaDiscarded {

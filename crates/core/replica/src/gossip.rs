@@ -4,6 +4,7 @@ use crate::event::{Notice, Refusal, Timer};
 use crate::operation::{Operation, OperationError};
 use crate::replica::{Replica, Step};
 use crate::scheduler::SETTLE;
+use crate::vetting::refusal_of;
 use syncline_storage::{Action, ApplyContext, ApplyError, Malformed, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, Pushed};
@@ -42,6 +43,9 @@ impl<V: ReadView> Replica<V> {
             return Err(OperationError::TooMany { found });
         }
         let author = self.config.replica;
+        if !self.config.membership.admits(author) {
+            return Err(OperationError::NotAMember);
+        }
         let seq = step.work.log.covered().of(author) + 1;
         if seq > limits::MAX_DELTA_SEQ {
             return Err(OperationError::SequenceExhausted);
@@ -72,12 +76,8 @@ impl<V: ReadView> Replica<V> {
             }
         }
         let stamp = Hlc::new(clock.last() >> 16, clock.last() as u16, author);
-        let delta = Delta {
-            dot: Dot { author, seq },
-            parents: step.work.log.heads(),
-            stamp,
-            actions: actions.clone(),
-        };
+        let delta = Delta::new(Dot { author, seq }, step.work.log.heads(), stamp, actions.clone());
+        let delta = delta.signed(&step.work.gate);
         let bytes = delta.to_bytes().len();
         if bytes > limits::MAX_DELTA_BYTES {
             return Err(OperationError::TooLarge { bytes });
@@ -109,6 +109,9 @@ impl<V: ReadView> Replica<V> {
             return Ok(Err(Refusal::Malformed));
         }
         if self.is_syncing() || !step.work.log.is_ready(&delta) {
+            if let Err(refusal) = step.work.let_in(&delta) {
+                return Ok(Err(refusal_of(refusal)));
+            }
             return Ok(match self.buffer.push(delta) {
                 Pushed::Added => Ok(()),
                 Pushed::Duplicate => Err(Refusal::Duplicate),
@@ -140,8 +143,7 @@ impl<V: ReadView> Replica<V> {
                 self.owe_forced(from, "a merge function is not registered", step);
                 return Ok(Err(Refusal::NoMerge));
             }
-            Err(DeltaRefusal::Malformed) => return Ok(Err(Refusal::Malformed)),
-            Err(DeltaRefusal::Covered | DeltaRefusal::NotReady) => return Ok(Err(Refusal::Duplicate)),
+            Err(refusal) => return Ok(Err(refusal_of(refusal))),
         }
         step.out.notices.push(Notice::DeltaApplied { actions: delta.actions.len() as u64 });
         if self.reachable.len() > self.config.gossip_fanout {

@@ -23,6 +23,7 @@
 )]
 
 mod config;
+mod deadline;
 mod event;
 mod gossip;
 mod list;
@@ -35,6 +36,7 @@ mod replica;
 mod scheduler;
 mod syncing;
 mod target;
+mod vetting;
 
 pub use config::ReplicaConfig;
 pub use event::{

@@ -7,7 +7,6 @@
 use crate::event::Notice;
 use crate::replica::{Replica, Step};
 use crate::scheduler::SETTLE;
-use std::collections::BTreeSet;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{Dot, SyncHandshake, VersionVector};
@@ -21,20 +20,14 @@ pub(crate) struct Reached {
 }
 
 impl<V: ReadView> Replica<V> {
-    /// Says who takes part, this replica included. Only with that are tombstones ever forgotten: one
-    /// that a member has not seen is kept for as long as it stays away.
-    pub fn set_members(&mut self, members: BTreeSet<ReplicaId>) {
-        self.reached.retain(|member, _| members.contains(member));
-        self.members = Some(members);
-    }
-
-    /// A peer says of itself how far it has come. Forgets what it has forgotten.
+    /// A peer says of itself how far it has come. Forgets what it has forgotten. Of one that may not be
+    /// believed nothing is taken.
     pub(crate) fn on_told(
         &mut self,
         theirs: &SyncHandshake,
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
-        if !theirs.covered.is_plausible() {
+        if step.work.vet(theirs).is_err() {
             return Ok(());
         }
         if theirs.root_hash == step.work.state.root_hash()? && theirs.horizon == step.work.state.horizon() {
@@ -53,7 +46,7 @@ impl<V: ReadView> Replica<V> {
         theirs: &SyncHandshake,
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
-        if self.members.as_ref().is_some_and(|members| members.contains(&theirs.replica)) {
+        if self.config.membership.names(theirs.replica) {
             let before = step.work.state.horizon();
             let forgotten = step.work.adopt_horizon(theirs)?;
             self.note(before, forgotten, step);
@@ -71,7 +64,7 @@ impl<V: ReadView> Replica<V> {
         clock: u64,
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
-        if !self.members.as_ref().is_some_and(|members| members.contains(&last.author)) {
+        if !self.config.membership.names(last.author) {
             return Ok(());
         }
         let own = step.work.log.covered();
@@ -88,7 +81,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     fn learn(&mut self, member: ReplicaId, covered: &VersionVector, clock: u64) {
-        if self.members.as_ref().is_some_and(|members| members.contains(&member)) {
+        if self.config.membership.names(member) {
             let known = self.reached.entry(member).or_default();
             known.covered.join(covered);
             known.clock = known.clock.max(clock);
@@ -97,10 +90,10 @@ impl<V: ReadView> Replica<V> {
 
     /// Raises the horizon to where all members have come, if there is anything to forget.
     fn raise_horizon(&mut self, step: &mut Step<'_, V>) -> Result<(), StorageError> {
-        let Some(members) = &self.members else { return Ok(()) };
+        let Some(members) = self.config.membership.members() else { return Ok(()) };
         let own = step.work.log.covered();
         let mut clock = self.clock.last();
-        for member in members.iter().filter(|member| **member != self.config.replica) {
+        for member in members.keys().filter(|member| **member != self.config.replica) {
             let Some(reached) = self.reached.get(member) else { return Ok(()) };
             // It has all that is here, and all that it wrote is here.
             if !reached.covered.includes(own) || own.of(*member) < reached.covered.of(*member) {

@@ -225,6 +225,9 @@ pub enum OperationError {
     /// This replica has written as often as one replica may. Go on under another id.
     #[error("this replica has written {} times, which is as often as one may", limits::MAX_DELTA_SEQ)]
     SequenceExhausted,
+    /// This replica is no member of the context, or not any more: nobody would take the write.
+    #[error("this replica is no member of the context")]
+    NotAMember,
     /// The operation breaks a rule of the state.
     #[error(transparent)]
     Malformed(#[from] syncline_storage::Malformed),

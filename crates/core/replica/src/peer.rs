@@ -1,7 +1,7 @@
 //! What is known of one peer.
 
 use syncline_sync::SessionId;
-use syncline_types::{Choice, Digest, Entropy, SimDuration, SimTime};
+use syncline_types::{Choice, Digest, Entropy, ReplicaId, SimDuration, SimTime};
 
 /// Speed, health and last known root of a peer. Lost in a crash; nothing depends on it but pace.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -10,12 +10,18 @@ pub(crate) struct Peer {
     pub(crate) incarnation: u64,
     /// The latest session that it started with us.
     pub(crate) newest_session: SessionId,
+    /// Who it said it is, in the last handshake that it began.
+    pub(crate) replica: Option<ReplicaId>,
+    /// It gave deltas that were refused: until it has converged with us, only states are compared.
+    pub(crate) only_states: bool,
     /// The root it last said it had.
     pub(crate) root: Option<Digest>,
     /// Sessions that went wrong in a row.
     failures: u32,
     /// Sessions in a row that ended because it did not answer in time; its answers may just be slow.
     silences: u32,
+    /// Sessions in a row that changed nothing here and left another owed, and our root after the last.
+    fruitless: (u32, Digest),
     /// No session may start before.
     not_before: SimTime,
     /// The last session ended because it did not answer.
@@ -25,6 +31,9 @@ pub(crate) struct Peer {
 }
 
 const SHORTEST_TIMEOUT: SimDuration = SimDuration::from_millis(40);
+/// Sessions that change nothing here and leave another owed, before a peer is left alone for a while: it
+/// says that it was written to, and never shows what.
+const MAX_FRUITLESS: u32 = 3;
 const LONGEST_TIMEOUT: SimDuration = SimDuration::from_secs(60);
 
 impl Peer {
@@ -67,7 +76,21 @@ impl Peer {
     /// A session went well.
     pub(crate) const fn on_success(&mut self) {
         self.failures = 0;
+        self.fruitless = (0, Digest::ZERO);
         self.not_before = SimTime::ZERO;
+    }
+
+    /// A session ended with another owed, and `root` is ours now. Says whether that happens so often,
+    /// without anything coming of it, that it is a failure.
+    pub(crate) fn on_owed(&mut self, root: Digest) -> bool {
+        let (times, before) = self.fruitless;
+        let times = if root == before { times.saturating_add(1) } else { 0 };
+        let failed = times > MAX_FRUITLESS;
+        if !failed {
+            self.on_success();
+        }
+        self.fruitless = (times, root);
+        failed
     }
 
     /// A session ended without an answer: what was known of the peer's speed is not to be trusted.

@@ -8,7 +8,7 @@ use crate::members::Reached;
 use crate::peer::Peer;
 use crate::recovery;
 use crate::syncing::{ActiveSession, Debt};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_storage::{ApplyContext, StorageError};
 use syncline_store::{Bytes, ReadView};
@@ -37,7 +37,6 @@ pub struct Replica<V> {
     pub(crate) heartbeat_pause: SimDuration,
     pub(crate) root: Digest,
     sketch: Option<Sketch>,
-    pub(crate) members: Option<BTreeSet<ReplicaId>>,
     pub(crate) reached: BTreeMap<ReplicaId, Reached>,
     stopped: Option<ReplicaError>,
     lookups: u64,
@@ -111,7 +110,6 @@ impl<V: ReadView> Replica<V> {
             owed: BTreeMap::new(),
             fetches: 0,
             heartbeat_pause: config.heartbeat_min,
-            members: None,
             reached: BTreeMap::new(),
             config,
         };
@@ -148,7 +146,8 @@ impl<V: ReadView> Replica<V> {
         let context = ApplyContext { moment, max_drift_ms: self.config.max_drift_ms };
         let (log, merges) = (std::mem::take(&mut self.log), self.config.merges.clone());
         let work = Transaction::begin_with(view, log, context, merges)?
-            .with_sketch(self.config.context, self.sketch.take())?;
+            .behind(self.gate())
+            .with_sketch(self.sketch.take())?;
         let mut step = Step { work, moment, entropy, out: SyncActions::default() };
         match event {
             Event::Start => self.on_start(&mut step),
@@ -203,12 +202,27 @@ impl<V: ReadView> Replica<V> {
         }
         peer.incarnation = frame.incarnation;
         peer.on_heard();
-        match frame.message {
+        self.on_message(from, frame.message, step)?;
+        self.on_unauthorized(from, step);
+        Ok(())
+    }
+
+    fn on_message(
+        &mut self,
+        from: PeerId,
+        message: Message,
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        match message {
             Message::Gossip(Gossip::Delta(delta)) => {
                 if let Err(refusal) = self.on_delta(from, delta, step)? {
                     step.refuse(refusal);
                 }
                 self.fetch_missing(from, step);
+                Ok(())
+            }
+            Message::Gossip(Gossip::Heartbeat { replica, .. }) if !self.config.membership.admits(replica) => {
+                self.turn_away(from, Refusal::NotAMember, step);
                 Ok(())
             }
             Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock }) => {
@@ -226,10 +240,11 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
-    /// What this replica says of itself now.
-    pub(crate) fn describe(&self, step: &mut Step<'_, V>) -> Result<SyncHandshake, StorageError> {
+    /// What this replica says of itself to a peer now.
+    pub(crate) fn describe(&self, to: PeerId, step: &mut Step<'_, V>) -> Result<SyncHandshake, StorageError> {
         let (context, replica) = (self.config.context, self.config.replica);
-        let described = step.work.describe(context, replica, &self.config.protocols)?;
+        let protocols = self.protocols_for(to);
+        let described = step.work.describe(context, replica, &protocols)?;
         let (wish, clock) = (self.config.wish, self.clock.last());
         Ok(SyncHandshake { wish, clock, ..build_handshake(&described) })
     }
@@ -240,7 +255,7 @@ impl<V: ReadView> Replica<V> {
         peer: PeerId,
         step: &mut Step<'_, V>,
     ) -> Result<SyncHandshake, StorageError> {
-        let mut ours = self.describe(step)?;
+        let mut ours = self.describe(peer, step)?;
         let adaptive = ours.wish.is_none() && self.config.selection == Selection::Adaptive;
         if ours.has_state && (adaptive || ours.wish == Some(SyncProtocolKind::RatelessIblt)) {
             ours.sketch = Some(step.work.sketch()?.head());

@@ -1,5 +1,6 @@
 //! Sessions: starting those that are owed, answering peers', and what their ends mean.
 
+use crate::deadline::Deadline;
 use crate::event::{Notice, Refusal, Timer};
 use crate::peer::jittered;
 use crate::replica::{Replica, Step};
@@ -9,13 +10,14 @@ use syncline_sync::{
     FailureReason, Message, Outcome, OwedReason, Progress, Rejection, Request, RequestId, Response,
     SYNC_PROTOCOL_VERSION, Session, SessionId, SyncHandshake, SyncProtocolKind, respond,
 };
-use syncline_types::{PeerId, SimDuration, SimTime};
+use syncline_types::{Hlc, PeerId, SimDuration, SimTime};
 
 /// A session that this replica initiated.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct ActiveSession {
     session: Session,
     started_at: SimTime,
+    deadline: Deadline,
     /// When the current request was first sent.
     asked_at: SimTime,
     /// The debt that it settles needs the peer's account of its deltas.
@@ -27,7 +29,7 @@ pub(crate) struct ActiveSession {
 pub(crate) struct Debt {
     pub(crate) reason: &'static str,
     /// When it may be tried.
-    due: SimTime,
+    pub(crate) due: SimTime,
     /// Equal roots do not settle it: the peer's account of its deltas is needed.
     pub(crate) forced: bool,
 }
@@ -111,7 +113,9 @@ impl<V: ReadView> Replica<V> {
         let now = step.now();
         // What is owed from now on is owed anew.
         let forced = self.owed.remove(&peer).is_some_and(|debt| debt.forced);
-        self.sessions.insert(peer, ActiveSession { session, started_at: now, asked_at: now, forced });
+        let deadline = Deadline::new(self.config.session_deadline, now);
+        let active = ActiveSession { session, started_at: now, deadline, asked_at: now, forced };
+        self.sessions.insert(peer, active);
         step.out.notices.push(Notice::SessionStarted { peer });
         self.ask(peer, id, request_id, request, step);
         Ok(())
@@ -177,7 +181,14 @@ impl<V: ReadView> Replica<V> {
         progress: Progress,
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
+        let overdue = self.sessions.get_mut(&peer).is_some_and(|active| {
+            let stats = active.session.stats();
+            !active.deadline.holds(step.moment.now, &stats)
+        });
         match progress {
+            Progress::Send(..) if overdue => {
+                self.end_session(peer, Outcome::Failed(FailureReason::TooLong), step)?;
+            }
             Progress::Ignored => step.refuse(Refusal::Duplicate),
             Progress::Send(id, request) => {
                 let Some(active) = self.sessions.get_mut(&peer) else { return Ok(()) };
@@ -211,22 +222,13 @@ impl<V: ReadView> Replica<V> {
                 }
                 let known = self.peers.entry(peer).or_default();
                 known.root = Some(*root);
+                known.only_states = false;
                 known.on_success();
                 if self.owed.get(&peer).is_some_and(|debt| !debt.forced) {
                     self.owed.remove(&peer);
                 }
             }
-            Outcome::Owed(reason) => {
-                self.peers.entry(peer).or_default().on_success();
-                match reason {
-                    OwedReason::NewerWrites => self.owe(peer, "it was written to meanwhile", AGAIN, step),
-                    OwedReason::Yielded => self.owe_after(peer, "it syncs with us first", AFTER_YIELD, step),
-                    OwedReason::NoMerge => {
-                        self.owe_after(peer, "a merge function is not registered", AFTER_DRIFT, step);
-                    }
-                    OwedReason::ClockDrift => self.owe_after(peer, "the clocks disagree", AFTER_DRIFT, step),
-                }
-            }
+            Outcome::Owed(reason) => self.on_owed(peer, *reason, step)?,
             Outcome::Failed(reason) => {
                 let known = self.peers.entry(peer).or_default();
                 let words = match reason {
@@ -235,10 +237,21 @@ impl<V: ReadView> Replica<V> {
                         "it did not answer"
                     }
                     FailureReason::Rejected(_) | FailureReason::NoCommonProtocol => "it refused to sync",
+                    FailureReason::Unauthorized(_) => {
+                        known.only_states = true;
+                        "its deltas were refused"
+                    }
                     _ => "the last session failed",
                 };
                 let pause = known.on_failure(self.config.backoff_min, self.config.backoff_max, step.entropy);
-                self.owe_after(peer, words, pause, step);
+                if reason.is_final() {
+                    // Nothing stands owed that another try could settle; what is heard of the peer later
+                    // may start one, after the pause.
+                    known.rest_until(step.moment.now + pause);
+                    self.owed.remove(&peer);
+                } else {
+                    self.owe_after(peer, words, pause, step);
+                }
             }
         }
         if let Some(debt) = self.owed.get_mut(&peer) {
@@ -264,6 +277,34 @@ impl<V: ReadView> Replica<V> {
         self.start_due_session(step)
     }
 
+    /// A session went well and another is needed.
+    fn on_owed(
+        &mut self,
+        peer: PeerId,
+        reason: OwedReason,
+        step: &mut Step<'_, V>,
+    ) -> Result<(), StorageError> {
+        let root = step.work.state.root_hash()?;
+        let known = self.peers.entry(peer).or_default();
+        let (words, pause) = match reason {
+            OwedReason::NewerWrites => ("it was written to meanwhile", None),
+            OwedReason::PeerRestarted => ("it has restarted", None),
+            OwedReason::Yielded => ("it syncs with us first", Some(AFTER_YIELD)),
+            OwedReason::NoMerge => ("a merge function is not registered", Some(AFTER_DRIFT)),
+            OwedReason::ClockDrift => ("the clocks disagree", Some(AFTER_DRIFT)),
+        };
+        if let Some(pause) = pause {
+            known.on_success();
+            self.owe_after(peer, words, pause, step);
+        } else if known.on_owed(root) {
+            let pause = known.on_failure(self.config.backoff_min, self.config.backoff_max, step.entropy);
+            self.owe_after(peer, words, pause, step);
+        } else {
+            self.owe(peer, words, AGAIN, step);
+        }
+        Ok(())
+    }
+
     pub(crate) fn on_request(
         &mut self,
         from: PeerId,
@@ -272,6 +313,11 @@ impl<V: ReadView> Replica<V> {
         request: &Request,
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
+        if let Some(rejection) = self.reject(from, request, step) {
+            let response = Response::Rejected(rejection);
+            self.send(from, Message::Response { session, id, response }, step);
+            return Ok(());
+        }
         if let Request::Handshake(theirs) = request {
             let peer = self.peers.entry(from).or_default();
             if session < peer.newest_session {
@@ -281,7 +327,8 @@ impl<V: ReadView> Replica<V> {
             }
             peer.newest_session = session;
             peer.root = Some(theirs.root_hash);
-            match self.who_goes_first(from, theirs) {
+            let fresh = self.root.is_zero() && step.work.state.horizon() == Hlc::ZERO;
+            match self.who_goes_first(from, fresh, theirs) {
                 First::Us => {
                     if !self.sessions.contains_key(&from) {
                         self.owe(from, "we have nothing yet", SimDuration::ZERO, step);
@@ -299,7 +346,7 @@ impl<V: ReadView> Replica<V> {
         if let Request::Handshake(theirs) = request {
             self.on_told(theirs, step)?;
         }
-        let ours = self.describe(step)?;
+        let ours = self.describe(from, step)?;
         let response = respond(&mut step.work, &mut self.views, &ours, request)?;
         self.send(from, Message::Response { session, id, response }, step);
         if !self.is_syncing() && !self.buffer.is_empty() {
@@ -322,7 +369,7 @@ impl<V: ReadView> Replica<V> {
     /// 2. Of a fresh side and one with state, the fresh side goes first: it takes a snapshot, which
     ///    is verified before it is shown, rather than have its first state pushed to it.
     /// 3. If both have started one, that of the lower replica id goes on.
-    fn who_goes_first(&self, peer: PeerId, theirs: &SyncHandshake) -> First {
+    fn who_goes_first(&self, peer: PeerId, fresh: bool, theirs: &SyncHandshake) -> First {
         let own = self.sessions.get(&peer);
         if own.is_some_and(|active| !active.session.is_in_handshake()) {
             return First::Us;
@@ -332,7 +379,7 @@ impl<V: ReadView> Replica<V> {
             && theirs.context == self.config.context
             && speaks(&self.config.protocols)
             && speaks(&theirs.supported_protocols);
-        match (self.root.is_zero(), theirs.has_state) {
+        match (fresh, theirs.has_state) {
             (true, true) if comparable => First::Us,
             (false, false) if comparable => First::Them,
             _ if own.is_some() && self.config.replica < theirs.replica => First::Us,

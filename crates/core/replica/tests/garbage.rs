@@ -173,7 +173,7 @@ fn a_delta_that_is_its_own_ancestor_is_refused() {
     let mut host = Host::new();
     let dot = Dot { author: ReplicaId::from_u64(2), seq: 1 };
     let parents = vec![DeltaRef { dot, id: DeltaId::default() }];
-    let delta = Delta { dot, parents, stamp: Hlc::ZERO, actions: vec![] };
+    let delta = Delta::new(dot, parents, Hlc::ZERO, vec![]);
     assert_eq!(host.message(Message::Gossip(Gossip::Delta(delta))).refusal, Some(Refusal::Malformed));
 }
 
@@ -181,7 +181,7 @@ fn a_delta_that_is_its_own_ancestor_is_refused() {
 fn a_delta_from_the_future_is_refused_and_a_sync_is_owed() {
     let mut host = Host::new();
     let dot = Dot { author: ReplicaId::from_u64(2), seq: 1 };
-    let delta = Delta { dot, parents: vec![], stamp: Hlc::new(999_999, 0, dot.author), actions: vec![] };
+    let delta = Delta::new(dot, vec![], Hlc::new(999_999, 0, dot.author), vec![]);
     assert_eq!(host.message(Message::Gossip(Gossip::Delta(delta))).refusal, Some(Refusal::Drift));
     assert_eq!(host.replica.pending().owed, 1);
 }
@@ -192,7 +192,7 @@ fn a_delta_stamped_with_the_end_of_time_is_refused() {
     let before = host.replica.digest();
     let dot = Dot { author: ReplicaId::from_u64(2), seq: 1 };
     let kill = Action::DeleteRef { id: EntityId::from_u64(5), ancestors: vec![], deleted_at: Hlc::MAX };
-    let delta = Delta { dot, parents: vec![], stamp: Hlc::new(1_000, 0, dot.author), actions: vec![kill] };
+    let delta = Delta::new(dot, vec![], Hlc::new(1_000, 0, dot.author), vec![kill]);
     assert_eq!(host.message(Message::Gossip(Gossip::Delta(delta))).refusal, Some(Refusal::Drift));
     assert_eq!(host.replica.digest(), before);
 }

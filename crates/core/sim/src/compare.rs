@@ -168,7 +168,7 @@ impl Case {
                 if self.history {
                     let stamp = Hlc::new(2 + n, 0, author(side));
                     let dot = Dot { author: author(side), seq: n + 1 };
-                    let delta = Delta { dot, parents: work.log.heads(), stamp, actions: vec![action] };
+                    let delta = Delta::new(dot, work.log.heads(), stamp, vec![action]);
                     work.apply_delta(&delta)?.map_err(malformed::<DeltaRefusal>)?;
                 } else {
                     work.state.apply_action(&action, &context).map_err(malformed)?;

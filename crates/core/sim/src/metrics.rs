@@ -64,6 +64,8 @@ pub struct ProtocolMetrics {
     pub writes_accepted: u64,
     /// Writes that found their node down, or could not be done.
     pub writes_refused: u64,
+    /// Deltas refused because their authors may not write or did not sign them.
+    pub deltas_refused: u64,
 }
 
 /// What the network and the faults did.

@@ -1,5 +1,6 @@
 //! Deltas that cannot be applied yet.
 
+use crate::authority::Gate;
 use crate::delta::{Delta, Dot};
 use crate::log::DeltaLog;
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub struct BufferLedger {
     pub superseded: u64,
     /// Deltas that found no room; each left an owed sync behind.
     pub overflowed: u64,
+    /// Deltas that were let go because their authors may not write any more.
+    pub dismissed: u64,
 }
 
 /// Deltas that arrived during a state sync or before their parents (**I6**). Bounded; when it is
@@ -41,7 +44,7 @@ pub struct DeltaBuffer {
 impl DeltaBuffer {
     /// A buffer for up to `capacity` deltas.
     pub const fn new(capacity: usize) -> Self {
-        let ledger = BufferLedger { added: 0, replayed: 0, superseded: 0, overflowed: 0 };
+        let ledger = BufferLedger { added: 0, replayed: 0, superseded: 0, overflowed: 0, dismissed: 0 };
         Self { waiting: BTreeMap::new(), capacity, ledger }
     }
 
@@ -62,8 +65,15 @@ impl DeltaBuffer {
 
     /// Whether every delta that entered has left by a recorded way or still waits.
     pub fn is_balanced(&self) -> bool {
-        let BufferLedger { added, replayed, superseded, .. } = self.ledger;
-        added == replayed + superseded + self.waiting.len() as u64
+        let BufferLedger { added, replayed, superseded, dismissed, .. } = self.ledger;
+        added == replayed + superseded + dismissed + self.waiting.len() as u64
+    }
+
+    /// Lets go of what would not be let in any more. O(waiting).
+    pub fn dismiss(&mut self, gate: &Gate) {
+        let before = self.waiting.len();
+        self.waiting.retain(|_, delta| gate.lets_in(delta).is_ok());
+        self.ledger.dismissed += (before - self.waiting.len()) as u64;
     }
 
     /// Keeps `delta` until it can be applied.
@@ -129,7 +139,7 @@ mod tests {
     fn delta(author: u64, seq: u64, parents: &[&Delta]) -> Delta {
         let parents = parents.iter().map(|parent| parent.reference()).collect();
         let dot = Dot { author: ReplicaId::from_u64(author), seq };
-        Delta { dot, parents, stamp: Hlc::ZERO, actions: vec![] }
+        Delta::new(dot, parents, Hlc::ZERO, vec![])
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Deltas: actions that travel together, in causal order.
 
+use crate::authority::{Gate, Signature};
 use std::collections::BTreeMap;
 use syncline_storage::Action;
 use syncline_types::{Decode, DecodeError, DeltaId, Encode, Hasher, Hlc, Reader, ReplicaId, Writer, limits};
@@ -34,14 +35,41 @@ pub struct Delta {
     pub stamp: Hlc,
     /// What it changes.
     pub actions: Vec<Action>,
+    /// Its author's, over its id; see [`Delta::signed`]. It travels with the delta wherever that goes.
+    pub signature: Signature,
 }
 
 impl Delta {
-    /// The digest of the content: the same on every replica (**I9**).
+    /// A delta that nobody has signed yet.
+    pub const fn new(dot: Dot, parents: Vec<DeltaRef>, stamp: Hlc, actions: Vec<Action>) -> Self {
+        Self { dot, parents, stamp, actions, signature: Signature(Vec::new()) }
+    }
+
+    /// The same delta, signed by this replica as `gate` says.
+    pub fn signed(self, gate: &Gate) -> Self {
+        Self { signature: gate.sign(self.id()), ..self }
+    }
+
+    /// The digest of the content, which is all but the signature: the same on every replica (**I9**).
     pub fn id(&self) -> DeltaId {
+        self.sealed().0
+    }
+
+    /// The id and the canonical bytes, in one go.
+    pub(crate) fn sealed(&self) -> (DeltaId, Vec<u8>) {
+        let mut out = Writer::default();
+        self.encode_content(&mut out);
         let mut hasher = Hasher::new(b"syncline/delta/v1");
-        hasher.part(&self.to_bytes());
-        hasher.finish().into()
+        hasher.part(out.as_slice());
+        self.signature.encode(&mut out);
+        (hasher.finish().into(), out.into_bytes())
+    }
+
+    fn encode_content(&self, out: &mut Writer) {
+        self.dot.encode(out);
+        out.list(&self.parents);
+        self.stamp.encode(out);
+        out.list(&self.actions);
     }
 
     /// How others refer to it.
@@ -156,10 +184,8 @@ impl Decode for DeltaRef {
 
 impl Encode for Delta {
     fn encode(&self, out: &mut Writer) {
-        self.dot.encode(out);
-        out.list(&self.parents);
-        self.stamp.encode(out);
-        out.list(&self.actions);
+        self.encode_content(out);
+        self.signature.encode(out);
     }
 }
 
@@ -172,7 +198,7 @@ impl Decode for Delta {
         }
         let stamp = Hlc::decode(input)?;
         let actions = input.list(limits::MAX_ACTIONS_PER_DELTA, "the actions of a delta")?;
-        Ok(Self { dot, parents, stamp, actions })
+        Ok(Self { dot, parents, stamp, actions, signature: Signature::decode(input)? })
     }
 }
 

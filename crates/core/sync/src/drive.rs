@@ -1,8 +1,9 @@
 //! The one driver that puts sessions on a wire.
 
+use crate::authority::{Authority, Gate, Membership};
 use crate::handshake::{Link, SyncHandshake, SyncProtocolKind, build_handshake};
 use crate::log::DeltaLog;
-use crate::message::{Message, SessionId};
+use crate::message::{Message, Rejection, Request, Response, SessionId};
 use crate::respond::{ViewCache, respond};
 use crate::select::Selection;
 use crate::session::{Outcome, Progress, Session, SessionStats};
@@ -55,6 +56,10 @@ pub struct StoreHost<S: Store> {
     pub selection: Selection,
     /// The link to the peers, as far as it is known: what the choice reckons with.
     pub link: Link,
+    /// How deltas are signed.
+    pub authority: Authority,
+    /// Who may write here and be synced with, from now on.
+    pub membership: Membership,
     /// The time that stamps are judged by.
     pub moment: Moment,
     /// How long to wait for the first answer to a request; doubles with each repeat, up to eightfold.
@@ -64,6 +69,8 @@ pub struct StoreHost<S: Store> {
     sketch: Option<Sketch>,
     views: ViewCache<S::View>,
     sessions: u64,
+    /// The session whose handshake was accepted last, and who began it.
+    admitted: Option<(SessionId, ReplicaId)>,
 }
 
 impl<S: Store> StoreHost<S> {
@@ -79,6 +86,7 @@ impl<S: Store> StoreHost<S> {
             views: ViewCache::new(4),
             sketch: None,
             sessions: 0,
+            admitted: None,
             store,
             context,
             replica,
@@ -87,6 +95,8 @@ impl<S: Store> StoreHost<S> {
             merges: Merges::default(),
             selection: Selection::default(),
             link: Link::default(),
+            authority: Authority::open(),
+            membership: Membership::Open,
             moment,
             patience: Duration::from_millis(400),
         })
@@ -94,8 +104,13 @@ impl<S: Store> StoreHost<S> {
 
     fn begin(&mut self) -> Result<Transaction<S::View>, StorageError> {
         let (log, context) = (self.log.clone(), ApplyContext::new(self.moment));
+        let gate = Gate {
+            context: self.context,
+            authority: self.authority.clone(),
+            membership: self.membership.clone(),
+        };
         let work = Transaction::begin_with(self.store.view(), log, context, self.merges.clone())?;
-        work.with_sketch(self.context, self.sketch.take())
+        work.behind(gate).with_sketch(self.sketch.take())
     }
 
     fn commit(&mut self, work: Transaction<S::View>) -> Result<(), DriveError> {
@@ -187,11 +202,31 @@ impl<S: Store> StoreHost<S> {
     /// Answers a request, once what it brought is durable. Anything else has no answer.
     pub fn answer(&mut self, message: &Message) -> Result<Option<Message>, DriveError> {
         let Message::Request { session, id, request } = message else { return Ok(None) };
+        if let Some(rejection) = self.reject(*session, request) {
+            let response = Response::Rejected(rejection);
+            return Ok(Some(Message::Response { session: *session, id: *id, response }));
+        }
         let ours = self.describe(false)?;
         let mut work = self.begin()?;
         let response = respond(&mut work, &mut self.views, &ours, request)?;
         self.commit(work)?;
+        if let (Request::Handshake(theirs), Response::Handshake(_)) = (request, &response) {
+            self.admitted = Some((*session, theirs.replica));
+        }
         Ok(Some(Message::Response { session: *session, id: *id, response }))
+    }
+
+    /// Why a request that comes after the handshake is not served, if only members are.
+    fn reject(&self, session: SessionId, request: &Request) -> Option<Rejection> {
+        if self.membership == Membership::Open || matches!(request, Request::Handshake(_)) {
+            return None;
+        }
+        match self.admitted {
+            Some((admitted, replica)) if admitted == session => {
+                (!self.membership.admits(replica)).then_some(Rejection::NotAMember)
+            }
+            _ => Some(Rejection::NoHandshake),
+        }
     }
 
     /// How long to wait for the answer to the `attempt`-th sending of a request.
@@ -207,6 +242,9 @@ impl<S: Store> StoreHost<S> {
 
 /// Runs one session as its initiator, over any transport, with whatever protocol the two sides
 /// agree on.
+///
+/// The number of rounds is bounded, but not the time they take: this crate has no clock. Whoever has
+/// one bounds the whole; what was received until then is kept.
 pub async fn drive<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,

@@ -13,6 +13,7 @@
 )]
 
 mod adaptive;
+mod authority;
 mod buffer;
 mod delta;
 mod drive;
@@ -25,6 +26,7 @@ mod message;
 mod node_view;
 mod page;
 mod question;
+mod rejection;
 mod respond;
 mod select;
 mod session;
@@ -33,6 +35,7 @@ mod transaction;
 mod transport;
 
 pub use adaptive::{Cost, costs, select_adaptively};
+pub use authority::{Authority, Gate, KeyedHash, Membership, PublicKey, Scheme, Signature, Statement};
 pub use buffer::{BufferLedger, DeltaBuffer, Pushed};
 pub use delta::{Delta, DeltaRef, Dot, VersionVector};
 pub use drive::{

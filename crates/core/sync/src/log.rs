@@ -1,6 +1,7 @@
 //! The causal delta log: which deltas the state covers, and the deltas themselves for those who
 //! lack them.
 
+use crate::authority::Gate;
 use crate::delta::{Delta, DeltaRef, Dot, VersionVector};
 use std::collections::BTreeMap;
 use syncline_storage::{ApplyContext, ApplyError, Interface, StorageError, keys};
@@ -63,6 +64,18 @@ pub enum DeltaRefusal {
     NoMerge,
     /// It breaks a rule that no honest author breaks.
     Malformed,
+    /// Its author may not write to this context, or not any more.
+    NotAMember,
+    /// It is not signed, or not by its author, or not with this content in this context.
+    BadSignature,
+}
+
+impl DeltaRefusal {
+    /// Whether it is the author or the signature that is wrong: whoever passes on such a delta has
+    /// made it up, or does not check what it passes on, or knows of other members than we do.
+    pub const fn is_unauthorized(self) -> bool {
+        matches!(self, Self::NotAMember | Self::BadSignature)
+    }
 }
 
 /// Deltas that a peer lacks.
@@ -146,13 +159,15 @@ impl DeltaLog {
         parents.chain([previous]).filter(|dot| dot.seq > 0 && !self.covered.covers(*dot))
     }
 
-    /// Applies a delta to the state and takes note of it: all of it or, if it is refused, nothing.
+    /// Applies a delta that `gate` lets in to the state and takes note of it: all of it or, if it is
+    /// refused, nothing.
     pub fn apply<V: ReadView>(
         &mut self,
         delta: &Delta,
         state: &mut Interface<V>,
         above: &mut WriteBatch,
         context: &ApplyContext,
+        gate: &Gate,
     ) -> Result<Result<(), DeltaRefusal>, StorageError> {
         self.lookups += 1 + delta.parents.len() as u64;
         if self.covered.covers(delta.dot) {
@@ -162,6 +177,10 @@ impl DeltaLog {
             |parent: &DeltaRef| parent.dot.author == delta.dot.author && parent.dot.seq >= delta.dot.seq;
         if !self.covered.has_room_for(delta.dot.author) || delta.parents.iter().any(own_descendant) {
             return Ok(Err(DeltaRefusal::Malformed));
+        }
+        let (id, bytes) = delta.sealed();
+        if let Err(refusal) = gate.check(delta, id) {
+            return Ok(Err(refusal));
         }
         if !self.is_ready(delta) {
             return Ok(Err(DeltaRefusal::NotReady));
@@ -185,21 +204,26 @@ impl DeltaLog {
                 Err(_) => return Err(StorageError::Index { what: "a delta that was looked at" }),
             }
         }
-        self.append(delta, above);
+        self.keep(delta, id, bytes, above);
         Ok(Ok(()))
     }
 
-    /// Takes note that `delta` is in the state, and keeps it for those who lack it.
+    /// Takes note that `delta`, made here, is in the state, and keeps it for those who lack it.
     pub fn append(&mut self, delta: &Delta, batch: &mut WriteBatch) {
+        let (id, bytes) = delta.sealed();
+        self.keep(delta, id, bytes, batch);
+    }
+
+    fn keep(&mut self, delta: &Delta, id: DeltaId, bytes: Vec<u8>, batch: &mut WriteBatch) {
         for parent in &delta.parents {
             if self.heads.get(&parent.dot.author).is_some_and(|(seq, _)| *seq <= parent.dot.seq) {
                 self.heads.remove(&parent.dot.author);
             }
         }
         let Dot { author, seq } = delta.dot;
-        self.heads.insert(author, (seq, delta.id()));
+        self.heads.insert(author, (seq, id));
         self.covered.cover(delta.dot);
-        batch.put(delta_key(delta.dot), delta.to_bytes());
+        batch.put(delta_key(delta.dot), bytes);
         let last_pruned = seq.saturating_sub(self.retention);
         self.raise_floor(Dot { author, seq: last_pruned }, batch);
         self.changed = true;

@@ -4,6 +4,7 @@ use crate::delta::{Delta, Dot, VersionVector};
 use crate::handshake::{HandshakeReply, SyncHandshake};
 use crate::page::SnapshotPage;
 use crate::question::{Answer, Question};
+pub use crate::rejection::Rejection;
 use crate::sketch::Located;
 use syncline_store::Bytes;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
@@ -189,23 +190,6 @@ pub struct DeltasReply {
     pub complete: bool,
     /// Pushes that were not applied.
     pub refused: u64,
-}
-
-/// Why a responder will not start a session. Each is final for this session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Rejection {
-    /// It speaks another version.
-    #[error("the peer speaks sync version {theirs}")]
-    Version {
-        /// Which.
-        theirs: u32,
-    },
-    /// It holds another context.
-    #[error("the peer holds another context")]
-    Context,
-    /// It is syncing with us already, as the initiator.
-    #[error("the peer is syncing with us already")]
-    Yield,
 }
 
 /// What a responder answers.
@@ -450,30 +434,6 @@ impl Decode for ExchangeReply {
             deferred,
             refused,
         })
-    }
-}
-
-impl Encode for Rejection {
-    fn encode(&self, out: &mut Writer) {
-        match self {
-            Self::Version { theirs } => {
-                out.u8(0);
-                out.u32_le(*theirs);
-            }
-            Self::Context => out.u8(1),
-            Self::Yield => out.u8(2),
-        }
-    }
-}
-
-impl Decode for Rejection {
-    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match input.u8()? {
-            0 => Ok(Self::Version { theirs: input.u32_le()? }),
-            1 => Ok(Self::Context),
-            2 => Ok(Self::Yield),
-            tag => Err(DecodeError::UnknownTag { what: "rejection", found: u64::from(tag) }),
-        }
     }
 }
 

@@ -88,6 +88,9 @@ fn on_handshake<V: ReadView>(
     if theirs.context != ours.context {
         return Ok(Response::Rejected(Rejection::Context));
     }
+    if let Err(rejection) = work.vet(theirs) {
+        return Ok(Response::Rejected(rejection));
+    }
     let table = select_protocol(theirs, ours);
     // Records only pass between equal horizons; and where roots are equal, there is nothing to locate.
     let comparable = theirs.has_state

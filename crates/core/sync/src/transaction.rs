@@ -1,9 +1,12 @@
 //! The work of one step: the state with its changes, and the rows above it.
 
+use crate::authority::Gate;
 use crate::delta::{Delta, DeltaRef, VersionVector};
 use crate::handshake::{LocalSyncState, SyncHandshake, SyncProtocolKind};
 use crate::log::{DeltaLog, DeltaRefusal, Missing};
+use crate::rejection::Rejection;
 use crate::sketch::{Cell, Sketch, SketchKey, cells_of};
+use std::cmp::Ordering;
 use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{ContextId, Digest, Hlc, ReplicaId};
@@ -20,6 +23,10 @@ pub struct Transaction<V> {
     pub log: DeltaLog,
     /// What changes are judged by.
     pub context: ApplyContext,
+    /// What deltas must pass.
+    pub gate: Gate,
+    /// Why deltas that did not pass the gate in this step did not.
+    pub unauthorized: Vec<DeltaRefusal>,
     /// The latest stamp of a delta applied in this step.
     latest: Hlc,
     /// The sketch of the state, once somebody needed it. It is kept from step to step by whoever runs
@@ -29,7 +36,7 @@ pub struct Transaction<V> {
 }
 
 impl<V: ReadView> Transaction<V> {
-    /// Begins on `view`, which the log must agree with.
+    /// Begins on `view`, which the log must agree with, with every gate open.
     pub fn begin(view: V, log: DeltaLog, context: ApplyContext) -> Result<Self, StorageError> {
         Self::begin_with(view, log, context, Merges::default())
     }
@@ -43,18 +50,20 @@ impl<V: ReadView> Transaction<V> {
     ) -> Result<Self, StorageError> {
         Ok(Self {
             sketch: None,
-            sketch_key: SketchKey::of(ContextId::default()),
+            sketch_key: SketchKey::default(),
             state: Interface::open_with(view, merges)?,
             above: WriteBatch::default(),
             log,
             context,
+            gate: Gate::default(),
+            unauthorized: Vec::new(),
             latest: Hlc::ZERO,
         })
     }
 
     /// The work goes on with this sketch of the state, which was kept from the step before.
-    pub fn with_sketch(mut self, context: ContextId, sketch: Option<Sketch>) -> Result<Self, StorageError> {
-        (self.sketch, self.sketch_key) = (sketch, SketchKey::of(context));
+    pub fn with_sketch(mut self, sketch: Option<Sketch>) -> Result<Self, StorageError> {
+        self.sketch = sketch;
         if self.sketch.is_some() {
             // From here on changes are told.
             self.state.take_changes()?;
@@ -104,13 +113,40 @@ impl<V: ReadView> Transaction<V> {
         Ok((batch, log, sketch))
     }
 
+    /// The same work behind this gate.
+    pub fn behind(self, gate: Gate) -> Self {
+        let sketch_key = SketchKey::of(gate.context);
+        Self { gate, sketch_key, ..self }
+    }
+
     /// Applies a delta; see [`DeltaLog::apply`].
     pub fn apply_delta(&mut self, delta: &Delta) -> Result<Result<(), DeltaRefusal>, StorageError> {
-        let applied = self.log.apply(delta, &mut self.state, &mut self.above, &self.context)?;
-        if applied.is_ok() {
-            self.latest = self.latest.max(delta.stamp);
+        let applied = self.log.apply(delta, &mut self.state, &mut self.above, &self.context, &self.gate)?;
+        match applied {
+            Ok(()) => self.latest = self.latest.max(delta.stamp),
+            Err(refusal) => self.note(refusal),
         }
         Ok(applied)
+    }
+
+    /// Whether a delta that has to wait may: what does not pass the gate takes no place from what does.
+    pub fn let_in(&mut self, delta: &Delta) -> Result<(), DeltaRefusal> {
+        self.gate.lets_in(delta).inspect_err(|refusal| self.note(*refusal))
+    }
+
+    fn note(&mut self, refusal: DeltaRefusal) {
+        if refusal.is_unauthorized() {
+            self.unauthorized.push(refusal);
+        }
+    }
+
+    /// Whether a peer that says this of itself may be synced with and believed.
+    pub fn vet(&self, theirs: &SyncHandshake) -> Result<(), Rejection> {
+        if !self.gate.membership.admits(theirs.replica) {
+            return Err(Rejection::NotAMember);
+        }
+        let plausible = theirs.is_plausible(self.context.moment.wall_ms);
+        if plausible { Ok(()) } else { Err(Rejection::Implausible) }
     }
 
     /// The latest stamp that this step took in: what the local clock must exceed from now on.
@@ -129,13 +165,35 @@ impl<V: ReadView> Transaction<V> {
     }
 
     /// Forgets what a peer has forgotten, if this state has seen all that the peer had to see for it.
-    /// Gives how many records that were.
+    /// Gives how many records that were. No clock of a member was behind an honest horizon, so one
+    /// that is ahead of ours is not believed.
     pub fn adopt_horizon(&mut self, theirs: &SyncHandshake) -> Result<u64, StorageError> {
-        if theirs.horizon <= self.state.horizon() || !self.log.covered().includes(&theirs.stable) {
+        if self.state.root_hash()?.is_zero() {
+            // There is nothing to forget, and a fresh state takes a snapshot first.
+            return Ok(0);
+        }
+        let in_time = theirs.horizon.check_drift(self.context.moment, self.context.max_drift_ms).is_ok();
+        if theirs.horizon <= self.state.horizon() || !in_time || self.misses_what_is_forgotten(theirs) {
             return Ok(0);
         }
         self.log.note_stable(&theirs.stable);
         self.state.raise_horizon(theirs.horizon)
+    }
+
+    /// Whether this state lacks something that the peer had to see before it forgot what it did.
+    fn misses_what_is_forgotten(&self, theirs: &SyncHandshake) -> bool {
+        !self.log.covered().includes(&theirs.stable)
+    }
+
+    /// Whether the two states can only become equal by one of them starting afresh: it lacks something
+    /// that every member had seen before the other forgot what was dead by then. Then records of the
+    /// one might bring back what the other deleted.
+    pub(crate) fn is_left_behind(&self, theirs: &SyncHandshake) -> bool {
+        match theirs.horizon.cmp(&self.state.horizon()) {
+            Ordering::Greater => self.misses_what_is_forgotten(theirs),
+            Ordering::Less => !theirs.covered.includes(self.log.stable()),
+            Ordering::Equal => false,
+        }
     }
 
     /// What this replica says of itself now.
@@ -189,6 +247,10 @@ impl LocalSyncState for Description<'_> {
     }
     fn stable(&self) -> VersionVector {
         self.log.stable().clone()
+    }
+    /// A state that has forgotten all it ever had is not fresh: a snapshot could bring that back.
+    fn has_state(&self) -> bool {
+        !self.stats.root.is_zero() || self.stats.horizon != Hlc::ZERO
     }
     fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
         self.supported.to_vec()

@@ -41,5 +41,7 @@ pub const PAGE_BYTES: usize = 256 << 10;
 pub const SNAPSHOT_PAGE_BYTES: usize = 64 << 10;
 /// Bytes a snapshot page may unpack to.
 pub const MAX_PAGE_BYTES: usize = MAX_FRAME_BYTES;
+/// Bytes of the signature of a delta.
+pub const MAX_SIGNATURE_BYTES: usize = 128;
 /// Protocols that a handshake may list.
 pub const MAX_PROTOCOLS: usize = 32;

@@ -36,11 +36,15 @@ pub enum DropCause {
     NoLink,
     /// A rule dropped it.
     Rule,
+    /// Whoever sent it, or wrote what it carried, is no member.
+    NotAMember,
+    /// It carried a delta that its author did not sign.
+    BadSignature,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -55,6 +59,8 @@ impl DropCause {
         Self::Malformed,
         Self::NoLink,
         Self::Rule,
+        Self::NotAMember,
+        Self::BadSignature,
     ];
 
     /// The cause in words.
@@ -74,6 +80,8 @@ impl DropCause {
             Self::Malformed => "malformed",
             Self::NoLink => "no link to the receiver",
             Self::Rule => "dropped by a rule",
+            Self::NotAMember => "not a member",
+            Self::BadSignature => "not signed by its author",
         }
     }
 }

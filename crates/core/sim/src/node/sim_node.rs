@@ -10,7 +10,7 @@ use syncline_replica::{
 };
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store};
-use syncline_sync::{DeltaLog, DeltaRef, LocalSyncState, SyncProtocolKind, VersionVector};
+use syncline_sync::{DeltaLog, DeltaRef, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
 use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
 
 /// The real replica, a simulated disk, and nothing in between: what the replica asks to be stored
@@ -25,7 +25,7 @@ pub struct SimNode {
     resting_root: Digest,
     stopped: Option<String>,
     cost: Cost,
-    /// Whether its replica knows who takes part, and so forgets what is dead.
+    /// Whether its replica knows who takes part, and so refuses others and forgets what is dead.
     forgets: bool,
 }
 
@@ -181,6 +181,8 @@ const fn cause_of(refusal: &Refusal) -> DropCause {
         Refusal::Drift => DropCause::ClockDrift,
         Refusal::NoMerge => DropCause::NoMerge,
         Refusal::Malformed => DropCause::Malformed,
+        Refusal::NotAMember => DropCause::NotAMember,
+        Refusal::BadSignature => DropCause::BadSignature,
     }
 }
 
@@ -195,7 +197,7 @@ impl Actor for SimNode {
                 if let Some(replica) = &mut self.replica
                     && self.forgets
                 {
-                    replica.set_members(members.iter().map(|node| replica_id(*node)).collect());
+                    replica.set_membership(Membership::named(members.iter().map(|node| replica_id(*node))));
                 }
                 let others = reachable.iter().map(|&node| PeerId::from(node));
                 Event::Peers(others.filter(|peer| *peer != self.peer).collect())

@@ -1,5 +1,9 @@
 //! The checkers: they see every event, and steer none.
 
+/// Why no frame of a member's is ever refused.
+const BLAMED: [DropCause; 4] =
+    [DropCause::Corrupt, DropCause::Malformed, DropCause::NotAMember, DropCause::BadSignature];
+
 use super::outcome::Check;
 use super::{EndedSession, SimRuntime};
 use crate::engine::{SimEvent, Stepped};
@@ -32,7 +36,7 @@ impl SimRuntime {
         match (stepped.corrupt, stepped.refused) {
             (true, Some(DropCause::Corrupt)) => {}
             (true, _) => self.violate(Check::CorruptFrameAccepted { node: self.name(node) }),
-            (false, Some(DropCause::Corrupt | DropCause::Malformed)) => {
+            (false, Some(cause)) if BLAMED.contains(&cause) => {
                 self.violate(Check::HonestFrameRefused { node: self.name(node) });
             }
             (false, _) => {}
@@ -91,9 +95,13 @@ impl SimRuntime {
                 }
             }
             Notice::DeltaDiscarded { refusal } => {
-                if refusal == Refusal::Malformed {
+                if matches!(refusal, Refusal::Malformed | Refusal::NotAMember | Refusal::BadSignature) {
                     self.violate(Check::HonestFrameRefused { node: self.name(node) });
                 }
+            }
+            Notice::DeltaRefused { .. } => {
+                self.protocol.deltas_refused += 1;
+                self.violate(Check::HonestFrameRefused { node: self.name(node) });
             }
             Notice::Forgot { horizon, records } => {
                 self.protocol.records_forgotten += records;

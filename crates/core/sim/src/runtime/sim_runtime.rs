@@ -14,8 +14,11 @@ use crate::workload::Workload;
 use std::collections::BTreeMap;
 use syncline_replica::{Operation, ReplicaConfig};
 use syncline_store::MemoryStore;
-use syncline_sync::Selection;
+use syncline_sync::{Authority, Selection};
 use syncline_types::{ContextId, Digest, EntityId, SimDuration, SimTime};
+
+/// What the nodes of every run sign with: cheap, and checked like any other signature.
+const GROUP_SECRET: [u8; 32] = [0x5e; 32];
 
 /// A run: nodes, network, clock, and the checks over all of them. It is a value: a clone is another
 /// run that goes on from here, and costs what the nodes' memory costs, not what their data does.
@@ -119,6 +122,7 @@ impl SimRuntime {
         let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica_id(node));
         config.buffer_capacity = self.config.buffer_capacity;
         config.wish = self.config.protocol;
+        config.authority = Authority::keyed(GROUP_SECRET);
         config.merges = self.config.merges.clone();
         config.selection = if self.by_table { Selection::Table } else { self.config.selection };
         self.names.push(name);

@@ -14,6 +14,8 @@ use syncline_types::{Decode, limits};
 pub(super) struct DeltaExchange {
     /// What the peer's state covers, as far as it has said.
     theirs: VersionVector,
+    /// Whether the last request brought it anything.
+    pushed: bool,
 }
 
 impl DeltaExchange {
@@ -22,8 +24,9 @@ impl DeltaExchange {
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Result<(Self, Request), StorageError> {
-        let exchange = Self { theirs: theirs.covered.clone() };
+        let mut exchange = Self { theirs: theirs.covered.clone(), pushed: false };
         let pushes = exchange.page(work)?;
+        exchange.pushed = !pushes.is_empty();
         stats.deltas_pushed += pushes.len() as u64;
         let covered = work.log.covered().clone();
         Ok((exchange, Request::Deltas { covered, pushes }))
@@ -58,11 +61,17 @@ impl DeltaExchange {
                 Err(DeltaRefusal::NoMerge) => return Ok(Turn::End(Outcome::Owed(OwedReason::NoMerge))),
                 Err(DeltaRefusal::Drift) => return Ok(Turn::End(Outcome::Owed(OwedReason::ClockDrift))),
                 Err(DeltaRefusal::Malformed) => return Ok(fail("a delta that breaks a rule")),
+                Err(refusal @ (DeltaRefusal::NotAMember | DeltaRefusal::BadSignature)) => {
+                    return Ok(Turn::End(Outcome::Failed(FailureReason::Unauthorized(refusal))));
+                }
             }
         }
-        progress |= self.theirs != reply.covered;
+        // To cover more is progress only of one who was brought something, and who loses nothing by it:
+        // or a peer could go on for ever with a new account each time and no delta.
+        progress |= self.pushed && self.theirs != reply.covered && reply.covered.includes(&self.theirs);
         self.theirs = reply.covered.clone();
         let pushes = self.page(work)?;
+        self.pushed = !pushes.is_empty();
         if reply.complete && pushes.is_empty() {
             let outcome = compare_roots(work, reply.root)?;
             return Ok(match outcome {

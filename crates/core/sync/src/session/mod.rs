@@ -6,6 +6,7 @@ mod exchange;
 mod snapshot;
 
 use crate::handshake::{HandshakeReply, SyncHandshake, SyncProtocolKind};
+use crate::log::DeltaRefusal;
 use crate::message::{Rejection, Request, RequestId, Response, SessionId};
 use crate::select::{
     ProtocolSelection, SelectionReason, SyncProtocol, can_run, select_protocol, with_parameters,
@@ -18,7 +19,7 @@ use snapshot::SnapshotPull;
 use std::fmt;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
-use syncline_types::{Digest, canary};
+use syncline_types::{Digest, ReplicaId, canary};
 
 /// How a session ended. There is no other way for one to end.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,6 +46,8 @@ pub enum OwedReason {
     NoMerge,
     /// The peer is syncing with us at the same time and goes first.
     Yielded,
+    /// The peer does not know of this session any more: it has restarted since the handshake.
+    PeerRestarted,
 }
 
 /// Why a session could not do its work.
@@ -79,8 +82,25 @@ pub enum FailureReason {
         /// Theirs.
         theirs: Digest,
     },
-    /// The session grew beyond its bounds.
+    /// The session grew beyond its bounds, or took longer than what it brought is worth.
     TooLong,
+    /// The peer says that it is somebody who is no member, or not any more: nothing it says is taken.
+    NotAMember {
+        /// Who it says it is.
+        replica: ReplicaId,
+    },
+    /// The peer gave a delta whose author may not write, or did not sign it.
+    Unauthorized(DeltaRefusal),
+    /// One side has forgotten what is dead, as every member had seen it; the other has not seen it, and
+    /// could bring it back. It was away while it was no member, and must start afresh.
+    LeftBehind,
+}
+
+impl FailureReason {
+    /// Whether another session would end alike, until membership or one of the two states is another.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::NotAMember { .. } | Self::LeftBehind | Self::Rejected(Rejection::NotAMember))
+    }
 }
 
 impl fmt::Display for FailureReason {
@@ -100,6 +120,9 @@ impl fmt::Display for FailureReason {
                 write!(f, "all was exchanged and root {ours} still differs from the peer's {theirs}")
             }
             Self::TooLong => write!(f, "the session exceeded its bounds"),
+            Self::NotAMember { replica } => write!(f, "the peer is replica {replica}, which is no member"),
+            Self::Unauthorized(refusal) => write!(f, "the peer gave a delta that is refused: {refusal:?}"),
+            Self::LeftBehind => write!(f, "one side has forgotten what the other has yet to see"),
         }
     }
 }
@@ -166,6 +189,8 @@ pub struct Session {
     attempts: u32,
     /// What the peer said of itself at the start: what we cover once we are equal.
     peer: Option<SyncHandshake>,
+    /// Up to how many records a snapshot may bring.
+    promised: u64,
     stats: SessionStats,
     /// Whether both sides speak HashComparison.
     can_walk: bool,
@@ -190,6 +215,7 @@ impl Session {
             request_id: 1,
             attempts: 1,
             peer: None,
+            promised: 0,
             stats: SessionStats::default(),
             can_walk: false,
             selected: None,
@@ -257,7 +283,16 @@ impl Session {
         if self.stats.round_trips > Self::MAX_ROUND_TRIPS {
             return Ok(self.end(Outcome::Failed(FailureReason::TooLong)));
         }
+        if let Some(peer) = &self.peer
+            && !work.gate.membership.admits(peer.replica)
+        {
+            let failure = FailureReason::NotAMember { replica: peer.replica };
+            return Ok(self.end(Outcome::Failed(failure)));
+        }
         let turn = match (&mut self.phase, response) {
+            (_, Response::Rejected(Rejection::NoHandshake)) if self.peer.is_some() => {
+                Turn::End(Outcome::Owed(OwedReason::PeerRestarted))
+            }
             (_, Response::Rejected(Rejection::Yield)) => Turn::End(Outcome::Owed(OwedReason::Yielded)),
             (_, Response::Rejected(rejection)) => {
                 Turn::End(Outcome::Failed(FailureReason::Rejected(*rejection)))
@@ -270,12 +305,18 @@ impl Session {
                 exchange.on_reply(reply, work, &mut self.stats)?
             }
             (Phase::Snapshot(pull), Response::SnapshotPage(page)) => {
-                pull.on_page(page, work, &mut self.stats)?
+                let turn = pull.on_page(page, work, &mut self.stats)?;
+                let endless = matches!(turn, Turn::Ask(_)) && self.stats.records_received > self.promised;
+                if endless { Turn::End(Outcome::Failed(FailureReason::TooLong)) } else { turn }
             }
-            (Phase::Snapshot(pull), Response::SnapshotGone(theirs)) => {
-                self.peer = Some((**theirs).clone());
-                pull.on_gone(theirs, work)?
-            }
+            (Phase::Snapshot(pull), Response::SnapshotGone(theirs)) => match distrust(theirs, work) {
+                Some(failure) => Turn::End(Outcome::Failed(failure)),
+                None => {
+                    self.peer = Some((**theirs).clone());
+                    self.promised = self.stats.records_received.saturating_add(theirs.entity_count);
+                    pull.on_gone(theirs, work)?
+                }
+            },
             _ => Turn::End(Outcome::Failed(FailureReason::Protocol("an answer to another question"))),
         };
         let turn = match turn {
@@ -325,8 +366,8 @@ impl Session {
         if (theirs.version != sent.version && !canary!(VersionIgnored)) || theirs.context != sent.context {
             return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("another version or context"))));
         }
-        if !theirs.covered.is_plausible() {
-            return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("a history beyond belief"))));
+        if let Some(failure) = distrust(theirs, work) {
+            return Ok(Turn::End(Outcome::Failed(failure)));
         }
         let selection = agreed(sent, reply);
         let kind = selection.protocol.kind();
@@ -339,6 +380,13 @@ impl Session {
         self.can_walk = walks(sent) && walks(theirs);
         self.selected = Some((kind, selection.reason));
         self.peer = Some(theirs.clone());
+        let compares = !matches!(
+            kind,
+            SyncProtocolKind::None | SyncProtocolKind::DeltaSync | SyncProtocolKind::Snapshot
+        );
+        if compares && work.is_left_behind(theirs) {
+            return Ok(Turn::End(Outcome::Failed(FailureReason::LeftBehind)));
+        }
         if kind != SyncProtocolKind::Snapshot && staged::source(work.state.view())?.is_some() {
             // State came another way; what was received of a snapshot is of no use any more.
             staged::clear(work.state.view(), &mut work.above)?;
@@ -371,6 +419,10 @@ impl Session {
                 Ok(Turn::Ask(request))
             }
             SyncProtocol::Snapshot { compressed, .. } => {
+                // One that was interrupted goes on with the state that was promised then.
+                let before = staged::source(work.state.view())?;
+                let count = before.map_or(0, |source| source.entity_count);
+                self.promised = theirs.entity_count.max(count);
                 let (pull, request) = SnapshotPull::start(theirs, compressed, work)?;
                 self.phase = Phase::Snapshot(pull);
                 Ok(Turn::Ask(request))
@@ -396,6 +448,15 @@ fn agreed(sent: &SyncHandshake, reply: &HandshakeReply) -> ProtocolSelection {
     let found = matches!(reply.located, Some(Located::Found { .. }));
     let reason = if found { SelectionReason::Located } else { SelectionReason::Cheapest };
     ProtocolSelection { protocol: with_parameters(kind, sent, theirs), reason }
+}
+
+/// Why nothing that a peer says may be believed, if what it says of itself may not.
+fn distrust<V: ReadView>(theirs: &SyncHandshake, work: &Transaction<V>) -> Option<FailureReason> {
+    match work.vet(theirs) {
+        Ok(()) => None,
+        Err(Rejection::NotAMember) => Some(FailureReason::NotAMember { replica: theirs.replica }),
+        Err(_) => Some(FailureReason::Protocol("a history or a horizon beyond belief")),
+    }
 }
 
 /// The end of every session: what both sides have now, compared.

@@ -13,7 +13,7 @@ pub struct Cell(pub(super) u64);
 
 /// What keys a context's sketches: who does not know the context cannot choose records that collide.
 /// Who does, can; that costs a walk, and nothing else.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SketchKey(u64);
 
 const SYMBOL: u64 = (1 << 48) - 1;

@@ -98,7 +98,7 @@ proptest! {
     #[test]
     fn a_frame_with_any_byte_changed_is_refused(action in action(), at: usize, flip in 1u8..=255) {
         let dot = Dot { author: ReplicaId::from_u64(1), seq: 1 };
-        let delta = Delta { dot, parents: vec![], stamp: stamp(1, 1), actions: vec![action] };
+        let delta = Delta::new(dot, vec![], stamp(1, 1), vec![action]);
         let frame = Frame { incarnation: 1, message: Message::Gossip(Gossip::Delta(delta)) };
         let mut wire = frame.to_wire(ContextId::default());
         let at = at % wire.len();

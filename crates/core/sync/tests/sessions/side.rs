@@ -40,7 +40,7 @@ impl Side {
 
     pub(crate) fn begin(&self) -> Transaction<MemoryStore> {
         let work = Transaction::begin(self.store.view(), self.log.clone(), CONTEXT).unwrap();
-        work.with_sketch(ContextId::default(), self.sketch.borrow().clone()).unwrap()
+        work.behind(Gate::default()).with_sketch(self.sketch.borrow().clone()).unwrap()
     }
 
     pub(crate) fn commit(&mut self, work: Transaction<MemoryStore>) {
@@ -72,7 +72,7 @@ impl Side {
         let mut work = self.begin();
         let dot = Dot { author: self.replica, seq: work.log.covered().of(self.replica) + 1 };
         let stamp = Hlc::new(at, 0, self.replica);
-        let delta = Delta { dot, parents: work.log.heads(), stamp, actions: actions.to_vec() };
+        let delta = Delta::new(dot, work.log.heads(), stamp, actions.to_vec());
         assert_eq!(work.apply_delta(&delta).unwrap(), Ok(()));
         self.commit(work);
     }

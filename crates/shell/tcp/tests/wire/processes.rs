@@ -141,7 +141,7 @@ fn two_processes_become_equal_over_tcp_with_encryption() {
         });
         let by_its_own_protocol = match wish {
             Wish::Snapshot => stats.walks == 0 && stats.round_trips > 7,
-            Wish::Deltas => stats.walks == 0 && stats.deltas_received == 15 && stats.deltas_pushed == 15,
+            Wish::Deltas => stats.walks == 0 && stats.deltas_received == 30 && stats.deltas_pushed == 30,
             Wish::Walk => stats.walks == 1 && stats.records_received >= 600,
             Wish::Any | Wish::Filter => stats.round_trips > 2,
         };

@@ -1,0 +1,339 @@
+//! Hostile responders: everything an answer can lie about.
+
+use crate::liar::{
+    Case, LIAR, VICTIM, case, claim, differing, has_converged, holdings, is_protocol, is_too_long, register,
+};
+use crate::mutant::{Asked, Mutant, gate};
+use crate::world::replica_at;
+use syncline_crdt::{Register, Value};
+use syncline_replica::{Notice, Refusal};
+use syncline_storage::Record;
+use syncline_store::Bytes;
+use syncline_sync::SyncProtocolKind::{DeltaSync, HashComparison, LevelWise, Snapshot};
+use syncline_sync::*;
+use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, PeerId, SimDuration, SimTime, limits};
+
+#[test]
+fn a_record_that_does_not_decode_ends_the_session() {
+    case("cut records", HashComparison, is_protocol, |_, honest| match honest {
+        Response::Exchange(mut reply) => {
+            for bytes in reply.records.iter_mut().flatten() {
+                *bytes = Bytes::from(bytes[..bytes.len() - 1].to_vec());
+            }
+            // Something is always missing here, so that there is always something to ask for.
+            Response::Exchange(ExchangeReply { root: Digest([5; 32]), ..reply })
+        }
+        other => other,
+    })
+    .run();
+}
+
+#[test]
+fn a_tampered_entity_is_at_worst_another_valid_record() {
+    case(
+        "tampered records",
+        HashComparison,
+        |_| true,
+        |_, honest| match honest {
+            Response::Exchange(mut reply) => {
+                for bytes in reply.records.iter_mut().flatten() {
+                    let mut record = Record::from_bytes(bytes).unwrap();
+                    if let Value::Lww(register) = &record.value {
+                        record.value = Value::Lww(Register::new(register.stamp(), b"tampered".to_vec()));
+                    }
+                    *bytes = record.to_bytes().into();
+                }
+                Response::Exchange(reply)
+            }
+            other => other,
+        },
+    )
+    .harmless()
+    .run();
+}
+
+#[test]
+fn a_tampered_snapshot_is_not_used() {
+    let ends = |outcome: &Outcome| matches!(outcome, Outcome::Failed(FailureReason::SnapshotMismatch { .. }));
+    case("tampered pages", Snapshot, ends, |_, honest| match honest {
+        Response::SnapshotPage(page) => {
+            let mut records = page.unpack().unwrap();
+            records.pop();
+            let (packed, unpacked_len) = SnapshotPage::pack(&records, false);
+            Response::SnapshotPage(SnapshotPage { packed, unpacked_len, ..page })
+        }
+        other => other,
+    })
+    .against_a_fresh_victim()
+    .harmless()
+    .run();
+}
+
+/// Answers an exchange of deltas with these.
+fn with_deltas(honest: Response, change: impl FnOnce(Vec<Delta>) -> Vec<Delta>) -> Response {
+    match honest {
+        Response::Deltas(mut reply) => {
+            let deltas = reply.deltas.iter().map(|bytes| Delta::from_bytes(bytes).unwrap()).collect();
+            reply.deltas = change(deltas).iter().map(|delta| delta.to_bytes().into()).collect();
+            Response::Deltas(reply)
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn changed_deltas_are_refused_and_the_states_are_compared_instead() {
+    let ends = |outcome: &Outcome| {
+        *outcome == Outcome::Failed(FailureReason::Unauthorized(DeltaRefusal::BadSignature))
+    };
+    let mut world = case("changed deltas", DeltaSync, ends, |_, honest| {
+        with_deltas(honest, |deltas| {
+            deltas.into_iter().map(|delta| Delta { actions: vec![], ..delta }).collect()
+        })
+    })
+    .harmless()
+    .run();
+    let victim = world.honest(VICTIM);
+    let refused = Notice::DeltaRefused { from: PeerId(LIAR), refusal: DeltaRefusal::BadSignature };
+    assert!(victim.read("liar 1").is_some(), "what it holds came with its state");
+    assert!(victim.notices.contains(&refused));
+    let (first, _) = &victim.outcomes(LIAR)[0];
+    assert!(ends(first), "{first:?}");
+}
+
+#[test]
+fn a_delta_under_a_strangers_name_is_refused() {
+    let ends = |outcome: &Outcome| {
+        *outcome == Outcome::Failed(FailureReason::Unauthorized(DeltaRefusal::NotAMember))
+    };
+    case("a stranger's delta", DeltaSync, ends, |_, honest| {
+        with_deltas(honest, |_| {
+            let author = replica_at(77);
+            let action = register("stranger", "was here", author, 700);
+            let delta = Delta::new(Dot { author, seq: 1 }, vec![], Hlc::new(700, 0, author), vec![action]);
+            vec![delta.signed(&gate(0))]
+        })
+    })
+    .harmless()
+    .run();
+}
+
+#[test]
+fn reordered_deltas_are_not_applied_out_of_order() {
+    case("reordered deltas", DeltaSync, has_converged, |_, honest| {
+        with_deltas(honest, |deltas| deltas.into_iter().rev().collect())
+    })
+    .harmless()
+    .run();
+}
+
+#[test]
+fn accounts_of_deltas_that_never_come_do_not_keep_a_session_going() {
+    let mut turns = 0;
+    let mut world = case("empty pages of deltas", DeltaSync, has_converged, move |_, honest| match honest {
+        Response::Deltas(mut reply) => {
+            turns += 1;
+            reply.covered.cover(Dot { author: replica_at(50), seq: turns });
+            Response::Deltas(DeltasReply { deltas: vec![], complete: false, ..reply })
+        }
+        other => other,
+    })
+    .harmless()
+    .run();
+    for (outcome, stats) in world.honest(VICTIM).outcomes(LIAR) {
+        assert!(stats.round_trips < 20, "{outcome:?} after {stats:?}");
+    }
+}
+
+#[test]
+fn frames_replayed_from_an_earlier_session_answer_nothing() {
+    let mut first = Vec::new();
+    let mut session = None;
+    let held = holdings(30);
+    let mutant = Mutant::with(held, move |asked, honest| {
+        let message = asked.with(honest);
+        if *session.get_or_insert(asked.session) == asked.session {
+            first.push(message.clone());
+            return vec![(SimDuration::ZERO, message)];
+        }
+        first.iter().map(|message| (SimDuration::ZERO, message.clone())).collect()
+    });
+    let ends = |outcome: &Outcome| *outcome == Outcome::Failed(FailureReason::Timeout);
+    let what = "replayed frames";
+    let case = Case { what, mutant, wish: HashComparison, fresh: false, ends, alone: false };
+    let mut world = case.run();
+    let victim = world.honest(VICTIM);
+    let refused = |(from, refusal): &(_, Refusal)| *from == PeerId(LIAR) && *refusal == Refusal::Duplicate;
+    assert!(victim.refusals.iter().any(refused));
+}
+
+#[test]
+fn a_snapshot_that_brings_more_than_was_promised_is_given_up() {
+    let record = |n: u64| {
+        let mut id = [0xff; 32];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        (EntityId(id), Bytes::from(Record::placeholder(1, EntityId::ROOT).to_bytes()))
+    };
+    let mut next = 0;
+    let mut world = case("endless pages", Snapshot, is_too_long, move |asked, honest| {
+        match (asked.request, claim(asked, honest, |_| {})) {
+            (Request::SnapshotPage { boundary, after, .. }, _) => {
+                next += 1;
+                let (packed, unpacked_len) = SnapshotPage::pack(&[record(next)], false);
+                Response::SnapshotPage(SnapshotPage {
+                    boundary: *boundary,
+                    root: *boundary,
+                    after: *after,
+                    packed,
+                    unpacked_len,
+                    is_last: false,
+                })
+            }
+            (_, other) => other,
+        }
+    })
+    .against_a_fresh_victim()
+    .harmless()
+    .run();
+    let outcomes = world.honest(VICTIM).outcomes(LIAR);
+    assert!(outcomes.iter().all(|(_, stats)| stats.records_received < 100), "{outcomes:?}");
+}
+
+#[test]
+fn an_empty_page_ends_a_snapshot() {
+    case("empty pages", Snapshot, is_protocol, |_, honest| match honest {
+        Response::SnapshotPage(page) => {
+            let (packed, unpacked_len) = SnapshotPage::pack(&[], false);
+            Response::SnapshotPage(SnapshotPage { packed, unpacked_len, is_last: false, ..page })
+        }
+        other => other,
+    })
+    .against_a_fresh_victim()
+    .harmless()
+    .run();
+}
+
+#[test]
+fn a_snapshot_that_is_always_gone_is_given_up() {
+    case("gone snapshots", Snapshot, is_too_long, |asked, honest| match (asked.request, honest) {
+        (Request::SnapshotPage { .. }, _) => {
+            Response::SnapshotGone(Box::new(holdings(30).handshake(SimTime::from_secs(1))))
+        }
+        (_, other) => other,
+    })
+    .against_a_fresh_victim()
+    .harmless()
+    .run();
+}
+
+#[test]
+fn empty_answers_end_the_session() {
+    case("no answers", HashComparison, is_protocol, |asked, honest| match differing(asked, honest) {
+        Response::Exchange(reply) => {
+            Response::Exchange(ExchangeReply { answers: vec![], records: vec![], ..reply })
+        }
+        other => other,
+    })
+    .run();
+}
+
+#[test]
+fn more_answers_than_questions_end_the_session() {
+    case("too many answers", HashComparison, is_protocol, |asked, honest| match differing(asked, honest) {
+        Response::Exchange(mut reply) => {
+            let full = limits::MAX_RECORDS_PER_FRAME;
+            reply.records.resize(full, None);
+            Response::Exchange(reply)
+        }
+        other => other,
+    })
+    .run();
+}
+
+#[test]
+fn children_without_end_are_given_up() {
+    let mut next = 0u64;
+    case("endless children", LevelWise, is_too_long, move |asked, honest| match differing(asked, honest) {
+        Response::Exchange(mut reply) => {
+            for answer in &mut reply.answers {
+                let ids = next + 1..=next + 50;
+                next += 50;
+                let entry = |n: u64| {
+                    let mut id = [0; 32];
+                    id[..8].copy_from_slice(&n.to_be_bytes());
+                    WireEntry { id: EntityId(id), own: Fingerprint::of(Digest(id), reply.whole), kids: None }
+                };
+                *answer = Answer::Children { entries: ids.map(entry).collect(), complete: false };
+            }
+            Response::Exchange(reply)
+        }
+        other => other,
+    })
+    .run();
+}
+
+#[test]
+fn an_answer_to_another_question_ends_the_session() {
+    case("other answers", HashComparison, is_protocol, |asked, honest| match differing(asked, honest) {
+        Response::Exchange(reply) => Response::Deltas(DeltasReply {
+            root: reply.root,
+            covered: VersionVector::default(),
+            deltas: vec![],
+            complete: true,
+            refused: 0,
+        }),
+        other => other,
+    })
+    .run();
+}
+
+#[test]
+fn a_capability_that_is_claimed_and_then_refused_fails_the_session() {
+    let ends = |outcome: &Outcome| *outcome == Outcome::Failed(FailureReason::Rejected(Rejection::Context));
+    case("a refusal in the middle", HashComparison, ends, |asked, honest| match differing(asked, honest) {
+        Response::Exchange(_) => Response::Rejected(Rejection::Context),
+        other => other,
+    })
+    .run();
+}
+
+#[test]
+fn a_peer_that_always_goes_first_and_never_does_keeps_nobody_waiting() {
+    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::Yielded);
+    case("yields for ever", HashComparison, ends, |_, _| Response::Rejected(Rejection::Yield))
+        .harmless()
+        .run();
+}
+
+#[test]
+fn a_peer_that_always_restarts_is_left_alone() {
+    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::PeerRestarted);
+    case("restarts for ever", HashComparison, ends, |asked, honest| match differing(asked, honest) {
+        Response::Handshake(reply) => Response::Handshake(reply),
+        _ => Response::Rejected(Rejection::NoHandshake),
+    })
+    .run();
+}
+
+#[test]
+fn a_peer_that_drips_does_not_hold_the_only_place() {
+    let twist = |asked: &Asked<'_>, honest| {
+        let response = match differing(asked, honest) {
+            Response::Exchange(mut reply) => {
+                let keep = usize::from(reply.records.is_empty());
+                reply.answers.truncate(keep);
+                reply.records.truncate(1);
+                Response::Exchange(reply)
+            }
+            other => other,
+        };
+        vec![(SimDuration::from_millis(350), asked.with(response))]
+    };
+    let mutant = Mutant::with(holdings(3_000), twist);
+    let what = "a slow drip";
+    let mut world =
+        Case { what, mutant, wish: HashComparison, fresh: false, ends: is_too_long, alone: true }.run();
+    let outcomes = world.honest(VICTIM).outcomes(LIAR);
+    let rounds = outcomes.iter().map(|(_, stats)| stats.round_trips).max();
+    assert!(rounds < Some(100), "ten seconds, and a little for what came: {rounds:?}");
+}

@@ -1,0 +1,181 @@
+//! Hostile responders: everything a handshake can lie about.
+
+use crate::liar::{FRIEND, LIAR, VICTIM, case, claim, differing, has_converged, holdings, is_protocol};
+use crate::mutant::{Asked, Mutant};
+use crate::world::{World, config, replica_at, set};
+use syncline_sync::SyncProtocolKind::{HashComparison, Snapshot};
+use syncline_sync::*;
+use syncline_types::{Digest, Hlc, SimDuration, limits};
+
+#[test]
+fn a_false_root_is_not_adopted_and_not_taken_for_an_end() {
+    let ends = |outcome: &Outcome| matches!(outcome, Outcome::Failed(FailureReason::StillDiverged { .. }));
+    let lie = Digest([0xfa; 32]);
+    let mut world = case("false roots", HashComparison, ends, move |asked, honest| {
+        match claim(asked, honest, |theirs| theirs.root_hash = lie) {
+            Response::Exchange(reply) => Response::Exchange(ExchangeReply { root: lie, ..reply }),
+            other => other,
+        }
+    })
+    .run();
+    assert_ne!(world.honest(VICTIM).replica.digest(), lie);
+}
+
+#[test]
+fn byzantine_root_hash_not_adopted_only_recomputed_root_stored() {
+    let lie = Digest([0xfb; 32]);
+    let mut world =
+        case("a false root in the handshake", HashComparison, has_converged, move |asked, honest| {
+            claim(asked, honest, |theirs| theirs.root_hash = lie)
+        })
+        .harmless()
+        .run();
+    let victim = world.honest(VICTIM);
+    assert_ne!(victim.sound_root(), lie);
+}
+
+#[test]
+fn byzantine_handshake_never_escalates_initialized_node_to_snapshot() {
+    let ends = |outcome: &Outcome| matches!(outcome, Outcome::Failed(FailureReason::WrongVerdict { .. }));
+    case("a verdict of its own", HashComparison, ends, |_, honest| match honest {
+        Response::Handshake(reply) => {
+            let theirs = SyncHandshake {
+                root_hash: Digest([0xfc; 32]),
+                entity_count: u64::MAX,
+                has_state: true,
+                supported_protocols: vec![SyncProtocolKind::None, Snapshot],
+                ..reply.theirs
+            };
+            Response::Handshake(Box::new(HandshakeReply {
+                theirs,
+                verdict: Snapshot,
+                difference: None,
+                located: None,
+            }))
+        }
+        other => other,
+    })
+    .run();
+}
+
+#[test]
+fn a_peer_that_is_always_being_written_to_is_left_alone() {
+    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::NewerWrites);
+    let mut turns = 0u8;
+    case("a root that always changes", HashComparison, ends, move |asked, honest| {
+        turns = turns.wrapping_add(1);
+        let root = Digest([turns; 32]);
+        match claim(asked, honest, |theirs| theirs.root_hash = root) {
+            Response::Exchange(reply) => {
+                let (generation_before, generation_after) = (u64::from(turns) * 2, u64::from(turns) * 2 + 1);
+                Response::Exchange(ExchangeReply { root, generation_before, generation_after, ..reply })
+            }
+            other => other,
+        }
+    })
+    .run();
+}
+
+#[test]
+fn a_horizon_beyond_belief_is_not_adopted() {
+    case("the end of time", HashComparison, is_protocol, |asked, honest| {
+        claim(asked, honest, |theirs| theirs.horizon = Hlc::MAX)
+    })
+    .run();
+}
+
+#[test]
+fn a_horizon_ahead_of_our_clock_is_not_adopted() {
+    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::NewerWrites);
+    let horizon = Hlc::new(3_600_000, 0, replica_at(LIAR));
+    case("an hour ahead", HashComparison, ends, move |asked, honest| {
+        match claim(asked, differing(asked, honest), |theirs| theirs.horizon = horizon) {
+            Response::Exchange(reply) => Response::Exchange(ExchangeReply { horizon, ..reply }),
+            other => other,
+        }
+    })
+    .run();
+}
+
+#[test]
+fn a_horizon_for_one_who_has_nothing_yet_does_not_keep_it_from_beginning() {
+    let mut world = World::new();
+    world.add(config(VICTIM, 3));
+    world.add_hostile(Mutant::new(holdings(3), |asked, honest| {
+        let horizon = Hlc::new(900, 0, replica_at(LIAR));
+        match claim(asked, honest, |theirs| theirs.horizon = horizon) {
+            Response::Handshake(reply) => Response::Handshake(reply),
+            _ => Response::Rejected(Rejection::Context),
+        }
+    }));
+    world.add(config(FRIEND, 3));
+    world.write(FRIEND, vec![set("theirs", "precious")]);
+    world.link(VICTIM, LIAR);
+    world.run_for(SimDuration::from_secs(10));
+    assert!(!world.honest(VICTIM).outcomes(LIAR).is_empty());
+    world.link(VICTIM, FRIEND);
+    world.run_for(SimDuration::from_secs(30));
+    let root = world.honest(FRIEND).sound_root();
+    assert_eq!(world.honest(VICTIM).sound_root(), root);
+    let outcomes = world.honest(VICTIM).outcomes(FRIEND);
+    assert!(has_converged(&outcomes[0].0), "the first snapshot is taken: {outcomes:?}");
+}
+
+#[test]
+fn a_past_that_we_never_saw_leaves_one_of_us_behind() {
+    let ends = |outcome: &Outcome| *outcome == Outcome::Failed(FailureReason::LeftBehind);
+    case("a past of its own", HashComparison, ends, |asked, honest| {
+        claim(asked, differing(asked, honest), |theirs| {
+            theirs.horizon = Hlc::new(900, 0, replica_at(LIAR));
+            theirs.stable.cover(Dot { author: replica_at(FRIEND), seq: 1_000_000 });
+        })
+    })
+    .run();
+}
+
+#[test]
+fn a_clock_at_the_end_of_time_moves_no_horizon() {
+    let twist = |asked: &Asked<'_>, honest| claim(asked, honest, |theirs| theirs.clock = u64::MAX);
+    let mut case = case("a clock at the end of time", HashComparison, has_converged, twist).harmless();
+    case.mutant = case.mutant.saying(|held, _| {
+        let (root, replica) = (held.root(), held.replica);
+        vec![Message::Gossip(Gossip::Heartbeat { root, replica, seq: 1, clock: u64::MAX })]
+    });
+    case.run();
+}
+
+#[test]
+fn a_history_beyond_belief_is_not_adopted() {
+    case("an endless history", HashComparison, is_protocol, |asked, honest| {
+        claim(asked, honest, |theirs| {
+            theirs.covered.cover(Dot { author: replica_at(VICTIM), seq: limits::MAX_DELTA_SEQ });
+        })
+    })
+    .run();
+}
+
+#[test]
+fn a_forged_account_of_others_deltas_does_not_keep_them_away() {
+    case("forged coverage", HashComparison, has_converged, |asked, honest| {
+        let Request::Handshake(ours) = asked.request else { return honest };
+        claim(asked, honest, |theirs| {
+            theirs.root_hash = ours.root_hash;
+            theirs.covered.cover(Dot { author: replica_at(FRIEND), seq: 1_000 });
+            theirs.covered.cover(Dot { author: replica_at(VICTIM), seq: 1_000 });
+        })
+    })
+    .harmless()
+    .run();
+}
+
+#[test]
+fn a_peer_that_says_it_is_a_stranger_is_not_synced_with() {
+    let ends = |outcome: &Outcome| matches!(outcome, Outcome::Failed(FailureReason::NotAMember { replica }) if *replica == replica_at(77));
+    // Its heartbeats name a member; its handshakes do not.
+    let mut world = case("a stranger's answer", HashComparison, ends, |asked, honest| {
+        claim(asked, honest, |theirs| theirs.replica = replica_at(77))
+    })
+    .run();
+    let victim = world.honest(VICTIM);
+    assert!(victim.read("liar 1").is_none(), "nothing of what it holds was taken");
+}

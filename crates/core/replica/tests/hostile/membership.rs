@@ -1,0 +1,227 @@
+//! Who may write, while that changes.
+
+use crate::deltas::Host;
+use crate::liar::register;
+use crate::mutant::Holdings;
+use crate::world::{CONTEXT, World, config, replica_at, set};
+use syncline_replica::{Event, Notice, Operation, OperationError, Refusal, Target, Timer};
+use syncline_store::MemoryStore;
+use syncline_sync::*;
+use syncline_types::{Moment, PeerId, SimDuration, SimTime};
+
+fn members(peers: &[u32]) -> Membership {
+    Membership::named(peers.iter().map(|peer| replica_at(*peer)))
+}
+
+fn seconds(count: u64) -> SimDuration {
+    SimDuration::from_secs(count)
+}
+
+/// Three members that know each other and have written something.
+fn three(retention: u64) -> World {
+    let mut world = World::new();
+    for node in 0..3 {
+        let mut config = config(node, 3);
+        config.delta_retention = retention;
+        world.add(config);
+        world.write(node, vec![set(&format!("of {node}"), "early")]);
+    }
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        world.link(a, b);
+    }
+    world.run_for(seconds(10));
+    let root = world.honest(0).sound_root();
+    assert!((1..3).all(|node| world.honest(node).sound_root() == root));
+    world
+}
+
+#[test]
+fn an_evicted_member_is_turned_away_and_what_it_wrote_before_stays() {
+    let mut world = three(100);
+    for node in 0..2 {
+        world.honest(node).replica.set_membership(members(&[0, 1]));
+    }
+    // Nobody tells it.
+    world.write(2, vec![set("late", "from outside")]);
+    world.write(0, vec![set("inside", "news")]);
+    world.run_for(seconds(60));
+    let root = world.honest(0).sound_root();
+    assert_eq!(world.honest(1).sound_root(), root, "the others are unaffected");
+    for node in 0..2 {
+        let honest = world.honest(node);
+        assert!(honest.read("of 2").is_some() && honest.read("late").is_none());
+        assert!(honest.refusals.contains(&(PeerId(2), Refusal::NotAMember)));
+        assert_eq!(honest.replica.pending().owed, 0, "nothing is owed to it");
+    }
+    let evicted = world.honest(2);
+    let rejected = Outcome::Failed(FailureReason::Rejected(Rejection::NotAMember));
+    let outcomes: Vec<Outcome> = evicted.outcomes(0).into_iter().map(|(outcome, _)| outcome).collect();
+    assert!(outcomes.contains(&rejected), "{outcomes:?}");
+    assert!(outcomes.len() < 15, "it asks less and less often: {}", outcomes.len());
+}
+
+#[test]
+fn nothing_stands_owed_to_a_peer_that_knows_us_for_no_member() {
+    let mut host = Host::new(0);
+    host.write("mine");
+    assert!(host.hear_of_a_difference().is_some());
+    assert_eq!(host.replica.pending().owed, 1);
+    host.now += 1_000;
+    let actions = host.step(Event::Timer(Timer::Owed));
+    let frame = Frame::from_wire(&actions.messages[0].bytes, CONTEXT).unwrap();
+    let Message::Request { session, id, request: Request::Handshake(_) } = frame.message else {
+        panic!("{frame:?}")
+    };
+    let response = Response::Rejected(Rejection::NotAMember);
+    let actions = host.say(Message::Response { session, id, response });
+    let failed = |notice: &Notice| {
+        let rejected = Outcome::Failed(FailureReason::Rejected(Rejection::NotAMember));
+        matches!(notice, Notice::SessionEnded { outcome, .. } if *outcome == rejected)
+    };
+    assert!(actions.notices.iter().any(failed));
+    assert!(host.replica.pending().is_none(), "another try would end alike");
+    // Unless it is heard of again, and then after a pause.
+    assert!(host.hear_of_a_difference() >= Some(200));
+}
+
+#[test]
+fn a_replica_that_knows_it_is_no_member_does_not_write() {
+    let mut host = Host::new(0);
+    host.write("before");
+    let before = host.replica.digest();
+    host.replica.set_membership(members(&[1, 2]));
+    let operation = Operation::Set { target: Target::named(b"after"), bytes: b"x".to_vec() };
+    let actions = host.step(Event::Write(vec![operation]));
+    assert_eq!(actions.notices, [Notice::WriteRefused { error: OperationError::NotAMember }]);
+    assert!(actions.messages.is_empty() && host.replica.digest() == before);
+}
+
+#[test]
+fn a_new_member_is_let_in_as_soon_as_it_is_named() {
+    let mut world = World::new();
+    for node in 0..2 {
+        let mut config = config(node, 3);
+        config.membership = members(&[0, 1]);
+        world.add(config);
+        world.write(node, vec![set(&format!("of {node}"), "early")]);
+    }
+    let mut joiner = config(2, 3);
+    joiner.membership = members(&[0, 1, 2]);
+    world.add(joiner);
+    world.link(0, 1);
+    world.link(0, 2);
+    world.run_for(seconds(10));
+    assert!(world.honest(2).replica.digest().is_zero(), "it is a stranger yet");
+    for node in 0..2 {
+        world.honest(node).replica.set_membership(members(&[0, 1, 2]));
+    }
+    world.run_for(seconds(60));
+    world.write(2, vec![set("of 2", "late")]);
+    world.run_for(seconds(10));
+    let root = world.honest(2).sound_root();
+    assert!((0..2).all(|node| world.honest(node).sound_root() == root));
+    assert!(world.honest(1).read("of 2").is_some());
+}
+
+#[test]
+fn members_that_disagree_on_who_is_one_still_become_equal() {
+    let mut world = World::new();
+    for (node, known) in [(0, &[0, 1][..]), (1, &[0, 1, 2]), (2, &[0, 1, 2])] {
+        let mut config = config(node, 3);
+        config.membership = members(known);
+        // By the table they begin with deltas.
+        config.selection = Selection::Table;
+        world.add(config);
+        world.write(node, vec![set(&format!("of {node}"), "early")]);
+    }
+    world.link(1, 2);
+    world.run_for(seconds(5));
+    world.write(2, vec![set("delta", "that node 0 refuses")]);
+    world.link(0, 1);
+    world.run_for(seconds(5));
+    world.write(2, vec![set("another", "delta")]);
+    world.run_for(seconds(60));
+    let root = world.honest(1).sound_root();
+    assert_eq!(world.honest(0).sound_root(), root, "the records came with a member's state");
+    let node = world.honest(0);
+    let refused = Notice::DeltaRefused { from: PeerId(1), refusal: DeltaRefusal::NotAMember };
+    assert!(node.notices.contains(&refused), "and the deltas were refused");
+    assert!(node.read("another").is_some());
+}
+
+#[test]
+fn deltas_that_wait_are_let_go_with_their_author() {
+    let (mut host, mut author) = (Host::new(0), Host::new(2));
+    author.write("first");
+    let second = author.write("second");
+    assert_eq!(host.say(Message::Gossip(Gossip::Delta(second))).refusal, None);
+    assert_eq!(host.replica.pending().buffered, 1);
+    host.replica.set_membership(members(&[0, 1]));
+    assert_eq!((host.replica.pending().buffered, host.replica.buffer_ledger().dismissed), (0, 1));
+    assert!(host.replica.is_buffer_balanced());
+}
+
+#[test]
+fn what_was_forgotten_while_it_was_no_member_does_not_come_back_with_it() {
+    // With next to no deltas kept, what it missed can only come with states.
+    let mut world = three(1);
+    world.write(2, vec![set("own", "written away")]);
+    world.unlink(0, 2);
+    world.unlink(1, 2);
+    world.run_for(seconds(1));
+    for node in 0..2 {
+        world.honest(node).replica.set_membership(members(&[0, 1]));
+    }
+    world.write(0, vec![Operation::Delete { target: Target::named(b"of 2") }]);
+    world.run_for(seconds(5));
+    for round in 0..20 {
+        // Clocks only come on with writes, and only handshakes tell what a member covers.
+        world.unlink(0, 1);
+        world.write(round % 2, vec![set("tick", &round.to_string())]);
+        world.run_for(seconds(1));
+        world.link(0, 1);
+        world.run_for(seconds(10));
+    }
+    let forgot = |notice: &Notice| matches!(notice, Notice::Forgot { .. });
+    assert!(world.honest(0).notices.iter().any(forgot), "the tombstone is gone");
+
+    // It comes back with its old state, as a member again.
+    for node in 0..2 {
+        world.honest(node).replica.set_membership(members(&[0, 1, 2]));
+    }
+    world.link(0, 2);
+    world.run_for(seconds(120));
+    let left_behind = Outcome::Failed(FailureReason::LeftBehind);
+    for (node, other) in [(0, 2), (2, 0)] {
+        let outcomes = world.honest(node).outcomes(other);
+        let found = outcomes.iter().filter(|(outcome, _)| *outcome == left_behind).count();
+        assert!((1..25).contains(&found), "{node}: {found} of {}: {:?}", outcomes.len(), outcomes.last());
+    }
+    let root = world.honest(0).sound_root();
+    assert_eq!(world.honest(1).sound_root(), root);
+    assert!(world.honest(0).read("of 2").is_none(), "what was deleted does not come back");
+    assert_eq!(world.honest(2).read("of 2").as_deref(), Some(&b"early"[..]), "nor is its own state touched");
+}
+
+#[test]
+fn a_session_ends_when_its_peer_is_evicted() {
+    let now = SimTime::from_secs(1);
+    let mut host = StoreHost::open(MemoryStore::default(), CONTEXT, replica_at(0), Moment::at(now)).unwrap();
+    host.membership = members(&[0, 1]);
+    let mut peer = Holdings::new(1);
+    let by = peer.replica;
+    peer.write(vec![register("theirs", "held", by, 500)], SimTime::from_millis(600));
+    let (mut session, first) = host.start_with(SyncProtocolKind::HashComparison).unwrap();
+    let mut answer = |message: &Message| {
+        let Message::Request { session, id, request } = message else { panic!("{message:?}") };
+        Message::Response { session: *session, id: *id, response: peer.respond(request, now) }
+    };
+    let progress = host.on_message(&mut session, &answer(&first)).unwrap();
+    let Progress::Send(id, request) = progress else { panic!("{progress:?}") };
+    host.membership = members(&[0, 2]);
+    let next = Message::Request { session: session.id(), id, request };
+    let progress = host.on_message(&mut session, &answer(&next)).unwrap();
+    let failure = FailureReason::NotAMember { replica: replica_at(1) };
+    assert_eq!(progress, Progress::Done(Outcome::Failed(failure)));
+    assert_eq!(session.stats().records_received, 0);
+}

@@ -1,0 +1,212 @@
+//! Hostile initiators: everything a request can lie about.
+
+use crate::deltas::Host;
+use crate::liar::register;
+use crate::mutant::{Holdings, Mutant};
+use crate::world::{CONTEXT, Seeded, World, config, replica_at, set};
+use proptest::prelude::*;
+use syncline_replica::{Refusal, SyncActions};
+use syncline_storage::verify;
+use syncline_store::{Bytes, MemoryStore, Store};
+use syncline_sync::*;
+use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, SimDuration, SimTime, limits};
+
+fn ask(host: &mut Host, session: u64, id: u64, request: Request) -> (Response, SyncActions) {
+    let (session, id) = (SessionId(session), RequestId(id));
+    let actions = host.say(Message::Request { session, id, request });
+    let frame = Frame::from_wire(&actions.messages[0].bytes, CONTEXT).unwrap();
+    let Message::Response { response, .. } = frame.message else { panic!("{frame:?}") };
+    (response, actions)
+}
+
+fn handshake() -> SyncHandshake {
+    let mut held = Holdings::new(1);
+    let by = held.replica;
+    held.write(vec![register("theirs", "held", by, 500)], SimTime::from_millis(600));
+    held.handshake(SimTime::from_secs(1))
+}
+
+/// A gift that any member might bring.
+fn gift() -> Request {
+    let mut held = Holdings::new(1);
+    let action = register("gift", "from a horse", held.replica, 500);
+    let id = action.id();
+    held.write(vec![action], SimTime::from_millis(600));
+    let record = held.begin(SimTime::from_secs(1)).state.record(id).unwrap().unwrap();
+    let pushes = vec![WireRecord { id, bytes: Bytes::from(record.to_bytes()) }];
+    Request::Exchange(ExchangeRequest { pushes, ..ExchangeRequest::default() })
+}
+
+#[test]
+fn who_asks_without_a_handshake_is_not_served() {
+    let mut host = Host::new(0);
+    host.write("mine");
+    let before = host.replica.digest();
+    for request in [
+        gift(),
+        Request::Deltas { covered: VersionVector::default(), pushes: vec![] },
+        Request::SnapshotPage { boundary: before, after: None, compressed: false },
+    ] {
+        let (response, _) = ask(&mut host, 1, 2, request);
+        assert_eq!(response, Response::Rejected(Rejection::NoHandshake));
+    }
+    assert_eq!(host.replica.digest(), before);
+    ask(&mut host, 1, 1, Request::Handshake(Box::new(handshake())));
+    let (response, _) = ask(&mut host, 1, 2, gift());
+    assert!(matches!(response, Response::Exchange(_)), "{response:?}");
+    assert_ne!(host.replica.digest(), before);
+}
+
+#[test]
+fn a_stranger_is_told_so_and_changes_nothing() {
+    let mut host = Host::new(0);
+    host.write("mine");
+    let before = host.replica.digest();
+    let theirs = SyncHandshake { replica: replica_at(77), ..handshake() };
+    let (response, actions) = ask(&mut host, 1, 1, Request::Handshake(Box::new(theirs)));
+    assert_eq!(response, Response::Rejected(Rejection::NotAMember));
+    assert_eq!(actions.refusal, Some(Refusal::NotAMember));
+    let (response, actions) = ask(&mut host, 1, 2, gift());
+    assert_eq!(response, Response::Rejected(Rejection::NotAMember));
+    assert_eq!(actions.refusal, Some(Refusal::NotAMember));
+    let replica = replica_at(77);
+    let root = Digest([1; 32]);
+    let heartbeat = Gossip::Heartbeat { root, replica, seq: 9, clock: 9 };
+    assert_eq!(host.say(Message::Gossip(heartbeat)).refusal, Some(Refusal::NotAMember));
+    assert_eq!((host.replica.digest(), host.replica.pending().owed), (before, 0));
+}
+
+#[test]
+fn claims_beyond_belief_are_refused_and_nothing_that_follows_is_served() {
+    let mut endless = handshake();
+    endless.covered.cover(Dot { author: replica_at(0), seq: limits::MAX_DELTA_SEQ });
+    for theirs in [SyncHandshake { horizon: Hlc::MAX, ..handshake() }, endless] {
+        let mut host = Host::new(0);
+        host.write("mine");
+        let before = host.replica.digest();
+        let (response, actions) = ask(&mut host, 1, 1, Request::Handshake(Box::new(theirs)));
+        assert_eq!(response, Response::Rejected(Rejection::Implausible));
+        assert_eq!(actions.refusal, Some(Refusal::Malformed));
+        let (response, _) = ask(&mut host, 1, 2, gift());
+        assert_eq!(response, Response::Rejected(Rejection::NoHandshake));
+        assert_eq!(host.replica.digest(), before);
+        host.write("still mine");
+        assert_ne!(host.replica.digest(), before, "and the history goes on");
+    }
+}
+
+#[test]
+fn pages_of_a_state_that_never_was_are_gone() {
+    let mut host = Host::new(0);
+    host.write("mine");
+    ask(&mut host, u64::MAX, 1, Request::Handshake(Box::new(handshake())));
+    for round in 0..20 {
+        let boundary = Digest([round; 32]);
+        let request = Request::SnapshotPage { boundary, after: Some(EntityId::LAST), compressed: true };
+        let (response, _) = ask(&mut host, u64::MAX, u64::from(round), request);
+        assert!(matches!(response, Response::SnapshotGone(_)), "{response:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_handshakes_keeps_nobody_else_away() {
+    let (liar, victim, friend) = (0, 1, 2);
+    let mut world = World::new();
+    let mut sessions = 0;
+    let held = Holdings::new(liar);
+    let mutant = Mutant::new(held, |_, _| Response::Rejected(Rejection::Yield)).saying(move |held, now| {
+        let flood = (0..50).map(|_| {
+            sessions += 1;
+            let request =
+                Request::Handshake(Box::new(SyncHandshake { has_state: true, ..held.handshake(now) }));
+            Message::Request { session: SessionId(sessions), id: RequestId(1), request }
+        });
+        flood.collect()
+    });
+    world.add_hostile(mutant);
+    world.add(config(victim, 3));
+    world.add(config(friend, 3));
+    world.write(victim, vec![set("mine", "precious")]);
+    world.link(liar, victim);
+    world.link(victim, friend);
+    for round in 0..20 {
+        world.write(friend, vec![set(&format!("theirs {round}"), "precious")]);
+        world.run_for(SimDuration::from_secs(1));
+    }
+    world.run_for(SimDuration::from_secs(30));
+    let root = world.honest(victim).sound_root();
+    assert_eq!(world.honest(friend).sound_root(), root);
+    assert!(world.honest(friend).read("mine").is_some() && world.honest(victim).read("theirs 19").is_some());
+}
+
+/// Requests of a real session, to change.
+fn real_requests() -> Vec<Request> {
+    let mut requests = vec![Request::Handshake(Box::new(handshake())), gift()];
+    let mut held = Holdings::new(1);
+    let by = held.replica;
+    let delta = held.write(vec![register("pushed", "delta", by, 500)], SimTime::from_millis(600));
+    let pushes = vec![delta.to_bytes().into()];
+    requests.push(Request::Deltas { covered: VersionVector::default(), pushes });
+    let questions = vec![
+        Question::Children { entity: EntityId::ROOT, after: None },
+        Question::Missing(Filter::new(512, 7)),
+    ];
+    let wants = vec![EntityId::ROOT, EntityId::LAST];
+    requests.push(Request::Exchange(ExchangeRequest { questions, wants, ..ExchangeRequest::default() }));
+    requests.push(Request::SnapshotPage { boundary: held.root(), after: None, compressed: true });
+    requests
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_is_changed_in_requests_the_state_stays_sound(seed in any::<u64>()) {
+        let mut random = Seeded(seed);
+        let mut host = Host::new(0);
+        host.write("mine");
+        let requests = real_requests();
+        ask(&mut host, 1, 1, requests[0].clone());
+        for id in 2..40 {
+            let mut bytes = requests[random.below(requests.len())].to_bytes();
+            for _ in 0..random.below(3) {
+                let at = random.below(bytes.len());
+                bytes[at] = random.next() as u8;
+            }
+            let Ok(request) = Request::from_bytes(&bytes) else { continue };
+            host.say(Message::Request { session: SessionId(1), id: RequestId(id), request });
+        }
+        let found = verify(&host.store).unwrap();
+        prop_assert!(found.is_sound(), "{:?}", found);
+        prop_assert_eq!(found.rebuilt_root, host.replica.digest());
+        let before = host.replica.digest();
+        host.write("still mine");
+        prop_assert_ne!(host.replica.digest(), before);
+    }
+}
+
+#[test]
+fn a_host_that_serves_streams_asks_for_a_handshake_too() {
+    let moment = syncline_types::Moment::at(SimTime::from_secs(1));
+    let mut store = StoreHost::open(MemoryStore::default(), CONTEXT, replica_at(0), moment).unwrap();
+    store.membership = Membership::named((0..3).map(replica_at));
+    let asked =
+        |session, request| Message::Request { session: SessionId(session), id: RequestId(1), request };
+    let serve = |host: &mut StoreHost<MemoryStore>, session, request| {
+        let Some(Message::Response { response, .. }) = host.answer(&asked(session, request)).unwrap() else {
+            panic!("a request has an answer")
+        };
+        response
+    };
+    assert_eq!(serve(&mut store, 1, gift()), Response::Rejected(Rejection::NoHandshake));
+    let stranger = SyncHandshake { replica: replica_at(77), ..handshake() };
+    let refused = serve(&mut store, 1, Request::Handshake(Box::new(stranger)));
+    assert_eq!(refused, Response::Rejected(Rejection::NotAMember));
+    assert_eq!(serve(&mut store, 1, gift()), Response::Rejected(Rejection::NoHandshake));
+    assert!(store.store.view().is_empty(), "nothing was taken");
+    let welcome = serve(&mut store, 2, Request::Handshake(Box::new(handshake())));
+    assert!(matches!(welcome, Response::Handshake(_)));
+    assert!(matches!(serve(&mut store, 2, gift()), Response::Exchange(_)));
+    store.membership = Membership::named([replica_at(0)]);
+    assert_eq!(serve(&mut store, 2, gift()), Response::Rejected(Rejection::NotAMember));
+}
