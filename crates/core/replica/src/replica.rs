@@ -152,7 +152,10 @@ impl<V: ReadView> Replica<V> {
             Event::Peers(peers) => self.on_peers(peers, &mut step),
             Event::Write(operations) => self.on_write(&operations, &mut step)?,
             Event::Frame { from, bytes } => self.on_frame(from, &bytes, &mut step)?,
-            Event::Timer(Timer::Heartbeat) => self.on_heartbeat_due(&mut step),
+            Event::Timer(Timer::Heartbeat) => {
+                self.on_heartbeat_due(&mut step);
+                step.work.clean_up()?;
+            }
             Event::Timer(Timer::Session(peer)) => self.on_session_timeout(peer, &mut step)?,
             Event::Timer(Timer::Owed) => self.start_due_session(&mut step)?,
             Event::Timer(Timer::Fetch) => self.on_fetch_timeout(&mut step)?,

@@ -65,9 +65,14 @@ impl<V: ReadView> Replica<V> {
         self.owe(peer, reason, pause, step);
     }
 
-    /// How many sessions may be under way. A fresh replica takes one snapshot at a time.
+    /// How many sessions may be under way. A replica takes one snapshot at a time, and nothing beside it.
     fn places(&self) -> usize {
-        if self.root.is_zero() { 1 } else { self.config.max_sessions.max(1) }
+        let single = self.root.is_zero() || self.takes_snapshot();
+        if single { 1 } else { self.config.max_sessions.max(1) }
+    }
+
+    fn takes_snapshot(&self) -> bool {
+        self.sessions.values().any(|active| active.session.takes_snapshot())
     }
 
     pub(crate) fn set_owed_timer(&self, step: &mut Step<'_, V>) {
@@ -284,7 +289,7 @@ impl<V: ReadView> Replica<V> {
             match self.who_goes_first(from, theirs) {
                 First::Us => {
                     if !self.sessions.contains_key(&from) {
-                        self.owe(from, "we have nothing yet", SimDuration::ZERO, step);
+                        self.owe(from, "we go first", SimDuration::ZERO, step);
                     }
                     let response = Response::Rejected(Rejection::Yield);
                     self.send(from, Message::Response { session, id, response }, step);
@@ -318,13 +323,14 @@ impl<V: ReadView> Replica<V> {
 
     /// Whose session goes on, when a peer starts one. Both sides come to the same answer:
     ///
-    /// 1. A session that is past its handshake goes on.
+    /// 1. A session that is past its handshake goes on, and a snapshot from whomever: what a peer
+    ///    brought meanwhile would be seen before it is complete.
     /// 2. Of a fresh side and one with state, the fresh side goes first: it takes a snapshot, which
     ///    is verified before it is shown, rather than have its first state pushed to it.
     /// 3. If both have started one, that of the lower replica id goes on.
     fn who_goes_first(&self, peer: PeerId, theirs: &SyncHandshake) -> First {
         let own = self.sessions.get(&peer);
-        if own.is_some_and(|active| !active.session.is_in_handshake()) {
+        if own.is_some_and(|active| !active.session.is_in_handshake()) || self.takes_snapshot() {
             return First::Us;
         }
         let speaks = |protocols: &[SyncProtocolKind]| protocols.contains(&SyncProtocolKind::Snapshot);

@@ -1,10 +1,12 @@
 //! The door to the state: apply, merge, read, and end as one batch.
 
+mod derived;
+mod staging;
+
 use crate::action::Action;
 use crate::error::{ApplyError, StorageError};
 use crate::index::{self, Entry, Node, Prefix, Tries};
-use crate::keys;
-use crate::label::Label;
+use crate::keys::{self, Slot};
 use crate::record::Record;
 use crate::record_codec::own_hash;
 use crate::stats::Stats;
@@ -71,6 +73,10 @@ struct Touched {
 #[derive(Clone, Debug)]
 pub struct Interface<V> {
     view: V,
+    /// Where the rows of the state are.
+    slot: Slot,
+    /// Whether finishing shows this state instead of the other.
+    published: bool,
     records: BTreeMap<EntityId, Held>,
     tries: Tries,
     touched: BTreeMap<EntityId, Touched>,
@@ -101,19 +107,27 @@ impl<V: ReadView> Interface<V> {
 
     /// Opens the state that `view` shows, with the merge functions of the application's own types. O(1).
     pub fn open_with(view: V, merges: Merges) -> Result<Self, StorageError> {
-        let stats = match view.read(keys::STATS)? {
+        let slot = Slot::active(&view)?;
+        Self::open_slot(view, slot, merges)
+    }
+
+    /// Opens the state in one of the two slots. O(1).
+    pub(crate) fn open_slot(view: V, slot: Slot, merges: Merges) -> Result<Self, StorageError> {
+        let stats = match view.read(&keys::stats(slot))? {
             Some(row) => Stats::from_bytes(&row).map_err(StorageError::row("the statistics"))?,
             None => Stats::default(),
         };
         Ok(Self {
             view,
+            slot,
+            published: false,
             records: BTreeMap::new(),
-            tries: Tries::default(),
+            tries: Tries::of(slot),
             touched: BTreeMap::new(),
             stats,
             changed: false,
             latest: Hlc::ZERO,
-            work: Work { storage_reads: 1, hash_computations: 0 },
+            work: Work { storage_reads: 2, hash_computations: 0 },
             buffer: Writer::default(),
             derived: BTreeMap::new(),
             merges,
@@ -161,11 +175,20 @@ impl<V: ReadView> Interface<V> {
         record: &Record,
         context: &ApplyContext,
     ) -> Result<Applied, ApplyError> {
+        if !self.admits(id, record, context)? {
+            return Ok(Applied::Unchanged);
+        }
+        let rooted = self.ensure_root()?;
+        Ok(Applied::from_flag(self.join(id, record.clone())? | rooted))
+    }
+
+    /// Whether a whole record may be joined; not one that was forgotten here.
+    fn admits(&mut self, id: EntityId, record: &Record, context: &ApplyContext) -> Result<bool, ApplyError> {
         record.check(id)?;
         record.check_drift(context.moment, context.max_drift_ms)?;
         self.check_merge(id, record)?;
         if self.is_past(id, record)? {
-            return Ok(Applied::Unchanged);
+            return Ok(false);
         }
         if record.depth > 1 {
             let in_place = self.held(record.parent)?.record.as_ref().is_some_and(|p| p.depth < record.depth);
@@ -173,8 +196,7 @@ impl<V: ReadView> Interface<V> {
                 return Err(ApplyError::MissingParent { id, parent: record.parent });
             }
         }
-        let rooted = self.ensure_root()?;
-        Ok(Applied::from_flag(self.join(id, record.clone())? | rooted))
+        Ok(true)
     }
 
     /// Refuses a value of an application's own type that could not be merged here: all replicas must
@@ -205,18 +227,6 @@ impl<V: ReadView> Interface<V> {
         &self.merges
     }
 
-    /// Puts a record in place of whatever is there: the deliberate bug of a snapshot that overwrites.
-    #[cfg(feature = "canary")]
-    pub fn overwrite(&mut self, id: EntityId, record: &Record) -> Result<(), StorageError> {
-        self.ensure_root()?;
-        if let Some(own) = self.held(id)?.record.take()
-            && id != EntityId::ROOT
-        {
-            self.stats.remove(&own);
-        }
-        self.join(id, record.clone()).map(drop)
-    }
-
     fn ensure_root(&mut self) -> Result<bool, StorageError> {
         if self.held(EntityId::ROOT)?.record.is_some() {
             return Ok(false);
@@ -229,7 +239,7 @@ impl<V: ReadView> Interface<V> {
             Place::Occupied(held) => Ok(held.into_mut()),
             Place::Vacant(place) => {
                 self.work.storage_reads += 1;
-                let row = self.view.read(&keys::record(id))?;
+                let row = self.view.read(&keys::record(self.slot, id))?;
                 let record = row.map(|row| Record::from_bytes(&row)).transpose();
                 let record = record.map_err(StorageError::row("a record"))?.map(Arc::new);
                 Ok(place.insert(Held { record, dirty: false, bytes: None }))
@@ -277,24 +287,6 @@ impl<V: ReadView> Interface<V> {
         Ok(true)
     }
 
-    /// Keeps the rows that follow from a record besides the index: its place among its siblings while it
-    /// is live, its grave while it is dead.
-    fn derive(&mut self, id: EntityId, before: Option<&Record>, after: Option<&Record>) {
-        let place = |record: &Record| match &record.label {
-            Label::Ordered(label) if record.is_live() => Some(keys::order(record.parent, label, id)),
-            _ => None,
-        };
-        let grave = |record: &Record| record.grave().map(|stamp| keys::grave(stamp, id));
-        for (old, new) in
-            [(before.and_then(place), after.and_then(place)), (before.and_then(grave), after.and_then(grave))]
-        {
-            if old != new {
-                self.derived.extend(old.map(|key| (key, false)));
-                self.derived.extend(new.map(|key| (key, true)));
-            }
-        }
-    }
-
     /// Takes a record out of the state. What hangs below it must be gone already.
     pub(crate) fn forget(&mut self, id: EntityId) -> Result<(), StorageError> {
         self.refresh()?;
@@ -316,56 +308,6 @@ impl<V: ReadView> Interface<V> {
     pub(crate) const fn set_horizon(&mut self, horizon: Hlc) {
         self.stats.horizon = horizon;
         self.changed = true;
-    }
-
-    /// What the rows between two keys name, with those that this batch adds and without those that it
-    /// takes out.
-    pub(crate) fn derived_rows(
-        &mut self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-        name: impl Fn(&[u8]) -> Option<EntityId>,
-    ) -> Result<Vec<EntityId>, StorageError> {
-        let mut from = Key::from(from);
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let wanted = limit - found.len();
-            let stored = self.view.range(&from, to, wanted)?;
-            self.work.storage_reads += 1;
-            let complete = stored.len() < wanted;
-            let upto = match stored.last() {
-                Some((last, _)) if !complete => Key::of(&[last, &[0]]),
-                _ => Key::from(to),
-            };
-            let mut rows: BTreeMap<Key, bool> = stored.into_iter().map(|(key, _)| (key, true)).collect();
-            rows.extend(self.derived.range(from..upto.clone()).map(|(key, there)| (key.clone(), *there)));
-            for (key, _) in rows.into_iter().filter(|(_, there)| *there) {
-                found.push(name(&key).ok_or(StorageError::Index { what: "the key of a derived row" })?);
-            }
-            if complete {
-                break;
-            }
-            from = upto;
-        }
-        found.truncate(limit);
-        Ok(found)
-    }
-
-    /// Up to `limit` live children of `id` with labels of at least `from` that order them, in the order
-    /// of their labels; with `after`, only those that follow it. O(log n + limit).
-    pub fn ordered_children(
-        &mut self,
-        id: EntityId,
-        from: &[u8],
-        after: Option<(&[u8], EntityId)>,
-        limit: usize,
-    ) -> Result<Vec<EntityId>, StorageError> {
-        let from = match after {
-            Some((label, child)) => Key::of(&[&keys::order(id, label, child), &[0]]),
-            None => keys::order_from(id, from),
-        };
-        self.derived_rows(&from, &keys::order_end(id), limit, keys::order_id)
     }
 
     /// Brings the index in step with the records: deepest entities first, each once.
@@ -420,6 +362,9 @@ impl<V: ReadView> Interface<V> {
     /// The digest of a record that has changed; its bytes are kept for the batch.
     fn own_hash(&mut self, id: EntityId, record: &Record) -> Result<Digest, StorageError> {
         self.work.hash_computations += 1;
+        if let Some(bytes) = &self.held(id)?.bytes {
+            return Ok(own_hash(id, bytes));
+        }
         self.buffer.clear();
         record.encode(&mut self.buffer);
         let hash = own_hash(id, self.buffer.as_slice());
@@ -566,18 +511,24 @@ impl<V: ReadView> Interface<V> {
         }
         self.refresh()?;
         self.stats.generation += 1;
-        let stats = (keys::STATS.into(), Some(self.stats.to_bytes().into()));
+        let stats = (keys::stats(self.slot), Some(self.stats.to_bytes().into()));
         let records = self.records.iter().filter(|(_, held)| held.dirty).map(|(id, held)| {
             let bytes = held.record.as_ref().map(|record| {
                 let kept = held.bytes.clone();
                 kept.unwrap_or_else(|| record.to_bytes().into())
             });
-            (keys::record(*id), bytes)
+            (keys::record(self.slot, *id), bytes)
         });
         let derived = self.derived.iter().map(|(key, there)| {
             let place: Option<Bytes> = there.then(|| Bytes::from([]));
             (key.clone(), place)
         });
-        Ok(std::iter::once(stats).chain(records).chain(self.tries.rows()).chain(derived).collect())
+        let shown = self.published.then(|| (keys::ACTIVE.into(), Some(self.slot.to_bytes().into())));
+        Ok(std::iter::once(stats)
+            .chain(shown)
+            .chain(records)
+            .chain(self.tries.rows())
+            .chain(derived)
+            .collect())
     }
 }

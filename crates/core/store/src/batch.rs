@@ -25,7 +25,11 @@ impl WriteBatch {
 
     /// Adds the writes of `later`, which win.
     pub fn extend(&mut self, later: Self) {
-        self.0.extend(later.0);
+        if self.0.is_empty() {
+            *self = later;
+        } else {
+            self.0.extend(later.0);
+        }
     }
 
     /// The writes, ascending by key; `None` removes.

@@ -22,10 +22,12 @@ mod handshake;
 mod log;
 mod message;
 mod node_view;
+mod page;
 mod question;
 mod respond;
 mod select;
 mod session;
+pub mod staged;
 mod transaction;
 mod transport;
 
@@ -44,12 +46,13 @@ pub use handshake::{
 pub use log::{DeltaLog, DeltaRefusal, Missing};
 pub use message::{
     DeltasReply, ExchangeReply, ExchangeRequest, Gossip, HandshakeReply, Message, Rejection, Request,
-    RequestId, Response, SessionId, SnapshotPage, WireRecord,
+    RequestId, Response, SessionId, WireRecord,
 };
 pub use node_view::{Fingerprint, NodeView, Probe, SlotView, WireEntry};
+pub use page::SnapshotPage;
 pub use question::{Answer, Question};
 pub use respond::{ViewCache, respond};
 pub use select::{ProtocolSelection, SelectionReason, SyncProtocol, select_protocol};
 pub use session::{FailureReason, Outcome, OwedReason, Progress, Session, SessionStats};
-pub use transaction::{Transaction, staged};
+pub use transaction::Transaction;
 pub use transport::{StreamMessage, SyncTransport, TransportError};

@@ -2,7 +2,9 @@
 
 use crate::delta::{Delta, Dot, VersionVector};
 use crate::handshake::{SyncHandshake, SyncProtocolKind};
+use crate::page::SnapshotPage;
 use crate::question::{Answer, Question};
+use syncline_storage::Cursor;
 use syncline_store::Bytes;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
@@ -96,10 +98,18 @@ pub enum Request {
     SnapshotPage {
         /// Which state.
         boundary: Digest,
-        /// The last id already received.
-        after: Option<EntityId>,
+        /// Where the last page ended.
+        after: Cursor,
         /// Whether to compress the page.
         compressed: bool,
+    },
+    /// Questions and wishes to the state whose root is `boundary`. It is past, so nothing can be given
+    /// to it.
+    SnapshotExchange {
+        /// Which state.
+        boundary: Digest,
+        /// What is asked.
+        asked: ExchangeRequest,
     },
 }
 
@@ -158,23 +168,6 @@ pub struct DeltasReply {
     pub refused: u64,
 }
 
-/// A page of a snapshot.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SnapshotPage {
-    /// The state it belongs to.
-    pub boundary: Digest,
-    /// The responder's root now.
-    pub root: Digest,
-    /// The cursor that was asked for.
-    pub after: Option<EntityId>,
-    /// The records, packed; see [`SnapshotPage::pack`].
-    pub packed: Vec<u8>,
-    /// Their length before compression; zero if they are not compressed.
-    pub unpacked_len: u64,
-    /// Whether nothing follows.
-    pub is_last: bool,
-}
-
 /// The answer to a handshake.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HandshakeReply {
@@ -214,59 +207,8 @@ pub enum Response {
     Deltas(DeltasReply),
     /// To a wish for a page.
     SnapshotPage(SnapshotPage),
-    /// To a wish for a page of a state that is not kept any more: where the responder is now.
+    /// To a wish for something of a state that is not kept any more: one that is.
     SnapshotGone(SyncHandshake),
-}
-
-impl SnapshotPage {
-    /// Packs records, compressed if asked and if it helps.
-    pub fn pack(records: &[(EntityId, Bytes)], compressed: bool) -> (Vec<u8>, u64) {
-        let mut out = Writer::default();
-        out.varint(records.len() as u64);
-        for (id, bytes) in records {
-            id.encode(&mut out);
-            out.bytes(bytes);
-        }
-        let plain = out.into_bytes();
-        if compressed {
-            let packed = lz4_flex::block::compress(&plain);
-            if packed.len() < plain.len() {
-                return (packed, plain.len() as u64);
-            }
-        }
-        (plain, 0)
-    }
-
-    /// The records of the page: ids ascending and above the cursor, bytes not yet decoded.
-    pub fn unpack(&self) -> Result<Vec<(EntityId, Bytes)>, DecodeError> {
-        let unpacked;
-        let plain = if self.unpacked_len == 0 {
-            &self.packed
-        } else {
-            let limit = limits::MAX_PAGE_BYTES as u64;
-            if self.unpacked_len > limit {
-                let found = self.unpacked_len;
-                return Err(DecodeError::TooLarge { what: "an unpacked page", found, limit });
-            }
-            unpacked = lz4_flex::block::decompress(&self.packed, self.unpacked_len as usize)
-                .map_err(|_| DecodeError::NotCanonical { what: "a compressed page" })?;
-            &unpacked
-        };
-        let mut input = Reader::new(plain);
-        let len = input.length(limits::MAX_PAGE_BYTES / 33, "the records of a page")?;
-        let mut records = Vec::with_capacity(len.min(4_096));
-        let mut last = self.after;
-        for _ in 0..len {
-            let id = EntityId::decode(&mut input)?;
-            if last.is_some_and(|last| last >= id) {
-                return Err(DecodeError::NotCanonical { what: "the order of a page" });
-            }
-            last = Some(id);
-            records.push((id, input.bytes(limits::MAX_FRAME_BYTES, "a record")?.into()));
-        }
-        input.finish()?;
-        Ok(records)
-    }
 }
 
 fn encode_bytes_list(out: &mut Writer, items: &[Bytes]) {
@@ -392,6 +334,28 @@ impl Decode for WireRecord {
     }
 }
 
+impl Encode for ExchangeRequest {
+    fn encode(&self, out: &mut Writer) {
+        out.bool(self.whole);
+        self.horizon.encode(out);
+        out.list(&self.questions);
+        out.list(&self.wants);
+        out.list(&self.pushes);
+    }
+}
+
+impl Decode for ExchangeRequest {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            whole: input.bool("an exchange")?,
+            horizon: Hlc::decode(input)?,
+            questions: input.list(limits::MAX_QUESTIONS, "the questions of an exchange")?,
+            wants: input.list(limits::MAX_RECORDS_PER_FRAME, "the wishes of an exchange")?,
+            pushes: input.list(limits::MAX_RECORDS_PER_FRAME, "the pushes of an exchange")?,
+        })
+    }
+}
+
 impl Encode for Request {
     fn encode(&self, out: &mut Writer) {
         match self {
@@ -401,22 +365,23 @@ impl Encode for Request {
             }
             Self::Exchange(exchange) => {
                 out.u8(1);
-                out.bool(exchange.whole);
-                exchange.horizon.encode(out);
-                out.list(&exchange.questions);
-                out.list(&exchange.wants);
-                out.list(&exchange.pushes);
+                exchange.encode(out);
             }
             Self::SnapshotPage { boundary, after, compressed } => {
                 out.u8(2);
                 boundary.encode(out);
-                encode_option_id(out, *after);
+                after.encode(out);
                 out.bool(*compressed);
             }
             Self::Deltas { covered, pushes } => {
                 out.u8(3);
                 covered.encode(out);
                 encode_bytes_list(out, pushes);
+            }
+            Self::SnapshotExchange { boundary, asked } => {
+                out.u8(4);
+                boundary.encode(out);
+                asked.encode(out);
             }
         }
     }
@@ -426,19 +391,17 @@ impl Decode for Request {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.u8()? {
             0 => Ok(Self::Handshake(SyncHandshake::decode(input)?)),
-            1 => Ok(Self::Exchange(ExchangeRequest {
-                whole: input.bool("an exchange")?,
-                horizon: Hlc::decode(input)?,
-                questions: input.list(limits::MAX_QUESTIONS, "the questions of an exchange")?,
-                wants: input.list(limits::MAX_RECORDS_PER_FRAME, "the wishes of an exchange")?,
-                pushes: input.list(limits::MAX_RECORDS_PER_FRAME, "the pushes of an exchange")?,
-            })),
+            1 => Ok(Self::Exchange(ExchangeRequest::decode(input)?)),
             2 => Ok(Self::SnapshotPage {
                 boundary: Digest::decode(input)?,
-                after: decode_option_id(input)?,
+                after: Cursor::decode(input)?,
                 compressed: input.bool("a wish for a page")?,
             }),
             3 => Ok(Self::Deltas { covered: VersionVector::decode(input)?, pushes: decode_deltas(input)? }),
+            4 => Ok(Self::SnapshotExchange {
+                boundary: Digest::decode(input)?,
+                asked: ExchangeRequest::decode(input)?,
+            }),
             tag => Err(DecodeError::UnknownTag { what: "kind of request", found: u64::from(tag) }),
         }
     }
@@ -539,12 +502,7 @@ impl Encode for Response {
             }
             Self::SnapshotPage(page) => {
                 out.u8(3);
-                page.boundary.encode(out);
-                page.root.encode(out);
-                encode_option_id(out, page.after);
-                out.bytes(&page.packed);
-                out.varint(page.unpacked_len);
-                out.bool(page.is_last);
+                page.encode(out);
             }
             Self::SnapshotGone(handshake) => {
                 out.u8(4);
@@ -571,14 +529,7 @@ impl Decode for Response {
             })),
             1 => Ok(Self::Rejected(Rejection::decode(input)?)),
             2 => Ok(Self::Exchange(ExchangeReply::decode(input)?)),
-            3 => Ok(Self::SnapshotPage(SnapshotPage {
-                boundary: Digest::decode(input)?,
-                root: Digest::decode(input)?,
-                after: decode_option_id(input)?,
-                packed: input.bytes(limits::MAX_FRAME_BYTES, "a page")?.to_vec(),
-                unpacked_len: input.varint()?,
-                is_last: input.bool("a page")?,
-            })),
+            3 => Ok(Self::SnapshotPage(SnapshotPage::decode(input)?)),
             4 => Ok(Self::SnapshotGone(SyncHandshake::decode(input)?)),
             5 => Ok(Self::Deltas(DeltasReply {
                 root: Digest::decode(input)?,

@@ -3,6 +3,7 @@
 use crate::delta::{Delta, DeltaRef, VersionVector};
 use crate::handshake::{LocalSyncState, SyncHandshake, SyncProtocolKind};
 use crate::log::{DeltaLog, DeltaRefusal, Missing};
+use crate::staged;
 use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{ContextId, Digest, Hlc, ReplicaId};
@@ -88,6 +89,16 @@ impl<V: ReadView> Transaction<V> {
         self.state.raise_horizon(theirs.horizon)
     }
 
+    /// Removes some of what snapshots have left behind, if there is anything. To be called from time to
+    /// time: no other step does it.
+    pub fn clean_up(&mut self) -> Result<(), StorageError> {
+        let view = self.state.view();
+        if !staged::is_under_way(view)? {
+            staged::sweep(view, self.state.slot().other(), &mut self.above)?;
+        }
+        Ok(())
+    }
+
     /// What this replica says of itself now.
     pub fn describe<'a>(
         &'a mut self,
@@ -142,54 +153,5 @@ impl LocalSyncState for Description<'_> {
     }
     fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
         self.supported.to_vec()
-    }
-}
-
-/// Rows of a snapshot that is being received and not yet verified.
-pub mod staged {
-    use crate::handshake::SyncHandshake;
-    use syncline_storage::{StorageError, keys};
-    use syncline_store::{Bytes, Key, ReadView, WriteBatch};
-    use syncline_types::{Decode, Encode, EntityId};
-
-    const SUMMARY: &[u8] = &[keys::ABOVE, 2];
-    const RECORD: u8 = keys::ABOVE + 2;
-
-    fn key(id: EntityId) -> Key {
-        Key::of(&[&[RECORD], id.as_bytes()])
-    }
-
-    /// What is being received, and from whom it was promised; `None` if nothing is.
-    pub fn source<V: ReadView>(view: &V) -> Result<Option<SyncHandshake>, StorageError> {
-        let Some(row) = view.read(SUMMARY)? else { return Ok(None) };
-        let decoded = SyncHandshake::from_bytes(&row);
-        decoded.map(Some).map_err(|error| StorageError::Row { what: "the staged snapshot", error })
-    }
-
-    /// Everything received so far, ascending by id.
-    pub fn records<V: ReadView>(view: &V) -> Result<Vec<(EntityId, Bytes)>, StorageError> {
-        let rows = view.range(&[RECORD], &[RECORD + 1], usize::MAX)?;
-        let id = |key: &[u8]| key.split_first().and_then(|(_, id)| id.try_into().ok()).map(EntityId);
-        let rows = rows.into_iter().map(|(key, bytes)| Some((id(&key)?, bytes)));
-        rows.collect::<Option<_>>().ok_or(StorageError::Index { what: "the key of a staged record" })
-    }
-
-    /// Begins to receive the state that `source` promised.
-    pub fn begin(source: &SyncHandshake, batch: &mut WriteBatch) {
-        batch.put(SUMMARY.into(), source.to_bytes());
-    }
-
-    /// Keeps one record aside.
-    pub fn keep(id: EntityId, bytes: Bytes, batch: &mut WriteBatch) {
-        batch.put(key(id), bytes);
-    }
-
-    /// Forgets what was received.
-    pub fn clear<V: ReadView>(view: &V, batch: &mut WriteBatch) -> Result<(), StorageError> {
-        for (id, _) in records(view)? {
-            batch.delete(key(id));
-        }
-        batch.delete(SUMMARY.into());
-        Ok(())
     }
 }

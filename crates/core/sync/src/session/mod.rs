@@ -8,7 +8,8 @@ mod snapshot;
 use crate::handshake::{SyncHandshake, SyncProtocolKind};
 use crate::message::{HandshakeReply, Rejection, Request, RequestId, Response, SessionId};
 use crate::select::{SelectionReason, SyncProtocol, select_protocol};
-use crate::transaction::{Transaction, staged};
+use crate::staged;
+use crate::transaction::Transaction;
 use deltas::DeltaExchange;
 use exchange::{Exchange, Opening};
 use snapshot::SnapshotPull;
@@ -209,6 +210,11 @@ impl Session {
         matches!(self.phase, Phase::Handshake { .. })
     }
 
+    /// Whether it is taking a snapshot.
+    pub const fn takes_snapshot(&self) -> bool {
+        matches!(self.phase, Phase::Snapshot(_))
+    }
+
     /// What the peer said of itself: all of it is covered by our state once the session has
     /// converged.
     pub const fn peer(&self) -> Option<&SyncHandshake> {
@@ -264,9 +270,15 @@ impl Session {
             (Phase::Snapshot(pull), Response::SnapshotPage(page)) => {
                 pull.on_page(page, work, &mut self.stats)?
             }
+            (Phase::Snapshot(pull), Response::Exchange(reply)) => {
+                pull.on_reply(reply, work, &mut self.stats)?
+            }
             (Phase::Snapshot(pull), Response::SnapshotGone(theirs)) => {
-                self.peer = Some(theirs.clone());
-                pull.on_gone(theirs, work)?
+                let before = self.peer.replace(theirs.clone());
+                match before.and_then(|before| check_peer(theirs, &before)) {
+                    Some(broken) => Turn::End(Outcome::Failed(FailureReason::Protocol(broken))),
+                    None => pull.on_gone(theirs, work, &mut self.stats)?,
+                }
             }
             _ => Turn::End(Outcome::Failed(FailureReason::Protocol("an answer to another question"))),
         };
@@ -310,11 +322,8 @@ impl Session {
             return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("a second handshake"))));
         };
         let theirs = &reply.theirs;
-        if theirs.version != sent.version || theirs.context != sent.context {
-            return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("another version or context"))));
-        }
-        if !theirs.covered.is_plausible() {
-            return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("a history beyond belief"))));
+        if let Some(broken) = check_peer(theirs, sent) {
+            return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol(broken))));
         }
         let selection = select_protocol(sent, theirs);
         let kind = selection.protocol.kind();
@@ -324,9 +333,9 @@ impl Session {
         }
         self.selected = Some((kind, selection.reason));
         self.peer = Some(theirs.clone());
-        if kind != SyncProtocolKind::Snapshot && staged::source(work.state.view())?.is_some() {
+        if sent.has_state && kind != SyncProtocolKind::Snapshot && staged::is_under_way(work.state.view())? {
             // State came another way; what was received of a snapshot is of no use any more.
-            staged::clear(work.state.view(), &mut work.above)?;
+            staged::end(work.state.view(), work.state.slot().other(), &mut work.above)?;
         }
         match selection.protocol {
             SyncProtocol::None if selection.reason == SelectionReason::RootsEqual => {
@@ -344,13 +353,21 @@ impl Session {
                 Ok(Turn::Ask(request))
             }
             SyncProtocol::Snapshot { compressed, .. } => {
-                let (pull, request) = SnapshotPull::start(theirs, compressed, work)?;
+                let (pull, turn) = SnapshotPull::start(theirs, compressed, work, &mut self.stats)?;
                 self.phase = Phase::Snapshot(pull);
-                Ok(Turn::Ask(request))
+                Ok(turn)
             }
             SyncProtocol::None => Ok(Turn::End(Outcome::Failed(FailureReason::NoCommonProtocol))),
         }
     }
+}
+
+/// What is wrong with what a peer says of itself, `other` being of the same context.
+fn check_peer(theirs: &SyncHandshake, other: &SyncHandshake) -> Option<&'static str> {
+    if theirs.version != other.version || theirs.context != other.context {
+        return Some("another version or context");
+    }
+    (!theirs.covered.is_plausible()).then_some("a history beyond belief")
 }
 
 /// The end of every session: what both sides have now, compared.

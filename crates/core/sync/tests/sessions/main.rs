@@ -3,3 +3,4 @@
 mod properties;
 mod protocols;
 mod side;
+mod snapshots;
