@@ -1,7 +1,8 @@
 //! What Syncline costs, with its peers beside it in the same run.
 //!
-//! `cargo run --release -- [engine] [tiny] [sims] [storage] [memory] [disk]`, from this folder, prints the tables named, or all of them. Times are wall times of one thread: run it on an
-//! otherwise idle machine.
+//! `cargo run --release -- [engine] [tiny] [sims] [storage] [snapshot] [memory] [disk]`, from this folder, prints
+//! the tables named, or all of them. Times are wall times of one thread: run it on an otherwise idle
+//! machine.
 
 mod bare;
 mod bare_trie;
@@ -10,6 +11,7 @@ mod disk;
 mod engine;
 mod peers;
 mod sims;
+mod snapshot;
 mod storage;
 
 use std::time::{Duration, Instant};
@@ -43,7 +45,7 @@ fn main() {
     {
         return storage::memory_of(shape == "memory-tree");
     }
-    let all = ["engine", "tiny", "sims", "storage", "memory", "disk"];
+    let all = ["engine", "tiny", "sims", "storage", "snapshot", "memory", "disk"];
     for name in all.into_iter().filter(|name| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
         match name {
             "engine" => engine::deliveries(),
@@ -51,6 +53,7 @@ fn main() {
             "sims" => sims::reference_sweep(),
             "memory" => storage::memory(),
             "disk" => disk::durable(),
+            "snapshot" => snapshot::whole_states(),
             _ => storage::apply_action(),
         }
     }

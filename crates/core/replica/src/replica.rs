@@ -14,7 +14,7 @@ use syncline_storage::{ApplyContext, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{
     BufferLedger, DeltaBuffer, DeltaLog, Dot, Frame, Gossip, Message, Request, Response, SyncHandshake,
-    Transaction, ViewCache, build_handshake,
+    Transaction, ViewCache, build_handshake, staged,
 };
 use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, SimDuration, SimTime, canary};
 
@@ -36,6 +36,8 @@ pub struct Replica<V> {
     pub(crate) fetches: u32,
     pub(crate) heartbeat_pause: SimDuration,
     pub(crate) root: Digest,
+    /// Whether a snapshot is under way, with a session or between two.
+    pub(crate) takes_snapshot: bool,
     pub(crate) members: Option<BTreeSet<ReplicaId>>,
     pub(crate) reached: BTreeMap<ReplicaId, Reached>,
     stopped: Option<ReplicaError>,
@@ -98,6 +100,7 @@ impl<V: ReadView> Replica<V> {
             clock: kept.clock,
             log: kept.log,
             root: kept.root,
+            takes_snapshot: kept.takes_snapshot,
             stopped: None,
             lookups: 0,
             buffer: DeltaBuffer::new(config.buffer_capacity),
@@ -170,6 +173,9 @@ impl<V: ReadView> Replica<V> {
         if root != self.root {
             self.root = root;
             self.on_root_changed(&mut step);
+        }
+        if !step.work.above.is_empty() {
+            self.takes_snapshot = staged::is_under_way(step.work.state.view(), &step.work.above)?;
         }
         if step.work.state.is_changed() || step.work.log.is_changed() || !step.work.above.is_empty() {
             recovery::write(self.incarnation, &self.clock, &mut step.work.above);

@@ -67,12 +67,12 @@ impl<V: ReadView> Replica<V> {
 
     /// How many sessions may be under way. A replica takes one snapshot at a time, and nothing beside it.
     fn places(&self) -> usize {
-        let single = self.root.is_zero() || self.takes_snapshot();
-        if single { 1 } else { self.config.max_sessions.max(1) }
+        if self.is_fresh() { 1 } else { self.config.max_sessions.max(1) }
     }
 
-    fn takes_snapshot(&self) -> bool {
-        self.sessions.values().any(|active| active.session.takes_snapshot())
+    /// Whether it has no state yet, or no more than it has written while it takes a snapshot.
+    fn is_fresh(&self) -> bool {
+        self.root.is_zero() || self.takes_snapshot
     }
 
     pub(crate) fn set_owed_timer(&self, step: &mut Step<'_, V>) {
@@ -323,14 +323,13 @@ impl<V: ReadView> Replica<V> {
 
     /// Whose session goes on, when a peer starts one. Both sides come to the same answer:
     ///
-    /// 1. A session that is past its handshake goes on, and a snapshot from whomever: what a peer
-    ///    brought meanwhile would be seen before it is complete.
+    /// 1. A session that is past its handshake goes on.
     /// 2. Of a fresh side and one with state, the fresh side goes first: it takes a snapshot, which
     ///    is verified before it is shown, rather than have its first state pushed to it.
     /// 3. If both have started one, that of the lower replica id goes on.
     fn who_goes_first(&self, peer: PeerId, theirs: &SyncHandshake) -> First {
         let own = self.sessions.get(&peer);
-        if own.is_some_and(|active| !active.session.is_in_handshake()) || self.takes_snapshot() {
+        if own.is_some_and(|active| !active.session.is_in_handshake()) {
             return First::Us;
         }
         let speaks = |protocols: &[SyncProtocolKind]| protocols.contains(&SyncProtocolKind::Snapshot);
@@ -338,7 +337,7 @@ impl<V: ReadView> Replica<V> {
             && theirs.context == self.config.context
             && speaks(&self.config.protocols)
             && speaks(&theirs.supported_protocols);
-        match (self.root.is_zero(), theirs.has_state) {
+        match (self.is_fresh(), theirs.has_state) {
             (true, true) if comparable => First::Us,
             (false, false) if comparable => First::Them,
             _ if own.is_some() && self.config.replica < theirs.replica => First::Us,

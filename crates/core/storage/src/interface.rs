@@ -10,8 +10,8 @@ use crate::keys::{self, Slot};
 use crate::record::Record;
 use crate::record_codec::own_hash;
 use crate::stats::Stats;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncline_crdt::{Merges, Value};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
@@ -59,11 +59,26 @@ struct Held {
     bytes: Option<Bytes>,
 }
 
+impl Held {
+    /// The digest of a record that has changed; its bytes are kept for the batch.
+    fn own_hash(&mut self, id: EntityId, buffer: &mut Writer) -> Digest {
+        if let Some(bytes) = &self.bytes {
+            return own_hash(id, bytes);
+        }
+        buffer.clear();
+        self.record.iter().for_each(|record| record.encode(buffer));
+        self.bytes = Some(buffer.as_slice().into());
+        own_hash(id, buffer.as_slice())
+    }
+}
+
 /// What of an entity's index entry must be brought up to date.
 #[derive(Clone, Copy, Debug, Default)]
 struct Touched {
     own: bool,
     kids: bool,
+    /// How deep it is, if that is known already.
+    depth: Option<u32>,
     /// The entry that the entity had where it used to hang.
     moved_from: Option<Entry>,
 }
@@ -247,21 +262,30 @@ impl<V: ReadView> Interface<V> {
         }
     }
 
-    pub(crate) fn join(&mut self, id: EntityId, mut incoming: Record) -> Result<bool, StorageError> {
+    pub(crate) fn join(&mut self, id: EntityId, incoming: Record) -> Result<bool, StorageError> {
+        self.join_encoded(id, incoming, None)
+    }
+
+    /// `bytes` are those of `incoming`: a record that is new here needs no others.
+    fn join_encoded(
+        &mut self,
+        id: EntityId,
+        mut incoming: Record,
+        bytes: Option<Bytes>,
+    ) -> Result<bool, StorageError> {
         let latest = incoming.latest_stamp();
-        let held = self.held(id)?;
-        let before = held.record.clone();
-        let after = match &before {
+        let before = self.held(id)?.record.clone();
+        let (after, bytes) = match &before {
             None => {
                 incoming.drop_unobservable();
-                incoming
+                (incoming, bytes)
             }
             Some(own) => {
                 let mut record = Record::clone(own);
                 if !record.join(&incoming, &self.merges) {
                     return Ok(false);
                 }
-                record
+                (record, None)
             }
         };
         let moved_from = before.as_ref().map(|own| own.parent).filter(|parent| *parent != after.parent);
@@ -272,12 +296,12 @@ impl<V: ReadView> Interface<V> {
             self.stats.add(&after);
         }
         self.derive(id, before.as_deref(), Some(&after));
-        let after = Held { record: Some(Arc::new(after)), dirty: true, bytes: None };
-        self.records.insert(id, after);
+        let depth = Some(after.depth);
+        *self.held(id)? = Held { record: Some(Arc::new(after)), dirty: true, bytes };
         self.changed = true;
         self.latest = self.latest.max(latest);
         let touched = self.touched.entry(id).or_default();
-        touched.own = true;
+        (touched.own, touched.depth) = (true, depth);
         if let Some(parent) = moved_from {
             let entry = self.tries.remove(&self.view, parent, id)?;
             self.touched.entry(parent).or_default().kids = true;
@@ -315,12 +339,18 @@ impl<V: ReadView> Interface<V> {
         if self.touched.is_empty() {
             return Ok(());
         }
-        let mut levels: BTreeMap<u32, BTreeMap<EntityId, Touched>> = BTreeMap::new();
+        // What was touched itself, ascending by id, and the parents of that.
+        let mut levels: BTreeMap<u32, (Vec<(EntityId, Touched)>, BTreeSet<EntityId>)> = BTreeMap::new();
         for (id, touched) in std::mem::take(&mut self.touched) {
-            let depth = self.depth_of(id)?;
-            levels.entry(depth).or_default().insert(id, touched);
+            let depth = touched.depth.map_or_else(|| self.depth_of(id), Ok)?;
+            levels.entry(depth).or_default().0.push((id, touched));
         }
-        while let Some((depth, level)) = levels.pop_last() {
+        while let Some((depth, (mut level, mut parents))) = levels.pop_last() {
+            for (id, touched) in &mut level {
+                touched.kids |= parents.remove(id);
+            }
+            let kids = Touched { kids: true, ..Touched::default() };
+            level.extend(parents.into_iter().map(|id| (id, kids)));
             let mut last = None;
             for (id, touched) in level {
                 let parent = self.refresh_entry(id, touched)?.filter(|parent| Some(*parent) != last);
@@ -330,7 +360,7 @@ impl<V: ReadView> Interface<V> {
                 if parent_depth >= depth {
                     return Err(StorageError::Index { what: "a parent above its child" });
                 }
-                levels.entry(parent_depth).or_default().entry(parent).or_default().kids = true;
+                levels.entry(parent_depth).or_default().1.insert(parent);
             }
         }
         Ok(())
@@ -342,11 +372,16 @@ impl<V: ReadView> Interface<V> {
             self.stats.root = self.full_hash_of_root()?;
             return Ok(None);
         }
-        let Some(record) = self.held(id)?.record.clone() else { return Ok(None) };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let held = self.held(id)?;
+        let own = touched.own.then(|| held.own_hash(id, &mut buffer));
+        let parent = held.record.as_ref().map(|record| record.parent);
+        self.work.hash_computations += u64::from(touched.own);
+        self.buffer = buffer;
+        let Some(parent) = parent else { return Ok(None) };
         let kids = if touched.kids { Some(self.tries.root(&self.view, id)?) } else { None };
-        let own = if touched.own { Some(self.own_hash(id, &record)?) } else { None };
         let mut known_own = true;
-        let changed = self.tries.update(&self.view, record.parent, id, |known| {
+        let changed = self.tries.update(&self.view, parent, id, |known| {
             let known = touched.moved_from.or(known);
             known_own = known.is_some();
             let Entry { own: old, kids: old_kids, .. } =
@@ -356,21 +391,7 @@ impl<V: ReadView> Interface<V> {
         if !known_own && own.is_none() {
             return Err(StorageError::Index { what: "the entry of an entity with children" });
         }
-        Ok((changed || touched.moved_from.is_some()).then_some(record.parent))
-    }
-
-    /// The digest of a record that has changed; its bytes are kept for the batch.
-    fn own_hash(&mut self, id: EntityId, record: &Record) -> Result<Digest, StorageError> {
-        self.work.hash_computations += 1;
-        if let Some(bytes) = &self.held(id)?.bytes {
-            return Ok(own_hash(id, bytes));
-        }
-        self.buffer.clear();
-        record.encode(&mut self.buffer);
-        let hash = own_hash(id, self.buffer.as_slice());
-        let bytes = Bytes::from(self.buffer.as_slice());
-        self.held(id)?.bytes = Some(bytes);
-        Ok(hash)
+        Ok((changed || touched.moved_from.is_some()).then_some(parent))
     }
 
     fn depth_of(&mut self, id: EntityId) -> Result<u32, StorageError> {

@@ -70,9 +70,12 @@ impl Transfer {
     }
 }
 
-/// Whether a transfer is kept.
-pub fn is_under_way<V: ReadView>(view: &V) -> Result<bool, StorageError> {
-    Ok(view.read(SOURCE)?.is_some())
+/// Whether a transfer is kept. `above` holds what this step has written over the view.
+pub fn is_under_way<V: ReadView>(view: &V, above: &WriteBatch) -> Result<bool, StorageError> {
+    match above.get(SOURCE) {
+        Some(written) => Ok(written.is_some()),
+        None => Ok(view.read(SOURCE)?.is_some()),
+    }
 }
 
 /// Takes note of a record that is ahead of our clock: it must not be shown yet.

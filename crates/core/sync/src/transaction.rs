@@ -93,7 +93,7 @@ impl<V: ReadView> Transaction<V> {
     /// time: no other step does it.
     pub fn clean_up(&mut self) -> Result<(), StorageError> {
         let view = self.state.view();
-        if !staged::is_under_way(view)? {
+        if !staged::is_under_way(view, &self.above)? {
             staged::sweep(view, self.state.slot().other(), &mut self.above)?;
         }
         Ok(())
@@ -106,7 +106,9 @@ impl<V: ReadView> Transaction<V> {
         replica: ReplicaId,
         supported: &'a [SyncProtocolKind],
     ) -> Result<Description<'a>, StorageError> {
-        Ok(Description { context, replica, stats: self.state.stats()?, log: &self.log, supported })
+        let stats = self.state.stats()?;
+        let has_state = !stats.root.is_zero() && !staged::is_under_way(self.state.view(), &self.above)?;
+        Ok(Description { context, replica, stats, has_state, log: &self.log, supported })
     }
 }
 
@@ -116,6 +118,7 @@ pub struct Description<'a> {
     context: ContextId,
     replica: ReplicaId,
     stats: Stats,
+    has_state: bool,
     log: &'a DeltaLog,
     supported: &'a [SyncProtocolKind],
 }
@@ -150,6 +153,9 @@ impl LocalSyncState for Description<'_> {
     }
     fn stable(&self) -> VersionVector {
         self.log.stable().clone()
+    }
+    fn has_state(&self) -> bool {
+        self.has_state
     }
     fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
         self.supported.to_vec()

@@ -4,4 +4,5 @@ mod crashes;
 mod forgetting;
 mod gossip;
 mod partitions;
+mod snapshots;
 mod stops;

@@ -35,12 +35,7 @@ impl<V: ReadView> Interface<V> {
             return Ok(Applied::Unchanged);
         }
         let rooted = self.ensure_root()?;
-        let is_new = self.held(id)?.record.is_none();
-        let joined = self.join(id, record)?;
-        if is_new {
-            self.held(id)?.bytes = Some(bytes);
-        }
-        Ok(Applied::from_flag(joined | rooted))
+        Ok(Applied::from_flag(self.join_encoded(id, record, Some(bytes))? | rooted))
     }
 
     /// Takes what a record says out of the state, and leaves its place if something hangs below it.
@@ -57,8 +52,8 @@ impl<V: ReadView> Interface<V> {
             self.stats.add(&placeholder);
         }
         self.records.insert(id, Held { record: Some(Arc::new(placeholder)), dirty: true, bytes: None });
-        self.touched.entry(id).or_default().own = true;
-        self.changed = true;
+        let touched = self.touched.entry(id).or_default();
+        (touched.own, self.changed) = (true, true);
         Ok(())
     }
 

@@ -333,8 +333,9 @@ impl Session {
         }
         self.selected = Some((kind, selection.reason));
         self.peer = Some(theirs.clone());
-        if sent.has_state && kind != SyncProtocolKind::Snapshot && staged::is_under_way(work.state.view())? {
-            // State came another way; what was received of a snapshot is of no use any more.
+        let elsewise = theirs.has_state && kind != SyncProtocolKind::Snapshot;
+        if elsewise && staged::is_under_way(work.state.view(), &work.above)? {
+            // State comes another way; what was received of a snapshot is of no use any more.
             staged::end(work.state.view(), work.state.slot().other(), &mut work.above)?;
         }
         match selection.protocol {

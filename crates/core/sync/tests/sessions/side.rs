@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use syncline_crdt::{GCounter, Register, Value};
 use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata, Slot, verify};
-use syncline_store::{MemoryStore, ReadView, Store};
+use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
 use syncline_sync::*;
 use syncline_types::{ContextId, Digest, EntityId, Hlc, Moment, ReplicaId, SimTime, limits};
 
@@ -85,7 +85,7 @@ impl Side {
         let (first, end) = Slot::active(&self.store).unwrap().other().bounds();
         assert_eq!(self.store.range(&first, &end, 9).unwrap(), []);
         assert_eq!(self.store.range(&[0x12], &[0x13], 9).unwrap(), []);
-        assert!(!staged::is_under_way(&self.store).unwrap());
+        assert!(!staged::is_under_way(&self.store, &WriteBatch::default()).unwrap());
         let found = verify(&self.store).unwrap();
         assert!(found.is_sound(), "{found:?}");
     }

@@ -236,6 +236,25 @@ fn a_snapshot_survives_a_crash_of_its_reader_at_any_point() {
 }
 
 #[test]
+fn a_snapshot_goes_on_although_its_reader_has_written_and_restarted() {
+    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &tree(60)));
+    let pages = straight_pages(&b);
+    let own = [set(77, &[], 9, 1, 9), set(1_003, &[1], 9, 1, 9)];
+    let mut first = Pull::start(&a);
+    first.steps(5, &mut a, &mut b);
+    a.write(&own);
+    let mut pull = Pull::start(&a);
+    assert_eq!(pull.finish(&mut a, &mut b), Outcome::Owed(OwedReason::NewerWrites));
+    assert_eq!(pull.session.selected().map(|(kind, _)| kind), Some(SyncProtocolKind::Snapshot));
+    assert_eq!(first.pages + pull.pages, pages);
+    assert_eq!(a.root(), Side::new(9, &[tree(60), own.to_vec()].concat()).root());
+    a.is_tidy();
+    let (outcome, _, protocol) = run(&mut a, &mut b, false, quiet);
+    assert_ne!(protocol, Some(SyncProtocolKind::Snapshot));
+    assert_eq!(outcome, Outcome::Converged { root: b.root() });
+}
+
+#[test]
 fn a_snapshot_goes_on_with_another_peer() {
     let (b, ahead) = (Side::new(2, &tree(60)), Side::new(3, &[tree(60), changes()].concat()));
     let pages = straight_pages(&b);
@@ -355,9 +374,9 @@ fn a_large_part_that_is_given_up_goes_in_pieces() {
         pull.steps(1, &mut a, &mut b);
     }
     assert_eq!(pull.give(&mut a, &Response::Rejected(Rejection::Context)).map(|_| ()), Some(()));
-    a.write(&[set(5, &[], 5, 1, 9)]);
+    a.wish = Some(SyncProtocolKind::HashComparison);
     let (outcome, _, protocol) = run(&mut a, &mut b, false, quiet);
-    assert_ne!(protocol, Some(SyncProtocolKind::Snapshot), "state came another way");
+    assert_eq!(protocol, a.wish, "state comes another way");
     assert_eq!(outcome, Outcome::Converged { root: b.root() });
     for _ in 0..5 {
         let mut work = a.begin();
