@@ -36,9 +36,12 @@ fn take(store: MemoryStore) -> (Duration, Duration) {
 
 /// Snapshots of 100-byte entities, flat and in a tree six deep.
 pub(crate) fn whole_states() {
-    println!("\nsnapshot: entities of 100 bytes, compressed pages of 64 KiB, verified by the reader's own index");
+    println!(
+        "\nsnapshot: entities of 100 bytes, compressed pages of 64 KiB, verified by the reader's own index"
+    );
     for size in [10_000u64, 100_000, 1_000_000] {
-        for (shape, grow) in [("flat", grow as fn(&mut MemoryStore, u64, u64, u64)), ("six deep", grow_deep)] {
+        for (shape, grow) in [("flat", grow as fn(&mut MemoryStore, u64, u64, u64)), ("six deep", grow_deep)]
+        {
             let mut store = MemoryStore::default();
             grow(&mut store, 0, size, 100_000);
             let (reading, giving) = take(store);

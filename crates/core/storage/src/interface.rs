@@ -83,6 +83,26 @@ struct Touched {
     moved_from: Option<Entry>,
 }
 
+/// What of one depth must be brought up to date.
+#[derive(Default)]
+struct Level {
+    /// Touched by the batch itself, ascending by id.
+    touched: Vec<(EntityId, Touched)>,
+    /// Parents of what has changed a level below.
+    parents: BTreeSet<EntityId>,
+}
+
+impl Level {
+    fn entities(self) -> Vec<(EntityId, Touched)> {
+        let Self { mut touched, mut parents } = self;
+        for (id, own) in &mut touched {
+            own.kids |= parents.remove(id);
+        }
+        touched.extend(parents.into_iter().map(|id| (id, Touched { kids: true, ..Touched::default() })));
+        touched
+    }
+}
+
 /// The state of one context as one batch of work sees and changes it. Nothing reaches the store
 /// until [`Interface::finish`]'s batch is applied; dropping it discards the work.
 #[derive(Clone, Debug)]
@@ -339,20 +359,14 @@ impl<V: ReadView> Interface<V> {
         if self.touched.is_empty() {
             return Ok(());
         }
-        // What was touched itself, ascending by id, and the parents of that.
-        let mut levels: BTreeMap<u32, (Vec<(EntityId, Touched)>, BTreeSet<EntityId>)> = BTreeMap::new();
+        let mut levels: BTreeMap<u32, Level> = BTreeMap::new();
         for (id, touched) in std::mem::take(&mut self.touched) {
             let depth = touched.depth.map_or_else(|| self.depth_of(id), Ok)?;
-            levels.entry(depth).or_default().0.push((id, touched));
+            levels.entry(depth).or_default().touched.push((id, touched));
         }
-        while let Some((depth, (mut level, mut parents))) = levels.pop_last() {
-            for (id, touched) in &mut level {
-                touched.kids |= parents.remove(id);
-            }
-            let kids = Touched { kids: true, ..Touched::default() };
-            level.extend(parents.into_iter().map(|id| (id, kids)));
+        while let Some((depth, level)) = levels.pop_last() {
             let mut last = None;
-            for (id, touched) in level {
+            for (id, touched) in level.entities() {
                 let parent = self.refresh_entry(id, touched)?.filter(|parent| Some(*parent) != last);
                 let Some(parent) = parent else { continue };
                 last = Some(parent);
@@ -360,7 +374,7 @@ impl<V: ReadView> Interface<V> {
                 if parent_depth >= depth {
                     return Err(StorageError::Index { what: "a parent above its child" });
                 }
-                levels.entry(parent_depth).or_default().1.insert(parent);
+                levels.entry(parent_depth).or_default().parents.insert(parent);
             }
         }
         Ok(())
