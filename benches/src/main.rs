@@ -1,7 +1,8 @@
 //! What Syncline costs, with its peers beside it in the same run.
 //!
-//! `cargo run --release -- [engine] [tiny] [sims] [storage] [memory] [disk] [sync]`, from this folder, prints the tables named, or all of them. Times are wall times of one thread: run it on an
-//! otherwise idle machine.
+//! `cargo run --release -- [engine] [tiny] [sims] [storage] [snapshot] [memory] [disk] [sync]`, from this folder, prints
+//! the tables named, or all of them. Times are wall times of one thread: run it on an otherwise idle
+//! machine.
 
 mod bare;
 mod bare_trie;
@@ -10,6 +11,7 @@ mod disk;
 mod engine;
 mod peers;
 mod sims;
+mod snapshot;
 mod storage;
 mod sync;
 
@@ -44,7 +46,7 @@ fn main() {
     {
         return storage::memory_of(shape == "memory-tree");
     }
-    let all = ["engine", "tiny", "sims", "storage", "memory", "disk", "sync"];
+    let all = ["engine", "tiny", "sims", "storage", "snapshot", "memory", "disk", "sync"];
     for name in all.into_iter().filter(|name| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
         match name {
             "engine" => engine::deliveries(),
@@ -53,6 +55,7 @@ fn main() {
             "memory" => storage::memory(),
             "disk" => disk::durable(),
             "sync" => sync::reconcile(),
+            "snapshot" => snapshot::whole_states(),
             _ => storage::apply_action(),
         }
     }

@@ -23,6 +23,10 @@ pub(crate) fn grow(store: &mut impl Store, from: u64, to: u64, batch: u64) {
     grow_with(store, from, to, batch, insert);
 }
 
+pub(crate) fn grow_deep(store: &mut MemoryStore, from: u64, to: u64, batch: u64) {
+    grow_with(store, from, to, batch, insert_deep);
+}
+
 fn grow_with(store: &mut impl Store, from: u64, to: u64, batch: u64, insert: fn(u64) -> Action) {
     let context = ApplyContext::new(Moment::at(SimTime::from_millis(1)));
     let mut at = from;

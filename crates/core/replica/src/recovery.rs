@@ -4,7 +4,7 @@
 use crate::config::ReplicaConfig;
 use syncline_storage::{Interface, StorageError, keys};
 use syncline_store::{ReadView, WriteBatch};
-use syncline_sync::DeltaLog;
+use syncline_sync::{DeltaLog, staged};
 use syncline_types::{Digest, HlcClock, Reader, Writer};
 
 const KEY: &[u8] = &[keys::ABOVE, 3];
@@ -14,6 +14,7 @@ pub(crate) struct Kept {
     pub(crate) clock: HlcClock,
     pub(crate) log: DeltaLog,
     pub(crate) root: Digest,
+    pub(crate) takes_snapshot: bool,
 }
 
 /// Reads what the store kept, one incarnation later.
@@ -29,6 +30,7 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Kept
         clock: HlcClock::resume(config.replica, last),
         log: DeltaLog::load(view, config.delta_retention)?,
         root: Interface::open(view.clone())?.root_hash()?,
+        takes_snapshot: staged::is_under_way(view, &WriteBatch::default())?,
     })
 }
 

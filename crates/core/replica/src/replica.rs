@@ -14,7 +14,7 @@ use syncline_storage::{ApplyContext, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{
     BufferLedger, DeltaBuffer, DeltaLog, Dot, Frame, Gossip, Message, Request, Response, Selection, Sketch,
-    SyncHandshake, SyncProtocolKind, Transaction, ViewCache, build_handshake,
+    SyncHandshake, SyncProtocolKind, Transaction, ViewCache, build_handshake, staged,
 };
 use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, SimDuration, SimTime, canary};
 
@@ -37,6 +37,8 @@ pub struct Replica<V> {
     pub(crate) heartbeat_pause: SimDuration,
     pub(crate) root: Digest,
     sketch: Option<Sketch>,
+    /// Whether a snapshot is under way, with a session or between two.
+    pub(crate) takes_snapshot: bool,
     pub(crate) reached: BTreeMap<ReplicaId, Reached>,
     stopped: Option<ReplicaError>,
     lookups: u64,
@@ -99,6 +101,7 @@ impl<V: ReadView> Replica<V> {
             log: kept.log,
             root: kept.root,
             sketch: None,
+            takes_snapshot: kept.takes_snapshot,
             stopped: None,
             lookups: 0,
             buffer: DeltaBuffer::new(config.buffer_capacity),
@@ -154,7 +157,10 @@ impl<V: ReadView> Replica<V> {
             Event::Peers(peers) => self.on_peers(peers, &mut step),
             Event::Write(operations) => self.on_write(&operations, &mut step)?,
             Event::Frame { from, bytes } => self.on_frame(from, &bytes, &mut step)?,
-            Event::Timer(Timer::Heartbeat) => self.on_heartbeat_due(&mut step),
+            Event::Timer(Timer::Heartbeat) => {
+                self.on_heartbeat_due(&mut step);
+                step.work.clean_up()?;
+            }
             Event::Timer(Timer::Session(peer)) => self.on_session_timeout(peer, &mut step)?,
             Event::Timer(Timer::Owed) => self.start_due_session(&mut step)?,
             Event::Timer(Timer::Fetch) => self.on_fetch_timeout(&mut step)?,
@@ -169,6 +175,9 @@ impl<V: ReadView> Replica<V> {
         if root != self.root {
             self.root = root;
             self.on_root_changed(&mut step);
+        }
+        if !step.work.above.is_empty() {
+            self.takes_snapshot = staged::is_under_way(step.work.state.view(), &step.work.above)?;
         }
         if step.work.state.is_changed() || step.work.log.is_changed() || !step.work.above.is_empty() {
             recovery::write(self.incarnation, &self.clock, &mut step.work.above);

@@ -67,9 +67,14 @@ impl<V: ReadView> Replica<V> {
         self.owe(peer, reason, pause, step);
     }
 
-    /// How many sessions may be under way. A fresh replica takes one snapshot at a time.
+    /// How many sessions may be under way. A replica takes one snapshot at a time, and nothing beside it.
     fn places(&self) -> usize {
-        if self.root.is_zero() { 1 } else { self.config.max_sessions.max(1) }
+        if self.is_fresh() { 1 } else { self.config.max_sessions.max(1) }
+    }
+
+    /// Whether it has no state yet, or no more than it has written while it takes a snapshot.
+    fn is_fresh(&self) -> bool {
+        self.root.is_zero() || self.takes_snapshot
     }
 
     pub(crate) fn set_owed_timer(&self, step: &mut Step<'_, V>) {
@@ -327,11 +332,12 @@ impl<V: ReadView> Replica<V> {
             }
             peer.newest_session = session;
             peer.root = Some(theirs.root_hash);
-            let fresh = self.root.is_zero() && step.work.state.horizon() == Hlc::ZERO;
+            let empty = self.root.is_zero() && step.work.state.horizon() == Hlc::ZERO;
+            let fresh = empty || self.takes_snapshot;
             match self.who_goes_first(from, fresh, theirs) {
                 First::Us => {
                     if !self.sessions.contains_key(&from) {
-                        self.owe(from, "we have nothing yet", SimDuration::ZERO, step);
+                        self.owe(from, "we go first", SimDuration::ZERO, step);
                     }
                     let response = Response::Rejected(Rejection::Yield);
                     self.send(from, Message::Response { session, id, response }, step);

@@ -128,10 +128,9 @@ fn answers_nobody_asked_for_are_ignored() {
     let page = SnapshotPage {
         boundary: Digest::ZERO,
         root: Digest::ZERO,
-        after: None,
         packed: vec![0],
         unpacked_len: 0,
-        is_last: true,
+        next: None,
     };
     let exchange = ExchangeReply {
         whole: false,

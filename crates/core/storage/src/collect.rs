@@ -70,7 +70,9 @@ impl<V: ReadView> Interface<V> {
 
     /// Entities that died up to `horizon`.
     fn graves(&mut self, horizon: Hlc, limit: usize) -> Result<Vec<EntityId>, StorageError> {
-        let (from, to) = (keys::grave(Hlc::ZERO, EntityId::ROOT), keys::grave(horizon, EntityId::LAST));
+        let slot = self.slot();
+        let from = keys::grave(slot, Hlc::ZERO, EntityId::ROOT);
+        let to = keys::grave(slot, horizon, EntityId::LAST);
         self.derived_rows(&from, &to, limit, keys::grave_id)
     }
 

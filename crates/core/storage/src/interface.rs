@@ -1,11 +1,13 @@
 //! The door to the state: apply, merge, read, and end as one batch.
 
+mod derived;
+mod staging;
+
 use crate::action::Action;
 use crate::changes::Changes;
 use crate::error::{ApplyError, StorageError};
 use crate::index::{self, Entry, Node, Prefix, Tries};
-use crate::keys;
-use crate::label::Label;
+use crate::keys::{self, Slot};
 use crate::record::Record;
 use crate::record_codec::own_hash;
 use crate::stats::Stats;
@@ -58,13 +60,48 @@ struct Held {
     bytes: Option<Bytes>,
 }
 
+impl Held {
+    /// The digest of a record that has changed; its bytes are kept for the batch.
+    fn own_hash(&mut self, id: EntityId, buffer: &mut Writer) -> Digest {
+        if let Some(bytes) = &self.bytes {
+            return own_hash(id, bytes);
+        }
+        buffer.clear();
+        self.record.iter().for_each(|record| record.encode(buffer));
+        self.bytes = Some(buffer.as_slice().into());
+        own_hash(id, buffer.as_slice())
+    }
+}
+
 /// What of an entity's index entry must be brought up to date.
 #[derive(Clone, Copy, Debug, Default)]
 struct Touched {
     own: bool,
     kids: bool,
+    /// How deep it is, if that is known already.
+    depth: Option<u32>,
     /// The entry that the entity had where it used to hang.
     moved_from: Option<Entry>,
+}
+
+/// What of one depth must be brought up to date.
+#[derive(Default)]
+struct Level {
+    /// Touched by the batch itself, ascending by id.
+    touched: Vec<(EntityId, Touched)>,
+    /// Parents of what has changed a level below.
+    parents: BTreeSet<EntityId>,
+}
+
+impl Level {
+    fn entities(self) -> Vec<(EntityId, Touched)> {
+        let Self { mut touched, mut parents } = self;
+        for (id, own) in &mut touched {
+            own.kids |= parents.remove(id);
+        }
+        touched.extend(parents.into_iter().map(|id| (id, Touched { kids: true, ..Touched::default() })));
+        touched
+    }
 }
 
 /// The state of one context as one batch of work sees and changes it. Nothing reaches the store
@@ -72,6 +109,10 @@ struct Touched {
 #[derive(Clone, Debug)]
 pub struct Interface<V> {
     view: V,
+    /// Where the rows of the state are.
+    slot: Slot,
+    /// Whether finishing shows this state instead of the other.
+    published: bool,
     records: BTreeMap<EntityId, Held>,
     tries: Tries,
     touched: BTreeMap<EntityId, Touched>,
@@ -103,19 +144,27 @@ impl<V: ReadView> Interface<V> {
 
     /// Opens the state that `view` shows, with the merge functions of the application's own types. O(1).
     pub fn open_with(view: V, merges: Merges) -> Result<Self, StorageError> {
-        let stats = match view.read(keys::STATS)? {
+        let slot = Slot::active(&view)?;
+        Self::open_slot(view, slot, merges)
+    }
+
+    /// Opens the state in one of the two slots. O(1).
+    pub(crate) fn open_slot(view: V, slot: Slot, merges: Merges) -> Result<Self, StorageError> {
+        let stats = match view.read(&keys::stats(slot))? {
             Some(row) => Stats::from_bytes(&row).map_err(StorageError::row("the statistics"))?,
             None => Stats::default(),
         };
         Ok(Self {
             view,
+            slot,
+            published: false,
             records: BTreeMap::new(),
-            tries: Tries::default(),
+            tries: Tries::of(slot),
             touched: BTreeMap::new(),
             stats,
             changed: false,
             latest: Hlc::ZERO,
-            work: Work { storage_reads: 1, hash_computations: 0 },
+            work: Work { storage_reads: 2, hash_computations: 0 },
             buffer: Writer::default(),
             derived: BTreeMap::new(),
             merges,
@@ -164,11 +213,20 @@ impl<V: ReadView> Interface<V> {
         record: &Record,
         context: &ApplyContext,
     ) -> Result<Applied, ApplyError> {
+        if !self.admits(id, record, context)? {
+            return Ok(Applied::Unchanged);
+        }
+        let rooted = self.ensure_root()?;
+        Ok(Applied::from_flag(self.join(id, record.clone())? | rooted))
+    }
+
+    /// Whether a whole record may be joined; not one that was forgotten here.
+    fn admits(&mut self, id: EntityId, record: &Record, context: &ApplyContext) -> Result<bool, ApplyError> {
         record.check(id)?;
         record.check_drift(context.moment, context.max_drift_ms)?;
         self.check_merge(id, record)?;
         if self.is_past(id, record)? {
-            return Ok(Applied::Unchanged);
+            return Ok(false);
         }
         if record.depth > 1 {
             let in_place = self.held(record.parent)?.record.as_ref().is_some_and(|p| p.depth < record.depth);
@@ -176,8 +234,7 @@ impl<V: ReadView> Interface<V> {
                 return Err(ApplyError::MissingParent { id, parent: record.parent });
             }
         }
-        let rooted = self.ensure_root()?;
-        Ok(Applied::from_flag(self.join(id, record.clone())? | rooted))
+        Ok(true)
     }
 
     /// Refuses a value of an application's own type that could not be merged here: all replicas must
@@ -208,18 +265,6 @@ impl<V: ReadView> Interface<V> {
         &self.merges
     }
 
-    /// Puts a record in place of whatever is there: the deliberate bug of a snapshot that overwrites.
-    #[cfg(feature = "canary")]
-    pub fn overwrite(&mut self, id: EntityId, record: &Record) -> Result<(), StorageError> {
-        self.ensure_root()?;
-        if let Some(own) = self.held(id)?.record.take()
-            && id != EntityId::ROOT
-        {
-            self.stats.remove(&own);
-        }
-        self.join(id, record.clone()).map(drop)
-    }
-
     fn ensure_root(&mut self) -> Result<bool, StorageError> {
         if self.held(EntityId::ROOT)?.record.is_some() {
             return Ok(false);
@@ -232,7 +277,7 @@ impl<V: ReadView> Interface<V> {
             Place::Occupied(held) => Ok(held.into_mut()),
             Place::Vacant(place) => {
                 self.work.storage_reads += 1;
-                let row = self.view.read(&keys::record(id))?;
+                let row = self.view.read(&keys::record(self.slot, id))?;
                 let record = row.map(|row| Record::from_bytes(&row)).transpose();
                 let record = record.map_err(StorageError::row("a record"))?.map(Arc::new);
                 Ok(place.insert(Held { record, dirty: false, bytes: None }))
@@ -240,21 +285,30 @@ impl<V: ReadView> Interface<V> {
         }
     }
 
-    pub(crate) fn join(&mut self, id: EntityId, mut incoming: Record) -> Result<bool, StorageError> {
+    pub(crate) fn join(&mut self, id: EntityId, incoming: Record) -> Result<bool, StorageError> {
+        self.join_encoded(id, incoming, None)
+    }
+
+    /// `bytes` are those of `incoming`: a record that is new here needs no others.
+    fn join_encoded(
+        &mut self,
+        id: EntityId,
+        mut incoming: Record,
+        bytes: Option<Bytes>,
+    ) -> Result<bool, StorageError> {
         let latest = incoming.latest_stamp();
-        let held = self.held(id)?;
-        let before = held.record.clone();
-        let after = match &before {
+        let before = self.held(id)?.record.clone();
+        let (after, bytes) = match &before {
             None => {
                 incoming.drop_unobservable();
-                incoming
+                (incoming, bytes)
             }
             Some(own) => {
                 let mut record = Record::clone(own);
                 if !record.join(&incoming, &self.merges) {
                     return Ok(false);
                 }
-                record
+                (record, None)
             }
         };
         let moved_from = before.as_ref().map(|own| own.parent).filter(|parent| *parent != after.parent);
@@ -265,12 +319,12 @@ impl<V: ReadView> Interface<V> {
             self.stats.add(&after);
         }
         self.derive(id, before.as_deref(), Some(&after));
-        let after = Held { record: Some(Arc::new(after)), dirty: true, bytes: None };
-        self.records.insert(id, after);
+        let depth = Some(after.depth);
+        *self.held(id)? = Held { record: Some(Arc::new(after)), dirty: true, bytes };
         self.changed = true;
         self.latest = self.latest.max(latest);
         let touched = self.touched.entry(id).or_default();
-        touched.own = true;
+        (touched.own, touched.depth) = (true, depth);
         if let Some(parent) = moved_from {
             let entry = self.tries.remove(&self.view, parent, id)?;
             self.touched.entry(parent).or_default().kids = true;
@@ -278,24 +332,6 @@ impl<V: ReadView> Interface<V> {
             touched.moved_from = entry.or(touched.moved_from);
         }
         Ok(true)
-    }
-
-    /// Keeps the rows that follow from a record besides the index: its place among its siblings while it
-    /// is live, its grave while it is dead.
-    fn derive(&mut self, id: EntityId, before: Option<&Record>, after: Option<&Record>) {
-        let place = |record: &Record| match &record.label {
-            Label::Ordered(label) if record.is_live() => Some(keys::order(record.parent, label, id)),
-            _ => None,
-        };
-        let grave = |record: &Record| record.grave().map(|stamp| keys::grave(stamp, id));
-        for (old, new) in
-            [(before.and_then(place), after.and_then(place)), (before.and_then(grave), after.and_then(grave))]
-        {
-            if old != new {
-                self.derived.extend(old.map(|key| (key, false)));
-                self.derived.extend(new.map(|key| (key, true)));
-            }
-        }
     }
 
     /// Takes a record out of the state. What hangs below it must be gone already.
@@ -322,69 +358,19 @@ impl<V: ReadView> Interface<V> {
         self.changed = true;
     }
 
-    /// What the rows between two keys name, with those that this batch adds and without those that it
-    /// takes out.
-    pub(crate) fn derived_rows(
-        &mut self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-        name: impl Fn(&[u8]) -> Option<EntityId>,
-    ) -> Result<Vec<EntityId>, StorageError> {
-        let mut from = Key::from(from);
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let wanted = limit - found.len();
-            let stored = self.view.range(&from, to, wanted)?;
-            self.work.storage_reads += 1;
-            let complete = stored.len() < wanted;
-            let upto = match stored.last() {
-                Some((last, _)) if !complete => Key::of(&[last, &[0]]),
-                _ => Key::from(to),
-            };
-            let mut rows: BTreeMap<Key, bool> = stored.into_iter().map(|(key, _)| (key, true)).collect();
-            rows.extend(self.derived.range(from..upto.clone()).map(|(key, there)| (key.clone(), *there)));
-            for (key, _) in rows.into_iter().filter(|(_, there)| *there) {
-                found.push(name(&key).ok_or(StorageError::Index { what: "the key of a derived row" })?);
-            }
-            if complete {
-                break;
-            }
-            from = upto;
-        }
-        found.truncate(limit);
-        Ok(found)
-    }
-
-    /// Up to `limit` live children of `id` with labels of at least `from` that order them, in the order
-    /// of their labels; with `after`, only those that follow it. O(log n + limit).
-    pub fn ordered_children(
-        &mut self,
-        id: EntityId,
-        from: &[u8],
-        after: Option<(&[u8], EntityId)>,
-        limit: usize,
-    ) -> Result<Vec<EntityId>, StorageError> {
-        let from = match after {
-            Some((label, child)) => Key::of(&[&keys::order(id, label, child), &[0]]),
-            None => keys::order_from(id, from),
-        };
-        self.derived_rows(&from, &keys::order_end(id), limit, keys::order_id)
-    }
-
     /// Brings the index in step with the records: deepest entities first, each once.
     fn refresh(&mut self) -> Result<(), StorageError> {
         if self.touched.is_empty() {
             return Ok(());
         }
-        let mut levels: BTreeMap<u32, BTreeMap<EntityId, Touched>> = BTreeMap::new();
+        let mut levels: BTreeMap<u32, Level> = BTreeMap::new();
         for (id, touched) in std::mem::take(&mut self.touched) {
-            let depth = self.depth_of(id)?;
-            levels.entry(depth).or_default().insert(id, touched);
+            let depth = touched.depth.map_or_else(|| self.depth_of(id), Ok)?;
+            levels.entry(depth).or_default().touched.push((id, touched));
         }
         while let Some((depth, level)) = levels.pop_last() {
             let mut last = None;
-            for (id, touched) in level {
+            for (id, touched) in level.entities() {
                 let parent = self.refresh_entry(id, touched)?.filter(|parent| Some(*parent) != last);
                 let Some(parent) = parent else { continue };
                 last = Some(parent);
@@ -392,7 +378,7 @@ impl<V: ReadView> Interface<V> {
                 if parent_depth >= depth {
                     return Err(StorageError::Index { what: "a parent above its child" });
                 }
-                levels.entry(parent_depth).or_default().entry(parent).or_default().kids = true;
+                levels.entry(parent_depth).or_default().parents.insert(parent);
             }
         }
         Ok(())
@@ -404,11 +390,16 @@ impl<V: ReadView> Interface<V> {
             self.stats.root = self.full_hash_of_root()?;
             return Ok(None);
         }
-        let Some(record) = self.held(id)?.record.clone() else { return Ok(None) };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let held = self.held(id)?;
+        let own = touched.own.then(|| held.own_hash(id, &mut buffer));
+        let parent = held.record.as_ref().map(|record| record.parent);
+        self.work.hash_computations += u64::from(touched.own);
+        self.buffer = buffer;
+        let Some(parent) = parent else { return Ok(None) };
         let kids = if touched.kids { Some(self.tries.root(&self.view, id)?) } else { None };
-        let own = if touched.own { Some(self.own_hash(id, &record)?) } else { None };
         let mut known_own = None;
-        let changed = self.tries.update(&self.view, record.parent, id, |known| {
+        let changed = self.tries.update(&self.view, parent, id, |known| {
             let known = touched.moved_from.or(known);
             known_own = known.map(|entry| entry.own);
             let Entry { own: old, kids: old_kids, .. } =
@@ -420,18 +411,7 @@ impl<V: ReadView> Interface<V> {
         } else if known_own.is_none() {
             return Err(StorageError::Index { what: "the entry of an entity with children" });
         }
-        Ok((changed || touched.moved_from.is_some()).then_some(record.parent))
-    }
-
-    /// The digest of a record that has changed; its bytes are kept for the batch.
-    fn own_hash(&mut self, id: EntityId, record: &Record) -> Result<Digest, StorageError> {
-        self.work.hash_computations += 1;
-        self.buffer.clear();
-        record.encode(&mut self.buffer);
-        let hash = own_hash(id, self.buffer.as_slice());
-        let bytes = Bytes::from(self.buffer.as_slice());
-        self.held(id)?.bytes = Some(bytes);
-        Ok(hash)
+        Ok((changed || touched.moved_from.is_some()).then_some(parent))
     }
 
     fn depth_of(&mut self, id: EntityId) -> Result<u32, StorageError> {
@@ -473,8 +453,9 @@ impl<V: ReadView> Interface<V> {
     /// Up to `limit` entities whose ids begin with these four bytes, ascending. O(log n + limit).
     pub fn ids_beginning(&mut self, first: u32, limit: usize) -> Result<Vec<EntityId>, StorageError> {
         let (from, to) = EntityId::range_beginning(first);
-        let end = to.successor().map_or_else(|| Key::from(keys::RECORDS_END), keys::record);
-        let rows = self.view.range(&keys::record(from), &end, limit)?;
+        let after = |id| keys::record(self.slot, id);
+        let end = to.successor().map_or_else(|| keys::records_end(self.slot), after);
+        let rows = self.view.range(&keys::record(self.slot, from), &end, limit)?;
         self.work.storage_reads += 1;
         let mut ids: BTreeSet<EntityId> = rows.iter().filter_map(|(key, _)| keys::record_id(key)).collect();
         for (id, held) in self.records.range(from..=to) {
@@ -576,18 +557,24 @@ impl<V: ReadView> Interface<V> {
         }
         self.refresh()?;
         self.stats.generation += 1;
-        let stats = (keys::STATS.into(), Some(self.stats.to_bytes().into()));
+        let stats = (keys::stats(self.slot), Some(self.stats.to_bytes().into()));
         let records = self.records.iter().filter(|(_, held)| held.dirty).map(|(id, held)| {
             let bytes = held.record.as_ref().map(|record| {
                 let kept = held.bytes.clone();
                 kept.unwrap_or_else(|| record.to_bytes().into())
             });
-            (keys::record(*id), bytes)
+            (keys::record(self.slot, *id), bytes)
         });
         let derived = self.derived.iter().map(|(key, there)| {
             let place: Option<Bytes> = there.then(|| Bytes::from([]));
             (key.clone(), place)
         });
-        Ok(std::iter::once(stats).chain(records).chain(self.tries.rows()).chain(derived).collect())
+        let shown = self.published.then(|| (keys::ACTIVE.into(), Some(self.slot.to_bytes().into())));
+        Ok(std::iter::once(stats)
+            .chain(shown)
+            .chain(records)
+            .chain(self.tries.rows())
+            .chain(derived)
+            .collect())
     }
 }

@@ -1,61 +1,133 @@
 //! The layout of the store: one leading byte per kind of row, so that kinds never meet and each
 //! can be scanned in order.
+//!
+//! There is room for two states, each in a *slot*: the kinds of the second are those of the first with
+//! one bit more. One is shown; in the other a snapshot is received. Showing it is one row.
 
+use crate::error::StorageError;
 use crate::index::Prefix;
-use syncline_store::Key;
-use syncline_types::{EntityId, Hlc};
+use syncline_store::{Key, ReadView};
+use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, Writer};
 
-/// Statistics and root of the state: one row.
-pub const STATS: &[u8] = &[0x01];
+const STATS: u8 = 0x01;
 const RECORD: u8 = 0x02;
 const NODE: u8 = 0x03;
 const ORDER: u8 = 0x04;
 const GRAVE: u8 = 0x05;
-/// The first byte of a state's own rows.
-pub(crate) const FIRST: u8 = 0x01;
+/// Where the kinds of a slot begin to repeat. A state may have so many kinds of rows, less one.
+const SLOT: u8 = 0x08;
+/// Which slot is shown: one row, and none while it is the first.
+pub const ACTIVE: &[u8] = &[SLOT];
 /// First byte of rows that belong to the layers above (deltas, clock, staged snapshots).
 pub const ABOVE: u8 = 0x10;
 
+/// One of the two places for the rows of a state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Slot {
+    /// Where every state begins.
+    #[default]
+    First,
+    /// The other one.
+    Second,
+}
+
+impl Slot {
+    /// The slot of the state that is shown. O(1).
+    pub fn active<V: ReadView>(view: &V) -> Result<Self, StorageError> {
+        let row = view.read(ACTIVE)?;
+        let slot = row.map(|row| Self::from_bytes(&row)).transpose();
+        Ok(slot.map_err(StorageError::row("which slot is shown"))?.unwrap_or_default())
+    }
+
+    /// The one that this is not.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    /// The first key of the slot, and the first one after it.
+    pub fn bounds(self) -> (Key, Key) {
+        (Key::of(&[&[self.kind(STATS)]]), Key::of(&[&[self.kind(SLOT - 1) + 1]]))
+    }
+
+    const fn kind(self, kind: u8) -> u8 {
+        match self {
+            Self::First => kind,
+            Self::Second => kind + SLOT,
+        }
+    }
+}
+
+impl Encode for Slot {
+    fn encode(&self, out: &mut Writer) {
+        out.u8(self.kind(0) / SLOT);
+    }
+}
+
+impl Decode for Slot {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match input.u8()? {
+            0 => Ok(Self::First),
+            1 => Ok(Self::Second),
+            tag => Err(DecodeError::UnknownTag { what: "slot", found: u64::from(tag) }),
+        }
+    }
+}
+
+/// Whether a key that begins with `first` is of this kind, in either slot.
+const fn is_of(first: u8, kind: u8) -> bool {
+    first < ABOVE && first % SLOT == kind
+}
+
+/// Statistics and root of the state: one row.
+pub fn stats(slot: Slot) -> Key {
+    Key::of(&[&[slot.kind(STATS)]])
+}
+
 /// The row of one record.
-pub fn record(id: EntityId) -> Key {
-    Key::of(&[&[RECORD], id.as_bytes()])
+pub fn record(slot: Slot, id: EntityId) -> Key {
+    Key::of(&[&[slot.kind(RECORD)], id.as_bytes()])
 }
 
 /// The id in the key of a record row.
 pub fn record_id(key: &[u8]) -> Option<EntityId> {
     let (&kind, id) = key.split_first()?;
-    Some(EntityId(id.try_into().ok().filter(|_| kind == RECORD)?))
+    Some(EntityId(id.try_into().ok().filter(|_| is_of(kind, RECORD))?))
 }
 
 /// The first key after all record rows.
-pub const RECORDS_END: &[u8] = &[RECORD + 1];
+pub fn records_end(slot: Slot) -> Key {
+    Key::of(&[&[slot.kind(RECORD + 1)]])
+}
 
 /// The row of one node of the trie over the children of `entity`.
-pub fn node(entity: EntityId, prefix: Prefix) -> Key {
-    Key::of(&[&[NODE], entity.as_bytes(), &[prefix.len()], prefix.packed()])
+pub fn node(slot: Slot, entity: EntityId, prefix: Prefix) -> Key {
+    Key::of(&[&[slot.kind(NODE)], entity.as_bytes(), &[prefix.len()], prefix.packed()])
 }
 
 /// The row that says that `id` is a child of `parent` in the place of `label`. The label is escaped so
 /// that rows order as labels do, whatever bytes are in them.
-pub fn order(parent: EntityId, label: &[u8], id: EntityId) -> Key {
+pub fn order(slot: Slot, parent: EntityId, label: &[u8], id: EntityId) -> Key {
     let mut place = Vec::with_capacity(label.len() + 2);
     escape(label, &mut place);
     place.extend([0, 0]);
-    Key::of(&[&[ORDER], parent.as_bytes(), &place, id.as_bytes()])
+    Key::of(&[&[slot.kind(ORDER)], parent.as_bytes(), &place, id.as_bytes()])
 }
 
 /// From which row on the children of `parent` have labels of at least `label`.
-pub fn order_from(parent: EntityId, label: &[u8]) -> Key {
+pub fn order_from(slot: Slot, parent: EntityId, label: &[u8]) -> Key {
     let mut place = Vec::with_capacity(label.len());
     escape(label, &mut place);
-    Key::of(&[&[ORDER], parent.as_bytes(), &place])
+    Key::of(&[&[slot.kind(ORDER)], parent.as_bytes(), &place])
 }
 
 /// The first key after all order rows of `parent`.
-pub fn order_end(parent: EntityId) -> Key {
+pub fn order_end(slot: Slot, parent: EntityId) -> Key {
     match parent.successor() {
-        Some(next) => Key::of(&[&[ORDER], next.as_bytes()]),
-        None => Key::of(&[&[ORDER + 1]]),
+        Some(next) => Key::of(&[&[slot.kind(ORDER)], next.as_bytes()]),
+        None => Key::of(&[&[slot.kind(ORDER + 1)]]),
     }
 }
 
@@ -63,7 +135,7 @@ pub fn order_end(parent: EntityId) -> Key {
 pub fn order_id(key: &[u8]) -> Option<EntityId> {
     let (&kind, rest) = key.split_first()?;
     let id = rest.split_last_chunk::<32>().map(|(_, id)| EntityId(*id));
-    id.filter(|_| kind == ORDER && rest.len() >= 66)
+    id.filter(|_| is_of(kind, ORDER) && rest.len() >= 66)
 }
 
 fn escape(label: &[u8], out: &mut Vec<u8>) {
@@ -76,13 +148,13 @@ fn escape(label: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The row that says that `id` is dead and was last changed at `stamp`.
-pub fn grave(stamp: Hlc, id: EntityId) -> Key {
-    Key::of(&[&[GRAVE], &stamp.time().to_be_bytes(), stamp.replica().as_bytes(), id.as_bytes()])
+pub fn grave(slot: Slot, stamp: Hlc, id: EntityId) -> Key {
+    Key::of(&[&[slot.kind(GRAVE)], &stamp.time().to_be_bytes(), stamp.replica().as_bytes(), id.as_bytes()])
 }
 
 /// The entity that a grave row names.
 pub fn grave_id(key: &[u8]) -> Option<EntityId> {
     let (&kind, rest) = key.split_first()?;
     let id = rest.split_last_chunk::<32>().map(|(_, id)| EntityId(*id));
-    id.filter(|_| kind == GRAVE && rest.len() == 56)
+    id.filter(|_| is_of(kind, GRAVE) && rest.len() == 56)
 }

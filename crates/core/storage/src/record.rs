@@ -90,6 +90,16 @@ impl Record {
         }
     }
 
+    /// Whether [`Record::drop_unobservable`] would leave it as it is.
+    pub(crate) fn is_observable(&self) -> bool {
+        match &self.value {
+            Value::Lww(register) | Value::Opaque(register) => {
+                register.stamp() > self.deleted_at || *register == Register::default()
+            }
+            _ => true,
+        }
+    }
+
     fn join_value(&mut self, incoming: &Value, merges: &Merges) -> bool {
         match incoming {
             Value::Lww(register) if register.stamp() <= self.deleted_at => {

@@ -139,9 +139,7 @@ impl Decode for Record {
         };
         let value = decode_value(input, crdt_type, flags, updated_at)?;
         let record = Self { depth, parent, created_at, updated_at, deleted_at, label, value };
-        let mut normal = record.clone();
-        normal.drop_unobservable();
-        if record.flags() != flags || normal != record {
+        if record.flags() != flags || !record.is_observable() {
             return Err(DecodeError::NotCanonical { what: "a record" });
         }
         Ok(record)

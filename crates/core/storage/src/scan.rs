@@ -1,10 +1,11 @@
-//! Reading all records in id order: snapshots, verification, reports.
+//! Reading all records in id order: verification, reports.
 
 use crate::error::StorageError;
 use crate::index::{BUCKET, Entry, Prefix};
 use crate::interface::Interface;
-use crate::keys;
+use crate::keys::{self, Slot};
 use crate::record::Record;
+use syncline_crdt::Merges;
 use syncline_store::{Bytes, MemoryStore, ReadView};
 use syncline_types::{Decode, Digest, EntityId};
 
@@ -25,11 +26,11 @@ pub fn record_page<V: ReadView>(
     byte_limit: usize,
 ) -> Result<RecordPage, StorageError> {
     const STRIDE: usize = 128;
-    let mut page = RecordPage { records: Vec::new(), is_last: true };
+    let (slot, mut page) = (Slot::active(view)?, RecordPage { records: Vec::new(), is_last: true });
     let (mut bytes, mut cursor) = (0, after);
     loop {
         let Some(from) = cursor.map_or(Some(EntityId::ROOT), EntityId::successor) else { return Ok(page) };
-        let rows = view.range(&keys::record(from), keys::RECORDS_END, STRIDE)?;
+        let rows = view.range(&keys::record(slot, from), &keys::records_end(slot), STRIDE)?;
         let exhausted = rows.len() < STRIDE;
         for (key, row) in rows {
             if bytes >= byte_limit {
@@ -114,9 +115,10 @@ impl<V: ReadView> Interface<V> {
     }
 }
 
-/// A state made anew from the records that `view` shows, and from nothing else.
+/// A state made anew from the records that `view` shows, and from nothing else, in the same slot.
 pub(crate) fn rebuilt<V: ReadView>(view: &V) -> Result<Interface<MemoryStore>, StorageError> {
-    let mut fresh = Interface::open(MemoryStore::default())?;
+    let slot = Slot::active(view)?;
+    let mut fresh = Interface::open_slot(MemoryStore::default(), slot, Merges::default())?;
     let mut by_depth = Vec::new();
     let mut after = None;
     loop {

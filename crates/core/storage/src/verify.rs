@@ -2,7 +2,7 @@
 
 use crate::error::StorageError;
 use crate::interface::Interface;
-use crate::keys;
+use crate::keys::{self, Slot};
 use crate::scan::rebuilt;
 use crate::stats::Stats;
 use syncline_store::{MemoryStore, ReadView, Store};
@@ -60,7 +60,9 @@ pub fn verify<V: ReadView>(view: &V) -> Result<Verification, StorageError> {
             found.wrong.push(WrongRow { key: key.to_vec(), what });
         }
     };
-    let (mut from, end) = (vec![keys::FIRST], [keys::ABOVE]);
+    let slot = Slot::active(view)?;
+    let (first, end) = slot.bounds();
+    let mut from = first.to_vec();
     loop {
         let rows = view.range(&from, &end, PAGE)?;
         let upto = match rows.last() {
@@ -74,15 +76,15 @@ pub fn verify<V: ReadView>(view: &V) -> Result<Verification, StorageError> {
                 note(&missing, "it is missing");
             }
             match wanted.next_if(|(wanted, _)| wanted == key) {
-                Some((_, right)) if right == *value || same_figures(key, &right, value) => {}
+                Some((_, right)) if right == *value || same_figures(slot, key, &right, value) => {}
                 Some(_) => note(key, "it differs"),
                 // An empty state may have figures, which say that it is empty.
-                None if same_figures(key, &Stats::default().to_bytes(), value) => {}
+                None if same_figures(slot, key, &Stats::default().to_bytes(), value) => {}
                 None => note(key, "it should not be there"),
             }
         }
         wanted.for_each(|(missing, _)| note(&missing, "it is missing"));
-        if upto == end {
+        if upto == *end {
             return Ok(found);
         }
         from = upto;
@@ -91,8 +93,8 @@ pub fn verify<V: ReadView>(view: &V) -> Result<Verification, StorageError> {
 
 /// Figures are equal but for how often the state has changed and its horizon, which the records do not
 /// say.
-fn same_figures(key: &[u8], right: &[u8], stored: &[u8]) -> bool {
+fn same_figures(slot: Slot, key: &[u8], right: &[u8], stored: &[u8]) -> bool {
     let figures =
         |bytes| Stats::from_bytes(bytes).map(|stats| Stats { generation: 0, horizon: Hlc::ZERO, ..stats });
-    key == keys::STATS && figures(right).is_ok_and(|right| figures(stored) == Ok(right))
+    *key == *keys::stats(slot) && figures(right).is_ok_and(|right| figures(stored) == Ok(right))
 }

@@ -23,9 +23,15 @@ impl WriteBatch {
         self.0.get(key)
     }
 
-    /// Adds the writes of `later`, which win.
+    /// Adds the writes of `later`, which win. O(writes of the smaller), nearly.
     pub fn extend(&mut self, later: Self) {
-        self.0.extend(later.0);
+        if later.len() < self.len() {
+            self.0.extend(later.0);
+            return;
+        }
+        for (key, value) in std::mem::replace(self, later).0 {
+            self.0.entry(key).or_insert(value);
+        }
     }
 
     /// The writes, ascending by key; `None` removes.

@@ -195,6 +195,9 @@ impl<S: Store> StoreHost<S> {
             work.adopt(theirs);
             work.adopt_horizon(theirs)?;
         }
+        if matches!(progress, Progress::Done(_)) {
+            work.clean_up()?;
+        }
         self.commit(work)?;
         Ok(progress)
     }

@@ -71,7 +71,7 @@ pub struct SyncHandshake {
     pub entity_count: u64,
     /// The depth of its deepest record.
     pub max_depth: u32,
-    /// Whether it has any state.
+    /// Whether it has any state; what it has written while it takes a snapshot is none yet.
     pub has_state: bool,
     /// Its newest deltas.
     pub dag_heads: Vec<DeltaRef>,
@@ -151,7 +151,7 @@ pub trait LocalSyncState {
     fn stable(&self) -> VersionVector {
         VersionVector::default()
     }
-    /// Whether it has any state.
+    /// Whether it has any state; what it has written while it takes a snapshot is none yet.
     fn has_state(&self) -> bool {
         !self.root_hash().is_zero()
     }

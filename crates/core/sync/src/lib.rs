@@ -31,6 +31,7 @@ mod respond;
 mod select;
 mod session;
 mod sketch;
+pub mod staged;
 mod transaction;
 mod transport;
 
@@ -61,5 +62,5 @@ pub use respond::{ViewCache, respond};
 pub use select::{ProtocolSelection, Selection, SelectionReason, SyncProtocol, select_protocol};
 pub use session::{FailureReason, Outcome, OwedReason, Progress, Session, SessionStats};
 pub use sketch::{Cell, Difference, Located, Sketch, SketchHead, SketchKey, Symbol};
-pub use transaction::{Transaction, staged};
+pub use transaction::Transaction;
 pub use transport::{StreamMessage, SyncTransport, TransportError};

@@ -6,6 +6,7 @@ use crate::page::SnapshotPage;
 use crate::question::{Answer, Question};
 pub use crate::rejection::Rejection;
 use crate::sketch::Located;
+use syncline_storage::Cursor;
 use syncline_store::Bytes;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
@@ -130,10 +131,18 @@ pub enum Request {
     SnapshotPage {
         /// Which state.
         boundary: Digest,
-        /// The last id already received.
-        after: Option<EntityId>,
+        /// Where the last page ended.
+        after: Cursor,
         /// Whether to compress the page.
         compressed: bool,
+    },
+    /// Questions and wishes to the state whose root is `boundary`. It is past, so nothing can be given
+    /// to it.
+    SnapshotExchange {
+        /// Which state.
+        boundary: Digest,
+        /// What is asked.
+        asked: ExchangeRequest,
     },
 }
 
@@ -205,7 +214,7 @@ pub enum Response {
     Deltas(DeltasReply),
     /// To a wish for a page.
     SnapshotPage(SnapshotPage),
-    /// To a wish for a page of a state that is not kept any more: where the responder is now.
+    /// To a wish for something of a state that is not kept any more: one that is.
     SnapshotGone(Box<SyncHandshake>),
 }
 
@@ -332,6 +341,28 @@ impl Decode for WireRecord {
     }
 }
 
+impl Encode for ExchangeRequest {
+    fn encode(&self, out: &mut Writer) {
+        out.bool(self.whole);
+        self.horizon.encode(out);
+        out.list(&self.questions);
+        out.list(&self.wants);
+        out.list(&self.pushes);
+    }
+}
+
+impl Decode for ExchangeRequest {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            whole: input.bool("an exchange")?,
+            horizon: Hlc::decode(input)?,
+            questions: input.list(limits::MAX_QUESTIONS, "the questions of an exchange")?,
+            wants: input.list(limits::MAX_RECORDS_PER_FRAME, "the wishes of an exchange")?,
+            pushes: input.list(limits::MAX_RECORDS_PER_FRAME, "the pushes of an exchange")?,
+        })
+    }
+}
+
 impl Encode for Request {
     fn encode(&self, out: &mut Writer) {
         match self {
@@ -341,22 +372,23 @@ impl Encode for Request {
             }
             Self::Exchange(exchange) => {
                 out.u8(1);
-                out.bool(exchange.whole);
-                exchange.horizon.encode(out);
-                out.list(&exchange.questions);
-                out.list(&exchange.wants);
-                out.list(&exchange.pushes);
+                exchange.encode(out);
             }
             Self::SnapshotPage { boundary, after, compressed } => {
                 out.u8(2);
                 boundary.encode(out);
-                encode_option_id(out, *after);
+                after.encode(out);
                 out.bool(*compressed);
             }
             Self::Deltas { covered, pushes } => {
                 out.u8(3);
                 covered.encode(out);
                 encode_bytes_list(out, pushes);
+            }
+            Self::SnapshotExchange { boundary, asked } => {
+                out.u8(4);
+                boundary.encode(out);
+                asked.encode(out);
             }
         }
     }
@@ -366,19 +398,17 @@ impl Decode for Request {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.u8()? {
             0 => Ok(Self::Handshake(Box::new(SyncHandshake::decode(input)?))),
-            1 => Ok(Self::Exchange(ExchangeRequest {
-                whole: input.bool("an exchange")?,
-                horizon: Hlc::decode(input)?,
-                questions: input.list(limits::MAX_QUESTIONS, "the questions of an exchange")?,
-                wants: input.list(limits::MAX_RECORDS_PER_FRAME, "the wishes of an exchange")?,
-                pushes: input.list(limits::MAX_RECORDS_PER_FRAME, "the pushes of an exchange")?,
-            })),
+            1 => Ok(Self::Exchange(ExchangeRequest::decode(input)?)),
             2 => Ok(Self::SnapshotPage {
                 boundary: Digest::decode(input)?,
-                after: decode_option_id(input)?,
+                after: Cursor::decode(input)?,
                 compressed: input.bool("a wish for a page")?,
             }),
             3 => Ok(Self::Deltas { covered: VersionVector::decode(input)?, pushes: decode_deltas(input)? }),
+            4 => Ok(Self::SnapshotExchange {
+                boundary: Digest::decode(input)?,
+                asked: ExchangeRequest::decode(input)?,
+            }),
             tag => Err(DecodeError::UnknownTag { what: "kind of request", found: u64::from(tag) }),
         }
     }
@@ -454,12 +484,7 @@ impl Encode for Response {
             }
             Self::SnapshotPage(page) => {
                 out.u8(3);
-                page.boundary.encode(out);
-                page.root.encode(out);
-                encode_option_id(out, page.after);
-                out.bytes(&page.packed);
-                out.varint(page.unpacked_len);
-                out.bool(page.is_last);
+                page.encode(out);
             }
             Self::SnapshotGone(handshake) => {
                 out.u8(4);
@@ -483,14 +508,7 @@ impl Decode for Response {
             0 => Ok(Self::Handshake(Box::new(HandshakeReply::decode(input)?))),
             1 => Ok(Self::Rejected(Rejection::decode(input)?)),
             2 => Ok(Self::Exchange(ExchangeReply::decode(input)?)),
-            3 => Ok(Self::SnapshotPage(SnapshotPage {
-                boundary: Digest::decode(input)?,
-                root: Digest::decode(input)?,
-                after: decode_option_id(input)?,
-                packed: input.bytes(limits::MAX_FRAME_BYTES, "a page")?.to_vec(),
-                unpacked_len: input.varint()?,
-                is_last: input.bool("a page")?,
-            })),
+            3 => Ok(Self::SnapshotPage(SnapshotPage::decode(input)?)),
             4 => Ok(Self::SnapshotGone(Box::new(SyncHandshake::decode(input)?))),
             5 => Ok(Self::Deltas(DeltasReply {
                 root: Digest::decode(input)?,

@@ -1,5 +1,6 @@
-//! A page of a snapshot.
+//! Pages of a snapshot.
 
+use syncline_storage::Cursor;
 use syncline_store::Bytes;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer, limits};
 
@@ -10,14 +11,12 @@ pub struct SnapshotPage {
     pub boundary: Digest,
     /// The responder's root now.
     pub root: Digest,
-    /// The cursor that was asked for.
-    pub after: Option<EntityId>,
     /// The records, packed; see [`SnapshotPage::pack`].
     pub packed: Vec<u8>,
     /// Their length before compression; zero if they are not compressed.
     pub unpacked_len: u64,
-    /// Whether nothing follows.
-    pub is_last: bool,
+    /// Where the next page begins; `None` if nothing follows.
+    pub next: Option<Cursor>,
 }
 
 impl SnapshotPage {
@@ -39,7 +38,7 @@ impl SnapshotPage {
         (plain, 0)
     }
 
-    /// The records of the page: ids ascending and above the cursor, bytes not yet decoded.
+    /// The records of the page, not yet decoded.
     pub fn unpack(&self) -> Result<Vec<(EntityId, Bytes)>, DecodeError> {
         let unpacked;
         let plain = if self.unpacked_len == 0 {
@@ -57,16 +56,36 @@ impl SnapshotPage {
         let mut input = Reader::new(plain);
         let len = input.length(limits::MAX_PAGE_BYTES / 33, "the records of a page")?;
         let mut records = Vec::with_capacity(len.min(4_096));
-        let mut last = self.after;
         for _ in 0..len {
             let id = EntityId::decode(&mut input)?;
-            if last.is_some_and(|last| last >= id) {
-                return Err(DecodeError::NotCanonical { what: "the order of a page" });
-            }
-            last = Some(id);
             records.push((id, input.bytes(limits::MAX_FRAME_BYTES, "a record")?.into()));
         }
         input.finish()?;
         Ok(records)
+    }
+}
+
+impl Encode for SnapshotPage {
+    fn encode(&self, out: &mut Writer) {
+        self.boundary.encode(out);
+        self.root.encode(out);
+        out.bytes(&self.packed);
+        out.varint(self.unpacked_len);
+        out.bool(self.next.is_some());
+        if let Some(next) = &self.next {
+            next.encode(out);
+        }
+    }
+}
+
+impl Decode for SnapshotPage {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            boundary: Digest::decode(input)?,
+            root: Digest::decode(input)?,
+            packed: input.bytes(limits::MAX_FRAME_BYTES, "a page")?.to_vec(),
+            unpacked_len: input.varint()?,
+            next: input.bool("a page")?.then(|| Cursor::decode(input)).transpose()?,
+        })
     }
 }

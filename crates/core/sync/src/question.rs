@@ -3,8 +3,7 @@
 use crate::filter::Filter;
 use crate::message::{WireRecord, decode_option_id, encode_option_id};
 use crate::node_view::{Fingerprint, NodeView, Probe, WireEntry};
-use crate::sketch::{Cell, Symbol, entity};
-use crate::transaction::Transaction;
+use crate::sketch::{Cell, Sketch, SketchKey, Symbol, cells_of, entity};
 use syncline_storage::{Entry, Interface, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limits};
@@ -88,6 +87,15 @@ pub enum Answer {
     },
 }
 
+/// What is kept beside a state that helps to answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Kept<'a> {
+    /// What its sketches are keyed with.
+    pub(crate) key: SketchKey,
+    /// Its sketch, if that was made.
+    pub(crate) sketch: Option<&'a Sketch>,
+}
+
 impl Question {
     /// What answering costs beyond what the answer shows, in bytes of a page.
     pub(crate) const fn cursor_cost(&self) -> usize {
@@ -105,10 +113,10 @@ impl Answer {
     pub(crate) fn to<V: ReadView>(
         question: &Question,
         whole: bool,
-        work: &mut Transaction<V>,
+        state: &mut Interface<V>,
+        kept: Kept<'_>,
     ) -> Result<Self, StorageError> {
-        let key = work.sketch_key();
-        let state = &mut work.state;
+        let key = kept.key;
         match question {
             Question::Node(probe) => NodeView::of(state, *probe, key, whole, None).map(Self::Node),
             Question::Compare { probe, ours } => {
@@ -130,9 +138,13 @@ impl Answer {
             }
             Question::Missing(filter) => missing(state, filter),
             Question::Cells { from, count } => {
-                work.cells(*from as usize, (*count as usize).min(limits::MAX_CELLS)).map(Self::Cells)
+                let (from, count) = (*from as usize, (*count as usize).min(limits::MAX_CELLS));
+                match kept.sketch.and_then(|sketch| sketch.cells(from, count)) {
+                    Some(cells) => Ok(Self::Cells(cells.to_vec())),
+                    None => cells_of(key, (from, count), state).map(Self::Cells),
+                }
             }
-            Question::Symbols(symbols) => records(symbols, work),
+            Question::Symbols(symbols) => records(symbols, key, state),
         }
     }
 }
@@ -163,15 +175,18 @@ fn subtree<V: ReadView>(
 }
 
 /// The records that `symbols` stand for, as far as the state has them and they fit a page.
-fn records<V: ReadView>(symbols: &[Symbol], work: &mut Transaction<V>) -> Result<Answer, StorageError> {
-    let key = work.sketch_key();
+fn records<V: ReadView>(
+    symbols: &[Symbol],
+    key: SketchKey,
+    state: &mut Interface<V>,
+) -> Result<Answer, StorageError> {
     let mut found = Vec::new();
     for symbol in symbols {
-        if let Some(id) = entity(key, *symbol, &mut work.state)? {
+        if let Some(id) = entity(key, *symbol, state)? {
             found.push(id);
         }
     }
-    let (records, complete) = WireRecord::page(found, &mut work.state)?;
+    let (records, complete) = WireRecord::page(found, state)?;
     Ok(Answer::Records { records, complete })
 }
 

@@ -6,33 +6,37 @@ use crate::handshake::{HandshakeReply, SYNC_PROTOCOL_VERSION, SyncHandshake, Syn
 use crate::log::{DeltaRefusal, Missing};
 use crate::message::{DeltasReply, ExchangeReply, ExchangeRequest, Rejection, Request, Response};
 use crate::page::SnapshotPage;
-use crate::question::Answer;
+use crate::question::{Answer, Kept, Question};
 use crate::select::{SelectionReason, select_protocol};
 use crate::sketch::Sight;
 use crate::transaction::Transaction;
 use std::collections::VecDeque;
-use syncline_storage::{ApplyError, Disposition, Record, StorageError, record_page};
+use syncline_storage::{ApplyError, Disposition, Interface, Record, StorageError, tree_page};
 use syncline_store::{Bytes, ReadView};
-use syncline_types::{Decode, Digest, Encode, EntityId, Writer, canary, limits};
+use syncline_types::{Decode, Digest, Encode, Writer, canary, limits};
 
 /// Views kept so that a snapshot in progress is not disturbed by new writes: the only thing a
-/// responder remembers. Losing one costs the initiator a fresh start, never correctness.
+/// responder remembers. Losing one costs the initiator a look at what has changed, never correctness.
 #[derive(Clone, Debug)]
 pub struct ViewCache<V> {
+    /// By root; the one used last comes last.
     views: VecDeque<(Digest, V)>,
+    /// What was said of the view that came last. It is always here: only a later one pushes it out.
+    newest: Option<SyncHandshake>,
     capacity: usize,
 }
 
 impl<V: Clone> ViewCache<V> {
     /// A cache of up to `capacity` views, and at least one.
     pub const fn new(capacity: usize) -> Self {
-        Self { views: VecDeque::new(), capacity: if capacity == 0 { 1 } else { capacity } }
+        Self { views: VecDeque::new(), newest: None, capacity: if capacity == 0 { 1 } else { capacity } }
     }
 
-    /// Keeps the view under its root, at the cost of the one used longest ago.
-    fn keep(&mut self, root: Digest, view: &V) {
-        if self.find(root).is_none() {
-            self.views.push_back((root, view.clone()));
+    /// Keeps the view that `said` describes, at the cost of the one used longest ago.
+    fn keep(&mut self, said: &SyncHandshake, view: &V) {
+        if self.find(said.root_hash).is_none() {
+            self.views.push_back((said.root_hash, view.clone()));
+            self.newest = Some(said.clone());
             while self.views.len() > self.capacity {
                 self.views.pop_front();
             }
@@ -44,6 +48,14 @@ impl<V: Clone> ViewCache<V> {
         let found = self.views.remove(at)?;
         self.views.push_back(found);
         self.views.back().map(|(_, view)| view)
+    }
+
+    /// Another state to go on with for one whose view is gone: the present one or, if there is no room for
+    /// one more, the newest that others are receiving; otherwise readers of many states would push each
+    /// other's out for ever.
+    fn instead<'a>(&'a self, ours: &'a SyncHandshake) -> &'a SyncHandshake {
+        let full = self.views.len() >= self.capacity;
+        self.newest.as_ref().filter(|newest| full && newest.horizon == ours.horizon).unwrap_or(ours)
     }
 }
 
@@ -61,19 +73,40 @@ pub fn respond<V: ReadView>(
         Request::Exchange(asked) => on_exchange(work, asked).map(Response::Exchange),
         Request::Deltas { covered, pushes } => on_deltas(work, covered, pushes).map(Response::Deltas),
         Request::SnapshotPage { boundary, after, compressed } => {
-            // A view that is asked for stays; the present one is only kept to be named instead of one that
-            // is gone, or readers of different states would push each other's out.
-            if views.find(*boundary).is_none() {
-                keep_current(work, views, ours);
-            }
-            match views.find(*boundary) {
-                Some(view) => {
-                    page(view, ours.root_hash, *boundary, *after, *compressed).map(Response::SnapshotPage)
-                }
-                None => Ok(Response::SnapshotGone(Box::new(ours.clone()))),
-            }
+            let Some(view) = boundary_view(work, views, ours, *boundary) else {
+                return Ok(Response::SnapshotGone(Box::new(views.instead(ours).clone())));
+            };
+            let page = tree_page(view, after, limits::SNAPSHOT_PAGE_BYTES)?;
+            let (packed, unpacked_len) = SnapshotPage::pack(&page.records, *compressed);
+            let (boundary, root, next) = (*boundary, ours.root_hash, page.next);
+            Ok(Response::SnapshotPage(SnapshotPage { boundary, root, packed, unpacked_len, next }))
+        }
+        Request::SnapshotExchange { boundary, asked } => {
+            let Some(view) = boundary_view(work, views, ours, *boundary) else {
+                return Ok(Response::SnapshotGone(Box::new(views.instead(ours).clone())));
+            };
+            let mut state = Interface::open(view.clone())?;
+            let mut reply = ExchangeReply::of(asked, &mut state)?;
+            reply.root = ours.root_hash;
+            let kept = Kept { key: work.sketch_key(), sketch: None };
+            answer(asked, &mut state, kept, &mut reply)?;
+            Ok(Response::Exchange(reply))
         }
     }
+}
+
+/// The view of a state that is being received. If it is gone, that of the one to go on with is kept.
+fn boundary_view<'a, V: ReadView>(
+    work: &Transaction<V>,
+    views: &'a mut ViewCache<V>,
+    ours: &SyncHandshake,
+    boundary: Digest,
+) -> Option<&'a V> {
+    let present = boundary == ours.root_hash || views.instead(ours).root_hash == ours.root_hash;
+    if views.find(boundary).is_none() && present {
+        keep_current(work, views, ours);
+    }
+    views.find(boundary)
 }
 
 fn on_handshake<V: ReadView>(
@@ -121,20 +154,8 @@ fn on_handshake<V: ReadView>(
 /// root that is being announced.
 fn keep_current<V: ReadView>(work: &Transaction<V>, views: &mut ViewCache<V>, ours: &SyncHandshake) {
     if !work.state.is_changed() {
-        views.keep(ours.root_hash, work.state.view());
+        views.keep(ours, work.state.view());
     }
-}
-
-fn page<V: ReadView>(
-    view: &V,
-    root: Digest,
-    boundary: Digest,
-    after: Option<EntityId>,
-    compressed: bool,
-) -> Result<SnapshotPage, StorageError> {
-    let page = record_page(view, after, limits::SNAPSHOT_PAGE_BYTES)?;
-    let (packed, unpacked_len) = SnapshotPage::pack(&page.records, compressed);
-    Ok(SnapshotPage { boundary, root, after, packed, unpacked_len, is_last: page.is_last })
 }
 
 fn on_deltas<V: ReadView>(
@@ -184,24 +205,47 @@ fn on_exchange<V: ReadView>(
             Err(_) => refused += 1,
         }
     }
-    let stats = work.state.stats()?;
-    let mut reply = ExchangeReply {
-        whole: asked.whole,
-        root: stats.root,
-        horizon: stats.horizon,
-        generation_before,
-        generation_after: stats.generation,
-        answers: Vec::new(),
-        records: Vec::new(),
-        deferred,
-        refused,
-    };
+    let mut reply = ExchangeReply::of(asked, &mut work.state)?;
+    (reply.generation_before, reply.deferred, reply.refused) = (generation_before, deferred, refused);
+    if asked.questions.iter().any(|question| matches!(question, Question::Cells { .. })) {
+        work.sketch()?;
+    }
+    let kept = Kept { key: work.sketch_key(), sketch: work.sketch.as_ref() };
+    answer(asked, &mut work.state, kept, &mut reply)?;
+    Ok(reply)
+}
+
+impl ExchangeReply {
+    /// What `state` says of itself, and no answers yet.
+    fn of<V: ReadView>(asked: &ExchangeRequest, state: &mut Interface<V>) -> Result<Self, StorageError> {
+        let stats = state.stats()?;
+        Ok(Self {
+            whole: asked.whole,
+            root: stats.root,
+            horizon: stats.horizon,
+            generation_before: stats.generation,
+            generation_after: stats.generation,
+            answers: Vec::new(),
+            records: Vec::new(),
+            deferred: 0,
+            refused: 0,
+        })
+    }
+}
+
+/// Answers wishes and questions from the front, as many as fit the page.
+fn answer<V: ReadView>(
+    asked: &ExchangeRequest,
+    state: &mut Interface<V>,
+    kept: Kept<'_>,
+    reply: &mut ExchangeReply,
+) -> Result<(), StorageError> {
     let (mut sized, mut spent) = (Writer::default(), 0);
     for want in &asked.wants {
         if sized.len() >= limits::PAGE_BYTES {
             break;
         }
-        let record = work.state.record(*want)?;
+        let record = state.record(*want)?;
         let bytes = record.map(|record| record.to_bytes());
         sized.raw(bytes.as_deref().unwrap_or_default());
         reply.records.push(bytes.map(Into::into));
@@ -213,11 +257,11 @@ fn on_exchange<V: ReadView>(
         {
             break;
         }
-        let answer = Answer::to(question, asked.whole, work)?;
+        let answer = Answer::to(question, asked.whole, state, kept)?;
         answer.encode(&mut sized);
         // A cursor deep in a tree costs more than its answer shows.
         spent += question.cursor_cost();
         reply.answers.push(answer);
     }
-    Ok(reply)
+    Ok(())
 }

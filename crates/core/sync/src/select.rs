@@ -181,12 +181,14 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
     let gap = u128::from(local.entity_count.abs_diff(remote.entity_count));
     let differs_below = |percent: u128| gap * 100 < base * percent;
     let per_level = remote.entity_count / u64::from(remote.max_depth.max(1));
+    // Of two that both take a snapshot from a third, neither has what the other waits for.
+    let lacks_state = !local.has_state && (remote.has_state || local.root_hash.is_zero());
     let row = |applies: bool, kind, reason| {
         applies.then(|| ProtocolSelection { protocol: with_parameters(kind, local, remote), reason })
     };
     use SyncProtocolKind as Kind;
     [
-        row(!local.has_state || canary!(SnapshotOverwrites), Kind::Snapshot, SelectionReason::FreshReplica),
+        row(lacks_state || canary!(SnapshotOverwrites), Kind::Snapshot, SelectionReason::FreshReplica),
         row(
             local.has_state && remote.has_state && few_deltas(local, remote),
             Kind::DeltaSync,

@@ -6,6 +6,7 @@ use crate::handshake::{LocalSyncState, SyncHandshake, SyncProtocolKind};
 use crate::log::{DeltaLog, DeltaRefusal, Missing};
 use crate::rejection::Rejection;
 use crate::sketch::{Cell, Sketch, SketchKey, cells_of};
+use crate::staged;
 use std::cmp::Ordering;
 use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
@@ -196,6 +197,16 @@ impl<V: ReadView> Transaction<V> {
         }
     }
 
+    /// Removes some of what snapshots have left behind, if there is anything. To be called from time to
+    /// time: no other step does it.
+    pub fn clean_up(&mut self) -> Result<(), StorageError> {
+        let view = self.state.view();
+        if !staged::is_under_way(view, &self.above)? {
+            staged::sweep(view, self.state.slot().other(), &mut self.above)?;
+        }
+        Ok(())
+    }
+
     /// What this replica says of itself now.
     pub fn describe<'a>(
         &'a mut self,
@@ -203,7 +214,10 @@ impl<V: ReadView> Transaction<V> {
         replica: ReplicaId,
         supported: &'a [SyncProtocolKind],
     ) -> Result<Description<'a>, StorageError> {
-        Ok(Description { context, replica, stats: self.state.stats()?, log: &self.log, supported })
+        let stats = self.state.stats()?;
+        let has_state = (!stats.root.is_zero() || stats.horizon != Hlc::ZERO)
+            && !staged::is_under_way(self.state.view(), &self.above)?;
+        Ok(Description { context, replica, stats, has_state, log: &self.log, supported })
     }
 }
 
@@ -213,6 +227,7 @@ pub struct Description<'a> {
     context: ContextId,
     replica: ReplicaId,
     stats: Stats,
+    has_state: bool,
     log: &'a DeltaLog,
     supported: &'a [SyncProtocolKind],
 }
@@ -248,60 +263,10 @@ impl LocalSyncState for Description<'_> {
     fn stable(&self) -> VersionVector {
         self.log.stable().clone()
     }
-    /// A state that has forgotten all it ever had is not fresh: a snapshot could bring that back.
     fn has_state(&self) -> bool {
-        !self.stats.root.is_zero() || self.stats.horizon != Hlc::ZERO
+        self.has_state
     }
     fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
         self.supported.to_vec()
-    }
-}
-
-/// Rows of a snapshot that is being received and not yet verified.
-pub mod staged {
-    use crate::handshake::SyncHandshake;
-    use syncline_storage::{StorageError, keys};
-    use syncline_store::{Bytes, Key, ReadView, WriteBatch};
-    use syncline_types::{Decode, Encode, EntityId};
-
-    const SUMMARY: &[u8] = &[keys::ABOVE, 2];
-    const RECORD: u8 = keys::ABOVE + 2;
-
-    fn key(id: EntityId) -> Key {
-        Key::of(&[&[RECORD], id.as_bytes()])
-    }
-
-    /// What is being received, and from whom it was promised; `None` if nothing is.
-    pub fn source<V: ReadView>(view: &V) -> Result<Option<SyncHandshake>, StorageError> {
-        let Some(row) = view.read(SUMMARY)? else { return Ok(None) };
-        let decoded = SyncHandshake::from_bytes(&row);
-        decoded.map(Some).map_err(|error| StorageError::Row { what: "the staged snapshot", error })
-    }
-
-    /// Everything received so far, ascending by id.
-    pub fn records<V: ReadView>(view: &V) -> Result<Vec<(EntityId, Bytes)>, StorageError> {
-        let rows = view.range(&[RECORD], &[RECORD + 1], usize::MAX)?;
-        let id = |key: &[u8]| key.split_first().and_then(|(_, id)| id.try_into().ok()).map(EntityId);
-        let rows = rows.into_iter().map(|(key, bytes)| Some((id(&key)?, bytes)));
-        rows.collect::<Option<_>>().ok_or(StorageError::Index { what: "the key of a staged record" })
-    }
-
-    /// Begins to receive the state that `source` promised.
-    pub fn begin(source: &SyncHandshake, batch: &mut WriteBatch) {
-        batch.put(SUMMARY.into(), source.to_bytes());
-    }
-
-    /// Keeps one record aside.
-    pub fn keep(id: EntityId, bytes: Bytes, batch: &mut WriteBatch) {
-        batch.put(key(id), bytes);
-    }
-
-    /// Forgets what was received.
-    pub fn clear<V: ReadView>(view: &V, batch: &mut WriteBatch) -> Result<(), StorageError> {
-        for (id, _) in records(view)? {
-            batch.delete(key(id));
-        }
-        batch.delete(SUMMARY.into());
-        Ok(())
     }
 }

@@ -81,10 +81,9 @@ pub(crate) fn page(bytes: &[u8]) {
     let page = SnapshotPage {
         boundary: Digest::ZERO,
         root: Digest::ZERO,
-        after: None,
         packed: packed.to_vec(),
         unpacked_len: u64::from(u16::from_le_bytes(*claimed)),
-        is_last: true,
+        next: None,
     };
     let _records = page.unpack();
 }

@@ -177,16 +177,16 @@ fn a_snapshot_that_brings_more_than_was_promised_is_given_up() {
     let mut next = 0;
     let mut world = case("endless pages", Snapshot, is_too_long, move |asked, honest| {
         match (asked.request, claim(asked, honest, |_| {})) {
-            (Request::SnapshotPage { boundary, after, .. }, _) => {
+            (Request::SnapshotPage { boundary, .. }, _) => {
                 next += 1;
                 let (packed, unpacked_len) = SnapshotPage::pack(&[record(next)], false);
+                let place = Some(crate::mutant::cursor(record(next).0));
                 Response::SnapshotPage(SnapshotPage {
                     boundary: *boundary,
                     root: *boundary,
-                    after: *after,
                     packed,
                     unpacked_len,
-                    is_last: false,
+                    next: place,
                 })
             }
             (_, other) => other,
@@ -204,7 +204,8 @@ fn an_empty_page_ends_a_snapshot() {
     case("empty pages", Snapshot, is_protocol, |_, honest| match honest {
         Response::SnapshotPage(page) => {
             let (packed, unpacked_len) = SnapshotPage::pack(&[], false);
-            Response::SnapshotPage(SnapshotPage { packed, unpacked_len, is_last: false, ..page })
+            let place = crate::mutant::cursor(EntityId::LAST);
+            Response::SnapshotPage(SnapshotPage { packed, unpacked_len, next: Some(place), ..page })
         }
         other => other,
     })

@@ -1,13 +1,13 @@
 //! A peer that holds a real state and answers as an honest one would, and then changes its answer.
 
 use crate::world::{CONTEXT, Hostile, SECRET, replica_at};
-use syncline_storage::{Action, ApplyContext, Interface};
+use syncline_storage::{Action, ApplyContext, Cursor, Interface};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
     Authority, Delta, DeltaLog, Dot, Gate, Gossip, Membership, Message, Request, RequestId, Response,
     SessionId, SyncHandshake, SyncProtocolKind, Transaction, ViewCache, build_handshake, respond,
 };
-use syncline_types::{Digest, Hlc, Moment, ReplicaId, SimDuration, SimTime};
+use syncline_types::{Decode, Digest, EntityId, Hlc, Moment, ReplicaId, SimDuration, SimTime, Writer};
 
 /// What it holds, and knows how to answer from.
 pub(crate) struct Holdings {
@@ -144,4 +144,11 @@ impl Hostile for Mutant {
     fn on_tick(&mut self, now: SimTime) -> Vec<Message> {
         (self.gossip)(&self.held, now)
     }
+}
+
+/// The place of a child of the root in a walk.
+pub(crate) fn cursor(child: EntityId) -> Cursor {
+    let mut out = Writer::default();
+    out.list(&[EntityId::ROOT, child]);
+    Cursor::from_bytes(&out.into_bytes()).unwrap()
 }

@@ -4,7 +4,7 @@ use crate::mutant::{Asked, Holdings, Mutant};
 use crate::world::{Seeded, World, config, replica_at, set};
 use proptest::prelude::*;
 use syncline_sync::*;
-use syncline_types::{Decode, Digest, Encode, Hlc, SimDuration, SimTime};
+use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, SimDuration, SimTime};
 
 /// An answer with a few bytes changed, where that still is an answer.
 fn in_bytes(response: &Response, random: &mut Seeded) -> Option<Response> {
@@ -93,7 +93,10 @@ fn in_fields(response: &Response, random: &mut Seeded) -> Response {
         Response::SnapshotPage(page) => match random.below(5) {
             0 => page.root = some_digest(random),
             1 => page.boundary = some_digest(random),
-            2 => page.is_last = !page.is_last,
+            2 => {
+                let last = crate::mutant::cursor(EntityId::LAST);
+                page.next = if page.next.is_some() { None } else { Some(last) };
+            }
             3 => page.unpacked_len = random.next() % 100_000,
             _ => shuffle(&mut page.packed, random),
         },

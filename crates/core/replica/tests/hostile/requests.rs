@@ -6,7 +6,7 @@ use crate::mutant::{Holdings, Mutant};
 use crate::world::{CONTEXT, Seeded, World, config, replica_at, set};
 use proptest::prelude::*;
 use syncline_replica::{Refusal, SyncActions};
-use syncline_storage::verify;
+use syncline_storage::{Cursor, verify};
 use syncline_store::{Bytes, MemoryStore, Store};
 use syncline_sync::*;
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, SimDuration, SimTime, limits};
@@ -45,7 +45,7 @@ fn who_asks_without_a_handshake_is_not_served() {
     for request in [
         gift(),
         Request::Deltas { covered: VersionVector::default(), pushes: vec![] },
-        Request::SnapshotPage { boundary: before, after: None, compressed: false },
+        Request::SnapshotPage { boundary: before, after: Cursor::default(), compressed: false },
     ] {
         let (response, _) = ask(&mut host, 1, 2, request);
         assert_eq!(response, Response::Rejected(Rejection::NoHandshake));
@@ -102,7 +102,11 @@ fn pages_of_a_state_that_never_was_are_gone() {
     ask(&mut host, u64::MAX, 1, Request::Handshake(Box::new(handshake())));
     for round in 0..20 {
         let boundary = Digest([round; 32]);
-        let request = Request::SnapshotPage { boundary, after: Some(EntityId::LAST), compressed: true };
+        let request = Request::SnapshotPage {
+            boundary,
+            after: crate::mutant::cursor(EntityId::LAST),
+            compressed: true,
+        };
         let (response, _) = ask(&mut host, u64::MAX, u64::from(round), request);
         assert!(matches!(response, Response::SnapshotGone(_)), "{response:?}");
     }
@@ -153,7 +157,11 @@ fn real_requests() -> Vec<Request> {
     ];
     let wants = vec![EntityId::ROOT, EntityId::LAST];
     requests.push(Request::Exchange(ExchangeRequest { questions, wants, ..ExchangeRequest::default() }));
-    requests.push(Request::SnapshotPage { boundary: held.root(), after: None, compressed: true });
+    requests.push(Request::SnapshotPage {
+        boundary: held.root(),
+        after: Cursor::default(),
+        compressed: true,
+    });
     requests
 }
 

@@ -13,7 +13,7 @@ pub(crate) const SEVERAL_PAGES: usize = 1_500;
 /// Whether a node is in the middle of taking a snapshot.
 pub(crate) fn takes_a_snapshot(rt: &SimRuntime, node: NodeId) -> bool {
     let busy = rt.node(node).replica().is_some_and(|replica| replica.syncing_with().next().is_some());
-    busy && matches!(staged::source(rt.node(node).disk()), Ok(Some(_)))
+    busy && matches!(staged::Transfer::read(rt.node(node).disk()), Ok(Some(_)))
 }
 
 fn waiting(rt: &SimRuntime, node: NodeId) -> usize {

@@ -6,5 +6,6 @@ mod forgetting;
 mod gossip;
 mod partitions;
 mod rules;
+mod snapshots;
 mod stops;
 mod topologies;

@@ -26,6 +26,8 @@ type Below = Option<Box<[Slot; 16]>>;
 /// Every trie of a state, with the changes of one batch held over the view.
 #[derive(Clone, Debug, Default)]
 pub struct Tries {
+    /// Where the rows of the nodes are.
+    slot: keys::Slot,
     /// By entity; `None`: it has no children.
     roots: BTreeMap<EntityId, Slot>,
     /// Nodes that were there and are not any more.
@@ -39,6 +41,7 @@ const MISSING: StorageError = StorageError::Index { what: "a node that its paren
 /// Where nodes come from that are not held yet, for one trie.
 struct Source<'v, 'r, V> {
     view: &'v V,
+    slot: keys::Slot,
     entity: EntityId,
     reads: &'r mut u64,
 }
@@ -46,7 +49,7 @@ struct Source<'v, 'r, V> {
 impl<V: ReadView> Source<'_, '_, V> {
     fn read(&mut self, prefix: Prefix) -> Result<Option<Node>, StorageError> {
         *self.reads += 1;
-        let row = self.view.read(&keys::node(self.entity, prefix))?;
+        let row = self.view.read(&keys::node(self.slot, self.entity, prefix))?;
         row.map(|row| Node::from_bytes(&row)).transpose().map_err(StorageError::row("an index node"))
     }
 }
@@ -114,13 +117,18 @@ impl Held {
 }
 
 impl Tries {
+    /// The tries of the state in `slot`.
+    pub fn of(slot: keys::Slot) -> Self {
+        Self { slot, ..Self::default() }
+    }
+
     /// The place of the topmost node of `entity`'s trie, and where its other nodes come from.
     fn open<'a, 'v, V: ReadView>(
         &'a mut self,
         view: &'v V,
         entity: EntityId,
     ) -> Result<(&'a mut Slot, Source<'v, 'a, V>), StorageError> {
-        let mut source = Source { view, entity, reads: &mut self.reads };
+        let mut source = Source { view, slot: self.slot, entity, reads: &mut self.reads };
         let root = match self.roots.entry(entity) {
             std::collections::btree_map::Entry::Occupied(held) => held.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
@@ -255,7 +263,7 @@ impl Tries {
         entity: EntityId,
         each: &mut impl FnMut(&Entry),
     ) -> Result<(), StorageError> {
-        let mut source = Source { view, entity, reads: &mut self.reads };
+        let mut source = Source { view, slot: self.slot, entity, reads: &mut self.reads };
         match self.roots.get(&entity) {
             Some(held) => scan_held(held.as_deref(), Prefix::EMPTY, &mut source, each),
             None => scan_view(Prefix::EMPTY, &mut source, each),
@@ -269,12 +277,15 @@ impl Tries {
 
     /// The rows of every changed node; of two for one key the later counts.
     pub fn rows(&self) -> impl Iterator<Item = (Key, Option<Bytes>)> {
-        let mut rows: Vec<_> =
-            self.gone.iter().map(|(entity, prefix)| (keys::node(*entity, *prefix), None)).collect();
+        let mut rows: Vec<_> = self
+            .gone
+            .iter()
+            .map(|(entity, prefix)| (keys::node(self.slot, *entity, *prefix), None))
+            .collect();
         let mut levels: Vec<Vec<(Key, Option<Bytes>)>> = Vec::new();
         let mut buffer = Writer::default();
         for (&entity, root) in &self.roots {
-            write(root.as_deref(), entity, Prefix::EMPTY, &mut buffer, &mut levels);
+            write(root.as_deref(), (self.slot, entity), Prefix::EMPTY, &mut buffer, &mut levels);
             // Keys order by the length of their prefix first.
             levels.iter_mut().for_each(|level| rows.append(level));
         }
@@ -472,7 +483,7 @@ fn scan_view<V: ReadView>(
 
 fn write(
     held: Option<&Held>,
-    entity: EntityId,
+    (slot, entity): (keys::Slot, EntityId),
     prefix: Prefix,
     buffer: &mut Writer,
     levels: &mut Vec<Vec<(Key, Option<Bytes>)>>,
@@ -485,9 +496,9 @@ fn write(
     buffer.clear();
     held.node.encode(buffer);
     if let Some(level) = levels.get_mut(at) {
-        level.push((keys::node(entity, prefix), Some(buffer.as_slice().into())));
+        level.push((keys::node(slot, entity, prefix), Some(buffer.as_slice().into())));
     }
     for (nibble, child) in (0u8..).zip(held.below.iter().flat_map(|below| below.iter())) {
-        write(child.as_deref(), entity, prefix.child(nibble), buffer, levels);
+        write(child.as_deref(), (slot, entity), prefix.child(nibble), buffer, levels);
     }
 }

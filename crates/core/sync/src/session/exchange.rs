@@ -16,10 +16,10 @@ use crate::sketch::{Cell, Located, Sketch, Symbol, decode, entity};
 use crate::transaction::Transaction;
 use std::collections::{BTreeMap, VecDeque};
 use syncline_storage::{
-    ApplyError, Disposition, Entry, Node, Prefix, Record, StorageError, Subtree, own_hash,
+    ApplyContext, ApplyError, Disposition, Entry, Node, Prefix, Record, StorageError, Subtree, own_hash,
 };
 use syncline_store::ReadView;
-use syncline_types::{Decode, Digest, Encode, EntityId, canary, limits};
+use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, canary, limits};
 
 /// Rounds over the whole tree before the rest is left to a next session.
 const MAX_PASSES: u32 = 5;
@@ -91,6 +91,31 @@ pub(super) struct Exchange {
     orphans: Vec<WireRecord>,
     /// Rounds in a row that brought nothing to either side.
     idle_rounds: u64,
+    /// Set if our state is not shown yet and the peer's is past: a snapshot that is being received.
+    pub(super) aside: Option<Aside>,
+}
+
+/// An exchange with a past state of the peer's. Nothing can be given to that; what comes is judged by our
+/// clock only once it is shown.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Aside {
+    /// The root of the peer's state.
+    pub(super) boundary: Digest,
+    /// Records that came and are ahead of our clock.
+    pub(super) early: Vec<EntityId>,
+    /// The latest stamp of the others.
+    pub(super) latest: Hlc,
+}
+
+impl Aside {
+    /// Takes note of a record that came, and says by which clock to join it: by none.
+    pub(super) fn take(&mut self, id: EntityId, record: &Record, context: &ApplyContext) -> ApplyContext {
+        match record.check_drift(context.moment, context.max_drift_ms) {
+            Ok(()) => self.latest = self.latest.max(record.latest_stamp()),
+            Err(_) => self.early.push(id),
+        }
+        ApplyContext { max_drift_ms: u64::MAX, ..*context }
+    }
 }
 
 impl Exchange {
@@ -139,6 +164,7 @@ impl Exchange {
             cell_pages: 0,
             orphans: Vec::new(),
             idle_rounds: 0,
+            aside: None,
         })
     }
 
@@ -270,7 +296,7 @@ impl Exchange {
         if reply.refused > 0 {
             return Ok(fail("an honest record was refused"));
         }
-        if reply.horizon != work.state.horizon() {
+        if reply.horizon != work.state.horizon() && self.aside.is_none() {
             // One side has forgotten meanwhile what the other has not: the next handshake settles that.
             return Ok(Turn::End(Outcome::Owed(OwedReason::NewerWrites)));
         }
@@ -366,7 +392,8 @@ impl Exchange {
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Result<Turn, StorageError> {
-        let outcome = compare_roots(work, root)?;
+        let theirs = self.aside.as_ref().map_or(root, |aside| aside.boundary);
+        let outcome = compare_roots(work, theirs)?;
         if matches!(outcome, Outcome::Converged { .. }) {
             return Ok(Turn::End(outcome));
         }
@@ -381,7 +408,7 @@ impl Exchange {
             Outcome::Owed(reason)
         } else {
             let ours = work.state.root_hash()?;
-            Outcome::Failed(FailureReason::StillDiverged { ours, theirs: root })
+            Outcome::Failed(FailureReason::StillDiverged { ours, theirs })
         }))
     }
 
@@ -396,9 +423,13 @@ impl Exchange {
         let Ok(record) = Record::from_bytes(bytes) else { return Ok(Err("a record that does not decode")) };
         let mut record = record;
         if canary!(CreatedLost) {
-            record.created_at = syncline_types::Hlc::MAX;
+            record.created_at = Hlc::MAX;
         }
-        match work.state.merge_record(id, &record, &work.context) {
+        let context = match &mut self.aside {
+            Some(aside) => aside.take(id, &record, &work.context),
+            None => work.context,
+        };
+        match work.state.merge_record(id, &record, &context) {
             Ok(_) => stats.records_received += 1,
             Err(ApplyError::Storage(error)) => return Err(error),
             Err(ApplyError::NoMerge { .. }) => {
@@ -505,7 +536,7 @@ impl Exchange {
         let horizon = work.state.horizon();
         let mut asked = ExchangeRequest { whole: self.whole, horizon, questions, wants, pushes: Vec::new() };
         let mut bytes = 0;
-        if canary!(PullOnly) {
+        if canary!(PullOnly) || self.aside.is_some() {
             self.pushes.clear();
         }
         while bytes < limits::PAGE_BYTES && asked.pushes.len() < limits::MAX_RECORDS_PER_FRAME {

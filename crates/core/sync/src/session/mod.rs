@@ -12,7 +12,8 @@ use crate::select::{
     ProtocolSelection, SelectionReason, SyncProtocol, can_run, select_protocol, with_parameters,
 };
 use crate::sketch::Located;
-use crate::transaction::{Transaction, staged};
+use crate::staged;
+use crate::transaction::Transaction;
 use deltas::DeltaExchange;
 use exchange::{Exchange, Opening};
 use snapshot::SnapshotPull;
@@ -189,7 +190,7 @@ pub struct Session {
     attempts: u32,
     /// What the peer said of itself at the start: what we cover once we are equal.
     peer: Option<SyncHandshake>,
-    /// Up to how many records a snapshot may bring.
+    /// Up to how many records a snapshot may bring of each state of the peer's that it reads from.
     promised: u64,
     stats: SessionStats,
     /// Whether both sides speak HashComparison.
@@ -241,6 +242,11 @@ impl Session {
     /// Whether the protocol has not been agreed yet.
     pub const fn is_in_handshake(&self) -> bool {
         matches!(self.phase, Phase::Handshake { .. })
+    }
+
+    /// Whether it is taking a snapshot.
+    pub const fn takes_snapshot(&self) -> bool {
+        matches!(self.phase, Phase::Snapshot(_))
     }
 
     /// What the peer said of itself: all of it is covered by our state once the session has
@@ -306,15 +312,19 @@ impl Session {
             }
             (Phase::Snapshot(pull), Response::SnapshotPage(page)) => {
                 let turn = pull.on_page(page, work, &mut self.stats)?;
-                let endless = matches!(turn, Turn::Ask(_)) && self.stats.records_received > self.promised;
+                let most = self.promised.saturating_mul(pull.boundaries());
+                let endless = matches!(turn, Turn::Ask(_)) && self.stats.records_received > most;
                 if endless { Turn::End(Outcome::Failed(FailureReason::TooLong)) } else { turn }
+            }
+            (Phase::Snapshot(pull), Response::Exchange(reply)) => {
+                pull.on_reply(reply, work, &mut self.stats)?
             }
             (Phase::Snapshot(pull), Response::SnapshotGone(theirs)) => match distrust(theirs, work) {
                 Some(failure) => Turn::End(Outcome::Failed(failure)),
                 None => {
                     self.peer = Some((**theirs).clone());
-                    self.promised = self.stats.records_received.saturating_add(theirs.entity_count);
-                    pull.on_gone(theirs, work)?
+                    self.promised = self.promised.max(theirs.entity_count.saturating_add(1));
+                    pull.on_gone(theirs, work, &mut self.stats)?
                 }
             },
             _ => Turn::End(Outcome::Failed(FailureReason::Protocol("an answer to another question"))),
@@ -387,9 +397,10 @@ impl Session {
         if compares && work.is_left_behind(theirs) {
             return Ok(Turn::End(Outcome::Failed(FailureReason::LeftBehind)));
         }
-        if kind != SyncProtocolKind::Snapshot && staged::source(work.state.view())?.is_some() {
-            // State came another way; what was received of a snapshot is of no use any more.
-            staged::clear(work.state.view(), &mut work.above)?;
+        let elsewise = theirs.has_state && kind != SyncProtocolKind::Snapshot;
+        if elsewise && staged::is_under_way(work.state.view(), &work.above)? {
+            // State comes another way; what was received of a snapshot is of no use any more.
+            staged::end(work.state.view(), work.state.slot().other(), &mut work.above)?;
         }
         match selection.protocol {
             SyncProtocol::None if canary!(NoneTransfers) => self.begin(Opening::Walk, work),
@@ -420,12 +431,12 @@ impl Session {
             }
             SyncProtocol::Snapshot { compressed, .. } => {
                 // One that was interrupted goes on with the state that was promised then.
-                let before = staged::source(work.state.view())?;
-                let count = before.map_or(0, |source| source.entity_count);
-                self.promised = theirs.entity_count.max(count);
-                let (pull, request) = SnapshotPull::start(theirs, compressed, work)?;
+                let before = staged::Transfer::read(work.state.view())?;
+                let count = before.map_or(0, |kept| kept.source.entity_count);
+                self.promised = theirs.entity_count.max(count).saturating_add(1);
+                let (pull, turn) = SnapshotPull::start(theirs, compressed, work, &mut self.stats)?;
                 self.phase = Phase::Snapshot(pull);
-                Ok(Turn::Ask(request))
+                Ok(turn)
             }
             SyncProtocol::None => Ok(Turn::End(Outcome::Failed(FailureReason::NoCommonProtocol))),
         }

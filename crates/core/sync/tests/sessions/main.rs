@@ -4,3 +4,4 @@ mod properties;
 mod protocols;
 mod side;
 mod sketches;
+mod snapshots;

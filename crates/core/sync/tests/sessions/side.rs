@@ -4,8 +4,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use syncline_crdt::{GCounter, Register, Value};
-use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata};
-use syncline_store::{MemoryStore, Store};
+use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata, Slot, verify};
+use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
 use syncline_sync::*;
 use syncline_types::{ContextId, Digest, EntityId, Hlc, Moment, ReplicaId, SimTime, limits};
 
@@ -19,7 +19,7 @@ pub(crate) struct Side {
     pub(crate) supported: Vec<SyncProtocolKind>,
     pub(crate) wish: Option<SyncProtocolKind>,
     pub(crate) selection: Selection,
-    sketch: std::cell::RefCell<Option<Sketch>>,
+    pub(crate) sketch: std::cell::RefCell<Option<Sketch>>,
 }
 
 impl Side {
@@ -95,6 +95,16 @@ impl Side {
         let response = respond(&mut work, &mut self.views, &ours, request).unwrap();
         self.commit(work);
         response
+    }
+
+    /// Nothing of a snapshot is left but the state itself, and all of that is as it should be.
+    pub(crate) fn is_tidy(&self) {
+        let (first, end) = Slot::active(&self.store).unwrap().other().bounds();
+        assert_eq!(self.store.range(&first, &end, 9).unwrap(), []);
+        assert_eq!(self.store.range(&[0x12], &[0x13], 9).unwrap(), []);
+        assert!(!staged::is_under_way(&self.store, &WriteBatch::default()).unwrap());
+        let found = verify(&self.store).unwrap();
+        assert!(found.is_sound(), "{found:?}");
     }
 
     pub(crate) fn root(&self) -> Digest {

@@ -1,0 +1,209 @@
+//! A second state beside the one that is shown, and walks over whole states.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use syncline_crdt::{Register, Value};
+use syncline_storage::{
+    Action, ApplyContext, Cursor, Interface, Label, Merges, Metadata, Record, Slot, record_page, tree_page,
+    verify,
+};
+use syncline_store::{Key, MemoryStore, ReadView, Store, WriteBatch};
+use syncline_types::{Decode, Encode, EntityId, Hlc, Moment, ReplicaId, SimTime};
+
+const CONTEXT: ApplyContext = ApplyContext::new(Moment::at(SimTime::from_millis(1_000)));
+
+fn write((id, path, ms, dead): (u64, Vec<u64>, u64, bool)) -> Action {
+    let stamp = Hlc::new(ms, 0, ReplicaId::from_u64(1));
+    let path: BTreeSet<u64> = path.into_iter().filter(|ancestor| *ancestor != id).collect();
+    let ancestors = path.into_iter().map(EntityId::from_u64).collect();
+    let id = EntityId::from_u64(id);
+    if dead {
+        return Action::DeleteRef { id, ancestors, deleted_at: stamp };
+    }
+    let label = Label::Ordered(vec![id.0[0], 0, 7].into());
+    let metadata = Metadata { created_at: stamp, updated_at: stamp, label };
+    Action::Add { id, ancestors, value: Value::Lww(Register::new(stamp, vec![3; 20])), metadata }
+}
+
+/// Writes into a tree a few levels deep, and into one wide collection.
+fn action() -> impl Strategy<Value = Action> {
+    let path = prop_oneof![2 => Just(vec![]), 2 => Just(vec![7]), 1 => vec(1u64..12, 1..5)];
+    (1u64..400, path, 1u64..9, prop::bool::weighted(0.1)).prop_map(write)
+}
+
+/// Writes to entities of which each has one place only.
+fn placed() -> impl Strategy<Value = Action> {
+    (10u64..300, 1u64..9, prop::bool::weighted(0.1)).prop_map(|(id, ms, dead)| {
+        let path = [vec![], vec![1], vec![2], vec![2, 3]][id as usize % 4].clone();
+        write((id, path, ms, dead))
+    })
+}
+
+/// A limit at which a page ends with the last of these.
+fn bytes(records: &[(EntityId, Record)]) -> usize {
+    records.iter().map(|(_, record)| 32 + record.to_bytes().len()).sum()
+}
+
+fn state(actions: &[Action]) -> MemoryStore {
+    let mut store = MemoryStore::default();
+    change(&mut store, actions);
+    store
+}
+
+fn change(store: &mut MemoryStore, actions: &[Action]) {
+    let mut state = Interface::open(store.view()).unwrap();
+    for action in actions {
+        state.apply_action(action, &CONTEXT).unwrap();
+    }
+    store.apply(&state.finish().unwrap()).unwrap();
+}
+
+fn root(store: &MemoryStore) -> syncline_types::Digest {
+    Interface::open(store.view()).unwrap().root_hash().unwrap()
+}
+
+/// All pages from `after` on, each of about `limit` bytes.
+fn pages(store: &MemoryStore, mut after: Cursor, limit: usize) -> Vec<(EntityId, Record)> {
+    let mut records = Vec::new();
+    loop {
+        let page = tree_page(store, &after, limit).unwrap();
+        records.extend(page.records.iter().map(|(id, bytes)| (*id, Record::from_bytes(bytes).unwrap())));
+        let Some(next) = page.next else { return records };
+        assert!(next > after && !page.records.is_empty());
+        assert_eq!(Cursor::from_bytes(&next.to_bytes()), Ok(next.clone()));
+        after = next;
+    }
+}
+
+/// Joins `records` into the state that is not shown, `limit` at a time.
+fn stage(store: &mut MemoryStore, records: &[(EntityId, Record)], limit: usize) {
+    for records in records.chunks(limit) {
+        let mut staged = Interface::open_staged(store.view(), Merges::default()).unwrap();
+        for (id, record) in records {
+            staged.merge_encoded(*id, record.clone(), record.to_bytes().into(), &CONTEXT).unwrap();
+        }
+        store.apply(&staged.finish().unwrap()).unwrap();
+    }
+}
+
+fn clear(store: &mut MemoryStore, slot: Slot) {
+    let (first, end) = slot.bounds();
+    let mut batch = WriteBatch::default();
+    store.range(&first, &end, usize::MAX).unwrap().into_iter().for_each(|(key, _)| batch.delete(key));
+    store.apply(&batch).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn a_walk_in_pages_shows_every_record_once_and_parents_first(
+        actions in vec(action(), 0..300),
+        limit in 1usize..3_000,
+    ) {
+        let store = state(&actions);
+        let walked = pages(&store, Cursor::default(), limit);
+        let mut seen = BTreeSet::new();
+        for (id, record) in &walked {
+            prop_assert!(*id == EntityId::ROOT || seen.contains(&record.parent));
+            prop_assert!(seen.insert(*id), "{} came twice", id);
+        }
+        let all = record_page(&store, None, usize::MAX).unwrap().records;
+        prop_assert_eq!(seen, all.into_iter().map(|(id, _)| id).collect());
+    }
+
+    /// Whatever came and went since, a walk that goes on shows exactly what is beyond its cursor.
+    #[test]
+    fn a_walk_goes_on_over_another_state(
+        first in vec(placed(), 1..200),
+        second in vec(placed(), 0..200),
+        limit in 1usize..2_000,
+    ) {
+        let (first, second) = (state(&first), state(&second));
+        let whole = pages(&second, Cursor::default(), usize::MAX);
+        let mut after = Cursor::default();
+        while let Some(next) = tree_page(&first, &after, limit).unwrap().next {
+            after = next;
+            let rest = pages(&second, after.clone(), limit);
+            let passed = &whole[..whole.len() - rest.len()];
+            prop_assert_eq!(&whole[passed.len()..], &rest);
+            // What was passed comes before: a walk that ends there has not come so far.
+            if let Some(end) = tree_page(&second, &Cursor::default(), bytes(passed)).unwrap().next {
+                prop_assert!(passed.is_empty() || end <= after, "{:?} {:?}", end, after);
+            }
+        }
+    }
+
+    /// A state that was received aside and published is the same as one that was written, together with
+    /// what was written meanwhile, in either slot; and all its rows say so.
+    #[test]
+    fn a_published_state_is_the_join_of_both(
+        theirs in vec(action(), 0..120),
+        ours in vec(action(), 0..60),
+        limit in 1usize..200,
+    ) {
+        let source = state(&theirs);
+        let records = pages(&source, Cursor::default(), 1_000);
+        let mut store = state(&ours);
+        let expected = root(&state(&[theirs, ours].concat()));
+        for _ in 0..3 {
+            let (before, slot) = (root(&store), Slot::active(&store).unwrap());
+            stage(&mut store, &records, limit);
+            prop_assert_eq!(root(&store), before, "nothing shows yet");
+            prop_assert!(verify(&store).unwrap().is_sound());
+            let shown = Interface::open(store.view()).unwrap();
+            let mut staged = Interface::open_staged(store.view(), Merges::default()).unwrap();
+            prop_assert_eq!(staged.root_hash().unwrap(), root(&source));
+            let generation = shown.clone().stats().unwrap().generation;
+            let mut published = staged.publish(shown, Hlc::ZERO).unwrap();
+            prop_assert!(published.stats().unwrap().generation > generation);
+            store.apply(&published.finish().unwrap()).unwrap();
+            clear(&mut store, slot);
+            prop_assert_eq!(Slot::active(&store).unwrap(), slot.other());
+            prop_assert_eq!(root(&store), expected);
+            let found = verify(&store).unwrap();
+            prop_assert!(found.is_sound(), "{:?}", found);
+        }
+    }
+
+    #[test]
+    fn a_verification_sees_the_second_slot_too(
+        actions in vec(action(), 1..60),
+        which: prop::sample::Index,
+        removed: bool,
+    ) {
+        let mut store = MemoryStore::default();
+        stage(&mut store, &pages(&state(&actions), Cursor::default(), 9_999), 9_999);
+        let shown = Interface::open(store.view()).unwrap();
+        let staged = Interface::open_staged(store.view(), Merges::default()).unwrap();
+        store.apply(&staged.publish(shown, Hlc::ZERO).unwrap().finish().unwrap()).unwrap();
+        let (first, end) = Slot::Second.bounds();
+        let rows = store.range(&first, &end, usize::MAX).unwrap();
+        let (key, value) = &rows[which.index(rows.len())];
+        let mut batch = WriteBatch::default();
+        if removed {
+            batch.delete(key.clone());
+        } else {
+            batch.put(Key::of(&[key, &[0]]), value.clone());
+        }
+        store.apply(&batch).unwrap();
+        prop_assert!(!verify(&store).is_ok_and(|found| found.is_sound()), "{:?}", key);
+    }
+}
+
+#[test]
+fn a_record_is_withheld_and_its_place_is_kept_while_something_hangs_there() {
+    let mut store = state(&[write((7, vec![], 5, false)), write((8, vec![7], 5, false))]);
+    let (parent, child) = (EntityId::from_u64(7), EntityId::from_u64(8));
+    let mut state = Interface::open(store.view()).unwrap();
+    state.withhold(parent).unwrap();
+    assert_eq!(*state.record(parent).unwrap().unwrap(), Record::placeholder(1, EntityId::ROOT));
+    store.apply(&state.finish().unwrap()).unwrap();
+    assert!(verify(&store).unwrap().is_sound());
+    let mut state = Interface::open(store.view()).unwrap();
+    assert!(state.record(child).unwrap().is_some());
+    state.withhold(child).unwrap();
+    state.withhold(parent).unwrap();
+    assert_eq!((state.record(child).unwrap(), state.record(parent).unwrap()), (None, None));
+    store.apply(&state.finish().unwrap()).unwrap();
+    assert!(verify(&store).unwrap().is_sound());
+}
