@@ -64,6 +64,12 @@ impl Peer {
         jittered(repeated.min(LONGEST_TIMEOUT), entropy)
     }
 
+    /// The peer can be reached now, and could not before: how long it was silent says nothing any more.
+    pub(crate) const fn on_reachable(&mut self) {
+        self.on_heard();
+        self.silences = 0;
+    }
+
     /// The peer said something. If it was thought gone, it is back.
     pub(crate) const fn on_heard(&mut self) {
         if self.is_silent {

@@ -174,7 +174,7 @@ impl<V: ReadView> Replica<V> {
         let root = step.work.state.root_hash()?;
         if root != self.root {
             self.root = root;
-            self.on_root_changed(&mut step);
+            self.on_news(&mut step);
         }
         if !step.work.above.is_empty() {
             self.takes_snapshot = staged::is_under_way(step.work.state.view(), &step.work.above)?;

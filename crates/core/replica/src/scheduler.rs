@@ -18,7 +18,16 @@ impl<V: ReadView> Replica<V> {
     }
 
     pub(crate) fn on_peers(&mut self, peers: Arc<[PeerId]>, step: &mut Step<'_, V>) {
+        let mut came = false;
+        for peer in peers.iter().filter(|peer| !self.reachable.contains(peer)) {
+            self.peers.entry(*peer).or_default().on_reachable();
+            came = true;
+        }
         self.reachable = peers;
+        if came {
+            // Who comes should hear how things stand, and not only after a long quiet pause.
+            self.on_news(step);
+        }
         let gone: Vec<PeerId> =
             self.owed.keys().filter(|peer| !self.reachable.contains(peer)).copied().collect();
         for peer in gone {
@@ -33,8 +42,8 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
-    /// The root has changed: others should hear of it soon.
-    pub(crate) fn on_root_changed(&mut self, step: &mut Step<'_, V>) {
+    /// The root has changed, or others have come: they should hear of it soon.
+    pub(crate) fn on_news(&mut self, step: &mut Step<'_, V>) {
         if self.heartbeat_pause > self.config.heartbeat_min {
             self.heartbeat_pause = self.config.heartbeat_min;
             self.schedule_heartbeat(step);

@@ -70,7 +70,8 @@ fn cost(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake, d
         SyncProtocolKind::BloomFilter => {
             let bytes = (2 * n * Filter::BITS_PER_RECORD / 8).min(2 * limits::MAX_FILTER_BYTES as u64);
             // One difference in 120 is not seen, more if the filter is too small for the state.
-            let unseen = d * n * Filter::BITS_PER_RECORD / Filter::MAX_BITS.max(n * 10) / 60;
+            let crowding = (n * Filter::BITS_PER_RECORD).div_ceil(Filter::MAX_BITS);
+            let unseen = d * crowding / 60;
             let rest = if unseen > 0 { self::walk(n, unseen, 1) } else { (0, 0) };
             (1 + moved + rest.0, bytes + 32 * d / 2 + rest.1, n / 2)
         }

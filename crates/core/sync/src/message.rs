@@ -44,17 +44,18 @@ pub enum Message {
 }
 
 impl Message {
-    /// Bytes of whole records and deltas in it, with the ids they travel under: what a protocol is for,
-    /// as opposed to what it costs.
+    /// Bytes of whole records and deltas in it, with their lengths and the ids they travel under: what a
+    /// protocol is for, as opposed to what it costs.
     pub fn payload_bytes(&self) -> usize {
-        let records = |records: &[WireRecord]| records.iter().map(|record| 32 + record.bytes.len()).sum();
-        let bare = |items: &[Bytes]| items.iter().map(|bytes| bytes.len()).sum();
+        let framed = |bytes: &Bytes| bytes.len() + if bytes.len() < 128 { 1 } else { 2 };
+        let records = |records: &[WireRecord]| records.iter().map(|record| 32 + framed(&record.bytes)).sum();
+        let bare = |items: &[Bytes]| items.iter().map(framed).sum();
         match self {
             Self::Gossip(Gossip::DeltaReply { deltas, .. }) => bare(deltas),
             Self::Request { request: Request::Exchange(asked), .. } => records(&asked.pushes),
             Self::Request { request: Request::Deltas { pushes, .. }, .. } => bare(pushes),
             Self::Response { response: Response::Exchange(reply), .. } => {
-                let wished: usize = reply.records.iter().flatten().map(|bytes| bytes.len()).sum();
+                let wished: usize = reply.records.iter().flatten().map(framed).sum();
                 let shown = reply.answers.iter().map(|answer| match answer {
                     Answer::Subtree { records: shown, .. } | Answer::Records { records: shown, .. } => {
                         records(shown)

@@ -7,11 +7,11 @@ use syncline_storage::{Entry, Interface, Node, Prefix, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer};
 
-/// A digest, or the first four bytes of one. Short forms may collide; only the comparison of
+/// A digest, or the first three bytes of one. Short forms may collide; only the comparison of
 /// whole roots at the end of a session decides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fingerprint {
-    /// The first four bytes.
+    /// The first three bytes.
     Short(u32),
     /// All of it.
     Whole(Digest),
@@ -20,13 +20,13 @@ pub enum Fingerprint {
 impl Fingerprint {
     /// The form of `digest` that a request asked for.
     pub fn of(digest: Digest, whole: bool) -> Self {
-        if whole { Self::Whole(digest) } else { Self::Short(digest.short() as u32) }
+        if whole { Self::Whole(digest) } else { Self::Short(brief(digest)) }
     }
 
     /// Whether it could be that of `digest`.
     pub fn matches(&self, digest: Digest) -> bool {
         match self {
-            Self::Short(short) => *short == digest.short() as u32,
+            Self::Short(short) => *short == brief(digest),
             Self::Whole(whole) => *whole == digest,
         }
     }
@@ -38,14 +38,29 @@ impl Fingerprint {
 
     fn encode(&self, out: &mut Writer) {
         match self {
-            Self::Short(short) => out.u32_le(*short),
+            Self::Short(short) => encode_brief(*short, out),
             Self::Whole(whole) => whole.encode(out),
         }
     }
 
     fn decode(input: &mut Reader<'_>, whole: bool) -> Result<Self, DecodeError> {
-        Ok(if whole { Self::Whole(Digest::decode(input)?) } else { Self::Short(input.u32_le()?) })
+        Ok(if whole { Self::Whole(Digest::decode(input)?) } else { Self::Short(decode_brief(input)?) })
     }
+}
+
+/// The first three bytes of a digest.
+pub(crate) fn brief(digest: Digest) -> u32 {
+    digest.short() as u32 & 0xff_ffff
+}
+
+pub(crate) fn encode_brief(brief: u32, out: &mut Writer) {
+    let [a, b, c, _] = brief.to_le_bytes();
+    out.raw(&[a, b, c]);
+}
+
+pub(crate) fn decode_brief(input: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    let [a, b, c] = input.array()?;
+    Ok(u32::from_le_bytes([a, b, c, 0]))
 }
 
 /// A question about the children of `entity` under `prefix`.
@@ -173,7 +188,7 @@ impl NodeView {
                     let own = ours.and_then(|ours| ours.get(usize::from(nibble)));
                     views.push(if slot.is_zero() {
                         SlotView::Empty
-                    } else if own.is_some_and(|own| *own != slot.short() as u32) {
+                    } else if own.is_some_and(|own| *own != brief(*slot)) {
                         let below = Probe { entity, prefix: prefix.child(nibble) };
                         SlotView::Node(Box::new(Self::of(state, below, key, whole, None)?))
                     } else {

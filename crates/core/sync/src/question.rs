@@ -2,7 +2,7 @@
 
 use crate::filter::Filter;
 use crate::message::{WireRecord, decode_option_id, encode_option_id};
-use crate::node_view::{Fingerprint, NodeView, Probe, WireEntry};
+use crate::node_view::{Fingerprint, NodeView, Probe, WireEntry, decode_brief, encode_brief};
 use crate::sketch::{Cell, Sketch, SketchKey, Symbol, cells_of, entity};
 use syncline_storage::{Entry, Interface, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
@@ -17,7 +17,7 @@ pub enum Question {
     Compare {
         /// Where.
         probe: Probe,
-        /// The first four bytes of the hash of each of the initiator's slots; zero where there is none.
+        /// The first three bytes of the hash of each of the initiator's slots; zero where there is none.
         ours: Box<[u32; 16]>,
     },
     /// All children of an entity, in id order.
@@ -269,7 +269,7 @@ impl Encode for Question {
             Self::Compare { probe, ours } => {
                 out.u8(6);
                 probe.encode(out);
-                ours.iter().for_each(|hash| out.u32_le(*hash));
+                ours.iter().for_each(|hash| encode_brief(*hash, out));
             }
             Self::Cells { from, count } => {
                 out.u8(4);
@@ -308,7 +308,7 @@ impl Decode for Question {
                 let probe = Probe::decode(input)?;
                 let mut ours = Box::new([0; 16]);
                 for hash in ours.iter_mut() {
-                    *hash = input.u32_le()?;
+                    *hash = decode_brief(input)?;
                 }
                 Ok(Self::Compare { probe, ours })
             }

@@ -165,7 +165,7 @@ impl Exchange {
                 named.insert(symbol.beginning());
                 continue;
             };
-            let kids_differ = kids.map_or(!own.kids.is_zero(), |kids| !kids.matches(own.kids));
+            let kids_differ = kids.map_or_else(|| !own.kids.is_zero(), |kids| !kids.matches(own.kids));
             if kids_differ {
                 self.descend(own.id, Prefix::EMPTY);
             }

@@ -10,7 +10,7 @@ use super::{FailureReason, Outcome, OwedReason, SessionStats, Turn, compare_root
 use crate::filter::Filter;
 use crate::handshake::SyncHandshake;
 use crate::message::{ExchangeReply, ExchangeRequest, Request, WireRecord};
-use crate::node_view::{Fingerprint, Probe};
+use crate::node_view::{Fingerprint, Probe, brief};
 use crate::question::Question;
 use crate::sketch::{Cell, Located, Sketch, Symbol, decode, entity};
 use crate::transaction::Transaction;
@@ -257,7 +257,7 @@ impl Exchange {
             let symbol = work.sketch_key().symbol(*id, own_hash(*id, bytes));
             if let Some(theirs) = self.below.remove(&symbol)
                 && let kids = work.state.entry(*id)?.map(|entry| entry.kids).unwrap_or_default()
-                && theirs.map_or(!kids.is_zero(), |theirs| !theirs.matches(kids))
+                && theirs.map_or_else(|| !kids.is_zero(), |theirs| !theirs.matches(kids))
             {
                 self.descend(*id, Prefix::EMPTY);
             }
@@ -519,8 +519,9 @@ impl Exchange {
         let mut questions = Vec::with_capacity(count.min(limits::MAX_QUESTIONS));
         for question in self.questions.drain(..count.min(limits::MAX_QUESTIONS - 1)) {
             questions.push(match question {
-                Question::Node(Probe { entity, prefix, .. })
-                    if prefetch && (entity, prefix) != (EntityId::ROOT, Prefix::EMPTY) =>
+                // Parts of a wide collection are compared first; what differs in them is then all that is wanted.
+                Question::Node(Probe { entity, prefix })
+                    if prefetch && prefix.is_empty() && entity != EntityId::ROOT =>
                 {
                     Question::Subtree { entity, prefix, after: None }
                 }
@@ -570,9 +571,7 @@ impl Exchange {
 /// A question about a node, with our own node beside it if we have one there.
 fn beside<V: ReadView>(probe: Probe, work: &mut Transaction<V>) -> Result<Question, StorageError> {
     Ok(match work.state.node(probe.entity, probe.prefix)? {
-        Some(Node::Inner { slots, .. }) => {
-            Question::Compare { probe, ours: Box::new(slots.map(|slot| slot.short() as u32)) }
-        }
+        Some(Node::Inner { slots, .. }) => Question::Compare { probe, ours: Box::new(slots.map(brief)) },
         _ => Question::Node(probe),
     })
 }
