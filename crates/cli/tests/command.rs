@@ -268,3 +268,36 @@ fn a_store_that_lost_rows_is_a_finding() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("NOT SOUND") && said.contains("it is missing"), "{said}");
 }
+
+#[test]
+fn compare_runs_every_protocol_on_the_same_states_and_says_which_is_chosen() {
+    let folder = std::env::temp_dir().join(format!("syncline-compare-{}", std::process::id()));
+    let plot = folder.display().to_string();
+    let args = ["compare", "-n", "300", "-d", "20", "--json", "--plot", &plot];
+    let points = ["--plot-differences", "1,20", "--plot-entities", "50,300"];
+    let report = json(&[&args[..], &points[..]].concat());
+    let protocols = report["protocols"].as_array().unwrap();
+    let named: Vec<&str> = protocols.iter().map(|row| row["protocol"].as_str().unwrap()).collect();
+    for expected in
+        ["DeltaSync", "HashComparison", "BloomFilter", "SubtreePrefetch", "LevelWise", "RatelessIblt"]
+    {
+        assert!(named.contains(&expected), "{expected} in {named:?}");
+    }
+    assert!(protocols.iter().all(|row| row["converged"] == true));
+    assert_eq!(report["adaptive"]["protocol"], "RatelessIblt");
+    assert!(report["estimated_difference"].as_u64().unwrap().abs_diff(20) <= 15);
+    for chart in
+        ["time-over-difference", "bytes-over-difference", "time-over-entities", "bytes-over-entities"]
+    {
+        let svg = std::fs::read_to_string(folder.join(chart).with_extension("svg")).unwrap();
+        assert!(svg.starts_with("<svg") && svg.contains("RatelessIblt"), "{chart}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn compare_refuses_what_makes_no_sense_and_says_what_would() {
+    refused(&["compare", "--bandwidth", "fast"], &["20M"]);
+    refused(&["compare", "--rtt", "soon"], &["500ms"]);
+    refused(&["compare", "--shape", "round"], &["chain"]);
+}
