@@ -140,6 +140,8 @@ pub enum Refusal {
     NotAMember,
     /// It carries a delta that is not signed by its author.
     BadSignature,
+    /// It carries a delta from before what every member had seen, which nobody had seen.
+    LeftBehind,
 }
 
 /// Something worth counting or showing.

@@ -110,6 +110,7 @@ pub(crate) const fn refusal_of(refusal: DeltaRefusal) -> Refusal {
         DeltaRefusal::Drift => Refusal::Drift,
         DeltaRefusal::NoMerge => Refusal::NoMerge,
         DeltaRefusal::Malformed => Refusal::Malformed,
+        DeltaRefusal::LeftBehind => Refusal::LeftBehind,
         DeltaRefusal::NotAMember => Refusal::NotAMember,
         DeltaRefusal::BadSignature => Refusal::BadSignature,
     }

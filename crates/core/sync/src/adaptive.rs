@@ -26,6 +26,8 @@ pub struct Cost {
     pub time_us: u64,
 }
 
+/// Records and deltas beyond which no cost is told apart.
+const MOST: u64 = 1 << 40;
 /// Bytes of one child in an index node on the wire: its id and the short hash of its record.
 const ENTRY: u64 = 41;
 /// Bytes of an inner node on the wire.
@@ -53,7 +55,8 @@ pub fn costs(local: &SyncHandshake, remote: &SyncHandshake, difference: u64) -> 
 }
 
 fn cost(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake, d: u64) -> Option<Cost> {
-    let n = local.entity_count.max(remote.entity_count).max(1);
+    // Claims beyond any real state are cut, so that nothing below overflows.
+    let n = local.entity_count.max(remote.entity_count).clamp(1, MOST);
     let d = d.clamp(1, 2 * n);
     let pages = |records: u64| records.div_ceil(RECORDS_PER_PAGE);
     // The differing records, one half each way, in the rounds that follow once they are located.
@@ -63,7 +66,7 @@ fn cost(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake, d
         SyncProtocolKind::None => return None,
         SyncProtocolKind::Snapshot => (pages(remote.entity_count).max(1), 0, n),
         SyncProtocolKind::DeltaSync => {
-            let gap = delta_gap(local, remote).filter(|gap| *gap > 0)?;
+            let gap = delta_gap(local, remote).filter(|gap| *gap > 0)?.min(MOST);
             (gap.div_ceil(limits::MAX_DELTAS_PER_FRAME as u64).max(moved), gap * DELTA, gap * 20)
         }
         SyncProtocolKind::HashComparison => (walk.0 + moved, walk.1, walk.1 / 100),
@@ -73,18 +76,20 @@ fn cost(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake, d
             let crowding = (n * Filter::BITS_PER_RECORD).div_ceil(Filter::MAX_BITS);
             let unseen = d * crowding / 60;
             let rest = if unseen > 0 { self::walk(n, unseen, 1) } else { (0, 0) };
-            (1 + moved + rest.0, bytes + 32 * d / 2 + rest.1, n / 2)
+            (1 + moved + rest.0, (bytes + 16 * d).saturating_add(rest.1), n / 2)
         }
-        SyncProtocolKind::SubtreePrefetch => (walk.0 + moved, walk.1 + d * 100, walk.1 / 100),
+        SyncProtocolKind::SubtreePrefetch => (walk.0 + moved, walk.1.saturating_add(d * 100), walk.1 / 100),
         SyncProtocolKind::LevelWise => {
             let levels = u64::from(remote.max_depth.max(1));
             let shown = n.min(d.saturating_mul(n / levels).max(n / levels));
-            (levels + shown / 2_048 + moved, shown * ENTRY, shown / 2)
+            (levels + shown / 2_048 + moved, shown.saturating_mul(ENTRY), shown / 2)
         }
         SyncProtocolKind::RatelessIblt => {
             let cells = cells_for(d.saturating_mul(5) / 4);
             let made_anew = if cells > Sketch::CELLS as u64 { n } else { 0 };
-            let rounds = cells / limits::MAX_CELLS as u64 + moved;
+            // What the kept cells do not tell is asked for in rounds of its own.
+            let rounds =
+                cells.saturating_sub(Sketch::CELLS as u64).div_ceil(limits::MAX_CELLS as u64) + moved;
             (rounds, cells * 8 + d / 2 * 6, made_anew + d / 4)
         }
     };
@@ -101,14 +106,15 @@ fn walk(n: u64, d: u64, depth: u64) -> (u64, u64) {
     let (mut shown, mut bytes, mut levels) = (1u64, 0u64, 0u64);
     let per_level = (n / depth).max(1);
     while shown.saturating_mul(BUCKET) < per_level {
-        bytes = bytes.saturating_add(shown.min(d) * NODE);
+        bytes = bytes.saturating_add(shown.min(d).saturating_mul(NODE));
         shown = shown.saturating_mul(16);
         levels += 1;
     }
     let buckets = d.min(shown.saturating_mul(depth));
     // Two levels in the first answer, and in any that is asked of few nodes.
     let rounds = (levels / 2 + 1) * depth.min(d);
-    (rounds, bytes.saturating_mul(depth.min(d)) + buckets * BUCKET.min(per_level) * ENTRY)
+    let shown = buckets.saturating_mul(BUCKET.min(per_level) * ENTRY);
+    (rounds, bytes.saturating_mul(depth.min(d)).saturating_add(shown))
 }
 
 /// The cheapest protocol for two states that differ in about `difference` records. `found` says that the
@@ -127,4 +133,28 @@ pub fn select_adaptively(
         None => (SyncProtocolKind::None, SelectionReason::NoCommonProtocol),
     };
     ProtocolSelection { protocol: with_parameters(kind, local, remote), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::tests::side;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_claim_overflows_what_is_reckoned(
+            counts: [u64; 2],
+            difference: u64,
+            depth in 0u32..2_048,
+            round_trip_us: u64,
+            bytes_per_second: u64,
+        ) {
+            let mut local = side(1, counts[0], depth);
+            local.link = Link { round_trip_us, bytes_per_second };
+            let remote = side(2, counts[1], depth);
+            prop_assert!(!costs(&local, &remote, difference).is_empty());
+            prop_assert!(costs(&local, &remote, u64::MAX).is_sorted_by_key(|cost| cost.time_us));
+        }
+    }
 }

@@ -355,6 +355,8 @@ pub async fn serve<S: Store, T: SyncTransport>(
     transport: &mut T,
 ) -> Result<u64, DriveError> {
     let mut answered = 0;
+    // Who was let in before came over another stream.
+    host.admitted = None;
     while let Some(request) = transport.recv().await? {
         if let Some(answer) = host.answer(&request.message)? {
             host.send(transport, &answer).await?;

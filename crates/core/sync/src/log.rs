@@ -64,6 +64,9 @@ pub enum DeltaRefusal {
     NoMerge,
     /// It breaks a rule that no honest author breaks.
     Malformed,
+    /// It was written before what every member had seen when this state forgot what was dead, and nobody
+    /// had seen it: it could bring that back.
+    LeftBehind,
     /// Its author may not write to this context, or not any more.
     NotAMember,
     /// It is not signed, or not by its author, or not with this content in this context.
@@ -184,6 +187,9 @@ impl DeltaLog {
         }
         if !self.is_ready(delta) {
             return Ok(Err(DeltaRefusal::NotReady));
+        }
+        if delta.stamp <= state.horizon() {
+            return Ok(Err(DeltaRefusal::LeftBehind));
         }
         // Everything that can be refused is looked at first, so that nothing is applied by half.
         let mut latest = delta.stamp;

@@ -97,9 +97,20 @@ pub(crate) struct Kept<'a> {
 }
 
 impl Question {
-    /// What answering costs beyond what the answer shows, in bytes of a page.
-    pub(crate) const fn cursor_cost(&self) -> usize {
-        if matches!(self, Self::Subtree { after: Some(_), .. }) { 1 << 10 } else { 0 }
+    /// What answering costs beyond what the answer shows, in bytes of a page: a cursor deep in a tree, a
+    /// look at the whole state, a search for each symbol.
+    pub(crate) fn cost(&self, kept: Kept<'_>) -> usize {
+        match self {
+            Self::Subtree { after: Some(_), .. } => 1 << 10,
+            Self::Missing(_) => limits::PAGE_BYTES,
+            Self::Cells { from, count } => {
+                let (from, count) = (*from as usize, *count as usize);
+                let is_kept = kept.sketch.is_some_and(|sketch| sketch.cells(from, count).is_some());
+                if is_kept { 0 } else { limits::PAGE_BYTES }
+            }
+            Self::Symbols(symbols) => symbols.len() * 128,
+            _ => 0,
+        }
     }
 }
 

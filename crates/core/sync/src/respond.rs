@@ -133,7 +133,8 @@ fn on_handshake<V: ReadView>(
     let sight = if comparable { Sight::of(theirs, work)? } else { None };
     let selection = match &sight {
         Some(sight) if table.reason != SelectionReason::Requested => {
-            select_adaptively(theirs, ours, sight.difference, sight.found.is_some())
+            let cheapest = select_adaptively(theirs, ours, sight.difference, sight.found.is_some());
+            if cheapest.reason == SelectionReason::NoCommonProtocol { table } else { cheapest }
         }
         _ => table,
     };
@@ -259,8 +260,8 @@ fn answer<V: ReadView>(
         }
         let answer = Answer::to(question, asked.whole, state, kept)?;
         answer.encode(&mut sized);
-        // A cursor deep in a tree costs more than its answer shows.
-        spent += question.cursor_cost();
+        // Some answers cost more than they show.
+        spent += question.cost(kept);
         reply.answers.push(answer);
     }
     Ok(())

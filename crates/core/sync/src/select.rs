@@ -259,7 +259,7 @@ fn few_deltas(local: &SyncHandshake, remote: &SyncHandshake) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::delta::{Dot, VersionVector};
     use crate::handshake::SYNC_PROTOCOL_VERSION;
@@ -267,7 +267,7 @@ mod tests {
     use SyncProtocolKind as Kind;
     use syncline_types::{ContextId, ReplicaId};
 
-    fn side(root: u8, entity_count: u64, max_depth: u32) -> SyncHandshake {
+    pub(crate) fn side(root: u8, entity_count: u64, max_depth: u32) -> SyncHandshake {
         SyncHandshake {
             version: SYNC_PROTOCOL_VERSION,
             context: ContextId::default(),

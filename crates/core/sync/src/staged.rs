@@ -83,9 +83,18 @@ pub fn note_early(id: EntityId, batch: &mut WriteBatch) {
     batch.put(Key::of(&[&[EARLY], id.as_bytes()]), []);
 }
 
-/// Up to `limit` of the records that were noted as ahead of our clock.
-pub fn early<V: ReadView>(view: &V, limit: usize) -> Result<Vec<EntityId>, StorageError> {
-    let rows = view.range(&[EARLY], &[EARLY + 1], limit)?;
+/// Up to `limit` of the records that were noted as ahead of our clock, ascending, after one of them.
+pub fn early<V: ReadView>(
+    view: &V,
+    after: Option<EntityId>,
+    limit: usize,
+) -> Result<Vec<EntityId>, StorageError> {
+    let from = match after.map(EntityId::successor) {
+        None => Key::of(&[&[EARLY]]),
+        Some(Some(next)) => Key::of(&[&[EARLY], next.as_bytes()]),
+        Some(None) => return Ok(Vec::new()),
+    };
+    let rows = view.range(&from, &[EARLY + 1], limit)?;
     let id = |key: &[u8]| key.split_first().and_then(|(_, id)| id.try_into().ok()).map(EntityId);
     let ids = rows.iter().map(|(key, _)| id(key));
     ids.collect::<Option<_>>().ok_or(StorageError::Index { what: "the key of an early record" })

@@ -40,11 +40,13 @@ pub enum DropCause {
     NotAMember,
     /// It carried a delta that its author did not sign.
     BadSignature,
+    /// It carried a delta from before what every member had seen, which nobody had seen.
+    LeftBehind,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -61,6 +63,7 @@ impl DropCause {
         Self::Rule,
         Self::NotAMember,
         Self::BadSignature,
+        Self::LeftBehind,
     ];
 
     /// The cause in words.
@@ -82,6 +85,7 @@ impl DropCause {
             Self::Rule => "dropped by a rule",
             Self::NotAMember => "not a member",
             Self::BadSignature => "not signed by its author",
+            Self::LeftBehind => "from before what is forgotten",
         }
     }
 }

@@ -183,6 +183,7 @@ const fn cause_of(refusal: &Refusal) -> DropCause {
         Refusal::Malformed => DropCause::Malformed,
         Refusal::NotAMember => DropCause::NotAMember,
         Refusal::BadSignature => DropCause::BadSignature,
+        Refusal::LeftBehind => DropCause::LeftBehind,
     }
 }
 

@@ -1,8 +1,13 @@
 //! The checkers: they see every event, and steer none.
 
 /// Why no frame of a member's is ever refused.
-const BLAMED: [DropCause; 4] =
-    [DropCause::Corrupt, DropCause::Malformed, DropCause::NotAMember, DropCause::BadSignature];
+const BLAMED: [DropCause; 5] = [
+    DropCause::Corrupt,
+    DropCause::Malformed,
+    DropCause::NotAMember,
+    DropCause::BadSignature,
+    DropCause::LeftBehind,
+];
 
 use super::outcome::Check;
 use super::{EndedSession, SimRuntime};

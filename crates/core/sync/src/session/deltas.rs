@@ -60,6 +60,9 @@ impl DeltaExchange {
                 Err(DeltaRefusal::Covered | DeltaRefusal::NotReady) => {}
                 Err(DeltaRefusal::NoMerge) => return Ok(Turn::End(Outcome::Owed(OwedReason::NoMerge))),
                 Err(DeltaRefusal::Drift) => return Ok(Turn::End(Outcome::Owed(OwedReason::ClockDrift))),
+                Err(DeltaRefusal::LeftBehind) => {
+                    return Ok(Turn::End(Outcome::Failed(FailureReason::LeftBehind)));
+                }
                 Err(DeltaRefusal::Malformed) => return Ok(fail("a delta that breaks a rule")),
                 Err(refusal @ (DeltaRefusal::NotAMember | DeltaRefusal::BadSignature)) => {
                     return Ok(Turn::End(Outcome::Failed(FailureReason::Unauthorized(refusal))));

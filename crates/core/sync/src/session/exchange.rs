@@ -6,25 +6,27 @@
 //! When nothing more is known to differ, roots are compared; if they are not equal, whatever the
 //! opening missed is found by a walk down the index.
 
+mod taking;
+
 use super::{FailureReason, Outcome, OwedReason, SessionStats, Turn, compare_roots};
 use crate::filter::Filter;
-use crate::handshake::SyncHandshake;
+use crate::handshake::HandshakeReply;
 use crate::message::{ExchangeReply, ExchangeRequest, Request, WireRecord};
 use crate::node_view::{Fingerprint, Probe, brief};
 use crate::question::Question;
-use crate::sketch::{Cell, Located, Sketch, Symbol, decode, entity};
+use crate::sketch::{Cell, Located, Symbol};
 use crate::transaction::Transaction;
 use std::collections::{BTreeMap, VecDeque};
-use syncline_storage::{
-    ApplyContext, ApplyError, Disposition, Entry, Node, Prefix, Record, StorageError, Subtree, own_hash,
-};
+use syncline_storage::{ApplyContext, Entry, Node, Prefix, Record, StorageError, Subtree};
 use syncline_store::ReadView;
-use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, canary, limits};
+use syncline_types::{Digest, Encode, EntityId, Hlc, canary, limits};
 
 /// Rounds over the whole tree before the rest is left to a next session.
 const MAX_PASSES: u32 = 5;
 /// Questions, wishes and gifts waiting at once.
 const MAX_QUEUE: usize = 1 << 20;
+/// Bytes of records that may wait for their parents.
+const MAX_ORPHAN_BYTES: usize = 16 << 20;
 /// Times that more cells are asked for, half as many again each, before a walk finds what they do not tell.
 const MAX_CELL_PAGES: u32 = 3;
 /// Pages of subtrees after which the rest is compared rather than sent.
@@ -87,8 +89,11 @@ pub(super) struct Exchange {
     /// The peer's cells so far.
     cells: Vec<Cell>,
     cell_pages: u32,
-    /// Records whose parents have not come yet.
-    orphans: Vec<WireRecord>,
+    /// Records whose parents have not come yet, by those.
+    orphans: BTreeMap<EntityId, Vec<WireRecord>>,
+    orphan_bytes: usize,
+    /// About how many records differ, if the responder said.
+    difference: u64,
     /// Rounds in a row that brought nothing to either side.
     idle_rounds: u64,
     /// Set if our state is not shown yet and the peer's is past: a snapshot that is being received.
@@ -162,7 +167,9 @@ impl Exchange {
             subtree_pages: 0,
             cells: Vec::new(),
             cell_pages: 0,
-            orphans: Vec::new(),
+            orphans: BTreeMap::new(),
+            orphan_bytes: 0,
+            difference: 0,
             idle_rounds: 0,
             aside: None,
         })
@@ -171,11 +178,13 @@ impl Exchange {
     /// Begins with what the answer to the handshake told of the difference.
     pub(super) fn located<V: ReadView>(
         located: &Located,
-        theirs: &SyncHandshake,
+        reply: &HandshakeReply,
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Result<(Self, Turn), StorageError> {
         let mut exchange = Self::new(Opening::Sketch, work)?;
+        let theirs = &reply.theirs;
+        exchange.difference = reply.difference.unwrap_or_default();
         if theirs.horizon != work.state.horizon() {
             return Ok((exchange, Turn::End(Outcome::Owed(OwedReason::NewerWrites))));
         }
@@ -195,76 +204,6 @@ impl Exchange {
         Ok((exchange, turn))
     }
 
-    /// The peer lacks the records that these symbols stand for.
-    fn push_symbols<V: ReadView>(
-        &mut self,
-        symbols: &[Symbol],
-        work: &mut Transaction<V>,
-    ) -> Result<(), StorageError> {
-        let mut found = Vec::new();
-        for symbol in symbols {
-            if let Some(id) = entity(work.sketch_key(), *symbol, &mut work.state)? {
-                found.push((work.state.record(id)?.map_or(0, |record| record.depth), id));
-            }
-        }
-        found.sort_unstable();
-        found.into_iter().for_each(|(_, id)| self.push(id));
-        Ok(())
-    }
-
-    /// More cells of the peer's: reads the difference, or asks for more yet.
-    pub(super) fn take_cells<V: ReadView>(
-        &mut self,
-        cells: &[Cell],
-        work: &mut Transaction<V>,
-        stats: &mut SessionStats,
-    ) -> Result<Result<(), &'static str>, StorageError> {
-        if cells.is_empty() {
-            return Ok(Err("no cells"));
-        }
-        stats.cells += cells.len() as u64;
-        self.cells.extend_from_slice(cells);
-        let (key, count) = (work.sketch_key(), self.cells.len());
-        let ours = work.cells(0, count)?;
-        match decode(key, &ours, &self.cells, &mut work.state)? {
-            Some(difference) => {
-                stats.entities_compared += (difference.ours.len() + difference.theirs.len()) as u64;
-                self.symbols.extend(&difference.theirs);
-                difference.only_ours().for_each(|id| self.push(id));
-            }
-            // Half as many again; when that does not help either, the walk does.
-            None if self.pass == 0 && self.cell_pages < MAX_CELL_PAGES => {
-                self.cell_pages += 1;
-                let more = (count / 2).clamp(Sketch::HEAD, limits::MAX_CELLS);
-                self.questions.push_back(Question::Cells { from: count as u32, count: more as u32 });
-            }
-            None => {}
-        }
-        Ok(Ok(()))
-    }
-
-    /// Records of the peer's, which may have come before their parents.
-    pub(super) fn take_records<V: ReadView>(
-        &mut self,
-        records: &[WireRecord],
-        work: &mut Transaction<V>,
-        stats: &mut SessionStats,
-    ) -> Result<Result<(), &'static str>, StorageError> {
-        for WireRecord { id, bytes } in records {
-            if let Err(broken) = self.take_record(*id, bytes, work, stats)? {
-                return Ok(Err(broken));
-            }
-            let symbol = work.sketch_key().symbol(*id, own_hash(*id, bytes));
-            if let Some(theirs) = self.below.remove(&symbol)
-                && let kids = work.state.entry(*id)?.map(|entry| entry.kids).unwrap_or_default()
-                && theirs.map_or_else(|| !kids.is_zero(), |theirs| !theirs.matches(kids))
-            {
-                self.descend(*id, Prefix::EMPTY);
-            }
-        }
-        Ok(Ok(()))
-    }
-
     /// What the opening left, or could not see: a walk from the top.
     fn begin_walk(&mut self, stats: &mut SessionStats) {
         self.whole = self.opening == Opening::Walk;
@@ -273,6 +212,7 @@ impl Exchange {
         self.questions.push_back(Question::Node(Probe { entity: EntityId::ROOT, prefix: Prefix::EMPTY }));
         self.wants.push_back(EntityId::ROOT);
         (self.foreign_writes, self.deferred) = (false, None);
+        self.below.clear();
     }
 
     pub(super) fn on_reply<V: ReadView>(
@@ -338,11 +278,7 @@ impl Exchange {
         if self.idle_rounds > MAX_IDLE_ROUNDS {
             return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
         }
-        if self.questions.len()
-            + self.wants.len()
-            + self.symbols.len()
-            + self.pushes.len()
-            + self.orphans.len()
+        if self.questions.len() + self.wants.len() + self.symbols.len() + self.pushes.len() + self.below.len()
             > MAX_QUEUE
         {
             return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
@@ -360,29 +296,15 @@ impl Exchange {
         stats: &mut SessionStats,
     ) -> Result<Turn, StorageError> {
         if self.questions.is_empty() && self.wants.is_empty() && self.symbols.is_empty() {
-            // All parents that come have come.
-            for WireRecord { id, bytes } in self.adopt_orphans() {
-                if let Err(broken) = self.take_record(id, &bytes, work, stats)? {
-                    return Ok(fail(broken));
-                }
-            }
             if !self.orphans.is_empty() {
-                self.orphans.clear();
-                self.deferred.get_or_insert(OwedReason::ClockDrift);
+                // All parents that come have come.
+                self.drop_orphans();
             }
             if self.pushes.is_empty() {
                 return self.end_of_pass(root, work, stats);
             }
         }
         self.next_request(work, stats).map(Turn::Ask)
-    }
-
-    /// The records that waited for their parents, parents first.
-    fn adopt_orphans(&mut self) -> Vec<WireRecord> {
-        let depth = |record: &WireRecord| Record::from_bytes(&record.bytes).map_or(0, |record| record.depth);
-        let mut orphans = std::mem::take(&mut self.orphans);
-        orphans.sort_by_cached_key(|record| (depth(record), record.id));
-        orphans
     }
 
     /// Everything found to differ was exchanged: are the states equal now?
@@ -410,46 +332,6 @@ impl Exchange {
             let ours = work.state.root_hash()?;
             Outcome::Failed(FailureReason::StillDiverged { ours, theirs })
         }))
-    }
-
-    /// Joins a record of the peer's; what we know beyond it goes back.
-    pub(super) fn take_record<V: ReadView>(
-        &mut self,
-        id: EntityId,
-        bytes: &[u8],
-        work: &mut Transaction<V>,
-        stats: &mut SessionStats,
-    ) -> Result<Result<(), &'static str>, StorageError> {
-        let Ok(record) = Record::from_bytes(bytes) else { return Ok(Err("a record that does not decode")) };
-        let mut record = record;
-        if canary!(CreatedLost) {
-            record.created_at = Hlc::MAX;
-        }
-        let context = match &mut self.aside {
-            Some(aside) => aside.take(id, &record, &work.context),
-            None => work.context,
-        };
-        match work.state.merge_record(id, &record, &context) {
-            Ok(_) => stats.records_received += 1,
-            Err(ApplyError::Storage(error)) => return Err(error),
-            Err(ApplyError::NoMerge { .. }) => {
-                self.deferred = Some(OwedReason::NoMerge);
-                return Ok(Ok(()));
-            }
-            Err(ApplyError::MissingParent { .. }) => {
-                self.orphans.push(WireRecord { id, bytes: bytes.into() });
-                return Ok(Ok(()));
-            }
-            Err(error) if error.disposition() == Disposition::RetryLater => {
-                self.deferred.get_or_insert(OwedReason::ClockDrift);
-                return Ok(Ok(()));
-            }
-            Err(_) => return Ok(Err("a record that breaks a rule")),
-        }
-        if work.state.record(id)?.is_some_and(|own| *own != record) {
-            self.pushes.push_back(Push::One(id));
-        }
-        Ok(Ok(()))
     }
 
     /// A record of the peer's differs from ours, or we have none.

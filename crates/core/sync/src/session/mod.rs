@@ -313,7 +313,7 @@ impl Session {
             (Phase::Snapshot(pull), Response::SnapshotPage(page)) => {
                 let turn = pull.on_page(page, work, &mut self.stats)?;
                 let most = self.promised.saturating_mul(pull.boundaries());
-                let endless = matches!(turn, Turn::Ask(_)) && self.stats.records_received > most;
+                let endless = matches!(turn, Turn::Ask(_)) && pull.received() > most;
                 if endless { Turn::End(Outcome::Failed(FailureReason::TooLong)) } else { turn }
             }
             (Phase::Snapshot(pull), Response::Exchange(reply)) => {
@@ -397,7 +397,9 @@ impl Session {
         if compares && work.is_left_behind(theirs) {
             return Ok(Turn::End(Outcome::Failed(FailureReason::LeftBehind)));
         }
-        let elsewise = theirs.has_state && kind != SyncProtocolKind::Snapshot;
+        let elsewise = theirs.has_state
+            && kind != SyncProtocolKind::Snapshot
+            && selection.reason != SelectionReason::NoCommonProtocol;
         if elsewise && staged::is_under_way(work.state.view(), &work.above)? {
             // State comes another way; what was received of a snapshot is of no use any more.
             staged::end(work.state.view(), work.state.slot().other(), &mut work.above)?;
@@ -417,7 +419,7 @@ impl Session {
             }
             SyncProtocol::RatelessIblt => match &reply.located {
                 Some(located) => {
-                    let (exchange, turn) = Exchange::located(located, theirs, work, &mut self.stats)?;
+                    let (exchange, turn) = Exchange::located(located, reply, work, &mut self.stats)?;
                     self.phase = Phase::Exchange(exchange);
                     Ok(turn)
                 }

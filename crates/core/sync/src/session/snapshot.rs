@@ -27,6 +27,8 @@ pub(super) struct SnapshotPull {
     transfer: Transfer,
     compressed: bool,
     boundaries: u32,
+    /// Records that pages have brought in this session.
+    received: u64,
     stage: Stage,
 }
 
@@ -51,7 +53,7 @@ impl SnapshotPull {
         // What the peer has forgotten since would never go from what has come already.
         let kept = kept.filter(|kept| kept.source.horizon == theirs.horizon);
         let transfer = kept.clone().unwrap_or_else(|| Transfer::new(theirs.clone()));
-        let mut pull = Self { transfer, compressed, boundaries: 1, stage: Stage::Pages };
+        let mut pull = Self { transfer, compressed, boundaries: 1, received: 0, stage: Stage::Pages };
         let turn = if kept.is_none() {
             pull.start_over(theirs.clone(), work)?
         } else if pull.transfer.cursor.is_some() {
@@ -78,6 +80,11 @@ impl SnapshotPull {
     /// How many states of the peer's it has read from, or the same again.
     pub(super) const fn boundaries(&self) -> u64 {
         self.boundaries as u64
+    }
+
+    /// How many records pages have brought in this session.
+    pub(super) const fn received(&self) -> u64 {
+        self.received
     }
 
     fn after_clearing<V: ReadView>(&mut self, more: bool, work: &mut Transaction<V>) -> Request {
@@ -205,6 +212,7 @@ impl SnapshotPull {
             return self.refuse("an empty page", work);
         }
         stats.records_received += records.len() as u64;
+        self.received += records.len() as u64;
         let (mut staged, mut aside) = (self.open(work)?, self.aside());
         for (id, bytes) in records {
             let Ok(record) = Record::from_bytes(&bytes) else {
@@ -341,19 +349,26 @@ impl SnapshotPull {
             self.give_up(work)?;
             return Ok(Turn::End(Outcome::Owed(OwedReason::NewerWrites)));
         }
-        let mut early = staged::early(work.state.view(), MAX_EARLY + 1)?;
-        early.extend(&aside.early);
-        if early.len() > MAX_EARLY {
-            self.keep(staged, aside, None, work)?;
-            return Ok(Turn::End(Outcome::Owed(OwedReason::ClockDrift)));
-        }
+        // Some that were ahead of our clock when they came may not be any more.
         let mut latest = aside.latest;
         let mut withheld = Vec::new();
-        for id in early {
-            let Some(record) = staged.record(id)? else { continue };
-            match record.check_drift(work.context.moment, work.context.max_drift_ms) {
-                Ok(()) => latest = latest.max(record.latest_stamp()),
-                Err(_) => withheld.push((record.depth, id)),
+        let (mut early, mut after) = (aside.early.clone(), None);
+        loop {
+            for id in early {
+                let Some(record) = staged.record(id)? else { continue };
+                match record.check_drift(work.context.moment, work.context.max_drift_ms) {
+                    Ok(()) => latest = latest.max(record.latest_stamp()),
+                    Err(_) => withheld.push((record.depth, id)),
+                }
+            }
+            if withheld.len() > MAX_EARLY {
+                self.keep(staged, aside, None, work)?;
+                return Ok(Turn::End(Outcome::Owed(OwedReason::ClockDrift)));
+            }
+            early = staged::early(work.state.view(), after, MAX_EARLY)?;
+            after = early.last().copied();
+            if early.is_empty() {
+                break;
             }
         }
         withheld.sort_unstable();
@@ -361,7 +376,9 @@ impl SnapshotPull {
             staged.withhold(*id)?;
         }
         let shown = work.state.clone();
-        let is_comparable = shown.horizon() == source.horizon || work.state.root_hash()?.is_zero();
+        // What nobody else has seen when they last forgot something, they cannot have forgotten.
+        let is_new = work.log.covered().entries().all(|dot| source.stable.of(dot.author) == 0);
+        let is_comparable = is_new || shown.horizon() == source.horizon || work.state.root_hash()?.is_zero();
         staged::end(shown.view(), shown.slot(), &mut work.above)?;
         work.state = staged.publish(shown, latest)?;
         // It is another state now.

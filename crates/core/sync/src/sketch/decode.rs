@@ -31,7 +31,9 @@ impl Difference {
 }
 
 /// Entities that may share the first four bytes of their ids; with more, the difference is not told.
-const MAX_NAMESAKES: usize = 64;
+const MAX_NAMESAKES: usize = 8;
+/// Looks at a cell, on average, before its row is given up.
+const LOOKS: usize = 128;
 
 /// Reads the difference between `state` and the state of `theirs` from the first cells of both. `None`
 /// if there are too few cells for it, or if the two do not belong together. O(d log d) and O(log n) for
@@ -102,8 +104,11 @@ fn peel(key: SketchKey, ours: &[Cell], theirs: &[Cell]) -> Option<Vec<Symbol>> {
     // Cells far down the row hold the fewest symbols. One that holds many is only looked at when those
     // have told all they can: each look at it may take it for a cell with one.
     let mut first = row.len() / 2;
+    let mut looks = LOOKS.saturating_mul(row.len());
     loop {
         let known = symbols.len();
+        // Honest cells take a few dozen looks each; ones made up to take many more are given up.
+        looks = looks.checked_sub(row.len() - first)?;
         for at in (first..row.len()).rev() {
             let (cell, fresh) = row.get_mut(at)?;
             if !std::mem::take(fresh) || cell.is_empty() {

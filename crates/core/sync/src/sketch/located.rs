@@ -60,12 +60,12 @@ impl Sight {
             let (records, _) = WireRecord::page(found.ours, &mut work.state)?;
             return Ok(Located::Found { records, wants });
         }
-        // Estimates err by a fifth: a few cells more than it seems are cheaper than another round.
+        // Estimates err by a fifth: a few cells more than it seems are cheaper than another round. More
+        // than are kept must be asked for: a handshake costs no look at the whole state.
         let wanted = cells_for(self.difference.saturating_mul(5) / 4);
-        let count = usize::try_from(wanted).unwrap_or(usize::MAX).min(limits::MAX_CELLS);
-        // The kept ones are free; more than those are made only where many more are wanted.
-        let spare = self.difference < Sketch::CELLS as u64 * 2 / 3;
-        work.cells(0, if spare { count.min(Sketch::CELLS) } else { count }).map(Located::Cells)
+        let count = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let sketch = work.sketch()?;
+        Ok(Located::Cells(sketch.first(count).to_vec()))
     }
 }
 

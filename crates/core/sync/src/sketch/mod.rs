@@ -97,6 +97,11 @@ impl Sketch {
         self.cells.get(from..from.checked_add(count)?)
     }
 
+    /// The first `count` cells, or as many as are kept.
+    pub(crate) fn first(&self, count: usize) -> &[Cell] {
+        self.cells.get(..count.min(self.cells.len())).unwrap_or_default()
+    }
+
     /// What a handshake says of it.
     pub fn head(&self) -> SketchHead {
         SketchHead {

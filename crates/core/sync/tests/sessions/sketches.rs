@@ -137,3 +137,28 @@ fn cells_of_an_ever_changing_peer_end_in_a_walk_and_not_in_a_loop() {
         }
     }
 }
+
+#[test]
+fn a_handshake_beyond_belief_is_answered_without_harm() {
+    for claim in [0, 1, 1 << 40, 1 << 63, u64::MAX] {
+        let (a, mut b) = pair(50, 5, 5);
+        let mut ours = a.describe();
+        ours.entity_count = claim;
+        ours.link = Link { round_trip_us: claim, bytes_per_second: claim };
+        let before = b.root();
+        assert!(matches!(b.respond(&Request::Handshake(Box::new(ours))), Response::Handshake(_)));
+        assert_eq!(b.root(), before);
+    }
+}
+
+#[test]
+fn children_that_come_before_their_parents_wait_for_them() {
+    // Symbols are asked for in the order in which cells tell them, which knows of no parents.
+    let parents: Vec<Action> = (1..=40).map(|n| set(n, &[], 1, 2, 9)).collect();
+    let children = (0..400).map(|n| set(1_000 + n, &[n % 40 + 1, 500 + n % 40], 1, 2, 9));
+    let theirs: Vec<Action> = parents.into_iter().chain(children).collect();
+    let (mut a, mut b) = (Side::new(1, &spread(0, 9, 1, 1)), Side::new(2, &theirs));
+    a.wish = Some(SyncProtocolKind::RatelessIblt);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
+}
