@@ -57,8 +57,11 @@ impl Sight {
     pub(crate) fn located<V: ReadView>(self, work: &mut Transaction<V>) -> Result<Located, StorageError> {
         if let Some(found) = self.found {
             let wants = found.only_theirs().collect();
-            let (records, _) = WireRecord::page(found.ours, &mut work.state)?;
-            return Ok(Located::Found { records, wants });
+            let (records, complete) = WireRecord::page(found.ours, &mut work.state)?;
+            // What does not fit a page is asked for page by page.
+            if complete {
+                return Ok(Located::Found { records, wants });
+            }
         }
         // Estimates err by a fifth: a few cells more than it seems are cheaper than another round. More
         // than are kept must be asked for: a handshake costs no look at the whole state.

@@ -162,3 +162,12 @@ fn children_that_come_before_their_parents_wait_for_them() {
     let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
     assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
 }
+
+#[test]
+fn a_small_difference_of_large_records_is_asked_for_page_by_page() {
+    let (mut a, mut b) = pair(100, 0, 0);
+    b.write(&(0..8).map(|n| set(700 + n, &[], 2, 2, 90_000)).collect::<Vec<_>>());
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(outcome, Outcome::Converged { root: b.root() });
+    assert_eq!((stats.records_received, stats.walks), (8, 0), "{stats:?}");
+}
