@@ -1,6 +1,7 @@
 //! A Bloom filter over records (Bloom, "Space/time trade-offs in hash coding with allowable
 //! errors", 1970).
 
+use crate::sketch::mix;
 use syncline_storage::Entry;
 use syncline_types::{Decode, DecodeError, Encode, Reader, Writer, limits};
 
@@ -65,13 +66,6 @@ impl Filter {
     pub fn may_contain(&self, entry: &Entry) -> bool {
         self.bits(entry).all(|(word, bit)| self.words.get(word).is_some_and(|word| word & bit != 0))
     }
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea, Flood, 2014): every input bit reaches every output bit.
-const fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 impl Encode for Filter {

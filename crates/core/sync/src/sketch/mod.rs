@@ -19,6 +19,7 @@ pub use decode::Difference;
 pub(crate) use decode::{decode, entity};
 pub use located::Located;
 pub(crate) use located::Sight;
+pub(crate) use symbol::mix;
 pub use symbol::{Cell, SketchKey, Symbol};
 
 use estimate::COUNTS;
