@@ -25,6 +25,7 @@ pub mod engine;
 pub mod metrics;
 pub mod network;
 pub mod node;
+pub mod notation;
 pub mod runtime;
 pub mod scenarios;
 pub mod stream;

@@ -1,5 +1,7 @@
 //! What goes wrong, how often and how badly.
 
+use crate::notation;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// A setting that makes no sense.
@@ -94,7 +96,8 @@ pub const CHAOS_TICK_MS: u64 = 10;
 
 /// The faults of a run. Builders take what the guide shows; a value that makes no sense is
 /// reported by [`FaultConfig::validate`], and by whatever starts a run with it.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct FaultConfig {
     /// How long a frame takes, at the middle.
     pub base_latency_ms: u64,
@@ -111,10 +114,12 @@ pub struct FaultConfig {
     /// How often, per chaos tick, the network splits in two.
     pub partition_probability: Rate,
     /// For how long.
+    #[serde(with = "notation::range")]
     pub partition_duration_ms: Range<u64>,
     /// How often, per chaos tick, a node crashes.
     pub crash_probability: Rate,
     /// How long it is down.
+    #[serde(with = "notation::range")]
     pub restart_delay_ms: Range<u64>,
     /// How many thousandths of the usual delay frames to a slow node take. Above 1000, each node is
     /// slow with a chance of one in four.
@@ -124,11 +129,14 @@ pub struct FaultConfig {
     /// How often, per chaos tick, a node leaves.
     pub churn_probability: Rate,
     /// For how long.
+    #[serde(with = "notation::range")]
     pub away_duration_ms: Range<u64>,
     /// How many nodes without any state join after the run has begun.
     pub late_joiners: u64,
     /// When they do.
+    #[serde(with = "notation::range")]
     pub join_ms: Range<u64>,
+    #[serde(skip)]
     invalid: Option<ConfigError>,
 }
 
