@@ -1,4 +1,4 @@
-//! Nodes that leave and come back, and nodes that join late.
+//! Nodes that leave and come back, nodes that join late, and nodes that never return.
 //!
 //! A node that is away is up: its memory and its timers stay, its application writes. But it has no
 //! link, and both it and those that it had links to are told.
@@ -37,7 +37,7 @@ impl<A: Actor> World<A> {
 
     pub(super) fn on_join(&mut self, node: NodeId) -> Stepped<A::Notice> {
         self.note(12, u64::from(node.0), 0);
-        if !self.slot(node).is_some_and(|slot| slot.late) {
+        if !self.slot(node).is_some_and(|slot| slot.late && !slot.retired) {
             return Stepped::at(Some(node));
         }
         self.retally(node, |slot| (slot.late, slot.up, slot.started) = (false, true, true));
@@ -58,7 +58,9 @@ impl<A: Actor> World<A> {
         by_chance: bool,
     ) -> Stepped<A::Notice> {
         self.note(10, u64::from(node.0), 0);
-        let Some(slot) = self.slot(node).filter(|slot| !slot.late) else { return Stepped::at(Some(node)) };
+        let Some(slot) = self.slot(node).filter(|slot| !slot.late && !slot.retired) else {
+            return Stepped::at(Some(node));
+        };
         let was_away = slot.away;
         if was_away && by_chance {
             return Stepped::at(Some(node));
@@ -77,6 +79,26 @@ impl<A: Actor> World<A> {
         self.tell(node, &self.members())
     }
 
+    /// Takes a node down for good. What it alone has is lost with it.
+    pub(super) fn on_retire(&mut self, node: NodeId) -> Stepped<A::Notice> {
+        self.note(14, u64::from(node.0), 0);
+        if self.slot(node).is_none_or(|slot| slot.retired) {
+            return Stepped::at(Some(node));
+        }
+        let was_up = self.is_up(node);
+        self.take_down(node, None);
+        self.router.leave(node);
+        if let Some(slot) = self.nodes.get_mut(node.index()) {
+            slot.retired = true;
+            self.tally.count(slot.standing(), false);
+            self.tally.count_digest(slot.digest, false);
+        }
+        for other in self.members().iter().copied() {
+            self.schedule(self.clock.now(), SimEvent::ReachChanged { node: other });
+        }
+        Stepped { crashed: was_up, ..Stepped::at(Some(node)) }
+    }
+
     fn schedule_return(&mut self, node: NodeId, away_for: Option<SimDuration>) {
         let Some(slot) = self.slot_mut(node) else { return };
         slot.departures += 1;
@@ -88,9 +110,9 @@ impl<A: Actor> World<A> {
 
     pub(super) fn on_return(&mut self, node: NodeId, departure: Option<u64>) -> Stepped<A::Notice> {
         self.note(11, u64::from(node.0), 0);
-        let due = self
-            .slot(node)
-            .is_some_and(|slot| slot.away && departure.is_none_or(|departure| departure == slot.departures));
+        let due = self.slot(node).is_some_and(|slot| {
+            slot.away && !slot.retired && departure.is_none_or(|departure| departure == slot.departures)
+        });
         if !due {
             return Stepped::at(Some(node));
         }

@@ -101,6 +101,11 @@ pub enum SimEvent<Op> {
         /// Which.
         node: NodeId,
     },
+    /// A node goes down for good, and nobody waits for it any more.
+    NodeRetire {
+        /// Which.
+        node: NodeId,
+    },
     /// A node that was added for later comes up.
     NodeJoin {
         /// Which.

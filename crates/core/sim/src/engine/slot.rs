@@ -27,6 +27,8 @@ pub(super) struct Slot<A> {
     pub(super) up: bool,
     /// It comes up later; until then nothing happens to it.
     pub(super) late: bool,
+    /// It is gone for good: it takes no part any more.
+    pub(super) retired: bool,
     /// It has left and is not back.
     pub(super) away: bool,
     /// How often it left, or was told to while it was away.

@@ -62,8 +62,8 @@ pub struct World<A: Actor> {
     /// The network.
     pub router: NetworkRouter,
     queue: EventQueue<SimEvent<A::Op>>,
-    nodes: Vec<Slot<A>>,
-    tally: Tally,
+    pub(super) nodes: Vec<Slot<A>>,
+    pub(super) tally: Tally,
     trace: TraceDigest,
     settings: u64,
     events: u64,
@@ -115,6 +115,7 @@ impl<A: Actor> World<A> {
             started: false,
             up: !late,
             late,
+            retired: false,
             away: false,
             departures: 0,
             armed: None,
@@ -139,9 +140,10 @@ impl<A: Actor> World<A> {
         self.nodes.get(node.index()).map(|slot| &slot.actor)
     }
 
-    /// All actors.
+    /// All actors that take part.
     pub fn actors(&self) -> impl Iterator<Item = (NodeId, &A)> {
-        (0..).map(NodeId).zip(self.nodes.iter().map(|slot| &slot.actor))
+        let slots = (0..).map(NodeId).zip(&self.nodes);
+        slots.filter(|(_, slot)| !slot.retired).map(|(node, slot)| (node, &slot.actor))
     }
 
     /// How many nodes there are.
@@ -162,6 +164,11 @@ impl<A: Actor> World<A> {
     /// Whether a node has left and is not back.
     pub fn is_away(&self, node: NodeId) -> bool {
         self.slot(node).is_some_and(|slot| slot.away)
+    }
+
+    /// Whether a node is gone for good.
+    pub fn is_retired(&self, node: NodeId) -> bool {
+        self.slot(node).is_some_and(|slot| slot.retired)
     }
 
     /// Whether a node has still to join.
@@ -259,7 +266,8 @@ impl<A: Actor> World<A> {
     }
 
     pub(super) fn members(&self) -> Arc<[NodeId]> {
-        (0..self.nodes.len() as u32).map(NodeId).collect()
+        let slots = (0..).map(NodeId).zip(&self.nodes);
+        slots.filter(|(_, slot)| !slot.retired).map(|(node, _)| node).collect()
     }
 
     /// Tells a node who takes part and whom it can reach.
@@ -304,6 +312,7 @@ impl<A: Actor> World<A> {
             SimEvent::NodeLeave { node, away_for } => self.on_leave(node, away_for, false),
             SimEvent::NodeReturn { node, departure } => self.on_return(node, departure),
             SimEvent::ChanceLeave { node } => self.on_chance_leave(node),
+            SimEvent::NodeRetire { node } => self.on_retire(node),
             SimEvent::NodeJoin { node } => self.on_join(node),
             SimEvent::ReachChanged { node } => self.on_reach_changed(node),
             SimEvent::Op { node, op } => {
@@ -373,7 +382,8 @@ impl<A: Actor> World<A> {
         by_chance: bool,
     ) -> Stepped<A::Notice> {
         self.note(3, u64::from(node.0), point as u64);
-        let Some(slot) = self.slot_mut(node).filter(|slot| !slot.late) else { return Stepped::at(None) };
+        let takes_part = |slot: &&mut Slot<A>| !slot.late && !slot.retired;
+        let Some(slot) = self.slot_mut(node).filter(takes_part) else { return Stepped::at(None) };
         if !slot.up {
             if !by_chance {
                 // It stays down for as long as it is told now, whatever it was told before.
@@ -389,7 +399,7 @@ impl<A: Actor> World<A> {
         Stepped { crashed: true, ..Stepped::at(Some(node)) }
     }
 
-    fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
+    pub(super) fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
         self.retally(node, |slot| {
             slot.actor.crash();
             slot.up = false;
@@ -412,7 +422,9 @@ impl<A: Actor> World<A> {
 
     fn on_restart(&mut self, node: NodeId, crash: Option<u64>) -> Stepped<A::Notice> {
         self.note(4, u64::from(node.0), 0);
-        let due = |slot: &Slot<A>| !slot.up && !slot.late && crash.is_none_or(|crash| crash == slot.crashes);
+        let due = |slot: &Slot<A>| {
+            !slot.up && !slot.late && !slot.retired && crash.is_none_or(|crash| crash == slot.crashes)
+        };
         if !self.nodes.get(node.index()).is_some_and(due) {
             return Stepped::at(Some(node));
         }
@@ -428,7 +440,7 @@ impl<A: Actor> World<A> {
 
     /// Changes a node and keeps the tally in step with it.
     pub(super) fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return };
+        let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| !slot.retired) else { return };
         let (before, digest) = (slot.standing(), slot.digest);
         change(slot);
         slot.unfinished = slot.actor.unfinished();

@@ -27,6 +27,18 @@ impl SimRuntime {
         self.world.add_late(actor, at)
     }
 
+    /// Takes a node out for good at a time. The others are told: they wait for it no more, and forget
+    /// what it has not seen. A write that it alone had is lost with it, and the run says so.
+    pub fn retire_at(&mut self, at: SimTime, node: impl NodeRef) {
+        let node = self.resolve(node);
+        self.world.schedule(at, SimEvent::NodeRetire { node });
+    }
+
+    /// Whether a node is gone for good.
+    pub fn is_retired(&self, node: impl NodeRef) -> bool {
+        self.world.is_retired(self.resolve(node))
+    }
+
     /// Whether a node has left and is not back.
     pub fn is_away(&self, node: impl NodeRef) -> bool {
         self.world.is_away(self.resolve(node))

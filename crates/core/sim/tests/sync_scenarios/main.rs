@@ -1,5 +1,6 @@
 //! How the protocols behave, one behaviour a test.
 
+mod absences;
 mod churn;
 mod crashes;
 mod forgetting;
