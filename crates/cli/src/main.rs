@@ -4,6 +4,7 @@
 
 mod compare;
 mod each;
+mod inform;
 mod inspect;
 mod options;
 mod plot;
@@ -15,7 +16,7 @@ mod sweep;
 mod values;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, Parser, Subcommand};
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
@@ -47,6 +48,10 @@ Exit codes:
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// When to use colour: on a terminal unless NO_COLOR is set, always, or never.
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
 }
 
 #[derive(Subcommand, Debug)]
@@ -63,6 +68,12 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Show a stored state: its figures, its tree, a record with its stamps and type.
     Inspect(inspect::InspectArgs),
+    /// Print a script that completes commands and flags in a shell.
+    #[command(after_help = inform::COMPLETIONS_HELP)]
+    Completions(inform::CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands to a folder.
+    #[command(after_help = inform::MAN_HELP)]
+    Man(inform::ManArgs),
 }
 
 /// How a command ended.
@@ -74,13 +85,17 @@ pub(crate) enum Ending {
 }
 
 fn main() -> ExitCode {
-    let ending = match Cli::parse().command {
+    let cli = Cli::parse();
+    report::colour(cli.color);
+    let ending = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::Scenarios(args) => scenarios::list(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Inspect(args) => inspect::inspect(&args),
+        Command::Completions(args) => inform::completions(&args),
+        Command::Man(args) => inform::man(&args),
     };
     match ending {
         Ok(Ending::Good) => ExitCode::SUCCESS,

@@ -1,8 +1,10 @@
 //! Output for people.
 
 use crate::spec::FatesReport;
+use clap::ColorChoice;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 /// A table with headings, numbers to the right.
 pub(crate) fn table(headings: &[&str]) -> Table {
@@ -22,9 +24,24 @@ pub(crate) fn numbers_from(table: &mut Table, from: usize) {
     }
 }
 
-/// A verdict, green or red on a terminal that wants colour.
+/// Whether output is coloured; decided once, from what was asked for.
+static COLOURED: OnceLock<bool> = OnceLock::new();
+
+/// Settles when to use colour. On a terminal, unless `NO_COLOR` is set (<https://no-color.org>), if nothing
+/// else was asked for.
+pub(crate) fn colour(when: ColorChoice) {
+    let auto =
+        || std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    COLOURED.get_or_init(|| match when {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => auto(),
+    });
+}
+
+/// A verdict, green or red where colour is wanted.
 pub(crate) fn verdict(good: bool, text: &str) -> String {
-    if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some() {
+    if !COLOURED.get().is_some_and(|coloured| *coloured) {
         return text.to_owned();
     }
     format!("\x1b[1;{}m{text}\x1b[0m", if good { 32 } else { 31 })
