@@ -5,6 +5,7 @@ mod actor;
 mod chaos;
 mod churn;
 mod event;
+mod record;
 mod slot;
 mod tally;
 mod trace;

@@ -8,10 +8,12 @@ mod config;
 mod oracle;
 mod outcome;
 mod queue;
+mod recording;
 mod reading;
 mod rules;
 mod sessions;
 mod sim_runtime;
+mod watching;
 
 pub use choices::{Choices, Drawn, Source, Stream, Tape};
 pub use clock::SimClock;
