@@ -41,14 +41,12 @@ fn simulation(bug: Canary, seed: u64) -> SimRuntime {
     rt
 }
 
-fn run(bug: Canary, seed: u64) -> StopCondition {
-    simulation(bug, seed).run()
-}
-
 /// How many seeds of a range it took to find a bug, and what found it.
 struct Found {
     seeds: u64,
     by: String,
+    /// Events of the run that showed it.
+    events: u64,
     /// The seed, if one run shows it; a bug that only many runs show has none.
     seed: Option<u64>,
 }
@@ -60,12 +58,13 @@ fn hunt(bug: Canary, first: u64) -> Option<Found> {
         let stop = rt.run();
         let seeds = seed - first + 1;
         if stop != StopCondition::Converged {
-            return Some(Found { seeds, by: stop.to_string(), seed: Some(seed) });
+            let events = rt.events_processed();
+            return Some(Found { seeds, by: stop.to_string(), events, seed: Some(seed) });
         }
         paths.take(rt.sessions());
         if let Some((protocol, path)) = paths.leading_nowhere(Paths::ENOUGH).next() {
             let by = format!("{protocol} was tried {} times and never led to equal roots", path.tried);
-            return Some(Found { seeds, by, seed: None });
+            return Some(Found { seeds, by, events: 0, seed: None });
         }
     }
     None
@@ -73,7 +72,7 @@ fn hunt(bug: Canary, first: u64) -> Option<Found> {
 
 #[test]
 fn a_sweep_notices_every_canary() {
-    let mut survivors = Vec::new();
+    let (mut survivors, mut costliest) = (Vec::new(), (0, 0));
     println!("| bug | seeds until found, median of {RANGES} | found by |\n|---|---|---|");
     for bug in Canary::ALL {
         canary::set(Some(bug));
@@ -89,9 +88,16 @@ fn a_sweep_notices_every_canary() {
         seeds.sort_unstable();
         let words: String = found[0].by.chars().take(140).collect();
         println!("| {bug:?} | {} | {words} | ({took:.1?})", seeds[seeds.len() / 2]);
-        for seed in found.iter().filter_map(|found| found.seed) {
-            assert_eq!(run(bug, seed), StopCondition::Converged, "without {bug:?}, seed {seed} is clean");
+        for Found { events, seed, by, .. } in &found {
+            let Some(seed) = *seed else { continue };
+            let mut clean = simulation(bug, seed);
+            assert_eq!(clean.run(), StopCondition::Converged, "without {bug:?}, seed {seed} is clean");
+            let ratio = events / clean.events_processed();
+            assert!(ratio <= 100, "{bug:?}, seed {seed}: {ratio} times the events of a run that passes: {by}");
+            costliest = costliest.max((ratio, bug as u32));
         }
     }
+    let (ratio, bug) = costliest;
+    println!("the costliest run had {ratio} times the events of the one that passes (bug {bug})");
     assert_eq!(survivors, [], "survived {SEEDS} seeds");
 }

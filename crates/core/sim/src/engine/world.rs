@@ -264,6 +264,10 @@ impl<A: Actor> World<A> {
         }
     }
 
+    pub(super) fn retain_events(&mut self, keep: impl Fn(&SimEvent<A::Op>) -> bool) {
+        self.queue.retain(keep);
+    }
+
     /// Starts what was added and tells all nodes of each other. Gives what came of it.
     pub fn start_added(&mut self) -> Vec<Stepped<A::Notice>> {
         if self.all_started {

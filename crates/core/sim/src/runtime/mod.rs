@@ -20,6 +20,7 @@ pub use clock::SimClock;
 pub use config::SimConfig;
 pub use outcome::{Check, Debt, Owed, Property, StopCondition};
 pub use queue::EventQueue;
+pub(crate) use recording::entity_words;
 pub use rules::RuleGuard;
 pub use sessions::EndedSession;
 pub use sim_runtime::SimRuntime;

@@ -3,15 +3,38 @@
 use super::SimRuntime;
 use crate::engine::Stepped;
 use crate::history::{Ended, History, Note};
+use crate::network::Rate;
 use std::fmt::Write as _;
 use syncline_replica::{FrameKind, Notice};
+use syncline_store::MemoryStore;
 use syncline_sync::Outcome;
-use syncline_types::EntityId;
+use syncline_types::{EntityId, SimDuration};
 
 impl SimRuntime {
     /// The history of the run, if the settings ask to keep one.
     pub fn history(&self) -> Option<&History> {
         self.world.history()
+    }
+
+    /// Keeps a history from now on, of the last `limit` entries.
+    pub(crate) fn keep_history(&mut self, limit: usize) {
+        self.world.keep_history(limit);
+        self.name_in_history();
+    }
+
+    /// What all nodes must agree on in the end.
+    pub(crate) const fn expected(&self) -> &MemoryStore {
+        self.oracle.state()
+    }
+
+    /// From now on nothing goes wrong any more, and the run may go on for so long and so many events.
+    /// What was found broken is forgotten.
+    pub(crate) fn heal_for(&mut self, span: SimDuration, events: u64) {
+        self.config.max_time = self.now() + span;
+        self.config.max_events = self.events_processed() + events;
+        self.violation = None;
+        self.config.faults.write_during_sync_rate = Rate::ZERO;
+        self.world.heal();
     }
 
     /// Names the nodes and the kinds of frames in the history.
