@@ -27,6 +27,9 @@ const CHANGES_A_RECORD: u64 = 8;
 /// How often it may without any.
 const CHANGES: u64 = 64;
 
+/// How a session ends that gives way to the peer's.
+const YIELDED: &str = "the peer goes first";
+
 struct Allowance {
     once: u64,
     a_peer: u64,
@@ -123,7 +126,11 @@ impl Watch {
         let (last, times) = self.endings.entry(pair).or_insert((ending, 0));
         *times = if *last == ending { *times + 1 } else { 1 };
         *last = ending;
-        (*times >= SAME_ENDINGS).then_some(*times)
+        let (times, (node, peer)) = (*times, pair);
+        // To wait for a peer that goes first is a loop only if that one waits too.
+        let waits = |(last, times): &(&str, u32)| *last == YIELDED && *times >= SAME_ENDINGS;
+        let alone = ending == YIELDED && !self.endings.get(&(peer, node)).is_some_and(waits);
+        (times >= SAME_ENDINGS && !alone).then_some(times)
     }
 
     /// A node has heard of another root. If nobody had anything to do, it should now.
@@ -163,7 +170,7 @@ pub(crate) const fn ending(outcome: &Outcome) -> Option<&'static str> {
         Outcome::Converged { .. } => Some("converged, although their roots differ"),
         Outcome::Owed(OwedReason::NewerWrites) => Some("one side was written to"),
         Outcome::Owed(OwedReason::PeerRestarted) => Some("the peer has restarted"),
-        Outcome::Owed(OwedReason::Yielded) => Some("the peer goes first"),
+        Outcome::Owed(OwedReason::Yielded) => Some(YIELDED),
         Outcome::Owed(OwedReason::NoMerge) => Some("a merge function is not registered"),
         Outcome::Owed(OwedReason::ClockDrift) | Outcome::Failed(_) => None,
     }
@@ -193,6 +200,15 @@ mod tests {
         assert_eq!(watch.on_end(PAIR, 30.into(), "a"), None);
         let before = (0..20).all(|_| watch.on_end(PAIR, 29.into(), "a").is_none());
         assert!(before, "sessions from before the last move count");
+    }
+
+    #[test]
+    fn to_wait_for_a_peer_that_goes_first_is_a_loop_only_if_both_do() {
+        let mut watch = still();
+        assert!((0..50).all(|_| watch.on_end(PAIR, 20.into(), YIELDED).is_none()));
+        let other = (PAIR.1, PAIR.0);
+        assert!((1..SAME_ENDINGS).all(|_| watch.on_end(other, 20.into(), YIELDED).is_none()));
+        assert_eq!(watch.on_end(other, 20.into(), YIELDED), Some(SAME_ENDINGS));
     }
 
     #[test]

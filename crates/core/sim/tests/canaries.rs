@@ -63,10 +63,14 @@ fn hunt(bug: Canary, first: u64) -> Option<Found> {
         }
         paths.take(rt.sessions());
         if let Some((protocol, path)) = paths.leading_nowhere(Paths::ENOUGH).next() {
-            let by = format!("{protocol} was tried {} times and never led to equal roots", path.tried);
+            let by = format!(
+                "{protocol} was tried {} times and led to equal roots {} times",
+                path.tried, path.led
+            );
             return Some(Found { seeds, by, events: 0, seed: None });
         }
     }
+    println!("{bug:?} survived: {paths:?}");
     None
 }
 
@@ -93,7 +97,10 @@ fn a_sweep_notices_every_canary() {
             let mut clean = simulation(bug, seed);
             assert_eq!(clean.run(), StopCondition::Converged, "without {bug:?}, seed {seed} is clean");
             let ratio = events / clean.events_processed();
-            assert!(ratio <= 100, "{bug:?}, seed {seed}: {ratio} times the events of a run that passes: {by}");
+            assert!(
+                ratio <= 100,
+                "{bug:?}, seed {seed}: {ratio} times the events of a run that passes: {by}"
+            );
             costliest = costliest.max((ratio, bug as u32));
         }
     }

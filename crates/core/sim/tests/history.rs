@@ -85,19 +85,17 @@ fn writes_sessions_and_faults_are_in_it() {
     let notes = |of: fn(&Note) -> bool| {
         history.entries.iter().flat_map(|entry| &entry.notes).filter(|note| of(note)).count() as u64
     };
-    let happened = |of: fn(&What) -> bool| history.entries.iter().filter(|entry| of(&entry.what)).count() as u64;
-    assert_eq!(
-        notes(|note| matches!(note, Note::WriteAccepted { .. })),
-        metrics.protocol.writes_accepted
-    );
-    assert_eq!(
-        notes(|note| matches!(note, Note::SessionStarted { .. })),
-        metrics.protocol.sessions_started
-    );
+    let happened =
+        |of: fn(&What) -> bool| history.entries.iter().filter(|entry| of(&entry.what)).count() as u64;
+    assert_eq!(notes(|note| matches!(note, Note::WriteAccepted { .. })), metrics.protocol.writes_accepted);
+    assert_eq!(notes(|note| matches!(note, Note::SessionStarted { .. })), metrics.protocol.sessions_started);
     assert_eq!(notes(|note| matches!(note, Note::SessionEnded { .. })), rt.sessions().len() as u64);
     assert_eq!(notes(|note| matches!(note, Note::WentDown)), metrics.effects.node_crashes);
     assert_eq!(notes(|note| matches!(note, Note::CameBack)), metrics.effects.node_restarts);
-    assert_eq!(happened(|what| matches!(what, What::PartitionStart { cut: Some(_), .. })), metrics.effects.partitions);
+    assert_eq!(
+        happened(|what| matches!(what, What::PartitionStart { cut: Some(_), .. })),
+        metrics.effects.partitions
+    );
     assert!(metrics.effects.node_crashes > 0 && metrics.effects.partitions > 1);
 }
 

@@ -21,12 +21,27 @@ fn no_alarm_under_any_faults_that_end() {
     ends_well("partitions", with(FaultConfig::partition_heavy()), three, 20);
     ends_well("churn", with(FaultConfig::heavy_chaos().with_churn(0.02, 50..2_000)), three, 20);
     ends_well("far", with(FaultConfig::none().with_latency(4_000, 2_000)), three, 10);
-    ends_well("duplicates", with(FaultConfig::light_chaos().with_duplicates(0.9)), || {
-        Scenario::n_nodes_diverged(6, 10)
-    }, 10);
-    ends_well("a snapshot of many pages", with(FaultConfig::heavy_chaos()), || Scenario::fresh_joiner(4, 3_000), 2);
-    ends_well("a deep tree", with(FaultConfig::light_chaos()), || Scenario::deep_tree(3, 60, |node| 20 + node), 5);
-    let ring = |seed| SimConfig::with_seed(seed).with_topology(Topology::Ring).with_faults(FaultConfig::heavy_chaos());
+    ends_well(
+        "duplicates",
+        with(FaultConfig::light_chaos().with_duplicates(0.9)),
+        || Scenario::n_nodes_diverged(6, 10),
+        10,
+    );
+    ends_well(
+        "a snapshot of many pages",
+        with(FaultConfig::heavy_chaos()),
+        || Scenario::fresh_joiner(4, 3_000),
+        2,
+    );
+    ends_well(
+        "a deep tree",
+        with(FaultConfig::light_chaos()),
+        || Scenario::deep_tree(3, 60, |node| 20 + node),
+        5,
+    );
+    let ring = |seed| {
+        SimConfig::with_seed(seed).with_topology(Topology::Ring).with_faults(FaultConfig::heavy_chaos())
+    };
     ends_well("a ring", ring, || Scenario::n_nodes_diverged(8, 5), 5);
 }
 
@@ -35,7 +50,8 @@ fn a_protocol_that_works_is_seen_to_lead_somewhere() {
     let mut paths = sync_sim::paths::Paths::default();
     for seed in 0..100 {
         let faults = FaultConfig::heavy_chaos();
-        let config = SimConfig::with_seed(seed).with_faults(faults).with_protocol(SyncProtocolKind::RatelessIblt);
+        let config =
+            SimConfig::with_seed(seed).with_faults(faults).with_protocol(SyncProtocolKind::RatelessIblt);
         let mut rt = SimRuntime::with_config(config);
         rt.apply_scenario(Scenario::n_nodes_diverged(3, 10));
         rt.run();

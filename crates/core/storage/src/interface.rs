@@ -217,7 +217,8 @@ impl<V: ReadView> Interface<V> {
         record: &Record,
         context: &ApplyContext,
     ) -> Result<Applied, ApplyError> {
-        if !self.admits(id, record, context)? || (canary!(RemergedForEver) && record.deleted_at != Hlc::ZERO) {
+        if !self.admits(id, record, context)? || (canary!(RemergedForEver) && record.deleted_at != Hlc::ZERO)
+        {
             return Ok(Applied::Unchanged);
         }
         let rooted = self.ensure_root()?;

@@ -15,7 +15,7 @@ mod report;
 mod search;
 mod trail;
 
-pub use path::Step;
+pub use path::{Place, Step};
 pub use report::{Finding, Report};
 pub use search::Limits;
 pub use trail::{Line, Touch};

@@ -7,25 +7,44 @@ use syncline_storage::{Interface, Node, Prefix, StorageError};
 use syncline_store::{MemoryStore, Store};
 use syncline_types::{Digest, EntityId};
 
-/// One node of the index on the way, on both sides.
+/// A place in the index. Ids are in hex.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Place {
+    /// The root of the state.
+    Root,
+    /// Some of the children of an entity: all below one node of their trie.
+    Children {
+        /// Of which entity.
+        of: String,
+        /// Under which prefix of their ids.
+        prefix: String,
+    },
+    /// The record of an entity.
+    Record {
+        /// Of which.
+        of: String,
+    },
+}
+
+/// One place on the way, on both sides.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Step {
-    /// Among whose children, in hex.
-    pub entity: String,
-    /// Under which prefix of their ids, in hex digits. `None`: the entity itself.
-    pub prefix: Option<String>,
-    /// The hash on the left, in hex.
+    /// Which.
+    pub place: Place,
+    /// The hash on the left, in hex; zeros if there is nothing.
     pub left: String,
-    /// The hash on the right, in hex.
+    /// The hash on the right.
     pub right: String,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entity = self.entity.get(..16).unwrap_or(&self.entity);
-        match &self.prefix {
-            Some(prefix) => write!(f, "children of {entity} under {prefix:?}: ")?,
-            None => write!(f, "record of {entity}: ")?,
+        let short = |id: &str| id.get(..16).unwrap_or(id).to_owned();
+        match &self.place {
+            Place::Root => write!(f, "root: ")?,
+            Place::Children { of, prefix } => write!(f, "children of {} under \"{prefix}\": ", short(of))?,
+            Place::Record { of } => write!(f, "record of {}: ", short(of))?,
         }
         write!(f, "{} | {}", self.left, self.right)
     }
@@ -48,7 +67,7 @@ fn walk(
 ) -> Result<(), StorageError> {
     let mut left = Interface::open(stores.0.view())?;
     let mut right = Interface::open(stores.1.view())?;
-    steps.push(step(EntityId::ROOT, Some(""), left.root_hash()?, right.root_hash()?));
+    steps.push(step(Place::Root, left.root_hash()?, right.root_hash()?));
     let mut chain = vec![entity];
     while let Some(&child) = chain.last().filter(|child| **child != EntityId::ROOT) {
         let record = match left.record(child)? {
@@ -63,8 +82,9 @@ fn walk(
             descend((&mut left, &mut right), *parent, *child, steps)?;
         }
     }
-    let own = |state: &mut State| state.entry(entity).map(|entry| entry.map_or(Digest::ZERO, |entry| entry.own));
-    steps.push(step(entity, None, own(&mut left)?, own(&mut right)?));
+    let own =
+        |state: &mut State| state.entry(entity).map(|entry| entry.map_or(Digest::ZERO, |entry| entry.own));
+    steps.push(step(Place::Record { of: entity_words(entity) }, own(&mut left)?, own(&mut right)?));
     Ok(())
 }
 
@@ -77,7 +97,8 @@ fn descend(
 ) -> Result<(), StorageError> {
     let (mut prefix, mut words) = (Prefix::EMPTY, String::new());
     loop {
-        steps.push(step(parent, Some(&words), left.hash_at(parent, prefix)?, right.hash_at(parent, prefix)?));
+        let place = Place::Children { of: entity_words(parent), prefix: words.clone() };
+        steps.push(step(place, left.hash_at(parent, prefix)?, right.hash_at(parent, prefix)?));
         let inner = |node| matches!(node, Some(Node::Inner { .. }));
         if !inner(left.node(parent, prefix)?) && !inner(right.node(parent, prefix)?) {
             return Ok(());
@@ -88,7 +109,6 @@ fn descend(
     }
 }
 
-fn step(entity: EntityId, prefix: Option<&str>, left: Digest, right: Digest) -> Step {
-    let prefix = prefix.map(str::to_owned);
-    Step { entity: entity_words(entity), prefix, left: left.to_string(), right: right.to_string() }
+fn step(place: Place, left: Digest, right: Digest) -> Step {
+    Step { place, left: left.to_string(), right: right.to_string() }
 }

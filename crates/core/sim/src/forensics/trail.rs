@@ -76,7 +76,8 @@ impl Trail {
         let new = std::mem::replace(&mut self.seen, next)..next;
         for entry in new.filter_map(|number| history.entry(number)) {
             // A crash shows on the disk what memory had hidden, and a start what it had missed.
-            let may_change = entry.changed || !matches!(entry.what, What::Arrival { .. } | What::Timer { .. });
+            let may_change =
+                entry.changed || !matches!(entry.what, What::Arrival { .. } | What::Timer { .. });
             let Some(node) = entry.node.filter(|_| may_change) else { continue };
             let record = record_of(rt.node(node), entity);
             if self.records.get(&node) != Some(&record) {
@@ -160,7 +161,8 @@ fn chain(history: &History, entry: &Entry) -> Vec<u64> {
 fn lost(history: &History, entry: &Entry) -> Vec<String> {
     let frames = entry.sent.iter().filter_map(|frame| history.frame(*frame));
     let words = |frame: &Frame| {
-        let arrives = frame.copies.iter().any(|copy| !matches!(copy.fate, Fate::Dropped(_) | Fate::Unrecorded));
+        let arrives =
+            frame.copies.iter().any(|copy| !matches!(copy.fate, Fate::Dropped(_) | Fate::Unrecorded));
         let cause = frame.copies.iter().find_map(|copy| match copy.fate {
             Fate::Dropped(cause) => Some(cause.words()),
             _ => None,

@@ -185,7 +185,10 @@ impl fmt::Display for Check {
                 write!(f, "{node} reported a sync with {peer} as converged on a root it does not have itself")
             }
             Self::StickyLoop { node, peer, ending, times } => {
-                write!(f, "no progress: {times} sessions of {node} with {peer} in a row ended alike ({ending}) and no root moved")
+                write!(
+                    f,
+                    "no progress: {times} sessions of {node} with {peer} in a row ended alike ({ending}) and no root moved"
+                )
             }
             Self::Storm { of, count, span } => {
                 write!(f, "a storm: {count} {of} in {span}, and nothing that explains them")
