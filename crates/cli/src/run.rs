@@ -31,6 +31,9 @@ pub(crate) struct RunArgs {
     json: bool,
 }
 
+/// Longer runs than this are not run again to see where they went wrong.
+const MOST_TO_INVESTIGATE: u64 = 1_000_000;
+
 /// Runs one simulation.
 pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
     let spec = args.sim.spec()?;
@@ -147,6 +150,9 @@ fn print(report: &RunReport, rt: &SimRuntime, spec: &Spec, took: Duration) {
         // The first line of the explanation says the same; what follows is where the states differ.
         for difference in rt.explain().lines().skip(1) {
             println!("{difference}");
+        }
+        if report.events <= MOST_TO_INVESTIGATE {
+            println!("\n{}", sync_sim::forensics::investigate(|| spec.build(report.seed)));
         }
     }
     println!("repeat it with: {}", typed(&report.reproduce));

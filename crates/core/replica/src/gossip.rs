@@ -8,7 +8,7 @@ use crate::vetting::refusal_of;
 use syncline_storage::{Action, ApplyContext, ApplyError, Malformed, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, Pushed};
-use syncline_types::{Decode, Encode, Hlc, PeerId, limits};
+use syncline_types::{Decode, Encode, Hlc, PeerId, canary, limits};
 
 /// Peers asked for missing deltas before a sync of states is tried instead.
 const MAX_FETCHES: u32 = 3;
@@ -101,6 +101,9 @@ impl<V: ReadView> Replica<V> {
         step: &mut Step<'_, V>,
     ) -> Result<Result<(), Refusal>, StorageError> {
         if step.work.log.covered().covers(delta.dot) {
+            if canary!(DuplicatesForwarded) {
+                self.spread(delta, Some(from), step);
+            }
             return Ok(Err(Refusal::Duplicate));
         }
         let own_descendant =

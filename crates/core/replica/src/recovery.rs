@@ -5,7 +5,7 @@ use crate::config::ReplicaConfig;
 use syncline_storage::{Interface, StorageError, keys};
 use syncline_store::{ReadView, WriteBatch};
 use syncline_sync::{DeltaLog, staged};
-use syncline_types::{Digest, HlcClock, Reader, Writer};
+use syncline_types::{Digest, HlcClock, Reader, Writer, canary};
 
 const KEY: &[u8] = &[keys::ABOVE, 3];
 
@@ -24,6 +24,9 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Kept
         let mut input = Reader::new(&row);
         let decoded = input.varint().and_then(|incarnation| Ok((incarnation, input.varint()?)));
         (incarnation, last) = decoded.map_err(|error| StorageError::Row { what: "the clock", error })?;
+    }
+    if canary!(IncarnationForgotten) {
+        incarnation = 0;
     }
     Ok(Kept {
         incarnation: incarnation + 1,

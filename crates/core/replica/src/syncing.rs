@@ -10,7 +10,7 @@ use syncline_sync::{
     FailureReason, Message, Outcome, OwedReason, Progress, Rejection, Request, RequestId, Response,
     SYNC_PROTOCOL_VERSION, Session, SessionId, SyncHandshake, SyncProtocolKind, respond,
 };
-use syncline_types::{Hlc, PeerId, SimDuration, SimTime};
+use syncline_types::{Hlc, PeerId, SimDuration, SimTime, canary};
 
 /// A session that this replica initiated.
 #[derive(Clone, PartialEq, Debug)]
@@ -93,7 +93,8 @@ impl<V: ReadView> Replica<V> {
     pub(crate) fn start_due_session(&mut self, step: &mut Step<'_, V>) -> Result<(), StorageError> {
         let root = step.work.state.root_hash()?;
         self.owed.retain(|peer, debt| {
-            let settled = self.peers.get(peer).and_then(|peer| peer.root) == Some(root);
+            let settled = self.peers.get(peer).and_then(|peer| peer.root) == Some(root)
+                || (canary!(SettledByAnyone) && self.peers.values().any(|peer| peer.root == Some(root)));
             debt.forced || !settled
         });
         let mut due: Vec<(SimTime, PeerId)> =

@@ -22,14 +22,18 @@ mod assertions;
 pub mod compare;
 pub mod convergence;
 pub mod engine;
+pub mod forensics;
+pub mod history;
 pub mod metrics;
 pub mod network;
 pub mod node;
 pub mod notation;
+pub mod paths;
 pub mod runtime;
 pub mod scenarios;
 pub mod stream;
 pub mod types;
+mod watch;
 pub mod workload;
 
 #[cfg(feature = "canary")]

@@ -180,7 +180,7 @@ impl<V: ReadView> Interface<V> {
     /// Applies a change: all of it or, on an error, none of it. O(depth + log n) and independent of
     /// the order in which changes arrive.
     pub fn apply_action(&mut self, action: &Action, context: &ApplyContext) -> Result<Applied, ApplyError> {
-        let record = action.to_record()?;
+        let mut record = action.to_record()?;
         record.check_drift(context.moment, context.max_drift_ms)?;
         self.check_merge(action.id(), &record)?;
         if canary!(TombstoneBeforeAddDropped)
@@ -196,6 +196,10 @@ impl<V: ReadView> Interface<V> {
         for (depth, &ancestor) in (1..).zip(action.ancestors()) {
             // Nearly always the ancestor is in its place already.
             let placed = self.held(ancestor)?.record.as_ref();
+            if placed.is_none() && canary!(LeafAtGuessedPosition) {
+                (record.depth, record.parent) = (1, EntityId::ROOT);
+                break;
+            }
             if placed.is_none_or(|own| (depth, parent) < (own.depth, own.parent)) {
                 changed |= self.join(ancestor, Record::placeholder(depth, parent))?;
             }
@@ -213,7 +217,8 @@ impl<V: ReadView> Interface<V> {
         record: &Record,
         context: &ApplyContext,
     ) -> Result<Applied, ApplyError> {
-        if !self.admits(id, record, context)? {
+        if !self.admits(id, record, context)? || (canary!(RemergedForEver) && record.deleted_at != Hlc::ZERO)
+        {
             return Ok(Applied::Unchanged);
         }
         let rooted = self.ensure_root()?;
@@ -298,6 +303,7 @@ impl<V: ReadView> Interface<V> {
     ) -> Result<bool, StorageError> {
         let latest = incoming.latest_stamp();
         let before = self.held(id)?.record.clone();
+        let mut told = true;
         let (after, bytes) = match &before {
             None => {
                 incoming.drop_unobservable();
@@ -308,6 +314,7 @@ impl<V: ReadView> Interface<V> {
                 if !record.join(&incoming, &self.merges) {
                     return Ok(false);
                 }
+                told = !canary!(IndexMissesMerges) || record == incoming;
                 (record, None)
             }
         };
@@ -324,7 +331,7 @@ impl<V: ReadView> Interface<V> {
         self.changed = true;
         self.latest = self.latest.max(latest);
         let touched = self.touched.entry(id).or_default();
-        (touched.own, touched.depth) = (true, depth);
+        (touched.own, touched.depth) = (told, depth);
         if let Some(parent) = moved_from {
             let entry = self.tries.remove(&self.view, parent, id)?;
             self.touched.entry(parent).or_default().kids = true;

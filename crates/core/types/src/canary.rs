@@ -48,11 +48,38 @@ pub enum Canary {
     CreatedLost,
     /// The ids of places depend on who makes them.
     IdsByReplica,
+    /// A session reports the root that its peer promised, whether or not its own has come there.
+    SuccessOnPeersWord,
+    /// The root of a peer's last handshake is believed over what it says once it has restarted.
+    StaleRootAfterRestart,
+    /// Deletes that come by sync are counted as merged and not kept, and each session ends with another
+    /// owed.
+    RemergedForEver,
+    /// The index is not told of a merge whose result neither side had.
+    IndexMissesMerges,
+    /// What is written below a place that is not here yet is put below the root.
+    LeafAtGuessedPosition,
+    /// A sketch never decodes, and the walk behind it hides that.
+    SketchNeverDecodes,
+    /// A replica says that it has the root it expects to have.
+    RootForced,
+    /// A member that was never heard counts as having seen everything.
+    SilentMembersCount,
+    /// Deltas that are known already are passed on all the same.
+    DuplicatesForwarded,
+    /// A sync that is owed with one peer is settled when any other has our root.
+    SettledByAnyone,
+    /// Frames leave before what they promise is durable.
+    SentBeforeCommit,
+    /// A write is acknowledged before it is durable.
+    AcknowledgedBeforeCommit,
+    /// How often a replica has started does not survive a crash.
+    IncarnationForgotten,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 23] = [
         Self::LwwTieByArrival,
         Self::BufferEmptiedBeforeReplay,
         Self::TombstoneBeforeAddDropped,
@@ -63,6 +90,19 @@ impl Canary {
         Self::StaleFrameAccepted,
         Self::PullOnly,
         Self::ChildrenBeyond256Ignored,
+        Self::SuccessOnPeersWord,
+        Self::StaleRootAfterRestart,
+        Self::RemergedForEver,
+        Self::IndexMissesMerges,
+        Self::LeafAtGuessedPosition,
+        Self::SketchNeverDecodes,
+        Self::RootForced,
+        Self::SilentMembersCount,
+        Self::DuplicatesForwarded,
+        Self::SettledByAnyone,
+        Self::SentBeforeCommit,
+        Self::AcknowledgedBeforeCommit,
+        Self::IncarnationForgotten,
     ];
 }
 

@@ -2,12 +2,14 @@
 
 use crate::network::PartitionId;
 use crate::types::NodeId;
+use serde::Serialize;
 use syncline_store::Bytes;
 use syncline_types::SimDuration;
 
 /// Where in its work a node crashes. The moments between the effects of one step are where promises
 /// are broken, so they are chosen on purpose.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CrashPoint {
     /// At once, between two steps.
     Now,

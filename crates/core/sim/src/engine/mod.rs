@@ -5,6 +5,8 @@ mod actor;
 mod chaos;
 mod churn;
 mod event;
+mod heal;
+mod record;
 mod slot;
 mod tally;
 mod trace;

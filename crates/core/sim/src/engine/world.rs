@@ -6,12 +6,14 @@ use super::event::{CrashPoint, Delivery, SimEvent};
 use super::slot::{Armed, ArmedTimer, Slot, Traffic};
 use super::tally::Tally;
 use super::trace::TraceDigest;
+use crate::history::{Recorder, What};
 use crate::network::{DropCause, Envelope, FaultConfig, NetworkRouter, Topology};
 use crate::runtime::{Choices, EventQueue, SimClock, Stream};
 use crate::types::NodeId;
+use crate::watch::Moves;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use syncline_types::{Digest, Moment, SimDuration, SimTime};
+use syncline_types::{Digest, Moment, SimDuration, SimTime, canary};
 
 /// What one event did.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct Stepped<N> {
     pub refused: Option<DropCause>,
     /// The frame that was handed over was not what was sent.
     pub corrupt: bool,
+    /// The frame that arrived, whatever came of it: its sender and its kind.
+    pub frame: Option<(NodeId, u8)>,
     /// A frame took effect although its receiver had heard from a later life of its sender.
     pub stale_accepted: bool,
 }
@@ -47,6 +51,7 @@ impl<N> Stepped<N> {
             accepted: false,
             refused: None,
             corrupt: false,
+            frame: None,
             stale_accepted: false,
         }
     }
@@ -67,7 +72,11 @@ pub struct World<A: Actor> {
     trace: TraceDigest,
     settings: u64,
     events: u64,
+    moves: Moves,
+    /// When the last of all frames so far arrives.
+    last_arrival: SimTime,
     all_started: bool,
+    pub(super) log: Option<Box<Recorder>>,
     pub(super) churn: Churn,
     /// Until when partitions, crashes and departures happen by chance.
     pub(super) chaos_until: SimTime,
@@ -87,7 +96,10 @@ impl<A: Actor> World<A> {
             trace: TraceDigest::default(),
             settings: 0,
             events: 0,
+            moves: Moves::default(),
+            last_arrival: SimTime::ZERO,
             all_started: true,
+            log: None,
             churn: Churn::default(),
             chaos_until: SimTime::ZERO,
             may_split: false,
@@ -233,6 +245,16 @@ impl<A: Actor> World<A> {
         self.events
     }
 
+    /// How often something came from outside, and how often a digest changed.
+    pub(crate) const fn moves(&self) -> Moves {
+        self.moves
+    }
+
+    /// When the last of all frames so far arrives, or has arrived.
+    pub(crate) const fn last_arrival(&self) -> SimTime {
+        self.last_arrival
+    }
+
     /// When the next event is due.
     pub fn next_time(&self) -> Option<SimTime> {
         self.queue.peek_time()
@@ -243,7 +265,14 @@ impl<A: Actor> World<A> {
         if matches!(event, SimEvent::Op { .. }) {
             self.tally.ops += 1;
         }
-        self.queue.schedule(at.max(self.clock.now()), event);
+        let number = self.queue.schedule(at.max(self.clock.now()), event);
+        if let Some(log) = &mut self.log {
+            log.scheduled(number);
+        }
+    }
+
+    pub(super) fn retain_events(&mut self, keep: impl Fn(&SimEvent<A::Op>) -> bool) {
+        self.queue.retain(keep);
     }
 
     /// Starts what was added and tells all nodes of each other. Gives what came of it.
@@ -255,12 +284,14 @@ impl<A: Actor> World<A> {
         let members = self.members();
         let mut came = Vec::new();
         for &node in members.iter() {
+            self.open_entry(Some(node), What::Peers);
             came.push(self.tell(node, &members));
             let slot = self.slot_mut(node).filter(|slot| !slot.late);
             if slot.is_some_and(|slot| !std::mem::replace(&mut slot.started, true)) {
                 self.expose(node);
                 came.push(self.feed(node, Input::Start));
             }
+            self.close_entry();
         }
         came
     }
@@ -287,10 +318,14 @@ impl<A: Actor> World<A> {
 
     /// Takes the next event. `None` if there is none.
     pub fn step(&mut self) -> Option<Stepped<A::Notice>> {
-        let (at, event) = self.queue.pop()?;
+        let (at, number, event) = self.queue.pop_numbered()?;
         self.clock.advance_to(at);
         self.events += 1;
-        Some(match event {
+        Some(if self.log.is_some() { self.take_recorded(number, event) } else { self.take(event) })
+    }
+
+    pub(super) fn take(&mut self, event: SimEvent<A::Op>) -> Stepped<A::Notice> {
+        match event {
             SimEvent::DeliverMessage(delivery) => self.deliver(&delivery),
             SimEvent::TimerFired { node, timer, setting } => self.fire(node, timer, setting),
             SimEvent::NodeCrash { node, point, down_for } => self.on_crash(node, point, down_for, false),
@@ -319,14 +354,16 @@ impl<A: Actor> World<A> {
                 self.tally.ops -= 1;
                 self.note(8, u64::from(node.0), 0);
                 if !self.is_up(node) {
-                    return Some(Stepped { op_refused: true, ..Stepped::at(Some(node)) });
+                    return Stepped { op_refused: true, ..Stepped::at(Some(node)) };
                 }
                 self.feed(node, Input::Op(&op))
             }
-        })
+        }
     }
 
     pub(super) fn note(&mut self, kind: u64, node: u64, detail: u64) {
+        // All but frames that arrive, timers and the ends of steps comes from outside.
+        self.moves.outside += u64::from(kind > 2 && kind != 9);
         self.trace.event([self.clock.now().as_micros(), kind, node, detail]);
     }
 
@@ -341,6 +378,7 @@ impl<A: Actor> World<A> {
             return Stepped::at(Some(to));
         }
         let mut stepped = self.feed(to, Input::Frame { from, bytes });
+        stepped.frame = Some((from, kind));
         stepped.corrupt = corrupt;
         if stepped.accepted
             && let Some(slot) = self.nodes.get_mut(to.index())
@@ -446,6 +484,7 @@ impl<A: Actor> World<A> {
         slot.unfinished = slot.actor.unfinished();
         slot.digest = slot.actor.digest();
         if slot.digest != digest {
+            self.moves.changes += 1;
             slot.history.push((self.clock.now(), slot.digest));
             self.tally.count_digest(digest, false);
             self.tally.count_digest(slot.digest, true);
@@ -485,7 +524,7 @@ impl<A: Actor> World<A> {
         let refused = effects.refusal.filter(|_| is_frame);
         let mut stepped = Stepped { crashed: crash.is_some(), accepted, refused, ..Stepped::at(Some(node)) };
         let Effects { messages, timers, notices, .. } = effects;
-        if crash != Some(CrashPoint::BeforeCommit) {
+        if crash != Some(CrashPoint::BeforeCommit) || canary!(AcknowledgedBeforeCommit) {
             stepped.notices = notices;
         } else {
             stepped.op_refused = is_op;
@@ -493,6 +532,7 @@ impl<A: Actor> World<A> {
         let sent = match crash {
             None | Some(CrashPoint::AfterAllSends) => usize::MAX,
             Some(CrashPoint::AfterFirstSend) => 1,
+            Some(CrashPoint::BeforeCommit) if canary!(SentBeforeCommit) => usize::MAX,
             Some(_) => 0,
         };
         for message in messages.into_iter().take(sent) {
@@ -514,12 +554,20 @@ impl<A: Actor> World<A> {
         slot.traffic.sent += 1;
         slot.traffic.bytes_sent += bytes.len() as u64;
         let frame = Envelope { from, to, kind, bytes: bytes.len() };
+        let before = self.log.as_ref().map(|_| self.router.fates.clone());
         let arrivals = self.router.route(self.clock.now(), frame, &mut self.choices);
-        for copy in arrivals.copies() {
+        if let Some(before) = before {
+            self.record_frame(frame, housekeeping, arrivals, &before);
+        }
+        for (which, copy) in arrivals.copies().enumerate() {
+            self.last_arrival = self.last_arrival.max(copy.at);
             self.tally.frames += u64::from(!housekeeping);
             let (bytes, corrupt) = (copy.carried(&bytes), copy.flipped.is_some());
             let delivery = Delivery { from, to, kind, housekeeping, bytes, corrupt, life };
-            self.queue.schedule(copy.at, SimEvent::DeliverMessage(delivery));
+            let number = self.queue.schedule(copy.at, SimEvent::DeliverMessage(delivery));
+            if let Some(log) = &mut self.log {
+                log.on_its_way(number, which);
+            }
         }
     }
 

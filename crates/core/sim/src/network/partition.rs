@@ -1,10 +1,12 @@
 //! Who cannot reach whom, and until when.
 
 use crate::types::NodeId;
+use serde::Serialize;
 use syncline_types::SimTime;
 
 /// A kind of partition.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PartitionSpec {
     /// Two nodes cannot reach each other.
     Bidirectional(NodeId, NodeId),
@@ -81,6 +83,11 @@ impl PartitionManager {
             end.is_none_or(|end| now < end) && spec.blocks(from, to)
         };
         self.up.iter().any(stops)
+    }
+
+    /// What a partition that is up cuts.
+    pub fn spec(&self, id: PartitionId) -> Option<&PartitionSpec> {
+        self.up.iter().find(|(own, ..)| *own == id).map(|(_, spec, _)| spec)
     }
 
     /// How many were ever put up.

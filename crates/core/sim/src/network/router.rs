@@ -156,6 +156,14 @@ impl NetworkRouter {
         self.slow.get(node.index()).copied().unwrap_or(false)
     }
 
+    /// Takes all faults, partitions and rules away; frames take as long as before.
+    pub(crate) fn heal(&mut self) {
+        let FaultConfig { base_latency_ms, latency_jitter_ms, .. } = self.faults;
+        self.faults = FaultConfig::none().with_latency(base_latency_ms, latency_jitter_ms);
+        self.rules = Rules::default();
+        self.partitions.heal_all();
+    }
+
     /// Takes one frame: drops it, or says when it arrives.
     pub(crate) fn route(&mut self, now: SimTime, frame: Envelope, choices: &mut Choices) -> Arrivals {
         let Envelope { from, to, bytes, .. } = frame;

@@ -24,6 +24,10 @@ use syncline_types::{Choice, SimDuration, SimTime};
 impl SimRuntime {
     /// Lets the checkers see what an event did.
     pub(super) fn observe(&mut self, stepped: Stepped<Notice>) {
+        self.attend(&stepped);
+        if self.world.is_recording() {
+            self.note_in_history(&stepped);
+        }
         self.effects.node_crashes += u64::from(stepped.crashed);
         self.effects.node_restarts += u64::from(stepped.restarted);
         self.protocol.writes_refused += u64::from(stepped.op_refused);

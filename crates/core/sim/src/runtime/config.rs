@@ -35,6 +35,9 @@ pub struct SimConfig {
     pub merges: Merges,
     /// Whether to keep every choice, for [`SimRuntime::tape`](crate::SimRuntime::tape).
     pub record: bool,
+    /// How many entries of its history to keep, for [`SimRuntime::history`](crate::SimRuntime::history);
+    /// none if `None`.
+    pub history: Option<usize>,
 }
 
 impl SimConfig {
@@ -54,6 +57,7 @@ impl SimConfig {
             forget_tombstones: true,
             merges: Merges::default(),
             record: false,
+            history: None,
         }
     }
 
@@ -126,6 +130,12 @@ impl SimConfig {
     /// Keeps every choice.
     pub const fn recording(mut self) -> Self {
         self.record = true;
+        self
+    }
+
+    /// Keeps the last `entries` of its history, and as many frames; `usize::MAX` keeps all.
+    pub const fn with_history(mut self, entries: usize) -> Self {
+        self.history = Some(entries);
         self
     }
 

@@ -9,15 +9,18 @@ mod oracle;
 mod outcome;
 mod queue;
 mod reading;
+mod recording;
 mod rules;
 mod sessions;
 mod sim_runtime;
+mod watching;
 
 pub use choices::{Choices, Drawn, Source, Stream, Tape};
 pub use clock::SimClock;
 pub use config::SimConfig;
 pub use outcome::{Check, Debt, Owed, Property, StopCondition};
 pub use queue::EventQueue;
+pub(crate) use recording::entity_words;
 pub use rules::RuleGuard;
 pub use sessions::EndedSession;
 pub use sim_runtime::SimRuntime;

@@ -2,7 +2,7 @@
 
 use crate::types::NodeId;
 use std::fmt;
-use syncline_types::EntityId;
+use syncline_types::{EntityId, SimDuration};
 
 /// A convergence property.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -124,6 +124,34 @@ pub enum Check {
         /// Why.
         detail: String,
     },
+    /// A session reported success with a root that its own side does not have.
+    UnprovenSuccess {
+        /// Who reported.
+        node: String,
+        /// About whom.
+        peer: String,
+    },
+    /// The same session between the same two nodes ended the same way again and again. Both were up and
+    /// linked, nothing was written, and no root moved: it would go on so for ever.
+    StickyLoop {
+        /// Who began the sessions.
+        node: String,
+        /// With whom.
+        peer: String,
+        /// How they ended.
+        ending: &'static str,
+        /// How often.
+        times: u32,
+    },
+    /// Far more happened than the states of the nodes explain.
+    Storm {
+        /// Of what.
+        of: &'static str,
+        /// How many.
+        count: u64,
+        /// In how long.
+        span: SimDuration,
+    },
     /// L4: rebuilding the index from the records gives another root.
     IndexDrifted {
         /// Where.
@@ -153,6 +181,18 @@ impl fmt::Display for Check {
                 write!(f, "{node} took a frame from before a restart for a new one")
             }
             Self::ReplicaStopped { node, detail } => write!(f, "{node} stopped: {detail}"),
+            Self::UnprovenSuccess { node, peer } => {
+                write!(f, "{node} reported a sync with {peer} as converged on a root it does not have itself")
+            }
+            Self::StickyLoop { node, peer, ending, times } => {
+                write!(
+                    f,
+                    "no progress: {times} sessions of {node} with {peer} in a row ended alike ({ending}) and no root moved"
+                )
+            }
+            Self::Storm { of, count, span } => {
+                write!(f, "a storm: {count} {of} in {span}, and nothing that explains them")
+            }
             Self::IndexDrifted { node } => {
                 write!(f, "L4: the index of {node} does not follow from its records")
             }
@@ -165,7 +205,8 @@ impl fmt::Display for Check {
 pub enum StopCondition {
     /// C1 to C5 hold, the workload is done, and every check passed.
     Converged,
-    /// Nothing is left to happen, nothing is unfinished, and the digests differ.
+    /// Nothing is unfinished and the digests differ: nothing is left to happen, or all nodes are up and
+    /// linked, have heard again and again that they differ, and do nothing about it.
     Diverged(Owed),
     /// Nothing is left to happen and something is unfinished.
     Deadlock(Owed),

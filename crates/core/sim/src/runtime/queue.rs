@@ -21,8 +21,9 @@ impl<E> Default for EventQueue<E> {
 }
 
 impl<E> EventQueue<E> {
-    /// Schedules `event` for `time`, after everything already scheduled for then.
-    pub fn schedule(&mut self, time: SimTime, event: E) {
+    /// Schedules `event` for `time`, after everything already scheduled for then. Gives its number in the
+    /// order of scheduling.
+    pub fn schedule(&mut self, time: SimTime, event: E) -> u64 {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -35,6 +36,7 @@ impl<E> EventQueue<E> {
         }
         self.heap.push(Reverse((time, self.scheduled, slot)));
         self.scheduled += 1;
+        self.scheduled - 1
     }
 
     /// When the next event is due.
@@ -44,9 +46,28 @@ impl<E> EventQueue<E> {
 
     /// Takes the next event.
     pub fn pop(&mut self) -> Option<(SimTime, E)> {
-        let Reverse((time, _, slot)) = self.heap.pop()?;
+        self.pop_numbered().map(|(time, _, event)| (time, event))
+    }
+
+    /// As [`EventQueue::pop`], with the event's number in the order of scheduling.
+    pub fn pop_numbered(&mut self) -> Option<(SimTime, u64, E)> {
+        let Reverse((time, number, slot)) = self.heap.pop()?;
         self.free.push(slot);
-        Some((time, self.slab.get_mut(slot as usize)?.take()?))
+        Some((time, number, self.slab.get_mut(slot as usize)?.take()?))
+    }
+
+    /// Lets go of the events that `keep` does not want. O(n).
+    pub fn retain(&mut self, keep: impl Fn(&E) -> bool) {
+        let Self { heap, slab, free, .. } = self;
+        heap.retain(|Reverse((_, _, slot))| {
+            let Some(place) = slab.get_mut(*slot as usize) else { return false };
+            let kept = place.as_ref().is_some_and(&keep);
+            if !kept {
+                *place = None;
+                free.push(*slot);
+            }
+            kept
+        });
     }
 
     /// How many events wait.

@@ -5,11 +5,13 @@ use super::oracle::Oracle;
 use super::outcome::{Check, StopCondition};
 use super::{Choices, Drawn, EndedSession, SimClock, Stream};
 use crate::engine::{CrashPoint, SimEvent, TraceDigest, World};
+use crate::history::What;
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
 use crate::network::{ConfigError, NetworkRouter, PartitionId, PartitionSpec};
 use crate::node::{SimNode, replica_id};
 use crate::scenarios::{NodeSeed, Scenario};
 use crate::types::{NodeId, NodeRef};
+use crate::watch::Watch;
 use crate::workload::Workload;
 use std::collections::BTreeMap;
 use syncline_replica::{Operation, ReplicaConfig};
@@ -26,7 +28,7 @@ const GROUP_SECRET: [u8; 32] = [0x5e; 32];
 pub struct SimRuntime {
     pub(super) config: SimConfig,
     pub(super) world: World<SimNode>,
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     pub(super) oracle: Oracle,
     pub(super) protocol: ProtocolMetrics,
     pub(super) effects: EffectMetrics,
@@ -35,6 +37,7 @@ pub struct SimRuntime {
     /// Per node, sessions begun and sessions that converged.
     pub(super) syncs: BTreeMap<NodeId, (u64, u64)>,
     pub(super) sessions: Vec<EndedSession>,
+    pub(super) watch: Watch,
     unleashed: bool,
     by_table: bool,
 }
@@ -80,6 +83,9 @@ impl SimRuntime {
             choices.record();
         }
         let mut world = World::new(choices, config.faults.clone()).with_topology(config.topology);
+        if let Some(limit) = config.history {
+            world.keep_history(limit);
+        }
         for rule in &config.rules {
             world.router.rules.add(rule.clone());
         }
@@ -94,6 +100,7 @@ impl SimRuntime {
             violation: None,
             syncs: BTreeMap::new(),
             sessions: Vec::new(),
+            watch: Watch::default(),
             unleashed: false,
             by_table: false,
         })
@@ -228,7 +235,9 @@ impl SimRuntime {
     /// Puts up a partition, for a while or until healed.
     pub fn partition(&mut self, spec: PartitionSpec, lasting: Option<SimDuration>) -> PartitionId {
         let end = lasting.map(|lasting| self.now() + lasting);
+        let cut = self.world.is_recording().then(|| spec.clone());
         let partition = self.world.router.partitions.add(spec, end);
+        self.world.record_outside(What::PartitionStart { partition: partition.0, cut });
         if let Some(end) = end {
             self.world.schedule(end, SimEvent::PartitionEnd { partition });
         }
@@ -243,6 +252,7 @@ impl SimRuntime {
 
     /// Takes down one partition.
     pub fn heal(&mut self, partition: PartitionId) {
+        self.world.record_outside(What::PartitionEnd { partition: partition.0 });
         self.world.router.partitions.heal(partition);
     }
 
@@ -277,6 +287,8 @@ impl SimRuntime {
     /// As [`SimRuntime::run`], but stops as soon as `done` holds.
     pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> StopCondition {
         self.begin();
+        // A test may have changed anything since the last event.
+        self.watch.on_move(self.world.moves(), self.now(), self.world.last_arrival());
         let stop = loop {
             if let Some(check) = self.violation.clone() {
                 break StopCondition::Violated(check);
@@ -286,6 +298,9 @@ impl SimRuntime {
             }
             if self.world.tally().is_converged() {
                 break self.final_checks().map_or(StopCondition::Converged, StopCondition::Violated);
+            }
+            if self.is_idle_and_apart() {
+                break StopCondition::Diverged(self.owed());
             }
             if self.world.events() >= self.config.max_events {
                 break StopCondition::MaxEvents(self.owed());
@@ -320,6 +335,7 @@ impl SimRuntime {
             self.unleashed = true;
             self.world.unleash(self.world.clock.now() + self.config.chaos_for);
             self.add_late_joiners();
+            self.name_in_history();
         }
         for stepped in self.world.start_added() {
             self.observe(stepped);

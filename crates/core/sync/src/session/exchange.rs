@@ -324,7 +324,7 @@ impl Exchange {
             self.begin_walk(stats);
             return self.next_request(work, stats).map(Turn::Ask);
         }
-        Ok(Turn::End(if self.foreign_writes {
+        Ok(Turn::End(if self.foreign_writes || canary!(RemergedForEver) {
             outcome
         } else if let Some(reason) = self.deferred {
             Outcome::Owed(reason)

@@ -475,6 +475,9 @@ fn distrust<V: ReadView>(theirs: &SyncHandshake, work: &Transaction<V>) -> Optio
 /// The end of every session: what both sides have now, compared.
 fn compare_roots<V: ReadView>(work: &mut Transaction<V>, theirs: Digest) -> Result<Outcome, StorageError> {
     let root = work.state.root_hash()?;
+    if canary!(SuccessOnPeersWord) {
+        return Ok(Outcome::Converged { root: theirs });
+    }
     if root == theirs || canary!(SuccessWithoutComparingRoots) {
         return Ok(Outcome::Converged { root });
     }

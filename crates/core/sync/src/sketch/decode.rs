@@ -4,7 +4,7 @@ use super::symbol::{Cell, SketchKey, Symbol};
 use std::collections::BTreeSet;
 use syncline_storage::{Interface, StorageError};
 use syncline_store::ReadView;
-use syncline_types::EntityId;
+use syncline_types::{EntityId, canary};
 
 /// What two states do not share. An entity that both have, but not the same record of, is in both lists: its
 /// record needs to go one way only, since what is known beyond it comes back.
@@ -46,7 +46,9 @@ pub(crate) fn decode<V: ReadView>(
     theirs: &[Cell],
     state: &mut Interface<V>,
 ) -> Result<Option<Difference>, StorageError> {
-    let Some(symbols) = peel(key, ours, theirs) else { return Ok(None) };
+    let Some(symbols) = peel(key, ours, theirs).filter(|_| !canary!(SketchNeverDecodes)) else {
+        return Ok(None);
+    };
     let mut found = Difference::default();
     let mut own = Vec::new();
     for symbol in symbols {

@@ -1,0 +1,42 @@
+//! A world in which nothing goes wrong any more.
+
+use super::actor::Actor;
+use super::event::SimEvent;
+use super::world::World;
+use crate::types::NodeId;
+
+impl<A: Actor> World<A> {
+    /// Takes every fault away, those that are still to come too: the network is whole and loses nothing,
+    /// who is down or away comes back now. What is on its way, timers and writes stay.
+    pub(crate) fn heal(&mut self) {
+        self.unleash(self.clock.now());
+        self.retain_events(|event| match event {
+            SimEvent::DeliverMessage(_)
+            | SimEvent::TimerFired { .. }
+            | SimEvent::Op { .. }
+            | SimEvent::NodeRestart { .. }
+            | SimEvent::NodeReturn { .. }
+            | SimEvent::NodeJoin { .. }
+            | SimEvent::ReachChanged { .. } => true,
+            SimEvent::NodeCrash { .. }
+            | SimEvent::ChanceCrash { .. }
+            | SimEvent::PartitionStart
+            | SimEvent::PartitionEnd { .. }
+            | SimEvent::NodeLeave { .. }
+            | SimEvent::ChanceLeave { .. } => false,
+        });
+        self.router.heal();
+        let now = self.clock.now();
+        for node in (0..self.len() as u32).map(NodeId) {
+            let Some(slot) = self.slot_mut(node) else { continue };
+            slot.armed = None;
+            let (down, away) = (!slot.up && !slot.late, slot.away);
+            if down {
+                self.schedule(now, SimEvent::NodeRestart { node, crash: None });
+            }
+            if away {
+                self.schedule(now, SimEvent::NodeReturn { node, departure: None });
+            }
+        }
+    }
+}
