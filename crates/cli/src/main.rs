@@ -13,8 +13,10 @@ mod run;
 mod scenarios;
 mod spec;
 mod sweep;
+mod trace;
 mod values;
 mod verify;
+mod view;
 
 use clap::{ColorChoice, Parser, Subcommand};
 use std::process::ExitCode;
@@ -62,6 +64,9 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// Run every protocol on the same two states over the same link, and say which is chosen and why.
     Compare(compare::CompareArgs),
+    /// Write a run as a page that shows it: lanes, messages, states, faults.
+    #[command(after_help = view::HELP)]
+    View(view::ViewArgs),
     /// List the scenarios that runs can begin with, and the fault presets.
     Scenarios(scenarios::ScenariosArgs),
     /// Make a stored state anew from its records, and compare everything with what is stored.
@@ -91,6 +96,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Compare(args) => compare::compare(&args),
+        Command::View(args) => view::view(&args),
         Command::Scenarios(args) => scenarios::list(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Inspect(args) => inspect::inspect(&args),

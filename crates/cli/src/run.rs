@@ -4,6 +4,7 @@ use crate::Ending;
 use crate::options::SimArgs;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{RunReport, Spec};
+use crate::trace::Log;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,14 @@ pub(crate) struct RunArgs {
     /// Print the result as JSON, and nothing else.
     #[arg(long)]
     json: bool,
+
+    /// Print what happened, event by event, with a column for each replica, before the result.
+    #[arg(long, conflicts_with = "json")]
+    trace: bool,
+
+    /// As --trace, while it happens.
+    #[arg(long, conflicts_with_all = ["json", "trace"])]
+    follow: bool,
 }
 
 /// Longer runs than this are not run again to see where they went wrong.
@@ -39,8 +48,22 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
     let spec = args.sim.spec()?;
     let seed = args.seed.unwrap_or_else(fresh_seed);
     let started = Instant::now();
-    let mut rt = spec.build(seed);
-    let stop = run_watched(&mut rt, !args.json);
+    let kept = (args.trace || args.follow).then_some(usize::MAX);
+    let mut rt = spec.build_with(seed, kept);
+    let mut log = Log::new();
+    let stop = if args.follow {
+        let stop = rt.run_until(|rt| {
+            log.follow(rt.history());
+            false
+        });
+        log.follow(rt.history());
+        stop
+    } else {
+        run_watched(&mut rt, !args.json)
+    };
+    if args.trace {
+        log.follow(rt.history());
+    }
     let report = RunReport::of(&rt, &stop, &spec);
     if let Some(folder) = &args.keep {
         keep(&rt, folder)

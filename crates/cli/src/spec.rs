@@ -27,7 +27,13 @@ pub(crate) struct Spec {
 impl Spec {
     /// The simulation with a seed, about to begin.
     pub(crate) fn build(&self, seed: u64) -> SimRuntime {
+        self.build_with(seed, None)
+    }
+
+    /// The same, keeping so many entries of its history.
+    pub(crate) fn build_with(&self, seed: u64, history: Option<usize>) -> SimRuntime {
         let config = SimConfig {
+            history,
             max_time: SimTime::ZERO + self.max_time,
             max_events: self.max_events,
             faults: self.faults.clone(),

@@ -145,6 +145,7 @@ fn describe<Op>(event: &SimEvent<Op>) -> (Option<NodeId>, What) {
         SimEvent::PartitionEnd { partition } => (None, What::PartitionEnd { partition: partition.0 }),
         SimEvent::NodeLeave { node, .. } | SimEvent::ChanceLeave { node } => (Some(node), What::Leave),
         SimEvent::NodeReturn { node, .. } => (Some(node), What::Return),
+        SimEvent::NodeRetire { node } => (Some(node), What::Retire),
         SimEvent::NodeJoin { node } => (Some(node), What::Join),
         SimEvent::ReachChanged { node } => (Some(node), What::ReachChanged),
         SimEvent::Op { node, .. } => (Some(node), What::Write),

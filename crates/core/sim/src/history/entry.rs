@@ -94,6 +94,8 @@ pub enum What {
     Leave,
     /// A node that had left came back.
     Return,
+    /// A node went for good.
+    Retire,
     /// A late node joined.
     Join,
     /// A node heard whom it can reach now.
@@ -252,6 +254,7 @@ impl Entry {
             What::PartitionEnd { partition } => format!("partition {partition} ends"),
             What::Leave => "leaves".to_owned(),
             What::Return => "comes back".to_owned(),
+            What::Retire => "is taken out for good".to_owned(),
             What::Join => "joins".to_owned(),
             What::ReachChanged => "hears whom it can reach".to_owned(),
         };

@@ -1,0 +1,54 @@
+//! The film of a run of replicas.
+
+use super::{Film, FilmNode, ShownRecords};
+use crate::runtime::{SimRuntime, StopCondition};
+use std::collections::BTreeMap;
+use syncline_storage::StorageError;
+
+/// Records that a film holds at most: beyond it a page grows slow.
+const MOST_RECORDS: usize = 2_000;
+
+impl Film {
+    /// The film of a run that has stopped, or `None` if its settings did not ask for a history.
+    ///
+    /// # Errors
+    ///
+    /// If the state of a node cannot be read.
+    pub fn of_run(rt: &SimRuntime, stop: &StopCondition) -> Result<Option<Self>, StorageError> {
+        let Some(history) = rt.history() else { return Ok(None) };
+        let mut film = Self::of(history, rt.now().as_micros());
+        let nodes = rt.node_ids();
+        let disks: Vec<_> = nodes.iter().map(|node| rt.node(*node).disk()).collect();
+        film.records = ShownRecords::of(&disks, MOST_RECORDS)?;
+        film.good = *stop == StopCondition::Converged;
+        film.verdict = if film.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
+        film.title = format!("seed {}: {} replicas", rt.config().seed, nodes.len());
+        let mut facts = vec![
+            format!("{} of virtual time", rt.now()),
+            format!("{} events", rt.events_processed()),
+            format!("{} frames", rt.metrics().protocol.messages_sent),
+            format!("trace {}", rt.trace_digest()),
+        ];
+        facts.append(&mut film.facts);
+        if !film.good {
+            facts.insert(0, stop.to_string());
+        }
+        film.facts = facts;
+        film.nodes = nodes.iter().map(|node| figures(rt, rt.name(*node), *node)).collect();
+        Ok(Some(film))
+    }
+}
+
+fn figures(rt: &SimRuntime, name: String, node: crate::types::NodeId) -> FilmNode {
+    let metrics = rt.node_metrics(node);
+    let figures = [
+        ("frames sent", metrics.messages_sent),
+        ("frames received", metrics.messages_received),
+        ("bytes sent", metrics.bytes_sent),
+        ("bytes received", metrics.bytes_received),
+        ("sessions begun", metrics.syncs_initiated),
+        ("sessions that converged", metrics.syncs_completed),
+    ];
+    let figures = figures.into_iter().map(|(what, figure)| (what.to_owned(), figure));
+    FilmNode { name, figures: figures.collect::<BTreeMap<_, _>>() }
+}
