@@ -6,6 +6,7 @@ mod compare;
 mod each;
 mod inspect;
 mod options;
+mod options_links;
 mod plot;
 mod report;
 mod run;

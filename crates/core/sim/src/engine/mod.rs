@@ -5,6 +5,7 @@ mod actor;
 mod chaos;
 mod churn;
 mod event;
+mod in_turn;
 mod slot;
 mod tally;
 mod trace;
@@ -12,7 +13,7 @@ mod world;
 
 pub use actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 pub use churn::Churn;
-pub use event::{CrashPoint, Delivery, SimEvent};
+pub use event::{CrashPoint, Delivery, LinkChange, SimEvent};
 pub use slot::Traffic;
 pub use tally::Tally;
 pub use trace::TraceDigest;
