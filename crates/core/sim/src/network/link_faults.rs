@@ -52,6 +52,9 @@ pub struct LinkFaults {
     pub burst_end_rate: Rate,
     /// How often a frame is lost within.
     pub burst_loss: Rate,
+    /// How long it lasts at most, however few frames there are.
+    #[serde(with = "notation::time")]
+    pub burst_most: SimDuration,
     /// Which share of the partitions that happen by chance stops frames in one direction only.
     pub one_way_share: Rate,
     /// Which share of them splits the network into more than two groups.
@@ -99,6 +102,7 @@ impl LinkFaults {
             burst_rate: Rate::ZERO,
             burst_end_rate: Rate::ppm(100_000),
             burst_loss: Rate::ppm(800_000),
+            burst_most: SimDuration::from_secs(1),
             one_way_share: Rate::ZERO,
             group_share: Rate::ZERO,
             flap_rate: Rate::ZERO,

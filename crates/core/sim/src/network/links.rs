@@ -87,8 +87,8 @@ pub(super) struct Draft {
 struct Wire {
     /// How many times longer frames take, if it is a bad one.
     bad: Option<u64>,
-    /// It is in a bad stretch.
-    in_burst: bool,
+    /// When the bad stretch ends that it is in, at the latest.
+    burst_until: Option<SimTime>,
     pipe: Pipe,
     scripted: Option<LinkProperties>,
 }
@@ -199,7 +199,7 @@ impl Links {
         if is_down {
             draft.drop.get_or_insert(DropCause::LinkDown);
         }
-        if self.loses(from, to, &luck) {
+        if self.loses(now, from, to, &luck) {
             draft.drop.get_or_insert(DropCause::Loss);
         }
         self.stretch(now, from, to, draft, &luck);
@@ -224,7 +224,7 @@ impl Links {
             let slowdown = (2 + draw(Choice::BadLinkSlowdown, faults.bad_link_slowdown.max(2) - 1))
                 .min(faults.bad_link_slowdown);
             let bad = is_bad.then_some(slowdown);
-            Wire { bad, in_burst: false, pipe: Pipe::default(), scripted: None }
+            Wire { bad, burst_until: None, pipe: Pipe::default(), scripted: None }
         });
         self.pairs.entry(pair_of(from, to)).or_insert_with(|| {
             let mut draw = |choice, bound| choices.drawn(Stream::Wiring(from.0), choice, bound);
@@ -250,11 +250,13 @@ impl Links {
     }
 
     /// Whether the link loses a frame, besides what all links lose.
-    fn loses(&mut self, from: NodeId, to: NodeId, luck: &Luck) -> bool {
+    fn loses(&mut self, now: SimTime, from: NodeId, to: NodeId, luck: &Luck) -> bool {
         let Some(wire) = self.wires.get_mut(&(from, to)) else { return false };
-        let turn = if wire.in_burst { self.faults.burst_end_rate } else { self.faults.burst_rate };
-        wire.in_burst ^= strikes(luck.burst, turn);
-        let in_burst = wire.in_burst && strikes(luck.burst_loss, self.faults.burst_loss);
+        wire.burst_until = match wire.burst_until.filter(|until| now < *until) {
+            Some(until) => (!strikes(luck.burst, self.faults.burst_end_rate)).then_some(until),
+            None => strikes(luck.burst, self.faults.burst_rate).then(|| now + self.faults.burst_most),
+        };
+        let in_burst = wire.burst_until.is_some() && strikes(luck.burst_loss, self.faults.burst_loss);
         self.metrics.burst_losses += u64::from(in_burst);
         let loss = match (wire.scripted, wire.bad) {
             (Some(scripted), _) => scripted.loss,
