@@ -162,13 +162,16 @@ fn a_partition_longer_than_a_stream_waits_breaks_it() {
     assert!(links.stall_resets > 50, "{links:?}");
 }
 
+/// Seed 83 found an answer to a handshake that came so late that who had asked had forgotten meanwhile
+/// what the peer had not seen when it answered, and took it for left behind.
+///
 /// Promises: F1, F2
 #[test]
 fn everything_at_once_is_survived() {
     let all = |faults: FaultConfig| {
         let tail = SimDuration::from_secs(2);
         faults
-            .with_bandwidth(40_000, 8_000)
+            .with_bandwidth(20_000, 2_000)
             .with_latency_tail(0.02, tail)
             .with_bad_links(0.2, 4, 0.1)
             .with_burst_loss(0.005, 10, 0.8)
@@ -177,7 +180,7 @@ fn everything_at_once_is_survived() {
             .with_flapping(0.2, 400..2_000, 100..500)
     };
     let (datagrams, _) = struck(all);
-    let (streams, _) = struck(|faults| all(faults).with_resets(0.005));
+    let (streams, _) = struck(|faults| all(faults).with_resets(0.005).with_stream_times(ms(50), ms(300)));
     for (name, count) in datagrams.rows() {
         let of_streams = ["connect", "… by chance", "… because", "retrans", "stalled"];
         let is_of_streams = of_streams.iter().any(|word| name.contains(word));
