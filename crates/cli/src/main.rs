@@ -7,6 +7,7 @@ mod each;
 mod inform;
 mod inspect;
 mod options;
+mod options_links;
 mod plot;
 mod report;
 mod run;

@@ -1,5 +1,6 @@
 //! The flags that describe a simulation.
 
+use crate::options_links::LinkArgs;
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
 use clap::{Args, ValueEnum};
@@ -213,6 +214,9 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "P", value_parser = values::probability)]
     pub(crate) write_during_sync: Option<f64>,
 
+    #[command(flatten)]
+    pub(crate) links: LinkArgs,
+
     /// After how many events the run stops, converged or not.
     #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_events: u64,
@@ -277,6 +281,7 @@ impl SimArgs {
         if let Some(rate) = self.write_during_sync {
             faults = faults.with_writes_during_sync(rate);
         }
+        faults = self.links.apply(faults)?;
         faults.validate().map_err(|error| error.to_string())?;
         Ok(Spec {
             nodes: self.nodes as usize,
@@ -331,6 +336,9 @@ impl SimArgs {
         add("late-joiners", (self.late_joiners > 0).then(|| self.late_joiners.to_string()));
         add("slow", self.slow.map(|factor| factor.to_string()));
         add("write-during-sync", self.write_during_sync.map(|p| p.to_string()));
+        for (flag, value) in self.links.given() {
+            add(flag, Some(value));
+        }
         add("max-events", (self.max_events != 10_000_000).then(|| self.max_events.to_string()));
         add("max-time", (self.max_time != SimDuration::from_secs(60)).then(|| time(self.max_time)));
         flags

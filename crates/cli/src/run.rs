@@ -211,6 +211,9 @@ fn work(report: &RunReport) -> comfy_table::Table {
     for (name, count) in rows {
         table.add_row([name.to_owned(), grouped(count)]);
     }
+    for (name, count) in effects.links.rows().into_iter().filter(|(_, count)| *count > 0) {
+        table.add_row([name.to_owned(), grouped(count)]);
+    }
     let work = [
         ("rows read", report.work.storage_reads),
         ("rows written", report.work.storage_writes),

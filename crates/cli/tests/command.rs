@@ -98,6 +98,34 @@ fn the_reproducing_line_carries_every_flag() {
 }
 
 #[test]
+fn the_faults_of_links_can_be_asked_for_are_counted_and_repeated() {
+    for (flags, metric) in [
+        ("--bandwidth 200k,1k", "queue_drops"),
+        ("--uplink 200k,1M", "frames_queued"),
+        ("--latency-tail 0.1,2s", "tail_delays"),
+        ("--bad-links 0.5,4", "bad_link_frames"),
+        ("--burst-loss 0.05,5", "burst_losses"),
+        ("--one-way 1", "one_way_partitions"),
+        ("--groups 1", "group_partitions"),
+        ("--flap 1,50..200", "link_down_frames"),
+        ("--links stream", "connections_opened"),
+        ("--links stream --resets 0.05", "chance_resets"),
+    ] {
+        let given: Vec<&str> = flags.split_whitespace().collect();
+        let sweep = json(&[&["sweep", "--seeds", "0..8", "--json"][..], &given].concat());
+        assert_eq!(sweep["converged"], 8, "{flags}: {sweep}");
+        assert!(sweep["links"][metric].as_u64() > Some(0), "{flags}: {}", sweep["links"]);
+        let run = json(&[&["run", "--seed", "2", "--json"][..], &given].concat());
+        assert_eq!(run["reproduce"], format!("syncline run --seed 2 {flags}"));
+        assert!(run["effects"]["links"][metric].is_u64());
+    }
+    refused(&["run", "--resets", "0.1"], &["--links stream"]);
+    refused(&["run", "--bandwidth", "3"], &["between 8k and 1000G"]);
+    refused(&["run", "--uplink", "1M", "--bandwidth", "1M"], &["cannot be used with"]);
+    refused(&["run", "--flap", "0.1,0..5"], &["the time up of links is 0..20"]);
+}
+
+#[test]
 fn every_topology_converges_and_is_named() {
     for shape in ["mesh", "ring", "star", "line"] {
         let args = ["--topology", shape, "--nodes", "5", "--json"];

@@ -48,7 +48,8 @@ pub mod prelude {
     pub use crate::engine::CrashPoint;
     pub use crate::metrics::SimMetrics;
     pub use crate::network::{
-        DropCause, FaultConfig, NetworkRouter, PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
+        DropCause, FaultConfig, LinkFaults, LinkMetrics, LinkModel, LinkProperties, NetworkRouter,
+        PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
     };
     pub use crate::node::SimNode;
     pub use crate::runtime::{Check, EndedSession, Property, SimClock, SimConfig, SimRuntime, StopCondition};

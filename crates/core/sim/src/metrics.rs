@@ -1,6 +1,6 @@
 //! What a run cost and what happened in it.
 
-use crate::network::{DropCause, Fates};
+use crate::network::{DropCause, Fates, LinkMetrics};
 use serde::Serialize;
 use syncline_types::SimTime;
 
@@ -97,6 +97,8 @@ pub struct EffectMetrics {
     pub partitions: u64,
     /// Deltas that found the buffer full; each left an owed sync.
     pub buffer_drops: u64,
+    /// How often the faults of single links struck.
+    pub links: LinkMetrics,
 }
 
 /// What the nodes had to do.

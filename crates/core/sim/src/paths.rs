@@ -64,6 +64,8 @@ impl Paths {
     /// began with more than those, a walk after it is no fault of its.
     pub fn leading_nowhere(&self, enough: u64) -> impl Iterator<Item = (&str, Path)> {
         let compares = |protocol: &str| protocol != SyncProtocolKind::DeltaSync.to_string();
-        self.iter().filter(move |(protocol, path)| compares(protocol) && path.tried >= enough && path.led * Self::RARELY < path.tried)
+        self.iter().filter(move |(protocol, path)| {
+            compares(protocol) && path.tried >= enough && path.led * Self::RARELY < path.tried
+        })
     }
 }

@@ -15,6 +15,8 @@ pub enum Choice {
     PartitionGap = 10,
     PartitionLength = 11,
     PartitionSides = 12,
+    PartitionKind = 13,
+    PartitionGroups = 14,
     CrashGap = 20,
     CrashLength = 21,
     SlowNode = 22,
@@ -32,6 +34,19 @@ pub enum Choice {
     ScenarioEntity = 41,
     PeerOrder = 50,
     TimerJitter = 51,
+    LinkTail = 60,
+    LinkTailLength = 61,
+    LinkBurst = 62,
+    LinkBurstLoss = 63,
+    LinkBadLoss = 64,
+    ConnectionReset = 65,
+    Retransmissions = 66,
+    BadLink = 67,
+    BadLinkSlowdown = 68,
+    FlappingLink = 69,
+    FlapUp = 70,
+    FlapDown = 71,
+    FlapBegun = 72,
 }
 
 /// A source of random draws. A step that needs chance takes one as an argument; who provides it

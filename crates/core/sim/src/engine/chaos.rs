@@ -16,6 +16,7 @@ impl<A: Actor> World<A> {
     /// Lets partitions, crashes and departures happen by chance, as the faults say, until `until`.
     pub fn unleash(&mut self, until: SimTime) {
         self.chaos_until = until;
+        self.router.calm(until);
     }
 
     /// A node has joined: it may crash or leave, and if it is the second, the network may split.
@@ -60,24 +61,51 @@ impl<A: Actor> World<A> {
         }
     }
 
-    /// Splits the network in two at random.
+    /// Puts each node on one of so many sides. Sides without a node are left out, as long as there are two.
+    fn sides(&mut self, count: u64) -> Vec<Vec<NodeId>> {
+        let mut sides = vec![Vec::new(); count as usize];
+        for node in (0..self.len() as u32).map(NodeId) {
+            let side = self.choices.below(Stream::Partition, Choice::PartitionSides, count);
+            if let Some(side) = sides.get_mut(side as usize) {
+                side.push(node);
+            }
+        }
+        // All on one side is no split: the last goes to the side after it, or before it.
+        let only = sides.iter().position(|side| side.len() == self.len());
+        if let Some(only) = only
+            && let Some(last) = sides.get_mut(only).and_then(Vec::pop)
+            && let Some(other) = sides.get_mut(if only == 0 { 1 } else { only - 1 })
+        {
+            other.push(last);
+        }
+        sides.retain(|side| !side.is_empty());
+        sides
+    }
+
+    /// Splits the network at random: in two, or as often as the faults say into more groups, or in one
+    /// direction only.
     pub(super) fn on_chance_partition(&mut self) {
         let stream = Stream::Partition;
-        let mut sides = [Vec::new(), Vec::new()];
-        for node in (0..self.len() as u32).map(NodeId) {
-            let [left, right] = &mut sides;
-            let side = if self.choices.below(stream, Choice::PartitionSides, 2) == 0 { left } else { right };
-            side.push(node);
-        }
-        let [left, right] = &mut sides;
-        if left.is_empty() {
-            left.extend(right.pop());
-        } else if right.is_empty() {
-            right.extend(left.pop());
-        }
+        let links = &self.router.faults().links;
+        let (one_way, groups) = (links.one_way_share.as_ppm(), links.group_share.as_ppm());
+        // Where there is but one kind, none is drawn.
+        let any = one_way + groups > 0;
+        let kind = if any { self.choices.below(stream, Choice::PartitionKind, 1_000_000) } else { 1_000_000 };
+        let is_one_way = kind < u64::from(one_way);
+        let spec = if !is_one_way && kind < u64::from(one_way + groups) {
+            let groups = 3 + self.choices.below(stream, Choice::PartitionGroups, 3);
+            PartitionSpec::Groups(self.sides(groups))
+        } else {
+            let sides = self.sides(2);
+            match <[Vec<NodeId>; 2]>::try_from(sides) {
+                Ok([from, to]) if is_one_way => PartitionSpec::OneWayGroups { from, to },
+                Ok(sides) => PartitionSpec::Groups(sides.into()),
+                Err(sides) => PartitionSpec::Groups(sides),
+            }
+        };
         let range = self.router.faults().partition_duration_ms.clone();
         let end = self.clock.now() + self.length(stream, Choice::PartitionLength, &range);
-        let partition = self.router.partitions.add(PartitionSpec::Groups(sides.into()), Some(end));
+        let partition = self.router.partitions.add(spec, Some(end));
         self.schedule(end, SimEvent::PartitionEnd { partition });
         self.schedule_chance_partition();
     }

@@ -1,6 +1,6 @@
 //! What can happen.
 
-use crate::network::PartitionId;
+use crate::network::{LinkProperties, PartitionId, Ticket};
 use crate::types::NodeId;
 use serde::Serialize;
 use syncline_store::Bytes;
@@ -42,11 +42,31 @@ pub struct Delivery {
     pub life: u64,
 }
 
+/// What becomes of a link.
+#[derive(Clone, Debug)]
+pub enum LinkChange {
+    /// One direction is like this from now on, or is left to chance again.
+    Becomes(Option<Box<LinkProperties>>),
+    /// The connection between its ends breaks.
+    Breaks,
+}
+
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
 pub enum SimEvent<Op> {
     /// A frame arrives.
     DeliverMessage(Delivery),
+    /// A frame arrives on a connection, and is handed over when it is its turn.
+    DeliverInTurn(Box<(Ticket, Delivery)>),
+    /// A link is changed.
+    LinkChanged {
+        /// From whom.
+        from: NodeId,
+        /// To whom.
+        to: NodeId,
+        /// How.
+        change: LinkChange,
+    },
     /// A timer runs out, unless it was moved.
     TimerFired {
         /// Whose.

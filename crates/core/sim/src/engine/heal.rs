@@ -12,16 +12,19 @@ impl<A: Actor> World<A> {
         self.unleash(self.clock.now());
         self.retain_events(|event| match event {
             SimEvent::DeliverMessage(_)
+            | SimEvent::DeliverInTurn(_)
             | SimEvent::TimerFired { .. }
             | SimEvent::Op { .. }
             | SimEvent::NodeRestart { .. }
             | SimEvent::NodeReturn { .. }
             | SimEvent::NodeJoin { .. }
+            | SimEvent::NodeRetire { .. }
             | SimEvent::ReachChanged { .. } => true,
             SimEvent::NodeCrash { .. }
             | SimEvent::ChanceCrash { .. }
             | SimEvent::PartitionStart
             | SimEvent::PartitionEnd { .. }
+            | SimEvent::LinkChanged { .. }
             | SimEvent::NodeLeave { .. }
             | SimEvent::ChanceLeave { .. } => false,
         });
@@ -30,7 +33,7 @@ impl<A: Actor> World<A> {
         for node in (0..self.len() as u32).map(NodeId) {
             let Some(slot) = self.slot_mut(node) else { continue };
             slot.armed = None;
-            let (down, away) = (!slot.up && !slot.late, slot.away);
+            let (down, away) = (!slot.up && !slot.late && !slot.retired, slot.away && !slot.retired);
             if down {
                 self.schedule(now, SimEvent::NodeRestart { node, crash: None });
             }

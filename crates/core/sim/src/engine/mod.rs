@@ -6,6 +6,7 @@ mod chaos;
 mod churn;
 mod event;
 mod heal;
+mod in_turn;
 mod record;
 mod slot;
 mod tally;
@@ -14,7 +15,7 @@ mod world;
 
 pub use actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 pub use churn::Churn;
-pub use event::{CrashPoint, Delivery, SimEvent};
+pub use event::{CrashPoint, Delivery, LinkChange, SimEvent};
 pub use slot::Traffic;
 pub use tally::Tally;
 pub use trace::TraceDigest;

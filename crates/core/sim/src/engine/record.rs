@@ -34,6 +34,13 @@ impl<A: Actor> World<A> {
         }
     }
 
+    /// The frame that is arriving comes again, as what was scheduled last.
+    pub(super) fn put_off(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.put_off();
+        }
+    }
+
     /// A partition was put up, or taken down, from outside.
     pub(crate) fn record_outside(&mut self, what: What) {
         self.open_entry(None, what);
@@ -63,7 +70,7 @@ impl<A: Actor> World<A> {
         let now = (self.events(), self.clock.now());
         let (trace, moves) = (self.trace(), self.moves());
         let fates = self.router.fates.clone();
-        let arrives = matches!(event, SimEvent::DeliverMessage(_));
+        let arrives = matches!(event, SimEvent::DeliverMessage(_) | SimEvent::DeliverInTurn(_));
         let digest = node.map_or(0, |node| self.digest(node).short());
         if let Some(log) = &mut self.log {
             log.open(now, Some(number), node, what);
@@ -137,6 +144,10 @@ fn describe<Op>(event: &SimEvent<Op>) -> (Option<NodeId>, What) {
             // The recorder knows which frame it is.
             (Some(delivery.to), What::Arrival { frame: u64::MAX, copy: 0 })
         }
+        SimEvent::DeliverInTurn(ref arriving) => {
+            (Some(arriving.1.to), What::Arrival { frame: u64::MAX, copy: 0 })
+        }
+        SimEvent::LinkChanged { from, to, .. } => (None, What::LinkChanged { from, to }),
         SimEvent::TimerFired { node, timer, .. } => (Some(node), What::Timer { timer }),
         SimEvent::NodeCrash { node, point, .. } => (Some(node), What::Crash { point: Some(point) }),
         SimEvent::ChanceCrash { node } => (Some(node), What::Crash { point: None }),

@@ -327,6 +327,14 @@ impl<A: Actor> World<A> {
     pub(super) fn take(&mut self, event: SimEvent<A::Op>) -> Stepped<A::Notice> {
         match event {
             SimEvent::DeliverMessage(delivery) => self.deliver(&delivery),
+            SimEvent::DeliverInTurn(arriving) => {
+                let (ticket, delivery) = *arriving;
+                self.deliver_in_turn(ticket, delivery)
+            }
+            SimEvent::LinkChanged { from, to, change } => {
+                self.on_link_change(from, to, change);
+                Stepped::at(None)
+            }
             SimEvent::TimerFired { node, timer, setting } => self.fire(node, timer, setting),
             SimEvent::NodeCrash { node, point, down_for } => self.on_crash(node, point, down_for, false),
             SimEvent::NodeRestart { node, crash } => self.on_restart(node, crash),
@@ -367,12 +375,17 @@ impl<A: Actor> World<A> {
         self.trace.event([self.clock.now().as_micros(), kind, node, detail]);
     }
 
-    fn deliver(&mut self, delivery: &Delivery) -> Stepped<A::Notice> {
+    /// A frame that somebody waited for is not on its way any more.
+    pub(super) const fn landed(&mut self) {
+        self.tally.frames -= 1;
+    }
+
+    pub(super) fn deliver(&mut self, delivery: &Delivery) -> Stepped<A::Notice> {
         let &Delivery { from, to, kind, housekeeping, ref bytes, corrupt, life } = delivery;
         self.note(1, u64::from(from.0) << 32 | u64::from(to.0), u64::from(kind));
         self.trace.payload(bytes);
         if !housekeeping {
-            self.tally.frames -= 1;
+            self.landed();
         }
         if !self.router.arrive(self.clock.now(), from, to, self.is_up(to)) {
             return Stepped::at(Some(to));
@@ -438,6 +451,7 @@ impl<A: Actor> World<A> {
     }
 
     pub(super) fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
+        self.router.break_connections(node);
         self.retally(node, |slot| {
             slot.actor.crash();
             slot.up = false;
@@ -564,7 +578,11 @@ impl<A: Actor> World<A> {
             self.tally.frames += u64::from(!housekeeping);
             let (bytes, corrupt) = (copy.carried(&bytes), copy.flipped.is_some());
             let delivery = Delivery { from, to, kind, housekeeping, bytes, corrupt, life };
-            let number = self.queue.schedule(copy.at, SimEvent::DeliverMessage(delivery));
+            let event = match arrivals.ticket {
+                None => SimEvent::DeliverMessage(delivery),
+                Some(ticket) => SimEvent::DeliverInTurn(Box::new((ticket, delivery))),
+            };
+            let number = self.queue.schedule(copy.at, event);
             if let Some(log) = &mut self.log {
                 log.on_its_way(number, which);
             }

@@ -212,6 +212,7 @@ fn cut_words(cut: &PartitionSpec, history: &History) -> String {
         PartitionSpec::OneWay { from, to } => {
             format!("{} does not reach {}", history.name(*from), history.name(*to))
         }
+        PartitionSpec::OneWayGroups { from, to } => format!("{} do not reach {}", names(from), names(to)),
         PartitionSpec::Groups(groups) => {
             groups.iter().map(|group| names(group)).collect::<Vec<_>>().join(" | ")
         }

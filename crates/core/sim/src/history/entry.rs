@@ -100,6 +100,13 @@ pub enum What {
     Join,
     /// A node heard whom it can reach now.
     ReachChanged,
+    /// One direction of a link became another, or its connection was broken.
+    LinkChanged {
+        /// From whom it leads.
+        from: NodeId,
+        /// To whom.
+        to: NodeId,
+    },
 }
 
 /// One frame.
@@ -256,6 +263,9 @@ impl Entry {
             What::Return => "comes back".to_owned(),
             What::Retire => "is taken out for good".to_owned(),
             What::Join => "joins".to_owned(),
+            What::LinkChanged { from, to } => {
+                format!("the link from {} to {} changes", history.name(*from), history.name(*to))
+            }
             What::ReachChanged => "hears whom it can reach".to_owned(),
         };
         let notes: Vec<String> = self.notes.iter().map(|note| note.words(history)).collect();

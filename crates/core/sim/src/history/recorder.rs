@@ -22,6 +22,8 @@ pub(crate) struct Recorder {
     open: Option<u64>,
     /// By the number in the queue.
     waiting: BTreeMap<u64, Waiting>,
+    /// Whether the frame that is arriving has to wait.
+    put_off: bool,
     /// The last entry of each node.
     last: BTreeMap<NodeId, u64>,
 }
@@ -126,8 +128,22 @@ impl Recorder {
         self.waiting.insert(number, Waiting { cause: self.open, frame: Some((last, copy as u8)) });
     }
 
+    /// What is arriving comes again later, as what was scheduled last.
+    pub(crate) fn put_off(&mut self) {
+        let Some(&Entry { what: What::Arrival { frame, copy }, .. }) = self.history.entries.back() else {
+            return;
+        };
+        if let Some((_, waiting)) = self.waiting.iter_mut().next_back() {
+            waiting.frame = Some((frame, copy));
+        }
+        self.put_off = true;
+    }
+
     /// What became of the frame that is arriving.
     pub(crate) fn arrived(&mut self, accepted: bool, dropped: Option<DropCause>) {
+        if std::mem::take(&mut self.put_off) {
+            return;
+        }
         let history = &mut self.history;
         let Some(&Entry { number, what: What::Arrival { frame, copy }, .. }) = history.entries.back() else {
             return;

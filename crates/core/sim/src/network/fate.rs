@@ -42,11 +42,17 @@ pub enum DropCause {
     BadSignature,
     /// It carried a delta from before what every member had seen, which nobody had seen.
     LeftBehind,
+    /// There was no room for it to wait for the link's bandwidth.
+    QueueFull,
+    /// Its link was down, when it was sent or would have arrived.
+    LinkDown,
+    /// The connection that carried it broke.
+    ConnectionReset,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -64,6 +70,9 @@ impl DropCause {
         Self::NotAMember,
         Self::BadSignature,
         Self::LeftBehind,
+        Self::QueueFull,
+        Self::LinkDown,
+        Self::ConnectionReset,
     ];
 
     /// The cause in words.
@@ -86,6 +95,9 @@ impl DropCause {
             Self::NotAMember => "not a member",
             Self::BadSignature => "not signed by its author",
             Self::LeftBehind => "from before what is forgotten",
+            Self::QueueFull => "no room in the link's queue",
+            Self::LinkDown => "link down",
+            Self::ConnectionReset => "connection broke",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What goes wrong, how often and how badly.
 
+use super::link_faults::LinkFaults;
 use crate::notation;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -136,6 +137,8 @@ pub struct FaultConfig {
     /// When they do.
     #[serde(with = "notation::range")]
     pub join_ms: Range<u64>,
+    /// What goes wrong with single links.
+    pub links: LinkFaults,
     #[serde(skip)]
     invalid: Option<ConfigError>,
 }
@@ -167,6 +170,7 @@ impl FaultConfig {
             away_duration_ms: 0..0,
             late_joiners: 0,
             join_ms: 0..0,
+            links: LinkFaults::none(),
             invalid: None,
         }
     }
@@ -300,7 +304,7 @@ impl FaultConfig {
         self
     }
 
-    fn rate(&mut self, field: &'static str, probability: f64) -> Rate {
+    pub(super) fn rate(&mut self, field: &'static str, probability: f64) -> Rate {
         Rate::from_probability(field, probability).unwrap_or_else(|error| {
             self.invalid.get_or_insert(error);
             Rate::ZERO
@@ -312,6 +316,7 @@ impl FaultConfig {
         if let Some(error) = &self.invalid {
             return Err(error.clone());
         }
+        self.links.validate()?;
         const DAY_MS: u64 = 86_400_000;
         for (field, found) in [
             ("the latency", self.base_latency_ms),

@@ -17,6 +17,13 @@ pub enum PartitionSpec {
         /// Who misses them.
         to: NodeId,
     },
+    /// Frames from those in the first list do not reach those in the second; the other way is open.
+    OneWayGroups {
+        /// Whose frames are lost.
+        from: Vec<NodeId>,
+        /// Who misses them.
+        to: Vec<NodeId>,
+    },
     /// Nodes of different groups cannot reach each other; a node in no group reaches all.
     Groups(Vec<Vec<NodeId>>),
 }
@@ -27,6 +34,9 @@ impl PartitionSpec {
         match self {
             Self::Bidirectional(a, b) => (*a, *b) == (from, to) || (*b, *a) == (from, to),
             Self::OneWay { from: a, to: b } => (*a, *b) == (from, to),
+            Self::OneWayGroups { from: senders, to: receivers } => {
+                senders.contains(&from) && receivers.contains(&to)
+            }
             Self::Groups(groups) => {
                 let group = |node| groups.iter().position(|group| group.contains(&node));
                 matches!((group(from), group(to)), (Some(a), Some(b)) if a != b)
@@ -44,12 +54,19 @@ pub struct PartitionId(pub u64);
 pub struct PartitionManager {
     up: Vec<(PartitionId, PartitionSpec, Option<SimTime>)>,
     started: u64,
+    one_way: u64,
+    groups: u64,
 }
 
 impl PartitionManager {
     /// Puts a partition up, until `end` or until it is healed.
     pub fn add(&mut self, spec: PartitionSpec, end: Option<SimTime>) -> PartitionId {
         self.started += 1;
+        match &spec {
+            PartitionSpec::OneWay { .. } | PartitionSpec::OneWayGroups { .. } => self.one_way += 1,
+            PartitionSpec::Groups(groups) => self.groups += u64::from(groups.len() > 2),
+            PartitionSpec::Bidirectional(..) => {}
+        }
         let id = PartitionId(self.started);
         self.up.push((id, spec, end));
         id
@@ -68,7 +85,7 @@ impl PartitionManager {
             PartitionSpec::Bidirectional(..) | PartitionSpec::OneWay { .. } => {
                 !(spec.blocks(a, b) || spec.blocks(b, a))
             }
-            PartitionSpec::Groups(_) => true,
+            PartitionSpec::OneWayGroups { .. } | PartitionSpec::Groups(_) => true,
         });
     }
 
@@ -95,6 +112,16 @@ impl PartitionManager {
         self.started
     }
 
+    /// How many of them were in one direction only.
+    pub const fn one_way(&self) -> u64 {
+        self.one_way
+    }
+
+    /// How many of them were into more than two groups.
+    pub const fn into_groups(&self) -> u64 {
+        self.groups
+    }
+
     /// Whether any is up at `now`.
     pub fn any_up(&self, now: SimTime) -> bool {
         self.up.iter().any(|(.., end)| end.is_none_or(|end| now < end))
@@ -115,6 +142,8 @@ mod tests {
         assert!(both.blocks(A, B) && both.blocks(B, A) && !both.blocks(A, C));
         let one = PartitionSpec::OneWay { from: A, to: B };
         assert!(one.blocks(A, B) && !one.blocks(B, A));
+        let sides = PartitionSpec::OneWayGroups { from: vec![A, C], to: vec![B] };
+        assert!(sides.blocks(A, B) && sides.blocks(C, B) && !sides.blocks(B, A) && !sides.blocks(A, C));
         let groups = PartitionSpec::Groups(vec![vec![A], vec![B]]);
         assert!(groups.blocks(A, B) && !groups.blocks(A, C) && !groups.blocks(C, B));
     }

@@ -1,7 +1,10 @@
 //! The way of each frame from its sender to its receiver.
 
+use super::connection::{Ticket, Turn};
 use super::fate::{DropCause, Fates};
 use super::faults::{FaultConfig, Rate};
+use super::link_metrics::LinkMetrics;
+use super::links::{Draft, LinkProperties, Links};
 use super::partition::PartitionManager;
 use super::rules::{Envelope, Rules};
 use super::topology::Topology;
@@ -39,6 +42,8 @@ pub struct Arrivals {
     pub first: Option<Arrival>,
     /// The second.
     pub second: Option<Arrival>,
+    /// The place of the frame in its connection, if one carries it.
+    pub ticket: Option<Ticket>,
 }
 
 impl Arrivals {
@@ -49,7 +54,7 @@ impl Arrivals {
 }
 
 /// Carries every frame of every session and all gossip, and accounts for each. Each frame fends
-/// for itself, as datagrams do.
+/// for itself, as datagrams do, unless the faults of the links say that connections carry them.
 #[derive(Clone, Debug)]
 pub struct NetworkRouter {
     faults: FaultConfig,
@@ -67,12 +72,16 @@ pub struct NetworkRouter {
     /// Per sender and receiver, the latest arrival so far.
     latest: Vec<Vec<SimTime>>,
     slow: Vec<bool>,
+    /// What single links do besides; `None` while they do nothing.
+    links: Option<Box<Links>>,
 }
 
 impl NetworkRouter {
     /// A network with these faults, which must be valid, and a link between any two nodes.
     pub fn new(faults: FaultConfig) -> Self {
+        let links = || Box::new(Links::new(faults.links.clone(), faults.message_loss_rate));
         Self {
+            links: faults.links.are_on().then(links),
             faults,
             topology: Topology::Mesh,
             absent: BTreeSet::new(),
@@ -108,6 +117,7 @@ impl NetworkRouter {
     /// Takes a node's links away.
     pub(crate) fn leave(&mut self, node: NodeId) {
         self.absent.insert(node);
+        self.break_connections(node);
     }
 
     /// Gives a node its links.
@@ -161,6 +171,9 @@ impl NetworkRouter {
         let FaultConfig { base_latency_ms, latency_jitter_ms, .. } = self.faults;
         self.faults = FaultConfig::none().with_latency(base_latency_ms, latency_jitter_ms);
         self.rules = Rules::default();
+        if let Some(links) = &mut self.links {
+            links.heal();
+        }
         self.partitions.heal_all();
     }
 
@@ -196,6 +209,25 @@ impl NetworkRouter {
         } else {
             lost.then_some(DropCause::Loss)
         };
+        let mut draft = Draft {
+            drop,
+            is_reset: ruling.reset,
+            first,
+            second,
+            is_doubled: doubled,
+            flips: [flip, flip_second],
+            is_ruled_corrupt: ruling.corrupted,
+            ticket: None,
+        };
+        if let Some(links) = &mut self.links {
+            links.carry(now, &frame, &mut draft, choices);
+        }
+        self.launch(from, to, &draft)
+    }
+
+    /// Accounts for a frame whose way is known.
+    fn launch(&mut self, from: NodeId, to: NodeId, draft: &Draft) -> Arrivals {
+        let &Draft { drop, first, second, is_doubled, flips: [flip, flip_second], ticket, .. } = draft;
         if let Some(cause) = drop {
             self.fates.drop(cause);
             return Arrivals::default();
@@ -203,13 +235,14 @@ impl NetworkRouter {
         self.note_order(from, to, first);
         self.fates.in_flight += 1;
         self.corrupted += u64::from(flip.is_some());
-        if doubled {
+        if is_doubled {
             self.fates.duplicated += 1;
             self.fates.in_flight += 1;
             self.corrupted += u64::from(flip_second.is_some());
         }
         let second = Arrival { at: second, flipped: flip_second };
-        Arrivals { first: Some(Arrival { at: first, flipped: flip }), second: doubled.then_some(second) }
+        let first = Some(Arrival { at: first, flipped: flip });
+        Arrivals { first, second: is_doubled.then_some(second), ticket }
     }
 
     /// Which of its `bits` a copy loses by chance, if any. Draws nothing where that never happens.
@@ -253,6 +286,8 @@ impl NetworkRouter {
             DropCause::NoLink
         } else if self.partitions.is_partitioned(from, to, now) {
             DropCause::PartitionAtDelivery
+        } else if self.finds_link_down(now, from, to) {
+            DropCause::LinkDown
         } else if !is_up {
             DropCause::ReceiverCrashed
         } else {
@@ -260,6 +295,70 @@ impl NetworkRouter {
         };
         self.fates.drop(drop);
         false
+    }
+}
+
+/// The faults of single links.
+impl NetworkRouter {
+    /// How often the faults of single links struck so far.
+    pub fn link_metrics(&self) -> LinkMetrics {
+        LinkMetrics {
+            one_way_partitions: self.partitions.one_way(),
+            group_partitions: self.partitions.into_groups(),
+            ..self.links.as_ref().map_or_else(LinkMetrics::default, |links| links.metrics)
+        }
+    }
+
+    /// From `calm_from` on nothing new breaks by chance.
+    pub(crate) fn calm(&mut self, calm_from: SimTime) {
+        if let Some(links) = &mut self.links {
+            links.calm_from = calm_from;
+        }
+    }
+
+    fn finds_link_down(&mut self, now: SimTime, from: NodeId, to: NodeId) -> bool {
+        let Some(links) = &mut self.links else { return false };
+        let is_down = links.is_down(from, to, now);
+        links.metrics.link_down_frames += u64::from(is_down);
+        is_down
+    }
+
+    /// What a frame that arrives on a connection may do. If nothing, this is its fate.
+    pub(crate) fn turn(&mut self, now: SimTime, from: NodeId, to: NodeId, ticket: Ticket) -> Turn {
+        let is_blocked = self.partitions.is_partitioned(from, to, now);
+        let links = self.links.as_mut();
+        let turn = links.map_or(Turn::Broken, |links| links.turn(now, (from, to), ticket, is_blocked));
+        if matches!(turn, Turn::GivesUp | Turn::Broken) {
+            self.fates.in_flight -= 1;
+            self.fates.drop(DropCause::ConnectionReset);
+        }
+        turn
+    }
+
+    /// Breaks the connection between two nodes. Says whether there was one.
+    pub(crate) fn break_connection(&mut self, a: NodeId, b: NodeId) -> bool {
+        self.links.as_mut().is_some_and(|links| links.break_between(a, b))
+    }
+
+    /// Breaks all connections of a node.
+    pub(crate) fn break_connections(&mut self, node: NodeId) {
+        if let Some(links) = &mut self.links {
+            links.break_all_of(node);
+        }
+    }
+
+    /// Says what one direction of a link is like from now on, or leaves it to chance again. Gives what
+    /// was said before.
+    pub(crate) fn set_link(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        properties: Option<LinkProperties>,
+        choices: &mut Choices,
+    ) -> Option<LinkProperties> {
+        let (faults, loss) = (&self.faults.links, self.faults.message_loss_rate);
+        let links = self.links.get_or_insert_with(|| Box::new(Links::new(faults.clone(), loss)));
+        links.set(from, to, properties, choices)
     }
 }
 

@@ -19,12 +19,12 @@ pub enum Verdict {
     Drop,
     /// It takes this much longer.
     Delay(SimDuration),
-    /// It arrives twice.
+    /// It arrives twice; but not where a connection carries it, which hands over each frame once.
     Duplicate,
     /// One of its bits is flipped, in every copy.
     Corrupt,
-    /// The connection that carries it breaks. Frames that fend for themselves, as all do here, have none:
-    /// it is dropped.
+    /// The connection that carries it breaks, and what was on its way on it is lost. Frames that fend for
+    /// themselves have none: it is dropped.
     Reset,
 }
 
@@ -221,6 +221,7 @@ pub struct RuleUse {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Ruling {
     pub(crate) dropped: bool,
+    pub(crate) reset: bool,
     pub(crate) corrupted: bool,
     pub(crate) doubled: bool,
     pub(crate) delay: SimDuration,
@@ -278,6 +279,7 @@ impl Rules {
                 Verdict::Pass => break,
                 Verdict::Drop | Verdict::Reset => {
                     ruling.dropped = true;
+                    ruling.reset = rule.verdict == Verdict::Reset;
                     break;
                 }
                 Verdict::Delay(by) => ruling.delay = ruling.delay + by,
@@ -353,7 +355,7 @@ mod tests {
         book.add(Rule::new(Verdict::Corrupt));
         let ruling = book.judge(SimTime::ZERO, &frame(A, B, FrameKind::Delta, 1));
         let delay = SimDuration::from_millis(14);
-        assert_eq!(ruling, Ruling { dropped: false, corrupted: true, doubled: true, delay });
+        assert_eq!(ruling, Ruling { dropped: false, reset: false, corrupted: true, doubled: true, delay });
         assert_eq!(book.remove(first), Some(RuleUse { held: 1, struck: 1 }));
         assert_eq!((book.remove(first), book.iter().count()), (None, 3));
     }

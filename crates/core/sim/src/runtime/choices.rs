@@ -19,6 +19,10 @@ pub enum Stream {
     Churn(u32),
     /// Which frames that a node sends are corrupted, and where.
     Corruption(u32),
+    /// What a node's single links do to its frames, where they have faults of their own.
+    Wire(u32),
+    /// What those links are like.
+    Wiring(u32),
     /// Which bits rules flip.
     Rules,
     /// Spontaneous partitions.
@@ -41,6 +45,8 @@ impl Stream {
             Self::Churn(node) => (7, node),
             Self::Corruption(node) => (8, node),
             Self::Rules => (9, 0),
+            Self::Wire(node) => (20, node),
+            Self::Wiring(node) => (21, node),
         };
         kind << 32 | node as u64
     }
@@ -64,7 +70,7 @@ pub type Tape = Vec<Drawn>;
 
 #[derive(Clone, Debug, Default)]
 struct Streams {
-    nodes: Vec<[Option<Box<ChaCha8Rng>>; 5]>,
+    nodes: Vec<[Option<Box<ChaCha8Rng>>; 7]>,
     shared: [Option<Box<ChaCha8Rng>>; 4],
 }
 
@@ -75,17 +81,21 @@ impl Streams {
             | Stream::Node(node)
             | Stream::Crash(node)
             | Stream::Churn(node)
-            | Stream::Corruption(node) => {
+            | Stream::Corruption(node)
+            | Stream::Wire(node)
+            | Stream::Wiring(node) => {
                 let node = node as usize;
                 if self.nodes.len() <= node {
                     self.nodes.resize_with(node + 1, Default::default);
                 }
-                let [link, own, crash, churn, corruption] = &mut self.nodes[node];
+                let [link, own, crash, churn, corruption, wire, wiring] = &mut self.nodes[node];
                 match stream {
                     Stream::Link(_) => link,
                     Stream::Node(_) => own,
                     Stream::Crash(_) => crash,
                     Stream::Churn(_) => churn,
+                    Stream::Wire(_) => wire,
+                    Stream::Wiring(_) => wiring,
                     _ => corruption,
                 }
             }

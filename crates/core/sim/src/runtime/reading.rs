@@ -101,6 +101,7 @@ impl SimRuntime {
         metrics.effects.returns = churn.returns;
         metrics.effects.late_joins = churn.late_joins;
         metrics.effects.partitions = router.partitions.started();
+        metrics.effects.links = router.link_metrics();
         metrics.effects.buffer_drops = router.fates().dropped(DropCause::BufferFull);
         for (_, actor) in self.world.actors() {
             let cost = actor.cost();

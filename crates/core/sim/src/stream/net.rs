@@ -1,6 +1,6 @@
 //! The network under streams, its clock, and the executor that runs what waits on it.
 
-use crate::network::{ConfigError, Envelope, FaultConfig, NetworkRouter};
+use crate::network::{ConfigError, Envelope, FaultConfig, NetworkRouter, Ticket, Turn};
 use crate::runtime::{Choices, EventQueue, SimClock};
 use crate::types::NodeId;
 use std::cell::RefCell;
@@ -27,7 +27,7 @@ pub struct SentFrame {
 
 #[derive(Debug)]
 enum Event {
-    Arrive { from: NodeId, to: NodeId, bytes: Bytes },
+    Arrive { from: NodeId, to: NodeId, ticket: Option<Ticket>, bytes: Bytes },
     Close { to: NodeId },
     Wake,
 }
@@ -57,7 +57,8 @@ impl State {
         let frame = Envelope { from, to, kind: 0, bytes: bytes.len() };
         let arrivals = self.router.route(now, frame, &mut self.choices);
         for copy in arrivals.copies() {
-            self.queue.schedule(copy.at, Event::Arrive { from, to, bytes: copy.carried(&bytes) });
+            let (ticket, bytes) = (arrivals.ticket, copy.carried(&bytes));
+            self.queue.schedule(copy.at, Event::Arrive { from, to, ticket, bytes });
         }
     }
 
@@ -82,8 +83,12 @@ impl State {
         let Some((at, event)) = self.queue.pop() else { return false };
         self.clock.advance_to(at);
         match event {
-            Event::Arrive { from, to, bytes } => {
-                if self.router.arrive(at, from, to, true)
+            Event::Arrive { from, to, ticket, bytes } => {
+                let turn = ticket.map_or(Turn::Now, |ticket| self.router.turn(at, from, to, ticket));
+                if let Turn::Waits(later) | Turn::Stalls(later) = turn {
+                    self.queue.schedule(later, Event::Arrive { from, to, ticket, bytes });
+                } else if turn == Turn::Now
+                    && self.router.arrive(at, from, to, true)
                     && let Some(inbox) = self.inboxes.get_mut(to.index())
                 {
                     self.router.fates.delivered += 1;

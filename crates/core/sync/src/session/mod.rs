@@ -39,7 +39,7 @@ pub enum Outcome {
 /// Why another session is needed after one that went well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OwedReason {
-    /// One side was written to during the session.
+    /// One side was written to during the session, or forgot what is dead.
     NewerWrites,
     /// One side's clock does not accept the other's stamps yet.
     ClockDrift,
@@ -395,7 +395,12 @@ impl Session {
             SyncProtocolKind::None | SyncProtocolKind::DeltaSync | SyncProtocolKind::Snapshot
         );
         if compares && work.is_left_behind(theirs) {
-            return Ok(Turn::End(Outcome::Failed(FailureReason::LeftBehind)));
+            // An answer that was long on its way may be older than what the peer has told us since, and
+            // what we have forgotten upon that: it is the peer's last word only if we forgot nothing.
+            let has_forgotten = sent.horizon != work.state.horizon();
+            let stale = Outcome::Owed(OwedReason::NewerWrites);
+            let outcome = if has_forgotten { stale } else { Outcome::Failed(FailureReason::LeftBehind) };
+            return Ok(Turn::End(outcome));
         }
         let elsewise = theirs.has_state
             && kind != SyncProtocolKind::Snapshot

@@ -1,0 +1,97 @@
+//! How often each fault of the links struck.
+
+use serde::Serialize;
+
+/// How often each fault of the links struck.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct LinkMetrics {
+    /// Frames that waited for others, where the bandwidth is bounded.
+    pub frames_queued: u64,
+    /// How long, all together, in microseconds.
+    pub queue_delay_us: u64,
+    /// Frames that found no room to wait.
+    pub queue_drops: u64,
+    /// Frames that the tail of the latency struck.
+    pub tail_delays: u64,
+    /// Frames sent over bad links.
+    pub bad_link_frames: u64,
+    /// Frames lost in bad stretches.
+    pub burst_losses: u64,
+    /// Frames that found their link down, when sent or on arrival.
+    pub link_down_frames: u64,
+    /// Partitions in one direction.
+    pub one_way_partitions: u64,
+    /// Partitions into more than two groups.
+    pub group_partitions: u64,
+    /// Connections set up.
+    pub connections_opened: u64,
+    /// Connections that broke, for any reason.
+    pub connection_resets: u64,
+    /// Of those, the ones that broke by chance.
+    pub chance_resets: u64,
+    /// Of those, the ones over which nothing got through for too long.
+    pub stall_resets: u64,
+    /// Times that a stream sent a frame again.
+    pub frames_retransmitted: u64,
+    /// Times that a frame of a stream arrived at a link that let nothing through.
+    pub frames_stalled: u64,
+}
+
+impl LinkMetrics {
+    /// Each figure with its name in words.
+    pub const fn rows(&self) -> [(&'static str, u64); 15] {
+        [
+            ("frames that waited for bandwidth", self.frames_queued),
+            ("… microseconds, all together", self.queue_delay_us),
+            ("frames that found a queue full", self.queue_drops),
+            ("frames in the tail of the latency", self.tail_delays),
+            ("frames over bad links", self.bad_link_frames),
+            ("frames lost in bad stretches", self.burst_losses),
+            ("frames that found their link down", self.link_down_frames),
+            ("one-way partitions", self.one_way_partitions),
+            ("partitions into groups", self.group_partitions),
+            ("connections set up", self.connections_opened),
+            ("connections that broke", self.connection_resets),
+            ("… by chance", self.chance_resets),
+            ("… because nothing got through", self.stall_resets),
+            ("retransmissions", self.frames_retransmitted),
+            ("frames stalled", self.frames_stalled),
+        ]
+    }
+
+    /// Adds the figures of another run.
+    pub fn merge(&mut self, other: &Self) {
+        let Self {
+            frames_queued,
+            queue_delay_us,
+            queue_drops,
+            tail_delays,
+            bad_link_frames,
+            burst_losses,
+            link_down_frames,
+            one_way_partitions,
+            group_partitions,
+            connections_opened,
+            connection_resets,
+            chance_resets,
+            stall_resets,
+            frames_retransmitted,
+            frames_stalled,
+        } = other;
+        self.frames_queued += frames_queued;
+        self.queue_delay_us += queue_delay_us;
+        self.queue_drops += queue_drops;
+        self.tail_delays += tail_delays;
+        self.bad_link_frames += bad_link_frames;
+        self.burst_losses += burst_losses;
+        self.link_down_frames += link_down_frames;
+        self.one_way_partitions += one_way_partitions;
+        self.group_partitions += group_partitions;
+        self.connections_opened += connections_opened;
+        self.connection_resets += connection_resets;
+        self.chance_resets += chance_resets;
+        self.stall_resets += stall_resets;
+        self.frames_retransmitted += frames_retransmitted;
+        self.frames_stalled += frames_stalled;
+    }
+}
