@@ -4,6 +4,7 @@
 
 mod compare;
 mod each;
+mod explore;
 mod inspect;
 mod options;
 mod plot;
@@ -25,6 +26,7 @@ Examples:
   syncline sweep --seeds 0..1000 --faults heavy a thousand runs over all cores
   syncline compare --difference 1000 --explain  every protocol on the same two states, and what is chosen
   syncline sweep --seeds 0..200 --protocol each the same seeds once for every protocol, side by side
+  syncline explore --drops 1 --crashes 1        every order of events of two replicas that write at once
   syncline scenarios                            where runs can begin
   syncline run --keep /tmp/end                  keeps what each replica ended with, in a store of its own
   syncline verify /tmp/end/alice                is what is stored what its records say?
@@ -57,6 +59,8 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// Run every protocol on the same two states over the same link, and say which is chosen and why.
     Compare(compare::CompareArgs),
+    /// Follow every order of events of a small scope, with every fault that it allows, on the real replicas.
+    Explore(explore::ExploreArgs),
     /// List the scenarios that runs can begin with, and the fault presets.
     Scenarios(scenarios::ScenariosArgs),
     /// Make a stored state anew from its records, and compare everything with what is stored.
@@ -78,6 +82,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Compare(args) => compare::compare(&args),
+        Command::Explore(args) => explore::explore(&args),
         Command::Scenarios(args) => scenarios::list(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Inspect(args) => inspect::inspect(&args),

@@ -22,6 +22,7 @@ mod assertions;
 pub mod compare;
 pub mod convergence;
 pub mod engine;
+pub mod explore;
 pub mod metrics;
 pub mod network;
 pub mod node;

@@ -13,9 +13,11 @@ mod rules;
 mod sessions;
 mod sim_runtime;
 
+pub(crate) use checks::BLAMED;
 pub use choices::{Choices, Drawn, Source, Stream, Tape};
 pub use clock::SimClock;
 pub use config::SimConfig;
+pub(crate) use oracle::Oracle;
 pub use outcome::{Check, Debt, Owed, Property, StopCondition};
 pub use queue::EventQueue;
 pub use rules::RuleGuard;
