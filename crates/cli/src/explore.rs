@@ -123,6 +123,10 @@ pub(crate) struct ExploreArgs {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::span)]
     time: SimDuration,
 
+    /// Where nothing is found, show the way to the deepest state, which may tell why there are so many.
+    #[arg(long)]
+    deepest: bool,
+
     /// Print the report as JSON, and nothing else.
     #[arg(long)]
     json: bool,
@@ -148,6 +152,8 @@ struct ExploreReport {
     states_per_second: u64,
     peak_bytes: Option<u64>,
     counterexample: Option<CounterexampleReport>,
+    /// The way to the deepest state, if it was asked for and nothing was found.
+    deepest: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -197,6 +203,7 @@ pub(crate) fn explore(args: &ExploreArgs) -> Result<Ending, String> {
         states_per_second: per_second(report.progress.states, took),
         peak_bytes: peak_bytes(),
         counterexample: report.found.as_ref().map(Into::into),
+        deepest: args.deepest.then(|| report.deepest.clone()),
     };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&shown).map_err(|error| error.to_string())?);
@@ -315,12 +322,14 @@ fn print(args: &ExploreArgs, report: &Report, shown: &ExploreReport, took: Durat
     }
     numbers_from(&mut rows, 1);
     println!("{rows}\n");
+    if args.deepest && report.found.is_none() {
+        println!("the way to the deepest state:\n");
+        steps(&report.deepest);
+    }
     match (&report.found, report.cut) {
         (Some(counterexample), _) => {
             println!("{} a shortest counterexample:\n", verdict(false, "FOUND"));
-            for (number, step) in (1..).zip(&counterexample.steps) {
-                println!("{number:>4}. {step}");
-            }
+            steps(&counterexample.steps);
         }
         (None, None) => {
             println!(
@@ -340,5 +349,11 @@ fn print(args: &ExploreArgs, report: &Report, shown: &ExploreReport, took: Durat
                 shown.depth
             );
         }
+    }
+}
+
+fn steps(steps: &[String]) {
+    for (number, step) in (1..).zip(steps) {
+        println!("{number:>4}. {step}");
     }
 }

@@ -108,6 +108,15 @@ pub(super) struct Step<N> {
     pub(super) stale: bool,
 }
 
+impl<N> Step<N> {
+    /// Whether two steps from equal states came to the same.
+    fn is_as(&self, other: &Self) -> bool {
+        let notices = self.notices.len() == other.notices.len();
+        let effects = self.after == other.after && self.sent == other.sent;
+        effects && notices && self.refused == other.refused && self.stale == other.stale
+    }
+}
+
 /// Draws the least that may be drawn.
 struct Least;
 
@@ -129,10 +138,14 @@ pub(super) struct Collapse<A: Explorable> {
     pub(super) steps: Vec<Step<A::Notice>>,
     step_ids: Table,
     scratch: Fingerprint,
+    /// For each local, the one that came to it last, if steps are to be doubted.
+    doubles: Option<Vec<Local<A>>>,
+    /// A step that came out otherwise when it was run again.
+    pub(super) blurred: Option<String>,
 }
 
 impl<A: Explorable> Collapse<A> {
-    pub(super) fn new(names: Vec<String>) -> Self {
+    pub(super) fn new(names: Vec<String>, doubt: bool) -> Self {
         Self {
             members: (0..names.len() as u32).map(NodeId).collect(),
             script: vec![Vec::new(); names.len()],
@@ -144,6 +157,8 @@ impl<A: Explorable> Collapse<A> {
             steps: Vec::new(),
             step_ids: Table::default(),
             scratch: Fingerprint::default(),
+            doubles: doubt.then(Vec::new),
+            blurred: None,
         }
     }
 
@@ -152,7 +167,17 @@ impl<A: Explorable> Collapse<A> {
         let (digest, unfinished) = (actor.digest(), actor.unfinished());
         let (timers, heard) = Default::default();
         // Down, so that it comes up by the one way there is.
-        self.intern(Local { node, actor, up: false, crashes: 0, timers, heard, digest, unfinished, fault: None })
+        self.intern(Local {
+            node,
+            actor,
+            up: false,
+            crashes: 0,
+            timers,
+            heard,
+            digest,
+            unfinished,
+            fault: None,
+        })
     }
 
     /// Gives a node one more thing to write.
@@ -177,13 +202,20 @@ impl<A: Explorable> Collapse<A> {
         }
         local.actor.write_state(scratch);
         let digest = scratch.finish();
-        self.local_ids.find(digest).unwrap_or_else(|| {
-            let id = self.locals.len() as u32;
-            self.local_ids.insert(digest, id);
-            local.fault = local.actor.fault(&self.names[local.node.index()]);
-            self.locals.push(local);
-            id
-        })
+        if let Some(id) = self.local_ids.find(digest) {
+            if let Some(doubles) = &mut self.doubles {
+                doubles[id as usize] = local;
+            }
+            return id;
+        }
+        let id = self.locals.len() as u32;
+        self.local_ids.insert(digest, id);
+        local.fault = local.actor.fault(&self.names[local.node.index()]);
+        if let Some(doubles) = &mut self.doubles {
+            doubles.push(local.clone());
+        }
+        self.locals.push(local);
+        id
     }
 
     fn intern_frame(&mut self, frame: Frame) -> FrameId {
@@ -214,19 +246,38 @@ impl<A: Explorable> Collapse<A> {
         }
         let digest = self.scratch.finish();
         if let Some(known) = self.step_ids.find(digest) {
+            if let Some(double) = self.doubles.as_ref().map(|doubles| doubles[before as usize].clone()) {
+                let again = self.run(before, double, what, now, halt);
+                if !again.is_as(&self.steps[known as usize]) {
+                    let name = &self.names[self.locals[before as usize].node.index()];
+                    self.blurred.get_or_insert(format!("{name}, {what:?} at {now}, {halt:?}"));
+                }
+            }
             return known;
         }
-        let step = self.run(before, what, now, halt);
+        let step = self.run(before, self.locals[before as usize].clone(), what, now, halt);
         let id = self.steps.len() as u32;
         self.step_ids.insert(digest, id);
         self.steps.push(step);
         id
     }
 
-    fn run(&mut self, before: LocalId, what: Happening, now: SimTime, halt: Halt) -> Step<A::Notice> {
-        let mut local = self.locals[before as usize].clone();
-        let mut step =
-            Step { before, after: before, sent: Vec::new(), notices: Vec::new(), refused: None, stale: false };
+    fn run(
+        &mut self,
+        before: LocalId,
+        mut local: Local<A>,
+        what: Happening,
+        now: SimTime,
+        halt: Halt,
+    ) -> Step<A::Notice> {
+        let mut step = Step {
+            before,
+            after: before,
+            sent: Vec::new(),
+            notices: Vec::new(),
+            refused: None,
+            stale: false,
+        };
         match what {
             Happening::Crash => local.take_down(),
             Happening::Restart => {

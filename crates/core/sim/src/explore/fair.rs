@@ -1,11 +1,11 @@
 //! How a run goes on once nothing goes wrong any more.
 
+use super::Explorable;
 use super::collapse::Halt;
 use super::moves::Move;
-use super::search::{Explorer, Found};
+use super::search::{Explorer, Finding, Found};
 use super::state::{Budget, State};
 use super::watch::Watch;
-use super::Explorable;
 use crate::engine::Unfinished;
 
 /// Moves after which a continuation that has not converged is given up.
@@ -15,11 +15,11 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
     /// Goes on without faults, every frame arriving and every timer running out in its time, until all have
     /// converged. Gives what is wrong if they do not within the patience of the scope. What is known to
     /// converge is not run again.
-    pub(super) fn continued(&mut self, from: &State) -> Option<Found> {
+    pub(super) fn continued(&mut self, from: &State) -> Option<Finding> {
         let mut state = from.clone();
         state.left = Budget::default();
         state.ticks.fill(0);
-        let mut path = Vec::new();
+        let (mut path, mut moves) = (Vec::new(), Vec::new());
         let patience = from.now + self.scope.patience;
         let found = loop {
             let digest = state.digest(&mut self.scratch);
@@ -31,6 +31,7 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
                 break self.judged(&state).map(Found::Broken);
             }
             let Some(next) = self.next_fair(&state) else { break Some(Found::Stuck(self.owed(&state))) };
+            moves.push(next);
             let moved = self.moved(&state, next);
             if let Some(check) = moved.broken {
                 break Some(Found::Broken(check));
@@ -45,7 +46,7 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
                 self.converging.insert(digest, 0);
             }
         }
-        found
+        found.map(|found| Finding::after(moves, found))
     }
 
     /// Whether every write was made.

@@ -27,7 +27,8 @@
 //! and remembered: a world is a row of numbers that name the states of its nodes and its frames (collapse
 //! compression, as in SPIN), and to take a step again is to look it up. That is why orders are not left out
 //! to save time (partial-order reduction): the steps that two orders share are run once anyway, and every
-//! state in between is looked at.
+//! state in between is looked at. That nodes tell all that counts when they write their state is what this
+//! stands on; [`Scope::doubt`] puts it to the test.
 //!
 //! # What may happen, and what "exhaustive" means
 //!
@@ -52,10 +53,11 @@
 //!
 //! # What is checked
 //!
-//! What the simulator checks of every event, in every state; that what all agree on is what was written;
-//! the index against the records, whenever a root changes. Where nothing is left to happen, the run goes on
-//! as an ordinary one would, without faults, until all have converged, which must be within
-//! [`Scope::patience`].
+//! What the simulator checks of every event, but for the accounts of the router, which takes no part; in
+//! every state, that what all agree on is what was written (**C6**) and that every accepted write is on some
+//! disk, unless something was forgotten meanwhile; of every state of a node, the index against the records
+//! (L4), the buffer (I6) and the log (I8). Where nothing is left to happen, the run goes on as an ordinary
+//! one would, without faults, until all have converged, which must be within [`Scope::patience`].
 //!
 //! The explorer knows nothing of replicas: what is [`Explorable`] can be explored, with a [`Watch`] of its
 //! own.

@@ -1,10 +1,10 @@
 //! What can happen next, and what comes of it.
 
+use super::Explorable;
 use super::collapse::{Armed, Halt, Happening};
 use super::search::Explorer;
 use super::state::{FrameId, State, StepId, pair};
 use super::watch::{Observed, Watch};
-use super::Explorable;
 use crate::runtime::Check;
 use crate::types::NodeId;
 use syncline_types::{Digest, SimTime};
@@ -13,15 +13,37 @@ use syncline_types::{Digest, SimTime};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Move {
     /// A frame arrives; `keep`: a copy stays on its way.
-    Deliver { frame: FrameId, keep: bool, halt: Halt },
-    Drop { frame: FrameId },
-    Write { node: u8, halt: Halt },
+    Deliver {
+        frame: FrameId,
+        keep: bool,
+        halt: Halt,
+    },
+    Drop {
+        frame: FrameId,
+    },
+    Write {
+        node: u8,
+        halt: Halt,
+    },
     /// A timer runs out; `early`: although the network is not quiet.
-    Timer { node: u8, timer: u64, early: bool, halt: Halt },
-    Crash { node: u8 },
-    Restart { node: u8 },
-    Cut { nodes: (u8, u8) },
-    Mend { nodes: (u8, u8) },
+    Timer {
+        node: u8,
+        timer: u64,
+        early: bool,
+        halt: Halt,
+    },
+    Crash {
+        node: u8,
+    },
+    Restart {
+        node: u8,
+    },
+    Cut {
+        nodes: (u8, u8),
+    },
+    Mend {
+        nodes: (u8, u8),
+    },
 }
 
 impl Move {

@@ -9,8 +9,10 @@ use crate::node::SimNode;
 use crate::runtime::{Check, SimRuntime};
 use crate::types::NodeId;
 use syncline_replica::{FrameKind, Notice};
+use syncline_storage::StorageError;
 use syncline_store::ReadView;
-use syncline_types::Digest;
+use syncline_sync::{Delta, DeltaLog, Dot, LocalSyncState};
+use syncline_types::{Decode, Digest};
 
 impl Explorer<SimNode, ReplicaWatch> {
     /// Explores what the nodes of a run can do. Only the nodes are taken, as they are before the run begins:
@@ -34,6 +36,22 @@ impl Explorer<SimNode, ReplicaWatch> {
     }
 }
 
+/// Whether the log of a node claims a delta that it should keep and does not have, or has one without one of
+/// its parents (**I8**). O(deltas).
+fn has_gap(node: &SimNode) -> Result<bool, StorageError> {
+    let (covered, floor) = (node.covered(), node.log_floor());
+    for Dot { author, seq: last } in covered.entries() {
+        for seq in floor.of(author) + 1..=last {
+            let kept = DeltaLog::read(node.disk(), Dot { author, seq })?;
+            let delta = kept.and_then(|bytes| Delta::from_bytes(&bytes).ok());
+            if !delta.is_some_and(|delta| delta.parents.iter().all(|parent| covered.covers(parent.dot))) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 impl Explorable for SimNode {
     fn write_state(&self, out: &mut Fingerprint) {
         // The whole disk, whichever way it was filled.
@@ -55,6 +73,9 @@ impl Explorable for SimNode {
         }
         if self.replica().is_some_and(|replica| !replica.is_buffer_balanced()) {
             return Some(Check::BufferUnbalanced { node });
+        }
+        if has_gap(self).unwrap_or(true) {
+            return Some(Check::CausalGap { node });
         }
         let rebuilt: Result<Digest, _> = self.state().and_then(|state| state.rebuilt_root());
         (rebuilt != Ok(self.digest())).then_some(Check::IndexDrifted { node })
@@ -88,7 +109,9 @@ impl Explorable for SimNode {
         Some(match notice {
             Notice::SessionEnded { outcome, .. } => format!("its session ends: {outcome:?}"),
             Notice::WriteRefused { error } => format!("the write is refused: {error}"),
-            Notice::DeltaDiscarded { refusal } => format!("a delta that had waited is discarded: {refusal:?}"),
+            Notice::DeltaDiscarded { refusal } => {
+                format!("a delta that had waited is discarded: {refusal:?}")
+            }
             Notice::Forgot { records, .. } => format!("{records} dead records are forgotten"),
             _ => return None,
         })

@@ -23,6 +23,10 @@ pub struct Scope {
     pub depth: u32,
     /// States after which the search stops.
     pub states: u32,
+    /// Whether steps are run again whenever they are looked up, on the node that came to its state last and
+    /// by another way, and compared: so it is seen whether what nodes write of themselves tells them apart.
+    /// Slow.
+    pub doubt: bool,
     /// How long, in virtual time, all may take to converge once nothing goes wrong any more.
     pub patience: SimDuration,
 }
@@ -39,6 +43,7 @@ impl Default for Scope {
             fifo: false,
             depth: u32::MAX,
             states: u32::MAX - 1,
+            doubt: false,
             patience: SimDuration::from_secs(600),
         }
     }

@@ -1,12 +1,12 @@
 //! The search, breadth first.
 
+use super::Explorable;
 use super::collapse::{Collapse, Halt, Happening};
 use super::digests::{Fingerprint, Table};
 use super::moves::Move;
 use super::scope::Scope;
 use super::state::{Budget, State};
 use super::watch::Watch;
-use super::Explorable;
 use crate::runtime::Check;
 use crate::types::NodeId;
 use serde::Serialize;
@@ -29,13 +29,20 @@ pub enum Found {
     Broken(Check),
     /// From here on nothing goes wrong any more, and still it does not converge. What is unfinished then.
     Stuck(String),
+    /// Two nodes that wrote the same state took different steps: see [`Scope::doubt`].
+    Blurred(String),
 }
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(check) => write!(f, "a promise is broken: {check}"),
-            Self::Stuck(owed) => write!(f, "from here it never converges, although nothing goes wrong: {owed}"),
+            Self::Blurred(step) => {
+                write!(f, "equal states took different steps, so nothing here can be relied upon: {step}")
+            }
+            Self::Stuck(owed) => {
+                write!(f, "from here it never converges, although nothing goes wrong: {owed}")
+            }
         }
     }
 }
@@ -95,6 +102,8 @@ pub struct Report {
     pub cut: Option<Cut>,
     /// A shortest counterexample, if there is one.
     pub found: Option<Counterexample>,
+    /// Where nothing was found, the way to the deepest state: where it was cut, if it was.
+    pub deepest: Vec<String>,
 }
 
 impl Report {
@@ -134,7 +143,34 @@ struct Search {
     outcome_count: u64,
 }
 
+/// Something wrong, and where.
+pub(super) struct Finding {
+    /// The last state before it that was seen.
+    at: u32,
+    /// The move from there that showed it.
+    last: Option<Move>,
+    /// The moves of a fair run that showed it.
+    fair: Vec<Move>,
+    found: Found,
+}
+
+impl Finding {
+    pub(super) const fn here(found: Found) -> Self {
+        Self { at: 0, last: None, fair: Vec::new(), found }
+    }
+
+    pub(super) fn after(fair: Vec<Move>, found: Found) -> Self {
+        Self { fair, ..Self::here(found) }
+    }
+
+    fn at(self, at: u32) -> Self {
+        Self { at, ..self }
+    }
+}
+
 const START: u32 = u32::MAX;
+/// Moves of a run that never converges that are told; it has no end.
+const TOLD: usize = 40;
 
 impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
     /// Explores what these nodes can do, beginning before they start. All can reach each other.
@@ -146,7 +182,7 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
         assert!(nodes.len() <= 255, "{} nodes are more than can be explored", nodes.len());
         let names: Vec<String> = nodes.iter().map(|(name, _)| name.clone()).collect();
         let count = nodes.len();
-        let mut collapse = Collapse::new(names.clone());
+        let mut collapse = Collapse::new(names.clone(), scope.doubt);
         let admitted = (0..).map(NodeId).zip(nodes).map(|(node, (_, actor))| collapse.admit(node, actor));
         let start = State {
             now: SimTime::ZERO,
@@ -198,8 +234,8 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
         search.seen.insert(digest, 0);
         search.ways.push((START, Move::Restart { node: 0 }));
         if found.is_none() {
-            found = self.examined(&start, &mut search).map(|found| (0, None, found));
-        } 
+            found = self.examined(&start, &mut search);
+        }
         let mut layer = vec![(0, start)];
         'search: while found.is_none() && !layer.is_empty() {
             if depth >= self.scope.depth {
@@ -217,6 +253,9 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
                     }
                 }
                 found = self.follow(id, &state, &mut search, &mut next);
+                if let Some(step) = self.collapse.blurred.take() {
+                    found = Some(Finding::here(Found::Blurred(step)).at(id));
+                }
                 if found.is_some() {
                     break 'search;
                 }
@@ -229,10 +268,12 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
             layer = next;
         }
         let cut = if found.is_some() { Some(Cut::Found) } else { cut };
-        let found = found.map(|(id, last, found)| {
-            let steps = self.story(&way_to(&search.ways, id, last), &found);
-            Counterexample { found, steps }
-        });
+        let mut deepest = Vec::new();
+        if found.is_none() {
+            let last = search.ways.len() as u32 - 1;
+            deepest = self.story(&way_to(&search.ways, last, None), &[]);
+        }
+        let found = found.map(|finding| self.told(&search, finding));
         Report {
             progress: self.progress(&search, 0, depth),
             locals: self.collapse.locals.len() as u64,
@@ -241,7 +282,18 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
             outcomes: search.outcome_count,
             cut,
             found,
+            deepest,
         }
+    }
+
+    fn told(&mut self, search: &Search, finding: Finding) -> Counterexample {
+        let Finding { at, last, mut fair, found } = finding;
+        if matches!(found, Found::Stuck(_)) {
+            fair.truncate(TOLD);
+        }
+        let mut steps = self.story(&way_to(&search.ways, at, last), &fair);
+        steps.push(found.to_string());
+        Counterexample { found, steps }
     }
 
     fn progress(&self, search: &Search, frontier: u64, depth: u32) -> Progress {
@@ -250,14 +302,13 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
     }
 
     /// Starts all nodes, one after the other.
-    #[expect(clippy::type_complexity, reason = "what was found, and how it was come to, as elsewhere here")]
-    fn begin(&mut self) -> (State, Option<(u32, Option<Move>, Found)>) {
+    fn begin(&mut self) -> (State, Option<Finding>) {
         let (mut state, mut found) = (self.start.clone(), None);
         for node in 0..state.nodes.len() {
             let moved = self.take(state, node, Happening::Restart, Halt::Never);
             state = moved.state;
             if let Some(check) = moved.broken {
-                found.get_or_insert((0, None, Found::Broken(check)));
+                found.get_or_insert(Finding::here(Found::Broken(check)));
             }
         }
         (state, found)
@@ -270,12 +321,12 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
         state: &State,
         search: &mut Search,
         next: &mut Vec<(u32, State)>,
-    ) -> Option<(u32, Option<Move>, Found)> {
+    ) -> Option<Finding> {
         for what in self.moves(state) {
             search.moves += 1;
             let moved = self.moved(state, what);
             if let Some(check) = moved.broken {
-                return Some((id, Some(what), Found::Broken(check)));
+                return Some(Finding { last: Some(what), ..Finding::here(Found::Broken(check)).at(id) });
             }
             let reached = search.ways.len() as u32;
             let digest = moved.state.digest(&mut self.scratch);
@@ -284,7 +335,7 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
             }
             search.ways.push((id, what));
             if let Some(found) = self.examined(&moved.state, search) {
-                return Some((reached, None, found));
+                return Some(found.at(reached));
             }
             next.push((reached, moved.state));
         }
@@ -292,9 +343,9 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
     }
 
     /// Looks at a state that was not seen before.
-    fn examined(&mut self, state: &State, search: &mut Search) -> Option<Found> {
+    fn examined(&mut self, state: &State, search: &mut Search) -> Option<Finding> {
         if let Some(check) = self.judged(state) {
-            return Some(Found::Broken(check));
+            return Some(Finding::here(Found::Broken(check)));
         }
         if self.moves(state).into_iter().any(|what| !what.is_fault()) {
             return None;

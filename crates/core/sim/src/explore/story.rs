@@ -1,9 +1,9 @@
 //! A counterexample in words.
 
 use super::Explorable;
-use super::collapse::{Halt, Step};
+use super::collapse::{Halt, Happening, Step};
 use super::moves::Move;
-use super::search::{Explorer, Found};
+use super::search::Explorer;
 use super::state::{FrameId, State, StepId};
 use super::watch::Watch;
 use crate::types::NodeId;
@@ -38,16 +38,18 @@ impl Numbered {
 }
 
 impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
-    /// What happens along a way, a line for each move.
-    pub(super) fn story(&mut self, way: &[Move], found: &Found) -> Vec<String> {
+    /// What happens along a way, and in the fair run that follows, a line for each move.
+    pub(super) fn story(&mut self, way: &[Move], fair: &[Move]) -> Vec<String> {
         let (mut state, mut numbered, mut lines) = (self.start.clone(), Numbered::default(), Vec::new());
         for node in 0..state.nodes.len() {
-            let moved =
-                self.take(state.clone(), node, super::collapse::Happening::Restart, Halt::Never);
+            let moved = self.take(state.clone(), node, Happening::Restart, Halt::Never);
             self.note_sent(&state, moved.step, &mut numbered);
             state = moved.state;
         }
-        for what in way {
+        for (at, what) in way.iter().chain(fair).enumerate() {
+            if at == way.len() {
+                lines.push("(from here on nothing goes wrong)".to_owned());
+            }
             let moved = self.moved(&state, *what);
             let mut line = self.words_of(&state, *what, &numbered);
             if let Some(step) = moved.step {
@@ -60,7 +62,6 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
             lines.push(line);
             state = moved.state;
         }
-        lines.push(found.to_string());
         lines
     }
 

@@ -1,7 +1,7 @@
 //! What must hold, whatever happens.
 
-use super::digests::Fingerprint;
 use super::Explorable;
+use super::digests::Fingerprint;
 use crate::engine::Actor;
 use crate::network::DropCause;
 use crate::node::{SimNode, differences};
@@ -9,8 +9,9 @@ use crate::runtime::{BLAMED, Check, Oracle, SimRuntime};
 use crate::types::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use syncline_replica::{Notice, Refusal};
+use syncline_store::MemoryStore;
 use syncline_sync::{FailureReason, Outcome};
-use syncline_types::Digest;
+use syncline_types::{Digest, EntityId};
 
 /// One step of one node, as a watch sees it.
 #[derive(Debug)]
@@ -73,8 +74,7 @@ impl ReplicaWatch {
     }
 
     fn on_notice(&mut self, node: NodeId, notice: &Notice, digests: &[Digest]) -> Option<Check> {
-        let oracle_stopped =
-            |detail: String| Check::ReplicaStopped { node: "the oracle".to_owned(), detail };
+        let oracle_stopped = |detail: String| Check::ReplicaStopped { node: "the oracle".to_owned(), detail };
         match notice {
             Notice::SessionStarted { peer } => {
                 let peer = NodeId::from(*peer);
@@ -116,11 +116,22 @@ impl ReplicaWatch {
         None
     }
 
-    /// Whether every accepted write is on some disk.
-    fn union_is_whole(&self, actors: &[&SimNode]) -> bool {
+    /// The first accepted write, in words, that no disk has, if there is one.
+    fn lost(&self, actors: &[&SimNode]) -> Option<Check> {
         let mut union = Oracle::new(self.oracle.merges().clone());
         let merged = actors.iter().try_for_each(|actor| union.merge(actor.disk()));
-        merged.is_ok() && union.root() == Ok(self.expected)
+        if merged.is_ok() && union.root() == Ok(self.expected) {
+            return None;
+        }
+        Some(Check::NotDurable { detail: self.differences(union.state()).1 })
+    }
+
+    /// The first entity that is not what was written, and how.
+    fn differences(&self, state: &MemoryStore) -> (Option<EntityId>, String) {
+        let found = differences(self.oracle.state(), state, 1).unwrap_or_default();
+        let entity = found.first().map(|difference| difference.entity);
+        let words = found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string);
+        (entity, format!("expected | found: {words}"))
     }
 }
 
@@ -162,8 +173,7 @@ impl Watch<SimNode> for ReplicaWatch {
     }
 
     fn judge(&self, actors: &[&SimNode], settled: bool) -> Option<Check> {
-        let agree = actors.iter().all(|actor| actor.digest() == self.expected);
-        if agree || (!self.forgot && !settled && self.union_is_whole(actors)) {
+        if actors.iter().all(|actor| actor.digest() == self.expected) {
             return None;
         }
         if self.forgot {
@@ -173,10 +183,11 @@ impl Watch<SimNode> for ReplicaWatch {
                 return None;
             }
         }
+        if !settled {
+            return self.lost(actors);
+        }
         let actor = actors.iter().find(|actor| actor.digest() != self.expected)?;
-        let found = differences(self.oracle.state(), actor.disk(), 1).unwrap_or_default();
-        let entity = found.first().map(|difference| difference.entity);
-        let words = found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string);
-        Some(Check::LostWrite { entity, detail: format!("expected | found: {words}") })
+        let (entity, detail) = self.differences(actor.disk());
+        Some(Check::LostWrite { entity, detail })
     }
 }

@@ -43,9 +43,10 @@ impl Kind {
                 let by = number as u64 + 1;
                 (Operation::Increment { target: target(b"likes"), by }, format!("adds {by} to the likes"))
             }
-            Self::Set if even => {
-                (Operation::AddElement { target: target(b"tags").child(b"red") }, "adds the tag red".to_owned())
-            }
+            Self::Set if even => (
+                Operation::AddElement { target: target(b"tags").child(b"red") },
+                "adds the tag red".to_owned(),
+            ),
             Self::Set => {
                 let words = "removes the tag red".to_owned();
                 (Operation::RemoveElement { target: target(b"tags").child(b"red") }, words)
