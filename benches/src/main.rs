@@ -1,6 +1,6 @@
 //! What Syncline costs, with its peers beside it in the same run.
 //!
-//! `cargo run --release -- [engine] [tiny] [sims] [storage] [snapshot] [memory] [disk] [sync]`, from this folder, prints
+//! `cargo run --release -- [engine] [tiny] [sims] [storage] [snapshot] [memory] [disk] [sync] [explore]`, from this folder, prints
 //! the tables named, or all of them. Times are wall times of one thread: run it on an otherwise idle
 //! machine.
 
@@ -9,6 +9,7 @@ mod bare_trie;
 mod calimero;
 mod disk;
 mod engine;
+mod explore;
 mod peers;
 mod sims;
 mod snapshot;
@@ -46,7 +47,7 @@ fn main() {
     {
         return storage::memory_of(shape == "memory-tree");
     }
-    let all = ["engine", "tiny", "sims", "storage", "snapshot", "memory", "disk", "sync"];
+    let all = ["engine", "tiny", "sims", "storage", "snapshot", "memory", "disk", "sync", "explore"];
     for name in all.into_iter().filter(|name| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
         match name {
             "engine" => engine::deliveries(),
@@ -55,6 +56,7 @@ fn main() {
             "memory" => storage::memory(),
             "disk" => disk::durable(),
             "sync" => sync::reconcile(),
+            "explore" => explore::exhaustively(),
             "snapshot" => snapshot::whole_states(),
             _ => storage::apply_action(),
         }

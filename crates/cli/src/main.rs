@@ -4,6 +4,7 @@
 
 mod compare;
 mod each;
+mod explore;
 mod inform;
 mod inspect;
 mod options;
@@ -29,6 +30,7 @@ Examples:
   syncline sweep --seeds 0..1000 --faults heavy a thousand runs over all cores
   syncline compare --difference 1000 --explain  every protocol on the same two states, and what is chosen
   syncline sweep --seeds 0..200 --protocol each the same seeds once for every protocol, side by side
+  syncline explore --drops 1 --crashes 1        every order of events of two replicas that write at once
   syncline scenarios                            where runs can begin
   syncline run --keep /tmp/end                  keeps what each replica ended with, in a store of its own
   syncline verify /tmp/end/alice                is what is stored what its records say?
@@ -68,6 +70,8 @@ enum Command {
     /// Write a run as a page that shows it: lanes, messages, states, faults.
     #[command(after_help = view::HELP)]
     View(view::ViewArgs),
+    /// Follow every order of events of a small scope, with every fault that it allows, on the real replicas.
+    Explore(explore::ExploreArgs),
     /// List the scenarios that runs can begin with, and the fault presets.
     Scenarios(scenarios::ScenariosArgs),
     /// Make a stored state anew from its records, and compare everything with what is stored.
@@ -98,6 +102,7 @@ fn main() -> ExitCode {
         Command::Sweep(args) => sweep::sweep(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::View(args) => view::view(&args),
+        Command::Explore(args) => explore::explore(&args),
         Command::Scenarios(args) => scenarios::list(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Inspect(args) => inspect::inspect(&args),

@@ -25,6 +25,7 @@
 mod config;
 mod deadline;
 mod event;
+mod fingerprint;
 mod gossip;
 mod list;
 mod members;

@@ -36,12 +36,12 @@ pub struct Replica<V> {
     pub(crate) fetches: u32,
     pub(crate) heartbeat_pause: SimDuration,
     pub(crate) root: Digest,
-    sketch: Option<Sketch>,
+    pub(crate) sketch: Option<Sketch>,
     /// Whether a snapshot is under way, with a session or between two.
     pub(crate) takes_snapshot: bool,
     pub(crate) reached: BTreeMap<ReplicaId, Reached>,
-    stopped: Option<ReplicaError>,
-    lookups: u64,
+    pub(crate) stopped: Option<ReplicaError>,
+    pub(crate) lookups: u64,
 }
 
 /// What a replica has not finished.

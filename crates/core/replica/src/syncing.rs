@@ -374,7 +374,8 @@ impl<V: ReadView> Replica<V> {
     ///
     /// 1. A session that is past its handshake goes on.
     /// 2. Of a fresh side and one with state, the fresh side goes first: it takes a snapshot, which
-    ///    is verified before it is shown, rather than have its first state pushed to it.
+    ///    is verified before it is shown, rather than have its first state pushed to it. With equal roots
+    ///    there is nothing to take, and it would not begin: whoever asks is answered.
     /// 3. If both have started one, that of the lower replica id goes on.
     fn who_goes_first(&self, peer: PeerId, fresh: bool, theirs: &SyncHandshake) -> First {
         let own = self.sessions.get(&peer);
@@ -384,6 +385,7 @@ impl<V: ReadView> Replica<V> {
         let speaks = |protocols: &[SyncProtocolKind]| protocols.contains(&SyncProtocolKind::Snapshot);
         let comparable = theirs.version == SYNC_PROTOCOL_VERSION
             && theirs.context == self.config.context
+            && theirs.root_hash != self.root
             && speaks(&self.config.protocols)
             && speaks(&theirs.supported_protocols);
         match (fresh, theirs.has_state) {

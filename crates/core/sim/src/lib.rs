@@ -22,6 +22,7 @@ mod assertions;
 pub mod compare;
 pub mod convergence;
 pub mod engine;
+pub mod explore;
 pub mod film;
 pub mod forensics;
 pub mod history;

@@ -58,6 +58,11 @@ impl DeltaBuffer {
         self.waiting.is_empty()
     }
 
+    /// The deltas that wait, in the order of their dots.
+    pub fn waiting(&self) -> impl Iterator<Item = &Delta> {
+        self.waiting.values()
+    }
+
     /// Where the deltas went.
     pub const fn ledger(&self) -> BufferLedger {
         self.ledger

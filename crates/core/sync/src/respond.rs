@@ -32,6 +32,12 @@ impl<V: Clone> ViewCache<V> {
         Self { views: VecDeque::new(), newest: None, capacity: if capacity == 0 { 1 } else { capacity } }
     }
 
+    /// The roots of the states that views are kept of, the one used last coming last, and what was said of
+    /// the newest.
+    pub fn kept(&self) -> (Vec<Digest>, Option<&SyncHandshake>) {
+        (self.views.iter().map(|(root, _)| *root).collect(), self.newest.as_ref())
+    }
+
     /// Keeps the view that `said` describes, at the cost of the one used longest ago.
     fn keep(&mut self, said: &SyncHandshake, view: &V) {
         if self.find(said.root_hash).is_none() {

@@ -1,7 +1,7 @@
 //! The checkers: they see every event, and steer none.
 
 /// Why no frame of a member's is ever refused.
-const BLAMED: [DropCause; 5] = [
+pub(crate) const BLAMED: [DropCause; 5] = [
     DropCause::Corrupt,
     DropCause::Malformed,
     DropCause::NotAMember,

@@ -16,10 +16,12 @@ mod sessions;
 mod sim_runtime;
 mod watching;
 
+pub(crate) use checks::BLAMED;
 pub use choices::{Choices, Drawn, Source, Stream, Tape};
 pub use clock::SimClock;
 pub use config::SimConfig;
 pub use links::LinkGuard;
+pub(crate) use oracle::Oracle;
 pub use outcome::{Check, Debt, Owed, Property, StopCondition};
 pub use queue::EventQueue;
 pub(crate) use recording::entity_words;

@@ -95,6 +95,16 @@ pub enum Check {
         /// What was expected and what was found.
         detail: String,
     },
+    /// C6: an accepted write is on no disk.
+    NotDurable {
+        /// What was expected and what was found.
+        detail: String,
+    },
+    /// I8: a delta was applied and one that it follows was not.
+    CausalGap {
+        /// Where.
+        node: String,
+    },
     /// A session between honest replicas ended in a way that only a bug explains.
     ImpossibleOutcome {
         /// Whose session.
@@ -173,6 +183,10 @@ impl fmt::Display for Check {
             }
             Self::LostWrite { detail, .. } => {
                 write!(f, "C6: all agree, but not on what was written: {detail}")
+            }
+            Self::NotDurable { detail } => write!(f, "C6: an accepted write is on no disk: {detail}"),
+            Self::CausalGap { node } => {
+                write!(f, "I8: {node} applied a delta without one that it follows")
             }
             Self::ImpossibleOutcome { node, detail } => write!(f, "a session of {node} ended as: {detail}"),
             Self::HonestFrameRefused { node } => write!(f, "{node} refused an honest frame as malformed"),
