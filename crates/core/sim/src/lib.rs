@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod network;
 pub mod node;
 pub mod notation;
+pub mod oracle;
 pub mod runtime;
 pub mod scenarios;
 pub mod stream;

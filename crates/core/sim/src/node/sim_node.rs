@@ -78,32 +78,28 @@ impl SimNode {
         }
     }
 
-    /// Has the application write before the node first starts: the writes are durable, and nobody else
-    /// hears of them. Gives the actions that they became.
+    /// Has the application write before the node first starts: the write is durable, and nobody else
+    /// hears of it. Gives what was accepted, if it was.
     pub(crate) fn write_before_start(
         &mut self,
-        operation: Operation,
+        operations: Vec<Operation>,
         choices: &mut dyn Entropy,
-    ) -> Vec<Action> {
-        let Some(replica) = &mut self.replica else { return Vec::new() };
+    ) -> Option<(Vec<Operation>, Vec<Action>)> {
+        let replica = self.replica.as_mut()?;
         let moment = Moment::at(SimTime::from_millis(2));
-        let stepped = replica.step(self.disk.view(), Event::Write(vec![operation]), moment, choices);
+        let stepped = replica.step(self.disk.view(), Event::Write(operations), moment, choices);
         let stepped = stepped.map_err(|error| error.to_string()).and_then(|actions| {
             self.disk.apply(&actions.storage).map_err(|error| error.to_string())?;
             Ok(actions.notices)
         });
         match stepped {
-            Ok(notices) => {
-                notices
-                    .into_iter()
-                    .flat_map(|notice| {
-                        if let Notice::WriteAccepted { actions } = notice { actions } else { Vec::new() }
-                    })
-                    .collect()
-            }
+            Ok(notices) => notices.into_iter().find_map(|notice| match notice {
+                Notice::WriteAccepted { operations, actions } => Some((operations, actions)),
+                _ => None,
+            }),
             Err(error) => {
                 self.stopped = Some(error);
-                Vec::new()
+                None
             }
         }
     }

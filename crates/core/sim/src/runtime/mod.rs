@@ -5,7 +5,6 @@ mod choices;
 mod churn;
 mod clock;
 mod config;
-mod oracle;
 mod outcome;
 mod queue;
 mod reading;

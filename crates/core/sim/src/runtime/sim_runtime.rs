@@ -1,13 +1,13 @@
 //! The runtime that people hold.
 
 use super::config::SimConfig;
-use super::oracle::Oracle;
 use super::outcome::{Check, StopCondition};
 use super::{Choices, Drawn, EndedSession, SimClock, Stream};
 use crate::engine::{CrashPoint, SimEvent, TraceDigest, World};
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
 use crate::network::{ConfigError, NetworkRouter, PartitionId, PartitionSpec};
 use crate::node::{SimNode, replica_id};
+use crate::oracle::Oracle;
 use crate::scenarios::{NodeSeed, Scenario};
 use crate::types::{NodeId, NodeRef};
 use crate::workload::Workload;
@@ -105,12 +105,12 @@ impl SimRuntime {
     }
 
     fn add_node_with(&mut self, name: String, disk: MemoryStore, writes: Vec<Operation>) -> NodeId {
+        let node = NodeId(self.world.len() as u32);
         let mut actor = self.actor(name, disk);
         for operation in writes {
-            let actions =
-                actor.write_before_start(operation, &mut self.world.choices.source(Stream::Scenario));
-            if let Err(error) = self.oracle.apply(&actions) {
-                self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: error.to_string() });
+            let chance = &mut self.world.choices.source(Stream::Scenario);
+            if let Some((operations, actions)) = actor.write_before_start(vec![operation], chance) {
+                self.oracle.acknowledge(node, SimTime::ZERO, operations, actions);
             }
         }
         self.world.add(actor)
@@ -132,7 +132,7 @@ impl SimRuntime {
     /// Adds the nodes of a scenario with the state they already have.
     pub fn apply_scenario(&mut self, scenario: Scenario) -> Vec<NodeId> {
         self.by_table |= scenario.by_table;
-        let (disks, whole) = match scenario.disks() {
+        let disks = match scenario.disks() {
             Ok(disks) => disks,
             Err(error) => {
                 self.violate(Check::ReplicaStopped {
@@ -142,11 +142,15 @@ impl SimRuntime {
                 return Vec::new();
             }
         };
-        if let Err(error) = self.oracle.merge(&whole) {
-            self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: error.to_string() });
+        if scenario.nodes.iter().any(|node| node.has_shared) {
+            self.oracle.begin_with(scenario.shared);
         }
-        let nodes = scenario.nodes.into_iter().zip(disks);
-        nodes.map(|(NodeSeed { name, writes, .. }, disk)| self.add_node_with(name, disk, writes)).collect()
+        let mut nodes = Vec::with_capacity(disks.len());
+        for (NodeSeed { name, own, writes, .. }, disk) in scenario.nodes.into_iter().zip(disks) {
+            self.oracle.begin_with(own);
+            nodes.push(self.add_node_with(name, disk, writes));
+        }
+        nodes
     }
 
     /// As [`SimRuntime::apply_scenario`], for a known number of nodes:
