@@ -3,6 +3,7 @@
 use crate::engine::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 use crate::network::DropCause;
 use crate::types::NodeId;
+use crate::workload::Write;
 use std::sync::Arc;
 use syncline_replica::{
     Cost, Event, FrameKind, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Timer,
@@ -82,9 +83,10 @@ impl SimNode {
     /// hears of it. Gives what was accepted, if it was.
     pub(crate) fn write_before_start(
         &mut self,
-        operations: Vec<Operation>,
+        write: &Write,
         choices: &mut dyn Entropy,
     ) -> Option<(Vec<Operation>, Vec<Action>)> {
+        let operations = write.fitted(|| self.state()).unwrap_or_default();
         let replica = self.replica.as_mut()?;
         let moment = Moment::at(SimTime::from_millis(2));
         let stepped = replica.step(self.disk.view(), Event::Write(operations), moment, choices);
@@ -184,10 +186,10 @@ const fn cause_of(refusal: &Refusal) -> DropCause {
 }
 
 impl Actor for SimNode {
-    type Op = Vec<Operation>;
+    type Op = Write;
     type Notice = Notice;
 
-    fn step(&mut self, input: Input<'_, Vec<Operation>>, context: &mut Context<'_>) -> Effects<Notice> {
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
         let event = match input {
             Input::Start => Event::Start,
             Input::Peers { members, reachable } => {
@@ -201,7 +203,13 @@ impl Actor for SimNode {
             }
             Input::Frame { from, bytes } => Event::Frame { from: from.into(), bytes: bytes.clone() },
             Input::Timer(id) => Event::Timer(timer_of(id)),
-            Input::Op(operations) => Event::Write(operations.clone()),
+            Input::Op(write) => match write.fitted(|| self.state()) {
+                Ok(operations) => Event::Write(operations),
+                Err(error) => {
+                    self.stopped = Some(error.to_string());
+                    return Effects::default();
+                }
+            },
         };
         let Some(replica) = &mut self.replica else { return Effects::default() };
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);

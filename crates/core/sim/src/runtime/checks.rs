@@ -16,7 +16,6 @@ use crate::network::DropCause;
 use crate::node::SimNode;
 use crate::runtime::Stream;
 use crate::types::NodeId;
-use crate::workload::Workload;
 use syncline_replica::{Notice, Refusal};
 use syncline_sync::{FailureReason, Outcome, SyncProtocolKind};
 use syncline_types::{Choice, SimDuration, SimTime};
@@ -142,9 +141,9 @@ impl SimRuntime {
         if choices.chance(Stream::Workload, Choice::WriteDuringSync, rate) {
             let whom = if choices.below(Stream::Workload, Choice::WriteNode, 2) == 0 { node } else { peer };
             let pause = choices.below(Stream::Workload, Choice::WriteTime, 200_000);
-            let operation = Workload::new(1, SimDuration::ZERO).operation(choices);
+            let op = self.workload.write(choices);
             let at = self.world.clock.now() + SimDuration::from_micros(pause);
-            self.world.schedule(at, SimEvent::Op { node: whom, op: vec![operation] });
+            self.world.schedule(at, SimEvent::Op { node: whom, op });
         }
     }
 

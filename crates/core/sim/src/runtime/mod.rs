@@ -11,6 +11,7 @@ mod reading;
 mod rules;
 mod sessions;
 mod sim_runtime;
+mod writing;
 
 pub use choices::{Choices, Drawn, Source, Stream, Tape};
 pub use clock::SimClock;

@@ -35,8 +35,10 @@ pub struct SimRuntime {
     /// Per node, sessions begun and sessions that converged.
     pub(super) syncs: BTreeMap<NodeId, (u64, u64)>,
     pub(super) sessions: Vec<EndedSession>,
-    unleashed: bool,
+    pub(super) unleashed: bool,
     by_table: bool,
+    /// What writes during syncs are drawn from.
+    pub(super) workload: Workload,
 }
 
 impl SimRuntime {
@@ -96,6 +98,7 @@ impl SimRuntime {
             sessions: Vec::new(),
             unleashed: false,
             by_table: false,
+            workload: Workload::default(),
         })
     }
 
@@ -109,7 +112,7 @@ impl SimRuntime {
         let mut actor = self.actor(name, disk);
         for operation in writes {
             let chance = &mut self.world.choices.source(Stream::Scenario);
-            if let Some((operations, actions)) = actor.write_before_start(vec![operation], chance) {
+            if let Some((operations, actions)) = actor.write_before_start(&vec![operation].into(), chance) {
                 self.oracle.acknowledge(node, SimTime::ZERO, operations, actions);
             }
         }
@@ -176,15 +179,6 @@ impl SimRuntime {
         self.world.change(node, |actor| actor.configure(change));
     }
 
-    /// Schedules the writes of a workload, from now on.
-    pub fn apply_workload(&mut self, workload: &Workload) {
-        let now = self.world.clock.now();
-        let writes = workload.draw(self.world.len(), now, &mut self.world.choices);
-        for (at, node, op) in writes {
-            self.world.schedule(at, SimEvent::Op { node, op });
-        }
-    }
-
     /// Has a node's application write now.
     pub fn write(&mut self, node: impl NodeRef, operations: Vec<Operation>) {
         self.write_at(self.now(), node, operations);
@@ -193,7 +187,7 @@ impl SimRuntime {
     /// Has a node's application write at a time.
     pub fn write_at(&mut self, at: SimTime, node: impl NodeRef, operations: Vec<Operation>) {
         let node = self.resolve(node);
-        self.world.schedule(at, SimEvent::Op { node, op: operations });
+        self.world.schedule(at, SimEvent::Op { node, op: operations.into() });
     }
 
     /// Stops frames between two nodes, both ways, for a while or until healed.
