@@ -45,7 +45,8 @@ fn a_bug_that_all_replicas_share_is_found_by_what_they_show() {
         let found = runs.find(|(_, stop)| *stop != StopCondition::Converged);
         canary::set(None);
         let Some((seed, stop)) = found else { panic!("{bug:?} survived") };
-        let StopCondition::Violated(Check::Lost { wrong, .. } | Check::WrongValue { wrong, .. }) = &stop else {
+        let StopCondition::Violated(Check::Lost { wrong, .. } | Check::WrongValue { wrong, .. }) = &stop
+        else {
             panic!("{bug:?} shows in seed {seed} as {stop}");
         };
         let place = match bug {

@@ -114,7 +114,8 @@ fn acked(
         Action::DeleteRef { deleted_at, .. } => *deleted_at,
     };
     let place = specification.place(action.id(), names);
-    let node = names.get(write.node.index()).map_or_else(|| write.node.to_string(), |name| (*name).to_owned());
+    let node =
+        names.get(write.node.index()).map_or_else(|| write.node.to_string(), |name| (*name).to_owned());
     Some(AckedWrite { node, at: write.at, stamp, operation: words(operation, &place) })
 }
 

@@ -3,6 +3,7 @@
 use super::specification::{Entity, Specification};
 use crate::node::replica_id;
 use crate::types::NodeId;
+use crate::workload::COLLECTIONS;
 use syncline_crdt::{CrdtType, position};
 use syncline_storage::{Label, Shown};
 use syncline_types::EntityId;
@@ -14,16 +15,18 @@ impl Specification<'_> {
             return "the root".to_owned();
         }
         let Some(entity) = self.entity(id) else { return format!("entity {id}") };
-        let path = entity.ancestors.iter().chain([&id]).enumerate();
-        let steps: Vec<String> = path.map(|(depth, id)| self.step(depth, *id, nodes)).collect();
+        let path = entity.ancestors.iter().chain([&id]);
+        let above = [EntityId::ROOT].iter().chain(entity.ancestors);
+        let steps: Vec<String> = above.zip(path).map(|(above, id)| self.step(*above, *id, nodes)).collect();
         steps.join(" / ")
     }
 
-    fn step(&self, depth: usize, id: EntityId, nodes: &[&str]) -> String {
-        // Nothing was written to a collection that only its children name.
+    fn step(&self, above: EntityId, id: EntityId, nodes: &[&str]) -> String {
         let named = self.entity(id).and_then(|entity| Some((entity, entity.label.bytes()?)));
-        let Some((entity, label)) = named else { return format!("entity {id}") };
-        if depth == 0 {
+        let Some((entity, label)) = named else {
+            return guess(above, id).unwrap_or_else(|| format!("entity {id}"));
+        };
+        if above == EntityId::ROOT {
             return word(label);
         }
         match entity.kind {
@@ -45,6 +48,18 @@ impl Specification<'_> {
         };
         self.entities().iter().filter(before).count()
     }
+}
+
+/// What an entity is called that nobody wrote to, only below it: an id follows from a name, so a name that
+/// gives the id is the one.
+fn guess(above: EntityId, id: EntityId) -> Option<String> {
+    const KEYS: u64 = 1_000;
+    if above == EntityId::ROOT {
+        let name = COLLECTIONS.iter().find(|name| EntityId::child_of(above, name.as_bytes()) == id)?;
+        return Some((*name).to_owned());
+    }
+    let key = (0..KEYS).find(|key| EntityId::child_of(above, &key.to_le_bytes()) == id)?;
+    Some(format!("key {key}"))
 }
 
 /// A label as a person wrote it: text, a number, or bytes.

@@ -104,9 +104,9 @@ pub(super) fn after<'a>(edits: impl Iterator<Item = (&'a Text, Option<&'a str>)>
     let mut shown = String::new();
     let mut at = list.first;
     while let Some(place) = at.and_then(|at| list.places.get(at)) {
-        let gone = deleted.get(&place.id.run).is_some_and(|ranges| {
-            ranges.iter().any(|(from, to)| (*from..*to).contains(&place.id.at))
-        });
+        let gone = deleted
+            .get(&place.id.run)
+            .is_some_and(|ranges| ranges.iter().any(|(from, to)| (*from..*to).contains(&place.id.at)));
         if !gone {
             shown.push(place.shown);
         }

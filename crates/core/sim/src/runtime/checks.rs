@@ -173,8 +173,7 @@ impl SimRuntime {
     /// entity that is shown wrong. May be asked at any time; what has not arrived yet is wrong too.
     /// O(writes log writes + records of all nodes).
     pub fn check_values(&self) -> Option<Check> {
-        let nodes: Vec<_> =
-            self.world.actors().map(|(node, actor)| (node, self.name(node), actor)).collect();
+        let nodes: Vec<_> = self.world.actors().map(|(node, actor)| (node, self.name(node), actor)).collect();
         let first = (self.config.seed / 7 % (nodes.len() as u64).max(1)) as usize;
         self.oracle.wrong_value(&nodes, first).unwrap_or_else(|error| {
             Some(Check::ReplicaStopped { node: "a replica that was read".into(), detail: error.to_string() })

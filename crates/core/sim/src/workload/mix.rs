@@ -126,6 +126,10 @@ impl Mix {
     }
 }
 
+/// The collections that workloads write in.
+pub(crate) const COLLECTIONS: [&str; 8] =
+    ["map", "set", "sorted", "sorted set", "list", "folders", "own", "frozen"];
+
 fn named(what: &str) -> Target {
     Target::named(what.as_bytes())
 }

@@ -16,6 +16,7 @@ use std::ops::Range;
 use syncline_replica::Operation;
 use syncline_types::{Choice, SimDuration, SimTime};
 
+pub(crate) use mix::COLLECTIONS;
 pub use mix::{Mix, merges};
 pub use write::Write;
 

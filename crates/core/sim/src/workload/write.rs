@@ -96,7 +96,9 @@ fn text_length<V: ReadView>(state: &mut Interface<V>, text: &Target) -> Result<u
     if !state.is_visible(text.id)? {
         return Ok(0);
     }
-    Ok(state.record(text.id)?.map_or(0, |record| if let Value::Rga(text) = &record.value { text.len() } else { 0 }))
+    Ok(state
+        .record(text.id)?
+        .map_or(0, |record| if let Value::Rga(text) = &record.value { text.len() } else { 0 }))
 }
 
 fn list_length<V: ReadView>(state: &mut Interface<V>, list: &Target) -> Result<usize, StorageError> {
