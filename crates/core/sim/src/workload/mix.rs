@@ -147,6 +147,21 @@ fn collection(number: u64, key: u64) -> Target {
     }
 }
 
+/// Makes a collection what it is, by a number.
+fn create(number: u64) -> Operation {
+    let (what, collection) = match number % 8 {
+        0 => ("set", Collection::Set),
+        1 => ("sorted set", Collection::SortedSet),
+        2 => ("sorted", Collection::SortedMap),
+        3 => ("list", Collection::List),
+        4 => ("own", Collection::UserStorage),
+        5 => ("frozen", Collection::FrozenStorage),
+        6 => ("folders", Collection::Map),
+        _ => ("map", Collection::Map),
+    };
+    Operation::Create { target: named(what), collection }
+}
+
 impl Workload {
     fn key(&self, choices: &mut Choices) -> u64 {
         let mut key = choices.below(Stream::Workload, Choice::WriteKey, self.keys);
@@ -185,19 +200,7 @@ impl Workload {
                 let folder = named("folders").child(&label);
                 Operation::Set { target: folder.child(&(value % 4).to_le_bytes()), bytes }
             }
-            Kind::Create => {
-                let (what, collection) = match value % 8 {
-                    0 => ("set", Collection::Set),
-                    1 => ("sorted set", Collection::SortedSet),
-                    2 => ("sorted", Collection::SortedMap),
-                    3 => ("list", Collection::List),
-                    4 => ("own", Collection::UserStorage),
-                    5 => ("frozen", Collection::FrozenStorage),
-                    6 => ("folders", Collection::Map),
-                    _ => ("map", Collection::Map),
-                };
-                Operation::Create { target: named(what), collection }
-            }
+            Kind::Create => create(value),
             Kind::Add => Operation::AddElement { target: element() },
             Kind::Remove => Operation::RemoveElement { target: element() },
             Kind::InsertText => {

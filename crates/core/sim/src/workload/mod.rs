@@ -203,7 +203,7 @@ impl Workload {
                 let more = choices.between(STREAM, Choice::WriteBurst, 1, self.burst_writes.max(1));
                 for _ in 0..more.min((count - planned.len()) as u64) {
                     let pause = choices.below(STREAM, Choice::WriteBurst, 5_000);
-                    at = at + SimDuration::from_micros(pause);
+                    at += SimDuration::from_micros(pause);
                     planned.push(Planned { at, node, write: self.write(choices), mishap: None });
                 }
             }
