@@ -4,7 +4,7 @@ use crate::options_links::LinkArgs;
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
 use clap::{Args, ValueEnum};
-use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SyncProtocolKind, Topology};
+use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SyncProtocolKind, Topology, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 
 /// A preset of faults.
@@ -38,6 +38,13 @@ fn scenario(text: &str) -> Result<NamedScenario, String> {
     NAMED.iter().find(|scenario| scenario.name == text).copied().ok_or_else(|| {
         let names: Vec<&str> = NAMED.iter().map(|scenario| scenario.name).collect();
         format!("there is no such scenario; there are {}", names.join(", "))
+    })
+}
+
+fn workload(text: &str) -> Result<String, String> {
+    Workload::preset(text).map(|_| text.to_owned()).ok_or_else(|| {
+        let names: Vec<&str> = Workload::PRESETS.iter().map(|(name, _)| *name).collect();
+        format!("there is no such workload; there are {}", names.join(", "))
     })
 }
 
@@ -148,6 +155,14 @@ pub(crate) struct SimArgs {
     /// Over what time the writes are spread.
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = values::span)]
     pub(crate) write_for: SimDuration,
+
+    /// What applications write: balanced, text-heavy, counters, deletes or hot-key.
+    #[arg(long, value_name = "PRESET", default_value = "balanced", value_parser = workload)]
+    pub(crate) workload: String,
+
+    /// How much the first keys are preferred, from 0 (not at all); the preset says if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=32))]
+    pub(crate) skew: Option<u32>,
 
     /// Where the run begins; see `syncline scenarios`.
     #[arg(long, value_name = "NAME", default_value = "diverged", value_parser = scenario)]
@@ -287,7 +302,7 @@ impl SimArgs {
             nodes: self.nodes as usize,
             entities: self.entities as usize,
             writes: self.writes as usize,
-            write_for: self.write_for,
+            workload: self.workload(),
             scenario: self.scenario,
             topology: self.topology.topology(),
             selection: self.selection.selection(),
@@ -297,6 +312,12 @@ impl SimArgs {
             max_events: self.max_events,
             flags: self.flags(),
         })
+    }
+
+    fn workload(&self) -> Workload {
+        let preset = Workload::preset(&self.workload).unwrap_or(Workload::new);
+        let workload = preset(self.writes as usize, self.write_for);
+        Workload { skew: self.skew.unwrap_or(workload.skew), ..workload }
     }
 
     /// The flags that are not at their default, as they were given.
@@ -318,6 +339,8 @@ impl SimArgs {
         add("entities", (self.entities != 10).then(|| self.entities.to_string()));
         add("writes", (self.writes != 30).then(|| self.writes.to_string()));
         add("write-for", (self.write_for != SimDuration::from_secs(3)).then(|| time(self.write_for)));
+        add("workload", (self.workload != "balanced").then(|| self.workload.clone()));
+        add("skew", self.skew.map(|skew| skew.to_string()));
         add("scenario", (self.scenario.name != "diverged").then(|| self.scenario.name.to_owned()));
         let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
         let shape = self.topology.to_possible_value();
@@ -352,6 +375,19 @@ fn or_default(range: &std::ops::Range<u64>, default: std::ops::Range<u64>) -> st
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_workload_is_written_as_people_read_it_and_read_again() {
+        for (name, preset) in Workload::PRESETS {
+            let workload = preset(7, SimDuration::from_millis(1_500));
+            let json = serde_json::to_string(&workload).unwrap();
+            assert!(json.contains("\"over\":\"1500ms\""), "{json}");
+            assert_eq!(serde_json::from_str::<Workload>(&json).unwrap(), workload, "{name}");
+        }
+        let short: Workload = serde_json::from_str(r#"{"writes":9,"mix":{"delete":50}}"#).unwrap();
+        assert_eq!((short.writes, short.keys, short.mix.delete), (9, 8, 50));
+        assert!(serde_json::from_str::<Workload>(r#"{"wirtes":9}"#).is_err());
+    }
 
     #[test]
     fn every_protocol_that_can_be_run_can_be_asked_for() {

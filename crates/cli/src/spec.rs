@@ -4,6 +4,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics};
 use sync_sim::network::Fates;
+use sync_sim::oracle::{AckedWrite, WrongPlace};
 use sync_sim::prelude::*;
 use sync_sim::scenarios::NamedScenario;
 
@@ -13,7 +14,7 @@ pub(crate) struct Spec {
     pub(crate) nodes: usize,
     pub(crate) entities: usize,
     pub(crate) writes: usize,
-    pub(crate) write_for: SimDuration,
+    pub(crate) workload: Workload,
     pub(crate) scenario: NamedScenario,
     pub(crate) topology: Topology,
     pub(crate) faults: FaultConfig,
@@ -44,7 +45,7 @@ impl Spec {
         };
         let mut rt = SimRuntime::with_config(config);
         rt.apply_scenario((self.scenario.build)(self.nodes, self.entities, seed));
-        rt.apply_workload(&Workload::new(self.writes, self.write_for));
+        rt.apply_workload(&self.workload);
         rt
     }
 
@@ -63,6 +64,10 @@ pub(crate) struct RunReport {
     pub(crate) stop: &'static str,
     /// Why it did not converge, in words.
     pub(crate) reason: Option<String>,
+    /// The value that is not what was written, if that is why.
+    pub(crate) wrong: Option<WrongPlace>,
+    /// The acknowledged write that is missing from it, or the latest that bears on it.
+    pub(crate) write: Option<AckedWrite>,
     pub(crate) virtual_time_us: u64,
     pub(crate) events: u64,
     pub(crate) trace_digest: String,
@@ -118,6 +123,15 @@ impl RunReport {
     /// The report of a run that has stopped.
     pub(crate) fn of(rt: &SimRuntime, stop: &StopCondition, spec: &Spec) -> Self {
         let metrics = rt.metrics();
+        let (wrong, write) = match stop {
+            StopCondition::Violated(Check::Lost { wrong, write }) => {
+                (Some(wrong.clone()), Some(write.clone()))
+            }
+            StopCondition::Violated(Check::WrongValue { wrong, latest }) => {
+                (Some(wrong.clone()), latest.clone())
+            }
+            _ => (None, None),
+        };
         let node = |node: NodeId| NodeReport {
             name: rt.name(node),
             up: rt.is_up(node),
@@ -132,6 +146,8 @@ impl RunReport {
             converged: *stop == StopCondition::Converged,
             stop: stop.name(),
             reason: metrics.convergence.failure_reason.clone(),
+            wrong,
+            write,
             virtual_time_us: rt.now().as_micros(),
             events: rt.events_processed(),
             trace_digest: rt.trace_digest().to_string(),

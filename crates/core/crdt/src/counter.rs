@@ -43,7 +43,8 @@ impl GCounter {
 
     /// The value: what all replicas counted together.
     pub fn total(&self) -> u128 {
-        self.0.values().map(|&count| u128::from(count)).sum()
+        let left_out = usize::from(canary!(CounterLeavesOneOut) && self.0.len() > 1);
+        self.0.values().skip(left_out).map(|&count| u128::from(count)).sum()
     }
 
     /// Joins `other` in. Says whether anything changed.

@@ -51,6 +51,9 @@ impl Element {
 
     /// Whether some add is not covered by a remove.
     pub fn is_present(&self) -> bool {
+        if syncline_types::canary!(RemoveWinsEverywhere) && self.0.values().any(|own| own.removed > 0) {
+            return false;
+        }
         self.0.values().any(|presence| presence.is_present())
     }
 

@@ -33,7 +33,7 @@ impl Merges {
 
     /// Merges two states of the type `name`. Without a function for it the greater bytes win, which
     /// is a join too; states refuse such values before it comes to that.
-    pub(crate) fn merge(&self, name: &str, own: &[u8], incoming: &[u8]) -> Vec<u8> {
+    pub fn merge(&self, name: &str, own: &[u8], incoming: &[u8]) -> Vec<u8> {
         match self.0.get(name) {
             Some(merge) => merge(own, incoming),
             None => own.max(incoming).to_vec(),

@@ -31,6 +31,13 @@ impl Register {
     /// Joins `other` in. Says whether anything changed.
     pub fn join(&mut self, other: &Self) -> bool {
         let tie_by_arrival = canary!(LwwTieByArrival) && other.stamp.time() == self.stamp.time();
+        if canary!(LowerReplicaWins) && other.stamp.time() == self.stamp.time() {
+            let wins = other.stamp < self.stamp;
+            if wins {
+                self.clone_from(other);
+            }
+            return wins;
+        }
         if (other.stamp, &other.bytes) <= (self.stamp, &self.bytes) && !tie_by_arrival {
             return false;
         }

@@ -108,7 +108,8 @@ impl Text {
         for (id, run) in &self.runs {
             hanging.entry((run.anchor, run.side)).or_default().push((*id, run));
         }
-        let at = |anchor, side| hanging.get(&(anchor, side)).into_iter().flatten().rev();
+        let shown = if syncline_types::canary!(TextShowsOneOfTwo) { 1 } else { usize::MAX };
+        let at = |anchor, side| hanging.get(&(anchor, side)).into_iter().flatten().rev().take(shown);
         let mut order = Vec::new();
         // A stack, not recursion: a text typed by two people in turn is a tree as deep as it is long.
         let mut tasks: Vec<Task<'_>> = [Side::Right, Side::Left]

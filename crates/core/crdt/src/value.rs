@@ -187,7 +187,8 @@ impl Value {
             (Self::User(own), Self::User(incoming)) => replace_if(own, incoming, incoming.owner > own.owner),
             (Self::Frozen(own), Self::Frozen(incoming)) => {
                 let earlier = (incoming.stamp(), incoming.bytes()) < (own.stamp(), own.bytes());
-                replace_if(own, incoming, earlier)
+                let later = syncline_types::canary!(FrozenByLastWriter) && own != incoming && !earlier;
+                replace_if(own, incoming, later || earlier && !syncline_types::canary!(FrozenByLastWriter))
             }
             (Self::Custom(own), Self::Custom(incoming)) if own.name == incoming.name => {
                 if own.bytes == incoming.bytes {

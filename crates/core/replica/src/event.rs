@@ -192,7 +192,9 @@ pub enum Notice {
     },
     /// The application's write is accepted: durable once this step's batch is.
     WriteAccepted {
-        /// What was written.
+        /// What was asked for.
+        operations: Vec<Operation>,
+        /// What was written: one action for each operation.
         actions: Vec<Action>,
     },
     /// The application's write cannot be done; nothing of it was.

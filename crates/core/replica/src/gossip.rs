@@ -16,12 +16,12 @@ const MAX_FETCHES: u32 = 3;
 impl<V: ReadView> Replica<V> {
     pub(crate) fn on_write(
         &mut self,
-        operations: &[Operation],
+        operations: Vec<Operation>,
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
-        match self.try_write(operations, step) {
+        match self.try_write(&operations, step) {
             Ok(actions) => {
-                step.out.notices.push(Notice::WriteAccepted { actions });
+                step.out.notices.push(Notice::WriteAccepted { operations, actions });
                 Ok(())
             }
             Err(OperationError::Storage(error)) => Err(error),

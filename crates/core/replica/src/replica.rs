@@ -155,7 +155,7 @@ impl<V: ReadView> Replica<V> {
         match event {
             Event::Start => self.on_start(&mut step),
             Event::Peers(peers) => self.on_peers(peers, &mut step),
-            Event::Write(operations) => self.on_write(&operations, &mut step)?,
+            Event::Write(operations) => self.on_write(operations, &mut step)?,
             Event::Frame { from, bytes } => self.on_frame(from, &bytes, &mut step)?,
             Event::Timer(Timer::Heartbeat) => {
                 self.on_heartbeat_due(&mut step);

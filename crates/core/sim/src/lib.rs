@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod network;
 pub mod node;
 pub mod notation;
+pub mod oracle;
 pub mod paths;
 pub mod runtime;
 pub mod scenarios;

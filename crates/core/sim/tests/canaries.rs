@@ -74,6 +74,42 @@ fn hunt(bug: Canary, first: u64) -> Option<Found> {
     None
 }
 
+/// Bugs that all replicas share: they agree on every byte, so that only what was asked of them tells.
+const SHARED: [Canary; 6] = [
+    Canary::LowerReplicaWins,
+    Canary::CounterLeavesOneOut,
+    Canary::RemoveWinsEverywhere,
+    Canary::TextShowsOneOfTwo,
+    Canary::DeleteHidesByCreation,
+    Canary::FrozenByLastWriter,
+];
+
+/// The state that joins all writes by the same functions is as wrong as the replicas are.
+///
+/// Promises: C6
+#[test]
+fn a_bug_that_all_replicas_share_is_found_by_what_they_show() {
+    for bug in SHARED {
+        canary::set(Some(bug));
+        let mut runs = (0..1_000).map(|seed| (seed, run(bug, seed)));
+        let found = runs.find(|(_, stop)| *stop != StopCondition::Converged);
+        canary::set(None);
+        let Some((seed, stop)) = found else { panic!("{bug:?} survived") };
+        let StopCondition::Violated(Check::Lost { wrong, .. } | Check::WrongValue { wrong, .. }) = &stop
+        else {
+            panic!("{bug:?} shows in seed {seed} as {stop}");
+        };
+        let place = match bug {
+            Canary::CounterLeavesOneOut => "likes ",
+            Canary::RemoveWinsEverywhere => "element ",
+            Canary::TextShowsOneOfTwo => "text",
+            Canary::FrozenByLastWriter => "frozen / key ",
+            _ => "",
+        };
+        assert!(wrong.place.contains(place), "{bug:?}: {stop}");
+    }
+}
+
 #[test]
 fn a_sweep_notices_every_canary() {
     let (mut survivors, mut costliest) = (Vec::new(), (0, 0));

@@ -158,5 +158,5 @@ fn nodes_that_agree_on_something_else_than_what_was_written_have_not_converged()
     };
     assert_eq!(stop_with(true), StopCondition::Converged);
     let stop = stop_with(false);
-    assert!(matches!(stop, StopCondition::Violated(Check::LostWrite { .. })), "{stop}");
+    assert!(matches!(stop, StopCondition::Violated(Check::Lost { .. })), "{stop}");
 }

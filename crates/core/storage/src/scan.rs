@@ -86,7 +86,11 @@ impl<V: ReadView> Interface<V> {
     /// of its ancestors. O(depth).
     pub fn is_visible(&mut self, id: EntityId) -> Result<bool, StorageError> {
         let Some(record) = self.record(id)? else { return Ok(false) };
-        let written = record.updated_at;
+        let written = if syncline_types::canary!(DeleteHidesByCreation) {
+            record.created_at
+        } else {
+            record.updated_at
+        };
         let (mut visible, mut above) = (record.is_live(), record);
         while visible && above.depth > 0 {
             let Some(parent) = self.record(above.parent)? else { break };

@@ -75,11 +75,23 @@ pub enum Canary {
     AcknowledgedBeforeCommit,
     /// How often a replica has started does not survive a crash.
     IncarnationForgotten,
+    /// Of two registers written at the same instant all replicas keep the one of the lower replica.
+    LowerReplicaWins,
+    /// A counter leaves out one replica when it adds up.
+    CounterLeavesOneOut,
+    /// An element is not in its set once anybody's add of it was removed.
+    RemoveWinsEverywhere,
+    /// Of two pieces of text inserted at one place the earlier is not shown.
+    TextShowsOneOfTwo,
+    /// The delete of a collection hides what was created before it, even if it was written after.
+    DeleteHidesByCreation,
+    /// Of two frozen values the later wins.
+    FrozenByLastWriter,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::LwwTieByArrival,
         Self::BufferEmptiedBeforeReplay,
         Self::TombstoneBeforeAddDropped,
@@ -103,6 +115,12 @@ impl Canary {
         Self::SentBeforeCommit,
         Self::AcknowledgedBeforeCommit,
         Self::IncarnationForgotten,
+        Self::LowerReplicaWins,
+        Self::CounterLeavesOneOut,
+        Self::RemoveWinsEverywhere,
+        Self::TextShowsOneOfTwo,
+        Self::DeleteHidesByCreation,
+        Self::FrozenByLastWriter,
     ];
 }
 

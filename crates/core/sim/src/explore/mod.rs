@@ -65,6 +65,7 @@
 mod collapse;
 mod digests;
 mod fair;
+mod joined;
 mod moves;
 mod replica;
 mod scope;

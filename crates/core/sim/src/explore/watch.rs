@@ -2,16 +2,17 @@
 
 use super::Explorable;
 use super::digests::Fingerprint;
+use super::joined::Joined;
 use crate::engine::Actor;
 use crate::network::DropCause;
 use crate::node::{SimNode, differences};
-use crate::runtime::{BLAMED, Check, Oracle, SimRuntime};
+use crate::runtime::{BLAMED, Check, SimRuntime};
 use crate::types::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use syncline_replica::{Notice, Refusal};
 use syncline_store::MemoryStore;
 use syncline_sync::{FailureReason, Outcome};
-use syncline_types::{Digest, EntityId};
+use syncline_types::Digest;
 
 /// One step of one node, as a watch sees it.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub trait Watch<A: Explorable>: Clone {
 #[derive(Clone, Debug)]
 pub struct ReplicaWatch {
     names: Vec<String>,
-    oracle: Oracle,
+    oracle: Joined,
     /// The root of the oracle.
     expected: Digest,
     /// Something was forgotten.
@@ -63,7 +64,8 @@ pub struct ReplicaWatch {
 impl ReplicaWatch {
     /// One for a run that has not begun.
     pub(super) fn of(rt: &SimRuntime) -> Self {
-        let oracle = rt.oracle().clone();
+        let written = rt.oracle().joined().unwrap_or_default();
+        let oracle = Joined::new(written, rt.oracle().merges().clone());
         let expected = oracle.root().unwrap_or_default();
         let names = rt.node_ids().into_iter().map(|node| rt.name(node)).collect();
         Self { names, oracle, expected, forgot: false, sessions: BTreeMap::new() }
@@ -94,7 +96,7 @@ impl ReplicaWatch {
                     _ => None,
                 };
             }
-            Notice::WriteAccepted { actions } => {
+            Notice::WriteAccepted { actions, .. } => {
                 if let Err(error) = self.oracle.apply(actions) {
                     return Some(oracle_stopped(error.to_string()));
                 }
@@ -118,20 +120,19 @@ impl ReplicaWatch {
 
     /// The first accepted write, in words, that no disk has, if there is one.
     fn lost(&self, actors: &[&SimNode]) -> Option<Check> {
-        let mut union = Oracle::new(self.oracle.merges().clone());
+        let mut union = Joined::new(MemoryStore::default(), self.oracle.merges().clone());
         let merged = actors.iter().try_for_each(|actor| union.merge(actor.disk()));
         if merged.is_ok() && union.root() == Ok(self.expected) {
             return None;
         }
-        Some(Check::NotDurable { detail: self.differences(union.state()).1 })
+        Some(Check::NotDurable { detail: self.differences(union.state()) })
     }
 
     /// The first entity that is not what was written, and how.
-    fn differences(&self, state: &MemoryStore) -> (Option<EntityId>, String) {
+    fn differences(&self, state: &MemoryStore) -> String {
         let found = differences(self.oracle.state(), state, 1).unwrap_or_default();
-        let entity = found.first().map(|difference| difference.entity);
         let words = found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string);
-        (entity, format!("expected | found: {words}"))
+        format!("expected | found: {words}")
     }
 }
 
@@ -186,8 +187,10 @@ impl Watch<SimNode> for ReplicaWatch {
         if !settled {
             return self.lost(actors);
         }
-        let actor = actors.iter().find(|actor| actor.digest() != self.expected)?;
-        let (entity, detail) = self.differences(actor.disk());
-        Some(Check::LostWrite { entity, detail })
+        let (at, actor) = actors.iter().enumerate().find(|(_, actor)| actor.digest() != self.expected)?;
+        Some(Check::HiddenDifference {
+            node: self.name(NodeId(at as u32)),
+            detail: self.differences(actor.disk()),
+        })
     }
 }

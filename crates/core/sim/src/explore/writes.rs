@@ -1,6 +1,7 @@
 //! What applications write while their replicas are explored.
 
 use super::search::Write;
+use crate::workload;
 use syncline_replica::{Collection, Operation, Target};
 use syncline_types::EntityId;
 
@@ -27,7 +28,7 @@ impl Kind {
         [Self::Register, Self::Counter, Self::Delete, Self::Set, Self::Map, Self::Text];
 
     /// The write of this number.
-    pub fn write(self, number: usize) -> Write<Vec<Operation>> {
+    pub fn write(self, number: usize) -> Write<workload::Write> {
         let target = |name: &[u8]| Target::top(EntityId::child_of(EntityId::ROOT, name));
         let even = number.is_multiple_of(2);
         let value = format!("v{number}");
@@ -69,6 +70,6 @@ impl Kind {
             let make = Operation::Create { target: target(b"settings"), collection: Collection::Map };
             ops.insert(0, make);
         }
-        Write { op: ops, words }
+        Write { op: ops.into(), words }
     }
 }

@@ -31,10 +31,10 @@ use syncline_types::EntityId;
 const ENTRIES: usize = 1 << 20;
 
 /// Two states that differ: what one node has, and what another has or all should have.
-struct Sides<'a> {
+struct Sides {
     names: (String, String),
     nodes: Vec<NodeId>,
-    stores: (&'a MemoryStore, &'a MemoryStore),
+    stores: (MemoryStore, MemoryStore),
 }
 
 /// Investigates the run that `build` makes: a simulation about to begin, the same each time. Costs about
@@ -65,9 +65,10 @@ pub fn investigate_within(limits: &Limits, build: impl Fn() -> SimRuntime) -> Re
     let mut entity = None;
     if let Some(sides) = &sides {
         report.sides = Some(sides.names.clone());
-        let found = differences(sides.stores.0, sides.stores.1, limits.entities).unwrap_or_default();
+        let (left, right) = (&sides.stores.0, &sides.stores.1);
+        let found = differences(left, right, limits.entities).unwrap_or_default();
         entity = found.first().map(|difference| difference.entity);
-        report.path = entity.map(|entity| path::between(sides.stores, entity)).unwrap_or_default();
+        report.path = entity.map(|entity| path::between((left, right), entity)).unwrap_or_default();
         report.differences = found.iter().map(Difference::to_string).collect();
     }
     let nodes = sides.map(|sides| sides.nodes).unwrap_or_default();
@@ -77,24 +78,29 @@ pub fn investigate_within(limits: &Limits, build: impl Fn() -> SimRuntime) -> Re
 
 /// Whether the check that failed says of one moment that it went wrong, and not of the end of a long way.
 const fn is_moment(check: &Check) -> bool {
-    !matches!(check, Check::LostWrite { .. } | Check::StickyLoop { .. } | Check::Storm { .. })
+    !is_loss(check) && !matches!(check, Check::StickyLoop { .. } | Check::Storm { .. })
+}
+
+/// Whether the check that failed says that all agree on something that was not written.
+const fn is_loss(check: &Check) -> bool {
+    matches!(check, Check::Lost { .. } | Check::WrongValue { .. } | Check::HiddenDifference { .. })
 }
 
 /// Which states to hold beside each other.
-fn sides<'a>(end: &'a SimRuntime, stop: &StopCondition) -> Option<Sides<'a>> {
+fn sides(end: &SimRuntime, stop: &StopCondition) -> Option<Sides> {
     let nodes = end.node_ids();
     let (&first, rest) = nodes.split_first()?;
     if let Some(&other) = rest.iter().find(|node| end.digest(**node) != end.digest(first)) {
         return Some(Sides {
             names: (end.name(first), end.name(other)),
             nodes: vec![first, other],
-            stores: (end.node(first).disk(), end.node(other).disk()),
+            stores: (end.node(first).disk().clone(), end.node(other).disk().clone()),
         });
     }
-    matches!(stop, StopCondition::Violated(Check::LostWrite { .. })).then(|| Sides {
+    matches!(stop, StopCondition::Violated(check) if is_loss(check)).then(|| Sides {
         names: ("what was written".to_owned(), end.name(first)),
         nodes,
-        stores: (end.expected(), end.node(first).disk()),
+        stores: (end.expected(), end.node(first).disk().clone()),
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::engine::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 use crate::network::DropCause;
 use crate::types::NodeId;
+use crate::workload::Write;
 use std::sync::Arc;
 use syncline_replica::{
     Cost, Event, FrameKind, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Timer,
@@ -78,32 +79,29 @@ impl SimNode {
         }
     }
 
-    /// Has the application write before the node first starts: the writes are durable, and nobody else
-    /// hears of them. Gives the actions that they became.
+    /// Has the application write before the node first starts: the write is durable, and nobody else
+    /// hears of it. Gives what was accepted, if it was.
     pub(crate) fn write_before_start(
         &mut self,
-        operation: Operation,
+        write: &Write,
         choices: &mut dyn Entropy,
-    ) -> Vec<Action> {
-        let Some(replica) = &mut self.replica else { return Vec::new() };
+    ) -> Option<(Vec<Operation>, Vec<Action>)> {
+        let operations = write.fitted(|| self.state()).unwrap_or_default();
+        let replica = self.replica.as_mut()?;
         let moment = Moment::at(SimTime::from_millis(2));
-        let stepped = replica.step(self.disk.view(), Event::Write(vec![operation]), moment, choices);
+        let stepped = replica.step(self.disk.view(), Event::Write(operations), moment, choices);
         let stepped = stepped.map_err(|error| error.to_string()).and_then(|actions| {
             self.disk.apply(&actions.storage).map_err(|error| error.to_string())?;
             Ok(actions.notices)
         });
         match stepped {
-            Ok(notices) => {
-                notices
-                    .into_iter()
-                    .flat_map(|notice| {
-                        if let Notice::WriteAccepted { actions } = notice { actions } else { Vec::new() }
-                    })
-                    .collect()
-            }
+            Ok(notices) => notices.into_iter().find_map(|notice| match notice {
+                Notice::WriteAccepted { operations, actions } => Some((operations, actions)),
+                _ => None,
+            }),
             Err(error) => {
                 self.stopped = Some(error);
-                Vec::new()
+                None
             }
         }
     }
@@ -188,10 +186,10 @@ const fn cause_of(refusal: &Refusal) -> DropCause {
 }
 
 impl Actor for SimNode {
-    type Op = Vec<Operation>;
+    type Op = Write;
     type Notice = Notice;
 
-    fn step(&mut self, input: Input<'_, Vec<Operation>>, context: &mut Context<'_>) -> Effects<Notice> {
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
         let event = match input {
             Input::Start => Event::Start,
             Input::Peers { members, reachable } => {
@@ -205,7 +203,13 @@ impl Actor for SimNode {
             }
             Input::Frame { from, bytes } => Event::Frame { from: from.into(), bytes: bytes.clone() },
             Input::Timer(id) => Event::Timer(timer_of(id)),
-            Input::Op(operations) => Event::Write(operations.clone()),
+            Input::Op(write) => match write.fitted(|| self.state()) {
+                Ok(operations) => Event::Write(operations),
+                Err(error) => {
+                    self.stopped = Some(error.to_string());
+                    return Effects::default();
+                }
+            },
         };
         let Some(replica) = &mut self.replica else { return Effects::default() };
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);

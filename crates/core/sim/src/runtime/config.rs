@@ -1,6 +1,7 @@
 //! The settings of a run.
 
 use crate::network::{ConfigError, FaultConfig, Rule, Topology};
+use crate::workload;
 use syncline_replica::Merges;
 use syncline_sync::{Selection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime};
@@ -55,7 +56,7 @@ impl SimConfig {
             selection: Selection::default(),
             protocol: None,
             forget_tombstones: true,
-            merges: Merges::default(),
+            merges: workload::merges(),
             record: false,
             history: None,
         }

@@ -1,8 +1,9 @@
 //! Why a run stopped, and what was still owed.
 
+use crate::oracle::{AckedWrite, WrongPlace};
 use crate::types::NodeId;
 use std::fmt;
-use syncline_types::{EntityId, SimDuration};
+use syncline_types::SimDuration;
 
 /// A convergence property.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -88,11 +89,26 @@ pub enum Check {
         /// About whom.
         peer: String,
     },
-    /// C6: nodes agree, but not on what was written.
-    LostWrite {
-        /// The first entity that differs.
-        entity: Option<EntityId>,
-        /// What was expected and what was found.
+    /// C6: a replica shows what it would if one acknowledged write had never been.
+    Lost {
+        /// What is shown, and what must be.
+        wrong: WrongPlace,
+        /// The write that is missing.
+        write: AckedWrite,
+    },
+    /// C6: a replica shows something that the acknowledged writes do not imply, with or without any one
+    /// of them.
+    WrongValue {
+        /// What is shown, and what must be.
+        wrong: WrongPlace,
+        /// The latest acknowledged write that bears on it.
+        latest: Option<AckedWrite>,
+    },
+    /// C6: all replicas show what was written, but what they keep unseen is not the join of it.
+    HiddenDifference {
+        /// Which node was looked at.
+        node: String,
+        /// The first record that differs, as it must be and as it is.
         detail: String,
     },
     /// C6: an accepted write is on no disk.
@@ -181,8 +197,13 @@ impl fmt::Display for Check {
             Self::FalseSuccess { node, peer } => {
                 write!(f, "{node} reported a sync with {peer} as converged on a root {peer} never had")
             }
-            Self::LostWrite { detail, .. } => {
-                write!(f, "C6: all agree, but not on what was written: {detail}")
+            Self::Lost { wrong, write } => write!(f, "C6: {wrong}; lost: {write}"),
+            Self::WrongValue { wrong, latest: Some(write) } => {
+                write!(f, "C6: {wrong}; the latest write there: {write}")
+            }
+            Self::WrongValue { wrong, latest: None } => write!(f, "C6: {wrong}; nobody wrote there"),
+            Self::HiddenDifference { node, detail } => {
+                write!(f, "C6: what nobody sees is not what was written: expected | {node} has: {detail}")
             }
             Self::NotDurable { detail } => write!(f, "C6: an accepted write is on no disk: {detail}"),
             Self::CausalGap { node } => {

@@ -22,9 +22,9 @@ impl SimRuntime {
         self.name_in_history();
     }
 
-    /// What all nodes must agree on in the end.
-    pub(crate) const fn expected(&self) -> &MemoryStore {
-        self.oracle.state()
+    /// The join of all that was written.
+    pub(crate) fn expected(&self) -> MemoryStore {
+        self.oracle().joined().unwrap_or_default()
     }
 
     /// From now on nothing goes wrong any more, and the run may go on for so long and so many events.
@@ -84,7 +84,7 @@ fn note_of(notice: &Notice) -> Note {
         Notice::DeltaApplied { actions } => Note::DeltaApplied { actions: *actions },
         Notice::DeltaRefused { refusal, .. } => Note::DeltaRefused { why: format!("{refusal:?}") },
         Notice::DeltaDiscarded { refusal } => Note::DeltaRefused { why: format!("{refusal:?}") },
-        Notice::WriteAccepted { actions } => {
+        Notice::WriteAccepted { actions, .. } => {
             Note::WriteAccepted { entities: actions.iter().map(|action| entity_words(action.id())).collect() }
         }
         Notice::WriteRefused { error } => Note::WriteRefused { why: error.to_string() },

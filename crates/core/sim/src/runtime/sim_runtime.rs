@@ -1,7 +1,6 @@
 //! The runtime that people hold.
 
 use super::config::SimConfig;
-use super::oracle::Oracle;
 use super::outcome::{Check, StopCondition};
 use super::{Choices, Drawn, EndedSession, SimClock, Stream};
 use crate::engine::{CrashPoint, SimEvent, TraceDigest, World};
@@ -9,6 +8,7 @@ use crate::history::What;
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
 use crate::network::{ConfigError, NetworkRouter, PartitionId, PartitionSpec};
 use crate::node::{SimNode, replica_id};
+use crate::oracle::Oracle;
 use crate::scenarios::{NodeSeed, Scenario};
 use crate::types::{NodeId, NodeRef};
 use crate::watch::Watch;
@@ -38,8 +38,10 @@ pub struct SimRuntime {
     pub(super) syncs: BTreeMap<NodeId, (u64, u64)>,
     pub(super) sessions: Vec<EndedSession>,
     pub(super) watch: Watch,
-    unleashed: bool,
+    pub(super) unleashed: bool,
     by_table: bool,
+    /// What writes during syncs are drawn from.
+    pub(super) workload: Workload,
 }
 
 impl SimRuntime {
@@ -103,6 +105,7 @@ impl SimRuntime {
             watch: Watch::default(),
             unleashed: false,
             by_table: false,
+            workload: Workload::default(),
         })
     }
 
@@ -112,12 +115,12 @@ impl SimRuntime {
     }
 
     fn add_node_with(&mut self, name: String, disk: MemoryStore, writes: Vec<Operation>) -> NodeId {
+        let node = NodeId(self.world.len() as u32);
         let mut actor = self.actor(name, disk);
         for operation in writes {
-            let actions =
-                actor.write_before_start(operation, &mut self.world.choices.source(Stream::Scenario));
-            if let Err(error) = self.oracle.apply(&actions) {
-                self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: error.to_string() });
+            let chance = &mut self.world.choices.source(Stream::Scenario);
+            if let Some((operations, actions)) = actor.write_before_start(&vec![operation].into(), chance) {
+                self.oracle.acknowledge(node, SimTime::ZERO, operations, actions);
             }
         }
         self.world.add(actor)
@@ -139,7 +142,7 @@ impl SimRuntime {
     /// Adds the nodes of a scenario with the state they already have.
     pub fn apply_scenario(&mut self, scenario: Scenario) -> Vec<NodeId> {
         self.by_table |= scenario.by_table;
-        let (disks, whole) = match scenario.disks() {
+        let disks = match scenario.disks() {
             Ok(disks) => disks,
             Err(error) => {
                 self.violate(Check::ReplicaStopped {
@@ -149,11 +152,15 @@ impl SimRuntime {
                 return Vec::new();
             }
         };
-        if let Err(error) = self.oracle.merge(&whole) {
-            self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: error.to_string() });
+        if scenario.nodes.iter().any(|node| node.has_shared) {
+            self.oracle.begin_with(scenario.shared);
         }
-        let nodes = scenario.nodes.into_iter().zip(disks);
-        nodes.map(|(NodeSeed { name, writes, .. }, disk)| self.add_node_with(name, disk, writes)).collect()
+        let mut nodes = Vec::with_capacity(disks.len());
+        for (NodeSeed { name, own, writes, .. }, disk) in scenario.nodes.into_iter().zip(disks) {
+            self.oracle.begin_with(own);
+            nodes.push(self.add_node_with(name, disk, writes));
+        }
+        nodes
     }
 
     /// As [`SimRuntime::apply_scenario`], for a known number of nodes:
@@ -179,15 +186,6 @@ impl SimRuntime {
         self.world.change(node, |actor| actor.configure(change));
     }
 
-    /// Schedules the writes of a workload, from now on.
-    pub fn apply_workload(&mut self, workload: &Workload) {
-        let now = self.world.clock.now();
-        let writes = workload.draw(self.world.len(), now, &mut self.world.choices);
-        for (at, node, op) in writes {
-            self.world.schedule(at, SimEvent::Op { node, op });
-        }
-    }
-
     /// Has a node's application write now.
     pub fn write(&mut self, node: impl NodeRef, operations: Vec<Operation>) {
         self.write_at(self.now(), node, operations);
@@ -196,7 +194,7 @@ impl SimRuntime {
     /// Has a node's application write at a time.
     pub fn write_at(&mut self, at: SimTime, node: impl NodeRef, operations: Vec<Operation>) {
         let node = self.resolve(node);
-        self.world.schedule(at, SimEvent::Op { node, op: operations });
+        self.world.schedule(at, SimEvent::Op { node, op: operations.into() });
     }
 
     /// Stops frames between two nodes, both ways, for a while or until healed.
@@ -357,6 +355,11 @@ impl SimRuntime {
             events_to_converge: converged.then(|| self.world.events()),
             failure_reason: (!converged).then(|| stop.to_string()),
         };
+    }
+
+    /// What was acknowledged.
+    pub(crate) const fn oracle(&self) -> &Oracle {
+        &self.oracle
     }
 
     /// The clock.

@@ -78,21 +78,14 @@ impl Scenario {
         self
     }
 
-    /// The disk of each node, and a disk with everything that any of them has: what all must agree
-    /// on if nothing more is written.
-    pub(crate) fn disks(&self) -> Result<(Vec<MemoryStore>, MemoryStore), StorageError> {
+    /// The disk of each node.
+    pub(crate) fn disks(&self) -> Result<Vec<MemoryStore>, StorageError> {
         let shared = written(MemoryStore::default(), &self.shared)?;
-        let mut disks = Vec::with_capacity(self.nodes.len());
-        let mut whole = MemoryStore::default();
-        if self.nodes.iter().any(|node| node.has_shared) {
-            whole = shared.clone();
-        }
-        for node in &self.nodes {
+        let disk = |node: &NodeSeed| {
             let base = if node.has_shared { shared.clone() } else { MemoryStore::default() };
-            disks.push(written(base, &node.own)?);
-            whole = written(whole, &node.own)?;
-        }
-        Ok((disks, whole))
+            written(base, &node.own)
+        };
+        self.nodes.iter().map(disk).collect()
     }
 }
 

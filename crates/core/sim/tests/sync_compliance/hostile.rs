@@ -6,6 +6,7 @@ use sync_sim::network::FaultConfig;
 use sync_sim::node::{SimNode, replica_id};
 use sync_sim::prelude::*;
 use sync_sim::runtime::Choices;
+use sync_sim::workload::Write;
 use syncline_replica::{FrameKind, Notice, ReplicaConfig};
 use syncline_store::Bytes;
 use syncline_sync::{Frame, Message, Outcome};
@@ -56,10 +57,10 @@ fn twisted(twist: Twist, node: &SimNode, bytes: &Bytes) -> Option<Bytes> {
 }
 
 impl Actor for Peer {
-    type Op = Vec<Operation>;
+    type Op = Write;
     type Notice = Notice;
 
-    fn step(&mut self, input: Input<'_, Vec<Operation>>, context: &mut Context<'_>) -> Effects<Notice> {
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
         let heard;
         let input = match input {
             Input::Frame { from, bytes } if self.lies.left > 0 => {

@@ -112,5 +112,5 @@ fn a_write_that_only_a_retired_node_had_is_reported_as_lost() {
     rt.retire_at(3_000.into(), carol);
     rt.write_at(4_000.into(), alice, set(2, 2));
     let stop = rt.run();
-    assert!(matches!(stop, StopCondition::Violated(Check::LostWrite { .. })), "{stop}");
+    assert!(matches!(stop, StopCondition::Violated(Check::Lost { .. })), "{stop}");
 }

@@ -1,6 +1,5 @@
 //! What all nodes must agree on in the end: every accepted write, joined without a network.
 
-use super::SimRuntime;
 use syncline_crdt::{Merges, Value};
 use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Record, StorageError, record_page};
 use syncline_store::{MemoryStore, Store, WriteBatch};
@@ -11,35 +10,35 @@ const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), 
 
 /// One state that saw every accepted write, in the order of acceptance.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Oracle {
+pub(super) struct Joined {
     state: MemoryStore,
     merges: Merges,
 }
 
-impl Oracle {
-    /// One that merges the application's own types with these functions.
-    pub(crate) fn new(merges: Merges) -> Self {
-        Self { state: MemoryStore::default(), merges }
+impl Joined {
+    /// This state, and what is still to come.
+    pub(super) const fn new(state: MemoryStore, merges: Merges) -> Self {
+        Self { state, merges }
     }
 
     /// The state.
-    pub(crate) const fn state(&self) -> &MemoryStore {
+    pub(super) const fn state(&self) -> &MemoryStore {
         &self.state
     }
 
     /// The merge functions of the application's own types.
-    pub(crate) const fn merges(&self) -> &Merges {
+    pub(super) const fn merges(&self) -> &Merges {
         &self.merges
     }
 
     /// Every node has seen everything up to `horizon`: forgets what they may forget.
-    pub(crate) fn raise_horizon(&mut self, horizon: Hlc) -> Result<(), ApplyError> {
+    pub(super) fn raise_horizon(&mut self, horizon: Hlc) -> Result<(), ApplyError> {
         self.change(|state| Ok(state.raise_horizon(horizon).map(drop)?))
     }
 
     /// Whether an application sees the same in `other`. Once something was forgotten, records may differ
     /// in what they remember of deletes that nobody can see any more.
-    pub(crate) fn shows_the_same_as(&self, other: &MemoryStore) -> Result<bool, StorageError> {
+    pub(super) fn shows_the_same_as(&self, other: &MemoryStore) -> Result<bool, StorageError> {
         let seen = |store: &MemoryStore| -> Result<Vec<_>, StorageError> {
             let visible = Interface::open(store.view())?.visible()?;
             let value = |record: &Record| match &record.value {
@@ -52,12 +51,12 @@ impl Oracle {
     }
 
     /// Its root.
-    pub(crate) fn root(&self) -> Result<Digest, StorageError> {
+    pub(super) fn root(&self) -> Result<Digest, StorageError> {
         Interface::open(self.state.view())?.root_hash()
     }
 
     /// Takes in what nodes begin with.
-    pub(crate) fn merge(&mut self, whole: &MemoryStore) -> Result<(), ApplyError> {
+    pub(super) fn merge(&mut self, whole: &MemoryStore) -> Result<(), ApplyError> {
         if self.state.is_empty() {
             self.state = whole.clone();
             return Ok(());
@@ -77,7 +76,7 @@ impl Oracle {
     }
 
     /// Takes in an accepted write.
-    pub(crate) fn apply(&mut self, actions: &[Action]) -> Result<(), ApplyError> {
+    pub(super) fn apply(&mut self, actions: &[Action]) -> Result<(), ApplyError> {
         self.change(|state| {
             actions.iter().try_for_each(|action| state.apply_action(action, &ANY_TIME).map(drop))
         })
@@ -91,12 +90,5 @@ impl Oracle {
         change(&mut state)?;
         let batch: WriteBatch = state.finish()?;
         Ok(self.state.apply(&batch)?)
-    }
-}
-
-impl SimRuntime {
-    /// What all nodes must agree on in the end.
-    pub(crate) const fn oracle(&self) -> &Oracle {
-        &self.oracle
     }
 }

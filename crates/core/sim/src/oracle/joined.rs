@@ -1,0 +1,46 @@
+//! One state that joins every write without a network: what nobody sees is compared with it.
+
+use super::Oracle;
+use crate::node::differences;
+use syncline_crdt::Merges;
+use syncline_storage::{ApplyContext, ApplyError, Interface};
+use syncline_store::{MemoryStore, Store};
+use syncline_types::{Digest, Moment, SimTime};
+
+/// Whatever a replica accepted is accepted here: there is no clock.
+const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };
+
+impl Oracle {
+    /// The join of all that was written.
+    pub(crate) fn joined(&self) -> Result<MemoryStore, ApplyError> {
+        let mut joined = MemoryStore::default();
+        let mut state = Interface::open_with(joined.view(), self.merges.clone())?;
+        let begun = self.begun.iter().flat_map(|actions| actions.iter());
+        for action in begun.chain(self.writes.iter().flat_map(|write| &write.actions)) {
+            state.apply_action(action, &ANY_TIME)?;
+        }
+        joined.apply(&state.finish()?)?;
+        Ok(joined)
+    }
+
+    /// The merge functions of the application's own types.
+    pub(crate) const fn merges(&self) -> &Merges {
+        &self.merges
+    }
+
+    /// The first record on `disk`, whose root is `root`, that is not the join of all that was written, in
+    /// words. Only what is the same in every order is compared, so nothing may have been forgotten. One
+    /// batch: O(writes log n).
+    pub(crate) fn hidden_difference(
+        &self,
+        root: Digest,
+        disk: &MemoryStore,
+    ) -> Result<Option<String>, ApplyError> {
+        let joined = self.joined()?;
+        if Interface::open_with(joined.view(), self.merges.clone())?.root_hash()? == root {
+            return Ok(None);
+        }
+        let found = differences(&joined, disk, 1)?;
+        Ok(Some(found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string)))
+    }
+}

@@ -1,0 +1,53 @@
+//! The writes of a workload.
+
+use super::{Choices, SimRuntime, Stream};
+use crate::engine::SimEvent;
+use crate::types::NodeId;
+use crate::workload::{Mishap, Planned, Workload, Write};
+
+impl SimRuntime {
+    /// Has every node's application write what a workload draws: part of it before the run, if that has not
+    /// begun, the rest from now on.
+    pub fn apply_workload(&mut self, workload: &Workload) {
+        self.workload = workload.clone();
+        let before = if self.unleashed { 0 } else { workload.writes_before() };
+        let (nodes, now) = (self.world.len(), self.world.clock.now());
+        let choices = &mut self.world.choices;
+        let early = workload.draw(before, nodes, now, &self.config.faults, choices);
+        let planned = workload.draw(workload.writes - before, nodes, now, &self.config.faults, choices);
+        for Planned { node, write, .. } in early {
+            self.write_before_start(node, &write);
+        }
+        for Planned { at, node, write, mishap } in planned {
+            match mishap {
+                Some(Mishap::Crash(point, down_for)) => {
+                    let event = SimEvent::NodeCrash { node, point, down_for: Some(down_for) };
+                    self.world.schedule(at, event);
+                }
+                Some(Mishap::Away(away_for)) => {
+                    self.world.schedule(at, SimEvent::NodeLeave { node, away_for: Some(away_for) });
+                }
+                None => {}
+            }
+            self.world.schedule(at, SimEvent::Op { node, op: write });
+        }
+    }
+
+    /// Has a node's application write before the run: it is acknowledged, and nobody else hears of it.
+    fn write_before_start(&mut self, node: NodeId, write: &Write) {
+        let mut accepted = None;
+        // Nothing but this write draws meanwhile.
+        let mut chance = std::mem::replace(&mut self.world.choices, Choices::seeded(0));
+        self.world.change(node, |actor| {
+            accepted = actor.write_before_start(write, &mut chance.source(Stream::Scenario));
+        });
+        self.world.choices = chance;
+        match accepted {
+            Some((operations, actions)) => {
+                self.protocol.writes_accepted += 1;
+                self.oracle.acknowledge(node, self.now(), operations, actions);
+            }
+            None => self.protocol.writes_refused += 1,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! One write as a workload asks for it.
+
+use std::collections::BTreeMap;
+use syncline_crdt::Value;
+use syncline_replica::{Operation, Target};
+use syncline_storage::{Interface, StorageError};
+use syncline_store::ReadView;
+use syncline_types::EntityId;
+
+/// Operations that a node is asked for at once; they become one delta or nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Write {
+    /// What is asked for.
+    pub operations: Vec<Operation>,
+    /// Whether positions beyond the end of a text or a list count on from its beginning, and no more is
+    /// deleted than there is: who draws a write cannot know how long a text will be there and then.
+    pub wraps: bool,
+}
+
+impl From<Vec<Operation>> for Write {
+    /// These operations, with positions as they are.
+    fn from(operations: Vec<Operation>) -> Self {
+        Self { operations, wraps: false }
+    }
+}
+
+impl Write {
+    /// The operations with positions that exist in a state. O(length of the texts and lists it edits).
+    pub(crate) fn fitted<V: ReadView>(
+        &self,
+        open: impl FnOnce() -> Result<Interface<V>, StorageError>,
+    ) -> Result<Vec<Operation>, StorageError> {
+        let mut operations = self.operations.clone();
+        let edits = |operation: &Operation| {
+            matches!(
+                operation,
+                Operation::InsertText { .. }
+                    | Operation::DeleteText { .. }
+                    | Operation::InsertItem { .. }
+                    | Operation::DeleteItem { .. }
+            )
+        };
+        if !self.wraps || !operations.iter().any(edits) {
+            return Ok(operations);
+        }
+        let mut state = open()?;
+        // How long what was edited is by now.
+        let mut lengths: BTreeMap<EntityId, usize> = BTreeMap::new();
+        for operation in &mut operations {
+            let (target, is_text) = match operation {
+                Operation::InsertText { target, .. } | Operation::DeleteText { target, .. } => (target, true),
+                Operation::InsertItem { list, .. } | Operation::DeleteItem { list, .. } => (list, false),
+                Operation::Delete { target } => {
+                    lengths.insert(target.id, 0);
+                    continue;
+                }
+                _ => continue,
+            };
+            let length = match lengths.get(&target.id) {
+                Some(length) => *length,
+                None if is_text => text_length(&mut state, target)?,
+                None => list_length(&mut state, target)?,
+            };
+            let id = target.id;
+            lengths.insert(id, fit(operation, length));
+        }
+        Ok(operations)
+    }
+}
+
+/// Fits one edit to what it edits, which is `length` long. Gives how long that is then.
+fn fit(operation: &mut Operation, length: usize) -> usize {
+    match operation {
+        Operation::InsertText { at, text, .. } => {
+            *at %= length + 1;
+            length + text.chars().count()
+        }
+        Operation::DeleteText { at, count, .. } => {
+            *at %= length.max(1);
+            *count = (*count).min(length - (*at).min(length)).max(1);
+            length.saturating_sub(*count)
+        }
+        Operation::InsertItem { at, .. } => {
+            *at %= length + 1;
+            length + 1
+        }
+        Operation::DeleteItem { at, .. } => {
+            *at %= length.max(1);
+            length.saturating_sub(1)
+        }
+        _ => length,
+    }
+}
+
+fn text_length<V: ReadView>(state: &mut Interface<V>, text: &Target) -> Result<usize, StorageError> {
+    if !state.is_visible(text.id)? {
+        return Ok(0);
+    }
+    Ok(state
+        .record(text.id)?
+        .map_or(0, |record| if let Value::Rga(text) = &record.value { text.len() } else { 0 }))
+}
+
+fn list_length<V: ReadView>(state: &mut Interface<V>, list: &Target) -> Result<usize, StorageError> {
+    let mut length = 0;
+    for item in state.ordered_children(list.id, &[], None, usize::MAX)? {
+        length += usize::from(state.is_visible(item)?);
+    }
+    Ok(length)
+}
