@@ -47,6 +47,8 @@ pub enum OwedReason {
     NoMerge,
     /// The peer is syncing with us at the same time and goes first.
     Yielded,
+    /// More was received from another peer, which has not given all of it yet, than this one has.
+    PeerBehind,
     /// The peer does not know of this session any more: it has restarted since the handshake.
     PeerRestarted,
 }
@@ -156,6 +158,8 @@ pub struct SessionStats {
     pub deltas_received: u64,
     /// Deltas sent.
     pub deltas_pushed: u64,
+    /// Bytes of all these, both ways.
+    pub bytes: u64,
     /// Cells of the peer's sketch received.
     pub cells: u64,
     /// Walks begun: one at most, also after another protocol that did not suffice.
@@ -413,7 +417,15 @@ impl Session {
             }
             SyncProtocol::HashComparison { .. } => self.begin(Opening::Walk, work),
             SyncProtocol::LevelWise { .. } => self.begin(Opening::Levels, work),
-            SyncProtocol::SubtreePrefetch { .. } => self.begin(Opening::Subtrees, work),
+            SyncProtocol::SubtreePrefetch { .. } => match &reply.located {
+                Some(Located::Sample { from, cells }) => {
+                    let (exchange, turn) =
+                        Exchange::sampled((*from as usize, cells), reply, work, &mut self.stats)?;
+                    self.phase = Phase::Exchange(exchange);
+                    Ok(turn)
+                }
+                _ => self.begin(Opening::Subtrees, work),
+            },
             SyncProtocol::BloomFilter { filter_size } => {
                 self.begin(Opening::Filter { bits: filter_size }, work)
             }
