@@ -368,6 +368,25 @@ impl Session {
         Ok(Turn::Ask(request))
     }
 
+    /// Begins with what the answer to the handshake told of the difference, or with `otherwise`: where one
+    /// side has forgotten what the other has not, nothing is told.
+    fn begin_told<V: ReadView>(
+        &mut self,
+        reply: &HandshakeReply,
+        otherwise: Opening,
+        work: &mut Transaction<V>,
+    ) -> Result<Turn, StorageError> {
+        let (exchange, turn) = match (otherwise, &reply.located) {
+            (Opening::Subtrees, Some(Located::Sample { from, cells })) => {
+                Exchange::sampled((*from as usize, cells), reply, work, &mut self.stats)?
+            }
+            (Opening::Walk, Some(located)) => Exchange::located(located, reply, work, &mut self.stats)?,
+            _ => return self.begin(otherwise, work),
+        };
+        self.phase = Phase::Exchange(exchange);
+        Ok(turn)
+    }
+
     fn on_handshake<V: ReadView>(
         &mut self,
         reply: &HandshakeReply,
@@ -417,27 +436,11 @@ impl Session {
             }
             SyncProtocol::HashComparison { .. } => self.begin(Opening::Walk, work),
             SyncProtocol::LevelWise { .. } => self.begin(Opening::Levels, work),
-            SyncProtocol::SubtreePrefetch { .. } => match &reply.located {
-                Some(Located::Sample { from, cells }) => {
-                    let (exchange, turn) =
-                        Exchange::sampled((*from as usize, cells), reply, work, &mut self.stats)?;
-                    self.phase = Phase::Exchange(exchange);
-                    Ok(turn)
-                }
-                _ => self.begin(Opening::Subtrees, work),
-            },
+            SyncProtocol::SubtreePrefetch { .. } => self.begin_told(reply, Opening::Subtrees, work),
             SyncProtocol::BloomFilter { filter_size } => {
                 self.begin(Opening::Filter { bits: filter_size }, work)
             }
-            SyncProtocol::RatelessIblt => match &reply.located {
-                Some(located) => {
-                    let (exchange, turn) = Exchange::located(located, reply, work, &mut self.stats)?;
-                    self.phase = Phase::Exchange(exchange);
-                    Ok(turn)
-                }
-                // One side has forgotten what the other has not: the walk finds that.
-                None => self.begin(Opening::Walk, work),
-            },
+            SyncProtocol::RatelessIblt => self.begin_told(reply, Opening::Walk, work),
             SyncProtocol::DeltaSync => {
                 let (exchange, request) = DeltaExchange::start(theirs, work, &mut self.stats)?;
                 self.phase = Phase::Deltas(exchange);

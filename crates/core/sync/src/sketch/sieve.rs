@@ -114,7 +114,7 @@ impl Sieve {
 
     fn place(&self, symbol: Symbol) -> (usize, u64) {
         let bits = self.words.len() as u128 * 64;
-        let bit = (u128::from(mix(symbol.bits() ^ self.salt)) * bits >> 64) as usize;
+        let bit = ((u128::from(mix(symbol.bits() ^ self.salt)) * bits) >> 64) as usize;
         (bit / 64, 1 << (bit % 64))
     }
 
@@ -232,7 +232,7 @@ impl Table {
         let third = self.cells.len() / 3;
         // Never what the symbol's check is made of: a cell of three would pass for one too easily.
         let first = mix(self.key.seed(symbol).wrapping_add(self.salt | 1));
-        let within = |bits: u64| ((bits & 0xffff_ffff) * third as u64 >> 32) as usize;
+        let within = |bits: u64| (((bits & 0xffff_ffff) * third as u64) >> 32) as usize;
         [within(first), third + within(first >> 32), 2 * third + within(mix(first))]
     }
 
@@ -333,7 +333,8 @@ mod tests {
                     failed += 1;
                     continue;
                 };
-                (found.sort_unstable(), expected.sort_unstable());
+                found.sort_unstable();
+                expected.sort_unstable();
                 assert_eq!(found, expected);
             }
             assert!(failed * 25 <= runs, "{failed} of {runs} with {count}");

@@ -76,18 +76,9 @@ fn what_came_of_a_large_state_is_not_given_up_for_the_first_small_peer() {
         let (mut session, mut id, mut request) = Session::start(SessionId(1), a.describe());
         for _ in 0..4 {
             let (response, mut work) = (b.respond(&request), a.begin());
-            let Progress::Send(..) = session
-                .on_response(id, &response, &mut work)
-                .map(|next| {
-                    if let Progress::Send(next_id, next) = &next {
-                        (id, request) = (*next_id, next.clone());
-                    }
-                    next
-                })
-                .unwrap()
-            else {
-                panic!()
-            };
+            let progress = session.on_response(id, &response, &mut work).unwrap();
+            let Progress::Send(next_id, next) = progress else { panic!("{progress:?}") };
+            (id, request) = (next_id, next);
             a.commit(work);
         }
     };
