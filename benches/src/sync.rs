@@ -109,6 +109,14 @@ pub(crate) fn reconcile() {
     measured(&clustered, Kind::SubtreePrefetch, 3);
     measured(&clustered, Kind::HashComparison, 3);
     measured(&clustered, Kind::RatelessIblt, 3);
+    println!("locating alone, where the handshake tells");
+    for entities in [10_000, ENTITIES] {
+        let case = Case { entities, ..ground.case().clone() };
+        let bare = if entities == ENTITIES { ground.clone() } else { Ground::new(case).expect("memory") };
+        for difference in [1, 10] {
+            locating(&bare.differing(difference, Spread::Random).expect("memory does not fail"));
+        }
+    }
     println!("deltas");
     let logged = Case { entities: 10_000, history: true, ..ground.case().clone() };
     let logged = Ground::new(logged).expect("memory does not fail");
@@ -120,6 +128,15 @@ pub(crate) fn reconcile() {
         println!("  a gap of {gap}: {} trips, {all} B, {times:.2} times the deltas", found.stats.round_trips);
     }
     upkeep();
+}
+
+/// What it costs to locate a difference that the handshake tells, apart from moving and joining records.
+fn locating(ground: &Ground) {
+    let runs = (0..20).map(|_| ground.locate(stopwatch()).expect("memory does not fail"));
+    let best = runs.reduce(|best, run| [best[0].min(run[0]), best[1].min(run[1])]);
+    let [ours, theirs] = best.unwrap_or_default().map(|nanos| nanos as f64 / 1e3);
+    let Case { entities, difference, .. } = ground.case();
+    println!("  {difference} of {entities}: {ours:.1} + {theirs:.1} us");
 }
 
 /// What a write costs the sketch.

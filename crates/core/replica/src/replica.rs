@@ -269,7 +269,7 @@ impl<V: ReadView> Replica<V> {
     ) -> Result<SyncHandshake, StorageError> {
         let mut ours = self.describe(peer, step)?;
         let adaptive = ours.wish.is_none() && self.config.selection == Selection::Adaptive;
-        if ours.has_state && (adaptive || ours.wish == Some(SyncProtocolKind::RatelessIblt)) {
+        if ours.has_state && (adaptive || ours.wish.is_some_and(SyncProtocolKind::uses_sketch)) {
             ours.sketch = Some(step.work.sketch()?.head());
         }
         let measured = self.peers.get(&peer).and_then(Peer::round_trip_us);

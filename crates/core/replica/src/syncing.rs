@@ -40,6 +40,8 @@ const AGAIN: SimDuration = SimDuration::from_millis(50);
 const AFTER_YIELD: SimDuration = SimDuration::from_millis(500);
 /// How long clocks are given to come closer.
 const AFTER_DRIFT: SimDuration = SimDuration::from_secs(1);
+/// How long a peer that has more is given to come back.
+const AFTER_BEHIND: SimDuration = SimDuration::from_secs(2);
 
 impl<V: ReadView> Replica<V> {
     /// Takes note that a sync with `peer` is owed, to be tried after about `pause`.
@@ -296,6 +298,7 @@ impl<V: ReadView> Replica<V> {
             OwedReason::NewerWrites => ("it was written to meanwhile", None),
             OwedReason::PeerRestarted => ("it has restarted", None),
             OwedReason::Yielded => ("it syncs with us first", Some(AFTER_YIELD)),
+            OwedReason::PeerBehind => ("another peer has more", Some(AFTER_BEHIND)),
             OwedReason::NoMerge => ("a merge function is not registered", Some(AFTER_DRIFT)),
             OwedReason::ClockDrift => ("the clocks disagree", Some(AFTER_DRIFT)),
         };

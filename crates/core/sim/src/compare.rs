@@ -288,6 +288,18 @@ impl Ground {
         })
     }
 
+    /// What locating the difference takes on each side's processor, in the units of the stopwatch, where the
+    /// handshake tells it: what the initiator says of itself, and what the responder reads from that beside
+    /// its own sketch. Nothing is moved or joined.
+    pub fn locate(&self, mut stopwatch: impl FnMut() -> u64) -> Result<[u64; 2], DriveError> {
+        let [mut a, mut b] = [self.host(0)?, self.host(1)?];
+        let begun = stopwatch();
+        let ours = a.introduce()?;
+        let said = stopwatch();
+        b.estimate(&ours)?;
+        Ok([said.saturating_sub(begun), stopwatch().saturating_sub(said)])
+    }
+
     /// What adaptive selection reckons that each protocol would cost, cheapest first, and the difference
     /// that it reckons with.
     pub fn reckoned(&self) -> Result<(u64, Vec<Cost>), DriveError> {

@@ -8,7 +8,7 @@
 use crate::filter::Filter;
 use crate::handshake::{Link, SyncHandshake, SyncProtocolKind};
 use crate::select::{ProtocolSelection, SelectionReason, can_run, delta_gap, with_parameters};
-use crate::sketch::{Sketch, cells_for};
+use crate::sketch::{Sketch, are_enough, cells_wanted, plan};
 use syncline_types::limits;
 
 /// What a protocol would cost beyond the differing records themselves, after the handshake.
@@ -85,12 +85,19 @@ fn cost(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake, d
             (levels + shown / 2_048 + moved, shown.saturating_mul(ENTRY), shown / 2)
         }
         SyncProtocolKind::RatelessIblt => {
-            let cells = cells_for(d.saturating_mul(5) / 4);
-            let made_anew = if cells > Sketch::CELLS as u64 { n } else { 0 };
-            // What the kept cells do not tell is asked for in rounds of its own.
-            let rounds =
-                cells.saturating_sub(Sketch::CELLS as u64).div_ceil(limits::MAX_CELLS as u64) + moved;
-            (rounds, cells * 8 + d / 2 * 6, made_anew + d / 4)
+            let kept = Sketch::kept_of(remote.entity_count);
+            let cells = cells_wanted(d);
+            let cells = if are_enough(kept, d) { cells.min(kept) } else { cells };
+            match plan([local, remote].map(|side| side.entity_count), d) {
+                // Filters, and what they hide, in one round.
+                Some(plan) => (1 + moved, plan.bytes + d / 2 * 3, n / 2 + d / 4),
+                None => {
+                    let made_anew = if cells > kept { 2 * n } else { 0 };
+                    // What the kept cells do not tell is asked for in rounds of its own.
+                    let rounds = cells.saturating_sub(kept).div_ceil(limits::MAX_CELLS as u64) + moved;
+                    (rounds, cells * 8 + d / 2 * 4, made_anew + d / 4)
+                }
+            }
         }
     };
     let Link { round_trip_us, bytes_per_second } = local.link;

@@ -162,7 +162,7 @@ impl<S: Store> StoreHost<S> {
 
     /// Starts a session with this protocol or none; gives its first request.
     pub fn start_with(&mut self, protocol: SyncProtocolKind) -> Result<(Session, Message), DriveError> {
-        let ours = self.describe(protocol == SyncProtocolKind::RatelessIblt)?;
+        let ours = self.describe(protocol.uses_sketch())?;
         let mut supported_protocols = vec![SyncProtocolKind::None, protocol];
         if protocol == SyncProtocolKind::DeltaSync {
             // Where deltas do not suffice.

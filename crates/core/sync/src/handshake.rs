@@ -9,7 +9,7 @@ use syncline_types::{
 
 /// The version of messages and hashes. Replicas of different versions refuse each other clearly,
 /// since their roots could never agree.
-pub const SYNC_PROTOCOL_VERSION: u32 = 2;
+pub const SYNC_PROTOCOL_VERSION: u32 = 3;
 
 /// A sync strategy, without its parameters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -45,6 +45,11 @@ impl SyncProtocolKind {
         Self::LevelWise,
         Self::RatelessIblt,
     ];
+
+    /// Whether it begins with what the sketches of the handshake tell.
+    pub const fn uses_sketch(self) -> bool {
+        matches!(self, Self::RatelessIblt | Self::SubtreePrefetch)
+    }
 
     /// The protocols that can be run end to end; only these are advertised (**I11**).
     pub const EXECUTABLE: [Self; 8] = Self::ALL;
@@ -121,7 +126,7 @@ pub struct HandshakeReply {
     pub verdict: SyncProtocolKind,
     /// About how many records differ, if the initiator sent a sketch.
     pub difference: Option<u64>,
-    /// What the responder's sketch says, if that is the protocol.
+    /// What the responder's sketch says, if the protocol begins with that.
     pub located: Option<Located>,
 }
 

@@ -61,6 +61,6 @@ pub use question::{Answer, Question};
 pub use respond::{ViewCache, respond};
 pub use select::{ProtocolSelection, Selection, SelectionReason, SyncProtocol, select_protocol};
 pub use session::{FailureReason, Outcome, OwedReason, Progress, Session, SessionStats};
-pub use sketch::{Cell, Difference, Located, Sketch, SketchHead, SketchKey, Symbol};
+pub use sketch::{Cell, Difference, Located, Names, Sieve, Sieved, Sketch, SketchHead, SketchKey, Symbol};
 pub use transaction::Transaction;
 pub use transport::{StreamMessage, SyncTransport, TransportError};

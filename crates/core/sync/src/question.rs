@@ -3,7 +3,7 @@
 use crate::filter::Filter;
 use crate::message::{WireRecord, decode_option_id, encode_option_id};
 use crate::node_view::{Fingerprint, NodeView, Probe, WireEntry, decode_brief, encode_brief};
-use crate::sketch::{Cell, Sketch, SketchKey, Symbol, cells_of, entity};
+use crate::sketch::{Cell, Names, Sieve, Sieved, Sketch, SketchKey, called, cells_of};
 use syncline_storage::{Entry, Interface, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limits};
@@ -45,8 +45,10 @@ pub enum Question {
         /// How many.
         count: u32,
     },
-    /// The records that these symbols stand for.
-    Symbols(Vec<Symbol>),
+    /// The records of entities with these names.
+    Named(Names),
+    /// What does not pass this filter, and a filter and cells of what does.
+    Sieve(Sieve),
 }
 
 /// The answer to a [`Question`].
@@ -78,13 +80,15 @@ pub enum Answer {
     },
     /// Cells, from the place asked for.
     Cells(Vec<Cell>),
-    /// Records of the symbols asked for, parents before children.
+    /// Records of the entities named, parents before children.
     Records {
         /// The records.
         records: Vec<WireRecord>,
         /// Whether there are no more.
         complete: bool,
     },
+    /// What came of a filter.
+    Sieved(Sieved),
 }
 
 /// What is kept beside a state that helps to answer.
@@ -98,17 +102,17 @@ pub(crate) struct Kept<'a> {
 
 impl Question {
     /// What answering costs beyond what the answer shows, in bytes of a page: a cursor deep in a tree, a
-    /// look at the whole state, a search for each symbol.
+    /// look at the whole state, a search for each name.
     pub(crate) fn cost(&self, kept: Kept<'_>) -> usize {
         match self {
             Self::Subtree { after: Some(_), .. } => 1 << 10,
-            Self::Missing(_) => limits::PAGE_BYTES,
+            Self::Missing(_) | Self::Sieve(_) => limits::PAGE_BYTES,
             Self::Cells { from, count } => {
                 let (from, count) = (*from as usize, *count as usize);
                 let is_kept = kept.sketch.is_some_and(|sketch| sketch.cells(from, count).is_some());
                 if is_kept { 0 } else { limits::PAGE_BYTES }
             }
-            Self::Symbols(symbols) => symbols.len() * 128,
+            Self::Named(names) => names.len() * 128,
             _ => 0,
         }
     }
@@ -155,7 +159,8 @@ impl Answer {
                     None => cells_of(key, (from, count), state).map(Self::Cells),
                 }
             }
-            Question::Symbols(symbols) => records(symbols, key, state),
+            Question::Named(names) => records(names, state),
+            Question::Sieve(theirs) => Sieved::of(theirs, key, state).map(Self::Sieved),
         }
     }
 }
@@ -185,17 +190,11 @@ fn subtree<V: ReadView>(
     Ok(Answer::Subtree { records, complete: false })
 }
 
-/// The records that `symbols` stand for, as far as the state has them and they fit a page.
-fn records<V: ReadView>(
-    symbols: &[Symbol],
-    key: SketchKey,
-    state: &mut Interface<V>,
-) -> Result<Answer, StorageError> {
+/// The records of the entities with these names, as far as the state has them and they fit a page.
+fn records<V: ReadView>(names: &Names, state: &mut Interface<V>) -> Result<Answer, StorageError> {
     let mut found = Vec::new();
-    for symbol in symbols {
-        if let Some(id) = entity(key, *symbol, state)? {
-            found.push(id);
-        }
+    for name in names.iter() {
+        found.extend(called(name, state)?);
     }
     let (records, complete) = WireRecord::page(found, state)?;
     Ok(Answer::Records { records, complete })
@@ -287,9 +286,13 @@ impl Encode for Question {
                 out.varint(u64::from(*from));
                 out.varint(u64::from(*count));
             }
-            Self::Symbols(symbols) => {
+            Self::Named(names) => {
                 out.u8(5);
-                out.list(symbols);
+                names.encode(out);
+            }
+            Self::Sieve(sieve) => {
+                out.u8(7);
+                sieve.encode(out);
             }
         }
     }
@@ -323,7 +326,8 @@ impl Decode for Question {
                 }
                 Ok(Self::Compare { probe, ours })
             }
-            5 => Ok(Self::Symbols(input.list(limits::MAX_RECORDS_PER_FRAME, "the symbols of a wish")?)),
+            5 => Ok(Self::Named(Names::decode(input)?)),
+            7 => Ok(Self::Sieve(Sieve::decode(input)?)),
             tag => Err(DecodeError::UnknownTag { what: "kind of question", found: u64::from(tag) }),
         }
     }
@@ -360,6 +364,10 @@ impl Answer {
                 out.list(records);
                 out.bool(*complete);
             }
+            Self::Sieved(sieved) => {
+                out.u8(6);
+                sieved.encode(out);
+            }
         }
     }
 
@@ -383,6 +391,7 @@ impl Answer {
                 records: input.list(limits::MAX_RECORDS_PER_FRAME, "the records of an answer")?,
                 complete: input.bool("an answer of records")?,
             }),
+            6 => Ok(Self::Sieved(Sieved::decode(input)?)),
             tag => Err(DecodeError::UnknownTag { what: "kind of answer", found: u64::from(tag) }),
         }
     }

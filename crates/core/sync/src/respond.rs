@@ -149,9 +149,10 @@ fn on_handshake<V: ReadView>(
         keep_current(work, views, ours);
     }
     let difference = sight.as_ref().map(|sight| sight.difference);
-    let located = match sight.filter(|_| verdict == SyncProtocolKind::RatelessIblt) {
-        Some(sight) => Some(sight.located(work)?),
-        None => None,
+    let located = match (sight, verdict) {
+        (Some(sight), SyncProtocolKind::RatelessIblt) => Some(sight.located(work)?),
+        (Some(sight), SyncProtocolKind::SubtreePrefetch) => Some(sight.sample(work)?),
+        _ => None,
     };
     let theirs = ours.clone();
     Ok(Response::Handshake(Box::new(HandshakeReply { theirs, verdict, difference, located })))

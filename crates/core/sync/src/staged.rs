@@ -27,12 +27,14 @@ pub struct Transfer {
     pub cursor: Option<Cursor>,
     /// The latest stamp received that our clock accepted.
     pub latest: Hlc,
+    /// How many peers in a row were passed over, since they have much less than what was promised.
+    pub passed_over: u8,
 }
 
 impl Transfer {
     /// One of which nothing has come yet.
     pub fn new(source: SyncHandshake) -> Self {
-        Self { source, mixed: false, cursor: Some(Cursor::default()), latest: Hlc::ZERO }
+        Self { source, mixed: false, cursor: Some(Cursor::default()), latest: Hlc::ZERO, passed_over: 0 }
     }
 
     /// The one that is kept, if any is.
@@ -42,12 +44,14 @@ impl Transfer {
         let mut input = Reader::new(&row);
         let mixed = input.bool("a snapshot under way").map_err(damaged)?;
         let source = SyncHandshake::decode(&mut input).map_err(damaged)?;
+        // Rows of before do not have it.
+        let passed_over = if input.remaining() > 0 { input.u8().map_err(damaged)? } else { 0 };
         let row = view.read(PROGRESS)?.ok_or(DecodeError::NotCanonical { what: "its progress" });
         let row = row.map_err(damaged)?;
         let mut input = Reader::new(&row);
         let latest = Hlc::decode(&mut input).map_err(damaged)?;
         let cursor = input.bool("its cursor").map_err(damaged)?.then(|| Cursor::decode(&mut input));
-        Ok(Some(Self { source, mixed, cursor: cursor.transpose().map_err(damaged)?, latest }))
+        Ok(Some(Self { source, mixed, cursor: cursor.transpose().map_err(damaged)?, latest, passed_over }))
     }
 
     /// Keeps what a page does not change.
@@ -55,6 +59,7 @@ impl Transfer {
         let mut out = Writer::default();
         out.bool(self.mixed);
         self.source.encode(&mut out);
+        out.u8(self.passed_over);
         batch.put(SOURCE.into(), out.into_bytes());
     }
 

@@ -29,6 +29,10 @@ pub const MAX_QUESTIONS: usize = 1_024;
 pub const MAX_FILTER_BYTES: usize = 1 << 20;
 /// Cells of a sketch in one frame.
 pub const MAX_CELLS: usize = 1 << 18;
+/// Cells of a table over what passed a filter.
+pub const MAX_TABLE: usize = 3 << 16;
+/// Entities that may be named, in short, as not having passed a filter.
+pub const MAX_NAMES: usize = 1 << 18;
 /// The last cell of a sketch that may be asked for.
 pub const MAX_CELL: u32 = 1 << 20;
 /// Entities that may be named as missing in one frame.

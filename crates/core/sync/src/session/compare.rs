@@ -6,10 +6,10 @@ use crate::filter::Filter;
 use crate::message::WireRecord;
 use crate::node_view::{BriefEntry, NodeView, Probe, SlotView, WireEntry};
 use crate::question::{Answer, Question};
-use crate::sketch::{Symbol, entity as find};
+use crate::sketch::{Names, Symbol, entity as find};
 use crate::transaction::Transaction;
 use std::collections::{BTreeMap, BTreeSet};
-use syncline_storage::{Entry, Prefix, StorageError, Subtree, own_hash};
+use syncline_storage::{Entry, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
 use syncline_types::{EntityId, limits};
 
@@ -75,23 +75,21 @@ impl Exchange {
                 }
                 self.take_cells(cells, work, stats)
             }
-            (Question::Symbols(symbols), Answer::Records { records, complete }) => {
-                if records.is_empty() && !complete {
-                    return Ok(Err("an empty page of records"));
-                }
+            (Question::Named(names), Answer::Records { records, complete }) => {
                 if !complete {
-                    let key = work.sketch_key();
-                    let mut left = symbols.clone();
-                    let came =
-                        |record: &WireRecord| key.symbol(record.id, own_hash(record.id, &record.bytes));
-                    let came: BTreeSet<_> = records.iter().map(came).collect();
-                    left.retain(|symbol| !came.contains(symbol));
-                    if left.len() == symbols.len() {
+                    let came = Names::of(records.iter().map(|record| record.id.beginning()));
+                    let left = Names::of(names.iter().filter(|name| !came.contains(*name)));
+                    if left.len() == names.len() {
                         return Ok(Err("a page of other records"));
                     }
-                    left.into_iter().for_each(|symbol| self.want_symbol(symbol));
+                    self.want_named(&left);
                 }
-                self.take_records(records, work, stats)
+                let taken = self.take_records(records, work, stats)?;
+                self.prefetch_around(records, work)?;
+                Ok(taken)
+            }
+            (Question::Sieve(ours), Answer::Sieved(theirs)) => {
+                self.take_sieved(ours, theirs, work, stats).map(Ok)
             }
             _ => Ok(Err("an answer of another kind")),
         }

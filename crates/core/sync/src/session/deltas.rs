@@ -27,7 +27,7 @@ impl DeltaExchange {
         let mut exchange = Self { theirs: theirs.covered.clone(), pushed: false };
         let pushes = exchange.page(work)?;
         exchange.pushed = !pushes.is_empty();
-        stats.deltas_pushed += pushes.len() as u64;
+        count(&pushes, stats);
         let covered = work.log.covered().clone();
         Ok((exchange, Request::Deltas { covered, pushes }))
     }
@@ -54,6 +54,7 @@ impl DeltaExchange {
             match work.apply_delta(&delta)? {
                 Ok(()) => {
                     stats.deltas_received += 1;
+                    stats.bytes += bytes.len() as u64;
                     progress = true;
                 }
                 // Covered: it came by gossip meanwhile. Not ready: a parent is not kept any more.
@@ -86,9 +87,14 @@ impl DeltaExchange {
         if !progress {
             return Ok(Turn::Walk);
         }
-        stats.deltas_pushed += pushes.len() as u64;
+        count(&pushes, stats);
         Ok(Turn::Ask(Request::Deltas { covered: work.log.covered().clone(), pushes }))
     }
+}
+
+fn count(pushes: &[Bytes], stats: &mut SessionStats) {
+    stats.deltas_pushed += pushes.len() as u64;
+    stats.bytes += pushes.iter().map(|delta| delta.len() as u64).sum::<u64>();
 }
 
 const fn fail(what: &'static str) -> Turn {

@@ -6,6 +6,7 @@
 //! When nothing more is known to differ, roots are compared; if they are not equal, whatever the
 //! opening missed is found by a walk down the index.
 
+mod locating;
 mod taking;
 
 use super::{FailureReason, Outcome, OwedReason, SessionStats, Turn, compare_roots};
@@ -14,9 +15,9 @@ use crate::handshake::HandshakeReply;
 use crate::message::{ExchangeReply, ExchangeRequest, Request, WireRecord};
 use crate::node_view::{Fingerprint, Probe, brief};
 use crate::question::Question;
-use crate::sketch::{Cell, Located, Symbol};
+use crate::sketch::{Cell, Located, Names, Symbol};
 use crate::transaction::Transaction;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use syncline_storage::{ApplyContext, Entry, Node, Prefix, Record, StorageError, Subtree};
 use syncline_store::ReadView;
 use syncline_types::{Digest, Encode, EntityId, Hlc, canary, limits};
@@ -69,10 +70,15 @@ pub(super) struct Exchange {
     opening: Opening,
     questions: VecDeque<Question>,
     wants: VecDeque<EntityId>,
-    /// Records wished for that are known by their symbols alone.
-    symbols: VecDeque<Symbol>,
+    /// Names of entities whose records are wished for.
+    names: VecDeque<u32>,
     /// What hangs below some of those.
     below: BTreeMap<Symbol, Option<Fingerprint>>,
+    /// Records of ours of which another may be on its way from the peer: what ours says beyond that goes
+    /// back then.
+    withheld: BTreeSet<EntityId>,
+    /// Records that are on their way will show where to prefetch.
+    sampling: bool,
     pushes: VecDeque<Push>,
     asked: ExchangeRequest,
     pass: u32,
@@ -154,8 +160,10 @@ impl Exchange {
             opening,
             questions: VecDeque::new(),
             wants: VecDeque::new(),
-            symbols: VecDeque::new(),
+            names: VecDeque::new(),
             below: BTreeMap::new(),
+            withheld: BTreeSet::new(),
+            sampling: false,
             pushes: VecDeque::new(),
             asked: ExchangeRequest::default(),
             pass: 0,
@@ -189,12 +197,17 @@ impl Exchange {
             return Ok((exchange, Turn::End(Outcome::Owed(OwedReason::NewerWrites))));
         }
         let broken = match located {
+            Located::Cells(cells) if cells.is_empty() => {
+                exchange.ask_for_more(theirs.entity_count, work)?;
+                Ok(())
+            }
             Located::Cells(cells) => exchange.take_cells(cells, work, stats)?,
             Located::Found { records, wants } => {
                 let taken = exchange.take_records(records, work, stats)?;
-                exchange.push_symbols(wants, work)?;
+                exchange.push_named(wants, work)?;
                 taken
             }
+            Located::Sample { .. } => Err("a sample for the whole"),
         };
         if let Err(broken) = broken {
             return Ok((exchange, fail(broken)));
@@ -209,10 +222,10 @@ impl Exchange {
         self.whole = self.opening == Opening::Walk;
         stats.walks += u64::from(self.opening != Opening::Walk);
         self.opening = Opening::Walk;
-        self.questions.push_back(Question::Node(Probe { entity: EntityId::ROOT, prefix: Prefix::EMPTY }));
-        self.wants.push_back(EntityId::ROOT);
+        self.ask_for_the_top();
         (self.foreign_writes, self.deferred) = (false, None);
         self.below.clear();
+        self.sampling = false;
     }
 
     pub(super) fn on_reply<V: ReadView>(
@@ -278,7 +291,7 @@ impl Exchange {
         if self.idle_rounds > MAX_IDLE_ROUNDS {
             return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
         }
-        if self.questions.len() + self.wants.len() + self.symbols.len() + self.pushes.len() + self.below.len()
+        if self.questions.len() + self.wants.len() + self.names.len() + self.pushes.len() + self.below.len()
             > MAX_QUEUE
         {
             return Ok(Turn::End(Outcome::Failed(FailureReason::TooLong)));
@@ -295,11 +308,12 @@ impl Exchange {
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Result<Turn, StorageError> {
-        if self.questions.is_empty() && self.wants.is_empty() && self.symbols.is_empty() {
+        if self.questions.is_empty() && self.wants.is_empty() && self.names.is_empty() {
             if !self.orphans.is_empty() {
                 // All parents that come have come.
                 self.drop_orphans();
             }
+            self.push_withheld(work)?;
             if self.pushes.is_empty() {
                 return self.end_of_pass(root, work, stats);
             }
@@ -339,14 +353,14 @@ impl Exchange {
         self.wants.push_back(id);
     }
 
-    /// A record of the peer's that is known by its symbol.
-    pub(super) fn want_symbol(&mut self, symbol: Symbol) {
-        self.symbols.push_back(symbol);
+    /// Records of the peer's that are known by their names.
+    pub(super) fn want_named(&mut self, names: &Names) {
+        self.names.extend(names.iter());
     }
 
-    /// As [`Exchange::want_symbol`], with what hangs below it at the peer's.
+    /// A record of the peer's that is known by its symbol, with what hangs below it at the peer's.
     pub(super) fn want_child(&mut self, symbol: Symbol, kids: Option<Fingerprint>) {
-        self.symbols.push_back(symbol);
+        self.names.push_back(symbol.beginning());
         self.below.insert(symbol, kids);
     }
 
@@ -411,9 +425,9 @@ impl Exchange {
                 question => question,
             });
         }
-        if !self.symbols.is_empty() {
-            let few = self.symbols.len().min(limits::MAX_RECORDS_PER_FRAME);
-            questions.push(Question::Symbols(self.symbols.drain(..few).collect()));
+        if !self.names.is_empty() {
+            let few = self.names.len().min(limits::MAX_RECORDS_PER_FRAME);
+            questions.push(Question::Named(Names::of(self.names.drain(..few))));
         }
         let wants = self.wants.drain(..self.wants.len().min(limits::MAX_RECORDS_PER_FRAME)).collect();
         let horizon = work.state.horizon();
@@ -441,6 +455,7 @@ impl Exchange {
             if let Some(record) = work.state.record(id)? {
                 let record = record.to_bytes();
                 bytes += record.len() + 32;
+                stats.bytes += record.len() as u64;
                 asked.pushes.push(WireRecord { id, bytes: record.into() });
                 stats.records_pushed += 1;
             }

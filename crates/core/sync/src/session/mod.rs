@@ -47,6 +47,8 @@ pub enum OwedReason {
     NoMerge,
     /// The peer is syncing with us at the same time and goes first.
     Yielded,
+    /// More was received from another peer, which has not given all of it yet, than this one has.
+    PeerBehind,
     /// The peer does not know of this session any more: it has restarted since the handshake.
     PeerRestarted,
 }
@@ -156,6 +158,8 @@ pub struct SessionStats {
     pub deltas_received: u64,
     /// Deltas sent.
     pub deltas_pushed: u64,
+    /// Bytes of all these, both ways.
+    pub bytes: u64,
     /// Cells of the peer's sketch received.
     pub cells: u64,
     /// Walks begun: one at most, also after another protocol that did not suffice.
@@ -364,6 +368,25 @@ impl Session {
         Ok(Turn::Ask(request))
     }
 
+    /// Begins with what the answer to the handshake told of the difference, or with `otherwise`: where one
+    /// side has forgotten what the other has not, nothing is told.
+    fn begin_told<V: ReadView>(
+        &mut self,
+        reply: &HandshakeReply,
+        otherwise: Opening,
+        work: &mut Transaction<V>,
+    ) -> Result<Turn, StorageError> {
+        let (exchange, turn) = match (otherwise, &reply.located) {
+            (Opening::Subtrees, Some(Located::Sample { from, cells })) => {
+                Exchange::sampled((*from as usize, cells), reply, work, &mut self.stats)?
+            }
+            (Opening::Walk, Some(located)) => Exchange::located(located, reply, work, &mut self.stats)?,
+            _ => return self.begin(otherwise, work),
+        };
+        self.phase = Phase::Exchange(exchange);
+        Ok(turn)
+    }
+
     fn on_handshake<V: ReadView>(
         &mut self,
         reply: &HandshakeReply,
@@ -418,19 +441,11 @@ impl Session {
             }
             SyncProtocol::HashComparison { .. } => self.begin(Opening::Walk, work),
             SyncProtocol::LevelWise { .. } => self.begin(Opening::Levels, work),
-            SyncProtocol::SubtreePrefetch { .. } => self.begin(Opening::Subtrees, work),
+            SyncProtocol::SubtreePrefetch { .. } => self.begin_told(reply, Opening::Subtrees, work),
             SyncProtocol::BloomFilter { filter_size } => {
                 self.begin(Opening::Filter { bits: filter_size }, work)
             }
-            SyncProtocol::RatelessIblt => match &reply.located {
-                Some(located) => {
-                    let (exchange, turn) = Exchange::located(located, reply, work, &mut self.stats)?;
-                    self.phase = Phase::Exchange(exchange);
-                    Ok(turn)
-                }
-                // One side has forgotten what the other has not: the walk finds that.
-                None => self.begin(Opening::Walk, work),
-            },
+            SyncProtocol::RatelessIblt => self.begin_told(reply, Opening::Walk, work),
             SyncProtocol::DeltaSync => {
                 let (exchange, request) = DeltaExchange::start(theirs, work, &mut self.stats)?;
                 self.phase = Phase::Deltas(exchange);

@@ -21,6 +21,9 @@ use syncline_types::{Decode, Digest, canary};
 const MAX_BOUNDARIES: u32 = 8;
 /// Records ahead of our clock that a state may be shown without.
 const MAX_EARLY: usize = 4_096;
+/// Peers with much less than what was promised that are passed over, one after the other, before what has
+/// come is given up for one.
+const MAX_PASSED_OVER: u8 = 3;
 
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct SnapshotPull {
@@ -182,6 +185,13 @@ impl SnapshotPull {
             return self.start_over(theirs.clone(), work);
         }
         let has_begun = self.transfer.cursor != Some(Cursor::default());
+        let is_behind = theirs.entity_count < self.transfer.source.entity_count / 2;
+        if has_begun && is_behind && self.transfer.passed_over < MAX_PASSED_OVER {
+            // All that it lacks would have to go. Whoever promised that may come back.
+            self.transfer.passed_over += 1;
+            self.transfer.write_source(&mut work.above);
+            return Ok(Turn::End(Outcome::Owed(OwedReason::PeerBehind)));
+        }
         self.transfer.mixed |= has_begun && theirs.root_hash != self.boundary();
         self.transfer.source = theirs.clone();
         self.transfer.write_source(&mut work.above);
@@ -215,6 +225,7 @@ impl SnapshotPull {
         self.received += records.len() as u64;
         let (mut staged, mut aside) = (self.open(work)?, self.aside());
         for (id, bytes) in records {
+            stats.bytes += bytes.len() as u64;
             let Ok(record) = Record::from_bytes(&bytes) else {
                 return self.refuse("a record that does not decode", work);
             };
@@ -228,6 +239,9 @@ impl SnapshotPull {
                 Err(ApplyError::MissingParent { .. }) if self.transfer.mixed => {}
                 Err(_) => return self.refuse("a record that breaks a rule", work),
             }
+        }
+        if std::mem::take(&mut self.transfer.passed_over) > 0 {
+            self.transfer.write_source(&mut work.above);
         }
         if page.next.is_some() {
             self.keep(staged, aside, page.next.clone(), work)?;

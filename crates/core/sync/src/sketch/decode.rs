@@ -1,7 +1,6 @@
 //! Reading a difference from the cells of two states.
 
 use super::symbol::{Cell, SketchKey, Symbol};
-use std::collections::BTreeSet;
 use syncline_storage::{Interface, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{EntityId, canary};
@@ -14,20 +13,6 @@ pub struct Difference {
     pub ours: Vec<EntityId>,
     /// The peer's records that we lack.
     pub theirs: Vec<Symbol>,
-}
-
-impl Difference {
-    /// What to bring: our records of entities of which the peer's record is not on its way.
-    pub(crate) fn only_ours(&self) -> impl Iterator<Item = EntityId> {
-        let theirs: BTreeSet<u32> = self.theirs.iter().map(|symbol| symbol.beginning()).collect();
-        self.ours.iter().copied().filter(move |id| !theirs.contains(&id.beginning()))
-    }
-
-    /// What to ask for: the peer's records of entities of which ours is not on its way.
-    pub(crate) fn only_theirs(&self) -> impl Iterator<Item = Symbol> {
-        let ours: BTreeSet<u32> = self.ours.iter().map(|id| id.beginning()).collect();
-        self.theirs.iter().copied().filter(move |symbol| !ours.contains(&symbol.beginning()))
-    }
 }
 
 /// Entities that may share the first four bytes of their ids; with more, the difference is not told.
@@ -49,6 +34,15 @@ pub(crate) fn decode<V: ReadView>(
     let Some(symbols) = peel(key, ours, theirs).filter(|_| !canary!(SketchNeverDecodes)) else {
         return Ok(None);
     };
+    tell_apart(key, symbols, state)
+}
+
+/// Which side's each of these symbols is. `None` if that cannot be told. O(log n) each.
+pub(crate) fn tell_apart<V: ReadView>(
+    key: SketchKey,
+    symbols: Vec<Symbol>,
+    state: &mut Interface<V>,
+) -> Result<Option<Difference>, StorageError> {
     let mut found = Difference::default();
     let mut own = Vec::new();
     for symbol in symbols {
@@ -84,6 +78,18 @@ fn find<V: ReadView>(
         }
     }
     Ok(Found::Nothing)
+}
+
+/// The entities that have this name, unless there are too many of them.
+pub(crate) fn called<V: ReadView>(
+    name: u32,
+    state: &mut Interface<V>,
+) -> Result<Vec<EntityId>, StorageError> {
+    let mut namesakes = state.ids_beginning(name, MAX_NAMESAKES)?;
+    if namesakes.len() == MAX_NAMESAKES {
+        namesakes.clear();
+    }
+    Ok(namesakes)
 }
 
 /// The entity whose record `symbol` stands for, if the state has it.

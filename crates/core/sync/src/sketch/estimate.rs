@@ -1,28 +1,85 @@
 //! How large a difference is, from how many records are in each cell.
 
-/// Cells whose counts a handshake carries.
-pub(super) const COUNTS: usize = 64;
+use std::ops::Range;
+use syncline_types::{DecodeError, Reader, Writer};
 
-/// In the first cells the probability below is a few per cent off.
-const FIRST: usize = 8;
+/// Cells whose counts a handshake carries modulo 2^16. In those before them, the probability below is a few
+/// per cent off.
+const WIDE: Range<usize> = 8..32;
+/// Cells whose counts it carries modulo 2^8: enough where few of the records that differ are in each.
+const NARROW: Range<usize> = 32..128;
 
-/// Every record that only one side has is in cell `i` with probability `p = 2 / (i + 2)`, and counts there
-/// for one side or the other. The differences of the counts therefore have the mean `p` times the net
-/// difference `net`, which both sides know, and the variance `p (1 - p)` times the whole difference, which
-/// is what is looked for.
-pub(super) fn difference(ours: &[u32], theirs: &[u16], net: i64) -> u64 {
-    let net = i128::from(net);
-    let (mut total, mut cells) = (0i128, 0i128);
-    for (i, (own, other)) in (0..).zip(ours.iter().zip(theirs)).skip(FIRST) {
-        // Counts are modulo 2^16: of the gaps that they allow, the one nearest to the mean is meant.
-        let mean = 2 * net / (i + 2);
-        let gap = (*own as u16).wrapping_sub(*other).wrapping_sub(mean as u16).cast_signed();
-        let off = (i + 2) * (i128::from(gap) + mean) - 2 * net;
-        total += off * off * 1_024 / (2 * i);
-        cells += 1;
+/// What a handshake says of the counts of a sketch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Counts {
+    wide: Vec<u16>,
+    narrow: Vec<u8>,
+}
+
+impl Counts {
+    pub(super) fn of(counts: &[u32]) -> Self {
+        let some = |range| counts.get::<Range<usize>>(range).unwrap_or_default().iter();
+        Self {
+            wide: some(WIDE).map(|count| *count as u16).collect(),
+            narrow: some(NARROW).map(|count| *count as u8).collect(),
+        }
     }
-    let spread = (total / 1_024).checked_div(cells).unwrap_or_default();
-    u64::try_from(spread.max(net.abs())).unwrap_or(u64::MAX)
+
+    /// About how many records only one side has. Every such record is in cell `i` with probability
+    /// `p = 2 / (i + 2)`, and counts there for one side or the other. The differences of the counts
+    /// therefore have the mean `p` times the net difference `net`, which both sides know, and the variance
+    /// `p (1 - p)` times the whole difference, which is what is looked for.
+    pub(super) fn difference(&self, ours: &[u32], net: i64) -> u64 {
+        let net = i128::from(net);
+        let mut spread = Spread::default();
+        for ((i, own), other) in (0..).zip(ours).skip(WIDE.start).zip(&self.wide) {
+            let gap = |mean: i128| (*own as u16).wrapping_sub(*other).wrapping_sub(mean as u16);
+            spread.add(i, net, |mean| i128::from(gap(mean).cast_signed()));
+        }
+        let rough = spread.mean().max(net.abs());
+        for ((i, own), other) in (0..).zip(ours).skip(NARROW.start).zip(&self.narrow) {
+            // Of the gaps that a count modulo 2^8 allows, the nearest to the mean is meant: it is, while
+            // five standard deviations stay within.
+            if rough.saturating_mul(2) > 650 * (i + 2) {
+                continue;
+            }
+            let gap = |mean: i128| (*own as u8).wrapping_sub(*other).wrapping_sub(mean as u8);
+            spread.add(i, net, |mean| i128::from(gap(mean).cast_signed()));
+        }
+        u64::try_from(spread.mean().max(net.abs())).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn encode(&self, out: &mut Writer) {
+        self.wide.iter().for_each(|count| out.raw(&count.to_le_bytes()));
+        out.raw(&self.narrow);
+    }
+
+    pub(super) fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let wide = WIDE.map(|_| Ok(u16::from_le_bytes(input.array()?)));
+        let wide = wide.collect::<Result<_, DecodeError>>()?;
+        Ok(Self { wide, narrow: input.raw(NARROW.len(), "the counts of a sketch")?.to_vec() })
+    }
+}
+
+/// The mean of what each cell's gap says of the difference.
+#[derive(Default)]
+struct Spread {
+    total: i128,
+    cells: i128,
+}
+
+impl Spread {
+    /// Takes in the gap of cell `i`, told by how far it is off its mean.
+    fn add(&mut self, i: i128, net: i128, off: impl Fn(i128) -> i128) {
+        let mean = 2 * net / (i + 2);
+        let off = (i + 2) * (off(mean) + mean) - 2 * net;
+        self.total += off * off * 1_024 / (2 * i);
+        self.cells += 1;
+    }
+
+    fn mean(&self) -> i128 {
+        (self.total / 1_024).checked_div(self.cells).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

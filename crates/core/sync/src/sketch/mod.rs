@@ -13,16 +13,23 @@
 mod decode;
 mod estimate;
 mod located;
+mod names;
+mod sample;
+mod sieve;
 mod symbol;
 
 pub use decode::Difference;
-pub(crate) use decode::{decode, entity};
+pub(crate) use decode::{called, decode, entity, tell_apart};
 pub use located::Located;
 pub(crate) use located::Sight;
+pub use names::Names;
+pub(crate) use sample::{alone, branches};
+pub use sieve::{Sieve, Sieved};
+pub(crate) use sieve::{are_enough, cells_wanted, plan, sift};
 pub(crate) use symbol::mix;
 pub use symbol::{Cell, SketchKey, Symbol};
 
-use estimate::COUNTS;
+use estimate::Counts;
 use syncline_storage::{Change, Interface, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer};
@@ -41,13 +48,18 @@ impl Sketch {
     /// Cells that are kept of a small one.
     const FEWEST: usize = 128;
     /// Cells that a handshake carries: enough for ten differences in 99 cases of 100.
-    pub const HEAD: usize = 40;
+    pub const HEAD: usize = 32;
 
     /// The sketch of a state without records that may get about `records`.
     pub fn new(key: SketchKey, records: u64) -> Self {
-        let wanted = usize::try_from(records.saturating_mul(4)).unwrap_or(Self::CELLS);
-        let cells = wanted.clamp(Self::FEWEST, Self::CELLS).next_power_of_two();
+        let cells = Self::kept_of(records) as usize;
         Self { key, cells: vec![Cell::EMPTY; cells], counts: vec![0; cells] }
+    }
+
+    /// How many cells are kept of a state of so many records, if its sketch is new.
+    pub(crate) fn kept_of(records: u64) -> u64 {
+        let [fewest, most] = [Self::FEWEST as u64, Self::CELLS as u64];
+        records.saturating_mul(4).clamp(fewest, most).next_power_of_two()
     }
 
     /// Whether the state has outgrown it: it should be made anew.
@@ -63,7 +75,7 @@ impl Sketch {
     /// The sketch of a state. O(n).
     pub fn of<V: ReadView>(key: SketchKey, state: &mut Interface<V>) -> Result<Self, StorageError> {
         let mut sketch = Self::new(key, state.stats()?.records);
-        each_symbol(key, state, |symbol| sketch.toggle(symbol, 1))?;
+        each_symbol(key, state, |_, _, symbol| sketch.toggle(symbol, 1))?;
         Ok(sketch)
     }
 
@@ -107,15 +119,16 @@ impl Sketch {
     pub fn head(&self) -> SketchHead {
         SketchHead {
             cells: self.cells.iter().take(Self::HEAD).copied().collect(),
-            counts: self.counts.iter().take(COUNTS).map(|count| *count as u16).collect(),
+            counts: Counts::of(&self.counts),
         }
     }
 
     /// About how many records are in one of the two states and not in the other. An updated record is
-    /// two. `their_records` is how many they have in all. The standard error is a fifth of it.
+    /// two. `their_records` is how many they have in all. The standard error is an eighth of it, and a quarter from
+    /// some ten thousand on.
     pub fn estimate(&self, theirs: &SketchHead, their_records: u64) -> u64 {
         let net = self.records().cast_signed().saturating_sub_unsigned(their_records);
-        estimate::difference(&self.counts, &theirs.counts, net)
+        theirs.counts.difference(&self.counts, net)
     }
 }
 
@@ -126,7 +139,7 @@ pub(crate) fn cells_of<V: ReadView>(
     state: &mut Interface<V>,
 ) -> Result<Vec<Cell>, StorageError> {
     let mut cells = vec![Cell::EMPTY; count];
-    each_symbol(key, state, |symbol| {
+    each_symbol(key, state, |_, _, symbol| {
         let sum = key.cell(symbol);
         for at in key.places(symbol).skip_while(|at| *at < from).take_while(|at| *at < from + count) {
             if let Some(cell) = cells.get_mut(at - from) {
@@ -137,16 +150,16 @@ pub(crate) fn cells_of<V: ReadView>(
     Ok(cells)
 }
 
-/// Calls `each` with the symbol of every record, the root's among them.
+/// Calls `each` with the depth, the id and the symbol of every record, the root's among them.
 fn each_symbol<V: ReadView>(
     key: SketchKey,
     state: &mut Interface<V>,
-    mut each: impl FnMut(Symbol),
+    mut each: impl FnMut(u32, EntityId, Symbol),
 ) -> Result<(), StorageError> {
     if let Some(root) = state.entry(EntityId::ROOT)? {
-        each(key.symbol(EntityId::ROOT, root.own));
+        each(0, EntityId::ROOT, key.symbol(EntityId::ROOT, root.own));
     }
-    state.each_entry(|_, entry| each(key.symbol(entry.id, entry.own)))
+    state.each_entry(|depth, entry| each(depth, entry.id, key.symbol(entry.id, entry.own)))
 }
 
 /// How many cells tell `difference` records, in 99 cases of 100 (figures of the paper, and of
@@ -156,20 +169,18 @@ pub(crate) fn cells_for(difference: u64) -> u64 {
     (difference.saturating_mul(136) / 100).saturating_add(tail).saturating_add(4)
 }
 
-/// What a handshake says of a sketch: its first cells, and how many records are in its first cells
-/// modulo 2^16, from which the size of the difference is estimated.
+/// What a handshake says of a sketch: its first cells, and the last digits of how many records are in some,
+/// from which the size of the difference is estimated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SketchHead {
     pub(crate) cells: Vec<Cell>,
-    counts: Vec<u16>,
+    counts: Counts,
 }
 
 impl Encode for SketchHead {
     fn encode(&self, out: &mut Writer) {
         Cell::encode_list(&self.cells, out);
-        for count in &self.counts {
-            out.raw(&count.to_le_bytes());
-        }
+        self.counts.encode(out);
     }
 }
 
@@ -179,7 +190,6 @@ impl Decode for SketchHead {
         if cells.len() != Sketch::HEAD {
             return Err(DecodeError::NotCanonical { what: "the first cells of a sketch" });
         }
-        let counts = (0..COUNTS).map(|_| Ok(u16::from_le_bytes(input.array()?)));
-        Ok(Self { cells, counts: counts.collect::<Result<_, DecodeError>>()? })
+        Ok(Self { cells, counts: Counts::decode(input)? })
     }
 }

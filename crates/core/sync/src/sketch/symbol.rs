@@ -23,6 +23,11 @@ impl Symbol {
     pub const fn beginning(self) -> u32 {
         (self.0 >> 16) as u32
     }
+
+    /// All of it.
+    pub(super) const fn bits(self) -> u64 {
+        self.0
+    }
 }
 
 impl SketchKey {
@@ -41,7 +46,8 @@ impl SketchKey {
         Cell(symbol.0 | (mix(self.seed(symbol)) & !SYMBOL))
     }
 
-    const fn seed(self, symbol: Symbol) -> u64 {
+    /// What a symbol's places are drawn from.
+    pub(super) const fn seed(self, symbol: Symbol) -> u64 {
         mix(symbol.0 ^ self.0.rotate_left(32))
     }
 

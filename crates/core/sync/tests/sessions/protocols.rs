@@ -68,6 +68,40 @@ fn an_interrupted_snapshot_goes_on_from_its_cursor() {
     assert!(stats.records_received < 2_999, "only the rest was sent again: {}", stats.records_received);
 }
 
+#[test]
+fn what_came_of_a_large_state_is_not_given_up_for_the_first_small_peer() {
+    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &many(1, 4_000, 2)));
+    let mut small = Side::new(3, &many(1, 40, 2));
+    let begin = |a: &mut Side, b: &mut Side| {
+        let (mut session, mut id, mut request) = Session::start(SessionId(1), a.describe());
+        for _ in 0..4 {
+            let (response, mut work) = (b.respond(&request), a.begin());
+            let progress = session.on_response(id, &response, &mut work).unwrap();
+            let Progress::Send(next_id, next) = progress else { panic!("{progress:?}") };
+            (id, request) = (next_id, next);
+            a.commit(work);
+        }
+    };
+    begin(&mut a, &mut b);
+    for _ in 0..3 {
+        assert_eq!(run(&mut a, &mut small, false, quiet).0, Outcome::Owed(OwedReason::PeerBehind));
+    }
+    // The one that promised it comes back, and peers are passed over anew.
+    begin(&mut a, &mut b);
+    assert_eq!(run(&mut a, &mut small, false, quiet).0, Outcome::Owed(OwedReason::PeerBehind));
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(outcome, Outcome::Converged { root: b.root() });
+    assert!(stats.records_received < 2_000, "the rest alone was sent: {}", stats.records_received);
+    // Or it does not.
+    let mut a = Side::new(4, &[]);
+    begin(&mut a, &mut b);
+    for _ in 0..3 {
+        assert_eq!(run(&mut a, &mut small, false, quiet).0, Outcome::Owed(OwedReason::PeerBehind));
+    }
+    assert_eq!(run(&mut a, &mut small, false, quiet).0, Outcome::Converged { root: small.root() });
+    a.is_tidy();
+}
+
 /// Promises: I7, S1, S2
 #[test]
 fn a_tampered_snapshot_changes_nothing() {

@@ -82,7 +82,7 @@ impl Side {
         let described = work.describe(ContextId::default(), self.replica, &self.supported);
         let mut ours = SyncHandshake { wish: self.wish, ..build_handshake(&described.unwrap()) };
         let adaptive = self.wish.is_none() && self.selection == Selection::Adaptive;
-        if adaptive || self.wish == Some(SyncProtocolKind::RatelessIblt) {
+        if adaptive || self.wish.is_some_and(SyncProtocolKind::uses_sketch) {
             ours.sketch = Some(work.sketch().unwrap().head());
             *self.sketch.borrow_mut() = work.finish().unwrap().2;
         }

@@ -67,12 +67,80 @@ fn an_updated_record_crosses_once_and_only_where_it_is_newer() {
 
 #[test]
 fn differences_beyond_the_kept_cells_are_read_from_cells_made_anew() {
-    let (mut a, mut b) = pair(200, 2_000, 2_500);
+    let (mut a, mut b) = pair(60_000, 900, 1_000);
     a.wish = Some(SyncProtocolKind::RatelessIblt);
     let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
     assert_eq!(outcome, Outcome::Converged { root: b.root() });
     assert!(stats.cells > Sketch::CELLS as u64, "{} cells", stats.cells);
-    assert_eq!((stats.records_received, stats.records_pushed, stats.walks), (2_500, 2_000, 0));
+    assert_eq!((stats.records_received, stats.records_pushed, stats.walks), (1_000, 900, 0));
+}
+
+#[test]
+fn a_large_difference_is_cut_by_filters_and_then_read_from_a_table() {
+    for (shared, ours, theirs) in
+        [(20_000, 1_500, 2_000), (20_000, 0, 3_000), (20_000, 3_000, 0), (9, 3_000, 3_000)]
+    {
+        let (mut a, mut b) = pair(shared, ours, theirs);
+        a.wish = Some(SyncProtocolKind::RatelessIblt);
+        let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+        assert_eq!(outcome, Outcome::Converged { root: b.root() });
+        assert_eq!((stats.records_received, stats.records_pushed, stats.walks), (theirs, ours, 0));
+        // The handshake, the filters, and a page for each thousand records.
+        let pages = ours.max(theirs).div_ceil(1_024);
+        assert_eq!(stats.round_trips, 2 + pages, "{ours} and {theirs}");
+        assert!(stats.cells < ours + theirs, "{} cells for {ours} and {theirs}", stats.cells);
+    }
+}
+
+#[test]
+fn updated_records_pass_the_filters_as_what_they_are() {
+    let (mut a, mut b) = pair(10_000, 0, 0);
+    a.write(&spread(0, 1_000, 7, 1));
+    b.write(&spread(1_000, 2_000, 8, 2));
+    a.wish = Some(SyncProtocolKind::RatelessIblt);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
+    assert_eq!((stats.records_received, stats.records_pushed), (2_000, 1_000));
+}
+
+/// Registers of a collection under the root.
+fn collection(name: u64, from: u64, to: u64, replica: u64) -> Vec<Action> {
+    let parent = EntityId(Digest::of(98, &name.to_le_bytes()).0);
+    let below = |action| match action {
+        Action::Add { id, value, metadata, .. } => {
+            Action::Add { id, ancestors: vec![parent], value, metadata }
+        }
+        other => other,
+    };
+    spread(from, to, 1, replica).into_iter().map(below).collect()
+}
+
+#[test]
+fn a_sample_of_the_difference_leads_to_the_subtree_it_lies_in() {
+    // Beside many others; both have some of it, only the peer has, only we have.
+    for (ours, theirs, trips) in [(300, 300, 3), (0, 400, 3), (400, 0, 3)] {
+        let (mut a, mut b) = pair(2_000, 0, 0);
+        a.write(&collection(1, 500_000, 500_000 + ours, 1));
+        b.write(&collection(1, 600_000, 600_000 + theirs, 2));
+        a.wish = Some(SyncProtocolKind::SubtreePrefetch);
+        let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+        assert_eq!(outcome, Outcome::Converged { root: b.root() });
+        assert_eq!((protocol, stats.walks), (Some(SyncProtocolKind::SubtreePrefetch), 0), "{stats:?}");
+        assert!(stats.round_trips <= trips, "{ours} and {theirs}: {stats:?}");
+    }
+}
+
+#[test]
+fn a_sample_from_everywhere_leads_to_a_walk_from_the_top() {
+    let (mut a, mut b) = pair(2_000, 0, 0);
+    for name in 0..40 {
+        a.write(&collection(name, 500_000 + 10 * name, 500_005 + 10 * name, 1));
+    }
+    b.write(&spread(700_000, 700_050, 1, 2));
+    a.wish = Some(SyncProtocolKind::SubtreePrefetch);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    assert_eq!(outcome, Outcome::Converged { root: b.root() });
+    assert_eq!((stats.records_pushed, stats.walks), (200 + 40, 0), "{stats:?}");
 }
 
 #[test]

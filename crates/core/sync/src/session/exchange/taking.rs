@@ -4,7 +4,7 @@ use super::super::{OwedReason, SessionStats};
 use super::{Exchange, MAX_CELL_PAGES, MAX_ORPHAN_BYTES, Push};
 use crate::message::WireRecord;
 use crate::question::Question;
-use crate::sketch::{Cell, Sketch, Symbol, cells_for, decode, entity};
+use crate::sketch::{Cell, Sketch, cells_wanted, decode};
 use crate::transaction::Transaction;
 use std::collections::BTreeMap;
 use syncline_storage::{ApplyError, Disposition, Prefix, Record, StorageError, own_hash};
@@ -12,23 +12,6 @@ use syncline_store::ReadView;
 use syncline_types::{Decode, EntityId, Hlc, canary, limits};
 
 impl Exchange {
-    /// The peer lacks the records that these symbols stand for.
-    pub(super) fn push_symbols<V: ReadView>(
-        &mut self,
-        symbols: &[Symbol],
-        work: &mut Transaction<V>,
-    ) -> Result<(), StorageError> {
-        let mut found = Vec::new();
-        for symbol in symbols {
-            if let Some(id) = entity(work.sketch_key(), *symbol, &mut work.state)? {
-                found.push((work.state.record(id)?.map_or(0, |record| record.depth), id));
-            }
-        }
-        found.sort_unstable();
-        found.into_iter().for_each(|(_, id)| self.push(id));
-        Ok(())
-    }
-
     /// More cells of the peer's: reads the difference, or asks for more yet.
     pub(in crate::session) fn take_cells<V: ReadView>(
         &mut self,
@@ -44,19 +27,16 @@ impl Exchange {
         let (key, count) = (work.sketch_key(), self.cells.len());
         let ours = work.cells(0, count)?;
         match decode(key, &ours, &self.cells, &mut work.state)? {
-            Some(difference) => {
-                stats.entities_compared += (difference.ours.len() + difference.theirs.len()) as u64;
-                self.symbols.extend(&difference.theirs);
-                difference.only_ours().for_each(|id| self.push(id));
-            }
-            // As many as the difference seems to need, and then half as many again; when that does not help
+            Some(difference) => self.take_difference(difference, stats),
+            // As many as the difference seems to need, and then more and more; when that does not help
             // either, the walk does.
             None if self.pass == 0 && self.cell_pages < MAX_CELL_PAGES => {
                 self.cell_pages += 1;
-                let wanted = usize::try_from(cells_for(self.difference.saturating_mul(5) / 4));
+                let wanted = usize::try_from(cells_wanted(self.difference));
                 let missing = wanted.unwrap_or(usize::MAX).saturating_sub(count);
-                let more = missing.max(count / 2).clamp(Sketch::HEAD, limits::MAX_CELLS);
-                self.questions.push_back(Question::Cells { from: count as u32, count: more as u32 });
+                let more = missing.max(count * self.cell_pages as usize / 6);
+                let count = more.clamp(Sketch::HEAD, limits::MAX_CELLS) as u32;
+                self.questions.push_back(Question::Cells { from: self.cells.len() as u32, count });
             }
             None => {}
         }
@@ -130,12 +110,16 @@ impl Exchange {
         if canary!(CreatedLost) {
             record.created_at = Hlc::MAX;
         }
+        self.withheld.remove(&id);
         let context = match &mut self.aside {
             Some(aside) => aside.take(id, &record, &work.context),
             None => work.context,
         };
         match work.state.merge_record(id, &record, &context) {
-            Ok(_) => stats.records_received += 1,
+            Ok(_) => {
+                stats.records_received += 1;
+                stats.bytes += bytes.len() as u64;
+            }
             Err(ApplyError::Storage(error)) => return Err(error),
             Err(ApplyError::NoMerge { .. }) => {
                 self.deferred = Some(OwedReason::NoMerge);
