@@ -2,20 +2,24 @@
 //!
 //! Exit codes: 0 all is well, 1 a finding, 2 bad usage.
 
+mod cases;
 mod compare;
 mod each;
 mod inspect;
 mod options;
 mod plot;
+mod replay;
 mod report;
 mod run;
 mod scenarios;
+mod shrink;
 mod spec;
 mod sweep;
+mod totals;
 mod values;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
@@ -25,7 +29,10 @@ Examples:
   syncline sweep --seeds 0..1000 --faults heavy a thousand runs over all cores
   syncline compare --difference 1000 --explain  every protocol on the same two states, and what is chosen
   syncline sweep --seeds 0..200 --protocol each the same seeds once for every protocol, side by side
-  syncline scenarios                            where runs can begin
+  syncline run --until-failure --shrink         seed after seed until one fails, and the failure made small
+  syncline replay syncline-cases/FILE.toml      runs a case again, as a finding left it or written by hand
+  syncline shrink syncline-cases/FILE.toml      makes a failing case small, and prints it as a test
+  syncline scenarios --show fresh > mine.toml   where runs can begin; one of them as a file to change
   syncline run --keep /tmp/end                  keeps what each replica ended with, in a store of its own
   syncline verify /tmp/end/alice                is what is stored what its records say?
   syncline inspect /tmp/end/alice               what is in it
@@ -55,6 +62,10 @@ enum Command {
     Run(run::RunArgs),
     /// Run many seeds over all cores and say which of them failed.
     Sweep(sweep::SweepArgs),
+    /// Run a case file again, and say whether it ends as it was found.
+    Replay(replay::ReplayArgs),
+    /// Make a failing case as small as it gets while it fails in the same way, and print it as a test.
+    Shrink(shrink::ShrinkArgs),
     /// Run every protocol on the same two states over the same link, and say which is chosen and why.
     Compare(compare::CompareArgs),
     /// List the scenarios that runs can begin with, and the fault presets.
@@ -74,9 +85,18 @@ pub(crate) enum Ending {
 }
 
 fn main() -> ExitCode {
-    let ending = match Cli::parse().command {
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match (&mut cli.command, matches.subcommand()) {
+        (Command::Run(args), Some((_, given))) => args.sim.note(given),
+        (Command::Sweep(args), Some((_, given))) => args.sim.note(given),
+        _ => {}
+    }
+    let ending = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => sweep::sweep(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Shrink(args) => shrink::shrink(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::Scenarios(args) => scenarios::list(&args),
         Command::Verify(args) => verify::verify(&args),

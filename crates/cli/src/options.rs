@@ -1,9 +1,14 @@
 //! The flags that describe a simulation.
 
+use crate::cases;
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
-use clap::{Args, ValueEnum};
-use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SyncProtocolKind, Topology};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueEnum};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use sync_sim::case::{Beginning, Case};
+use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SimTime, SyncProtocolKind, Topology, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 
 /// A preset of faults.
@@ -30,10 +35,7 @@ impl Preset {
     }
 }
 
-/// Entities of all nodes together that one machine can be expected to hold.
-const MAX_ENTITIES: u64 = 20_000_000;
-
-fn scenario(text: &str) -> Result<NamedScenario, String> {
+pub(crate) fn scenario(text: &str) -> Result<NamedScenario, String> {
     NAMED.iter().find(|scenario| scenario.name == text).copied().ok_or_else(|| {
         let names: Vec<&str> = NAMED.iter().map(|scenario| scenario.name).collect();
         format!("there is no such scenario; there are {}", names.join(", "))
@@ -132,6 +134,14 @@ impl SelectionArg {
 /// The flags of a simulation, shared by all commands that run one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SimArgs {
+    /// Take everything from this case file but what flags say; see `syncline scenarios --show`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) case: Option<PathBuf>,
+
+    /// The flags that were given, as opposed to those that have their default.
+    #[arg(skip)]
+    pub(crate) given: BTreeSet<String>,
+
     /// How many replicas take part.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) nodes: u32,
@@ -223,25 +233,85 @@ pub(crate) struct SimArgs {
 }
 
 impl SimArgs {
+    /// Notes which flags were given.
+    pub(crate) fn note(&mut self, matches: &ArgMatches) {
+        let given = matches.ids().map(|id| id.as_str());
+        let given = given.filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
+        self.given = given.map(|id| id.replace('_', "-")).collect();
+    }
+
+    /// Whether a flag has a say: it was given, or there is no case that it would change.
+    fn says(&self, flag: &str) -> bool {
+        self.case.is_none() || self.given.contains(flag)
+    }
+
     /// What the flags describe, or what is wrong with them together.
     pub(crate) fn spec(&self) -> Result<Spec, String> {
-        if self.write_for >= self.max_time {
+        if self.case.is_none() && self.write_for >= self.max_time {
             return Err(format!(
                 "writes for {} do not fit a run that stops at {}; see --write-for and --max-time",
                 self.write_for, self.max_time
             ));
         }
-        let all = u64::from(self.nodes) * u64::from(self.entities);
-        if all > MAX_ENTITIES {
-            return Err(format!(
-                "{} nodes with {} entities each are {all}; the limit is {MAX_ENTITIES}",
-                self.nodes, self.entities
-            ));
-        }
         if self.protocol == Some(Protocol::Each) {
             return Err("a run has one protocol; --protocol each is for sweep".into());
         }
-        let mut faults = self.faults.faults();
+        let mut case = match &self.case {
+            Some(path) => cases::load(path)?,
+            None => Case::default(),
+        };
+        self.begin(&mut case)?;
+        case.faults = self.faults(case.faults)?;
+        case.check().map_err(|error| error.to_string())?;
+        Ok(Spec { case, flags: self.flags() })
+    }
+
+    /// Changes in a case what flags say of everything but the faults.
+    fn begin(&self, case: &mut Case) -> Result<(), String> {
+        let explicit = !case.nodes.is_empty();
+        for flag in ["nodes", "entities", "scenario"].into_iter().filter(|flag| self.says(flag)) {
+            if explicit {
+                return Err(format!("--{flag} says nothing where the case tells its nodes one by one"));
+            }
+            let beginning = case.scenario.get_or_insert_with(Beginning::default);
+            match flag {
+                "nodes" => beginning.nodes = self.nodes as usize,
+                "entities" => beginning.entities = self.entities as usize,
+                _ => beginning.name = self.scenario.name.to_owned(),
+            }
+        }
+        if self.case.is_none() {
+            case.workload = Workload::new(self.writes as usize, self.write_for);
+        }
+        if self.says("writes") {
+            case.workload.writes = self.writes as usize;
+        }
+        if self.says("write-for") {
+            case.workload.over = self.write_for;
+        }
+        if self.says("topology") {
+            case.topology = self.topology.topology();
+        }
+        if self.says("selection") {
+            case.selection = self.selection.selection();
+        }
+        if self.says("protocol") {
+            case.protocol = self.protocol.and_then(Protocol::kind);
+        }
+        if self.says("max-time") {
+            case.max_time = SimTime::ZERO + self.max_time;
+        }
+        if self.says("max-events") {
+            case.max_events = self.max_events;
+        }
+        Ok(())
+    }
+
+    /// The faults, changed as flags say.
+    fn faults(&self, mut faults: FaultConfig) -> Result<FaultConfig, String> {
+        if self.says("faults") {
+            faults = self.faults.faults();
+        }
         if let Some(loss) = self.loss {
             faults = faults.with_loss(loss);
         }
@@ -278,28 +348,16 @@ impl SimArgs {
             faults = faults.with_writes_during_sync(rate);
         }
         faults.validate().map_err(|error| error.to_string())?;
-        Ok(Spec {
-            nodes: self.nodes as usize,
-            entities: self.entities as usize,
-            writes: self.writes as usize,
-            write_for: self.write_for,
-            scenario: self.scenario,
-            topology: self.topology.topology(),
-            selection: self.selection.selection(),
-            protocol: self.protocol.and_then(Protocol::kind),
-            faults,
-            max_time: self.max_time,
-            max_events: self.max_events,
-            flags: self.flags(),
-        })
+        Ok(faults)
     }
 
     /// The flags that are not at their default, as they were given.
-    fn flags(&self) -> String {
-        let mut flags = String::new();
+    fn flags(&self) -> Vec<String> {
+        let mut flags = Vec::new();
+        let says = |flag: &str, differs: bool| if self.case.is_some() { self.says(flag) } else { differs };
         let mut add = |flag: &str, value: Option<String>| {
             if let Some(value) = value {
-                flags.push_str(&format!(" --{flag} {value}"));
+                flags.extend([format!("--{flag}"), value]);
             }
         };
         let spell = |spell: &Option<Spell>| {
@@ -309,17 +367,23 @@ impl SimArgs {
             })
         };
         let time = |time: SimDuration| format!("{}ms", time.as_millis());
-        add("nodes", (self.nodes != 3).then(|| self.nodes.to_string()));
-        add("entities", (self.entities != 10).then(|| self.entities.to_string()));
-        add("writes", (self.writes != 30).then(|| self.writes.to_string()));
-        add("write-for", (self.write_for != SimDuration::from_secs(3)).then(|| time(self.write_for)));
-        add("scenario", (self.scenario.name != "diverged").then(|| self.scenario.name.to_owned()));
+        add("case", self.case.as_ref().map(|path| path.display().to_string()));
+        add("nodes", says("nodes", self.nodes != 3).then(|| self.nodes.to_string()));
+        add("entities", says("entities", self.entities != 10).then(|| self.entities.to_string()));
+        add("writes", says("writes", self.writes != 30).then(|| self.writes.to_string()));
+        let differs = self.write_for != SimDuration::from_secs(3);
+        add("write-for", says("write-for", differs).then(|| time(self.write_for)));
+        let differs = self.scenario.name != "diverged";
+        add("scenario", says("scenario", differs).then(|| self.scenario.name.to_owned()));
         let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
         let shape = self.topology.to_possible_value();
-        add("topology", shape.map(name).filter(|_| self.topology != Shape::Mesh));
-        add("selection", (self.selection == SelectionArg::Table).then(|| "table".to_owned()));
+        add("topology", shape.map(name).filter(|_| says("topology", self.topology != Shape::Mesh)));
+        let how = self.selection.to_possible_value();
+        let differs = self.selection == SelectionArg::Table;
+        add("selection", how.map(name).filter(|_| says("selection", differs)));
         add("protocol", self.protocol.map(Protocol::name));
-        add("faults", self.faults.to_possible_value().map(name).filter(|_| self.faults != Preset::Light));
+        let preset = self.faults.to_possible_value();
+        add("faults", preset.map(name).filter(|_| says("faults", self.faults != Preset::Light)));
         add("loss", self.loss.map(|p| p.to_string()));
         add("latency", self.latency.map(|latency| format!("{},{}", latency.base_ms, latency.jitter_ms)));
         add("duplicate", self.duplicate.map(|p| p.to_string()));
@@ -331,8 +395,12 @@ impl SimArgs {
         add("late-joiners", (self.late_joiners > 0).then(|| self.late_joiners.to_string()));
         add("slow", self.slow.map(|factor| factor.to_string()));
         add("write-during-sync", self.write_during_sync.map(|p| p.to_string()));
-        add("max-events", (self.max_events != 10_000_000).then(|| self.max_events.to_string()));
-        add("max-time", (self.max_time != SimDuration::from_secs(60)).then(|| time(self.max_time)));
+        add(
+            "max-events",
+            says("max-events", self.max_events != 10_000_000).then(|| self.max_events.to_string()),
+        );
+        let differs = self.max_time != SimDuration::from_secs(60);
+        add("max-time", says("max-time", differs).then(|| time(self.max_time)));
         flags
     }
 }

@@ -1,17 +1,21 @@
 //! What applications write while replicas sync.
 
+use crate::notation;
 use crate::runtime::{Choices, Stream};
 use crate::types::NodeId;
+use serde::{Deserialize, Serialize};
 use syncline_replica::{Collection, Item, Operation, Target};
 use syncline_types::{Choice, EntityId, SimDuration, SimTime};
 
 /// Writes to be issued during a run: registers, counters, map entries, set elements and deletes,
 /// on few enough entities that nodes often write the same one.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Workload {
     /// How many writes.
     pub writes: usize,
     /// Over what time they are spread.
+    #[serde(with = "notation::time")]
     pub over: SimDuration,
     /// On how many entities of each kind.
     pub keys: u64,
@@ -21,6 +25,13 @@ pub struct Workload {
 
 /// One write: when, where, what.
 pub type Write = (SimTime, NodeId, Vec<Operation>);
+
+impl Default for Workload {
+    /// No writes.
+    fn default() -> Self {
+        Self::new(0, SimDuration::from_secs(3))
+    }
+}
 
 impl Workload {
     /// `writes` writes over `over`, on eight entities of each kind, a quarter of them clashing.

@@ -1,6 +1,6 @@
 //! What can happen.
 
-use crate::network::PartitionId;
+use crate::network::{PartitionId, PartitionSpec};
 use crate::types::NodeId;
 use syncline_store::Bytes;
 use syncline_types::SimDuration;
@@ -72,6 +72,13 @@ pub enum SimEvent<Op> {
     },
     /// The network splits by chance.
     PartitionStart,
+    /// The network splits as told.
+    PartitionAt {
+        /// How.
+        spec: PartitionSpec,
+        /// For how long; for ever if `None`.
+        lasting: Option<SimDuration>,
+    },
     /// A partition ends.
     PartitionEnd {
         /// Which.

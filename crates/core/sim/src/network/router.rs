@@ -2,6 +2,7 @@
 
 use super::fate::{DropCause, Fates};
 use super::faults::{FaultConfig, Rate};
+use super::frames::{FrameBook, Passage};
 use super::partition::PartitionManager;
 use super::rules::{Envelope, Rules};
 use super::topology::Topology;
@@ -67,6 +68,8 @@ pub struct NetworkRouter {
     /// Per sender and receiver, the latest arrival so far.
     latest: Vec<Vec<SimTime>>,
     slow: Vec<bool>,
+    /// What is done to single frames, and what was, if that is wanted.
+    pub(crate) book: Option<Box<FrameBook>>,
 }
 
 impl NetworkRouter {
@@ -84,6 +87,7 @@ impl NetworkRouter {
             corrupted: 0,
             latest: Vec::new(),
             slow: Vec::new(),
+            book: None,
         }
     }
 
@@ -171,6 +175,15 @@ impl NetworkRouter {
         let second = self.arrival(now, link, to, choices);
         let bits = 8 * bytes as u64;
         let (mut flip, mut flip_second) = (self.flip(from, bits, choices), self.flip(from, bits, choices));
+        let (mut lost, mut first, mut doubled, mut second) = (lost, first, doubled, second);
+        if let Some(book) = &mut self.book {
+            let (takes, again) = (first.since(now), doubled.then(|| second.since(now)));
+            let mut passage = Passage { lost, takes, again, flipped: flip, again_flipped: flip_second };
+            book.turn(from, to, bits, &mut passage);
+            (lost, first, doubled) = (passage.lost, now + passage.takes, passage.again.is_some());
+            (flip, flip_second) = (passage.flipped, passage.again_flipped);
+            second = passage.again.map_or(second, |again| now + again);
+        }
         if ruling.corrupted && bits > 0 {
             flip = Some(choices.drawn(Stream::Rules, Choice::FlippedBit, bits));
             flip_second = flip;

@@ -2,6 +2,7 @@
 
 use super::{SimRuntime, Stream};
 use crate::engine::SimEvent;
+use crate::network::PartitionSpec;
 use crate::types::{NodeId, NodeRef};
 use syncline_store::MemoryStore;
 use syncline_types::{Choice, SimDuration, SimTime};
@@ -25,6 +26,11 @@ impl SimRuntime {
     pub fn join_at(&mut self, at: SimTime, name: impl Into<String>) -> NodeId {
         let actor = self.actor(name.into(), MemoryStore::default());
         self.world.add_late(actor, at)
+    }
+
+    /// Puts up a partition at a time, for a while or for good.
+    pub fn partition_at(&mut self, at: SimTime, spec: PartitionSpec, lasting: Option<SimDuration>) {
+        self.world.schedule(at, SimEvent::PartitionAt { spec, lasting });
     }
 
     /// Whether a node has left and is not back.
