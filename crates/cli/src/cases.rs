@@ -24,10 +24,17 @@ pub(crate) fn save(case: &Case, path: &Path) -> Result<(), String> {
     written.map_err(|error| format!("cannot write the case {}: {error}", path.display()))
 }
 
-/// Writes a case that was found to fail, under a name that says how.
+/// Writes a case that was found to fail, under a name that says how. Another case of that name stays.
 pub(crate) fn keep(case: Case, class: &Class, folder: &Path) -> Result<PathBuf, String> {
-    let path = folder.join(format!("{}-{}.toml", class.slug(), case.seed));
-    save(&Case { found: Some(class.clone()), ..case }, &path)?;
+    let protocol = case.protocol.map_or_else(String::new, |kind| format!("-{kind}").to_lowercase());
+    let name = format!("{}{protocol}-{}", class.slug(), case.seed);
+    let case = Case { found: Some(class.clone()), ..case };
+    let mut path = folder.join(format!("{name}.toml"));
+    let mut copies = 2..;
+    while load(&path).is_ok_and(|other| other != case) {
+        path = folder.join(format!("{name}-{}.toml", copies.next().unwrap_or(0)));
+    }
+    save(&case, &path)?;
     Ok(path)
 }
 

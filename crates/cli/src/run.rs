@@ -245,7 +245,7 @@ fn print(report: &RunReport, ran: &Ran, spec: &Spec) {
         println!("\nwhy: {}\n", reason.replace("; ", "\n  "));
         // The first line of the explanation says the same; what follows is where the states differ. What a
         // panic left behind explains nothing.
-        let explained = ran.ended.stop.is_some().then(|| rt.explain()).unwrap_or_default();
+        let explained = if ran.ended.stop.is_some() { rt.explain() } else { String::new() };
         for difference in explained.lines().skip(1) {
             println!("{difference}");
         }

@@ -15,6 +15,9 @@ const MOST_NODES: usize = 10_000;
 /// Entities of all nodes together that one machine can be expected to hold.
 const MOST_ENTITIES: usize = 20_000_000;
 
+/// An event and when it is due.
+type Timed = (SimTime, SimEvent<Vec<Operation>>);
+
 /// The nodes of a case by name, in the order of joining.
 struct Names(Vec<Name>);
 
@@ -152,7 +155,7 @@ impl Case {
     }
 
     /// What the script schedules, but for those who join.
-    fn events(&self, names: &Names) -> Result<Vec<(SimTime, SimEvent<Vec<Operation>>)>, CaseError> {
+    fn events(&self, names: &Names) -> Result<Vec<Timed>, CaseError> {
         let mut events = Vec::new();
         for line in &self.script {
             let place = format!("script, at {}", line.at);

@@ -182,6 +182,9 @@ impl RuleLine {
         rule = rule.sized(self.least_bytes.unwrap_or(0)..=self.most_bytes.unwrap_or(usize::MAX));
         rule = rule.during(self.since.unwrap_or(SimTime::ZERO)..self.until.unwrap_or(SimTime::MAX));
         rule = rule.after(self.after.unwrap_or(0)).one_in(self.one_in.unwrap_or(1));
-        Ok(self.at_most.map_or(rule.clone(), |most| rule.at_most(most)))
+        Ok(match self.at_most {
+            Some(most) => rule.at_most(most),
+            None => rule,
+        })
     }
 }

@@ -60,7 +60,8 @@ impl Case {
         for (at, happened) in rt.world.chronicle.iter().flatten() {
             self.script.push(Happening { at: *at, what: What::of(happened, rt) });
         }
-        self.script.sort_by_key(|line| line.at);
+        // A crash that struck in the middle of a write is there before it.
+        self.script.sort_by_key(|line| (line.at, matches!(line.what, What::Write(_))));
         self.workload = Workload { writes: 0, ..Workload::default() };
         self.without_chance(Part::Script)
     }

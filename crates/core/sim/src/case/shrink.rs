@@ -316,6 +316,13 @@ impl Shrinker<'_> {
     }
 
     fn times(&mut self) {
+        // All together first: what must happen at one time stays together.
+        let first = self.best.script.iter().map(|line| line.at).min().unwrap_or(SimTime::ZERO);
+        self.round_off(first.since(SimTime::ZERO), |case, span| {
+            for line in &mut case.script {
+                line.at = SimTime::ZERO + span + line.at.since(first);
+            }
+        });
         for at in 0..self.best.script.len() {
             let now = self.best.script.get(at).map_or(SimTime::ZERO, |line| line.at);
             self.round_off(now.since(SimTime::ZERO), |case, span| {
