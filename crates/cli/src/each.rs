@@ -3,7 +3,8 @@
 use crate::Ending;
 use crate::options::{Protocol, SimArgs};
 use crate::report::{bytes, grouped, numbers_from, table, verdict};
-use crate::sweep::{Plan, SweepArgs, SweepReport, print_failures};
+use crate::sweep::{Plan, SweepArgs};
+use crate::totals::{SweepReport, print_failures};
 use serde::Serialize;
 use sync_sim::prelude::SyncProtocolKind;
 
@@ -48,10 +49,10 @@ fn print(report: &EachReport, jobs: usize) {
             format!("{}/{}", grouped(sweep.converged), grouped(sweep.seeds)),
             ms(sweep.virtual_time_us_median),
             ms(sweep.virtual_time_us_max),
-            grouped(sweep.sessions_started),
+            grouped(sweep.counts.sessions_started),
             grouped(ran(protocol, sweep)),
-            grouped(sweep.hash_comparisons),
-            bytes(sweep.bytes_sent),
+            grouped(sweep.counts.hash_comparisons),
+            bytes(sweep.counts.bytes_sent),
             format!("{:.0}", sweep.seeds_per_second),
         ]);
     }
@@ -69,13 +70,13 @@ fn print(report: &EachReport, jobs: usize) {
 /// How many sessions of a sweep ran the protocol that was asked for.
 fn ran(protocol: Protocol, sweep: &SweepReport) -> u64 {
     match protocol.kind() {
-        Some(SyncProtocolKind::DeltaSync) => sweep.delta_syncs,
-        Some(SyncProtocolKind::HashComparison) => sweep.hash_comparisons,
-        Some(SyncProtocolKind::Snapshot) => sweep.snapshots,
-        Some(SyncProtocolKind::BloomFilter) => sweep.bloom_filters,
-        Some(SyncProtocolKind::SubtreePrefetch) => sweep.subtree_prefetches,
-        Some(SyncProtocolKind::LevelWise) => sweep.level_walks,
-        Some(SyncProtocolKind::RatelessIblt) => sweep.sketches,
+        Some(SyncProtocolKind::DeltaSync) => sweep.counts.delta_syncs,
+        Some(SyncProtocolKind::HashComparison) => sweep.counts.hash_comparisons,
+        Some(SyncProtocolKind::Snapshot) => sweep.counts.snapshots,
+        Some(SyncProtocolKind::BloomFilter) => sweep.counts.bloom_filters,
+        Some(SyncProtocolKind::SubtreePrefetch) => sweep.counts.subtree_prefetches,
+        Some(SyncProtocolKind::LevelWise) => sweep.counts.level_walks,
+        Some(SyncProtocolKind::RatelessIblt) => sweep.counts.sketches,
         Some(SyncProtocolKind::None) | None => 0,
     }
 }

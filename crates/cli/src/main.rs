@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 all is well, 1 a finding, 2 bad usage.
 
+mod cases;
 mod compare;
 mod each;
 mod explore;
@@ -10,17 +11,20 @@ mod inspect;
 mod options;
 mod options_links;
 mod plot;
+mod replay;
 mod report;
 mod run;
 mod scenarios;
+mod shrink;
 mod spec;
 mod sweep;
+mod totals;
 mod trace;
 mod values;
 mod verify;
 mod view;
 
-use clap::{ColorChoice, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
@@ -31,7 +35,10 @@ Examples:
   syncline compare --difference 1000 --explain  every protocol on the same two states, and what is chosen
   syncline sweep --seeds 0..200 --protocol each the same seeds once for every protocol, side by side
   syncline explore --drops 1 --crashes 1        every order of events of two replicas that write at once
-  syncline scenarios                            where runs can begin
+  syncline run --until-failure --shrink         seed after seed until one fails, and the failure made small
+  syncline replay syncline-cases/FILE.toml      runs a case again, as a finding left it or written by hand
+  syncline shrink syncline-cases/FILE.toml      makes a failing case small, and prints it as a test
+  syncline scenarios --show fresh > mine.toml   where runs can begin; one of them as a file to change
   syncline run --keep /tmp/end                  keeps what each replica ended with, in a store of its own
   syncline verify /tmp/end/alice                is what is stored what its records say?
   syncline inspect /tmp/end/alice               what is in it
@@ -65,6 +72,10 @@ enum Command {
     Run(run::RunArgs),
     /// Run many seeds over all cores and say which of them failed.
     Sweep(sweep::SweepArgs),
+    /// Run a case file again, and say whether it ends as it was found.
+    Replay(replay::ReplayArgs),
+    /// Make a failing case as small as it gets while it fails in the same way, and print it as a test.
+    Shrink(shrink::ShrinkArgs),
     /// Run every protocol on the same two states over the same link, and say which is chosen and why.
     Compare(compare::CompareArgs),
     /// Write a run as a page that shows it: lanes, messages, states, faults.
@@ -95,11 +106,20 @@ pub(crate) enum Ending {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match (&mut cli.command, matches.subcommand()) {
+        (Command::Run(args), Some((_, given))) => args.sim.note(given),
+        (Command::Sweep(args), Some((_, given))) => args.sim.note(given),
+        (Command::View(args), Some((_, given))) => args.sim.note(given),
+        _ => {}
+    }
     report::colour(cli.color);
     let ending = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Sweep(args) => sweep::sweep(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Shrink(args) => shrink::shrink(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::View(args) => view::view(&args),
         Command::Explore(args) => explore::explore(&args),

@@ -1,10 +1,15 @@
 //! The flags that describe a simulation.
 
+use crate::cases;
 use crate::options_links::LinkArgs;
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
-use clap::{Args, ValueEnum};
-use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SyncProtocolKind, Topology, Workload};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueEnum};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use sync_sim::case::{Beginning, Case};
+use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SimTime, SyncProtocolKind, Topology, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 
 /// A preset of faults.
@@ -31,20 +36,17 @@ impl Preset {
     }
 }
 
-/// Entities of all nodes together that one machine can be expected to hold.
-const MAX_ENTITIES: u64 = 20_000_000;
-
-fn scenario(text: &str) -> Result<NamedScenario, String> {
-    NAMED.iter().find(|scenario| scenario.name == text).copied().ok_or_else(|| {
-        let names: Vec<&str> = NAMED.iter().map(|scenario| scenario.name).collect();
-        format!("there is no such scenario; there are {}", names.join(", "))
-    })
-}
-
-fn workload(text: &str) -> Result<String, String> {
+pub(crate) fn workload(text: &str) -> Result<String, String> {
     Workload::preset(text).map(|_| text.to_owned()).ok_or_else(|| {
         let names: Vec<&str> = Workload::PRESETS.iter().map(|(name, _)| *name).collect();
         format!("there is no such workload; there are {}", names.join(", "))
+    })
+}
+
+pub(crate) fn scenario(text: &str) -> Result<NamedScenario, String> {
+    NAMED.iter().find(|scenario| scenario.name == text).copied().ok_or_else(|| {
+        let names: Vec<&str> = NAMED.iter().map(|scenario| scenario.name).collect();
+        format!("there is no such scenario; there are {}", names.join(", "))
     })
 }
 
@@ -140,6 +142,14 @@ impl SelectionArg {
 /// The flags of a simulation, shared by all commands that run one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SimArgs {
+    /// Take everything from this case file but what flags say; see `syncline scenarios --show`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) case: Option<PathBuf>,
+
+    /// The flags that were given, as opposed to those that have their default.
+    #[arg(skip)]
+    pub(crate) given: BTreeSet<String>,
+
     /// How many replicas take part.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) nodes: u32,
@@ -242,25 +252,89 @@ pub(crate) struct SimArgs {
 }
 
 impl SimArgs {
+    /// Notes which flags were given.
+    pub(crate) fn note(&mut self, matches: &ArgMatches) {
+        let given = matches.ids().map(|id| id.as_str());
+        let given = given.filter(|id| matches.value_source(id) == Some(ValueSource::CommandLine));
+        self.given = given.map(|id| id.replace('_', "-")).collect();
+    }
+
+    /// Whether a flag has a say: it was given, or there is no case that it would change.
+    fn says(&self, flag: &str) -> bool {
+        self.case.is_none() || self.given.contains(flag)
+    }
+
     /// What the flags describe, or what is wrong with them together.
     pub(crate) fn spec(&self) -> Result<Spec, String> {
-        if self.write_for >= self.max_time {
+        if self.case.is_none() && self.write_for >= self.max_time {
             return Err(format!(
                 "writes for {} do not fit a run that stops at {}; see --write-for and --max-time",
                 self.write_for, self.max_time
             ));
         }
-        let all = u64::from(self.nodes) * u64::from(self.entities);
-        if all > MAX_ENTITIES {
-            return Err(format!(
-                "{} nodes with {} entities each are {all}; the limit is {MAX_ENTITIES}",
-                self.nodes, self.entities
-            ));
-        }
         if self.protocol == Some(Protocol::Each) {
             return Err("a run has one protocol; --protocol each is for sweep".into());
         }
-        let mut faults = self.faults.faults();
+        let mut case = match &self.case {
+            Some(path) => cases::load(path)?,
+            None => Case::default(),
+        };
+        self.begin(&mut case)?;
+        case.faults = self.faults(case.faults)?;
+        case.check().map_err(|error| error.to_string())?;
+        Ok(Spec { case, flags: self.flags() })
+    }
+
+    /// Changes in a case what flags say of everything but the faults.
+    fn begin(&self, case: &mut Case) -> Result<(), String> {
+        let explicit = !case.nodes.is_empty();
+        for flag in ["nodes", "entities", "scenario"].into_iter().filter(|flag| self.says(flag)) {
+            if explicit {
+                return Err(format!("--{flag} says nothing where the case tells its nodes one by one"));
+            }
+            let beginning = case.scenario.get_or_insert_with(Beginning::default);
+            match flag {
+                "nodes" => beginning.nodes = self.nodes as usize,
+                "entities" => beginning.entities = self.entities as usize,
+                _ => beginning.name = self.scenario.name.to_owned(),
+            }
+        }
+        if self.says("workload") {
+            let preset = Workload::preset(&self.workload).unwrap_or(Workload::new);
+            case.workload = preset(case.workload.writes, case.workload.over);
+        }
+        if let Some(skew) = self.skew {
+            case.workload.skew = skew;
+        }
+        if self.says("writes") {
+            case.workload.writes = self.writes as usize;
+        }
+        if self.says("write-for") {
+            case.workload.over = self.write_for;
+        }
+        if self.says("topology") {
+            case.topology = self.topology.topology();
+        }
+        if self.says("selection") {
+            case.selection = self.selection.selection();
+        }
+        if self.says("protocol") {
+            case.protocol = self.protocol.and_then(Protocol::kind);
+        }
+        if self.says("max-time") {
+            case.max_time = SimTime::ZERO + self.max_time;
+        }
+        if self.says("max-events") {
+            case.max_events = self.max_events;
+        }
+        Ok(())
+    }
+
+    /// The faults, changed as flags say.
+    fn faults(&self, mut faults: FaultConfig) -> Result<FaultConfig, String> {
+        if self.says("faults") {
+            faults = self.faults.faults();
+        }
         if let Some(loss) = self.loss {
             faults = faults.with_loss(loss);
         }
@@ -298,34 +372,16 @@ impl SimArgs {
         }
         faults = self.links.apply(faults)?;
         faults.validate().map_err(|error| error.to_string())?;
-        Ok(Spec {
-            nodes: self.nodes as usize,
-            entities: self.entities as usize,
-            writes: self.writes as usize,
-            workload: self.workload(),
-            scenario: self.scenario,
-            topology: self.topology.topology(),
-            selection: self.selection.selection(),
-            protocol: self.protocol.and_then(Protocol::kind),
-            faults,
-            max_time: self.max_time,
-            max_events: self.max_events,
-            flags: self.flags(),
-        })
-    }
-
-    fn workload(&self) -> Workload {
-        let preset = Workload::preset(&self.workload).unwrap_or(Workload::new);
-        let workload = preset(self.writes as usize, self.write_for);
-        Workload { skew: self.skew.unwrap_or(workload.skew), ..workload }
+        Ok(faults)
     }
 
     /// The flags that are not at their default, as they were given.
-    fn flags(&self) -> String {
-        let mut flags = String::new();
+    fn flags(&self) -> Vec<String> {
+        let mut flags = Vec::new();
+        let says = |flag: &str, differs: bool| if self.case.is_some() { self.says(flag) } else { differs };
         let mut add = |flag: &str, value: Option<String>| {
             if let Some(value) = value {
-                flags.push_str(&format!(" --{flag} {value}"));
+                flags.extend([format!("--{flag}"), value]);
             }
         };
         let spell = |spell: &Option<Spell>| {
@@ -335,19 +391,25 @@ impl SimArgs {
             })
         };
         let time = |time: SimDuration| format!("{}ms", time.as_millis());
-        add("nodes", (self.nodes != 3).then(|| self.nodes.to_string()));
-        add("entities", (self.entities != 10).then(|| self.entities.to_string()));
-        add("writes", (self.writes != 30).then(|| self.writes.to_string()));
-        add("write-for", (self.write_for != SimDuration::from_secs(3)).then(|| time(self.write_for)));
-        add("workload", (self.workload != "balanced").then(|| self.workload.clone()));
+        add("case", self.case.as_ref().map(|path| path.display().to_string()));
+        add("nodes", says("nodes", self.nodes != 3).then(|| self.nodes.to_string()));
+        add("entities", says("entities", self.entities != 10).then(|| self.entities.to_string()));
+        add("writes", says("writes", self.writes != 30).then(|| self.writes.to_string()));
+        let differs = self.write_for != SimDuration::from_secs(3);
+        add("write-for", says("write-for", differs).then(|| time(self.write_for)));
+        add("workload", says("workload", self.workload != "balanced").then(|| self.workload.clone()));
         add("skew", self.skew.map(|skew| skew.to_string()));
-        add("scenario", (self.scenario.name != "diverged").then(|| self.scenario.name.to_owned()));
+        let differs = self.scenario.name != "diverged";
+        add("scenario", says("scenario", differs).then(|| self.scenario.name.to_owned()));
         let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
         let shape = self.topology.to_possible_value();
-        add("topology", shape.map(name).filter(|_| self.topology != Shape::Mesh));
-        add("selection", (self.selection == SelectionArg::Table).then(|| "table".to_owned()));
+        add("topology", shape.map(name).filter(|_| says("topology", self.topology != Shape::Mesh)));
+        let how = self.selection.to_possible_value();
+        let differs = self.selection == SelectionArg::Table;
+        add("selection", how.map(name).filter(|_| says("selection", differs)));
         add("protocol", self.protocol.map(Protocol::name));
-        add("faults", self.faults.to_possible_value().map(name).filter(|_| self.faults != Preset::Light));
+        let preset = self.faults.to_possible_value();
+        add("faults", preset.map(name).filter(|_| says("faults", self.faults != Preset::Light)));
         add("loss", self.loss.map(|p| p.to_string()));
         add("latency", self.latency.map(|latency| format!("{},{}", latency.base_ms, latency.jitter_ms)));
         add("duplicate", self.duplicate.map(|p| p.to_string()));
@@ -362,8 +424,12 @@ impl SimArgs {
         for (flag, value) in self.links.given() {
             add(flag, Some(value));
         }
-        add("max-events", (self.max_events != 10_000_000).then(|| self.max_events.to_string()));
-        add("max-time", (self.max_time != SimDuration::from_secs(60)).then(|| time(self.max_time)));
+        add(
+            "max-events",
+            says("max-events", self.max_events != 10_000_000).then(|| self.max_events.to_string()),
+        );
+        let differs = self.max_time != SimDuration::from_secs(60);
+        add("max-time", says("max-time", differs).then(|| time(self.max_time)));
         flags
     }
 }
@@ -375,19 +441,6 @@ fn or_default(range: &std::ops::Range<u64>, default: std::ops::Range<u64>) -> st
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_workload_is_written_as_people_read_it_and_read_again() {
-        for (name, preset) in Workload::PRESETS {
-            let workload = preset(7, SimDuration::from_millis(1_500));
-            let json = serde_json::to_string(&workload).unwrap();
-            assert!(json.contains("\"over\":\"1500ms\""), "{json}");
-            assert_eq!(serde_json::from_str::<Workload>(&json).unwrap(), workload, "{name}");
-        }
-        let short: Workload = serde_json::from_str(r#"{"writes":9,"mix":{"delete":50}}"#).unwrap();
-        assert_eq!((short.writes, short.keys, short.mix.delete), (9, 8, 50));
-        assert!(serde_json::from_str::<Workload>(r#"{"wirtes":9}"#).is_err());
-    }
 
     #[test]
     fn every_protocol_that_can_be_run_can_be_asked_for() {

@@ -1,14 +1,15 @@
 //! `syncline run`.
 
-use crate::Ending;
 use crate::options::SimArgs;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{RunReport, Spec};
 use crate::trace::Log;
+use crate::{Ending, cases, shrink};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use sync_sim::case::Ended;
 use sync_sim::prelude::*;
 use syncline_disk::DiskStore;
 use syncline_store::{ReadView, Store, StoreError};
@@ -16,12 +17,38 @@ use syncline_store::{ReadView, Store, StoreError};
 /// The flags of `run`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArgs {
-    /// Decides everything that is left to chance; drawn from the clock, and printed, if not given.
+    /// A case file: what to run, but for what flags say.
+    #[arg(value_name = "CASE", conflicts_with = "case")]
+    file: Option<PathBuf>,
+
+    /// Decides everything that is left to chance; drawn from the clock, and printed, if neither given nor
+    /// told by a case.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
     seed: Option<u64>,
 
+    /// Run one seed after another until one fails.
+    #[arg(long, conflicts_with_all = ["seed", "keep"])]
+    until_failure: bool,
+
+    /// The first of those seeds.
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "until_failure")]
+    #[arg(value_parser = clap::value_parser!(u64).range(..u64::MAX))]
+    from: u64,
+
+    /// Make the case small if the run fails; see `syncline shrink`.
+    #[arg(long)]
+    shrink: bool,
+
+    /// The folder to which the case of a run that fails is written.
+    #[arg(long, value_name = "FOLDER", default_value = cases::FOLDER)]
+    cases: PathBuf,
+
+    /// Print the digest of what happened, and nothing else; write nothing.
+    #[arg(long, hide = true)]
+    trace_only: bool,
+
     #[command(flatten)]
-    sim: SimArgs,
+    pub(crate) sim: SimArgs,
 
     /// Keep what each replica ends with, in a store of its own in this folder; see `syncline inspect`.
     #[arg(long, value_name = "FOLDER")]
@@ -43,39 +70,118 @@ pub(crate) struct RunArgs {
 /// Longer runs than this are not run again to see where they went wrong.
 const MOST_TO_INVESTIGATE: u64 = 1_000_000;
 
-/// Runs one simulation.
+/// Runs one simulation, or one after another until one fails.
 pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
-    let spec = args.sim.spec()?;
-    let seed = args.seed.unwrap_or_else(fresh_seed);
-    let started = Instant::now();
-    let kept = (args.trace || args.follow).then_some(usize::MAX);
-    let mut rt = spec.build_with(seed, kept);
-    let mut log = Log::new();
-    let stop = if args.follow {
-        let stop = rt.run_until(|rt| {
-            log.follow(rt.history());
-            false
-        });
-        log.follow(rt.history());
-        stop
-    } else {
-        run_watched(&mut rt, !args.json)
-    };
-    if args.trace {
-        log.follow(rt.history());
+    let mut sim = args.sim.clone();
+    sim.case = args.file.clone().or(sim.case);
+    let spec = sim.spec()?;
+    if args.trace_only {
+        let mut rt = spec.build(args.seed.unwrap_or(spec.case.seed));
+        println!("{}", Ended::of(&mut rt).trace);
+        return Ok(Ending::Good);
     }
-    let report = RunReport::of(&rt, &stop, &spec);
+    if args.until_failure {
+        return until_failure(args, &spec);
+    }
+    let seed = match (args.seed, &sim.case) {
+        (Some(seed), _) => seed,
+        (None, Some(_)) => spec.case.seed,
+        (None, None) => fresh_seed(),
+    };
+    execute(args, &spec, seed)
+}
+
+/// Runs one seed, says what happened, and writes down what was found.
+fn execute(args: &RunArgs, spec: &Spec, seed: u64) -> Result<Ending, String> {
+    let ran = if args.trace || args.follow {
+        Ran::logged(spec, seed, args.follow)
+    } else {
+        Ran::of(spec, seed, !args.json)
+    };
     if let Some(folder) = &args.keep {
-        keep(&rt, folder)
+        keep(&ran.rt, folder)
             .map_err(|error| format!("cannot keep the states in {}: {error}", folder.display()))?;
     }
-    if args.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        println!("{json}");
-    } else {
-        print(&report, &rt, &spec, started.elapsed());
+    if ran.ended.class.is_converged() {
+        ran.show(spec, None, args.json)?;
+        return Ok(Ending::Good);
     }
-    Ok(if report.converged { Ending::Good } else { Ending::Finding })
+    let path = cases::keep(spec.case(seed), &ran.ended.class, &args.cases)?;
+    ran.show(spec, Some(&path), args.json)?;
+    if args.shrink {
+        shrink::shrink(&shrink::ShrinkArgs::of(path, args.json))?;
+    }
+    Ok(Ending::Finding)
+}
+
+/// Runs seeds one after another until one fails.
+fn until_failure(args: &RunArgs, spec: &Spec) -> Result<Ending, String> {
+    let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {pos} seeds converged, {per_sec}") {
+        bar.set_style(style);
+    }
+    let mut seeds = args.from..u64::MAX;
+    let failing = seeds.find(|seed| {
+        bar.inc(1);
+        !Ended::of(&mut spec.build(*seed)).class.is_converged()
+    });
+    bar.finish_and_clear();
+    let seed = failing.ok_or("every seed converged")?;
+    if !args.json {
+        println!("{} seeds, from {} on, converged before this one\n", grouped(seed - args.from), args.from);
+    }
+    execute(args, spec, seed)
+}
+
+/// A run that has stopped.
+pub(crate) struct Ran {
+    rt: SimRuntime,
+    /// How.
+    pub(crate) ended: Ended,
+    took: Duration,
+}
+
+impl Ran {
+    /// Runs a seed to its end.
+    pub(crate) fn of(spec: &Spec, seed: u64, watched: bool) -> Self {
+        let started = Instant::now();
+        let mut rt = spec.build(seed);
+        let ended = Ended::watched(&mut rt, |rt| run_watched(rt, watched));
+        Self { rt, ended, took: started.elapsed() }
+    }
+
+    /// Runs a seed to its end and prints what happened, while it does or afterwards.
+    fn logged(spec: &Spec, seed: u64, follow: bool) -> Self {
+        let started = Instant::now();
+        let mut rt = spec.build_with(seed, Some(usize::MAX));
+        let mut log = Log::new();
+        let ended = Ended::watched(&mut rt, |rt| {
+            rt.run_until(|rt| {
+                if follow {
+                    log.follow(rt.history());
+                }
+                false
+            })
+        });
+        log.follow(rt.history());
+        Self { rt, ended, took: started.elapsed() }
+    }
+
+    /// Prints it, and the file that holds its case if there is one.
+    pub(crate) fn show(&self, spec: &Spec, path: Option<&Path>, json: bool) -> Result<(), String> {
+        let path = path.map(|path| path.display().to_string());
+        let report = RunReport { case: path.clone(), ..RunReport::of(&self.rt, &self.ended, spec) };
+        if json {
+            let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+            println!("{json}");
+            return Ok(());
+        }
+        print(&report, self, spec);
+        if let Some(path) = path {
+            println!("the case: {path}\n{}", cases::offers(&path));
+        }
+        Ok(())
+    }
 }
 
 /// Writes what each node has on its disk to a store of its own.
@@ -121,16 +227,16 @@ fn run_watched(rt: &mut SimRuntime, wanted: bool) -> StopCondition {
     stop
 }
 
-fn print(report: &RunReport, rt: &SimRuntime, spec: &Spec, took: Duration) {
-    println!(
-        "seed {}: {} replicas in a {}, scenario {}, {} entities each, {} writes",
-        report.seed,
-        spec.nodes,
-        spec.topology.name(),
-        spec.scenario.name,
-        spec.entities,
-        spec.writes
-    );
+fn print(report: &RunReport, ran: &Ran, spec: &Spec) {
+    let (rt, case) = (&ran.rt, &spec.case);
+    let shape = case.topology.name();
+    match &case.scenario {
+        Some(beginning) => println!(
+            "seed {}: {} replicas in a {shape}, scenario {}, {} entities each, {} writes",
+            report.seed, beginning.nodes, beginning.name, beginning.entities, case.workload.writes
+        ),
+        None => println!("seed {}: {} in a {shape}", report.seed, case.size()),
+    }
     println!();
     const SHOWN: usize = 12;
     let mut nodes = table(&["replica", "state", "starts", "entities", "sent", "received", "syncs", "root"]);
@@ -164,17 +270,19 @@ fn print(report: &RunReport, rt: &SimRuntime, spec: &Spec, took: Duration) {
         verdict(report.converged, outcome),
         rt.now(),
         grouped(report.events),
-        took,
+        ran.took,
         report.trace_digest
     );
     if !report.converged {
         let reason = report.reason.as_deref().unwrap_or(report.stop);
         println!("\nwhy: {}\n", reason.replace("; ", "\n  "));
-        // The first line of the explanation says the same; what follows is where the states differ.
-        for difference in rt.explain().lines().skip(1) {
+        // The first line of the explanation says the same; what follows is where the states differ. What a
+        // panic left behind explains nothing.
+        let explained = if ran.ended.stop.is_some() { rt.explain() } else { String::new() };
+        for difference in explained.lines().skip(1) {
             println!("{difference}");
         }
-        if report.events <= MOST_TO_INVESTIGATE {
+        if ran.ended.stop.is_some() && report.events <= MOST_TO_INVESTIGATE {
             println!("\n{}", sync_sim::forensics::investigate(|| spec.build(report.seed)));
         }
     }

@@ -1,57 +1,56 @@
 //! A simulation that is ready to be run with any seed.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use sync_sim::case::{Case, Ended};
 use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics};
 use sync_sim::network::Fates;
 use sync_sim::oracle::{AckedWrite, WrongPlace};
 use sync_sim::prelude::*;
-use sync_sim::scenarios::NamedScenario;
 
 /// Everything about a simulation but its seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
-    pub(crate) nodes: usize,
-    pub(crate) entities: usize,
-    pub(crate) writes: usize,
-    pub(crate) workload: Workload,
-    pub(crate) scenario: NamedScenario,
-    pub(crate) topology: Topology,
-    pub(crate) faults: FaultConfig,
-    pub(crate) selection: Selection,
-    pub(crate) protocol: Option<SyncProtocolKind>,
-    pub(crate) max_time: SimDuration,
-    pub(crate) max_events: u64,
-    pub(crate) flags: String,
+    /// The case, which was checked.
+    pub(crate) case: Case,
+    /// The flags that describe it.
+    pub(crate) flags: Vec<String>,
 }
 
 impl Spec {
+    /// The case with a seed.
+    pub(crate) fn case(&self, seed: u64) -> Case {
+        Case { seed, found: None, ..self.case.clone() }
+    }
+
     /// The simulation with a seed, about to begin.
     pub(crate) fn build(&self, seed: u64) -> SimRuntime {
-        self.build_with(seed, None)
+        self.case(seed).build().expect("the case was checked, and which seed it has does not matter for that")
     }
 
     /// The same, keeping so many entries of its history.
     pub(crate) fn build_with(&self, seed: u64, history: Option<usize>) -> SimRuntime {
-        let config = SimConfig {
-            history,
-            max_time: SimTime::ZERO + self.max_time,
-            max_events: self.max_events,
-            faults: self.faults.clone(),
-            topology: self.topology,
-            selection: self.selection,
-            protocol: self.protocol,
-            ..SimConfig::with_seed(seed)
-        };
-        let mut rt = SimRuntime::with_config(config);
-        rt.apply_scenario((self.scenario.build)(self.nodes, self.entities, seed));
-        rt.apply_workload(&self.workload);
+        let mut rt = self.build(seed);
+        if let Some(entries) = history {
+            rt.keep_history(entries);
+        }
         rt
     }
 
     /// The command that repeats the run of a seed.
     pub(crate) fn reproduce(&self, seed: u64) -> String {
-        format!("syncline run --seed {seed}{}", self.flags)
+        let flags: String = self.flags.iter().map(|flag| format!(" {}", quoted(flag))).collect();
+        format!("syncline run --seed {seed}{flags}")
+    }
+}
+
+/// A word as a shell takes it for one.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:@=+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -60,7 +59,7 @@ impl Spec {
 pub(crate) struct RunReport {
     pub(crate) seed: u64,
     pub(crate) converged: bool,
-    /// `converged`, `diverged`, `deadlock`, `max_time`, `max_events` or `violated`.
+    /// `converged`, `diverged`, `deadlock`, `max_time`, `max_events`, `violated` or `panicked`.
     pub(crate) stop: &'static str,
     /// Why it did not converge, in words.
     pub(crate) reason: Option<String>,
@@ -79,6 +78,8 @@ pub(crate) struct RunReport {
     pub(crate) fates: FatesReport,
     /// The command that repeats the run.
     pub(crate) reproduce: String,
+    /// The file that holds the case, if one was written or read.
+    pub(crate) case: Option<String>,
 }
 
 /// One node at the end of a run.
@@ -94,7 +95,7 @@ pub(crate) struct NodeReport {
 }
 
 /// What became of every frame.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct FatesReport {
     pub(crate) sent: u64,
     pub(crate) duplicated: u64,
@@ -105,7 +106,27 @@ pub(crate) struct FatesReport {
     pub(crate) dropped: BTreeMap<DropCause, u64>,
 }
 
+impl Default for FatesReport {
+    /// No frames: their account balances.
+    fn default() -> Self {
+        Self::of(&Fates::default())
+    }
+}
+
 impl FatesReport {
+    /// Adds those of another run.
+    pub(crate) fn add(&mut self, other: &Fates) {
+        let other = Self::of(other);
+        self.sent += other.sent;
+        self.duplicated += other.duplicated;
+        self.delivered += other.delivered;
+        self.in_flight += other.in_flight;
+        self.balanced &= other.balanced;
+        for (cause, count) in other.dropped {
+            *self.dropped.entry(cause).or_default() += count;
+        }
+    }
+
     pub(crate) fn of(fates: &Fates) -> Self {
         let dropped = DropCause::ALL.into_iter().map(|cause| (cause, fates.dropped(cause)));
         Self {
@@ -121,17 +142,8 @@ impl FatesReport {
 
 impl RunReport {
     /// The report of a run that has stopped.
-    pub(crate) fn of(rt: &SimRuntime, stop: &StopCondition, spec: &Spec) -> Self {
+    pub(crate) fn of(rt: &SimRuntime, ended: &Ended, spec: &Spec) -> Self {
         let metrics = rt.metrics();
-        let (wrong, write) = match stop {
-            StopCondition::Violated(Check::Lost { wrong, write }) => {
-                (Some(wrong.clone()), Some(write.clone()))
-            }
-            StopCondition::Violated(Check::WrongValue { wrong, latest }) => {
-                (Some(wrong.clone()), latest.clone())
-            }
-            _ => (None, None),
-        };
         let node = |node: NodeId| NodeReport {
             name: rt.name(node),
             up: rt.is_up(node),
@@ -141,23 +153,33 @@ impl RunReport {
             root: format!("{:#}", rt.digest(node)),
             metrics: rt.node_metrics(node),
         };
+        let (wrong, write) = match &ended.stop {
+            Some(StopCondition::Violated(Check::Lost { wrong, write })) => {
+                (Some(wrong.clone()), Some(write.clone()))
+            }
+            Some(StopCondition::Violated(Check::WrongValue { wrong, latest })) => {
+                (Some(wrong.clone()), latest.clone())
+            }
+            _ => (None, None),
+        };
         Self {
-            seed: rt.config().seed,
-            converged: *stop == StopCondition::Converged,
-            stop: stop.name(),
-            reason: metrics.convergence.failure_reason.clone(),
             wrong,
             write,
+            seed: rt.config().seed,
+            converged: ended.class.is_converged(),
+            stop: ended.name(),
+            reason: (!ended.class.is_converged()).then(|| ended.reason.clone()),
             virtual_time_us: rt.now().as_micros(),
             events: rt.events_processed(),
             trace_digest: rt.trace_digest().to_string(),
-            topology: spec.topology,
+            topology: spec.case.topology,
             nodes: rt.node_ids().into_iter().map(node).collect(),
             fates: FatesReport::of(&metrics.fates),
             work: metrics.work,
             protocol: metrics.protocol,
             effects: metrics.effects,
             reproduce: spec.reproduce(rt.config().seed),
+            case: None,
         }
     }
 }

@@ -1,20 +1,20 @@
 //! `syncline sweep`.
 
 use crate::options::{Protocol, SimArgs};
-use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
-use crate::spec::{FatesReport, Spec};
+use crate::spec::Spec;
+use crate::totals::{Run, SweepReport, Totals, print};
 use crate::values::{self, Seeds};
-use crate::{Ending, each};
+use crate::{Ending, cases, each};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
-use sync_sim::network::Fates;
-use sync_sim::prelude::*;
+use std::time::{Duration, Instant};
+use sync_sim::case::Ended;
 
 /// The flags of `sweep`.
 #[derive(Args, Clone, Debug)]
@@ -27,9 +27,17 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_024))]
     jobs: Option<u32>,
 
-    /// Run every N-th seed a second time and compare every event; 0 compares none.
+    /// Run every N-th seed a second time, in a process of its own, and compare every event; 0 compares none.
     #[arg(long, value_name = "N", default_value_t = 100)]
     check_every: u64,
+
+    /// Keep in this file how far the sweep has come. If it is there already, go on from where it says.
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+
+    /// The folder to which the cases of runs that fail are written.
+    #[arg(long, value_name = "FOLDER", default_value = cases::FOLDER)]
+    cases: PathBuf,
 
     #[command(flatten)]
     pub(crate) sim: SimArgs,
@@ -39,66 +47,6 @@ pub(crate) struct SweepArgs {
     pub(crate) json: bool,
 }
 
-/// What is kept of one run.
-struct Run {
-    seed: u64,
-    /// `None`: it panicked.
-    stop: Option<StopCondition>,
-    trace: u64,
-    time: SimTime,
-    events: u64,
-    metrics: SimMetrics,
-    /// The trace of the second run, if it was another.
-    differs: Option<u64>,
-}
-
-/// A run that did not go well.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Failure {
-    seed: u64,
-    stop: &'static str,
-    reason: String,
-    reproduce: String,
-}
-
-/// A sweep, as machines read it. Field names are stable. Nothing in it but `seconds` and
-/// `seeds_per_second` depends on the machine.
-#[derive(Serialize)]
-pub(crate) struct SweepReport {
-    /// The protocol that was asked for, if one was.
-    pub(crate) protocol: Option<String>,
-    pub(crate) topology: Topology,
-    pub(crate) seeds: u64,
-    pub(crate) converged: u64,
-    pub(crate) stops: BTreeMap<&'static str, u64>,
-    pub(crate) checked_twice: u64,
-    /// One digest over the traces of all seeds, in order.
-    pub(crate) trace_digest: String,
-    pub(crate) virtual_time_us_median: u64,
-    pub(crate) virtual_time_us_max: u64,
-    pub(crate) events: u64,
-    pub(crate) bytes_sent: u64,
-    pub(crate) sessions_started: u64,
-    pub(crate) delta_syncs: u64,
-    pub(crate) hash_comparisons: u64,
-    pub(crate) bloom_filters: u64,
-    pub(crate) subtree_prefetches: u64,
-    pub(crate) level_walks: u64,
-    pub(crate) sketches: u64,
-    pub(crate) snapshots: u64,
-    pub(crate) writes_accepted: u64,
-    pub(crate) crashes: u64,
-    pub(crate) departures: u64,
-    pub(crate) late_joins: u64,
-    pub(crate) partitions: u64,
-    pub(crate) messages_corrupted: u64,
-    pub(crate) links: LinkMetrics,
-    pub(crate) fates: FatesReport,
-    pub(crate) seconds: f64,
-    pub(crate) seeds_per_second: f64,
-    pub(crate) failures: Vec<Failure>,
-}
-
 /// What one sweep keeps in memory.
 const MAX_SEEDS: u64 = 10_000_000;
 
@@ -106,6 +54,9 @@ const MAX_SEEDS: u64 = 10_000_000;
 pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
     let plan = Plan::of(args)?;
     if args.sim.protocol == Some(Protocol::Each) {
+        if args.resume.is_some() {
+            return Err("--resume keeps one sweep; --protocol each is several".into());
+        }
         return each::sweep(args, &plan);
     }
     let report = plan.run(&args.sim)?;
@@ -135,6 +86,8 @@ pub(crate) struct Plan {
     pub(crate) jobs: usize,
     check_every: u64,
     silent: bool,
+    cases: PathBuf,
+    resume: Option<PathBuf>,
 }
 
 impl Plan {
@@ -145,7 +98,8 @@ impl Plan {
         let total = total.ok_or_else(|| format!("a sweep holds at most {MAX_SEEDS} seeds; split it"))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = args.jobs.map_or(cores, |jobs| jobs as usize);
-        Ok(Self { ranges, total, jobs, check_every: args.check_every, silent: args.json })
+        let (cases, resume) = (args.cases.clone(), args.resume.clone());
+        Ok(Self { ranges, total, jobs, check_every: args.check_every, silent: args.json, cases, resume })
     }
 
     /// Runs all seeds of one simulation.
@@ -156,10 +110,101 @@ impl Plan {
             bar.set_prefix(format!("{}: ", protocol.name()));
         }
         let started = Instant::now();
-        let runs = run_all(&spec, self, &bar);
+        let totals = match &self.resume {
+            None => self.part(&spec, 0..self.total, Totals::default(), &bar)?,
+            Some(path) => self.resumed(&spec, path, &bar)?,
+        };
         bar.finish_and_clear();
-        let report = summarise(runs, &spec, self.check_every, started.elapsed().as_secs_f64());
+        let report = totals.report(&spec, started.elapsed().as_secs_f64());
         Ok(SweepReport { protocol: sim.protocol.map(Protocol::name), ..report })
+    }
+
+    /// Adds a part of the seeds to what is known of those before.
+    fn part(
+        &self,
+        spec: &Spec,
+        part: Range<u64>,
+        mut totals: Totals,
+        bar: &ProgressBar,
+    ) -> Result<Totals, String> {
+        for run in run_all(spec, self, part, bar) {
+            totals.add(&run, spec, &self.cases)?;
+        }
+        Ok(totals)
+    }
+
+    /// Goes on where the state file says that a sweep was, and writes it down as it comes along.
+    fn resumed(&self, spec: &Spec, path: &Path, bar: &ProgressBar) -> Result<Totals, String> {
+        let plan = self.fingerprint(spec)?;
+        let mut state =
+            State::load(path)?.unwrap_or_else(|| State { plan: plan.clone(), ..State::default() });
+        if state.plan != plan {
+            return Err(format!(
+                "{} is the state of another sweep; take another file, or remove it",
+                path.display()
+            ));
+        }
+        bar.set_position(state.done);
+        let (mut written, mut pause) = (Instant::now(), BETWEEN_SAVES);
+        while state.done < self.total {
+            let part = state.done..self.total.min(state.done + PART * self.jobs as u64);
+            (state.done, state.totals) = (part.end, self.part(spec, part, state.totals, bar)?);
+            if state.done == self.total || written.elapsed() > pause {
+                let began = Instant::now();
+                state.save(path)?;
+                // Writing is to cost a twentieth of the time at most, however much there is to write.
+                (written, pause) = (Instant::now(), BETWEEN_SAVES.max(began.elapsed() * 20));
+            }
+        }
+        Ok(state.totals)
+    }
+
+    /// What decides a sweep: two of the same come to the same totals.
+    fn fingerprint(&self, spec: &Spec) -> Result<String, String> {
+        let case = spec.case(0).to_text().map_err(|error| error.to_string())?;
+        Ok(format!(
+            "syncline {}; seeds {:?}; every {}\n{case}",
+            env!("CARGO_PKG_VERSION"),
+            self.ranges,
+            self.check_every
+        ))
+    }
+}
+
+/// Seeds that each thread runs before what they showed is added up, in a sweep that can be resumed.
+const PART: u64 = 64;
+
+/// The least time between two writings of the state.
+const BETWEEN_SAVES: Duration = Duration::from_secs(1);
+
+/// How far a sweep has come.
+#[derive(Default, Serialize, Deserialize)]
+struct State {
+    /// What decides the sweep.
+    plan: String,
+    /// Seeds that are done, from the first.
+    done: u64,
+    totals: Totals,
+}
+
+impl State {
+    fn load(path: &Path) -> Result<Option<Self>, String> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|error| format!("{} is no state of a sweep: {error}", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("cannot read the state {}: {error}", path.display())),
+        }
+    }
+
+    /// Writes it beside the old one and then puts it in its place, so that there is always a whole one.
+    fn save(&self, path: &Path) -> Result<(), String> {
+        let text = serde_json::to_string(self).map_err(|error| error.to_string())?;
+        let new = path.with_extension("new");
+        std::fs::write(&new, text)
+            .and_then(|()| std::fs::rename(&new, path))
+            .map_err(|error| format!("cannot write the state {}: {error}", path.display()))
     }
 }
 
@@ -184,23 +229,23 @@ fn seed_at(ranges: &[Range<u64>], mut at: u64) -> Option<u64> {
     None
 }
 
-/// Runs all seeds on `jobs` threads. Each run is one thread's; the results come in seed order, so
+/// Runs a part of the seeds on `jobs` threads. Each run is one thread's; the results come in seed order, so
 /// that nothing depends on how many threads there are.
-fn run_all(spec: &Spec, plan: &Plan, bar: &ProgressBar) -> Vec<Run> {
-    let &Plan { ref ranges, total, jobs, check_every, .. } = plan;
-    let next = AtomicU64::new(0);
+fn run_all(spec: &Spec, plan: &Plan, part: Range<u64>, bar: &ProgressBar) -> Vec<Run> {
+    let &Plan { ref ranges, jobs, check_every, .. } = plan;
+    let next = AtomicU64::new(part.start);
     let failed = AtomicU64::new(0);
-    let done = Mutex::new(Vec::with_capacity(total.min(1 << 24) as usize));
+    let done = Mutex::new(Vec::with_capacity((part.end - part.start).min(1 << 24) as usize));
     std::thread::scope(|scope| {
-        for _ in 0..jobs.min(total as usize).max(1) {
+        for _ in 0..jobs.min((part.end - part.start) as usize).max(1) {
             scope.spawn(|| {
                 let mut own = Vec::new();
                 while let Some((at, seed)) = {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    seed_at(ranges, at).map(|seed| (at, seed))
+                    seed_at(ranges, at).filter(|_| at < part.end).map(|seed| (at, seed))
                 } {
                     let run = run_one(spec, seed, check_every > 0 && at.is_multiple_of(check_every));
-                    if run.stop != Some(StopCondition::Converged) || run.differs.is_some() {
+                    if !run.class.is_converged() || run.differs.is_some() {
                         let failed = failed.fetch_add(1, Ordering::Relaxed) + 1;
                         bar.set_message(format!(", {failed} failed"));
                     }
@@ -219,164 +264,38 @@ fn run_all(spec: &Spec, plan: &Plan, bar: &ProgressBar) -> Vec<Run> {
     done.into_iter().map(|(_, run)| run).collect()
 }
 
+/// Runs a seed. A panic is a finding like any other: it does not take the rest of the sweep with it.
 fn run_one(spec: &Spec, seed: u64, twice: bool) -> Run {
-    // A panic is a finding like any other: it must not take the rest of the sweep with it.
-    let simulate = || {
-        std::panic::catch_unwind(|| {
-            let mut rt = spec.build(seed);
-            let stop = rt.run();
-            (rt, stop)
-        })
+    let mut rt = spec.build(seed);
+    let ended = Ended::of(&mut rt);
+    let trace = ended.trace.to_string();
+    let differs = match twice.then(|| elsewhere(spec, seed)) {
+        None => None,
+        Some(Ok(again)) => (again != trace).then(|| format!("two runs differ: traces {trace} and {again}")),
+        Some(Err(error)) => Some(format!("it could not be run again in another process: {error}")),
     };
-    let Ok((rt, stop)) = simulate() else {
-        return Run {
-            seed,
-            stop: None,
-            trace: 0,
-            time: SimTime::ZERO,
-            events: 0,
-            metrics: SimMetrics::default(),
-            differs: None,
-        };
-    };
-    let trace = rt.trace_digest().value();
-    let again = if twice { simulate().ok().map(|(again, _)| again.trace_digest().value()) } else { None };
     Run {
         seed,
-        stop: Some(stop),
-        trace,
+        stop: ended.name(),
+        trace: ended.trace.value(),
         time: rt.now(),
         events: rt.events_processed(),
         metrics: rt.metrics(),
-        differs: again.filter(|again| *again != trace),
+        class: ended.class,
+        reason: ended.reason,
+        differs,
+        twice,
     }
 }
 
-fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> SweepReport {
-    let seeds = runs.len() as u64;
-    let mut fates = Fates::default();
-    let mut links = LinkMetrics::default();
-    let mut stops = BTreeMap::new();
-    let mut failures = Vec::new();
-    let mut times = Vec::with_capacity(runs.len());
-    let mut trace = sync_sim::engine::TraceDigest::default();
-    let sum = |of: fn(&SimMetrics) -> u64| runs.iter().map(|run| of(&run.metrics)).sum();
-    for run in &runs {
-        fates.merge(&run.metrics.fates);
-        links.merge(&run.metrics.effects.links);
-        let stop = run.stop.as_ref().map_or("panicked", StopCondition::name);
-        *stops.entry(stop).or_insert(0) += 1;
-        trace.event([run.seed, run.trace, 0, 0]);
-        let reproduce = spec.reproduce(run.seed);
-        if run.stop == Some(StopCondition::Converged) {
-            times.push(run.time.as_micros());
-        } else {
-            let reason = run.stop.as_ref().map_or_else(|| "the run panicked".to_owned(), ToString::to_string);
-            failures.push(Failure { seed: run.seed, stop, reason, reproduce });
-        }
-        if let Some(again) = run.differs {
-            let reason = format!("two runs differ: traces {:016x} and {again:016x}", run.trace);
-            failures.push(Failure {
-                seed: run.seed,
-                stop: "not_deterministic",
-                reason,
-                reproduce: spec.reproduce(run.seed),
-            });
-        }
-    }
-    times.sort_unstable();
-    SweepReport {
-        protocol: None,
-        topology: spec.topology,
-        seeds,
-        converged: times.len() as u64,
-        stops,
-        checked_twice: if check_every == 0 { 0 } else { seeds.div_ceil(check_every) },
-        trace_digest: trace.to_string(),
-        virtual_time_us_median: times.get(times.len() / 2).copied().unwrap_or(0),
-        virtual_time_us_max: times.last().copied().unwrap_or(0),
-        events: runs.iter().map(|run| run.events).sum(),
-        bytes_sent: sum(|metrics| metrics.protocol.bytes_sent),
-        sessions_started: sum(|metrics| metrics.protocol.sessions_started),
-        delta_syncs: sum(|metrics| metrics.protocol.delta_syncs),
-        hash_comparisons: sum(|metrics| metrics.protocol.hash_comparisons),
-        bloom_filters: sum(|metrics| metrics.protocol.bloom_filters),
-        subtree_prefetches: sum(|metrics| metrics.protocol.subtree_prefetches),
-        level_walks: sum(|metrics| metrics.protocol.level_walks),
-        sketches: sum(|metrics| metrics.protocol.sketches),
-        snapshots: sum(|metrics| metrics.protocol.snapshots),
-        writes_accepted: sum(|metrics| metrics.protocol.writes_accepted),
-        crashes: sum(|metrics| metrics.effects.node_crashes),
-        departures: sum(|metrics| metrics.effects.departures),
-        late_joins: sum(|metrics| metrics.effects.late_joins),
-        partitions: sum(|metrics| metrics.effects.partitions),
-        messages_corrupted: sum(|metrics| metrics.effects.messages_corrupted),
-        links,
-        fates: FatesReport::of(&fates),
-        seconds,
-        seeds_per_second: seeds as f64 / seconds.max(1e-9),
-        failures,
-    }
-}
-
-fn print(report: &SweepReport, jobs: usize) {
-    let ms = |us: u64| format!("{} ms", grouped(us / 1_000));
-    let mut summary = table(&["sweep", ""]);
-    let rows = [
-        ("seeds", grouped(report.seeds)),
-        ("converged", grouped(report.converged)),
-        ("run twice and compared", grouped(report.checked_twice)),
-        ("virtual time to converge, median", ms(report.virtual_time_us_median)),
-        ("virtual time to converge, longest", ms(report.virtual_time_us_max)),
-        ("events", grouped(report.events)),
-        ("bytes sent", bytes(report.bytes_sent)),
-        ("writes accepted", grouped(report.writes_accepted)),
-        ("sessions", grouped(report.sessions_started)),
-        ("… that exchanged deltas", grouped(report.delta_syncs)),
-        ("… that walked the index", grouped(report.hash_comparisons)),
-        ("… that exchanged filters", grouped(report.bloom_filters)),
-        ("… that asked for whole subtrees", grouped(report.subtree_prefetches)),
-        ("… that went level by level", grouped(report.level_walks)),
-        ("… that read sketches", grouped(report.sketches)),
-        ("… that took a snapshot", grouped(report.snapshots)),
-        ("crashes", grouped(report.crashes)),
-        ("departures", grouped(report.departures)),
-        ("late joiners", grouped(report.late_joins)),
-        ("partitions", grouped(report.partitions)),
-        ("frames corrupted", grouped(report.messages_corrupted)),
-    ];
-    for row in rows {
-        summary.add_row([row.0.to_owned(), row.1]);
-    }
-    for (name, count) in report.links.rows().into_iter().filter(|(_, count)| *count > 0) {
-        summary.add_row([name.to_owned(), grouped(count)]);
-    }
-    numbers_from(&mut summary, 1);
-    println!("{summary}\n\n{}\n", fates(&report.fates));
-    let good = report.failures.is_empty();
-    let outcome = if good { "ALL CONVERGED".to_owned() } else { format!("{} FAILED", report.failures.len()) };
-    println!(
-        "{} in {:.1} s: {:.0} seeds a second on {jobs} threads, trace {}",
-        verdict(good, &outcome),
-        report.seconds,
-        report.seeds_per_second,
-        report.trace_digest
-    );
-    print_failures(&report.failures, 10);
-}
-
-/// Prints up to `shown` failures, and how to repeat them.
-pub(crate) fn print_failures(failures: &[Failure], shown: usize) {
-    for failure in failures.iter().take(shown) {
-        println!(
-            "\nseed {} {}: {}\n  repeat it with: {}",
-            failure.seed,
-            failure.stop,
-            failure.reason,
-            typed(&failure.reproduce)
-        );
-    }
-    if failures.len() > shown {
-        println!("\n… and {} more; --json lists them all", failures.len() - shown);
+/// The trace of a seed that is run in a fresh process, where nothing is left from other runs.
+fn elsewhere(spec: &Spec, seed: u64) -> Result<String, String> {
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(this);
+    command.args(["run", "--trace-only", "--seed", &seed.to_string()]).args(&spec.flags);
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    match output.status.code() {
+        Some(0) => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        _ => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
     }
 }

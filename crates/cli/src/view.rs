@@ -35,7 +35,7 @@ pub(crate) struct ViewArgs {
     seed: u64,
 
     #[command(flatten)]
-    sim: SimArgs,
+    pub(crate) sim: SimArgs,
 
     /// What to write.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Html)]

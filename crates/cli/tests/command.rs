@@ -4,7 +4,9 @@ use serde_json::Value;
 use std::process::{Command, Output};
 
 fn syncline(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_syncline")).args(args).output().expect("the command starts")
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+    // What fails leaves its case where the command runs.
+    command.current_dir(env!("CARGO_TARGET_TMPDIR")).args(args).output().expect("the command starts")
 }
 
 fn json(args: &[&str]) -> Value {

@@ -19,6 +19,7 @@
 #![warn(clippy::float_arithmetic)]
 
 mod assertions;
+pub mod case;
 pub mod compare;
 pub mod convergence;
 pub mod engine;
@@ -46,6 +47,7 @@ pub use runtime::{SimConfig, SimRuntime, StopCondition};
 
 /// Everything a test needs.
 pub mod prelude {
+    pub use crate::case::Case;
     pub use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
     pub use crate::engine::CrashPoint;
     pub use crate::metrics::SimMetrics;

@@ -171,6 +171,7 @@ pub(crate) const fn ending(outcome: &Outcome) -> Option<&'static str> {
         Outcome::Owed(OwedReason::NewerWrites) => Some("one side was written to"),
         Outcome::Owed(OwedReason::PeerRestarted) => Some("the peer has restarted"),
         Outcome::Owed(OwedReason::Yielded) => Some(YIELDED),
+        Outcome::Owed(OwedReason::PeerBehind) => Some("the peer has far less than was promised"),
         Outcome::Owed(OwedReason::NoMerge) => Some("a merge function is not registered"),
         Outcome::Owed(OwedReason::ClockDrift) | Outcome::Failed(_) => None,
     }

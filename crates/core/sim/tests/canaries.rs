@@ -1,11 +1,17 @@
 //! The tests of the tests: deliberate bugs, each of a kind that real projects shipped. A sweep must
-//! notice every one of them; one that survives a thousand seeds fails the build.
+//! notice every one of them, and the case it finds must become small; one that survives a thousand seeds
+//! fails the build.
 //!
 //! `cargo test -p sync-sim --features canary --test canaries -- --nocapture` prints what each cost: the
 //! seeds until it was found, as the median over disjoint ranges of seeds, and which check found it.
 
-#![allow(clippy::disallowed_methods, reason = "prints what finding each bug cost; no test depends on it")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "prints what finding each bug cost, and reads the golden files"
+)]
 
+use std::fmt::Write;
+use std::path::Path;
 use std::time::Instant;
 use sync_sim::canary::{self, Canary};
 use sync_sim::paths::Paths;
@@ -109,6 +115,31 @@ fn a_bug_that_all_replicas_share_is_found_by_what_they_show() {
         assert!(wrong.place.contains(place), "{bug:?}: {stop}");
     }
 }
+
+/// Compares a file with what it should hold, or writes it if that is asked for.
+fn golden(path: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("SYNCLINE_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, expected, "{} is out of date: run with SYNCLINE_UPDATE_DOCS=1", path.display());
+}
+
+const TABLE: &str = "\
+# What the canaries cost
+
+Deliberate bugs, each of a kind that real projects shipped, switched on one at a time. Made by
+`crates/core/sim/tests/canaries.rs`: seeds from 0 on until one fails, then `shrink`. *Causes* are writes, crashes,
+partitions, frames that something was done to, and initial entities (a run of them, as in `alice/0..300`, is one).
+Without its bug every case here converges.
+
+| bug | seeds | found as | causes | after shrinking | what is left | runs |
+| --- | ---: | --- | ---: | ---: | --- | ---: |
+";
+
+/// Above this, a case does not count as small.
+const SMALL: usize = 20;
 
 #[test]
 fn a_sweep_notices_every_canary() {

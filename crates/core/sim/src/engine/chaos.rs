@@ -4,6 +4,7 @@
 //! which has the mean 1/p. One draw an event, however long nothing happens.
 
 use super::actor::Actor;
+use super::chronicle::Happened;
 use super::event::{CrashPoint, SimEvent};
 use super::world::{Stepped, World};
 use crate::network::{CHAOS_TICK_MS, PartitionSpec, Rate};
@@ -104,10 +105,29 @@ impl<A: Actor> World<A> {
             }
         };
         let range = self.router.faults().partition_duration_ms.clone();
-        let end = self.clock.now() + self.length(stream, Choice::PartitionLength, &range);
-        let partition = self.router.partitions.add(spec, Some(end));
-        self.schedule(end, SimEvent::PartitionEnd { partition });
+        let lasting = self.length(stream, Choice::PartitionLength, &range);
+        self.keep(self.clock.now(), || Happened::Partition { spec: spec.clone(), lasting });
+        self.split(spec, Some(lasting));
         self.schedule_chance_partition();
+    }
+
+    /// Splits the network as a script says.
+    pub(super) fn on_partition(
+        &mut self,
+        spec: PartitionSpec,
+        lasting: Option<SimDuration>,
+    ) -> Stepped<A::Notice> {
+        self.note(16, 0, 0);
+        self.split(spec, lasting);
+        Stepped::at(None)
+    }
+
+    fn split(&mut self, spec: PartitionSpec, lasting: Option<SimDuration>) {
+        let end = lasting.map(|lasting| self.clock.now() + lasting);
+        let partition = self.router.partitions.add(spec, end);
+        if let Some(end) = end {
+            self.schedule(end, SimEvent::PartitionEnd { partition });
+        }
     }
 
     /// Takes a node down, somewhere in its work.
@@ -122,6 +142,10 @@ impl<A: Actor> World<A> {
         };
         let range = self.router.faults().restart_delay_ms.clone();
         let down_for = self.length(stream, Choice::CrashLength, &range);
+        // One that waits for the node's next step is kept when it comes to that.
+        if point == CrashPoint::Now && self.slot(node).is_some_and(|slot| slot.up && !slot.late) {
+            self.keep(self.clock.now(), || Happened::Crash { node, point, down_for: Some(down_for) });
+        }
         let stepped = self.on_crash(node, point, Some(down_for), true);
         self.schedule_chance_crash(node);
         stepped
@@ -131,6 +155,9 @@ impl<A: Actor> World<A> {
     pub(super) fn on_chance_leave(&mut self, node: NodeId) -> Stepped<A::Notice> {
         let range = self.router.faults().away_duration_ms.clone();
         let away_for = self.length(Stream::Churn(node.0), Choice::ChurnLength, &range);
+        if self.slot(node).is_some_and(|slot| !slot.late && !slot.away) {
+            self.keep(self.clock.now(), || Happened::Leave { node, away_for });
+        }
         let stepped = self.on_leave(node, Some(away_for), true);
         self.schedule_chance_leave(node);
         stepped

@@ -4,6 +4,7 @@
 //! link, and both it and those that it had links to are told.
 
 use super::actor::{Actor, Input};
+use super::chronicle::Happened;
 use super::event::SimEvent;
 use super::world::{Stepped, World};
 use crate::types::NodeId;
@@ -25,6 +26,7 @@ impl<A: Actor> World<A> {
     /// no link and nothing happens to it.
     pub fn add_late(&mut self, actor: A, at: SimTime) -> NodeId {
         let node = self.push(actor, true);
+        self.keep(at, || Happened::Join { node });
         self.router.leave(node);
         self.schedule(at, SimEvent::NodeJoin { node });
         node

@@ -1,6 +1,6 @@
 //! What can happen.
 
-use crate::network::{LinkProperties, PartitionId, Ticket};
+use crate::network::{LinkProperties, PartitionId, PartitionSpec, Ticket};
 use crate::types::NodeId;
 use serde::Serialize;
 use syncline_store::Bytes;
@@ -94,6 +94,13 @@ pub enum SimEvent<Op> {
     },
     /// The network splits by chance.
     PartitionStart,
+    /// The network splits as told.
+    PartitionAt {
+        /// How.
+        spec: PartitionSpec,
+        /// For how long; for ever if `None`.
+        lasting: Option<SimDuration>,
+    },
     /// A partition ends.
     PartitionEnd {
         /// Which.

@@ -23,6 +23,7 @@ impl<A: Actor> World<A> {
             SimEvent::NodeCrash { .. }
             | SimEvent::ChanceCrash { .. }
             | SimEvent::PartitionStart
+            | SimEvent::PartitionAt { .. }
             | SimEvent::PartitionEnd { .. }
             | SimEvent::LinkChanged { .. }
             | SimEvent::NodeLeave { .. }

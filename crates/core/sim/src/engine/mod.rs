@@ -3,6 +3,7 @@
 
 mod actor;
 mod chaos;
+mod chronicle;
 mod churn;
 mod event;
 mod heal;
@@ -14,6 +15,7 @@ mod trace;
 mod world;
 
 pub use actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+pub use chronicle::Happened;
 pub use churn::Churn;
 pub use event::{CrashPoint, Delivery, LinkChange, SimEvent};
 pub use slot::Traffic;

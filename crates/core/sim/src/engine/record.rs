@@ -75,7 +75,7 @@ impl<A: Actor> World<A> {
         if let Some(log) = &mut self.log {
             log.open(now, Some(number), node, what);
         }
-        let splits = matches!(event, SimEvent::PartitionStart);
+        let splits = matches!(event, SimEvent::PartitionStart | SimEvent::PartitionAt { .. });
         let stepped = self.take(event);
         if splits {
             let partition = self.router.partitions.started();
@@ -152,7 +152,9 @@ fn describe<Op>(event: &SimEvent<Op>) -> (Option<NodeId>, What) {
         SimEvent::NodeCrash { node, point, .. } => (Some(node), What::Crash { point: Some(point) }),
         SimEvent::ChanceCrash { node } => (Some(node), What::Crash { point: None }),
         SimEvent::NodeRestart { node, .. } => (Some(node), What::Restart),
-        SimEvent::PartitionStart => (None, What::PartitionStart { partition: 0, cut: None }),
+        SimEvent::PartitionStart | SimEvent::PartitionAt { .. } => {
+            (None, What::PartitionStart { partition: 0, cut: None })
+        }
         SimEvent::PartitionEnd { partition } => (None, What::PartitionEnd { partition: partition.0 }),
         SimEvent::NodeLeave { node, .. } | SimEvent::ChanceLeave { node } => (Some(node), What::Leave),
         SimEvent::NodeReturn { node, .. } => (Some(node), What::Return),

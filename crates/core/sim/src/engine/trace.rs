@@ -8,6 +8,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub struct TraceDigest(u64);
 
 impl TraceDigest {
+    /// A digest that goes on from one that was written down.
+    pub const fn resumed(value: u64) -> Self {
+        Self(value)
+    }
+
     /// Takes in one event.
     pub fn event(&mut self, words: [u64; 4]) {
         let mut bytes = [0; 32];

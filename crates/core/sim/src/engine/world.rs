@@ -1,6 +1,7 @@
 //! The world: actors, queue, network, and what is unfinished.
 
 use super::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+use super::chronicle::Happened;
 use super::churn::Churn;
 use super::event::{CrashPoint, Delivery, SimEvent};
 use super::slot::{Armed, ArmedTimer, Slot, Traffic};
@@ -81,6 +82,8 @@ pub struct World<A: Actor> {
     /// Until when partitions, crashes and departures happen by chance.
     pub(super) chaos_until: SimTime,
     pub(super) may_split: bool,
+    /// What the workload and chance did, if it is kept.
+    pub(crate) chronicle: Option<Vec<(SimTime, Happened<A::Op>)>>,
 }
 
 impl<A: Actor> World<A> {
@@ -103,6 +106,7 @@ impl<A: Actor> World<A> {
             churn: Churn::default(),
             chaos_until: SimTime::ZERO,
             may_split: false,
+            chronicle: None,
         }
     }
 
@@ -262,8 +266,11 @@ impl<A: Actor> World<A> {
 
     /// Schedules something for `at`, or for now if that is past.
     pub fn schedule(&mut self, at: SimTime, event: SimEvent<A::Op>) {
-        if matches!(event, SimEvent::Op { .. }) {
+        if let SimEvent::Op { node, op } = &event {
             self.tally.ops += 1;
+            if let Some(kept) = &mut self.chronicle {
+                kept.push((at, Happened::Op { node: *node, op: op.clone() }));
+            }
         }
         let number = self.queue.schedule(at.max(self.clock.now()), event);
         if let Some(log) = &mut self.log {
@@ -343,6 +350,7 @@ impl<A: Actor> World<A> {
                 self.on_chance_partition();
                 Stepped::at(None)
             }
+            SimEvent::PartitionAt { spec, lasting } => self.on_partition(spec, lasting),
             SimEvent::PartitionEnd { partition } => {
                 self.note(6, partition.0, 0);
                 self.router.partitions.heal(partition);
@@ -553,7 +561,12 @@ impl<A: Actor> World<A> {
             self.send(node, message);
         }
         match armed {
-            Some(armed) => self.take_down(node, armed.down_for),
+            Some(Armed { point, down_for, by_chance }) => {
+                if by_chance {
+                    self.keep(now, || Happened::Crash { node, point, down_for });
+                }
+                self.take_down(node, down_for);
+            }
             None => self.set_timers(node, &timers),
         }
         let digest = self.digest(node).short();

@@ -1,10 +1,10 @@
 //! What became of every frame.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use syncline_types::canary;
 
 /// Why a frame did not take effect.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum DropCause {

@@ -1,9 +1,9 @@
 //! How often each fault of the links struck.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How often each fault of the links struck.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LinkMetrics {
     /// Frames that waited for others, where the bandwidth is bounded.
     pub frames_queued: u64,

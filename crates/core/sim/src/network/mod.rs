@@ -3,6 +3,7 @@
 mod connection;
 mod fate;
 mod faults;
+mod frames;
 mod link_faults;
 mod link_metrics;
 mod links;
@@ -16,6 +17,7 @@ pub use connection::Ticket;
 pub(crate) use connection::Turn;
 pub use fate::{DropCause, Fates};
 pub use faults::{CHAOS_TICK_MS, ConfigError, FaultConfig, Rate};
+pub use frames::{FrameBook, FrameFault, FrameName};
 pub use link_faults::{LinkFaults, LinkModel};
 pub use link_metrics::LinkMetrics;
 pub use links::LinkProperties;

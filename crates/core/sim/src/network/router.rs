@@ -3,6 +3,7 @@
 use super::connection::{Ticket, Turn};
 use super::fate::{DropCause, Fates};
 use super::faults::{FaultConfig, Rate};
+use super::frames::{FrameBook, Passage};
 use super::link_metrics::LinkMetrics;
 use super::links::{Draft, LinkProperties, Links};
 use super::partition::PartitionManager;
@@ -74,6 +75,8 @@ pub struct NetworkRouter {
     slow: Vec<bool>,
     /// What single links do besides; `None` while they do nothing.
     links: Option<Box<Links>>,
+    /// What is done to single frames, and what was, if that is wanted.
+    pub(crate) book: Option<Box<FrameBook>>,
 }
 
 impl NetworkRouter {
@@ -93,6 +96,7 @@ impl NetworkRouter {
             corrupted: 0,
             latest: Vec::new(),
             slow: Vec::new(),
+            book: None,
         }
     }
 
@@ -192,6 +196,15 @@ impl NetworkRouter {
         let second = self.arrival(now, link, to, choices);
         let bits = 8 * bytes as u64;
         let (mut flip, mut flip_second) = (self.flip(from, bits, choices), self.flip(from, bits, choices));
+        let (mut lost, mut first, mut doubled, mut second) = (lost, first, doubled, second);
+        if let Some(book) = &mut self.book {
+            let (takes, again) = (first.since(now), doubled.then(|| second.since(now)));
+            let mut passage = Passage { lost, takes, again, flipped: flip, again_flipped: flip_second };
+            book.turn(from, to, bits, &mut passage);
+            (lost, first, doubled) = (passage.lost, now + passage.takes, passage.again.is_some());
+            (flip, flip_second) = (passage.flipped, passage.again_flipped);
+            second = passage.again.map_or(second, |again| now + again);
+        }
         if ruling.corrupted && bits > 0 {
             flip = Some(choices.drawn(Stream::Rules, Choice::FlippedBit, bits));
             flip_second = flip;

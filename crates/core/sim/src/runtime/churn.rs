@@ -2,6 +2,7 @@
 
 use super::{SimRuntime, Stream};
 use crate::engine::SimEvent;
+use crate::network::PartitionSpec;
 use crate::types::{NodeId, NodeRef};
 use syncline_store::MemoryStore;
 use syncline_types::{Choice, SimDuration, SimTime};
@@ -37,6 +38,11 @@ impl SimRuntime {
     /// Whether a node is gone for good.
     pub fn is_retired(&self, node: impl NodeRef) -> bool {
         self.world.is_retired(self.resolve(node))
+    }
+
+    /// Puts up a partition at a time, for a while or for good.
+    pub fn partition_at(&mut self, at: SimTime, spec: PartitionSpec, lasting: Option<SimDuration>) {
+        self.world.schedule(at, SimEvent::PartitionAt { spec, lasting });
     }
 
     /// Whether a node has left and is not back.

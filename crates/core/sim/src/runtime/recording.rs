@@ -17,7 +17,7 @@ impl SimRuntime {
     }
 
     /// Keeps a history from now on, of the last `limit` entries.
-    pub(crate) fn keep_history(&mut self, limit: usize) {
+    pub fn keep_history(&mut self, limit: usize) {
         self.world.keep_history(limit);
         self.name_in_history();
     }

@@ -27,7 +27,7 @@ const GROUP_SECRET: [u8; 32] = [0x5e; 32];
 #[derive(Clone, Debug)]
 pub struct SimRuntime {
     pub(super) config: SimConfig,
-    pub(super) world: World<SimNode>,
+    pub(crate) world: World<SimNode>,
     pub(super) names: Vec<String>,
     pub(super) oracle: Oracle,
     pub(super) protocol: ProtocolMetrics,

@@ -1,7 +1,7 @@
 //! The writes of a workload.
 
 use super::{Choices, SimRuntime, Stream};
-use crate::engine::SimEvent;
+use crate::engine::{Happened, SimEvent};
 use crate::types::NodeId;
 use crate::workload::{Mishap, Planned, Workload, Write};
 
@@ -21,10 +21,12 @@ impl SimRuntime {
         for Planned { at, node, write, mishap } in planned {
             match mishap {
                 Some(Mishap::Crash(point, down_for)) => {
-                    let event = SimEvent::NodeCrash { node, point, down_for: Some(down_for) };
-                    self.world.schedule(at, event);
+                    let down_for = Some(down_for);
+                    self.world.keep(at, || Happened::Crash { node, point, down_for });
+                    self.world.schedule(at, SimEvent::NodeCrash { node, point, down_for });
                 }
                 Some(Mishap::Away(away_for)) => {
+                    self.world.keep(at, || Happened::Leave { node, away_for });
                     self.world.schedule(at, SimEvent::NodeLeave { node, away_for: Some(away_for) });
                 }
                 None => {}
@@ -45,6 +47,7 @@ impl SimRuntime {
         match accepted {
             Some((operations, actions)) => {
                 self.protocol.writes_accepted += 1;
+                self.world.keep(self.now(), || Happened::Early { node, op: operations.clone().into() });
                 self.oracle.acknowledge(node, self.now(), operations, actions);
             }
             None => self.protocol.writes_refused += 1,

@@ -31,14 +31,14 @@ pub struct Scenario {
 }
 
 /// The stamps of initial state: a millisecond of the past, written by a replica that takes no part.
-pub(super) fn author(node: u64) -> ReplicaId {
+pub(crate) fn author(node: u64) -> ReplicaId {
     let mut id = ReplicaId::from_u64(node);
     id.0[15] = 0xee;
     id
 }
 
 /// A register of initial state.
-pub(super) fn register(id: EntityId, ancestors: Vec<EntityId>, by: ReplicaId, text: String) -> Action {
+pub(crate) fn register(id: EntityId, ancestors: Vec<EntityId>, by: ReplicaId, text: String) -> Action {
     early_register(id, ancestors, by, text.into_bytes())
 }
 

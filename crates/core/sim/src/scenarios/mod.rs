@@ -4,8 +4,8 @@ mod build;
 mod deterministic;
 mod random;
 
-pub(crate) use build::early_register;
 pub use build::{NodeSeed, Scenario};
+pub(crate) use build::{author, early_register, register};
 pub use random::{RandomScenario, RandomScenarioConfig};
 
 /// A scenario that can be named on a command line.

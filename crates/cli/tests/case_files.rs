@@ -1,0 +1,249 @@
+//! Case files from the command line: found, replayed, made small, changed, gone on with.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder of a test's own, empty.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("case-files").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+fn syncline(at: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .current_dir(at)
+        .args(args)
+        .output()
+        .expect("the command starts")
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn json(at: &Path, args: &[&str]) -> Value {
+    let output = syncline(at, args);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {output:?}"))
+}
+
+fn refused(at: &Path, args: &[&str], words: &[&str]) {
+    let output = syncline(at, args);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{args:?} should mention {word:?}: {said}");
+    }
+}
+
+/// Bob can never reach the others.
+const LONELY: &str = r#"
+    seed = 3
+    max_time = "5s"
+    script = [{ at = "20ms", partition = { groups = [["bob"], ["alice", "carol"]] } }]
+    [scenario]
+    [faults]
+    message_loss_rate = 0.1
+    [workload]
+    writes = 20
+"#;
+
+#[test]
+fn a_finding_leaves_a_case_that_replays_and_shrinks() {
+    let at = folder("found");
+    let args = ["run", "--seed", "5", "--max-time", "20ms", "--write-for", "10ms", "--cases", "here"];
+    let output = syncline(&at, &args);
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let file = "here/max-time-5.toml";
+    assert!(told.contains(&format!("replay {file}")) && told.contains(&format!("shrink {file}")), "{told}");
+    let found = json(&at, &[&args[..], &["--json"]].concat());
+    assert_eq!(found["case"], file);
+    let replayed = syncline(&at, &["replay", file]);
+    assert_eq!(replayed.status.code(), Some(1));
+    assert!(said(&replayed).contains("AS IT WAS FOUND: max_time"), "{}", said(&replayed));
+    let again = json(&at, &["replay", file, "--json"]);
+    assert_eq!(again["trace_digest"], found["trace_digest"]);
+
+    let small = json(&at, &["shrink", file, "--json"]);
+    assert_eq!((&small["class"], &small["finished"]), (&Value::from("max_time"), &Value::from(true)));
+    assert!(small["causes"].as_u64() < Some(3) && small["from"]["writes"] == 30, "{small}");
+    assert_eq!(small["case"], "here/max-time-5.small.toml");
+    let output = syncline(&at, &["replay", "here/max-time-5.small.toml"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+}
+
+#[test]
+fn a_case_that_converges_leaves_nothing_and_is_not_shrunk() {
+    let at = folder("clean");
+    assert_eq!(syncline(&at, &["run", "--seed", "1"]).status.code(), Some(0));
+    std::fs::write(at.join("a.toml"), "[scenario]\n").expect("a file");
+    assert_eq!(syncline(&at, &["replay", "a.toml"]).status.code(), Some(0));
+    refused(&at, &["shrink", "a.toml"], &["a.toml", "nothing to shrink"]);
+    let left = std::fs::read_dir(&at).expect("a folder").count();
+    assert_eq!(left, 1, "only the file that was there");
+}
+
+#[test]
+fn shrinking_says_how_far_it_got_and_prints_a_test() {
+    let at = folder("shrunk");
+    std::fs::write(at.join("lonely.toml"), LONELY).expect("a file");
+    let output = syncline(&at, &["shrink", "lonely.toml", "-o", "small.toml"]);
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for word in
+        ["from 3 nodes", "20 writes", "to 2 nodes, 1 line of initial entities", "1 fault", " runs and "]
+    {
+        assert!(told.contains(word), "{word:?} in {told}");
+    }
+    let rust = syncline(&at, &["shrink", "lonely.toml", "--rust"]);
+    assert!(
+        said(&rust).starts_with("/// Found as `max_time`")
+            && said(&rust).contains("#[test]\nfn no_longer_max_time()")
+    );
+    let short = json(&at, &["shrink", "lonely.toml", "--runs", "9", "--json"]);
+    assert_eq!((&short["finished"], &short["runs"]), (&Value::from(false), &Value::from(9)));
+    let pinned = syncline(&at, &["replay", "lonely.toml", "--pin", "pinned.toml"]);
+    assert_eq!(pinned.status.code(), Some(1));
+    let text = std::fs::read_to_string(at.join("pinned.toml")).expect("a file");
+    assert!(
+        text.contains("lost = true") && text.contains("write = ") && !text.contains("loss_rate"),
+        "{text}"
+    );
+}
+
+#[test]
+fn flags_have_the_last_word_over_a_case() {
+    let at = folder("flags");
+    std::fs::write(at.join("lonely.toml"), LONELY).expect("a file");
+    let plain = json(&at, &["run", "lonely.toml", "--json"]);
+    assert_eq!((&plain["seed"], &plain["stop"]), (&Value::from(3), &Value::from("max_time")));
+    assert_eq!(plain["trace_digest"], json(&at, &["replay", "lonely.toml", "--json"])["trace_digest"]);
+    let flags = ["--seed", "8", "--nodes", "5", "--topology", "ring", "--max-time", "9000ms", "--loss", "0"];
+    let changed = json(&at, &[&["run", "--case", "lonely.toml", "--json"][..], &flags].concat());
+    assert_eq!(
+        (changed["nodes"].as_array().map(Vec::len), &changed["topology"]),
+        (Some(5), &Value::from("ring"))
+    );
+    assert_eq!(changed["fates"]["dropped"]["loss"], Value::Null);
+    assert_eq!(changed["virtual_time_us"].as_u64().map(|us| us / 1_000_000), Some(8));
+    let line = changed["reproduce"].as_str().expect("a command");
+    assert_eq!(
+        line,
+        "syncline run --seed 8 --case lonely.toml --nodes 5 --topology ring --loss 0 --max-time 9000ms"
+    );
+    let repeat: Vec<&str> = line.split(' ').skip(1).chain(["--json"]).collect();
+    assert_eq!(json(&at, &repeat)["trace_digest"], changed["trace_digest"]);
+    let swept = json(&at, &["sweep", "--case", "lonely.toml", "--seeds", "3..6", "--json"]);
+    assert_eq!((&swept["seeds"], &swept["converged"]), (&Value::from(3), &Value::from(0)));
+    assert_eq!(swept["failures"][0]["case"], "syncline-cases/max-time-3.toml");
+    std::fs::write(at.join("own.toml"), "nodes = [{ name = \"a\" }]").expect("a file");
+    refused(&at, &["run", "own.toml", "--nodes", "4"], &["--nodes", "one by one"]);
+}
+
+#[test]
+fn seeds_are_run_until_one_fails() {
+    let at = folder("until");
+    // Whether three replicas agree within 700 ms is a matter of luck.
+    let args = [
+        "run",
+        "--until-failure",
+        "--from",
+        "2",
+        "--max-time",
+        "700ms",
+        "--write-for",
+        "10ms",
+        "--writes",
+        "4",
+    ];
+    let found = json(&at, &[&args[..], &["--json"]].concat());
+    assert_eq!(found["stop"], "max_time");
+    let seed = found["seed"].as_u64().expect("a seed");
+    for before in 2..seed {
+        let before = before.to_string();
+        let args = ["run", "--seed", &before, "--max-time", "700ms", "--write-for", "10ms", "--writes", "4"];
+        assert_eq!(syncline(&at, &args).status.code(), Some(0), "seed {before}");
+    }
+    let output = syncline(&at, &[&args[..], &["--shrink"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("as a test:"), "{}", said(&output));
+    assert!(at.join(format!("syncline-cases/max-time-{seed}.small.toml")).exists());
+}
+
+#[test]
+fn a_sweep_that_was_killed_goes_on_and_ends_as_if_it_had_not_been() {
+    let at = folder("resumed");
+    let args = ["sweep", "--seeds", "0..600", "--faults", "heavy", "--max-time", "5s", "--json"];
+    let totals = |args: &[&str]| {
+        let mut report = json(&at, args);
+        let report = report.as_object_mut().expect("an object");
+        report.remove("seconds");
+        report.remove("seeds_per_second");
+        report.clone()
+    };
+    let whole = totals(&args);
+    assert!(whole["failures"].as_array().is_some_and(|failures| !failures.is_empty()), "some take longer");
+    let resumable = [&args[..], &["--resume", "state.json", "--jobs", "2"]].concat();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .current_dir(&at)
+        .args(&resumable)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the command starts");
+    // Killed as soon as it has written down a part.
+    while !at.join("state.json").exists() && child.try_wait().expect("a child").is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().expect("a child to kill");
+    child.wait().expect("a child");
+    let state: Value =
+        serde_json::from_str(&std::fs::read_to_string(at.join("state.json")).expect("a state"))
+            .expect("JSON");
+    assert!(state["done"].as_u64() > Some(0));
+    assert_eq!(totals(&resumable), whole);
+    // All is done: asking again runs nothing.
+    assert_eq!(totals(&resumable), whole);
+    refused(&at, &["sweep", "--seeds", "0..9", "--resume", "state.json"], &["state.json", "another sweep"]);
+    refused(&at, &["sweep", "--protocol", "each", "--resume", "state.json"], &["--resume", "each"]);
+    std::fs::write(at.join("state.json"), "{").expect("a file");
+    refused(&at, &resumable, &["no state of a sweep"]);
+}
+
+#[test]
+fn bad_files_are_told_where_and_what_was_meant() {
+    let at = folder("bad");
+    let bad = |text: &str, words: &[&str]| {
+        std::fs::write(at.join("bad.toml"), text).expect("a file");
+        for command in [&["run", "bad.toml"][..], &["replay", "bad.toml"], &["shrink", "bad.toml"]] {
+            refused(&at, command, &[&["bad.toml"][..], words].concat());
+        }
+        refused(&at, &["sweep", "--case", "bad.toml"], words);
+    };
+    bad("[scenario]\nnods = 3", &["line 2, column 1", "did you mean \"nodes\"?"]);
+    bad("seed = true\n[scenario]", &["line 1, column 8", "whole number"]);
+    bad("[scenario]\n[faults]\nduplicate_rate = 7.0", &["line 3, column 18", "between 0 and 1"]);
+    bad("script = [{ at = \"1s\", join = \"bob\" }]\n[scenario]", &["two nodes are called \"bob\""]);
+    bad("[scenario", &["line 1"]);
+    bad("", &["neither"]);
+    refused(&at, &["replay", "nowhere.toml"], &["nowhere.toml", "cannot read"]);
+    refused(&at, &["run", "--until-failure", "--seed", "3"], &["--until-failure", "--seed"]);
+    refused(&at, &["scenarios", "--show", "frsh"], &["frsh", "fresh"]);
+}
+
+#[test]
+fn every_scenario_can_be_shown_and_run_from_its_file() {
+    let at = folder("shown");
+    let listing = json(&at, &["scenarios", "--json"]);
+    for scenario in listing["scenarios"].as_array().expect("a list") {
+        let name = scenario["name"].as_str().expect("a name");
+        let shown = syncline(&at, &["scenarios", "--show", name]);
+        assert_eq!(shown.status.code(), Some(0));
+        std::fs::write(at.join("a.toml"), &shown.stdout).expect("a file");
+        let from_file = json(&at, &["run", "a.toml", "--json"]);
+        let from_flags = json(&at, &["run", "--seed", "1", "--scenario", name, "--json"]);
+        assert_eq!(from_file["trace_digest"], from_flags["trace_digest"], "{name}");
+    }
+}

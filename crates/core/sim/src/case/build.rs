@@ -1,0 +1,257 @@
+//! From a case to a run.
+
+use super::{Beginning, Case, CaseError, Crash, Entities, Leave, Name, Partition, Size, What, Write};
+use crate::engine::SimEvent;
+use crate::network::{FaultConfig, FrameBook, PartitionSpec};
+use crate::scenarios::{NAMED, NodeSeed, Scenario};
+use crate::types::NodeId;
+use crate::workload;
+use crate::{SimConfig, SimRuntime};
+use std::collections::BTreeSet;
+use syncline_types::{SimDuration, SimTime};
+
+/// Nodes that a named scenario may have.
+const MOST_NODES: usize = 10_000;
+/// Entities of all nodes together that one machine can be expected to hold.
+const MOST_ENTITIES: usize = 20_000_000;
+
+/// An event and when it is due.
+type Timed = (SimTime, SimEvent<workload::Write>);
+
+/// The nodes of a case by name, in the order of joining.
+struct Names(Vec<Name>);
+
+impl Names {
+    fn resolve(&self, place: &str, name: &Name) -> Result<NodeId, CaseError> {
+        self.0.iter().position(|own| own == name).map(|at| NodeId(at as u32)).ok_or_else(|| {
+            CaseError::NoNode { place: place.to_owned(), name: name.clone(), nodes: self.0.clone() }
+        })
+    }
+}
+
+impl Case {
+    /// The run, about to begin.
+    ///
+    /// # Errors
+    ///
+    /// What makes no sense in the case.
+    pub fn build(&self) -> Result<SimRuntime, CaseError> {
+        self.assemble(false)
+    }
+
+    /// The run, about to begin; it may keep what chance does.
+    pub(super) fn assemble(&self, keeping: bool) -> Result<SimRuntime, CaseError> {
+        let scenario = self.beginning()?;
+        let names = self.names(&scenario)?;
+        let mut rt = SimRuntime::try_with_config(self.config())?;
+        rt.apply_scenario(scenario);
+        rt.world.chronicle = keeping.then(Vec::new);
+        rt.apply_workload(&self.workload);
+        let chronicle = rt.world.chronicle.take();
+        for (at, name) in self.joiners() {
+            rt.join_at(at, name.as_str());
+        }
+        for (at, event) in self.events(&names)? {
+            rt.world.schedule(at, event);
+        }
+        rt.world.chronicle = chronicle;
+        for line in &self.rules {
+            rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
+        }
+        let mut told = Vec::new();
+        for frame in &self.frames {
+            told.extend(frame.faults(|place, name| names.resolve(place, name))?);
+        }
+        if keeping || !told.is_empty() {
+            let book = FrameBook::new(told);
+            let usual = SimDuration::from_millis(self.faults.base_latency_ms);
+            rt.world.router.book = Some(Box::new(if keeping { book.keeping(usual) } else { book }));
+        }
+        Ok(rt)
+    }
+
+    /// Whether it can be built, without building what it begins with.
+    ///
+    /// # Errors
+    ///
+    /// As [`Case::build`].
+    pub fn check(&self) -> Result<(), CaseError> {
+        self.faults.validate()?;
+        self.scenario.as_ref().map_or(Ok(()), Beginning::check)?;
+        // A named scenario may be large; which nodes it has does not depend on how many entities they have.
+        let small = self.scenario.clone().map(|beginning| Beginning { entities: 0, ..beginning });
+        let small = Self { scenario: small, ..self.clone() };
+        let scenario = small.beginning()?;
+        let names = small.names(&scenario)?;
+        small.events(&names)?;
+        let resolve = |place: &str, name: &Name| names.resolve(place, name);
+        small.rules.iter().try_for_each(|line| line.rule(resolve).map(drop))?;
+        small.frames.iter().try_for_each(|frame| frame.faults(resolve).map(drop))
+    }
+
+    fn config(&self) -> SimConfig {
+        SimConfig {
+            max_time: self.max_time,
+            max_events: self.max_events,
+            faults: self.faults.clone(),
+            topology: self.topology,
+            chaos_for: self.chaos_for,
+            buffer_capacity: self.buffer_capacity,
+            selection: self.selection,
+            protocol: self.protocol,
+            forget_tombstones: self.forget_tombstones,
+            ..SimConfig::with_seed(self.seed)
+        }
+    }
+
+    /// Where the run begins.
+    pub(super) fn beginning(&self) -> Result<Scenario, CaseError> {
+        let wrong = |found| Err(CaseError::Beginning { found });
+        match (&self.scenario, self.nodes.is_empty()) {
+            (Some(_), false) => wrong("both"),
+            (None, true) => wrong("neither"),
+            (Some(_), true) if !self.shared.is_empty() => {
+                wrong("a scenario, and `shared`, which goes with nodes")
+            }
+            (Some(beginning), true) => {
+                let named = NAMED.iter().find(|named| named.name == beginning.name);
+                let named = named.ok_or_else(|| CaseError::NoScenario { name: beginning.name.clone() })?;
+                beginning.check()?;
+                Ok((named.build)(beginning.nodes, beginning.entities, self.seed))
+            }
+            (None, false) => {
+                let all =
+                    |entities: &[Entities], by| entities.iter().flat_map(|some| some.actions(by)).collect();
+                let mut scenario = Scenario { shared: all(&self.shared, 0), ..Scenario::default() };
+                for (node, by) in self.nodes.iter().zip(1..) {
+                    scenario.nodes.push(NodeSeed {
+                        name: node.name.clone(),
+                        own: all(&node.entities, by),
+                        has_shared: node.shared,
+                        writes: node.writes.clone(),
+                    });
+                }
+                Ok(scenario)
+            }
+        }
+    }
+
+    fn names(&self, scenario: &Scenario) -> Result<Names, CaseError> {
+        let mut names: Vec<Name> = scenario.nodes.iter().map(|node| node.name.clone()).collect();
+        names.extend(self.joiners().map(|(_, name)| name.clone()));
+        names.extend((1..=self.faults.late_joiners).map(|late| format!("late-{late}")));
+        let mut seen = BTreeSet::new();
+        match names.iter().find(|name| !seen.insert(name.as_str())) {
+            Some(name) => Err(CaseError::TwoOfOneName { name: name.clone() }),
+            None => Ok(Names(names)),
+        }
+    }
+
+    fn joiners(&self) -> impl Iterator<Item = (SimTime, &Name)> {
+        self.script.iter().filter_map(|line| match &line.what {
+            What::Join(name) => Some((line.at, name)),
+            _ => None,
+        })
+    }
+
+    /// What the script schedules, but for those who join.
+    fn events(&self, names: &Names) -> Result<Vec<Timed>, CaseError> {
+        let mut events = Vec::new();
+        for line in &self.script {
+            let place = format!("script, at {}", line.at);
+            let whom = |name: &Name| names.resolve(&place, name);
+            events.push((
+                line.at,
+                match &line.what {
+                    What::Write(Write { node, ops, wraps }) => {
+                        let op = workload::Write { operations: ops.clone(), wraps: *wraps };
+                        SimEvent::Op { node: whom(node)?, op }
+                    }
+                    What::Crash(Crash { node, point, down_for }) => {
+                        SimEvent::NodeCrash { node: whom(node)?, point: *point, down_for: *down_for }
+                    }
+                    What::Restart(node) => SimEvent::NodeRestart { node: whom(node)?, crash: None },
+                    What::Leave(Leave { node, away_for }) => {
+                        SimEvent::NodeLeave { node: whom(node)?, away_for: *away_for }
+                    }
+                    What::Return(node) => SimEvent::NodeReturn { node: whom(node)?, departure: None },
+                    What::Partition(partition) => {
+                        let spec = partition.spec(&place, names)?;
+                        SimEvent::PartitionAt { spec, lasting: partition.lasting }
+                    }
+                    What::Join(_) => continue,
+                },
+            ));
+        }
+        Ok(events)
+    }
+
+    /// What it holds of each thing that can bring a failure about.
+    pub fn size(&self) -> Size {
+        let mut size = Size { nodes: self.nodes.len(), ..Size::default() };
+        if let Some(beginning) = &self.scenario {
+            (size.nodes, size.entities) = (beginning.nodes, beginning.nodes * beginning.entities);
+        }
+        size.entities += self.shared.len();
+        for node in &self.nodes {
+            size.entities += node.entities.len();
+            size.writes += node.writes.len();
+        }
+        size.writes += self.workload.writes;
+        size.writes += self.script.iter().filter(|line| matches!(line.what, What::Write(_))).count();
+        let other = |line: &&super::Happening| !matches!(line.what, What::Write(_)) && !line.mends();
+        size.faults = self.rules.len() + self.script.iter().filter(other).count() + self.kinds_of_chance();
+        size.frames = self.frames.len();
+        size
+    }
+
+    /// How many settings of the faults, but for the latency, are not off.
+    fn kinds_of_chance(&self) -> usize {
+        let off = FaultConfig::none().with_latency(self.faults.base_latency_ms, 0);
+        let settings = |faults: &FaultConfig| toml::Table::try_from(faults).unwrap_or_default();
+        let off = settings(&off);
+        let ranges = ["partition_duration_ms", "restart_delay_ms", "away_duration_ms", "join_ms"];
+        let on = settings(&self.faults);
+        on.iter()
+            .filter(|(key, value)| off.get(*key) != Some(value) && !ranges.contains(&key.as_str()))
+            .count()
+    }
+}
+
+impl Beginning {
+    fn check(&self) -> Result<(), CaseError> {
+        let impossible = |problem: String| Err(CaseError::Impossible { place: "scenario".into(), problem });
+        if !(1..=MOST_NODES).contains(&self.nodes) {
+            return impossible(format!("{} nodes; there are from 1 to {MOST_NODES}", self.nodes));
+        }
+        match self.nodes.checked_mul(self.entities) {
+            Some(all) if all <= MOST_ENTITIES => Ok(()),
+            _ => impossible(format!(
+                "{} nodes with {} entities each; the limit is {MOST_ENTITIES} in all",
+                self.nodes, self.entities
+            )),
+        }
+    }
+}
+
+impl Partition {
+    fn spec(&self, place: &str, names: &Names) -> Result<PartitionSpec, CaseError> {
+        let wrong =
+            |problem: &str| CaseError::Impossible { place: place.to_owned(), problem: problem.into() };
+        match (&self.one_way, self.groups.len()) {
+            (Some((from, to)), 0) => {
+                let resolve = |side: &[Name]| {
+                    side.iter().map(|name| names.resolve(place, name)).collect::<Result<_, _>>()
+                };
+                Ok(PartitionSpec::OneWayGroups { from: resolve(from)?, to: resolve(to)? })
+            }
+            (None, 2..) => {
+                let resolve =
+                    |group: &Vec<Name>| group.iter().map(|name| names.resolve(place, name)).collect();
+                Ok(PartitionSpec::Groups(self.groups.iter().map(resolve).collect::<Result<_, _>>()?))
+            }
+            (Some(_), _) => Err(wrong("a partition has either groups or one_way")),
+            (None, _) => Err(wrong("a partition has two groups at least, or one_way")),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! From a case that chance decides to one in which every cause is a line of its own.
+
+use super::{Case, CaseError, Crash, Ended, Entities, Frame, Happening, Leave, Node, Partition, What, Write};
+use crate::SimRuntime;
+use crate::engine::Happened;
+use crate::network::{FrameFault, FrameName, PartitionSpec, Rate};
+use crate::types::NodeId;
+use crate::workload::{self, Workload};
+use syncline_sync::Selection;
+
+/// What of a case was left to chance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    /// What happens to nodes and what is written.
+    Script,
+    /// What links do to frames.
+    Frames,
+}
+
+impl Case {
+    /// Runs it, and gives a case that does the same without chance: the nodes with what they begin with, all
+    /// writes, crashes, partitions, departures and joins with their times, and what links did to each frame
+    /// that they did not simply carry. What nodes themselves leave to chance is still decided by the seed.
+    ///
+    /// Where the run cannot be had so, because of chance that is kept nowhere, less of it is made explicit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Case::build`].
+    pub fn pinned(&self) -> Result<Self, CaseError> {
+        let mut rt = self.assemble(true)?;
+        let ended = Ended::of(&mut rt);
+        let beginning = self.with_beginning()?;
+        let whole = beginning.clone().script_of(&rt).frames_of(&rt);
+        for pinned in [whole, beginning.clone().script_of(&rt), beginning] {
+            if pinned.run().is_ok_and(|again| again.class == ended.class) {
+                return Ok(Self { found: Some(ended.class), ..pinned });
+            }
+        }
+        Ok(Self { found: Some(ended.class), ..self.clone() })
+    }
+
+    /// The same, with its nodes told one by one.
+    fn with_beginning(&self) -> Result<Self, CaseError> {
+        let scenario = self.beginning()?;
+        let Some(shared) = Entities::of(&scenario.shared, 0) else { return Ok(self.clone()) };
+        let mut nodes = Vec::new();
+        for (seed, by) in scenario.nodes.iter().zip(1..) {
+            let Some(entities) = Entities::of(&seed.own, by) else { return Ok(self.clone()) };
+            let (name, writes) = (seed.name.clone(), seed.writes.clone());
+            nodes.push(Node { name, shared: seed.has_shared || shared.is_empty(), entities, writes });
+        }
+        let selection = if scenario.by_table { Selection::Table } else { self.selection };
+        Ok(Self { scenario: None, shared, nodes, selection, ..self.clone() })
+    }
+
+    /// The same, with what happened in a run as its script.
+    fn script_of(mut self, rt: &SimRuntime) -> Self {
+        for (at, happened) in rt.world.chronicle.iter().flatten() {
+            if let Happened::Early { node, op } = happened {
+                let name = rt.name(*node);
+                if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
+                    node.writes.extend(op.operations.iter().cloned());
+                }
+            } else if let Some(what) = What::of(happened, rt) {
+                self.script.push(Happening { at: *at, what });
+            }
+        }
+        // A crash that struck in the middle of a write is there before it.
+        self.script.sort_by_key(|line| (line.at, matches!(line.what, What::Write(_))));
+        self.workload = Workload { writes: 0, ..Workload::default() };
+        self.without_chance(Part::Script)
+    }
+
+    /// The same, with what links did in a run frame by frame.
+    fn frames_of(mut self, rt: &SimRuntime) -> Self {
+        let kept = rt.world.router.book.iter().flat_map(|book| book.kept());
+        let line = |(name, fault): &(FrameName, FrameFault)| {
+            Frame::of(rt.name(name.from), rt.name(name.to), name.ordinal, *fault)
+        };
+        self.frames = kept.map(line).collect();
+        self.without_chance(Part::Frames)
+    }
+
+    fn without_chance(mut self, part: Part) -> Self {
+        let (faults, off) = (&mut self.faults, Rate::ZERO);
+        match part {
+            Part::Script => {
+                (faults.partition_probability, faults.partition_duration_ms) = (off, 0..0);
+                (faults.crash_probability, faults.restart_delay_ms) = (off, 0..0);
+                (faults.churn_probability, faults.away_duration_ms) = (off, 0..0);
+                (faults.late_joiners, faults.join_ms) = (0, 0..0);
+                faults.write_during_sync_rate = off;
+            }
+            Part::Frames => {
+                (faults.latency_jitter_ms, faults.reorder_window_ms) = (0, 0);
+                (faults.message_loss_rate, faults.duplicate_rate) = (off, off);
+                (faults.corruption_rate, faults.slow_node_permille) = (off, 1_000);
+            }
+        }
+        self
+    }
+}
+
+impl What {
+    /// As a line of a script, if it happened in the run.
+    fn of(happened: &Happened<workload::Write>, rt: &SimRuntime) -> Option<Self> {
+        let name = |node: &NodeId| rt.name(*node);
+        Some(match happened {
+            Happened::Early { .. } => return None,
+            Happened::Op { node, op } => {
+                Self::Write(Write { node: name(node), ops: op.operations.clone(), wraps: op.wraps })
+            }
+            Happened::Crash { node, point, down_for } => {
+                Self::Crash(Crash { node: name(node), point: *point, down_for: *down_for })
+            }
+            Happened::Leave { node, away_for } => {
+                Self::Leave(Leave { node: name(node), away_for: Some(*away_for) })
+            }
+            Happened::Join { node } => Self::Join(name(node)),
+            Happened::Partition { spec, lasting } => {
+                let mut partition = Partition { lasting: Some(*lasting), ..Partition::default() };
+                match spec {
+                    PartitionSpec::Bidirectional(a, b) => {
+                        partition.groups = vec![vec![name(a)], vec![name(b)]];
+                    }
+                    PartitionSpec::OneWay { from, to } => {
+                        partition.one_way = Some((vec![name(from)], vec![name(to)]));
+                    }
+                    PartitionSpec::OneWayGroups { from, to } => {
+                        let names = |nodes: &[NodeId]| nodes.iter().map(name).collect();
+                        partition.one_way = Some((names(from), names(to)));
+                    }
+                    PartitionSpec::Groups(groups) => {
+                        partition.groups =
+                            groups.iter().map(|group| group.iter().map(name).collect()).collect();
+                    }
+                }
+                Self::Partition(partition)
+            }
+        })
+    }
+}
