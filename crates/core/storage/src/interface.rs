@@ -511,7 +511,7 @@ impl<V: ReadView> Interface<V> {
     /// The index node at exactly `prefix` among the children of `id`.
     pub fn node(&mut self, id: EntityId, prefix: Prefix) -> Result<Option<Node>, StorageError> {
         self.refresh()?;
-        Ok(self.tries.node(&self.view, id, prefix)?.cloned())
+        self.tries.node(&self.view, id, prefix)
     }
 
     /// The hash of the children of `id` under `prefix`; see [`Tries::hash_at`].
@@ -570,11 +570,9 @@ impl<V: ReadView> Interface<V> {
             (key.clone(), place)
         });
         let shown = self.published.then(|| (keys::ACTIVE.into(), Some(self.slot.to_bytes().into())));
-        Ok(std::iter::once(stats)
-            .chain(shown)
-            .chain(records)
-            .chain(self.tries.rows())
-            .chain(derived)
-            .collect())
+        let mut batch: WriteBatch =
+            std::iter::once(stats).chain(shown).chain(records).chain(derived).collect();
+        self.tries.finish(&mut batch);
+        Ok(batch)
     }
 }

@@ -6,7 +6,7 @@
 //! keys here are hashes, so the tree is as deep as the logarithm of its size to base 16 and a lookup
 //! misses the cache about twice; a B-tree of the same rows missed it ten times.
 
-use crate::{Bytes, Key};
+use crate::Key;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -16,18 +16,24 @@ const BUCKET: usize = 32;
 const SLOTS: usize = 17;
 
 #[derive(Clone, Debug)]
-enum Node {
+enum Node<V> {
     /// Ascending by key.
-    Bucket(Vec<(Key, Bytes)>),
+    Bucket(Vec<(Key, V)>),
     /// All keys here agree up to the half byte `at`, and not all on that one.
     Inner { at: usize, prefix: Key, children: [Option<Arc<Self>>; SLOTS] },
 }
 
 /// The map.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RadixMap {
-    root: Option<Arc<Node>>,
+#[derive(Clone, Debug)]
+pub(crate) struct RadixMap<V> {
+    root: Option<Arc<Node<V>>>,
     len: usize,
+}
+
+impl<V> Default for RadixMap<V> {
+    fn default() -> Self {
+        Self { root: None, len: 0 }
+    }
 }
 
 /// Which child of a node that branches at the half byte `at` leads to `key`.
@@ -46,18 +52,18 @@ fn common(a: &[u8], b: &[u8]) -> usize {
     bytes * 2 + usize::from(half)
 }
 
-impl Node {
+impl<V: Clone> Node<V> {
     fn inner(at: usize, key: &[u8]) -> (usize, Key, [Option<Arc<Self>>; SLOTS]) {
         (at, Key::from(key.get(..at.div_ceil(2)).unwrap_or(key)), Default::default())
     }
 
     /// A bucket that has grown too large, as a node above smaller ones.
-    fn split(entries: Vec<(Key, Bytes)>) -> Self {
+    fn split(entries: Vec<(Key, V)>) -> Self {
         let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
             return Self::Bucket(entries);
         };
         let (at, prefix, mut children) = Self::inner(common(first, last), first);
-        let mut groups: [Vec<(Key, Bytes)>; SLOTS] = Default::default();
+        let mut groups: [Vec<(Key, V)>; SLOTS] = Default::default();
         for entry in entries {
             if let Some(group) = groups.get_mut(slot(&entry.0, at)) {
                 group.push(entry);
@@ -70,7 +76,7 @@ impl Node {
     }
 
     /// Whether `key` was new.
-    fn insert(node: &mut Option<Arc<Self>>, key: &Key, value: &Bytes) -> bool {
+    fn insert(node: &mut Option<Arc<Self>>, key: &Key, value: &V) -> bool {
         let Some(shared) = node else {
             *node = Some(Arc::new(Self::Bucket(vec![(key.clone(), value.clone())])));
             return true;
@@ -141,7 +147,7 @@ impl Node {
 
     /// Passes the entries from `from` on to `each`, ascending, until it says to stop. Says whether
     /// it did. Without `from`, all entries are wanted.
-    fn walk(&self, from: Option<&[u8]>, each: &mut impl FnMut(&Key, &Bytes) -> bool) -> bool {
+    fn walk(&self, from: Option<&[u8]>, each: &mut impl FnMut(&Key, &V) -> bool) -> bool {
         match self {
             Self::Bucket(entries) => {
                 let wanted = entries.iter().skip_while(|(key, _)| from.is_some_and(|from| **key < *from));
@@ -167,12 +173,12 @@ impl Node {
     }
 }
 
-impl RadixMap {
+impl<V: Clone> RadixMap<V> {
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Bytes> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
         let mut node = self.root.as_ref()?;
         loop {
             match &**node {
@@ -185,7 +191,42 @@ impl RadixMap {
         }
     }
 
-    pub(crate) fn insert(&mut self, key: &Key, value: &Bytes) {
+    /// The value whose key `key` begins with, and that key; for maps in which no key begins with another.
+    pub(crate) fn covering(&self, key: &[u8]) -> Option<(&Key, &V)> {
+        let mut node = self.root.as_ref()?;
+        loop {
+            match &**node {
+                Node::Inner { prefix, .. }
+                    if prefix.first().is_some_and(|first| key.first() != Some(first)) =>
+                {
+                    return None;
+                }
+                Node::Inner { at, children, .. } => node = children.get(slot(key, *at))?.as_ref()?,
+                Node::Bucket(entries) => {
+                    let after = entries.partition_point(|(own, _)| **own <= *key);
+                    let (own, value) = entries.get(after.checked_sub(1)?)?;
+                    return key.starts_with(own).then_some((own, value));
+                }
+            }
+        }
+    }
+
+    /// The value under `key`, to be changed; nodes above it that are shared are copied.
+    pub(crate) fn value_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+        self.get(key)?;
+        let mut node = self.root.as_mut()?;
+        loop {
+            match Arc::make_mut(node) {
+                Node::Inner { at, children, .. } => node = children.get_mut(slot(key, *at))?.as_mut()?,
+                Node::Bucket(entries) => {
+                    let found = entries.binary_search_by(|(own, _)| (**own).cmp(key)).ok()?;
+                    return entries.get_mut(found).map(|(_, value)| value);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn insert(&mut self, key: &Key, value: &V) {
         self.len += usize::from(Node::insert(&mut self.root, key, value));
     }
 
@@ -197,7 +238,7 @@ impl RadixMap {
     }
 
     /// Passes the entries from `from` on to `each`, ascending, until it says to stop.
-    pub(crate) fn walk(&self, from: &[u8], mut each: impl FnMut(&Key, &Bytes) -> bool) {
+    pub(crate) fn walk(&self, from: &[u8], mut each: impl FnMut(&Key, &V) -> bool) {
         if let Some(root) = &self.root {
             root.walk(Some(from), &mut each);
         }
@@ -207,6 +248,7 @@ impl RadixMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Bytes;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -227,7 +269,7 @@ mod tests {
             from in key(),
             limit in 0usize..50,
         ) {
-            let (mut map, mut model) = (RadixMap::default(), BTreeMap::new());
+            let (mut map, mut model) = (RadixMap::<Bytes>::default(), BTreeMap::new());
             let mut kept = Vec::new();
             for (at, (key, value)) in steps.into_iter().enumerate() {
                 match value {

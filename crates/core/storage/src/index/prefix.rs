@@ -22,6 +22,16 @@ impl Prefix {
         self.len
     }
 
+    /// The lowest prefix of `len` nibbles whose encoding is not below `bytes`, or one before it.
+    pub(crate) fn beginning(len: u8, bytes: &[u8]) -> Self {
+        let mut prefix = Self { len, nibbles: EntityId::ROOT };
+        let places = usize::from(len / 2);
+        for (to, from) in prefix.nibbles.0.iter_mut().take(places).zip(bytes.iter().skip(1)) {
+            *to = *from;
+        }
+        prefix
+    }
+
     /// Whether it is the prefix of every id.
     pub const fn is_empty(self) -> bool {
         self.len == 0
