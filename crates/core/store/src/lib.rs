@@ -29,7 +29,7 @@ mod run;
 pub use batch::WriteBatch;
 pub use key::Key;
 pub use memory::MemoryStore;
-pub use run::{Amended, Edit, Run};
+pub use run::{Amended, Edit, Run, Runs};
 
 use std::sync::Arc;
 

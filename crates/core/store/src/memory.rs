@@ -1,8 +1,7 @@
 //! A store in memory.
 
 use crate::radix::RadixMap;
-use crate::run::{Amended, Run};
-use crate::{Bytes, Key, ReadView, Row, Store, StoreError, WriteBatch};
+use crate::{Bytes, Key, ReadView, Row, Run, Runs, Store, StoreError, WriteBatch};
 use std::sync::Arc;
 
 /// A store in memory: a clone or a view costs O(1) and shares all rows; a write copies what of its
@@ -11,23 +10,18 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     rows: RadixMap<Bytes>,
-    runs: RadixMap<Arc<dyn Run>>,
+    runs: Runs,
 }
 
 impl MemoryStore {
     /// How many rows it holds. O(rows of runs).
     pub fn len(&self) -> usize {
-        let mut len = self.rows.len();
-        self.runs.walk(&[], |_, run| {
-            len += run.len();
-            false
-        });
-        len
+        self.rows.len() + self.runs.len()
     }
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.rows.len() == 0 && self.runs.len() == 0
+        self.rows.len() == 0 && self.runs.is_empty()
     }
 
     /// Up to `limit` rows of runs with `from <= key < to`, ascending.
@@ -58,15 +52,30 @@ impl MemoryStore {
 
     /// Makes single rows of the run that `key` lies in, if it lies in one.
     fn break_up(&mut self, key: &[u8]) {
-        let Some((run_key, run)) = self.runs.covering(key).map(|(key, run)| (key.clone(), run.clone()))
-        else {
-            return;
-        };
-        self.runs.remove(&run_key);
+        let Some((run_key, run)) = self.runs.remove_covering(key) else { return };
         run.walk(&[], &mut |suffix, value| {
             self.rows.insert(&Key::of(&[&run_key, suffix]), &value);
             false
         });
+    }
+
+    /// Whether a run that would be at `key` was broken up.
+    fn is_broken_up(&self, key: &[u8]) -> bool {
+        let mut found = false;
+        if self.runs.get(key).is_none() {
+            self.rows.walk(key, |row, _| {
+                found = row.starts_with(key);
+                true
+            });
+        }
+        found
+    }
+
+    fn write(&mut self, key: &Key, value: Option<&Bytes>) {
+        match value {
+            Some(value) => self.rows.insert(key, value),
+            None => self.rows.remove(key),
+        }
     }
 }
 
@@ -120,22 +129,17 @@ impl Store for MemoryStore {
 
     fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
         for (key, edit) in batch.edits() {
-            let Some(edit) = edit else {
-                self.runs.remove(key);
-                continue;
-            };
-            match edit.amend(self.runs.value_mut(key)) {
-                Amended::InPlace => {}
-                Amended::New(run) => self.runs.insert(key, &run),
-                Amended::Gone => self.runs.remove(key),
+            match edit.filter(|_| self.is_broken_up(key)) {
+                None => self.runs.amend(key, edit),
+                Some(edit) => {
+                    let rows = edit.rows();
+                    rows.iter().for_each(|(end, row)| self.write(&Key::of(&[key, end]), row.as_ref()));
+                }
             }
         }
         for (key, value) in batch.iter() {
             self.break_up(key);
-            match value {
-                Some(value) => self.rows.insert(key, value),
-                None => self.rows.remove(key),
-            }
+            self.write(key, value);
         }
         Ok(())
     }

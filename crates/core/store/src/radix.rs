@@ -5,6 +5,10 @@
 //! reference, and a write copies the nodes on its path that someone else still holds. Nearly all
 //! keys here are hashes, so the tree is as deep as the logarithm of its size to base 16 and a lookup
 //! misses the cache about twice; a B-tree of the same rows missed it ten times.
+//!
+//! A bucket is in no order, so that a new entry goes to its end, and has one byte of a hash of each key
+//! beside it, so that a key that is not there is nearly always seen to be missing in one look. Those
+//! who walk over a bucket sort it.
 
 use crate::Key;
 use std::cmp::Ordering;
@@ -14,13 +18,79 @@ use std::sync::Arc;
 const BUCKET: usize = 32;
 /// One for keys that end here, and one for each half byte.
 const SLOTS: usize = 17;
+/// By how many entries a bucket grows.
+const GROWTH: usize = 4;
 
 #[derive(Clone, Debug)]
 enum Node<V> {
-    /// Ascending by key.
-    Bucket(Vec<(Key, V)>),
+    Bucket(Bucket<V>),
     /// All keys here agree up to the half byte `at`, and not all on that one.
-    Inner { at: usize, prefix: Key, children: [Option<Arc<Self>>; SLOTS] },
+    Inner {
+        at: usize,
+        prefix: Key,
+        children: [Option<Arc<Self>>; SLOTS],
+    },
+}
+
+/// Entries in no order; the tag of each is in the same place.
+#[derive(Clone, Debug)]
+struct Bucket<V> {
+    tags: [u8; BUCKET],
+    entries: Vec<(Key, V)>,
+}
+
+/// One byte of a hash of a key.
+fn tag(key: &[u8]) -> u8 {
+    let (words, rest) = key.as_chunks::<8>();
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
+    (hash >> 56) as u8
+}
+
+impl<V> Bucket<V> {
+    fn of(entries: Vec<(Key, V)>) -> Self {
+        let mut tags = [0; BUCKET];
+        for (to, (key, _)) in tags.iter_mut().zip(&entries) {
+            *to = tag(key);
+        }
+        Self { tags, entries }
+    }
+
+    fn find(&self, key: &[u8]) -> Option<usize> {
+        let wanted = tag(key);
+        let mut places =
+            self.tags.iter().take(self.entries.len()).enumerate().filter(|(_, tag)| **tag == wanted);
+        let is_it = |place: usize| self.entries.get(place).is_some_and(|(own, _)| **own == *key);
+        places.find(|(place, _)| is_it(*place)).map(|(place, _)| place)
+    }
+
+    fn value(&self, key: &[u8]) -> Option<&V> {
+        self.entries.get(self.find(key)?).map(|(_, value)| value)
+    }
+
+    fn value_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+        let place = self.find(key)?;
+        self.entries.get_mut(place).map(|(_, value)| value)
+    }
+
+    /// Adds an entry whose key is not here.
+    fn push(&mut self, key: Key, value: V) {
+        if let Some(to) = self.tags.get_mut(self.entries.len()) {
+            *to = tag(&key);
+        }
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(GROWTH);
+        }
+        self.entries.push((key, value));
+    }
+
+    fn remove(&mut self, place: usize) {
+        if let Some(last) = self.entries.len().checked_sub(1).filter(|last| place <= *last) {
+            self.tags.swap(place, last);
+            self.entries.swap_remove(place);
+        }
+    }
 }
 
 /// The map.
@@ -57,10 +127,16 @@ impl<V: Clone> Node<V> {
         (at, Key::from(key.get(..at.div_ceil(2)).unwrap_or(key)), Default::default())
     }
 
+    /// One entry.
+    fn only(key: &Key, value: &V) -> Self {
+        Self::Bucket(Bucket::of(vec![(key.clone(), value.clone())]))
+    }
+
     /// A bucket that has grown too large, as a node above smaller ones.
     fn split(entries: Vec<(Key, V)>) -> Self {
-        let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
-            return Self::Bucket(entries);
+        let keys = || entries.iter().map(|(key, _)| key);
+        let (Some(first), Some(last)) = (keys().min(), keys().max()) else {
+            return Self::Bucket(Bucket::of(entries));
         };
         let (at, prefix, mut children) = Self::inner(common(first, last), first);
         let mut groups: [Vec<(Key, V)>; SLOTS] = Default::default();
@@ -70,7 +146,7 @@ impl<V: Clone> Node<V> {
             }
         }
         for (child, group) in children.iter_mut().zip(groups) {
-            *child = (!group.is_empty()).then(|| Arc::new(Self::Bucket(group)));
+            *child = (!group.is_empty()).then(|| Arc::new(Self::Bucket(Bucket::of(group))));
         }
         Self::Inner { at, prefix, children }
     }
@@ -78,7 +154,7 @@ impl<V: Clone> Node<V> {
     /// Whether `key` was new.
     fn insert(node: &mut Option<Arc<Self>>, key: &Key, value: &V) -> bool {
         let Some(shared) = node else {
-            *node = Some(Arc::new(Self::Bucket(vec![(key.clone(), value.clone())])));
+            *node = Some(Arc::new(Self::only(key, value)));
             return true;
         };
         if let Self::Inner { at, prefix, .. } = &**shared {
@@ -91,7 +167,7 @@ impl<V: Clone> Node<V> {
                     *child = node.take();
                 }
                 if let Some(child) = children.get_mut(slot(key, at)) {
-                    *child = Some(Arc::new(Self::Bucket(vec![(key.clone(), value.clone())])));
+                    *child = Some(Arc::new(Self::only(key, value)));
                 }
                 *node = Some(Arc::new(Self::Inner { at, prefix: new_prefix, children }));
                 return true;
@@ -101,21 +177,20 @@ impl<V: Clone> Node<V> {
             Self::Inner { at, children, .. } => {
                 children.get_mut(slot(key, *at)).is_some_and(|child| Self::insert(child, key, value))
             }
-            Self::Bucket(entries) => match entries.binary_search_by(|(own, _)| own.cmp(key)) {
-                Ok(found) => {
-                    if let Some((_, own)) = entries.get_mut(found) {
-                        *own = value.clone();
-                    }
-                    false
+            Self::Bucket(bucket) => {
+                if let Some(own) = bucket.value_mut(key) {
+                    *own = value.clone();
+                    return false;
                 }
-                Err(place) => {
-                    entries.insert(place, (key.clone(), value.clone()));
-                    if entries.len() > BUCKET {
-                        *node = Some(Arc::new(Self::split(std::mem::take(entries))));
-                    }
-                    true
+                if bucket.entries.len() < BUCKET {
+                    bucket.push(key.clone(), value.clone());
+                } else {
+                    let mut entries = std::mem::take(&mut bucket.entries);
+                    entries.push((key.clone(), value.clone()));
+                    *node = Some(Arc::new(Self::split(entries)));
                 }
-            },
+                true
+            }
         }
     }
 
@@ -123,10 +198,10 @@ impl<V: Clone> Node<V> {
     fn remove(node: &mut Option<Arc<Self>>, key: &[u8]) -> bool {
         let Some(shared) = node else { return false };
         match Arc::make_mut(shared) {
-            Self::Bucket(entries) => {
-                let Ok(found) = entries.binary_search_by(|(own, _)| (**own).cmp(key)) else { return false };
-                entries.remove(found);
-                if entries.is_empty() {
+            Self::Bucket(bucket) => {
+                let Some(found) = bucket.find(key) else { return false };
+                bucket.remove(found);
+                if bucket.entries.is_empty() {
                     *node = None;
                 }
             }
@@ -149,8 +224,10 @@ impl<V: Clone> Node<V> {
     /// it did. Without `from`, all entries are wanted.
     fn walk(&self, from: Option<&[u8]>, each: &mut impl FnMut(&Key, &V) -> bool) -> bool {
         match self {
-            Self::Bucket(entries) => {
-                let wanted = entries.iter().skip_while(|(key, _)| from.is_some_and(|from| **key < *from));
+            Self::Bucket(bucket) => {
+                let is_wanted = |key: &[u8]| from.is_none_or(|from| key >= from);
+                let mut wanted: Vec<_> = bucket.entries.iter().filter(|(key, _)| is_wanted(key)).collect();
+                wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
                 wanted.into_iter().any(|(key, value)| each(key, value))
             }
             Self::Inner { at, prefix, children } => {
@@ -183,10 +260,7 @@ impl<V: Clone> RadixMap<V> {
         loop {
             match &**node {
                 Node::Inner { at, children, .. } => node = children.get(slot(key, *at))?.as_ref()?,
-                Node::Bucket(entries) => {
-                    let found = entries.binary_search_by(|(own, _)| (**own).cmp(key)).ok()?;
-                    return entries.get(found).map(|(_, value)| value);
-                }
+                Node::Bucket(bucket) => return bucket.value(key),
             }
         }
     }
@@ -202,10 +276,9 @@ impl<V: Clone> RadixMap<V> {
                     return None;
                 }
                 Node::Inner { at, children, .. } => node = children.get(slot(key, *at))?.as_ref()?,
-                Node::Bucket(entries) => {
-                    let after = entries.partition_point(|(own, _)| **own <= *key);
-                    let (own, value) = entries.get(after.checked_sub(1)?)?;
-                    return key.starts_with(own).then_some((own, value));
+                Node::Bucket(bucket) => {
+                    let found = bucket.entries.iter().find(|(own, _)| key.starts_with(own))?;
+                    return Some((&found.0, &found.1));
                 }
             }
         }
@@ -218,10 +291,7 @@ impl<V: Clone> RadixMap<V> {
         loop {
             match Arc::make_mut(node) {
                 Node::Inner { at, children, .. } => node = children.get_mut(slot(key, *at))?.as_mut()?,
-                Node::Bucket(entries) => {
-                    let found = entries.binary_search_by(|(own, _)| (**own).cmp(key)).ok()?;
-                    return entries.get_mut(found).map(|(_, value)| value);
-                }
+                Node::Bucket(bucket) => return bucket.value_mut(key),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Rows that are kept as one value.
 
-use crate::Bytes;
+use crate::radix::RadixMap;
+use crate::{Bytes, Key};
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -53,4 +54,56 @@ pub enum Amended {
     New(Arc<dyn Run>),
     /// It stands for no rows any more.
     Gone,
+}
+
+/// The runs that a store keeps, or has at hand besides its rows. A clone costs O(1).
+#[derive(Clone, Debug, Default)]
+pub struct Runs(RadixMap<Arc<dyn Run>>);
+
+impl Runs {
+    /// The run at `key`.
+    pub fn get(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
+        self.0.get(key)
+    }
+
+    /// The run that the row `key` is in, and where that begins.
+    pub fn covering(&self, key: &[u8]) -> Option<(&Key, &Arc<dyn Run>)> {
+        self.0.covering(key)
+    }
+
+    /// Makes a change to the run at `key`, or takes that out.
+    pub fn amend(&mut self, key: &Key, edit: Option<&Arc<dyn Edit>>) {
+        match edit.map_or(Amended::Gone, |edit| edit.amend(self.0.value_mut(key))) {
+            Amended::InPlace => {}
+            Amended::New(run) => self.0.insert(key, &run),
+            Amended::Gone => self.0.remove(key),
+        }
+    }
+
+    /// Takes out the run that the row `key` is in.
+    pub fn remove_covering(&mut self, key: &[u8]) -> Option<(Key, Arc<dyn Run>)> {
+        let (key, run) = self.covering(key).map(|(key, run)| (key.clone(), run.clone()))?;
+        self.0.remove(&key);
+        Some((key, run))
+    }
+
+    /// Passes the runs from `from` on to `each`, ascending by key, until it says to stop.
+    pub fn walk(&self, from: &[u8], each: impl FnMut(&Key, &Arc<dyn Run>) -> bool) {
+        self.0.walk(from, each);
+    }
+
+    /// How many rows they stand for. O(rows).
+    pub fn len(&self) -> usize {
+        let mut len = 0;
+        self.walk(&[], |_, run| {
+            len += run.len();
+            false
+        });
+        len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
 }

@@ -7,7 +7,10 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncline_store::{Amended, Bytes, Edit, Run};
-use syncline_types::{Decode, Digest, Encode, Writer};
+use syncline_types::{Decode, Digest, Encode, EntityId, Writer};
+
+/// By how many entries the room in a bucket grows.
+const GROWTH: usize = 8;
 
 /// A node with all that is below it. Copies share what is below.
 #[derive(Clone, Debug)]
@@ -29,6 +32,22 @@ impl Kept {
             Self::Bucket(_) => None,
             Self::Inner(inner) => inner.below.get(usize::from(nibble))?.as_ref(),
         }
+    }
+
+    /// Looks at every node on the way to each of `ids`, those of one level side by side.
+    pub(super) fn visit(&self, ids: &[EntityId]) {
+        let mut nodes: Vec<Option<&Self>> = vec![Some(self); ids.len()];
+        let (mut prefix_len, mut seen) = (0, 0);
+        while nodes.iter().any(Option::is_some) && prefix_len < Prefix::MAX_LEN {
+            for (node, id) in nodes.iter_mut().zip(ids) {
+                *node = node.and_then(|at| at.child(Prefix::nibble(*id, prefix_len) as u8));
+                if let Some(Self::Bucket(entries)) = node {
+                    seen ^= entries.iter().fold(0, |seen, entry| seen ^ entry.own.short());
+                }
+            }
+            prefix_len += 1;
+        }
+        std::hint::black_box(seen);
     }
 
     /// Calls `each` with every entry here and below, ascending, and counts the nodes.
@@ -86,12 +105,12 @@ impl Kept {
 
 /// The trie of one entity's children, as a run of rows: one for each node.
 #[derive(Clone, Debug)]
-pub(super) struct Trie(pub(super) Kept);
+pub(super) struct Trie(pub(super) Option<Kept>);
 
 impl Run for Trie {
     fn read(&self, suffix: &[u8]) -> Option<Bytes> {
         let wanted = Prefix::from_bytes(suffix).ok()?;
-        let (mut at, mut node) = (Prefix::EMPTY, &self.0);
+        let (mut at, mut node) = (Prefix::EMPTY, self.0.as_ref()?);
         while at != wanted {
             if at.len() >= wanted.len() {
                 return None;
@@ -105,14 +124,14 @@ impl Run for Trie {
     }
 
     fn walk(&self, from: &[u8], each: &mut dyn FnMut(&[u8], Bytes) -> bool) {
+        let Some(root) = &self.0 else { return };
         let first = from.first().copied().unwrap_or(0);
         for level in first..=Prefix::MAX_LEN {
             // What `from` leaves out is checked row by row; this only skips the most of it.
             let begin = if level == first { Prefix::beginning(level, from) } else { Prefix::EMPTY };
             let mut found = false;
             let mut each = |suffix: &[u8], row| *suffix >= *from && each(suffix, row);
-            if self.0.walk_level(Prefix::EMPTY, level, begin, &mut found, &mut each)
-                || !found && level > first
+            if root.walk_level(Prefix::EMPTY, level, begin, &mut found, &mut each) || !found && level > first
             {
                 return;
             }
@@ -120,7 +139,7 @@ impl Run for Trie {
     }
 
     fn len(&self) -> usize {
-        self.0.nodes()
+        self.0.as_ref().map_or(0, Kept::nodes)
     }
 }
 
@@ -176,9 +195,9 @@ impl Edit for TrieEdit {
                 return Amended::InPlace;
             }
         }
-        let mut kept = Kept::Bucket(Vec::new());
-        settle(held, &mut kept);
-        Amended::New(Arc::new(Trie(kept)))
+        let mut trie = Trie(None);
+        settle(held, &mut trie.0);
+        Amended::New(Arc::new(trie))
     }
 }
 
@@ -193,32 +212,33 @@ fn each_dirty(held: Option<&Held>, prefix: Prefix, each: &mut impl FnMut(Prefix,
     }
 }
 
-/// Makes `kept` what the batch has made of it.
-fn settle(held: &Held, kept: &mut Kept) {
-    if !held.dirty {
+/// Makes `kept` what the batch has made of it. What the store did not have at hand, it has now.
+fn settle(held: &Held, kept: &mut Option<Kept>) {
+    if !held.dirty && kept.is_some() {
         return;
     }
     match &held.node {
-        HeldNode::Bucket(entries) => match kept {
-            Kept::Bucket(own) => {
-                own.clear();
-                if own.capacity() < entries.len() {
-                    own.reserve_exact(entries.len().next_multiple_of(4));
-                }
-                own.extend_from_slice(entries);
+        HeldNode::Bucket(entries) => {
+            let Some(Kept::Bucket(own)) = kept else {
+                *kept = Some(Kept::Bucket(entries.clone()));
+                return;
+            };
+            own.clear();
+            if own.capacity() < entries.len() {
+                own.reserve_exact(entries.len().next_multiple_of(GROWTH));
             }
-            Kept::Inner(_) => *kept = Kept::Bucket(entries.clone()),
-        },
+            own.extend_from_slice(entries);
+        }
         HeldNode::Inner(from) => {
-            if let Kept::Bucket(_) = kept {
-                *kept = Kept::Inner(Arc::default());
+            if !matches!(kept, Some(Kept::Inner(_))) {
+                *kept = Some(Kept::Inner(Arc::default()));
             }
-            let Kept::Inner(shared) = kept else { return };
+            let Some(Kept::Inner(shared)) = kept else { return };
             let inner = Arc::make_mut(shared);
             (inner.count, inner.slots) = (from.count, from.slots);
             for ((hash, held), own) in from.slots.iter().zip(&from.below).zip(&mut inner.below) {
                 match held {
-                    Some(held) => settle(held, own.get_or_insert(Kept::Bucket(Vec::new()))),
+                    Some(held) => settle(held, own),
                     None if hash.is_zero() => *own = None,
                     None => {}
                 }

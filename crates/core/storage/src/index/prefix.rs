@@ -56,8 +56,13 @@ impl Prefix {
 
     /// The nibble of `id` that follows this prefix.
     pub fn next_nibble(self, id: EntityId) -> usize {
-        let byte = id.0.get(usize::from(self.len / 2)).copied().unwrap_or(0);
-        usize::from(if self.len.is_multiple_of(2) { byte >> 4 } else { byte & 15 })
+        Self::nibble(id, self.len)
+    }
+
+    /// The nibble of `id` that `at` others come before.
+    pub(super) fn nibble(id: EntityId, at: u8) -> usize {
+        let byte = id.0.get(usize::from(at / 2)).copied().unwrap_or(0);
+        usize::from(if at.is_multiple_of(2) { byte >> 4 } else { byte & 15 })
     }
 
     /// Whether `id` starts with this prefix.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry as Place;
 use std::sync::Arc;
-use syncline_store::{Edit, Key, ReadView, WriteBatch};
+use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{Decode, Digest, EntityId};
 
 type Slot = Option<Held>;
@@ -22,8 +22,6 @@ struct Root {
     held: Slot,
     /// What the store keeps of the trie besides its topmost node, if it keeps tries as they are.
     base: Option<Kept>,
-    /// The store keeps the trie as rows.
-    from_rows: bool,
     /// Nodes that were there and are not any more.
     gone: BTreeSet<Prefix>,
 }
@@ -59,13 +57,13 @@ impl<V: ReadView> Source<'_, '_, V> {
     fn root(&mut self) -> Result<Root, StorageError> {
         let gone = BTreeSet::new();
         let run = self.view.run(&keys::trie(self.slot, self.entity));
-        if let Some(Trie(kept)) = run.and_then(|run| (&**run as &dyn Any).downcast_ref()) {
+        if let Some(Trie(Some(kept))) = run.and_then(|run| (&**run as &dyn Any).downcast_ref()) {
             *self.reads += 1;
             let base = matches!(kept, Kept::Inner(_)).then(|| kept.clone());
-            return Ok(Root { held: Some(Held::of_kept(kept)), base, from_rows: false, gone });
+            return Ok(Root { held: Some(Held::of_kept(kept)), base, gone });
         }
         let held = self.read(Prefix::EMPTY)?.map(Held::of_row);
-        Ok(Root { from_rows: held.is_some(), held, base: None, gone })
+        Ok(Root { held, base: None, gone })
     }
 
     /// The place of the child of `inner` under `nibble`, read from the view if the batch has not touched
@@ -263,23 +261,26 @@ impl Tries {
 
     /// Adds every changed node to `batch`.
     pub fn finish(self, batch: &mut WriteBatch) {
-        for (entity, Root { held, from_rows, gone, .. }) in self.roots {
-            if gone.is_empty() && held.as_ref().is_none_or(|held| !held.dirty) {
-                continue;
-            }
-            let (key, edit) = (keys::trie(self.slot, entity), TrieEdit { held, gone });
-            if !from_rows {
-                batch.edit(key, Arc::new(edit));
-                continue;
-            }
-            for (suffix, row) in edit.rows() {
-                let key = Key::of(&[&key, &suffix]);
-                match row {
-                    Some(row) => batch.put(key, row),
-                    None => batch.delete(key),
-                }
+        for (entity, Root { held, gone, .. }) in self.roots {
+            if !gone.is_empty() || held.as_ref().is_some_and(|held| held.dirty) {
+                batch.edit(keys::trie(self.slot, entity), Arc::new(TrieEdit { held, gone }));
             }
         }
+    }
+
+    /// Has the nodes on the way to these children at hand, and what is there of them: looks at them all
+    /// at once, where coming to one after the other would wait for each.
+    pub fn visit<V: ReadView>(
+        &mut self,
+        view: &V,
+        entity: EntityId,
+        ids: &[EntityId],
+    ) -> Result<(), StorageError> {
+        let (root, _) = self.open(view, entity)?;
+        if let Some(base) = &root.base {
+            base.visit(ids);
+        }
+        Ok(())
     }
 }
 
