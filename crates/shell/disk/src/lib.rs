@@ -193,14 +193,16 @@ impl Store for DiskStore {
         }
         self.failed = true;
         let commits = self.commits + 1;
-        let rows = batch.as_rows();
-        let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), rows.len() + 1)
+        let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.len() + 1)
             .durability(Some(PersistMode::SyncData));
-        for (key, value) in rows.iter() {
-            match value {
-                Some(value) => writes.insert(&self.rows, &**key, &**value),
-                None => writes.remove(&self.rows, &**key),
-            }
+        let mut write = |key: &[u8], value: Option<&Bytes>| match value {
+            Some(value) => writes.insert(&self.rows, key, &**value),
+            None => writes.remove(&self.rows, key),
+        };
+        batch.iter().for_each(|(key, value)| write(key, value));
+        for (key, edit) in batch.edits() {
+            let rows = edit.iter().flat_map(|edit| edit.rows());
+            rows.for_each(|(suffix, value)| write(&Key::of(&[key, &suffix]), value.as_ref()));
         }
         writes.insert(&self.rows, COMMITS_KEY, commits.to_be_bytes());
         writes.commit().map_err(failed("write a batch"))?;
