@@ -42,7 +42,7 @@ impl Store for Redb {
         let write = self.0.begin_write().expect("a transaction");
         {
             let mut table = write.open_table(ROWS).expect("a table");
-            for (key, value) in batch.iter() {
+            for (key, value) in batch.as_rows().iter() {
                 match value {
                     Some(value) => drop(table.insert(&**key, &**value).expect("a write")),
                     None => drop(table.remove(&**key).expect("a write")),

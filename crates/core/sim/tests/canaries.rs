@@ -10,7 +10,6 @@
     reason = "prints what finding each bug cost, and reads the golden files"
 )]
 
-use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
 use sync_sim::canary::{self, Canary};
@@ -97,7 +96,7 @@ const SHARED: [Canary; 6] = [
 fn a_bug_that_all_replicas_share_is_found_by_what_they_show() {
     for bug in SHARED {
         canary::set(Some(bug));
-        let mut runs = (0..1_000).map(|seed| (seed, run(bug, seed)));
+        let mut runs = (0..1_000).map(|seed| (seed, simulation(bug, seed).run()));
         let found = runs.find(|(_, stop)| *stop != StopCondition::Converged);
         canary::set(None);
         let Some((seed, stop)) = found else { panic!("{bug:?} survived") };

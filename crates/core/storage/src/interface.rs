@@ -1,17 +1,19 @@
 //! The door to the state: apply, merge, read, and end as one batch.
 
 mod derived;
+mod held;
+mod refresh;
 mod staging;
 
 use crate::action::Action;
 use crate::changes::Changes;
 use crate::error::{ApplyError, StorageError};
-use crate::index::{self, Entry, Node, Prefix, Tries};
+use crate::index::{Entry, Node, Prefix, Tries};
 use crate::keys::{self, Slot};
 use crate::record::Record;
 use crate::record_codec::own_hash;
 use crate::stats::Stats;
-use std::collections::btree_map::Entry as Place;
+use held::{Held, Records, Touched};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncline_crdt::{Merges, Value};
@@ -52,58 +54,6 @@ impl Applied {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Held {
-    record: Option<Arc<Record>>,
-    dirty: bool,
-    /// The canonical bytes of a dirty record, once they were needed.
-    bytes: Option<Bytes>,
-}
-
-impl Held {
-    /// The digest of a record that has changed; its bytes are kept for the batch.
-    fn own_hash(&mut self, id: EntityId, buffer: &mut Writer) -> Digest {
-        if let Some(bytes) = &self.bytes {
-            return own_hash(id, bytes);
-        }
-        buffer.clear();
-        self.record.iter().for_each(|record| record.encode(buffer));
-        self.bytes = Some(buffer.as_slice().into());
-        own_hash(id, buffer.as_slice())
-    }
-}
-
-/// What of an entity's index entry must be brought up to date.
-#[derive(Clone, Copy, Debug, Default)]
-struct Touched {
-    own: bool,
-    kids: bool,
-    /// How deep it is, if that is known already.
-    depth: Option<u32>,
-    /// The entry that the entity had where it used to hang.
-    moved_from: Option<Entry>,
-}
-
-/// What of one depth must be brought up to date.
-#[derive(Default)]
-struct Level {
-    /// Touched by the batch itself, ascending by id.
-    touched: Vec<(EntityId, Touched)>,
-    /// Parents of what has changed a level below.
-    parents: BTreeSet<EntityId>,
-}
-
-impl Level {
-    fn entities(self) -> Vec<(EntityId, Touched)> {
-        let Self { mut touched, mut parents } = self;
-        for (id, own) in &mut touched {
-            own.kids |= parents.remove(id);
-        }
-        touched.extend(parents.into_iter().map(|id| (id, Touched { kids: true, ..Touched::default() })));
-        touched
-    }
-}
-
 /// The state of one context as one batch of work sees and changes it. Nothing reaches the store
 /// until [`Interface::finish`]'s batch is applied; dropping it discards the work.
 #[derive(Clone, Debug)]
@@ -113,9 +63,10 @@ pub struct Interface<V> {
     slot: Slot,
     /// Whether finishing shows this state instead of the other.
     published: bool,
-    records: BTreeMap<EntityId, Held>,
+    records: Records,
     tries: Tries,
-    touched: BTreeMap<EntityId, Touched>,
+    /// The places of the records whose entries must be brought up to date.
+    touched: Vec<usize>,
     stats: Stats,
     changed: bool,
     latest: Hlc,
@@ -158,9 +109,9 @@ impl<V: ReadView> Interface<V> {
             view,
             slot,
             published: false,
-            records: BTreeMap::new(),
+            records: Records::default(),
             tries: Tries::of(slot),
-            touched: BTreeMap::new(),
+            touched: Vec::new(),
             stats,
             changed: false,
             latest: Hlc::ZERO,
@@ -277,17 +228,30 @@ impl<V: ReadView> Interface<V> {
         self.join(EntityId::ROOT, Record::placeholder(0, EntityId::ROOT))
     }
 
-    fn held(&mut self, id: EntityId) -> Result<&mut Held, StorageError> {
-        match self.records.entry(id) {
-            Place::Occupied(held) => Ok(held.into_mut()),
-            Place::Vacant(place) => {
-                self.work.storage_reads += 1;
-                let row = self.view.read(&keys::record(self.slot, id))?;
-                let record = row.map(|row| Record::from_bytes(&row)).transpose();
-                let record = record.map_err(StorageError::row("a record"))?.map(Arc::new);
-                Ok(place.insert(Held { record, dirty: false, bytes: None }))
-            }
+    /// Where the record of `id` is held, read from the view if it is not held yet.
+    fn place(&mut self, id: EntityId) -> Result<usize, StorageError> {
+        if let Some(place) = self.records.place(id) {
+            return Ok(place);
         }
+        self.work.storage_reads += 1;
+        let row = self.view.read(&keys::record(self.slot, id))?;
+        let record = row.map(|row| Record::from_bytes(&row)).transpose();
+        let record = record.map_err(StorageError::row("a record"))?.map(Arc::new);
+        Ok(self.records.push(Held::new(id, record)))
+    }
+
+    fn held(&mut self, id: EntityId) -> Result<&mut Held, StorageError> {
+        let place = self.place(id)?;
+        self.records.at(place)
+    }
+
+    /// What of the entry of `id` must be brought up to date, to be added to.
+    fn touch(&mut self, place: usize) -> Result<&mut Touched, StorageError> {
+        let held = self.records.at(place)?;
+        if held.touched.is_none() {
+            self.touched.push(place);
+        }
+        Ok(held.touched.get_or_insert_default())
     }
 
     pub(crate) fn join(&mut self, id: EntityId, incoming: Record) -> Result<bool, StorageError> {
@@ -302,7 +266,8 @@ impl<V: ReadView> Interface<V> {
         bytes: Option<Bytes>,
     ) -> Result<bool, StorageError> {
         let latest = incoming.latest_stamp();
-        let before = self.held(id)?.record.clone();
+        let place = self.place(id)?;
+        let before = self.records.at(place)?.record.clone();
         let mut told = true;
         let (after, bytes) = match &before {
             None => {
@@ -326,33 +291,44 @@ impl<V: ReadView> Interface<V> {
             self.stats.add(&after);
         }
         self.derive(id, before.as_deref(), Some(&after));
-        let depth = Some(after.depth);
-        *self.held(id)? = Held { record: Some(Arc::new(after)), dirty: true, bytes };
-        self.changed = true;
         self.latest = self.latest.max(latest);
-        let touched = self.touched.entry(id).or_default();
-        (touched.own, touched.depth) = (told, depth);
+        self.replace(place, Some(after), bytes)?;
+        self.touch(place)?.own = told;
         if let Some(parent) = moved_from {
             let entry = self.tries.remove(&self.view, parent, id)?;
-            self.touched.entry(parent).or_default().kids = true;
-            let touched = self.touched.entry(id).or_default();
-            touched.moved_from = entry.or(touched.moved_from);
+            let parent = self.place(parent)?;
+            self.touch(parent)?.kids = true;
+            if let Some(entry) = entry {
+                self.touch(place)?.moved_from = Some(Box::new(entry));
+            }
         }
         Ok(true)
+    }
+
+    fn replace(
+        &mut self,
+        place: usize,
+        record: Option<Record>,
+        bytes: Option<Bytes>,
+    ) -> Result<(), StorageError> {
+        let held = self.records.at(place)?;
+        (held.record, held.bytes, held.dirty) = (record.map(Arc::new), bytes, true);
+        self.changed = true;
+        Ok(())
     }
 
     /// Takes a record out of the state. What hangs below it must be gone already.
     pub(crate) fn forget(&mut self, id: EntityId) -> Result<(), StorageError> {
         self.refresh()?;
-        let Some(record) = self.held(id)?.record.clone() else { return Ok(()) };
+        let place = self.place(id)?;
+        let Some(record) = self.records.at(place)?.record.clone() else { return Ok(()) };
         self.derive(id, Some(&record), None);
         self.stats.remove(&record);
         let entry = self.tries.remove(&self.view, record.parent, id)?;
         self.changes.note(id, entry.map(|entry| entry.own), None);
-        self.touched.entry(record.parent).or_default().kids = true;
-        self.records.insert(id, Held { record: None, dirty: true, bytes: None });
-        self.changed = true;
-        Ok(())
+        let parent = self.place(record.parent)?;
+        self.touch(parent)?.kids = true;
+        self.replace(place, None, None)
     }
 
     /// Up to which stamp everything is stable; see [`Interface::raise_horizon`].
@@ -363,75 +339,6 @@ impl<V: ReadView> Interface<V> {
     pub(crate) const fn set_horizon(&mut self, horizon: Hlc) {
         self.stats.horizon = horizon;
         self.changed = true;
-    }
-
-    /// Brings the index in step with the records: deepest entities first, each once.
-    fn refresh(&mut self) -> Result<(), StorageError> {
-        if self.touched.is_empty() {
-            return Ok(());
-        }
-        let mut levels: BTreeMap<u32, Level> = BTreeMap::new();
-        for (id, touched) in std::mem::take(&mut self.touched) {
-            let depth = touched.depth.map_or_else(|| self.depth_of(id), Ok)?;
-            levels.entry(depth).or_default().touched.push((id, touched));
-        }
-        while let Some((depth, level)) = levels.pop_last() {
-            let mut last = None;
-            for (id, touched) in level.entities() {
-                let parent = self.refresh_entry(id, touched)?.filter(|parent| Some(*parent) != last);
-                let Some(parent) = parent else { continue };
-                last = Some(parent);
-                let parent_depth = self.depth_of(parent)?;
-                if parent_depth >= depth {
-                    return Err(StorageError::Index { what: "a parent above its child" });
-                }
-                levels.entry(parent_depth).or_default().parents.insert(parent);
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings the entry of one entity up to date. Gives its parent if that changed anything.
-    fn refresh_entry(&mut self, id: EntityId, touched: Touched) -> Result<Option<EntityId>, StorageError> {
-        if id == EntityId::ROOT {
-            self.stats.root = self.full_hash_of_root()?;
-            return Ok(None);
-        }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let held = self.held(id)?;
-        let own = touched.own.then(|| held.own_hash(id, &mut buffer));
-        let parent = held.record.as_ref().map(|record| record.parent);
-        self.work.hash_computations += u64::from(touched.own);
-        self.buffer = buffer;
-        let Some(parent) = parent else { return Ok(None) };
-        let kids = if touched.kids { Some(self.tries.root(&self.view, id)?) } else { None };
-        let mut known_own = None;
-        let changed = self.tries.update(&self.view, parent, id, |known| {
-            let known = touched.moved_from.or(known);
-            known_own = known.map(|entry| entry.own);
-            let Entry { own: old, kids: old_kids, .. } =
-                known.unwrap_or(Entry { id, own: Digest::ZERO, kids: Digest::ZERO });
-            Entry { id, own: own.unwrap_or(old), kids: kids.unwrap_or(old_kids) }
-        })?;
-        if own.is_some() {
-            self.changes.note(id, known_own, own);
-        } else if known_own.is_none() {
-            return Err(StorageError::Index { what: "the entry of an entity with children" });
-        }
-        Ok((changed || touched.moved_from.is_some()).then_some(parent))
-    }
-
-    fn depth_of(&mut self, id: EntityId) -> Result<u32, StorageError> {
-        let held = self.held(id)?;
-        held.record.as_ref().map(|r| r.depth).ok_or(StorageError::Index { what: "the record of a parent" })
-    }
-
-    fn full_hash_of_root(&mut self) -> Result<Digest, StorageError> {
-        let Some(record) = self.held(EntityId::ROOT)?.record.clone() else { return Ok(Digest::ZERO) };
-        let own = own_hash(EntityId::ROOT, &record.to_bytes());
-        self.changes.note_root(own);
-        self.work.hash_computations += 2;
-        Ok(index::full_hash(own, self.tries.root(&self.view, EntityId::ROOT)?))
     }
 
     /// The Merkle root; zero for a state without records. O(1) when nothing changed since it was
@@ -465,11 +372,11 @@ impl<V: ReadView> Interface<V> {
         let rows = self.view.range(&keys::record(self.slot, from), &end, limit)?;
         self.work.storage_reads += 1;
         let mut ids: BTreeSet<EntityId> = rows.iter().filter_map(|(key, _)| keys::record_id(key)).collect();
-        for (id, held) in self.records.range(from..=to) {
+        for held in self.records.range(from, to) {
             if held.record.is_some() {
-                ids.insert(*id)
+                ids.insert(held.id)
             } else {
-                ids.remove(id)
+                ids.remove(&held.id)
             };
         }
         Ok(ids.into_iter().take(limit).collect())
@@ -518,7 +425,7 @@ impl<V: ReadView> Interface<V> {
     /// The index node at exactly `prefix` among the children of `id`.
     pub fn node(&mut self, id: EntityId, prefix: Prefix) -> Result<Option<Node>, StorageError> {
         self.refresh()?;
-        Ok(self.tries.node(&self.view, id, prefix)?.cloned())
+        self.tries.node(&self.view, id, prefix)
     }
 
     /// The hash of the children of `id` under `prefix`; see [`Tries::hash_at`].
@@ -565,23 +472,22 @@ impl<V: ReadView> Interface<V> {
         self.refresh()?;
         self.stats.generation += 1;
         let stats = (keys::stats(self.slot), Some(self.stats.to_bytes().into()));
-        let records = self.records.iter().filter(|(_, held)| held.dirty).map(|(id, held)| {
-            let bytes = held.record.as_ref().map(|record| {
-                let kept = held.bytes.clone();
-                kept.unwrap_or_else(|| record.to_bytes().into())
+        let records =
+            self.records.range(EntityId::ROOT, EntityId::LAST).filter(|held| held.dirty).map(|held| {
+                let bytes = held.record.as_ref().map(|record| {
+                    let kept = held.bytes.clone();
+                    kept.unwrap_or_else(|| record.to_bytes().into())
+                });
+                (keys::record(self.slot, held.id), bytes)
             });
-            (keys::record(self.slot, *id), bytes)
-        });
         let derived = self.derived.iter().map(|(key, there)| {
             let place: Option<Bytes> = there.then(|| Bytes::from([]));
             (key.clone(), place)
         });
         let shown = self.published.then(|| (keys::ACTIVE.into(), Some(self.slot.to_bytes().into())));
-        Ok(std::iter::once(stats)
-            .chain(shown)
-            .chain(records)
-            .chain(self.tries.rows())
-            .chain(derived)
-            .collect())
+        let mut batch: WriteBatch =
+            std::iter::once(stats).chain(shown).chain(records).chain(derived).collect();
+        self.tries.finish(&mut batch);
+        Ok(batch)
     }
 }

@@ -102,6 +102,11 @@ pub fn records_end(slot: Slot) -> Key {
     Key::of(&[&[slot.kind(RECORD + 1)]])
 }
 
+/// What the keys of all nodes of the trie over the children of `entity` begin with.
+pub fn trie(slot: Slot, entity: EntityId) -> Key {
+    Key::of(&[&[slot.kind(NODE)], entity.as_bytes()])
+}
+
 /// The row of one node of the trie over the children of `entity`.
 pub fn node(slot: Slot, entity: EntityId, prefix: Prefix) -> Key {
     Key::of(&[&[slot.kind(NODE)], entity.as_bytes(), &[prefix.len()], prefix.packed()])

@@ -24,10 +24,12 @@ mod batch;
 mod key;
 mod memory;
 mod radix;
+mod run;
 
 pub use batch::WriteBatch;
 pub use key::Key;
 pub use memory::MemoryStore;
+pub use run::{Amended, Edit, Run, Runs};
 
 use std::sync::Arc;
 
@@ -65,6 +67,16 @@ pub trait ReadView: Clone {
     /// Up to `limit` rows with `from <= key < to`, ascending. Pass the successor of the last key
     /// to go on.
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
+
+    /// The run at `key`, if this store keeps its rows as one.
+    fn run(&self, _key: &[u8]) -> Option<&Arc<dyn Run>> {
+        None
+    }
+
+    /// The keys of up to `limit` runs with `from <= key < to`, ascending.
+    fn runs(&self, _from: &[u8], _to: &[u8], _limit: usize) -> Vec<Key> {
+        Vec::new()
+    }
 }
 
 /// An ordered key-value store.

@@ -1,40 +1,122 @@
 //! A store in memory.
 
 use crate::radix::RadixMap;
-use crate::{Bytes, ReadView, Row, Store, StoreError, WriteBatch};
+use crate::{Bytes, Key, ReadView, Row, Run, Runs, Store, StoreError, WriteBatch};
+use std::sync::Arc;
 
 /// A store in memory: a clone or a view costs O(1) and shares all rows; a write copies what of its
-/// path is shared. `read` and each write cost O(log n).
+/// path is shared. `read` and each write cost O(log n). It keeps runs as they are; one of whose rows
+/// is written singly falls apart into rows.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryStore(RadixMap);
+pub struct MemoryStore {
+    rows: RadixMap<Bytes>,
+    runs: Runs,
+}
 
 impl MemoryStore {
-    /// How many rows it holds.
+    /// How many rows it holds. O(rows of runs).
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.rows.len() + self.runs.len()
     }
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.0.len() == 0
+        self.rows.len() == 0 && self.runs.is_empty()
+    }
+
+    /// Up to `limit` rows of runs with `from <= key < to`, ascending.
+    fn rows_of_runs(&self, from: &[u8], to: &[u8], limit: usize) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut take = |key: &Key, run: &Arc<dyn Run>, from: &[u8]| {
+            let mut ends = rows.len() >= limit || **key >= *to;
+            if !ends {
+                run.walk(from, &mut |suffix, value| {
+                    let key = Key::of(&[key, suffix]);
+                    ends = rows.len() >= limit || *key >= *to;
+                    if !ends {
+                        rows.push((key, value));
+                    }
+                    ends
+                });
+            }
+            ends
+        };
+        // The run that `from` lies in begins before it.
+        let begun = self.runs.covering(from).filter(|(key, _)| key.len() < from.len());
+        let begun = begun.map(|(key, run)| take(key, run, from.split_at(key.len()).1));
+        if begun != Some(true) {
+            self.runs.walk(from, |key, run| take(key, run, &[]));
+        }
+        rows
+    }
+
+    /// Makes single rows of the run that `key` lies in, if it lies in one.
+    fn break_up(&mut self, key: &[u8]) {
+        let Some((run_key, run)) = self.runs.remove_covering(key) else { return };
+        run.walk(&[], &mut |suffix, value| {
+            self.rows.insert(&Key::of(&[&run_key, suffix]), &value);
+            false
+        });
+    }
+
+    /// Whether a run that would be at `key` was broken up.
+    fn is_broken_up(&self, key: &[u8]) -> bool {
+        let mut found = false;
+        if self.runs.get(key).is_none() {
+            self.rows.walk(key, |row, _| {
+                found = row.starts_with(key);
+                true
+            });
+        }
+        found
+    }
+
+    fn write(&mut self, key: &Key, value: Option<&Bytes>) {
+        match value {
+            Some(value) => self.rows.insert(key, value),
+            None => self.rows.remove(key),
+        }
     }
 }
 
 impl ReadView for MemoryStore {
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.0.get(key).cloned())
+        let in_run = || {
+            let (own, run) = self.runs.covering(key)?;
+            run.read(key.split_at(own.len()).1)
+        };
+        Ok(self.rows.get(key).cloned().or_else(in_run))
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        let mut rows = Vec::new();
-        self.0.walk(from, |key, value| {
-            let ends = **key >= *to || rows.len() >= limit;
+        let mut rows = self.rows_of_runs(from, to, limit);
+        let in_runs = rows.len();
+        self.rows.walk(from, |key, value| {
+            let ends = **key >= *to || rows.len() - in_runs >= limit;
             if !ends {
                 rows.push((key.clone(), value.clone()));
             }
             ends
         });
+        if in_runs > 0 {
+            rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+            rows.truncate(limit);
+        }
         Ok(rows)
+    }
+
+    fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
+        self.runs.get(key)
+    }
+
+    fn runs(&self, from: &[u8], to: &[u8], limit: usize) -> Vec<Key> {
+        let mut keys = Vec::new();
+        self.runs.walk(from, |key, _| {
+            let ends = **key >= *to || keys.len() >= limit;
+            keys.extend((!ends).then(|| key.clone()));
+            ends
+        });
+        keys
     }
 }
 
@@ -46,11 +128,18 @@ impl Store for MemoryStore {
     }
 
     fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
-        for (key, value) in batch.iter() {
-            match value {
-                Some(value) => self.0.insert(key, value),
-                None => self.0.remove(key),
+        for (key, edit) in batch.edits() {
+            match edit.filter(|_| self.is_broken_up(key)) {
+                None => self.runs.amend(key, edit),
+                Some(edit) => {
+                    let rows = edit.rows();
+                    rows.iter().for_each(|(end, row)| self.write(&Key::of(&[key, end]), row.as_ref()));
+                }
             }
+        }
+        for (key, value) in batch.iter() {
+            self.break_up(key);
+            self.write(key, value);
         }
         Ok(())
     }
@@ -59,7 +148,6 @@ impl Store for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Key;
 
     fn batch(writes: &[(&str, Option<&str>)]) -> WriteBatch {
         let mut batch = WriteBatch::default();

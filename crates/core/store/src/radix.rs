@@ -5,8 +5,12 @@
 //! reference, and a write copies the nodes on its path that someone else still holds. Nearly all
 //! keys here are hashes, so the tree is as deep as the logarithm of its size to base 16 and a lookup
 //! misses the cache about twice; a B-tree of the same rows missed it ten times.
+//!
+//! A bucket is in no order, so that a new entry goes to its end, and has one byte of a hash of each key
+//! beside it, so that a key that is not there is nearly always seen to be missing in one look. Those
+//! who walk over a bucket sort it.
 
-use crate::{Bytes, Key};
+use crate::Key;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -14,20 +18,92 @@ use std::sync::Arc;
 const BUCKET: usize = 32;
 /// One for keys that end here, and one for each half byte.
 const SLOTS: usize = 17;
+/// By how many entries a bucket grows.
+const GROWTH: usize = 4;
 
 #[derive(Clone, Debug)]
-enum Node {
-    /// Ascending by key.
-    Bucket(Vec<(Key, Bytes)>),
+enum Node<V> {
+    Bucket(Bucket<V>),
     /// All keys here agree up to the half byte `at`, and not all on that one.
-    Inner { at: usize, prefix: Key, children: [Option<Arc<Self>>; SLOTS] },
+    Inner {
+        at: usize,
+        prefix: Key,
+        children: [Option<Arc<Self>>; SLOTS],
+    },
+}
+
+/// Entries in no order; the tag of each is in the same place.
+#[derive(Clone, Debug)]
+struct Bucket<V> {
+    tags: [u8; BUCKET],
+    entries: Vec<(Key, V)>,
+}
+
+/// One byte of a hash of a key.
+fn tag(key: &[u8]) -> u8 {
+    let (words, rest) = key.as_chunks::<8>();
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
+    (hash >> 56) as u8
+}
+
+impl<V> Bucket<V> {
+    fn of(entries: Vec<(Key, V)>) -> Self {
+        let mut tags = [0; BUCKET];
+        for (to, (key, _)) in tags.iter_mut().zip(&entries) {
+            *to = tag(key);
+        }
+        Self { tags, entries }
+    }
+
+    fn find(&self, key: &[u8]) -> Option<usize> {
+        let wanted = tag(key);
+        let mut places =
+            self.tags.iter().take(self.entries.len()).enumerate().filter(|(_, tag)| **tag == wanted);
+        let is_it = |place: usize| self.entries.get(place).is_some_and(|(own, _)| **own == *key);
+        places.find(|(place, _)| is_it(*place)).map(|(place, _)| place)
+    }
+
+    fn value(&self, key: &[u8]) -> Option<&V> {
+        self.entries.get(self.find(key)?).map(|(_, value)| value)
+    }
+
+    fn value_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+        let place = self.find(key)?;
+        self.entries.get_mut(place).map(|(_, value)| value)
+    }
+
+    /// Adds an entry whose key is not here.
+    fn push(&mut self, key: Key, value: V) {
+        if let Some(to) = self.tags.get_mut(self.entries.len()) {
+            *to = tag(&key);
+        }
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(GROWTH);
+        }
+        self.entries.push((key, value));
+    }
+
+    fn remove(&mut self, place: usize) {
+        if let Some(last) = self.entries.len().checked_sub(1).filter(|last| place <= *last) {
+            self.tags.swap(place, last);
+            self.entries.swap_remove(place);
+        }
+    }
 }
 
 /// The map.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RadixMap {
-    root: Option<Arc<Node>>,
+#[derive(Clone, Debug)]
+pub(crate) struct RadixMap<V> {
+    root: Option<Arc<Node<V>>>,
     len: usize,
+}
+
+impl<V> Default for RadixMap<V> {
+    fn default() -> Self {
+        Self { root: None, len: 0 }
+    }
 }
 
 /// Which child of a node that branches at the half byte `at` leads to `key`.
@@ -46,33 +122,39 @@ fn common(a: &[u8], b: &[u8]) -> usize {
     bytes * 2 + usize::from(half)
 }
 
-impl Node {
+impl<V: Clone> Node<V> {
     fn inner(at: usize, key: &[u8]) -> (usize, Key, [Option<Arc<Self>>; SLOTS]) {
         (at, Key::from(key.get(..at.div_ceil(2)).unwrap_or(key)), Default::default())
     }
 
+    /// One entry.
+    fn only(key: &Key, value: &V) -> Self {
+        Self::Bucket(Bucket::of(vec![(key.clone(), value.clone())]))
+    }
+
     /// A bucket that has grown too large, as a node above smaller ones.
-    fn split(entries: Vec<(Key, Bytes)>) -> Self {
-        let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
-            return Self::Bucket(entries);
+    fn split(entries: Vec<(Key, V)>) -> Self {
+        let keys = || entries.iter().map(|(key, _)| key);
+        let (Some(first), Some(last)) = (keys().min(), keys().max()) else {
+            return Self::Bucket(Bucket::of(entries));
         };
         let (at, prefix, mut children) = Self::inner(common(first, last), first);
-        let mut groups: [Vec<(Key, Bytes)>; SLOTS] = Default::default();
+        let mut groups: [Vec<(Key, V)>; SLOTS] = Default::default();
         for entry in entries {
             if let Some(group) = groups.get_mut(slot(&entry.0, at)) {
                 group.push(entry);
             }
         }
         for (child, group) in children.iter_mut().zip(groups) {
-            *child = (!group.is_empty()).then(|| Arc::new(Self::Bucket(group)));
+            *child = (!group.is_empty()).then(|| Arc::new(Self::Bucket(Bucket::of(group))));
         }
         Self::Inner { at, prefix, children }
     }
 
     /// Whether `key` was new.
-    fn insert(node: &mut Option<Arc<Self>>, key: &Key, value: &Bytes) -> bool {
+    fn insert(node: &mut Option<Arc<Self>>, key: &Key, value: &V) -> bool {
         let Some(shared) = node else {
-            *node = Some(Arc::new(Self::Bucket(vec![(key.clone(), value.clone())])));
+            *node = Some(Arc::new(Self::only(key, value)));
             return true;
         };
         if let Self::Inner { at, prefix, .. } = &**shared {
@@ -85,7 +167,7 @@ impl Node {
                     *child = node.take();
                 }
                 if let Some(child) = children.get_mut(slot(key, at)) {
-                    *child = Some(Arc::new(Self::Bucket(vec![(key.clone(), value.clone())])));
+                    *child = Some(Arc::new(Self::only(key, value)));
                 }
                 *node = Some(Arc::new(Self::Inner { at, prefix: new_prefix, children }));
                 return true;
@@ -95,21 +177,20 @@ impl Node {
             Self::Inner { at, children, .. } => {
                 children.get_mut(slot(key, *at)).is_some_and(|child| Self::insert(child, key, value))
             }
-            Self::Bucket(entries) => match entries.binary_search_by(|(own, _)| own.cmp(key)) {
-                Ok(found) => {
-                    if let Some((_, own)) = entries.get_mut(found) {
-                        *own = value.clone();
-                    }
-                    false
+            Self::Bucket(bucket) => {
+                if let Some(own) = bucket.value_mut(key) {
+                    *own = value.clone();
+                    return false;
                 }
-                Err(place) => {
-                    entries.insert(place, (key.clone(), value.clone()));
-                    if entries.len() > BUCKET {
-                        *node = Some(Arc::new(Self::split(std::mem::take(entries))));
-                    }
-                    true
+                if bucket.entries.len() < BUCKET {
+                    bucket.push(key.clone(), value.clone());
+                } else {
+                    let mut entries = std::mem::take(&mut bucket.entries);
+                    entries.push((key.clone(), value.clone()));
+                    *node = Some(Arc::new(Self::split(entries)));
                 }
-            },
+                true
+            }
         }
     }
 
@@ -117,10 +198,10 @@ impl Node {
     fn remove(node: &mut Option<Arc<Self>>, key: &[u8]) -> bool {
         let Some(shared) = node else { return false };
         match Arc::make_mut(shared) {
-            Self::Bucket(entries) => {
-                let Ok(found) = entries.binary_search_by(|(own, _)| (**own).cmp(key)) else { return false };
-                entries.remove(found);
-                if entries.is_empty() {
+            Self::Bucket(bucket) => {
+                let Some(found) = bucket.find(key) else { return false };
+                bucket.remove(found);
+                if bucket.entries.is_empty() {
                     *node = None;
                 }
             }
@@ -141,10 +222,12 @@ impl Node {
 
     /// Passes the entries from `from` on to `each`, ascending, until it says to stop. Says whether
     /// it did. Without `from`, all entries are wanted.
-    fn walk(&self, from: Option<&[u8]>, each: &mut impl FnMut(&Key, &Bytes) -> bool) -> bool {
+    fn walk(&self, from: Option<&[u8]>, each: &mut impl FnMut(&Key, &V) -> bool) -> bool {
         match self {
-            Self::Bucket(entries) => {
-                let wanted = entries.iter().skip_while(|(key, _)| from.is_some_and(|from| **key < *from));
+            Self::Bucket(bucket) => {
+                let is_wanted = |key: &[u8]| from.is_none_or(|from| key >= from);
+                let mut wanted: Vec<_> = bucket.entries.iter().filter(|(key, _)| is_wanted(key)).collect();
+                wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
                 wanted.into_iter().any(|(key, value)| each(key, value))
             }
             Self::Inner { at, prefix, children } => {
@@ -167,25 +250,53 @@ impl Node {
     }
 }
 
-impl RadixMap {
+impl<V: Clone> RadixMap<V> {
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Bytes> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
         let mut node = self.root.as_ref()?;
         loop {
             match &**node {
                 Node::Inner { at, children, .. } => node = children.get(slot(key, *at))?.as_ref()?,
-                Node::Bucket(entries) => {
-                    let found = entries.binary_search_by(|(own, _)| (**own).cmp(key)).ok()?;
-                    return entries.get(found).map(|(_, value)| value);
+                Node::Bucket(bucket) => return bucket.value(key),
+            }
+        }
+    }
+
+    /// The value whose key `key` begins with, and that key; for maps in which no key begins with another.
+    pub(crate) fn covering(&self, key: &[u8]) -> Option<(&Key, &V)> {
+        let mut node = self.root.as_ref()?;
+        loop {
+            match &**node {
+                Node::Inner { prefix, .. }
+                    if prefix.first().is_some_and(|first| key.first() != Some(first)) =>
+                {
+                    return None;
+                }
+                Node::Inner { at, children, .. } => node = children.get(slot(key, *at))?.as_ref()?,
+                Node::Bucket(bucket) => {
+                    let found = bucket.entries.iter().find(|(own, _)| key.starts_with(own))?;
+                    return Some((&found.0, &found.1));
                 }
             }
         }
     }
 
-    pub(crate) fn insert(&mut self, key: &Key, value: &Bytes) {
+    /// The value under `key`, to be changed; nodes above it that are shared are copied.
+    pub(crate) fn value_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+        self.get(key)?;
+        let mut node = self.root.as_mut()?;
+        loop {
+            match Arc::make_mut(node) {
+                Node::Inner { at, children, .. } => node = children.get_mut(slot(key, *at))?.as_mut()?,
+                Node::Bucket(bucket) => return bucket.value_mut(key),
+            }
+        }
+    }
+
+    pub(crate) fn insert(&mut self, key: &Key, value: &V) {
         self.len += usize::from(Node::insert(&mut self.root, key, value));
     }
 
@@ -197,7 +308,7 @@ impl RadixMap {
     }
 
     /// Passes the entries from `from` on to `each`, ascending, until it says to stop.
-    pub(crate) fn walk(&self, from: &[u8], mut each: impl FnMut(&Key, &Bytes) -> bool) {
+    pub(crate) fn walk(&self, from: &[u8], mut each: impl FnMut(&Key, &V) -> bool) {
         if let Some(root) = &self.root {
             root.walk(Some(from), &mut each);
         }
@@ -207,6 +318,7 @@ impl RadixMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Bytes;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -227,7 +339,7 @@ mod tests {
             from in key(),
             limit in 0usize..50,
         ) {
-            let (mut map, mut model) = (RadixMap::default(), BTreeMap::new());
+            let (mut map, mut model) = (RadixMap::<Bytes>::default(), BTreeMap::new());
             let mut kept = Vec::new();
             for (at, (key, value)) in steps.into_iter().enumerate() {
                 match value {

@@ -116,6 +116,7 @@ pub fn end<V: ReadView>(view: &V, slot: Slot, batch: &mut WriteBatch) -> Result<
 /// whether more are left.
 pub fn sweep<V: ReadView>(view: &V, slot: Slot, batch: &mut WriteBatch) -> Result<bool, StorageError> {
     let (first, end) = slot.bounds();
+    view.runs(&first, &end, PIECE).into_iter().for_each(|run| batch.delete_run(run));
     let mut rows = view.range(&first, &end, PIECE)?;
     if rows.len() < PIECE {
         rows.extend(view.range(&[EARLY], &[EARLY + 1], PIECE - rows.len())?);

@@ -9,6 +9,9 @@
 //! of the same kind and takes a C++ compiler many minutes. `cargo run --release -- disk` in
 //! `benches/` repeats the comparison.
 //!
+//! Nodes of the index that were read or written lately stay in memory as they are, so that changing them
+//! again reads no row.
+//!
 //! A log has one weakness: when its end is damaged, that cannot be told from a crash, and the engine
 //! forgets the batches there. So a counter of commits lies in a file of its own, written after each
 //! commit. A store that is behind its counter has lost what it had acknowledged, and does not open.
@@ -19,13 +22,15 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Sn
 use progress::Progress;
 use std::path::Path;
 use std::sync::Arc;
-use syncline_store::{Bytes, Key, ReadView, Row, Store, StoreError, WriteBatch};
+use syncline_store::{Bytes, Key, ReadView, Row, Run, Runs, Store, StoreError, WriteBatch};
 
 /// Where the format of a store is written; no row of a state has this key.
 const FORMAT_KEY: &[u8] = &[0, 1];
 /// How many batches were applied: grows with each.
 const COMMITS_KEY: &[u8] = &[0, 2];
 const FORMAT: &[u8] = b"syncline store 1";
+/// How many rows of the index stay in memory: about 1.5 KiB each.
+const ROWS_AT_HAND: usize = 1 << 16;
 
 /// A store in a folder.
 pub struct DiskStore {
@@ -33,6 +38,9 @@ pub struct DiskStore {
     rows: Keyspace,
     progress: Progress,
     commits: u64,
+    /// What is known of the index, and of how many rows at most.
+    at_hand: Runs,
+    rows_at_hand: usize,
     /// A batch failed, and nobody knows how much of it is on the disk.
     failed: bool,
 }
@@ -48,6 +56,7 @@ impl std::fmt::Debug for DiskStore {
 pub struct DiskView {
     snapshot: Arc<Snapshot>,
     rows: Keyspace,
+    at_hand: Runs,
 }
 
 impl std::fmt::Debug for DiskView {
@@ -88,7 +97,15 @@ impl DiskStore {
         let (database, rows) = opened
             .map_err(|_| StoreError::Corrupt { what: "the engine cannot make sense of its files".into() })?
             .map_err(failed("open its files"))?;
-        let mut store = Self { database, rows, progress, commits: 0, failed: false };
+        let mut store = Self {
+            database,
+            rows,
+            progress,
+            commits: 0,
+            at_hand: Runs::default(),
+            rows_at_hand: 0,
+            failed: false,
+        };
         store.check_format()?;
         let commits = store.view().read(COMMITS_KEY)?;
         store.commits = match commits.as_deref().map(TryInto::try_into) {
@@ -134,6 +151,24 @@ impl DiskStore {
         }
     }
 
+    /// Keeps at hand what a batch has done to the index.
+    fn remember(&mut self, batch: &WriteBatch) {
+        for (key, edit) in batch.edits() {
+            self.at_hand.amend(key, edit);
+            self.rows_at_hand += edit.map_or(0, |edit| edit.len());
+        }
+        if !self.at_hand.is_empty() {
+            batch.iter().for_each(|(key, _)| drop(self.at_hand.remove_covering(key)));
+        }
+        if self.rows_at_hand > ROWS_AT_HAND {
+            // Rows that changed again were counted again.
+            self.rows_at_hand = self.at_hand.len();
+            if self.rows_at_hand > ROWS_AT_HAND / 2 {
+                (self.at_hand, self.rows_at_hand) = (Runs::default(), 0);
+            }
+        }
+    }
+
     /// How many batches were applied.
     pub const fn commits(&self) -> u64 {
         self.commits
@@ -144,7 +179,11 @@ impl Store for DiskStore {
     type View = DiskView;
 
     fn view(&self) -> DiskView {
-        DiskView { snapshot: Arc::new(self.database.snapshot()), rows: self.rows.clone() }
+        DiskView {
+            snapshot: Arc::new(self.database.snapshot()),
+            rows: self.rows.clone(),
+            at_hand: self.at_hand.clone(),
+        }
     }
 
     fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
@@ -156,15 +195,19 @@ impl Store for DiskStore {
         let commits = self.commits + 1;
         let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.len() + 1)
             .durability(Some(PersistMode::SyncData));
-        for (key, value) in batch.iter() {
-            match value {
-                Some(value) => writes.insert(&self.rows, &**key, &**value),
-                None => writes.remove(&self.rows, &**key),
-            }
+        let mut write = |key: &[u8], value: Option<&Bytes>| match value {
+            Some(value) => writes.insert(&self.rows, key, &**value),
+            None => writes.remove(&self.rows, key),
+        };
+        batch.iter().for_each(|(key, value)| write(key, value));
+        for (key, edit) in batch.edits() {
+            let rows = edit.iter().flat_map(|edit| edit.rows());
+            rows.for_each(|(suffix, value)| write(&Key::of(&[key, &suffix]), value.as_ref()));
         }
         writes.insert(&self.rows, COMMITS_KEY, commits.to_be_bytes());
         writes.commit().map_err(failed("write a batch"))?;
         self.progress.write(commits)?;
+        self.remember(batch);
         (self.commits, self.failed) = (commits, false);
         Ok(())
     }
@@ -186,5 +229,9 @@ impl ReadView for DiskView {
             Ok((Key::from(&*key), Bytes::from(&*value)))
         };
         rows.map(row).collect()
+    }
+
+    fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
+        self.at_hand.get(key)
     }
 }

@@ -17,6 +17,8 @@
 //! The root of the state is the full hash of the root entity. Hashes are computed lazily, once per
 //! batch, from the deepest entity up.
 
+mod held;
+mod kept;
 mod node;
 mod prefix;
 mod trie;

@@ -32,7 +32,7 @@ pub enum Node {
 
 /// The hash of a bucket with these entries; zero for no entries.
 pub(crate) fn bucket_hash<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Digest {
-    let mut input = Vec::with_capacity(BUCKET * 33);
+    let mut input = Vec::with_capacity(BUCKET * 31);
     for entry in entries {
         input.extend_from_slice(&entry.own.0);
         if entry.kids.is_zero() {
@@ -45,18 +45,42 @@ pub(crate) fn bucket_hash<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> D
     if input.is_empty() { Digest::ZERO } else { Digest::of(3, &input) }
 }
 
+/// The hash of an inner node.
+pub(super) fn inner_hash(slots: &[Digest; 16]) -> Digest {
+    let mut input = [0; 512];
+    for (to, from) in input.chunks_exact_mut(32).zip(slots) {
+        to.copy_from_slice(&from.0);
+    }
+    Digest::of(4, &input)
+}
+
+/// The row of a bucket.
+pub(super) fn encode_bucket(entries: &[Entry], out: &mut Writer) {
+    out.u8(0);
+    out.varint(entries.len() as u64);
+    for entry in entries {
+        entry.id.encode(out);
+        entry.own.encode(out);
+        out.bool(!entry.kids.is_zero());
+        if !entry.kids.is_zero() {
+            entry.kids.encode(out);
+        }
+    }
+}
+
+/// The row of an inner node.
+pub(super) fn encode_inner(count: u64, slots: &[Digest; 16], out: &mut Writer) {
+    out.u8(1);
+    out.varint(count);
+    slots.iter().for_each(|slot| slot.encode(out));
+}
+
 impl Node {
     /// The hash of the node.
     pub fn hash(&self) -> Digest {
         match self {
             Self::Bucket(entries) => bucket_hash(entries),
-            Self::Inner { slots, .. } => {
-                let mut input = [0; 512];
-                for (to, from) in input.chunks_exact_mut(32).zip(slots.iter()) {
-                    to.copy_from_slice(&from.0);
-                }
-                Digest::of(4, &input)
-            }
+            Self::Inner { slots, .. } => inner_hash(slots),
         }
     }
 
@@ -72,25 +96,8 @@ impl Node {
 impl Encode for Node {
     fn encode(&self, out: &mut Writer) {
         match self {
-            Self::Bucket(entries) => {
-                out.u8(0);
-                out.varint(entries.len() as u64);
-                for entry in entries {
-                    entry.id.encode(out);
-                    entry.own.encode(out);
-                    out.bool(!entry.kids.is_zero());
-                    if !entry.kids.is_zero() {
-                        entry.kids.encode(out);
-                    }
-                }
-            }
-            Self::Inner { count, slots } => {
-                out.u8(1);
-                out.varint(*count);
-                for slot in slots.iter() {
-                    slot.encode(out);
-                }
-            }
+            Self::Bucket(entries) => encode_bucket(entries, out),
+            Self::Inner { count, slots } => encode_inner(*count, slots, out),
         }
     }
 }

@@ -22,6 +22,16 @@ impl Prefix {
         self.len
     }
 
+    /// The lowest prefix of `len` nibbles whose encoding is not below `bytes`, or one before it.
+    pub(crate) fn beginning(len: u8, bytes: &[u8]) -> Self {
+        let mut prefix = Self { len, nibbles: EntityId::ROOT };
+        let places = usize::from(len / 2);
+        for (to, from) in prefix.nibbles.0.iter_mut().take(places).zip(bytes.iter().skip(1)) {
+            *to = *from;
+        }
+        prefix
+    }
+
     /// Whether it is the prefix of every id.
     pub const fn is_empty(self) -> bool {
         self.len == 0
@@ -46,8 +56,13 @@ impl Prefix {
 
     /// The nibble of `id` that follows this prefix.
     pub fn next_nibble(self, id: EntityId) -> usize {
-        let byte = id.0.get(usize::from(self.len / 2)).copied().unwrap_or(0);
-        usize::from(if self.len.is_multiple_of(2) { byte >> 4 } else { byte & 15 })
+        Self::nibble(id, self.len)
+    }
+
+    /// The nibble of `id` that `at` others come before.
+    pub(super) fn nibble(id: EntityId, at: u8) -> usize {
+        let byte = id.0.get(usize::from(at / 2)).copied().unwrap_or(0);
+        usize::from(if at.is_multiple_of(2) { byte >> 4 } else { byte & 15 })
     }
 
     /// Whether `id` starts with this prefix.

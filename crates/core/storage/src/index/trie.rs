@@ -1,37 +1,38 @@
 //! Reading and changing tries over a read view.
 
+use super::held::{Held, HeldNode, Inner};
+use super::kept::{Kept, Trie, TrieEdit};
 use super::node::{BUCKET, Entry, Node, bucket_hash};
 use super::prefix::Prefix;
 use crate::error::StorageError;
 use crate::keys;
-use std::collections::{BTreeMap, BTreeSet};
-use syncline_store::{Bytes, Key, ReadView};
-use syncline_types::{Decode, Digest, Encode, EntityId, Writer};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry as Place;
+use std::sync::Arc;
+use syncline_store::{ReadView, WriteBatch};
+use syncline_types::{Decode, Digest, EntityId};
 
-/// A node as this batch sees it, with those nodes below it that the batch has touched.
+type Slot = Option<Held>;
+
+/// One trie, with the changes of one batch held over the view.
 #[derive(Clone, Debug)]
-struct Held {
-    node: Node,
-    /// By nibble, below an inner node. What is not here is as the view has it.
-    below: Below,
-    /// Differs from the view.
-    dirty: bool,
-    /// Its hash, or that of a node below it, is out of date in its parent.
-    stale: bool,
+struct Root {
+    held: Slot,
+    /// What the store keeps of the trie besides its topmost node, if it keeps tries as they are.
+    base: Option<Kept>,
+    /// Nodes that were there and are not any more.
+    gone: BTreeSet<Prefix>,
 }
-
-type Slot = Option<Box<Held>>;
-type Below = Option<Box<[Slot; 16]>>;
 
 /// Every trie of a state, with the changes of one batch held over the view.
 #[derive(Clone, Debug, Default)]
 pub struct Tries {
     /// Where the rows of the nodes are.
     slot: keys::Slot,
-    /// By entity; `None`: it has no children.
-    roots: BTreeMap<EntityId, Slot>,
-    /// Nodes that were there and are not any more.
-    gone: BTreeSet<(EntityId, Prefix)>,
+    /// By entity.
+    roots: BTreeMap<EntityId, Root>,
     reads: u64,
     hashes: u64,
 }
@@ -52,67 +53,40 @@ impl<V: ReadView> Source<'_, '_, V> {
         let row = self.view.read(&keys::node(self.slot, self.entity, prefix))?;
         row.map(|row| Node::from_bytes(&row)).transpose().map_err(StorageError::row("an index node"))
     }
-}
 
-impl Held {
-    fn new(node: Node, changed: bool) -> Box<Self> {
-        Box::new(Self { node, below: None, dirty: changed, stale: changed })
+    fn root(&mut self) -> Result<Root, StorageError> {
+        let gone = BTreeSet::new();
+        let run = self.view.run(&keys::trie(self.slot, self.entity));
+        if let Some(Trie(Some(kept))) = run.and_then(|run| (&**run as &dyn Any).downcast_ref()) {
+            *self.reads += 1;
+            let base = matches!(kept, Kept::Inner(_)).then(|| kept.clone());
+            return Ok(Root { held: Some(Held::of_kept(kept)), base, gone });
+        }
+        let held = self.read(Prefix::EMPTY)?.map(Held::of_row);
+        Ok(Root { held, base: None, gone })
     }
 
-    /// A subtree of these entries under `prefix`, split over as many levels as they need.
-    fn of(entries: Vec<Entry>, prefix: Prefix) -> Box<Self> {
-        if entries.len() <= BUCKET || prefix.len() == Prefix::MAX_LEN {
-            return Self::new(Node::Bucket(entries), true);
-        }
-        let count = entries.len() as u64;
-        let mut groups: [Vec<Entry>; 16] = Default::default();
-        for entry in entries {
-            if let Some(group) = groups.get_mut(prefix.next_nibble(entry.id)) {
-                group.push(entry);
-            }
-        }
-        let mut below: Box<[Slot; 16]> = Box::default();
-        for ((nibble, group), slot) in (0u8..).zip(groups).zip(below.iter_mut()) {
-            *slot = (!group.is_empty()).then(|| Self::of(group, prefix.child(nibble)));
-        }
-        let mut inner = Self::new(Node::Inner { count, slots: Box::new([Digest::ZERO; 16]) }, true);
-        inner.below = Some(below);
-        inner
-    }
-
-    /// The place of the child under `nibble`, read from the view if the batch has not touched it.
-    /// Only for inner nodes.
-    fn child<V: ReadView>(
+    /// The place of the child of `inner` under `nibble`, read from the view if the batch has not touched
+    /// it, and what the store keeps there.
+    fn child<'h, 'b>(
         &mut self,
-        nibble: usize,
-        prefix: Prefix,
-        source: &mut Source<'_, '_, V>,
-    ) -> Result<&mut Slot, StorageError> {
-        let Node::Inner { slots, .. } = &self.node else { return Err(MISSING) };
-        let named = slots.get(nibble).is_some_and(|hash| !hash.is_zero());
-        let below = self.below.get_or_insert_default();
-        let slot = below.get_mut(nibble).ok_or(MISSING)?;
+        inner: &'h mut Inner,
+        base: Option<&'b Kept>,
+        (prefix, nibble): (Prefix, usize),
+    ) -> Result<(&'h mut Slot, Option<&'b Kept>), StorageError> {
+        let base = base.and_then(|base| base.child(nibble as u8));
+        let named = inner.slots.get(nibble).is_some_and(|hash| !hash.is_zero());
+        let slot = inner.below.get_mut(nibble).ok_or(MISSING)?;
         if slot.is_none() && named {
-            let node = source.read(prefix.child(nibble as u8))?.ok_or(MISSING)?;
-            *slot = Some(Self::new(node, false));
-        }
-        Ok(slot)
-    }
-
-    /// Brings the slots of every stale node here and below up to date, and gives the hash of this one.
-    fn refresh(&mut self, hashes: &mut u64) -> Digest {
-        if std::mem::take(&mut self.stale)
-            && let Node::Inner { slots, .. } = &mut self.node
-            && let Some(below) = &mut self.below
-        {
-            for (hash, child) in slots.iter_mut().zip(below.iter_mut()) {
-                if let Some(child) = child.as_mut().filter(|child| child.stale) {
-                    *hash = child.refresh(hashes);
+            *slot = Some(match base {
+                Some(kept) => {
+                    *self.reads += 1;
+                    Held::of_kept(kept)
                 }
-            }
+                None => Held::of_row(self.read(prefix.child(nibble as u8))?.ok_or(MISSING)?),
+            });
         }
-        *hashes += 1;
-        self.node.hash()
+        Ok((slot, base))
     }
 }
 
@@ -122,19 +96,16 @@ impl Tries {
         Self { slot, ..Self::default() }
     }
 
-    /// The place of the topmost node of `entity`'s trie, and where its other nodes come from.
+    /// The trie of `entity`'s children, and where nodes of it come from.
     fn open<'a, 'v, V: ReadView>(
         &'a mut self,
         view: &'v V,
         entity: EntityId,
-    ) -> Result<(&'a mut Slot, Source<'v, 'a, V>), StorageError> {
+    ) -> Result<(&'a mut Root, Source<'v, 'a, V>), StorageError> {
         let mut source = Source { view, slot: self.slot, entity, reads: &mut self.reads };
         let root = match self.roots.entry(entity) {
-            std::collections::btree_map::Entry::Occupied(held) => held.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => {
-                let node = source.read(Prefix::EMPTY)?;
-                place.insert(node.map(|node| Held::new(node, false)))
-            }
+            Place::Occupied(root) => root.into_mut(),
+            Place::Vacant(place) => place.insert(source.root()?),
         };
         Ok((root, source))
     }
@@ -145,9 +116,9 @@ impl Tries {
         view: &V,
         entity: EntityId,
         prefix: Prefix,
-    ) -> Result<Option<&Node>, StorageError> {
+    ) -> Result<Option<Node>, StorageError> {
         let (at, held) = self.locate(view, entity, prefix.first_id(), prefix.len())?;
-        Ok(held.filter(|_| at == prefix).map(|held| &held.node))
+        Ok(held.filter(|_| at == prefix).map(Held::to_node))
     }
 
     /// The lowest node on the way to `id`, at most `depth` nibbles down, and its prefix.
@@ -158,15 +129,17 @@ impl Tries {
         id: EntityId,
         depth: u8,
     ) -> Result<(Prefix, Option<&'a Held>), StorageError> {
-        let (mut slot, mut source) = self.open(view, entity)?;
+        let (root, mut source) = self.open(view, entity)?;
+        let (mut slot, mut base) = (&mut root.held, root.base.as_ref());
         let mut prefix = Prefix::EMPTY;
         loop {
-            let goes_on = slot.as_ref().is_some_and(|held| matches!(held.node, Node::Inner { .. }));
-            if !goes_on || prefix.len() >= depth {
-                return Ok((prefix, slot.as_deref()));
+            let is_inner = matches!(slot, Some(Held { node: HeldNode::Inner(_), .. }));
+            if !is_inner || prefix.len() >= depth {
+                return Ok((prefix, slot.as_ref()));
             }
+            let Some(Held { node: HeldNode::Inner(inner), .. }) = slot else { return Err(MISSING) };
             let nibble = prefix.next_nibble(id);
-            slot = slot.as_mut().ok_or(MISSING)?.child(nibble, prefix, &mut source)?;
+            (slot, base) = source.child(inner, base, (prefix, nibble))?;
             prefix = prefix.child(nibble as u8);
         }
     }
@@ -179,7 +152,7 @@ impl Tries {
         id: EntityId,
     ) -> Result<Option<Entry>, StorageError> {
         let (_, held) = self.locate(view, entity, id, Prefix::MAX_LEN)?;
-        let Some(Held { node: Node::Bucket(entries), .. }) = held else { return Ok(None) };
+        let Some(Held { node: HeldNode::Bucket(entries), .. }) = held else { return Ok(None) };
         let found = entries.binary_search_by(|entry| entry.id.cmp(&id));
         Ok(found.ok().and_then(|at| entries.get(at)).copied())
     }
@@ -194,7 +167,8 @@ impl Tries {
         entry: impl FnOnce(Option<Entry>) -> Entry,
     ) -> Result<bool, StorageError> {
         let (root, mut source) = self.open(view, entity)?;
-        Ok(update_at(root, Prefix::EMPTY, &mut source, id, entry)? != Updated::Same)
+        let updated = update_at(&mut root.held, root.base.as_ref(), Prefix::EMPTY, &mut source, id, entry)?;
+        Ok(updated != Updated::Same)
     }
 
     /// Takes child `id` out, merging nodes that have become small enough.
@@ -204,11 +178,8 @@ impl Tries {
         entity: EntityId,
         id: EntityId,
     ) -> Result<Option<Entry>, StorageError> {
-        let mut gone = Vec::new();
-        let (root, mut source) = self.open(view, entity)?;
-        let removed = remove_at(root, Prefix::EMPTY, &mut source, id, &mut gone)?;
-        self.gone.extend(gone.into_iter().map(|prefix| (entity, prefix)));
-        Ok(removed)
+        let (Root { held, base, gone, .. }, mut source) = self.open(view, entity)?;
+        remove_at(held, base.as_ref(), Prefix::EMPTY, &mut source, id, gone)
     }
 
     /// The root of the trie of `entity`'s children, all hashes brought up to date; zero without
@@ -216,7 +187,7 @@ impl Tries {
     pub fn root<V: ReadView>(&mut self, view: &V, entity: EntityId) -> Result<Digest, StorageError> {
         let mut hashes = 0;
         let (root, _) = self.open(view, entity)?;
-        let hash = root.as_mut().map_or(Digest::ZERO, |root| root.refresh(&mut hashes));
+        let hash = root.held.as_mut().map_or(Digest::ZERO, |held| held.refresh(&mut hashes));
         self.hashes += hashes;
         Ok(hash)
     }
@@ -231,13 +202,13 @@ impl Tries {
     ) -> Result<Digest, StorageError> {
         self.hashes += 1;
         let (at, held) = self.locate(view, entity, prefix.first_id(), prefix.len())?;
-        Ok(match held.map(|held| &held.node) {
+        Ok(match held {
             None => Digest::ZERO,
-            Some(node) if at == prefix => node.hash(),
-            Some(Node::Bucket(entries)) => {
+            Some(held) if at == prefix => held.hash(),
+            Some(Held { node: HeldNode::Bucket(entries), .. }) => {
                 bucket_hash(entries.iter().filter(|entry| prefix.contains(entry.id)))
             }
-            Some(Node::Inner { .. }) => return Err(MISSING),
+            Some(_) => return Err(MISSING),
         })
     }
 
@@ -251,7 +222,15 @@ impl Tries {
     ) -> Result<Vec<Entry>, StorageError> {
         let mut found = Vec::new();
         let (root, mut source) = self.open(view, entity)?;
-        collect(root, Prefix::EMPTY, &mut source, (from, to), limit, &mut found)?;
+        collect(
+            &mut root.held,
+            root.base.as_ref(),
+            Prefix::EMPTY,
+            &mut source,
+            (from, to),
+            limit,
+            &mut found,
+        )?;
         Ok(found)
     }
 
@@ -264,10 +243,15 @@ impl Tries {
         each: &mut impl FnMut(&Entry),
     ) -> Result<(), StorageError> {
         let mut source = Source { view, slot: self.slot, entity, reads: &mut self.reads };
-        match self.roots.get(&entity) {
-            Some(held) => scan_held(held.as_deref(), Prefix::EMPTY, &mut source, each),
-            None => scan_view(Prefix::EMPTY, &mut source, each),
-        }
+        let opened;
+        let root = match self.roots.get(&entity) {
+            Some(root) => root,
+            None => {
+                opened = source.root()?;
+                &opened
+            }
+        };
+        scan_held(root.held.as_ref(), root.base.as_ref(), Prefix::EMPTY, &mut source, each)
     }
 
     /// Rows read and hashes computed so far.
@@ -275,21 +259,28 @@ impl Tries {
         (self.reads, self.hashes)
     }
 
-    /// The rows of every changed node; of two for one key the later counts.
-    pub fn rows(&self) -> impl Iterator<Item = (Key, Option<Bytes>)> {
-        let mut rows: Vec<_> = self
-            .gone
-            .iter()
-            .map(|(entity, prefix)| (keys::node(self.slot, *entity, *prefix), None))
-            .collect();
-        let mut levels: Vec<Vec<(Key, Option<Bytes>)>> = Vec::new();
-        let mut buffer = Writer::default();
-        for (&entity, root) in &self.roots {
-            write(root.as_deref(), (self.slot, entity), Prefix::EMPTY, &mut buffer, &mut levels);
-            // Keys order by the length of their prefix first.
-            levels.iter_mut().for_each(|level| rows.append(level));
+    /// Adds every changed node to `batch`.
+    pub fn finish(self, batch: &mut WriteBatch) {
+        for (entity, Root { held, gone, .. }) in self.roots {
+            if !gone.is_empty() || held.as_ref().is_some_and(|held| held.dirty) {
+                batch.edit(keys::trie(self.slot, entity), Arc::new(TrieEdit { held, gone }));
+            }
         }
-        rows.into_iter()
+    }
+
+    /// Has the nodes on the way to these children at hand, and what is there of them: looks at them all
+    /// at once, where coming to one after the other would wait for each.
+    pub fn visit<V: ReadView>(
+        &mut self,
+        view: &V,
+        entity: EntityId,
+        ids: &[EntityId],
+    ) -> Result<(), StorageError> {
+        let (root, _) = self.open(view, entity)?;
+        if let Some(base) = &root.base {
+            base.visit(ids);
+        }
+        Ok(())
     }
 }
 
@@ -303,18 +294,19 @@ enum Updated {
 
 fn update_at<V: ReadView>(
     slot: &mut Slot,
+    base: Option<&Kept>,
     prefix: Prefix,
     source: &mut Source<'_, '_, V>,
     id: EntityId,
     entry: impl FnOnce(Option<Entry>) -> Entry,
 ) -> Result<Updated, StorageError> {
     let Some(held) = slot else {
-        *slot = Some(Held::new(Node::Bucket(vec![entry(None)]), true));
+        *slot = Some(Held::new(HeldNode::Bucket(vec![entry(None)]), true));
         return Ok(Updated::Added);
     };
     let mut split = None;
     let updated = match &mut held.node {
-        Node::Bucket(entries) => match entries.binary_search_by(|own| own.id.cmp(&id)) {
+        HeldNode::Bucket(entries) => match entries.binary_search_by(|own| own.id.cmp(&id)) {
             Ok(at) => entries.get_mut(at).map_or(Updated::Same, |own| {
                 let new = entry(Some(*own));
                 let changed = *own != new;
@@ -329,13 +321,11 @@ fn update_at<V: ReadView>(
                 Updated::Added
             }
         },
-        Node::Inner { .. } => {
+        HeldNode::Inner(inner) => {
             let nibble = prefix.next_nibble(id);
-            let child = held.child(nibble, prefix, source)?;
-            let updated = update_at(child, prefix.child(nibble as u8), source, id, entry)?;
-            if let (Updated::Added, Node::Inner { count, .. }) = (updated, &mut held.node) {
-                *count += 1;
-            }
+            let (child, base) = source.child(inner, base, (prefix, nibble))?;
+            let updated = update_at(child, base, prefix.child(nibble as u8), source, id, entry)?;
+            inner.count += u64::from(updated == Updated::Added);
             updated
         }
     };
@@ -350,43 +340,41 @@ fn update_at<V: ReadView>(
 /// Takes `id` out below `slot`; the prefixes of nodes that are not there any more go to `gone`.
 fn remove_at<V: ReadView>(
     slot: &mut Slot,
+    base: Option<&Kept>,
     prefix: Prefix,
     source: &mut Source<'_, '_, V>,
     id: EntityId,
-    gone: &mut Vec<Prefix>,
+    gone: &mut BTreeSet<Prefix>,
 ) -> Result<Option<Entry>, StorageError> {
     let Some(held) = slot else { return Ok(None) };
     let removed = match &mut held.node {
-        Node::Bucket(entries) => {
+        HeldNode::Bucket(entries) => {
             let Ok(at) = entries.binary_search_by(|entry| entry.id.cmp(&id)) else { return Ok(None) };
             entries.remove(at)
         }
-        Node::Inner { .. } => {
+        HeldNode::Inner(inner) => {
             let nibble = prefix.next_nibble(id);
-            let child = held.child(nibble, prefix, source)?;
-            let Some(removed) = remove_at(child, prefix.child(nibble as u8), source, id, gone)? else {
-                return Ok(None);
-            };
+            let (child, base) = source.child(inner, base, (prefix, nibble))?;
+            let removed = remove_at(child, base, prefix.child(nibble as u8), source, id, gone)?;
+            let Some(removed) = removed else { return Ok(None) };
             let emptied = child.is_none();
-            if let Node::Inner { count, slots } = &mut held.node {
-                *count -= 1;
-                // What is zero is never looked for in the view.
-                if let Some(hash) = slots.get_mut(nibble).filter(|_| emptied) {
-                    *hash = Digest::ZERO;
-                }
+            inner.count -= 1;
+            // What is zero is never looked for in the view.
+            if let Some(hash) = inner.slots.get_mut(nibble).filter(|_| emptied) {
+                *hash = Digest::ZERO;
             }
             removed
         }
     };
     (held.dirty, held.stale) = (true, true);
-    match &held.node {
-        Node::Bucket(entries) if entries.is_empty() => {
-            gone.push(prefix);
+    match &mut held.node {
+        HeldNode::Bucket(entries) if entries.is_empty() => {
+            gone.insert(prefix);
             *slot = None;
         }
-        Node::Inner { count, .. } if *count <= BUCKET as u64 => {
+        HeldNode::Inner(inner) if inner.count <= BUCKET as u64 => {
             let mut entries = Vec::with_capacity(BUCKET);
-            drain(held, prefix, source, gone, &mut entries)?;
+            drain(inner, base, prefix, source, gone, &mut entries)?;
             *held = Held::of(entries, prefix);
         }
         _ => {}
@@ -396,19 +384,21 @@ fn remove_at<V: ReadView>(
 
 /// Empties everything below an inner node into `entries`, in id order.
 fn drain<V: ReadView>(
-    held: &mut Held,
+    inner: &mut Inner,
+    base: Option<&Kept>,
     prefix: Prefix,
     source: &mut Source<'_, '_, V>,
-    gone: &mut Vec<Prefix>,
+    gone: &mut BTreeSet<Prefix>,
     entries: &mut Vec<Entry>,
 ) -> Result<(), StorageError> {
     for nibble in 0..16u8 {
         let at = prefix.child(nibble);
-        let Some(mut child) = held.child(usize::from(nibble), prefix, source)?.take() else { continue };
-        gone.push(at);
-        match &mut child.node {
-            Node::Bucket(own) => entries.append(own),
-            Node::Inner { .. } => drain(&mut child, at, source, gone, entries)?,
+        let (child, base) = source.child(inner, base, (prefix, usize::from(nibble)))?;
+        let Some(child) = child.take() else { continue };
+        gone.insert(at);
+        match child.node {
+            HeldNode::Bucket(mut own) => entries.append(&mut own),
+            HeldNode::Inner(mut inner) => drain(&mut inner, base, at, source, gone, entries)?,
         }
     }
     Ok(())
@@ -416,43 +406,26 @@ fn drain<V: ReadView>(
 
 fn collect<V: ReadView>(
     slot: &mut Slot,
+    base: Option<&Kept>,
     prefix: Prefix,
     source: &mut Source<'_, '_, V>,
     (from, to): (EntityId, EntityId),
     limit: usize,
     found: &mut Vec<Entry>,
 ) -> Result<(), StorageError> {
-    let Some(held) = slot else { return Ok(()) };
-    if let Node::Bucket(entries) = &held.node {
-        let room = limit - found.len();
-        let wanted = entries.iter().filter(|entry| from <= entry.id && entry.id <= to);
-        found.extend(wanted.take(room));
-        return Ok(());
-    }
-    for nibble in 0..16u8 {
-        let at = prefix.child(nibble);
-        if found.len() < limit && from <= at.last_id() && at.first_id() <= to {
-            let child = held.child(usize::from(nibble), prefix, source)?;
-            collect(child, at, source, (from, to), limit, found)?;
-        }
-    }
-    Ok(())
-}
-
-fn scan_held<V: ReadView>(
-    held: Option<&Held>,
-    prefix: Prefix,
-    source: &mut Source<'_, '_, V>,
-    each: &mut impl FnMut(&Entry),
-) -> Result<(), StorageError> {
-    match held.map(|held| (&held.node, &held.below)) {
+    match slot.as_mut().map(|held| &mut held.node) {
         None => {}
-        Some((Node::Bucket(entries), _)) => entries.iter().for_each(each),
-        Some((Node::Inner { slots, .. }, below)) => {
-            for (nibble, _) in (0u8..).zip(slots.iter()).filter(|(_, hash)| !hash.is_zero()) {
-                match below.as_ref().and_then(|below| below.get(usize::from(nibble))?.as_deref()) {
-                    Some(child) => scan_held(Some(child), prefix.child(nibble), source, each)?,
-                    None => scan_view(prefix.child(nibble), source, each)?,
+        Some(HeldNode::Bucket(entries)) => {
+            let room = limit - found.len();
+            let wanted = entries.iter().filter(|entry| from <= entry.id && entry.id <= to);
+            found.extend(wanted.take(room));
+        }
+        Some(HeldNode::Inner(inner)) => {
+            for nibble in 0..16u8 {
+                let at = prefix.child(nibble);
+                if found.len() < limit && from <= at.last_id() && at.first_id() <= to {
+                    let (child, base) = source.child(inner, base, (prefix, usize::from(nibble)))?;
+                    collect(child, base, at, source, (from, to), limit, found)?;
                 }
             }
         }
@@ -460,45 +433,43 @@ fn scan_held<V: ReadView>(
     Ok(())
 }
 
-fn scan_view<V: ReadView>(
+fn scan_held<V: ReadView>(
+    held: Option<&Held>,
+    base: Option<&Kept>,
     prefix: Prefix,
     source: &mut Source<'_, '_, V>,
     each: &mut impl FnMut(&Entry),
 ) -> Result<(), StorageError> {
-    match source.read(prefix)? {
-        None if prefix.is_empty() => Ok(()),
-        None => Err(MISSING),
-        Some(Node::Bucket(entries)) => {
-            entries.iter().for_each(each);
-            Ok(())
-        }
-        Some(Node::Inner { slots, .. }) => {
-            for (nibble, _) in (0u8..).zip(slots.iter()).filter(|(_, hash)| !hash.is_zero()) {
-                scan_view(prefix.child(nibble), source, each)?;
+    match held.map(|held| &held.node) {
+        None => {}
+        Some(HeldNode::Bucket(entries)) => entries.iter().for_each(each),
+        Some(HeldNode::Inner(inner)) => {
+            let named = (0u8..).zip(&inner.slots).zip(&inner.below).filter(|((_, hash), _)| !hash.is_zero());
+            for ((nibble, _), child) in named {
+                let (at, base) = (prefix.child(nibble), base.and_then(|base| base.child(nibble)));
+                match (child, base) {
+                    (Some(child), base) => scan_held(Some(child), base, at, source, each)?,
+                    (None, Some(base)) => base.scan(source.reads, each),
+                    (None, None) => scan_rows(at, source, each)?,
+                }
             }
-            Ok(())
         }
     }
+    Ok(())
 }
 
-fn write(
-    held: Option<&Held>,
-    (slot, entity): (keys::Slot, EntityId),
+fn scan_rows<V: ReadView>(
     prefix: Prefix,
-    buffer: &mut Writer,
-    levels: &mut Vec<Vec<(Key, Option<Bytes>)>>,
-) {
-    let Some(held) = held.filter(|held| held.dirty) else { return };
-    let at = usize::from(prefix.len());
-    if levels.len() <= at {
-        levels.resize_with(at + 1, Vec::new);
+    source: &mut Source<'_, '_, V>,
+    each: &mut impl FnMut(&Entry),
+) -> Result<(), StorageError> {
+    match source.read(prefix)?.ok_or(MISSING)? {
+        Node::Bucket(entries) => entries.iter().for_each(each),
+        Node::Inner { slots, .. } => {
+            for (nibble, _) in (0u8..).zip(slots.iter()).filter(|(_, hash)| !hash.is_zero()) {
+                scan_rows(prefix.child(nibble), source, each)?;
+            }
+        }
     }
-    buffer.clear();
-    held.node.encode(buffer);
-    if let Some(level) = levels.get_mut(at) {
-        level.push((keys::node(slot, entity, prefix), Some(buffer.as_slice().into())));
-    }
-    for (nibble, child) in (0u8..).zip(held.below.iter().flat_map(|below| below.iter())) {
-        write(child.as_deref(), (slot, entity), prefix.child(nibble), buffer, levels);
-    }
+    Ok(())
 }

@@ -1,10 +1,9 @@
 //! A second state beside the one that is shown: built up unseen, and then put in its place.
 
-use super::{Applied, ApplyContext, Held, Interface};
+use super::{Applied, ApplyContext, Interface};
 use crate::error::{ApplyError, StorageError};
 use crate::keys::Slot;
 use crate::record::Record;
-use std::sync::Arc;
 use syncline_crdt::Merges;
 use syncline_store::{Bytes, ReadView};
 use syncline_types::{EntityId, Hlc, canary};
@@ -41,7 +40,8 @@ impl<V: ReadView> Interface<V> {
     /// Takes what a record says out of the state, and leaves its place if something hangs below it.
     pub fn withhold(&mut self, id: EntityId) -> Result<(), StorageError> {
         self.refresh()?;
-        let Some(record) = self.held(id)?.record.clone() else { return Ok(()) };
+        let place = self.place(id)?;
+        let Some(record) = self.records.at(place)?.record.clone() else { return Ok(()) };
         if id != EntityId::ROOT && self.tries.root(&self.view, id)?.is_zero() {
             return self.forget(id);
         }
@@ -51,9 +51,8 @@ impl<V: ReadView> Interface<V> {
             self.stats.remove(&record);
             self.stats.add(&placeholder);
         }
-        self.records.insert(id, Held { record: Some(Arc::new(placeholder)), dirty: true, bytes: None });
-        let touched = self.touched.entry(id).or_default();
-        (touched.own, self.changed) = (true, true);
+        self.replace(place, Some(placeholder), None)?;
+        self.touch(place)?.own = true;
         Ok(())
     }
 

@@ -1,0 +1,248 @@
+//! Tries as a store in memory keeps them: nodes that hold each other, with nothing encoded.
+
+use super::held::{Held, HeldNode};
+use super::node::{Entry, encode_bucket, encode_inner};
+use super::prefix::Prefix;
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use syncline_store::{Amended, Bytes, Edit, Run};
+use syncline_types::{Decode, Digest, Encode, EntityId, Writer};
+
+/// By how many entries the room in a bucket grows.
+const GROWTH: usize = 8;
+
+/// A node with all that is below it. Copies share what is below.
+#[derive(Clone, Debug)]
+pub(super) enum Kept {
+    Bucket(Vec<Entry>),
+    Inner(Arc<Inner>),
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inner {
+    pub(super) count: u64,
+    pub(super) slots: [Digest; 16],
+    below: [Option<Kept>; 16],
+}
+
+impl Kept {
+    pub(super) fn child(&self, nibble: u8) -> Option<&Self> {
+        match self {
+            Self::Bucket(_) => None,
+            Self::Inner(inner) => inner.below.get(usize::from(nibble))?.as_ref(),
+        }
+    }
+
+    /// Looks at every node on the way to each of `ids`, those of one level side by side.
+    pub(super) fn visit(&self, ids: &[EntityId]) {
+        let mut nodes: Vec<Option<&Self>> = vec![Some(self); ids.len()];
+        let (mut prefix_len, mut seen) = (0, 0);
+        while nodes.iter().any(Option::is_some) && prefix_len < Prefix::MAX_LEN {
+            for (node, id) in nodes.iter_mut().zip(ids) {
+                *node = node.and_then(|at| at.child(Prefix::nibble(*id, prefix_len) as u8));
+                if let Some(Self::Bucket(entries)) = node {
+                    seen ^= entries.iter().fold(0, |seen, entry| seen ^ entry.own.short());
+                }
+            }
+            prefix_len += 1;
+        }
+        std::hint::black_box(seen);
+    }
+
+    /// Calls `each` with every entry here and below, ascending, and counts the nodes.
+    pub(super) fn scan(&self, nodes: &mut u64, each: &mut impl FnMut(&Entry)) {
+        *nodes += 1;
+        if let Self::Bucket(entries) = self {
+            entries.iter().for_each(&mut *each);
+        }
+        self.children().for_each(|(_, child)| child.scan(nodes, each));
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Bucket(entries) => encode_bucket(entries, out),
+            Self::Inner(inner) => encode_inner(inner.count, &inner.slots, out),
+        }
+    }
+
+    fn children(&self) -> impl Iterator<Item = (u8, &Self)> {
+        let below = match self {
+            Self::Bucket(_) => &[][..],
+            Self::Inner(inner) => &inner.below,
+        };
+        (0u8..).zip(below).filter_map(|(nibble, child)| Some((nibble, child.as_ref()?)))
+    }
+
+    fn nodes(&self) -> usize {
+        1 + self.children().map(|(_, child)| child.nodes()).sum::<usize>()
+    }
+
+    /// Passes the rows of all nodes exactly `level` below this one, which is at `prefix`, to `each`,
+    /// from `from` on, until it says to stop. Says whether it did; `found`: whether there are any.
+    fn walk_level(
+        &self,
+        prefix: Prefix,
+        level: u8,
+        from: Prefix,
+        found: &mut bool,
+        each: &mut dyn FnMut(&[u8], Bytes) -> bool,
+    ) -> bool {
+        *found |= level == 0;
+        if prefix.last_id() < from.first_id() {
+            return false;
+        }
+        if level > 0 {
+            return self
+                .children()
+                .any(|(nibble, child)| child.walk_level(prefix.child(nibble), level - 1, from, found, each));
+        }
+        let mut row = Writer::default();
+        self.encode(&mut row);
+        each(&prefix.to_bytes(), row.into_bytes().into())
+    }
+}
+
+/// The trie of one entity's children, as a run of rows: one for each node.
+#[derive(Clone, Debug)]
+pub(super) struct Trie(pub(super) Option<Kept>);
+
+impl Run for Trie {
+    fn read(&self, suffix: &[u8]) -> Option<Bytes> {
+        let wanted = Prefix::from_bytes(suffix).ok()?;
+        let (mut at, mut node) = (Prefix::EMPTY, self.0.as_ref()?);
+        while at != wanted {
+            if at.len() >= wanted.len() {
+                return None;
+            }
+            let nibble = at.next_nibble(wanted.first_id()) as u8;
+            (at, node) = (at.child(nibble), node.child(nibble)?);
+        }
+        let mut row = Writer::default();
+        node.encode(&mut row);
+        Some(row.into_bytes().into())
+    }
+
+    fn walk(&self, from: &[u8], each: &mut dyn FnMut(&[u8], Bytes) -> bool) {
+        let Some(root) = &self.0 else { return };
+        let first = from.first().copied().unwrap_or(0);
+        for level in first..=Prefix::MAX_LEN {
+            // What `from` leaves out is checked row by row; this only skips the most of it.
+            let begin = if level == first { Prefix::beginning(level, from) } else { Prefix::EMPTY };
+            let mut found = false;
+            let mut each = |suffix: &[u8], row| *suffix >= *from && each(suffix, row);
+            if root.walk_level(Prefix::EMPTY, level, begin, &mut found, &mut each) || !found && level > first
+            {
+                return;
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, Kept::nodes)
+    }
+}
+
+/// The nodes of one trie that a batch has changed.
+#[derive(Debug)]
+pub(super) struct TrieEdit {
+    /// The topmost node; `None`: nothing is left.
+    pub(super) held: Option<Held>,
+    /// Nodes that were there; of those that are there again the rows are in `held`.
+    pub(super) gone: BTreeSet<Prefix>,
+}
+
+impl Edit for TrieEdit {
+    fn rows(&self) -> Vec<(Vec<u8>, Option<Bytes>)> {
+        let mut rows: Vec<_> = self.gone.iter().map(|prefix| (prefix.to_bytes(), None)).collect();
+        let mut buffer = Writer::default();
+        each_dirty(self.held.as_ref(), Prefix::EMPTY, &mut |prefix, node| {
+            buffer.clear();
+            match node {
+                HeldNode::Bucket(entries) => encode_bucket(entries, &mut buffer),
+                HeldNode::Inner(inner) => encode_inner(inner.count, &inner.slots, &mut buffer),
+            }
+            rows.push((prefix.to_bytes(), Some(buffer.as_slice().into())));
+        });
+        // Of two for one key the later counts, which is the one that is there.
+        rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        rows.reverse();
+        rows.dedup_by(|(a, _), (b, _)| a == b);
+        rows.reverse();
+        rows
+    }
+
+    fn len(&self) -> usize {
+        let mut count = self.gone.len();
+        each_dirty(self.held.as_ref(), Prefix::EMPTY, &mut |prefix, _| {
+            count += usize::from(self.gone.is_empty() || !self.gone.contains(&prefix));
+        });
+        count
+    }
+
+    fn amend(&self, run: Option<&mut Arc<dyn Run>>) -> Amended {
+        let Some(held) = &self.held else { return Amended::Gone };
+        if let Some(run) = run {
+            if let Some(trie) = Arc::get_mut(run).and_then(|run| (run as &mut dyn Any).downcast_mut::<Trie>())
+            {
+                settle(held, &mut trie.0);
+                return Amended::InPlace;
+            }
+            if let Some(trie) = (&**run as &dyn Any).downcast_ref::<Trie>() {
+                let mut trie = trie.clone();
+                settle(held, &mut trie.0);
+                *run = Arc::new(trie);
+                return Amended::InPlace;
+            }
+        }
+        let mut trie = Trie(None);
+        settle(held, &mut trie.0);
+        Amended::New(Arc::new(trie))
+    }
+}
+
+/// Calls `each` with every changed node, those above before those below.
+fn each_dirty(held: Option<&Held>, prefix: Prefix, each: &mut impl FnMut(Prefix, &HeldNode)) {
+    let Some(held) = held.filter(|held| held.dirty) else { return };
+    each(prefix, &held.node);
+    if let HeldNode::Inner(inner) = &held.node {
+        for (nibble, child) in (0u8..).zip(&inner.below).filter(|(_, child)| child.is_some()) {
+            each_dirty(child.as_ref(), prefix.child(nibble), each);
+        }
+    }
+}
+
+/// Makes `kept` what the batch has made of it. What the store did not have at hand, it has now.
+fn settle(held: &Held, kept: &mut Option<Kept>) {
+    if !held.dirty && kept.is_some() {
+        return;
+    }
+    match &held.node {
+        HeldNode::Bucket(entries) => {
+            let Some(Kept::Bucket(own)) = kept else {
+                *kept = Some(Kept::Bucket(entries.clone()));
+                return;
+            };
+            own.clear();
+            if own.capacity() < entries.len() {
+                own.reserve_exact(entries.len().next_multiple_of(GROWTH));
+            }
+            own.extend_from_slice(entries);
+        }
+        HeldNode::Inner(from) => {
+            if !matches!(kept, Some(Kept::Inner(_))) {
+                *kept = Some(Kept::Inner(Arc::default()));
+            }
+            let Some(Kept::Inner(shared)) = kept else { return };
+            let inner = Arc::make_mut(shared);
+            (inner.count, inner.slots) = (from.count, from.slots);
+            for ((hash, held), own) in from.slots.iter().zip(&from.below).zip(&mut inner.below) {
+                match held {
+                    Some(held) => settle(held, own),
+                    None if hash.is_zero() => *own = None,
+                    None => {}
+                }
+            }
+        }
+    }
+}
