@@ -4,6 +4,7 @@ use crate::options::SimArgs;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{RunReport, Spec};
 use crate::trace::Log;
+use crate::view::worth_investigating;
 use crate::{Ending, cases, shrink};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -66,9 +67,6 @@ pub(crate) struct RunArgs {
     #[arg(long, conflicts_with_all = ["json", "trace"])]
     follow: bool,
 }
-
-/// Longer runs than this are not run again to see where they went wrong.
-const MOST_TO_INVESTIGATE: u64 = 1_000_000;
 
 /// Runs one simulation, or one after another until one fails.
 pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
@@ -276,14 +274,14 @@ fn print(report: &RunReport, ran: &Ran, spec: &Spec) {
     if !report.converged {
         let reason = report.reason.as_deref().unwrap_or(report.stop);
         println!("\nwhy: {}\n", reason.replace("; ", "\n  "));
-        // The first line of the explanation says the same; what follows is where the states differ. What a
-        // panic left behind explains nothing.
-        let explained = if ran.ended.stop.is_some() { rt.explain() } else { String::new() };
-        for difference in explained.lines().skip(1) {
-            println!("{difference}");
-        }
-        if ran.ended.stop.is_some() && report.events <= MOST_TO_INVESTIGATE {
-            println!("\n{}", sync_sim::forensics::investigate(|| spec.build(report.seed)));
+        // What a panic left behind explains nothing.
+        match &ran.ended.stop {
+            Some(stop) if worth_investigating(rt, stop) => {
+                println!("{}", sync_sim::forensics::investigate(|| spec.build(report.seed)).details());
+            }
+            // The first line of the explanation is the reason; what follows is where the states differ.
+            Some(_) => rt.explain().lines().skip(1).for_each(|line| println!("{line}")),
+            None => {}
         }
     }
     println!("repeat it with: {}", typed(&report.reproduce));
