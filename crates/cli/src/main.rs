@@ -4,6 +4,7 @@
 
 mod compare;
 mod each;
+mod host_flags;
 mod inspect;
 mod options;
 mod plot;

@@ -1,5 +1,6 @@
 //! The flags that describe a simulation.
 
+use crate::host_flags::HostArgs;
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
 use clap::{Args, ValueEnum};
@@ -220,6 +221,9 @@ pub(crate) struct SimArgs {
     /// When the run stops, converged or not, in virtual time.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::span)]
     pub(crate) max_time: SimDuration,
+
+    #[command(flatten)]
+    pub(crate) hosts: HostArgs,
 }
 
 impl SimArgs {
@@ -277,6 +281,7 @@ impl SimArgs {
         if let Some(rate) = self.write_during_sync {
             faults = faults.with_writes_during_sync(rate);
         }
+        faults = self.hosts.add_to(faults);
         faults.validate().map_err(|error| error.to_string())?;
         Ok(Spec {
             nodes: self.nodes as usize,
@@ -333,7 +338,7 @@ impl SimArgs {
         add("write-during-sync", self.write_during_sync.map(|p| p.to_string()));
         add("max-events", (self.max_events != 10_000_000).then(|| self.max_events.to_string()));
         add("max-time", (self.max_time != SimDuration::from_secs(60)).then(|| time(self.max_time)));
-        flags
+        flags + &self.hosts.flags()
     }
 }
 

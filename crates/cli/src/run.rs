@@ -1,6 +1,7 @@
 //! `syncline run`.
 
 use crate::Ending;
+use crate::host_flags;
 use crate::options::SimArgs;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{RunReport, Spec};
@@ -181,6 +182,9 @@ fn work(report: &RunReport) -> comfy_table::Table {
     ];
     for (name, count) in rows {
         table.add_row([name.to_owned(), grouped(count)]);
+    }
+    for (name, count) in host_flags::rows(&effects.hosts) {
+        table.add_row([name, count]);
     }
     let work = [
         ("rows read", report.work.storage_reads),

@@ -4,7 +4,7 @@ use crate::options::{Protocol, SimArgs};
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{FatesReport, Spec};
 use crate::values::{self, Seeds};
-use crate::{Ending, each};
+use crate::{Ending, each, host_flags};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -92,6 +92,7 @@ pub(crate) struct SweepReport {
     pub(crate) late_joins: u64,
     pub(crate) partitions: u64,
     pub(crate) messages_corrupted: u64,
+    pub(crate) hosts: HostEffects,
     pub(crate) fates: FatesReport,
     pub(crate) seconds: f64,
     pub(crate) seeds_per_second: f64,
@@ -254,6 +255,7 @@ fn run_one(spec: &Spec, seed: u64, twice: bool) -> Run {
 fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> SweepReport {
     let seeds = runs.len() as u64;
     let mut fates = Fates::default();
+    let mut hosts = HostEffects::default();
     let mut stops = BTreeMap::new();
     let mut failures = Vec::new();
     let mut times = Vec::with_capacity(runs.len());
@@ -261,6 +263,7 @@ fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> Swe
     let sum = |of: fn(&SimMetrics) -> u64| runs.iter().map(|run| of(&run.metrics)).sum();
     for run in &runs {
         fates.merge(&run.metrics.fates);
+        hosts.add(&run.metrics.effects.hosts);
         let stop = run.stop.as_ref().map_or("panicked", StopCondition::name);
         *stops.entry(stop).or_insert(0) += 1;
         trace.event([run.seed, run.trace, 0, 0]);
@@ -308,6 +311,7 @@ fn summarise(runs: Vec<Run>, spec: &Spec, check_every: u64, seconds: f64) -> Swe
         late_joins: sum(|metrics| metrics.effects.late_joins),
         partitions: sum(|metrics| metrics.effects.partitions),
         messages_corrupted: sum(|metrics| metrics.effects.messages_corrupted),
+        hosts,
         fates: FatesReport::of(&fates),
         seconds,
         seeds_per_second: seeds as f64 / seconds.max(1e-9),
@@ -343,6 +347,9 @@ fn print(report: &SweepReport, jobs: usize) {
     ];
     for row in rows {
         summary.add_row([row.0.to_owned(), row.1]);
+    }
+    for (name, count) in host_flags::rows(&report.hosts) {
+        summary.add_row([name, count]);
     }
     numbers_from(&mut summary, 1);
     println!("{summary}\n\n{}\n", fates(&report.fates));

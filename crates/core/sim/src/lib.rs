@@ -40,10 +40,10 @@ pub use runtime::{SimConfig, SimRuntime, StopCondition};
 /// Everything a test needs.
 pub mod prelude {
     pub use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
-    pub use crate::engine::CrashPoint;
+    pub use crate::engine::{CrashPoint, HostEffects};
     pub use crate::metrics::SimMetrics;
     pub use crate::network::{
-        DropCause, FaultConfig, NetworkRouter, PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
+        DropCause, FaultConfig, HostFaults, NetworkRouter, PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
     };
     pub use crate::node::SimNode;
     pub use crate::runtime::{Check, EndedSession, Property, SimClock, SimConfig, SimRuntime, StopCondition};

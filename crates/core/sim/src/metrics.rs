@@ -1,5 +1,6 @@
 //! What a run cost and what happened in it.
 
+use crate::engine::HostEffects;
 use crate::network::{DropCause, Fates};
 use serde::Serialize;
 use syncline_types::SimTime;
@@ -97,6 +98,8 @@ pub struct EffectMetrics {
     pub partitions: u64,
     /// Deltas that found the buffer full; each left an owed sync.
     pub buffer_drops: u64,
+    /// What went wrong within nodes.
+    pub hosts: HostEffects,
 }
 
 /// What the nodes had to do.

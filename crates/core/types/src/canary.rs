@@ -48,6 +48,8 @@ pub enum Canary {
     CreatedLost,
     /// The ids of places depend on who makes them.
     IdsByReplica,
+    /// A crash in the middle of a commit leaves the rows that were written by then.
+    TornCommit,
 }
 
 impl Canary {

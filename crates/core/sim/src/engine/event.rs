@@ -1,5 +1,6 @@
 //! What can happen.
 
+use super::host::HostEvent;
 use crate::network::PartitionId;
 use crate::types::NodeId;
 use syncline_store::Bytes;
@@ -19,6 +20,9 @@ pub enum CrashPoint {
     AfterFirstSend,
     /// In its next step, after all its frames are sent, before its timers are set.
     AfterAllSends,
+    /// In its next step, in the middle of making its writes durable: none of them is, since a store takes
+    /// all of a batch or nothing.
+    MidCommit,
 }
 
 /// A frame that arrives.
@@ -110,6 +114,13 @@ pub enum SimEvent<Op> {
     ReachChanged {
         /// Which.
         node: NodeId,
+    },
+    /// Something happens within a node.
+    Host {
+        /// Which.
+        node: NodeId,
+        /// What.
+        what: HostEvent,
     },
     /// The workload asks a node for something.
     Op {

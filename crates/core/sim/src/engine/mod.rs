@@ -5,14 +5,17 @@ mod actor;
 mod chaos;
 mod churn;
 mod event;
+mod host;
 mod slot;
 mod tally;
 mod trace;
+mod wall_clock;
 mod world;
 
-pub use actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+pub use actor::{Actor, Commit, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 pub use churn::Churn;
 pub use event::{CrashPoint, Delivery, SimEvent};
+pub use host::{HostEffects, HostEvent, Trouble};
 pub use slot::Traffic;
 pub use tally::Tally;
 pub use trace::TraceDigest;

@@ -1,8 +1,9 @@
 //! The world: actors, queue, network, and what is unfinished.
 
-use super::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+use super::actor::{Actor, Commit, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 use super::churn::Churn;
 use super::event::{CrashPoint, Delivery, SimEvent};
+use super::host::Hosts;
 use super::slot::{Armed, ArmedTimer, Slot, Traffic};
 use super::tally::Tally;
 use super::trace::TraceDigest;
@@ -11,7 +12,7 @@ use crate::runtime::{Choices, EventQueue, SimClock, Stream};
 use crate::types::NodeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use syncline_types::{Digest, Moment, SimDuration, SimTime};
+use syncline_types::{Digest, SimDuration, SimTime};
 
 /// What one event did.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub struct World<A: Actor> {
     events: u64,
     all_started: bool,
     pub(super) churn: Churn,
+    /// Present where something may be wrong with hosts.
+    pub(super) hosts: Option<Box<Hosts<A::Op>>>,
     /// Until when partitions, crashes and departures happen by chance.
     pub(super) chaos_until: SimTime,
     pub(super) may_split: bool,
@@ -80,6 +83,7 @@ impl<A: Actor> World<A> {
         Self {
             clock: SimClock::default(),
             choices,
+            hosts: Hosts::of(&faults.hosts),
             router: NetworkRouter::new(faults),
             queue: EventQueue::default(),
             nodes: Vec::new(),
@@ -110,6 +114,9 @@ impl<A: Actor> World<A> {
         let digest = actor.digest();
         let unfinished = actor.unfinished();
         self.router.add_node(node, &mut self.choices);
+        if let Some(hosts) = &mut self.hosts {
+            hosts.add(&mut self.choices);
+        }
         let slot = Slot {
             actor,
             started: false,
@@ -282,7 +289,15 @@ impl<A: Actor> World<A> {
         let (at, event) = self.queue.pop()?;
         self.clock.advance_to(at);
         self.events += 1;
-        Some(match event {
+        Some(match self.hold(event) {
+            Some(event) => self.take(event),
+            None => Stepped::at(None),
+        })
+    }
+
+    /// An event takes place.
+    pub(super) fn take(&mut self, event: SimEvent<A::Op>) -> Stepped<A::Notice> {
+        match event {
             SimEvent::DeliverMessage(delivery) => self.deliver(&delivery),
             SimEvent::TimerFired { node, timer, setting } => self.fire(node, timer, setting),
             SimEvent::NodeCrash { node, point, down_for } => self.on_crash(node, point, down_for, false),
@@ -310,11 +325,24 @@ impl<A: Actor> World<A> {
                 self.tally.ops -= 1;
                 self.note(8, u64::from(node.0), 0);
                 if !self.is_up(node) {
-                    return Some(Stepped { op_refused: true, ..Stepped::at(Some(node)) });
+                    return Stepped { op_refused: true, ..Stepped::at(Some(node)) };
                 }
                 self.feed(node, Input::Op(&op))
             }
-        })
+            SimEvent::Host { node, what } => self.on_host(node, what),
+        }
+    }
+
+    /// A frame will not arrive.
+    pub(super) const fn tally_frame_lost(&mut self, housekeeping: bool) {
+        if !housekeeping {
+            self.tally.frames -= 1;
+        }
+    }
+
+    /// An operation will not take place.
+    pub(super) const fn tally_op_lost(&mut self) {
+        self.tally.ops -= 1;
     }
 
     pub(super) fn note(&mut self, kind: u64, node: u64, detail: u64) {
@@ -389,7 +417,8 @@ impl<A: Actor> World<A> {
         Stepped { crashed: true, ..Stepped::at(Some(node)) }
     }
 
-    fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
+    pub(super) fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
+        self.spill(node);
         self.retally(node, |slot| {
             slot.actor.crash();
             slot.up = false;
@@ -456,12 +485,10 @@ impl<A: Actor> World<A> {
         // A crash by chance that waited for a step until chaos was over does not happen any more.
         let armed = slot.armed.take().filter(|armed| !armed.by_chance || now < chaos_until);
         let crash = armed.map(|armed| armed.point);
-        let mut context = Context {
-            moment: Moment::at(self.clock.now()),
-            entropy: &mut self.choices.source(Stream::Node(node.0)),
-            durable: crash != Some(CrashPoint::BeforeCommit),
-        };
-        let effects = slot.actor.step(input, &mut context);
+        let (moment, commit) = (self.moment(node), self.commit(node, crash));
+        let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(Some(node)) };
+        let entropy = &mut self.choices.source(Stream::Node(node.0));
+        let effects = slot.actor.step(input, &mut Context { moment, entropy, commit });
         if is_frame {
             // A frame whose receiver crashes while reading it was delivered.
             match effects.refusal {
@@ -469,11 +496,16 @@ impl<A: Actor> World<A> {
                 None => self.router.fates.delivered += 1,
             }
         }
+        if effects.failed {
+            let down_for = self.down_for(node);
+            self.take_down(node, Some(down_for));
+            return Stepped { crashed: true, op_refused: is_op, ..Stepped::at(Some(node)) };
+        }
         let accepted = is_frame && effects.refusal.is_none();
         let refused = effects.refusal.filter(|_| is_frame);
         let mut stepped = Stepped { crashed: crash.is_some(), accepted, refused, ..Stepped::at(Some(node)) };
         let Effects { messages, timers, notices, .. } = effects;
-        if crash != Some(CrashPoint::BeforeCommit) {
+        if !matches!(crash, Some(CrashPoint::BeforeCommit | CrashPoint::MidCommit)) {
             stepped.notices = notices;
         } else {
             stepped.op_refused = is_op;
@@ -487,7 +519,13 @@ impl<A: Actor> World<A> {
             self.send(node, message);
         }
         match armed {
-            Some(armed) => self.take_down(node, armed.down_for),
+            Some(armed) => {
+                if commit == Commit::Unsynced {
+                    // What it has sent speaks of a state that the crash undoes.
+                    self.retally(node, |_| {});
+                }
+                self.take_down(node, armed.down_for);
+            }
             None => self.set_timers(node, &timers),
         }
         let digest = self.digest(node).short();
@@ -529,6 +567,7 @@ impl<A: Actor> World<A> {
         });
         self.settings = settings;
         for (at, event) in due {
+            let at = self.bent(node, at);
             self.schedule(at, event);
         }
     }

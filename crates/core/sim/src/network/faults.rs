@@ -1,5 +1,6 @@
 //! What goes wrong, how often and how badly.
 
+use super::host_faults::HostFaults;
 use crate::notation;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -136,6 +137,8 @@ pub struct FaultConfig {
     /// When they do.
     #[serde(with = "notation::range")]
     pub join_ms: Range<u64>,
+    /// What goes wrong within nodes.
+    pub hosts: HostFaults,
     #[serde(skip)]
     invalid: Option<ConfigError>,
 }
@@ -167,6 +170,7 @@ impl FaultConfig {
             away_duration_ms: 0..0,
             late_joiners: 0,
             join_ms: 0..0,
+            hosts: HostFaults::none(),
             invalid: None,
         }
     }
@@ -300,7 +304,11 @@ impl FaultConfig {
         self
     }
 
-    fn rate(&mut self, field: &'static str, probability: f64) -> Rate {
+    pub(super) fn refuse(&mut self, error: ConfigError) {
+        self.invalid.get_or_insert(error);
+    }
+
+    pub(super) fn rate(&mut self, field: &'static str, probability: f64) -> Rate {
         Rate::from_probability(field, probability).unwrap_or_else(|error| {
             self.invalid.get_or_insert(error);
             Rate::ZERO
@@ -341,7 +349,7 @@ impl FaultConfig {
                 return Err(ConfigError::Range { field, found: range.clone() });
             }
         }
-        Ok(())
+        self.hosts.validate()
     }
 }
 

@@ -28,6 +28,9 @@ impl SimRuntime {
         self.effects.node_restarts += u64::from(stepped.restarted);
         self.protocol.writes_refused += u64::from(stepped.op_refused);
         let Some(node) = stepped.node else { return };
+        if stepped.restarted {
+            self.on_restarted(node);
+        }
         if stepped.stale_accepted {
             self.violate(Check::StaleFrameAccepted { node: self.name(node) });
         }
@@ -92,11 +95,9 @@ impl SimRuntime {
             }
             Notice::WriteAccepted { actions } => {
                 self.protocol.writes_accepted += 1;
-                if let Err(error) = self.oracle.apply(&actions) {
-                    self.violate(Check::ReplicaStopped {
-                        node: "the oracle".into(),
-                        detail: error.to_string(),
-                    });
+                let certain = self.certain.as_mut().map_or(Ok(()), |certain| certain.apply(&actions));
+                if let Err(error) = certain.and_then(|()| self.oracle.apply(&actions)) {
+                    self.violate_oracle(&error.to_string());
                 }
             }
             Notice::DeltaDiscarded { refusal } => {
@@ -110,9 +111,9 @@ impl SimRuntime {
             }
             Notice::Forgot { horizon, records } => {
                 self.protocol.records_forgotten += records;
-                if let Err(error) = self.oracle.raise_horizon(horizon) {
-                    let detail = error.to_string();
-                    self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail });
+                let certain = self.certain.as_mut().map_or(Ok(()), |certain| certain.raise_horizon(horizon));
+                if let Err(error) = certain.and_then(|()| self.oracle.raise_horizon(horizon)) {
+                    self.violate_oracle(&error.to_string());
                 }
             }
             Notice::WriteRefused { .. } => self.protocol.writes_refused += 1,
@@ -133,6 +134,8 @@ impl SimRuntime {
                 self.protocol.sessions_failed += 1;
                 if reason == FailureReason::Timeout {
                     self.effects.timeouts_triggered += 1;
+                } else if reason == FailureReason::LeftBehind && self.is_excused(node, peer) {
+                    self.replace_left_behind(node, peer);
                 } else {
                     self.violate(Check::ImpossibleOutcome {
                         node: self.name(node),
@@ -178,8 +181,11 @@ impl SimRuntime {
 
     /// What must hold when all nodes agree: that it is what was written, and that the index says so.
     pub(super) fn final_checks(&self) -> Option<Check> {
+        if let Some(check) = self.certain.as_ref().and_then(|certain| self.check_with_losses(certain)) {
+            return Some(check);
+        }
         let expected = self.oracle.root().unwrap_or_default();
-        for (node, actor) in self.world.actors() {
+        for (node, actor) in self.world.actors().filter(|_| self.certain.is_none()) {
             if self.world.digest(node) != expected {
                 let forgot = self.protocol.records_forgotten > 0;
                 if forgot && self.oracle.shows_the_same_as(actor.disk()) == Ok(true) {

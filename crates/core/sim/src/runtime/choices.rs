@@ -19,6 +19,12 @@ pub enum Stream {
     Churn(u32),
     /// Which frames that a node sends are corrupted, and where.
     Corruption(u32),
+    /// How a node's clocks go wrong.
+    Clock(u32),
+    /// What a node's disk does wrong.
+    Disk(u32),
+    /// When a node pauses, and whether it is slow.
+    Pause(u32),
     /// Which bits rules flip.
     Rules,
     /// Spontaneous partitions.
@@ -41,6 +47,9 @@ impl Stream {
             Self::Churn(node) => (7, node),
             Self::Corruption(node) => (8, node),
             Self::Rules => (9, 0),
+            Self::Clock(node) => (20, node),
+            Self::Disk(node) => (21, node),
+            Self::Pause(node) => (22, node),
         };
         kind << 32 | node as u64
     }
@@ -64,7 +73,7 @@ pub type Tape = Vec<Drawn>;
 
 #[derive(Clone, Debug, Default)]
 struct Streams {
-    nodes: Vec<[Option<Box<ChaCha8Rng>>; 5]>,
+    nodes: Vec<[Option<Box<ChaCha8Rng>>; 8]>,
     shared: [Option<Box<ChaCha8Rng>>; 4],
 }
 
@@ -75,17 +84,23 @@ impl Streams {
             | Stream::Node(node)
             | Stream::Crash(node)
             | Stream::Churn(node)
-            | Stream::Corruption(node) => {
+            | Stream::Corruption(node)
+            | Stream::Clock(node)
+            | Stream::Disk(node)
+            | Stream::Pause(node) => {
                 let node = node as usize;
                 if self.nodes.len() <= node {
                     self.nodes.resize_with(node + 1, Default::default);
                 }
-                let [link, own, crash, churn, corruption] = &mut self.nodes[node];
+                let [link, own, crash, churn, corruption, clock, disk, pause] = &mut self.nodes[node];
                 match stream {
                     Stream::Link(_) => link,
                     Stream::Node(_) => own,
                     Stream::Crash(_) => crash,
                     Stream::Churn(_) => churn,
+                    Stream::Clock(_) => clock,
+                    Stream::Disk(_) => disk,
+                    Stream::Pause(_) => pause,
                     _ => corruption,
                 }
             }

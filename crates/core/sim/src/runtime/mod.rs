@@ -5,6 +5,7 @@ mod choices;
 mod churn;
 mod clock;
 mod config;
+mod hosts;
 mod oracle;
 mod outcome;
 mod queue;

@@ -26,6 +26,32 @@ impl Oracle {
         &self.state
     }
 
+    /// One that has seen what these stores hold.
+    pub(super) fn joining(stores: Vec<MemoryStore>, merges: Merges) -> Result<Self, ApplyError> {
+        let mut oracle = Self::new(merges);
+        let mut horizon = Hlc::ZERO;
+        for store in stores.iter().filter(|store| !store.is_empty()) {
+            horizon = horizon.max(Interface::open(store.view())?.horizon());
+            oracle.merge(store)?;
+        }
+        oracle.raise_horizon(horizon)?;
+        Ok(oracle)
+    }
+
+    /// Whether `other` brings nothing that is not here.
+    pub(super) fn includes(&self, other: &MemoryStore) -> Result<bool, ApplyError> {
+        let mut own = self.clone();
+        let before = own.root()?;
+        own.merge(other)?;
+        Ok(own.root()? == before)
+    }
+
+    /// Whether all that is here is in `other` as well.
+    pub(super) fn is_included_in(&self, other: &MemoryStore) -> Result<bool, ApplyError> {
+        let other = Self { state: other.clone(), merges: self.merges.clone() };
+        other.includes(&self.state)
+    }
+
     /// Every node has seen everything up to `horizon`: forgets what they may forget.
     pub(super) fn raise_horizon(&mut self, horizon: Hlc) -> Result<(), ApplyError> {
         self.change(|state| Ok(state.raise_horizon(horizon).map(drop)?))

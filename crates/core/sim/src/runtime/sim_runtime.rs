@@ -28,6 +28,10 @@ pub struct SimRuntime {
     pub(super) world: World<SimNode>,
     names: Vec<String>,
     pub(super) oracle: Oracle,
+    /// What cannot be lost any more, once a disk has lost something.
+    pub(super) certain: Option<Oracle>,
+    /// Per node that was down, what its disk had lost by then, and how often it had begun afresh.
+    pub(super) losses: BTreeMap<NodeId, (u64, u8)>,
     pub(super) protocol: ProtocolMetrics,
     pub(super) effects: EffectMetrics,
     pub(super) convergence: ConvergenceMetrics,
@@ -86,6 +90,8 @@ impl SimRuntime {
         Ok(Self {
             world,
             oracle: Oracle::new(config.merges.clone()),
+            certain: None,
+            losses: BTreeMap::new(),
             config,
             names: Vec::new(),
             protocol: ProtocolMetrics::default(),
@@ -126,7 +132,8 @@ impl SimRuntime {
         config.merges = self.config.merges.clone();
         config.selection = if self.by_table { Selection::Table } else { self.config.selection };
         self.names.push(name);
-        SimNode::new(node, config, disk).forgetting(self.config.forget_tombstones)
+        let node = SimNode::new(node, config, disk).forgetting(self.config.forget_tombstones);
+        node.noticing_losses(!self.config.faults.hosts.lies_unnoticed)
     }
 
     /// Adds the nodes of a scenario with the state they already have.
