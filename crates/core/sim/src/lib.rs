@@ -43,7 +43,8 @@ pub mod prelude {
     pub use crate::engine::{CrashPoint, HostEffects};
     pub use crate::metrics::SimMetrics;
     pub use crate::network::{
-        DropCause, FaultConfig, HostFaults, NetworkRouter, PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
+        DropCause, FaultConfig, HostFaults, NetworkRouter, PartitionManager, PartitionSpec, Rate, Rule,
+        Topology, Verdict,
     };
     pub use crate::node::SimNode;
     pub use crate::runtime::{Check, EndedSession, Property, SimClock, SimConfig, SimRuntime, StopCondition};

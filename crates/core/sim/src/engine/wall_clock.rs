@@ -136,9 +136,10 @@ mod tests {
     fn it_stands_still_and_goes_on_from_where_it_stood() {
         let mut clock = WallClock::new(DAY_US);
         clock.freeze(1_000.into(), 500.into());
-        assert_eq!([1_000, 1_200, 1_499, 1_500, 1_700].map(|now| shown(&mut clock, now)), [
-            1_000, 1_000, 1_000, 1_000, 1_200
-        ]);
+        assert_eq!(
+            [1_000, 1_200, 1_499, 1_500, 1_700].map(|now| shown(&mut clock, now)),
+            [1_000, 1_000, 1_000, 1_000, 1_200]
+        );
     }
 
     #[test]

@@ -203,8 +203,9 @@ impl FaultConfig {
         self
     }
 
-    /// Nobody notices what a lying disk has lost. Beyond what replicas promise: they agree again, but
-    /// what they acknowledged to each other may count for less than it did (see `docs`).
+    /// Nobody notices what a lying disk has lost. Beyond what replicas promise: they agree again, but a
+    /// counter that goes on from what its disk still has may count for less than was acknowledged, and
+    /// tombstones are kept, since a member may lack what it said that it has seen.
     pub const fn without_noticing_lies(mut self) -> Self {
         self.hosts.lies_unnoticed = true;
         self
@@ -227,7 +228,10 @@ impl FaultConfig {
     #[allow(clippy::float_arithmetic, reason = "read once, at the edge, and rounded to an integer")]
     pub fn with_disk_faults(self, probability: f64) -> Self {
         let tenth = probability / 10.0;
-        self.with_failed_writes(probability).with_lying_syncs(probability).with_torn_writes(tenth).with_rot(tenth)
+        self.with_failed_writes(probability)
+            .with_lying_syncs(probability)
+            .with_torn_writes(tenth)
+            .with_rot(tenth)
     }
 }
 
@@ -257,6 +261,9 @@ mod tests {
             assert!(error.contains(named), "{error} does not name {named}");
         }
         assert_eq!(base().with_disk_faults(0.1).with_pauses(0.1, 1..2).validate(), Ok(()));
-        assert!(!base().with_disk_faults(0.1).hosts.bend_clocks() && base().with_clock_skew(1).hosts.bend_clocks());
+        assert!(
+            !base().with_disk_faults(0.1).hosts.bend_clocks()
+                && base().with_clock_skew(1).hosts.bend_clocks()
+        );
     }
 }

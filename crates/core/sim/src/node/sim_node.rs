@@ -7,8 +7,8 @@ use crate::types::NodeId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncline_replica::{
-    Cost, Event, FrameKind, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Timer,
-    TimerKind, TimerOp,
+    Cost, Event, FrameKind, Notice, Operation, OperationError, Refusal, Replica, ReplicaConfig, SyncActions,
+    Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store, StoreError};
@@ -110,11 +110,6 @@ impl SimNode {
         self.renamed.insert(self.config.replica);
         self.disk = self.disk.replaced();
         self.is_ruined = false;
-    }
-
-    /// What it holds is of no use any more: it begins afresh when it next starts.
-    pub(crate) const fn give_up(&mut self) {
-        self.is_ruined = true;
     }
 
     /// Whether this node begins afresh when it next starts.
@@ -302,6 +297,12 @@ impl Actor for SimNode {
             Input::Op(operations) => Event::Write(operations.clone()),
         };
         let Some(replica) = &mut self.replica else { return Effects::default() };
+        if self.fresh_starts > 0 && matches!(event, Event::Write(_)) && replica.digest().is_zero() {
+            // What it wrote before it has heard how things stand might come too late for the others. Its
+            // operator keeps the application away until then.
+            let notices = vec![Notice::WriteRefused { error: OperationError::NotAMember }];
+            return Effects { notices, ..Effects::default() };
+        }
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
         let SyncActions { storage, messages, timers, refusal, notices, cost } = match stepped {
             Ok(actions) => actions,

@@ -134,8 +134,6 @@ impl SimRuntime {
                 self.protocol.sessions_failed += 1;
                 if reason == FailureReason::Timeout {
                     self.effects.timeouts_triggered += 1;
-                } else if reason == FailureReason::LeftBehind && self.is_excused(node, peer) {
-                    self.replace_left_behind(node, peer);
                 } else {
                     self.violate(Check::ImpossibleOutcome {
                         node: self.name(node),

@@ -1,9 +1,9 @@
 //! What happens within nodes: as a test has it, and what follows when a disk has lost something.
 
+use super::SimRuntime;
 use super::oracle::Oracle;
 use super::outcome::Check;
-use super::SimRuntime;
-use crate::engine::{CrashPoint, HostEffects, HostEvent, SimEvent};
+use crate::engine::{HostEffects, HostEvent, SimEvent};
 use crate::node::{SimNode, differences};
 use crate::types::{NodeId, NodeRef};
 use syncline_types::{SimDuration, SimTime};
@@ -80,25 +80,6 @@ impl SimRuntime {
         }
     }
 
-    /// Whether one of two nodes may lack what it had told others that it has: its disk has lost something,
-    /// and it has not noticed.
-    pub(super) fn is_excused(&self, node: NodeId, peer: NodeId) -> bool {
-        self.forgetful(node).or_else(|| self.forgetful(peer)).is_some()
-    }
-
-    fn forgetful(&self, node: NodeId) -> Option<NodeId> {
-        let lost = self.world.actor(node)?.disk_effects().lost_commits;
-        (lost > 0 && self.config.faults.hosts.lies_unnoticed).then_some(node)
-    }
-
-    /// One of two nodes was left behind, and says so. Its operator has it begin afresh.
-    pub(super) fn replace_left_behind(&mut self, node: NodeId, peer: NodeId) {
-        let Some(node) = self.forgetful(node).or_else(|| self.forgetful(peer)) else { return };
-        self.world.change(node, SimNode::give_up);
-        let (point, down_for) = (CrashPoint::Now, Some(SimDuration::from_millis(100)));
-        self.world.schedule(self.now(), SimEvent::NodeCrash { node, point, down_for });
-    }
-
     pub(super) fn violate_oracle(&mut self, detail: &str) {
         self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: detail.to_owned() });
     }
@@ -113,7 +94,10 @@ impl SimRuntime {
         };
         let compare = |oracle: &Oracle, actor: &SimNode| {
             let found = differences(oracle.state(), actor.disk(), 1).unwrap_or_default().into_iter().next();
-            (found.as_ref().map(|found| found.entity), found.map_or_else(String::new, |found| found.to_string()))
+            (
+                found.as_ref().map(|found| found.entity),
+                found.map_or_else(String::new, |found| found.to_string()),
+            )
         };
         if certain.is_included_in(actor.disk()) != Ok(true) {
             let (entity, detail) = compare(certain, actor);

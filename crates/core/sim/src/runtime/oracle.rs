@@ -28,13 +28,18 @@ impl Oracle {
 
     /// One that has seen what these stores hold.
     pub(super) fn joining(stores: Vec<MemoryStore>, merges: Merges) -> Result<Self, ApplyError> {
-        let mut oracle = Self::new(merges);
-        let mut horizon = Hlc::ZERO;
-        for store in stores.iter().filter(|store| !store.is_empty()) {
-            horizon = horizon.max(Interface::open(store.view())?.horizon());
-            oracle.merge(store)?;
+        let horizon = |store: &MemoryStore| Ok(Interface::open(store.view())?.horizon());
+        let horizons = stores.iter().map(horizon).collect::<Result<Vec<_>, StorageError>>()?;
+        // Who has forgotten least comes first, so that no record comes where its parent is forgotten.
+        let mut order: Vec<(Hlc, MemoryStore)> = horizons.into_iter().zip(stores).collect();
+        order.retain(|(_, store)| !store.is_empty());
+        order.sort_by_key(|(horizon, _)| *horizon);
+        let (mut oracle, mut last) = (Self::new(merges), Hlc::ZERO);
+        for (horizon, store) in order {
+            oracle.merge(&store)?;
+            last = horizon;
         }
-        oracle.raise_horizon(horizon)?;
+        oracle.raise_horizon(last)?;
         Ok(oracle)
     }
 
@@ -46,10 +51,26 @@ impl Oracle {
         Ok(own.root()? == before)
     }
 
-    /// Whether all that is here is in `other` as well.
+    /// Whether all that is here is in `other` as well. What `other` has forgotten nobody sees.
     pub(super) fn is_included_in(&self, other: &MemoryStore) -> Result<bool, ApplyError> {
-        let other = Self { state: other.clone(), merges: self.merges.clone() };
-        other.includes(&self.state)
+        let whole = Self { state: other.clone(), merges: self.merges.clone() };
+        if whole.includes(&self.state) == Ok(true) {
+            return Ok(true);
+        }
+        let mut theirs = Interface::open_with(other.view(), self.merges.clone())?;
+        if theirs.horizon() == Hlc::ZERO {
+            return Ok(false);
+        }
+        for (id, record) in Interface::open_with(self.state.view(), self.merges.clone())?.visible()? {
+            let mut joined = match theirs.record(id)? {
+                Some(own) if theirs.is_visible(id)? => Record::clone(&own),
+                _ => return Ok(false),
+            };
+            if joined.join(&record, &self.merges) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Every node has seen everything up to `horizon`: forgets what they may forget.

@@ -132,8 +132,10 @@ impl SimRuntime {
         config.merges = self.config.merges.clone();
         config.selection = if self.by_table { Selection::Table } else { self.config.selection };
         self.names.push(name);
-        let node = SimNode::new(node, config, disk).forgetting(self.config.forget_tombstones);
-        node.noticing_losses(!self.config.faults.hosts.lies_unnoticed)
+        // Tombstones may be forgotten because members keep what they said that they have.
+        let notices = !self.config.faults.hosts.lies_unnoticed;
+        let node = SimNode::new(node, config, disk).noticing_losses(notices);
+        node.forgetting(self.config.forget_tombstones && notices)
     }
 
     /// Adds the nodes of a scenario with the state they already have.
