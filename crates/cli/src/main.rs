@@ -6,6 +6,7 @@ mod cases;
 mod compare;
 mod each;
 mod explore;
+mod host_flags;
 mod inform;
 mod inspect;
 mod options;

@@ -1,6 +1,7 @@
 //! The flags that describe a simulation.
 
 use crate::cases;
+use crate::host_flags::HostArgs;
 use crate::options_links::LinkArgs;
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
@@ -249,6 +250,9 @@ pub(crate) struct SimArgs {
     /// When the run stops, converged or not, in virtual time.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::span)]
     pub(crate) max_time: SimDuration,
+
+    #[command(flatten)]
+    pub(crate) hosts: HostArgs,
 }
 
 impl SimArgs {
@@ -371,6 +375,7 @@ impl SimArgs {
             faults = faults.with_writes_during_sync(rate);
         }
         faults = self.links.apply(faults)?;
+        faults = self.hosts.add_to(faults);
         faults.validate().map_err(|error| error.to_string())?;
         Ok(faults)
     }
@@ -424,12 +429,16 @@ impl SimArgs {
         for (flag, value) in self.links.given() {
             add(flag, Some(value));
         }
+        for (flag, value) in self.hosts.given() {
+            add(flag, Some(value));
+        }
         add(
             "max-events",
             says("max-events", self.max_events != 10_000_000).then(|| self.max_events.to_string()),
         );
         let differs = self.max_time != SimDuration::from_secs(60);
         add("max-time", says("max-time", differs).then(|| time(self.max_time)));
+        flags.extend(self.hosts.lies_unnoticed().then(|| "--lies-unnoticed".to_owned()));
         flags
     }
 }

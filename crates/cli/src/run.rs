@@ -1,5 +1,6 @@
 //! `syncline run`.
 
+use crate::host_flags;
 use crate::options::SimArgs;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{RunReport, Spec};
@@ -319,6 +320,9 @@ fn work(report: &RunReport) -> comfy_table::Table {
     }
     for (name, count) in effects.links.rows().into_iter().filter(|(_, count)| *count > 0) {
         table.add_row([name.to_owned(), grouped(count)]);
+    }
+    for (name, count) in host_flags::rows(&effects.hosts) {
+        table.add_row([name, count]);
     }
     let work = [
         ("rows read", report.work.storage_reads),

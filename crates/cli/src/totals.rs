@@ -1,8 +1,8 @@
 //! What a sweep has learnt: added up seed after seed, so that it can be written down and gone on with.
 
-use crate::cases;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{FatesReport, Spec};
+use crate::{cases, host_flags};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,6 +59,7 @@ pub(crate) struct Counts {
     pub(crate) partitions: u64,
     pub(crate) messages_corrupted: u64,
     pub(crate) links: LinkMetrics,
+    pub(crate) hosts: HostEffects,
 }
 
 impl Counts {
@@ -81,6 +82,7 @@ impl Counts {
         self.partitions += effects.partitions;
         self.messages_corrupted += effects.messages_corrupted;
         self.links.merge(&effects.links);
+        self.hosts.add(&effects.hosts);
     }
 }
 
@@ -224,6 +226,9 @@ pub(crate) fn print(report: &SweepReport, jobs: usize) {
     }
     for (name, count) in report.counts.links.rows().into_iter().filter(|(_, count)| *count > 0) {
         summary.add_row([name.to_owned(), grouped(count)]);
+    }
+    for (name, count) in host_flags::rows(&report.counts.hosts) {
+        summary.add_row([name, count]);
     }
     numbers_from(&mut summary, 1);
     println!("{summary}\n\n{}\n", fates(&report.fates));

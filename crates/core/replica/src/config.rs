@@ -56,6 +56,10 @@ pub struct ReplicaConfig {
     /// milliseconds a record or a delta, and a little for each round on the way down a deep tree. One
     /// that runs out of time has failed; what it brought is kept, and the next goes on from there.
     pub session_deadline: SimDuration,
+    /// The least number that this start may have among the starts of its host; the store counts on from
+    /// there. Peers take frames of a lower number for those of an earlier life, so a host that may have lost
+    /// its store, and not its address, counts its starts elsewhere too.
+    pub least_incarnation: u64,
 }
 
 impl ReplicaConfig {
@@ -84,6 +88,7 @@ impl ReplicaConfig {
             authority: Authority::open(),
             membership: Membership::Open,
             session_deadline: SimDuration::from_secs(60),
+            least_incarnation: 1,
         }
     }
 }

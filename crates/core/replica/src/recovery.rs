@@ -29,7 +29,7 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Kept
         incarnation = 0;
     }
     Ok(Kept {
-        incarnation: incarnation + 1,
+        incarnation: (incarnation + 1).max(config.least_incarnation),
         clock: HlcClock::resume(config.replica, last),
         log: DeltaLog::load(view, config.delta_retention)?,
         root: Interface::open(view.clone())?.root_hash()?,

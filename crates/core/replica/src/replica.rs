@@ -171,6 +171,12 @@ impl<V: ReadView> Replica<V> {
     /// Ends a step: the root, the clock and the batch.
     fn finish(&mut self, mut step: Step<'_, V>) -> Result<SyncActions, ReplicaError> {
         self.clock.observe(step.work.latest_stamp());
+        let horizon = step.work.state.horizon();
+        if horizon.check_drift(step.moment, self.config.max_drift_ms).is_ok() {
+            // One that came later than the others has adopted theirs, which its own clock may be behind: what
+            // it stamped before that nobody would take.
+            self.clock.observe(horizon);
+        }
         let root = step.work.state.root_hash()?;
         if root != self.root {
             self.root = root;

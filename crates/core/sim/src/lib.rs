@@ -49,11 +49,11 @@ pub use runtime::{SimConfig, SimRuntime, StopCondition};
 pub mod prelude {
     pub use crate::case::Case;
     pub use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
-    pub use crate::engine::CrashPoint;
+    pub use crate::engine::{CrashPoint, HostEffects};
     pub use crate::metrics::SimMetrics;
     pub use crate::network::{
-        DropCause, FaultConfig, LinkFaults, LinkMetrics, LinkModel, LinkProperties, NetworkRouter,
-        PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
+        DropCause, FaultConfig, HostFaults, LinkFaults, LinkMetrics, LinkModel, LinkProperties,
+        NetworkRouter, PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
     };
     pub use crate::node::SimNode;
     pub use crate::runtime::{Check, EndedSession, Property, SimClock, SimConfig, SimRuntime, StopCondition};

@@ -1,5 +1,6 @@
 //! What a run cost and what happened in it.
 
+use crate::engine::HostEffects;
 use crate::network::{DropCause, Fates, LinkMetrics};
 use serde::Serialize;
 use syncline_types::SimTime;
@@ -99,6 +100,8 @@ pub struct EffectMetrics {
     pub buffer_drops: u64,
     /// How often the faults of single links struck.
     pub links: LinkMetrics,
+    /// What went wrong within nodes.
+    pub hosts: HostEffects,
 }
 
 /// What the nodes had to do.

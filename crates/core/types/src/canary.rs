@@ -87,6 +87,8 @@ pub enum Canary {
     DeleteHidesByCreation,
     /// Of two frozen values the later wins.
     FrozenByLastWriter,
+    /// A crash in the middle of a commit leaves the rows that were written by then.
+    TornCommit,
 }
 
 impl Canary {

@@ -37,9 +37,27 @@ pub struct Context<'a> {
     pub moment: Moment,
     /// Its own stream of chance.
     pub entropy: &'a mut dyn Entropy,
-    /// Whether what it writes becomes durable. If not, it is about to crash: the engine discards
-    /// its effects too.
-    pub durable: bool,
+    /// What becomes of what it writes.
+    pub commit: Commit,
+}
+
+/// What a disk makes of the writes of one step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Commit {
+    /// They are durable.
+    Durable,
+    /// The disk says that they are, and a crash before the next that is durable loses them.
+    Unsynced,
+    /// The disk says that it cannot: nothing is written. An actor that had something to write has
+    /// [failed](Effects::failed).
+    Fails,
+    /// Nothing is written: the node is about to crash, and the engine discards the step's effects too.
+    Lost,
+    /// The same, but so many thousandths of the rows were on their way to the disk already.
+    Torn {
+        /// How many.
+        permille: u64,
+    },
 }
 
 /// A frame to send.
@@ -85,11 +103,13 @@ pub struct Effects<N> {
     pub refusal: Option<DropCause>,
     /// What it has to say to the checkers.
     pub notices: Vec<N>,
+    /// Its disk failed it: it must be started again from what is durable. The other effects are discarded.
+    pub failed: bool,
 }
 
 impl<N> Default for Effects<N> {
     fn default() -> Self {
-        Self { messages: Vec::new(), timers: Vec::new(), refusal: None, notices: Vec::new() }
+        Self { messages: Vec::new(), timers: Vec::new(), refusal: None, notices: Vec::new(), failed: false }
     }
 }
 
@@ -118,6 +138,17 @@ pub trait Actor: Clone {
 
     /// Comes back from what is durable; [`Input::Start`] and [`Input::Peers`] follow.
     fn restart(&mut self);
+
+    /// A bit of what is durable flips, somewhere that `place` decides. Says whether there was one to flip.
+    fn rot(&mut self, place: u64) -> bool {
+        let _ = place;
+        false
+    }
+
+    /// Looks through all that is durable. Says whether it is damaged; then the node is taken down.
+    fn scrub(&mut self) -> bool {
+        false
+    }
 
     /// The digest of its replicated state: equal digests mean equal states.
     fn digest(&self) -> Digest;

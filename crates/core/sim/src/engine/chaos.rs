@@ -24,19 +24,20 @@ impl<A: Actor> World<A> {
     pub(super) fn expose(&mut self, node: NodeId) {
         self.schedule_chance_crash(node);
         self.schedule_chance_leave(node);
+        self.expose_host(node);
         if !self.may_split && self.len() >= 2 {
             self.may_split = true;
             self.schedule_chance_partition();
         }
     }
 
-    fn gap(&mut self, stream: Stream, choice: Choice, rate: Rate) -> Option<SimTime> {
+    pub(super) fn gap(&mut self, stream: Stream, choice: Choice, rate: Rate) -> Option<SimTime> {
         let ticks = self.choices.between(stream, choice, 1, rate.longest_gap()?);
         let at = self.clock.now() + SimDuration::from_millis(CHAOS_TICK_MS).times(ticks);
         (at < self.chaos_until).then_some(at)
     }
 
-    fn length(&mut self, stream: Stream, choice: Choice, range: &Range<u64>) -> SimDuration {
+    pub(super) fn length(&mut self, stream: Stream, choice: Choice, range: &Range<u64>) -> SimDuration {
         let (low, high) = (range.start * 1_000, (range.end * 1_000).saturating_sub(1));
         SimDuration::from_micros(self.choices.between(stream, choice, low, high))
     }

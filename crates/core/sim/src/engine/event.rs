@@ -1,5 +1,6 @@
 //! What can happen.
 
+use super::host::HostEvent;
 use crate::network::{LinkProperties, PartitionId, PartitionSpec, Ticket};
 use crate::types::NodeId;
 use serde::Serialize;
@@ -21,6 +22,9 @@ pub enum CrashPoint {
     AfterFirstSend,
     /// In its next step, after all its frames are sent, before its timers are set.
     AfterAllSends,
+    /// In its next step, in the middle of making its writes durable: none of them is, since a store takes
+    /// all of a batch or nothing.
+    MidCommit,
 }
 
 /// A frame that arrives.
@@ -144,6 +148,13 @@ pub enum SimEvent<Op> {
     ReachChanged {
         /// Which.
         node: NodeId,
+    },
+    /// Something happens within a node.
+    Host {
+        /// Which.
+        node: NodeId,
+        /// What.
+        what: HostEvent,
     },
     /// The workload asks a node for something.
     Op {

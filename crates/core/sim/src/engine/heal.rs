@@ -2,12 +2,14 @@
 
 use super::actor::Actor;
 use super::event::SimEvent;
+use super::host::HostEvent;
 use super::world::World;
 use crate::types::NodeId;
 
 impl<A: Actor> World<A> {
     /// Takes every fault away, those that are still to come too: the network is whole and loses nothing,
-    /// who is down or away comes back now. What is on its way, timers and writes stay.
+    /// who is down or away comes back
+    /// now, clocks are right, disks honest, and nobody pauses. What is on its way, timers and writes stay.
     pub(crate) fn heal(&mut self) {
         self.unleash(self.clock.now());
         self.retain_events(|event| match event {
@@ -19,7 +21,8 @@ impl<A: Actor> World<A> {
             | SimEvent::NodeReturn { .. }
             | SimEvent::NodeJoin { .. }
             | SimEvent::NodeRetire { .. }
-            | SimEvent::ReachChanged { .. } => true,
+            | SimEvent::ReachChanged { .. }
+            | SimEvent::Host { what: HostEvent::Wake(_) | HostEvent::Scrub, .. } => true,
             SimEvent::NodeCrash { .. }
             | SimEvent::ChanceCrash { .. }
             | SimEvent::PartitionStart
@@ -27,9 +30,11 @@ impl<A: Actor> World<A> {
             | SimEvent::PartitionEnd { .. }
             | SimEvent::LinkChanged { .. }
             | SimEvent::NodeLeave { .. }
-            | SimEvent::ChanceLeave { .. } => false,
+            | SimEvent::ChanceLeave { .. }
+            | SimEvent::Host { .. } => false,
         });
         self.router.heal();
+        self.heal_hosts();
         let now = self.clock.now();
         for node in (0..self.len() as u32).map(NodeId) {
             let Some(slot) = self.slot_mut(node) else { continue };

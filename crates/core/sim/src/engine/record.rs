@@ -168,6 +168,7 @@ fn describe<Op>(event: &SimEvent<Op>) -> (Option<NodeId>, What) {
         SimEvent::NodeRetire { node } => (Some(node), What::Retire),
         SimEvent::NodeJoin { node } => (Some(node), What::Join),
         SimEvent::ReachChanged { node } => (Some(node), What::ReachChanged),
+        SimEvent::Host { node, what } => (Some(node), What::Host { what: what.words() }),
         SimEvent::Op { node, .. } => (Some(node), What::Write),
     }
 }

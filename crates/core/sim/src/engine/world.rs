@@ -4,6 +4,7 @@ use super::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfini
 use super::chronicle::Happened;
 use super::churn::Churn;
 use super::event::{CrashPoint, Delivery, SimEvent};
+use super::host::Hosts;
 use super::slot::{Armed, ArmedTimer, Slot, Traffic};
 use super::tally::Tally;
 use super::trace::TraceDigest;
@@ -14,7 +15,7 @@ use crate::types::NodeId;
 use crate::watch::Moves;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use syncline_types::{Digest, Moment, SimDuration, SimTime, canary};
+use syncline_types::{Digest, SimDuration, SimTime, canary};
 
 /// What one event did.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct Stepped<N> {
     pub frame: Option<(NodeId, u8)>,
     /// A frame took effect although its receiver had heard from a later life of its sender.
     pub stale_accepted: bool,
+    /// A crash has undone what the node says that it did: its disk had lied.
+    pub undone: bool,
 }
 
 impl<N> Stepped<N> {
@@ -54,6 +57,7 @@ impl<N> Stepped<N> {
             corrupt: false,
             frame: None,
             stale_accepted: false,
+            undone: false,
         }
     }
 }
@@ -79,6 +83,8 @@ pub struct World<A: Actor> {
     all_started: bool,
     pub(super) log: Option<Box<Recorder>>,
     pub(super) churn: Churn,
+    /// Present where something may be wrong with hosts.
+    pub(super) hosts: Option<Box<Hosts<A::Op>>>,
     /// Until when partitions, crashes and departures happen by chance.
     pub(super) chaos_until: SimTime,
     pub(super) may_split: bool,
@@ -92,6 +98,7 @@ impl<A: Actor> World<A> {
         Self {
             clock: SimClock::default(),
             choices,
+            hosts: Hosts::of(&faults.hosts),
             router: NetworkRouter::new(faults),
             queue: EventQueue::default(),
             nodes: Vec::new(),
@@ -126,6 +133,9 @@ impl<A: Actor> World<A> {
         let digest = actor.digest();
         let unfinished = actor.unfinished();
         self.router.add_node(node, &mut self.choices);
+        if let Some(hosts) = &mut self.hosts {
+            hosts.add(&mut self.choices);
+        }
         let slot = Slot {
             actor,
             started: false,
@@ -328,6 +338,7 @@ impl<A: Actor> World<A> {
         let (at, number, event) = self.queue.pop_numbered()?;
         self.clock.advance_to(at);
         self.events += 1;
+        let Some((number, event)) = self.hold(number, event) else { return Some(Stepped::at(None)) };
         Some(if self.log.is_some() { self.take_recorded(number, event) } else { self.take(event) })
     }
 
@@ -374,7 +385,13 @@ impl<A: Actor> World<A> {
                 }
                 self.feed(node, Input::Op(&op))
             }
+            SimEvent::Host { node, what } => self.on_host(node, what),
         }
+    }
+
+    /// An operation will not take place.
+    pub(super) const fn tally_op_lost(&mut self) {
+        self.tally.ops -= 1;
     }
 
     pub(super) fn note(&mut self, kind: u64, node: u64, detail: u64) {
@@ -460,6 +477,7 @@ impl<A: Actor> World<A> {
 
     pub(super) fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
         self.router.break_connections(node);
+        self.spill(node);
         self.retally(node, |slot| {
             slot.actor.crash();
             slot.up = false;
@@ -529,12 +547,10 @@ impl<A: Actor> World<A> {
         // A crash by chance that waited for a step until chaos was over does not happen any more.
         let armed = slot.armed.take().filter(|armed| !armed.by_chance || now < chaos_until);
         let crash = armed.map(|armed| armed.point);
-        let mut context = Context {
-            moment: Moment::at(self.clock.now()),
-            entropy: &mut self.choices.source(Stream::Node(node.0)),
-            durable: crash != Some(CrashPoint::BeforeCommit),
-        };
-        let effects = slot.actor.step(input, &mut context);
+        let (moment, commit) = (self.moment(node), self.commit(node, crash));
+        let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(Some(node)) };
+        let entropy = &mut self.choices.source(Stream::Node(node.0));
+        let effects = slot.actor.step(input, &mut Context { moment, entropy, commit });
         if is_frame {
             // A frame whose receiver crashes while reading it was delivered.
             match effects.refusal {
@@ -542,11 +558,17 @@ impl<A: Actor> World<A> {
                 None => self.router.fates.delivered += 1,
             }
         }
+        if effects.failed {
+            let down_for = self.down_for(node);
+            self.take_down(node, Some(down_for));
+            return Stepped { crashed: true, op_refused: is_op, ..Stepped::at(Some(node)) };
+        }
         let accepted = is_frame && effects.refusal.is_none();
         let refused = effects.refusal.filter(|_| is_frame);
         let mut stepped = Stepped { crashed: crash.is_some(), accepted, refused, ..Stepped::at(Some(node)) };
         let Effects { messages, timers, notices, .. } = effects;
-        if crash != Some(CrashPoint::BeforeCommit) || canary!(AcknowledgedBeforeCommit) {
+        let uncommitted = matches!(crash, Some(CrashPoint::BeforeCommit | CrashPoint::MidCommit));
+        if !uncommitted || canary!(AcknowledgedBeforeCommit) {
             stepped.notices = notices;
         } else {
             stepped.op_refused = is_op;
@@ -562,10 +584,19 @@ impl<A: Actor> World<A> {
         }
         match armed {
             Some(Armed { point, down_for, by_chance }) => {
-                if by_chance {
+                // Where power fails by chance in the middle of a commit, the case says so by its faults.
+                if by_chance && point != CrashPoint::MidCommit {
                     self.keep(now, || Happened::Crash { node, point, down_for });
                 }
-                self.take_down(node, down_for);
+                if self.hosts.is_some() && !uncommitted {
+                    // What it has sent speaks of a state that the crash may undo.
+                    self.retally(node, |_| {});
+                    let said = self.digest(node);
+                    self.take_down(node, down_for);
+                    stepped.undone = self.digest(node) != said;
+                } else {
+                    self.take_down(node, down_for);
+                }
             }
             None => self.set_timers(node, &timers),
         }
@@ -620,6 +651,7 @@ impl<A: Actor> World<A> {
         });
         self.settings = settings;
         for (at, event) in due {
+            let at = self.bent(node, at);
             self.schedule(at, event);
         }
     }

@@ -4,7 +4,7 @@
 use super::Explorable;
 use super::digests::{Fingerprint, Table};
 use super::state::{FrameId, LocalId, StepId};
-use crate::engine::{Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+use crate::engine::{Commit, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 use crate::network::DropCause;
 use crate::runtime::Check;
 use crate::types::NodeId;
@@ -325,8 +325,9 @@ impl<A: Explorable> Collapse<A> {
     ) {
         let is_frame = matches!(input, Input::Frame { .. });
         let durable = halt != Halt::Uncommitted;
-        let mut context = Context { moment: Moment::at(now), entropy: &mut Least, durable };
-        let Effects { messages, timers, refusal, notices } = local.actor.step(input, &mut context);
+        let commit = if durable { Commit::Durable } else { Commit::Lost };
+        let mut context = Context { moment: Moment::at(now), entropy: &mut Least, commit };
+        let Effects { messages, timers, refusal, notices, .. } = local.actor.step(input, &mut context);
         step.refused = refusal.filter(|_| is_frame);
         if durable {
             step.notices.extend(notices);

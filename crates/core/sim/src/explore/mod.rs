@@ -65,7 +65,6 @@
 mod collapse;
 mod digests;
 mod fair;
-mod joined;
 mod moves;
 mod replica;
 mod scope;

@@ -2,10 +2,10 @@
 
 use super::Explorable;
 use super::digests::Fingerprint;
-use super::joined::Joined;
 use crate::engine::Actor;
 use crate::network::DropCause;
 use crate::node::{SimNode, differences};
+use crate::oracle::Joined;
 use crate::runtime::{BLAMED, Check, SimRuntime};
 use crate::types::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,8 +64,7 @@ pub struct ReplicaWatch {
 impl ReplicaWatch {
     /// One for a run that has not begun.
     pub(super) fn of(rt: &SimRuntime) -> Self {
-        let written = rt.oracle().joined().unwrap_or_default();
-        let oracle = Joined::new(written, rt.oracle().merges().clone());
+        let oracle = rt.oracle().as_state().unwrap_or_default();
         let expected = oracle.root().unwrap_or_default();
         let names = rt.node_ids().into_iter().map(|node| rt.name(node)).collect();
         Self { names, oracle, expected, forgot: false, sessions: BTreeMap::new() }

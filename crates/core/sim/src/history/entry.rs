@@ -100,6 +100,11 @@ pub enum What {
     Join,
     /// A node heard whom it can reach now.
     ReachChanged,
+    /// Something happened to the host that a node runs on.
+    Host {
+        /// What, in words.
+        what: String,
+    },
     /// One direction of a link became another, or its connection was broken.
     LinkChanged {
         /// From whom it leads.
@@ -267,6 +272,7 @@ impl Entry {
                 format!("the link from {} to {} changes", history.name(*from), history.name(*to))
             }
             What::ReachChanged => "hears whom it can reach".to_owned(),
+            What::Host { what } => what.clone(),
         };
         let notes: Vec<String> = self.notes.iter().map(|note| note.words(history)).collect();
         let notes = if notes.is_empty() { String::new() } else { format!("; {}", notes.join(", ")) };

@@ -160,6 +160,17 @@ impl Recorder {
         }
     }
 
+    /// A frame that had arrived, and waited for its node to attend to it, is lost.
+    pub(crate) fn lost_waiting(&mut self, number: u64, cause: DropCause) {
+        let waited = self.waiting.remove(&number).and_then(|waited| waited.frame);
+        let Some((frame, copy)) = waited else { return };
+        let place = frame.checked_sub(self.history.forgotten_frames);
+        let frame = place.and_then(|place| self.history.frames.get_mut(place as usize));
+        if let Some(copy) = frame.and_then(|frame| frame.copies.get_mut(usize::from(copy))) {
+            copy.fate = Fate::Dropped(cause);
+        }
+    }
+
     /// Changes what the entry that is going on is.
     pub(crate) fn restate(&mut self, what: What) {
         if let Some(entry) = self.history.entries.back_mut() {

@@ -1,5 +1,6 @@
 //! What goes wrong, how often and how badly.
 
+use super::host_faults::HostFaults;
 use super::link_faults::LinkFaults;
 use crate::notation;
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,8 @@ pub struct FaultConfig {
     pub join_ms: Range<u64>,
     /// What goes wrong with single links.
     pub links: LinkFaults,
+    /// What goes wrong within nodes.
+    pub hosts: HostFaults,
     #[serde(skip)]
     invalid: Option<ConfigError>,
 }
@@ -171,6 +174,7 @@ impl FaultConfig {
             late_joiners: 0,
             join_ms: 0..0,
             links: LinkFaults::none(),
+            hosts: HostFaults::none(),
             invalid: None,
         }
     }
@@ -304,6 +308,10 @@ impl FaultConfig {
         self
     }
 
+    pub(super) fn refuse(&mut self, error: ConfigError) {
+        self.invalid.get_or_insert(error);
+    }
+
     pub(super) fn rate(&mut self, field: &'static str, probability: f64) -> Rate {
         Rate::from_probability(field, probability).unwrap_or_else(|error| {
             self.invalid.get_or_insert(error);
@@ -346,7 +354,7 @@ impl FaultConfig {
                 return Err(ConfigError::Range { field, found: range.clone() });
             }
         }
-        Ok(())
+        self.hosts.validate()
     }
 }
 

@@ -1,16 +1,18 @@
 //! One node.
 
-use crate::engine::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+use super::disk::{DiskView, SimDisk};
+use crate::engine::{Actor, Commit, Context, Effects, HostEffects, Input, Outgoing, TimerChange, Unfinished};
 use crate::network::DropCause;
 use crate::types::NodeId;
 use crate::workload::Write;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncline_replica::{
-    Cost, Event, FrameKind, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Timer,
-    TimerKind, TimerOp,
+    Cost, Event, FrameKind, Notice, Operation, OperationError, Refusal, Replica, ReplicaConfig, SyncActions,
+    Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
-use syncline_store::{MemoryStore, Store};
+use syncline_store::{MemoryStore, Store, StoreError};
 use syncline_sync::{DeltaLog, DeltaRef, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
 use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
 
@@ -20,20 +22,35 @@ use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, Repli
 pub struct SimNode {
     peer: PeerId,
     config: ReplicaConfig,
-    disk: MemoryStore,
-    replica: Option<Replica<MemoryStore>>,
+    disk: SimDisk,
+    replica: Option<Replica<DiskView>>,
     /// The root on disk while the node is down.
     resting_root: Digest,
     stopped: Option<String>,
     cost: Cost,
     /// Whether its replica knows who takes part, and so refuses others and forgets what is dead.
     forgets: bool,
+    /// What it was last told of who takes part.
+    members: Arc<[NodeId]>,
+    /// The names of those that have begun afresh. The old ones are kept, for what they wrote.
+    renamed: BTreeSet<ReplicaId>,
+    /// How often it has begun afresh.
+    fresh_starts: u8,
+    /// Whether it does when it starts on a disk that has lost commits.
+    notices_losses: bool,
+    /// Its disk was found damaged.
+    is_ruined: bool,
 }
 
 /// The name under which the replica of a node writes.
 pub fn replica_id(node: NodeId) -> ReplicaId {
+    named_anew(node, 0)
+}
+
+/// The name of a node that has begun afresh so often.
+fn named_anew(node: NodeId, fresh_starts: u8) -> ReplicaId {
     let mut replica = ReplicaId::from_u64(u64::from(node.0) + 1);
-    replica.0[15] = 0x51;
+    (replica.0[14], replica.0[15]) = (fresh_starts, 0x51);
     replica
 }
 
@@ -43,12 +60,17 @@ impl SimNode {
         let mut node = Self {
             peer: node.into(),
             config,
-            disk,
+            disk: SimDisk::holding(disk),
             replica: None,
             resting_root: Digest::ZERO,
             stopped: None,
             cost: Cost::default(),
             forgets: true,
+            members: Arc::from([]),
+            renamed: BTreeSet::new(),
+            fresh_starts: 0,
+            notices_losses: true,
+            is_ruined: false,
         };
         node.recover();
         node
@@ -60,6 +82,52 @@ impl SimNode {
         self
     }
 
+    /// Sets whether it notices when its disk has lost commits, and begins afresh then.
+    pub(crate) const fn noticing_losses(mut self, notices: bool) -> Self {
+        self.notices_losses = notices;
+        self
+    }
+
+    /// Another node has begun afresh under this name.
+    pub(crate) fn meet(&mut self, renamed: ReplicaId) {
+        self.renamed.insert(renamed);
+        self.tell_membership();
+    }
+
+    fn tell_membership(&mut self) {
+        if let Some(replica) = &mut self.replica
+            && self.forgets
+        {
+            let named = self.members.iter().map(|node| replica_id(*node));
+            replica.set_membership(Membership::named(named.chain(self.renamed.iter().copied())));
+        }
+    }
+
+    /// Throws away what is on disk and goes on as another replica: what its old one had promised is not
+    /// known any more. What others have of it they keep.
+    fn begin_afresh(&mut self) {
+        self.fresh_starts = self.fresh_starts.saturating_add(1);
+        self.config.replica = named_anew(self.peer.into(), self.fresh_starts);
+        self.renamed.insert(self.config.replica);
+        self.disk = self.disk.replaced();
+        self.is_ruined = false;
+    }
+
+    /// Whether this node begins afresh when it next starts.
+    const fn must_begin_afresh(&self) -> bool {
+        self.is_ruined || self.disk.is_rotten() || (self.disk.has_lost() && self.notices_losses)
+    }
+
+    /// A step could not read or write. If the disk has failed as disks do, that is no fault of the replica.
+    fn fail(&mut self, error: &StorageError) -> Effects<Notice> {
+        match error {
+            StorageError::Store(StoreError::Io { .. }) => {}
+            StorageError::Store(StoreError::Corrupt { .. }) if self.disk.is_rotten() => self.is_ruined = true,
+            error => self.stopped = Some(error.to_string()),
+        }
+        Effects { failed: self.stopped.is_none(), ..Effects::default() }
+    }
+
     /// Changes its settings, and makes its replica anew with them.
     pub(crate) fn configure(&mut self, change: impl FnOnce(&mut ReplicaConfig)) {
         change(&mut self.config);
@@ -67,10 +135,10 @@ impl SimNode {
     }
 
     fn recover(&mut self) {
-        match Replica::recover(self.config.clone(), &self.disk) {
+        match Replica::recover(self.config.clone(), &self.disk.view()) {
             Ok((replica, actions)) => {
                 self.resting_root = replica.digest();
-                match self.disk.apply(&actions.storage) {
+                match self.disk.commit(&actions.storage, Commit::Durable) {
                     Ok(()) => self.replica = Some(replica),
                     Err(error) => self.stopped = Some(error.to_string()),
                 }
@@ -91,7 +159,8 @@ impl SimNode {
         let moment = Moment::at(SimTime::from_millis(2));
         let stepped = replica.step(self.disk.view(), Event::Write(operations), moment, choices);
         let stepped = stepped.map_err(|error| error.to_string()).and_then(|actions| {
-            self.disk.apply(&actions.storage).map_err(|error| error.to_string())?;
+            let committed = self.disk.commit(&actions.storage, Commit::Durable);
+            committed.map_err(|error| error.to_string())?;
             Ok(actions.notices)
         });
         match stepped {
@@ -107,13 +176,36 @@ impl SimNode {
     }
 
     /// The replica, while the node is up.
-    pub const fn replica(&self) -> Option<&Replica<MemoryStore>> {
+    pub const fn replica(&self) -> Option<&Replica<DiskView>> {
         self.replica.as_ref()
     }
 
     /// What the disk holds.
     pub const fn disk(&self) -> &MemoryStore {
-        &self.disk
+        self.disk.rows()
+    }
+
+    /// What the disk would hold after a crash now: nothing, if the node would begin afresh then.
+    pub(crate) fn durable(&self) -> MemoryStore {
+        if self.must_begin_afresh() { MemoryStore::default() } else { self.disk.durable().clone() }
+    }
+
+    /// The name it writes under, and how often it has begun afresh.
+    pub(crate) const fn identity(&self) -> (ReplicaId, u8) {
+        (self.config.replica, self.fresh_starts)
+    }
+
+    /// What was wrong with its disk so far.
+    pub(crate) fn disk_effects(&self) -> HostEffects {
+        let faults = self.disk.faults();
+        HostEffects {
+            failed_writes: faults.failed_writes,
+            lying_syncs: faults.lying_syncs,
+            lost_commits: faults.lost_commits,
+            torn_writes: faults.torn_writes,
+            fresh_starts: u64::from(self.fresh_starts),
+            ..HostEffects::default()
+        }
     }
 
     /// What all its steps have cost, over all its lives.
@@ -128,7 +220,7 @@ impl SimNode {
 
     /// The state on disk, to look at.
     pub fn state(&self) -> Result<Interface<MemoryStore>, StorageError> {
-        Interface::open_with(self.disk.view(), self.config.merges.clone())
+        Interface::open_with(self.disk().view(), self.config.merges.clone())
     }
 
     /// The record of an entity on disk.
@@ -142,7 +234,7 @@ impl SimNode {
     }
 
     fn log(&self) -> DeltaLog {
-        DeltaLog::load(&self.disk, self.config.delta_retention).unwrap_or_default()
+        DeltaLog::load(self.disk(), self.config.delta_retention).unwrap_or_default()
     }
 
     /// How many entities an application sees here. O(n).
@@ -193,11 +285,8 @@ impl Actor for SimNode {
         let event = match input {
             Input::Start => Event::Start,
             Input::Peers { members, reachable } => {
-                if let Some(replica) = &mut self.replica
-                    && self.forgets
-                {
-                    replica.set_membership(Membership::named(members.iter().map(|node| replica_id(*node))));
-                }
+                self.members = members;
+                self.tell_membership();
                 let others = reachable.iter().map(|&node| PeerId::from(node));
                 Event::Peers(others.filter(|peer| *peer != self.peer).collect())
             }
@@ -212,23 +301,23 @@ impl Actor for SimNode {
             },
         };
         let Some(replica) = &mut self.replica else { return Effects::default() };
+        if self.fresh_starts > 0 && matches!(event, Event::Write(_)) && replica.digest().is_zero() {
+            // What it wrote before it has heard how things stand might come too late for the others. Its
+            // operator keeps the application away until then.
+            let notices = vec![Notice::WriteRefused { error: OperationError::NotAMember }];
+            return Effects { notices, ..Effects::default() };
+        }
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
         let SyncActions { storage, messages, timers, refusal, notices, cost } = match stepped {
             Ok(actions) => actions,
-            Err(error) => {
-                self.stopped = Some(error.to_string());
-                return Effects::default();
-            }
+            Err(error) => return self.fail(&error.0),
         };
         self.cost.storage_reads += cost.storage_reads;
         self.cost.storage_writes += cost.storage_writes;
         self.cost.hash_computations += cost.hash_computations;
         self.cost.dag_lookups += cost.dag_lookups;
-        if context.durable
-            && let Err(error) = self.disk.apply(&storage)
-        {
-            self.stopped = Some(error.to_string());
-            return Effects::default();
+        if let Err(error) = self.disk.commit(&storage, context.commit) {
+            return self.fail(&error.into());
         }
         let outgoing = messages.into_iter().map(|message| Outgoing {
             to: message.to.into(),
@@ -249,12 +338,14 @@ impl Actor for SimNode {
             timers: changes.collect(),
             refusal: refusal.as_ref().map(cause_of),
             notices,
+            failed: false,
         }
     }
 
     fn crash(&mut self) {
+        self.disk.crash();
         // What the replica had in memory may be ahead of the disk; only the disk counts.
-        if let Ok(mut state) = Interface::open(self.disk.view())
+        if let Ok(mut state) = Interface::open(self.disk().view())
             && let Ok(root) = state.root_hash()
         {
             self.resting_root = root;
@@ -263,7 +354,21 @@ impl Actor for SimNode {
     }
 
     fn restart(&mut self) {
+        if self.must_begin_afresh() {
+            self.begin_afresh();
+        }
+        self.disk.forget_the_loss();
+        // Its host counts the starts as well, since the disk may have lost the count.
+        self.config.least_incarnation += 1;
         self.recover();
+    }
+
+    fn rot(&mut self, place: u64) -> bool {
+        self.disk.rot(place)
+    }
+
+    fn scrub(&mut self) -> bool {
+        self.disk.is_rotten()
     }
 
     fn digest(&self) -> Digest {
@@ -273,7 +378,9 @@ impl Actor for SimNode {
     fn unfinished(&self) -> Unfinished {
         let Some(replica) = &self.replica else { return Unfinished::default() };
         let pending = replica.pending();
-        Unfinished { sessions: pending.sessions as u32, waiting: (pending.buffered + pending.owed) as u32 }
+        // A damaged row will be noticed, and the run is not over before.
+        let waiting = pending.buffered + pending.owed + usize::from(self.disk.is_rotten());
+        Unfinished { sessions: pending.sessions as u32, waiting: waiting as u32 }
     }
 }
 

@@ -1,8 +1,7 @@
 //! One state that joins every write without a network: what nobody sees is compared with it.
 
-use super::Oracle;
+use super::{Joined, Oracle};
 use crate::node::differences;
-use syncline_crdt::Merges;
 use syncline_storage::{ApplyContext, ApplyError, Interface};
 use syncline_store::{MemoryStore, Store};
 use syncline_types::{Digest, Moment, SimTime};
@@ -23,9 +22,9 @@ impl Oracle {
         Ok(joined)
     }
 
-    /// The merge functions of the application's own types.
-    pub(crate) const fn merges(&self) -> &Merges {
-        &self.merges
+    /// The same, to be compared with states.
+    pub(crate) fn as_state(&self) -> Result<Joined, ApplyError> {
+        Ok(Joined::new(self.joined()?, self.merges.clone()))
     }
 
     /// The first record on `disk`, whose root is `root`, that is not the join of all that was written, in

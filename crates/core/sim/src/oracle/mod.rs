@@ -27,6 +27,7 @@ mod joined;
 mod place;
 mod seen;
 mod specification;
+mod state;
 mod text;
 
 use crate::node::SimNode;
@@ -40,6 +41,7 @@ use syncline_types::SimTime;
 
 pub use blame::{AckedWrite, WrongPlace};
 use specification::Specification;
+pub(crate) use state::Joined;
 
 /// A write that a node has acknowledged.
 #[derive(Clone, Debug)]

@@ -31,6 +31,9 @@ impl SimRuntime {
         self.effects.node_restarts += u64::from(stepped.restarted);
         self.protocol.writes_refused += u64::from(stepped.op_refused);
         let Some(node) = stepped.node else { return };
+        if stepped.restarted {
+            self.on_restarted(node);
+        }
         if stepped.stale_accepted {
             self.violate(Check::StaleFrameAccepted { node: self.name(node) });
         }
@@ -95,6 +98,9 @@ impl SimRuntime {
             }
             Notice::WriteAccepted { operations, actions } => {
                 self.protocol.writes_accepted += 1;
+                if let Some(Err(error)) = self.certain.as_mut().map(|certain| certain.apply(&actions)) {
+                    self.violate_oracle(&error.to_string());
+                }
                 self.oracle.acknowledge(node, self.now(), operations, actions);
             }
             Notice::DeltaDiscarded { refusal } => {
@@ -106,7 +112,13 @@ impl SimRuntime {
                 self.protocol.deltas_refused += 1;
                 self.violate(Check::HonestFrameRefused { node: self.name(node) });
             }
-            Notice::Forgot { records, .. } => self.protocol.records_forgotten += records,
+            Notice::Forgot { horizon, records } => {
+                self.protocol.records_forgotten += records;
+                if let Some(Err(error)) = self.certain.as_mut().map(|certain| certain.raise_horizon(horizon))
+                {
+                    self.violate_oracle(&error.to_string());
+                }
+            }
             Notice::WriteRefused { .. } => self.protocol.writes_refused += 1,
         }
     }
@@ -170,6 +182,9 @@ impl SimRuntime {
 
     /// What must hold when all nodes agree: that it is what was written, and that the index says so.
     pub(super) fn final_checks(&self) -> Option<Check> {
+        if let Some(certain) = &self.certain {
+            return self.check_with_losses(certain).or_else(|| self.check_index());
+        }
         self.check_values().or_else(|| self.check_hidden()).or_else(|| self.check_index())
     }
 

@@ -23,6 +23,12 @@ pub enum Stream {
     Wire(u32),
     /// What those links are like.
     Wiring(u32),
+    /// How a node's clocks go wrong.
+    Clock(u32),
+    /// What a node's disk does wrong.
+    Disk(u32),
+    /// When a node pauses, and whether it is slow.
+    Pause(u32),
     /// Which bits rules flip.
     Rules,
     /// Spontaneous partitions.
@@ -47,6 +53,9 @@ impl Stream {
             Self::Rules => (9, 0),
             Self::Wire(node) => (20, node),
             Self::Wiring(node) => (21, node),
+            Self::Clock(node) => (30, node),
+            Self::Disk(node) => (31, node),
+            Self::Pause(node) => (32, node),
         };
         kind << 32 | node as u64
     }
@@ -70,7 +79,7 @@ pub type Tape = Vec<Drawn>;
 
 #[derive(Clone, Debug, Default)]
 struct Streams {
-    nodes: Vec<[Option<Box<ChaCha8Rng>>; 7]>,
+    nodes: Vec<[Option<Box<ChaCha8Rng>>; 10]>,
     shared: [Option<Box<ChaCha8Rng>>; 4],
 }
 
@@ -83,12 +92,16 @@ impl Streams {
             | Stream::Churn(node)
             | Stream::Corruption(node)
             | Stream::Wire(node)
-            | Stream::Wiring(node) => {
+            | Stream::Wiring(node)
+            | Stream::Clock(node)
+            | Stream::Disk(node)
+            | Stream::Pause(node) => {
                 let node = node as usize;
                 if self.nodes.len() <= node {
                     self.nodes.resize_with(node + 1, Default::default);
                 }
-                let [link, own, crash, churn, corruption, wire, wiring] = &mut self.nodes[node];
+                let [link, own, crash, churn, corruption, wire, wiring, clock, disk, pause] =
+                    &mut self.nodes[node];
                 match stream {
                     Stream::Link(_) => link,
                     Stream::Node(_) => own,
@@ -96,6 +109,9 @@ impl Streams {
                     Stream::Churn(_) => churn,
                     Stream::Wire(_) => wire,
                     Stream::Wiring(_) => wiring,
+                    Stream::Clock(_) => clock,
+                    Stream::Disk(_) => disk,
+                    Stream::Pause(_) => pause,
                     _ => corruption,
                 }
             }

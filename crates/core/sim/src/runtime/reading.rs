@@ -100,6 +100,8 @@ impl SimRuntime {
         metrics.effects.departures = churn.departures;
         metrics.effects.returns = churn.returns;
         metrics.effects.late_joins = churn.late_joins;
+        metrics.effects.hosts = self.host_effects();
+        metrics.protocol.writes_refused += metrics.effects.hosts.writes_lost_waiting;
         metrics.effects.partitions = router.partitions.started();
         metrics.effects.links = router.link_metrics();
         metrics.effects.buffer_drops = router.fates().dropped(DropCause::BufferFull);

@@ -8,7 +8,7 @@ use crate::history::What;
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
 use crate::network::{ConfigError, NetworkRouter, PartitionId, PartitionSpec};
 use crate::node::{SimNode, replica_id};
-use crate::oracle::Oracle;
+use crate::oracle::{Joined, Oracle};
 use crate::scenarios::{NodeSeed, Scenario};
 use crate::types::{NodeId, NodeRef};
 use crate::watch::Watch;
@@ -30,6 +30,10 @@ pub struct SimRuntime {
     pub(crate) world: World<SimNode>,
     pub(super) names: Vec<String>,
     pub(super) oracle: Oracle,
+    /// What cannot be lost any more, once a disk has lost something.
+    pub(super) certain: Option<Joined>,
+    /// Per node that was down, what its disk had lost by then, and how often it had begun afresh.
+    pub(super) losses: BTreeMap<NodeId, (u64, u8)>,
     pub(super) protocol: ProtocolMetrics,
     pub(super) effects: EffectMetrics,
     pub(super) convergence: ConvergenceMetrics,
@@ -94,6 +98,8 @@ impl SimRuntime {
         Ok(Self {
             world,
             oracle: Oracle::new(config.merges.clone()),
+            certain: None,
+            losses: BTreeMap::new(),
             config,
             names: Vec::new(),
             protocol: ProtocolMetrics::default(),
@@ -136,7 +142,10 @@ impl SimRuntime {
         config.merges = self.config.merges.clone();
         config.selection = if self.by_table { Selection::Table } else { self.config.selection };
         self.names.push(name);
-        SimNode::new(node, config, disk).forgetting(self.config.forget_tombstones)
+        // Tombstones may be forgotten because members keep what they said that they have.
+        let notices = !self.config.faults.hosts.lies_unnoticed;
+        let node = SimNode::new(node, config, disk).noticing_losses(notices);
+        node.forgetting(self.config.forget_tombstones && notices)
     }
 
     /// Adds the nodes of a scenario with the state they already have.

@@ -37,7 +37,8 @@ impl SimRuntime {
                     let storm = self.watch.on_start(now, self.world.len() as u64);
                     self.on_storm(storm);
                 }
-                Notice::SessionEnded { peer, started_at, outcome, .. } => {
+                // The root that a disk loses in a crash within the step was there when it was reported.
+                Notice::SessionEnded { peer, started_at, outcome, .. } if !stepped.undone => {
                     self.attend_end(node, (*peer).into(), *started_at, outcome, &stepped.notices);
                 }
                 _ => {}

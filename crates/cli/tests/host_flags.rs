@@ -1,0 +1,55 @@
+//! The flags for what goes wrong within hosts, as a user types them.
+
+use serde_json::Value;
+use std::process::{Command, Output};
+
+fn syncline(args: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_syncline")).args(args.split_whitespace()).output().expect("it runs")
+}
+
+fn json(args: &str) -> Value {
+    let output = syncline(&format!("{args} --json"));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args}: {error}: {output:?}"))
+}
+
+#[test]
+fn the_reproducing_line_carries_every_flag_of_hosts() {
+    let flags = "--clock-skew 1500ms --clock-drift 300 --clock-jump 0.001,5..90 --clock-freeze 0.002 \
+                 --timer-drift 200 --pause 0.003,5..80 --processing 150 --slow-host 2.5 --failed-write 0.01 \
+                 --torn-write 0.002 --lying-sync 0.03 --rot 0.001 --lies-unnoticed";
+    let run = json(&format!("run --seed 3 {flags}"));
+    let given: Vec<&str> = flags.split_whitespace().collect();
+    assert_eq!(run["reproduce"], format!("syncline run --seed 3 {}", given.join(" ")));
+    assert_eq!(run["stop"], "converged");
+    assert!(run["effects"]["hosts"]["clock_error_ms"].as_u64() > Some(0), "{run}");
+}
+
+#[test]
+fn what_went_wrong_within_hosts_is_shown_and_counted() {
+    let flags = "--seeds 0..20 --faults heavy --failed-write 0.05 --pause 0.01 --lying-sync 0.3 --rot 0.002";
+    let sweep = json(&format!("sweep {flags}"));
+    assert_eq!(sweep["converged"], 20, "{}", sweep["failures"]);
+    for what in ["failed_writes", "pauses", "lying_syncs", "rotten_rows", "fresh_starts", "inputs_delayed"] {
+        assert!(sweep["hosts"][what].as_u64() > Some(0), "{what}: {}", sweep["hosts"]);
+    }
+    let shown = String::from_utf8(syncline(&format!("sweep {flags}")).stdout).expect("text");
+    assert!(shown.contains("writes to disk that failed") && !shown.contains("clocks that jumped"), "{shown}");
+}
+
+#[test]
+fn flags_of_hosts_that_make_no_sense_are_refused_with_what_would() {
+    for (args, said) in [
+        ("run --clock-skew 13h", "the clock skew"),
+        ("run --clock-drift 900000", "500000"),
+        ("run --pause 0.1,9..3", "rising range"),
+        ("run --slow-host 3", "--processing"),
+        ("run --processing 9 --slow-host 0.1", "between 1 and 1000"),
+        ("run --lies-unnoticed", "--lying-sync"),
+        ("run --rot 2", "between 0 and 1"),
+    ] {
+        let output = syncline(args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args}: {text}");
+        assert!(text.contains(said), "{args}: {text}");
+    }
+}

@@ -1,0 +1,117 @@
+//! Disks that fail, as told.
+
+use crate::set;
+use sync_sim::prelude::*;
+
+fn nine() -> EntityId {
+    EntityId::from_u64(9)
+}
+
+fn three() -> (SimRuntime, [NodeId; 3]) {
+    let mut rt = SimRuntime::with_seed(5);
+    let nodes = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 5));
+    (rt, nodes)
+}
+
+#[test]
+fn a_write_that_fails_has_no_effect_and_its_node_starts_again() {
+    let (mut rt, [alice, _, _]) = three();
+    rt.fail_write_at(1_000.into(), alice);
+    rt.write_at(1_001.into(), alice, set(9, 1));
+    rt.write_at(4_000.into(), alice, set(10, 1));
+    assert_eq!(rt.run(), StopCondition::Converged);
+    let metrics = rt.metrics();
+    assert_eq!((metrics.effects.hosts.failed_writes, metrics.effects.node_crashes), (1, 1));
+    assert_eq!((metrics.protocol.writes_accepted, metrics.protocol.writes_refused), (1, 1));
+    assert!(!rt.has_entity("carol", nine()) && rt.has_entity("carol", EntityId::from_u64(10)));
+}
+
+/// What alice's disk says that it has and has not, nobody else hears; then she loses power.
+fn alice_loses_a_write(config: SimConfig) -> (SimRuntime, NodeId) {
+    let mut rt = SimRuntime::with_config(config);
+    let [alice, _, _] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 5));
+    rt.lie_about_syncs_at(1_000.into(), alice, true);
+    rt.partition_groups(&[vec![alice], vec![NodeId(1), NodeId(2)]], Some(SimDuration::from_secs(3)));
+    rt.write_at(1_500.into(), alice, set(9, 1));
+    rt.crash_at(2_000.into(), alice, CrashPoint::Now, Some(500.into()));
+    rt.lie_about_syncs_at(2_001.into(), alice, false);
+    rt.write_at(6_000.into(), alice, set(10, 1));
+    assert_eq!(rt.run(), StopCondition::Converged, "{}", rt.explain());
+    (rt, alice)
+}
+
+#[test]
+fn a_loss_that_reached_nobody_is_noticed_and_excused() {
+    let (rt, alice) = alice_loses_a_write(SimConfig::with_seed(5));
+    let effects = rt.metrics().effects.hosts;
+    assert_eq!((effects.lost_commits, effects.fresh_starts), (1, 1), "{effects:?}");
+    assert!(!rt.has_entity(alice, nine()) && rt.has_entity("carol", EntityId::from_u64(10)));
+    assert_ne!(rt.node(alice).replica().unwrap().config().replica, sync_sim::node::replica_id(alice));
+}
+
+#[test]
+fn a_loss_that_goes_unnoticed_is_excused_as_well() {
+    let faults = FaultConfig::default().without_noticing_lies();
+    let (rt, alice) = alice_loses_a_write(SimConfig::with_seed(5).with_faults(faults));
+    let effects = rt.metrics().effects.hosts;
+    assert_eq!((effects.lost_commits, effects.fresh_starts), (1, 0), "{effects:?}");
+    assert_eq!(rt.node(alice).replica().unwrap().config().replica, sync_sim::node::replica_id(alice));
+}
+
+#[test]
+fn what_another_had_heard_of_before_the_loss_is_not_excused_and_comes_back() {
+    let (mut rt, [alice, _, _]) = three();
+    rt.lie_about_syncs_at(1_000.into(), alice, true);
+    rt.write_at(1_500.into(), alice, set(9, 1));
+    rt.crash_at(2_000.into(), alice, CrashPoint::Now, Some(500.into()));
+    rt.write_at(3_000.into(), "carol", set(10, 1));
+    assert_eq!(rt.run(), StopCondition::Converged);
+    assert!(rt.metrics().effects.hosts.lost_commits > 0);
+    assert!(rt.has_entity(alice, nine()));
+}
+
+#[test]
+fn a_rotten_row_is_noticed_by_the_read_or_by_the_scrub() {
+    let mut fresh = 0;
+    for seed in 0..40 {
+        let mut rt = SimRuntime::with_seed(seed);
+        let [alice, bob, _] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 20));
+        rt.rot_at(1_000.into(), alice);
+        rt.write_at(1_100.into(), bob, set(9, 1));
+        rt.write_at(8_000.into(), bob, set(10, 1));
+        assert_eq!(rt.run(), StopCondition::Converged, "seed {seed}: {}", rt.explain());
+        let effects = rt.metrics().effects.hosts;
+        assert_eq!(effects.rotten_rows, 1, "seed {seed}");
+        fresh += effects.fresh_starts;
+        assert_eq!(rt.entity_count(alice), 22, "seed {seed}");
+    }
+    // The others rotted in a row that was written anew before anybody read it.
+    assert!((20..=40).contains(&fresh), "{fresh}");
+}
+
+#[test]
+fn power_that_fails_within_a_commit_leaves_all_of_it_or_nothing() {
+    for seed in 0..40 {
+        let mut rt = SimRuntime::with_seed(seed);
+        let [alice, _, _] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 5));
+        rt.crash_at(1_000.into(), alice, CrashPoint::MidCommit, Some(500.into()));
+        rt.write_at(1_000.into(), alice, set(9, 1));
+        rt.write_at(3_000.into(), alice, set(10, 1));
+        assert_eq!(rt.run(), StopCondition::Converged, "seed {seed}: {}", rt.explain());
+        assert_eq!(rt.metrics().effects.hosts.torn_writes, 1, "seed {seed}");
+        assert!(!rt.has_entity(alice, nine()), "seed {seed}");
+    }
+}
+
+/// The test above can fail: a store that keeps what was written of a torn batch is found out.
+#[cfg(feature = "canary")]
+#[test]
+fn a_store_that_keeps_half_a_batch_is_found_out() {
+    use sync_sim::canary::{self, Canary};
+    let faults = || FaultConfig::heavy_chaos().with_torn_writes(0.005);
+    canary::set(Some(Canary::TornCommit));
+    let found = (0..100).find(|seed| crate::run(*seed, faults()).1 != StopCondition::Converged);
+    canary::set(None);
+    let found = found.expect("a hundred seeds do not notice torn commits");
+    assert_eq!(crate::run(found, faults()).1, StopCondition::Converged);
+}
