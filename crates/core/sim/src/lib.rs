@@ -74,3 +74,16 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../../../README.md")]
 struct Readme;
+
+/// The book's examples compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/book/first-run.md")]
+struct BookFirstRun;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/book/faults.md")]
+struct BookFaults;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/book/writing-scenarios.md")]
+struct BookScenarios;
