@@ -11,6 +11,7 @@ mod in_turn;
 mod record;
 mod slot;
 mod tally;
+mod timers;
 mod trace;
 mod world;
 
