@@ -1,57 +1,14 @@
 //! What happens next.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use syncline_types::SimTime;
-
-/// Where an event waits, and when its turn is.
-#[derive(Clone, Copy, Debug)]
-struct Key {
-    time: SimTime,
-    number: u64,
-    slot: u32,
-}
-
-impl Key {
-    /// Time and number as one integer: comparing it takes no branch, and in a heap every branch is a toss-up.
-    const fn turn(&self) -> u128 {
-        (self.time.as_micros() as u128) << 64 | self.number as u128
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.turn() == other.turn()
-    }
-}
-
-impl Eq for Key {}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-
-    fn le(&self, other: &Self) -> bool {
-        self.turn() <= other.turn()
-    }
-
-    fn ge(&self, other: &Self) -> bool {
-        self.turn() >= other.turn()
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.turn().cmp(&other.turn())
-    }
-}
 
 /// Events ordered by time, and by the order of scheduling at equal times: a binary heap of small
 /// keys over a slab, so that moving a key never moves an event. O(log n) to schedule and to take.
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
-    heap: BinaryHeap<Reverse<Key>>,
+    heap: BinaryHeap<Reverse<(SimTime, u64, u32)>>,
     slab: Vec<Option<E>>,
     free: Vec<u32>,
     scheduled: u64,
@@ -77,14 +34,14 @@ impl<E> EventQueue<E> {
         if let Some(place) = self.slab.get_mut(slot as usize) {
             *place = Some(event);
         }
-        self.heap.push(Reverse(Key { time, number: self.scheduled, slot }));
+        self.heap.push(Reverse((time, self.scheduled, slot)));
         self.scheduled += 1;
         self.scheduled - 1
     }
 
     /// When the next event is due.
     pub fn peek_time(&self) -> Option<SimTime> {
-        self.heap.peek().map(|Reverse(key)| key.time)
+        self.heap.peek().map(|Reverse((time, ..))| *time)
     }
 
     /// Takes the next event.
@@ -94,7 +51,7 @@ impl<E> EventQueue<E> {
 
     /// As [`EventQueue::pop`], with the event's number in the order of scheduling.
     pub fn pop_numbered(&mut self) -> Option<(SimTime, u64, E)> {
-        let Reverse(Key { time, number, slot }) = self.heap.pop()?;
+        let Reverse((time, number, slot)) = self.heap.pop()?;
         self.free.push(slot);
         Some((time, number, self.slab.get_mut(slot as usize)?.take()?))
     }
@@ -102,7 +59,7 @@ impl<E> EventQueue<E> {
     /// Lets go of the events that `keep` does not want. O(n).
     pub fn retain(&mut self, keep: impl Fn(&E) -> bool) {
         let Self { heap, slab, free, .. } = self;
-        heap.retain(|Reverse(Key { slot, .. })| {
+        heap.retain(|Reverse((_, _, slot))| {
             let Some(place) = slab.get_mut(*slot as usize) else { return false };
             let kept = place.as_ref().is_some_and(&keep);
             if !kept {
