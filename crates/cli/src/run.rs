@@ -6,7 +6,7 @@ use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{RunReport, Spec};
 use crate::trace::Log;
 use crate::view::worth_investigating;
-use crate::{Ending, cases, shrink};
+use crate::{Ending, cases, interrupt, shrink};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -120,12 +120,19 @@ fn until_failure(args: &RunArgs, spec: &Spec) -> Result<Ending, String> {
         bar.set_style(style);
     }
     let mut seeds = args.from..u64::MAX;
+    interrupt::watch();
     let failing = seeds.find(|seed| {
         bar.inc(1);
-        !Ended::of(&mut spec.build(*seed)).class.is_converged()
+        interrupt::asked() || !Ended::of(&mut spec.build(*seed)).class.is_converged()
     });
     bar.finish_and_clear();
     let seed = failing.ok_or("every seed converged")?;
+    if interrupt::asked() {
+        let (done, from) = (grouped(seed - args.from), args.from);
+        return Ok(interrupt::said(&format!(
+            "interrupted: {done} seeds, from {from} on, converged; go on with --until-failure --from {seed}"
+        )));
+    }
     if !args.json {
         println!("{} seeds, from {} on, converged before this one\n", grouped(seed - args.from), args.from);
     }
