@@ -10,7 +10,9 @@ mod inform;
 mod inspect;
 mod options;
 mod options_links;
+mod options_swarm;
 mod plot;
+mod reach;
 mod replay;
 mod report;
 mod run;
@@ -34,6 +36,7 @@ Examples:
   syncline sweep --seeds 0..1000 --faults heavy a thousand runs over all cores
   syncline compare --difference 1000 --explain  every protocol on the same two states, and what is chosen
   syncline sweep --seeds 0..200 --protocol each the same seeds once for every protocol, side by side
+  syncline sweep                                everything drawn from the seeds, faults, writes and all
   syncline explore --drops 1 --crashes 1        every order of events of two replicas that write at once
   syncline run --until-failure --shrink         seed after seed until one fails, and the failure made small
   syncline replay syncline-cases/FILE.toml      runs a case again, as a finding left it or written by hand

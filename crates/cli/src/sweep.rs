@@ -15,6 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use sync_sim::case::Ended;
+use sync_sim::coverage::Coverage;
 
 /// The flags of `sweep`.
 #[derive(Args, Clone, Debug)]
@@ -39,6 +40,11 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "FOLDER", default_value = cases::FOLDER)]
     cases: PathBuf,
 
+    /// Fail if the sweep never reached something that large sweeps reach: a fault that struck nobody, a protocol
+    /// that nobody ran. On by default from 10000 drawn seeds on, if no flag narrows what is drawn.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    demand_coverage: Option<bool>,
+
     #[command(flatten)]
     pub(crate) sim: SimArgs,
 
@@ -52,6 +58,9 @@ const MAX_SEEDS: u64 = 10_000_000;
 
 /// Runs many seeds.
 pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
+    let mut args = args.clone();
+    args.sim.swarm |= args.sim.pins().is_empty();
+    let args = &args;
     let plan = Plan::of(args)?;
     if args.sim.protocol == Some(Protocol::Each) {
         if args.resume.is_some() {
@@ -65,7 +74,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
     } else {
         print(&report, plan.jobs);
     }
-    Ok(if report.failures.is_empty() { Ending::Good } else { Ending::Finding })
+    Ok(if report.is_good() { Ending::Good } else { Ending::Finding })
 }
 
 /// A progress bar over so many things, on a terminal.
@@ -88,7 +97,12 @@ pub(crate) struct Plan {
     silent: bool,
     cases: PathBuf,
     resume: Option<PathBuf>,
+    /// Whether the sweep fails if it never reaches something, where that is said.
+    demand_coverage: Option<bool>,
 }
+
+/// From so many drawn seeds on everything is expected to be reached.
+const ENOUGH_TO_DEMAND: u64 = 10_000;
 
 impl Plan {
     fn of(args: &SweepArgs) -> Result<Self, String> {
@@ -99,7 +113,16 @@ impl Plan {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = args.jobs.map_or(cores, |jobs| jobs as usize);
         let (cases, resume) = (args.cases.clone(), args.resume.clone());
-        Ok(Self { ranges, total, jobs, check_every: args.check_every, silent: args.json, cases, resume })
+        Ok(Self {
+            ranges,
+            total,
+            jobs,
+            check_every: args.check_every,
+            silent: args.json,
+            cases,
+            resume,
+            demand_coverage: args.demand_coverage,
+        })
     }
 
     /// Runs all seeds of one simulation.
@@ -115,8 +138,16 @@ impl Plan {
             Some(path) => self.resumed(&spec, path, &bar)?,
         };
         bar.finish_and_clear();
-        let report = totals.report(&spec, started.elapsed().as_secs_f64());
+        let enough = sim.swarm && self.total >= ENOUGH_TO_DEMAND && sim.pins().is_empty();
+        let demanded = self.demand_coverage.unwrap_or(enough);
+        let shown = self.covers(&spec).then_some(demanded);
+        let report = totals.report(&spec, started.elapsed().as_secs_f64(), shown);
         Ok(SweepReport { protocol: sim.protocol.map(Protocol::name), ..report })
+    }
+
+    /// Whether what runs reach is counted.
+    fn covers(&self, spec: &Spec) -> bool {
+        spec.swarm.is_some() || self.demand_coverage == Some(true)
     }
 
     /// Adds a part of the seeds to what is known of those before.
@@ -161,7 +192,10 @@ impl Plan {
 
     /// What decides a sweep: two of the same come to the same totals.
     fn fingerprint(&self, spec: &Spec) -> Result<String, String> {
-        let case = spec.case(0).to_text().map_err(|error| error.to_string())?;
+        let mut case = spec.case(0).to_text().map_err(|error| error.to_string())?;
+        if spec.swarm.is_some() {
+            case += &spec.flags.join(" ");
+        }
         Ok(format!(
             "syncline {}; seeds {:?}; every {}\n{case}",
             env!("CARGO_PKG_VERSION"),
@@ -233,6 +267,7 @@ fn seed_at(ranges: &[Range<u64>], mut at: u64) -> Option<u64> {
 /// that nothing depends on how many threads there are.
 fn run_all(spec: &Spec, plan: &Plan, part: Range<u64>, bar: &ProgressBar) -> Vec<Run> {
     let &Plan { ref ranges, jobs, check_every, .. } = plan;
+    let covers = plan.covers(spec);
     let next = AtomicU64::new(part.start);
     let failed = AtomicU64::new(0);
     let done = Mutex::new(Vec::with_capacity((part.end - part.start).min(1 << 24) as usize));
@@ -244,7 +279,7 @@ fn run_all(spec: &Spec, plan: &Plan, part: Range<u64>, bar: &ProgressBar) -> Vec
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     seed_at(ranges, at).filter(|_| at < part.end).map(|seed| (at, seed))
                 } {
-                    let run = run_one(spec, seed, check_every > 0 && at.is_multiple_of(check_every));
+                    let run = run_one(spec, seed, check_every > 0 && at.is_multiple_of(check_every), covers);
                     if !run.class.is_converged() || run.differs.is_some() {
                         let failed = failed.fetch_add(1, Ordering::Relaxed) + 1;
                         bar.set_message(format!(", {failed} failed"));
@@ -265,7 +300,7 @@ fn run_all(spec: &Spec, plan: &Plan, part: Range<u64>, bar: &ProgressBar) -> Vec
 }
 
 /// Runs a seed. A panic is a finding like any other: it does not take the rest of the sweep with it.
-fn run_one(spec: &Spec, seed: u64, twice: bool) -> Run {
+fn run_one(spec: &Spec, seed: u64, twice: bool, covers: bool) -> Run {
     let mut rt = spec.build(seed);
     let ended = Ended::of(&mut rt);
     let trace = ended.trace.to_string();
@@ -276,6 +311,7 @@ fn run_one(spec: &Spec, seed: u64, twice: bool) -> Run {
     };
     Run {
         seed,
+        coverage: covers.then(|| Coverage::of(&spec.case(seed), &rt, &ended)),
         stop: ended.name(),
         trace: ended.trace.value(),
         time: rt.now(),

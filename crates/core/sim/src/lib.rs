@@ -22,6 +22,7 @@ mod assertions;
 pub mod case;
 pub mod compare;
 pub mod convergence;
+pub mod coverage;
 pub mod engine;
 pub mod explore;
 pub mod film;
@@ -36,6 +37,7 @@ pub mod paths;
 pub mod runtime;
 pub mod scenarios;
 pub mod stream;
+pub mod swarm;
 pub mod types;
 mod watch;
 pub mod workload;
@@ -43,7 +45,7 @@ pub mod workload;
 #[cfg(feature = "canary")]
 pub use syncline_types::canary;
 
-pub use runtime::{SimConfig, SimRuntime, StopCondition};
+pub use runtime::{Phase, SimConfig, SimRuntime, StopCondition};
 
 /// Everything a test needs.
 pub mod prelude {
@@ -56,7 +58,9 @@ pub mod prelude {
         PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
     };
     pub use crate::node::SimNode;
-    pub use crate::runtime::{Check, EndedSession, Property, SimClock, SimConfig, SimRuntime, StopCondition};
+    pub use crate::runtime::{
+        Check, EndedSession, Phase, Property, SimClock, SimConfig, SimRuntime, StopCondition,
+    };
     pub use crate::scenarios::{RandomScenario, RandomScenarioConfig, Scenario};
     pub use crate::stream::{SimNet, SimStream};
     pub use crate::types::{NodeId, NodeRef};

@@ -140,7 +140,7 @@ pub struct FaultConfig {
     /// What goes wrong with single links.
     pub links: LinkFaults,
     #[serde(skip)]
-    invalid: Option<ConfigError>,
+    pub(crate) invalid: Option<ConfigError>,
 }
 
 impl Default for FaultConfig {
