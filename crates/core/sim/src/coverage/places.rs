@@ -107,7 +107,7 @@ const OUTCOMES: [(&str, bool); 6] = [
 
 /// Rare states: how they are called, whether they are demanded.
 const STATES: [(&str, bool); 9] = [
-    (RESUMED, true),
+    (RESUMED, false),
     (FORGOTTEN, true),
     (LATE_SNAPSHOT, true),
     (RETRIED, true),
