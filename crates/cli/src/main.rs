@@ -13,7 +13,9 @@ mod inspect;
 mod interrupt;
 mod options;
 mod options_links;
+mod options_swarm;
 mod plot;
+mod reach;
 mod replay;
 mod report;
 mod run;
@@ -38,6 +40,7 @@ Examples:
   syncline sweep --seeds 0..1000 --faults heavy a thousand runs over all cores
   syncline compare --difference 1000 --explain  every protocol on the same two states, and what is chosen
   syncline sweep --seeds 0..200 --protocol each the same seeds once for every protocol, side by side
+  syncline sweep                                everything drawn from the seeds, faults, writes and all
   syncline explore --drops 1 --crashes 1        every order of events of two replicas that write at once
   syncline merge one.json two.json              the reports of a sweep's shards made one
   syncline run --until-failure --shrink         seed after seed until one fails, and the failure made small

@@ -147,6 +147,11 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) case: Option<PathBuf>,
 
+    /// Draw everything from the seed: the nodes and their states, the faults, the writes, the network. What
+    /// flags say is as they say in each run.
+    #[arg(long, conflicts_with = "case")]
+    pub(crate) swarm: bool,
+
     /// The flags that were given, as opposed to those that have their default.
     #[arg(skip)]
     pub(crate) given: BTreeSet<String>,
@@ -264,13 +269,13 @@ impl SimArgs {
     }
 
     /// Whether a flag has a say: it was given, or there is no case that it would change.
-    fn says(&self, flag: &str) -> bool {
-        self.case.is_none() || self.given.contains(flag)
+    pub(crate) fn says(&self, flag: &str) -> bool {
+        (self.case.is_none() && !self.swarm) || self.given.contains(flag)
     }
 
     /// What the flags describe, or what is wrong with them together.
     pub(crate) fn spec(&self) -> Result<Spec, String> {
-        if self.case.is_none() && self.write_for >= self.max_time {
+        if self.case.is_none() && !self.swarm && self.write_for >= self.max_time {
             return Err(format!(
                 "writes for {} do not fit a run that stops at {}; see --write-for and --max-time",
                 self.write_for, self.max_time
@@ -279,6 +284,9 @@ impl SimArgs {
         if self.protocol == Some(Protocol::Each) {
             return Err("a run has one protocol; --protocol each is for sweep".into());
         }
+        if self.swarm {
+            return self.swarm_spec();
+        }
         let mut case = match &self.case {
             Some(path) => cases::load(path)?,
             None => Case::default(),
@@ -286,11 +294,11 @@ impl SimArgs {
         self.begin(&mut case)?;
         case.faults = self.faults(case.faults)?;
         case.check().map_err(|error| error.to_string())?;
-        Ok(Spec { case, flags: self.flags() })
+        Ok(Spec { case, flags: self.flags(), swarm: None })
     }
 
     /// Changes in a case what flags say of everything but the faults.
-    fn begin(&self, case: &mut Case) -> Result<(), String> {
+    pub(crate) fn begin(&self, case: &mut Case) -> Result<(), String> {
         let explicit = !case.nodes.is_empty();
         for flag in ["nodes", "entities", "scenario"].into_iter().filter(|flag| self.says(flag)) {
             if explicit {
@@ -335,7 +343,7 @@ impl SimArgs {
     }
 
     /// The faults, changed as flags say.
-    fn faults(&self, mut faults: FaultConfig) -> Result<FaultConfig, String> {
+    pub(crate) fn faults(&self, mut faults: FaultConfig) -> Result<FaultConfig, String> {
         if self.says("faults") {
             faults = self.faults.faults();
         }
@@ -381,13 +389,10 @@ impl SimArgs {
     }
 
     /// The flags that are not at their default, as they were given.
-    fn flags(&self) -> Vec<String> {
+    pub(crate) fn flags(&self) -> Vec<String> {
         let mut flags = Vec::new();
-        let says = |flag: &str, differs: bool| if self.case.is_some() { self.says(flag) } else { differs };
-        let mut add = |flag: &str, value: Option<String>| {
-            if let Some(value) = value {
-                flags.extend([format!("--{flag}"), value]);
-            }
+        let says = |flag: &str, differs: bool| {
+            if self.case.is_some() || self.swarm { self.says(flag) } else { differs }
         };
         let spell = |spell: &Option<Spell>| {
             spell.as_ref().map(|Spell { probability, lasting_ms }| match lasting_ms {
@@ -396,6 +401,14 @@ impl SimArgs {
             })
         };
         let time = |time: SimDuration| format!("{}ms", time.as_millis());
+        if self.swarm {
+            flags.push("--swarm".to_owned());
+        }
+        let mut add = |flag: &str, value: Option<String>| {
+            if let Some(value) = value {
+                flags.extend([format!("--{flag}"), value]);
+            }
+        };
         add("case", self.case.as_ref().map(|path| path.display().to_string()));
         add("nodes", says("nodes", self.nodes != 3).then(|| self.nodes.to_string()));
         add("entities", says("entities", self.entities != 10).then(|| self.entities.to_string()));
@@ -423,9 +436,13 @@ impl SimArgs {
         add("partition", spell(&self.partition));
         add("crash", spell(&self.crash));
         add("churn", spell(&self.churn));
-        add("late-joiners", (self.late_joiners > 0).then(|| self.late_joiners.to_string()));
+        add(
+            "late-joiners",
+            says("late-joiners", self.late_joiners > 0).then(|| self.late_joiners.to_string()),
+        );
         add("slow", self.slow.map(|factor| factor.to_string()));
         add("write-during-sync", self.write_during_sync.map(|p| p.to_string()));
+        add("links", self.pins_datagrams().then(|| "datagram".to_owned()));
         for (flag, value) in self.links.given() {
             add(flag, Some(value));
         }

@@ -41,7 +41,7 @@ pub(crate) struct LinkArgs {
     /// while a partition lasts, and breaks after 2 s in which nothing got through; all that is on its
     /// way on it is lost then.
     #[arg(long, value_name = "MODEL", value_enum, default_value_t = Model::Datagram)]
-    links: Model,
+    pub(crate) links: Model,
 
     /// How often, per frame, a connection breaks, from 0 to 1. Only --links stream has connections.
     #[arg(long, value_name = "P", value_parser = given(values::probability))]

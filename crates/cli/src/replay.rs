@@ -32,7 +32,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Ending, String> {
     }
     let (seed, found) = (case.seed, case.found.clone());
     let flags = vec!["--case".to_owned(), args.file.display().to_string()];
-    let spec = Spec { case, flags };
+    let spec = Spec { case, flags, swarm: None };
     let ran = Ran::of(&spec, seed, !args.json);
     ran.show(&spec, Some(&args.file), args.json)?;
     let class = &ran.ended.class;

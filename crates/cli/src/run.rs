@@ -87,7 +87,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
         (None, Some(_)) => spec.case.seed,
         (None, None) => fresh_seed(),
     };
-    execute(args, &spec, seed)
+    execute(args, &spec.settled(seed), seed)
 }
 
 /// Runs one seed, says what happened, and writes down what was found.
@@ -136,7 +136,7 @@ fn until_failure(args: &RunArgs, spec: &Spec) -> Result<Ending, String> {
     if !args.json {
         println!("{} seeds, from {} on, converged before this one\n", grouped(seed - args.from), args.from);
     }
-    execute(args, spec, seed)
+    execute(args, &spec.settled(seed), seed)
 }
 
 /// A run that has stopped.
@@ -272,8 +272,9 @@ fn print(report: &RunReport, ran: &Ran, spec: &Spec) {
     println!("{}\n", work(report));
     let outcome = if report.converged { "CONVERGED" } else { "NOT CONVERGED" };
     println!(
-        "{} after {} of virtual time and {} events ({:.1?} of yours), trace {}",
+        "{}{} after {} of virtual time and {} events ({:.1?} of yours), trace {}",
         verdict(report.converged, outcome),
+        report.phase.map_or_else(String::new, |phase| format!(" in its {} phase", phase.name())),
         rt.now(),
         grouped(report.events),
         ran.took,

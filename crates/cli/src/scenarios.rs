@@ -8,17 +8,31 @@ use serde::Serialize;
 use sync_sim::case::{Beginning, Case};
 use sync_sim::prelude::{FaultConfig, SimDuration, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
+use sync_sim::swarm;
 
 /// The flags of `scenarios`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ScenariosArgs {
-    /// Print one of them as a case file to start from; run it with `syncline run FILE`.
-    #[arg(long, value_name = "NAME", conflicts_with = "json", value_parser = scenario)]
-    show: Option<NamedScenario>,
+    /// Print one of them as a case file to start from, or with `swarm:SEED` what is drawn from a seed; run it
+    /// with `syncline run FILE`.
+    #[arg(long, value_name = "NAME", conflicts_with = "json", value_parser = shown)]
+    show: Option<Shown>,
 
     /// Print the list as JSON, and nothing else.
     #[arg(long)]
     json: bool,
+}
+
+/// What can be shown as a case.
+#[derive(Clone, Copy, Debug)]
+enum Shown {
+    Named(NamedScenario),
+    Swarm(u64),
+}
+
+fn shown(text: &str) -> Result<Shown, String> {
+    let Some(seed) = text.strip_prefix("swarm:") else { return scenario(text).map(Shown::Named) };
+    seed.parse().map(Shown::Swarm).map_err(|_| format!("{seed:?} is no seed; say swarm:7, for example"))
 }
 
 #[derive(Serialize)]
@@ -35,8 +49,12 @@ struct Listing {
 
 /// Lists what runs can begin with.
 pub(crate) fn list(args: &ScenariosArgs) -> Result<Ending, String> {
-    if let Some(named) = args.show {
-        print!("{}", start(named)?);
+    if let Some(shown) = args.show {
+        let text = match shown {
+            Shown::Named(named) => start(named)?,
+            Shown::Swarm(seed) => swarm::draw(seed).to_text().map_err(|error| error.to_string())?,
+        };
+        print!("{text}");
         return Ok(Ending::Good);
     }
     let scenarios = NAMED.iter().map(|s| Entry { name: s.name.into(), summary: s.summary.into() }).collect();

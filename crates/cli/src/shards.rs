@@ -99,6 +99,12 @@ pub(crate) struct Piece {
     pub(crate) shard: Shard,
     /// The case that every seed runs.
     pub(crate) case: String,
+    /// Whether each seed draws its own case instead.
+    #[serde(default)]
+    pub(crate) drawn: bool,
+    /// Whether what was reached is shown, and if so, whether all of it is demanded.
+    #[serde(default)]
+    pub(crate) demanded: Option<bool>,
     pub(crate) protocol: Option<String>,
     pub(crate) seconds: f64,
     pub(crate) totals: Totals,
@@ -180,7 +186,7 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<Ending, String> {
     } else {
         print(&report, &format!("{shards} shards"));
     }
-    Ok(if report.failures.is_empty() { Ending::Good } else { Ending::Finding })
+    Ok(if report.is_good() { Ending::Good } else { Ending::Finding })
 }
 
 /// Adds up pieces in the order of their shards.
@@ -190,12 +196,14 @@ fn add_up(pieces: impl Iterator<Item = Piece>) -> Result<SweepReport, String> {
         totals.merge(piece.totals);
         // They ran side by side.
         seconds = seconds.max(piece.seconds);
-        first.get_or_insert((piece.case, piece.protocol));
+        first.get_or_insert((piece.case, piece.protocol, piece.drawn, piece.demanded));
     }
-    let (case, protocol) = first.ok_or("there is nothing to merge")?;
+    let (case, protocol, drawn, demanded) = first.ok_or("there is nothing to merge")?;
     let case: Case = case.parse().map_err(|error| format!("the reports hold no case: {error}"))?;
-    let report = totals.report(&Spec { case, flags: Vec::new() }, seconds);
-    Ok(SweepReport { protocol, ..report })
+    let spec = Spec { case, flags: Vec::new(), swarm: None };
+    let report = totals.report(&spec, seconds, demanded);
+    let topology = report.topology.filter(|_| !drawn);
+    Ok(SweepReport { protocol, topology, ..report })
 }
 
 /// What is said of a sweep that was interrupted: how far it has come, and where it goes on.

@@ -1,5 +1,6 @@
 //! A simulation that is ready to be run with any seed.
 
+use crate::options::SimArgs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use sync_sim::case::{Case, Ended};
@@ -7,6 +8,7 @@ use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics
 use sync_sim::network::Fates;
 use sync_sim::oracle::{AckedWrite, WrongPlace};
 use sync_sim::prelude::*;
+use sync_sim::swarm;
 
 /// Everything about a simulation but its seed.
 #[derive(Clone, Debug)]
@@ -15,12 +17,22 @@ pub(crate) struct Spec {
     pub(crate) case: Case,
     /// The flags that describe it.
     pub(crate) flags: Vec<String>,
+    /// What flags say of cases that are drawn from their seeds, if they are.
+    pub(crate) swarm: Option<Box<SimArgs>>,
 }
 
 impl Spec {
     /// The case with a seed.
     pub(crate) fn case(&self, seed: u64) -> Case {
-        Case { seed, found: None, ..self.case.clone() }
+        match &self.swarm {
+            None => Case { seed, found: None, ..self.case.clone() },
+            Some(args) => args.pinned(swarm::draw(seed)).expect("the flags were checked on a plain case"),
+        }
+    }
+
+    /// The simulation with a seed, and no other any more.
+    pub(crate) fn settled(&self, seed: u64) -> Self {
+        Self { case: self.case(seed), flags: self.flags.clone(), swarm: None }
     }
 
     /// The simulation with a seed, about to begin.
@@ -61,6 +73,8 @@ pub(crate) struct RunReport {
     pub(crate) converged: bool,
     /// `converged`, `diverged`, `deadlock`, `max_time`, `max_events`, `violated` or `panicked`.
     pub(crate) stop: &'static str,
+    /// The phase in which it stopped, if the run has two.
+    pub(crate) phase: Option<Phase>,
     /// Why it did not converge, in words.
     pub(crate) reason: Option<String>,
     /// The value that is not what was written, if that is why.
@@ -172,6 +186,7 @@ impl RunReport {
             seed: rt.config().seed,
             converged: ended.class.is_converged(),
             stop: ended.name(),
+            phase: rt.phase(),
             reason: (!ended.class.is_converged()).then(|| ended.reason.clone()),
             virtual_time_us: rt.now().as_micros(),
             events: rt.events_processed(),

@@ -16,6 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use sync_sim::case::Ended;
+use sync_sim::coverage::Coverage;
 
 /// The flags of `sweep`.
 #[derive(Args, Clone, Debug)]
@@ -52,6 +53,11 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "FOLDER", default_value = cases::FOLDER)]
     cases: PathBuf,
 
+    /// Fail if the sweep never reached something that large sweeps reach: a fault that struck nobody, a protocol
+    /// that nobody ran. On by default from 10000 drawn seeds on, if no flag narrows what is drawn.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    demand_coverage: Option<bool>,
+
     #[command(flatten)]
     pub(crate) sim: SimArgs,
 
@@ -65,6 +71,9 @@ const MAX_SEEDS: u64 = 10_000_000;
 
 /// Runs many seeds.
 pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
+    let mut args = args.clone();
+    args.sim.swarm |= args.sim.pins().is_empty();
+    let args = &args;
     let plan = Plan::of(args)?;
     if args.sim.protocol == Some(Protocol::Each) {
         if args.resume.is_some() {
@@ -86,7 +95,7 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
         let next = seed_at(&plan.ranges, part.start + report.seeds);
         return Ok(shards::interrupted(report.seeds, part.end - part.start, next, args.resume.as_deref()));
     }
-    Ok(if report.failures.is_empty() { Ending::Good } else { Ending::Finding })
+    Ok(if report.is_good() { Ending::Good } else { Ending::Finding })
 }
 
 /// A progress bar over so many things, on a terminal.
@@ -111,7 +120,12 @@ pub(crate) struct Plan {
     resume: Option<PathBuf>,
     shard: Option<Shard>,
     report: Option<PathBuf>,
+    /// Whether the sweep fails if it never reaches something, where that is said.
+    demand_coverage: Option<bool>,
 }
+
+/// From so many drawn seeds on everything is expected to be reached.
+const ENOUGH_TO_DEMAND: u64 = 10_000;
 
 impl Plan {
     fn of(args: &SweepArgs) -> Result<Self, String> {
@@ -125,9 +139,18 @@ impl Plan {
             Some(shard) => Some(shard),
             None => Shard::ours(args.shards, |name| std::env::var(name).ok())?,
         };
-        let (cases, resume, report) = (args.cases.clone(), args.resume.clone(), args.report.clone());
-        let (check_every, silent) = (args.check_every, args.json);
-        Ok(Self { ranges, total, jobs, check_every, silent, cases, resume, shard, report })
+        Ok(Self {
+            ranges,
+            total,
+            jobs,
+            check_every: args.check_every,
+            silent: args.json,
+            cases: args.cases.clone(),
+            resume: args.resume.clone(),
+            shard,
+            report: args.report.clone(),
+            demand_coverage: args.demand_coverage,
+        })
     }
 
     /// Which of the seeds are ours, by their place.
@@ -151,11 +174,22 @@ impl Plan {
         };
         bar.finish_and_clear();
         let seconds = started.elapsed().as_secs_f64();
+        let enough = sim.swarm && self.total >= ENOUGH_TO_DEMAND && sim.pins().is_empty();
+        let demanded = self.demand_coverage.unwrap_or(enough);
+        let shown = self.covers(&spec).then_some(demanded);
         if let Some(path) = self.report.as_ref().filter(|_| totals.seeds() == part.end - part.start) {
-            self.write_down(&spec, sim, seconds, &totals)?.save(path)?;
+            let piece = self.write_down(&spec, sim, seconds, &totals)?;
+            Piece { demanded: shown, ..piece }.save(path)?;
         }
-        let report = totals.report(&spec, seconds);
+        // What one shard does not reach another may.
+        let shown = shown.map(|demanded| demanded && self.shard.is_none());
+        let report = totals.report(&spec, seconds, shown);
         Ok(SweepReport { protocol: sim.protocol.map(Protocol::name), ..report })
+    }
+
+    /// Whether what runs reach is counted.
+    fn covers(&self, spec: &Spec) -> bool {
+        spec.swarm.is_some() || self.demand_coverage == Some(true)
     }
 
     /// What is merged.
@@ -166,6 +200,8 @@ impl Plan {
             plan: self.sweep(spec)?,
             shard: Piece::whole(self.shard),
             case,
+            drawn: spec.swarm.is_some(),
+            demanded: None,
             protocol,
             seconds,
             totals,
@@ -224,7 +260,10 @@ impl Plan {
 
     /// What decides the sweep of which this may be a shard.
     fn sweep(&self, spec: &Spec) -> Result<String, String> {
-        let case = spec.case(0).to_text().map_err(|error| error.to_string())?;
+        let mut case = spec.case(0).to_text().map_err(|error| error.to_string())?;
+        if spec.swarm.is_some() {
+            case += &spec.flags.join(" ");
+        }
         Ok(format!(
             "syncline {}; seeds {:?}; every {}\n{case}",
             env!("CARGO_PKG_VERSION"),
@@ -296,6 +335,7 @@ fn seed_at(ranges: &[Range<u64>], mut at: u64) -> Option<u64> {
 /// that nothing depends on how many threads there are.
 fn run_all(spec: &Spec, plan: &Plan, part: Range<u64>, bar: &ProgressBar) -> Vec<Run> {
     let &Plan { ref ranges, jobs, check_every, .. } = plan;
+    let covers = plan.covers(spec);
     let next = AtomicU64::new(part.start);
     let failed = AtomicU64::new(0);
     let done = Mutex::new(Vec::with_capacity((part.end - part.start).min(1 << 24) as usize));
@@ -309,7 +349,7 @@ fn run_all(spec: &Spec, plan: &Plan, part: Range<u64>, bar: &ProgressBar) -> Vec
                         .filter(|_| at < part.end && !interrupt::asked())
                         .map(|seed| (at, seed))
                 } {
-                    let run = run_one(spec, seed, check_every > 0 && at.is_multiple_of(check_every));
+                    let run = run_one(spec, seed, check_every > 0 && at.is_multiple_of(check_every), covers);
                     if !run.class.is_converged() || run.differs.is_some() {
                         let failed = failed.fetch_add(1, Ordering::Relaxed) + 1;
                         bar.set_message(format!(", {failed} failed"));
@@ -330,7 +370,7 @@ fn run_all(spec: &Spec, plan: &Plan, part: Range<u64>, bar: &ProgressBar) -> Vec
 }
 
 /// Runs a seed. A panic is a finding like any other: it does not take the rest of the sweep with it.
-fn run_one(spec: &Spec, seed: u64, twice: bool) -> Run {
+fn run_one(spec: &Spec, seed: u64, twice: bool, covers: bool) -> Run {
     let mut rt = spec.build(seed);
     let ended = Ended::of(&mut rt);
     let trace = ended.trace.to_string();
@@ -341,6 +381,7 @@ fn run_one(spec: &Spec, seed: u64, twice: bool) -> Run {
     };
     Run {
         seed,
+        coverage: covers.then(|| Coverage::of(&spec.case(seed), &rt, &ended)),
         stop: ended.name(),
         trace: ended.trace.value(),
         time: rt.now(),

@@ -1,5 +1,6 @@
 //! What a sweep has learnt: added up seed after seed, so that it can be written down and gone on with.
 
+use crate::reach::CoverageReport;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{FatesReport, Spec};
 use crate::{cases, host_flags};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use sync_sim::case::Class;
+use sync_sim::coverage::Coverage;
 use sync_sim::engine::TraceDigest;
 use sync_sim::network::LinkMetrics;
 use sync_sim::prelude::*;
@@ -22,6 +24,8 @@ pub(crate) struct Run {
     pub(crate) time: SimTime,
     pub(crate) events: u64,
     pub(crate) metrics: SimMetrics,
+    /// What it reached, if that is counted.
+    pub(crate) coverage: Option<Coverage>,
     /// What is wrong with the second run, if there was one and it did something else.
     pub(crate) differs: Option<String>,
     /// Whether there was a second run.
@@ -107,6 +111,7 @@ impl Counts {
             partitions,
             messages_corrupted,
             links,
+            hosts,
         } = other;
         self.events += events;
         self.bytes_sent += bytes_sent;
@@ -125,6 +130,7 @@ impl Counts {
         self.partitions += partitions;
         self.messages_corrupted += messages_corrupted;
         self.links.merge(links);
+        self.hosts.add(hosts);
     }
 }
 
@@ -141,6 +147,8 @@ pub(crate) struct Totals {
     counts: Counts,
     fates: FatesReport,
     failures: Vec<Failure>,
+    #[serde(default)]
+    coverage: Coverage,
 }
 
 /// So many cases are written to files; the others have their seeds.
@@ -156,6 +164,9 @@ impl Totals {
         trace.event([run.seed, run.trace, 0, 0]);
         self.trace = self.trace.wrapping_add(trace.value());
         self.counts.add(run);
+        if let Some(reached) = &run.coverage {
+            self.coverage.add(reached);
+        }
         self.fates.add(&run.metrics.fates);
         if run.class.is_converged() {
             self.times.push(run.time.as_micros());
@@ -198,7 +209,7 @@ impl Totals {
 
     /// Adds those of the seeds that come next.
     pub(crate) fn merge(&mut self, next: Self) {
-        let Self { seeds, stops, checked_twice, trace, times, counts, fates, failures } = next;
+        let Self { seeds, stops, checked_twice, trace, times, counts, fates, failures, coverage } = next;
         self.seeds += seeds;
         for (stop, count) in stops {
             *self.stops.entry(stop).or_default() += count;
@@ -207,6 +218,7 @@ impl Totals {
         self.trace = self.trace.wrapping_add(trace);
         self.times.extend(times);
         self.counts.merge(&counts);
+        self.coverage.add(&coverage);
         self.fates.merge(fates);
         self.failures.extend(failures);
         // One sweep would have written no more.
@@ -215,12 +227,12 @@ impl Totals {
         }
     }
 
-    /// All of it, as a report.
-    pub(crate) fn report(mut self, spec: &Spec, seconds: f64) -> SweepReport {
+    /// All of it, as a report; with what was reached if it is said whether that is demanded.
+    pub(crate) fn report(mut self, spec: &Spec, seconds: f64, demanded: Option<bool>) -> SweepReport {
         self.times.sort_unstable();
         SweepReport {
             protocol: None,
-            topology: spec.case.topology,
+            topology: spec.swarm.is_none().then_some(spec.case.topology),
             seeds: self.seeds,
             converged: self.times.len() as u64,
             stops: self.stops,
@@ -228,6 +240,7 @@ impl Totals {
             trace_digest: TraceDigest::resumed(self.trace).to_string(),
             virtual_time_us_median: self.times.get(self.times.len() / 2).copied().unwrap_or(0),
             virtual_time_us_max: self.times.last().copied().unwrap_or(0),
+            coverage: demanded.map(|demanded| CoverageReport::of(self.coverage, demanded)),
             counts: self.counts,
             fates: self.fates,
             seconds,
@@ -243,7 +256,8 @@ impl Totals {
 pub(crate) struct SweepReport {
     /// The protocol that was asked for, if one was.
     pub(crate) protocol: Option<String>,
-    pub(crate) topology: Topology,
+    /// The shape of the network, if all runs have the same.
+    pub(crate) topology: Option<Topology>,
     pub(crate) seeds: u64,
     pub(crate) converged: u64,
     pub(crate) stops: BTreeMap<String, u64>,
@@ -258,6 +272,15 @@ pub(crate) struct SweepReport {
     pub(crate) seconds: f64,
     pub(crate) seeds_per_second: f64,
     pub(crate) failures: Vec<Failure>,
+    /// What was reached, if that was counted.
+    pub(crate) coverage: Option<CoverageReport>,
+}
+
+impl SweepReport {
+    /// Whether there is no finding.
+    pub(crate) fn is_good(&self) -> bool {
+        self.failures.is_empty() && self.coverage.as_ref().is_none_or(CoverageReport::is_good)
+    }
 }
 
 /// Prints it, and on what it was run.
@@ -298,8 +321,17 @@ pub(crate) fn print(report: &SweepReport, on: &str) {
     }
     numbers_from(&mut summary, 1);
     println!("{summary}\n\n{}\n", fates(&report.fates));
-    let good = report.failures.is_empty();
-    let outcome = if good { "ALL CONVERGED".to_owned() } else { format!("{} FAILED", report.failures.len()) };
+    let good = report.is_good();
+    if let Some(coverage) = &report.coverage {
+        coverage.print();
+    }
+    let outcome = if good {
+        "ALL CONVERGED".to_owned()
+    } else if report.failures.is_empty() {
+        "NOT ALL REACHED".to_owned()
+    } else {
+        format!("{} FAILED", report.failures.len())
+    };
     println!(
         "{} in {:.1} s: {:.0} seeds a second on {on}, trace {}",
         verdict(good, &outcome),

@@ -22,6 +22,7 @@ mod assertions;
 pub mod case;
 pub mod compare;
 pub mod convergence;
+pub mod coverage;
 pub mod engine;
 pub mod explore;
 pub mod film;
@@ -36,6 +37,7 @@ pub mod paths;
 pub mod runtime;
 pub mod scenarios;
 pub mod stream;
+pub mod swarm;
 mod trial;
 pub mod types;
 mod watch;
@@ -44,7 +46,7 @@ pub mod workload;
 #[cfg(feature = "canary")]
 pub use syncline_types::canary;
 
-pub use runtime::{SimConfig, SimRuntime, StopCondition};
+pub use runtime::{Phase, SimConfig, SimRuntime, StopCondition};
 pub use sync_sim_test::test;
 pub use trial::{Seeds, Trial, check};
 
@@ -59,7 +61,9 @@ pub mod prelude {
         NetworkRouter, PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
     };
     pub use crate::node::SimNode;
-    pub use crate::runtime::{Check, EndedSession, Property, SimClock, SimConfig, SimRuntime, StopCondition};
+    pub use crate::runtime::{
+        Check, EndedSession, Phase, Property, SimClock, SimConfig, SimRuntime, StopCondition,
+    };
     pub use crate::scenarios::{RandomScenario, RandomScenarioConfig, Scenario};
     pub use crate::stream::{SimNet, SimStream};
     pub use crate::types::{NodeId, NodeRef};

@@ -45,6 +45,33 @@ fn d3_golden_digests_hold_in_every_profile_and_on_every_machine() {
     assert_eq!(found, GOLDEN);
 }
 
+fn swarm_trace(seed: u64) -> String {
+    sync_sim::swarm::draw(seed).run().unwrap().trace.to_string()
+}
+
+/// Promises: D1, D2
+#[test]
+fn drawn_runs_do_the_same_again_and_on_other_threads() {
+    let alone: Vec<String> = (0..100).map(swarm_trace).collect();
+    let again = std::thread::scope(|scope| {
+        let half =
+            |seeds: std::ops::Range<u64>| scope.spawn(move || seeds.map(swarm_trace).collect::<Vec<_>>());
+        let halves = [half(0..50), half(50..100)];
+        halves.map(|half| half.join().unwrap()).concat()
+    });
+    assert_eq!(alone, again);
+}
+
+/// Moved when what is drawn changes, as well.
+const SWARM: [&str; 4] = ["", "", "", ""];
+
+/// Promises: D3
+#[test]
+fn d3_golden_digests_of_drawn_runs_hold_in_every_profile_and_on_every_machine() {
+    let found: Vec<String> = (100..104).map(swarm_trace).collect();
+    assert_eq!(found, SWARM);
+}
+
 /// Promises: D1
 #[test]
 fn a_recorded_tape_replays_to_the_same_run() {

@@ -96,6 +96,8 @@ impl Case {
             faults: self.faults.clone(),
             topology: self.topology,
             chaos_for: self.chaos_for,
+            calm_after: self.calm_after,
+            delta_retention: self.delta_retention,
             buffer_capacity: self.buffer_capacity,
             selection: self.selection,
             protocol: self.protocol,

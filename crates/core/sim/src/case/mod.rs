@@ -54,7 +54,7 @@ use std::fmt;
 use syncline_replica::Operation;
 use syncline_sync::{Selection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime};
-use words::{maybe_name, name, whole};
+use words::{maybe_name, maybe_time, name, whole};
 
 /// The format that this build reads and writes.
 pub const FORMAT: u32 = 1;
@@ -83,6 +83,10 @@ pub struct Case {
     /// For how long partitions, crashes, departures and writes during syncs happen by chance.
     #[serde(with = "time")]
     pub chaos_for: SimDuration,
+    /// When the network calms, after the run began: nothing goes wrong from then on, and who is down or away
+    /// comes back. Never, if not said.
+    #[serde(with = "maybe_time", skip_serializing_if = "Option::is_none")]
+    pub calm_after: Option<SimDuration>,
     /// Which nodes have a link to each other.
     #[serde(with = "name")]
     pub topology: Topology,
@@ -92,6 +96,9 @@ pub struct Case {
     /// The protocol that sessions run wherever it can be run.
     #[serde(with = "maybe_name", skip_serializing_if = "Option::is_none")]
     pub protocol: Option<SyncProtocolKind>,
+    /// Deltas of each author that a node keeps for those who lack them.
+    #[serde(with = "whole")]
+    pub delta_retention: u64,
     /// Deltas a node may keep waiting.
     pub buffer_capacity: usize,
     /// Whether tombstones are forgotten once every node has seen what they delete.
@@ -167,8 +174,15 @@ const fn is_true(value: &bool) -> bool {
 impl Default for Case {
     /// No nodes, no writes, a network with distance and no faults: what a file leaves out.
     fn default() -> Self {
-        let SimConfig { max_time, max_events, chaos_for, buffer_capacity, forget_tombstones, .. } =
-            SimConfig::with_seed(0);
+        let SimConfig {
+            max_time,
+            max_events,
+            chaos_for,
+            delta_retention,
+            buffer_capacity,
+            forget_tombstones,
+            ..
+        } = SimConfig::with_seed(0);
         Self {
             version: FORMAT,
             found: None,
@@ -176,9 +190,11 @@ impl Default for Case {
             max_time,
             max_events,
             chaos_for,
+            calm_after: None,
             topology: Topology::default(),
             selection: Selection::default(),
             protocol: None,
+            delta_retention,
             buffer_capacity,
             forget_tombstones,
             shared: Vec::new(),

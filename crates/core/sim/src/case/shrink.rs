@@ -115,13 +115,15 @@ const FAMILIES: [Cut; 12] = [
 ];
 
 /// Settings that say nothing if they are as ever.
-const PLAINER: [Cut; 8] = [
+const PLAINER: [Cut; 10] = [
     |case| case.topology = Topology::default(),
     |case| case.selection = Selection::default(),
     |case| case.protocol = None,
     |case| case.forget_tombstones = true,
     |case| case.buffer_capacity = Case::default().buffer_capacity,
     |case| case.chaos_for = Case::default().chaos_for,
+    |case| case.calm_after = None,
+    |case| case.delta_retention = Case::default().delta_retention,
     |case| case.seed = 0,
     |case| case.seed = case.seed.min(1),
 ];

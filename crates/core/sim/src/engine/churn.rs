@@ -19,6 +19,10 @@ pub struct Churn {
     pub returns: u64,
     /// Nodes that joined after the run had begun.
     pub late_joins: u64,
+    /// When the last of them did.
+    pub last_join: SimTime,
+    /// The longest time for which one was told to stay away.
+    pub longest_away: SimDuration,
 }
 
 impl<A: Actor> World<A> {
@@ -45,6 +49,7 @@ impl<A: Actor> World<A> {
         self.retally(node, |slot| (slot.late, slot.up, slot.started) = (false, true, true));
         self.router.enter(node);
         self.churn.late_joins += 1;
+        self.churn.last_join = self.clock.now();
         self.tell_neighbours(node);
         self.expose(node);
         let mut stepped = self.tell(node, &self.members());
@@ -106,6 +111,7 @@ impl<A: Actor> World<A> {
         slot.departures += 1;
         let departure = Some(slot.departures);
         if let Some(away_for) = away_for {
+            self.churn.longest_away = self.churn.longest_away.max(away_for);
             self.schedule(self.clock.now() + away_for, SimEvent::NodeReturn { node, departure });
         }
     }

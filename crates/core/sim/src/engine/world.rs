@@ -5,7 +5,6 @@ use super::chronicle::Happened;
 use super::churn::Churn;
 use super::event::{CrashPoint, Delivery, SimEvent};
 use super::host::Hosts;
-use super::slot::{Armed, ArmedTimer, Slot, Traffic};
 use super::slot::{Armed, Slot, Traffic};
 use super::tally::Tally;
 use super::timers::Timers;

@@ -143,7 +143,7 @@ pub struct FaultConfig {
     /// What goes wrong within nodes.
     pub hosts: HostFaults,
     #[serde(skip)]
-    invalid: Option<ConfigError>,
+    pub(crate) invalid: Option<ConfigError>,
 }
 
 impl Default for FaultConfig {

@@ -9,6 +9,8 @@ pub struct LinkMetrics {
     pub frames_queued: u64,
     /// How long, all together, in microseconds.
     pub queue_delay_us: u64,
+    /// Frames that left by a line which their sender has for all its links together.
+    pub uplink_frames: u64,
     /// Frames that found no room to wait.
     pub queue_drops: u64,
     /// Frames that the tail of the latency struck.
@@ -17,6 +19,10 @@ pub struct LinkMetrics {
     pub bad_link_frames: u64,
     /// Frames lost in bad stretches.
     pub burst_losses: u64,
+    /// Bad stretches that ended by chance.
+    pub bursts_ended: u64,
+    /// Bad stretches that ended because they had lasted long enough.
+    pub bursts_expired: u64,
     /// Frames that found their link down, when sent or on arrival.
     pub link_down_frames: u64,
     /// Partitions in one direction.
@@ -39,14 +45,17 @@ pub struct LinkMetrics {
 
 impl LinkMetrics {
     /// Each figure with its name in words.
-    pub const fn rows(&self) -> [(&'static str, u64); 15] {
+    pub const fn rows(&self) -> [(&'static str, u64); 18] {
         [
             ("frames that waited for bandwidth", self.frames_queued),
             ("… microseconds, all together", self.queue_delay_us),
+            ("… that left by a shared line", self.uplink_frames),
             ("frames that found a queue full", self.queue_drops),
             ("frames in the tail of the latency", self.tail_delays),
             ("frames over bad links", self.bad_link_frames),
             ("frames lost in bad stretches", self.burst_losses),
+            ("… stretches that ended by chance", self.bursts_ended),
+            ("… that had lasted long enough", self.bursts_expired),
             ("frames that found their link down", self.link_down_frames),
             ("one-way partitions", self.one_way_partitions),
             ("partitions into groups", self.group_partitions),
@@ -64,10 +73,13 @@ impl LinkMetrics {
         let Self {
             frames_queued,
             queue_delay_us,
+            uplink_frames,
             queue_drops,
             tail_delays,
             bad_link_frames,
             burst_losses,
+            bursts_ended,
+            bursts_expired,
             link_down_frames,
             one_way_partitions,
             group_partitions,
@@ -80,10 +92,13 @@ impl LinkMetrics {
         } = other;
         self.frames_queued += frames_queued;
         self.queue_delay_us += queue_delay_us;
+        self.uplink_frames += uplink_frames;
         self.queue_drops += queue_drops;
         self.tail_delays += tail_delays;
         self.bad_link_frames += bad_link_frames;
         self.burst_losses += burst_losses;
+        self.bursts_ended += bursts_ended;
+        self.bursts_expired += bursts_expired;
         self.link_down_frames += link_down_frames;
         self.one_way_partitions += one_way_partitions;
         self.group_partitions += group_partitions;

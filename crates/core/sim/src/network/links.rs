@@ -265,8 +265,14 @@ impl Links {
     /// Whether the link loses a frame, besides what all links lose.
     fn loses(&mut self, now: SimTime, from: NodeId, to: NodeId, luck: &Luck) -> bool {
         let Some(wire) = self.wires.get_mut(&(from, to)) else { return false };
-        wire.burst_until = match wire.burst_until.filter(|until| now < *until) {
-            Some(until) => (!strikes(luck.burst, self.faults.burst_end_rate)).then_some(until),
+        let lasting = wire.burst_until.filter(|until| now < *until);
+        self.metrics.bursts_expired += u64::from(lasting.is_none() && wire.burst_until.is_some());
+        wire.burst_until = match lasting {
+            Some(until) => {
+                let ends = strikes(luck.burst, self.faults.burst_end_rate);
+                self.metrics.bursts_ended += u64::from(ends);
+                (!ends).then_some(until)
+            }
             None => strikes(luck.burst, self.faults.burst_rate).then(|| now + self.faults.burst_most),
         };
         let in_burst = wire.burst_until.is_some() && strikes(luck.burst_loss, self.faults.burst_loss);
@@ -316,6 +322,7 @@ impl Links {
         let (pipe, rate) = match wire.scripted {
             Some(scripted) => (&mut wire.pipe, scripted.bandwidth),
             None if self.faults.shared_uplink => {
+                self.metrics.uplink_frames += u64::from(self.faults.bandwidth > 0);
                 (self.uplinks.entry(from).or_default(), self.faults.bandwidth)
             }
             None => (&mut wire.pipe, self.faults.bandwidth),

@@ -24,6 +24,7 @@ pub use link_faults::{LinkFaults, LinkModel};
 pub use link_metrics::LinkMetrics;
 pub use links::LinkProperties;
 pub use partition::{PartitionId, PartitionManager, PartitionSpec};
+pub(crate) use router::Flights;
 pub use router::{Arrival, Arrivals, NetworkRouter};
 pub use rules::{Envelope, Kind, Rule, RuleId, RuleUse, Rules, Verdict};
 pub use topology::Topology;

@@ -61,6 +61,28 @@ impl Arrivals {
     }
 }
 
+/// How long frames took on their way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Flights {
+    /// The shortest time; the longest there is before the first frame.
+    pub(crate) shortest: SimDuration,
+    /// The longest.
+    pub(crate) longest: SimDuration,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        Self { shortest: SimTime::MAX.since(SimTime::ZERO), longest: SimDuration::ZERO }
+    }
+}
+
+impl Flights {
+    fn note(&mut self, flight: SimDuration) {
+        self.shortest = self.shortest.min(flight);
+        self.longest = self.longest.max(flight);
+    }
+}
+
 /// Carries every frame of every session and all gossip, and accounts for each. Each frame fends
 /// for itself, as datagrams do, unless the faults of the links say that connections carry them.
 #[derive(Clone, Debug)]
@@ -80,6 +102,7 @@ pub struct NetworkRouter {
     /// Per sender and receiver, the latest arrival so far.
     latest: Vec<Vec<SimTime>>,
     slow: Vec<bool>,
+    flights: Flights,
     /// What single links do besides; `None` while they do nothing.
     links: Option<Box<Links>>,
     /// What is done to single frames, and what was, if that is wanted.
@@ -103,6 +126,7 @@ impl NetworkRouter {
             corrupted: 0,
             latest: Vec::new(),
             slow: Vec::new(),
+            flights: Flights::default(),
             book: None,
         }
     }
@@ -170,6 +194,11 @@ impl NetworkRouter {
     /// Copies of frames that a bit was flipped in, by chance or by a rule.
     pub const fn corrupted(&self) -> u64 {
         self.corrupted
+    }
+
+    /// How long frames took that were not dropped when they were sent.
+    pub(crate) const fn flights(&self) -> Flights {
+        self.flights
     }
 
     /// Whether frames to `node` are slowed down.
@@ -248,17 +277,18 @@ impl NetworkRouter {
         if let Some(links) = &mut self.links {
             links.carry(now, &frame, &mut draft, choices);
         }
-        self.launch(from, to, &draft)
+        self.launch(now, from, to, &draft)
     }
 
     /// Accounts for a frame whose way is known.
-    fn launch(&mut self, from: NodeId, to: NodeId, draft: &Draft) -> Arrivals {
+    fn launch(&mut self, now: SimTime, from: NodeId, to: NodeId, draft: &Draft) -> Arrivals {
         let &Draft { drop, first, second, is_doubled, flips: [flip, flip_second], ticket, .. } = draft;
         if let Some(cause) = drop {
             self.fates.drop(cause);
             return Arrivals::default();
         }
         self.note_order(from, to, first);
+        self.flights.note(first.since(now));
         self.fates.in_flight += 1;
         self.corrupted += u64::from(flip.is_some());
         if is_doubled {

@@ -3,7 +3,7 @@
 use crate::network::{ConfigError, FaultConfig, Rule, Topology};
 use crate::workload;
 use syncline_replica::Merges;
-use syncline_sync::{Selection, SyncProtocolKind};
+use syncline_sync::{DeltaLog, Selection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime};
 
 /// The settings of a run.
@@ -24,6 +24,11 @@ pub struct SimConfig {
     /// For how long partitions, crashes, departures and writes during syncs happen by chance. After that the
     /// network stays slow and lossy, but nothing new breaks, so that even a large cluster gets a chance to agree.
     pub chaos_for: SimDuration,
+    /// When the network calms, after the run began: from then on nothing goes wrong any more, and who is down
+    /// or away comes back. Never, if `None`.
+    pub calm_after: Option<SimDuration>,
+    /// Deltas of each author that a node keeps for those who lack them.
+    pub delta_retention: u64,
     /// Deltas a node may keep waiting.
     pub buffer_capacity: usize,
     /// How sessions choose their protocol, unless the scenario says otherwise.
@@ -52,6 +57,8 @@ impl SimConfig {
             topology: Topology::default(),
             rules: Vec::new(),
             chaos_for: SimDuration::from_secs(20),
+            calm_after: None,
+            delta_retention: DeltaLog::DEFAULT_RETENTION,
             buffer_capacity: 10_000,
             selection: Selection::default(),
             protocol: None,
@@ -95,6 +102,13 @@ impl SimConfig {
     /// Sets for how long partitions, crashes, departures and writes during syncs happen by chance.
     pub const fn with_chaos_for(mut self, chaos_for: SimDuration) -> Self {
         self.chaos_for = chaos_for;
+        self
+    }
+
+    /// Makes a second phase of the run: what goes wrong by chance, and by rules and scripts, ends when so much
+    /// time has passed.
+    pub const fn with_calm_after(mut self, calm_after: SimDuration) -> Self {
+        self.calm_after = Some(calm_after);
         self
     }
 

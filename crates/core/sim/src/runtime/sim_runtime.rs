@@ -48,6 +48,8 @@ pub struct SimRuntime {
     pub(crate) told: Option<Box<Case>>,
     /// The promise that the last run broke.
     pub(crate) broken: Option<Check>,
+    /// When the network calms; never again, once it has.
+    pub(super) calm_at: SimTime,
     by_table: bool,
     /// What writes during syncs are drawn from.
     pub(super) workload: Workload,
@@ -117,6 +119,7 @@ impl SimRuntime {
             unleashed: false,
             told: None,
             broken: None,
+            calm_at: SimTime::MAX,
             by_table: false,
             workload: Workload::default(),
         })
@@ -144,6 +147,7 @@ impl SimRuntime {
         let node = NodeId(self.world.len() as u32);
         let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica_id(node));
         config.buffer_capacity = self.config.buffer_capacity;
+        config.delta_retention = self.config.delta_retention;
         config.wish = self.config.protocol;
         config.authority = Authority::keyed(GROUP_SECRET);
         config.merges = self.config.merges.clone();
@@ -351,7 +355,7 @@ impl SimRuntime {
         if !self.unleashed && !self.world.is_empty() {
             self.unleashed = true;
             self.do_as_told();
-            self.world.unleash(self.world.clock.now() + self.config.chaos_for);
+            self.begin_phases();
             self.add_late_joiners();
             self.name_in_history();
         }
@@ -369,6 +373,9 @@ impl SimRuntime {
     }
 
     fn advance(&mut self) {
+        if self.world.next_time().is_some_and(|at| at >= self.calm_at) {
+            self.calm();
+        }
         if let Some(stepped) = self.world.step() {
             self.observe(stepped);
         }

@@ -36,6 +36,10 @@ macro_rules! mix {
             /// Nothing.
             pub const NOTHING: Self = Self { $($field: 0,)* };
 
+            fn each(&mut self, mut change: impl FnMut(&mut u32)) {
+                $(change(&mut self.$field);)*
+            }
+
             const fn weights(&self) -> [(Kind, u32); [$(stringify!($kind)),*].len()] {
                 [$((Kind::$kind, self.$field),)*]
             }
@@ -110,6 +114,13 @@ impl Mix {
     pub const COUNTERS: Self = Self::TABLES[2];
     /// Many deletes.
     pub const DELETES: Self = Self::TABLES[3];
+
+    /// A mix with each weight as `weight` draws it.
+    pub(crate) fn drawn(weight: &mut dyn FnMut() -> u32) -> Self {
+        let mut mix = Self::NOTHING;
+        mix.each(|own| *own = weight());
+        mix
+    }
 
     fn kind(&self, choices: &mut Choices) -> Kind {
         let weights = self.weights();

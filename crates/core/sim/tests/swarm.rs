@@ -1,0 +1,68 @@
+//! Drawn runs: they converge, in both phases; what they reach is counted; and a fault that does nothing any
+//! more is missed.
+
+use sync_sim::case::Ended;
+use sync_sim::coverage::{Coverage, Knob};
+use sync_sim::prelude::*;
+use sync_sim::swarm;
+
+/// Runs a case as it is, or as if something were dead in it, and says what it reached.
+fn coverage(case: &Case, as_if: &FaultConfig) -> Coverage {
+    let mut rt = Case { faults: as_if.clone(), ..case.clone() }.build().unwrap();
+    let ended = Ended::of(&mut rt);
+    assert!(ended.class.is_converged(), "seed {}: {ended}", case.seed);
+    Coverage::of(case, &rt, &ended)
+}
+
+/// A sweep that is just large enough.
+const SEEDS: std::ops::Range<u64> = 0..400;
+
+#[test]
+fn a_dead_knob_is_missed_by_name() {
+    let cases: Vec<Case> = SEEDS.map(swarm::draw).collect();
+    let alive: Vec<Coverage> = cases.iter().map(|case| coverage(case, &case.faults)).collect();
+    let mut sum = Coverage::default();
+    alive.iter().for_each(|one| sum.add(one));
+    for knob in Knob::all() {
+        let name = format!("fault {}", knob.name);
+        assert!(!sum.missing().contains(&name), "{name} is reached as long as it is alive");
+        let mut dead = Coverage::default();
+        for (case, alive) in cases.iter().zip(&alive) {
+            let without = knob.without(&case.faults);
+            if without == case.faults {
+                // The knob is off here: this run is the one that was seen.
+                dead.add(alive);
+            } else {
+                dead.add(&coverage(case, &without));
+            }
+        }
+        assert!(dead.missing().contains(&name), "{name} is dead, and nobody misses it");
+    }
+}
+
+#[test]
+fn the_second_phase_heals_everything() {
+    let mut case: Case = r#"
+        seed = 3
+        calm_after = "2s"
+        max_time = "60s"
+        scenario = { name = "diverged", nodes = 3, entities = 5 }
+        script = [
+            { at = "100ms", partition = { groups = [["alice"], ["bob", "carol"]] } },
+            { at = "200ms", crash = { node = "bob", point = "now" } },
+            { at = "300ms", leave = { node = "carol" } },
+        ]
+        rules = [{ do = "drop", kinds = ["handshake"] }]
+    "#
+    .parse()
+    .unwrap();
+    let mut rt = case.build().unwrap();
+    assert_eq!(rt.phase(), Some(Phase::Safety));
+    assert_eq!(rt.run(), StopCondition::Converged);
+    assert_eq!(rt.phase(), Some(Phase::Liveness));
+    assert!(rt.now() >= SimTime::from_secs(2));
+    case.calm_after = None;
+    let mut rt = case.build().unwrap();
+    assert_ne!(rt.run(), StopCondition::Converged);
+    assert_eq!(rt.phase(), None);
+}
