@@ -16,6 +16,7 @@ struct Chatter {
     pause: SimDuration,
     left: u64,
     received: u64,
+    message: Arc<[u8]>,
 }
 
 impl Actor for Chatter {
@@ -30,14 +31,10 @@ impl Actor for Chatter {
                 self.left -= 1;
                 let step = 1 + context.entropy.below(Choice::PeerOrder, u64::from(self.nodes - 1)) as u32;
                 let to = NodeId((self.own + step) % self.nodes);
-                effects.messages.push(Outgoing {
-                    to,
-                    bytes: Arc::from([7; 64]),
-                    kind: 0,
-                    housekeeping: false,
-                });
+                let bytes = self.message.clone();
+                effects.messages = vec![Outgoing { to, bytes, kind: 0, housekeeping: false }];
                 let at = context.moment.now + self.pause;
-                effects.timers.push(TimerChange::Set { id: 0, at, housekeeping: false });
+                effects.timers = vec![TimerChange::Set { id: 0, at, housekeeping: false }];
             }
             _ => {}
         }
@@ -59,7 +56,8 @@ fn ours(nodes: u32, target: u64, seed: u64, loss: f64) -> (u64, u64) {
     let mut world = World::new(Choices::seeded(seed), faults);
     for own in 0..nodes {
         let pause = SimDuration::from_millis(1);
-        world.add(Chatter { own, nodes, pause, left: target, received: 0 });
+        let message = Arc::from([7; 64]);
+        world.add(Chatter { own, nodes, pause, left: target, received: 0, message });
     }
     world.start_added();
     while world.router.fates().delivered < target {

@@ -1,7 +1,7 @@
 //! What Syncline costs, with its peers beside it in the same run.
 //!
-//! `cargo run --release -- [engine] [tiny] [sims] [storage] [snapshot] [memory] [disk] [sync] [explore]`, from this folder, prints
-//! the tables named, or all of them. Times are wall times of one thread: run it on an otherwise idle
+//! `cargo run --release -- [engine] [tiny] [sims] [threads] [large] [stalled] [storage] [snapshot] [memory] [disk] [sync]
+//! [explore]`, from this folder, prints the tables named, or all of them. Times are wall times of one thread: run it on an otherwise idle
 //! machine.
 
 mod bare;
@@ -47,12 +47,18 @@ fn main() {
     {
         return storage::memory_of(shape == "memory-tree");
     }
-    let all = ["engine", "tiny", "sims", "storage", "snapshot", "memory", "disk", "sync", "explore"];
+    let all = [
+        "engine", "tiny", "sims", "threads", "large", "stalled", "storage", "snapshot", "memory", "disk",
+        "sync", "explore",
+    ];
     for name in all.into_iter().filter(|name| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
         match name {
             "engine" => engine::deliveries(),
             "tiny" => engine::tiny(),
             "sims" => sims::reference_sweep(),
+            "threads" => sims::threads(),
+            "large" => sims::large(),
+            "stalled" => sims::stalled(),
             "memory" => storage::memory(),
             "disk" => disk::durable(),
             "sync" => sync::reconcile(),

@@ -34,3 +34,84 @@ pub(crate) fn reference_sweep() {
     });
     println!("  {took:.1?} for {events} housekeeping events");
 }
+
+fn converge(seed: u64) -> u64 {
+    let mut rt = SimRuntime::with_config(SimConfig::with_seed(seed).with_faults(FaultConfig::heavy_chaos()));
+    rt.apply_scenario(Scenario::n_nodes_diverged(3, 10));
+    assert_eq!(rt.run(), StopCondition::Converged, "seed {seed}");
+    rt.events_processed()
+}
+
+/// Whether two threads do twice the work of one: what they share is the allocator, and the memory.
+pub(crate) fn threads() {
+    const SEEDS: u64 = 1_000;
+    println!("\nthe same simulations, without writes, on two threads");
+    let sweep = |from: u64| (from..from + SEEDS).map(converge).sum::<u64>();
+    let (took, _) = best(5, || sweep(0));
+    let base = row("one thread", SEEDS, took, None);
+    let (took, _) = best(5, || {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| sweep(SEEDS));
+            sweep(0) + other.join().expect("a sweep")
+        })
+    });
+    row("two threads", 2 * SEEDS, took, Some(base));
+}
+
+/// The most memory that this process has held so far.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+    kib.unwrap_or(0) / 1_024
+}
+
+/// Many replicas, each with one entity that the others lack, until all have all of them.
+pub(crate) fn large() {
+    println!("\none simulation of many replicas, each with one entity of its own, until converged");
+    for nodes in [100, 300, 1_000] {
+        let (took, (events, frames, bytes)) = best(1, || {
+            let mut rt = SimRuntime::with_seed(1);
+            rt.apply_scenario(Scenario::n_nodes_diverged(nodes, 1));
+            assert_eq!(rt.run(), StopCondition::Converged);
+            (rt.events_processed(), rt.network().fates().sent, rt.network().bytes_sent())
+        });
+        let memory = peak_mib();
+        println!(
+            "  {nodes:>5} replicas: {took:>8.2?}, {events} events, {frames} frames, {} MB on the wire, {memory} MiB at most",
+            bytes / 1_000_000
+        );
+    }
+}
+
+/// What a run costs that can never converge, beside one that does.
+pub(crate) fn stalled() {
+    const SEEDS: u64 = 20;
+    println!(
+        "\nruns that cannot converge, in times of one that does (3 replicas, 10 entities of their own each)"
+    );
+    let (took, _) = best(3, || (0..SEEDS).map(converge).sum::<u64>());
+    let passing = took.as_secs_f64();
+    let row = |name: &str, stall: fn(&mut SimRuntime)| {
+        let (took, (events, stop)) = best(1, || {
+            let run = |seed| {
+                let config = SimConfig::with_seed(seed).with_faults(FaultConfig::heavy_chaos());
+                let mut rt = SimRuntime::with_config(config);
+                rt.apply_scenario(Scenario::n_nodes_diverged(3, 10));
+                stall(&mut rt);
+                let stop = rt.run().name();
+                (rt.events_processed(), stop)
+            };
+            let runs: Vec<_> = (0..SEEDS).map(run).collect();
+            (runs.iter().map(|(events, _)| events).sum::<u64>() / SEEDS, runs[0].1)
+        });
+        println!("  {name:<40} {:>8.1}x  {events} events each, {stop}", took.as_secs_f64() / passing);
+    };
+    row("a node that shares no protocol", |rt| rt.configure(NodeId(0), |config| config.protocols.clear()));
+    row("a partition that never heals", |rt| {
+        rt.partition_groups(&[vec![NodeId(0)], vec![NodeId(1), NodeId(2)]], None);
+    });
+    row("a node that never comes back", |rt| {
+        rt.crash_at(SimTime::from_millis(5), NodeId(0), CrashPoint::Now, None);
+    });
+}

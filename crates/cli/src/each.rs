@@ -1,10 +1,10 @@
 //! `syncline sweep --protocol each`.
 
-use crate::Ending;
 use crate::options::{Protocol, SimArgs};
 use crate::report::{bytes, grouped, numbers_from, table, verdict};
 use crate::sweep::{Plan, SweepArgs};
 use crate::totals::{SweepReport, print_failures};
+use crate::{Ending, interrupt};
 use serde::Serialize;
 use sync_sim::prelude::SyncProtocolKind;
 
@@ -26,6 +26,9 @@ pub(crate) fn sweep(args: &SweepArgs, plan: &Plan) -> Result<Ending, String> {
         println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
     } else {
         print(&report, plan.jobs);
+    }
+    if interrupt::asked() {
+        return Ok(interrupt::said("interrupted: the last of these protocols have not run all seeds"));
     }
     Ok(if failures == 0 { Ending::Good } else { Ending::Finding })
 }

@@ -5,7 +5,8 @@ use crate::options::SimArgs;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{RunReport, Spec};
 use crate::trace::Log;
-use crate::{Ending, cases, shrink};
+use crate::view::worth_investigating;
+use crate::{Ending, cases, interrupt, shrink};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -68,9 +69,6 @@ pub(crate) struct RunArgs {
     follow: bool,
 }
 
-/// Longer runs than this are not run again to see where they went wrong.
-const MOST_TO_INVESTIGATE: u64 = 1_000_000;
-
 /// Runs one simulation, or one after another until one fails.
 pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
     let mut sim = args.sim.clone();
@@ -122,12 +120,19 @@ fn until_failure(args: &RunArgs, spec: &Spec) -> Result<Ending, String> {
         bar.set_style(style);
     }
     let mut seeds = args.from..u64::MAX;
+    interrupt::watch();
     let failing = seeds.find(|seed| {
         bar.inc(1);
-        !Ended::of(&mut spec.build(*seed)).class.is_converged()
+        interrupt::asked() || !Ended::of(&mut spec.build(*seed)).class.is_converged()
     });
     bar.finish_and_clear();
     let seed = failing.ok_or("every seed converged")?;
+    if interrupt::asked() {
+        let (done, from) = (grouped(seed - args.from), args.from);
+        return Ok(interrupt::said(&format!(
+            "interrupted: {done} seeds, from {from} on, converged; go on with --until-failure --from {seed}"
+        )));
+    }
     if !args.json {
         println!("{} seeds, from {} on, converged before this one\n", grouped(seed - args.from), args.from);
     }
@@ -277,14 +282,14 @@ fn print(report: &RunReport, ran: &Ran, spec: &Spec) {
     if !report.converged {
         let reason = report.reason.as_deref().unwrap_or(report.stop);
         println!("\nwhy: {}\n", reason.replace("; ", "\n  "));
-        // The first line of the explanation says the same; what follows is where the states differ. What a
-        // panic left behind explains nothing.
-        let explained = if ran.ended.stop.is_some() { rt.explain() } else { String::new() };
-        for difference in explained.lines().skip(1) {
-            println!("{difference}");
-        }
-        if ran.ended.stop.is_some() && report.events <= MOST_TO_INVESTIGATE {
-            println!("\n{}", sync_sim::forensics::investigate(|| spec.build(report.seed)));
+        // What a panic left behind explains nothing.
+        match &ran.ended.stop {
+            Some(stop) if worth_investigating(rt, stop) => {
+                println!("{}", sync_sim::forensics::investigate(|| spec.build(report.seed)).details());
+            }
+            // The first line of the explanation is the reason; what follows is where the states differ.
+            Some(_) => rt.explain().lines().skip(1).for_each(|line| println!("{line}")),
+            None => {}
         }
     }
     println!("repeat it with: {}", typed(&report.reproduce));

@@ -2,7 +2,7 @@
 
 use crate::report::{grouped, typed};
 use crate::spec::quoted;
-use crate::{Ending, cases, values};
+use crate::{Ending, cases, interrupt, values};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -71,6 +71,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Ending, String> {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {pos} runs, {msg}") {
         bar.set_style(style);
     }
+    interrupt::watch();
     let started = Instant::now();
     let deadline = args.time.map(|time| Duration::from_micros(time.as_micros()));
     // The code under test may panic in every single run; once is enough to be told.
@@ -79,7 +80,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Ending, String> {
     let shrunk = make_small(&case, args.runs, &mut |progress| {
         bar.set_position(progress.runs);
         bar.set_message(format!("{}: {}", progress.doing, progress.size));
-        deadline.is_none_or(|deadline| started.elapsed() < deadline)
+        !interrupt::asked() && deadline.is_none_or(|deadline| started.elapsed() < deadline)
     });
     std::panic::set_hook(hook);
     bar.finish_and_clear();
@@ -87,6 +88,10 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Ending, String> {
     let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("small.toml"));
     cases::save(&shrunk.case, &output)?;
     report(args, shrunk, output.display().to_string(), started.elapsed())?;
+    if interrupt::asked() {
+        let again = typed(&format!("syncline shrink {}", quoted(&output.display().to_string())));
+        return Ok(interrupt::said(&format!("interrupted; go on with: {again}")));
+    }
     Ok(Ending::Good)
 }
 

@@ -116,7 +116,11 @@ impl Default for FatesReport {
 impl FatesReport {
     /// Adds those of another run.
     pub(crate) fn add(&mut self, other: &Fates) {
-        let other = Self::of(other);
+        self.merge(Self::of(other));
+    }
+
+    /// Adds those of other runs.
+    pub(crate) fn merge(&mut self, other: Self) {
         self.sent += other.sent;
         self.duplicated += other.duplicated;
         self.delivered += other.delivered;

@@ -1,10 +1,11 @@
 //! `syncline sweep`.
 
 use crate::options::{Protocol, SimArgs};
+use crate::shards::{self, Piece, Shard};
 use crate::spec::Spec;
 use crate::totals::{Run, SweepReport, Totals, print};
 use crate::values::{self, Seeds};
-use crate::{Ending, cases, each};
+use crate::{Ending, cases, each, interrupt};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,18 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
 
+    /// Run one part of the seeds, as in 2/4. Array jobs of Kubernetes and SLURM say by themselves which.
+    #[arg(long, value_name = "I/N", value_parser = shards::shard)]
+    shard: Option<Shard>,
+
+    /// How many shards there are, where it is told which is ours; SYNCLINE_SHARDS says it too.
+    #[arg(long, value_name = "N", conflicts_with = "shard", value_parser = clap::value_parser!(u64).range(1..))]
+    shards: Option<u64>,
+
+    /// Write what was learnt to this file, for `syncline merge`.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+
     /// The folder to which the cases of runs that fail are written.
     #[arg(long, value_name = "FOLDER", default_value = cases::FOLDER)]
     cases: PathBuf,
@@ -57,13 +70,21 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
         if args.resume.is_some() {
             return Err("--resume keeps one sweep; --protocol each is several".into());
         }
+        if args.report.is_some() || plan.shard.is_some() {
+            return Err("a shard is of one sweep; --protocol each is several".into());
+        }
         return each::sweep(args, &plan);
     }
     let report = plan.run(&args.sim)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
     } else {
-        print(&report, plan.jobs);
+        print(&report, &format!("{} threads", plan.jobs));
+    }
+    let part = plan.part();
+    if report.seeds < part.end - part.start {
+        let next = seed_at(&plan.ranges, part.start + report.seeds);
+        return Ok(shards::interrupted(report.seeds, part.end - part.start, next, args.resume.as_deref()));
     }
     Ok(if report.failures.is_empty() { Ending::Good } else { Ending::Finding })
 }
@@ -88,6 +109,8 @@ pub(crate) struct Plan {
     silent: bool,
     cases: PathBuf,
     resume: Option<PathBuf>,
+    shard: Option<Shard>,
+    report: Option<PathBuf>,
 }
 
 impl Plan {
@@ -98,29 +121,59 @@ impl Plan {
         let total = total.ok_or_else(|| format!("a sweep holds at most {MAX_SEEDS} seeds; split it"))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = args.jobs.map_or(cores, |jobs| jobs as usize);
-        let (cases, resume) = (args.cases.clone(), args.resume.clone());
-        Ok(Self { ranges, total, jobs, check_every: args.check_every, silent: args.json, cases, resume })
+        let shard = match args.shard {
+            Some(shard) => Some(shard),
+            None => Shard::ours(args.shards, |name| std::env::var(name).ok())?,
+        };
+        let (cases, resume, report) = (args.cases.clone(), args.resume.clone(), args.report.clone());
+        let (check_every, silent) = (args.check_every, args.json);
+        Ok(Self { ranges, total, jobs, check_every, silent, cases, resume, shard, report })
+    }
+
+    /// Which of the seeds are ours, by their place.
+    fn part(&self) -> Range<u64> {
+        self.shard.map_or(0..self.total, |shard| shard.part(self.total))
     }
 
     /// Runs all seeds of one simulation.
     pub(crate) fn run(&self, sim: &SimArgs) -> Result<SweepReport, String> {
         let spec = sim.spec()?;
-        let bar = bar(self.total, self.silent);
+        interrupt::watch();
+        let part = self.part();
+        let bar = bar(part.end - part.start, self.silent);
         if let Some(protocol) = sim.protocol {
             bar.set_prefix(format!("{}: ", protocol.name()));
         }
         let started = Instant::now();
         let totals = match &self.resume {
-            None => self.part(&spec, 0..self.total, Totals::default(), &bar)?,
+            None => self.add(&spec, part.clone(), Totals::default(), &bar)?,
             Some(path) => self.resumed(&spec, path, &bar)?,
         };
         bar.finish_and_clear();
-        let report = totals.report(&spec, started.elapsed().as_secs_f64());
+        let seconds = started.elapsed().as_secs_f64();
+        if let Some(path) = self.report.as_ref().filter(|_| totals.seeds() == part.end - part.start) {
+            self.write_down(&spec, sim, seconds, &totals)?.save(path)?;
+        }
+        let report = totals.report(&spec, seconds);
         Ok(SweepReport { protocol: sim.protocol.map(Protocol::name), ..report })
     }
 
+    /// What is merged.
+    fn write_down(&self, spec: &Spec, sim: &SimArgs, seconds: f64, totals: &Totals) -> Result<Piece, String> {
+        let case = spec.case(0).to_text().map_err(|error| error.to_string())?;
+        let (protocol, totals) = (sim.protocol.map(Protocol::name), totals.clone());
+        Ok(Piece {
+            plan: self.sweep(spec)?,
+            shard: Piece::whole(self.shard),
+            case,
+            protocol,
+            seconds,
+            totals,
+        })
+    }
+
     /// Adds a part of the seeds to what is known of those before.
-    fn part(
+    fn add(
         &self,
         spec: &Spec,
         part: Range<u64>,
@@ -135,21 +188,25 @@ impl Plan {
 
     /// Goes on where the state file says that a sweep was, and writes it down as it comes along.
     fn resumed(&self, spec: &Spec, path: &Path, bar: &ProgressBar) -> Result<Totals, String> {
-        let plan = self.fingerprint(spec)?;
-        let mut state =
-            State::load(path)?.unwrap_or_else(|| State { plan: plan.clone(), ..State::default() });
+        let (plan, whole) = (self.fingerprint(spec)?, self.part());
+        let mut state = State::load(path)?.unwrap_or_else(|| State {
+            plan: plan.clone(),
+            done: whole.start,
+            ..State::default()
+        });
         if state.plan != plan {
             return Err(format!(
                 "{} is the state of another sweep; take another file, or remove it",
                 path.display()
             ));
         }
-        bar.set_position(state.done);
+        bar.set_position(state.done - whole.start);
         let (mut written, mut pause) = (Instant::now(), BETWEEN_SAVES);
-        while state.done < self.total {
-            let part = state.done..self.total.min(state.done + PART * self.jobs as u64);
-            (state.done, state.totals) = (part.end, self.part(spec, part, state.totals, bar)?);
-            if state.done == self.total || written.elapsed() > pause {
+        while state.done < whole.end && !interrupt::asked() {
+            let part = state.done..whole.end.min(state.done + PART * self.jobs as u64);
+            state.totals = self.add(spec, part, state.totals, bar)?;
+            state.done = whole.start + state.totals.seeds();
+            if state.done == whole.end || interrupt::asked() || written.elapsed() > pause {
                 let began = Instant::now();
                 state.save(path)?;
                 // Writing is to cost a twentieth of the time at most, however much there is to write.
@@ -159,8 +216,14 @@ impl Plan {
         Ok(state.totals)
     }
 
-    /// What decides a sweep: two of the same come to the same totals.
+    /// What decides a sweep, or a shard of one: two of the same come to the same totals.
     fn fingerprint(&self, spec: &Spec) -> Result<String, String> {
+        let shard = self.shard.map_or_else(String::new, |shard| format!("shard {shard}; "));
+        Ok(shard + &self.sweep(spec)?)
+    }
+
+    /// What decides the sweep of which this may be a shard.
+    fn sweep(&self, spec: &Spec) -> Result<String, String> {
         let case = spec.case(0).to_text().map_err(|error| error.to_string())?;
         Ok(format!(
             "syncline {}; seeds {:?}; every {}\n{case}",
@@ -229,7 +292,7 @@ fn seed_at(ranges: &[Range<u64>], mut at: u64) -> Option<u64> {
     None
 }
 
-/// Runs a part of the seeds on `jobs` threads. Each run is one thread's; the results come in seed order, so
+/// Runs a part of the seeds on `jobs` threads, or the first of them if it is interrupted. Each run is one thread's; the results come in seed order, so
 /// that nothing depends on how many threads there are.
 fn run_all(spec: &Spec, plan: &Plan, part: Range<u64>, bar: &ProgressBar) -> Vec<Run> {
     let &Plan { ref ranges, jobs, check_every, .. } = plan;
@@ -242,7 +305,9 @@ fn run_all(spec: &Spec, plan: &Plan, part: Range<u64>, bar: &ProgressBar) -> Vec
                 let mut own = Vec::new();
                 while let Some((at, seed)) = {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    seed_at(ranges, at).filter(|_| at < part.end).map(|seed| (at, seed))
+                    seed_at(ranges, at)
+                        .filter(|_| at < part.end && !interrupt::asked())
+                        .map(|seed| (at, seed))
                 } {
                     let run = run_one(spec, seed, check_every > 0 && at.is_multiple_of(check_every));
                     if !run.class.is_converged() || run.differs.is_some() {
@@ -293,6 +358,9 @@ fn elsewhere(spec: &Spec, seed: u64) -> Result<String, String> {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(this);
     command.args(["run", "--trace-only", "--seed", &seed.to_string()]).args(&spec.flags);
+    // Ctrl-C is ours to answer: a seed that has begun is run to its end.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     match output.status.code() {
         Some(0) => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),

@@ -86,13 +86,55 @@ impl Counts {
     }
 }
 
+impl Counts {
+    /// Adds what was counted over other runs.
+    fn merge(&mut self, other: &Self) {
+        let Self {
+            events,
+            bytes_sent,
+            sessions_started,
+            delta_syncs,
+            hash_comparisons,
+            bloom_filters,
+            subtree_prefetches,
+            level_walks,
+            sketches,
+            snapshots,
+            writes_accepted,
+            crashes,
+            departures,
+            late_joins,
+            partitions,
+            messages_corrupted,
+            links,
+        } = other;
+        self.events += events;
+        self.bytes_sent += bytes_sent;
+        self.sessions_started += sessions_started;
+        self.delta_syncs += delta_syncs;
+        self.hash_comparisons += hash_comparisons;
+        self.bloom_filters += bloom_filters;
+        self.subtree_prefetches += subtree_prefetches;
+        self.level_walks += level_walks;
+        self.sketches += sketches;
+        self.snapshots += snapshots;
+        self.writes_accepted += writes_accepted;
+        self.crashes += crashes;
+        self.departures += departures;
+        self.late_joins += late_joins;
+        self.partitions += partitions;
+        self.messages_corrupted += messages_corrupted;
+        self.links.merge(links);
+    }
+}
+
 /// What the seeds so far have shown, in their order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Totals {
     seeds: u64,
     stops: BTreeMap<String, u64>,
     checked_twice: u64,
-    /// The digest over all traces.
+    /// The sum of the digests of each seed and its trace, which comes to the same in any order.
     trace: u64,
     /// When each run converged, in microseconds.
     times: Vec<u64>,
@@ -110,9 +152,9 @@ impl Totals {
         self.seeds += 1;
         *self.stops.entry(run.stop.to_owned()).or_default() += 1;
         self.checked_twice += u64::from(run.twice);
-        let mut trace = TraceDigest::resumed(self.trace);
+        let mut trace = TraceDigest::default();
         trace.event([run.seed, run.trace, 0, 0]);
-        self.trace = trace.value();
+        self.trace = self.trace.wrapping_add(trace.value());
         self.counts.add(run);
         self.fates.add(&run.metrics.fates);
         if run.class.is_converged() {
@@ -149,6 +191,30 @@ impl Totals {
         Ok(())
     }
 
+    /// How many seeds these are of.
+    pub(crate) const fn seeds(&self) -> u64 {
+        self.seeds
+    }
+
+    /// Adds those of the seeds that come next.
+    pub(crate) fn merge(&mut self, next: Self) {
+        let Self { seeds, stops, checked_twice, trace, times, counts, fates, failures } = next;
+        self.seeds += seeds;
+        for (stop, count) in stops {
+            *self.stops.entry(stop).or_default() += count;
+        }
+        self.checked_twice += checked_twice;
+        self.trace = self.trace.wrapping_add(trace);
+        self.times.extend(times);
+        self.counts.merge(&counts);
+        self.fates.merge(fates);
+        self.failures.extend(failures);
+        // One sweep would have written no more.
+        for failure in self.failures.iter_mut().skip(MOST_CASES) {
+            failure.case = None;
+        }
+    }
+
     /// All of it, as a report.
     pub(crate) fn report(mut self, spec: &Spec, seconds: f64) -> SweepReport {
         self.times.sort_unstable();
@@ -182,7 +248,7 @@ pub(crate) struct SweepReport {
     pub(crate) converged: u64,
     pub(crate) stops: BTreeMap<String, u64>,
     pub(crate) checked_twice: u64,
-    /// One digest over the traces of all seeds, in order.
+    /// One digest over the seeds and their traces, whichever order they are taken in.
     pub(crate) trace_digest: String,
     pub(crate) virtual_time_us_median: u64,
     pub(crate) virtual_time_us_max: u64,
@@ -194,8 +260,8 @@ pub(crate) struct SweepReport {
     pub(crate) failures: Vec<Failure>,
 }
 
-/// Prints it.
-pub(crate) fn print(report: &SweepReport, jobs: usize) {
+/// Prints it, and on what it was run.
+pub(crate) fn print(report: &SweepReport, on: &str) {
     let ms = |us: u64| format!("{} ms", grouped(us / 1_000));
     let mut summary = table(&["sweep", ""]);
     let rows = [
@@ -235,7 +301,7 @@ pub(crate) fn print(report: &SweepReport, jobs: usize) {
     let good = report.failures.is_empty();
     let outcome = if good { "ALL CONVERGED".to_owned() } else { format!("{} FAILED", report.failures.len()) };
     println!(
-        "{} in {:.1} s: {:.0} seeds a second on {jobs} threads, trace {}",
+        "{} in {:.1} s: {:.0} seeds a second on {on}, trace {}",
         verdict(good, &outcome),
         report.seconds,
         report.seeds_per_second,

@@ -5,12 +5,14 @@ use crate::options::SimArgs;
 use crate::report::typed;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use sync_sim::film::{Film, shiviz};
+use sync_sim::film::{Film, Finding, shiviz};
+use sync_sim::forensics::investigate;
 use sync_sim::prelude::*;
 
 pub(crate) const HELP: &str = "\
 Examples:
-  syncline view --seed 42 --faults heavy               the run as a page: run.html
+  syncline view syncline-cases/FILE.toml                 a failure as a page, with what is known of it on top
+  syncline view --seed 42 --faults heavy                 any run: run.html
   syncline view --seed 42 --format perfetto -o run.json  for https://ui.perfetto.dev
   syncline view --seed 42 --format shiviz -o run.log     for ShiViz
 
@@ -30,9 +32,13 @@ enum Format {
 /// The flags of `view`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ViewArgs {
-    /// Decides everything that is left to chance.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..u64::MAX))]
-    seed: u64,
+    /// A case file: what to show, but for what flags say.
+    #[arg(value_name = "CASE", conflicts_with = "case")]
+    file: Option<PathBuf>,
+
+    /// Decides everything that is left to chance; 0, or what the case says, if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
+    seed: Option<u64>,
 
     #[command(flatten)]
     pub(crate) sim: SimArgs,
@@ -54,17 +60,31 @@ pub(crate) struct ViewArgs {
     keep: u64,
 }
 
+/// Longer runs than this are not run again to see where they went wrong.
+const MOST_TO_INVESTIGATE: u64 = 1_000_000;
+
+/// Whether it pays to find out where a run went wrong.
+pub(crate) fn worth_investigating(rt: &SimRuntime, stop: &StopCondition) -> bool {
+    *stop != StopCondition::Converged && rt.events_processed() <= MOST_TO_INVESTIGATE
+}
+
 /// Runs a simulation and writes what happened as a picture.
 pub(crate) fn view(args: &ViewArgs) -> Result<Ending, String> {
-    let spec = args.sim.spec()?;
-    let mut rt = spec.build_with(args.seed, Some(args.keep as usize));
+    let mut sim = args.sim.clone();
+    sim.case = args.file.clone().or(sim.case);
+    let spec = sim.spec()?;
+    let seed = args.seed.unwrap_or(spec.case.seed);
+    let mut rt = spec.build_with(seed, Some(args.keep as usize));
     let stop = rt.run();
     let text = match args.format {
         Format::Shiviz => rt.history().map(shiviz).unwrap_or_default(),
         Format::Perfetto | Format::Html => {
             let film = Film::of_run(&rt, &stop).map_err(|error| error.to_string())?;
             let mut film = film.ok_or("the run kept no history")?;
-            film.repeat = Some(spec.reproduce(args.seed));
+            film.repeat = Some(spec.reproduce(seed));
+            if let Some(history) = rt.history().filter(|_| worth_investigating(&rt, &stop)) {
+                film.forensics = Some(Finding::of(&investigate(|| spec.build(seed)), history));
+            }
             if let Some(title) = &args.title {
                 film.title.clone_from(title);
             }
@@ -82,7 +102,7 @@ pub(crate) fn view(args: &ViewArgs) -> Result<Ending, String> {
         println!("{text}");
     } else {
         std::fs::write(&out, text).map_err(|error| format!("cannot write {}: {error}", out.display()))?;
-        println!("{}: {stop}; written to {}", typed(&spec.reproduce(args.seed)), out.display());
+        println!("{}: {stop}; written to {}", typed(&spec.reproduce(seed)), out.display());
     }
     Ok(if stop == StopCondition::Converged { Ending::Good } else { Ending::Finding })
 }

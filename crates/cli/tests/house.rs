@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each crate and the crates of ours that it may use. Dependencies point down this list only.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("syncline-types", &[]),
     ("syncline-crdt", &["syncline-types"]),
     ("syncline-store", &[]),
@@ -15,6 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
         "syncline-replica",
         &["syncline-types", "syncline-crdt", "syncline-store", "syncline-storage", "syncline-sync"],
     ),
+    ("sync-sim-test", &[]),
     (
         "sync-sim",
         &[
@@ -24,6 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
             "syncline-storage",
             "syncline-sync",
             "syncline-replica",
+            "sync-sim-test",
         ],
     ),
     ("syncline-disk", &["syncline-store"]),

@@ -36,6 +36,7 @@ pub mod paths;
 pub mod runtime;
 pub mod scenarios;
 pub mod stream;
+mod trial;
 pub mod types;
 mod watch;
 pub mod workload;
@@ -44,6 +45,8 @@ pub mod workload;
 pub use syncline_types::canary;
 
 pub use runtime::{SimConfig, SimRuntime, StopCondition};
+pub use sync_sim_test::test;
+pub use trial::{Seeds, Trial, check};
 
 /// Everything a test needs.
 pub mod prelude {
@@ -74,3 +77,16 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../../../../README.md")]
 struct Readme;
+
+/// The book's examples compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/book/first-run.md")]
+struct BookFirstRun;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/book/faults.md")]
+struct BookFaults;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/book/writing-scenarios.md")]
+struct BookScenarios;

@@ -99,7 +99,9 @@ function drawStrips(pen) {
   });
 }
 
-const isDelivered = i => film.fates[frames.fate[i]] === 'delivered';
+const isDelivered = i => frames.fate[i] === 0;
+/** Neither in time nor lost: known already, or still on its way. */
+const isHarmless = i => film.harmless[frames.fate[i]];
 
 function drawFrame(pen, i, strong) {
   const x = timeX(frames.sent[i]), y = laneY(frames.from[i]);
@@ -108,11 +110,12 @@ function drawFrame(pen, i, strong) {
   const onWay = !delivered && film.lostOnWay[frames.fate[i]];
   // What is lost on its way never comes to the other lane.
   if (onWay) { toX = x + Math.max(6, (toX - x) * .6); toY = y + (toY - y) * .6; }
-  pen.strokeStyle = delivered ? kindColour(frames.kind[i]) : '#b3261e';
+  pen.strokeStyle = delivered ? kindColour(frames.kind[i]) : isHarmless(i) ? GREY : '#b3261e';
   pen.lineWidth = strong ? 2.5 : 1;
   pen.setLineDash(delivered ? [] : [4, 3]);
   pen.beginPath(); pen.moveTo(x, y); pen.lineTo(toX, toY); pen.stroke();
   pen.setLineDash([]);
+  if (isHarmless(i)) return;
   if (!delivered) {
     pen.beginPath();
     pen.moveTo(toX - 3, toY - 3); pen.lineTo(toX + 3, toY + 3); pen.moveTo(toX - 3, toY + 3); pen.lineTo(toX + 3, toY - 3);
@@ -133,9 +136,9 @@ function drawFrames(pen, flags) {
   view.thinned = list.length;
   pen.globalAlpha = Math.max(.25, Math.min(.9, 700 / list.length));
   // Losses are few and matter most: all of them, on top.
-  list.forEach((i, at) => { if (isDelivered(i) && at % every === 0) drawFrame(pen, i, false); });
+  list.forEach((i, at) => { if ((isDelivered(i) || isHarmless(i)) && at % every === 0) drawFrame(pen, i, false); });
   pen.globalAlpha = Math.max(.45, Math.min(.9, 700 / list.length));
-  list.forEach(i => { if (!isDelivered(i)) drawFrame(pen, i, false); });
+  list.forEach(i => { if (!isDelivered(i) && !isHarmless(i)) drawFrame(pen, i, false); });
   pen.globalAlpha = 1;
   return {all: list.length, drawn: every > 1 ? Math.ceil(list.length / every) : list.length};
 }
@@ -229,7 +232,7 @@ function overviewColumns(width) {
   frames.sent.forEach((t, i) => {
     const x = Math.min(width - 1, t / span * width | 0);
     busy[x]++;
-    if (!isDelivered(i)) lost[x]++;
+    if (!isDelivered(i) && !isHarmless(i)) lost[x]++;
   });
   for (let x = 0; x < width; x++) {
     const seen = new Set();

@@ -191,7 +191,7 @@ const KEYS = {
 function toggleLosses() {
   const all = [...film.fates.keys()];
   const lossesOnly = shown.fates.size < all.length;
-  shown.fates = new Set(lossesOnly ? all : all.filter(fate => film.fates[fate] !== 'delivered'));
+  shown.fates = new Set(lossesOnly ? all : all.filter(fate => fate !== 0 && !film.harmless[fate]));
   showFilters();
   filtersChanged();
 }

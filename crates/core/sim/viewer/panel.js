@@ -36,7 +36,7 @@ function describeFrame(i) {
     ['to', nodeName(frames.to[i])],
     ['sent', time(frames.sent[i])],
     [isDelivered(i) ? 'arrived' : 'ended', `${time(frames.end[i])}, ${time(frames.end[i] - frames.sent[i])} later`],
-    ['fate', make('span', isDelivered(i) ? {} : {class: 'differs'}, film.fates[frames.fate[i]])],
+    ['fate', make('span', isDelivered(i) || isHarmless(i) ? {} : {class: 'differs'}, film.fates[frames.fate[i]])],
     ['size', `${grouped(frames.bytes[i])} bytes`],
     ['doubled', copy >= 0 ? link('copy of this message', () => choose(itemOf[FRAME][copy])) : null],
     ['says', film.says && film.says[i] ? make('pre', {}, film.says[i]) : null],
@@ -98,7 +98,7 @@ function showEvents() {
   const body = list.slice(page * PAGE, (page + 1) * PAGE).map(item => make('tr', {
     class: item === view.chosen ? 'row chosen' : 'row', tabindex: 0, 'data-item': item,
     onclick: () => choose(item), onkeydown: event => { if (event.key === 'Enter') choose(item); },
-  }, make('td', {class: 'mono'}, time(items.t[item])), make('td', {}, words(item))));
+  }, make('td', {class: 'mono time'}, time(items.t[item])), make('td', {}, words(item))));
   panel.replaceChildren(bar, make('table', {}, ...body));
 }
 
@@ -134,7 +134,7 @@ function showRecords() {
     const cells = record.differs
       ? record.values.map((value, node) => make('div', {}, `${nodes[node].name}: `, make('span', {class: 'differs'}, value === null ? 'nothing' : value)))
       : [make('div', {}, record.values.find(value => value !== null) ?? 'nothing')];
-    return make('tr', {}, make('td', {}, record.place, make('div', {class: 'mono'}, record.id.slice(0, 12)), record.kind), make('td', {class: 'mono'}, ...cells));
+    return make('tr', {}, make('td', {class: 'place'}, record.place, make('div', {class: 'mono'}, record.id.slice(0, 12)), record.kind), make('td', {class: 'mono'}, ...cells));
   });
   panel.replaceChildren(say, bar, make('table', {}, make('tr', {}, make('th', {}, 'record'), make('th', {}, 'value in the end')), ...body));
 }
@@ -154,7 +154,8 @@ function showLegend() {
     make('h3', {}, 'Messages'),
     make('table', {},
       ...film.kinds.map((kind, at) => row(stroke(kindColour(at), false), kind)),
-      row(stroke('#b3261e', true), 'not delivered: the cross is where it ended')),
+      row(stroke('#b3261e', true), 'not delivered: the cross is where it ended'),
+      row(stroke(GREY, true), 'known already, or still on its way')),
     make('h3', {}, 'Marks'),
     make('table', {}, row('■', 'a write'), row('✕', 'a crash'), row('▲', 'a restart, a return, a join'), row('|', 'anything else')),
     make('h3', {}, 'Above the lanes'),

@@ -16,13 +16,13 @@ const MOST_NODES: usize = 10_000;
 const MOST_ENTITIES: usize = 20_000_000;
 
 /// An event and when it is due.
-type Timed = (SimTime, SimEvent<workload::Write>);
+pub(super) type Timed = (SimTime, SimEvent<workload::Write>);
 
 /// The nodes of a case by name, in the order of joining.
-struct Names(Vec<Name>);
+pub(super) struct Names(pub(super) Vec<Name>);
 
 impl Names {
-    fn resolve(&self, place: &str, name: &Name) -> Result<NodeId, CaseError> {
+    pub(super) fn resolve(&self, place: &str, name: &Name) -> Result<NodeId, CaseError> {
         self.0.iter().position(|own| own == name).map(|at| NodeId(at as u32)).ok_or_else(|| {
             CaseError::NoNode { place: place.to_owned(), name: name.clone(), nodes: self.0.clone() }
         })
@@ -89,7 +89,7 @@ impl Case {
         small.frames.iter().try_for_each(|frame| frame.faults(resolve).map(drop))
     }
 
-    fn config(&self) -> SimConfig {
+    pub(super) fn config(&self) -> SimConfig {
         SimConfig {
             max_time: self.max_time,
             max_events: self.max_events,
@@ -147,7 +147,7 @@ impl Case {
         }
     }
 
-    fn joiners(&self) -> impl Iterator<Item = (SimTime, &Name)> {
+    pub(super) fn joiners(&self) -> impl Iterator<Item = (SimTime, &Name)> {
         self.script.iter().filter_map(|line| match &line.what {
             What::Join(name) => Some((line.at, name)),
             _ => None,
@@ -155,7 +155,7 @@ impl Case {
     }
 
     /// What the script schedules, but for those who join.
-    fn events(&self, names: &Names) -> Result<Vec<Timed>, CaseError> {
+    pub(super) fn events(&self, names: &Names) -> Result<Vec<Timed>, CaseError> {
         let mut events = Vec::new();
         for line in &self.script {
             let place = format!("script, at {}", line.at);

@@ -23,6 +23,7 @@
 //! # Ok::<(), sync_sim::case::CaseError>(())
 //! ```
 
+mod around;
 mod build;
 mod ending;
 mod entities;
@@ -41,6 +42,7 @@ pub use entities::Entities;
 pub use error::CaseError;
 pub use happening::{Crash, Happening, Leave, Partition, What, Write};
 pub use lines::{Done, Frame, RuleLine};
+pub(crate) use shrink::shrink_with;
 pub use shrink::{Progress, Shrunk, shrink};
 
 use crate::SimConfig;

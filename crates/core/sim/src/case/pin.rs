@@ -73,13 +73,18 @@ impl Case {
     }
 
     /// The same, with what links did in a run frame by frame.
-    fn frames_of(mut self, rt: &SimRuntime) -> Self {
+    pub(super) fn frames_of(mut self, rt: &SimRuntime) -> Self {
         let kept = rt.world.router.book.iter().flat_map(|book| book.kept());
         let line = |(name, fault): &(FrameName, FrameFault)| {
             Frame::of(rt.name(name.from), rt.name(name.to), name.ordinal, *fault)
         };
         self.frames = kept.map(line).collect();
         self.without_chance(Part::Frames)
+    }
+
+    /// The same, with nothing left to chance of what happens to nodes.
+    pub(super) fn without_script_chance(self) -> Self {
+        self.without_chance(Part::Script)
     }
 
     fn without_chance(mut self, part: Part) -> Self {
@@ -104,7 +109,7 @@ impl Case {
 
 impl What {
     /// As a line of a script, if it happened in the run.
-    fn of(happened: &Happened<workload::Write>, rt: &SimRuntime) -> Option<Self> {
+    pub(super) fn of(happened: &Happened<workload::Write>, rt: &SimRuntime) -> Option<Self> {
         let name = |node: &NodeId| rt.name(*node);
         Some(match happened {
             Happened::Early { .. } => return None,

@@ -54,9 +54,24 @@ pub fn shrink(
         return Err(CaseError::NothingWrong);
     }
     let best = case.pinned()?;
+    shrink_with(&Case::run, best, class, most_runs, go_on)
+}
+
+/// How a case is run.
+type Run<'a> = &'a dyn Fn(&Case) -> Result<Ended, CaseError>;
+
+/// Makes a case small that is pinned as far as it gets, and that ends in `class` when it is `run`.
+pub(crate) fn shrink_with(
+    run: Run<'_>,
+    best: Case,
+    class: Class,
+    most_runs: u64,
+    go_on: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Shrunk, CaseError> {
     let from = best.size();
-    let ended = best.run()?;
-    let mut shrinker = Shrinker { best, class, ended, runs: 3, most_runs, go_on, stopped: false, doing: "" };
+    let ended = run(&best)?;
+    let (runs, stopped, doing) = (3, false, "");
+    let mut shrinker = Shrinker { run, best, class, ended, runs, most_runs, go_on, stopped, doing };
     loop {
         let before = shrinker.best.clone();
         shrinker.round();
@@ -69,6 +84,7 @@ pub fn shrink(
 }
 
 struct Shrinker<'a> {
+    run: Run<'a>,
     best: Case,
     class: Class,
     ended: Ended,
@@ -145,7 +161,7 @@ impl Shrinker<'_> {
             return false;
         }
         self.runs += 1;
-        let Ok(ended) = candidate.run() else { return false };
+        let Ok(ended) = (self.run)(&candidate) else { return false };
         let same = ended.class == self.class;
         if same {
             (self.best, self.ended) = (candidate, ended);

@@ -43,7 +43,6 @@ impl<A: Actor> World<A> {
             slot.armed = None;
             slot.timers.clear();
             slot.lives_heard.clear();
-            slot.sync_timers = 0;
         });
         self.schedule_restart(node, down_for);
     }

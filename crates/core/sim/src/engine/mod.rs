@@ -13,6 +13,7 @@ mod in_turn;
 mod record;
 mod slot;
 mod tally;
+mod timers;
 mod trace;
 mod wall_clock;
 mod world;

@@ -47,6 +47,13 @@ impl<A: Actor> World<A> {
         self.close_entry();
     }
 
+    /// A node did something before the run began.
+    pub(crate) fn record_early(&mut self, node: NodeId, what: What, note: Note) {
+        self.open_entry(Some(node), what);
+        self.close_entry();
+        self.note_in_history(node, note);
+    }
+
     /// Something happens that is no event of the queue.
     pub(super) fn open_entry(&mut self, node: Option<NodeId>, what: What) {
         let now = (self.events(), self.clock.now());

@@ -3,15 +3,10 @@
 use super::actor::Unfinished;
 use super::event::CrashPoint;
 use super::tally::Standing;
+use super::timers::Timers;
 use crate::types::NodeId;
 use std::collections::BTreeMap;
 use syncline_types::{Digest, SimDuration, SimTime};
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ArmedTimer {
-    pub(super) setting: u64,
-    pub(super) housekeeping: bool,
-}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Armed {
@@ -37,8 +32,7 @@ pub(super) struct Slot<A> {
     pub(super) armed: Option<Armed>,
     /// How often it went down, or was told to while it was down.
     pub(super) crashes: u64,
-    pub(super) timers: BTreeMap<u64, ArmedTimer>,
-    pub(super) sync_timers: u32,
+    pub(super) timers: Timers,
     pub(super) unfinished: Unfinished,
     /// The latest life of each sender from which a frame was accepted in this life.
     pub(super) lives_heard: BTreeMap<NodeId, u64>,
@@ -50,7 +44,12 @@ pub(super) struct Slot<A> {
 
 impl<A> Slot<A> {
     pub(super) const fn standing(&self) -> Standing {
-        Standing { up: self.up, away: self.away, sync_timers: self.sync_timers, unfinished: self.unfinished }
+        Standing {
+            up: self.up,
+            away: self.away,
+            sync_timers: self.timers.awaited(),
+            unfinished: self.unfinished,
+        }
     }
 }
 

@@ -71,6 +71,14 @@ impl Tally {
         step(&mut self.timers, sync_timers > 0);
     }
 
+    /// What one node has not finished changes.
+    pub(super) fn shift(&mut self, before: Standing, after: Standing) {
+        if before != after {
+            self.count(before, false);
+            self.count(after, true);
+        }
+    }
+
     /// Takes in, or out, one node's digest.
     pub(super) fn count_digest(&mut self, digest: Digest, add: bool) {
         let nodes = self.digests.entry(digest).or_default();

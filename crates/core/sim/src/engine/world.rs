@@ -5,8 +5,9 @@ use super::chronicle::Happened;
 use super::churn::Churn;
 use super::event::{CrashPoint, Delivery, SimEvent};
 use super::host::Hosts;
-use super::slot::{ArmedTimer, Slot, Traffic};
+use super::slot::{Slot, Traffic};
 use super::tally::Tally;
+use super::timers::Timers;
 use super::trace::TraceDigest;
 use crate::history::{Recorder, What};
 use crate::network::{DropCause, Envelope, FaultConfig, NetworkRouter, Topology};
@@ -146,8 +147,7 @@ impl<A: Actor> World<A> {
             departures: 0,
             armed: None,
             crashes: 0,
-            timers: BTreeMap::new(),
-            sync_timers: 0,
+            timers: Timers::default(),
             unfinished,
             lives_heard: BTreeMap::new(),
             digest,
@@ -222,7 +222,9 @@ impl<A: Actor> World<A> {
 
     /// What a node has not finished, and how many timers somebody waits for.
     pub fn unfinished(&self, node: NodeId) -> (Unfinished, u32) {
-        self.nodes.get(node.index()).map_or_else(Default::default, |slot| (slot.unfinished, slot.sync_timers))
+        self.nodes
+            .get(node.index())
+            .map_or_else(Default::default, |slot| (slot.unfinished, slot.timers.awaited()))
     }
 
     /// Whether a node had this digest at some time in `since..=now`.
@@ -440,12 +442,12 @@ impl<A: Actor> World<A> {
 
     fn fire(&mut self, node: NodeId, timer: u64, setting: u64) -> Stepped<A::Notice> {
         let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(None) };
-        let Some(armed) = slot.timers.get(&timer).copied().filter(|armed| armed.setting == setting) else {
+        let before = slot.standing();
+        if !slot.timers.fire(timer, setting) {
             return Stepped::at(Some(node));
-        };
-        slot.timers.remove(&timer);
-        let sync_timers = slot.sync_timers - u32::from(!armed.housekeeping);
-        self.retally(node, |slot| slot.sync_timers = sync_timers);
+        }
+        let after = slot.standing();
+        self.tally.shift(before, after);
         self.note(2, u64::from(node.0), timer);
         self.feed(node, Input::Timer(timer))
     }
@@ -464,10 +466,7 @@ impl<A: Actor> World<A> {
             self.tally.count_digest(slot.digest, true);
         }
         let after = slot.standing();
-        if before != after {
-            self.tally.count(before, false);
-            self.tally.count(after, true);
-        }
+        self.tally.shift(before, after);
     }
 
     /// Gives an input to a node that is up, and honours its effects, as far as an armed crash lets
@@ -538,10 +537,10 @@ impl<A: Actor> World<A> {
         if let Some(before) = before {
             self.record_frame(frame, housekeeping, arrivals, &before);
         }
-        for (which, copy) in arrivals.copies().enumerate() {
+        for (which, (copy, bytes)) in arrivals.carrying(bytes).enumerate() {
             self.last_arrival = self.last_arrival.max(copy.at);
             self.tally.frames += u64::from(!housekeeping);
-            let (bytes, corrupt) = (copy.carried(&bytes), copy.flipped.is_some());
+            let corrupt = copy.flipped.is_some();
             let delivery = Delivery { from, to, kind, housekeeping, bytes, corrupt, life };
             let event = match arrivals.ticket {
                 None => SimEvent::DeliverMessage(delivery),
@@ -555,25 +554,25 @@ impl<A: Actor> World<A> {
     }
 
     fn set_timers(&mut self, node: NodeId, changes: &[TimerChange]) {
-        let (mut settings, mut due) = (self.settings, Vec::new());
+        let first = self.settings + 1;
         self.retally(node, |slot| {
+            let mut setting = first;
             for &change in changes {
-                let (TimerChange::Set { id, .. } | TimerChange::Cancel { id }) = change;
-                if let Some(old) = slot.timers.remove(&id) {
-                    slot.sync_timers -= u32::from(!old.housekeeping);
-                }
-                if let TimerChange::Set { id, at, housekeeping } = change {
-                    settings += 1;
-                    slot.timers.insert(id, ArmedTimer { setting: settings, housekeeping });
-                    slot.sync_timers += u32::from(!housekeeping);
-                    due.push((at, SimEvent::TimerFired { node, timer: id, setting: settings }));
+                match change {
+                    TimerChange::Set { id, housekeeping, .. } => {
+                        slot.timers.set(id, setting, housekeeping);
+                        setting += 1;
+                    }
+                    TimerChange::Cancel { id } => slot.timers.cancel(id),
                 }
             }
         });
-        self.settings = settings;
-        for (at, event) in due {
-            let at = self.bent(node, at);
-            self.schedule(at, event);
+        for &change in changes {
+            if let TimerChange::Set { id, at, .. } = change {
+                self.settings += 1;
+                let at = self.bent(node, at);
+                self.schedule(at, SimEvent::TimerFired { node, timer: id, setting: self.settings });
+            }
         }
     }
 }

@@ -54,6 +54,7 @@ pub(super) struct Span {
 pub(super) struct Columns {
     pub(super) fates: Vec<&'static str>,
     pub(super) lost_on_way: Vec<bool>,
+    pub(super) harmless: Vec<bool>,
     pub(super) protocols: Vec<String>,
     pub(super) frames: Frames,
     pub(super) digest_names: Vec<String>,
@@ -74,10 +75,22 @@ impl Columns {
         fates.extend(DropCause::ALL.iter().map(|cause| cause.words()));
         let mut lost_on_way = vec![false, true, true];
         lost_on_way.extend(DropCause::ALL.iter().map(|cause| is_lost_on_way(*cause)));
+        let mut harmless = vec![false, true, false];
+        harmless.extend(DropCause::ALL.iter().map(|cause| *cause == DropCause::DuplicateSuppressed));
         let (digest_names, digests) = digests(history);
         let spans = spans(history, end);
         let (protocols, frames) = frames(history, &spans, end);
-        Self { fates, lost_on_way, protocols, frames, digest_names, digests, marks: marks(history), spans }
+        Self {
+            fates,
+            lost_on_way,
+            harmless,
+            protocols,
+            frames,
+            digest_names,
+            digests,
+            marks: marks(history),
+            spans,
+        }
     }
 }
 
@@ -186,7 +199,7 @@ fn marks(history: &History) -> Vec<Mark> {
             What::Return => mark("return", String::new(), false),
             What::Join => mark("join", String::new(), false),
             What::Retire => mark("retire", String::new(), true),
-            What::Write => mark("write", history.words(entry), false),
+            What::Write => mark("write", bare(history, entry), false),
             _ => {}
         }
         for note in &entry.notes {
@@ -195,12 +208,18 @@ fn marks(history: &History) -> Vec<Mark> {
                 Note::DeltaRefused { why } => mark("delta refused", why.clone(), true),
                 Note::WriteRefused { why } => mark("write refused", why.clone(), false),
                 Note::Forgot { records } => mark("forgot", format!("{records} records"), false),
-                Note::WentDown => mark("crash", history.words(entry), true),
+                Note::WentDown => mark("crash", bare(history, entry), true),
                 _ => {}
             }
         }
     }
     marks
+}
+
+/// The words of an entry without its time and node, which stand elsewhere.
+fn bare(history: &History, entry: &Entry) -> String {
+    let words = history.words(entry);
+    words.split_once(": ").map_or(words.clone(), |(_, words)| words.to_owned())
 }
 
 /// Who cannot reach whom.

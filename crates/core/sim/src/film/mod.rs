@@ -47,6 +47,8 @@ pub struct Film {
     fates: Vec<&'static str>,
     #[serde(rename = "lostOnWay")]
     lost_on_way: Vec<bool>,
+    /// Fates that nobody need worry about.
+    harmless: Vec<bool>,
     protocols: Vec<String>,
     frames: Frames,
     #[serde(rename = "digestNames")]
@@ -99,6 +101,7 @@ impl Film {
             kinds: history.kinds.clone(),
             fates: columns.fates,
             lost_on_way: columns.lost_on_way,
+            harmless: columns.harmless,
             protocols: columns.protocols,
             frames: columns.frames,
             digest_names: columns.digest_names,

@@ -1,6 +1,8 @@
 //! The film of a run of replicas.
 
-use super::{Film, FilmNode, ShownRecords};
+use super::{Film, FilmNode, Finding, ShownRecords};
+use crate::forensics::Report;
+use crate::history::History;
 use crate::runtime::{SimRuntime, StopCondition};
 use std::collections::BTreeMap;
 use syncline_storage::StorageError;
@@ -36,6 +38,16 @@ impl Film {
         film.facts = facts;
         film.nodes = nodes.iter().map(|node| figures(rt, rt.name(*node), *node)).collect();
         Ok(Some(film))
+    }
+}
+
+impl Finding {
+    /// What an investigation found out, with the moment in the history that it names.
+    pub fn of(report: &Report, history: &History) -> Self {
+        let event = report.turn.as_ref().map(|turn| turn.event);
+        let entry = event.and_then(|event| history.entries.iter().rev().find(|entry| entry.event <= event));
+        let at = entry.map(|entry| entry.at_us);
+        Self { headline: report.finding.to_string(), at, text: report.details() }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::path::Step;
 use super::trail::{Line, Touch};
 use serde::Serialize;
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// When it went wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
@@ -27,6 +27,18 @@ pub enum Finding {
     NeverCould,
     /// They would have agreed if all faults had ended where the run stopped: it stopped too early.
     CouldStillAgree,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Converged => "nothing went wrong",
+            Self::Turned { .. } => "the first event after which they could no longer agree",
+            Self::Broken { .. } => "the event that broke the promise",
+            Self::NeverCould => "they could not have agreed even if nothing had gone wrong around them",
+            Self::CouldStillAgree => "they would still agree if all faults ended where the run stopped",
+        })
+    }
 }
 
 impl Finding {
@@ -71,14 +83,22 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}, {} events: {}", self.seed, self.events, self.stop)?;
-        let words = match self.finding {
-            Finding::Converged => "nothing went wrong",
-            Finding::Turned { .. } => "the first event after which they could no longer agree:",
-            Finding::Broken { .. } => "the event that broke the promise:",
-            Finding::NeverCould => "they could not have agreed even if nothing had gone wrong around them",
-            Finding::CouldStillAgree => "they would still agree if all faults ended where the run stopped",
-        };
-        writeln!(f, "{words}")?;
+        f.write_str(&self.details())
+    }
+}
+
+impl Report {
+    /// All of it in lines, but for the run and why it stopped.
+    pub fn details(&self) -> String {
+        let mut text = String::new();
+        // Writing into memory cannot fail.
+        let _ = self.write_details(&mut text);
+        text
+    }
+
+    fn write_details(&self, f: &mut String) -> fmt::Result {
+        let colon = if self.turn.is_some() { ":" } else { "" };
+        writeln!(f, "{}{colon}", self.finding)?;
         if let Some(Line { event, words, .. }) = &self.turn {
             writeln!(f, "  event {event}: {words}")?;
         }

@@ -26,8 +26,8 @@ pub struct Arrival {
 
 impl Arrival {
     /// What arrives of the bytes that were sent.
-    pub(crate) fn carried(&self, sent: &Bytes) -> Bytes {
-        let Some(bit) = self.flipped else { return sent.clone() };
+    fn carried(self, sent: Bytes) -> Bytes {
+        let Some(bit) = self.flipped else { return sent };
         let mut bytes = sent.to_vec();
         if let Some(byte) = bytes.get_mut((bit / 8) as usize) {
             *byte ^= 1 << (bit % 8);
@@ -51,6 +51,13 @@ impl Arrivals {
     /// The copies.
     pub(crate) fn copies(self) -> impl Iterator<Item = Arrival> {
         [self.first, self.second].into_iter().flatten()
+    }
+
+    /// The copies, and what each brings of the bytes that were sent.
+    pub(crate) fn carrying(self, sent: Bytes) -> impl Iterator<Item = (Arrival, Bytes)> {
+        let second = self.second.map(|copy| (copy, copy.carried(sent.clone())));
+        let first = self.first.map(|copy| (copy, copy.carried(sent)));
+        first.into_iter().chain(second)
     }
 }
 
@@ -190,10 +197,16 @@ impl NetworkRouter {
         let ruling = self.rules.judge(now, &frame);
         // Every frame draws the same choices, whatever becomes of it: what happens to one frame never
         // decides what happens to another.
-        let lost = draw_rate(choices, link, Choice::LinkLoss, self.faults.message_loss_rate);
-        let first = self.arrival(now, link, to, choices);
-        let doubled = draw_rate(choices, link, Choice::LinkDuplicate, self.faults.duplicate_rate);
-        let second = self.arrival(now, link, to, choices);
+        let FaultConfig { message_loss_rate, duplicate_rate, .. } = self.faults;
+        let (low, span, window) = self.latencies();
+        let (latency, reorder) = ((Choice::LinkLatency, span), (Choice::LinkReorder, window));
+        let (loss, double) = ((Choice::LinkLoss, MILLION), (Choice::LinkDuplicate, MILLION));
+        let drawn = choices.drawn_all(link, [loss, latency, reorder, double, latency, reorder]);
+        let [lost, takes, late, doubled, takes_again, late_again] = drawn;
+        let lost = lost < u64::from(message_loss_rate.as_ppm());
+        let doubled = doubled < u64::from(duplicate_rate.as_ppm());
+        let first = self.arrival(now, to, low + takes + late);
+        let second = self.arrival(now, to, low + takes_again + late_again);
         let bits = 8 * bytes as u64;
         let (mut flip, mut flip_second) = (self.flip(from, bits, choices), self.flip(from, bits, choices));
         let (mut lost, mut first, mut doubled, mut second) = (lost, first, doubled, second);
@@ -270,11 +283,14 @@ impl NetworkRouter {
         (corrupt && bits > 0).then_some(bit)
     }
 
-    fn arrival(&self, now: SimTime, link: Stream, to: NodeId, choices: &mut Choices) -> SimTime {
+    /// The least latency, how many there are, and how many delays on top, all by microseconds.
+    const fn latencies(&self) -> (u64, u64, u64) {
         let (base, jitter) = (self.faults.base_latency_ms * 1_000, self.faults.latency_jitter_ms * 1_000);
         let low = base.saturating_sub(jitter);
-        let mut delay = low + choices.drawn(link, Choice::LinkLatency, base + jitter - low + 1);
-        delay += choices.drawn(link, Choice::LinkReorder, self.faults.reorder_window_ms * 1_000);
+        (low, base + jitter - low + 1, self.faults.reorder_window_ms * 1_000)
+    }
+
+    fn arrival(&self, now: SimTime, to: NodeId, mut delay: u64) -> SimTime {
         if self.is_slow(to) {
             delay = delay * self.faults.slow_node_permille / 1_000;
         }
@@ -375,6 +391,9 @@ impl NetworkRouter {
     }
 }
 
+/// Rates are parts of it.
+const MILLION: u64 = 1_000_000;
+
 fn draw_rate(choices: &mut Choices, link: Stream, choice: Choice, rate: Rate) -> bool {
-    choices.drawn(link, choice, 1_000_000) < u64::from(rate.as_ppm())
+    choices.drawn(link, choice, MILLION) < u64::from(rate.as_ppm())
 }

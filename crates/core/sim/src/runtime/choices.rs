@@ -124,6 +124,11 @@ impl Streams {
     }
 }
 
+/// A uniform number as one in `0..bound`.
+fn scaled(raw: u64, bound: u64) -> u64 {
+    ((u128::from(raw) * u128::from(bound)) >> 64) as u64
+}
+
 fn fresh(seed: u64, stream: Stream) -> ChaCha8Rng {
     let mut key = *b"\0\0\0\0\0\0\0\0syncline choices, v. 001";
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -186,7 +191,7 @@ impl Choices {
     pub fn drawn(&mut self, stream: Stream, choice: Choice, bound: u64) -> u64 {
         // The seed's stream goes on in step with the tape, so that a replay may end anywhere.
         let raw = self.streams.get(self.seed, stream).next_u64();
-        let mut value = ((u128::from(raw) * u128::from(bound)) >> 64) as u64;
+        let mut value = scaled(raw, bound);
         if let Some(drawn) = self.replay.get_mut(&stream).and_then(VecDeque::pop_front) {
             if drawn.choice == choice && drawn.value < bound.max(1) {
                 value = drawn.value;
@@ -199,6 +204,19 @@ impl Choices {
             tape.push(Drawn { stream, choice, bound, value });
         }
         value
+    }
+
+    /// As that many calls of [`Choices::drawn`], with the stream found once.
+    pub(crate) fn drawn_all<const N: usize>(
+        &mut self,
+        stream: Stream,
+        wanted: [(Choice, u64); N],
+    ) -> [u64; N] {
+        if self.recording.is_some() || !self.replay.is_empty() {
+            return wanted.map(|(choice, bound)| self.drawn(stream, choice, bound));
+        }
+        let rng = self.streams.get(self.seed, stream);
+        wanted.map(|(_, bound)| scaled(rng.next_u64(), bound))
     }
 
     /// How often a tape held another choice than was asked for.

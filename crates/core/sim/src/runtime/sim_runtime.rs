@@ -3,6 +3,7 @@
 use super::config::SimConfig;
 use super::outcome::{Check, StopCondition};
 use super::{Choices, Drawn, EndedSession, SimClock, Stream};
+use crate::case::Case;
 use crate::engine::{CrashPoint, SimEvent, TraceDigest, World};
 use crate::history::What;
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
@@ -43,6 +44,10 @@ pub struct SimRuntime {
     pub(super) sessions: Vec<EndedSession>,
     pub(super) watch: Watch,
     pub(super) unleashed: bool,
+    /// What a case says of nodes and frames, until the run begins.
+    pub(crate) told: Option<Box<Case>>,
+    /// The promise that the last run broke.
+    pub(crate) broken: Option<Check>,
     by_table: bool,
     /// What writes during syncs are drawn from.
     pub(super) workload: Workload,
@@ -110,6 +115,8 @@ impl SimRuntime {
             sessions: Vec::new(),
             watch: Watch::default(),
             unleashed: false,
+            told: None,
+            broken: None,
             by_table: false,
             workload: Workload::default(),
         })
@@ -323,6 +330,9 @@ impl SimRuntime {
             (StopCondition::Violated(_), _) | (_, None) => stop,
             (_, Some(check)) => StopCondition::Violated(check),
         };
+        if let StopCondition::Violated(check) = &stop {
+            self.broken = Some(check.clone());
+        }
         self.record(&stop);
         stop
     }
@@ -340,12 +350,21 @@ impl SimRuntime {
     fn begin(&mut self) {
         if !self.unleashed && !self.world.is_empty() {
             self.unleashed = true;
+            self.do_as_told();
             self.world.unleash(self.world.clock.now() + self.config.chaos_for);
             self.add_late_joiners();
             self.name_in_history();
         }
         for stepped in self.world.start_added() {
             self.observe(stepped);
+        }
+    }
+
+    fn do_as_told(&mut self) {
+        if let Some(told) = self.told.take()
+            && let Err(error) = told.tell(self)
+        {
+            self.violate(Check::ReplicaStopped { node: "the case".into(), detail: error.to_string() });
         }
     }
 

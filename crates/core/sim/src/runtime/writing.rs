@@ -1,7 +1,9 @@
 //! The writes of a workload.
 
+use super::entity_words;
 use super::{Choices, SimRuntime, Stream};
 use crate::engine::{Happened, SimEvent};
+use crate::history::{Note, What};
 use crate::types::NodeId;
 use crate::workload::{Mishap, Planned, Workload, Write};
 
@@ -47,6 +49,10 @@ impl SimRuntime {
         match accepted {
             Some((operations, actions)) => {
                 self.protocol.writes_accepted += 1;
+                if self.world.is_recording() {
+                    let entities = actions.iter().map(|action| entity_words(action.id())).collect();
+                    self.world.record_early(node, What::Write, Note::WriteAccepted { entities });
+                }
                 self.world.keep(self.now(), || Happened::Early { node, op: operations.clone().into() });
                 self.oracle.acknowledge(node, self.now(), operations, actions);
             }

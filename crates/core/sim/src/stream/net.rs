@@ -56,8 +56,8 @@ impl State {
         // What a stream carries is sealed: the network cannot tell its kind.
         let frame = Envelope { from, to, kind: 0, bytes: bytes.len() };
         let arrivals = self.router.route(now, frame, &mut self.choices);
-        for copy in arrivals.copies() {
-            let (ticket, bytes) = (arrivals.ticket, copy.carried(&bytes));
+        let ticket = arrivals.ticket;
+        for (copy, bytes) in arrivals.carrying(bytes) {
             self.queue.schedule(copy.at, Event::Arrive { from, to, ticket, bytes });
         }
     }

@@ -47,11 +47,10 @@ async function opened(t, name, flags, {width = 1280, height = 800, ...options} =
 
 const text = (page, selector) => page.locator(selector).innerText();
 
-/** The colours of each lane's strip at the right end of the diagram. */
+/** The colours beside the nodes' names: of the state that each has at the end of what is shown. */
 const colours = page => page.evaluate(() => nodes.map((_, node) => {
   const ratio = window.devicePixelRatio || 1;
-  const x = Math.round(timeX(view.to) * ratio) - 3;
-  return [...lanes.getContext('2d').getImageData(x, Math.round(laneY(node) * ratio), 1, 1).data].join();
+  return [...lanes.getContext('2d').getImageData(Math.round(8 * ratio), Math.round(laneY(node) * ratio), 1, 1).data].join();
 }));
 
 const HEAVY = ['--seed', '42', '--faults', 'heavy'];
