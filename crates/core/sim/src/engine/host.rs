@@ -4,9 +4,10 @@
 
 use super::actor::{Actor, Commit};
 use super::event::{CrashPoint, Delivery, SimEvent};
+use super::record::dropped_since;
 use super::wall_clock::WallClock;
 use super::world::{Stepped, World};
-use crate::network::{DropCause, HostFaults, Rate, Turn};
+use crate::network::{HostFaults, Rate, Ticket, Turn};
 use crate::runtime::{Choices, Stream};
 use crate::types::NodeId;
 use serde::{Deserialize, Serialize};
@@ -467,19 +468,8 @@ impl<A: Actor> World<A> {
         host.wakes += 1;
         for (number, event) in std::mem::take(&mut host.inbox) {
             match event {
-                SimEvent::DeliverMessage(delivery) => {
-                    self.router.arrive(now, delivery.from, delivery.to, false);
-                    self.frame_lost(number, &delivery, DropCause::ReceiverCrashed);
-                }
-                SimEvent::DeliverInTurn(arriving) => {
-                    let (ticket, delivery) = *arriving;
-                    let turn = self.router.turn(now, delivery.from, delivery.to, ticket);
-                    // Else its connection has broken with the crash, and the network knows.
-                    if matches!(turn, Turn::Now | Turn::Waits(_) | Turn::Stalls(_)) {
-                        self.router.arrive(now, delivery.from, delivery.to, false);
-                    }
-                    self.frame_lost(number, &delivery, DropCause::ConnectionReset);
-                }
+                SimEvent::DeliverMessage(delivery) => self.lose(number, None, &delivery),
+                SimEvent::DeliverInTurn(arriving) => self.lose(number, Some(arriving.0), &arriving.1),
                 SimEvent::Op { .. } => {
                     self.tally_op_lost();
                     self.hosts().effects.writes_lost_waiting += 1;
@@ -489,12 +479,19 @@ impl<A: Actor> World<A> {
         }
     }
 
-    fn frame_lost(&mut self, number: u64, delivery: &Delivery, cause: DropCause) {
-        if !delivery.housekeeping {
+    /// A frame that waited is lost with its node, or with the connection that carried it.
+    fn lose(&mut self, number: u64, ticket: Option<Ticket>, delivery: &Delivery) {
+        let (now, &Delivery { from, to, housekeeping, .. }) = (self.clock.now(), delivery);
+        let before = self.log.as_ref().map(|_| self.router.fates.clone());
+        let turn = ticket.map(|ticket| self.router.turn(now, from, to, ticket));
+        if !matches!(turn, Some(Turn::GivesUp | Turn::Broken)) {
+            self.router.arrive(now, from, to, false);
+        }
+        if !housekeeping {
             self.landed();
         }
-        if let Some(log) = &mut self.log {
-            log.lost_waiting(number, cause);
+        if let (Some(log), Some(before)) = (&mut self.log, before) {
+            log.lost_waiting(number, dropped_since(&before, &self.router.fates));
         }
     }
 

@@ -5,6 +5,7 @@ mod actor;
 mod chaos;
 mod chronicle;
 mod churn;
+mod crash;
 mod event;
 mod heal;
 mod host;

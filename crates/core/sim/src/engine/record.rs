@@ -141,7 +141,7 @@ impl<A: Actor> World<A> {
 }
 
 /// Why a frame was dropped between two accounts.
-fn dropped_since(before: &Fates, after: &Fates) -> Option<DropCause> {
+pub(super) fn dropped_since(before: &Fates, after: &Fates) -> Option<DropCause> {
     DropCause::ALL.into_iter().find(|cause| after.dropped(*cause) > before.dropped(*cause))
 }
 

@@ -5,7 +5,7 @@ use super::chronicle::Happened;
 use super::churn::Churn;
 use super::event::{CrashPoint, Delivery, SimEvent};
 use super::host::Hosts;
-use super::slot::{Armed, Slot, Traffic};
+use super::slot::{Slot, Traffic};
 use super::tally::Tally;
 use super::timers::Timers;
 use super::trace::TraceDigest;
@@ -16,7 +16,7 @@ use crate::types::NodeId;
 use crate::watch::Moves;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use syncline_types::{Digest, SimDuration, SimTime, canary};
+use syncline_types::{Digest, SimTime, canary};
 
 /// What one event did.
 #[derive(Clone, Debug)]
@@ -452,71 +452,6 @@ impl<A: Actor> World<A> {
         self.feed(node, Input::Timer(timer))
     }
 
-    pub(super) fn on_crash(
-        &mut self,
-        node: NodeId,
-        point: CrashPoint,
-        down_for: Option<SimDuration>,
-        by_chance: bool,
-    ) -> Stepped<A::Notice> {
-        self.note(3, u64::from(node.0), point as u64);
-        let takes_part = |slot: &&mut Slot<A>| !slot.late && !slot.retired;
-        let Some(slot) = self.slot_mut(node).filter(takes_part) else { return Stepped::at(None) };
-        if !slot.up {
-            if !by_chance {
-                // It stays down for as long as it is told now, whatever it was told before.
-                self.schedule_restart(node, down_for);
-            }
-            return Stepped::at(Some(node));
-        }
-        if point != CrashPoint::Now {
-            slot.armed.get_or_insert(Armed { point, down_for, by_chance });
-            return Stepped::at(Some(node));
-        }
-        self.take_down(node, down_for);
-        Stepped { crashed: true, ..Stepped::at(Some(node)) }
-    }
-
-    pub(super) fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
-        self.router.break_connections(node);
-        self.spill(node);
-        self.retally(node, |slot| {
-            slot.actor.crash();
-            slot.up = false;
-            slot.armed = None;
-            slot.timers.clear();
-            slot.lives_heard.clear();
-        });
-        self.schedule_restart(node, down_for);
-    }
-
-    fn schedule_restart(&mut self, node: NodeId, down_for: Option<SimDuration>) {
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return };
-        slot.crashes += 1;
-        let crash = Some(slot.crashes);
-        if let Some(down_for) = down_for {
-            self.schedule(self.clock.now() + down_for, SimEvent::NodeRestart { node, crash });
-        }
-    }
-
-    fn on_restart(&mut self, node: NodeId, crash: Option<u64>) -> Stepped<A::Notice> {
-        self.note(4, u64::from(node.0), 0);
-        let due = |slot: &Slot<A>| {
-            !slot.up && !slot.late && !slot.retired && crash.is_none_or(|crash| crash == slot.crashes)
-        };
-        if !self.nodes.get(node.index()).is_some_and(due) {
-            return Stepped::at(Some(node));
-        }
-        self.retally(node, |slot| {
-            slot.actor.restart();
-            slot.up = true;
-        });
-        let mut notices = self.tell(node, &self.members()).notices;
-        let started = self.feed(node, Input::Start);
-        notices.extend(started.notices);
-        Stepped { notices, restarted: true, ..Stepped::at(Some(node)) }
-    }
-
     /// Changes a node and keeps the tally in step with it.
     pub(super) fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
         let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| !slot.retired) else { return };
@@ -559,7 +494,8 @@ impl<A: Actor> World<A> {
         if effects.failed {
             let down_for = self.down_for(node);
             self.take_down(node, Some(down_for));
-            return Stepped { crashed: true, op_refused: is_op, ..Stepped::at(Some(node)) };
+            let stepped = Stepped { crashed: true, accepted: is_frame, ..Stepped::at(Some(node)) };
+            return Stepped { op_refused: is_op, ..stepped };
         }
         let accepted = is_frame && effects.refusal.is_none();
         let refused = effects.refusal.filter(|_| is_frame);
@@ -581,21 +517,7 @@ impl<A: Actor> World<A> {
             self.send(node, message);
         }
         match armed {
-            Some(Armed { point, down_for, by_chance }) => {
-                // Where power fails by chance in the middle of a commit, the case says so by its faults.
-                if by_chance && point != CrashPoint::MidCommit {
-                    self.keep(now, || Happened::Crash { node, point, down_for });
-                }
-                if self.hosts.is_some() && !uncommitted {
-                    // What it has sent speaks of a state that the crash may undo.
-                    self.retally(node, |_| {});
-                    let said = self.digest(node);
-                    self.take_down(node, down_for);
-                    stepped.undone = self.digest(node) != said;
-                } else {
-                    self.take_down(node, down_for);
-                }
-            }
+            Some(armed) => stepped.undone = self.crash_in_step(node, &armed),
             None => self.set_timers(node, &timers),
         }
         let digest = self.digest(node).short();

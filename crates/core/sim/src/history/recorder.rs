@@ -161,13 +161,13 @@ impl Recorder {
     }
 
     /// A frame that had arrived, and waited for its node to attend to it, is lost.
-    pub(crate) fn lost_waiting(&mut self, number: u64, cause: DropCause) {
+    pub(crate) fn lost_waiting(&mut self, number: u64, cause: Option<DropCause>) {
         let waited = self.waiting.remove(&number).and_then(|waited| waited.frame);
         let Some((frame, copy)) = waited else { return };
         let place = frame.checked_sub(self.history.forgotten_frames);
         let frame = place.and_then(|place| self.history.frames.get_mut(place as usize));
         if let Some(copy) = frame.and_then(|frame| frame.copies.get_mut(usize::from(copy))) {
-            copy.fate = Fate::Dropped(cause);
+            copy.fate = cause.map_or(Fate::Unrecorded, Fate::Dropped);
         }
     }
 

@@ -292,13 +292,13 @@ impl Actor for SimNode {
             }
             Input::Frame { from, bytes } => Event::Frame { from: from.into(), bytes: bytes.clone() },
             Input::Timer(id) => Event::Timer(timer_of(id)),
-            Input::Op(write) => match write.fitted(|| self.state()) {
-                Ok(operations) => Event::Write(operations),
-                Err(error) => {
-                    self.stopped = Some(error.to_string());
-                    return Effects::default();
+            Input::Op(write) => {
+                let open = || Interface::open_with(self.disk.view(), self.config.merges.clone());
+                match write.fitted(open) {
+                    Ok(operations) => Event::Write(operations),
+                    Err(error) => return self.fail(&error),
                 }
-            },
+            }
         };
         let Some(replica) = &mut self.replica else { return Effects::default() };
         if self.fresh_starts > 0 && matches!(event, Event::Write(_)) && replica.digest().is_zero() {

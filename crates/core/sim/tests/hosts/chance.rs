@@ -132,3 +132,12 @@ fn who_adopts_a_horizon_stamps_after_it() {
         assert_eq!(stop, StopCondition::Converged, "seed {seed}: {stop}\n{}", rt.explain());
     }
 }
+
+/// An application that edits a text reads it first; where it read past the disk's checksums, a flipped bit
+/// stopped the replica as if it had written nonsense.
+#[test]
+fn a_rotten_row_that_an_edit_reads_ruins_the_disk_and_not_the_replica() {
+    let (rt, stop) = run(405, everything(FaultConfig::heavy_chaos()));
+    assert_eq!(stop, StopCondition::Converged, "{}", rt.explain());
+    assert!(rt.metrics().effects.hosts.fresh_starts > 0);
+}

@@ -5,6 +5,7 @@ mod chance;
 mod clocks;
 mod disks;
 mod pace;
+mod told;
 
 use sync_sim::prelude::*;
 
