@@ -1,8 +1,8 @@
 //! What Syncline costs, with its peers beside it in the same run.
 //!
-//! `cargo run --release -- [engine] [tiny] [sims] [threads] [large] [stalled] [storage] [snapshot] [memory] [disk] [sync]
-//! [explore]`, from this folder, prints the tables named, or all of them. Times are wall times of one thread: run it on an otherwise idle
-//! machine.
+//! `cargo run --release -- [engine] [tiny] [sims] [threads] [large] [stalled] [storage] [snapshot] [memory]
+//! [disk] [sync] [explore]`, from this folder, prints the tables named, or all of them. Times are wall times
+//! of one thread, but for `threads`: run it on an otherwise idle machine.
 
 mod bare;
 mod bare_trie;
