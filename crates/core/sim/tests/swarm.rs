@@ -10,12 +10,19 @@ use sync_sim::swarm;
 fn coverage(case: &Case, as_if: &FaultConfig) -> Coverage {
     let mut rt = Case { faults: as_if.clone(), ..case.clone() }.build().unwrap();
     let ended = Ended::of(&mut rt);
-    assert!(ended.class.is_converged(), "seed {}: {ended}", case.seed);
     Coverage::of(case, &rt, &ended)
 }
 
 /// A sweep that is just large enough.
-const SEEDS: std::ops::Range<u64> = 0..400;
+const SEEDS: std::ops::Range<u64> = 0..1_200;
+
+#[test]
+fn drawn_runs_converge() {
+    for seed in 0..300 {
+        let ended = swarm::draw(seed).run().unwrap();
+        assert!(ended.class.is_converged(), "seed {seed}: {ended}");
+    }
+}
 
 #[test]
 fn a_dead_knob_is_missed_by_name() {

@@ -121,17 +121,17 @@ fn draw_links(dice: &mut Dice, splits: bool) -> LinkFaults {
     }
     if dice.percent(25) {
         links.bandwidth = dice.scaled(4_000, 1_000_000);
-        links.queue_bytes = dice.scaled(500, 64_000);
+        links.queue_bytes = dice.scaled(1_000, 64_000);
         links.shared_uplink = dice.percent(50);
     }
     if dice.percent(25) {
         links.tail_rate = dice.rate(1_000, 50_000);
         links.tail_most = SimDuration::from_millis(dice.scaled(200, 4_000));
     }
-    if dice.percent(40) {
-        links.bad_link_rate = dice.rate(100_000, 700_000);
+    if dice.percent(25) {
+        links.bad_link_rate = dice.rate(50_000, 500_000);
         links.bad_link_slowdown = dice.scaled(2, 16);
-        links.bad_link_loss = if dice.percent(80) { dice.rate(50_000, 500_000) } else { Rate::ZERO };
+        links.bad_link_loss = if dice.percent(60) { dice.rate(10_000, 400_000) } else { Rate::ZERO };
     }
     if dice.percent(25) {
         links.burst_rate = dice.rate(2_000, 50_000);
