@@ -38,7 +38,7 @@ impl Paths {
             let path = self.0.entry(protocol.to_string()).or_default();
             match session.outcome {
                 Outcome::Converged { .. } if !walked => {
-                    (path.tried, path.led) = (path.tried + 1, path.led + 1)
+                    (path.tried, path.led) = (path.tried + 1, path.led + 1);
                 }
                 Outcome::Converged { .. } | Outcome::Owed(_) => path.tried += 1,
                 Outcome::Failed(_) => {}

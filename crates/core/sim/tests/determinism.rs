@@ -63,7 +63,7 @@ fn drawn_runs_do_the_same_again_and_on_other_threads() {
 }
 
 /// Moved when what is drawn changes, as well.
-const SWARM: [&str; 4] = ["310f55f72597ebe0", "bae174f19082c115", "5f4daa13a47765e2", "18000e12c4cd370d"];
+const SWARM: [&str; 4] = ["310f55f72597ebe0", "bae174f19082c115", "78ca0b4ece396dec", "4a5865116c0debfb"];
 
 /// Promises: D3
 #[test]

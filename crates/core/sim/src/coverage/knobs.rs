@@ -84,8 +84,10 @@ impl Seen<'_> {
     /// Whether nothing but latency, jitter and reordering has a say in how long frames take, if it is not
     /// that of which this knob is one.
     fn is_even(&self, but: Stretch) -> bool {
-        let (faults, links) = (self.faults, &self.faults.links);
+        let (faults, links, hosts) = (self.faults, &self.faults.links, &self.faults.hosts);
         links.model == LinkModel::Datagram
+            && hosts.processing == SimDuration::ZERO
+            && hosts.pause_probability == Rate::ZERO
             && links.bandwidth == 0
             && (but == Stretch::Slow || faults.slow_node_permille <= 1_000)
             && (but == Stretch::Tail || links.tail_rate == Rate::ZERO)
@@ -209,7 +211,9 @@ knobs! {
     retransmit_after: off SimDuration::from_millis(1), |seen| {
         let links = &seen.faults.links;
         let none = [links.tail_rate, links.bad_link_rate, links.flap_rate].iter().all(|rate| *rate == Rate::ZERO);
-        let alone = none && links.bandwidth == 0 && seen.faults.slow_node_permille <= 1_000;
+        let hosts = &seen.faults.hosts;
+        let paced = hosts.processing > SimDuration::ZERO || hosts.pause_probability > Rate::ZERO;
+        let alone = none && !paced && links.bandwidth == 0 && seen.faults.slow_node_permille <= 1_000;
         // A frame may wait for its connection, and for those before it.
         let unhindered = seen.usual().times(4) + SimDuration::from_millis(10);
         alone && unhindered < links.retransmit_after && seen.flights.longest >= links.retransmit_after

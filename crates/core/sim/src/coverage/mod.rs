@@ -56,7 +56,7 @@ impl Coverage {
         for (name, more) in &other.0 {
             match self.0.get_mut(name) {
                 Some(own) => {
-                    (own.runs, own.converged) = (own.runs + more.runs, own.converged + more.converged)
+                    (own.runs, own.converged) = (own.runs + more.runs, own.converged + more.converged);
                 }
                 None => {
                     self.0.insert(name.clone(), *more);

@@ -250,7 +250,7 @@ impl<A: Explorable> Collapse<A> {
                 let again = self.run(before, double, what, now, halt);
                 if !again.is_as(&self.steps[known as usize]) {
                     let name = &self.names[self.locals[before as usize].node.index()];
-                    self.blurred.get_or_insert(format!("{name}, {what:?} at {now}, {halt:?}"));
+                    self.blurred.get_or_insert_with(|| format!("{name}, {what:?} at {now}, {halt:?}"));
                 }
             }
             return known;

@@ -125,7 +125,7 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
         for frame in self.arriving(state) {
             moves.push(Move::Deliver { frame, keep: false, halt });
         }
-        for node in nodes.clone() {
+        for node in nodes {
             let at = usize::from(node);
             if usize::from(state.written[at]) < self.written[at].len() && self.is_up(state, at) {
                 moves.push(Move::Write { node, halt });
@@ -273,13 +273,13 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
         }
         let fault = self.collapse.locals[step.after as usize].fault.clone();
         let watched = self.watched(&next, id, node);
-        let broken = fault.or_else(|| watched.as_ref().err().cloned());
+        let broken = fault.or_else(|| watched.as_ref().err().map(|check| Check::clone(check)));
         next.watch = watched.unwrap_or(next.watch);
         Moved { state: next, step: Some(id), broken }
     }
 
     /// What the watch remembers after a step, or what was broken in it.
-    fn watched(&mut self, next: &State, id: StepId, node: usize) -> Result<u32, Check> {
+    fn watched(&mut self, next: &State, id: StepId, node: usize) -> Result<u32, Box<Check>> {
         let step = &self.collapse.steps[id as usize];
         let local = |id: u32| &self.collapse.locals[id as usize];
         let (before, after) = (local(step.before), local(step.after));
@@ -305,7 +305,7 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
             before: before.digest,
             digests: &digests,
         });
-        let result = broken.map_or_else(|| Ok(self.remember(watch)), Err);
+        let result = broken.map_or_else(|| Ok(self.remember(watch)), |check| Err(Box::new(check)));
         self.watch_steps.insert(key, self.watch_results.len() as u32);
         self.watch_results.push(result.clone());
         result

@@ -122,7 +122,7 @@ pub struct Explorer<A: Explorable, W> {
     pub(super) watches: Vec<W>,
     pub(super) watch_ids: Table,
     pub(super) watch_steps: Table,
-    pub(super) watch_results: Vec<Result<u32, Check>>,
+    pub(super) watch_results: Vec<Result<u32, Box<Check>>>,
     pub(super) judged: Table,
     pub(super) judgements: Vec<Option<Check>>,
     /// States from which a fair run is known to converge.
@@ -308,7 +308,7 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
             let moved = self.take(state, node, Happening::Restart, Halt::Never);
             state = moved.state;
             if let Some(check) = moved.broken {
-                found.get_or_insert(Finding::here(Found::Broken(check)));
+                found.get_or_insert_with(|| Finding::here(Found::Broken(check)));
             }
         }
         (state, found)

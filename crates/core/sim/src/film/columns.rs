@@ -119,10 +119,13 @@ fn fate_number(fate: Fate) -> u8 {
     }
 }
 
+/// From when, until when, and by which protocol a session was held.
+type Held = (u64, u64, u8);
+
 /// The protocols that sessions ran, and the frames.
 fn frames(history: &History, spans: &[Span], end: u64) -> (Vec<String>, Frames) {
     let mut protocols = vec![String::new()];
-    let mut sessions: BTreeMap<(u32, u32), Vec<(u64, u64, u8)>> = BTreeMap::new();
+    let mut sessions: BTreeMap<(u32, u32), Vec<Held>> = BTreeMap::new();
     for span in spans.iter().filter(|span| span.what == "session") {
         let (Some(node), Some(peer)) = (span.node, span.peer) else { continue };
         let name = span.text.split(':').next().unwrap_or_default();
@@ -136,7 +139,7 @@ fn frames(history: &History, spans: &[Span], end: u64) -> (Vec<String>, Frames) 
         // Writes and heartbeats belong to no session.
         let pair = (frame.from.0.min(frame.to.0), frame.from.0.max(frame.to.0));
         let own = matches!(history.kind(frame), "Delta" | "DeltaFetch" | "Heartbeat");
-        let during = |(from, to, _): &&(u64, u64, u8)| (*from..=*to).contains(&frame.at_us);
+        let during = |(from, to, _): &&Held| (*from..=*to).contains(&frame.at_us);
         let session = sessions.get(&pair).filter(|_| !own)?.iter().find(during)?;
         Some(session.2)
     };
@@ -219,7 +222,7 @@ fn marks(history: &History) -> Vec<Mark> {
 /// The words of an entry without its time and node, which stand elsewhere.
 fn bare(history: &History, entry: &Entry) -> String {
     let words = history.words(entry);
-    words.split_once(": ").map_or(words.clone(), |(_, words)| words.to_owned())
+    words.split_once(": ").map_or_else(|| words.clone(), |(_, words)| words.to_owned())
 }
 
 /// Who cannot reach whom.

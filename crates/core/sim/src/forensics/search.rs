@@ -67,7 +67,7 @@ impl Searched {
             let hope = copies.get(middle).is_some_and(|copy| self.could_agree(limits, copy));
             (low, high) = if hope { (middle, high) } else { (low, middle) };
         }
-        let mut lost = copies.get(high).map_or(end.events_processed(), SimRuntime::events_processed);
+        let mut lost = copies.get(high).map_or_else(|| end.events_processed(), SimRuntime::events_processed);
         let Some(mut hopeful) = copies.into_iter().nth(low) else { return Finding::NeverCould };
         while hopeful.events_processed() + 1 < lost {
             let middle = u64::midpoint(hopeful.events_processed(), lost);

@@ -125,9 +125,8 @@ pub fn liveness_bound(case: &Case) -> SimDuration {
     if links.tail_rate > Rate::ZERO {
         flight = flight + links.tail_most;
     }
-    if links.bandwidth > 0 {
-        flight =
-            flight + SimDuration::from_micros(links.queue_bytes.saturating_mul(1_000_000) / links.bandwidth);
+    if let Some(wait) = links.queue_bytes.saturating_mul(1_000_000).checked_div(links.bandwidth) {
+        flight = flight + SimDuration::from_micros(wait);
     }
     if links.model == LinkModel::Stream {
         flight = flight.times(3) + links.retransmit_after.times(10) + links.reset_after;
