@@ -27,6 +27,8 @@ pub struct SimNode {
     /// The root on disk while the node is down.
     resting_root: Digest,
     stopped: Option<String>,
+    /// How often it was started again.
+    starts: u64,
     cost: Cost,
     /// Whether its replica knows who takes part, and so refuses others and forgets what is dead.
     forgets: bool,
@@ -64,6 +66,7 @@ impl SimNode {
             replica: None,
             resting_root: Digest::ZERO,
             stopped: None,
+            starts: 0,
             cost: Cost::default(),
             forgets: true,
             members: Arc::from([]),
@@ -354,12 +357,15 @@ impl Actor for SimNode {
     }
 
     fn restart(&mut self) {
+        self.starts += 1;
+        if self.must_begin_afresh() || self.disk.has_lost() {
+            // The disk may have lost the count; the host has it too. A sound disk must know by itself.
+            self.config.least_incarnation = self.starts + 1;
+        }
         if self.must_begin_afresh() {
             self.begin_afresh();
         }
         self.disk.forget_the_loss();
-        // Its host counts the starts as well, since the disk may have lost the count.
-        self.config.least_incarnation += 1;
         self.recover();
     }
 
