@@ -217,3 +217,33 @@ fn a_case_that_converges_is_not_shrunk() {
     let case = read("[scenario]\n");
     assert_eq!(shrink(&case, 100, &mut |_| true), Err(CaseError::NothingWrong));
 }
+
+/// Found by drawn seed 12964, where the place of a list's item came again after all had forgotten it.
+#[test]
+fn the_place_of_an_item_may_come_again_once_all_have_forgotten_it() {
+    let case: Case = r#"
+        max_time = "60s"
+        nodes = [
+            { name = "alice" },
+            { name = "bob", entities = ["bob/0..1"], writes = [
+                { insert_item = { list = "> list", at = 0, item = { collection = "map" } } },
+                { insert_item = { list = "> list", at = 1, item = { bytes = "value 451" } } },
+            ] },
+        ]
+        script = [
+            { at = "0ms", write = { node = "bob", ops = [{ insert_item = { list = "> list", at = 0, item = { bytes = "x" } } }] } },
+            { at = "0ms", write = { node = "bob", wraps = true, ops = [{ delete_item = { list = "> list", at = 729361 } }] } },
+            { at = "0ms", write = { node = "bob", wraps = true, ops = [{ delete_item = { list = "> list", at = 764275 } }] } },
+            { at = "200ms", write = { node = "bob", wraps = true, ops = [
+                { insert_item = { list = "> list", at = 750785, item = { bytes = "value 596" } } },
+            ] } },
+        ]
+        [faults]
+        base_latency_ms = 0
+        latency_jitter_ms = 0
+    "#
+    .parse()
+    .unwrap();
+    let ended = case.run().unwrap();
+    assert!(ended.class.is_converged(), "{ended}");
+}

@@ -140,7 +140,8 @@ knobs! {
     base_latency_ms: off 0, |seen| {
         let (base, jitter) = (seen.faults.base_latency_ms, seen.faults.latency_jitter_ms);
         let least = SimDuration::from_millis(base.saturating_sub(jitter));
-        base > 2 * jitter && seen.is_even(Stretch::None) && seen.flights.shortest >= least
+        let any = seen.flights.longest > SimDuration::ZERO;
+        any && base > 2 * jitter && seen.is_even(Stretch::None) && seen.flights.shortest >= least
     };
     latency_jitter_ms: off 0, |seen| {
         let alone = seen.faults.reorder_window_ms == 0 && seen.is_even(Stretch::None);

@@ -23,7 +23,8 @@ pub(super) enum Seen<'a> {
     Text(String),
     /// A value of the application's own type.
     Merged(Cow<'a, str>, Cow<'a, [u8]>),
-    /// An element that is only there if an add counts which a delete of the set had hidden.
+    /// What hangs on whether something was forgotten: an element of which only an add is left that a delete
+    /// of the set had hidden, a place whose former type only those know who still have its tombstone.
     Either,
 }
 
@@ -66,7 +67,7 @@ impl fmt::Display for Seen<'_> {
             Self::Present => write!(f, "an element of its set"),
             Self::Text(text) => write!(f, "the text {text:?}"),
             Self::Merged(name, bytes) => write!(f, "{name} {}", Shown(bytes)),
-            Self::Either => write!(f, "an element or nothing"),
+            Self::Either => write!(f, "what hangs on what was forgotten"),
         }
     }
 }

@@ -91,6 +91,13 @@ impl<'a> Specification<'a> {
         if gone {
             return None;
         }
+        // The id of what was deleted may come again once all have forgotten it, as the place of an item in a
+        // list does. Who has forgotten knows nothing of the type it had; who has not keeps to it.
+        let left =
+            self.facts(entity).iter().filter(|fact| fact.updated_at > entity.deleted_at.max(hidden_by));
+        if !undeletable && left.map(|fact| fact.said.kind()).max() < Some(entity.kind) {
+            return Some(Seen::Either);
+        }
         // Where replicas disagree on the type of an entity, the greatest type counts, and no other.
         let facts = self.facts(entity).iter().filter(|fact| fact.said.kind() == entity.kind);
         match entity.kind {
