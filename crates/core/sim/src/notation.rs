@@ -49,7 +49,7 @@ pub mod time {
         format!("{}{unit}", micros / size)
     }
 
-    /// Reads what [`write`] writes, in any of the units.
+    /// Reads what [`write()`] writes, in any of the units.
     ///
     /// # Errors
     ///

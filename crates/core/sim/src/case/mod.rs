@@ -2,7 +2,7 @@
 //!
 //! A case says where a run begins, what goes wrong by chance, and, in its script, what happens when. The same
 //! format serves scenarios written by hand and failures that were found; whatever is left out has the
-//! default of [`SimConfig`](crate::SimConfig).
+//! default of [`SimConfig`].
 //!
 //! ```
 //! use sync_sim::prelude::*;
