@@ -227,14 +227,15 @@ impl<A: Actor> World<A> {
             .map_or_else(Default::default, |slot| (slot.unfinished, slot.timers.awaited()))
     }
 
-    /// Whether a node had this digest at some time in `since..=now`.
+    /// Whether a node had this digest at some time in `since..=now`. Of several within one instant all count:
+    /// without latency a whole session fits into it.
     pub fn had_digest(&self, node: NodeId, digest: Digest, since: SimTime) -> bool {
         let Some(slot) = self.nodes.get(node.index()) else { return false };
         for (from, own) in slot.history.iter().rev() {
             if *own == digest {
                 return true;
             }
-            if *from <= since {
+            if *from < since {
                 break;
             }
         }
