@@ -264,7 +264,7 @@ proptest! {
         let whole = apply(&actions, 100);
         let backwards: Vec<Action> = actions.iter().rev().cloned().collect();
         let mut roots = Vec::new();
-        for mut store in [whole.clone(), apply(&backwards, batch)] {
+        for mut store in [whole, apply(&backwards, batch)] {
             let mut state = open(store.view());
             let seen = state.visible().unwrap();
             let before = state.stats().unwrap().records;
