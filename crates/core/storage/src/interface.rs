@@ -365,7 +365,7 @@ impl<V: ReadView> Interface<V> {
         Ok(self.held(id)?.record.clone())
     }
 
-    /// Up to `limit` entities whose ids begin with these four bytes, ascending. O(log n + limit).
+    /// Up to `limit` entities with this [`EntityId::beginning`], ascending. O(log n + limit).
     pub fn ids_beginning(&mut self, first: u32, limit: usize) -> Result<Vec<EntityId>, StorageError> {
         let (from, to) = EntityId::range_beginning(first);
         let after = |id| keys::record(self.slot, id);

@@ -8,7 +8,7 @@
 use crate::filter::Filter;
 use crate::handshake::{Link, SyncHandshake, SyncProtocolKind};
 use crate::select::{ProtocolSelection, SelectionReason, can_run, delta_gap, with_parameters};
-use crate::sketch::{Sketch, are_enough, cells_wanted, plan};
+use crate::sketch::{Cell, Sketch, are_enough, cells_wanted, plan};
 use syncline_types::limits;
 
 /// What a protocol would cost beyond the differing records themselves, after the handshake.
@@ -95,7 +95,7 @@ fn cost(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake, d
                     let made_anew = if cells > kept { 2 * n } else { 0 };
                     // What the kept cells do not tell is asked for in rounds of its own.
                     let rounds = cells.saturating_sub(kept).div_ceil(limits::MAX_CELLS as u64) + moved;
-                    (rounds, cells * 8 + d / 2 * 4, made_anew + d / 4)
+                    (rounds, cells * Cell::BYTES as u64 + d / 2 * 4, made_anew + d / 4)
                 }
             }
         }

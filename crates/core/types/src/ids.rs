@@ -105,17 +105,21 @@ impl EntityId {
     /// The highest id.
     pub const LAST: Self = Self([0xff; 32]);
 
-    /// The first four bytes as a number, ordered as ids are.
+    /// How many of an id's first bits are its [`EntityId::beginning`].
+    pub const BEGINNING_BITS: u32 = 28;
+
+    /// The first 28 bits as a number, ordered as ids are.
     pub const fn beginning(self) -> u32 {
         let [a, b, c, d, ..] = self.0;
-        u32::from_be_bytes([a, b, c, d])
+        u32::from_be_bytes([a, b, c, d]) >> (u32::BITS - Self::BEGINNING_BITS)
     }
 
-    /// The first and the last id with this [`EntityId::beginning`].
+    /// The first and the last id with this [`EntityId::beginning`]; what is above its bits does not count.
     pub fn range_beginning(beginning: u32) -> (Self, Self) {
+        let rest = u32::BITS - Self::BEGINNING_BITS;
         let [mut first, mut last] = [Self::ROOT, Self::LAST];
-        for id in [&mut first, &mut last] {
-            for (byte, given) in id.0.iter_mut().zip(beginning.to_be_bytes()) {
+        for (id, low) in [(&mut first, 0), (&mut last, (1 << rest) - 1)] {
+            for (byte, given) in id.0.iter_mut().zip((beginning << rest | low).to_be_bytes()) {
                 *byte = given;
             }
         }

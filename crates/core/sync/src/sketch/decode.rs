@@ -15,7 +15,7 @@ pub struct Difference {
     pub theirs: Vec<Symbol>,
 }
 
-/// Entities that may share the first four bytes of their ids; with more, the difference is not told.
+/// Entities whose ids may begin alike; with more, the difference is not told.
 const MAX_NAMESAKES: usize = 8;
 /// Looks at a cell, on average, before its row is given up.
 const LOOKS: usize = 128;

@@ -1,12 +1,14 @@
-//! Entities named by the first four bytes of their ids: lists of such names, in few bits.
+//! Entities named by the beginnings of their ids: lists of such names, in few bits.
 
-use syncline_types::{Decode, DecodeError, Encode, Reader, Writer, limits};
+use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limits};
 
-/// Names, ascending, each once. Of a million random ids one in four thousand shares its name with another,
+const MAX: u32 = (1 << EntityId::BEGINNING_BITS) - 1;
+
+/// Names, ascending, each once. Of a million random ids one in 270 shares its name with another,
 /// so that a name is a wish for all entities that have it.
 ///
 /// On the wire the gaps between them are Golomb–Rice codes (Rice, Plaunt, 1971): a list of half a million
-/// names takes two bytes each, one of fifty three and a half.
+/// names takes a byte and a half each, one of fifty three.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Names(Vec<u32>);
 
@@ -63,6 +65,9 @@ impl Names {
             return Ok(Self(names));
         }
         let first = input.u32_le()?;
+        if first > MAX {
+            return Err(DecodeError::NotCanonical { what: WHAT });
+        }
         names.push(first);
         if found == 1 {
             return Ok(Self(names));
@@ -82,7 +87,7 @@ impl Names {
                 gap = gap << 1 | u64::from(bits.next(input)?);
             }
             let name = u64::from(last) + 1 + gap;
-            last = u32::try_from(name).map_err(|_| malformed)?;
+            last = u32::try_from(name).ok().filter(|name| *name <= MAX).ok_or(malformed)?;
             names.push(last);
         }
         if !bits.is_spent() || shift != Self::shift(first, last, names.len() - 1) {
@@ -173,6 +178,7 @@ mod tests {
     proptest! {
         #[test]
         fn names_come_back_as_they_were(names: Vec<u32>, dense in 0u32..500) {
+            let names: Vec<u32> = names.into_iter().map(|name| name & MAX).collect();
             for names in [Names::of(names.clone()), Names::of(names.iter().map(|name| name % (dense + 1)))] {
                 prop_assert_eq!(Names::from_bytes(&names.to_bytes()), Ok(names));
             }
@@ -188,8 +194,8 @@ mod tests {
 
     #[test]
     fn a_name_takes_little_more_than_its_gap() {
-        for (count, most) in [(50u32, 4 * 50), (1_000, 24 * 125)] {
-            let spread = (0..count).map(|n| n.wrapping_mul(2_654_435_769));
+        for (count, most) in [(50u32, 175), (1_000, 20 * 125)] {
+            let spread = (0..count).map(|n| n.wrapping_mul(2_654_435_769) >> 4);
             let bytes = Names::of(spread).to_bytes().len();
             assert!(bytes <= most as usize, "{bytes} bytes for {count} names");
         }

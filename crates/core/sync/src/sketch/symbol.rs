@@ -2,12 +2,13 @@
 
 use syncline_types::{ContextId, Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer};
 
-/// A record in short: the first four bytes of its entity's id, by which it can be found again, and
-/// sixteen bits of a keyed hash of its digest.
+/// A record in short: the beginning of its entity's id, by which it can be found again, and sixteen bits of
+/// a keyed hash of its digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Symbol(u64);
 
-/// A cell: the exclusive or of the symbols in it, in its low 48 bits, and of their checks above.
+/// A cell of seven bytes: the exclusive or of the symbols in it, in its low 44 bits, and of their checks
+/// above.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cell(pub(super) u64);
 
@@ -16,12 +17,15 @@ pub struct Cell(pub(super) u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SketchKey(u64);
 
-const SYMBOL: u64 = (1 << 48) - 1;
+/// Bits of the hash in a symbol.
+const HASH: u32 = 16;
+const SYMBOL: u64 = (1 << (EntityId::BEGINNING_BITS + HASH)) - 1;
+const CELL: u64 = (1 << (8 * Cell::BYTES)) - 1;
 
 impl Symbol {
-    /// The first four bytes of the entity's id.
+    /// That of the entity's id.
     pub const fn beginning(self) -> u32 {
-        (self.0 >> 16) as u32
+        (self.0 >> HASH) as u32
     }
 
     /// All of it.
@@ -38,12 +42,12 @@ impl SketchKey {
 
     /// The symbol of an entity's record.
     pub fn symbol(self, id: EntityId, own: Digest) -> Symbol {
-        Symbol((u64::from(id.beginning()) << 16) | (mix(own.short() ^ self.0) >> 48))
+        Symbol((u64::from(id.beginning()) << HASH) | (mix(own.short() ^ self.0) >> (u64::BITS - HASH)))
     }
 
     /// What a symbol adds to each of its cells.
     pub(super) const fn cell(self, symbol: Symbol) -> Cell {
-        Cell(symbol.0 | (mix(self.seed(symbol)) & !SYMBOL))
+        Cell(symbol.0 | (mix(self.seed(symbol)) & (CELL & !SYMBOL)))
     }
 
     /// What a symbol's places are drawn from.
@@ -56,7 +60,7 @@ impl SketchKey {
         Places { at: Some(0), state: self.seed(symbol) }
     }
 
-    /// The only symbol in a cell, if there is but one. About one in 2^16 of other cells seems to hold one.
+    /// The only symbol in a cell, if there is but one. About one in 2^12 of other cells seems to hold one.
     pub(super) const fn only(self, cell: Cell) -> Option<Symbol> {
         let symbol = Symbol(cell.0 & SYMBOL);
         if self.cell(symbol).0 == cell.0 { Some(symbol) } else { None }
@@ -89,6 +93,8 @@ impl Iterator for Places {
 impl Cell {
     /// A cell with nothing in it.
     pub const EMPTY: Self = Self(0);
+    /// How many bytes one takes on the wire.
+    pub const BYTES: usize = 7;
 
     /// The exclusive or of both.
     pub(super) const fn with(self, other: Self) -> Self {
@@ -102,13 +108,14 @@ impl Cell {
     pub(crate) fn encode_list(cells: &[Self], out: &mut Writer) {
         out.varint(cells.len() as u64);
         for cell in cells {
-            out.u64_le(cell.0);
+            out.raw(cell.0.to_le_bytes().split_at(Self::BYTES).0);
         }
     }
 
     pub(crate) fn decode_list(input: &mut Reader<'_>, limit: usize) -> Result<Vec<Self>, DecodeError> {
         let len = input.length(limit, "the cells of a sketch")?;
-        (0..len).map(|_| input.u64_le().map(Self)).collect()
+        let cell = |[a, b, c, d, e, f, g]: [u8; Self::BYTES]| u64::from_le_bytes([a, b, c, d, e, f, g, 0]);
+        (0..len).map(|_| input.array().map(cell).map(Self)).collect()
     }
 }
 
@@ -121,7 +128,11 @@ impl Encode for Symbol {
 impl Decode for Symbol {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let [a, b, c, d, e, f] = input.array()?;
-        Ok(Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0])))
+        let bits = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+        if bits > SYMBOL {
+            return Err(DecodeError::NotCanonical { what: "a record in short" });
+        }
+        Ok(Self(bits))
     }
 }
 
