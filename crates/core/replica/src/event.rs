@@ -190,6 +190,12 @@ pub enum Notice {
         /// Why.
         refusal: Refusal,
     },
+    /// Deltas that had waited are given up: a sync with every peer has shown that nobody has what they
+    /// follow. It happens when disks have lost what they had acknowledged.
+    DeltasStranded {
+        /// How many.
+        deltas: u64,
+    },
     /// The application's write is accepted: durable once this step's batch is.
     WriteAccepted {
         /// What was asked for.

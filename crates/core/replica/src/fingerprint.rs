@@ -24,6 +24,7 @@ impl<V: Clone> Replica<V> {
             sessions_started,
             owed,
             fetches,
+            exhausted,
             heartbeat_pause,
             root,
             sketch: _,
@@ -37,6 +38,7 @@ impl<V: Clone> Replica<V> {
         buffer.waiting().try_for_each(|delta| write!(out, "{:?} {:?}", delta.id(), delta.signature))?;
         write!(out, "{} {:?}", buffer.is_balanced(), views.kept())?;
         write!(out, "{reachable:?} {peers:?} {sessions:?} {sessions_started} {owed:?} {fetches}")?;
+        write!(out, "{exhausted:?}")?;
         write!(out, "{heartbeat_pause} {root:?} {takes_snapshot} {reached:?} {stopped:?}")
     }
 }

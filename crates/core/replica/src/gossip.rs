@@ -8,10 +8,12 @@ use crate::vetting::refusal_of;
 use syncline_storage::{Action, ApplyContext, ApplyError, Malformed, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, Pushed};
-use syncline_types::{Decode, Encode, Hlc, PeerId, canary, limits};
+use syncline_types::{Decode, Encode, Hlc, PeerId, SimDuration, canary, limits};
 
 /// Peers asked for missing deltas before a sync of states is tried instead.
 const MAX_FETCHES: u32 = 3;
+/// How long a peer that gave all it had is given to come by more.
+const AFTER_ALL: SimDuration = SimDuration::from_secs(1);
 
 impl<V: ReadView> Replica<V> {
     pub(crate) fn on_write(
@@ -116,7 +118,10 @@ impl<V: ReadView> Replica<V> {
                 return Ok(Err(refusal_of(refusal)));
             }
             return Ok(match self.buffer.push(delta) {
-                Pushed::Added => Ok(()),
+                Pushed::Added => {
+                    self.exhausted.clear();
+                    Ok(())
+                }
                 Pushed::Duplicate => Err(Refusal::Duplicate),
                 Pushed::Full => {
                     self.owe_forced(from, "the delta buffer was full", step);
@@ -165,6 +170,7 @@ impl<V: ReadView> Replica<V> {
         }
         if self.buffer.is_empty() {
             self.fetches = 0;
+            self.exhausted.clear();
             step.cancel(Timer::Fetch);
         }
         Ok(())
@@ -181,6 +187,11 @@ impl<V: ReadView> Replica<V> {
     fn fetch(&mut self, from: PeerId, step: &mut Step<'_, V>) {
         let wanted = self.buffer.missing(&step.work.log);
         if wanted.is_empty() {
+            return;
+        }
+        if self.is_fresh() && !self.exhausted.contains(&from) {
+            // Delta by delta it would come to a state of its own, that may lack what everyone has forgotten.
+            self.owe_forced(from, "there is no state yet", step);
             return;
         }
         self.fetches += 1;
@@ -263,7 +274,9 @@ impl<V: ReadView> Replica<V> {
     }
 
     fn owe_forced(&mut self, peer: PeerId, reason: &'static str, step: &mut Step<'_, V>) {
-        self.owe(peer, reason, SETTLE, step);
+        // One that gave all it had is not soon asked again.
+        let pause = if self.exhausted.contains(&peer) { AFTER_ALL } else { SETTLE };
+        self.owe(peer, reason, pause, step);
         if let Some(debt) = self.owed.get_mut(&peer) {
             debt.forced = true;
         }

@@ -8,7 +8,7 @@ use crate::members::Reached;
 use crate::peer::Peer;
 use crate::recovery;
 use crate::syncing::{ActiveSession, Debt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncline_storage::{ApplyContext, StorageError};
 use syncline_store::{Bytes, ReadView};
@@ -34,6 +34,8 @@ pub struct Replica<V> {
     pub(crate) sessions_started: u64,
     pub(crate) owed: BTreeMap<PeerId, Debt>,
     pub(crate) fetches: u32,
+    /// Peers that gave all they had since a delta last began to wait.
+    pub(crate) exhausted: BTreeSet<PeerId>,
     pub(crate) heartbeat_pause: SimDuration,
     pub(crate) root: Digest,
     pub(crate) sketch: Option<Sketch>,
@@ -112,6 +114,7 @@ impl<V: ReadView> Replica<V> {
             sessions_started: 0,
             owed: BTreeMap::new(),
             fetches: 0,
+            exhausted: BTreeSet::new(),
             heartbeat_pause: config.heartbeat_min,
             reached: BTreeMap::new(),
             config,

@@ -75,7 +75,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     /// Whether it has no state yet, or no more than it has written while it takes a snapshot.
-    fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         self.root.is_zero() || self.takes_snapshot
     }
 
@@ -232,6 +232,9 @@ impl<V: ReadView> Replica<V> {
                 known.root = Some(*root);
                 known.only_states = false;
                 known.on_success();
+                if !self.buffer.is_empty() {
+                    self.exhausted.insert(peer);
+                }
                 if self.owed.get(&peer).is_some_and(|debt| !debt.forced) {
                     self.owed.remove(&peer);
                 }
@@ -274,6 +277,7 @@ impl<V: ReadView> Replica<V> {
         });
         if !self.is_syncing() {
             self.replay(peer, step)?;
+            self.give_up_stranded(step);
             // What is still missing this peer could not give; another may.
             self.fetches = 0;
             if let Some(&other) = self.pick_peers(1, Some(peer), step.entropy).first() {
@@ -283,6 +287,19 @@ impl<V: ReadView> Replica<V> {
             }
         }
         self.start_due_session(step)
+    }
+
+    /// Lets go of deltas that wait for what no peer has.
+    fn give_up_stranded(&mut self, step: &mut Step<'_, V>) {
+        let is_hopeless = !self.reachable.is_empty()
+            && self.reachable.iter().all(|peer| self.exhausted.contains(peer))
+            && !self.buffer.is_empty();
+        if is_hopeless {
+            let deltas = self.buffer.strand();
+            self.exhausted.clear();
+            step.cancel(Timer::Fetch);
+            step.out.notices.push(Notice::DeltasStranded { deltas });
+        }
     }
 
     /// A session went well and another is needed.

@@ -67,6 +67,8 @@ pub struct ProtocolMetrics {
     pub writes_refused: u64,
     /// Deltas refused because their authors may not write or did not sign them.
     pub deltas_refused: u64,
+    /// Deltas that were given up, since nobody had what they follow.
+    pub deltas_stranded: u64,
 }
 
 /// What the network and the faults did.

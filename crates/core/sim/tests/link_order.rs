@@ -128,7 +128,8 @@ proptest! {
         let fates = world.router.fates();
         prop_assert!(fates.is_balanced() && fates.in_flight == 0 && fates.duplicated == 0);
         prop_assert_eq!(world.tally().frames, 0, "C1 counts none that has ended");
-        prop_assert!(fates.delivered > 0, "{:?}", fates);
+        // One that gives up after two tries may never get a frame across a bad link.
+        prop_assert!(fates.delivered > 0 || patience == 1, "{:?}", fates);
         prop_assert_eq!(fates.dropped(DropCause::Loss) + fates.dropped(DropCause::Corrupt), 0);
     }
 

@@ -46,7 +46,7 @@ pub fn costs(local: &SyncHandshake, remote: &SyncHandshake, difference: u64) -> 
         |kind| local.supported_protocols.contains(&kind) && remote.supported_protocols.contains(&kind);
     let mut costs: Vec<Cost> = SyncProtocolKind::ALL
         .into_iter()
-        .filter(|kind| spoken(*kind) && can_run(*kind, local))
+        .filter(|kind| spoken(*kind) && can_run(*kind, local, remote))
         .filter_map(|kind| cost(kind, local, remote, difference))
         .collect();
     // Of two that cost the same, the one named first.

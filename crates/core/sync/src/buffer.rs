@@ -30,6 +30,8 @@ pub struct BufferLedger {
     pub overflowed: u64,
     /// Deltas that were let go because their authors may not write any more.
     pub dismissed: u64,
+    /// Deltas that were given up: what they follow, nobody has.
+    pub stranded: u64,
 }
 
 /// Deltas that arrived during a state sync or before their parents (**I6**). Bounded; when it is
@@ -44,7 +46,8 @@ pub struct DeltaBuffer {
 impl DeltaBuffer {
     /// A buffer for up to `capacity` deltas.
     pub const fn new(capacity: usize) -> Self {
-        let ledger = BufferLedger { added: 0, replayed: 0, superseded: 0, overflowed: 0, dismissed: 0 };
+        let ledger =
+            BufferLedger { added: 0, replayed: 0, superseded: 0, overflowed: 0, dismissed: 0, stranded: 0 };
         Self { waiting: BTreeMap::new(), capacity, ledger }
     }
 
@@ -70,8 +73,8 @@ impl DeltaBuffer {
 
     /// Whether every delta that entered has left by a recorded way or still waits.
     pub fn is_balanced(&self) -> bool {
-        let BufferLedger { added, replayed, superseded, dismissed, .. } = self.ledger;
-        added == replayed + superseded + dismissed + self.waiting.len() as u64
+        let BufferLedger { added, replayed, superseded, overflowed: _, dismissed, stranded } = self.ledger;
+        added == replayed + superseded + dismissed + stranded + self.waiting.len() as u64
     }
 
     /// Lets go of what would not be let in any more. O(waiting).
@@ -79,6 +82,14 @@ impl DeltaBuffer {
         let before = self.waiting.len();
         self.waiting.retain(|_, delta| gate.lets_in(delta).is_ok());
         self.ledger.dismissed += (before - self.waiting.len()) as u64;
+    }
+
+    /// Gives up all that waits, and says how many that were. Right when every peer that might have what
+    /// they follow turned out not to: whoever has applied one of them still gives it by a sync.
+    pub fn strand(&mut self) -> u64 {
+        let given_up = std::mem::take(&mut self.waiting).len() as u64;
+        self.ledger.stranded += given_up;
+        given_up
     }
 
     /// Keeps `delta` until it can be applied.

@@ -165,7 +165,7 @@ pub fn select_protocol(local: &SyncHandshake, remote: &SyncHandshake) -> Protoco
         canary!(CapabilitiesIgnored)
             || local.supported_protocols.contains(&kind) && remote.supported_protocols.contains(&kind)
     };
-    if let Some(kind) = local.wish.filter(|kind| spoken(*kind) && can_run(*kind, local)) {
+    if let Some(kind) = local.wish.filter(|kind| spoken(*kind) && can_run(*kind, local, remote)) {
         let protocol = with_parameters(kind, local, remote);
         return ProtocolSelection { protocol, reason: SelectionReason::Requested };
     }
@@ -215,12 +215,13 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
     ]
 }
 
-/// Whether a protocol may be run by `local` at all: a snapshot only without state (**I5**).
-pub(crate) const fn can_run(kind: SyncProtocolKind, local: &SyncHandshake) -> bool {
+/// Whether a protocol may be run by `local` at all: a snapshot only without state (**I5**), and without state
+/// nothing else where `remote` has forgotten what is dead: records pass between equal horizons only.
+pub(crate) fn can_run(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake) -> bool {
     match kind {
         SyncProtocolKind::None => false,
         SyncProtocolKind::Snapshot => !local.has_state,
-        _ => true,
+        _ => local.has_state || local.horizon == remote.horizon,
     }
 }
 

@@ -165,6 +165,11 @@ impl<V: ReadView> Transaction<V> {
         self.log.adopt(&theirs.covered, &theirs.dag_heads, &mut self.above);
     }
 
+    /// Takes note that the state holds nothing from before what a peer has forgotten.
+    pub(crate) fn adopt_stable(&mut self, theirs: &SyncHandshake) {
+        self.log.adopt(&theirs.stable, &[], &mut self.above);
+    }
+
     /// Forgets what a peer has forgotten, if this state has seen all that the peer had to see for it.
     /// Gives how many records that were. No clock of a member was behind an honest horizon, so one
     /// that is ahead of ours is not believed.

@@ -222,12 +222,11 @@ knobs! {
     reset_after: off SimDuration::from_secs(3_600), |seen| seen.links().stall_resets > 0;
 }
 
-// How long a pause lasts and how much slower a slow host is shows in nothing that a run counts. Disks that lie or
-// rot are not drawn: what is left to do when a replica begins afresh beside all other faults is known not to be
-// clean yet.
+// How long a pause lasts and how much slower a slow host is shows in nothing that a run counts. Losses that nobody
+// notices are not drawn: whoever writes on after one breaks a promise that nothing can keep.
 knobs! {
     OF_HOSTS, HostFaults, |faults| faults.hosts,
-    but pause_ms, slow_host_permille, lying_sync_rate, lies_unnoticed, rot_probability;
+    but pause_ms, slow_host_permille, lies_unnoticed;
     clock_skew_ms: off 0, |seen| seen.alone_bends(Bend::Skew);
     clock_drift_ppm: off 0, |seen| seen.alone_bends(Bend::Drift);
     timer_drift_ppm: off 0, |seen| seen.hosts().bent_timers > 0;
@@ -241,4 +240,6 @@ knobs! {
     };
     failed_write_rate: off Rate::ZERO, |seen| seen.hosts().failed_writes > 0;
     torn_write_probability: off Rate::ZERO, |seen| seen.hosts().torn_writes > 0;
+    lying_sync_rate: off Rate::ZERO, |seen| seen.hosts().lost_commits > 0;
+    rot_probability: off Rate::ZERO, |seen| seen.hosts().rotten_rows > 0;
 }

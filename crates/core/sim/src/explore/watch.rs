@@ -112,7 +112,10 @@ impl ReplicaWatch {
             | Notice::DeltaDiscarded {
                 refusal: Refusal::Malformed | Refusal::NotAMember | Refusal::BadSignature,
             } => return Some(Check::HonestFrameRefused { node: self.name(node) }),
-            Notice::DeltaApplied { .. } | Notice::DeltaDiscarded { .. } | Notice::WriteRefused { .. } => {}
+            Notice::DeltaApplied { .. }
+            | Notice::DeltaDiscarded { .. }
+            | Notice::DeltasStranded { .. }
+            | Notice::WriteRefused { .. } => {}
         }
         None
     }

@@ -108,6 +108,7 @@ impl SimRuntime {
                     self.violate(Check::HonestFrameRefused { node: self.name(node) });
                 }
             }
+            Notice::DeltasStranded { deltas } => self.protocol.deltas_stranded += deltas,
             Notice::DeltaRefused { .. } => {
                 self.protocol.deltas_refused += 1;
                 self.violate(Check::HonestFrameRefused { node: self.name(node) });
@@ -128,6 +129,7 @@ impl SimRuntime {
             Outcome::Converged { root } => {
                 self.protocol.sessions_converged += 1;
                 self.syncs.entry(node).or_default().1 += 1;
+                self.catching_up.remove(&node);
                 if !self.world.had_digest(peer, root, started_at) {
                     self.violate(Check::FalseSuccess { node: self.name(node), peer: self.name(peer) });
                 }
@@ -135,9 +137,12 @@ impl SimRuntime {
             Outcome::Owed(_) => self.protocol.sessions_owed += 1,
             Outcome::Failed(reason) => {
                 self.protocol.sessions_failed += 1;
+                // What one knows by half that has begun afresh cannot be told from what it never saw.
+                let by_half = reason == FailureReason::LeftBehind
+                    && [node, peer].iter().any(|side| self.catching_up.contains(side));
                 if reason == FailureReason::Timeout {
                     self.effects.timeouts_triggered += 1;
-                } else {
+                } else if !by_half {
                     self.violate(Check::ImpossibleOutcome {
                         node: self.name(node),
                         detail: reason.to_string(),

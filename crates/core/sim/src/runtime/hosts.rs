@@ -74,6 +74,7 @@ impl SimRuntime {
             Err(error) => self.violate_oracle(&error.to_string()),
         }
         if fresh_starts != before.1 {
+            self.catching_up.insert(node);
             for other in (0..self.world.len() as u32).map(NodeId) {
                 self.world.change(other, |actor| actor.meet(name));
             }

@@ -84,6 +84,9 @@ fn note_of(notice: &Notice) -> Note {
         Notice::DeltaApplied { actions } => Note::DeltaApplied { actions: *actions },
         Notice::DeltaRefused { refusal, .. } => Note::DeltaRefused { why: format!("{refusal:?}") },
         Notice::DeltaDiscarded { refusal } => Note::DeltaRefused { why: format!("{refusal:?}") },
+        Notice::DeltasStranded { deltas } => {
+            Note::DeltaRefused { why: format!("nobody has what {deltas} that waited follow") }
+        }
         Notice::WriteAccepted { actions, .. } => {
             Note::WriteAccepted { entities: actions.iter().map(|action| entity_words(action.id())).collect() }
         }

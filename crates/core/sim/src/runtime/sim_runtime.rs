@@ -14,7 +14,7 @@ use crate::scenarios::{NodeSeed, Scenario};
 use crate::types::{NodeId, NodeRef};
 use crate::watch::Watch;
 use crate::workload::Workload;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use syncline_replica::{Operation, ReplicaConfig};
 use syncline_store::MemoryStore;
 use syncline_sync::{Authority, Selection};
@@ -35,6 +35,8 @@ pub struct SimRuntime {
     pub(super) certain: Option<Joined>,
     /// Per node that was down, what its disk had lost by then, and how often it had begun afresh.
     pub(super) losses: BTreeMap<NodeId, (u64, u8)>,
+    /// Nodes that have begun afresh and not yet come to one state with any other.
+    pub(super) catching_up: BTreeSet<NodeId>,
     pub(super) protocol: ProtocolMetrics,
     pub(super) effects: EffectMetrics,
     pub(super) convergence: ConvergenceMetrics,
@@ -107,6 +109,7 @@ impl SimRuntime {
             oracle: Oracle::new(config.merges.clone()),
             certain: None,
             losses: BTreeMap::new(),
+            catching_up: BTreeSet::new(),
             config,
             names: Vec::new(),
             protocol: ProtocolMetrics::default(),

@@ -57,7 +57,7 @@ pub(super) fn draw(dice: &mut Dice, links: &mut Dice, hosts: &mut Dice, calm_ms:
     faults
 }
 
-/// Draws the faults of hosts. In half of the runs there are none. Disks that lie or rot are not drawn.
+/// Draws the faults of hosts, but for disks that lie or rot. In half of the runs there are none.
 fn draw_hosts(dice: &mut Dice) -> HostFaults {
     let mut hosts = HostFaults::none();
     if dice.percent(50) {
@@ -97,6 +97,19 @@ fn draw_hosts(dice: &mut Dice) -> HostFaults {
         hosts.torn_write_probability = dice.rate(300, 3_000);
     }
     hosts
+}
+
+/// Draws disks that lie or rot, in one run of eight.
+pub(super) fn draw_disks(dice: &mut Dice, hosts: &mut HostFaults) {
+    if !dice.percent(13) {
+        return;
+    }
+    if dice.percent(60) {
+        hosts.lying_sync_rate = dice.rate(1_000, 50_000);
+    }
+    if dice.percent(60) {
+        hosts.rot_probability = dice.rate(50, 1_000);
+    }
 }
 
 /// Draws the faults of links. In half of the runs there are none.

@@ -34,6 +34,7 @@ enum Part {
     Links = 4,
     Workload = 5,
     Hosts = 6,
+    Disks = 8,
 }
 
 /// The case of a seed.
@@ -50,6 +51,7 @@ pub fn draw(seed: u64) -> Case {
         &mut dice(Part::Hosts),
         calm_after.as_millis(),
     );
+    faults::draw_disks(&mut dice(Part::Disks), &mut case.faults.hosts);
     case.workload = draw_workload(&mut dice(Part::Workload), calm_after);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     case

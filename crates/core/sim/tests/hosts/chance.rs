@@ -141,3 +141,27 @@ fn a_rotten_row_that_an_edit_reads_ruins_the_disk_and_not_the_replica() {
     assert_eq!(stop, StopCondition::Converged, "{}", rt.explain());
     assert!(rt.metrics().effects.hosts.fresh_starts > 0);
 }
+
+#[test]
+fn replicas_that_begin_afresh_come_back_whatever_they_are_told_to_run() {
+    let mut fresh = 0;
+    for (seed, kind) in (0..140).zip(SyncProtocolKind::EXECUTABLE.into_iter().cycle()) {
+        let faults = FaultConfig::heavy_chaos().with_lying_syncs(0.1).with_rot(0.003);
+        let case = Case { seed, faults, protocol: Some(kind), ..lost_disks() };
+        let mut rt = case.build().unwrap();
+        let stop = rt.run();
+        assert_eq!(stop, StopCondition::Converged, "seed {seed}, {kind}: {}", rt.explain());
+        fresh += rt.metrics().effects.hosts.fresh_starts;
+    }
+    assert!(fresh > 100, "{fresh}");
+}
+
+/// Replicas that write and delete, over and over.
+fn lost_disks() -> Case {
+    let text = r#"
+        max_time = "120s"
+        scenario = { name = "diverged", nodes = 3, entities = 10 }
+        workload = { writes = 30, over = "2s" }
+    "#;
+    text.parse().unwrap()
+}

@@ -71,6 +71,26 @@ fn what_another_had_heard_of_before_the_loss_is_not_excused_and_comes_back() {
 }
 
 #[test]
+fn a_delta_whose_parent_no_disk_has_is_given_up() {
+    let mut rt = SimRuntime::with_seed(5);
+    let [alice, bob] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 5));
+    assert_eq!(rt.run(), StopCondition::Converged);
+    let now = rt.now();
+    let after = |ms: u64| now + SimDuration::from_millis(ms);
+    rt.lie_about_syncs_at(after(1), alice, true);
+    rt.add_rule(Rule::new(Verdict::Drop).of(FrameKind::Delta).at_most(1));
+    rt.write_at(after(2), alice, set(9, 1));
+    rt.write_at(after(3), alice, set(10, 1));
+    // Bob has the second write by then, and has not been answered about the first.
+    rt.crash_at(after(4), alice, CrashPoint::Now, Some(500.into()));
+    rt.lie_about_syncs_at(after(5), alice, false);
+    assert_eq!(rt.run(), StopCondition::Converged, "{}", rt.explain());
+    let metrics = rt.metrics();
+    assert_eq!((metrics.effects.hosts.lost_commits > 0, metrics.protocol.deltas_stranded), (true, 1));
+    assert!(!rt.has_entity(bob, nine()));
+}
+
+#[test]
 fn a_rotten_row_is_noticed_by_the_read_or_by_the_scrub() {
     let mut fresh = 0;
     for seed in 0..40 {

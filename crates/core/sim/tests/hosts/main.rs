@@ -11,7 +11,9 @@ use sync_sim::prelude::*;
 
 /// Three replicas that differ and are written to for three seconds.
 fn run(seed: u64, faults: FaultConfig) -> (SimRuntime, StopCondition) {
-    let mut rt = SimRuntime::with_config(SimConfig::with_seed(seed).with_faults(faults));
+    // After long pauses answers are waited for just as long.
+    let config = SimConfig::with_seed(seed).with_faults(faults).with_max_time(SimTime::from_secs(120));
+    let mut rt = SimRuntime::with_config(config);
     rt.apply_scenario(Scenario::n_nodes_diverged(3, 10));
     rt.apply_workload(&Workload::new(30, SimDuration::from_secs(3)));
     let stop = rt.run();

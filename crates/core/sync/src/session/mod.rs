@@ -475,7 +475,7 @@ fn agreed(sent: &SyncHandshake, reply: &HandshakeReply) -> ProtocolSelection {
         && reply.difference.is_some()
         && !matches!(table.reason, SelectionReason::RootsEqual | SelectionReason::Requested);
     let spoken = sent.supported_protocols.contains(&kind) && theirs.supported_protocols.contains(&kind);
-    if !(free && spoken && can_run(kind, sent)) {
+    if !(free && spoken && can_run(kind, sent, theirs)) {
         return table;
     }
     let found = matches!(reply.located, Some(Located::Found { .. }));

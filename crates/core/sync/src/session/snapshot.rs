@@ -392,13 +392,17 @@ impl SnapshotPull {
         let shown = work.state.clone();
         // What nobody else has seen when they last forgot something, they cannot have forgotten.
         let is_new = work.log.covered().entries().all(|dot| source.stable.of(dot.author) == 0);
-        let is_comparable = is_new || shown.horizon() == source.horizon || work.state.root_hash()?.is_zero();
+        let was_empty = work.state.root_hash()?.is_zero();
+        let is_comparable = is_new || shown.horizon() == source.horizon || was_empty;
         staged::end(shown.view(), shown.slot(), &mut work.above)?;
         work.state = staged.publish(shown, latest)?;
         // It is another state now.
         work.sketch = None;
         if withheld.is_empty() && is_comparable {
             work.adopt(&self.transfer.source);
+        } else if was_empty {
+            // What is withheld is not here at all, so that nothing here is from before what was forgotten.
+            work.adopt_stable(&self.transfer.source);
         }
         let outcome = compare_roots(work, root)?;
         Ok(Turn::End(match outcome {
