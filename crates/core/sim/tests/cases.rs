@@ -138,7 +138,7 @@ fn a_script_happens() {
         (effects.node_crashes, effects.departures, effects.late_joins, effects.partitions),
         (1, 1, 1, 2)
     );
-    assert_eq!((rt.node_ids().len(), rt.metrics().protocol.writes_accepted), (4, 1));
+    assert_eq!((rt.node_ids().len(), rt.metrics().protocol.writes_accepted), (4, 2));
     assert!(rt.has_entity("dave", Target::named(b"title").id));
     assert_eq!(read(&case.to_text().unwrap()), case);
 }
