@@ -144,6 +144,19 @@ fn a_script_happens() {
 }
 
 #[test]
+fn a_run_is_not_over_before_its_script_is() {
+    let ran = |at: &str| {
+        let crash = format!("{{ at = \"{at}\", crash = {{ node = \"bob\", down_for = \"1s\" }} }}");
+        let mut rt = read(&format!("max_time = \"60s\"\nscript = [{crash}]\n[scenario]\n")).build().unwrap();
+        assert_eq!(rt.run(), StopCondition::Converged);
+        (rt.now() >= SimTime::from_secs(31), rt.metrics().effects.node_crashes)
+    };
+    assert_eq!(ran("30s"), (true, 1));
+    // What comes after the end of time does not come.
+    assert_eq!(ran("90s"), (false, 0));
+}
+
+#[test]
 fn what_cannot_be_read_is_told_with_line_column_and_what_was_meant() {
     refused("seed = 1\nsed = 4\n", &["line 2, column 1", "unknown field `sed`", "did you mean \"seed\"?"]);
     refused("[faults]\nmesage_loss_rate = 0.1", &["line 2, column 1", "did you mean \"message_loss_rate\"?"]);
