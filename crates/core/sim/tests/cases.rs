@@ -138,9 +138,22 @@ fn a_script_happens() {
         (effects.node_crashes, effects.departures, effects.late_joins, effects.partitions),
         (1, 1, 1, 2)
     );
-    assert_eq!((rt.node_ids().len(), rt.metrics().protocol.writes_accepted), (4, 1));
+    assert_eq!((rt.node_ids().len(), rt.metrics().protocol.writes_accepted), (4, 2));
     assert!(rt.has_entity("dave", Target::named(b"title").id));
     assert_eq!(read(&case.to_text().unwrap()), case);
+}
+
+#[test]
+fn a_run_is_not_over_before_its_script_is() {
+    let ran = |at: &str| {
+        let crash = format!("{{ at = \"{at}\", crash = {{ node = \"bob\", down_for = \"1s\" }} }}");
+        let mut rt = read(&format!("max_time = \"60s\"\nscript = [{crash}]\n[scenario]\n")).build().unwrap();
+        assert_eq!(rt.run(), StopCondition::Converged);
+        (rt.now() >= SimTime::from_secs(31), rt.metrics().effects.node_crashes)
+    };
+    assert_eq!(ran("30s"), (true, 1));
+    // What comes after the end of time does not come.
+    assert_eq!(ran("90s"), (false, 0));
 }
 
 #[test]

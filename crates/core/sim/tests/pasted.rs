@@ -1,16 +1,17 @@
 //! A test as `syncline shrink` prints it, pasted. Made by `canaries.rs`.
 
-/// Found as `violated: Lost`: 2 nodes, 4 writes.
+/// Found as `violated: Lost`: 2 nodes, 2 lines of initial entities, 2 writes.
 #[test]
 fn no_longer_violated_lost() {
     let case: sync_sim::case::Case = r#"
 version = 1
 found = "violated: Lost"
+seed = 6
 max_time = "1s"
 
 nodes = [
-    { name = "bob", writes = [{ insert_item = { list = "> list", at = 0, item = { bytes = "value 1" } } }, { set = { target = "> register 2", to = "rival 845" } }] },
-    { name = "carol", writes = [{ insert_item = { list = "> list", at = 0, item = { bytes = "value 1" } } }, { set = { target = "> register 2", to = "value 637" } }] },
+    { name = "bob", entities = ["bob/0..5"], writes = [[{ insert_item = { list = "> list", at = 0, item = { bytes = "value 1" } } }, { set = { target = "> register 2", to = "rival 845" } }]] },
+    { name = "carol", entities = ["carol/0..9"], writes = [[{ insert_item = { list = "> list", at = 0, item = { bytes = "value 1" } } }, { set = { target = "> register 2", to = "value 637" } }]] },
 ]
 
 [faults]

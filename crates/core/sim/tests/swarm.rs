@@ -24,15 +24,6 @@ fn drawn_runs_converge() {
     }
 }
 
-/// What these do, another fault can have done too in some run, and nothing that a run counts tells them apart yet.
-const NOT_TOLD_APART: [&str; 5] = [
-    "fault base_latency_ms",
-    "fault crash_probability",
-    "fault write_during_sync_rate",
-    "fault tail_most",
-    "fault clock_jump_ms",
-];
-
 #[test]
 fn a_dead_knob_is_missed_by_name() {
     let cases: Vec<Case> = SEEDS.map(swarm::draw).collect();
@@ -57,7 +48,7 @@ fn a_dead_knob_is_missed_by_name() {
             unmissed.push(name);
         }
     }
-    assert_eq!(unmissed, NOT_TOLD_APART, "these were dead, and nobody missed them");
+    assert!(unmissed.is_empty(), "these were dead, and nobody missed them: {unmissed:?}");
 }
 
 #[test]

@@ -42,8 +42,8 @@ impl Case {
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
-        for (at, event) in self.events(&names)? {
-            rt.world.schedule(at, event);
+        for (cue, event) in self.events(&names)? {
+            rt.world.cue(cue, event);
         }
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
@@ -62,11 +62,12 @@ impl Case {
     /// be told so. Writes that fall into syncs by chance stay with the seed.
     pub(crate) fn pinned_around(&self, rt: &SimRuntime) -> [Self; 3] {
         let mut nodes = self.clone().without_script_chance();
-        for (at, happened) in rt.world.chronicle.iter().flatten() {
+        nodes.script.retain(|line| matches!(line.what, What::Join(_)));
+        for (cue, happened) in rt.world.chronicle.iter().flatten() {
             if !matches!(happened, Happened::Op { .. } | Happened::Early { .. })
                 && let Some(what) = What::of(happened, rt)
             {
-                nodes.script.push(Happening { at: *at, what });
+                nodes.script.push(Happening { at: cue.at, after: cue.after, what });
             }
         }
         nodes.faults.write_during_sync_rate = self.faults.write_during_sync_rate;

@@ -1,7 +1,7 @@
 //! From a case to a run.
 
 use super::{Beginning, Case, CaseError, Crash, Entities, Leave, Name, Partition, Size, What, Write};
-use crate::engine::SimEvent;
+use crate::engine::{Cue, SimEvent};
 use crate::network::{FaultConfig, FrameBook, PartitionSpec};
 use crate::scenarios::{NAMED, NodeSeed, Scenario};
 use crate::types::NodeId;
@@ -15,8 +15,8 @@ const MOST_NODES: usize = 10_000;
 /// Entities of all nodes together that one machine can be expected to hold.
 const MOST_ENTITIES: usize = 20_000_000;
 
-/// An event and when it is due.
-pub(super) type Timed = (SimTime, SimEvent<workload::Write>);
+/// An event and its place in the run.
+pub(super) type Timed = (Cue, SimEvent<workload::Write>);
 
 /// The nodes of a case by name, in the order of joining.
 pub(super) struct Names(pub(super) Vec<Name>);
@@ -45,14 +45,19 @@ impl Case {
         let names = self.names(&scenario)?;
         let mut rt = SimRuntime::try_with_config(self.config())?;
         rt.apply_scenario(scenario);
+        for (node, told) in (0..).map(NodeId).zip(&self.nodes) {
+            for write in &told.writes {
+                rt.write_before_start(node, &write.clone().into());
+            }
+        }
         rt.world.chronicle = keeping.then(Vec::new);
         rt.apply_workload(&self.workload);
         let chronicle = rt.world.chronicle.take();
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
-        for (at, event) in self.events(&names)? {
-            rt.world.schedule(at, event);
+        for (cue, event) in self.events(&names)? {
+            rt.world.cue(cue, event);
         }
         rt.world.chronicle = chronicle;
         for line in &self.rules {
@@ -130,7 +135,8 @@ impl Case {
                         name: node.name.clone(),
                         own: all(&node.entities, by),
                         has_shared: node.shared,
-                        writes: node.writes.clone(),
+                        // They may be of several operations, and are made once all nodes are there.
+                        writes: Vec::new(),
                     });
                 }
                 Ok(scenario)
@@ -163,7 +169,7 @@ impl Case {
             let place = format!("script, at {}", line.at);
             let whom = |name: &Name| names.resolve(&place, name);
             events.push((
-                line.at,
+                Cue { at: line.at, after: line.after },
                 match &line.what {
                     What::Write(Write { node, ops, wraps }) => {
                         let op = workload::Write { operations: ops.clone(), wraps: *wraps };

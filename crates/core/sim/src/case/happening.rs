@@ -16,6 +16,9 @@ use syncline_types::{SimDuration, SimTime};
 pub struct Happening {
     /// When.
     pub at: SimTime,
+    /// After how many of the frames that arrive, the timers and the like of that very instant: a case that
+    /// was made of a run must say so to do the same. Before all of them, if not said.
+    pub after: u32,
     /// What.
     pub what: What,
 }
@@ -137,6 +140,7 @@ impl Happening {
 #[serde(field_identifier, rename_all = "snake_case")]
 enum Key {
     At,
+    After,
     Write,
     Crash,
     Restart,
@@ -159,11 +163,15 @@ impl<'de> Visitor<'de> for HappeningVisitor {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Happening, M::Error> {
-        let (mut at, mut what) = (None, None);
+        let (mut at, mut after, mut what) = (None, 0, None);
         while let Some(key) = map.next_key::<Key>()? {
             let found = match key {
                 Key::At => {
                     at = Some(map.next_value::<At>()?.0);
+                    continue;
+                }
+                Key::After => {
+                    after = map.next_value()?;
                     continue;
                 }
                 Key::Write => What::Write(map.next_value()?),
@@ -179,7 +187,7 @@ impl<'de> Visitor<'de> for HappeningVisitor {
             }
         }
         match (at, what) {
-            (Some(at), Some(what)) => Ok(Happening { at, what }),
+            (Some(at), Some(what)) => Ok(Happening { at, after, what }),
             (None, _) => Err(M::Error::missing_field("at")),
             (_, None) => Err(M::Error::custom(
                 "nothing happens here; expected one of write, crash, restart, partition, leave, return, join",
@@ -190,15 +198,19 @@ impl<'de> Visitor<'de> for HappeningVisitor {
 
 impl<'de> Deserialize<'de> for Happening {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        const KEYS: &[&str] = &["at", "write", "crash", "restart", "partition", "leave", "return", "join"];
+        const KEYS: &[&str] =
+            &["at", "after", "write", "crash", "restart", "partition", "leave", "return", "join"];
         from.deserialize_struct("Happening", KEYS, HappeningVisitor)
     }
 }
 
 impl Serialize for Happening {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut line = to.serialize_struct("Happening", 2)?;
+        let mut line = to.serialize_struct("Happening", 3)?;
         line.serialize_field("at", &time::write(self.at.as_micros()))?;
+        if self.after > 0 {
+            line.serialize_field("after", &self.after)?;
+        }
         match &self.what {
             What::Write(write) => line.serialize_field("write", write)?,
             What::Crash(crash) => line.serialize_field("crash", crash)?,

@@ -34,6 +34,10 @@ pub struct Frame {
     /// This bit of the second copy is flipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again_flipped: Option<u64>,
+    /// How often it is lost before it gets through, if it is lost on a connection; chance decides if that is
+    /// not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub losses: Option<u64>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
@@ -53,6 +57,7 @@ impl Frame {
             again: None,
             flipped: None,
             again_flipped: None,
+            losses: None,
         };
         match fault {
             FrameFault::Lost => Self { lost: true, ..none },
@@ -60,6 +65,7 @@ impl Frame {
             FrameFault::Again(time) => Self { again: Some(time), ..none },
             FrameFault::Flipped(bit) => Self { flipped: Some(bit), ..none },
             FrameFault::AgainFlipped(bit) => Self { again_flipped: Some(bit), ..none },
+            FrameFault::Losses(times) => Self { losses: Some(times), ..none },
         }
     }
 
@@ -85,6 +91,7 @@ impl Frame {
             self.again.map(FrameFault::Again),
             self.flipped.map(FrameFault::Flipped),
             self.again_flipped.map(FrameFault::AgainFlipped),
+            self.losses.map(FrameFault::Losses),
         ]
         .into_iter()
         .flatten()
@@ -92,7 +99,7 @@ impl Frame {
         .collect();
         if faults.is_empty() {
             return Err(impossible(
-                "nothing is done to it; say lost, takes, again, flipped or again_flipped",
+                "nothing is done to it; say lost, takes, again, flipped, again_flipped or losses",
             ));
         }
         Ok(faults)

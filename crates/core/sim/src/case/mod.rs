@@ -29,6 +29,7 @@ mod ending;
 mod entities;
 mod error;
 mod happening;
+mod lighter;
 mod lines;
 mod operations;
 mod pin;
@@ -112,7 +113,7 @@ pub struct Case {
     /// What is done to frames, in this order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleLine>,
-    /// What happens when.
+    /// What happens when. The run is not over before all of it has.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub script: Vec<Happening>,
     /// What links do to single frames.
@@ -157,9 +158,10 @@ pub struct Node {
     /// What it has besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entities: Vec<Entities>,
-    /// What its application wrote before the run, each a delta that nobody else has.
-    #[serde(default, with = "operations", skip_serializing_if = "Vec::is_empty")]
-    pub writes: Vec<Operation>,
+    /// What its application wrote before the run, each write a delta that nobody else has. In a file, one of
+    /// a single operation is that operation, and one of several a list of them.
+    #[serde(default, with = "operations::writes", skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<Vec<Operation>>,
 }
 
 const fn yes() -> bool {

@@ -2,8 +2,10 @@
 
 use super::words::{bytes, name};
 use super::{place, words};
-use serde::de::Error as _;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
 use syncline_replica::{Collection, Item, Operation, Target};
 
 /// What serde is told of [`Operation`], which knows nothing of it.
@@ -122,6 +124,60 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Oper
         return Err(D::Error::custom("a write holds at least one operation"));
     }
     Ok(operations.into_iter().map(|own| own.0).collect())
+}
+
+/// For `#[serde(with)]`: writes of one operation or of several each.
+pub(super) mod writes {
+    use super::*;
+
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Written<'a> {
+        One(Lent<'a>),
+        Several(Vec<Lent<'a>>),
+    }
+
+    pub(in crate::case) fn serialize<S: Serializer>(
+        writes: &[Vec<Operation>],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(writes.iter().map(|write| match write.as_slice() {
+            [one] => Written::One(Lent(one)),
+            several => Written::Several(several.iter().map(Lent).collect()),
+        }))
+    }
+
+    struct Read(Vec<Operation>);
+
+    struct ReadVisitor;
+
+    impl<'de> Visitor<'de> for ReadVisitor {
+        type Value = Read;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an operation, as in { set = { target = \"a\", to = \"x\" } }, or a list of several")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Read, M::Error> {
+            Ok(Read(vec![super::Written::deserialize(MapAccessDeserializer::new(map))?]))
+        }
+
+        fn visit_seq<S: SeqAccess<'de>>(self, seq: S) -> Result<Read, S::Error> {
+            super::deserialize(SeqAccessDeserializer::new(seq)).map(Read)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Read {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_any(ReadVisitor)
+        }
+    }
+
+    pub(in crate::case) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Vec<Operation>>, D::Error> {
+        Ok(Vec::<Read>::deserialize(from)?.into_iter().map(|read| read.0).collect())
+    }
 }
 
 /// Simpler operations on the same entity, simplest first: what a shrunk write may hold as well.

@@ -3,7 +3,7 @@
 use super::{Case, CaseError, Crash, Ended, Entities, Frame, Happening, Leave, Node, Partition, What, Write};
 use crate::SimRuntime;
 use crate::engine::Happened;
-use crate::network::{FrameFault, FrameName, PartitionSpec, Rate};
+use crate::network::{FrameFault, FrameName, HostFaults, PartitionSpec, Rate};
 use crate::types::NodeId;
 use crate::workload::{self, Workload};
 use syncline_sync::Selection;
@@ -42,13 +42,22 @@ impl Case {
 
     /// The same, with its nodes told one by one.
     fn with_beginning(&self) -> Result<Self, CaseError> {
+        if self.scenario.is_none() {
+            return Ok(self.clone());
+        }
         let scenario = self.beginning()?;
         let Some(shared) = Entities::of(&scenario.shared, 0) else { return Ok(self.clone()) };
         let mut nodes = Vec::new();
         for (seed, by) in scenario.nodes.iter().zip(1..) {
             let Some(entities) = Entities::of(&seed.own, by) else { return Ok(self.clone()) };
-            let (name, writes) = (seed.name.clone(), seed.writes.clone());
-            nodes.push(Node { name, shared: seed.has_shared || shared.is_empty(), entities, writes });
+            let (name, writes) =
+                (seed.name.clone(), seed.writes.iter().map(|operation| vec![operation.clone()]));
+            nodes.push(Node {
+                name,
+                shared: seed.has_shared || shared.is_empty(),
+                entities,
+                writes: writes.collect(),
+            });
         }
         let selection = if scenario.by_table { Selection::Table } else { self.selection };
         Ok(Self { scenario: None, shared, nodes, selection, ..self.clone() })
@@ -56,18 +65,18 @@ impl Case {
 
     /// The same, with what happened in a run as its script.
     fn script_of(mut self, rt: &SimRuntime) -> Self {
-        for (at, happened) in rt.world.chronicle.iter().flatten() {
+        // Of what the script says, all that came to happen was kept, but for those who join.
+        self.script.retain(|line| matches!(line.what, What::Join(_)));
+        for (cue, happened) in rt.world.chronicle.iter().flatten() {
             if let Happened::Early { node, op } = happened {
                 let name = rt.name(*node);
                 if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
-                    node.writes.extend(op.operations.iter().cloned());
+                    node.writes.push(op.operations.clone());
                 }
             } else if let Some(what) = What::of(happened, rt) {
-                self.script.push(Happening { at: *at, what });
+                self.script.push(Happening { at: cue.at, after: cue.after, what });
             }
         }
-        // A crash that struck in the middle of a write is there before it.
-        self.script.sort_by_key(|line| (line.at, matches!(line.what, What::Write(_))));
         self.workload = Workload { writes: 0, ..Workload::default() };
         self.without_chance(Part::Script)
     }
@@ -87,12 +96,21 @@ impl Case {
         self.without_chance(Part::Script)
     }
 
+    /// The same, with nothing left to chance of what links do to frames.
+    pub(super) fn without_frame_chance(self) -> Self {
+        self.without_chance(Part::Frames)
+    }
+
     fn without_chance(mut self, part: Part) -> Self {
         let (faults, off) = (&mut self.faults, Rate::ZERO);
         match part {
             Part::Script => {
                 (faults.partition_probability, faults.partition_duration_ms) = (off, 0..0);
-                (faults.crash_probability, faults.restart_delay_ms) = (off, 0..0);
+                faults.crash_probability = off;
+                // A node whose disk failed is down for as long.
+                if faults.hosts == HostFaults::none() {
+                    faults.restart_delay_ms = 0..0;
+                }
                 (faults.churn_probability, faults.away_duration_ms) = (off, 0..0);
                 (faults.late_joiners, faults.join_ms) = (0, 0..0);
                 faults.write_during_sync_rate = off;
@@ -120,11 +138,13 @@ impl What {
                 Self::Crash(Crash { node: name(node), point: *point, down_for: *down_for })
             }
             Happened::Leave { node, away_for } => {
-                Self::Leave(Leave { node: name(node), away_for: Some(*away_for) })
+                Self::Leave(Leave { node: name(node), away_for: *away_for })
             }
+            Happened::Restart { node } => Self::Restart(name(node)),
+            Happened::Return { node } => Self::Return(name(node)),
             Happened::Join { node } => Self::Join(name(node)),
             Happened::Partition { spec, lasting } => {
-                let mut partition = Partition { lasting: Some(*lasting), ..Partition::default() };
+                let mut partition = Partition { lasting: *lasting, ..Partition::default() };
                 match spec {
                     PartitionSpec::Bidirectional(a, b) => {
                         partition.groups = vec![vec![name(a)], vec![name(b)]];

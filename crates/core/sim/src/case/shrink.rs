@@ -1,6 +1,7 @@
 //! Making a failing case small: cause after cause is taken away, for as long as what is left still fails in
 //! the same way.
 
+use super::lighter::{lighter, thinned};
 use super::words::rounder;
 use super::{Case, CaseError, Class, Ended, Entities, Name, Size, What, operations};
 use crate::network::{FaultConfig, Topology};
@@ -39,7 +40,8 @@ pub struct Shrunk {
 /// `go_on` stops it.
 ///
 /// Causes are taken away by halves, then by quarters, down to single ones (delta debugging): for n causes
-/// of which k matter this takes about k·log n runs, and n² at worst.
+/// of which k matter this takes about k·log n runs, and n² at worst. Where many are left all the same, cases in
+/// which less goes wrong are tried under other seeds, and one that fails is made small instead.
 ///
 /// # Errors
 ///
@@ -53,8 +55,92 @@ pub fn shrink(
     if class.is_converged() {
         return Err(CaseError::NothingWrong);
     }
-    let best = case.pinned()?;
-    shrink_with(&Case::run, best, class, most_runs, go_on)
+    let pinned = case.pinned()?;
+    let (from, ended) = (pinned.size(), pinned.run()?.at);
+    let mut search = Search { class: &class, runs: 0, most_runs, go_on, halted: false };
+    let mut best = search.small(pinned, FIRST)?;
+    if !case.has_chance() {
+        best = search.thin(best)?;
+    } else if is_large(&best) {
+        for candidate in lighter(case, ended) {
+            if !is_large(&best) || !search.may_run(&best) {
+                break;
+            }
+            if search.fails(&candidate) {
+                let found = search.small(candidate.pinned()?, AGAIN)?;
+                let found = search.thin(found)?;
+                best = if found.case.size().causes() < best.case.size().causes() { found } else { best };
+            }
+        }
+    }
+    if !best.finished && !search.halted && search.runs < most_runs {
+        best = search.small(best.case, u64::MAX)?;
+    }
+    Ok(Shrunk { from, runs: search.runs, ..best })
+}
+
+/// So many causes left are many.
+const MANY: usize = 20;
+/// The most runs that go into one case before lighter ones are looked for.
+const FIRST: u64 = 800;
+
+/// The most runs that go into one that is to take its place.
+const AGAIN: u64 = 400;
+
+fn is_large(best: &Shrunk) -> bool {
+    best.case.size().causes() >= MANY
+}
+
+/// One search for a small case that fails in a class.
+struct Search<'a> {
+    class: &'a Class,
+    runs: u64,
+    most_runs: u64,
+    go_on: &'a mut dyn FnMut(&Progress) -> bool,
+    halted: bool,
+}
+
+impl Search<'_> {
+    /// Makes one case small.
+    fn small(&mut self, case: Case, most: u64) -> Result<Shrunk, CaseError> {
+        let before = self.runs;
+        let (halted, go_on) = (&mut self.halted, &mut *self.go_on);
+        let mut ask = |progress: &Progress| {
+            *halted |= !go_on(&Progress { runs: before + progress.runs, ..*progress });
+            !*halted
+        };
+        let most = most.min(self.most_runs.saturating_sub(before));
+        let shrunk = shrink_with(&Case::run, case, self.class.clone(), most, &mut ask)?;
+        self.runs += shrunk.runs;
+        Ok(shrunk)
+    }
+
+    /// Makes parts of one that is large small instead, for as long as any fails.
+    fn thin(&mut self, mut best: Shrunk) -> Result<Shrunk, CaseError> {
+        let mut parts = thinned(best.case.clone());
+        while is_large(&best) && self.may_run(&best) {
+            let Some(part) = parts.next() else { break };
+            if self.fails(&part) {
+                let found = self.small(part, AGAIN)?;
+                if found.case.size().causes() < best.case.size().causes() {
+                    (parts, best) = (thinned(found.case.clone()), found);
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    /// Whether one more run may be had.
+    fn may_run(&mut self, best: &Shrunk) -> bool {
+        let progress = Progress { runs: self.runs, doing: "less, under other seeds", size: best.case.size() };
+        self.halted |= !(self.go_on)(&progress);
+        !self.halted && self.runs < self.most_runs
+    }
+
+    fn fails(&mut self, case: &Case) -> bool {
+        self.runs += 1;
+        case.run().is_ok_and(|ended| ended.class == *self.class)
+    }
 }
 
 /// How a case is run.
@@ -271,6 +357,7 @@ impl Shrinker<'_> {
             }
         }
         for node in 0..self.best.nodes.len() {
+            self.early_writes(node);
             let mut none = Vec::new();
             let writes = self.best.nodes.get(node).map_or(0, |node| node.writes.len());
             for at in (0..writes).rev() {
@@ -289,6 +376,25 @@ impl Shrinker<'_> {
                 }
             };
             self.least(0, beginning.entities as u64, set);
+        }
+    }
+
+    /// Takes operations out of what a node wrote before the run.
+    fn early_writes(&mut self, node: usize) {
+        let lens = |case: &Case| -> Vec<usize> {
+            case.nodes.get(node).map_or(Vec::new(), |node| node.writes.iter().map(Vec::len).collect())
+        };
+        for at in 0..lens(&self.best).len() {
+            for operation in (0..lens(&self.best).get(at).copied().unwrap_or_default()).rev() {
+                self.change(|case| {
+                    let writes = case.nodes.get_mut(node).map(|node| &mut node.writes);
+                    if let Some(write) = writes.and_then(|writes| writes.get_mut(at))
+                        && write.len() > 1
+                    {
+                        write.remove(operation);
+                    }
+                });
+            }
         }
     }
 
@@ -348,6 +454,11 @@ impl Shrinker<'_> {
                     line.at = SimTime::ZERO + span;
                 }
             });
+            self.change(|case| {
+                if let Some(line) = case.script.get_mut(at) {
+                    line.after = 0;
+                }
+            });
             let lasting = self.best.script.get_mut(at).and_then(|line| line.lasting().copied());
             self.round_off(lasting.unwrap_or_default(), |case, span| {
                 if let Some(lasting) = case.script.get_mut(at).and_then(|line| line.lasting()) {
@@ -403,7 +514,7 @@ fn entities_of(case: &mut Case, node: usize) -> &mut Vec<Entities> {
 impl Case {
     /// Takes out what has lost its meaning: what names nodes that are gone, and what mends what does not
     /// break any more.
-    fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         let Ok(scenario) = self.beginning() else { return };
         let mut names: BTreeSet<Name> = scenario.nodes.into_iter().map(|node| node.name).collect();
         names.extend(self.script.iter().filter_map(|line| match &line.what {

@@ -3,7 +3,6 @@
 //! What a knob did is read off the run, not off the settings: a knob that is wired to nothing strikes
 //! never, however it is set. Where another fault could have done the same, only runs without that one count.
 
-use crate::case::Case;
 use crate::engine::{Churn, HostEffects};
 use crate::metrics::{EffectMetrics, SimMetrics};
 use crate::network::{DropCause, FaultConfig, Flights, HostFaults, LinkFaults, LinkMetrics, LinkModel, Rate};
@@ -39,11 +38,13 @@ impl Knob {
 
 /// A run as knobs see it.
 pub(super) struct Seen<'a> {
-    pub(super) case: &'a Case,
     pub(super) faults: &'a FaultConfig,
     pub(super) metrics: &'a SimMetrics,
     pub(super) flights: Flights,
     pub(super) churn: Churn,
+    pub(super) chance_crashes: u64,
+    pub(super) writes_into_syncs: u64,
+    pub(super) longest_clock_jump_us: u64,
 }
 
 impl Seen<'_> {
@@ -90,13 +91,8 @@ impl Seen<'_> {
             && hosts.pause_probability == Rate::ZERO
             && links.bandwidth == 0
             && (but == Stretch::Slow || faults.slow_node_permille <= 1_000)
-            && (but == Stretch::Tail || links.tail_rate == Rate::ZERO)
+            && links.tail_rate == Rate::ZERO
             && (but == Stretch::BadLink || links.bad_link_rate == Rate::ZERO)
-    }
-
-    fn writes(&self) -> u64 {
-        let protocol = &self.metrics.protocol;
-        protocol.writes_accepted + protocol.writes_refused + self.case.workload.writes_before() as u64
     }
 }
 
@@ -105,7 +101,6 @@ impl Seen<'_> {
 enum Stretch {
     None,
     Slow,
-    Tail,
     BadLink,
 }
 
@@ -137,12 +132,7 @@ const SHORT: std::ops::Range<u64> = 0..1;
 
 knobs! {
     OF_ALL_LINKS, FaultConfig, |faults| faults, but links, hosts, invalid;
-    base_latency_ms: off 0, |seen| {
-        let (base, jitter) = (seen.faults.base_latency_ms, seen.faults.latency_jitter_ms);
-        let least = SimDuration::from_millis(base.saturating_sub(jitter));
-        let any = seen.flights.longest > SimDuration::ZERO;
-        any && base > 2 * jitter && seen.is_even(Stretch::None) && seen.flights.shortest >= least
-    };
+    base_latency_ms: off 0, |seen| seen.flights.beyond_jitter > 0;
     latency_jitter_ms: off 0, |seen| {
         let alone = seen.faults.reorder_window_ms == 0 && seen.is_even(Stretch::None);
         alone && seen.flights.longest > seen.flights.shortest
@@ -162,12 +152,12 @@ knobs! {
     partition_duration_ms: off SHORT, |seen| {
         seen.dropped(DropCause::PartitionAtSend) + seen.dropped(DropCause::PartitionAtDelivery) > 10
     };
-    crash_probability: off Rate::ZERO, |seen| seen.effects().node_crashes > 0;
+    crash_probability: off Rate::ZERO, |seen| seen.chance_crashes > 0;
     restart_delay_ms: off SHORT, |seen| seen.dropped(DropCause::ReceiverCrashed) > 5;
     slow_node_permille: off 1_000, |seen| {
         seen.is_even(Stretch::Slow) && seen.flights.longest > seen.usual()
     };
-    write_during_sync_rate: off Rate::ZERO, |seen| seen.writes() > seen.case.workload.writes as u64;
+    write_during_sync_rate: off Rate::ZERO, |seen| seen.writes_into_syncs > 0;
     churn_probability: off Rate::ZERO, |seen| seen.effects().departures > 0;
     away_duration_ms: off SHORT, |seen| {
         let least = SimDuration::from_millis(seen.faults.away_duration_ms.start);
@@ -187,9 +177,7 @@ knobs! {
     shared_uplink: off false, |seen| seen.links().uplink_frames > 0;
     queue_bytes: off 1_000_000_000_000, |seen| seen.links().queue_drops > 0;
     tail_rate: off Rate::ZERO, |seen| seen.links().tail_delays > 0;
-    tail_most: off SimDuration::from_millis(1), |seen| {
-        seen.is_even(Stretch::Tail) && seen.flights.longest > seen.usual()
-    };
+    tail_most: off SimDuration::from_millis(1), |seen| seen.flights.stretched > 0;
     bad_link_rate: off Rate::ZERO, |seen| seen.links().bad_link_frames > 0;
     bad_link_slowdown: off 1, |seen| {
         seen.is_even(Stretch::BadLink) && seen.flights.longest > seen.usual()
@@ -231,7 +219,7 @@ knobs! {
     clock_drift_ppm: off 0, |seen| seen.alone_bends(Bend::Drift);
     timer_drift_ppm: off 0, |seen| seen.hosts().bent_timers > 0;
     clock_jump_probability: off Rate::ZERO, |seen| seen.hosts().clock_jumps > 0;
-    clock_jump_ms: off SHORT, |seen| seen.alone_bends(Bend::Jump);
+    clock_jump_ms: off SHORT, |seen| seen.longest_clock_jump_us >= 1_000;
     clock_freeze_probability: off Rate::ZERO, |seen| seen.hosts().clock_freezes > 0;
     clock_freeze_ms: off SHORT, |seen| seen.alone_bends(Bend::Freeze) && seen.hosts().clock_error_ms > 1;
     pause_probability: off Rate::ZERO, |seen| seen.hosts().pauses > 0;

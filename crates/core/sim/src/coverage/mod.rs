@@ -36,11 +36,13 @@ impl Coverage {
     pub fn of(case: &Case, rt: &SimRuntime, ended: &Ended) -> Self {
         let metrics = rt.metrics();
         let seen = Seen {
-            case,
             faults: &case.faults,
             metrics: &metrics,
             flights: rt.network().flights(),
             churn: rt.world.churn(),
+            chance_crashes: rt.world.chance_crashes,
+            writes_into_syncs: rt.writes_into_syncs,
+            longest_clock_jump_us: rt.world.longest_clock_jump_us(),
         };
         let mut names: Vec<String> =
             Knob::all().filter(|knob| knob.struck(&seen)).map(|knob| places::fault(knob.name)).collect();

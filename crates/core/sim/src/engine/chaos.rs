@@ -107,7 +107,7 @@ impl<A: Actor> World<A> {
         };
         let range = self.router.faults().partition_duration_ms.clone();
         let lasting = self.length(stream, Choice::PartitionLength, &range);
-        self.keep(self.clock.now(), || Happened::Partition { spec: spec.clone(), lasting });
+        self.keep(|| Happened::Partition { spec: spec.clone(), lasting: Some(lasting) });
         self.split(spec, Some(lasting));
         self.schedule_chance_partition();
     }
@@ -143,10 +143,6 @@ impl<A: Actor> World<A> {
         };
         let range = self.router.faults().restart_delay_ms.clone();
         let down_for = self.length(stream, Choice::CrashLength, &range);
-        // One that waits for the node's next step is kept when it comes to that.
-        if point == CrashPoint::Now && self.slot(node).is_some_and(|slot| slot.up && !slot.late) {
-            self.keep(self.clock.now(), || Happened::Crash { node, point, down_for: Some(down_for) });
-        }
         let stepped = self.on_crash(node, point, Some(down_for), true);
         self.schedule_chance_crash(node);
         stepped
@@ -156,10 +152,12 @@ impl<A: Actor> World<A> {
     pub(super) fn on_chance_leave(&mut self, node: NodeId) -> Stepped<A::Notice> {
         let range = self.router.faults().away_duration_ms.clone();
         let away_for = self.length(Stream::Churn(node.0), Choice::ChurnLength, &range);
-        if self.slot(node).is_some_and(|slot| !slot.late && !slot.away) {
-            self.keep(self.clock.now(), || Happened::Leave { node, away_for });
-        }
+        let leaves = self.slot(node).is_some_and(|slot| !slot.late && !slot.retired && !slot.away);
         let stepped = self.on_leave(node, Some(away_for), true);
+        // A crash that struck as it was told of that is kept by now, and comes before it.
+        if leaves {
+            self.keep(|| Happened::Leave { node, away_for: Some(away_for) });
+        }
         self.schedule_chance_leave(node);
         stepped
     }

@@ -1,11 +1,27 @@
 //! What the workload and chance did, kept so that it can be written down and done again one by one.
 
 use super::actor::Actor;
-use super::event::CrashPoint;
+use super::event::{CrashPoint, SimEvent};
 use super::world::World;
 use crate::network::PartitionSpec;
 use crate::types::NodeId;
 use syncline_types::{SimDuration, SimTime};
+
+/// A place in a run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Cue {
+    /// When.
+    pub at: SimTime,
+    /// After how many of the frames that arrive, the timers and the like of that very instant.
+    pub after: u32,
+}
+
+impl From<SimTime> for Cue {
+    /// Before all else that happens then.
+    fn from(at: SimTime) -> Self {
+        Self { at, after: 0 }
+    }
+}
 
 /// One thing that happened to nodes or links.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,7 +40,7 @@ pub enum Happened<Op> {
         /// What.
         op: Op,
     },
-    /// A node crashed by chance.
+    /// A node crashed.
     Crash {
         /// Which.
         node: NodeId,
@@ -33,19 +49,29 @@ pub enum Happened<Op> {
         /// For how long; for ever if `None`.
         down_for: Option<SimDuration>,
     },
-    /// A node left by chance.
+    /// A node that was down was brought back.
+    Restart {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node left.
     Leave {
         /// Which.
         node: NodeId,
-        /// For how long.
-        away_for: SimDuration,
+        /// For how long; for ever if `None`.
+        away_for: Option<SimDuration>,
     },
-    /// The network split by chance.
+    /// A node that left was brought back.
+    Return {
+        /// Which.
+        node: NodeId,
+    },
+    /// The network split.
     Partition {
         /// How.
         spec: PartitionSpec,
-        /// For how long.
-        lasting: SimDuration,
+        /// For how long; for ever if `None`.
+        lasting: Option<SimDuration>,
     },
     /// A node was added that came up late.
     Join {
@@ -54,11 +80,29 @@ pub enum Happened<Op> {
     },
 }
 
+impl<Op: Clone> Happened<Op> {
+    /// What an event that a node is asked by, or that `is_told` by a script, has happen. Crashes are kept when
+    /// they strike.
+    pub(super) fn of(event: &SimEvent<Op>, is_told: bool) -> Option<Self> {
+        Some(match event {
+            SimEvent::Op { node, op } => Self::Op { node: *node, op: op.clone() },
+            _ if !is_told => return None,
+            SimEvent::NodeRestart { node, .. } => Self::Restart { node: *node },
+            SimEvent::NodeLeave { node, away_for } => Self::Leave { node: *node, away_for: *away_for },
+            SimEvent::NodeReturn { node, .. } => Self::Return { node: *node },
+            SimEvent::PartitionAt { spec, lasting } => {
+                Self::Partition { spec: (**spec).clone(), lasting: *lasting }
+            }
+            _ => return None,
+        })
+    }
+}
+
 impl<A: Actor> World<A> {
-    /// Keeps what happened at `at`, if that is wanted.
-    pub(crate) fn keep(&mut self, at: SimTime, happened: impl FnOnce() -> Happened<A::Op>) {
+    /// Keeps what happens at a place, if that is wanted.
+    pub(crate) fn keep_at(&mut self, cue: Cue, happened: impl FnOnce() -> Happened<A::Op>) {
         if let Some(kept) = &mut self.chronicle {
-            kept.push((at, happened()));
+            kept.push((cue, happened()));
         }
     }
 }

@@ -30,7 +30,7 @@ impl<A: Actor> World<A> {
     /// no link and nothing happens to it.
     pub fn add_late(&mut self, actor: A, at: SimTime) -> NodeId {
         let node = self.push(actor, true);
-        self.keep(at, || Happened::Join { node });
+        self.keep_at(at.into(), || Happened::Join { node });
         self.router.leave(node);
         self.schedule(at, SimEvent::NodeJoin { node });
         node

@@ -17,21 +17,36 @@ impl<A: Actor> World<A> {
         by_chance: bool,
     ) -> Stepped<A::Notice> {
         self.note(3, u64::from(node.0), point as u64);
+        // One that waits for the node's next step is kept when it comes to that. Where power fails by chance in
+        // the middle of a commit, the case says so by its faults.
+        let is_kept = (by_chance && point != CrashPoint::MidCommit) || self.is_told();
         let takes_part = |slot: &&mut Slot<A>| !slot.late && !slot.retired;
         let Some(slot) = self.slot_mut(node).filter(takes_part) else { return Stepped::at(None) };
-        if !slot.up {
+        let is_up = slot.up;
+        if is_up && point != CrashPoint::Now {
+            slot.armed.get_or_insert(Armed { point, down_for, by_chance, is_kept });
+            return Stepped::at(Some(node));
+        }
+        if is_kept && (is_up || !by_chance) {
+            self.keep(|| Happened::Crash { node, point, down_for });
+        }
+        if !is_up {
             if !by_chance {
                 // It stays down for as long as it is told now, whatever it was told before.
                 self.schedule_restart(node, down_for);
             }
             return Stepped::at(Some(node));
         }
-        if point != CrashPoint::Now {
-            slot.armed.get_or_insert(Armed { point, down_for, by_chance });
-            return Stepped::at(Some(node));
-        }
+        self.chance_crashes += u64::from(by_chance);
         self.take_down(node, down_for);
         Stepped { crashed: true, ..Stepped::at(Some(node)) }
+    }
+
+    /// A crash by chance that waits for a node's next step will not strike.
+    pub(super) fn disarm_chance(&mut self, node: NodeId) {
+        if let Some(slot) = self.slot_mut(node) {
+            slot.armed.take_if(|armed| armed.by_chance);
+        }
     }
 
     pub(super) fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
@@ -76,11 +91,10 @@ impl<A: Actor> World<A> {
 
     /// A node goes down in the step that it has just done. Says whether that undoes what the step did.
     pub(super) fn crash_in_step(&mut self, node: NodeId, armed: &Armed) -> bool {
-        let Armed { point, down_for, by_chance } = *armed;
-        let now = self.clock.now();
-        // Where power fails by chance in the middle of a commit, the case says so by its faults.
-        if by_chance && point != CrashPoint::MidCommit {
-            self.keep(now, || Happened::Crash { node, point, down_for });
+        let Armed { point, down_for, by_chance, is_kept } = *armed;
+        self.chance_crashes += u64::from(by_chance && point != CrashPoint::MidCommit);
+        if is_kept {
+            self.keep(|| Happened::Crash { node, point, down_for });
         }
         let committed = !matches!(point, CrashPoint::BeforeCommit | CrashPoint::MidCommit);
         if self.hosts.is_none() || !committed {

@@ -161,6 +161,7 @@ pub(super) struct Hosts<Op> {
     faults: HostFaults,
     nodes: Vec<Host<Op>>,
     effects: HostEffects,
+    longest_jump_us: u64,
 }
 
 impl<Op> Hosts<Op> {
@@ -170,7 +171,7 @@ impl<Op> Hosts<Op> {
     }
 
     fn sound(faults: HostFaults) -> Self {
-        Self { faults, nodes: Vec::new(), effects: HostEffects::default() }
+        Self { faults, nodes: Vec::new(), effects: HostEffects::default(), longest_jump_us: 0 }
     }
 
     /// The next node's host.
@@ -211,6 +212,11 @@ impl<A: Actor> World<A> {
     /// What the faults of hosts did, but for what disks know themselves.
     pub fn host_effects(&self) -> HostEffects {
         self.hosts.as_ref().map(|hosts| hosts.effects).unwrap_or_default()
+    }
+
+    /// By how much a wall clock was set off at most, in one jump by chance, in microseconds.
+    pub(crate) fn longest_clock_jump_us(&self) -> u64 {
+        self.hosts.as_ref().map_or(0, |hosts| hosts.longest_jump_us)
     }
 
     /// The hosts; from now on something may be wrong with them.
@@ -354,10 +360,14 @@ impl<A: Actor> World<A> {
                 let stream = Stream::Clock(node.0);
                 let by = self.length(stream, Choice::ClockJump, &faults.clock_jump_ms).as_micros() as i64;
                 let back = self.choices.below(stream, Choice::ClockJump, 2) == 0;
+                let before = self.clock_offset_us(node);
                 if let Some(host) = self.host(node) {
                     host.clock.jump(now, if back { -by } else { by });
                 }
-                self.hosts().effects.clock_jumps += 1;
+                let jumped = before.abs_diff(self.clock_offset_us(node));
+                let hosts = self.hosts();
+                hosts.effects.clock_jumps += 1;
+                hosts.longest_jump_us = hosts.longest_jump_us.max(jumped);
             }
             Trouble::ClockFreeze => {
                 let range = &faults.clock_freeze_ms;

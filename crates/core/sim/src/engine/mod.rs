@@ -11,6 +11,7 @@ mod heal;
 mod host;
 mod in_turn;
 mod record;
+mod script;
 mod slot;
 mod stepping;
 mod tally;
@@ -20,7 +21,7 @@ mod wall_clock;
 mod world;
 
 pub use actor::{Actor, Commit, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
-pub use chronicle::Happened;
+pub use chronicle::{Cue, Happened};
 pub use churn::Churn;
 pub use event::{CrashPoint, Delivery, LinkChange, SimEvent};
 pub use host::{HostEffects, HostEvent, Trouble};

@@ -13,6 +13,8 @@ pub(super) struct Armed {
     pub(super) point: CrashPoint,
     pub(super) down_for: Option<SimDuration>,
     pub(super) by_chance: bool,
+    /// Whether it goes into the chronicle.
+    pub(super) is_kept: bool,
 }
 
 #[derive(Clone, Debug)]

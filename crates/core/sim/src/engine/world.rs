@@ -1,10 +1,11 @@
 //! The world: actors, queue, network, and what is unfinished.
 
 use super::actor::{Actor, Input, Spare, Unfinished};
-use super::chronicle::Happened;
+use super::chronicle::{Cue, Happened};
 use super::churn::Churn;
 use super::event::SimEvent;
 use super::host::Hosts;
+use super::script::Script;
 use super::slot::{Slot, Traffic};
 use super::tally::Tally;
 use super::timers::Timers;
@@ -89,9 +90,13 @@ pub struct World<A: Actor> {
     /// Until when partitions, crashes and departures happen by chance.
     pub(super) chaos_until: SimTime,
     pub(super) may_split: bool,
+    /// Crashes that struck by chance, but for those of power that fails in the middle of a commit.
+    pub(crate) chance_crashes: u64,
     pub(super) spare: Spare,
-    /// What the workload and chance did, if it is kept.
-    pub(crate) chronicle: Option<Vec<(SimTime, Happened<A::Op>)>>,
+    /// What is still to happen by a script. Present where there is one, or a chronicle.
+    pub(super) script: Option<Box<Script<A::Op>>>,
+    /// What the workload, chance and the script did, in the order of happening, if it is kept.
+    pub(crate) chronicle: Option<Vec<(Cue, Happened<A::Op>)>>,
 }
 
 impl<A: Actor> World<A> {
@@ -115,7 +120,9 @@ impl<A: Actor> World<A> {
             churn: Churn::default(),
             chaos_until: SimTime::ZERO,
             may_split: false,
+            chance_crashes: 0,
             spare: Spare::default(),
+            script: None,
             chronicle: None,
         }
     }
@@ -276,24 +283,25 @@ impl<A: Actor> World<A> {
 
     /// When the next event is due.
     pub fn next_time(&self) -> Option<SimTime> {
-        self.queue.peek_time()
+        let queued = self.queue.peek_time();
+        let Some(script) = &self.script else { return queued };
+        queued.into_iter().chain(script.next_time()).min()
     }
 
-    /// Schedules something for `at`, or for now if that is past.
-    pub fn schedule(&mut self, at: SimTime, event: SimEvent<A::Op>) {
-        if let SimEvent::Op { node, op } = &event {
-            self.tally.ops += 1;
-            if let Some(kept) = &mut self.chronicle {
-                kept.push((at, Happened::Op { node: *node, op: op.clone() }));
-            }
-        }
+    /// Schedules something for `at`, or for now if that is past. Gives its number in the order of scheduling.
+    pub fn schedule(&mut self, at: SimTime, event: SimEvent<A::Op>) -> u64 {
+        self.tally.ops += u64::from(matches!(event, SimEvent::Op { .. }));
         let number = self.queue.schedule(at.max(self.clock.now()), event);
         if let Some(log) = &mut self.log {
             log.scheduled(number);
         }
+        number
     }
 
     pub(super) fn retain_events(&mut self, keep: impl Fn(&SimEvent<A::Op>) -> bool) {
+        if let Some(script) = &mut self.script {
+            script.retain(&keep);
+        }
         self.queue.retain(keep);
     }
 
@@ -340,14 +348,21 @@ impl<A: Actor> World<A> {
 
     /// Takes the next event. `None` if there is none.
     pub fn step(&mut self) -> Option<Stepped<A::Notice>> {
+        if self.script.is_some() || self.chronicle.is_some() {
+            return self.step_as_told();
+        }
         let (at, number, event) = self.queue.pop_numbered()?;
+        Some(self.take_at(at, number, event))
+    }
+
+    pub(super) fn take_at(&mut self, at: SimTime, number: u64, event: SimEvent<A::Op>) -> Stepped<A::Notice> {
         self.clock.advance_to(at);
         self.events += 1;
         if self.hosts.is_none() && self.log.is_none() {
-            return Some(self.take(event));
+            return self.take(event);
         }
-        let Some((number, event)) = self.hold(number, event) else { return Some(Stepped::at(None)) };
-        Some(if self.log.is_some() { self.take_recorded(number, event) } else { self.take(event) })
+        let Some((number, event)) = self.hold(number, event) else { return Stepped::at(None) };
+        if self.log.is_some() { self.take_recorded(number, event) } else { self.take(event) }
     }
 
     pub(super) fn take(&mut self, event: SimEvent<A::Op>) -> Stepped<A::Notice> {

@@ -31,6 +31,8 @@ pub enum FrameFault {
     Flipped(u64),
     /// This bit of the second copy is flipped.
     AgainFlipped(u64),
+    /// If it is lost on a connection, it is lost so often before it gets through.
+    Losses(u64),
 }
 
 /// How one frame passes its link, before partitions and rules have their say.
@@ -41,6 +43,10 @@ pub(crate) struct Passage {
     pub(crate) again: Option<SimDuration>,
     pub(crate) flipped: Option<u64>,
     pub(crate) again_flipped: Option<u64>,
+    /// How often it is lost, if it is lost on a connection; chance decides if that is not said.
+    pub(crate) losses: Option<u64>,
+    /// Whether it comes all the same if it is lost, later.
+    pub(crate) is_resent: bool,
 }
 
 /// What is to be done to single frames, and, if wished, what was done to all of them.
@@ -73,6 +79,14 @@ impl FrameBook {
         self.kept.as_ref().map_or(&[], |(_, kept)| kept)
     }
 
+    /// A frame that goes over a connection was lost so often; it is the last whose turn it was.
+    pub(crate) fn lost(&mut self, from: NodeId, to: NodeId, times: u64) {
+        let ordinal = self.sent.get(&(from, to)).copied().unwrap_or_default();
+        if let Some((_, kept)) = self.kept.as_mut().filter(|_| times > 1) {
+            kept.push((FrameName { from, to, ordinal }, FrameFault::Losses(times)));
+        }
+    }
+
     /// The next frame on its link, which has `bits` bits.
     pub(crate) fn turn(&mut self, from: NodeId, to: NodeId, bits: u64, passage: &mut Passage) {
         let ordinal = self.sent.entry((from, to)).or_default();
@@ -85,12 +99,15 @@ impl FrameBook {
                 FrameFault::Again(time) => passage.again = Some(time),
                 FrameFault::Flipped(bit) => passage.flipped = bit.checked_rem(bits),
                 FrameFault::AgainFlipped(bit) => passage.again_flipped = bit.checked_rem(bits),
+                FrameFault::Losses(times) => passage.losses = Some(times),
             }
         }
         let Some((usual, kept)) = &mut self.kept else { return };
         if passage.lost {
             kept.push((name, FrameFault::Lost));
-            return;
+            if !passage.is_resent {
+                return;
+            }
         }
         let takes = (passage.takes != *usual).then_some(FrameFault::Takes(passage.takes));
         let again = passage.again.map(FrameFault::Again);
@@ -108,8 +125,15 @@ mod tests {
     const A: NodeId = NodeId(0);
     const B: NodeId = NodeId(1);
     const MS: fn(u64) -> SimDuration = SimDuration::from_millis;
-    const USUAL: Passage =
-        Passage { lost: false, takes: MS_10, again: None, flipped: None, again_flipped: None };
+    const USUAL: Passage = Passage {
+        lost: false,
+        takes: MS_10,
+        again: None,
+        flipped: None,
+        again_flipped: None,
+        losses: None,
+        is_resent: false,
+    };
     const MS_10: SimDuration = SimDuration::from_millis(10);
 
     fn turned(book: &mut FrameBook, from: NodeId, to: NodeId) -> Passage {

@@ -78,6 +78,8 @@ pub(super) struct Draft {
     pub(super) flips: [Option<u64>; 2],
     /// They are flipped by a rule.
     pub(super) is_ruled_corrupt: bool,
+    /// How often it is lost on a connection, if it is lost: chance decides if that is not known.
+    pub(super) losses: Option<u64>,
     /// Its place, on a stream.
     pub(super) ticket: Option<Ticket>,
 }
@@ -159,6 +161,8 @@ pub(crate) struct Links {
     /// From when on nothing new breaks by chance.
     pub(super) calm_from: SimTime,
     pub(super) metrics: LinkMetrics,
+    /// Frames that the tail made longer than they were, and than a millisecond.
+    pub(super) stretched: u64,
 }
 
 const fn pair_of(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
@@ -176,6 +180,7 @@ impl Links {
             opened: 0,
             calm_from: SimTime::MAX,
             metrics: LinkMetrics::default(),
+            stretched: 0,
         }
     }
 
@@ -305,7 +310,9 @@ impl Links {
             let longer = (u128::from(delay.as_micros()) << 32) / u128::from(luck.tail_length + 1);
             let longest = self.faults.tail_most.max(delay);
             let longer = SimDuration::from_micros(u64::try_from(longer).unwrap_or(u64::MAX));
-            draft.first = now + longer.min(longest);
+            let longer = longer.min(longest);
+            self.stretched += u64::from(longer > delay);
+            draft.first = now + longer;
         }
     }
 
@@ -343,7 +350,7 @@ impl Links {
         let [flip, _] = draft.flips;
         let is_garbled = flip.is_some() && !draft.is_ruled_corrupt;
         let again = match draft.drop.take() {
-            Some(DropCause::Loss) => self.losses(luck),
+            Some(DropCause::Loss) => *draft.losses.get_or_insert_with(|| self.losses(luck)),
             Some(_) => 1,
             None => u64::from(is_garbled),
         };

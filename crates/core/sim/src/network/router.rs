@@ -4,6 +4,7 @@ use super::connection::{Ticket, Turn};
 use super::fate::{DropCause, Fates};
 use super::faults::{FaultConfig, Rate};
 use super::frames::{FrameBook, Passage};
+use super::link_faults::LinkModel;
 use super::link_metrics::LinkMetrics;
 use super::links::{Draft, LinkProperties, Links};
 use super::partition::PartitionManager;
@@ -71,11 +72,20 @@ pub(crate) struct Flights {
     pub(crate) shortest: SimDuration,
     /// The longest.
     pub(crate) longest: SimDuration,
+    /// How many drew more, before all else that makes them late, than jitter alone could.
+    pub(crate) beyond_jitter: u64,
+    /// How many the tail made longer than they were, and than a millisecond.
+    pub(crate) stretched: u64,
 }
 
 impl Default for Flights {
     fn default() -> Self {
-        Self { shortest: SimTime::MAX.since(SimTime::ZERO), longest: SimDuration::ZERO }
+        Self {
+            shortest: SimTime::MAX.since(SimTime::ZERO),
+            longest: SimDuration::ZERO,
+            beyond_jitter: 0,
+            stretched: 0,
+        }
     }
 }
 
@@ -200,8 +210,9 @@ impl NetworkRouter {
     }
 
     /// How long frames took that were not dropped when they were sent.
-    pub(crate) const fn flights(&self) -> Flights {
-        self.flights
+    pub(crate) fn flights(&self) -> Flights {
+        let stretched = self.links.as_ref().map_or(0, |links| links.stretched);
+        Flights { stretched, ..self.flights }
     }
 
     /// Whether frames to `node` are slowed down.
@@ -237,19 +248,24 @@ impl NetworkRouter {
         let [lost, takes, late, doubled, takes_again, late_again] = drawn;
         let lost = lost < u64::from(message_loss_rate.as_ppm());
         let doubled = doubled < u64::from(duplicate_rate.as_ppm());
-        let first = self.arrival(now, to, low + takes + late);
-        let second = self.arrival(now, to, low + takes_again + late_again);
+        self.flights.beyond_jitter += u64::from(low + takes > self.faults.latency_jitter_ms * 1_000);
+        let again = self.delay(to, low + takes_again + late_again);
         let bits = 8 * bytes as u64;
-        let (mut flip, mut flip_second) = (self.flip(from, bits, choices), self.flip(from, bits, choices));
-        let (mut lost, mut first, mut doubled, mut second) = (lost, first, doubled, second);
+        let mut passage = Passage {
+            lost,
+            takes: self.delay(to, low + takes + late),
+            again: doubled.then_some(again),
+            flipped: self.flip(from, bits, choices),
+            again_flipped: self.flip(from, bits, choices),
+            losses: None,
+            is_resent: self.faults.links.model == LinkModel::Stream,
+        };
         if let Some(book) = &mut self.book {
-            let (takes, again) = (first.since(now), doubled.then(|| second.since(now)));
-            let mut passage = Passage { lost, takes, again, flipped: flip, again_flipped: flip_second };
             book.turn(from, to, bits, &mut passage);
-            (lost, first, doubled) = (passage.lost, now + passage.takes, passage.again.is_some());
-            (flip, flip_second) = (passage.flipped, passage.again_flipped);
-            second = passage.again.map_or(second, |again| now + again);
         }
+        let Passage { lost, takes, flipped: mut flip, again_flipped: mut flip_second, losses, .. } = passage;
+        let doubled = passage.again.is_some();
+        let (first, second) = (now + takes, now + passage.again.unwrap_or(again));
         if ruling.corrupted && bits > 0 {
             flip = Some(choices.drawn(Stream::Rules, Choice::FlippedBit, bits));
             flip_second = flip;
@@ -275,10 +291,14 @@ impl NetworkRouter {
             is_doubled: doubled,
             flips: [flip, flip_second],
             is_ruled_corrupt: ruling.corrupted,
+            losses,
             ticket: None,
         };
         if let Some(links) = &mut self.links {
             links.carry(now, &frame, &mut draft, choices);
+            if let Some(book) = &mut self.book {
+                book.lost(from, to, draft.losses.unwrap_or_default());
+            }
         }
         self.launch(now, from, to, &draft)
     }
@@ -323,11 +343,12 @@ impl NetworkRouter {
         (low, base + jitter - low + 1, self.faults.reorder_window_ms * 1_000)
     }
 
-    fn arrival(&self, now: SimTime, to: NodeId, mut delay: u64) -> SimTime {
+    /// So many microseconds, or more if `to` is slow.
+    fn delay(&self, to: NodeId, mut delay: u64) -> SimDuration {
         if self.is_slow(to) {
             delay = delay * self.faults.slow_node_permille / 1_000;
         }
-        now + SimDuration::from_micros(delay)
+        SimDuration::from_micros(delay)
     }
 
     fn note_order(&mut self, from: NodeId, to: NodeId, arrival: SimTime) {

@@ -165,6 +165,7 @@ impl SimRuntime {
             let op = self.workload.write(choices);
             let at = self.world.clock.now() + SimDuration::from_micros(pause);
             self.world.schedule(at, SimEvent::Op { node: whom, op });
+            self.writes_into_syncs += 1;
         }
     }
 

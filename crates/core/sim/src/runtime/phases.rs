@@ -32,6 +32,11 @@ impl SimRuntime {
         Some(if is_calm { Phase::Liveness } else { Phase::Safety })
     }
 
+    /// Whether a script has something happen yet: the run is not over before.
+    pub(super) fn is_told_more(&self) -> bool {
+        self.world.next_told().is_some_and(|at| at < self.config.max_time)
+    }
+
     /// Lets things go wrong, until the network calms if it does.
     pub(super) fn begin_phases(&mut self) {
         let (now, config) = (self.now(), &self.config);

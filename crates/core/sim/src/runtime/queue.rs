@@ -93,6 +93,13 @@ impl<E> EventQueue<E> {
         number
     }
 
+    /// The number of something that is kept elsewhere, in the order of scheduling.
+    pub const fn number(&mut self) -> u64 {
+        let number = self.scheduled;
+        self.scheduled += 1;
+        number
+    }
+
     /// When the next event is due.
     pub fn peek_time(&self) -> Option<SimTime> {
         let (level, slot) = self.first_slot()?;

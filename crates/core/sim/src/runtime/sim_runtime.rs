@@ -53,6 +53,8 @@ pub struct SimRuntime {
     /// When the network calms; never again, once it has.
     pub(super) calm_at: SimTime,
     by_table: bool,
+    /// Writes that fell into syncs by chance.
+    pub(crate) writes_into_syncs: u64,
     /// What writes during syncs are drawn from.
     pub(super) workload: Workload,
 }
@@ -124,6 +126,7 @@ impl SimRuntime {
             broken: None,
             calm_at: SimTime::MAX,
             by_table: false,
+            writes_into_syncs: 0,
             workload: Workload::default(),
         })
     }
@@ -317,7 +320,7 @@ impl SimRuntime {
             if done(self) {
                 break StopCondition::Manual;
             }
-            if self.world.tally().is_converged() {
+            if self.world.tally().is_converged() && !self.is_told_more() {
                 break self.final_checks().map_or(StopCondition::Converged, StopCondition::Violated);
             }
             if self.is_idle_and_apart() {

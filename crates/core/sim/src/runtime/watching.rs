@@ -98,6 +98,7 @@ impl SimRuntime {
         tally.down == 0
             && tally.away == 0
             && tally.ops == 0
+            && !self.is_told_more()
             && self.watch.is_settled(now)
             && !self.world.router.partitions.any_up(now)
     }

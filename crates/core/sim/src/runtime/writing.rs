@@ -24,12 +24,11 @@ impl SimRuntime {
             match mishap {
                 Some(Mishap::Crash(point, down_for)) => {
                     let down_for = Some(down_for);
-                    self.world.keep(at, || Happened::Crash { node, point, down_for });
-                    self.world.schedule(at, SimEvent::NodeCrash { node, point, down_for });
+                    self.world.schedule_planned(at, SimEvent::NodeCrash { node, point, down_for });
                 }
                 Some(Mishap::Away(away_for)) => {
-                    self.world.keep(at, || Happened::Leave { node, away_for });
-                    self.world.schedule(at, SimEvent::NodeLeave { node, away_for: Some(away_for) });
+                    let away_for = Some(away_for);
+                    self.world.schedule_planned(at, SimEvent::NodeLeave { node, away_for });
                 }
                 None => {}
             }
@@ -38,7 +37,7 @@ impl SimRuntime {
     }
 
     /// Has a node's application write before the run: it is acknowledged, and nobody else hears of it.
-    fn write_before_start(&mut self, node: NodeId, write: &Write) {
+    pub(crate) fn write_before_start(&mut self, node: NodeId, write: &Write) {
         let mut accepted = None;
         // Nothing but this write draws meanwhile.
         let mut chance = std::mem::replace(&mut self.world.choices, Choices::seeded(0));
@@ -53,7 +52,8 @@ impl SimRuntime {
                     let entities = actions.iter().map(|action| entity_words(action.id())).collect();
                     self.world.record_early(node, What::Write, Note::WriteAccepted { entities });
                 }
-                self.world.keep(self.now(), || Happened::Early { node, op: operations.clone().into() });
+                self.world
+                    .keep_at(self.now().into(), || Happened::Early { node, op: operations.clone().into() });
                 self.oracle.acknowledge(node, self.now(), operations, actions);
             }
             None => self.protocol.writes_refused += 1,

@@ -1,0 +1,67 @@
+//! What chance did in a run, told line by line, does the very same.
+
+use sync_sim::case::Beginning;
+use sync_sim::prelude::*;
+use sync_sim::swarm;
+
+/// What two runs have in common if they are the same: how and when they end, every session with its times,
+/// the fate of every frame, and the states of all nodes.
+fn account(case: &Case) -> (String, SimTime, String) {
+    let mut rt = case.build().unwrap();
+    let stop = rt.run();
+    let digests: Vec<_> = rt.node_ids().into_iter().map(|node| rt.digest(node)).collect();
+    (stop.to_string(), rt.now(), format!("{digests:?} {:?} {:?}", rt.network().fates(), rt.sessions()))
+}
+
+/// Pins a case, checks that this changes nothing, also once it was written down, and that nothing but hosts
+/// and single links is left to chance.
+fn pinned(case: &Case) -> Case {
+    let pinned = case.pinned().unwrap();
+    assert_eq!(account(&pinned), account(case), "seed {}", case.seed);
+    let again: Case = pinned.to_text().unwrap().parse().unwrap();
+    assert_eq!(again, pinned, "seed {}", case.seed);
+    let mut quiet = FaultConfig::none().with_latency(case.faults.base_latency_ms, 0);
+    quiet.restart_delay_ms = pinned.faults.restart_delay_ms.clone();
+    (quiet.links, quiet.hosts) = (case.faults.links.clone(), case.faults.hosts.clone());
+    assert_eq!(pinned.faults, quiet, "seed {}", case.seed);
+    assert!(pinned.scenario.is_none() && pinned.workload.writes == 0, "seed {}", case.seed);
+    pinned
+}
+
+#[test]
+fn every_drawn_case_does_the_very_same_once_it_is_pinned() {
+    for seed in 0..200 {
+        pinned(&swarm::draw(seed));
+    }
+}
+
+/// Much goes wrong, and at the same times: latencies are whole multiples of each other, or none.
+#[test]
+fn what_happens_at_one_instant_happens_in_the_same_order_once_it_is_pinned() {
+    let (mut between, mut several) = (0, 0);
+    for seed in 0..120 {
+        let latency = [0, 10, 50][seed as usize % 3];
+        let faults = FaultConfig::heavy_chaos()
+            .with_latency(latency, if seed % 2 == 0 { 0 } else { latency })
+            .with_corruption(0.02)
+            .with_writes_during_sync(0.2)
+            .with_churn(0.02, 200..900)
+            .with_late_joiners(2, 0..900)
+            .with_crashes(0.02, 50..700)
+            .with_slow_nodes(3.0);
+        let case = Case {
+            seed,
+            scenario: Some(Beginning { name: "overlap".into(), nodes: 4, entities: 12 }),
+            workload: Workload::new(40, SimDuration::from_secs(2)),
+            faults,
+            chaos_for: SimDuration::from_secs(3),
+            ..Case::default()
+        };
+        let pinned = pinned(&case);
+        between += pinned.script.iter().filter(|line| line.after > 0).count();
+        let writes = pinned.nodes.iter().flat_map(|node| &node.writes);
+        several += writes.filter(|operations| operations.len() > 1).count();
+    }
+    assert!(between > 100, "{between} lines have something before them in their instant");
+    assert!(several > 10, "{several} writes before the run are of several operations");
+}
