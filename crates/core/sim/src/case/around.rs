@@ -42,7 +42,7 @@ impl Case {
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
-        for (at, event) in self.events(&names)? {
+        for (at, event) in self.events(&names, Self::written)? {
             rt.world.schedule(at, event);
         }
         for line in &self.rules {
@@ -64,7 +64,7 @@ impl Case {
         let mut nodes = self.clone().without_script_chance();
         for (at, happened) in rt.world.chronicle.iter().flatten() {
             if !matches!(happened, Happened::Op { .. } | Happened::Early { .. })
-                && let Some(what) = What::of(happened, rt)
+                && let Some(what) = What::of_run(happened, rt)
             {
                 nodes.script.push(Happening { at: *at, what });
             }

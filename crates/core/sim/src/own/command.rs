@@ -1,0 +1,165 @@
+//! A command line for a replica of one's own: `run`, `sweep`, `replay`, `shrink` and `view`.
+//!
+//! This file is an edge: it reads arguments and files, and writes files.
+
+use super::{Lab, Subject};
+use crate::case::{Case, Ended};
+use crate::network::FaultConfig;
+use std::ops::Range;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: run    [--seed N] [--faults NAME] [--json]
+       sweep  [--seeds A..B] [--faults NAME] [--json]
+       replay CASE [--json]
+       shrink (CASE | --seed N) [--faults NAME] [--out FILE]
+       view   (CASE | --seed N) [--faults NAME] [--out FILE]
+faults: none, light, heavy, partitions
+exit codes: 0 all is well, 1 a finding, 2 bad usage";
+
+/// Runs that making a case small may take.
+const MOST_RUNS: u64 = 2_000;
+
+struct Arguments {
+    verb: String,
+    file: Option<String>,
+    seed: u64,
+    seeds: Range<u64>,
+    faults: Option<FaultConfig>,
+    out: Option<String>,
+    json: bool,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let ends = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    ends.filter(|range: &Range<u64>| range.start < range.end)
+        .ok_or_else(|| format!("--seeds {text}: a range looks like 0..1000"))
+}
+
+impl Arguments {
+    fn read(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
+        let verb = given.next().ok_or("what is to be done?")?;
+        let (file, faults, out) = (None, None, None);
+        let mut read = Self { verb, file, seed: 0, seeds: 0..1_000, faults, out, json: false };
+        while let Some(flag) = given.next() {
+            let mut value = || given.next().ok_or_else(|| format!("{flag} has no value"));
+            match flag.as_str() {
+                "--json" => read.json = true,
+                "--out" => read.out = Some(value()?),
+                "--seeds" => read.seeds = seeds(&value()?)?,
+                "--seed" => {
+                    let text = value()?;
+                    read.seed = text.parse().map_err(|_| format!("--seed {text}: no whole number"))?;
+                }
+                "--faults" => {
+                    read.faults = Some(match value()?.as_str() {
+                        "none" => FaultConfig::none(),
+                        "light" => FaultConfig::light_chaos(),
+                        "heavy" => FaultConfig::heavy_chaos(),
+                        "partitions" => FaultConfig::partition_heavy(),
+                        other => return Err(format!("--faults {other}: there are none of that name")),
+                    });
+                }
+                other if other.starts_with('-') => return Err(format!("there is no flag {other}")),
+                _ if read.file.is_some() => return Err("one case at a time".into()),
+                _ => read.file = Some(flag),
+            }
+        }
+        Ok(read)
+    }
+
+    fn case<S: Subject>(&self, lab: &Lab<S>) -> Result<Case, String> {
+        let Some(path) = &self.file else { return Ok(lab.case(self.seed)) };
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+        text.parse().map_err(|error| format!("{path}: {error}"))
+    }
+}
+
+/// Does what the arguments of this process say, and says how it went.
+pub fn main<S: Subject>(lab: Lab<S>) -> ExitCode {
+    ExitCode::from(match run(lab, std::env::args().skip(1)) {
+        Ok((text, good)) => {
+            println!("{text}");
+            u8::from(!good)
+        }
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            2
+        }
+    })
+}
+
+/// Does what the arguments say. Gives what is printed, and whether all was well.
+///
+/// # Errors
+///
+/// What cannot be done, and why.
+pub fn run<S: Subject>(
+    lab: Lab<S>,
+    arguments: impl Iterator<Item = String>,
+) -> Result<(String, bool), String> {
+    let arguments = Arguments::read(arguments)?;
+    let lab = match &arguments.faults {
+        Some(faults) => lab.faults(faults.clone()),
+        None => lab,
+    };
+    match arguments.verb.as_str() {
+        "sweep" => sweep(&lab, &arguments),
+        "run" => shown(&lab, &lab.case(arguments.seed), arguments.json),
+        "replay" if arguments.file.is_some() => shown(&lab, &arguments.case(&lab)?, arguments.json),
+        "replay" => Err("replay what?".into()),
+        "shrink" => shrunk(&lab, &arguments),
+        "view" => {
+            let film = lab.view(&arguments.case(&lab)?).map_err(|error| error.to_string())?;
+            let film = film.ok_or("no history was kept")?;
+            let page = film.page().map_err(|error| error.to_string())?;
+            let path = arguments.out.as_deref().unwrap_or("run.html");
+            write(path, &page)?;
+            Ok((format!("{}: {path}", film.verdict), true))
+        }
+        other => Err(format!("there is no command {other}")),
+    }
+}
+
+fn write(path: &str, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("cannot write {path}: {error}"))
+}
+
+fn shown<S: Subject>(lab: &Lab<S>, case: &Case, json: bool) -> Result<(String, bool), String> {
+    let (run, ended) = lab.watch(case).map_err(|error| error.to_string())?;
+    let good = ended.class.is_converged();
+    let Ended { class, reason, at, events, trace, .. } = &ended;
+    if json {
+        let told = serde_json::json!({
+            "seed": case.seed, "class": class.as_str(), "reason": reason, "at_us": at.as_micros(),
+            "events": events, "trace": trace.to_string(),
+        });
+        return Ok((told.to_string(), good));
+    }
+    let story = if good { String::new() } else { format!("{}\n\n", run.story(60)) };
+    let acknowledged = run.acknowledged().len();
+    Ok((format!("{story}seed {}: {ended}, {acknowledged} operations, trace {trace}", case.seed), good))
+}
+
+fn sweep<S: Subject>(lab: &Lab<S>, arguments: &Arguments) -> Result<(String, bool), String> {
+    let sweep = lab.sweep(arguments.seeds.clone()).map_err(|error| error.to_string())?;
+    if arguments.json {
+        return Ok((serde_json::to_string(&sweep).map_err(|error| error.to_string())?, sweep.is_good()));
+    }
+    let mut text = format!("{} seeds, {} converged, {} events", sweep.seeds, sweep.converged, sweep.events);
+    for (class, count) in sweep.classes.iter().filter(|(class, _)| sweep.first(class).is_some()) {
+        let Some(first) = sweep.first(class) else { continue };
+        text += &format!("\n  {count} ended as {class}; the first is seed {}: {}", first.seed, first.reason);
+    }
+    Ok((text, sweep.is_good()))
+}
+
+fn shrunk<S: Subject>(lab: &Lab<S>, arguments: &Arguments) -> Result<(String, bool), String> {
+    let case = arguments.case(lab)?;
+    let shrunk = lab.shrink(&case, MOST_RUNS, &mut |_| true).map_err(|error| error.to_string())?;
+    let text = shrunk.case.to_text().map_err(|error| error.to_string())?;
+    let path = arguments.out.as_deref().unwrap_or("small.toml");
+    write(path, &text)?;
+    let (from, to) = (shrunk.from, shrunk.case.size());
+    Ok((format!("{from}\n  became {to}, in {} runs: {path}\n\n{text}", shrunk.runs), true))
+}
