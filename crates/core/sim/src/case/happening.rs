@@ -210,7 +210,7 @@ impl<'de> Visitor<'de> for HappeningVisitor {
 
 impl<'de> Deserialize<'de> for Happening {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        const KEYS: &[&str] = 
+        const KEYS: &[&str] =
             &["at", "write", "op", "crash", "restart", "partition", "leave", "return", "join"];
         from.deserialize_struct("Happening", KEYS, HappeningVisitor)
     }

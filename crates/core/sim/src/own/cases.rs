@@ -6,7 +6,7 @@ use crate::case::{Asked, Case, CaseError, What};
 use crate::engine::{SimEvent, World};
 use crate::runtime::{Choices, Stream};
 use crate::types::NodeId;
-use crate::watch::Moves;
+use crate::watch::Watch;
 use syncline_types::{Choice, SimDuration, SimTime};
 
 /// How a run is built.
@@ -31,6 +31,20 @@ fn ask<S: Subject>(place: &str, what: &What) -> Result<S::Op, CaseError> {
     Err(CaseError::Impossible { place: place.to_owned(), problem })
 }
 
+fn begins_empty(case: &Case) -> Result<(), CaseError> {
+    let place = if case.scenario.is_some() {
+        "scenario"
+    } else if !case.shared.is_empty() {
+        "shared"
+    } else if case.nodes.iter().any(|node| !node.entities.is_empty() || !node.writes.is_empty()) {
+        "nodes"
+    } else {
+        return Ok(());
+    };
+    let problem = "replicas of one's own begin empty; only ours begin with entities".into();
+    Err(CaseError::Impossible { place: place.into(), problem })
+}
+
 /// The run of a case, about to begin.
 pub(super) fn build<'a, S: Subject>(
     subject: &'a S,
@@ -38,6 +52,7 @@ pub(super) fn build<'a, S: Subject>(
     keeping: Keeping,
 ) -> Result<Run<'a, S>, CaseError> {
     case.faults.validate()?;
+    begins_empty(case)?;
     let names = case.names(&case.beginning()?)?;
     let faults = case.faults.clone();
     let mut world = World::new(Choices::seeded(case.seed), faults).with_topology(case.topology);
@@ -83,8 +98,10 @@ pub(super) fn build<'a, S: Subject>(
         names: names.0,
         calm_at,
         acknowledged: Vec::new(),
-        moved: (Moves::default(), SimTime::ZERO),
-        wrong: None,
+        undone: Vec::new(),
+        watch: Watch::default(),
+        moved_at: SimTime::ZERO,
+        violation: None,
     })
 }
 

@@ -2,32 +2,65 @@
 //!
 //! This file is an edge: it reads arguments and files, and writes files.
 
-use super::{Lab, Subject};
+use super::{Failure, Lab, Subject};
 use crate::case::{Case, Ended};
 use crate::network::FaultConfig;
 use std::ops::Range;
 use std::process::ExitCode;
+use std::str::FromStr;
+use toml::{Table, Value};
 
 const USAGE: &str = "\
-usage: run    [--seed N] [--faults NAME] [--json]
-       sweep  [--seeds A..B] [--faults NAME] [--json]
-       replay CASE [--json]
-       shrink (CASE | --seed N) [--faults NAME] [--out FILE]
-       view   (CASE | --seed N) [--faults NAME] [--out FILE]
-faults: none, light, heavy, partitions
+usage: run     [--seed N] [--json]          one run, and what went wrong in it
+       sweep   [--seeds A..B] [--json]      many runs; A..B is 0..1000 if left out
+       explain (CASE | --seed N)            all that mattered in a run, event by event
+       shrink  (CASE | --seed N) [--out F]  the smallest case that fails alike, as a file
+       replay  CASE [--json]                the run of such a file
+       view    (CASE | --seed N) [--out F]  a run as a page for the browser
+what is run, unless a CASE says it:
+       --nodes N  --ops N  --faults NAME (none, light, heavy, partitions)
+       --fault KEY=VALUE, as often as wanted: a line of [faults] in a case, as message_loss_rate=0.3
 exit codes: 0 all is well, 1 a finding, 2 bad usage";
 
 /// Runs that making a case small may take.
 const MOST_RUNS: u64 = 2_000;
+/// Lines of its story that a run that fails shows.
+const LINES: usize = 30;
 
 struct Arguments {
     verb: String,
     file: Option<String>,
     seed: u64,
     seeds: Range<u64>,
+    nodes: Option<usize>,
+    ops: Option<usize>,
     faults: Option<FaultConfig>,
+    /// Single settings of faults.
+    settings: Table,
     out: Option<String>,
     json: bool,
+}
+
+fn number<N: FromStr>(flag: &str, text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| format!("{flag} {text}: a whole number is wanted"))
+}
+
+/// Lays one table over another.
+fn lay_over(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => lay_over(below, above),
+            (_, value) => drop(below.insert(key, value)),
+        }
+    }
+}
+
+fn setting(text: &str) -> Result<Table, String> {
+    let wrong = || format!("--fault {text}: it looks like message_loss_rate=0.3");
+    let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+    let bare = format!("{key} = {value}").parse();
+    // What is no number is a text, with or without its quotes.
+    bare.or_else(|_| format!("{key} = {value:?}").parse()).map_err(|_: toml::de::Error| wrong())
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
@@ -39,18 +72,28 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 impl Arguments {
     fn read(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
         let verb = given.next().ok_or("what is to be done?")?;
-        let (file, faults, out) = (None, None, None);
-        let mut read = Self { verb, file, seed: 0, seeds: 0..1_000, faults, out, json: false };
+        let mut read = Self {
+            verb,
+            file: None,
+            seed: 0,
+            seeds: 0..1_000,
+            nodes: None,
+            ops: None,
+            faults: None,
+            settings: Table::new(),
+            out: None,
+            json: false,
+        };
         while let Some(flag) = given.next() {
             let mut value = || given.next().ok_or_else(|| format!("{flag} has no value"));
             match flag.as_str() {
                 "--json" => read.json = true,
                 "--out" => read.out = Some(value()?),
                 "--seeds" => read.seeds = seeds(&value()?)?,
-                "--seed" => {
-                    let text = value()?;
-                    read.seed = text.parse().map_err(|_| format!("--seed {text}: no whole number"))?;
-                }
+                "--seed" => read.seed = number(&flag, &value()?)?,
+                "--nodes" => read.nodes = Some(number(&flag, &value()?)?),
+                "--ops" => read.ops = Some(number(&flag, &value()?)?),
+                "--fault" => lay_over(&mut read.settings, setting(&value()?)?),
                 "--faults" => {
                     read.faults = Some(match value()?.as_str() {
                         "none" => FaultConfig::none(),
@@ -68,6 +111,26 @@ impl Arguments {
         Ok(read)
     }
 
+    /// The lab, with what the arguments change of it.
+    fn settle<S: Subject>(&self, mut lab: Lab<S>) -> Result<Lab<S>, String> {
+        if let Some(nodes) = self.nodes {
+            lab = lab.nodes(nodes);
+        }
+        if let Some(ops) = self.ops {
+            let over = lab.case(0).workload.over;
+            lab = lab.ops(ops, over);
+        }
+        if let Some(faults) = &self.faults {
+            lab = lab.faults(faults.clone());
+        }
+        if !self.settings.is_empty() {
+            let mut faults = Table::try_from(lab.case(0).faults).map_err(|error| error.to_string())?;
+            lay_over(&mut faults, self.settings.clone());
+            lab = lab.faults(faults.try_into().map_err(|error| format!("--fault: {error}"))?);
+        }
+        Ok(lab)
+    }
+
     fn case<S: Subject>(&self, lab: &Lab<S>) -> Result<Case, String> {
         let Some(path) = &self.file else { return Ok(lab.case(self.seed)) };
         let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
@@ -83,7 +146,7 @@ pub fn main<S: Subject>(lab: Lab<S>) -> ExitCode {
             u8::from(!good)
         }
         Err(error) => {
-            eprintln!("{error}\n{USAGE}");
+            eprintln!("{error}");
             2
         }
     })
@@ -98,16 +161,19 @@ pub fn run<S: Subject>(
     lab: Lab<S>,
     arguments: impl Iterator<Item = String>,
 ) -> Result<(String, bool), String> {
-    let arguments = Arguments::read(arguments)?;
-    let lab = match &arguments.faults {
-        Some(faults) => lab.faults(faults.clone()),
-        None => lab,
-    };
+    let unclear = |problem: String| format!("{problem}\n{USAGE}");
+    let arguments = Arguments::read(arguments).map_err(unclear)?;
+    let lab = arguments.settle(lab)?;
     match arguments.verb.as_str() {
+        "help" | "-h" | "--help" => Ok((USAGE.into(), true)),
         "sweep" => sweep(&lab, &arguments),
         "run" => shown(&lab, &lab.case(arguments.seed), arguments.json),
         "replay" if arguments.file.is_some() => shown(&lab, &arguments.case(&lab)?, arguments.json),
-        "replay" => Err("replay what?".into()),
+        "replay" => Err(unclear("replay which case?".into())),
+        "explain" => {
+            let (run, ended) = lab.watch(&arguments.case(&lab)?).map_err(|error| error.to_string())?;
+            Ok((format!("{}\n\n{ended}", run.story(usize::MAX)), ended.class.is_converged()))
+        }
         "shrink" => shrunk(&lab, &arguments),
         "view" => {
             let film = lab.view(&arguments.case(&lab)?).map_err(|error| error.to_string())?;
@@ -117,7 +183,7 @@ pub fn run<S: Subject>(
             write(path, &page)?;
             Ok((format!("{}: {path}", film.verdict), true))
         }
-        other => Err(format!("there is no command {other}")),
+        other => Err(unclear(format!("there is no command {other}"))),
     }
 }
 
@@ -136,7 +202,7 @@ fn shown<S: Subject>(lab: &Lab<S>, case: &Case, json: bool) -> Result<(String, b
         });
         return Ok((told.to_string(), good));
     }
-    let story = if good { String::new() } else { format!("{}\n\n", run.story(60)) };
+    let story = if good { String::new() } else { format!("{}\n\n", run.story(LINES)) };
     let acknowledged = run.acknowledged().len();
     Ok((format!("{story}seed {}: {ended}, {acknowledged} operations, trace {trace}", case.seed), good))
 }
@@ -151,6 +217,9 @@ fn sweep<S: Subject>(lab: &Lab<S>, arguments: &Arguments) -> Result<(String, boo
         let Some(first) = sweep.first(class) else { continue };
         text += &format!("\n  {count} ended as {class}; the first is seed {}: {}", first.seed, first.reason);
     }
+    if let Some(Failure { seed, .. }) = sweep.failures.first() {
+        text += &format!("\nnext: the same with `shrink --seed {seed}`, or `explain` or `view`");
+    }
     Ok((text, sweep.is_good()))
 }
 
@@ -161,5 +230,5 @@ fn shrunk<S: Subject>(lab: &Lab<S>, arguments: &Arguments) -> Result<(String, bo
     let path = arguments.out.as_deref().unwrap_or("small.toml");
     write(path, &text)?;
     let (from, to) = (shrunk.from, shrunk.case.size());
-    Ok((format!("{from}\n  became {to}, in {} runs: {path}\n\n{text}", shrunk.runs), true))
+    Ok((format!("{from}\n  became {to}, in {} runs: {path}\n\n{}", shrunk.runs, text.trim_end()), true))
 }

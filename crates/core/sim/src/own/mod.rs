@@ -8,24 +8,27 @@
 //! a step (a crash before the commit, a write that fails, a sync that was a lie) is done to it from outside
 //! by going back to an earlier clone, so that the actor need not look at [`Context::commit`].
 //!
-//! [`Context::commit`]: crate::engine::Context::commit
+//! `use sync_sim::own::*` brings all that a subject is made of.
 
 mod cases;
 pub mod command;
 mod lab;
 mod probe;
 mod run;
+mod story;
 mod sweep;
 
 pub use lab::Lab;
 pub use run::Run;
 pub use sweep::{Failure, Sweep};
 
-use crate::engine::Actor;
-use crate::types::NodeId;
+pub use crate::engine::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+pub use crate::network::{DropCause, FaultConfig, Topology};
+pub use crate::types::NodeId;
+pub use syncline_types::{Choice, Digest, Entropy, SimDuration, SimTime};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use syncline_types::{Entropy, SimTime};
 
 /// What a node was asked for, and what it did not lose in the same step: acknowledged.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +39,8 @@ pub struct Acknowledged<Op> {
     pub node: NodeId,
     /// What.
     pub op: Op,
+    /// Whether the node's disk has lost it since, having said that it is written. Others may have it.
+    pub lost: bool,
 }
 
 /// Something that must not be.

@@ -4,10 +4,10 @@ use super::probe::Probe;
 use super::{Acknowledged, Subject, Wrong};
 use crate::case::{Case, Ended};
 use crate::engine::{Stepped, World};
-use crate::film::Film;
+use crate::history::Note;
 use crate::runtime::{Check, Debt, Owed, Property, StopCondition};
 use crate::types::NodeId;
-use crate::watch::Moves;
+use crate::watch::{Storm, Watch};
 use syncline_types::{SimDuration, SimTime};
 
 /// For how long all may be up and linked, with nothing to do and different states, before they are
@@ -22,20 +22,19 @@ pub struct Run<'a, S: Subject> {
     pub(super) names: Vec<String>,
     pub(super) calm_at: SimTime,
     pub(super) acknowledged: Vec<Acknowledged<S::Op>>,
-    pub(super) moved: (Moves, SimTime),
-    pub(super) wrong: Option<Wrong>,
+    /// Of what each node did, how much is known to be lost.
+    pub(super) undone: Vec<usize>,
+    pub(super) watch: Watch,
+    /// When it last moved, or what was on its way then will have arrived.
+    pub(super) moved_at: SimTime,
+    pub(super) violation: Option<Check>,
 }
 
 impl<S: Subject> Run<'_, S> {
     /// Runs until everything has converged, time or events run out, or something is wrong.
     pub fn run(&mut self) -> Ended {
         let caught = Ended::caught(|| self.go());
-        Ended {
-            at: self.world.clock.now(),
-            events: self.world.events(),
-            trace: self.world.trace(),
-            ..caught
-        }
+        Ended { at: self.world.clock.now(), events: self.world.events(), trace: self.world.trace(), ..caught }
     }
 
     fn go(&mut self) -> StopCondition {
@@ -43,8 +42,8 @@ impl<S: Subject> Run<'_, S> {
             self.observe(stepped);
         }
         let stop = loop {
-            if let Some(wrong) = self.wrong.take() {
-                break violated(wrong);
+            if let Some(check) = self.violation.take() {
+                break StopCondition::Violated(check);
             }
             if self.world.tally().is_converged() {
                 break self.judged();
@@ -84,18 +83,33 @@ impl<S: Subject> Run<'_, S> {
     fn observe(&mut self, stepped: Stepped<S::Op>) {
         let now = self.world.clock.now();
         let moves = self.world.moves();
-        if moves != self.moved.0 {
-            self.moved = (moves, now.max(self.world.last_arrival()));
+        if moves != self.watch.moves() {
+            self.watch.on_move(moves, now, self.world.last_arrival());
+            self.moved_at = now.max(self.world.last_arrival());
+            let (nodes, done) = (self.world.len() as u64, self.acknowledged.len() as u64);
+            if let Some(Storm { of, count, span }) = self.watch.changes_without_end(now, nodes, done) {
+                self.violation.get_or_insert(Check::Storm { of, count, span });
+            }
         }
         let Some(node) = stepped.node else { return };
         for op in stepped.notices {
-            self.acknowledged.push(Acknowledged { at: now, node, op });
+            if self.world.history().is_some() {
+                let what = serde_json::to_string(&op).unwrap_or_default();
+                self.world.note_in_history(node, Note::Done { what });
+            }
+            self.acknowledged.push(Acknowledged { at: now, node, op, lost: false });
         }
-        if let Some(actor) = self.world.actor(node)
-            && let Err(wrong) = self.subject.invariant(&actor.node)
-        {
-            let wrong = Wrong { detail: format!("{}: {}", self.name(node), wrong.detail), ..wrong };
-            self.wrong.get_or_insert(wrong);
+        let Some(actor) = self.world.actor(node) else { return };
+        let lost = actor.undone - self.undone.get(node.index()).copied().unwrap_or_default();
+        if let Err(Wrong { name, detail }) = self.subject.invariant(&actor.node) {
+            let detail = format!("{}: {detail}", self.name(node));
+            self.violation.get_or_insert(Check::Own { name, detail });
+        }
+        if lost > 0 {
+            self.undone.resize(self.world.len(), 0);
+            self.undone.iter_mut().skip(node.index()).take(1).for_each(|undone| *undone += lost);
+            let own = self.acknowledged.iter_mut().rev().filter(|done| done.node == node && !done.lost);
+            own.take(lost).for_each(|done| done.lost = true);
         }
     }
 
@@ -104,12 +118,15 @@ impl<S: Subject> Run<'_, S> {
         let now = self.world.clock.now();
         self.world.tally().is_quiet()
             && !self.world.router.partitions.any_up(now)
-            && now.since(self.moved.1) >= PATIENCE
+            && now.since(self.moved_at) >= PATIENCE
     }
 
     fn judged(&self) -> StopCondition {
         let nodes: Vec<&S::Node> = self.world.actors().map(|(_, actor)| &actor.node).collect();
-        self.subject.judge(&self.acknowledged, &nodes).map_or_else(violated, |()| StopCondition::Converged)
+        match self.subject.judge(&self.acknowledged, &nodes) {
+            Ok(()) => StopCondition::Converged,
+            Err(Wrong { name, detail }) => StopCondition::Violated(Check::Own { name, detail }),
+        }
     }
 
     /// What is unfinished, and by whom. O(nodes).
@@ -151,35 +168,4 @@ impl<S: Subject> Run<'_, S> {
     pub fn name(&self, node: NodeId) -> String {
         self.names.get(node.index()).cloned().unwrap_or_else(|| node.to_string())
     }
-
-    /// What happened, event by event, if it was kept: the last `most` entries.
-    pub fn story(&self, most: usize) -> String {
-        let Some(history) = self.world.history() else { return String::new() };
-        let skipped = history.entries.len().saturating_sub(most);
-        let lines = history.entries.iter().skip(skipped).map(|entry| history.words(entry));
-        lines.collect::<Vec<_>>().join("\n")
-    }
-
-    /// The run as a picture, if its history was kept.
-    pub fn film(&self, ended: &Ended) -> Option<Film> {
-        let mut film = Film::of(self.world.history()?, ended.at.as_micros());
-        film.good = ended.class.is_converged();
-        film.verdict = if film.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
-        film.title = format!("seed {}: {} replicas", self.case.seed, self.names.len());
-        let sent = self.world.router.fates().sent;
-        let mut facts = vec![
-            ended.reason.clone(),
-            format!("{} of virtual time", ended.at),
-            format!("{} events", ended.events),
-            format!("{sent} frames"),
-            format!("trace {}", ended.trace),
-        ];
-        facts.append(&mut film.facts);
-        film.facts = facts;
-        Some(film)
-    }
-}
-
-fn violated(Wrong { name, detail }: Wrong) -> StopCondition {
-    StopCondition::Violated(Check::Own { name, detail })
 }

@@ -5,7 +5,12 @@ use crate::case::{CaseError, Ended};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
+
+/// Runs that making a failure small may take in a test.
+const RUNS: u64 = 1_000;
 
 /// A seed that failed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -71,6 +76,23 @@ impl<S: Subject> Lab<S> {
         self.sweep_on(threads, seeds)
     }
 
+    /// Runs many seeds in a test, on all cores.
+    ///
+    /// # Panics
+    ///
+    /// If a seed fails, with the first that does, made small.
+    #[track_caller]
+    pub fn check(&self, seeds: Range<u64>) {
+        let failed = match self.sweep(seeds) {
+            Ok(sweep) => sweep.failures.into_iter().next(),
+            Err(error) => panic!("the simulation cannot run: {error}"),
+        };
+        let Some(Failure { seed, reason, .. }) = failed else { return };
+        let small = self.shrink(&self.case(seed), RUNS, &mut |_| true).and_then(|small| small.case.to_text());
+        let small = small.unwrap_or_else(|error| format!("it could not be made small: {error}"));
+        panic!("seed {seed} fails: {reason}\n\n{small}");
+    }
+
     /// As [`Lab::sweep`], on so many threads.
     ///
     /// # Errors
@@ -91,7 +113,9 @@ impl<S: Subject> Lab<S> {
         // Runs share nothing; which thread takes which seed does not matter once they are put in order.
         let mut all: Vec<(u64, Result<Ended, CaseError>)> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+            let join =
+                |worker: ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|said| resume_unwind(said));
+            workers.into_iter().flat_map(join).collect()
         });
         all.sort_by_key(|(seed, _)| *seed);
         let mut sweep = Sweep::default();

@@ -2,8 +2,8 @@
 
 use super::SimRuntime;
 use super::outcome::{Debt, Owed, Property};
-use crate::engine::Tally;
 use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
+use crate::engine::Tally;
 use crate::metrics::{NodeMetrics, SimMetrics, WorkMetrics};
 use crate::network::DropCause;
 use crate::node::{SimNode, differences};
