@@ -23,17 +23,20 @@ fn patched(text: &str, patch: &str) -> String {
 
 fn main() {
     println!("cargo::rerun-if-changed={BOOK}");
-    println!("cargo::rerun-if-changed=src/main.rs");
     let book = fs::read_to_string(BOOK).expect("the book");
-    let naive = fs::read_to_string("src/main.rs").expect("the replica");
-    assert!(book.contains(&format!("```rust,no_run\n{naive}```\n")), "the book shows src/main.rs as it is");
-    let patches: Vec<&str> =
-        book.split("git apply <<'EOF'\n").skip(1).filter_map(|rest| rest.split("\nEOF\n").next()).collect();
-    let [stamps, gossip] = patches.as_slice() else { panic!("the book has two edits") };
-    let stamped = patched(&naive, stamps);
+    // Not src/main.rs: that is the reader's to change.
+    let between = |from: &str, to: &str| -> Vec<String> {
+        book.split(from).skip(1).filter_map(|rest| rest.split(to).next()).map(str::to_owned).collect()
+    };
+    let (program, edits) = (between("```rust,no_run\n", "```\n"), between("git apply <<'EOF'\n", "\nEOF\n"));
+    let ([naive], [stamps, gossip]) = (program.as_slice(), edits.as_slice()) else {
+        panic!("{BOOK} has one program and two edits of it");
+    };
+    let stamped = patched(naive, stamps);
     let out = env::var("OUT_DIR").expect("cargo says it");
     for (name, text) in [
-        ("gossip.rs", patched(&naive, gossip)),
+        ("naive.rs", naive.clone()),
+        ("gossip.rs", patched(naive, gossip)),
         ("mended.rs", patched(&stamped, gossip)),
         ("stamped.rs", stamped),
     ] {

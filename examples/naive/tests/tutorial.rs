@@ -12,7 +12,7 @@ macro_rules! state {
     };
 }
 
-state!(naive, "../src/main.rs");
+state!(naive, concat!(env!("OUT_DIR"), "/naive.rs"));
 state!(stamped, concat!(env!("OUT_DIR"), "/stamped.rs"));
 state!(mended, concat!(env!("OUT_DIR"), "/mended.rs"));
 state!(gossip, concat!(env!("OUT_DIR"), "/gossip.rs"));
@@ -27,6 +27,11 @@ fn finds<S: Subject>(lab: &Lab<S>, class: &str, kept: &str) {
     let small = lab.shrink(&lab.case(found.seed), 1_000, &mut |_| true).unwrap();
     assert!(small.finished && small.case.size().causes() <= 6, "{}", small.case.size());
     assert_eq!(lab.replay(&small.case).unwrap().class.as_str(), class);
+}
+
+#[test]
+fn the_book_shows_the_program_as_it_is() {
+    assert!(include_str!("../src/main.rs") == include_str!(concat!(env!("OUT_DIR"), "/naive.rs")));
 }
 
 #[test]

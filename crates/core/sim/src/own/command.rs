@@ -5,6 +5,7 @@
 use super::{Failure, Lab, Subject};
 use crate::case::{Case, Ended};
 use crate::network::FaultConfig;
+use std::io::Write;
 use std::ops::Range;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -140,13 +141,19 @@ impl Arguments {
 
 /// Does what the arguments of this process say, and says how it went.
 pub fn main<S: Subject>(lab: Lab<S>) -> ExitCode {
-    ExitCode::from(match run(lab, std::env::args().skip(1)) {
+    exit(run(lab, std::env::args().skip(1)))
+}
+
+/// Prints what [`run`] has to say, and gives the exit code that goes with it.
+pub fn exit(said: Result<(String, bool), String>) -> ExitCode {
+    // Whoever reads may have had enough: that is no error.
+    ExitCode::from(match said {
         Ok((text, good)) => {
-            println!("{text}");
+            let _ = writeln!(std::io::stdout(), "{text}");
             u8::from(!good)
         }
         Err(error) => {
-            eprintln!("{error}");
+            let _ = writeln!(std::io::stderr(), "{error}");
             2
         }
     })
