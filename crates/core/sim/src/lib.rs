@@ -33,6 +33,7 @@ pub mod network;
 pub mod node;
 pub mod notation;
 pub mod oracle;
+pub mod own;
 pub mod paths;
 pub mod runtime;
 pub mod scenarios;
@@ -94,3 +95,7 @@ struct BookFaults;
 #[cfg(doctest)]
 #[doc = include_str!("../../../../docs/book/writing-scenarios.md")]
 struct BookScenarios;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/book/your-own-replica.md")]
+struct BookOwnReplica;

@@ -42,7 +42,7 @@ impl Case {
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
-        for (cue, event) in self.events(&names)? {
+        for (cue, event) in self.events(&names, Self::written)? {
             rt.world.cue(cue, event);
         }
         for line in &self.rules {
@@ -65,7 +65,7 @@ impl Case {
         nodes.script.retain(|line| matches!(line.what, What::Join(_)));
         for (cue, happened) in rt.world.chronicle.iter().flatten() {
             if !matches!(happened, Happened::Op { .. } | Happened::Early { .. })
-                && let Some(what) = What::of(happened, rt)
+                && let Some(what) = What::of_run(happened, rt)
             {
                 nodes.script.push(Happening { at: cue.at, after: cue.after, what });
             }

@@ -1,6 +1,6 @@
 //! From a case to a run.
 
-use super::{Beginning, Case, CaseError, Crash, Entities, Leave, Name, Partition, Size, What, Write};
+use super::{Asked, Beginning, Case, CaseError, Crash, Entities, Leave, Name, Partition, Size, What, Write};
 use crate::engine::{Cue, SimEvent};
 use crate::network::{FaultConfig, FrameBook, PartitionSpec};
 use crate::scenarios::{NAMED, NodeSeed, Scenario};
@@ -16,13 +16,13 @@ const MOST_NODES: usize = 10_000;
 const MOST_ENTITIES: usize = 20_000_000;
 
 /// An event and its place in the run.
-pub(super) type Timed = (Cue, SimEvent<workload::Write>);
+pub(crate) type Timed<Op> = (Cue, SimEvent<Op>);
 
 /// The nodes of a case by name, in the order of joining.
-pub(super) struct Names(pub(super) Vec<Name>);
+pub(crate) struct Names(pub(crate) Vec<Name>);
 
 impl Names {
-    pub(super) fn resolve(&self, place: &str, name: &Name) -> Result<NodeId, CaseError> {
+    pub(crate) fn resolve(&self, place: &str, name: &Name) -> Result<NodeId, CaseError> {
         self.0.iter().position(|own| own == name).map(|at| NodeId(at as u32)).ok_or_else(|| {
             CaseError::NoNode { place: place.to_owned(), name: name.clone(), nodes: self.0.clone() }
         })
@@ -56,23 +56,29 @@ impl Case {
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
-        for (cue, event) in self.events(&names)? {
+        for (cue, event) in self.events(&names, Self::written)? {
             rt.world.cue(cue, event);
         }
         rt.world.chronicle = chronicle;
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
         }
+        rt.world.router.book = self.book(&names, keeping)?;
+        Ok(rt)
+    }
+
+    /// What is done to single frames, if anything is or if that is to be kept.
+    pub(crate) fn book(&self, names: &Names, keeping: bool) -> Result<Option<Box<FrameBook>>, CaseError> {
         let mut told = Vec::new();
         for frame in &self.frames {
             told.extend(frame.faults(|place, name| names.resolve(place, name))?);
         }
-        if keeping || !told.is_empty() {
-            let book = FrameBook::new(told);
-            let usual = SimDuration::from_millis(self.faults.base_latency_ms);
-            rt.world.router.book = Some(Box::new(if keeping { book.keeping(usual) } else { book }));
-        }
-        Ok(rt)
+        let book = FrameBook::new(told);
+        let usual = SimDuration::from_millis(self.faults.base_latency_ms);
+        Ok(match keeping {
+            true => Some(Box::new(book.keeping(usual))),
+            false => (!self.frames.is_empty()).then(|| Box::new(book)),
+        })
     }
 
     /// Whether it can be built, without building what it begins with.
@@ -88,7 +94,7 @@ impl Case {
         let small = Self { scenario: small, ..self.clone() };
         let scenario = small.beginning()?;
         let names = small.names(&scenario)?;
-        small.events(&names)?;
+        small.events(&names, |_, _| Ok(()))?;
         let resolve = |place: &str, name: &Name| names.resolve(place, name);
         small.rules.iter().try_for_each(|line| line.rule(resolve).map(drop))?;
         small.frames.iter().try_for_each(|frame| frame.faults(resolve).map(drop))
@@ -112,7 +118,7 @@ impl Case {
     }
 
     /// Where the run begins.
-    pub(super) fn beginning(&self) -> Result<Scenario, CaseError> {
+    pub(crate) fn beginning(&self) -> Result<Scenario, CaseError> {
         let wrong = |found| Err(CaseError::Beginning { found });
         match (&self.scenario, self.nodes.is_empty()) {
             (Some(_), false) => wrong("both"),
@@ -144,7 +150,7 @@ impl Case {
         }
     }
 
-    fn names(&self, scenario: &Scenario) -> Result<Names, CaseError> {
+    pub(crate) fn names(&self, scenario: &Scenario) -> Result<Names, CaseError> {
         let mut names: Vec<Name> = scenario.nodes.iter().map(|node| node.name.clone()).collect();
         names.extend(self.joiners().map(|(_, name)| name.clone()));
         names.extend((1..=self.faults.late_joiners).map(|late| format!("late-{late}")));
@@ -155,15 +161,32 @@ impl Case {
         }
     }
 
-    pub(super) fn joiners(&self) -> impl Iterator<Item = (SimTime, &Name)> {
+    pub(crate) fn joiners(&self) -> impl Iterator<Item = (SimTime, &Name)> {
         self.script.iter().filter_map(|line| match &line.what {
             What::Join(name) => Some((line.at, name)),
             _ => None,
         })
     }
 
-    /// What the script schedules, but for those who join.
-    pub(super) fn events(&self, names: &Names) -> Result<Vec<Timed>, CaseError> {
+    /// What a replica of ours is asked for.
+    pub(super) fn written(place: &str, what: &What) -> Result<workload::Write, CaseError> {
+        match what {
+            What::Write(Write { ops, wraps, .. }) => {
+                Ok(workload::Write { operations: ops.clone(), wraps: *wraps })
+            }
+            _ => Err(CaseError::Impossible {
+                place: place.to_owned(),
+                problem: "an `op` is for a replica of one's own; ours take a `write`".into(),
+            }),
+        }
+    }
+
+    /// What the script schedules, but for those who join. `ask` reads what a replica is asked for.
+    pub(crate) fn events<Op>(
+        &self,
+        names: &Names,
+        ask: impl Fn(&str, &What) -> Result<Op, CaseError>,
+    ) -> Result<Vec<Timed<Op>>, CaseError> {
         let mut events = Vec::new();
         for line in &self.script {
             let place = format!("script, at {}", line.at);
@@ -171,9 +194,8 @@ impl Case {
             events.push((
                 Cue { at: line.at, after: line.after },
                 match &line.what {
-                    What::Write(Write { node, ops, wraps }) => {
-                        let op = workload::Write { operations: ops.clone(), wraps: *wraps };
-                        SimEvent::Op { node: whom(node)?, op }
+                    What::Write(Write { node, .. }) | What::Op(Asked { node, .. }) => {
+                        SimEvent::Op { node: whom(node)?, op: ask(&place, &line.what)? }
                     }
                     What::Crash(Crash { node, point, down_for }) => {
                         SimEvent::NodeCrash { node: whom(node)?, point: *point, down_for: *down_for }
@@ -206,8 +228,8 @@ impl Case {
             size.writes += node.writes.len();
         }
         size.writes += self.workload.writes;
-        size.writes += self.script.iter().filter(|line| matches!(line.what, What::Write(_))).count();
-        let other = |line: &&super::Happening| !matches!(line.what, What::Write(_)) && !line.mends();
+        size.writes += self.script.iter().filter(|line| line.asks()).count();
+        let other = |line: &&super::Happening| !line.asks() && !line.mends();
         size.faults = self.rules.len() + self.script.iter().filter(other).count() + self.kinds_of_chance();
         size.frames = self.frames.len();
         size

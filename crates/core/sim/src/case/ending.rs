@@ -2,6 +2,7 @@
 
 use super::{Case, CaseError};
 use crate::engine::TraceDigest;
+use crate::runtime::Check;
 use crate::{SimRuntime, StopCondition};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -18,6 +19,7 @@ impl Class {
     /// The class of a stop.
     pub fn of(stop: &StopCondition) -> Self {
         Self(match stop {
+            StopCondition::Violated(Check::Own { name, .. }) => format!("{}: {name}", stop.name()),
             StopCondition::Violated(check) => {
                 let said = format!("{check:?}");
                 let name = said.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
@@ -92,7 +94,13 @@ impl Ended {
 
     /// As [`Ended::of`], run by the caller.
     pub fn watched(rt: &mut SimRuntime, run: impl FnOnce(&mut SimRuntime) -> StopCondition) -> Self {
-        let (stop, class, reason) = match catch_unwind(AssertUnwindSafe(|| run(rt))) {
+        let caught = Self::caught(|| run(rt));
+        Self { at: rt.now(), events: rt.events_processed(), trace: rt.trace_digest(), ..caught }
+    }
+
+    /// What came of running something; when and after how many events is not known yet.
+    pub(crate) fn caught(run: impl FnOnce() -> StopCondition) -> Self {
+        let (stop, class, reason) = match catch_unwind(AssertUnwindSafe(run)) {
             Ok(stop) => (Some(stop.clone()), Class::of(&stop), stop.to_string()),
             Err(payload) => {
                 let said = payload.downcast_ref::<String>().map(String::as_str);
@@ -100,7 +108,7 @@ impl Ended {
                 (None, Class::panicked(said), format!("the code under test panicked: {said}"))
             }
         };
-        Self { stop, class, reason, at: rt.now(), events: rt.events_processed(), trace: rt.trace_digest() }
+        Self { stop, class, reason, at: SimTime::ZERO, events: 0, trace: TraceDigest::default() }
     }
 
     /// The reason in one word, as reports group by it.

@@ -28,6 +28,8 @@ pub struct Happening {
 pub enum What {
     /// An application writes.
     Write(Write),
+    /// A replica of one's own is asked for something; see [`own`](crate::own).
+    Op(Asked),
     /// A node goes down.
     Crash(Crash),
     /// A node that is down comes back.
@@ -59,6 +61,16 @@ pub struct Write {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+/// A replica of one's own is asked for something.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Which.
+    pub node: Name,
+    /// For what, in its own words.
+    pub ask: toml::Value,
 }
 
 /// A node goes down.
@@ -110,6 +122,7 @@ impl Happening {
     pub fn node(&self) -> Option<&Name> {
         match &self.what {
             What::Write(Write { node, .. })
+            | What::Op(Asked { node, .. })
             | What::Crash(Crash { node, .. })
             | What::Leave(Leave { node, .. })
             | What::Restart(node)
@@ -117,6 +130,11 @@ impl Happening {
             | What::Join(node) => Some(node),
             What::Partition(_) => None,
         }
+    }
+
+    /// Whether it asks a replica for something.
+    pub const fn asks(&self) -> bool {
+        matches!(self.what, What::Write(_) | What::Op(_))
     }
 
     /// Whether it undoes something: without it a run may fail for no better reason than that.
@@ -130,7 +148,7 @@ impl Happening {
             What::Crash(Crash { down_for: span, .. })
             | What::Partition(Partition { lasting: span, .. })
             | What::Leave(Leave { away_for: span, .. }) => span.as_mut(),
-            What::Write(_) | What::Restart(_) | What::Return(_) | What::Join(_) => None,
+            What::Write(_) | What::Op(_) | What::Restart(_) | What::Return(_) | What::Join(_) => None,
         }
     }
 }
@@ -142,6 +160,7 @@ enum Key {
     At,
     After,
     Write,
+    Op,
     Crash,
     Restart,
     Partition,
@@ -175,6 +194,7 @@ impl<'de> Visitor<'de> for HappeningVisitor {
                     continue;
                 }
                 Key::Write => What::Write(map.next_value()?),
+                Key::Op => What::Op(map.next_value()?),
                 Key::Crash => What::Crash(map.next_value()?),
                 Key::Restart => What::Restart(map.next_value()?),
                 Key::Partition => What::Partition(map.next_value()?),
@@ -190,7 +210,7 @@ impl<'de> Visitor<'de> for HappeningVisitor {
             (Some(at), Some(what)) => Ok(Happening { at, after, what }),
             (None, _) => Err(M::Error::missing_field("at")),
             (_, None) => Err(M::Error::custom(
-                "nothing happens here; expected one of write, crash, restart, partition, leave, return, join",
+                "nothing happens here; expected one of write, op, crash, restart, partition, leave, return, join",
             )),
         }
     }
@@ -199,7 +219,7 @@ impl<'de> Visitor<'de> for HappeningVisitor {
 impl<'de> Deserialize<'de> for Happening {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         const KEYS: &[&str] =
-            &["at", "after", "write", "crash", "restart", "partition", "leave", "return", "join"];
+            &["at", "after", "write", "op", "crash", "restart", "partition", "leave", "return", "join"];
         from.deserialize_struct("Happening", KEYS, HappeningVisitor)
     }
 }
@@ -213,6 +233,7 @@ impl Serialize for Happening {
         }
         match &self.what {
             What::Write(write) => line.serialize_field("write", write)?,
+            What::Op(asked) => line.serialize_field("op", asked)?,
             What::Crash(crash) => line.serialize_field("crash", crash)?,
             What::Restart(node) => line.serialize_field("restart", node)?,
             What::Partition(partition) => line.serialize_field("partition", partition)?,

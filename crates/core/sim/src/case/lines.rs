@@ -165,7 +165,7 @@ pub enum Done {
 
 impl RuleLine {
     /// The rule.
-    pub(super) fn rule(
+    pub(crate) fn rule(
         &self,
         resolve: impl Fn(&str, &Name) -> Result<NodeId, CaseError>,
     ) -> Result<Rule, CaseError> {

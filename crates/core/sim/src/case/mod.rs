@@ -41,7 +41,7 @@ mod words;
 pub use ending::{Class, Ended};
 pub use entities::Entities;
 pub use error::CaseError;
-pub use happening::{Crash, Happening, Leave, Partition, What, Write};
+pub use happening::{Asked, Crash, Happening, Leave, Partition, What, Write};
 pub use lines::{Done, Frame, RuleLine};
 pub(crate) use shrink::shrink_with;
 pub use shrink::{Progress, Shrunk, shrink};

@@ -1,9 +1,11 @@
 //! From a case that chance decides to one in which every cause is a line of its own.
 
-use super::{Case, CaseError, Crash, Ended, Entities, Frame, Happening, Leave, Node, Partition, What, Write};
+use super::{
+    Case, CaseError, Crash, Ended, Entities, Frame, Happening, Leave, Name, Node, Partition, What, Write,
+};
 use crate::SimRuntime;
 use crate::engine::Happened;
-use crate::network::{FrameFault, FrameName, HostFaults, PartitionSpec, Rate};
+use crate::network::{FrameFault, FrameName, HostFaults, NetworkRouter, PartitionSpec, Rate};
 use crate::types::NodeId;
 use crate::workload::{self, Workload};
 use syncline_sync::Selection;
@@ -73,19 +75,29 @@ impl Case {
                 if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
                     node.writes.push(op.operations.clone());
                 }
-            } else if let Some(what) = What::of(happened, rt) {
+            } else if let Some(what) = What::of_run(happened, rt) {
                 self.script.push(Happening { at: cue.at, after: cue.after, what });
             }
         }
+        self.scripted()
+    }
+
+    /// The same, with a script that says all that happens to nodes, and what they are asked for.
+    pub(crate) fn scripted(mut self) -> Self {
         self.workload = Workload { writes: 0, ..Workload::default() };
         self.without_chance(Part::Script)
     }
 
     /// The same, with what links did in a run frame by frame.
-    pub(super) fn frames_of(mut self, rt: &SimRuntime) -> Self {
-        let kept = rt.world.router.book.iter().flat_map(|book| book.kept());
-        let line = |(name, fault): &(FrameName, FrameFault)| {
-            Frame::of(rt.name(name.from), rt.name(name.to), name.ordinal, *fault)
+    pub(super) fn frames_of(self, rt: &SimRuntime) -> Self {
+        self.frames_in(&rt.world.router, |node| rt.name(node))
+    }
+
+    /// The same, with what the links of a network did.
+    pub(crate) fn frames_in(mut self, router: &NetworkRouter, name: impl Fn(NodeId) -> Name) -> Self {
+        let kept = router.book.iter().flat_map(|book| book.kept());
+        let line = |(frame, fault): &(FrameName, FrameFault)| {
+            Frame::of(name(frame.from), name(frame.to), frame.ordinal, *fault)
         };
         self.frames = kept.map(line).collect();
         self.without_chance(Part::Frames)
@@ -127,13 +139,23 @@ impl Case {
 
 impl What {
     /// As a line of a script, if it happened in the run.
-    pub(super) fn of(happened: &Happened<workload::Write>, rt: &SimRuntime) -> Option<Self> {
-        let name = |node: &NodeId| rt.name(*node);
+    pub(super) fn of_run(happened: &Happened<workload::Write>, rt: &SimRuntime) -> Option<Self> {
+        let write = |node, op: &workload::Write| {
+            Self::Write(Write { node, ops: op.operations.clone(), wraps: op.wraps })
+        };
+        Self::of(happened, |node| rt.name(node), write)
+    }
+
+    /// As a line of a script, with names for nodes and words for what is asked for.
+    pub(crate) fn of<Op>(
+        happened: &Happened<Op>,
+        name: impl Fn(NodeId) -> Name,
+        ask: impl FnOnce(Name, &Op) -> Self,
+    ) -> Option<Self> {
+        let name = |node: &NodeId| name(*node);
         Some(match happened {
             Happened::Early { .. } => return None,
-            Happened::Op { node, op } => {
-                Self::Write(Write { node: name(node), ops: op.operations.clone(), wraps: op.wraps })
-            }
+            Happened::Op { node, op } => ask(name(node), op),
             Happened::Crash { node, point, down_for } => {
                 Self::Crash(Crash { node: name(node), point: *point, down_for: *down_for })
             }

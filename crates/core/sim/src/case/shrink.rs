@@ -196,7 +196,7 @@ const FAMILIES: [Cut; 12] = [
     |case| case.script.retain(|line| !matches!(line.what, What::Crash(_))),
     |case| case.script.retain(|line| !matches!(line.what, What::Leave(_))),
     |case| case.script.retain(|line| !matches!(line.what, What::Join(_))),
-    |case| case.script.retain(|line| !matches!(line.what, What::Write(_))),
+    |case| case.script.retain(|line| !line.asks()),
     |case| case.rules.clear(),
 ];
 

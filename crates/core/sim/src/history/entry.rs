@@ -168,6 +168,11 @@ pub enum Fate {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Note {
+    /// A replica of one's own did what it was asked for.
+    Done {
+        /// What, in its own words.
+        what: String,
+    },
     /// A session began.
     SessionStarted {
         /// With whom.
@@ -294,6 +299,7 @@ impl Entry {
 impl Note {
     fn words(&self, history: &History) -> String {
         match self {
+            Self::Done { what } => what.clone(),
             Self::SessionStarted { peer } => format!("begins a session with {}", history.name(*peer)),
             Self::SessionEnded { peer, why, protocol, .. } => {
                 let protocol = protocol.as_deref().unwrap_or("no protocol");

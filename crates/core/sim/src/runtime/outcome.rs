@@ -178,6 +178,13 @@ pub enum Check {
         /// In how long.
         span: SimDuration,
     },
+    /// A check of one's own failed; see [`own`](crate::own).
+    Own {
+        /// Which, in a word or two that are the same wherever the same thing is wrong.
+        name: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
     /// L4: rebuilding the index from the records gives another root.
     IndexDrifted {
         /// Where.
@@ -228,6 +235,7 @@ impl fmt::Display for Check {
             Self::Storm { of, count, span } => {
                 write!(f, "a storm: {count} {of} in {span}, and nothing that explains them")
             }
+            Self::Own { name, detail } => write!(f, "{name}: {detail}"),
             Self::IndexDrifted { node } => {
                 write!(f, "L4: the index of {node} does not follow from its records")
             }

@@ -3,23 +3,31 @@
 use super::SimRuntime;
 use super::outcome::{Debt, Owed, Property};
 use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
+use crate::engine::Tally;
 use crate::metrics::{NodeMetrics, SimMetrics, WorkMetrics};
 use crate::network::DropCause;
 use crate::node::{SimNode, differences};
 use crate::types::{NodeId, NodeRef};
 
+impl Property {
+    /// The first property that does not hold.
+    pub(crate) fn blocking(tally: &Tally) -> Option<Self> {
+        let blocking = [
+            (tally.frames > 0, Self::NetworkQuiescent),
+            (tally.busy + tally.down + tally.away > 0, Self::AllNodesIdle),
+            (tally.waiting > 0, Self::NoPendingBuffers),
+            (tally.timers > 0, Self::NoPendingSyncTimers),
+            (tally.distinct_digests() > 1, Self::StateDigestsEqual),
+            (tally.ops > 0, Self::WorkloadDone),
+        ];
+        blocking.into_iter().find(|(blocks, _)| *blocks).map(|(_, property)| property)
+    }
+}
+
 impl SimRuntime {
     /// What is unfinished, and by whom. O(nodes).
     pub fn owed(&self) -> Owed {
         let tally = self.world.tally();
-        let blocking = [
-            (tally.frames > 0, Property::NetworkQuiescent),
-            (tally.busy + tally.down + tally.away > 0, Property::AllNodesIdle),
-            (tally.waiting > 0, Property::NoPendingBuffers),
-            (tally.timers > 0, Property::NoPendingSyncTimers),
-            (tally.distinct_digests() > 1, Property::StateDigestsEqual),
-            (tally.ops > 0, Property::WorkloadDone),
-        ];
         let mut debts = Vec::new();
         if tally.frames > 0 {
             let what = format!("{} frames on their way", tally.frames);
@@ -36,7 +44,7 @@ impl SimRuntime {
                 debts.push(Debt { node: Some(node), who: self.name(node), what });
             }
         }
-        Owed { blocking: blocking.iter().find(|(blocks, _)| *blocks).map(|(_, property)| *property), debts }
+        Owed { blocking: Property::blocking(tally), debts }
     }
 
     fn debts_of(&self, node: NodeId, actor: &SimNode) -> Vec<String> {

@@ -1,0 +1,15 @@
+//! `calimero EXPERIMENT (run | sweep | …)`; without arguments it says which experiments there are.
+
+use calimero_under_faults::{EXPERIMENTS, experiment};
+use std::process::ExitCode;
+use sync_sim::own::command;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let named = arguments.next().and_then(|name| experiment(&name));
+    let names = || EXPERIMENTS.iter().map(|(name, _)| format!("  {name}")).collect::<Vec<_>>().join("\n");
+    command::exit(match named {
+        Some(lab) => command::run(lab, arguments),
+        None => Err(format!("the first argument says which experiment:\n{}", names())),
+    })
+}

@@ -1,0 +1,45 @@
+//! Makes the later states of the tutorial's replica, by the edits that the book has its reader make.
+
+use std::path::Path;
+use std::{env, fs};
+
+const BOOK: &str = "../../docs/book/your-own-replica.md";
+
+/// The hunks of a patch in the book: what stands there, and what shall.
+fn hunks(patch: &str) -> Vec<(String, String)> {
+    let side = |hunk: &str, marks: [char; 2]| {
+        let lines = hunk.lines().skip(1).filter(|line| line.is_empty() || line.starts_with(marks));
+        lines.map(|line| format!("{}\n", line.get(1..).unwrap_or_default())).collect::<String>()
+    };
+    patch.split("\n@@").skip(1).map(|hunk| (side(hunk, [' ', '-']), side(hunk, [' ', '+']))).collect()
+}
+
+fn patched(text: &str, patch: &str) -> String {
+    hunks(patch).into_iter().fold(text.to_owned(), |text, (before, after)| {
+        assert_eq!(text.matches(&before).count(), 1, "this stands once in the replica:\n{before}");
+        text.replace(&before, &after)
+    })
+}
+
+fn main() {
+    println!("cargo::rerun-if-changed={BOOK}");
+    let book = fs::read_to_string(BOOK).expect("the book");
+    // Not src/main.rs: that is the reader's to change.
+    let between = |from: &str, to: &str| -> Vec<String> {
+        book.split(from).skip(1).filter_map(|rest| rest.split(to).next()).map(str::to_owned).collect()
+    };
+    let (program, edits) = (between("```rust,no_run\n", "```\n"), between("git apply <<'EOF'\n", "\nEOF\n"));
+    let ([naive], [stamps, gossip]) = (program.as_slice(), edits.as_slice()) else {
+        panic!("{BOOK} has one program and two edits of it");
+    };
+    let stamped = patched(naive, stamps);
+    let out = env::var("OUT_DIR").expect("cargo says it");
+    for (name, text) in [
+        ("naive.rs", naive.clone()),
+        ("gossip.rs", patched(naive, gossip)),
+        ("mended.rs", patched(&stamped, gossip)),
+        ("stamped.rs", stamped),
+    ] {
+        fs::write(Path::new(&out).join(name), text).expect("cargo's folder");
+    }
+}

@@ -1,0 +1,115 @@
+// Notes that several people share. Who writes one tells all others, once; who is told believes it.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use sync_sim::own::*;
+
+/// What an application asks of a replica.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Write {
+    note: String,
+    text: String,
+}
+
+type Notes = BTreeMap<String, String>;
+
+#[derive(Clone)]
+pub struct Replica {
+    own: NodeId,
+    peers: Vec<NodeId>,
+    notes: Notes,
+}
+
+impl Replica {
+    fn tell(&self, notes: &Notes, effects: &mut Effects<()>) {
+        let bytes: Vec<u8> = serde_json::to_vec(notes).expect("text can be written");
+        for &to in &self.peers {
+            let bytes = bytes.clone().into();
+            effects.messages.push(Outgoing { to, bytes, kind: 0, housekeeping: false });
+        }
+    }
+
+    fn merge(&mut self, told: Notes) {
+        self.notes.extend(told);
+    }
+}
+
+impl Actor for Replica {
+    type Op = Write;
+    type Notice = ();
+
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<()> {
+        let mut effects = context.effects();
+        match input {
+            Input::Start | Input::Timer(_) => {}
+            Input::Peers { reachable, .. } => {
+                self.peers = reachable.iter().copied().filter(|peer| *peer != self.own).collect();
+            }
+            Input::Op(Write { note, text }) => {
+                let written = Notes::from([(note.clone(), text.clone())]);
+                self.tell(&written, &mut effects);
+                self.merge(written);
+            }
+            Input::Frame { bytes, .. } => match serde_json::from_slice(bytes) {
+                Ok(told) => self.merge(told),
+                Err(_) => effects.refusal = Some(DropCause::Corrupt),
+            },
+        }
+        effects
+    }
+
+    // All of it is on disk.
+    fn crash(&mut self) {}
+
+    fn restart(&mut self) {}
+
+    fn digest(&self) -> Digest {
+        Digest::of(0, &serde_json::to_vec(&self.notes).expect("text can be written"))
+    }
+
+    fn unfinished(&self) -> Unfinished {
+        Unfinished::default()
+    }
+}
+
+/// What is tested.
+#[derive(Clone, Debug)]
+pub struct Sharing;
+
+impl Subject for Sharing {
+    type Op = Write;
+    type Node = Replica;
+
+    fn node(&self, own: NodeId) -> Replica {
+        Replica { own, peers: Vec::new(), notes: Notes::new() }
+    }
+
+    fn op(&self, node: NodeId, chance: &mut dyn Entropy) -> Write {
+        let note = ["milk", "rent"][chance.below(Choice::WriteKey, 2) as usize].to_owned();
+        Write { note, text: format!("{node} says {}", chance.below(Choice::WriteValue, 1_000)) }
+    }
+
+    fn kinds(&self) -> &[&str] {
+        &["Notes"]
+    }
+
+    // A note may show what any of its writers wrote last, and nothing else.
+    fn judge(&self, done: &[Acknowledged<Write>], nodes: &[&Replica]) -> Result<(), Wrong> {
+        let mut last = BTreeMap::new();
+        for Acknowledged { node, op, .. } in done.iter().filter(|done| !done.lost) {
+            last.insert((&op.note, node), &op.text);
+        }
+        for (note, _) in last.keys() {
+            let shown = nodes.first().and_then(|node| node.notes.get(*note));
+            if !last.iter().any(|((other, _), text)| other == note && Some(*text) == shown) {
+                return Err(Wrong::new("a write is gone", format!("{note} shows {shown:?}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    command::main(Lab::new(Sharing))
+}
