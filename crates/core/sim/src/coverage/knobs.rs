@@ -5,6 +5,7 @@
 
 use crate::case::Case;
 use crate::engine::{Churn, HostEffects};
+use crate::hostile::HostileFaults;
 use crate::metrics::{EffectMetrics, SimMetrics};
 use crate::network::{DropCause, FaultConfig, Flights, HostFaults, LinkFaults, LinkMetrics, LinkModel, Rate};
 use syncline_types::{SimDuration, SimTime};
@@ -21,7 +22,7 @@ pub struct Knob {
 impl Knob {
     /// All there are.
     pub fn all() -> impl Iterator<Item = &'static Self> {
-        OF_ALL_LINKS.iter().chain(OF_SINGLE_LINKS).chain(OF_HOSTS)
+        OF_ALL_LINKS.iter().chain(OF_SINGLE_LINKS).chain(OF_HOSTS).chain(OF_HOSTILE)
     }
 
     /// The same faults as if this setting did nothing.
@@ -136,7 +137,7 @@ const DAY_MS: u64 = 86_400_000;
 const SHORT: std::ops::Range<u64> = 0..1;
 
 knobs! {
-    OF_ALL_LINKS, FaultConfig, |faults| faults, but links, hosts, invalid;
+    OF_ALL_LINKS, FaultConfig, |faults| faults, but links, hosts, hostile, invalid;
     base_latency_ms: off 0, |seen| {
         let (base, jitter) = (seen.faults.base_latency_ms, seen.faults.latency_jitter_ms);
         let least = SimDuration::from_millis(base.saturating_sub(jitter));
@@ -241,4 +242,12 @@ knobs! {
     };
     failed_write_rate: off Rate::ZERO, |seen| seen.hosts().failed_writes > 0;
     torn_write_probability: off Rate::ZERO, |seen| seen.hosts().torn_writes > 0;
+}
+
+// What `lies` names shows as a place of its own for each kind.
+knobs! {
+    OF_HOSTILE, HostileFaults, |faults| faults.hostile, but lies;
+    nodes: off 0, |seen| seen.metrics.hostile.told_in_all() > 0;
+    outsiders: off 0, |seen| seen.metrics.hostile.told_in_all() > 0 && seen.dropped(DropCause::NotAMember) > 0;
+    rate: off Rate::ZERO, |seen| seen.metrics.hostile.told_in_all() > 0;
 }

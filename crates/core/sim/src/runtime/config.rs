@@ -156,6 +156,11 @@ impl SimConfig {
 
     /// Whether every setting makes sense; the first that does not is named.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        let hostile = self.faults.hostile.nodes > 0;
+        if hostile && !(self.forget_tombstones && !self.faults.hosts.lies_unnoticed) {
+            // Where nobody forgets, nobody knows who is a member.
+            return Err(ConfigError::HostileWithoutMembers);
+        }
         self.faults.validate()
     }
 }

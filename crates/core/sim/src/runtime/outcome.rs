@@ -53,6 +53,8 @@ pub struct Owed {
     pub blocking: Option<Property>,
     /// What is owed by whom.
     pub debts: Vec<Debt>,
+    /// The names of hostile nodes: what they owe and are owed does not count.
+    pub left_out: Vec<String>,
 }
 
 impl fmt::Display for Owed {
@@ -62,6 +64,9 @@ impl fmt::Display for Owed {
         }
         for debt in &self.debts {
             write!(f, "; {}: {}", debt.who, debt.what)?;
+        }
+        if !self.left_out.is_empty() {
+            write!(f, "; hostile and left out: {}", self.left_out.join(", "))?;
         }
         Ok(())
     }
