@@ -411,6 +411,10 @@ impl SimNode {
         if let Some((from, bytes)) = heard {
             liar.hear(from, &bytes, &identity);
         }
+        if matches!(context.commit, Commit::Lost | Commit::Torn { .. } | Commit::Fails) {
+            // Nothing of this step leaves, and what it would have written nobody may ever hear of.
+            return effects;
+        }
         let mut messages = liar.due(now);
         messages.extend(liar.bend(effects.messages, &identity, now, context.entropy));
         effects.messages = messages;
