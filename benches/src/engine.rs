@@ -24,7 +24,7 @@ impl Actor for Chatter {
     type Notice = ();
 
     fn step(&mut self, input: Input<'_, ()>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = Effects::default();
+        let mut effects = context.effects();
         match input {
             Input::Frame { bytes, .. } => self.received += u64::from(bytes[0] == 7),
             Input::Start | Input::Timer(_) if self.left > 0 => {
@@ -32,9 +32,9 @@ impl Actor for Chatter {
                 let step = 1 + context.entropy.below(Choice::PeerOrder, u64::from(self.nodes - 1)) as u32;
                 let to = NodeId((self.own + step) % self.nodes);
                 let bytes = self.message.clone();
-                effects.messages = vec![Outgoing { to, bytes, kind: 0, housekeeping: false }];
+                effects.messages.push(Outgoing { to, bytes, kind: 0, housekeeping: false });
                 let at = context.moment.now + self.pause;
-                effects.timers = vec![TimerChange::Set { id: 0, at, housekeeping: false }];
+                effects.timers.push(TimerChange::Set { id: 0, at, housekeeping: false });
             }
             _ => {}
         }

@@ -162,35 +162,36 @@ impl<V: ReadView> Interface<V> {
 
     /// Joins a whole record, as state sync brings it. Its parent must be here already, at a smaller
     /// depth. On an error nothing changes.
+    ///
+    /// Records pass between states of equal horizons only. A tombstone that such a state still has, though it
+    /// was forgotten here, holds up something there that was written below it since: it is taken, or what
+    /// hangs below it would never find its place.
     pub fn merge_record(
         &mut self,
         id: EntityId,
         record: &Record,
         context: &ApplyContext,
     ) -> Result<Applied, ApplyError> {
-        if !self.admits(id, record, context)? || (canary!(RemergedForEver) && record.deleted_at != Hlc::ZERO)
-        {
+        self.check(id, record, context)?;
+        if canary!(RemergedForEver) && record.deleted_at != Hlc::ZERO {
             return Ok(Applied::Unchanged);
         }
         let rooted = self.ensure_root()?;
         Ok(Applied::from_flag(self.join(id, record.clone())? | rooted))
     }
 
-    /// Whether a whole record may be joined; not one that was forgotten here.
-    fn admits(&mut self, id: EntityId, record: &Record, context: &ApplyContext) -> Result<bool, ApplyError> {
+    /// Refuses a whole record that may not be joined.
+    fn check(&mut self, id: EntityId, record: &Record, context: &ApplyContext) -> Result<(), ApplyError> {
         record.check(id)?;
         record.check_drift(context.moment, context.max_drift_ms)?;
         self.check_merge(id, record)?;
-        if self.is_past(id, record)? {
-            return Ok(false);
-        }
         if record.depth > 1 {
             let in_place = self.held(record.parent)?.record.as_ref().is_some_and(|p| p.depth < record.depth);
             if !in_place {
                 return Err(ApplyError::MissingParent { id, parent: record.parent });
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Refuses a value of an application's own type that could not be merged here: all replicas must

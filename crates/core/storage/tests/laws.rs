@@ -254,7 +254,7 @@ proptest! {
     }
 
     /// Forgetting what died before a horizon changes nothing that anyone sees, ends in one state for all
-    /// orders of arrival, and is not undone by tombstones that come again.
+    /// orders of arrival, and is not undone by deletes that come again.
     #[test]
     fn forgetting_the_dead_is_unseen_and_the_same_everywhere(
         actions in vec(action(), 1..100),
@@ -264,7 +264,7 @@ proptest! {
         let whole = apply(&actions, 100);
         let backwards: Vec<Action> = actions.iter().rev().cloned().collect();
         let mut roots = Vec::new();
-        for mut store in [whole.clone(), apply(&backwards, batch)] {
+        for mut store in [whole, apply(&backwards, batch)] {
             let mut state = open(store.view());
             let seen = state.visible().unwrap();
             let before = state.stats().unwrap().records;
@@ -276,16 +276,44 @@ proptest! {
             let mut state = open(store.view());
             prop_assert!(!state.has_graves(horizon).unwrap() || state.raise_horizon(horizon).unwrap() == 0);
             let root = state.root_hash().unwrap();
-            for (id, bytes) in records(&whole) {
-                let record = Record::from_bytes(&bytes).unwrap();
-                if record.grave().is_some_and(|stamp| stamp <= horizon) {
-                    state.merge_record(id, &record, &CONTEXT).unwrap();
+            for action in &actions {
+                let past = action.to_record().is_ok_and(|r| r.grave().is_some_and(|stamp| stamp <= horizon));
+                if past && state.record(action.id()).unwrap().is_none() {
+                    state.apply_action(action, &CONTEXT).unwrap();
                 }
             }
             prop_assert_eq!(state.root_hash().unwrap(), root, "what was forgotten stays so");
             roots.push(root);
         }
         prop_assert_eq!(roots[0], roots[1]);
+    }
+
+    /// What is written after a horizon may hold up, in a state that has it already, what another without it
+    /// forgets. Records at equal horizons bring both together all the same, and in one state for both ways.
+    ///
+    /// Promises: I4, L3
+    #[test]
+    fn states_of_one_horizon_come_together_whatever_each_could_forget(
+        actions in vec(action(), 1..100),
+        later in vec(action(), 1..20),
+        horizon in (1u64..4).prop_map(|ms| Hlc::new(ms, 0, ReplicaId([0xff; 16]))),
+    ) {
+        let after = |action: &&Action| action.to_record().is_ok_and(|record| record.updated_at > horizon);
+        let later: Vec<Action> = later.iter().filter(after).cloned().collect();
+        let forgetting = |before: &[Action]| {
+            let mut store = apply(before, 100);
+            let mut state = open(store.view());
+            state.raise_horizon(horizon).unwrap();
+            store.apply(&state.finish().unwrap()).unwrap();
+            store
+        };
+        let (without, with) = (forgetting(&actions), forgetting(&[actions, later].concat()));
+        let (mut one, mut two) = (without.clone(), with.clone());
+        sync(&with, &mut one);
+        sync(&without, &mut two);
+        prop_assert_eq!(records(&one), records(&two));
+        prop_assert_eq!(root(&one), root(&two));
+        assert_sound(&one);
     }
 
     /// Whatever row is changed, removed or added, a verification notices.

@@ -179,7 +179,7 @@ impl Case {
                     What::Return(node) => SimEvent::NodeReturn { node: whom(node)?, departure: None },
                     What::Partition(partition) => {
                         let spec = partition.spec(&place, names)?;
-                        SimEvent::PartitionAt { spec, lasting: partition.lasting }
+                        SimEvent::PartitionAt { spec: Box::new(spec), lasting: partition.lasting }
                     }
                     What::Join(_) => continue,
                 },

@@ -39,6 +39,46 @@ pub struct Context<'a> {
     pub entropy: &'a mut dyn Entropy,
     /// What becomes of what it writes.
     pub commit: Commit,
+    /// What earlier steps have left, if this host keeps it.
+    spare: Option<&'a mut Spare>,
+}
+
+/// Vectors of effects that were honoured, to be filled again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spare {
+    pub(super) messages: Vec<Outgoing>,
+    pub(super) timers: Vec<TimerChange>,
+}
+
+impl Spare {
+    /// Keeps two vectors that are empty again, unless there is more room in those that it has.
+    pub(super) fn keep(&mut self, messages: Vec<Outgoing>, timers: Vec<TimerChange>) {
+        if messages.capacity() > self.messages.capacity() {
+            self.messages = messages;
+        }
+        if timers.capacity() > self.timers.capacity() {
+            self.timers = timers;
+        }
+    }
+}
+
+impl<'a> Context<'a> {
+    /// What an actor may use.
+    pub const fn new(moment: Moment, entropy: &'a mut dyn Entropy, commit: Commit) -> Self {
+        Self { moment, entropy, commit, spare: None }
+    }
+
+    pub(super) const fn reusing(self, spare: &'a mut Spare) -> Self {
+        Self { spare: Some(spare), ..self }
+    }
+
+    /// No effects yet. What is pushed to the messages and timers goes where those of earlier steps have
+    /// been: an actor that takes many small steps allocates nothing for them if it begins with these.
+    pub fn effects<N>(&mut self) -> Effects<N> {
+        let Some(spare) = &mut self.spare else { return Effects::default() };
+        let (messages, timers) = (std::mem::take(&mut spare.messages), std::mem::take(&mut spare.timers));
+        Effects { messages, timers, ..Effects::default() }
+    }
 }
 
 /// What a disk makes of the writes of one step.

@@ -101,7 +101,7 @@ pub enum SimEvent<Op> {
     /// The network splits as told.
     PartitionAt {
         /// How.
-        spec: PartitionSpec,
+        spec: Box<PartitionSpec>,
         /// For how long; for ever if `None`.
         lasting: Option<SimDuration>,
     },

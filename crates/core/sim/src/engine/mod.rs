@@ -12,6 +12,7 @@ mod host;
 mod in_turn;
 mod record;
 mod slot;
+mod stepping;
 mod tally;
 mod timers;
 mod trace;

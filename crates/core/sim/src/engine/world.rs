@@ -1,22 +1,22 @@
 //! The world: actors, queue, network, and what is unfinished.
 
-use super::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
+use super::actor::{Actor, Input, Spare, Unfinished};
 use super::chronicle::Happened;
 use super::churn::Churn;
-use super::event::{CrashPoint, Delivery, SimEvent};
+use super::event::SimEvent;
 use super::host::Hosts;
 use super::slot::{Slot, Traffic};
 use super::tally::Tally;
 use super::timers::Timers;
 use super::trace::TraceDigest;
 use crate::history::{Recorder, What};
-use crate::network::{DropCause, Envelope, FaultConfig, NetworkRouter, Topology};
-use crate::runtime::{Choices, EventQueue, SimClock, Stream};
+use crate::network::{DropCause, FaultConfig, NetworkRouter, Topology};
+use crate::runtime::{Choices, EventQueue, SimClock};
 use crate::types::NodeId;
 use crate::watch::Moves;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use syncline_types::{Digest, SimTime, canary};
+use syncline_types::{Digest, SimTime};
 
 /// What one event did.
 #[derive(Clone, Debug)]
@@ -72,15 +72,15 @@ pub struct World<A: Actor> {
     pub choices: Choices,
     /// The network.
     pub router: NetworkRouter,
-    queue: EventQueue<SimEvent<A::Op>>,
+    pub(super) queue: EventQueue<SimEvent<A::Op>>,
     pub(super) nodes: Vec<Slot<A>>,
     pub(super) tally: Tally,
-    trace: TraceDigest,
-    settings: u64,
+    pub(super) trace: TraceDigest,
+    pub(super) settings: u64,
     events: u64,
-    moves: Moves,
+    pub(super) moves: Moves,
     /// When the last of all frames so far arrives.
-    last_arrival: SimTime,
+    pub(super) last_arrival: SimTime,
     all_started: bool,
     pub(super) log: Option<Box<Recorder>>,
     pub(super) churn: Churn,
@@ -89,6 +89,7 @@ pub struct World<A: Actor> {
     /// Until when partitions, crashes and departures happen by chance.
     pub(super) chaos_until: SimTime,
     pub(super) may_split: bool,
+    pub(super) spare: Spare,
     /// What the workload and chance did, if it is kept.
     pub(crate) chronicle: Option<Vec<(SimTime, Happened<A::Op>)>>,
 }
@@ -114,6 +115,7 @@ impl<A: Actor> World<A> {
             churn: Churn::default(),
             chaos_until: SimTime::ZERO,
             may_split: false,
+            spare: Spare::default(),
             chronicle: None,
         }
     }
@@ -182,7 +184,7 @@ impl<A: Actor> World<A> {
         self.tally.count_digest(slot.digest, false);
     }
 
-    fn is_aside(&self, node: NodeId) -> bool {
+    pub(super) fn is_aside(&self, node: NodeId) -> bool {
         self.slot(node).is_some_and(|slot| slot.aside)
     }
 
@@ -241,14 +243,15 @@ impl<A: Actor> World<A> {
             .map_or_else(Default::default, |slot| (slot.unfinished, slot.timers.awaited()))
     }
 
-    /// Whether a node had this digest at some time in `since..=now`.
+    /// Whether a node had this digest at some time in `since..=now`. Of several within one instant all count:
+    /// without latency a whole session fits into it.
     pub fn had_digest(&self, node: NodeId, digest: Digest, since: SimTime) -> bool {
         let Some(slot) = self.nodes.get(node.index()) else { return false };
         for (from, own) in slot.history.iter().rev() {
             if *own == digest {
                 return true;
             }
-            if *from <= since {
+            if *from < since {
                 break;
             }
         }
@@ -354,6 +357,9 @@ impl<A: Actor> World<A> {
         let (at, number, event) = self.queue.pop_numbered()?;
         self.clock.advance_to(at);
         self.events += 1;
+        if self.hosts.is_none() && self.log.is_none() {
+            return Some(self.take(event));
+        }
         let Some((number, event)) = self.hold(number, event) else { return Some(Stepped::at(None)) };
         Some(if self.log.is_some() { self.take_recorded(number, event) } else { self.take(event) })
     }
@@ -377,7 +383,7 @@ impl<A: Actor> World<A> {
                 self.on_chance_partition();
                 Stepped::at(None)
             }
-            SimEvent::PartitionAt { spec, lasting } => self.on_partition(spec, lasting),
+            SimEvent::PartitionAt { spec, lasting } => self.on_partition(*spec, lasting),
             SimEvent::PartitionEnd { partition } => {
                 self.note(6, partition.0, 0);
                 self.router.partitions.heal(partition);
@@ -419,182 +425,5 @@ impl<A: Actor> World<A> {
     /// A frame that somebody waited for is not on its way any more.
     pub(super) const fn landed(&mut self) {
         self.tally.frames -= 1;
-    }
-
-    pub(super) fn deliver(&mut self, delivery: &Delivery) -> Stepped<A::Notice> {
-        let &Delivery { from, to, kind, housekeeping, ref bytes, corrupt, life } = delivery;
-        self.note(1, u64::from(from.0) << 32 | u64::from(to.0), u64::from(kind));
-        self.trace.payload(bytes);
-        if !housekeeping {
-            self.landed();
-        }
-        if !self.router.arrive(self.clock.now(), from, to, self.is_up(to)) {
-            return Stepped::at(Some(to));
-        }
-        let mut stepped = self.feed(to, Input::Frame { from, bytes });
-        stepped.frame = Some((from, kind));
-        stepped.corrupt = corrupt;
-        if stepped.accepted
-            && let Some(slot) = self.nodes.get_mut(to.index())
-        {
-            slot.traffic.received += 1;
-            slot.traffic.bytes_received += bytes.len() as u64;
-        }
-        // One that crashed while reading it has forgotten that it did.
-        if stepped.accepted
-            && !stepped.crashed
-            && let Some(slot) = self.nodes.get_mut(to.index())
-        {
-            let newest = slot.lives_heard.get(&from).copied().unwrap_or(0);
-            stepped.stale_accepted = life < newest;
-            if life > newest {
-                slot.lives_heard.insert(from, life);
-            }
-        }
-        stepped
-    }
-
-    fn fire(&mut self, node: NodeId, timer: u64, setting: u64) -> Stepped<A::Notice> {
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(None) };
-        let before = slot.standing();
-        if !slot.timers.fire(timer, setting) {
-            return Stepped::at(Some(node));
-        }
-        let after = slot.standing();
-        if slot.counts() {
-            self.tally.shift(before, after);
-        }
-        self.note(2, u64::from(node.0), timer);
-        self.feed(node, Input::Timer(timer))
-    }
-
-    /// Changes a node and keeps the tally in step with it.
-    pub(super) fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
-        let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| !slot.retired) else { return };
-        let (before, digest, counts) = (slot.standing(), slot.digest, slot.counts());
-        change(slot);
-        slot.unfinished = slot.actor.unfinished();
-        slot.digest = slot.actor.digest();
-        if slot.digest != digest {
-            slot.history.push((self.clock.now(), slot.digest));
-            if counts {
-                self.moves.changes += 1;
-                self.tally.count_digest(digest, false);
-                self.tally.count_digest(slot.digest, true);
-            }
-        }
-        let after = slot.standing();
-        if counts {
-            self.tally.shift(before, after);
-        }
-    }
-
-    /// Gives an input to a node that is up, and honours its effects, as far as an armed crash lets
-    /// it come.
-    pub(super) fn feed(&mut self, node: NodeId, input: Input<'_, A::Op>) -> Stepped<A::Notice> {
-        let (is_frame, is_op) = (matches!(input, Input::Frame { .. }), matches!(input, Input::Op(_)));
-        let (now, chaos_until) = (self.clock.now(), self.chaos_until);
-        let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else {
-            return Stepped::at(Some(node));
-        };
-        // A crash by chance that waited for a step until chaos was over does not happen any more.
-        let armed = slot.armed.take().filter(|armed| !armed.by_chance || now < chaos_until);
-        let crash = armed.map(|armed| armed.point);
-        let (moment, commit) = (self.moment(node), self.commit(node, crash));
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(Some(node)) };
-        let entropy = &mut self.choices.source(Stream::Node(node.0));
-        let effects = slot.actor.step(input, &mut Context { moment, entropy, commit });
-        if is_frame {
-            // A frame whose receiver crashes while reading it was delivered.
-            match effects.refusal {
-                Some(cause) => self.router.fates.drop(cause),
-                None => self.router.fates.delivered += 1,
-            }
-        }
-        if effects.failed {
-            let down_for = self.down_for(node);
-            self.take_down(node, Some(down_for));
-            let stepped = Stepped { crashed: true, accepted: is_frame, ..Stepped::at(Some(node)) };
-            return Stepped { op_refused: is_op, ..stepped };
-        }
-        let accepted = is_frame && effects.refusal.is_none();
-        let refused = effects.refusal.filter(|_| is_frame);
-        let mut stepped = Stepped { crashed: crash.is_some(), accepted, refused, ..Stepped::at(Some(node)) };
-        let Effects { messages, timers, notices, .. } = effects;
-        let uncommitted = matches!(crash, Some(CrashPoint::BeforeCommit | CrashPoint::MidCommit));
-        if !uncommitted || canary!(AcknowledgedBeforeCommit) {
-            stepped.notices = notices;
-        } else {
-            stepped.op_refused = is_op;
-        }
-        let sent = match crash {
-            None | Some(CrashPoint::AfterAllSends) => usize::MAX,
-            Some(CrashPoint::AfterFirstSend) => 1,
-            Some(CrashPoint::BeforeCommit) if canary!(SentBeforeCommit) => usize::MAX,
-            Some(_) => 0,
-        };
-        for message in messages.into_iter().take(sent) {
-            self.send(node, message);
-        }
-        match armed {
-            Some(armed) => stepped.undone = self.crash_in_step(node, &armed),
-            None => self.set_timers(node, &timers),
-        }
-        let digest = self.digest(node).short();
-        self.note(9, u64::from(node.0), digest);
-        stepped
-    }
-
-    fn send(&mut self, from: NodeId, message: Outgoing) {
-        let Outgoing { to, bytes, kind, mut housekeeping } = message;
-        housekeeping |= self.is_aside(to);
-        let Some(slot) = self.nodes.get_mut(from.index()) else { return };
-        housekeeping |= slot.aside;
-        let life = slot.crashes;
-        slot.traffic.sent += 1;
-        slot.traffic.bytes_sent += bytes.len() as u64;
-        let frame = Envelope { from, to, kind, bytes: bytes.len() };
-        let before = self.log.as_ref().map(|_| self.router.fates.clone());
-        let arrivals = self.router.route(self.clock.now(), frame, &mut self.choices);
-        if let Some(before) = before {
-            self.record_frame(frame, housekeeping, arrivals, &before);
-        }
-        for (which, (copy, bytes)) in arrivals.carrying(bytes).enumerate() {
-            self.last_arrival = self.last_arrival.max(copy.at);
-            self.tally.frames += u64::from(!housekeeping);
-            let corrupt = copy.flipped.is_some();
-            let delivery = Delivery { from, to, kind, housekeeping, bytes, corrupt, life };
-            let event = match arrivals.ticket {
-                None => SimEvent::DeliverMessage(delivery),
-                Some(ticket) => SimEvent::DeliverInTurn(Box::new((ticket, delivery))),
-            };
-            let number = self.queue.schedule(copy.at, event);
-            if let Some(log) = &mut self.log {
-                log.on_its_way(number, which);
-            }
-        }
-    }
-
-    fn set_timers(&mut self, node: NodeId, changes: &[TimerChange]) {
-        let first = self.settings + 1;
-        self.retally(node, |slot| {
-            let mut setting = first;
-            for &change in changes {
-                match change {
-                    TimerChange::Set { id, housekeeping, .. } => {
-                        slot.timers.set(id, setting, housekeeping);
-                        setting += 1;
-                    }
-                    TimerChange::Cancel { id } => slot.timers.cancel(id),
-                }
-            }
-        });
-        for &change in changes {
-            if let TimerChange::Set { id, at, .. } = change {
-                self.settings += 1;
-                let at = self.bent(node, at);
-                self.schedule(at, SimEvent::TimerFired { node, timer: id, setting: self.settings });
-            }
-        }
     }
 }

@@ -326,7 +326,8 @@ impl<A: Explorable> Collapse<A> {
         let is_frame = matches!(input, Input::Frame { .. });
         let durable = halt != Halt::Uncommitted;
         let commit = if durable { Commit::Durable } else { Commit::Lost };
-        let mut context = Context { moment: Moment::at(now), entropy: &mut Least, commit };
+        let mut least = Least;
+        let mut context = Context::new(Moment::at(now), &mut least, commit);
         let Effects { messages, timers, refusal, notices, .. } = local.actor.step(input, &mut context);
         step.refused = refusal.filter(|_| is_frame);
         if durable {

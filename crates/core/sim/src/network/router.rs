@@ -53,11 +53,14 @@ impl Arrivals {
         [self.first, self.second].into_iter().flatten()
     }
 
-    /// The copies, and what each brings of the bytes that were sent.
-    pub(crate) fn carrying(self, sent: Bytes) -> impl Iterator<Item = (Arrival, Bytes)> {
-        let second = self.second.map(|copy| (copy, copy.carried(sent.clone())));
-        let first = self.first.map(|copy| (copy, copy.carried(sent)));
-        first.into_iter().chain(second)
+    /// Hands over each copy, and what it brings of the bytes that were sent.
+    pub(crate) fn hand_over(self, sent: Bytes, mut take: impl FnMut(Arrival, Bytes)) {
+        let Some(first) = self.first else { return };
+        let again = self.second.map(|copy| (copy, sent.clone()));
+        take(first, first.carried(sent));
+        if let Some((copy, sent)) = again {
+            take(copy, copy.carried(sent));
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl SimRuntime {
 
     /// Puts up a partition at a time, for a while or for good.
     pub fn partition_at(&mut self, at: SimTime, spec: PartitionSpec, lasting: Option<SimDuration>) {
-        self.world.schedule(at, SimEvent::PartitionAt { spec, lasting });
+        self.world.schedule(at, SimEvent::PartitionAt { spec: Box::new(spec), lasting });
     }
 
     /// Whether a node has left and is not back.

@@ -1,47 +1,102 @@
 //! What happens next.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use syncline_types::SimTime;
 
-/// Events ordered by time, and by the order of scheduling at equal times: a binary heap of small
-/// keys over a slab, so that moving a key never moves an event. O(log n) to schedule and to take.
+/// How many bits of the time one level tells apart.
+const BITS: u32 = 6;
+/// How many slots a level has.
+const SLOTS: usize = 1 << BITS;
+/// No place.
+const NONE: u32 = u32::MAX;
+
+/// Events ordered by time, and by the order of scheduling at equal times: a timing wheel.
+///
+/// Time never goes back, so an event is kept by how far its time is from that of the event taken last: on
+/// the level of the highest six bits in which the two differ, in the slot that these bits of its own time
+/// name. All of a slot come before all of the next, and all of a level before all of the next. When a slot
+/// of a higher level comes first, what is in it is dealt out anew, relative to the earliest; in a slot of
+/// the lowest level all have one time. Events of one time are always in one slot, in the order of
+/// scheduling.
+///
+/// Scheduling costs O(1). An event changes its slot once a level at most: of events less than a quarter of
+/// a second away, twice.
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
-    heap: BinaryHeap<Reverse<(SimTime, u64, u32)>>,
-    slab: Vec<Option<E>>,
-    free: Vec<u32>,
+    levels: Vec<Level>,
+    /// The levels that are not empty, as bits.
+    occupied: u16,
+    places: Vec<Place<E>>,
+    /// The first place without an event.
+    free: u32,
+    /// The time of the event taken last.
+    taken_at: u64,
     scheduled: u64,
+    len: usize,
+}
+
+/// Where an event is kept, from when it is scheduled until it is taken.
+#[derive(Clone, Debug)]
+struct Place<E> {
+    time: u64,
+    number: u64,
+    /// The place after this one in its slot, or among those without an event.
+    next: u32,
+    event: Option<E>,
+}
+
+#[derive(Clone, Debug)]
+struct Level {
+    /// The slots that are not empty, as bits.
+    occupied: u64,
+    slots: [Slot; SLOTS],
+}
+
+impl Level {
+    const EMPTY: Self = Self { occupied: 0, slots: [Slot { first: NONE, last: NONE }; SLOTS] };
+}
+
+/// A list of places.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    first: u32,
+    last: u32,
 }
 
 impl<E> Default for EventQueue<E> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), slab: Vec::new(), free: Vec::new(), scheduled: 0 }
+        let (levels, places) = (Vec::new(), Vec::new());
+        Self { levels, occupied: 0, places, free: NONE, taken_at: 0, scheduled: 0, len: 0 }
     }
 }
 
 impl<E> EventQueue<E> {
-    /// Schedules `event` for `time`, after everything already scheduled for then. Gives its number in the
-    /// order of scheduling.
+    /// Schedules `event` for `time`, or for that of the event taken last if it is past, after everything
+    /// already scheduled for then. Gives its number in the order of scheduling.
     pub fn schedule(&mut self, time: SimTime, event: E) -> u64 {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
+        let (time, number) = (time.as_micros().max(self.taken_at), self.scheduled);
+        let place = Place { time, number, next: NONE, event: Some(event) };
+        let at = match self.places.get_mut(self.free as usize) {
+            Some(free) => {
+                let at = self.free;
+                self.free = free.next;
+                *free = place;
+                at
+            }
             None => {
-                self.slab.push(None);
-                (self.slab.len() - 1) as u32
+                self.places.push(place);
+                (self.places.len() - 1) as u32
             }
         };
-        if let Some(place) = self.slab.get_mut(slot as usize) {
-            *place = Some(event);
-        }
-        self.heap.push(Reverse((time, self.scheduled, slot)));
+        self.link(at, time);
         self.scheduled += 1;
-        self.scheduled - 1
+        self.len += 1;
+        number
     }
 
     /// When the next event is due.
     pub fn peek_time(&self) -> Option<SimTime> {
-        self.heap.peek().map(|Reverse((time, ..))| *time)
+        let (level, slot) = self.first_slot()?;
+        Some(SimTime::from_micros(self.earliest_in(level, slot)))
     }
 
     /// Takes the next event.
@@ -51,33 +106,111 @@ impl<E> EventQueue<E> {
 
     /// As [`EventQueue::pop`], with the event's number in the order of scheduling.
     pub fn pop_numbered(&mut self) -> Option<(SimTime, u64, E)> {
-        let Reverse((time, number, slot)) = self.heap.pop()?;
-        self.free.push(slot);
-        Some((time, number, self.slab.get_mut(slot as usize)?.take()?))
+        let (mut level, mut slot) = self.first_slot()?;
+        let Slot { first, last } = self.levels[level].slots[slot];
+        if level > 0 && first != last {
+            self.taken_at = self.earliest_in(level, slot);
+            self.deal_out(level, slot, |_| true);
+            (level, slot) = (0, self.taken_at as usize % SLOTS);
+        }
+        let at = self.levels[level].slots[slot].first;
+        let place = &mut self.places[at as usize];
+        let next = std::mem::replace(&mut place.next, self.free);
+        let (time, number, event) = (place.time, place.number, place.event.take()?);
+        self.free = at;
+        self.taken_at = time;
+        self.len -= 1;
+        if next == NONE {
+            self.empty(level, slot);
+        } else {
+            self.levels[level].slots[slot].first = next;
+        }
+        Some((SimTime::from_micros(time), number, event))
     }
 
     /// Lets go of the events that `keep` does not want. O(n).
     pub fn retain(&mut self, keep: impl Fn(&E) -> bool) {
-        let Self { heap, slab, free, .. } = self;
-        heap.retain(|Reverse((_, _, slot))| {
-            let Some(place) = slab.get_mut(*slot as usize) else { return false };
-            let kept = place.as_ref().is_some_and(&keep);
-            if !kept {
-                *place = None;
-                free.push(*slot);
+        for level in 0..self.levels.len() {
+            for slot in 0..SLOTS {
+                self.deal_out(level, slot, &keep);
             }
-            kept
-        });
+        }
     }
 
     /// How many events wait.
-    pub fn len(&self) -> usize {
-        self.heap.len()
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Level and slot of the next event.
+    fn first_slot(&self) -> Option<(usize, usize)> {
+        let level = self.occupied.trailing_zeros() as usize;
+        let slot = self.levels.get(level)?.occupied.trailing_zeros() as usize;
+        Some((level, slot))
+    }
+
+    /// The earliest time in a slot that is not empty.
+    fn earliest_in(&self, level: usize, slot: usize) -> u64 {
+        let first = &self.places[self.levels[level].slots[slot].first as usize];
+        let (mut earliest, mut next) = (first.time, first.next);
+        // In a slot of the lowest level all are the same.
+        while level > 0 && next != NONE {
+            let place = &self.places[next as usize];
+            earliest = earliest.min(place.time);
+            next = place.next;
+        }
+        earliest
+    }
+
+    /// Puts the events of a slot where they belong by now, and lets go of those that `keep` does not want.
+    fn deal_out(&mut self, level: usize, slot: usize, keep: impl Fn(&E) -> bool) {
+        let mut next = self.levels[level].slots[slot].first;
+        self.empty(level, slot);
+        while next != NONE {
+            let (at, place) = (next, &mut self.places[next as usize]);
+            next = std::mem::replace(&mut place.next, NONE);
+            if place.event.as_ref().is_some_and(&keep) {
+                let time = place.time;
+                self.link(at, time);
+            } else {
+                (place.event, place.next) = (None, self.free);
+                self.free = at;
+                self.len -= 1;
+            }
+        }
+    }
+
+    /// Puts a place at the end of the slot that its time belongs to.
+    fn link(&mut self, at: u32, time: u64) {
+        let level = ((time ^ self.taken_at) | 1).ilog2() / BITS;
+        let slot = (time >> (BITS * level)) as usize % SLOTS;
+        let level = level as usize;
+        if self.levels.len() <= level {
+            self.levels.resize(level + 1, Level::EMPTY);
+        }
+        self.occupied |= 1 << level;
+        let level = &mut self.levels[level];
+        level.occupied |= 1 << slot;
+        let Slot { first, last } = &mut level.slots[slot];
+        match self.places.get_mut(*last as usize) {
+            Some(before) => before.next = at,
+            None => *first = at,
+        }
+        *last = at;
+    }
+
+    fn empty(&mut self, level: usize, slot: usize) {
+        let emptied = &mut self.levels[level];
+        emptied.slots[slot] = Slot { first: NONE, last: NONE };
+        emptied.occupied &= !(1 << slot);
+        if emptied.occupied == 0 {
+            self.occupied &= !(1 << level);
+        }
     }
 }
 
@@ -86,29 +219,71 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// How far away events are: together, near, and on every level.
+    fn gap() -> impl Strategy<Value = u64> {
+        prop_oneof![0..3u64, 0..5_000u64, 0..1u64 << 24, (0..64u32).prop_map(|bit| 1 << bit), Just(u64::MAX)]
+    }
+
     proptest! {
         #[test]
-        fn events_come_by_time_and_then_by_the_order_of_scheduling(times in proptest::collection::vec(0u64..5, 0..60)) {
+        fn events_come_by_time_and_then_by_the_order_of_scheduling(
+            steps in proptest::collection::vec((gap(), 0..3usize), 0..80),
+        ) {
             let mut queue = EventQueue::default();
-            let mut expected: Vec<(u64, usize)> = Vec::new();
-            let mut taken = Vec::new();
-            for (at, time) in times.iter().enumerate() {
-                queue.schedule((*time).into(), at);
-                expected.push((*time, at));
-                if at % 4 == 3 {
-                    // Slots are reused while others wait.
-                    expected.sort_unstable();
-                    let (time, event) = queue.pop().unwrap();
-                    prop_assert_eq!((time.as_millis(), event), expected.remove(0));
-                    taken.push(event);
+            let mut expected: Vec<(u64, u64)> = Vec::new();
+            let mut now = 0u64;
+            let take = |queue: &mut EventQueue<u64>, expected: &mut Vec<(u64, u64)>, now: &mut u64| {
+                expected.sort_unstable();
+                prop_assert_eq!(queue.len(), expected.len());
+                prop_assert_eq!(queue.peek_time().map(SimTime::as_micros), expected.first().map(|(time, _)| *time));
+                let Some((time, number, event)) = queue.pop_numbered() else { return Ok(()) };
+                prop_assert_eq!((time.as_micros(), number), expected.remove(0));
+                prop_assert_eq!(event, number);
+                *now = time.as_micros();
+                Ok(())
+            };
+            for (number, (gap, taken)) in (0..).zip(steps) {
+                let time = now.saturating_add(gap);
+                prop_assert_eq!(queue.schedule(SimTime::from_micros(time), number), number);
+                expected.push((time, number));
+                for _ in 0..taken {
+                    // Places are used again while others wait.
+                    take(&mut queue, &mut expected, &mut now)?;
                 }
             }
-            expected.sort_unstable();
-            for want in expected {
-                let (time, event) = queue.pop().unwrap();
-                prop_assert_eq!((time.as_millis(), event), want);
+            while !queue.is_empty() {
+                take(&mut queue, &mut expected, &mut now)?;
             }
-            prop_assert!(queue.is_empty());
+            prop_assert!(expected.is_empty());
         }
+
+        #[test]
+        fn what_is_kept_stays_in_its_order(gaps in proptest::collection::vec(gap(), 0..60)) {
+            let mut queue = EventQueue::default();
+            for (event, gap) in (0u64..).zip(&gaps) {
+                queue.schedule(SimTime::from_micros(*gap), event);
+            }
+            let mut thinned = queue.clone();
+            thinned.retain(|event| event % 3 > 0);
+            // What is scheduled where others were let go of is as any other.
+            thinned.schedule(SimTime::from_micros(700), 1_000);
+            queue.schedule(SimTime::from_micros(700), 1_000);
+            let all = std::iter::from_fn(|| queue.pop()).filter(|(_, event)| event % 3 > 0);
+            let kept: Vec<_> = std::iter::from_fn(|| thinned.pop()).collect();
+            prop_assert_eq!(all.collect::<Vec<_>>(), kept);
+        }
+    }
+
+    #[test]
+    fn what_is_past_is_due_at_once() {
+        let mut queue = EventQueue::default();
+        queue.schedule(5.into(), 'a');
+        queue.schedule(9.into(), 'c');
+        assert_eq!(queue.pop(), Some((5.into(), 'a')));
+        queue.schedule(4.into(), 'b');
+        assert_eq!(queue.peek_time(), Some(5.into()));
+        assert_eq!(queue.pop(), Some((5.into(), 'b')));
+        assert_eq!(queue.pop(), Some((9.into(), 'c')));
+        assert_eq!(queue.pop(), None);
     }
 }

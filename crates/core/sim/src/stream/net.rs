@@ -57,9 +57,9 @@ impl State {
         let frame = Envelope { from, to, kind: 0, bytes: bytes.len() };
         let arrivals = self.router.route(now, frame, &mut self.choices);
         let ticket = arrivals.ticket;
-        for (copy, bytes) in arrivals.carrying(bytes) {
+        arrivals.hand_over(bytes, |copy, bytes| {
             self.queue.schedule(copy.at, Event::Arrive { from, to, ticket, bytes });
-        }
+        });
     }
 
     /// Tells the other end, without fail, that nothing follows.

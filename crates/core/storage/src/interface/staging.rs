@@ -30,9 +30,7 @@ impl<V: ReadView> Interface<V> {
         bytes: Bytes,
         context: &ApplyContext,
     ) -> Result<Applied, ApplyError> {
-        if !self.admits(id, &record, context)? {
-            return Ok(Applied::Unchanged);
-        }
+        self.check(id, &record, context)?;
         let rooted = self.ensure_root()?;
         Ok(Applied::from_flag(self.join_encoded(id, record, Some(bytes))? | rooted))
     }

@@ -7,7 +7,7 @@ use syncline_crdt::{Register, Text, Value};
 use syncline_storage::{Action, ApplyContext, Cursor, Interface, Label, Metadata, Record};
 use syncline_store::Store;
 use syncline_sync::*;
-use syncline_types::{Encode, EntityId, ReplicaId, limits};
+use syncline_types::{Encode, EntityId, Hlc, ReplicaId, limits};
 
 #[test]
 fn a_fresh_replica_takes_a_snapshot_of_many_pages() {
@@ -197,6 +197,37 @@ fn a_snapshot_from_a_faster_clock_brings_what_our_clock_allows() {
     let (outcome, ..) = run(&mut a, &mut b, false, quiet);
     assert_eq!(outcome, Outcome::Owed(OwedReason::ClockDrift));
     assert_eq!(Interface::open(a.store.view()).unwrap().entity_count(), 19);
+}
+
+/// A forgot a deleted collection; B had written into it by then, and so keeps its tombstone.
+///
+/// Promises: I4
+#[test]
+fn what_holds_up_something_written_since_is_taken_though_it_was_forgotten() {
+    let horizon = Hlc::new(3, 0, ReplicaId([0xff; 16]));
+    let gone = [
+        set(9, &[], 1, 1, 4),
+        set(2, &[1], 1, 1, 4),
+        Action::DeleteRef { id: EntityId::from_u64(1), ancestors: vec![], deleted_at: stamp(2, 1) },
+    ];
+    for wish in SyncProtocolKind::EXECUTABLE {
+        for pushed in [false, true] {
+            let (mut a, mut b) = (Side::new(1, &gone), Side::new(2, &gone));
+            (a.wish, b.wish) = (Some(wish), Some(wish));
+            b.write(&[set(3, &[1], 5, 2, 4)]);
+            for side in [&mut a, &mut b] {
+                let mut work = side.begin();
+                work.state.raise_horizon(horizon).unwrap();
+                side.commit(work);
+            }
+            let records = |side: &Side| Interface::open(side.store.view()).unwrap().stats().unwrap().records;
+            assert_eq!((records(&a), records(&b)), (1, 4), "one has forgotten, the other could not");
+            let (from, to) = if pushed { (&mut b, &mut a) } else { (&mut a, &mut b) };
+            let (outcome, ..) = run(from, to, false, quiet);
+            assert_eq!(outcome, Outcome::Converged { root: b.root() }, "{wish}, pushed: {pushed}");
+            assert_eq!(a.root(), b.root());
+        }
+    }
 }
 
 #[test]
