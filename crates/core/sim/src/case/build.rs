@@ -43,8 +43,13 @@ impl Case {
     pub(super) fn assemble(&self, keeping: bool) -> Result<SimRuntime, CaseError> {
         let scenario = self.beginning()?;
         let names = self.names(&scenario)?;
+        self.check_hostile(&scenario)?;
         let mut rt = SimRuntime::try_with_config(self.config())?;
+        if self.tells_of_hostile() {
+            rt.use_own_keys();
+        }
         rt.apply_scenario(scenario);
+        self.make_hostile(&mut rt);
         rt.world.chronicle = keeping.then(Vec::new);
         rt.apply_workload(&self.workload);
         let chronicle = rt.world.chronicle.take();
@@ -58,6 +63,7 @@ impl Case {
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
         }
+        self.script_lies(&mut rt, &names)?;
         let mut told = Vec::new();
         for frame in &self.frames {
             told.extend(frame.faults(|place, name| names.resolve(place, name))?);
@@ -83,6 +89,7 @@ impl Case {
         let small = Self { scenario: small, ..self.clone() };
         let scenario = small.beginning()?;
         let names = small.names(&scenario)?;
+        small.check_hostile(&scenario)?;
         small.events(&names)?;
         let resolve = |place: &str, name: &Name| names.resolve(place, name);
         small.rules.iter().try_for_each(|line| line.rule(resolve).map(drop))?;
@@ -138,7 +145,7 @@ impl Case {
         }
     }
 
-    fn names(&self, scenario: &Scenario) -> Result<Names, CaseError> {
+    pub(super) fn names(&self, scenario: &Scenario) -> Result<Names, CaseError> {
         let mut names: Vec<Name> = scenario.nodes.iter().map(|node| node.name.clone()).collect();
         names.extend(self.joiners().map(|(_, name)| name.clone()));
         names.extend((1..=self.faults.late_joiners).map(|late| format!("late-{late}")));
@@ -181,6 +188,10 @@ impl Case {
                         let spec = partition.spec(&place, names)?;
                         SimEvent::PartitionAt { spec: Box::new(spec), lasting: partition.lasting }
                     }
+                    What::Lie(lying) => {
+                        whom(&lying.node)?;
+                        continue;
+                    }
                     What::Join(_) => continue,
                 },
             ));
@@ -198,11 +209,12 @@ impl Case {
         for node in &self.nodes {
             size.entities += node.entities.len();
             size.writes += node.writes.len();
+            size.faults += node.hostile.iter().count();
         }
         size.writes += self.workload.writes;
         size.writes += self.script.iter().filter(|line| matches!(line.what, What::Write(_))).count();
         let other = |line: &&super::Happening| !matches!(line.what, What::Write(_)) && !line.mends();
-        size.faults = self.rules.len() + self.script.iter().filter(other).count() + self.kinds_of_chance();
+        size.faults += self.rules.len() + self.script.iter().filter(other).count() + self.kinds_of_chance();
         size.frames = self.frames.len();
         size
     }
@@ -213,7 +225,11 @@ impl Case {
         let settings = |faults: &FaultConfig| toml::Table::try_from(faults).unwrap_or_default();
         let off = settings(&off);
         let ranges = ["partition_duration_ms", "restart_delay_ms", "away_duration_ms", "join_ms"];
-        let on = settings(&self.faults);
+        let mut on = settings(&self.faults);
+        if self.faults.hostile.nodes == 0 {
+            // How often nobody lies is nothing to count.
+            on.remove("hostile");
+        }
         on.iter()
             .filter(|(key, value)| off.get(*key) != Some(value) && !ranges.contains(&key.as_str()))
             .count()

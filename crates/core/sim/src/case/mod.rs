@@ -29,6 +29,7 @@ mod ending;
 mod entities;
 mod error;
 mod happening;
+mod hostile;
 mod lines;
 mod operations;
 mod pin;
@@ -40,12 +41,13 @@ mod words;
 pub use ending::{Class, Ended};
 pub use entities::Entities;
 pub use error::CaseError;
-pub use happening::{Crash, Happening, Leave, Partition, What, Write};
+pub use happening::{Crash, Happening, Leave, Lying, Partition, What, Write};
 pub use lines::{Done, Frame, RuleLine};
 pub(crate) use shrink::shrink_with;
 pub use shrink::{Progress, Shrunk, shrink};
 
 use crate::SimConfig;
+use crate::hostile::Lies;
 use crate::network::{FaultConfig, Topology};
 use crate::notation::time;
 use crate::workload::Workload;
@@ -160,6 +162,13 @@ pub struct Node {
     /// What its application wrote before the run, each a delta that nobody else has.
     #[serde(default, with = "operations", skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<Operation>,
+    /// What it says by chance that is not so; a node that says anything of that kind is hostile. How often, the
+    /// [faults](crate::hostile::HostileFaults::rate) say.
+    #[serde(default, skip_serializing_if = "Lies::is_none")]
+    pub hostile: Lies,
+    /// Whether nobody takes it for a member. Goes with `hostile`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub outsider: bool,
 }
 
 const fn yes() -> bool {
@@ -169,6 +178,11 @@ const fn yes() -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 const fn is_true(value: &bool) -> bool {
     *value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Default for Case {

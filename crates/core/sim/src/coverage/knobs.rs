@@ -248,6 +248,6 @@ knobs! {
 knobs! {
     OF_HOSTILE, HostileFaults, |faults| faults.hostile, but lies;
     nodes: off 0, |seen| seen.metrics.hostile.told_in_all() > 0;
-    outsiders: off 0, |seen| seen.metrics.hostile.told_in_all() > 0 && seen.dropped(DropCause::NotAMember) > 0;
+    outsiders: off 0, |seen| seen.metrics.hostile.told_by_outsiders > 0;
     rate: off Rate::ZERO, |seen| seen.metrics.hostile.told_in_all() > 0;
 }

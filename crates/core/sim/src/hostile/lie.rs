@@ -125,8 +125,14 @@ impl Lies {
     /// None.
     pub const NONE: Self = Self(0);
 
+    /// All.
+    pub fn all() -> Self {
+        Lie::ALL.into_iter().collect()
+    }
+
     /// Whether there is none.
-    pub const fn is_empty(self) -> bool {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+    pub const fn is_none(&self) -> bool {
         self.0 == 0
     }
 
@@ -179,6 +185,6 @@ mod tests {
         assert_eq!(text, r#"["lying_root","slow_drip"]"#);
         assert_eq!(serde_json::from_str::<Lies>(&text).unwrap(), some);
         assert_eq!(some.without(Lie::SlowDrip).iter().collect::<Vec<_>>(), [Lie::LyingRoot]);
-        assert!(Lies::NONE.is_empty() && Lie::ALL.into_iter().collect::<Lies>().iter().eq(Lie::ALL));
+        assert!(Lies::NONE.is_none() && Lies::all().iter().eq(Lie::ALL));
     }
 }

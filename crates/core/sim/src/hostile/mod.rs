@@ -78,14 +78,14 @@ impl HostileFaults {
     }
 
     /// What hostile nodes say.
-    pub fn kinds(&self) -> Vec<Lie> {
-        if self.lies.is_empty() { Lie::ALL.to_vec() } else { self.lies.iter().collect() }
+    pub fn kinds(&self) -> Lies {
+        if self.lies.is_none() { Lies::all() } else { self.lies }
     }
 
     /// Whether every setting makes sense; the first that does not is named.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let (found, max) = (self.outsiders as u64, self.nodes as u64);
-        if found > max {
+        if max > 0 && found > max {
             return Err(ConfigError::OutOfBounds { field: "the number of outsiders", found, min: 0, max });
         }
         Ok(())

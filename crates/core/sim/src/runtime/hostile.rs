@@ -3,8 +3,8 @@
 use super::SimRuntime;
 use super::outcome::Check;
 use crate::engine::Stepped;
-use crate::hostile::{Cast, HostileMetrics, Lie, Manner};
-use crate::network::DropCause;
+use crate::hostile::{Cast, HostileMetrics, Lie, Lies, Manner};
+use crate::network::{ConfigError, DropCause};
 use crate::node::SimNode;
 use crate::types::{NodeId, NodeRef};
 use std::collections::BTreeMap;
@@ -38,15 +38,15 @@ impl SimRuntime {
     ///
     /// # Panics
     ///
-    /// If the run has begun, or if nodes have written before it and share one key: then
+    /// If the run has begun; if nodes have written before it and share one key, since then
     /// [`FaultConfig::with_hostile`](crate::network::FaultConfig::with_hostile) must say that there are
-    /// hostile nodes.
+    /// hostile nodes; if tombstones are kept for ever, since then nobody knows who is a member.
     pub fn make_hostile(&mut self, node: impl NodeRef, lies: impl IntoIterator<Item = Lie>) {
-        let (node, mut lies) = (self.resolve(node), lies.into_iter().collect::<Vec<_>>());
-        if lies.is_empty() {
-            lies = Lie::ALL.to_vec();
+        let (node, mut lies) = (self.resolve(node), lies.into_iter().collect::<Lies>());
+        if lies.is_none() {
+            lies = Lies::all();
         }
-        self.part_of(node).manner.lies = lies;
+        self.part_of(node).manner.lies = lies.iter().collect();
     }
 
     /// As [`SimRuntime::make_hostile`], and nobody takes the node for a member.
@@ -73,6 +73,7 @@ impl SimRuntime {
 
     fn part_of(&mut self, node: NodeId) -> &mut Part {
         assert!(!self.unleashed, "the run has begun; who is hostile is said before");
+        assert!(self.config.knows_members(), "{}", ConfigError::HostileWithoutMembers);
         self.use_own_keys();
         self.hostility.parts.entry(node).or_default()
     }
@@ -113,7 +114,7 @@ impl SimRuntime {
             self.world.actors().map(|(node, _)| node).filter(|node| !self.world.is_late(*node)).collect();
         for (from_last, node) in early.into_iter().rev().take(faults.nodes).enumerate() {
             let part = self.hostility.parts.entry(node).or_default();
-            part.manner.lies = faults.kinds();
+            part.manner.lies = faults.kinds().iter().collect();
             part.outsider = from_last < faults.outsiders;
         }
     }
@@ -132,8 +133,7 @@ impl SimRuntime {
             self.world.set_aside(node);
         }
         if !cast.leaves_honest_joined(self.config.topology, self.world.len()) {
-            let detail = "the honest nodes must have a way to each other past the hostile ones".to_owned();
-            self.violate(Check::ReplicaStopped { node: "the run".into(), detail });
+            self.violate(Check::HonestApart);
         }
         self.hostility.cast = Arc::new(cast);
         for node in (0..self.world.len() as u32).map(NodeId) {
@@ -179,10 +179,10 @@ impl SimRuntime {
     pub(super) fn hostile_metrics(&self) -> HostileMetrics {
         let mut metrics = self.hostility.metrics.clone();
         for node in self.hostility.cast.hostile() {
-            for (lie, count) in
-                self.world.actor(node).and_then(SimNode::liar).into_iter().flat_map(|l| l.told())
-            {
+            let Some(liar) = self.world.actor(node).and_then(SimNode::liar) else { continue };
+            for (lie, count) in liar.told() {
                 *metrics.told.entry(*lie).or_default() += count;
+                metrics.told_by_outsiders += if self.hostility.cast.is_outsider(node) { *count } else { 0 };
             }
         }
         metrics

@@ -183,6 +183,9 @@ pub enum Check {
         /// In how long.
         span: SimDuration,
     },
+    /// Hostile nodes stand between honest ones, or there is no honest one: nothing is promised, so that the run
+    /// shows nothing.
+    HonestApart,
     /// L4: rebuilding the index from the records gives another root.
     IndexDrifted {
         /// Where.
@@ -232,6 +235,9 @@ impl fmt::Display for Check {
             }
             Self::Storm { of, count, span } => {
                 write!(f, "a storm: {count} {of} in {span}, and nothing that explains them")
+            }
+            Self::HonestApart => {
+                write!(f, "the honest nodes have no way to each other that leads past the hostile ones")
             }
             Self::IndexDrifted { node } => {
                 write!(f, "L4: the index of {node} does not follow from its records")

@@ -15,6 +15,7 @@
 
 mod dice;
 mod faults;
+mod hostile;
 
 use crate::case::{Beginning, Case};
 use crate::network::{LinkModel, Rate, Topology};
@@ -34,6 +35,7 @@ enum Part {
     Links = 4,
     Workload = 5,
     Hosts = 6,
+    Hostile = 7,
 }
 
 /// The case of a seed.
@@ -50,6 +52,7 @@ pub fn draw(seed: u64) -> Case {
         &mut dice(Part::Hosts),
         calm_after.as_millis(),
     );
+    hostile::draw(&mut dice(Part::Hostile), &mut case);
     case.workload = draw_workload(&mut dice(Part::Workload), calm_after);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     case
