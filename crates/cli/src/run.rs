@@ -1,12 +1,12 @@
 //! `syncline run`.
 
-use crate::{host_flags, hostile_flags};
 use crate::options::SimArgs;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{RunReport, Spec};
 use crate::trace::Log;
 use crate::view::worth_investigating;
 use crate::{Ending, cases, interrupt, shrink};
+use crate::{host_flags, hostile_flags};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};

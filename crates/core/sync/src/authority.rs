@@ -232,8 +232,7 @@ impl Gate {
             },
         };
         let statement = Statement { context: self.context, delta: id };
-        let signed = canary!(SignaturesUnchecked)
-            || self.authority.verify(key, &statement, &delta.signature);
+        let signed = canary!(SignaturesUnchecked) || self.authority.verify(key, &statement, &delta.signature);
         if signed { Ok(()) } else { Err(DeltaRefusal::BadSignature) }
     }
 

@@ -31,8 +31,14 @@ impl HostileMetrics {
 
     /// Adds what was counted over other runs.
     pub fn add(&mut self, other: &Self) {
-        let Self { told, told_by_outsiders, frames_refused, deltas_refused, sessions_started, sessions_failed } =
-            other;
+        let Self {
+            told,
+            told_by_outsiders,
+            frames_refused,
+            deltas_refused,
+            sessions_started,
+            sessions_failed,
+        } = other;
         for (lie, count) in told {
             *self.told.entry(*lie).or_default() += count;
         }

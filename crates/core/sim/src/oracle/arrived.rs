@@ -20,23 +20,21 @@ impl Oracle {
         covered: &VersionVector,
     ) -> Result<Self, StorageError> {
         let mut arrived = Self { merges: self.merges.clone(), ..Self::default() };
-        for (node, actions) in &self.begun {
-            if node.is_some_and(|node| cast.is_outsider(node)) {
+        for (nodes, actions) in &self.begun {
+            if nodes.iter().all(|node| cast.is_outsider(*node)) {
                 continue;
             }
-            let kept = match node.filter(|node| cast.is_hostile(*node)) {
-                None => actions.clone(),
-                Some(_) => {
-                    let mut kept = Vec::new();
-                    for action in actions.iter() {
-                        if self.is_in(action, &mut state)? {
-                            kept.push(action.clone());
-                        }
+            let mut kept = actions.clone();
+            if nodes.iter().all(|node| cast.is_hostile(*node)) {
+                let mut there = Vec::new();
+                for action in actions.iter() {
+                    if self.is_in(action, &mut state)? {
+                        there.push(action.clone());
                     }
-                    kept.into()
                 }
-            };
-            arrived.begun.push((*node, kept));
+                kept = there.into();
+            }
+            arrived.begun.push((nodes.clone(), kept));
         }
         let mut written: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         for write in &self.writes {

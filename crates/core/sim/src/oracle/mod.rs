@@ -59,8 +59,8 @@ struct Acknowledged {
 /// All that was ever acknowledged. A clone shares the writes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Oracle {
-    /// What nodes began with: one of them, or all.
-    begun: Vec<(Option<NodeId>, Arc<[Action]>)>,
+    /// What nodes began with, and which.
+    begun: Vec<(Arc<[NodeId]>, Arc<[Action]>)>,
     writes: Vec<Arc<Acknowledged>>,
     merges: Merges,
 }
@@ -71,10 +71,10 @@ impl Oracle {
         Self { merges, ..Self::default() }
     }
 
-    /// Takes in what a node begins with, or all.
-    pub(crate) fn begin_with(&mut self, node: Option<NodeId>, actions: Vec<Action>) {
-        if !actions.is_empty() {
-            self.begun.push((node, actions.into()));
+    /// Takes in what some nodes begin with.
+    pub(crate) fn begin_with(&mut self, nodes: Vec<NodeId>, actions: Vec<Action>) {
+        if !actions.is_empty() && !nodes.is_empty() {
+            self.begun.push((nodes.into(), actions.into()));
         }
     }
 

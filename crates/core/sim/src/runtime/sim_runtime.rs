@@ -178,12 +178,12 @@ impl SimRuntime {
                 return Vec::new();
             }
         };
-        if scenario.nodes.iter().any(|node| node.has_shared) {
-            self.oracle.begin_with(None, scenario.shared);
-        }
+        let first = self.world.len() as u32;
+        let sharing = scenario.nodes.iter().zip(first..).filter(|(node, _)| node.has_shared);
+        self.oracle.begin_with(sharing.map(|(_, node)| NodeId(node)).collect(), scenario.shared);
         let mut nodes = Vec::with_capacity(disks.len());
         for (NodeSeed { name, own, writes, .. }, disk) in scenario.nodes.into_iter().zip(disks) {
-            self.oracle.begin_with(Some(NodeId(self.world.len() as u32)), own);
+            self.oracle.begin_with(vec![NodeId(self.world.len() as u32)], own);
             nodes.push(self.add_node_with(name, disk, writes));
         }
         nodes
