@@ -323,6 +323,17 @@ impl<V: ReadView> Replica<V> {
         Pending { sessions: self.sessions.len(), buffered: self.buffer.len(), owed: self.owed.len() }
     }
 
+    /// What it has not finished, but for what has to do with some peers: sessions with them and debts to them.
+    /// Deltas count that wait for what these peers alone may know.
+    pub fn pending_but_for(&self, left_out: impl Fn(PeerId) -> bool) -> Pending {
+        let counted = |peer: &&PeerId| !left_out(**peer);
+        Pending {
+            sessions: self.sessions.keys().filter(counted).count(),
+            buffered: self.buffer.len(),
+            owed: self.owed.keys().filter(counted).count(),
+        }
+    }
+
     /// The peers that a sync is owed with, and why, in words.
     pub fn owed(&self) -> impl Iterator<Item = (PeerId, &'static str)> {
         self.owed.iter().map(|(&peer, debt)| (peer, debt.reason))

@@ -14,7 +14,7 @@ impl Oracle {
     pub(crate) fn joined(&self) -> Result<MemoryStore, ApplyError> {
         let mut joined = MemoryStore::default();
         let mut state = Interface::open_with(joined.view(), self.merges.clone())?;
-        let begun = self.begun.iter().flat_map(|actions| actions.iter());
+        let begun = self.begun.iter().flat_map(|(_, actions)| actions.iter());
         for action in begun.chain(self.writes.iter().flat_map(|write| &write.actions)) {
             state.apply_action(action, &ANY_TIME)?;
         }
