@@ -165,7 +165,8 @@ pub fn select_protocol(local: &SyncHandshake, remote: &SyncHandshake) -> Protoco
         canary!(CapabilitiesIgnored)
             || local.supported_protocols.contains(&kind) && remote.supported_protocols.contains(&kind)
     };
-    if let Some(kind) = local.wish.filter(|kind| spoken(*kind) && can_run(*kind, local)) {
+    let runs = |kind| spoken(kind) && can_run(kind, local) && may_compare(kind, local, remote);
+    if let Some(kind) = local.wish.filter(|kind| runs(*kind)) {
         let protocol = with_parameters(kind, local, remote);
         return ProtocolSelection { protocol, reason: SelectionReason::Requested };
     }
@@ -222,6 +223,15 @@ pub(crate) const fn can_run(kind: SyncProtocolKind, local: &SyncHandshake) -> bo
         SyncProtocolKind::Snapshot => !local.has_state,
         _ => true,
     }
+}
+
+/// Whether records may pass as this protocol has them: not between states of different horizons, and one without
+/// state comes to the other's only by a snapshot.
+fn may_compare(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake) -> bool {
+    matches!(kind, SyncProtocolKind::Snapshot | SyncProtocolKind::DeltaSync)
+        || local.has_state
+        || !remote.has_state
+        || local.horizon == remote.horizon
 }
 
 pub(crate) fn with_parameters(
