@@ -202,6 +202,61 @@ fn honest_nodes_that_only_liars_join_show_nothing() {
     assert_eq!(rt.run(), StopCondition::Violated(Check::HonestApart));
 }
 
+/// A member that lies of how far it has forgotten takes others along. One without state, told to walk, could then
+/// never compare with them: a wish for a walk gives way to a snapshot. Found by `sweep --swarm`, seed 7354.
+#[test]
+fn one_without_state_takes_a_snapshot_from_those_that_a_liar_had_forget() {
+    for protocol in ["hash_comparison", "level_wise", "subtree_prefetch", "bloom_filter", "rateless_iblt"] {
+        for seed in (7_354..7_384).chain(0..30) {
+            let case = format!(
+                r#"
+                seed = {seed}
+                protocol = "{protocol}"
+                nodes = [
+                    {{ name = "alice" }},
+                    {{ name = "bob", entities = ["bob/0..1"] }},
+                    {{ name = "carol", hostile = ["lying_root", "replayed_frames", "forged_positions", "forged_versions"] }},
+                ]
+                [faults]
+                base_latency_ms = 0
+                latency_jitter_ms = 0
+                hostile = {{ rate = 0.568153 }}"#
+            );
+            converges(read(&case).build().unwrap(), protocol);
+        }
+    }
+}
+
+/// What waits for a delta that a hostile node made up may wait for ever. Found by a sweep, seed 3572.
+#[test]
+fn nobody_waits_for_deltas_of_a_hostile_node_that_follow_what_never_was() {
+    for seed in 0..40 {
+        let faults = FaultConfig::light_chaos()
+            .with_hostile(1)
+            .with_lies([Lie::ForgedParents, Lie::WithheldDeltas, Lie::Garbage])
+            .with_lie_rate(0.9);
+        let config = SimConfig::with_seed(seed).with_faults(faults).with_max_time(SimTime::from_secs(300));
+        let mut rt = SimRuntime::with_config(config);
+        rt.apply_scenario(Scenario::n_nodes_synced(2, 6));
+        rt.apply_workload(&Workload::new(40, SimDuration::from_secs(5)));
+        let stop = rt.run();
+        assert_eq!(stop, StopCondition::Converged, "seed {seed}: {stop}");
+    }
+}
+
+/// Lists without end are of records that nobody sees and nobody wrote: what was written must be there, and
+/// what a member says besides is its word. Found by `sweep --swarm`, seed 2253.
+#[test]
+fn places_that_a_member_made_up_hide_nothing_that_was_written() {
+    for seed in 0..150 {
+        let faults = FaultConfig::heavy_chaos()
+            .with_hostile(1)
+            .with_lies([Lie::EndlessLists, Lie::ForgedParents, Lie::LyingRoot])
+            .with_lie_rate(1.0);
+        converges(with(seed, 3, faults), "endless lists");
+    }
+}
+
 fn read(text: &str) -> Case {
     text.parse().unwrap_or_else(|error: CaseError| panic!("{error}\n{text}"))
 }

@@ -60,6 +60,7 @@ fn every_figure_of_every_group_moves() {
         assert!(figure > 0, "{name} is zero");
     }
     assert_eq!(convergence.failure_reason, None);
+    assert_eq!(hostile, Default::default(), "nobody is hostile");
     let ran = |scenario: Scenario| {
         let mut rt = SimRuntime::with_seed(1);
         rt.apply_scenario(scenario);

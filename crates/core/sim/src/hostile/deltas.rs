@@ -33,9 +33,9 @@ pub(super) fn forged(message: &mut Message, craft: &mut Craft<'_>) -> bool {
                 0 if !delta.actions.is_empty() => delta.actions.clear(),
                 1 => {
                     // In the name of somebody else, under a number that may well be the next.
-                    let others = delta.parents.iter().map(|parent| parent.dot);
+                    let mut others = delta.parents.iter().map(|parent| parent.dot);
                     let stranger = Dot { author: ReplicaId::from_u64(0xbad), seq: 1 };
-                    let dot = others.filter(|dot| dot.author != craft.own).last().unwrap_or(stranger);
+                    let dot = others.rfind(|dot| dot.author != craft.own).unwrap_or(stranger);
                     let dot = Dot { seq: dot.seq + 1, ..dot };
                     *delta = Delta { dot, ..delta.clone() }.signed(craft.gate);
                 }

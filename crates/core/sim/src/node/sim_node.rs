@@ -9,8 +9,8 @@ use crate::workload::Write;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncline_replica::{
-    Cost, Event, FrameKind, Notice, Operation, OperationError, Refusal, Replica, ReplicaConfig, SyncActions,
-    Timer, TimerKind, TimerOp,
+    Cost, Event, FrameKind, Notice, Operation, OperationError, Pending, Refusal, Replica, ReplicaConfig,
+    SyncActions, Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store, StoreError};
@@ -63,6 +63,12 @@ fn named_anew(node: NodeId, fresh_starts: u8) -> ReplicaId {
     replica
 }
 
+/// Whether a node writes under this name, or did, or will.
+fn is_name_of(mut replica: ReplicaId, node: NodeId) -> bool {
+    replica.0[14] = 0;
+    replica == replica_id(node)
+}
+
 impl SimNode {
     /// The node `node`, whose disk already holds `disk`.
     pub fn new(node: NodeId, config: ReplicaConfig, disk: MemoryStore) -> Self {
@@ -107,6 +113,18 @@ impl SimNode {
         self.config.authority = hostile::authority(self.config.replica);
         self.recover();
         self
+    }
+
+    /// What it has not finished, but for what has to do with hostile nodes.
+    pub(crate) fn pending(&self) -> Pending {
+        match (&self.replica, &self.cast) {
+            (None, _) => Pending::default(),
+            (Some(replica), None) => replica.pending(),
+            (Some(replica), Some(cast)) => replica.pending_but_for(
+                |peer| cast.is_hostile(peer.into()),
+                |author| cast.hostile().any(|node| is_name_of(author, node)),
+            ),
+        }
     }
 
     /// Tells who in the run is hostile. The replica does not hear of it.
@@ -487,11 +505,10 @@ impl Actor for SimNode {
     }
 
     fn unfinished(&self) -> Unfinished {
-        let Some(replica) = &self.replica else { return Unfinished::default() };
-        let pending = match &self.cast {
-            None => replica.pending(),
-            Some(cast) => replica.pending_but_for(|peer| cast.is_hostile(peer.into())),
-        };
+        if self.replica.is_none() {
+            return Unfinished::default();
+        }
+        let pending = self.pending();
         // A damaged row will be noticed, and the run is not over before.
         let waiting = pending.buffered + pending.owed + usize::from(self.disk.is_rotten());
         Unfinished { sessions: pending.sessions as u32, waiting: waiting as u32 }

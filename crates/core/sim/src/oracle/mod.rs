@@ -56,11 +56,14 @@ struct Acknowledged {
     actions: Vec<Action>,
 }
 
+/// Nodes, and what they all began with.
+type Begun = (Arc<[NodeId]>, Arc<[Action]>);
+
 /// All that was ever acknowledged. A clone shares the writes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Oracle {
     /// What nodes began with, and which.
-    begun: Vec<(Arc<[NodeId]>, Arc<[Action]>)>,
+    begun: Vec<Begun>,
     writes: Vec<Arc<Acknowledged>>,
     merges: Merges,
 }

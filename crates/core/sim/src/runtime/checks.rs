@@ -23,6 +23,11 @@ use syncline_storage::{Action, ApplyError, StorageError};
 use syncline_sync::{FailureReason, Outcome, SyncProtocolKind};
 use syncline_types::{Choice, SimDuration, SimTime};
 
+/// Whether only who made a delta can be to blame for this.
+const fn is_blamed(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Malformed | Refusal::NotAMember | Refusal::BadSignature)
+}
+
 impl SimRuntime {
     /// Lets the checkers see what an event did.
     pub(super) fn observe(&mut self, stepped: Stepped<Notice>) {
@@ -41,8 +46,13 @@ impl SimRuntime {
         if stepped.stale_accepted && !hostile {
             self.violate(Check::StaleFrameAccepted { node: self.name(node) });
         }
+        let on_hostile = self.hostility.cast.is_hostile(node);
         for notice in stepped.notices {
-            self.on_notice(node, notice);
+            if on_hostile {
+                self.on_hostile_notice(node, notice);
+            } else {
+                self.on_notice(node, notice);
+            }
         }
         if let Some(detail) = self.world.actor(node).and_then(SimNode::stopped) {
             let detail = detail.to_owned();
@@ -74,9 +84,6 @@ impl SimRuntime {
     }
 
     fn on_notice(&mut self, node: NodeId, notice: Notice) {
-        if self.hostility.cast.is_hostile(node) {
-            return self.on_hostile_notice(node, notice);
-        }
         match notice {
             Notice::SessionStarted { peer } => {
                 self.protocol.sessions_started += 1;
@@ -127,8 +134,7 @@ impl SimRuntime {
             }
             Notice::DeltaDiscarded { refusal } => {
                 // One that a hostile member signed may have waited and be against the rules.
-                let blamed =
-                    matches!(refusal, Refusal::Malformed | Refusal::NotAMember | Refusal::BadSignature);
+                let blamed = is_blamed(&refusal);
                 if blamed && self.hostility.cast.is_empty() {
                     self.violate(Check::HonestFrameRefused { node: self.name(node) });
                 }
@@ -136,10 +142,9 @@ impl SimRuntime {
             Notice::DeltasStranded { deltas } => self.protocol.deltas_stranded += deltas,
             Notice::DeltaRefused { from, .. } => {
                 self.protocol.deltas_refused += 1;
-                if self.hostility.cast.is_hostile(from.into()) {
-                    return;
+                if !self.hostility.cast.is_hostile(from.into()) {
+                    self.violate(Check::HonestFrameRefused { node: self.name(node) });
                 }
-                self.violate(Check::HonestFrameRefused { node: self.name(node) });
             }
             Notice::Forgot { horizon, records } => {
                 self.protocol.records_forgotten += records;
@@ -260,9 +265,11 @@ impl SimRuntime {
             return None;
         }
         let (first, actor) = self.honest().next()?;
+        let beside_liars = !self.hostility.cast.is_empty();
         let compared = self.oracle_of_arrived().map_err(ApplyError::from);
-        let compared =
-            compared.and_then(|oracle| oracle.hidden_difference(self.world.digest(first), actor.disk()));
+        let compared = compared.and_then(|oracle| {
+            oracle.hidden_difference(self.world.digest(first), actor.disk(), beside_liars)
+        });
         let detail = match compared {
             Ok(difference) => difference?,
             Err(error) => error.to_string(),

@@ -65,7 +65,7 @@ impl SimRuntime {
         for (peer, reason) in replica.owed().filter(|(peer, _)| counts(peer)) {
             debts.push(format!("a sync with {} owed: {reason}", self.name(peer.into())));
         }
-        let waiting = replica.pending().buffered;
+        let waiting = actor.pending().buffered;
         if waiting > 0 {
             debts.push(format!("{waiting} deltas waiting"));
         }
