@@ -8,6 +8,7 @@ mod each;
 mod examples;
 mod explore;
 mod host_flags;
+mod hostile_flags;
 mod inform;
 mod inspect;
 mod interrupt;

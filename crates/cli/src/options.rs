@@ -2,6 +2,7 @@
 
 use crate::cases;
 use crate::host_flags::HostArgs;
+use crate::hostile_flags::HostileArgs;
 use crate::options_links::LinkArgs;
 use crate::spec::Spec;
 use crate::values::{self, Latency, Spell};
@@ -258,6 +259,9 @@ pub(crate) struct SimArgs {
 
     #[command(flatten)]
     pub(crate) hosts: HostArgs,
+
+    #[command(flatten)]
+    pub(crate) hostile: HostileArgs,
 }
 
 impl SimArgs {
@@ -383,7 +387,7 @@ impl SimArgs {
             faults = faults.with_writes_during_sync(rate);
         }
         faults = self.links.apply(faults)?;
-        faults = self.hosts.add_to(faults);
+        faults = self.hostile.add_to(self.hosts.add_to(faults));
         faults.validate().map_err(|error| error.to_string())?;
         Ok(faults)
     }
@@ -446,7 +450,7 @@ impl SimArgs {
         for (flag, value) in self.links.given() {
             add(flag, Some(value));
         }
-        for (flag, value) in self.hosts.given() {
+        for (flag, value) in self.hosts.given().into_iter().chain(self.hostile.given()) {
             add(flag, Some(value));
         }
         add(

@@ -5,6 +5,7 @@ use crate::options_links::Model;
 use crate::spec::Spec;
 use clap::{Args, Command};
 use sync_sim::case::Case;
+use sync_sim::hostile::HostileFaults;
 use sync_sim::prelude::{FaultConfig, LinkFaults, LinkModel, Rate, SimTime};
 use sync_sim::swarm;
 
@@ -37,6 +38,10 @@ impl SimArgs {
         let mut plain = case.faults.clone();
         plain.links = LinkFaults::none();
         case.faults = self.faults(case.faults).or_else(|_| self.faults(plain))?;
+        // What flags say of the replicas may leave no room for those that are hostile.
+        if !case.hostile_fit() {
+            case.faults.hostile = HostileFaults::none();
+        }
         if case.calm_after.is_some_and(|calm_after| calm_after < case.workload.over) {
             (case.calm_after, case.chaos_for) = (Some(case.workload.over), case.workload.over);
         }

@@ -1,12 +1,12 @@
 //! `syncline run`.
 
-use crate::host_flags;
 use crate::options::SimArgs;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{RunReport, Spec};
 use crate::trace::Log;
 use crate::view::worth_investigating;
 use crate::{Ending, cases, interrupt, shrink};
+use crate::{host_flags, hostile_flags};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -329,7 +329,8 @@ fn work(report: &RunReport) -> comfy_table::Table {
     for (name, count) in effects.links.rows().into_iter().filter(|(_, count)| *count > 0) {
         table.add_row([name.to_owned(), grouped(count)]);
     }
-    for (name, count) in host_flags::rows(&effects.hosts) {
+    let hosts = host_flags::rows(&effects.hosts);
+    for (name, count) in hosts.into_iter().chain(hostile_flags::rows(&report.hostile)) {
         table.add_row([name, count]);
     }
     let work = [

@@ -4,6 +4,7 @@ use crate::options::SimArgs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use sync_sim::case::{Case, Ended};
+use sync_sim::hostile::HostileMetrics;
 use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics};
 use sync_sim::network::Fates;
 use sync_sim::oracle::{AckedWrite, WrongPlace};
@@ -88,6 +89,7 @@ pub(crate) struct RunReport {
     pub(crate) nodes: Vec<NodeReport>,
     pub(crate) protocol: ProtocolMetrics,
     pub(crate) effects: EffectMetrics,
+    pub(crate) hostile: HostileMetrics,
     pub(crate) work: WorkMetrics,
     pub(crate) fates: FatesReport,
     /// The command that repeats the run.
@@ -197,6 +199,7 @@ impl RunReport {
             work: metrics.work,
             protocol: metrics.protocol,
             effects: metrics.effects,
+            hostile: metrics.hostile,
             reproduce: spec.reproduce(rt.config().seed),
             case: None,
         }

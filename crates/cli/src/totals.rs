@@ -3,13 +3,14 @@
 use crate::reach::CoverageReport;
 use crate::report::{bytes, fates, grouped, numbers_from, table, typed, verdict};
 use crate::spec::{FatesReport, Spec};
-use crate::{cases, host_flags};
+use crate::{cases, host_flags, hostile_flags};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use sync_sim::case::Class;
 use sync_sim::coverage::Coverage;
 use sync_sim::engine::TraceDigest;
+use sync_sim::hostile::HostileMetrics;
 use sync_sim::network::LinkMetrics;
 use sync_sim::prelude::*;
 
@@ -64,6 +65,8 @@ pub(crate) struct Counts {
     pub(crate) messages_corrupted: u64,
     pub(crate) links: LinkMetrics,
     pub(crate) hosts: HostEffects,
+    #[serde(default)]
+    pub(crate) hostile: HostileMetrics,
 }
 
 impl Counts {
@@ -87,6 +90,7 @@ impl Counts {
         self.messages_corrupted += effects.messages_corrupted;
         self.links.merge(&effects.links);
         self.hosts.add(&effects.hosts);
+        self.hostile.add(&run.metrics.hostile);
     }
 }
 
@@ -112,6 +116,7 @@ impl Counts {
             messages_corrupted,
             links,
             hosts,
+            hostile,
         } = other;
         self.events += events;
         self.bytes_sent += bytes_sent;
@@ -131,6 +136,7 @@ impl Counts {
         self.messages_corrupted += messages_corrupted;
         self.links.merge(links);
         self.hosts.add(hosts);
+        self.hostile.add(hostile);
     }
 }
 
@@ -316,7 +322,8 @@ pub(crate) fn print(report: &SweepReport, on: &str) {
     for (name, count) in report.counts.links.rows().into_iter().filter(|(_, count)| *count > 0) {
         summary.add_row([name.to_owned(), grouped(count)]);
     }
-    for (name, count) in host_flags::rows(&report.counts.hosts) {
+    let hosts = host_flags::rows(&report.counts.hosts);
+    for (name, count) in hosts.into_iter().chain(hostile_flags::rows(&report.counts.hostile)) {
         summary.add_row([name, count]);
     }
     numbers_from(&mut summary, 1);

@@ -1,4 +1,4 @@
-//! The flags for what goes wrong within hosts, as a user types them.
+//! The flags for what goes wrong within hosts, and for hostile replicas, as a user types them.
 
 use serde_json::Value;
 use std::process::{Command, Output};
@@ -46,6 +46,34 @@ fn flags_of_hosts_that_make_no_sense_are_refused_with_what_would() {
         ("run --processing 9 --slow-host 0.1", "between 1 and 1000"),
         ("run --lies-unnoticed", "--lying-sync"),
         ("run --rot 2", "between 0 and 1"),
+    ] {
+        let output = syncline(args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args}: {text}");
+        assert!(text.contains(said), "{args}: {text}");
+    }
+}
+
+#[test]
+fn hostile_replicas_are_asked_for_counted_and_shown() {
+    let flags = "--nodes 4 --hostile 2 --outsiders 1 --lies lying_root,garbage --lie-rate 0.5";
+    let run = json(&format!("run --seed 3 {flags}"));
+    assert_eq!(run["reproduce"], format!("syncline run --seed 3 {flags}"));
+    assert_eq!(run["stop"], "converged");
+    let sweep = json(&format!("sweep --seeds 0..20 {flags}"));
+    assert_eq!(sweep["converged"], 20, "{}", sweep["failures"]);
+    for lie in ["lying_root", "garbage"] {
+        assert!(sweep["hostile"]["told"][lie].as_u64() > Some(0), "{lie}: {}", sweep["hostile"]);
+    }
+    assert!(sweep["hostile"]["frames_refused"].as_u64() > Some(0), "{}", sweep["hostile"]);
+    let shown = String::from_utf8(syncline(&format!("run --seed 3 {flags}")).stdout).expect("text");
+    assert!(shown.contains("lies of hostile replicas") && shown.contains("… garbage"), "{shown}");
+    for (args, said) in [
+        ("run --hostile 3", "there must be an honest node"),
+        ("run --hostile 1 --outsiders 2", "the number of outsiders"),
+        ("run --hostile 1 --lies white", "lying_root"),
+        ("run --lies garbage", "--hostile"),
+        ("run --nodes 4 --topology star --hostile 4", "honest node"),
     ] {
         let output = syncline(args);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

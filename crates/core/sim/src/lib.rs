@@ -28,6 +28,7 @@ pub mod explore;
 pub mod film;
 pub mod forensics;
 pub mod history;
+pub mod hostile;
 pub mod metrics;
 pub mod network;
 pub mod node;
@@ -56,6 +57,7 @@ pub mod prelude {
     pub use crate::case::Case;
     pub use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
     pub use crate::engine::{CrashPoint, HostEffects};
+    pub use crate::hostile::{HostileFaults, Lie};
     pub use crate::metrics::SimMetrics;
     pub use crate::network::{
         DropCause, FaultConfig, HostFaults, LinkFaults, LinkMetrics, LinkModel, LinkProperties,

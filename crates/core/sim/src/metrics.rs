@@ -1,6 +1,7 @@
 //! What a run cost and what happened in it.
 
 use crate::engine::HostEffects;
+use crate::hostile::HostileMetrics;
 use crate::network::{DropCause, Fates, LinkMetrics};
 use serde::Serialize;
 use syncline_types::SimTime;
@@ -12,6 +13,8 @@ pub struct SimMetrics {
     pub protocol: ProtocolMetrics,
     /// What the network and the faults did.
     pub effects: EffectMetrics,
+    /// What hostile nodes did, and what came of it.
+    pub hostile: HostileMetrics,
     /// What the nodes had to do for it.
     pub work: WorkMetrics,
     /// How the run came to agree.

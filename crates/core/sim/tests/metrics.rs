@@ -19,7 +19,7 @@ fn every_figure_of_every_group_moves() {
     rt.apply_scenario(Scenario::fresh_joiner(4, 40));
     rt.apply_workload(&Workload::new(200, SimDuration::from_secs(4)));
     assert_eq!(rt.run(), StopCondition::Converged);
-    let SimMetrics { protocol, effects, work, convergence, fates } = rt.metrics();
+    let SimMetrics { protocol, effects, hostile, work, convergence, fates } = rt.metrics();
     let figures = [
         ("messages_sent", protocol.messages_sent),
         ("bytes_sent", protocol.bytes_sent),
@@ -60,6 +60,7 @@ fn every_figure_of_every_group_moves() {
         assert!(figure > 0, "{name} is zero");
     }
     assert_eq!(convergence.failure_reason, None);
+    assert_eq!(hostile, Default::default(), "nobody is hostile");
     let ran = |scenario: Scenario| {
         let mut rt = SimRuntime::with_seed(1);
         rt.apply_scenario(scenario);

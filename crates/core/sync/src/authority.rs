@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use syncline_types::{
-    ContextId, Decode, DecodeError, DeltaId, Digest, Encode, Reader, ReplicaId, Writer, limits,
+    ContextId, Decode, DecodeError, DeltaId, Digest, Encode, Reader, ReplicaId, Writer, canary, limits,
 };
 
 /// Proof that a delta is its author's, in the form of its scheme. Empty where there is none.
@@ -200,7 +200,7 @@ impl Membership {
 
     /// Whether `replica` may write and be synced with.
     pub fn admits(&self, replica: ReplicaId) -> bool {
-        *self == Self::Open || self.names(replica)
+        *self == Self::Open || self.names(replica) || canary!(StrangersLetIn)
     }
 }
 
@@ -226,10 +226,13 @@ impl Gate {
         let author = delta.dot.author;
         let key = match &self.membership {
             Membership::Open => None,
-            Membership::Members(members) => Some(members.get(&author).ok_or(DeltaRefusal::NotAMember)?),
+            Membership::Members(members) => match members.get(&author) {
+                None if canary!(StrangersLetIn) => return Ok(()),
+                key => Some(key.ok_or(DeltaRefusal::NotAMember)?),
+            },
         };
         let statement = Statement { context: self.context, delta: id };
-        let signed = self.authority.verify(key, &statement, &delta.signature);
+        let signed = canary!(SignaturesUnchecked) || self.authority.verify(key, &statement, &delta.signature);
         if signed { Ok(()) } else { Err(DeltaRefusal::BadSignature) }
     }
 

@@ -89,6 +89,12 @@ pub enum Canary {
     FrozenByLastWriter,
     /// A crash in the middle of a commit leaves the rows that were written by then.
     TornCommit,
+    /// Nobody looks at signatures.
+    SignaturesUnchecked,
+    /// Whoever comes is taken for a member.
+    StrangersLetIn,
+    /// A peer with which sessions fail is tried again as soon as ever.
+    FailuresForgiven,
 }
 
 impl Canary {

@@ -68,6 +68,9 @@ pub enum Choice {
     RottenRow = 125,
     ScrubTime = 126,
     RestartDelay = 127,
+    Lie = 130,
+    LieKind = 131,
+    LieDetail = 132,
 }
 
 /// A source of random draws. A step that needs chance takes one as an argument; who provides it

@@ -43,13 +43,18 @@ impl Case {
     pub(super) fn assemble(&self, keeping: bool) -> Result<SimRuntime, CaseError> {
         let scenario = self.beginning()?;
         let names = self.names(&scenario)?;
+        self.check_hostile(&scenario)?;
         let mut rt = SimRuntime::try_with_config(self.config())?;
+        if self.tells_of_hostile() {
+            rt.use_own_keys();
+        }
         rt.apply_scenario(scenario);
         for (node, told) in (0..).map(NodeId).zip(&self.nodes) {
             for write in &told.writes {
                 rt.write_before_start(node, &write.clone().into());
             }
         }
+        self.make_hostile(&mut rt);
         rt.world.chronicle = keeping.then(Vec::new);
         rt.apply_workload(&self.workload);
         let chronicle = rt.world.chronicle.take();
@@ -63,6 +68,7 @@ impl Case {
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
         }
+        self.script_lies(&mut rt, &names)?;
         rt.world.router.book = self.book(&names, keeping)?;
         Ok(rt)
     }
@@ -94,6 +100,7 @@ impl Case {
         let small = Self { scenario: small, ..self.clone() };
         let scenario = small.beginning()?;
         let names = small.names(&scenario)?;
+        small.check_hostile(&scenario)?;
         small.events(&names, |_, _| Ok(()))?;
         let resolve = |place: &str, name: &Name| names.resolve(place, name);
         small.rules.iter().try_for_each(|line| line.rule(resolve).map(drop))?;
@@ -209,6 +216,10 @@ impl Case {
                         let spec = partition.spec(&place, names)?;
                         SimEvent::PartitionAt { spec: Box::new(spec), lasting: partition.lasting }
                     }
+                    What::Lie(lying) => {
+                        whom(&lying.node)?;
+                        continue;
+                    }
                     What::Join(_) => continue,
                 },
             ));
@@ -226,11 +237,12 @@ impl Case {
         for node in &self.nodes {
             size.entities += node.entities.len();
             size.writes += node.writes.len();
+            size.faults += node.hostile.iter().count();
         }
         size.writes += self.workload.writes;
         size.writes += self.script.iter().filter(|line| line.asks()).count();
         let other = |line: &&super::Happening| !line.asks() && !line.mends();
-        size.faults = self.rules.len() + self.script.iter().filter(other).count() + self.kinds_of_chance();
+        size.faults += self.rules.len() + self.script.iter().filter(other).count() + self.kinds_of_chance();
         size.frames = self.frames.len();
         size
     }
@@ -241,7 +253,11 @@ impl Case {
         let settings = |faults: &FaultConfig| toml::Table::try_from(faults).unwrap_or_default();
         let off = settings(&off);
         let ranges = ["partition_duration_ms", "restart_delay_ms", "away_duration_ms", "join_ms"];
-        let on = settings(&self.faults);
+        let mut on = settings(&self.faults);
+        if self.faults.hostile.nodes == 0 {
+            // How often nobody lies is nothing to count.
+            on.remove("hostile");
+        }
         on.iter()
             .filter(|(key, value)| off.get(*key) != Some(value) && !ranges.contains(&key.as_str()))
             .count()

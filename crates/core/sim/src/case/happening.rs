@@ -3,6 +3,7 @@
 use super::words::{maybe_time, name};
 use super::{Name, operations};
 use crate::engine::CrashPoint;
+use crate::hostile::Lie;
 use crate::notation::time;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::SerializeStruct;
@@ -42,6 +43,8 @@ pub enum What {
     Return(Name),
     /// A node of this name, with nothing in it, comes up. All know from the beginning that it will.
     Join(Name),
+    /// A node lies in the next frames that give it a chance to. It is a hostile one from the beginning.
+    Lie(Lying),
 }
 
 /// An application writes.
@@ -117,6 +120,23 @@ pub struct Leave {
     pub away_for: Option<SimDuration>,
 }
 
+/// A node lies.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lying {
+    /// Which.
+    pub node: Name,
+    /// How.
+    pub kind: Lie,
+    /// In how many frames.
+    #[serde(default = "once")]
+    pub frames: u64,
+}
+
+const fn once() -> u64 {
+    1
+}
+
 impl Happening {
     /// The node that it happens to, if it is one alone.
     pub fn node(&self) -> Option<&Name> {
@@ -125,6 +145,7 @@ impl Happening {
             | What::Op(Asked { node, .. })
             | What::Crash(Crash { node, .. })
             | What::Leave(Leave { node, .. })
+            | What::Lie(Lying { node, .. })
             | What::Restart(node)
             | What::Return(node)
             | What::Join(node) => Some(node),
@@ -148,7 +169,12 @@ impl Happening {
             What::Crash(Crash { down_for: span, .. })
             | What::Partition(Partition { lasting: span, .. })
             | What::Leave(Leave { away_for: span, .. }) => span.as_mut(),
-            What::Write(_) | What::Op(_) | What::Restart(_) | What::Return(_) | What::Join(_) => None,
+            What::Write(_)
+            | What::Op(_)
+            | What::Restart(_)
+            | What::Return(_)
+            | What::Join(_)
+            | What::Lie(_) => None,
         }
     }
 }
@@ -167,6 +193,7 @@ enum Key {
     Leave,
     Return,
     Join,
+    Lie,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +228,7 @@ impl<'de> Visitor<'de> for HappeningVisitor {
                 Key::Leave => What::Leave(map.next_value()?),
                 Key::Return => What::Return(map.next_value()?),
                 Key::Join => What::Join(map.next_value()?),
+                Key::Lie => What::Lie(map.next_value()?),
             };
             if what.replace(found).is_some() {
                 return Err(M::Error::custom("two things in one line of the script; give each its own"));
@@ -240,6 +268,7 @@ impl Serialize for Happening {
             What::Leave(leave) => line.serialize_field("leave", leave)?,
             What::Return(node) => line.serialize_field("return", node)?,
             What::Join(node) => line.serialize_field("join", node)?,
+            What::Lie(lying) => line.serialize_field("lie", lying)?,
         }
         line.end()
     }

@@ -29,6 +29,7 @@ mod ending;
 mod entities;
 mod error;
 mod happening;
+mod hostile;
 mod lighter;
 mod lines;
 mod operations;
@@ -41,12 +42,13 @@ mod words;
 pub use ending::{Class, Ended};
 pub use entities::Entities;
 pub use error::CaseError;
-pub use happening::{Asked, Crash, Happening, Leave, Partition, What, Write};
+pub use happening::{Asked, Crash, Happening, Leave, Lying, Partition, What, Write};
 pub use lines::{Done, Frame, RuleLine};
 pub(crate) use shrink::shrink_with;
 pub use shrink::{Progress, Shrunk, shrink};
 
 use crate::SimConfig;
+use crate::hostile::Lies;
 use crate::network::{FaultConfig, Topology};
 use crate::notation::time;
 use crate::workload::Workload;
@@ -162,6 +164,27 @@ pub struct Node {
     /// a single operation is that operation, and one of several a list of them.
     #[serde(default, with = "operations::writes", skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<Vec<Operation>>,
+    /// What it says by chance that is not so; a node that says anything of that kind is hostile. How often, the
+    /// [faults](crate::hostile::HostileFaults::rate) say.
+    #[serde(default, skip_serializing_if = "Lies::is_none")]
+    pub hostile: Lies,
+    /// Whether nobody takes it for a member. Goes with `hostile`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub outsider: bool,
+}
+
+impl Node {
+    /// One with nothing.
+    pub fn empty(name: impl Into<Name>) -> Self {
+        Self {
+            name: name.into(),
+            shared: true,
+            entities: Vec::new(),
+            writes: Vec::new(),
+            hostile: Lies::NONE,
+            outsider: false,
+        }
+    }
 }
 
 const fn yes() -> bool {
@@ -171,6 +194,11 @@ const fn yes() -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 const fn is_true(value: &bool) -> bool {
     *value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Default for Case {

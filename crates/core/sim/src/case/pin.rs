@@ -50,19 +50,17 @@ impl Case {
         let scenario = self.beginning()?;
         let Some(shared) = Entities::of(&scenario.shared, 0) else { return Ok(self.clone()) };
         let mut nodes = Vec::new();
-        for (seed, by) in scenario.nodes.iter().zip(1..) {
+        for (at, (seed, by)) in scenario.nodes.iter().zip(1..).enumerate() {
             let Some(entities) = Entities::of(&seed.own, by) else { return Ok(self.clone()) };
-            let (name, writes) =
-                (seed.name.clone(), seed.writes.iter().map(|operation| vec![operation.clone()]));
-            nodes.push(Node {
-                name,
-                shared: seed.has_shared || shared.is_empty(),
-                entities,
-                writes: writes.collect(),
-            });
+            let writes = seed.writes.iter().map(|operation| vec![operation.clone()]).collect();
+            let (name, shared) = (seed.name.clone(), seed.has_shared || shared.is_empty());
+            let (hostile, outsider) =
+                self.nodes.get(at).map(|node| (node.hostile, node.outsider)).unwrap_or_default();
+            nodes.push(Node { name, shared, entities, writes, hostile, outsider });
         }
         let selection = if scenario.by_table { Selection::Table } else { self.selection };
-        Ok(Self { scenario: None, shared, nodes, selection, ..self.clone() })
+        let whole = Self { scenario: None, shared, nodes, selection, ..self.clone() };
+        Ok(whole.with_hostile_by_name())
     }
 
     /// The same, with what happened in a run as its script.

@@ -4,6 +4,7 @@
 use super::lighter::{lighter, thinned};
 use super::words::rounder;
 use super::{Case, CaseError, Class, Ended, Entities, Name, Size, What, operations};
+use crate::hostile::Lies;
 use crate::network::{FaultConfig, Topology};
 use crate::workload::Workload;
 use std::collections::BTreeSet;
@@ -185,7 +186,7 @@ struct Shrinker<'a> {
 type Cut = fn(&mut Case);
 
 /// Whole families of causes, from the widest.
-const FAMILIES: [Cut; 12] = [
+const FAMILIES: [Cut; 14] = [
     |case| case.frames.clear(),
     |case| case.frames.retain(|frame| frame.takes.is_none()),
     |case| case.frames.retain(|frame| frame.again.is_none() && frame.again_flipped.is_none()),
@@ -197,6 +198,8 @@ const FAMILIES: [Cut; 12] = [
     |case| case.script.retain(|line| !matches!(line.what, What::Leave(_))),
     |case| case.script.retain(|line| !matches!(line.what, What::Join(_))),
     |case| case.script.retain(|line| !line.asks()),
+    |case| case.script.retain(|line| !matches!(line.what, What::Lie(_))),
+    |case| case.nodes.iter_mut().for_each(|node| (node.hostile, node.outsider) = (Lies::NONE, false)),
     |case| case.rules.clear(),
 ];
 
@@ -225,6 +228,8 @@ impl Shrinker<'_> {
         self.doing = "single frames";
         self.lines(|case| &mut case.frames, |_| true);
         self.lines(|case| &mut case.rules, |_| true);
+        self.doing = "lies";
+        self.lies();
         self.doing = "initial entities";
         self.entities();
         self.doing = "chance";
@@ -341,6 +346,43 @@ impl Shrinker<'_> {
                 return;
             }
             size /= 2;
+        }
+    }
+
+    /// Makes hostile nodes honest, or lets them lie in fewer ways, less often, as members.
+    fn lies(&mut self) {
+        for at in 0..self.best.nodes.len() {
+            let of = |case: &Case| case.nodes.get(at).map_or(Lies::NONE, |node| node.hostile);
+            let set = |case: &mut Case, lies: Lies| {
+                if let Some(node) = case.nodes.get_mut(at) {
+                    node.hostile = lies;
+                    node.outsider &= !lies.is_none();
+                }
+            };
+            self.change(|case| set(case, Lies::NONE));
+            for lie in of(&self.best).iter() {
+                let fewer = of(&self.best).without(lie);
+                self.change(|case| set(case, fewer));
+            }
+            self.change(|case| case.nodes.iter_mut().skip(at).take(1).for_each(|node| node.outsider = false));
+        }
+        let nodes = self.best.faults.hostile.nodes as u64;
+        self.least(0, nodes, |case, nodes| case.faults.hostile.nodes = nodes as usize);
+        for lie in self.best.faults.hostile.kinds().iter().filter(|_| nodes > 0) {
+            let fewer = self.best.faults.hostile.kinds().without(lie);
+            if !fewer.is_none() {
+                self.change(|case| case.faults.hostile.lies = fewer);
+            }
+        }
+        for at in 0..self.best.script.len() {
+            let told = |case: &mut Case, frames| match case.script.get_mut(at).map(|line| &mut line.what) {
+                Some(What::Lie(lying)) => std::mem::replace(&mut lying.frames, frames),
+                _ => 0,
+            };
+            let now = told(&mut self.best.clone(), 0);
+            self.least(1, now, |case, frames| {
+                told(case, frames);
+            });
         }
     }
 

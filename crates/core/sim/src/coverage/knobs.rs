@@ -4,6 +4,7 @@
 //! never, however it is set. Where another fault could have done the same, only runs without that one count.
 
 use crate::engine::{Churn, HostEffects};
+use crate::hostile::HostileFaults;
 use crate::metrics::{EffectMetrics, SimMetrics};
 use crate::network::{DropCause, FaultConfig, Flights, HostFaults, LinkFaults, LinkMetrics, LinkModel, Rate};
 use syncline_types::{SimDuration, SimTime};
@@ -20,7 +21,7 @@ pub struct Knob {
 impl Knob {
     /// All there are.
     pub fn all() -> impl Iterator<Item = &'static Self> {
-        OF_ALL_LINKS.iter().chain(OF_SINGLE_LINKS).chain(OF_HOSTS)
+        OF_ALL_LINKS.iter().chain(OF_SINGLE_LINKS).chain(OF_HOSTS).chain(OF_HOSTILE)
     }
 
     /// The same faults as if this setting did nothing.
@@ -131,7 +132,7 @@ const DAY_MS: u64 = 86_400_000;
 const SHORT: std::ops::Range<u64> = 0..1;
 
 knobs! {
-    OF_ALL_LINKS, FaultConfig, |faults| faults, but links, hosts, invalid;
+    OF_ALL_LINKS, FaultConfig, |faults| faults, but links, hosts, hostile, invalid;
     base_latency_ms: off 0, |seen| seen.flights.beyond_jitter > 0;
     latency_jitter_ms: off 0, |seen| {
         let alone = seen.faults.reorder_window_ms == 0 && seen.is_even(Stretch::None);
@@ -234,4 +235,12 @@ knobs! {
     torn_write_probability: off Rate::ZERO, |seen| seen.hosts().torn_writes > 0;
     lying_sync_rate: off Rate::ZERO, |seen| seen.hosts().lost_commits > 0;
     rot_probability: off Rate::ZERO, |seen| seen.hosts().rotten_rows > 0;
+}
+
+// What `lies` names shows as a place of its own for each kind.
+knobs! {
+    OF_HOSTILE, HostileFaults, |faults| faults.hostile, but lies;
+    nodes: off 0, |seen| seen.metrics.hostile.told_in_all() > 0;
+    outsiders: off 0, |seen| seen.metrics.hostile.told_by_outsiders > 0;
+    rate: off Rate::ZERO, |seen| seen.metrics.hostile.told_in_all() > 0;
 }

@@ -3,6 +3,7 @@
 use super::Knob;
 use crate::SimRuntime;
 use crate::case::{Case, Ended};
+use crate::hostile::Lie;
 use crate::metrics::SimMetrics;
 use crate::network::{DropCause, Topology};
 use crate::runtime::{EndedSession, Phase};
@@ -52,12 +53,15 @@ fn selection(selection: Selection) -> String {
     format!("selection {selection:?}").to_lowercase()
 }
 
+fn told(lie: Lie) -> String {
+    format!("lie {lie}")
+}
+
 fn phase(phase: Phase) -> String {
     format!("phase {}", phase.name())
 }
 
-/// Whether drawn runs can come to it: between honest members, without rules, on clocks that are right, other
-/// causes are findings.
+/// Whether drawn runs can come to it: without rules, on clocks that are right, other causes are findings.
 const fn may_drop(cause: DropCause) -> bool {
     match cause {
         DropCause::Loss
@@ -71,14 +75,14 @@ const fn may_drop(cause: DropCause) -> bool {
         | DropCause::NoLink
         | DropCause::QueueFull
         | DropCause::LinkDown
-        | DropCause::ConnectionReset => true,
+        | DropCause::ConnectionReset
+        | DropCause::Malformed
+        | DropCause::NotAMember
+        | DropCause::BadSignature => true,
         DropCause::ReceiverUnknown
         | DropCause::ClockDrift
         | DropCause::NoMerge
-        | DropCause::Malformed
         | DropCause::Rule
-        | DropCause::NotAMember
-        | DropCause::BadSignature
         | DropCause::LeftBehind => false,
     }
 }
@@ -140,10 +144,14 @@ pub fn places() -> Vec<Place> {
             add(fell_back(kind), false);
         }
     }
-    DropCause::ALL.into_iter().filter(|cause| may_drop(*cause)).for_each(|cause| add(drop_of(cause), true));
+    for cause in DropCause::ALL.into_iter().filter(|cause| may_drop(*cause)) {
+        // Few lies come as single frames that break a rule and nothing else.
+        add(drop_of(cause), cause != DropCause::Malformed);
+    }
     OUTCOMES.iter().chain(&STATES).for_each(|(name, demanded)| add((*name).to_owned(), *demanded));
     [Phase::Safety, Phase::Liveness].into_iter().for_each(|in_phase| add(phase(in_phase), true));
     NAMED.iter().for_each(|named| add(scenario(named.name), true));
+    Lie::ALL.into_iter().for_each(|lie| add(told(lie), true));
     Topology::ALL.into_iter().for_each(|shape| add(topology(shape), true));
     [Selection::Table, Selection::Adaptive].into_iter().for_each(|how| add(selection(how), true));
     places
@@ -159,6 +167,7 @@ pub(super) fn reached_by(
 ) {
     let dropped = |cause: &DropCause| may_drop(*cause) && metrics.dropped(*cause) > 0;
     names.extend(DropCause::ALL.into_iter().filter(dropped).map(drop_of));
+    names.extend(metrics.hostile.told.keys().copied().map(told));
     if ending.class.is_converged() {
         names.extend(rt.phase().map(phase));
     }

@@ -96,9 +96,12 @@ impl<A: Actor> World<A> {
         self.take_down(node, None);
         self.router.leave(node);
         if let Some(slot) = self.nodes.get_mut(node.index()) {
+            let counted = slot.counts();
             slot.retired = true;
-            self.tally.count(slot.standing(), false);
-            self.tally.count_digest(slot.digest, false);
+            if counted {
+                self.tally.count(slot.standing(), false);
+                self.tally.count_digest(slot.digest, false);
+            }
         }
         for other in self.members().iter().copied() {
             self.schedule(self.clock.now(), SimEvent::ReachChanged { node: other });

@@ -26,6 +26,8 @@ pub(super) struct Slot<A> {
     pub(super) late: bool,
     /// It is gone for good: it takes no part any more.
     pub(super) retired: bool,
+    /// The run does not wait for it.
+    pub(super) aside: bool,
     /// It has left and is not back.
     pub(super) away: bool,
     /// How often it left, or was told to while it was away.
@@ -45,6 +47,11 @@ pub(super) struct Slot<A> {
 }
 
 impl<A> Slot<A> {
+    /// Whether the run waits for it.
+    pub(super) const fn counts(&self) -> bool {
+        !self.retired && !self.aside
+    }
+
     pub(super) const fn standing(&self) -> Standing {
         Standing {
             up: self.up,

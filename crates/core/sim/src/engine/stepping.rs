@@ -50,7 +50,9 @@ impl<A: Actor> World<A> {
             return Stepped::at(Some(node));
         }
         let after = slot.standing();
-        self.tally.shift(before, after);
+        if slot.counts() {
+            self.tally.shift(before, after);
+        }
         self.note(2, u64::from(node.0), timer);
         self.feed(node, Input::Timer(timer))
     }
@@ -58,18 +60,22 @@ impl<A: Actor> World<A> {
     /// Changes a node and keeps the tally in step with it.
     pub(super) fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
         let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| !slot.retired) else { return };
-        let (before, digest) = (slot.standing(), slot.digest);
+        let (before, digest, counts) = (slot.standing(), slot.digest, slot.counts());
         change(slot);
         slot.unfinished = slot.actor.unfinished();
         slot.digest = slot.actor.digest();
         if slot.digest != digest {
-            self.moves.changes += 1;
             slot.history.push((self.clock.now(), slot.digest));
-            self.tally.count_digest(digest, false);
-            self.tally.count_digest(slot.digest, true);
+            if counts {
+                self.moves.changes += 1;
+                self.tally.count_digest(digest, false);
+                self.tally.count_digest(slot.digest, true);
+            }
         }
         let after = slot.standing();
-        self.tally.shift(before, after);
+        if counts {
+            self.tally.shift(before, after);
+        }
     }
 
     /// Gives an input to a node that is up, and honours its effects, as far as an armed crash lets
@@ -132,8 +138,10 @@ impl<A: Actor> World<A> {
     }
 
     fn send(&mut self, from: NodeId, message: Outgoing) {
-        let Outgoing { to, bytes, kind, housekeeping } = message;
+        let Outgoing { to, bytes, kind, mut housekeeping } = message;
+        housekeeping |= self.is_aside(to);
         let Some(slot) = self.nodes.get_mut(from.index()) else { return };
+        housekeeping |= slot.aside;
         let life = slot.crashes;
         slot.traffic.sent += 1;
         slot.traffic.bytes_sent += bytes.len() as u64;

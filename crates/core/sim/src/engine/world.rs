@@ -152,6 +152,7 @@ impl<A: Actor> World<A> {
             up: !late,
             late,
             retired: false,
+            aside: false,
             away: false,
             departures: 0,
             armed: None,
@@ -179,6 +180,19 @@ impl<A: Actor> World<A> {
     pub fn actors(&self) -> impl Iterator<Item = (NodeId, &A)> {
         let slots = (0..).map(NodeId).zip(&self.nodes);
         slots.filter(|(_, slot)| !slot.retired).map(|(node, slot)| (node, &slot.actor))
+    }
+
+    /// Has the run not wait for a node from now on: neither for its frames, nor for frames to it, nor for what
+    /// it has not finished, and its digest need not be that of the others. To be said before the run begins.
+    pub(crate) fn set_aside(&mut self, node: NodeId) {
+        let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.counts()) else { return };
+        slot.aside = true;
+        self.tally.count(slot.standing(), false);
+        self.tally.count_digest(slot.digest, false);
+    }
+
+    pub(super) fn is_aside(&self, node: NodeId) -> bool {
+        self.slot(node).is_some_and(|slot| slot.aside)
     }
 
     /// How many nodes there are.

@@ -4,6 +4,7 @@ use super::{Film, FilmNode, Finding, ShownRecords};
 use crate::forensics::Report;
 use crate::history::History;
 use crate::runtime::{SimRuntime, StopCondition};
+use crate::types::NodeId;
 use std::collections::BTreeMap;
 use syncline_storage::StorageError;
 
@@ -31,12 +32,17 @@ impl Film {
             format!("{} frames", rt.metrics().protocol.messages_sent),
             format!("trace {}", rt.trace_digest()),
         ];
+        let hostile: Vec<String> =
+            nodes.iter().filter(|node| rt.is_hostile(**node)).map(|node| rt.name(*node)).collect();
+        if !hostile.is_empty() {
+            facts.push(format!("hostile, and not waited for: {}", hostile.join(", ")));
+        }
         facts.append(&mut film.facts);
         if !film.good {
             facts.insert(0, stop.to_string());
         }
         film.facts = facts;
-        film.nodes = nodes.iter().map(|node| figures(rt, rt.name(*node), *node)).collect();
+        film.nodes = nodes.iter().map(|node| figures(rt, *node)).collect();
         Ok(Some(film))
     }
 }
@@ -51,7 +57,8 @@ impl Finding {
     }
 }
 
-fn figures(rt: &SimRuntime, name: String, node: crate::types::NodeId) -> FilmNode {
+fn figures(rt: &SimRuntime, node: NodeId) -> FilmNode {
+    let (mut name, liar) = (rt.name(node), rt.node(node).liar());
     let metrics = rt.node_metrics(node);
     let figures = [
         ("frames sent", metrics.messages_sent),
@@ -61,6 +68,11 @@ fn figures(rt: &SimRuntime, name: String, node: crate::types::NodeId) -> FilmNod
         ("sessions begun", metrics.syncs_initiated),
         ("sessions that converged", metrics.syncs_completed),
     ];
-    let figures = figures.into_iter().map(|(what, figure)| (what.to_owned(), figure));
-    FilmNode { name, figures: figures.collect::<BTreeMap<_, _>>() }
+    let mut figures: BTreeMap<String, u64> =
+        figures.into_iter().map(|(what, figure)| (what.to_owned(), figure)).collect();
+    if let Some(liar) = liar {
+        name += " (hostile)";
+        figures.extend(liar.told().iter().map(|(lie, count)| (format!("lies: {lie}"), *count)));
+    }
+    FilmNode { name, figures }
 }

@@ -88,7 +88,7 @@ const fn is_loss(check: &Check) -> bool {
 
 /// Which states to hold beside each other.
 fn sides(end: &SimRuntime, stop: &StopCondition) -> Option<Sides> {
-    let nodes = end.node_ids();
+    let nodes: Vec<NodeId> = end.honest().map(|(node, _)| node).collect();
     let (&first, rest) = nodes.split_first()?;
     if let Some(&other) = rest.iter().find(|node| end.digest(**node) != end.digest(first)) {
         return Some(Sides {

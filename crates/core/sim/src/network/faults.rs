@@ -2,6 +2,7 @@
 
 use super::host_faults::HostFaults;
 use super::link_faults::LinkFaults;
+use crate::hostile::HostileFaults;
 use crate::notation;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -41,6 +42,11 @@ pub enum ConfigError {
         /// Its value.
         found: Range<u64>,
     },
+    /// Hostile nodes where nobody knows who is a member.
+    #[error(
+        "hostile nodes need members that know each other, and so forget what is dead: neither keep tombstones nor have disks lose unnoticed"
+    )]
+    HostileWithoutMembers,
     /// Something beyond what the simulator can hold.
     #[error("{field} is {found}; it must lie between {min} and {max}")]
     OutOfBounds {
@@ -142,6 +148,8 @@ pub struct FaultConfig {
     pub links: LinkFaults,
     /// What goes wrong within nodes.
     pub hosts: HostFaults,
+    /// Which nodes lie, and how.
+    pub hostile: HostileFaults,
     #[serde(skip)]
     pub(crate) invalid: Option<ConfigError>,
 }
@@ -175,6 +183,7 @@ impl FaultConfig {
             join_ms: 0..0,
             links: LinkFaults::none(),
             hosts: HostFaults::none(),
+            hostile: HostileFaults::none(),
             invalid: None,
         }
     }
@@ -312,7 +321,7 @@ impl FaultConfig {
         self.invalid.get_or_insert(error);
     }
 
-    pub(super) fn rate(&mut self, field: &'static str, probability: f64) -> Rate {
+    pub(crate) fn rate(&mut self, field: &'static str, probability: f64) -> Rate {
         Rate::from_probability(field, probability).unwrap_or_else(|error| {
             self.invalid.get_or_insert(error);
             Rate::ZERO
@@ -325,6 +334,7 @@ impl FaultConfig {
             return Err(error.clone());
         }
         self.links.validate()?;
+        self.hostile.validate()?;
         const DAY_MS: u64 = 86_400_000;
         for (field, found) in [
             ("the latency", self.base_latency_ms),

@@ -2,18 +2,19 @@
 
 use super::disk::{DiskView, SimDisk};
 use crate::engine::{Actor, Commit, Context, Effects, HostEffects, Input, Outgoing, TimerChange, Unfinished};
+use crate::hostile::{self, Cast, Identity, Liar, Manner};
 use crate::network::DropCause;
 use crate::types::NodeId;
 use crate::workload::Write;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncline_replica::{
-    Cost, Event, FrameKind, Notice, Operation, OperationError, Refusal, Replica, ReplicaConfig, SyncActions,
-    Timer, TimerKind, TimerOp,
+    Cost, Event, FrameKind, Notice, Operation, OperationError, Pending, Refusal, Replica, ReplicaConfig,
+    SyncActions, Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store, StoreError};
-use syncline_sync::{DeltaLog, DeltaRef, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
+use syncline_sync::{DeltaLog, DeltaRef, Gate, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
 use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
 
 /// The real replica, a simulated disk, and nothing in between: what the replica asks to be stored
@@ -42,6 +43,12 @@ pub struct SimNode {
     notices_losses: bool,
     /// Its disk was found damaged.
     is_ruined: bool,
+    /// Whether it signs with a key of its own.
+    has_own_key: bool,
+    /// Who in the run is hostile, if anybody is.
+    cast: Option<Arc<Cast>>,
+    /// What bends its frames, if it is hostile.
+    liar: Option<Box<Liar>>,
 }
 
 /// The name under which the replica of a node writes.
@@ -54,6 +61,12 @@ fn named_anew(node: NodeId, fresh_starts: u8) -> ReplicaId {
     let mut replica = ReplicaId::from_u64(u64::from(node.0) + 1);
     (replica.0[14], replica.0[15]) = (fresh_starts, 0x51);
     replica
+}
+
+/// Whether a node writes under this name, or did, or will.
+fn is_name_of(mut replica: ReplicaId, node: NodeId) -> bool {
+    replica.0[14] = 0;
+    replica == replica_id(node)
 }
 
 impl SimNode {
@@ -74,6 +87,9 @@ impl SimNode {
             fresh_starts: 0,
             notices_losses: true,
             is_ruined: false,
+            has_own_key: false,
+            cast: None,
+            liar: None,
         };
         node.recover();
         node
@@ -91,6 +107,41 @@ impl SimNode {
         self
     }
 
+    /// Has it sign with a key that no other node has, from the start.
+    pub(crate) fn with_own_key(mut self) -> Self {
+        self.has_own_key = true;
+        self.config.authority = hostile::authority(self.config.replica);
+        self.recover();
+        self
+    }
+
+    /// What it has not finished, but for what has to do with hostile nodes.
+    pub(crate) fn pending(&self) -> Pending {
+        match (&self.replica, &self.cast) {
+            (None, _) => Pending::default(),
+            (Some(replica), None) => replica.pending(),
+            (Some(replica), Some(cast)) => replica.pending_but_for(
+                |peer| cast.is_hostile(peer.into()),
+                |author| cast.hostile().any(|node| is_name_of(author, node)),
+            ),
+        }
+    }
+
+    /// Tells who in the run is hostile. The replica does not hear of it.
+    pub(crate) fn meet_cast(&mut self, cast: &Arc<Cast>) {
+        self.cast = Some(cast.clone());
+    }
+
+    /// Has it lie from now on.
+    pub(crate) fn turn_hostile(&mut self, manner: Manner) {
+        self.liar = Some(Box::new(Liar::new(manner)));
+    }
+
+    /// What bends its frames, if it is hostile.
+    pub(crate) fn liar(&self) -> Option<&Liar> {
+        self.liar.as_deref()
+    }
+
     /// Another node has begun afresh under this name.
     pub(crate) fn meet(&mut self, renamed: ReplicaId) {
         self.renamed.insert(renamed);
@@ -101,8 +152,18 @@ impl SimNode {
         if let Some(replica) = &mut self.replica
             && self.forgets
         {
-            let named = self.members.iter().map(|node| replica_id(*node));
-            replica.set_membership(Membership::named(named.chain(self.renamed.iter().copied())));
+            let knows = |node: &NodeId| match &self.cast {
+                // Nobody but an outsider takes it for a member.
+                Some(cast) => PeerId::from(*node) == self.peer || !cast.is_outsider(*node),
+                None => true,
+            };
+            let named = self.members.iter().filter(|node| knows(node)).map(|node| replica_id(*node));
+            let named = named.chain(self.renamed.iter().copied());
+            replica.set_membership(if self.has_own_key {
+                hostile::membership(named)
+            } else {
+                Membership::named(named)
+            });
         }
     }
 
@@ -111,6 +172,9 @@ impl SimNode {
     fn begin_afresh(&mut self) {
         self.fresh_starts = self.fresh_starts.saturating_add(1);
         self.config.replica = named_anew(self.peer.into(), self.fresh_starts);
+        if self.has_own_key {
+            self.config.authority = hostile::authority(self.config.replica);
+        }
         self.renamed.insert(self.config.replica);
         self.disk = self.disk.replaced();
         self.is_ruined = false;
@@ -246,6 +310,9 @@ impl SimNode {
     }
 }
 
+/// The timer of frames that a hostile node holds back.
+const HELD: u64 = 3;
+
 /// A timer of a replica as a number of the engine.
 fn timer_id(timer: Timer) -> u64 {
     match timer {
@@ -280,11 +347,9 @@ const fn cause_of(refusal: &Refusal) -> DropCause {
     }
 }
 
-impl Actor for SimNode {
-    type Op = Write;
-    type Notice = Notice;
-
-    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
+impl SimNode {
+    /// What its replica does.
+    fn step_truly(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
         let event = match input {
             Input::Start => Event::Start,
             Input::Peers { members, reachable } => {
@@ -329,11 +394,9 @@ impl Actor for SimNode {
             housekeeping: message.kind == FrameKind::Heartbeat,
         });
         let changes = timers.into_iter().map(|op| match op {
-            TimerOp::Set { timer, at } => TimerChange::Set {
-                id: timer_id(timer),
-                at,
-                housekeeping: timer.kind() == TimerKind::Housekeeping,
-            },
+            TimerOp::Set { timer, at } => {
+                TimerChange::Set { id: timer_id(timer), at, housekeeping: !self.is_awaited(timer) }
+            }
             TimerOp::Cancel { timer } => TimerChange::Cancel { id: timer_id(timer) },
         });
         Effects {
@@ -345,7 +408,67 @@ impl Actor for SimNode {
         }
     }
 
+    /// What leaves a hostile node: what its replica does, bent.
+    fn step_lying(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
+        let now = context.moment.now;
+        let heard = match &input {
+            Input::Frame { from, bytes } => Some((*from, (*bytes).clone())),
+            _ => None,
+        };
+        let mut effects = match input {
+            Input::Timer(HELD) => Effects::default(),
+            input => self.step_truly(input, context),
+        };
+        let Some(liar) = &mut self.liar else { return effects };
+        let gate = Gate {
+            context: self.config.context,
+            authority: self.config.authority.clone(),
+            membership: Membership::Open,
+        };
+        let identity = Identity { replica: self.config.replica, gate: &gate };
+        if let Some((from, bytes)) = heard {
+            liar.hear(from, &bytes, &identity);
+        }
+        if matches!(context.commit, Commit::Lost | Commit::Torn { .. } | Commit::Fails) {
+            // Nothing of this step leaves, and what it would have written nobody may ever hear of.
+            return effects;
+        }
+        let mut messages = liar.due(now);
+        messages.extend(liar.bend(effects.messages, &identity, now, context.entropy));
+        effects.messages = messages;
+        if let Some(at) = liar.next_due() {
+            effects.timers.push(TimerChange::Set { id: HELD, at, housekeeping: true });
+        }
+        effects
+    }
+
+    /// Whether a run waits for this timer. Beside hostile nodes the timers that serve all peers say nothing:
+    /// whether anything is owed to an honest one, or waits, is counted as such.
+    fn is_awaited(&self, timer: Timer) -> bool {
+        timer.kind() == TimerKind::Sync
+            && match (&self.cast, timer) {
+                (None, _) => true,
+                (Some(cast), Timer::Session(peer)) => !cast.is_hostile(peer.into()),
+                (Some(_), _) => false,
+            }
+    }
+}
+
+impl Actor for SimNode {
+    type Op = Write;
+    type Notice = Notice;
+
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
+        if self.liar.is_some() {
+            return self.step_lying(input, context);
+        }
+        self.step_truly(input, context)
+    }
+
     fn crash(&mut self) {
+        if let Some(liar) = &mut self.liar {
+            liar.crash();
+        }
         self.disk.crash();
         // What the replica had in memory may be ahead of the disk; only the disk counts.
         if let Ok(mut state) = Interface::open(self.disk().view())
@@ -382,8 +505,10 @@ impl Actor for SimNode {
     }
 
     fn unfinished(&self) -> Unfinished {
-        let Some(replica) = &self.replica else { return Unfinished::default() };
-        let pending = replica.pending();
+        if self.replica.is_none() {
+            return Unfinished::default();
+        }
+        let pending = self.pending();
         // A damaged row will be noticed, and the run is not over before.
         let waiting = pending.buffered + pending.owed + usize::from(self.disk.is_rotten());
         Unfinished { sessions: pending.sessions as u32, waiting: waiting as u32 }

@@ -21,6 +21,7 @@
 //! seen counts. What nobody sees, such as the payload of a tombstone, is compared with one state that
 //! joins all writes without a network; that one does use the merge functions.
 
+mod arrived;
 mod blame;
 mod fact;
 mod joined;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use syncline_crdt::Merges;
 use syncline_replica::Operation;
 use syncline_storage::{Action, StorageError, record_page};
-use syncline_types::SimTime;
+use syncline_types::{ReplicaId, SimTime};
 
 pub use blame::{AckedWrite, WrongPlace};
 use specification::Specification;
@@ -47,17 +48,22 @@ pub(crate) use state::Joined;
 #[derive(Clone, Debug)]
 struct Acknowledged {
     node: NodeId,
+    /// The name it wrote under.
+    author: ReplicaId,
     at: SimTime,
     operations: Vec<Operation>,
     /// One for each operation.
     actions: Vec<Action>,
 }
 
+/// Nodes, and what they all began with.
+type Begun = (Arc<[NodeId]>, Arc<[Action]>);
+
 /// All that was ever acknowledged. A clone shares the writes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Oracle {
-    /// What nodes began with.
-    begun: Vec<Arc<[Action]>>,
+    /// What nodes began with, and which.
+    begun: Vec<Begun>,
     writes: Vec<Arc<Acknowledged>>,
     merges: Merges,
 }
@@ -68,22 +74,27 @@ impl Oracle {
         Self { merges, ..Self::default() }
     }
 
-    /// Takes in what nodes begin with.
-    pub(crate) fn begin_with(&mut self, actions: Vec<Action>) {
-        if !actions.is_empty() {
-            self.begun.push(actions.into());
+    /// Takes in what some nodes begin with.
+    pub(crate) fn begin_with(&mut self, nodes: Vec<NodeId>, actions: Vec<Action>) {
+        if !actions.is_empty() && !nodes.is_empty() {
+            self.begun.push((nodes.into(), actions.into()));
         }
+    }
+
+    /// Whether anything was written.
+    pub(crate) fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
     }
 
     /// Takes note of an acknowledged write. O(1).
     pub(crate) fn acknowledge(
         &mut self,
-        node: NodeId,
+        (node, author): (NodeId, ReplicaId),
         at: SimTime,
         operations: Vec<Operation>,
         actions: Vec<Action>,
     ) {
-        self.writes.push(Arc::new(Acknowledged { node, at, operations, actions }));
+        self.writes.push(Arc::new(Acknowledged { node, author, at, operations, actions }));
     }
 
     /// The first entity that some replica does not show as it must. `first` names the node that is read

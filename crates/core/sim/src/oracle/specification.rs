@@ -48,7 +48,7 @@ pub(super) struct Specification<'a> {
 impl<'a> Specification<'a> {
     /// What all writes imply, or all `without` the one of that number. O(n log n) in the writes.
     pub(super) fn of(oracle: &'a Oracle, without: Option<usize>) -> Self {
-        let begun = oracle.begun.iter().flat_map(|actions| actions.iter()).map(Fact::begun);
+        let begun = oracle.begun.iter().flat_map(|(_, actions)| actions.iter()).map(Fact::begun);
         let written = oracle.writes.iter().enumerate().filter(|(number, _)| Some(*number) != without);
         let written = written.flat_map(|(number, write)| Fact::written(number, write));
         let mut facts: Vec<Fact<'a>> = begun.chain(written).collect();

@@ -4,6 +4,7 @@ use super::probe::Probe;
 use super::{Run, Subject};
 use crate::case::{Asked, Case, CaseError, What};
 use crate::engine::{SimEvent, World};
+use crate::hostile::HostileFaults;
 use crate::runtime::{Choices, Stream};
 use crate::types::NodeId;
 use crate::watch::Watch;
@@ -53,6 +54,10 @@ pub(super) fn build<'a, S: Subject>(
 ) -> Result<Run<'a, S>, CaseError> {
     case.faults.validate()?;
     begins_empty(case)?;
+    if case.faults.hostile != HostileFaults::none() || case.nodes.iter().any(|node| !node.hostile.is_none()) {
+        let problem = "only replicas of ours can be hostile: lies are told in their frames".into();
+        return Err(CaseError::Impossible { place: "nodes".into(), problem });
+    }
     let names = case.names(&case.beginning()?)?;
     let faults = case.faults.clone();
     let mut world = World::new(Choices::seeded(case.seed), faults).with_topology(case.topology);

@@ -30,9 +30,7 @@ impl<S: Subject> Lab<S> {
 
     /// Sets how many nodes there are, called `node-0` and so on.
     pub fn nodes(mut self, nodes: usize) -> Self {
-        let node =
-            |at| Node { name: format!("node-{at}"), shared: true, entities: Vec::new(), writes: Vec::new() };
-        self.case.nodes = (0..nodes).map(node).collect();
+        self.case.nodes = (0..nodes).map(|at| Node::empty(format!("node-{at}"))).collect();
         self
     }
 

@@ -152,7 +152,7 @@ impl<S: Subject> Run<'_, S> {
                 debts.push(Debt { node: Some(node), who: self.name(node), what });
             }
         }
-        Owed { blocking: Property::blocking(tally), debts }
+        Owed { blocking: Property::blocking(tally), debts, left_out: Vec::new() }
     }
 
     /// What was acknowledged so far, in order.

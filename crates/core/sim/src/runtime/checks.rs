@@ -13,12 +13,20 @@ use super::outcome::Check;
 use super::{EndedSession, SimRuntime};
 use crate::engine::{SimEvent, Stepped};
 use crate::network::DropCause;
-use crate::node::SimNode;
+use crate::node::{SimNode, replica_id};
+use crate::oracle::Oracle;
 use crate::runtime::Stream;
 use crate::types::NodeId;
-use syncline_replica::{Notice, Refusal};
+use std::borrow::Cow;
+use syncline_replica::{Notice, Operation, Refusal};
+use syncline_storage::{Action, ApplyError, StorageError};
 use syncline_sync::{FailureReason, Outcome, SyncProtocolKind};
 use syncline_types::{Choice, SimDuration, SimTime};
+
+/// Whether only who made a delta can be to blame for this.
+const fn is_blamed(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Malformed | Refusal::NotAMember | Refusal::BadSignature)
+}
 
 impl SimRuntime {
     /// Lets the checkers see what an event did.
@@ -34,11 +42,17 @@ impl SimRuntime {
         if stepped.restarted {
             self.on_restarted(node);
         }
-        if stepped.stale_accepted {
+        let hostile = self.note_hostility(&stepped);
+        if stepped.stale_accepted && !hostile {
             self.violate(Check::StaleFrameAccepted { node: self.name(node) });
         }
+        let on_hostile = self.hostility.cast.is_hostile(node);
         for notice in stepped.notices {
-            self.on_notice(node, notice);
+            if on_hostile {
+                self.on_hostile_notice(node, notice);
+            } else {
+                self.on_notice(node, notice);
+            }
         }
         if let Some(detail) = self.world.actor(node).and_then(SimNode::stopped) {
             let detail = detail.to_owned();
@@ -47,11 +61,26 @@ impl SimRuntime {
         match (stepped.corrupt, stepped.refused) {
             (true, Some(DropCause::Corrupt)) => {}
             (true, _) => self.violate(Check::CorruptFrameAccepted { node: self.name(node) }),
-            (false, Some(cause)) if BLAMED.contains(&cause) => {
+            (false, Some(cause))
+                if BLAMED.contains(&cause) && !hostile && !self.may_follow_from_trust(cause) =>
+            {
                 self.violate(Check::HonestFrameRefused { node: self.name(node) });
             }
             (false, _) => {}
         }
+    }
+
+    /// What a hostile node says of itself: only what its application wrote counts.
+    fn on_hostile_notice(&mut self, node: NodeId, notice: Notice) {
+        if let Notice::WriteAccepted { operations, actions } = notice {
+            self.protocol.writes_accepted += 1;
+            self.acknowledge(node, operations, actions);
+        }
+    }
+
+    fn acknowledge(&mut self, node: NodeId, operations: Vec<Operation>, actions: Vec<Action>) {
+        let author = self.world.actor(node).map_or_else(|| replica_id(node), |actor| actor.identity().0);
+        self.oracle.acknowledge((node, author), self.now(), operations, actions);
     }
 
     fn on_notice(&mut self, node: NodeId, notice: Notice) {
@@ -101,17 +130,21 @@ impl SimRuntime {
                 if let Some(Err(error)) = self.certain.as_mut().map(|certain| certain.apply(&actions)) {
                     self.violate_oracle(&error.to_string());
                 }
-                self.oracle.acknowledge(node, self.now(), operations, actions);
+                self.acknowledge(node, operations, actions);
             }
             Notice::DeltaDiscarded { refusal } => {
-                if matches!(refusal, Refusal::Malformed | Refusal::NotAMember | Refusal::BadSignature) {
+                // One that a hostile member signed may have waited and be against the rules.
+                let blamed = is_blamed(&refusal);
+                if blamed && self.hostility.cast.is_empty() {
                     self.violate(Check::HonestFrameRefused { node: self.name(node) });
                 }
             }
             Notice::DeltasStranded { deltas } => self.protocol.deltas_stranded += deltas,
-            Notice::DeltaRefused { .. } => {
+            Notice::DeltaRefused { from, .. } => {
                 self.protocol.deltas_refused += 1;
-                self.violate(Check::HonestFrameRefused { node: self.name(node) });
+                if !self.hostility.cast.is_hostile(from.into()) {
+                    self.violate(Check::HonestFrameRefused { node: self.name(node) });
+                }
             }
             Notice::Forgot { horizon, records } => {
                 self.protocol.records_forgotten += records;
@@ -130,7 +163,8 @@ impl SimRuntime {
                 self.protocol.sessions_converged += 1;
                 self.syncs.entry(node).or_default().1 += 1;
                 self.catching_up.remove(&node);
-                if !self.world.had_digest(peer, root, started_at) {
+                let liar = self.hostility.cast.is_hostile(peer);
+                if !liar && !self.world.had_digest(peer, root, started_at) {
                     self.violate(Check::FalseSuccess { node: self.name(node), peer: self.name(peer) });
                 }
             }
@@ -142,7 +176,7 @@ impl SimRuntime {
                     && [node, peer].iter().any(|side| self.catching_up.contains(side));
                 if reason == FailureReason::Timeout {
                     self.effects.timeouts_triggered += 1;
-                } else if !by_half {
+                } else if !by_half && !self.may_end_so(peer, &reason) {
                     self.violate(Check::ImpossibleOutcome {
                         node: self.name(node),
                         detail: reason.to_string(),
@@ -150,6 +184,12 @@ impl SimRuntime {
                 }
             }
         }
+    }
+
+    /// Whether a session with this peer may end so, as one between honest members may not.
+    fn may_end_so(&self, peer: NodeId, reason: &FailureReason) -> bool {
+        let believed = *reason == FailureReason::LeftBehind && !self.hostility.cast.is_value_promised();
+        believed || self.hostility.cast.is_hostile(peer)
     }
 
     fn maybe_write_during_sync(&mut self, node: NodeId, peer: NodeId) {
@@ -188,6 +228,9 @@ impl SimRuntime {
 
     /// What must hold when all nodes agree: that it is what was written, and that the index says so.
     pub(super) fn final_checks(&self) -> Option<Check> {
+        if !self.hostility.cast.is_value_promised() {
+            return self.check_index();
+        }
         if let Some(certain) = &self.certain {
             return self.check_with_losses(certain).or_else(|| self.check_index());
         }
@@ -198,11 +241,21 @@ impl SimRuntime {
     /// entity that is shown wrong. May be asked at any time; what has not arrived yet is wrong too.
     /// O(writes log writes + records of all nodes).
     pub fn check_values(&self) -> Option<Check> {
-        let nodes: Vec<_> = self.world.actors().map(|(node, actor)| (node, self.name(node), actor)).collect();
+        let nodes: Vec<_> = self.honest().map(|(node, actor)| (node, self.name(node), actor)).collect();
         let first = (self.config.seed / 7 % (nodes.len() as u64).max(1)) as usize;
-        self.oracle.wrong_value(&nodes, first).unwrap_or_else(|error| {
+        let wrong = self.oracle_of_arrived().and_then(|oracle| oracle.wrong_value(&nodes, first));
+        wrong.unwrap_or_else(|error| {
             Some(Check::ReplicaStopped { node: "a replica that was read".into(), detail: error.to_string() })
         })
+    }
+
+    /// The writes that must be seen: all, but for those of hostile nodes that have not arrived.
+    fn oracle_of_arrived(&self) -> Result<Cow<'_, Oracle>, StorageError> {
+        let cast = &self.hostility.cast;
+        let Some((_, actor)) = self.honest().next().filter(|_| !cast.is_empty()) else {
+            return Ok(Cow::Borrowed(&self.oracle));
+        };
+        self.oracle.arrived(cast, actor.state()?, &self.covered_by_honest()).map(Cow::Owned)
     }
 
     /// What nobody sees must be the join of what was written as well. Once something was forgotten it
@@ -211,8 +264,13 @@ impl SimRuntime {
         if self.protocol.records_forgotten > 0 {
             return None;
         }
-        let (first, actor) = self.world.actors().next()?;
-        let detail = match self.oracle.hidden_difference(self.world.digest(first), actor.disk()) {
+        let (first, actor) = self.honest().next()?;
+        let beside_liars = !self.hostility.cast.is_empty();
+        let compared = self.oracle_of_arrived().map_err(ApplyError::from);
+        let compared = compared.and_then(|oracle| {
+            oracle.hidden_difference(self.world.digest(first), actor.disk(), beside_liars)
+        });
+        let detail = match compared {
             Ok(difference) => difference?,
             Err(error) => error.to_string(),
         };
@@ -221,8 +279,9 @@ impl SimRuntime {
 
     fn check_index(&self) -> Option<Check> {
         // One node's index is rebuilt, another in every run: rebuilding all would cost more than the run.
-        let chosen = self.config.seed % (self.world.len() as u64).max(1);
-        let (node, actor) = self.world.actors().nth(chosen as usize)?;
+        let honest = self.honest().count() as u64;
+        let chosen = self.config.seed % honest.max(1);
+        let (node, actor) = self.honest().nth(chosen as usize)?;
         let rebuilt = actor.state().and_then(|state| state.rebuilt_root());
         (rebuilt != Ok(self.world.digest(node))).then(|| Check::IndexDrifted { node: self.name(node) })
     }

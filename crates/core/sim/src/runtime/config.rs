@@ -156,6 +156,14 @@ impl SimConfig {
 
     /// Whether every setting makes sense; the first that does not is named.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.faults.hostile.nodes > 0 && !self.knows_members() {
+            return Err(ConfigError::HostileWithoutMembers);
+        }
         self.faults.validate()
+    }
+
+    /// Whether nodes know who is a member. Where nobody forgets what is dead, they need not.
+    pub(crate) const fn knows_members(&self) -> bool {
+        self.forget_tombstones && !self.faults.hosts.lies_unnoticed
     }
 }

@@ -68,13 +68,15 @@ impl SimRuntime {
         if losses == before.0 {
             return;
         }
-        let disks = self.world.actors().map(|(_, actor)| actor.durable());
+        let disks = self.honest().map(|(_, actor)| actor.durable());
         match Joined::joining(disks.collect(), self.config.merges.clone()) {
             Ok(certain) => self.certain = Some(certain),
             Err(error) => self.violate_oracle(&error.to_string()),
         }
         if fresh_starts != before.1 {
             self.catching_up.insert(node);
+        }
+        if fresh_starts != before.1 && !self.hostility.cast.is_outsider(node) {
             for other in (0..self.world.len() as u32).map(NodeId) {
                 self.world.change(other, |actor| actor.meet(name));
             }
@@ -88,7 +90,7 @@ impl SimRuntime {
     /// Where disks have lost something, nodes must agree on all that is certain, and on nothing that was
     /// not written. They are in one state, so that one of them is looked at.
     pub(super) fn check_with_losses(&self, certain: &Joined) -> Option<Check> {
-        let (node, actor) = self.world.actors().next()?;
+        let (node, actor) = self.honest().next()?;
         let differences = |state: &Joined| {
             let found = differences(state.state(), actor.disk(), 1).unwrap_or_default();
             found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string)

@@ -5,6 +5,7 @@ mod choices;
 mod churn;
 mod clock;
 mod config;
+mod hostile;
 mod hosts;
 mod links;
 mod outcome;

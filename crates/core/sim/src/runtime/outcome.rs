@@ -53,6 +53,8 @@ pub struct Owed {
     pub blocking: Option<Property>,
     /// What is owed by whom.
     pub debts: Vec<Debt>,
+    /// The names of hostile nodes: what they owe and are owed does not count.
+    pub left_out: Vec<String>,
 }
 
 impl fmt::Display for Owed {
@@ -62,6 +64,9 @@ impl fmt::Display for Owed {
         }
         for debt in &self.debts {
             write!(f, "; {}: {}", debt.who, debt.what)?;
+        }
+        if !self.left_out.is_empty() {
+            write!(f, "; hostile and left out: {}", self.left_out.join(", "))?;
         }
         Ok(())
     }
@@ -185,6 +190,9 @@ pub enum Check {
         /// What is wrong.
         detail: String,
     },
+    /// Hostile nodes stand between honest ones, or there is no honest one: nothing is promised, so that the run
+    /// shows nothing.
+    HonestApart,
     /// L4: rebuilding the index from the records gives another root.
     IndexDrifted {
         /// Where.
@@ -236,6 +244,9 @@ impl fmt::Display for Check {
                 write!(f, "a storm: {count} {of} in {span}, and nothing that explains them")
             }
             Self::Own { name, detail } => write!(f, "{name}: {detail}"),
+            Self::HonestApart => {
+                write!(f, "the honest nodes have no way to each other that leads past the hostile ones")
+            }
             Self::IndexDrifted { node } => {
                 write!(f, "L4: the index of {node} does not follow from its records")
             }

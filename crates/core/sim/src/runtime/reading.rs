@@ -8,6 +8,7 @@ use crate::metrics::{NodeMetrics, SimMetrics, WorkMetrics};
 use crate::network::DropCause;
 use crate::node::{SimNode, differences};
 use crate::types::{NodeId, NodeRef};
+use syncline_types::PeerId;
 
 impl Property {
     /// The first property that does not hold.
@@ -33,18 +34,19 @@ impl SimRuntime {
             let what = format!("{} frames on their way", tally.frames);
             debts.push(Debt { node: None, who: "the network".into(), what });
         }
-        for (node, actor) in self.world.actors() {
+        for (node, actor) in self.honest() {
             for what in self.debts_of(node, actor) {
                 debts.push(Debt { node: Some(node), who: self.name(node), what });
             }
         }
         if tally.distinct_digests() > 1 {
-            for (node, _) in self.world.actors() {
+            for (node, _) in self.honest() {
                 let what = format!("root {}", self.world.digest(node));
                 debts.push(Debt { node: Some(node), who: self.name(node), what });
             }
         }
-        Owed { blocking: Property::blocking(tally), debts }
+        let left_out = self.hostility.cast.hostile().map(|node| self.name(node)).collect();
+        Owed { blocking: Property::blocking(tally), debts, left_out }
     }
 
     fn debts_of(&self, node: NodeId, actor: &SimNode) -> Vec<String> {
@@ -56,13 +58,14 @@ impl SimRuntime {
         if self.world.is_away(node) {
             debts.push("is away".to_owned());
         }
-        for peer in replica.syncing_with() {
+        let counts = |peer: &PeerId| !self.hostility.cast.is_hostile((*peer).into());
+        for peer in replica.syncing_with().filter(counts) {
             debts.push(format!("a session with {} under way", self.name(peer.into())));
         }
-        for (peer, reason) in replica.owed() {
+        for (peer, reason) in replica.owed().filter(|(peer, _)| counts(peer)) {
             debts.push(format!("a sync with {} owed: {reason}", self.name(peer.into())));
         }
-        let waiting = replica.pending().buffered;
+        let waiting = actor.pending().buffered;
         if waiting > 0 {
             debts.push(format!("{waiting} deltas waiting"));
         }
@@ -80,7 +83,7 @@ impl SimRuntime {
             return Convergence::Converged;
         }
         if tally.is_quiet() {
-            let digests = self.world.actors().map(|(node, _)| (node, self.world.digest(node))).collect();
+            let digests = self.honest().map(|(node, _)| (node, self.world.digest(node))).collect();
             return Convergence::Diverged(ConvergenceDiff::of(digests));
         }
         let owed = self.owed();
@@ -94,6 +97,7 @@ impl SimRuntime {
         let mut metrics = SimMetrics {
             protocol: self.protocol.clone(),
             effects: self.effects.clone(),
+            hostile: self.hostile_metrics(),
             work: WorkMetrics::default(),
             convergence: self.convergence.clone(),
             fates: router.fates().clone(),
@@ -147,7 +151,7 @@ impl SimRuntime {
             Convergence::Pending(pending) => pending.owed.to_string(),
             Convergence::Diverged(_) => self.owed().to_string(),
         };
-        let mut nodes = self.world.actors();
+        let mut nodes = self.honest();
         if let Some((first, reference)) = nodes.next()
             && let Some((other, actor)) =
                 nodes.find(|(node, _)| self.world.digest(*node) != self.world.digest(first))

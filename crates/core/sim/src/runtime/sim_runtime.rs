@@ -1,6 +1,7 @@
 //! The runtime that people hold.
 
 use super::config::SimConfig;
+use super::hostile::Hostility;
 use super::outcome::{Check, StopCondition};
 use super::{Choices, Drawn, EndedSession, SimClock, Stream};
 use crate::case::Case;
@@ -37,6 +38,7 @@ pub struct SimRuntime {
     pub(super) losses: BTreeMap<NodeId, (u64, u8)>,
     /// Nodes that have begun afresh and not yet come to one state with any other.
     pub(super) catching_up: BTreeSet<NodeId>,
+    pub(super) hostility: Hostility,
     pub(super) protocol: ProtocolMetrics,
     pub(super) effects: EffectMetrics,
     pub(super) convergence: ConvergenceMetrics,
@@ -112,6 +114,7 @@ impl SimRuntime {
             certain: None,
             losses: BTreeMap::new(),
             catching_up: BTreeSet::new(),
+            hostility: Hostility { own_keys: config.faults.hostile.nodes > 0, ..Hostility::default() },
             config,
             names: Vec::new(),
             protocol: ProtocolMetrics::default(),
@@ -142,7 +145,7 @@ impl SimRuntime {
         for operation in writes {
             let chance = &mut self.world.choices.source(Stream::Scenario);
             if let Some((operations, actions)) = actor.write_before_start(&vec![operation].into(), chance) {
-                self.oracle.acknowledge(node, SimTime::ZERO, operations, actions);
+                self.oracle.acknowledge((node, replica_id(node)), SimTime::ZERO, operations, actions);
             }
         }
         self.world.add(actor)
@@ -161,7 +164,10 @@ impl SimRuntime {
         self.names.push(name);
         // Tombstones may be forgotten because members keep what they said that they have.
         let notices = !self.config.faults.hosts.lies_unnoticed;
-        let node = SimNode::new(node, config, disk).noticing_losses(notices);
+        let mut node = SimNode::new(node, config, disk).noticing_losses(notices);
+        if self.hostility.own_keys {
+            node = node.with_own_key();
+        }
         node.forgetting(self.config.forget_tombstones && notices)
     }
 
@@ -178,12 +184,12 @@ impl SimRuntime {
                 return Vec::new();
             }
         };
-        if scenario.nodes.iter().any(|node| node.has_shared) {
-            self.oracle.begin_with(scenario.shared);
-        }
+        let first = self.world.len() as u32;
+        let sharing = scenario.nodes.iter().zip(first..).filter(|(node, _)| node.has_shared);
+        self.oracle.begin_with(sharing.map(|(_, node)| NodeId(node)).collect(), scenario.shared);
         let mut nodes = Vec::with_capacity(disks.len());
         for (NodeSeed { name, own, writes, .. }, disk) in scenario.nodes.into_iter().zip(disks) {
-            self.oracle.begin_with(own);
+            self.oracle.begin_with(vec![NodeId(self.world.len() as u32)], own);
             nodes.push(self.add_node_with(name, disk, writes));
         }
         nodes
@@ -363,6 +369,7 @@ impl SimRuntime {
             self.do_as_told();
             self.begin_phases();
             self.add_late_joiners();
+            self.begin_hostility();
             self.name_in_history();
         }
         for stepped in self.world.start_added() {

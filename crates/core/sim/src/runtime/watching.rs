@@ -18,23 +18,30 @@ impl SimRuntime {
     pub(super) fn attend(&mut self, stepped: &Stepped<Notice>) {
         let now = self.world.clock.now();
         let moves = self.world.moves();
+        let nodes = self.honest_nodes();
         let page = stepped.accepted && stepped.frame.is_some_and(|(_, kind)| kind == SNAPSHOT);
         if moves != self.watch.moves() || page {
             self.watch.on_move(moves, now, self.world.last_arrival());
             let changes = self.watch.changes();
             if changes >= 1_024 && changes.is_power_of_two() {
-                let storm = self.watch.changes_without_end(now, self.world.len() as u64, self.records());
+                let storm = self.watch.changes_without_end(now, nodes, self.records());
                 self.on_storm(storm);
             }
         }
-        if let (Some(node), Some((from, kind))) = (stepped.node, stepped.frame) {
+        let cast = self.hostility.cast.clone();
+        if let (Some(node), Some((from, kind))) = (stepped.node, stepped.frame)
+            && !cast.is_hostile(node)
+            && !cast.is_hostile(from)
+        {
             self.attend_frame(node, from, kind, stepped.accepted);
         }
         for notice in &stepped.notices {
-            let Some(node) = stepped.node else { continue };
+            let Some(node) = stepped.node.filter(|node| !cast.is_hostile(*node)) else { continue };
             match notice {
+                Notice::SessionStarted { peer } | Notice::SessionEnded { peer, .. }
+                    if cast.is_hostile((*peer).into()) => {}
                 Notice::SessionStarted { .. } => {
-                    let storm = self.watch.on_start(now, self.world.len() as u64);
+                    let storm = self.watch.on_start(now, nodes);
                     self.on_storm(storm);
                 }
                 // The root that a disk loses in a crash within the step was there when it was reported.
@@ -54,7 +61,7 @@ impl SimRuntime {
                 self.watch.on_difference();
             }
         } else if CHATTER.contains(&kind) {
-            let storm = self.watch.on_chatter(now, self.world.len() as u64);
+            let storm = self.watch.on_chatter(now, self.honest_nodes());
             self.on_storm(storm);
         }
     }
@@ -105,7 +112,11 @@ impl SimRuntime {
 
     /// Whether nobody has anything to do, all have heard that they differ, and none has acted on it.
     pub(super) fn is_idle_and_apart(&self) -> bool {
-        self.watch.is_idle(self.world.len() as u64)
+        self.watch.is_idle(self.honest_nodes())
+    }
+
+    fn honest_nodes(&self) -> u64 {
+        (self.world.len() - self.hostility.cast.hostile().count()) as u64
     }
 
     /// Records in all states together.

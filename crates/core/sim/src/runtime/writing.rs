@@ -4,6 +4,7 @@ use super::entity_words;
 use super::{Choices, SimRuntime, Stream};
 use crate::engine::{Happened, SimEvent};
 use crate::history::{Note, What};
+use crate::node::replica_id;
 use crate::types::NodeId;
 use crate::workload::{Mishap, Planned, Workload, Write};
 
@@ -54,7 +55,7 @@ impl SimRuntime {
                 }
                 self.world
                     .keep_at(self.now().into(), || Happened::Early { node, op: operations.clone().into() });
-                self.oracle.acknowledge(node, self.now(), operations, actions);
+                self.oracle.acknowledge((node, replica_id(node)), self.now(), operations, actions);
             }
             None => self.protocol.writes_refused += 1,
         }

@@ -15,6 +15,7 @@
 
 mod dice;
 mod faults;
+mod hostile;
 
 use crate::case::{Beginning, Case};
 use crate::network::{LinkModel, Rate, Topology};
@@ -34,6 +35,7 @@ enum Part {
     Links = 4,
     Workload = 5,
     Hosts = 6,
+    Hostile = 7,
     Disks = 8,
 }
 
@@ -52,6 +54,7 @@ pub fn draw(seed: u64) -> Case {
         calm_after.as_millis(),
     );
     faults::draw_disks(&mut dice(Part::Disks), &mut case.faults.hosts);
+    hostile::draw(&mut dice(Part::Hostile), &mut case);
     case.workload = draw_workload(&mut dice(Part::Workload), calm_after);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     case
