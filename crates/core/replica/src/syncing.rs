@@ -255,6 +255,10 @@ impl<V: ReadView> Replica<V> {
                     _ => "the last session failed",
                 };
                 let pause = known.on_failure(self.config.backoff_min, self.config.backoff_max, step.entropy);
+                if *reason != FailureReason::Timeout && !self.buffer.is_empty() {
+                    // One that breaks rules gives nothing either.
+                    self.exhausted.insert(peer);
+                }
                 if reason.is_final() {
                     // Nothing stands owed that another try could settle; what is heard of the peer later
                     // may start one, after the pause.

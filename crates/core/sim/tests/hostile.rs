@@ -49,13 +49,13 @@ const fn comes(lie: Lie) -> Comes {
 fn whatever_a_member_says_the_honest_converge_and_keep_their_writes() {
     for lie in safe() {
         let (mut told, mut refused) = (0, 0);
-        for (seed, preset) in (0..6).zip([FaultConfig::light_chaos, FaultConfig::heavy_chaos].iter().cycle())
+        for (seed, preset) in (0..12).zip([FaultConfig::light_chaos, FaultConfig::heavy_chaos].iter().cycle())
         {
             let faults = preset().with_hostile(1).with_lies([lie]).with_lie_rate(0.6);
             let rt = converges(with(seed, 4, faults), lie.name());
             assert_eq!(rt.check_values(), None, "seed {seed}, {lie}");
             let hostile = rt.metrics().hostile;
-            assert_eq!(hostile.told.keys().copied().collect::<Vec<_>>(), [lie], "seed {seed}");
+            assert!(hostile.told.keys().all(|told| *told == lie), "seed {seed}: {:?}", hostile.told);
             told += hostile.told_in_all();
             refused += hostile.frames_refused + hostile.deltas_refused + hostile.sessions_failed;
         }

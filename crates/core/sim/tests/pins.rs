@@ -13,8 +13,8 @@ fn account(case: &Case) -> (String, SimTime, String) {
     (stop.to_string(), rt.now(), format!("{digests:?} {:?} {:?}", rt.network().fates(), rt.sessions()))
 }
 
-/// Pins a case, checks that this changes nothing, also once it was written down, and that nothing but hosts
-/// and single links is left to chance.
+/// Pins a case, checks that this changes nothing, also once it was written down, and that nothing but hosts,
+/// single links and lies is left to chance.
 fn pinned(case: &Case) -> Case {
     let pinned = case.pinned().unwrap();
     assert_eq!(account(&pinned), account(case), "seed {}", case.seed);
@@ -23,6 +23,9 @@ fn pinned(case: &Case) -> Case {
     let mut quiet = FaultConfig::none().with_latency(case.faults.base_latency_ms, 0);
     quiet.restart_delay_ms = pinned.faults.restart_delay_ms.clone();
     (quiet.links, quiet.hosts) = (case.faults.links.clone(), case.faults.hosts.clone());
+    // Who lies is named; of what and when is drawn.
+    quiet.hostile = pinned.faults.hostile.clone();
+    assert_eq!(quiet.hostile.nodes, 0, "seed {}", case.seed);
     assert_eq!(pinned.faults, quiet, "seed {}", case.seed);
     assert!(pinned.scenario.is_none() && pinned.workload.writes == 0, "seed {}", case.seed);
     pinned

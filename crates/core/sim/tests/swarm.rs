@@ -3,12 +3,18 @@
 
 use sync_sim::case::Ended;
 use sync_sim::coverage::{Coverage, Knob};
+use sync_sim::hostile::HostileFaults;
 use sync_sim::prelude::*;
 use sync_sim::swarm;
 
 /// Runs a case as it is, or as if something were dead in it, and says what it reached.
 fn coverage(case: &Case, as_if: &FaultConfig) -> Coverage {
-    let mut rt = Case { faults: as_if.clone(), ..case.clone() }.build().unwrap();
+    let mut told = Case { faults: as_if.clone(), ..case.clone() };
+    if told.check().is_err() {
+        // Without those who join late, hostile nodes may stand between honest ones.
+        told.faults.hostile = HostileFaults::none();
+    }
+    let mut rt = told.build().unwrap();
     let ended = Ended::of(&mut rt);
     Coverage::of(case, &rt, &ended)
 }

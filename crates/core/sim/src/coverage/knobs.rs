@@ -155,9 +155,9 @@ knobs! {
     };
     crash_probability: off Rate::ZERO, |seen| seen.chance_crashes > 0;
     restart_delay_ms: off SHORT, |seen| {
-        // Who finds its disk rotten is down again and again.
-        let sound = seen.faults.hosts.rot_probability == Rate::ZERO;
-        sound && seen.dropped(DropCause::ReceiverCrashed) > 5
+        // A disk that fails puts its node down too, and hostile nodes send without end.
+        let alone = seen.faults.hosts == HostFaults::none() && seen.faults.hostile == HostileFaults::none();
+        alone && seen.dropped(DropCause::ReceiverCrashed) > 5
     };
     slow_node_permille: off 1_000, |seen| {
         seen.is_even(Stretch::Slow) && seen.flights.longest > seen.usual()
