@@ -24,7 +24,7 @@ fn pinned(case: &Case) -> Case {
     quiet.restart_delay_ms = pinned.faults.restart_delay_ms.clone();
     (quiet.links, quiet.hosts) = (case.faults.links.clone(), case.faults.hosts.clone());
     // Who lies is named; of what and when is drawn.
-    quiet.hostile = pinned.faults.hostile.clone();
+    quiet.hostile = pinned.faults.hostile;
     assert_eq!(quiet.hostile.nodes, 0, "seed {}", case.seed);
     assert_eq!(pinned.faults, quiet, "seed {}", case.seed);
     assert!(pinned.scenario.is_none() && pinned.workload.writes == 0, "seed {}", case.seed);

@@ -157,7 +157,7 @@ knobs! {
     restart_delay_ms: off SHORT, |seen| {
         // A disk that fails puts its node down too, and hostile nodes send without end.
         let alone = seen.faults.hosts == HostFaults::none() && seen.faults.hostile == HostileFaults::none();
-        alone && seen.dropped(DropCause::ReceiverCrashed) > 5
+        alone && seen.dropped(DropCause::ReceiverCrashed) > 40
     };
     slow_node_permille: off 1_000, |seen| {
         seen.is_even(Stretch::Slow) && seen.flights.longest > seen.usual()
