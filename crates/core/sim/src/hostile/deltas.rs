@@ -29,8 +29,9 @@ pub(super) fn withheld(message: &mut Message) -> bool {
 pub(super) fn forged(message: &mut Message, craft: &mut Craft<'_>) -> bool {
     change_deltas(message, |deltas| {
         craft.change_one(deltas, |delta, craft| {
-            match craft.below(4) {
+            match craft.below(5) {
                 0 if !delta.actions.is_empty() => delta.actions.clear(),
+                2 if delta.actions.iter_mut().any(deletes_instead) => {}
                 1 => {
                     // In the name of somebody else, under a number that may well be the next.
                     let mut others = delta.parents.iter().map(|parent| parent.dot);
@@ -50,6 +51,18 @@ pub(super) fn forged(message: &mut Message, craft: &mut Craft<'_>) -> bool {
             true
         })
     })
+}
+
+/// Makes a delete of what writes. Says whether it wrote.
+fn deletes_instead(action: &mut Action) -> bool {
+    let (Action::Add { id, ancestors, metadata, .. } | Action::Update { id, ancestors, metadata, .. }) =
+        action
+    else {
+        return false;
+    };
+    let (id, ancestors, deleted_at) = (*id, std::mem::take(ancestors), metadata.updated_at);
+    *action = Action::DeleteRef { id, ancestors, deleted_at };
+    true
 }
 
 /// Has a delta of its own follow one that does not exist, and signs it.
