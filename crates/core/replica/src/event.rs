@@ -190,8 +190,8 @@ pub enum Notice {
         /// Why.
         refusal: Refusal,
     },
-    /// Deltas that had waited are given up: a sync with every peer has shown that nobody has what they
-    /// follow. It happens when disks have lost what they had acknowledged.
+    /// Deltas that had waited are given up: a sync with every peer that keeps the rules has shown that nobody
+    /// has what they follow. It happens when disks have lost what they had acknowledged, and beside liars.
     DeltasStranded {
         /// How many.
         deltas: u64,

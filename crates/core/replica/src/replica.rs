@@ -34,7 +34,7 @@ pub struct Replica<V> {
     pub(crate) sessions_started: u64,
     pub(crate) owed: BTreeMap<PeerId, Debt>,
     pub(crate) fetches: u32,
-    /// Peers that gave all they had since a delta last began to wait.
+    /// Peers that gave all they had, or broke a rule in a session, since a delta last began to wait.
     pub(crate) exhausted: BTreeSet<PeerId>,
     pub(crate) heartbeat_pause: SimDuration,
     pub(crate) root: Digest,

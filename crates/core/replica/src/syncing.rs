@@ -255,8 +255,8 @@ impl<V: ReadView> Replica<V> {
                     _ => "the last session failed",
                 };
                 let pause = known.on_failure(self.config.backoff_min, self.config.backoff_max, step.entropy);
-                if *reason != FailureReason::Timeout && !self.buffer.is_empty() {
-                    // One that breaks rules gives nothing either.
+                if reason.is_breach() && !self.buffer.is_empty() {
+                    // It would not give what it has, if it has any.
                     self.exhausted.insert(peer);
                 }
                 if reason.is_final() {

@@ -104,6 +104,19 @@ impl FailureReason {
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::NotAMember { .. } | Self::LeftBehind | Self::Rejected(Rejection::NotAMember))
     }
+
+    /// Whether the peer did what no honest peer does. One that cannot be heard, speaks another version or is
+    /// slow may still have what we lack.
+    pub const fn is_breach(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongVerdict { .. }
+                | Self::Protocol(_)
+                | Self::SnapshotMismatch { .. }
+                | Self::StillDiverged { .. }
+                | Self::Unauthorized(_)
+        )
+    }
 }
 
 impl fmt::Display for FailureReason {
