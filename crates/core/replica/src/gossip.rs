@@ -3,17 +3,14 @@
 use crate::event::{Notice, Refusal, Timer};
 use crate::operation::{Operation, OperationError};
 use crate::replica::{Replica, Step};
-use crate::scheduler::SETTLE;
 use crate::vetting::refusal_of;
 use syncline_storage::{Action, ApplyContext, ApplyError, Malformed, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, Pushed};
-use syncline_types::{Decode, Encode, Hlc, PeerId, SimDuration, canary, limits};
+use syncline_types::{Decode, Encode, Hlc, PeerId, canary, limits};
 
 /// Peers asked for missing deltas before a sync of states is tried instead.
 const MAX_FETCHES: u32 = 3;
-/// How long a peer that gave all it had is given to come by more.
-const AFTER_ALL: SimDuration = SimDuration::from_secs(1);
 
 impl<V: ReadView> Replica<V> {
     pub(crate) fn on_write(
@@ -187,6 +184,7 @@ impl<V: ReadView> Replica<V> {
     fn fetch(&mut self, from: PeerId, step: &mut Step<'_, V>) {
         let wanted = self.buffer.missing(&step.work.log);
         if wanted.is_empty() {
+            self.give_up_circles(step);
             return;
         }
         if self.is_fresh() && !self.exhausted.contains(&from) {
@@ -200,6 +198,14 @@ impl<V: ReadView> Replica<V> {
         let patience = peer.timeout(self.fetches, self.config.first_timeout, step.entropy);
         let at = step.now() + patience;
         step.set(Timer::Fetch, at);
+    }
+
+    /// Lets go of deltas that wait for each other. Ids are digests, so that no delta can follow one that follows
+    /// it: places are held by what their author has made up.
+    fn give_up_circles(&mut self, step: &mut Step<'_, V>) {
+        if self.buffer.is_stuck(&step.work.log) {
+            self.strand(step);
+        }
     }
 
     pub(crate) fn on_fetch_timeout(&mut self, step: &mut Step<'_, V>) -> Result<(), StorageError> {
@@ -271,14 +277,5 @@ impl<V: ReadView> Replica<V> {
         }
         step.out.refusal = refusal;
         Ok(())
-    }
-
-    fn owe_forced(&mut self, peer: PeerId, reason: &'static str, step: &mut Step<'_, V>) {
-        // One that gave all it had is not soon asked again.
-        let pause = if self.exhausted.contains(&peer) { AFTER_ALL } else { SETTLE };
-        self.owe(peer, reason, pause, step);
-        if let Some(debt) = self.owed.get_mut(&peer) {
-            debt.forced = true;
-        }
     }
 }

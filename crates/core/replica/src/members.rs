@@ -6,7 +6,6 @@
 
 use crate::event::Notice;
 use crate::replica::{Replica, Step};
-use crate::scheduler::SETTLE;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{Dot, SyncHandshake, VersionVector};
@@ -75,7 +74,7 @@ impl<V: ReadView> Replica<V> {
             return self.raise_horizon(step);
         }
         if root == self.root && step.work.state.has_graves(Hlc::MAX)? {
-            self.owe(from, "nobody knows how far it has come", SETTLE, step);
+            self.owe_forced(from, "nobody knows how far it has come", step);
         }
         Ok(())
     }

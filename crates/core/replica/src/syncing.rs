@@ -4,6 +4,7 @@ use crate::deadline::Deadline;
 use crate::event::{Notice, Refusal, Timer};
 use crate::peer::jittered;
 use crate::replica::{Replica, Step};
+use crate::scheduler::SETTLE;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{
@@ -42,6 +43,8 @@ const AFTER_YIELD: SimDuration = SimDuration::from_millis(500);
 const AFTER_DRIFT: SimDuration = SimDuration::from_secs(1);
 /// How long a peer that has more is given to come back.
 const AFTER_BEHIND: SimDuration = SimDuration::from_secs(2);
+/// How long a peer that gave all it had is given to come by more.
+const AFTER_ALL: SimDuration = SimDuration::from_secs(1);
 
 impl<V: ReadView> Replica<V> {
     /// Takes note that a sync with `peer` is owed, to be tried after about `pause`.
@@ -60,6 +63,16 @@ impl<V: ReadView> Replica<V> {
         let debt = self.owed.entry(peer).or_insert(Debt { reason, due, forced: false });
         debt.due = debt.due.min(due).max(not_before);
         self.set_owed_timer(step);
+    }
+
+    /// As [`Replica::owe`], and equal roots do not settle it.
+    pub(crate) fn owe_forced(&mut self, peer: PeerId, reason: &'static str, step: &mut Step<'_, V>) {
+        // One that gave all it had is not soon asked again.
+        let pause = if self.exhausted.contains(&peer) { AFTER_ALL } else { SETTLE };
+        self.owe(peer, reason, pause, step);
+        if let Some(debt) = self.owed.get_mut(&peer) {
+            debt.forced = true;
+        }
     }
 
     /// As [`Replica::owe`], but nothing that is heard meanwhile may shorten the pause.
@@ -255,8 +268,9 @@ impl<V: ReadView> Replica<V> {
                     _ => "the last session failed",
                 };
                 let pause = known.on_failure(self.config.backoff_min, self.config.backoff_max, step.entropy);
-                if reason.is_breach() && !self.buffer.is_empty() {
-                    // It would not give what it has, if it has any.
+                let gives_nothing = reason.is_breach() || reason.is_final();
+                if gives_nothing && !self.buffer.is_empty() {
+                    // It would not give what it has, if it has any, or we may not take it.
                     self.exhausted.insert(peer);
                 }
                 if reason.is_final() {
@@ -299,11 +313,15 @@ impl<V: ReadView> Replica<V> {
             && self.reachable.iter().all(|peer| self.exhausted.contains(peer))
             && !self.buffer.is_empty();
         if is_hopeless {
-            let deltas = self.buffer.strand();
-            self.exhausted.clear();
-            step.cancel(Timer::Fetch);
-            step.out.notices.push(Notice::DeltasStranded { deltas });
+            self.strand(step);
         }
+    }
+
+    pub(crate) fn strand(&mut self, step: &mut Step<'_, V>) {
+        let deltas = self.buffer.strand();
+        self.exhausted.clear();
+        step.cancel(Timer::Fetch);
+        step.out.notices.push(Notice::DeltasStranded { deltas });
     }
 
     /// A session went well and another is needed.

@@ -92,6 +92,15 @@ impl DeltaBuffer {
         given_up
     }
 
+    /// Whether deltas wait, each for another that waits too. O(waiting).
+    pub fn is_stuck(&self, log: &DeltaLog) -> bool {
+        let waits = |delta: &Delta| {
+            let mut missing = log.missing(delta).peekable();
+            missing.peek().is_some() && missing.all(|dot| self.waiting.contains_key(&dot))
+        };
+        !self.waiting.is_empty() && self.waiting.values().all(waits)
+    }
+
     /// Keeps `delta` until it can be applied.
     pub fn push(&mut self, delta: Delta) -> Pushed {
         if self.waiting.contains_key(&delta.dot) {
@@ -175,6 +184,21 @@ mod tests {
         assert_eq!(order, [a1.dot, b1.dot, a2.dot]);
         assert!(buffer.is_balanced());
         assert_eq!(log.heads(), [a2.reference()]);
+    }
+
+    #[test]
+    fn deltas_that_wait_for_each_other_are_told_from_those_that_wait_for_what_may_come() {
+        let (a1, log) = (delta(1, 1, &[&delta(2, 1, &[])]), DeltaLog::default());
+        let b1 = delta(2, 1, &[&a1]);
+        let mut buffer = DeltaBuffer::new(9);
+        assert!(!buffer.is_stuck(&log));
+        buffer.push(a1);
+        assert!(!buffer.is_stuck(&log), "the other may come");
+        buffer.push(b1);
+        assert!(buffer.is_stuck(&log));
+        assert_eq!((buffer.missing(&log), buffer.take_ready(&log)), (vec![], None));
+        buffer.push(delta(3, 1, &[]));
+        assert!(!buffer.is_stuck(&log), "one is ready");
     }
 
     #[test]
