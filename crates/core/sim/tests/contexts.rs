@@ -212,6 +212,45 @@ fn hostile_hosts_lie_in_every_context_and_the_honest_agree_in_each() {
     }
 }
 
+/// Grace gives the first pages of a snapshot and dave the last: that it is not what was promised shows when it is
+/// whole. It is thrown away, and bob begins again.
+#[test]
+fn a_snapshot_that_a_liar_gave_the_beginning_of_is_no_finding_about_whoever_gives_the_end() {
+    let case: Case = r#"
+        seed = 53538
+        calm_after = "1314ms"
+        contexts = 3
+        nodes = [
+            { name = "bob" },
+            { name = "dave" },
+            { name = "grace", writes = [{ delete = { target = "> map" } }], hostile = ["lying_root", "forged_deltas", "forged_parents", "endless_lists", "slow_drip"] },
+        ]
+        script = [
+            { at = "100ms", write = { node = "grace", ops = [{ change = { target = "> stock 1", by = 1 } }], context = 2 } },
+            { at = "380ms", write = { node = "dave", ops = [{ set = { target = "> register 0", to = "x" } }], context = 1 } },
+        ]
+
+        [faults]
+        base_latency_ms = 73
+        latency_jitter_ms = 0
+        hostile = { rate = 0.808599 }
+        links = { bad_link_rate = 0.490009, bad_link_slowdown = 4, bad_link_loss = 0.023825 }
+    "#
+    .parse()
+    .unwrap();
+    let mut rt = case.build().unwrap();
+    assert_eq!(rt.run(), StopCondition::Converged);
+    let mismatch = |session: &EndedSession| {
+        matches!(
+            session.outcome,
+            syncline_sync::Outcome::Failed(syncline_sync::FailureReason::SnapshotMismatch { .. })
+        )
+    };
+    let met: Vec<NodeId> =
+        rt.sessions().iter().filter(|ended| mismatch(ended)).map(|ended| ended.peer).collect();
+    assert!(met.contains(&NodeId(1)), "dave is honest: {met:?}");
+}
+
 #[test]
 fn a_number_of_contexts_that_no_node_keeps_is_refused() {
     for contexts in [0, 9] {
@@ -516,6 +555,28 @@ mod mixed {
     fn a_write_that_ends_in_another_context_is_found_by_what_is_shown_there() {
         let said = found(Canary::WriteToLatestContext);
         assert!(said.contains("C6") && said.contains("in context"), "{said}");
+    }
+
+    /// It takes two contexts to mix them, and no more.
+    #[test]
+    fn a_case_in_which_contexts_are_mixed_becomes_small_and_keeps_two() {
+        canary::set(Some(Canary::WriteToLatestContext));
+        let case = |seed| Case {
+            seed,
+            contexts: 4,
+            faults: FaultConfig::heavy_chaos(),
+            scenario: Some(sync_sim::case::Beginning::default()),
+            workload: Workload::new(30, SimDuration::from_secs(3)),
+            ..Case::default()
+        };
+        let failing = (0..20).map(case).find(|case| !case.run().unwrap().class.is_converged());
+        let shrunk = sync_sim::case::shrink(&failing.expect("a failure"), 5_000, &mut |_| true).unwrap();
+        let ended = shrunk.case.run().unwrap();
+        canary::set(None);
+        assert_eq!(shrunk.case.contexts, 2, "{}", shrunk.case);
+        assert!(shrunk.case.size().causes() < 20, "{}", shrunk.case);
+        assert!(ended.reason.contains("in context"), "{ended}");
+        assert!(shrunk.case.run().unwrap().class.is_converged(), "without the bug: {}", shrunk.case);
     }
 
     #[test]

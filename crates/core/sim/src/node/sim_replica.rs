@@ -36,7 +36,7 @@ pub struct SimReplica {
     /// The root that it had when the node last went down.
     root_before_crash: Digest,
     stopped: Option<String>,
-    /// How often it was started again.
+    /// How often it was started, whichever disk it was started on.
     starts: u64,
     cost: Cost,
     /// Whether its replica knows who takes part, and so refuses others and forgets what is dead.
@@ -218,6 +218,7 @@ impl SimReplica {
     }
 
     fn recover(&mut self) {
+        self.starts += 1;
         match Replica::recover(self.config.clone(), &self.disk.view()) {
             Ok((replica, actions)) => {
                 self.resting_root = replica.digest();
@@ -501,7 +502,6 @@ impl SimReplica {
 
     /// Comes back from what is durable, or `afresh`.
     pub(super) fn restart(&mut self, afresh: bool) {
-        self.starts += 1;
         if afresh || self.disk.has_lost() {
             // The disk may have lost the count; the host has it too. A sound disk must know by itself.
             self.config.least_incarnation = self.starts + 1;
