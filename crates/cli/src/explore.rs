@@ -55,7 +55,7 @@ enum Beginning {
 /// The flags of `explore`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ExploreArgs {
-    /// How many replicas take part.
+    /// How many replicas take part, with one context each.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     nodes: u8,
 

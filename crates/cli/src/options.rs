@@ -161,7 +161,13 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) nodes: u32,
 
-    /// How many entities each replica begins with (what that means exactly depends on the scenario).
+    /// How many contexts each of them keeps: states that have nothing to do with each other, on one host that
+    /// goes down as a whole. Writes go to any of them; a run converges when all agree in every context.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub(crate) contexts: u32,
+
+    /// How many entities each replica begins with (what that means exactly depends on the scenario); in each
+    /// context, if there are several.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     pub(crate) entities: u32,
 
@@ -328,6 +334,15 @@ impl SimArgs {
         if self.says("write-for") {
             case.workload.over = self.write_for;
         }
+        if self.says("contexts") {
+            if explicit && (self.contexts as usize) < case.contexts {
+                return Err(format!(
+                    "--contexts {}: the case tells its nodes one by one, in {} contexts",
+                    self.contexts, case.contexts
+                ));
+            }
+            case.contexts = self.contexts as usize;
+        }
         if self.says("topology") {
             case.topology = self.topology.topology();
         }
@@ -415,6 +430,7 @@ impl SimArgs {
         };
         add("case", self.case.as_ref().map(|path| path.display().to_string()));
         add("nodes", says("nodes", self.nodes != 3).then(|| self.nodes.to_string()));
+        add("contexts", says("contexts", self.contexts != 1).then(|| self.contexts.to_string()));
         add("entities", says("entities", self.entities != 10).then(|| self.entities.to_string()));
         add("writes", says("writes", self.writes != 30).then(|| self.writes.to_string()));
         let differs = self.write_for != SimDuration::from_secs(3);

@@ -52,7 +52,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) sim: SimArgs,
 
-    /// Keep what each replica ends with, in a store of its own in this folder; see `syncline inspect`.
+    /// Keep what each replica ends with, in a store of its own in this folder (`alice`; `alice.1` in its second
+    /// context); see `syncline inspect`.
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
 
@@ -190,16 +191,22 @@ impl Ran {
     }
 }
 
-/// Writes what each node has on its disk to a store of its own.
+/// Writes what each node has on its disk, in each of its contexts, to a store of its own.
 fn keep(rt: &SimRuntime, folder: &Path) -> Result<(), StoreError> {
     for node in rt.node_ids() {
-        let mut store = DiskStore::open(folder.join(rt.name(node)))?;
-        if store.commits() > 0 {
-            let what = format!("there is a state of {} already", rt.name(node));
-            return Err(StoreError::Io { operation: "write a state", reason: what });
+        for replica in rt.node(node).replicas() {
+            let name = match replica.number() {
+                0 => rt.name(node),
+                context => format!("{}.{context}", rt.name(node)),
+            };
+            let mut store = DiskStore::open(folder.join(&name))?;
+            if store.commits() > 0 {
+                let what = format!("there is a state of {name} already");
+                return Err(StoreError::Io { operation: "write a state", reason: what });
+            }
+            let rows = replica.disk().range(&[], &[0xff], usize::MAX)?;
+            store.apply(&rows.into_iter().map(|(key, value)| (key, Some(value))).collect())?;
         }
-        let rows = rt.node(node).disk().range(&[], &[0xff], usize::MAX)?;
-        store.apply(&rows.into_iter().map(|(key, value)| (key, Some(value))).collect())?;
     }
     Ok(())
 }
@@ -236,9 +243,13 @@ fn run_watched(rt: &mut SimRuntime, wanted: bool) -> StopCondition {
 fn print(report: &RunReport, ran: &Ran, spec: &Spec) {
     let (rt, case) = (&ran.rt, &spec.case);
     let shape = case.topology.name();
+    let contexts = match case.contexts {
+        1 => String::new(),
+        several => format!(" with {several} contexts"),
+    };
     match &case.scenario {
         Some(beginning) => println!(
-            "seed {}: {} replicas in a {shape}, scenario {}, {} entities each, {} writes",
+            "seed {}: {} replicas{contexts} in a {shape}, scenario {}, {} entities each, {} writes",
             report.seed, beginning.nodes, beginning.name, beginning.entities, case.workload.writes
         ),
         None => println!("seed {}: {} in a {shape}", report.seed, case.size()),
@@ -257,7 +268,13 @@ fn print(report: &RunReport, ran: &Ran, spec: &Spec) {
             node.name.clone(),
             state.into(),
             node.starts.to_string(),
-            node.entities.to_string(),
+            match node.contexts.as_slice() {
+                [] => node.entities.to_string(),
+                several => {
+                    let each: Vec<String> = several.iter().map(|own| own.entities.to_string()).collect();
+                    each.join("+")
+                }
+            },
             grouped(node.metrics.messages_sent),
             grouped(node.metrics.messages_received),
             format!("{}/{}", node.metrics.syncs_completed, node.metrics.syncs_initiated),

@@ -104,6 +104,9 @@ const BODY: &str = r##"
 #: max_time = "60s"
 #: chaos_for = "20s"
 
+# How many contexts each node keeps; writes of the workload go to any of them.
+#: contexts = 2
+
 # mesh, ring, star or line; adaptive or table; a protocol that sessions run wherever it can be run.
 #: topology = "ring"
 #: selection = "table"
@@ -132,6 +135,7 @@ const BODY: &str = r##"
 #:         { insert_item = { list = "list", at = 0, item = { bytes = "first" } } },
 #:         { delete = { target = "register/1" } },
 #:     ] } },
+#:     { at = "550ms", write = { node = "bob", context = 1, ops = [{ set = { target = "a", to = "b" } }] } },
 #:     { at = "600ms", crash = { node = "bob", point = "after_commit", down_for = "1s" } },
 #:     { at = "700ms", partition = { groups = [["alice"], ["bob", "carol"]], lasting = "2s" } },
 #:     { at = "800ms", partition = { one_way = [["carol"], ["bob"]], lasting = "300ms" } },
@@ -146,11 +150,12 @@ const BODY: &str = r##"
 #:     { from = "alice", to = "bob", frame = 4, takes = "250ms", again = "300ms", flipped = 77 },
 #: ]
 
-# Instead of [scenario], the nodes one by one, with what all begin with and what each has besides.
+# Instead of [scenario], the nodes one by one, with what all begin with and what each has besides; then what
+# it has in its second context, its third and so on.
 #| shared = ["page/0..20", "folder ~ title = hello"]
 #| nodes = [
 #|     { name = "alice", entities = ["alice/0..5"] },
-#|     { name = "bob", shared = false },
+#|     { name = "bob", shared = false, contexts = [{ entities = ["bob/0..3"] }] },
 #|     { name = "carol", writes = [{ set = { target = "> greeting", to = "hi" } }] },
 #| ]
 "##;
@@ -166,12 +171,13 @@ mod tests {
             let plain: Case = text.parse().unwrap();
             assert_eq!(plain.scenario.as_ref().unwrap().name, named.name);
             let more: Case = text.replace("#: ", "").parse().unwrap();
-            assert_eq!((more.script.len(), more.rules.len(), more.frames.len()), (6, 2, 2));
+            assert_eq!((more.script.len(), more.rules.len(), more.frames.len()), (7, 2, 2));
+            assert_eq!((plain.contexts, more.contexts), (1, 2));
             assert_eq!(more.faults, plain.faults);
         }
         let text = start(NAMED[0]).unwrap();
         let (before, _) = text.split_once("[faults]").unwrap();
         let nodes: Case = before.replace("#: ", "").replace("#| ", "").parse().unwrap();
-        assert_eq!((nodes.nodes.len(), nodes.script.len()), (3, 6));
+        assert_eq!((nodes.nodes.len(), nodes.script.len()), (3, 7));
     }
 }

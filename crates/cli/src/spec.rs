@@ -106,8 +106,19 @@ pub(crate) struct NodeReport {
     pub(crate) away: bool,
     pub(crate) starts: u64,
     pub(crate) entities: usize,
+    /// Of all contexts together, if there are several.
     pub(crate) root: String,
+    /// Each of its contexts, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) contexts: Vec<ContextReport>,
     pub(crate) metrics: NodeMetrics,
+}
+
+/// What a node has in one of its contexts at the end of a run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ContextReport {
+    pub(crate) entities: usize,
+    pub(crate) root: String,
 }
 
 /// What became of every frame.
@@ -160,6 +171,18 @@ impl FatesReport {
     }
 }
 
+impl ContextReport {
+    /// Those of a node that keeps several.
+    fn of(rt: &SimRuntime, node: NodeId) -> Vec<Self> {
+        let report = |replica: &SimReplica| Self {
+            entities: replica.visible_entities().unwrap_or_default(),
+            root: format!("{:#}", replica.root()),
+        };
+        let all = rt.node(node).replicas().map(report);
+        if rt.contexts() > 1 { all.collect() } else { Vec::new() }
+    }
+}
+
 impl RunReport {
     /// The report of a run that has stopped.
     pub(crate) fn of(rt: &SimRuntime, ended: &Ended, spec: &Spec) -> Self {
@@ -171,6 +194,7 @@ impl RunReport {
             starts: rt.node(node).replica().map_or(0, |replica| replica.incarnation()),
             entities: rt.entity_count(node),
             root: format!("{:#}", rt.digest(node)),
+            contexts: ContextReport::of(rt, node),
             metrics: rt.node_metrics(node),
         };
         let (wrong, write) = match &ended.stop {

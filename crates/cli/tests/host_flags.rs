@@ -81,3 +81,25 @@ fn hostile_replicas_are_asked_for_counted_and_shown() {
         assert!(text.contains(said), "{args}: {text}");
     }
 }
+
+#[test]
+fn several_contexts_are_asked_for_shown_and_repeated() {
+    let run = json("run --seed 3 --contexts 3 --faults heavy");
+    assert_eq!(
+        (&run["stop"], &run["reproduce"]),
+        (&Value::from("converged"), &Value::from("syncline run --seed 3 --contexts 3 --faults heavy"))
+    );
+    let contexts = run["nodes"][0]["contexts"].as_array().expect("one for each");
+    assert_eq!((contexts.len(), run["nodes"][1]["contexts"].as_array()), (3, Some(contexts)));
+    let each: Vec<u64> = contexts.iter().filter_map(|context| context["entities"].as_u64()).collect();
+    assert_eq!(run["nodes"][0]["entities"].as_u64(), Some(each.iter().sum()));
+    let one = json("run --seed 3");
+    assert!(one["nodes"][0].get("contexts").is_none(), "{one}");
+    let text = String::from_utf8(syncline("run --seed 3 --contexts 3 --faults heavy").stdout).expect("text");
+    assert!(text.contains("3 replicas with 3 contexts"), "{text}");
+    let each: Vec<String> = each.iter().map(u64::to_string).collect();
+    assert!(text.contains(&each.join("+")), "{text}");
+    let refused = syncline("run --contexts 9");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("1..=8"), "{said}");
+}

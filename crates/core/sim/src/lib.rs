@@ -63,7 +63,7 @@ pub mod prelude {
         DropCause, FaultConfig, HostFaults, LinkFaults, LinkMetrics, LinkModel, LinkProperties,
         NetworkRouter, PartitionManager, PartitionSpec, Rate, Rule, Topology, Verdict,
     };
-    pub use crate::node::SimNode;
+    pub use crate::node::{SimNode, SimReplica};
     pub use crate::runtime::{
         Check, EndedSession, Phase, Property, SimClock, SimConfig, SimRuntime, StopCondition,
     };

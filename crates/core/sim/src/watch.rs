@@ -76,7 +76,8 @@ pub(crate) struct Watch {
     quiet: bool,
     /// Heartbeats that told a node of another root while nothing was unfinished, since a session began.
     unheeded: u64,
-    endings: BTreeMap<(NodeId, NodeId), (&'static str, u32)>,
+    /// By context, initiator and responder.
+    endings: BTreeMap<(u8, NodeId, NodeId), (&'static str, u32)>,
 }
 
 impl Watch {
@@ -113,23 +114,25 @@ impl Watch {
         (count > CHATTER.of(nodes, span)).then_some(Storm { of: "deltas and handshakes", count, span })
     }
 
-    /// A session between two nodes ended so. Gives how often in a row it has, if that is too often.
+    /// A session between two nodes ended so in one of their contexts. Gives how often in a row it has, if that
+    /// is too often.
     pub(crate) fn on_end(
         &mut self,
-        pair: (NodeId, NodeId),
+        context: u8,
+        (node, peer): (NodeId, NodeId),
         started_at: SimTime,
         ending: &'static str,
     ) -> Option<u32> {
         if started_at < self.still_since {
             return None;
         }
-        let (last, times) = self.endings.entry(pair).or_insert((ending, 0));
+        let (last, times) = self.endings.entry((context, node, peer)).or_insert((ending, 0));
         *times = if *last == ending { *times + 1 } else { 1 };
         *last = ending;
-        let (times, (node, peer)) = (*times, pair);
+        let times = *times;
         // To wait for a peer that goes first is a loop only if that one waits too.
         let waits = |(last, times): &(&str, u32)| *last == YIELDED && *times >= SAME_ENDINGS;
-        let alone = ending == YIELDED && !self.endings.get(&(peer, node)).is_some_and(waits);
+        let alone = ending == YIELDED && !self.endings.get(&(context, peer, node)).is_some_and(waits);
         (times >= SAME_ENDINGS && !alone).then_some(times)
     }
 
@@ -192,24 +195,24 @@ mod tests {
     #[test]
     fn the_same_ending_again_and_again_is_a_loop_and_a_change_of_it_is_none() {
         let mut watch = still();
-        assert!((1..SAME_ENDINGS).all(|_| watch.on_end(PAIR, 20.into(), "a").is_none()));
-        assert_eq!(watch.on_end(PAIR, 20.into(), "b"), None);
-        assert!((1..SAME_ENDINGS).all(|_| watch.on_end(PAIR, 20.into(), "a").is_none()));
-        assert_eq!(watch.on_end((PAIR.1, PAIR.0), 20.into(), "a"), None);
-        assert_eq!(watch.on_end(PAIR, 20.into(), "a"), Some(SAME_ENDINGS));
+        assert!((1..SAME_ENDINGS).all(|_| watch.on_end(0, PAIR, 20.into(), "a").is_none()));
+        assert_eq!(watch.on_end(0, PAIR, 20.into(), "b"), None);
+        assert!((1..SAME_ENDINGS).all(|_| watch.on_end(0, PAIR, 20.into(), "a").is_none()));
+        assert_eq!(watch.on_end(0, (PAIR.1, PAIR.0), 20.into(), "a"), None);
+        assert_eq!(watch.on_end(0, PAIR, 20.into(), "a"), Some(SAME_ENDINGS));
         watch.on_move(Moves { outside: 1, changes: 6 }, 30.into(), 60.into());
-        assert_eq!(watch.on_end(PAIR, 30.into(), "a"), None);
-        let before = (0..20).all(|_| watch.on_end(PAIR, 29.into(), "a").is_none());
+        assert_eq!(watch.on_end(0, PAIR, 30.into(), "a"), None);
+        let before = (0..20).all(|_| watch.on_end(0, PAIR, 29.into(), "a").is_none());
         assert!(before, "sessions from before the last move count");
     }
 
     #[test]
     fn to_wait_for_a_peer_that_goes_first_is_a_loop_only_if_both_do() {
         let mut watch = still();
-        assert!((0..50).all(|_| watch.on_end(PAIR, 20.into(), YIELDED).is_none()));
+        assert!((0..50).all(|_| watch.on_end(0, PAIR, 20.into(), YIELDED).is_none()));
         let other = (PAIR.1, PAIR.0);
-        assert!((1..SAME_ENDINGS).all(|_| watch.on_end(other, 20.into(), YIELDED).is_none()));
-        assert_eq!(watch.on_end(other, 20.into(), YIELDED), Some(SAME_ENDINGS));
+        assert!((1..SAME_ENDINGS).all(|_| watch.on_end(0, other, 20.into(), YIELDED).is_none()));
+        assert_eq!(watch.on_end(0, other, 20.into(), YIELDED), Some(SAME_ENDINGS));
     }
 
     #[test]

@@ -379,6 +379,22 @@ fn a_film_names_hostile_nodes_as_such() {
     assert!(film.facts.iter().any(|fact| fact == "hostile, and not waited for: carol"), "{:?}", film.facts);
 }
 
+/// Where nodes sign with keys of their own, their replicas are made twice before the run.
+#[test]
+fn who_begins_afresh_is_told_from_its_former_life_by_how_often_it_has_started() {
+    let mut rt =
+        SimRuntime::with_config(SimConfig::with_seed(1).with_faults(FaultConfig::none().with_hostile(1)));
+    rt.apply_scenario(Scenario::n_nodes_synced(3, 4));
+    let starts = |rt: &SimRuntime| rt.node("alice").replica().unwrap().incarnation();
+    rt.step();
+    let before = starts(&rt);
+    rt.rot_at(100.into(), "alice");
+    rt.write_at(SimTime::from_secs(9), "bob", vec![Operation::Delete { target: Target::named(b"x") }]);
+    rt.run();
+    assert_eq!(rt.metrics().effects.hosts.fresh_starts, 1);
+    assert!(starts(&rt) > before, "{} after {before}", starts(&rt));
+}
+
 /// What is found once a refusal is taken out: without it these tests would show nothing.
 #[cfg(feature = "canary")]
 mod without_a_refusal {

@@ -95,6 +95,10 @@ pub enum Canary {
     StrangersLetIn,
     /// A peer with which sessions fail is tried again as soon as ever.
     FailuresForgiven,
+    /// A host hands each frame to the replica of another of its contexts, and that does not look whose it is.
+    ContextsMixed,
+    /// An application's write goes to whichever context its host was busy with last.
+    WriteToLatestContext,
 }
 
 impl Canary {

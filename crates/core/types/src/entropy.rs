@@ -33,6 +33,7 @@ pub enum Choice {
     WritePosition = 37,
     WriteBurst = 38,
     WriteMishap = 39,
+    WriteContext = 45,
     ScenarioShape = 40,
     ScenarioEntity = 41,
     PeerOrder = 50,

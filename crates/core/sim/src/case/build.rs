@@ -3,7 +3,7 @@
 use super::{Asked, Beginning, Case, CaseError, Crash, Entities, Leave, Name, Partition, Size, What, Write};
 use crate::engine::{Cue, SimEvent};
 use crate::network::{FaultConfig, FrameBook, PartitionSpec};
-use crate::scenarios::{NAMED, NodeSeed, Scenario};
+use crate::scenarios::{NAMED, NodeSeed, Scenario, author_in};
 use crate::types::NodeId;
 use crate::workload;
 use crate::{SimConfig, SimRuntime};
@@ -44,14 +44,19 @@ impl Case {
         let scenario = self.beginning()?;
         let names = self.names(&scenario)?;
         self.check_hostile(&scenario)?;
+        self.check_contexts()?;
+        let others = self.beginnings_after(&scenario)?;
         let mut rt = SimRuntime::try_with_config(self.config())?;
         if self.tells_of_hostile() {
             rt.use_own_keys();
         }
-        rt.apply_scenario(scenario);
+        rt.apply_scenarios(scenario, others);
         for (node, told) in (0..).map(NodeId).zip(&self.nodes) {
-            for write in &told.writes {
-                rt.write_before_start(node, &write.clone().into());
+            for context in 0..self.contexts {
+                for write in told.writes_in(context) {
+                    let write = workload::Write::from(write.clone()).in_context(context);
+                    rt.write_before_start(node, &write);
+                }
             }
         }
         self.make_hostile(&mut rt);
@@ -101,6 +106,7 @@ impl Case {
         let scenario = small.beginning()?;
         let names = small.names(&scenario)?;
         small.check_hostile(&scenario)?;
+        self.check_contexts()?;
         small.events(&names, |_, _| Ok(()))?;
         let resolve = |place: &str, name: &Name| names.resolve(place, name);
         small.rules.iter().try_for_each(|line| line.rule(resolve).map(drop))?;
@@ -112,6 +118,7 @@ impl Case {
             max_time: self.max_time,
             max_events: self.max_events,
             faults: self.faults.clone(),
+            contexts: self.contexts,
             topology: self.topology,
             chaos_for: self.chaos_for,
             calm_after: self.calm_after,
@@ -157,6 +164,57 @@ impl Case {
         }
     }
 
+    /// What the run begins with in the contexts after the first. A scenario by its name is drawn anew for each.
+    pub(super) fn beginnings_after(&self, first: &Scenario) -> Result<Vec<Scenario>, CaseError> {
+        let of_context = |context: usize| {
+            if self.scenario.is_some() {
+                let drawn = Self { seed: self.seed.wrapping_add(context as u64), ..self.clone() };
+                return Ok(drawn.beginning()?.in_context(context));
+            }
+            let mut nodes = first.nodes.clone();
+            for (seed, node) in nodes.iter_mut().zip(&self.nodes) {
+                let held = context.checked_sub(1).and_then(|other| node.contexts.get(other));
+                let entities = held.map_or(&[][..], |held| &held.entities);
+                seed.own = entities.iter().flat_map(|some| some.actions(author_in(context))).collect();
+                seed.has_shared = false;
+            }
+            Ok(Scenario { shared: Vec::new(), nodes, by_table: first.by_table })
+        };
+        (1..self.contexts).map(of_context).collect()
+    }
+
+    /// Whether there are as many contexts as nodes may keep, and everything that names one names one of these.
+    pub(super) fn check_contexts(&self) -> Result<(), CaseError> {
+        let kept = self.contexts;
+        self.config().validate()?;
+        let impossible = |place: String, problem: String| Err(CaseError::Impossible { place, problem });
+        let entities = self.scenario.as_ref().map_or(0, |beginning| beginning.nodes * beginning.entities);
+        if entities * kept > MOST_ENTITIES {
+            return impossible(
+                "contexts".into(),
+                format!("{entities} entities in each of {kept}; the limit is {MOST_ENTITIES} in all"),
+            );
+        }
+        if let Some(node) = self.nodes.iter().find(|node| node.contexts.len() >= kept) {
+            let told = node.contexts.len();
+            return impossible(
+                format!("node {}", node.name),
+                format!("it tells of {told} contexts after the first; each node keeps {kept} in all"),
+            );
+        }
+        for line in &self.script {
+            if let What::Write(Write { context, .. }) = line.what
+                && context >= kept
+            {
+                return impossible(
+                    format!("script, at {}", line.at),
+                    format!("a write into context {context}; each node keeps {kept}, numbered from 0"),
+                );
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn names(&self, scenario: &Scenario) -> Result<Names, CaseError> {
         let mut names: Vec<Name> = scenario.nodes.iter().map(|node| node.name.clone()).collect();
         names.extend(self.joiners().map(|(_, name)| name.clone()));
@@ -178,8 +236,8 @@ impl Case {
     /// What a replica of ours is asked for.
     pub(super) fn written(place: &str, what: &What) -> Result<workload::Write, CaseError> {
         match what {
-            What::Write(Write { ops, wraps, .. }) => {
-                Ok(workload::Write { operations: ops.clone(), wraps: *wraps })
+            What::Write(Write { ops, wraps, context, .. }) => {
+                Ok(workload::Write { operations: ops.clone(), wraps: *wraps, context: *context })
             }
             _ => Err(CaseError::Impossible {
                 place: place.to_owned(),
@@ -229,14 +287,19 @@ impl Case {
 
     /// What it holds of each thing that can bring a failure about.
     pub fn size(&self) -> Size {
-        let mut size = Size { nodes: self.nodes.len(), ..Size::default() };
+        let mut size = Size { nodes: self.nodes.len(), contexts: self.contexts, ..Size::default() };
         if let Some(beginning) = &self.scenario {
-            (size.nodes, size.entities) = (beginning.nodes, beginning.nodes * beginning.entities);
+            let entities = beginning.nodes * beginning.entities * self.contexts;
+            (size.nodes, size.entities) = (beginning.nodes, entities);
         }
         size.entities += self.shared.len();
         for node in &self.nodes {
             size.entities += node.entities.len();
             size.writes += node.writes.len();
+            for held in &node.contexts {
+                size.entities += held.entities.len();
+                size.writes += held.writes.len();
+            }
             size.faults += node.hostile.iter().count();
         }
         size.writes += self.workload.writes;

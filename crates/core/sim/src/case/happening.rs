@@ -59,11 +59,19 @@ pub struct Write {
     /// Whether positions beyond the end of a text or a list count on from its beginning.
     #[serde(default, skip_serializing_if = "is_false")]
     pub wraps: bool,
+    /// Into which of the contexts of the node, from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub context: usize,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_first(context: &usize) -> bool {
+    *context == 0
 }
 
 /// A replica of one's own is asked for something.

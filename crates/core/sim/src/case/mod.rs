@@ -28,6 +28,7 @@ mod build;
 mod ending;
 mod entities;
 mod error;
+mod fewer;
 mod happening;
 mod hostile;
 mod lighter;
@@ -90,6 +91,8 @@ pub struct Case {
     /// comes back. Never, if not said.
     #[serde(with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub calm_after: Option<SimDuration>,
+    /// How many contexts each node keeps.
+    pub contexts: usize,
     /// Which nodes have a link to each other.
     #[serde(with = "name")]
     pub topology: Topology,
@@ -106,7 +109,7 @@ pub struct Case {
     pub buffer_capacity: usize,
     /// Whether tombstones are forgotten once every node has seen what they delete.
     pub forget_tombstones: bool,
-    /// What all nodes begin with, unless one says otherwise. Goes with [`Case::nodes`].
+    /// What all nodes begin with in their first context, unless one says otherwise. Goes with [`Case::nodes`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shared: Vec<Entities>,
     /// The nodes, if they are not those of a scenario.
@@ -164,6 +167,9 @@ pub struct Node {
     /// a single operation is that operation, and one of several a list of them.
     #[serde(default, with = "operations::writes", skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<Vec<Operation>>,
+    /// What it has and wrote in its contexts after the first, in order; nothing in those that are not told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contexts: Vec<Held>,
     /// What it says by chance that is not so; a node that says anything of that kind is hostile. How often, the
     /// [faults](crate::hostile::HostileFaults::rate) say.
     #[serde(default, skip_serializing_if = "Lies::is_none")]
@@ -181,10 +187,53 @@ impl Node {
             shared: true,
             entities: Vec::new(),
             writes: Vec::new(),
+            contexts: Vec::new(),
             hostile: Lies::NONE,
             outsider: false,
         }
     }
+
+    /// What its application wrote before the run into the context of this number, if anything is told of that.
+    pub(crate) fn writes_in(&self, context: usize) -> &[Vec<Operation>] {
+        match context.checked_sub(1) {
+            None => &self.writes,
+            Some(other) => self.contexts.get(other).map_or(&[], |held| &held.writes),
+        }
+    }
+
+    pub(crate) fn writes_in_mut(&mut self, context: usize) -> &mut Vec<Vec<Operation>> {
+        match context.checked_sub(1) {
+            None => &mut self.writes,
+            Some(other) => &mut self.held_mut(other).writes,
+        }
+    }
+
+    /// What it begins with in the context of this number, beside what all share.
+    pub(crate) fn entities_in_mut(&mut self, context: usize) -> &mut Vec<Entities> {
+        match context.checked_sub(1) {
+            None => &mut self.entities,
+            Some(other) => &mut self.held_mut(other).entities,
+        }
+    }
+
+    fn held_mut(&mut self, other: usize) -> &mut Held {
+        if self.contexts.len() <= other {
+            self.contexts.resize_with(other + 1, Held::default);
+        }
+        &mut self.contexts[other]
+    }
+}
+
+/// What a node has in one of its contexts after the first.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Held {
+    /// What it begins with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entities: Vec<Entities>,
+    /// What its application wrote before the run; see [`Node::writes`].
+    #[serde(with = "operations::writes", skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<Vec<Operation>>,
 }
 
 const fn yes() -> bool {
@@ -211,6 +260,7 @@ impl Default for Case {
             delta_retention,
             buffer_capacity,
             forget_tombstones,
+            contexts,
             ..
         } = SimConfig::with_seed(0);
         Self {
@@ -221,6 +271,7 @@ impl Default for Case {
             max_events,
             chaos_for,
             calm_after: None,
+            contexts,
             topology: Topology::default(),
             selection: Selection::default(),
             protocol: None,
@@ -244,6 +295,8 @@ impl Default for Case {
 pub struct Size {
     /// Nodes at the beginning.
     pub nodes: usize,
+    /// Contexts of each node.
+    pub contexts: usize,
     /// What they begin with, in lines: a run of entities, as in `alice/0..300`, is one.
     pub entities: usize,
     /// Writes, by script or by chance.
@@ -255,7 +308,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// Events of cause: all but the nodes.
+    /// Events of cause: all but the nodes and their contexts.
     pub const fn causes(&self) -> usize {
         self.entities + self.writes + self.faults + self.frames
     }
@@ -263,9 +316,11 @@ impl Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, entities, writes, faults, frames } = self;
+        let Self { nodes, contexts, entities, writes, faults, frames } = self;
         let counted = [
             (*nodes, "node", "nodes"),
+            // One goes without saying.
+            (if *contexts > 1 { *contexts } else { 0 }, "context", "contexts"),
             (*entities, "line of initial entities", "lines of initial entities"),
             (*writes, "write", "writes"),
             (*faults, "fault", "faults"),

@@ -6,6 +6,7 @@ use super::{
 use crate::SimRuntime;
 use crate::engine::Happened;
 use crate::network::{FrameFault, FrameName, HostFaults, NetworkRouter, PartitionSpec, Rate};
+use crate::scenarios::author_in;
 use crate::types::NodeId;
 use crate::workload::{self, Workload};
 use syncline_sync::Selection;
@@ -56,7 +57,17 @@ impl Case {
             let (name, shared) = (seed.name.clone(), seed.has_shared || shared.is_empty());
             let (hostile, outsider) =
                 self.nodes.get(at).map(|node| (node.hostile, node.outsider)).unwrap_or_default();
-            nodes.push(Node { name, shared, entities, writes, hostile, outsider });
+            nodes.push(Node { name, shared, entities, writes, contexts: Vec::new(), hostile, outsider });
+        }
+        for (scenario, context) in self.beginnings_after(&scenario)?.iter().zip(1..) {
+            for (node, seed) in nodes.iter_mut().zip(&scenario.nodes) {
+                let Some(entities) = Entities::of(&seed.own, author_in(context)) else {
+                    return Ok(self.clone());
+                };
+                *node.entities_in_mut(context) = entities;
+                let writes = seed.writes.iter().map(|operation| vec![operation.clone()]);
+                node.writes_in_mut(context).extend(writes);
+            }
         }
         let selection = if scenario.by_table { Selection::Table } else { self.selection };
         let whole = Self { scenario: None, shared, nodes, selection, ..self.clone() };
@@ -71,7 +82,7 @@ impl Case {
             if let Happened::Early { node, op } = happened {
                 let name = rt.name(*node);
                 if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
-                    node.writes.push(op.operations.clone());
+                    node.writes_in_mut(op.context).push(op.operations.clone());
                 }
             } else if let Some(what) = What::of_run(happened, rt) {
                 self.script.push(Happening { at: cue.at, after: cue.after, what });
@@ -139,7 +150,7 @@ impl What {
     /// As a line of a script, if it happened in the run.
     pub(super) fn of_run(happened: &Happened<workload::Write>, rt: &SimRuntime) -> Option<Self> {
         let write = |node, op: &workload::Write| {
-            Self::Write(Write { node, ops: op.operations.clone(), wraps: op.wraps })
+            Self::Write(Write { node, ops: op.operations.clone(), wraps: op.wraps, context: op.context })
         };
         Self::of(happened, |node| rt.name(node), write)
     }

@@ -3,11 +3,10 @@
 
 use super::lighter::{lighter, thinned};
 use super::words::rounder;
-use super::{Case, CaseError, Class, Ended, Entities, Name, Size, What, operations};
+use super::{Case, CaseError, Class, Ended, Entities, Size, What, operations};
 use crate::hostile::Lies;
 use crate::network::{FaultConfig, Topology};
 use crate::workload::Workload;
-use std::collections::BTreeSet;
 use syncline_sync::Selection;
 use syncline_types::{SimDuration, SimTime};
 use toml::Table;
@@ -221,6 +220,12 @@ impl Shrinker<'_> {
     fn round(&mut self) {
         self.doing = "whole kinds of faults";
         self.families();
+        self.doing = "contexts";
+        for context in (0..self.best.contexts).rev() {
+            if self.best.contexts > 1 {
+                self.change(|case| case.without_context(context));
+            }
+        }
         self.doing = "nodes";
         self.nodes();
         self.doing = "what happens";
@@ -387,25 +392,27 @@ impl Shrinker<'_> {
     }
 
     fn entities(&mut self) {
-        for node in 0..=self.best.nodes.len() {
-            self.lines(|case| entities_of(case, node), |_| true);
-            for at in 0..entities_of(&mut self.best, node).len() {
-                let now = entities_of(&mut self.best, node).get(at).map_or(0, Entities::count);
+        let contexts = self.best.contexts;
+        let places = (0..self.best.nodes.len()).flat_map(|node| (0..contexts).map(move |at| (node, at)));
+        let shared = (self.best.nodes.len(), 0);
+        for place in places.clone().chain([shared]) {
+            self.lines(|case| entities_of(case, place), |_| true);
+            for at in 0..entities_of(&mut self.best, place).len() {
+                let now = entities_of(&mut self.best, place).get(at).map_or(0, Entities::count);
                 self.least(1, now, |case, count| {
-                    if let Some(some) = entities_of(case, node).get_mut(at) {
+                    if let Some(some) = entities_of(case, place).get_mut(at) {
                         *some = some.first(count);
                     }
                 });
             }
         }
-        for node in 0..self.best.nodes.len() {
-            self.early_writes(node);
-            let mut none = Vec::new();
-            let writes = self.best.nodes.get(node).map_or(0, |node| node.writes.len());
+        for (node, context) in places {
+            self.early_writes(node, context);
+            let writes = self.best.nodes.get(node).map_or(0, |node| node.writes_in(context).len());
             for at in (0..writes).rev() {
                 self.change(|case| {
-                    let writes = case.nodes.get_mut(node).map_or(&mut none, |node| &mut node.writes);
-                    if at < writes.len() {
+                    let writes = case.nodes.get_mut(node).map(|node| node.writes_in_mut(context));
+                    if let Some(writes) = writes.filter(|writes| at < writes.len()) {
                         writes.remove(at);
                     }
                 });
@@ -421,15 +428,16 @@ impl Shrinker<'_> {
         }
     }
 
-    /// Takes operations out of what a node wrote before the run.
-    fn early_writes(&mut self, node: usize) {
+    /// Takes operations out of what a node wrote into a context before the run.
+    fn early_writes(&mut self, node: usize, context: usize) {
         let lens = |case: &Case| -> Vec<usize> {
-            case.nodes.get(node).map_or(Vec::new(), |node| node.writes.iter().map(Vec::len).collect())
+            let writes = case.nodes.get(node).map_or(&[][..], |node| node.writes_in(context));
+            writes.iter().map(Vec::len).collect()
         };
         for at in 0..lens(&self.best).len() {
             for operation in (0..lens(&self.best).get(at).copied().unwrap_or_default()).rev() {
                 self.change(|case| {
-                    let writes = case.nodes.get_mut(node).map(|node| &mut node.writes);
+                    let writes = case.nodes.get_mut(node).map(|node| node.writes_in_mut(context));
                     if let Some(write) = writes.and_then(|writes| writes.get_mut(at))
                         && write.len() > 1
                     {
@@ -545,48 +553,10 @@ impl Shrinker<'_> {
     }
 }
 
-/// The entities of a node, or those that all share.
-fn entities_of(case: &mut Case, node: usize) -> &mut Vec<Entities> {
+/// The entities of a node in a context, or those that all share in the first.
+fn entities_of(case: &mut Case, (node, context): (usize, usize)) -> &mut Vec<Entities> {
     match case.nodes.get_mut(node) {
-        Some(node) => &mut node.entities,
+        Some(node) => node.entities_in_mut(context),
         None => &mut case.shared,
-    }
-}
-
-impl Case {
-    /// Takes out what has lost its meaning: what names nodes that are gone, and what mends what does not
-    /// break any more.
-    pub(super) fn tidy(&mut self) {
-        let Ok(scenario) = self.beginning() else { return };
-        let mut names: BTreeSet<Name> = scenario.nodes.into_iter().map(|node| node.name).collect();
-        names.extend(self.script.iter().filter_map(|line| match &line.what {
-            What::Join(name) => Some(name.clone()),
-            _ => None,
-        }));
-        names.extend((1..=self.faults.late_joiners).map(|late| format!("late-{late}")));
-        let known = |name: &Name| names.contains(name);
-        let broken = |case: &Self, name: &Name, by: fn(&What) -> bool| {
-            case.script.iter().any(|line| by(&line.what) && line.node() == Some(name))
-        };
-        let before = self.clone();
-        self.script.retain_mut(|line| match &mut line.what {
-            What::Partition(partition) => {
-                for group in &mut partition.groups {
-                    group.retain(known);
-                }
-                partition.groups.retain(|group| !group.is_empty());
-                let one_way = partition.one_way.as_mut().is_some_and(|(from, to)| {
-                    from.retain(known);
-                    to.retain(known);
-                    !from.is_empty() && !to.is_empty()
-                });
-                one_way || partition.groups.len() > 1
-            }
-            What::Restart(name) => broken(&before, name, |what| matches!(what, What::Crash(_))),
-            What::Return(name) => broken(&before, name, |what| matches!(what, What::Leave(_))),
-            _ => line.node().is_none_or(known),
-        });
-        self.frames.retain(|frame| known(&frame.from) && known(&frame.to));
-        self.rules.retain(|rule| rule.from.iter().chain(&rule.to).all(known));
     }
 }

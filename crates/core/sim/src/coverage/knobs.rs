@@ -40,6 +40,7 @@ impl Knob {
 /// A run as knobs see it.
 pub(super) struct Seen<'a> {
     pub(super) faults: &'a FaultConfig,
+    pub(super) contexts: usize,
     pub(super) metrics: &'a SimMetrics,
     pub(super) flights: Flights,
     pub(super) churn: Churn,
@@ -151,13 +152,14 @@ knobs! {
     corruption_rate: off Rate::ZERO, |seen| seen.effects().messages_corrupted > 0;
     partition_probability: off Rate::ZERO, |seen| seen.effects().partitions > 0;
     partition_duration_ms: off SHORT, |seen| {
-        seen.dropped(DropCause::PartitionAtSend) + seen.dropped(DropCause::PartitionAtDelivery) > 10
+        seen.contexts == 1 && seen.dropped(DropCause::PartitionAtSend) + seen.dropped(DropCause::PartitionAtDelivery) > 10
     };
     crash_probability: off Rate::ZERO, |seen| seen.chance_crashes > 0;
     restart_delay_ms: off SHORT, |seen| {
-        // A disk that fails puts its node down too, and hostile nodes send without end.
+        // A disk that fails puts its node down too, hostile nodes send without end, and each context sends for
+        // itself.
         let alone = seen.faults.hosts == HostFaults::none() && seen.faults.hostile == HostileFaults::none();
-        alone && seen.dropped(DropCause::ReceiverCrashed) > 40
+        alone && seen.contexts == 1 && seen.dropped(DropCause::ReceiverCrashed) > 40
     };
     slow_node_permille: off 1_000, |seen| {
         seen.is_even(Stretch::Slow) && seen.flights.longest > seen.usual()
@@ -200,7 +202,7 @@ knobs! {
     group_share: off Rate::ZERO, |seen| seen.links().group_partitions > 0;
     flap_rate: off Rate::ZERO, |seen| seen.links().link_down_frames > 0;
     flap_up_ms: off DAY_MS - 1..DAY_MS, |seen| seen.links().link_down_frames > 0;
-    flap_down_ms: off 1..2, |seen| seen.links().link_down_frames > 10;
+    flap_down_ms: off 1..2, |seen| seen.contexts == 1 && seen.links().link_down_frames > 10;
     reset_rate: off Rate::ZERO, |seen| seen.links().chance_resets > 0;
     retransmit_after: off SimDuration::from_millis(1), |seen| {
         let links = &seen.faults.links;

@@ -37,6 +37,7 @@ impl Coverage {
         let metrics = rt.metrics();
         let seen = Seen {
             faults: &case.faults,
+            contexts: case.contexts,
             metrics: &metrics,
             flights: rt.network().flights(),
             churn: rt.world.churn(),

@@ -57,6 +57,9 @@ fn told(lie: Lie) -> String {
     format!("lie {lie}")
 }
 
+/// Nodes keep several contexts, and sessions brought two of them at least to one root.
+const SEVERAL_CONTEXTS: &str = "contexts several";
+
 fn phase(phase: Phase) -> String {
     format!("phase {}", phase.name())
 }
@@ -83,7 +86,8 @@ const fn may_drop(cause: DropCause) -> bool {
         | DropCause::ClockDrift
         | DropCause::NoMerge
         | DropCause::Rule
-        | DropCause::LeftBehind => false,
+        | DropCause::LeftBehind
+        | DropCause::OtherContext => false,
     }
 }
 
@@ -152,6 +156,7 @@ pub fn places() -> Vec<Place> {
     [Phase::Safety, Phase::Liveness].into_iter().for_each(|in_phase| add(phase(in_phase), true));
     NAMED.iter().for_each(|named| add(scenario(named.name), true));
     Lie::ALL.into_iter().for_each(|lie| add(told(lie), true));
+    add(SEVERAL_CONTEXTS.to_owned(), true);
     Topology::ALL.into_iter().for_each(|shape| add(topology(shape), true));
     [Selection::Table, Selection::Adaptive].into_iter().for_each(|how| add(selection(how), true));
     places
@@ -176,11 +181,18 @@ pub(super) fn reached_by(
     names.push(selection(case.selection));
     let mut protocols = BTreeSet::new();
     let mut states = BTreeSet::new();
-    let mut cut_off: BTreeSet<NodeId> = BTreeSet::new();
+    let mut cut_off: BTreeSet<(NodeId, usize)> = BTreeSet::new();
+    let mut synced: BTreeSet<usize> = BTreeSet::new();
     for session in rt.sessions() {
         states.extend(outcome(&session.outcome));
         note_protocol(session, &mut protocols);
         note_states(session, &mut cut_off, &mut states);
+        if matches!(session.outcome, Outcome::Converged { .. }) {
+            synced.insert(session.context);
+        }
+    }
+    if synced.len() > 1 {
+        names.push(SEVERAL_CONTEXTS.to_owned());
     }
     for (kind, what) in protocols {
         names.push([chosen, ended, fell_back][what](kind));
@@ -201,14 +213,19 @@ fn note_protocol(session: &EndedSession, protocols: &mut BTreeSet<(SyncProtocolK
     }
 }
 
-fn note_states(session: &EndedSession, cut_off: &mut BTreeSet<NodeId>, states: &mut BTreeSet<&'static str>) {
+fn note_states(
+    session: &EndedSession,
+    cut_off: &mut BTreeSet<(NodeId, usize)>,
+    states: &mut BTreeSet<&'static str>,
+) {
     let (stats, converged) = (&session.stats, matches!(session.outcome, Outcome::Converged { .. }));
     if session.protocol == Some(SyncProtocolKind::Snapshot) {
-        if cut_off.contains(&session.node) && stats.records_received > 0 {
+        let replica = (session.node, session.context);
+        if cut_off.contains(&replica) && stats.records_received > 0 {
             states.insert(RESUMED);
         }
         if !converged {
-            cut_off.insert(session.node);
+            cut_off.insert(replica);
         }
     }
     if converged && stats.retries > 0 {

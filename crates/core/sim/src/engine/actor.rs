@@ -195,4 +195,10 @@ pub trait Actor: Clone {
 
     /// What it has not finished. O(1).
     fn unfinished(&self) -> Unfinished;
+
+    /// Where an actor is several that know nothing of each other: which of them took the last input. Each
+    /// hears for itself that a sender has restarted.
+    fn lane(&self) -> u8 {
+        0
+    }
 }

@@ -38,8 +38,8 @@ pub(super) struct Slot<A> {
     pub(super) crashes: u64,
     pub(super) timers: Timers,
     pub(super) unfinished: Unfinished,
-    /// The latest life of each sender from which a frame was accepted in this life.
-    pub(super) lives_heard: BTreeMap<NodeId, u64>,
+    /// The latest life of each sender from which a frame was accepted in this life, per lane.
+    pub(super) lives_heard: BTreeMap<(NodeId, u8), u64>,
     pub(super) digest: Digest,
     pub(super) traffic: Traffic,
     /// Every digest the node had, and from when.

@@ -34,10 +34,11 @@ impl<A: Actor> World<A> {
             && !stepped.crashed
             && let Some(slot) = self.nodes.get_mut(to.index())
         {
-            let newest = slot.lives_heard.get(&from).copied().unwrap_or(0);
+            let heard = (from, slot.actor.lane());
+            let newest = slot.lives_heard.get(&heard).copied().unwrap_or(0);
             stepped.stale_accepted = life < newest;
             if life > newest {
-                slot.lives_heard.insert(from, life);
+                slot.lives_heard.insert(heard, life);
             }
         }
         stepped

@@ -5,7 +5,7 @@ use super::search::Explorer;
 use super::watch::ReplicaWatch;
 use super::{Explorable, Kind, Scope};
 use crate::engine::Actor;
-use crate::node::SimNode;
+use crate::node::{Noticed, SimNode};
 use crate::runtime::{Check, SimRuntime};
 use crate::types::NodeId;
 use syncline_replica::{FrameKind, Notice};
@@ -20,9 +20,10 @@ impl Explorer<SimNode, ReplicaWatch> {
     ///
     /// # Panics
     ///
-    /// If the run has begun.
+    /// If the run has begun, or its nodes keep several contexts.
     pub fn of(rt: &SimRuntime, scope: Scope) -> Self {
         assert!(rt.events_processed() == 0, "the run has begun; what is on its way would be lost");
+        assert!(rt.contexts() == 1, "nodes are explored with one context; these keep {}", rt.contexts());
         let nodes = rt.node_ids().into_iter().map(|node| (rt.name(node), rt.node(node).clone()));
         Self::new(nodes.collect(), ReplicaWatch::of(rt), scope)
     }
@@ -105,7 +106,7 @@ impl Explorable for SimNode {
         }
     }
 
-    fn words_of_notice(notice: &Notice) -> Option<String> {
+    fn words_of_notice(Noticed { notice, .. }: &Noticed) -> Option<String> {
         Some(match notice {
             Notice::SessionEnded { outcome, .. } => format!("its session ends: {outcome:?}"),
             Notice::WriteRefused { error } => format!("the write is refused: {error}"),

@@ -64,7 +64,7 @@ pub struct ReplicaWatch {
 impl ReplicaWatch {
     /// One for a run that has not begun.
     pub(super) fn of(rt: &SimRuntime) -> Self {
-        let oracle = rt.oracle().as_state().unwrap_or_default();
+        let oracle = rt.oracle(0).as_state().unwrap_or_default();
         let expected = oracle.root().unwrap_or_default();
         let names = rt.node_ids().into_iter().map(|node| rt.name(node)).collect();
         Self { names, oracle, expected, forgot: false, sessions: BTreeMap::new() }
@@ -147,8 +147,8 @@ impl Watch<SimNode> for ReplicaWatch {
         if step.refused.is_some_and(|cause| BLAMED.contains(&cause)) {
             return Some(Check::HonestFrameRefused { node: self.name(node) });
         }
-        for notice in step.notices {
-            let broken = self.on_notice(node, notice, step.digests);
+        for noticed in step.notices {
+            let broken = self.on_notice(node, &noticed.notice, step.digests);
             if broken.is_some() {
                 return broken;
             }

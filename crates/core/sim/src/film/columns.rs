@@ -205,18 +205,26 @@ fn marks(history: &History) -> Vec<Mark> {
             What::Write => mark("write", bare(history, entry), false),
             _ => {}
         }
-        for note in &entry.notes {
+        for (context, note) in entry.notes.iter().map(Note::in_context) {
+            let said = |text: &str| said_of(context, text);
             match note {
-                Note::DeltaApplied { actions } => mark("delta applied", format!("{actions} actions"), false),
-                Note::DeltaRefused { why } => mark("delta refused", why.clone(), true),
-                Note::WriteRefused { why } => mark("write refused", why.clone(), false),
-                Note::Forgot { records } => mark("forgot", format!("{records} records"), false),
+                Note::DeltaApplied { actions } => {
+                    mark("delta applied", said(&format!("{actions} actions")), false);
+                }
+                Note::DeltaRefused { why } => mark("delta refused", said(why), true),
+                Note::WriteRefused { why } => mark("write refused", said(why), false),
+                Note::Forgot { records } => mark("forgot", said(&format!("{records} records")), false),
                 Note::WentDown => mark("crash", bare(history, entry), true),
                 _ => {}
             }
         }
     }
     marks
+}
+
+/// What is said of a context, which goes without saying if it is the first.
+fn said_of(context: usize, text: &str) -> String {
+    if context == 0 { text.to_owned() } else { format!("in context {context}: {text}") }
 }
 
 /// The words of an entry without its time and node, which stand elsewhere.
@@ -296,10 +304,10 @@ impl Open {
                 _ => {}
             }
         }
-        for note in &entry.notes {
+        for (context, note) in entry.notes.iter().map(Note::in_context) {
             if let (Note::SessionEnded { peer, started_at_us, protocol, why, .. }, Some(_)) = (note, node) {
                 let protocol = protocol.as_deref().unwrap_or("none");
-                let text = format!("{protocol}: {why}");
+                let text = said_of(context, &format!("{protocol}: {why}"));
                 spans.push(Span {
                     what: "session",
                     node,

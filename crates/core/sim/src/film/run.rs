@@ -3,6 +3,7 @@
 use super::{Film, FilmNode, Finding, ShownRecords};
 use crate::forensics::Report;
 use crate::history::History;
+use crate::hostile::Liar;
 use crate::runtime::{SimRuntime, StopCondition};
 use crate::types::NodeId;
 use std::collections::BTreeMap;
@@ -21,7 +22,8 @@ impl Film {
         let Some(history) = rt.history() else { return Ok(None) };
         let mut film = Self::of(history, rt.now().as_micros());
         let nodes = rt.node_ids();
-        let disks: Vec<_> = nodes.iter().map(|node| rt.node(*node).disk()).collect();
+        let context = rt.context_in_question();
+        let disks: Vec<_> = nodes.iter().map(|node| rt.node(*node).in_context(context).disk()).collect();
         film.records = ShownRecords::of(&disks, MOST_RECORDS)?;
         film.good = *stop == StopCondition::Converged;
         film.verdict = if film.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
@@ -36,6 +38,12 @@ impl Film {
             nodes.iter().filter(|node| rt.is_hostile(**node)).map(|node| rt.name(*node)).collect();
         if !hostile.is_empty() {
             facts.push(format!("hostile, and not waited for: {}", hostile.join(", ")));
+        }
+        if rt.contexts() > 1 {
+            facts.push(format!(
+                "{} contexts on each node; the records are those of context {context}",
+                rt.contexts()
+            ));
         }
         facts.append(&mut film.facts);
         if !film.good {
@@ -58,7 +66,7 @@ impl Finding {
 }
 
 fn figures(rt: &SimRuntime, node: NodeId) -> FilmNode {
-    let (mut name, liar) = (rt.name(node), rt.node(node).liar());
+    let mut name = rt.name(node);
     let metrics = rt.node_metrics(node);
     let figures = [
         ("frames sent", metrics.messages_sent),
@@ -70,9 +78,11 @@ fn figures(rt: &SimRuntime, node: NodeId) -> FilmNode {
     ];
     let mut figures: BTreeMap<String, u64> =
         figures.into_iter().map(|(what, figure)| (what.to_owned(), figure)).collect();
-    if let Some(liar) = liar {
+    if rt.node(node).liars().next().is_some() {
         name += " (hostile)";
-        figures.extend(liar.told().iter().map(|(lie, count)| (format!("lies: {lie}"), *count)));
+    }
+    for (lie, count) in rt.node(node).liars().flat_map(Liar::told) {
+        *figures.entry(format!("lies: {lie}")).or_default() += count;
     }
     FilmNode { name, figures }
 }

@@ -32,6 +32,7 @@ const ENTRIES: usize = 1 << 20;
 
 /// Two states that differ: what one node has, and what another has or all should have.
 struct Sides {
+    context: usize,
     names: (String, String),
     nodes: Vec<NodeId>,
     stores: (MemoryStore, MemoryStore),
@@ -71,8 +72,8 @@ pub fn investigate_within(limits: &Limits, build: impl Fn() -> SimRuntime) -> Re
         report.path = entity.map(|entity| path::between((left, right), entity)).unwrap_or_default();
         report.differences = found.iter().map(Difference::to_string).collect();
     }
-    let nodes = sides.map(|sides| sides.nodes).unwrap_or_default();
-    retrace(&mut report, build(), entity, &nodes);
+    let (context, nodes) = sides.map(|sides| (sides.context, sides.nodes)).unwrap_or_default();
+    retrace(&mut report, build(), (context, entity), &nodes);
     report
 }
 
@@ -90,24 +91,34 @@ const fn is_loss(check: &Check) -> bool {
 fn sides(end: &SimRuntime, stop: &StopCondition) -> Option<Sides> {
     let nodes: Vec<NodeId> = end.honest().map(|(node, _)| node).collect();
     let (&first, rest) = nodes.split_first()?;
-    if let Some(&other) = rest.iter().find(|node| end.digest(**node) != end.digest(first)) {
+    let context = end.context_in_question();
+    let disk = |node: NodeId| end.node(node).in_context(context).disk().clone();
+    let root = |node: NodeId| end.root_in(context, node);
+    if let Some(&other) = rest.iter().find(|node| root(**node) != root(first)) {
         return Some(Sides {
-            names: (end.name(first), end.name(other)),
+            context,
+            names: (end.name_in(context, first), end.name_in(context, other)),
             nodes: vec![first, other],
-            stores: (end.node(first).disk().clone(), end.node(other).disk().clone()),
+            stores: (disk(first), disk(other)),
         });
     }
     matches!(stop, StopCondition::Violated(check) if is_loss(check)).then(|| Sides {
-        names: ("what was written".to_owned(), end.name(first)),
+        context,
+        names: ("what was written".to_owned(), end.name_in(context, first)),
         nodes,
-        stores: (end.expected(), end.node(first).disk().clone()),
+        stores: (end.expected(context), disk(first)),
     })
 }
 
-/// Runs once more with a history, and tells of what happened to `entity` on `nodes`.
-fn retrace(report: &mut Report, mut again: SimRuntime, entity: Option<EntityId>, nodes: &[NodeId]) {
+/// Runs once more with a history, and tells of what happened to `entity` of a context on `nodes`.
+fn retrace(
+    report: &mut Report,
+    mut again: SimRuntime,
+    (context, entity): (usize, Option<EntityId>),
+    nodes: &[NodeId],
+) {
     again.keep_history(ENTRIES);
-    let (events, mut trail) = (report.events, trail::Trail::new(entity));
+    let (events, mut trail) = (report.events, trail::Trail::new(context, entity));
     again.run_until(|rt| {
         trail.look(rt);
         rt.events_processed() >= events

@@ -1,7 +1,7 @@
 //! What happened to one entity.
 
 use crate::history::{Entry, Fate, Frame, History, What};
-use crate::node::SimNode;
+use crate::node::SimReplica;
 use crate::runtime::SimRuntime;
 use crate::types::NodeId;
 use serde::Serialize;
@@ -53,6 +53,7 @@ impl Line {
 
 /// The changes to one entity so far, on all nodes.
 pub(super) struct Trail {
+    context: usize,
     entity: Option<EntityId>,
     records: BTreeMap<NodeId, Option<String>>,
     touches: Vec<Touch>,
@@ -60,8 +61,8 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    pub(super) const fn new(entity: Option<EntityId>) -> Self {
-        Self { entity, records: BTreeMap::new(), touches: Vec::new(), seen: 0 }
+    pub(super) const fn new(context: usize, entity: Option<EntityId>) -> Self {
+        Self { context, entity, records: BTreeMap::new(), touches: Vec::new(), seen: 0 }
     }
 
     /// Looks at what has happened since it last looked: one event at most.
@@ -69,8 +70,8 @@ impl Trail {
         let (Some(entity), Some(history)) = (self.entity, rt.history()) else { return };
         if self.records.is_empty() {
             // What nodes begin with came from nowhere.
-            let begin = rt.node_ids().into_iter().map(|node| (node, record_of(rt.node(node), entity)));
-            self.records.extend(begin);
+            let record = |node| (node, record_of(rt.node(node).in_context(self.context), entity));
+            self.records.extend(rt.node_ids().into_iter().map(record));
         }
         let next = history.forgotten + history.entries.len() as u64;
         let new = std::mem::replace(&mut self.seen, next)..next;
@@ -79,7 +80,7 @@ impl Trail {
             let may_change =
                 entry.changed || !matches!(entry.what, What::Arrival { .. } | What::Timer { .. });
             let Some(node) = entry.node.filter(|_| may_change) else { continue };
-            let record = record_of(rt.node(node), entity);
+            let record = record_of(rt.node(node).in_context(self.context), entity);
             if self.records.get(&node) != Some(&record) {
                 self.records.insert(node, record.clone());
                 self.touches.push(Touch {
@@ -100,8 +101,8 @@ impl Trail {
     }
 }
 
-fn record_of(node: &SimNode, entity: EntityId) -> Option<String> {
-    node.record(entity).ok().flatten().map(|record| record.to_string())
+fn record_of(replica: &SimReplica, entity: EntityId) -> Option<String> {
+    replica.record(entity).ok().flatten().map(|record| record.to_string())
 }
 
 fn how(history: &History, entry: &Entry) -> String {

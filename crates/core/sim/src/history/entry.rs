@@ -224,6 +224,13 @@ pub enum Note {
     WentDown,
     /// The node came back.
     CameBack,
+    /// The node has something to say of another of its contexts than the first.
+    InContext {
+        /// The number of the context.
+        context: usize,
+        /// What.
+        note: Box<Self>,
+    },
 }
 
 /// How a session ended.
@@ -297,6 +304,19 @@ impl Entry {
 }
 
 impl Note {
+    /// The same, said of the context of this number.
+    pub(crate) fn of_context(self, context: usize) -> Self {
+        if context == 0 { self } else { Self::InContext { context, note: Box::new(self) } }
+    }
+
+    /// Which context it is of, and what it says of that.
+    pub fn in_context(&self) -> (usize, &Self) {
+        match self {
+            Self::InContext { context, note } => (*context, note),
+            note => (0, note),
+        }
+    }
+
     fn words(&self, history: &History) -> String {
         match self {
             Self::Done { what } => what.clone(),
@@ -315,6 +335,7 @@ impl Note {
             Self::Forgot { records } => format!("forgets {records} records"),
             Self::WentDown => "goes down".to_owned(),
             Self::CameBack => "is back".to_owned(),
+            Self::InContext { context, note } => format!("in context {context} {}", note.words(history)),
         }
     }
 }

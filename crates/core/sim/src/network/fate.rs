@@ -48,11 +48,13 @@ pub enum DropCause {
     LinkDown,
     /// The connection that carried it broke.
     ConnectionReset,
+    /// It was for a context that its receiver does not keep, or was handed to another one's replica.
+    OtherContext,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -73,6 +75,7 @@ impl DropCause {
         Self::QueueFull,
         Self::LinkDown,
         Self::ConnectionReset,
+        Self::OtherContext,
     ];
 
     /// The cause in words.
@@ -98,6 +101,7 @@ impl DropCause {
             Self::QueueFull => "no room in the link's queue",
             Self::LinkDown => "link down",
             Self::ConnectionReset => "connection broke",
+            Self::OtherContext => "for another context",
         }
     }
 }

@@ -47,6 +47,12 @@ pub enum ConfigError {
         "hostile nodes need members that know each other, and so forget what is dead: neither keep tombstones nor have disks lose unnoticed"
     )]
     HostileWithoutMembers,
+    /// A number of contexts that no node keeps.
+    #[error("{found} contexts; a node keeps from 1 to {}", crate::node::MOST_CONTEXTS)]
+    Contexts {
+        /// The number.
+        found: usize,
+    },
     /// Something beyond what the simulator can hold.
     #[error("{field} is {found}; it must lie between {min} and {max}")]
     OutOfBounds {

@@ -1,217 +1,141 @@
-//! One node.
+//! One node: a host and the contexts that it keeps.
 
-use super::disk::{DiskView, SimDisk};
-use crate::engine::{Actor, Commit, Context, Effects, HostEffects, Input, Outgoing, TimerChange, Unfinished};
-use crate::hostile::{self, Cast, Identity, Liar, Manner};
+use super::header::{self, HeaderError};
+use super::{DiskView, Noticed, SimReplica};
+use crate::engine::{Actor, Context, Effects, HostEffects, Input, TimerChange, Unfinished};
+use crate::hostile::{Cast, Liar, Manner};
 use crate::network::DropCause;
 use crate::types::NodeId;
 use crate::workload::Write;
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use syncline_replica::{
-    Cost, Event, FrameKind, Notice, Operation, OperationError, Pending, Refusal, Replica, ReplicaConfig,
-    SyncActions, Timer, TimerKind, TimerOp,
-};
-use syncline_storage::{Action, Interface, Record, Stats, StorageError};
-use syncline_store::{MemoryStore, Store, StoreError};
-use syncline_sync::{DeltaLog, DeltaRef, Gate, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
-use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
+use syncline_replica::{Cost, Notice, Operation, OperationError, Replica, ReplicaConfig};
+use syncline_storage::{Action, Interface, Record, StorageError};
+use syncline_store::{Bytes, MemoryStore};
+use syncline_sync::{DeltaRef, LocalSyncState, SyncProtocolKind, VersionVector};
+use syncline_types::{ContextId, Digest, EntityId, Entropy, ReplicaId, canary};
 
-/// The real replica, a simulated disk, and nothing in between: what the replica asks to be stored
-/// is on the disk when its frames are sent, and a crash loses the replica and keeps the disk.
+/// A host and the contexts that it keeps: one or several, each with a [`SimReplica`] of its own, which knows
+/// nothing of the others.
+///
+/// They share the host. One crash takes all down, one clock and one pace are those of all, and so are the
+/// links, the inbox and the disk: what is wrong with the disk strikes whatever a step writes, of whichever
+/// context, and a node that must begin afresh does so in all of them. Each context has a journal of its own on
+/// the disk, so that what one syncs says nothing of what another did.
+///
+/// Whatever does not name a context speaks of the first.
 #[derive(Clone, Debug)]
 pub struct SimNode {
-    peer: PeerId,
-    config: ReplicaConfig,
-    disk: SimDisk,
-    replica: Option<Replica<DiskView>>,
-    /// The root on disk while the node is down.
-    resting_root: Digest,
-    stopped: Option<String>,
-    /// How often it was started again.
-    starts: u64,
-    cost: Cost,
-    /// Whether its replica knows who takes part, and so refuses others and forgets what is dead.
-    forgets: bool,
-    /// What it was last told of who takes part.
-    members: Arc<[NodeId]>,
-    /// The names of those that have begun afresh. The old ones are kept, for what they wrote.
-    renamed: BTreeSet<ReplicaId>,
-    /// How often it has begun afresh.
-    fresh_starts: u8,
-    /// Whether it does when it starts on a disk that has lost commits.
-    notices_losses: bool,
-    /// Its disk was found damaged.
-    is_ruined: bool,
-    /// Whether it signs with a key of its own.
-    has_own_key: bool,
-    /// Who in the run is hostile, if anybody is.
-    cast: Option<Arc<Cast>>,
-    /// What bends its frames, if it is hostile.
-    liar: Option<Box<Liar>>,
+    first: SimReplica,
+    others: Vec<SimReplica>,
+    /// The context that the last input was for.
+    latest: u8,
 }
 
-/// The name under which the replica of a node writes.
-pub fn replica_id(node: NodeId) -> ReplicaId {
-    named_anew(node, 0)
+/// Contexts that one node may keep.
+pub const MOST_CONTEXTS: usize = 8;
+
+/// The context of this number. They differ in the very last byte of what each frame says of its own.
+pub fn context_id(number: usize) -> ContextId {
+    let mut context = ContextId([0xca; 32]);
+    context.0[7] ^= number as u8;
+    context
 }
 
-/// The name of a node that has begun afresh so often.
-fn named_anew(node: NodeId, fresh_starts: u8) -> ReplicaId {
-    let mut replica = ReplicaId::from_u64(u64::from(node.0) + 1);
-    (replica.0[14], replica.0[15]) = (fresh_starts, 0x51);
-    replica
-}
-
-/// Whether a node writes under this name, or did, or will.
-fn is_name_of(mut replica: ReplicaId, node: NodeId) -> bool {
-    replica.0[14] = 0;
-    replica == replica_id(node)
-}
+/// Where the timers of a context are among those of its node: above all that those of one replica use.
+const CONTEXT_SHIFT: u32 = 40;
 
 impl SimNode {
-    /// The node `node`, whose disk already holds `disk`.
+    /// The node `node` with one context, whose disk already holds `disk`.
     pub fn new(node: NodeId, config: ReplicaConfig, disk: MemoryStore) -> Self {
-        let mut node = Self {
-            peer: node.into(),
-            config,
-            disk: SimDisk::holding(disk),
-            replica: None,
-            resting_root: Digest::ZERO,
-            stopped: None,
-            starts: 0,
-            cost: Cost::default(),
-            forgets: true,
-            members: Arc::from([]),
-            renamed: BTreeSet::new(),
-            fresh_starts: 0,
-            notices_losses: true,
-            is_ruined: false,
-            has_own_key: false,
-            cast: None,
-            liar: None,
-        };
-        node.recover();
-        node
+        Self { first: SimReplica::new(node, 0, config, disk), others: Vec::new(), latest: 0 }
+    }
+
+    /// Has it keep one more context, up to [`MOST_CONTEXTS`], of which the disk already holds `disk`. All nodes
+    /// of a run keep the same contexts in the same order.
+    ///
+    /// # Panics
+    ///
+    /// If there are so many already.
+    pub fn keeping(mut self, node: NodeId, config: ReplicaConfig, disk: MemoryStore) -> Self {
+        let number = self.contexts();
+        assert!(number < MOST_CONTEXTS, "a node keeps up to {MOST_CONTEXTS} contexts");
+        self.others.push(SimReplica::new(node, number as u8, config, disk));
+        self
+    }
+
+    /// How many contexts it keeps.
+    pub fn contexts(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// What it keeps of each context, in order.
+    pub fn replicas(&self) -> impl Iterator<Item = &SimReplica> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn replicas_mut(&mut self) -> impl Iterator<Item = &mut SimReplica> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+
+    /// What it keeps of the context of this number, from 0.
+    ///
+    /// # Panics
+    ///
+    /// If it keeps no such context.
+    pub fn in_context(&self, number: usize) -> &SimReplica {
+        let kept = self.contexts();
+        self.replica_of(number)
+            .unwrap_or_else(|| panic!("there is no context {number}; this node keeps {kept}"))
+    }
+
+    pub(crate) fn replica_of(&self, number: usize) -> Option<&SimReplica> {
+        self.replicas().nth(number)
     }
 
     /// Sets whether tombstones are forgotten once every node has seen what they delete.
-    pub const fn forgetting(mut self, forgets: bool) -> Self {
-        self.forgets = forgets;
+    pub fn forgetting(mut self, forgets: bool) -> Self {
+        self.replicas_mut().for_each(|replica| replica.set_forgetting(forgets));
         self
     }
 
     /// Sets whether it notices when its disk has lost commits, and begins afresh then.
-    pub(crate) const fn noticing_losses(mut self, notices: bool) -> Self {
-        self.notices_losses = notices;
+    pub(crate) fn noticing_losses(mut self, notices: bool) -> Self {
+        self.replicas_mut().for_each(|replica| replica.set_noticing_losses(notices));
         self
     }
 
     /// Has it sign with a key that no other node has, from the start.
     pub(crate) fn with_own_key(mut self) -> Self {
-        self.has_own_key = true;
-        self.config.authority = hostile::authority(self.config.replica);
-        self.recover();
+        self.replicas_mut().for_each(SimReplica::take_own_key);
         self
     }
 
-    /// What it has not finished, but for what has to do with hostile nodes.
-    pub(crate) fn pending(&self) -> Pending {
-        match (&self.replica, &self.cast) {
-            (None, _) => Pending::default(),
-            (Some(replica), None) => replica.pending(),
-            (Some(replica), Some(cast)) => replica.pending_but_for(
-                |peer| cast.is_hostile(peer.into()),
-                |author| cast.hostile().any(|node| is_name_of(author, node)),
-            ),
+    /// Tells who in the run is hostile. The replicas do not hear of it.
+    pub(crate) fn meet_cast(&mut self, cast: &Arc<Cast>) {
+        self.replicas_mut().for_each(|replica| replica.meet_cast(cast));
+    }
+
+    /// Has it lie from now on, in each context by itself; by script in the first.
+    pub(crate) fn turn_hostile(&mut self, manner: &Manner) {
+        for replica in self.replicas_mut() {
+            let script = if replica.number() == 0 { manner.script.clone() } else { Vec::new() };
+            replica.turn_hostile(Manner { script, ..manner.clone() });
         }
     }
 
-    /// Tells who in the run is hostile. The replica does not hear of it.
-    pub(crate) fn meet_cast(&mut self, cast: &Arc<Cast>) {
-        self.cast = Some(cast.clone());
-    }
-
-    /// Has it lie from now on.
-    pub(crate) fn turn_hostile(&mut self, manner: Manner) {
-        self.liar = Some(Box::new(Liar::new(manner)));
-    }
-
-    /// What bends its frames, if it is hostile.
-    pub(crate) fn liar(&self) -> Option<&Liar> {
-        self.liar.as_deref()
+    /// What bends its frames in each context, if it is hostile.
+    pub(crate) fn liars(&self) -> impl Iterator<Item = &Liar> {
+        self.replicas().filter_map(SimReplica::liar)
     }
 
     /// Another node has begun afresh under this name.
     pub(crate) fn meet(&mut self, renamed: ReplicaId) {
-        self.renamed.insert(renamed);
-        self.tell_membership();
+        self.replicas_mut().for_each(|replica| replica.meet(renamed));
     }
 
-    fn tell_membership(&mut self) {
-        if let Some(replica) = &mut self.replica
-            && self.forgets
-        {
-            let knows = |node: &NodeId| match &self.cast {
-                // Nobody but an outsider takes it for a member.
-                Some(cast) => PeerId::from(*node) == self.peer || !cast.is_outsider(*node),
-                None => true,
-            };
-            let named = self.members.iter().filter(|node| knows(node)).map(|node| replica_id(*node));
-            let named = named.chain(self.renamed.iter().copied());
-            replica.set_membership(if self.has_own_key {
-                hostile::membership(named)
-            } else {
-                Membership::named(named)
-            });
-        }
-    }
-
-    /// Throws away what is on disk and goes on as another replica: what its old one had promised is not
-    /// known any more. What others have of it they keep.
-    fn begin_afresh(&mut self) {
-        self.fresh_starts = self.fresh_starts.saturating_add(1);
-        self.config.replica = named_anew(self.peer.into(), self.fresh_starts);
-        if self.has_own_key {
-            self.config.authority = hostile::authority(self.config.replica);
-        }
-        self.renamed.insert(self.config.replica);
-        self.disk = self.disk.replaced();
-        self.is_ruined = false;
-    }
-
-    /// Whether this node begins afresh when it next starts.
-    const fn must_begin_afresh(&self) -> bool {
-        self.is_ruined || self.disk.is_rotten() || (self.disk.has_lost() && self.notices_losses)
-    }
-
-    /// A step could not read or write. If the disk has failed as disks do, that is no fault of the replica.
-    fn fail(&mut self, error: &StorageError) -> Effects<Notice> {
-        match error {
-            StorageError::Store(StoreError::Io { .. }) => {}
-            StorageError::Store(StoreError::Corrupt { .. }) if self.disk.is_rotten() => self.is_ruined = true,
-            error => self.stopped = Some(error.to_string()),
-        }
-        Effects { failed: self.stopped.is_none(), ..Effects::default() }
-    }
-
-    /// Changes its settings, and makes its replica anew with them.
-    pub(crate) fn configure(&mut self, change: impl FnOnce(&mut ReplicaConfig)) {
-        change(&mut self.config);
-        self.recover();
-    }
-
-    fn recover(&mut self) {
-        match Replica::recover(self.config.clone(), &self.disk.view()) {
-            Ok((replica, actions)) => {
-                self.resting_root = replica.digest();
-                match self.disk.commit(&actions.storage, Commit::Durable) {
-                    Ok(()) => self.replica = Some(replica),
-                    Err(error) => self.stopped = Some(error.to_string()),
-                }
-            }
-            Err(error) => self.stopped = Some(error.to_string()),
-        }
+    /// Changes the settings of its replicas, and makes them anew with them.
+    pub(crate) fn configure(&mut self, change: &mut dyn FnMut(&mut ReplicaConfig)) {
+        self.replicas_mut().for_each(|replica| replica.configure(change));
     }
 
     /// Has the application write before the node first starts: the write is durable, and nobody else
@@ -221,327 +145,267 @@ impl SimNode {
         write: &Write,
         choices: &mut dyn Entropy,
     ) -> Option<(Vec<Operation>, Vec<Action>)> {
-        let operations = write.fitted(|| self.state()).unwrap_or_default();
-        let replica = self.replica.as_mut()?;
-        let moment = Moment::at(SimTime::from_millis(2));
-        let stepped = replica.step(self.disk.view(), Event::Write(operations), moment, choices);
-        let stepped = stepped.map_err(|error| error.to_string()).and_then(|actions| {
-            let committed = self.disk.commit(&actions.storage, Commit::Durable);
-            committed.map_err(|error| error.to_string())?;
-            Ok(actions.notices)
-        });
-        match stepped {
-            Ok(notices) => notices.into_iter().find_map(|notice| match notice {
-                Notice::WriteAccepted { operations, actions } => Some((operations, actions)),
-                _ => None,
-            }),
-            Err(error) => {
-                self.stopped = Some(error);
-                None
-            }
-        }
+        self.replicas_mut().nth(write.context)?.write_before_start(write, choices)
     }
 
-    /// The replica, while the node is up.
-    pub const fn replica(&self) -> Option<&Replica<DiskView>> {
-        self.replica.as_ref()
+    /// What of a context the disk would hold after a crash now: nothing, if the node would begin afresh then.
+    pub(crate) fn durable(&self, context: usize) -> MemoryStore {
+        let kept = self.replica_of(context).filter(|_| !self.must_begin_afresh());
+        kept.map(|replica| replica.durable().clone()).unwrap_or_default()
     }
 
-    /// What the disk holds.
-    pub const fn disk(&self) -> &MemoryStore {
-        self.disk.rows()
-    }
-
-    /// What the disk would hold after a crash now: nothing, if the node would begin afresh then.
-    pub(crate) fn durable(&self) -> MemoryStore {
-        if self.must_begin_afresh() { MemoryStore::default() } else { self.disk.durable().clone() }
+    /// Whether it begins afresh when it next starts: it has one disk, so in all contexts or in none.
+    fn must_begin_afresh(&self) -> bool {
+        self.replicas().any(SimReplica::must_begin_afresh)
     }
 
     /// The name it writes under, and how often it has begun afresh.
     pub(crate) const fn identity(&self) -> (ReplicaId, u8) {
-        (self.config.replica, self.fresh_starts)
+        self.first.identity()
     }
 
     /// What was wrong with its disk so far.
     pub(crate) fn disk_effects(&self) -> HostEffects {
-        let faults = self.disk.faults();
-        HostEffects {
-            failed_writes: faults.failed_writes,
-            lying_syncs: faults.lying_syncs,
-            lost_commits: faults.lost_commits,
-            torn_writes: faults.torn_writes,
-            fresh_starts: u64::from(self.fresh_starts),
-            ..HostEffects::default()
-        }
-    }
-
-    /// What all its steps have cost, over all its lives.
-    pub const fn cost(&self) -> Cost {
-        self.cost
-    }
-
-    /// Why the replica stopped by itself, if it did.
-    pub fn stopped(&self) -> Option<&str> {
-        self.stopped.as_deref()
-    }
-
-    /// The state on disk, to look at.
-    pub fn state(&self) -> Result<Interface<MemoryStore>, StorageError> {
-        Interface::open_with(self.disk().view(), self.config.merges.clone())
-    }
-
-    /// The record of an entity on disk.
-    pub fn record(&self, id: EntityId) -> Result<Option<Arc<Record>>, StorageError> {
-        self.state()?.record(id)
-    }
-
-    /// The figures of the state on disk; those of an empty state if it cannot be read.
-    fn stats(&self) -> Stats {
-        self.state().and_then(|mut state| state.stats()).unwrap_or_default()
-    }
-
-    fn log(&self) -> DeltaLog {
-        DeltaLog::load(self.disk(), self.config.delta_retention).unwrap_or_default()
-    }
-
-    /// How many entities an application sees here. O(n).
-    pub fn visible_entities(&self) -> Result<usize, StorageError> {
-        Ok(self.state()?.visible()?.len())
-    }
-}
-
-/// The timer of frames that a hostile node holds back.
-const HELD: u64 = 3;
-
-/// A timer of a replica as a number of the engine.
-fn timer_id(timer: Timer) -> u64 {
-    match timer {
-        Timer::Heartbeat => 0,
-        Timer::Owed => 1,
-        Timer::Fetch => 2,
-        Timer::Session(peer) => 1 << 32 | u64::from(peer.0),
-    }
-}
-
-const fn timer_of(id: u64) -> Timer {
-    match id {
-        0 => Timer::Heartbeat,
-        1 => Timer::Owed,
-        2 => Timer::Fetch,
-        _ => Timer::Session(PeerId(id as u32)),
-    }
-}
-
-const fn cause_of(refusal: &Refusal) -> DropCause {
-    match refusal {
-        Refusal::Frame(_) => DropCause::Corrupt,
-        Refusal::StaleIncarnation => DropCause::StaleIncarnation,
-        Refusal::Duplicate => DropCause::DuplicateSuppressed,
-        Refusal::BufferFull => DropCause::BufferFull,
-        Refusal::Drift => DropCause::ClockDrift,
-        Refusal::NoMerge => DropCause::NoMerge,
-        Refusal::Malformed => DropCause::Malformed,
-        Refusal::NotAMember => DropCause::NotAMember,
-        Refusal::BadSignature => DropCause::BadSignature,
-        Refusal::LeftBehind => DropCause::LeftBehind,
-    }
-}
-
-impl SimNode {
-    /// What its replica does.
-    fn step_truly(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
-        let event = match input {
-            Input::Start => Event::Start,
-            Input::Peers { members, reachable } => {
-                self.members = members;
-                self.tell_membership();
-                let others = reachable.iter().map(|&node| PeerId::from(node));
-                Event::Peers(others.filter(|peer| *peer != self.peer).collect())
-            }
-            Input::Frame { from, bytes } => Event::Frame { from: from.into(), bytes: bytes.clone() },
-            Input::Timer(id) => Event::Timer(timer_of(id)),
-            Input::Op(write) => {
-                let open = || Interface::open_with(self.disk.view(), self.config.merges.clone());
-                match write.fitted(open) {
-                    Ok(operations) => Event::Write(operations),
-                    Err(error) => return self.fail(&error),
-                }
-            }
-        };
-        let Some(replica) = &mut self.replica else { return Effects::default() };
-        if self.fresh_starts > 0 && matches!(event, Event::Write(_)) && replica.digest().is_zero() {
-            // What it wrote before it has heard how things stand might come too late for the others. Its
-            // operator keeps the application away until then.
-            let notices = vec![Notice::WriteRefused { error: OperationError::NotAMember }];
-            return Effects { notices, ..Effects::default() };
-        }
-        let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
-        let SyncActions { storage, messages, timers, refusal, notices, cost } = match stepped {
-            Ok(actions) => actions,
-            Err(error) => return self.fail(&error.0),
-        };
-        self.cost.storage_reads += cost.storage_reads;
-        self.cost.storage_writes += cost.storage_writes;
-        self.cost.hash_computations += cost.hash_computations;
-        self.cost.dag_lookups += cost.dag_lookups;
-        if let Err(error) = self.disk.commit(&storage, context.commit) {
-            return self.fail(&error.into());
-        }
-        let outgoing = messages.into_iter().map(|message| Outgoing {
-            to: message.to.into(),
-            bytes: message.bytes,
-            kind: message.kind as u8,
-            housekeeping: message.kind == FrameKind::Heartbeat,
-        });
-        let changes = timers.into_iter().map(|op| match op {
-            TimerOp::Set { timer, at } => {
-                TimerChange::Set { id: timer_id(timer), at, housekeeping: !self.is_awaited(timer) }
-            }
-            TimerOp::Cancel { timer } => TimerChange::Cancel { id: timer_id(timer) },
-        });
-        Effects {
-            messages: outgoing.collect(),
-            timers: changes.collect(),
-            refusal: refusal.as_ref().map(cause_of),
-            notices,
-            failed: false,
-        }
-    }
-
-    /// What leaves a hostile node: what its replica does, bent.
-    fn step_lying(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
-        let now = context.moment.now;
-        let heard = match &input {
-            Input::Frame { from, bytes } => Some((*from, (*bytes).clone())),
-            _ => None,
-        };
-        let mut effects = match input {
-            Input::Timer(HELD) => Effects::default(),
-            input => self.step_truly(input, context),
-        };
-        let Some(liar) = &mut self.liar else { return effects };
-        let gate = Gate {
-            context: self.config.context,
-            authority: self.config.authority.clone(),
-            membership: Membership::Open,
-        };
-        let identity = Identity { replica: self.config.replica, gate: &gate };
-        if let Some((from, bytes)) = heard {
-            liar.hear(from, &bytes, &identity);
-        }
-        if matches!(context.commit, Commit::Lost | Commit::Torn { .. } | Commit::Fails) {
-            // Nothing of this step leaves, and what it would have written nobody may ever hear of.
-            return effects;
-        }
-        let mut messages = liar.due(now);
-        messages.extend(liar.bend(effects.messages, &identity, now, context.entropy));
-        effects.messages = messages;
-        if let Some(at) = liar.next_due() {
-            effects.timers.push(TimerChange::Set { id: HELD, at, housekeeping: true });
+        let (_, fresh_starts) = self.identity();
+        let mut effects = HostEffects { fresh_starts: u64::from(fresh_starts), ..HostEffects::default() };
+        for faults in self.replicas().map(SimReplica::disk_faults) {
+            effects.failed_writes += faults.failed_writes;
+            effects.lying_syncs += faults.lying_syncs;
+            effects.lost_commits += faults.lost_commits;
+            effects.torn_writes += faults.torn_writes;
         }
         effects
     }
 
-    /// Whether a run waits for this timer. Beside hostile nodes the timers that serve all peers say nothing:
-    /// whether anything is owed to an honest one, or waits, is counted as such.
-    fn is_awaited(&self, timer: Timer) -> bool {
-        timer.kind() == TimerKind::Sync
-            && match (&self.cast, timer) {
-                (None, _) => true,
-                (Some(cast), Timer::Session(peer)) => !cast.is_hostile(peer.into()),
-                (Some(_), _) => false,
+    /// The replica, while the node is up.
+    pub const fn replica(&self) -> Option<&Replica<DiskView>> {
+        self.first.replica()
+    }
+
+    /// What the disk holds.
+    pub const fn disk(&self) -> &MemoryStore {
+        self.first.disk()
+    }
+
+    /// The state on disk, to look at.
+    pub fn state(&self) -> Result<Interface<MemoryStore>, StorageError> {
+        self.first.state()
+    }
+
+    /// The record of an entity on disk.
+    pub fn record(&self, id: EntityId) -> Result<Option<Arc<Record>>, StorageError> {
+        self.first.record(id)
+    }
+
+    /// What all its steps have cost, in all contexts and over all its lives.
+    pub fn cost(&self) -> Cost {
+        let mut cost = self.first.cost();
+        for other in self.others.iter().map(SimReplica::cost) {
+            cost.storage_reads += other.storage_reads;
+            cost.storage_writes += other.storage_writes;
+            cost.hash_computations += other.hash_computations;
+            cost.dag_lookups += other.dag_lookups;
+        }
+        cost
+    }
+
+    /// Why a replica of it stopped by itself, if one did.
+    pub fn stopped(&self) -> Option<&str> {
+        self.replicas().find_map(SimReplica::stopped)
+    }
+
+    /// How many entities an application sees here, in all contexts. O(n).
+    pub fn visible_entities(&self) -> Result<usize, StorageError> {
+        self.replicas().map(SimReplica::visible_entities).sum()
+    }
+}
+
+impl SimNode {
+    /// Has the replica of one context take an input, and addresses what it does to that context.
+    fn step_one(
+        &mut self,
+        number: u8,
+        input: Input<'_, Write>,
+        context: &mut Context<'_>,
+    ) -> Effects<Noticed> {
+        self.latest = number;
+        let replica = self.replicas_mut().nth(usize::from(number));
+        let mut effects = replica.map_or_else(Effects::default, |replica| replica.step(input, context));
+        if !self.others.is_empty() {
+            address(number, &mut effects);
+        }
+        effects
+    }
+
+    /// Has the replica of each context take an input, in order. What fails one fails the node.
+    fn step_all<'a>(
+        &mut self,
+        input: impl Fn() -> Input<'a, Write>,
+        context: &mut Context<'_>,
+    ) -> Effects<Noticed> {
+        let mut all = self.step_one(0, input(), context);
+        for number in (1u8..).take(self.others.len()) {
+            if all.failed {
+                break;
             }
+            let Effects { messages, timers, notices, failed, .. } = self.step_one(number, input(), context);
+            all.messages.extend(messages);
+            all.timers.extend(timers);
+            all.notices.extend(notices);
+            all.failed = failed;
+        }
+        all
+    }
+
+    /// Hands a frame to the replica that it is for.
+    fn take_frame(&mut self, from: NodeId, bytes: &Bytes, context: &mut Context<'_>) -> Effects<Noticed> {
+        if self.others.is_empty() {
+            return self.step_one(0, Input::Frame { from, bytes }, context);
+        }
+        match header::read(bytes, self.contexts()) {
+            Ok((number, frame)) => {
+                let to = if canary!(ContextsMixed) { (number + 1) % self.contexts() as u8 } else { number };
+                self.step_one(to, Input::Frame { from, bytes: &frame }, context)
+            }
+            Err(error) => Effects { refusal: Some(cause_of(error)), ..Effects::default() },
+        }
+    }
+
+    /// Has an application write to the context that it names.
+    fn take_write(&mut self, write: &Write, context: &mut Context<'_>) -> Effects<Noticed> {
+        let Ok(number) = u8::try_from(write.context) else { return refused(u8::MAX) };
+        if write.context >= self.contexts() {
+            return refused(number);
+        }
+        if canary!(WriteToLatestContext) {
+            let mut effects = self.step_one(self.latest, Input::Op(write), context);
+            effects.notices.iter_mut().for_each(|noticed| noticed.context = number);
+            return effects;
+        }
+        self.step_one(number, Input::Op(write), context)
+    }
+}
+
+/// A write to a context that the node does not keep.
+fn refused(context: u8) -> Effects<Noticed> {
+    let notice = Notice::WriteRefused { error: OperationError::NotAMember };
+    Effects { notices: vec![Noticed { context, notice }], ..Effects::default() }
+}
+
+const fn cause_of(error: HeaderError) -> DropCause {
+    match error {
+        HeaderError::Short { .. } | HeaderError::Damaged => DropCause::Corrupt,
+        HeaderError::Unknown { .. } => DropCause::OtherContext,
+    }
+}
+
+/// Says of frames and timers which context they are of. A frame that goes to many is written once.
+fn address(number: u8, effects: &mut Effects<Noticed>) {
+    let mut last: Option<(Bytes, Bytes)> = None;
+    for message in &mut effects.messages {
+        let written = match &last {
+            Some((frame, written)) if Arc::ptr_eq(frame, &message.bytes) => written.clone(),
+            _ => header::write(number, &message.bytes),
+        };
+        last = Some((std::mem::replace(&mut message.bytes, written.clone()), written));
+    }
+    for timer in &mut effects.timers {
+        let (TimerChange::Set { id, .. } | TimerChange::Cancel { id }) = timer;
+        *id |= u64::from(number) << CONTEXT_SHIFT;
     }
 }
 
 impl Actor for SimNode {
     type Op = Write;
-    type Notice = Notice;
+    type Notice = Noticed;
 
-    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
-        if self.liar.is_some() {
-            return self.step_lying(input, context);
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
+        match input {
+            Input::Start => self.step_all(|| Input::Start, context),
+            Input::Peers { members, reachable } => self.step_all(
+                || Input::Peers { members: members.clone(), reachable: reachable.clone() },
+                context,
+            ),
+            Input::Frame { from, bytes } => self.take_frame(from, bytes, context),
+            Input::Timer(id) => {
+                let (number, own) = (id >> CONTEXT_SHIFT, id & ((1 << CONTEXT_SHIFT) - 1));
+                self.step_one(number as u8, Input::Timer(own), context)
+            }
+            Input::Op(write) => self.take_write(write, context),
         }
-        self.step_truly(input, context)
     }
 
     fn crash(&mut self) {
-        if let Some(liar) = &mut self.liar {
-            liar.crash();
-        }
-        self.disk.crash();
-        // What the replica had in memory may be ahead of the disk; only the disk counts.
-        if let Ok(mut state) = Interface::open(self.disk().view())
-            && let Ok(root) = state.root_hash()
-        {
-            self.resting_root = root;
-        }
-        self.replica = None;
+        self.replicas_mut().for_each(SimReplica::crash);
     }
 
     fn restart(&mut self) {
-        self.starts += 1;
-        if self.must_begin_afresh() || self.disk.has_lost() {
-            // The disk may have lost the count; the host has it too. A sound disk must know by itself.
-            self.config.least_incarnation = self.starts + 1;
-        }
-        if self.must_begin_afresh() {
-            self.begin_afresh();
-        }
-        self.disk.forget_the_loss();
-        self.recover();
+        let afresh = self.must_begin_afresh();
+        self.replicas_mut().for_each(|replica| replica.restart(afresh));
     }
 
     fn rot(&mut self, place: u64) -> bool {
-        self.disk.rot(place)
+        // The row may be of any context; where the first that is tried has none, it is of the next.
+        let kept = self.contexts() as u64;
+        let (from, place) = ((place % kept) as usize, place / kept);
+        let rots = |replica: &mut SimReplica| replica.rot(place);
+        self.replicas_mut().skip(from).any(rots) || self.replicas_mut().take(from).any(rots)
     }
 
     fn scrub(&mut self) -> bool {
-        self.disk.is_rotten()
+        self.replicas().any(SimReplica::is_rotten)
     }
 
     fn digest(&self) -> Digest {
-        self.replica.as_ref().map_or(self.resting_root, Replica::digest)
+        if self.others.is_empty() {
+            return self.first.root();
+        }
+        let roots: Vec<u8> = self.replicas().flat_map(|replica| replica.root().0).collect();
+        // All empty is as good as nothing.
+        if roots.iter().all(|byte| *byte == 0) { Digest::ZERO } else { Digest::of(13, &roots) }
     }
 
     fn unfinished(&self) -> Unfinished {
-        if self.replica.is_none() {
-            return Unfinished::default();
+        let mut all = self.first.unfinished();
+        for other in self.others.iter().map(SimReplica::unfinished) {
+            all.sessions += other.sessions;
+            all.waiting += other.waiting;
         }
-        let pending = self.pending();
-        // A damaged row will be noticed, and the run is not over before.
-        let waiting = pending.buffered + pending.owed + usize::from(self.disk.is_rotten());
-        Unfinished { sessions: pending.sessions as u32, waiting: waiting as u32 }
+        all
+    }
+
+    fn lane(&self) -> u8 {
+        self.latest
     }
 }
 
-/// What a node would say of itself in a handshake, from what is on its disk.
+/// What a node would say of itself in a handshake of its first context, from what is on its disk.
 impl LocalSyncState for SimNode {
     fn context(&self) -> ContextId {
-        self.config.context
+        self.first.context()
     }
     fn replica(&self) -> ReplicaId {
-        self.config.replica
+        LocalSyncState::replica(&self.first)
     }
     fn root_hash(&self) -> Digest {
-        self.stats().root
+        self.first.root_hash()
     }
     fn entity_count(&self) -> u64 {
-        self.stats().records
+        self.first.entity_count()
     }
     fn max_depth(&self) -> u32 {
-        self.stats().max_depth()
+        self.first.max_depth()
     }
     fn dag_heads(&self) -> Vec<DeltaRef> {
-        self.log().heads()
+        self.first.dag_heads()
     }
     fn covered(&self) -> VersionVector {
-        self.log().covered().clone()
+        self.first.covered()
     }
     fn log_floor(&self) -> VersionVector {
-        self.log().floor().clone()
+        self.first.log_floor()
     }
     fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
-        self.config.protocols.clone()
+        self.first.supported_protocols()
     }
 }

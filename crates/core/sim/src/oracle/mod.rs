@@ -31,7 +31,7 @@ mod specification;
 mod state;
 mod text;
 
-use crate::node::SimNode;
+use crate::node::SimReplica;
 use crate::runtime::Check;
 use crate::types::NodeId;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ impl Oracle {
     /// log writes + records).
     pub(crate) fn wrong_value(
         &self,
-        nodes: &[(NodeId, String, &SimNode)],
+        nodes: &[(NodeId, String, &SimReplica)],
         first: usize,
     ) -> Result<Option<Check>, StorageError> {
         let specification = Specification::of(self, None);

@@ -58,6 +58,10 @@ pub(super) fn build<'a, S: Subject>(
         let problem = "only replicas of ours can be hostile: lies are told in their frames".into();
         return Err(CaseError::Impossible { place: "nodes".into(), problem });
     }
+    if case.contexts != 1 {
+        let problem = "replicas of one's own keep one context; only ours keep several".into();
+        return Err(CaseError::Impossible { place: "contexts".into(), problem });
+    }
     let names = case.names(&case.beginning()?)?;
     let faults = case.faults.clone();
     let mut world = World::new(Choices::seeded(case.seed), faults).with_topology(case.topology);

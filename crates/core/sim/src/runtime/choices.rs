@@ -37,6 +37,8 @@ pub enum Stream {
     Workload,
     /// The initial states.
     Scenario,
+    /// Which context is written to, where there are several.
+    Contexts,
 }
 
 impl Stream {
@@ -48,6 +50,7 @@ impl Stream {
             Self::Partition => (4, 0),
             Self::Workload => (5, 0),
             Self::Scenario => (6, 0),
+            Self::Contexts => (10, 0),
             Self::Churn(node) => (7, node),
             Self::Corruption(node) => (8, node),
             Self::Rules => (9, 0),
@@ -80,7 +83,7 @@ pub type Tape = Vec<Drawn>;
 #[derive(Clone, Debug, Default)]
 struct Streams {
     nodes: Vec<[Option<Box<ChaCha8Rng>>; 10]>,
-    shared: [Option<Box<ChaCha8Rng>>; 4],
+    shared: [Option<Box<ChaCha8Rng>>; 5],
 }
 
 impl Streams {
@@ -119,6 +122,7 @@ impl Streams {
             Stream::Workload => &mut self.shared[1],
             Stream::Scenario => &mut self.shared[2],
             Stream::Rules => &mut self.shared[3],
+            Stream::Contexts => &mut self.shared[4],
         };
         place.get_or_insert_with(|| Box::new(fresh(seed, stream)))
     }

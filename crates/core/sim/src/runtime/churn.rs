@@ -4,7 +4,6 @@ use super::{SimRuntime, Stream};
 use crate::engine::SimEvent;
 use crate::network::PartitionSpec;
 use crate::types::{NodeId, NodeRef};
-use syncline_store::MemoryStore;
 use syncline_types::{Choice, SimDuration, SimTime};
 
 impl SimRuntime {
@@ -24,7 +23,7 @@ impl SimRuntime {
     /// Adds an empty node that comes up at a time. The others know from now on that it takes part, so
     /// that they forget nothing it has not seen; the run is not over before it has come.
     pub fn join_at(&mut self, at: SimTime, name: impl Into<String>) -> NodeId {
-        let actor = self.actor(name.into(), MemoryStore::default());
+        let actor = self.actor(name.into(), Vec::new());
         self.world.add_late(actor, at)
     }
 

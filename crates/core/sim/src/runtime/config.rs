@@ -1,6 +1,7 @@
 //! The settings of a run.
 
 use crate::network::{ConfigError, FaultConfig, Rule, Topology};
+use crate::node::MOST_CONTEXTS;
 use crate::workload;
 use syncline_replica::Merges;
 use syncline_sync::{DeltaLog, Selection, SyncProtocolKind};
@@ -17,6 +18,9 @@ pub struct SimConfig {
     pub max_events: u64,
     /// What goes wrong.
     pub faults: FaultConfig,
+    /// How many contexts each node keeps, up to [`MOST_CONTEXTS`](crate::node::MOST_CONTEXTS): states that have
+    /// nothing to do with each other, on one host.
+    pub contexts: usize,
     /// Which nodes have a link to each other. Gossip, sessions and heartbeats run along links only.
     pub topology: Topology,
     /// What is done to frames besides, from the beginning.
@@ -54,6 +58,7 @@ impl SimConfig {
             max_time: SimTime::from_secs(60),
             max_events: 10_000_000,
             faults: FaultConfig::default(),
+            contexts: 1,
             topology: Topology::default(),
             rules: Vec::new(),
             chaos_for: SimDuration::from_secs(20),
@@ -72,6 +77,12 @@ impl SimConfig {
     /// Sets what goes wrong.
     pub fn with_faults(mut self, faults: FaultConfig) -> Self {
         self.faults = faults;
+        self
+    }
+
+    /// Sets how many contexts each node keeps.
+    pub const fn with_contexts(mut self, contexts: usize) -> Self {
+        self.contexts = contexts;
         self
     }
 
@@ -156,6 +167,9 @@ impl SimConfig {
 
     /// Whether every setting makes sense; the first that does not is named.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        if !(1..=MOST_CONTEXTS).contains(&self.contexts) {
+            return Err(ConfigError::Contexts { found: self.contexts });
+        }
         if self.faults.hostile.nodes > 0 && !self.knows_members() {
             return Err(ConfigError::HostileWithoutMembers);
         }

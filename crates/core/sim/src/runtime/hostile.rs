@@ -3,9 +3,9 @@
 use super::SimRuntime;
 use super::outcome::Check;
 use crate::engine::Stepped;
-use crate::hostile::{Cast, HostileMetrics, Lie, Lies, Manner};
+use crate::hostile::{Cast, HostileMetrics, Liar, Lie, Lies, Manner};
 use crate::network::{ConfigError, DropCause};
-use crate::node::SimNode;
+use crate::node::{Noticed, SimNode};
 use crate::types::{NodeId, NodeRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ impl SimRuntime {
             return;
         }
         assert!(
-            !self.oracle.has_writes(),
+            !self.kept.iter().any(|kept| kept.oracle.has_writes()),
             "nodes have signed with one key; say with FaultConfig::with_hostile that some are hostile"
         );
         self.hostility.own_keys = true;
@@ -129,7 +129,7 @@ impl SimRuntime {
         for (node, Part { manner, outsider }) in std::mem::take(&mut self.hostility.parts) {
             cast.add(node, outsider, manner.is_taken_on_trust());
             let rate = self.config.faults.hostile.rate;
-            self.world.change(node, |actor| actor.turn_hostile(Manner { rate, ..manner }));
+            self.world.change(node, |actor| actor.turn_hostile(&Manner { rate, ..manner }));
             self.world.set_aside(node);
         }
         if !cast.leaves_honest_joined(self.config.topology, self.world.len()) {
@@ -144,14 +144,14 @@ impl SimRuntime {
 
     /// Counts what an event shows of hostile nodes. Says whether it is one that says nothing of the honest:
     /// what happens on a hostile node, and how an honest one takes what comes from there.
-    pub(super) fn note_hostility(&mut self, stepped: &Stepped<Notice>) -> bool {
+    pub(super) fn note_hostility(&mut self, stepped: &Stepped<Noticed>) -> bool {
         let Some(node) = stepped.node.filter(|_| !self.hostility.cast.is_empty()) else { return false };
         if self.hostility.cast.is_hostile(node) {
             return true;
         }
         let metrics = &mut self.hostility.metrics;
-        for notice in &stepped.notices {
-            match notice {
+        for noticed in &stepped.notices {
+            match &noticed.notice {
                 Notice::SessionStarted { peer } if self.hostility.cast.is_hostile((*peer).into()) => {
                     metrics.sessions_started += 1;
                 }
@@ -179,8 +179,8 @@ impl SimRuntime {
     pub(super) fn hostile_metrics(&self) -> HostileMetrics {
         let mut metrics = self.hostility.metrics.clone();
         for node in self.hostility.cast.hostile() {
-            let Some(liar) = self.world.actor(node).and_then(SimNode::liar) else { continue };
-            for (lie, count) in liar.told() {
+            let liars = self.world.actor(node).into_iter().flat_map(SimNode::liars);
+            for (lie, count) in liars.flat_map(Liar::told) {
                 *metrics.told.entry(*lie).or_default() += count;
                 metrics.told_by_outsiders += if self.hostility.cast.is_outsider(node) { *count } else { 0 };
             }
@@ -188,11 +188,11 @@ impl SimRuntime {
         metrics
     }
 
-    /// Which deltas all honest nodes together cover.
-    pub(super) fn covered_by_honest(&self) -> VersionVector {
+    /// Which deltas of a context all honest nodes together cover.
+    pub(super) fn covered_by_honest(&self, context: usize) -> VersionVector {
         let mut covered = VersionVector::default();
-        for (_, actor) in self.honest() {
-            covered.join(&LocalSyncState::covered(actor));
+        for (_, replica) in self.honest_in(context) {
+            covered.join(&replica.covered());
         }
         covered
     }

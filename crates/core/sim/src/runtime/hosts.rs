@@ -68,13 +68,15 @@ impl SimRuntime {
         if losses == before.0 {
             return;
         }
-        let disks = self.honest().map(|(_, actor)| actor.durable());
-        match Joined::joining(disks.collect(), self.config.merges.clone()) {
-            Ok(certain) => self.certain = Some(certain),
-            Err(error) => self.violate_oracle(&error.to_string()),
-        }
-        if fresh_starts != before.1 {
-            self.catching_up.insert(node);
+        for context in 0..self.contexts() {
+            let disks = self.honest().map(|(_, actor)| actor.durable(context));
+            match Joined::joining(disks.collect(), self.config.merges.clone()) {
+                Ok(certain) => self.kept_mut(context).certain = Some(certain),
+                Err(error) => self.violate_oracle(&error.to_string()),
+            }
+            if fresh_starts != before.1 {
+                self.kept_mut(context).catching_up.insert(node);
+            }
         }
         if fresh_starts != before.1 && !self.hostility.cast.is_outsider(node) {
             for other in (0..self.world.len() as u32).map(NodeId) {
@@ -89,27 +91,28 @@ impl SimRuntime {
 
     /// Where disks have lost something, nodes must agree on all that is certain, and on nothing that was
     /// not written. They are in one state, so that one of them is looked at.
-    pub(super) fn check_with_losses(&self, certain: &Joined) -> Option<Check> {
-        let (node, actor) = self.honest().next()?;
+    pub(super) fn check_with_losses(&self, context: usize, certain: &Joined) -> Option<Check> {
+        let (node, replica) = self.honest_in(context).next()?;
+        let name = self.name_in(context, node);
         let differences = |state: &Joined| {
-            let found = differences(state.state(), actor.disk(), 1).unwrap_or_default();
+            let found = differences(state.state(), replica.disk(), 1).unwrap_or_default();
             found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string)
         };
-        if certain.is_included_in(actor.disk()) != Ok(true) {
-            let (node, detail) = (self.name(node), differences(certain));
-            return Some(Check::NotDurable { detail: format!("expected | {node} has: {detail}") });
+        if certain.is_included_in(replica.disk()) != Ok(true) {
+            let detail = differences(certain);
+            return Some(Check::NotDurable { detail: format!("expected | {name} has: {detail}") });
         }
-        if self.protocol.records_forgotten > 0 {
+        if self.kept(context).forgotten > 0 {
             return None;
         }
-        let written = match self.oracle.as_state() {
+        let written = match self.oracle(context).as_state() {
             Ok(written) => written,
             Err(error) => {
                 let detail = error.to_string();
                 return Some(Check::ReplicaStopped { node: "the oracle".into(), detail });
             }
         };
-        let includes = written.includes(actor.disk()) == Ok(true);
-        (!includes).then(|| Check::HiddenDifference { node: self.name(node), detail: differences(&written) })
+        let includes = written.includes(replica.disk()) == Ok(true);
+        (!includes).then(|| Check::HiddenDifference { node: name, detail: differences(&written) })
     }
 }

@@ -5,6 +5,7 @@ mod choices;
 mod churn;
 mod clock;
 mod config;
+mod contexts;
 mod hostile;
 mod hosts;
 mod links;

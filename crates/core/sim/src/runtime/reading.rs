@@ -6,7 +6,7 @@ use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
 use crate::engine::Tally;
 use crate::metrics::{NodeMetrics, SimMetrics, WorkMetrics};
 use crate::network::DropCause;
-use crate::node::{SimNode, differences};
+use crate::node::{SimNode, SimReplica, differences};
 use crate::types::{NodeId, NodeRef};
 use syncline_types::PeerId;
 
@@ -35,29 +35,45 @@ impl SimRuntime {
             debts.push(Debt { node: None, who: "the network".into(), what });
         }
         for (node, actor) in self.honest() {
-            for what in self.debts_of(node, actor) {
-                debts.push(Debt { node: Some(node), who: self.name(node), what });
-            }
+            debts.extend(self.debts_of(node, actor));
         }
-        if tally.distinct_digests() > 1 {
+        for context in (0..self.contexts()).filter(|context| self.differ_in(*context)) {
             for (node, _) in self.honest() {
-                let what = format!("root {}", self.world.digest(node));
-                debts.push(Debt { node: Some(node), who: self.name(node), what });
+                let what = format!("root {}", self.root_in(context, node));
+                debts.push(Debt { node: Some(node), who: self.name_in(context, node), what });
             }
         }
         let left_out = self.hostility.cast.hostile().map(|node| self.name(node)).collect();
         Owed { blocking: Property::blocking(tally), debts, left_out }
     }
 
-    fn debts_of(&self, node: NodeId, actor: &SimNode) -> Vec<String> {
+    fn debts_of(&self, node: NodeId, actor: &SimNode) -> Vec<Debt> {
+        let debt = |who: String, what: String| Debt { node: Some(node), who, what };
         if self.world.is_late(node) {
-            return vec!["has still to join".to_owned()];
+            return vec![debt(self.name(node), "has still to join".to_owned())];
         }
-        let Some(replica) = actor.replica() else { return vec!["is down".to_owned()] };
+        if actor.replica().is_none() {
+            return vec![debt(self.name(node), "is down".to_owned())];
+        }
         let mut debts = Vec::new();
         if self.world.is_away(node) {
-            debts.push("is away".to_owned());
+            debts.push(debt(self.name(node), "is away".to_owned()));
         }
+        for kept in actor.replicas() {
+            let who = self.name_in(kept.number(), node);
+            debts.extend(self.debts_in_context(kept).into_iter().map(|what| debt(who.clone(), what)));
+        }
+        let (_, timers) = self.world.unfinished(node);
+        if timers > 0 && debts.is_empty() {
+            debts.push(debt(self.name(node), format!("{timers} sync timers set")));
+        }
+        debts
+    }
+
+    /// What a replica that is up has not finished.
+    fn debts_in_context(&self, kept: &SimReplica) -> Vec<String> {
+        let Some(replica) = kept.replica() else { return Vec::new() };
+        let mut debts = Vec::new();
         let counts = |peer: &PeerId| !self.hostility.cast.is_hostile((*peer).into());
         for peer in replica.syncing_with().filter(counts) {
             debts.push(format!("a session with {} under way", self.name(peer.into())));
@@ -65,13 +81,9 @@ impl SimRuntime {
         for (peer, reason) in replica.owed().filter(|(peer, _)| counts(peer)) {
             debts.push(format!("a sync with {} owed: {reason}", self.name(peer.into())));
         }
-        let waiting = actor.pending().buffered;
+        let waiting = kept.pending().buffered;
         if waiting > 0 {
             debts.push(format!("{waiting} deltas waiting"));
-        }
-        let (_, timers) = self.world.unfinished(node);
-        if timers > 0 && debts.is_empty() {
-            debts.push(format!("{timers} sync timers set"));
         }
         debts
     }
@@ -151,13 +163,16 @@ impl SimRuntime {
             Convergence::Pending(pending) => pending.owed.to_string(),
             Convergence::Diverged(_) => self.owed().to_string(),
         };
-        let mut nodes = self.honest();
-        if let Some((first, reference)) = nodes.next()
-            && let Some((other, actor)) =
-                nodes.find(|(node, _)| self.world.digest(*node) != self.world.digest(first))
-        {
-            for difference in differences(reference.disk(), actor.disk(), 5).unwrap_or_default() {
-                words += &format!("\n  {} | {}: {difference}", self.name(first), self.name(other));
+        for context in 0..self.contexts() {
+            let mut replicas = self.honest_in(context);
+            if let Some((first, reference)) = replicas.next()
+                && let Some((other, replica)) =
+                    replicas.find(|(node, _)| self.root_in(context, *node) != self.root_in(context, first))
+            {
+                let (first, other) = (self.name(first), self.name_in(context, other));
+                for difference in differences(reference.disk(), replica.disk(), 5).unwrap_or_default() {
+                    words += &format!("\n  {first} | {other}: {difference}");
+                }
             }
         }
         words

@@ -4,6 +4,7 @@ use super::SimRuntime;
 use crate::engine::Stepped;
 use crate::history::{Ended, History, Note};
 use crate::network::Rate;
+use crate::node::Noticed;
 use std::fmt::Write as _;
 use syncline_replica::{FrameKind, Notice};
 use syncline_store::MemoryStore;
@@ -22,9 +23,9 @@ impl SimRuntime {
         self.name_in_history();
     }
 
-    /// The join of all that was written.
-    pub(crate) fn expected(&self) -> MemoryStore {
-        self.oracle().joined().unwrap_or_default()
+    /// The join of all that was written in a context.
+    pub(crate) fn expected(&self, context: usize) -> MemoryStore {
+        self.oracle(context).joined().unwrap_or_default()
     }
 
     /// From now on nothing goes wrong any more, and the run may go on for so long and so many events.
@@ -46,10 +47,11 @@ impl SimRuntime {
         }
     }
 
-    pub(super) fn note_in_history(&mut self, stepped: &Stepped<Notice>) {
+    pub(super) fn note_in_history(&mut self, stepped: &Stepped<Noticed>) {
         let Some(node) = stepped.node else { return };
-        for notice in &stepped.notices {
-            self.world.note_in_history(node, note_of(notice));
+        for Noticed { context, notice } in &stepped.notices {
+            let note = note_of(notice).of_context(usize::from(*context));
+            self.world.note_in_history(node, note);
         }
     }
 }

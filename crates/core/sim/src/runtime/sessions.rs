@@ -9,6 +9,8 @@ use syncline_types::SimTime;
 pub struct EndedSession {
     /// Who had begun it.
     pub node: NodeId,
+    /// In which of its contexts.
+    pub context: usize,
     /// With whom.
     pub peer: NodeId,
     /// When it began.

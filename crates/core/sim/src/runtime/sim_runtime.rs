@@ -1,6 +1,7 @@
 //! The runtime that people hold.
 
 use super::config::SimConfig;
+use super::contexts::Kept;
 use super::hostile::Hostility;
 use super::outcome::{Check, StopCondition};
 use super::{Choices, Drawn, EndedSession, SimClock, Stream};
@@ -9,17 +10,17 @@ use crate::engine::{CrashPoint, SimEvent, TraceDigest, World};
 use crate::history::What;
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
 use crate::network::{ConfigError, NetworkRouter, PartitionId, PartitionSpec};
-use crate::node::{SimNode, replica_id};
-use crate::oracle::{Joined, Oracle};
+use crate::node::{SimNode, context_id, replica_id};
+use crate::oracle::Oracle;
 use crate::scenarios::{NodeSeed, Scenario};
 use crate::types::{NodeId, NodeRef};
 use crate::watch::Watch;
-use crate::workload::Workload;
-use std::collections::{BTreeMap, BTreeSet};
-use syncline_replica::{Operation, ReplicaConfig};
+use crate::workload::{Workload, Write};
+use std::collections::BTreeMap;
+use syncline_replica::ReplicaConfig;
 use syncline_store::MemoryStore;
 use syncline_sync::{Authority, Selection};
-use syncline_types::{ContextId, Digest, EntityId, SimDuration, SimTime};
+use syncline_types::{Digest, EntityId, SimDuration, SimTime};
 
 /// What the nodes of every run sign with: cheap, and checked like any other signature.
 const GROUP_SECRET: [u8; 32] = [0x5e; 32];
@@ -31,13 +32,10 @@ pub struct SimRuntime {
     pub(super) config: SimConfig,
     pub(crate) world: World<SimNode>,
     pub(super) names: Vec<String>,
-    pub(super) oracle: Oracle,
-    /// What cannot be lost any more, once a disk has lost something.
-    pub(super) certain: Option<Joined>,
+    /// What is known of each context.
+    pub(super) kept: Vec<Kept>,
     /// Per node that was down, what its disk had lost by then, and how often it had begun afresh.
     pub(super) losses: BTreeMap<NodeId, (u64, u8)>,
-    /// Nodes that have begun afresh and not yet come to one state with any other.
-    pub(super) catching_up: BTreeSet<NodeId>,
     pub(super) hostility: Hostility,
     pub(super) protocol: ProtocolMetrics,
     pub(super) effects: EffectMetrics,
@@ -110,10 +108,8 @@ impl SimRuntime {
         }
         Ok(Self {
             world,
-            oracle: Oracle::new(config.merges.clone()),
-            certain: None,
+            kept: vec![Kept::new(config.merges.clone()); config.contexts],
             losses: BTreeMap::new(),
-            catching_up: BTreeSet::new(),
             hostility: Hostility { own_keys: config.faults.hostile.nodes > 0, ..Hostility::default() },
             config,
             names: Vec::new(),
@@ -136,25 +132,26 @@ impl SimRuntime {
 
     /// Adds an empty node.
     pub fn add_node(&mut self, name: impl Into<String>) -> NodeId {
-        self.add_node_with(name.into(), MemoryStore::default(), Vec::new())
+        self.add_node_with(name.into(), Vec::new(), Vec::new())
     }
 
-    fn add_node_with(&mut self, name: String, disk: MemoryStore, writes: Vec<Operation>) -> NodeId {
+    fn add_node_with(&mut self, name: String, disks: Vec<MemoryStore>, writes: Vec<Write>) -> NodeId {
         let node = NodeId(self.world.len() as u32);
-        let mut actor = self.actor(name, disk);
-        for operation in writes {
+        let mut actor = self.actor(name, disks);
+        for write in writes {
             let chance = &mut self.world.choices.source(Stream::Scenario);
-            if let Some((operations, actions)) = actor.write_before_start(&vec![operation].into(), chance) {
-                self.oracle.acknowledge((node, replica_id(node)), SimTime::ZERO, operations, actions);
+            if let Some((operations, actions)) = actor.write_before_start(&write, chance) {
+                let oracle = &mut self.kept_mut(write.context).oracle;
+                oracle.acknowledge((node, replica_id(node)), SimTime::ZERO, operations, actions);
             }
         }
         self.world.add(actor)
     }
 
-    /// The next node.
-    pub(super) fn actor(&mut self, name: String, disk: MemoryStore) -> SimNode {
+    /// The next node, and what its disk holds of each context; nothing of those that are not told.
+    pub(super) fn actor(&mut self, name: String, disks: Vec<MemoryStore>) -> SimNode {
         let node = NodeId(self.world.len() as u32);
-        let mut config = ReplicaConfig::new(ContextId([0xca; 32]), replica_id(node));
+        let mut config = ReplicaConfig::new(context_id(0), replica_id(node));
         config.buffer_capacity = self.config.buffer_capacity;
         config.delta_retention = self.config.delta_retention;
         config.wish = self.config.protocol;
@@ -164,35 +161,58 @@ impl SimRuntime {
         self.names.push(name);
         // Tombstones may be forgotten because members keep what they said that they have.
         let notices = !self.config.faults.hosts.lies_unnoticed;
-        let mut node = SimNode::new(node, config, disk).noticing_losses(notices);
-        if self.hostility.own_keys {
-            node = node.with_own_key();
+        let mut disks = disks.into_iter();
+        let mut actor = SimNode::new(node, config.clone(), disks.next().unwrap_or_default());
+        for number in 1..self.contexts() {
+            let config = ReplicaConfig { context: context_id(number), ..config.clone() };
+            actor = actor.keeping(node, config, disks.next().unwrap_or_default());
         }
-        node.forgetting(self.config.forget_tombstones && notices)
+        actor = actor.noticing_losses(notices);
+        if self.hostility.own_keys {
+            actor = actor.with_own_key();
+        }
+        actor.forgetting(self.config.forget_tombstones && notices)
     }
 
-    /// Adds the nodes of a scenario with the state they already have.
+    /// Adds the nodes of a scenario with the state they already have. Where they keep several contexts it says
+    /// what they have in the first; in each other one they begin with other states of that kind.
     pub fn apply_scenario(&mut self, scenario: Scenario) -> Vec<NodeId> {
-        self.by_table |= scenario.by_table;
-        let disks = match scenario.disks() {
-            Ok(disks) => disks,
-            Err(error) => {
-                self.violate(Check::ReplicaStopped {
-                    node: "the scenario".into(),
-                    detail: error.to_string(),
-                });
-                return Vec::new();
+        let others = (1..self.contexts()).map(|number| scenario.in_context(number)).collect();
+        self.apply_scenarios(scenario, others)
+    }
+
+    /// Adds the nodes of a scenario, which says what they have in their first context, and others that say so
+    /// of the other contexts.
+    pub(crate) fn apply_scenarios(&mut self, first: Scenario, others: Vec<Scenario>) -> Vec<NodeId> {
+        self.by_table |= first.by_table;
+        let names: Vec<String> = first.nodes.iter().map(|node| node.name.clone()).collect();
+        // By node, then by context.
+        let mut disks = vec![Vec::new(); names.len()];
+        let mut writes = vec![Vec::new(); names.len()];
+        let from = self.world.len() as u32;
+        for (context, scenario) in std::iter::once(first).chain(others).enumerate() {
+            match scenario.disks() {
+                Ok(found) => disks.iter_mut().zip(found).for_each(|(disks, disk)| disks.push(disk)),
+                Err(error) => {
+                    let detail = error.to_string();
+                    self.violate(Check::ReplicaStopped { node: "the scenario".into(), detail });
+                    return Vec::new();
+                }
             }
-        };
-        let first = self.world.len() as u32;
-        let sharing = scenario.nodes.iter().zip(first..).filter(|(node, _)| node.has_shared);
-        self.oracle.begin_with(sharing.map(|(_, node)| NodeId(node)).collect(), scenario.shared);
-        let mut nodes = Vec::with_capacity(disks.len());
-        for (NodeSeed { name, own, writes, .. }, disk) in scenario.nodes.into_iter().zip(disks) {
-            self.oracle.begin_with(vec![NodeId(self.world.len() as u32)], own);
-            nodes.push(self.add_node_with(name, disk, writes));
+            let Scenario { shared, nodes, .. } = scenario;
+            let oracle = &mut self.kept_mut(context).oracle;
+            let sharing = nodes.iter().zip(from..).filter(|(node, _)| node.has_shared);
+            oracle.begin_with(sharing.map(|(_, node)| NodeId(node)).collect(), shared);
+            for (at, NodeSeed { own, writes: told, .. }) in nodes.into_iter().enumerate() {
+                oracle.begin_with(vec![NodeId(from + at as u32)], own);
+                let told = told.into_iter().map(|operation| Write::from(vec![operation]).in_context(context));
+                if let Some(writes) = writes.get_mut(at) {
+                    writes.extend(told);
+                }
+            }
         }
-        nodes
+        let nodes = names.into_iter().zip(disks.into_iter().zip(writes));
+        nodes.map(|(name, (disks, writes))| self.add_node_with(name, disks, writes)).collect()
     }
 
     /// As [`SimRuntime::apply_scenario`], for a known number of nodes:
@@ -207,26 +227,38 @@ impl SimRuntime {
         nodes.try_into().unwrap_or_else(|_| panic!("the scenario has {found} nodes, not {N}"))
     }
 
-    /// Changes the settings of one node's replica, such as the protocols it offers, before the run begins.
+    /// Changes the settings of one node's replica, such as the protocols it offers, before the run begins; in
+    /// each of its contexts.
     ///
     /// # Panics
     ///
     /// If the run has begun.
-    pub fn configure(&mut self, node: impl NodeRef, change: impl FnOnce(&mut ReplicaConfig)) {
+    pub fn configure(&mut self, node: impl NodeRef, mut change: impl FnMut(&mut ReplicaConfig)) {
         assert!(!self.unleashed, "the run has begun; its nodes are configured before");
         let node = self.resolve(node);
-        self.world.change(node, |actor| actor.configure(change));
+        self.world.change(node, |actor| actor.configure(&mut change));
     }
 
-    /// Has a node's application write now.
-    pub fn write(&mut self, node: impl NodeRef, operations: Vec<Operation>) {
-        self.write_at(self.now(), node, operations);
+    /// Has a node's application write now; into the first context, unless the write names
+    /// [another](Write::in_context).
+    ///
+    /// # Panics
+    ///
+    /// If there is no such node or context.
+    pub fn write(&mut self, node: impl NodeRef, write: impl Into<Write>) {
+        self.write_at(self.now(), node, write);
     }
 
     /// Has a node's application write at a time.
-    pub fn write_at(&mut self, at: SimTime, node: impl NodeRef, operations: Vec<Operation>) {
-        let node = self.resolve(node);
-        self.world.schedule(at, SimEvent::Op { node, op: operations.into() });
+    ///
+    /// # Panics
+    ///
+    /// As [`SimRuntime::write`].
+    pub fn write_at(&mut self, at: SimTime, node: impl NodeRef, write: impl Into<Write>) {
+        let (node, op) = (self.resolve(node), write.into());
+        let (context, kept) = (op.context, self.contexts());
+        assert!(context < kept, "there is no context {context}; each node keeps {kept}, numbered from 0");
+        self.world.schedule(at, SimEvent::Op { node, op });
     }
 
     /// Stops frames between two nodes, both ways, for a while or until healed.
@@ -372,6 +404,7 @@ impl SimRuntime {
             self.begin_hostility();
             self.name_in_history();
         }
+        self.note_first_roots();
         for stepped in self.world.start_added() {
             self.observe(stepped);
         }
@@ -405,9 +438,9 @@ impl SimRuntime {
         };
     }
 
-    /// What was acknowledged.
-    pub(crate) const fn oracle(&self) -> &Oracle {
-        &self.oracle
+    /// What was acknowledged in a context.
+    pub(crate) fn oracle(&self, context: usize) -> &Oracle {
+        &self.kept(context).oracle
     }
 
     /// The clock.
@@ -470,7 +503,7 @@ impl SimRuntime {
         self.world.is_up(self.resolve(node))
     }
 
-    /// The digest of a node's state.
+    /// The digest of a node's state; of all its states, if it keeps several contexts.
     pub fn digest(&self, node: impl NodeRef) -> Digest {
         self.world.digest(self.resolve(node))
     }
@@ -480,12 +513,12 @@ impl SimRuntime {
         self.names.get(node.index()).cloned().unwrap_or_else(|| node.to_string())
     }
 
-    /// How many entities an application sees on a node. O(n).
+    /// How many entities an application sees on a node, in all its contexts. O(n).
     pub fn entity_count(&self, node: impl NodeRef) -> usize {
         self.node(node).visible_entities().unwrap_or(0)
     }
 
-    /// Whether an application sees this entity on a node.
+    /// Whether an application sees this entity on a node, in its first context.
     pub fn has_entity(&self, node: impl NodeRef, id: EntityId) -> bool {
         let state = self.node(node).state();
         state.and_then(|mut state| state.is_visible(id)).unwrap_or(false)

@@ -2,11 +2,12 @@
 
 use super::SimRuntime;
 use super::outcome::Check;
-use crate::engine::Stepped;
+use crate::engine::{Actor, Stepped};
+use crate::node::{Noticed, SimNode};
 use crate::types::NodeId;
 use crate::watch::{Storm, ending};
 use syncline_replica::{FrameKind, Notice};
-use syncline_sync::Outcome;
+use syncline_sync::{LocalSyncState, Outcome};
 use syncline_types::SimTime;
 
 const HEARTBEAT: u8 = FrameKind::Heartbeat as u8;
@@ -15,16 +16,16 @@ const CHATTER: [u8; 3] = [FrameKind::Delta as u8, FrameKind::DeltaFetch as u8, F
 
 impl SimRuntime {
     /// Tells the watch what an event did. O(1) but for the rare question how many records there are.
-    pub(super) fn attend(&mut self, stepped: &Stepped<Notice>) {
+    pub(super) fn attend(&mut self, stepped: &Stepped<Noticed>) {
         let now = self.world.clock.now();
         let moves = self.world.moves();
-        let nodes = self.honest_nodes();
+        let replicas = self.honest_replicas();
         let page = stepped.accepted && stepped.frame.is_some_and(|(_, kind)| kind == SNAPSHOT);
         if moves != self.watch.moves() || page {
             self.watch.on_move(moves, now, self.world.last_arrival());
             let changes = self.watch.changes();
             if changes >= 1_024 && changes.is_power_of_two() {
-                let storm = self.watch.changes_without_end(now, nodes, self.records());
+                let storm = self.watch.changes_without_end(now, replicas, self.records());
                 self.on_storm(storm);
             }
         }
@@ -35,18 +36,19 @@ impl SimRuntime {
         {
             self.attend_frame(node, from, kind, stepped.accepted);
         }
-        for notice in &stepped.notices {
+        for Noticed { context, notice } in &stepped.notices {
             let Some(node) = stepped.node.filter(|node| !cast.is_hostile(*node)) else { continue };
             match notice {
                 Notice::SessionStarted { peer } | Notice::SessionEnded { peer, .. }
                     if cast.is_hostile((*peer).into()) => {}
                 Notice::SessionStarted { .. } => {
-                    let storm = self.watch.on_start(now, nodes);
+                    let storm = self.watch.on_start(now, replicas);
                     self.on_storm(storm);
                 }
                 // The root that a disk loses in a crash within the step was there when it was reported.
                 Notice::SessionEnded { peer, started_at, outcome, .. } if !stepped.undone => {
-                    self.attend_end(node, (*peer).into(), *started_at, outcome, &stepped.notices);
+                    let sides = (node, (*peer).into());
+                    self.attend_end(*context, sides, *started_at, outcome, &stepped.notices);
                 }
                 _ => {}
             }
@@ -57,37 +59,43 @@ impl SimRuntime {
     fn attend_frame(&mut self, node: NodeId, from: NodeId, kind: u8, accepted: bool) {
         let now = self.world.clock.now();
         if kind == HEARTBEAT {
-            if accepted && self.is_calm(now) && self.world.digest(node) != self.world.digest(from) {
+            let context = usize::from(self.world.actor(node).map_or(0, Actor::lane));
+            if accepted && self.is_calm(now) && self.root_in(context, node) != self.root_in(context, from) {
                 self.watch.on_difference();
             }
         } else if CHATTER.contains(&kind) {
-            let storm = self.watch.on_chatter(now, self.honest_nodes());
+            let storm = self.watch.on_chatter(now, self.honest_replicas());
             self.on_storm(storm);
         }
     }
 
     fn attend_end(
         &mut self,
-        node: NodeId,
-        peer: NodeId,
+        lane: u8,
+        (node, peer): (NodeId, NodeId),
         started_at: SimTime,
         outcome: &Outcome,
-        notices: &[Notice],
+        notices: &[Noticed],
     ) {
+        let context = usize::from(lane);
         if let Outcome::Converged { root } = outcome {
+            let own = self.root_in(context, node);
             // What the same step took in after the session may have moved the root on.
-            let moved_on =
-                |notice: &Notice| matches!(notice, Notice::DeltaApplied { .. } | Notice::Forgot { .. });
-            if *root != self.world.digest(node) && !notices.iter().any(moved_on) {
-                self.violate(Check::UnprovenSuccess { node: self.name(node), peer: self.name(peer) });
+            let moved_on = |noticed: &Noticed| {
+                let moves = matches!(noticed.notice, Notice::DeltaApplied { .. } | Notice::Forgot { .. });
+                moves && noticed.context == lane
+            };
+            if *root != own && !notices.iter().any(moved_on) {
+                let (node, peer) = (self.name_in(context, node), self.name(peer));
+                self.violate(Check::UnprovenSuccess { node, peer });
             }
-            if self.world.digest(node) == self.world.digest(peer) {
+            if own == self.root_in(context, peer) {
                 return;
             }
         }
         let Some(ending) = ending(outcome).filter(|_| self.is_calm(self.world.clock.now())) else { return };
-        if let Some(times) = self.watch.on_end((node, peer), started_at, ending) {
-            let (node, peer) = (self.name(node), self.name(peer));
+        if let Some(times) = self.watch.on_end(lane, (node, peer), started_at, ending) {
+            let (node, peer) = (self.name_in(context, node), self.name(peer));
             self.violate(Check::StickyLoop { node, peer, ending, times });
         }
     }
@@ -112,19 +120,17 @@ impl SimRuntime {
 
     /// Whether nobody has anything to do, all have heard that they differ, and none has acted on it.
     pub(super) fn is_idle_and_apart(&self) -> bool {
-        self.watch.is_idle(self.honest_nodes())
+        self.watch.is_idle(self.honest_replicas())
     }
 
-    fn honest_nodes(&self) -> u64 {
-        (self.world.len() - self.hostility.cast.hostile().count()) as u64
+    /// One of each context on each honest node.
+    fn honest_replicas(&self) -> u64 {
+        ((self.world.len() - self.hostility.cast.hostile().count()) * self.contexts()) as u64
     }
 
     /// Records in all states together.
     fn records(&self) -> u64 {
-        let of = |actor: &crate::node::SimNode| {
-            let stats = actor.state().and_then(|mut state| state.stats());
-            stats.map_or(0, |stats| stats.records)
-        };
-        self.world.actors().map(|(_, actor)| of(actor)).sum()
+        let replicas = self.world.actors().flat_map(|(_, actor)| SimNode::replicas(actor));
+        replicas.map(LocalSyncState::entity_count).sum()
     }
 }

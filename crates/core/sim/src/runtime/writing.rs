@@ -7,6 +7,7 @@ use crate::history::{Note, What};
 use crate::node::replica_id;
 use crate::types::NodeId;
 use crate::workload::{Mishap, Planned, Workload, Write};
+use syncline_types::Choice;
 
 impl SimRuntime {
     /// Has every node's application write what a workload draws: part of it before the run, if that has not
@@ -16,8 +17,10 @@ impl SimRuntime {
         let before = if self.unleashed { 0 } else { workload.writes_before() };
         let (nodes, now) = (self.world.len(), self.world.clock.now());
         let choices = &mut self.world.choices;
-        let early = workload.draw(before, nodes, now, &self.config.faults, choices);
-        let planned = workload.draw(workload.writes - before, nodes, now, &self.config.faults, choices);
+        let mut early = workload.draw(before, nodes, now, &self.config.faults, choices);
+        let mut planned = workload.draw(workload.writes - before, nodes, now, &self.config.faults, choices);
+        spread(&mut early, self.kept.len(), choices);
+        spread(&mut planned, self.kept.len(), choices);
         for Planned { node, write, .. } in early {
             self.write_before_start(node, &write);
         }
@@ -51,13 +54,32 @@ impl SimRuntime {
                 self.protocol.writes_accepted += 1;
                 if self.world.is_recording() {
                     let entities = actions.iter().map(|action| entity_words(action.id())).collect();
-                    self.world.record_early(node, What::Write, Note::WriteAccepted { entities });
+                    let note = Note::WriteAccepted { entities }.of_context(write.context);
+                    self.world.record_early(node, What::Write, note);
                 }
-                self.world
-                    .keep_at(self.now().into(), || Happened::Early { node, op: operations.clone().into() });
-                self.oracle.acknowledge((node, replica_id(node)), self.now(), operations, actions);
+                let op = Write::from(operations.clone()).in_context(write.context);
+                self.world.keep_at(self.now().into(), || Happened::Early { node, op });
+                let now = self.now();
+                let oracle = &mut self.kept_mut(write.context).oracle;
+                oracle.acknowledge((node, replica_id(node)), now, operations, actions);
             }
             None => self.protocol.writes_refused += 1,
         }
+    }
+}
+
+/// Draws which of so many contexts each write goes to. Writes of one instant, such as two that clash, go to
+/// one.
+fn spread(writes: &mut [Planned], contexts: usize, choices: &mut Choices) {
+    if contexts == 1 {
+        return;
+    }
+    let mut last = None;
+    for Planned { at, write, .. } in writes {
+        let context = match last {
+            Some((instant, context)) if instant == *at => context,
+            _ => choices.below(Stream::Contexts, Choice::WriteContext, contexts as u64) as usize,
+        };
+        (write.context, last) = (context, Some((*at, context)));
     }
 }

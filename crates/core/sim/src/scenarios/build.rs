@@ -37,6 +37,23 @@ pub(crate) fn author(node: u64) -> ReplicaId {
     id
 }
 
+/// Who writes the initial states of a context, given by its number: of the first, the author depends on the
+/// node; of each other one it is this, whichever node has it.
+pub(crate) const fn author_in(context: usize) -> u64 {
+    (context as u64) << 32
+}
+
+/// A register of initial state as it is in the context of this number: another one, if its id comes from what it
+/// holds.
+fn renamed(action: &Action, number: usize) -> Action {
+    let Action::Add { id, ancestors, value: Value::Lww(held), .. } = action else { return action.clone() };
+    let parent = ancestors.last().copied().unwrap_or(EntityId::ROOT);
+    let text = [format!("{number}:").as_bytes(), held.bytes()].concat();
+    let is_named = EntityId::child_of(parent, held.bytes()) == *id;
+    let id = if is_named { EntityId::child_of(parent, &text) } else { *id };
+    early_register(id, ancestors.clone(), author(author_in(number)), text)
+}
+
 /// A register of initial state.
 pub(crate) fn register(id: EntityId, ancestors: Vec<EntityId>, by: ReplicaId, text: String) -> Action {
     early_register(id, ancestors, by, text.into_bytes())
@@ -70,6 +87,27 @@ impl Scenario {
     pub fn new(nodes: usize, shared: Vec<Action>, mut own: impl FnMut(usize) -> Vec<Action>) -> Self {
         let seed = |at| NodeSeed { name: node_name(at), own: own(at), has_shared: true, writes: Vec::new() };
         Self { shared, nodes: (0..nodes).map(seed).collect(), by_table: false }
+    }
+
+    /// What nodes that begin with this in their first context have in another: states of the same kind, of
+    /// other entities, and each node what its neighbour has in the one before. Nobody shares any of them: what
+    /// several nodes have is told of each.
+    pub(crate) fn in_context(&self, number: usize) -> Self {
+        let mut nodes = self.nodes.clone();
+        let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        nodes.rotate_left(number % names.len().max(1));
+        for (node, name) in nodes.iter_mut().zip(names) {
+            let shared = if node.has_shared { &self.shared[..] } else { &[] };
+            let all = shared.iter().chain(&node.own);
+            node.own = all.map(|action| renamed(action, number)).collect();
+            (node.name, node.has_shared) = (name, false);
+            for write in &mut node.writes {
+                if let Operation::Set { bytes, .. } = write {
+                    bytes.splice(0..0, format!("{number}:").into_bytes());
+                }
+            }
+        }
+        Self { shared: Vec::new(), nodes, by_table: self.by_table }
     }
 
     /// Sessions choose their protocol by the decision table: the scenario is made for one of its rows.

@@ -5,7 +5,7 @@ mod deterministic;
 mod random;
 
 pub use build::{NodeSeed, Scenario};
-pub(crate) use build::{author, early_register, register};
+pub(crate) use build::{author, author_in, early_register, register};
 pub use random::{RandomScenario, RandomScenarioConfig};
 
 /// A scenario that can be named on a command line.

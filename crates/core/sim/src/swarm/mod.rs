@@ -13,6 +13,7 @@
 //! # Ok::<(), sync_sim::case::CaseError>(())
 //! ```
 
+mod contexts;
 mod dice;
 mod faults;
 mod hostile;
@@ -37,6 +38,7 @@ enum Part {
     Hosts = 6,
     Hostile = 7,
     Disks = 8,
+    Contexts = 9,
 }
 
 /// The case of a seed.
@@ -55,6 +57,7 @@ pub fn draw(seed: u64) -> Case {
     );
     faults::draw_disks(&mut dice(Part::Disks), &mut case.faults.hosts);
     hostile::draw(&mut dice(Part::Hostile), &mut case);
+    contexts::draw(&mut dice(Part::Contexts), &mut case);
     case.workload = draw_workload(&mut dice(Part::Workload), calm_after);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     case

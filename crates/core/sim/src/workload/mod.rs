@@ -237,7 +237,7 @@ impl Workload {
     pub fn write(&self, choices: &mut Choices) -> Write {
         let count = choices.between(Stream::Workload, Choice::WriteKind, 1, self.operations.max(1));
         let operations = (0..count).map(|_| self.operation(choices)).collect();
-        Write { operations, wraps: self.anywhere }
+        Write { operations, wraps: self.anywhere, context: 0 }
     }
 
     /// What another node would ask for on the same entities.

@@ -15,16 +15,24 @@ pub struct Write {
     /// Whether positions beyond the end of a text or a list count on from its beginning, and no more is
     /// deleted than there is: who draws a write cannot know how long a text will be there and then.
     pub wraps: bool,
+    /// Which of the contexts of its node it goes to, from 0.
+    pub context: usize,
 }
 
 impl From<Vec<Operation>> for Write {
-    /// These operations, with positions as they are.
+    /// These operations, with positions as they are, in the first context.
     fn from(operations: Vec<Operation>) -> Self {
-        Self { operations, wraps: false }
+        Self { operations, wraps: false, context: 0 }
     }
 }
 
 impl Write {
+    /// The same in the context of this number, from 0.
+    pub const fn in_context(mut self, context: usize) -> Self {
+        self.context = context;
+        self
+    }
+
     /// The operations with positions that exist in a state. O(length of the texts and lists it edits).
     pub(crate) fn fitted<V: ReadView>(
         &self,

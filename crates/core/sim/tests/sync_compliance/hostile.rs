@@ -3,7 +3,7 @@
 use crate::{Net, Verdict};
 use sync_sim::engine::{Actor, Context, Effects, Input, Unfinished, World};
 use sync_sim::network::FaultConfig;
-use sync_sim::node::{SimNode, replica_id};
+use sync_sim::node::{Noticed, SimNode, replica_id};
 use sync_sim::prelude::*;
 use sync_sim::runtime::Choices;
 use sync_sim::workload::Write;
@@ -58,9 +58,9 @@ fn twisted(twist: Twist, node: &SimNode, bytes: &Bytes) -> Option<Bytes> {
 
 impl Actor for Peer {
     type Op = Write;
-    type Notice = Notice;
+    type Notice = Noticed;
 
-    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Notice> {
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
         let heard;
         let input = match input {
             Input::Frame { from, bytes } if self.lies.left > 0 => {
@@ -146,7 +146,7 @@ impl Arena {
         while self.world.next_time().is_some_and(|at| at < until) {
             let Some(stepped) = self.world.step() else { break };
             let Some(node) = stepped.node else { continue };
-            for notice in stepped.notices {
+            for Noticed { notice, .. } in stepped.notices {
                 if let Notice::SessionEnded { peer, outcome, protocol, stats, .. } = notice {
                     let moved = stats.records_received
                         + stats.records_pushed
