@@ -30,6 +30,26 @@ fn drawn_runs_converge() {
     }
 }
 
+/// Drawn seeds that sweeps found to fail, and why.
+#[test]
+fn drawn_runs_that_failed_once_converge() {
+    let found = [
+        (
+            22_796,
+            "a member that began afresh counted its starts anew; its deltas were taken for those of its former life",
+        ),
+        (
+            33_927,
+            "an equal root dropped the debt to ask how far a peer has come, and each heartbeat made it again",
+        ),
+        (99_866, "the same"),
+    ];
+    for (seed, why) in found {
+        let ended = swarm::draw(seed).run().unwrap();
+        assert!(ended.class.is_converged(), "seed {seed} ({why}): {ended}");
+    }
+}
+
 #[test]
 fn a_dead_knob_is_missed_by_name() {
     let cases: Vec<Case> = SEEDS.map(swarm::draw).collect();
