@@ -42,6 +42,7 @@ pub struct ReplicaConfig {
     /// What its links carry, in bytes a second: what the choice reckons with.
     pub bytes_per_second: u64,
     /// The protocol its own sessions run wherever it can be run, whatever the selection says.
+    /// Without state it is withheld where membership is known: there only a snapshot is safe.
     pub wish: Option<SyncProtocolKind>,
     /// The merge functions of the application's own types.
     pub merges: Merges,

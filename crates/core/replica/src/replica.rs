@@ -266,8 +266,12 @@ impl<V: ReadView> Replica<V> {
         let (context, replica) = (self.config.context, self.config.replica);
         let protocols = self.protocols_for(to);
         let described = step.work.describe(context, replica, &protocols)?;
-        let (wish, clock) = (self.config.wish, self.clock.last());
-        Ok(SyncHandshake { wish, clock, ..build_handshake(&described) })
+        let mut ours = SyncHandshake { clock: self.clock.last(), ..build_handshake(&described) };
+        // Where what is dead is forgotten, one without state wishes for nothing but a whole one: half of one of
+        // before the others forgot something would leave it behind them for good.
+        let forgets = self.config.membership.members().is_some();
+        ours.wish = self.config.wish.filter(|_| ours.has_state || !forgets);
+        Ok(ours)
     }
 
     /// As [`Replica::describe`], to begin a session with `peer`: with the sketch, where that is of use.

@@ -247,7 +247,9 @@ fn a_delta_keeps_its_signature_whoever_passes_it_on() {
         for (a, b) in [(0, 1), (1, 2)] {
             world.link(a, b);
         }
-        world.run_for(SimDuration::from_secs(5));
+        // One without state would take a whole one, which brings no deltas.
+        world.write(0, vec![set("first", "value")]);
+        world.run_for(SimDuration::from_secs(15));
         for round in 0..5 {
             world.write(2, vec![set(&format!("key {round}"), "value")]);
             world.run_for(SimDuration::from_secs(2));
