@@ -290,9 +290,14 @@ impl Ground {
 
     /// What locating the difference takes on each side's processor, in the units of the stopwatch, where the
     /// handshake tells it: what the initiator says of itself, and what the responder reads from that beside
-    /// its own sketch. Nothing is moved or joined.
+    /// its own sketch. Nothing is moved or joined. Both have compared themselves with an equal before, so that
+    /// the code of it is in the caches; the records are not.
     pub fn locate(&self, mut stopwatch: impl FnMut() -> u64) -> Result<[u64; 2], DriveError> {
         let [mut a, mut b] = [self.host(0)?, self.host(1)?];
+        for host in [&mut a, &mut b] {
+            let own = host.introduce()?;
+            host.estimate(&own)?;
+        }
         let begun = stopwatch();
         let ours = a.introduce()?;
         let said = stopwatch();

@@ -1,6 +1,6 @@
 //! A store in memory.
 
-use crate::radix::RadixMap;
+use crate::radix::{AT_ONCE, RadixMap};
 use crate::{Bytes, Key, ReadView, Row, Run, Runs, Store, StoreError, WriteBatch};
 use std::sync::Arc;
 
@@ -91,8 +91,8 @@ impl ReadView for MemoryStore {
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         let mut rows = self.rows_of_runs(from, to, limit);
         let in_runs = rows.len();
-        self.rows.walk(from, |key, value| {
-            let ends = **key >= *to || rows.len() - in_runs >= limit;
+        self.rows.walk_between(from, to, |key, value| {
+            let ends = rows.len() - in_runs >= limit;
             if !ends {
                 rows.push((key.clone(), value.clone()));
             }
@@ -103,6 +103,12 @@ impl ReadView for MemoryStore {
             rows.truncate(limit);
         }
         Ok(rows)
+    }
+
+    fn prefetch(&self, keys: &[Key]) {
+        for keys in keys.chunks(AT_ONCE) {
+            self.rows.visit(keys);
+        }
     }
 
     fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {

@@ -18,6 +18,8 @@ use std::sync::Arc;
 const BUCKET: usize = 32;
 /// One for keys that end here, and one for each half byte.
 const SLOTS: usize = 17;
+/// How many keys are looked at side by side.
+pub(crate) const AT_ONCE: usize = 16;
 /// By how many entries a bucket grows.
 const GROWTH: usize = 4;
 
@@ -220,30 +222,36 @@ impl<V: Clone> Node<V> {
         true
     }
 
-    /// Passes the entries from `from` on to `each`, ascending, until it says to stop. Says whether
-    /// it did. Without `from`, all entries are wanted.
-    fn walk(&self, from: Option<&[u8]>, each: &mut impl FnMut(&Key, &V) -> bool) -> bool {
+    /// Passes the entries from `from` on, and below `to`, to `each`, ascending, until it says to stop. Says
+    /// whether it did. Where there is no bound, all entries are wanted. Nodes that hold none are not looked at.
+    fn walk(&self, from: Option<&[u8]>, to: Option<&[u8]>, each: &mut impl FnMut(&Key, &V) -> bool) -> bool {
         match self {
             Self::Bucket(bucket) => {
-                let is_wanted = |key: &[u8]| from.is_none_or(|from| key >= from);
+                let is_wanted =
+                    |key: &[u8]| from.is_none_or(|from| key >= from) && to.is_none_or(|to| key < to);
                 let mut wanted: Vec<_> = bucket.entries.iter().filter(|(key, _)| is_wanted(key)).collect();
                 wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
                 wanted.into_iter().any(|(key, value)| each(key, value))
             }
             Self::Inner { at, prefix, children } => {
-                let (mut first, mut bound) = (0, None);
-                if let Some(from) = from {
-                    let agree = common(from, prefix).min(*at);
-                    if agree == *at {
-                        (first, bound) = (slot(from, *at), Some(from));
-                    } else if slot(from, agree).cmp(&slot(prefix, agree)) == Ordering::Greater {
-                        return false;
-                    }
-                }
-                let wanted = children.iter().enumerate().skip(first);
-                wanted.into_iter().any(|(place, child)| {
-                    let bound = bound.filter(|_| place == first);
-                    child.as_ref().is_some_and(|child| child.walk(bound, each))
+                // Where a bound leaves the path that all keys here have, all are above it or all below.
+                let place_of = |bound: &[u8]| match common(bound, prefix).min(*at) {
+                    agree if agree == *at => Ok(slot(bound, *at)),
+                    agree => Err(slot(bound, agree).cmp(&slot(prefix, agree))),
+                };
+                let (first, from) = match from.map(place_of) {
+                    Some(Ok(place)) => (place, from),
+                    Some(Err(Ordering::Greater)) => return false,
+                    Some(Err(_)) | None => (0, None),
+                };
+                let (last, to) = match to.map(place_of) {
+                    Some(Ok(place)) => (place, to),
+                    Some(Err(Ordering::Less)) => return false,
+                    Some(Err(_)) | None => (SLOTS, None),
+                };
+                children.iter().enumerate().take(last.saturating_add(1)).skip(first).any(|(place, child)| {
+                    let (from, to) = (from.filter(|_| place == first), to.filter(|_| place == last));
+                    child.as_ref().is_some_and(|child| child.walk(from, to, each))
                 })
             }
         }
@@ -296,6 +304,32 @@ impl<V: Clone> RadixMap<V> {
         }
     }
 
+    /// Looks at every node on the way to each of up to [`AT_ONCE`] keys, those of one level side by side, and at
+    /// all keys of the bucket that it ends in: coming to one after the other would wait for memory each time.
+    pub(crate) fn visit(&self, keys: &[Key]) {
+        let mut open = [None; AT_ONCE];
+        for (place, key) in open.iter_mut().zip(keys) {
+            *place = self.root.as_deref().map(|root| (root, key));
+        }
+        let open = open.get_mut(..keys.len()).unwrap_or_default();
+        let mut seen = 0;
+        while open.iter().any(Option::is_some) {
+            for place in open.iter_mut() {
+                let Some((node, key)) = *place else { continue };
+                *place = match node {
+                    Node::Inner { at, children, .. } => {
+                        children.get(slot(key, *at)).and_then(|child| Some((child.as_deref()?, key)))
+                    }
+                    Node::Bucket(bucket) => {
+                        seen = bucket.entries.iter().fold(seen, |seen, (key, _)| seen ^ key.len());
+                        None
+                    }
+                };
+            }
+        }
+        std::hint::black_box(seen);
+    }
+
     pub(crate) fn insert(&mut self, key: &Key, value: &V) {
         self.len += usize::from(Node::insert(&mut self.root, key, value));
     }
@@ -310,7 +344,14 @@ impl<V: Clone> RadixMap<V> {
     /// Passes the entries from `from` on to `each`, ascending, until it says to stop.
     pub(crate) fn walk(&self, from: &[u8], mut each: impl FnMut(&Key, &V) -> bool) {
         if let Some(root) = &self.root {
-            root.walk(Some(from), &mut each);
+            root.walk(Some(from), None, &mut each);
+        }
+    }
+
+    /// As [`RadixMap::walk`], up to `to`, which is not part of it.
+    pub(crate) fn walk_between(&self, from: &[u8], to: &[u8], mut each: impl FnMut(&Key, &V) -> bool) {
+        if let Some(root) = &self.root {
+            root.walk(Some(from), Some(to), &mut each);
         }
     }
 }
@@ -336,7 +377,7 @@ mod tests {
         #[test]
         fn a_radix_map_does_what_a_b_tree_does(
             steps in vec((key(), prop_oneof![3 => any::<u8>().prop_map(Some), 1 => Just(None)]), 0..400),
-            from in key(),
+            (from, to) in (key(), key()),
             limit in 0usize..50,
         ) {
             let (mut map, mut model) = (RadixMap::<Bytes>::default(), BTreeMap::new());
@@ -368,6 +409,13 @@ mod tests {
                     found.len() > limit
                 });
                 let expected: Vec<_> = model.range(from.clone()..).take(limit + 1).map(|(k, v)| (k.clone(), *v)).collect();
+                prop_assert_eq!(found, expected);
+                let mut found = Vec::new();
+                map.walk_between(&from, &to, |key, _| {
+                    found.push(key.to_vec());
+                    false
+                });
+                let expected: Vec<_> = model.keys().filter(|key| from <= **key && **key < to).cloned().collect();
                 prop_assert_eq!(found, expected);
             }
         }

@@ -195,6 +195,10 @@ impl ReadView for DiskView {
         Ok(rows)
     }
 
+    fn prefetch(&self, keys: &[Key]) {
+        self.rows.prefetch(keys);
+    }
+
     // No rotten row is in a run: what is to flip a bit of it breaks the run up.
     fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
         self.rows.run(key)

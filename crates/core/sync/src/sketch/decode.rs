@@ -1,8 +1,8 @@
 //! Reading a difference from the cells of two states.
 
 use super::symbol::{Cell, SketchKey, Symbol};
-use syncline_storage::{Interface, StorageError};
-use syncline_store::ReadView;
+use syncline_storage::{Interface, StorageError, own_hash};
+use syncline_store::{Bytes, ReadView};
 use syncline_types::{EntityId, canary};
 
 /// What two states do not share. An entity that both have, but not the same record of, is in both lists: its
@@ -45,8 +45,10 @@ pub(crate) fn tell_apart<V: ReadView>(
 ) -> Result<Option<Difference>, StorageError> {
     let mut found = Difference::default();
     let mut own = Vec::new();
-    for symbol in symbols {
-        match find(key, symbol, state)? {
+    let names: Vec<u32> = symbols.iter().map(|symbol| symbol.beginning()).collect();
+    let namesakes = state.records_beginning_each(&names, MAX_NAMESAKES)?;
+    for (symbol, namesakes) in symbols.into_iter().zip(namesakes) {
+        match which(key, symbol, namesakes) {
             Found::One(id) => own.push((state.record(id)?.map_or(0, |record| record.depth), id)),
             Found::Nothing => found.theirs.push(symbol),
             Found::TooMany => return Ok(None),
@@ -68,16 +70,17 @@ fn find<V: ReadView>(
     symbol: Symbol,
     state: &mut Interface<V>,
 ) -> Result<Found, StorageError> {
-    let namesakes = state.ids_beginning(symbol.beginning(), MAX_NAMESAKES)?;
+    Ok(which(key, symbol, state.records_beginning(symbol.beginning(), MAX_NAMESAKES)?))
+}
+
+/// Which of those whose ids begin as the symbol says has the record that it stands for.
+fn which(key: SketchKey, symbol: Symbol, namesakes: Vec<(EntityId, Bytes)>) -> Found {
     if namesakes.len() == MAX_NAMESAKES {
-        return Ok(Found::TooMany);
+        return Found::TooMany;
     }
-    for id in namesakes {
-        if state.entry(id)?.is_some_and(|entry| key.symbol(id, entry.own) == symbol) {
-            return Ok(Found::One(id));
-        }
-    }
-    Ok(Found::Nothing)
+    // To hash a record costs less than to look for its hash in the index.
+    let mut own = namesakes.into_iter().filter(|(id, bytes)| key.symbol(*id, own_hash(*id, bytes)) == symbol);
+    own.next().map_or(Found::Nothing, |(id, _)| Found::One(id))
 }
 
 /// The entities that have this name, unless there are too many of them.
@@ -85,11 +88,11 @@ pub(crate) fn called<V: ReadView>(
     name: u32,
     state: &mut Interface<V>,
 ) -> Result<Vec<EntityId>, StorageError> {
-    let mut namesakes = state.ids_beginning(name, MAX_NAMESAKES)?;
+    let mut namesakes = state.records_beginning(name, MAX_NAMESAKES)?;
     if namesakes.len() == MAX_NAMESAKES {
         namesakes.clear();
     }
-    Ok(namesakes)
+    Ok(namesakes.into_iter().map(|(id, _)| id).collect())
 }
 
 /// The entity whose record `symbol` stands for, if the state has it.
