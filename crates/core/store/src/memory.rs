@@ -1,6 +1,6 @@
 //! A store in memory.
 
-use crate::radix::RadixMap;
+use crate::radix::{AT_ONCE, RadixMap};
 use crate::{Bytes, Key, ReadView, Row, Run, Runs, Store, StoreError, WriteBatch};
 use std::sync::Arc;
 
@@ -137,7 +137,12 @@ impl Store for MemoryStore {
                 }
             }
         }
-        for (key, value) in batch.iter() {
+        let mut ahead = batch.iter();
+        let is_long = ahead.len() > AT_ONCE;
+        for (at, (key, value)) in batch.iter().enumerate() {
+            if at.is_multiple_of(AT_ONCE) && is_long {
+                self.rows.visit(ahead.by_ref().take(AT_ONCE).map(|(key, _)| key));
+            }
             self.break_up(key);
             self.write(key, value);
         }

@@ -18,6 +18,8 @@ use std::sync::Arc;
 const BUCKET: usize = 32;
 /// One for keys that end here, and one for each half byte.
 const SLOTS: usize = 17;
+/// How many keys are looked at side by side.
+pub(crate) const AT_ONCE: usize = 16;
 /// By how many entries a bucket grows.
 const GROWTH: usize = 4;
 
@@ -294,6 +296,35 @@ impl<V: Clone> RadixMap<V> {
                 Node::Bucket(bucket) => return bucket.value_mut(key),
             }
         }
+    }
+
+    /// Looks at every node on the way to each of up to [`AT_ONCE`] keys, those of one level side by side, and at
+    /// where the keys would go: coming to one after the other would wait for memory each time.
+    pub(crate) fn visit<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) {
+        let mut open = [None; AT_ONCE];
+        let mut count = 0;
+        for (place, key) in open.iter_mut().zip(keys) {
+            *place = self.root.as_deref().map(|root| (root, key));
+            count += 1;
+        }
+        let open = open.get_mut(..count).unwrap_or_default();
+        let mut seen = 0;
+        while open.iter().any(Option::is_some) {
+            for place in open.iter_mut() {
+                let Some((node, key)) = *place else { continue };
+                *place = match node {
+                    Node::Inner { at, children, .. } => {
+                        children.get(slot(key, *at)).and_then(|child| Some((child.as_deref()?, key)))
+                    }
+                    Node::Bucket(bucket) => {
+                        let tag = bucket.tags.last().copied().unwrap_or(0);
+                        seen ^= tag ^ bucket.entries.last().map_or(0, |(key, _)| key.len() as u8);
+                        None
+                    }
+                };
+            }
+        }
+        std::hint::black_box(seen);
     }
 
     pub(crate) fn insert(&mut self, key: &Key, value: &V) {
