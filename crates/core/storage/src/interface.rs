@@ -66,7 +66,7 @@ pub struct Interface<V> {
     records: Records,
     tries: Tries,
     /// The places of the records whose entries must be brought up to date.
-    touched: Vec<usize>,
+    touched: Vec<u32>,
     stats: Stats,
     changed: bool,
     latest: Hlc,
@@ -136,7 +136,7 @@ impl<V: ReadView> Interface<V> {
         self.check_merge(action.id(), &record)?;
         if canary!(TombstoneBeforeAddDropped)
             && record.deleted_at != Hlc::ZERO
-            && self.record(action.id())?.is_none()
+            && self.held(action.id())?.home.is_none()
         {
             return Ok(Applied::Unchanged);
         }
@@ -146,12 +146,12 @@ impl<V: ReadView> Interface<V> {
         let (mut parent, mut changed) = (EntityId::ROOT, self.ensure_root()?);
         for (depth, &ancestor) in (1..).zip(action.ancestors()) {
             // Nearly always the ancestor is in its place already.
-            let placed = self.held(ancestor)?.record.as_ref();
+            let placed = self.held(ancestor)?.home;
             if placed.is_none() && canary!(LeafAtGuessedPosition) {
                 (record.depth, record.parent) = (1, EntityId::ROOT);
                 break;
             }
-            if placed.is_none_or(|own| (depth, parent) < (own.depth, own.parent)) {
+            if placed.is_none_or(|own| (depth, parent) < own) {
                 changed |= self.join(ancestor, Record::placeholder(depth, parent))?;
             }
             parent = ancestor;
@@ -186,7 +186,7 @@ impl<V: ReadView> Interface<V> {
         record.check_drift(context.moment, context.max_drift_ms)?;
         self.check_merge(id, record)?;
         if record.depth > 1 {
-            let in_place = self.held(record.parent)?.record.as_ref().is_some_and(|p| p.depth < record.depth);
+            let in_place = self.held(record.parent)?.home.is_some_and(|(depth, _)| depth < record.depth);
             if !in_place {
                 return Err(ApplyError::MissingParent { id, parent: record.parent });
             }
@@ -208,7 +208,7 @@ impl<V: ReadView> Interface<V> {
     /// Whether this is a tombstone that was forgotten here: dead before the horizon, and unknown.
     fn is_past(&mut self, id: EntityId, record: &Record) -> Result<bool, StorageError> {
         let past = record.grave().is_some_and(|stamp| stamp <= self.stats.horizon);
-        Ok(past && self.record(id)?.is_none())
+        Ok(past && self.held(id)?.home.is_none())
     }
 
     /// Whether the value can be merged here: it is of a built-in type, or its merge function is
@@ -223,22 +223,21 @@ impl<V: ReadView> Interface<V> {
     }
 
     fn ensure_root(&mut self) -> Result<bool, StorageError> {
-        if self.held(EntityId::ROOT)?.record.is_some() {
+        if self.held(EntityId::ROOT)?.home.is_some() {
             return Ok(false);
         }
         self.join(EntityId::ROOT, Record::placeholder(0, EntityId::ROOT))
     }
 
     /// Where the record of `id` is held, read from the view if it is not held yet.
-    fn place(&mut self, id: EntityId) -> Result<usize, StorageError> {
+    fn place(&mut self, id: EntityId) -> Result<u32, StorageError> {
         if let Some(place) = self.records.place(id) {
             return Ok(place);
         }
         self.work.storage_reads += 1;
         let row = self.view.read(&keys::record(self.slot, id))?;
         let record = row.map(|row| Record::from_bytes(&row)).transpose();
-        let record = record.map_err(StorageError::row("a record"))?.map(Arc::new);
-        Ok(self.records.push(Held::new(id, record)))
+        Ok(self.records.push(Held::new(id, record.map_err(StorageError::row("a record"))?)))
     }
 
     fn held(&mut self, id: EntityId) -> Result<&mut Held, StorageError> {
@@ -247,7 +246,7 @@ impl<V: ReadView> Interface<V> {
     }
 
     /// What of the entry of `id` must be brought up to date, to be added to.
-    fn touch(&mut self, place: usize) -> Result<&mut Touched, StorageError> {
+    fn touch(&mut self, place: u32) -> Result<&mut Touched, StorageError> {
         let held = self.records.at(place)?;
         if held.touched.is_none() {
             self.touched.push(place);
@@ -263,41 +262,33 @@ impl<V: ReadView> Interface<V> {
     fn join_encoded(
         &mut self,
         id: EntityId,
-        mut incoming: Record,
+        incoming: Record,
         bytes: Option<Bytes>,
     ) -> Result<bool, StorageError> {
         let latest = incoming.latest_stamp();
         let place = self.place(id)?;
-        let before = self.records.at(place)?.record.clone();
-        let mut told = true;
-        let (after, bytes) = match &before {
-            None => {
-                incoming.drop_unobservable();
-                (incoming, bytes)
-            }
-            Some(own) => {
-                let mut record = Record::clone(own);
-                if !record.join(&incoming, &self.merges) {
-                    return Ok(false);
-                }
-                told = !canary!(IndexMissesMerges) || record == incoming;
-                (record, None)
-            }
+        let Some(before) = self.records.at(place)?.record()?.cloned() else {
+            self.add(place, incoming, bytes)?;
+            self.latest = self.latest.max(latest);
+            return Ok(true);
         };
-        let moved_from = before.as_ref().map(|own| own.parent).filter(|parent| *parent != after.parent);
+        let mut after = Record::clone(&before);
+        if !after.join(&incoming, &self.merges) {
+            return Ok(false);
+        }
+        let told = !canary!(IndexMissesMerges) || after == incoming;
+        let parent = after.parent;
         if id != EntityId::ROOT {
-            if let Some(own) = &before {
-                self.stats.remove(own);
-            }
+            self.stats.remove(&before);
             self.stats.add(&after);
         }
-        self.derive(id, before.as_deref(), Some(&after));
+        self.derive(id, Some(&before), Some(&after));
         self.latest = self.latest.max(latest);
-        self.replace(place, Some(after), bytes)?;
+        self.replace(place, Some(after))?;
         self.touch(place)?.own = told;
-        if let Some(parent) = moved_from {
-            let entry = self.tries.remove(&self.view, parent, id)?;
-            let parent = self.place(parent)?;
+        if before.parent != parent {
+            let entry = self.tries.remove(&self.view, before.parent, id)?;
+            let parent = self.place(before.parent)?;
             self.touch(parent)?.kids = true;
             if let Some(entry) = entry {
                 self.touch(place)?.moved_from = Some(Box::new(entry));
@@ -306,14 +297,32 @@ impl<V: ReadView> Interface<V> {
         Ok(true)
     }
 
-    fn replace(
-        &mut self,
-        place: usize,
-        record: Option<Record>,
-        bytes: Option<Bytes>,
-    ) -> Result<(), StorageError> {
-        let held = self.records.at(place)?;
-        (held.record, held.bytes, held.dirty) = (record.map(Arc::new), bytes, true);
+    /// Holds a record where there was none.
+    fn add(&mut self, place: u32, mut record: Record, bytes: Option<Bytes>) -> Result<(), StorageError> {
+        record.drop_unobservable();
+        let id = self.records.at(place)?.id;
+        if id != EntityId::ROOT {
+            self.stats.add(&record);
+        }
+        self.derive(id, None, Some(&record));
+        self.touch(place)?.own = true;
+        if record.value == Value::Empty && bytes.is_none() {
+            // More is to come, most likely.
+            return self.replace(place, Some(record));
+        }
+        let bytes = bytes.unwrap_or_else(|| {
+            self.buffer.clear();
+            record.encode(&mut self.buffer);
+            self.buffer.as_slice().into()
+        });
+        self.work.hash_computations += 1;
+        self.records.at(place)?.replace_encoded((record.depth, record.parent), bytes);
+        self.changed = true;
+        Ok(())
+    }
+
+    fn replace(&mut self, place: u32, record: Option<Record>) -> Result<(), StorageError> {
+        self.records.at(place)?.replace(record);
         self.changed = true;
         Ok(())
     }
@@ -322,14 +331,14 @@ impl<V: ReadView> Interface<V> {
     pub(crate) fn forget(&mut self, id: EntityId) -> Result<(), StorageError> {
         self.refresh()?;
         let place = self.place(id)?;
-        let Some(record) = self.records.at(place)?.record.clone() else { return Ok(()) };
+        let Some(record) = self.records.at(place)?.record()?.cloned() else { return Ok(()) };
         self.derive(id, Some(&record), None);
         self.stats.remove(&record);
         let entry = self.tries.remove(&self.view, record.parent, id)?;
         self.changes.note(id, entry.map(|entry| entry.own), None);
         let parent = self.place(record.parent)?;
         self.touch(parent)?.kids = true;
-        self.replace(place, None, None)
+        self.replace(place, None)
     }
 
     /// Up to which stamp everything is stable; see [`Interface::raise_horizon`].
@@ -362,7 +371,7 @@ impl<V: ReadView> Interface<V> {
 
     /// The record of `id`, if there is one.
     pub fn record(&mut self, id: EntityId) -> Result<Option<Arc<Record>>, StorageError> {
-        Ok(self.held(id)?.record.clone())
+        Ok(self.held(id)?.record()?.cloned())
     }
 
     /// Up to `limit` entities with this [`EntityId::beginning`], ascending, each with the bytes of its record.
@@ -375,14 +384,14 @@ impl<V: ReadView> Interface<V> {
         let (from, to) = EntityId::range_beginning(first);
         let after = |id| keys::record(self.slot, id);
         let end = to.successor().map_or_else(|| keys::records_end(self.slot), after);
-        let removed = self.records.range(from, to).filter(|held| held.dirty && held.record.is_none()).count();
+        let removed = self.records.range(from, to).filter(|held| held.dirty && held.home.is_none()).count();
         let rows = self.view.range(&keys::record(self.slot, from), &end, limit.saturating_add(removed))?;
         self.work.storage_reads += 1;
         let mut found: BTreeMap<EntityId, Bytes> =
             rows.into_iter().filter_map(|(key, row)| Some((keys::record_id(&key)?, row))).collect();
         for held in self.records.range(from, to).filter(|held| held.dirty) {
-            match &held.record {
-                Some(record) => found.insert(held.id, record.to_bytes().into()),
+            match held.encoded() {
+                Some(bytes) => found.insert(held.id, bytes),
                 None => found.remove(&held.id),
             };
         }
@@ -497,14 +506,14 @@ impl<V: ReadView> Interface<V> {
         self.refresh()?;
         self.stats.generation += 1;
         let stats = (keys::stats(self.slot), Some(self.stats.to_bytes().into()));
-        let records =
-            self.records.range(EntityId::ROOT, EntityId::LAST).filter(|held| held.dirty).map(|held| {
-                let bytes = held.record.as_ref().map(|record| {
-                    let kept = held.bytes.clone();
-                    kept.unwrap_or_else(|| record.to_bytes().into())
-                });
-                (keys::record(self.slot, held.id), bytes)
-            });
+        let mut records = Vec::new();
+        for place in self.records.places() {
+            let held = self.records.at(place)?;
+            if held.dirty {
+                let bytes = held.bytes(&mut self.buffer).cloned();
+                records.push((keys::record(self.slot, held.id), bytes));
+            }
+        }
         let derived = self.derived.iter().map(|(key, there)| {
             let place: Option<Bytes> = there.then(|| Bytes::from([]));
             (key.clone(), place)

@@ -107,7 +107,7 @@ impl ReadView for MemoryStore {
 
     fn prefetch(&self, keys: &[Key]) {
         for keys in keys.chunks(AT_ONCE) {
-            self.rows.visit(keys);
+            self.rows.visit(keys, true);
         }
     }
 
@@ -143,7 +143,12 @@ impl Store for MemoryStore {
                 }
             }
         }
-        for (key, value) in batch.iter() {
+        let mut ahead = batch.iter();
+        let is_long = ahead.len() > AT_ONCE;
+        for (at, (key, value)) in batch.iter().enumerate() {
+            if at.is_multiple_of(AT_ONCE) && is_long {
+                self.rows.visit(ahead.by_ref().take(AT_ONCE).map(|(key, _)| key), false);
+            }
             self.break_up(key);
             self.write(key, value);
         }

@@ -305,13 +305,16 @@ impl<V: Clone> RadixMap<V> {
     }
 
     /// Looks at every node on the way to each of up to [`AT_ONCE`] keys, those of one level side by side, and at
-    /// all keys of the bucket that it ends in: coming to one after the other would wait for memory each time.
-    pub(crate) fn visit(&self, keys: &[Key]) {
+    /// where the keys would go, or at all keys there: coming to one after the other would wait for memory each
+    /// time.
+    pub(crate) fn visit<'k>(&self, keys: impl IntoIterator<Item = &'k Key>, whole_buckets: bool) {
         let mut open = [None; AT_ONCE];
+        let mut count = 0;
         for (place, key) in open.iter_mut().zip(keys) {
             *place = self.root.as_deref().map(|root| (root, key));
+            count += 1;
         }
-        let open = open.get_mut(..keys.len()).unwrap_or_default();
+        let open = open.get_mut(..count).unwrap_or_default();
         let mut seen = 0;
         while open.iter().any(Option::is_some) {
             for place in open.iter_mut() {
@@ -321,7 +324,10 @@ impl<V: Clone> RadixMap<V> {
                         children.get(slot(key, *at)).and_then(|child| Some((child.as_deref()?, key)))
                     }
                     Node::Bucket(bucket) => {
-                        seen = bucket.entries.iter().fold(seen, |seen, (key, _)| seen ^ key.len());
+                        let tag = bucket.tags.last().copied().unwrap_or(0);
+                        let looked_at = if whole_buckets { bucket.entries.len() } else { 1 };
+                        let keys = bucket.entries.iter().rev().take(looked_at);
+                        seen = keys.fold(seen ^ tag, |seen, (key, _)| seen ^ key.len() as u8);
                         None
                     }
                 };

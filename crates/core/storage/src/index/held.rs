@@ -1,24 +1,40 @@
 //! Nodes as a batch sees and changes them.
 
 use super::kept::Kept;
-use super::node::{BUCKET, Entry, Node, bucket_hash, inner_hash};
+use super::node::{BUCKET, Entries, Entry, Leaf, Node, encode_inner, inner_hash};
 use super::prefix::Prefix;
-use syncline_types::Digest;
+use syncline_types::{Digest, Writer};
 
-/// A node as this batch sees it, with those nodes below it that the batch has touched.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    pub(super) node: HeldNode,
-    /// Differs from the view.
-    pub(super) dirty: bool,
-    /// Its hash, or that of a node below it, is out of date in its parent.
-    pub(super) stale: bool,
+/// Where a node is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Place {
+    /// The batch has not come to it, or it is not there.
+    #[default]
+    Nowhere,
+    Bucket(u32),
+    Inner(u32),
 }
 
-#[derive(Clone, Debug)]
-pub(super) enum HeldNode {
-    Bucket(Vec<Entry>),
-    Inner(Box<Inner>),
+/// The nodes of one trie that a batch has come to, one after the other: making and dropping them costs a few
+/// allocations whatever their number, and going over them in the order of ids goes over memory in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Nodes {
+    buckets: Vec<Bucket>,
+    inners: Vec<Inner>,
+    /// Those of each bucket together, with room for more behind them.
+    leaves: Vec<Leaf>,
+    /// The roots of the children's own tries, for buckets that have any.
+    kids: Vec<Digest>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    from: usize,
+    len: usize,
+    room: usize,
+    /// Where its part of [`Nodes::kids`] begins.
+    kids: Option<usize>,
+    state: State,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -26,89 +42,265 @@ pub(super) struct Inner {
     pub(super) count: u64,
     pub(super) slots: [Digest; 16],
     /// By nibble. What is not here is as the view has it, if a slot names it.
-    pub(super) below: [Option<Held>; 16],
+    pub(super) below: [Place; 16],
+    state: State,
 }
 
-impl Held {
-    pub(super) const fn new(node: HeldNode, changed: bool) -> Self {
-        Self { node, dirty: changed, stale: changed }
-    }
+/// What must be done about a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct State {
+    /// Differs from the view.
+    dirty: bool,
+    /// Its hash, or that of a node below it, is out of date in its parent.
+    stale: bool,
+}
 
-    /// The node of a row.
-    pub(super) fn of_row(node: Node) -> Self {
-        let node = match node {
-            Node::Bucket(entries) => HeldNode::Bucket(entries),
-            Node::Inner { count, slots } => {
-                HeldNode::Inner(Box::new(Inner { count, slots: *slots, ..Inner::default() }))
-            }
-        };
-        Self::new(node, false)
-    }
+const CHANGED: State = State { dirty: true, stale: true };
 
-    /// A node that the store keeps.
-    pub(super) fn of_kept(kept: &Kept) -> Self {
-        let node = match kept {
-            Kept::Bucket(own) => {
-                // With room for one more.
-                let mut entries = Vec::with_capacity(own.len() + 1);
-                entries.extend_from_slice(own);
-                HeldNode::Bucket(entries)
-            }
-            Kept::Inner(inner) => HeldNode::Inner(Box::new(Inner {
-                count: inner.count,
-                slots: inner.slots,
-                ..Inner::default()
-            })),
-        };
-        Self::new(node, false)
-    }
+/// A node that is held.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seen<'a> {
+    Bucket(Entries<'a>),
+    Inner(&'a Inner),
+}
 
-    /// A subtree of these entries under `prefix`, split over as many levels as they need.
-    pub(super) fn of(entries: Vec<Entry>, prefix: Prefix) -> Self {
-        if entries.len() <= BUCKET || prefix.len() == Prefix::MAX_LEN {
-            return Self::new(HeldNode::Bucket(entries), true);
-        }
-        let mut inner = Box::new(Inner { count: entries.len() as u64, ..Inner::default() });
-        let mut groups: [Vec<Entry>; 16] = Default::default();
-        for entry in entries {
-            if let Some(group) = groups.get_mut(prefix.next_nibble(entry.id)) {
-                group.push(entry);
-            }
-        }
-        for ((nibble, group), slot) in (0u8..).zip(groups).zip(&mut inner.below) {
-            *slot = (!group.is_empty()).then(|| Self::of(group, prefix.child(nibble)));
-        }
-        Self::new(HeldNode::Inner(inner), true)
-    }
-
-    /// Brings the slots of every stale node here and below up to date, and gives the hash of this one.
-    pub(super) fn refresh(&mut self, hashes: &mut u64) -> Digest {
-        if std::mem::take(&mut self.stale)
-            && let HeldNode::Inner(inner) = &mut self.node
-        {
-            for (hash, child) in inner.slots.iter_mut().zip(&mut inner.below) {
-                if let Some(child) = child.as_mut().filter(|child| child.stale) {
-                    *hash = child.refresh(hashes);
-                }
-            }
-        }
-        *hashes += 1;
-        self.hash()
-    }
-
+impl Seen<'_> {
     /// Its hash, if the slots are up to date.
-    pub(super) fn hash(&self) -> Digest {
-        match &self.node {
-            HeldNode::Bucket(entries) => bucket_hash(entries),
-            HeldNode::Inner(inner) => inner_hash(&inner.slots),
+    pub(super) fn hash(self) -> Digest {
+        match self {
+            Self::Bucket(entries) => entries.hash(),
+            Self::Inner(inner) => inner_hash(&inner.slots),
+        }
+    }
+
+    pub(super) fn encode(self, out: &mut Writer) {
+        match self {
+            Self::Bucket(entries) => entries.encode(out),
+            Self::Inner(inner) => encode_inner(inner.count, &inner.slots, out),
         }
     }
 
     /// A copy of the node without what is below it.
-    pub(super) fn to_node(&self) -> Node {
-        match &self.node {
-            HeldNode::Bucket(entries) => Node::Bucket(entries.clone()),
-            HeldNode::Inner(inner) => Node::Inner { count: inner.count, slots: Box::new(inner.slots) },
+    pub(super) fn to_node(self) -> Node {
+        match self {
+            Self::Bucket(entries) => Node::Bucket(entries.iter().collect()),
+            Self::Inner(inner) => Node::Inner { count: inner.count, slots: Box::new(inner.slots) },
         }
+    }
+}
+
+impl Nodes {
+    pub(super) fn see(&self, place: Place) -> Option<Seen<'_>> {
+        match place {
+            Place::Nowhere => None,
+            Place::Bucket(at) => self.entries(at).map(Seen::Bucket),
+            Place::Inner(at) => self.inners.get(at as usize).map(Seen::Inner),
+        }
+    }
+
+    pub(super) fn entries(&self, bucket: u32) -> Option<Entries<'_>> {
+        let Bucket { from, len, kids, .. } = *self.buckets.get(bucket as usize)?;
+        let kids = match kids {
+            Some(from) => self.kids.get(from..from + len)?,
+            None => &[],
+        };
+        Some(Entries { leaves: self.leaves.get(from..from + len)?, kids })
+    }
+
+    pub(super) fn inner(&self, at: u32) -> Option<&Inner> {
+        self.inners.get(at as usize)
+    }
+
+    pub(super) fn inner_mut(&mut self, at: u32) -> Option<&mut Inner> {
+        self.inners.get_mut(at as usize)
+    }
+
+    fn state(&mut self, place: Place) -> Option<&mut State> {
+        match place {
+            Place::Nowhere => None,
+            Place::Bucket(at) => self.buckets.get_mut(at as usize).map(|bucket| &mut bucket.state),
+            Place::Inner(at) => self.inners.get_mut(at as usize).map(|inner| &mut inner.state),
+        }
+    }
+
+    pub(super) fn mark_changed(&mut self, place: Place) {
+        self.state(place).into_iter().for_each(|state| *state = CHANGED);
+    }
+
+    pub(super) fn is_dirty(&self, place: Place) -> bool {
+        match place {
+            Place::Nowhere => false,
+            Place::Bucket(at) => self.buckets.get(at as usize).is_some_and(|bucket| bucket.state.dirty),
+            Place::Inner(at) => self.inners.get(at as usize).is_some_and(|inner| inner.state.dirty),
+        }
+    }
+
+    fn add_inner(&mut self, inner: Inner) -> Place {
+        self.inners.push(inner);
+        Place::Inner((self.inners.len() - 1) as u32)
+    }
+
+    fn add_entries(&mut self, entries: &[Entry], more: usize, state: State) -> Place {
+        let from = self.leaves.len();
+        self.leaves.extend(entries.iter().map(|entry| Leaf { id: entry.id, own: entry.own }));
+        let kids = entries.iter().any(|entry| !entry.kids.is_zero()).then(|| {
+            let from = self.kids.len();
+            self.kids.extend(entries.iter().map(|entry| entry.kids));
+            from
+        });
+        self.add_bucket(Bucket { from, len: entries.len(), room: 0, kids, state }, more)
+    }
+
+    /// Adds a bucket whose entries came last, with room for `more` behind them.
+    fn add_bucket(&mut self, bucket: Bucket, more: usize) -> Place {
+        let room = bucket.len + more;
+        self.leaves.resize(bucket.from + room, Leaf::NONE);
+        if let Some(from) = bucket.kids {
+            self.kids.resize(from + room, Digest::ZERO);
+        }
+        self.buckets.push(Bucket { room, ..bucket });
+        Place::Bucket((self.buckets.len() - 1) as u32)
+    }
+
+    /// Holds the node of a row, with room for `more` entries.
+    pub(super) fn add_row(&mut self, node: Node, more: usize) -> Place {
+        match node {
+            Node::Bucket(entries) => self.add_entries(&entries, more, State::default()),
+            Node::Inner { count, slots } => {
+                self.add_inner(Inner { count, slots: *slots, ..Inner::default() })
+            }
+        }
+    }
+
+    /// Holds a node that the store keeps, with room for `more` entries.
+    pub(super) fn add_kept(&mut self, kept: &Kept, more: usize) -> Place {
+        match kept {
+            Kept::Bucket(bucket) => {
+                let (from, entries) = (self.leaves.len(), bucket.entries());
+                self.leaves.extend_from_slice(entries.leaves);
+                let kids = (!entries.kids.is_empty()).then(|| {
+                    self.kids.extend_from_slice(entries.kids);
+                    self.kids.len() - entries.kids.len()
+                });
+                let bucket = Bucket { from, len: entries.len(), room: 0, kids, state: State::default() };
+                self.add_bucket(bucket, more.min(BUCKET.saturating_sub(entries.len())))
+            }
+            Kept::Inner(inner) => {
+                self.add_inner(Inner { count: inner.count, slots: inner.slots, ..Inner::default() })
+            }
+        }
+    }
+
+    /// Holds a new subtree of these entries under `prefix`, split over as many levels as they need.
+    pub(super) fn plant(&mut self, entries: &[Entry], prefix: Prefix) -> Place {
+        if entries.is_empty() {
+            return Place::Nowhere;
+        }
+        if entries.len() <= BUCKET || prefix.len() == Prefix::MAX_LEN {
+            return self.add_entries(entries, 0, CHANGED);
+        }
+        let mut inner = Inner { count: entries.len() as u64, state: CHANGED, ..Inner::default() };
+        let mut rest = entries;
+        for (nibble, below) in (0u8..).zip(&mut inner.below) {
+            let until = rest.partition_point(|entry| prefix.next_nibble(entry.id) <= usize::from(nibble));
+            let (group, others) = rest.split_at(until);
+            *below = self.plant(group, prefix.child(nibble));
+            rest = others;
+        }
+        self.add_inner(inner)
+    }
+
+    /// Changes the entry at `at` of a bucket. Says whether that made a difference.
+    pub(super) fn set_entry(&mut self, bucket: u32, at: usize, entry: Entry) -> Option<bool> {
+        if self.entries(bucket)?.at(at)? == entry {
+            return Some(false);
+        }
+        self.own_kids(bucket, entry.kids)?;
+        let Bucket { from, kids, state, .. } = self.buckets.get_mut(bucket as usize)?;
+        *state = CHANGED;
+        *self.leaves.get_mut(*from + at)? = Leaf { id: entry.id, own: entry.own };
+        if let Some(kids) = kids {
+            *self.kids.get_mut(*kids + at)? = entry.kids;
+        }
+        Some(true)
+    }
+
+    /// Puts a new entry at `at` into a bucket.
+    pub(super) fn insert_entry(&mut self, bucket: u32, at: usize, entry: Entry) -> Option<()> {
+        self.own_kids(bucket, entry.kids)?;
+        self.make_room(bucket)?;
+        let Bucket { from, len, kids, state, .. } = self.buckets.get_mut(bucket as usize)?;
+        *state = CHANGED;
+        let leaves = self.leaves.get_mut(*from..=*from + *len)?;
+        leaves.get_mut(at..)?.rotate_right(1);
+        *leaves.get_mut(at)? = Leaf { id: entry.id, own: entry.own };
+        if let Some(from) = *kids {
+            let kids = self.kids.get_mut(from..=from + *len)?;
+            kids.get_mut(at..)?.rotate_right(1);
+            *kids.get_mut(at)? = entry.kids;
+        }
+        *len += 1;
+        Some(())
+    }
+
+    /// Takes the entry at `at` out of a bucket.
+    pub(super) fn remove_entry(&mut self, bucket: u32, at: usize) -> Option<Entry> {
+        let removed = self.entries(bucket)?.at(at)?;
+        let Bucket { from, len, kids, state, .. } = self.buckets.get_mut(bucket as usize)?;
+        *state = CHANGED;
+        self.leaves.get_mut(*from + at..*from + *len)?.rotate_left(1);
+        if let Some(from) = *kids {
+            self.kids.get_mut(from + at..from + *len)?.rotate_left(1);
+        }
+        *len -= 1;
+        Some(removed)
+    }
+
+    /// A place for kids, if those of an entry are to go into a bucket that has none.
+    fn own_kids(&mut self, bucket: u32, kids: Digest) -> Option<()> {
+        let bucket = self.buckets.get_mut(bucket as usize)?;
+        if !kids.is_zero() && bucket.kids.is_none() {
+            bucket.kids = Some(self.kids.len());
+            self.kids.resize(self.kids.len() + bucket.room, Digest::ZERO);
+        }
+        Some(())
+    }
+
+    /// Room for one more entry: a bucket without it moves to the end.
+    fn make_room(&mut self, bucket: u32) -> Option<()> {
+        const MORE: usize = 4;
+        let Bucket { from, len, room, kids, .. } = *self.buckets.get(bucket as usize)?;
+        if len < room {
+            return Some(());
+        }
+        let to = self.leaves.len();
+        self.leaves.extend_from_within(from..from + len);
+        self.leaves.resize(to + len + MORE, Leaf::NONE);
+        let kids = kids.map(|from| {
+            let to = self.kids.len();
+            self.kids.extend_from_within(from..from + len);
+            self.kids.resize(to + len + MORE, Digest::ZERO);
+            to
+        });
+        let own = self.buckets.get_mut(bucket as usize)?;
+        (own.from, own.room, own.kids) = (to, len + MORE, kids);
+        Some(())
+    }
+
+    /// Brings the slots of every stale node here and below up to date, and gives the hash of this one.
+    pub(super) fn refresh(&mut self, place: Place, hashes: &mut u64) -> Digest {
+        let stale = self.state(place).is_some_and(|state| std::mem::take(&mut state.stale));
+        if let (true, Place::Inner(at)) = (stale, place) {
+            let below = self.inner(at).map_or([Place::Nowhere; 16], |inner| inner.below);
+            for (nibble, child) in below.into_iter().enumerate() {
+                if self.state(child).is_some_and(|state| state.stale) {
+                    let fresh = self.refresh(child, hashes);
+                    let slot = self.inner_mut(at).and_then(|inner| inner.slots.get_mut(nibble));
+                    slot.into_iter().for_each(|slot| *slot = fresh);
+                }
+            }
+        }
+        *hashes += 1;
+        self.see(place).map_or(Digest::ZERO, Seen::hash)
     }
 }

@@ -1,7 +1,7 @@
 //! Tries as a store in memory keeps them: nodes that hold each other, with nothing encoded.
 
-use super::held::{Held, HeldNode};
-use super::node::{Entry, encode_bucket, encode_inner};
+use super::held::{Nodes, Place, Seen};
+use super::node::{Entries, Entry, Leaf, encode_inner};
 use super::prefix::Prefix;
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -15,8 +15,38 @@ const GROWTH: usize = 8;
 /// A node with all that is below it. Copies share what is below.
 #[derive(Clone, Debug)]
 pub(super) enum Kept {
-    Bucket(Vec<Entry>),
+    Bucket(Bucket),
     Inner(Arc<Inner>),
+}
+
+/// The children in a bucket, ascending by id.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bucket {
+    leaves: Vec<Leaf>,
+    /// The roots of their own tries; nothing where all are zero.
+    kids: Box<[Digest]>,
+}
+
+impl Bucket {
+    pub(super) fn entries(&self) -> Entries<'_> {
+        Entries { leaves: &self.leaves, kids: &self.kids }
+    }
+
+    /// Becomes one with these entries, in place if there is room.
+    fn take(&mut self, entries: Entries<'_>) {
+        self.leaves.clear();
+        if self.leaves.capacity() < entries.len() {
+            let is_new = self.leaves.capacity() == 0;
+            let room = if is_new { entries.len() } else { entries.len().next_multiple_of(GROWTH) };
+            self.leaves.reserve_exact(room);
+        }
+        self.leaves.extend_from_slice(entries.leaves);
+        if self.kids.len() == entries.kids.len() {
+            self.kids.copy_from_slice(entries.kids);
+        } else {
+            self.kids = entries.kids.into();
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -41,8 +71,8 @@ impl Kept {
         while nodes.iter().any(Option::is_some) && prefix_len < Prefix::MAX_LEN {
             for (node, id) in nodes.iter_mut().zip(ids) {
                 *node = node.and_then(|at| at.child(Prefix::nibble(*id, prefix_len) as u8));
-                if let Some(Self::Bucket(entries)) = node {
-                    seen ^= entries.iter().fold(0, |seen, entry| seen ^ entry.own.short());
+                if let Some(Self::Bucket(bucket)) = node {
+                    seen ^= bucket.leaves.iter().fold(0, |seen, leaf| seen ^ leaf.own.short());
                 }
             }
             prefix_len += 1;
@@ -53,15 +83,15 @@ impl Kept {
     /// Calls `each` with every entry here and below, ascending, and counts the nodes.
     pub(super) fn scan(&self, nodes: &mut u64, each: &mut impl FnMut(&Entry)) {
         *nodes += 1;
-        if let Self::Bucket(entries) = self {
-            entries.iter().for_each(&mut *each);
+        if let Self::Bucket(bucket) = self {
+            bucket.entries().iter().for_each(|entry| each(&entry));
         }
         self.children().for_each(|(_, child)| child.scan(nodes, each));
     }
 
     fn encode(&self, out: &mut Writer) {
         match self {
-            Self::Bucket(entries) => encode_bucket(entries, out),
+            Self::Bucket(bucket) => bucket.entries().encode(out),
             Self::Inner(inner) => encode_inner(inner.count, &inner.slots, out),
         }
     }
@@ -146,9 +176,10 @@ impl Run for Trie {
 /// The nodes of one trie that a batch has changed.
 #[derive(Debug)]
 pub(super) struct TrieEdit {
-    /// The topmost node; `None`: nothing is left.
-    pub(super) held: Option<Held>,
-    /// Nodes that were there; of those that are there again the rows are in `held`.
+    pub(super) nodes: Nodes,
+    /// The topmost node; nowhere: nothing is left.
+    pub(super) top: Place,
+    /// Nodes that were there; of those that are there again the rows are in `nodes`.
     pub(super) gone: BTreeSet<Prefix>,
 }
 
@@ -156,12 +187,9 @@ impl Edit for TrieEdit {
     fn rows(&self) -> Vec<(Vec<u8>, Option<Bytes>)> {
         let mut rows: Vec<_> = self.gone.iter().map(|prefix| (prefix.to_bytes(), None)).collect();
         let mut buffer = Writer::default();
-        each_dirty(self.held.as_ref(), Prefix::EMPTY, &mut |prefix, node| {
+        each_dirty(&self.nodes, self.top, Prefix::EMPTY, &mut |prefix, node| {
             buffer.clear();
-            match node {
-                HeldNode::Bucket(entries) => encode_bucket(entries, &mut buffer),
-                HeldNode::Inner(inner) => encode_inner(inner.count, &inner.slots, &mut buffer),
-            }
+            node.encode(&mut buffer);
             rows.push((prefix.to_bytes(), Some(buffer.as_slice().into())));
         });
         // Of two for one key the later counts, which is the one that is there.
@@ -174,73 +202,72 @@ impl Edit for TrieEdit {
 
     fn len(&self) -> usize {
         let mut count = self.gone.len();
-        each_dirty(self.held.as_ref(), Prefix::EMPTY, &mut |prefix, _| {
+        each_dirty(&self.nodes, self.top, Prefix::EMPTY, &mut |prefix, _| {
             count += usize::from(self.gone.is_empty() || !self.gone.contains(&prefix));
         });
         count
     }
 
     fn amend(&self, run: Option<&mut Arc<dyn Run>>) -> Amended {
-        let Some(held) = &self.held else { return Amended::Gone };
+        if self.top == Place::Nowhere {
+            return Amended::Gone;
+        }
         if let Some(run) = run {
             if let Some(trie) = Arc::get_mut(run).and_then(|run| (run as &mut dyn Any).downcast_mut::<Trie>())
             {
-                settle(held, &mut trie.0);
+                settle(&self.nodes, self.top, &mut trie.0);
                 return Amended::InPlace;
             }
             if let Some(trie) = (&**run as &dyn Any).downcast_ref::<Trie>() {
                 let mut trie = trie.clone();
-                settle(held, &mut trie.0);
+                settle(&self.nodes, self.top, &mut trie.0);
                 *run = Arc::new(trie);
                 return Amended::InPlace;
             }
         }
         let mut trie = Trie(None);
-        settle(held, &mut trie.0);
+        settle(&self.nodes, self.top, &mut trie.0);
         Amended::New(Arc::new(trie))
     }
 }
 
 /// Calls `each` with every changed node, those above before those below.
-fn each_dirty(held: Option<&Held>, prefix: Prefix, each: &mut impl FnMut(Prefix, &HeldNode)) {
-    let Some(held) = held.filter(|held| held.dirty) else { return };
-    each(prefix, &held.node);
-    if let HeldNode::Inner(inner) = &held.node {
-        for (nibble, child) in (0u8..).zip(&inner.below).filter(|(_, child)| child.is_some()) {
-            each_dirty(child.as_ref(), prefix.child(nibble), each);
+fn each_dirty(nodes: &Nodes, place: Place, prefix: Prefix, each: &mut impl FnMut(Prefix, Seen<'_>)) {
+    let Some(seen) = nodes.see(place).filter(|_| nodes.is_dirty(place)) else { return };
+    each(prefix, seen);
+    if let Seen::Inner(inner) = seen {
+        for (nibble, &child) in (0u8..).zip(&inner.below).filter(|(_, child)| **child != Place::Nowhere) {
+            each_dirty(nodes, child, prefix.child(nibble), each);
         }
     }
 }
 
 /// Makes `kept` what the batch has made of it. What the store did not have at hand, it has now.
-fn settle(held: &Held, kept: &mut Option<Kept>) {
-    if !held.dirty && kept.is_some() {
+fn settle(nodes: &Nodes, place: Place, kept: &mut Option<Kept>) {
+    if !nodes.is_dirty(place) && kept.is_some() {
         return;
     }
-    match &held.node {
-        HeldNode::Bucket(entries) => {
-            let Some(Kept::Bucket(own)) = kept else {
-                *kept = Some(Kept::Bucket(entries.clone()));
-                return;
-            };
-            own.clear();
-            if own.capacity() < entries.len() {
-                own.reserve_exact(entries.len().next_multiple_of(GROWTH));
+    match nodes.see(place) {
+        None => {}
+        Some(Seen::Bucket(entries)) => {
+            if !matches!(kept, Some(Kept::Bucket(_))) {
+                *kept = Some(Kept::Bucket(Bucket::default()));
             }
-            own.extend_from_slice(entries);
+            let Some(Kept::Bucket(own)) = kept else { return };
+            own.take(entries);
         }
-        HeldNode::Inner(from) => {
+        Some(Seen::Inner(from)) => {
             if !matches!(kept, Some(Kept::Inner(_))) {
                 *kept = Some(Kept::Inner(Arc::default()));
             }
             let Some(Kept::Inner(shared)) = kept else { return };
             let inner = Arc::make_mut(shared);
             (inner.count, inner.slots) = (from.count, from.slots);
-            for ((hash, held), own) in from.slots.iter().zip(&from.below).zip(&mut inner.below) {
-                match held {
-                    Some(held) => settle(held, own),
-                    None if hash.is_zero() => *own = None,
-                    None => {}
+            for ((hash, &below), own) in from.slots.iter().zip(&from.below).zip(&mut inner.below) {
+                match below {
+                    Place::Nowhere if hash.is_zero() => *own = None,
+                    Place::Nowhere => {}
+                    below => settle(nodes, below, own),
                 }
             }
         }

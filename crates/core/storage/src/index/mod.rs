@@ -25,7 +25,7 @@ mod trie;
 
 pub use node::{BUCKET, Entry, Node};
 pub use prefix::Prefix;
-pub use trie::Tries;
+pub use trie::{Tries, Update};
 
 use syncline_types::Digest;
 

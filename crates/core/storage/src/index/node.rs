@@ -30,19 +30,79 @@ pub enum Node {
     },
 }
 
+/// What a node holds of one child, but for the root of that child's own trie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Leaf {
+    pub(super) id: EntityId,
+    pub(super) own: Digest,
+}
+
+impl Leaf {
+    /// What is where nothing is yet.
+    pub(super) const NONE: Self = Self { id: EntityId::ROOT, own: Digest::ZERO };
+}
+
+/// The children in a bucket, ascending by id.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entries<'a> {
+    pub(super) leaves: &'a [Leaf],
+    /// The roots of the children's own tries, in the same places; nothing at all where all are zero, as
+    /// they nearly always are.
+    pub(super) kids: &'a [Digest],
+}
+
+impl<'a> Entries<'a> {
+    pub(super) const fn len(self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Where `id` is, or else where it would be.
+    pub(super) fn find(self, id: EntityId) -> Result<usize, usize> {
+        self.leaves.binary_search_by(|leaf| leaf.id.cmp(&id))
+    }
+
+    pub(super) fn at(self, place: usize) -> Option<Entry> {
+        let Leaf { id, own } = *self.leaves.get(place)?;
+        Some(Entry { id, own, kids: self.kids.get(place).copied().unwrap_or_default() })
+    }
+
+    pub(super) fn iter(self) -> impl Iterator<Item = Entry> + 'a {
+        let kids = self.kids.iter().copied().chain(std::iter::repeat(Digest::ZERO));
+        self.leaves.iter().zip(kids).map(|(&Leaf { id, own }, kids)| Entry { id, own, kids })
+    }
+
+    pub(super) fn hash(self) -> Digest {
+        bucket_hash(self.iter())
+    }
+
+    /// The row of the bucket.
+    pub(super) fn encode(self, out: &mut Writer) {
+        encode_bucket(self.len(), self.iter(), out);
+    }
+}
+
 /// The hash of a bucket with these entries; zero for no entries.
-pub(crate) fn bucket_hash<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Digest {
-    let mut input = Vec::with_capacity(BUCKET * 31);
+pub(super) fn bucket_hash(entries: impl IntoIterator<Item = Entry>) -> Digest {
+    let mut input = [0; BUCKET * 65];
+    let mut rest = &mut input[..];
+    let mut put = |bytes: &[u8]| {
+        if let Some((to, after)) = std::mem::take(&mut rest).split_at_mut_checked(bytes.len()) {
+            to.copy_from_slice(bytes);
+            rest = after;
+        }
+    };
     for entry in entries {
-        input.extend_from_slice(&entry.own.0);
-        if entry.kids.is_zero() {
-            input.push(0);
-        } else {
-            input.push(1);
-            input.extend_from_slice(&entry.kids.0);
+        put(&entry.own.0);
+        put(&[u8::from(!entry.kids.is_zero())]);
+        if !entry.kids.is_zero() {
+            put(&entry.kids.0);
         }
     }
-    if input.is_empty() { Digest::ZERO } else { Digest::of(3, &input) }
+    let left = rest.len();
+    match input.split_at_checked(input.len() - left) {
+        Some((input, _)) if !input.is_empty() => Digest::of(3, input),
+        _ => Digest::ZERO,
+    }
 }
 
 /// The hash of an inner node.
@@ -55,9 +115,9 @@ pub(super) fn inner_hash(slots: &[Digest; 16]) -> Digest {
 }
 
 /// The row of a bucket.
-pub(super) fn encode_bucket(entries: &[Entry], out: &mut Writer) {
+fn encode_bucket(len: usize, entries: impl Iterator<Item = Entry>, out: &mut Writer) {
     out.u8(0);
-    out.varint(entries.len() as u64);
+    out.varint(len as u64);
     for entry in entries {
         entry.id.encode(out);
         entry.own.encode(out);
@@ -79,7 +139,7 @@ impl Node {
     /// The hash of the node.
     pub fn hash(&self) -> Digest {
         match self {
-            Self::Bucket(entries) => bucket_hash(entries),
+            Self::Bucket(entries) => bucket_hash(entries.iter().copied()),
             Self::Inner { slots, .. } => inner_hash(slots),
         }
     }
@@ -96,7 +156,7 @@ impl Node {
 impl Encode for Node {
     fn encode(&self, out: &mut Writer) {
         match self {
-            Self::Bucket(entries) => encode_bucket(entries, out),
+            Self::Bucket(entries) => encode_bucket(entries.len(), entries.iter().copied(), out),
             Self::Inner { count, slots } => encode_inner(*count, slots, out),
         }
     }

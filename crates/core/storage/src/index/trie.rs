@@ -1,6 +1,6 @@
 //! Reading and changing tries over a read view.
 
-use super::held::{Held, HeldNode, Inner};
+use super::held::{Nodes, Place, Seen};
 use super::kept::{Kept, Trie, TrieEdit};
 use super::node::{BUCKET, Entry, Node, bucket_hash};
 use super::prefix::Prefix;
@@ -9,17 +9,20 @@ use crate::keys;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::btree_map::Entry as Place;
+use std::collections::btree_map;
 use std::sync::Arc;
 use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{Decode, Digest, EntityId};
 
-type Slot = Option<Held>;
+/// How many entries are looked at side by side.
+const AT_ONCE: usize = 16;
 
 /// One trie, with the changes of one batch held over the view.
 #[derive(Clone, Debug)]
 struct Root {
-    held: Slot,
+    nodes: Nodes,
+    /// The topmost node.
+    top: Place,
     /// What the store keeps of the trie besides its topmost node, if it keeps tries as they are.
     base: Option<Kept>,
     /// Nodes that were there and are not any more.
@@ -35,6 +38,29 @@ pub struct Tries {
     roots: BTreeMap<EntityId, Root>,
     reads: u64,
     hashes: u64,
+}
+
+/// A change to one entry: what is not told stays as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Update {
+    /// The child.
+    pub id: EntityId,
+    /// The digest of its record.
+    pub own: Option<Digest>,
+    /// The root of its own children's trie.
+    pub kids: Option<Digest>,
+    /// The digest of its record before, if that is known already; else it is filled in.
+    pub before: Option<Digest>,
+}
+
+impl Update {
+    /// The entry that it makes of `known`.
+    fn entry(&mut self, known: Option<Entry>) -> Entry {
+        self.before = self.before.or_else(|| known.map(|known| known.own));
+        let Entry { own, kids, .. } =
+            known.unwrap_or(Entry { id: self.id, own: Digest::ZERO, kids: Digest::ZERO });
+        Entry { id: self.id, own: self.own.unwrap_or(own), kids: self.kids.unwrap_or(kids) }
+    }
 }
 
 const MISSING: StorageError = StorageError::Index { what: "a node that its parent names is not there" };
@@ -55,39 +81,50 @@ impl<V: ReadView> Source<'_, '_, V> {
     }
 
     fn root(&mut self) -> Result<Root, StorageError> {
-        let gone = BTreeSet::new();
+        let (mut nodes, gone) = (Nodes::default(), BTreeSet::new());
         let run = self.view.run(&keys::trie(self.slot, self.entity));
         if let Some(Trie(Some(kept))) = run.and_then(|run| (&**run as &dyn Any).downcast_ref()) {
             *self.reads += 1;
             let base = matches!(kept, Kept::Inner(_)).then(|| kept.clone());
-            return Ok(Root { held: Some(Held::of_kept(kept)), base, gone });
+            return Ok(Root { top: nodes.add_kept(kept, 1), nodes, base, gone });
         }
-        let held = self.read(Prefix::EMPTY)?.map(Held::of_row);
-        Ok(Root { held, base: None, gone })
+        let top = self.read(Prefix::EMPTY)?.map_or(Place::Nowhere, |node| nodes.add_row(node, 1));
+        Ok(Root { nodes, top, base: None, gone })
     }
 
-    /// The place of the child of `inner` under `nibble`, read from the view if the batch has not touched
-    /// it, and what the store keeps there.
-    fn child<'h, 'b>(
+    /// The place of the child of `inner` under `nibble`, read from the view if the batch has not come to it,
+    /// then with room for `more` entries; and what the store keeps there.
+    fn child<'b>(
         &mut self,
-        inner: &'h mut Inner,
+        nodes: &mut Nodes,
+        inner: u32,
         base: Option<&'b Kept>,
         (prefix, nibble): (Prefix, usize),
-    ) -> Result<(&'h mut Slot, Option<&'b Kept>), StorageError> {
+        more: usize,
+    ) -> Result<(Place, Option<&'b Kept>), StorageError> {
         let base = base.and_then(|base| base.child(nibble as u8));
-        let named = inner.slots.get(nibble).is_some_and(|hash| !hash.is_zero());
-        let slot = inner.below.get_mut(nibble).ok_or(MISSING)?;
-        if slot.is_none() && named {
-            *slot = Some(match base {
-                Some(kept) => {
-                    *self.reads += 1;
-                    Held::of_kept(kept)
-                }
-                None => Held::of_row(self.read(prefix.child(nibble as u8))?.ok_or(MISSING)?),
-            });
+        let above = nodes.inner(inner).ok_or(MISSING)?;
+        let place = above.below.get(nibble).copied().ok_or(MISSING)?;
+        let named = above.slots.get(nibble).is_some_and(|hash| !hash.is_zero());
+        if place != Place::Nowhere || !named {
+            return Ok((place, base));
         }
-        Ok((slot, base))
+        let place = match base {
+            Some(kept) => {
+                *self.reads += 1;
+                nodes.add_kept(kept, more)
+            }
+            None => nodes.add_row(self.read(prefix.child(nibble as u8))?.ok_or(MISSING)?, more),
+        };
+        set_below(nodes, inner, nibble, place)?;
+        Ok((place, base))
     }
+}
+
+fn set_below(nodes: &mut Nodes, inner: u32, nibble: usize, place: Place) -> Result<(), StorageError> {
+    let below = nodes.inner_mut(inner).and_then(|inner| inner.below.get_mut(nibble));
+    *below.ok_or(MISSING)? = place;
+    Ok(())
 }
 
 impl Tries {
@@ -104,8 +141,8 @@ impl Tries {
     ) -> Result<(&'a mut Root, Source<'v, 'a, V>), StorageError> {
         let mut source = Source { view, slot: self.slot, entity, reads: &mut self.reads };
         let root = match self.roots.entry(entity) {
-            Place::Occupied(root) => root.into_mut(),
-            Place::Vacant(place) => place.insert(source.root()?),
+            btree_map::Entry::Occupied(root) => root.into_mut(),
+            btree_map::Entry::Vacant(place) => place.insert(source.root()?),
         };
         Ok((root, source))
     }
@@ -117,8 +154,8 @@ impl Tries {
         entity: EntityId,
         prefix: Prefix,
     ) -> Result<Option<Node>, StorageError> {
-        let (at, held) = self.locate(view, entity, prefix.first_id(), prefix.len())?;
-        Ok(held.filter(|_| at == prefix).map(Held::to_node))
+        let (at, seen) = self.locate(view, entity, prefix.first_id(), prefix.len())?;
+        Ok(seen.filter(|_| at == prefix).map(Seen::to_node))
     }
 
     /// The lowest node on the way to `id`, at most `depth` nibbles down, and its prefix.
@@ -128,20 +165,18 @@ impl Tries {
         entity: EntityId,
         id: EntityId,
         depth: u8,
-    ) -> Result<(Prefix, Option<&'a Held>), StorageError> {
-        let (root, mut source) = self.open(view, entity)?;
-        let (mut slot, mut base) = (&mut root.held, root.base.as_ref());
+    ) -> Result<(Prefix, Option<Seen<'a>>), StorageError> {
+        let (Root { nodes, top, base, .. }, mut source) = self.open(view, entity)?;
+        let (mut place, mut base) = (*top, base.as_ref());
         let mut prefix = Prefix::EMPTY;
-        loop {
-            let is_inner = matches!(slot, Some(Held { node: HeldNode::Inner(_), .. }));
-            if !is_inner || prefix.len() >= depth {
-                return Ok((prefix, slot.as_ref()));
-            }
-            let Some(Held { node: HeldNode::Inner(inner), .. }) = slot else { return Err(MISSING) };
+        while let Place::Inner(at) = place
+            && prefix.len() < depth
+        {
             let nibble = prefix.next_nibble(id);
-            (slot, base) = source.child(inner, base, (prefix, nibble))?;
+            (place, base) = source.child(nodes, at, base, (prefix, nibble), 1)?;
             prefix = prefix.child(nibble as u8);
         }
+        Ok((prefix, nodes.see(place)))
     }
 
     /// The entry of child `id`.
@@ -151,24 +186,30 @@ impl Tries {
         entity: EntityId,
         id: EntityId,
     ) -> Result<Option<Entry>, StorageError> {
-        let (_, held) = self.locate(view, entity, id, Prefix::MAX_LEN)?;
-        let Some(Held { node: HeldNode::Bucket(entries), .. }) = held else { return Ok(None) };
-        let found = entries.binary_search_by(|entry| entry.id.cmp(&id));
-        Ok(found.ok().and_then(|at| entries.get(at)).copied())
+        let (_, seen) = self.locate(view, entity, id, Prefix::MAX_LEN)?;
+        let Some(Seen::Bucket(entries)) = seen else { return Ok(None) };
+        Ok(entries.find(id).ok().and_then(|at| entries.at(at)))
     }
 
-    /// Puts an entry for `id` among the children of `entity`: what `entry` makes of the one that is
-    /// there. Says whether that changed anything.
+    /// Changes the entries of children of `entity`; there is one for each of them from then on. `updates`
+    /// ascend by id and name no child twice. Says whether that made a difference.
     pub fn update<V: ReadView>(
         &mut self,
         view: &V,
         entity: EntityId,
-        id: EntityId,
-        entry: impl FnOnce(Option<Entry>) -> Entry,
+        updates: &mut [Update],
     ) -> Result<bool, StorageError> {
-        let (root, mut source) = self.open(view, entity)?;
-        let updated = update_at(&mut root.held, root.base.as_ref(), Prefix::EMPTY, &mut source, id, entry)?;
-        Ok(updated != Updated::Same)
+        let (Root { nodes, top, base, .. }, mut source) = self.open(view, entity)?;
+        if let Some(base) = base.as_ref().filter(|_| updates.len() > 1) {
+            // Coming to one after the other would wait for each.
+            let mut ids = [EntityId::ROOT; AT_ONCE];
+            for some in updates.chunks(AT_ONCE) {
+                ids.iter_mut().zip(some).for_each(|(to, update)| *to = update.id);
+                base.visit(ids.get(..some.len()).unwrap_or_default());
+            }
+        }
+        let updated = update_at(nodes, top, base.as_ref(), Prefix::EMPTY, &mut source, updates)?;
+        Ok(updated.changed)
     }
 
     /// Takes child `id` out, merging nodes that have become small enough.
@@ -178,16 +219,17 @@ impl Tries {
         entity: EntityId,
         id: EntityId,
     ) -> Result<Option<Entry>, StorageError> {
-        let (Root { held, base, gone, .. }, mut source) = self.open(view, entity)?;
-        remove_at(held, base.as_ref(), Prefix::EMPTY, &mut source, id, gone)
+        let (Root { nodes, top, base, gone }, mut source) = self.open(view, entity)?;
+        remove_at(nodes, top, base.as_ref(), Prefix::EMPTY, &mut source, id, gone)
     }
 
     /// The root of the trie of `entity`'s children, all hashes brought up to date; zero without
     /// children.
     pub fn root<V: ReadView>(&mut self, view: &V, entity: EntityId) -> Result<Digest, StorageError> {
         let mut hashes = 0;
-        let (root, _) = self.open(view, entity)?;
-        let hash = root.held.as_mut().map_or(Digest::ZERO, |held| held.refresh(&mut hashes));
+        let (Root { nodes, top, .. }, _) = self.open(view, entity)?;
+        let is_there = *top != Place::Nowhere;
+        let hash = if is_there { nodes.refresh(*top, &mut hashes) } else { Digest::ZERO };
         self.hashes += hashes;
         Ok(hash)
     }
@@ -201,14 +243,14 @@ impl Tries {
         prefix: Prefix,
     ) -> Result<Digest, StorageError> {
         self.hashes += 1;
-        let (at, held) = self.locate(view, entity, prefix.first_id(), prefix.len())?;
-        Ok(match held {
+        let (at, seen) = self.locate(view, entity, prefix.first_id(), prefix.len())?;
+        Ok(match seen {
             None => Digest::ZERO,
-            Some(held) if at == prefix => held.hash(),
-            Some(Held { node: HeldNode::Bucket(entries), .. }) => {
+            Some(seen) if at == prefix => seen.hash(),
+            Some(Seen::Bucket(entries)) => {
                 bucket_hash(entries.iter().filter(|entry| prefix.contains(entry.id)))
             }
-            Some(_) => return Err(MISSING),
+            Some(Seen::Inner(_)) => return Err(MISSING),
         })
     }
 
@@ -221,16 +263,8 @@ impl Tries {
         limit: usize,
     ) -> Result<Vec<Entry>, StorageError> {
         let mut found = Vec::new();
-        let (root, mut source) = self.open(view, entity)?;
-        collect(
-            &mut root.held,
-            root.base.as_ref(),
-            Prefix::EMPTY,
-            &mut source,
-            (from, to),
-            limit,
-            &mut found,
-        )?;
+        let (Root { nodes, top, base, .. }, mut source) = self.open(view, entity)?;
+        collect(nodes, *top, base.as_ref(), Prefix::EMPTY, &mut source, (from, to), limit, &mut found)?;
         Ok(found)
     }
 
@@ -244,14 +278,14 @@ impl Tries {
     ) -> Result<(), StorageError> {
         let mut source = Source { view, slot: self.slot, entity, reads: &mut self.reads };
         let opened;
-        let root = match self.roots.get(&entity) {
+        let Root { nodes, top, base, .. } = match self.roots.get(&entity) {
             Some(root) => root,
             None => {
                 opened = source.root()?;
                 &opened
             }
         };
-        scan_held(root.held.as_ref(), root.base.as_ref(), Prefix::EMPTY, &mut source, each)
+        scan_held(nodes, *top, base.as_ref(), Prefix::EMPTY, &mut source, each)
     }
 
     /// Rows read and hashes computed so far.
@@ -261,130 +295,154 @@ impl Tries {
 
     /// Adds every changed node to `batch`.
     pub fn finish(self, batch: &mut WriteBatch) {
-        for (entity, Root { held, gone, .. }) in self.roots {
-            if !gone.is_empty() || held.as_ref().is_some_and(|held| held.dirty) {
-                batch.edit(keys::trie(self.slot, entity), Arc::new(TrieEdit { held, gone }));
+        for (entity, Root { nodes, top, gone, .. }) in self.roots {
+            if !gone.is_empty() || nodes.is_dirty(top) {
+                batch.edit(keys::trie(self.slot, entity), Arc::new(TrieEdit { nodes, top, gone }));
             }
         }
-    }
-
-    /// Has the nodes on the way to these children at hand, and what is there of them: looks at them all
-    /// at once, where coming to one after the other would wait for each.
-    pub fn visit<V: ReadView>(
-        &mut self,
-        view: &V,
-        entity: EntityId,
-        ids: &[EntityId],
-    ) -> Result<(), StorageError> {
-        let (root, _) = self.open(view, entity)?;
-        if let Some(base) = &root.base {
-            base.visit(ids);
-        }
-        Ok(())
     }
 }
 
 /// What [`update_at`] did.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Updated {
-    Same,
-    Changed,
-    Added,
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Updated {
+    added: u64,
+    changed: bool,
+}
+
+impl Updated {
+    const fn by_adding(added: u64) -> Self {
+        Self { added, changed: true }
+    }
 }
 
 fn update_at<V: ReadView>(
-    slot: &mut Slot,
+    nodes: &mut Nodes,
+    place: &mut Place,
     base: Option<&Kept>,
     prefix: Prefix,
     source: &mut Source<'_, '_, V>,
-    id: EntityId,
-    entry: impl FnOnce(Option<Entry>) -> Entry,
+    updates: &mut [Update],
 ) -> Result<Updated, StorageError> {
-    let Some(held) = slot else {
-        *slot = Some(Held::new(HeldNode::Bucket(vec![entry(None)]), true));
-        return Ok(Updated::Added);
-    };
-    let mut split = None;
-    let updated = match &mut held.node {
-        HeldNode::Bucket(entries) => match entries.binary_search_by(|own| own.id.cmp(&id)) {
-            Ok(at) => entries.get_mut(at).map_or(Updated::Same, |own| {
-                let new = entry(Some(*own));
-                let changed = *own != new;
-                *own = new;
-                if changed { Updated::Changed } else { Updated::Same }
-            }),
-            Err(at) => {
-                entries.insert(at, entry(None));
-                if entries.len() > BUCKET && prefix.len() < Prefix::MAX_LEN {
-                    split = Some(std::mem::take(entries));
-                }
-                Updated::Added
-            }
-        },
-        HeldNode::Inner(inner) => {
-            let nibble = prefix.next_nibble(id);
-            let (child, base) = source.child(inner, base, (prefix, nibble))?;
-            let updated = update_at(child, base, prefix.child(nibble as u8), source, id, entry)?;
-            inner.count += u64::from(updated == Updated::Added);
-            updated
+    match *place {
+        Place::Nowhere => {
+            let entries: Vec<Entry> = updates.iter_mut().map(|update| update.entry(None)).collect();
+            *place = nodes.plant(&entries, prefix);
+            Ok(Updated::by_adding(entries.len() as u64))
         }
-    };
-    if let Some(entries) = split {
-        *held = Held::of(entries, prefix);
-    } else if updated != Updated::Same {
-        (held.dirty, held.stale) = (true, true);
+        Place::Bucket(bucket) => update_bucket(nodes, place, bucket, prefix, updates),
+        Place::Inner(at) => {
+            let mut updated = Updated::default();
+            let mut rest = updates;
+            while let Some(first) = rest.first() {
+                let nibble = prefix.next_nibble(first.id);
+                let len = rest.iter().take_while(|update| prefix.next_nibble(update.id) == nibble).count();
+                let (group, others) = std::mem::take(&mut rest).split_at_mut(len);
+                rest = others;
+                let (mut child, base) = source.child(nodes, at, base, (prefix, nibble), group.len())?;
+                let below = update_at(nodes, &mut child, base, prefix.child(nibble as u8), source, group)?;
+                set_below(nodes, at, nibble, child)?;
+                updated.added += below.added;
+                updated.changed |= below.changed;
+            }
+            if updated.changed {
+                nodes.mark_changed(*place);
+                nodes.inner_mut(at).ok_or(MISSING)?.count += updated.added;
+            }
+            Ok(updated)
+        }
+    }
+}
+
+fn update_bucket(
+    nodes: &mut Nodes,
+    place: &mut Place,
+    bucket: u32,
+    prefix: Prefix,
+    updates: &mut [Update],
+) -> Result<Updated, StorageError> {
+    let mut updated = Updated::default();
+    let mut rest = updates;
+    while let Some((update, others)) = std::mem::take(&mut rest).split_first_mut() {
+        let entries = nodes.entries(bucket).ok_or(MISSING)?;
+        match entries.find(update.id) {
+            Ok(at) => {
+                let entry = update.entry(entries.at(at));
+                updated.changed |= nodes.set_entry(bucket, at, entry).ok_or(MISSING)?;
+            }
+            Err(at) if entries.len() < BUCKET || prefix.len() == Prefix::MAX_LEN => {
+                nodes.insert_entry(bucket, at, update.entry(None)).ok_or(MISSING)?;
+                updated = Updated::by_adding(updated.added + 1);
+            }
+            Err(_) => {
+                let mut all = Vec::with_capacity(entries.len() + others.len() + 1);
+                let mut own = entries.iter().peekable();
+                for update in std::iter::once(update).chain(others) {
+                    while let Some(entry) = own.next_if(|entry| entry.id < update.id) {
+                        all.push(entry);
+                    }
+                    let known = own.next_if(|entry| entry.id == update.id);
+                    updated.added += u64::from(known.is_none());
+                    all.push(update.entry(known));
+                }
+                all.extend(own);
+                *place = nodes.plant(&all, prefix);
+                return Ok(Updated::by_adding(updated.added));
+            }
+        }
+        rest = others;
     }
     Ok(updated)
 }
 
-/// Takes `id` out below `slot`; the prefixes of nodes that are not there any more go to `gone`.
+/// Takes `id` out below `place`; the prefixes of nodes that are not there any more go to `gone`.
 fn remove_at<V: ReadView>(
-    slot: &mut Slot,
+    nodes: &mut Nodes,
+    place: &mut Place,
     base: Option<&Kept>,
     prefix: Prefix,
     source: &mut Source<'_, '_, V>,
     id: EntityId,
     gone: &mut BTreeSet<Prefix>,
 ) -> Result<Option<Entry>, StorageError> {
-    let Some(held) = slot else { return Ok(None) };
-    let removed = match &mut held.node {
-        HeldNode::Bucket(entries) => {
-            let Ok(at) = entries.binary_search_by(|entry| entry.id.cmp(&id)) else { return Ok(None) };
-            entries.remove(at)
+    match *place {
+        Place::Nowhere => Ok(None),
+        Place::Bucket(bucket) => {
+            let entries = nodes.entries(bucket).ok_or(MISSING)?;
+            let Ok(at) = entries.find(id) else { return Ok(None) };
+            if entries.len() == 1 {
+                gone.insert(prefix);
+                *place = Place::Nowhere;
+            }
+            Ok(nodes.remove_entry(bucket, at))
         }
-        HeldNode::Inner(inner) => {
+        Place::Inner(at) => {
             let nibble = prefix.next_nibble(id);
-            let (child, base) = source.child(inner, base, (prefix, nibble))?;
-            let removed = remove_at(child, base, prefix.child(nibble as u8), source, id, gone)?;
+            let (mut child, below) = source.child(nodes, at, base, (prefix, nibble), 0)?;
+            let removed = remove_at(nodes, &mut child, below, prefix.child(nibble as u8), source, id, gone)?;
             let Some(removed) = removed else { return Ok(None) };
-            let emptied = child.is_none();
+            set_below(nodes, at, nibble, child)?;
+            nodes.mark_changed(*place);
+            let inner = nodes.inner_mut(at).ok_or(MISSING)?;
             inner.count -= 1;
             // What is zero is never looked for in the view.
-            if let Some(hash) = inner.slots.get_mut(nibble).filter(|_| emptied) {
+            if let Some(hash) = inner.slots.get_mut(nibble).filter(|_| child == Place::Nowhere) {
                 *hash = Digest::ZERO;
             }
-            removed
+            if inner.count <= BUCKET as u64 {
+                let mut entries = Vec::with_capacity(BUCKET);
+                drain(nodes, at, base, prefix, source, gone, &mut entries)?;
+                *place = nodes.plant(&entries, prefix);
+            }
+            Ok(Some(removed))
         }
-    };
-    (held.dirty, held.stale) = (true, true);
-    match &mut held.node {
-        HeldNode::Bucket(entries) if entries.is_empty() => {
-            gone.insert(prefix);
-            *slot = None;
-        }
-        HeldNode::Inner(inner) if inner.count <= BUCKET as u64 => {
-            let mut entries = Vec::with_capacity(BUCKET);
-            drain(inner, base, prefix, source, gone, &mut entries)?;
-            *held = Held::of(entries, prefix);
-        }
-        _ => {}
     }
-    Ok(Some(removed))
 }
 
-/// Empties everything below an inner node into `entries`, in id order.
+/// Takes everything below an inner node into `entries`, in id order.
 fn drain<V: ReadView>(
-    inner: &mut Inner,
+    nodes: &mut Nodes,
+    inner: u32,
     base: Option<&Kept>,
     prefix: Prefix,
     source: &mut Source<'_, '_, V>,
@@ -393,19 +451,23 @@ fn drain<V: ReadView>(
 ) -> Result<(), StorageError> {
     for nibble in 0..16u8 {
         let at = prefix.child(nibble);
-        let (child, base) = source.child(inner, base, (prefix, usize::from(nibble)))?;
-        let Some(child) = child.take() else { continue };
-        gone.insert(at);
-        match child.node {
-            HeldNode::Bucket(mut own) => entries.append(&mut own),
-            HeldNode::Inner(mut inner) => drain(&mut inner, base, at, source, gone, entries)?,
+        let (child, base) = source.child(nodes, inner, base, (prefix, usize::from(nibble)), 0)?;
+        if child != Place::Nowhere {
+            gone.insert(at);
+        }
+        match child {
+            Place::Nowhere => {}
+            Place::Bucket(bucket) => entries.extend(nodes.entries(bucket).ok_or(MISSING)?.iter()),
+            Place::Inner(inner) => drain(nodes, inner, base, at, source, gone, entries)?,
         }
     }
     Ok(())
 }
 
+#[expect(clippy::too_many_arguments, reason = "a recursion that passes on all that it works with")]
 fn collect<V: ReadView>(
-    slot: &mut Slot,
+    nodes: &mut Nodes,
+    place: Place,
     base: Option<&Kept>,
     prefix: Prefix,
     source: &mut Source<'_, '_, V>,
@@ -413,19 +475,19 @@ fn collect<V: ReadView>(
     limit: usize,
     found: &mut Vec<Entry>,
 ) -> Result<(), StorageError> {
-    match slot.as_mut().map(|held| &mut held.node) {
-        None => {}
-        Some(HeldNode::Bucket(entries)) => {
+    match place {
+        Place::Nowhere => {}
+        Place::Bucket(bucket) => {
             let room = limit - found.len();
-            let wanted = entries.iter().filter(|entry| from <= entry.id && entry.id <= to);
-            found.extend(wanted.take(room));
+            let entries = nodes.entries(bucket).ok_or(MISSING)?.iter();
+            found.extend(entries.filter(|entry| from <= entry.id && entry.id <= to).take(room));
         }
-        Some(HeldNode::Inner(inner)) => {
+        Place::Inner(inner) => {
             for nibble in 0..16u8 {
                 let at = prefix.child(nibble);
                 if found.len() < limit && from <= at.last_id() && at.first_id() <= to {
-                    let (child, base) = source.child(inner, base, (prefix, usize::from(nibble)))?;
-                    collect(child, base, at, source, (from, to), limit, found)?;
+                    let (child, base) = source.child(nodes, inner, base, (prefix, usize::from(nibble)), 0)?;
+                    collect(nodes, child, base, at, source, (from, to), limit, found)?;
                 }
             }
         }
@@ -434,23 +496,24 @@ fn collect<V: ReadView>(
 }
 
 fn scan_held<V: ReadView>(
-    held: Option<&Held>,
+    nodes: &Nodes,
+    place: Place,
     base: Option<&Kept>,
     prefix: Prefix,
     source: &mut Source<'_, '_, V>,
     each: &mut impl FnMut(&Entry),
 ) -> Result<(), StorageError> {
-    match held.map(|held| &held.node) {
+    match nodes.see(place) {
         None => {}
-        Some(HeldNode::Bucket(entries)) => entries.iter().for_each(each),
-        Some(HeldNode::Inner(inner)) => {
+        Some(Seen::Bucket(entries)) => entries.iter().for_each(|entry| each(&entry)),
+        Some(Seen::Inner(inner)) => {
             let named = (0u8..).zip(&inner.slots).zip(&inner.below).filter(|((_, hash), _)| !hash.is_zero());
-            for ((nibble, _), child) in named {
+            for ((nibble, _), &child) in named {
                 let (at, base) = (prefix.child(nibble), base.and_then(|base| base.child(nibble)));
                 match (child, base) {
-                    (Some(child), base) => scan_held(Some(child), base, at, source, each)?,
-                    (None, Some(base)) => base.scan(source.reads, each),
-                    (None, None) => scan_rows(at, source, each)?,
+                    (Place::Nowhere, Some(base)) => base.scan(source.reads, each),
+                    (Place::Nowhere, None) => scan_rows(at, source, each)?,
+                    (child, base) => scan_held(nodes, child, base, at, source, each)?,
                 }
             }
         }

@@ -4,36 +4,81 @@ use crate::error::StorageError;
 use crate::index::Entry;
 use crate::record::Record;
 use crate::record_codec::own_hash;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_store::Bytes;
-use syncline_types::{Digest, Encode, EntityId, Writer};
+use syncline_types::{Decode, Digest, Encode, EntityId, Writer};
 
+/// A record in one form or the other, or both; in neither: there is none.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) id: EntityId,
-    pub(super) record: Option<Arc<Record>>,
-    pub(super) dirty: bool,
+    /// Its depth and parent, if there is a record.
+    pub(super) home: Option<(u32, EntityId)>,
+    record: Option<Arc<Record>>,
     /// The canonical bytes of a dirty record, once they were needed.
-    pub(super) bytes: Option<Bytes>,
+    bytes: Option<Bytes>,
+    /// The digest of these bytes, once it was needed.
+    own: Option<Digest>,
+    pub(super) dirty: bool,
     /// What of its index entry must be brought up to date.
     pub(super) touched: Option<Touched>,
 }
 
 impl Held {
-    pub(super) const fn new(id: EntityId, record: Option<Arc<Record>>) -> Self {
-        Self { id, record, dirty: false, bytes: None, touched: None }
+    /// A record as the view has it.
+    pub(super) fn new(id: EntityId, record: Option<Record>) -> Self {
+        let home = record.as_ref().map(|record| (record.depth, record.parent));
+        let record = record.map(Arc::new);
+        Self { id, home, record, bytes: None, own: None, dirty: false, touched: None }
     }
 
-    /// The digest of a record that has changed; its bytes are kept for the batch.
-    pub(super) fn own_hash(&mut self, buffer: &mut Writer) -> Digest {
-        if let Some(bytes) = &self.bytes {
-            return own_hash(self.id, bytes);
+    /// Becomes another record, or none.
+    pub(super) fn replace(&mut self, record: Option<Record>) {
+        self.home = record.as_ref().map(|record| (record.depth, record.parent));
+        (self.record, self.bytes, self.own, self.dirty) = (record.map(Arc::new), None, None, true);
+    }
+
+    /// Becomes a record that nobody needs at once but as bytes.
+    pub(super) fn replace_encoded(&mut self, home: (u32, EntityId), bytes: Bytes) {
+        (self.record, self.home, self.dirty) = (None, Some(home), true);
+        self.own = Some(own_hash(self.id, &bytes));
+        self.bytes = Some(bytes);
+    }
+
+    /// The record, if there is one.
+    pub(super) fn record(&mut self) -> Result<Option<&Arc<Record>>, StorageError> {
+        if let (None, Some(bytes)) = (&self.record, &self.bytes) {
+            let record = Record::from_bytes(bytes).map_err(StorageError::row("a record"))?;
+            self.record = Some(Arc::new(record));
         }
-        buffer.clear();
-        self.record.iter().for_each(|record| record.encode(buffer));
-        self.bytes = Some(buffer.as_slice().into());
-        own_hash(self.id, buffer.as_slice())
+        Ok(self.record.as_ref())
+    }
+
+    /// Its bytes, for the batch.
+    pub(super) fn bytes(&mut self, buffer: &mut Writer) -> Option<&Bytes> {
+        if let (None, Some(record)) = (&self.bytes, &self.record) {
+            buffer.clear();
+            record.encode(buffer);
+            self.bytes = Some(buffer.as_slice().into());
+        }
+        self.bytes.as_ref()
+    }
+
+    /// As [`Held::bytes`], which are not kept.
+    pub(super) fn encoded(&self) -> Option<Bytes> {
+        let record = || self.record.as_ref().map(|record| record.to_bytes().into());
+        self.bytes.clone().or_else(record)
+    }
+
+    /// The digest of a record that has changed.
+    pub(super) fn own_hash(&mut self, buffer: &mut Writer, hashes: &mut u64) -> Option<Digest> {
+        if self.own.is_none() {
+            let id = self.id;
+            self.own = self.bytes(buffer).map(|bytes| own_hash(id, bytes));
+            *hashes += 1;
+        }
+        self.own
     }
 }
 
@@ -46,40 +91,59 @@ pub(super) struct Touched {
     pub(super) moved_from: Option<Box<Entry>>,
 }
 
-/// What of one depth must be brought up to date.
-#[derive(Default)]
-pub(super) struct Level {
-    /// Touched by the batch itself, with their places.
-    pub(super) touched: Vec<(EntityId, usize)>,
-    /// Parents of what has changed a level below.
-    pub(super) parents: BTreeSet<EntityId>,
+/// An id that is cheap to compare: its first bytes nearly always decide.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Quick(u64, EntityId);
+
+/// The first bytes of an id as a number, which orders as ids do.
+pub(super) fn first(id: EntityId) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = id.0;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+impl From<EntityId> for Quick {
+    fn from(id: EntityId) -> Self {
+        Self(first(id), id)
+    }
 }
 
 /// All records that a batch has looked at, each in a place that it keeps.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records {
-    places: BTreeMap<EntityId, usize>,
+    places: BTreeMap<Quick, u32>,
     held: Vec<Held>,
 }
 
+const MISSING: StorageError = StorageError::Index { what: "a record that is held" };
+
 impl Records {
-    pub(super) fn place(&self, id: EntityId) -> Option<usize> {
-        self.places.get(&id).copied()
+    pub(super) fn place(&self, id: EntityId) -> Option<u32> {
+        self.places.get(&id.into()).copied()
     }
 
     /// Gives a place to a record that has none.
-    pub(super) fn push(&mut self, held: Held) -> usize {
-        self.places.insert(held.id, self.held.len());
+    pub(super) fn push(&mut self, held: Held) -> u32 {
+        let place = self.held.len() as u32;
+        self.places.insert(held.id.into(), place);
         self.held.push(held);
-        self.held.len() - 1
+        place
     }
 
-    pub(super) fn at(&mut self, place: usize) -> Result<&mut Held, StorageError> {
-        self.held.get_mut(place).ok_or(StorageError::Index { what: "a record that is held" })
+    pub(super) fn at(&mut self, place: u32) -> Result<&mut Held, StorageError> {
+        self.held.get_mut(place as usize).ok_or(MISSING)
+    }
+
+    pub(super) fn id(&self, place: u32) -> Option<EntityId> {
+        self.held.get(place as usize).map(|held| held.id)
     }
 
     /// Those from `from` to `to`, ascending.
     pub(super) fn range(&self, from: EntityId, to: EntityId) -> impl Iterator<Item = &Held> {
-        self.places.range(from..=to).filter_map(|(_, place)| self.held.get(*place))
+        self.places.range(Quick::from(from)..=to.into()).filter_map(|(_, at)| self.held.get(*at as usize))
+    }
+
+    /// The places of all, ascending by id.
+    pub(super) fn places(&self) -> Vec<u32> {
+        self.places.values().copied().collect()
     }
 }

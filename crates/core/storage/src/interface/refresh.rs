@@ -1,16 +1,28 @@
 //! Bringing the index in step with the records.
 
 use super::Interface;
-use super::held::Level;
+use super::held::first;
 use crate::error::StorageError;
-use crate::index::{self, Entry};
+use crate::index::{self, Update};
 use crate::record_codec::own_hash;
 use std::collections::BTreeMap;
 use syncline_store::ReadView;
 use syncline_types::{Digest, Encode, EntityId};
 
-/// How many entries are looked at side by side.
-const AT_ONCE: usize = 16;
+/// How many entries are changed at once: as many as stay at hand meanwhile.
+const AT_ONCE: usize = 512;
+
+/// Entities of one depth that must be brought up to date, by depth; their places.
+type Levels = BTreeMap<u32, Vec<u32>>;
+
+/// An entity whose entry must be brought up to date.
+struct Sibling {
+    /// The place of its parent.
+    parent: u32,
+    /// The first bytes of its id.
+    first: u64,
+    place: u32,
+}
 
 impl<V: ReadView> Interface<V> {
     /// Brings the index in step with the records: deepest entities first, each once.
@@ -18,110 +30,117 @@ impl<V: ReadView> Interface<V> {
         if self.touched.is_empty() {
             return Ok(());
         }
-        let mut levels: BTreeMap<u32, Level> = BTreeMap::new();
+        let mut levels = Levels::new();
         for place in std::mem::take(&mut self.touched) {
-            let (id, depth) = (self.records.at(place)?.id, self.depth_at(place)?);
-            levels.entry(depth).or_default().touched.push((id, place));
+            levels.entry(self.home_of(place)?.0).or_default().push(place);
         }
+        let mut updates = Vec::new();
         while let Some((depth, level)) = levels.pop_last() {
-            let mut last = None;
-            let entities = self.entities_of(level)?;
-            for (at, &place) in entities.iter().enumerate() {
-                if at.is_multiple_of(AT_ONCE) {
-                    self.visit(entities.get(at..).unwrap_or_default())?;
+            if depth == 0 {
+                for place in level {
+                    self.records.at(place)?.touched = None;
                 }
-                let parent = self.refresh_entry(place)?.filter(|parent| Some(*parent) != last);
-                let Some(parent) = parent else { continue };
-                last = Some(parent);
-                let parent_place = self.place(parent)?;
-                let parent_depth = self.depth_at(parent_place)?;
-                if parent_depth >= depth {
-                    return Err(StorageError::Index { what: "a parent above its child" });
-                }
-                levels.entry(parent_depth).or_default().parents.insert(parent);
+                self.stats.root = self.full_hash_of_root()?;
+                continue;
+            }
+            for siblings in self.siblings(&level)?.chunk_by(|a, b| a.parent == b.parent) {
+                self.refresh_entries(siblings, depth, &mut levels, &mut updates)?;
             }
         }
         Ok(())
     }
 
-    /// The places of all entities of a level, ascending by id but for those that only have children in
-    /// it, which come last.
-    fn entities_of(&mut self, Level { mut touched, mut parents }: Level) -> Result<Vec<usize>, StorageError> {
-        touched.sort_unstable();
-        let mut places = Vec::with_capacity(touched.len() + parents.len());
-        for (id, place) in touched {
-            if parents.remove(&id) {
-                self.records.at(place)?.touched.get_or_insert_default().kids = true;
-            }
-            places.push(place);
+    /// The entities of a level, those of one parent together and ascending by id.
+    fn siblings(&mut self, level: &[u32]) -> Result<Vec<Sibling>, StorageError> {
+        let mut siblings = Vec::with_capacity(level.len());
+        let mut known = None;
+        for &place in level {
+            let (_, parent) = self.home_of(place)?;
+            let parent = match known {
+                Some((id, place)) if id == parent => place,
+                _ => {
+                    let place = self.place(parent)?;
+                    known = Some((parent, place));
+                    place
+                }
+            };
+            siblings.push(Sibling { parent, first: first(self.records.at(place)?.id), place });
         }
-        for id in parents {
-            let place = self.place(id)?;
-            self.records.at(place)?.touched.get_or_insert_default().kids = true;
-            places.push(place);
-        }
-        Ok(places)
+        siblings.sort_unstable_by(|a, b| {
+            let ids = || self.records.id(a.place).cmp(&self.records.id(b.place));
+            (a.parent, a.first).cmp(&(b.parent, b.first)).then_with(ids)
+        });
+        Ok(siblings)
     }
 
-    /// Has the nodes at hand in which the first few of these entities are, if they have one parent.
-    fn visit(&mut self, places: &[usize]) -> Result<(), StorageError> {
-        let (mut parent, mut ids) = (None, [EntityId::ROOT; AT_ONCE]);
-        let mut count = 0;
-        for (to, &place) in ids.iter_mut().zip(places) {
-            let held = self.records.at(place)?;
-            let own = held.record.as_ref().map(|record| record.parent);
-            if held.id == EntityId::ROOT || own.is_none() || parent.is_some_and(|parent| Some(parent) != own)
-            {
-                break;
+    /// Brings the entries of siblings up to date, and has their parent brought up to date if that changed
+    /// anything.
+    fn refresh_entries(
+        &mut self,
+        siblings: &[Sibling],
+        depth: u32,
+        levels: &mut Levels,
+        updates: &mut Vec<Update>,
+    ) -> Result<(), StorageError> {
+        let Some(&Sibling { parent, .. }) = siblings.first() else { return Ok(()) };
+        let (parent_id, (parent_depth, _)) = (self.records.at(parent)?.id, self.home_of(parent)?);
+        if parent_depth >= depth {
+            return Err(StorageError::Index { what: "a parent above its child" });
+        }
+        let mut changed = false;
+        for some in siblings.chunks(AT_ONCE) {
+            updates.clear();
+            for sibling in some {
+                let update = self.update_of(sibling.place)?;
+                // What has moved is new here, and was told of before.
+                changed |= update.before.is_some();
+                updates.push(update);
             }
-            (parent, *to, count) = (own, held.id, count + 1);
+            changed |= self.tries.update(&self.view, parent_id, updates)?;
+            for update in &*updates {
+                if update.own.is_some() {
+                    self.changes.note(update.id, update.before, update.own);
+                } else if update.before.is_none() {
+                    return Err(StorageError::Index { what: "the entry of an entity with children" });
+                }
+            }
         }
-        match (parent, ids.get(..count)) {
-            (Some(parent), Some(ids)) if count > 1 => self.tries.visit(&self.view, parent, ids),
-            _ => Ok(()),
+        if changed {
+            let held = self.records.at(parent)?;
+            if held.touched.is_none() {
+                levels.entry(parent_depth).or_default().push(parent);
+            }
+            held.touched.get_or_insert_default().kids = true;
         }
+        Ok(())
     }
 
-    /// Brings the entry of one entity up to date. Gives its parent if that changed anything.
-    fn refresh_entry(&mut self, place: usize) -> Result<Option<EntityId>, StorageError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
+    /// What must be done about the entry of one entity.
+    fn update_of(&mut self, place: u32) -> Result<Update, StorageError> {
         let held = self.records.at(place)?;
         let (id, touched) = (held.id, held.touched.take().unwrap_or_default());
-        if id == EntityId::ROOT {
-            self.buffer = buffer;
-            self.stats.root = self.full_hash_of_root()?;
-            return Ok(None);
+        let mut update = Update { id, own: None, kids: None, before: None };
+        if touched.own {
+            update.own = held.own_hash(&mut self.buffer, &mut self.work.hash_computations);
         }
-        let own = touched.own.then(|| held.own_hash(&mut buffer));
-        let parent = held.record.as_ref().map(|record| record.parent);
-        self.work.hash_computations += u64::from(touched.own);
-        self.buffer = buffer;
-        let Some(parent) = parent else { return Ok(None) };
-        let kids = if touched.kids { Some(self.tries.root(&self.view, id)?) } else { None };
-        let mut known_own = None;
-        let moved_from = touched.moved_from.as_deref().copied();
-        let changed = self.tries.update(&self.view, parent, id, |known| {
-            let known = moved_from.or(known);
-            known_own = known.map(|entry| entry.own);
-            let Entry { own: old, kids: old_kids, .. } =
-                known.unwrap_or(Entry { id, own: Digest::ZERO, kids: Digest::ZERO });
-            Entry { id, own: own.unwrap_or(old), kids: kids.unwrap_or(old_kids) }
-        })?;
-        if own.is_some() {
-            self.changes.note(id, known_own, own);
-        } else if known_own.is_none() {
-            return Err(StorageError::Index { what: "the entry of an entity with children" });
+        if touched.kids {
+            update.kids = Some(self.tries.root(&self.view, id)?);
         }
-        Ok((changed || moved_from.is_some()).then_some(parent))
+        if let Some(known) = touched.moved_from {
+            update.before = Some(known.own);
+            update.own = update.own.or(Some(known.own));
+            update.kids = update.kids.or(Some(known.kids));
+        }
+        Ok(update)
     }
 
-    fn depth_at(&mut self, place: usize) -> Result<u32, StorageError> {
-        let held = self.records.at(place)?;
-        held.record.as_ref().map(|r| r.depth).ok_or(StorageError::Index { what: "the record of a parent" })
+    /// The depth and the parent of an entity that is there.
+    fn home_of(&mut self, place: u32) -> Result<(u32, EntityId), StorageError> {
+        self.records.at(place)?.home.ok_or(StorageError::Index { what: "the record of a parent" })
     }
 
     fn full_hash_of_root(&mut self) -> Result<Digest, StorageError> {
-        let Some(record) = self.held(EntityId::ROOT)?.record.clone() else { return Ok(Digest::ZERO) };
+        let Some(record) = self.record(EntityId::ROOT)? else { return Ok(Digest::ZERO) };
         let own = own_hash(EntityId::ROOT, &record.to_bytes());
         self.changes.note_root(own);
         self.work.hash_computations += 2;

@@ -39,7 +39,7 @@ impl<V: ReadView> Interface<V> {
     pub fn withhold(&mut self, id: EntityId) -> Result<(), StorageError> {
         self.refresh()?;
         let place = self.place(id)?;
-        let Some(record) = self.records.at(place)?.record.clone() else { return Ok(()) };
+        let Some(record) = self.records.at(place)?.record()?.cloned() else { return Ok(()) };
         if id != EntityId::ROOT && self.tries.root(&self.view, id)?.is_zero() {
             return self.forget(id);
         }
@@ -49,7 +49,7 @@ impl<V: ReadView> Interface<V> {
             self.stats.remove(&record);
             self.stats.add(&placeholder);
         }
-        self.replace(place, Some(placeholder), None)?;
+        self.replace(place, Some(placeholder))?;
         self.touch(place)?.own = true;
         Ok(())
     }
