@@ -8,17 +8,21 @@
 //! a step (a crash before the commit, a write that fails, a sync that was a lie) is done to it from outside
 //! by going back to an earlier clone, so that the actor need not look at [`Context::commit`].
 //!
+//! A node that is an `async fn` is a [`Process`]; [`Hosted`] makes an actor of it.
+//!
 //! `use sync_sim::own::*` brings all that a subject is made of.
 
 mod cases;
 pub mod command;
 mod lab;
 mod probe;
+mod process;
 mod run;
 mod story;
 mod sweep;
 
 pub use lab::Lab;
+pub use process::{Host, Hosted, Owed, Process};
 pub use run::Run;
 pub use sweep::{Failure, Sweep};
 
