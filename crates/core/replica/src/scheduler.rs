@@ -9,7 +9,7 @@ use crate::replica::{Replica, Step};
 use std::sync::Arc;
 use syncline_store::ReadView;
 use syncline_sync::{Gossip, Message};
-use syncline_types::{Choice, Digest, Entropy, PeerId, SimDuration, canary};
+use syncline_types::{Choice, Digest, Entropy, PeerId, SimDuration};
 
 impl<V: ReadView> Replica<V> {
     pub(crate) fn on_start(&mut self, step: &mut Step<'_, V>) {
@@ -68,8 +68,6 @@ impl<V: ReadView> Replica<V> {
 
     pub(crate) fn on_heartbeat(&mut self, from: PeerId, root: Digest, step: &mut Step<'_, V>) {
         let peer = self.peers.entry(from).or_default();
-        let stale = canary!(StaleRootAfterRestart) && peer.incarnation > 1;
-        let root = peer.root.filter(|_| stale).unwrap_or(root);
         peer.root = Some(root);
         if root != self.root {
             self.owe(from, "its root differs", SETTLE, step);

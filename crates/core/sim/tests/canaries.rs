@@ -39,7 +39,7 @@ fn case(bug: Canary, seed: u64) -> Case {
         Canary::StaleFrameAccepted | Canary::IncarnationForgotten => {
             faults = faults.with_crashes(0.02, 20..60);
         }
-        Canary::StaleRootAfterRestart | Canary::SentBeforeCommit | Canary::AcknowledgedBeforeCommit => {
+        Canary::SentBeforeCommit | Canary::AcknowledgedBeforeCommit => {
             faults = faults.with_crashes(0.02, 100..500);
         }
         Canary::ChildrenBeyond256Ignored => beginning.entities = 150,

@@ -161,6 +161,40 @@ fn what_is_found_is_made_small_written_down_replayed_and_shown() {
 }
 
 #[test]
+fn replicas_that_end_apart_are_told_since_when_and_by_what() {
+    let parting = |case: &str| {
+        let lab = Lab::new(Sharing);
+        let (run, ended) = lab.watch(&case.parse().unwrap()).unwrap();
+        assert_eq!(run.parting().is_none(), ended.class.is_converged());
+        run.parting().unwrap_or_default()
+    };
+    let told = parting(LOST);
+    for part in [
+        "The replicas were equal for the last time at 1.010s.",
+        r#"They differ since 2000.000 ms a: the application writes; {"note":"n","text":"late"}"#,
+        "] has changed once since: 2010.000 ms b: Notes 2 from a arrives",
+        "] has not changed since",
+        "a sent Notes 3 to c: lost on the link",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(parting(&LOST.replace("lost = true", r#"takes = "1ms""#)), "");
+}
+
+/// One write that one of two others never hears of.
+const LOST: &str = r#"
+    nodes = [{ name = "a" }, { name = "b" }, { name = "c" }]
+    script = [
+        { at = "1s", op = { node = "a", ask = { note = "n", text = "early" } } },
+        { at = "2s", op = { node = "a", ask = { note = "n", text = "late" } } },
+    ]
+    frames = [{ from = "a", to = "c", frame = 2, lost = true }]
+    [faults]
+    base_latency_ms = 10
+    latency_jitter_ms = 0
+"#;
+
+#[test]
 fn a_pinned_case_fails_as_its_seed_does_under_every_kind_of_fault() {
     let faults = FaultConfig::heavy_chaos().with_churn(0.01, 100..1_000).with_late_joiners(1, 0..2_000);
     let lab = Lab::new(Sharing).faults(faults);

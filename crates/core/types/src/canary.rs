@@ -50,8 +50,6 @@ pub enum Canary {
     IdsByReplica,
     /// A session reports the root that its peer promised, whether or not its own has come there.
     SuccessOnPeersWord,
-    /// The root of a peer's last handshake is believed over what it says once it has restarted.
-    StaleRootAfterRestart,
     /// Deletes that come by sync are counted as merged and not kept, and each session ends with another
     /// owed.
     RemergedForEver,
@@ -103,7 +101,7 @@ pub enum Canary {
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 28] = [
         Self::LwwTieByArrival,
         Self::BufferEmptiedBeforeReplay,
         Self::TombstoneBeforeAddDropped,
@@ -115,7 +113,6 @@ impl Canary {
         Self::PullOnly,
         Self::ChildrenBeyond256Ignored,
         Self::SuccessOnPeersWord,
-        Self::StaleRootAfterRestart,
         Self::RemergedForEver,
         Self::IndexMissesMerges,
         Self::LeafAtGuessedPosition,

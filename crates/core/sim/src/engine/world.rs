@@ -243,6 +243,11 @@ impl<A: Actor> World<A> {
         self.nodes.get(node.index()).map_or(Digest::ZERO, |slot| slot.digest)
     }
 
+    /// The digest that a node began with.
+    pub(crate) fn first_digest(&self, node: NodeId) -> Digest {
+        self.slot(node).and_then(|slot| slot.history.first()).map_or(Digest::ZERO, |(_, digest)| *digest)
+    }
+
     /// What a node has not finished, and how many timers somebody waits for.
     pub fn unfinished(&self, node: NodeId) -> (Unfinished, u32) {
         self.nodes

@@ -179,7 +179,8 @@ pub fn run<S: Subject>(
         "replay" => Err(unclear("replay which case?".into())),
         "explain" => {
             let (run, ended) = lab.watch(&arguments.case(&lab)?).map_err(|error| error.to_string())?;
-            Ok((format!("{}\n\n{ended}", run.story(usize::MAX)), ended.class.is_converged()))
+            let parting = run.parting().map(|parting| format!("\n{parting}\n")).unwrap_or_default();
+            Ok((format!("{}\n{parting}\n{ended}", run.story(usize::MAX)), ended.class.is_converged()))
         }
         "shrink" => shrunk(&lab, &arguments),
         "view" => {

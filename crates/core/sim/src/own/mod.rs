@@ -15,6 +15,7 @@
 mod cases;
 pub mod command;
 mod lab;
+mod parting;
 mod probe;
 mod process;
 mod run;

@@ -50,7 +50,8 @@ impl<S: Subject> Run<'_, S> {
         if !film.good {
             facts.insert(0, ended.reason.clone());
             let (headline, at) = (ended.reason.clone(), Some(ended.at.as_micros()));
-            film.forensics = Some(Finding { headline, at, text: self.story(LINES) });
+            let parting = self.parting().map(|parting| format!("{parting}\n\n")).unwrap_or_default();
+            film.forensics = Some(Finding { headline, at, text: format!("{parting}{}", self.story(LINES)) });
         }
         film.facts = facts;
         film.nodes =
@@ -72,7 +73,7 @@ impl<S: Subject> Run<'_, S> {
 }
 
 /// What became of a frame that never came to anything.
-fn missed(history: &History, number: u64) -> Option<String> {
+pub(super) fn missed(history: &History, number: u64) -> Option<String> {
     let frame = history.frame(number)?;
     let lost = |copy: &crate::history::Copy| match copy.fate {
         Fate::Dropped(cause) => Some(cause.words()),
