@@ -109,11 +109,11 @@ pub(crate) fn reconcile() {
     measured(&clustered, Kind::SubtreePrefetch, 3);
     measured(&clustered, Kind::HashComparison, 3);
     measured(&clustered, Kind::RatelessIblt, 3);
-    println!("locating alone, where the handshake tells");
+    println!("locating alone: the initiator's processor and the responder's");
     for entities in [10_000, ENTITIES] {
         let case = Case { entities, ..ground.case().clone() };
         let bare = if entities == ENTITIES { ground.clone() } else { Ground::new(case).expect("memory") };
-        for difference in [1, 10] {
+        for difference in [1, 10, 100, 1_000] {
             locating(&bare.differing(difference, Spread::Random).expect("memory does not fail"));
         }
     }
@@ -130,13 +130,16 @@ pub(crate) fn reconcile() {
     upkeep();
 }
 
-/// What it costs to locate a difference that the handshake tells, apart from moving and joining records.
+/// What it costs to locate a difference, apart from moving and joining records.
 fn locating(ground: &Ground) {
-    let runs = (0..20).map(|_| ground.locate(stopwatch()).expect("memory does not fail"));
-    let best = runs.reduce(|best, run| [best[0].min(run[0]), best[1].min(run[1])]);
-    let [ours, theirs] = best.unwrap_or_default().map(|nanos| nanos as f64 / 1e3);
-    let Case { entities, difference, .. } = ground.case();
-    println!("  {difference} of {entities}: {ours:.1} + {theirs:.1} us");
+    let Case { entities, difference, .. } = *ground.case();
+    let runs = (0..10).map(|_| ground.locate(stopwatch()).expect("memory does not fail"));
+    let found: Vec<_> = runs.collect();
+    let least = |side: usize| found.iter().map(|run| run.cpu[side]).min().unwrap_or_default() as f64 / 1e3;
+    let told = found.first().and_then(|run| run.by_cells);
+    assert!(told.is_none_or(|told| told == difference), "cells tell {told:?}");
+    let how = if told.is_some() { "the responder's cells tell" } else { "the handshake tells" };
+    println!("  {difference} of {entities}: {:.1} + {:.1} us, {how}", least(0), least(1));
 }
 
 /// What a write costs the sketch.

@@ -10,8 +10,8 @@ pub use syncline_sync::{
     Cost, DriveError, Link, Outcome, Selection, SelectionReason, SessionStats, SyncProtocolKind,
 };
 use syncline_sync::{
-    Delta, DeltaLog, DeltaRefusal, Dot, FailureReason, Frame, Message, Progress, StoreHost, Transaction,
-    costs,
+    Delta, DeltaLog, DeltaRefusal, Difference, Dot, FailureReason, Frame, Message, Progress, StoreHost,
+    Transaction, costs,
 };
 use syncline_types::{ContextId, Digest, EntityId, Hlc, Moment, ReplicaId, SimTime};
 
@@ -288,21 +288,17 @@ impl Ground {
         })
     }
 
-    /// What locating the difference takes on each side's processor, in the units of the stopwatch, where the
-    /// handshake tells it: what the initiator says of itself, and what the responder reads from that beside
-    /// its own sketch. Nothing is moved or joined. Both have compared themselves with an equal before, so that
-    /// the code of it is in the caches; the records are not.
-    pub fn locate(&self, mut stopwatch: impl FnMut() -> u64) -> Result<[u64; 2], DriveError> {
-        let [mut a, mut b] = [self.host(0)?, self.host(1)?];
-        for host in [&mut a, &mut b] {
-            let own = host.introduce()?;
-            host.estimate(&own)?;
-        }
-        let begun = stopwatch();
-        let ours = a.introduce()?;
-        let said = stopwatch();
-        b.estimate(&ours)?;
-        Ok([said.saturating_sub(begun), stopwatch().saturating_sub(said)])
+    /// What locating the difference takes on each side's processor, in the units of the stopwatch: what the
+    /// initiator says of itself, what the responder reads from that beside its own sketch, and, where that
+    /// does not tell, what the initiator reads from the cells that it answers with. Nothing is moved or
+    /// joined. As much was located between two small states just before, so that the code of it is in the
+    /// caches; the records are not.
+    pub fn locate(&self, mut stopwatch: impl FnMut() -> u64) -> Result<Located, DriveError> {
+        const SMALL: u64 = 20_000;
+        let hosts = [self.host(0)?, self.host(1)?];
+        let small = Self::new(Case { entities: self.case.entities.min(SMALL), ..self.case.clone() })?;
+        Located::between([small.host(0)?, small.host(1)?], &mut stopwatch)?;
+        Located::between(hosts, &mut stopwatch)
     }
 
     /// What adaptive selection reckons that each protocol would cost, cheapest first, and the difference
@@ -312,6 +308,36 @@ impl Ground {
         let (ours, theirs) = (a.introduce()?, b.introduce()?);
         let difference = b.estimate(&ours)?;
         Ok((difference, costs(&ours, &theirs, difference)))
+    }
+}
+
+/// What [`Ground::locate`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Located {
+    /// The work of the initiator and of the responder, in the units of the stopwatch.
+    pub cpu: [u64; 2],
+    /// How many entities the responder's cells told, where the handshake's did not tell all.
+    pub by_cells: Option<u64>,
+}
+
+impl Located {
+    fn between(
+        [mut a, mut b]: [StoreHost<MemoryStore>; 2],
+        stopwatch: &mut impl FnMut() -> u64,
+    ) -> Result<Self, DriveError> {
+        let begun = stopwatch();
+        let ours = a.introduce()?;
+        let said = stopwatch();
+        let cells = b.cells_for(&ours)?;
+        let answered = stopwatch();
+        let found = cells.as_deref().map(|cells| a.differs(cells)).transpose()?;
+        let read = stopwatch();
+        let count = |found: Difference| (found.ours.len() + found.theirs.len()) as u64;
+        let initiator = said.saturating_sub(begun) + read.saturating_sub(answered);
+        Ok(Self {
+            cpu: [initiator, answered.saturating_sub(said)],
+            by_cells: found.map(|found| found.map_or(0, count)),
+        })
     }
 }
 

@@ -52,6 +52,22 @@ impl Record {
     }
 }
 
+impl Record {
+    /// The depth of the record that these are the bytes of. O(1).
+    pub fn depth_of(bytes: &[u8]) -> Result<u32, DecodeError> {
+        decode_depth(&mut Reader::new(bytes))
+    }
+}
+
+fn decode_depth(input: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    let depth = input.varint()?;
+    u32::try_from(depth).map_err(|_| DecodeError::TooLarge {
+        what: "the depth of a record",
+        found: depth,
+        limit: limits::MAX_ANCESTORS as u64,
+    })
+}
+
 impl Encode for Record {
     fn encode(&self, out: &mut Writer) {
         let flags = self.flags();
@@ -113,12 +129,7 @@ impl Encode for Record {
 
 impl Decode for Record {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let depth = input.varint()?;
-        let depth = u32::try_from(depth).map_err(|_| DecodeError::TooLarge {
-            what: "the depth of a record",
-            found: depth,
-            limit: limits::MAX_ANCESTORS as u64,
-        })?;
+        let depth = decode_depth(input)?;
         let parent = if depth > 1 { EntityId::decode(input)? } else { EntityId::ROOT };
         let tag = input.u8()?;
         let crdt_type = CrdtType::from_tag(tag)

@@ -68,9 +68,12 @@ pub trait ReadView: Clone {
     /// to go on.
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
 
-    /// The rows about these keys will be asked for next. A store may bring them nearer, all side by side; what
-    /// is read does not depend on it.
+    /// The rows at these keys will be read next. A store may bring them nearer, all side by side; what is
+    /// read does not depend on it.
     fn prefetch(&self, _keys: &[Key]) {}
+
+    /// The rows that follow each of these keys will be asked for next, as in [`ReadView::prefetch`].
+    fn prefetch_ranges(&self, _from: &[Key]) {}
 
     /// The run at `key`, if this store keeps its rows as one.
     fn run(&self, _key: &[u8]) -> Option<&Arc<dyn Run>> {

@@ -106,9 +106,11 @@ impl ReadView for MemoryStore {
     }
 
     fn prefetch(&self, keys: &[Key]) {
-        for keys in keys.chunks(AT_ONCE) {
-            self.rows.visit(keys, true);
-        }
+        keys.chunks(AT_ONCE).for_each(|keys| self.rows.visit(keys, false));
+    }
+
+    fn prefetch_ranges(&self, from: &[Key]) {
+        from.chunks(AT_ONCE).for_each(|keys| self.rows.visit(keys, true));
     }
 
     fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {

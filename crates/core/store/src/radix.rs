@@ -11,6 +11,7 @@
 //! who walk over a bucket sort it.
 
 use crate::Key;
+use crate::key::head;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -227,8 +228,13 @@ impl<V: Clone> Node<V> {
     fn walk(&self, from: Option<&[u8]>, to: Option<&[u8]>, each: &mut impl FnMut(&Key, &V) -> bool) -> bool {
         match self {
             Self::Bucket(bucket) => {
-                let is_wanted =
-                    |key: &[u8]| from.is_none_or(|from| key >= from) && to.is_none_or(|to| key < to);
+                // Most are told by their first bytes.
+                let (least, most) = (from.map_or(0, head), to.map_or(u128::MAX, head));
+                let is_wanted = |key: &Key| {
+                    let own = key.head();
+                    (own > least || own == least && from.is_none_or(|from| **key >= *from))
+                        && (own < most || own == most && to.is_none_or(|to| **key < *to))
+                };
                 let mut wanted: Vec<_> = bucket.entries.iter().filter(|(key, _)| is_wanted(key)).collect();
                 wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
                 wanted.into_iter().any(|(key, value)| each(key, value))
@@ -305,8 +311,8 @@ impl<V: Clone> RadixMap<V> {
     }
 
     /// Looks at every node on the way to each of up to [`AT_ONCE`] keys, those of one level side by side, and at
-    /// where the keys would go, or at all keys there: coming to one after the other would wait for memory each
-    /// time.
+    /// where the keys are and would go, or at all keys there: coming to one after the other would wait for
+    /// memory each time.
     pub(crate) fn visit<'k>(&self, keys: impl IntoIterator<Item = &'k Key>, whole_buckets: bool) {
         let mut open = [None; AT_ONCE];
         let mut count = 0;
@@ -324,10 +330,12 @@ impl<V: Clone> RadixMap<V> {
                         children.get(slot(key, *at)).and_then(|child| Some((child.as_deref()?, key)))
                     }
                     Node::Bucket(bucket) => {
-                        let tag = bucket.tags.last().copied().unwrap_or(0);
                         let looked_at = if whole_buckets { bucket.entries.len() } else { 1 };
                         let keys = bucket.entries.iter().rev().take(looked_at);
-                        seen = keys.fold(seen ^ tag, |seen, (key, _)| seen ^ key.len() as u8);
+                        seen = keys.fold(seen, |seen, (key, _)| seen ^ key.len());
+                        if !whole_buckets {
+                            seen ^= bucket.find(key).unwrap_or_default();
+                        }
                         None
                     }
                 };

@@ -7,7 +7,7 @@ use crate::message::{Message, Rejection, Request, Response, SessionId};
 use crate::respond::{ViewCache, respond};
 use crate::select::Selection;
 use crate::session::{Outcome, Progress, Session, SessionStats};
-use crate::sketch::{Sight, Sketch};
+use crate::sketch::{Cell, Difference, Located, Sight, Sketch, decode};
 use crate::transaction::Transaction;
 use crate::transport::{StreamMessage, SyncTransport, TransportError};
 use std::borrow::Cow;
@@ -152,6 +152,25 @@ impl<S: Store> StoreHost<S> {
         let sight = Sight::of(theirs, &mut work)?;
         self.commit(work)?;
         Ok(sight.map_or(0, |sight| sight.difference))
+    }
+
+    /// The cells that this side answers the handshake `theirs` with; none where the handshake tells the
+    /// difference.
+    pub fn cells_for(&mut self, theirs: &SyncHandshake) -> Result<Option<Vec<Cell>>, DriveError> {
+        let mut work = self.begin()?;
+        let sight = Sight::of(theirs, &mut work)?.filter(|sight| sight.found.is_none());
+        let located = sight.map(|sight| sight.located(&mut work)).transpose()?;
+        self.commit(work)?;
+        Ok(located.and_then(|located| if let Located::Cells(cells) = located { Some(cells) } else { None }))
+    }
+
+    /// What differs from a peer whose first cells these are, if they tell.
+    pub fn differs(&mut self, theirs: &[Cell]) -> Result<Option<Difference>, DriveError> {
+        let mut work = self.begin()?;
+        let ours = work.cells(0, theirs.len())?;
+        let found = decode(work.sketch_key(), &ours, theirs, &mut work.state)?;
+        self.commit(work)?;
+        Ok(found)
     }
 
     /// Starts a session with whatever the two sides will agree on; gives its first request.

@@ -203,6 +203,7 @@ impl DeltaLog {
         if latest.check_drift(context.moment, context.max_drift_ms).is_err() {
             return Ok(Err(DeltaRefusal::Drift));
         }
+        state.prefetch(delta.actions.iter().map(|action| action.id()))?;
         for action in &delta.actions {
             match state.apply_action(action, context) {
                 Ok(_) => {}

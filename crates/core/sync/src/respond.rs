@@ -194,6 +194,9 @@ fn on_exchange<V: ReadView>(
     let generation_before = work.state.stats()?.generation;
     let (mut deferred, mut refused) = (0, 0);
     let comparable = asked.horizon == work.state.horizon();
+    if comparable {
+        work.state.prefetch(asked.pushes.iter().map(|push| push.id))?;
+    }
     for push in &asked.pushes {
         if !comparable {
             deferred += 1;

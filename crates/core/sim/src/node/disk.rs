@@ -199,6 +199,10 @@ impl ReadView for DiskView {
         self.rows.prefetch(keys);
     }
 
+    fn prefetch_ranges(&self, from: &[Key]) {
+        self.rows.prefetch_ranges(from);
+    }
+
     // No rotten row is in a run: what is to flip a bit of it breaks the run up.
     fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
         self.rows.run(key)

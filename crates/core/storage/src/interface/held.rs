@@ -1,10 +1,11 @@
 //! Records as a batch sees and changes them.
 
 use crate::error::StorageError;
-use crate::index::Entry;
+use crate::index;
 use crate::record::Record;
 use crate::record_codec::own_hash;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use syncline_store::Bytes;
 use syncline_types::{Decode, Digest, Encode, EntityId, Writer};
@@ -88,12 +89,8 @@ pub(super) struct Touched {
     pub(super) own: bool,
     pub(super) kids: bool,
     /// The entry that the entity had where it used to hang.
-    pub(super) moved_from: Option<Box<Entry>>,
+    pub(super) moved_from: Option<Box<index::Entry>>,
 }
-
-/// An id that is cheap to compare: its first bytes nearly always decide.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Quick(u64, EntityId);
 
 /// The first bytes of an id as a number, which orders as ids do.
 pub(super) fn first(id: EntityId) -> u64 {
@@ -101,16 +98,13 @@ pub(super) fn first(id: EntityId) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-impl From<EntityId> for Quick {
-    fn from(id: EntityId) -> Self {
-        Self(first(id), id)
-    }
-}
-
 /// All records that a batch has looked at, each in a place that it keeps.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records {
-    places: BTreeMap<Quick, u32>,
+    /// By the first bytes of the id, which nearly always tell entities apart.
+    places: BTreeMap<u64, u32>,
+    /// By id: those that another has the first bytes of.
+    others: BTreeMap<EntityId, u32>,
     held: Vec<Held>,
 }
 
@@ -118,15 +112,28 @@ const MISSING: StorageError = StorageError::Index { what: "a record that is held
 
 impl Records {
     pub(super) fn place(&self, id: EntityId) -> Option<u32> {
-        self.places.get(&id.into()).copied()
+        let place = *self.places.get(&first(id))?;
+        if self.id(place) == Some(id) { Some(place) } else { self.others.get(&id).copied() }
     }
 
     /// Gives a place to a record that has none.
     pub(super) fn push(&mut self, held: Held) -> u32 {
         let place = self.held.len() as u32;
-        self.places.insert(held.id.into(), place);
+        match self.places.entry(first(held.id)) {
+            Entry::Vacant(free) => {
+                free.insert(place);
+            }
+            Entry::Occupied(_) => {
+                self.others.insert(held.id, place);
+            }
+        }
         self.held.push(held);
         place
+    }
+
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.held.reserve(more);
     }
 
     pub(super) fn at(&mut self, place: u32) -> Result<&mut Held, StorageError> {
@@ -137,13 +144,46 @@ impl Records {
         self.held.get(place as usize).map(|held| held.id)
     }
 
-    /// Those from `from` to `to`, ascending.
+    /// Those from `from` to `to`, in no order.
     pub(super) fn range(&self, from: EntityId, to: EntityId) -> impl Iterator<Item = &Held> {
-        self.places.range(Quick::from(from)..=to.into()).filter_map(|(_, at)| self.held.get(*at as usize))
+        let places = self.places.range(first(from)..=first(to)).map(|(_, place)| place);
+        let places = places.chain(self.others.range(from..=to).map(|(_, place)| place));
+        let held = places.filter_map(|place| self.held.get(*place as usize));
+        held.filter(move |held| from <= held.id && held.id <= to)
     }
 
     /// The places of all, ascending by id.
     pub(super) fn places(&self) -> Vec<u32> {
-        self.places.values().copied().collect()
+        let mut places: Vec<u32> = self.places.values().chain(self.others.values()).copied().collect();
+        if !self.others.is_empty() {
+            places.sort_unstable_by_key(|place| self.id(*place));
+        }
+        places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entities_whose_ids_begin_alike_have_places_of_their_own() {
+        let id = |first: u8, last: u8| {
+            let mut bytes = [first; 32];
+            bytes[31] = last;
+            EntityId(bytes)
+        };
+        let ids = [id(7, 2), id(9, 1), id(7, 3), id(7, 1)];
+        let mut records = Records::default();
+        for id in ids {
+            assert_eq!(records.place(id), None);
+            records.push(Held::new(id, None));
+        }
+        assert_eq!(ids.map(|id| records.place(id)), [Some(0), Some(1), Some(2), Some(3)]);
+        assert_eq!(records.place(id(7, 9)), None);
+        assert_eq!(records.places(), [3, 0, 2, 1]);
+        let mut found: Vec<_> = records.range(id(7, 2), id(8, 0)).map(|held| held.id).collect();
+        found.sort_unstable();
+        assert_eq!(found, [id(7, 2), id(7, 3)]);
     }
 }

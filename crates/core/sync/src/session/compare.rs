@@ -237,6 +237,7 @@ impl Exchange {
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Compared {
+        work.state.prefetch(records.iter().map(|record| record.id))?;
         let mut theirs = BTreeSet::new();
         for record in records {
             stats.entities_compared += 1;

@@ -1,7 +1,7 @@
 //! Reading a difference from the cells of two states.
 
 use super::symbol::{Cell, SketchKey, Symbol};
-use syncline_storage::{Interface, StorageError, own_hash};
+use syncline_storage::{Interface, Record, StorageError, own_hash};
 use syncline_store::{Bytes, ReadView};
 use syncline_types::{EntityId, canary};
 
@@ -44,12 +44,13 @@ pub(crate) fn tell_apart<V: ReadView>(
     state: &mut Interface<V>,
 ) -> Result<Option<Difference>, StorageError> {
     let mut found = Difference::default();
-    let mut own = Vec::new();
+    found.theirs.reserve(symbols.len());
+    let mut own = Vec::with_capacity(symbols.len());
     let names: Vec<u32> = symbols.iter().map(|symbol| symbol.beginning()).collect();
     let namesakes = state.records_beginning_each(&names, MAX_NAMESAKES)?;
     for (symbol, namesakes) in symbols.into_iter().zip(namesakes) {
-        match which(key, symbol, namesakes) {
-            Found::One(id) => own.push((state.record(id)?.map_or(0, |record| record.depth), id)),
+        match which(key, symbol, namesakes)? {
+            Found::One(id, depth) => own.push((depth, id)),
             Found::Nothing => found.theirs.push(symbol),
             Found::TooMany => return Ok(None),
         }
@@ -61,7 +62,8 @@ pub(crate) fn tell_apart<V: ReadView>(
 
 enum Found {
     Nothing,
-    One(EntityId),
+    /// An entity, and the depth of its record.
+    One(EntityId, u32),
     TooMany,
 }
 
@@ -70,17 +72,19 @@ fn find<V: ReadView>(
     symbol: Symbol,
     state: &mut Interface<V>,
 ) -> Result<Found, StorageError> {
-    Ok(which(key, symbol, state.records_beginning(symbol.beginning(), MAX_NAMESAKES)?))
+    which(key, symbol, state.records_beginning(symbol.beginning(), MAX_NAMESAKES)?)
 }
 
 /// Which of those whose ids begin as the symbol says has the record that it stands for.
-fn which(key: SketchKey, symbol: Symbol, namesakes: Vec<(EntityId, Bytes)>) -> Found {
+fn which(key: SketchKey, symbol: Symbol, namesakes: Vec<(EntityId, Bytes)>) -> Result<Found, StorageError> {
     if namesakes.len() == MAX_NAMESAKES {
-        return Found::TooMany;
+        return Ok(Found::TooMany);
     }
     // To hash a record costs less than to look for its hash in the index.
-    let mut own = namesakes.into_iter().filter(|(id, bytes)| key.symbol(*id, own_hash(*id, bytes)) == symbol);
-    own.next().map_or(Found::Nothing, |(id, _)| Found::One(id))
+    let mut own = namesakes.iter().filter(|(id, bytes)| key.symbol(*id, own_hash(*id, bytes)) == symbol);
+    let Some((id, bytes)) = own.next() else { return Ok(Found::Nothing) };
+    let depth = Record::depth_of(bytes).map_err(|error| StorageError::Row { what: "a record", error })?;
+    Ok(Found::One(*id, depth))
 }
 
 /// The entities that have this name, unless there are too many of them.
@@ -102,7 +106,7 @@ pub(crate) fn entity<V: ReadView>(
     state: &mut Interface<V>,
 ) -> Result<Option<EntityId>, StorageError> {
     Ok(match find(key, symbol, state)? {
-        Found::One(id) => Some(id),
+        Found::One(id, _) => Some(id),
         Found::Nothing | Found::TooMany => None,
     })
 }
@@ -111,7 +115,7 @@ pub(crate) fn entity<V: ReadView>(
 fn peel(key: SketchKey, ours: &[Cell], theirs: &[Cell]) -> Option<Vec<Symbol>> {
     let mut row: Vec<(Cell, bool)> =
         ours.get(..theirs.len())?.iter().zip(theirs).map(|(own, other)| (own.with(*other), true)).collect();
-    let mut symbols = Vec::new();
+    let (mut symbols, mut places) = (Vec::new(), Vec::new());
     // Cells far down the row hold the fewest symbols. One that holds many is only looked at when those
     // have told all they can: each look at it may take it for a cell with one.
     let mut first = row.len() / 2;
@@ -126,8 +130,10 @@ fn peel(key: SketchKey, ours: &[Cell], theirs: &[Cell]) -> Option<Vec<Symbol>> {
                 continue;
             }
             let Some(symbol) = key.only(*cell) else { continue };
+            places.clear();
+            places.extend(key.places(symbol).take_while(|place| *place < theirs.len()));
             // A symbol that does not belong into this cell only seems to be alone there.
-            if !key.places(symbol).take_while(|place| *place <= at).any(|place| place == at) {
+            if !places.contains(&at) {
                 continue;
             }
             if symbols.len() >= theirs.len() {
@@ -136,8 +142,8 @@ fn peel(key: SketchKey, ours: &[Cell], theirs: &[Cell]) -> Option<Vec<Symbol>> {
             }
             symbols.push(symbol);
             let sum = key.cell(symbol);
-            for place in key.places(symbol).take_while(|place| *place < theirs.len()) {
-                if let Some((cell, fresh)) = row.get_mut(place) {
+            for place in &places {
+                if let Some((cell, fresh)) = row.get_mut(*place) {
                     (*cell, *fresh) = (cell.with(sum), true);
                 }
             }

@@ -82,8 +82,9 @@ impl Iterator for Places {
     fn next(&mut self) -> Option<usize> {
         let at = self.at?;
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        // 2^16 / root is one over the square root of a number drawn between zero and one.
-        let root = u64::from(((mix(self.state) >> 32) as u32).isqrt()) + 1;
+        // 2^16 / root is one over the square root of a number drawn between zero and one. A square root of 32
+        // bits is exact to 53, and the same wherever IEEE 754 holds.
+        let root = f64::from((mix(self.state) >> 32) as u32).sqrt() as u64 + 1;
         let gap = ((2 * at + 3) * ((1 << 16) + 1 - root)).div_ceil(2 * root).max(1);
         self.at = Some(at + gap).filter(|at| *at < 1 << 32);
         Some(at as usize)

@@ -50,6 +50,7 @@ impl Exchange {
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Result<Result<(), &'static str>, StorageError> {
+        work.state.prefetch(records.iter().map(|record| record.id))?;
         for WireRecord { id, bytes } in records {
             if let Err(broken) = self.take_record(*id, bytes, work, stats)? {
                 return Ok(Err(broken));
