@@ -412,11 +412,10 @@ impl<V: ReadView> Interface<V> {
         limit: usize,
     ) -> Result<Vec<(EntityId, Bytes)>, StorageError> {
         let (from, to) = EntityId::range_beginning(first);
-        let after = |id| keys::record(self.slot, id);
-        let end = to.successor().map_or_else(|| keys::records_end(self.slot), after);
         let changed: Vec<&Held> = self.records.range(from, to).filter(|held| held.dirty).collect();
         let removed = changed.iter().filter(|held| held.home.is_none()).count();
-        let rows = self.view.range(&keys::record(self.slot, from), &end, limit.saturating_add(removed))?;
+        let (begin, end) = self.rows_beginning(first);
+        let rows = self.view.range(&begin, &end, limit.saturating_add(removed))?;
         self.work.storage_reads += 1;
         let rows = rows.into_iter().filter_map(|(key, row)| Some((keys::record_id(&key)?, row)));
         if changed.is_empty() {
@@ -432,6 +431,13 @@ impl<V: ReadView> Interface<V> {
         Ok(found.into_iter().take(limit).collect())
     }
 
+    /// The keys between which the records of entities with this beginning are.
+    fn rows_beginning(&self, first: u32) -> (Key, Key) {
+        let (from, to) = EntityId::range_beginning(first);
+        let end = to.successor().map(|id| keys::record(self.slot, id));
+        (keys::record(self.slot, from), end.unwrap_or_else(|| keys::records_end(self.slot)))
+    }
+
     /// [`Interface::records_beginning`] of each of these, found side by side: of a large state in memory that
     /// takes a fraction of the time.
     pub fn records_beginning_each(
@@ -443,8 +449,8 @@ impl<V: ReadView> Interface<V> {
         const AT_ONCE: usize = 64;
         let mut found = Vec::with_capacity(firsts.len());
         for firsts in firsts.chunks(AT_ONCE) {
-            let key = |first: &u32| keys::record(self.slot, EntityId::range_beginning(*first).0);
-            self.view.prefetch_ranges(&firsts.iter().map(key).collect::<Vec<_>>());
+            let ranges: Vec<_> = firsts.iter().map(|first| self.rows_beginning(*first)).collect();
+            self.view.prefetch_ranges(&ranges);
             for first in firsts {
                 found.push(self.records_beginning(*first, limit)?);
             }

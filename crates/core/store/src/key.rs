@@ -35,29 +35,6 @@ impl Key {
     }
 }
 
-impl Key {
-    /// The first sixteen bytes as a number, with zeros behind a shorter key: where two keys differ in it, it
-    /// orders them.
-    #[inline]
-    pub(crate) fn head(&self) -> u128 {
-        match &self.0 {
-            Repr::Short { bytes, .. } => head(bytes),
-            Repr::Long(bytes) => head(bytes),
-        }
-    }
-}
-
-/// See [`Key::head`].
-#[inline]
-pub(crate) fn head(key: &[u8]) -> u128 {
-    if let Some(first) = key.first_chunk() {
-        return u128::from_be_bytes(*first);
-    }
-    let mut first = [0; 16];
-    first.iter_mut().zip(key).for_each(|(to, byte)| *to = *byte);
-    u128::from_be_bytes(first)
-}
-
 impl Deref for Key {
     type Target = [u8];
 

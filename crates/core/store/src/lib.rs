@@ -72,8 +72,8 @@ pub trait ReadView: Clone {
     /// read does not depend on it.
     fn prefetch(&self, _keys: &[Key]) {}
 
-    /// The rows that follow each of these keys will be asked for next, as in [`ReadView::prefetch`].
-    fn prefetch_ranges(&self, _from: &[Key]) {}
+    /// As [`ReadView::prefetch`], of the rows with `from <= key < to`, for each of these.
+    fn prefetch_ranges(&self, _ranges: &[(Key, Key)]) {}
 
     /// The run at `key`, if this store keeps its rows as one.
     fn run(&self, _key: &[u8]) -> Option<&Arc<dyn Run>> {

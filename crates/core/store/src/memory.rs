@@ -106,11 +106,13 @@ impl ReadView for MemoryStore {
     }
 
     fn prefetch(&self, keys: &[Key]) {
-        keys.chunks(AT_ONCE).for_each(|keys| self.rows.visit(keys, false));
+        keys.chunks(AT_ONCE).for_each(|keys| self.rows.visit(keys.iter().map(|key| (key, None))));
     }
 
-    fn prefetch_ranges(&self, from: &[Key]) {
-        from.chunks(AT_ONCE).for_each(|keys| self.rows.visit(keys, true));
+    fn prefetch_ranges(&self, ranges: &[(Key, Key)]) {
+        ranges
+            .chunks(AT_ONCE)
+            .for_each(|some| self.rows.visit(some.iter().map(|(from, to)| (from, Some(to)))));
     }
 
     fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
@@ -149,7 +151,7 @@ impl Store for MemoryStore {
         let is_long = ahead.len() > AT_ONCE;
         for (at, (key, value)) in batch.iter().enumerate() {
             if at.is_multiple_of(AT_ONCE) && is_long {
-                self.rows.visit(ahead.by_ref().take(AT_ONCE).map(|(key, _)| key), false);
+                self.rows.visit(ahead.by_ref().take(AT_ONCE).map(|(key, _)| (key, None)));
             }
             self.break_up(key);
             self.write(key, value);

@@ -6,12 +6,11 @@
 //! keys here are hashes, so the tree is as deep as the logarithm of its size to base 16 and a lookup
 //! misses the cache about twice; a B-tree of the same rows missed it ten times.
 //!
-//! A bucket is in no order, so that a new entry goes to its end, and has one byte of a hash of each key
-//! beside it, so that a key that is not there is nearly always seen to be missing in one look. Those
-//! who walk over a bucket sort it.
+//! A bucket is in no order, so that a new entry goes to its end, and keeps beside it the two bytes of each
+//! key that follow what all keys there begin with: a key that is not there is nearly always seen to be missing
+//! in one look, and so are those that do not lie in a range. Those who walk over a bucket sort it.
 
 use crate::Key;
-use crate::key::head;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -35,37 +34,40 @@ enum Node<V> {
     },
 }
 
-/// Entries in no order; the tag of each is in the same place.
+/// Entries in no order.
 #[derive(Clone, Debug)]
 struct Bucket<V> {
-    tags: [u8; BUCKET],
+    /// How many first bytes all keys here have in common, or fewer.
+    shared: usize,
+    /// What follows those in the key of each entry.
+    heads: [u16; BUCKET],
     entries: Vec<(Key, V)>,
 }
 
-/// One byte of a hash of a key.
-fn tag(key: &[u8]) -> u8 {
-    let (words, rest) = key.as_chunks::<8>();
-    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
-    (hash >> 56) as u8
+/// The two bytes of a key from `at` on, with zeros behind its end. Where keys with the same first `at` bytes
+/// differ in it, it orders them.
+fn head(key: &[u8], at: usize) -> u16 {
+    let byte = |at| key.get(at).copied().unwrap_or(0);
+    u16::from_be_bytes([byte(at), byte(at + 1)])
 }
 
 impl<V> Bucket<V> {
     fn of(entries: Vec<(Key, V)>) -> Self {
-        let mut tags = [0; BUCKET];
-        for (to, (key, _)) in tags.iter_mut().zip(&entries) {
-            *to = tag(key);
+        let first = entries.first().map(|(key, _)| key);
+        let common_with = |key: &Key| first.map_or(0, |first| common(first, key) / 2);
+        let shared = entries.iter().map(|(key, _)| common_with(key)).min().unwrap_or(0);
+        let mut heads = [0; BUCKET];
+        for (to, (key, _)) in heads.iter_mut().zip(&entries) {
+            *to = head(key, shared);
         }
-        Self { tags, entries }
+        Self { shared, heads, entries }
     }
 
     fn find(&self, key: &[u8]) -> Option<usize> {
-        let wanted = tag(key);
-        let mut places =
-            self.tags.iter().take(self.entries.len()).enumerate().filter(|(_, tag)| **tag == wanted);
-        let is_it = |place: usize| self.entries.get(place).is_some_and(|(own, _)| **own == *key);
-        places.find(|(place, _)| is_it(*place)).map(|(place, _)| place)
+        let wanted = head(key, self.shared);
+        let heads = self.heads.iter().take(self.entries.len()).enumerate();
+        let mut places = heads.filter(|(_, own)| **own == wanted).map(|(place, _)| place);
+        places.find(|place| self.entries.get(*place).is_some_and(|(own, _)| **own == *key))
     }
 
     fn value(&self, key: &[u8]) -> Option<&V> {
@@ -77,22 +79,62 @@ impl<V> Bucket<V> {
         self.entries.get_mut(place).map(|(_, value)| value)
     }
 
+    /// What all keys here begin with.
+    fn beginning(&self) -> &[u8] {
+        self.entries.last().and_then(|(key, _)| key.get(..self.shared)).unwrap_or_default()
+    }
+
     /// Adds an entry whose key is not here.
     fn push(&mut self, key: Key, value: V) {
-        if let Some(to) = self.tags.get_mut(self.entries.len()) {
-            *to = tag(&key);
-        }
         if self.entries.len() == self.entries.capacity() {
             self.entries.reserve_exact(GROWTH);
+        }
+        if !key.starts_with(self.beginning()) {
+            let mut entries = std::mem::take(&mut self.entries);
+            entries.push((key, value));
+            *self = Self::of(entries);
+            return;
+        }
+        if let Some(to) = self.heads.get_mut(self.entries.len()) {
+            *to = head(&key, self.shared);
         }
         self.entries.push((key, value));
     }
 
     fn remove(&mut self, place: usize) {
         if let Some(last) = self.entries.len().checked_sub(1).filter(|last| place <= *last) {
-            self.tags.swap(place, last);
+            self.heads.swap(place, last);
             self.entries.swap_remove(place);
         }
+    }
+
+    /// The entries with `from <= key < to`, in no order. Where there is no bound, all are wanted.
+    fn between<'b>(
+        &'b self,
+        from: Option<&'b [u8]>,
+        to: Option<&'b [u8]>,
+    ) -> impl Iterator<Item = &'b (Key, V)> {
+        // Where a bound begins otherwise than all keys here do, they are all above it or all below.
+        let order_of = |bound: &[u8]| bound.get(..self.shared).unwrap_or(bound).cmp(self.beginning());
+        let (least, none_above) = match from.map(|from| (order_of(from), from)) {
+            Some((Ordering::Equal, from)) => (Some((head(from, self.shared), from)), false),
+            Some((Ordering::Greater, _)) => (None, true),
+            Some((Ordering::Less, _)) | None => (None, false),
+        };
+        let (most, none_below) = match to.map(|to| (order_of(to), to)) {
+            Some((Ordering::Equal, to)) => (Some((head(to, self.shared), to)), false),
+            Some((Ordering::Less, _)) => (None, true),
+            Some((Ordering::Greater, _)) | None => (None, false),
+        };
+        let heads = if none_above || none_below { &[] } else { &self.heads[..] };
+        heads
+            .iter()
+            .zip(&self.entries)
+            .filter(move |(own, (key, _))| {
+                least.is_none_or(|(least, from)| **own > least || **own == least && **key >= *from)
+                    && most.is_none_or(|(most, to)| **own < most || **own == most && **key < *to)
+            })
+            .map(|(_, entry)| entry)
     }
 }
 
@@ -228,14 +270,7 @@ impl<V: Clone> Node<V> {
     fn walk(&self, from: Option<&[u8]>, to: Option<&[u8]>, each: &mut impl FnMut(&Key, &V) -> bool) -> bool {
         match self {
             Self::Bucket(bucket) => {
-                // Most are told by their first bytes.
-                let (least, most) = (from.map_or(0, head), to.map_or(u128::MAX, head));
-                let is_wanted = |key: &Key| {
-                    let own = key.head();
-                    (own > least || own == least && from.is_none_or(|from| **key >= *from))
-                        && (own < most || own == most && to.is_none_or(|to| **key < *to))
-                };
-                let mut wanted: Vec<_> = bucket.entries.iter().filter(|(key, _)| is_wanted(key)).collect();
+                let mut wanted: Vec<_> = bucket.between(from, to).collect();
                 wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
                 wanted.into_iter().any(|(key, value)| each(key, value))
             }
@@ -311,31 +346,32 @@ impl<V: Clone> RadixMap<V> {
     }
 
     /// Looks at every node on the way to each of up to [`AT_ONCE`] keys, those of one level side by side, and at
-    /// where the keys are and would go, or at all keys there: coming to one after the other would wait for
-    /// memory each time.
-    pub(crate) fn visit<'k>(&self, keys: impl IntoIterator<Item = &'k Key>, whole_buckets: bool) {
+    /// where the key is and would go or, where there is a second one, at what lies between both: coming to one
+    /// after the other would wait for memory each time.
+    pub(crate) fn visit<'k>(&self, keys: impl IntoIterator<Item = (&'k Key, Option<&'k Key>)>) {
         let mut open = [None; AT_ONCE];
         let mut count = 0;
-        for (place, key) in open.iter_mut().zip(keys) {
-            *place = self.root.as_deref().map(|root| (root, key));
+        for (place, (key, to)) in open.iter_mut().zip(keys) {
+            *place = self.root.as_deref().map(|root| (root, key, to));
             count += 1;
         }
         let open = open.get_mut(..count).unwrap_or_default();
         let mut seen = 0;
         while open.iter().any(Option::is_some) {
             for place in open.iter_mut() {
-                let Some((node, key)) = *place else { continue };
-                *place = match node {
-                    Node::Inner { at, children, .. } => {
-                        children.get(slot(key, *at)).and_then(|child| Some((child.as_deref()?, key)))
+                let Some((node, key, to)) = *place else { continue };
+                *place = match (node, to) {
+                    (Node::Inner { at, children, .. }, _) => {
+                        children.get(slot(key, *at)).and_then(|child| Some((child.as_deref()?, key, to)))
                     }
-                    Node::Bucket(bucket) => {
-                        let looked_at = if whole_buckets { bucket.entries.len() } else { 1 };
-                        let keys = bucket.entries.iter().rev().take(looked_at);
-                        seen = keys.fold(seen, |seen, (key, _)| seen ^ key.len());
-                        if !whole_buckets {
-                            seen ^= bucket.find(key).unwrap_or_default();
-                        }
+                    (Node::Bucket(bucket), None) => {
+                        seen ^= bucket.entries.last().map_or(0, |(key, _)| key.len());
+                        seen ^= bucket.find(key).unwrap_or_default();
+                        None
+                    }
+                    (Node::Bucket(bucket), Some(to)) => {
+                        let found = bucket.between(Some(key), Some(to));
+                        seen = found.fold(seen, |seen, (key, _)| seen ^ key.len());
                         None
                     }
                 };

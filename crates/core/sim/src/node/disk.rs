@@ -199,8 +199,8 @@ impl ReadView for DiskView {
         self.rows.prefetch(keys);
     }
 
-    fn prefetch_ranges(&self, from: &[Key]) {
-        self.rows.prefetch_ranges(from);
+    fn prefetch_ranges(&self, ranges: &[(Key, Key)]) {
+        self.rows.prefetch_ranges(ranges);
     }
 
     // No rotten row is in a run: what is to flip a bit of it breaks the run up.
