@@ -40,7 +40,8 @@ pub(crate) fn whole_states() {
         "\nsnapshot: entities of 100 bytes, compressed pages of 64 KiB, verified by the reader's own index"
     );
     for size in [10_000u64, 100_000, 1_000_000] {
-        for (shape, grow) in [("flat", grow as fn(&mut MemoryStore, u64, u64, u64)), ("six deep", grow_deep)]
+        for (shape, grow) in
+            [("flat", grow as fn(&mut MemoryStore, u64, u64, u64) -> Duration), ("six deep", grow_deep)]
         {
             let mut store = MemoryStore::default();
             grow(&mut store, 0, size, 100_000);

@@ -130,16 +130,25 @@ pub(crate) fn reconcile() {
     upkeep();
 }
 
-/// What it costs to locate a difference, apart from moving and joining records.
+/// What it costs to locate a difference, apart from moving and joining records, with the records cold and then
+/// in the processor's caches: the least of ten runs.
 fn locating(ground: &Ground) {
     let Case { entities, difference, .. } = *ground.case();
     let runs = (0..10).map(|_| ground.locate(stopwatch()).expect("memory does not fail"));
     let found: Vec<_> = runs.collect();
-    let least = |side: usize| found.iter().map(|run| run.cpu[side]).min().unwrap_or_default() as f64 / 1e3;
-    let told = found.first().and_then(|run| run.by_cells);
+    let least = |time: usize, side: usize| {
+        found.iter().map(|run| run[time].cpu[side]).min().unwrap_or_default() as f64 / 1e3
+    };
+    let told = found.first().and_then(|[run, _]| run.by_cells);
     assert!(told.is_none_or(|told| told == difference), "cells tell {told:?}");
     let how = if told.is_some() { "the responder's cells tell" } else { "the handshake tells" };
-    println!("  {difference} of {entities}: {:.1} + {:.1} us, {how}", least(0), least(1));
+    println!(
+        "  {difference:>4} of {entities:<7}: {:>7.1} + {:>4.1} us cold, {:>6.1} + {:>4.1} us warm, {how}",
+        least(0, 0),
+        least(0, 1),
+        least(1, 0),
+        least(1, 1),
+    );
 }
 
 /// What a write costs the sketch.

@@ -291,14 +291,16 @@ impl Ground {
     /// What locating the difference takes on each side's processor, in the units of the stopwatch: what the
     /// initiator says of itself, what the responder reads from that beside its own sketch, and, where that
     /// does not tell, what the initiator reads from the cells that it answers with. Nothing is moved or
-    /// joined. As much was located between two small states just before, so that the code of it is in the
-    /// caches; the records are not.
-    pub fn locate(&self, mut stopwatch: impl FnMut() -> u64) -> Result<Located, DriveError> {
+    /// joined. First with the code of it in the caches but not the records, as much having been located between
+    /// two small states just before, and then once more, with the records in them too.
+    pub fn locate(&self, mut stopwatch: impl FnMut() -> u64) -> Result<[Located; 2], DriveError> {
         const SMALL: u64 = 20_000;
-        let hosts = [self.host(0)?, self.host(1)?];
+        let hosts = |ground: &Self| Ok::<_, DriveError>([ground.host(0)?, ground.host(1)?]);
+        let (cold, warm) = (hosts(self)?, hosts(self)?);
         let small = Self::new(Case { entities: self.case.entities.min(SMALL), ..self.case.clone() })?;
-        Located::between([small.host(0)?, small.host(1)?], &mut stopwatch)?;
-        Located::between(hosts, &mut stopwatch)
+        let mut between = |hosts| Located::between(hosts, &mut stopwatch);
+        between(hosts(&small)?)?;
+        Ok([between(cold)?, between(warm)?])
     }
 
     /// What adaptive selection reckons that each protocol would cost, cheapest first, and the difference
