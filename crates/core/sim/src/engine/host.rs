@@ -206,6 +206,18 @@ impl<Op> Hosts<Op> {
             fails_next: false,
         });
     }
+
+    /// When a timer that a node sets at `now` for `at` fires.
+    pub(super) fn bent(&mut self, node: NodeId, at: SimTime, now: SimTime, chaos_until: SimTime) -> SimTime {
+        let ppm = self.nodes.get(node.index()).map_or(0, |host| host.timer_ppm);
+        if ppm == 0 || now >= chaos_until || at <= now {
+            return at;
+        }
+        self.effects.bent_timers += 1;
+        let span = u128::from(at.since(now).as_micros());
+        let bent = (span * (1_000_000 + i128::from(ppm)).unsigned_abs()).div_ceil(1_000_000);
+        now + SimDuration::from_micros(u64::try_from(bent).unwrap_or(u64::MAX))
+    }
 }
 
 impl<A: Actor> World<A> {
@@ -247,20 +259,6 @@ impl<A: Actor> World<A> {
         let error_ms = host.clock.offset_us(now, chaos_until).unsigned_abs() / 1_000;
         hosts.effects.clock_error_ms = hosts.effects.clock_error_ms.max(error_ms);
         Moment { now, wall_ms: host.clock.wall_ms(now, chaos_until) }
-    }
-
-    /// When a timer that a node sets for `at` fires.
-    pub(super) fn bent(&mut self, node: NodeId, at: SimTime) -> SimTime {
-        let now = self.clock.now();
-        let Some(hosts) = &mut self.hosts else { return at };
-        let ppm = hosts.nodes.get(node.index()).map_or(0, |host| host.timer_ppm);
-        if ppm == 0 || now >= self.chaos_until || at <= now {
-            return at;
-        }
-        hosts.effects.bent_timers += 1;
-        let span = u128::from(at.since(now).as_micros());
-        let bent = (span * (1_000_000 + i128::from(ppm)).unsigned_abs()).div_ceil(1_000_000);
-        now + SimDuration::from_micros(u64::try_from(bent).unwrap_or(u64::MAX))
     }
 
     /// What the disk of a node makes of what the next step writes.

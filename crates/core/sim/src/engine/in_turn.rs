@@ -16,7 +16,9 @@ impl<A: Actor> World<A> {
                     // Nobody listens: the connection is refused, with all that is on its way.
                     self.router.break_connection(from, to);
                 }
-                self.deliver(&delivery)
+                let mut stepped = Stepped::at(None);
+                self.deliver(&delivery, &mut stepped);
+                stepped
             }
             Turn::Waits(at) | Turn::Stalls(at) => {
                 self.note(20, u64::from(from.0) << 32 | u64::from(to.0), at.as_micros());

@@ -72,7 +72,12 @@ impl<A: Actor> World<A> {
     }
 
     /// Takes an event and writes it down.
-    pub(super) fn take_recorded(&mut self, number: u64, event: SimEvent<A::Op>) -> Stepped<A::Notice> {
+    pub(super) fn take_recorded(
+        &mut self,
+        number: u64,
+        event: SimEvent<A::Op>,
+        stepped: &mut Stepped<A::Notice>,
+    ) {
         let (node, what) = describe(&event);
         let now = (self.events(), self.clock.now());
         let (trace, moves) = (self.trace(), self.moves());
@@ -83,7 +88,7 @@ impl<A: Actor> World<A> {
             log.open(now, Some(number), node, what);
         }
         let splits = matches!(event, SimEvent::PartitionStart | SimEvent::PartitionAt { .. });
-        let stepped = self.take(event);
+        self.take(event, stepped);
         if splits {
             let partition = self.router.partitions.started();
             let cut = self.router.partitions.spec(PartitionId(partition)).cloned();
@@ -100,10 +105,10 @@ impl<A: Actor> World<A> {
         let after = node.map_or(0, |node| self.digest(node).short());
         // A timer that was moved, a restart that was overtaken: the trace does not know of it either.
         let nothing = trace == self.trace() && moves == self.moves();
-        let Some(log) = &mut self.log else { return stepped };
+        let Some(log) = &mut self.log else { return };
         if nothing {
             log.discard();
-            return stepped;
+            return;
         }
         log.close(after, digest != after);
         if let Some(node) = node {
@@ -114,7 +119,6 @@ impl<A: Actor> World<A> {
                 log.note(node, Note::CameBack);
             }
         }
-        stepped
     }
 
     /// A frame was handed to the network, which had accounted for `before` until then.
@@ -122,7 +126,7 @@ impl<A: Actor> World<A> {
         &mut self,
         frame: Envelope,
         housekeeping: bool,
-        arrivals: Arrivals,
+        arrivals: &Arrivals,
         before: &Fates,
     ) {
         let Envelope { from, to, kind, bytes } = frame;

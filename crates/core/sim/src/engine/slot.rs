@@ -53,12 +53,7 @@ impl<A> Slot<A> {
     }
 
     pub(super) const fn standing(&self) -> Standing {
-        Standing {
-            up: self.up,
-            away: self.away,
-            sync_timers: self.timers.awaited(),
-            unfinished: self.unfinished,
-        }
+        Standing::of(self.up, self.away, self.unfinished, self.timers.awaited())
     }
 }
 

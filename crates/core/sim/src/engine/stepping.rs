@@ -1,100 +1,95 @@
 //! One step of a node: an input, and what becomes of its effects.
 
-use super::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange};
+use super::actor::{Actor, Commit, Context, Effects, Input, Outgoing, TimerChange};
 use super::event::{CrashPoint, Delivery, SimEvent};
 use super::slot::Slot;
+use super::tally::{Standing, Tally};
 use super::world::{Stepped, World};
-use crate::network::Envelope;
+use crate::network::{Arrivals, Envelope};
 use crate::runtime::Stream;
 use crate::types::NodeId;
-use syncline_types::canary;
+use crate::watch::Moves;
+use syncline_types::{Digest, Moment, SimTime, canary};
 
 impl<A: Actor> World<A> {
-    pub(super) fn deliver(&mut self, delivery: &Delivery) -> Stepped<A::Notice> {
+    /// A frame arrives. What comes of it goes into `stepped`, in which nothing is yet.
+    pub(super) fn deliver(&mut self, delivery: &Delivery, stepped: &mut Stepped<A::Notice>) {
         let &Delivery { from, to, kind, housekeeping, ref bytes, corrupt, life } = delivery;
+        stepped.node = Some(to);
         self.note(1, u64::from(from.0) << 32 | u64::from(to.0), u64::from(kind));
         self.trace.payload(bytes);
         if !housekeeping {
             self.landed();
         }
         if !self.router.arrive(self.clock.now(), from, to, self.is_up(to)) {
-            return Stepped::at(Some(to));
+            return;
         }
-        let mut stepped = self.feed(to, Input::Frame { from, bytes });
+        self.feed_into(to, Input::Frame { from, bytes }, stepped);
         stepped.frame = Some((from, kind));
         stepped.corrupt = corrupt;
-        if stepped.accepted
-            && let Some(slot) = self.nodes.get_mut(to.index())
-        {
+        if let Some(slot) = self.nodes.get_mut(to.index()).filter(|_| stepped.accepted) {
             slot.traffic.received += 1;
             slot.traffic.bytes_received += bytes.len() as u64;
-        }
-        // One that crashed while reading it has forgotten that it did.
-        if stepped.accepted
-            && !stepped.crashed
-            && let Some(slot) = self.nodes.get_mut(to.index())
-        {
-            let heard = (from, slot.actor.lane());
-            let newest = slot.lives_heard.get(&heard).copied().unwrap_or(0);
-            stepped.stale_accepted = life < newest;
-            if life > newest {
-                slot.lives_heard.insert(heard, life);
+            // One that crashed while reading it has forgotten that it did.
+            if !stepped.crashed {
+                let heard = (from, slot.actor.lane());
+                let newest = slot.lives_heard.get(&heard).copied().unwrap_or(0);
+                stepped.stale_accepted = life < newest;
+                if life > newest {
+                    slot.lives_heard.insert(heard, life);
+                }
             }
         }
-        stepped
     }
 
-    pub(super) fn fire(&mut self, node: NodeId, timer: u64, setting: u64) -> Stepped<A::Notice> {
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(None) };
+    /// A timer runs out; `stepped` is as in [`World::deliver`].
+    pub(super) fn fire(&mut self, node: NodeId, timer: u64, setting: u64, stepped: &mut Stepped<A::Notice>) {
+        let Some(slot) = self.nodes.get_mut(node.index()) else { return };
+        stepped.node = Some(node);
         let before = slot.standing();
         if !slot.timers.fire(timer, setting) {
-            return Stepped::at(Some(node));
+            return;
         }
-        let after = slot.standing();
         if slot.counts() {
-            self.tally.shift(before, after);
+            self.tally.shift(before, slot.standing());
         }
         self.note(2, u64::from(node.0), timer);
-        self.feed(node, Input::Timer(timer))
+        self.feed_into(node, Input::Timer(timer), stepped);
     }
 
     /// Changes a node and keeps the tally in step with it.
     pub(super) fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
+        let now = self.clock.now();
         let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| !slot.retired) else { return };
-        let (before, digest, counts) = (slot.standing(), slot.digest, slot.counts());
+        let before = slot.standing();
         change(slot);
-        slot.unfinished = slot.actor.unfinished();
-        slot.digest = slot.actor.digest();
-        if slot.digest != digest {
-            slot.history.push((self.clock.now(), slot.digest));
-            if counts {
-                self.moves.changes += 1;
-                self.tally.count_digest(digest, false);
-                self.tally.count_digest(slot.digest, true);
-            }
-        }
-        let after = slot.standing();
-        if counts {
-            self.tally.shift(before, after);
-        }
+        take_stock(slot, before, now, &mut self.moves, &mut self.tally);
     }
 
     /// Gives an input to a node that is up, and honours its effects, as far as an armed crash lets
     /// it come.
     pub(super) fn feed(&mut self, node: NodeId, input: Input<'_, A::Op>) -> Stepped<A::Notice> {
+        let mut stepped = Stepped::at(Some(node));
+        self.feed_into(node, input, &mut stepped);
+        stepped
+    }
+
+    /// As [`World::feed`]; `stepped` is as in [`World::deliver`].
+    fn feed_into(&mut self, node: NodeId, input: Input<'_, A::Op>, stepped: &mut Stepped<A::Notice>) {
         let (is_frame, is_op) = (matches!(input, Input::Frame { .. }), matches!(input, Input::Op(_)));
         let (now, chaos_until) = (self.clock.now(), self.chaos_until);
-        let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else {
-            return Stepped::at(Some(node));
-        };
+        let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else { return };
         // A crash by chance that waited for a step until chaos was over does not happen any more.
         let armed = slot.armed.take().filter(|armed| !armed.by_chance || now < chaos_until);
-        let crash = armed.map(|armed| armed.point);
-        let (moment, commit) = (self.moment(node), self.commit(node, crash));
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return Stepped::at(Some(node)) };
+        let (moment, commit) = if self.hosts.is_none() && armed.is_none() {
+            (Moment::at(now), Commit::Durable)
+        } else {
+            (self.moment(node), self.commit(node, armed.map(|armed| armed.point)))
+        };
+        let Some(slot) = self.nodes.get_mut(node.index()) else { return };
         let entropy = &mut self.choices.source(Stream::Node(node.0));
         let mut context = Context::new(moment, entropy, commit).reusing(&mut self.spare);
-        let effects = slot.actor.step(input, &mut context);
+        let mut effects = slot.actor.step(input, &mut context);
         if is_frame {
             // A frame whose receiver crashes while reading it was delivered.
             match effects.refusal {
@@ -105,37 +100,32 @@ impl<A: Actor> World<A> {
         if effects.failed {
             let down_for = self.down_for(node);
             self.take_down(node, Some(down_for));
-            let stepped = Stepped { crashed: true, accepted: is_frame, ..Stepped::at(Some(node)) };
-            return Stepped { op_refused: is_op, ..stepped };
+            (stepped.crashed, stepped.accepted, stepped.op_refused) = (true, is_frame, is_op);
+            return;
         }
-        let accepted = is_frame && effects.refusal.is_none();
-        let refused = effects.refusal.filter(|_| is_frame);
-        let mut stepped = Stepped { crashed: crash.is_some(), accepted, refused, ..Stepped::at(Some(node)) };
-        let Effects { mut messages, mut timers, notices, .. } = effects;
-        let uncommitted = matches!(crash, Some(CrashPoint::BeforeCommit | CrashPoint::MidCommit));
-        if !uncommitted || canary!(AcknowledgedBeforeCommit) {
-            stepped.notices = notices;
-        } else {
-            stepped.op_refused = is_op;
+        if is_frame {
+            (stepped.accepted, stepped.refused) = (effects.refusal.is_none(), effects.refusal);
         }
-        let sent = match crash {
-            None | Some(CrashPoint::AfterAllSends) => usize::MAX,
-            Some(CrashPoint::AfterFirstSend) => 1,
-            Some(CrashPoint::BeforeCommit) if canary!(SentBeforeCommit) => usize::MAX,
-            Some(_) => 0,
-        };
-        for message in messages.drain(..).take(sent) {
+        if let Some(armed) = armed {
+            stepped.crashed = true;
+            stepped.op_refused = cut_short(&mut effects, armed.point) && is_op;
+        }
+        if !effects.notices.is_empty() {
+            stepped.notices = effects.notices;
+        }
+        for message in effects.messages.drain(..) {
             self.send(node, message);
         }
-        match armed {
-            Some(armed) => stepped.undone = self.crash_in_step(node, &armed),
-            None => self.set_timers(node, &timers),
-        }
-        timers.clear();
-        self.spare.keep(messages, timers);
-        let digest = self.digest(node).short();
-        self.note(9, u64::from(node.0), digest);
-        stepped
+        let digest = match armed {
+            Some(armed) => {
+                stepped.undone = self.crash_in_step(node, &armed);
+                self.digest(node)
+            }
+            None => self.settle(node, &effects.timers),
+        };
+        effects.timers.clear();
+        self.spare.keep(effects.messages, effects.timers);
+        self.note(9, u64::from(node.0), digest.short());
     }
 
     fn send(&mut self, from: NodeId, message: Outgoing) {
@@ -150,10 +140,7 @@ impl<A: Actor> World<A> {
         let arrivals = if self.log.is_none() {
             self.router.route(self.clock.now(), frame, &mut self.choices)
         } else {
-            let before = self.router.fates.clone();
-            let arrivals = self.router.route(self.clock.now(), frame, &mut self.choices);
-            self.record_frame(frame, housekeeping, arrivals, &before);
-            arrivals
+            self.route_recorded(frame, housekeeping)
         };
         let mut which = 0;
         arrivals.hand_over(bytes, |copy, bytes| {
@@ -173,26 +160,82 @@ impl<A: Actor> World<A> {
         });
     }
 
-    fn set_timers(&mut self, node: NodeId, changes: &[TimerChange]) {
-        let first = self.settings + 1;
-        self.retally(node, |slot| {
-            let mut setting = first;
-            for &change in changes {
-                match change {
-                    TimerChange::Set { id, housekeeping, .. } => {
-                        slot.timers.set(id, setting, housekeeping);
-                        setting += 1;
-                    }
-                    TimerChange::Cancel { id } => slot.timers.cancel(id),
-                }
-            }
-        });
+    fn route_recorded(&mut self, frame: Envelope, housekeeping: bool) -> Arrivals {
+        let before = self.router.fates.clone();
+        let arrivals = self.router.route(self.clock.now(), frame, &mut self.choices);
+        self.record_frame(frame, housekeeping, &arrivals, &before);
+        arrivals
+    }
+
+    /// Ends a step: sets timers, and takes stock of the node. Gives its digest.
+    fn settle(&mut self, node: NodeId, changes: &[TimerChange]) -> Digest {
+        let (now, chaos_until) = (self.clock.now(), self.chaos_until);
+        let Some(slot) = self.nodes.get_mut(node.index()) else { return Digest::ZERO };
+        let before = slot.standing();
         for &change in changes {
-            if let TimerChange::Set { id, at, .. } = change {
-                self.settings += 1;
-                let at = self.bent(node, at);
-                self.schedule(at, SimEvent::TimerFired { node, timer: id, setting: self.settings });
+            let (id, at, housekeeping) = match change {
+                TimerChange::Set { id, at, housekeeping } => (id, at, housekeeping),
+                TimerChange::Cancel { id } => {
+                    slot.timers.cancel(id);
+                    continue;
+                }
+            };
+            self.settings += 1;
+            let setting = self.settings;
+            slot.timers.set(id, setting, housekeeping);
+            let at = match &mut self.hosts {
+                Some(hosts) => hosts.bent(node, at, now, chaos_until),
+                None => at,
+            };
+            let event = SimEvent::TimerFired { node, timer: id, setting };
+            let number = self.queue.schedule(at.max(now), event);
+            if let Some(log) = &mut self.log {
+                log.scheduled(number);
             }
         }
+        take_stock(slot, before, now, &mut self.moves, &mut self.tally);
+        slot.digest
     }
+}
+
+/// Sees what has become of a node, and keeps the tally in step with that.
+fn take_stock<A: Actor>(
+    slot: &mut Slot<A>,
+    before: Standing,
+    now: SimTime,
+    moves: &mut Moves,
+    tally: &mut Tally,
+) {
+    slot.unfinished = slot.actor.unfinished();
+    let digest = slot.actor.digest();
+    if digest != slot.digest {
+        let known = std::mem::replace(&mut slot.digest, digest);
+        slot.history.push((now, digest));
+        if slot.counts() {
+            moves.changes += 1;
+            tally.count_digest(known, false);
+            tally.count_digest(digest, true);
+        }
+    }
+    if slot.counts() {
+        tally.shift(before, slot.standing());
+    }
+}
+
+/// Takes from the effects of a step those that a crash in it forestalls. Says whether what it was to make
+/// durable is not.
+fn cut_short<N>(effects: &mut Effects<N>, crash: CrashPoint) -> bool {
+    let sent = match crash {
+        CrashPoint::AfterAllSends => usize::MAX,
+        CrashPoint::AfterFirstSend => 1,
+        CrashPoint::BeforeCommit if canary!(SentBeforeCommit) => usize::MAX,
+        _ => 0,
+    };
+    effects.messages.truncate(sent);
+    let uncommitted = matches!(crash, CrashPoint::BeforeCommit | CrashPoint::MidCommit);
+    if !uncommitted || canary!(AcknowledgedBeforeCommit) {
+        return false;
+    }
+    effects.notices.clear();
+    true
 }

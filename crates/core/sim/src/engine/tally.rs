@@ -25,13 +25,24 @@ pub struct Tally {
     digests: BTreeMap<Digest, u32>,
 }
 
-/// What one node has not finished, and whether it can.
+/// What the run waits for one node for, as bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Standing {
-    pub(super) up: bool,
-    pub(super) away: bool,
-    pub(super) sync_timers: u32,
-    pub(super) unfinished: Unfinished,
+pub(super) struct Standing(u8);
+
+impl Standing {
+    pub(super) const fn of(up: bool, away: bool, unfinished: Unfinished, awaited: u32) -> Self {
+        Self(
+            !up as u8
+                | (away as u8) << 1
+                | ((unfinished.sessions > 0) as u8) << 2
+                | ((unfinished.waiting > 0) as u8) << 3
+                | ((awaited > 0) as u8) << 4,
+        )
+    }
+
+    const fn has(self, bit: u8) -> bool {
+        self.0 & 1 << bit != 0
+    }
 }
 
 impl Tally {
@@ -58,17 +69,16 @@ impl Tally {
 
     /// Takes in, or out, what one node has not finished.
     pub(super) fn count(&mut self, standing: Standing, add: bool) {
-        let Standing { up, away, sync_timers, unfinished } = standing;
         let step = |count: &mut u32, applies: bool| {
             if applies {
                 *count = if add { *count + 1 } else { *count - 1 };
             }
         };
-        step(&mut self.down, !up);
-        step(&mut self.away, away);
-        step(&mut self.busy, unfinished.sessions > 0);
-        step(&mut self.waiting, unfinished.waiting > 0);
-        step(&mut self.timers, sync_timers > 0);
+        step(&mut self.down, standing.has(0));
+        step(&mut self.away, standing.has(1));
+        step(&mut self.busy, standing.has(2));
+        step(&mut self.waiting, standing.has(3));
+        step(&mut self.timers, standing.has(4));
     }
 
     /// What one node has not finished changes.

@@ -27,7 +27,8 @@ pub struct Arrival {
 
 impl Arrival {
     /// What arrives of the bytes that were sent.
-    fn carried(self, sent: Bytes) -> Bytes {
+    #[inline]
+    fn carried(&self, sent: Bytes) -> Bytes {
         let Some(bit) = self.flipped else { return sent };
         let mut bytes = sent.to_vec();
         if let Some(byte) = bytes.get_mut((bit / 8) as usize) {
@@ -50,14 +51,15 @@ pub struct Arrivals {
 
 impl Arrivals {
     /// The copies.
-    pub(crate) fn copies(self) -> impl Iterator<Item = Arrival> {
+    pub(crate) fn copies(&self) -> impl Iterator<Item = Arrival> {
         [self.first, self.second].into_iter().flatten()
     }
 
     /// Hands over each copy, and what it brings of the bytes that were sent.
-    pub(crate) fn hand_over(self, sent: Bytes, mut take: impl FnMut(Arrival, Bytes)) {
-        let Some(first) = self.first else { return };
-        let again = self.second.map(|copy| (copy, sent.clone()));
+    #[inline]
+    pub(crate) fn hand_over(&self, sent: Bytes, mut take: impl FnMut(&Arrival, Bytes)) {
+        let Some(first) = &self.first else { return };
+        let again = self.second.as_ref().map(|copy| (copy, sent.clone()));
         take(first, first.carried(sent));
         if let Some((copy, sent)) = again {
             take(copy, copy.carried(sent));
@@ -294,13 +296,20 @@ impl NetworkRouter {
             losses,
             ticket: None,
         };
-        if let Some(links) = &mut self.links {
-            links.carry(now, &frame, &mut draft, choices);
-            if let Some(book) = &mut self.book {
-                book.lost(from, to, draft.losses.unwrap_or_default());
-            }
+        if self.links.is_none() {
+            return self.launch(now, from, to, &draft);
         }
+        self.carry(now, frame, &mut draft, choices);
         self.launch(now, from, to, &draft)
+    }
+
+    /// Lets the link have its way with a frame.
+    fn carry(&mut self, now: SimTime, frame: Envelope, draft: &mut Draft, choices: &mut Choices) {
+        let Some(links) = &mut self.links else { return };
+        links.carry(now, &frame, draft, choices);
+        if let Some(book) = &mut self.book {
+            book.lost(frame.from, frame.to, draft.losses.unwrap_or_default());
+        }
     }
 
     /// Accounts for a frame whose way is known.

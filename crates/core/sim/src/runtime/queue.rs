@@ -3,28 +3,30 @@
 use syncline_types::SimTime;
 
 /// How many bits of the time one level tells apart.
-const BITS: u32 = 6;
+const BITS: u32 = 8;
 /// How many slots a level has.
 const SLOTS: usize = 1 << BITS;
+/// In how many words there is a bit for each slot.
+const WORDS: usize = SLOTS / 64;
 /// No place.
 const NONE: u32 = u32::MAX;
 
 /// Events ordered by time, and by the order of scheduling at equal times: a timing wheel.
 ///
 /// Time never goes back, so an event is kept by how far its time is from that of the event taken last: on
-/// the level of the highest six bits in which the two differ, in the slot that these bits of its own time
-/// name. All of a slot come before all of the next, and all of a level before all of the next. When a slot
+/// the level of the highest byte in which the two differ, in the slot that this byte of its own time
+/// names. All of a slot come before all of the next, and all of a level before all of the next. When a slot
 /// of a higher level comes first, what is in it is dealt out anew, relative to the earliest; in a slot of
 /// the lowest level all have one time. Events of one time are always in one slot, in the order of
 /// scheduling.
 ///
-/// Scheduling costs O(1). An event changes its slot once a level at most: of events less than a quarter of
-/// a second away, twice.
+/// Scheduling costs O(1). An event changes its slot once a level at most: one that is less than a
+/// sixteenth of a second away mostly once.
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
     levels: Vec<Level>,
     /// The levels that are not empty, as bits.
-    occupied: u16,
+    occupied: u8,
     places: Vec<Place<E>>,
     /// The first place without an event.
     free: u32,
@@ -47,12 +49,18 @@ struct Place<E> {
 #[derive(Clone, Debug)]
 struct Level {
     /// The slots that are not empty, as bits.
-    occupied: u64,
+    occupied: [u64; WORDS],
     slots: [Slot; SLOTS],
 }
 
 impl Level {
-    const EMPTY: Self = Self { occupied: 0, slots: [Slot { first: NONE, last: NONE }; SLOTS] };
+    const EMPTY: Self = Self { occupied: [0; WORDS], slots: [Slot { first: NONE, last: NONE }; SLOTS] };
+
+    /// The first slot that is not empty.
+    fn first_slot(&self) -> Option<usize> {
+        let (word, bits) = self.occupied.iter().enumerate().find(|(_, bits)| **bits != 0)?;
+        Some(word * 64 + bits.trailing_zeros() as usize)
+    }
 }
 
 /// A list of places.
@@ -157,8 +165,7 @@ impl<E> EventQueue<E> {
     /// Level and slot of the next event.
     fn first_slot(&self) -> Option<(usize, usize)> {
         let level = self.occupied.trailing_zeros() as usize;
-        let slot = self.levels.get(level)?.occupied.trailing_zeros() as usize;
-        Some((level, slot))
+        Some((level, self.levels.get(level)?.first_slot()?))
     }
 
     /// The earliest time in a slot that is not empty.
@@ -202,7 +209,7 @@ impl<E> EventQueue<E> {
         }
         self.occupied |= 1 << level;
         let level = &mut self.levels[level];
-        level.occupied |= 1 << slot;
+        level.occupied[slot / 64] |= 1 << (slot % 64);
         let Slot { first, last } = &mut level.slots[slot];
         match self.places.get_mut(*last as usize) {
             Some(before) => before.next = at,
@@ -214,8 +221,8 @@ impl<E> EventQueue<E> {
     fn empty(&mut self, level: usize, slot: usize) {
         let emptied = &mut self.levels[level];
         emptied.slots[slot] = Slot { first: NONE, last: NONE };
-        emptied.occupied &= !(1 << slot);
-        if emptied.occupied == 0 {
+        emptied.occupied[slot / 64] &= !(1 << (slot % 64));
+        if emptied.occupied == [0; WORDS] {
             self.occupied &= !(1 << level);
         }
     }
