@@ -77,7 +77,7 @@ pub(crate) fn durable() {
     rows("ours (fjall 3)", DiskStore::open(&ours).expect("a store"));
     let redb = redb::Database::create(other.join("rows")).expect("a store");
     let mut redb = Redb(redb);
-    redb.apply(&WriteBatch::default()).expect("a table");
+    redb.apply(WriteBatch::default()).expect("a table");
     rows("redb 4", redb);
     let _ = (std::fs::remove_dir_all(ours), std::fs::remove_dir_all(other));
 }

@@ -42,7 +42,7 @@ fn grow_with(store: &mut impl Store, from: u64, to: u64, batch: u64, insert: fn(
             state.apply_action(action, &context).expect("an insert");
         }
         state.root_hash().expect("a root");
-        store.apply(&state.finish().expect("a batch")).expect("a commit");
+        store.apply(state.finish().expect("a batch")).expect("a commit");
         took += started.elapsed();
         at += batch;
     }

@@ -205,7 +205,7 @@ fn keep(rt: &SimRuntime, folder: &Path) -> Result<(), StoreError> {
                 return Err(StoreError::Io { operation: "write a state", reason: what });
             }
             let rows = replica.disk().range(&[], &[0xff], usize::MAX)?;
-            store.apply(&rows.into_iter().map(|(key, value)| (key, Some(value))).collect())?;
+            store.apply(rows.into_iter().map(|(key, value)| (key, Some(value))).collect())?;
         }
     }
     Ok(())

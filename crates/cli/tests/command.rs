@@ -291,7 +291,7 @@ fn a_store_that_lost_rows_is_a_finding() {
     let rows = store.view().range(&[3], &[4], 1).expect("index rows");
     let mut batch = WriteBatch::default();
     batch.delete(rows[0].0.clone());
-    store.apply(&batch).expect("a batch");
+    store.apply(batch).expect("a batch");
     drop(store);
     let output = syncline(&["verify", &alice.to_string_lossy()]);
     let said = String::from_utf8_lossy(&output.stdout);

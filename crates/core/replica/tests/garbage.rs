@@ -37,7 +37,7 @@ impl Host {
         let config = ReplicaConfig::new(ContextId::default(), ReplicaId::from_u64(1));
         let mut store = MemoryStore::default();
         let (replica, actions) = Replica::recover(config, &store).unwrap();
-        store.apply(&actions.storage).unwrap();
+        store.apply(actions.storage).unwrap();
         let mut host = Self { replica, store, now: 1_000 };
         host.step(Event::Peers([PEER].into()));
         host.step(Event::Start);
@@ -49,8 +49,8 @@ impl Host {
     fn step(&mut self, event: Event) -> SyncActions {
         self.now += 1;
         let moment = Moment::at(SimTime::from_millis(self.now));
-        let actions = self.replica.step(self.store.view(), event, moment, &mut Fixed).unwrap();
-        self.store.apply(&actions.storage).unwrap();
+        let mut actions = self.replica.step(self.store.view(), event, moment, &mut Fixed).unwrap();
+        self.store.apply(std::mem::take(&mut actions.storage)).unwrap();
         actions
     }
 

@@ -75,7 +75,7 @@ impl Cluster {
         state.apply_action(&written.action, &ApplyContext::new(MOMENT)).unwrap();
         let own = &mut self.replicas[at];
         own.clock.observe(written.stamp);
-        own.store.apply(&state.finish().unwrap()).unwrap();
+        own.store.apply(state.finish().unwrap()).unwrap();
         own.seen.insert(number);
     }
 
@@ -425,7 +425,7 @@ fn a_made_up_item_does_not_block_a_list() {
             };
             let mut state = cluster.state(0);
             state.apply_action(&action, &ApplyContext::new(MOMENT)).unwrap();
-            cluster.replicas[0].store.apply(&state.finish().unwrap()).unwrap();
+            cluster.replicas[0].store.apply(state.finish().unwrap()).unwrap();
         }
     }
     cluster.write(0, &list.insert(1, 2)).unwrap();

@@ -146,7 +146,7 @@ impl Case {
                 let action = early_register(id, path, author(9), value(n, self.value_bytes));
                 state.apply_action(&action, &ApplyContext::new(moment())).map_err(malformed)?;
             }
-            store.apply(&state.finish()?).map_err(StorageError::from)?;
+            store.apply(state.finish()?).map_err(StorageError::from)?;
         }
         Ok(store)
     }
@@ -175,7 +175,7 @@ impl Case {
                 }
             }
             let (batch, ..) = work.finish()?;
-            store.apply(&batch).map_err(StorageError::from)?;
+            store.apply(batch).map_err(StorageError::from)?;
         }
         Ok(())
     }

@@ -411,8 +411,7 @@ impl<V: ReadView> Interface<V> {
         first: u32,
         limit: usize,
     ) -> Result<Vec<(EntityId, Bytes)>, StorageError> {
-        let (from, to) = EntityId::range_beginning(first);
-        let changed: Vec<&Held> = self.records.range(from, to).filter(|held| held.dirty).collect();
+        let changed: Vec<&Held> = self.records.beginning(first).filter(|held| held.dirty).collect();
         let removed = changed.iter().filter(|held| held.home.is_none()).count();
         let (begin, end) = self.rows_beginning(first);
         let rows = self.view.range(&begin, &end, limit.saturating_add(removed))?;
@@ -550,21 +549,18 @@ impl<V: ReadView> Interface<V> {
         }
         self.refresh()?;
         self.stats.generation += 1;
-        let places = self.records.places();
-        let mut rows = Vec::with_capacity(places.len() + self.derived.len() + 2);
+        let changed = self.records.changed();
+        let mut rows = Vec::with_capacity(changed.len() + self.derived.len() + 2);
         rows.push((keys::stats(self.slot), Some(self.stats.to_bytes().into())));
         if self.published {
             rows.push((keys::ACTIVE.into(), Some(self.slot.to_bytes().into())));
         }
-        for place in places {
+        for place in changed {
             let held = self.records.at(place)?;
-            if held.dirty {
-                let bytes = held.bytes(&mut self.buffer).cloned();
-                rows.push((keys::record(self.slot, held.id), bytes));
-            }
+            rows.push((keys::record(self.slot, held.id), held.take_bytes(&mut self.buffer)));
         }
-        let place = |there: &bool| there.then(|| Bytes::from([]));
-        rows.extend(self.derived.iter().map(|(key, there)| (key.clone(), place(there))));
+        let place = |there: bool| there.then(|| Bytes::from([]));
+        rows.extend(self.derived.into_iter().map(|(key, there)| (key, place(there))));
         let mut batch = WriteBatch::from_iter(rows);
         self.tries.finish(&mut batch);
         Ok(batch)

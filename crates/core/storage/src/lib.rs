@@ -27,7 +27,7 @@
 //! let mut state = Interface::open(store.view())?;
 //! state.apply_action(&action, &ApplyContext::new(moment))?;
 //! let root = state.root_hash()?;
-//! store.apply(&state.finish()?)?;
+//! store.apply(state.finish()?)?;
 //! assert_eq!(Interface::open(store.view())?.root_hash()?, root);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -52,7 +52,7 @@ pub fn verify<V: ReadView>(view: &V) -> Result<Verification, StorageError> {
     let mut fresh = rebuilt(view)?;
     let rebuilt_root = fresh.root_hash()?;
     let mut expected = MemoryStore::default();
-    expected.apply(&fresh.finish()?)?;
+    expected.apply(fresh.finish()?)?;
     let mut found = Verification { stored, rebuilt_root, rows: 0, wrong: Vec::new(), wrong_rows: 0 };
     let mut note = |key: &[u8], what| {
         found.wrong_rows += 1;

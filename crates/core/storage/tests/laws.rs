@@ -124,7 +124,7 @@ fn apply(actions: &[Action], batch: usize) -> MemoryStore {
                 state.apply_action(action, &CONTEXT).unwrap();
             }
         }
-        store.apply(&state.finish().unwrap()).unwrap();
+        store.apply(state.finish().unwrap()).unwrap();
     }
     store
 }
@@ -138,7 +138,7 @@ fn sync(from: &MemoryStore, into: &mut MemoryStore) {
     for (id, record) in &all {
         state.merge_record(*id, record, &CONTEXT).unwrap();
     }
-    into.apply(&state.finish().unwrap()).unwrap();
+    into.apply(state.finish().unwrap()).unwrap();
 }
 
 fn root(store: &MemoryStore) -> Digest {
@@ -271,7 +271,7 @@ proptest! {
             let forgotten = state.raise_horizon(horizon).unwrap();
             prop_assert_eq!(state.visible().unwrap(), seen);
             prop_assert_eq!(state.stats().unwrap().records, before - forgotten);
-            store.apply(&state.finish().unwrap()).unwrap();
+            store.apply(state.finish().unwrap()).unwrap();
             assert_sound(&store);
             let mut state = open(store.view());
             prop_assert!(!state.has_graves(horizon).unwrap() || state.raise_horizon(horizon).unwrap() == 0);
@@ -304,7 +304,7 @@ proptest! {
             let mut store = apply(before, 100);
             let mut state = open(store.view());
             state.raise_horizon(horizon).unwrap();
-            store.apply(&state.finish().unwrap()).unwrap();
+            store.apply(state.finish().unwrap()).unwrap();
             store
         };
         let (without, with) = (forgetting(&actions), forgetting(&[actions, later].concat()));
@@ -342,7 +342,7 @@ proptest! {
                 batch.put(key.clone(), bytes);
             }
         }
-        store.apply(&batch).unwrap();
+        store.apply(batch).unwrap();
         let sound = verify(&store).is_ok_and(|verification| verification.is_sound());
         // The figures of an empty state are as good as none.
         prop_assert!(!sound || rows.len() == 1, "{key:?}");

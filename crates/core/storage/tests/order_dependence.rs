@@ -160,7 +160,7 @@ fn a_text_joined_from_more_writers_than_one_write_may_name_can_be_read_again() {
     for from in [0, 40_000] {
         let mut state = Interface::open(store.view()).unwrap();
         let _refused = state.apply_action(&deletions(from), &CONTEXT);
-        store.apply(&state.finish().unwrap()).unwrap();
+        store.apply(state.finish().unwrap()).unwrap();
     }
     let mut state = Interface::open(store.view()).unwrap();
     assert!(state.visible().is_ok());

@@ -56,7 +56,7 @@ fn change(store: &mut MemoryStore, actions: &[Action]) {
     for action in actions {
         state.apply_action(action, &CONTEXT).unwrap();
     }
-    store.apply(&state.finish().unwrap()).unwrap();
+    store.apply(state.finish().unwrap()).unwrap();
 }
 
 fn root(store: &MemoryStore) -> syncline_types::Digest {
@@ -83,7 +83,7 @@ fn stage(store: &mut MemoryStore, records: &[(EntityId, Record)], limit: usize) 
         for (id, record) in records {
             staged.merge_encoded(*id, record.clone(), record.to_bytes().into(), &CONTEXT).unwrap();
         }
-        store.apply(&staged.finish().unwrap()).unwrap();
+        store.apply(staged.finish().unwrap()).unwrap();
     }
 }
 
@@ -91,7 +91,7 @@ fn clear(store: &mut MemoryStore, slot: Slot) {
     let (first, end) = slot.bounds();
     let mut batch = WriteBatch::default();
     store.range(&first, &end, usize::MAX).unwrap().into_iter().for_each(|(key, _)| batch.delete(key));
-    store.apply(&batch).unwrap();
+    store.apply(batch).unwrap();
 }
 
 proptest! {
@@ -156,7 +156,7 @@ proptest! {
             let generation = shown.clone().stats().unwrap().generation;
             let mut published = staged.publish(shown, Hlc::ZERO).unwrap();
             prop_assert!(published.stats().unwrap().generation > generation);
-            store.apply(&published.finish().unwrap()).unwrap();
+            store.apply(published.finish().unwrap()).unwrap();
             clear(&mut store, slot);
             prop_assert_eq!(Slot::active(&store).unwrap(), slot.other());
             prop_assert_eq!(root(&store), expected);
@@ -175,7 +175,7 @@ proptest! {
         stage(&mut store, &pages(&state(&actions), Cursor::default(), 9_999), 9_999);
         let shown = Interface::open(store.view()).unwrap();
         let staged = Interface::open_staged(store.view(), Merges::default()).unwrap();
-        store.apply(&staged.publish(shown, Hlc::ZERO).unwrap().finish().unwrap()).unwrap();
+        store.apply(staged.publish(shown, Hlc::ZERO).unwrap().finish().unwrap()).unwrap();
         let (first, end) = Slot::Second.bounds();
         let rows = store.range(&first, &end, usize::MAX).unwrap();
         let (key, value) = &rows[which.index(rows.len())];
@@ -185,7 +185,7 @@ proptest! {
         } else {
             batch.put(Key::of(&[key, &[0]]), value.clone());
         }
-        store.apply(&batch).unwrap();
+        store.apply(batch).unwrap();
         prop_assert!(!verify(&store).is_ok_and(|found| found.is_sound()), "{:?}", key);
     }
 }
@@ -197,14 +197,14 @@ fn a_record_is_withheld_and_its_place_is_kept_while_something_hangs_there() {
     let mut state = Interface::open(store.view()).unwrap();
     state.withhold(parent).unwrap();
     assert_eq!(*state.record(parent).unwrap().unwrap(), Record::placeholder(1, EntityId::ROOT));
-    store.apply(&state.finish().unwrap()).unwrap();
+    store.apply(state.finish().unwrap()).unwrap();
     assert!(verify(&store).unwrap().is_sound());
     let mut state = Interface::open(store.view()).unwrap();
     assert!(state.record(child).unwrap().is_some());
     state.withhold(child).unwrap();
     state.withhold(parent).unwrap();
     assert_eq!((state.record(child).unwrap(), state.record(parent).unwrap()), (None, None));
-    store.apply(&state.finish().unwrap()).unwrap();
+    store.apply(state.finish().unwrap()).unwrap();
     assert!(verify(&store).unwrap().is_sound());
 }
 
@@ -219,7 +219,7 @@ fn a_view_keeps_its_index_while_the_store_goes_on() {
     }
     let mut state = Interface::open(store.view()).unwrap();
     (1..1_990).for_each(|id| state.withhold(EntityId::from_u64(id)).unwrap());
-    store.apply(&state.finish().unwrap()).unwrap();
+    store.apply(state.finish().unwrap()).unwrap();
     assert!(verify(&store).unwrap().is_sound(), "a trie that has shrunk to one bucket");
     assert_eq!((everything(&view), root(&view)), (rows.clone(), root_before));
     assert!(verify(&view).unwrap().is_sound());

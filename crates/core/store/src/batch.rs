@@ -57,6 +57,11 @@ impl WriteBatch {
         self.rows.iter().map(|(key, value)| (key, value.as_ref()))
     }
 
+    /// As [`WriteBatch::iter`], and takes them.
+    pub fn into_rows(self) -> impl ExactSizeIterator<Item = (Key, Option<Bytes>)> {
+        self.rows.into_iter()
+    }
+
     /// The changes to runs, ascending by key; `None` removes.
     pub fn edits(&self) -> impl ExactSizeIterator<Item = (&Key, Option<&Arc<dyn Edit>>)> {
         self.edits.iter().map(|(key, edit)| (key, edit.as_ref()))

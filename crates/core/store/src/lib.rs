@@ -9,7 +9,7 @@
 //! let before = store.view();
 //! let mut batch = WriteBatch::default();
 //! batch.put(Key::of(&[b"key"]), *b"value");
-//! store.apply(&batch)?;
+//! store.apply(batch)?;
 //! assert_eq!(before.read(b"key")?, None, "a view never changes");
 //! assert_eq!(store.view().read(b"key")?.as_deref(), Some(&b"value"[..]));
 //! # Ok::<(), syncline_store::StoreError>(())
@@ -96,5 +96,5 @@ pub trait Store {
 
     /// Applies a batch: all of it or, on an error, none of it. When it returns the batch is as
     /// durable as the store can make it.
-    fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError>;
+    fn apply(&mut self, batch: WriteBatch) -> Result<(), StoreError>;
 }

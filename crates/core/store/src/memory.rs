@@ -54,7 +54,7 @@ impl MemoryStore {
     fn break_up(&mut self, key: &[u8]) {
         let Some((run_key, run)) = self.runs.remove_covering(key) else { return };
         run.walk(&[], &mut |suffix, value| {
-            self.rows.insert(&Key::of(&[&run_key, suffix]), &value);
+            self.rows.insert(Key::of(&[&run_key, suffix]), value);
             false
         });
     }
@@ -71,10 +71,10 @@ impl MemoryStore {
         found
     }
 
-    fn write(&mut self, key: &Key, value: Option<&Bytes>) {
+    fn write(&mut self, key: Key, value: Option<Bytes>) {
         match value {
             Some(value) => self.rows.insert(key, value),
-            None => self.rows.remove(key),
+            None => self.rows.remove(&key),
         }
     }
 }
@@ -137,26 +137,31 @@ impl Store for MemoryStore {
         self.clone()
     }
 
-    fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
+    fn apply(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
         for (key, edit) in batch.edits() {
             match edit.filter(|_| self.is_broken_up(key)) {
                 None => self.runs.amend(key, edit),
                 Some(edit) => {
-                    let rows = edit.rows();
-                    rows.iter().for_each(|(end, row)| self.write(&Key::of(&[key, end]), row.as_ref()));
+                    edit.rows().into_iter().for_each(|(end, row)| self.write(Key::of(&[key, &end]), row));
                 }
             }
         }
-        let mut ahead = batch.iter();
-        let is_long = ahead.len() > AT_ONCE;
-        for (at, (key, value)) in batch.iter().enumerate() {
-            if at.is_multiple_of(AT_ONCE) && is_long {
-                self.rows.visit(ahead.by_ref().take(AT_ONCE).map(|(key, _)| (key, None)));
+        let mut writes = batch.into_rows();
+        let is_long = writes.len() > AT_ONCE;
+        let mut next = Vec::with_capacity(AT_ONCE);
+        loop {
+            next.extend(writes.by_ref().take(AT_ONCE));
+            if next.is_empty() {
+                return Ok(());
             }
-            self.break_up(key);
-            self.write(key, value);
+            if is_long {
+                self.rows.visit(next.iter().map(|(key, _)| (key, None)));
+            }
+            for (key, value) in next.drain(..) {
+                self.break_up(&key);
+                self.write(key, value);
+            }
         }
-        Ok(())
     }
 }
 
@@ -178,9 +183,9 @@ mod tests {
     #[test]
     fn a_view_keeps_what_later_batches_change() {
         let mut store = MemoryStore::default();
-        store.apply(&batch(&[("a", Some("1")), ("b", Some("2"))])).unwrap();
+        store.apply(batch(&[("a", Some("1")), ("b", Some("2"))])).unwrap();
         let view = store.view();
-        store.apply(&batch(&[("a", None), ("b", Some("3"))])).unwrap();
+        store.apply(batch(&[("a", None), ("b", Some("3"))])).unwrap();
         assert_eq!(view.range(b"", b"z", 9).unwrap().len(), 2);
         assert_eq!(store.read(b"a").unwrap(), None);
         assert_eq!(store.read(b"b").unwrap().as_deref(), Some(&b"3"[..]));
@@ -189,7 +194,7 @@ mod tests {
     #[test]
     fn ranges_are_ordered_half_open_and_bounded() {
         let mut store = MemoryStore::default();
-        store.apply(&batch(&[("a", Some("")), ("b", Some("")), ("c", Some(""))])).unwrap();
+        store.apply(batch(&[("a", Some("")), ("b", Some("")), ("c", Some(""))])).unwrap();
         let keys = |from: &str, to: &str, limit| -> Vec<Key> {
             let rows = store.range(from.as_bytes(), to.as_bytes(), limit).unwrap();
             rows.into_iter().map(|(key, _)| key).collect()

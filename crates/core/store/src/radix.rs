@@ -173,8 +173,8 @@ impl<V: Clone> Node<V> {
     }
 
     /// One entry.
-    fn only(key: &Key, value: &V) -> Self {
-        Self::Bucket(Bucket::of(vec![(key.clone(), value.clone())]))
+    fn only(key: Key, value: V) -> Self {
+        Self::Bucket(Bucket::of(vec![(key, value)]))
     }
 
     /// A bucket that has grown too large, as a node above smaller ones.
@@ -197,21 +197,21 @@ impl<V: Clone> Node<V> {
     }
 
     /// Whether `key` was new.
-    fn insert(node: &mut Option<Arc<Self>>, key: &Key, value: &V) -> bool {
+    fn insert(node: &mut Option<Arc<Self>>, key: Key, value: V) -> bool {
         let Some(shared) = node else {
             *node = Some(Arc::new(Self::only(key, value)));
             return true;
         };
         if let Self::Inner { at, prefix, .. } = &**shared {
-            let agree = common(key, prefix).min(*at);
+            let agree = common(&key, prefix).min(*at);
             if agree < *at {
                 // The key leaves the compressed path: a node that branches there goes above.
-                let (at, new_prefix, mut children) = Self::inner(agree, key);
+                let (at, new_prefix, mut children) = Self::inner(agree, &key);
                 let old = slot(prefix, at);
                 if let Some(child) = children.get_mut(old) {
                     *child = node.take();
                 }
-                if let Some(child) = children.get_mut(slot(key, at)) {
+                if let Some(child) = children.get_mut(slot(&key, at)) {
                     *child = Some(Arc::new(Self::only(key, value)));
                 }
                 *node = Some(Arc::new(Self::Inner { at, prefix: new_prefix, children }));
@@ -220,18 +220,18 @@ impl<V: Clone> Node<V> {
         }
         match Arc::make_mut(shared) {
             Self::Inner { at, children, .. } => {
-                children.get_mut(slot(key, *at)).is_some_and(|child| Self::insert(child, key, value))
+                children.get_mut(slot(&key, *at)).is_some_and(|child| Self::insert(child, key, value))
             }
             Self::Bucket(bucket) => {
-                if let Some(own) = bucket.value_mut(key) {
-                    *own = value.clone();
+                if let Some(own) = bucket.value_mut(&key) {
+                    *own = value;
                     return false;
                 }
                 if bucket.entries.len() < BUCKET {
-                    bucket.push(key.clone(), value.clone());
+                    bucket.push(key, value);
                 } else {
                     let mut entries = std::mem::take(&mut bucket.entries);
-                    entries.push((key.clone(), value.clone()));
+                    entries.push((key, value));
                     *node = Some(Arc::new(Self::split(entries)));
                 }
                 true
@@ -380,7 +380,7 @@ impl<V: Clone> RadixMap<V> {
         std::hint::black_box(seen);
     }
 
-    pub(crate) fn insert(&mut self, key: &Key, value: &V) {
+    pub(crate) fn insert(&mut self, key: Key, value: V) {
         self.len += usize::from(Node::insert(&mut self.root, key, value));
     }
 
@@ -435,7 +435,7 @@ mod tests {
             for (at, (key, value)) in steps.into_iter().enumerate() {
                 match value {
                     Some(byte) => {
-                        map.insert(&Key::from(key.as_slice()), &Bytes::from([byte]));
+                        map.insert(Key::from(key.as_slice()), Bytes::from([byte]));
                         model.insert(key, byte);
                     }
                     None => {

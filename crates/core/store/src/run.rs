@@ -75,7 +75,7 @@ impl Runs {
     pub fn amend(&mut self, key: &Key, edit: Option<&Arc<dyn Edit>>) {
         match edit.map_or(Amended::Gone, |edit| edit.amend(self.0.value_mut(key))) {
             Amended::InPlace => {}
-            Amended::New(run) => self.0.insert(key, &run),
+            Amended::New(run) => self.0.insert(key.clone(), run),
             Amended::Gone => self.0.remove(key),
         }
     }

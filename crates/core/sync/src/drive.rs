@@ -116,7 +116,7 @@ impl<S: Store> StoreHost<S> {
     fn commit(&mut self, work: Transaction<S::View>) -> Result<(), DriveError> {
         let (batch, log, sketch) = work.finish()?;
         if !batch.is_empty() {
-            self.store.apply(&batch)?;
+            self.store.apply(batch)?;
         }
         (self.log, self.sketch) = (log, sketch);
         Ok(())

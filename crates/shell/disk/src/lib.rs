@@ -186,7 +186,7 @@ impl Store for DiskStore {
         }
     }
 
-    fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
+    fn apply(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
         if self.failed {
             let reason = "an earlier batch failed; open the store again to see what is there".into();
             return Err(StoreError::Io { operation: "write a batch", reason });
@@ -207,7 +207,7 @@ impl Store for DiskStore {
         writes.insert(&self.rows, COMMITS_KEY, commits.to_be_bytes());
         writes.commit().map_err(failed("write a batch"))?;
         self.progress.write(commits)?;
-        self.remember(batch);
+        self.remember(&batch);
         (self.commits, self.failed) = (commits, false);
         Ok(())
     }

@@ -30,7 +30,7 @@ fn write(store: &mut DiskStore, n: u64) -> Digest {
         state.apply_action(&action, &ApplyContext::new(moment)).unwrap();
     }
     let root = state.root_hash().unwrap();
-    store.apply(&state.finish().unwrap()).unwrap();
+    store.apply(state.finish().unwrap()).unwrap();
     root
 }
 
@@ -124,8 +124,8 @@ fn a_store_does_what_a_memory_store_does() {
                 batch.put(Key::of(&[&[1, key]]), [n, key]);
             }
         }
-        disk.apply(&batch).unwrap();
-        memory.apply(&batch).unwrap();
+        disk.apply(batch.clone()).unwrap();
+        memory.apply(batch).unwrap();
         let (one, two) = (disk.view(), memory.view());
         assert_eq!(one.range(&[1], &[2], 999).unwrap(), two.range(&[1], &[2], 999).unwrap());
         assert_eq!(one.range(&[1, n], &[1, 200], 5).unwrap(), two.range(&[1, n], &[1, 200], 5).unwrap());

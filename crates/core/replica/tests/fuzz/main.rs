@@ -51,7 +51,7 @@ fn conversation() -> Vec<Vec<u8>> {
             let mut store = MemoryStore::default();
             let config = ReplicaConfig::new(context, ReplicaId::from_u64(own));
             let (replica, actions) = Replica::recover(config, &store).unwrap();
-            store.apply(&actions.storage).unwrap();
+            store.apply(actions.storage).unwrap();
             (replica, store)
         })
         .collect();
@@ -74,7 +74,7 @@ fn conversation() -> Vec<Vec<u8>> {
         let (replica, store) = &mut sides[own];
         let moment = Moment::at(SimTime::from_millis(now));
         let actions = replica.step(store.view(), event, moment, &mut random).unwrap();
-        store.apply(&actions.storage).unwrap();
+        store.apply(actions.storage).unwrap();
         let owed = |op: &TimerOp| matches!(op, TimerOp::Set { timer: Timer::Owed, .. });
         if actions.timers.iter().any(owed) {
             inbox.insert(0, (own, Event::Timer(Timer::Owed)));

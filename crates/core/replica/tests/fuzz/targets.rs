@@ -120,7 +120,7 @@ pub(crate) fn actions(bytes: &[u8]) {
                 assert_eq!(state.root_hash().expect("a root"), before, "L5");
             }
         }
-        store.apply(&state.finish().expect("a batch")).expect("memory does not fail");
+        store.apply(state.finish().expect("a batch")).expect("memory does not fail");
         store
     };
     let (one, two) = (apply(&mut decoded.iter()), apply(&mut decoded.iter().rev()));
@@ -151,7 +151,7 @@ pub(crate) fn session(bytes: &[u8]) {
         let mut work = begin(&store, &log);
         let progress = session.on_response(id, &response, &mut work).expect("memory does not fail");
         let (batch, next, _) = work.finish().expect("memory does not fail");
-        store.apply(&batch).expect("memory does not fail");
+        store.apply(batch).expect("memory does not fail");
         log = next;
         match progress {
             Progress::Send(next, _) => id = next,
@@ -170,13 +170,13 @@ pub(crate) fn replica(bytes: &[u8]) {
     let mut store = MemoryStore::default();
     let config = ReplicaConfig::new(CONTEXT, ReplicaId::from_u64(1));
     let (mut replica, SyncActions { storage, .. }) = Replica::recover(config, &store).expect("a replica");
-    store.apply(&storage).expect("memory does not fail");
+    store.apply(storage).expect("memory does not fail");
     let mut now = 1_000;
     let mut feed = |event| {
         now += 1;
         let moment = Moment::at(SimTime::from_millis(now));
         let actions = replica.step(store.view(), event, moment, &mut Fixed).expect("memory does not fail");
-        store.apply(&actions.storage).expect("memory does not fail");
+        store.apply(actions.storage).expect("memory does not fail");
     };
     feed(Event::Peers([peer].into()));
     feed(Event::Start);

@@ -24,7 +24,7 @@ impl Host {
     pub(crate) fn new(peer: u32) -> Self {
         let mut store = MemoryStore::default();
         let (replica, actions) = Replica::recover(config(peer, 3), &store).unwrap();
-        store.apply(&actions.storage).unwrap();
+        store.apply(actions.storage).unwrap();
         let mut host = Self { replica, store, now: 1_000 };
         host.step(Event::Peers([PEER].into()));
         host
@@ -34,8 +34,8 @@ impl Host {
         self.now += 1;
         let moment = Moment::at(SimTime::from_millis(self.now));
         let stepped = self.replica.step(self.store.view(), event, moment, &mut Seeded(3));
-        let actions = stepped.unwrap();
-        self.store.apply(&actions.storage).unwrap();
+        let mut actions = stepped.unwrap();
+        self.store.apply(std::mem::take(&mut actions.storage)).unwrap();
         actions
     }
 
@@ -220,7 +220,7 @@ fn in_an_open_context_nothing_is_signed_and_anybody_may_write() {
 fn open(peer: u32, store: &mut MemoryStore) -> Replica<MemoryStore> {
     let config = syncline_replica::ReplicaConfig::new(CONTEXT, replica_at(peer));
     let (replica, actions) = Replica::recover(config, store).unwrap();
-    store.apply(&actions.storage).unwrap();
+    store.apply(actions.storage).unwrap();
     replica
 }
 

@@ -69,7 +69,7 @@ impl Holdings {
 
     pub(crate) fn commit(&mut self, work: Transaction<MemoryStore>) {
         let (batch, log, _) = work.finish().unwrap();
-        self.store.apply(&batch).unwrap();
+        self.store.apply(batch).unwrap();
         self.log = log;
     }
 

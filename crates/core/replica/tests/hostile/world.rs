@@ -108,7 +108,7 @@ impl World {
     pub(crate) fn add(&mut self, config: ReplicaConfig) -> u32 {
         let mut store = MemoryStore::default();
         let (replica, actions) = Replica::recover(config, &store).unwrap();
-        store.apply(&actions.storage).unwrap();
+        store.apply(actions.storage).unwrap();
         let (timers, notices, refusals) = Default::default();
         self.nodes.push(Node::Honest(Box::new(Honest { replica, store, timers, notices, refusals })));
         self.nodes.len() as u32 - 1
@@ -160,7 +160,7 @@ impl World {
         let moment = Moment::at(self.now);
         let stepped = honest.replica.step(honest.store.view(), event, moment, &mut self.entropy);
         let SyncActions { storage, messages, timers, refusal, notices, .. } = stepped.unwrap();
-        honest.store.apply(&storage).unwrap();
+        honest.store.apply(storage).unwrap();
         for op in timers {
             match op {
                 TimerOp::Set { timer, at } => honest.timers.insert(timer, at),

@@ -76,7 +76,7 @@ impl SimDisk {
     }
 
     /// Writes a batch: all of it, or nothing and an error. A batch without writes is no commit.
-    pub(super) fn commit(&mut self, batch: &WriteBatch, commit: Commit) -> Result<(), StoreError> {
+    pub(super) fn commit(&mut self, batch: WriteBatch, commit: Commit) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -84,7 +84,7 @@ impl SimDisk {
             Commit::Lost => return Ok(()),
             Commit::Torn { permille } => {
                 self.faults.torn_writes += 1;
-                return self.tear(batch, permille);
+                return self.tear(&batch, permille);
             }
             Commit::Fails => {
                 self.faults.failed_writes += 1;
@@ -101,7 +101,7 @@ impl SimDisk {
         self.write(batch)
     }
 
-    fn write(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
+    fn write(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
         use syncline_store::Store;
         if let Some(rotten) = &mut self.rotten {
             let rotten = Arc::make_mut(rotten);
@@ -123,7 +123,7 @@ impl SimDisk {
             let written = batch.len() as u64 * permille / 1_000;
             let rows = batch.iter().take(written as usize);
             let torn = rows.map(|(key, value)| (key.clone(), value.cloned())).collect();
-            return self.write(&torn);
+            return self.write(torn);
         }
         let _ = permille;
         Ok(())
@@ -155,7 +155,7 @@ impl SimDisk {
         let mut flip = WriteBatch::default();
         flip.put(key.clone(), bytes);
         use syncline_store::Store;
-        let flipped = self.rows.apply(&flip);
+        let flipped = self.rows.apply(flip);
         Arc::make_mut(self.rotten.get_or_insert_default()).insert(key.clone());
         flipped.is_ok()
     }
@@ -226,13 +226,13 @@ mod tests {
     #[test]
     fn a_crash_loses_what_was_committed_since_the_last_true_sync_and_nothing_else() {
         let mut disk = SimDisk::default();
-        disk.commit(&batch(&[("a", "1")]), Commit::Durable).unwrap();
-        disk.commit(&batch(&[("b", "1")]), Commit::Unsynced).unwrap();
-        disk.commit(&batch(&[("c", "1")]), Commit::Unsynced).unwrap();
+        disk.commit(batch(&[("a", "1")]), Commit::Durable).unwrap();
+        disk.commit(batch(&[("b", "1")]), Commit::Unsynced).unwrap();
+        disk.commit(batch(&[("c", "1")]), Commit::Unsynced).unwrap();
         let mut lucky = disk.clone();
         disk.crash();
         assert_eq!((disk.rows().len(), disk.faults().lost_commits, disk.has_lost()), (1, 2, true));
-        lucky.commit(&batch(&[("d", "1")]), Commit::Durable).unwrap();
+        lucky.commit(batch(&[("d", "1")]), Commit::Durable).unwrap();
         lucky.crash();
         assert_eq!((lucky.rows().len(), lucky.faults().lost_commits, lucky.has_lost()), (4, 0, false));
     }
@@ -241,10 +241,10 @@ mod tests {
     fn a_write_that_fails_or_is_torn_leaves_nothing_behind() {
         let mut disk = SimDisk::default();
         let rows = batch(&[("a", "1"), ("b", "2")]);
-        assert!(disk.commit(&rows, Commit::Fails).is_err());
-        disk.commit(&rows, Commit::Torn { permille: 999 }).unwrap();
-        disk.commit(&rows, Commit::Lost).unwrap();
-        assert!(disk.commit(&WriteBatch::default(), Commit::Fails).is_ok(), "nothing to write");
+        assert!(disk.commit(rows.clone(), Commit::Fails).is_err());
+        disk.commit(rows.clone(), Commit::Torn { permille: 999 }).unwrap();
+        disk.commit(rows.clone(), Commit::Lost).unwrap();
+        assert!(disk.commit(WriteBatch::default(), Commit::Fails).is_ok(), "nothing to write");
         assert!(disk.rows().is_empty());
         assert_eq!((disk.faults().failed_writes, disk.faults().torn_writes), (1, 1));
     }
@@ -253,14 +253,14 @@ mod tests {
     fn a_rotten_row_is_an_error_until_it_is_written_anew() {
         let mut disk = SimDisk::default();
         assert!(!disk.rot(7), "there is nothing to rot");
-        disk.commit(&batch(&[("a", "1"), ("b", "2")]), Commit::Durable).unwrap();
+        disk.commit(batch(&[("a", "1"), ("b", "2")]), Commit::Durable).unwrap();
         let before = disk.view();
         assert!(disk.rot(1));
         assert!(disk.is_rotten() && before.read(b"b").is_ok());
         let view = disk.view();
         assert!(view.read(b"a").is_ok() && view.read(b"b").is_err() && view.range(b"a", b"z", 9).is_err());
         assert_ne!(disk.rows().read(b"b").unwrap().as_deref(), Some(&b"2"[..]), "a bit has flipped");
-        disk.commit(&batch(&[("b", "3")]), Commit::Durable).unwrap();
+        disk.commit(batch(&[("b", "3")]), Commit::Durable).unwrap();
         assert!(!disk.is_rotten() && disk.view().read(b"b").is_ok());
     }
 }

@@ -222,7 +222,7 @@ impl SimReplica {
         match Replica::recover(self.config.clone(), &self.disk.view()) {
             Ok((replica, actions)) => {
                 self.resting_root = replica.digest();
-                match self.disk.commit(&actions.storage, Commit::Durable) {
+                match self.disk.commit(actions.storage, Commit::Durable) {
                     Ok(()) => self.replica = Some(replica),
                     Err(error) => self.stopped = Some(error.to_string()),
                 }
@@ -243,7 +243,7 @@ impl SimReplica {
         let moment = Moment::at(SimTime::from_millis(2));
         let stepped = replica.step(self.disk.view(), Event::Write(operations), moment, choices);
         let stepped = stepped.map_err(|error| error.to_string()).and_then(|actions| {
-            let committed = self.disk.commit(&actions.storage, Commit::Durable);
+            let committed = self.disk.commit(actions.storage, Commit::Durable);
             committed.map_err(|error| error.to_string())?;
             Ok(actions.notices)
         });
@@ -405,7 +405,7 @@ impl SimReplica {
         self.cost.storage_writes += cost.storage_writes;
         self.cost.hash_computations += cost.hash_computations;
         self.cost.dag_lookups += cost.dag_lookups;
-        if let Err(error) = self.disk.commit(&storage, context.commit) {
+        if let Err(error) = self.disk.commit(storage, context.commit) {
             return self.fail(&error.into());
         }
         let outgoing = messages.into_iter().map(|message| Outgoing {

@@ -18,7 +18,7 @@ impl Oracle {
         for action in begun.chain(self.writes.iter().flat_map(|write| &write.actions)) {
             state.apply_action(action, &ANY_TIME)?;
         }
-        joined.apply(&state.finish()?)?;
+        joined.apply(state.finish()?)?;
         Ok(joined)
     }
 

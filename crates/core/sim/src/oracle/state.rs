@@ -136,6 +136,6 @@ impl Joined {
         let mut state = Interface::open_with(self.state.view(), self.merges.clone())?;
         change(&mut state)?;
         let batch: WriteBatch = state.finish()?;
-        Ok(self.state.apply(&batch)?)
+        Ok(self.state.apply(batch)?)
     }
 }

@@ -137,6 +137,6 @@ fn written(mut disk: MemoryStore, actions: &[Action]) -> Result<MemoryStore, Sto
         let applied = state.apply_action(action, &context);
         applied.map_err(|_| StorageError::Index { what: "a scenario of well-formed actions" })?;
     }
-    disk.apply(&state.finish()?)?;
+    disk.apply(state.finish()?)?;
     Ok(disk)
 }

@@ -5,7 +5,6 @@ use crate::index;
 use crate::record::Record;
 use crate::record_codec::own_hash;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use syncline_store::Bytes;
 use syncline_types::{Decode, Digest, Encode, EntityId, Writer};
@@ -56,8 +55,8 @@ impl Held {
         Ok(self.record.as_ref())
     }
 
-    /// Its bytes, for the batch.
-    pub(super) fn bytes(&mut self, buffer: &mut Writer) -> Option<&Bytes> {
+    /// Its bytes.
+    fn bytes(&mut self, buffer: &mut Writer) -> Option<&Bytes> {
         if let (None, Some(record)) = (&self.bytes, &self.record) {
             buffer.clear();
             record.encode(buffer);
@@ -66,7 +65,13 @@ impl Held {
         self.bytes.as_ref()
     }
 
-    /// As [`Held::bytes`], which are not kept.
+    /// As [`Held::bytes`], which are not kept any more: for the batch.
+    pub(super) fn take_bytes(&mut self, buffer: &mut Writer) -> Option<Bytes> {
+        self.bytes(buffer);
+        self.bytes.take()
+    }
+
+    /// As [`Held::bytes`], of one that stays as it is.
     pub(super) fn encoded(&self) -> Option<Bytes> {
         let record = || self.record.as_ref().map(|record| record.to_bytes().into());
         self.bytes.clone().or_else(record)
@@ -99,36 +104,89 @@ pub(super) fn first(id: EntityId) -> u64 {
 }
 
 /// All records that a batch has looked at, each in a place that it keeps.
+///
+/// Where the places are is in a hash table with open addressing by how the ids begin: nearly all are hashes
+/// themselves. Ids that were chosen to begin alike go to a tree beside it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Records {
-    /// By the first bytes of the id, which nearly always tell entities apart.
-    places: BTreeMap<u64, u32>,
-    /// By id: those that another has the first bytes of.
+    slots: Vec<Slot>,
+    /// Those that found no slot near where they belong.
     others: BTreeMap<EntityId, u32>,
     held: Vec<Held>,
 }
 
+/// Where a record is held.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// More of its id, so that hardly any other is looked at.
+    tag: u32,
+    /// [`FREE`]: there is none.
+    place: u32,
+}
+
+const FREE: u32 = u32::MAX;
+/// How far from where it belongs a slot may be.
+const PROBES: usize = 16;
 const MISSING: StorageError = StorageError::Index { what: "a record that is held" };
 
+fn tag(id: EntityId) -> u32 {
+    let [_, _, _, _, a, b, c, d, ..] = id.0;
+    u32::from_be_bytes([a, b, c, d])
+}
+
 impl Records {
+    /// The slots in which records whose ids begin so are looked for, in turn.
+    fn near(&self, beginning: u32) -> impl Iterator<Item = usize> + use<> {
+        let mask = self.slots.len().wrapping_sub(1);
+        let probes = if self.slots.is_empty() { 0 } else { PROBES };
+        (0..probes).map(move |step| (beginning as usize + step) & mask)
+    }
+
+    /// The places in these slots, up to the first free one.
+    fn places_near(&self, beginning: u32) -> impl Iterator<Item = Slot> {
+        let slots = self.near(beginning).filter_map(|at| self.slots.get(at).copied());
+        slots.take_while(|slot| slot.place != FREE)
+    }
+
     pub(super) fn place(&self, id: EntityId) -> Option<u32> {
-        let place = *self.places.get(&first(id))?;
-        if self.id(place) == Some(id) { Some(place) } else { self.others.get(&id).copied() }
+        let alike = self.places_near(id.beginning()).filter(|slot| slot.tag == tag(id));
+        let found = alike.map(|slot| slot.place).find(|place| self.id(*place) == Some(id));
+        found.or_else(|| self.others.get(&id).copied())
     }
 
     /// Gives a place to a record that has none.
     pub(super) fn push(&mut self, held: Held) -> u32 {
         let place = self.held.len() as u32;
-        match self.places.entry(first(held.id)) {
-            Entry::Vacant(free) => {
-                free.insert(place);
-            }
-            Entry::Occupied(_) => {
-                self.others.insert(held.id, place);
+        let id = held.id;
+        self.held.push(held);
+        if self.held.len() * 2 > self.slots.len() {
+            self.rehash();
+        } else {
+            self.enter(id, place);
+        }
+        place
+    }
+
+    fn enter(&mut self, id: EntityId, place: u32) {
+        let free =
+            self.near(id.beginning()).find(|at| self.slots.get(*at).is_some_and(|slot| slot.place == FREE));
+        match free.and_then(|at| self.slots.get_mut(at)) {
+            Some(slot) => *slot = Slot { tag: tag(id), place },
+            None => {
+                self.others.insert(id, place);
             }
         }
-        self.held.push(held);
-        place
+    }
+
+    fn rehash(&mut self) {
+        let slots = (self.held.capacity() * 2).next_power_of_two();
+        self.slots = vec![Slot { tag: 0, place: FREE }; slots];
+        self.others.clear();
+        for place in 0..self.held.len() as u32 {
+            if let Some(id) = self.id(place) {
+                self.enter(id, place);
+            }
+        }
     }
 
     /// Makes room for so many more.
@@ -144,46 +202,67 @@ impl Records {
         self.held.get(place as usize).map(|held| held.id)
     }
 
-    /// Those from `from` to `to`, in no order.
-    pub(super) fn range(&self, from: EntityId, to: EntityId) -> impl Iterator<Item = &Held> {
-        let places = self.places.range(first(from)..=first(to)).map(|(_, place)| place);
-        let places = places.chain(self.others.range(from..=to).map(|(_, place)| place));
-        let held = places.filter_map(|place| self.held.get(*place as usize));
-        held.filter(move |held| from <= held.id && held.id <= to)
+    /// Those with this [`EntityId::beginning`], in no order.
+    pub(super) fn beginning(&self, beginning: u32) -> impl Iterator<Item = &Held> {
+        let (from, to) = EntityId::range_beginning(beginning);
+        let places = self.places_near(beginning).map(|slot| slot.place);
+        let places = places.chain(self.others.range(from..=to).map(|(_, place)| *place));
+        let held = places.filter_map(|place| self.held.get(place as usize));
+        held.filter(move |held| held.id.beginning() == beginning)
     }
 
-    /// The places of all, ascending by id.
-    pub(super) fn places(&self) -> Vec<u32> {
-        let mut places: Vec<u32> = self.places.values().chain(self.others.values()).copied().collect();
-        if !self.others.is_empty() {
-            places.sort_unstable_by_key(|place| self.id(*place));
-        }
-        places
+    /// The places of all that have changed, ascending by id.
+    pub(super) fn changed(&self) -> Vec<u32> {
+        let changed = (0u32..).zip(&self.held).filter(|(_, held)| held.dirty);
+        let mut changed: Vec<_> = changed.map(|(place, held)| (first(held.id), place)).collect();
+        changed.sort_unstable_by(|(first, place), (other, other_place)| {
+            first.cmp(other).then_with(|| self.id(*place).cmp(&self.id(*other_place)))
+        });
+        changed.into_iter().map(|(_, place)| place).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    fn entities_whose_ids_begin_alike_have_places_of_their_own() {
-        let id = |first: u8, last: u8| {
-            let mut bytes = [first; 32];
+    /// Ids of which many begin alike, some all of the way but for the end.
+    fn id() -> impl Strategy<Value = EntityId> {
+        (prop_oneof![Just(0u32), Just(7), any::<u32>()], 0..3u32, 0..40u8).prop_map(|(first, tag, last)| {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&first.to_be_bytes());
+            bytes[4..8].copy_from_slice(&tag.to_be_bytes());
             bytes[31] = last;
             EntityId(bytes)
-        };
-        let ids = [id(7, 2), id(9, 1), id(7, 3), id(7, 1)];
-        let mut records = Records::default();
-        for id in ids {
-            assert_eq!(records.place(id), None);
-            records.push(Held::new(id, None));
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn each_entity_has_a_place_of_its_own(
+            ids in proptest::collection::vec(id(), 0..300),
+            absent in id(),
+        ) {
+            let mut records = Records::default();
+            let mut model = BTreeMap::new();
+            for id in ids {
+                prop_assert_eq!(records.place(id), model.get(&id).copied());
+                if !model.contains_key(&id) {
+                    let mut held = Held::new(id, None);
+                    held.dirty = id.0[31] % 3 > 0;
+                    model.insert(id, records.push(held));
+                }
+            }
+            prop_assert_eq!(records.place(absent), model.get(&absent).copied());
+            let changed = model.iter().filter(|(id, _)| id.0[31] % 3 > 0).map(|(_, place)| *place);
+            prop_assert_eq!(records.changed(), changed.collect::<Vec<_>>());
+            for beginning in model.keys().map(|id| id.beginning()).chain([absent.beginning()]) {
+                let mut found: Vec<_> = records.beginning(beginning).map(|held| held.id).collect();
+                found.sort_unstable();
+                let expected = model.keys().copied().filter(|id| id.beginning() == beginning);
+                prop_assert_eq!(found, expected.collect::<Vec<_>>());
+            }
         }
-        assert_eq!(ids.map(|id| records.place(id)), [Some(0), Some(1), Some(2), Some(3)]);
-        assert_eq!(records.place(id(7, 9)), None);
-        assert_eq!(records.places(), [3, 0, 2, 1]);
-        let mut found: Vec<_> = records.range(id(7, 2), id(8, 0)).map(|held| held.id).collect();
-        found.sort_unstable();
-        assert_eq!(found, [id(7, 2), id(7, 3)]);
     }
 }

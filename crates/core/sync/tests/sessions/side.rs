@@ -45,7 +45,7 @@ impl Side {
 
     pub(crate) fn commit(&mut self, work: Transaction<MemoryStore>) {
         let (batch, log, sketch) = work.finish().unwrap();
-        self.store.apply(&batch).unwrap();
+        self.store.apply(batch).unwrap();
         self.log = log;
         if let Some(kept) = &sketch {
             let mut state = Interface::open(self.store.view()).unwrap();

@@ -76,14 +76,14 @@ impl Entropy for Lowest {
 pub(crate) fn write<S: Store>(store: &mut S, replica: u64, keys: Range<u64>) {
     let config = ReplicaConfig::new(CONTEXT, ReplicaId::from_u64(replica));
     let (mut replica, actions) = Replica::recover(config, &store.view()).unwrap();
-    store.apply(&actions.storage).unwrap();
+    store.apply(actions.storage).unwrap();
     let keys: Vec<u64> = keys.collect();
     for (step, keys) in keys.chunks(100).enumerate() {
         let moment = Moment::at(SimTime::from_millis(step as u64 + 1));
         let operations = keys.iter().map(|key| map().entry(key).set(&value(*key))).collect();
         let actions = replica.step(store.view(), Event::Write(operations), moment, &mut Lowest).unwrap();
         assert!(actions.notices.iter().all(|notice| !matches!(notice, Notice::WriteRefused { .. })));
-        store.apply(&actions.storage).unwrap();
+        store.apply(actions.storage).unwrap();
     }
 }
 
