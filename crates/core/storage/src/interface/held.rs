@@ -226,6 +226,7 @@ impl Records {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::btree_map::Entry;
 
     /// Ids of which many begin alike, some all of the way but for the end.
     fn id() -> impl Strategy<Value = EntityId> {
@@ -248,10 +249,10 @@ mod tests {
             let mut model = BTreeMap::new();
             for id in ids {
                 prop_assert_eq!(records.place(id), model.get(&id).copied());
-                if !model.contains_key(&id) {
+                if let Entry::Vacant(free) = model.entry(id) {
                     let mut held = Held::new(id, None);
                     held.dirty = id.0[31] % 3 > 0;
-                    model.insert(id, records.push(held));
+                    free.insert(records.push(held));
                 }
             }
             prop_assert_eq!(records.place(absent), model.get(&absent).copied());
