@@ -37,7 +37,7 @@ impl Store for Redb {
         RedbView(Arc::new(read.open_table(ROWS).expect("a table")))
     }
 
-    fn apply(&mut self, batch: &WriteBatch) -> Result<(), StoreError> {
+    fn apply(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
         let write = self.0.begin_write().expect("a transaction");
         {
             let mut table = write.open_table(ROWS).expect("a table");
