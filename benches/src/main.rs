@@ -42,10 +42,13 @@ pub(crate) fn row(name: &str, count: u64, took: Duration, against: Option<f64>) 
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    if let [shape @ ("memory-flat" | "memory-tree")] =
-        wanted.iter().map(String::as_str).collect::<Vec<_>>()[..]
-    {
-        return storage::memory_of(shape == "memory-tree");
+    match wanted.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["memory-flat"] => return storage::memory_of(false),
+        ["memory-tree"] => return storage::memory_of(true),
+        ["storage-bare"] => return storage::bare(),
+        ["storage-peer"] => return storage::peer(),
+        ["storage-own"] => return storage::own(),
+        _ => {}
     }
     let all = [
         "engine", "tiny", "sims", "threads", "large", "stalled", "storage", "snapshot", "memory", "disk",

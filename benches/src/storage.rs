@@ -28,6 +28,9 @@ pub(crate) fn grow_deep(store: &mut MemoryStore, from: u64, to: u64, batch: u64)
     grow_with(store, from, to, batch, insert_deep)
 }
 
+/// How many records are read ahead: as many as come in a page.
+const AT_HAND: usize = 512;
+
 /// What a batch of actions takes from being at hand to being committed: prefetch, as whoever has a batch at hand
 /// does, `apply_action` of each, root, commit. Making the actions is not in it.
 fn grow_with(store: &mut impl Store, from: u64, to: u64, batch: u64, insert: fn(u64) -> Action) -> Duration {
@@ -37,9 +40,11 @@ fn grow_with(store: &mut impl Store, from: u64, to: u64, batch: u64, insert: fn(
         let actions: Vec<_> = (at..to.min(at + batch)).map(insert).collect();
         let started = Instant::now();
         let mut state = Interface::open(store.view()).expect("a state");
-        state.prefetch(actions.iter().map(Action::id)).expect("rows");
-        for action in &actions {
-            state.apply_action(action, &context).expect("an insert");
+        for some in actions.chunks(AT_HAND) {
+            state.prefetch(some.iter().map(Action::id)).expect("rows");
+            for action in some {
+                state.apply_action(action, &context).expect("an insert");
+            }
         }
         state.root_hash().expect("a root");
         store.apply(state.finish().expect("a batch")).expect("a commit");
@@ -73,7 +78,7 @@ fn resident_bytes() -> u64 {
 }
 
 /// The published crate that our guide comes from, on the same inserts.
-fn peer() {
+pub(crate) fn peer() {
     println!(
         "\ncalimero-storage 0.11.0-rc.5, its Interface::apply_action on a map in memory, the last 200 inserts"
     );
@@ -86,7 +91,7 @@ fn peer() {
 }
 
 /// The same job for the yardstick: ids only.
-fn bare() {
+pub(crate) fn bare() {
     println!("\nyardstick: a bare radix-16 SHA-256 trie of ids, root after each batch");
     let mut trie = BareTrie::default();
     let mut at = 0u64;
@@ -110,11 +115,22 @@ fn bare() {
     grow("at 1000000 ids, one at a time", 2_000, 1);
 }
 
+/// Runs tables, or parts of them, in a process each: none lives in the heap that another has left behind.
+fn in_processes(parts: &[&str]) {
+    for part in parts {
+        let own = std::env::current_exe().expect("a path");
+        std::process::Command::new(own).arg(part).status().expect("a process");
+    }
+}
+
+/// Inserts at sizes from a thousand to a million, beside the peers'.
+pub(crate) fn apply_action() {
+    in_processes(&["storage-bare", "storage-peer", "storage-own"]);
+}
+
 /// `apply_action` at sizes from a thousand to a million, root and commit after each batch. Each row
 /// goes on growing the same store, as an application would.
-pub(crate) fn apply_action() {
-    bare();
-    peer();
+pub(crate) fn own() {
     println!("\napply_action: inserts of 100 bytes under one parent, root and commit after each batch");
     for size in [1_000u64, 10_000, 100_000, 1_000_000] {
         let mut store = MemoryStore::default();
@@ -131,17 +147,13 @@ pub(crate) fn apply_action() {
     }
 }
 
-/// What one of a million entities costs in memory. Each shape in a process of its own, so that neither
-/// lives in what the other has left behind.
+/// What one of a million entities costs in memory.
 pub(crate) fn memory() {
     println!("\nmemory: a million entities with 100 bytes each");
-    for shape in ["memory-flat", "memory-tree"] {
-        let own = std::env::current_exe().expect("a path");
-        std::process::Command::new(own).arg(shape).status().expect("a process");
-    }
+    in_processes(&["memory-flat", "memory-tree"]);
 }
 
-/// The part of [`memory`] that runs in a process of its own.
+/// The same for one shape.
 pub(crate) fn memory_of(tree: bool) {
     const COUNT: u64 = 1_000_000;
     let (name, insert): (_, fn(u64) -> Action) =

@@ -259,7 +259,6 @@ impl<V: ReadView> Interface<V> {
         }
         ids.sort_unstable();
         ids.dedup();
-        self.records.reserve(ids.len());
         for ids in ids.chunks(AT_ONCE) {
             let keys: Vec<Key> = ids.iter().map(|(_, id)| keys::record(self.slot, *id)).collect();
             self.view.prefetch(&keys);

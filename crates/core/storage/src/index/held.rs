@@ -1,5 +1,6 @@
 //! Nodes as a batch sees and changes them.
 
+use super::arena::{Arena, Spot};
 use super::kept::Kept;
 use super::node::{BUCKET, Entries, Entry, Leaf, Node, encode_inner, inner_hash};
 use super::prefix::Prefix;
@@ -22,18 +23,18 @@ pub(super) struct Nodes {
     buckets: Vec<Bucket>,
     inners: Vec<Inner>,
     /// Those of each bucket together, with room for more behind them.
-    leaves: Vec<Leaf>,
+    leaves: Arena<Leaf>,
     /// The roots of the children's own tries, for buckets that have any.
-    kids: Vec<Digest>,
+    kids: Arena<Digest>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    from: usize,
+    at: Spot,
     len: usize,
     room: usize,
-    /// Where its part of [`Nodes::kids`] begins.
-    kids: Option<usize>,
+    /// Where its part of [`Nodes::kids`] is.
+    kids: Option<Spot>,
     state: State,
 }
 
@@ -99,12 +100,12 @@ impl Nodes {
     }
 
     pub(super) fn entries(&self, bucket: u32) -> Option<Entries<'_>> {
-        let Bucket { from, len, kids, .. } = *self.buckets.get(bucket as usize)?;
+        let Bucket { at, len, kids, .. } = *self.buckets.get(bucket as usize)?;
         let kids = match kids {
-            Some(from) => self.kids.get(from..from + len)?,
+            Some(at) => self.kids.get(at, len)?,
             None => &[],
         };
-        Some(Entries { leaves: self.leaves.get(from..from + len)?, kids })
+        Some(Entries { leaves: self.leaves.get(at, len)?, kids })
     }
 
     pub(super) fn inner(&self, at: u32) -> Option<&Inner> {
@@ -141,24 +142,17 @@ impl Nodes {
     }
 
     fn add_entries(&mut self, entries: &[Entry], more: usize, state: State) -> Place {
-        let from = self.leaves.len();
-        self.leaves.extend(entries.iter().map(|entry| Leaf { id: entry.id, own: entry.own }));
-        let kids = entries.iter().any(|entry| !entry.kids.is_zero()).then(|| {
-            let from = self.kids.len();
-            self.kids.extend(entries.iter().map(|entry| entry.kids));
-            from
-        });
-        self.add_bucket(Bucket { from, len: entries.len(), room: 0, kids, state }, more)
+        let leaves: Vec<Leaf> = entries.iter().map(|entry| Leaf { id: entry.id, own: entry.own }).collect();
+        let has_kids = entries.iter().any(|entry| !entry.kids.is_zero());
+        let kids: Vec<Digest> = entries.iter().filter(|_| has_kids).map(|entry| entry.kids).collect();
+        self.add_bucket(Entries { leaves: &leaves, kids: &kids }, more, state)
     }
 
-    /// Adds a bucket whose entries came last, with room for `more` behind them.
-    fn add_bucket(&mut self, bucket: Bucket, more: usize) -> Place {
-        let room = bucket.len + more;
-        self.leaves.resize(bucket.from + room, Leaf::NONE);
-        if let Some(from) = bucket.kids {
-            self.kids.resize(from + room, Digest::ZERO);
-        }
-        self.buckets.push(Bucket { room, ..bucket });
+    /// Adds a bucket with these entries and room for `more` behind them.
+    fn add_bucket(&mut self, Entries { leaves, kids }: Entries<'_>, more: usize, state: State) -> Place {
+        let at = self.leaves.add(leaves, more, Leaf::NONE);
+        let kids = (!kids.is_empty()).then(|| self.kids.add(kids, more, Digest::ZERO));
+        self.buckets.push(Bucket { at, len: leaves.len(), room: leaves.len() + more, kids, state });
         Place::Bucket((self.buckets.len() - 1) as u32)
     }
 
@@ -176,14 +170,9 @@ impl Nodes {
     pub(super) fn add_kept(&mut self, kept: &Kept, more: usize) -> Place {
         match kept {
             Kept::Bucket(bucket) => {
-                let (from, entries) = (self.leaves.len(), bucket.entries());
-                self.leaves.extend_from_slice(entries.leaves);
-                let kids = (!entries.kids.is_empty()).then(|| {
-                    self.kids.extend_from_slice(entries.kids);
-                    self.kids.len() - entries.kids.len()
-                });
-                let bucket = Bucket { from, len: entries.len(), room: 0, kids, state: State::default() };
-                self.add_bucket(bucket, more.min(BUCKET.saturating_sub(entries.len())))
+                let entries = bucket.entries();
+                let more = more.min(BUCKET.saturating_sub(entries.len()));
+                self.add_bucket(entries, more, State::default())
             }
             Kept::Inner(inner) => {
                 self.add_inner(Inner { count: inner.count, slots: inner.slots, ..Inner::default() })
@@ -216,11 +205,11 @@ impl Nodes {
             return Some(false);
         }
         self.own_kids(bucket, entry.kids)?;
-        let Bucket { from, kids, state, .. } = self.buckets.get_mut(bucket as usize)?;
+        let Bucket { at: spot, len, kids, state, .. } = self.buckets.get_mut(bucket as usize)?;
         *state = CHANGED;
-        *self.leaves.get_mut(*from + at)? = Leaf { id: entry.id, own: entry.own };
+        *self.leaves.get_mut(*spot, *len)?.get_mut(at)? = Leaf { id: entry.id, own: entry.own };
         if let Some(kids) = kids {
-            *self.kids.get_mut(*kids + at)? = entry.kids;
+            *self.kids.get_mut(*kids, *len)?.get_mut(at)? = entry.kids;
         }
         Some(true)
     }
@@ -229,13 +218,13 @@ impl Nodes {
     pub(super) fn insert_entry(&mut self, bucket: u32, at: usize, entry: Entry) -> Option<()> {
         self.own_kids(bucket, entry.kids)?;
         self.make_room(bucket)?;
-        let Bucket { from, len, kids, state, .. } = self.buckets.get_mut(bucket as usize)?;
+        let Bucket { at: spot, len, kids, state, .. } = self.buckets.get_mut(bucket as usize)?;
         *state = CHANGED;
-        let leaves = self.leaves.get_mut(*from..=*from + *len)?;
+        let leaves = self.leaves.get_mut(*spot, *len + 1)?;
         leaves.get_mut(at..)?.rotate_right(1);
         *leaves.get_mut(at)? = Leaf { id: entry.id, own: entry.own };
-        if let Some(from) = *kids {
-            let kids = self.kids.get_mut(from..=from + *len)?;
+        if let Some(kids) = *kids {
+            let kids = self.kids.get_mut(kids, *len + 1)?;
             kids.get_mut(at..)?.rotate_right(1);
             *kids.get_mut(at)? = entry.kids;
         }
@@ -246,11 +235,11 @@ impl Nodes {
     /// Takes the entry at `at` out of a bucket.
     pub(super) fn remove_entry(&mut self, bucket: u32, at: usize) -> Option<Entry> {
         let removed = self.entries(bucket)?.at(at)?;
-        let Bucket { from, len, kids, state, .. } = self.buckets.get_mut(bucket as usize)?;
+        let Bucket { at: spot, len, kids, state, .. } = self.buckets.get_mut(bucket as usize)?;
         *state = CHANGED;
-        self.leaves.get_mut(*from + at..*from + *len)?.rotate_left(1);
-        if let Some(from) = *kids {
-            self.kids.get_mut(from + at..from + *len)?.rotate_left(1);
+        self.leaves.get_mut(*spot, *len)?.get_mut(at..)?.rotate_left(1);
+        if let Some(kids) = *kids {
+            self.kids.get_mut(kids, *len)?.get_mut(at..)?.rotate_left(1);
         }
         *len -= 1;
         Some(removed)
@@ -260,8 +249,7 @@ impl Nodes {
     fn own_kids(&mut self, bucket: u32, kids: Digest) -> Option<()> {
         let bucket = self.buckets.get_mut(bucket as usize)?;
         if !kids.is_zero() && bucket.kids.is_none() {
-            bucket.kids = Some(self.kids.len());
-            self.kids.resize(self.kids.len() + bucket.room, Digest::ZERO);
+            bucket.kids = Some(self.kids.add(&[], bucket.room, Digest::ZERO));
         }
         Some(())
     }
@@ -269,21 +257,21 @@ impl Nodes {
     /// Room for one more entry: a bucket without it moves to the end.
     fn make_room(&mut self, bucket: u32) -> Option<()> {
         const MORE: usize = 4;
-        let Bucket { from, len, room, kids, .. } = *self.buckets.get(bucket as usize)?;
+        let Bucket { at, len, room, kids, .. } = *self.buckets.get(bucket as usize)?;
         if len < room {
             return Some(());
         }
-        let to = self.leaves.len();
-        self.leaves.extend_from_within(from..from + len);
-        self.leaves.resize(to + len + MORE, Leaf::NONE);
-        let kids = kids.map(|from| {
-            let to = self.kids.len();
-            self.kids.extend_from_within(from..from + len);
-            self.kids.resize(to + len + MORE, Digest::ZERO);
-            to
-        });
+        let leaves = self.leaves.get(at, len)?.to_vec();
+        let at = self.leaves.add(&leaves, MORE, Leaf::NONE);
+        let kids = match kids {
+            Some(kids) => {
+                let kids = self.kids.get(kids, len)?.to_vec();
+                Some(self.kids.add(&kids, MORE, Digest::ZERO))
+            }
+            None => None,
+        };
         let own = self.buckets.get_mut(bucket as usize)?;
-        (own.from, own.room, own.kids) = (to, len + MORE, kids);
+        (own.at, own.room, own.kids) = (at, len + MORE, kids);
         Some(())
     }
 

@@ -17,6 +17,7 @@
 //! The root of the state is the full hash of the root entity. Hashes are computed lazily, once per
 //! batch, from the deepest entity up.
 
+mod arena;
 mod held;
 mod kept;
 mod node;

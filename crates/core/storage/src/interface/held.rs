@@ -112,7 +112,9 @@ pub(super) struct Records {
     slots: Vec<Slot>,
     /// Those that found no slot near where they belong.
     others: BTreeMap<EntityId, u32>,
-    held: Vec<Held>,
+    /// In pieces of [`PIECE`], and so small that memory for them is used again by the next batch.
+    held: Vec<Vec<Held>>,
+    count: u32,
 }
 
 /// Where a record is held.
@@ -125,6 +127,7 @@ struct Slot {
 }
 
 const FREE: u32 = u32::MAX;
+const PIECE: u32 = 256;
 /// How far from where it belongs a slot may be.
 const PROBES: usize = 16;
 const MISSING: StorageError = StorageError::Index { what: "a record that is held" };
@@ -156,10 +159,18 @@ impl Records {
 
     /// Gives a place to a record that has none.
     pub(super) fn push(&mut self, held: Held) -> u32 {
-        let place = self.held.len() as u32;
-        let id = held.id;
-        self.held.push(held);
-        if self.held.len() * 2 > self.slots.len() {
+        let (place, id) = (self.count, held.id);
+        match self.held.last_mut().filter(|last| last.len() < PIECE as usize) {
+            Some(last) => last.push(held),
+            // The first grows as it is needed: most batches are small.
+            None => {
+                let mut piece = Vec::with_capacity(if place == 0 { 1 } else { PIECE as usize });
+                piece.push(held);
+                self.held.push(piece);
+            }
+        }
+        self.count += 1;
+        if self.count as usize * 2 > self.slots.len() {
             self.rehash();
         } else {
             self.enter(id, place);
@@ -179,27 +190,27 @@ impl Records {
     }
 
     fn rehash(&mut self) {
-        let slots = (self.held.capacity() * 2).next_power_of_two();
+        let slots = (self.count as usize * 4).next_power_of_two();
         self.slots = vec![Slot { tag: 0, place: FREE }; slots];
         self.others.clear();
-        for place in 0..self.held.len() as u32 {
+        for place in 0..self.count {
             if let Some(id) = self.id(place) {
                 self.enter(id, place);
             }
         }
     }
 
-    /// Makes room for so many more.
-    pub(super) fn reserve(&mut self, more: usize) {
-        self.held.reserve(more);
+    fn get(&self, place: u32) -> Option<&Held> {
+        self.held.get((place / PIECE) as usize)?.get((place % PIECE) as usize)
     }
 
     pub(super) fn at(&mut self, place: u32) -> Result<&mut Held, StorageError> {
-        self.held.get_mut(place as usize).ok_or(MISSING)
+        let piece = self.held.get_mut((place / PIECE) as usize);
+        piece.and_then(|piece| piece.get_mut((place % PIECE) as usize)).ok_or(MISSING)
     }
 
     pub(super) fn id(&self, place: u32) -> Option<EntityId> {
-        self.held.get(place as usize).map(|held| held.id)
+        self.get(place).map(|held| held.id)
     }
 
     /// Those with this [`EntityId::beginning`], in no order.
@@ -207,13 +218,13 @@ impl Records {
         let (from, to) = EntityId::range_beginning(beginning);
         let places = self.places_near(beginning).map(|slot| slot.place);
         let places = places.chain(self.others.range(from..=to).map(|(_, place)| *place));
-        let held = places.filter_map(|place| self.held.get(place as usize));
+        let held = places.filter_map(|place| self.get(place));
         held.filter(move |held| held.id.beginning() == beginning)
     }
 
     /// The places of all that have changed, ascending by id.
     pub(super) fn changed(&self) -> Vec<u32> {
-        let changed = (0u32..).zip(&self.held).filter(|(_, held)| held.dirty);
+        let changed = (0u32..).zip(self.held.iter().flatten()).filter(|(_, held)| held.dirty);
         let mut changed: Vec<_> = changed.map(|(place, held)| (first(held.id), place)).collect();
         changed.sort_unstable_by(|(first, place), (other, other_place)| {
             first.cmp(other).then_with(|| self.id(*place).cmp(&self.id(*other_place)))
