@@ -243,7 +243,7 @@ mod tests {
         let rows = batch(&[("a", "1"), ("b", "2")]);
         assert!(disk.commit(rows.clone(), Commit::Fails).is_err());
         disk.commit(rows.clone(), Commit::Torn { permille: 999 }).unwrap();
-        disk.commit(rows.clone(), Commit::Lost).unwrap();
+        disk.commit(rows, Commit::Lost).unwrap();
         assert!(disk.commit(WriteBatch::default(), Commit::Fails).is_ok(), "nothing to write");
         assert!(disk.rows().is_empty());
         assert_eq!((disk.faults().failed_writes, disk.faults().torn_writes), (1, 1));
