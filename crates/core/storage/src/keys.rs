@@ -107,6 +107,13 @@ pub fn trie(slot: Slot, entity: EntityId) -> Key {
     Key::of(&[&[slot.kind(NODE)], entity.as_bytes()])
 }
 
+/// The slot and the entity in what [`trie`] gives.
+pub fn trie_of(key: &[u8]) -> Option<(Slot, EntityId)> {
+    let (&kind, entity) = key.split_first().filter(|(kind, _)| is_of(**kind, NODE))?;
+    let slot = if kind == NODE { Slot::First } else { Slot::Second };
+    Some((slot, EntityId(entity.try_into().ok()?)))
+}
+
 /// The row of one node of the trie over the children of `entity`.
 pub fn node(slot: Slot, entity: EntityId, prefix: Prefix) -> Key {
     Key::of(&[&[slot.kind(NODE)], entity.as_bytes(), &[prefix.len()], prefix.packed()])

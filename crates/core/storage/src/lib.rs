@@ -66,6 +66,6 @@ pub use record_codec::own_hash;
 pub use scan::{RecordPage, Subtree, record_page};
 pub use stats::Stats;
 pub use syncline_crdt::{CrdtType, Merges};
-pub use verify::{Verification, verify};
+pub use verify::{Verification, tries_are_told, verify};
 pub use walk::{Cursor, TreePage, tree_page};
 pub use words::Shown;

@@ -5,7 +5,8 @@ use crate::interface::Interface;
 use crate::keys::{self, Slot};
 use crate::scan::rebuilt;
 use crate::stats::Stats;
-use syncline_store::{MemoryStore, ReadView, Store};
+use syncline_crdt::Merges;
+use syncline_store::{Key, MemoryStore, ReadView, Store};
 use syncline_types::{Decode, Digest, Encode, Hlc};
 
 /// What a verification found.
@@ -89,6 +90,27 @@ pub fn verify<V: ReadView>(view: &V) -> Result<Verification, StorageError> {
         }
         from = upto;
     }
+}
+
+/// Whether the topmost nodes of these tries ([`keys::trie`]) have the hashes that are told of them above: that
+/// they are of the same moment, and not that they are sound. O(tries · log n).
+///
+/// # Errors
+/// [`StorageError`] if what it looks at cannot be read.
+pub fn tries_are_told<'k, V: ReadView>(
+    view: &V,
+    tries: impl IntoIterator<Item = &'k Key>,
+) -> Result<bool, StorageError> {
+    let open = |slot| Interface::open_slot(view.clone(), slot, Merges::default());
+    let (mut first, mut second) = (open(Slot::First)?, open(Slot::Second)?);
+    for key in tries {
+        let (slot, entity) = keys::trie_of(key).ok_or(StorageError::Index { what: "the key of a trie" })?;
+        let state = if slot == Slot::First { &mut first } else { &mut second };
+        if !state.is_told(entity)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Figures are equal but for how often the state has changed and its horizon, which the records do not

@@ -80,6 +80,11 @@ pub trait ReadView: Clone {
         None
     }
 
+    /// Whether changes to runs are to be told in short as well: see [`Edit::notes`].
+    fn wants_notes(&self) -> bool {
+        false
+    }
+
     /// The keys of up to `limit` runs with `from <= key < to`, ascending.
     fn runs(&self, _from: &[u8], _to: &[u8], _limit: usize) -> Vec<Key> {
         Vec::new()

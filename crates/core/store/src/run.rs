@@ -40,6 +40,12 @@ pub trait Edit: Debug + Send + Sync {
         self.len() == 0
     }
 
+    /// The change in short, if the view that it was made on asked for it: enough to make it again on the same
+    /// state, for those who know what it is a change to.
+    fn notes(&self) -> Option<Bytes> {
+        None
+    }
+
     /// Makes the change; on nothing, if there is no such run yet. Gives what was not there before, or
     /// says that nothing is left.
     fn amend(&self, run: Option<&mut Arc<dyn Run>>) -> Amended;

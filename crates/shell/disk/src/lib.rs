@@ -10,27 +10,40 @@
 //! `benches/` repeats the comparison.
 //!
 //! Nodes of the index that were read or written lately stay in memory as they are, so that changing them
-//! again reads no row.
+//! again reads no row. A batch brings the engine its records and, for the index, notes of what changed; the
+//! nodes themselves are written once for many batches ([`DiskStore::settle`]). What a crash comes before is
+//! made again from the notes when the store is opened, and must give the root that was acknowledged.
 //!
 //! A log has one weakness: when its end is damaged, that cannot be told from a crash, and the engine
 //! forgets the batches there. So a counter of commits lies in a file of its own, written after each
 //! commit. A store that is behind its counter has lost what it had acknowledged, and does not open.
 
+mod owed;
 mod progress;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use owed::Owed;
 use progress::Progress;
 use std::path::Path;
 use std::sync::Arc;
+use syncline_storage::{StorageError, index, tries_are_told};
 use syncline_store::{Bytes, Key, ReadView, Row, Run, Runs, Store, StoreError, WriteBatch};
+use syncline_types::{DecodeError, Reader, Writer};
 
 /// Where the format of a store is written; no row of a state has this key.
 const FORMAT_KEY: &[u8] = &[0, 1];
 /// How many batches were applied: grows with each.
 const COMMITS_KEY: &[u8] = &[0, 2];
-const FORMAT: &[u8] = b"syncline store 1";
+/// Notes of what a batch has done to the index, by its number among the batches.
+const NOTES: &[u8] = &[0, 3];
+const NOTES_END: &[u8] = &[0, 4];
+const FORMAT: &[u8] = b"syncline store 2";
 /// How many rows of the index stay in memory: about 1.5 KiB each.
 const ROWS_AT_HAND: usize = 1 << 16;
+/// How many rows of the index wait to be written, about 1 KiB each, and how many bytes of notes: these are
+/// made again at less than 20 MB a second.
+const ROWS_OWED: usize = 1 << 17;
+const BYTES_OF_NOTES: usize = 1 << 24;
 
 /// A store in a folder.
 pub struct DiskStore {
@@ -41,6 +54,10 @@ pub struct DiskStore {
     /// What is known of the index, and of how many rows at most.
     at_hand: Runs,
     rows_at_hand: usize,
+    owed: Owed,
+    /// The keys of the notes that the engine holds, and how many bytes these are.
+    noted: Vec<Key>,
+    bytes_of_notes: usize,
     /// A batch failed, and nobody knows how much of it is on the disk.
     failed: bool,
 }
@@ -57,6 +74,7 @@ pub struct DiskView {
     snapshot: Arc<Snapshot>,
     rows: Keyspace,
     at_hand: Runs,
+    owed: Owed,
 }
 
 impl std::fmt::Debug for DiskView {
@@ -72,6 +90,28 @@ fn failed(operation: &'static str) -> impl Fn(fjall::Error) -> StoreError {
         fjall::Error::Locked => StoreError::Io { operation, reason: "another process has it open".into() },
         error => StoreError::Corrupt { what: format!("the engine cannot {operation}: {error}") },
     }
+}
+
+/// What a batch does to the index, in short: nothing at all if somebody did not take notes.
+fn notes_of(batch: &WriteBatch) -> Option<Writer> {
+    let mut out = Writer::default();
+    for (trie, edit) in batch.edits().filter_map(|(trie, edit)| Some((trie, edit?))) {
+        out.bytes(trie);
+        out.bytes(&edit.notes()?);
+    }
+    Some(out)
+}
+
+/// The key of a trie, and the notes of what was done to it.
+type Noted<'a> = (&'a [u8], &'a [u8]);
+
+/// What a row of notes tells.
+fn notes_in(row: &[u8]) -> Result<Vec<Noted<'_>>, DecodeError> {
+    let (mut input, mut notes) = (Reader::new(row), Vec::new());
+    while input.remaining() > 0 {
+        notes.push((input.bytes(row.len(), "the key of a trie")?, input.bytes(row.len(), "notes")?));
+    }
+    Ok(notes)
 }
 
 impl DiskStore {
@@ -104,6 +144,9 @@ impl DiskStore {
             commits: 0,
             at_hand: Runs::default(),
             rows_at_hand: 0,
+            owed: Owed::default(),
+            noted: Vec::new(),
+            bytes_of_notes: 0,
             failed: false,
         };
         store.check_format()?;
@@ -123,6 +166,7 @@ impl DiskStore {
             let what = format!("{acknowledged} batches were acknowledged and {found} are there");
             return Err(StoreError::Corrupt { what });
         }
+        store.redo()?;
         Ok(store)
     }
 
@@ -151,8 +195,32 @@ impl DiskStore {
         }
     }
 
-    /// Keeps at hand what a batch has done to the index.
-    fn remember(&mut self, batch: &WriteBatch) {
+    /// Makes the changes to the index again of which there are notes.
+    fn redo(&mut self) -> Result<(), StoreError> {
+        let damaged = |error: StorageError| match error {
+            StorageError::Store(error) => error,
+            error => StoreError::Corrupt { what: format!("its index cannot be made again: {error}") },
+        };
+        let unread = |error| StoreError::Corrupt { what: format!("its notes cannot be read: {error}") };
+        let mut from = Key::from(NOTES);
+        while let Some((key, row)) = self.view().range(&from, NOTES_END, 1)?.pop() {
+            for (trie, notes) in notes_in(&row).map_err(unread)? {
+                let batch = index::redo(&self.view(), trie, notes).map_err(damaged)?;
+                self.remember(&batch, true)?;
+            }
+            self.bytes_of_notes += row.len();
+            from = Key::of(&[&key, &[0]]);
+            self.noted.push(key);
+        }
+        if !tries_are_told(&self.view(), self.owed.tries()).map_err(damaged)? {
+            let what = "what its notes make of the index does not give the root that was acknowledged";
+            return Err(StoreError::Corrupt { what: what.into() });
+        }
+        Ok(())
+    }
+
+    /// Keeps at hand what a batch has done to the index; and if its rows are not written yet, those.
+    fn remember(&mut self, batch: &WriteBatch, owed: bool) -> Result<(), StoreError> {
         for (key, edit) in batch.edits() {
             self.at_hand.amend(key, edit);
             self.rows_at_hand += edit.map_or(0, |edit| edit.len());
@@ -167,6 +235,52 @@ impl DiskStore {
                 (self.at_hand, self.rows_at_hand) = (Runs::default(), 0);
             }
         }
+        for (trie, edit) in batch.edits().filter_map(|(trie, edit)| Some((trie, edit.filter(|_| owed)?))) {
+            self.owed.take(trie, &**edit)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of the index that were not written yet, one durable batch. [`Store::apply`] and closing
+    /// the store see to it; done by itself it keeps the next opening short. O(rows).
+    ///
+    /// # Errors
+    /// As [`Store::apply`]; nothing is lost then.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        if self.noted.is_empty() {
+            return Ok(());
+        }
+        self.check()?;
+        let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), self.owed.len())
+            .durability(Some(PersistMode::SyncData));
+        self.owed.for_each(|key, value| match value {
+            Some(value) => writes.insert(&self.rows, &**key, &**value),
+            None => writes.remove(&self.rows, &**key),
+        })?;
+        self.noted.iter().for_each(|key| writes.remove(&self.rows, &**key));
+        self.failed = true;
+        writes.commit().map_err(failed("write its index"))?;
+        (self.owed, self.noted, self.bytes_of_notes) = (Owed::default(), Vec::new(), 0);
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Refuses what comes after a failure.
+    fn check(&self) -> Result<(), StoreError> {
+        if self.failed {
+            let reason = "an earlier batch failed; open the store again to see what is there".into();
+            return Err(StoreError::Io { operation: "write a batch", reason });
+        }
+        Ok(())
+    }
+
+    /// Whether rows that wait must be written before this batch: there are many, or it touches them in ways
+    /// of which there are no notes.
+    fn must_settle(&self, batch: &WriteBatch, notes: Option<&Writer>) -> bool {
+        let owed = !self.noted.is_empty();
+        self.owed.len() >= ROWS_OWED
+            || self.bytes_of_notes >= BYTES_OF_NOTES
+            || owed && (notes.is_none() || batch.iter().any(|(key, _)| self.owed.covers(key)))
     }
 
     /// How many batches were applied.
@@ -183,38 +297,61 @@ impl Store for DiskStore {
             snapshot: Arc::new(self.database.snapshot()),
             rows: self.rows.clone(),
             at_hand: self.at_hand.clone(),
+            owed: self.owed.clone(),
         }
     }
 
     fn apply(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
-        if self.failed {
-            let reason = "an earlier batch failed; open the store again to see what is there".into();
-            return Err(StoreError::Io { operation: "write a batch", reason });
+        self.check()?;
+        let notes = notes_of(&batch);
+        if self.must_settle(&batch, notes.as_ref()) {
+            self.settle()?;
         }
         self.failed = true;
         let commits = self.commits + 1;
-        let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.len() + 1)
+        let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.len() + 2)
             .durability(Some(PersistMode::SyncData));
         let mut write = |key: &[u8], value: Option<&Bytes>| match value {
             Some(value) => writes.insert(&self.rows, key, &**value),
             None => writes.remove(&self.rows, key),
         };
         batch.iter().for_each(|(key, value)| write(key, value));
-        for (key, edit) in batch.edits() {
-            let rows = edit.iter().flat_map(|edit| edit.rows());
-            rows.for_each(|(suffix, value)| write(&Key::of(&[key, &suffix]), value.as_ref()));
+        let edits = batch.edits().filter(|_| notes.is_none());
+        for (key, edit) in edits.filter_map(|(key, edit)| Some((key, edit?))) {
+            edit.rows().iter().for_each(|(suffix, value)| write(&Key::of(&[key, suffix]), value.as_ref()));
+        }
+        let notes = notes.filter(|notes| !notes.is_empty());
+        let noted = Key::of(&[NOTES, &commits.to_be_bytes()]);
+        if let Some(notes) = &notes {
+            writes.insert(&self.rows, &*noted, notes.as_slice());
         }
         writes.insert(&self.rows, COMMITS_KEY, commits.to_be_bytes());
         writes.commit().map_err(failed("write a batch"))?;
         self.progress.write(commits)?;
-        self.remember(&batch);
+        self.remember(&batch, notes.is_some())?;
+        if let Some(notes) = notes {
+            self.noted.push(noted);
+            self.bytes_of_notes += notes.len();
+        }
         (self.commits, self.failed) = (commits, false);
         Ok(())
     }
 }
 
+impl Drop for DiskStore {
+    /// Settles, or leaves it to the next opening.
+    fn drop(&mut self) {
+        if !self.failed {
+            let _left = self.settle();
+        }
+    }
+}
+
 impl ReadView for DiskView {
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        if let Some(known) = self.owed.read(key)? {
+            return Ok(known);
+        }
         let value = self.snapshot.get(&self.rows, key).map_err(failed("read a row"))?;
         Ok(value.map(|value| Bytes::from(&*value)))
     }
@@ -223,12 +360,18 @@ impl ReadView for DiskView {
         if from >= to {
             return Ok(Vec::new());
         }
-        let rows = self.snapshot.range(&self.rows, from.to_vec()..to.to_vec()).take(limit);
-        let row = |row: fjall::Guard| {
+        let rows = self.snapshot.range(&self.rows, from.to_vec()..to.to_vec()).map(|row| {
             let (key, value) = row.into_inner().map_err(failed("read rows"))?;
             Ok((Key::from(&*key), Bytes::from(&*value)))
-        };
-        rows.map(row).collect()
+        });
+        if self.owed.knows_of(from, to)? {
+            return self.owed.range(from, to, limit, rows);
+        }
+        rows.take(limit).collect()
+    }
+
+    fn wants_notes(&self) -> bool {
+        true
     }
 
     fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {

@@ -2,6 +2,7 @@
 
 use super::held::{Nodes, Place, Seen};
 use super::node::{Entries, Entry, Leaf, encode_inner};
+use super::notes::Notes;
 use super::prefix::Prefix;
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -181,6 +182,7 @@ pub(super) struct TrieEdit {
     pub(super) top: Place,
     /// Nodes that were there; of those that are there again the rows are in `nodes`.
     pub(super) gone: BTreeSet<Prefix>,
+    pub(super) notes: Notes,
 }
 
 impl Edit for TrieEdit {
@@ -206,6 +208,10 @@ impl Edit for TrieEdit {
             count += usize::from(self.gone.is_empty() || !self.gone.contains(&prefix));
         });
         count
+    }
+
+    fn notes(&self) -> Option<Bytes> {
+        self.notes.to_bytes()
     }
 
     fn amend(&self, run: Option<&mut Arc<dyn Run>>) -> Amended {

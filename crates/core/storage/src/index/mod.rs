@@ -21,10 +21,12 @@ mod arena;
 mod held;
 mod kept;
 mod node;
+mod notes;
 mod prefix;
 mod trie;
 
 pub use node::{BUCKET, Entry, Node};
+pub use notes::redo;
 pub use prefix::Prefix;
 pub use trie::{Tries, Update};
 

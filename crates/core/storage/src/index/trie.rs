@@ -3,6 +3,7 @@
 use super::held::{Nodes, Place, Seen};
 use super::kept::{Kept, Trie, TrieEdit};
 use super::node::{BUCKET, Entry, Node, bucket_hash};
+use super::notes::Notes;
 use super::prefix::Prefix;
 use crate::error::StorageError;
 use crate::keys;
@@ -27,6 +28,7 @@ struct Root {
     base: Option<Kept>,
     /// Nodes that were there and are not any more.
     gone: BTreeSet<Prefix>,
+    notes: Notes,
 }
 
 /// Every trie of a state, with the changes of one batch held over the view.
@@ -82,14 +84,15 @@ impl<V: ReadView> Source<'_, '_, V> {
 
     fn root(&mut self) -> Result<Root, StorageError> {
         let (mut nodes, gone) = (Nodes::default(), BTreeSet::new());
+        let notes = Notes::new(self.view.wants_notes());
         let run = self.view.run(&keys::trie(self.slot, self.entity));
         if let Some(Trie(Some(kept))) = run.and_then(|run| (&**run as &dyn Any).downcast_ref()) {
             *self.reads += 1;
             let base = matches!(kept, Kept::Inner(_)).then(|| kept.clone());
-            return Ok(Root { top: nodes.add_kept(kept, 1), nodes, base, gone });
+            return Ok(Root { top: nodes.add_kept(kept, 1), nodes, base, gone, notes });
         }
         let top = self.read(Prefix::EMPTY)?.map_or(Place::Nowhere, |node| nodes.add_row(node, 1));
-        Ok(Root { nodes, top, base: None, gone })
+        Ok(Root { nodes, top, base: None, gone, notes })
     }
 
     /// The place of the child of `inner` under `nibble`, read from the view if the batch has not come to it,
@@ -199,7 +202,8 @@ impl Tries {
         entity: EntityId,
         updates: &mut [Update],
     ) -> Result<bool, StorageError> {
-        let (Root { nodes, top, base, .. }, mut source) = self.open(view, entity)?;
+        let (Root { nodes, top, base, notes, .. }, mut source) = self.open(view, entity)?;
+        notes.updated(updates);
         if let Some(base) = base.as_ref().filter(|_| updates.len() > 1) {
             // Coming to one after the other would wait for each.
             let mut ids = [EntityId::ROOT; AT_ONCE];
@@ -219,7 +223,8 @@ impl Tries {
         entity: EntityId,
         id: EntityId,
     ) -> Result<Option<Entry>, StorageError> {
-        let (Root { nodes, top, base, gone }, mut source) = self.open(view, entity)?;
+        let (Root { nodes, top, base, gone, notes }, mut source) = self.open(view, entity)?;
+        notes.removed(id);
         remove_at(nodes, top, base.as_ref(), Prefix::EMPTY, &mut source, id, gone)
     }
 
@@ -295,9 +300,9 @@ impl Tries {
 
     /// Adds every changed node to `batch`.
     pub fn finish(self, batch: &mut WriteBatch) {
-        for (entity, Root { nodes, top, gone, .. }) in self.roots {
+        for (entity, Root { nodes, top, gone, notes, .. }) in self.roots {
             if !gone.is_empty() || nodes.is_dirty(top) {
-                batch.edit(keys::trie(self.slot, entity), Arc::new(TrieEdit { nodes, top, gone }));
+                batch.edit(keys::trie(self.slot, entity), Arc::new(TrieEdit { nodes, top, gone, notes }));
             }
         }
     }

@@ -139,6 +139,16 @@ impl<V: ReadView> Interface<V> {
         self.records.at(place)?.home.ok_or(StorageError::Index { what: "the record of a parent" })
     }
 
+    /// Whether the trie of `id` has the root that is told of it: by the entry of `id`, or for the root by the
+    /// figures.
+    pub(crate) fn is_told(&mut self, id: EntityId) -> Result<bool, StorageError> {
+        if id == EntityId::ROOT {
+            return Ok(self.root_hash()? == self.full_hash_of_root()?);
+        }
+        let told = self.entry(id)?.map_or(Digest::ZERO, |entry| entry.kids);
+        Ok(self.tries.root(&self.view, id)? == told)
+    }
+
     fn full_hash_of_root(&mut self) -> Result<Digest, StorageError> {
         let Some(record) = self.record(EntityId::ROOT)? else { return Ok(Digest::ZERO) };
         let own = own_hash(EntityId::ROOT, &record.to_bytes());

@@ -1,0 +1,222 @@
+//! The index on the disk is what it is in memory, whenever its rows are written and whatever a crash comes
+//! before.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use syncline_crdt::{Register, Value};
+use syncline_disk::DiskStore;
+use syncline_storage::{
+    Action, ApplyContext, Interface, Label, Merges, Metadata, Record, Slot, record_page, verify,
+};
+use syncline_store::{Bytes, Key, MemoryStore, ReadView, Row, Store, StoreError, WriteBatch};
+use syncline_types::{Decode, EntityId, Hlc, Moment, ReplicaId, SimTime};
+
+const CONTEXT: ApplyContext = ApplyContext::new(Moment::at(SimTime::from_millis(1_000_000)));
+
+/// A folder of this test alone, emptied.
+fn folder(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("index").join(name);
+    let _ = fs::remove_dir_all(&path);
+    path
+}
+
+/// What a crash at this moment would leave: all that was acknowledged was synced.
+fn crashed(path: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap().path();
+        let target = to.join(entry.file_name().unwrap());
+        if entry.is_dir() {
+            crashed(&entry, &target);
+        } else {
+            fs::copy(&entry, &target).unwrap();
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ z >> 31) % n
+    }
+}
+
+/// A write to one of `among` entities, in one of a few places each, or its deletion.
+fn action(draw: &mut Draw, ms: u64, among: u64) -> Action {
+    let stamp = Hlc::new(ms, 0, ReplicaId::from_u64(1));
+    let number = 10 + draw.below(among);
+    let id = EntityId::from_u64(number);
+    let places: [&[u64]; 4] = [&[], &[1], &[2], &[2, 3]];
+    let place = (number + draw.below(8) / 7) as usize % places.len();
+    let ancestors = places[place].iter().map(|ancestor| EntityId::from_u64(*ancestor)).collect();
+    if draw.below(4) == 0 {
+        return Action::DeleteRef { id, ancestors, deleted_at: stamp };
+    }
+    let label = if number.is_multiple_of(3) { Label::Ordered(vec![id.0[0], 7].into()) } else { Label::None };
+    let metadata = Metadata { created_at: stamp, updated_at: stamp, label };
+    Action::Add { id, ancestors, value: Value::Lww(Register::new(stamp, vec![3; 20])), metadata }
+}
+
+fn all(view: &impl ReadView) -> Vec<Row> {
+    view.range(&[1], &[16], usize::MAX).unwrap()
+}
+
+/// The batch that does the same to any store in the state of `view`.
+fn batch<V: ReadView>(view: V, actions: &[Action]) -> WriteBatch {
+    let mut state = Interface::open(view).unwrap();
+    for action in actions {
+        state.apply_action(action, &CONTEXT).unwrap();
+    }
+    state.finish().unwrap()
+}
+
+/// Copies the state into the place that is not shown, a part at a time, and shows it; then the old one goes.
+fn move_over<S: Store>(store: &mut S) {
+    let records = record_page(&store.view(), None, usize::MAX).unwrap().records;
+    let record = |(id, bytes): (EntityId, Bytes)| (id, Record::from_bytes(&bytes).unwrap(), bytes);
+    let mut records: Vec<_> = records.into_iter().map(record).collect();
+    records.sort_by_key(|(_, record, _)| record.depth);
+    for some in records.chunks(90) {
+        let mut staged = Interface::open_staged(store.view(), Merges::default()).unwrap();
+        for (id, record, bytes) in some {
+            staged.merge_encoded(*id, record.clone(), bytes.clone(), &CONTEXT).unwrap();
+        }
+        store.apply(staged.finish().unwrap()).unwrap();
+    }
+    let old = Slot::active(&store.view()).unwrap();
+    let staged = Interface::open_staged(store.view(), Merges::default()).unwrap();
+    let own = Interface::open(store.view()).unwrap();
+    store.apply(staged.publish(own, Hlc::ZERO).unwrap().finish().unwrap()).unwrap();
+    let (first, end) = old.bounds();
+    loop {
+        let rows = store.view().range(&first, &end, 70).unwrap();
+        let mut batch = WriteBatch::default();
+        store.view().runs(&first, &end, 70).into_iter().for_each(|run| batch.delete_run(run));
+        rows.iter().for_each(|(key, _)| batch.delete(key.clone()));
+        store.apply(batch).unwrap();
+        if rows.is_empty() {
+            return;
+        }
+    }
+}
+
+fn unchanged(taken: Option<(impl ReadView, Vec<Row>)>) {
+    if let Some((view, rows)) = taken {
+        assert!(all(&view) == rows, "a view does not change");
+    }
+}
+
+/// Promises: L4
+#[test]
+fn a_crash_at_any_batch_leaves_the_index_that_memory_has() {
+    let mut made_again = 0;
+    for seed in 0..8u64 {
+        let (path, image) = (folder(&format!("{seed}")), folder(&format!("{seed}-crashed")));
+        let mut draw = Draw(seed);
+        let among = [30, 300, 3_000][seed as usize % 3];
+        let mut disk = DiskStore::open(&path).unwrap();
+        let mut memory = MemoryStore::default();
+        let mut taken = None;
+        for n in 0..60u64 {
+            let at_most = if draw.below(5) == 0 { 400 } else { 20 };
+            let many = 1 + draw.below(at_most);
+            let actions: Vec<_> = (0..many).map(|_| action(&mut draw, n + 1, among)).collect();
+            let before = memory.view();
+            memory.apply(batch(memory.view(), &actions)).unwrap();
+            match draw.below(8) {
+                // Nobody took notes of what this one does to the index.
+                0 => disk.apply(batch(before, &actions)).unwrap(),
+                _ => disk.apply(batch(disk.view(), &actions)).unwrap(),
+            }
+            match draw.below(24) {
+                0 | 1 => disk.settle().unwrap(),
+                2 | 3 => {
+                    // A view keeps the store open.
+                    unchanged(taken.take());
+                    drop(disk);
+                    disk = DiskStore::open(&path).unwrap();
+                }
+                4 | 5 => {
+                    for horizon in [n / 2, n] {
+                        let horizon = Hlc::new(horizon, 0, ReplicaId::from_u64(9));
+                        let forget = |mut state: Interface<_>| {
+                            state.raise_horizon(horizon).unwrap();
+                            state.finish().unwrap()
+                        };
+                        memory.apply(forget(Interface::open(memory.view()).unwrap())).unwrap();
+                        let mut state = Interface::open(disk.view()).unwrap();
+                        state.raise_horizon(horizon).unwrap();
+                        disk.apply(state.finish().unwrap()).unwrap();
+                    }
+                }
+                6 => {
+                    move_over(&mut disk);
+                    move_over(&mut memory);
+                }
+                7 => taken = Some((disk.view(), all(&disk.view()))),
+                _ => {}
+            }
+            let wanted = all(&memory);
+            let found = all(&disk.view());
+            assert!(found == wanted, "seed {seed}, batch {n}: {} rows of {}", found.len(), wanted.len());
+            let (from, to) = (&wanted[wanted.len() / 3].0, &wanted[wanted.len() * 2 / 3].0);
+            assert_eq!(
+                disk.view().range(from, to, 40).unwrap(),
+                memory.range(from, to, 40).unwrap(),
+                "seed {seed}, batch {n}"
+            );
+            if draw.below(4) == 0 {
+                crashed(&path, &image);
+                made_again += disk.view().range(&[0, 3], &[0, 4], usize::MAX).unwrap().len();
+                let opened = DiskStore::open(&image).unwrap();
+                assert!(all(&opened.view()) == wanted, "seed {seed}, a crash after batch {n}");
+                assert!(verify(&opened.view()).unwrap().is_sound());
+            }
+        }
+        unchanged(taken);
+        let held = all(&disk.view());
+        drop(disk);
+        assert!(all(&DiskStore::open(&path).unwrap().view()) == held, "seed {seed}: closed and opened");
+    }
+    assert!(made_again > 100, "{made_again} batches were made again");
+}
+
+/// Notes that are not of this state are found out, and nothing is shown that they make.
+#[test]
+fn an_index_that_notes_cannot_bring_to_its_root_is_refused() {
+    let (path, image) = (folder("foreign"), folder("foreign-crashed"));
+    let mut disk = DiskStore::open(&path).unwrap();
+    let mut draw = Draw(1);
+    let mut write = |disk: &mut DiskStore, ms| {
+        let actions: Vec<_> = (0..40).map(|_| action(&mut draw, ms, 300)).collect();
+        disk.apply(batch(disk.view(), &actions)).unwrap();
+    };
+    write(&mut disk, 1);
+    disk.settle().unwrap();
+    write(&mut disk, 2);
+    // A row of the engine's own kind, below those of any state: somebody has put other notes there.
+    let key = Key::of(&[&[0, 3], &2u64.to_be_bytes()]);
+    let notes = disk.view().read(&key).unwrap().expect("notes of the second batch");
+    for cut in [notes.len() - 1, notes.len() / 2, 40] {
+        let mut other = WriteBatch::default();
+        other.put(key.clone(), &notes[..cut]);
+        disk.apply(other).unwrap();
+        crashed(&path, &image);
+        let error = DiskStore::open(&image).unwrap_err();
+        assert!(matches!(&error, StoreError::Corrupt { .. }), "{error}");
+    }
+    let mut turned = notes.to_vec();
+    *turned.last_mut().unwrap() ^= 1;
+    let mut other = WriteBatch::default();
+    other.put(key, turned);
+    disk.apply(other).unwrap();
+    crashed(&path, &image);
+    let error = DiskStore::open(&image).unwrap_err();
+    assert!(error.to_string().contains("root"), "{error}");
+}
