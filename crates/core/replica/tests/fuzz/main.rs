@@ -141,7 +141,12 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     let mut seeds = match target {
         "decoders" => {
             let messages = bodies.iter().map(|body| [&[3], &body[..]].concat());
-            messages.chain(one_of_each().iter().map(|action| [&[1], &action[..]].concat())).collect()
+            let actions = one_of_each();
+            let actions = actions.iter().map(|action| [&[1], &action[..]].concat());
+            // Of a child: both digests, one, none, and that it is gone.
+            let note = |what: u8, digests: usize| [&[7; 32][..], &[what], &vec![what; digests * 32]].concat();
+            let notes = [vec![9], note(3, 2), note(1, 1), note(2, 1), note(4, 0), note(1, 1)].concat();
+            messages.chain(actions).chain([notes]).collect()
         }
         "actions" => {
             let all = one_of_each();

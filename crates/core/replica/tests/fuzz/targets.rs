@@ -3,7 +3,7 @@
 
 use syncline_replica::{Event, Operation, Replica, ReplicaConfig, SyncActions, Target};
 use syncline_storage::ApplyContext;
-use syncline_storage::{Action, Entry, Interface, Node, Prefix, Record, Stats, verify};
+use syncline_storage::{Action, Entry, Interface, Node, Prefix, Record, Slot, Stats, index, keys, verify};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
     Delta, DeltaLog, Frame, Message, Progress, Response, Session, SessionId, SnapshotPage, SyncHandshake,
@@ -37,7 +37,7 @@ fn round_trip<T: Decode + Encode>(bytes: &[u8]) {
 /// The first byte chooses the decoder, the rest is for it.
 pub(crate) fn decoders(bytes: &[u8]) {
     let Some((which, rest)) = bytes.split_first() else { return };
-    match which % 10 {
+    match which % 11 {
         0 => round_trip::<Record>(rest),
         1 => round_trip::<Action>(rest),
         2 => round_trip::<Delta>(rest),
@@ -51,6 +51,11 @@ pub(crate) fn decoders(bytes: &[u8]) {
             if let Ok(Node::Bucket(entries)) = Node::from_bytes(rest) {
                 let _hash = Node::Bucket(entries.into_iter().map(|entry| Entry { ..entry }).collect()).hash();
             }
+        }
+        9 => {
+            // Notes of changes to a trie, made again on an empty one.
+            let trie = keys::trie(Slot::First, EntityId::from_u64(1));
+            let _refused = index::redo(&MemoryStore::default(), &trie, rest);
         }
         _ => round_trip::<EntityId>(rest),
     }
