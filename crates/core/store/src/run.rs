@@ -32,6 +32,9 @@ pub trait Edit: Debug + Send + Sync {
     /// What it does, as single rows: what their keys end in, and `None` for those that go; ascending.
     fn rows(&self) -> Vec<(Vec<u8>, Option<Bytes>)>;
 
+    /// Passes what the keys of the rows that it changes end in to `each`, in any order; some may come twice.
+    fn each_changed(&self, each: &mut dyn FnMut(&[u8]));
+
     /// How many rows it changes.
     fn len(&self) -> usize;
 

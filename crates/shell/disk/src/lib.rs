@@ -38,11 +38,9 @@ const COMMITS_KEY: &[u8] = &[0, 2];
 const NOTES: &[u8] = &[0, 3];
 const NOTES_END: &[u8] = &[0, 4];
 const FORMAT: &[u8] = b"syncline store 2";
-/// How many rows of the index stay in memory: about 1.5 KiB each.
-const ROWS_AT_HAND: usize = 1 << 16;
-/// How many rows of the index wait to be written, about 1 KiB each, and how many bytes of notes: these are
-/// made again at less than 20 MB a second.
-const ROWS_OWED: usize = 1 << 17;
+/// How many nodes of the index stay in memory unless told otherwise.
+const NODES_AT_HAND: usize = 1 << 17;
+/// How many bytes of notes there may be: 250,000 changes, which are made again in a second or two.
 const BYTES_OF_NOTES: usize = 1 << 24;
 
 /// A store in a folder.
@@ -51,9 +49,11 @@ pub struct DiskStore {
     rows: Keyspace,
     progress: Progress,
     commits: u64,
-    /// What is known of the index, and of how many rows at most.
+    /// What is known of the index, and of how many nodes at most.
     at_hand: Runs,
-    rows_at_hand: usize,
+    nodes_at_hand: usize,
+    most_at_hand: usize,
+    /// Of these, what the engine does not have yet.
     owed: Owed,
     /// The keys of the notes that the engine holds, and how many bytes these are.
     noted: Vec<Key>,
@@ -143,7 +143,8 @@ impl DiskStore {
             progress,
             commits: 0,
             at_hand: Runs::default(),
-            rows_at_hand: 0,
+            nodes_at_hand: 0,
+            most_at_hand: NODES_AT_HAND,
             owed: Owed::default(),
             noted: Vec::new(),
             bytes_of_notes: 0,
@@ -219,24 +220,30 @@ impl DiskStore {
         Ok(())
     }
 
-    /// Keeps at hand what a batch has done to the index; and if its rows are not written yet, those.
+    /// Keeps at hand what a batch has done to the index, and which rows the engine is `owed`, if it is.
     fn remember(&mut self, batch: &WriteBatch, owed: bool) -> Result<(), StoreError> {
-        for (key, edit) in batch.edits() {
-            self.at_hand.amend(key, edit);
-            self.rows_at_hand += edit.map_or(0, |edit| edit.len());
+        for (trie, edit) in batch.edits() {
+            self.at_hand.amend(trie, edit);
+            self.nodes_at_hand += edit.map_or(0, |edit| edit.len());
+            if let Some(edit) = edit.filter(|_| owed) {
+                self.owed.take(trie, &**edit)?;
+            }
         }
         if !self.at_hand.is_empty() {
             batch.iter().for_each(|(key, _)| drop(self.at_hand.remove_covering(key)));
         }
-        if self.rows_at_hand > ROWS_AT_HAND {
-            // Rows that changed again were counted again.
-            self.rows_at_hand = self.at_hand.len();
-            if self.rows_at_hand > ROWS_AT_HAND / 2 {
-                (self.at_hand, self.rows_at_hand) = (Runs::default(), 0);
+        Ok(())
+    }
+
+    /// Lets go of what is at hand if that is too much.
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        if self.nodes_at_hand > self.most_at_hand {
+            // Nodes that changed again were counted again.
+            self.nodes_at_hand = self.at_hand.len();
+            if self.nodes_at_hand > self.most_at_hand / 4 * 3 {
+                self.settle()?;
+                (self.at_hand, self.nodes_at_hand) = (Runs::default(), 0);
             }
-        }
-        for (trie, edit) in batch.edits().filter_map(|(trie, edit)| Some((trie, edit.filter(|_| owed)?))) {
-            self.owed.take(trie, &**edit)?;
         }
         Ok(())
     }
@@ -253,10 +260,14 @@ impl DiskStore {
         self.check()?;
         let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), self.owed.len())
             .durability(Some(PersistMode::SyncData));
-        self.owed.for_each(|key, value| match value {
-            Some(value) => writes.insert(&self.rows, &**key, &**value),
-            None => writes.remove(&self.rows, &**key),
-        })?;
+        let now = self.view();
+        for key in self.owed.keys(&[], &[0xff]) {
+            let key = key?;
+            match now.at_hand(&key) {
+                Some(value) => writes.insert(&self.rows, &*key, &*value),
+                None => writes.remove(&self.rows, &*key),
+            }
+        }
         self.noted.iter().for_each(|key| writes.remove(&self.rows, &**key));
         self.failed = true;
         writes.commit().map_err(failed("write its index"))?;
@@ -274,13 +285,18 @@ impl DiskStore {
         Ok(())
     }
 
-    /// Whether rows that wait must be written before this batch: there are many, or it touches them in ways
-    /// of which there are no notes.
+    /// Whether rows that are owed must be written before this batch: there are notes enough, or the batch
+    /// touches such rows in ways of which there are no notes.
     fn must_settle(&self, batch: &WriteBatch, notes: Option<&Writer>) -> bool {
+        let touches = || batch.iter().any(|(key, _)| self.owed.covers(key));
         let owed = !self.noted.is_empty();
-        self.owed.len() >= ROWS_OWED
-            || self.bytes_of_notes >= BYTES_OF_NOTES
-            || owed && (notes.is_none() || batch.iter().any(|(key, _)| self.owed.covers(key)))
+        self.bytes_of_notes >= BYTES_OF_NOTES || owed && (notes.is_none() || touches())
+    }
+
+    /// Sets how many nodes of the index may stay in memory, about 1 KiB each: 131,072 unless told otherwise,
+    /// which is all of the index of some million entities.
+    pub const fn keep_at_hand(&mut self, nodes: usize) {
+        self.most_at_hand = nodes;
     }
 
     /// How many batches were applied.
@@ -307,6 +323,7 @@ impl Store for DiskStore {
         if self.must_settle(&batch, notes.as_ref()) {
             self.settle()?;
         }
+        self.make_room()?;
         self.failed = true;
         let commits = self.commits + 1;
         let mut writes = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.len() + 2)
@@ -347,10 +364,18 @@ impl Drop for DiskStore {
     }
 }
 
+impl DiskView {
+    /// What the row `key` of the index is, if it is at hand.
+    fn at_hand(&self, key: &[u8]) -> Option<Bytes> {
+        let (trie, run) = self.at_hand.covering(key)?;
+        run.read(key.split_at(trie.len()).1)
+    }
+}
+
 impl ReadView for DiskView {
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        if let Some(known) = self.owed.read(key)? {
-            return Ok(known);
+        if self.owed.contains(key)? {
+            return Ok(self.at_hand(key));
         }
         let value = self.snapshot.get(&self.rows, key).map_err(failed("read a row"))?;
         Ok(value.map(|value| Bytes::from(&*value)))
@@ -364,10 +389,7 @@ impl ReadView for DiskView {
             let (key, value) = row.into_inner().map_err(failed("read rows"))?;
             Ok((Key::from(&*key), Bytes::from(&*value)))
         });
-        if self.owed.knows_of(from, to)? {
-            return self.owed.range(from, to, limit, rows);
-        }
-        rows.take(limit).collect()
+        owed::merged(rows, self.owed.keys(from, to), |key| self.at_hand(key), limit)
     }
 
     fn wants_notes(&self) -> bool {

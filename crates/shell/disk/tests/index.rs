@@ -120,7 +120,12 @@ fn a_crash_at_any_batch_leaves_the_index_that_memory_has() {
         let (path, image) = (folder(&format!("{seed}")), folder(&format!("{seed}-crashed")));
         let mut draw = Draw(seed);
         let among = [30, 300, 3_000][seed as usize % 3];
-        let mut disk = DiskStore::open(&path).unwrap();
+        let open = |path: &Path| {
+            let mut disk = DiskStore::open(path).unwrap();
+            disk.keep_at_hand([usize::MAX, 60][seed as usize % 2]);
+            disk
+        };
+        let mut disk = open(&path);
         let mut memory = MemoryStore::default();
         let mut taken = None;
         for n in 0..60u64 {
@@ -140,7 +145,7 @@ fn a_crash_at_any_batch_leaves_the_index_that_memory_has() {
                     // A view keeps the store open.
                     unchanged(taken.take());
                     drop(disk);
-                    disk = DiskStore::open(&path).unwrap();
+                    disk = open(&path);
                 }
                 4 | 5 => {
                     for horizon in [n / 2, n] {

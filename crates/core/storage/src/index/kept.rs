@@ -202,6 +202,11 @@ impl Edit for TrieEdit {
         rows
     }
 
+    fn each_changed(&self, each: &mut dyn FnMut(&[u8])) {
+        self.gone.iter().for_each(|prefix| each(&prefix.to_bytes()));
+        each_dirty(&self.nodes, self.top, Prefix::EMPTY, &mut |prefix, _| each(&prefix.to_bytes()));
+    }
+
     fn len(&self) -> usize {
         let mut count = self.gone.len();
         each_dirty(&self.nodes, self.top, Prefix::EMPTY, &mut |prefix, _| {
