@@ -60,9 +60,9 @@ fn folder(name: &str) -> PathBuf {
     path
 }
 
-fn rows(name: &str, mut store: impl Store) {
+fn rows(name: &str, mut store: impl Store, upto: u64) {
     let mut at = 0;
-    for to in [10_000u64, 50_000, 100_000, 200_000] {
+    for to in [10_000u64, 50_000, 100_000, 200_000, 500_000, 1_000_000].into_iter().filter(|to| *to <= upto) {
         let took = grow(&mut store, at, to, 1_000);
         row(&format!("{name}: from {at} to {to} entities"), to - at, took, None);
         at = to;
@@ -72,12 +72,12 @@ fn rows(name: &str, mut store: impl Store) {
 /// Inserts in batches of a thousand, each durable with its root before the next begins.
 pub(crate) fn durable() {
     println!("\ndurable stores: inserts of 100 bytes in batches of 1 000, root included, each batch on disk");
-    rows("in memory, for comparison", MemoryStore::default());
+    rows("in memory, for comparison", MemoryStore::default(), 1_000_000);
     let (ours, other) = (folder("fjall"), folder("redb"));
-    rows("ours (fjall 3)", DiskStore::open(&ours).expect("a store"));
+    rows("ours (fjall 3)", DiskStore::open(&ours).expect("a store"), 1_000_000);
     let redb = redb::Database::create(other.join("rows")).expect("a store");
     let mut redb = Redb(redb);
     redb.apply(WriteBatch::default()).expect("a table");
-    rows("redb 4", redb);
+    rows("redb 4", redb, 200_000);
     let _ = (std::fs::remove_dir_all(ours), std::fs::remove_dir_all(other));
 }

@@ -21,7 +21,7 @@
 mod owed;
 mod progress;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use owed::Owed;
 use progress::Progress;
 use std::path::Path;
@@ -130,7 +130,9 @@ impl DiskStore {
         let progress = Progress::open(path)?;
         // A damaged file may surprise the engine itself; that is the file's fault and not the caller's.
         let opened = std::panic::catch_unwind(|| {
-            let database = Database::builder(path.join("rows")).worker_threads(1).open()?;
+            // Digests, which notes consist of, do not compress.
+            let builder = Database::builder(path.join("rows")).journal_compression(CompressionType::None);
+            let database = builder.worker_threads(1).open()?;
             let rows = database.keyspace("rows", KeyspaceCreateOptions::default)?;
             Ok((database, rows))
         });
