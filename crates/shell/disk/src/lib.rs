@@ -24,6 +24,7 @@ mod progress;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use owed::Owed;
 use progress::Progress;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use syncline_storage::{StorageError, index, tries_are_told};
@@ -38,10 +39,13 @@ const COMMITS_KEY: &[u8] = &[0, 2];
 const NOTES: &[u8] = &[0, 3];
 const NOTES_END: &[u8] = &[0, 4];
 const FORMAT: &[u8] = b"syncline store 2";
+/// How many bytes the engine gathers before it sorts them into a file: a quarter of what it would, for a tenth
+/// more inserts a second, since its list of them is searched for every row that is read.
+const MEMTABLE: u64 = 16 << 20;
 /// How many nodes of the index stay in memory unless told otherwise.
 const NODES_AT_HAND: usize = 1 << 17;
-/// How many bytes of notes there may be: 250,000 changes, which are made again in a second or two.
-const BYTES_OF_NOTES: usize = 1 << 24;
+/// How many bytes of notes there may be: half a million changes, which are made again in a second or two.
+const BYTES_OF_NOTES: usize = 1 << 25;
 
 /// A store in a folder.
 pub struct DiskStore {
@@ -133,7 +137,8 @@ impl DiskStore {
             // Digests, which notes consist of, do not compress.
             let builder = Database::builder(path.join("rows")).journal_compression(CompressionType::None);
             let database = builder.worker_threads(1).open()?;
-            let rows = database.keyspace("rows", KeyspaceCreateOptions::default)?;
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE);
+            let rows = database.keyspace("rows", options)?;
             Ok((database, rows))
         });
         let (database, rows) = opened
@@ -205,15 +210,20 @@ impl DiskStore {
             error => StoreError::Corrupt { what: format!("its index cannot be made again: {error}") },
         };
         let unread = |error| StoreError::Corrupt { what: format!("its notes cannot be read: {error}") };
+        // Those of one trie, all batches together: what is changed often is looked up once.
+        let mut all: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
         let mut from = Key::from(NOTES);
         while let Some((key, row)) = self.view().range(&from, NOTES_END, 1)?.pop() {
             for (trie, notes) in notes_in(&row).map_err(unread)? {
-                let batch = index::redo(&self.view(), trie, notes).map_err(damaged)?;
-                self.remember(&batch, true)?;
+                all.entry(Key::from(trie)).or_default().extend_from_slice(notes);
             }
             self.bytes_of_notes += row.len();
             from = Key::of(&[&key, &[0]]);
             self.noted.push(key);
+        }
+        for (trie, notes) in all {
+            let batch = index::redo(&self.view(), &trie, &notes).map_err(damaged)?;
+            self.remember(&batch, true)?;
         }
         if !tries_are_told(&self.view(), self.owed.tries()).map_err(damaged)? {
             let what = "what its notes make of the index does not give the root that was acknowledged";
