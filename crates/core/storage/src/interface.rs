@@ -554,9 +554,12 @@ impl<V: ReadView> Interface<V> {
         if self.published {
             rows.push((keys::ACTIVE.into(), Some(self.slot.to_bytes().into())));
         }
-        for place in changed {
-            let held = self.records.at(place)?;
-            rows.push((keys::record(self.slot, held.id), held.take_bytes(&mut self.buffer)));
+        for places in changed.chunks(held::SIDE_BY_SIDE) {
+            self.records.visit(places.iter().copied());
+            for place in places {
+                let held = self.records.at(*place)?;
+                rows.push((keys::record(self.slot, held.id), held.take_bytes(&mut self.buffer)));
+            }
         }
         let place = |there: bool| there.then(|| Bytes::from([]));
         rows.extend(self.derived.into_iter().map(|(key, there)| (key, place(there))));

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use syncline_store::Bytes;
 use syncline_types::{Decode, Digest, Encode, EntityId, Writer};
 
+/// How many records are looked at side by side: [`Records::visit`].
+pub(super) const SIDE_BY_SIDE: usize = 32;
+
 /// A record in one form or the other, or both; in neither: there is none.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
@@ -207,6 +210,17 @@ impl Records {
     pub(super) fn at(&mut self, place: u32) -> Result<&mut Held, StorageError> {
         let piece = self.held.get_mut((place / PIECE) as usize);
         piece.and_then(|piece| piece.get_mut((place % PIECE) as usize)).ok_or(MISSING)
+    }
+
+    /// Looks at all that is in these places, so that what is far away comes near side by side: about to be
+    /// used one after the other, each would be waited for.
+    pub(super) fn visit(&self, places: impl Iterator<Item = u32>) {
+        let held = places.filter_map(|place| self.get(place));
+        let seen = held.fold(0, |seen, held| {
+            let own = held.own.map_or(0, |own| own.short());
+            seen ^ own ^ u64::from(held.dirty) ^ u64::from(held.touched.is_some()) ^ first(held.id)
+        });
+        std::hint::black_box(seen);
     }
 
     pub(super) fn id(&self, place: u32) -> Option<EntityId> {

@@ -1,7 +1,7 @@
 //! Bringing the index in step with the records.
 
 use super::Interface;
-use super::held::first;
+use super::held::{SIDE_BY_SIDE, first};
 use crate::error::StorageError;
 use crate::index::{self, Update};
 use crate::record_codec::own_hash;
@@ -90,11 +90,14 @@ impl<V: ReadView> Interface<V> {
         let mut changed = false;
         for some in siblings.chunks(AT_ONCE) {
             updates.clear();
-            for sibling in some {
-                let update = self.update_of(sibling.place)?;
-                // What has moved is new here, and was told of before.
-                changed |= update.before.is_some();
-                updates.push(update);
+            for few in some.chunks(SIDE_BY_SIDE) {
+                self.records.visit(few.iter().map(|sibling| sibling.place));
+                for sibling in few {
+                    let update = self.update_of(sibling.place)?;
+                    // What has moved is new here, and was told of before.
+                    changed |= update.before.is_some();
+                    updates.push(update);
+                }
             }
             changed |= self.tries.update(&self.view, parent_id, updates)?;
             for update in &*updates {
