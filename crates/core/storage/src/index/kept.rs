@@ -39,7 +39,8 @@ impl Bucket {
         if self.leaves.capacity() < entries.len() {
             let is_new = self.leaves.capacity() == 0;
             let room = if is_new { entries.len() } else { entries.len().next_multiple_of(GROWTH) };
-            self.leaves.reserve_exact(room);
+            // Growing would copy what is written over next.
+            self.leaves = Vec::with_capacity(room);
         }
         self.leaves.extend_from_slice(entries.leaves);
         if self.kids.len() == entries.kids.len() {
