@@ -3,16 +3,16 @@
 //! A batch is durable when [`Store::apply`] returns, and after a crash it is there whole or not at
 //! all. Views are snapshots that later batches do not change.
 //!
-//! The engine is `fjall`, a log-structured merge tree in Rust. It was chosen by measurement: the
-//! Merkle index makes three small rows of every write, scattered over the whole key space, and a
-//! log takes them at twice the speed of a B-tree that rewrites a page for each (`redb`); `rocksdb` is
-//! of the same kind and takes a C++ compiler many minutes. `cargo run --release -- disk` in
-//! `benches/` repeats the comparison.
+//! The engine is `fjall`, a log-structured merge tree in Rust. It was chosen by measurement: rows are small
+//! and scattered over the whole key space, and when both were given each record and each node of the index
+//! that a batch changes, a log took two to three times as many of them as a B-tree that rewrites a page for
+//! each (`redb`); `rocksdb` is of the same kind and takes a C++ compiler many minutes.
 //!
-//! Nodes of the index that were read or written lately stay in memory as they are, so that changing them
-//! again reads no row. A batch brings the engine its records and, for the index, notes of what changed; the
-//! nodes themselves are written once for many batches ([`DiskStore::settle`]). What a crash comes before is
-//! made again from the notes when the store is opened, and must give the root that was acknowledged.
+//! By now it is given less. Nodes of the index that were read or written lately stay in memory as they are, so
+//! that changing them again reads no row. A batch brings the engine its records and, for the index, notes of
+//! what changed; the nodes themselves are written once for many batches ([`DiskStore::settle`]). What a crash
+//! comes before is made again from the notes when the store is opened, and must give the root that was
+//! acknowledged. `cargo run --release -- disk` in `benches/` measures it, `redb` with every row beside it.
 //!
 //! A log has one weakness: when its end is damaged, that cannot be told from a crash, and the engine
 //! forgets the batches there. So a counter of commits lies in a file of its own, written after each
@@ -62,7 +62,7 @@ pub struct DiskStore {
     /// The keys of the notes that the engine holds, and how many bytes these are.
     noted: Vec<Key>,
     bytes_of_notes: usize,
-    /// A batch failed, and nobody knows how much of it is on the disk.
+    /// Something failed, and nobody knows how much of it is on the disk.
     failed: bool,
 }
 
@@ -155,7 +155,8 @@ impl DiskStore {
             owed: Owed::default(),
             noted: Vec::new(),
             bytes_of_notes: 0,
-            failed: false,
+            // Until all is seen to be right: what is dropped before that settles nothing.
+            failed: true,
         };
         store.check_format()?;
         let commits = store.view().read(COMMITS_KEY)?;
@@ -175,6 +176,7 @@ impl DiskStore {
             return Err(StoreError::Corrupt { what });
         }
         store.redo()?;
+        store.failed = false;
         Ok(store)
     }
 
