@@ -28,7 +28,7 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
             "sync-sim-test",
         ],
     ),
-    ("syncline-disk", &["syncline-store"]),
+    ("syncline-disk", &["syncline-types", "syncline-store", "syncline-storage"]),
     ("syncline-tcp", &["syncline-types", "syncline-sync"]),
     ("syncline-keys", &["syncline-sync"]),
     ("syncline", &["sync-sim", "syncline-disk", "syncline-storage", "syncline-store", "syncline-types"]),
