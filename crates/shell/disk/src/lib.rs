@@ -223,11 +223,11 @@ impl DiskStore {
             from = Key::of(&[&key, &[0]]);
             self.noted.push(key);
         }
-        for (trie, notes) in all {
-            let batch = index::redo(&self.view(), &trie, &notes).map_err(damaged)?;
+        for (trie, notes) in &all {
+            let batch = index::redo(&self.view(), trie, notes).map_err(damaged)?;
             self.remember(&batch, true)?;
         }
-        if !tries_are_told(&self.view(), self.owed.tries()).map_err(damaged)? {
+        if !tries_are_told(&self.view(), all.keys()).map_err(damaged)? {
             let what = "what its notes make of the index does not give the root that was acknowledged";
             return Err(StoreError::Corrupt { what: what.into() });
         }
@@ -300,11 +300,17 @@ impl DiskStore {
     }
 
     /// Whether rows that are owed must be written before this batch: there are notes enough, or the batch
-    /// touches such rows in ways of which there are no notes.
-    fn must_settle(&self, batch: &WriteBatch, notes: Option<&Writer>) -> bool {
-        let touches = || batch.iter().any(|(key, _)| self.owed.covers(key));
-        let owed = !self.noted.is_empty();
-        self.bytes_of_notes >= BYTES_OF_NOTES || owed && (notes.is_none() || touches())
+    /// may touch such rows in ways of which there are no notes.
+    fn must_settle(&self, batch: &WriteBatch, notes: Option<&Writer>) -> Result<bool, StoreError> {
+        if self.noted.is_empty() || self.bytes_of_notes >= BYTES_OF_NOTES || notes.is_none() {
+            return Ok(!self.noted.is_empty());
+        }
+        for (key, _) in batch.iter() {
+            if self.at_hand.covering(key).is_some() || self.owed.contains(key)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Sets how many nodes of the index may stay in memory, about 1 KiB each: 131,072 unless told otherwise,
@@ -334,7 +340,7 @@ impl Store for DiskStore {
     fn apply(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
         self.check()?;
         let notes = notes_of(&batch);
-        if self.must_settle(&batch, notes.as_ref()) {
+        if self.must_settle(&batch, notes.as_ref())? {
             self.settle()?;
         }
         self.make_room()?;

@@ -5,51 +5,29 @@
 //! of what it has done to the index, a twentieth of the bytes; the nodes stay at hand, and many batches later
 //! the row of each is written once. Notes that are on the disk when a store is opened are made again.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
-use std::sync::Arc;
 use syncline_store::{Bytes, Edit, Key, MemoryStore, ReadView, Row, Store, StoreError, WriteBatch};
 
-/// Which rows of the index the engine has as they were, or not at all. A clone costs O(1).
+/// The keys of the rows of the index that the engine has as they were, or not at all; the values are empty. A
+/// clone costs O(1).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Owed {
-    /// Their keys; the values are empty.
-    keys: MemoryStore,
-    /// What the keys begin with, one for each trie.
-    tries: Arc<BTreeSet<Key>>,
-}
+pub(crate) struct Owed(MemoryStore);
 
 impl Owed {
-    /// What the keys of each trie begin with.
-    pub(crate) fn tries(&self) -> impl Iterator<Item = &Key> {
-        self.tries.iter()
-    }
-
-    /// How many rows there are.
+    /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.keys.len()
+        self.0.len()
     }
 
     /// Takes in the rows of the trie `trie` that an edit changes.
     pub(crate) fn take(&mut self, trie: &Key, edit: &dyn Edit) -> Result<(), StoreError> {
         let (nothing, mut keys) = (Bytes::from([]), Vec::new());
         edit.each_changed(&mut |suffix| keys.push((Key::of(&[trie, suffix]), Some(nothing.clone()))));
-        self.keys.apply(WriteBatch::from_iter(keys))?;
-        if !self.tries.contains(trie) {
-            Arc::make_mut(&mut self.tries).insert(trie.clone());
-        }
-        Ok(())
-    }
-
-    /// Whether `key` is that of a row of a trie that has rows here.
-    pub(crate) fn covers(&self, key: &Key) -> bool {
-        let before = (Bound::Unbounded, Bound::Included(key));
-        self.tries.range::<Key, _>(before).next_back().is_some_and(|trie| key.starts_with(trie))
+        self.0.apply(WriteBatch::from_iter(keys))
     }
 
     /// Whether the row `key` is among them.
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.keys.read(key)?.is_some())
+        Ok(self.0.read(key)?.is_some())
     }
 
     /// Their keys with `from <= key < to`, ascending.
@@ -62,7 +40,7 @@ impl Owed {
         let (mut from, mut page) = (Some(Key::from(from)), Vec::new().into_iter());
         std::iter::from_fn(move || {
             if page.len() == 0 {
-                let rows = match self.keys.range(&from.take()?, to, PAGE) {
+                let rows = match self.0.range(&from.take()?, to, PAGE) {
                     Ok(rows) => rows,
                     Err(error) => return Some(Err(error)),
                 };
