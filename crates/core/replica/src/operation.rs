@@ -316,7 +316,7 @@ impl Operation {
     /// What to join into the value of `id`, which is `own` so far.
     fn value(&self, id: EntityId, own: &Value, stamp: Hlc) -> Result<Value, OperationError> {
         let replica = stamp.replica();
-        let register = |bytes: &Vec<u8>| Register::new(stamp, bytes.clone());
+        let register = |bytes: &[u8]| Register::new(stamp, bytes);
         let needed = match (self, own) {
             (Self::Set { bytes, .. }, Value::Empty | Value::Lww(_)) => {
                 return Ok(Value::Lww(register(bytes)));

@@ -195,7 +195,7 @@ fn decode_value(
             if stamp == Hlc::ZERO && !bytes.is_empty() {
                 return Err(DecodeError::NotCanonical { what: "a register" });
             }
-            let register = Register::new(stamp, bytes.to_vec());
+            let register = Register::new(stamp, bytes);
             if crdt_type == CrdtType::Opaque { Value::Opaque(register) } else { Value::Lww(register) }
         }
         CrdtType::GCounter => {
@@ -217,7 +217,7 @@ fn encode_register(out: &mut Writer, register: &Register) {
 
 fn decode_register(input: &mut Reader<'_>) -> Result<Register, DecodeError> {
     let stamp = Hlc::decode(input)?;
-    Ok(Register::new(stamp, input.bytes(limits::MAX_VALUE_BYTES, "a value")?.to_vec()))
+    Ok(Register::new(stamp, input.bytes(limits::MAX_VALUE_BYTES, "a value")?))
 }
 
 fn encode_entries<T>(

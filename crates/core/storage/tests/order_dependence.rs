@@ -96,8 +96,7 @@ fn of_two_frozen_values_the_earlier_stays_whichever_comes_first() {
 #[test]
 fn values_written_at_equal_stamps_are_not_swapped() {
     let at = stamp(4, 1);
-    let owned =
-        |bytes: &[u8]| Value::User(Owned { owner: at.replica(), register: Register::new(at, bytes.into()) });
+    let owned = |bytes: &[u8]| Value::User(Owned { owner: at.replica(), register: Register::new(at, bytes) });
     for (one, two) in [
         (register(at, b"a"), register(at, b"b")),
         (Value::Opaque(Register::new(at, b"a".to_vec())), Value::Opaque(Register::new(at, b"b".to_vec()))),

@@ -18,7 +18,7 @@ pub(crate) fn register(name: &str, value: &str, by: ReplicaId, at_ms: u64) -> Ac
     Action::Add {
         id: target.id,
         ancestors: vec![],
-        value: Value::Lww(Register::new(stamp, value.into())),
+        value: Value::Lww(Register::new(stamp, value.as_bytes())),
         metadata: Metadata { created_at: stamp, updated_at: stamp, label: target.label },
     }
 }

@@ -136,7 +136,7 @@ pub(super) fn each_record(message: &mut Message, mut change: impl FnMut(&mut Byt
 pub(super) fn tampered(bytes: &Bytes, craft: &mut Craft<'_>) -> Option<Bytes> {
     let mut record = Record::from_bytes(bytes).ok()?;
     let said = format!("tampered {}", craft.below(1_000)).into_bytes();
-    let other = |register: &Register| Register::new(register.stamp(), said.clone());
+    let other = |register: &Register| Register::new(register.stamp(), &said[..]);
     record.value = match &record.value {
         Value::Lww(register) => Value::Lww(other(register)),
         Value::Opaque(register) => Value::Opaque(other(register)),
