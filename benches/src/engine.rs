@@ -23,8 +23,7 @@ impl Actor for Chatter {
     type Op = ();
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, ()>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = context.effects();
+    fn step(&mut self, input: Input<'_, ()>, context: &mut Context<'_>, effects: &mut Effects<()>) {
         match input {
             Input::Frame { bytes, .. } => self.received += u64::from(bytes[0] == 7),
             Input::Start | Input::Timer(_) if self.left > 0 => {
@@ -38,7 +37,6 @@ impl Actor for Chatter {
             }
             _ => {}
         }
-        effects
     }
 
     fn crash(&mut self) {}

@@ -109,8 +109,7 @@ impl Actor for Replica {
     type Op = Edit;
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, Edit>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = context.effects();
+    fn step(&mut self, input: Input<'_, Edit>, context: &mut Context<'_>, effects: &mut Effects<()>) {
         match input {
             Input::Peers { reachable, .. } => {
                 self.peers = reachable.iter().copied().filter(|peer| *peer != self.own).collect();
@@ -122,7 +121,7 @@ impl Actor for Replica {
                         let number = context.moment.now.as_micros() + 1;
                         self.sessions.insert(peer, Session { number, state: State::new() });
                     }
-                    self.tell(peer, &mut effects);
+                    self.tell(peer, effects);
                 }
                 let at = context.moment.now + BEAT;
                 effects.timers.push(TimerChange::Set { id: 0, at, housekeeping: true });
@@ -130,15 +129,14 @@ impl Actor for Replica {
             Input::Op(edit) => {
                 self.edit(edit);
                 for peer in self.peers.clone() {
-                    self.tell(peer, &mut effects);
+                    self.tell(peer, effects);
                 }
             }
             Input::Frame { from, bytes } => {
-                effects.refusal = self.on_frame(from, bytes, &mut effects).err();
+                effects.refusal = self.on_frame(from, bytes, effects).err();
             }
         }
         self.sum_up();
-        effects
     }
 
     fn crash(&mut self) {

@@ -271,25 +271,23 @@ impl Actor for Replica {
     type Op = Ask;
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, Ask>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = context.effects();
+    fn step(&mut self, input: Input<'_, Ask>, context: &mut Context<'_>, effects: &mut Effects<()>) {
         match input {
             Input::Peers { reachable, .. } => {
                 self.peers = reachable.iter().copied().filter(|peer| *peer != self.own).collect();
             }
             Input::Start | Input::Timer(_) => {
-                self.send(&self.peers.clone(), HAVE, &self.spread.have(), &mut effects);
+                self.send(&self.peers.clone(), HAVE, &self.spread.have(), effects);
                 let at = context.moment.now + GOSSIP;
                 effects.timers.push(TimerChange::Set { id: 0, at, housekeeping: true });
             }
-            Input::Op(ask) => self.write(ask, context.moment.now, &mut effects),
+            Input::Op(ask) => self.write(ask, context.moment.now, effects),
             Input::Frame { from, bytes } => {
-                if self.on_frame(from, bytes, &mut effects).is_none() {
+                if self.on_frame(from, bytes, effects).is_none() {
                     effects.refusal = Some(DropCause::Corrupt);
                 }
             }
         }
-        effects
     }
 
     fn crash(&mut self) {}

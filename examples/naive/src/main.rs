@@ -39,8 +39,7 @@ impl Actor for Replica {
     type Op = Write;
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = context.effects();
+    fn step(&mut self, input: Input<'_, Write>, _: &mut Context<'_>, effects: &mut Effects<()>) {
         match input {
             Input::Start | Input::Timer(_) => {}
             Input::Peers { reachable, .. } => {
@@ -48,7 +47,7 @@ impl Actor for Replica {
             }
             Input::Op(Write { note, text }) => {
                 let written = Notes::from([(note.clone(), text.clone())]);
-                self.tell(&written, &mut effects);
+                self.tell(&written, effects);
                 self.merge(written);
             }
             Input::Frame { bytes, .. } => match serde_json::from_slice(bytes) {
@@ -56,7 +55,6 @@ impl Actor for Replica {
                 Err(_) => effects.refusal = Some(DropCause::Corrupt),
             },
         }
-        effects
     }
 
     // All of it is on disk.

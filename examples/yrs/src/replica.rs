@@ -108,8 +108,7 @@ impl Actor for Replica {
     type Op = Edit;
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, Edit>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = context.effects();
+    fn step(&mut self, input: Input<'_, Edit>, context: &mut Context<'_>, effects: &mut Effects<()>) {
         match input {
             Input::Peers { reachable, .. } => {
                 self.peers = reachable.iter().copied().filter(|peer| *peer != self.own).collect();
@@ -121,7 +120,7 @@ impl Actor for Replica {
                     self.document = self.document.reopened(client);
                 }
                 for &peer in &self.peers {
-                    self.tell(peer, SyncMessage::SyncStep1(self.document.state_vector()), &mut effects);
+                    self.tell(peer, SyncMessage::SyncStep1(self.document.state_vector()), effects);
                 }
                 let at = context.moment.now + BEAT;
                 effects.timers.push(TimerChange::Set { id: 0, at, housekeeping: true });
@@ -131,15 +130,14 @@ impl Actor for Replica {
                 self.removed.letters.extend(letters);
                 self.removed.items.extend(items);
                 for &peer in &self.peers {
-                    self.tell(peer, SyncMessage::Update(update.clone()), &mut effects);
+                    self.tell(peer, SyncMessage::Update(update.clone()), effects);
                 }
                 self.sum_up();
             }
             Input::Frame { from, bytes } => {
-                effects.refusal = self.on_frame(from, bytes, &mut effects).err();
+                effects.refusal = self.on_frame(from, bytes, effects).err();
             }
         }
-        effects
     }
 
     /// The document in memory goes. What is read again is all that it had, or nothing.

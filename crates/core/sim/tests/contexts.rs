@@ -273,21 +273,28 @@ struct Beside {
     heard: BTreeSet<&'static str>,
 }
 
+/// What becomes of an input.
+fn took(node: &mut SimNode, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
+    let mut effects = Effects::default();
+    node.step(input, context, &mut effects);
+    effects
+}
+
 impl Actor for Beside {
     type Op = Write;
     type Notice = Noticed;
 
-    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>, effects: &mut Effects<Noticed>) {
         if let Input::Frame { from, bytes } = &input {
             let said = said(bytes);
             self.heard.insert(said);
             let before = (rows(self.stranger.disk()), self.stranger.unfinished());
-            let effects = self.stranger.step(Input::Frame { from: *from, bytes }, context);
+            let effects = took(&mut self.stranger, Input::Frame { from: *from, bytes }, context);
             assert_eq!(effects.refusal, Some(DropCause::OtherContext), "{said}");
             assert!(effects.messages.is_empty() && effects.timers.is_empty() && effects.notices.is_empty());
             assert_eq!((rows(self.stranger.disk()), self.stranger.unfinished()), before, "{said}");
         }
-        self.node.step(input, context)
+        self.node.step(input, context, effects);
     }
 
     fn crash(&mut self) {
@@ -387,7 +394,7 @@ fn a_delta_of_another_context_is_not_taken_even_if_its_frame_is_made_to_look_rig
         let entropy = &mut chance.source(sync_sim::runtime::Stream::Node(0));
         let moment = syncline_types::Moment::at(rt.now() + SimDuration::from_secs(1));
         let mut context = Context::new(moment, entropy, sync_sim::engine::Commit::Durable);
-        let effects = world.step(Input::Op(&Write::from(set("colour", "red"))), &mut context);
+        let effects = took(&mut world, Input::Op(&Write::from(set("colour", "red"))), &mut context);
         let is_delta = |bytes: &&Bytes| said(&bytes[2..]) == "delta";
         let bytes = effects.messages.iter().map(|message| &message.bytes).find(is_delta).unwrap().clone();
         Frame::from_wire(&bytes[2..], context_id(0)).unwrap()
@@ -400,12 +407,12 @@ fn a_delta_of_another_context_is_not_taken_even_if_its_frame_is_made_to_look_rig
     let entropy = &mut chance.source(sync_sim::runtime::Stream::Node(1));
     let moment = syncline_types::Moment::at(rt.now() + SimDuration::from_secs(1));
     let mut context = Context::new(moment, entropy, sync_sim::engine::Commit::Durable);
-    let effects = bob.step(Input::Frame { from: NodeId(0), bytes: &bytes }, &mut context);
+    let effects = took(&mut bob, Input::Frame { from: NodeId(0), bytes: &bytes }, &mut context);
     assert_eq!(effects.refusal, Some(DropCause::BadSignature));
     assert_eq!(bob.replicas().map(SimReplica::root).collect::<Vec<_>>(), before);
     // In its own context the same delta is taken.
     let own: Bytes = [&[0, !0][..], &delta.to_wire(context_id(0))].concat().into();
-    let effects = bob.step(Input::Frame { from: NodeId(0), bytes: &own }, &mut context);
+    let effects = took(&mut bob, Input::Frame { from: NodeId(0), bytes: &own }, &mut context);
     assert_eq!(effects.refusal, None);
     assert_ne!(bob.in_context(0).root(), before[0]);
 }
@@ -425,7 +432,7 @@ fn a_frame_with_a_damaged_header_or_for_a_context_that_is_not_kept_is_refused_wi
         (&[2, !2, 9, 9], DropCause::OtherContext),
         (&[1, !1, 9, 9], DropCause::Corrupt),
     ] {
-        let effects = bob.step(Input::Frame { from: NodeId(0), bytes: &bytes.into() }, &mut context);
+        let effects = took(&mut bob, Input::Frame { from: NodeId(0), bytes: &bytes.into() }, &mut context);
         assert_eq!(effects.refusal, Some(cause), "{bytes:?}");
     }
 }

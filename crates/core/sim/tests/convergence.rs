@@ -27,9 +27,8 @@ impl Actor for Puppet {
     type Op = Do;
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, Do>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = Effects::default();
-        let Input::Op(op) = input else { return effects };
+    fn step(&mut self, input: Input<'_, Do>, context: &mut Context<'_>, effects: &mut Effects<()>) {
+        let Input::Op(op) = input else { return };
         match *op {
             Do::Send { housekeeping } => effects.messages.push(Outgoing {
                 to: NodeId(1),
@@ -45,7 +44,6 @@ impl Actor for Puppet {
             Do::Wait(waiting) => self.unfinished.waiting = waiting,
             Do::Become(state) => self.state = state,
         }
-        effects
     }
 
     fn crash(&mut self) {}

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use sync_sim::engine::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished, World};
-use sync_sim::network::FaultConfig;
+use sync_sim::network::{DropCause, FaultConfig};
 use sync_sim::runtime::Choices;
 use sync_sim::types::NodeId;
 use syncline_types::{Digest, SimDuration};
 
-/// Sends to the other of two every millisecond, and answers each frame once.
+/// Sends to the other of two every millisecond, answers each frame once, and leaves what it can in its effects.
 #[derive(Clone)]
 struct Echo {
     own: u32,
@@ -17,16 +17,26 @@ struct Echo {
 
 impl Actor for Echo {
     type Op = ();
-    type Notice = ();
+    type Notice = u32;
 
-    fn step(&mut self, input: Input<'_, ()>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = if self.reuses { context.effects() } else { Effects::default() };
-        assert!(effects.messages.is_empty() && effects.timers.is_empty(), "effects of an earlier step");
+    fn step(&mut self, input: Input<'_, ()>, context: &mut Context<'_>, effects: &mut Effects<u32>) {
+        let Effects { messages, timers, refusal, notices, failed } = &*effects;
+        assert!(messages.is_empty() && timers.is_empty() && notices.is_empty(), "those of an earlier step");
+        assert!(refusal.is_none() && !failed, "what became of an earlier step");
+        if !self.reuses {
+            *effects = Effects::default();
+        }
         let kind = match input {
             Input::Frame { bytes, .. } if bytes[0] == 0 => 1,
+            Input::Frame { .. } => {
+                effects.refusal = Some(DropCause::Corrupt);
+                return;
+            }
             Input::Start | Input::Timer(_) if self.left > 0 => 0,
-            _ => return effects,
+            _ => return,
         };
+        effects.failed = kind == 0 && self.left == 7;
+        effects.notices.push(self.left);
         let bytes = Arc::from([kind; 16]);
         effects.messages.push(Outgoing { to: NodeId(1 - self.own), bytes, kind, housekeeping: false });
         if kind == 0 {
@@ -34,7 +44,6 @@ impl Actor for Echo {
             let at = context.moment.now + SimDuration::from_millis(1);
             effects.timers.push(TimerChange::Set { id: 0, at, housekeeping: false });
         }
-        effects
     }
 
     fn crash(&mut self) {}
@@ -53,13 +62,22 @@ fn trace(seed: u64, reuses: bool) -> u64 {
         world.add(Echo { own, left: 200, reuses });
     }
     world.start_added();
-    let _ = (0..5_000).try_for_each(|_| world.step().map(drop));
-    assert!(world.router.fates().delivered > 100);
+    let mut crashes = 0;
+    let mut notices = 0;
+    let _ = (0..5_000).try_for_each(|_| {
+        world.step().map(|stepped| {
+            crashes += usize::from(stepped.crashed);
+            notices += stepped.notices.len();
+        })
+    });
+    let fates = world.router.fates();
+    assert!(fates.delivered > 50 && fates.dropped(DropCause::Corrupt) > 0, "{fates:?}");
+    assert!(crashes > 1 && notices > 50, "{crashes} crashes, {notices} notices");
     world.trace().value()
 }
 
 #[test]
-fn effects_in_vectors_of_earlier_steps_are_as_any_others() {
+fn effects_in_the_room_of_earlier_steps_are_as_any_others() {
     for seed in 0..10 {
         assert_eq!(trace(seed, true), trace(seed, false), "seed {seed}");
     }

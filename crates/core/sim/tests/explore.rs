@@ -114,8 +114,7 @@ impl Actor for Last {
     type Op = u64;
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, u64>, _: &mut Context<'_>) -> Effects<()> {
-        let mut effects = Effects::default();
+    fn step(&mut self, input: Input<'_, u64>, _: &mut Context<'_>, effects: &mut Effects<()>) {
         match input {
             Input::Start => {}
             Input::Peers { members, .. } => self.others = members.to_vec(),
@@ -133,7 +132,6 @@ impl Actor for Last {
                     .collect();
             }
         }
-        effects
     }
 
     fn crash(&mut self) {}
@@ -179,11 +177,10 @@ impl Actor for Secretive {
     type Op = u64;
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, u64>, _: &mut Context<'_>) -> Effects<()> {
+    fn step(&mut self, input: Input<'_, u64>, _: &mut Context<'_>, _: &mut Effects<()>) {
         if let Input::Op(value) = input {
             self.0 = if self.0 > 5 { 100 } else { self.0 + value };
         }
-        Effects::default()
     }
 
     fn crash(&mut self) {}

@@ -22,8 +22,7 @@ impl Actor for Counting {
     type Op = ();
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, ()>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = Effects::default();
+    fn step(&mut self, input: Input<'_, ()>, context: &mut Context<'_>, effects: &mut Effects<()>) {
         match input {
             Input::Frame { from, bytes } => {
                 let number = bytes[..8].try_into().map(u64::from_le_bytes).unwrap();
@@ -50,7 +49,6 @@ impl Actor for Counting {
             }
             _ => {}
         }
-        effects
     }
 
     fn crash(&mut self) {}

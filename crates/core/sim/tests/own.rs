@@ -32,8 +32,7 @@ impl Actor for Keeper {
     type Op = u64;
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, u64>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = context.effects();
+    fn step(&mut self, input: Input<'_, u64>, context: &mut Context<'_>, effects: &mut Effects<()>) {
         match input {
             Input::Op(number) => {
                 assert!(self.behaviour != Behaviour::Panics || number % 8 != 7, "seven");
@@ -46,7 +45,6 @@ impl Actor for Keeper {
             }
             _ => {}
         }
-        effects
     }
 
     fn crash(&mut self) {

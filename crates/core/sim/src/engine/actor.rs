@@ -39,45 +39,12 @@ pub struct Context<'a> {
     pub entropy: &'a mut dyn Entropy,
     /// What becomes of what it writes.
     pub commit: Commit,
-    /// What earlier steps have left, if this host keeps it.
-    spare: Option<&'a mut Spare>,
-}
-
-/// Vectors of effects that were honoured, to be filled again.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Spare {
-    pub(super) messages: Vec<Outgoing>,
-    pub(super) timers: Vec<TimerChange>,
-}
-
-impl Spare {
-    /// Keeps two vectors that are empty again, unless there is more room in those that it has.
-    pub(super) fn keep(&mut self, messages: Vec<Outgoing>, timers: Vec<TimerChange>) {
-        if messages.capacity() > self.messages.capacity() {
-            self.messages = messages;
-        }
-        if timers.capacity() > self.timers.capacity() {
-            self.timers = timers;
-        }
-    }
 }
 
 impl<'a> Context<'a> {
     /// What an actor may use.
     pub const fn new(moment: Moment, entropy: &'a mut dyn Entropy, commit: Commit) -> Self {
-        Self { moment, entropy, commit, spare: None }
-    }
-
-    pub(super) const fn reusing(self, spare: &'a mut Spare) -> Self {
-        Self { spare: Some(spare), ..self }
-    }
-
-    /// No effects yet. What is pushed to the messages and timers goes where those of earlier steps have
-    /// been: an actor that takes many small steps allocates nothing for them if it begins with these.
-    pub fn effects<N>(&mut self) -> Effects<N> {
-        let Some(spare) = &mut self.spare else { return Effects::default() };
-        let (messages, timers) = (std::mem::take(&mut spare.messages), std::mem::take(&mut spare.timers));
-        Effects { messages, timers, ..Effects::default() }
+        Self { moment, entropy, commit }
     }
 }
 
@@ -153,6 +120,39 @@ impl<N> Default for Effects<N> {
     }
 }
 
+/// Effects that were honoured: empty, with the room that they had. A copy of a world begins without.
+#[derive(Debug)]
+pub(super) struct Spare<N>(Option<Box<Effects<N>>>);
+
+impl<N> Default for Spare<N> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<N> Clone for Spare<N> {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+impl<N> Spare<N> {
+    /// Empty effects for a step.
+    pub(super) fn take(&mut self) -> Box<Effects<N>> {
+        self.0.take().unwrap_or_default()
+    }
+
+    /// Keeps the effects of a step that are honoured.
+    pub(super) fn keep(&mut self, mut effects: Box<Effects<N>>) {
+        let Effects { messages, timers, refusal, notices, failed } = &mut *effects;
+        messages.clear();
+        timers.clear();
+        notices.clear();
+        (*refusal, *failed) = (None, false);
+        self.0 = Some(effects);
+    }
+}
+
 /// What an actor has not finished.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Unfinished {
@@ -170,8 +170,14 @@ pub trait Actor: Clone {
     /// What it says to checkers.
     type Notice;
 
-    /// Takes one input.
-    fn step(&mut self, input: Input<'_, Self::Op>, context: &mut Context<'_>) -> Effects<Self::Notice>;
+    /// Takes one input, and leaves in `effects`, which come in as [`Effects::default`], what it wants done.
+    /// They are one step's after another, so that what is pushed to them finds the room of earlier steps.
+    fn step(
+        &mut self,
+        input: Input<'_, Self::Op>,
+        context: &mut Context<'_>,
+        effects: &mut Effects<Self::Notice>,
+    );
 
     /// Loses everything that is not durable.
     fn crash(&mut self);

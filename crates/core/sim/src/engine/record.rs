@@ -88,7 +88,7 @@ impl<A: Actor> World<A> {
             log.open(now, Some(number), node, what);
         }
         let splits = matches!(event, SimEvent::PartitionStart | SimEvent::PartitionAt { .. });
-        self.take(event, stepped);
+        self.take(&mut Some(event), stepped);
         if splits {
             let partition = self.router.partitions.started();
             let cut = self.router.partitions.spec(PartitionId(partition)).cloned();

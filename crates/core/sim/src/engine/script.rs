@@ -99,18 +99,26 @@ impl<A: Actor> World<A> {
         let queued = self.queue.peek_time();
         let cue = self.script.get_or_insert_default().next(queued);
         let is_cue = cue.is_some();
-        let (at, number, event) = cue.or_else(|| self.queue.pop_numbered())?;
+        let (at, number, mut event) = match cue {
+            Some((at, number, event)) => (at, number, Some(event)),
+            None => {
+                let mut event = None;
+                let (at, number) = self.queue.pop_into(&mut event)?;
+                (at, number, event)
+            }
+        };
         let script = self.script.get_or_insert_default();
         script.now = script.at(at);
         script.is_told = is_cue || script.planned.remove(&number);
         let (place, is_told) = (script.now, script.is_told);
-        let counts = !is_cue && !is_tellable(&event);
-        let told = self.chronicle.as_ref().and_then(|_| Happened::of(&event, is_told));
-        if is_cue && let SimEvent::NodeCrash { node, .. } = event {
+        let counts = !is_cue && event.as_ref().is_some_and(|event| !is_tellable(event));
+        let told = self.chronicle.as_ref().and(event.as_ref()).and_then(|event| Happened::of(event, is_told));
+        if is_cue && let Some(SimEvent::NodeCrash { node, .. }) = event {
             // What is told takes the place of what chance had in mind.
             self.disarm_chance(node);
         }
-        let stepped = self.take_at(at, number, event);
+        let mut stepped = Stepped::at(None);
+        self.take_at(at, number, &mut event, &mut stepped);
         // A crash that struck in it is kept by now, and comes before it.
         if let (Some(told), Some(kept)) = (told, &mut self.chronicle) {
             kept.push((place, told));

@@ -88,8 +88,9 @@ impl<A: Actor> World<A> {
         };
         let Some(slot) = self.nodes.get_mut(node.index()) else { return };
         let entropy = &mut self.choices.source(Stream::Node(node.0));
-        let mut context = Context::new(moment, entropy, commit).reusing(&mut self.spare);
-        let mut effects = slot.actor.step(input, &mut context);
+        let mut context = Context::new(moment, entropy, commit);
+        let mut effects = self.spare.take();
+        slot.actor.step(input, &mut context, &mut effects);
         if is_frame {
             // A frame whose receiver crashes while reading it was delivered.
             match effects.refusal {
@@ -111,7 +112,7 @@ impl<A: Actor> World<A> {
             stepped.op_refused = cut_short(&mut effects, armed.point) && is_op;
         }
         if !effects.notices.is_empty() {
-            stepped.notices = effects.notices;
+            stepped.notices = std::mem::take(&mut effects.notices);
         }
         for message in effects.messages.drain(..) {
             self.send(node, message);
@@ -123,8 +124,7 @@ impl<A: Actor> World<A> {
             }
             None => self.settle(node, &effects.timers),
         };
-        effects.timers.clear();
-        self.spare.keep(effects.messages, effects.timers);
+        self.spare.keep(effects);
         self.note(9, u64::from(node.0), digest.short());
     }
 

@@ -92,7 +92,7 @@ pub struct World<A: Actor> {
     pub(super) may_split: bool,
     /// Crashes that struck by chance, but for those of power that fails in the middle of a commit.
     pub(crate) chance_crashes: u64,
-    pub(super) spare: Spare,
+    pub(super) spare: Spare<A::Notice>,
     /// What is still to happen by a script. Present where there is one, or a chronicle.
     pub(super) script: Option<Box<Script<A::Op>>>,
     /// What the workload, chance and the script did, in the order of happening, if it is kept.
@@ -367,36 +367,53 @@ impl<A: Actor> World<A> {
 
     /// Takes the next event. `None` if there is none.
     pub fn step(&mut self) -> Option<Stepped<A::Notice>> {
+        // One place, in which the result is made.
+        let mut stepped = None;
         if self.script.is_some() || self.chronicle.is_some() {
-            return self.step_as_told();
-        }
-        let (at, number, event) = self.queue.pop_numbered()?;
-        Some(self.take_at(at, number, event))
-    }
-
-    pub(super) fn take_at(&mut self, at: SimTime, number: u64, event: SimEvent<A::Op>) -> Stepped<A::Notice> {
-        self.clock.advance_to(at);
-        self.events += 1;
-        let mut stepped = Stepped::at(None);
-        if self.hosts.is_none() && self.log.is_none() {
-            self.take(event, &mut stepped);
-        } else if let Some((number, event)) = self.hold(number, event) {
-            if self.log.is_some() {
-                self.take_recorded(number, event, &mut stepped);
-            } else {
-                self.take(event, &mut stepped);
+            stepped = self.step_as_told();
+        } else {
+            let mut event = None;
+            if let Some((at, number)) = self.queue.pop_into(&mut event) {
+                self.take_at(at, number, &mut event, stepped.insert(Stepped::at(None)));
             }
         }
         stepped
     }
 
-    /// Takes an event. What comes of it goes into `stepped`, in which nothing is yet: most events are frames
-    /// and timers, and moving it costs as much as a part of these.
-    pub(super) fn take(&mut self, event: SimEvent<A::Op>, stepped: &mut Stepped<A::Notice>) {
+    /// Takes the event that there is; `stepped` is as in [`World::take`].
+    pub(super) fn take_at(
+        &mut self,
+        at: SimTime,
+        number: u64,
+        event: &mut Option<SimEvent<A::Op>>,
+        stepped: &mut Stepped<A::Notice>,
+    ) {
+        self.clock.advance_to(at);
+        self.events += 1;
+        if self.hosts.is_none() && self.log.is_none() {
+            self.take(event, stepped);
+        } else if let Some((number, event)) = event.take().and_then(|event| self.hold(number, event)) {
+            if self.log.is_some() {
+                self.take_recorded(number, event, stepped);
+            } else {
+                self.take(&mut Some(event), stepped);
+            }
+        }
+    }
+
+    /// Takes the event that there is. What comes of it goes into `stepped`, in which nothing is yet: most events
+    /// are frames and timers, and moving either costs as much as a part of these.
+    pub(super) fn take(&mut self, event: &mut Option<SimEvent<A::Op>>, stepped: &mut Stepped<A::Notice>) {
         match event {
-            SimEvent::DeliverMessage(delivery) => self.deliver(&delivery, stepped),
-            SimEvent::TimerFired { node, timer, setting } => self.fire(node, timer, setting, stepped),
-            event => *stepped = self.take_rare(event),
+            Some(SimEvent::DeliverMessage(delivery)) => self.deliver(delivery, stepped),
+            &mut Some(SimEvent::TimerFired { node, timer, setting }) => {
+                self.fire(node, timer, setting, stepped);
+            }
+            event => {
+                if let Some(event) = event.take() {
+                    *stepped = self.take_rare(event);
+                }
+            }
         }
     }
 

@@ -328,7 +328,9 @@ impl<A: Explorable> Collapse<A> {
         let commit = if durable { Commit::Durable } else { Commit::Lost };
         let mut least = Least;
         let mut context = Context::new(Moment::at(now), &mut least, commit);
-        let Effects { messages, timers, refusal, notices, .. } = local.actor.step(input, &mut context);
+        let mut effects = Effects::default();
+        local.actor.step(input, &mut context, &mut effects);
+        let Effects { messages, timers, refusal, notices, .. } = effects;
         step.refused = refusal.filter(|_| is_frame);
         if durable {
             step.notices.extend(notices);

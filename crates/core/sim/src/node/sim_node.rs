@@ -319,8 +319,8 @@ impl Actor for SimNode {
     type Op = Write;
     type Notice = Noticed;
 
-    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
-        match input {
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>, effects: &mut Effects<Noticed>) {
+        *effects = match input {
             Input::Start => self.step_all(|| Input::Start, context),
             Input::Peers { members, reachable } => self.step_all(
                 || Input::Peers { members: members.clone(), reachable: reachable.clone() },
@@ -332,7 +332,7 @@ impl Actor for SimNode {
                 self.step_one(number as u8, Input::Timer(own), context)
             }
             Input::Op(write) => self.take_write(write, context),
-        }
+        };
     }
 
     fn crash(&mut self) {

@@ -26,14 +26,16 @@ impl<A: Actor> Actor for Probe<A> {
     /// What was asked for, and is done.
     type Notice = A::Op;
 
-    fn step(&mut self, input: Input<'_, A::Op>, context: &mut Context<'_>) -> Effects<A::Op> {
+    fn step(&mut self, input: Input<'_, A::Op>, context: &mut Context<'_>, effects: &mut Effects<A::Op>) {
         let asked = if let Input::Op(op) = &input { Some((*op).clone()) } else { None };
         let commit = context.commit;
         let before = (commit != Commit::Durable).then(|| self.node.clone());
-        let effects = self.node.step(input, context);
+        let (messages, timers) = (std::mem::take(&mut effects.messages), std::mem::take(&mut effects.timers));
+        let mut inner = Effects { messages, timers, ..Effects::default() };
+        self.node.step(input, context, &mut inner);
         let wrote = |before: &A| asked.is_some() || before.digest() != self.node.digest();
         // Only one that had something to write notices that its disk cannot.
-        let failed = effects.failed || commit == Commit::Fails && before.as_ref().is_some_and(wrote);
+        let failed = inner.failed || commit == Commit::Fails && before.as_ref().is_some_and(wrote);
         match before {
             None => (self.durable, self.unsynced) = (None, 0),
             Some(_) if commit == Commit::Fails && !failed => {}
@@ -42,8 +44,10 @@ impl<A: Actor> Actor for Probe<A> {
                 self.unsynced += usize::from(commit == Commit::Unsynced && asked.is_some());
             }
         }
-        let Effects { messages, timers, refusal, .. } = effects;
-        Effects { messages, timers, refusal, notices: asked.into_iter().collect(), failed }
+        effects.notices.extend(asked);
+        let Effects { messages, timers, refusal, .. } = inner;
+        (effects.messages, effects.timers, effects.refusal, effects.failed) =
+            (messages, timers, refusal, failed);
     }
 
     fn crash(&mut self) {

@@ -50,15 +50,20 @@ struct Place<E> {
 struct Level {
     /// The slots that are not empty, as bits.
     occupied: [u64; WORDS],
+    /// Which words of those have any, as bits: asked one word at a time, since to look at all of them right
+    /// after one was written costs more than the rest of a pop.
+    words: u8,
     slots: [Slot; SLOTS],
 }
 
 impl Level {
-    const EMPTY: Self = Self { occupied: [0; WORDS], slots: [Slot { first: NONE, last: NONE }; SLOTS] };
+    const EMPTY: Self =
+        Self { occupied: [0; WORDS], words: 0, slots: [Slot { first: NONE, last: NONE }; SLOTS] };
 
     /// The first slot that is not empty.
     fn first_slot(&self) -> Option<usize> {
-        let (word, bits) = self.occupied.iter().enumerate().find(|(_, bits)| **bits != 0)?;
+        let word = self.words.trailing_zeros() as usize;
+        let bits = self.occupied.get(word)?;
         Some(word * 64 + bits.trailing_zeros() as usize)
     }
 }
@@ -80,6 +85,9 @@ impl<E> Default for EventQueue<E> {
 impl<E> EventQueue<E> {
     /// Schedules `event` for `time`, or for that of the event taken last if it is past, after everything
     /// already scheduled for then. Gives its number in the order of scheduling.
+    // Inlined, since the event is made in its place then: written in pieces and moved as a whole right after,
+    // it would have to wait until all pieces are in the cache.
+    #[inline(always)]
     pub fn schedule(&mut self, time: SimTime, event: E) -> u64 {
         let (time, number) = (time.as_micros().max(self.taken_at), self.scheduled);
         let place = Place { time, number, next: NONE, event: Some(event) };
@@ -116,22 +124,31 @@ impl<E> EventQueue<E> {
 
     /// Takes the next event.
     pub fn pop(&mut self) -> Option<(SimTime, E)> {
-        self.pop_numbered().map(|(time, _, event)| (time, event))
+        let mut event = None;
+        let (time, _) = self.pop_into(&mut event)?;
+        Some((time, event?))
     }
 
-    /// As [`EventQueue::pop`], with the event's number in the order of scheduling.
-    pub fn pop_numbered(&mut self) -> Option<(SimTime, u64, E)> {
-        let (mut level, mut slot) = self.first_slot()?;
-        let Slot { first, last } = self.levels[level].slots[slot];
-        if level > 0 && first != last {
-            self.taken_at = self.earliest_in(level, slot);
+    /// Puts the next event where there was none, and gives its time and its number in the order of
+    /// scheduling. An event is moved as a whole here, once: to take it apart and put it together again, as a
+    /// result would be on its way up, costs as much as the rest of a pop.
+    pub fn pop_into(&mut self, event: &mut Option<E>) -> Option<(SimTime, u64)> {
+        debug_assert!(event.is_none(), "an event would be lost");
+        let (level, slot, at) = loop {
+            let (level, slot) = self.first_slot()?;
+            let Slot { first, last } = self.levels[level].slots[slot];
+            if level == 0 || first == last {
+                break (level, slot, first);
+            }
+            // From the first time that belongs to it on, all in the slot belong to lower levels.
+            let bits = BITS * level as u32;
+            self.taken_at = self.places[first as usize].time >> bits << bits;
             self.deal_out(level, slot, |_| true);
-            (level, slot) = (0, self.taken_at as usize % SLOTS);
-        }
-        let at = self.levels[level].slots[slot].first;
+        };
         let place = &mut self.places[at as usize];
         let next = std::mem::replace(&mut place.next, self.free);
-        let (time, number, event) = (place.time, place.number, place.event.take()?);
+        let (time, number) = (place.time, place.number);
+        std::mem::swap(event, &mut place.event);
         self.free = at;
         self.taken_at = time;
         self.len -= 1;
@@ -140,7 +157,7 @@ impl<E> EventQueue<E> {
         } else {
             self.levels[level].slots[slot].first = next;
         }
-        Some((SimTime::from_micros(time), number, event))
+        Some((SimTime::from_micros(time), number))
     }
 
     /// Lets go of the events that `keep` does not want. O(n).
@@ -205,25 +222,35 @@ impl<E> EventQueue<E> {
         let slot = (time >> (BITS * level)) as usize % SLOTS;
         let level = level as usize;
         if self.levels.len() <= level {
-            self.levels.resize(level + 1, Level::EMPTY);
+            self.rise_to(level);
         }
         self.occupied |= 1 << level;
         let level = &mut self.levels[level];
         level.occupied[slot / 64] |= 1 << (slot % 64);
+        level.words |= 1 << (slot / 64);
         let Slot { first, last } = &mut level.slots[slot];
-        match self.places.get_mut(*last as usize) {
-            Some(before) => before.next = at,
-            None => *first = at,
-        }
-        *last = at;
+        let before = match self.places.get_mut(*last as usize) {
+            Some(before) => &mut before.next,
+            None => first,
+        };
+        (*before, *last) = (at, at);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rise_to(&mut self, level: usize) {
+        self.levels.resize(level + 1, Level::EMPTY);
     }
 
     fn empty(&mut self, level: usize, slot: usize) {
         let emptied = &mut self.levels[level];
         emptied.slots[slot] = Slot { first: NONE, last: NONE };
         emptied.occupied[slot / 64] &= !(1 << (slot % 64));
-        if emptied.occupied == [0; WORDS] {
-            self.occupied &= !(1 << level);
+        if emptied.occupied[slot / 64] == 0 {
+            emptied.words &= !(1 << (slot / 64));
+            if emptied.words == 0 {
+                self.occupied &= !(1 << level);
+            }
         }
     }
 }
@@ -250,9 +277,10 @@ mod tests {
                 expected.sort_unstable();
                 prop_assert_eq!(queue.len(), expected.len());
                 prop_assert_eq!(queue.peek_time().map(SimTime::as_micros), expected.first().map(|(time, _)| *time));
-                let Some((time, number, event)) = queue.pop_numbered() else { return Ok(()) };
+                let mut event = None;
+                let Some((time, number)) = queue.pop_into(&mut event) else { return Ok(()) };
                 prop_assert_eq!((time.as_micros(), number), expected.remove(0));
-                prop_assert_eq!(event, number);
+                prop_assert_eq!(event, Some(number));
                 *now = time.as_micros();
                 Ok(())
             };

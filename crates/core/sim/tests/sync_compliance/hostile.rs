@@ -60,7 +60,7 @@ impl Actor for Peer {
     type Op = Write;
     type Notice = Noticed;
 
-    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>, effects: &mut Effects<Noticed>) {
         let heard;
         let input = match input {
             Input::Frame { from, bytes } if self.lies.left > 0 => {
@@ -69,7 +69,7 @@ impl Actor for Peer {
             }
             input => input,
         };
-        let mut effects = self.node.step(input, context);
+        self.node.step(input, context, effects);
         for message in &mut effects.messages {
             self.sent[usize::from(message.kind)] += 1;
             if self.lies.left > 0
@@ -79,7 +79,6 @@ impl Actor for Peer {
                 self.lies.left -= 1;
             }
         }
-        effects
     }
 
     fn crash(&mut self) {

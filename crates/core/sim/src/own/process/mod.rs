@@ -116,8 +116,7 @@ impl<P: Process> Actor for Hosted<P> {
     type Op = P::Op;
     type Notice = ();
 
-    fn step(&mut self, input: Input<'_, P::Op>, context: &mut Context<'_>) -> Effects<()> {
-        let mut effects = context.effects();
+    fn step(&mut self, input: Input<'_, P::Op>, context: &mut Context<'_>, effects: &mut Effects<()>) {
         let now = context.moment.now;
         self.host.begin(context.moment);
         match input {
@@ -145,7 +144,6 @@ impl<P: Process> Actor for Hosted<P> {
                 None => TimerChange::Cancel { id: 0 },
             });
         }
-        effects
     }
 
     fn crash(&mut self) {
