@@ -17,7 +17,7 @@ use held::{Held, Records, Touched};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_crdt::{Merges, Value};
-use syncline_store::{Bytes, Key, ReadView, WriteBatch};
+use syncline_store::{Bytes, Key, ReadView, Row, WriteBatch};
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, Moment, Writer, canary};
 
 /// What a change is judged by besides the state.
@@ -410,23 +410,7 @@ impl<V: ReadView> Interface<V> {
         first: u32,
         limit: usize,
     ) -> Result<Vec<(EntityId, Bytes)>, StorageError> {
-        let changed: Vec<&Held> = self.records.beginning(first).filter(|held| held.dirty).collect();
-        let removed = changed.iter().filter(|held| held.home.is_none()).count();
-        let (begin, end) = self.rows_beginning(first);
-        let rows = self.view.range(&begin, &end, limit.saturating_add(removed))?;
-        self.work.storage_reads += 1;
-        let rows = rows.into_iter().filter_map(|(key, row)| Some((keys::record_id(&key)?, row)));
-        if changed.is_empty() {
-            return Ok(rows.collect());
-        }
-        let mut found: BTreeMap<EntityId, Bytes> = rows.collect();
-        for held in changed {
-            match held.encoded() {
-                Some(bytes) => found.insert(held.id, bytes),
-                None => found.remove(&held.id),
-            };
-        }
-        Ok(found.into_iter().take(limit).collect())
+        Ok(self.records_beginning_each(&[first], limit)?.pop().unwrap_or_default())
     }
 
     /// The keys between which the records of entities with this beginning are.
@@ -443,20 +427,33 @@ impl<V: ReadView> Interface<V> {
         firsts: &[u32],
         limit: usize,
     ) -> Result<Vec<Vec<(EntityId, Bytes)>>, StorageError> {
-        // So many that what was brought near is still near when it is looked at.
+        // So many that what was found is still near when it is passed on.
         const AT_ONCE: usize = 64;
-        let mut found = Vec::with_capacity(firsts.len());
-        for firsts in firsts.chunks(AT_ONCE) {
-            let ranges: Vec<_> = firsts.iter().map(|first| self.rows_beginning(*first)).collect();
-            self.view.prefetch_ranges(&ranges);
-            for first in firsts {
-                found.push(self.records_beginning(*first, limit)?);
+        let changed = |first: &u32| self.records.beginning(*first).filter(|held| held.dirty);
+        let removed = firsts.iter().flat_map(changed).filter(|held| held.home.is_none()).count();
+        let with_changes = |(first, rows): (&u32, Vec<Row>)| {
+            let rows = rows.into_iter().filter_map(|(key, row)| Some((keys::record_id(&key)?, row)));
+            let mut changed = changed(first).peekable();
+            if changed.peek().is_none() {
+                return rows.take(limit).collect();
             }
+            let mut found: BTreeMap<EntityId, Bytes> = rows.collect();
+            for held in changed {
+                match held.encoded() {
+                    Some(bytes) => found.insert(held.id, bytes),
+                    None => found.remove(&held.id),
+                };
+            }
+            found.into_iter().take(limit).collect()
+        };
+        let mut all = Vec::with_capacity(firsts.len());
+        for firsts in firsts.chunks(AT_ONCE) {
+            let bounds: Vec<_> = firsts.iter().map(|first| self.rows_beginning(*first)).collect();
+            let found = self.view.ranges(&bounds, limit.saturating_add(removed))?;
+            self.work.storage_reads += firsts.len() as u64;
+            all.extend(firsts.iter().zip(found).map(with_changes));
         }
-        // So are the bytes: to be hashed one after the other they would be waited for each time.
-        let bytes = found.iter().flatten().map(|(_, bytes)| bytes.last().copied().unwrap_or_default());
-        std::hint::black_box(bytes.fold(0, |seen, byte| seen ^ byte));
-        Ok(found)
+        Ok(all)
     }
 
     /// Up to `limit` children of `id` with ids above `after`, ascending. O(log n + limit).

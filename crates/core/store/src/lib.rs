@@ -72,8 +72,10 @@ pub trait ReadView: Clone {
     /// read does not depend on it.
     fn prefetch(&self, _keys: &[Key]) {}
 
-    /// As [`ReadView::prefetch`], of the rows with `from <= key < to`, for each of these.
-    fn prefetch_ranges(&self, _ranges: &[(Key, Key)]) {}
+    /// [`ReadView::range`] of each of these bounds. A store may look for all of them side by side.
+    fn ranges(&self, bounds: &[(Key, Key)], limit: usize) -> Result<Vec<Vec<Row>>, StoreError> {
+        bounds.iter().map(|(from, to)| self.range(from, to, limit)).collect()
+    }
 
     /// The run at `key`, if this store keeps its rows as one.
     fn run(&self, _key: &[u8]) -> Option<&Arc<dyn Run>> {

@@ -24,6 +24,19 @@ impl MemoryStore {
         self.rows.len() == 0 && self.runs.is_empty()
     }
 
+    /// Makes `rows`, which are not of runs, up to `limit` of all rows with `from <= key < to`.
+    fn add_rows_of_runs(&self, rows: &mut Vec<Row>, from: &[u8], to: &[u8], limit: usize) {
+        if self.runs.is_empty() {
+            return;
+        }
+        let in_runs = self.rows_of_runs(from, to, limit);
+        if !in_runs.is_empty() {
+            rows.extend(in_runs);
+            rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+            rows.truncate(limit);
+        }
+    }
+
     /// Up to `limit` rows of runs with `from <= key < to`, ascending.
     fn rows_of_runs(&self, from: &[u8], to: &[u8], limit: usize) -> Vec<Row> {
         let mut rows = Vec::new();
@@ -79,6 +92,15 @@ impl MemoryStore {
     }
 }
 
+/// Adds a row, unless there are `limit` already. Says whether there are.
+fn keep(rows: &mut Vec<Row>, limit: usize, key: &Key, value: &Bytes) -> bool {
+    let ends = rows.len() >= limit;
+    if !ends {
+        rows.push((key.clone(), value.clone()));
+    }
+    ends
+}
+
 impl ReadView for MemoryStore {
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let in_run = || {
@@ -89,30 +111,29 @@ impl ReadView for MemoryStore {
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        let mut rows = self.rows_of_runs(from, to, limit);
-        let in_runs = rows.len();
-        self.rows.walk_between(from, to, |key, value| {
-            let ends = rows.len() - in_runs >= limit;
-            if !ends {
-                rows.push((key.clone(), value.clone()));
-            }
-            ends
-        });
-        if in_runs > 0 {
-            rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-            rows.truncate(limit);
-        }
+        let mut rows = Vec::new();
+        self.rows.walk_between(from, to, |key, value| keep(&mut rows, limit, key, value));
+        self.add_rows_of_runs(&mut rows, from, to, limit);
         Ok(rows)
     }
 
     fn prefetch(&self, keys: &[Key]) {
-        keys.chunks(AT_ONCE).for_each(|keys| self.rows.visit(keys.iter().map(|key| (key, None))));
+        keys.chunks(AT_ONCE).for_each(|keys| self.rows.visit(keys));
     }
 
-    fn prefetch_ranges(&self, ranges: &[(Key, Key)]) {
-        ranges
-            .chunks(AT_ONCE)
-            .for_each(|some| self.rows.visit(some.iter().map(|(from, to)| (from, Some(to)))));
+    fn ranges(&self, bounds: &[(Key, Key)], limit: usize) -> Result<Vec<Vec<Row>>, StoreError> {
+        let mut found = vec![Vec::new(); bounds.len()];
+        // Where its bytes begin lies how often it is shared, and a value is read to its end.
+        let touch = |value: &Bytes| value.first().copied().unwrap_or(0) ^ value.last().copied().unwrap_or(0);
+        for (bounds, found) in bounds.chunks(AT_ONCE).zip(found.chunks_mut(AT_ONCE)) {
+            self.rows.walk_ranges(bounds, touch, |number, key, value| {
+                found.get_mut(number).is_none_or(|rows| keep(rows, limit, key, value))
+            });
+        }
+        for ((from, to), rows) in bounds.iter().zip(&mut found) {
+            self.add_rows_of_runs(rows, from, to, limit);
+        }
+        Ok(found)
     }
 
     fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
@@ -155,7 +176,7 @@ impl Store for MemoryStore {
                 return Ok(());
             }
             if is_long {
-                self.rows.visit(next.iter().map(|(key, _)| (key, None)));
+                self.rows.visit(next.iter().map(|(key, _)| key));
             }
             for (key, value) in next.drain(..) {
                 self.break_up(&key);

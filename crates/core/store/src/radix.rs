@@ -108,14 +108,26 @@ impl<V> Bucket<V> {
         }
     }
 
+    /// The first entry that may have `from <= key < to`, as far as its head tells, where all three begin alike.
+    fn likely_between(&self, from: &[u8], to: &[u8]) -> Option<&(Key, V)> {
+        let heads = head(from, self.shared)..=head(to, self.shared);
+        self.entries.get(self.heads.iter().take(self.entries.len()).position(|own| heads.contains(own))?)
+    }
+
     /// The entries with `from <= key < to`, in no order. Where there is no bound, all are wanted.
     fn between<'b>(
         &'b self,
         from: Option<&'b [u8]>,
         to: Option<&'b [u8]>,
     ) -> impl Iterator<Item = &'b (Key, V)> {
-        // Where a bound begins otherwise than all keys here do, they are all above it or all below.
-        let order_of = |bound: &[u8]| bound.get(..self.shared).unwrap_or(bound).cmp(self.beginning());
+        // Where a bound begins otherwise than all keys here do, they are all above it or all below. Where both
+        // bounds begin alike, a key that does lie between them tells so itself.
+        let start = |bound: &'b [u8]| bound.get(..self.shared);
+        let alike = from.and_then(start).is_some_and(|one| to.and_then(start) == Some(one));
+        let order_of = |bound: &'b [u8]| match alike {
+            true => Ordering::Equal,
+            false => start(bound).unwrap_or(bound).cmp(self.beginning()),
+        };
         let (least, none_above) = match from.map(|from| (order_of(from), from)) {
             Some((Ordering::Equal, from)) => (Some((head(from, self.shared), from)), false),
             Some((Ordering::Greater, _)) => (None, true),
@@ -131,8 +143,9 @@ impl<V> Bucket<V> {
             .iter()
             .zip(&self.entries)
             .filter(move |(own, (key, _))| {
-                least.is_none_or(|(least, from)| **own > least || **own == least && **key >= *from)
-                    && most.is_none_or(|(most, to)| **own < most || **own == most && **key < *to)
+                let (sure, own) = (!alike, **own);
+                least.is_none_or(|(least, from)| own > least && sure || own >= least && **key >= *from)
+                    && most.is_none_or(|(most, to)| own < most && sure || own <= most && **key < *to)
             })
             .map(|(_, entry)| entry)
     }
@@ -270,7 +283,10 @@ impl<V: Clone> Node<V> {
     fn walk(&self, from: Option<&[u8]>, to: Option<&[u8]>, each: &mut impl FnMut(&Key, &V) -> bool) -> bool {
         match self {
             Self::Bucket(bucket) => {
-                let mut wanted: Vec<_> = bucket.between(from, to).collect();
+                let mut wanted = bucket.between(from, to);
+                let Some(first) = wanted.next() else { return false };
+                let Some(second) = wanted.next() else { return each(&first.0, &first.1) };
+                let mut wanted: Vec<_> = [first, second].into_iter().chain(wanted).collect();
                 wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
                 wanted.into_iter().any(|(key, value)| each(key, value))
             }
@@ -346,38 +362,85 @@ impl<V: Clone> RadixMap<V> {
     }
 
     /// Looks at every node on the way to each of up to [`AT_ONCE`] keys, those of one level side by side, and at
-    /// where the key is and would go or, where there is a second one, at what lies between both: coming to one
-    /// after the other would wait for memory each time.
-    pub(crate) fn visit<'k>(&self, keys: impl IntoIterator<Item = (&'k Key, Option<&'k Key>)>) {
+    /// where the key is and would go: coming to one after the other would wait for memory each time.
+    pub(crate) fn visit<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) {
         let mut open = [None; AT_ONCE];
         let mut count = 0;
-        for (place, (key, to)) in open.iter_mut().zip(keys) {
-            *place = self.root.as_deref().map(|root| (root, key, to));
+        for (place, key) in open.iter_mut().zip(keys) {
+            *place = self.root.as_deref().map(|root| (root, key));
             count += 1;
         }
         let open = open.get_mut(..count).unwrap_or_default();
         let mut seen = 0;
         while open.iter().any(Option::is_some) {
             for place in open.iter_mut() {
-                let Some((node, key, to)) = *place else { continue };
-                *place = match (node, to) {
-                    (Node::Inner { at, children, .. }, _) => {
-                        children.get(slot(key, *at)).and_then(|child| Some((child.as_deref()?, key, to)))
+                let Some((node, key)) = *place else { continue };
+                *place = match node {
+                    Node::Inner { at, children, .. } => {
+                        children.get(slot(key, *at)).and_then(|child| Some((child.as_deref()?, key)))
                     }
-                    (Node::Bucket(bucket), None) => {
+                    Node::Bucket(bucket) => {
                         seen ^= bucket.entries.last().map_or(0, |(key, _)| key.len());
                         seen ^= bucket.find(key).unwrap_or_default();
-                        None
-                    }
-                    (Node::Bucket(bucket), Some(to)) => {
-                        let found = bucket.between(Some(key), Some(to));
-                        seen = found.fold(seen, |seen, (key, _)| seen ^ key.len());
                         None
                     }
                 };
             }
         }
         std::hint::black_box(seen);
+    }
+
+    /// Passes the entries of each of up to [`AT_ONCE`] ranges to `each`, with the number of the range, as
+    /// [`RadixMap::walk_between`] would one after the other; but comes to all of them side by side, and has
+    /// `touch` look at each value before the first is passed on.
+    pub(crate) fn walk_ranges(
+        &self,
+        ranges: &[(Key, Key)],
+        touch: impl Fn(&V) -> u8,
+        mut each: impl FnMut(usize, &Key, &V) -> bool,
+    ) {
+        let mut nodes = [None; AT_ONCE];
+        let mut agreed = [0; AT_ONCE];
+        for ((node, agreed), (from, to)) in nodes.iter_mut().zip(&mut agreed).zip(ranges) {
+            (*node, *agreed) = (self.root.as_deref(), common(from, to));
+        }
+        let mut moved = true;
+        while std::mem::take(&mut moved) {
+            for ((node, agreed), (from, _)) in nodes.iter_mut().zip(agreed).zip(ranges) {
+                // As far as both bounds go the same way, all that is between them is there.
+                if let Some(Node::Inner { at, children, .. }) = *node
+                    && *at < agreed
+                {
+                    *node = children.get(slot(from, *at)).and_then(|child| child.as_deref());
+                    moved = true;
+                }
+            }
+        }
+        // Each look leads to the next, and nothing is decided by what has still to come from memory: the
+        // processor would guess wrong, and wait.
+        let mut seen = 0;
+        let mut likely = [None; AT_ONCE];
+        for node in nodes.iter().flatten() {
+            if let Node::Bucket(bucket) = node {
+                seen ^=
+                    bucket.heads.first().copied().unwrap_or(0) ^ bucket.heads.last().copied().unwrap_or(0);
+            }
+        }
+        for ((likely, node), (from, to)) in likely.iter_mut().zip(&nodes).zip(ranges) {
+            if let Some(Node::Bucket(bucket)) = node {
+                *likely = bucket.likely_between(from, to);
+                seen ^= likely.map_or(0, |(key, _)| key.len() as u16);
+            }
+        }
+        for (_, value) in likely.iter().flatten() {
+            seen ^= u16::from(touch(value));
+        }
+        std::hint::black_box(seen);
+        for (number, (node, (from, to))) in nodes.iter().zip(ranges).enumerate() {
+            if let Some(node) = node {
+                node.walk(Some(from), Some(to), &mut |key, value| each(number, key, value));
+            }
+        }
     }
 
     pub(crate) fn insert(&mut self, key: Key, value: V) {
@@ -465,8 +528,22 @@ mod tests {
                     found.push(key.to_vec());
                     false
                 });
-                let expected: Vec<_> = model.keys().filter(|key| from <= **key && **key < to).cloned().collect();
-                prop_assert_eq!(found, expected);
+                let between = |from: &Vec<u8>, to: &Vec<u8>| -> Vec<Vec<u8>> {
+                    model.keys().filter(|key| from <= *key && *key < to).cloned().collect()
+                };
+                prop_assert_eq!(found, between(&from, &to));
+                let bounds: Vec<_> = model.keys().zip(model.keys().skip(2)).chain([(&from, &to)]).collect();
+                for bounds in bounds.chunks(AT_ONCE) {
+                    let ranges: Vec<_> =
+                        bounds.iter().map(|(from, to)| (Key::from(from.as_slice()), Key::from(to.as_slice()))).collect();
+                    let mut found = vec![Vec::new(); ranges.len()];
+                    map.walk_ranges(&ranges, |value| value[0], |number, key, _| {
+                        found[number].push(key.to_vec());
+                        false
+                    });
+                    let expected: Vec<_> = bounds.iter().map(|(from, to)| between(from, to)).collect();
+                    prop_assert_eq!(found, expected);
+                }
             }
         }
     }

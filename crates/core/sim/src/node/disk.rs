@@ -199,8 +199,12 @@ impl ReadView for DiskView {
         self.rows.prefetch(keys);
     }
 
-    fn prefetch_ranges(&self, ranges: &[(Key, Key)]) {
-        self.rows.prefetch_ranges(ranges);
+    fn ranges(&self, bounds: &[(Key, Key)], limit: usize) -> Result<Vec<Vec<Row>>, StoreError> {
+        let found = self.rows.ranges(bounds, limit)?;
+        if self.rotten.is_some() {
+            found.iter().flatten().try_for_each(|(key, _)| self.check(key))?;
+        }
+        Ok(found)
     }
 
     // No rotten row is in a run: what is to flip a bit of it breaks the run up.
