@@ -182,8 +182,11 @@ function drawLabels(pen, height) {
     const y = laneY(at);
     if (y < AXIS || y > height) return;
     pen.fillStyle = at === view.node ? css('--accent') : css('--front');
-    const name = node.name.length > 13 ? node.name.slice(0, 12) + '…' : node.name;
-    pen.fillText(name, 18, y + 4);
+    // What a node is, in brackets behind its name, goes below it.
+    const [name, what] = node.name.split(' (');
+    [name, ...(what ? ['(' + what] : [])].forEach((line, row) => {
+      pen.fillText(line.length > 13 ? line.slice(0, 12) + '…' : line, 18, y + 4 + 15 * row);
+    });
     pen.fillStyle = digestColour(digestAt(at, view.to));
     pen.fillRect(4, y - 5, 10, 10);
   });
