@@ -81,12 +81,13 @@ impl<A: Actor> World<A> {
         let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else { return };
         // A crash by chance that waited for a step until chaos was over does not happen any more.
         let armed = slot.armed.take().filter(|armed| !armed.by_chance || now < chaos_until);
-        let (moment, commit) = if self.hosts.is_none() && armed.is_none() {
-            (Moment::at(now), Commit::Durable)
+        let (slot, moment, commit) = if self.hosts.is_none() && armed.is_none() {
+            (slot, Moment::at(now), Commit::Durable)
         } else {
-            (self.moment(node), self.commit(node, armed.map(|armed| armed.point)))
+            let (moment, commit) = (self.moment(node), self.commit(node, armed.map(|armed| armed.point)));
+            let Some(slot) = self.nodes.get_mut(node.index()) else { return };
+            (slot, moment, commit)
         };
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return };
         let entropy = &mut self.choices.source(Stream::Node(node.0));
         let mut context = Context::new(moment, entropy, commit);
         let mut effects = self.spare.take();
