@@ -1,6 +1,5 @@
 //! Durable stores: ours, and the engine that was not chosen for it.
 
-use crate::row;
 use crate::storage::grow;
 use redb::ReadableDatabase;
 use std::path::PathBuf;
@@ -63,8 +62,7 @@ fn folder(name: &str) -> PathBuf {
 fn rows(name: &str, mut store: impl Store, upto: u64) {
     let mut at = 0;
     for to in [10_000u64, 50_000, 100_000, 200_000, 500_000, 1_000_000].into_iter().filter(|to| *to <= upto) {
-        let took = grow(&mut store, at, to, 1_000);
-        row(&format!("{name}: from {at} to {to} entities"), to - at, took, None);
+        grow(&mut store, at, to, 1_000).row(&format!("{name}: from {at} to {to} entities"));
         at = to;
     }
 }

@@ -1,6 +1,6 @@
 //! What Syncline costs, with its peers beside it in the same run.
 //!
-//! `cargo run --release -- [engine] [tiny] [sims] [threads] [large] [stalled] [storage] [snapshot] [memory]
+//! `cargo bench -- [engine] [tiny] [sims] [threads] [large] [stalled] [storage] [snapshot] [memory]
 //! [disk] [sync] [explore]`, from this folder, prints the tables named, or all of them. Times are wall times
 //! of one thread, but for `threads`: run it on an otherwise idle machine.
 
@@ -34,14 +34,20 @@ pub(crate) fn best<T>(runs: usize, mut job: impl FnMut() -> T) -> (Duration, T) 
 
 /// One row: what, how many a second, and how that compares with the first row.
 pub(crate) fn row(name: &str, count: u64, took: Duration, against: Option<f64>) -> f64 {
+    let ratio = |rate| against.map_or_else(String::new, |base| format!("{:8.2}x", rate / base));
+    noted(name, count, took, ratio)
+}
+
+/// One row, with what there is to say of it besides.
+pub(crate) fn noted(name: &str, count: u64, took: Duration, note: impl Fn(f64) -> String) -> f64 {
     let rate = count as f64 / took.as_secs_f64();
-    let ratio = against.map_or_else(String::new, |base| format!("{:8.2}x", rate / base));
-    println!("  {name:<58} {rate:>14.0} /s {ratio}");
+    println!("  {name:<58} {rate:>14.0} /s {}", note(rate));
     rate
 }
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    // Cargo's own word to a benchmark.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match wanted.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["memory-flat"] => return storage::memory_of(false),
         ["memory-tree"] => return storage::memory_of(true),

@@ -2,7 +2,7 @@
 
 use crate::bare_trie::BareTrie;
 use crate::calimero;
-use crate::{best, row};
+use crate::{best, noted, row};
 use std::time::{Duration, Instant};
 use syncline_crdt::{Register, Value};
 use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata};
@@ -20,22 +20,41 @@ fn insert(n: u64) -> Action {
 }
 
 /// Grows a flat state, a batch after the other, and returns what that took: see [`grow_with`].
-pub(crate) fn grow(store: &mut impl Store, from: u64, to: u64, batch: u64) -> Duration {
+pub(crate) fn grow(store: &mut impl Store, from: u64, to: u64, batch: u64) -> Grown {
     grow_with(store, from, to, batch, insert)
 }
 
-pub(crate) fn grow_deep(store: &mut MemoryStore, from: u64, to: u64, batch: u64) -> Duration {
+pub(crate) fn grow_deep(store: &mut MemoryStore, from: u64, to: u64, batch: u64) -> Grown {
     grow_with(store, from, to, batch, insert_deep)
 }
 
 /// How many records are read ahead: as many as come in a page.
 const AT_HAND: usize = 512;
 
+/// What inserts took.
+pub(crate) struct Grown {
+    took: Duration,
+    /// How many entities were inserted.
+    count: u64,
+    /// How many times SHA-256 was computed for them: for records, index nodes and roots. That the ids are
+    /// hashes too is not in it, since they come with the actions.
+    hashes: u64,
+}
+
+impl Grown {
+    /// A row that tells of it.
+    pub(crate) fn row(&self, name: &str) {
+        let each = self.hashes as f64 / self.count as f64;
+        noted(name, self.count, self.took, |_| format!("{each:8.2} hashes each"));
+    }
+}
+
 /// What a batch of actions takes from being at hand to being committed: prefetch, as whoever has a batch at hand
 /// does, `apply_action` of each, root, commit. Making the actions is not in it.
-fn grow_with(store: &mut impl Store, from: u64, to: u64, batch: u64, insert: fn(u64) -> Action) -> Duration {
+fn grow_with(store: &mut impl Store, from: u64, to: u64, batch: u64, insert: fn(u64) -> Action) -> Grown {
     let context = ApplyContext::new(Moment::at(SimTime::from_millis(1)));
-    let (mut at, mut took) = (from, Duration::ZERO);
+    let mut grown = Grown { took: Duration::ZERO, count: to - from, hashes: 0 };
+    let mut at = from;
     while at < to {
         let actions: Vec<_> = (at..to.min(at + batch)).map(insert).collect();
         let started = Instant::now();
@@ -47,11 +66,12 @@ fn grow_with(store: &mut impl Store, from: u64, to: u64, batch: u64, insert: fn(
             }
         }
         state.root_hash().expect("a root");
+        grown.hashes += state.work().hash_computations;
         store.apply(state.finish().expect("a batch")).expect("a commit");
-        took += started.elapsed();
+        grown.took += started.elapsed();
         at += batch;
     }
-    took
+    grown
 }
 
 /// The `n`-th entity of a tree six deep: ten branches at each of five levels.
@@ -134,12 +154,10 @@ pub(crate) fn own() {
     println!("\napply_action: inserts of 100 bytes under one parent, root and commit after each batch");
     for size in [1_000u64, 10_000, 100_000, 1_000_000] {
         let mut store = MemoryStore::default();
-        let took = grow(&mut store, 0, size, 100_000);
-        row(&format!("from nothing to {size} entities, in bulk"), size, took, None);
+        grow(&mut store, 0, size, 100_000).row(&format!("from nothing to {size} entities, in bulk"));
         let mut at = size;
         for (batch, count) in [(1_000, size.clamp(2_000, 50_000)), (1, 1_000)] {
-            let took = grow(&mut store, at, at + count, batch);
-            row(&format!("at {size} entities, batches of {batch}"), count, took, None);
+            grow(&mut store, at, at + count, batch).row(&format!("at {size} entities, batches of {batch}"));
             at += count;
         }
         let (took, _) = best(3, || std::hint::black_box(store.clone()).is_empty());
@@ -160,8 +178,8 @@ pub(crate) fn memory_of(tree: bool) {
         if tree { ("in a tree six deep", insert_deep) } else { ("under one parent", insert) };
     let before = resident_bytes();
     let mut store = MemoryStore::default();
-    let took = grow_with(&mut store, 0, COUNT, 1_000, insert);
-    row(&format!("{name}, inserted in batches of 1000"), COUNT, took, None);
+    let grown = grow_with(&mut store, 0, COUNT, 1_000, insert);
+    grown.row(&format!("{name}, inserted in batches of 1000"));
     let bytes = resident_bytes().saturating_sub(before) / COUNT;
     println!("  {:<58} {bytes:>14} bytes an entity", format!("{name}, record, index and what they are in"));
     assert_eq!(Interface::open(store.view()).expect("a state").entity_count(), COUNT);

@@ -12,7 +12,7 @@
 //! that changing them again reads no row. A batch brings the engine its records and, for the index, notes of
 //! what changed; the nodes themselves are written once for many batches ([`DiskStore::settle`]). What a crash
 //! comes before is made again from the notes when the store is opened, and must give the root that was
-//! acknowledged. `cargo run --release -- disk` in `benches/` measures it, `redb` with every row beside it.
+//! acknowledged. `cargo bench -- disk` in `benches/` measures it, `redb` with every row beside it.
 //!
 //! A log has one weakness: when its end is damaged, that cannot be told from a crash, and the engine
 //! forgets the batches there. So a counter of commits lies in a file of its own, written after each
