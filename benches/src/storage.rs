@@ -60,7 +60,7 @@ fn grow_with(store: &mut impl Store, from: u64, to: u64, batch: u64, insert: fn(
         let started = Instant::now();
         let mut state = Interface::open(store.view()).expect("a state");
         for some in actions.chunks(AT_HAND) {
-            state.prefetch(some.iter().map(Action::id)).expect("rows");
+            state.prefetch(some.iter().flat_map(Action::entities)).expect("rows");
             for action in some {
                 state.apply_action(action, &context).expect("an insert");
             }

@@ -72,6 +72,11 @@ impl Action {
         }
     }
 
+    /// All entities whose records the action looks at: the path to its own, and that.
+    pub fn entities(&self) -> impl Iterator<Item = EntityId> {
+        self.ancestors().iter().copied().chain([self.id()])
+    }
+
     /// The record that joining applies the action, or the rule that the action breaks.
     pub fn to_record(&self) -> Result<Record, Malformed> {
         let (id, ancestors) = (self.id(), self.ancestors());

@@ -77,6 +77,9 @@ pub trait ReadView: Clone {
         bounds.iter().map(|(from, to)| self.range(from, to, limit)).collect()
     }
 
+    /// As [`ReadView::prefetch`], of the runs at these keys.
+    fn prefetch_runs(&self, _keys: &[Key]) {}
+
     /// The run at `key`, if this store keeps its rows as one.
     fn run(&self, _key: &[u8]) -> Option<&Arc<dyn Run>> {
         None

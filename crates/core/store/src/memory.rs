@@ -92,6 +92,11 @@ impl MemoryStore {
     }
 }
 
+/// Looks at both ends of a value: beside its first byte is how often it is shared, and it is read to its last.
+fn touch(value: &Bytes) -> u8 {
+    value.first().copied().unwrap_or(0) ^ value.last().copied().unwrap_or(0)
+}
+
 /// Adds a row, unless there are `limit` already. Says whether there are.
 fn keep(rows: &mut Vec<Row>, limit: usize, key: &Key, value: &Bytes) -> bool {
     let ends = rows.len() >= limit;
@@ -118,13 +123,15 @@ impl ReadView for MemoryStore {
     }
 
     fn prefetch(&self, keys: &[Key]) {
-        keys.chunks(AT_ONCE).for_each(|keys| self.rows.visit(keys));
+        keys.chunks(AT_ONCE).for_each(|keys| self.rows.visit(keys, touch));
+    }
+
+    fn prefetch_runs(&self, keys: &[Key]) {
+        self.runs.prefetch(keys);
     }
 
     fn ranges(&self, bounds: &[(Key, Key)], limit: usize) -> Result<Vec<Vec<Row>>, StoreError> {
         let mut found = vec![Vec::new(); bounds.len()];
-        // Where its bytes begin lies how often it is shared, and a value is read to its end.
-        let touch = |value: &Bytes| value.first().copied().unwrap_or(0) ^ value.last().copied().unwrap_or(0);
         for (bounds, found) in bounds.chunks(AT_ONCE).zip(found.chunks_mut(AT_ONCE)) {
             self.rows.walk_ranges(bounds, touch, |number, key, value| {
                 found.get_mut(number).is_none_or(|rows| keep(rows, limit, key, value))
@@ -176,7 +183,7 @@ impl Store for MemoryStore {
                 return Ok(());
             }
             if is_long {
-                self.rows.visit(next.iter().map(|(key, _)| key));
+                self.rows.visit(next.iter().map(|(key, _)| key), touch);
             }
             for (key, value) in next.drain(..) {
                 self.break_up(&key);

@@ -315,6 +315,33 @@ impl<V: Clone> Node<V> {
     }
 }
 
+/// Looks into those of these nodes that are buckets, at the entry that `find` finds there, and at its value. Each
+/// look leads to the next, and nothing is decided by what has still to come from memory: the processor would guess
+/// wrong, and wait.
+fn look_into<'m, V>(
+    nodes: &[Option<&'m Node<V>>; AT_ONCE],
+    mut find: impl FnMut(&'m Bucket<V>, usize) -> Option<&'m (Key, V)>,
+    touch: impl Fn(&V) -> u8,
+) {
+    let mut seen = 0;
+    let mut found = [None; AT_ONCE];
+    for node in nodes.iter().flatten() {
+        if let Node::Bucket(bucket) = node {
+            seen ^= bucket.heads.first().copied().unwrap_or(0) ^ bucket.heads.last().copied().unwrap_or(0);
+        }
+    }
+    for (place, (found, node)) in found.iter_mut().zip(nodes).enumerate() {
+        if let Some(Node::Bucket(bucket)) = node {
+            *found = find(bucket, place);
+            seen ^= found.map_or(0, |(key, _)| key.len() as u16);
+        }
+    }
+    for (_, value) in found.iter().flatten() {
+        seen ^= u16::from(touch(value));
+    }
+    std::hint::black_box(seen);
+}
+
 impl<V: Clone> RadixMap<V> {
     pub(crate) const fn len(&self) -> usize {
         self.len
@@ -361,33 +388,35 @@ impl<V: Clone> RadixMap<V> {
         }
     }
 
-    /// Looks at every node on the way to each of up to [`AT_ONCE`] keys, those of one level side by side, and at
-    /// where the key is and would go: coming to one after the other would wait for memory each time.
-    pub(crate) fn visit<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) {
-        let mut open = [None; AT_ONCE];
-        let mut count = 0;
-        for (place, key) in open.iter_mut().zip(keys) {
-            *place = self.root.as_deref().map(|root| (root, key));
-            count += 1;
+    /// Looks at every node on the way to each of up to [`AT_ONCE`] keys, those of one level side by side, at where
+    /// the key is and would go, and has `touch` look at the value: coming to one after the other would wait for
+    /// memory each time.
+    pub(crate) fn visit<'k>(&self, keys: impl IntoIterator<Item = &'k Key>, touch: impl Fn(&V) -> u8) {
+        let mut nodes = [None; AT_ONCE];
+        let mut wanted = [None; AT_ONCE];
+        for ((node, wanted), key) in nodes.iter_mut().zip(&mut wanted).zip(keys) {
+            (*node, *wanted) = (self.root.as_deref(), Some(key));
         }
-        let open = open.get_mut(..count).unwrap_or_default();
-        let mut seen = 0;
-        while open.iter().any(Option::is_some) {
-            for place in open.iter_mut() {
-                let Some((node, key)) = *place else { continue };
-                *place = match node {
-                    Node::Inner { at, children, .. } => {
-                        children.get(slot(key, *at)).and_then(|child| Some((child.as_deref()?, key)))
-                    }
-                    Node::Bucket(bucket) => {
-                        seen ^= bucket.entries.last().map_or(0, |(key, _)| key.len());
-                        seen ^= bucket.find(key).unwrap_or_default();
-                        None
-                    }
-                };
+        let mut moved = true;
+        while std::mem::take(&mut moved) {
+            for (node, key) in nodes.iter_mut().zip(wanted) {
+                if let (Some(Node::Inner { at, children, .. }), Some(key)) = (*node, key) {
+                    *node = children.get(slot(key, *at)).and_then(|child| child.as_deref());
+                    moved = true;
+                }
             }
         }
-        std::hint::black_box(seen);
+        let mut last = 0;
+        look_into(
+            &nodes,
+            |bucket, place| {
+                last ^= bucket.entries.last().map_or(0, |(key, _)| key.len());
+                let key = wanted.get(place).copied().flatten()?;
+                bucket.likely_between(key, key)
+            },
+            touch,
+        );
+        std::hint::black_box(last);
     }
 
     /// Passes the entries of each of up to [`AT_ONCE`] ranges to `each`, with the number of the range, as
@@ -416,26 +445,14 @@ impl<V: Clone> RadixMap<V> {
                 }
             }
         }
-        // Each look leads to the next, and nothing is decided by what has still to come from memory: the
-        // processor would guess wrong, and wait.
-        let mut seen = 0;
-        let mut likely = [None; AT_ONCE];
-        for node in nodes.iter().flatten() {
-            if let Node::Bucket(bucket) = node {
-                seen ^=
-                    bucket.heads.first().copied().unwrap_or(0) ^ bucket.heads.last().copied().unwrap_or(0);
-            }
-        }
-        for ((likely, node), (from, to)) in likely.iter_mut().zip(&nodes).zip(ranges) {
-            if let Some(Node::Bucket(bucket)) = node {
-                *likely = bucket.likely_between(from, to);
-                seen ^= likely.map_or(0, |(key, _)| key.len() as u16);
-            }
-        }
-        for (_, value) in likely.iter().flatten() {
-            seen ^= u16::from(touch(value));
-        }
-        std::hint::black_box(seen);
+        look_into(
+            &nodes,
+            |bucket, place| {
+                let (from, to) = ranges.get(place)?;
+                bucket.likely_between(from, to)
+            },
+            touch,
+        );
         for (number, (node, (from, to))) in nodes.iter().zip(ranges).enumerate() {
             if let Some(node) = node {
                 node.walk(Some(from), Some(to), &mut |key, value| each(number, key, value));

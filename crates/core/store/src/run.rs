@@ -1,6 +1,6 @@
 //! Rows that are kept as one value.
 
-use crate::radix::RadixMap;
+use crate::radix::{AT_ONCE, RadixMap};
 use crate::{Bytes, Key};
 use std::any::Any;
 use std::fmt::Debug;
@@ -17,6 +17,11 @@ pub trait Run: Any + Debug + Send + Sync {
     /// Passes the rows from `from` on to `each`, ascending by what their keys end in, until it says to
     /// stop.
     fn walk(&self, from: &[u8], each: &mut dyn FnMut(&[u8], Bytes) -> bool);
+
+    /// Looks at what whoever asks for the run will look at first. What comes of that means nothing.
+    fn touch(&self) -> u8 {
+        0
+    }
 
     /// How many rows it stands for. O(rows).
     fn len(&self) -> usize;
@@ -73,6 +78,11 @@ impl Runs {
     /// The run at `key`.
     pub fn get(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
         self.0.get(key)
+    }
+
+    /// The runs at these keys will be asked for next: looks at all of them side by side.
+    pub fn prefetch(&self, keys: &[Key]) {
+        keys.chunks(AT_ONCE).for_each(|keys| self.0.visit(keys, |run| run.touch()));
     }
 
     /// The run that the row `key` is in, and where that begins.

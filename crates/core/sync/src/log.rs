@@ -4,7 +4,7 @@
 use crate::authority::Gate;
 use crate::delta::{Delta, DeltaRef, Dot, VersionVector};
 use std::collections::BTreeMap;
-use syncline_storage::{ApplyContext, ApplyError, Interface, StorageError, keys};
+use syncline_storage::{Action, ApplyContext, ApplyError, Interface, StorageError, keys};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_types::{Decode, DeltaId, Encode, Reader, ReplicaId, canary, limits};
 
@@ -203,7 +203,7 @@ impl DeltaLog {
         if latest.check_drift(context.moment, context.max_drift_ms).is_err() {
             return Ok(Err(DeltaRefusal::Drift));
         }
-        state.prefetch(delta.actions.iter().map(|action| action.id()))?;
+        state.prefetch(delta.actions.iter().flat_map(Action::entities))?;
         for action in &delta.actions {
             match state.apply_action(action, context) {
                 Ok(_) => {}

@@ -416,6 +416,10 @@ impl ReadView for DiskView {
         true
     }
 
+    fn prefetch_runs(&self, keys: &[Key]) {
+        self.at_hand.prefetch(keys);
+    }
+
     fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
         self.at_hand.get(key)
     }

@@ -199,6 +199,10 @@ impl ReadView for DiskView {
         self.rows.prefetch(keys);
     }
 
+    fn prefetch_runs(&self, keys: &[Key]) {
+        self.rows.prefetch_runs(keys);
+    }
+
     fn ranges(&self, bounds: &[(Key, Key)], limit: usize) -> Result<Vec<Vec<Row>>, StoreError> {
         let found = self.rows.ranges(bounds, limit)?;
         if self.rotten.is_some() {

@@ -170,6 +170,15 @@ impl Run for Trie {
         }
     }
 
+    fn touch(&self) -> u8 {
+        let first = match &self.0 {
+            Some(Kept::Bucket(bucket)) => bucket.leaves.first().map(|leaf| leaf.id.0),
+            Some(Kept::Inner(inner)) => inner.slots.first().map(|hash| hash.0),
+            None => None,
+        };
+        first.map_or(0, |[byte, ..]| byte)
+    }
+
     fn len(&self) -> usize {
         self.0.as_ref().map_or(0, Kept::nodes)
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::btree_map;
 use std::sync::Arc;
-use syncline_store::{ReadView, WriteBatch};
+use syncline_store::{Key, ReadView, WriteBatch};
 use syncline_types::{Decode, Digest, EntityId};
 
 /// How many entries are looked at side by side.
@@ -134,6 +134,15 @@ impl Tries {
     /// The tries of the state in `slot`.
     pub fn of(slot: keys::Slot) -> Self {
         Self { slot, ..Self::default() }
+    }
+
+    /// Looks at the tries of the children of these, which are to be read or changed next, side by side.
+    pub fn prefetch<V: ReadView>(&self, view: &V, entities: impl IntoIterator<Item = EntityId>) {
+        let new = entities.into_iter().filter(|entity| !self.roots.contains_key(entity));
+        let keys: Vec<Key> = new.map(|entity| keys::trie(self.slot, entity)).collect();
+        if keys.len() > 1 {
+            view.prefetch_runs(&keys);
+        }
     }
 
     /// The trie of `entity`'s children, and where nodes of it come from.

@@ -43,7 +43,11 @@ impl<V: ReadView> Interface<V> {
                 self.stats.root = self.full_hash_of_root()?;
                 continue;
             }
-            for siblings in self.siblings(&level)?.chunk_by(|a, b| a.parent == b.parent) {
+            let siblings = self.siblings(&level)?;
+            let of_one_parent = || siblings.chunk_by(|a, b| a.parent == b.parent);
+            let parents = of_one_parent().filter_map(|siblings| self.records.id(siblings.first()?.parent));
+            self.tries.prefetch(&self.view, parents);
+            for siblings in of_one_parent() {
                 self.refresh_entries(siblings, depth, &mut levels, &mut updates)?;
             }
         }
