@@ -16,7 +16,7 @@ pub(super) enum Place {
     Inner(u32),
 }
 
-/// The nodes of one trie that a batch has come to, one after the other: making and dropping them costs a few
+/// The nodes that a batch has come to, one after the other: making and dropping them costs a few
 /// allocations whatever their number, and going over them in the order of ids goes over memory in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nodes {

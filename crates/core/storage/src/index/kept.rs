@@ -184,10 +184,11 @@ impl Run for Trie {
     }
 }
 
-/// The nodes of one trie that a batch has changed.
+/// What a batch has changed of one trie.
 #[derive(Debug)]
 pub(super) struct TrieEdit {
-    pub(super) nodes: Nodes,
+    /// Those of all tries of the batch.
+    pub(super) nodes: Arc<Nodes>,
     /// The topmost node; nowhere: nothing is left.
     pub(super) top: Place,
     /// Nodes that were there; of those that are there again the rows are in `nodes`.

@@ -21,7 +21,6 @@ const AT_ONCE: usize = 16;
 /// One trie, with the changes of one batch held over the view.
 #[derive(Clone, Debug)]
 struct Root {
-    nodes: Nodes,
     /// The topmost node.
     top: Place,
     /// What the store keeps of the trie besides its topmost node, if it keeps tries as they are.
@@ -36,6 +35,8 @@ struct Root {
 pub struct Tries {
     /// Where the rows of the nodes are.
     slot: keys::Slot,
+    /// Those of all tries: most are small, and to make and drop memory for each would cost more than its hashes.
+    nodes: Nodes,
     /// By entity.
     roots: BTreeMap<EntityId, Root>,
     reads: u64,
@@ -82,17 +83,17 @@ impl<V: ReadView> Source<'_, '_, V> {
         row.map(|row| Node::from_bytes(&row)).transpose().map_err(StorageError::row("an index node"))
     }
 
-    fn root(&mut self) -> Result<Root, StorageError> {
-        let (mut nodes, gone) = (Nodes::default(), BTreeSet::new());
+    fn root(&mut self, nodes: &mut Nodes) -> Result<Root, StorageError> {
+        let gone = BTreeSet::new();
         let notes = Notes::new(self.view.wants_notes());
         let run = self.view.run(&keys::trie(self.slot, self.entity));
         if let Some(Trie(Some(kept))) = run.and_then(|run| (&**run as &dyn Any).downcast_ref()) {
             *self.reads += 1;
             let base = matches!(kept, Kept::Inner(_)).then(|| kept.clone());
-            return Ok(Root { top: nodes.add_kept(kept, 1), nodes, base, gone, notes });
+            return Ok(Root { top: nodes.add_kept(kept, 1), base, gone, notes });
         }
         let top = self.read(Prefix::EMPTY)?.map_or(Place::Nowhere, |node| nodes.add_row(node, 1));
-        Ok(Root { nodes, top, base: None, gone, notes })
+        Ok(Root { top, base: None, gone, notes })
     }
 
     /// The place of the child of `inner` under `nibble`, read from the view if the batch has not come to it,
@@ -150,13 +151,13 @@ impl Tries {
         &'a mut self,
         view: &'v V,
         entity: EntityId,
-    ) -> Result<(&'a mut Root, Source<'v, 'a, V>), StorageError> {
+    ) -> Result<(&'a mut Root, &'a mut Nodes, Source<'v, 'a, V>), StorageError> {
         let mut source = Source { view, slot: self.slot, entity, reads: &mut self.reads };
         let root = match self.roots.entry(entity) {
             btree_map::Entry::Occupied(root) => root.into_mut(),
-            btree_map::Entry::Vacant(place) => place.insert(source.root()?),
+            btree_map::Entry::Vacant(place) => place.insert(source.root(&mut self.nodes)?),
         };
-        Ok((root, source))
+        Ok((root, &mut self.nodes, source))
     }
 
     /// The node at exactly `prefix` in the trie of `entity`'s children.
@@ -178,7 +179,7 @@ impl Tries {
         id: EntityId,
         depth: u8,
     ) -> Result<(Prefix, Option<Seen<'a>>), StorageError> {
-        let (Root { nodes, top, base, .. }, mut source) = self.open(view, entity)?;
+        let (Root { top, base, .. }, nodes, mut source) = self.open(view, entity)?;
         let (mut place, mut base) = (*top, base.as_ref());
         let mut prefix = Prefix::EMPTY;
         while let Place::Inner(at) = place
@@ -211,7 +212,7 @@ impl Tries {
         entity: EntityId,
         updates: &mut [Update],
     ) -> Result<bool, StorageError> {
-        let (Root { nodes, top, base, notes, .. }, mut source) = self.open(view, entity)?;
+        let (Root { top, base, notes, .. }, nodes, mut source) = self.open(view, entity)?;
         notes.updated(updates);
         if let Some(base) = base.as_ref().filter(|_| updates.len() > 1) {
             // Coming to one after the other would wait for each.
@@ -232,7 +233,7 @@ impl Tries {
         entity: EntityId,
         id: EntityId,
     ) -> Result<Option<Entry>, StorageError> {
-        let (Root { nodes, top, base, gone, notes }, mut source) = self.open(view, entity)?;
+        let (Root { top, base, gone, notes }, nodes, mut source) = self.open(view, entity)?;
         notes.removed(id);
         remove_at(nodes, top, base.as_ref(), Prefix::EMPTY, &mut source, id, gone)
     }
@@ -241,7 +242,7 @@ impl Tries {
     /// children.
     pub fn root<V: ReadView>(&mut self, view: &V, entity: EntityId) -> Result<Digest, StorageError> {
         let mut hashes = 0;
-        let (Root { nodes, top, .. }, _) = self.open(view, entity)?;
+        let (Root { top, .. }, nodes, _) = self.open(view, entity)?;
         let is_there = *top != Place::Nowhere;
         let hash = if is_there { nodes.refresh(*top, &mut hashes) } else { Digest::ZERO };
         self.hashes += hashes;
@@ -277,7 +278,7 @@ impl Tries {
         limit: usize,
     ) -> Result<Vec<Entry>, StorageError> {
         let mut found = Vec::new();
-        let (Root { nodes, top, base, .. }, mut source) = self.open(view, entity)?;
+        let (Root { top, base, .. }, nodes, mut source) = self.open(view, entity)?;
         collect(nodes, *top, base.as_ref(), Prefix::EMPTY, &mut source, (from, to), limit, &mut found)?;
         Ok(found)
     }
@@ -291,12 +292,13 @@ impl Tries {
         each: &mut impl FnMut(&Entry),
     ) -> Result<(), StorageError> {
         let mut source = Source { view, slot: self.slot, entity, reads: &mut self.reads };
-        let opened;
-        let Root { nodes, top, base, .. } = match self.roots.get(&entity) {
-            Some(root) => root,
+        let (opened, mut read) = (&self.nodes, Nodes::default());
+        let fresh;
+        let (Root { top, base, .. }, nodes) = match self.roots.get(&entity) {
+            Some(root) => (root, opened),
             None => {
-                opened = source.root()?;
-                &opened
+                fresh = source.root(&mut read)?;
+                (&fresh, &read)
             }
         };
         scan_held(nodes, *top, base.as_ref(), Prefix::EMPTY, &mut source, each)
@@ -309,8 +311,10 @@ impl Tries {
 
     /// Adds every changed node to `batch`.
     pub fn finish(self, batch: &mut WriteBatch) {
-        for (entity, Root { nodes, top, gone, notes, .. }) in self.roots {
+        let nodes = Arc::new(self.nodes);
+        for (entity, Root { top, gone, notes, .. }) in self.roots {
             if !gone.is_empty() || nodes.is_dirty(top) {
+                let nodes = nodes.clone();
                 batch.edit(keys::trie(self.slot, entity), Arc::new(TrieEdit { nodes, top, gone, notes }));
             }
         }
