@@ -108,7 +108,8 @@ impl<V> Bucket<V> {
         }
     }
 
-    /// The first entry that may have `from <= key < to`, as far as its head tells, where all three begin alike.
+    /// The first entry whose head lies between those of `from` and `to`, or is one of them: if both begin as all
+    /// keys here do, none before it has a key between them.
     fn likely_between(&self, from: &[u8], to: &[u8]) -> Option<&(Key, V)> {
         let heads = head(from, self.shared)..=head(to, self.shared);
         self.entries.get(self.heads.iter().take(self.entries.len()).position(|own| heads.contains(own))?)

@@ -142,13 +142,13 @@ impl<N> Spare<N> {
         self.0.take().unwrap_or_default()
     }
 
-    /// Keeps the effects of a step that are honoured.
+    /// Keeps the effects of a step that are honoured; it has not failed.
     pub(super) fn keep(&mut self, mut effects: Box<Effects<N>>) {
-        let Effects { messages, timers, refusal, notices, failed } = &mut *effects;
+        let Effects { messages, timers, refusal, notices, failed: _ } = &mut *effects;
         messages.clear();
         timers.clear();
         notices.clear();
-        (*refusal, *failed) = (None, false);
+        *refusal = None;
         self.0 = Some(effects);
     }
 }

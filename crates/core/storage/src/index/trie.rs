@@ -292,10 +292,10 @@ impl Tries {
         each: &mut impl FnMut(&Entry),
     ) -> Result<(), StorageError> {
         let mut source = Source { view, slot: self.slot, entity, reads: &mut self.reads };
-        let (opened, mut read) = (&self.nodes, Nodes::default());
+        let mut read = Nodes::default();
         let fresh;
         let (Root { top, base, .. }, nodes) = match self.roots.get(&entity) {
-            Some(root) => (root, opened),
+            Some(root) => (root, &self.nodes),
             None => {
                 fresh = source.root(&mut read)?;
                 (&fresh, &read)
