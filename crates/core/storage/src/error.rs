@@ -1,7 +1,7 @@
 //! What can go wrong, sorted by what the caller should do about it.
 
 use syncline_store::StoreError;
-use syncline_types::{DecodeError, DriftError, EntityId, ReplicaId, limits};
+use syncline_types::{DecodeError, DriftError, EntityId, InternalError, ReplicaId, limits};
 
 /// What to do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,9 @@ pub enum StorageError {
         /// What was expected and missing.
         what: &'static str,
     },
+    /// An invariant of this program does not hold. The store is not to blame.
+    #[error(transparent)]
+    Internal(#[from] InternalError),
 }
 
 impl StorageError {

@@ -25,6 +25,7 @@ mod digest;
 mod entropy;
 mod hlc;
 mod ids;
+mod internal;
 pub mod limits;
 mod time;
 
@@ -33,6 +34,7 @@ pub use digest::{Digest, Hasher};
 pub use entropy::{Choice, Entropy};
 pub use hlc::{DriftError, Hlc, HlcClock};
 pub use ids::{ContextId, DeltaId, EntityId, PeerId, ReplicaId};
+pub use internal::InternalError;
 pub use time::{Moment, SimDuration, SimTime};
 
 /// Whether a deliberate bug is switched on. Always `false` unless built with the `canary` feature,
