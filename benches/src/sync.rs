@@ -3,7 +3,7 @@
 use crate::best;
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use std::time::Instant;
-use sync_sim::compare::{
+use sync_sim::compare_protocols::{
     Case, Ground, Link, Measured, Outcome, Selection, Shape, Spread, SyncProtocolKind as Kind,
 };
 use syncline_storage::Change;

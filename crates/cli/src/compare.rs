@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
-use sync_sim::compare::{
+use sync_sim::compare_protocols::{
     Case, Cost, Ground, Link, Measured, Outcome, Selection, Shape, Spread, SyncProtocolKind,
 };
 use sync_sim::prelude::SimDuration;

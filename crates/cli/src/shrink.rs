@@ -8,8 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use sync_sim::case::{Class, Shrunk, Size, shrink as make_small};
+use sync_sim::case::{Class, Size};
 use sync_sim::prelude::SimDuration;
+use sync_sim::shrink::{Shrunk, shrink as make_small};
 
 /// The flags of `shrink`.
 #[derive(Args, Clone, Debug)]

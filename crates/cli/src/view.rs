@@ -5,9 +5,9 @@ use crate::options::SimArgs;
 use crate::report::typed;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use sync_sim::film::{Film, Finding, shiviz};
 use sync_sim::forensics::investigate;
 use sync_sim::prelude::*;
+use sync_sim::timeline::{Film, Finding, shiviz};
 
 pub(crate) const HELP: &str = "\
 Examples:

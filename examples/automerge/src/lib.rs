@@ -7,7 +7,7 @@ pub use replica::Replica;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use sync_sim::own::*;
+use sync_sim::custom::*;
 
 /// What an application asks of a replica.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

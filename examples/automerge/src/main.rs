@@ -1,9 +1,9 @@
-//! The command line of [`sync_sim::own::command`], for documents whose sessions are renewed; for endless
+//! The command line of [`sync_sim::custom::command`], for documents whose sessions are renewed; for endless
 //! ones after the word `endless`.
 
 use automerge_under_faults::{Documents, Sessions};
 use std::process::ExitCode;
-use sync_sim::own::{Lab, command};
+use sync_sim::custom::{Lab, command};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();

@@ -5,7 +5,7 @@ use automerge::sync::{Message, State, SyncDoc};
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, AutoCommit, ObjType, ROOT, ReadDoc, ScalarValue};
 use std::collections::BTreeMap;
-use sync_sim::own::*;
+use sync_sim::custom::*;
 
 const BEAT: SimDuration = SimDuration::from_millis(200);
 

@@ -2,7 +2,7 @@
 
 use automerge_under_faults::{Documents, Sessions};
 use sync_sim::case::Case;
-use sync_sim::own::{FaultConfig, Lab};
+use sync_sim::custom::{FaultConfig, Lab};
 
 #[test]
 fn documents_converge_to_all_that_was_edited_if_sessions_are_renewed() {

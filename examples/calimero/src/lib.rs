@@ -9,7 +9,7 @@ pub use replica::{Ask, Replica};
 
 use calimero_storage::collections::crdt_meta::CrdtType;
 use std::collections::BTreeMap;
-use sync_sim::own::*;
+use sync_sim::custom::*;
 
 /// What entities are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,7 +2,7 @@
 
 use calimero_under_faults::{EXPERIMENTS, experiment};
 use std::process::ExitCode;
-use sync_sim::own::command;
+use sync_sim::custom::command;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use sync_sim::own::*;
+use sync_sim::custom::*;
 
 const CONTEXT: [u8; 32] = [0; 32];
 /// How often a replica tells what it has.

@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::collections::BTreeMap;
-use sync_sim::own::NodeId;
+use sync_sim::custom::NodeId;
 
 /// How many deltas one has of each writer, without a gap.
 pub(crate) type Have = BTreeMap<u32, u64>;

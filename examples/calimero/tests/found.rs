@@ -3,7 +3,7 @@
 
 use calimero_under_faults::{EXPERIMENTS, experiment};
 use sync_sim::case::Case;
-use sync_sim::own::FaultConfig;
+use sync_sim::custom::FaultConfig;
 
 /// Experiments whose every run converges, under heavy chaos too.
 const SOUND: [&str; 7] =

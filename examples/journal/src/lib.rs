@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use sync_sim::own::*;
+use sync_sim::custom::*;
 
 const KEEPER: NodeId = NodeId(0);
 const PATIENCE: SimDuration = SimDuration::from_millis(300);

@@ -2,7 +2,7 @@
 
 use journal::Writing;
 use std::process::ExitCode;
-use sync_sim::own::{Lab, command};
+use sync_sim::custom::{Lab, command};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

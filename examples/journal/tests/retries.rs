@@ -3,7 +3,7 @@
 use journal::Writing;
 use std::process::Command;
 use sync_sim::case::Case;
-use sync_sim::own::{FaultConfig, Lab, SimDuration};
+use sync_sim::custom::{FaultConfig, Lab, SimDuration};
 
 fn lab(numbered: bool) -> Lab<Writing> {
     Lab::new(Writing { numbered })

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use sync_sim::own::*;
+use sync_sim::custom::*;
 
 /// What an application asks of a replica.
 #[derive(Clone, Debug, Serialize, Deserialize)]

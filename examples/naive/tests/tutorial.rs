@@ -1,7 +1,7 @@
 //! What the book says of its replica, at each of its states.
 
 use sync_sim::case::Case;
-use sync_sim::own::*;
+use sync_sim::custom::*;
 
 macro_rules! state {
     ($name:ident, $path:expr) => {

@@ -9,7 +9,7 @@ pub use replica::Replica;
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use sync_sim::own::*;
+use sync_sim::custom::*;
 
 /// What an application asks of a replica. A place counts modulo the places that there are.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! `yrs-under-faults EXPERIMENT (run | sweep | …)`; without arguments it says which experiments there are.
 
 use std::process::ExitCode;
-use sync_sim::own::{Lab, command};
+use sync_sim::custom::{Lab, command};
 use yrs_under_faults::{Documents, EXPERIMENTS};
 
 fn main() -> ExitCode {

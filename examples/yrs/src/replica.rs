@@ -2,7 +2,7 @@
 
 use crate::document::{Document, Removed, Shown};
 use crate::{Edit, Experiment};
-use sync_sim::own::*;
+use sync_sim::custom::*;
 use yrs::sync::{Message, SyncMessage};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 use sync_sim::case::Case;
-use sync_sim::own::{FaultConfig, Lab, SimDuration};
+use sync_sim::custom::{FaultConfig, Lab, SimDuration};
 use yrs::updates::decoder::Decode;
 use yrs::{Array, Doc, Map, ReadTxn, StateVector, Transact, Update};
 use yrs_under_faults::{Documents, Experiment};

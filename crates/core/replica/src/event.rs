@@ -108,6 +108,13 @@ impl FrameKind {
     ];
 }
 
+/// The number of a kind: its place in [`FrameKind::ALL`].
+impl From<FrameKind> for u8 {
+    fn from(kind: FrameKind) -> Self {
+        kind as Self
+    }
+}
+
 /// A frame to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OutgoingMessage {

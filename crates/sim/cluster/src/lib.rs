@@ -1,0 +1,18 @@
+//! Simulated clusters: nodes that run the real replica on a simulated disk, in the world of
+//! [`sync_sim_engine`], with workloads, scenarios, an oracle and the checks over all of them.
+//!
+//! [`SimRuntime`](runtime::SimRuntime) is the place to begin.
+#![warn(clippy::float_arithmetic)]
+
+pub mod assertions;
+pub mod convergence;
+pub mod hostile;
+pub mod liveness;
+pub mod metrics;
+pub mod node;
+pub mod oracle;
+pub mod runtime;
+pub mod scenarios;
+pub mod stream;
+pub mod verdict;
+pub mod workload;

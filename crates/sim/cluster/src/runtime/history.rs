@@ -1,0 +1,98 @@
+//! What the replicas tell a history, if one is kept.
+
+use crate::node::Noticed;
+use crate::runtime::sim_runtime::SimRuntime;
+use std::fmt::Write as _;
+use sync_sim_engine::faults::Rate;
+use sync_sim_engine::history::{Ended, History, Note};
+use sync_sim_engine::world::Stepped;
+use syncline_replica::{FrameKind, Notice};
+use syncline_store::MemoryStore;
+use syncline_sync::Outcome;
+use syncline_types::{EntityId, SimDuration};
+
+impl SimRuntime {
+    /// The history of the run, if the settings ask to keep one.
+    pub fn history(&self) -> Option<&History> {
+        self.world.history()
+    }
+
+    /// Keeps a history from now on, of the last `limit` entries.
+    pub fn keep_history(&mut self, limit: usize) {
+        self.world.keep_history(limit);
+        self.name_in_history();
+    }
+
+    /// The join of all that was written in a context.
+    pub fn expected(&self, context: usize) -> MemoryStore {
+        self.oracle(context).joined().unwrap_or_default()
+    }
+
+    /// From now on nothing goes wrong any more, and the run may go on for so long and so many events.
+    /// What was found broken is forgotten.
+    pub fn heal_for(&mut self, span: SimDuration, events: u64) {
+        self.config.max_time = self.now() + span;
+        self.config.max_events = self.events_processed() + events;
+        self.violation = None;
+        self.config.faults.write_during_sync_rate = Rate::ZERO;
+        self.world.heal();
+    }
+
+    /// Names the nodes and the kinds of frames in the history.
+    pub(super) fn name_in_history(&mut self) {
+        let names = self.names.clone();
+        if let Some(history) = self.world.history_mut() {
+            history.nodes = names;
+            history.kinds = FrameKind::ALL.iter().map(|kind| format!("{kind:?}")).collect();
+        }
+    }
+
+    pub(super) fn note_in_history(&mut self, stepped: &Stepped<Noticed>) {
+        let Some(node) = stepped.node else { return };
+        for Noticed { context, notice } in &stepped.notices {
+            let note = note_of(notice).of_context(usize::from(*context));
+            self.world.note_in_history(node, note);
+        }
+    }
+}
+
+/// An entity by all its bytes.
+pub fn entity_words(entity: EntityId) -> String {
+    entity.0.iter().fold(String::with_capacity(64), |mut words, byte| {
+        let _ = write!(words, "{byte:02x}");
+        words
+    })
+}
+
+fn note_of(notice: &Notice) -> Note {
+    match notice {
+        Notice::SessionStarted { peer } => Note::SessionStarted { peer: (*peer).into() },
+        Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
+            let (ended, why) = match outcome {
+                Outcome::Converged { root } => (Ended::Converged, format!("converged on {root}")),
+                Outcome::Owed(reason) => (Ended::Owed, format!("another is owed: {reason:?}")),
+                Outcome::Failed(reason) => (Ended::Failed, reason.to_string()),
+            };
+            Note::SessionEnded {
+                peer: (*peer).into(),
+                started_at_us: started_at.as_micros(),
+                protocol: protocol.map(|protocol| protocol.to_string()),
+                outcome: ended,
+                why,
+                round_trips: stats.round_trips,
+                records: stats.records_received + stats.records_pushed,
+            }
+        }
+        Notice::DeltaApplied { actions } => Note::DeltaApplied { actions: *actions },
+        Notice::DeltaRefused { refusal, .. } => Note::DeltaRefused { why: format!("{refusal:?}") },
+        Notice::DeltaDiscarded { refusal } => Note::DeltaRefused { why: format!("{refusal:?}") },
+        Notice::DeltasStranded { deltas } => {
+            Note::DeltaRefused { why: format!("nobody has what {deltas} that waited follow") }
+        }
+        Notice::WriteAccepted { actions, .. } => {
+            Note::WriteAccepted { entities: actions.iter().map(|action| entity_words(action.id())).collect() }
+        }
+        Notice::WriteRefused { error } => Note::WriteRefused { why: error.to_string() },
+        Notice::Forgot { records, .. } => Note::Forgot { records: *records },
+    }
+}

@@ -1,0 +1,81 @@
+//! Scripted interference with the frames of a run.
+
+use crate::runtime::sim_runtime::SimRuntime;
+use std::ops::{Deref, DerefMut};
+use sync_sim_engine::network::{Rule, RuleId, RuleUse};
+
+impl SimRuntime {
+    /// Has a rule look at every frame from now on, after all others, until it is taken away.
+    pub fn add_rule(&mut self, rule: Rule) -> RuleId {
+        self.world.router.rules.add(rule)
+    }
+
+    /// Takes a rule away. Says how often it was asked, or `None` if it was gone already.
+    pub fn remove_rule(&mut self, rule: RuleId) -> Option<RuleUse> {
+        self.world.router.rules.remove(rule)
+    }
+
+    /// How often a rule in force was asked.
+    pub fn rule_use(&self, rule: RuleId) -> Option<RuleUse> {
+        self.world.router.rules.used(rule)
+    }
+
+    /// The run under one more rule, for as long as the guard lives. Guards nest: what one gives out is a
+    /// run too.
+    ///
+    /// ```
+    /// use sync_sim::prelude::*;
+    ///
+    /// let mut rt = SimRuntime::with_seed(1);
+    /// rt.apply_scenario(Scenario::n_nodes_diverged(2, 3));
+    /// {
+    ///     let mut mute = rt.under_rule(Rule::new(Verdict::Drop));
+    ///     mute.run_until(|rt| rt.now() > SimTime::from_secs(2));
+    ///     assert_not_converged!(mute);
+    /// }
+    /// assert_eq!(rt.run(), StopCondition::Converged);
+    /// ```
+    pub fn under_rule(&mut self, rule: Rule) -> RuleGuard<'_> {
+        let id = self.add_rule(rule);
+        RuleGuard { runtime: self, id }
+    }
+}
+
+/// A run under a rule, which is taken away when this is dropped.
+#[derive(Debug)]
+pub struct RuleGuard<'a> {
+    runtime: &'a mut SimRuntime,
+    id: RuleId,
+}
+
+impl RuleGuard<'_> {
+    /// The rule.
+    pub const fn id(&self) -> RuleId {
+        self.id
+    }
+
+    /// How often it was asked.
+    pub fn used(&self) -> RuleUse {
+        self.runtime.rule_use(self.id).unwrap_or_default()
+    }
+}
+
+impl Deref for RuleGuard<'_> {
+    type Target = SimRuntime;
+
+    fn deref(&self) -> &SimRuntime {
+        self.runtime
+    }
+}
+
+impl DerefMut for RuleGuard<'_> {
+    fn deref_mut(&mut self) -> &mut SimRuntime {
+        self.runtime
+    }
+}
+
+impl Drop for RuleGuard<'_> {
+    fn drop(&mut self) {
+        self.runtime.remove_rule(self.id);
+    }
+}

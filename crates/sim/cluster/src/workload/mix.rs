@@ -1,0 +1,274 @@
+//! What a workload does, and how often.
+
+use crate::workload::Workload;
+use serde::{Deserialize, Serialize};
+use sync_sim_engine::random::{Choices, Stream};
+use syncline_crdt::Merges;
+use syncline_replica::{Collection, Item, Operation, Target};
+use syncline_types::Choice;
+
+macro_rules! mix {
+    ($($(#[$doc:meta])* $kind:ident, $field:ident, [$($weight:literal),*];)*) => {
+        /// What is done, by weight: an operation of weight 4 comes twice as often as one of weight 2.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Mix {
+            $($(#[$doc])* pub $field: u32,)*
+        }
+
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        enum Kind {
+            $($kind,)*
+        }
+
+        impl Mix {
+            /// The presets: balanced, text-heavy, counters, deletes.
+            const TABLES: [Self; 4] = {
+                let mut tables = [Self { $($field: 0,)* }; 4];
+                let mut at = 0;
+                while at < 4 {
+                    tables[at] = Self { $($field: [$($weight),*][at],)* };
+                    at += 1;
+                }
+                tables
+            };
+
+            /// Nothing.
+            pub const NOTHING: Self = Self { $($field: 0,)* };
+
+            fn each(&mut self, mut change: impl FnMut(&mut u32)) {
+                $(change(&mut self.$field);)*
+            }
+
+            const fn weights(&self) -> [(Kind, u32); [$(stringify!($kind)),*].len()] {
+                [$((Kind::$kind, self.$field),)*]
+            }
+        }
+    };
+}
+
+mix! {
+    /// Sets a register.
+    Set, set, [8, 4, 2, 8];
+    /// Adds to a growing counter.
+    Increment, increment, [4, 1, 16, 2];
+    /// Changes a counter either way.
+    Change, change, [4, 1, 16, 2];
+    /// Sets an entry of a map.
+    Entry, entry, [4, 2, 2, 6];
+    /// Sets an entry of a map in a map.
+    Nested, nested, [3, 1, 1, 6];
+    /// Makes a collection.
+    Create, create, [2, 0, 0, 2];
+    /// Adds an element to a set, or to a sorted one.
+    Add, add, [5, 1, 1, 6];
+    /// Removes one.
+    Remove, remove, [3, 1, 1, 5];
+    /// Inserts text.
+    InsertText, insert_text, [4, 24, 1, 3];
+    /// Deletes text.
+    DeleteText, delete_text, [2, 8, 0, 3];
+    /// Inserts an item into a list.
+    InsertItem, insert_item, [4, 3, 1, 4];
+    /// Deletes one.
+    DeleteItem, delete_item, [2, 1, 0, 4];
+    /// Sets an entry of a sorted map.
+    Sorted, sorted, [3, 0, 1, 3];
+    /// Sets the own value in a user storage.
+    Own, own, [2, 0, 0, 1];
+    /// Freezes a value.
+    Freeze, freeze, [2, 0, 0, 1];
+    /// Merges into a value of a type of the application's own, see [`merges`].
+    Merge, merge, [2, 0, 0, 1];
+    /// Sets a value of which no type is told.
+    SetOpaque, opaque, [2, 0, 0, 1];
+    /// Deletes a value of any kind.
+    Delete, delete, [4, 2, 3, 10];
+    /// Deletes a collection with all that is in it.
+    DeleteCollection, delete_collection, [2, 1, 1, 8];
+}
+
+/// The name of the type that workloads merge: bits that are set once and stay set.
+const FLAGS: &str = "workload.flags";
+
+/// The merge function of the type that workloads use: the bits that either has.
+pub fn merges() -> Merges {
+    Merges::default().with(FLAGS, |one: &[u8], two: &[u8]| {
+        let byte = |bytes: &[u8], at: usize| bytes.get(at).copied().unwrap_or_default();
+        (0..one.len().max(two.len())).map(|at| byte(one, at) | byte(two, at)).collect()
+    })
+}
+
+impl Default for Mix {
+    fn default() -> Self {
+        Self::BALANCED
+    }
+}
+
+impl Mix {
+    /// Something of every kind.
+    pub const BALANCED: Self = Self::TABLES[0];
+    /// Mostly edits of a text.
+    pub const TEXT_HEAVY: Self = Self::TABLES[1];
+    /// Mostly counters.
+    pub const COUNTERS: Self = Self::TABLES[2];
+    /// Many deletes.
+    pub const DELETES: Self = Self::TABLES[3];
+
+    /// A mix with each weight as `weight` draws it.
+    pub fn drawn(weight: &mut dyn FnMut() -> u32) -> Self {
+        let mut mix = Self::NOTHING;
+        mix.each(|own| *own = weight());
+        mix
+    }
+
+    fn kind(&self, choices: &mut Choices) -> Kind {
+        let weights = self.weights();
+        let all: u64 = weights.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        let mut drawn = choices.below(Stream::Workload, Choice::WriteKind, all);
+        for (kind, weight) in weights {
+            match drawn.checked_sub(u64::from(weight)) {
+                Some(rest) => drawn = rest,
+                None => return kind,
+            }
+        }
+        // Nothing has a weight.
+        Kind::Set
+    }
+}
+
+/// The collections that workloads write in.
+pub(crate) const COLLECTIONS: [&str; 8] =
+    ["map", "set", "sorted", "sorted set", "list", "folders", "own", "frozen"];
+
+fn named(what: &str) -> Target {
+    Target::named(what.as_bytes())
+}
+
+/// What can be deleted as a whole, by a number.
+fn collection(number: u64, key: u64) -> Target {
+    match number % 8 {
+        0 | 1 => named("map"),
+        2 => named("set"),
+        3 => named("sorted"),
+        4 => named("list"),
+        5 => named("folders"),
+        6 => named("folders").child(&key.to_le_bytes()),
+        _ => named(["own", "frozen", "sorted set"][(number / 8 % 3) as usize]),
+    }
+}
+
+/// Makes a collection what it is, by a number.
+fn create(number: u64) -> Operation {
+    let (what, collection) = match number % 8 {
+        0 => ("set", Collection::Set),
+        1 => ("sorted set", Collection::SortedSet),
+        2 => ("sorted", Collection::SortedMap),
+        3 => ("list", Collection::List),
+        4 => ("own", Collection::UserStorage),
+        5 => ("frozen", Collection::FrozenStorage),
+        6 => ("folders", Collection::Map),
+        _ => ("map", Collection::Map),
+    };
+    Operation::Create { target: named(what), collection }
+}
+
+impl Workload {
+    fn key(&self, choices: &mut Choices) -> u64 {
+        let mut key = choices.below(Stream::Workload, Choice::WriteKey, self.keys);
+        for _ in 0..self.skew {
+            key = choices.below(Stream::Workload, Choice::WriteKey, key + 1);
+        }
+        key
+    }
+
+    fn place(&self, choices: &mut Choices) -> usize {
+        let bound = if self.anywhere { 1 << 20 } else { 0 };
+        choices.below(Stream::Workload, Choice::WritePosition, bound) as usize
+    }
+
+    /// Draws one operation.
+    pub fn operation(&self, choices: &mut Choices) -> Operation {
+        let kind = self.mix.kind(choices);
+        let key = self.key(choices);
+        let value = choices.below(Stream::Workload, Choice::WriteValue, 1_000);
+        let label = key.to_le_bytes();
+        let one = |what: &str| named(&format!("{what} {key}"));
+        let element = || {
+            if value.is_multiple_of(3) {
+                named("sorted set").ordered_child(&key.to_be_bytes())
+            } else {
+                named("set").child(&label)
+            }
+        };
+        let bytes = format!("value {value}").into_bytes();
+        match kind {
+            Kind::Set => Operation::Set { target: one("register"), bytes },
+            Kind::Increment => Operation::Increment { target: one("likes"), by: value },
+            Kind::Change => Operation::Change { target: one("stock"), by: value as i64 - 500 },
+            Kind::Entry => Operation::Set { target: named("map").child(&label), bytes },
+            Kind::Nested => {
+                let folder = named("folders").child(&label);
+                Operation::Set { target: folder.child(&(value % 4).to_le_bytes()), bytes }
+            }
+            Kind::Create => create(value),
+            Kind::Add => Operation::AddElement { target: element() },
+            Kind::Remove => Operation::RemoveElement { target: element() },
+            Kind::InsertText => {
+                let (at, text) = (self.place(choices), format!("{value} "));
+                Operation::InsertText { target: named("text"), at, text }
+            }
+            Kind::DeleteText => {
+                let (at, count) = (self.place(choices), 1 + value as usize % 6);
+                Operation::DeleteText { target: named("text"), at, count }
+            }
+            Kind::InsertItem => {
+                let item = if value.is_multiple_of(16) {
+                    Item::Collection(Collection::Map)
+                } else {
+                    Item::Bytes(bytes)
+                };
+                Operation::InsertItem { list: named("list"), at: self.place(choices), item }
+            }
+            Kind::DeleteItem => Operation::DeleteItem { list: named("list"), at: self.place(choices) },
+            Kind::Sorted => {
+                Operation::Set { target: named("sorted").ordered_child(&key.to_be_bytes()), bytes }
+            }
+            Kind::Own => Operation::SetOwn { storage: named("own"), bytes },
+            Kind::Freeze => Operation::Freeze { target: named("frozen").child(&label), bytes },
+            Kind::Merge => {
+                let bytes = (1u16 << (value % 16)).to_le_bytes().to_vec();
+                Operation::Merge { target: one("flags"), name: FLAGS.to_owned(), bytes }
+            }
+            Kind::SetOpaque => Operation::SetOpaque { target: one("opaque"), bytes },
+            Kind::Delete => Operation::Delete {
+                target: match value % 8 {
+                    0..=2 => one("register"),
+                    3 | 4 => named("map").child(&label),
+                    5 => one(["likes", "stock", "opaque"][(value / 8 % 3) as usize]),
+                    6 => [named("text"), element(), one("flags")][(value / 8 % 3) as usize].clone(),
+                    _ => named("folders").child(&label).child(&(value / 8 % 4).to_le_bytes()),
+                },
+            },
+            Kind::DeleteCollection => Operation::Delete { target: collection(value, key) },
+        }
+    }
+
+    /// Another operation on the same entity, as another node would ask for it.
+    pub(super) fn rival(&self, operation: &Operation, choices: &mut Choices) -> Operation {
+        let value = choices.below(Stream::Workload, Choice::WriteValue, 1_000);
+        let rival = || format!("rival {value}").into_bytes();
+        match operation.clone() {
+            Operation::Set { target, .. } if value.is_multiple_of(8) => Operation::Delete { target },
+            Operation::Set { target, .. } => Operation::Set { target, bytes: rival() },
+            Operation::Freeze { target, .. } => Operation::Freeze { target, bytes: rival() },
+            Operation::SetOpaque { target, .. } => Operation::SetOpaque { target, bytes: rival() },
+            Operation::AddElement { target } => Operation::RemoveElement { target },
+            Operation::RemoveElement { target } => Operation::AddElement { target },
+            Operation::InsertText { target, at, .. } => {
+                Operation::InsertText { target, at, text: format!("rival {value} ") }
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What applications write before the run and while replicas sync.
+//!
+//! A [`Workload`] is plain data: how much is written, how it is spread over time, nodes and entities, and
+//! the [`Mix`] of what is done. [`Workload::draw`] makes writes of it.
+
+mod mix;
+mod write;
+
+pub(crate) use mix::COLLECTIONS;
+pub use mix::{Mix, merges};
+pub use write::Write;
+
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use sync_sim_engine::event::CrashPoint;
+use sync_sim_engine::faults::{FaultConfig, Rate, serde_units};
+use sync_sim_engine::node_id::NodeId;
+use sync_sim_engine::random::{Choices, Stream};
+use syncline_replica::Operation;
+use syncline_types::{Choice, SimDuration, SimTime};
+
+/// The writes of a run: typed operations on few enough entities that nodes often write the same one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Workload {
+    /// How many writes.
+    pub writes: usize,
+    /// Over what time they are spread.
+    #[serde(with = "serde_units::time")]
+    pub over: SimDuration,
+    /// What share of them is written before the run begins: durable, and nobody else has heard of them.
+    pub before: Rate,
+    /// On how many entities of each kind.
+    pub keys: u64,
+    /// How much the first keys are preferred. Each unit draws once more below what came: without skew the
+    /// first of eight keys has an eighth of the writes, with one unit a third, with two units more than a half.
+    pub skew: u32,
+    /// How many operations one write has at most.
+    pub operations: u64,
+    /// How often two nodes write the same entity at the same instant.
+    pub clash: Rate,
+    /// How often a write is followed by more from the same node within a few milliseconds.
+    pub burst: Rate,
+    /// How many more at most.
+    pub burst_writes: u64,
+    /// Whether texts and lists are edited anywhere, or only at their beginnings.
+    pub anywhere: bool,
+    /// How often a node crashes while it writes, somewhere between the commit and the last frame of it, in
+    /// runs whose faults include crashes.
+    pub crash: Rate,
+    /// How often a node loses its links just before it writes, in runs whose faults include departures.
+    pub away: Rate,
+    /// What is done.
+    pub mix: Mix,
+}
+
+/// A way to make a workload of so many writes over so much time.
+pub type Preset = fn(usize, SimDuration) -> Workload;
+
+/// One write of a workload: when, where, what, and what happens to the node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Planned {
+    /// When.
+    pub at: SimTime,
+    /// Where.
+    pub node: NodeId,
+    /// What.
+    pub write: Write,
+    /// What happens to the node meanwhile.
+    pub mishap: Option<Mishap>,
+}
+
+/// What happens to a node while it writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mishap {
+    /// It crashes in the very step of the write, and comes back.
+    Crash(CrashPoint, SimDuration),
+    /// It has lost its links just before, and gets them back.
+    Away(SimDuration),
+}
+
+impl Default for Workload {
+    /// Thirty writes over three seconds.
+    fn default() -> Self {
+        Self::new(30, SimDuration::from_secs(3))
+    }
+}
+
+impl Workload {
+    /// The presets by name.
+    pub const PRESETS: [(&str, Preset); 5] = [
+        ("balanced", Self::new),
+        ("text-heavy", Self::text_heavy),
+        ("counters", Self::counters),
+        ("deletes", Self::deletes),
+        ("hot-key", Self::hot_key),
+    ];
+
+    /// `writes` writes over `over`: something of every kind, on eight entities of each, a quarter clashing.
+    pub const fn new(writes: usize, over: SimDuration) -> Self {
+        Self {
+            writes,
+            over,
+            before: Rate::ppm(100_000),
+            keys: 8,
+            skew: 1,
+            operations: 2,
+            clash: Rate::ppm(250_000),
+            burst: Rate::ppm(100_000),
+            burst_writes: 4,
+            anywhere: true,
+            crash: Rate::ppm(50_000),
+            away: Rate::ppm(100_000),
+            mix: Mix::BALANCED,
+        }
+    }
+
+    /// Two thirds of the operations edit one text, often several nodes at once.
+    pub const fn text_heavy(writes: usize, over: SimDuration) -> Self {
+        Self { clash: Rate::ppm(400_000), mix: Mix::TEXT_HEAVY, ..Self::new(writes, over) }
+    }
+
+    /// Mostly counters, in bursts.
+    pub const fn counters(writes: usize, over: SimDuration) -> Self {
+        Self { burst: Rate::ppm(300_000), mix: Mix::COUNTERS, ..Self::new(writes, over) }
+    }
+
+    /// A third of the operations delete something.
+    pub const fn deletes(writes: usize, over: SimDuration) -> Self {
+        Self { keys: 4, mix: Mix::DELETES, ..Self::new(writes, over) }
+    }
+
+    /// Nearly everything happens to one entity of each kind.
+    pub const fn hot_key(writes: usize, over: SimDuration) -> Self {
+        Self { keys: 64, skew: 5, clash: Rate::ppm(500_000), ..Self::new(writes, over) }
+    }
+
+    /// The preset of that name.
+    pub fn preset(name: &str) -> Option<Preset> {
+        Self::PRESETS.iter().find(|(own, _)| *own == name).map(|(_, preset)| *preset)
+    }
+
+    /// Sets how much the first keys are preferred.
+    pub const fn with_skew(mut self, skew: u32) -> Self {
+        self.skew = skew;
+        self
+    }
+
+    /// Sets on how many entities of each kind is written.
+    pub const fn with_keys(mut self, keys: u64) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Sets what is done.
+    pub const fn with_mix(mut self, mix: Mix) -> Self {
+        self.mix = mix;
+        self
+    }
+
+    /// Sets how many operations one write has at most.
+    pub const fn with_operations(mut self, operations: u64) -> Self {
+        self.operations = operations;
+        self
+    }
+
+    /// Sets how often nodes crash while they write, in runs whose faults include crashes.
+    pub const fn with_crashes(mut self, crash: Rate) -> Self {
+        self.crash = crash;
+        self
+    }
+
+    /// How many of its writes come before the run.
+    pub const fn writes_before(&self) -> usize {
+        (self.writes as u64 * self.before.as_ppm() as u64 / 1_000_000) as usize
+    }
+
+    /// Draws `count` writes for `nodes` nodes, to begin at `start`.
+    pub fn draw(
+        &self,
+        count: usize,
+        nodes: usize,
+        start: SimTime,
+        faults: &FaultConfig,
+        choices: &mut Choices,
+    ) -> Vec<Planned> {
+        const STREAM: Stream = Stream::Workload;
+        let mut planned = Vec::with_capacity(count);
+        while nodes > 0 && planned.len() < count {
+            let offset = choices.below(STREAM, Choice::WriteTime, self.over.as_micros());
+            let mut at = start + SimDuration::from_micros(offset);
+            let node = NodeId(choices.below(STREAM, Choice::WriteNode, nodes as u64) as u32);
+            let mishap = self.mishap(faults, choices);
+            let write = self.write(choices);
+            if choices.chance(STREAM, Choice::WriteClash, self.clash.as_ppm()) && planned.len() + 1 < count {
+                let other = NodeId(choices.below(STREAM, Choice::WriteNode, nodes as u64) as u32);
+                let write = Write { operations: self.rivals(&write, choices), ..write };
+                planned.push(Planned { at, node: other, write, mishap: None });
+            }
+            planned.push(Planned { at, node, write, mishap });
+            if choices.chance(STREAM, Choice::WriteBurst, self.burst.as_ppm()) {
+                let more = choices.between(STREAM, Choice::WriteBurst, 1, self.burst_writes.max(1));
+                for _ in 0..more.min((count - planned.len()) as u64) {
+                    let pause = choices.below(STREAM, Choice::WriteBurst, 5_000);
+                    at += SimDuration::from_micros(pause);
+                    planned.push(Planned { at, node, write: self.write(choices), mishap: None });
+                }
+            }
+        }
+        planned
+    }
+
+    fn mishap(&self, faults: &FaultConfig, choices: &mut Choices) -> Option<Mishap> {
+        const STREAM: Stream = Stream::Workload;
+        let happens = |with: Rate, rate: Rate, choices: &mut Choices| {
+            with != Rate::ZERO && choices.chance(STREAM, Choice::WriteMishap, rate.as_ppm())
+        };
+        let lasting = |range: &Range<u64>, choices: &mut Choices| {
+            let end = range.end.saturating_sub(1);
+            SimDuration::from_millis(choices.between(STREAM, Choice::WriteMishap, range.start, end))
+        };
+        if happens(faults.crash_probability, self.crash, choices) {
+            let point = match choices.below(STREAM, Choice::WriteMishap, 4) {
+                0 => CrashPoint::BeforeCommit,
+                1 => CrashPoint::AfterCommit,
+                2 => CrashPoint::AfterFirstSend,
+                _ => CrashPoint::AfterAllSends,
+            };
+            return Some(Mishap::Crash(point, lasting(&faults.restart_delay_ms, choices)));
+        }
+        happens(faults.churn_probability, self.away, choices)
+            .then(|| Mishap::Away(lasting(&faults.away_duration_ms, choices)))
+    }
+
+    /// Draws what one write asks for.
+    pub fn write(&self, choices: &mut Choices) -> Write {
+        let count = choices.between(Stream::Workload, Choice::WriteKind, 1, self.operations.max(1));
+        let operations = (0..count).map(|_| self.operation(choices)).collect();
+        Write { operations, wraps: self.anywhere, context: 0 }
+    }
+
+    /// What another node would ask for on the same entities.
+    fn rivals(&self, write: &Write, choices: &mut Choices) -> Vec<Operation> {
+        write.operations.iter().map(|operation| self.rival(operation, choices)).collect()
+    }
+}

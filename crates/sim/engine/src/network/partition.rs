@@ -1,0 +1,164 @@
+//! Who cannot reach whom, and until when.
+
+use crate::node_id::NodeId;
+use serde::Serialize;
+use syncline_types::SimTime;
+
+/// A kind of partition.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartitionSpec {
+    /// Two nodes cannot reach each other.
+    Bidirectional(NodeId, NodeId),
+    /// Frames from the first do not reach the second; the other way is open.
+    OneWay {
+        /// Whose frames are lost.
+        from: NodeId,
+        /// Who misses them.
+        to: NodeId,
+    },
+    /// Frames from those in the first list do not reach those in the second; the other way is open.
+    OneWayGroups {
+        /// Whose frames are lost.
+        from: Vec<NodeId>,
+        /// Who misses them.
+        to: Vec<NodeId>,
+    },
+    /// Nodes of different groups cannot reach each other; a node in no group reaches all.
+    Groups(Vec<Vec<NodeId>>),
+}
+
+impl PartitionSpec {
+    /// Whether it stops frames from `from` to `to`.
+    pub fn blocks(&self, from: NodeId, to: NodeId) -> bool {
+        match self {
+            Self::Bidirectional(a, b) => (*a, *b) == (from, to) || (*b, *a) == (from, to),
+            Self::OneWay { from: a, to: b } => (*a, *b) == (from, to),
+            Self::OneWayGroups { from: senders, to: receivers } => {
+                senders.contains(&from) && receivers.contains(&to)
+            }
+            Self::Groups(groups) => {
+                let group = |node| groups.iter().position(|group| group.contains(&node));
+                matches!((group(from), group(to)), (Some(a), Some(b)) if a != b)
+            }
+        }
+    }
+}
+
+/// Names a partition, so that it can be healed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PartitionId(pub u64);
+
+/// The partitions of a run. Asking costs O(partitions that are up).
+#[derive(Clone, Debug, Default)]
+pub struct PartitionManager {
+    up: Vec<(PartitionId, PartitionSpec, Option<SimTime>)>,
+    started: u64,
+    one_way: u64,
+    groups: u64,
+}
+
+impl PartitionManager {
+    /// Puts a partition up, until `end` or until it is healed.
+    pub fn add(&mut self, spec: PartitionSpec, end: Option<SimTime>) -> PartitionId {
+        self.started += 1;
+        match &spec {
+            PartitionSpec::OneWay { .. } | PartitionSpec::OneWayGroups { .. } => self.one_way += 1,
+            PartitionSpec::Groups(groups) => self.groups += u64::from(groups.len() > 2),
+            PartitionSpec::Bidirectional(..) => {}
+        }
+        let id = PartitionId(self.started);
+        self.up.push((id, spec, end));
+        id
+    }
+
+    /// Takes one down. Says whether it was still up.
+    pub fn heal(&mut self, id: PartitionId) -> bool {
+        let before = self.up.len();
+        self.up.retain(|(own, ..)| *own != id);
+        self.up.len() < before
+    }
+
+    /// Takes down every partition between exactly these two nodes, either way.
+    pub fn heal_between(&mut self, a: NodeId, b: NodeId) {
+        self.up.retain(|(_, spec, _)| match spec {
+            PartitionSpec::Bidirectional(..) | PartitionSpec::OneWay { .. } => {
+                !(spec.blocks(a, b) || spec.blocks(b, a))
+            }
+            PartitionSpec::OneWayGroups { .. } | PartitionSpec::Groups(_) => true,
+        });
+    }
+
+    /// Takes all down.
+    pub fn heal_all(&mut self) {
+        self.up.clear();
+    }
+
+    /// Whether frames from `from` to `to` are stopped at `now`.
+    pub fn is_partitioned(&self, from: NodeId, to: NodeId, now: SimTime) -> bool {
+        let stops = |(_, spec, end): &(_, PartitionSpec, Option<SimTime>)| {
+            end.is_none_or(|end| now < end) && spec.blocks(from, to)
+        };
+        self.up.iter().any(stops)
+    }
+
+    /// What a partition that is up cuts.
+    pub fn spec(&self, id: PartitionId) -> Option<&PartitionSpec> {
+        self.up.iter().find(|(own, ..)| *own == id).map(|(_, spec, _)| spec)
+    }
+
+    /// How many were ever put up.
+    pub const fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// How many of them were in one direction only.
+    pub const fn one_way(&self) -> u64 {
+        self.one_way
+    }
+
+    /// How many of them were into more than two groups.
+    pub const fn into_groups(&self) -> u64 {
+        self.groups
+    }
+
+    /// Whether any is up at `now`.
+    pub fn any_up(&self, now: SimTime) -> bool {
+        self.up.iter().any(|(.., end)| end.is_none_or(|end| now < end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: NodeId = NodeId(0);
+    const B: NodeId = NodeId(1);
+    const C: NodeId = NodeId(2);
+
+    #[test]
+    fn each_kind_blocks_what_it_says() {
+        let both = PartitionSpec::Bidirectional(A, B);
+        assert!(both.blocks(A, B) && both.blocks(B, A) && !both.blocks(A, C));
+        let one = PartitionSpec::OneWay { from: A, to: B };
+        assert!(one.blocks(A, B) && !one.blocks(B, A));
+        let sides = PartitionSpec::OneWayGroups { from: vec![A, C], to: vec![B] };
+        assert!(sides.blocks(A, B) && sides.blocks(C, B) && !sides.blocks(B, A) && !sides.blocks(A, C));
+        let groups = PartitionSpec::Groups(vec![vec![A], vec![B]]);
+        assert!(groups.blocks(A, B) && !groups.blocks(A, C) && !groups.blocks(C, B));
+    }
+
+    #[test]
+    fn partitions_end_at_their_time_or_when_healed() {
+        let mut partitions = PartitionManager::default();
+        partitions.add(PartitionSpec::Bidirectional(A, B), Some(5.into()));
+        let lasting = partitions.add(PartitionSpec::OneWay { from: A, to: C }, None);
+        assert!(partitions.is_partitioned(B, A, 4.into()) && !partitions.is_partitioned(B, A, 5.into()));
+        assert!(partitions.is_partitioned(A, C, 9.into()));
+        assert!(partitions.heal(lasting) && !partitions.heal(lasting));
+        assert!(!partitions.any_up(5.into()));
+        partitions.add(PartitionSpec::OneWay { from: A, to: B }, None);
+        partitions.heal_between(B, A);
+        assert!(!partitions.is_partitioned(A, B, 6.into()));
+    }
+}

@@ -1,0 +1,262 @@
+//! The tests of the tests: deliberate bugs, each of a kind that real projects shipped. A sweep must
+//! notice every one of them, and the case it finds must become small; one that survives a thousand seeds
+//! fails the build.
+//!
+//! `docs/canaries.md` and `tests/pasted.rs` are made here: `SYNCLINE_UPDATE_DOCS=1 cargo test --release
+//! -p sync-sim --features canary --test canaries -- --nocapture`, which prints the seconds besides.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "prints what finding each bug cost, reads the golden files, and looks for several bugs at once"
+)]
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+use sync_sim::canary::{self, Canary};
+use sync_sim::case::{Beginning, Ended, Shrunk};
+use sync_sim::liveness::Paths;
+use sync_sim::prelude::*;
+use sync_sim::shrink::shrink;
+
+/// One more than the most seeds that finding a bug may take.
+const SEEDS: u64 = 1_000;
+/// Ranges of that many seeds in which each bug is looked for.
+const RANGES: u64 = 3;
+/// From here on, a case does not count as small.
+const SMALL: usize = 20;
+/// How many times the events of its clean twin a run with a bug may take.
+const COSTLY: u64 = 100;
+/// The most runs that making a case small may take.
+const RUNS: u64 = 20_000;
+
+/// One run of the reference sweep: three replicas, heavy chaos, concurrent writes. Some bugs need more
+/// entities than the others to show, a fourth node, or crashes at worse times.
+fn case(bug: Canary, seed: u64) -> Case {
+    let mut faults = FaultConfig::heavy_chaos();
+    let (mut beginning, mut protocol) = (Beginning::default(), None);
+    match bug {
+        Canary::StaleFrameAccepted | Canary::IncarnationForgotten => {
+            faults = faults.with_crashes(0.02, 20..60);
+        }
+        Canary::SentBeforeCommit | Canary::AcknowledgedBeforeCommit => {
+            faults = faults.with_crashes(0.02, 100..500);
+        }
+        Canary::ChildrenBeyond256Ignored => beginning.entities = 150,
+        Canary::SettledByAnyone | Canary::DuplicatesForwarded => beginning.nodes = 4,
+        // Left to itself, the negotiation goes round a path that leads nowhere.
+        Canary::SketchNeverDecodes => protocol = Some(SyncProtocolKind::RatelessIblt),
+        _ => {}
+    }
+    let workload = Workload::new(30, SimDuration::from_secs(3));
+    Case { seed, faults, scenario: Some(beginning), protocol, workload, ..Case::default() }
+}
+
+/// What showed a bug.
+enum Shown {
+    /// One run.
+    Run(Box<(Case, Ended)>),
+    /// Many runs together, each of which converged: what they have in common, in words.
+    Paths(String),
+}
+
+/// How many seeds of a range it took to find a bug, and what showed it.
+fn hunt(bug: Canary, first: u64) -> Option<(u64, Shown)> {
+    let mut paths = Paths::default();
+    (1..=SEEDS).find_map(|seeds| {
+        let case = case(bug, first + seeds - 1);
+        let mut rt = case.build().unwrap();
+        let ended = Ended::of(&mut rt);
+        if !ended.class.is_converged() {
+            return Some((seeds, Shown::Run(Box::new((case, ended)))));
+        }
+        paths.take(rt.sessions());
+        let (protocol, path) = paths.leading_nowhere(Paths::ENOUGH).next()?;
+        let words = format!("{protocol}, tried {} times, led to equal roots {} times", path.tried, path.led);
+        Some((seeds, Shown::Paths(words)))
+    })
+}
+
+/// What finding a bug came to.
+struct Cost {
+    bug: Canary,
+    /// Seeds until it was found, the median of all ranges.
+    seeds: u64,
+    /// How the case of the first range that becomes small ends, and what it becomes; none if only many
+    /// runs show it.
+    shrunk: Option<(Ended, Shrunk)>,
+    /// What many runs show, if no single one does.
+    paths: Option<String>,
+    /// The most times the events of its clean twin that a run with it took.
+    times: u64,
+}
+
+/// Looks for a bug in each range, and makes the first case that shows it small.
+fn cost(bug: Canary) -> Result<Cost, String> {
+    canary::set(Some(bug));
+    let started = Instant::now();
+    let found: Option<Vec<_>> = (0..RANGES).map(|range| hunt(bug, range * SEEDS)).collect();
+    let hunted = started.elapsed();
+    let Some(found) = found else { return Err(format!("{bug:?} survived {SEEDS} seeds")) };
+    let mut seeds: Vec<u64> = found.iter().map(|(seeds, _)| *seeds).collect();
+    seeds.sort_unstable();
+    let seeds = seeds[seeds.len() / 2];
+    let (mut runs, mut paths) = (Vec::new(), None);
+    for (_, shown) in found {
+        match shown {
+            Shown::Run(run) => runs.push(*run),
+            Shown::Paths(words) => paths = paths.or(Some(words)),
+        }
+    }
+    let started = Instant::now();
+    let mut shrunk: Option<(Ended, Shrunk)> = None;
+    for (case, ended) in &runs {
+        if shrunk.as_ref().is_some_and(|(_, shrunk)| shrunk.case.size().causes() < SMALL) {
+            break;
+        }
+        shrunk = Some((ended.clone(), made_small(case, ended)));
+    }
+    let took = started.elapsed();
+    canary::set(None);
+    let mut times = 0;
+    for (case, ended) in &runs {
+        let clean = case.run().unwrap();
+        if !clean.class.is_converged() {
+            return Err(format!("seed {} without {bug:?}: {clean}", case.seed));
+        }
+        times = times.max(ended.events / clean.events);
+        if times > COSTLY {
+            return Err(format!("{bug:?}, seed {}: {times} times the events: {ended}", case.seed));
+        }
+    }
+    println!("{bug:?}: {seeds} seeds, {RANGES} ranges in {hunted:.1?}; {times} times the events");
+    if let Some((ended, Shrunk { case, from, runs, finished })) = &shrunk {
+        let size = case.size();
+        println!("  {ended}; in {took:.1?} and {runs} runs (finished: {finished}) from {from} to {size}");
+        if size.causes() >= SMALL {
+            return Err(format!("{bug:?} is left with {size}:\n{case}"));
+        }
+        let clean = Case { max_time: Case::default().max_time, ..case.clone() }.run().unwrap();
+        if !clean.class.is_converged() {
+            return Err(format!("the small case without {bug:?}: {clean}\n{case}"));
+        }
+    } else {
+        println!("  {}", paths.as_deref().unwrap_or_default());
+    }
+    Ok(Cost { bug, seeds, shrunk, paths, times })
+}
+
+/// The smallest case that fails in the same way, also once it was written down and read.
+fn made_small(case: &Case, ended: &Ended) -> Shrunk {
+    let shrunk = shrink(case, RUNS, &mut |_| true).unwrap();
+    let again: Case = shrunk.case.to_text().unwrap().parse().unwrap();
+    assert_eq!(again.run().unwrap().class, ended.class, "{}", shrunk.case);
+    shrunk
+}
+
+/// What every bug costs, in order; several are looked for at once.
+fn costs() -> Vec<Result<Cost, String>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mine = || Canary::ALL.get(next.fetch_add(1, Ordering::Relaxed)).copied();
+        std::iter::from_fn(mine).map(|bug| (bug as usize, cost(bug))).collect::<Vec<_>>()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut costs: Vec<_> = std::thread::scope(|scope| {
+        let started: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        started.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    costs.sort_by_key(|(bug, _)| *bug);
+    costs.into_iter().map(|(_, cost)| cost).collect()
+}
+
+const TABLE: &str = "\
+# What the canaries cost
+
+Deliberate bugs, each of a kind that real projects shipped, switched on one at a time. Made by
+`crates/sim/facade/tests/canaries.rs`. *Seeds* is how many runs it takes until one fails: the median over the ranges of
+seeds from 0, from 1000 and from 2000. The first case that fails is then shrunk (`syncline shrink`); where that keeps
+20 causes or more, that of the next range is, and 20 in all three fail the build. *Causes* are writes, crashes,
+partitions, frames that something was done to, and initial entities (a run of them, as in `alice/0..300`, is one). *Times* is the most events that a run with the bug took, in those of the same run without it.
+Without its bug every case here converges, the found one and the small one.
+
+| bug | seeds | found as | times | causes | after shrinking | what is left | runs |
+| --- | ---: | --- | ---: | ---: | ---: | --- | ---: |
+";
+
+fn row(cost: &Cost) -> String {
+    let Cost { bug, seeds, shrunk, paths, times } = cost;
+    if let Some((ended, Shrunk { case, from, runs, .. })) = shrunk {
+        let (from, size) = (from.causes(), case.size());
+        let class = &ended.class;
+        return format!(
+            "| `{bug:?}` | {seeds} | {class} | {times} | {from} | {} | {size} | {runs} |\n",
+            size.causes()
+        );
+    }
+    let words = paths.as_deref().unwrap_or_default();
+    format!(
+        "| `{bug:?}` | {seeds} | every run converges; over all of them {words} | | | | nothing to shrink | |\n"
+    )
+}
+
+/// Compares a file with what it should hold, or writes it if that is asked for.
+fn golden(path: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("SYNCLINE_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, expected, "{} is out of date: run with SYNCLINE_UPDATE_DOCS=1", path.display());
+}
+
+#[test]
+fn a_sweep_notices_every_canary() {
+    let (mut table, mut wrong, mut pasted) = (TABLE.to_owned(), Vec::new(), String::new());
+    for cost in costs() {
+        match cost {
+            Ok(cost) => {
+                let _ = write!(table, "{}", row(&cost));
+                if let (Canary::LwwTieByArrival, Some((_, shrunk))) = (cost.bug, &cost.shrunk) {
+                    pasted = shrunk.case.to_rust().unwrap();
+                }
+            }
+            Err(words) => wrong.push(words),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    golden("../../../docs/canaries.md", &table);
+    let head = "//! A test as `syncline shrink` prints it, pasted. Made by `canaries.rs`.\n\n";
+    golden("tests/pasted.rs", &format!("{head}{pasted}"));
+}
+
+/// Bugs that all replicas share: they agree on every byte, so that only what was asked of them tells.
+const SHARED: [(Canary, &str); 6] = [
+    (Canary::LowerReplicaWins, ""),
+    (Canary::CounterLeavesOneOut, "likes "),
+    (Canary::RemoveWinsEverywhere, "element "),
+    (Canary::TextShowsOneOfTwo, "text"),
+    (Canary::DeleteHidesByCreation, ""),
+    (Canary::FrozenByLastWriter, "frozen / key "),
+];
+
+/// The state that joins all writes by the same functions is as wrong as the replicas are.
+///
+/// Promises: C6
+#[test]
+fn a_bug_that_all_replicas_share_is_found_by_what_they_show() {
+    for (bug, place) in SHARED {
+        canary::set(Some(bug));
+        let found = hunt(bug, 0);
+        canary::set(None);
+        let Some((_, Shown::Run(run))) = found else { panic!("{bug:?} survived") };
+        let (case, ended) = *run;
+        let Some(StopCondition::Violated(Check::Lost { wrong, .. } | Check::WrongValue { wrong, .. })) =
+            &ended.stop
+        else {
+            panic!("{bug:?} shows in seed {} as {ended}", case.seed);
+        };
+        assert!(wrong.place.contains(place), "{bug:?}: {ended}");
+    }
+}

@@ -1,0 +1,595 @@
+//! Nodes that keep several contexts: states that have nothing to do with each other, on one host.
+
+use std::collections::BTreeSet;
+use sync_sim::engine::{Actor, Context, Effects, HostEffects, Input, Unfinished, World};
+use sync_sim::node::{Noticed, context_id, replica_id};
+use sync_sim::prelude::*;
+use sync_sim::runtime::Choices;
+use sync_sim::workload::Write;
+use syncline_replica::ReplicaConfig;
+use syncline_store::{Bytes, MemoryStore, ReadView};
+use syncline_sync::{Authority, Frame, Gossip, Membership, Message, Request, Response};
+
+/// A run of nodes with so many contexts.
+fn run(seed: u64, contexts: usize, faults: FaultConfig) -> SimRuntime {
+    let mut rt =
+        SimRuntime::with_config(SimConfig::with_seed(seed).with_contexts(contexts).with_faults(faults));
+    rt.apply_scenario(Scenario::overlap(3, 6, 6));
+    rt
+}
+
+fn set(name: &str, value: &str) -> Vec<Operation> {
+    vec![Operation::Set { target: Target::named(name.as_bytes()), bytes: value.into() }]
+}
+
+/// What an application sees of an entity of its own name.
+fn shown(rt: &SimRuntime, node: &str, context: usize, name: &str) -> Option<String> {
+    let id = Target::named(name.as_bytes()).id;
+    rt.node(node).in_context(context).record(id).unwrap().map(|record| record.to_string())
+}
+
+fn rows(store: &MemoryStore) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let rows = store.range(&[], &[0xff; 64], usize::MAX).unwrap();
+    rows.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+}
+
+/// Each context has its own oracle: what all nodes agree on is what was written there.
+#[test]
+fn contexts_converge_each_on_its_own_state_under_heavy_faults() {
+    for seed in 0..40 {
+        let mut rt = run(seed, 2 + seed as usize % 3, FaultConfig::heavy_chaos());
+        rt.apply_workload(&Workload::new(40, SimDuration::from_secs(3)));
+        assert_eq!(rt.run(), StopCondition::Converged, "seed {seed}");
+        let roots: Vec<Digest> = (0..rt.contexts()).map(|context| rt.root_in(context, "alice")).collect();
+        assert!(roots.iter().enumerate().all(|(at, root)| !roots[..at].contains(root)), "seed {seed}");
+        for (context, root) in roots.iter().enumerate() {
+            assert!(["bob", "carol"].iter().all(|node| rt.root_in(context, *node) == *root));
+            assert!(rt.sessions().iter().any(|session| session.context == context), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_write_is_seen_in_the_context_that_it_names_and_in_no_other() {
+    let mut rt = run(1, 3, FaultConfig::none());
+    rt.write("alice", Write::from(set("colour", "red")).in_context(1));
+    rt.write("bob", Write::from(set("colour", "blue")).in_context(2));
+    assert_eq!(rt.run(), StopCondition::Converged);
+    for node in ["alice", "bob", "carol"] {
+        assert_eq!(shown(&rt, node, 0, "colour"), None);
+        assert!(shown(&rt, node, 1, "colour").unwrap().contains("red"));
+        assert!(shown(&rt, node, 2, "colour").unwrap().contains("blue"));
+    }
+}
+
+#[test]
+fn a_run_with_several_contexts_does_the_same_again_and_one_context_is_another_run() {
+    let trace = |contexts| {
+        let mut rt = run(7, contexts, FaultConfig::heavy_chaos());
+        rt.apply_workload(&Workload::new(25, SimDuration::from_secs(2)));
+        rt.run();
+        rt.trace_digest()
+    };
+    let elsewhere = std::thread::scope(|scope| scope.spawn(|| trace(3)).join().unwrap());
+    assert_eq!((trace(3), trace(3)), (elsewhere, elsewhere));
+    assert_ne!(trace(3), trace(1));
+    assert_ne!(trace(3), trace(2));
+}
+
+#[test]
+fn a_crash_takes_every_context_down_and_each_comes_back_from_its_disk() {
+    let mut rt = run(3, 3, FaultConfig::none());
+    rt.run();
+    let before: Vec<Digest> = (0..3).map(|context| rt.root_in(context, "bob")).collect();
+    let at = rt.now() + SimDuration::from_millis(10);
+    rt.crash_at(at, "bob", CrashPoint::Now, Some(SimDuration::from_secs(1)));
+    rt.write_at(at + SimDuration::from_secs(2), "bob", Write::from(set("last", "word")).in_context(1));
+    rt.run_until(|rt| !rt.is_up("bob"));
+    assert!(rt.node("bob").replicas().all(|replica| replica.replica().is_none()));
+    assert_eq!((0..3).map(|context| rt.root_in(context, "bob")).collect::<Vec<_>>(), before);
+    assert_eq!(rt.run(), StopCondition::Converged);
+    let starts = rt.node("bob").replicas().map(|replica| replica.replica().unwrap().incarnation());
+    assert_eq!(starts.collect::<Vec<_>>(), [2, 2, 2]);
+}
+
+/// The disk lies while both contexts are written to: each loses what it had not synced.
+#[test]
+fn a_crash_loses_what_no_context_had_synced_and_the_node_begins_afresh_in_all() {
+    let mut rt = run(5, 3, FaultConfig::none());
+    rt.run();
+    let now = rt.now();
+    let at = |ms| now + SimDuration::from_millis(ms);
+    let (lies, writes, crash) = (at(10), at(20), at(20) + SimDuration::from_micros(1));
+    rt.lie_about_syncs_at(lies, "alice", true);
+    for context in [0, 2] {
+        rt.write_at(writes, "alice", Write::from(set("late", "lost")).in_context(context));
+    }
+    rt.crash_at(crash, "alice", CrashPoint::Now, Some(SimDuration::from_millis(50)));
+    rt.write_at(at(1_000), "bob", set("last", "word"));
+    assert_eq!(rt.run(), StopCondition::Converged);
+    let HostEffects { lost_commits, fresh_starts, .. } = rt.metrics().effects.hosts;
+    assert!(
+        lost_commits >= 2 && fresh_starts == 1,
+        "{lost_commits} commits lost, {fresh_starts} fresh starts"
+    );
+    let names = rt.node("alice").replicas().map(|replica| replica.replica().unwrap().config().replica);
+    let names: Vec<_> = names.collect();
+    assert!(names.iter().all(|name| *name == names[0] && *name != replica_id(NodeId(0))), "{names:?}");
+}
+
+#[test]
+fn what_rots_in_one_context_has_the_node_begin_afresh_in_all() {
+    let mut rt = run(6, 3, FaultConfig::none());
+    rt.run();
+    let at = rt.now() + SimDuration::from_millis(10);
+    rt.rot_at(at, "carol");
+    rt.write_at(at + SimDuration::from_secs(5), "bob", set("last", "word"));
+    assert_eq!(rt.run(), StopCondition::Converged);
+    assert_eq!(rt.metrics().effects.hosts.fresh_starts, 1);
+    let replicas: Vec<_> = rt.node("carol").replicas().collect();
+    assert!(
+        replicas.iter().all(|replica| replica.replica().unwrap().config().replica != replica_id(NodeId(2)))
+    );
+}
+
+#[test]
+fn contexts_share_links_and_so_a_partition() {
+    let mut rt = run(8, 2, FaultConfig::none());
+    rt.run();
+    rt.partition_bidirectional("alice", "bob", Some(SimDuration::from_secs(2)));
+    rt.partition_bidirectional("alice", "carol", Some(SimDuration::from_secs(2)));
+    for context in 0..2 {
+        rt.write("alice", Write::from(set("apart", "x")).in_context(context));
+    }
+    let healed = rt.now() + SimDuration::from_secs(2);
+    rt.run_until(|rt| rt.now() >= healed);
+    assert!((0..2).all(|context| rt.root_in(context, "alice") != rt.root_in(context, "bob")));
+    assert_eq!(rt.run(), StopCondition::Converged);
+}
+
+/// Alice is not told of one context's difference by another: what is owed is counted per context.
+#[test]
+fn a_run_is_not_over_before_every_context_agrees_and_what_is_owed_names_the_one_that_does_not() {
+    let mut rt = run(9, 3, FaultConfig::none());
+    rt.run();
+    rt.write("alice", Write::from(set("colour", "red")).in_context(2));
+    rt.run_until(|rt| rt.differ("alice", "bob") == [2]);
+    let owed = rt.owed().to_string();
+    assert!(owed.contains("alice in context 2") && !owed.contains("in context 1"), "{owed}");
+    assert!(rt.explain().contains("bob in context 2"), "{}", rt.explain());
+    assert_eq!(rt.run(), StopCondition::Converged);
+}
+
+/// What is wrong is looked for in the context in which it is.
+#[test]
+fn an_investigation_names_the_context_and_shows_what_differs_there() {
+    let build = || {
+        let config = SimConfig::with_seed(10).with_contexts(3).with_max_time(SimTime::from_secs(5));
+        let mut rt = SimRuntime::with_config(config);
+        rt.apply_scenario(Scenario::n_nodes_synced(2, 4));
+        rt.write_at(100.into(), "alice", Write::from(set("colour", "red")).in_context(1));
+        rt.partition_bidirectional("alice", "bob", None);
+        rt
+    };
+    let report = sync_sim::forensics::investigate(build);
+    let (one, other) = report.sides.clone().expect("two sides");
+    assert_eq!((one.as_str(), other.as_str()), ("alice in context 1", "bob in context 1"));
+    assert!(report.differences[0].contains("red"), "{:?}", report.differences);
+    assert!(report.touches.iter().any(|touch| touch.how == "written here"), "{}", report.details());
+    let mut rt = build();
+    rt.keep_history(usize::MAX);
+    let stop = rt.run();
+    let film = sync_sim::timeline::Film::of_run(&rt, &stop).unwrap().unwrap();
+    assert!(
+        film.facts
+            .iter()
+            .any(|fact| fact.contains("3 contexts on each node; the records are those of context 1"))
+    );
+    assert!(film.records.list[0].differs, "{:?}", film.records.list);
+}
+
+trait Differ {
+    fn differ(&self, one: &str, other: &str) -> Vec<usize>;
+}
+
+impl Differ for SimRuntime {
+    /// The contexts in which two nodes differ.
+    fn differ(&self, one: &str, other: &str) -> Vec<usize> {
+        (0..self.contexts()).filter(|at| self.root_in(*at, one) != self.root_in(*at, other)).collect()
+    }
+}
+
+#[test]
+fn hostile_hosts_lie_in_every_context_and_the_honest_agree_in_each() {
+    for seed in 0..12 {
+        let faults = FaultConfig::light_chaos().with_hostile(1).with_lie_rate(0.5);
+        let config = SimConfig::with_seed(seed).with_contexts(2).with_faults(faults);
+        let mut rt = SimRuntime::with_config(config);
+        rt.apply_scenario(Scenario::n_nodes_diverged(4, 5));
+        rt.apply_workload(&Workload::new(30, SimDuration::from_secs(3)));
+        assert_eq!(rt.run(), StopCondition::Converged, "seed {seed}");
+        assert!(rt.metrics().hostile.told_in_all() > 0);
+    }
+}
+
+/// Grace gives the first pages of a snapshot and dave the last: that it is not what was promised shows when it is
+/// whole. It is thrown away, and bob begins again.
+#[test]
+fn a_snapshot_that_a_liar_gave_the_beginning_of_is_no_finding_about_whoever_gives_the_end() {
+    let case: Case = r#"
+        seed = 53538
+        calm_after = "1314ms"
+        contexts = 3
+        nodes = [
+            { name = "bob" },
+            { name = "dave" },
+            { name = "grace", writes = [{ delete = { target = "> map" } }], hostile = ["lying_root", "forged_deltas", "forged_parents", "endless_lists", "slow_drip"] },
+        ]
+        script = [
+            { at = "100ms", write = { node = "grace", ops = [{ change = { target = "> stock 1", by = 1 } }], context = 2 } },
+            { at = "380ms", write = { node = "dave", ops = [{ set = { target = "> register 0", to = "x" } }], context = 1 } },
+        ]
+
+        [faults]
+        base_latency_ms = 73
+        latency_jitter_ms = 0
+        hostile = { rate = 0.808599 }
+        links = { bad_link_rate = 0.490009, bad_link_slowdown = 4, bad_link_loss = 0.023825 }
+    "#
+    .parse()
+    .unwrap();
+    let mut rt = case.build().unwrap();
+    assert_eq!(rt.run(), StopCondition::Converged);
+    let mismatch = |session: &EndedSession| {
+        matches!(
+            session.outcome,
+            syncline_sync::Outcome::Failed(syncline_sync::FailureReason::SnapshotMismatch { .. })
+        )
+    };
+    let met: Vec<NodeId> =
+        rt.sessions().iter().filter(|ended| mismatch(ended)).map(|ended| ended.peer).collect();
+    assert!(met.contains(&NodeId(1)), "dave is honest: {met:?}");
+}
+
+#[test]
+fn a_number_of_contexts_that_no_node_keeps_is_refused() {
+    for contexts in [0, 9] {
+        let error = SimRuntime::try_with_config(SimConfig::with_seed(1).with_contexts(contexts)).unwrap_err();
+        assert!(error.to_string().contains("a node keeps from 1 to 8"), "{error}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "there is no context 2; each node keeps 2, numbered from 0")]
+fn a_write_into_a_context_that_is_not_there_is_refused_at_once() {
+    run(1, 2, FaultConfig::none()).write("alice", Write::from(set("x", "y")).in_context(2));
+}
+
+/// A node, and a member of another context under the same name, to whom the host hands every frame as well.
+#[derive(Clone)]
+struct Beside {
+    node: SimNode,
+    stranger: SimNode,
+    heard: BTreeSet<&'static str>,
+}
+
+/// What becomes of an input.
+fn took(node: &mut SimNode, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
+    let mut effects = Effects::default();
+    node.step(input, context, &mut effects);
+    effects
+}
+
+impl Actor for Beside {
+    type Op = Write;
+    type Notice = Noticed;
+
+    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>, effects: &mut Effects<Noticed>) {
+        if let Input::Frame { from, bytes } = &input {
+            let said = said(bytes);
+            self.heard.insert(said);
+            let before = (rows(self.stranger.disk()), self.stranger.unfinished());
+            let effects = took(&mut self.stranger, Input::Frame { from: *from, bytes }, context);
+            assert_eq!(effects.refusal, Some(DropCause::OtherContext), "{said}");
+            assert!(effects.messages.is_empty() && effects.timers.is_empty() && effects.notices.is_empty());
+            assert_eq!((rows(self.stranger.disk()), self.stranger.unfinished()), before, "{said}");
+        }
+        self.node.step(input, context, effects);
+    }
+
+    fn crash(&mut self) {
+        self.node.crash();
+    }
+
+    fn restart(&mut self) {
+        self.node.restart();
+    }
+
+    fn digest(&self) -> Digest {
+        self.node.digest()
+    }
+
+    fn unfinished(&self) -> Unfinished {
+        self.node.unfinished()
+    }
+}
+
+/// What a frame of the first context says, by name.
+fn said(bytes: &[u8]) -> &'static str {
+    match Frame::from_wire(bytes, context_id(0)).unwrap().message {
+        Message::Gossip(Gossip::Delta(_)) => "delta",
+        Message::Gossip(Gossip::Heartbeat { .. }) => "heartbeat",
+        Message::Gossip(Gossip::DeltaRequest { .. }) => "request for deltas that are missing",
+        Message::Gossip(Gossip::DeltaReply { .. }) => "missing deltas",
+        Message::Request { request, .. } => match request {
+            Request::Handshake(_) => "handshake",
+            Request::Exchange(_) => "questions of an exchange",
+            Request::Deltas { .. } => "request for deltas",
+            Request::SnapshotPage { .. } => "request for a page of a snapshot",
+            Request::SnapshotExchange { .. } => "questions about a snapshot",
+        },
+        Message::Response { response, .. } => match response {
+            Response::Handshake(_) => "answer to a handshake",
+            Response::Rejected(_) => "rejection",
+            Response::Exchange(_) => "answers of an exchange",
+            Response::Deltas(_) => "deltas",
+            Response::SnapshotPage(_) => "page of a snapshot",
+            Response::SnapshotGone(_) => "word that a snapshot is gone",
+        },
+    }
+}
+
+/// Two nodes with a stranger beside each, run until they have converged. Gives what the
+/// frames said that the strangers were handed.
+fn said_beside(scenario: Scenario, protocol: Option<SyncProtocolKind>, seed: u64) -> BTreeSet<&'static str> {
+    let mut rt = SimRuntime::with_seed(1);
+    let nodes = rt.apply_scenario(scenario);
+    let members = Membership::named(nodes.iter().map(|node| replica_id(*node)));
+    let faults = FaultConfig::none().with_latency(5, 0).with_loss(0.2);
+    let mut world = World::new(Choices::seeded(seed), faults);
+    for &node in &nodes {
+        let settings = |context| ReplicaConfig {
+            wish: protocol,
+            authority: Authority::keyed([7; 32]),
+            membership: members.clone(),
+            ..ReplicaConfig::new(context_id(context), replica_id(node))
+        };
+        let disk = rt.node(node).disk().clone();
+        let stranger = SimNode::new(node, settings(1), disk.clone());
+        world.add(Beside { node: SimNode::new(node, settings(0), disk), stranger, heard: BTreeSet::new() });
+    }
+    for (at, ms) in (0..12).map(|at| (at, 500 + 10 * at)) {
+        let op = Write::from(set(&format!("key {at}"), "value"));
+        let event = sync_sim::engine::SimEvent::Op { node: nodes[at as usize % 2], op };
+        world.schedule(SimTime::from_millis(ms), event);
+    }
+    world.start_added();
+    while !world.tally().is_converged() && world.step().is_some() {}
+    assert!(world.tally().is_converged());
+    world.actors().flat_map(|(_, actor)| actor.heard.iter().copied()).collect()
+}
+
+/// Whatever kind of frame it is, a replica of another context takes nothing from it and answers nothing.
+#[test]
+fn a_frame_of_another_context_is_refused_whatever_it_says() {
+    let mut all = BTreeSet::new();
+    let kinds = SyncProtocolKind::EXECUTABLE.into_iter().map(Some).chain([None]);
+    for protocol in kinds {
+        for seed in 0..4 {
+            all.extend(said_beside(Scenario::overlap(2, 10, 10), protocol, seed));
+            all.extend(said_beside(Scenario::fresh_joiner(2, 300), protocol, seed));
+        }
+    }
+    assert_eq!(all.len(), 13, "{all:?}");
+}
+
+/// A host that says of a frame that it belongs to another context than its sender said, checksum and all.
+#[test]
+fn a_delta_of_another_context_is_not_taken_even_if_its_frame_is_made_to_look_right() {
+    let mut rt = run(2, 2, FaultConfig::none());
+    rt.run();
+    let delta = {
+        let mut world = rt.node("alice").clone();
+        let mut chance = Choices::seeded(1);
+        let entropy = &mut chance.source(sync_sim::runtime::Stream::Node(0));
+        let moment = syncline_types::Moment::at(rt.now() + SimDuration::from_secs(1));
+        let mut context = Context::new(moment, entropy, sync_sim::engine::Commit::Durable);
+        let effects = took(&mut world, Input::Op(&Write::from(set("colour", "red"))), &mut context);
+        let is_delta = |bytes: &&Bytes| said(&bytes[2..]) == "delta";
+        let bytes = effects.messages.iter().map(|message| &message.bytes).find(is_delta).unwrap().clone();
+        Frame::from_wire(&bytes[2..], context_id(0)).unwrap()
+    };
+    let other = delta.to_wire(context_id(1));
+    let bytes: Bytes = [&[1, !1][..], &other].concat().into();
+    let mut bob = rt.node("bob").clone();
+    let before: Vec<Digest> = bob.replicas().map(SimReplica::root).collect();
+    let mut chance = Choices::seeded(1);
+    let entropy = &mut chance.source(sync_sim::runtime::Stream::Node(1));
+    let moment = syncline_types::Moment::at(rt.now() + SimDuration::from_secs(1));
+    let mut context = Context::new(moment, entropy, sync_sim::engine::Commit::Durable);
+    let effects = took(&mut bob, Input::Frame { from: NodeId(0), bytes: &bytes }, &mut context);
+    assert_eq!(effects.refusal, Some(DropCause::BadSignature));
+    assert_eq!(bob.replicas().map(SimReplica::root).collect::<Vec<_>>(), before);
+    // In its own context the same delta is taken.
+    let own: Bytes = [&[0, !0][..], &delta.to_wire(context_id(0))].concat().into();
+    let effects = took(&mut bob, Input::Frame { from: NodeId(0), bytes: &own }, &mut context);
+    assert_eq!(effects.refusal, None);
+    assert_ne!(bob.in_context(0).root(), before[0]);
+}
+
+#[test]
+fn a_frame_with_a_damaged_header_or_for_a_context_that_is_not_kept_is_refused_with_the_cause() {
+    let rt = run(2, 2, FaultConfig::none());
+    let mut bob = rt.node("bob").clone();
+    let mut chance = Choices::seeded(1);
+    let entropy = &mut chance.source(sync_sim::runtime::Stream::Node(1));
+    let moment = syncline_types::Moment::at(SimTime::from_secs(1));
+    let mut context = Context::new(moment, entropy, sync_sim::engine::Commit::Durable);
+    for (bytes, cause) in [
+        (&[][..], DropCause::Corrupt),
+        (&[1], DropCause::Corrupt),
+        (&[1, 1, 9, 9], DropCause::Corrupt),
+        (&[2, !2, 9, 9], DropCause::OtherContext),
+        (&[1, !1, 9, 9], DropCause::Corrupt),
+    ] {
+        let effects = took(&mut bob, Input::Frame { from: NodeId(0), bytes: &bytes.into() }, &mut context);
+        assert_eq!(effects.refusal, Some(cause), "{bytes:?}");
+    }
+}
+
+mod as_cases {
+    use super::*;
+    use sync_sim::case::CaseError;
+    use sync_sim::swarm;
+
+    const TOLD: &str = r#"
+        seed = 4
+        contexts = 2
+        shared = ["page/0..3"]
+        nodes = [
+            { name = "alice", entities = ["alice/0..2"], contexts = [{ entities = ["draft/0..4"] }] },
+            { name = "bob", contexts = [{ writes = [{ set = { target = "> mood", to = "calm" } }] }] },
+        ]
+        script = [
+            { at = "50ms", write = { node = "alice", ops = [{ set = { target = "> mood", to = "first" } }] } },
+            { at = "60ms", write = { node = "bob", context = 1, ops = [{ set = { target = "> tea", to = "hot" } }] } },
+        ]
+    "#;
+
+    #[test]
+    fn a_case_tells_what_nodes_have_and_write_in_each_context() {
+        let case: Case = TOLD.parse().unwrap();
+        let again: Case = case.to_text().unwrap().parse().unwrap();
+        assert_eq!(again, case);
+        let mut rt = case.build().unwrap();
+        assert_eq!(rt.run(), StopCondition::Converged);
+        for node in ["alice", "bob"] {
+            assert!(shown(&rt, node, 0, "mood").unwrap().contains("first"));
+            assert!(shown(&rt, node, 1, "mood").unwrap().contains("calm"));
+            assert!(
+                shown(&rt, node, 1, "tea").unwrap().contains("hot") && shown(&rt, node, 0, "tea").is_none()
+            );
+            assert_eq!(rt.node(node).in_context(0).visible_entities(), Ok(6));
+            assert_eq!(rt.node(node).in_context(1).visible_entities(), Ok(6));
+        }
+    }
+
+    #[test]
+    fn a_case_that_names_a_context_which_is_not_kept_is_refused() {
+        for (from, to, says) in [
+            (
+                "contexts = 2",
+                "contexts = 1",
+                "it tells of 1 contexts after the first; each node keeps 1 in all",
+            ),
+            ("context = 1", "context = 2", "a write into context 2; each node keeps 2"),
+            ("contexts = 2", "contexts = 9", "9 contexts; a node keeps from 1 to 8"),
+        ] {
+            let error = TOLD.replacen(from, to, 1).parse::<Case>().unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    /// The pinned case has what each node began with in each context, and each write in its own.
+    #[test]
+    fn a_drawn_case_with_several_contexts_does_the_very_same_once_it_is_pinned() -> Result<(), CaseError> {
+        let mut exact = 0;
+        for case in (0..400).map(swarm::draw).filter(|case| case.contexts > 1) {
+            let ended = case.run()?;
+            assert!(ended.class.is_converged(), "seed {}: {ended}", case.seed);
+            let pinned = case.pinned()?;
+            assert_eq!(pinned.contexts, case.contexts);
+            let again: Case = pinned.to_text()?.parse()?;
+            assert_eq!(again, pinned, "seed {}", case.seed);
+            exact += usize::from(pinned.run()?.trace == ended.trace);
+        }
+        assert!(exact >= 10, "{exact} runs did the very same");
+        Ok(())
+    }
+
+    #[test]
+    fn a_failure_in_one_context_shrinks_to_a_case_with_that_one_alone() -> Result<(), CaseError> {
+        // Time runs out: bob never hears what is written into his second context.
+        let mut case: Case = TOLD.replace("contexts = 2", "contexts = 3").parse()?;
+        case.max_time = SimTime::from_secs(3);
+        case.rules = toml_rules();
+        let ended = case.run()?;
+        assert!(!ended.class.is_converged(), "{ended}");
+        let shrunk = sync_sim::shrink::shrink(&case, 2_000, &mut |_| true)?;
+        assert_eq!((shrunk.case.contexts, shrunk.case.size().contexts), (1, 1), "{}", shrunk.case);
+        assert!(!shrunk.case.run()?.class.is_converged());
+        Ok(())
+    }
+
+    fn toml_rules() -> Vec<sync_sim::case::RuleLine> {
+        let case: Case = "nodes = [{ name = \"alice\" }, { name = \"bob\" }]\n\
+             rules = [{ do = \"drop\", from = \"alice\", to = \"bob\" }]"
+            .parse()
+            .unwrap();
+        case.rules
+    }
+}
+
+/// What is found if contexts are mixed: without it these tests would show nothing.
+#[cfg(feature = "canary")]
+mod mixed {
+    use super::*;
+    use sync_sim::canary::{self, Canary};
+
+    fn found(bug: Canary) -> String {
+        let run = |seed| {
+            let started = || {
+                let mut rt = run(seed, 2, FaultConfig::light_chaos());
+                rt.apply_workload(&Workload::new(30, SimDuration::from_secs(3)));
+                rt
+            };
+            assert_eq!(started().run(), StopCondition::Converged, "seed {seed} without {bug:?}");
+            canary::set(Some(bug));
+            let stop = started().run();
+            canary::set(None);
+            (stop != StopCondition::Converged).then(|| stop.to_string())
+        };
+        (0..20).find_map(run).unwrap_or_else(|| panic!("{bug:?} survived"))
+    }
+
+    #[test]
+    fn frames_that_reach_another_context_and_are_read_there_are_noticed() {
+        let said = found(Canary::ContextsMixed);
+        assert!(said.contains("another context") || said.contains("honest frame"), "{said}");
+    }
+
+    #[test]
+    fn a_write_that_ends_in_another_context_is_found_by_what_is_shown_there() {
+        let said = found(Canary::WriteToLatestContext);
+        assert!(said.contains("C6") && said.contains("in context"), "{said}");
+    }
+
+    /// It takes two contexts to mix them, and no more.
+    #[test]
+    fn a_case_in_which_contexts_are_mixed_becomes_small_and_keeps_two() {
+        canary::set(Some(Canary::WriteToLatestContext));
+        let case = |seed| Case {
+            seed,
+            contexts: 4,
+            faults: FaultConfig::heavy_chaos(),
+            scenario: Some(sync_sim::case::Beginning::default()),
+            workload: Workload::new(30, SimDuration::from_secs(3)),
+            ..Case::default()
+        };
+        let failing = (0..20).map(case).find(|case| !case.run().unwrap().class.is_converged());
+        let shrunk = sync_sim::shrink::shrink(&failing.expect("a failure"), 5_000, &mut |_| true).unwrap();
+        let ended = shrunk.case.run().unwrap();
+        canary::set(None);
+        assert_eq!(shrunk.case.contexts, 2, "{}", shrunk.case);
+        assert!(shrunk.case.size().causes() < 20, "{}", shrunk.case);
+        assert!(ended.reason.contains("in context"), "{ended}");
+        assert!(shrunk.case.run().unwrap().class.is_converged(), "without the bug: {}", shrunk.case);
+    }
+
+    #[test]
+    #[should_panic(expected = "OtherContext")]
+    fn a_replica_that_does_not_look_takes_frames_of_another_context() {
+        canary::set(Some(Canary::ContextsMixed));
+        said_beside(Scenario::overlap(2, 10, 10), None, 0);
+    }
+}

@@ -1,0 +1,74 @@
+//! How good the choice of a protocol is: over a grid of states and links, what the chosen protocol takes
+//! against the best one. Virtual time, so that the figures are the same everywhere.
+
+use sync_sim::compare_protocols::{Case, Ground, Link, Outcome, Selection, Shape, Spread, SyncProtocolKind};
+
+/// Times of the choice over the best, in percent, ascending.
+fn ratios(how: Selection, grounds: &[Ground], links: &[Link]) -> Vec<u64> {
+    let mut ratios = Vec::new();
+    for ground in grounds {
+        for link in links {
+            let ground = ground.clone().over(*link);
+            let time = |protocol| {
+                let measured = ground.run(protocol, how, || 0).unwrap();
+                assert!(matches!(measured.outcome, Outcome::Converged { .. }), "{:?}", ground.case());
+                (measured.time_us, measured.protocol)
+            };
+            let kinds = SyncProtocolKind::EXECUTABLE.into_iter().skip(1);
+            let kinds = kinds.filter(|kind| *kind != SyncProtocolKind::Snapshot);
+            let (best, named) = kinds.map(|kind| time(Some(kind))).min().unwrap();
+            let (chosen, kind) = time(None);
+            let ratio = chosen * 100 / best.max(1);
+            if ratio > 150 && how == Selection::Adaptive {
+                println!("{ratio} %: {kind} where {named} is best, {:?}", ground.case());
+            }
+            ratios.push(ratio);
+        }
+    }
+    ratios.sort_unstable();
+    ratios
+}
+
+fn grounds() -> Vec<Ground> {
+    let mut grounds = Vec::new();
+    for shape in [Shape::Flat, Shape::Wide, Shape::Deep, Shape::Chain] {
+        for entities in [50, 1_000, 5_000] {
+            let case = Case {
+                entities,
+                difference: 0,
+                shape,
+                spread: Spread::Random,
+                value_bytes: 100,
+                history: false,
+                link: Link::default(),
+            };
+            if shape == Shape::Chain && entities > 1_000 {
+                continue;
+            }
+            let bare = Ground::new(case).unwrap();
+            for difference in [1, 10, 100, 1_000] {
+                for spread in [Spread::Random, Spread::Clustered] {
+                    grounds.push(bare.differing(difference, spread).unwrap());
+                }
+            }
+        }
+    }
+    grounds
+}
+
+#[test]
+fn the_adaptive_choice_is_near_the_best_and_nearer_than_the_table() {
+    let links: Vec<Link> = [(500, 125_000_000), (50_000, 2_500_000), (200_000, 125_000)]
+        .map(|(round_trip_us, bytes_per_second)| Link { round_trip_us, bytes_per_second })
+        .to_vec();
+    let grounds = grounds();
+    let [adaptive, table] = [Selection::Adaptive, Selection::Table].map(|how| ratios(how, &grounds, &links));
+    let figures =
+        |ratios: &[u64]| (ratios[ratios.len() / 2], ratios[ratios.len() * 9 / 10], ratios[ratios.len() - 1]);
+    println!("of {} cases, in percent of the best: median, worst of ten, worst", adaptive.len());
+    println!("adaptive {:?}, table {:?}", figures(&adaptive), figures(&table));
+    let (median, _, worst) = figures(&adaptive);
+    assert!(median <= 115, "the median is {median} % of the best");
+    assert!(worst <= 200, "the worst is {worst} % of the best");
+    assert!(median <= figures(&table).0);
+}

@@ -1,0 +1,334 @@
+//! A history turned into columns of numbers, which is what a page of a hundred thousand events can hold.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use sync_sim_engine::history::{Copy, Entry, Fate, Frame, History, Note, What};
+use sync_sim_engine::network::{DropCause, PartitionSpec};
+use sync_sim_engine::node_id::NodeId;
+
+/// The frames of a film, a column for each property. Duplicates are rows of their own.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub(super) struct Frames {
+    pub(super) from: Vec<u32>,
+    pub(super) to: Vec<u32>,
+    pub(super) sent: Vec<u64>,
+    pub(super) end: Vec<u64>,
+    pub(super) kind: Vec<u8>,
+    pub(super) fate: Vec<u8>,
+    pub(super) bytes: Vec<usize>,
+    pub(super) protocol: Vec<u8>,
+    /// For a duplicate the row of what it is a copy of, else -1.
+    #[serde(rename = "copyOf")]
+    pub(super) copy_of: Vec<i64>,
+}
+
+/// Every state that a node had: from when, and which.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub(super) struct Digests {
+    pub(super) t: Vec<u64>,
+    pub(super) d: Vec<usize>,
+}
+
+/// Something that happened at a moment.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(super) struct Mark {
+    pub(super) t: u64,
+    pub(super) node: Option<u32>,
+    pub(super) what: &'static str,
+    pub(super) text: String,
+    pub(super) bad: bool,
+}
+
+/// Something that lasted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(super) struct Span {
+    pub(super) what: &'static str,
+    pub(super) node: Option<u32>,
+    pub(super) peer: Option<u32>,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) text: String,
+}
+
+/// What a film is made of.
+pub(super) struct Columns {
+    pub fates: Vec<&'static str>,
+    pub(super) lost_on_way: Vec<bool>,
+    pub(super) harmless: Vec<bool>,
+    pub(super) protocols: Vec<String>,
+    pub frames: Frames,
+    pub digest_names: Vec<String>,
+    pub digests: Vec<Digests>,
+    pub marks: Vec<Mark>,
+    pub spans: Vec<Span>,
+}
+
+const DELIVERED: u8 = 0;
+const ON_ITS_WAY: u8 = 1;
+const UNRECORDED: u8 = 2;
+/// The first of the causes, which follow in their order.
+const DROPPED: u8 = 3;
+
+impl Columns {
+    pub(crate) fn of(history: &History, end: u64) -> Self {
+        let mut fates = vec!["delivered", "still on its way", "unrecorded"];
+        fates.extend(DropCause::ALL.iter().map(|cause| cause.words()));
+        let mut lost_on_way = vec![false, true, true];
+        lost_on_way.extend(DropCause::ALL.iter().map(|cause| is_lost_on_way(*cause)));
+        let mut harmless = vec![false, true, false];
+        harmless.extend(DropCause::ALL.iter().map(|cause| *cause == DropCause::DuplicateSuppressed));
+        let (digest_names, digests) = digests(history);
+        let spans = spans(history, end);
+        let (protocols, frames) = frames(history, &spans, end);
+        Self {
+            fates,
+            lost_on_way,
+            harmless,
+            protocols,
+            frames,
+            digest_names,
+            digests,
+            marks: marks(history),
+            spans,
+        }
+    }
+}
+
+/// Whether a frame of this fate never came to its receiver.
+const fn is_lost_on_way(cause: DropCause) -> bool {
+    matches!(
+        cause,
+        DropCause::Loss
+            | DropCause::PartitionAtSend
+            | DropCause::PartitionAtDelivery
+            | DropCause::ReceiverUnknown
+            | DropCause::NoLink
+            | DropCause::Rule
+    )
+}
+
+fn fate_number(fate: Fate) -> u8 {
+    match fate {
+        Fate::Delivered => DELIVERED,
+        Fate::InFlight => ON_ITS_WAY,
+        Fate::Unrecorded => UNRECORDED,
+        Fate::Dropped(cause) => {
+            let at = DropCause::ALL.iter().position(|other| *other == cause).unwrap_or_default();
+            DROPPED + at as u8
+        }
+    }
+}
+
+/// From when, until when, and by which protocol a session was held.
+type Held = (u64, u64, u8);
+
+/// The protocols that sessions ran, and the frames.
+fn frames(history: &History, spans: &[Span], end: u64) -> (Vec<String>, Frames) {
+    let mut protocols = vec![String::new()];
+    let mut sessions: BTreeMap<(u32, u32), Vec<Held>> = BTreeMap::new();
+    for span in spans.iter().filter(|span| span.what == "session") {
+        let (Some(node), Some(peer)) = (span.node, span.peer) else { continue };
+        let name = span.text.split(':').next().unwrap_or_default();
+        let at = protocols.iter().position(|known| known == name).unwrap_or_else(|| {
+            protocols.push(name.to_owned());
+            protocols.len() - 1
+        });
+        sessions.entry((node.min(peer), node.max(peer))).or_default().push((span.from, span.to, at as u8));
+    }
+    let protocol_of = |frame: &Frame| {
+        // Writes and heartbeats belong to no session.
+        let pair = (frame.from.0.min(frame.to.0), frame.from.0.max(frame.to.0));
+        let own = matches!(history.kind(frame), "Delta" | "DeltaFetch" | "Heartbeat");
+        let during = |(from, to, _): &&Held| (*from..=*to).contains(&frame.at_us);
+        let session = sessions.get(&pair).filter(|_| !own)?.iter().find(during)?;
+        Some(session.2)
+    };
+    let mut rows: Vec<(&Frame, &Copy, bool)> = Vec::with_capacity(history.frames.len());
+    for frame in &history.frames {
+        for (at, copy) in frame.copies.iter().enumerate() {
+            rows.push((frame, copy, at > 0));
+        }
+    }
+    let mut columns = Frames::default();
+    for (frame, copy, again) in rows {
+        let row = columns.sent.len() as i64;
+        columns.from.push(frame.from.0);
+        columns.to.push(frame.to.0);
+        columns.sent.push(frame.at_us);
+        // What is still on its way is drawn as far as the run went.
+        columns.end.push(if copy.fate == Fate::InFlight {
+            copy.at_us.min(end.max(frame.at_us))
+        } else {
+            copy.at_us
+        });
+        columns.kind.push(frame.kind);
+        columns.fate.push(fate_number(copy.fate));
+        columns.bytes.push(frame.bytes);
+        columns.protocol.push(protocol_of(frame).unwrap_or_default());
+        columns.copy_of.push(if again { row - 1 } else { -1 });
+    }
+    (protocols, columns)
+}
+
+fn digests(history: &History) -> (Vec<String>, Vec<Digests>) {
+    let mut numbers: BTreeMap<u64, usize> = BTreeMap::new();
+    let mut names = Vec::new();
+    let mut digests = vec![Digests::default(); history.nodes.len()];
+    for entry in &history.entries {
+        let Some(own) = entry.node.and_then(|node| digests.get_mut(node.index())) else { continue };
+        if !own.t.is_empty() && !entry.changed {
+            continue;
+        }
+        let number = *numbers.entry(entry.digest).or_insert_with(|| {
+            names.push(format!("{:016x}", entry.digest.swap_bytes()));
+            names.len() - 1
+        });
+        if own.d.last() != Some(&number) {
+            own.t.push(entry.at_us);
+            own.d.push(number);
+        }
+    }
+    (names, digests)
+}
+
+fn marks(history: &History) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    for entry in &history.entries {
+        let node = entry.node.map(|node| node.0);
+        let mut mark = |what, text: String, bad| marks.push(Mark { t: entry.at_us, node, what, text, bad });
+        match &entry.what {
+            What::Restart => mark("restart", String::new(), false),
+            What::Leave => mark("leave", String::new(), false),
+            What::Return => mark("return", String::new(), false),
+            What::Join => mark("join", String::new(), false),
+            What::Retire => mark("retire", String::new(), true),
+            What::Write => mark("write", bare(history, entry), false),
+            _ => {}
+        }
+        for (context, note) in entry.notes.iter().map(Note::in_context) {
+            let said = |text: &str| said_of(context, text);
+            match note {
+                Note::DeltaApplied { actions } => {
+                    mark("delta applied", said(&format!("{actions} actions")), false);
+                }
+                Note::DeltaRefused { why } => mark("delta refused", said(why), true),
+                Note::WriteRefused { why } => mark("write refused", said(why), false),
+                Note::Forgot { records } => mark("forgot", said(&format!("{records} records")), false),
+                Note::WentDown => mark("crash", bare(history, entry), true),
+                _ => {}
+            }
+        }
+    }
+    marks
+}
+
+/// What is said of a context, which goes without saying if it is the first.
+fn said_of(context: usize, text: &str) -> String {
+    if context == 0 { text.to_owned() } else { format!("in context {context}: {text}") }
+}
+
+/// The words of an entry without its time and node, which stand elsewhere.
+fn bare(history: &History, entry: &Entry) -> String {
+    let words = history.words(entry);
+    words.split_once(": ").map_or_else(|| words.clone(), |(_, words)| words.to_owned())
+}
+
+/// Who cannot reach whom.
+fn cut_words(cut: &PartitionSpec, history: &History) -> String {
+    let names =
+        |nodes: &[NodeId]| nodes.iter().map(|node| history.name(*node)).collect::<Vec<_>>().join(", ");
+    match cut {
+        PartitionSpec::Bidirectional(a, b) => format!("{} | {}", history.name(*a), history.name(*b)),
+        PartitionSpec::OneWay { from, to } => {
+            format!("{} does not reach {}", history.name(*from), history.name(*to))
+        }
+        PartitionSpec::OneWayGroups { from, to } => format!("{} do not reach {}", names(from), names(to)),
+        PartitionSpec::Groups(groups) => {
+            groups.iter().map(|group| names(group)).collect::<Vec<_>>().join(" | ")
+        }
+    }
+}
+
+/// What began and has not ended, while entries are gone through.
+#[derive(Default)]
+struct Open {
+    down: BTreeMap<u32, u64>,
+    away: BTreeMap<u32, u64>,
+    partitions: BTreeMap<u64, (u64, String)>,
+}
+
+fn spans(history: &History, end: u64) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let mut open = Open::default();
+    for entry in &history.entries {
+        open.take(history, entry, &mut spans);
+    }
+    let lasting = |what, (node, from): (u32, u64)| Span {
+        what,
+        node: Some(node),
+        peer: None,
+        from,
+        to: end,
+        text: String::new(),
+    };
+    spans.extend(open.down.into_iter().map(|down| lasting("down", down)));
+    spans.extend(open.away.into_iter().map(|away| lasting("away", away)));
+    for (_, (from, text)) in open.partitions {
+        spans.push(Span { what: "partition", node: None, peer: None, from, to: end, text });
+    }
+    spans.sort_by_key(|span| (span.from, span.node));
+    spans
+}
+
+impl Open {
+    fn take(&mut self, history: &History, entry: &Entry, spans: &mut Vec<Span>) {
+        let (at, node) = (entry.at_us, entry.node.map(|node| node.0));
+        let mut close = |what, node, from: Option<u64>| {
+            if let Some(from) = from {
+                spans.push(Span { what, node: Some(node), peer: None, from, to: at, text: String::new() });
+            }
+        };
+        match (&entry.what, node) {
+            (What::Leave, Some(node)) => {
+                self.away.entry(node).or_insert(at);
+            }
+            (What::Return, Some(node)) => close("away", node, self.away.remove(&node)),
+            _ => {}
+        }
+        for note in &entry.notes {
+            match (note, node) {
+                (Note::WentDown, Some(node)) => {
+                    self.down.entry(node).or_insert(at);
+                }
+                (Note::CameBack, Some(node)) => close("down", node, self.down.remove(&node)),
+                _ => {}
+            }
+        }
+        for (context, note) in entry.notes.iter().map(Note::in_context) {
+            if let (Note::SessionEnded { peer, started_at_us, protocol, why, .. }, Some(_)) = (note, node) {
+                let protocol = protocol.as_deref().unwrap_or("none");
+                let text = said_of(context, &format!("{protocol}: {why}"));
+                spans.push(Span {
+                    what: "session",
+                    node,
+                    peer: Some(peer.0),
+                    from: *started_at_us,
+                    to: at,
+                    text,
+                });
+            }
+        }
+        match &entry.what {
+            What::PartitionStart { partition, cut } => {
+                let text = cut.as_ref().map_or_else(String::new, |cut| cut_words(cut, history));
+                self.partitions.insert(*partition, (at, text));
+            }
+            What::PartitionEnd { partition } => {
+                if let Some((from, text)) = self.partitions.remove(partition) {
+                    spans.push(Span { what: "partition", node: None, peer: None, from, to: at, text });
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The entities that nodes begin with, as text: `alice/7`, or a run of them, `alice/0..10`.
+//!
+//! Each is a register that holds its own name, unless ` = text` says what it holds. Deeper ones are written
+//! as paths: `folder ~ page`.
+
+use crate::case::entity_path::{Segment, cut};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ops::Range;
+use sync_sim_cluster::scenarios::{author, register};
+use syncline_crdt::Value;
+use syncline_storage::Action;
+use syncline_types::EntityId;
+
+/// One entity, or a run of them whose names differ in a number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entities {
+    path: Vec<Segment>,
+    last: Last,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Last {
+    One { segment: Segment, text: Option<String> },
+    Run { prefix: String, numbers: Range<u64> },
+}
+
+impl Entities {
+    /// How many they are.
+    pub fn count(&self) -> u64 {
+        match &self.last {
+            Last::One { .. } => 1,
+            Last::Run { numbers, .. } => numbers.end - numbers.start,
+        }
+    }
+
+    /// The first `count` of a run, or the one that there is.
+    pub(crate) fn first(&self, count: u64) -> Self {
+        let mut first = self.clone();
+        if let Last::Run { numbers, .. } = &mut first.last {
+            numbers.end = numbers.end.min(numbers.start + count.max(1));
+        }
+        first
+    }
+
+    /// The writes that make them, by the author of this number.
+    pub(super) fn actions(&self, by: u64) -> Vec<Action> {
+        let (mut parent, mut ancestors) = (EntityId::ROOT, Vec::new());
+        for segment in &self.path {
+            parent = segment.id(parent);
+            ancestors.push(parent);
+        }
+        let make = |id, text| register(id, ancestors.clone(), author(by), text);
+        match &self.last {
+            Last::One { segment, text } => {
+                let text = text.clone().unwrap_or_else(|| match segment {
+                    Segment::Name(name) => String::from_utf8_lossy(name).into_owned(),
+                    Segment::Id(..) => String::new(),
+                });
+                vec![make(segment.id(parent), text)]
+            }
+            Last::Run { prefix, numbers } => {
+                let named = numbers.clone().map(|at| format!("{prefix}{at}"));
+                named.map(|name| make(EntityId::child_of(parent, name.as_bytes()), name)).collect()
+            }
+        }
+    }
+
+    /// The entities that these writes make, with numbers that follow each other made into runs; `None` if
+    /// they make anything else than registers by the author of this number.
+    pub(crate) fn of(actions: &[Action], by: u64) -> Option<Vec<Self>> {
+        let mut all: Vec<Self> = Vec::new();
+        for action in actions {
+            let Action::Add { id, ancestors, value: Value::Lww(value), .. } = action else { return None };
+            let text = String::from_utf8(value.bytes().to_vec()).ok()?;
+            let mut parent = EntityId::ROOT;
+            let mut path = Vec::new();
+            for ancestor in ancestors {
+                path.push(Segment::of(parent, *ancestor, None));
+                parent = *ancestor;
+            }
+            let named = EntityId::child_of(parent, text.as_bytes()) == *id;
+            let last = if named {
+                Last::One { segment: Segment::Name(text.into_bytes()), text: None }
+            } else {
+                Last::One { segment: Segment::Id(*id, Vec::new()), text: Some(text) }
+            };
+            let one = Self { path, last };
+            if !all.last_mut().is_some_and(|run| run.take(&one)) {
+                all.push(one);
+            }
+        }
+        let made: Vec<Action> = all.iter().flat_map(|some| some.actions(by)).collect();
+        (made == actions).then_some(all)
+    }
+
+    /// Takes the entity that comes next into the run, if it does.
+    fn take(&mut self, next: &Self) -> bool {
+        let Some((prefix, number)) = next.numbered().filter(|_| self.path == next.path) else { return false };
+        match &mut self.last {
+            Last::Run { prefix: own, numbers } if *own == prefix && numbers.end == number => numbers.end += 1,
+            Last::Run { .. } => return false,
+            Last::One { .. } => match self.numbered() {
+                Some((own, before)) if own == prefix && before + 1 == number => {
+                    self.last = Last::Run { prefix, numbers: before..number + 1 };
+                }
+                _ => return false,
+            },
+        }
+        true
+    }
+
+    /// The name of one that ends in a number, cut before it.
+    fn numbered(&self) -> Option<(String, u64)> {
+        let Last::One { segment: Segment::Name(name), text: None } = &self.last else { return None };
+        let name = std::str::from_utf8(name).ok()?;
+        let prefix = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let digits = name.get(prefix.len()..)?;
+        let number = digits.parse().ok()?;
+        (format!("{number}") == digits).then(|| (prefix.to_owned(), number))
+    }
+
+    fn write(&self) -> String {
+        let mut text: String = self.path.iter().map(|segment| format!("{} ~ ", segment.write())).collect();
+        match &self.last {
+            Last::One { segment, text: None } if run(&segment.write()).is_none() => text += &segment.write(),
+            Last::One { segment: Segment::Name(name), text: None } => {
+                text += &format!("[{}]", crate::case::serde_names::to_hex(name));
+            }
+            Last::One { segment, text: held } => {
+                text += &format!("{} = {}", segment.write(), held.as_deref().unwrap_or_default());
+            }
+            Last::Run { prefix, numbers } => text += &format!("{prefix}{}..{}", numbers.start, numbers.end),
+        }
+        text
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
+        let (place, held) = match text.split_once(" = ") {
+            Some((place, held)) => (place, Some(held.to_owned())),
+            None => (text, None),
+        };
+        let mut parts: Vec<&str> = cut(place).into_iter().map(|(_, part)| part).collect();
+        let last = parts.pop().unwrap_or_default();
+        let path = parts.into_iter().map(Segment::read).collect::<Result<_, _>>()?;
+        if let Some((prefix, numbers)) = run(last).filter(|_| held.is_none()) {
+            if numbers.is_empty() || numbers.end - numbers.start > MOST {
+                return Err(format!("{last:?} must rise, by {MOST} at most"));
+            }
+            return Ok(Self { path, last: Last::Run { prefix, numbers } });
+        }
+        Ok(Self { path, last: Last::One { segment: Segment::read(last)?, text: held } })
+    }
+}
+
+/// The most entities that one run may hold.
+const MOST: u64 = 10_000_000;
+
+/// A run as it is written.
+fn run(text: &str) -> Option<(String, Range<u64>)> {
+    let (begin, end) = text.split_once("..")?;
+    let prefix = begin.trim_end_matches(|c: char| c.is_ascii_digit());
+    let start = begin.get(prefix.len()..)?.parse().ok()?;
+    Some((prefix.to_owned(), start..end.parse().ok()?))
+}
+
+impl Serialize for Entities {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.write())
+    }
+}
+
+impl<'de> Deserialize<'de> for Entities {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::read(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sync_sim_cluster::scenarios::NAMED;
+
+    #[test]
+    fn entities_that_follow_each_other_are_one_run() {
+        let read: Vec<Entities> = ["alice/0..3", "alice/9", "x ~ y = held"]
+            .into_iter()
+            .map(|text| Entities::read(text).unwrap())
+            .collect();
+        let actions: Vec<Action> = read.iter().flat_map(|some| some.actions(4)).collect();
+        assert_eq!(actions.len(), 5);
+        let found = Entities::of(&actions, 4).unwrap();
+        assert_eq!(found.iter().map(Entities::count).collect::<Vec<_>>(), [3, 1, 1]);
+        assert_eq!(found[0].write(), "alice/0..3");
+        assert_eq!(found[0].first(2).write(), "alice/0..2");
+        assert_eq!(Entities::of(&actions, 5), None, "the author is another");
+    }
+
+    #[test]
+    fn the_beginning_of_every_scenario_can_be_written_and_read_back() {
+        for named in NAMED {
+            let scenario = (named.build)(3, 30, 7);
+            let nodes = scenario.nodes.iter().map(|node| &node.own).zip(1..);
+            for (actions, by) in nodes.chain([(&scenario.shared, 0)]) {
+                let found = Entities::of(actions, by).unwrap_or_else(|| panic!("{}", named.name));
+                let back = found.iter().flat_map(|some| Entities::read(&some.write()).unwrap().actions(by));
+                assert_eq!(back.collect::<Vec<_>>(), *actions, "{}", named.name);
+            }
+        }
+    }
+
+    #[test]
+    fn an_entity_whose_name_looks_like_a_run_is_none() {
+        let one = Entities::of(&Entities::read("[612f302e2e33]").unwrap().actions(1), 1).unwrap();
+        assert_eq!((one[0].count(), one[0].write().as_str()), (1, "[612f302e2e33]"));
+        assert!(Entities::read("a/3..3").unwrap_err().contains("must rise"));
+    }
+}

@@ -1,0 +1,253 @@
+//! What a run can reach, by name.
+
+use crate::case::{Case, Ended};
+use crate::coverage::fault_settings::Knob;
+use std::collections::BTreeSet;
+use sync_sim_cluster::hostile::Lie;
+use sync_sim_cluster::metrics::SimMetrics;
+use sync_sim_cluster::runtime::{EndedSession, Phase, SimRuntime};
+use sync_sim_cluster::scenarios::NAMED;
+use sync_sim_engine::network::{DropCause, Topology};
+use sync_sim_engine::node_id::NodeId;
+use syncline_sync::{FailureReason, Outcome, OwedReason, Selection, SyncProtocolKind};
+
+/// Something that a run can reach.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Its name: what sort of thing it is, and which.
+    pub name: String,
+    /// Whether a large sweep must reach it in a run that converges.
+    pub demanded: bool,
+}
+
+pub(super) fn fault(knob: &str) -> String {
+    format!("fault {knob}")
+}
+
+fn chosen(kind: SyncProtocolKind) -> String {
+    format!("protocol {kind} chosen")
+}
+
+fn ended(kind: SyncProtocolKind) -> String {
+    format!("protocol {kind} converged")
+}
+
+fn fell_back(kind: SyncProtocolKind) -> String {
+    format!("protocol {kind} ended in a walk")
+}
+
+fn drop_of(cause: DropCause) -> String {
+    format!("drop {}", cause.words())
+}
+
+fn scenario(name: &str) -> String {
+    format!("scenario {name}")
+}
+
+fn topology(topology: Topology) -> String {
+    format!("topology {}", topology.name())
+}
+
+fn selection(selection: Selection) -> String {
+    format!("selection {selection:?}").to_lowercase()
+}
+
+fn told(lie: Lie) -> String {
+    format!("lie {lie}")
+}
+
+/// Nodes keep several contexts, and sessions brought two of them at least to one root.
+const SEVERAL_CONTEXTS: &str = "contexts several";
+
+fn phase(phase: Phase) -> String {
+    format!("phase {}", phase.name())
+}
+
+/// Whether drawn runs can come to it: without rules, on clocks that are right, other causes are findings.
+const fn may_drop(cause: DropCause) -> bool {
+    match cause {
+        DropCause::Loss
+        | DropCause::PartitionAtSend
+        | DropCause::PartitionAtDelivery
+        | DropCause::ReceiverCrashed
+        | DropCause::StaleIncarnation
+        | DropCause::DuplicateSuppressed
+        | DropCause::Corrupt
+        | DropCause::BufferFull
+        | DropCause::NoLink
+        | DropCause::QueueFull
+        | DropCause::LinkDown
+        | DropCause::ConnectionReset
+        | DropCause::Malformed
+        | DropCause::NotAMember
+        | DropCause::BadSignature => true,
+        DropCause::ReceiverUnknown
+        | DropCause::ClockDrift
+        | DropCause::NoMerge
+        | DropCause::Rule
+        | DropCause::LeftBehind
+        | DropCause::OtherContext => false,
+    }
+}
+
+/// How a session ended, if drawn runs can come to it.
+fn outcome(outcome: &Outcome) -> Option<&'static str> {
+    Some(match outcome {
+        Outcome::Converged { .. } => "session converged",
+        Outcome::Owed(OwedReason::NewerWrites) => "session owed for newer writes",
+        Outcome::Owed(OwedReason::Yielded) => "session yielded",
+        Outcome::Owed(OwedReason::PeerBehind) => "session owed to a peer that is behind",
+        Outcome::Owed(OwedReason::PeerRestarted) => "session with a peer that restarted",
+        Outcome::Failed(FailureReason::Timeout) => "session timed out",
+        Outcome::Owed(OwedReason::ClockDrift | OwedReason::NoMerge) | Outcome::Failed(_) => return None,
+    })
+}
+
+const OUTCOMES: [(&str, bool); 6] = [
+    ("session converged", true),
+    ("session owed for newer writes", true),
+    ("session yielded", true),
+    ("session owed to a peer that is behind", false),
+    ("session with a peer that restarted", true),
+    ("session timed out", true),
+];
+
+/// Rare states: how they are called, whether they are demanded.
+const STATES: [(&str, bool); 9] = [
+    (RESUMED, false),
+    (FORGOTTEN, true),
+    (LATE_SNAPSHOT, true),
+    (RETRIED, true),
+    (BROKEN, true),
+    (LONG, true),
+    (PUSHED, true),
+    (BOTH_DOWN, true),
+    (TRIMMED, true),
+];
+
+const RESUMED: &str = "state a snapshot after one that was cut off";
+const FORGOTTEN: &str = "state tombstones forgotten";
+const LATE_SNAPSHOT: &str = "state a late joiner took a snapshot";
+const RETRIED: &str = "state a session converged after requests sent again";
+const BROKEN: &str = "state a session converged beside broken connections";
+const LONG: &str = "state a session of ten round trips or more";
+const PUSHED: &str = "state a session that moved records both ways";
+const BOTH_DOWN: &str = "state a crash while nodes were partitioned or away";
+const TRIMMED: &str = "state a session where logs were trimmed early";
+
+/// Everything that a run can reach, in the order in which reports list it.
+pub fn places() -> Vec<Place> {
+    let mut places = Vec::new();
+    let mut add = |name: String, demanded: bool| places.push(Place { name, demanded });
+    Knob::all().for_each(|knob| add(fault(knob.name), true));
+    for kind in SyncProtocolKind::EXECUTABLE {
+        add(chosen(kind), true);
+        add(ended(kind), true);
+        if !matches!(kind, SyncProtocolKind::None | SyncProtocolKind::HashComparison) {
+            add(fell_back(kind), false);
+        }
+    }
+    for cause in DropCause::ALL.into_iter().filter(|cause| may_drop(*cause)) {
+        // Few lies come as single frames that break a rule and nothing else.
+        add(drop_of(cause), cause != DropCause::Malformed);
+    }
+    OUTCOMES.iter().chain(&STATES).for_each(|(name, demanded)| add((*name).to_owned(), *demanded));
+    [Phase::Safety, Phase::Liveness].into_iter().for_each(|in_phase| add(phase(in_phase), true));
+    NAMED.iter().for_each(|named| add(scenario(named.name), true));
+    Lie::ALL.into_iter().for_each(|lie| add(told(lie), true));
+    add(SEVERAL_CONTEXTS.to_owned(), true);
+    Topology::ALL.into_iter().for_each(|shape| add(topology(shape), true));
+    [Selection::Table, Selection::Adaptive].into_iter().for_each(|how| add(selection(how), true));
+    places
+}
+
+/// Adds what a run reached, but for the faults.
+pub(super) fn reached_by(
+    rt: &SimRuntime,
+    case: &Case,
+    metrics: &SimMetrics,
+    ending: &Ended,
+    names: &mut Vec<String>,
+) {
+    let dropped = |cause: &DropCause| may_drop(*cause) && metrics.dropped(*cause) > 0;
+    names.extend(DropCause::ALL.into_iter().filter(dropped).map(drop_of));
+    names.extend(metrics.hostile.told.keys().copied().map(told));
+    if ending.class.is_converged() {
+        names.extend(rt.phase().map(phase));
+    }
+    names.extend(case.scenario.as_ref().map(|beginning| scenario(&beginning.name)));
+    names.push(topology(case.topology));
+    names.push(selection(case.selection));
+    let mut protocols = BTreeSet::new();
+    let mut states = BTreeSet::new();
+    let mut cut_off: BTreeSet<(NodeId, usize)> = BTreeSet::new();
+    let mut synced: BTreeSet<usize> = BTreeSet::new();
+    for session in rt.sessions() {
+        states.extend(outcome(&session.outcome));
+        note_protocol(session, &mut protocols);
+        note_states(session, &mut cut_off, &mut states);
+        if matches!(session.outcome, Outcome::Converged { .. }) {
+            synced.insert(session.context);
+        }
+    }
+    if synced.len() > 1 {
+        names.push(SEVERAL_CONTEXTS.to_owned());
+    }
+    for (kind, what) in protocols {
+        names.push([chosen, ended, fell_back][what](kind));
+    }
+    note_run(metrics, case, &mut states);
+    names.extend(states.into_iter().map(str::to_owned));
+}
+
+/// What became of a protocol: chosen, converged, ended in a walk.
+fn note_protocol(session: &EndedSession, protocols: &mut BTreeSet<(SyncProtocolKind, usize)>) {
+    let Some(kind) = session.protocol else { return };
+    protocols.insert((kind, 0));
+    if matches!(session.outcome, Outcome::Converged { .. }) {
+        protocols.insert((kind, 1));
+    }
+    if session.stats.walks > 0 && !matches!(kind, SyncProtocolKind::None | SyncProtocolKind::HashComparison) {
+        protocols.insert((kind, 2));
+    }
+}
+
+fn note_states(
+    session: &EndedSession,
+    cut_off: &mut BTreeSet<(NodeId, usize)>,
+    states: &mut BTreeSet<&'static str>,
+) {
+    let (stats, converged) = (&session.stats, matches!(session.outcome, Outcome::Converged { .. }));
+    if session.protocol == Some(SyncProtocolKind::Snapshot) {
+        let replica = (session.node, session.context);
+        if cut_off.contains(&replica) && stats.records_received > 0 {
+            states.insert(RESUMED);
+        }
+        if !converged {
+            cut_off.insert(replica);
+        }
+    }
+    if converged && stats.retries > 0 {
+        states.insert(RETRIED);
+    }
+    if stats.round_trips >= 10 {
+        states.insert(LONG);
+    }
+    if stats.records_received > 0 && stats.records_pushed > 0 {
+        states.insert(PUSHED);
+    }
+}
+
+fn note_run(metrics: &SimMetrics, case: &Case, states: &mut BTreeSet<&'static str>) {
+    let (protocol, effects) = (&metrics.protocol, &metrics.effects);
+    let mut note = |state: &'static str, holds: bool| {
+        if holds {
+            states.insert(state);
+        }
+    };
+    note(FORGOTTEN, protocol.records_forgotten > 0);
+    note(LATE_SNAPSHOT, effects.late_joins > 0 && protocol.snapshots > 0);
+    note(BROKEN, effects.links.connection_resets > 0 && protocol.sessions_converged > 0);
+    note(BOTH_DOWN, effects.node_crashes > 0 && effects.partitions + effects.departures > 0);
+    note(TRIMMED, case.delta_retention < 64 && protocol.writes_accepted > case.delta_retention);
+}

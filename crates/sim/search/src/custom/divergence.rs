@@ -1,0 +1,77 @@
+//! Since when replicas that ended apart have differed, and by what.
+
+use crate::custom::Subject;
+use crate::custom::report::missed;
+use crate::custom::run::Run;
+use sync_sim_engine::history::{Entry, Fate, History};
+use sync_sim_engine::node_id::NodeId;
+use syncline_types::SimTime;
+
+/// Frames that came to nothing, as many as are told one by one.
+const FRAMES: usize = 5;
+
+impl<S: Subject> Run<'_, S> {
+    /// If its replicas ended apart and its history was kept: when they were equal for the last time, which event
+    /// made them differ for good, what has changed each since, and which frames came to nothing. O(events × nodes).
+    pub fn parting(&self) -> Option<String> {
+        let history = self.world.history()?;
+        let nodes: Vec<NodeId> =
+            (0..self.names.len() as u32).map(NodeId).filter(|node| !self.world.is_retired(*node)).collect();
+        let mut digests: Vec<u64> = nodes.iter().map(|node| self.world.first_digest(*node).short()).collect();
+        let agree = |digests: &[u64]| digests.windows(2).all(|two| two.first() == two.last());
+        // How many entries there had been when they agreed last, if they ever did.
+        let mut agreed = agree(&digests).then_some(0);
+        for (place, entry) in history.entries.iter().enumerate() {
+            let node = entry.node.and_then(|node| nodes.iter().position(|own| *own == node));
+            if let Some(digest) = node.and_then(|node| digests.get_mut(node)) {
+                *digest = entry.digest;
+            }
+            if agree(&digests) {
+                agreed = Some(place + 1);
+            }
+        }
+        if agree(&digests) {
+            return None;
+        }
+        let begun = agreed.unwrap_or_default();
+        let since: Vec<&Entry> = history.entries.iter().skip(begun).collect();
+        let changes: Vec<&Entry> = since.iter().copied().filter(|entry| entry.changed).collect();
+        let last = begun.checked_sub(1).and_then(|last| history.entries.get(last));
+        let at = SimTime::from_micros(last.map_or(0, |entry| entry.at_us));
+        let mut lines = vec![match agreed {
+            Some(_) => format!("The replicas were equal for the last time at {at}."),
+            None => "The replicas were never equal.".into(),
+        }];
+        lines.extend(changes.first().map(|first| format!("They differ since {}", history.words(first))));
+        for (node, digest) in nodes.iter().zip(digests) {
+            let own: Vec<&Entry> =
+                changes.iter().copied().filter(|entry| entry.node == Some(*node)).collect();
+            let times = match own.as_slice() {
+                [] => "has not changed since".into(),
+                [only] => format!("has changed once since: {}", history.words(only)),
+                [.., last] => {
+                    format!("has changed {} times since, at last: {}", own.len(), history.words(last))
+                }
+            };
+            lines.push(format!("  {} [{:016x}] {times}", history.name(*node), digest.swap_bytes()));
+        }
+        lines.extend(in_vain(history, &since));
+        Some(lines.join("\n"))
+    }
+}
+
+/// The frames sent by some entries that came to nothing, in words.
+fn in_vain(history: &History, since: &[&Entry]) -> Vec<String> {
+    let sent = since.iter().flat_map(|entry| &entry.sent);
+    let lost = |number: &u64| {
+        let frame = history.frame(*number)?;
+        let arrived = frame.copies.iter().any(|copy| copy.fate == Fate::Delivered);
+        let words = missed(history, *number)?;
+        (!arrived).then(|| format!("  {} sent {}", history.name(frame.from), words.trim_start()))
+    };
+    let lost: Vec<String> = sent.filter_map(lost).collect();
+    let more = lost.len().saturating_sub(FRAMES);
+    let mut lines: Vec<String> = lost.into_iter().take(FRAMES).collect();
+    lines.extend((more > 0).then(|| format!("  (and {more} frames more that came to nothing)")));
+    lines
+}

@@ -1,0 +1,123 @@
+//! The real replica, explored.
+
+use crate::explore::Explorable;
+use crate::explore::fingerprint::Fingerprint;
+use crate::explore::invariants::ReplicaWatch;
+use crate::explore::scope::Scope;
+use crate::explore::search::Explorer;
+use crate::explore::writes::Kind;
+use sync_sim_cluster::node::{Noticed, SimNode};
+use sync_sim_cluster::runtime::SimRuntime;
+use sync_sim_cluster::verdict::Check;
+use sync_sim_engine::actor::Actor;
+use sync_sim_engine::node_id::NodeId;
+use syncline_replica::{FrameKind, Notice};
+use syncline_storage::StorageError;
+use syncline_store::ReadView;
+use syncline_sync::{Delta, DeltaLog, Dot, LocalSyncState};
+use syncline_types::{Decode, Digest};
+
+impl Explorer<SimNode, ReplicaWatch> {
+    /// Explores what the nodes of a run can do. Only the nodes are taken, as they are before the run begins:
+    /// its network, faults and workload are not.
+    ///
+    /// # Panics
+    ///
+    /// If the run has begun, or its nodes keep several contexts.
+    pub fn of(rt: &SimRuntime, scope: Scope) -> Self {
+        assert!(rt.events_processed() == 0, "the run has begun; what is on its way would be lost");
+        assert!(rt.contexts() == 1, "nodes are explored with one context; these keep {}", rt.contexts());
+        let nodes = rt.node_ids().into_iter().map(|node| (rt.name(node), rt.node(node).clone()));
+        Self::new(nodes.collect(), ReplicaWatch::of(rt), scope)
+    }
+
+    /// Has nodes write to one place, in turn: the first write is the first node's, the next the next one's.
+    pub fn write_concurrently(&mut self, kind: Kind, writes: usize) {
+        let nodes = self.names.len().max(1);
+        for number in 0..writes {
+            self.write(NodeId((number % nodes) as u32), kind.write(number));
+        }
+    }
+}
+
+/// Whether the log of a node claims a delta that it should keep and does not have, or has one without one of
+/// its parents (**I8**). O(deltas).
+fn has_gap(node: &SimNode) -> Result<bool, StorageError> {
+    let (covered, floor) = (node.covered(), node.log_floor());
+    for Dot { author, seq: last } in covered.entries() {
+        for seq in floor.of(author) + 1..=last {
+            let kept = DeltaLog::read(node.disk(), Dot { author, seq })?;
+            let delta = kept.and_then(|bytes| Delta::from_bytes(&bytes).ok());
+            if !delta.is_some_and(|delta| delta.parents.iter().all(|parent| covered.covers(parent.dot))) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+impl Explorable for SimNode {
+    fn write_state(&self, out: &mut Fingerprint) {
+        // The whole disk, whichever way it was filled.
+        for (key, value) in self.disk().range(&[], &[0xff; 64], usize::MAX).unwrap_or_default() {
+            out.bytes(&key);
+            out.bytes(&value);
+        }
+        out.bytes(self.stopped().unwrap_or_default().as_bytes());
+        if let Some(replica) = self.replica() {
+            // Writing into memory cannot fail.
+            let _ = replica.write_state(out);
+        }
+    }
+
+    fn fault(&self, name: &str) -> Option<Check> {
+        let node = name.to_owned();
+        if let Some(detail) = self.stopped() {
+            return Some(Check::ReplicaStopped { node, detail: detail.to_owned() });
+        }
+        if self.replica().is_some_and(|replica| !replica.is_buffer_balanced()) {
+            return Some(Check::BufferUnbalanced { node });
+        }
+        if has_gap(self).unwrap_or(true) {
+            return Some(Check::CausalGap { node });
+        }
+        let rebuilt: Result<Digest, _> = self.state().and_then(|state| state.rebuilt_root());
+        (rebuilt != Ok(self.digest())).then_some(Check::IndexDrifted { node })
+    }
+
+    fn words_of_frame(kind: u8) -> String {
+        let kind = FrameKind::ALL.into_iter().find(|known| *known as u8 == kind);
+        let words = match kind {
+            Some(FrameKind::Delta) => "delta",
+            Some(FrameKind::Heartbeat) => "heartbeat",
+            Some(FrameKind::DeltaFetch) => "fetch of deltas",
+            Some(FrameKind::Handshake) => "handshake",
+            Some(FrameKind::DeltaSync) => "sync of deltas",
+            Some(FrameKind::Exchange) => "exchange",
+            Some(FrameKind::Snapshot) => "snapshot",
+            None => "of unknown kind",
+        };
+        words.to_owned()
+    }
+
+    fn words_of_timer(timer: u64) -> String {
+        match timer {
+            0 => "for the heartbeat".to_owned(),
+            1 => "for an owed sync".to_owned(),
+            2 => "for missing deltas".to_owned(),
+            peer => format!("for the session with {}", NodeId(peer as u32)),
+        }
+    }
+
+    fn words_of_notice(Noticed { notice, .. }: &Noticed) -> Option<String> {
+        Some(match notice {
+            Notice::SessionEnded { outcome, .. } => format!("its session ends: {outcome:?}"),
+            Notice::WriteRefused { error } => format!("the write is refused: {error}"),
+            Notice::DeltaDiscarded { refusal } => {
+                format!("a delta that had waited is discarded: {refusal:?}")
+            }
+            Notice::Forgot { records, .. } => format!("{records} dead records are forgotten"),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! What applications write while their replicas are explored.
+
+use crate::explore::search::Write;
+use sync_sim_cluster::workload;
+use syncline_replica::{Collection, Operation, Target};
+use syncline_types::EntityId;
+
+/// What is written to; the writes of all nodes meet in one place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// One register, set to another value each time.
+    Register,
+    /// One counter, raised.
+    Counter,
+    /// One register, set, then deleted, and so on.
+    Delete,
+    /// One element of a set, added, then removed, and so on.
+    Set,
+    /// An entry of a map, set, then the map deleted, and so on.
+    Map,
+    /// One text, inserted at its beginning.
+    Text,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Register, Self::Counter, Self::Delete, Self::Set, Self::Map, Self::Text];
+
+    /// The write of this number.
+    pub fn write(self, number: usize) -> Write<workload::Write> {
+        let target = |name: &[u8]| Target::top(EntityId::child_of(EntityId::ROOT, name));
+        let even = number.is_multiple_of(2);
+        let value = format!("v{number}");
+        let (op, words) = match self {
+            Self::Delete if !even => {
+                (Operation::Delete { target: target(b"title") }, "deletes the title".to_owned())
+            }
+            Self::Register | Self::Delete => {
+                let words = format!("sets the title to {value:?}");
+                (Operation::Set { target: target(b"title"), bytes: value.into_bytes() }, words)
+            }
+            Self::Counter => {
+                let by = number as u64 + 1;
+                (Operation::Increment { target: target(b"likes"), by }, format!("adds {by} to the likes"))
+            }
+            Self::Set if even => (
+                Operation::AddElement { target: target(b"tags").child(b"red") },
+                "adds the tag red".to_owned(),
+            ),
+            Self::Set => {
+                let words = "removes the tag red".to_owned();
+                (Operation::RemoveElement { target: target(b"tags").child(b"red") }, words)
+            }
+            Self::Map if even => {
+                let words = format!("sets the setting \"mode\" to {value:?}");
+                let target = target(b"settings").child(b"mode");
+                (Operation::Set { target, bytes: value.into_bytes() }, words)
+            }
+            Self::Map => {
+                (Operation::Delete { target: target(b"settings") }, "deletes all settings".to_owned())
+            }
+            Self::Text => {
+                let words = format!("inserts {value:?} at the beginning of the text");
+                (Operation::InsertText { target: target(b"text"), at: 0, text: value }, words)
+            }
+        };
+        let mut ops = vec![op];
+        if self == Self::Map && number == 0 {
+            let make = Operation::Create { target: target(b"settings"), collection: Collection::Map };
+            ops.insert(0, make);
+        }
+        Write { op: ops.into(), words }
+    }
+}
