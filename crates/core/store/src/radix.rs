@@ -319,10 +319,9 @@ impl<V: Clone> RadixMap<V> {
         let mut node = self.root.as_ref()?;
         loop {
             match &**node {
-                // A key that begins otherwise than all keys below ends the search early.
-                RadixNode::Inner { prefix, .. }
-                    if prefix.first().is_some_and(|first| key.first() != Some(first)) =>
-                {
+                // A key that begins otherwise than all keys below ends the search early. Only the whole
+                // bytes before the branch are common to these keys.
+                RadixNode::Inner { at, prefix, .. } if *at >= 2 && prefix.first() != key.first() => {
                     return None;
                 }
                 RadixNode::Inner { at, children, .. } => node = children.get(slot(key, *at))?.as_ref()?,
@@ -534,5 +533,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Keys of the two slots of a state begin with bytes that agree in one half byte: the branch is
+    /// within the first byte.
+    #[test]
+    fn covering_finds_keys_across_slots() {
+        let firsts = [0x03u8, 0x0b];
+        let mut map = RadixMap::<Bytes>::default();
+        for (first, n) in firsts.into_iter().flat_map(|first| (0..40u8).map(move |n| (first, n))) {
+            map.insert(Key::of(&[&[first, n]]), Bytes::from([first, n]));
+        }
+        for (first, n) in firsts.into_iter().flat_map(|first| (0..40u8).map(move |n| (first, n))) {
+            let found = map.covering(&[first, n, 7]).map(|(key, value)| (&**key, &**value));
+            assert_eq!(found, Some((&[first, n][..], &[first, n][..])));
+        }
+        assert!(map.covering(&[0x13, 0, 7]).is_none());
     }
 }
