@@ -1,59 +1,68 @@
-//! Counters that add up what each replica has counted.
+//! State-based counters. Each replica counts in an entry of its own; the value is the sum of all entries.
+//!
+//! The join is the pointwise maximum over replicas, the product of one max-semilattice for each
+//! replica. It is idempotent, commutative and associative because `max` is. The maximum loses no
+//! increment because only one replica raises an entry, so that the greater count of a replica includes
+//! the smaller one.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use syncline_types::{ReplicaId, canary};
 
-/// A replica's own count would exceed 64 bits.
+/// An increment would carry the count of one replica beyond 64 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("replica {replica} cannot count beyond 2^64 - 1")]
 pub struct CounterOverflow {
-    /// Whose count.
+    /// The replica whose count would overflow.
     pub replica: ReplicaId,
 }
 
-/// A counter that only grows: per replica the highest count seen, joined by maximum.
+/// A grow-only counter: for each replica the greatest count seen.
 ///
-/// Cost: O(replicas in the incoming value) map steps per join.
+/// A join takes O(m log n) for m entries in the incoming value and n in this one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct GCounter(BTreeMap<ReplicaId, u64>);
 
 impl GCounter {
-    /// The contribution of one replica.
+    /// A counter with an entry for one replica only.
     pub fn of(replica: ReplicaId, count: u64) -> Self {
         Self(BTreeMap::from([(replica, count)]))
     }
 
-    /// Rebuilds a counter from its entries; the caller vouches that they are strictly ascending.
+    /// Rebuilds a counter from its entries. Of two entries for one replica the later counts; a decoder
+    /// rejects such input before it gets here.
     pub fn from_entries(entries: impl IntoIterator<Item = (ReplicaId, u64)>) -> Self {
         Self(entries.into_iter().collect())
     }
 
-    /// The entries, ascending by replica.
+    /// The count of each replica, ascending by replica.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (ReplicaId, u64)> {
         self.0.iter().map(|(&replica, &count)| (replica, count))
     }
 
-    /// The delta that adds `amount` in the name of `replica`: its new own count and no other.
+    /// Returns the delta that adds `amount` in the name of `replica`: the new count of that replica alone.
     pub fn increment(&self, replica: ReplicaId, amount: u64) -> Result<Self, CounterOverflow> {
         let own = self.0.get(&replica).copied().unwrap_or(0);
         let count = own.checked_add(amount).ok_or(CounterOverflow { replica })?;
         Ok(Self::of(replica, count))
     }
 
-    /// The value: what all replicas counted together.
+    /// The value of the counter: the sum of all counts. It cannot overflow, because at most 2^16 replicas
+    /// count 64 bits each.
     pub fn total(&self) -> u128 {
-        let left_out = usize::from(canary!(CounterLeavesOneOut) && self.0.len() > 1);
-        self.0.values().skip(left_out).map(|&count| u128::from(count)).sum()
+        if canary!(CounterLeavesOneOut) && self.0.len() > 1 {
+            return self.0.values().skip(1).map(|&count| u128::from(count)).sum();
+        }
+        self.0.values().map(|&count| u128::from(count)).sum()
     }
 
-    /// Joins `other` in. Says whether anything changed.
+    /// Replaces `self` by the least upper bound of both. Returns whether `self` changed.
     pub fn join(&mut self, other: &Self) -> bool {
         if canary!(CounterByLastWriter) && *self != *other {
             self.clone_from(other);
             return true;
         }
-        join_max(&mut self.0, &other.0, |own, incoming| {
+        join_entries(&mut self.0, &other.0, |own, incoming| {
             let grew = incoming > own;
             *own = (*own).max(*incoming);
             grew
@@ -61,27 +70,30 @@ impl GCounter {
     }
 }
 
-/// A counter that goes both ways: two growing counts per replica.
+/// A counter that can be incremented and decremented: for each replica two grow-only counts, the sum of
+/// its increments and the sum of its decrements. A single signed count would not be monotone, and the
+/// maximum would lose decrements.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PnCounter(BTreeMap<ReplicaId, (u64, u64)>);
 
 impl PnCounter {
-    /// The contribution of one replica: what it added and what it took away.
+    /// A counter with an entry for one replica only: the sums of its increments and of its decrements.
     pub fn of(replica: ReplicaId, added: u64, taken: u64) -> Self {
         Self(BTreeMap::from([(replica, (added, taken))]))
     }
 
-    /// Rebuilds a counter from its entries; the caller vouches that they are strictly ascending.
+    /// Rebuilds a counter from its entries. Of two entries for one replica the later counts; a decoder
+    /// rejects such input before it gets here.
     pub fn from_entries(entries: impl IntoIterator<Item = (ReplicaId, (u64, u64))>) -> Self {
         Self(entries.into_iter().collect())
     }
 
-    /// The entries, ascending by replica: what it added and what it took away.
+    /// The sums of increments and of decrements of each replica, ascending by replica.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (ReplicaId, (u64, u64))> {
         self.0.iter().map(|(&replica, &counts)| (replica, counts))
     }
 
-    /// The delta that changes the counter by `amount` in the name of `replica`.
+    /// Returns the delta that changes the counter by `amount` in the name of `replica`.
     pub fn change(&self, replica: ReplicaId, amount: i64) -> Result<Self, CounterOverflow> {
         let (added, taken) = self.0.get(&replica).copied().unwrap_or((0, 0));
         let overflow = CounterOverflow { replica };
@@ -93,14 +105,14 @@ impl PnCounter {
         })
     }
 
-    /// The value: all that was added less all that was taken away.
+    /// The value of the counter: all increments minus all decrements.
     pub fn total(&self) -> i128 {
         self.0.values().map(|&(added, taken)| i128::from(added) - i128::from(taken)).sum()
     }
 
-    /// Joins `other` in. Says whether anything changed.
+    /// Replaces `self` by the least upper bound of both. Returns whether `self` changed.
     pub fn join(&mut self, other: &Self) -> bool {
-        join_max(&mut self.0, &other.0, |own, incoming| {
+        join_entries(&mut self.0, &other.0, |own, incoming| {
             let grew = incoming.0 > own.0 || incoming.1 > own.1;
             *own = (own.0.max(incoming.0), own.1.max(incoming.1));
             grew
@@ -108,22 +120,32 @@ impl PnCounter {
     }
 }
 
-/// Joins `incoming` into `own` entry by entry; an entry that is missing is taken as it is.
-pub(crate) fn join_max<T: Copy>(
+/// Joins the product of semilattices `incoming` into `own` entry by entry, with `join` for two entries of one
+/// replica. A missing entry is the bottom of its semilattice, so the join with it is the entry that exists.
+/// Returns whether `own` changed. O(m log n) for m entries in `incoming` and n in `own`.
+pub(crate) fn join_entries<T: Copy>(
     own: &mut BTreeMap<ReplicaId, T>,
     incoming: &BTreeMap<ReplicaId, T>,
-    mut join: impl FnMut(&mut T, &T) -> bool,
+    join: impl Fn(&mut T, &T) -> bool,
 ) -> bool {
+    let before = own.len();
     let mut changed = false;
     for (&replica, value) in incoming {
-        changed |= match own.entry(replica) {
-            Entry::Occupied(mut entry) => join(entry.get_mut(), value),
+        match own.entry(replica) {
+            Entry::Occupied(mut entry) => {
+                changed |= join(entry.get_mut(), value);
+                debug_assert!(
+                    !join(&mut entry.get().clone(), value),
+                    "joining an entry again changes nothing"
+                );
+            }
             Entry::Vacant(entry) => {
                 entry.insert(*value);
-                true
+                changed = true;
             }
-        };
+        }
     }
+    debug_assert!(own.len() >= before.max(incoming.len()), "a join is an upper bound: it drops no entry");
     changed
 }
 
@@ -133,7 +155,8 @@ mod tests {
 
     #[test]
     fn increments_of_two_replicas_add_up() {
-        let (a, b) = (ReplicaId::from_u64(1), ReplicaId::from_u64(2));
+        let a = ReplicaId::from_u64(1);
+        let b = ReplicaId::from_u64(2);
         let mut counter = GCounter::default();
         counter.join(&GCounter::default().increment(a, 5).unwrap());
         counter.join(&GCounter::default().increment(b, 3).unwrap());
@@ -141,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_beyond_64_bits_is_an_error() {
+    fn rejects_counts_beyond_64_bits() {
         let a = ReplicaId::from_u64(1);
         assert!(GCounter::of(a, u64::MAX).increment(a, 1).is_err());
         assert!(PnCounter::of(a, 0, u64::MAX).change(a, -1).is_err());

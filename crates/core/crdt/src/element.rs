@@ -1,16 +1,20 @@
-//! Membership of one element in an add-wins set.
+//! The membership of one element in an add-wins set.
+//!
+//! The join is the pointwise maximum of two times for each replica. It is idempotent, commutative and
+//! associative because `max` is; add-wins follows from which times a remove raises, not from the join.
 
-use crate::counter::join_max;
+use crate::counter::join_entries;
 use std::collections::BTreeMap;
 use syncline_types::{Hlc, ReplicaId};
 
-/// One replica's adds of an element, and how far they were seen removed. Both are times of that
-/// replica's stamps and only grow.
+/// The adds of an element by one replica, and which of them were removed. Both fields are
+/// [`Hlc::time`]s of stamps of that replica, and both only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Presence {
-    /// The last add.
+    /// The time of the latest add; zero if there is none.
     pub added: u64,
-    /// The last add that some remove has seen.
+    /// The time of the latest add that was removed: a remove covers it and all earlier ones. Zero if
+    /// none was.
     pub removed: u64,
 }
 
@@ -20,36 +24,40 @@ impl Presence {
     }
 }
 
-/// Whether an element is in a set, in the observed-remove sense: a remove covers the adds that its
-/// author had seen and no others, so an add that is concurrent with a remove wins. One entry per
-/// replica is enough because a replica's later add implies its earlier ones (Bieniusa et al., "An
-/// optimized conflict-free replicated set", 2012).
+/// Whether an element is in a set, with observed-remove semantics: a remove covers exactly the adds that
+/// its author had seen, so that an add concurrent with a remove wins. One entry for each replica is
+/// enough, because whoever has seen an add of a replica has seen its earlier ones (Bieniusa, Zawirski,
+/// Preguiça, Shapiro, Baquero, Balegas, Duarte, "An Optimized Conflict-free Replicated Set", 2012).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Element(BTreeMap<ReplicaId, Presence>);
 
 impl Element {
-    /// The delta that adds the element at `stamp`.
+    /// Returns the delta that adds the element at `stamp`.
     pub fn added(stamp: Hlc) -> Self {
         Self(BTreeMap::from([(stamp.replica(), Presence { added: stamp.time(), removed: 0 })]))
     }
 
-    /// The delta that removes every add this value knows of.
+    /// Returns the delta that removes every add in this value. It covers no add that this value has not
+    /// seen: that is what lets a concurrent add win.
     pub fn removed(&self) -> Self {
         let seen = self.0.iter().filter(|(_, presence)| presence.is_present());
-        Self(seen.map(|(&r, p)| (r, Presence { added: p.added, removed: p.added })).collect())
+        let delta = Self(seen.map(|(&r, p)| (r, Presence { added: p.added, removed: p.added })).collect());
+        debug_assert!(!delta.is_present(), "a remove adds nothing");
+        delta
     }
 
-    /// Rebuilds an element from its entries; the caller vouches that they are strictly ascending.
+    /// Rebuilds an element from its entries. Of two entries for one replica the later counts; a decoder
+    /// rejects such input before it gets here.
     pub fn from_entries(entries: impl IntoIterator<Item = (ReplicaId, Presence)>) -> Self {
         Self(entries.into_iter().collect())
     }
 
-    /// The entries, ascending by replica.
+    /// The latest add and remove of each replica, ascending by replica.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (ReplicaId, Presence)> {
         self.0.iter().map(|(&replica, &presence)| (replica, presence))
     }
 
-    /// Whether some add is not covered by a remove.
+    /// Whether some add is not covered by a remove. O(replicas in the value).
     pub fn is_present(&self) -> bool {
         if syncline_types::canary!(RemoveWinsEverywhere) && self.0.values().any(|own| own.removed > 0) {
             return false;
@@ -57,13 +65,13 @@ impl Element {
         self.0.values().any(|presence| presence.is_present())
     }
 
-    /// Joins `other` in. Says whether anything changed.
+    /// Replaces `self` by the least upper bound of both. Returns whether `self` changed.
     pub fn join(&mut self, other: &Self) -> bool {
         if syncline_types::canary!(RemoveWinsWhole) && *self != *other {
             self.clone_from(other);
             return true;
         }
-        join_max(&mut self.0, &other.0, |own, incoming| {
+        join_entries(&mut self.0, &other.0, |own, incoming| {
             let grew = incoming.added > own.added || incoming.removed > own.removed;
             own.added = own.added.max(incoming.added);
             own.removed = own.removed.max(incoming.removed);
@@ -81,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_add_concurrent_with_a_remove_wins() {
+    fn add_concurrent_with_remove_wins() {
         let seen = add(1, 1);
         let remove = seen.removed();
         let mut merged = add(2, 2);
@@ -91,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_remove_that_saw_every_add_removes() {
+    fn remove_covers_every_observed_add() {
         let mut element = add(1, 1);
         element.join(&add(2, 2));
         element.join(&element.clone().removed());

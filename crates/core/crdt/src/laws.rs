@@ -1,9 +1,9 @@
-//! **L2**, one line per type: joining is idempotent, commutative and associative, and says
-//! truthfully whether it changed anything.
+//! **L2** for each type: the join is idempotent, commutative and associative, has [`Value::Empty`] as its
+//! bottom, and returns truthfully whether it changed the value.
 
 use crate::{
-    CharId, CrdtType, Custom, Element, GCounter, Merges, Owned, PnCounter, Presence, Register, Run, RunId,
-    Side, Text, Value,
+    CharId, CrdtType, Custom, Element, GCounter, Merges, OwnedRegister, PnCounter, Presence, Register, RunId,
+    Side, Text, TextRun, Value,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ fn replica() -> impl Strategy<Value = ReplicaId> {
 }
 
 fn register() -> impl Strategy<Value = Value> {
-    // Few distinct stamps and bytes, so that ties are common.
+    // There are few distinct stamps and bytes, so that ties are common.
     (0u64..3, replica(), vec(0u8..3, 0..3))
         .prop_map(|(ms, replica, bytes)| Value::Lww(Register::new(Hlc::new(ms, 0, replica), bytes)))
 }
@@ -34,12 +34,13 @@ fn element() -> impl Strategy<Value = Value> {
 }
 
 fn text() -> impl Strategy<Value = Value> {
-    // Runs of few names, whether or not they fit together, and any deletions.
+    // There are few run ids, so that two values often share one. Anchors and deletions may refer to
+    // runs that do not exist: the laws must hold for partial states too.
     let run = |stamp, number| RunId { stamp, number };
     let id = || (0u64..3, replica(), 0u32..2).prop_map(move |(ms, r, n)| run(Hlc::new(ms, 0, r), n));
     let anchor = proptest::option::of((id(), 0u32..3).prop_map(|(run, at)| CharId { run, at }));
     let side = prop_oneof![Just(Side::Left), Just(Side::Right)];
-    let body = ("[ab]{1,3}", anchor, side).prop_map(|(chars, anchor, side)| Run {
+    let body = ("[ab]{1,3}", anchor, side).prop_map(|(chars, anchor, side)| TextRun {
         chars: chars.into(),
         anchor,
         side,
@@ -52,7 +53,7 @@ fn text() -> impl Strategy<Value = Value> {
 
 fn user() -> impl Strategy<Value = Value> {
     (replica(), 0u64..3, vec(0u8..3, 0..3)).prop_map(|(owner, ms, bytes)| {
-        Value::User(Owned { owner, register: Register::new(Hlc::new(ms, 0, owner), bytes) })
+        Value::User(OwnedRegister { owner, register: Register::new(Hlc::new(ms, 0, owner), bytes) })
     })
 }
 
@@ -66,7 +67,7 @@ fn opaque() -> impl Strategy<Value = Value> {
         .prop_map(|(ms, replica, bytes)| Value::Opaque(Register::new(Hlc::new(ms, 0, replica), bytes)))
 }
 
-/// Sorted bytes, each once: the union of sets.
+/// The union of two sets of bytes, as ascending bytes without duplicates.
 fn union(a: &[u8], b: &[u8]) -> Vec<u8> {
     let all: std::collections::BTreeSet<u8> = a.iter().chain(b).copied().collect();
     all.into_iter().collect()
@@ -108,7 +109,7 @@ fn joined(a: &Value, b: &Value) -> Value {
     let mut result = a.clone();
     let merges = Merges::default().with("union", union);
     let changed = result.join(b, &merges);
-    assert_eq!(changed, result != *a, "join must say truthfully whether it changed anything");
+    assert_eq!(changed, result != *a, "join must return whether it changed the value");
     result
 }
 
@@ -131,14 +132,14 @@ macro_rules! laws {
 }
 
 laws! {
-    register_joins_by_the_laws: register();
-    gcounter_joins_by_the_laws: gcounter();
-    pncounter_joins_by_the_laws: pncounter();
-    set_element_joins_by_the_laws: element();
-    text_joins_by_the_laws: text();
-    user_value_joins_by_the_laws: user();
-    frozen_value_joins_by_the_laws: frozen();
-    custom_joins_by_the_laws: custom();
-    opaque_joins_by_the_laws: opaque();
-    values_of_mixed_types_join_by_the_laws: any_value();
+    register_join_obeys_laws: register();
+    gcounter_join_obeys_laws: gcounter();
+    pncounter_join_obeys_laws: pncounter();
+    set_element_join_obeys_laws: element();
+    text_join_obeys_laws: text();
+    user_value_join_obeys_laws: user();
+    frozen_value_join_obeys_laws: frozen();
+    custom_join_obeys_laws: custom();
+    opaque_join_obeys_laws: opaque();
+    mixed_types_join_obeys_laws: any_value();
 }

@@ -1,21 +1,23 @@
-//! The replicated types: values that can be joined in any order, any number of times, with the
-//! same result everywhere (Shapiro, Preguiça, Baquero, Zawirski, "Conflict-free Replicated Data
-//! Types", 2011).
+//! Conflict-free replicated data types: values that give the same result on all replicas, in whatever
+//! order and however often they are joined (Shapiro, Preguiça, Baquero, Zawirski, "Conflict-free
+//! Replicated Data Types", 2011).
 //!
-//! Each type is a join-semilattice: [`Value::join`] is idempotent, commutative and associative
-//! (**L2**). Writes are *delta-state* (Almeida, Shoker, Baquero, 2018): an operation makes a small
-//! value which says only what changed, and joining it is applying it. Nothing here knows the bytes
-//! of any wire or store.
+//! Each type is a join-semilattice: [`Value::join`] computes the least upper bound of two values, and is
+//! idempotent, commutative and associative (**L2**). Idempotence makes duplicated delivery harmless,
+//! commutativity and associativity make reordered and batched delivery harmless. Writes are *delta-state*
+//! (Almeida, Shoker, Baquero, "Delta State Replicated Data Types", 2018): an operation returns a small value
+//! with only the change, and a join applies it. This crate defines no encoding for the wire or a store.
 //!
 //! ```
 //! use syncline_crdt::{GCounter, Merges, Value};
 //! use syncline_types::ReplicaId;
 //!
-//! let (alice, bob) = (ReplicaId::from_u64(1), ReplicaId::from_u64(2));
+//! let alice = ReplicaId::from_u64(1);
+//! let bob = ReplicaId::from_u64(2);
 //! let mut left = Value::GCounter(GCounter::of(alice, 5));
 //! let right = Value::GCounter(GCounter::of(bob, 3));
 //! left.join(&right, &Merges::default());
-//! left.join(&right, &Merges::default());
+//! left.join(&right, &Merges::default()); // Idempotent: the second join changes nothing.
 //! assert!(matches!(left, Value::GCounter(c) if c.total() == 8));
 //! ```
 #![warn(clippy::float_arithmetic)]
@@ -38,5 +40,5 @@ pub use counter::{CounterOverflow, GCounter, PnCounter};
 pub use element::{Element, Presence};
 pub use merges::{BrokenLaw, Merges};
 pub use register::Register;
-pub use text::{CharId, OutOfText, Run, RunId, Side, Text};
-pub use value::{CrdtType, Custom, Owned, Value};
+pub use text::{CharId, OutOfText, RunId, Side, Text, TextRun};
+pub use value::{CrdtType, Custom, OwnedRegister, Value};

@@ -1,21 +1,21 @@
-//! Merge functions of an application's own types.
+//! Merge functions of application-defined types.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// A merge of two states of a type into one.
-type Merge = dyn Fn(&[u8], &[u8]) -> Vec<u8> + Send + Sync;
+/// A function that merges the encodings of two states into one.
+type MergeFn = dyn Fn(&[u8], &[u8]) -> Vec<u8> + Send + Sync;
 
-/// The merge functions that an application brings, by the name of the type.
+/// The merge functions that an application registers, by the name of the type.
 ///
-/// Each must be a join: idempotent, commutative and associative, the same on every replica, and
-/// without any other effect. [`Merges::check`] tries a function on examples.
+/// Each function must be a join: idempotent, commutative and associative, deterministic, the same on every
+/// replica, and without side effects. [`Merges::check`] tests a function with examples.
 #[derive(Clone, Default)]
-pub struct Merges(Arc<BTreeMap<String, Arc<Merge>>>);
+pub struct Merges(Arc<BTreeMap<String, Arc<MergeFn>>>);
 
 impl Merges {
-    /// These and one more; a later one of the same name replaces the earlier.
+    /// Adds the merge function of the type `name`. A later function for the same name replaces the earlier.
     pub fn with(
         self,
         name: impl Into<String>,
@@ -26,13 +26,13 @@ impl Merges {
         Self(Arc::new(merges))
     }
 
-    /// Whether there is one for `name`.
+    /// Whether a function is registered for `name`.
     pub fn knows(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// Merges two states of the type `name`. Without a function for it the greater bytes win, which
-    /// is a join too; states refuse such values before it comes to that.
+    /// Merges two states of the type `name`. Without a function for it the result is the greater of both byte
+    /// strings, which is a join as well. A state rejects values of unregistered types before it merges them.
     pub fn merge(&self, name: &str, own: &[u8], incoming: &[u8]) -> Vec<u8> {
         match self.0.get(name) {
             Some(merge) => merge(own, incoming),
@@ -40,7 +40,8 @@ impl Merges {
         }
     }
 
-    /// Tries the laws of a join on every three of these examples. The error names the first that fails.
+    /// Tests the three laws of a join on all triples of `examples`, O(n³) merges. The error names the first
+    /// law that fails.
     pub fn check(&self, name: &str, examples: &[&[u8]]) -> Result<(), BrokenLaw> {
         let law = |law, holds: bool| if holds { Ok(()) } else { Err(BrokenLaw { law }) };
         let join = |a: &[u8], b: &[u8]| self.merge(name, a, b);
@@ -57,11 +58,11 @@ impl Merges {
     }
 }
 
-/// A merge function is not a join.
+/// A merge function is not a join: an example breaks one of the laws.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the merge function breaks the law of {law}")]
 pub struct BrokenLaw {
-    /// Which law.
+    /// The name of the law: `idempotence`, `commutativity` or `associativity`.
     pub law: &'static str,
 }
 
@@ -71,11 +72,12 @@ impl fmt::Debug for Merges {
     }
 }
 
-/// Two registries are equal when they hold the very same functions.
+/// Two registries are equal if they share the same function objects under the same names. Functions cannot be
+/// compared, so that two separately registered copies of one function are different.
 impl PartialEq for Merges {
     fn eq(&self, other: &Self) -> bool {
-        let names = self.0.keys().eq(other.0.keys());
-        names && self.0.values().zip(other.0.values()).all(|(own, other)| Arc::ptr_eq(own, other))
+        let same_names = self.0.keys().eq(other.0.keys());
+        same_names && self.0.values().zip(other.0.values()).all(|(own, other)| Arc::ptr_eq(own, other))
     }
 }
 
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_that_is_no_join_is_found_out() {
+    fn check_rejects_functions_without_laws() {
         let examples: [&[u8]; 3] = [&[1], &[2], &[3]];
         let merges = Merges::default()
             .with("max", |a: &[u8], b: &[u8]| a.max(b).to_vec())

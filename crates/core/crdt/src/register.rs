@@ -1,12 +1,16 @@
-//! Last-writer-wins register.
+//! The last-writer-wins register.
 
 use std::sync::Arc;
 use syncline_types::{Hlc, canary};
 
-/// A value and the stamp of the write that set it. The join keeps the later stamp; between equal
-/// stamps, which only a broken or hostile replica can make, the greater bytes.
+/// A value and the stamp of the write that set it. The join is the maximum of `(stamp, bytes)`.
 ///
-/// Cost: one comparison. Copies share the bytes.
+/// The semilattice laws hold because that order is *total*: `max` over a total order is idempotent,
+/// commutative and associative. Stamps of honest replicas are unique, so that the bytes never matter
+/// among them. Only a broken or hostile replica gives two values one stamp; then the bytes break the
+/// tie, or the order of arrival would decide, and commutativity would be lost.
+///
+/// A join takes one comparison. Clones share the bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Register {
     stamp: Hlc,
@@ -14,24 +18,27 @@ pub struct Register {
 }
 
 impl Register {
-    /// A register as one write leaves it.
+    /// A register with the value of one write.
     pub fn new(stamp: Hlc, bytes: impl Into<Arc<[u8]>>) -> Self {
         Self { stamp, bytes: bytes.into() }
     }
 
-    /// When the value was written.
+    /// The stamp of the write that set the value.
     pub const fn stamp(&self) -> Hlc {
         self.stamp
     }
 
-    /// The value.
+    /// The bytes of the value.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Joins `other` in. Says whether anything changed.
+    /// Replaces `self` by the greater of both. Returns whether `self` changed.
     pub fn join(&mut self, other: &Self) -> bool {
-        let tie_by_arrival = canary!(LwwTieByArrival) && other.stamp.time() == self.stamp.time();
+        if canary!(LwwTieByArrival) && other.stamp.time() == self.stamp.time() {
+            self.clone_from(other);
+            return true;
+        }
         if canary!(LowerReplicaWins) && other.stamp.time() == self.stamp.time() {
             let wins = other.stamp < self.stamp;
             if wins {
@@ -39,10 +46,11 @@ impl Register {
             }
             return wins;
         }
-        if (other.stamp, &other.bytes) <= (self.stamp, &self.bytes) && !tie_by_arrival {
-            return false;
+        let greater = (other.stamp, &other.bytes) > (self.stamp, &self.bytes);
+        if greater {
+            self.clone_from(other);
         }
-        self.clone_from(other);
-        true
+        debug_assert!(self.stamp >= other.stamp, "the join is an upper bound of the incoming write");
+        greater
     }
 }

@@ -2,20 +2,20 @@
 
 use crate::{Element, GCounter, Merges, PnCounter, Register, Text};
 use std::fmt;
-use syncline_types::{Hlc, ReplicaId};
+use syncline_types::{Hlc, ReplicaId, canary};
 
-/// What kind of value an entity holds. The order matters: when replicas disagree on the type of an
-/// entity, the greatest type wins everywhere, whole.
+/// The type of the value of an entity. The order matters: if replicas disagree on the type of an entity,
+/// the value of the greatest type replaces the others on all replicas.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum CrdtType {
-    /// Known only as an ancestor of something; its own record has not arrived. The bottom.
+    /// An entity that is known only as an ancestor, because its own record has not arrived. The bottom.
     Placeholder = 0,
-    /// Last writer wins.
+    /// A register in which the last writer wins.
     LwwRegister = 1,
-    /// Grow-only counter.
+    /// A counter that can only be incremented.
     GCounter = 2,
-    /// Counter that goes both ways.
+    /// A counter that can be incremented and decremented.
     PnCounter = 3,
     /// A map: its entries are child entities, each with a value of its own.
     UnorderedMap = 4,
@@ -25,30 +25,30 @@ pub enum CrdtType {
     SetElement = 6,
     /// A map whose entries can be read in the order of their keys.
     SortedMap = 7,
-    /// A set whose elements can be read in their order.
+    /// A set whose elements can be read in ascending order.
     SortedSet = 8,
     /// A list: its items are child entities, ordered by position.
     Vector = 9,
-    /// Text that several people edit at once.
+    /// A text for collaborative editing.
     Rga = 10,
-    /// A place for one value of each replica, which only that replica writes: its entries are child
-    /// entities of type [`CrdtType::UserValue`].
+    /// A collection with one value for each replica, which only that replica may write: its entries are
+    /// child entities of type [`CrdtType::UserValue`].
     UserStorage = 11,
-    /// A value that only its owner writes.
+    /// A value that only its owner may write.
     UserValue = 12,
-    /// A place for values that never change: its entries are child entities of type
+    /// A collection of immutable values: its entries are child entities of type
     /// [`CrdtType::FrozenValue`].
     FrozenStorage = 13,
     /// A value that is set once: the first write wins.
     FrozenValue = 14,
-    /// A type of the application's own, merged by its own function.
+    /// An application-defined type, merged by a function of the application.
     Custom = 15,
-    /// Bytes whose type nobody has told. They are kept as a register, and counted.
+    /// Bytes of unknown type. They are stored as a last-writer-wins register and counted in the statistics.
     Opaque = 16,
 }
 
 impl CrdtType {
-    /// Every type, ascending.
+    /// All types, ascending; the index of a type is its tag.
     pub const ALL: [Self; 17] = [
         Self::Placeholder,
         Self::LwwRegister,
@@ -69,12 +69,14 @@ impl CrdtType {
         Self::Opaque,
     ];
 
-    /// The type with this tag.
+    /// Returns the type with this tag; `None` if no type has it.
     pub fn from_tag(tag: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(tag)).copied()
+        let found = Self::ALL.get(usize::from(tag)).copied();
+        debug_assert!(found.is_none_or(|found| found.tag() == tag), "the tag of a type is its index");
+        found
     }
 
-    /// The tag of the type; part of every record's encoding.
+    /// The tag of the type, which is part of the encoding of every record. Tags are never reused.
     pub const fn tag(self) -> u8 {
         self as u8
     }
@@ -86,66 +88,66 @@ impl fmt::Display for CrdtType {
     }
 }
 
-/// A value of some type. [`Value::Empty`] is the bottom: joining it changes nothing.
+/// A value of any type. [`Value::Empty`] is the bottom: a join with it changes nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Value {
-    /// Nothing yet.
+    /// The bottom: no value has arrived.
     #[default]
     Empty,
-    /// Last writer wins.
+    /// A register in which the last writer wins.
     Lww(Register),
-    /// Grow-only counter.
+    /// A counter that can only be incremented.
     GCounter(GCounter),
-    /// Counter that goes both ways.
+    /// A counter that can be incremented and decremented.
     PnCounter(PnCounter),
-    /// The entity is a map.
+    /// A map; its entries are child entities.
     Map,
-    /// The entity is a set.
+    /// A set; its elements are child entities.
     Set,
-    /// The entity is an element of a set.
+    /// The membership of one element of a set.
     Element(Element),
-    /// The entity is a sorted map.
+    /// A map that can be read in key order; its entries are child entities.
     SortedMap,
-    /// The entity is a sorted set.
+    /// A set that can be read in order; its elements are child entities.
     SortedSet,
-    /// The entity is a list.
+    /// A list; its items are child entities.
     Vector,
-    /// Text that several people edit at once.
+    /// A text for collaborative editing.
     Rga(Text),
-    /// The entity is a place for one value of each replica.
+    /// A collection with one value for each replica.
     UserStorage,
-    /// A value that only its owner writes.
-    User(Owned),
-    /// The entity is a place for values that never change.
+    /// A value that only its owner may write.
+    User(OwnedRegister),
+    /// A collection of immutable values; its entries are child entities.
     FrozenStorage,
-    /// The first write wins, by the order of stamps and bytes and not by that of arrival.
+    /// An immutable value. The first write wins by the order of stamps, not by the order of arrival.
     Frozen(Register),
-    /// A type of the application's own.
+    /// A value of an application-defined type.
     Custom(Custom),
-    /// Bytes of unknown type: last writer wins.
+    /// Bytes of unknown type, in which the last writer wins.
     Opaque(Register),
 }
 
-/// A value that only its owner writes. A register in all else.
+/// A last-writer-wins register that only its owner may write. A state checks that before it joins.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Owned {
-    /// Who may write it.
+pub struct OwnedRegister {
+    /// The replica that may write the register.
     pub owner: ReplicaId,
-    /// What the owner wrote.
+    /// The value that the owner has written last.
     pub register: Register,
 }
 
-/// A value of an application's own type.
+/// A value of an application-defined type.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Custom {
-    /// The name of the type, under which its merge function is registered.
+    /// The name of the type, under which [`Merges`] holds its merge function.
     pub name: String,
-    /// The state.
+    /// The encoded state, which only the merge function interprets.
     pub bytes: Vec<u8>,
 }
 
 impl Value {
-    /// The type of the value.
+    /// The type of this value.
     pub const fn crdt_type(&self) -> CrdtType {
         match self {
             Self::Empty => CrdtType::Placeholder,
@@ -168,10 +170,30 @@ impl Value {
         }
     }
 
-    /// Joins `other` in: values of one type by the rule of the type, values of two types by
-    /// keeping the greater type whole. `merges` merges the application's own types. Says whether
-    /// anything changed.
+    /// Replaces `self` by the least upper bound of both. Returns whether `self` changed. `merges` has
+    /// the merge functions of application-defined types.
+    ///
+    /// Two values of one type are joined in the semilattice of that type; of two values of different
+    /// types the one of the greater type wins. This is the *linear sum* of the semilattices of all
+    /// types, in the order of [`CrdtType`], and the linear sum of semilattices is a semilattice:
+    ///
+    /// | law | reason |
+    /// |---|---|
+    /// | idempotence | both sides have one type, whose join is idempotent |
+    /// | commutativity | the order of types is total, so that both sides select the same winner; within a type its join is commutative |
+    /// | associativity | the result has the greatest type of all operands, and joins exactly the operands of that type |
+    ///
+    /// Owners and names extend the types in the same way: the values of each owner are one summand, and
+    /// those of each application-defined type another.
     pub fn join(&mut self, other: &Self, merges: &Merges) -> bool {
+        let greatest = self.crdt_type().max(other.crdt_type());
+        let changed = self.join_in_type_order(other, merges);
+        debug_assert_eq!(self.crdt_type(), greatest, "the result has the greater type of both");
+        changed
+    }
+
+    /// The join of [`Value::join`].
+    fn join_in_type_order(&mut self, other: &Self, merges: &Merges) -> bool {
         let greater_type = other.crdt_type() > self.crdt_type();
         match (&mut *self, other) {
             (Self::Lww(own), Self::Lww(incoming)) => own.join(incoming),
@@ -183,22 +205,28 @@ impl Value {
             (Self::User(own), Self::User(incoming)) if own.owner == incoming.owner => {
                 own.register.join(&incoming.register)
             }
-            // One place has one owner unless somebody lies; then the greater name owns it everywhere.
+            // Honest replicas never give one entity two owners. If an adversary does, the greater owner
+            // wins: any total order keeps the join commutative.
             (Self::User(own), Self::User(incoming)) => replace_if(own, incoming, incoming.owner > own.owner),
             (Self::Frozen(own), Self::Frozen(incoming)) => {
+                if canary!(FrozenByLastWriter) {
+                    return own.join(incoming);
+                }
+                // The semilattice of the register upside down: the minimum of the same total order.
                 let earlier = (incoming.stamp(), incoming.bytes()) < (own.stamp(), own.bytes());
-                let later = syncline_types::canary!(FrozenByLastWriter) && own != incoming && !earlier;
-                replace_if(own, incoming, later || earlier && !syncline_types::canary!(FrozenByLastWriter))
+                replace_if(own, incoming, earlier)
             }
             (Self::Custom(own), Self::Custom(incoming)) if own.name == incoming.name => {
+                // Equal states need no call, and so stay idempotent whatever the function does.
                 if own.bytes == incoming.bytes {
                     return false;
                 }
-                let merged = if syncline_types::canary!(CustomByLastWriter) {
-                    incoming.bytes.clone()
-                } else {
-                    merges.merge(&own.name, &own.bytes, &incoming.bytes)
-                };
+                if canary!(CustomByLastWriter) {
+                    own.bytes.clone_from(&incoming.bytes);
+                    return true;
+                }
+                // The laws depend on the application's function here; `Merges::check` tests it.
+                let merged = merges.merge(&own.name, &own.bytes, &incoming.bytes);
                 let changed = merged != own.bytes;
                 own.bytes = merged;
                 changed
@@ -210,11 +238,12 @@ impl Value {
                 self.clone_from(other);
                 true
             }
+            // The incoming type is smaller, or both are the same type without content: `self` is the join.
             _ => false,
         }
     }
 
-    /// How many replicas have an entry of their own in it.
+    /// The number of replicas that have an entry in the value; zero for types without such entries.
     pub fn replicas(&self) -> usize {
         match self {
             Self::GCounter(counter) => counter.entries().len(),
@@ -224,7 +253,7 @@ impl Value {
         }
     }
 
-    /// The latest stamp inside the value itself.
+    /// The latest stamp inside the value; [`Hlc::ZERO`] if the value has none.
     pub fn latest_stamp(&self) -> Hlc {
         match self {
             Self::Lww(register) | Self::Frozen(register) | Self::Opaque(register) => register.stamp(),
@@ -232,6 +261,7 @@ impl Value {
             Self::Rga(text) => text.latest_stamp(),
             Self::Element(element) => {
                 let stamps = element.entries().map(|(replica, presence)| {
+                    // An entry holds the time of a stamp and has its replica as the key: together the stamp.
                     let time = presence.added.max(presence.removed);
                     Hlc::new(time >> 16, time as u16, replica)
                 });
@@ -242,9 +272,10 @@ impl Value {
     }
 }
 
-fn replace_if<T: Clone>(own: &mut T, incoming: &T, better: bool) -> bool {
-    if better {
+/// Replaces `own` by `incoming` if `wins`. Returns `wins`.
+fn replace_if<T: Clone>(own: &mut T, incoming: &T, wins: bool) -> bool {
+    if wins {
         own.clone_from(incoming);
     }
-    better
+    wins
 }

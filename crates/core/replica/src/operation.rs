@@ -3,7 +3,8 @@
 use crate::list;
 use crate::target::Target;
 use syncline_crdt::{
-    CounterOverflow, CrdtType, Custom, Element, GCounter, OutOfText, Owned, PnCounter, Register, Text, Value,
+    CounterOverflow, CrdtType, Custom, Element, GCounter, OutOfText, OwnedRegister, PnCounter, Register,
+    Text, Value,
 };
 use syncline_storage::{Action, Interface, Metadata, StorageError};
 use syncline_store::ReadView;
@@ -328,7 +329,7 @@ impl Operation {
                 return Ok(Value::Frozen(register(bytes)));
             }
             (Self::SetOwn { bytes, .. }, Value::Empty | Value::User(_)) => {
-                return Ok(Value::User(Owned { owner: replica, register: register(bytes) }));
+                return Ok(Value::User(OwnedRegister { owner: replica, register: register(bytes) }));
             }
             (Self::Merge { name, bytes, .. }, Value::Empty) => {
                 return Ok(Value::Custom(Custom { name: name.clone(), bytes: bytes.clone() }));

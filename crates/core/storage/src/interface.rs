@@ -415,7 +415,7 @@ impl<V: ReadView> Interface<V> {
 
     /// The keys between which the records of entities with this beginning are.
     fn rows_beginning(&self, first: u32) -> (Key, Key) {
-        let (from, to) = EntityId::range_beginning(first);
+        let (from, to) = EntityId::range_of_prefix(first);
         let end = to.successor().map(|id| keys::record(self.slot, id));
         (keys::record(self.slot, from), end.unwrap_or_else(|| keys::records_end(self.slot)))
     }

@@ -3,7 +3,9 @@
 use crate::label::Label;
 use crate::record::Record;
 use crate::text_codec;
-use syncline_crdt::{CrdtType, Custom, Element, GCounter, Owned, PnCounter, Presence, Register, Value};
+use syncline_crdt::{
+    CrdtType, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, Value,
+};
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
 const CREATED: u8 = 1;
@@ -174,7 +176,7 @@ fn decode_value(
         CrdtType::FrozenStorage => Value::FrozenStorage,
         CrdtType::UserValue => {
             let owner = ReplicaId::decode(input)?;
-            Value::User(Owned { owner, register: decode_register(input)? })
+            Value::User(OwnedRegister { owner, register: decode_register(input)? })
         }
         CrdtType::FrozenValue => Value::Frozen(decode_register(input)?),
         CrdtType::Custom => {

@@ -3,7 +3,7 @@
 //! Replicas are named once, in a table; runs and deletions then refer to them by number.
 
 use std::collections::BTreeSet;
-use syncline_crdt::{CharId, Run, RunId, Side, Text};
+use syncline_crdt::{CharId, RunId, Side, Text, TextRun};
 use syncline_types::{DecodeError, Hlc, Reader, ReplicaId, Writer, limits};
 
 const NO_ANCHOR: u8 = 0;
@@ -65,7 +65,7 @@ pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Text, DecodeError> {
     };
     let small = |input: &mut Reader<'_>| u32::try_from(input.varint()?).map_err(|_| WRONG);
     let len = input.length(usize::MAX, "the runs of a text")?;
-    let mut runs: Vec<(RunId, Run)> = Vec::with_capacity(len.min(64));
+    let mut runs: Vec<(RunId, TextRun)> = Vec::with_capacity(len.min(64));
     for _ in 0..len {
         let id = name(input)?;
         if runs.last().is_some_and(|(last, _)| *last >= id) {
@@ -81,7 +81,7 @@ pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Text, DecodeError> {
         let anchor = if anchored { Some(CharId { run: name(input)?, at: small(input)? }) } else { None };
         let chars = std::str::from_utf8(input.bytes(limits::MAX_VALUE_BYTES, "a run of text")?);
         let chars = chars.ok().filter(|chars| !chars.is_empty()).ok_or(WRONG)?;
-        runs.push((id, Run { chars: chars.into(), anchor, side }));
+        runs.push((id, TextRun { chars: chars.into(), anchor, side }));
     }
     let len = input.length(usize::MAX, "the deletions of a text")?;
     let mut deleted: Vec<(RunId, Vec<(u32, u32)>)> = Vec::with_capacity(len.min(64));

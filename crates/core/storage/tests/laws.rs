@@ -6,7 +6,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use syncline_crdt::{
-    CharId, Custom, Element, GCounter, Owned, PnCounter, Presence, Register, Run, RunId, Side, Text, Value,
+    CharId, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, RunId, Side, Text,
+    TextRun, Value,
 };
 use syncline_storage::{
     Action, ApplyContext, ApplyError, Interface, Label, Merges, Metadata, Record, record_page, verify,
@@ -39,7 +40,7 @@ fn value(stamp: Hlc) -> impl Strategy<Value = Value> {
         ]),
         2 => text(stamp),
         1 => vec(0u8..3, 0..3).prop_map(move |bytes| {
-            Value::User(Owned { owner: stamp.replica(), register: Register::new(stamp, bytes) })
+            Value::User(OwnedRegister { owner: stamp.replica(), register: Register::new(stamp, bytes) })
         }),
         1 => vec(0u8..3, 0..3).prop_map(move |bytes| Value::Frozen(Register::new(stamp, bytes))),
         1 => vec(0u8..3, 0..3).prop_map(move |bytes| Value::Opaque(Register::new(stamp, bytes))),
@@ -53,7 +54,7 @@ fn text(stamp: Hlc) -> impl Strategy<Value = Value> {
     let anchor = prop::option::of((0u32..2, 0u32..3).prop_map(move |(n, at)| CharId { run: id(n), at }));
     let side = prop_oneof![Just(Side::Left), Just(Side::Right)];
     let run = (0u32..2, "[ab]{1,3}", anchor, side)
-        .prop_map(move |(n, chars, anchor, side)| (id(n), Run { chars: chars.into(), anchor, side }));
+        .prop_map(move |(n, chars, anchor, side)| (id(n), TextRun { chars: chars.into(), anchor, side }));
     let deleted = (0u32..2, 0u32..4, 1u32..4).prop_map(move |(n, at, len)| (id(n), vec![(at, at + len)]));
     (vec(run, 0..2), vec(deleted, 0..2))
         .prop_map(|(runs, deleted)| Value::Rga(Text::from_parts(runs, deleted)))

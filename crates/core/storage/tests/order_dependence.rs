@@ -1,7 +1,7 @@
 //! Cases in which the project that our guide comes from ends in different states for different orders
 //! of arrival (`facts.md` section 1.3). Here each ends in one.
 
-use syncline_crdt::{Custom, GCounter, Owned, Register, Value};
+use syncline_crdt::{Custom, GCounter, OwnedRegister, Register, Value};
 use syncline_storage::{Action, ApplyContext, Interface, Label, Merges, Metadata, Record};
 use syncline_store::MemoryStore;
 use syncline_types::{Digest, EntityId, Hlc, Moment, ReplicaId, SimTime};
@@ -96,7 +96,8 @@ fn of_two_frozen_values_the_earlier_stays_whichever_comes_first() {
 #[test]
 fn values_written_at_equal_stamps_are_not_swapped() {
     let at = stamp(4, 1);
-    let owned = |bytes: &[u8]| Value::User(Owned { owner: at.replica(), register: Register::new(at, bytes) });
+    let owned =
+        |bytes: &[u8]| Value::User(OwnedRegister { owner: at.replica(), register: Register::new(at, bytes) });
     for (one, two) in [
         (register(at, b"a"), register(at, b"b")),
         (Value::Opaque(Register::new(at, b"a".to_vec())), Value::Opaque(Register::new(at, b"b".to_vec()))),

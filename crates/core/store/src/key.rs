@@ -1,37 +1,41 @@
-//! Keys of rows.
+//! The keys of rows.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 
-/// The bytes of a key. Short ones, which nearly all are, lie in place: comparing two keys then
-/// needs no second look at memory.
+/// The bytes of a key. Keys of up to 46 bytes, which nearly all are, are stored inline, so that a comparison
+/// of two keys follows no pointer.
 #[derive(Clone)]
-pub struct Key(Repr);
+pub struct Key(KeyRepr);
 
-const IN_PLACE: usize = 46;
+/// The most bytes of a key that is stored inline. With the length and the tag a [`Key`] has 48 bytes.
+const INLINE: usize = 46;
 
 #[derive(Clone)]
-enum Repr {
-    Short { len: u8, bytes: [u8; IN_PLACE] },
+enum KeyRepr {
+    /// The first `len` of `bytes`; the others are zero.
+    Short { len: u8, bytes: [u8; INLINE] },
+    /// More than [`INLINE`] bytes.
     Long(Box<[u8]>),
 }
 
 impl Key {
-    /// The concatenation of `parts`.
+    /// The key whose bytes are the concatenation of `parts`.
     pub fn of(parts: &[&[u8]]) -> Self {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        if len > IN_PLACE {
-            return Self(Repr::Long(parts.concat().into()));
+        if len > INLINE {
+            return Self(KeyRepr::Long(parts.concat().into()));
         }
-        let mut bytes = [0; IN_PLACE];
+        let mut bytes = [0; INLINE];
         let mut rest = &mut bytes[..];
         for part in parts {
             let (to, after) = rest.split_at_mut(part.len());
             to.copy_from_slice(part);
             rest = after;
         }
-        Self(Repr::Short { len: len as u8, bytes })
+        debug_assert_eq!(rest.len(), INLINE - len, "the parts fill the key up to its length");
+        Self(KeyRepr::Short { len: len as u8, bytes })
     }
 }
 
@@ -41,8 +45,9 @@ impl Deref for Key {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Repr::Short { len, bytes } => bytes.split_at(usize::from(*len)).0,
-            Repr::Long(bytes) => bytes,
+            // The length is at most that of the array, so that the split is always possible.
+            KeyRepr::Short { len, bytes } => bytes.split_at(usize::from(*len)).0,
+            KeyRepr::Long(bytes) => bytes,
         }
     }
 }
@@ -94,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_order_as_their_bytes_whatever_their_length() {
+    fn keys_have_the_order_of_bytes() {
         let long = vec![7u8; 60];
         let mut keys: Vec<Key> =
             [&b"b"[..], b"", b"a\0", b"a", &long, &long[..47], &long[..46]].map(Key::from).to_vec();

@@ -1,6 +1,6 @@
-//! Where bytes live: an ordered map from keys to values with atomic batches and consistent read
-//! views. The replicated state is written against [`ReadView`] and [`WriteBatch`] alone, so that
-//! memory, a disk with injected faults and a production engine are interchangeable.
+//! The storage interface: an ordered map from keys to values with atomic batches and consistent read views.
+//! The replicated state uses only [`ReadView`] and [`WriteBatch`], so that a store in memory, a simulated
+//! disk with faults and a storage engine are interchangeable.
 //!
 //! ```
 //! use syncline_store::{Key, MemoryStore, ReadView, Store, WriteBatch};
@@ -29,68 +29,70 @@ mod run;
 pub use batch::WriteBatch;
 pub use key::Key;
 pub use memory::MemoryStore;
-pub use run::{Amended, Edit, Run, Runs};
+pub use run::{AmendOutcome, Edit, RowRun, RowRuns};
 
 use std::sync::Arc;
 
-/// Bytes of one value. Cheap to clone.
+/// The bytes of one value. A clone takes O(1).
 pub type Bytes = Arc<[u8]>;
 
-/// What a store could not do. The caller cannot mend any of these: stop and report.
+/// A store failed. No error can be corrected by the caller: stop the replica and report the error.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A row is there but is not what was written.
+    /// A row exists but does not have the bytes that were written.
     #[error("the store is damaged: {what}")]
     Corrupt {
-        /// Which row, and what is wrong with it.
+        /// The row, and what is wrong with it.
         what: String,
     },
-    /// The medium refused.
+    /// The storage medium reported an error.
     #[error("the store cannot {operation}: {reason}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// What the medium said.
+        /// The error text of the medium.
         reason: String,
     },
 }
 
-/// One row: its key and its value.
+/// A row of the store: its key and its value.
 pub type Row = (Key, Bytes);
 
-/// A state of the store that does not change while it is held.
+/// A consistent state of the store: later batches do not change it. A clone should take O(1).
 pub trait ReadView: Clone {
-    /// The value under `key`.
+    /// Returns the value under `key`; `None` if there is no such row.
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// Up to `limit` rows with `from <= key < to`, ascending. Pass the successor of the last key
-    /// to go on.
+    /// Returns up to `limit` rows with `from <= key < to`, ascending by key. To continue, pass the
+    /// successor of the last key as `from`.
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
 
-    /// The rows at these keys will be read next. A store may bring them nearer, all side by side; what is
-    /// read does not depend on it.
+    /// Announces that the rows at `keys` will be read next. A store may load them together, so that
+    /// their cache misses overlap. The results of reads do not depend on it.
     fn prefetch(&self, _keys: &[Key]) {}
 
-    /// [`ReadView::range`] of each of these bounds. A store may look for all of them side by side.
+    /// Returns [`ReadView::range`] for each of `bounds`. A store may load all ranges together, so that
+    /// their cache misses overlap.
     fn ranges(&self, bounds: &[(Key, Key)], limit: usize) -> Result<Vec<Vec<Row>>, StoreError> {
         bounds.iter().map(|(from, to)| self.range(from, to, limit)).collect()
     }
 
-    /// As [`ReadView::prefetch`], of the runs at these keys.
+    /// Announces that the runs at `keys` will be read next; see [`ReadView::prefetch`].
     fn prefetch_runs(&self, _keys: &[Key]) {}
 
-    /// The run at `key`, if this store keeps its rows as one.
-    fn run(&self, _key: &[u8]) -> Option<&Arc<dyn Run>> {
+    /// Returns the run at `key`, if the store holds its rows as a run.
+    fn run(&self, _key: &[u8]) -> Option<&Arc<dyn RowRun>> {
         None
     }
 
-    /// Whether changes to runs are to be told in short as well: see [`Edit::notes`].
-    fn wants_notes(&self) -> bool {
+    /// Whether the store needs a redo entry for each edit of a run: see [`Edit::redo_entry`].
+    fn wants_redo_entries(&self) -> bool {
         false
     }
 
-    /// The keys of up to `limit` runs with `from <= key < to`, ascending.
+    /// Returns the keys of up to `limit` runs with `from <= key < to`, ascending. Stores without runs
+    /// return none.
     fn runs(&self, _from: &[u8], _to: &[u8], _limit: usize) -> Vec<Key> {
         Vec::new()
     }
@@ -98,13 +100,13 @@ pub trait ReadView: Clone {
 
 /// An ordered key-value store.
 pub trait Store {
-    /// The views it gives out.
+    /// The type of the read views of this store.
     type View: ReadView;
 
-    /// The state as of now.
+    /// Returns a view of the current state.
     fn view(&self) -> Self::View;
 
-    /// Applies a batch: all of it or, on an error, none of it. When it returns the batch is as
-    /// durable as the store can make it.
+    /// Applies all of a batch or, on an error, none of it. After the return the batch is as durable as
+    /// the store can make it.
     fn apply(&mut self, batch: WriteBatch) -> Result<(), StoreError>;
 }

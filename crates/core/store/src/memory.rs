@@ -1,38 +1,46 @@
-//! A store in memory.
+//! The store in memory.
 
 use crate::radix::{AT_ONCE, RadixMap};
-use crate::{Bytes, Key, ReadView, Row, Run, Runs, Store, StoreError, WriteBatch};
+use crate::{Bytes, Key, ReadView, Row, RowRun, RowRuns, Store, StoreError, WriteBatch};
 use std::sync::Arc;
 
-/// A store in memory: a clone or a view costs O(1) and shares all rows; a write copies what of its
-/// path is shared. `read` and each write cost O(log n). It keeps runs as they are; one of whose rows
-/// is written singly falls apart into rows.
+/// A store in memory. A clone or a view takes O(1) and shares all rows; a write copies the shared nodes
+/// on its path. A read or a write takes O(log n).
+///
+/// The store holds runs as they are, until a row of a run is written by itself. Then the run is broken
+/// up into single rows. So the rows of a run are either all in `runs` or all in `rows`.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     rows: RadixMap<Bytes>,
-    runs: Runs,
+    runs: RowRuns,
 }
 
 impl MemoryStore {
-    /// How many rows it holds. O(rows of runs).
+    /// The number of rows. O(rows in runs).
     pub fn len(&self) -> usize {
         self.rows.len() + self.runs.len()
     }
 
-    /// Whether it holds nothing.
+    /// Whether the store has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.len() == 0 && self.runs.is_empty()
     }
 
-    /// Makes `rows`, which are not of runs, up to `limit` of all rows with `from <= key < to`.
+    /// Adds the rows of runs with `from <= key < to` to `rows`, which has up to `limit` rows of that
+    /// range that are not in runs. Up to `limit` rows remain, ascending by key.
     fn add_rows_of_runs(&self, rows: &mut Vec<Row>, from: &[u8], to: &[u8], limit: usize) {
         if self.runs.is_empty() {
             return;
         }
         let in_runs = self.rows_of_runs(from, to, limit);
         if !in_runs.is_empty() {
+            // The first `limit` rows of the union are among the first `limit` of each side.
             rows.extend(in_runs);
             rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+            debug_assert!(
+                rows.is_sorted_by(|(a, _), (b, _)| a < b),
+                "a row is in a run or by itself, not both"
+            );
             rows.truncate(limit);
         }
     }
@@ -40,7 +48,8 @@ impl MemoryStore {
     /// Up to `limit` rows of runs with `from <= key < to`, ascending.
     fn rows_of_runs(&self, from: &[u8], to: &[u8], limit: usize) -> Vec<Row> {
         let mut rows = Vec::new();
-        let mut take = |key: &Key, run: &Arc<dyn Run>, from: &[u8]| {
+        // Appends the rows of a run from the suffix `from` on. Returns whether no later row is wanted.
+        let mut take = |key: &Key, run: &Arc<dyn RowRun>, from: &[u8]| {
             let mut ends = rows.len() >= limit || **key >= *to;
             if !ends {
                 run.walk(from, &mut |suffix, value| {
@@ -54,16 +63,18 @@ impl MemoryStore {
             }
             ends
         };
-        // The run that `from` lies in begins before it.
-        let begun = self.runs.covering(from).filter(|(key, _)| key.len() < from.len());
-        let begun = begun.map(|(key, run)| take(key, run, from.split_at(key.len()).1));
-        if begun != Some(true) {
+        // A run that contains `from` has a key less than `from`, so that the walk from there does not
+        // find it.
+        let first = self.runs.covering(from).filter(|(key, _)| key.len() < from.len());
+        let ended = first.is_some_and(|(key, run)| take(key, run, from.split_at(key.len()).1));
+        if !ended {
             self.runs.walk(from, |key, run| take(key, run, &[]));
         }
+        debug_assert!(rows.len() <= limit && rows.is_sorted_by(|(a, _), (b, _)| a < b), "rows ascend");
         rows
     }
 
-    /// Makes single rows of the run that `key` lies in, if it lies in one.
+    /// Replaces the run that contains the row `key`, if there is one, by single rows.
     fn break_up(&mut self, key: &[u8]) {
         let Some((run_key, run)) = self.runs.remove_covering(key) else { return };
         run.walk(&[], &mut |suffix, value| {
@@ -72,7 +83,7 @@ impl MemoryStore {
         });
     }
 
-    /// Whether a run that would be at `key` was broken up.
+    /// Whether the rows of the run at `key` are single rows, because the run was broken up.
     fn is_broken_up(&self, key: &[u8]) -> bool {
         let mut found = false;
         if self.runs.get(key).is_none() {
@@ -84,6 +95,7 @@ impl MemoryStore {
         found
     }
 
+    /// Sets or removes a row that is not in a run.
     fn write(&mut self, key: Key, value: Option<Bytes>) {
         match value {
             Some(value) => self.rows.insert(key, value),
@@ -92,13 +104,14 @@ impl MemoryStore {
     }
 }
 
-/// Looks at both ends of a value: beside its first byte is how often it is shared, and it is read to its last.
+/// Reads both ends of a value, which loads them into the cache: the reference count is beside the first
+/// byte, and a reader reads to the last. The result has no meaning.
 fn touch(value: &Bytes) -> u8 {
     value.first().copied().unwrap_or(0) ^ value.last().copied().unwrap_or(0)
 }
 
-/// Adds a row, unless there are `limit` already. Says whether there are.
-fn keep(rows: &mut Vec<Row>, limit: usize, key: &Key, value: &Bytes) -> bool {
+/// Appends a row, unless there are `limit` rows already. Returns whether there were.
+fn push_up_to(rows: &mut Vec<Row>, limit: usize, key: &Key, value: &Bytes) -> bool {
     let ends = rows.len() >= limit;
     if !ends {
         rows.push((key.clone(), value.clone()));
@@ -117,13 +130,13 @@ impl ReadView for MemoryStore {
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
-        self.rows.walk_between(from, to, |key, value| keep(&mut rows, limit, key, value));
+        self.rows.walk_between(from, to, |key, value| push_up_to(&mut rows, limit, key, value));
         self.add_rows_of_runs(&mut rows, from, to, limit);
         Ok(rows)
     }
 
     fn prefetch(&self, keys: &[Key]) {
-        keys.chunks(AT_ONCE).for_each(|keys| self.rows.visit(keys, touch));
+        keys.chunks(AT_ONCE).for_each(|keys| self.rows.prefetch(keys, touch));
     }
 
     fn prefetch_runs(&self, keys: &[Key]) {
@@ -134,7 +147,9 @@ impl ReadView for MemoryStore {
         let mut found = vec![Vec::new(); bounds.len()];
         for (bounds, found) in bounds.chunks(AT_ONCE).zip(found.chunks_mut(AT_ONCE)) {
             self.rows.walk_ranges(bounds, touch, |number, key, value| {
-                found.get_mut(number).is_none_or(|rows| keep(rows, limit, key, value))
+                // There is a result for each of the ranges, so that none of them is left out.
+                debug_assert!(number < found.len(), "the walk passes only indices of its ranges");
+                found.get_mut(number).is_none_or(|rows| push_up_to(rows, limit, key, value))
             });
         }
         for ((from, to), rows) in bounds.iter().zip(&mut found) {
@@ -143,7 +158,7 @@ impl ReadView for MemoryStore {
         Ok(found)
     }
 
-    fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
+    fn run(&self, key: &[u8]) -> Option<&Arc<dyn RowRun>> {
         self.runs.get(key)
     }
 
@@ -166,14 +181,18 @@ impl Store for MemoryStore {
     }
 
     fn apply(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
+        // No step can fail, so that a batch is applied as a whole.
         for (key, edit) in batch.edits() {
             match edit.filter(|_| self.is_broken_up(key)) {
                 None => self.runs.amend(key, edit),
+                // A run that was broken up stays so, or its rows would be in two places.
                 Some(edit) => {
                     edit.rows().into_iter().for_each(|(end, row)| self.write(Key::of(&[key, &end]), row));
                 }
             }
         }
+        // Writes go in groups: the paths of a whole group are loaded together before the first write, so that
+        // their cache misses overlap. For a short batch the prefetch costs more than it saves.
         let mut writes = batch.into_rows();
         let is_long = writes.len() > AT_ONCE;
         let mut next = Vec::with_capacity(AT_ONCE);
@@ -183,7 +202,7 @@ impl Store for MemoryStore {
                 return Ok(());
             }
             if is_long {
-                self.rows.visit(next.iter().map(|(key, _)| key), touch);
+                self.rows.prefetch(next.iter().map(|(key, _)| key), touch);
             }
             for (key, value) in next.drain(..) {
                 self.break_up(&key);
@@ -209,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_keeps_what_later_batches_change() {
+    fn later_batches_leave_view_unchanged() {
         let mut store = MemoryStore::default();
         store.apply(batch(&[("a", Some("1")), ("b", Some("2"))])).unwrap();
         let view = store.view();

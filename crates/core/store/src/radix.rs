@@ -1,32 +1,54 @@
-//! A persistent ordered map from byte strings: what [`MemoryStore`](crate::MemoryStore) is made of.
+//! A persistent ordered map with byte strings as keys: the index of [`MemoryStore`](crate::MemoryStore).
 //!
-//! A radix tree over half bytes with buckets at the leaves (a *burst trie*: Heinz, Zobel, Williams,
-//! 2002) and compressed paths (Morrison, "PATRICIA", 1968). Nodes are shared: a clone is one
-//! reference, and a write copies the nodes on its path that someone else still holds. Nearly all
-//! keys here are hashes, so the tree is as deep as the logarithm of its size to base 16 and a lookup
-//! misses the cache about twice; a B-tree of the same rows missed it ten times.
+//! It is a radix tree over half bytes with buckets at the leaves (a *burst trie*: Heinz, Zobel,
+//! Williams, "Burst Tries", 2002) and compressed paths (Morrison, "PATRICIA", 1968). Nearly all keys
+//! are hashes, so that the depth of the tree is the logarithm of its size to base 16. A lookup misses
+//! the cache about twice; a B-tree of the same rows missed it ten times.
 //!
-//! A bucket is in no order, so that a new entry goes to its end, and keeps beside it the two bytes of each
-//! key that follow what all keys there begin with: a key that is not there is nearly always seen to be missing
-//! in one look, and so are those that do not lie in a range. Those who walk over a bucket sort it.
+//! # Invariants
+//!
+//! *Path compression.* An inner node branches at the half byte `at`:
+//!
+//! 1. All keys below it agree in the first `at` half bytes, and `prefix` has those bytes. If `at` is
+//!    odd, the last half byte of `prefix` is that of some key and has no meaning.
+//! 2. It has at least two children, and each child has only keys whose half byte `at` selects it. So no
+//!    path has a node that decides nothing, and a map of n keys has fewer inner nodes than keys.
+//! 3. `at` is strictly greater than that of the parent node. So the depth is bounded by the length of a
+//!    key, and the recursion of writes is too.
+//!
+//! A lookup may therefore skip the compressed half bytes, and compares the whole key in the bucket. An
+//! insert may not: it compares with `prefix`, because a key that leaves the path needs a new inner node
+//! above.
+//!
+//! *Buckets.* A bucket has 1 to [`BUCKET`](bucket::BUCKET) entries with distinct keys, in no order, so
+//! that an insert appends and a remove swaps. All keys begin with the same `shared` bytes. `heads` has
+//! the two bytes after those for each entry: a search compares these first, and nearly always finds
+//! without a look at a key that a key is absent or outside of a range. A walk sorts the entries that it
+//! passes on.
+//!
+//! *Copy-on-write.* Nodes are shared between maps by reference counts. A clone of a map copies the
+//! reference to the root alone, O(1). A node may be edited in place only if its count is one *and* the
+//! same holds for all nodes above it: otherwise another map reaches it too. Every write goes down from
+//! the root with `RadixNode::edit`, which copies a shared node before it gives access. A copy of a node
+//! raises the counts of its children, so that these are copied in turn when the write reaches them.
+//! Nodes beside the path stay shared. So no write is visible in another map.
+
+mod bucket;
 
 use crate::Key;
+use bucket::{RadixBucket, common};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-/// Entries a leaf holds before it splits.
-const BUCKET: usize = 32;
-/// One for keys that end here, and one for each half byte.
+/// The children of an inner node: one for keys that end at its half byte, and one for each value of it.
 const SLOTS: usize = 17;
-/// How many keys are looked at side by side.
+/// The most keys or ranges that one prefetch works on, so that their cache misses overlap.
 pub(crate) const AT_ONCE: usize = 16;
-/// By how many entries a bucket grows.
-const GROWTH: usize = 4;
 
 #[derive(Clone, Debug)]
-enum Node<V> {
-    Bucket(Bucket<V>),
-    /// All keys here agree up to the half byte `at`, and not all on that one.
+enum RadixNode<V> {
+    Bucket(RadixBucket<V>),
+    /// All keys below agree in the first `at` half bytes, and not all in the next one.
     Inner {
         at: usize,
         prefix: Key,
@@ -34,128 +56,10 @@ enum Node<V> {
     },
 }
 
-/// Entries in no order.
-#[derive(Clone, Debug)]
-struct Bucket<V> {
-    /// How many first bytes all keys here have in common, or fewer.
-    shared: usize,
-    /// What follows those in the key of each entry.
-    heads: [u16; BUCKET],
-    entries: Vec<(Key, V)>,
-}
-
-/// The two bytes of a key from `at` on, with zeros behind its end. Where keys with the same first `at` bytes
-/// differ in it, it orders them.
-fn head(key: &[u8], at: usize) -> u16 {
-    let byte = |at| key.get(at).copied().unwrap_or(0);
-    u16::from_be_bytes([byte(at), byte(at + 1)])
-}
-
-impl<V> Bucket<V> {
-    fn of(entries: Vec<(Key, V)>) -> Self {
-        let first = entries.first().map(|(key, _)| key);
-        let common_with = |key: &Key| first.map_or(0, |first| common(first, key) / 2);
-        let shared = entries.iter().map(|(key, _)| common_with(key)).min().unwrap_or(0);
-        let mut heads = [0; BUCKET];
-        for (to, (key, _)) in heads.iter_mut().zip(&entries) {
-            *to = head(key, shared);
-        }
-        Self { shared, heads, entries }
-    }
-
-    fn find(&self, key: &[u8]) -> Option<usize> {
-        let wanted = head(key, self.shared);
-        let heads = self.heads.iter().take(self.entries.len()).enumerate();
-        let mut places = heads.filter(|(_, own)| **own == wanted).map(|(place, _)| place);
-        places.find(|place| self.entries.get(*place).is_some_and(|(own, _)| **own == *key))
-    }
-
-    fn value(&self, key: &[u8]) -> Option<&V> {
-        self.entries.get(self.find(key)?).map(|(_, value)| value)
-    }
-
-    fn value_mut(&mut self, key: &[u8]) -> Option<&mut V> {
-        let place = self.find(key)?;
-        self.entries.get_mut(place).map(|(_, value)| value)
-    }
-
-    /// What all keys here begin with.
-    fn beginning(&self) -> &[u8] {
-        self.entries.last().and_then(|(key, _)| key.get(..self.shared)).unwrap_or_default()
-    }
-
-    /// Adds an entry whose key is not here.
-    fn push(&mut self, key: Key, value: V) {
-        if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact(GROWTH);
-        }
-        if !key.starts_with(self.beginning()) {
-            let mut entries = std::mem::take(&mut self.entries);
-            entries.push((key, value));
-            *self = Self::of(entries);
-            return;
-        }
-        if let Some(to) = self.heads.get_mut(self.entries.len()) {
-            *to = head(&key, self.shared);
-        }
-        self.entries.push((key, value));
-    }
-
-    fn remove(&mut self, place: usize) {
-        if let Some(last) = self.entries.len().checked_sub(1).filter(|last| place <= *last) {
-            self.heads.swap(place, last);
-            self.entries.swap_remove(place);
-        }
-    }
-
-    /// The first entry whose head lies between those of `from` and `to`, or is one of them: if both begin as all
-    /// keys here do, none before it has a key between them.
-    fn likely_between(&self, from: &[u8], to: &[u8]) -> Option<&(Key, V)> {
-        let heads = head(from, self.shared)..=head(to, self.shared);
-        self.entries.get(self.heads.iter().take(self.entries.len()).position(|own| heads.contains(own))?)
-    }
-
-    /// The entries with `from <= key < to`, in no order. Where there is no bound, all are wanted.
-    fn between<'b>(
-        &'b self,
-        from: Option<&'b [u8]>,
-        to: Option<&'b [u8]>,
-    ) -> impl Iterator<Item = &'b (Key, V)> {
-        // Where a bound begins otherwise than all keys here do, they are all above it or all below. Where both
-        // bounds begin alike, a key that does lie between them tells so itself.
-        let start = |bound: &'b [u8]| bound.get(..self.shared);
-        let alike = from.and_then(start).is_some_and(|one| to.and_then(start) == Some(one));
-        let order_of = |bound: &'b [u8]| match alike {
-            true => Ordering::Equal,
-            false => start(bound).unwrap_or(bound).cmp(self.beginning()),
-        };
-        let (least, none_above) = match from.map(|from| (order_of(from), from)) {
-            Some((Ordering::Equal, from)) => (Some((head(from, self.shared), from)), false),
-            Some((Ordering::Greater, _)) => (None, true),
-            Some((Ordering::Less, _)) | None => (None, false),
-        };
-        let (most, none_below) = match to.map(|to| (order_of(to), to)) {
-            Some((Ordering::Equal, to)) => (Some((head(to, self.shared), to)), false),
-            Some((Ordering::Less, _)) => (None, true),
-            Some((Ordering::Greater, _)) | None => (None, false),
-        };
-        let heads = if none_above || none_below { &[] } else { &self.heads[..] };
-        heads
-            .iter()
-            .zip(&self.entries)
-            .filter(move |(own, (key, _))| {
-                let (sure, own) = (!alike, **own);
-                least.is_none_or(|(least, from)| own > least && sure || own >= least && **key >= *from)
-                    && most.is_none_or(|(most, to)| own < most && sure || own <= most && **key < *to)
-            })
-            .map(|(_, entry)| entry)
-    }
-}
-
-/// The map.
+/// The map. A clone takes O(1), a lookup or a write O(log n) in the number of entries for hashed keys.
 #[derive(Clone, Debug)]
 pub(crate) struct RadixMap<V> {
-    root: Option<Arc<Node<V>>>,
+    root: Option<Arc<RadixNode<V>>>,
     len: usize,
 }
 
@@ -165,7 +69,8 @@ impl<V> Default for RadixMap<V> {
     }
 }
 
-/// Which child of a node that branches at the half byte `at` leads to `key`.
+/// The number of the child for `key` in a node that branches at the half byte `at`, less than
+/// [`SLOTS`]. A key that ends there has the first one, because it is less than its continuations.
 fn slot(key: &[u8], at: usize) -> usize {
     match key.get(at / 2) {
         None => 0,
@@ -174,29 +79,27 @@ fn slot(key: &[u8], at: usize) -> usize {
     }
 }
 
-/// How many half bytes `a` and `b` have in common.
-fn common(a: &[u8], b: &[u8]) -> usize {
-    let bytes = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    let half = matches!((a.get(bytes), b.get(bytes)), (Some(a), Some(b)) if a >> 4 == b >> 4);
-    bytes * 2 + usize::from(half)
-}
-
-impl<V: Clone> Node<V> {
+impl<V: Clone> RadixNode<V> {
+    /// The parts of an inner node without children that branches at the half byte `at`, on the path to `key`.
     fn inner(at: usize, key: &[u8]) -> (usize, Key, [Option<Arc<Self>>; SLOTS]) {
+        debug_assert!(at.div_ceil(2) <= key.len(), "the prefix covers all half bytes before the branch");
         (at, Key::from(key.get(..at.div_ceil(2)).unwrap_or(key)), Default::default())
     }
 
-    /// One entry.
+    /// A bucket with one entry.
     fn only(key: Key, value: V) -> Self {
-        Self::Bucket(Bucket::of(vec![(key, value)]))
+        Self::Bucket(RadixBucket::of(vec![(key, value)]))
     }
 
-    /// A bucket that has grown too large, as a node above smaller ones.
+    /// An inner node with the entries of a bucket that is too large, in smaller buckets. The keys must
+    /// be distinct.
     fn split(entries: Vec<(Key, V)>) -> Self {
         let keys = || entries.iter().map(|(key, _)| key);
         let (Some(first), Some(last)) = (keys().min(), keys().max()) else {
-            return Self::Bucket(Bucket::of(entries));
+            debug_assert!(false, "only a full bucket is split");
+            return Self::Bucket(RadixBucket::of(entries));
         };
+        // The least and the greatest key agree in as many half bytes as all keys together.
         let (at, prefix, mut children) = Self::inner(common(first, last), first);
         let mut groups: [Vec<(Key, V)>; SLOTS] = Default::default();
         for entry in entries {
@@ -205,12 +108,32 @@ impl<V: Clone> Node<V> {
             }
         }
         for (child, group) in children.iter_mut().zip(groups) {
-            *child = (!group.is_empty()).then(|| Arc::new(Self::Bucket(Bucket::of(group))));
+            *child = (!group.is_empty()).then(|| Arc::new(Self::Bucket(RadixBucket::of(group))));
         }
+        // Therefore each group is smaller than the whole and fits into a bucket.
+        debug_assert!(count(&children) >= 2, "a branch separates at least two keys");
         Self::Inner { at, prefix, children }
     }
 
-    /// Whether `key` was new.
+    /// Access for an edit in place. A node that another map reaches too is copied first. Only for a node
+    /// that was reached from the root by this function: the nodes above it are not shared then.
+    fn edit(node: &mut Arc<Self>) -> &mut Self {
+        if cfg!(debug_assertions) {
+            Arc::make_mut(node);
+            debug_assert_eq!(Arc::strong_count(node), 1, "no other map reaches a node that is edited");
+        }
+        Arc::make_mut(node)
+    }
+
+    /// The half byte at which the node branches; `None` for a bucket.
+    const fn branch(&self) -> Option<usize> {
+        match self {
+            Self::Bucket(_) => None,
+            Self::Inner { at, .. } => Some(*at),
+        }
+    }
+
+    /// Sets `key` to `value` below `node`. Returns whether `key` was absent.
     fn insert(node: &mut Option<Arc<Self>>, key: Key, value: V) -> bool {
         let Some(shared) = node else {
             *node = Some(Arc::new(Self::only(key, value)));
@@ -219,9 +142,11 @@ impl<V: Clone> Node<V> {
         if let Self::Inner { at, prefix, .. } = &**shared {
             let agree = common(&key, prefix).min(*at);
             if agree < *at {
-                // The key leaves the compressed path: a node that branches there goes above.
+                // The key leaves the compressed path: a new node branches there, above this one. The
+                // old node moves without an edit, so that it need not be copied even if it is shared.
                 let (at, new_prefix, mut children) = Self::inner(agree, &key);
                 let old = slot(prefix, at);
+                debug_assert!(old != slot(&key, at), "the new branch separates the key from the old path");
                 if let Some(child) = children.get_mut(old) {
                     *child = node.take();
                 }
@@ -232,19 +157,28 @@ impl<V: Clone> Node<V> {
                 return true;
             }
         }
-        match Arc::make_mut(shared) {
+        match Self::edit(shared) {
             Self::Inner { at, children, .. } => {
-                children.get_mut(slot(&key, *at)).is_some_and(|child| Self::insert(child, key, value))
+                let Some(child) = children.get_mut(slot(&key, *at)) else {
+                    debug_assert!(false, "a node has a child for each slot");
+                    return false;
+                };
+                let absent = Self::insert(child, key, value);
+                debug_assert!(
+                    child.as_ref().is_some_and(|child| child.branch().is_none_or(|below| *at < below)),
+                    "a node branches after those above it"
+                );
+                absent
             }
             Self::Bucket(bucket) => {
                 if let Some(own) = bucket.value_mut(&key) {
                     *own = value;
                     return false;
                 }
-                if bucket.entries.len() < BUCKET {
+                if !bucket.is_full() {
                     bucket.push(key, value);
                 } else {
-                    let mut entries = std::mem::take(&mut bucket.entries);
+                    let mut entries = bucket.take_entries();
                     entries.push((key, value));
                     *node = Some(Arc::new(Self::split(entries)));
                 }
@@ -253,14 +187,15 @@ impl<V: Clone> Node<V> {
         }
     }
 
-    /// Whether `key` was there.
+    /// Removes `key` below `node`. Returns whether it was present. The caller has looked the key up
+    /// first, because this copies the shared nodes of the path even if the key is absent.
     fn remove(node: &mut Option<Arc<Self>>, key: &[u8]) -> bool {
         let Some(shared) = node else { return false };
-        match Arc::make_mut(shared) {
+        match Self::edit(shared) {
             Self::Bucket(bucket) => {
                 let Some(found) = bucket.find(key) else { return false };
                 bucket.remove(found);
-                if bucket.entries.is_empty() {
+                if bucket.is_empty() {
                     *node = None;
                 }
             }
@@ -269,7 +204,12 @@ impl<V: Clone> Node<V> {
                 if !child.is_some_and(|child| Self::remove(child, key)) {
                     return false;
                 }
-                // A path of one child is compressed again.
+                debug_assert!(
+                    count(children) >= 1,
+                    "an inner node has at least two children before a remove"
+                );
+                // A node with one child decides nothing: the child takes its place, and the path is
+                // compressed again.
                 let mut left = children.iter_mut().filter(|child| child.is_some());
                 if let (Some(only), None) = (left.next(), left.next()) {
                     *node = only.take();
@@ -279,11 +219,14 @@ impl<V: Clone> Node<V> {
         true
     }
 
-    /// Passes the entries from `from` on, and below `to`, to `each`, ascending, until it says to stop. Says
-    /// whether it did. Where there is no bound, all entries are wanted. Nodes that hold none are not looked at.
+    /// Passes the entries with `from <= key < to` to `each` in ascending order, until `each` returns
+    /// `true`. Returns whether it did. `None` means no bound on that side. Nodes outside of the bounds
+    /// are not read.
     fn walk(&self, from: Option<&[u8]>, to: Option<&[u8]>, each: &mut impl FnMut(&Key, &V) -> bool) -> bool {
         match self {
             Self::Bucket(bucket) => {
+                // Short ranges, which are the most frequent, have no entry or one, and need no sort and
+                // no memory.
                 let mut wanted = bucket.between(from, to);
                 let Some(first) = wanted.next() else { return false };
                 let Some(second) = wanted.next() else { return each(&first.0, &first.1) };
@@ -292,7 +235,7 @@ impl<V: Clone> Node<V> {
                 wanted.into_iter().any(|(key, value)| each(key, value))
             }
             Self::Inner { at, prefix, children } => {
-                // Where a bound leaves the path that all keys here have, all are above it or all below.
+                // A bound that leaves the common path has all keys of the node above it or all below.
                 let place_of = |bound: &[u8]| match common(bound, prefix).min(*at) {
                     agree if agree == *at => Ok(slot(bound, *at)),
                     agree => Err(slot(bound, agree).cmp(&slot(prefix, agree))),
@@ -307,8 +250,10 @@ impl<V: Clone> Node<V> {
                     Some(Err(Ordering::Less)) => return false,
                     Some(Err(_)) | None => (SLOTS, None),
                 };
+                // A bound matters only in the child that it leads to; the children between are wanted whole.
                 children.iter().enumerate().take(last.saturating_add(1)).skip(first).any(|(place, child)| {
-                    let (from, to) = (from.filter(|_| place == first), to.filter(|_| place == last));
+                    let from = from.filter(|_| place == first);
+                    let to = to.filter(|_| place == last);
                     child.as_ref().is_some_and(|child| child.walk(from, to, each))
                 })
             }
@@ -316,23 +261,31 @@ impl<V: Clone> Node<V> {
     }
 }
 
-/// Looks into those of these nodes that are buckets, at the entry that `find` finds there, and at its value. Each
-/// look leads to the next, and nothing is decided by what has still to come from memory: the processor would guess
-/// wrong, and wait.
-fn look_into<'m, V>(
-    nodes: &[Option<&'m Node<V>>; AT_ONCE],
-    mut find: impl FnMut(&'m Bucket<V>, usize) -> Option<&'m (Key, V)>,
+/// The number of children that exist.
+fn count<T>(children: &[Option<T>; SLOTS]) -> usize {
+    children.iter().flatten().count()
+}
+
+/// Loads those of `nodes` that are buckets into the cache, with the entry that `find` selects in each,
+/// and its value.
+///
+/// The loads are in three passes, so that those of one pass do not depend on each other and their cache
+/// misses overlap. No branch depends on loaded data: a mispredicted branch would wait for its load, and
+/// the misses would be one after another again.
+fn prefetch_buckets<'m, V>(
+    nodes: &[Option<&'m RadixNode<V>>; AT_ONCE],
+    mut find: impl FnMut(&'m RadixBucket<V>, usize) -> Option<&'m (Key, V)>,
     touch: impl Fn(&V) -> u8,
 ) {
     let mut seen = 0;
     let mut found = [None; AT_ONCE];
     for node in nodes.iter().flatten() {
-        if let Node::Bucket(bucket) = node {
-            seen ^= bucket.heads.first().copied().unwrap_or(0) ^ bucket.heads.last().copied().unwrap_or(0);
+        if let RadixNode::Bucket(bucket) = node {
+            seen ^= bucket.touch_heads();
         }
     }
     for (place, (found, node)) in found.iter_mut().zip(nodes).enumerate() {
-        if let Some(Node::Bucket(bucket)) = node {
+        if let Some(RadixNode::Bucket(bucket)) = node {
             *found = find(bucket, place);
             seen ^= found.map_or(0, |(key, _)| key.len() as u16);
         }
@@ -344,101 +297,110 @@ fn look_into<'m, V>(
 }
 
 impl<V: Clone> RadixMap<V> {
+    /// The number of entries.
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
+    /// The value under `key`. Compressed half bytes are skipped: the bucket compares the whole key.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
         let mut node = self.root.as_ref()?;
         loop {
             match &**node {
-                Node::Inner { at, children, .. } => node = children.get(slot(key, *at))?.as_ref()?,
-                Node::Bucket(bucket) => return bucket.value(key),
+                RadixNode::Inner { at, children, .. } => node = children.get(slot(key, *at))?.as_ref()?,
+                RadixNode::Bucket(bucket) => return bucket.value(key),
             }
         }
     }
 
-    /// The value whose key `key` begins with, and that key; for maps in which no key begins with another.
+    /// The entry whose key is a prefix of `key`, or `key` itself. For maps in which no key is a prefix
+    /// of another: then there is at most one such entry, and it is on the path to `key`.
     pub(crate) fn covering(&self, key: &[u8]) -> Option<(&Key, &V)> {
         let mut node = self.root.as_ref()?;
         loop {
             match &**node {
-                Node::Inner { prefix, .. }
-                    if prefix.first().is_some_and(|first| key.first() != Some(first)) =>
-                {
+                // A key that begins otherwise than all keys below ends the search early. Only the whole
+                // bytes before the branch are common to these keys.
+                RadixNode::Inner { at, prefix, .. } if *at >= 2 && prefix.first() != key.first() => {
                     return None;
                 }
-                Node::Inner { at, children, .. } => node = children.get(slot(key, *at))?.as_ref()?,
-                Node::Bucket(bucket) => {
-                    let found = bucket.entries.iter().find(|(own, _)| key.starts_with(own))?;
+                RadixNode::Inner { at, children, .. } => node = children.get(slot(key, *at))?.as_ref()?,
+                RadixNode::Bucket(bucket) => {
+                    let found = bucket.prefix_of(key)?;
                     return Some((&found.0, &found.1));
                 }
             }
         }
     }
 
-    /// The value under `key`, to be changed; nodes above it that are shared are copied.
+    /// The value under `key`, for an edit in place. Shared nodes on the path are copied first.
     pub(crate) fn value_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+        // An absent key must not copy anything.
         self.get(key)?;
         let mut node = self.root.as_mut()?;
         loop {
-            match Arc::make_mut(node) {
-                Node::Inner { at, children, .. } => node = children.get_mut(slot(key, *at))?.as_mut()?,
-                Node::Bucket(bucket) => return bucket.value_mut(key),
+            match RadixNode::edit(node) {
+                RadixNode::Inner { at, children, .. } => node = children.get_mut(slot(key, *at))?.as_mut()?,
+                RadixNode::Bucket(bucket) => return bucket.value_mut(key),
             }
         }
     }
 
-    /// Looks at every node on the way to each of up to [`AT_ONCE`] keys, those of one level side by side, at where
-    /// the key is and would go, and has `touch` look at the value: coming to one after the other would wait for
-    /// memory each time.
-    pub(crate) fn visit<'k>(&self, keys: impl IntoIterator<Item = &'k Key>, touch: impl Fn(&V) -> u8) {
+    /// Loads the paths to up to [`AT_ONCE`] keys into the cache, level by level, so that the cache
+    /// misses of one level overlap; then the place of each key in its bucket, the end of the bucket,
+    /// where an insert would write, and with `touch` the value. Further keys are ignored. Nothing
+    /// changes.
+    pub(crate) fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k Key>, touch: impl Fn(&V) -> u8) {
         let mut nodes = [None; AT_ONCE];
         let mut wanted = [None; AT_ONCE];
         for ((node, wanted), key) in nodes.iter_mut().zip(&mut wanted).zip(keys) {
-            (*node, *wanted) = (self.root.as_deref(), Some(key));
+            *node = self.root.as_deref();
+            *wanted = Some(key);
         }
         let mut moved = true;
         while std::mem::take(&mut moved) {
             for (node, key) in nodes.iter_mut().zip(wanted) {
-                if let (Some(Node::Inner { at, children, .. }), Some(key)) = (*node, key) {
+                if let (Some(RadixNode::Inner { at, children, .. }), Some(key)) = (*node, key) {
                     *node = children.get(slot(key, *at)).and_then(|child| child.as_deref());
                     moved = true;
                 }
             }
         }
         let mut last = 0;
-        look_into(
+        prefetch_buckets(
             &nodes,
             |bucket, place| {
-                last ^= bucket.entries.last().map_or(0, |(key, _)| key.len());
+                last ^= bucket.touch_end();
                 let key = wanted.get(place).copied().flatten()?;
-                bucket.likely_between(key, key)
+                bucket.first_candidate(key, key)
             },
             touch,
         );
         std::hint::black_box(last);
     }
 
-    /// Passes the entries of each of up to [`AT_ONCE`] ranges to `each`, with the number of the range, as
-    /// [`RadixMap::walk_between`] would one after the other; but comes to all of them side by side, and has
-    /// `touch` look at each value before the first is passed on.
+    /// Passes the entries of each of up to [`AT_ONCE`] ranges to `each` with the index of the range, as
+    /// [`RadixMap::walk_between`] does for one range after another. Before the first entry, the paths
+    /// to all ranges and with `touch` their likely first values are loaded together, so that cache
+    /// misses overlap.
     pub(crate) fn walk_ranges(
         &self,
         ranges: &[(Key, Key)],
         touch: impl Fn(&V) -> u8,
         mut each: impl FnMut(usize, &Key, &V) -> bool,
     ) {
+        debug_assert!(ranges.len() <= AT_ONCE, "ranges beyond those of one batch would be left out");
         let mut nodes = [None; AT_ONCE];
         let mut agreed = [0; AT_ONCE];
         for ((node, agreed), (from, to)) in nodes.iter_mut().zip(&mut agreed).zip(ranges) {
-            (*node, *agreed) = (self.root.as_deref(), common(from, to));
+            *node = self.root.as_deref();
+            *agreed = common(from, to);
         }
         let mut moved = true;
         while std::mem::take(&mut moved) {
             for ((node, agreed), (from, _)) in nodes.iter_mut().zip(agreed).zip(ranges) {
-                // As far as both bounds go the same way, all that is between them is there.
-                if let Some(Node::Inner { at, children, .. }) = *node
+                // While both bounds select the same child, all keys between them are below it.
+                if let Some(RadixNode::Inner { at, children, .. }) = *node
                     && *at < agreed
                 {
                     *node = children.get(slot(from, *at)).and_then(|child| child.as_deref());
@@ -446,11 +408,11 @@ impl<V: Clone> RadixMap<V> {
                 }
             }
         }
-        look_into(
+        prefetch_buckets(
             &nodes,
             |bucket, place| {
                 let (from, to) = ranges.get(place)?;
-                bucket.likely_between(from, to)
+                bucket.first_candidate(from, to)
             },
             touch,
         );
@@ -461,25 +423,31 @@ impl<V: Clone> RadixMap<V> {
         }
     }
 
+    /// Sets `key` to `value`. Shared nodes on the path are copied first.
     pub(crate) fn insert(&mut self, key: Key, value: V) {
-        self.len += usize::from(Node::insert(&mut self.root, key, value));
+        self.len += usize::from(RadixNode::insert(&mut self.root, key, value));
+        debug_assert!(self.root.is_some() && self.len > 0, "the map is not empty after an insert");
     }
 
+    /// Removes `key`, if it is present.
     pub(crate) fn remove(&mut self, key: &[u8]) {
-        // Looking first keeps shared nodes from being copied for nothing.
+        // An absent key must not copy anything.
         if self.get(key).is_some() {
-            self.len -= usize::from(Node::remove(&mut self.root, key));
+            let removed = RadixNode::remove(&mut self.root, key);
+            debug_assert!(removed, "a remove finds what a lookup finds");
+            self.len -= usize::from(removed);
         }
+        debug_assert_eq!(self.root.is_none(), self.len == 0, "a map without entries has no nodes");
     }
 
-    /// Passes the entries from `from` on to `each`, ascending, until it says to stop.
+    /// Passes the entries with `from <= key` to `each` in ascending order, until `each` returns `true`.
     pub(crate) fn walk(&self, from: &[u8], mut each: impl FnMut(&Key, &V) -> bool) {
         if let Some(root) = &self.root {
             root.walk(Some(from), None, &mut each);
         }
     }
 
-    /// As [`RadixMap::walk`], up to `to`, which is not part of it.
+    /// Passes the entries with `from <= key < to` to `each` in ascending order, until `each` returns `true`.
     pub(crate) fn walk_between(&self, from: &[u8], to: &[u8], mut each: impl FnMut(&Key, &V) -> bool) {
         if let Some(root) = &self.root {
             root.walk(Some(from), Some(to), &mut each);
@@ -495,7 +463,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    /// Keys that share long prefixes, and are prefixes of each other.
+    /// Keys that share long prefixes, and keys that are prefixes of others.
     fn key() -> impl Strategy<Value = Vec<u8>> {
         let stem = prop_oneof![Just(vec![]), Just(vec![0; 20]), Just(vec![0x12, 0x34])];
         (stem, vec(prop_oneof![Just(0u8), Just(1), Just(0x10), any::<u8>()], 0..4))
@@ -506,13 +474,14 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(500))]
 
         #[test]
-        fn a_radix_map_does_what_a_b_tree_does(
+        fn matches_a_b_tree(
             steps in vec((key(), prop_oneof![3 => any::<u8>().prop_map(Some), 1 => Just(None)]), 0..400),
             (from, to) in (key(), key()),
             limit in 0usize..50,
         ) {
-            let (mut map, mut model) = (RadixMap::<Bytes>::default(), BTreeMap::new());
-            let mut kept = Vec::new();
+            let mut map = RadixMap::<Bytes>::default();
+            let mut model = BTreeMap::new();
+            let mut clones = Vec::new();
             for (at, (key, value)) in steps.into_iter().enumerate() {
                 match value {
                     Some(byte) => {
@@ -525,11 +494,11 @@ mod tests {
                     }
                 }
                 if at % 64 == 0 {
-                    kept.push((map.clone(), model.clone()));
+                    clones.push((map.clone(), model.clone()));
                 }
             }
-            kept.push((map, model));
-            for (map, model) in kept {
+            clones.push((map, model));
+            for (map, model) in clones {
                 prop_assert_eq!(map.len(), model.len());
                 for (key, byte) in &model {
                     prop_assert_eq!(map.get(key).map(|value| value[0]), Some(*byte));
@@ -564,5 +533,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Keys of the two slots of a state begin with bytes that agree in one half byte: the branch is
+    /// within the first byte.
+    #[test]
+    fn covering_finds_keys_across_slots() {
+        let firsts = [0x03u8, 0x0b];
+        let mut map = RadixMap::<Bytes>::default();
+        for (first, n) in firsts.into_iter().flat_map(|first| (0..40u8).map(move |n| (first, n))) {
+            map.insert(Key::of(&[&[first, n]]), Bytes::from([first, n]));
+        }
+        for (first, n) in firsts.into_iter().flat_map(|first| (0..40u8).map(move |n| (first, n))) {
+            let found = map.covering(&[first, n, 7]).map(|(key, value)| (&**key, &**value));
+            assert_eq!(found, Some((&[first, n][..], &[first, n][..])));
+        }
+        assert!(map.covering(&[0x13, 0, 7]).is_none());
     }
 }

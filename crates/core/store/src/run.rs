@@ -1,4 +1,4 @@
-//! Rows that are kept as one value.
+//! Runs: rows that a store holds as one value.
 
 use crate::radix::{AT_ONCE, RadixMap};
 use crate::{Bytes, Key};
@@ -6,112 +6,119 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// A value that stands for all rows whose keys begin with its own: what a store in memory may keep
-/// instead of them. Nothing is encoded until somebody reads it as rows.
+/// A value that represents all rows whose keys begin with the key of the run. A store in memory may hold it
+/// instead of these rows, which are encoded only when they are read as rows.
 ///
-/// No key of a run begins with the key of another.
-pub trait Run: Any + Debug + Send + Sync {
-    /// The row whose key ends in `suffix` after the key of the run.
+/// The key of a run is never a prefix of the key of another run in the same store.
+pub trait RowRun: Any + Debug + Send + Sync {
+    /// Returns the row whose key is the key of the run followed by `suffix`.
     fn read(&self, suffix: &[u8]) -> Option<Bytes>;
 
-    /// Passes the rows from `from` on to `each`, ascending by what their keys end in, until it says to
-    /// stop.
+    /// Passes the suffixes and values of the rows with `from <= suffix` to `each`, ascending by suffix, until
+    /// `each` returns `true`.
     fn walk(&self, from: &[u8], each: &mut dyn FnMut(&[u8], Bytes) -> bool);
 
-    /// Looks at what whoever asks for the run will look at first. What comes of that means nothing.
+    /// Reads the memory that a reader of the run needs first, which loads it into the cache. The result
+    /// has no meaning.
     fn touch(&self) -> u8 {
         0
     }
 
-    /// How many rows it stands for. O(rows).
+    /// The number of rows. O(rows).
     fn len(&self) -> usize;
 
-    /// Whether it stands for none.
+    /// Whether the run represents no rows.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// A change to the rows of a run.
+/// An edit of the rows of a run.
 pub trait Edit: Debug + Send + Sync {
-    /// What it does, as single rows: what their keys end in, and `None` for those that go; ascending.
+    /// Returns the edit as writes to single rows: the suffixes of their keys, ascending, and the
+    /// values; `None` removes a row.
     fn rows(&self) -> Vec<(Vec<u8>, Option<Bytes>)>;
 
-    /// Passes what the keys of the rows that it changes end in to `each`, in any order; some may come twice.
+    /// Passes the suffix of each changed row to `each`, in any order. A suffix may come more than once.
     fn each_changed(&self, each: &mut dyn FnMut(&[u8]));
 
-    /// How many rows it changes.
+    /// The number of rows that the edit changes.
     fn len(&self) -> usize;
 
-    /// Whether it changes none.
+    /// Whether the edit changes no row.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The change in short, if the view that it was made on asked for it: enough to make it again on the same
-    /// state, for those who know what it is a change to.
-    fn notes(&self) -> Option<Bytes> {
+    /// Returns the entry of a redo log for this edit, if the view that it was made on asked for it
+    /// ([`ReadView::wants_redo_entries`](crate::ReadView::wants_redo_entries)): enough to make the edit
+    /// again on the same state. Only the author of the edit can interpret it.
+    fn redo_entry(&self) -> Option<Bytes> {
         None
     }
 
-    /// Makes the change; on nothing, if there is no such run yet. Gives what was not there before, or
-    /// says that nothing is left.
-    fn amend(&self, run: Option<&mut Arc<dyn Run>>) -> Amended;
+    /// Applies the edit to `run`, or to no rows if there is no such run yet. Returns the run if it is new, or
+    /// that it is empty.
+    fn amend(&self, run: Option<&mut Arc<dyn RowRun>>) -> AmendOutcome;
 }
 
-/// What became of a run.
+/// The state of a run after an edit.
 #[derive(Debug)]
-pub enum Amended {
-    /// It is as it should be.
+pub enum AmendOutcome {
+    /// The existing run was edited in place.
     InPlace,
-    /// There is one now.
-    New(Arc<dyn Run>),
-    /// It stands for no rows any more.
+    /// There was no run, or it must be replaced by this one.
+    New(Arc<dyn RowRun>),
+    /// The run has no rows any more and must be removed.
     Gone,
 }
 
-/// The runs that a store keeps, or has at hand besides its rows. A clone costs O(1).
+/// The runs of a store, by key. A clone takes O(1), and does not see later edits of the original.
 #[derive(Clone, Debug, Default)]
-pub struct Runs(RadixMap<Arc<dyn Run>>);
+pub struct RowRuns(RadixMap<Arc<dyn RowRun>>);
 
-impl Runs {
-    /// The run at `key`.
-    pub fn get(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
+impl RowRuns {
+    /// Returns the run at exactly `key`.
+    pub fn get(&self, key: &[u8]) -> Option<&Arc<dyn RowRun>> {
         self.0.get(key)
     }
 
-    /// The runs at these keys will be asked for next: looks at all of them side by side.
+    /// Loads the runs at `keys` into the cache, several at a time, so that their cache misses overlap.
     pub fn prefetch(&self, keys: &[Key]) {
-        keys.chunks(AT_ONCE).for_each(|keys| self.0.visit(keys, |run| run.touch()));
+        keys.chunks(AT_ONCE).for_each(|keys| self.0.prefetch(keys, |run| run.touch()));
     }
 
-    /// The run that the row `key` is in, and where that begins.
-    pub fn covering(&self, key: &[u8]) -> Option<(&Key, &Arc<dyn Run>)> {
+    /// Returns the run that contains the row `key`, and the key of that run.
+    pub fn covering(&self, key: &[u8]) -> Option<(&Key, &Arc<dyn RowRun>)> {
         self.0.covering(key)
     }
 
-    /// Makes a change to the run at `key`, or takes that out.
+    /// Applies `edit` to the run at `key`; `None` removes the run.
     pub fn amend(&mut self, key: &Key, edit: Option<&Arc<dyn Edit>>) {
-        match edit.map_or(Amended::Gone, |edit| edit.amend(self.0.value_mut(key))) {
-            Amended::InPlace => {}
-            Amended::New(run) => self.0.insert(key.clone(), run),
-            Amended::Gone => self.0.remove(key),
+        // The map copies its shared nodes, but a run is shared by its own reference count: the edit
+        // copies it if another clone of the map holds it too.
+        match edit.map_or(AmendOutcome::Gone, |edit| edit.amend(self.0.value_mut(key))) {
+            AmendOutcome::InPlace => {
+                debug_assert!(self.0.get(key).is_some(), "only an existing run can be edited in place");
+            }
+            AmendOutcome::New(run) => self.0.insert(key.clone(), run),
+            AmendOutcome::Gone => self.0.remove(key),
         }
     }
 
-    /// Takes out the run that the row `key` is in.
-    pub fn remove_covering(&mut self, key: &[u8]) -> Option<(Key, Arc<dyn Run>)> {
+    /// Removes the run that contains the row `key`, and returns it with its key.
+    pub fn remove_covering(&mut self, key: &[u8]) -> Option<(Key, Arc<dyn RowRun>)> {
         let (key, run) = self.covering(key).map(|(key, run)| (key.clone(), run.clone()))?;
         self.0.remove(&key);
         Some((key, run))
     }
 
-    /// Passes the runs from `from` on to `each`, ascending by key, until it says to stop.
-    pub fn walk(&self, from: &[u8], each: impl FnMut(&Key, &Arc<dyn Run>) -> bool) {
+    /// Passes the runs with `from <= key` to `each`, ascending by key, until `each` returns `true`.
+    pub fn walk(&self, from: &[u8], each: impl FnMut(&Key, &Arc<dyn RowRun>) -> bool) {
         self.0.walk(from, each);
     }
 
-    /// How many rows they stand for. O(rows).
+    /// The number of rows in all runs. O(rows).
     pub fn len(&self) -> usize {
         let mut len = 0;
         self.walk(&[], |_, run| {
@@ -121,7 +128,7 @@ impl Runs {
         len
     }
 
-    /// Whether there are none.
+    /// Whether there are no runs.
     pub fn is_empty(&self) -> bool {
         self.0.len() == 0
     }

@@ -312,8 +312,8 @@ impl Decode for Question {
             4 => {
                 let mut place = || {
                     let found = input.varint()?;
-                    let place = u32::try_from(found).ok().filter(|place| *place <= limits::MAX_CELL);
-                    let limit = u64::from(limits::MAX_CELL);
+                    let place = u32::try_from(found).ok().filter(|place| *place <= limits::MAX_CELL_INDEX);
+                    let limit = u64::from(limits::MAX_CELL_INDEX);
                     place.ok_or(DecodeError::TooLarge { what: "the place of a cell", found, limit })
                 };
                 Ok(Self::Cells { from: place()?, count: place()? })

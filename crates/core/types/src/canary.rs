@@ -1,106 +1,114 @@
-//! Deliberate bugs, compiled in only with the `canary` feature, each of a kind that real projects
-//! shipped. The tests switch one on and demand that a sweep notices.
+//! Deliberate bugs, each of a kind that real projects have shipped. They are compiled in only with the
+//! `canary` feature. The tests enable one bug at a time and require that a simulation sweep detects it.
 
 use std::cell::Cell;
 
-/// A deliberate bug.
+/// The name of one deliberate bug. At most one is active for each thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Canary {
-    /// Registers written at the same instant keep whichever arrived last.
+    /// Last-writer-wins registers with equal timestamps keep the value that arrived last, so the join is not
+    /// commutative.
     LwwTieByArrival,
-    /// The delta buffer is emptied before it is replayed.
+    /// The buffer of deltas that wait for their parents is cleared before its deltas are applied.
     BufferEmptiedBeforeReplay,
-    /// A delete that comes before the add it refers to leaves no tombstone.
+    /// A delete that arrives before the add it refers to stores no tombstone, so the add takes effect.
     TombstoneBeforeAddDropped,
-    /// A snapshot is taken by a replica with state, and replaces that state.
+    /// A replica that already has state accepts a snapshot, and the snapshot replaces that state instead of
+    /// being merged into it.
     SnapshotOverwrites,
-    /// Counters keep what the last writer had, instead of adding up.
+    /// A counter takes the state of the last writer instead of the maximum for each replica.
     CounterByLastWriter,
-    /// A session reports that it converged without comparing roots.
+    /// A session reports convergence without comparing the Merkle roots of both sides.
     SuccessWithoutComparingRoots,
-    /// The router forgets to record frames lost on the link.
+    /// The network router does not record frames that it drops on a link.
     UncountedDrop,
-    /// Frames from before a restart are taken for new ones.
+    /// A replica accepts frames of a peer's earlier incarnation, sent before the peer restarted.
     StaleFrameAccepted,
-    /// A walk takes what the peer has and gives nothing back.
+    /// A tree walk takes the records that the peer has and pushes none in return.
     PullOnly,
-    /// Of the children of an entity only the first 256 are synced.
+    /// Sync covers only the first 256 children of an entity.
     ChildrenBeyond256Ignored,
-    /// A protocol is chosen whether or not both sides can run it.
+    /// A protocol is selected even if one side does not support it.
     CapabilitiesIgnored,
-    /// A handshake of another version is answered.
+    /// A handshake with another protocol version is answered instead of rejected.
     VersionIgnored,
-    /// Equal roots are walked all the same.
+    /// A tree walk runs although the roots are equal and there is nothing to transfer.
     NoneTransfers,
-    /// Having no protocol in common is reported as having nothing to do.
+    /// A session whose sides have no protocol in common reports success.
     NoCommonIsSuccess,
-    /// The root of a snapshot is not compared with the promised one.
+    /// The root of a received snapshot is not compared with the root that was announced.
     SnapshotUnverified,
-    /// A delta is applied although its parents are not here.
+    /// A delta is applied before its parents, which breaks causal order.
     DeltaBeforeParents,
-    /// Values of an application's own type keep whichever arrived last.
+    /// Values of an application-defined type keep the state that arrived last instead of calling the merge
+    /// function.
     CustomByLastWriter,
-    /// Values of unknown type are not counted.
+    /// Records of unknown type are missing from the statistics.
     OpaqueUncounted,
-    /// An element keeps what was known of it last, instead of a presence per replica.
+    /// A set element takes the whole incoming state instead of the maximum for each replica.
     RemoveWinsWhole,
-    /// A record that comes by sync loses when it was created.
+    /// A record that arrives by sync loses its creation time.
     CreatedLost,
-    /// The ids of places depend on who makes them.
+    /// The id of a child entity depends on the replica that creates it, so that two replicas create two
+    /// entities for one map key.
     IdsByReplica,
-    /// A session reports the root that its peer promised, whether or not its own has come there.
+    /// A session reports the root that its peer announced, whether or not the own root reached it.
     SuccessOnPeersWord,
-    /// Deletes that come by sync are counted as merged and not kept, and each session ends with another
-    /// owed.
+    /// Deletes that arrive by sync are counted as merged but not stored, and each session schedules another:
+    /// a livelock.
     RemergedForEver,
-    /// The index is not told of a merge whose result neither side had.
+    /// The Merkle index is not updated when a merge gives a result that neither side had before.
     IndexMissesMerges,
-    /// What is written below a place that is not here yet is put below the root.
+    /// A record whose parent has not arrived is indexed below the root.
     LeafAtGuessedPosition,
-    /// A sketch never decodes, and the walk behind it hides that.
+    /// A set-reconciliation sketch never decodes; the fallback to a tree walk hides the failure.
     SketchNeverDecodes,
-    /// A replica says that it has the root it expects to have.
+    /// A replica announces the root that it expects instead of the root of its index.
     RootForced,
-    /// A member that was never heard counts as having seen everything.
+    /// A member that was never heard from counts as having acknowledged everything, so that tombstones are
+    /// collected too early.
     SilentMembersCount,
-    /// Deltas that are known already are passed on all the same.
+    /// Deltas that are already known are gossiped again.
     DuplicatesForwarded,
-    /// A sync that is owed with one peer is settled when any other has our root.
+    /// A pending sync with one peer is dropped as soon as any other peer has our root.
     SettledByAnyone,
-    /// Frames leave before what they promise is durable.
+    /// Frames are sent before the state that they announce is durable.
     SentBeforeCommit,
-    /// A write is acknowledged before it is durable.
+    /// A write is acknowledged to the application before it is durable.
     AcknowledgedBeforeCommit,
-    /// How often a replica has started does not survive a crash.
+    /// The incarnation number, which counts the starts of a replica, does not survive a crash.
     IncarnationForgotten,
-    /// Of two registers written at the same instant all replicas keep the one of the lower replica.
+    /// Of two registers with equal timestamps all replicas keep the one of the lower replica id, against the
+    /// specification.
     LowerReplicaWins,
-    /// A counter leaves out one replica when it adds up.
+    /// The total of a counter omits one replica.
     CounterLeavesOneOut,
-    /// An element is not in its set once anybody's add of it was removed.
+    /// A set element is absent as soon as any add of it was removed, even if a concurrent add remains.
     RemoveWinsEverywhere,
-    /// Of two pieces of text inserted at one place the earlier is not shown.
+    /// Of several pieces of text inserted at one position only the one with the greatest id is shown.
     TextShowsOneOfTwo,
-    /// The delete of a collection hides what was created before it, even if it was written after.
+    /// The delete of a collection hides children by their creation time, even those written after the delete.
     DeleteHidesByCreation,
-    /// Of two frozen values the later wins.
+    /// Of two frozen values the later write wins instead of the first.
     FrozenByLastWriter,
-    /// A crash in the middle of a commit leaves the rows that were written by then.
+    /// A crash during a commit leaves the rows that were already written: the commit is not atomic.
     TornCommit,
-    /// Nobody looks at signatures.
+    /// The signatures of deltas are not verified.
     SignaturesUnchecked,
-    /// Whoever comes is taken for a member.
+    /// A replica that is not a member is treated as a member.
     StrangersLetIn,
-    /// A peer with which sessions fail is tried again as soon as ever.
+    /// There is no backoff: a peer with which sessions fail is retried at once.
     FailuresForgiven,
-    /// A host hands each frame to the replica of another of its contexts, and that does not look whose it is.
+    /// A host delivers each frame to the replica of another of its contexts, and that replica does not check
+    /// the frame's context tag.
     ContextsMixed,
-    /// An application's write goes to whichever context its host was busy with last.
+    /// A write of the application goes to the context that its host handled last.
     WriteToLatestContext,
 }
 
 impl Canary {
-    /// All of them.
+    /// The bugs that the reference sweep of the canary tests must detect. The other variants have tests of
+    /// their own, which need another set-up.
     pub const ALL: [Self; 28] = [
         Self::LwwTieByArrival,
         Self::BufferEmptiedBeforeReplay,
@@ -134,15 +142,16 @@ impl Canary {
 }
 
 thread_local! {
+    /// Each test thread has its own, so that tests with different bugs can run in parallel.
     static ACTIVE: Cell<Option<Canary>> = const { Cell::new(None) };
 }
 
-/// Switches a bug on, or all off, for this thread.
+/// Activates `canary` for this thread in place of any other; `None` deactivates all.
 pub fn set(canary: Option<Canary>) {
     ACTIVE.set(canary);
 }
 
-/// Whether `canary` is on.
+/// Returns whether `canary` is active for this thread.
 pub fn active(canary: Canary) -> bool {
     ACTIVE.get() == Some(canary)
 }

@@ -1,41 +1,43 @@
-//! SHA-256 digests and the one way they are made.
+//! SHA-256 digests, and hashers with domain separation.
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
-/// A SHA-256 digest. All zeros means "of nothing": the root of an empty context.
+/// A SHA-256 digest. All zeros stands for "no content": it is the root of an empty context.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// The digest of nothing.
+    /// The digest that stands for no content.
     pub const ZERO: Self = Self([0; 32]);
 
-    /// Whether this is the digest of nothing.
+    /// Whether this is [`Digest::ZERO`].
     pub fn is_zero(&self) -> bool {
         *self == Self::ZERO
     }
 
-    /// The first eight bytes as a number, for buckets and short forms on the wire. Only ever a
-    /// hint: what decides is the whole digest.
+    /// The first eight bytes as a little-endian number, for hash tables and short ids on the wire. Two
+    /// digests may share it: equality is decided by the whole digest.
     pub fn short(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
-    /// The digest as four numbers, little endian.
+    /// The digest as four little-endian numbers.
     pub fn words(&self) -> [u64; 4] {
         let (words, _) = self.0.as_chunks::<8>();
         std::array::from_fn(|at| words.get(at).map_or(0, |word| u64::from_le_bytes(*word)))
     }
 
-    /// SHA-256 of `tag` followed by `bytes`. The tag keeps hashes of different things apart.
+    /// SHA-256 of `tag` followed by `bytes`. The tag separates domains: hashes of different kinds of
+    /// content never share an input.
     pub fn of(tag: u8, bytes: &[u8]) -> Self {
         Self::of_parts(tag, &[bytes])
     }
 
-    /// As [`Digest::of`] the concatenation of `parts`, which are of known lengths but for the last.
+    /// [`Digest::of`] the concatenation of `parts`. All parts but the last must have fixed lengths;
+    /// otherwise two different lists of parts could have the same concatenation.
     pub fn of_parts(tag: u8, parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
         hasher.update([tag]);
@@ -73,26 +75,26 @@ impl Decode for Digest {
     }
 }
 
-/// Hashes a list of parts so that no two different lists give the same input: each part is
-/// preceded by its length.
+/// Hashes a list of parts. Each part is preceded by its length, so that two different lists never give
+/// the same input to SHA-256.
 #[derive(Clone, Debug)]
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// A hasher for one purpose, named by `domain`.
+    /// A hasher for one purpose; `domain` is its first part, and separates it from other purposes.
     pub fn new(domain: &[u8]) -> Self {
         let mut hasher = Self(Sha256::new());
         hasher.part(domain);
         hasher
     }
 
-    /// Adds one part.
+    /// Appends one part: its length as eight bytes, little endian, then its bytes.
     pub fn part(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
     }
 
-    /// The digest of all parts.
+    /// Returns the digest of all parts.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
@@ -103,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_cannot_run_into_each_other() {
+    fn boundaries_of_parts_change_the_digest() {
         let mut a = Hasher::new(b"x");
         a.part(b"ab");
         a.part(b"c");

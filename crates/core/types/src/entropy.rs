@@ -1,7 +1,7 @@
-//! Randomness as an argument.
+//! Randomness, passed to each step as an argument.
 
-/// What a random draw decides. Labels are recorded beside each draw, so that a tape of choices can
-/// be read, edited and shrunk.
+/// The purpose of a random draw. A recorder stores the purpose beside each drawn number, so that a
+/// recorded sequence of draws can be read, edited and shrunk.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "each name says what is drawn")]
@@ -74,17 +74,20 @@ pub enum Choice {
     LieDetail = 132,
 }
 
-/// A source of random draws. A step that needs chance takes one as an argument; who provides it
-/// decides whether the draws are fresh, seeded or replayed.
+/// A source of random draws. A step that needs randomness takes one as an argument; the caller decides
+/// whether the draws are fresh, seeded or replayed.
 pub trait Entropy {
-    /// A number in `0..bound`, uniform; zero when `bound` is zero.
+    /// Draws a number in `0..bound`, uniformly distributed; zero if `bound` is zero.
     fn below(&mut self, choice: Choice, bound: u64) -> u64;
 
-    /// A number in `low..=high`, uniform; `low` when the range is empty.
+    /// Draws a number in `low..=high`, uniformly distributed. If the range is empty or has one number,
+    /// the result is `low` and nothing is drawn.
     fn between(&mut self, choice: Choice, low: u64, high: u64) -> u64 {
         if high <= low {
             return low;
         }
+        // The whole range of 64 bits has 2^64 numbers, one more than `bound` can say: then `u64::MAX`
+        // is never drawn.
         low + self.below(choice, (high - low).saturating_add(1))
     }
 }

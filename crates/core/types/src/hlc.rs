@@ -6,28 +6,32 @@ use crate::ids::ReplicaId;
 use crate::time::Moment;
 use std::fmt;
 
+/// The low bits of [`Hlc::time`] that hold the logical counter.
 const COUNTER_BITS: u32 = 16;
 
-/// A hybrid logical timestamp. Ordered by time, then counter, then replica, so that no two stamps
-/// of different replicas are ever equal.
+/// A hybrid logical timestamp, ordered by milliseconds, then counter, then replica. The order is total,
+/// and stamps of different replicas are never equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Hlc {
     /// 48 bits of milliseconds above 16 bits of logical counter.
     time: u64,
-    /// Who made the stamp.
+    /// The replica that made the stamp; breaks ties between equal times.
     replica: ReplicaId,
 }
 
 impl Hlc {
-    /// Before every stamp: "never".
+    /// Less than or equal to every stamp; stands for "never".
     pub const ZERO: Self = Self { time: 0, replica: ReplicaId([0; 16]) };
-    /// After every stamp: "not yet known" where the earliest counts.
+    /// Greater than or equal to every stamp; the neutral element of a minimum, and so "not known yet" where
+    /// the earliest stamp counts.
     pub const MAX: Self = Self { time: u64::MAX, replica: ReplicaId([0xff; 16]) };
 
-    /// A stamp from its parts. Milliseconds beyond 48 bits saturate.
+    /// Builds a stamp from its parts. Milliseconds beyond 48 bits saturate.
     pub fn new(physical_ms: u64, counter: u16, replica: ReplicaId) -> Self {
         let physical = physical_ms.min((1 << (64 - COUNTER_BITS)) - 1);
-        Self { time: physical << COUNTER_BITS | u64::from(counter), replica }
+        let time = physical << COUNTER_BITS | u64::from(counter);
+        debug_assert!(time >> COUNTER_BITS == physical, "milliseconds and counter do not overlap");
+        Self { time, replica }
     }
 
     /// The wall-clock part, in milliseconds.
@@ -35,22 +39,23 @@ impl Hlc {
         self.time >> COUNTER_BITS
     }
 
-    /// The logical part.
+    /// The logical counter among stamps of one millisecond.
     pub const fn counter(&self) -> u16 {
         self.time as u16
     }
 
-    /// Milliseconds and counter in one number that orders as they do.
+    /// Milliseconds and counter as one number, `milliseconds << 16 | counter`, which has the same order.
     pub const fn time(&self) -> u64 {
         self.time
     }
 
-    /// Who made the stamp.
+    /// The replica that made the stamp.
     pub const fn replica(&self) -> ReplicaId {
         self.replica
     }
 
-    /// Refuses a stamp whose wall-clock part lies more than `limit_ms` ahead of `moment`.
+    /// Rejects a stamp whose wall-clock part is more than `limit_ms` milliseconds ahead of the wall clock of
+    /// `moment`.
     pub fn check_drift(&self, moment: Moment, limit_ms: u64) -> Result<(), DriftError> {
         let ahead_ms = self.physical_ms().saturating_sub(moment.wall_ms);
         if ahead_ms > limit_ms {
@@ -89,20 +94,20 @@ impl Decode for Hlc {
     }
 }
 
-/// A stamp from further in the future than the drift limit allows. Whoever sent it has a wrong
-/// clock, or ours is behind: retry later.
+/// A stamp is further in the future than the drift limit allows. Either the clock of its sender is fast
+/// or the local clock is slow: retry later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("stamp {stamp} is {ahead_ms} ms ahead of the local clock; the limit is {limit_ms} ms")]
 pub struct DriftError {
-    /// The stamp.
+    /// The rejected stamp.
     pub stamp: Hlc,
-    /// How far ahead it is.
+    /// The milliseconds by which the stamp is ahead of the local wall clock.
     pub ahead_ms: u64,
-    /// What is allowed.
+    /// The greatest allowed value of `ahead_ms`.
     pub limit_ms: u64,
 }
 
-/// Makes stamps that always grow, whatever the wall clock does.
+/// The clock of one replica. Its stamps are strictly monotone even if the wall clock stops or jumps back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HlcClock {
     last: u64,
@@ -110,38 +115,46 @@ pub struct HlcClock {
 }
 
 impl HlcClock {
-    /// A clock that has seen nothing yet.
+    /// A clock that has made and observed no stamp yet.
     pub const fn new(replica: ReplicaId) -> Self {
         Self { last: 0, replica }
     }
 
-    /// A clock that goes on after `last`, as after a restart.
+    /// A clock whose stamps are greater than `last`, an [`HlcClock::last`] persisted before a restart.
     pub const fn resume(replica: ReplicaId, last: u64) -> Self {
         Self { last, replica }
     }
 
-    /// Whose stamps it makes.
+    /// The replica in whose name the clock makes stamps.
     pub const fn replica(&self) -> ReplicaId {
         self.replica
     }
 
-    /// The highest time seen so far; what a restart must not fall behind.
+    /// The greatest [`Hlc::time`] made or observed so far. A replica persists it, because a restart must not
+    /// reuse a stamp.
     pub const fn last(&self) -> u64 {
         self.last
     }
 
-    /// The next stamp: at least the wall clock, and greater than every stamp made or observed.
+    /// Makes the next stamp: not less than the wall clock, and greater than every stamp made or observed.
     /// A counter that overflows carries into the milliseconds.
     pub fn tick(&mut self, moment: Moment) -> Hlc {
+        let previous = self.last;
         let wall = Hlc::new(moment.wall_ms, 0, self.replica).time;
-        self.last = wall.max(self.last.saturating_add(1));
+        self.last = wall.max(previous.saturating_add(1));
+        // 2^48 milliseconds are 8,900 years: only a stamp that skipped the drift check can exhaust the clock.
+        debug_assert!(
+            self.last > previous || previous == u64::MAX,
+            "stamps of one replica are strictly monotone"
+        );
         Hlc { time: self.last, replica: self.replica }
     }
 
-    /// Takes note of a remote stamp, so that later stamps exceed it. The stamp must have passed
-    /// [`Hlc::check_drift`].
+    /// Observes a stamp of another replica, so that later stamps of this one exceed it. The stamp must have
+    /// passed [`Hlc::check_drift`]; otherwise one wrong clock would carry all others into the future.
     pub fn observe(&mut self, remote: Hlc) {
         self.last = self.last.max(remote.time);
+        debug_assert!(self.last >= remote.time, "the clock is not behind a stamp that it observed");
     }
 }
 
@@ -155,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_grow_when_the_wall_clock_goes_back() {
+    fn stamps_grow_despite_clock_jump_back() {
         let mut clock = HlcClock::new(ReplicaId::from_u64(1));
         let early = clock.tick(at(1_000));
         let late = clock.tick(at(10));
@@ -164,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_counter_carries_into_the_milliseconds() {
+    fn full_counter_carries_into_milliseconds() {
         let mut clock =
             HlcClock::resume(ReplicaId::from_u64(1), Hlc::new(5, u16::MAX, ReplicaId::default()).time());
         let next = clock.tick(at(0));
@@ -172,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_beyond_the_drift_limit_is_refused_and_one_at_it_is_not() {
+    fn rejects_only_stamps_beyond_drift_limit() {
         let stamp = Hlc::new(6_000, 0, ReplicaId::from_u64(1));
         assert!(stamp.check_drift(at(1_000), 5_000).is_ok());
         assert_eq!(stamp.check_drift(at(999), 5_000).unwrap_err().ahead_ms, 5_001);

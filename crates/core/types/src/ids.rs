@@ -1,4 +1,4 @@
-//! Identifiers. Each is a newtype, so that one cannot stand in for another.
+//! Identifiers. Each kind is a type of its own, so that the compiler rejects one in the place of another.
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, Writer};
 use crate::digest::{Digest, Hasher};
@@ -10,14 +10,16 @@ macro_rules! byte_id {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
         pub struct $name(pub [u8; $len]);
 
-        /// By the bytes, compared eight at a time: ids are the keys of most maps here, and nearly
-        /// always differ in the first eight.
+        /// The lexicographic order of the bytes. The comparison takes eight bytes at a time, because ids are
+        /// the keys of most maps and nearly always differ in the first eight.
         impl Ord for $name {
             #[inline]
             fn cmp(&self, other: &Self) -> std::cmp::Ordering {
                 let words = self.0.as_chunks::<8>().0.iter().zip(other.0.as_chunks::<8>().0);
                 for (own, other) in words {
-                    let (own, other) = (u64::from_be_bytes(*own), u64::from_be_bytes(*other));
+                    // Big-endian numbers order as their bytes do.
+                    let own = u64::from_be_bytes(*own);
+                    let other = u64::from_be_bytes(*other);
                     if own != other {
                         return own.cmp(&other);
                     }
@@ -39,9 +41,9 @@ macro_rules! byte_id {
                 &self.0
             }
 
-            /// An id with `n` in its first eight bytes, little endian, and zeros after. For tests
-            /// and scenarios; the bytes of consecutive numbers differ in the first byte, so they
-            /// spread over the index.
+            /// An id with `n` in its first eight bytes, little endian, and zeros after. For tests and
+            /// scenarios: consecutive numbers differ in the first byte, so that the ids spread over the
+            /// index as hashes do.
             pub fn from_u64(n: u64) -> Self {
                 let mut bytes = [0; $len];
                 for (to, from) in bytes.iter_mut().zip(n.to_le_bytes()) {
@@ -58,7 +60,7 @@ macro_rules! byte_id {
         }
 
         impl fmt::Display for $name {
-            /// The first eight bytes in hex: enough to tell ids apart in a report.
+            /// Writes the first eight bytes in hex, which distinguish the ids of a report.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 for byte in self.0.iter().take(8) {
                     write!(f, "{byte:02x}")?;
@@ -82,61 +84,70 @@ macro_rules! byte_id {
 }
 
 byte_id!(
-    /// Names one entity of a context.
+    /// The id of one entity of a context.
     EntityId, 32
 );
 byte_id!(
-    /// Names one context: the unit of replication.
+    /// The id of one context, the unit of replication.
     ContextId, 32
 );
 byte_id!(
-    /// Names one delta: the digest of its content.
+    /// The id of one delta: the digest of its content.
     DeltaId, 32
 );
 byte_id!(
-    /// Names one replica: one copy of a context that writes under its own name.
+    /// The id of one replica: one copy of a context, with writes of its own.
     ReplicaId, 16
 );
 
 impl EntityId {
-    /// The root of every context. It has no parent and always sits at depth zero.
+    /// The root entity of every context. It has no parent and is always at depth zero.
     pub const ROOT: Self = Self([0; 32]);
 
-    /// The highest id.
+    /// The greatest id in the order of ids.
     pub const LAST: Self = Self([0xff; 32]);
 
-    /// How many of an id's first bits are its [`EntityId::beginning`].
-    pub const BEGINNING_BITS: u32 = 28;
+    /// The number of leading bits of an id that [`EntityId::prefix`] returns.
+    pub const PREFIX_BITS: u32 = 28;
 
-    /// The first 28 bits as a number, ordered as ids are.
-    pub const fn beginning(self) -> u32 {
+    /// The first [`EntityId::PREFIX_BITS`] bits as a number, which has the order of the ids.
+    pub const fn prefix(self) -> u32 {
         let [a, b, c, d, ..] = self.0;
-        u32::from_be_bytes([a, b, c, d]) >> (u32::BITS - Self::BEGINNING_BITS)
+        u32::from_be_bytes([a, b, c, d]) >> (u32::BITS - Self::PREFIX_BITS)
     }
 
-    /// The first and the last id with this [`EntityId::beginning`]; what is above its bits does not count.
-    pub fn range_beginning(beginning: u32) -> (Self, Self) {
-        let rest = u32::BITS - Self::BEGINNING_BITS;
-        let [mut first, mut last] = [Self::ROOT, Self::LAST];
+    /// The first and the last id with this [`EntityId::prefix`], both inclusive. Bits of `prefix` above the
+    /// lowest [`EntityId::PREFIX_BITS`] are ignored.
+    pub fn range_of_prefix(prefix: u32) -> (Self, Self) {
+        let rest = u32::BITS - Self::PREFIX_BITS;
+        let mut first = Self::ROOT;
+        let mut last = Self::LAST;
         for (id, low) in [(&mut first, 0), (&mut last, (1 << rest) - 1)] {
-            for (byte, given) in id.0.iter_mut().zip((beginning << rest | low).to_be_bytes()) {
+            for (byte, given) in id.0.iter_mut().zip((prefix << rest | low).to_be_bytes()) {
                 *byte = given;
             }
         }
+        debug_assert!(first <= last, "the range of a prefix is not empty");
+        debug_assert_eq!(first.prefix(), last.prefix(), "both ends of the range have the same prefix");
         (first, last)
     }
 
-    /// The id after this one; `None` for the last.
+    /// The next greater id; `None` for the greatest.
     pub fn successor(self) -> Option<Self> {
-        self.step(u8::MAX, |byte| byte.wrapping_add(1))
+        let next = self.step(u8::MAX, |byte| byte.wrapping_add(1));
+        debug_assert!(next.is_none_or(|next| self < next), "the successor is greater");
+        next
     }
 
-    /// The id before this one; `None` for the first.
+    /// The next smaller id; `None` for the smallest.
     pub fn predecessor(self) -> Option<Self> {
-        self.step(0, |byte| byte.wrapping_sub(1))
+        let previous = self.step(0, |byte| byte.wrapping_sub(1));
+        debug_assert!(previous.is_none_or(|previous| previous < self), "the predecessor is smaller");
+        previous
     }
 
-    /// Moves by one, carrying over bytes that hold `carry`.
+    /// Adds or subtracts one, as `next` does for a byte; bytes that hold `carry` wrap around and carry
+    /// over to the byte before. `None` if all bytes carry.
     fn step(mut self, carry: u8, next: impl Fn(u8) -> u8) -> Option<Self> {
         for byte in self.0.iter_mut().rev() {
             let carries = *byte == carry;
@@ -148,8 +159,8 @@ impl EntityId {
         None
     }
 
-    /// The id of the child of `parent` that is called `key`: the same on every replica (I9), so
-    /// that two replicas which create the same map entry create the same entity.
+    /// The id of the child of `parent` under `key`. It is the same on every replica (I9), so that two
+    /// replicas which create the same map entry concurrently create one entity.
     pub fn child_of(parent: Self, key: &[u8]) -> Self {
         let mut hasher = Hasher::new(b"syncline/entity/v1");
         hasher.part(&parent.0);
@@ -159,7 +170,7 @@ impl EntityId {
 }
 
 impl ContextId {
-    /// The first eight bytes, carried by each frame so that a misrouted one is noticed.
+    /// The first eight bytes. Each frame carries them, so that its receiver detects a misrouted frame.
     pub fn tag(&self) -> [u8; 8] {
         let mut tag = [0; 8];
         for (to, from) in tag.iter_mut().zip(self.0) {
@@ -175,8 +186,8 @@ impl From<Digest> for DeltaId {
     }
 }
 
-/// The host's handle for the other end of a link. The host gives it out and alone knows what it
-/// stands for: an index in the simulator, a libp2p peer in production.
+/// The host's handle for the other end of a link. Only the host knows what it stands for: an index in the
+/// simulator, a connection or a libp2p peer in production.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerId(pub u32);
 

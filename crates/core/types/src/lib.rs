@@ -1,8 +1,8 @@
-//! Words that every other crate speaks: identifiers, virtual time, the hybrid logical clock,
-//! digests, limits and the canonical codec.
+//! The basic types of all other crates: identifiers, virtual time, the hybrid logical clock, digests,
+//! limits and the canonical codec.
 //!
-//! This crate knows nothing of records, stores, messages or networks. Everything in it is a plain
-//! value; nothing reads a clock or draws a random number.
+//! This crate has no records, stores, messages or networks. All its types are plain values; nothing here
+//! reads a clock or draws a random number.
 //!
 //! ```
 //! use syncline_types::{HlcClock, Moment, ReplicaId, SimTime};
@@ -37,8 +37,8 @@ pub use ids::{ContextId, DeltaId, EntityId, PeerId, ReplicaId};
 pub use internal::InternalError;
 pub use time::{Moment, SimDuration, SimTime};
 
-/// Whether a deliberate bug is switched on. Always `false` unless built with the `canary` feature,
-/// which only tests of the tests enable.
+/// Whether a deliberate bug of `canary::Canary` is active. Without the `canary` feature, which only the tests
+/// of the test suite itself enable, this is the constant `false`.
 #[macro_export]
 macro_rules! canary {
     ($which:ident) => {{

@@ -1,4 +1,4 @@
-//! Virtual time: microseconds inside, milliseconds ("ticks") at the edges.
+//! Virtual time. Values are stored in microseconds; a bare integer converts as milliseconds.
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
@@ -6,39 +6,39 @@ use std::ops::{Add, AddAssign, Sub};
 macro_rules! micros_type {
     ($name:ident) => {
         impl $name {
-            /// Zero.
+            /// Zero microseconds.
             pub const ZERO: Self = Self(0);
-            /// The largest value.
+            /// The greatest value; sums saturate at it.
             pub const MAX: Self = Self(u64::MAX);
 
-            /// From microseconds.
+            /// Converts from microseconds.
             pub const fn from_micros(micros: u64) -> Self {
                 Self(micros)
             }
 
-            /// From milliseconds; saturates.
+            /// Converts from milliseconds; saturates at [`Self::MAX`].
             pub const fn from_millis(millis: u64) -> Self {
                 Self(millis.saturating_mul(1_000))
             }
 
-            /// From seconds; saturates.
+            /// Converts from seconds; saturates at [`Self::MAX`].
             pub const fn from_secs(secs: u64) -> Self {
                 Self(secs.saturating_mul(1_000_000))
             }
 
-            /// In microseconds.
+            /// Returns the value in microseconds.
             pub const fn as_micros(self) -> u64 {
                 self.0
             }
 
-            /// In whole milliseconds, rounded down.
+            /// Returns the value in whole milliseconds, rounded down.
             pub const fn as_millis(self) -> u64 {
                 self.0 / 1_000
             }
         }
 
-        /// A bare number is a tick: one millisecond. This is the only integer conversion, so that
-        /// `1000.into()` needs no annotation.
+        /// Converts from milliseconds, the ticks of the simulator. There is no other conversion from an
+        /// integer, so that `1000.into()` needs no type annotation.
         impl From<u64> for $name {
             fn from(millis: u64) -> Self {
                 Self::from_millis(millis)
@@ -47,7 +47,8 @@ macro_rules! micros_type {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let (millis, micros) = (self.0 / 1_000, self.0 % 1_000);
+                let millis = self.0 / 1_000;
+                let micros = self.0 % 1_000;
                 if millis >= 1_000 {
                     write!(f, "{}.{:03}s", millis / 1_000, millis % 1_000)
                 } else if micros == 0 {
@@ -64,7 +65,7 @@ macro_rules! micros_type {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct SimTime(u64);
 
-/// A span of virtual time, in microseconds.
+/// A length of virtual time, in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct SimDuration(u64);
 
@@ -72,14 +73,14 @@ micros_type!(SimTime);
 micros_type!(SimDuration);
 
 impl SimTime {
-    /// The span since `earlier`, or zero if `earlier` is later.
+    /// The time that has passed since `earlier`; zero if `earlier` is later than `self`.
     pub const fn since(self, earlier: Self) -> SimDuration {
         SimDuration(self.0.saturating_sub(earlier.0))
     }
 }
 
 impl SimDuration {
-    /// `self * factor`; saturates.
+    /// `self * factor`; saturates at [`SimDuration::MAX`].
     pub const fn times(self, factor: u64) -> Self {
         Self(self.0.saturating_mul(factor))
     }
@@ -112,18 +113,18 @@ impl Sub for SimDuration {
     }
 }
 
-/// What a step knows of time: the monotonic time that timers run on, and the wall clock that
-/// stamps are made of. A host may let the wall clock be wrong; nothing waits on it.
+/// The time of one step, on two clocks: the monotonic clock, which timers use, and the wall clock, which
+/// timestamps use. The wall clock may be wrong, because no timer depends on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Moment {
-    /// Monotonic time: never goes back while the host runs.
+    /// The monotonic time; it never goes back while the host runs.
     pub now: SimTime,
-    /// The wall clock, in milliseconds; it may jump either way.
+    /// The wall clock, in milliseconds; it may jump forward or back.
     pub wall_ms: u64,
 }
 
 impl Moment {
-    /// A moment whose wall clock agrees with its monotonic time.
+    /// A moment whose wall clock shows the monotonic time.
     pub const fn at(now: SimTime) -> Self {
         Self { now, wall_ms: now.as_millis() }
     }
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn times_read_in_the_unit_a_person_would_use() {
+    fn display_picks_a_readable_unit() {
         assert_eq!(SimTime::from_micros(1_500).to_string(), "1.500ms");
         assert_eq!(SimTime::from_millis(12).to_string(), "12ms");
         assert_eq!(SimTime::from_millis(61_250).to_string(), "61.250s");

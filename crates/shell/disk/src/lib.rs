@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use syncline_storage::{StorageError, index, tries_are_told};
-use syncline_store::{Bytes, Key, ReadView, Row, Run, Runs, Store, StoreError, WriteBatch};
+use syncline_store::{Bytes, Key, ReadView, Row, RowRun, RowRuns, Store, StoreError, WriteBatch};
 use syncline_types::{DecodeError, Reader, Writer};
 
 /// Where the format of a store is written; no row of a state has this key.
@@ -54,7 +54,7 @@ pub struct DiskStore {
     progress: Progress,
     commits: u64,
     /// What is known of the index, and of how many nodes at most.
-    at_hand: Runs,
+    at_hand: RowRuns,
     nodes_at_hand: usize,
     most_at_hand: usize,
     /// Of these, what the engine does not have yet.
@@ -77,7 +77,7 @@ impl std::fmt::Debug for DiskStore {
 pub struct DiskView {
     snapshot: Arc<Snapshot>,
     rows: Keyspace,
-    at_hand: Runs,
+    at_hand: RowRuns,
     owed: Owed,
 }
 
@@ -101,7 +101,7 @@ fn notes_of(batch: &WriteBatch) -> Option<Writer> {
     let mut out = Writer::default();
     for (trie, edit) in batch.edits().filter_map(|(trie, edit)| Some((trie, edit?))) {
         out.bytes(trie);
-        out.bytes(&edit.notes()?);
+        out.bytes(&edit.redo_entry()?);
     }
     Some(out)
 }
@@ -149,7 +149,7 @@ impl DiskStore {
             rows,
             progress,
             commits: 0,
-            at_hand: Runs::default(),
+            at_hand: RowRuns::default(),
             nodes_at_hand: 0,
             most_at_hand: NODES_AT_HAND,
             owed: Owed::default(),
@@ -256,7 +256,7 @@ impl DiskStore {
             self.nodes_at_hand = self.at_hand.len();
             if self.nodes_at_hand > self.most_at_hand / 4 * 3 {
                 self.settle()?;
-                (self.at_hand, self.nodes_at_hand) = (Runs::default(), 0);
+                (self.at_hand, self.nodes_at_hand) = (RowRuns::default(), 0);
             }
         }
         Ok(())
@@ -412,7 +412,7 @@ impl ReadView for DiskView {
         owed::merged(rows, self.owed.keys(from, to), |key| self.at_hand(key), limit)
     }
 
-    fn wants_notes(&self) -> bool {
+    fn wants_redo_entries(&self) -> bool {
         true
     }
 
@@ -420,7 +420,7 @@ impl ReadView for DiskView {
         self.at_hand.prefetch(keys);
     }
 
-    fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
+    fn run(&self, key: &[u8]) -> Option<&Arc<dyn RowRun>> {
         self.at_hand.get(key)
     }
 }

@@ -1,7 +1,7 @@
 //! Rows of the index that the engine does not have yet.
 //!
 //! A thousand inserts into a large state change two thousand nodes of a kilobyte, and nearly all of these
-//! change again soon. So a batch brings the engine its records and the [notes](syncline_store::Edit::notes)
+//! change again soon. So a batch brings the engine its records and the [notes](syncline_store::Edit::redo_entry)
 //! of what it has done to the index, a twentieth of the bytes; the nodes stay at hand, and many batches later
 //! the row of each is written once. Notes that are on the disk when a store is opened are made again.
 

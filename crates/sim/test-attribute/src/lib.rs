@@ -1,21 +1,24 @@
-//! The attribute `#[sync_sim::test]`; use it through `sync-sim`, where it is described.
+//! The attribute macro `#[sync_sim::test]`. The crate `sync-sim` re-exports and documents it; depend on that.
 
 use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 
-/// Makes a function a test that is run with many seeds.
+/// Makes a function a simulation test, which runs once for each of many seeds.
 ///
-/// `#[sync_sim::test]` or `#[sync_sim::test(seeds = 200, faults = "heavy", nodes = 3)]`, on a
-/// `fn name(rt: &mut SimRuntime)`:
+/// The attribute is `#[sync_sim::test]` or, with settings,
+/// `#[sync_sim::test(seeds = 200, faults = "heavy", nodes = 3)]`, on a `fn name(rt: &mut SimRuntime)`:
 ///
-/// - `seeds`: so many, from 0, or a range; 100 if not given.
-/// - `faults`: `"none"`, `"light"`, `"heavy"`, `"partitions"`, or a `FaultConfig`; a network with distance
-///   and no faults if not given.
-/// - `nodes`: how many empty nodes there are when the function begins; it can add them itself.
+/// - `seeds`: the number of seeds, counted from 0, or a range of seeds. The default is 100.
+/// - `faults`: `"none"`, `"light"`, `"heavy"`, `"partitions"`, or a `FaultConfig`. The default is a network
+///   with latency and without faults.
+/// - `nodes`: the number of empty nodes at the start of the function. The default is 0: the function
+///   adds the nodes.
 ///
-/// What happens when a seed fails is said at `sync_sim::Trial::run`.
+/// `sync_sim::Trial::run` documents the report of a failing seed.
 #[proc_macro_attribute]
 pub fn test(settings: TokenStream, function: TokenStream) -> TokenStream {
     expand(settings, function).unwrap_or_else(|(span, problem)| {
+        // Built token by token: parsed text would have the span of the attribute, and the compiler's
+        // message must point to the token that is wrong.
         let call: [TokenTree; 4] = [
             Ident::new("compile_error", span).into(),
             punct('!', span),
@@ -26,26 +29,29 @@ pub fn test(settings: TokenStream, function: TokenStream) -> TokenStream {
     })
 }
 
-/// Where something is wrong, and what.
+/// An error at a place in the source: the place, and the text for the compiler's message.
 type Problem = (Span, String);
 
+/// The token `sign` at `span`.
 fn punct(sign: char, span: Span) -> TokenTree {
     let mut punct = Punct::new(sign, Spacing::Alone);
     punct.set_span(span);
     punct.into()
 }
 
+/// Whether `token` is the punctuation `sign`.
 fn is(token: &TokenTree, sign: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == sign)
 }
 
-/// Text of this file as tokens.
+/// Parses `text`, which this file generates, into tokens.
 fn tokens(text: &str) -> Result<TokenStream, Problem> {
     text.parse().map_err(|error| (Span::call_site(), format!("{error}")))
 }
 
+/// Expands to a test function of the same name that contains `function` and runs it with a `Trial`.
 fn expand(settings: TokenStream, function: TokenStream) -> Result<TokenStream, Problem> {
-    // What is said of the test (that it is ignored, that it should panic) is the test's, not the body's.
+    // Attributes such as `#[ignore]` and `#[should_panic]` belong to the outer function, which is the test.
     let mut rest = function.into_iter().peekable();
     let mut attributes = TokenStream::new();
     while let Some(sign) = rest.next_if(|token| is(token, '#')) {
@@ -53,6 +59,8 @@ fn expand(settings: TokenStream, function: TokenStream) -> Result<TokenStream, P
     }
     let body: Vec<TokenTree> = rest.collect();
     let name = name(&body)?.clone();
+    // The crate name, the module and the function are those of the test, so that a failure can print
+    // the command that repeats it.
     let path = format!("env!(\"CARGO_PKG_NAME\"), concat!(module_path!(), \"::{name}\")");
     let mut block = body.into_iter().collect::<TokenStream>();
     block.extend(tokens(&format!("::sync_sim::Trial::new({path})"))?);
@@ -66,7 +74,7 @@ fn expand(settings: TokenStream, function: TokenStream) -> Result<TokenStream, P
     Ok(attributes)
 }
 
-/// The name of the function, which must take something.
+/// The name of the function, which must have a parameter and must not be async.
 fn name(body: &[TokenTree]) -> Result<&TokenTree, Problem> {
     let word =
         |token: &TokenTree, word: &str| matches!(token, TokenTree::Ident(ident) if ident.to_string() == word);
@@ -84,7 +92,7 @@ fn name(body: &[TokenTree]) -> Result<&TokenTree, Problem> {
     }
 }
 
-/// What is called on a trial for each setting, and with what.
+/// For each setting the method of `Trial` that applies it, and the argument.
 fn calls(settings: TokenStream) -> Result<Vec<(&'static str, TokenStream)>, Problem> {
     let mut calls = Vec::new();
     let settings: Vec<TokenTree> = settings.into_iter().collect();
@@ -95,6 +103,7 @@ fn calls(settings: TokenStream) -> Result<Vec<(&'static str, TokenStream)>, Prob
         if !is(sign, '=') || value.is_empty() {
             return Err((name.span(), format!("a setting looks like `{name} = …`")));
         }
+        // A string is the name of a preset; any other expression is a `FaultConfig`.
         let text = matches!(value, [TokenTree::Literal(text)] if text.to_string().starts_with('"'));
         let method = match name.to_string().as_str() {
             "seeds" => "seeds",

@@ -7,7 +7,7 @@ use super::prefix::Prefix;
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use syncline_store::{Amended, Bytes, Edit, Run};
+use syncline_store::{AmendOutcome, Bytes, Edit, RowRun};
 use syncline_types::{Decode, Digest, Encode, EntityId, Writer};
 
 /// By how many entries the room in a bucket grows.
@@ -139,7 +139,7 @@ impl Kept {
 #[derive(Clone, Debug)]
 pub(super) struct Trie(pub(super) Option<Kept>);
 
-impl Run for Trie {
+impl RowRun for Trie {
     fn read(&self, suffix: &[u8]) -> Option<Bytes> {
         let wanted = Prefix::from_bytes(suffix).ok()?;
         let (mut at, mut node) = (Prefix::EMPTY, self.0.as_ref()?);
@@ -226,30 +226,30 @@ impl Edit for TrieEdit {
         count
     }
 
-    fn notes(&self) -> Option<Bytes> {
+    fn redo_entry(&self) -> Option<Bytes> {
         self.notes.to_bytes()
     }
 
-    fn amend(&self, run: Option<&mut Arc<dyn Run>>) -> Amended {
+    fn amend(&self, run: Option<&mut Arc<dyn RowRun>>) -> AmendOutcome {
         if self.top == Place::Nowhere {
-            return Amended::Gone;
+            return AmendOutcome::Gone;
         }
         if let Some(run) = run {
             if let Some(trie) = Arc::get_mut(run).and_then(|run| (run as &mut dyn Any).downcast_mut::<Trie>())
             {
                 settle(&self.nodes, self.top, &mut trie.0);
-                return Amended::InPlace;
+                return AmendOutcome::InPlace;
             }
             if let Some(trie) = (&**run as &dyn Any).downcast_ref::<Trie>() {
                 let mut trie = trie.clone();
                 settle(&self.nodes, self.top, &mut trie.0);
                 *run = Arc::new(trie);
-                return Amended::InPlace;
+                return AmendOutcome::InPlace;
             }
         }
         let mut trie = Trie(None);
         settle(&self.nodes, self.top, &mut trie.0);
-        Amended::New(Arc::new(trie))
+        AmendOutcome::New(Arc::new(trie))
     }
 }
 

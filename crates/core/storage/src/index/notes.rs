@@ -1,7 +1,7 @@
 //! What was changed in a trie, in short, for stores that write its nodes only now and then.
 //!
 //! A changed entry takes 65 bytes here and the nodes that it changes some two thousand. The notes are made
-//! if the view asks for them ([`ReadView::wants_notes`]), in the order of the changes, and [`redo`] makes
+//! if the view asks for them ([`ReadView::wants_redo_entries`]), in the order of the changes, and [`redo`] makes
 //! the changes again on what the trie was before.
 
 use super::trie::{Tries, Update};

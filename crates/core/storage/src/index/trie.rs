@@ -85,7 +85,7 @@ impl<V: ReadView> Source<'_, '_, V> {
 
     fn root(&mut self, nodes: &mut Nodes) -> Result<Root, StorageError> {
         let gone = BTreeSet::new();
-        let notes = Notes::new(self.view.wants_notes());
+        let notes = Notes::new(self.view.wants_redo_entries());
         let run = self.view.run(&keys::trie(self.slot, self.entity));
         if let Some(Trie(Some(kept))) = run.and_then(|run| (&**run as &dyn Any).downcast_ref()) {
             *self.reads += 1;

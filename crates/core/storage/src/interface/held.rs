@@ -155,7 +155,7 @@ impl Records {
     }
 
     pub(super) fn place(&self, id: EntityId) -> Option<u32> {
-        let alike = self.places_near(id.beginning()).filter(|slot| slot.tag == tag(id));
+        let alike = self.places_near(id.prefix()).filter(|slot| slot.tag == tag(id));
         let found = alike.map(|slot| slot.place).find(|place| self.id(*place) == Some(id));
         found.or_else(|| self.others.get(&id).copied())
     }
@@ -183,7 +183,7 @@ impl Records {
 
     fn enter(&mut self, id: EntityId, place: u32) {
         let free =
-            self.near(id.beginning()).find(|at| self.slots.get(*at).is_some_and(|slot| slot.place == FREE));
+            self.near(id.prefix()).find(|at| self.slots.get(*at).is_some_and(|slot| slot.place == FREE));
         match free.and_then(|at| self.slots.get_mut(at)) {
             Some(slot) => *slot = Slot { tag: tag(id), place },
             None => {
@@ -229,11 +229,11 @@ impl Records {
 
     /// Those with this [`EntityId::beginning`], in no order.
     pub(super) fn beginning(&self, beginning: u32) -> impl Iterator<Item = &Held> {
-        let (from, to) = EntityId::range_beginning(beginning);
+        let (from, to) = EntityId::range_of_prefix(beginning);
         let places = self.places_near(beginning).map(|slot| slot.place);
         let places = places.chain(self.others.range(from..=to).map(|(_, place)| *place));
         let held = places.filter_map(|place| self.get(place));
-        held.filter(move |held| held.id.beginning() == beginning)
+        held.filter(move |held| held.id.prefix() == beginning)
     }
 
     /// The places of all that have changed, ascending by id.
@@ -283,10 +283,10 @@ mod tests {
             prop_assert_eq!(records.place(absent), model.get(&absent).copied());
             let changed = model.iter().filter(|(id, _)| id.0[31] % 3 > 0).map(|(_, place)| *place);
             prop_assert_eq!(records.changed(), changed.collect::<Vec<_>>());
-            for beginning in model.keys().map(|id| id.beginning()).chain([absent.beginning()]) {
+            for beginning in model.keys().map(|id| id.prefix()).chain([absent.prefix()]) {
                 let mut found: Vec<_> = records.beginning(beginning).map(|held| held.id).collect();
                 found.sort_unstable();
-                let expected = model.keys().copied().filter(|id| id.beginning() == beginning);
+                let expected = model.keys().copied().filter(|id| id.prefix() == beginning);
                 prop_assert_eq!(found, expected.collect::<Vec<_>>());
             }
         }

@@ -77,7 +77,7 @@ impl Exchange {
             }
             (Question::Named(names), Answer::Records { records, complete }) => {
                 if !complete {
-                    let came = Names::of(records.iter().map(|record| record.id.beginning()));
+                    let came = Names::of(records.iter().map(|record| record.id.prefix()));
                     let left = Names::of(names.iter().filter(|name| !came.contains(*name)));
                     if left.len() == names.len() {
                         return Ok(Err("a page of other records"));

@@ -70,7 +70,7 @@ impl Sight {
     pub(crate) fn located<V: ReadView>(self, work: &mut Transaction<V>) -> Result<Located, StorageError> {
         if let Some(found) = self.found {
             // Of an entity that both have, but not the same record of, ours goes, and theirs comes back.
-            let ours = Names::of(found.ours.iter().map(|id| id.beginning()));
+            let ours = Names::of(found.ours.iter().map(|id| id.prefix()));
             let theirs = found.theirs.iter().map(|symbol| symbol.beginning());
             let wants = Names::of(theirs.filter(|name| !ours.contains(*name)));
             let (records, complete) = WireRecord::page(found.ours, &mut work.state)?;

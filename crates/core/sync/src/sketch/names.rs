@@ -2,7 +2,7 @@
 
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limits};
 
-const MAX: u32 = (1 << EntityId::BEGINNING_BITS) - 1;
+const MAX: u32 = (1 << EntityId::PREFIX_BITS) - 1;
 
 /// Names, ascending, each once. Of a million random ids one in 270 shares its name with another,
 /// so that a name is a wish for all entities that have it.

@@ -61,8 +61,8 @@ pub(crate) fn plan(records: [u64; 2], difference: u64) -> Option<Plan> {
     let fits = |(bits, hidden): &(u64, u64)| {
         let room = |count: u64| count * bits / 32 <= limits::MAX_FILTER_BYTES as u64;
         records.into_iter().all(room)
-            && table_len(difference * hidden / 1_000) <= limits::MAX_TABLE as u64
-            && difference <= limits::MAX_NAMES as u64
+            && table_len(difference * hidden / 1_000) <= limits::MAX_IBLT_CELLS as u64
+            && difference <= limits::MAX_SHORT_IDS as u64
     };
     let plan = |(bits, hidden): (u64, u64)| {
         let filters: u64 = records.into_iter().map(|count| count * bits / 32).sum();
@@ -156,7 +156,7 @@ impl Sieved {
                 passed.push(symbol);
             } else {
                 lacking += 1;
-                if absent.len() < limits::MAX_NAMES {
+                if absent.len() < limits::MAX_SHORT_IDS {
                     absent.push(symbol.beginning());
                 }
             }
@@ -181,7 +181,7 @@ impl Sieved {
         let hidden = behind + share(we_lack, ones, bits) + 3 * (they_lack + we_lack).isqrt();
         let mut cells = Vec::new();
         if let Ok(len) = usize::try_from(table_len(hidden))
-            && len <= limits::MAX_TABLE
+            && len <= limits::MAX_IBLT_CELLS
         {
             let mut table = Table::new(len, key, theirs.salt);
             passed.iter().for_each(|symbol| table.toggle(*symbol));
@@ -206,7 +206,7 @@ pub(crate) fn sift<V: ReadView>(
     each_symbol(key, state, |depth, id, symbol| {
         if sieved.passed.passes(symbol) {
             table.toggle(symbol);
-        } else if lacking.len() < limits::MAX_NAMES {
+        } else if lacking.len() < limits::MAX_SHORT_IDS {
             lacking.push((depth, id));
         }
     })?;
@@ -299,9 +299,9 @@ impl Encode for Sieved {
 
 impl Decode for Sieved {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let absent = Names::decode_up_to(input, limits::MAX_NAMES)?;
+        let absent = Names::decode_up_to(input, limits::MAX_SHORT_IDS)?;
         let passed = Sieve::decode(input)?;
-        let cells = Cell::decode_list(input, limits::MAX_TABLE)?;
+        let cells = Cell::decode_list(input, limits::MAX_IBLT_CELLS)?;
         if cells.len() % 3 != 0 {
             return Err(DecodeError::NotCanonical { what: "a table of cells" });
         }

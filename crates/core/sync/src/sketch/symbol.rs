@@ -19,7 +19,7 @@ pub struct SketchKey(u64);
 
 /// Bits of the hash in a symbol.
 const HASH: u32 = 16;
-const SYMBOL: u64 = (1 << (EntityId::BEGINNING_BITS + HASH)) - 1;
+const SYMBOL: u64 = (1 << (EntityId::PREFIX_BITS + HASH)) - 1;
 const CELL: u64 = (1 << (8 * Cell::BYTES)) - 1;
 
 impl Symbol {
@@ -42,7 +42,7 @@ impl SketchKey {
 
     /// The symbol of an entity's record.
     pub fn symbol(self, id: EntityId, own: Digest) -> Symbol {
-        Symbol((u64::from(id.beginning()) << HASH) | (mix(own.short() ^ self.0) >> (u64::BITS - HASH)))
+        Symbol((u64::from(id.prefix()) << HASH) | (mix(own.short() ^ self.0) >> (u64::BITS - HASH)))
     }
 
     /// What a symbol adds to each of its cells.

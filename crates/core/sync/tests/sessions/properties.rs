@@ -125,7 +125,7 @@ proptest! {
             Question::Subtree { entity, prefix, after: None },
             Question::Missing(Filter::new(64, 1)),
             Question::Cells { from: 3, count: 9 },
-            Question::Named(Names::of(actions.iter().map(|action| action.id().beginning()))),
+            Question::Named(Names::of(actions.iter().map(|action| action.id().prefix()))),
             Question::Sieve(Sieve::new(64, 9, 1)),
         ];
         let wants = vec![EntityId::ROOT, actions[0].id()];

@@ -1,7 +1,7 @@
 //! What a liar has at hand while it bends one frame.
 
 use std::collections::BTreeMap;
-use syncline_crdt::{GCounter, Owned, PnCounter, Register, Value};
+use syncline_crdt::{GCounter, OwnedRegister, PnCounter, Register, Value};
 use syncline_storage::Record;
 use syncline_store::Bytes;
 use syncline_sync::{
@@ -141,7 +141,7 @@ pub(super) fn tampered(bytes: &Bytes, craft: &mut Craft<'_>) -> Option<Bytes> {
         Value::Lww(register) => Value::Lww(other(register)),
         Value::Opaque(register) => Value::Opaque(other(register)),
         Value::Frozen(register) => Value::Frozen(other(register)),
-        Value::User(owned) => Value::User(Owned { owner: owned.owner, register: other(&owned.register) }),
+        Value::User(owned) => Value::User(OwnedRegister { owner: owned.owner, register: other(&owned.register) }),
         Value::GCounter(counter) => Value::GCounter(GCounter::from_entries(
             counter.entries().map(|(who, count)| (who, count + 1_000)),
         )),

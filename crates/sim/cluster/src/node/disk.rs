@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use sync_sim_engine::actor::Commit;
-use syncline_store::{Bytes, Key, MemoryStore, ReadView, Row, Run, StoreError, WriteBatch};
+use syncline_store::{Bytes, Key, MemoryStore, ReadView, Row, RowRun, StoreError, WriteBatch};
 use syncline_types::canary;
 
 /// What a node has on disk. Sound, it is a [`MemoryStore`] that commits at once; a clone or a view costs
@@ -212,7 +212,7 @@ impl ReadView for DiskView {
     }
 
     // No rotten row is in a run: what is to flip a bit of it breaks the run up.
-    fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
+    fn run(&self, key: &[u8]) -> Option<&Arc<dyn RowRun>> {
         self.rows.run(key)
     }
 

@@ -139,7 +139,7 @@ impl Exchange {
 
     fn take_sides(&mut self, ours: Vec<EntityId>, theirs: &Names) {
         for id in ours {
-            if theirs.contains(id.beginning()) {
+            if theirs.contains(id.prefix()) {
                 self.withheld.insert(id);
             } else {
                 self.push(id);
