@@ -216,7 +216,8 @@ proptest! {
             let to = (seed.wrapping_mul(at as u64 + 1).wrapping_add(at as u64) % len) as usize;
             shuffled.swap(at, to);
         }
-        let (one, two) = (apply(&actions, batches.0), apply(&shuffled, batches.1));
+        let one = apply(&actions, batches.0);
+        let two = apply(&shuffled, batches.1);
         prop_assert_eq!(records(&one), records(&two), "L1");
         prop_assert_eq!(root(&one), root(&two), "L3");
         assert_sound(&one);
@@ -249,7 +250,8 @@ proptest! {
     /// Promises: L3
     #[test]
     fn different_records_have_different_roots(one in vec(action(), 1..12), two in vec(action(), 1..12)) {
-        let (one, two) = (apply(&one, 3), apply(&two, 3));
+        let one = apply(&one, 3);
+        let two = apply(&two, 3);
         prop_assert_eq!(records(&one) == records(&two), root(&one) == root(&two), "L3");
     }
 
@@ -307,8 +309,10 @@ proptest! {
             store.apply(state.finish().unwrap()).unwrap();
             store
         };
-        let (without, with) = (collected(&actions), collected(&[actions, later].concat()));
-        let (mut one, mut two) = (without.clone(), with.clone());
+        let without = collected(&actions);
+        let with = collected(&[actions, later].concat());
+        let mut one = without.clone();
+        let mut two = with.clone();
         sync(&with, &mut one);
         sync(&without, &mut two);
         prop_assert_eq!(records(&one), records(&two));
@@ -389,7 +393,8 @@ fn refuses_stamp_from_the_future() {
 #[test]
 fn refuses_record_without_parent() {
     let mut state = State::open(MemoryStore::default()).unwrap();
-    let (parent, child) = (EntityId::from_u64(1), EntityId::from_u64(2));
+    let parent = EntityId::from_u64(1);
+    let child = EntityId::from_u64(2);
     let record = Record::placeholder(2, parent);
     assert!(matches!(state.merge_record(child, &record, &CONTEXT), Err(ApplyError::MissingParent { .. })));
     state.merge_record(parent, &Record::placeholder(1, EntityId::ROOT), &CONTEXT).unwrap();
@@ -399,7 +404,9 @@ fn refuses_record_without_parent() {
 #[test]
 fn delete_hides_only_earlier_writes() {
     let stamp = |ms| Hlc::new(ms, 0, ReplicaId::from_u64(1));
-    let (list, old, new) = (EntityId::from_u64(1), EntityId::from_u64(2), EntityId::from_u64(3));
+    let list = EntityId::from_u64(1);
+    let old = EntityId::from_u64(2);
+    let new = EntityId::from_u64(3);
     let add = |id, ancestors: &[EntityId], ms, value| Action::Add {
         id,
         ancestors: ancestors.to_vec(),

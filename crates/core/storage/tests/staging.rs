@@ -118,7 +118,8 @@ proptest! {
         second in vec(placed(), 0..200),
         limit in 1usize..2_000,
     ) {
-        let (first, second) = (state(&first), state(&second));
+        let first = state(&first);
+        let second = state(&second);
         let whole = pages(&second, Cursor::default(), usize::MAX);
         let mut after = Cursor::default();
         while let Some(next) = tree_page(&first, &after, limit).unwrap().next {
@@ -146,7 +147,8 @@ proptest! {
         let mut store = state(&ours);
         let expected = root(&state(&[theirs, ours].concat()));
         for _ in 0..3 {
-            let (before, slot) = (root(&store), Slot::active(&store).unwrap());
+            let before = root(&store);
+            let slot = Slot::active(&store).unwrap();
             stage(&mut store, &records, limit);
             prop_assert_eq!(root(&store), before, "nothing shows yet");
             prop_assert!(verify(&store).unwrap().is_sound());
@@ -193,7 +195,8 @@ proptest! {
 #[test]
 fn reset_record_keeps_position_of_parent() {
     let mut store = state(&[write((7, vec![], 5, false)), write((8, vec![7], 5, false))]);
-    let (parent, child) = (EntityId::from_u64(7), EntityId::from_u64(8));
+    let parent = EntityId::from_u64(7);
+    let child = EntityId::from_u64(8);
     let mut state = Interface::open(store.view()).unwrap();
     state.reset_record(parent).unwrap();
     assert_eq!(*state.record(parent).unwrap().unwrap(), Record::placeholder(1, EntityId::ROOT));
@@ -213,7 +216,9 @@ fn view_keeps_its_index() {
     let writes = |ids: std::ops::Range<u64>| ids.map(|id| write((id, vec![], 5, false))).collect::<Vec<_>>();
     let mut store = state(&writes(1..900));
     let everything = |view: &MemoryStore| view.range(&[0], &[0xff], usize::MAX).unwrap();
-    let (view, rows, root_before) = (store.view(), everything(&store), root(&store));
+    let view = store.view();
+    let rows = everything(&store);
+    let root_before = root(&store);
     for ids in [850..1_000, 1_000..2_000] {
         change(&mut store, &writes(ids));
     }

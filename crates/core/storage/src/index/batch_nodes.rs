@@ -7,7 +7,7 @@ use crate::error::StorageError;
 use crate::prefix::Prefix;
 use syncline_types::{Digest, Writer};
 
-/// The error of a [`NodeRef`] or an index that leads nowhere. References are made by [`BatchNodes`] alone and
+/// The error of a [`TrieNodeRef`] or an index that leads nowhere. References are made by [`BatchNodes`] alone and
 /// nodes are never removed from it, so this is a bug.
 #[cold]
 #[track_caller]
@@ -17,7 +17,7 @@ pub(super) fn dangling() -> StorageError {
 
 /// A node in [`BatchNodes`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) enum NodeRef {
+pub(super) enum TrieNodeRef {
     /// The batch has not loaded the node, or there is none.
     #[default]
     Absent,
@@ -31,7 +31,7 @@ pub(super) enum NodeRef {
 /// of ids reads memory in order.
 ///
 /// Invariants:
-/// - Nodes are only ever added, so a [`NodeRef`] stays valid for the whole batch. A node that a trie does not
+/// - Nodes are only ever added, so a [`TrieNodeRef`] stays valid for the whole batch. A node that a trie does not
 ///   refer to any more stays behind, unreachable.
 /// - A node is *dirty* if it differs from the view. A dirty node has dirty ancestors only, all loaded: whoever
 ///   changes a node marks the path to it. So a walk over dirty nodes from the top finds all of them.
@@ -66,7 +66,7 @@ pub(super) struct BatchInner {
     pub(super) slots: [Digest; 16],
     /// The children that the batch has loaded, by nibble. An absent child with a slot other than zero is as the
     /// view has it.
-    pub(super) below: [NodeRef; 16],
+    pub(super) below: [TrieNodeRef; 16],
     flags: Flags,
 }
 
@@ -116,11 +116,11 @@ impl BatchNode<'_> {
 
 impl BatchNodes {
     /// The node at `at`; `None` for an absent one.
-    pub(super) fn get(&self, at: NodeRef) -> Option<BatchNode<'_>> {
+    pub(super) fn get(&self, at: TrieNodeRef) -> Option<BatchNode<'_>> {
         match at {
-            NodeRef::Absent => None,
-            NodeRef::Bucket(bucket) => self.entries(bucket).map(BatchNode::Bucket),
-            NodeRef::Inner(inner) => self.inners.get(inner as usize).map(BatchNode::Inner),
+            TrieNodeRef::Absent => None,
+            TrieNodeRef::Bucket(bucket) => self.entries(bucket).map(BatchNode::Bucket),
+            TrieNodeRef::Inner(inner) => self.inners.get(inner as usize).map(BatchNode::Inner),
         }
     }
 
@@ -147,41 +147,43 @@ impl BatchNodes {
         &mut self,
         inner: u32,
         nibble: usize,
-        child: NodeRef,
+        child: TrieNodeRef,
     ) -> Result<(), StorageError> {
         let below = self.inner_mut(inner).and_then(|inner| inner.below.get_mut(nibble));
         *below.ok_or_else(dangling)? = child;
         Ok(())
     }
 
-    fn flags(&mut self, at: NodeRef) -> Option<&mut Flags> {
+    fn flags(&mut self, at: TrieNodeRef) -> Option<&mut Flags> {
         match at {
-            NodeRef::Absent => None,
-            NodeRef::Bucket(bucket) => self.buckets.get_mut(bucket as usize).map(|bucket| &mut bucket.flags),
-            NodeRef::Inner(inner) => self.inners.get_mut(inner as usize).map(|inner| &mut inner.flags),
+            TrieNodeRef::Absent => None,
+            TrieNodeRef::Bucket(bucket) => {
+                self.buckets.get_mut(bucket as usize).map(|bucket| &mut bucket.flags)
+            }
+            TrieNodeRef::Inner(inner) => self.inners.get_mut(inner as usize).map(|inner| &mut inner.flags),
         }
     }
 
     /// Marks a node as dirty and stale. The caller marks its ancestors as well.
-    pub(super) fn mark_changed(&mut self, at: NodeRef) {
+    pub(super) fn mark_changed(&mut self, at: TrieNodeRef) {
         self.flags(at).into_iter().for_each(|flags| *flags = CHANGED);
     }
 
     /// Whether the node differs from the view. An absent node does not.
-    pub(super) fn is_dirty(&self, at: NodeRef) -> bool {
+    pub(super) fn is_dirty(&self, at: TrieNodeRef) -> bool {
         match at {
-            NodeRef::Absent => false,
-            NodeRef::Bucket(bucket) => self.buckets.get(bucket as usize).is_some_and(|it| it.flags.dirty),
-            NodeRef::Inner(inner) => self.inners.get(inner as usize).is_some_and(|it| it.flags.dirty),
+            TrieNodeRef::Absent => false,
+            TrieNodeRef::Bucket(bucket) => self.buckets.get(bucket as usize).is_some_and(|it| it.flags.dirty),
+            TrieNodeRef::Inner(inner) => self.inners.get(inner as usize).is_some_and(|it| it.flags.dirty),
         }
     }
 
-    fn add_inner(&mut self, inner: BatchInner) -> NodeRef {
+    fn add_inner(&mut self, inner: BatchInner) -> TrieNodeRef {
         self.inners.push(inner);
-        NodeRef::Inner((self.inners.len() - 1) as u32)
+        TrieNodeRef::Inner((self.inners.len() - 1) as u32)
     }
 
-    fn add_entries(&mut self, entries: &[Entry], spare: usize, flags: Flags) -> NodeRef {
+    fn add_entries(&mut self, entries: &[Entry], spare: usize, flags: Flags) -> TrieNodeRef {
         let leaves: Vec<Leaf> = entries.iter().map(|entry| Leaf { id: entry.id, own: entry.own }).collect();
         let has_kids = entries.iter().any(|entry| !entry.kids.is_zero());
         let kids: Vec<Digest> = entries.iter().filter(|_| has_kids).map(|entry| entry.kids).collect();
@@ -189,7 +191,12 @@ impl BatchNodes {
     }
 
     /// Adds a bucket with these entries and reserved space for `spare` more.
-    fn add_bucket(&mut self, Entries { leaves, kids }: Entries<'_>, spare: usize, flags: Flags) -> NodeRef {
+    fn add_bucket(
+        &mut self,
+        Entries { leaves, kids }: Entries<'_>,
+        spare: usize,
+        flags: Flags,
+    ) -> TrieNodeRef {
         debug_assert!(
             kids.is_empty() || kids.len() == leaves.len(),
             "a bucket has kids for all leaves or none"
@@ -203,11 +210,11 @@ impl BatchNodes {
             kids,
             flags,
         });
-        NodeRef::Bucket((self.buckets.len() - 1) as u32)
+        TrieNodeRef::Bucket((self.buckets.len() - 1) as u32)
     }
 
     /// Loads the node of a row, with reserved space for `spare` entries.
-    pub(super) fn load_row(&mut self, node: Node, spare: usize) -> NodeRef {
+    pub(super) fn load_row(&mut self, node: Node, spare: usize) -> TrieNodeRef {
         match node {
             Node::Bucket(entries) => self.add_entries(&entries, spare, Flags::default()),
             Node::Inner { count, slots } => {
@@ -217,7 +224,7 @@ impl BatchNodes {
     }
 
     /// Loads a node of a trie in memory, with reserved space for `spare` entries.
-    pub(super) fn load_mem(&mut self, node: &MemNode, spare: usize) -> NodeRef {
+    pub(super) fn load_mem(&mut self, node: &MemNode, spare: usize) -> TrieNodeRef {
         match node {
             MemNode::Bucket(bucket) => {
                 let entries = bucket.entries();
@@ -233,9 +240,9 @@ impl BatchNodes {
 
     /// Adds a new subtree with these entries, which ascend by id and begin with `prefix`. It has as many levels
     /// as it needs, and all its nodes are dirty and stale.
-    pub(super) fn add_subtree(&mut self, entries: &[Entry], prefix: Prefix) -> NodeRef {
+    pub(super) fn add_subtree(&mut self, entries: &[Entry], prefix: Prefix) -> TrieNodeRef {
         if entries.is_empty() {
-            return NodeRef::Absent;
+            return TrieNodeRef::Absent;
         }
         // At full depth there is one id only, so that the recursion ends whatever the entries are.
         if entries.len() <= BUCKET || prefix.len() == Prefix::MAX_LEN {
@@ -342,10 +349,10 @@ impl BatchNodes {
     ///
     /// Only stale nodes are visited, so that the cost is the number of nodes that changed since the last call.
     /// A stale child always has a stale parent, hence none is missed.
-    pub(super) fn refresh(&mut self, at: NodeRef, hashes: &mut u64) -> Digest {
+    pub(super) fn refresh(&mut self, at: TrieNodeRef, hashes: &mut u64) -> Digest {
         let was_stale = self.flags(at).is_some_and(|flags| std::mem::take(&mut flags.stale));
-        if let (true, NodeRef::Inner(inner)) = (was_stale, at) {
-            let below = self.inner(inner).map_or([NodeRef::Absent; 16], |inner| inner.below);
+        if let (true, TrieNodeRef::Inner(inner)) = (was_stale, at) {
+            let below = self.inner(inner).map_or([TrieNodeRef::Absent; 16], |inner| inner.below);
             for (nibble, child) in below.into_iter().enumerate() {
                 if self.flags(child).is_some_and(|flags| flags.stale) {
                     let hash = self.refresh(child, hashes);

@@ -1,6 +1,6 @@
 //! What a batch has changed of one trie, as an edit for the store.
 
-use super::batch_nodes::{BatchInner, BatchNode, BatchNodes, NodeRef};
+use super::batch_nodes::{BatchInner, BatchNode, BatchNodes, TrieNodeRef};
 use super::mem_trie::{MemBucket, MemInner, MemNode, MemTrie};
 use super::redo_log::RedoLog;
 use crate::prefix::Prefix;
@@ -17,7 +17,7 @@ pub(super) struct TrieEdit {
     /// The nodes of all tries of the batch.
     pub(super) nodes: Arc<BatchNodes>,
     /// The topmost node; absent if the trie is empty now.
-    pub(super) top: NodeRef,
+    pub(super) top: TrieNodeRef,
     /// Nodes that the batch has removed. A prefix may have got a node again since: then `nodes` has its row,
     /// which wins.
     pub(super) gone: BTreeSet<Prefix>,
@@ -61,7 +61,7 @@ impl Edit for TrieEdit {
     }
 
     fn amend(&self, run: Option<&mut Arc<dyn Run>>) -> Amended {
-        if self.top == NodeRef::Absent {
+        if self.top == TrieNodeRef::Absent {
             return Amended::Gone;
         }
         if let Some(run) = run {
@@ -88,12 +88,18 @@ impl Edit for TrieEdit {
 }
 
 /// Calls `each` with every dirty node of the subtree, parents before children.
-fn each_dirty(nodes: &BatchNodes, at: NodeRef, prefix: Prefix, each: &mut impl FnMut(Prefix, BatchNode<'_>)) {
+fn each_dirty(
+    nodes: &BatchNodes,
+    at: TrieNodeRef,
+    prefix: Prefix,
+    each: &mut impl FnMut(Prefix, BatchNode<'_>),
+) {
     // The ancestors of a dirty node are dirty: below a clean node there is nothing to report.
     let Some(node) = nodes.get(at).filter(|_| nodes.is_dirty(at)) else { return };
     each(prefix, node);
     if let BatchNode::Inner(inner) = node {
-        for (nibble, &child) in (0u8..).zip(&inner.below).filter(|(_, child)| **child != NodeRef::Absent) {
+        for (nibble, &child) in (0u8..).zip(&inner.below).filter(|(_, child)| **child != TrieNodeRef::Absent)
+        {
             each_dirty(nodes, child, prefix.child(nibble), each);
         }
     }
@@ -103,7 +109,7 @@ fn each_dirty(nodes: &BatchNodes, at: NodeRef, prefix: Prefix, each: &mut impl F
 ///
 /// A clean node that `mem` has already is skipped with its subtree, since the batch did not change it. A clean
 /// node that `mem` does not have is written: the store kept it as a row until now.
-fn write_into(nodes: &BatchNodes, at: NodeRef, mem: &mut Option<MemNode>) {
+fn write_into(nodes: &BatchNodes, at: TrieNodeRef, mem: &mut Option<MemNode>) {
     if !nodes.is_dirty(at) && mem.is_some() {
         return;
     }
@@ -136,9 +142,9 @@ fn write_inner(nodes: &BatchNodes, from: &BatchInner, to: &mut MemInner) {
     to.slots = from.slots;
     for ((hash, &child), mem) in from.slots.iter().zip(&from.below).zip(&mut to.below) {
         match child {
-            NodeRef::Absent if hash.is_zero() => *mem = None,
+            TrieNodeRef::Absent if hash.is_zero() => *mem = None,
             // The batch has not loaded this child: it is unchanged, here or in its row.
-            NodeRef::Absent => {}
+            TrieNodeRef::Absent => {}
             child => write_into(nodes, child, mem),
         }
         debug_assert!(mem.is_none() || !hash.is_zero(), "an inner node names each of its children");

@@ -1,6 +1,6 @@
 //! Reading the entries of a trie in order.
 
-use super::batch_nodes::{BatchNode, BatchNodes, NodeRef, dangling};
+use super::batch_nodes::{BatchNode, BatchNodes, TrieNodeRef, dangling};
 use super::mem_trie::MemNode;
 use super::trie_node::{Entry, Node};
 use super::tries::{MISSING, NodeSource};
@@ -14,7 +14,7 @@ use syncline_types::EntityId;
 #[expect(clippy::too_many_arguments, reason = "a recursion that passes on all that it works with")]
 pub(super) fn collect<V: ReadView>(
     nodes: &mut BatchNodes,
-    at: NodeRef,
+    at: TrieNodeRef,
     base: Option<&MemNode>,
     prefix: Prefix,
     source: &mut NodeSource<'_, '_, V>,
@@ -23,14 +23,14 @@ pub(super) fn collect<V: ReadView>(
     found: &mut Vec<Entry>,
 ) -> Result<(), StorageError> {
     match at {
-        NodeRef::Absent => {}
-        NodeRef::Bucket(bucket) => {
+        TrieNodeRef::Absent => {}
+        TrieNodeRef::Bucket(bucket) => {
             debug_assert!(found.len() <= limit, "no more children than asked for");
             let room = limit - found.len();
             let entries = nodes.entries(bucket).ok_or_else(dangling)?.iter();
             found.extend(entries.filter(|entry| from <= entry.id && entry.id <= to).take(room));
         }
-        NodeRef::Inner(inner) => {
+        TrieNodeRef::Inner(inner) => {
             for nibble in 0..16u8 {
                 let below = prefix.child(nibble);
                 if found.len() < limit && from <= below.last_id() && below.first_id() <= to {
@@ -47,7 +47,7 @@ pub(super) fn collect<V: ReadView>(
 /// not loaded are read from memory or from rows and dropped again. Slots must be up to date.
 pub(super) fn scan_loaded<V: ReadView>(
     nodes: &BatchNodes,
-    at: NodeRef,
+    at: TrieNodeRef,
     base: Option<&MemNode>,
     prefix: Prefix,
     source: &mut NodeSource<'_, '_, V>,
@@ -63,8 +63,8 @@ pub(super) fn scan_loaded<V: ReadView>(
                 let below = prefix.child(nibble);
                 // What the batch has loaded may be newer than what the view has.
                 match (child, base.and_then(|base| base.child(nibble))) {
-                    (NodeRef::Absent, Some(base)) => base.scan(source.reads, each),
-                    (NodeRef::Absent, None) => scan_rows(below, source, each)?,
+                    (TrieNodeRef::Absent, Some(base)) => base.scan(source.reads, each),
+                    (TrieNodeRef::Absent, None) => scan_rows(below, source, each)?,
                     (child, base) => scan_loaded(nodes, child, base, below, source, each)?,
                 }
             }

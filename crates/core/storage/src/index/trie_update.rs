@@ -8,7 +8,7 @@
 //! A change marks every node on its path as dirty and stale ([`BatchNodes`] relies on that), and counts of
 //! inner nodes on the path change by as many entries as were added or removed below.
 
-use super::batch_nodes::{BatchNodes, NodeRef, dangling};
+use super::batch_nodes::{BatchNodes, TrieNodeRef, dangling};
 use super::mem_trie::MemNode;
 use super::trie_node::{BUCKET, Entry};
 use super::tries::NodeSource;
@@ -61,7 +61,7 @@ impl UpdateEffect {
 /// memory.
 pub(super) fn update_at<V: ReadView>(
     nodes: &mut BatchNodes,
-    at: &mut NodeRef,
+    at: &mut TrieNodeRef,
     base: Option<&MemNode>,
     prefix: Prefix,
     source: &mut NodeSource<'_, '_, V>,
@@ -72,13 +72,13 @@ pub(super) fn update_at<V: ReadView>(
         "an update goes below the prefixes of its id"
     );
     match *at {
-        NodeRef::Absent => {
+        TrieNodeRef::Absent => {
             let entries: Vec<Entry> = updates.iter_mut().map(|update| update.apply_to(None)).collect();
             *at = nodes.add_subtree(&entries, prefix);
             Ok(UpdateEffect::by_adding(entries.len() as u64))
         }
-        NodeRef::Bucket(bucket) => update_bucket(nodes, at, bucket, prefix, updates),
-        NodeRef::Inner(inner) => {
+        TrieNodeRef::Bucket(bucket) => update_bucket(nodes, at, bucket, prefix, updates),
+        TrieNodeRef::Inner(inner) => {
             let mut effect = UpdateEffect::default();
             let mut rest = updates;
             // Updates below the same nibble are next to one another, since updates ascend.
@@ -106,7 +106,7 @@ pub(super) fn update_at<V: ReadView>(
 /// [`update_at`] for a bucket. An update that does not fit splits the bucket, together with all that follow.
 fn update_bucket(
     nodes: &mut BatchNodes,
-    at: &mut NodeRef,
+    at: &mut TrieNodeRef,
     bucket: u32,
     prefix: Prefix,
     updates: &mut [EntryUpdate],
@@ -162,25 +162,25 @@ impl<V: ReadView> Removal<'_, '_, '_, V> {
     /// topmost node. `base` is the same node as the view has it in memory. Returns the entry, if there was one.
     pub(super) fn remove_at(
         &mut self,
-        at: &mut NodeRef,
+        at: &mut TrieNodeRef,
         base: Option<&MemNode>,
         prefix: Prefix,
         id: EntityId,
     ) -> Result<Option<Entry>, StorageError> {
         match *at {
-            NodeRef::Absent => Ok(None),
-            NodeRef::Bucket(bucket) => {
+            TrieNodeRef::Absent => Ok(None),
+            TrieNodeRef::Bucket(bucket) => {
                 let entries = self.nodes.entries(bucket).ok_or_else(dangling)?;
                 // There is no such child: nothing changes.
                 let Ok(index) = entries.find(id) else { return Ok(None) };
                 if entries.len() == 1 {
                     // An empty bucket is no node.
                     self.gone.insert(prefix);
-                    *at = NodeRef::Absent;
+                    *at = TrieNodeRef::Absent;
                 }
                 Ok(self.nodes.remove_entry(bucket, index))
             }
-            NodeRef::Inner(inner) => {
+            TrieNodeRef::Inner(inner) => {
                 let nibble = prefix.next_nibble(id);
                 let (mut child, below) = self.source.child(self.nodes, inner, base, (prefix, nibble), 0)?;
                 let removed = self.remove_at(&mut child, below, prefix.child(nibble as u8), id)?;
@@ -192,7 +192,7 @@ impl<V: ReadView> Removal<'_, '_, '_, V> {
                 node.count -= 1;
                 // `NodeSource::child` asks the view for an absent child whose slot is not zero. The view still has
                 // the child that was just removed.
-                if let Some(hash) = node.slots.get_mut(nibble).filter(|_| child == NodeRef::Absent) {
+                if let Some(hash) = node.slots.get_mut(nibble).filter(|_| child == TrieNodeRef::Absent) {
                     *hash = Digest::ZERO;
                 }
                 if node.count <= BUCKET as u64 {
@@ -219,15 +219,15 @@ impl<V: ReadView> Removal<'_, '_, '_, V> {
             let at = prefix.child(nibble);
             let (child, base) =
                 self.source.child(self.nodes, inner, base, (prefix, usize::from(nibble)), 0)?;
-            if child != NodeRef::Absent {
+            if child != TrieNodeRef::Absent {
                 self.gone.insert(at);
             }
             match child {
-                NodeRef::Absent => {}
-                NodeRef::Bucket(bucket) => {
+                TrieNodeRef::Absent => {}
+                TrieNodeRef::Bucket(bucket) => {
                     entries.extend(self.nodes.entries(bucket).ok_or_else(dangling)?.iter());
                 }
-                NodeRef::Inner(inner) => self.drain(inner, base, at, entries)?,
+                TrieNodeRef::Inner(inner) => self.drain(inner, base, at, entries)?,
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The tries of one state, read and changed over a view of the store.
 
-use super::batch_nodes::{BatchNode, BatchNodes, NodeRef, dangling};
+use super::batch_nodes::{BatchNode, BatchNodes, TrieNodeRef, dangling};
 use super::mem_trie::{MemNode, MemTrie};
 use super::redo_log::RedoLog;
 use super::trie_edit::TrieEdit;
@@ -27,7 +27,7 @@ pub(super) const MISSING: StorageError =
 #[derive(Clone, Debug)]
 struct TrieRoot {
     /// The topmost node, always loaded; absent for an empty trie.
-    top: NodeRef,
+    top: TrieNodeRef,
     /// The topmost node as the view has it in memory, if it does and if the node has children.
     base: Option<MemNode>,
     /// The prefixes of nodes that the batch has removed.
@@ -77,7 +77,7 @@ impl<V: ReadView> NodeSource<'_, '_, V> {
             let base = matches!(top, MemNode::Inner(_)).then(|| top.clone());
             return Ok(TrieRoot { top: nodes.load_mem(top, 1), base, gone, redo_log });
         }
-        let top = self.read(Prefix::EMPTY)?.map_or(NodeRef::Absent, |node| nodes.load_row(node, 1));
+        let top = self.read(Prefix::EMPTY)?.map_or(TrieNodeRef::Absent, |node| nodes.load_row(node, 1));
         Ok(TrieRoot { top, base: None, gone, redo_log })
     }
 
@@ -92,14 +92,14 @@ impl<V: ReadView> NodeSource<'_, '_, V> {
         base: Option<&'b MemNode>,
         (prefix, nibble): (Prefix, usize),
         spare: usize,
-    ) -> Result<(NodeRef, Option<&'b MemNode>), StorageError> {
+    ) -> Result<(TrieNodeRef, Option<&'b MemNode>), StorageError> {
         let base = base.and_then(|base| base.child(nibble as u8));
         let parent = nodes.inner(inner).ok_or_else(dangling)?;
         let child = parent.below.get(nibble).copied().ok_or_else(dangling)?;
         let is_named = parent.slots.get(nibble).is_some_and(|hash| !hash.is_zero());
         // A slot of zero means that there is no child now. The view may still have one there that the batch has
         // removed, so it must not be asked.
-        if child != NodeRef::Absent || !is_named {
+        if child != TrieNodeRef::Absent || !is_named {
             return Ok((child, base));
         }
         let child = match base {
@@ -167,7 +167,7 @@ impl Tries {
         let mut at = *top;
         let mut base = base.as_ref();
         let mut prefix = Prefix::EMPTY;
-        while let NodeRef::Inner(inner) = at
+        while let TrieNodeRef::Inner(inner) = at
             && prefix.len() < depth
         {
             let nibble = prefix.next_nibble(id);
@@ -231,7 +231,7 @@ impl Tries {
     pub fn root<V: ReadView>(&mut self, view: &V, entity: EntityId) -> Result<Digest, StorageError> {
         let mut hashes = 0;
         let (TrieRoot { top, .. }, nodes, _) = self.open(view, entity)?;
-        let is_empty = *top == NodeRef::Absent;
+        let is_empty = *top == TrieNodeRef::Absent;
         let hash = if is_empty { Digest::ZERO } else { nodes.refresh(*top, &mut hashes) };
         self.hashes += hashes;
         Ok(hash)
