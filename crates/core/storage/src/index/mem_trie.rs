@@ -1,6 +1,6 @@
 //! Tries as a store in memory holds them: nodes that own their children, with nothing encoded.
 
-use super::trie_node::{Entries, Entry, Leaf, encode_inner};
+use super::trie_node::{Entries, Leaf, encode_inner};
 use crate::prefix::Prefix;
 use std::sync::Arc;
 use syncline_store::{Bytes, Run};
@@ -86,15 +86,6 @@ impl MemNode {
         }
         // The sum means nothing; the compiler must not drop the reads.
         std::hint::black_box(sum);
-    }
-
-    /// Calls `each` with every entry of the subtree, ascending, and adds the number of its nodes to `nodes`.
-    pub(super) fn scan(&self, nodes: &mut u64, each: &mut impl FnMut(&Entry)) {
-        *nodes += 1;
-        if let Self::Bucket(bucket) = self {
-            bucket.entries().iter().for_each(|entry| each(&entry));
-        }
-        self.children().for_each(|(_, child)| child.scan(nodes, each));
     }
 
     fn encode(&self, out: &mut Writer) {

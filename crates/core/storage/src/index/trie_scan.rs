@@ -63,9 +63,33 @@ pub(super) fn scan_loaded<V: ReadView>(
                 let below = prefix.child(nibble);
                 // What the batch has loaded may be newer than what the view has.
                 match (child, base.and_then(|base| base.child(nibble))) {
-                    (TrieNodeRef::Absent, Some(base)) => base.scan(source.reads, each),
+                    (TrieNodeRef::Absent, Some(base)) => scan_mem(base, below, source, each)?,
                     (TrieNodeRef::Absent, None) => scan_rows(below, source, each)?,
                     (child, base) => scan_loaded(nodes, child, base, below, source, each)?,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Calls `each` with every entry of the subtree `node`, which is at `prefix`, ascending.
+fn scan_mem<V: ReadView>(
+    node: &MemNode,
+    prefix: Prefix,
+    source: &mut NodeSource<'_, '_, V>,
+    each: &mut impl FnMut(&Entry),
+) -> Result<(), StorageError> {
+    *source.reads += 1;
+    match node {
+        MemNode::Bucket(bucket) => bucket.entries().iter().for_each(|entry| each(&entry)),
+        MemNode::Inner(inner) => {
+            for ((nibble, hash), child) in (0u8..).zip(&inner.slots).zip(&inner.below) {
+                match child {
+                    Some(child) => scan_mem(child, prefix.child(nibble), source, each)?,
+                    None if hash.is_zero() => {}
+                    // A store that also has rows need not have every node in memory.
+                    None => scan_rows(prefix.child(nibble), source, each)?,
                 }
             }
         }
