@@ -106,7 +106,7 @@ pub enum ApplyError {
     NoMerge {
         /// The entity that the change is about.
         id: EntityId,
-        /// The type.
+        /// The name of the type.
         name: String,
     },
     /// The parent of the record is missing here, or is not at a smaller depth than the record.

@@ -53,7 +53,7 @@ impl<T: Copy> Arena<T> {
         self.chunks.get(at.chunk as usize)?.get(from..from + len)
     }
 
-    /// As [`Arena::get`], mutable.
+    /// As [`Arena::get`], to be changed.
     pub(super) fn get_mut(&mut self, at: ArenaRef, len: usize) -> Option<&mut [T]> {
         let from = at.offset as usize;
         self.chunks.get_mut(at.chunk as usize)?.get_mut(from..from + len)

@@ -185,6 +185,8 @@ impl BatchNodes {
 
     fn add_entries(&mut self, entries: &[Entry], spare: usize, flags: Flags) -> TrieNodeRef {
         let leaves: Vec<Leaf> = entries.iter().map(|entry| Leaf { id: entry.id, own: entry.own }).collect();
+        // Hashes and rows treat a bucket without kids like one whose kids are all zero, so that this is a matter of
+        // memory only.
         let has_kids = entries.iter().any(|entry| !entry.kids.is_zero());
         let kids: Vec<Digest> = entries.iter().filter(|_| has_kids).map(|entry| entry.kids).collect();
         self.add_bucket(Entries { leaves: &leaves, kids: &kids }, spare, flags)
@@ -244,7 +246,8 @@ impl BatchNodes {
         if entries.is_empty() {
             return TrieNodeRef::Absent;
         }
-        // At full depth there is one id only, so that the recursion ends whatever the entries are.
+        // The same rule as in `update_bucket`: the shape depends on the set of ids alone. At full depth there is one
+        // id only, so that the recursion ends whatever the entries are.
         if entries.len() <= BUCKET || prefix.len() == Prefix::MAX_LEN {
             return self.add_entries(entries, 0, CHANGED);
         }
@@ -267,6 +270,7 @@ impl BatchNodes {
             return Some(false);
         }
         debug_assert_eq!(current.id, entry.id, "an entry is replaced by one of the same child");
+        // Before the borrow of the bucket: a new run for kids may be added to the arena.
         self.ensure_kids(bucket, entry.kids)?;
         let BatchBucket { leaves, len, kids, flags, .. } = self.buckets.get_mut(bucket as usize)?;
         *flags = CHANGED;
@@ -302,6 +306,7 @@ impl BatchNodes {
         let removed = self.entries(bucket)?.at(index)?;
         let BatchBucket { leaves, len, kids, flags, .. } = self.buckets.get_mut(bucket as usize)?;
         *flags = CHANGED;
+        // The removed value moves behind the last entry, where it counts as reserved space.
         self.leaves.get_mut(*leaves, *len)?.get_mut(index..)?.rotate_left(1);
         if let Some(kids) = *kids {
             self.kids.get_mut(kids, *len)?.get_mut(index..)?.rotate_left(1);
@@ -329,6 +334,8 @@ impl BatchNodes {
         if len < room {
             return Some(());
         }
+        // Copied first, because the arena cannot be read and extended at once. Rare: buckets are loaded with space
+        // for the entries that are about to be added.
         let copy = self.leaves.get(leaves, len)?.to_vec();
         let leaves = self.leaves.add(&copy, SPARE, Leaf::NONE);
         let kids = match kids {

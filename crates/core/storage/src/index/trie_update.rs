@@ -21,7 +21,7 @@ use syncline_types::{Digest, EntityId};
 /// A change to the index entry of one child. A part that is `None` stays as it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntryUpdate {
-    /// The child.
+    /// The child whose entry changes.
     pub(crate) id: EntityId,
     /// The new digest of its record.
     pub(crate) own: Option<Digest>,

@@ -47,7 +47,7 @@ pub struct Tries {
     roots: BTreeMap<EntityId, TrieRoot>,
     /// Nodes read from the view.
     reads: u64,
-    /// Hashes computed.
+    /// SHA-256 hashes computed.
     hashes: u64,
 }
 
@@ -72,6 +72,8 @@ impl<V: ReadView> NodeSource<'_, '_, V> {
         let gone = BTreeSet::new();
         let redo_log = RedoLog::new(self.view.wants_notes());
         let run = self.view.run(&keys::trie(self.slot, self.entity));
+        // A view that has the trie in memory gives its nodes without decoding them. The clone of the topmost node
+        // shares everything below it, and keeps this version alive while the batch changes its own copies.
         if let Some(MemTrie(Some(top))) = run.and_then(|run| (&**run as &dyn Any).downcast_ref()) {
             *self.reads += 1;
             let base = matches!(top, MemNode::Inner(_)).then(|| top.clone());
@@ -201,6 +203,7 @@ impl Tries {
     ) -> Result<bool, StorageError> {
         debug_assert!(updates.is_sorted_by(|a, b| a.id < b.id), "updates ascend and no child comes twice");
         let (TrieRoot { top, base, redo_log, .. }, nodes, mut source) = self.open(view, entity)?;
+        // Logged before the change: what the log says does not depend on the entries that it meets.
         redo_log.push_updates(updates);
         if let Some(base) = base.as_ref().filter(|_| updates.len() > 1) {
             let mut ids = [EntityId::ROOT; PREFETCH];
@@ -248,8 +251,11 @@ impl Tries {
         self.hashes += 1;
         let (at, node) = self.locate(view, entity, prefix.first_id(), prefix.len())?;
         Ok(match node {
+            // No child begins with `prefix`.
             None => Digest::ZERO,
             Some(node) if at == prefix => node.hash(),
+            // A bucket at a shorter prefix: the hash of the part of it that begins with `prefix`. It does not matter
+            // to a peer on which level its own bucket is.
             Some(BatchNode::Bucket(entries)) => {
                 bucket_hash(entries.iter().filter(|entry| prefix.contains(entry.id)))
             }

@@ -198,14 +198,17 @@ impl<V: ReadView> Interface<V> {
         incoming: Record,
         bytes: Option<Bytes>,
     ) -> Result<bool, StorageError> {
+        // Of the incoming record as it came: joins may drop a register whose stamp the clock must exceed.
         let latest = incoming.latest_stamp();
         let index = self.cache_index(id)?;
+        // The first record of this entity: the join with nothing is the record itself.
         let Some(before) = self.records.at(index)?.record()?.cloned() else {
             self.add(index, incoming, bytes)?;
             self.latest = self.latest.max(latest);
             return Ok(true);
         };
         let mut after = Record::clone(&before);
+        // Joins are idempotent: a change that arrives again ends here, without a write and without a hash.
         if !after.join(&incoming, &self.merges) {
             return Ok(false);
         }

@@ -97,7 +97,7 @@ pub struct Interface<V> {
 pub struct WorkCounters {
     /// Rows, or nodes of tries in memory, read from the view.
     pub storage_reads: u64,
-    /// SHA-256 hashes computed.
+    /// SHA-256 hashes computed, of records and of index nodes.
     pub hash_computations: u64,
 }
 

@@ -177,6 +177,8 @@ impl RecordCache {
     /// The index of `id`, if it is cached.
     pub(super) fn index_of(&self, id: EntityId) -> Option<u32> {
         let alike = self.candidates(id.beginning()).filter(|bucket| bucket.tag == tag(id));
+        // Different ids may have equal tags, so the id decides. An id that is not among the probed buckets may still
+        // have overflowed.
         let found = alike.map(|bucket| bucket.index).find(|index| self.id(*index) == Some(id));
         found.or_else(|| self.overflow.get(&id).copied())
     }
@@ -196,6 +198,7 @@ impl RecordCache {
             }
         }
         self.count += 1;
+        // At most half full after this, and a quarter after a rehash: probe sequences stay short.
         if self.count as usize * 2 > self.buckets.len() {
             self.rehash();
         } else {
@@ -220,6 +223,7 @@ impl RecordCache {
     fn rehash(&mut self) {
         let buckets = (self.count as usize * 4).next_power_of_two();
         self.buckets = vec![HashBucket { tag: 0, index: FREE }; buckets];
+        // With more buckets, ids that overflowed may find one.
         self.overflow.clear();
         for index in 0..self.count {
             if let Some(id) = self.id(index) {

@@ -113,7 +113,7 @@ impl<V: ReadView> TreeWalk<'_, V> {
         Cursor(std::iter::once(EntityId::ROOT).chain(passed).collect())
     }
 
-    /// The next entity.
+    /// The entry of the next entity; `None` at the end.
     fn next(&mut self) -> Result<Option<Entry>, StorageError> {
         while let Some(open) = self.open.last_mut() {
             if let Some(entry) = open.bucket.next() {
