@@ -51,8 +51,12 @@ impl VerifyReport {
             rebuilt_root: Some(format!("{:#}", found.rebuilt_root)),
             records: found.stored.records,
             rows: found.rows,
-            wrong_rows: found.wrong_rows,
-            wrong: found.wrong.iter().map(|row| Wrong { key: hex(&row.key), what: row.what }).collect(),
+            wrong_rows: found.mismatched_rows,
+            wrong: found
+                .mismatches
+                .iter()
+                .map(|row| Wrong { key: hex(&row.key), what: row.mismatch.as_str() })
+                .collect(),
         }
     }
 

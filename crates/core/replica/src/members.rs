@@ -73,7 +73,7 @@ impl<V: ReadView> Replica<V> {
             self.learn(last.author, &covered, clock);
             return self.raise_horizon(step);
         }
-        if root == self.root && step.work.state.has_graves(Hlc::MAX)? {
+        if root == self.root && step.work.state.has_tombstones(Hlc::MAX)? {
             self.owe_forced(from, "nobody knows how far it has come", step);
         }
         Ok(())
@@ -107,7 +107,7 @@ impl<V: ReadView> Replica<V> {
         }
         let (stable, before) = (own.clone(), step.work.state.horizon());
         let horizon = Hlc::new(clock >> 16, clock as u16, ReplicaId([0xff; 16]));
-        if horizon > before && step.work.state.has_graves(horizon)? {
+        if horizon > before && step.work.state.has_tombstones(horizon)? {
             let forgotten = step.work.state.raise_horizon(horizon)?;
             step.work.log.note_stable(&stable);
             self.note(before, forgotten, step);

@@ -7,7 +7,7 @@ use syncline_store::{ReadView, WriteBatch};
 use syncline_sync::{DeltaLog, staged};
 use syncline_types::{Digest, HlcClock, Reader, Writer, canary};
 
-const KEY: &[u8] = &[keys::ABOVE, 3];
+const KEY: &[u8] = &[keys::METADATA, 3];
 
 pub(crate) struct Kept {
     pub(crate) incarnation: u64,

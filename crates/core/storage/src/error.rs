@@ -1,38 +1,41 @@
-//! What can go wrong, sorted by what the caller should do about it.
+//! Errors of the state, and what the caller should do about each.
 
 use syncline_store::StoreError;
 use syncline_types::{DecodeError, DriftError, EntityId, InternalError, ReplicaId, limits};
 
-/// What to do about an error.
+/// How the caller should react to an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Disposition {
-    /// Nothing is wrong for good; the same input may be accepted later.
+    /// Retry later: the same input may be accepted then.
     RetryLater,
-    /// The sender broke a rule; count it and do not try again.
+    /// The sender broke a rule: count it against the sender and do not retry.
     BlamePeer,
-    /// The local state cannot be trusted; stop this replica.
+    /// The local state cannot be trusted: stop this replica.
     Stop,
 }
 
-/// The state cannot be read or is not what was written.
+/// The state cannot be read, or an invariant does not hold. Either way the replica must stop.
+///
+/// [`StorageError::Row`] and [`StorageError::Index`] say that the store is damaged.
+/// [`StorageError::Internal`] says that this program has a bug.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// The store failed.
+    /// The store failed to read or write.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A row does not decode.
+    /// A stored row does not decode.
     #[error("damaged row of {what}: {error}")]
     Row {
-        /// Which kind of row.
+        /// The kind of row.
         what: &'static str,
-        /// Why it does not decode.
+        /// Why the row does not decode.
         error: DecodeError,
     },
-    /// The index and the records disagree.
+    /// Rows are missing, or the index and the records disagree: the store is damaged.
     #[error("the index is inconsistent: {what}")]
     Index {
-        /// What was expected and missing.
+        /// The row or relation that was expected and is missing.
         what: &'static str,
     },
     /// An invariant of this program does not hold. The store is not to blame.
@@ -41,109 +44,86 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Turns the decode error of a stored row of this kind into a storage error.
     pub(crate) fn row(what: &'static str) -> impl FnOnce(DecodeError) -> Self {
         move |error| Self::Row { what, error }
     }
+
+    /// The error of a case that no input, peer or disk can cause: `invariant` should have been true. Stops
+    /// tests where it happens.
+    #[cold]
+    #[track_caller]
+    pub(crate) fn internal(invariant: &'static str) -> Self {
+        debug_assert!(false, "{invariant}");
+        InternalError::broken(invariant).into()
+    }
 }
 
-/// A rule about records and actions that a sender broke.
+/// A rule about records and actions that a sender broke. `id` is the entity in question throughout.
+#[allow(missing_docs, reason = "the names of the fields say what they hold")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// The path to the entity names the entity itself, the root, or something twice.
+    /// The path to the entity contains the entity itself, the root, or a repeated entity.
     #[error("the path to {id} is not a path")]
-    Path {
-        /// The entity.
-        id: EntityId,
-    },
-    /// The entity lies deeper than a tree may grow.
+    Path { id: EntityId },
+    /// The depth of the entity exceeds [`limits::MAX_ANCESTORS`].
     #[error("{id} lies {depth} deep; the limit is {}", limits::MAX_ANCESTORS)]
-    TooDeep {
-        /// The entity.
-        id: EntityId,
-        /// Its depth.
-        depth: u64,
-    },
-    /// A register claims to be newer than the record that holds it.
+    TooDeep { id: EntityId, depth: u64 },
+    /// The stamp of a register is later than the last write of its record.
     #[error("the value of {id} is newer than its record")]
-    ValueAfterRecord {
-        /// The entity.
-        id: EntityId,
-    },
-    /// A payload exceeds its bound.
+    ValueAfterRecord { id: EntityId },
+    /// A value exceeds [`limits::MAX_VALUE_BYTES`].
     #[error("the value of {id} takes {bytes} bytes; the limit is {}", limits::MAX_VALUE_BYTES)]
-    ValueTooLarge {
-        /// The entity.
-        id: EntityId,
-        /// Its size.
-        bytes: usize,
-    },
-    /// A value names more replicas than may take part.
+    ValueTooLarge { id: EntityId, bytes: usize },
+    /// A value names more than [`limits::MAX_REPLICAS`] replicas.
     #[error("the value of {id} names {found} replicas; the limit is {}", limits::MAX_REPLICAS)]
-    TooManyReplicas {
-        /// The entity.
-        id: EntityId,
-        /// How many.
-        found: usize,
-    },
-    /// A label or the name of a type exceeds its bound.
+    TooManyReplicas { id: EntityId, found: usize },
+    /// A label or the name of a type exceeds its limit in bytes.
     #[error("a name of {bytes} bytes for {id}; the limit is {}", limits::MAX_LABEL_BYTES)]
-    LabelTooLong {
-        /// The entity.
-        id: EntityId,
-        /// Its length.
-        bytes: usize,
-    },
-    /// Somebody else wrote a value that only its owner writes.
+    LabelTooLong { id: EntityId, bytes: usize },
+    /// A replica wrote a value that only its owner may write.
     #[error("{id} belongs to replica {owner}, who did not write this")]
-    NotOwner {
-        /// The entity.
-        id: EntityId,
-        /// Whose it is.
-        owner: ReplicaId,
-    },
-    /// A write without a value.
+    NotOwner { id: EntityId, owner: ReplicaId },
+    /// A write carries no value.
     #[error("a write to {id} carries no value")]
-    NoValue {
-        /// The entity.
-        id: EntityId,
-    },
+    NoValue { id: EntityId },
 }
 
-/// Why a change was not applied. Nothing of it was (**L5**).
+/// Why a change was not applied. A refused change has no effect at all (**L5**).
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
-    /// A stamp lies too far in the future.
+    /// A stamp is too far ahead of the local clock.
     #[error(transparent)]
     Drift(#[from] DriftError),
-    /// The change breaks a rule.
+    /// The change breaks a rule that every replica enforces.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The value is of an application's own type, whose merge function is not registered here. Register
-    /// it and sync again.
+    /// The value is of an application-defined type whose merge function is not registered here. Register
+    /// the function and sync again.
     #[error("{id} is of the type {name:?}, for which no merge function is registered here")]
     NoMerge {
-        /// The entity.
+        /// The entity that the change is about.
         id: EntityId,
-        /// The type.
+        /// The name of the type.
         name: String,
     },
-    /// The record's parent is not here, or not yet in its place.
+    /// The parent of the record is missing here, or is not at a smaller depth than the record.
     #[error("{id} belongs under {parent}, which is not here yet")]
     MissingParent {
-        /// The entity.
+        /// The entity that the change is about.
         id: EntityId,
-        /// Its parent.
+        /// The parent that the record names.
         parent: EntityId,
     },
-    /// The state itself failed.
+    /// The state cannot be read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl ApplyError {
-    /// What to do about it.
+    /// How the caller should react to this error.
     pub const fn disposition(&self) -> Disposition {
         match self {
             Self::Drift(_) | Self::MissingParent { .. } | Self::NoMerge { .. } => Disposition::RetryLater,

@@ -1,11 +1,21 @@
-//! The layout of the store: one leading byte per kind of row, so that kinds never meet and each
-//! can be scanned in order.
+//! The layout of rows in the store.
 //!
-//! There is room for two states, each in a *slot*: the kinds of the second are those of the first with
-//! one bit more. One is shown; in the other a snapshot is received. Showing it is one row.
+//! The first byte of a key is the kind of the row, so each kind can be scanned in order:
+//!
+//! | kind | row | rest of the key | value |
+//! |---|---|---|---|
+//! | 1 | statistics | | [`Stats`](crate::Stats) |
+//! | 2 | record | id | [`Record`](crate::Record) |
+//! | 3 | index node | id of the parent, [`Prefix`] | [`Node`](crate::Node) |
+//! | 4 | order of siblings | id of the parent, escaped label, `0 0`, id | empty |
+//! | 5 | tombstone | stamp (time big-endian, replica), id | empty |
+//!
+//! A store has room for two states, each in a [`Slot`]. The kinds of the second slot are those of the first
+//! plus eight. Readers see the *active* slot. A snapshot is received into the other one; one row switches
+//! them.
 
 use crate::error::StorageError;
-use crate::index::Prefix;
+use crate::prefix::Prefix;
 use syncline_store::{Key, ReadView};
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, Writer};
 
@@ -13,33 +23,33 @@ const STATS: u8 = 0x01;
 const RECORD: u8 = 0x02;
 const NODE: u8 = 0x03;
 const ORDER: u8 = 0x04;
-const GRAVE: u8 = 0x05;
-/// Where the kinds of a slot begin to repeat. A state may have so many kinds of rows, less one.
+const TOMBSTONE: u8 = 0x05;
+/// The distance between the kinds of the two slots. Kind zero is not used, so a state has at most seven kinds.
 const SLOT: u8 = 0x08;
-/// Which slot is shown: one row, and none while it is the first.
+/// The key of the row that names the active slot. While the first slot is active, there is no such row.
 pub const ACTIVE: &[u8] = &[SLOT];
-/// First byte of rows that belong to the layers above (deltas, clock, staged snapshots).
-pub const ABOVE: u8 = 0x10;
+/// The first kind of row that belongs to higher layers: deltas, the clock, staged snapshots.
+pub const METADATA: u8 = 0x10;
 
-/// One of the two places for the rows of a state.
+/// One of the two sets of keys for the rows of a state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Slot {
-    /// Where every state begins.
+    /// The slot that is active in a new store.
     #[default]
     First,
-    /// The other one.
+    /// The slot that the first snapshot is received into.
     Second,
 }
 
 impl Slot {
-    /// The slot of the state that is shown. O(1).
+    /// The slot of the state that readers see. O(1).
     pub fn active<V: ReadView>(view: &V) -> Result<Self, StorageError> {
         let row = view.read(ACTIVE)?;
         let slot = row.map(|row| Self::from_bytes(&row)).transpose();
         Ok(slot.map_err(StorageError::row("which slot is shown"))?.unwrap_or_default())
     }
 
-    /// The one that this is not.
+    /// The slot that `self` is not.
     pub const fn other(self) -> Self {
         match self {
             Self::First => Self::Second,
@@ -47,12 +57,13 @@ impl Slot {
         }
     }
 
-    /// The first key of the slot, and the first one after it.
+    /// The first key of the slot, and the first key after the slot.
     pub fn bounds(self) -> (Key, Key) {
         (Key::of(&[&[self.kind(STATS)]]), Key::of(&[&[self.kind(SLOT - 1) + 1]]))
     }
 
     const fn kind(self, kind: u8) -> u8 {
+        debug_assert!(kind < SLOT, "the kinds of a slot do not reach into the next one");
         match self {
             Self::First => kind,
             Self::Second => kind + SLOT,
@@ -76,22 +87,22 @@ impl Decode for Slot {
     }
 }
 
-/// Whether a key that begins with `first` is of this kind, in either slot.
+/// Whether keys with the first byte `first` are of this kind, in either slot.
 const fn is_of(first: u8, kind: u8) -> bool {
-    first < ABOVE && first % SLOT == kind
+    first < METADATA && first % SLOT == kind
 }
 
-/// Statistics and root of the state: one row.
+/// The row of the statistics, which include the root.
 pub fn stats(slot: Slot) -> Key {
     Key::of(&[&[slot.kind(STATS)]])
 }
 
-/// The row of one record.
+/// The row of the record of `id`.
 pub fn record(slot: Slot, id: EntityId) -> Key {
     Key::of(&[&[slot.kind(RECORD)], id.as_bytes()])
 }
 
-/// The id in the key of a record row.
+/// The id in the key of a record row; `None` for any other key.
 pub fn record_id(key: &[u8]) -> Option<EntityId> {
     let (&kind, id) = key.split_first()?;
     Some(EntityId(id.try_into().ok().filter(|_| is_of(kind, RECORD))?))
@@ -102,37 +113,39 @@ pub fn records_end(slot: Slot) -> Key {
     Key::of(&[&[slot.kind(RECORD + 1)]])
 }
 
-/// What the keys of all nodes of the trie over the children of `entity` begin with.
+/// The common prefix of the keys of all nodes of the trie over the children of `entity`.
 pub fn trie(slot: Slot, entity: EntityId) -> Key {
     Key::of(&[&[slot.kind(NODE)], entity.as_bytes()])
 }
 
-/// The slot and the entity in what [`trie`] gives.
+/// The slot and the entity of a key made by [`trie`]; `None` for any other key.
 pub fn trie_of(key: &[u8]) -> Option<(Slot, EntityId)> {
     let (&kind, entity) = key.split_first().filter(|(kind, _)| is_of(**kind, NODE))?;
     let slot = if kind == NODE { Slot::First } else { Slot::Second };
     Some((slot, EntityId(entity.try_into().ok()?)))
 }
 
-/// The row of one node of the trie over the children of `entity`.
+/// The row of the node at `prefix` in the trie over the children of `entity`.
 pub fn node(slot: Slot, entity: EntityId, prefix: Prefix) -> Key {
     Key::of(&[&[slot.kind(NODE)], entity.as_bytes(), &[prefix.len()], prefix.packed()])
 }
 
-/// The row that says that `id` is a child of `parent` in the place of `label`. The label is escaped so
-/// that rows order as labels do, whatever bytes are in them.
+/// The row that orders the child `id` of `parent` by `label`.
+///
+/// A zero byte in the label is written as `0 ff` and the label ends with `0 0`. Rows then order as labels do,
+/// whatever bytes the labels contain: the end of a label orders before every byte that could follow.
 pub fn order(slot: Slot, parent: EntityId, label: &[u8], id: EntityId) -> Key {
-    let mut place = Vec::with_capacity(label.len() + 2);
-    escape(label, &mut place);
-    place.extend([0, 0]);
-    Key::of(&[&[slot.kind(ORDER)], parent.as_bytes(), &place, id.as_bytes()])
+    let mut escaped = Vec::with_capacity(label.len() + 2);
+    escape(label, &mut escaped);
+    escaped.extend([0, 0]);
+    Key::of(&[&[slot.kind(ORDER)], parent.as_bytes(), &escaped, id.as_bytes()])
 }
 
-/// From which row on the children of `parent` have labels of at least `label`.
+/// The lowest key of the order rows of `parent` whose labels are at least `label`.
 pub fn order_from(slot: Slot, parent: EntityId, label: &[u8]) -> Key {
-    let mut place = Vec::with_capacity(label.len());
-    escape(label, &mut place);
-    Key::of(&[&[slot.kind(ORDER)], parent.as_bytes(), &place])
+    let mut escaped = Vec::with_capacity(label.len());
+    escape(label, &mut escaped);
+    Key::of(&[&[slot.kind(ORDER)], parent.as_bytes(), &escaped])
 }
 
 /// The first key after all order rows of `parent`.
@@ -143,10 +156,11 @@ pub fn order_end(slot: Slot, parent: EntityId) -> Key {
     }
 }
 
-/// The child that an order row names.
+/// The child in the key of an order row; `None` for any other key.
 pub fn order_id(key: &[u8]) -> Option<EntityId> {
     let (&kind, rest) = key.split_first()?;
     let id = rest.split_last_chunk::<32>().map(|(_, id)| EntityId(*id));
+    // At least the parent, the end of the label and the child.
     id.filter(|_| is_of(kind, ORDER) && rest.len() >= 66)
 }
 
@@ -159,14 +173,21 @@ fn escape(label: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The row that says that `id` is dead and was last changed at `stamp`.
-pub fn grave(slot: Slot, stamp: Hlc, id: EntityId) -> Key {
-    Key::of(&[&[slot.kind(GRAVE)], &stamp.time().to_be_bytes(), stamp.replica().as_bytes(), id.as_bytes()])
+/// The row of the tombstone of `id`, which was last changed at `stamp`. Rows order by stamp, so that a scan up
+/// to a horizon finds the tombstones that may be collectable.
+pub fn tombstone(slot: Slot, stamp: Hlc, id: EntityId) -> Key {
+    Key::of(&[
+        &[slot.kind(TOMBSTONE)],
+        &stamp.time().to_be_bytes(),
+        stamp.replica().as_bytes(),
+        id.as_bytes(),
+    ])
 }
 
-/// The entity that a grave row names.
-pub fn grave_id(key: &[u8]) -> Option<EntityId> {
+/// The entity in the key of a tombstone row; `None` for any other key.
+pub fn tombstone_id(key: &[u8]) -> Option<EntityId> {
     let (&kind, rest) = key.split_first()?;
     let id = rest.split_last_chunk::<32>().map(|(_, id)| EntityId(*id));
-    id.filter(|_| is_of(kind, GRAVE) && rest.len() == 56)
+    // A stamp is eight bytes of time and sixteen of the replica.
+    id.filter(|_| is_of(kind, TOMBSTONE) && rest.len() == 56)
 }

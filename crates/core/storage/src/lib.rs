@@ -1,13 +1,26 @@
 //! The replicated state of one context: records under a Merkle index.
 //!
-//! A context is a map from [`EntityId`](syncline_types::EntityId) to [`Record`], and it is a
-//! join-semilattice record by record: everything that reaches a replica (a local write, a gossiped
-//! delta, a state sync, a snapshot) is a join of records. So any order, duplication or grouping of
-//! the same changes ends in the same records and the same root (**L1**).
+//! A context is a map from [`EntityId`](syncline_types::EntityId) to [`Record`]. Each record is a
+//! join-semilattice, and so is the map. Everything that reaches a replica (a local write, a gossiped
+//! delta, a state sync, a snapshot) is a join of records. Any order, duplication or grouping of the
+//! same changes therefore ends in the same records and the same root (**L1**).
 //!
-//! [`Interface`] is the door: it holds changes over a read view, keeps the index in step with the
-//! records, and ends as one [`WriteBatch`](syncline_store::WriteBatch). It is a value; it knows no
-//! peers, no sessions and no clock.
+//! [`Interface`] is the only way to read and change a state. It buffers changes over a read view, keeps
+//! the index in step with the records, and ends as one [`WriteBatch`](syncline_store::WriteBatch). It is
+//! a plain value that knows no peers, no sessions and no clock.
+//!
+//! Modules, from the lowest layer to the highest; no module uses a later one:
+//!
+//! | module | subject |
+//! |---|---|
+//! | `error`, `prefix` | error types; prefixes of ids |
+//! | [`keys`] | the layout of rows in the store |
+//! | `record` | one record: its join, its bytes, and the actions that make it |
+//! | `stats` | counters of the whole state |
+//! | [`index`] | the Merkle tries |
+//! | `interface` | one batch of reads and changes, change feed, tombstone collection |
+//! | `traversal` | pages of records in id order and in depth-first order |
+//! | `verify` | every stored row compared with the one that the records imply |
 //!
 //! ```
 //! use syncline_crdt::{Register, Value};
@@ -37,35 +50,23 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
-mod action;
-mod changes;
-mod collect;
 mod error;
 pub mod index;
 mod interface;
 pub mod keys;
-mod label;
+mod prefix;
 mod record;
-mod record_codec;
-mod scan;
 mod stats;
-mod text_codec;
+mod traversal;
 mod verify;
-mod walk;
-mod words;
 
-pub use action::{Action, Metadata};
-pub use changes::Change;
 pub use error::{ApplyError, Disposition, Malformed, StorageError};
-pub use index::{Entry, Node, Prefix};
-pub use interface::{Applied, ApplyContext, Interface, Work};
+pub use index::{Entry, Node};
+pub use interface::{ApplyContext, ApplyOutcome, Change, Interface, WorkCounters};
 pub use keys::Slot;
-pub use label::Label;
-pub use record::Record;
-pub use record_codec::own_hash;
-pub use scan::{RecordPage, Subtree, record_page};
+pub use prefix::Prefix;
+pub use record::{Action, BytesPreview, Label, Metadata, Record, own_hash};
 pub use stats::Stats;
 pub use syncline_crdt::{CrdtType, Merges};
-pub use verify::{Verification, tries_are_told, verify};
-pub use walk::{Cursor, TreePage, tree_page};
-pub use words::Shown;
+pub use traversal::{Cursor, RecordPage, Subtree, TreePage, record_page, tree_page};
+pub use verify::{MismatchedRow, RowMismatch, Verification, trie_roots_match, verify};

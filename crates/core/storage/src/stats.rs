@@ -1,10 +1,10 @@
-//! What is known of the whole state without reading it.
+//! Counters of the whole state, readable without a scan.
 
 use crate::record::Record;
 use syncline_crdt::CrdtType;
-use syncline_types::{Decode, DecodeError, Digest, Encode, Hlc, Reader, Writer, limits};
+use syncline_types::{Decode, DecodeError, Digest, Encode, Hlc, Reader, Writer, canary, limits};
 
-/// Figures of the whole state, kept up to date by every write. O(1) to read.
+/// Counters of the whole state, updated by every write and stored as one row. O(1) to read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
     /// The Merkle root; zero when there are no records.
@@ -13,14 +13,14 @@ pub struct Stats {
     pub records: u64,
     /// Records other than the root's that are live.
     pub live: u64,
-    /// Live records of which nobody has told the type; they are kept as registers.
+    /// Live records whose type is unknown; they merge as registers.
     pub opaque: u64,
     /// How often the state changed: grows by one with each batch that changed a record.
     pub generation: u64,
-    /// Up to which stamp everything is stable: what died before may have been forgotten. Not part of
-    /// what the root says.
+    /// The stamp up to which every change is causally stable: tombstones up to it may have been collected.
+    /// The root does not commit to it.
     pub horizon: Hlc,
-    /// Records at each depth, from depth one.
+    /// Records at each depth, from depth one; the last count is never zero.
     pub(crate) by_depth: Vec<u64>,
 }
 
@@ -30,6 +30,7 @@ impl Stats {
         self.by_depth.len() as u32
     }
 
+    /// Counts a record that was added. The root's record is never counted.
     pub(crate) fn add(&mut self, record: &Record) {
         self.live += u64::from(record.is_live());
         self.opaque += u64::from(is_opaque(record));
@@ -43,6 +44,7 @@ impl Stats {
         }
     }
 
+    /// Takes a record out of the counts. It was counted before.
     pub(crate) fn remove(&mut self, record: &Record) {
         self.live -= u64::from(record.is_live());
         self.opaque -= u64::from(is_opaque(record));
@@ -50,6 +52,7 @@ impl Stats {
         if let Some(count) = (record.depth as usize).checked_sub(1).and_then(|at| self.by_depth.get_mut(at)) {
             *count -= 1;
         }
+        // The row of a state must not depend on what was deleted from it: no zeros at the end.
         while self.by_depth.last() == Some(&0) {
             self.by_depth.pop();
         }
@@ -57,7 +60,7 @@ impl Stats {
 }
 
 fn is_opaque(record: &Record) -> bool {
-    record.is_live() && record.crdt_type() == CrdtType::Opaque && !syncline_types::canary!(OpaqueUncounted)
+    record.is_live() && record.crdt_type() == CrdtType::Opaque && !canary!(OpaqueUncounted)
 }
 
 impl Encode for Stats {

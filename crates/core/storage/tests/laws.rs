@@ -6,8 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use syncline_crdt::{
-    CharId, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, RunId, Side, Text,
-    TextRun, Value,
+    CharId, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, TextRun, RunId, Side, Text, Value,
 };
 use syncline_storage::{
     Action, ApplyContext, ApplyError, Interface, Label, Merges, Metadata, Record, record_page, verify,
@@ -73,7 +72,7 @@ fn open(store: MemoryStore) -> State {
     State::open_with(store, merges()).unwrap()
 }
 
-/// Ids of one of two kinds: spread, and alike in all but their last bits, so that tries grow deep.
+/// Ids of two kinds: spread, and equal in all but their last bits, so that tries grow deep.
 fn id() -> impl Strategy<Value = EntityId> {
     prop_oneof![
         (1u64..60).prop_map(EntityId::from_u64),
@@ -206,7 +205,7 @@ proptest! {
 
     /// Promises: L1, L3, L4, L5
     #[test]
-    fn any_order_duplication_and_batching_gives_the_same_state(
+    fn any_order_ends_in_same_state(
         actions in vec(action(), 1..140),
         seed: u64,
         batches in (1usize..20, 1usize..20),
@@ -217,7 +216,8 @@ proptest! {
             let to = (seed.wrapping_mul(at as u64 + 1).wrapping_add(at as u64) % len) as usize;
             shuffled.swap(at, to);
         }
-        let (one, two) = (apply(&actions, batches.0), apply(&shuffled, batches.1));
+        let one = apply(&actions, batches.0);
+        let two = apply(&shuffled, batches.1);
         prop_assert_eq!(records(&one), records(&two), "L1");
         prop_assert_eq!(root(&one), root(&two), "L3");
         assert_sound(&one);
@@ -226,7 +226,7 @@ proptest! {
 
     /// Promises: L1, L4
     #[test]
-    fn a_split_into_replicas_that_sync_gives_the_same_state(
+    fn synced_replicas_end_in_same_state(
         actions in vec(action(), 1..140),
         owners in vec(0usize..3, 140),
     ) {
@@ -250,14 +250,15 @@ proptest! {
     /// Promises: L3
     #[test]
     fn different_records_have_different_roots(one in vec(action(), 1..12), two in vec(action(), 1..12)) {
-        let (one, two) = (apply(&one, 3), apply(&two, 3));
+        let one = apply(&one, 3);
+        let two = apply(&two, 3);
         prop_assert_eq!(records(&one) == records(&two), root(&one) == root(&two), "L3");
     }
 
-    /// Forgetting what died before a horizon changes nothing that anyone sees, ends in one state for all
-    /// orders of arrival, and is not undone by deletes that come again.
+    /// Collecting the tombstones before a horizon changes nothing that an application sees, ends in one state for
+    /// all orders of arrival, and is not undone by deletes that arrive again.
     #[test]
-    fn forgetting_the_dead_is_unseen_and_the_same_everywhere(
+    fn tombstone_collection_is_invisible_and_deterministic(
         actions in vec(action(), 1..100),
         horizon in (1u64..7).prop_map(|ms| Hlc::new(ms, 0, ReplicaId([0xff; 16]))),
         batch in 1usize..20,
@@ -269,47 +270,49 @@ proptest! {
             let mut state = open(store.view());
             let seen = state.visible().unwrap();
             let before = state.stats().unwrap().records;
-            let forgotten = state.raise_horizon(horizon).unwrap();
+            let removed = state.raise_horizon(horizon).unwrap();
             prop_assert_eq!(state.visible().unwrap(), seen);
-            prop_assert_eq!(state.stats().unwrap().records, before - forgotten);
+            prop_assert_eq!(state.stats().unwrap().records, before - removed);
             store.apply(state.finish().unwrap()).unwrap();
             assert_sound(&store);
             let mut state = open(store.view());
-            prop_assert!(!state.has_graves(horizon).unwrap() || state.raise_horizon(horizon).unwrap() == 0);
+            prop_assert!(!state.has_tombstones(horizon).unwrap() || state.raise_horizon(horizon).unwrap() == 0);
             let root = state.root_hash().unwrap();
             for action in &actions {
-                let past = action.to_record().is_ok_and(|r| r.grave().is_some_and(|stamp| stamp <= horizon));
+                let past = action.to_record().is_ok_and(|r| r.tombstone_stamp().is_some_and(|stamp| stamp <= horizon));
                 if past && state.record(action.id()).unwrap().is_none() {
                     state.apply_action(action, &CONTEXT).unwrap();
                 }
             }
-            prop_assert_eq!(state.root_hash().unwrap(), root, "what was forgotten stays so");
+            prop_assert_eq!(state.root_hash().unwrap(), root, "what was collected stays collected");
             roots.push(root);
         }
         prop_assert_eq!(roots[0], roots[1]);
     }
 
-    /// What is written after a horizon may hold up, in a state that has it already, what another without it
-    /// forgets. Records at equal horizons bring both together all the same, and in one state for both ways.
+    /// A write after a horizon may hold up a tombstone that a state without the write collects. Joining the
+    /// records of two states with equal horizons converges nevertheless, in both directions.
     ///
     /// Promises: I4, L3
     #[test]
-    fn states_of_one_horizon_come_together_whatever_each_could_forget(
+    fn states_of_equal_horizon_converge(
         actions in vec(action(), 1..100),
         later in vec(action(), 1..20),
         horizon in (1u64..4).prop_map(|ms| Hlc::new(ms, 0, ReplicaId([0xff; 16]))),
     ) {
         let after = |action: &&Action| action.to_record().is_ok_and(|record| record.updated_at > horizon);
         let later: Vec<Action> = later.iter().filter(after).cloned().collect();
-        let forgetting = |before: &[Action]| {
+        let collected = |before: &[Action]| {
             let mut store = apply(before, 100);
             let mut state = open(store.view());
             state.raise_horizon(horizon).unwrap();
             store.apply(state.finish().unwrap()).unwrap();
             store
         };
-        let (without, with) = (forgetting(&actions), forgetting(&[actions, later].concat()));
-        let (mut one, mut two) = (without.clone(), with.clone());
+        let without = collected(&actions);
+        let with = collected(&[actions, later].concat());
+        let mut one = without.clone();
+        let mut two = with.clone();
         sync(&with, &mut one);
         sync(&without, &mut two);
         prop_assert_eq!(records(&one), records(&two));
@@ -317,11 +320,11 @@ proptest! {
         assert_sound(&one);
     }
 
-    /// Whatever row is changed, removed or added, a verification notices.
+    /// A verification notices every changed, removed or added row.
     ///
     /// Promises: L4
     #[test]
-    fn a_verification_notices_any_row_that_is_not_as_it_should_be(
+    fn verify_notices_any_changed_row(
         actions in vec(action(), 1..60),
         which: prop::sample::Index,
         byte: prop::sample::Index,
@@ -345,7 +348,7 @@ proptest! {
         }
         store.apply(batch).unwrap();
         let sound = verify(&store).is_ok_and(|verification| verification.is_sound());
-        // The figures of an empty state are as good as none.
+        // An empty state may have a row of counters, or none.
         prop_assert!(!sound || rows.len() == 1, "{key:?}");
     }
 
@@ -358,7 +361,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_bytes_decode_canonically_or_not_at_all(action in action(), at: usize, byte: u8, cut: usize) {
+    fn damaged_bytes_decode_canonically_or_fail(action in action(), at: usize, byte: u8, cut: usize) {
         let mut bytes = action.to_bytes();
         let len = bytes.len();
         bytes[at % len] = byte;
@@ -371,7 +374,7 @@ proptest! {
 
 /// Promises: L5
 #[test]
-fn a_stamp_from_the_future_is_refused_and_changes_nothing() {
+fn refuses_stamp_from_the_future() {
     let stamp = Hlc::new(5_101, 0, ReplicaId::from_u64(1));
     let metadata = Metadata { created_at: stamp, updated_at: stamp, label: Label::None };
     let action = Action::Add {
@@ -388,9 +391,10 @@ fn a_stamp_from_the_future_is_refused_and_changes_nothing() {
 
 /// Promises: L5
 #[test]
-fn a_record_without_its_parent_is_refused_until_the_parent_is_here() {
+fn refuses_record_without_parent() {
     let mut state = State::open(MemoryStore::default()).unwrap();
-    let (parent, child) = (EntityId::from_u64(1), EntityId::from_u64(2));
+    let parent = EntityId::from_u64(1);
+    let child = EntityId::from_u64(2);
     let record = Record::placeholder(2, parent);
     assert!(matches!(state.merge_record(child, &record, &CONTEXT), Err(ApplyError::MissingParent { .. })));
     state.merge_record(parent, &Record::placeholder(1, EntityId::ROOT), &CONTEXT).unwrap();
@@ -398,9 +402,11 @@ fn a_record_without_its_parent_is_refused_until_the_parent_is_here() {
 }
 
 #[test]
-fn deleting_a_collection_hides_what_was_written_before_and_keeps_what_came_after() {
+fn delete_hides_only_earlier_writes() {
     let stamp = |ms| Hlc::new(ms, 0, ReplicaId::from_u64(1));
-    let (list, old, new) = (EntityId::from_u64(1), EntityId::from_u64(2), EntityId::from_u64(3));
+    let list = EntityId::from_u64(1);
+    let old = EntityId::from_u64(2);
+    let new = EntityId::from_u64(3);
     let add = |id, ancestors: &[EntityId], ms, value| Action::Add {
         id,
         ancestors: ancestors.to_vec(),

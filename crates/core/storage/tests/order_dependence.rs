@@ -1,5 +1,5 @@
-//! Cases in which the project that our guide comes from ends in different states for different orders
-//! of arrival (`facts.md` section 1.3). Here each ends in one.
+//! Cases in which `calimero-storage` ends in different states for different orders of arrival (`facts.md`
+//! section 1.3). Here each ends in one state.
 
 use syncline_crdt::{Custom, GCounter, OwnedRegister, Register, Value};
 use syncline_storage::{Action, ApplyContext, Interface, Label, Merges, Metadata, Record};
@@ -29,7 +29,7 @@ fn delete(id: u64, at: Hlc) -> Action {
     Action::DeleteRef { id: EntityId::from_u64(id), ancestors: vec![], deleted_at: at }
 }
 
-/// Applies the actions in every order; all must end in the same root. Gives the last state.
+/// Applies the actions in every order; all must end in the same root. Returns the last state.
 fn in_every_order(actions: &[Action]) -> Interface<MemoryStore> {
     fn orders(left: Vec<Action>, done: &mut Vec<Action>, each: &mut impl FnMut(&[Action])) {
         if left.is_empty() {
@@ -63,7 +63,7 @@ fn record(state: &mut Interface<MemoryStore>, id: u64) -> std::sync::Arc<Record>
 }
 
 #[test]
-fn an_update_at_the_very_stamp_of_a_delete_stays_deleted() {
+fn delete_wins_at_equal_stamps() {
     let mut state = in_every_order(&[
         write(1, &[], stamp(1, 1), register(stamp(1, 1), b"old")),
         delete(1, stamp(5, 1)),
@@ -73,7 +73,7 @@ fn an_update_at_the_very_stamp_of_a_delete_stays_deleted() {
 }
 
 #[test]
-fn a_delete_before_the_add_it_refers_to_still_deletes() {
+fn delete_before_its_add_deletes() {
     let mut state =
         in_every_order(&[delete(1, stamp(5, 2)), write(1, &[], stamp(1, 1), register(stamp(1, 1), b"late"))]);
     assert!(!record(&mut state, 1).is_live());
@@ -81,7 +81,7 @@ fn a_delete_before_the_add_it_refers_to_still_deletes() {
 }
 
 #[test]
-fn of_two_frozen_values_the_earlier_stays_whichever_comes_first() {
+fn earlier_frozen_value_wins() {
     let frozen = |ms, replica, bytes: &[u8]| {
         let at = stamp(ms, replica);
         write(1, &[], at, Value::Frozen(Register::new(at, bytes.to_vec())))
@@ -94,10 +94,9 @@ fn of_two_frozen_values_the_earlier_stays_whichever_comes_first() {
 }
 
 #[test]
-fn values_written_at_equal_stamps_are_not_swapped() {
+fn values_at_equal_stamps_converge() {
     let at = stamp(4, 1);
-    let owned =
-        |bytes: &[u8]| Value::User(OwnedRegister { owner: at.replica(), register: Register::new(at, bytes) });
+    let owned = |bytes: &[u8]| Value::User(OwnedRegister { owner: at.replica(), register: Register::new(at, bytes) });
     for (one, two) in [
         (register(at, b"a"), register(at, b"b")),
         (Value::Opaque(Register::new(at, b"a".to_vec())), Value::Opaque(Register::new(at, b"b".to_vec()))),
@@ -110,7 +109,7 @@ fn values_written_at_equal_stamps_are_not_swapped() {
 }
 
 #[test]
-fn custom_values_written_at_equal_stamps_merge_alike() {
+fn custom_values_at_equal_stamps_converge() {
     let custom = |byte| Value::Custom(Custom { name: "max".into(), bytes: vec![byte] });
     let at = stamp(4, 1);
     let mut state = in_every_order(&[write(1, &[], at, custom(3)), write(1, &[], at, custom(7))]);
@@ -118,7 +117,7 @@ fn custom_values_written_at_equal_stamps_merge_alike() {
 }
 
 #[test]
-fn a_counter_that_arrives_with_an_older_stamp_still_counts() {
+fn counter_with_older_stamp_counts() {
     let count = |ms, replica, n| {
         write(1, &[], stamp(ms, replica), Value::GCounter(GCounter::of(ReplicaId::from_u64(replica), n)))
     };
@@ -127,7 +126,7 @@ fn a_counter_that_arrives_with_an_older_stamp_still_counts() {
 }
 
 #[test]
-fn bytes_where_a_counter_is_expected_do_not_overwrite_it() {
+fn bytes_do_not_overwrite_counter() {
     let at = stamp(9, 1);
     let counter = Value::GCounter(GCounter::of(ReplicaId::from_u64(2), 3));
     let mut state =
@@ -136,7 +135,7 @@ fn bytes_where_a_counter_is_expected_do_not_overwrite_it() {
 }
 
 #[test]
-fn an_entity_placed_differently_by_two_writers_ends_in_one_place() {
+fn conflicting_positions_converge() {
     let at = stamp(3, 1);
     let mut state = in_every_order(&[
         write(1, &[2], at, register(at, b"x")),
@@ -149,7 +148,7 @@ fn an_entity_placed_differently_by_two_writers_ends_in_one_place() {
 }
 
 #[test]
-fn a_text_joined_from_more_writers_than_one_write_may_name_can_be_read_again() {
+fn text_of_many_writers_is_readable() {
     use syncline_crdt::{RunId, Text};
     use syncline_store::Store;
     let deletions = |from: u64| {
@@ -164,7 +163,7 @@ fn a_text_joined_from_more_writers_than_one_write_may_name_can_be_read_again() {
     }
     let mut state = Interface::open(store.view()).unwrap();
     assert!(state.visible().is_ok());
-    // Too much for one write is refused as such.
+    // A single write of that many writers is refused.
     let all = (0..70_000).map(|n| (RunId { stamp: stamp(1, n), number: 0 }, vec![(0, 1)]));
     let too_much = write(1, &[], stamp(3, 1), Value::Rga(Text::from_parts([], all)));
     assert!(state.apply_action(&too_much, &CONTEXT).is_err());

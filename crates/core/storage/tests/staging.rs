@@ -1,4 +1,4 @@
-//! A second state beside the one that is shown, and walks over whole states.
+//! Staged states, and walks over whole states.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -32,7 +32,7 @@ fn action() -> impl Strategy<Value = Action> {
     (1u64..400, path, 1u64..9, prop::bool::weighted(0.1)).prop_map(write)
 }
 
-/// Writes to entities of which each has one place only.
+/// Writes to entities, each of which has one position only.
 fn placed() -> impl Strategy<Value = Action> {
     (10u64..300, 1u64..9, prop::bool::weighted(0.1)).prop_map(|(id, ms, dead)| {
         let path = [vec![], vec![1], vec![2], vec![2, 3]][id as usize % 4].clone();
@@ -40,7 +40,7 @@ fn placed() -> impl Strategy<Value = Action> {
     })
 }
 
-/// A limit at which a page ends with the last of these.
+/// The byte limit at which a page ends with the last of these records.
 fn bytes(records: &[(EntityId, Record)]) -> usize {
     records.iter().map(|(_, record)| 32 + record.to_bytes().len()).sum()
 }
@@ -76,7 +76,7 @@ fn pages(store: &MemoryStore, mut after: Cursor, limit: usize) -> Vec<(EntityId,
     }
 }
 
-/// Joins `records` into the state that is not shown, `limit` at a time.
+/// Joins `records` into the staged state, `limit` at a time.
 fn stage(store: &mut MemoryStore, records: &[(EntityId, Record)], limit: usize) {
     for records in records.chunks(limit) {
         let mut staged = Interface::open_staged(store.view(), Merges::default()).unwrap();
@@ -96,7 +96,7 @@ fn clear(store: &mut MemoryStore, slot: Slot) {
 
 proptest! {
     #[test]
-    fn a_walk_in_pages_shows_every_record_once_and_parents_first(
+    fn pages_show_every_record_once(
         actions in vec(action(), 0..300),
         limit in 1usize..3_000,
     ) {
@@ -111,14 +111,15 @@ proptest! {
         prop_assert_eq!(seen, all.into_iter().map(|(id, _)| id).collect());
     }
 
-    /// Whatever came and went since, a walk that goes on shows exactly what is beyond its cursor.
+    /// A walk that resumes over another state shows exactly the records beyond its cursor.
     #[test]
-    fn a_walk_goes_on_over_another_state(
+    fn walk_resumes_over_another_state(
         first in vec(placed(), 1..200),
         second in vec(placed(), 0..200),
         limit in 1usize..2_000,
     ) {
-        let (first, second) = (state(&first), state(&second));
+        let first = state(&first);
+        let second = state(&second);
         let whole = pages(&second, Cursor::default(), usize::MAX);
         let mut after = Cursor::default();
         while let Some(next) = tree_page(&first, &after, limit).unwrap().next {
@@ -126,17 +127,17 @@ proptest! {
             let rest = pages(&second, after.clone(), limit);
             let passed = &whole[..whole.len() - rest.len()];
             prop_assert_eq!(&whole[passed.len()..], &rest);
-            // What was passed comes before: a walk that ends there has not come so far.
+            // The records before the cursor were passed: a page that ends with them has a smaller cursor.
             if let Some(end) = tree_page(&second, &Cursor::default(), bytes(passed)).unwrap().next {
                 prop_assert!(passed.is_empty() || end <= after, "{:?} {:?}", end, after);
             }
         }
     }
 
-    /// A state that was received aside and published is the same as one that was written, together with
-    /// what was written meanwhile, in either slot; and all its rows say so.
+    /// A state that was staged and published equals the join with what was written meanwhile, in either slot, and
+    /// all its rows are sound.
     #[test]
-    fn a_published_state_is_the_join_of_both(
+    fn published_state_joins_both(
         theirs in vec(action(), 0..120),
         ours in vec(action(), 0..60),
         limit in 1usize..200,
@@ -146,7 +147,8 @@ proptest! {
         let mut store = state(&ours);
         let expected = root(&state(&[theirs, ours].concat()));
         for _ in 0..3 {
-            let (before, slot) = (root(&store), Slot::active(&store).unwrap());
+            let before = root(&store);
+            let slot = Slot::active(&store).unwrap();
             stage(&mut store, &records, limit);
             prop_assert_eq!(root(&store), before, "nothing shows yet");
             prop_assert!(verify(&store).unwrap().is_sound());
@@ -166,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn a_verification_sees_the_second_slot_too(
+    fn verify_covers_second_slot(
         actions in vec(action(), 1..60),
         which: prop::sample::Index,
         removed: bool,
@@ -191,34 +193,37 @@ proptest! {
 }
 
 #[test]
-fn a_record_is_withheld_and_its_place_is_kept_while_something_hangs_there() {
+fn reset_record_keeps_position_of_parent() {
     let mut store = state(&[write((7, vec![], 5, false)), write((8, vec![7], 5, false))]);
-    let (parent, child) = (EntityId::from_u64(7), EntityId::from_u64(8));
+    let parent = EntityId::from_u64(7);
+    let child = EntityId::from_u64(8);
     let mut state = Interface::open(store.view()).unwrap();
-    state.withhold(parent).unwrap();
+    state.reset_record(parent).unwrap();
     assert_eq!(*state.record(parent).unwrap().unwrap(), Record::placeholder(1, EntityId::ROOT));
     store.apply(state.finish().unwrap()).unwrap();
     assert!(verify(&store).unwrap().is_sound());
     let mut state = Interface::open(store.view()).unwrap();
     assert!(state.record(child).unwrap().is_some());
-    state.withhold(child).unwrap();
-    state.withhold(parent).unwrap();
+    state.reset_record(child).unwrap();
+    state.reset_record(parent).unwrap();
     assert_eq!((state.record(child).unwrap(), state.record(parent).unwrap()), (None, None));
     store.apply(state.finish().unwrap()).unwrap();
     assert!(verify(&store).unwrap().is_sound());
 }
 
 #[test]
-fn a_view_keeps_its_index_while_the_store_goes_on() {
+fn view_keeps_its_index() {
     let writes = |ids: std::ops::Range<u64>| ids.map(|id| write((id, vec![], 5, false))).collect::<Vec<_>>();
     let mut store = state(&writes(1..900));
     let everything = |view: &MemoryStore| view.range(&[0], &[0xff], usize::MAX).unwrap();
-    let (view, rows, root_before) = (store.view(), everything(&store), root(&store));
+    let view = store.view();
+    let rows = everything(&store);
+    let root_before = root(&store);
     for ids in [850..1_000, 1_000..2_000] {
         change(&mut store, &writes(ids));
     }
     let mut state = Interface::open(store.view()).unwrap();
-    (1..1_990).for_each(|id| state.withhold(EntityId::from_u64(id)).unwrap());
+    (1..1_990).for_each(|id| state.reset_record(EntityId::from_u64(id)).unwrap());
     store.apply(state.finish().unwrap()).unwrap();
     assert!(verify(&store).unwrap().is_sound(), "a trie that has shrunk to one bucket");
     assert_eq!((everything(&view), root(&view)), (rows.clone(), root_before));

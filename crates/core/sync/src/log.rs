@@ -8,8 +8,8 @@ use syncline_storage::{Action, ApplyContext, ApplyError, Interface, StorageError
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_types::{Decode, DeltaId, Encode, Reader, ReplicaId, canary, limits};
 
-const SUMMARY: &[u8] = &[keys::ABOVE, 1];
-const DELTA: u8 = keys::ABOVE + 1;
+const SUMMARY: &[u8] = &[keys::METADATA, 1];
+const DELTA: u8 = keys::METADATA + 1;
 
 fn delta_key(dot: Dot) -> Key {
     Key::of(&[&[DELTA], dot.author.as_bytes(), &dot.seq.to_be_bytes()])

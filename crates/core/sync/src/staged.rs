@@ -10,9 +10,9 @@ use syncline_storage::{Cursor, Slot, StorageError, keys};
 use syncline_store::{Key, ReadView, WriteBatch};
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, Writer};
 
-const SOURCE: &[u8] = &[keys::ABOVE, 2];
-const PROGRESS: &[u8] = &[keys::ABOVE, 2, 1];
-const EARLY: u8 = keys::ABOVE + 2;
+const SOURCE: &[u8] = &[keys::METADATA, 2];
+const PROGRESS: &[u8] = &[keys::METADATA, 2, 1];
+const EARLY: u8 = keys::METADATA + 2;
 /// Rows that one sweep removes.
 const PIECE: usize = 4_096;
 

@@ -27,7 +27,7 @@ use progress::Progress;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use syncline_storage::{StorageError, index, tries_are_told};
+use syncline_storage::{StorageError, index, trie_roots_match};
 use syncline_store::{Bytes, Key, ReadView, Row, RowRun, RowRuns, Store, StoreError, WriteBatch};
 use syncline_types::{DecodeError, Reader, Writer};
 
@@ -227,7 +227,7 @@ impl DiskStore {
             let batch = index::redo(&self.view(), trie, notes).map_err(damaged)?;
             self.remember(&batch, true)?;
         }
-        if !tries_are_told(&self.view(), all.keys()).map_err(damaged)? {
+        if !trie_roots_match(&self.view(), all.keys()).map_err(damaged)? {
             let what = "what its notes make of the index does not give the root that was acknowledged";
             return Err(StoreError::Corrupt { what: what.into() });
         }

@@ -387,7 +387,7 @@ impl SnapshotPull {
         }
         withheld.sort_unstable();
         for (_, id) in withheld.iter().rev() {
-            staged.withhold(*id)?;
+            staged.reset_record(*id)?;
         }
         let shown = work.state.clone();
         // What nobody else has seen when they last forgot something, they cannot have forgotten.

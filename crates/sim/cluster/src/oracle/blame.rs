@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
 use syncline_replica::{Item, Operation};
-use syncline_storage::{Action, Shown};
+use syncline_storage::{Action, BytesPreview};
 use syncline_types::{EntityId, Hlc, SimTime};
 
 /// A value that a replica does not show as the acknowledged writes imply.
@@ -122,15 +122,15 @@ fn acked(
 /// An operation on what is at a place, as a person would say it.
 fn words(operation: &Operation, place: &str) -> String {
     match operation {
-        Operation::Set { bytes, .. } => format!("set {place} to {}", Shown(bytes)),
-        Operation::SetOpaque { bytes, .. } => format!("set {place} to opaque {}", Shown(bytes)),
+        Operation::Set { bytes, .. } => format!("set {place} to {}", BytesPreview(bytes)),
+        Operation::SetOpaque { bytes, .. } => format!("set {place} to opaque {}", BytesPreview(bytes)),
         Operation::Increment { by, .. } => format!("add {by} to {place}"),
         Operation::Change { by, .. } => format!("change {place} by {by}"),
         Operation::Create { collection, .. } => format!("make {place} a {collection:?}"),
         Operation::AddElement { .. } => format!("add {place}"),
         Operation::RemoveElement { .. } => format!("remove {place}"),
         Operation::InsertItem { item: Item::Bytes(bytes), at, .. } => {
-            format!("insert {} before number {at} of its list, as {place}", Shown(bytes))
+            format!("insert {} before number {at} of its list, as {place}", BytesPreview(bytes))
         }
         Operation::InsertItem { item: Item::Collection(collection), at, .. } => {
             format!("insert a {collection:?} before number {at} of its list, as {place}")
@@ -138,9 +138,9 @@ fn words(operation: &Operation, place: &str) -> String {
         Operation::DeleteItem { at, .. } => format!("delete number {at} of its list, {place}"),
         Operation::InsertText { at, text, .. } => format!("insert {text:?} at {at} of {place}"),
         Operation::DeleteText { at, count, .. } => format!("delete {count} characters at {at} of {place}"),
-        Operation::SetOwn { bytes, .. } => format!("set {place} to {}", Shown(bytes)),
-        Operation::Freeze { bytes, .. } => format!("freeze {place} as {}", Shown(bytes)),
-        Operation::Merge { name, bytes, .. } => format!("merge {name} {} into {place}", Shown(bytes)),
+        Operation::SetOwn { bytes, .. } => format!("set {place} to {}", BytesPreview(bytes)),
+        Operation::Freeze { bytes, .. } => format!("freeze {place} as {}", BytesPreview(bytes)),
+        Operation::Merge { name, bytes, .. } => format!("merge {name} {} into {place}", BytesPreview(bytes)),
         Operation::Delete { .. } => format!("delete {place}"),
     }
 }

@@ -5,7 +5,7 @@ use crate::oracle::specification::{Entity, Specification};
 use crate::workload::COLLECTIONS;
 use sync_sim_engine::node_id::NodeId;
 use syncline_crdt::{CrdtType, position};
-use syncline_storage::{Label, Shown};
+use syncline_storage::{Label, BytesPreview};
 use syncline_types::EntityId;
 
 impl Specification<'_> {
@@ -71,6 +71,6 @@ fn word(label: &[u8]) -> String {
     }
     match std::str::from_utf8(label) {
         Ok(text) if !text.is_empty() && !text.chars().any(char::is_control) => text.to_owned(),
-        _ => Shown(label).to_string(),
+        _ => BytesPreview(label).to_string(),
     }
 }

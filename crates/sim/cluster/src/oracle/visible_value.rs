@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use syncline_crdt::{CrdtType, Value};
-use syncline_storage::Shown;
+use syncline_storage::BytesPreview;
 use syncline_types::ReplicaId;
 
 /// What an application sees of one entity.
@@ -59,14 +59,14 @@ impl fmt::Display for Seen<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Collection(kind) => write!(f, "a {kind}"),
-            Self::Bytes(CrdtType::LwwRegister, bytes) => write!(f, "{}", Shown(bytes)),
-            Self::Bytes(CrdtType::Opaque, bytes) => write!(f, "opaque {}", Shown(bytes)),
-            Self::Bytes(_, bytes) => write!(f, "frozen {}", Shown(bytes)),
-            Self::Owned(owner, bytes) => write!(f, "{} of {owner}", Shown(bytes)),
+            Self::Bytes(CrdtType::LwwRegister, bytes) => write!(f, "{}", BytesPreview(bytes)),
+            Self::Bytes(CrdtType::Opaque, bytes) => write!(f, "opaque {}", BytesPreview(bytes)),
+            Self::Bytes(_, bytes) => write!(f, "frozen {}", BytesPreview(bytes)),
+            Self::Owned(owner, bytes) => write!(f, "{} of {owner}", BytesPreview(bytes)),
             Self::Count(_, count) => write!(f, "the count {count}"),
             Self::Present => write!(f, "an element of its set"),
             Self::Text(text) => write!(f, "the text {text:?}"),
-            Self::Merged(name, bytes) => write!(f, "{name} {}", Shown(bytes)),
+            Self::Merged(name, bytes) => write!(f, "{name} {}", BytesPreview(bytes)),
             Self::Either => write!(f, "what hangs on what was forgotten"),
         }
     }

@@ -1,69 +1,47 @@
-//! Changes to single entities, as applications make them and deltas carry them.
+//! Actions: changes to single entities, made by applications and carried by deltas.
 
+use super::{Label, Record};
 use crate::error::Malformed;
-use crate::label::Label;
-use crate::record::Record;
 use syncline_crdt::{CrdtType, Value};
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, Writer, limits};
 
-/// The stamps of a write. They travel with the data (**I10**).
+/// The stamps and the label of a write. They travel with the data (**I10**).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Metadata {
-    /// When the entity was created, or [`Hlc::MAX`] if this write does not know.
+    /// When the entity was created; [`Hlc::MAX`] if the writer does not know.
     pub created_at: Hlc,
-    /// When this write happened; [`Hlc::ZERO`] for a change that does not make the entity live,
-    /// such as the removal of a set element.
+    /// When this write happened; [`Hlc::ZERO`] for a change that does not make the entity live, such as the
+    /// removal of a set element.
     pub updated_at: Hlc,
-    /// What the parent calls the entity.
+    /// The label of the entity among its siblings.
     pub label: Label,
 }
 
-/// A change to one entity. `ancestors` is the path to it from below the root down to its parent,
-/// so that the change can be placed before, after or without the changes to its ancestors.
+/// A change to one entity.
+///
+/// `ancestors` is the path from the child of the root down to the parent of the entity. With the path, a
+/// change can be applied before, after or without the changes to the ancestors. `value` is joined into the
+/// value of the entity.
+#[allow(missing_docs, reason = "the names of the fields say what they hold")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Creates an entity with a value.
-    Add {
-        /// The entity.
-        id: EntityId,
-        /// The path to it.
-        ancestors: Vec<EntityId>,
-        /// What to join into its value.
-        value: Value,
-        /// Its stamps.
-        metadata: Metadata,
-    },
+    Add { id: EntityId, ancestors: Vec<EntityId>, value: Value, metadata: Metadata },
     /// Changes the value of an entity.
-    Update {
-        /// The entity.
-        id: EntityId,
-        /// The path to it.
-        ancestors: Vec<EntityId>,
-        /// What to join into its value.
-        value: Value,
-        /// Its stamps.
-        metadata: Metadata,
-    },
-    /// Deletes an entity and hides everything below it that was written before.
-    DeleteRef {
-        /// The entity.
-        id: EntityId,
-        /// The path to it.
-        ancestors: Vec<EntityId>,
-        /// When it was deleted.
-        deleted_at: Hlc,
-    },
+    Update { id: EntityId, ancestors: Vec<EntityId>, value: Value, metadata: Metadata },
+    /// Deletes an entity, and hides its descendants that were written before `deleted_at`.
+    DeleteRef { id: EntityId, ancestors: Vec<EntityId>, deleted_at: Hlc },
 }
 
 impl Action {
-    /// The entity that changes.
+    /// The entity that the action changes.
     pub const fn id(&self) -> EntityId {
         match self {
             Self::Add { id, .. } | Self::Update { id, .. } | Self::DeleteRef { id, .. } => *id,
         }
     }
 
-    /// The path to the entity, from below the root down to its parent.
+    /// The path from the child of the root down to the parent of the entity.
     pub fn ancestors(&self) -> &[EntityId] {
         match self {
             Self::Add { ancestors, .. }
@@ -72,21 +50,25 @@ impl Action {
         }
     }
 
-    /// All entities whose records the action looks at: the path to its own, and that.
+    /// All entities whose records the action reads: the ancestors, then the entity itself.
     pub fn entities(&self) -> impl Iterator<Item = EntityId> {
         self.ancestors().iter().copied().chain([self.id()])
     }
 
-    /// The record that joining applies the action, or the rule that the action breaks.
+    /// The record whose join applies the action.
+    ///
+    /// # Errors
+    /// The rule that the action breaks.
     pub fn to_record(&self) -> Result<Record, Malformed> {
-        let (id, ancestors) = (self.id(), self.ancestors());
+        let id = self.id();
+        let ancestors = self.ancestors();
         let depth = if id == EntityId::ROOT { 0 } else { ancestors.len() as u64 + 1 };
         if ancestors.len() > limits::MAX_ANCESTORS {
             return Err(Malformed::TooDeep { id, depth });
         }
-        let names_itself = ancestors.contains(&id) || ancestors.contains(&EntityId::ROOT);
+        let is_cyclic = ancestors.contains(&id) || ancestors.contains(&EntityId::ROOT);
         let below_root = id == EntityId::ROOT && !ancestors.is_empty();
-        if names_itself || below_root || has_repeats(ancestors) {
+        if is_cyclic || below_root || has_repeats(ancestors) {
             return Err(Malformed::Path { id });
         }
         let parent = ancestors.last().copied().unwrap_or(EntityId::ROOT);
@@ -108,6 +90,7 @@ impl Action {
     }
 }
 
+/// Whether an entity is on the path more than once.
 fn has_repeats(path: &[EntityId]) -> bool {
     let mut sorted = path.to_vec();
     sorted.sort_unstable();
@@ -125,7 +108,7 @@ impl Encode for Action {
         out.list(self.ancestors());
         match self {
             Self::Add { value, metadata, .. } | Self::Update { value, metadata, .. } => {
-                // The record's codec writes the value and its stamps; at depth one it adds two bytes.
+                // The codec of records writes the value and its stamps; a position at depth one costs two bytes.
                 Record {
                     created_at: metadata.created_at,
                     updated_at: metadata.updated_at,
@@ -149,6 +132,7 @@ impl Decode for Action {
             return Ok(Self::DeleteRef { id, ancestors, deleted_at: Hlc::decode(input)? });
         }
         let record = Record::decode(input)?;
+        // `encode` writes neither a position nor a delete, so other bytes would not round-trip.
         if record.depth != 1 || record.deleted_at != Hlc::ZERO {
             return Err(DecodeError::NotCanonical { what: "an action" });
         }

@@ -1,32 +1,36 @@
-//! The canonical bytes of a record: what is stored, sent and hashed.
+//! The canonical bytes of a record, which are stored, sent and hashed.
+//!
+//! A record has exactly one encoding: the decoder refuses bytes that the encoder would not write, since two
+//! encodings of one record would have different digests.
 
-use crate::label::Label;
-use crate::record::Record;
-use crate::text_codec;
-use syncline_crdt::{
-    CrdtType, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, Value,
-};
+use super::{Label, Record, text_codec};
+use syncline_crdt::{CrdtType, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, Value};
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
+/// `created_at` follows.
 const CREATED: u8 = 1;
+/// `created_at` equals `updated_at` and is not repeated.
 const CREATED_WITH_UPDATE: u8 = 2;
+/// `updated_at` follows.
 const UPDATED: u8 = 4;
+/// `deleted_at` follows.
 const DELETED: u8 = 8;
-/// The register's stamp is neither "never" nor that of the record's last write.
+/// The stamp of the register follows: it is neither zero nor `updated_at`.
 const OWN_VALUE_STAMP: u8 = 16;
-/// The register holds a value written by the record's last write.
+/// The stamp of the register equals `updated_at` and is not repeated.
 const VALUE_STAMP_IS_UPDATE: u8 = 32;
-/// There is a label.
+/// A label follows.
 const LABEL: u8 = 64;
-/// The label orders the entity among its siblings.
+/// The label is a [`Label::Ordered`].
 const LABEL_ORDERS: u8 = 128;
 
-/// The digest of one record: commits to its id and to everything a later join can see.
+/// The digest of the record of `id`: SHA-256 over the id and the canonical bytes of the record.
 pub fn own_hash(id: EntityId, record_bytes: &[u8]) -> Digest {
     Digest::of_parts(1, &[id.as_bytes(), record_bytes])
 }
 
 impl Record {
+    /// The flags that the encoder writes: they follow from the record alone.
     fn flags(&self) -> u8 {
         let mut flags = 0;
         if self.updated_at != Hlc::ZERO {
@@ -55,7 +59,7 @@ impl Record {
 }
 
 impl Record {
-    /// The depth of the record that these are the bytes of. O(1).
+    /// The depth of an encoded record, without decoding the rest. O(1).
     pub fn depth_of(bytes: &[u8]) -> Result<u32, DecodeError> {
         decode_depth(&mut Reader::new(bytes))
     }
@@ -152,6 +156,8 @@ impl Decode for Record {
         };
         let value = decode_value(input, crdt_type, flags, updated_at)?;
         let record = Self { depth, parent, created_at, updated_at, deleted_at, label, value };
+        // Flags that the encoder would not choose, or a register that a join would have emptied: a second
+        // encoding of some record.
         if record.flags() != flags || !record.is_observable() {
             return Err(DecodeError::NotCanonical { what: "a record" });
         }
@@ -194,6 +200,7 @@ fn decode_value(
                 _ => updated_at,
             };
             let bytes = input.bytes(limits::MAX_VALUE_BYTES, "the value of a register")?;
+            // A register that was never written is empty.
             if stamp == Hlc::ZERO && !bytes.is_empty() {
                 return Err(DecodeError::NotCanonical { what: "a register" });
             }
@@ -238,7 +245,7 @@ fn decode_entries<T>(
     input: &mut Reader<'_>,
     mut each: impl FnMut(&mut Reader<'_>) -> Result<T, DecodeError>,
 ) -> Result<Vec<(ReplicaId, T)>, DecodeError> {
-    // Bounded by the bytes that are there; how many may come from a peer is `Record::check`'s rule.
+    // `length` is bounded by the remaining bytes; the limit on what a peer may send is in `Record::check_write`.
     let len = input.length(usize::MAX, "the replicas of a value")?;
     let mut entries: Vec<(ReplicaId, T)> = Vec::with_capacity(len.min(64));
     for _ in 0..len {

@@ -1,15 +1,16 @@
-//! Reading a whole state page by page, parents before children.
+//! Reading a whole state page by page in depth-first order, parents before children.
 
 use crate::error::StorageError;
-use crate::index::{Entry, Node, Prefix};
+use crate::index::{Entry, Node};
 use crate::keys::{self, Slot};
+use crate::prefix::Prefix;
 use syncline_store::{Bytes, ReadView};
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limits};
 
-/// A place in the depth-first walk over a state: the entities from the root down to the last one that
-/// was passed; empty before the first. Cursors order as the walk does.
+/// A position in the depth-first walk over a state: the path from the root to the last entity that was
+/// passed. The empty path is before the first entity. Cursors order as the walk does.
 ///
-/// It names a place whatever the state, so that a walk over one state can go on over another.
+/// A cursor is meaningful for every state: a walk over one state can continue over another.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Cursor(Vec<EntityId>);
 
@@ -29,24 +30,27 @@ impl Decode for Cursor {
     }
 }
 
-/// A run of records in the order of the walk.
+/// A run of records in depth-first order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TreePage {
     /// Ids and canonical bytes, each parent before its children.
     pub records: Vec<(EntityId, Bytes)>,
-    /// Where the next page begins; `None` if nothing follows.
+    /// The cursor after which the next page begins; `None` if no record follows.
     pub next: Option<Cursor>,
 }
 
-/// The records that follow `after` in the depth-first walk, children by id, until their bytes reach
-/// `byte_limit` (at least one, if any follow). Reads only what it gives, and the index above it.
+/// The records of the active state that follow `after` in the depth-first walk, siblings by id, until their ids
+/// and bytes reach `byte_limit`. A page has at least one record, if any follow. Reads only these records and the
+/// index nodes above them.
 pub fn tree_page<V: ReadView>(view: &V, after: &Cursor, byte_limit: usize) -> Result<TreePage, StorageError> {
     const MISSING: StorageError = StorageError::Index { what: "the record of an entry" };
-    let mut walk = Walk { slot: Slot::active(view)?, view, open: Vec::new() };
-    let (mut records, mut bytes) = (Vec::new(), 0);
+    let mut walk = TreeWalk { slot: Slot::active(view)?, view, open: Vec::new() };
+    let mut records = Vec::new();
+    let mut bytes = 0;
     if let Some((_, passed)) = after.0.split_first() {
         walk.resume(passed);
     } else {
+        // A state without a root has no records.
         let Some(root) = view.read(&keys::record(walk.slot, EntityId::ROOT))? else {
             return Ok(TreePage { records, next: None });
         };
@@ -55,11 +59,12 @@ pub fn tree_page<V: ReadView>(view: &V, after: &Cursor, byte_limit: usize) -> Re
         walk.resume(&[]);
     }
     loop {
-        // A page that is full still looks ahead, so that the last one says that it is.
-        let place = (bytes >= byte_limit).then(|| walk.cursor());
+        // A full page still looks for a next record, so that the last page can say that it is the last.
+        let full_at = (bytes >= byte_limit).then(|| walk.cursor());
+        // The walk is over.
         let Some(entry) = walk.next()? else { return Ok(TreePage { records, next: None }) };
-        if place.is_some() {
-            return Ok(TreePage { records, next: place });
+        if full_at.is_some() {
+            return Ok(TreePage { records, next: full_at });
         }
         let row = view.read(&keys::record(walk.slot, entry.id))?.ok_or(MISSING)?;
         bytes += 32 + row.len();
@@ -67,60 +72,67 @@ pub fn tree_page<V: ReadView>(view: &V, after: &Cursor, byte_limit: usize) -> Re
     }
 }
 
-/// The children of one entity, some of which were passed.
-struct Open {
+/// The children of one entity, some of which the walk has passed.
+struct OpenChildren {
     entity: EntityId,
+    /// The last child that was passed.
     passed: Option<EntityId>,
-    /// The rest of the bucket that is being passed.
+    /// The rest of the current bucket.
     bucket: std::vec::IntoIter<Entry>,
-    /// The first id that is in none of the buckets so far; `None` past the last.
+    /// The lowest id that the buckets so far do not cover; `None` once they cover all ids.
     from: Option<EntityId>,
 }
 
-impl Open {
+impl OpenChildren {
     fn after(entity: EntityId, passed: Option<EntityId>) -> Self {
         let from = passed.map_or(Some(EntityId::ROOT), EntityId::successor);
         Self { entity, passed, bucket: Vec::new().into_iter(), from }
     }
 }
 
-struct Walk<'v, V> {
+/// A depth-first walk that reads index nodes as rows, one bucket at a time.
+struct TreeWalk<'v, V> {
     view: &'v V,
     slot: Slot,
-    /// From the root down.
-    open: Vec<Open>,
+    /// The path from the root to the last entity that was passed, and its children.
+    open: Vec<OpenChildren>,
 }
 
-impl<V: ReadView> Walk<'_, V> {
-    /// Goes on below the root after the path `passed`.
+impl<V: ReadView> TreeWalk<'_, V> {
+    /// Resumes the walk after the path `passed`, which is relative to the root. The descendants of its last entity
+    /// come next.
     fn resume(&mut self, passed: &[EntityId]) {
         let parents = std::iter::once(EntityId::ROOT).chain(passed.iter().copied());
         let children = passed.iter().copied().map(Some).chain([None]);
-        self.open = parents.zip(children).map(|(parent, child)| Open::after(parent, child)).collect();
+        self.open = parents.zip(children).map(|(parent, child)| OpenChildren::after(parent, child)).collect();
     }
 
+    /// The position of the walk.
     fn cursor(&self) -> Cursor {
         let passed = self.open.iter().filter_map(|open| open.passed);
         Cursor(std::iter::once(EntityId::ROOT).chain(passed).collect())
     }
 
+    /// The entry of the next entity; `None` at the end.
     fn next(&mut self) -> Result<Option<Entry>, StorageError> {
         while let Some(open) = self.open.last_mut() {
             if let Some(entry) = open.bucket.next() {
                 open.passed = Some(entry.id);
                 if !entry.kids.is_zero() {
-                    self.open.push(Open::after(entry.id, None));
+                    self.open.push(OpenChildren::after(entry.id, None));
                 }
                 return Ok(Some(entry));
             }
-            let (entity, from) = (open.entity, open.from);
-            let bucket = match from {
+            let entity = open.entity;
+            let bucket = match open.from {
                 Some(from) => self.bucket(entity, from)?,
                 None => None,
             };
             match (bucket, self.open.last_mut()) {
                 (Some((entries, last)), Some(open)) => {
-                    (open.bucket, open.from) = (entries.into_iter(), last.successor());
+                    debug_assert!(!entries.is_empty(), "each bucket brings the walk forward");
+                    open.bucket = entries.into_iter();
+                    open.from = last.successor();
                 }
                 _ => drop(self.open.pop()),
             }
@@ -128,14 +140,15 @@ impl<V: ReadView> Walk<'_, V> {
         Ok(None)
     }
 
-    /// The children of `entity` from `from` on, as far as the first bucket of them goes, and the last id
-    /// that would be in that bucket.
+    /// The first bucket with children of `entity` from `from` on: these children, and the last id that the bucket
+    /// covers.
     fn bucket(
         &self,
         entity: EntityId,
         mut from: EntityId,
     ) -> Result<Option<(Vec<Entry>, EntityId)>, StorageError> {
         loop {
+            // Down from the top, along `from` while the path exists and along the lowest child beside it.
             let mut prefix = Prefix::EMPTY;
             let exhausted = loop {
                 match self.node(entity, prefix)? {
@@ -158,7 +171,7 @@ impl<V: ReadView> Walk<'_, V> {
                     }
                 }
             };
-            // Nothing is left below here: on to what follows.
+            // No child at or above `from` is below this node: continue with the first id after the node.
             match exhausted.last_id().successor() {
                 Some(next) => from = next,
                 None => return Ok(None),

@@ -1,36 +1,36 @@
-//! One node of a trie: its content, bytes and hash.
+//! One node of a trie: its content, its row and its hash.
 
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer};
 
-/// Entries a node holds before it splits.
+/// The most entries of a bucket; with one more it splits by the next nibble.
 pub const BUCKET: usize = 32;
 
-/// One child in a bucket.
+/// The index entry of one child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// The child.
+    /// The id of the child.
     pub id: EntityId,
-    /// The digest of its record.
+    /// The digest of the record of the child.
     pub own: Digest,
-    /// The root of its own children's trie; zero without children.
+    /// The root of the trie over its own children; zero without children.
     pub kids: Digest,
 }
 
-/// A node of a trie.
+/// A node of a trie, as a row stores it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Node {
     /// At most [`BUCKET`] children, ascending by id.
     Bucket(Vec<Entry>),
     /// More than [`BUCKET`] children, split by the next nibble.
     Inner {
-        /// How many children in all.
+        /// The number of children below this node.
         count: u64,
-        /// The hash of each slot's node; zero where there is none.
+        /// The hash of the node under each nibble; zero where there is none.
         slots: Box<[Digest; 16]>,
     },
 }
 
-/// What a node holds of one child, but for the root of that child's own trie.
+/// An [`Entry`] without the root of the child's own trie, which is zero for most children.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Leaf {
     pub(super) id: EntityId,
@@ -38,16 +38,16 @@ pub(super) struct Leaf {
 }
 
 impl Leaf {
-    /// What is where nothing is yet.
+    /// Fills reserved space behind the leaves of a bucket.
     pub(super) const NONE: Self = Self { id: EntityId::ROOT, own: Digest::ZERO };
 }
 
-/// The children in a bucket, ascending by id.
+/// The entries of a bucket, ascending by id, borrowed from wherever they are stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entries<'a> {
     pub(super) leaves: &'a [Leaf],
-    /// The roots of the children's own tries, in the same places; nothing at all where all are zero, as
-    /// they nearly always are.
+    /// The roots of the children's own tries, at the same indices. Empty if all of them are zero, which is the
+    /// common case.
     pub(super) kids: &'a [Digest],
 }
 
@@ -56,14 +56,14 @@ impl<'a> Entries<'a> {
         self.leaves.len()
     }
 
-    /// Where `id` is, or else where it would be.
+    /// The index of `id`, or else the index at which it would be inserted.
     pub(super) fn find(self, id: EntityId) -> Result<usize, usize> {
         self.leaves.binary_search_by(|leaf| leaf.id.cmp(&id))
     }
 
-    pub(super) fn at(self, place: usize) -> Option<Entry> {
-        let Leaf { id, own } = *self.leaves.get(place)?;
-        Some(Entry { id, own, kids: self.kids.get(place).copied().unwrap_or_default() })
+    pub(super) fn at(self, index: usize) -> Option<Entry> {
+        let Leaf { id, own } = *self.leaves.get(index)?;
+        Some(Entry { id, own, kids: self.kids.get(index).copied().unwrap_or_default() })
     }
 
     pub(super) fn iter(self) -> impl Iterator<Item = Entry> + 'a {
@@ -75,13 +75,14 @@ impl<'a> Entries<'a> {
         bucket_hash(self.iter())
     }
 
-    /// The row of the bucket.
+    /// Writes the row of the bucket.
     pub(super) fn encode(self, out: &mut Writer) {
         encode_bucket(self.len(), self.iter(), out);
     }
 }
 
-/// The hash of a bucket with these entries; zero for no entries.
+/// The hash of a bucket with these entries; zero for no entries. The ids are not hashed: the digest of a
+/// record commits to its id.
 pub(super) fn bucket_hash(entries: impl IntoIterator<Item = Entry>) -> Digest {
     let mut input = [0; BUCKET * 65];
     let mut rest = &mut input[..];
@@ -89,8 +90,13 @@ pub(super) fn bucket_hash(entries: impl IntoIterator<Item = Entry>) -> Digest {
         if let Some((to, after)) = std::mem::take(&mut rest).split_at_mut_checked(bytes.len()) {
             to.copy_from_slice(bytes);
             rest = after;
+        } else {
+            // Only a bucket of more than `BUCKET` entries does not fit. At full depth a bucket has one id, and
+            // everywhere else it splits.
+            debug_assert!(false, "a bucket has at most BUCKET entries");
         }
     };
+    // The input is assembled on the stack: a bucket is hashed for nearly every change of the state.
     for entry in entries {
         put(&entry.own.0);
         put(&[u8::from(!entry.kids.is_zero())]);
@@ -114,7 +120,7 @@ pub(super) fn inner_hash(slots: &[Digest; 16]) -> Digest {
     Digest::of(4, &input)
 }
 
-/// The row of a bucket.
+/// Writes the row of a bucket.
 fn encode_bucket(len: usize, entries: impl Iterator<Item = Entry>, out: &mut Writer) {
     out.u8(0);
     out.varint(len as u64);
@@ -128,7 +134,7 @@ fn encode_bucket(len: usize, entries: impl Iterator<Item = Entry>, out: &mut Wri
     }
 }
 
-/// The row of an inner node.
+/// Writes the row of an inner node.
 pub(super) fn encode_inner(count: u64, slots: &[Digest; 16], out: &mut Writer) {
     out.u8(1);
     out.varint(count);
@@ -136,7 +142,7 @@ pub(super) fn encode_inner(count: u64, slots: &[Digest; 16], out: &mut Writer) {
 }
 
 impl Node {
-    /// The hash of the node.
+    /// The hash of the node, as its parent names it.
     pub fn hash(&self) -> Digest {
         match self {
             Self::Bucket(entries) => bucket_hash(entries.iter().copied()),
@@ -144,7 +150,7 @@ impl Node {
         }
     }
 
-    /// How many children there are below it.
+    /// The number of children below this node.
     pub fn count(&self) -> u64 {
         match self {
             Self::Bucket(entries) => entries.len() as u64,
@@ -167,9 +173,11 @@ impl Decode for Node {
         match input.u8()? {
             0 => {
                 let len = input.length(BUCKET, "a bucket")?;
+                // One more, since a change is likely to add an entry.
                 let mut entries = Vec::with_capacity(len + 1);
                 for _ in 0..len {
-                    let (id, own) = (EntityId::decode(input)?, Digest::decode(input)?);
+                    let id = EntityId::decode(input)?;
+                    let own = Digest::decode(input)?;
                     let has_kids = input.bool("a bucket entry")?;
                     let kids = if has_kids { Digest::decode(input)? } else { Digest::ZERO };
                     entries.push(Entry { id, own, kids });

@@ -1,48 +1,50 @@
-//! The leading bits of an id, four at a time.
+//! Prefixes of ids, in nibbles of four bits.
 
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer};
 
-/// The first `len` nibbles of an id: names one node of a trie.
+/// The first `len` nibbles of an id: the position of a node in a trie. Prefixes order by length first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Prefix {
-    // The order is by length first: it costs least to compare, and nothing needs another.
+    // First in the order: comparing the length first costs least, and rows of nodes order the same way.
     len: u8,
-    /// Nibbles beyond `len` are zero. An id, so that comparing it is cheap too.
+    /// Nibbles beyond `len` are zero, so that this is the lowest id with the prefix. Also cheap to compare.
     nibbles: EntityId,
 }
 
 impl Prefix {
     /// The prefix of every id.
     pub const EMPTY: Self = Self { len: 0, nibbles: EntityId::ROOT };
-    /// The most nibbles an id has.
+    /// The nibbles of a whole id.
     pub const MAX_LEN: u8 = 64;
 
-    /// How many nibbles.
+    /// The number of nibbles.
     pub const fn len(self) -> u8 {
         self.len
     }
 
-    /// The lowest prefix of `len` nibbles whose encoding is not below `bytes`, or one before it.
+    /// A lower bound of the prefixes of `len` nibbles whose encodings are at least `bytes`. Only whole bytes
+    /// of `bytes` are used, so that a scan from here may begin a few rows early and never late.
     pub(crate) fn beginning(len: u8, bytes: &[u8]) -> Self {
         let mut prefix = Self { len, nibbles: EntityId::ROOT };
-        let places = usize::from(len / 2);
-        for (to, from) in prefix.nibbles.0.iter_mut().take(places).zip(bytes.iter().skip(1)) {
+        let whole_bytes = usize::from(len / 2);
+        for (to, from) in prefix.nibbles.0.iter_mut().take(whole_bytes).zip(bytes.iter().skip(1)) {
             *to = *from;
         }
         prefix
     }
 
-    /// Whether it is the prefix of every id.
+    /// Whether this is the prefix of every id.
     pub const fn is_empty(self) -> bool {
         self.len == 0
     }
 
-    /// The bytes that hold the nibbles, two to a byte.
+    /// The nibbles, two to a byte; the last byte of an odd number is padded with zero.
     pub(crate) fn packed(&self) -> &[u8] {
+        debug_assert!(self.len <= Self::MAX_LEN, "a prefix is not longer than an id");
         self.nibbles.0.split_at(usize::from(self.len.div_ceil(2))).0
     }
 
-    /// One nibble further. At full length there is nothing further: the prefix stays.
+    /// The prefix extended by one nibble. A prefix of [`Prefix::MAX_LEN`] nibbles stays as it is.
     pub fn child(mut self, nibble: u8) -> Self {
         if self.len < Self::MAX_LEN {
             let shift = if self.len.is_multiple_of(2) { 4 } else { 0 };
@@ -54,13 +56,13 @@ impl Prefix {
         self
     }
 
-    /// The nibble of `id` that follows this prefix.
+    /// The nibble of `id` at the position after this prefix; zero at full length.
     pub fn next_nibble(self, id: EntityId) -> usize {
         Self::nibble(id, self.len)
     }
 
-    /// The nibble of `id` that `at` others come before.
-    pub(super) fn nibble(id: EntityId, at: u8) -> usize {
+    /// The nibble of `id` at position `at`; zero beyond the end of the id.
+    pub(crate) fn nibble(id: EntityId, at: u8) -> usize {
         let byte = id.0.get(usize::from(at / 2)).copied().unwrap_or(0);
         usize::from(if at.is_multiple_of(2) { byte >> 4 } else { byte & 15 })
     }
@@ -127,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_prefix_contains_the_ids_it_leads_to_and_round_trips(bytes: [u8; 32], len in 0u8..=64) {
+        fn contains_its_ids_and_round_trips(bytes: [u8; 32], len in 0u8..=64) {
             let id = EntityId(bytes);
             let mut prefix = Prefix::EMPTY;
             for _ in 0..len {

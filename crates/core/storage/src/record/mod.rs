@@ -1,36 +1,46 @@
-//! One record and its join.
+//! One record: its join, its rules, and the actions that make it.
+
+mod action;
+mod display;
+mod label;
+mod record_codec;
+mod text_codec;
+
+pub use action::{Action, Metadata};
+pub use display::BytesPreview;
+pub use label::Label;
+pub use record_codec::own_hash;
 
 use crate::error::Malformed;
-use crate::label::Label;
 use syncline_crdt::{CrdtType, Custom, Merges, Register, Value};
 use syncline_types::{DriftError, EntityId, Hlc, Moment, limits};
 
-/// Everything known of one entity. Each field is a semilattice, so the record is one.
+/// Everything that is known of one entity. Each field is a join-semilattice, so the record is one.
 ///
-/// `depth` and `parent` say where the entity hangs. If writers disagree, the smaller pair wins
-/// everywhere: since a parent always sits at a smaller depth than its child, no disagreement can
-/// make a cycle or an orphan.
+/// `depth` and `parent` are the position of the entity in the tree. If writers disagree on it, the smaller
+/// pair wins everywhere. A parent is always at a smaller depth than its child, so a disagreement cannot make
+/// a cycle or an orphan.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
     /// Distance from the root: 1 for a child of the root. Joined, with `parent`, by minimum.
     pub depth: u32,
-    /// The entity it hangs under.
+    /// The parent of the entity; the root is its own parent.
     pub parent: EntityId,
-    /// The earliest known creation; [`Hlc::MAX`] until one is known. Joined by minimum.
+    /// The earliest known creation; [`Hlc::MAX`] while none is known. Joined by minimum.
     pub created_at: Hlc,
-    /// The latest write; [`Hlc::ZERO`] before one. Joined by maximum.
+    /// The latest write; [`Hlc::ZERO`] before the first. Joined by maximum.
     pub updated_at: Hlc,
-    /// The latest delete; [`Hlc::ZERO`] before one. Joined by maximum.
+    /// The latest delete; [`Hlc::ZERO`] before the first. Joined by maximum.
     pub deleted_at: Hlc,
-    /// What the parent calls it. Joined by maximum.
+    /// The label among the siblings. Joined by maximum.
     pub label: Label,
-    /// The payload, joined by the rule of its type.
+    /// The value, joined by the rule of its type.
     pub value: Value,
 }
 
 impl Record {
-    /// A record that says only where an entity hangs: what an ancestor is until its own record
-    /// arrives.
+    /// A record that contains only the position of an entity: what stands for an ancestor until the record
+    /// of the ancestor arrives. It is the least record at its position.
     pub const fn placeholder(depth: u32, parent: EntityId) -> Self {
         Self {
             depth,
@@ -43,14 +53,14 @@ impl Record {
         }
     }
 
-    /// The type of the payload.
+    /// The type of the value.
     pub const fn crdt_type(&self) -> CrdtType {
         self.value.crdt_type()
     }
 
-    /// Whether the last write came after the last delete; at a tie the delete wins. An element of a
-    /// set must be present too. A frozen value and one that only its owner writes cannot be deleted
-    /// by themselves, only with the collection they are in.
+    /// Whether the last write is later than the last delete; at equal stamps the delete wins. An element of a
+    /// set must also be present. A frozen value and a value with an owner cannot be deleted by themselves,
+    /// only together with their collection.
     pub fn is_live(&self) -> bool {
         match &self.value {
             Value::Element(element) => element.is_present() && self.updated_at > self.deleted_at,
@@ -59,16 +69,18 @@ impl Record {
         }
     }
 
-    /// Joins `other` in; `merges` merges the application's own types. Says whether anything changed.
+    /// Replaces `self` by its least upper bound with `other`; `merges` has the merge functions of
+    /// application-defined types. Returns whether `self` changed. Idempotent, commutative and associative.
     pub fn join(&mut self, other: &Self, merges: &Merges) -> bool {
         let mut changed = false;
         if (other.depth, other.parent) < (self.depth, self.parent) {
-            (self.depth, self.parent) = (other.depth, other.parent);
+            self.depth = other.depth;
+            self.parent = other.parent;
             changed = true;
         }
-        changed |= keep(&mut self.created_at, other.created_at, |new, own| new < own);
-        changed |= keep(&mut self.updated_at, other.updated_at, |new, own| new > own);
-        if keep(&mut self.deleted_at, other.deleted_at, |new, own| new > own) {
+        changed |= replace_if(&mut self.created_at, other.created_at, |new, old| new < old);
+        changed |= replace_if(&mut self.updated_at, other.updated_at, |new, old| new > old);
+        if replace_if(&mut self.deleted_at, other.deleted_at, |new, old| new > old) {
             changed = true;
             self.drop_unobservable();
         }
@@ -79,9 +91,11 @@ impl Record {
         changed | self.join_value(&other.value, merges)
     }
 
-    /// A register that was written before the delete can never be seen again, whatever arrives
-    /// later, so a tombstone does not keep it. Applied after each join it gives the same record in
-    /// every order. All other types are kept: a later join could still need them.
+    /// Empties a register that was written before the last delete.
+    ///
+    /// No later join can make such a register observable, because both stamps only grow. Applied after each
+    /// join, this gives the same record in every order of arrival. Values of all other types stay: a later
+    /// join could still need them.
     pub fn drop_unobservable(&mut self) {
         if let Value::Lww(register) | Value::Opaque(register) = &mut self.value
             && register.stamp() <= self.deleted_at
@@ -90,7 +104,7 @@ impl Record {
         }
     }
 
-    /// Whether [`Record::drop_unobservable`] would leave it as it is.
+    /// Whether [`Record::drop_unobservable`] would change nothing.
     pub(crate) fn is_observable(&self) -> bool {
         match &self.value {
             Value::Lww(register) | Value::Opaque(register) => {
@@ -101,6 +115,8 @@ impl Record {
     }
 
     fn join_value(&mut self, incoming: &Value, merges: &Merges) -> bool {
+        // Only the type of an unobservable register is joined, which is what `drop_unobservable` would leave of
+        // it: else the result would depend on whether the delete or the register arrived first.
         match incoming {
             Value::Lww(register) if register.stamp() <= self.deleted_at => {
                 self.value.join(&Value::Lww(Register::default()), merges)
@@ -112,18 +128,43 @@ impl Record {
         }
     }
 
-    /// Refuses stamps from beyond the drift limit.
+    /// When the record was last changed, if it is a tombstone without anything that a later join could need.
+    ///
+    /// The last delete must be at least as late as the last write. A set element that was removed is no
+    /// tombstone in this sense: a removal has no stamp of its own, so nobody can tell which replicas have seen
+    /// it.
+    pub fn tombstone_stamp(&self) -> Option<Hlc> {
+        let dead = self.deleted_at > Hlc::ZERO && self.deleted_at >= self.updated_at;
+        (dead && self.is_collectable()).then(|| self.latest_stamp())
+    }
+
+    /// Whether the type of the value allows to collect its tombstone. Counters, texts and custom values stay:
+    /// after a collection, what they have counted or contained would come back different.
+    pub(crate) const fn is_collectable(&self) -> bool {
+        !matches!(
+            self.value,
+            Value::GCounter(_)
+                | Value::PnCounter(_)
+                | Value::Rga(_)
+                | Value::Custom(_)
+                | Value::User(_)
+                | Value::Frozen(_)
+        )
+    }
+
+    /// Refuses a record with a stamp more than `limit_ms` milliseconds ahead of the local clock.
     pub fn check_drift(&self, moment: Moment, limit_ms: u64) -> Result<(), DriftError> {
         self.latest_stamp().check_drift(moment, limit_ms)
     }
 
-    /// The latest stamp that the record holds; what a clock that saw it must exceed.
+    /// The latest stamp in the record, which the clock of a replica that has seen the record must exceed.
     pub fn latest_stamp(&self) -> Hlc {
         let created = if self.created_at == Hlc::MAX { Hlc::ZERO } else { self.created_at };
         created.max(self.updated_at).max(self.deleted_at).max(self.value.latest_stamp())
     }
 
-    /// Refuses a record for `id` that no honest replica makes.
+    /// Refuses a record for `id` that no honest replica makes: a wrong position, a register that is newer than
+    /// its record, a foreign owner, or a value or label above its limit.
     pub fn check(&self, id: EntityId) -> Result<(), Malformed> {
         let at_root = id == EntityId::ROOT;
         let parent_is_root = self.parent == EntityId::ROOT;
@@ -150,7 +191,7 @@ impl Record {
                 owned.register.bytes().len()
             }
             Value::Frozen(register) => register.bytes().len(),
-            // What grows by joining is bounded where it is written: see `check_write`.
+            // Values that grow by joining are bounded where they are written: see `check_write`.
             _ => 0,
         };
         if bytes > limits::MAX_VALUE_BYTES {
@@ -167,8 +208,8 @@ impl Record {
         Ok(())
     }
 
-    /// Refuses a single write that is too large. Records that were joined from many writes may be
-    /// larger: a bound on those would have to hold for every join of what keeps it, and none does.
+    /// Refuses a single write that is too large. A record that was joined from many writes may be larger:
+    /// no limit is closed under join, so a limit on joined records would refuse honest states.
     pub fn check_write(&self, id: EntityId) -> Result<(), Malformed> {
         self.check(id)?;
         let bytes = match &self.value {
@@ -190,10 +231,11 @@ impl Record {
     }
 }
 
-fn keep(own: &mut Hlc, incoming: Hlc, better: impl Fn(Hlc, Hlc) -> bool) -> bool {
-    let wins = better(incoming, *own);
+/// Replaces `current` by `incoming` if that wins. Returns whether it did.
+fn replace_if(current: &mut Hlc, incoming: Hlc, wins: impl Fn(Hlc, Hlc) -> bool) -> bool {
+    let wins = wins(incoming, *current);
     if wins {
-        *own = incoming;
+        *current = incoming;
     }
     wins
 }

@@ -1,14 +1,14 @@
-//! Records in words, for reports.
+//! Records as text for reports.
 
-use crate::label::Label;
-use crate::record::Record;
+use super::{Label, Record};
 use std::fmt;
 use syncline_crdt::{Register, Value};
 
-/// Bytes as a person reads them: text where they are text, else in hex; long ones cut short.
-pub struct Shown<'a>(pub &'a [u8]);
+/// Displays bytes as quoted text if they are printable UTF-8 and as hex otherwise. Long values are cut
+/// after 60 characters or 30 bytes.
+pub struct BytesPreview<'a>(pub &'a [u8]);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for BytesPreview<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const CHARS: usize = 60;
         match std::str::from_utf8(self.0) {
@@ -27,15 +27,15 @@ impl fmt::Display for Shown<'_> {
 
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.bytes().map_or(Ok(()), |bytes| Shown(bytes).fmt(f))
+        self.bytes().map_or(Ok(()), |bytes| BytesPreview(bytes).fmt(f))
     }
 }
 
-/// The value and the life of the record in one line.
+/// One line: the value, the stamps of the last write and delete, the parent and the depth.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let written = |f: &mut fmt::Formatter<'_>, register: &Register| {
-            write!(f, "{} written {}", Shown(register.bytes()), register.stamp())
+            write!(f, "{} written {}", BytesPreview(register.bytes()), register.stamp())
         };
         match &self.value {
             Value::Lww(register) => written(f, register)?,
@@ -57,8 +57,8 @@ impl fmt::Display for Record {
                 let state = if element.is_present() { "present" } else { "absent" };
                 write!(f, "set element, {state}, {:?}", element.entries().collect::<Vec<_>>())?;
             }
-            Value::Rga(text) => write!(f, "text {}", Shown(text.to_string().as_bytes()))?,
-            Value::Custom(custom) => write!(f, "{} {}", custom.name, Shown(&custom.bytes))?,
+            Value::Rga(text) => write!(f, "text {}", BytesPreview(text.to_string().as_bytes()))?,
+            Value::Custom(custom) => write!(f, "{} {}", custom.name, BytesPreview(&custom.bytes))?,
             other => write!(f, "{}", other.crdt_type())?,
         }
         write!(f, " (updated {}", self.updated_at)?;

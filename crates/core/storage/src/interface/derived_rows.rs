@@ -1,27 +1,28 @@
-//! The rows that follow from records besides the index: places among siblings, and graves.
+//! The rows that are derived from records, besides the index: the order of siblings, and tombstones.
 
 use super::Interface;
 use crate::error::StorageError;
 use crate::keys;
-use crate::label::Label;
-use crate::record::Record;
+use crate::record::{Label, Record};
 use std::collections::BTreeMap;
 use syncline_store::{Key, ReadView};
 use syncline_types::EntityId;
 
 impl<V: ReadView> Interface<V> {
-    /// Keeps the rows that follow from a record besides the index: its place among its siblings while it
-    /// is live, its grave while it is dead.
+    /// Updates the derived rows for a record that changes from `before` to `after`: a live record with an
+    /// ordering label has an order row, and a tombstone has a tombstone row.
     pub(super) fn derive(&mut self, id: EntityId, before: Option<&Record>, after: Option<&Record>) {
         let slot = self.slot;
-        let place = |record: &Record| match &record.label {
+        let order = |record: &Record| match &record.label {
             Label::Ordered(label) if record.is_live() => Some(keys::order(slot, record.parent, label, id)),
             _ => None,
         };
-        let grave = |record: &Record| record.grave().map(|stamp| keys::grave(slot, stamp, id));
-        for (old, new) in
-            [(before.and_then(place), after.and_then(place)), (before.and_then(grave), after.and_then(grave))]
-        {
+        let tombstone =
+            |record: &Record| record.tombstone_stamp().map(|stamp| keys::tombstone(slot, stamp, id));
+        for (old, new) in [
+            (before.and_then(order), after.and_then(order)),
+            (before.and_then(tombstone), after.and_then(tombstone)),
+        ] {
             if old != new {
                 self.derived.extend(old.map(|key| (key, false)));
                 self.derived.extend(new.map(|key| (key, true)));
@@ -29,14 +30,14 @@ impl<V: ReadView> Interface<V> {
         }
     }
 
-    /// What the rows between two keys name, with those that this batch adds and without those that it
-    /// takes out.
-    pub(crate) fn derived_rows(
+    /// Up to `limit` entities of the derived rows with `from <= key < to`, in the order of keys. Rows that this
+    /// batch adds are included, and rows that it removes are not.
+    pub(super) fn derived_rows(
         &mut self,
         from: &[u8],
         to: &[u8],
         limit: usize,
-        name: impl Fn(&[u8]) -> Option<EntityId>,
+        id_of: impl Fn(&[u8]) -> Option<EntityId>,
     ) -> Result<Vec<EntityId>, StorageError> {
         let mut from = Key::from(from);
         let mut found = Vec::new();
@@ -45,14 +46,17 @@ impl<V: ReadView> Interface<V> {
             let stored = self.view.range(&from, to, wanted)?;
             self.work.storage_reads += 1;
             let complete = stored.len() < wanted;
+            // Changes of the batch are merged only as far as the stored rows reach: a later change must not come
+            // before stored rows that are not read yet.
             let upto = match stored.last() {
                 Some((last, _)) if !complete => Key::of(&[last, &[0]]),
                 _ => Key::from(to),
             };
+            debug_assert!(from <= upto, "each pass goes on where the last one ended");
             let mut rows: BTreeMap<Key, bool> = stored.into_iter().map(|(key, _)| (key, true)).collect();
-            rows.extend(self.derived.range(from..upto.clone()).map(|(key, there)| (key.clone(), *there)));
-            for (key, _) in rows.into_iter().filter(|(_, there)| *there) {
-                found.push(name(&key).ok_or(StorageError::Index { what: "the key of a derived row" })?);
+            rows.extend(self.derived.range(from..upto.clone()).map(|(key, added)| (key.clone(), *added)));
+            for (key, _) in rows.into_iter().filter(|(_, present)| *present) {
+                found.push(id_of(&key).ok_or(StorageError::Index { what: "the key of a derived row" })?);
             }
             if complete {
                 break;
@@ -63,8 +67,8 @@ impl<V: ReadView> Interface<V> {
         Ok(found)
     }
 
-    /// Up to `limit` live children of `id` with labels of at least `from` that order them, in the order
-    /// of their labels; with `after`, only those that follow it. O(log n + limit).
+    /// Up to `limit` live children of `id` whose ordering labels are at least `from`, in the order of their
+    /// labels. With `after`, only children that follow that label and child. O(log n + limit).
     pub fn ordered_children(
         &mut self,
         id: EntityId,

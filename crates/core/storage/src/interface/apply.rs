@@ -1,0 +1,299 @@
+//! Changing records: actions, joins of whole records, and removals.
+
+use super::record_cache::{CachedRecord, StaleParts};
+use super::{ApplyContext, ApplyOutcome, Interface};
+use crate::error::{ApplyError, StorageError};
+use crate::keys;
+use crate::record::{Action, Record};
+use syncline_crdt::Value;
+use syncline_store::{Bytes, Key, ReadView};
+use syncline_types::{Decode, Encode, EntityId, Hlc, canary};
+
+impl<V: ReadView> Interface<V> {
+    /// Applies a change: all of it or, on an error, none of it. The result does not depend on the order in
+    /// which changes arrive. O(depth + log n).
+    pub fn apply_action(
+        &mut self,
+        action: &Action,
+        context: &ApplyContext,
+    ) -> Result<ApplyOutcome, ApplyError> {
+        let mut record = action.to_record()?;
+        record.check_drift(context.moment, context.max_drift_ms)?;
+        self.check_merge(action.id(), &record)?;
+        if canary!(TombstoneBeforeAddDropped)
+            && record.deleted_at != Hlc::ZERO
+            && self.cached(action.id())?.position.is_none()
+        {
+            return Ok(ApplyOutcome::Unchanged);
+        }
+        if self.was_collected(action.id(), &record)? {
+            return Ok(ApplyOutcome::Unchanged);
+        }
+        // From the root down, so that every record has its parent in the state when it is joined.
+        let mut changed = self.ensure_root()?;
+        let mut parent = EntityId::ROOT;
+        for (depth, &ancestor) in (1..).zip(action.ancestors()) {
+            let known = self.cached(ancestor)?.position;
+            if known.is_none() && canary!(LeafAtGuessedPosition) {
+                record.depth = 1;
+                record.parent = EntityId::ROOT;
+                break;
+            }
+            // The join of a placeholder changes nothing but the position. Nearly always the ancestor is at this
+            // position already, and the join can be skipped.
+            if known.is_none_or(|known| (depth, parent) < known) {
+                changed |= self.join(ancestor, Record::placeholder(depth, parent))?;
+            }
+            parent = ancestor;
+        }
+        changed |= self.join(action.id(), record)?;
+        Ok(ApplyOutcome::from_flag(changed))
+    }
+
+    /// Joins a whole record, as a state sync transfers it. Its parent must be present already, at a smaller
+    /// depth. On an error nothing changes.
+    ///
+    /// Records are exchanged between states of equal horizons only. The other state may have a tombstone that
+    /// was collected here, because something written below it since holds it up there. It is joined
+    /// nevertheless: otherwise its descendants would never find their parent.
+    pub fn merge_record(
+        &mut self,
+        id: EntityId,
+        record: &Record,
+        context: &ApplyContext,
+    ) -> Result<ApplyOutcome, ApplyError> {
+        self.check(id, record, context)?;
+        if canary!(RemergedForEver) && record.deleted_at != Hlc::ZERO {
+            return Ok(ApplyOutcome::Unchanged);
+        }
+        let rooted = self.ensure_root()?;
+        Ok(ApplyOutcome::from_flag(self.join(id, record.clone())? | rooted))
+    }
+
+    /// [`Interface::merge_record`] with the bytes that the record was decoded from: a record that is new here is
+    /// stored and hashed without encoding it again.
+    pub fn merge_encoded(
+        &mut self,
+        id: EntityId,
+        record: Record,
+        bytes: Bytes,
+        context: &ApplyContext,
+    ) -> Result<ApplyOutcome, ApplyError> {
+        self.check(id, &record, context)?;
+        let rooted = self.ensure_root()?;
+        Ok(ApplyOutcome::from_flag(self.join_encoded(id, record, Some(bytes))? | rooted))
+    }
+
+    /// Refuses a whole record that must not be joined.
+    fn check(&mut self, id: EntityId, record: &Record, context: &ApplyContext) -> Result<(), ApplyError> {
+        record.check(id)?;
+        record.check_drift(context.moment, context.max_drift_ms)?;
+        self.check_merge(id, record)?;
+        if record.depth > 1 {
+            let parent = self.cached(record.parent)?.position;
+            if !parent.is_some_and(|(depth, _)| depth < record.depth) {
+                return Err(ApplyError::MissingParent { id, parent: record.parent });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a value of an application-defined type that cannot be merged here: all replicas must merge it
+    /// alike.
+    fn check_merge(&self, id: EntityId, record: &Record) -> Result<(), ApplyError> {
+        match &record.value {
+            Value::Custom(custom) if !self.can_merge(record) => {
+                Err(ApplyError::NoMerge { id, name: custom.name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the value can be merged here: it is of a built-in type, or its merge function is registered.
+    pub fn can_merge(&self, record: &Record) -> bool {
+        !matches!(&record.value, Value::Custom(custom) if !self.merges.knows(&custom.name))
+    }
+
+    /// Whether `record` is a tombstone that was collected here: it is unknown, and not later than the horizon.
+    /// A delete that arrives again must not bring it back.
+    fn was_collected(&mut self, id: EntityId, record: &Record) -> Result<bool, StorageError> {
+        let stable = record.tombstone_stamp().is_some_and(|stamp| stamp <= self.stats.horizon);
+        Ok(stable && self.cached(id)?.position.is_none())
+    }
+
+    /// Makes sure that the root's record exists. Returns whether it was added.
+    pub(super) fn ensure_root(&mut self) -> Result<bool, StorageError> {
+        if std::mem::replace(&mut self.rooted, true) || self.cached(EntityId::ROOT)?.position.is_some() {
+            return Ok(false);
+        }
+        self.join(EntityId::ROOT, Record::placeholder(0, EntityId::ROOT))
+    }
+
+    /// The cache index of `id`. An entity that is not cached is read from the view first, whether or not it
+    /// has a record.
+    pub(super) fn cache_index(&mut self, id: EntityId) -> Result<u32, StorageError> {
+        if let Some(index) = self.records.index_of(id) {
+            return Ok(index);
+        }
+        self.read_record(id, &keys::record(self.slot, id))
+    }
+
+    /// Reads the record of `id`, which is not cached, into the cache.
+    fn read_record(&mut self, id: EntityId, key: &Key) -> Result<u32, StorageError> {
+        self.work.storage_reads += 1;
+        let row = self.view.read(key)?;
+        let record = row.map(|row| Record::from_bytes(&row)).transpose();
+        Ok(self.records.push(CachedRecord::new(id, record.map_err(StorageError::row("a record"))?)))
+    }
+
+    /// Caches the records of these entities, which will be read or changed next, so that cache misses overlap.
+    /// Halves the time of changes to a large state. Results do not depend on it. O(ids · log n).
+    pub fn prefetch(&mut self, ids: impl IntoIterator<Item = EntityId>) -> Result<(), StorageError> {
+        const AT_ONCE: usize = 256;
+        let is_new = |id: &EntityId| self.records.index_of(*id).is_none();
+        let ids = ids.into_iter().filter(is_new);
+        let mut ids: Vec<_> = ids.map(|id| (super::record_cache::sort_key(id), id)).collect();
+        if ids.len() < 2 {
+            return Ok(());
+        }
+        // In the order of keys, neighbors share memory of the store. No id may be cached twice.
+        ids.sort_unstable();
+        ids.dedup();
+        for ids in ids.chunks(AT_ONCE) {
+            let keys: Vec<Key> = ids.iter().map(|(_, id)| keys::record(self.slot, *id)).collect();
+            self.view.prefetch(&keys);
+            for ((_, id), key) in ids.iter().zip(&keys) {
+                self.read_record(*id, key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The cached record of `id`, read from the view if necessary.
+    pub(super) fn cached(&mut self, id: EntityId) -> Result<&mut CachedRecord, StorageError> {
+        let index = self.cache_index(id)?;
+        self.records.at(index)
+    }
+
+    /// The out-of-date parts of the index entry of a cached record, to add to.
+    pub(super) fn mark_stale(&mut self, index: u32) -> Result<&mut StaleParts, StorageError> {
+        let cached = self.records.at(index)?;
+        if cached.stale.is_none() {
+            self.stale.push(index);
+        }
+        Ok(cached.stale.get_or_insert_default())
+    }
+
+    /// Joins `incoming` into the record of `id`. Returns whether the record changed.
+    ///
+    /// The parent of `incoming` must be in the state, at a smaller depth.
+    pub(crate) fn join(&mut self, id: EntityId, incoming: Record) -> Result<bool, StorageError> {
+        self.join_encoded(id, incoming, None)
+    }
+
+    /// [`Interface::join`]; `bytes` are those of `incoming`, if the caller has them.
+    fn join_encoded(
+        &mut self,
+        id: EntityId,
+        incoming: Record,
+        bytes: Option<Bytes>,
+    ) -> Result<bool, StorageError> {
+        // Of the incoming record as it came: joins may drop a register whose stamp the clock must exceed.
+        let latest = incoming.latest_stamp();
+        let index = self.cache_index(id)?;
+        // The first record of this entity: the join with nothing is the record itself.
+        let Some(before) = self.records.at(index)?.record()?.cloned() else {
+            self.add(index, incoming, bytes)?;
+            self.latest = self.latest.max(latest);
+            return Ok(true);
+        };
+        let mut after = Record::clone(&before);
+        // Joins are idempotent: a change that arrives again ends here, without a write and without a hash.
+        if !after.join(&incoming, &self.merges) {
+            return Ok(false);
+        }
+        debug_assert!(
+            (after.depth, after.parent) <= (before.depth, before.parent),
+            "positions only become smaller, so that a parent stays at a smaller depth than its children"
+        );
+        let parent = after.parent;
+        if id != EntityId::ROOT {
+            self.stats.remove(&before);
+            self.stats.add(&after);
+        }
+        self.derive(id, Some(&before), Some(&after));
+        self.latest = self.latest.max(latest);
+        let stale = self.mark_stale(index)?;
+        stale.own = true;
+        if canary!(IndexMissesMerges) && after != incoming {
+            stale.own = false;
+        }
+        self.replace(index, Some(after))?;
+        if before.parent != parent {
+            self.move_entry(id, index, before.parent)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes the index entry of `id`, whose record has got another parent, out of the trie of the old one.
+    ///
+    /// The new trie gets an entry with the next refresh. The root of the children's trie is carried over from the
+    /// old entry, because the children did not move. Without an old entry there is nothing to carry over: neither
+    /// the entity nor its children have been refreshed since this batch added them, so all of them are stale.
+    fn move_entry(&mut self, id: EntityId, index: u32, from: EntityId) -> Result<(), StorageError> {
+        let entry = self.tries.remove(&self.view, from, id)?;
+        let old_parent = self.cache_index(from)?;
+        self.mark_stale(old_parent)?.kids = true;
+        if let Some(entry) = entry {
+            self.mark_stale(index)?.moved_from = Some(Box::new(entry));
+        }
+        Ok(())
+    }
+
+    /// Adds a record where there was none.
+    fn add(&mut self, index: u32, mut record: Record, bytes: Option<Bytes>) -> Result<(), StorageError> {
+        record.drop_unobservable();
+        let id = self.records.at(index)?.id;
+        if id != EntityId::ROOT {
+            self.stats.add(&record);
+        }
+        self.derive(id, None, Some(&record));
+        self.mark_stale(index)?.own = true;
+        if record.value == Value::Empty && bytes.is_none() {
+            // A placeholder is likely to be joined again in this batch: encoding it now would be wasted.
+            return self.replace(index, Some(record));
+        }
+        let bytes = bytes.unwrap_or_else(|| {
+            self.buffer.clear();
+            record.encode(&mut self.buffer);
+            self.buffer.as_slice().into()
+        });
+        debug_assert_eq!(Record::depth_of(&bytes), Ok(record.depth), "the bytes are those of the record");
+        self.work.hash_computations += 1;
+        self.records.at(index)?.replace_encoded((record.depth, record.parent), bytes);
+        self.changed = true;
+        Ok(())
+    }
+
+    pub(super) fn replace(&mut self, index: u32, record: Option<Record>) -> Result<(), StorageError> {
+        self.records.at(index)?.replace(record);
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Removes the record of `id` from the state. Its children must be gone already.
+    pub(super) fn remove_record(&mut self, id: EntityId) -> Result<(), StorageError> {
+        debug_assert!(id != EntityId::ROOT, "the record of the root is never removed");
+        self.refresh()?;
+        let index = self.cache_index(id)?;
+        // There is no such record: removing it again changes nothing.
+        let Some(record) = self.records.at(index)?.record()?.cloned() else { return Ok(()) };
+        self.derive(id, Some(&record), None);
+        self.stats.remove(&record);
+        let entry = self.tries.remove(&self.view, record.parent, id)?;
+        self.change_feed.push(id, entry.map(|entry| entry.own), None);
+        let parent = self.cache_index(record.parent)?;
+        self.mark_stale(parent)?.kids = true;
+        self.replace(index, None)
+    }
+}
