@@ -19,14 +19,14 @@ use crate::oracle::Oracle;
 use crate::runtime::Stream;
 use crate::types::NodeId;
 use std::borrow::Cow;
-use syncline_replica::{Notice, Operation, Refusal};
+use syncline_replica::{Notice, Operation};
 use syncline_storage::{Action, ApplyError, StorageError};
-use syncline_sync::{FailureReason, Outcome, SessionStats, SyncProtocolKind};
+use syncline_sync::{DeltaRefusal, FailureReason, Outcome, SessionStats, SyncProtocolKind};
 use syncline_types::{Choice, SimDuration, SimTime};
 
 /// Whether only who made a delta can be to blame for this.
-const fn is_blamed(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Malformed | Refusal::NotAMember | Refusal::BadSignature)
+const fn is_blamed(refusal: DeltaRefusal) -> bool {
+    matches!(refusal, DeltaRefusal::Malformed | DeltaRefusal::NotAMember | DeltaRefusal::BadSignature)
 }
 
 impl SimRuntime {
@@ -130,7 +130,7 @@ impl SimRuntime {
             }
             Notice::DeltaDiscarded { refusal } => {
                 // One that a hostile member signed may have waited and be against the rules.
-                let blamed = is_blamed(&refusal);
+                let blamed = is_blamed(refusal);
                 if blamed && self.hostility.cast.is_empty() {
                     self.violate(Check::HonestFrameRefused { node: self.name_in(context, node) });
                 }
@@ -142,7 +142,7 @@ impl SimRuntime {
                     self.violate(Check::HonestFrameRefused { node: self.name_in(context, node) });
                 }
             }
-            Notice::Forgot { horizon, records } => {
+            Notice::TombstonesCollected { horizon, records } => {
                 self.protocol.records_forgotten += records;
                 let kept = self.kept_mut(context);
                 kept.forgotten += records;
