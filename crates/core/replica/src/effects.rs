@@ -13,9 +13,9 @@ use syncline_types::{Hlc, PeerId, SimTime};
 /// The kind of message that a frame carries, for statistics and pictures.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum FrameKind {
-    /// New writes.
+    /// A delta: new writes, as gossip.
     Delta,
-    /// The sender's root.
+    /// The announcement of a root.
     Heartbeat,
     /// A request for deltas, or the reply.
     DeltaFetch,
@@ -72,11 +72,11 @@ pub enum Notice {
         peer: PeerId,
         /// The time at which it started.
         started_at: SimTime,
-        /// How it ended.
+        /// How the session ended.
         outcome: Outcome,
         /// The protocol that it ran; `None` if it ended before one was chosen.
         protocol: Option<SyncProtocolKind>,
-        /// What it transferred.
+        /// What the session transferred.
         stats: SessionStats,
     },
     /// A delta was applied.
@@ -141,7 +141,7 @@ pub struct StepCost {
     pub storage_reads: u64,
     /// Rows written to the store.
     pub storage_writes: u64,
-    /// SHA-256 hashes computed.
+    /// SHA-256 hashes computed for the index.
     pub hash_computations: u64,
     /// Deltas looked up, or checked against the deltas that are covered.
     pub dag_lookups: u64,

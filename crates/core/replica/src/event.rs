@@ -14,14 +14,14 @@ pub enum Event {
     Peers(Arc<[PeerId]>),
     /// The application writes. The operations take effect together.
     Write(Vec<Operation>),
-    /// A frame arrived.
+    /// A frame of a peer arrived.
     Frame {
         /// The peer that sent the frame, as the host knows it.
         from: PeerId,
         /// The frame as it came off the wire.
         bytes: Bytes,
     },
-    /// A timer fired.
+    /// A timer that the replica had set fired.
     Timer(Timer),
 }
 

@@ -124,7 +124,8 @@ fn refuses_other_context_or_version() {
 fn ignores_unrequested_responses() {
     let mut host = Host::new();
     let before = host.replica.digest();
-    let (session, id) = (SessionId(3), RequestId(1));
+    let session = SessionId(3);
+    let id = RequestId(1);
     let page = SnapshotPage {
         boundary: Digest::ZERO,
         root: Digest::ZERO,
@@ -208,7 +209,8 @@ fn refuses_delta_with_maximal_stamp() {
 #[test]
 fn write_replaces_record_of_faster_clock() {
     let mut host = Host::new();
-    let (id, ahead) = (EntityId::from_u64(5), Hlc::new(4_500, 0, ReplicaId::from_u64(2)));
+    let id = EntityId::from_u64(5);
+    let ahead = Hlc::new(4_500, 0, ReplicaId::from_u64(2));
     let value = Value::Lww(Register::new(ahead, b"from a clock that is ahead".to_vec()));
     let record =
         Record { created_at: ahead, updated_at: ahead, value, ..Record::placeholder(1, EntityId::ROOT) };
@@ -287,7 +289,9 @@ fn claimed_coverage_cannot_end_our_history() {
         horizon: Hlc::ZERO,
         stable: VersionVector::default(),
     };
-    let (session, id, request) = (SessionId(1), RequestId(1), Request::Handshake(Box::new(theirs)));
+    let session = SessionId(1);
+    let id = RequestId(1);
+    let request = Request::Handshake(Box::new(theirs));
     host.message(Message::Request { session, id, request });
     let operation = Operation::Set { target: Target::top(EntityId::from_u64(9)), bytes: b"on".to_vec() };
     let actions = host.step(Event::Write(vec![operation]));

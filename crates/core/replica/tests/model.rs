@@ -125,7 +125,8 @@ fn run<T>(
     steps: &[Step],
     mut operation: impl FnMut(&Step, &mut State) -> (Operation, T),
 ) -> (Cluster, Vec<(usize, T)>) {
-    let (mut cluster, mut done) = (Cluster::new(), Vec::new());
+    let mut cluster = Cluster::new();
+    let mut done = Vec::new();
     for step in steps {
         let (operation, note) = operation(step, &mut cluster.state(step.at));
         if let Some(number) = cluster.write(step.at, &operation) {
@@ -147,8 +148,10 @@ proptest! {
         let map: Map<u32, Register<u32>> = Map::named("map");
         let sorted: SortedMap<u32, Register<u32>> = SortedMap::named("sorted");
         let (cluster, done) = run(&steps, |step, _| {
-            let (key, value) = (u32::from(step.key), u32::from(step.value));
-            let (in_sorted, delete) = (step.what % 2 == 1, step.what >= 6);
+            let key = u32::from(step.key);
+            let value = u32::from(step.value);
+            let in_sorted = step.what % 2 == 1;
+            let delete = step.what >= 6;
             let operation = match (in_sorted, delete) {
                 (false, false) => map.entry(&key).set(&value),
                 (false, true) => map.remove(&key),
@@ -185,7 +188,8 @@ proptest! {
 
     #[test]
     fn counters_sum_every_increment(steps in steps()) {
-        let (grow, both) = (GrowCounter::named("grow"), Counter::named("both"));
+        let grow = GrowCounter::named("grow");
+        let both = Counter::named("both");
         let (cluster, done) = run(&steps, |step, _| {
             let by = i64::from(step.value) - 2;
             if step.what % 2 == 0 { (grow.add(u64::from(step.value)), (u128::from(step.value), 0)) }
@@ -198,9 +202,12 @@ proptest! {
 
     #[test]
     fn set_add_wins_over_unseen_remove(steps in steps()) {
-        let (plain, sorted): (Set<u32>, SortedSet<u32>) = (Set::named("plain"), SortedSet::named("sorted"));
+        let plain: Set<u32> = Set::named("plain");
+        let sorted: SortedSet<u32> = SortedSet::named("sorted");
         let (cluster, done) = run(&steps, |step, _| {
-            let (element, in_sorted, remove) = (u32::from(step.key), step.what % 2 == 1, step.what >= 5);
+            let element = u32::from(step.key);
+            let in_sorted = step.what % 2 == 1;
+            let remove = step.what >= 5;
             let operation = match (in_sorted, remove) {
                 (false, false) => plain.insert(&element),
                 (false, true) => plain.remove(&element),
@@ -228,9 +235,11 @@ proptest! {
 
     #[test]
     fn user_storage_last_frozen_storage_first(steps in steps()) {
-        let (own, frozen): (UserStorage<u32>, FrozenStorage<u32, u32>) = (UserStorage::named("own"), FrozenStorage::named("frozen"));
+        let own: UserStorage<u32> = UserStorage::named("own");
+        let frozen: FrozenStorage<u32, u32> = FrozenStorage::named("frozen");
         let (cluster, done) = run(&steps, |step, _| {
-            let (key, value) = (u32::from(step.key), u32::from(step.value));
+            let key = u32::from(step.key);
+            let value = u32::from(step.value);
             match step.what {
                 0..=3 => (own.set(&value), (None, value)),
                 4..=6 => (frozen.entry(&key).freeze(&value), (Some(key), value)),
@@ -267,9 +276,12 @@ proptest! {
     /// ever saw. So does a text.
     #[test]
     fn lists_and_texts_keep_observed_order(steps in steps()) {
-        let (list, text): (List<Register<u32>>, Text) = (List::named("list"), Text::named("text"));
+        let list: List<Register<u32>> = List::named("list");
+        let text: Text = Text::named("text");
         let mut orders: Vec<Vec<u32>> = Vec::new();
-        let (mut next, mut inserted, mut deleted) = (0u32, BTreeSet::new(), BTreeSet::new());
+        let mut next = 0u32;
+        let mut inserted = BTreeSet::new();
+        let mut deleted = BTreeSet::new();
         let char_of = |n: u32| char::from_u32(0x4e00 + n).expect("a character");
         let items = |state: &mut State| -> Vec<u32> {
             let items = list.items(state, 0, 99).unwrap();

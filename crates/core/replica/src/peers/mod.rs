@@ -82,7 +82,8 @@ impl PeerTable {
 
     /// A session with a peer failed. Gives the pause before the next one.
     pub(crate) fn on_failure(&mut self, peer: PeerId, entropy: &mut dyn Entropy) -> SimDuration {
-        let (min, max) = (self.backoff_min, self.backoff_max);
+        let min = self.backoff_min;
+        let max = self.backoff_max;
         self.record(peer).on_failure(min, max, entropy)
     }
 
@@ -221,7 +222,8 @@ mod tests {
 
     #[test]
     fn serves_only_members_after_handshake() {
-        let (mut table, me) = (table(), ReplicaId::from_u64(1));
+        let mut table = table();
+        let me = ReplicaId::from_u64(1);
         let membership = Membership::named([me]);
         assert_eq!(table.admit(A, &Membership::Open), Ok(()));
         assert_eq!(table.admit(A, &membership), Err(Rejection::NoHandshake));

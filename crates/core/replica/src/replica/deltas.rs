@@ -49,6 +49,10 @@ impl<V: ReadView> Replica<V> {
         step.work.state = write.state;
         self.clock = write.clock;
         step.work.log.append(&write.delta, &mut step.work.above);
+        debug_assert!(
+            step.work.log.covered().of(author) == write.delta.dot.seq,
+            "own writes are numbered in order"
+        );
         self.spread(write.delta, None, step);
         Ok(write.actions)
     }
@@ -95,12 +99,14 @@ impl<V: ReadView> Replica<V> {
             return Ok(self.buffer_delta(from, delta, step));
         }
         let refused = self.apply_delta(from, delta, step)?;
+        // Buffered deltas may have waited for this one alone.
         self.replay(from, step)?;
         Ok(refused.map_or(DeltaFate::Accepted, |refusal| DeltaFate::Refused(refusal.into())))
     }
 
     /// Buffers a delta until its parents are applied and no session is changing the state (**I6**).
     fn buffer_delta(&mut self, from: PeerId, delta: Delta, step: &mut StepContext<'_, V>) -> DeltaFate {
+        // What does not pass the gate must not take the place of what does.
         if let Err(refusal) = step.work.let_in(&delta) {
             return DeltaFate::Refused(refusal.into());
         }
@@ -225,6 +231,7 @@ impl<V: ReadView> Replica<V> {
             return Ok(());
         }
         if self.delta_fetch.has_used_up_attempts() {
+            // Nobody gives the deltas one by one; a session with any peer may bring what they did.
             self.delta_fetch.restart_attempts();
             self.enqueue_forced_sync(peer, PendingReason::DeltasMissing, step);
         } else if !self.sessions.is_any_transferring() {
@@ -279,6 +286,7 @@ impl<V: ReadView> Replica<V> {
         }
         let needed = self.delta_fetch.missing(&step.work.log);
         if unavailable.iter().any(|dot| needed.contains(dot)) {
+            // The peer does not retain the delta any more: only its state can bring what it did.
             refusal = None;
             self.enqueue_forced_sync(from, PendingReason::DeltasMissing, step);
         } else if !needed.is_empty() && refusal.is_none() && !self.sessions.is_any_transferring() {

@@ -23,6 +23,7 @@ impl<V: ReadView> Replica<V> {
             // A peer that arrives should hear the root soon, and not only after a long pause.
             self.on_change(step);
         }
+        // A sync with a peer out of reach would hold a session place until its timeout.
         self.sync_queue.keep_reachable(|peer| self.peers.is_reachable(peer));
         self.update_sync_timer(step);
         if !self.delta_fetch.is_empty() {
@@ -47,6 +48,7 @@ impl<V: ReadView> Replica<V> {
         let clock = self.clock.last();
         let seq = step.work.log.covered().of(replica);
         self.broadcast(&peers, Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock }), step);
+        // Drawn after the peers: the order of draws is part of the trace.
         let at = self.anti_entropy.after_heartbeat(step.now(), step.entropy);
         step.set_timer(Timer::Heartbeat, at);
     }
@@ -58,6 +60,7 @@ impl<V: ReadView> Replica<V> {
             self.enqueue_sync(from, PendingReason::RootDiffers, SETTLE, step);
             self.on_change(step);
         } else if self.sync_queue.settle(from) {
+            // The difference has vanished by itself.
             self.update_sync_timer(step);
         }
     }

@@ -44,6 +44,7 @@ impl<V: ReadView> Replica<V> {
                     self.send(from, Message::Response { session, id, response }, step);
                     return Ok(());
                 }
+                // Both have started one, and the peer's goes on.
                 Precedence::Theirs if self.sessions.contains(from) => {
                     self.end_session(from, Outcome::Owed(OwedReason::Yielded), step)?;
                 }
@@ -108,6 +109,7 @@ impl<V: ReadView> Replica<V> {
     /// Takes nothing that a peer says, and drops the sync that is pending with it.
     pub(super) fn reject_peer(&mut self, from: PeerId, refusal: Refusal, step: &mut StepContext<'_, V>) {
         step.refuse(refusal);
+        // The timer is updated by the backoff.
         self.sync_queue.remove(from);
         self.back_off(from, step);
     }
@@ -123,6 +125,7 @@ impl<V: ReadView> Replica<V> {
             "a peer is blamed for what it can check itself"
         );
         step.out.notices.extend(refused.into_iter().map(|refusal| Notice::DeltaRefused { from, refusal }));
+        // The refusal of the frame itself, if there is one, says more.
         if step.out.refusal.is_none() {
             step.refuse(first.into());
         }

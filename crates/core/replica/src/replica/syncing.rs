@@ -34,7 +34,8 @@ impl<V: ReadView> Replica<V> {
         pause: SimDuration,
         step: &mut StepContext<'_, V>,
     ) {
-        // A peer that comes into reach is sent the root and answers with its own: the sync is not lost.
+        // The sync is not lost: roots are announced again once the peer can be reached, and a difference
+        // enqueues it then.
         if !self.peers.is_reachable(peer) {
             return;
         }
@@ -151,6 +152,7 @@ impl<V: ReadView> Replica<V> {
             step.refuse(Refusal::Duplicate);
             return Ok(());
         }
+        // The progress is taken in before the session goes on, which may depend on the new horizon.
         if let Response::Handshake(reply) = response
             && self.sessions.is_in_handshake(from) == Some(true)
         {
@@ -170,6 +172,8 @@ impl<V: ReadView> Replica<V> {
         progress: Progress,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
+        // Asked in every case, so that the deadline sees what each response brought. A session that is done
+        // is not overdue any more.
         let is_overdue = self.sessions.is_overdue(peer, step.now());
         match progress {
             Progress::Send(..) if is_overdue => {
@@ -199,6 +203,7 @@ impl<V: ReadView> Replica<V> {
             Outcome::Owed(reason) => self.on_sync_pending(peer, *reason, step)?,
             Outcome::Failed(reason) => self.on_session_failed(peer, reason, step),
         }
+        // A forced sync stays forced until a session converges.
         if ended.is_forced() && !matches!(outcome, Outcome::Converged { .. }) {
             self.sync_queue.force(peer);
         }
@@ -224,6 +229,7 @@ impl<V: ReadView> Replica<V> {
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
         if let Some(theirs) = session.peer() {
+            // Equal states cover the same deltas, whether or not the deltas themselves were sent.
             step.work.adopt(theirs);
             self.adopt_horizon(theirs, step)?;
         }

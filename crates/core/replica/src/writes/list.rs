@@ -21,6 +21,7 @@ pub(crate) fn walk<V: ReadView>(
         let page = state.ordered_children(parent, from, after, PAGE)?;
         let complete = page.len() < PAGE;
         for id in page {
+            // The index lists records only; an id without one is damage, which `verify` reports, and shows nothing.
             let Some(record) = state.record(id)? else { continue };
             // The id of an honest child follows from its label; another id was made up.
             if state.is_visible(id)?

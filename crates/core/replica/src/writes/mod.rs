@@ -55,7 +55,6 @@ pub(crate) fn prepare<V: ReadView>(
     let stamp = Hlc::new(clock.last() >> 16, clock.last() as u16, author);
     let delta = Delta::new(Dot { author, seq }, work.log.heads(), stamp, actions.clone());
     let delta = delta.signed(&work.gate);
-    debug_assert!(work.log.is_ready(&delta), "an own write follows all that is covered here");
     let bytes = delta.to_bytes().len();
     if bytes > limits::MAX_DELTA_BYTES {
         return Err(OperationError::TooLarge { bytes });

@@ -13,7 +13,7 @@ use syncline_types::{EntityId, Hlc, HlcClock, Moment, limits};
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the names of the fields say all; `target` is the entity that changes")]
 pub enum Operation {
-    /// Sets a register.
+    /// Sets the value of a register.
     Set { target: Target, bytes: Vec<u8> },
     /// Sets bytes of an unknown type. They are stored as a register, and counted.
     SetOpaque { target: Target, bytes: Vec<u8> },
@@ -48,7 +48,7 @@ pub enum Operation {
 /// A kind of collection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Collection {
-    /// Entries by key.
+    /// Entries by key, in no order.
     Map,
     /// Entries by key, read in the order of their keys.
     SortedMap,
@@ -83,7 +83,7 @@ impl Collection {
 pub enum Item {
     /// A register with these bytes.
     Bytes(Vec<u8>),
-    /// A collection.
+    /// An empty collection.
     Collection(Collection),
 }
 
@@ -183,6 +183,7 @@ impl Operation {
         };
         // To remove an element is no write: it must not make the element live again.
         let updated_at = if matches!(self, Self::RemoveElement { .. }) { Hlc::ZERO } else { stamp };
+        // Creation stamps join by minimum: `Hlc::MAX` leaves the one of the record.
         let created_at = if empty && updated_at != Hlc::ZERO { stamp } else { Hlc::MAX };
         let metadata = Metadata { created_at, updated_at, label };
         let action = if empty {
@@ -190,6 +191,7 @@ impl Operation {
         } else {
             Action::Update { id, ancestors, value, metadata }
         };
+        // The rules of records are checked now, where the application can still be told.
         action.to_record()?;
         Ok(action)
     }
@@ -224,6 +226,7 @@ impl Operation {
     fn value(&self, id: EntityId, own: &Value, stamp: Hlc) -> Result<Value, OperationError> {
         let replica = stamp.replica();
         let register = |bytes: &[u8]| Register::new(stamp, bytes);
+        // First the combinations that work; what is left is an operation on a value of another type.
         let needed = match (self, own) {
             (Self::Set { bytes, .. }, Value::Empty | Value::Lww(_)) => {
                 return Ok(Value::Lww(register(bytes)));
@@ -286,13 +289,18 @@ impl Operation {
             (Self::Change { .. }, _) => CrdtType::PnCounter,
             (Self::InsertText { .. } | Self::DeleteText { .. }, _) => CrdtType::Rga,
             (Self::AddElement { .. } | Self::RemoveElement { .. }, _) => CrdtType::SetElement,
-            (Self::Delete { .. } | Self::DeleteItem { .. }, _) => return Ok(Value::Empty),
+            (Self::Delete { .. } | Self::DeleteItem { .. }, _) => {
+                debug_assert!(false, "a delete carries no value");
+                return Ok(Value::Empty);
+            }
         };
         Err(OperationError::WrongType { id, found: own.crdt_type(), needed })
     }
 
     /// As [`Self::edit`] in a text that was deleted: all its characters are deleted for good.
     fn edit_cleared(&self, own: &Text, stamp: Hlc) -> Result<Text, OutOfText> {
+        // The positions of the edit count in what is visible, which is nothing: the edit is made on the text
+        // as it is once all its characters are deleted, and both changes go into one.
         let mut delta = own.clear();
         let mut empty = own.clone();
         empty.join(&delta);
@@ -309,7 +317,10 @@ impl Operation {
         match self {
             Self::InsertText { at, text, .. } => own.insert(*at, text, stamp),
             Self::DeleteText { at, count, .. } => own.delete(*at, *count),
-            _ => Ok(Text::default()),
+            _ => {
+                debug_assert!(false, "only edits change a text");
+                Ok(Text::default())
+            }
         }
     }
 }

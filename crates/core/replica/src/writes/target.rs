@@ -6,7 +6,7 @@ use syncline_types::EntityId;
 /// An entity, the path to it, and its name within its parent.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Target {
-    /// The entity itself.
+    /// The id of the entity.
     pub id: EntityId,
     /// The ancestors from below the root down to the parent.
     pub ancestors: Vec<EntityId>,

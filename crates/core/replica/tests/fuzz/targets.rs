@@ -127,7 +127,8 @@ pub(crate) fn actions(bytes: &[u8]) {
         store.apply(state.finish().expect("a batch")).expect("memory does not fail");
         store
     };
-    let (one, two) = (apply(&mut decoded.iter()), apply(&mut decoded.iter().rev()));
+    let one = apply(&mut decoded.iter());
+    let two = apply(&mut decoded.iter().rev());
     let verification = verify(&one).expect("a state that can be read");
     assert!(verification.is_sound(), "{verification:?}");
     assert_eq!(verification.stored.root, verify(&two).expect("a state").stored.root, "L1");
@@ -140,7 +141,8 @@ pub(crate) fn actions(bytes: &[u8]) {
 /// A session that is given whatever decodes as a response.
 pub(crate) fn session(bytes: &[u8]) {
     let moment = Moment::at(SimTime::from_secs(1));
-    let (mut store, mut log) = (MemoryStore::default(), DeltaLog::default());
+    let mut store = MemoryStore::default();
+    let mut log = DeltaLog::default();
     let begin = |store: &MemoryStore, log: &DeltaLog| {
         Transaction::begin(store.view(), log.clone(), ApplyContext::new(moment)).expect("a state")
     };

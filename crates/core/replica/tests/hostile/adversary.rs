@@ -14,7 +14,8 @@ pub(crate) const FRIEND: u32 = 2;
 
 /// A register that the adversary holds, as a member would have written it.
 pub(crate) fn register(name: &str, value: &str, by: ReplicaId, at_ms: u64) -> Action {
-    let (stamp, target) = (Hlc::new(at_ms, 0, by), Target::named(name.as_bytes()));
+    let stamp = Hlc::new(at_ms, 0, by);
+    let target = Target::named(name.as_bytes());
     Action::Add {
         id: target.id,
         ancestors: vec![],
@@ -79,7 +80,8 @@ impl Case {
 
     /// Runs the case and checks what must hold whatever the adversary did.
     pub(crate) fn run(self) -> World {
-        let (what, fresh) = (self.what, self.fresh);
+        let what = self.what;
+        let fresh = self.fresh;
         let mut world = World::new();
         let mut own = config(VICTIM, 3);
         own.requested_protocol = Some(self.wish);
@@ -100,7 +102,8 @@ impl Case {
         }
         world.run_for(SimDuration::from_secs(90));
 
-        let (now, victim) = (world.now, world.honest(VICTIM));
+        let now = world.now;
+        let victim = world.honest(VICTIM);
         let root = victim.sound_root();
         assert_eq!(victim.read("mine").as_deref(), Some(&b"precious"[..]), "{what}");
         for round in 0..20 {

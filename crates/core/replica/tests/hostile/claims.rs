@@ -69,7 +69,8 @@ fn backs_off_from_ever_changing_root() {
         let root = Digest([turns; 32]);
         match claim(asked, honest, |theirs| theirs.root_hash = root) {
             Response::Exchange(reply) => {
-                let (generation_before, generation_after) = (u64::from(turns) * 2, u64::from(turns) * 2 + 1);
+                let generation_before = u64::from(turns) * 2;
+                let generation_after = u64::from(turns) * 2 + 1;
                 Response::Exchange(ExchangeReply { root, generation_before, generation_after, ..reply })
             }
             other => other,
@@ -140,7 +141,8 @@ fn maximal_clock_moves_no_horizon() {
     let twist = |asked: &Asked<'_>, honest| claim(asked, honest, |theirs| theirs.clock = u64::MAX);
     let mut case = case("a clock at the end of time", HashComparison, has_converged, twist).harmless();
     case.mutant = case.mutant.saying(|held, _| {
-        let (root, replica) = (held.root(), held.replica);
+        let root = held.root();
+        let replica = held.replica;
         vec![Message::Gossip(Gossip::Heartbeat { root, replica, seq: 1, clock: u64::MAX })]
     });
     case.run();

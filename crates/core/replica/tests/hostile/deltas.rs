@@ -46,7 +46,8 @@ impl Host {
 
     /// Announces another root of the peer, and gives how many milliseconds from now a sync is due.
     pub(crate) fn hear_of_a_difference(&mut self) -> Option<u64> {
-        let (root, replica) = (Digest([0xab; 32]), replica_at(1));
+        let root = Digest([0xab; 32]);
+        let replica = replica_at(1);
         let actions = self.say(Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0 }));
         let due = actions.timers.iter().find_map(|op| match op {
             TimerOp::Set { timer: Timer::PendingSync, at } => Some(*at),
@@ -66,7 +67,8 @@ impl Host {
     /// Sends it a delta in every way in which one can come. Each time the delta must be refused for this
     /// reason, be counted, and change nothing; the replica must back off from the sender.
     fn refuses(&mut self, delta: &Delta, reason: DeltaRefusal) {
-        let (before, log) = (self.replica.digest(), self.store.clone());
+        let before = self.replica.digest();
+        let log = self.store.clone();
         let refusal = Refusal::Delta(reason);
         let bytes = vec![delta.to_bytes().into()];
         let gossip =
@@ -80,7 +82,8 @@ impl Host {
             assert!(noted(&actions) && actions.messages.is_empty(), "{actions:?}");
         }
         // As the push of somebody whose handshake was good.
-        let (session, id) = (SessionId(1), RequestId(1));
+        let session = SessionId(1);
+        let id = RequestId(1);
         let request =
             Request::Handshake(Box::new(crate::mutant::Holdings::new(1).handshake(SimTime::from_secs(1))));
         self.say(Message::Request { session, id, request });
@@ -100,7 +103,8 @@ impl Host {
 
 #[test]
 fn honest_delta_passes_both_gates_and_mutates_state() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let delta = author.write("a");
     let actions = victim.say(Message::Gossip(Gossip::Delta(delta.clone())));
     assert_eq!((actions.refusal, victim.replica.digest()), (None, author.replica.digest()));
@@ -110,7 +114,8 @@ fn honest_delta_passes_both_gates_and_mutates_state() {
 
 #[test]
 fn forged_author_delta_rejected_no_state_mutation() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let honest = author.write("a");
     // Signed by somebody who does not know the members' secret.
     let forger = Gate { authority: Authority::keyed([0x66; 32]), ..gate(3) };
@@ -124,7 +129,8 @@ fn forged_author_delta_rejected_no_state_mutation() {
 
 #[test]
 fn copied_signature_on_new_delta_id_rejected_no_state_mutation() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let first = author.write("a");
     let second = author.write("b");
     victim.refuses(&Delta { signature: first.signature, ..second }, DeltaRefusal::BadSignature);
@@ -132,14 +138,16 @@ fn copied_signature_on_new_delta_id_rejected_no_state_mutation() {
 
 #[test]
 fn missing_signature_rejected_no_state_mutation() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let bare = Delta { signature: Signature::default(), ..author.write("a") };
     victim.refuses(&bare, DeltaRefusal::BadSignature);
 }
 
 #[test]
 fn republished_delta_with_emptied_parents_rejected_no_state_mutation() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let first = author.write("a");
     assert_eq!(victim.say(Message::Gossip(Gossip::Delta(first))).refusal, None);
     let second = author.write("b");
@@ -149,8 +157,11 @@ fn republished_delta_with_emptied_parents_rejected_no_state_mutation() {
 
 #[test]
 fn republished_delta_with_swapped_parents_rejected_no_state_mutation() {
-    let (mut victim, mut author, mut other) = (Host::new(0), Host::new(2), Host::new(1));
-    let (first, elsewhere) = (author.write("a"), other.write("c"));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
+    let mut other = Host::new(1);
+    let first = author.write("a");
+    let elsewhere = other.write("c");
     for delta in [&first, &elsewhere] {
         assert_eq!(victim.say(Message::Gossip(Gossip::Delta(delta.clone()))).refusal, None);
     }
@@ -160,7 +171,8 @@ fn republished_delta_with_swapped_parents_rejected_no_state_mutation() {
 
 #[test]
 fn refuses_delta_of_another_context() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let moved = author.write("a").signed(&Gate { context: ContextId([7; 32]), ..gate(3) });
     victim.refuses(&moved, DeltaRefusal::BadSignature);
 }
@@ -175,8 +187,10 @@ fn refuses_signed_delta_of_outsider() {
 
 #[test]
 fn forged_deltas_take_no_buffer_room() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
-    let (first, second) = (author.write("a"), author.write("b"));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
+    let first = author.write("a");
+    let second = author.write("b");
     let forged = Delta { actions: vec![], ..second.clone() };
     let actions = victim.say(Message::Gossip(Gossip::Delta(forged)));
     assert_eq!(
@@ -191,7 +205,8 @@ fn forged_deltas_take_no_buffer_room() {
 
 #[test]
 fn backs_off_longer_after_each_forgery() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     assert!(victim.hear_of_a_difference() < Some(100));
     let mut victim_again = Host::new(0);
     let mut pauses = Vec::new();
@@ -206,7 +221,8 @@ fn backs_off_longer_after_each_forgery() {
 
 #[test]
 fn open_context_accepts_unsigned_deltas() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     victim = Host { replica: open(0, &mut victim.store), ..victim };
     author = Host { replica: open(2, &mut author.store), ..author };
     author.step(Event::Peers([PEER].into()));
@@ -226,7 +242,8 @@ fn open(peer: u32, store: &mut MemoryStore) -> Replica<MemoryStore> {
 #[test]
 fn gates_of_different_secrets_differ() {
     assert_ne!(Authority::keyed(SECRET), Authority::keyed(SECRET), "equal only if one is the other's clone");
-    let (one, two) = (gate(3), Gate { authority: Authority::keyed([1; 32]), ..gate(3) });
+    let one = gate(3);
+    let two = Gate { authority: Authority::keyed([1; 32]), ..gate(3) };
     let delta = Delta::new(Dot { author: replica_at(2), seq: 1 }, vec![], Hlc::ZERO, vec![]);
     assert_eq!(one.lets_in(&delta.clone().signed(&one)), Ok(()));
     assert_eq!(one.lets_in(&delta.signed(&two)), Err(DeltaRefusal::BadSignature));
@@ -269,7 +286,8 @@ fn forwarded_delta_keeps_its_signature() {
 
 #[test]
 fn requested_delta_comes_with_its_signature() {
-    let (mut author, mut other) = (Host::new(2), Host::new(1));
+    let mut author = Host::new(2);
+    let mut other = Host::new(1);
     let delta = author.write("a");
     assert_eq!(other.say(Message::Gossip(Gossip::Delta(delta.clone()))).refusal, None);
     let actions = other.say(Message::Gossip(Gossip::DeltaRequest { wanted: vec![delta.dot] }));

@@ -151,7 +151,8 @@ fn disagreeing_members_still_converge() {
 
 #[test]
 fn evicting_author_drops_buffered_deltas() {
-    let (mut host, mut author) = (Host::new(0), Host::new(2));
+    let mut host = Host::new(0);
+    let mut author = Host::new(2);
     author.write("first");
     let second = author.write("second");
     assert_eq!(host.say(Message::Gossip(Gossip::Delta(second))).refusal, None);

@@ -122,7 +122,8 @@ impl Mutant {
         let gossip = |held: &Holdings, now: SimTime| {
             let mut root = [0xbb; 32];
             root[..8].copy_from_slice(&now.as_micros().to_le_bytes());
-            let (root, replica) = (Digest(root), held.replica);
+            let root = Digest(root);
+            let replica = held.replica;
             vec![Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0 })]
         };
         Self { held, twist: Box::new(twist), gossip: Box::new(gossip) }

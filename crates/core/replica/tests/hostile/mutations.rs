@@ -26,7 +26,8 @@ fn shuffle<T: Clone>(list: &mut Vec<T>, random: &mut Seeded) {
     if list.is_empty() {
         return;
     }
-    let (at, other) = (random.below(list.len()), random.below(list.len()));
+    let at = random.below(list.len());
+    let other = random.below(list.len());
     match random.below(4) {
         0 => drop(list.remove(at)),
         1 => list.insert(at, list[other].clone()),

@@ -12,7 +12,8 @@ use syncline_sync::*;
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, SimDuration, SimTime, limits};
 
 fn ask(host: &mut Host, session: u64, id: u64, request: Request) -> (Response, SyncActions) {
-    let (session, id) = (SessionId(session), RequestId(id));
+    let session = SessionId(session);
+    let id = RequestId(id);
     let actions = host.say(Message::Request { session, id, request });
     let frame = Frame::from_wire(&actions.messages[0].bytes, CONTEXT).unwrap();
     let Message::Response { response, .. } = frame.message else { panic!("{frame:?}") };
