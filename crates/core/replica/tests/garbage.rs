@@ -1,4 +1,4 @@
-//! Whatever comes off the wire: a typed refusal, counted, and the state unchanged.
+//! Whatever comes off the wire ends in a typed refusal and leaves the state unchanged.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,9 +7,9 @@ use syncline_replica::{Event, Operation, Refusal, Replica, ReplicaConfig, SyncAc
 use syncline_storage::{Action, Interface, Record};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    Delta, DeltaRef, Dot, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip, Link, Message, Request,
-    RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId, SnapshotPage, SyncHandshake, SyncProtocolKind,
-    VersionVector, WireRecord,
+    Delta, DeltaRef, DeltaRefusal, Dot, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip, Link,
+    Message, Request, RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId, SnapshotPage, SyncHandshake,
+    SyncProtocolKind, VersionVector, WireRecord,
 };
 use syncline_types::{
     Choice, ContextId, DeltaId, Digest, Encode, EntityId, Entropy, Hlc, Moment, PeerId, ReplicaId, SimTime,
@@ -74,11 +74,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn random_bytes_are_refused_and_change_nothing(bytes in vec(any::<u8>(), 0..200)) {
+    fn refuses_random_bytes(bytes in vec(any::<u8>(), 0..200)) {
         let mut host = Host::new();
         let before = host.replica.digest();
         prop_assert!(matches!(host.frame(&bytes).refusal, Some(Refusal::Frame(_))));
-        // The same behind a good checksum, version and context: now the decoders decide.
+        // The same bytes behind a valid checksum, version and context: now the decoders refuse them.
         let mut body = vec![1];
         body.extend(ContextId::default().tag());
         body.extend(&bytes);
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn a_real_frame_cut_short_anywhere_is_refused(cut in 0usize..60) {
+    fn refuses_truncated_frames(cut in 0usize..60) {
         let mut host = Host::new();
         let message = Message::Gossip(Gossip::Heartbeat { root: Digest([1; 32]), replica: ReplicaId::default(), seq: 0, clock: 0 });
         let wire = Frame { incarnation: 1, message }.to_wire(ContextId::default());
@@ -98,14 +98,14 @@ proptest! {
 }
 
 #[test]
-fn an_oversized_frame_is_refused_before_it_is_read() {
+fn refuses_oversized_frame_unread() {
     let mut host = Host::new();
     let refusal = host.frame(&vec![0; limits::MAX_FRAME_BYTES + 1]).refusal;
     assert!(matches!(refusal, Some(Refusal::Frame(FrameError::TooLarge { .. }))));
 }
 
 #[test]
-fn a_frame_of_another_context_or_version_is_refused_as_such() {
+fn refuses_other_context_or_version() {
     let mut host = Host::new();
     let message = Message::Gossip(Gossip::Heartbeat {
         root: Digest([1; 32]),
@@ -121,10 +121,11 @@ fn a_frame_of_another_context_or_version_is_refused_as_such() {
 }
 
 #[test]
-fn answers_nobody_asked_for_are_ignored() {
+fn ignores_unrequested_responses() {
     let mut host = Host::new();
     let before = host.replica.digest();
-    let (session, id) = (SessionId(3), RequestId(1));
+    let session = SessionId(3);
+    let id = RequestId(1);
     let page = SnapshotPage {
         boundary: Digest::ZERO,
         root: Digest::ZERO,
@@ -151,7 +152,7 @@ fn answers_nobody_asked_for_are_ignored() {
 }
 
 #[test]
-fn pushed_records_that_are_no_records_are_counted_and_change_nothing() {
+fn counts_undecodable_pushed_records() {
     let mut host = Host::new();
     let before = host.replica.digest();
     let pushes = [vec![], vec![1, 2, 3], vec![0xff; 90]]
@@ -168,38 +169,48 @@ fn pushed_records_that_are_no_records_are_counted_and_change_nothing() {
 }
 
 #[test]
-fn a_delta_that_is_its_own_ancestor_is_refused() {
+fn refuses_delta_that_is_own_ancestor() {
     let mut host = Host::new();
     let dot = Dot { author: ReplicaId::from_u64(2), seq: 1 };
     let parents = vec![DeltaRef { dot, id: DeltaId::default() }];
     let delta = Delta::new(dot, parents, Hlc::ZERO, vec![]);
-    assert_eq!(host.message(Message::Gossip(Gossip::Delta(delta))).refusal, Some(Refusal::Malformed));
+    assert_eq!(
+        host.message(Message::Gossip(Gossip::Delta(delta))).refusal,
+        Some(Refusal::Delta(DeltaRefusal::Malformed))
+    );
 }
 
 #[test]
-fn a_delta_from_the_future_is_refused_and_a_sync_is_owed() {
+fn delta_from_future_leaves_pending_sync() {
     let mut host = Host::new();
     let dot = Dot { author: ReplicaId::from_u64(2), seq: 1 };
     let delta = Delta::new(dot, vec![], Hlc::new(999_999, 0, dot.author), vec![]);
-    assert_eq!(host.message(Message::Gossip(Gossip::Delta(delta))).refusal, Some(Refusal::Drift));
-    assert_eq!(host.replica.pending().owed, 1);
+    assert_eq!(
+        host.message(Message::Gossip(Gossip::Delta(delta))).refusal,
+        Some(Refusal::Delta(DeltaRefusal::Drift))
+    );
+    assert_eq!(host.replica.pending().pending_syncs, 1);
 }
 
 #[test]
-fn a_delta_stamped_with_the_end_of_time_is_refused() {
+fn refuses_delta_with_maximal_stamp() {
     let mut host = Host::new();
     let before = host.replica.digest();
     let dot = Dot { author: ReplicaId::from_u64(2), seq: 1 };
     let kill = Action::DeleteRef { id: EntityId::from_u64(5), ancestors: vec![], deleted_at: Hlc::MAX };
     let delta = Delta::new(dot, vec![], Hlc::new(1_000, 0, dot.author), vec![kill]);
-    assert_eq!(host.message(Message::Gossip(Gossip::Delta(delta))).refusal, Some(Refusal::Drift));
+    assert_eq!(
+        host.message(Message::Gossip(Gossip::Delta(delta))).refusal,
+        Some(Refusal::Delta(DeltaRefusal::Drift))
+    );
     assert_eq!(host.replica.digest(), before);
 }
 
 #[test]
-fn a_write_replaces_what_a_sync_brought_from_a_faster_clock() {
+fn write_replaces_record_of_faster_clock() {
     let mut host = Host::new();
-    let (id, ahead) = (EntityId::from_u64(5), Hlc::new(4_500, 0, ReplicaId::from_u64(2)));
+    let id = EntityId::from_u64(5);
+    let ahead = Hlc::new(4_500, 0, ReplicaId::from_u64(2));
     let value = Value::Lww(Register::new(ahead, b"from a clock that is ahead".to_vec()));
     let record =
         Record { created_at: ahead, updated_at: ahead, value, ..Record::placeholder(1, EntityId::ROOT) };
@@ -212,7 +223,7 @@ fn a_write_replaces_what_a_sync_brought_from_a_faster_clock() {
 }
 
 #[test]
-fn a_write_too_large_for_a_frame_is_refused_whole() {
+fn refuses_write_too_large_for_frame() {
     let mut host = Host::new();
     let set = |key| {
         let target = Target::top(EntityId::from_u64(key));
@@ -226,7 +237,7 @@ fn a_write_too_large_for_a_frame_is_refused_whole() {
 }
 
 #[test]
-fn a_frame_from_before_a_restart_is_refused() {
+fn refuses_frame_from_before_restart() {
     let mut host = Host::new();
     let heartbeat = |incarnation| {
         let message = Message::Gossip(Gossip::Heartbeat {
@@ -242,7 +253,7 @@ fn a_frame_from_before_a_restart_is_refused() {
 }
 
 #[test]
-fn a_write_that_cannot_be_done_undoes_its_whole_batch() {
+fn impossible_operation_undoes_whole_write() {
     let mut host = Host::new();
     let before = host.replica.digest();
     let good = Operation::Increment { target: Target::top(EntityId::from_u64(6)), by: 1 };
@@ -254,7 +265,7 @@ fn a_write_that_cannot_be_done_undoes_its_whole_batch() {
 }
 
 #[test]
-fn a_peer_cannot_end_our_history_by_claiming_to_cover_it() {
+fn claimed_coverage_cannot_end_our_history() {
     let mut host = Host::new();
     let ours = host.replica.digest();
     let mut covered = VersionVector::default();
@@ -278,7 +289,9 @@ fn a_peer_cannot_end_our_history_by_claiming_to_cover_it() {
         horizon: Hlc::ZERO,
         stable: VersionVector::default(),
     };
-    let (session, id, request) = (SessionId(1), RequestId(1), Request::Handshake(Box::new(theirs)));
+    let session = SessionId(1);
+    let id = RequestId(1);
+    let request = Request::Handshake(Box::new(theirs));
     host.message(Message::Request { session, id, request });
     let operation = Operation::Set { target: Target::top(EntityId::from_u64(9)), bytes: b"on".to_vec() };
     let actions = host.step(Event::Write(vec![operation]));

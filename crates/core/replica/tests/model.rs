@@ -1,6 +1,6 @@
-//! Every type against a naive specification of it: three replicas write through typed handles and now
-//! and then exchange all they have. The specification knows only who wrote what, when, having seen
-//! what; it has no tree, no join and no tombstone.
+//! Every type against a naive specification: three replicas write through typed handles and sometimes
+//! exchange all they have. The specification knows only who wrote what, when, and which writes the author
+//! had seen; it has no tree, no join and no tombstone.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ const MOMENT: Moment = Moment::at(SimTime::from_millis(1_000));
 struct Replica {
     store: MemoryStore,
     clock: HlcClock,
-    /// Which writes it has, by number.
+    /// The numbers of the writes that it has seen.
     seen: BTreeSet<usize>,
 }
 
@@ -103,7 +103,7 @@ impl Cluster {
     }
 }
 
-/// What happens: a write at a replica, or an exchange.
+/// A write at a replica, and perhaps an exchange after it.
 #[derive(Clone, Debug)]
 struct Step {
     at: usize,
@@ -125,7 +125,8 @@ fn run<T>(
     steps: &[Step],
     mut operation: impl FnMut(&Step, &mut State) -> (Operation, T),
 ) -> (Cluster, Vec<(usize, T)>) {
-    let (mut cluster, mut done) = (Cluster::new(), Vec::new());
+    let mut cluster = Cluster::new();
+    let mut done = Vec::new();
     for step in steps {
         let (operation, note) = operation(step, &mut cluster.state(step.at));
         if let Some(number) = cluster.write(step.at, &operation) {
@@ -143,12 +144,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn a_map_of_registers_holds_the_last_write_of_each_key_unless_it_was_deleted_after(steps in steps()) {
+    fn map_holds_last_write_per_key(steps in steps()) {
         let map: Map<u32, Register<u32>> = Map::named("map");
         let sorted: SortedMap<u32, Register<u32>> = SortedMap::named("sorted");
         let (cluster, done) = run(&steps, |step, _| {
-            let (key, value) = (u32::from(step.key), u32::from(step.value));
-            let (in_sorted, delete) = (step.what % 2 == 1, step.what >= 6);
+            let key = u32::from(step.key);
+            let value = u32::from(step.value);
+            let in_sorted = step.what % 2 == 1;
+            let delete = step.what >= 6;
             let operation = match (in_sorted, delete) {
                 (false, false) => map.entry(&key).set(&value),
                 (false, true) => map.remove(&key),
@@ -184,8 +187,9 @@ proptest! {
     }
 
     #[test]
-    fn counters_add_up_every_increment(steps in steps()) {
-        let (grow, both) = (GrowCounter::named("grow"), Counter::named("both"));
+    fn counters_sum_every_increment(steps in steps()) {
+        let grow = GrowCounter::named("grow");
+        let both = Counter::named("both");
         let (cluster, done) = run(&steps, |step, _| {
             let by = i64::from(step.value) - 2;
             if step.what % 2 == 0 { (grow.add(u64::from(step.value)), (u128::from(step.value), 0)) }
@@ -197,10 +201,13 @@ proptest! {
     }
 
     #[test]
-    fn a_set_holds_what_was_added_and_not_removed_by_someone_who_saw_it(steps in steps()) {
-        let (plain, sorted): (Set<u32>, SortedSet<u32>) = (Set::named("plain"), SortedSet::named("sorted"));
+    fn set_add_wins_over_unseen_remove(steps in steps()) {
+        let plain: Set<u32> = Set::named("plain");
+        let sorted: SortedSet<u32> = SortedSet::named("sorted");
         let (cluster, done) = run(&steps, |step, _| {
-            let (element, in_sorted, remove) = (u32::from(step.key), step.what % 2 == 1, step.what >= 5);
+            let element = u32::from(step.key);
+            let in_sorted = step.what % 2 == 1;
+            let remove = step.what >= 5;
             let operation = match (in_sorted, remove) {
                 (false, false) => plain.insert(&element),
                 (false, true) => plain.remove(&element),
@@ -227,10 +234,12 @@ proptest! {
     }
 
     #[test]
-    fn user_storage_holds_the_last_write_of_each_owner_and_frozen_storage_the_first(steps in steps()) {
-        let (own, frozen): (UserStorage<u32>, FrozenStorage<u32, u32>) = (UserStorage::named("own"), FrozenStorage::named("frozen"));
+    fn user_storage_last_frozen_storage_first(steps in steps()) {
+        let own: UserStorage<u32> = UserStorage::named("own");
+        let frozen: FrozenStorage<u32, u32> = FrozenStorage::named("frozen");
         let (cluster, done) = run(&steps, |step, _| {
-            let (key, value) = (u32::from(step.key), u32::from(step.value));
+            let key = u32::from(step.key);
+            let value = u32::from(step.value);
             match step.what {
                 0..=3 => (own.set(&value), (None, value)),
                 4..=6 => (frozen.entry(&key).freeze(&value), (Some(key), value)),
@@ -253,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn custom_values_are_what_the_applications_function_makes_of_all_states(steps in steps()) {
+    fn custom_values_merge_all_states(steps in steps()) {
         let flags = Merged::named("flags");
         let (cluster, done) = run(&steps, |step, _| {
             let bits = vec![1 << step.value, step.key];
@@ -266,10 +275,13 @@ proptest! {
     /// A list keeps every item that nobody deleted, in an order that agrees with what every replica
     /// ever saw. So does a text.
     #[test]
-    fn lists_and_texts_keep_every_item_in_an_order_all_have_seen(steps in steps()) {
-        let (list, text): (List<Register<u32>>, Text) = (List::named("list"), Text::named("text"));
+    fn lists_and_texts_keep_observed_order(steps in steps()) {
+        let list: List<Register<u32>> = List::named("list");
+        let text: Text = Text::named("text");
         let mut orders: Vec<Vec<u32>> = Vec::new();
-        let (mut next, mut inserted, mut deleted) = (0u32, BTreeSet::new(), BTreeSet::new());
+        let mut next = 0u32;
+        let mut inserted = BTreeSet::new();
+        let mut deleted = BTreeSet::new();
         let char_of = |n: u32| char::from_u32(0x4e00 + n).expect("a character");
         let items = |state: &mut State| -> Vec<u32> {
             let items = list.items(state, 0, 99).unwrap();
@@ -321,7 +333,7 @@ proptest! {
 }
 
 #[test]
-fn collections_nest_and_deleting_one_hides_what_was_below_it() {
+fn deleting_nested_collection_hides_contents() {
     let mut cluster = Cluster::new();
     let boards: Map<String, List<Map<String, Counter>>> = Map::named("boards");
     let home = boards.entry(&"home".to_owned());
@@ -335,7 +347,7 @@ fn collections_nest_and_deleting_one_hides_what_was_below_it() {
     assert_eq!(
         boards.keys(&mut state).unwrap(),
         Vec::<String>::new(),
-        "a board is a list that nobody created"
+        "nobody created the list of the board"
     );
     assert_eq!(first.keys(&mut state).unwrap(), ["votes"]);
     assert_eq!(first.entry(&"votes".to_owned()).get(&mut state).unwrap(), 5);
@@ -347,7 +359,7 @@ fn collections_nest_and_deleting_one_hides_what_was_below_it() {
 }
 
 #[test]
-fn bytes_of_no_told_type_are_kept_and_counted() {
+fn opaque_bytes_are_stored_and_counted() {
     let mut cluster = Cluster::new();
     let blob: Opaque<String> = Opaque::named("blob");
     cluster.write(0, &blob.set(&"one".to_owned())).unwrap();
@@ -361,7 +373,7 @@ fn bytes_of_no_told_type_are_kept_and_counted() {
 }
 
 #[test]
-fn reading_a_value_as_what_it_is_not_is_an_error_that_names_both() {
+fn wrong_type_error_names_both_types() {
     let mut cluster = Cluster::new();
     cluster.write(0, &Counter::named("n").add(1)).unwrap();
     let error = Register::<u32>::named("n").get(&mut cluster.state(0)).unwrap_err();
@@ -375,7 +387,7 @@ fn reading_a_value_as_what_it_is_not_is_an_error_that_names_both() {
 }
 
 #[test]
-fn an_unregistered_type_is_refused_when_written() {
+fn refuses_write_of_unregistered_type() {
     let mut state = State::open(MemoryStore::default()).unwrap();
     let mut clock = HlcClock::new(replica_id(0));
     let merge = Merged::named("flags").merge("bits", &[1, 1]);
@@ -384,7 +396,7 @@ fn an_unregistered_type_is_refused_when_written() {
 }
 
 #[test]
-fn a_deleted_text_does_not_come_back_with_what_is_written_next() {
+fn deleted_text_does_not_come_back() {
     let mut cluster = Cluster::new();
     let text = Text::named("text");
     cluster.write(0, &text.insert(0, "secret")).unwrap();
@@ -396,7 +408,7 @@ fn a_deleted_text_does_not_come_back_with_what_is_written_next() {
 }
 
 #[test]
-fn freezing_what_is_frozen_is_an_error_and_no_lost_write() {
+fn freezing_twice_is_an_error() {
     let mut cluster = Cluster::new();
     let storage: FrozenStorage<u32, u32> = FrozenStorage::named("frozen");
     cluster.write(0, &storage.entry(&1).freeze(&5)).unwrap();
@@ -405,7 +417,7 @@ fn freezing_what_is_frozen_is_an_error_and_no_lost_write() {
 }
 
 #[test]
-fn a_made_up_item_does_not_block_a_list() {
+fn forged_item_cannot_block_list() {
     use syncline_crdt::{Register as Value0, Value};
     use syncline_storage::{Label, Metadata};
     use syncline_types::EntityId;

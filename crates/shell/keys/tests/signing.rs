@@ -5,7 +5,8 @@ use syncline_replica::{Event, Operation, Refusal, Replica, ReplicaConfig, SyncAc
 use syncline_storage::verify;
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    Authority, Delta, Dot, Frame, Gossip, Membership, Message, PublicKey, Scheme, Signature, Statement,
+    Authority, Delta, DeltaRefusal, Dot, Frame, Gossip, Membership, Message, PublicKey, Scheme, Signature,
+    Statement,
 };
 use syncline_types::{Choice, ContextId, DeltaId, Entropy, Hlc, Moment, PeerId, ReplicaId, SimTime};
 
@@ -94,7 +95,7 @@ fn a_member_cannot_write_under_the_name_of_another() {
     let mut victim = Host::new(1, key(1).into_authority());
     // It is replica 2 by name and signs with the key of replica 3, a member like any other.
     let mut forger = Host::new(2, key(3).into_authority());
-    assert_eq!(victim.hear(forger.write("a")), Some(Refusal::BadSignature));
+    assert_eq!(victim.hear(forger.write("a")), Some(Refusal::Delta(DeltaRefusal::BadSignature)));
     let mut honest = Host::new(2, key(2).into_authority());
     assert_eq!(victim.hear(honest.write("a")), None);
 }
@@ -105,7 +106,7 @@ fn a_stranger_with_a_key_of_its_own_is_no_member() {
     let mut stranger = Host::new(8, key(8).into_authority());
     // Its own replica would not let it write either, so it is told that it may.
     stranger.replica.set_membership(Membership::of([(id(8), key(8).public())]));
-    assert_eq!(victim.hear(stranger.write("a")), Some(Refusal::NotAMember));
+    assert_eq!(victim.hear(stranger.write("a")), Some(Refusal::Delta(DeltaRefusal::NotAMember)));
 }
 
 #[test]
@@ -124,11 +125,11 @@ fn every_part_of_a_delta_and_its_context_are_signed() {
         Delta { actions: vec![], ..honest.clone() },
     ];
     for (at, delta) in changed.into_iter().enumerate() {
-        assert_eq!(victim.hear(delta), Some(Refusal::BadSignature), "change {at}");
+        assert_eq!(victim.hear(delta), Some(Refusal::Delta(DeltaRefusal::BadSignature)), "change {at}");
     }
     let elsewhere = Statement { context: ContextId([5; 32]), delta: honest.id() };
     let moved = Delta { signature: key(2).sign(&elsewhere), ..honest };
-    assert_eq!(victim.hear(moved), Some(Refusal::BadSignature));
+    assert_eq!(victim.hear(moved), Some(Refusal::Delta(DeltaRefusal::BadSignature)));
 }
 
 #[test]

@@ -349,7 +349,7 @@ fn said_beside(scenario: Scenario, protocol: Option<SyncProtocolKind>, seed: u64
     let mut world = World::new(Choices::seeded(seed), faults);
     for &node in &nodes {
         let settings = |context| ReplicaConfig {
-            wish: protocol,
+            requested_protocol: protocol,
             authority: Authority::keyed([7; 32]),
             membership: members.clone(),
             ..ReplicaConfig::new(context_id(context), replica_id(node))

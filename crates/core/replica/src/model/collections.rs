@@ -1,8 +1,8 @@
-//! Handles for collections.
+//! Typed handles of collections.
 
-use super::{Data, Frozen, Handle, ListItem, ReadError, create, handle, visible, wrong};
-use crate::list;
-use crate::target::Target;
+use super::{Data, Frozen, Handle, ListItem, ReadError, create, handle, visible, wrong_type};
+use crate::Target;
+use crate::writes::{items, walk};
 use crate::{Collection, Item, Operation};
 use std::marker::PhantomData;
 use syncline_crdt::{CrdtType, Value};
@@ -10,11 +10,11 @@ use syncline_storage::Interface;
 use syncline_store::ReadView;
 use syncline_types::{EntityId, ReplicaId};
 
-/// Keys or elements read at a time.
+/// The number of children read from the index at a time.
 const PAGE: usize = 256;
 
-/// The labels of the children of `target` that an application sees, in the order of their ids, from
-/// after `after` on: up to `limit`, and where to go on.
+/// The labels of up to `limit` visible children of `target`, in the order of their ids, after the id
+/// `after`; and the last id that was read, to pass as `after` of the next page. `None` after the last page.
 fn page<V: ReadView, T: Data>(
     state: &mut Interface<V>,
     target: &Target,
@@ -24,7 +24,9 @@ fn page<V: ReadView, T: Data>(
     let mut found = Vec::new();
     loop {
         let entries = state.children(target.id, after, PAGE)?;
+        debug_assert!(entries.len() <= PAGE, "a page of children is bounded");
         for entry in &entries {
+            // Checked before `after` moves: the next page begins with this entry.
             if found.len() == limit {
                 return Ok((found, after));
             }
@@ -43,16 +45,18 @@ fn page<V: ReadView, T: Data>(
     }
 }
 
-/// The labels of the children of `target` that an application sees, in their order, from `from` on.
+/// The labels of up to `limit` visible children of `target`, ascending, from the label of `from` on.
 fn ordered<V: ReadView, T: Data>(
     state: &mut Interface<V>,
     target: &Target,
     from: Option<&T>,
     limit: usize,
 ) -> Result<Vec<T>, ReadError> {
-    let (mut found, mut failure) = (Vec::new(), None);
+    let mut found = Vec::new();
+    // The closure cannot return an error, so that the first one is carried out of it here.
+    let mut failure = None;
     let from = from.map(Data::to_data).unwrap_or_default();
-    list::walk(state, target.id, &from, |id, label| {
+    walk(state, target.id, &from, |id, label| {
         if found.len() < limit {
             match T::from_data(label) {
                 Ok(key) => found.push(key),
@@ -76,18 +80,18 @@ macro_rules! maps {
         handle!($name<K, H>);
 
         impl<K: Data, H: Handle> $name<K, H> {
-            /// Creates it, so that it is among the keys of the collection it is in. What is in it can be written
-            /// without.
+            /// Creates the collection, so that its parent lists it among its keys. Its contents can be written
+            /// without that.
             pub fn create(&self) -> Operation {
                 create(&self.target, Collection::$name)
             }
 
-            /// The entry of `key`, whether or not there is one yet.
+            /// The handle of the entry of `key`, whether or not the entry exists yet.
             pub fn entry(&self, key: &K) -> H {
                 H::at(self.target.$child(&key.to_data()))
             }
 
-            /// Deletes the entry of `key`, with all below it that is known.
+            /// Deletes the entry of `key`, and everything below it that is known.
             pub fn remove(&self, key: &K) -> Operation {
                 Operation::Delete { target: self.target.$child(&key.to_data()) }
             }
@@ -108,12 +112,13 @@ maps! {
 }
 
 impl<K: Data, H: Handle> Map<K, H> {
-    /// All keys, in no order that means anything. O(n).
+    /// All keys, in an arbitrary order that is equal on all replicas. O(n).
     pub fn keys<V: ReadView>(&self, state: &mut Interface<V>) -> Result<Vec<K>, ReadError> {
         Ok(page(state, &self.target, None, usize::MAX)?.0)
     }
 
-    /// Up to `limit` keys, and where to go on: pass that as `after`. O(limit + log n).
+    /// Up to `limit` keys, and the id to pass as `after` for the next page; `None` after the last page.
+    /// O(limit + log n).
     pub fn page<V: ReadView>(
         &self,
         state: &mut Interface<V>,
@@ -148,23 +153,23 @@ macro_rules! sets {
         handle!($name<T>);
 
         impl<T: Data> $name<T> {
-            /// Creates it, so that it is among the keys of the collection it is in. What is in it can be written
-            /// without.
+            /// Creates the collection, so that its parent lists it among its keys. Its contents can be written
+            /// without that.
             pub fn create(&self) -> Operation {
                 create(&self.target, Collection::$name)
             }
 
-            /// Adds an element.
+            /// Adds an element to the set.
             pub fn insert(&self, element: &T) -> Operation {
                 Operation::AddElement { target: self.target.$child(&element.to_data()) }
             }
 
-            /// Removes an element, as far as its adds are known here.
+            /// Removes an element from the set, as far as its adds are known here.
             pub fn remove(&self, element: &T) -> Operation {
                 Operation::RemoveElement { target: self.target.$child(&element.to_data()) }
             }
 
-            /// Whether the element is in it. O(depth).
+            /// Whether the element is in the set. O(depth).
             pub fn contains<V: ReadView>(
                 &self,
                 state: &mut Interface<V>,
@@ -184,7 +189,7 @@ sets! {
 }
 
 impl<T: Data> Set<T> {
-    /// All elements, in no order that means anything. O(n).
+    /// All elements, in an arbitrary order that is equal on all replicas. O(n).
     pub fn elements<V: ReadView>(&self, state: &mut Interface<V>) -> Result<Vec<T>, ReadError> {
         Ok(page(state, &self.target, None, usize::MAX)?.0)
     }
@@ -202,7 +207,7 @@ impl<T: Data> SortedSet<T> {
     }
 }
 
-/// Items in an order that people make. An item keeps its place whatever is inserted around it.
+/// Items in an order that the application makes. An item keeps its place whatever is inserted around it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct List<H> {
     target: Target,
@@ -212,8 +217,8 @@ pub struct List<H> {
 handle!(List<H>);
 
 impl<H: Handle> List<H> {
-    /// Creates it, so that it is among the keys of the collection it is in. What is in it can be written
-    /// without.
+    /// Creates the collection, so that its parent lists it among its keys. Its contents can be written
+    /// without that.
     pub fn create(&self) -> Operation {
         create(&self.target, Collection::List)
     }
@@ -230,8 +235,9 @@ impl<H: Handle> List<H> {
         at: usize,
         limit: usize,
     ) -> Result<Vec<H>, ReadError> {
-        let (mut seen, mut found) = (0, Vec::new());
-        list::items(state, self.target.id, |_, label| {
+        let mut seen = 0;
+        let mut found = Vec::new();
+        items(state, self.target.id, |_, label| {
             if seen >= at && found.len() < limit {
                 found.push(H::at(self.target.ordered_child(label)));
             }
@@ -241,10 +247,10 @@ impl<H: Handle> List<H> {
         Ok(found)
     }
 
-    /// How many items there are. O(n).
+    /// The number of items. O(n).
     pub fn len<V: ReadView>(&self, state: &mut Interface<V>) -> Result<usize, ReadError> {
         let mut count = 0;
-        list::items(state, self.target.id, |_, _| {
+        items(state, self.target.id, |_, _| {
             count += 1;
             true
         })?;
@@ -279,7 +285,7 @@ nested! {
     List<H>, List;
 }
 
-/// One value of each replica, which only that replica writes.
+/// One value for each replica, which only that replica writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UserStorage<T> {
     target: Target,
@@ -289,13 +295,13 @@ pub struct UserStorage<T> {
 handle!(UserStorage<T>);
 
 impl<T: Data> UserStorage<T> {
-    /// Creates it, so that it is among the keys of the collection it is in. What is in it can be written
-    /// without.
+    /// Creates the collection, so that its parent lists it among its keys. Its contents can be written
+    /// without that.
     pub fn create(&self) -> Operation {
         create(&self.target, Collection::UserStorage)
     }
 
-    /// Sets the value of whoever writes this.
+    /// Sets the value of the replica that executes the operation.
     pub fn set(&self, value: &T) -> Operation {
         Operation::SetOwn { storage: self.target.clone(), bytes: value.to_data() }
     }
@@ -313,12 +319,12 @@ impl<T: Data> UserStorage<T> {
                 let data = T::from_data(owned.register.bytes());
                 data.map(Some).map_err(|error| ReadError::Data { id: target.id, error })
             }
-            _ => Err(wrong(&target, &record, CrdtType::UserValue)),
+            _ => Err(wrong_type(&target, &record, CrdtType::UserValue)),
         }
     }
 }
 
-/// Values by key that are set once and never change.
+/// Values by key that are each set once and never change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FrozenStorage<K, T> {
     target: Target,
@@ -328,18 +334,18 @@ pub struct FrozenStorage<K, T> {
 handle!(FrozenStorage<K, T>);
 
 impl<K: Data, T: Data> FrozenStorage<K, T> {
-    /// Creates it, so that it is among the keys of the collection it is in. What is in it can be written
-    /// without.
+    /// Creates the collection, so that its parent lists it among its keys. Its contents can be written
+    /// without that.
     pub fn create(&self) -> Operation {
         create(&self.target, Collection::FrozenStorage)
     }
 
-    /// The value of `key`.
+    /// The handle of the value of `key`, whether or not it is set yet.
     pub fn entry(&self, key: &K) -> Frozen<T> {
         Frozen::at(self.target.child(&key.to_data()))
     }
 
-    /// All keys, in no order that means anything. O(n).
+    /// All keys, in an arbitrary order that is equal on all replicas. O(n).
     pub fn keys<V: ReadView>(&self, state: &mut Interface<V>) -> Result<Vec<K>, ReadError> {
         Ok(page(state, &self.target, None, usize::MAX)?.0)
     }

@@ -1,21 +1,21 @@
-//! Keys and values as bytes.
+//! Application types as bytes.
 
-/// Bytes that are not those of a type.
+/// Bytes that do not encode a value of the expected type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("these bytes are no {wanted}")]
-pub struct NotThat {
-    /// What they were taken for.
+pub struct DataError {
+    /// The expected type, in words.
     pub wanted: &'static str,
 }
 
-/// Something that can be a key, an element or a value. The order of the bytes is the order of the
-/// type, so that sorted collections can be read in it.
+/// A type that can be a key, an element or a value. The order of the bytes is the order of the type, so that
+/// sorted collections can be read in it.
 pub trait Data: Sized {
-    /// The bytes.
+    /// The bytes that encode this value.
     fn to_data(&self) -> Vec<u8>;
 
-    /// The value of these bytes.
-    fn from_data(bytes: &[u8]) -> Result<Self, NotThat>;
+    /// The value that these bytes encode.
+    fn from_data(bytes: &[u8]) -> Result<Self, DataError>;
 }
 
 impl Data for String {
@@ -23,8 +23,8 @@ impl Data for String {
         self.as_bytes().to_vec()
     }
 
-    fn from_data(bytes: &[u8]) -> Result<Self, NotThat> {
-        Self::from_utf8(bytes.to_vec()).map_err(|_| NotThat { wanted: "UTF-8 text" })
+    fn from_data(bytes: &[u8]) -> Result<Self, DataError> {
+        Self::from_utf8(bytes.to_vec()).map_err(|_| DataError { wanted: "UTF-8 text" })
     }
 }
 
@@ -33,7 +33,7 @@ impl Data for Vec<u8> {
         self.clone()
     }
 
-    fn from_data(bytes: &[u8]) -> Result<Self, NotThat> {
+    fn from_data(bytes: &[u8]) -> Result<Self, DataError> {
         Ok(bytes.to_vec())
     }
 }
@@ -43,11 +43,11 @@ impl Data for bool {
         vec![u8::from(*self)]
     }
 
-    fn from_data(bytes: &[u8]) -> Result<Self, NotThat> {
+    fn from_data(bytes: &[u8]) -> Result<Self, DataError> {
         match bytes {
             [0] => Ok(false),
             [1] => Ok(true),
-            _ => Err(NotThat { wanted: "truth value" }),
+            _ => Err(DataError { wanted: "truth value" }),
         }
     }
 }
@@ -59,18 +59,18 @@ macro_rules! numbers {
                 self.to_be_bytes().to_vec()
             }
 
-            fn from_data(bytes: &[u8]) -> Result<Self, NotThat> {
-                bytes.try_into().map(Self::from_be_bytes).map_err(|_| NotThat { wanted: $name })
+            fn from_data(bytes: &[u8]) -> Result<Self, DataError> {
+                bytes.try_into().map(Self::from_be_bytes).map_err(|_| DataError { wanted: $name })
             }
         }
 
         impl Data for $signed {
             fn to_data(&self) -> Vec<u8> {
-                // Negative numbers come before the others.
+                // With the sign bit flipped, negative numbers sort before the others.
                 (self.cast_unsigned() ^ (1 << ($signed::BITS - 1))).to_data()
             }
 
-            fn from_data(bytes: &[u8]) -> Result<Self, NotThat> {
+            fn from_data(bytes: &[u8]) -> Result<Self, DataError> {
                 Ok(($unsigned::from_data(bytes)? ^ (1 << ($signed::BITS - 1))).cast_signed())
             }
         }
@@ -90,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn data_round_trips_and_orders_as_its_type(a: i64, b: i64, c in ".{0,6}", d in ".{0,6}") {
+        fn data_round_trips_in_order(a: i64, b: i64, c in ".{0,6}", d in ".{0,6}") {
             prop_assert_eq!(i64::from_data(&a.to_data()), Ok(a));
             prop_assert_eq!(String::from_data(&c.to_data()), Ok(c.clone()));
             prop_assert_eq!(a.to_data().cmp(&b.to_data()), a.cmp(&b));

@@ -1,8 +1,8 @@
-//! Typed handles: the replicated types as an application likes to use them.
+//! Typed handles: the replicated types for applications.
 //!
-//! A handle is the name of a place and the type of what is there. Its writing methods give an
-//! [`Operation`], to be handed to the replica; its reading methods look at a state. Handles hold no
-//! data and cost nothing to make.
+//! A handle is the target of an entity and the type of its value. The writing methods of a handle make an
+//! [`Operation`], to be passed to the replica; its reading methods look at a state. Handles hold no data and
+//! cost nothing to make.
 //!
 //! ```
 //! use syncline_replica::model::{Counter, List, Map, Register, Text};
@@ -22,24 +22,24 @@
 //! | [`Map`] | entry by entry | that of the entry | O(1) an entry |
 //! | [`SortedMap`] | the same | one row more | O(log n) to a key, then O(1) an entry |
 //! | [`Set`], [`SortedSet`] | an add that no remove has seen wins (Bieniusa et al., 2012) | O(replicas) | as maps |
-//! | [`List`] | items keep their places; Fugue order (Weidner, Kleppmann, 2023) | O(position) to find the place | O(1) an item |
-//! | [`Text`] | all inserted characters are kept; Fugue order | O(n log n) in the runs of the text | the same |
+//! | [`List`] | items keep their places; Fugue order (Weidner, Kleppmann, 2023) | O(position) to find the item | O(1) an item |
+//! | [`Text`] | all inserted characters stay in order; Fugue order | O(n log n) in the runs of the text | the same |
 //! | [`UserStorage`] | each replica's own last write | O(1) | O(1) an entry |
 //! | [`FrozenStorage`] | the earliest write | O(1) | O(1) an entry |
 //! | [`Merged`] | the application's own function | one merge | O(1) |
-//! | [`Opaque`] | as a register; counted as of unknown type | O(1) | O(1) |
+//! | [`Opaque`] | as a register; counted as a value of unknown type | O(1) | O(1) |
 //!
-//! Deleting a collection hides what was written below it before; what is written later is seen.
+//! To delete a collection hides everything that was written below it before; later writes are visible.
 
 mod collections;
 mod data;
 mod values;
 
 pub use collections::{FrozenStorage, List, Map, Set, SortedMap, SortedSet, UserStorage};
-pub use data::{Data, NotThat};
+pub use data::{Data, DataError};
 pub use values::{Counter, Frozen, GrowCounter, Merged, Opaque, Register, Text};
 
-use crate::target::Target;
+use crate::Target;
 use crate::{Collection, Item, Operation};
 use std::sync::Arc;
 use syncline_crdt::CrdtType;
@@ -49,63 +49,52 @@ use syncline_types::EntityId;
 
 /// Why a value cannot be read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the names of the fields and the messages say all")]
 pub enum ReadError {
-    /// There is a value of another type.
+    /// The entity holds a value of another type.
     #[error("{id} is a {found}; it was read as a {wanted}")]
-    WrongType {
-        /// The entity.
-        id: EntityId,
-        /// What it is.
-        found: CrdtType,
-        /// What it was taken for.
-        wanted: CrdtType,
-    },
-    /// The bytes of a value or key are not those of the type that the handle names.
+    WrongType { id: EntityId, found: CrdtType, wanted: CrdtType },
+    /// The bytes of a value or key do not encode a value of the handle's type.
     #[error("{id}: {error}")]
-    Data {
-        /// The entity.
-        id: EntityId,
-        /// What is wrong.
-        error: NotThat,
-    },
+    Data { id: EntityId, error: DataError },
     /// The state itself failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// A typed name of a place.
+/// The typed handle of an entity.
 pub trait Handle: Sized {
-    /// The handle for `target`.
+    /// The handle of the entity at `target`.
     fn at(target: Target) -> Self;
 
-    /// The place.
+    /// The entity and the path to it.
     fn target(&self) -> &Target;
 
-    /// The handle for the child of the root that is called `name`.
+    /// The handle of the child of the root that is called `name`.
     fn named(name: &str) -> Self {
         Self::at(Target::named(name.as_bytes()))
     }
 
-    /// Deletes what is here, with all below it that is known.
+    /// Deletes the entity, and everything below it that is known.
     fn delete(&self) -> Operation {
         Operation::Delete { target: self.target().clone() }
     }
 
-    /// Whether there is anything here that an application sees.
+    /// Whether the entity is visible: written, and not deleted since.
     fn exists<V: ReadView>(&self, state: &mut Interface<V>) -> Result<bool, ReadError> {
         Ok(state.is_visible(self.target().id)?)
     }
 }
 
-/// A handle for something that a list can hold.
+/// A handle of something that a list can hold.
 pub trait ListItem: Handle {
-    /// What it takes to make one.
+    /// What a new item starts with.
     type Start;
-    /// What is inserted.
+    /// The item to insert.
     fn item(start: Self::Start) -> Item;
 }
 
-/// Implements [`Handle`] for a type around a [`Target`].
+/// Implements [`Handle`] for a type that wraps a [`Target`].
 macro_rules! handle {
     ($name:ident $(<$($param:ident),*>)?) => {
         impl $(<$($param),*>)? $crate::model::Handle for $name $(<$($param),*>)? {
@@ -117,7 +106,7 @@ macro_rules! handle {
             }
         }
         impl $(<$($param),*>)? $name $(<$($param),*>)? {
-            /// The child of the root that is called `name`.
+            /// The handle of the child of the root that is called `name`.
             pub fn named(name: &str) -> Self {
                 $crate::model::Handle::named(name)
             }
@@ -126,12 +115,12 @@ macro_rules! handle {
 }
 use handle;
 
-/// The record that an application sees at `target`, if it does.
+/// The record at `target`, if it is visible.
 fn visible<V: ReadView>(state: &mut Interface<V>, target: &Target) -> Result<Option<Arc<Record>>, ReadError> {
     Ok(if state.is_visible(target.id)? { state.record(target.id)? } else { None })
 }
 
-const fn wrong(target: &Target, record: &Record, wanted: CrdtType) -> ReadError {
+const fn wrong_type(target: &Target, record: &Record, wanted: CrdtType) -> ReadError {
     ReadError::WrongType { id: target.id, found: record.crdt_type(), wanted }
 }
 

@@ -1,7 +1,7 @@
-//! Handles for single values.
+//! Typed handles of single values.
 
-use super::{Data, ListItem, ReadError, handle, visible, wrong};
-use crate::target::Target;
+use super::{Data, ListItem, ReadError, handle, visible, wrong_type};
+use crate::Target;
 use crate::{Item, Operation};
 use std::marker::PhantomData;
 use syncline_crdt::{CrdtType, Value};
@@ -20,16 +20,16 @@ macro_rules! registers {
         handle!($name<T>);
 
         impl<T: Data> $name<T> {
-            /// Writes a value.
+            /// Writes a value of the handle's type.
             pub fn $set(&self, value: &T) -> Operation {
                 Operation::$operation { target: self.target.clone(), bytes: value.to_data() }
             }
 
-            /// The value, if there is one.
+            /// The visible value; `None` if nothing is written or it is deleted.
             pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<Option<T>, ReadError> {
                 let Some(record) = visible(state, &self.target)? else { return Ok(None) };
                 let Value::$value(register) = &record.value else {
-                    return Err(wrong(&self.target, &record, CrdtType::$kind));
+                    return Err(wrong_type(&self.target, &record, CrdtType::$kind));
                 };
                 let data = T::from_data(register.bytes());
                 data.map(Some).map_err(|error| ReadError::Data { id: self.target.id, error })
@@ -39,11 +39,11 @@ macro_rules! registers {
 }
 
 registers! {
-    /// One value; the last writer wins.
+    /// One value; the last write wins.
     Register, set, Set, Lww, LwwRegister;
-    /// One value that is set once; of several writers the earliest wins.
+    /// One value that is set once. If several replicas set it, the earliest write wins.
     Frozen, freeze, Freeze, Frozen, FrozenValue;
-    /// Bytes of which no type is told: a register that is counted as such.
+    /// Bytes of an unknown type: a register that the statistics of the state count as such.
     Opaque, set, SetOpaque, Opaque, Opaque;
 }
 
@@ -55,7 +55,7 @@ impl<T: Data> ListItem for Register<T> {
     }
 }
 
-/// A counter that only grows.
+/// A counter that only grows (G-Counter).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GrowCounter {
     target: Target,
@@ -65,24 +65,24 @@ pub struct GrowCounter {
 handle!(GrowCounter);
 
 impl GrowCounter {
-    /// Adds to it.
+    /// Adds to the count.
     pub fn add(&self, by: u64) -> Operation {
         Operation::Increment { target: self.target.clone(), by }
     }
 
-    /// What all replicas have counted together; zero if nobody has.
+    /// The sum of the counts of all replicas; zero if nobody has counted.
     pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<u128, ReadError> {
         match visible(state, &self.target)? {
             None => Ok(0),
             Some(record) => match &record.value {
                 Value::GCounter(counter) => Ok(counter.total()),
-                _ => Err(wrong(&self.target, &record, CrdtType::GCounter)),
+                _ => Err(wrong_type(&self.target, &record, CrdtType::GCounter)),
             },
         }
     }
 }
 
-/// A counter that goes both ways.
+/// A counter that goes both ways (PN-Counter).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Counter {
     target: Target,
@@ -92,18 +92,18 @@ pub struct Counter {
 handle!(Counter);
 
 impl Counter {
-    /// Adds to it, or takes from it.
+    /// Adds to the count, or subtracts from it.
     pub fn add(&self, by: i64) -> Operation {
         Operation::Change { target: self.target.clone(), by }
     }
 
-    /// What all replicas have counted together; zero if nobody has.
+    /// The sum of the counts of all replicas; zero if nobody has counted.
     pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<i128, ReadError> {
         match visible(state, &self.target)? {
             None => Ok(0),
             Some(record) => match &record.value {
                 Value::PnCounter(counter) => Ok(counter.total()),
-                _ => Err(wrong(&self.target, &record, CrdtType::PnCounter)),
+                _ => Err(wrong_type(&self.target, &record, CrdtType::PnCounter)),
             },
         }
     }
@@ -119,7 +119,7 @@ pub struct Text {
 handle!(Text);
 
 impl Text {
-    /// Inserts before the `at`-th character; at the length of the text, appends.
+    /// Inserts before the `at`-th character; the length of the text appends.
     pub fn insert(&self, at: usize, text: &str) -> Operation {
         Operation::InsertText { target: self.target.clone(), at, text: text.to_owned() }
     }
@@ -129,20 +129,20 @@ impl Text {
         Operation::DeleteText { target: self.target.clone(), at, count }
     }
 
-    /// The text; empty if nobody has written.
+    /// The visible text; empty if nobody has written.
     pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<String, ReadError> {
         match visible(state, &self.target)? {
             None => Ok(String::new()),
             Some(record) => match &record.value {
                 Value::Rga(text) => Ok(text.to_string()),
-                _ => Err(wrong(&self.target, &record, CrdtType::Rga)),
+                _ => Err(wrong_type(&self.target, &record, CrdtType::Rga)),
             },
         }
     }
 }
 
-/// A value of the application's own type, merged by the function that is registered under its name
-/// (see [`Merges`](crate::Merges)).
+/// A value of the application's own type, merged by the function that is registered under the name of the
+/// type (see [`Merges`](crate::Merges)).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Merged {
     target: Target,
@@ -152,18 +152,18 @@ pub struct Merged {
 handle!(Merged);
 
 impl Merged {
-    /// Merges `state` of the type `name` into what is here.
+    /// Merges `state` of the type `name` into the value.
     pub fn merge(&self, name: &str, state: &[u8]) -> Operation {
         Operation::Merge { target: self.target.clone(), name: name.to_owned(), bytes: state.to_vec() }
     }
 
-    /// The merged state, if there is one.
+    /// The merged state; `None` if nothing is written or it is deleted.
     pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<Option<Vec<u8>>, ReadError> {
         match visible(state, &self.target)? {
             None => Ok(None),
             Some(record) => match &record.value {
                 Value::Custom(custom) => Ok(Some(custom.bytes.clone())),
-                _ => Err(wrong(&self.target, &record, CrdtType::Custom)),
+                _ => Err(wrong_type(&self.target, &record, CrdtType::Custom)),
             },
         }
     }

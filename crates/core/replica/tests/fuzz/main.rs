@@ -1,5 +1,5 @@
-//! A bounded run of the fuzz targets: the seeds below and everything in `fuzz/corpus`, each as it is
-//! and with a few hundred small changes. `cargo fuzz run TARGET` in `fuzz/` goes on from there.
+//! A bounded run of the fuzz targets on the seeds below and everything in `fuzz/corpus`, each as it is and
+//! with a few hundred small mutations. `cargo fuzz run TARGET` in `fuzz/` continues from there.
 
 mod targets;
 
@@ -42,7 +42,7 @@ fn changed(bytes: &[u8], random: &mut Seeded) -> Vec<u8> {
     bytes
 }
 
-/// Frames that two real replicas send each other, so that changes begin from what means something.
+/// Frames that two real replicas send each other, so that mutations start from valid messages.
 fn conversation() -> Vec<Vec<u8>> {
     let context = ContextId([5; 32]);
     let mut random = Seeded(1);
@@ -75,9 +75,9 @@ fn conversation() -> Vec<Vec<u8>> {
         let moment = Moment::at(SimTime::from_millis(now));
         let actions = replica.step(store.view(), event, moment, &mut random).unwrap();
         store.apply(actions.storage).unwrap();
-        let owed = |op: &TimerOp| matches!(op, TimerOp::Set { timer: Timer::Owed, .. });
-        if actions.timers.iter().any(owed) {
-            inbox.insert(0, (own, Event::Timer(Timer::Owed)));
+        let is_pending = |op: &TimerOp| matches!(op, TimerOp::Set { timer: Timer::PendingSync, .. });
+        if actions.timers.iter().any(is_pending) {
+            inbox.insert(0, (own, Event::Timer(Timer::PendingSync)));
         }
         for message in actions.messages {
             let Frame { message: said, .. } = Frame::from_wire(&message.bytes, context).unwrap();
@@ -134,7 +134,7 @@ fn one_of_each() -> Vec<Vec<u8>> {
     actions
 }
 
-/// Inputs to begin from, for one target.
+/// The inputs that the mutations for one target start from.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let bodies = conversation();
     let with_incarnation = |body: &Vec<u8>| [&[1], &body[..]].concat();
@@ -172,14 +172,14 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     if let Ok(files) = fs::read_dir(corpus) {
         let mut paths: Vec<_> = files.filter_map(|file| Some(file.ok()?.path())).collect();
         paths.sort();
-        // A corpus grows without end; what the test takes of it does not.
+        // A corpus grows without bound; the duration of this test must not.
         seeds.extend(paths.iter().take(200).filter_map(|path| fs::read(path).ok()));
     }
     seeds
 }
 
 #[test]
-fn every_target_holds_on_its_corpus_and_on_small_changes_to_it() {
+fn every_target_holds_on_mutated_corpus() {
     for (name, target) in targets::TARGETS {
         let seeds = seeds(name);
         assert!(!seeds.is_empty(), "{name} has something to begin from");
@@ -195,7 +195,7 @@ fn every_target_holds_on_its_corpus_and_on_small_changes_to_it() {
 }
 
 #[test]
-fn the_conversation_that_seeds_the_targets_reaches_every_kind_of_message() {
+fn seed_conversation_reaches_every_message_kind() {
     let bodies = conversation();
     let said: Vec<String> = bodies
         .iter()

@@ -1,5 +1,4 @@
-//! What each fuzz target does with its bytes. None may panic, and what decodes must encode to the
-//! same bytes again.
+//! The fuzz targets. None may panic, and what decodes must encode to the same bytes again.
 
 use syncline_replica::{Event, Operation, Replica, ReplicaConfig, SyncActions, Target};
 use syncline_storage::ApplyContext;
@@ -13,10 +12,10 @@ use syncline_types::{
     Choice, ContextId, Decode, Digest, Encode, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime,
 };
 
-/// A fuzz target: its name and what it does.
+/// The name of a fuzz target, and its function.
 pub(crate) type FuzzTarget = (&'static str, fn(&[u8]));
 
-/// All targets.
+/// All fuzz targets, by name.
 pub(crate) const TARGETS: [FuzzTarget; 6] = [
     ("decoders", decoders),
     ("frame", frame),
@@ -34,7 +33,7 @@ fn round_trip<T: Decode + Encode>(bytes: &[u8]) {
     }
 }
 
-/// The first byte chooses the decoder, the rest is for it.
+/// The first byte chooses the decoder; the rest is its input.
 pub(crate) fn decoders(bytes: &[u8]) {
     let Some((which, rest)) = bytes.split_first() else { return };
     match which % 11 {
@@ -61,7 +60,7 @@ pub(crate) fn decoders(bytes: &[u8]) {
     }
 }
 
-/// Bytes behind a good checksum, version and context.
+/// Bytes behind a valid checksum, version and context.
 fn sealed(body: &[u8]) -> Vec<u8> {
     let mut rest = vec![1];
     rest.extend(CONTEXT.tag());
@@ -71,7 +70,7 @@ fn sealed(body: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// A frame, as it is and behind a good checksum.
+/// A frame, as it is and behind a valid checksum.
 pub(crate) fn frame(bytes: &[u8]) {
     let _refused = Frame::from_wire(bytes, CONTEXT);
     let wire = sealed(bytes);
@@ -128,7 +127,8 @@ pub(crate) fn actions(bytes: &[u8]) {
         store.apply(state.finish().expect("a batch")).expect("memory does not fail");
         store
     };
-    let (one, two) = (apply(&mut decoded.iter()), apply(&mut decoded.iter().rev()));
+    let one = apply(&mut decoded.iter());
+    let two = apply(&mut decoded.iter().rev());
     let verification = verify(&one).expect("a state that can be read");
     assert!(verification.is_sound(), "{verification:?}");
     assert_eq!(verification.stored.root, verify(&two).expect("a state").stored.root, "L1");
@@ -141,7 +141,8 @@ pub(crate) fn actions(bytes: &[u8]) {
 /// A session that is given whatever decodes as a response.
 pub(crate) fn session(bytes: &[u8]) {
     let moment = Moment::at(SimTime::from_secs(1));
-    let (mut store, mut log) = (MemoryStore::default(), DeltaLog::default());
+    let mut store = MemoryStore::default();
+    let mut log = DeltaLog::default();
     let begin = |store: &MemoryStore, log: &DeltaLog| {
         Transaction::begin(store.view(), log.clone(), ApplyContext::new(moment)).expect("a state")
     };

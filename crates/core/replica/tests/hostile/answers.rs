@@ -1,7 +1,8 @@
-//! Hostile responders: everything an answer can lie about.
+//! Hostile responders: everything that a response can lie about.
 
-use crate::liar::{
-    Case, LIAR, VICTIM, case, claim, differing, has_converged, holdings, is_protocol, is_too_long, register,
+use crate::adversary::{
+    ADVERSARY, Case, VICTIM, case, claim, differing, has_converged, holdings, is_protocol, is_too_long,
+    register,
 };
 use crate::mutant::{Asked, Mutant, gate};
 use crate::world::replica_at;
@@ -14,7 +15,7 @@ use syncline_sync::*;
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, PeerId, SimDuration, SimTime, limits};
 
 #[test]
-fn a_record_that_does_not_decode_ends_the_session() {
+fn undecodable_record_ends_session() {
     case("cut records", HashComparison, is_protocol, |_, honest| match honest {
         Response::Exchange(mut reply) => {
             for bytes in reply.records.iter_mut().flatten() {
@@ -29,7 +30,7 @@ fn a_record_that_does_not_decode_ends_the_session() {
 }
 
 #[test]
-fn a_tampered_entity_is_at_worst_another_valid_record() {
+fn tampered_record_is_still_valid_record() {
     case(
         "tampered records",
         HashComparison,
@@ -53,7 +54,7 @@ fn a_tampered_entity_is_at_worst_another_valid_record() {
 }
 
 #[test]
-fn a_tampered_snapshot_is_not_used() {
+fn tampered_snapshot_is_not_used() {
     let ends = |outcome: &Outcome| matches!(outcome, Outcome::Failed(FailureReason::SnapshotMismatch { .. }));
     case("tampered pages", Snapshot, ends, |_, honest| match honest {
         Response::SnapshotPage(page) => {
@@ -69,7 +70,7 @@ fn a_tampered_snapshot_is_not_used() {
     .run();
 }
 
-/// Answers an exchange of deltas with these.
+/// Changes the deltas of a response.
 fn with_deltas(honest: Response, change: impl FnOnce(Vec<Delta>) -> Vec<Delta>) -> Response {
     match honest {
         Response::Deltas(mut reply) => {
@@ -82,7 +83,7 @@ fn with_deltas(honest: Response, change: impl FnOnce(Vec<Delta>) -> Vec<Delta>) 
 }
 
 #[test]
-fn changed_deltas_are_refused_and_the_states_are_compared_instead() {
+fn refused_deltas_fall_back_to_states() {
     let ends = |outcome: &Outcome| {
         *outcome == Outcome::Failed(FailureReason::Unauthorized(DeltaRefusal::BadSignature))
     };
@@ -94,15 +95,15 @@ fn changed_deltas_are_refused_and_the_states_are_compared_instead() {
     .harmless()
     .run();
     let victim = world.honest(VICTIM);
-    let refused = Notice::DeltaRefused { from: PeerId(LIAR), refusal: DeltaRefusal::BadSignature };
-    assert!(victim.read("liar 1").is_some(), "what it holds came with its state");
+    let refused = Notice::DeltaRefused { from: PeerId(ADVERSARY), refusal: DeltaRefusal::BadSignature };
+    assert!(victim.read("hostile 1").is_some(), "what it holds came with its state");
     assert!(victim.notices.contains(&refused));
-    let (first, _) = &victim.outcomes(LIAR)[0];
+    let (first, _) = &victim.outcomes(ADVERSARY)[0];
     assert!(ends(first), "{first:?}");
 }
 
 #[test]
-fn a_delta_under_a_strangers_name_is_refused() {
+fn refuses_delta_in_outsiders_name() {
     let ends = |outcome: &Outcome| {
         *outcome == Outcome::Failed(FailureReason::Unauthorized(DeltaRefusal::NotAMember))
     };
@@ -119,7 +120,7 @@ fn a_delta_under_a_strangers_name_is_refused() {
 }
 
 #[test]
-fn reordered_deltas_are_not_applied_out_of_order() {
+fn reordered_deltas_apply_in_causal_order() {
     case("reordered deltas", DeltaSync, has_converged, |_, honest| {
         with_deltas(honest, |deltas| deltas.into_iter().rev().collect())
     })
@@ -128,7 +129,7 @@ fn reordered_deltas_are_not_applied_out_of_order() {
 }
 
 #[test]
-fn accounts_of_deltas_that_never_come_do_not_keep_a_session_going() {
+fn empty_delta_pages_end_session() {
     let mut turns = 0;
     let mut world = case("empty pages of deltas", DeltaSync, has_converged, move |_, honest| match honest {
         Response::Deltas(mut reply) => {
@@ -140,13 +141,13 @@ fn accounts_of_deltas_that_never_come_do_not_keep_a_session_going() {
     })
     .harmless()
     .run();
-    for (outcome, stats) in world.honest(VICTIM).outcomes(LIAR) {
+    for (outcome, stats) in world.honest(VICTIM).outcomes(ADVERSARY) {
         assert!(stats.round_trips < 20, "{outcome:?} after {stats:?}");
     }
 }
 
 #[test]
-fn frames_replayed_from_an_earlier_session_answer_nothing() {
+fn replayed_frames_answer_nothing() {
     let mut first = Vec::new();
     let mut session = None;
     let held = holdings(30);
@@ -163,12 +164,13 @@ fn frames_replayed_from_an_earlier_session_answer_nothing() {
     let case = Case { what, mutant, wish: HashComparison, fresh: false, ends, alone: false };
     let mut world = case.run();
     let victim = world.honest(VICTIM);
-    let refused = |(from, refusal): &(_, Refusal)| *from == PeerId(LIAR) && *refusal == Refusal::Duplicate;
+    let refused =
+        |(from, refusal): &(_, Refusal)| *from == PeerId(ADVERSARY) && *refusal == Refusal::Duplicate;
     assert!(victim.refusals.iter().any(refused));
 }
 
 #[test]
-fn a_snapshot_that_brings_more_than_was_promised_is_given_up() {
+fn endless_snapshot_runs_out_of_time() {
     let record = |n: u64| {
         let mut id = [0xff; 32];
         id[..8].copy_from_slice(&n.to_be_bytes());
@@ -195,12 +197,12 @@ fn a_snapshot_that_brings_more_than_was_promised_is_given_up() {
     .against_a_fresh_victim()
     .harmless()
     .run();
-    let outcomes = world.honest(VICTIM).outcomes(LIAR);
+    let outcomes = world.honest(VICTIM).outcomes(ADVERSARY);
     assert!(outcomes.iter().all(|(_, stats)| stats.records_received < 100), "{outcomes:?}");
 }
 
 #[test]
-fn an_empty_page_ends_a_snapshot() {
+fn empty_page_ends_snapshot() {
     case("empty pages", Snapshot, is_protocol, |_, honest| match honest {
         Response::SnapshotPage(page) => {
             let (packed, unpacked_len) = SnapshotPage::pack(&[], false);
@@ -215,7 +217,7 @@ fn an_empty_page_ends_a_snapshot() {
 }
 
 #[test]
-fn a_snapshot_that_is_always_gone_is_given_up() {
+fn ever_gone_snapshot_is_abandoned() {
     case("gone snapshots", Snapshot, is_too_long, |asked, honest| match (asked.request, honest) {
         (Request::SnapshotPage { .. }, _) => {
             Response::SnapshotGone(Box::new(holdings(30).handshake(SimTime::from_secs(1))))
@@ -228,7 +230,7 @@ fn a_snapshot_that_is_always_gone_is_given_up() {
 }
 
 #[test]
-fn empty_answers_end_the_session() {
+fn empty_answers_end_session() {
     case("no answers", HashComparison, is_protocol, |asked, honest| match differing(asked, honest) {
         Response::Exchange(reply) => {
             Response::Exchange(ExchangeReply { answers: vec![], records: vec![], ..reply })
@@ -239,7 +241,7 @@ fn empty_answers_end_the_session() {
 }
 
 #[test]
-fn more_answers_than_questions_end_the_session() {
+fn too_many_answers_end_session() {
     case("too many answers", HashComparison, is_protocol, |asked, honest| match differing(asked, honest) {
         Response::Exchange(mut reply) => {
             let full = limits::MAX_RECORDS_PER_FRAME;
@@ -252,7 +254,7 @@ fn more_answers_than_questions_end_the_session() {
 }
 
 #[test]
-fn children_without_end_are_given_up() {
+fn endless_children_run_out_of_time() {
     let mut next = 0u64;
     case("endless children", LevelWise, is_too_long, move |asked, honest| match differing(asked, honest) {
         Response::Exchange(mut reply) => {
@@ -274,7 +276,7 @@ fn children_without_end_are_given_up() {
 }
 
 #[test]
-fn an_answer_to_another_question_ends_the_session() {
+fn answer_of_other_kind_ends_session() {
     case("other answers", HashComparison, is_protocol, |asked, honest| match differing(asked, honest) {
         Response::Exchange(reply) => Response::Deltas(DeltasReply {
             root: reply.root,
@@ -289,7 +291,7 @@ fn an_answer_to_another_question_ends_the_session() {
 }
 
 #[test]
-fn a_capability_that_is_claimed_and_then_refused_fails_the_session() {
+fn rejection_in_session_fails_it() {
     let ends = |outcome: &Outcome| *outcome == Outcome::Failed(FailureReason::Rejected(Rejection::Context));
     case("a refusal in the middle", HashComparison, ends, |asked, honest| match differing(asked, honest) {
         Response::Exchange(_) => Response::Rejected(Rejection::Context),
@@ -299,7 +301,7 @@ fn a_capability_that_is_claimed_and_then_refused_fails_the_session() {
 }
 
 #[test]
-fn a_peer_that_always_goes_first_and_never_does_keeps_nobody_waiting() {
+fn ever_yielding_peer_blocks_nobody() {
     let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::Yielded);
     case("yields for ever", HashComparison, ends, |_, _| Response::Rejected(Rejection::Yield))
         .harmless()
@@ -307,7 +309,7 @@ fn a_peer_that_always_goes_first_and_never_does_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_peer_that_always_restarts_is_left_alone() {
+fn backs_off_from_ever_restarting_peer() {
     let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::PeerRestarted);
     case("restarts for ever", HashComparison, ends, |asked, honest| match differing(asked, honest) {
         Response::Handshake(reply) => Response::Handshake(reply),
@@ -317,7 +319,7 @@ fn a_peer_that_always_restarts_is_left_alone() {
 }
 
 #[test]
-fn a_peer_that_drips_does_not_hold_the_only_place() {
+fn dripping_peer_cannot_hold_only_place() {
     let twist = |asked: &Asked<'_>, honest| {
         let response = match differing(asked, honest) {
             Response::Exchange(mut reply) => {
@@ -334,7 +336,7 @@ fn a_peer_that_drips_does_not_hold_the_only_place() {
     let what = "a slow drip";
     let mut world =
         Case { what, mutant, wish: HashComparison, fresh: false, ends: is_too_long, alone: true }.run();
-    let outcomes = world.honest(VICTIM).outcomes(LIAR);
+    let outcomes = world.honest(VICTIM).outcomes(ADVERSARY);
     let rounds = outcomes.iter().map(|(_, stats)| stats.round_trips).max();
     assert!(rounds < Some(100), "ten seconds, and a little for what came: {rounds:?}");
 }

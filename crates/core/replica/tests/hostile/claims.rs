@@ -1,6 +1,8 @@
-//! Hostile responders: everything a handshake can lie about.
+//! Hostile responders: everything that a handshake can lie about.
 
-use crate::liar::{FRIEND, LIAR, VICTIM, case, claim, differing, has_converged, holdings, is_protocol};
+use crate::adversary::{
+    ADVERSARY, FRIEND, VICTIM, case, claim, differing, has_converged, holdings, is_protocol,
+};
 use crate::mutant::{Asked, Mutant};
 use crate::world::{World, config, replica_at, set};
 use syncline_sync::SyncProtocolKind::{HashComparison, Snapshot};
@@ -8,7 +10,7 @@ use syncline_sync::*;
 use syncline_types::{Digest, Hlc, SimDuration, limits};
 
 #[test]
-fn a_false_root_is_not_adopted_and_not_taken_for_an_end() {
+fn false_root_is_no_convergence() {
     let ends = |outcome: &Outcome| matches!(outcome, Outcome::Failed(FailureReason::StillDiverged { .. }));
     let lie = Digest([0xfa; 32]);
     let mut world = case("false roots", HashComparison, ends, move |asked, honest| {
@@ -59,7 +61,7 @@ fn byzantine_handshake_never_escalates_initialized_node_to_snapshot() {
 }
 
 #[test]
-fn a_peer_that_is_always_being_written_to_is_left_alone() {
+fn backs_off_from_ever_changing_root() {
     let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::NewerWrites);
     let mut turns = 0u8;
     case("a root that always changes", HashComparison, ends, move |asked, honest| {
@@ -67,7 +69,8 @@ fn a_peer_that_is_always_being_written_to_is_left_alone() {
         let root = Digest([turns; 32]);
         match claim(asked, honest, |theirs| theirs.root_hash = root) {
             Response::Exchange(reply) => {
-                let (generation_before, generation_after) = (u64::from(turns) * 2, u64::from(turns) * 2 + 1);
+                let generation_before = u64::from(turns) * 2;
+                let generation_after = u64::from(turns) * 2 + 1;
                 Response::Exchange(ExchangeReply { root, generation_before, generation_after, ..reply })
             }
             other => other,
@@ -77,7 +80,7 @@ fn a_peer_that_is_always_being_written_to_is_left_alone() {
 }
 
 #[test]
-fn a_horizon_beyond_belief_is_not_adopted() {
+fn maximal_horizon_is_not_adopted() {
     case("the end of time", HashComparison, is_protocol, |asked, honest| {
         claim(asked, honest, |theirs| theirs.horizon = Hlc::MAX)
     })
@@ -85,9 +88,9 @@ fn a_horizon_beyond_belief_is_not_adopted() {
 }
 
 #[test]
-fn a_horizon_ahead_of_our_clock_is_not_adopted() {
+fn horizon_ahead_of_clock_not_adopted() {
     let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::NewerWrites);
-    let horizon = Hlc::new(3_600_000, 0, replica_at(LIAR));
+    let horizon = Hlc::new(3_600_000, 0, replica_at(ADVERSARY));
     case("an hour ahead", HashComparison, ends, move |asked, honest| {
         match claim(asked, differing(asked, honest), |theirs| theirs.horizon = horizon) {
             Response::Exchange(reply) => Response::Exchange(ExchangeReply { horizon, ..reply }),
@@ -98,11 +101,11 @@ fn a_horizon_ahead_of_our_clock_is_not_adopted() {
 }
 
 #[test]
-fn a_horizon_for_one_who_has_nothing_yet_does_not_keep_it_from_beginning() {
+fn claimed_horizon_cannot_block_fresh_replica() {
     let mut world = World::new();
     world.add(config(VICTIM, 3));
     world.add_hostile(Mutant::new(holdings(3), |asked, honest| {
-        let horizon = Hlc::new(900, 0, replica_at(LIAR));
+        let horizon = Hlc::new(900, 0, replica_at(ADVERSARY));
         match claim(asked, honest, |theirs| theirs.horizon = horizon) {
             Response::Handshake(reply) => Response::Handshake(reply),
             _ => Response::Rejected(Rejection::Context),
@@ -110,9 +113,9 @@ fn a_horizon_for_one_who_has_nothing_yet_does_not_keep_it_from_beginning() {
     }));
     world.add(config(FRIEND, 3));
     world.write(FRIEND, vec![set("theirs", "precious")]);
-    world.link(VICTIM, LIAR);
+    world.link(VICTIM, ADVERSARY);
     world.run_for(SimDuration::from_secs(10));
-    assert!(!world.honest(VICTIM).outcomes(LIAR).is_empty());
+    assert!(!world.honest(VICTIM).outcomes(ADVERSARY).is_empty());
     world.link(VICTIM, FRIEND);
     world.run_for(SimDuration::from_secs(30));
     let root = world.honest(FRIEND).sound_root();
@@ -122,11 +125,11 @@ fn a_horizon_for_one_who_has_nothing_yet_does_not_keep_it_from_beginning() {
 }
 
 #[test]
-fn a_past_that_we_never_saw_leaves_one_of_us_behind() {
+fn unseen_past_leaves_one_side_behind() {
     let ends = |outcome: &Outcome| *outcome == Outcome::Failed(FailureReason::LeftBehind);
     case("a past of its own", HashComparison, ends, |asked, honest| {
         claim(asked, differing(asked, honest), |theirs| {
-            theirs.horizon = Hlc::new(900, 0, replica_at(LIAR));
+            theirs.horizon = Hlc::new(900, 0, replica_at(ADVERSARY));
             theirs.stable.cover(Dot { author: replica_at(FRIEND), seq: 1_000_000 });
         })
     })
@@ -134,18 +137,19 @@ fn a_past_that_we_never_saw_leaves_one_of_us_behind() {
 }
 
 #[test]
-fn a_clock_at_the_end_of_time_moves_no_horizon() {
+fn maximal_clock_moves_no_horizon() {
     let twist = |asked: &Asked<'_>, honest| claim(asked, honest, |theirs| theirs.clock = u64::MAX);
     let mut case = case("a clock at the end of time", HashComparison, has_converged, twist).harmless();
     case.mutant = case.mutant.saying(|held, _| {
-        let (root, replica) = (held.root(), held.replica);
+        let root = held.root();
+        let replica = held.replica;
         vec![Message::Gossip(Gossip::Heartbeat { root, replica, seq: 1, clock: u64::MAX })]
     });
     case.run();
 }
 
 #[test]
-fn a_history_beyond_belief_is_not_adopted() {
+fn endless_history_is_not_adopted() {
     case("an endless history", HashComparison, is_protocol, |asked, honest| {
         claim(asked, honest, |theirs| {
             theirs.covered.cover(Dot { author: replica_at(VICTIM), seq: limits::MAX_DELTA_SEQ });
@@ -155,7 +159,7 @@ fn a_history_beyond_belief_is_not_adopted() {
 }
 
 #[test]
-fn a_forged_account_of_others_deltas_does_not_keep_them_away() {
+fn forged_coverage_does_not_block_deltas() {
     case("forged coverage", HashComparison, has_converged, |asked, honest| {
         let Request::Handshake(ours) = asked.request else { return honest };
         claim(asked, honest, |theirs| {
@@ -169,7 +173,7 @@ fn a_forged_account_of_others_deltas_does_not_keep_them_away() {
 }
 
 #[test]
-fn a_peer_that_says_it_is_a_stranger_is_not_synced_with() {
+fn does_not_sync_with_claimed_outsider() {
     let ends = |outcome: &Outcome| matches!(outcome, Outcome::Failed(FailureReason::NotAMember { replica }) if *replica == replica_at(77));
     // Its heartbeats name a member; its handshakes do not.
     let mut world = case("a stranger's answer", HashComparison, ends, |asked, honest| {
@@ -177,5 +181,5 @@ fn a_peer_that_says_it_is_a_stranger_is_not_synced_with() {
     })
     .run();
     let victim = world.honest(VICTIM);
-    assert!(victim.read("liar 1").is_none(), "nothing of what it holds was taken");
+    assert!(victim.read("hostile 1").is_none(), "nothing of what it holds was taken");
 }

@@ -1,4 +1,4 @@
-//! Deltas that are not what they say they are.
+//! Forged deltas.
 
 use crate::mutant::gate;
 use crate::world::{CONTEXT, SECRET, Seeded, World, config, replica_at, set};
@@ -13,7 +13,7 @@ use syncline_types::{ContextId, Decode, Digest, Encode, Hlc, Moment, PeerId, Sim
 
 const PEER: PeerId = PeerId(1);
 
-/// One replica, and a peer that says to it what the test wants.
+/// One replica, and a peer that sends it what the test wants.
 pub(crate) struct Host {
     pub(crate) replica: Replica<MemoryStore>,
     pub(crate) store: MemoryStore,
@@ -44,18 +44,19 @@ impl Host {
         self.step(Event::Frame { from: PEER, bytes })
     }
 
-    /// Says that the peer's root is another, and gives how many milliseconds from now a sync is due.
+    /// Announces another root of the peer, and gives how many milliseconds from now a sync is due.
     pub(crate) fn hear_of_a_difference(&mut self) -> Option<u64> {
-        let (root, replica) = (Digest([0xab; 32]), replica_at(1));
+        let root = Digest([0xab; 32]);
+        let replica = replica_at(1);
         let actions = self.say(Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0 }));
         let due = actions.timers.iter().find_map(|op| match op {
-            TimerOp::Set { timer: Timer::Owed, at } => Some(*at),
+            TimerOp::Set { timer: Timer::PendingSync, at } => Some(*at),
             _ => None,
         });
         due.map(|at| at.since(SimTime::from_millis(self.now)).as_millis())
     }
 
-    /// Writes, and gives the delta that others hear of.
+    /// Writes, and gives the delta that is sent to others.
     pub(crate) fn write(&mut self, name: &str) -> Delta {
         let actions = self.step(Event::Write(vec![set(name, "honest")]));
         let frame = Frame::from_wire(&actions.messages[0].bytes, CONTEXT).unwrap();
@@ -63,15 +64,12 @@ impl Host {
         delta
     }
 
-    /// Gives it a delta in every way in which one can come. It must be refused for this reason each
-    /// time, be counted, and change nothing; the sender must be left alone.
+    /// Sends it a delta in every way in which one can come. Each time the delta must be refused for this
+    /// reason, be counted, and change nothing; the replica must back off from the sender.
     fn refuses(&mut self, delta: &Delta, reason: DeltaRefusal) {
-        let (before, log) = (self.replica.digest(), self.store.clone());
-        let refusal = match reason {
-            DeltaRefusal::NotAMember => Refusal::NotAMember,
-            DeltaRefusal::BadSignature => Refusal::BadSignature,
-            other => panic!("{other:?}"),
-        };
+        let before = self.replica.digest();
+        let log = self.store.clone();
+        let refusal = Refusal::Delta(reason);
         let bytes = vec![delta.to_bytes().into()];
         let gossip =
             [Gossip::Delta(delta.clone()), Gossip::DeltaReply { deltas: bytes.clone(), unavailable: vec![] }];
@@ -84,7 +82,8 @@ impl Host {
             assert!(noted(&actions) && actions.messages.is_empty(), "{actions:?}");
         }
         // As the push of somebody whose handshake was good.
-        let (session, id) = (SessionId(1), RequestId(1));
+        let session = SessionId(1);
+        let id = RequestId(1);
         let request =
             Request::Handshake(Box::new(crate::mutant::Holdings::new(1).handshake(SimTime::from_secs(1))));
         self.say(Message::Request { session, id, request });
@@ -98,37 +97,40 @@ impl Host {
         assert_eq!((self.replica.digest(), self.replica.pending().buffered), (before, 0));
         assert!(verify(&self.store).unwrap().is_sound());
         let rows = |store: &MemoryStore| DeltaLog::read(store, delta.dot).unwrap();
-        assert_eq!(rows(&self.store), rows(&log), "it is not kept for others either");
+        assert_eq!(rows(&self.store), rows(&log), "it is not stored for others either");
     }
 }
 
 #[test]
 fn honest_delta_passes_both_gates_and_mutates_state() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let delta = author.write("a");
     let actions = victim.say(Message::Gossip(Gossip::Delta(delta.clone())));
     assert_eq!((actions.refusal, victim.replica.digest()), (None, author.replica.digest()));
     let kept = DeltaLog::read(&victim.store, delta.dot).unwrap().unwrap();
-    assert_eq!(kept.to_vec(), delta.to_bytes(), "it is kept, and passed on, with its author's signature");
+    assert_eq!(kept.to_vec(), delta.to_bytes(), "it is stored, and forwarded, with its author's signature");
 }
 
 #[test]
 fn forged_author_delta_rejected_no_state_mutation() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let honest = author.write("a");
     // Signed by somebody who does not know the members' secret.
     let forger = Gate { authority: Authority::keyed([0x66; 32]), ..gate(3) };
     let stamp = Hlc::new(900, 0, replica_at(2));
     let forged = Delta::new(Dot { author: replica_at(2), seq: 1 }, vec![], stamp, honest.actions.clone());
     victim.refuses(&forged.signed(&forger), DeltaRefusal::BadSignature);
-    // What was refused has taken nobody's place.
+    // The refused delta has not taken the place of the honest one.
     let actions = victim.say(Message::Gossip(Gossip::Delta(honest)));
     assert_eq!((actions.refusal, victim.replica.digest()), (None, author.replica.digest()));
 }
 
 #[test]
 fn copied_signature_on_new_delta_id_rejected_no_state_mutation() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let first = author.write("a");
     let second = author.write("b");
     victim.refuses(&Delta { signature: first.signature, ..second }, DeltaRefusal::BadSignature);
@@ -136,14 +138,16 @@ fn copied_signature_on_new_delta_id_rejected_no_state_mutation() {
 
 #[test]
 fn missing_signature_rejected_no_state_mutation() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let bare = Delta { signature: Signature::default(), ..author.write("a") };
     victim.refuses(&bare, DeltaRefusal::BadSignature);
 }
 
 #[test]
 fn republished_delta_with_emptied_parents_rejected_no_state_mutation() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let first = author.write("a");
     assert_eq!(victim.say(Message::Gossip(Gossip::Delta(first))).refusal, None);
     let second = author.write("b");
@@ -153,8 +157,11 @@ fn republished_delta_with_emptied_parents_rejected_no_state_mutation() {
 
 #[test]
 fn republished_delta_with_swapped_parents_rejected_no_state_mutation() {
-    let (mut victim, mut author, mut other) = (Host::new(0), Host::new(2), Host::new(1));
-    let (first, elsewhere) = (author.write("a"), other.write("c"));
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
+    let mut other = Host::new(1);
+    let first = author.write("a");
+    let elsewhere = other.write("c");
     for delta in [&first, &elsewhere] {
         assert_eq!(victim.say(Message::Gossip(Gossip::Delta(delta.clone()))).refusal, None);
     }
@@ -163,14 +170,15 @@ fn republished_delta_with_swapped_parents_rejected_no_state_mutation() {
 }
 
 #[test]
-fn a_delta_of_another_context_is_refused() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+fn refuses_delta_of_another_context() {
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     let moved = author.write("a").signed(&Gate { context: ContextId([7; 32]), ..gate(3) });
     victim.refuses(&moved, DeltaRefusal::BadSignature);
 }
 
 #[test]
-fn a_delta_of_a_stranger_is_refused_however_well_it_is_signed() {
+fn refuses_signed_delta_of_outsider() {
     let mut victim = Host::new(0);
     let mut stranger = Host::new(9);
     stranger.replica.set_membership(Membership::Open);
@@ -178,12 +186,17 @@ fn a_delta_of_a_stranger_is_refused_however_well_it_is_signed() {
 }
 
 #[test]
-fn forged_deltas_that_must_wait_take_no_room_from_honest_ones() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
-    let (first, second) = (author.write("a"), author.write("b"));
+fn forged_deltas_take_no_buffer_room() {
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
+    let first = author.write("a");
+    let second = author.write("b");
     let forged = Delta { actions: vec![], ..second.clone() };
     let actions = victim.say(Message::Gossip(Gossip::Delta(forged)));
-    assert_eq!((actions.refusal, victim.replica.pending().buffered), (Some(Refusal::BadSignature), 0));
+    assert_eq!(
+        (actions.refusal, victim.replica.pending().buffered),
+        (Some(Refusal::Delta(DeltaRefusal::BadSignature)), 0)
+    );
     for delta in [second, first] {
         assert_eq!(victim.say(Message::Gossip(Gossip::Delta(delta))).refusal, None);
     }
@@ -191,8 +204,9 @@ fn forged_deltas_that_must_wait_take_no_room_from_honest_ones() {
 }
 
 #[test]
-fn who_passes_on_a_forged_delta_is_left_alone_for_a_while_and_longer_each_time() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+fn backs_off_longer_after_each_forgery() {
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     assert!(victim.hear_of_a_difference() < Some(100));
     let mut victim_again = Host::new(0);
     let mut pauses = Vec::new();
@@ -206,8 +220,9 @@ fn who_passes_on_a_forged_delta_is_left_alone_for_a_while_and_longer_each_time()
 }
 
 #[test]
-fn in_an_open_context_nothing_is_signed_and_anybody_may_write() {
-    let (mut victim, mut author) = (Host::new(0), Host::new(2));
+fn open_context_accepts_unsigned_deltas() {
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
     victim = Host { replica: open(0, &mut victim.store), ..victim };
     author = Host { replica: open(2, &mut author.store), ..author };
     author.step(Event::Peers([PEER].into()));
@@ -225,29 +240,30 @@ fn open(peer: u32, store: &mut MemoryStore) -> Replica<MemoryStore> {
 }
 
 #[test]
-fn one_secret_does_not_pass_for_another() {
+fn gates_of_different_secrets_differ() {
     assert_ne!(Authority::keyed(SECRET), Authority::keyed(SECRET), "equal only if one is the other's clone");
-    let (one, two) = (gate(3), Gate { authority: Authority::keyed([1; 32]), ..gate(3) });
+    let one = gate(3);
+    let two = Gate { authority: Authority::keyed([1; 32]), ..gate(3) };
     let delta = Delta::new(Dot { author: replica_at(2), seq: 1 }, vec![], Hlc::ZERO, vec![]);
     assert_eq!(one.lets_in(&delta.clone().signed(&one)), Ok(()));
     assert_eq!(one.lets_in(&delta.signed(&two)), Err(DeltaRefusal::BadSignature));
 }
 
 #[test]
-fn a_delta_keeps_its_signature_whoever_passes_it_on() {
+fn forwarded_delta_keeps_its_signature() {
     for by_gossip in [true, false] {
         let mut world = World::new();
         for node in 0..3 {
             let mut config = config(node, 3);
-            config.wish = Some(SyncProtocolKind::DeltaSync);
+            config.requested_protocol = Some(SyncProtocolKind::DeltaSync);
             config.gossip_fanout = if by_gossip { 1 } else { 8 };
             world.add(config);
         }
-        // All that passes between the first and the last passes through the one between them.
+        // Everything between the first and the last node passes through the middle one.
         for (a, b) in [(0, 1), (1, 2)] {
             world.link(a, b);
         }
-        // One without state would take a whole one, which brings no deltas.
+        // A node without state would take a snapshot, which brings no deltas.
         world.write(0, vec![set("first", "value")]);
         world.run_for(SimDuration::from_secs(15));
         for round in 0..5 {
@@ -269,8 +285,9 @@ fn a_delta_keeps_its_signature_whoever_passes_it_on() {
 }
 
 #[test]
-fn a_delta_that_is_asked_for_comes_with_its_signature() {
-    let (mut author, mut other) = (Host::new(2), Host::new(1));
+fn requested_delta_comes_with_its_signature() {
+    let mut author = Host::new(2);
+    let mut other = Host::new(1);
     let delta = author.write("a");
     assert_eq!(other.say(Message::Gossip(Gossip::Delta(delta.clone()))).refusal, None);
     let actions = other.say(Message::Gossip(Gossip::DeltaRequest { wanted: vec![delta.dot] }));

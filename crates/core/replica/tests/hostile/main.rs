@@ -1,10 +1,10 @@
-//! Peers that lie. Whatever they do, there is a typed end to it, the state holds nothing but valid
-//! records, they are left alone for longer and longer, and those who are honest become equal.
+//! Adversaries. Whatever they do, their sessions have a typed end, the state holds nothing but valid
+//! records, honest replicas back off from them for longer and longer, and converge with each other.
 
+mod adversary;
 mod answers;
 mod claims;
 mod deltas;
-mod liar;
 mod membership;
 mod mutant;
 mod mutations;

@@ -1,7 +1,7 @@
-//! Who may write, while that changes.
+//! Changes of membership.
 
+use crate::adversary::register;
 use crate::deltas::Host;
-use crate::liar::register;
 use crate::mutant::Holdings;
 use crate::world::{CONTEXT, World, config, replica_at, set};
 use syncline_replica::{Event, Notice, Operation, OperationError, Refusal, Target, Timer};
@@ -17,7 +17,7 @@ fn seconds(count: u64) -> SimDuration {
     SimDuration::from_secs(count)
 }
 
-/// Three members that know each other and have written something.
+/// Three members that know each other, each with a write of its own.
 fn three(retention: u64) -> World {
     let mut world = World::new();
     for node in 0..3 {
@@ -36,12 +36,12 @@ fn three(retention: u64) -> World {
 }
 
 #[test]
-fn an_evicted_member_is_turned_away_and_what_it_wrote_before_stays() {
+fn evicted_member_is_rejected_writes_stay() {
     let mut world = three(100);
     for node in 0..2 {
         world.honest(node).replica.set_membership(members(&[0, 1]));
     }
-    // Nobody tells it.
+    // The evicted member does not know.
     world.write(2, vec![set("late", "from outside")]);
     world.write(0, vec![set("inside", "news")]);
     world.run_for(seconds(60));
@@ -51,23 +51,23 @@ fn an_evicted_member_is_turned_away_and_what_it_wrote_before_stays() {
         let honest = world.honest(node);
         assert!(honest.read("of 2").is_some() && honest.read("late").is_none());
         assert!(honest.refusals.contains(&(PeerId(2), Refusal::NotAMember)));
-        assert_eq!(honest.replica.pending().owed, 0, "nothing is owed to it");
+        assert_eq!(honest.replica.pending().pending_syncs, 0, "nothing is owed to it");
     }
     let evicted = world.honest(2);
     let rejected = Outcome::Failed(FailureReason::Rejected(Rejection::NotAMember));
     let outcomes: Vec<Outcome> = evicted.outcomes(0).into_iter().map(|(outcome, _)| outcome).collect();
     assert!(outcomes.contains(&rejected), "{outcomes:?}");
-    assert!(outcomes.len() < 15, "it asks less and less often: {}", outcomes.len());
+    assert!(outcomes.len() < 15, "it backs off: {}", outcomes.len());
 }
 
 #[test]
-fn nothing_stands_owed_to_a_peer_that_knows_us_for_no_member() {
+fn final_rejection_leaves_no_pending_sync() {
     let mut host = Host::new(0);
     host.write("mine");
     assert!(host.hear_of_a_difference().is_some());
-    assert_eq!(host.replica.pending().owed, 1);
+    assert_eq!(host.replica.pending().pending_syncs, 1);
     host.now += 1_000;
-    let actions = host.step(Event::Timer(Timer::Owed));
+    let actions = host.step(Event::Timer(Timer::PendingSync));
     let frame = Frame::from_wire(&actions.messages[0].bytes, CONTEXT).unwrap();
     let Message::Request { session, id, request: Request::Handshake(_) } = frame.message else {
         panic!("{frame:?}")
@@ -85,7 +85,7 @@ fn nothing_stands_owed_to_a_peer_that_knows_us_for_no_member() {
 }
 
 #[test]
-fn a_replica_that_knows_it_is_no_member_does_not_write() {
+fn outsider_does_not_write() {
     let mut host = Host::new(0);
     host.write("before");
     let before = host.replica.digest();
@@ -97,7 +97,7 @@ fn a_replica_that_knows_it_is_no_member_does_not_write() {
 }
 
 #[test]
-fn a_new_member_is_let_in_as_soon_as_it_is_named() {
+fn new_member_is_admitted_once_named() {
     let mut world = World::new();
     for node in 0..2 {
         let mut config = config(node, 3);
@@ -124,7 +124,7 @@ fn a_new_member_is_let_in_as_soon_as_it_is_named() {
 }
 
 #[test]
-fn members_that_disagree_on_who_is_one_still_become_equal() {
+fn disagreeing_members_still_converge() {
     let mut world = World::new();
     for (node, known) in [(0, &[0, 1][..]), (1, &[0, 1, 2]), (2, &[0, 1, 2])] {
         let mut config = config(node, 3);
@@ -150,8 +150,9 @@ fn members_that_disagree_on_who_is_one_still_become_equal() {
 }
 
 #[test]
-fn deltas_that_wait_are_let_go_with_their_author() {
-    let (mut host, mut author) = (Host::new(0), Host::new(2));
+fn evicting_author_drops_buffered_deltas() {
+    let mut host = Host::new(0);
+    let mut author = Host::new(2);
     author.write("first");
     let second = author.write("second");
     assert_eq!(host.say(Message::Gossip(Gossip::Delta(second))).refusal, None);
@@ -162,8 +163,8 @@ fn deltas_that_wait_are_let_go_with_their_author() {
 }
 
 #[test]
-fn what_was_forgotten_while_it_was_no_member_does_not_come_back_with_it() {
-    // With next to no deltas kept, what it missed can only come with states.
+fn returning_member_brings_nothing_collected_back() {
+    // With next to no deltas retained, what it missed can only come with states.
     let mut world = three(1);
     world.write(2, vec![set("own", "written away")]);
     world.unlink(0, 2);
@@ -175,14 +176,14 @@ fn what_was_forgotten_while_it_was_no_member_does_not_come_back_with_it() {
     world.write(0, vec![Operation::Delete { target: Target::named(b"of 2") }]);
     world.run_for(seconds(5));
     for round in 0..20 {
-        // Clocks only come on with writes, and only handshakes tell what a member covers.
+        // Clocks advance only with writes, and only handshakes announce what a member covers.
         world.unlink(0, 1);
         world.write(round % 2, vec![set("tick", &round.to_string())]);
         world.run_for(seconds(1));
         world.link(0, 1);
         world.run_for(seconds(10));
     }
-    let forgot = |notice: &Notice| matches!(notice, Notice::Forgot { .. });
+    let forgot = |notice: &Notice| matches!(notice, Notice::TombstonesCollected { .. });
     assert!(world.honest(0).notices.iter().any(forgot), "the tombstone is gone");
 
     // It comes back with its old state, as a member again.
@@ -204,7 +205,7 @@ fn what_was_forgotten_while_it_was_no_member_does_not_come_back_with_it() {
 }
 
 #[test]
-fn a_session_ends_when_its_peer_is_evicted() {
+fn session_ends_when_peer_is_evicted() {
     let now = SimTime::from_secs(1);
     let mut host = StoreHost::open(MemoryStore::default(), CONTEXT, replica_at(0), Moment::at(now)).unwrap();
     host.membership = members(&[0, 1]);

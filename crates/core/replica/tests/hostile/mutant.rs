@@ -1,4 +1,4 @@
-//! A peer that holds a real state and answers as an honest one would, and then changes its answer.
+//! A peer that holds a real state, makes the response of an honest one, and then mutates it.
 
 use crate::world::{CONTEXT, Hostile, SECRET, replica_at};
 use syncline_storage::{Action, ApplyContext, Cursor, Interface};
@@ -9,19 +9,19 @@ use syncline_sync::{
 };
 use syncline_types::{Decode, Digest, EntityId, Hlc, Moment, ReplicaId, SimDuration, SimTime, Writer};
 
-/// What it holds, and knows how to answer from.
+/// The state that a mutant responds from.
 pub(crate) struct Holdings {
     pub(crate) store: MemoryStore,
     pub(crate) log: DeltaLog,
     views: ViewCache<MemoryStore>,
-    /// Who it says it is.
+    /// The replica that it claims to be.
     pub(crate) replica: ReplicaId,
 }
 
-/// What it does to one honest answer: what it sends instead, each after a while.
+/// Maps one honest response to the messages that are sent instead, each after a pause.
 pub(crate) type Twist = Box<dyn FnMut(&Asked<'_>, Response) -> Vec<(SimDuration, Message)>>;
 
-/// What was asked of it.
+/// A request that arrived.
 pub(crate) struct Asked<'a> {
     pub(crate) session: SessionId,
     pub(crate) id: RequestId,
@@ -29,18 +29,18 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The message in which this is the answer.
+    /// The message that answers the request with `response`.
     pub(crate) fn with(&self, response: Response) -> Message {
         Message::Response { session: self.session, id: self.id, response }
     }
 
-    /// The same, sent at once and alone.
+    /// The same, sent alone and without a pause.
     pub(crate) fn answer(&self, response: Response) -> Vec<(SimDuration, Message)> {
         vec![(SimDuration::ZERO, self.with(response))]
     }
 }
 
-/// What it says unasked.
+/// Makes the messages that are sent without a request.
 type Gossiping = Box<dyn FnMut(&Holdings, SimTime) -> Vec<Message>>;
 
 pub(crate) struct Mutant {
@@ -49,14 +49,14 @@ pub(crate) struct Mutant {
     gossip: Gossiping,
 }
 
-/// What members check deltas with.
+/// The gate of a context with this many members.
 pub(crate) fn gate(members: u32) -> Gate {
     let membership = Membership::named((0..members).map(replica_at));
     Gate { context: CONTEXT, authority: Authority::keyed(SECRET), membership }
 }
 
 impl Holdings {
-    /// Nothing yet, held by the replica at `peer`.
+    /// An empty state of the replica at `peer`.
     pub(crate) fn new(peer: u32) -> Self {
         let store = MemoryStore::default();
         Self { store, log: DeltaLog::default(), views: ViewCache::new(2), replica: replica_at(peer) }
@@ -94,7 +94,7 @@ impl Holdings {
         build_handshake(&described.unwrap())
     }
 
-    /// What an honest peer with this state would answer.
+    /// The response of an honest peer with this state.
     pub(crate) fn respond(&mut self, request: &Request, now: SimTime) -> Response {
         let ours = self.handshake(now);
         let mut work = self.begin(now);
@@ -105,8 +105,8 @@ impl Holdings {
 }
 
 impl Mutant {
-    /// A peer that holds this and twists its answers so. From time to time it says that its root is
-    /// another, so that it is asked again and again.
+    /// A peer that holds this state and mutates its responses. It keeps announcing a new root, so that the
+    /// others keep sending requests.
     pub(crate) fn new(
         held: Holdings,
         mut twist: impl FnMut(&Asked<'_>, Response) -> Response + 'static,
@@ -114,7 +114,7 @@ impl Mutant {
         Self::with(held, move |asked, honest| asked.answer(twist(asked, honest)))
     }
 
-    /// As [`Mutant::new`], with a say in how many messages it sends, and when.
+    /// As [`Mutant::new`], with any number of messages for each request, each after a pause.
     pub(crate) fn with(
         held: Holdings,
         twist: impl FnMut(&Asked<'_>, Response) -> Vec<(SimDuration, Message)> + 'static,
@@ -122,13 +122,14 @@ impl Mutant {
         let gossip = |held: &Holdings, now: SimTime| {
             let mut root = [0xbb; 32];
             root[..8].copy_from_slice(&now.as_micros().to_le_bytes());
-            let (root, replica) = (Digest(root), held.replica);
+            let root = Digest(root);
+            let replica = held.replica;
             vec![Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0 })]
         };
         Self { held, twist: Box::new(twist), gossip: Box::new(gossip) }
     }
 
-    /// Sets what it says unasked, twice a second.
+    /// Sets the messages that it sends without a request, twice a second.
     pub(crate) fn saying(self, gossip: impl FnMut(&Holdings, SimTime) -> Vec<Message> + 'static) -> Self {
         Self { gossip: Box::new(gossip), ..self }
     }
@@ -146,7 +147,7 @@ impl Hostile for Mutant {
     }
 }
 
-/// The place of a child of the root in a walk.
+/// The cursor of a walk that stands at a child of the root.
 pub(crate) fn cursor(child: EntityId) -> Cursor {
     let mut out = Writer::default();
     out.list(&[EntityId::ROOT, child]);

@@ -1,4 +1,4 @@
-//! Answers changed at random, in their fields and in their bytes.
+//! Responses mutated at random, in their fields and in their bytes.
 
 use crate::mutant::{Asked, Holdings, Mutant};
 use crate::world::{Seeded, World, config, replica_at, set};
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use syncline_sync::*;
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, SimDuration, SimTime};
 
-/// An answer with a few bytes changed, where that still is an answer.
+/// A response with a few bytes changed, if that still decodes.
 fn in_bytes(response: &Response, random: &mut Seeded) -> Option<Response> {
     let mut bytes = response.to_bytes();
     for _ in 0..=random.below(3) {
@@ -21,12 +21,13 @@ fn in_bytes(response: &Response, random: &mut Seeded) -> Option<Response> {
     Response::from_bytes(&bytes).ok()
 }
 
-/// Drops, doubles or swaps some of a list.
+/// Drops, duplicates or swaps elements of a list.
 fn shuffle<T: Clone>(list: &mut Vec<T>, random: &mut Seeded) {
     if list.is_empty() {
         return;
     }
-    let (at, other) = (random.below(list.len()), random.below(list.len()));
+    let at = random.below(list.len());
+    let other = random.below(list.len());
     match random.below(4) {
         0 => drop(list.remove(at)),
         1 => list.insert(at, list[other].clone()),
@@ -59,7 +60,7 @@ fn in_claims(theirs: &mut SyncHandshake, random: &mut Seeded) {
     }
 }
 
-/// An answer with one of its fields changed.
+/// A response with one of its fields changed.
 fn in_fields(response: &Response, random: &mut Seeded) -> Response {
     let mut response = response.clone();
     match &mut response {
@@ -105,7 +106,7 @@ fn in_fields(response: &Response, random: &mut Seeded) -> Response {
     response
 }
 
-/// A member that changes some of its answers, and now and then gives one from before.
+/// A member that changes some of its responses, and sometimes repeats an earlier one.
 fn mutant(held: Holdings, seed: u64) -> Mutant {
     let mut random = Seeded(seed);
     let mut before: Option<Response> = None;
@@ -127,7 +128,7 @@ fn holdings(random: &mut Seeded) -> Holdings {
         let by = held.replica;
         let name = |random: &mut Seeded| format!("name {}", random.below(30));
         let actions = (0..1 + random.below(4))
-            .map(|_| crate::liar::register(&name(random), "held", by, 500 + round))
+            .map(|_| crate::adversary::register(&name(random), "held", by, 500 + round))
             .collect();
         held.write(actions, SimTime::from_millis(600 + round));
     }
@@ -138,11 +139,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn whatever_is_changed_in_answers_the_state_stays_sound_and_honest_replicas_converge(seed in any::<u64>()) {
+    fn honest_replicas_converge_despite_mutated_responses(seed in any::<u64>()) {
         let mut random = Seeded(seed);
         let mut world = World::new();
         let mut own = config(0, 3);
-        own.wish = Some(SyncProtocolKind::ALL[random.below(7)]);
+        own.requested_protocol = Some(SyncProtocolKind::ALL[random.below(7)]);
         own.session_deadline = SimDuration::from_secs(10);
         world.add(own);
         let held = holdings(&mut random);
@@ -160,7 +161,7 @@ proptest! {
             world.write(2, vec![set(&format!("theirs {round}"), "precious")]);
             world.run_for(SimDuration::from_secs(2));
         }
-        // Without the liar, what those who are honest have becomes one.
+        // Without the adversary, the honest replicas converge.
         world.unlink(0, 1);
         world.run_for(SimDuration::from_secs(60));
         let root = world.honest(0).sound_root();

@@ -1,7 +1,7 @@
-//! Hostile initiators: everything a request can lie about.
+//! Hostile initiators: everything that a request can lie about.
 
+use crate::adversary::register;
 use crate::deltas::Host;
-use crate::liar::register;
 use crate::mutant::{Holdings, Mutant};
 use crate::world::{CONTEXT, Seeded, World, config, replica_at, set};
 use proptest::prelude::*;
@@ -12,7 +12,8 @@ use syncline_sync::*;
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, SimDuration, SimTime, limits};
 
 fn ask(host: &mut Host, session: u64, id: u64, request: Request) -> (Response, SyncActions) {
-    let (session, id) = (SessionId(session), RequestId(id));
+    let session = SessionId(session);
+    let id = RequestId(id);
     let actions = host.say(Message::Request { session, id, request });
     let frame = Frame::from_wire(&actions.messages[0].bytes, CONTEXT).unwrap();
     let Message::Response { response, .. } = frame.message else { panic!("{frame:?}") };
@@ -26,10 +27,10 @@ fn handshake() -> SyncHandshake {
     held.handshake(SimTime::from_secs(1))
 }
 
-/// A gift that any member might bring.
-fn gift() -> Request {
+/// A pushed record, such as any member might send.
+fn push() -> Request {
     let mut held = Holdings::new(1);
-    let action = register("gift", "from a horse", held.replica, 500);
+    let action = register("pushed record", "of a peer", held.replica, 500);
     let id = action.id();
     held.write(vec![action], SimTime::from_millis(600));
     let record = held.begin(SimTime::from_secs(1)).state.record(id).unwrap().unwrap();
@@ -38,12 +39,12 @@ fn gift() -> Request {
 }
 
 #[test]
-fn who_asks_without_a_handshake_is_not_served() {
+fn serves_nobody_without_handshake() {
     let mut host = Host::new(0);
     host.write("mine");
     let before = host.replica.digest();
     for request in [
-        gift(),
+        push(),
         Request::Deltas { covered: VersionVector::default(), pushes: vec![] },
         Request::SnapshotPage { boundary: before, after: Cursor::default(), compressed: false },
     ] {
@@ -52,13 +53,13 @@ fn who_asks_without_a_handshake_is_not_served() {
     }
     assert_eq!(host.replica.digest(), before);
     ask(&mut host, 1, 1, Request::Handshake(Box::new(handshake())));
-    let (response, _) = ask(&mut host, 1, 2, gift());
+    let (response, _) = ask(&mut host, 1, 2, push());
     assert!(matches!(response, Response::Exchange(_)), "{response:?}");
     assert_ne!(host.replica.digest(), before);
 }
 
 #[test]
-fn a_stranger_is_told_so_and_changes_nothing() {
+fn rejects_outsider_unchanged() {
     let mut host = Host::new(0);
     host.write("mine");
     let before = host.replica.digest();
@@ -66,18 +67,18 @@ fn a_stranger_is_told_so_and_changes_nothing() {
     let (response, actions) = ask(&mut host, 1, 1, Request::Handshake(Box::new(theirs)));
     assert_eq!(response, Response::Rejected(Rejection::NotAMember));
     assert_eq!(actions.refusal, Some(Refusal::NotAMember));
-    let (response, actions) = ask(&mut host, 1, 2, gift());
+    let (response, actions) = ask(&mut host, 1, 2, push());
     assert_eq!(response, Response::Rejected(Rejection::NotAMember));
     assert_eq!(actions.refusal, Some(Refusal::NotAMember));
     let replica = replica_at(77);
     let root = Digest([1; 32]);
     let heartbeat = Gossip::Heartbeat { root, replica, seq: 9, clock: 9 };
     assert_eq!(host.say(Message::Gossip(heartbeat)).refusal, Some(Refusal::NotAMember));
-    assert_eq!((host.replica.digest(), host.replica.pending().owed), (before, 0));
+    assert_eq!((host.replica.digest(), host.replica.pending().pending_syncs), (before, 0));
 }
 
 #[test]
-fn claims_beyond_belief_are_refused_and_nothing_that_follows_is_served() {
+fn rejects_implausible_claims_and_what_follows() {
     let mut endless = handshake();
     endless.covered.cover(Dot { author: replica_at(0), seq: limits::MAX_DELTA_SEQ });
     for theirs in [SyncHandshake { horizon: Hlc::MAX, ..handshake() }, endless] {
@@ -87,16 +88,16 @@ fn claims_beyond_belief_are_refused_and_nothing_that_follows_is_served() {
         let (response, actions) = ask(&mut host, 1, 1, Request::Handshake(Box::new(theirs)));
         assert_eq!(response, Response::Rejected(Rejection::Implausible));
         assert_eq!(actions.refusal, Some(Refusal::Malformed));
-        let (response, _) = ask(&mut host, 1, 2, gift());
+        let (response, _) = ask(&mut host, 1, 2, push());
         assert_eq!(response, Response::Rejected(Rejection::NoHandshake));
         assert_eq!(host.replica.digest(), before);
         host.write("still mine");
-        assert_ne!(host.replica.digest(), before, "and the history goes on");
+        assert_ne!(host.replica.digest(), before, "and further writes are possible");
     }
 }
 
 #[test]
-fn pages_of_a_state_that_never_was_are_gone() {
+fn unknown_snapshot_pages_are_gone() {
     let mut host = Host::new(0);
     host.write("mine");
     ask(&mut host, u64::MAX, 1, Request::Handshake(Box::new(handshake())));
@@ -113,11 +114,13 @@ fn pages_of_a_state_that_never_was_are_gone() {
 }
 
 #[test]
-fn a_flood_of_handshakes_keeps_nobody_else_away() {
-    let (liar, victim, friend) = (0, 1, 2);
+fn handshake_flood_keeps_nobody_away() {
+    let adversary = 0;
+    let victim = 1;
+    let friend = 2;
     let mut world = World::new();
     let mut sessions = 0;
-    let held = Holdings::new(liar);
+    let held = Holdings::new(adversary);
     let mutant = Mutant::new(held, |_, _| Response::Rejected(Rejection::Yield)).saying(move |held, now| {
         let flood = (0..50).map(|_| {
             sessions += 1;
@@ -131,7 +134,7 @@ fn a_flood_of_handshakes_keeps_nobody_else_away() {
     world.add(config(victim, 3));
     world.add(config(friend, 3));
     world.write(victim, vec![set("mine", "precious")]);
-    world.link(liar, victim);
+    world.link(adversary, victim);
     world.link(victim, friend);
     for round in 0..20 {
         world.write(friend, vec![set(&format!("theirs {round}"), "precious")]);
@@ -143,9 +146,9 @@ fn a_flood_of_handshakes_keeps_nobody_else_away() {
     assert!(world.honest(friend).read("mine").is_some() && world.honest(victim).read("theirs 19").is_some());
 }
 
-/// Requests of a real session, to change.
+/// Requests of a real session, to mutate.
 fn real_requests() -> Vec<Request> {
-    let mut requests = vec![Request::Handshake(Box::new(handshake())), gift()];
+    let mut requests = vec![Request::Handshake(Box::new(handshake())), push()];
     let mut held = Holdings::new(1);
     let by = held.replica;
     let delta = held.write(vec![register("pushed", "delta", by, 500)], SimTime::from_millis(600));
@@ -171,7 +174,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn whatever_is_changed_in_requests_the_state_stays_sound(seed in any::<u64>()) {
+    fn state_survives_mutated_requests(seed in any::<u64>()) {
         let mut random = Seeded(seed);
         let mut host = Host::new(0);
         host.write("mine");
@@ -196,7 +199,7 @@ proptest! {
 }
 
 #[test]
-fn a_host_that_serves_streams_asks_for_a_handshake_too() {
+fn stream_host_requires_handshake_too() {
     let moment = syncline_types::Moment::at(SimTime::from_secs(1));
     let mut store = StoreHost::open(MemoryStore::default(), CONTEXT, replica_at(0), moment).unwrap();
     store.membership = Membership::named((0..3).map(replica_at));
@@ -208,15 +211,15 @@ fn a_host_that_serves_streams_asks_for_a_handshake_too() {
         };
         response
     };
-    assert_eq!(serve(&mut store, 1, gift()), Response::Rejected(Rejection::NoHandshake));
+    assert_eq!(serve(&mut store, 1, push()), Response::Rejected(Rejection::NoHandshake));
     let stranger = SyncHandshake { replica: replica_at(77), ..handshake() };
     let refused = serve(&mut store, 1, Request::Handshake(Box::new(stranger)));
     assert_eq!(refused, Response::Rejected(Rejection::NotAMember));
-    assert_eq!(serve(&mut store, 1, gift()), Response::Rejected(Rejection::NoHandshake));
+    assert_eq!(serve(&mut store, 1, push()), Response::Rejected(Rejection::NoHandshake));
     assert!(store.store.view().is_empty(), "nothing was taken");
     let welcome = serve(&mut store, 2, Request::Handshake(Box::new(handshake())));
     assert!(matches!(welcome, Response::Handshake(_)));
-    assert!(matches!(serve(&mut store, 2, gift()), Response::Exchange(_)));
+    assert!(matches!(serve(&mut store, 2, push()), Response::Exchange(_)));
     store.membership = Membership::named([replica_at(0)]);
-    assert_eq!(serve(&mut store, 2, gift()), Response::Rejected(Rejection::NotAMember));
+    assert_eq!(serve(&mut store, 2, push()), Response::Rejected(Rejection::NotAMember));
 }

@@ -1,5 +1,5 @@
-//! A few real replicas and hostile peers, in virtual time, over links that lose nothing: what goes
-//! wrong is only what hostile peers do.
+//! A few real replicas and hostile peers, in virtual time, over links that lose nothing: everything that
+//! goes wrong is the work of hostile peers.
 
 use std::collections::BTreeMap;
 use syncline_replica::{
@@ -11,7 +11,7 @@ use syncline_sync::{Authority, Frame, Membership, Message, Outcome, SessionStats
 use syncline_types::{Choice, ContextId, Digest, Entropy, Moment, PeerId, ReplicaId, SimDuration, SimTime};
 
 pub(crate) const CONTEXT: ContextId = ContextId([6; 32]);
-/// What members sign with.
+/// The secret that members sign with.
 pub(crate) const SECRET: [u8; 32] = [0x11; 32];
 
 /// The name of the replica at `peer`.
@@ -41,22 +41,22 @@ impl Entropy for Seeded {
     }
 }
 
-/// Somebody who says what it likes.
+/// A peer that sends what it likes.
 pub(crate) trait Hostile {
-    /// A message from a peer; what it sends back, each after a while.
+    /// Takes in a message. Gives the messages that it sends back, each after a pause.
     fn on_message(&mut self, message: &Message, now: SimTime) -> Vec<(SimDuration, Message)>;
 
-    /// Called every now and then: what it sends to everybody it can reach.
+    /// Called twice a second. Gives the messages that it sends to everybody it can reach.
     fn on_tick(&mut self, now: SimTime) -> Vec<Message>;
 }
 
-/// A real replica and what it said of what happened to it.
+/// A real replica, its timers, and the notices that it gave.
 pub(crate) struct Honest {
     pub(crate) replica: Replica<MemoryStore>,
     pub(crate) store: MemoryStore,
     timers: BTreeMap<Timer, SimTime>,
     pub(crate) notices: Vec<Notice>,
-    /// Refused frames, and from whom.
+    /// The reasons of refused frames, and their senders.
     pub(crate) refusals: Vec<(PeerId, Refusal)>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn set(name: &str, value: &str) -> Operation {
     Operation::Set { target: Target::named(name.as_bytes()), bytes: value.into() }
 }
 
-/// The settings of the member at `peer`, of `members` in all.
+/// The settings of the member at `peer`; there are `members` in all.
 pub(crate) fn config(peer: u32, members: u32) -> ReplicaConfig {
     ReplicaConfig {
         authority: Authority::keyed(SECRET),
@@ -92,7 +92,7 @@ pub(crate) fn config(peer: u32, members: u32) -> ReplicaConfig {
 }
 
 impl World {
-    /// Nodes that nobody has linked yet.
+    /// A world without nodes.
     pub(crate) fn new() -> Self {
         Self {
             now: SimTime::from_secs(1),
@@ -119,7 +119,7 @@ impl World {
         self.nodes.len() as u32 - 1
     }
 
-    /// Links two nodes and tells those that are honest.
+    /// Links two nodes and reports the link to the honest ones.
     pub(crate) fn link(&mut self, a: u32, b: u32) {
         self.links.push((a, b));
         for node in [a, b] {
@@ -129,7 +129,7 @@ impl World {
         }
     }
 
-    /// Takes a link away, and tells those that are honest.
+    /// Removes a link and reports that to the honest nodes.
     pub(crate) fn unlink(&mut self, a: u32, b: u32) {
         self.links.retain(|link| *link != (a, b) && *link != (b, a));
         for node in [a, b] {
@@ -254,7 +254,7 @@ impl Honest {
         ended.collect()
     }
 
-    /// What the application sees under a name.
+    /// The visible value under a name.
     pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
         let mut state = Interface::open(self.store.view()).unwrap();
         let id = Target::named(name.as_bytes()).id;
@@ -267,7 +267,7 @@ impl Honest {
         }
     }
 
-    /// The root, after a look at whether everything stored is what the records say.
+    /// The root, after a check that all stored rows follow from the records.
     pub(crate) fn sound_root(&self) -> Digest {
         let found = verify(&self.store).unwrap();
         assert!(found.is_sound(), "{found:?}");

@@ -11,7 +11,7 @@ use sync_sim_engine::faults::MOST_CONTEXTS;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::HostEffects;
-use syncline_replica::{Cost, Notice, Operation, OperationError, Replica, ReplicaConfig};
+use syncline_replica::{StepCost, Notice, Operation, OperationError, Replica, ReplicaConfig};
 use syncline_storage::{Action, Interface, Record, StorageError};
 use syncline_store::{Bytes, MemoryStore};
 use syncline_sync::{DeltaRef, LocalSyncState, SyncProtocolKind, VersionVector};
@@ -198,15 +198,8 @@ impl SimNode {
     }
 
     /// What all its steps have cost, in all contexts and over all its lives.
-    pub fn cost(&self) -> Cost {
-        let mut cost = self.first.cost();
-        for other in self.others.iter().map(SimReplica::cost) {
-            cost.storage_reads += other.storage_reads;
-            cost.storage_writes += other.storage_writes;
-            cost.hash_computations += other.hash_computations;
-            cost.dag_lookups += other.dag_lookups;
-        }
-        cost
+    pub fn cost(&self) -> StepCost {
+        self.replicas().map(SimReplica::cost).sum()
     }
 
     /// Why a replica of it stopped by itself, if one did.
@@ -288,7 +281,7 @@ impl SimNode {
 
 /// A write to a context that the node does not keep.
 fn refused(context: u8) -> Effects<Noticed> {
-    let notice = Notice::WriteRefused { error: OperationError::NotAMember };
+    let notice = Notice::WriteRefused { error: OperationError::NoSuchContext };
     Effects { notices: vec![Noticed { context, notice }], ..Effects::default() }
 }
 

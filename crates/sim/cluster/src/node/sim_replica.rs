@@ -9,14 +9,12 @@ use sync_sim_engine::actor::{Commit, Context, Effects, Input, Outgoing, TimerCha
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{
-    Cost, Event, FrameKind, Notice, Operation, OperationError, Pending, Refusal, Replica, ReplicaConfig,
+    StepCost, Event, FrameKind, Notice, Operation, OperationError, Pending, Refusal, Replica, ReplicaConfig,
     SyncActions, Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store, StoreError};
-use syncline_sync::{
-    DeltaLog, DeltaRef, FrameError, Gate, LocalSyncState, Membership, SyncProtocolKind, VersionVector,
-};
+use syncline_sync::{DeltaLog, DeltaRef, DeltaRefusal, FrameError, Gate, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
 use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
 
 /// The real replica, a simulated disk, and nothing in between: what the replica asks to be stored
@@ -38,7 +36,7 @@ pub struct SimReplica {
     stopped: Option<String>,
     /// How often it was started, whichever disk it was started on.
     starts: u64,
-    cost: Cost,
+    cost: StepCost,
     /// Whether its replica knows who takes part, and so refuses others and forgets what is dead.
     forgets: bool,
     /// What it was last told of who takes part.
@@ -99,7 +97,7 @@ impl SimReplica {
             root_before_crash: Digest::ZERO,
             stopped: None,
             starts: 0,
-            cost: Cost::default(),
+            cost: StepCost::default(),
             forgets: true,
             members: Arc::from([]),
             renamed: BTreeSet::new(),
@@ -295,7 +293,7 @@ impl SimReplica {
     }
 
     /// What all its steps have cost, over all its lives.
-    pub const fn cost(&self) -> Cost {
+    pub const fn cost(&self) -> StepCost {
         self.cost
     }
 
@@ -336,7 +334,7 @@ const HELD: u64 = 3;
 fn timer_id(timer: Timer) -> u64 {
     match timer {
         Timer::Heartbeat => 0,
-        Timer::Owed => 1,
+        Timer::PendingSync => 1,
         Timer::Fetch => 2,
         Timer::Session(peer) => 1 << 32 | u64::from(peer.0),
     }
@@ -345,7 +343,7 @@ fn timer_id(timer: Timer) -> u64 {
 const fn timer_of(id: u64) -> Timer {
     match id {
         0 => Timer::Heartbeat,
-        1 => Timer::Owed,
+        1 => Timer::PendingSync,
         2 => Timer::Fetch,
         _ => Timer::Session(PeerId(id as u32)),
     }
@@ -356,14 +354,14 @@ const fn cause_of(refusal: &Refusal) -> DropCause {
         Refusal::Frame(FrameError::Context) => DropCause::OtherContext,
         Refusal::Frame(_) => DropCause::Corrupt,
         Refusal::StaleIncarnation => DropCause::StaleIncarnation,
-        Refusal::Duplicate => DropCause::DuplicateSuppressed,
+        Refusal::Duplicate | Refusal::Delta(DeltaRefusal::Covered | DeltaRefusal::NotReady) => DropCause::DuplicateSuppressed,
         Refusal::BufferFull => DropCause::BufferFull,
-        Refusal::Drift => DropCause::ClockDrift,
-        Refusal::NoMerge => DropCause::NoMerge,
-        Refusal::Malformed => DropCause::Malformed,
-        Refusal::NotAMember => DropCause::NotAMember,
-        Refusal::BadSignature => DropCause::BadSignature,
-        Refusal::LeftBehind => DropCause::LeftBehind,
+        Refusal::Delta(DeltaRefusal::Drift) => DropCause::ClockDrift,
+        Refusal::Delta(DeltaRefusal::NoMerge) => DropCause::NoMerge,
+        Refusal::Malformed | Refusal::Delta(DeltaRefusal::Malformed) => DropCause::Malformed,
+        Refusal::NotAMember | Refusal::Delta(DeltaRefusal::NotAMember) => DropCause::NotAMember,
+        Refusal::Delta(DeltaRefusal::BadSignature) => DropCause::BadSignature,
+        Refusal::Delta(DeltaRefusal::LeftBehind) => DropCause::LeftBehind,
     }
 }
 
@@ -392,7 +390,7 @@ impl SimReplica {
         if self.fresh_starts > 0 && matches!(event, Event::Write(_)) && replica.digest().is_zero() {
             // What it wrote before it has heard how things stand might come too late for the others. Its
             // operator keeps the application away until then.
-            let notice = Notice::WriteRefused { error: OperationError::NotAMember };
+            let notice = Notice::WriteRefused { error: OperationError::CatchingUp };
             let notices = vec![Noticed { context: self.number, notice }];
             return Effects { notices, ..Effects::default() };
         }
@@ -401,10 +399,7 @@ impl SimReplica {
             Ok(actions) => actions,
             Err(error) => return self.fail(&error.0),
         };
-        self.cost.storage_reads += cost.storage_reads;
-        self.cost.storage_writes += cost.storage_writes;
-        self.cost.hash_computations += cost.hash_computations;
-        self.cost.dag_lookups += cost.dag_lookups;
+        self.cost += cost;
         if let Err(error) = self.disk.commit(storage, context.commit) {
             return self.fail(&error.into());
         }
@@ -534,7 +529,7 @@ impl SimReplica {
         }
         let pending = self.pending();
         // A damaged row will be noticed, and the run is not over before.
-        let waiting = pending.buffered + pending.owed + usize::from(self.disk.is_rotten());
+        let waiting = pending.buffered + pending.pending_syncs + usize::from(self.disk.is_rotten());
         Unfinished { sessions: pending.sessions as u32, waiting: waiting as u32 }
     }
 }

@@ -21,14 +21,14 @@ use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::Stream;
 use sync_sim_engine::world::Stepped;
-use syncline_replica::{Notice, Operation, Refusal};
+use syncline_replica::{Notice, Operation};
 use syncline_storage::{Action, ApplyError, StorageError};
-use syncline_sync::{FailureReason, Outcome, SessionStats, SyncProtocolKind};
+use syncline_sync::{DeltaRefusal, FailureReason, Outcome, SessionStats, SyncProtocolKind};
 use syncline_types::{Choice, SimDuration, SimTime};
 
 /// Whether only who made a delta can be to blame for this.
-const fn is_blamed(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Malformed | Refusal::NotAMember | Refusal::BadSignature)
+const fn is_blamed(refusal: DeltaRefusal) -> bool {
+    matches!(refusal, DeltaRefusal::Malformed | DeltaRefusal::NotAMember | DeltaRefusal::BadSignature)
 }
 
 impl SimRuntime {
@@ -132,7 +132,7 @@ impl SimRuntime {
             }
             Notice::DeltaDiscarded { refusal } => {
                 // One that a hostile member signed may have waited and be against the rules.
-                let blamed = is_blamed(&refusal);
+                let blamed = is_blamed(refusal);
                 if blamed && self.hostility.cast.is_empty() {
                     self.violate(Check::HonestFrameRefused { node: self.name_in(context, node) });
                 }
@@ -144,7 +144,7 @@ impl SimRuntime {
                     self.violate(Check::HonestFrameRefused { node: self.name_in(context, node) });
                 }
             }
-            Notice::Forgot { horizon, records } => {
+            Notice::TombstonesCollected { horizon, records } => {
                 self.protocol.records_forgotten += records;
                 let kept = self.kept_mut(context);
                 kept.forgotten += records;

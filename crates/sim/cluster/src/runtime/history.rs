@@ -93,6 +93,6 @@ fn note_of(notice: &Notice) -> Note {
             Note::WriteAccepted { entities: actions.iter().map(|action| entity_words(action.id())).collect() }
         }
         Notice::WriteRefused { error } => Note::WriteRefused { why: error.to_string() },
-        Notice::Forgot { records, .. } => Note::Forgot { records: *records },
+        Notice::TombstonesCollected { records, .. } => Note::Forgot { records: *records },
     }
 }

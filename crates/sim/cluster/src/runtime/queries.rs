@@ -78,7 +78,7 @@ impl SimRuntime {
         for peer in replica.syncing_with().filter(counts) {
             debts.push(format!("a session with {} under way", self.name(peer.into())));
         }
-        for (peer, reason) in replica.owed().filter(|(peer, _)| counts(peer)) {
+        for (peer, reason) in replica.pending_syncs().filter(|(peer, _)| counts(peer)) {
             debts.push(format!("a sync with {} owed: {reason}", self.name(peer.into())));
         }
         let waiting = kept.pending().buffered;

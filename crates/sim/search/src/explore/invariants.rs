@@ -10,9 +10,9 @@ use sync_sim_cluster::verdict::Check;
 use sync_sim_engine::actor::Actor;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
-use syncline_replica::{Notice, Refusal};
+use syncline_replica::Notice;
 use syncline_store::MemoryStore;
-use syncline_sync::{FailureReason, Outcome};
+use syncline_sync::{DeltaRefusal, FailureReason, Outcome};
 use syncline_types::Digest;
 
 /// One step of one node, as a watch sees it.
@@ -102,7 +102,7 @@ impl ReplicaWatch {
                 }
                 self.expected = self.oracle.root().unwrap_or_default();
             }
-            Notice::Forgot { horizon, .. } => {
+            Notice::TombstonesCollected { horizon, .. } => {
                 self.forgot = true;
                 if let Err(error) = self.oracle.raise_horizon(*horizon) {
                     return Some(oracle_stopped(error.to_string()));
@@ -111,7 +111,7 @@ impl ReplicaWatch {
             }
             Notice::DeltaRefused { .. }
             | Notice::DeltaDiscarded {
-                refusal: Refusal::Malformed | Refusal::NotAMember | Refusal::BadSignature,
+                refusal: DeltaRefusal::Malformed | DeltaRefusal::NotAMember | DeltaRefusal::BadSignature,
             } => return Some(Check::HonestFrameRefused { node: self.name(node) }),
             Notice::DeltaApplied { .. }
             | Notice::DeltaDiscarded { .. }

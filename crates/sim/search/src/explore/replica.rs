@@ -116,7 +116,7 @@ impl Explorable for SimNode {
             Notice::DeltaDiscarded { refusal } => {
                 format!("a delta that had waited is discarded: {refusal:?}")
             }
-            Notice::Forgot { records, .. } => format!("{records} dead records are forgotten"),
+            Notice::TombstonesCollected { records, .. } => format!("{records} dead records are forgotten"),
             _ => return None,
         })
     }

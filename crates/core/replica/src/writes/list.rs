@@ -1,14 +1,13 @@
-//! Items of a list by their number.
+//! Items of a list by their index.
 
-use crate::operation::OperationError;
-use crate::target::Target;
+use super::{OperationError, Target};
 use syncline_crdt::position;
 use syncline_storage::{Interface, Label, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{EntityId, Hlc};
 
-/// Children of `parent` in the order of their labels that an application sees, `each` of which says
-/// whether it wants more. O(n) in those it wants.
+/// Calls `each` with the visible children of `parent` in the order of their labels, from the label `from`
+/// on, until it returns false. O(n) in the children that are visited.
 pub(crate) fn walk<V: ReadView>(
     state: &mut Interface<V>,
     parent: EntityId,
@@ -22,8 +21,9 @@ pub(crate) fn walk<V: ReadView>(
         let page = state.ordered_children(parent, from, after, PAGE)?;
         let complete = page.len() < PAGE;
         for id in page {
+            // The index lists records only; an id without one is damage, which `verify` reports, and shows nothing.
             let Some(record) = state.record(id)? else { continue };
-            // An id that does not follow from its label was made up by somebody.
+            // The id of an honest child follows from its label; another id was made up.
             if state.is_visible(id)?
                 && let Some(label) = record.label.bytes()
                 && id == EntityId::child_of(parent, label)
@@ -39,7 +39,7 @@ pub(crate) fn walk<V: ReadView>(
     }
 }
 
-/// The items of a list in order: children whose labels are positions.
+/// As [`walk`], for the items of a list: the children whose labels are positions.
 pub(crate) fn items<V: ReadView>(
     state: &mut Interface<V>,
     list: EntityId,
@@ -50,42 +50,52 @@ pub(crate) fn items<V: ReadView>(
 
 /// Where the `at`-th item of a list is, or would be.
 #[derive(Default)]
-struct Place {
-    /// How many items come before it, at most `at`.
+struct ItemLocation {
+    /// The number of items before it: `at`, or all items of a list that is shorter.
     seen: usize,
-    /// The position of the one just before it.
+    /// The position of the item just before it.
     before: Option<Vec<u8>>,
     /// The position of the item itself.
     own: Option<Vec<u8>>,
 }
 
-fn find<V: ReadView>(state: &mut Interface<V>, list: &Target, at: usize) -> Result<Place, StorageError> {
-    let mut place = Place::default();
+fn find<V: ReadView>(
+    state: &mut Interface<V>,
+    list: &Target,
+    at: usize,
+) -> Result<ItemLocation, StorageError> {
+    let mut location = ItemLocation::default();
     items(state, list.id, |_, label| {
-        if place.seen == at {
-            place.own = Some(label.to_vec());
+        if location.seen == at {
+            location.own = Some(label.to_vec());
             return false;
         }
-        place.seen += 1;
-        if place.seen == at {
-            place.before = Some(label.to_vec());
+        location.seen += 1;
+        if location.seen == at {
+            location.before = Some(label.to_vec());
         }
         true
     })?;
-    Ok(place)
+    debug_assert!(location.seen <= at, "the walk stops at the item");
+    debug_assert!(
+        location.before.is_some() == (at > 0 && location.seen == at),
+        "the item before `at` was passed"
+    );
+    Ok(location)
 }
 
-/// A new place before the `at`-th item. O(at).
-pub(crate) fn place<V: ReadView>(
+/// The target of a new item before the `at`-th. O(at).
+pub(super) fn new_item<V: ReadView>(
     state: &mut Interface<V>,
     list: &Target,
     at: usize,
     stamp: Hlc,
 ) -> Result<Target, OperationError> {
-    let Place { seen, before, own } = find(state, list, at)?;
+    let ItemLocation { seen, before, own } = find(state, list, at)?;
     if seen < at {
         return Err(OperationError::OutOfList { list: list.id, at, len: seen });
     }
+    // The closure cannot return an error, so that the first one is carried out of it here.
     let mut failure = None;
     let new = position::between(before.as_deref(), own.as_deref(), stamp, |position| {
         state.record(list.ordered_child(position).id).map_or_else(
@@ -103,13 +113,13 @@ pub(crate) fn place<V: ReadView>(
     Ok(list.ordered_child(&new))
 }
 
-/// The `at`-th item. O(at).
-pub(crate) fn item<V: ReadView>(
+/// The target of the `at`-th item. O(at).
+pub(super) fn item<V: ReadView>(
     state: &mut Interface<V>,
     list: &Target,
     at: usize,
 ) -> Result<Target, OperationError> {
-    let Place { seen, own, .. } = find(state, list, at)?;
+    let ItemLocation { seen, own, .. } = find(state, list, at)?;
     let label = own.ok_or(OperationError::OutOfList { list: list.id, at, len: seen })?;
     Ok(list.ordered_child(&label))
 }

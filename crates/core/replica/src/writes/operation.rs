@@ -1,141 +1,64 @@
-//! What an application asks for, and the actions that make it so.
+//! What an application asks for, and the actions that do it.
 
-use crate::list;
-use crate::target::Target;
+use super::{Target, list};
 use syncline_crdt::{
-    CounterOverflow, CrdtType, Custom, Element, GCounter, OutOfText, OwnedRegister, PnCounter, Register,
-    Text, Value,
+    CounterOverflow, CrdtType, Custom, Element, GCounter, OutOfText, OwnedRegister, PnCounter, Register, Text, Value,
 };
 use syncline_storage::{Action, Interface, Metadata, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{EntityId, Hlc, HlcClock, Moment, limits};
 
-/// A change that an application asks for.
+/// A change that an application asks for. Positions and lengths of texts count characters (Unicode scalar
+/// values); positions in lists count items.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the names of the fields say all; `target` is the entity that changes")]
 pub enum Operation {
-    /// Sets a register.
-    Set {
-        /// Which.
-        target: Target,
-        /// To what.
-        bytes: Vec<u8>,
-    },
-    /// Sets bytes of which no type is told. They are kept as a register, and counted.
-    SetOpaque {
-        /// Which.
-        target: Target,
-        /// To what.
-        bytes: Vec<u8>,
-    },
-    /// Adds to a growing counter.
-    Increment {
-        /// Which.
-        target: Target,
-        /// How much.
-        by: u64,
-    },
-    /// Changes a counter either way.
-    Change {
-        /// Which.
-        target: Target,
-        /// By how much.
-        by: i64,
-    },
-    /// Makes the entity a collection. What is in it are its children: see [`Target::child`].
-    Create {
-        /// Which.
-        target: Target,
-        /// Of what kind.
-        collection: Collection,
-    },
-    /// Adds an element to its set.
-    AddElement {
-        /// The element.
-        target: Target,
-    },
-    /// Removes an element from its set, as far as its adds are known here.
-    RemoveElement {
-        /// The element.
-        target: Target,
-    },
-    /// Inserts an item before the `at`-th of a list.
-    InsertItem {
-        /// The list.
-        list: Target,
-        /// Where; the length of the list appends.
-        at: usize,
-        /// What.
-        item: Item,
-    },
+    /// Sets the value of a register.
+    Set { target: Target, bytes: Vec<u8> },
+    /// Sets bytes of an unknown type. They are stored as a register, and counted.
+    SetOpaque { target: Target, bytes: Vec<u8> },
+    /// Adds to a counter that only grows.
+    Increment { target: Target, by: u64 },
+    /// Adds to a counter that goes both ways.
+    Change { target: Target, by: i64 },
+    /// Makes the entity a collection. Its contents are its children: see [`Target::child`].
+    Create { target: Target, collection: Collection },
+    /// Adds the element `target` to its set.
+    AddElement { target: Target },
+    /// Removes the element `target` from its set, as far as its adds are known here.
+    RemoveElement { target: Target },
+    /// Inserts an item before the `at`-th of a list; the length of the list appends.
+    InsertItem { list: Target, at: usize, item: Item },
     /// Deletes the `at`-th item of a list.
-    DeleteItem {
-        /// The list.
-        list: Target,
-        /// Which.
-        at: usize,
-    },
-    /// Inserts text before the `at`-th character.
-    InsertText {
-        /// The text.
-        target: Target,
-        /// Where; the length of the text appends.
-        at: usize,
-        /// What.
-        text: String,
-    },
-    /// Deletes characters of a text.
-    DeleteText {
-        /// The text.
-        target: Target,
-        /// From which.
-        at: usize,
-        /// How many.
-        count: usize,
-    },
+    DeleteItem { list: Target, at: usize },
+    /// Inserts text before the `at`-th character; the length of the text appends.
+    InsertText { target: Target, at: usize, text: String },
+    /// Deletes `count` characters of a text, from the `at`-th on.
+    DeleteText { target: Target, at: usize, count: usize },
     /// Sets the value that this replica owns in a user storage.
-    SetOwn {
-        /// The storage.
-        storage: Target,
-        /// To what.
-        bytes: Vec<u8>,
-    },
-    /// Sets a value that never changes after. If several do, the earliest wins.
-    Freeze {
-        /// Which.
-        target: Target,
-        /// To what.
-        bytes: Vec<u8>,
-    },
-    /// Merges a state into a value of the application's own type.
-    Merge {
-        /// Which.
-        target: Target,
-        /// The name of the type.
-        name: String,
-        /// What to merge into it.
-        bytes: Vec<u8>,
-    },
-    /// Deletes an entity and all below it that is known here.
-    Delete {
-        /// Which.
-        target: Target,
-    },
+    SetOwn { storage: Target, bytes: Vec<u8> },
+    /// Sets a value that never changes after. If several replicas set it, the earliest write wins.
+    Freeze { target: Target, bytes: Vec<u8> },
+    /// Merges the state `bytes` into a value of the application's own type `name`.
+    Merge { target: Target, name: String, bytes: Vec<u8> },
+    /// Deletes an entity and everything below it that is known here.
+    Delete { target: Target },
 }
 
 /// A kind of collection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Collection {
-    /// Entries by key.
+    /// Entries by key, in no order.
     Map,
     /// Entries by key, read in the order of their keys.
     SortedMap,
     /// Elements, added and removed.
     Set,
-    /// The same, read in order.
+    /// Elements, added and removed, read in order.
     SortedSet,
-    /// Items in an order that people make.
+    /// Items in an order that the application makes.
     List,
-    /// One value of each replica.
+    /// One value of each replica, which only that replica writes.
     UserStorage,
     /// Values that never change.
     FrozenStorage,
@@ -160,75 +83,54 @@ impl Collection {
 pub enum Item {
     /// A register with these bytes.
     Bytes(Vec<u8>),
-    /// A collection.
+    /// An empty collection.
     Collection(Collection),
 }
 
-/// Why an operation cannot be done. Nothing of its batch was.
+/// Why an operation cannot be done. No operation of its write was.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the names of the fields and the messages say all")]
 pub enum OperationError {
     /// The entity holds a value of another type, which this operation would not change.
     #[error("{id} is a {found}; the operation needs a {needed}")]
-    WrongType {
-        /// The entity.
-        id: EntityId,
-        /// What it is.
-        found: CrdtType,
-        /// What it would have to be.
-        needed: CrdtType,
-    },
-    /// A counter is full.
+    WrongType { id: EntityId, found: CrdtType, needed: CrdtType },
+    /// A counter cannot hold the new count.
     #[error(transparent)]
     Overflow(#[from] CounterOverflow),
     /// An edit lies beyond the end of its text.
     #[error(transparent)]
     OutOfText(#[from] OutOfText),
-    /// A list is shorter than that.
+    /// A list of `len` items has no item `at`, and no place for one.
     #[error("item {at} of the list {list}, which has {len}")]
-    OutOfList {
-        /// The list.
-        list: EntityId,
-        /// Which item.
-        at: usize,
-        /// How many there are.
-        len: usize,
-    },
-    /// The positions in a list are not what replicas make.
+    OutOfList { list: EntityId, at: usize, len: usize },
+    /// The positions in a list are not such as replicas make: there is no position between two of them.
     #[error("the list {list} holds positions that nobody can insert between")]
-    DamagedList {
-        /// The list.
-        list: EntityId,
-    },
+    DamagedList { list: EntityId },
     /// The value was set once and for all.
     #[error("{id} is frozen already")]
-    Frozen {
-        /// The entity.
-        id: EntityId,
-    },
+    Frozen { id: EntityId },
     /// No merge function is registered for an application's own type.
     #[error("no merge function is registered for the type {name:?}")]
-    NoMerge {
-        /// The type.
-        name: String,
-    },
-    /// The batch holds more operations than one delta may.
+    NoMerge { name: String },
+    /// The write holds more operations than one delta may.
     #[error("{found} operations in one write; the limit is {}", limits::MAX_ACTIONS_PER_DELTA)]
-    TooMany {
-        /// How many.
-        found: usize,
-    },
+    TooMany { found: usize },
     /// The operations together take more bytes than one delta may.
     #[error("a write of {bytes} bytes; the limit is {}", limits::MAX_DELTA_BYTES)]
-    TooLarge {
-        /// How many.
-        bytes: usize,
-    },
+    TooLarge { bytes: usize },
     /// This replica has written as often as one replica may. Go on under another id.
     #[error("this replica has written {} times, which is as often as one may", limits::MAX_DELTA_SEQ)]
     SequenceExhausted,
-    /// This replica is no member of the context, or not any more: nobody would take the write.
+    /// This replica is no member of the context, or not any more: nobody would accept the write.
     #[error("this replica is no member of the context")]
     NotAMember,
+    /// The host does not replicate the context that the write is for.
+    #[error("this host does not replicate the context")]
+    NoSuchContext,
+    /// The replica has started on an empty store and has no state yet. A write now might come too late for
+    /// the others; try again once the replica has synced.
+    #[error("this replica has yet to catch up with its peers; try again later")]
+    CatchingUp,
     /// The operation breaks a rule of the state.
     #[error(transparent)]
     Malformed(#[from] syncline_storage::Malformed),
@@ -238,8 +140,8 @@ pub enum OperationError {
 }
 
 impl Operation {
-    /// The action that does it, given the state it is done to. The clock is brought beyond every stamp
-    /// that the changed record holds, and gives the stamp of the action.
+    /// The action that does this operation in `state`. The clock moves beyond every stamp in the changed
+    /// record, so that the stamp of the action, which the clock gives, is later than all of them.
     pub fn to_action<V: ReadView>(
         &self,
         state: &mut Interface<V>,
@@ -256,6 +158,10 @@ impl Operation {
             clock.observe(record.latest_stamp());
         }
         let stamp = clock.tick(moment);
+        debug_assert!(
+            record.as_ref().is_none_or(|record| record.latest_stamp() < stamp) || clock.last() == u64::MAX,
+            "a write is later than all that the record holds"
+        );
         if matches!(self, Self::Delete { .. } | Self::DeleteItem { .. }) {
             return Ok(Action::DeleteRef { id, ancestors, deleted_at: stamp });
         }
@@ -271,12 +177,13 @@ impl Operation {
         }
         let empty = own == Value::Empty;
         let value = match &own {
-            // What nobody sees any more must not come back with what is written now.
-            Value::Rga(text) if !seen && self.is_edit() => Value::Rga(self.edit_anew(text, stamp)?),
+            // The characters of a deleted text must not come back with those that are written now.
+            Value::Rga(text) if !seen && self.is_edit() => Value::Rga(self.edit_cleared(text, stamp)?),
             own => self.value(id, own, stamp)?,
         };
-        // A remove is no write: it must not make an element live again.
+        // To remove an element is no write: it must not make the element live again.
         let updated_at = if matches!(self, Self::RemoveElement { .. }) { Hlc::ZERO } else { stamp };
+        // Creation stamps join by minimum: `Hlc::MAX` leaves the one of the record.
         let created_at = if empty && updated_at != Hlc::ZERO { stamp } else { Hlc::MAX };
         let metadata = Metadata { created_at, updated_at, label };
         let action = if empty {
@@ -284,11 +191,12 @@ impl Operation {
         } else {
             Action::Update { id, ancestors, value, metadata }
         };
+        // The rules of records are checked now, where the application can still be told.
         action.to_record()?;
         Ok(action)
     }
 
-    /// The entity it changes.
+    /// The entity that this operation changes.
     fn target<V: ReadView>(
         &self,
         state: &mut Interface<V>,
@@ -309,15 +217,16 @@ impl Operation {
             | Self::Merge { target, .. }
             | Self::Delete { target } => target.clone(),
             Self::SetOwn { storage, .. } => storage.child(clock.replica().as_bytes()),
-            Self::InsertItem { list, at, .. } => list::place(state, list, *at, clock.tick(moment))?,
+            Self::InsertItem { list, at, .. } => list::new_item(state, list, *at, clock.tick(moment))?,
             Self::DeleteItem { list, at } => list::item(state, list, *at)?,
         })
     }
 
-    /// What to join into the value of `id`, which is `own` so far.
+    /// What to join into `own`, the value of `id` so far.
     fn value(&self, id: EntityId, own: &Value, stamp: Hlc) -> Result<Value, OperationError> {
         let replica = stamp.replica();
         let register = |bytes: &[u8]| Register::new(stamp, bytes);
+        // First the combinations that work; what is left is an operation on a value of another type.
         let needed = match (self, own) {
             (Self::Set { bytes, .. }, Value::Empty | Value::Lww(_)) => {
                 return Ok(Value::Lww(register(bytes)));
@@ -380,13 +289,18 @@ impl Operation {
             (Self::Change { .. }, _) => CrdtType::PnCounter,
             (Self::InsertText { .. } | Self::DeleteText { .. }, _) => CrdtType::Rga,
             (Self::AddElement { .. } | Self::RemoveElement { .. }, _) => CrdtType::SetElement,
-            (Self::Delete { .. } | Self::DeleteItem { .. }, _) => return Ok(Value::Empty),
+            (Self::Delete { .. } | Self::DeleteItem { .. }, _) => {
+                debug_assert!(false, "a delete carries no value");
+                return Ok(Value::Empty);
+            }
         };
         Err(OperationError::WrongType { id, found: own.crdt_type(), needed })
     }
 
-    /// As [`Self::edit`] in a text that was deleted: all that it held is deleted for good.
-    fn edit_anew(&self, own: &Text, stamp: Hlc) -> Result<Text, OutOfText> {
+    /// As [`Self::edit`] in a text that was deleted: all its characters are deleted for good.
+    fn edit_cleared(&self, own: &Text, stamp: Hlc) -> Result<Text, OutOfText> {
+        // The positions of the edit count in what is visible, which is nothing: the edit is made on the text
+        // as it is once all its characters are deleted, and both changes go into one.
         let mut delta = own.clear();
         let mut empty = own.clone();
         empty.join(&delta);
@@ -398,12 +312,15 @@ impl Operation {
         matches!(self, Self::InsertText { .. } | Self::DeleteText { .. })
     }
 
-    /// What an edit joins into a text.
+    /// What this edit joins into the text `own`.
     fn edit(&self, own: &Text, stamp: Hlc) -> Result<Text, OutOfText> {
         match self {
             Self::InsertText { at, text, .. } => own.insert(*at, text, stamp),
             Self::DeleteText { at, count, .. } => own.delete(*at, *count),
-            _ => Ok(Text::default()),
+            _ => {
+                debug_assert!(false, "only edits change a text");
+                Ok(Text::default())
+            }
         }
     }
 }

@@ -3,15 +3,14 @@
 use syncline_storage::Label;
 use syncline_types::EntityId;
 
-/// An entity, the path to it (its ancestors from below the root down to its parent), and what its
-/// parent calls it.
+/// An entity, the path to it, and its name within its parent.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Target {
-    /// The entity.
+    /// The id of the entity.
     pub id: EntityId,
-    /// The path to it.
+    /// The ancestors from below the root down to the parent.
     pub ancestors: Vec<EntityId>,
-    /// The key, the element or the position that it is in its parent.
+    /// The key, the element or the position of the entity in its parent.
     pub label: Label,
 }
 
@@ -27,12 +26,12 @@ impl Target {
         Self { id, ancestors: Vec::new(), label: Label::Named(name.into()) }
     }
 
-    /// The child of this entity that is called `key`: a map's entry, a set's element.
+    /// The child of this entity that is called `key`: the entry of a map, the element of a set.
     pub fn child(&self, key: &[u8]) -> Self {
         self.below(key, Label::Named(key.into()))
     }
 
-    /// The same in a collection whose children are read in the order of their keys.
+    /// As [`Target::child`], in a collection whose children are read in the order of their keys.
     pub fn ordered_child(&self, key: &[u8]) -> Self {
         self.below(key, Label::Ordered(key.into()))
     }

@@ -1,4 +1,4 @@
-//! A liar among three members, and what must hold whatever it says.
+//! An adversary among three members, and what must hold whatever it sends.
 
 use crate::mutant::{Asked, Holdings, Mutant};
 use crate::world::{World, config, set};
@@ -9,12 +9,13 @@ use syncline_sync::*;
 use syncline_types::{Digest, Hlc, ReplicaId, SimDuration, SimTime};
 
 pub(crate) const VICTIM: u32 = 0;
-pub(crate) const LIAR: u32 = 1;
+pub(crate) const ADVERSARY: u32 = 1;
 pub(crate) const FRIEND: u32 = 2;
 
-/// A register that the liar holds, as a member would have written it.
+/// A register that the adversary holds, as a member would have written it.
 pub(crate) fn register(name: &str, value: &str, by: ReplicaId, at_ms: u64) -> Action {
-    let (stamp, target) = (Hlc::new(at_ms, 0, by), Target::named(name.as_bytes()));
+    let stamp = Hlc::new(at_ms, 0, by);
+    let target = Target::named(name.as_bytes());
     Action::Add {
         id: target.id,
         ancestors: vec![],
@@ -23,19 +24,19 @@ pub(crate) fn register(name: &str, value: &str, by: ReplicaId, at_ms: u64) -> Ac
     }
 }
 
-/// What the liar holds before it lies.
+/// The state of the adversary before it lies.
 pub(crate) fn holdings(records: u64) -> Holdings {
-    let mut held = Holdings::new(LIAR);
+    let mut held = Holdings::new(ADVERSARY);
     for page in 0..records.div_ceil(100) {
         let names = page * 100..((page + 1) * 100).min(records);
         let by = held.replica;
-        let actions = names.map(|n| register(&format!("liar {n}"), "held", by, 500 + page)).collect();
+        let actions = names.map(|n| register(&format!("hostile {n}"), "held", by, 500 + page)).collect();
         held.write(actions, SimTime::from_millis(600));
     }
     held
 }
 
-/// What it says of itself instead, with the verdict that follows from that.
+/// The handshake response with a false claim, and the verdict that follows from the claim.
 pub(crate) fn claim(asked: &Asked<'_>, honest: Response, lie: impl FnOnce(&mut SyncHandshake)) -> Response {
     let (Request::Handshake(ours), Response::Handshake(mut reply)) = (asked.request, honest.clone()) else {
         return honest;
@@ -50,11 +51,11 @@ pub(crate) struct Case {
     pub(crate) mutant: Mutant,
     /// The protocol of the victim's sessions.
     pub(crate) wish: SyncProtocolKind,
-    /// Whether the victim has nothing yet when it meets the liar.
+    /// Whether the victim has no state when it meets the adversary.
     pub(crate) fresh: bool,
-    /// How some session with the liar must end.
+    /// How some session with the adversary must end.
     pub(crate) ends: fn(&Outcome) -> bool,
-    /// Whether no session at all may end as if nothing were wrong.
+    /// Whether no session with the adversary may converge.
     pub(crate) alone: bool,
 }
 
@@ -72,17 +73,18 @@ impl Case {
         Self { fresh: true, ..self }
     }
 
-    /// The lie is not one that can be told from the truth: it is only harmless.
+    /// The lie cannot be told from the truth: it must only be harmless.
     pub(crate) fn harmless(self) -> Self {
         Self { alone: false, ..self }
     }
 
-    /// Runs it and looks at what must hold whatever the liar did.
+    /// Runs the case and checks what must hold whatever the adversary did.
     pub(crate) fn run(self) -> World {
-        let (what, fresh) = (self.what, self.fresh);
+        let what = self.what;
+        let fresh = self.fresh;
         let mut world = World::new();
         let mut own = config(VICTIM, 3);
-        own.wish = Some(self.wish);
+        own.requested_protocol = Some(self.wish);
         own.session_deadline = SimDuration::from_secs(10);
         world.add(own);
         world.add_hostile(self.mutant);
@@ -90,7 +92,7 @@ impl Case {
         if !fresh {
             world.write(VICTIM, vec![set("mine", "precious")]);
         }
-        world.link(VICTIM, LIAR);
+        world.link(VICTIM, ADVERSARY);
         world.run_for(SimDuration::from_secs(40));
         world.write(VICTIM, vec![set("mine", "precious")]);
         world.link(VICTIM, FRIEND);
@@ -100,7 +102,8 @@ impl Case {
         }
         world.run_for(SimDuration::from_secs(90));
 
-        let (now, victim) = (world.now, world.honest(VICTIM));
+        let now = world.now;
+        let victim = world.honest(VICTIM);
         let root = victim.sound_root();
         assert_eq!(victim.read("mine").as_deref(), Some(&b"precious"[..]), "{what}");
         for round in 0..20 {
@@ -108,11 +111,11 @@ impl Case {
         }
         let horizon = Interface::open(victim.store.clone()).unwrap().horizon();
         assert!(horizon.physical_ms() <= now.as_millis(), "{what}: {horizon}");
-        let outcomes = victim.outcomes(LIAR);
+        let outcomes = victim.outcomes(ADVERSARY);
         assert!(outcomes.iter().any(|(outcome, _)| (self.ends)(outcome)), "{what}: {:?}", outcomes.last());
         if self.alone {
-            // One at every heartbeat would be some three hundred, and one after each that is owed, more
-            // than a thousand. What is new here, twenty times, gives a peer another few chances.
+            // A session at every heartbeat would be some three hundred, and one after each that leaves a
+            // sync pending more than a thousand. Each of the twenty writes gives a peer a few more chances.
             assert!(outcomes.len() < 80, "{what}: {} sessions, {:?}", outcomes.len(), outcomes.last());
             assert!(!outcomes.iter().any(|(o, _)| matches!(o, Outcome::Converged { .. })), "{what}");
         }
@@ -122,7 +125,7 @@ impl Case {
             };
             assert!(!victim.notices.iter().any(taken), "{what}: a snapshot on a replica with state");
         }
-        assert_eq!(world.honest(FRIEND).sound_root(), root, "{what}: those who are honest are equal");
+        assert_eq!(world.honest(FRIEND).sound_root(), root, "{what}: the honest replicas are equal");
         world
     }
 }
@@ -139,7 +142,7 @@ pub(crate) fn has_converged(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Converged { .. })
 }
 
-/// A liar whose root always differs, so that there is always something to ask.
+/// An adversary whose root always differs, so that there is always something to request.
 pub(crate) fn differing(asked: &Asked<'_>, honest: Response) -> Response {
     let root = Digest([0xfd; 32]);
     match claim(asked, honest, |theirs| theirs.root_hash = root) {

@@ -1,0 +1,194 @@
+//! The deltas that wait for others, and the requests for what they wait for.
+
+use std::collections::BTreeSet;
+use syncline_sync::{BufferLedger, Delta, DeltaBuffer, DeltaLog, Dot, Gate, Pushed};
+use syncline_types::PeerId;
+
+/// Requests for missing deltas before a sync of states is tried instead.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// The delta buffer, and how far the search for its missing parents has come.
+#[derive(Clone, Debug)]
+pub(crate) struct DeltaFetch {
+    buffer: DeltaBuffer,
+    /// Requests sent since a delta last arrived or a sync last ended.
+    attempts: u32,
+    /// Peers that gave all they had, or broke a rule in a session, since a delta was last buffered.
+    exhausted: BTreeSet<PeerId>,
+}
+
+impl DeltaFetch {
+    pub(crate) const fn new(capacity: usize) -> Self {
+        Self { buffer: DeltaBuffer::new(capacity), attempts: 0, exhausted: BTreeSet::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// The deltas that wait, in the order of their dots.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Delta> {
+        self.buffer.waiting()
+    }
+
+    pub(crate) const fn ledger(&self) -> BufferLedger {
+        self.buffer.ledger()
+    }
+
+    pub(crate) fn is_balanced(&self) -> bool {
+        self.buffer.is_balanced()
+    }
+
+    pub(crate) const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    pub(crate) const fn exhausted(&self) -> &BTreeSet<PeerId> {
+        &self.exhausted
+    }
+
+    /// Buffers a delta whose turn has not come.
+    pub(crate) fn push(&mut self, delta: Delta) -> Pushed {
+        let pushed = self.buffer.push(delta);
+        if pushed == Pushed::Added {
+            // A new delta may wait for something that peers had no reason to give before.
+            self.exhausted.clear();
+        }
+        pushed
+    }
+
+    /// Takes the next delta whose parents `log` covers; see [`DeltaBuffer::take_ready`].
+    pub(crate) fn take_ready(&mut self, log: &DeltaLog) -> Option<Delta> {
+        let ready = self.buffer.take_ready(log);
+        debug_assert!(
+            ready.as_ref().is_none_or(|delta| log.is_ready(delta)),
+            "a delta leaves the buffer after its parents"
+        );
+        ready
+    }
+
+    /// The deltas to request next, oldest first.
+    pub(crate) fn missing(&self, log: &DeltaLog) -> Vec<Dot> {
+        self.buffer.missing(log)
+    }
+
+    /// Whether every delta waits for another that waits too.
+    pub(crate) fn is_unsatisfiable(&self, log: &DeltaLog) -> bool {
+        self.buffer.is_stuck(log)
+    }
+
+    /// Whether no request was sent since the count last restarted.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.attempts == 0
+    }
+
+    /// Whether a sync of states must be tried instead of another request.
+    pub(crate) const fn has_used_up_attempts(&self) -> bool {
+        self.attempts >= MAX_ATTEMPTS
+    }
+
+    pub(crate) const fn restart_attempts(&mut self) {
+        self.attempts = 0;
+    }
+
+    /// Counts one more request, and gives which one it is, from 1.
+    pub(crate) fn count_attempt(&mut self) -> u32 {
+        debug_assert!(!self.buffer.is_empty(), "deltas are only requested while others wait for them");
+        debug_assert!(!self.has_used_up_attempts(), "a state sync replaces further requests");
+        self.attempts += 1;
+        self.attempts
+    }
+
+    /// Restarts the count and the list of exhausted peers if no delta waits. Says whether none does.
+    pub(crate) fn finish_if_empty(&mut self) -> bool {
+        let is_empty = self.buffer.is_empty();
+        if is_empty {
+            self.attempts = 0;
+            self.exhausted.clear();
+        }
+        is_empty
+    }
+
+    /// `peer` has nothing more to give for the deltas that wait now.
+    pub(crate) fn mark_exhausted(&mut self, peer: PeerId) {
+        if !self.buffer.is_empty() {
+            self.exhausted.insert(peer);
+        }
+    }
+
+    pub(crate) fn is_exhausted(&self, peer: PeerId) -> bool {
+        self.exhausted.contains(&peer)
+    }
+
+    /// Whether deltas wait for what none of these peers has.
+    pub(crate) fn is_hopeless(&self, reachable: &[PeerId]) -> bool {
+        !reachable.is_empty()
+            && reachable.iter().all(|peer| self.exhausted.contains(peer))
+            && !self.buffer.is_empty()
+    }
+
+    /// Drops every delta that waits, and gives how many that were.
+    pub(crate) fn drop_pending_deltas(&mut self) -> u64 {
+        self.exhausted.clear();
+        let dropped = self.buffer.strand();
+        debug_assert!(self.buffer.is_empty(), "no delta is left");
+        dropped
+    }
+
+    /// Drops the deltas that `gate` would not let in any more.
+    pub(crate) fn dismiss(&mut self, gate: &Gate) {
+        self.buffer.dismiss(gate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syncline_types::{Hlc, ReplicaId};
+
+    const A: PeerId = PeerId(1);
+    const B: PeerId = PeerId(2);
+
+    fn delta(author: u64, seq: u64) -> Delta {
+        Delta::new(Dot { author: ReplicaId::from_u64(author), seq }, vec![], Hlc::ZERO, vec![])
+    }
+
+    #[test]
+    fn new_delta_gives_exhausted_peers_another_chance() {
+        let mut fetch = DeltaFetch::new(9);
+        fetch.mark_exhausted(A);
+        assert!(!fetch.is_exhausted(A), "nothing waits");
+        fetch.push(delta(1, 2));
+        fetch.mark_exhausted(A);
+        fetch.push(delta(1, 2));
+        assert!(fetch.is_exhausted(A), "a duplicate is nothing new");
+        fetch.push(delta(1, 3));
+        assert!(!fetch.is_exhausted(A));
+    }
+
+    #[test]
+    fn hopeless_once_every_reachable_peer_is_exhausted() {
+        let mut fetch = DeltaFetch::new(9);
+        fetch.push(delta(1, 2));
+        fetch.mark_exhausted(A);
+        assert!(!fetch.is_hopeless(&[]) && !fetch.is_hopeless(&[A, B]));
+        assert!(fetch.is_hopeless(&[A]));
+        assert_eq!(fetch.drop_pending_deltas(), 1);
+        assert!(fetch.is_empty() && fetch.is_balanced() && !fetch.is_hopeless(&[A]));
+    }
+
+    #[test]
+    fn attempts_run_out_and_restart() {
+        let mut fetch = DeltaFetch::new(9);
+        fetch.push(delta(1, 2));
+        assert!(fetch.is_idle());
+        assert_eq!([fetch.count_attempt(), fetch.count_attempt(), fetch.count_attempt()], [1, 2, 3]);
+        assert!(fetch.has_used_up_attempts() && !fetch.finish_if_empty());
+        fetch.drop_pending_deltas();
+        assert!(fetch.finish_if_empty() && fetch.is_idle());
+    }
+}

@@ -1,0 +1,211 @@
+//! What comes out of a replica.
+
+use crate::event::TimerOp;
+use crate::refusal::Refusal;
+use crate::writes::{Operation, OperationError};
+use std::iter::Sum;
+use std::ops::AddAssign;
+use syncline_storage::{Action, StorageError};
+use syncline_store::{Bytes, WriteBatch};
+use syncline_sync::{DeltaRefusal, Outcome, SessionStats, SyncProtocolKind};
+use syncline_types::{Hlc, PeerId, SimTime};
+
+/// The kind of message that a frame carries, for statistics and pictures.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FrameKind {
+    /// A delta: new writes, as gossip.
+    Delta,
+    /// The announcement of a root.
+    Heartbeat,
+    /// A request for deltas, or the reply.
+    DeltaFetch,
+    /// A handshake, or the reply.
+    Handshake,
+    /// An exchange of deltas in a session, either way.
+    DeltaSync,
+    /// A round in which two states are compared, either way.
+    Exchange,
+    /// A page of a snapshot, or the request for one.
+    Snapshot,
+}
+
+impl FrameKind {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Delta,
+        Self::Heartbeat,
+        Self::DeltaFetch,
+        Self::Handshake,
+        Self::DeltaSync,
+        Self::Exchange,
+        Self::Snapshot,
+    ];
+}
+
+/// A frame to send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the names of the fields say all")]
+pub struct OutgoingMessage {
+    pub to: PeerId,
+    pub bytes: Bytes,
+    pub kind: FrameKind,
+}
+
+/// Something worth counting or showing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// Every member has seen everything up to a stamp, and the tombstones before it were collected.
+    TombstonesCollected {
+        /// The stamp up to which everything is causally stable.
+        horizon: Hlc,
+        /// The number of records that were removed.
+        records: u64,
+    },
+    /// This replica started a session.
+    SessionStarted {
+        /// The peer that the session is with.
+        peer: PeerId,
+    },
+    /// A session that this replica had started ended.
+    SessionEnded {
+        /// The peer that the session was with.
+        peer: PeerId,
+        /// The time at which it started.
+        started_at: SimTime,
+        /// How the session ended.
+        outcome: Outcome,
+        /// The protocol that it ran; `None` if it ended before one was chosen.
+        protocol: Option<SyncProtocolKind>,
+        /// What the session transferred.
+        stats: SessionStats,
+    },
+    /// A delta was applied.
+    DeltaApplied {
+        /// The number of actions in the delta.
+        actions: u64,
+    },
+    /// A delta was refused because its author may not write or did not sign it, whether it came by
+    /// gossip, in a session of ours or in one of the peer's.
+    DeltaRefused {
+        /// The peer that sent the delta. This replica backs off from it.
+        from: PeerId,
+        /// What the gate found wrong.
+        refusal: DeltaRefusal,
+    },
+    /// A buffered delta could not be applied when its turn came.
+    DeltaDiscarded {
+        /// Why it was not applied.
+        refusal: DeltaRefusal,
+    },
+    /// Buffered deltas were dropped: a sync with every peer that keeps the rules has shown that nobody has
+    /// their parents. It happens after disks have lost acknowledged writes, and beside adversaries.
+    DeltasStranded {
+        /// The number of deltas that were dropped.
+        deltas: u64,
+    },
+    /// The application's write is accepted: it is durable once the batch of this step is.
+    WriteAccepted {
+        /// What the application asked for.
+        operations: Vec<Operation>,
+        /// What was written: one action for each operation.
+        actions: Vec<Action>,
+    },
+    /// The application's write cannot be done; no part of it was.
+    WriteRefused {
+        /// Why it cannot be done.
+        error: OperationError,
+    },
+}
+
+/// The effects of one step, to be honoured in the order of the fields.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SyncActions {
+    /// Writes to commit atomically, before anything else.
+    pub storage: WriteBatch,
+    /// Frames to send, once the writes are durable.
+    pub messages: Vec<OutgoingMessage>,
+    /// Changes to timers, in this order, last.
+    pub timers: Vec<TimerOp>,
+    /// For a frame: why it had no effect, if it had none.
+    pub refusal: Option<Refusal>,
+    /// What is worth counting or showing.
+    pub notices: Vec<Notice>,
+    /// The work that the step did.
+    pub cost: StepCost,
+}
+
+/// The work that one step did, or several together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StepCost {
+    /// Rows read from the store.
+    pub storage_reads: u64,
+    /// Rows written to the store.
+    pub storage_writes: u64,
+    /// SHA-256 hashes computed for the index.
+    pub hash_computations: u64,
+    /// Deltas looked up, or checked against the deltas that are covered.
+    pub dag_lookups: u64,
+}
+
+impl AddAssign for StepCost {
+    fn add_assign(&mut self, other: Self) {
+        // By name, so that a new field cannot be left out.
+        let Self { storage_reads, storage_writes, hash_computations, dag_lookups } = other;
+        self.storage_reads += storage_reads;
+        self.storage_writes += storage_writes;
+        self.hash_computations += hash_computations;
+        self.dag_lookups += dag_lookups;
+    }
+}
+
+impl Sum for StepCost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        let mut total = Self::default();
+        costs.for_each(|cost| total += cost);
+        total
+    }
+}
+
+/// The replica cannot go on and must be stopped. Either its store failed or holds damaged rows, or an
+/// invariant of this program does not hold: [`ReplicaError::is_internal`] tells the two apart. Nothing of
+/// the step that failed was committed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{}{}", what_failed(&self.0), self.0)]
+pub struct ReplicaError(#[from] pub StorageError);
+
+const fn what_failed(error: &StorageError) -> &'static str {
+    match error {
+        // The text of an internal error says by itself that the replica has stopped.
+        StorageError::Internal(_) => "",
+        _ => "the replica must stop because its store failed: ",
+    }
+}
+
+impl ReplicaError {
+    /// Whether a bug in this program is to blame, and the store is not.
+    pub const fn is_internal(&self) -> bool {
+        matches!(self.0, StorageError::Internal(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syncline_types::InternalError;
+
+    #[test]
+    fn costs_add_up_by_field() {
+        let cost = StepCost { storage_reads: 1, storage_writes: 2, hash_computations: 3, dag_lookups: 4 };
+        let twice = StepCost { storage_reads: 2, storage_writes: 4, hash_computations: 6, dag_lookups: 8 };
+        assert_eq!([cost, cost].into_iter().sum::<StepCost>(), twice);
+    }
+
+    #[test]
+    fn error_tells_bug_from_failed_store() {
+        let store = ReplicaError(StorageError::Index { what: "a node" });
+        assert!(!store.is_internal() && store.to_string().contains("its store failed"), "{store}");
+        let bug = ReplicaError(InternalError::broken("queues are sorted").into());
+        assert!(bug.is_internal() && !bug.to_string().contains("failed"), "{bug}");
+        assert!(bug.to_string().contains("queues are sorted"), "{bug}");
+    }
+}

@@ -1,0 +1,248 @@
+//! What this replica knows of its peers, and the policy that follows from it: who is asked, how long an
+//! answer may take, and who is left alone for how long.
+
+mod record;
+
+pub(crate) use record::PeerRecord;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use syncline_sync::{Membership, Rejection, SyncProtocolKind};
+use syncline_types::{Choice, Digest, Entropy, PeerId, ReplicaId, SimDuration, SimTime};
+
+/// The records of all peers that were ever heard of, and which of them can be reached now.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerTable {
+    records: BTreeMap<PeerId, PeerRecord>,
+    reachable: Arc<[PeerId]>,
+    first_timeout: SimDuration,
+    backoff_min: SimDuration,
+    backoff_max: SimDuration,
+}
+
+impl PeerTable {
+    /// A table of nobody. `first_timeout` is the time that a peer may take to answer before a round trip
+    /// was measured; the pause after a failure is `backoff_min`, and doubles up to `backoff_max`.
+    pub(crate) fn new(
+        first_timeout: SimDuration,
+        backoff_min: SimDuration,
+        backoff_max: SimDuration,
+    ) -> Self {
+        Self { records: BTreeMap::new(), reachable: Arc::from([]), first_timeout, backoff_min, backoff_max }
+    }
+
+    pub(crate) fn reachable(&self) -> &[PeerId] {
+        &self.reachable
+    }
+
+    pub(crate) fn is_reachable(&self, peer: PeerId) -> bool {
+        self.reachable.contains(&peer)
+    }
+
+    /// From now on these peers can be reached, and no others. Says whether one of them is new.
+    pub(crate) fn set_reachable(&mut self, peers: Arc<[PeerId]>) -> bool {
+        let mut any_new = false;
+        for peer in peers.iter().filter(|peer| !self.reachable.contains(peer)) {
+            self.records.entry(*peer).or_default().on_reachable();
+            any_new = true;
+        }
+        self.reachable = peers;
+        any_new
+    }
+
+    pub(crate) const fn records(&self) -> &BTreeMap<PeerId, PeerRecord> {
+        &self.records
+    }
+
+    /// The record of a peer; an empty one if it was never heard of.
+    pub(crate) fn record(&mut self, peer: PeerId) -> &mut PeerRecord {
+        self.records.entry(peer).or_default()
+    }
+
+    /// The root that a peer last announced.
+    pub(crate) fn root_of(&self, peer: PeerId) -> Option<Digest> {
+        self.records.get(&peer)?.root()
+    }
+
+    /// The roots that all peers last announced, in the order of the peers.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = Digest> {
+        self.records.values().filter_map(PeerRecord::root)
+    }
+
+    /// The measured round-trip time of a peer, in microseconds.
+    pub(crate) fn round_trip_us(&self, peer: PeerId) -> Option<u64> {
+        self.records.get(&peer)?.round_trip_us()
+    }
+
+    /// How long to wait for the answer to the `attempt`-th sending of a request.
+    pub(crate) fn timeout(&mut self, peer: PeerId, attempt: u32, entropy: &mut dyn Entropy) -> SimDuration {
+        let first = self.first_timeout;
+        self.record(peer).timeout(attempt, first, entropy)
+    }
+
+    /// A session with a peer failed. Gives the pause before the next one.
+    pub(crate) fn on_failure(&mut self, peer: PeerId, entropy: &mut dyn Entropy) -> SimDuration {
+        let min = self.backoff_min;
+        let max = self.backoff_max;
+        self.record(peer).on_failure(min, max, entropy)
+    }
+
+    /// Starts no session with a peer for a while, unless that is so already. Gives the time from which one
+    /// may start.
+    pub(crate) fn back_off(&mut self, peer: PeerId, now: SimTime, entropy: &mut dyn Entropy) -> SimTime {
+        if self.record(peer).not_before() <= now {
+            let pause = self.on_failure(peer, entropy);
+            self.record(peer).rest_until(now + pause);
+        }
+        self.record(peer).not_before()
+    }
+
+    /// Up to `count` reachable peers other than `except`, at random; if there are no more than that, all of
+    /// them in their order.
+    pub(crate) fn pick(
+        &self,
+        count: usize,
+        except: Option<PeerId>,
+        entropy: &mut dyn Entropy,
+    ) -> Vec<PeerId> {
+        let mut peers: Vec<PeerId> =
+            self.reachable.iter().copied().filter(|peer| Some(*peer) != except).collect();
+        if peers.len() <= count {
+            return peers;
+        }
+        // The first steps of a Fisher–Yates shuffle: as many draws as peers are needed.
+        for at in 0..count {
+            let other = entropy.between(Choice::PeerOrder, at as u64, peers.len() as u64 - 1) as usize;
+            peers.swap(at, other);
+        }
+        peers.truncate(count);
+        debug_assert!(peers.len() == count, "no more peers are picked than asked for");
+        peers
+    }
+
+    /// What is offered to a peer, of `protocols`. States alone are compared with a peer whose deltas were
+    /// refused: it may be honest and know of other members, and then its state is what this replica lacks.
+    pub(crate) fn offered(&self, peer: PeerId, protocols: &[SyncProtocolKind]) -> Vec<SyncProtocolKind> {
+        let mut offered = protocols.to_vec();
+        if self.records.get(&peer).is_some_and(PeerRecord::compares_only_states) {
+            offered.retain(|protocol| *protocol != SyncProtocolKind::DeltaSync);
+        }
+        offered
+    }
+
+    /// Takes in who a peer says it is, with the verdict on the handshake that said so. An implausible
+    /// handshake leaves the peer unknown, so that nothing that follows it is served.
+    pub(crate) fn identify(&mut self, peer: PeerId, replica: ReplicaId, vetted: Result<(), Rejection>) {
+        let known = (vetted != Err(Rejection::Implausible)).then_some(replica);
+        self.record(peer).set_replica(known);
+    }
+
+    /// Whether a request that is no handshake is served. The handshake before it says who asks, and nothing
+    /// else does: the host vouches for all frames of one peer being of one replica.
+    pub(crate) fn admit(&mut self, peer: PeerId, membership: &Membership) -> Result<(), Rejection> {
+        let replica = self.record(peer).replica();
+        if *membership == Membership::Open {
+            return Ok(());
+        }
+        match replica {
+            // This replica has restarted since the handshake: the peer must start again.
+            None => Err(Rejection::NoHandshake),
+            Some(replica) if membership.admits(replica) => Ok(()),
+            Some(_) => Err(Rejection::NotAMember),
+        }
+    }
+}
+
+/// `span`, up to a quarter longer, so that replicas do not act in step.
+pub(crate) fn jittered(span: SimDuration, entropy: &mut dyn Entropy) -> SimDuration {
+    span + SimDuration::from_micros(entropy.below(Choice::TimerJitter, span.as_micros() / 4))
+}
+
+/// A time between `low` and `high` from `now`.
+pub(crate) fn within(
+    now: SimTime,
+    low: SimDuration,
+    high: SimDuration,
+    entropy: &mut dyn Entropy,
+) -> SimTime {
+    now + SimDuration::from_micros(entropy.between(Choice::TimerJitter, low.as_micros(), high.as_micros()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Draws the lowest number.
+    struct Lowest;
+
+    impl Entropy for Lowest {
+        fn below(&mut self, _: Choice, _: u64) -> u64 {
+            0
+        }
+    }
+
+    const A: PeerId = PeerId(1);
+
+    fn ms(count: u64) -> SimDuration {
+        SimDuration::from_millis(count)
+    }
+
+    fn table() -> PeerTable {
+        PeerTable::new(ms(400), ms(250), ms(1_000))
+    }
+
+    #[test]
+    fn reports_newly_reachable_peers() {
+        let mut table = table();
+        assert!(table.set_reachable([A].into()));
+        assert!(!table.set_reachable([A].into()) && table.is_reachable(A));
+        assert!(!table.set_reachable([].into()) && !table.is_reachable(A));
+        assert!(table.set_reachable([A].into()), "it was away");
+    }
+
+    #[test]
+    fn picks_all_in_order_if_few() {
+        let mut table = table();
+        table.set_reachable([PeerId(3), A, PeerId(2)].into());
+        assert_eq!(table.pick(3, None, &mut Lowest), [PeerId(3), A, PeerId(2)]);
+        assert_eq!(table.pick(2, Some(PeerId(3)), &mut Lowest), [A, PeerId(2)]);
+        assert_eq!(table.pick(1, None, &mut Lowest), [PeerId(3)]);
+    }
+
+    #[test]
+    fn backs_off_once_until_pause_ends() {
+        let mut table = table();
+        let now = SimTime::from_secs(1);
+        assert_eq!(table.back_off(A, now, &mut Lowest), now + ms(250));
+        assert_eq!(table.back_off(A, now + ms(100), &mut Lowest), now + ms(250), "it rests already");
+        assert_eq!(table.back_off(A, now + ms(250), &mut Lowest), now + ms(750), "twice as long");
+        assert_eq!(table.back_off(A, SimTime::from_secs(9), &mut Lowest), SimTime::from_secs(10));
+        assert_eq!(table.back_off(A, SimTime::from_secs(20), &mut Lowest), SimTime::from_secs(21));
+    }
+
+    #[test]
+    fn serves_only_members_after_handshake() {
+        let mut table = table();
+        let me = ReplicaId::from_u64(1);
+        let membership = Membership::named([me]);
+        assert_eq!(table.admit(A, &Membership::Open), Ok(()));
+        assert_eq!(table.admit(A, &membership), Err(Rejection::NoHandshake));
+        table.identify(A, me, Err(Rejection::Implausible));
+        assert_eq!(table.admit(A, &membership), Err(Rejection::NoHandshake));
+        table.identify(A, ReplicaId::from_u64(2), Err(Rejection::NotAMember));
+        assert_eq!(table.admit(A, &membership), Err(Rejection::NotAMember));
+        table.identify(A, me, Ok(()));
+        assert_eq!(table.admit(A, &membership), Ok(()));
+    }
+
+    #[test]
+    fn refused_deltas_leave_only_state_protocols() {
+        let mut table = table();
+        let all = [SyncProtocolKind::DeltaSync, SyncProtocolKind::Snapshot];
+        assert_eq!(table.offered(A, &all), all);
+        table.record(A).on_unauthorized_deltas();
+        assert_eq!(table.offered(A, &all), [SyncProtocolKind::Snapshot]);
+        table.record(A).on_converged(Digest::ZERO);
+        assert_eq!(table.offered(A, &all), all);
+    }
+}

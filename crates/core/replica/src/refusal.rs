@@ -1,0 +1,32 @@
+//! Why a frame had no effect.
+
+use syncline_sync::{DeltaRefusal, FrameError};
+
+/// Why a frame had no effect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The bytes are no frame for this replica.
+    Frame(FrameError),
+    /// The frame was sent before the last restart of its sender.
+    StaleIncarnation,
+    /// The frame repeats what is known already, or answers a request that is not open any more.
+    Duplicate,
+    /// The buffer has no room for the delta. A sync with the sender is pending instead.
+    BufferFull,
+    /// The frame breaks a rule that no honest peer breaks.
+    Malformed,
+    /// The sender is no member of the context.
+    NotAMember,
+    /// The delta in the frame was not applied. For [`DeltaRefusal::Drift`] and [`DeltaRefusal::NoMerge`] a
+    /// sync is pending instead. A delta that is covered already is a [`Refusal::Duplicate`].
+    Delta(DeltaRefusal),
+}
+
+impl From<DeltaRefusal> for Refusal {
+    fn from(refusal: DeltaRefusal) -> Self {
+        match refusal {
+            DeltaRefusal::Covered | DeltaRefusal::NotReady => Self::Duplicate,
+            refusal => Self::Delta(refusal),
+        }
+    }
+}

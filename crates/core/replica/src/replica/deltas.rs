@@ -1,0 +1,300 @@
+//! Writes going out, deltas coming in, and the search for missing ones.
+
+use super::{Replica, StepContext};
+use crate::effects::Notice;
+use crate::event::Timer;
+use crate::refusal::Refusal;
+use crate::sync_queue::PendingReason;
+use crate::writes::{self, Operation, OperationError};
+use syncline_storage::{Action, StorageError};
+use syncline_store::{Bytes, ReadView};
+use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, Pushed};
+use syncline_types::{Decode, PeerId, canary, limits};
+
+/// What became of a delta that arrived.
+enum DeltaFate {
+    /// It was applied, or it waits in the buffer.
+    Accepted,
+    /// It had no effect.
+    Refused(Refusal),
+}
+
+impl<V: ReadView> Replica<V> {
+    pub(super) fn on_write(
+        &mut self,
+        operations: Vec<Operation>,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        match self.try_write(&operations, step) {
+            Ok(actions) => {
+                step.out.notices.push(Notice::WriteAccepted { operations, actions });
+                Ok(())
+            }
+            Err(OperationError::Storage(error)) => Err(error),
+            Err(error) => {
+                step.out.notices.push(Notice::WriteRefused { error });
+                Ok(())
+            }
+        }
+    }
+
+    fn try_write(
+        &mut self,
+        operations: &[Operation],
+        step: &mut StepContext<'_, V>,
+    ) -> Result<Vec<Action>, OperationError> {
+        let author = self.config.replica;
+        let write = writes::prepare(operations, author, &self.config.membership, &step.work, &self.clock)?;
+        debug_assert!(write.clock.last() >= self.clock.last(), "a write never sets the clock back");
+        step.work.state = write.state;
+        self.clock = write.clock;
+        step.work.log.append(&write.delta, &mut step.work.above);
+        debug_assert!(
+            step.work.log.covered().of(author) == write.delta.dot.seq,
+            "own writes are numbered in order"
+        );
+        self.spread(write.delta, None, step);
+        Ok(write.actions)
+    }
+
+    /// Sends a delta to peers picked at random.
+    fn spread(&self, delta: Delta, except: Option<PeerId>, step: &mut StepContext<'_, V>) {
+        let peers = self.peers.pick(self.config.gossip_fanout, except, step.entropy);
+        self.broadcast(&peers, Message::Gossip(Gossip::Delta(delta)), step);
+    }
+
+    pub(super) fn on_gossiped_delta(
+        &mut self,
+        from: PeerId,
+        delta: Delta,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        if let DeltaFate::Refused(refusal) = self.on_delta(from, delta, step)? {
+            step.refuse(refusal);
+        }
+        self.fetch_missing(from, step);
+        Ok(())
+    }
+
+    /// Takes in one delta: applies it, with the buffered deltas that waited for it, or buffers it.
+    fn on_delta(
+        &mut self,
+        from: PeerId,
+        delta: Delta,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<DeltaFate, StorageError> {
+        if step.work.log.covered().covers(delta.dot) {
+            if canary!(DuplicatesForwarded) {
+                self.spread(delta, Some(from), step);
+            }
+            return Ok(DeltaFate::Refused(Refusal::Duplicate));
+        }
+        // Such a delta would wait for itself.
+        let own_descendant =
+            |parent: &DeltaRef| parent.dot.author == delta.dot.author && parent.dot.seq >= delta.dot.seq;
+        if delta.parents.iter().any(own_descendant) {
+            return Ok(DeltaFate::Refused(DeltaRefusal::Malformed.into()));
+        }
+        if self.sessions.is_any_transferring() || !step.work.log.is_ready(&delta) {
+            return Ok(self.buffer_delta(from, delta, step));
+        }
+        let refused = self.apply_delta(from, delta, step)?;
+        // Buffered deltas may have waited for this one alone.
+        self.replay(from, step)?;
+        Ok(refused.map_or(DeltaFate::Accepted, |refusal| DeltaFate::Refused(refusal.into())))
+    }
+
+    /// Buffers a delta until its parents are applied and no session is changing the state (**I6**).
+    fn buffer_delta(&mut self, from: PeerId, delta: Delta, step: &mut StepContext<'_, V>) -> DeltaFate {
+        // What does not pass the gate must not take the place of what does.
+        if let Err(refusal) = step.work.let_in(&delta) {
+            return DeltaFate::Refused(refusal.into());
+        }
+        match self.delta_fetch.push(delta) {
+            Pushed::Added => DeltaFate::Accepted,
+            Pushed::Duplicate => DeltaFate::Refused(Refusal::Duplicate),
+            Pushed::Full => {
+                self.enqueue_forced_sync(from, PendingReason::BufferFull, step);
+                DeltaFate::Refused(Refusal::BufferFull)
+            }
+        }
+    }
+
+    /// Applies a delta whose parents are covered: all of it or nothing. Gives the reason if it is refused.
+    fn apply_delta(
+        &mut self,
+        from: PeerId,
+        delta: Delta,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<Option<DeltaRefusal>, StorageError> {
+        if let Err(refusal) = step.work.apply_delta(&delta)? {
+            match refusal {
+                DeltaRefusal::Drift => self.enqueue_forced_sync(from, PendingReason::StampAhead, step),
+                DeltaRefusal::NoMerge => self.enqueue_forced_sync(from, PendingReason::NoMerge, step),
+                // Another try would end alike.
+                _ => {}
+            }
+            return Ok(Some(refusal));
+        }
+        debug_assert!(step.work.log.covered().covers(delta.dot), "an applied delta is covered");
+        step.out.notices.push(Notice::DeltaApplied { actions: delta.actions.len() as u64 });
+        if self.peers.reachable().len() > self.config.gossip_fanout {
+            // The author may not have reached everybody itself.
+            self.spread(delta, Some(from), step);
+        }
+        Ok(None)
+    }
+
+    /// Applies every buffered delta whose turn has come, in causal order (**I6**, **I8**).
+    fn replay(&mut self, from: PeerId, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
+        while let Some(delta) = self.delta_fetch.take_ready(&step.work.log) {
+            // A delta that is too early for our clock has left a pending sync behind: it is not lost.
+            if let Some(refusal) = self.apply_delta(from, delta, step)? {
+                step.out.notices.push(Notice::DeltaDiscarded { refusal });
+            }
+        }
+        if self.delta_fetch.finish_if_empty() {
+            step.cancel_timer(Timer::Fetch);
+        }
+        Ok(())
+    }
+
+    /// A session with `peer` has ended: applies what it made ready, and asks for what is still missing.
+    pub(super) fn resume_delta_fetch(
+        &mut self,
+        peer: PeerId,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        self.replay(peer, step)?;
+        if self.delta_fetch.is_hopeless(self.peers.reachable()) {
+            self.drop_pending_deltas(step);
+        }
+        // This peer could not give what is still missing; another one may.
+        self.delta_fetch.restart_attempts();
+        let other = self.peers.pick(1, Some(peer), step.entropy).first().copied();
+        self.fetch_missing(other.unwrap_or(peer), step);
+        Ok(())
+    }
+
+    fn drop_pending_deltas(&mut self, step: &mut StepContext<'_, V>) {
+        let deltas = self.delta_fetch.drop_pending_deltas();
+        step.cancel_timer(Timer::Fetch);
+        step.out.notices.push(Notice::DeltasStranded { deltas });
+    }
+
+    /// Asks `from` for what buffered deltas wait for, unless a request is open or a session may bring it.
+    fn fetch_missing(&mut self, from: PeerId, step: &mut StepContext<'_, V>) {
+        if self.sessions.is_any_transferring() || self.delta_fetch.is_empty() || !self.delta_fetch.is_idle() {
+            return;
+        }
+        self.fetch(from, step);
+    }
+
+    fn fetch(&mut self, from: PeerId, step: &mut StepContext<'_, V>) {
+        let wanted = self.delta_fetch.missing(&step.work.log);
+        if wanted.is_empty() {
+            self.drop_unsatisfiable(step);
+            return;
+        }
+        if self.is_fresh() && !self.delta_fetch.is_exhausted(from) {
+            // Delta by delta this replica would arrive at a state of its own, which may lack what all others
+            // have collected. It takes a whole state instead.
+            self.enqueue_forced_sync(from, PendingReason::NoState, step);
+            return;
+        }
+        debug_assert!(
+            wanted.len() <= limits::MAX_DELTAS_PER_FRAME,
+            "a request names no more than a frame may"
+        );
+        let attempt = self.delta_fetch.count_attempt();
+        self.send(from, Message::Gossip(Gossip::DeltaRequest { wanted }), step);
+        let at = step.now() + self.peers.timeout(from, attempt, step.entropy);
+        step.set_timer(Timer::Fetch, at);
+    }
+
+    /// Drops deltas that wait for each other. The id of a delta is a digest over its parents, so that no
+    /// honest delta can be its own ancestor: an adversary holds places of the buffer with made-up ones.
+    fn drop_unsatisfiable(&mut self, step: &mut StepContext<'_, V>) {
+        if self.delta_fetch.is_unsatisfiable(&step.work.log) {
+            self.drop_pending_deltas(step);
+        }
+    }
+
+    pub(super) fn on_fetch_timeout(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
+        // With nobody in reach there is nobody to ask; the arrival of a peer sets the timer again.
+        let Some(&peer) = self.peers.pick(1, None, step.entropy).first() else { return Ok(()) };
+        if !self.sessions.is_any_transferring() {
+            self.replay(peer, step)?;
+        }
+        if self.delta_fetch.is_empty() {
+            self.delta_fetch.restart_attempts();
+            return Ok(());
+        }
+        if self.delta_fetch.has_used_up_attempts() {
+            // Nobody gives the deltas one by one; a session with any peer may bring what they did.
+            self.delta_fetch.restart_attempts();
+            self.enqueue_forced_sync(peer, PendingReason::DeltasMissing, step);
+        } else if !self.sessions.is_any_transferring() {
+            self.fetch(peer, step);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_delta_request(
+        &self,
+        from: PeerId,
+        wanted: &[Dot],
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        let mut deltas: Vec<Bytes> = Vec::new();
+        let mut unavailable = Vec::new();
+        let mut bytes = 0;
+        for &dot in wanted {
+            match DeltaLog::read(step.work.state.view(), dot)? {
+                Some(delta) if bytes == 0 || bytes + delta.len() <= limits::PAGE_BYTES => {
+                    bytes += delta.len();
+                    deltas.push(delta);
+                }
+                // The reply is full. The peer asks again for what is still missing.
+                Some(_) => break,
+                None => unavailable.push(dot),
+            }
+        }
+        debug_assert!(deltas.len() + unavailable.len() <= wanted.len(), "nothing is answered twice");
+        self.send(from, Message::Gossip(Gossip::DeltaReply { deltas, unavailable }), step);
+        Ok(())
+    }
+
+    pub(super) fn on_delta_reply(
+        &mut self,
+        from: PeerId,
+        deltas: &[Bytes],
+        unavailable: &[Dot],
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        let mut refusal = Some(Refusal::Duplicate);
+        for bytes in deltas {
+            let Ok(delta) = Delta::from_bytes(bytes) else {
+                refusal = Some(DeltaRefusal::Malformed.into());
+                break;
+            };
+            match self.on_delta(from, delta, step)? {
+                DeltaFate::Accepted => refusal = None,
+                DeltaFate::Refused(Refusal::Duplicate) => {}
+                DeltaFate::Refused(other) => refusal = Some(other),
+            }
+        }
+        let needed = self.delta_fetch.missing(&step.work.log);
+        if unavailable.iter().any(|dot| needed.contains(dot)) {
+            // The peer does not retain the delta any more: only its state can bring what it did.
+            refusal = None;
+            self.enqueue_forced_sync(from, PendingReason::DeltasMissing, step);
+        } else if !needed.is_empty() && refusal.is_none() && !self.sessions.is_any_transferring() {
+            // This reply brought something; the next one will bring more.
+            self.delta_fetch.restart_attempts();
+            self.fetch(from, step);
+        }
+        step.out.refusal = refusal;
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! Frames coming in and going out, and what this replica says of itself.
+
+use super::{Replica, StepContext};
+use crate::effects::{FrameKind, OutgoingMessage};
+use crate::refusal::Refusal;
+use syncline_storage::StorageError;
+use syncline_store::{Bytes, ReadView};
+use syncline_sync::{
+    Dot, Frame, Gossip, Message, Request, Response, Selection, SyncHandshake, SyncProtocolKind,
+    build_handshake,
+};
+use syncline_types::PeerId;
+
+impl<V: ReadView> Replica<V> {
+    pub(super) fn on_frame(
+        &mut self,
+        from: PeerId,
+        bytes: &[u8],
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        let frame = match Frame::from_wire(bytes, self.config.context) {
+            Ok(frame) => frame,
+            Err(error) => {
+                step.refuse(Refusal::Frame(error));
+                return Ok(());
+            }
+        };
+        let peer = self.peers.record(from);
+        if !peer.accept_incarnation(frame.incarnation) {
+            step.refuse(Refusal::StaleIncarnation);
+            return Ok(());
+        }
+        peer.on_heard();
+        self.on_message(from, frame.message, step)?;
+        self.blame_for_unauthorized(from, step);
+        Ok(())
+    }
+
+    fn on_message(
+        &mut self,
+        from: PeerId,
+        message: Message,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        match message {
+            Message::Gossip(Gossip::Delta(delta)) => self.on_gossiped_delta(from, delta, step),
+            Message::Gossip(Gossip::Heartbeat { replica, .. }) if !self.config.membership.admits(replica) => {
+                self.reject_peer(from, Refusal::NotAMember, step);
+                Ok(())
+            }
+            Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock }) => {
+                self.on_heartbeat(from, root, step);
+                self.on_clock_announced(from, root, Dot { author: replica, seq }, clock, step)
+            }
+            Message::Gossip(Gossip::DeltaRequest { wanted }) => self.on_delta_request(from, &wanted, step),
+            Message::Gossip(Gossip::DeltaReply { deltas, unavailable }) => {
+                self.on_delta_reply(from, &deltas, &unavailable, step)
+            }
+            Message::Request { session, id, request } => self.on_request(from, session, id, &request, step),
+            Message::Response { session, id, response } => {
+                self.on_response(from, session, id, &response, step)
+            }
+        }
+    }
+
+    /// What this replica says of itself to a peer now.
+    pub(super) fn describe(
+        &self,
+        to: PeerId,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<SyncHandshake, StorageError> {
+        let protocols = self.peers.offered(to, &self.config.protocols);
+        let described = step.work.describe(self.config.context, self.config.replica, &protocols)?;
+        let mut ours = SyncHandshake { clock: self.clock.last(), ..build_handshake(&described) };
+        // Where tombstones are collected, a replica without state takes a whole state or none. A part of one
+        // from before a collection would leave it behind the others for good.
+        let collects = self.config.membership.members().is_some();
+        ours.wish = self.config.requested_protocol.filter(|_| ours.has_state || !collects);
+        Ok(ours)
+    }
+
+    /// As [`Replica::describe`], to start a session with `peer`: with the sketch, where that is of use.
+    pub(super) fn introduce(
+        &self,
+        peer: PeerId,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<SyncHandshake, StorageError> {
+        let mut ours = self.describe(peer, step)?;
+        let adaptive = ours.wish.is_none() && self.config.selection == Selection::Adaptive;
+        if ours.has_state && (adaptive || ours.wish.is_some_and(SyncProtocolKind::uses_sketch)) {
+            ours.sketch = Some(step.work.sketch()?.head());
+        }
+        ours.link.round_trip_us = self.peers.round_trip_us(peer).unwrap_or(ours.link.round_trip_us);
+        ours.link.bytes_per_second = self.config.bytes_per_second;
+        Ok(ours)
+    }
+
+    pub(super) fn send(&self, to: PeerId, message: Message, step: &mut StepContext<'_, V>) {
+        let kind = kind_of(&message);
+        let bytes: Bytes =
+            Frame { incarnation: self.incarnation, message }.to_wire(self.config.context).into();
+        step.out.messages.push(OutgoingMessage { to, bytes, kind });
+    }
+
+    /// Sends the same frame to several peers. It is encoded once.
+    pub(super) fn broadcast(&self, to: &[PeerId], message: Message, step: &mut StepContext<'_, V>) {
+        let kind = kind_of(&message);
+        let bytes: Bytes =
+            Frame { incarnation: self.incarnation, message }.to_wire(self.config.context).into();
+        let copies = to.iter().map(|&to| OutgoingMessage { to, bytes: bytes.clone(), kind });
+        step.out.messages.extend(copies);
+    }
+}
+
+const fn kind_of(message: &Message) -> FrameKind {
+    match message {
+        Message::Gossip(Gossip::Delta(_)) => FrameKind::Delta,
+        Message::Gossip(Gossip::Heartbeat { .. }) => FrameKind::Heartbeat,
+        Message::Gossip(_) => FrameKind::DeltaFetch,
+        Message::Request { request: Request::Handshake(_), .. }
+        | Message::Response { response: Response::Handshake(_) | Response::Rejected(_), .. } => {
+            FrameKind::Handshake
+        }
+        Message::Request { request: Request::Deltas { .. }, .. }
+        | Message::Response { response: Response::Deltas(_), .. } => FrameKind::DeltaSync,
+        Message::Request { request: Request::Exchange(_), .. }
+        | Message::Response { response: Response::Exchange(_), .. } => FrameKind::Exchange,
+        Message::Request { .. } | Message::Response { .. } => FrameKind::Snapshot,
+    }
+}

@@ -1,0 +1,67 @@
+//! Heartbeats going out and coming in, and changes of who can be reached.
+
+use super::{Replica, StepContext};
+use crate::event::Timer;
+use crate::sync_queue::PendingReason;
+use std::sync::Arc;
+use syncline_store::ReadView;
+use syncline_sync::{Gossip, Message};
+use syncline_types::{Digest, PeerId, SimDuration};
+
+/// How long a difference may take to vanish by itself, as it does when the write that made it is still in
+/// flight.
+pub(super) const SETTLE: SimDuration = SimDuration::from_millis(20);
+
+impl<V: ReadView> Replica<V> {
+    pub(super) fn on_start(&mut self, step: &mut StepContext<'_, V>) {
+        let at = self.anti_entropy.first(step.now(), step.entropy);
+        step.set_timer(Timer::Heartbeat, at);
+    }
+
+    pub(super) fn on_peers(&mut self, peers: Arc<[PeerId]>, step: &mut StepContext<'_, V>) {
+        if self.peers.set_reachable(peers) {
+            // A peer that arrives should hear the root soon, and not only after a long pause.
+            self.on_change(step);
+        }
+        // A sync with a peer out of reach would hold a session place until its timeout.
+        self.sync_queue.keep_reachable(|peer| self.peers.is_reachable(peer));
+        self.update_sync_timer(step);
+        if !self.delta_fetch.is_empty() {
+            // There may be another peer to ask.
+            self.delta_fetch.restart_attempts();
+            let now = step.now();
+            step.set_timer(Timer::Fetch, now);
+        }
+    }
+
+    /// The root has changed, or new peers can be reached: they should hear of it soon.
+    pub(super) fn on_change(&mut self, step: &mut StepContext<'_, V>) {
+        if let Some(at) = self.anti_entropy.on_change(step.now(), step.entropy) {
+            step.set_timer(Timer::Heartbeat, at);
+        }
+    }
+
+    pub(super) fn on_heartbeat_due(&mut self, step: &mut StepContext<'_, V>) {
+        let peers = self.peers.pick(self.config.heartbeat_fanout, None, step.entropy);
+        let root = self.root;
+        let replica = self.config.replica;
+        let clock = self.clock.last();
+        let seq = step.work.log.covered().of(replica);
+        self.broadcast(&peers, Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock }), step);
+        // Drawn after the peers: the order of draws is part of the trace.
+        let at = self.anti_entropy.after_heartbeat(step.now(), step.entropy);
+        step.set_timer(Timer::Heartbeat, at);
+    }
+
+    /// A peer has announced its root.
+    pub(super) fn on_heartbeat(&mut self, from: PeerId, root: Digest, step: &mut StepContext<'_, V>) {
+        self.peers.record(from).set_root(root);
+        if root != self.root {
+            self.enqueue_sync(from, PendingReason::RootDiffers, SETTLE, step);
+            self.on_change(step);
+        } else if self.sync_queue.settle(from) {
+            // The difference has vanished by itself.
+            self.update_sync_timer(step);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The state machine itself: the machines that it is made of, and the step that asks them in turn.
+
+mod deltas;
+mod frames;
+mod heartbeats;
+mod membership;
+mod requests;
+mod state_hash;
+mod step;
+mod syncing;
+
+use crate::anti_entropy::AntiEntropy;
+use crate::config::ReplicaConfig;
+use crate::delta_fetch::DeltaFetch;
+use crate::effects::{ReplicaError, StepCost, SyncActions};
+use crate::event::{Event, Timer};
+use crate::horizon::HorizonTracker;
+use crate::peers::PeerTable;
+use crate::persisted;
+use crate::sessions::SessionTable;
+use crate::sync_queue::{PendingReason, SyncQueue};
+use step::StepContext;
+use syncline_storage::ApplyContext;
+use syncline_store::ReadView;
+use syncline_sync::{BufferLedger, DeltaLog, Gate, Membership, Sketch, Transaction, ViewCache, staged};
+use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, canary};
+
+/// One copy of a context and the machine that keeps it equal to the copies of its peers. The documentation
+/// of the crate says which part of it survives a crash.
+#[derive(Clone, Debug)]
+pub struct Replica<V> {
+    config: ReplicaConfig,
+    incarnation: u64,
+    clock: HlcClock,
+    log: DeltaLog,
+    /// The root of the stored state.
+    root: Digest,
+    /// The sketch of the stored state, once a session has needed it.
+    sketch: Option<Sketch>,
+    /// Whether a snapshot is under way, in a session or between two.
+    takes_snapshot: bool,
+    /// Lookups in the log over all steps.
+    lookups: u64,
+    /// The error after which no step is taken.
+    stopped: Option<ReplicaError>,
+    /// Views that peers take snapshots of.
+    views: ViewCache<V>,
+    peers: PeerTable,
+    sync_queue: SyncQueue,
+    sessions: SessionTable,
+    delta_fetch: DeltaFetch,
+    anti_entropy: AntiEntropy,
+    horizon: HorizonTracker,
+}
+
+/// The work that a replica has not finished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Pending {
+    /// Sessions under way (**C2**).
+    pub sessions: usize,
+    /// Deltas in the buffer (**C3**).
+    pub buffered: usize,
+    /// Peers that a sync is pending with (**C3**).
+    pub pending_syncs: usize,
+}
+
+impl Pending {
+    /// Whether there is no work left.
+    pub const fn is_none(&self) -> bool {
+        self.sessions == 0 && self.buffered == 0 && self.pending_syncs == 0
+    }
+}
+
+impl<V: ReadView> Replica<V> {
+    /// Starts a replica on what the store holds, for the first time or after a crash. The actions must be
+    /// honoured before the first step.
+    pub fn recover(config: ReplicaConfig, view: &V) -> Result<(Self, SyncActions), ReplicaError> {
+        let state = persisted::load(&config, view)?;
+        let mut out = SyncActions::default();
+        persisted::write(state.incarnation, &state.clock, &mut out.storage);
+        let replica = Self {
+            incarnation: state.incarnation,
+            clock: state.clock,
+            log: state.log,
+            root: state.root,
+            sketch: None,
+            takes_snapshot: state.takes_snapshot,
+            lookups: 0,
+            stopped: None,
+            views: ViewCache::new(config.snapshot_views),
+            peers: PeerTable::new(config.first_timeout, config.backoff_min, config.backoff_max),
+            sync_queue: SyncQueue::default(),
+            sessions: SessionTable::default(),
+            delta_fetch: DeltaFetch::new(config.buffer_capacity),
+            anti_entropy: AntiEntropy::new(config.heartbeat_min, config.heartbeat_max),
+            horizon: HorizonTracker::default(),
+            config,
+        };
+        Ok((replica, out))
+    }
+
+    /// Takes in an event and gives the effects that follow. `view` must show the store with the batch of
+    /// every earlier step applied. After an error the replica must be stopped: each further step gives the
+    /// same error.
+    pub fn step(
+        &mut self,
+        view: V,
+        event: Event,
+        moment: Moment,
+        entropy: &mut dyn Entropy,
+    ) -> Result<SyncActions, ReplicaError> {
+        if let Some(error) = &self.stopped {
+            return Err(error.clone());
+        }
+        let stepped = self.try_step(view, event, moment, entropy);
+        if let Err(error) = &stepped {
+            // The state in memory may not agree with the store any more.
+            self.stopped = Some(error.clone());
+        }
+        stepped
+    }
+
+    fn try_step(
+        &mut self,
+        view: V,
+        event: Event,
+        moment: Moment,
+        entropy: &mut dyn Entropy,
+    ) -> Result<SyncActions, ReplicaError> {
+        let context = ApplyContext { moment, max_drift_ms: self.config.max_drift_ms };
+        let log = std::mem::take(&mut self.log);
+        let merges = self.config.merges.clone();
+        let work = Transaction::begin_with(view, log, context, merges)?
+            .behind(self.gate())
+            .with_sketch(self.sketch.take())?;
+        let mut step = StepContext { work, moment, entropy, out: SyncActions::default() };
+        match event {
+            Event::Start => self.on_start(&mut step),
+            Event::Peers(peers) => self.on_peers(peers, &mut step),
+            Event::Write(operations) => self.on_write(operations, &mut step)?,
+            Event::Frame { from, bytes } => self.on_frame(from, &bytes, &mut step)?,
+            Event::Timer(Timer::Heartbeat) => {
+                self.on_heartbeat_due(&mut step);
+                step.work.clean_up()?;
+            }
+            Event::Timer(Timer::Session(peer)) => self.on_session_timeout(peer, &mut step)?,
+            Event::Timer(Timer::PendingSync) => self.start_due_sessions(&mut step)?,
+            Event::Timer(Timer::Fetch) => self.on_fetch_timeout(&mut step)?,
+        }
+        self.finish(step)
+    }
+
+    /// Ends a step: brings root and clock up to date, and makes the batch.
+    fn finish(&mut self, mut step: StepContext<'_, V>) -> Result<SyncActions, ReplicaError> {
+        let last_before = self.clock.last();
+        self.clock.observe(step.work.latest_stamp());
+        let horizon = step.work.state.horizon();
+        if horizon.check_drift(step.moment, self.config.max_drift_ms).is_ok() {
+            // A replica that joins late has adopted the horizon of the others, and its own clock may be behind
+            // it: nobody would accept a write that it stamped before the horizon.
+            self.clock.observe(horizon);
+        }
+        debug_assert!(self.clock.last() >= last_before, "the clock never goes back");
+        let root = step.work.state.root_hash()?;
+        if root != self.root {
+            self.root = root;
+            if canary!(RootForced) {
+                self.root = self.peers.roots().next().unwrap_or(root);
+            }
+            self.on_change(&mut step);
+        }
+        if !step.work.above.is_empty() {
+            self.takes_snapshot = staged::is_under_way(step.work.state.view(), &step.work.above)?;
+        }
+        if step.work.state.is_changed() || step.work.log.is_changed() || !step.work.above.is_empty() {
+            persisted::write(self.incarnation, &self.clock, &mut step.work.above);
+        }
+        debug_assert!(
+            self.sync_queue.is_timer_current(),
+            "a step that changes the sync queue updates its timer"
+        );
+        let mut out = step.out;
+        let work = step.work.state.work();
+        let lookups_before = self.lookups;
+        let (batch, log, sketch) = step.work.finish()?;
+        out.storage = batch;
+        self.log = log;
+        self.sketch = sketch;
+        self.lookups = self.log.lookups();
+        debug_assert!(self.lookups >= lookups_before, "the count of lookups only grows");
+        out.cost = StepCost {
+            storage_reads: work.storage_reads,
+            storage_writes: out.storage.len() as u64,
+            hash_computations: work.hash_computations,
+            dag_lookups: self.lookups - lookups_before,
+        };
+        Ok(out)
+    }
+
+    /// Sets who may write here and be synced with, from now on; this replica included. What was accepted
+    /// from others before stays. Tombstones are only ever collected where the members are named: a
+    /// tombstone that a member has not seen is retained for as long as the member stays away.
+    pub fn set_membership(&mut self, membership: Membership) {
+        self.config.membership = membership;
+        self.horizon.keep_members(&self.config.membership);
+        let gate = self.gate();
+        self.delta_fetch.dismiss(&gate);
+    }
+
+    /// The checks that deltas must pass now.
+    fn gate(&self) -> Gate {
+        let authority = self.config.authority.clone();
+        let membership = self.config.membership.clone();
+        Gate { context: self.config.context, authority, membership }
+    }
+
+    /// The settings that it runs with.
+    pub const fn config(&self) -> &ReplicaConfig {
+        &self.config
+    }
+
+    /// The Merkle root of its state.
+    pub const fn digest(&self) -> Digest {
+        self.root
+    }
+
+    /// The number of this start among the starts on its store, from 1.
+    pub const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// The work that it has not finished.
+    pub fn pending(&self) -> Pending {
+        Pending {
+            sessions: self.sessions.len(),
+            buffered: self.delta_fetch.len(),
+            pending_syncs: self.sync_queue.len(),
+        }
+    }
+
+    /// As [`Replica::pending`], without the work that concerns some peers: sessions and pending syncs with
+    /// the peers that `left_out` names, and buffered deltas of the authors that `by_them` names, which may
+    /// wait for what never existed. O(what is pending).
+    pub fn pending_but_for(
+        &self,
+        left_out: impl Fn(PeerId) -> bool,
+        by_them: impl Fn(ReplicaId) -> bool,
+    ) -> Pending {
+        let counted = |peer: &PeerId| !left_out(*peer);
+        Pending {
+            sessions: self.sessions.peers().filter(counted).count(),
+            buffered: self.delta_fetch.waiting().filter(|delta| !by_them(delta.dot.author)).count(),
+            pending_syncs: self.sync_queue.entries().keys().filter(|peer| counted(peer)).count(),
+        }
+    }
+
+    /// The peers that a sync is pending with, and the reasons, in the order of the peers.
+    pub fn pending_syncs(&self) -> impl Iterator<Item = (PeerId, PendingReason)> {
+        self.sync_queue.reasons()
+    }
+
+    /// The peers with which it has a session under way, in their order.
+    pub fn syncing_with(&self) -> impl Iterator<Item = PeerId> {
+        self.sessions.peers()
+    }
+
+    /// Where the deltas that had to wait went.
+    pub const fn buffer_ledger(&self) -> BufferLedger {
+        self.delta_fetch.ledger()
+    }
+
+    /// Whether every delta that had to wait is accounted for.
+    pub fn is_buffer_balanced(&self) -> bool {
+        self.delta_fetch.is_balanced()
+    }
+}

@@ -1,0 +1,141 @@
+//! Requests of peers: who is served, who is rejected, and what follows for whoever sent what was refused.
+
+use super::{Replica, StepContext};
+use crate::effects::Notice;
+use crate::event::Timer;
+use crate::refusal::Refusal;
+use crate::sessions::{OwnSide, Precedence, precedence};
+use crate::sync_queue::PendingReason;
+use syncline_storage::StorageError;
+use syncline_store::ReadView;
+use syncline_sync::{
+    Message, Outcome, OwedReason, Rejection, Request, RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId,
+    SyncHandshake, respond,
+};
+use syncline_types::{Hlc, PeerId, SimDuration};
+
+impl<V: ReadView> Replica<V> {
+    pub(super) fn on_request(
+        &mut self,
+        from: PeerId,
+        session: SessionId,
+        id: RequestId,
+        request: &Request,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        if let Err(rejection) = self.vet_request(from, request, step) {
+            let response = Response::Rejected(rejection);
+            self.send(from, Message::Response { session, id, response }, step);
+            return Ok(());
+        }
+        if let Request::Handshake(theirs) = request {
+            let peer = self.peers.record(from);
+            if !peer.accept_session(session) {
+                step.refuse(Refusal::Duplicate);
+                return Ok(());
+            }
+            peer.set_root(theirs.root_hash);
+            match self.precedence(from, theirs, step) {
+                Precedence::Ours => {
+                    if !self.sessions.contains(from) {
+                        self.enqueue_sync(from, PendingReason::OurTurn, SimDuration::ZERO, step);
+                    }
+                    let response = Response::Rejected(Rejection::Yield);
+                    self.send(from, Message::Response { session, id, response }, step);
+                    return Ok(());
+                }
+                // Both have started one, and the peer's goes on.
+                Precedence::Theirs if self.sessions.contains(from) => {
+                    self.end_session(from, Outcome::Owed(OwedReason::Yielded), step)?;
+                }
+                Precedence::Theirs => {}
+            }
+            self.on_progress_announced(theirs, step)?;
+        }
+        let ours = self.describe(from, step)?;
+        let response = respond(&mut step.work, &mut self.views, &ours, request)?;
+        self.send(from, Message::Response { session, id, response }, step);
+        if !self.sessions.is_any_transferring() && !self.delta_fetch.is_empty() {
+            // The peer may have brought what buffered deltas wait for. They are applied in a step of their
+            // own, because the response names a root, which must be that of a state that really is stored.
+            let now = step.now();
+            step.set_timer(Timer::Fetch, now);
+        }
+        Ok(())
+    }
+
+    fn precedence(&self, from: PeerId, theirs: &SyncHandshake, step: &StepContext<'_, V>) -> Precedence {
+        let is_empty = self.root.is_zero() && step.work.state.horizon() == Hlc::ZERO;
+        let own = OwnSide {
+            context: self.config.context,
+            replica: self.config.replica,
+            root: self.root,
+            protocols: &self.config.protocols,
+            is_fresh: is_empty || self.takes_snapshot,
+            is_in_handshake: self.sessions.is_in_handshake(from),
+        };
+        precedence(&own, theirs)
+    }
+
+    /// Whether a request is served. A handshake says who asks; see [`PeerTable::admit`] for what follows it.
+    ///
+    /// [`PeerTable::admit`]: crate::peers::PeerTable::admit
+    fn vet_request(
+        &mut self,
+        from: PeerId,
+        request: &Request,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), Rejection> {
+        let vetted = if let Request::Handshake(theirs) = request {
+            if theirs.version != SYNC_PROTOCOL_VERSION || theirs.context != self.config.context {
+                // The response says so, whoever asks.
+                return Ok(());
+            }
+            let vetted = step.work.vet(theirs);
+            self.peers.identify(from, theirs.replica, vetted);
+            vetted
+        } else {
+            self.peers.admit(from, &self.config.membership)
+        };
+        match vetted {
+            // The peer breaks no rule: this replica has forgotten its handshake.
+            Ok(()) | Err(Rejection::NoHandshake) => {}
+            Err(Rejection::NotAMember) => self.reject_peer(from, Refusal::NotAMember, step),
+            Err(_) => self.reject_peer(from, Refusal::Malformed, step),
+        }
+        vetted
+    }
+
+    /// Takes nothing that a peer says, and drops the sync that is pending with it.
+    pub(super) fn reject_peer(&mut self, from: PeerId, refusal: Refusal, step: &mut StepContext<'_, V>) {
+        step.refuse(refusal);
+        // The timer is updated by the backoff.
+        self.sync_queue.remove(from);
+        self.back_off(from, step);
+    }
+
+    /// Counts the deltas that a frame brought and the gate refused, by whatever way they came, and backs off
+    /// from the peer that sent them.
+    pub(super) fn blame_for_unauthorized(&mut self, from: PeerId, step: &mut StepContext<'_, V>) {
+        let refused = std::mem::take(&mut step.work.unauthorized);
+        // Most frames bring no such delta.
+        let Some(&first) = refused.first() else { return };
+        debug_assert!(
+            refused.iter().all(|refusal| refusal.is_unauthorized()),
+            "a peer is blamed for what it can check itself"
+        );
+        step.out.notices.extend(refused.into_iter().map(|refusal| Notice::DeltaRefused { from, refusal }));
+        // The refusal of the frame itself, if there is one, says more.
+        if step.out.refusal.is_none() {
+            step.refuse(first.into());
+        }
+        self.back_off(from, step);
+    }
+
+    /// Starts no session with a peer for a while, unless that is so already.
+    fn back_off(&mut self, from: PeerId, step: &mut StepContext<'_, V>) {
+        let not_before = self.peers.back_off(from, step.now(), step.entropy);
+        self.sync_queue.postpone(from, not_before);
+        self.update_sync_timer(step);
+    }
+}

@@ -1,0 +1,299 @@
+//! Sessions: starting those that are pending, taking in responses, and what the end of a session means.
+
+use super::heartbeats::SETTLE;
+use super::{Replica, StepContext};
+use crate::effects::Notice;
+use crate::event::Timer;
+use crate::peers::jittered;
+use crate::refusal::Refusal;
+use crate::sync_queue::PendingReason;
+use syncline_storage::StorageError;
+use syncline_store::ReadView;
+use syncline_sync::{
+    FailureReason, Message, Outcome, OwedReason, Progress, Request, RequestId, Response, Session, SessionId,
+};
+use syncline_types::{Digest, PeerId, SimDuration, canary};
+
+/// How long after a session another with the same peer may follow, if one side was written to.
+const AFTER_NEW_WRITES: SimDuration = SimDuration::from_millis(50);
+/// How long a peer that goes first is given to finish.
+const AFTER_YIELD: SimDuration = SimDuration::from_millis(500);
+/// How long clocks are given to come closer, and hosts to register a merge function.
+const AFTER_DRIFT: SimDuration = SimDuration::from_secs(1);
+/// How long a peer that is behind another one is given to catch up.
+const AFTER_BEHIND: SimDuration = SimDuration::from_secs(2);
+/// How long a peer that gave all it had is given to receive more.
+const AFTER_EXHAUSTED: SimDuration = SimDuration::from_secs(1);
+
+impl<V: ReadView> Replica<V> {
+    /// Adds a sync with `peer` to the queue, to be tried after about `pause`.
+    pub(super) fn enqueue_sync(
+        &mut self,
+        peer: PeerId,
+        reason: PendingReason,
+        pause: SimDuration,
+        step: &mut StepContext<'_, V>,
+    ) {
+        // The sync is not lost: roots are announced again once the peer can be reached, and a difference
+        // enqueues it then.
+        if !self.peers.is_reachable(peer) {
+            return;
+        }
+        let not_before = self.peers.record(peer).not_before();
+        let due = not_before.max(step.now() + jittered(pause, step.entropy));
+        self.sync_queue.push(peer, reason, due, not_before);
+        self.update_sync_timer(step);
+    }
+
+    /// As [`Replica::enqueue_sync`]; and equal roots do not settle the sync.
+    pub(super) fn enqueue_forced_sync(
+        &mut self,
+        peer: PeerId,
+        reason: PendingReason,
+        step: &mut StepContext<'_, V>,
+    ) {
+        // A peer that gave all it had is not soon asked again.
+        let pause = if self.delta_fetch.is_exhausted(peer) { AFTER_EXHAUSTED } else { SETTLE };
+        self.enqueue_sync(peer, reason, pause, step);
+        self.sync_queue.force(peer);
+    }
+
+    /// As [`Replica::enqueue_sync`]; and nothing that the peer announces meanwhile may shorten the pause.
+    fn enqueue_sync_after(
+        &mut self,
+        peer: PeerId,
+        reason: PendingReason,
+        pause: SimDuration,
+        step: &mut StepContext<'_, V>,
+    ) {
+        let at = step.now() + pause;
+        self.peers.record(peer).rest_until(at);
+        self.enqueue_sync(peer, reason, pause, step);
+    }
+
+    /// Whether one more session may start. A replica takes one snapshot at a time, and nothing beside it.
+    fn has_place(&self) -> bool {
+        let places = if self.is_fresh() { 1 } else { self.config.max_sessions.max(1) };
+        self.sessions.len() < places
+    }
+
+    /// Whether it has no state yet, or no more than it has written while it takes a snapshot.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.root.is_zero() || self.takes_snapshot
+    }
+
+    pub(super) fn update_sync_timer(&mut self, step: &mut StepContext<'_, V>) {
+        let has_place = self.has_place();
+        let op = self.sync_queue.update_timer(step.now(), has_place, |peer| self.sessions.contains(peer));
+        step.out.timers.push(op);
+    }
+
+    /// Starts the sessions that are due, the longest due first, unless their reason has gone.
+    pub(super) fn start_due_sessions(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
+        let root = step.work.state.root_hash()?;
+        self.sync_queue.settle_all(|peer| {
+            self.peers.root_of(peer) == Some(root)
+                || (canary!(SettledByAnyone) && self.peers.roots().any(|other| other == root))
+        });
+        for peer in self.sync_queue.due(step.now(), |peer| self.sessions.contains(peer)) {
+            if self.has_place() {
+                self.start_session(peer, step)?;
+            }
+        }
+        self.update_sync_timer(step);
+        Ok(())
+    }
+
+    fn start_session(&mut self, peer: PeerId, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
+        let ours = self.introduce(peer, step)?;
+        // The session serves what is pending now; a reason that comes up from now on needs another one.
+        let forced = self.sync_queue.remove(peer).is_some_and(|sync| sync.is_forced());
+        let patience = self.config.session_deadline;
+        let (session, id, request) =
+            self.sessions.start(peer, self.incarnation, ours, forced, patience, step.now());
+        step.out.notices.push(Notice::SessionStarted { peer });
+        self.send_request(peer, session, id, request, step);
+        Ok(())
+    }
+
+    fn send_request(
+        &mut self,
+        peer: PeerId,
+        session: SessionId,
+        id: RequestId,
+        request: Request,
+        step: &mut StepContext<'_, V>,
+    ) {
+        self.send(peer, Message::Request { session, id, request }, step);
+        let timeout = self.peers.timeout(peer, self.sessions.attempts(peer), step.entropy);
+        let at = step.now() + timeout;
+        step.set_timer(Timer::Session(peer), at);
+    }
+
+    pub(super) fn on_session_timeout(
+        &mut self,
+        peer: PeerId,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        // A host may fire a timer that was cancelled in the same instant: there is nothing to repeat.
+        let Some(progress) = self.sessions.on_timeout(peer) else { return Ok(()) };
+        self.on_progress(peer, progress, step)
+    }
+
+    pub(super) fn on_response(
+        &mut self,
+        from: PeerId,
+        session: SessionId,
+        id: RequestId,
+        response: &Response,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        if !self.sessions.is_current(from, session) {
+            step.refuse(Refusal::Duplicate);
+            return Ok(());
+        }
+        // The progress is taken in before the session goes on, which may depend on the new horizon.
+        if let Response::Handshake(reply) = response
+            && self.sessions.is_in_handshake(from) == Some(true)
+        {
+            self.on_progress_announced(&reply.theirs, step)?;
+        }
+        let now = step.now();
+        let answered = self.sessions.on_response(from, id, response, &mut step.work, now)?;
+        if let Some(round_trip) = answered.round_trip {
+            self.peers.record(from).on_round_trip(round_trip);
+        }
+        self.on_progress(from, answered.progress, step)
+    }
+
+    fn on_progress(
+        &mut self,
+        peer: PeerId,
+        progress: Progress,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        // Asked in every case, so that the deadline sees what each response brought. A session that is done
+        // is not overdue any more.
+        let is_overdue = self.sessions.is_overdue(peer, step.now());
+        match progress {
+            Progress::Send(..) if is_overdue => {
+                self.end_session(peer, Outcome::Failed(FailureReason::TooLong), step)?;
+            }
+            Progress::Ignored => step.refuse(Refusal::Duplicate),
+            Progress::Send(id, request) => {
+                let session = self.sessions.on_request_sent(peer, step.now())?;
+                self.send_request(peer, session, id, request, step);
+            }
+            Progress::Done(outcome) => self.end_session(peer, outcome, step)?,
+        }
+        Ok(())
+    }
+
+    /// Ends the session with `peer`. Its sync is then settled, pending again, or pending after a pause.
+    pub(super) fn end_session(
+        &mut self,
+        peer: PeerId,
+        outcome: Outcome,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        let ended = self.sessions.end(peer)?;
+        step.cancel_timer(Timer::Session(peer));
+        match &outcome {
+            Outcome::Converged { root } => self.on_converged(peer, *root, ended.session(), step)?,
+            Outcome::Owed(reason) => self.on_sync_pending(peer, *reason, step)?,
+            Outcome::Failed(reason) => self.on_session_failed(peer, reason, step),
+        }
+        // A forced sync stays forced until a session converges.
+        if ended.is_forced() && !matches!(outcome, Outcome::Converged { .. }) {
+            self.sync_queue.force(peer);
+        }
+        step.out.notices.push(Notice::SessionEnded {
+            peer,
+            started_at: ended.started_at(),
+            outcome,
+            protocol: ended.session().selected().map(|(kind, _)| kind),
+            stats: ended.session().stats(),
+        });
+        if !self.sessions.is_any_transferring() {
+            self.resume_delta_fetch(peer, step)?;
+        }
+        // The place of this session is free, and what has arrived may have settled other syncs.
+        self.start_due_sessions(step)
+    }
+
+    fn on_converged(
+        &mut self,
+        peer: PeerId,
+        root: Digest,
+        session: &Session,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        if let Some(theirs) = session.peer() {
+            // Equal states cover the same deltas, whether or not the deltas themselves were sent.
+            step.work.adopt(theirs);
+            self.adopt_horizon(theirs, step)?;
+        }
+        self.peers.record(peer).on_converged(root);
+        self.delta_fetch.mark_exhausted(peer);
+        self.sync_queue.settle(peer);
+        Ok(())
+    }
+
+    fn on_session_failed(&mut self, peer: PeerId, reason: &FailureReason, step: &mut StepContext<'_, V>) {
+        let known = self.peers.record(peer);
+        let pending = match reason {
+            FailureReason::Timeout => {
+                known.on_silence();
+                PendingReason::NoAnswer
+            }
+            FailureReason::Rejected(_) | FailureReason::NoCommonProtocol => PendingReason::Rejected,
+            FailureReason::Unauthorized(_) => {
+                known.on_unauthorized_deltas();
+                PendingReason::DeltasRefused
+            }
+            _ => PendingReason::SessionFailed,
+        };
+        let pause = self.peers.on_failure(peer, step.entropy);
+        if reason.is_breach() || reason.is_final() {
+            // The peer would not give what it has, if it has any, or this replica may not take it.
+            self.delta_fetch.mark_exhausted(peer);
+        }
+        if reason.is_final() {
+            // No other try could settle the sync. What the peer announces later may start one, after the pause.
+            let at = step.now() + pause;
+            self.peers.record(peer).rest_until(at);
+            self.sync_queue.remove(peer);
+        } else {
+            self.enqueue_sync_after(peer, pending, pause, step);
+        }
+    }
+
+    /// A session went well, and another one is needed.
+    fn on_sync_pending(
+        &mut self,
+        peer: PeerId,
+        reason: OwedReason,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        let root = step.work.state.root_hash()?;
+        let (pending, pause) = match reason {
+            OwedReason::NewerWrites => (PendingReason::NewerWrites, None),
+            OwedReason::PeerRestarted => (PendingReason::PeerRestarted, None),
+            OwedReason::Yielded => (PendingReason::Yielded, Some(AFTER_YIELD)),
+            OwedReason::PeerBehind => (PendingReason::PeerBehind, Some(AFTER_BEHIND)),
+            OwedReason::NoMerge => (PendingReason::NoMerge, Some(AFTER_DRIFT)),
+            OwedReason::ClockDrift => (PendingReason::ClockDrift, Some(AFTER_DRIFT)),
+        };
+        let known = self.peers.record(peer);
+        if let Some(pause) = pause {
+            known.on_success();
+            self.enqueue_sync_after(peer, pending, pause, step);
+        } else if known.on_sync_pending(root) {
+            let pause = self.peers.on_failure(peer, step.entropy);
+            self.enqueue_sync_after(peer, pending, pause, step);
+        } else {
+            self.enqueue_sync(peer, pending, AFTER_NEW_WRITES, step);
+        }
+        Ok(())
+    }
+}

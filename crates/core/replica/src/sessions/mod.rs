@@ -1,0 +1,220 @@
+//! The sessions that this replica has started and that are still under way: at most one for each peer.
+
+mod deadline;
+mod precedence;
+
+pub(crate) use precedence::{OwnSide, Precedence, precedence};
+
+use deadline::Deadline;
+use std::collections::BTreeMap;
+use syncline_storage::StorageError;
+use syncline_store::ReadView;
+use syncline_sync::{Progress, Request, RequestId, Response, Session, SessionId, SyncHandshake, Transaction};
+use syncline_types::{InternalError, PeerId, SimDuration, SimTime};
+
+/// A session that this replica initiated.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct ActiveSession {
+    session: Session,
+    started_at: SimTime,
+    deadline: Deadline,
+    /// When the current request was first sent.
+    asked_at: SimTime,
+    /// The pending sync that it serves needs the peer's account of its deltas.
+    forced: bool,
+}
+
+impl ActiveSession {
+    pub(crate) const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(crate) const fn started_at(&self) -> SimTime {
+        self.started_at
+    }
+
+    /// Whether the sync that it serves is settled by nothing but a converged session.
+    pub(crate) const fn is_forced(&self) -> bool {
+        self.forced
+    }
+}
+
+/// What a response did to its session.
+pub(crate) struct Answered {
+    pub(crate) progress: Progress,
+    /// The time since the request was sent, where the response can be matched to one sending.
+    pub(crate) round_trip: Option<SimDuration>,
+}
+
+/// The sessions under way, by peer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SessionTable {
+    active: BTreeMap<PeerId, ActiveSession>,
+    /// Sessions started in this incarnation.
+    started: u64,
+}
+
+/// The invariant that callers of [`SessionTable::end`] and [`SessionTable::on_response`] rely on.
+const IS_ACTIVE: &str = "a session stays in the table until it is ended";
+
+impl SessionTable {
+    pub(crate) const fn active(&self) -> &BTreeMap<PeerId, ActiveSession> {
+        &self.active
+    }
+
+    pub(crate) const fn started(&self) -> u64 {
+        self.started
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.active.len()
+    }
+
+    pub(crate) fn contains(&self, peer: PeerId) -> bool {
+        self.active.contains_key(&peer)
+    }
+
+    /// The peers with a session under way, in their order.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = PeerId> {
+        self.active.keys().copied()
+    }
+
+    /// Whether the session with a peer is still in its handshake; `None` if there is no session.
+    pub(crate) fn is_in_handshake(&self, peer: PeerId) -> Option<bool> {
+        Some(self.active.get(&peer)?.session.is_in_handshake())
+    }
+
+    /// Whether a session is past its handshake and may be changing the state.
+    pub(crate) fn is_any_transferring(&self) -> bool {
+        self.active.values().any(|active| !active.session.is_in_handshake())
+    }
+
+    /// Starts a session with `peer`, which may stand still for `patience`. Gives its first request.
+    pub(crate) fn start(
+        &mut self,
+        peer: PeerId,
+        incarnation: u64,
+        ours: SyncHandshake,
+        forced: bool,
+        patience: SimDuration,
+        now: SimTime,
+    ) -> (SessionId, RequestId, Request) {
+        debug_assert!(!self.active.contains_key(&peer), "there is at most one session for each peer");
+        self.started += 1;
+        debug_assert!(self.started >> 32 == 0, "session numbers do not reach into the incarnation");
+        // Unique across restarts, so that an answer to an earlier incarnation is not taken for ours.
+        let id = SessionId(incarnation << 32 | self.started);
+        let (session, request_id, request) = Session::start(id, ours);
+        let deadline = Deadline::new(patience, now);
+        self.active.insert(peer, ActiveSession { session, started_at: now, deadline, asked_at: now, forced });
+        (id, request_id, request)
+    }
+
+    /// How often the current request to `peer` was sent.
+    pub(crate) fn attempts(&self, peer: PeerId) -> u32 {
+        self.active.get(&peer).map_or(1, |active| active.session.attempts())
+    }
+
+    /// Whether `session` is the one under way with `peer`.
+    pub(crate) fn is_current(&self, peer: PeerId, session: SessionId) -> bool {
+        self.active.get(&peer).is_some_and(|active| active.session.id() == session)
+    }
+
+    /// The current request to `peer` was not answered in time. `None` if there is no session.
+    pub(crate) fn on_timeout(&mut self, peer: PeerId) -> Option<Progress> {
+        Some(self.active.get_mut(&peer)?.session.on_timeout())
+    }
+
+    /// Hands a response to the session with `peer`, which must be under way.
+    pub(crate) fn on_response<V: ReadView>(
+        &mut self,
+        peer: PeerId,
+        id: RequestId,
+        response: &Response,
+        work: &mut Transaction<V>,
+        now: SimTime,
+    ) -> Result<Answered, StorageError> {
+        let Some(active) = self.active.get_mut(&peer) else {
+            debug_assert!(false, "{IS_ACTIVE}");
+            return Err(InternalError::broken(IS_ACTIVE).into());
+        };
+        let is_first_attempt = active.session.attempts() == 1;
+        let progress = active.session.on_response(id, response, work)?;
+        let is_timed = is_first_attempt && progress != Progress::Ignored;
+        let round_trip = is_timed.then(|| now.since(active.asked_at));
+        Ok(Answered { progress, round_trip })
+    }
+
+    /// Charges the time since the last call to the deadline of the session with `peer`, and credits what
+    /// it has transferred. Says whether the session has run out of time.
+    pub(crate) fn is_overdue(&mut self, peer: PeerId, now: SimTime) -> bool {
+        self.active.get_mut(&peer).is_some_and(|active| {
+            let stats = active.session.stats();
+            !active.deadline.has_time_left(now, &stats)
+        })
+    }
+
+    /// The session with `peer` sends its next request, or the same once more. Gives the session's id.
+    pub(crate) fn on_request_sent(&mut self, peer: PeerId, now: SimTime) -> Result<SessionId, InternalError> {
+        let Some(active) = self.active.get_mut(&peer) else {
+            debug_assert!(false, "{IS_ACTIVE}");
+            return Err(InternalError::broken(IS_ACTIVE));
+        };
+        if active.session.attempts() == 1 {
+            active.asked_at = now;
+        }
+        Ok(active.session.id())
+    }
+
+    /// Takes the session with `peer`, which must be under way, out of the table.
+    pub(crate) fn end(&mut self, peer: PeerId) -> Result<ActiveSession, InternalError> {
+        let ended = self.active.remove(&peer);
+        debug_assert!(ended.is_some(), "{IS_ACTIVE}");
+        ended.ok_or_else(|| InternalError::broken(IS_ACTIVE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syncline_storage::ApplyContext;
+    use syncline_store::MemoryStore;
+    use syncline_sync::{DeltaLog, SyncProtocolKind, build_handshake};
+    use syncline_types::{ContextId, Moment, ReplicaId};
+
+    const A: PeerId = PeerId(1);
+    const PATIENCE: SimDuration = SimDuration::from_secs(10);
+
+    fn handshake() -> SyncHandshake {
+        let context = ApplyContext::new(Moment::at(SimTime::ZERO));
+        let mut work = Transaction::begin(MemoryStore::default(), DeltaLog::default(), context).unwrap();
+        let protocols = SyncProtocolKind::EXECUTABLE;
+        let described = work.describe(ContextId::default(), ReplicaId::from_u64(1), &protocols).unwrap();
+        build_handshake(&described)
+    }
+
+    #[test]
+    fn session_ids_differ_across_incarnations() {
+        let mut table = SessionTable::default();
+        let (first, ..) = table.start(A, 1, handshake(), false, PATIENCE, SimTime::ZERO);
+        assert!(table.is_current(A, first) && !table.is_current(PeerId(2), first));
+        assert!(table.end(A).is_ok_and(|ended| !ended.is_forced()));
+        assert!(!table.is_current(A, first));
+        let (second, ..) = table.start(A, 1, handshake(), true, PATIENCE, SimTime::ZERO);
+        let mut restarted = SessionTable::default();
+        let (third, ..) = restarted.start(A, 2, handshake(), false, PATIENCE, SimTime::ZERO);
+        assert!(first < second && second < third, "later sessions have higher ids");
+        assert!(table.end(A).is_ok_and(|ended| ended.is_forced()));
+    }
+
+    #[test]
+    fn unanswered_session_times_out() {
+        let mut table = SessionTable::default();
+        assert_eq!(table.on_timeout(A), None);
+        table.start(A, 1, handshake(), false, PATIENCE, SimTime::ZERO);
+        assert_eq!((table.attempts(A), table.is_in_handshake(A)), (1, Some(true)));
+        assert!(matches!(table.on_timeout(A), Some(Progress::Send(..))));
+        assert_eq!(table.attempts(A), 2);
+        assert!(!table.is_overdue(A, SimTime::from_secs(9)) && table.is_overdue(A, SimTime::from_secs(10)));
+    }
+}

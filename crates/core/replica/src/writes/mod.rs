@@ -1,0 +1,147 @@
+//! What an application writes: operations, and the delta that they become.
+
+mod list;
+mod operation;
+mod target;
+
+pub(crate) use list::{items, walk};
+pub use operation::{Collection, Item, Operation, OperationError};
+pub use target::Target;
+
+use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Malformed, StorageError};
+use syncline_store::ReadView;
+use syncline_sync::{Delta, Dot, Membership, Transaction};
+use syncline_types::{Encode, Hlc, HlcClock, InternalError, ReplicaId, limits};
+
+/// A write that can be done, and the state and clock as they are once it is.
+pub(crate) struct PreparedWrite<V> {
+    pub(crate) state: Interface<V>,
+    pub(crate) clock: HlcClock,
+    pub(crate) delta: Delta,
+    /// One for each operation.
+    pub(crate) actions: Vec<Action>,
+}
+
+/// Applies the operations of `author` to a copy of the state, so that one that cannot be done undoes all.
+pub(crate) fn prepare<V: ReadView>(
+    operations: &[Operation],
+    author: ReplicaId,
+    membership: &Membership,
+    work: &Transaction<V>,
+    clock: &HlcClock,
+) -> Result<PreparedWrite<V>, OperationError> {
+    let found = operations.len();
+    if found > limits::MAX_ACTIONS_PER_DELTA {
+        return Err(OperationError::TooMany { found });
+    }
+    if !membership.admits(author) {
+        return Err(OperationError::NotAMember);
+    }
+    let seq = work.log.covered().of(author) + 1;
+    if seq > limits::MAX_DELTA_SEQ {
+        return Err(OperationError::SequenceExhausted);
+    }
+    let mut state = work.state.clone();
+    let mut clock = clock.clone();
+    // Own stamps may be ahead of a wall clock that went back; they are never refused here.
+    let own = ApplyContext { max_drift_ms: u64::MAX, ..work.context };
+    let mut actions = Vec::with_capacity(found);
+    for operation in operations {
+        let action = operation.to_action(&mut state, &mut clock, work.context.moment)?;
+        apply_own(operation, &action, &mut state, &own)?;
+        actions.push(action);
+    }
+    debug_assert!(actions.len() == found, "each operation becomes one action");
+    let stamp = Hlc::new(clock.last() >> 16, clock.last() as u16, author);
+    let delta = Delta::new(Dot { author, seq }, work.log.heads(), stamp, actions.clone());
+    let delta = delta.signed(&work.gate);
+    let bytes = delta.to_bytes().len();
+    if bytes > limits::MAX_DELTA_BYTES {
+        return Err(OperationError::TooLarge { bytes });
+    }
+    Ok(PreparedWrite { state, clock, delta, actions })
+}
+
+/// Applies the action that an operation became.
+fn apply_own<V: ReadView>(
+    operation: &Operation,
+    action: &Action,
+    state: &mut Interface<V>,
+    context: &ApplyContext,
+) -> Result<(), OperationError> {
+    match state.apply_action(action, context) {
+        Ok(_) => {}
+        Err(ApplyError::Malformed(error)) => return Err(error.into()),
+        Err(ApplyError::Storage(error)) => return Err(error.into()),
+        Err(_) => {
+            // Drift is unlimited here, `to_action` has looked for the merge function, and the action
+            // carries the path to its entity.
+            const APPLIES: &str = "an action made for this state can be applied to it";
+            debug_assert!(false, "{APPLIES}");
+            return Err(StorageError::from(InternalError::broken(APPLIES)).into());
+        }
+    }
+    // Each write is small, but what such writes add up to must still fit a frame.
+    let grows = matches!(operation, Operation::InsertText { .. } | Operation::Merge { .. });
+    if grows && let Some(record) = state.record(action.id())? {
+        let id = action.id();
+        let bytes = record.to_bytes().len();
+        if bytes > limits::MAX_VALUE_BYTES {
+            return Err(Malformed::ValueTooLarge { id, bytes }.into());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Counter, Register, Text};
+    use syncline_store::MemoryStore;
+    use syncline_sync::DeltaLog;
+    use syncline_types::{Moment, SimTime};
+
+    fn me() -> ReplicaId {
+        ReplicaId::from_u64(1)
+    }
+
+    fn prepared(
+        operations: &[Operation],
+        membership: &Membership,
+    ) -> Result<PreparedWrite<MemoryStore>, OperationError> {
+        let context = ApplyContext::new(Moment::at(SimTime::from_secs(1)));
+        let work = Transaction::begin(MemoryStore::default(), DeltaLog::default(), context)?;
+        prepare(operations, me(), membership, &work, &HlcClock::new(me()))
+    }
+
+    #[test]
+    fn operations_become_one_delta() {
+        let operations = [Counter::named("n").add(2), Text::named("t").insert(0, "hi")];
+        let write = prepared(&operations, &Membership::Open).ok().unwrap();
+        assert_eq!(write.delta.dot, Dot { author: me(), seq: 1 });
+        assert_eq!(write.delta.actions, write.actions);
+        assert_eq!(write.actions.len(), 2);
+        assert_eq!(write.clock.last() >> 16, 1_000);
+    }
+
+    #[test]
+    fn rejects_write_of_outsider() {
+        let membership = Membership::named([ReplicaId::from_u64(2)]);
+        let write = prepared(&[Counter::named("n").add(2)], &membership);
+        assert_eq!(write.err(), Some(OperationError::NotAMember));
+    }
+
+    #[test]
+    fn one_impossible_operation_refuses_all() {
+        let operations = [Counter::named("n").add(2), Register::<u32>::named("n").set(&1)];
+        let error = prepared(&operations, &Membership::Open).err();
+        assert!(matches!(error, Some(OperationError::WrongType { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn rejects_too_many_operations() {
+        let operations = vec![Counter::named("n").add(1); limits::MAX_ACTIONS_PER_DELTA + 1];
+        let found = operations.len();
+        assert_eq!(prepared(&operations, &Membership::Open).err(), Some(OperationError::TooMany { found }));
+    }
+}
