@@ -29,6 +29,13 @@ pub enum FrameKind {
     Snapshot,
 }
 
+/// The number of a kind: its index in [`FrameKind::ALL`].
+impl From<FrameKind> for u8 {
+    fn from(kind: FrameKind) -> Self {
+        kind as Self
+    }
+}
+
 impl FrameKind {
     /// All kinds, in the order of their numbers.
     pub const ALL: [Self; 7] = [

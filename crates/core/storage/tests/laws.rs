@@ -6,7 +6,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use syncline_crdt::{
-    CharId, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, TextRun, RunId, Side, Text, Value,
+    CharId, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, RunId, Side, Text,
+    TextRun, Value,
 };
 use syncline_storage::{
     Action, ApplyContext, ApplyError, Interface, Label, Merges, Metadata, Record, record_page, verify,

@@ -96,7 +96,8 @@ fn earlier_frozen_value_wins() {
 #[test]
 fn values_at_equal_stamps_converge() {
     let at = stamp(4, 1);
-    let owned = |bytes: &[u8]| Value::User(OwnedRegister { owner: at.replica(), register: Register::new(at, bytes) });
+    let owned =
+        |bytes: &[u8]| Value::User(OwnedRegister { owner: at.replica(), register: Register::new(at, bytes) });
     for (one, two) in [
         (register(at, b"a"), register(at, b"b")),
         (Value::Opaque(Register::new(at, b"a".to_vec())), Value::Opaque(Register::new(at, b"b".to_vec()))),

@@ -2,7 +2,8 @@
 
 use super::{Target, list};
 use syncline_crdt::{
-    CounterOverflow, CrdtType, Custom, Element, GCounter, OutOfText, OwnedRegister, PnCounter, Register, Text, Value,
+    CounterOverflow, CrdtType, Custom, Element, GCounter, OutOfText, OwnedRegister, PnCounter, Register,
+    Text, Value,
 };
 use syncline_storage::{Action, Interface, Metadata, StorageError};
 use syncline_store::ReadView;

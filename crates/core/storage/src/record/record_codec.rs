@@ -4,7 +4,9 @@
 //! encodings of one record would have different digests.
 
 use super::{Label, Record, text_codec};
-use syncline_crdt::{CrdtType, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, Value};
+use syncline_crdt::{
+    CrdtType, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, Value,
+};
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
 /// `created_at` follows.

@@ -3,7 +3,7 @@
 //! A table lists each replica once, ascending; runs and deletions refer to replicas by their index in it.
 
 use std::collections::BTreeSet;
-use syncline_crdt::{CharId, TextRun, RunId, Side, Text};
+use syncline_crdt::{CharId, RunId, Side, Text, TextRun};
 use syncline_types::{DecodeError, Hlc, Reader, ReplicaId, Writer, limits};
 
 const NO_ANCHOR: u8 = 0;

@@ -141,7 +141,9 @@ pub(super) fn tampered(bytes: &Bytes, craft: &mut Craft<'_>) -> Option<Bytes> {
         Value::Lww(register) => Value::Lww(other(register)),
         Value::Opaque(register) => Value::Opaque(other(register)),
         Value::Frozen(register) => Value::Frozen(other(register)),
-        Value::User(owned) => Value::User(OwnedRegister { owner: owned.owner, register: other(&owned.register) }),
+        Value::User(owned) => {
+            Value::User(OwnedRegister { owner: owned.owner, register: other(&owned.register) })
+        }
         Value::GCounter(counter) => Value::GCounter(GCounter::from_entries(
             counter.entries().map(|(who, count)| (who, count + 1_000)),
         )),

@@ -11,7 +11,7 @@ use sync_sim_engine::faults::MOST_CONTEXTS;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::HostEffects;
-use syncline_replica::{StepCost, Notice, Operation, OperationError, Replica, ReplicaConfig};
+use syncline_replica::{Notice, Operation, OperationError, Replica, ReplicaConfig, StepCost};
 use syncline_storage::{Action, Interface, Record, StorageError};
 use syncline_store::{Bytes, MemoryStore};
 use syncline_sync::{DeltaRef, LocalSyncState, SyncProtocolKind, VersionVector};

@@ -9,12 +9,15 @@ use sync_sim_engine::actor::{Commit, Context, Effects, Input, Outgoing, TimerCha
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{
-    StepCost, Event, FrameKind, Notice, Operation, OperationError, Pending, Refusal, Replica, ReplicaConfig,
+    Event, FrameKind, Notice, Operation, OperationError, Pending, Refusal, Replica, ReplicaConfig, StepCost,
     SyncActions, Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store, StoreError};
-use syncline_sync::{DeltaLog, DeltaRef, DeltaRefusal, FrameError, Gate, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
+use syncline_sync::{
+    DeltaLog, DeltaRef, DeltaRefusal, FrameError, Gate, LocalSyncState, Membership, SyncProtocolKind,
+    VersionVector,
+};
 use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
 
 /// The real replica, a simulated disk, and nothing in between: what the replica asks to be stored
@@ -354,7 +357,9 @@ const fn cause_of(refusal: &Refusal) -> DropCause {
         Refusal::Frame(FrameError::Context) => DropCause::OtherContext,
         Refusal::Frame(_) => DropCause::Corrupt,
         Refusal::StaleIncarnation => DropCause::StaleIncarnation,
-        Refusal::Duplicate | Refusal::Delta(DeltaRefusal::Covered | DeltaRefusal::NotReady) => DropCause::DuplicateSuppressed,
+        Refusal::Duplicate | Refusal::Delta(DeltaRefusal::Covered | DeltaRefusal::NotReady) => {
+            DropCause::DuplicateSuppressed
+        }
         Refusal::BufferFull => DropCause::BufferFull,
         Refusal::Delta(DeltaRefusal::Drift) => DropCause::ClockDrift,
         Refusal::Delta(DeltaRefusal::NoMerge) => DropCause::NoMerge,

@@ -5,7 +5,7 @@ use crate::oracle::specification::{Entity, Specification};
 use crate::workload::COLLECTIONS;
 use sync_sim_engine::node_id::NodeId;
 use syncline_crdt::{CrdtType, position};
-use syncline_storage::{Label, BytesPreview};
+use syncline_storage::{BytesPreview, Label};
 use syncline_types::EntityId;
 
 impl Specification<'_> {

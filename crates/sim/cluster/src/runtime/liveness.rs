@@ -83,7 +83,10 @@ impl SimRuntime {
             let own = self.root_in(context, node);
             // What the same step took in after the session may have moved the root on.
             let moved_on = |noticed: &Noticed| {
-                let moves = matches!(noticed.notice, Notice::DeltaApplied { .. } | Notice::TombstonesCollected { .. });
+                let moves = matches!(
+                    noticed.notice,
+                    Notice::DeltaApplied { .. } | Notice::TombstonesCollected { .. }
+                );
                 moves && noticed.context == lane
             };
             if *root != own && !notices.iter().any(moved_on) {

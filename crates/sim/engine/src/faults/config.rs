@@ -159,8 +159,9 @@ pub struct FaultConfig {
     pub hosts: HostFaults,
     /// Which nodes lie, and how.
     pub hostile: HostileFaults,
+    /// The first setting that a builder was given and could not take; [`FaultConfig::validate`] reports it.
     #[serde(skip)]
-    pub(crate) invalid: Option<ConfigError>,
+    pub invalid: Option<ConfigError>,
 }
 
 impl Default for FaultConfig {

@@ -88,7 +88,7 @@ impl FrameBook {
     }
 
     /// The next frame on its link, which has `bits` bits.
-    pub fn turn(&mut self, from: NodeId, to: NodeId, bits: u64, passage: &mut Passage) {
+    pub(crate) fn turn(&mut self, from: NodeId, to: NodeId, bits: u64, passage: &mut Passage) {
         let ordinal = self.sent.entry((from, to)).or_default();
         *ordinal += 1;
         let name = FrameName { from, to, ordinal: *ordinal };
