@@ -36,7 +36,7 @@ impl<V: Clone> Replica<V> {
         write!(out, "{:?} {incarnation} {clock:?}", config.membership)?;
         write!(out, "{:?} {:?} {:?} {:?}", log.covered(), log.floor(), log.stable(), log.heads())?;
         buffer.waiting().try_for_each(|delta| write!(out, "{:?} {:?}", delta.id(), delta.signature))?;
-        write!(out, "{} {:?}", buffer.is_balanced(), views.kept())?;
+        write!(out, "{} {:?}", buffer.is_balanced(), views.cached())?;
         write!(out, "{reachable:?} {peers:?} {sessions:?} {sessions_started} {owed:?} {fetches}")?;
         write!(out, "{exhausted:?}")?;
         write!(out, "{heartbeat_pause} {root:?} {takes_snapshot} {reached:?} {stopped:?}")

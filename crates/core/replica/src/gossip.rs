@@ -6,7 +6,7 @@ use crate::replica::{Replica, Step};
 use crate::vetting::refusal_of;
 use syncline_storage::{Action, ApplyContext, ApplyError, Malformed, StorageError};
 use syncline_store::{Bytes, ReadView};
-use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, Pushed};
+use syncline_sync::{Delta, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, PushOutcome};
 use syncline_types::{Decode, Encode, Hlc, PeerId, canary, limits};
 
 /// Peers asked for missing deltas before a sync of states is tried instead.
@@ -82,7 +82,7 @@ impl<V: ReadView> Replica<V> {
             return Err(OperationError::TooLarge { bytes });
         }
         (step.work.state, self.clock) = (state, clock);
-        step.work.log.append(&delta, &mut step.work.above);
+        step.work.log.append(&delta, &mut step.work.metadata_batch);
         self.spread(delta, None, step);
         Ok(actions)
     }
@@ -115,12 +115,12 @@ impl<V: ReadView> Replica<V> {
                 return Ok(Err(refusal_of(refusal)));
             }
             return Ok(match self.buffer.push(delta) {
-                Pushed::Added => {
+                PushOutcome::Added => {
                     self.exhausted.clear();
                     Ok(())
                 }
-                Pushed::Duplicate => Err(Refusal::Duplicate),
-                Pushed::Full => {
+                PushOutcome::Duplicate => Err(Refusal::Duplicate),
+                PushOutcome::Full => {
                     self.owe_forced(from, "the delta buffer was full", step);
                     Err(Refusal::BufferFull)
                 }
@@ -138,17 +138,18 @@ impl<V: ReadView> Replica<V> {
         delta: Delta,
         step: &mut Step<'_, V>,
     ) -> Result<Result<(), Refusal>, StorageError> {
-        match step.work.apply_delta(&delta)? {
+        match step.work.apply_delta(&delta) {
             Ok(()) => {}
-            Err(DeltaRefusal::Drift) => {
+            Err(DeltaError::Refused(DeltaRefusal::Drift)) => {
                 self.owe_forced(from, "a stamp is ahead of our clock", step);
                 return Ok(Err(Refusal::Drift));
             }
-            Err(DeltaRefusal::NoMerge) => {
+            Err(DeltaError::Refused(DeltaRefusal::NoMerge)) => {
                 self.owe_forced(from, "a merge function is not registered", step);
                 return Ok(Err(Refusal::NoMerge));
             }
-            Err(refusal) => return Ok(Err(refusal_of(refusal))),
+            Err(DeltaError::Refused(refusal)) => return Ok(Err(refusal_of(refusal))),
+            Err(DeltaError::Storage(error)) => return Err(error),
         }
         step.out.notices.push(Notice::DeltaApplied { actions: delta.actions.len() as u64 });
         if self.reachable.len() > self.config.gossip_fanout {
@@ -203,7 +204,7 @@ impl<V: ReadView> Replica<V> {
     /// Lets go of deltas that wait for each other. Ids are digests, so that no delta can follow one that follows
     /// it: places are held by what their author has made up.
     fn give_up_circles(&mut self, step: &mut Step<'_, V>) {
-        if self.buffer.is_stuck(&step.work.log) {
+        if self.buffer.is_unsatisfiable(&step.work.log) {
             self.strand(step);
         }
     }

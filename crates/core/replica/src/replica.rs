@@ -152,7 +152,7 @@ impl<V: ReadView> Replica<V> {
         let context = ApplyContext { moment, max_drift_ms: self.config.max_drift_ms };
         let (log, merges) = (std::mem::take(&mut self.log), self.config.merges.clone());
         let work = Transaction::begin_with(view, log, context, merges)?
-            .behind(self.gate())
+            .with_gate(self.gate())
             .with_sketch(self.sketch.take())?;
         let mut step = Step { work, moment, entropy, out: SyncActions::default() };
         match event {
@@ -188,11 +188,12 @@ impl<V: ReadView> Replica<V> {
             }
             self.on_news(&mut step);
         }
-        if !step.work.above.is_empty() {
-            self.takes_snapshot = staged::is_under_way(step.work.state.view(), &step.work.above)?;
+        if !step.work.metadata_batch.is_empty() {
+            self.takes_snapshot = staged::is_under_way(step.work.state.view(), &step.work.metadata_batch)?;
         }
-        if step.work.state.is_changed() || step.work.log.is_changed() || !step.work.above.is_empty() {
-            recovery::write(self.incarnation, &self.clock, &mut step.work.above);
+        if step.work.state.is_changed() || step.work.log.is_changed() || !step.work.metadata_batch.is_empty()
+        {
+            recovery::write(self.incarnation, &self.clock, &mut step.work.metadata_batch);
         }
         let mut out = step.out;
         let work = step.work.state.work();
@@ -270,7 +271,7 @@ impl<V: ReadView> Replica<V> {
         // Where what is dead is forgotten, one without state wishes for nothing but a whole one: half of one of
         // before the others forgot something would leave it behind them for good.
         let forgets = self.config.membership.members().is_some();
-        ours.wish = self.config.wish.filter(|_| ours.has_state || !forgets);
+        ours.requested_protocol = self.config.wish.filter(|_| ours.has_state || !forgets);
         Ok(ours)
     }
 
@@ -281,8 +282,9 @@ impl<V: ReadView> Replica<V> {
         step: &mut Step<'_, V>,
     ) -> Result<SyncHandshake, StorageError> {
         let mut ours = self.describe(peer, step)?;
-        let adaptive = ours.wish.is_none() && self.config.selection == Selection::Adaptive;
-        if ours.has_state && (adaptive || ours.wish.is_some_and(SyncProtocolKind::uses_sketch)) {
+        let adaptive = ours.requested_protocol.is_none() && self.config.selection == Selection::Adaptive;
+        if ours.has_state && (adaptive || ours.requested_protocol.is_some_and(SyncProtocolKind::uses_sketch))
+        {
             ours.sketch = Some(step.work.sketch()?.head());
         }
         let measured = self.peers.get(&peer).and_then(Peer::round_trip_us);

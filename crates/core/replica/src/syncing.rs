@@ -8,8 +8,8 @@ use crate::scheduler::SETTLE;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{
-    FailureReason, Message, Outcome, OwedReason, Progress, Rejection, Request, RequestId, Response,
-    SYNC_PROTOCOL_VERSION, Session, SessionId, SyncHandshake, SyncProtocolKind, respond,
+    FailureReason, Message, Outcome, Rejection, Request, RequestId, Response, RetryReason,
+    SYNC_PROTOCOL_VERSION, Session, SessionId, SessionProgress, SyncHandshake, SyncProtocolKind, respond,
 };
 use syncline_types::{Hlc, PeerId, SimDuration, SimTime, canary};
 
@@ -189,7 +189,7 @@ impl<V: ReadView> Replica<V> {
         }
         let Some(active) = self.sessions.get_mut(&from) else { return Ok(()) };
         let progress = active.session.on_response(id, response, &mut step.work)?;
-        if first_try && progress != Progress::Ignored {
+        if first_try && progress != SessionProgress::Ignored {
             let round_trip = step.now().since(active.asked_at);
             self.peers.entry(from).or_default().on_round_trip(round_trip);
         }
@@ -199,7 +199,7 @@ impl<V: ReadView> Replica<V> {
     fn on_progress(
         &mut self,
         peer: PeerId,
-        progress: Progress,
+        progress: SessionProgress,
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
         let overdue = self.sessions.get_mut(&peer).is_some_and(|active| {
@@ -207,11 +207,11 @@ impl<V: ReadView> Replica<V> {
             !active.deadline.holds(step.moment.now, &stats)
         });
         match progress {
-            Progress::Send(..) if overdue => {
+            SessionProgress::Send(..) if overdue => {
                 self.end_session(peer, Outcome::Failed(FailureReason::TooLong), step)?;
             }
-            Progress::Ignored => step.refuse(Refusal::Duplicate),
-            Progress::Send(id, request) => {
+            SessionProgress::Ignored => step.refuse(Refusal::Duplicate),
+            SessionProgress::Send(id, request) => {
                 let Some(active) = self.sessions.get_mut(&peer) else { return Ok(()) };
                 if active.session.attempts() == 1 {
                     active.asked_at = step.now();
@@ -219,7 +219,7 @@ impl<V: ReadView> Replica<V> {
                 let session = active.session.id();
                 self.ask(peer, session, id, request, step);
             }
-            Progress::Done(outcome) => self.end_session(peer, outcome, step)?,
+            SessionProgress::Done(outcome) => self.end_session(peer, outcome, step)?,
         }
         Ok(())
     }
@@ -252,7 +252,7 @@ impl<V: ReadView> Replica<V> {
                     self.owed.remove(&peer);
                 }
             }
-            Outcome::Owed(reason) => self.on_owed(peer, *reason, step)?,
+            Outcome::SyncPending(reason) => self.on_owed(peer, *reason, step)?,
             Outcome::Failed(reason) => {
                 let known = self.peers.entry(peer).or_default();
                 let words = match reason {
@@ -318,7 +318,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     pub(crate) fn strand(&mut self, step: &mut Step<'_, V>) {
-        let deltas = self.buffer.strand();
+        let deltas = self.buffer.drop_pending();
         self.exhausted.clear();
         step.cancel(Timer::Fetch);
         step.out.notices.push(Notice::DeltasStranded { deltas });
@@ -328,18 +328,18 @@ impl<V: ReadView> Replica<V> {
     fn on_owed(
         &mut self,
         peer: PeerId,
-        reason: OwedReason,
+        reason: RetryReason,
         step: &mut Step<'_, V>,
     ) -> Result<(), StorageError> {
         let root = step.work.state.root_hash()?;
         let known = self.peers.entry(peer).or_default();
         let (words, pause) = match reason {
-            OwedReason::NewerWrites => ("it was written to meanwhile", None),
-            OwedReason::PeerRestarted => ("it has restarted", None),
-            OwedReason::Yielded => ("it syncs with us first", Some(AFTER_YIELD)),
-            OwedReason::PeerBehind => ("another peer has more", Some(AFTER_BEHIND)),
-            OwedReason::NoMerge => ("a merge function is not registered", Some(AFTER_DRIFT)),
-            OwedReason::ClockDrift => ("the clocks disagree", Some(AFTER_DRIFT)),
+            RetryReason::NewerWrites => ("it was written to meanwhile", None),
+            RetryReason::PeerRestarted => ("it has restarted", None),
+            RetryReason::Yielded => ("it syncs with us first", Some(AFTER_YIELD)),
+            RetryReason::PeerBehind => ("another peer has more", Some(AFTER_BEHIND)),
+            RetryReason::NoMerge => ("a merge function is not registered", Some(AFTER_DRIFT)),
+            RetryReason::ClockDrift => ("the clocks disagree", Some(AFTER_DRIFT)),
         };
         if let Some(pause) = pause {
             known.on_success();
@@ -387,7 +387,7 @@ impl<V: ReadView> Replica<V> {
                     return Ok(());
                 }
                 First::Them if self.sessions.contains_key(&from) => {
-                    self.end_session(from, Outcome::Owed(OwedReason::Yielded), step)?;
+                    self.end_session(from, Outcome::SyncPending(RetryReason::Yielded), step)?;
                 }
                 First::Them => {}
             }

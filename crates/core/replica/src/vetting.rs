@@ -18,7 +18,7 @@ impl<V: ReadView> Replica<V> {
         let members = &self.config.membership;
         self.reached.retain(|member, _| members.names(*member));
         let gate = self.gate();
-        self.buffer.dismiss(&gate);
+        self.buffer.remove_unauthorized(&gate);
     }
 
     /// What deltas must pass now.

@@ -271,7 +271,7 @@ fn a_peer_cannot_end_our_history_by_claiming_to_cover_it() {
         covered,
         log_floor: VersionVector::default(),
         supported_protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
-        wish: None,
+        requested_protocol: None,
         sketch: None,
         link: Link::default(),
         clock: 0,

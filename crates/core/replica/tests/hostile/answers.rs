@@ -262,7 +262,7 @@ fn children_without_end_are_given_up() {
                 let entry = |n: u64| {
                     let mut id = [0; 32];
                     id[..8].copy_from_slice(&n.to_be_bytes());
-                    WireEntry { id: EntityId(id), own: Fingerprint::of(Digest(id), reply.whole), kids: None }
+                    WireEntry { id: EntityId(id), own: WireDigest::of(Digest(id), reply.whole), kids: None }
                 };
                 *answer = Answer::Children { entries: ids.map(entry).collect(), complete: false };
             }
@@ -300,7 +300,7 @@ fn a_capability_that_is_claimed_and_then_refused_fails_the_session() {
 
 #[test]
 fn a_peer_that_always_goes_first_and_never_does_keeps_nobody_waiting() {
-    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::Yielded);
+    let ends = |outcome: &Outcome| *outcome == Outcome::SyncPending(RetryReason::Yielded);
     case("yields for ever", HashComparison, ends, |_, _| Response::Rejected(Rejection::Yield))
         .harmless()
         .run();
@@ -308,7 +308,7 @@ fn a_peer_that_always_goes_first_and_never_does_keeps_nobody_waiting() {
 
 #[test]
 fn a_peer_that_always_restarts_is_left_alone() {
-    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::PeerRestarted);
+    let ends = |outcome: &Outcome| *outcome == Outcome::SyncPending(RetryReason::PeerRestarted);
     case("restarts for ever", HashComparison, ends, |asked, honest| match differing(asked, honest) {
         Response::Handshake(reply) => Response::Handshake(reply),
         _ => Response::Rejected(Rejection::NoHandshake),

@@ -60,7 +60,7 @@ fn byzantine_handshake_never_escalates_initialized_node_to_snapshot() {
 
 #[test]
 fn a_peer_that_is_always_being_written_to_is_left_alone() {
-    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::NewerWrites);
+    let ends = |outcome: &Outcome| *outcome == Outcome::SyncPending(RetryReason::NewerWrites);
     let mut turns = 0u8;
     case("a root that always changes", HashComparison, ends, move |asked, honest| {
         turns = turns.wrapping_add(1);
@@ -86,7 +86,7 @@ fn a_horizon_beyond_belief_is_not_adopted() {
 
 #[test]
 fn a_horizon_ahead_of_our_clock_is_not_adopted() {
-    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::NewerWrites);
+    let ends = |outcome: &Outcome| *outcome == Outcome::SyncPending(RetryReason::NewerWrites);
     let horizon = Hlc::new(3_600_000, 0, replica_at(LIAR));
     case("an hour ahead", HashComparison, ends, move |asked, honest| {
         match claim(asked, differing(asked, honest), |theirs| theirs.horizon = horizon) {

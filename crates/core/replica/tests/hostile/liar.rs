@@ -82,7 +82,7 @@ impl Case {
         let (what, fresh) = (self.what, self.fresh);
         let mut world = World::new();
         let mut own = config(VICTIM, 3);
-        own.wish = Some(self.wish);
+        own.requested_protocol = Some(self.wish);
         own.session_deadline = SimDuration::from_secs(10);
         world.add(own);
         world.add_hostile(self.mutant);

@@ -142,7 +142,7 @@ proptest! {
         let mut random = Seeded(seed);
         let mut world = World::new();
         let mut own = config(0, 3);
-        own.wish = Some(SyncProtocolKind::ALL[random.below(7)]);
+        own.requested_protocol = Some(SyncProtocolKind::ALL[random.below(7)]);
         own.session_deadline = SimDuration::from_secs(10);
         world.add(own);
         let held = holdings(&mut random);

@@ -10,7 +10,7 @@ use crate::runtime::{EndedSession, Phase};
 use crate::scenarios::NAMED;
 use crate::types::NodeId;
 use std::collections::BTreeSet;
-use syncline_sync::{FailureReason, Outcome, OwedReason, Selection, SyncProtocolKind};
+use syncline_sync::{FailureReason, Outcome, RetryReason, Selection, SyncProtocolKind};
 
 /// Something that a run can reach.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,12 +95,14 @@ const fn may_drop(cause: DropCause) -> bool {
 fn outcome(outcome: &Outcome) -> Option<&'static str> {
     Some(match outcome {
         Outcome::Converged { .. } => "session converged",
-        Outcome::Owed(OwedReason::NewerWrites) => "session owed for newer writes",
-        Outcome::Owed(OwedReason::Yielded) => "session yielded",
-        Outcome::Owed(OwedReason::PeerBehind) => "session owed to a peer that is behind",
-        Outcome::Owed(OwedReason::PeerRestarted) => "session with a peer that restarted",
+        Outcome::SyncPending(RetryReason::NewerWrites) => "session owed for newer writes",
+        Outcome::SyncPending(RetryReason::Yielded) => "session yielded",
+        Outcome::SyncPending(RetryReason::PeerBehind) => "session owed to a peer that is behind",
+        Outcome::SyncPending(RetryReason::PeerRestarted) => "session with a peer that restarted",
         Outcome::Failed(FailureReason::Timeout) => "session timed out",
-        Outcome::Owed(OwedReason::ClockDrift | OwedReason::NoMerge) | Outcome::Failed(_) => return None,
+        Outcome::SyncPending(RetryReason::ClockDrift | RetryReason::NoMerge) | Outcome::Failed(_) => {
+            return None;
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 use syncline_sync::{
-    EncryptionError, EncryptionState, Frame, Nonce, SharedKey, Side, StreamMessage, SyncTransport,
+    EncryptionError, EncryptionState, Frame, Nonce, SharedKey, StreamMessage, StreamSide, SyncTransport,
     TransportError,
 };
 use syncline_types::{ContextId, SimDuration, SimTime};
@@ -49,7 +49,7 @@ impl SimStream {
             encryption: EncryptionState::plain(side),
             closed: false,
         };
-        (end(a, b, Side::Opener), end(b, a, Side::Accepter))
+        (end(a, b, StreamSide::Opener), end(b, a, StreamSide::Accepter))
     }
 
     /// The next message, if one has arrived.
