@@ -4,7 +4,7 @@ use crate::row;
 use crate::storage::{Grown, grow, grow_deep};
 use std::time::{Duration, Instant};
 use syncline_store::MemoryStore;
-use syncline_sync::{Outcome, Progress, StoreHost};
+use syncline_sync::{Outcome, SessionProgress, StoreHost};
 use syncline_types::{ContextId, Moment, ReplicaId, SimTime};
 
 fn host(store: MemoryStore, replica: u64) -> StoreHost<MemoryStore> {
@@ -25,10 +25,10 @@ fn take(store: MemoryStore) -> (Duration, Duration) {
         let progress = reader.on_message(&mut session, &answer).expect("a step");
         reading += started.elapsed();
         message = match progress {
-            Progress::Send(id, request) => {
+            SessionProgress::Send(id, request) => {
                 syncline_sync::Message::Request { session: session.id(), id, request }
             }
-            Progress::Done(Outcome::Converged { .. }) => return (reading, giving),
+            SessionProgress::Done(Outcome::Converged { .. }) => return (reading, giving),
             other => panic!("{other:?}"),
         };
     }

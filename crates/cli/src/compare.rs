@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
 use sync_sim::compare_protocols::{
-    Case, Cost, Ground, Link, Measured, Outcome, Selection, Shape, Spread, SyncProtocolKind,
+    Case, ProtocolCost, Ground, Link, Measured, Outcome, Selection, Shape, Spread, SyncProtocolKind,
 };
 use sync_sim::prelude::SimDuration;
 
@@ -146,7 +146,7 @@ impl Row {
             converged: matches!(outcome, Outcome::Converged { .. }),
             outcome: match outcome {
                 Outcome::Converged { .. } => "converged".into(),
-                Outcome::Owed(reason) => format!("owed: {reason:?}"),
+                Outcome::SyncPending(reason) => format!("owed: {reason:?}"),
                 Outcome::Failed(reason) => format!("failed: {reason}"),
             },
             messages: measured.messages,
@@ -306,8 +306,8 @@ impl Row {
 }
 
 impl Reckoned {
-    fn of(cost: &Cost) -> Self {
-        let Cost { protocol, round_trips, bytes, cpu_us, time_us } = *cost;
+    fn of(cost: &ProtocolCost) -> Self {
+        let ProtocolCost { protocol, round_trips, bytes, cpu_us, time_us } = *cost;
         Self { protocol: protocol.to_string(), round_trips, bytes, cpu_us, time_us }
     }
 }

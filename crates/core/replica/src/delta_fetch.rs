@@ -1,7 +1,7 @@
 //! The deltas that wait for others, and the requests for what they wait for.
 
 use std::collections::BTreeSet;
-use syncline_sync::{BufferLedger, Delta, DeltaBuffer, DeltaLog, Dot, Gate, Pushed};
+use syncline_sync::{BufferLedger, Delta, DeltaBuffer, DeltaLog, Dot, Gate, PushOutcome};
 use syncline_types::PeerId;
 
 /// Requests for missing deltas before a sync of states is tried instead.
@@ -52,9 +52,9 @@ impl DeltaFetch {
     }
 
     /// Buffers a delta whose turn has not come.
-    pub(crate) fn push(&mut self, delta: Delta) -> Pushed {
+    pub(crate) fn push(&mut self, delta: Delta) -> PushOutcome {
         let pushed = self.buffer.push(delta);
-        if pushed == Pushed::Added {
+        if pushed == PushOutcome::Added {
             // A new delta may wait for something that peers had no reason to give before.
             self.exhausted.clear();
         }
@@ -78,7 +78,7 @@ impl DeltaFetch {
 
     /// Whether every delta waits for another that waits too.
     pub(crate) fn is_unsatisfiable(&self, log: &DeltaLog) -> bool {
-        self.buffer.is_stuck(log)
+        self.buffer.is_unsatisfiable(log)
     }
 
     /// Whether no request was sent since the count last restarted.
@@ -134,14 +134,14 @@ impl DeltaFetch {
     /// Drops every delta that waits, and gives how many that were.
     pub(crate) fn drop_pending_deltas(&mut self) -> u64 {
         self.exhausted.clear();
-        let dropped = self.buffer.strand();
+        let dropped = self.buffer.drop_pending();
         debug_assert!(self.buffer.is_empty(), "no delta is left");
         dropped
     }
 
     /// Drops the deltas that `gate` would not let in any more.
     pub(crate) fn dismiss(&mut self, gate: &Gate) {
-        self.buffer.dismiss(gate);
+        self.buffer.remove_unauthorized(gate);
     }
 }
 

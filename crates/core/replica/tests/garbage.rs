@@ -282,7 +282,7 @@ fn claimed_coverage_cannot_end_our_history() {
         covered,
         log_floor: VersionVector::default(),
         supported_protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
-        wish: None,
+        requested_protocol: None,
         sketch: None,
         link: Link::default(),
         clock: 0,

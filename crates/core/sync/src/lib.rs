@@ -1,66 +1,67 @@
 //! How two replicas become equal: causal deltas, negotiation, and sync sessions.
 //!
-//! Sessions are sans-IO. An initiator is a [`Session`] that is given responses and asked what to
-//! send next; a responder is the function [`respond`] of a state and a request, and keeps nothing.
-//! Every request is idempotent, so loss, duplication and reordering need no code of their own: the
-//! initiator repeats what was not answered, and that is the one place where anything is repeated.
+//! Sessions are sans-IO. The initiator is a [`Session`]: its host gives it responses and asks it for
+//! the next request. The responder is the function [`respond`] of a state and a request, and stores
+//! nothing between requests but a bounded cache of views. Every request is idempotent. Loss,
+//! duplication and reordering therefore need no code of their own: the initiator retransmits a request
+//! until it is answered, and retransmission happens nowhere else.
 //!
-//! This crate knows records and bytes. It knows no peers' addresses, no timers and no clock.
+//! This crate knows records and bytes. It knows no addresses of peers, no timers and no clock.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `messages` | frames, messages, handshakes, questions about a state and their answers |
+//! | `deltas` | deltas, version vectors, the delta log and buffer, signatures and membership |
+//! | `selection` | the decision table and the cost model that choose a protocol |
+//! | `session` | the initiator: phases of a session, the exchange of records, the exchange of deltas |
+//! | `sketch` | coded symbols (rateless IBLT), estimates of a difference, filtered IBLTs, short ids |
+//! | `snapshot` | snapshot pages, the staged transfer, the initiator of a transfer, cached views |
+//! | `respond` | the responder |
+//! | `transaction` | what one step reads and writes |
+//! | `transport` | the stream trait, its encryption, and the driver of sessions |
 #![warn(clippy::float_arithmetic)]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
-mod adaptive;
-mod authority;
-mod buffer;
-mod delta;
-mod drive;
-mod encryption;
-mod filter;
-mod frame;
-mod handshake;
-mod log;
-mod message;
-mod node_view;
-mod page;
-mod question;
-mod rejection;
+mod deltas;
+mod messages;
 mod respond;
-mod select;
+mod selection;
 mod session;
 mod sketch;
-pub mod staged;
+mod snapshot;
 mod transaction;
 mod transport;
 
-pub use adaptive::{Cost, costs, select_adaptively};
-pub use authority::{Authority, Gate, KeyedHash, Membership, PublicKey, Scheme, Signature, Statement};
-pub use buffer::{BufferLedger, DeltaBuffer, Pushed};
-pub use delta::{Delta, DeltaRef, Dot, VersionVector};
-pub use drive::{
-    DriveError, StoreHost, bloom_filter_sync, delta_sync, drive, hash_comparison_sync, level_wise_sync,
-    rateless_iblt_sync, serve, snapshot_sync, subtree_prefetch_sync,
+pub use deltas::{
+    Authority, BufferLedger, Delta, DeltaBuffer, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gate,
+    KeyedHash, Membership, MissingDeltas, PublicKey, PushOutcome, Scheme, Signature, Statement,
+    VersionVector,
 };
-pub use encryption::{EncryptionError, EncryptionState, Nonce, SharedKey, Side};
-pub use filter::Filter;
-pub use frame::{Frame, FrameError};
-pub use handshake::{
-    HandshakeReply, Link, LocalSyncState, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind,
-    build_handshake,
+pub use messages::{
+    Answer, BloomFilter, BriefEntry, DeltasReply, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip,
+    HandshakeReply, Link, LocalSyncState, Message, NodeAddress, NodeView, Question, Rejection, Request,
+    RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId, SlotView, SyncHandshake, SyncProtocolKind,
+    WireDigest, WireEntry, WireRecord, build_handshake,
 };
-pub use log::{DeltaLog, DeltaRefusal, Missing};
-pub use message::{
-    DeltasReply, ExchangeReply, ExchangeRequest, Gossip, Message, Rejection, Request, RequestId, Response,
-    SessionId, WireRecord,
+pub use respond::respond;
+pub use selection::{
+    ProtocolCost, ProtocolSelection, Selection, SelectionReason, SyncProtocol, costs, select_adaptively,
+    select_protocol,
 };
-pub use node_view::{BriefEntry, Fingerprint, NodeView, Probe, SlotView, WireEntry};
-pub use page::SnapshotPage;
-pub use question::{Answer, Question};
-pub use respond::{ViewCache, respond};
-pub use select::{ProtocolSelection, Selection, SelectionReason, SyncProtocol, select_protocol};
-pub use session::{FailureReason, Outcome, OwedReason, Progress, Session, SessionStats};
-pub use sketch::{Cell, Difference, Located, Names, Sieve, Sieved, Sketch, SketchHead, SketchKey, Symbol};
+pub use session::{
+    FailureReason, Outcome, ProtocolBreach, RetryReason, Session, SessionProgress, SessionStats,
+};
+pub use sketch::{
+    Cell, FilteredIblt, LocatedDifference, SetDifference, ShortIds, Sketch, SketchHead, SketchKey, Symbol,
+    SymbolFilter,
+};
+pub use snapshot::{SnapshotPage, ViewCache, staged};
 pub use transaction::Transaction;
-pub use transport::{StreamMessage, SyncTransport, TransportError};
+pub use transport::{
+    DriveError, EncryptionError, EncryptionState, Nonce, SharedKey, StoreHost, StreamMessage, StreamSide,
+    SyncTransport, TransportError, bloom_filter_sync, delta_sync, drive, hash_comparison_sync,
+    level_wise_sync, rateless_iblt_sync, serve, snapshot_sync, subtree_prefetch_sync,
+};

@@ -1,73 +1,25 @@
 //! The responder: a function of a state and a request.
+//!
+//! A responder stores nothing about its sessions. Each answer depends on the request, the state and the
+//! cache of views only, and each request is idempotent. A request that arrives twice, late or after a
+//! restart therefore needs no special treatment.
 
-use crate::adaptive::select_adaptively;
-use crate::delta::{Delta, VersionVector};
-use crate::handshake::{HandshakeReply, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind};
-use crate::log::{DeltaRefusal, Missing};
-use crate::message::{DeltasReply, ExchangeReply, ExchangeRequest, Rejection, Request, Response};
-use crate::page::SnapshotPage;
-use crate::question::{Answer, Kept, Question};
-use crate::select::{SelectionReason, select_protocol};
-use crate::sketch::Sight;
+use crate::deltas::{Delta, DeltaError, DeltaRefusal, MissingDeltas, VersionVector};
+use crate::messages::{
+    Answer, DeltasReply, ExchangeReply, ExchangeRequest, HandshakeReply, Question, Rejection, Request,
+    ResponderState, Response, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind, WireRecord,
+};
+use crate::selection::{SelectionReason, select_adaptively, select_protocol};
+use crate::sketch::SketchComparison;
+use crate::snapshot::{SnapshotPage, ViewCache};
 use crate::transaction::Transaction;
-use std::collections::VecDeque;
 use syncline_storage::{ApplyError, Disposition, Interface, Record, StorageError, tree_page};
 use syncline_store::{Bytes, ReadView};
 use syncline_types::{Decode, Digest, Encode, Writer, canary, limits};
 
-/// Views kept so that a snapshot in progress is not disturbed by new writes: the only thing a
-/// responder remembers. Losing one costs the initiator a look at what has changed, never correctness.
-#[derive(Clone, Debug)]
-pub struct ViewCache<V> {
-    /// By root; the one used last comes last.
-    views: VecDeque<(Digest, V)>,
-    /// What was said of the view that came last. It is always here: only a later one pushes it out.
-    newest: Option<SyncHandshake>,
-    capacity: usize,
-}
-
-impl<V: Clone> ViewCache<V> {
-    /// A cache of up to `capacity` views, and at least one.
-    pub const fn new(capacity: usize) -> Self {
-        Self { views: VecDeque::new(), newest: None, capacity: if capacity == 0 { 1 } else { capacity } }
-    }
-
-    /// The roots of the states that views are kept of, the one used last coming last, and what was said of
-    /// the newest.
-    pub fn kept(&self) -> (Vec<Digest>, Option<&SyncHandshake>) {
-        (self.views.iter().map(|(root, _)| *root).collect(), self.newest.as_ref())
-    }
-
-    /// Keeps the view that `said` describes, at the cost of the one used longest ago.
-    fn keep(&mut self, said: &SyncHandshake, view: &V) {
-        if self.find(said.root_hash).is_none() {
-            self.views.push_back((said.root_hash, view.clone()));
-            self.newest = Some(said.clone());
-            while self.views.len() > self.capacity {
-                self.views.pop_front();
-            }
-        }
-    }
-
-    fn find(&mut self, root: Digest) -> Option<&V> {
-        let at = self.views.iter().position(|(own, _)| *own == root)?;
-        let found = self.views.remove(at)?;
-        self.views.push_back(found);
-        self.views.back().map(|(_, view)| view)
-    }
-
-    /// Another state to go on with for one whose view is gone: the present one or, if there is no room for
-    /// one more, the newest that others are receiving; otherwise readers of many states would push each
-    /// other's out for ever.
-    fn instead<'a>(&'a self, ours: &'a SyncHandshake) -> &'a SyncHandshake {
-        let full = self.views.len() >= self.capacity;
-        self.newest.as_ref().filter(|newest| full && newest.horizon == ours.horizon).unwrap_or(ours)
-    }
-}
-
-/// Answers a request. `ours` is what this replica says of itself now. Pushed records are joined
-/// into the transaction; the answer speaks of the state after that, so it must be sent only once
-/// the transaction is durable.
+/// Answers a request. `ours` is the present handshake of this replica. Pushed records are joined in the
+/// transaction, and the answer describes the state after that. The caller must therefore commit the
+/// transaction before it sends the answer.
 pub fn respond<V: ReadView>(
     work: &mut Transaction<V>,
     views: &mut ViewCache<V>,
@@ -80,37 +32,43 @@ pub fn respond<V: ReadView>(
         Request::Deltas { covered, pushes } => on_deltas(work, covered, pushes).map(Response::Deltas),
         Request::SnapshotPage { boundary, after, compressed } => {
             let Some(view) = boundary_view(work, views, ours, *boundary) else {
-                return Ok(Response::SnapshotGone(Box::new(views.instead(ours).clone())));
+                return Ok(Response::SnapshotGone(Box::new(views.replacement(ours).clone())));
             };
             let page = tree_page(view, after, limits::SNAPSHOT_PAGE_BYTES)?;
             let (packed, unpacked_len) = SnapshotPage::pack(&page.records, *compressed);
-            let (boundary, root, next) = (*boundary, ours.root_hash, page.next);
-            Ok(Response::SnapshotPage(SnapshotPage { boundary, root, packed, unpacked_len, next }))
+            Ok(Response::SnapshotPage(SnapshotPage {
+                boundary: *boundary,
+                root: ours.root_hash,
+                packed,
+                unpacked_len,
+                next: page.next,
+            }))
         }
         Request::SnapshotExchange { boundary, asked } => {
             let Some(view) = boundary_view(work, views, ours, *boundary) else {
-                return Ok(Response::SnapshotGone(Box::new(views.instead(ours).clone())));
+                return Ok(Response::SnapshotGone(Box::new(views.replacement(ours).clone())));
             };
             let mut state = Interface::open(view.clone())?;
             let mut reply = ExchangeReply::of(asked, &mut state)?;
             reply.root = ours.root_hash;
-            let kept = Kept { key: work.sketch_key(), sketch: None };
-            answer(asked, &mut state, kept, &mut reply)?;
+            let responder = ResponderState { key: work.sketch_key(), sketch: None };
+            answer(asked, &mut state, responder, &mut reply)?;
             Ok(Response::Exchange(reply))
         }
     }
 }
 
-/// The view of a state that is being received. If it is gone, that of the one to go on with is kept.
+/// The cached view of the state with root `boundary`. If it has been evicted and the transfer will
+/// continue with the present state, the present view is cached.
 fn boundary_view<'a, V: ReadView>(
     work: &Transaction<V>,
     views: &'a mut ViewCache<V>,
     ours: &SyncHandshake,
     boundary: Digest,
 ) -> Option<&'a V> {
-    let present = boundary == ours.root_hash || views.instead(ours).root_hash == ours.root_hash;
+    let present = boundary == ours.root_hash || views.replacement(ours).root_hash == ours.root_hash;
     if views.find(boundary).is_none() && present {
-        keep_current(work, views, ours);
+        cache_present(work, views, ours);
     }
     views.find(boundary)
 }
@@ -131,38 +89,39 @@ fn on_handshake<V: ReadView>(
         return Ok(Response::Rejected(rejection));
     }
     let table = select_protocol(theirs, ours);
-    // Records only pass between equal horizons; and where roots are equal, there is nothing to locate.
+    // Records pass between equal horizons only. Where the roots are equal, there is no difference to locate.
     let comparable = theirs.has_state
         && ours.has_state
         && theirs.horizon == ours.horizon
         && table.reason != SelectionReason::RootsEqual;
-    let sight = if comparable { Sight::of(theirs, work)? } else { None };
-    let selection = match &sight {
-        Some(sight) if table.reason != SelectionReason::Requested => {
-            let cheapest = select_adaptively(theirs, ours, sight.difference, sight.found.is_some());
+    let comparison = if comparable { SketchComparison::of(theirs, work)? } else { None };
+    let selection = match &comparison {
+        Some(comparison) if table.reason != SelectionReason::Requested => {
+            let found = comparison.found.is_some();
+            let cheapest = select_adaptively(theirs, ours, comparison.difference, found);
             if cheapest.reason == SelectionReason::NoCommonProtocol { table } else { cheapest }
         }
         _ => table,
     };
     let verdict = selection.protocol.kind();
     if verdict == SyncProtocolKind::Snapshot {
-        keep_current(work, views, ours);
+        cache_present(work, views, ours);
     }
-    let difference = sight.as_ref().map(|sight| sight.difference);
-    let located = match (sight, verdict) {
-        (Some(sight), SyncProtocolKind::RatelessIblt) => Some(sight.located(work)?),
-        (Some(sight), SyncProtocolKind::SubtreePrefetch) => Some(sight.sample(work)?),
+    let difference = comparison.as_ref().map(|comparison| comparison.difference);
+    let located = match (comparison, verdict) {
+        (Some(comparison), SyncProtocolKind::RatelessIblt) => Some(comparison.located(work)?),
+        (Some(comparison), SyncProtocolKind::SubtreePrefetch) => Some(comparison.sample(work)?),
         _ => None,
     };
     let theirs = ours.clone();
     Ok(Response::Handshake(Box::new(HandshakeReply { theirs, verdict, difference, located })))
 }
 
-/// Keeps the present view, unless this step has changed the state: then the view does not have the
-/// root that is being announced.
-fn keep_current<V: ReadView>(work: &Transaction<V>, views: &mut ViewCache<V>, ours: &SyncHandshake) {
+/// Caches the present view, unless this step has changed the state: the view is the one from before the
+/// step and would not have the root of `ours`.
+fn cache_present<V: ReadView>(work: &Transaction<V>, views: &mut ViewCache<V>, ours: &SyncHandshake) {
     if !work.state.is_changed() {
-        views.keep(ours, work.state.view());
+        views.insert(ours, work.state.view());
     }
 }
 
@@ -173,17 +132,23 @@ fn on_deltas<V: ReadView>(
 ) -> Result<DeltasReply, StorageError> {
     let mut refused = 0;
     for bytes in pushes {
-        let applied = match Delta::from_bytes(bytes) {
-            Ok(delta) => work.apply_delta(&delta)?,
-            Err(_) => Err(DeltaRefusal::Malformed),
+        // A covered delta has arrived another way meanwhile, which is no refusal.
+        let is_refused = match Delta::from_bytes(bytes) {
+            Err(_) => true,
+            Ok(delta) => match work.apply_delta(&delta) {
+                Ok(()) | Err(DeltaError::Refused(DeltaRefusal::Covered)) => false,
+                Err(DeltaError::Refused(_)) => true,
+                Err(DeltaError::Storage(error)) => return Err(error),
+            },
         };
-        refused += u64::from(!matches!(applied, Ok(()) | Err(DeltaRefusal::Covered)));
+        refused += u64::from(is_refused);
     }
     let (deltas, complete) = match work.deltas_since(theirs, limits::PAGE_BYTES)? {
-        Missing::Deltas { deltas, complete } => (deltas, complete),
-        Missing::BelowFloor => (Vec::new(), false),
+        MissingDeltas::Deltas { deltas, complete } => (deltas, complete),
+        MissingDeltas::BelowFloor => (Vec::new(), false),
     };
-    let (root, covered) = (work.state.root_hash()?, work.log.covered().clone());
+    let root = work.state.root_hash()?;
+    let covered = work.log.covered().clone();
     Ok(DeltasReply { root, covered, deltas, complete, refused })
 }
 
@@ -192,42 +157,49 @@ fn on_exchange<V: ReadView>(
     asked: &ExchangeRequest,
 ) -> Result<ExchangeReply, StorageError> {
     let generation_before = work.state.stats()?.generation;
-    let (mut deferred, mut refused) = (0, 0);
-    let comparable = asked.horizon == work.state.horizon();
-    if comparable {
-        work.state.prefetch(asked.pushes.iter().map(|push| push.id))?;
+    let (deferred, refused) = join_pushes(work, asked)?;
+    let mut reply = ExchangeReply::of(asked, &mut work.state)?;
+    reply.generation_before = generation_before;
+    reply.deferred = deferred;
+    reply.refused = refused;
+    debug_assert!(reply.generation_before <= reply.generation_after, "joining never undoes a change");
+    if asked.questions.iter().any(|question| matches!(question, Question::Cells { .. })) {
+        work.sketch()?;
     }
-    for push in &asked.pushes {
-        if !comparable {
-            deferred += 1;
+    let responder = ResponderState { key: work.sketch_key(), sketch: work.sketch.as_ref() };
+    answer(asked, &mut work.state, responder, &mut reply)?;
+    Ok(reply)
+}
+
+/// Joins the pushed records. Returns how many may be accepted later, and how many break a rule.
+fn join_pushes<V: ReadView>(
+    work: &mut Transaction<V>,
+    asked: &ExchangeRequest,
+) -> Result<(u64, u64), StorageError> {
+    if asked.horizon != work.state.horizon() {
+        // The pushes may contain entities that this side has collected. The reply shows the other horizon.
+        return Ok((asked.pushes.len() as u64, 0));
+    }
+    work.state.prefetch(asked.pushes.iter().map(|push| push.id))?;
+    let mut deferred = 0;
+    let mut refused = 0;
+    for WireRecord { id, bytes } in &asked.pushes {
+        let Ok(record) = Record::from_bytes(bytes) else {
+            refused += 1;
             continue;
-        }
-        let merged = match Record::from_bytes(&push.bytes) {
-            Ok(record) => work.state.merge_record(push.id, &record, &work.context),
-            Err(_) => {
-                refused += 1;
-                continue;
-            }
         };
-        match merged {
+        match work.state.merge_record(*id, &record, &work.context) {
             Ok(_) => {}
             Err(ApplyError::Storage(error)) => return Err(error),
             Err(error) if error.disposition() == Disposition::RetryLater => deferred += 1,
             Err(_) => refused += 1,
         }
     }
-    let mut reply = ExchangeReply::of(asked, &mut work.state)?;
-    (reply.generation_before, reply.deferred, reply.refused) = (generation_before, deferred, refused);
-    if asked.questions.iter().any(|question| matches!(question, Question::Cells { .. })) {
-        work.sketch()?;
-    }
-    let kept = Kept { key: work.sketch_key(), sketch: work.sketch.as_ref() };
-    answer(asked, &mut work.state, kept, &mut reply)?;
-    Ok(reply)
+    Ok((deferred, refused))
 }
 
 impl ExchangeReply {
-    /// What `state` says of itself, and no answers yet.
+    /// A reply with the figures of `state`, and without answers.
     fn of<V: ReadView>(asked: &ExchangeRequest, state: &mut Interface<V>) -> Result<Self, StorageError> {
         let stats = state.stats()?;
         Ok(Self {
@@ -244,35 +216,39 @@ impl ExchangeReply {
     }
 }
 
-/// Answers wishes and questions from the front, as many as fit the page.
+/// Answers record requests and questions from the front, as many as fit a page.
 fn answer<V: ReadView>(
     asked: &ExchangeRequest,
     state: &mut Interface<V>,
-    kept: Kept<'_>,
+    responder: ResponderState<'_>,
     reply: &mut ExchangeReply,
 ) -> Result<(), StorageError> {
-    let (mut sized, mut spent) = (Writer::default(), 0);
+    let mut encoded = Writer::default();
     for want in &asked.wants {
-        if sized.len() >= limits::PAGE_BYTES {
+        if encoded.len() >= limits::PAGE_BYTES {
             break;
         }
         let record = state.record(*want)?;
         let bytes = record.map(|record| record.to_bytes());
-        sized.raw(bytes.as_deref().unwrap_or_default());
+        encoded.raw(bytes.as_deref().unwrap_or_default());
         reply.records.push(bytes.map(Into::into));
     }
+    // The cost of answers beyond their size; see `Question::cost`.
+    let mut cost = 0;
     for question in &asked.questions {
-        // A round always makes progress: the first answer is given whatever its size.
-        if sized.len() + spent >= limits::PAGE_BYTES
-            && !(reply.answers.is_empty() && reply.records.is_empty())
-        {
+        // Every reply contains at least one answer, whatever its size, so that every round makes progress.
+        let is_empty = reply.answers.is_empty() && reply.records.is_empty();
+        if encoded.len() + cost >= limits::PAGE_BYTES && !is_empty {
             break;
         }
-        let answer = Answer::to(question, asked.whole, state, kept)?;
-        answer.encode(&mut sized);
-        // Some answers cost more than they show.
-        spent += question.cost(kept);
+        let answer = Answer::to(question, asked.whole, state, responder)?;
+        answer.encode(&mut encoded);
+        cost += question.cost(responder);
         reply.answers.push(answer);
     }
+    debug_assert!(
+        reply.answers.len() <= asked.questions.len() && reply.records.len() <= asked.wants.len(),
+        "answers pair up with questions"
+    );
     Ok(())
 }

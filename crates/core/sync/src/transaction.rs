@@ -1,48 +1,47 @@
 //! The work of one step: the state with its changes, and the rows above it.
 
-use crate::authority::Gate;
-use crate::delta::{Delta, DeltaRef, VersionVector};
-use crate::handshake::{LocalSyncState, SyncHandshake, SyncProtocolKind};
-use crate::log::{DeltaLog, DeltaRefusal, Missing};
-use crate::rejection::Rejection;
-use crate::sketch::{Cell, Sketch, SketchKey, cells_of};
-use crate::staged;
+use crate::deltas::{
+    Delta, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Gate, MissingDeltas, VersionVector,
+};
+use crate::messages::{LocalSyncState, Rejection, SyncHandshake, SyncProtocolKind};
+use crate::sketch::{Cell, Sketch, SketchKey, compute_cells};
+use crate::snapshot::staged;
 use std::cmp::Ordering;
 use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{ContextId, Digest, Hlc, ReplicaId};
 
-/// Everything one step reads and writes. It ends as one batch, so that a crash keeps all of the
-/// step or none of it.
+/// Everything that one step reads and writes. It ends as one batch: after a crash the store contains
+/// all changes of the step or none of them.
 #[derive(Clone, Debug)]
 pub struct Transaction<V> {
-    /// The records and their index.
+    /// The records and their index, with the changes of this step.
     pub state: Interface<V>,
-    /// Rows of the layers above: deltas, clock, staged snapshots.
-    pub above: WriteBatch,
-    /// Which deltas the state covers.
+    /// Rows of the layers above the state: deltas, the clock, snapshot transfers.
+    pub metadata_batch: WriteBatch,
+    /// The deltas that the state covers.
     pub log: DeltaLog,
-    /// What changes are judged by.
+    /// The local time and the drift limit, by which changes are judged.
     pub context: ApplyContext,
-    /// What deltas must pass.
+    /// The check that deltas must pass.
     pub gate: Gate,
-    /// Why deltas that did not pass the gate in this step did not.
+    /// The refusals of deltas in this step that were unauthorized; see [`DeltaRefusal::is_unauthorized`].
     pub unauthorized: Vec<DeltaRefusal>,
-    /// The latest stamp of a delta applied in this step.
+    /// The latest stamp of a delta that was applied in this step.
     latest: Hlc,
-    /// The sketch of the state, once somebody needed it. It is kept from step to step by whoever runs
-    /// them, and made anew where it was not.
+    /// The sketch of the state, if it has been computed. The host passes it from step to step. Invariant:
+    /// it reflects the state up to the changes that `state.take_changes` has yet to return.
     pub sketch: Option<Sketch>,
     sketch_key: SketchKey,
 }
 
 impl<V: ReadView> Transaction<V> {
-    /// Begins on `view`, which the log must agree with, with every gate open.
+    /// Begins on `view`, which must be the view that `log` belongs to. The gate admits every delta.
     pub fn begin(view: V, log: DeltaLog, context: ApplyContext) -> Result<Self, StorageError> {
         Self::begin_with(view, log, context, Merges::default())
     }
 
-    /// As [`Transaction::begin`], with the merge functions of the application's own types.
+    /// Like [`Transaction::begin`], with the merge functions of the application's own types.
     pub fn begin_with(
         view: V,
         log: DeltaLog,
@@ -53,7 +52,7 @@ impl<V: ReadView> Transaction<V> {
             sketch: None,
             sketch_key: SketchKey::default(),
             state: Interface::open_with(view, merges)?,
-            above: WriteBatch::default(),
+            metadata_batch: WriteBatch::default(),
             log,
             context,
             gate: Gate::default(),
@@ -62,22 +61,22 @@ impl<V: ReadView> Transaction<V> {
         })
     }
 
-    /// The work goes on with this sketch of the state, which was kept from the step before.
+    /// The same transaction with the sketch of the state, as the previous step has returned it.
     pub fn with_sketch(mut self, sketch: Option<Sketch>) -> Result<Self, StorageError> {
         self.sketch = sketch;
         if self.sketch.is_some() {
-            // From here on changes are told.
+            // The first call makes the state record its changes, by which the sketch is updated.
             self.state.take_changes()?;
         }
         Ok(self)
     }
 
-    /// The sketch of the state as it is now. O(changes), or O(n) the first time.
+    /// The sketch of the present state. O(changes) if there is a sketch already, otherwise O(n).
     pub fn sketch(&mut self) -> Result<&Sketch, StorageError> {
         let changes = self.state.take_changes()?;
         let sketch = match self.sketch.take() {
             Some(mut sketch) => {
-                changes.iter().for_each(|change| sketch.take(change));
+                changes.iter().for_each(|change| sketch.apply(change));
                 Some(sketch).filter(|sketch| !sketch.is_outgrown())
             }
             None => None,
@@ -86,62 +85,77 @@ impl<V: ReadView> Transaction<V> {
             Some(sketch) => sketch,
             None => Sketch::of(self.sketch_key, &mut self.state)?,
         };
+        debug_assert_eq!(sketch.key(), self.sketch_key, "a sketch is keyed for its context");
         Ok(self.sketch.insert(sketch))
     }
 
-    /// `count` cells of the state's sketch from `from` on. O(1) each where they are kept, else O(n).
+    /// `count` cells of the state from index `from` on. O(count) if the sketch has them, otherwise O(n).
     pub(crate) fn cells(&mut self, from: usize, count: usize) -> Result<Vec<Cell>, StorageError> {
         match self.sketch()?.cells(from, count) {
             Some(cells) => Ok(cells.to_vec()),
-            None => cells_of(self.sketch_key, (from, count), &mut self.state),
+            None => compute_cells(self.sketch_key, (from, count), &mut self.state),
         }
     }
 
-    /// What keys the sketches of this context.
+    /// The key of the sketches of this context.
     pub const fn sketch_key(&self) -> SketchKey {
         self.sketch_key
     }
 
-    /// The step's writes as one batch, and the log and the sketch as they are with them.
+    /// Runs `work` with `state` in place of the transaction's own state, and puts both back, whatever
+    /// `work` returns. A snapshot transfer compares its staged state with the peer's in this way.
+    pub(crate) fn with_state<R>(&mut self, state: &mut Interface<V>, work: impl FnOnce(&mut Self) -> R) -> R {
+        std::mem::swap(&mut self.state, state);
+        let result = work(self);
+        std::mem::swap(&mut self.state, state);
+        result
+    }
+
+    /// Ends the step. Returns its writes as one batch, and the log and the sketch that belong to the store
+    /// once the batch is applied.
     pub fn finish(mut self) -> Result<(WriteBatch, DeltaLog, Option<Sketch>), StorageError> {
         if self.sketch.is_some() {
             self.sketch()?;
         }
-        let Self { state, mut above, mut log, sketch, .. } = self;
+        let Self { state, mut metadata_batch, mut log, sketch, .. } = self;
         let mut batch = state.finish()?;
-        log.write_changes(&mut above);
-        batch.extend(above);
+        log.write_changes(&mut metadata_batch);
+        batch.extend(metadata_batch);
+        debug_assert!(!log.is_changed(), "the summary of the log is in the batch");
         Ok((batch, log, sketch))
     }
 
-    /// The same work behind this gate.
-    pub fn behind(self, gate: Gate) -> Self {
+    /// The same transaction with this gate.
+    pub fn with_gate(self, gate: Gate) -> Self {
         let sketch_key = SketchKey::of(gate.context);
         Self { gate, sketch_key, ..self }
     }
 
     /// Applies a delta; see [`DeltaLog::apply`].
-    pub fn apply_delta(&mut self, delta: &Delta) -> Result<Result<(), DeltaRefusal>, StorageError> {
-        let applied = self.log.apply(delta, &mut self.state, &mut self.above, &self.context, &self.gate)?;
-        match applied {
+    pub fn apply_delta(&mut self, delta: &Delta) -> Result<(), DeltaError> {
+        let applied =
+            self.log.apply(delta, &mut self.state, &mut self.metadata_batch, &self.context, &self.gate);
+        match &applied {
             Ok(()) => self.latest = self.latest.max(delta.stamp),
-            Err(refusal) => self.note(refusal),
+            Err(DeltaError::Refused(refusal)) => self.note_refusal(*refusal),
+            Err(DeltaError::Storage(_)) => {}
         }
-        Ok(applied)
+        applied
     }
 
-    /// Whether a delta that has to wait may: what does not pass the gate takes no place from what does.
+    /// Checks a delta that has to wait before it enters the delta buffer, so that unauthorized deltas take
+    /// no place from others.
     pub fn let_in(&mut self, delta: &Delta) -> Result<(), DeltaRefusal> {
-        self.gate.lets_in(delta).inspect_err(|refusal| self.note(*refusal))
+        self.gate.lets_in(delta).inspect_err(|refusal| self.note_refusal(*refusal))
     }
 
-    fn note(&mut self, refusal: DeltaRefusal) {
+    fn note_refusal(&mut self, refusal: DeltaRefusal) {
         if refusal.is_unauthorized() {
             self.unauthorized.push(refusal);
         }
     }
 
-    /// Whether a peer that says this of itself may be synced with and believed.
+    /// Checks that a peer with this handshake may be synced with, and that its claims are possible.
     pub fn vet(&self, theirs: &SyncHandshake) -> Result<(), Rejection> {
         if !self.gate.membership.admits(theirs.replica) {
             return Err(Rejection::NotAMember);
@@ -150,69 +164,75 @@ impl<V: ReadView> Transaction<V> {
         if plausible { Ok(()) } else { Err(Rejection::Implausible) }
     }
 
-    /// The latest stamp that this step took in: what the local clock must exceed from now on.
+    /// The latest stamp that entered the state in this step. The local clock must exceed it from now on.
     pub fn latest_stamp(&self) -> Hlc {
         self.latest.max(self.state.latest_stamp())
     }
 
     /// The deltas that a state covering `theirs` lacks; see [`DeltaLog::since`].
-    pub fn deltas_since(&self, theirs: &VersionVector, byte_limit: usize) -> Result<Missing, StorageError> {
-        self.log.since(self.state.view(), &self.above, theirs, byte_limit)
+    pub fn deltas_since(
+        &self,
+        theirs: &VersionVector,
+        byte_limit: usize,
+    ) -> Result<MissingDeltas, StorageError> {
+        self.log.since(self.state.view(), &self.metadata_batch, theirs, byte_limit)
     }
 
-    /// Takes note that the state covers all that a peer's does.
+    /// Records that the state covers everything that a peer's state covers.
     pub fn adopt(&mut self, theirs: &SyncHandshake) {
-        self.log.adopt(&theirs.covered, &theirs.dag_heads, &mut self.above);
+        self.log.adopt(&theirs.covered, &theirs.dag_heads, &mut self.metadata_batch);
     }
 
-    /// Takes note that the state holds nothing from before what a peer has forgotten.
+    /// Records that the state contains nothing from before the peer's horizon that the peer has collected.
     pub(crate) fn adopt_stable(&mut self, theirs: &SyncHandshake) {
-        self.log.adopt(&theirs.stable, &[], &mut self.above);
+        self.log.adopt(&theirs.stable, &[], &mut self.metadata_batch);
     }
 
-    /// Forgets what a peer has forgotten, if this state has seen all that the peer had to see for it.
-    /// Gives how many records that were. No clock of a member was behind an honest horizon, so one
-    /// that is ahead of ours is not believed.
+    /// Raises the horizon to the peer's and collects the tombstones below it, if this state has seen
+    /// everything that the peer had to see before it did so. Returns how many records were removed. An
+    /// honest horizon lies behind the clocks of all members, so one ahead of the local clock is ignored.
     pub fn adopt_horizon(&mut self, theirs: &SyncHandshake) -> Result<u64, StorageError> {
         if self.state.root_hash()?.is_zero() {
-            // There is nothing to forget, and a fresh state takes a snapshot first.
+            // An empty state has nothing to collect, and receives a snapshot first.
             return Ok(0);
         }
         let in_time = theirs.horizon.check_drift(self.context.moment, self.context.max_drift_ms).is_ok();
-        if theirs.horizon <= self.state.horizon() || !in_time || self.misses_what_is_forgotten(theirs) {
+        if theirs.horizon <= self.state.horizon() || !in_time || self.misses_collected(theirs) {
             return Ok(0);
         }
         self.log.note_stable(&theirs.stable);
-        self.state.raise_horizon(theirs.horizon)
+        let removed = self.state.raise_horizon(theirs.horizon)?;
+        debug_assert_eq!(self.state.horizon(), theirs.horizon, "the horizon is the peer's now");
+        Ok(removed)
     }
 
-    /// Whether this state lacks something that the peer had to see before it forgot what it did.
-    fn misses_what_is_forgotten(&self, theirs: &SyncHandshake) -> bool {
+    /// Whether this state lacks a delta that every member had to cover before the peer collected tombstones.
+    fn misses_collected(&self, theirs: &SyncHandshake) -> bool {
         !self.log.covered().includes(&theirs.stable)
     }
 
-    /// Whether the two states can only become equal by one of them starting afresh: it lacks something
-    /// that every member had seen before the other forgot what was dead by then. Then records of the
-    /// one might bring back what the other deleted.
+    /// Whether the two states can only become equal if one of them starts over without state. That one
+    /// lacks a delta that every member had seen before the other side collected tombstones, so its records
+    /// might bring back entities that the other side has deleted.
     pub(crate) fn is_left_behind(&self, theirs: &SyncHandshake) -> bool {
         match theirs.horizon.cmp(&self.state.horizon()) {
-            Ordering::Greater => self.misses_what_is_forgotten(theirs),
+            Ordering::Greater => self.misses_collected(theirs),
             Ordering::Less => !theirs.covered.includes(self.log.stable()),
             Ordering::Equal => false,
         }
     }
 
-    /// Removes some of what snapshots have left behind, if there is anything. To be called from time to
-    /// time: no other step does it.
+    /// Removes some of the rows that abandoned or published snapshots have left, if there are any. The host
+    /// calls it from time to time; no other step does it.
     pub fn clean_up(&mut self) -> Result<(), StorageError> {
         let view = self.state.view();
-        if !staged::is_under_way(view, &self.above)? {
-            staged::sweep(view, self.state.slot().other(), &mut self.above)?;
+        if !staged::is_under_way(view, &self.metadata_batch)? {
+            staged::sweep(view, self.state.slot().other(), &mut self.metadata_batch)?;
         }
         Ok(())
     }
 
-    /// What this replica says of itself now.
+    /// What this replica reports about itself in a handshake.
     pub fn describe<'a>(
         &'a mut self,
         context: ContextId,
@@ -221,12 +241,12 @@ impl<V: ReadView> Transaction<V> {
     ) -> Result<Description<'a>, StorageError> {
         let stats = self.state.stats()?;
         let has_state = (!stats.root.is_zero() || stats.horizon != Hlc::ZERO)
-            && !staged::is_under_way(self.state.view(), &self.above)?;
+            && !staged::is_under_way(self.state.view(), &self.metadata_batch)?;
         Ok(Description { context, replica, stats, has_state, log: &self.log, supported })
     }
 }
 
-/// A replica as negotiation sees it.
+/// The view of a replica that negotiation reads.
 #[derive(Clone, Debug)]
 pub struct Description<'a> {
     context: ContextId,

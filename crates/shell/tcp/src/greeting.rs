@@ -7,7 +7,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use std::io;
 use std::time::Duration;
-use syncline_sync::{EncryptionState, FrameError, Nonce, SharedKey, Side, TransportError};
+use syncline_sync::{EncryptionState, FrameError, Nonce, SharedKey, StreamSide, TransportError};
 use syncline_types::ContextId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs};
@@ -83,7 +83,7 @@ pub enum ConnectError {
 pub async fn connect(addr: impl ToSocketAddrs, config: &TcpConfig) -> Result<TcpTransport, ConnectError> {
     let connecting = async {
         let stream = TcpStream::connect(addr).await.map_err(ConnectError::Unreachable)?;
-        say_hello(without_delay(stream)?, Side::Opener, config).await
+        say_hello(without_delay(stream)?, StreamSide::Opener, config).await
     };
     timeout(config.greeting_budget, connecting).await.map_err(|_| ConnectError::Timeout)?
 }
@@ -94,7 +94,7 @@ pub async fn connect(addr: impl ToSocketAddrs, config: &TcpConfig) -> Result<Tcp
 /// # Errors
 /// See [`ConnectError`].
 pub async fn accept(stream: TcpStream, config: &TcpConfig) -> Result<TcpTransport, ConnectError> {
-    greet(without_delay(stream)?, Side::Accepter, config).await
+    greet(without_delay(stream)?, StreamSide::Accepter, config).await
 }
 
 /// As [`connect`] and [`accept`], over any stream of bytes. The two ends must be of different sides.
@@ -103,7 +103,7 @@ pub async fn accept(stream: TcpStream, config: &TcpConfig) -> Result<TcpTranspor
 /// See [`ConnectError`].
 pub async fn greet<S: AsyncRead + AsyncWrite>(
     stream: S,
-    side: Side,
+    side: StreamSide,
     config: &TcpConfig,
 ) -> Result<TcpTransport<S>, ConnectError> {
     let greeting = say_hello(stream, side, config);
@@ -118,7 +118,7 @@ fn without_delay(stream: TcpStream) -> Result<TcpStream, ConnectError> {
 
 async fn say_hello<S: AsyncRead + AsyncWrite>(
     stream: S,
-    side: Side,
+    side: StreamSide,
     config: &TcpConfig,
 ) -> Result<TcpTransport<S>, ConnectError> {
     let mut wire = Wire::new(stream, GREETING_LIMIT, config.write_budget);
@@ -127,8 +127,8 @@ async fn say_hello<S: AsyncRead + AsyncWrite>(
     wire.write(&[&MAGIC[..], &[VERSION], &ours].concat()).await?;
     let theirs = salt_of(&read(&mut wire).await?)?;
     let (opener, accepter) = match side {
-        Side::Opener => (ours, theirs),
-        Side::Accepter => (theirs, ours),
+        StreamSide::Opener => (ours, theirs),
+        StreamSide::Accepter => (theirs, ours),
     };
     let mut encryption = EncryptionState::plain(side);
     encryption.set(Some(fresh_key(&config.key, &opener, &accepter)));

@@ -8,7 +8,7 @@ use sync_sim::stream::SentFrame;
 use syncline_storage::Interface;
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    DriveError, FailureReason, Frame, Nonce, Outcome, Progress, SessionStats, SharedKey, StoreHost,
+    DriveError, FailureReason, Frame, Nonce, Outcome, SessionProgress, SessionStats, SharedKey, StoreHost,
     StreamMessage, SyncTransport, TransportError, bloom_filter_sync, delta_sync, drive, hash_comparison_sync,
     level_wise_sync, serve, snapshot_sync, subtree_prefetch_sync,
 };
@@ -136,7 +136,7 @@ fn sessions_over_a_hostile_stream_converge_with_encryption_on() {
                 assert!(agreed == root(&a) && agreed == root(&b), "seed {seed}");
             }
             Outcome::Failed(_) => assert_ne!(root(&a), root(&b), "seed {seed}"),
-            Outcome::Owed(reason) => panic!("seed {seed}: {reason:?}"),
+            Outcome::SyncPending(reason) => panic!("seed {seed}: {reason:?}"),
         }
         assert!(net.fates().is_balanced(), "seed {seed}: {:?}", net.fates());
         suppressed += net.fates().dropped(DropCause::DuplicateSuppressed);
@@ -207,15 +207,15 @@ fn run_by_hand(seed: u64, faults: FaultConfig, a: &mut Host, b: &mut Host) -> (O
                 progress = Some(session.on_timeout());
             }
             match progress {
-                Some(Progress::Done(end)) => {
+                Some(SessionProgress::Done(end)) => {
                     *outcome.borrow_mut() = Some(end);
                     return;
                 }
-                Some(Progress::Send(id, request)) => {
+                Some(SessionProgress::Send(id, request)) => {
                     let message = syncline_sync::Message::Request { session: session.id(), id, request };
                     one.send(&frame(a, message)).await.unwrap();
                 }
-                Some(Progress::Ignored) => {}
+                Some(SessionProgress::Ignored) => {}
                 None => {
                     while let Some(request) = two.try_recv() {
                         if let Some(answer) = b.answer(&request.message).unwrap() {

@@ -6,12 +6,12 @@
 use sync_sim_cluster::scenarios::early_register;
 use syncline_storage::{ApplyContext, Interface, StorageError};
 use syncline_store::{MemoryStore, Store};
-pub use syncline_sync::{
-    Cost, DriveError, Link, Outcome, Selection, SelectionReason, SessionStats, SyncProtocolKind,
-};
 use syncline_sync::{
-    Delta, DeltaLog, DeltaRefusal, Difference, Dot, FailureReason, Frame, Message, Progress, StoreHost,
-    Transaction, costs,
+    Delta, DeltaLog, Dot, FailureReason, Frame, Message, SessionProgress, SetDifference,
+    StoreHost, Transaction, costs,
+};
+pub use syncline_sync::{
+    DriveError, Link, Outcome, ProtocolCost, Selection, SelectionReason, SessionStats, SyncProtocolKind,
 };
 use syncline_types::{ContextId, Digest, EntityId, Hlc, Moment, ReplicaId, SimTime};
 
@@ -169,7 +169,7 @@ impl Case {
                     let stamp = Hlc::new(2 + n, 0, author(side));
                     let dot = Dot { author: author(side), seq: n + 1 };
                     let delta = Delta::new(dot, work.log.heads(), stamp, vec![action]);
-                    work.apply_delta(&delta)?.map_err(malformed::<DeltaRefusal>)?;
+                    work.apply_delta(&delta).or_else(|error| Err(malformed(error.refusal()?)))?;
                 } else {
                     work.state.apply_action(&action, &context).map_err(malformed)?;
                 }
@@ -263,11 +263,11 @@ impl Ground {
             let progress = a.on_message(&mut session, &answer)?;
             ours += lap();
             match progress {
-                Progress::Send(id, next) => {
+                SessionProgress::Send(id, next) => {
                     request = Message::Request { session: session.id(), id, request: next };
                 }
-                Progress::Done(outcome) => break outcome,
-                Progress::Ignored => break Outcome::Failed(FailureReason::Timeout),
+                SessionProgress::Done(outcome) => break outcome,
+                SessionProgress::Ignored => break Outcome::Failed(FailureReason::Timeout),
             }
         };
         let nothing = (SyncProtocolKind::None, SelectionReason::NoCommonProtocol);
@@ -305,7 +305,7 @@ impl Ground {
 
     /// What adaptive selection reckons that each protocol would cost, cheapest first, and the difference
     /// that it reckons with.
-    pub fn reckoned(&self) -> Result<(u64, Vec<Cost>), DriveError> {
+    pub fn reckoned(&self) -> Result<(u64, Vec<ProtocolCost>), DriveError> {
         let [mut a, mut b] = [self.host(0)?, self.host(1)?];
         let (ours, theirs) = (a.introduce()?, b.introduce()?);
         let difference = b.estimate(&ours)?;
@@ -334,7 +334,7 @@ impl Located {
         let answered = stopwatch();
         let found = cells.as_deref().map(|cells| a.differs(cells)).transpose()?;
         let read = stopwatch();
-        let count = |found: Difference| (found.ours.len() + found.theirs.len()) as u64;
+        let count = |found: SetDifference| (found.ours.len() + found.theirs.len()) as u64;
         let initiator = said.saturating_sub(begun) + read.saturating_sub(answered);
         Ok(Self {
             cpu: [initiator, answered.saturating_sub(said)],

@@ -8,7 +8,7 @@ use crate::sync_queue::PendingReason;
 use crate::writes::{self, Operation, OperationError};
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, ReadView};
-use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, Pushed};
+use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, PushOutcome};
 use syncline_types::{Decode, PeerId, canary, limits};
 
 /// What became of a delta that arrived.
@@ -48,7 +48,7 @@ impl<V: ReadView> Replica<V> {
         debug_assert!(write.clock.last() >= self.clock.last(), "a write never sets the clock back");
         step.work.state = write.state;
         self.clock = write.clock;
-        step.work.log.append(&write.delta, &mut step.work.above);
+        step.work.log.append(&write.delta, &mut step.work.metadata_batch);
         debug_assert!(
             step.work.log.covered().of(author) == write.delta.dot.seq,
             "own writes are numbered in order"
@@ -111,9 +111,9 @@ impl<V: ReadView> Replica<V> {
             return DeltaFate::Refused(refusal.into());
         }
         match self.delta_fetch.push(delta) {
-            Pushed::Added => DeltaFate::Accepted,
-            Pushed::Duplicate => DeltaFate::Refused(Refusal::Duplicate),
-            Pushed::Full => {
+            PushOutcome::Added => DeltaFate::Accepted,
+            PushOutcome::Duplicate => DeltaFate::Refused(Refusal::Duplicate),
+            PushOutcome::Full => {
                 self.enqueue_forced_sync(from, PendingReason::BufferFull, step);
                 DeltaFate::Refused(Refusal::BufferFull)
             }
@@ -127,7 +127,8 @@ impl<V: ReadView> Replica<V> {
         delta: Delta,
         step: &mut StepContext<'_, V>,
     ) -> Result<Option<DeltaRefusal>, StorageError> {
-        if let Err(refusal) = step.work.apply_delta(&delta)? {
+        if let Err(error) = step.work.apply_delta(&delta) {
+            let refusal = error.refusal()?;
             match refusal {
                 DeltaRefusal::Drift => self.enqueue_forced_sync(from, PendingReason::StampAhead, step),
                 DeltaRefusal::NoMerge => self.enqueue_forced_sync(from, PendingReason::NoMerge, step),

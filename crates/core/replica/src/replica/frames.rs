@@ -75,7 +75,7 @@ impl<V: ReadView> Replica<V> {
         // Where tombstones are collected, a replica without state takes a whole state or none. A part of one
         // from before a collection would leave it behind the others for good.
         let collects = self.config.membership.members().is_some();
-        ours.wish = self.config.requested_protocol.filter(|_| ours.has_state || !collects);
+        ours.requested_protocol = self.config.requested_protocol.filter(|_| ours.has_state || !collects);
         Ok(ours)
     }
 
@@ -86,8 +86,9 @@ impl<V: ReadView> Replica<V> {
         step: &mut StepContext<'_, V>,
     ) -> Result<SyncHandshake, StorageError> {
         let mut ours = self.describe(peer, step)?;
-        let adaptive = ours.wish.is_none() && self.config.selection == Selection::Adaptive;
-        if ours.has_state && (adaptive || ours.wish.is_some_and(SyncProtocolKind::uses_sketch)) {
+        let adaptive = ours.requested_protocol.is_none() && self.config.selection == Selection::Adaptive;
+        if ours.has_state && (adaptive || ours.requested_protocol.is_some_and(SyncProtocolKind::uses_sketch))
+        {
             ours.sketch = Some(step.work.sketch()?.head());
         }
         ours.link.round_trip_us = self.peers.round_trip_us(peer).unwrap_or(ours.link.round_trip_us);

@@ -131,7 +131,7 @@ impl<V: ReadView> Replica<V> {
         let log = std::mem::take(&mut self.log);
         let merges = self.config.merges.clone();
         let work = Transaction::begin_with(view, log, context, merges)?
-            .behind(self.gate())
+            .with_gate(self.gate())
             .with_sketch(self.sketch.take())?;
         let mut step = StepContext { work, moment, entropy, out: SyncActions::default() };
         match event {
@@ -169,11 +169,12 @@ impl<V: ReadView> Replica<V> {
             }
             self.on_change(&mut step);
         }
-        if !step.work.above.is_empty() {
-            self.takes_snapshot = staged::is_under_way(step.work.state.view(), &step.work.above)?;
+        if !step.work.metadata_batch.is_empty() {
+            self.takes_snapshot = staged::is_under_way(step.work.state.view(), &step.work.metadata_batch)?;
         }
-        if step.work.state.is_changed() || step.work.log.is_changed() || !step.work.above.is_empty() {
-            persisted::write(self.incarnation, &self.clock, &mut step.work.above);
+        if step.work.state.is_changed() || step.work.log.is_changed() || !step.work.metadata_batch.is_empty()
+        {
+            persisted::write(self.incarnation, &self.clock, &mut step.work.metadata_batch);
         }
         debug_assert!(
             self.sync_queue.is_timer_current(),

@@ -9,7 +9,7 @@ use crate::sync_queue::PendingReason;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{
-    Message, Outcome, OwedReason, Rejection, Request, RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId,
+    Message, Outcome, Rejection, Request, RequestId, Response, RetryReason, SYNC_PROTOCOL_VERSION, SessionId,
     SyncHandshake, respond,
 };
 use syncline_types::{Hlc, PeerId, SimDuration};
@@ -46,7 +46,7 @@ impl<V: ReadView> Replica<V> {
                 }
                 // Both have started one, and the peer's goes on.
                 Precedence::Theirs if self.sessions.contains(from) => {
-                    self.end_session(from, Outcome::Owed(OwedReason::Yielded), step)?;
+                    self.end_session(from, Outcome::SyncPending(RetryReason::Yielded), step)?;
                 }
                 Precedence::Theirs => {}
             }

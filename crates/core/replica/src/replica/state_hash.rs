@@ -32,7 +32,7 @@ impl<V: Clone> Replica<V> {
         write!(out, "{:?} {incarnation} {clock:?}", config.membership)?;
         write!(out, "{:?} {:?} {:?} {:?}", log.covered(), log.floor(), log.stable(), log.heads())?;
         delta_fetch.waiting().try_for_each(|delta| write!(out, "{:?} {:?}", delta.id(), delta.signature))?;
-        write!(out, "{} {:?}", delta_fetch.is_balanced(), views.kept())?;
+        write!(out, "{} {:?}", delta_fetch.is_balanced(), views.cached())?;
         write!(out, "{:?} {:?}", peers.reachable(), peers.records())?;
         write!(out, "{:?} {}", sessions.active(), sessions.started())?;
         write!(out, "{:?}", sync_queue.entries())?;

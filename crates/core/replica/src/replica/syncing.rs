@@ -10,7 +10,8 @@ use crate::sync_queue::PendingReason;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{
-    FailureReason, Message, Outcome, OwedReason, Progress, Request, RequestId, Response, Session, SessionId,
+    FailureReason, Message, Outcome, Request, RequestId, Response, RetryReason, Session, SessionId,
+    SessionProgress,
 };
 use syncline_types::{Digest, PeerId, SimDuration, canary};
 
@@ -169,22 +170,22 @@ impl<V: ReadView> Replica<V> {
     fn on_progress(
         &mut self,
         peer: PeerId,
-        progress: Progress,
+        progress: SessionProgress,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
         // Asked in every case, so that the deadline sees what each response brought. A session that is done
         // is not overdue any more.
         let is_overdue = self.sessions.is_overdue(peer, step.now());
         match progress {
-            Progress::Send(..) if is_overdue => {
+            SessionProgress::Send(..) if is_overdue => {
                 self.end_session(peer, Outcome::Failed(FailureReason::TooLong), step)?;
             }
-            Progress::Ignored => step.refuse(Refusal::Duplicate),
-            Progress::Send(id, request) => {
+            SessionProgress::Ignored => step.refuse(Refusal::Duplicate),
+            SessionProgress::Send(id, request) => {
                 let session = self.sessions.on_request_sent(peer, step.now())?;
                 self.send_request(peer, session, id, request, step);
             }
-            Progress::Done(outcome) => self.end_session(peer, outcome, step)?,
+            SessionProgress::Done(outcome) => self.end_session(peer, outcome, step)?,
         }
         Ok(())
     }
@@ -200,7 +201,7 @@ impl<V: ReadView> Replica<V> {
         step.cancel_timer(Timer::Session(peer));
         match &outcome {
             Outcome::Converged { root } => self.on_converged(peer, *root, ended.session(), step)?,
-            Outcome::Owed(reason) => self.on_sync_pending(peer, *reason, step)?,
+            Outcome::SyncPending(reason) => self.on_sync_pending(peer, *reason, step)?,
             Outcome::Failed(reason) => self.on_session_failed(peer, reason, step),
         }
         // A forced sync stays forced until a session converges.
@@ -272,17 +273,17 @@ impl<V: ReadView> Replica<V> {
     fn on_sync_pending(
         &mut self,
         peer: PeerId,
-        reason: OwedReason,
+        reason: RetryReason,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
         let root = step.work.state.root_hash()?;
         let (pending, pause) = match reason {
-            OwedReason::NewerWrites => (PendingReason::NewerWrites, None),
-            OwedReason::PeerRestarted => (PendingReason::PeerRestarted, None),
-            OwedReason::Yielded => (PendingReason::Yielded, Some(AFTER_YIELD)),
-            OwedReason::PeerBehind => (PendingReason::PeerBehind, Some(AFTER_BEHIND)),
-            OwedReason::NoMerge => (PendingReason::NoMerge, Some(AFTER_DRIFT)),
-            OwedReason::ClockDrift => (PendingReason::ClockDrift, Some(AFTER_DRIFT)),
+            RetryReason::NewerWrites => (PendingReason::NewerWrites, None),
+            RetryReason::PeerRestarted => (PendingReason::PeerRestarted, None),
+            RetryReason::Yielded => (PendingReason::Yielded, Some(AFTER_YIELD)),
+            RetryReason::PeerBehind => (PendingReason::PeerBehind, Some(AFTER_BEHIND)),
+            RetryReason::NoMerge => (PendingReason::NoMerge, Some(AFTER_DRIFT)),
+            RetryReason::ClockDrift => (PendingReason::ClockDrift, Some(AFTER_DRIFT)),
         };
         let known = self.peers.record(peer);
         if let Some(pause) = pause {

@@ -9,7 +9,9 @@ use deadline::Deadline;
 use std::collections::BTreeMap;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
-use syncline_sync::{Progress, Request, RequestId, Response, Session, SessionId, SyncHandshake, Transaction};
+use syncline_sync::{
+    Request, RequestId, Response, Session, SessionId, SessionProgress, SyncHandshake, Transaction,
+};
 use syncline_types::{InternalError, PeerId, SimDuration, SimTime};
 
 /// A session that this replica initiated.
@@ -41,7 +43,7 @@ impl ActiveSession {
 
 /// What a response did to its session.
 pub(crate) struct Answered {
-    pub(crate) progress: Progress,
+    pub(crate) progress: SessionProgress,
     /// The time since the request was sent, where the response can be matched to one sending.
     pub(crate) round_trip: Option<SimDuration>,
 }
@@ -121,7 +123,7 @@ impl SessionTable {
     }
 
     /// The current request to `peer` was not answered in time. `None` if there is no session.
-    pub(crate) fn on_timeout(&mut self, peer: PeerId) -> Option<Progress> {
+    pub(crate) fn on_timeout(&mut self, peer: PeerId) -> Option<SessionProgress> {
         Some(self.active.get_mut(&peer)?.session.on_timeout())
     }
 
@@ -140,7 +142,7 @@ impl SessionTable {
         };
         let is_first_attempt = active.session.attempts() == 1;
         let progress = active.session.on_response(id, response, work)?;
-        let is_timed = is_first_attempt && progress != Progress::Ignored;
+        let is_timed = is_first_attempt && progress != SessionProgress::Ignored;
         let round_trip = is_timed.then(|| now.since(active.asked_at));
         Ok(Answered { progress, round_trip })
     }
@@ -213,7 +215,7 @@ mod tests {
         assert_eq!(table.on_timeout(A), None);
         table.start(A, 1, handshake(), false, PATIENCE, SimTime::ZERO);
         assert_eq!((table.attempts(A), table.is_in_handshake(A)), (1, Some(true)));
-        assert!(matches!(table.on_timeout(A), Some(Progress::Send(..))));
+        assert!(matches!(table.on_timeout(A), Some(SessionProgress::Send(..))));
         assert_eq!(table.attempts(A), 2);
         assert!(!table.is_overdue(A, SimTime::from_secs(9)) && table.is_overdue(A, SimTime::from_secs(10)));
     }

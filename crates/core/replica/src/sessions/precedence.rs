@@ -78,7 +78,7 @@ mod tests {
             covered: VersionVector::default(),
             log_floor: VersionVector::default(),
             supported_protocols: side.protocols.to_vec(),
-            wish: None,
+            requested_protocol: None,
             sketch: None,
             link: Link::default(),
             clock: 0,

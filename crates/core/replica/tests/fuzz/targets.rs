@@ -5,8 +5,8 @@ use syncline_storage::ApplyContext;
 use syncline_storage::{Action, Entry, Interface, Node, Prefix, Record, Slot, Stats, index, keys, verify};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    Delta, DeltaLog, Frame, Message, Progress, Response, Session, SessionId, SnapshotPage, SyncHandshake,
-    SyncProtocolKind, Transaction, VersionVector, build_handshake,
+    Delta, DeltaLog, Frame, Message, Response, Session, SessionId, SessionProgress, SnapshotPage,
+    SyncHandshake, SyncProtocolKind, Transaction, VersionVector, build_handshake,
 };
 use syncline_types::{
     Choice, ContextId, Decode, Digest, Encode, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime,
@@ -160,9 +160,9 @@ pub(crate) fn session(bytes: &[u8]) {
         store.apply(batch).expect("memory does not fail");
         log = next;
         match progress {
-            Progress::Send(next, _) => id = next,
-            Progress::Ignored => {}
-            Progress::Done(_) => break,
+            SessionProgress::Send(next, _) => id = next,
+            SessionProgress::Ignored => {}
+            SessionProgress::Done(_) => break,
         }
     }
     let mut state = Interface::open(store.view()).expect("a state");

@@ -264,7 +264,7 @@ fn endless_children_run_out_of_time() {
                 let entry = |n: u64| {
                     let mut id = [0; 32];
                     id[..8].copy_from_slice(&n.to_be_bytes());
-                    WireEntry { id: EntityId(id), own: Fingerprint::of(Digest(id), reply.whole), kids: None }
+                    WireEntry { id: EntityId(id), own: WireDigest::of(Digest(id), reply.whole), kids: None }
                 };
                 *answer = Answer::Children { entries: ids.map(entry).collect(), complete: false };
             }
@@ -302,7 +302,7 @@ fn rejection_in_session_fails_it() {
 
 #[test]
 fn ever_yielding_peer_blocks_nobody() {
-    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::Yielded);
+    let ends = |outcome: &Outcome| *outcome == Outcome::SyncPending(RetryReason::Yielded);
     case("yields for ever", HashComparison, ends, |_, _| Response::Rejected(Rejection::Yield))
         .harmless()
         .run();
@@ -310,7 +310,7 @@ fn ever_yielding_peer_blocks_nobody() {
 
 #[test]
 fn backs_off_from_ever_restarting_peer() {
-    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::PeerRestarted);
+    let ends = |outcome: &Outcome| *outcome == Outcome::SyncPending(RetryReason::PeerRestarted);
     case("restarts for ever", HashComparison, ends, |asked, honest| match differing(asked, honest) {
         Response::Handshake(reply) => Response::Handshake(reply),
         _ => Response::Rejected(Rejection::NoHandshake),

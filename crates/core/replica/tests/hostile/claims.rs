@@ -62,7 +62,7 @@ fn byzantine_handshake_never_escalates_initialized_node_to_snapshot() {
 
 #[test]
 fn backs_off_from_ever_changing_root() {
-    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::NewerWrites);
+    let ends = |outcome: &Outcome| *outcome == Outcome::SyncPending(RetryReason::NewerWrites);
     let mut turns = 0u8;
     case("a root that always changes", HashComparison, ends, move |asked, honest| {
         turns = turns.wrapping_add(1);
@@ -89,7 +89,7 @@ fn maximal_horizon_is_not_adopted() {
 
 #[test]
 fn horizon_ahead_of_clock_not_adopted() {
-    let ends = |outcome: &Outcome| *outcome == Outcome::Owed(OwedReason::NewerWrites);
+    let ends = |outcome: &Outcome| *outcome == Outcome::SyncPending(RetryReason::NewerWrites);
     let horizon = Hlc::new(3_600_000, 0, replica_at(ADVERSARY));
     case("an hour ahead", HashComparison, ends, move |asked, honest| {
         match claim(asked, differing(asked, honest), |theirs| theirs.horizon = horizon) {

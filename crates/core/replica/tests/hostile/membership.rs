@@ -218,11 +218,11 @@ fn session_ends_when_peer_is_evicted() {
         Message::Response { session: *session, id: *id, response: peer.respond(request, now) }
     };
     let progress = host.on_message(&mut session, &answer(&first)).unwrap();
-    let Progress::Send(id, request) = progress else { panic!("{progress:?}") };
+    let SessionProgress::Send(id, request) = progress else { panic!("{progress:?}") };
     host.membership = members(&[0, 2]);
     let next = Message::Request { session: session.id(), id, request };
     let progress = host.on_message(&mut session, &answer(&next)).unwrap();
     let failure = FailureReason::NotAMember { replica: replica_at(1) };
-    assert_eq!(progress, Progress::Done(Outcome::Failed(failure)));
+    assert_eq!(progress, SessionProgress::Done(Outcome::Failed(failure)));
     assert_eq!(session.stats().records_received, 0);
 }

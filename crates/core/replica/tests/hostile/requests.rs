@@ -156,9 +156,9 @@ fn real_requests() -> Vec<Request> {
     requests.push(Request::Deltas { covered: VersionVector::default(), pushes });
     let questions = vec![
         Question::Children { entity: EntityId::ROOT, after: None },
-        Question::Missing(Filter::new(512, 7)),
-        Question::Sieve(Sieve::new(512, 100, 7)),
-        Question::Named(Names::of([7, 1 << 30])),
+        Question::Missing(BloomFilter::new(512, 7)),
+        Question::SymbolFilter(SymbolFilter::new(512, 100, 7)),
+        Question::ByShortId(ShortIds::of([7, 1 << 30])),
     ];
     let wants = vec![EntityId::ROOT, EntityId::LAST];
     requests.push(Request::Exchange(ExchangeRequest { questions, wants, ..ExchangeRequest::default() }));

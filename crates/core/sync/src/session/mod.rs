@@ -1,186 +1,46 @@
-//! The initiator's side of a sync session.
+//! The initiator's side of a sync session: a sans-IO state machine.
+//!
+//! A session runs through phases: the handshake, then the protocol that both sides agree on. Each
+//! response of the peer is one step, which ends in the next request or in an [`Outcome`]. At most one
+//! request is outstanding. Every protocol ends with a comparison of the roots, and continues with a walk
+//! down the index if the roots differ.
 
-mod compare;
-mod deltas;
-mod exchange;
-mod snapshot;
+mod delta_exchange;
+pub(crate) mod exchange;
+mod outcome;
 
-use crate::handshake::{HandshakeReply, SyncHandshake, SyncProtocolKind};
-use crate::log::DeltaRefusal;
-use crate::message::{Rejection, Request, RequestId, Response, SessionId};
-use crate::select::{
+pub(crate) use outcome::ReplyError;
+pub use outcome::{FailureReason, Outcome, ProtocolBreach, RetryReason, SessionStats};
+
+use crate::messages::{
+    HandshakeReply, Rejection, Request, RequestId, Response, SessionId, SyncHandshake, SyncProtocolKind,
+};
+use crate::selection::{
     ProtocolSelection, SelectionReason, SyncProtocol, can_run, select_protocol, with_parameters,
 };
-use crate::sketch::Located;
-use crate::staged;
+use crate::sketch::LocatedDifference;
+use crate::snapshot::{SnapshotPull, staged};
 use crate::transaction::Transaction;
-use deltas::DeltaExchange;
+use delta_exchange::DeltaExchange;
 use exchange::{Exchange, Opening};
-use snapshot::SnapshotPull;
-use std::fmt;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
-use syncline_types::{Digest, ReplicaId, canary};
-
-/// How a session ended. There is no other way for one to end.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// The roots of both sides were compared at the end and are equal.
-    Converged {
-        /// The root that both had.
-        root: Digest,
-    },
-    /// A next session is owed, and nothing is wrong.
-    Owed(OwedReason),
-    /// The session could not do its work.
-    Failed(FailureReason),
-}
-
-/// Why another session is needed after one that went well.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OwedReason {
-    /// One side was written to during the session, or forgot what is dead.
-    NewerWrites,
-    /// One side's clock does not accept the other's stamps yet.
-    ClockDrift,
-    /// A value is of an application's own type, and its merge function is not registered here.
-    NoMerge,
-    /// The peer is syncing with us at the same time and goes first.
-    Yielded,
-    /// More was received from another peer, which has not given all of it yet, than this one has.
-    PeerBehind,
-    /// The peer does not know of this session any more: it has restarted since the handshake.
-    PeerRestarted,
-}
-
-/// Why a session could not do its work.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum FailureReason {
-    /// The peer did not answer, however often asked.
-    Timeout,
-    /// The peer refused to start.
-    Rejected(Rejection),
-    /// The two sides have no protocol in common.
-    NoCommonProtocol,
-    /// The peer's verdict is not what the table says.
-    WrongVerdict {
-        /// What the peer said.
-        theirs: SyncProtocolKind,
-        /// What the table says.
-        ours: SyncProtocolKind,
-    },
-    /// The peer sent what no honest peer sends.
-    Protocol(&'static str),
-    /// A snapshot did not have the root that was promised; nothing of it was used (**I7**).
-    SnapshotMismatch {
-        /// What was promised.
-        promised: Digest,
-        /// What came.
-        computed: Digest,
-    },
-    /// Everything was exchanged, nobody wrote, and the roots still differ: a bug, or a lie.
-    StillDiverged {
-        /// Our root.
-        ours: Digest,
-        /// Theirs.
-        theirs: Digest,
-    },
-    /// The session grew beyond its bounds, or took longer than what it brought is worth.
-    TooLong,
-    /// The peer says that it is somebody who is no member, or not any more: nothing it says is taken.
-    NotAMember {
-        /// Who it says it is.
-        replica: ReplicaId,
-    },
-    /// The peer gave a delta whose author may not write, or did not sign it.
-    Unauthorized(DeltaRefusal),
-    /// One side has forgotten what is dead, as every member had seen it; the other has not seen it, and
-    /// could bring it back. It was away while it was no member, and must start afresh.
-    LeftBehind,
-}
-
-impl FailureReason {
-    /// Whether another session would end alike, until membership or one of the two states is another.
-    pub const fn is_final(&self) -> bool {
-        matches!(self, Self::NotAMember { .. } | Self::LeftBehind | Self::Rejected(Rejection::NotAMember))
-    }
-
-    /// Whether the peer did what no honest peer does. One that cannot be heard, speaks another version or is
-    /// slow may still have what we lack.
-    pub const fn is_breach(&self) -> bool {
-        matches!(
-            self,
-            Self::WrongVerdict { .. }
-                | Self::Protocol(_)
-                | Self::SnapshotMismatch { .. }
-                | Self::StillDiverged { .. }
-                | Self::Unauthorized(_)
-        )
-    }
-}
-
-impl fmt::Display for FailureReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout => write!(f, "the peer did not answer"),
-            Self::Rejected(rejection) => write!(f, "{rejection}"),
-            Self::NoCommonProtocol => write!(f, "the two sides have no protocol in common"),
-            Self::WrongVerdict { theirs, ours } => {
-                write!(f, "the peer chose {theirs} where the table says {ours}")
-            }
-            Self::Protocol(what) => write!(f, "the peer broke the protocol: {what}"),
-            Self::SnapshotMismatch { promised, computed } => {
-                write!(f, "a snapshot promised root {promised} and has {computed}")
-            }
-            Self::StillDiverged { ours, theirs } => {
-                write!(f, "all was exchanged and root {ours} still differs from the peer's {theirs}")
-            }
-            Self::TooLong => write!(f, "the session exceeded its bounds"),
-            Self::NotAMember { replica } => write!(f, "the peer is replica {replica}, which is no member"),
-            Self::Unauthorized(refusal) => write!(f, "the peer gave a delta that is refused: {refusal:?}"),
-            Self::LeftBehind => write!(f, "one side has forgotten what the other has yet to see"),
-        }
-    }
-}
+use syncline_types::{Digest, InternalError, canary};
 
 /// What a session wants next.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Progress {
-    /// Send this, and give back the answer or say that time ran out.
+pub enum SessionProgress {
+    /// Send this request. Then call [`Session::on_response`] with its response, or
+    /// [`Session::on_timeout`] when none has arrived in time.
     Send(RequestId, Request),
     /// The session is over.
     Done(Outcome),
-    /// The answer was late or doubled; nothing changed.
+    /// The response was late or a duplicate; nothing has changed.
     Ignored,
 }
 
-/// Figures of one session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SessionStats {
-    /// Requests answered.
-    pub round_trips: u64,
-    /// Requests sent again.
-    pub retries: u64,
-    /// Entities whose digests were compared.
-    pub entities_compared: u64,
-    /// Records received and joined.
-    pub records_received: u64,
-    /// Records sent.
-    pub records_pushed: u64,
-    /// Deltas received and applied.
-    pub deltas_received: u64,
-    /// Deltas sent.
-    pub deltas_pushed: u64,
-    /// Bytes of all these, both ways.
-    pub bytes: u64,
-    /// Cells of the peer's sketch received.
-    pub cells: u64,
-    /// Walks begun: one at most, also after another protocol that did not suffice.
-    pub walks: u64,
-}
-
 #[derive(Clone, PartialEq, Debug)]
-enum Phase {
+enum SessionPhase {
     Handshake { sent: SyncHandshake },
     Deltas(DeltaExchange),
     Exchange(Exchange),
@@ -188,47 +48,66 @@ enum Phase {
     Done,
 }
 
-/// What one phase wants next.
-enum Turn {
+/// What a phase wants after one response.
+pub(crate) enum PhaseStep {
     Ask(Request),
-    /// This phase has done what it can and the states still differ: walk.
+    /// The phase is complete and the states may still differ: continue with a walk.
     Walk,
     End(Outcome),
 }
 
-/// One session, seen from its initiator. It holds one request at a time; whoever runs it repeats
+impl PhaseStep {
+    pub(crate) const fn fail(reason: FailureReason) -> Self {
+        Self::End(Outcome::Failed(reason))
+    }
+
+    pub(crate) const fn pending(reason: RetryReason) -> Self {
+        Self::End(Outcome::SyncPending(reason))
+    }
+
+    /// A breach of the protocol ends the session; a failure of the local state is passed on.
+    pub(crate) fn of(step: Result<Self, ReplyError>) -> Result<Self, StorageError> {
+        match step {
+            Ok(step) => Ok(step),
+            Err(ReplyError::Breach(breach)) => Ok(Self::fail(FailureReason::Protocol(breach))),
+            Err(ReplyError::Storage(error)) => Err(error),
+        }
+    }
+}
+
+/// One session, seen from its initiator. It has at most one outstanding request. Its host retransmits
 /// that request until it is answered or has been sent [`Session::MAX_ATTEMPTS`] times.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Session {
     id: SessionId,
-    phase: Phase,
+    phase: SessionPhase,
     outstanding: Option<Request>,
     request_id: u64,
     attempts: u32,
-    /// What the peer said of itself at the start: what we cover once we are equal.
+    /// The peer's handshake. Once the roots are equal, this state covers everything that it covers.
     peer: Option<SyncHandshake>,
-    /// Up to how many records a snapshot may bring of each state of the peer's that it reads from.
+    /// How many records a snapshot of one of the peer's states may contain.
     promised: u64,
     stats: SessionStats,
-    /// Whether both sides speak HashComparison.
+    /// Whether both sides support HashComparison.
     can_walk: bool,
     selected: Option<(SyncProtocolKind, SelectionReason)>,
 }
 
 impl Session {
-    /// How often one request is sent before the session gives up.
+    /// How often one request is sent before the session fails.
     pub const MAX_ATTEMPTS: u32 = 6;
-    /// How often a handshake is sent before the session gives up.
+    /// How often a handshake is sent before the session fails.
     pub const MAX_HANDSHAKES: u32 = 3;
-    /// Answered requests after which a session gives up, whatever the peer still has to say.
+    /// How many answered requests end a session, whatever the peer has yet to send.
     const MAX_ROUND_TRIPS: u64 = 100_000;
 
-    /// Starts a session with what we say of ourselves; also gives its first request.
+    /// Starts a session with the handshake `ours`. Also returns its first request.
     pub fn start(id: SessionId, ours: SyncHandshake) -> (Self, RequestId, Request) {
         let request = Request::Handshake(Box::new(ours.clone()));
         let session = Self {
             id,
-            phase: Phase::Handshake { sent: ours },
+            phase: SessionPhase::Handshake { sent: ours },
             outstanding: Some(request.clone()),
             request_id: 1,
             attempts: 1,
@@ -241,33 +120,32 @@ impl Session {
         (session, RequestId(1), request)
     }
 
-    /// The name of the session.
+    /// The id of the session.
     pub const fn id(&self) -> SessionId {
         self.id
     }
 
-    /// Figures so far.
+    /// The figures of the session up to now.
     pub const fn stats(&self) -> SessionStats {
         self.stats
     }
 
-    /// The protocol that was chosen and why, once it was.
+    /// The selected protocol and the reason of its selection; `None` during the handshake.
     pub const fn selected(&self) -> Option<(SyncProtocolKind, SelectionReason)> {
         self.selected
     }
 
-    /// Whether the protocol has not been agreed yet.
+    /// Whether the protocol has not been negotiated yet.
     pub const fn is_in_handshake(&self) -> bool {
-        matches!(self.phase, Phase::Handshake { .. })
+        matches!(self.phase, SessionPhase::Handshake { .. })
     }
 
-    /// Whether it is taking a snapshot.
+    /// Whether the session is receiving a snapshot.
     pub const fn takes_snapshot(&self) -> bool {
-        matches!(self.phase, Phase::Snapshot(_))
+        matches!(self.phase, SessionPhase::Snapshot(_))
     }
 
-    /// What the peer said of itself: all of it is covered by our state once the session has
-    /// converged.
+    /// The peer's handshake. Once the session has converged, the local state covers all that it covers.
     pub const fn peer(&self) -> Option<&SyncHandshake> {
         self.peer.as_ref()
     }
@@ -277,30 +155,33 @@ impl Session {
         self.attempts
     }
 
-    /// Time ran out for the current request: sends it again, or gives up.
-    pub fn on_timeout(&mut self) -> Progress {
-        let Some(request) = self.outstanding.clone() else { return Progress::Ignored };
-        // A peer that does not answer the first request is given up sooner than one that stops in
-        // the middle of the work.
+    /// The current request has timed out: sends it again, or fails.
+    pub fn on_timeout(&mut self) -> SessionProgress {
+        // Without an outstanding request the session is over, and a late timer means nothing.
+        let Some(request) = self.outstanding.clone() else { return SessionProgress::Ignored };
+        // A peer that does not answer the handshake costs no work to give up. One that stops in the middle
+        // gets more attempts.
         let limit = if self.is_in_handshake() { Self::MAX_HANDSHAKES } else { Self::MAX_ATTEMPTS };
+        debug_assert!(self.attempts <= limit, "a request is sent at most as often as allowed");
         if self.attempts >= limit {
             return self.end(Outcome::Failed(FailureReason::Timeout));
         }
         self.attempts += 1;
         self.stats.retries += 1;
-        Progress::Send(RequestId(self.request_id), request)
+        SessionProgress::Send(RequestId(self.request_id), request)
     }
 
-    /// Takes an answer. An error means that the local state failed; what the peer did wrong is an
-    /// outcome.
+    /// Handles a response. An error means that the local state failed; a fault of the peer is an outcome.
     pub fn on_response<V: ReadView>(
         &mut self,
         id: RequestId,
         response: &Response,
         work: &mut Transaction<V>,
-    ) -> Result<Progress, StorageError> {
+    ) -> Result<SessionProgress, StorageError> {
+        // Responses to earlier requests are late or duplicates. Taking the request makes the first response
+        // to the current one the only one that counts.
         if id.0 != self.request_id || self.outstanding.take().is_none() {
-            return Ok(Progress::Ignored);
+            return Ok(SessionProgress::Ignored);
         }
         self.stats.round_trips += 1;
         if self.stats.round_trips > Self::MAX_ROUND_TRIPS {
@@ -312,115 +193,120 @@ impl Session {
             let failure = FailureReason::NotAMember { replica: peer.replica };
             return Ok(self.end(Outcome::Failed(failure)));
         }
-        let turn = match (&mut self.phase, response) {
-            (_, Response::Rejected(Rejection::NoHandshake)) if self.peer.is_some() => {
-                Turn::End(Outcome::Owed(OwedReason::PeerRestarted))
-            }
-            (_, Response::Rejected(Rejection::Yield)) => Turn::End(Outcome::Owed(OwedReason::Yielded)),
-            (_, Response::Rejected(rejection)) => {
-                Turn::End(Outcome::Failed(FailureReason::Rejected(*rejection)))
-            }
-            (Phase::Handshake { .. }, Response::Handshake(reply)) => self.on_handshake(reply, work)?,
-            (Phase::Deltas(exchange), Response::Deltas(reply)) => {
-                exchange.on_reply(reply, work, &mut self.stats)?
-            }
-            (Phase::Exchange(exchange), Response::Exchange(reply)) => {
-                exchange.on_reply(reply, work, &mut self.stats)?
-            }
-            (Phase::Snapshot(pull), Response::SnapshotPage(page)) => {
-                let turn = pull.on_page(page, work, &mut self.stats)?;
-                let most = self.promised.saturating_mul(pull.boundaries());
-                let endless = matches!(turn, Turn::Ask(_)) && pull.received() > most;
-                if endless { Turn::End(Outcome::Failed(FailureReason::TooLong)) } else { turn }
-            }
-            (Phase::Snapshot(pull), Response::Exchange(reply)) => {
-                pull.on_reply(reply, work, &mut self.stats)?
-            }
-            (Phase::Snapshot(pull), Response::SnapshotGone(theirs)) => match distrust(theirs, work) {
-                Some(failure) => Turn::End(Outcome::Failed(failure)),
-                None => {
-                    self.peer = Some((**theirs).clone());
-                    self.promised = self.promised.max(theirs.entity_count.saturating_add(1));
-                    pull.on_gone(theirs, work, &mut self.stats)?
-                }
-            },
-            _ => Turn::End(Outcome::Failed(FailureReason::Protocol("an answer to another question"))),
+        let step = match self.step(response, work)? {
+            // Other protocols end in a walk of their own. Deltas are followed by one where both sides support
+            // it.
+            PhaseStep::Walk if self.can_walk => self.begin(Opening::Walk, work)?,
+            PhaseStep::Walk => PhaseStep::fail(FailureReason::NoCommonProtocol),
+            step => step,
         };
-        let turn = match turn {
-            // Other protocols end in a walk of their own; deltas are followed by one where both speak it.
-            Turn::Walk if self.can_walk => self.begin(Opening::Walk, work)?,
-            Turn::Walk => Turn::End(Outcome::Failed(FailureReason::NoCommonProtocol)),
-            turn => turn,
-        };
-        Ok(match turn {
-            Turn::Walk => self.end(Outcome::Failed(FailureReason::TooLong)),
-            Turn::Ask(request) => {
+        Ok(match step {
+            PhaseStep::Walk => {
+                debug_assert!(false, "an exchange opens with a request");
+                return Err(InternalError::broken("an exchange opens with a request").into());
+            }
+            PhaseStep::Ask(request) => {
                 self.request_id += 1;
                 self.attempts = 1;
                 self.outstanding = Some(request.clone());
-                Progress::Send(RequestId(self.request_id), request)
+                SessionProgress::Send(RequestId(self.request_id), request)
             }
-            Turn::End(outcome) => self.end(outcome),
+            PhaseStep::End(outcome) => self.end(outcome),
         })
     }
 
-    fn end(&mut self, outcome: Outcome) -> Progress {
-        self.phase = Phase::Done;
+    /// Gives a response to the current phase.
+    fn step<V: ReadView>(
+        &mut self,
+        response: &Response,
+        work: &mut Transaction<V>,
+    ) -> Result<PhaseStep, StorageError> {
+        match (&mut self.phase, response) {
+            (_, Response::Rejected(Rejection::NoHandshake)) if self.peer.is_some() => {
+                Ok(PhaseStep::pending(RetryReason::PeerRestarted))
+            }
+            (_, Response::Rejected(Rejection::Yield)) => Ok(PhaseStep::pending(RetryReason::Yielded)),
+            (_, Response::Rejected(rejection)) => Ok(PhaseStep::fail(FailureReason::Rejected(*rejection))),
+            (SessionPhase::Handshake { .. }, Response::Handshake(reply)) => self.on_handshake(reply, work),
+            (SessionPhase::Deltas(exchange), Response::Deltas(reply)) => {
+                PhaseStep::of(exchange.on_reply(reply, work, &mut self.stats))
+            }
+            (SessionPhase::Exchange(exchange), Response::Exchange(reply)) => {
+                exchange.on_reply(reply, work, &mut self.stats)
+            }
+            (SessionPhase::Snapshot(pull), Response::SnapshotPage(page)) => {
+                let step = pull.on_page(page, work, &mut self.stats)?;
+                // Each boundary has promised how many records it has. A peer that sends many more never ends.
+                let most = self.promised.saturating_mul(pull.boundaries());
+                let endless = matches!(step, PhaseStep::Ask(_)) && pull.received() > most;
+                Ok(if endless { PhaseStep::fail(FailureReason::TooLong) } else { step })
+            }
+            (SessionPhase::Snapshot(pull), Response::Exchange(reply)) => {
+                pull.on_reply(reply, work, &mut self.stats)
+            }
+            (SessionPhase::Snapshot(pull), Response::SnapshotGone(theirs)) => {
+                if let Some(failure) = reject_peer(theirs, work) {
+                    return Ok(PhaseStep::fail(failure));
+                }
+                self.peer = Some((**theirs).clone());
+                self.promised = self.promised.max(theirs.entity_count.saturating_add(1));
+                pull.on_gone(theirs, work, &mut self.stats)
+            }
+            _ => Ok(PhaseStep::fail(FailureReason::Protocol(ProtocolBreach::UnexpectedResponse))),
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) -> SessionProgress {
+        self.phase = SessionPhase::Done;
         self.outstanding = None;
-        Progress::Done(outcome)
+        SessionProgress::Done(outcome)
     }
 
     fn begin<V: ReadView>(
         &mut self,
         opening: Opening,
         work: &mut Transaction<V>,
-    ) -> Result<Turn, StorageError> {
+    ) -> Result<PhaseStep, StorageError> {
         let root = self.peer.as_ref().map_or(Digest::ZERO, |peer| peer.root_hash);
         let (exchange, request) = Exchange::start(opening, root, work, &mut self.stats)?;
-        self.phase = Phase::Exchange(exchange);
-        Ok(Turn::Ask(request))
+        self.phase = SessionPhase::Exchange(exchange);
+        Ok(PhaseStep::Ask(request))
     }
 
-    /// Begins with what the answer to the handshake told of the difference, or with `otherwise`: where one
-    /// side has forgotten what the other has not, nothing is told.
-    fn begin_told<V: ReadView>(
+    /// Begins with the difference that the sketches in the handshake have located, or with `fallback`.
+    /// Nothing is located where the two horizons differ.
+    fn begin_located<V: ReadView>(
         &mut self,
         reply: &HandshakeReply,
-        otherwise: Opening,
+        fallback: Opening,
         work: &mut Transaction<V>,
-    ) -> Result<Turn, StorageError> {
-        let (exchange, turn) = match (otherwise, &reply.located) {
-            (Opening::Subtrees, Some(Located::Sample { from, cells })) => {
+    ) -> Result<PhaseStep, StorageError> {
+        let (exchange, step) = match (fallback, &reply.located) {
+            (Opening::Subtrees, Some(LocatedDifference::Sample { from, cells })) => {
                 Exchange::sampled((*from as usize, cells), reply, work, &mut self.stats)?
             }
             (Opening::Walk, Some(located)) => Exchange::located(located, reply, work, &mut self.stats)?,
-            _ => return self.begin(otherwise, work),
+            _ => return self.begin(fallback, work),
         };
-        self.phase = Phase::Exchange(exchange);
-        Ok(turn)
+        self.phase = SessionPhase::Exchange(exchange);
+        Ok(step)
     }
 
     fn on_handshake<V: ReadView>(
         &mut self,
         reply: &HandshakeReply,
         work: &mut Transaction<V>,
-    ) -> Result<Turn, StorageError> {
-        let Phase::Handshake { sent } = &self.phase else {
-            return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("a second handshake"))));
+    ) -> Result<PhaseStep, StorageError> {
+        let SessionPhase::Handshake { sent } = &self.phase else {
+            debug_assert!(false, "a handshake reply is handled in the handshake phase");
+            return Err(InternalError::broken("a handshake reply is handled in the handshake phase").into());
         };
         let theirs = &reply.theirs;
-        if (theirs.version != sent.version && !canary!(VersionIgnored)) || theirs.context != sent.context {
-            return Ok(Turn::End(Outcome::Failed(FailureReason::Protocol("another version or context"))));
-        }
-        if let Some(failure) = distrust(theirs, work) {
-            return Ok(Turn::End(Outcome::Failed(failure)));
-        }
-        let selection = agreed(sent, reply);
+        let selection = match check_handshake(sent, reply, work) {
+            Ok(selection) => selection,
+            Err(failure) => return Ok(PhaseStep::fail(failure)),
+        };
         let kind = selection.protocol.kind();
-        if reply.verdict != kind {
-            let failure = FailureReason::WrongVerdict { theirs: reply.verdict, ours: kind };
-            return Ok(Turn::End(Outcome::Failed(failure)));
-        }
         let walks =
             |side: &SyncHandshake| side.supported_protocols.contains(&SyncProtocolKind::HashComparison);
         self.can_walk = walks(sent) && walks(theirs);
@@ -431,82 +317,119 @@ impl Session {
             SyncProtocolKind::None | SyncProtocolKind::DeltaSync | SyncProtocolKind::Snapshot
         );
         if compares && work.is_left_behind(theirs) {
-            // An answer that was long on its way may be older than what the peer has told us since, and
-            // what we have forgotten upon that: it is the peer's last word only if we forgot nothing.
-            let has_forgotten = sent.horizon != work.state.horizon();
-            let stale = Outcome::Owed(OwedReason::NewerWrites);
-            let outcome = if has_forgotten { stale } else { Outcome::Failed(FailureReason::LeftBehind) };
-            return Ok(Turn::End(outcome));
+            // A reply that was in flight for long may be older than later news of the peer, upon which this
+            // side may have raised its own horizon. The comparison is final only if this side has not.
+            let has_collected = sent.horizon != work.state.horizon();
+            return Ok(if has_collected {
+                PhaseStep::pending(RetryReason::NewerWrites)
+            } else {
+                PhaseStep::fail(FailureReason::LeftBehind)
+            });
         }
-        let elsewise = theirs.has_state
+        let supersedes_transfer = theirs.has_state
             && kind != SyncProtocolKind::Snapshot
             && selection.reason != SelectionReason::NoCommonProtocol;
-        if elsewise && staged::is_under_way(work.state.view(), &work.above)? {
-            // State comes another way; what was received of a snapshot is of no use any more.
-            staged::end(work.state.view(), work.state.slot().other(), &mut work.above)?;
+        if supersedes_transfer && staged::is_under_way(work.state.view(), &work.metadata_batch)? {
+            // This replica gets its state by another protocol, so a partly received snapshot is of no use.
+            staged::end(work.state.view(), work.state.slot().other(), &mut work.metadata_batch)?;
         }
-        match selection.protocol {
+        self.begin_protocol(selection, reply, work)
+    }
+
+    fn begin_protocol<V: ReadView>(
+        &mut self,
+        ProtocolSelection { protocol, reason }: ProtocolSelection,
+        reply: &HandshakeReply,
+        work: &mut Transaction<V>,
+    ) -> Result<PhaseStep, StorageError> {
+        let theirs = &reply.theirs;
+        match protocol {
             SyncProtocol::None if canary!(NoneTransfers) => self.begin(Opening::Walk, work),
-            SyncProtocol::None
-                if selection.reason == SelectionReason::RootsEqual || canary!(NoCommonIsSuccess) =>
-            {
-                compare_roots(work, theirs.root_hash).map(Turn::End)
+            SyncProtocol::None if reason == SelectionReason::RootsEqual || canary!(NoCommonIsSuccess) => {
+                compare_roots(work, theirs.root_hash).map(PhaseStep::End)
             }
             SyncProtocol::HashComparison { .. } => self.begin(Opening::Walk, work),
             SyncProtocol::LevelWise { .. } => self.begin(Opening::Levels, work),
-            SyncProtocol::SubtreePrefetch { .. } => self.begin_told(reply, Opening::Subtrees, work),
+            SyncProtocol::SubtreePrefetch { .. } => self.begin_located(reply, Opening::Subtrees, work),
             SyncProtocol::BloomFilter { filter_size } => {
-                self.begin(Opening::Filter { bits: filter_size }, work)
+                self.begin(Opening::BloomFilter { bits: filter_size }, work)
             }
-            SyncProtocol::RatelessIblt => self.begin_told(reply, Opening::Walk, work),
+            SyncProtocol::RatelessIblt => self.begin_located(reply, Opening::Walk, work),
             SyncProtocol::DeltaSync => {
                 let (exchange, request) = DeltaExchange::start(theirs, work, &mut self.stats)?;
-                self.phase = Phase::Deltas(exchange);
-                Ok(Turn::Ask(request))
+                self.phase = SessionPhase::Deltas(exchange);
+                Ok(PhaseStep::Ask(request))
             }
             SyncProtocol::Snapshot { compressed, .. } => {
-                // One that was interrupted goes on with the state that was promised then.
-                let before = staged::Transfer::read(work.state.view())?;
-                let count = before.map_or(0, |kept| kept.source.entity_count);
+                // An interrupted transfer continues with the state that was promised then, which may be
+                // larger.
+                let interrupted = staged::Transfer::read(work.state.view())?;
+                let count = interrupted.map_or(0, |transfer| transfer.source.entity_count);
                 self.promised = theirs.entity_count.max(count).saturating_add(1);
-                let (pull, turn) = SnapshotPull::start(theirs, compressed, work, &mut self.stats)?;
-                self.phase = Phase::Snapshot(pull);
-                Ok(turn)
+                let (pull, step) = SnapshotPull::start(theirs, compressed, work, &mut self.stats)?;
+                self.phase = SessionPhase::Snapshot(pull);
+                Ok(step)
             }
-            SyncProtocol::None => Ok(Turn::End(Outcome::Failed(FailureReason::NoCommonProtocol))),
+            SyncProtocol::None => Ok(PhaseStep::fail(FailureReason::NoCommonProtocol)),
         }
     }
 }
 
-/// What both sides run: the verdict, wherever the initiator left the choice to the responder and can run
-/// it; what the table says otherwise.
-fn agreed(sent: &SyncHandshake, reply: &HandshakeReply) -> ProtocolSelection {
-    let (theirs, kind) = (&reply.theirs, reply.verdict);
+/// Checks the reply to a handshake. Returns the selected protocol.
+fn check_handshake<V: ReadView>(
+    sent: &SyncHandshake,
+    reply: &HandshakeReply,
+    work: &Transaction<V>,
+) -> Result<ProtocolSelection, FailureReason> {
+    let theirs = &reply.theirs;
+    if (theirs.version != sent.version && !canary!(VersionIgnored)) || theirs.context != sent.context {
+        return Err(FailureReason::Protocol(ProtocolBreach::AnotherVersionOrContext));
+    }
+    if let Some(failure) = reject_peer(theirs, work) {
+        return Err(failure);
+    }
+    let selection = agreed_selection(sent, reply);
+    let kind = selection.protocol.kind();
+    if reply.verdict != kind {
+        return Err(FailureReason::WrongVerdict { theirs: reply.verdict, ours: kind });
+    }
+    Ok(selection)
+}
+
+/// The protocol that both sides run. If the initiator left the choice to the responder and can run the
+/// responder's choice, it is that one; otherwise it is the decision table's.
+fn agreed_selection(sent: &SyncHandshake, reply: &HandshakeReply) -> ProtocolSelection {
+    let theirs = &reply.theirs;
+    let kind = reply.verdict;
     let table = select_protocol(sent, theirs);
-    let free = sent.sketch.is_some()
+    let delegated = sent.sketch.is_some()
         && sent.has_state
         && reply.difference.is_some()
         && !matches!(table.reason, SelectionReason::RootsEqual | SelectionReason::Requested);
-    let spoken = sent.supported_protocols.contains(&kind) && theirs.supported_protocols.contains(&kind);
-    if !(free && spoken && can_run(kind, sent, theirs)) {
+    let supported = sent.supported_protocols.contains(&kind) && theirs.supported_protocols.contains(&kind);
+    if !(delegated && supported && can_run(kind, sent, theirs)) {
         return table;
     }
-    let found = matches!(reply.located, Some(Located::Found { .. }));
+    let found = matches!(reply.located, Some(LocatedDifference::Found { .. }));
     let reason = if found { SelectionReason::Located } else { SelectionReason::Cheapest };
     ProtocolSelection { protocol: with_parameters(kind, sent, theirs), reason }
 }
 
-/// Why nothing that a peer says may be believed, if what it says of itself may not.
-fn distrust<V: ReadView>(theirs: &SyncHandshake, work: &Transaction<V>) -> Option<FailureReason> {
+/// Why a peer with this handshake is not synced with, if it is not.
+fn reject_peer<V: ReadView>(theirs: &SyncHandshake, work: &Transaction<V>) -> Option<FailureReason> {
     match work.vet(theirs) {
         Ok(()) => None,
         Err(Rejection::NotAMember) => Some(FailureReason::NotAMember { replica: theirs.replica }),
-        Err(_) => Some(FailureReason::Protocol("a history or a horizon beyond belief")),
+        Err(_) => Some(FailureReason::Protocol(ProtocolBreach::ImplausibleHandshake)),
     }
 }
 
-/// The end of every session: what both sides have now, compared.
-fn compare_roots<V: ReadView>(work: &mut Transaction<V>, theirs: Digest) -> Result<Outcome, StorageError> {
+/// The end of every session: compares the present root with the peer's. Different roots without any
+/// other reason mean that one side has accepted writes.
+pub(crate) fn compare_roots<V: ReadView>(
+    work: &mut Transaction<V>,
+    theirs: Digest,
+) -> Result<Outcome, StorageError> {
     let root = work.state.root_hash()?;
     if canary!(SuccessOnPeersWord) {
         return Ok(Outcome::Converged { root: theirs });
@@ -514,5 +437,5 @@ fn compare_roots<V: ReadView>(work: &mut Transaction<V>, theirs: Digest) -> Resu
     if root == theirs || canary!(SuccessWithoutComparingRoots) {
         return Ok(Outcome::Converged { root });
     }
-    Ok(Outcome::Owed(OwedReason::NewerWrites))
+    Ok(Outcome::SyncPending(RetryReason::NewerWrites))
 }

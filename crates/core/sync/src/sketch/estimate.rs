@@ -1,23 +1,31 @@
-//! How large a difference is, from how many records are in each cell.
+//! An estimate of how many records differ, from the number of records in each cell.
+//!
+//! Every record is in cell `i` with probability `p = 2 / (i + 2)`. Records that both states have add the
+//! same to both counts of a cell. The gap between the two counts is therefore a sum of independent terms,
+//! one for each of the `d` differing records: `+1` or `-1` with probability `p`, by the side that has it.
+//! Its mean is `p · net`, where `net` is the difference of the record counts, which both sides know. Its
+//! variance is `p (1 - p) · d`. Each cell thus gives an unbiased estimate of `d`, and their mean has a
+//! standard error that falls with the number of cells.
 
 use std::ops::Range;
 use syncline_types::{DecodeError, Reader, Writer};
 
-/// Cells whose counts a handshake carries modulo 2^16. In those before them, the probability below is a few
-/// per cent off.
+/// Cells whose counts a handshake contains modulo 2^16. In the cells before them, the integer rounding of
+/// gaps shifts the probability above by a few per cent.
 const WIDE: Range<usize> = 8..32;
-/// Cells whose counts it carries modulo 2^8: enough where few of the records that differ are in each.
+/// Cells whose counts it contains modulo 2^8, which suffices where few differing records are in each cell.
 const NARROW: Range<usize> = 32..128;
 
-/// What a handshake says of the counts of a sketch.
+/// The part of a sketch's counts that a handshake contains.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Counts {
+pub(crate) struct CellCounts {
     wide: Vec<u16>,
     narrow: Vec<u8>,
 }
 
-impl Counts {
+impl CellCounts {
     pub(super) fn of(counts: &[u32]) -> Self {
+        debug_assert!(counts.len() >= NARROW.end, "a sketch has at least the cells of a handshake");
         let some = |range| counts.get::<Range<usize>>(range).unwrap_or_default().iter();
         Self {
             wide: some(WIDE).map(|count| *count as u16).collect(),
@@ -25,28 +33,27 @@ impl Counts {
         }
     }
 
-    /// About how many records only one side has. Every such record is in cell `i` with probability
-    /// `p = 2 / (i + 2)`, and counts there for one side or the other. The differences of the counts
-    /// therefore have the mean `p` times the net difference `net`, which both sides know, and the variance
-    /// `p (1 - p)` times the whole difference, which is what is looked for.
+    /// The estimated number of records that only one side has. `net` is our number of records minus the
+    /// peer's.
     pub(super) fn difference(&self, ours: &[u32], net: i64) -> u64 {
         let net = i128::from(net);
-        let mut spread = Spread::default();
+        let mut variance = VarianceEstimate::default();
         for ((i, own), other) in (0..).zip(ours).skip(WIDE.start).zip(&self.wide) {
             let gap = |mean: i128| (*own as u16).wrapping_sub(*other).wrapping_sub(mean as u16);
-            spread.add(i, net, |mean| i128::from(gap(mean).cast_signed()));
+            variance.add(i, net, |mean| i128::from(gap(mean).cast_signed()));
         }
-        let rough = spread.mean().max(net.abs());
+        let rough = variance.mean().max(net.abs());
         for ((i, own), other) in (0..).zip(ours).skip(NARROW.start).zip(&self.narrow) {
-            // Of the gaps that a count modulo 2^8 allows, the nearest to the mean is meant: it is, while
-            // five standard deviations stay within.
+            // A count modulo 2^8 leaves a choice of gaps, 256 apart. The nearest to the mean is the right one
+            // as long as five standard deviations are less than 128; other cells are skipped.
             if rough.saturating_mul(2) > 650 * (i + 2) {
                 continue;
             }
             let gap = |mean: i128| (*own as u8).wrapping_sub(*other).wrapping_sub(mean as u8);
-            spread.add(i, net, |mean| i128::from(gap(mean).cast_signed()));
+            variance.add(i, net, |mean| i128::from(gap(mean).cast_signed()));
         }
-        u64::try_from(spread.mean().max(net.abs())).unwrap_or(u64::MAX)
+        // At least `net` records differ, whatever the cells show.
+        u64::try_from(variance.mean().max(net.abs())).unwrap_or(u64::MAX)
     }
 
     pub(super) fn encode(&self, out: &mut Writer) {
@@ -61,19 +68,22 @@ impl Counts {
     }
 }
 
-/// The mean of what each cell's gap says of the difference.
+/// The mean of the cells' estimates, in integers with ten fractional bits.
 #[derive(Default)]
-struct Spread {
+struct VarianceEstimate {
     total: i128,
     cells: i128,
 }
 
-impl Spread {
-    /// Takes in the gap of cell `i`, told by how far it is off its mean.
-    fn add(&mut self, i: i128, net: i128, off: impl Fn(i128) -> i128) {
+impl VarianceEstimate {
+    /// Adds the estimate of cell `i`. `deviation` gives the distance of the cell's gap from a mean.
+    fn add(&mut self, i: i128, net: i128, deviation: impl Fn(i128) -> i128) {
+        debug_assert!(i > 0, "the first cell contains every record and shows no variance");
+        // With p = 2 / (i + 2), the estimate (gap - p · net)² / (p (1 - p)) equals
+        // ((i + 2) · gap - 2 · net)² / (2 i): no division comes before the square.
         let mean = 2 * net / (i + 2);
-        let off = (i + 2) * (off(mean) + mean) - 2 * net;
-        self.total += off * off * 1_024 / (2 * i);
+        let scaled = (i + 2) * (deviation(mean) + mean) - 2 * net;
+        self.total += scaled * scaled * 1_024 / (2 * i);
         self.cells += 1;
     }
 
@@ -88,7 +98,7 @@ mod tests {
     use syncline_types::{ContextId, Digest, EntityId};
 
     #[test]
-    fn an_estimate_is_near_the_difference_however_much_is_shared() {
+    fn estimate_is_near_difference() {
         let key = SketchKey::of(ContextId::from_u64(7));
         let add = |sketch: &mut Sketch, from: u64, count: u64| {
             for n in from..from + count {
@@ -99,7 +109,8 @@ mod tests {
         for (ours, theirs) in [(0, 0), (10, 0), (50, 50), (1_000, 0), (500, 500), (3_000, 9_000), (7_000, 0)]
         {
             let difference = ours + theirs;
-            let (mut off, runs) = (0.0, 40);
+            let mut off = 0.0;
+            let runs = 40;
             for run in 0..runs {
                 let base = run * 1_000_000;
                 let [mut left, mut right] = [Sketch::new(key, 0), Sketch::new(key, 0)];

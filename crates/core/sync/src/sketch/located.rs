@@ -1,63 +1,62 @@
-//! What a responder's sketch says of a difference.
+//! The difference that a responder reads from the sketches of both sides.
 
-use super::{Cell, Difference, Names, Sketch, cells_wanted, decode, plan};
-use crate::handshake::SyncHandshake;
-use crate::message::WireRecord;
+use super::{Cell, SetDifference, ShortIds, Sketch, cells_to_request, decode, plan_filters};
+use crate::messages::{SyncHandshake, WireRecord};
 use crate::transaction::Transaction;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_types::{Decode, DecodeError, Encode, Reader, Writer, limits};
 
-/// What the answer to a handshake says of the difference.
+/// The part of a handshake's answer that shows the difference.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Located {
-    /// The first cells of the responder, enough for what the difference seems to be. None if filters are
-    /// what that should be asked for with.
+pub enum LocatedDifference {
+    /// The first cells of the responder, as many as the estimated difference needs. Empty if the
+    /// initiator should ask with a filter instead.
     Cells(Vec<Cell>),
-    /// Some cells of the responder that hold about one differing record each.
+    /// A range of the responder's cells that contain about one differing record each.
     Sample {
-        /// The place of the first.
+        /// The index of the first cell.
         from: u32,
-        /// The cells.
+        /// The cells of the range.
         cells: Vec<Cell>,
     },
-    /// The handshake's own cells told the difference.
+    /// The cells of the handshake have decoded.
     Found {
         /// Records that the initiator lacks, parents before children, up to a page.
         records: Vec<WireRecord>,
-        /// Records that the responder lacks.
-        wants: Names,
+        /// Short ids of the records that the responder lacks.
+        wants: ShortIds,
     },
 }
 
-/// What the sketches of both sides say, as the responder sees it.
+/// The comparison of both sketches, as the responder makes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Sight {
-    /// About how many records differ.
+pub(crate) struct SketchComparison {
+    /// The number of records that differ: exact if the cells have decoded, otherwise an estimate.
     pub difference: u64,
-    /// Exactly which, if the cells of the handshake told.
-    pub found: Option<Difference>,
-    /// How many records the initiator says it has.
+    /// The difference, if the cells of the handshake have decoded.
+    pub found: Option<SetDifference>,
+    /// How many records the initiator claims to have.
     their_records: u64,
 }
 
-/// Cells of a sample: about a dozen of them tell a record.
-pub(crate) const SAMPLE: usize = 32;
-/// Above this estimate, the cells of a handshake do not tell the difference.
-const HOPELESS: u64 = 4 * Sketch::HEAD as u64;
+/// The number of cells in a sample. About a dozen of them are pure.
+const SAMPLE: usize = 32;
+/// The cells of a handshake cannot decode an estimated difference above this, so decoding is not tried.
+const MAX_DECODABLE: u64 = 4 * Sketch::HEAD as u64;
 
-impl Sight {
-    /// What `theirs`, a handshake with a sketch, shows beside the state of `work`.
+impl SketchComparison {
+    /// Compares the sketch in `theirs` with the sketch of our state. `None` if `theirs` has no sketch.
     pub(crate) fn of<V: ReadView>(
         theirs: &SyncHandshake,
         work: &mut Transaction<V>,
     ) -> Result<Option<Self>, StorageError> {
         let Some(head) = &theirs.sketch else { return Ok(None) };
         let sketch = work.sketch()?;
-        // The root's record counts in a sketch, and in no count of entities.
+        // A sketch includes the record of the root; the number of entities does not.
         let their_records = theirs.entity_count;
         let difference = sketch.estimate(head, their_records.saturating_add(1));
-        if difference > HOPELESS {
+        if difference > MAX_DECODABLE {
             return Ok(Some(Self { difference, found: None, their_records }));
         }
         let ours = work.cells(0, Sketch::HEAD)?;
@@ -66,40 +65,49 @@ impl Sight {
         Ok(Some(Self { difference: exact.unwrap_or(difference), found, their_records }))
     }
 
-    /// What to answer.
-    pub(crate) fn located<V: ReadView>(self, work: &mut Transaction<V>) -> Result<Located, StorageError> {
+    /// The answer for a protocol that needs the whole difference.
+    pub(crate) fn located<V: ReadView>(
+        self,
+        work: &mut Transaction<V>,
+    ) -> Result<LocatedDifference, StorageError> {
         if let Some(found) = self.found {
-            // Of an entity that both have, but not the same record of, ours goes, and theirs comes back.
-            let ours = Names::of(found.ours.iter().map(|id| id.prefix()));
+            // Where both sides have a record with the same short id, ours is sent. The initiator pushes its
+            // own back if it contains more.
+            let ours = ShortIds::of(found.ours.iter().map(|id| id.prefix()));
             let theirs = found.theirs.iter().map(|symbol| symbol.beginning());
-            let wants = Names::of(theirs.filter(|name| !ours.contains(*name)));
+            let wants = ShortIds::of(theirs.filter(|short_id| !ours.contains(*short_id)));
             let (records, complete) = WireRecord::page(found.ours, &mut work.state)?;
-            // What does not fit a page is asked for page by page.
+            // Records that do not fit a page are requested page by page, from the cells below.
             if complete {
-                return Ok(Located::Found { records, wants });
+                return Ok(LocatedDifference::Found { records, wants });
             }
         }
-        // More than are kept must be asked for: a handshake costs no look at the whole state.
+        // Only stored cells are sent: the answer to a handshake must not cost a scan of the state. The
+        // initiator asks for more cells in a round of its own.
         let records = [work.state.stats()?.records, self.their_records];
-        let wanted = match plan(records, self.difference) {
+        let wanted = match plan_filters(records, self.difference) {
             Some(_) => 0,
-            None => cells_wanted(self.difference),
+            None => cells_to_request(self.difference),
         };
         let count = usize::try_from(wanted).unwrap_or(usize::MAX);
-        Ok(Located::Cells(work.sketch()?.first(count).to_vec()))
+        Ok(LocatedDifference::Cells(work.sketch()?.first(count).to_vec()))
     }
 
-    /// Some of the differing records, wherever in the row there is about one to a cell.
-    pub(crate) fn sample<V: ReadView>(&self, work: &mut Transaction<V>) -> Result<Located, StorageError> {
+    /// The answer for a protocol that needs a sample of the difference: the cells from index `2 d` on, which
+    /// contain about one of the `d` differing records each.
+    pub(crate) fn sample<V: ReadView>(
+        &self,
+        work: &mut Transaction<V>,
+    ) -> Result<LocatedDifference, StorageError> {
         let sketch = work.sketch()?;
         let last = sketch.first(usize::MAX).len().saturating_sub(SAMPLE);
         let from = usize::try_from(self.difference.saturating_mul(2)).unwrap_or(last).min(last);
         let cells = sketch.cells(from, SAMPLE).unwrap_or_default().to_vec();
-        Ok(Located::Sample { from: from as u32, cells })
+        Ok(LocatedDifference::Sample { from: from as u32, cells })
     }
 }
 
-impl Encode for Located {
+impl Encode for LocatedDifference {
     fn encode(&self, out: &mut Writer) {
         match self {
             Self::Cells(cells) => {
@@ -120,13 +128,13 @@ impl Encode for Located {
     }
 }
 
-impl Decode for Located {
+impl Decode for LocatedDifference {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.u8()? {
             0 => Ok(Self::Cells(Cell::decode_list(input, limits::MAX_CELLS)?)),
             1 => Ok(Self::Found {
                 records: input.list(limits::MAX_RECORDS_PER_FRAME, "the records of a handshake")?,
-                wants: Names::decode_up_to(input, Sketch::HEAD)?,
+                wants: ShortIds::decode_up_to(input, Sketch::HEAD)?,
             }),
             2 => Ok(Self::Sample { from: input.u32_le()?, cells: Cell::decode_list(input, SAMPLE)? }),
             tag => Err(DecodeError::UnknownTag { what: "kind of cells", found: u64::from(tag) }),

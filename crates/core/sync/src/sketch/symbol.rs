@@ -1,34 +1,34 @@
-//! What stands for a record in a sketch, and where it goes.
+//! Symbols and cells: how a record is represented in a sketch, and which cells it is in.
 
 use syncline_types::{ContextId, Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer};
 
-/// A record in short: the beginning of its entity's id, by which it can be found again, and sixteen bits of
-/// a keyed hash of its digest.
+/// The symbol of a record: the short id of its entity (28 bits), by which the record can be found again,
+/// and sixteen bits of a keyed hash of its digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Symbol(u64);
 
-/// A cell of seven bytes: the exclusive or of the symbols in it, in its low 44 bits, and of their checks
-/// above.
+/// A coded symbol of seven bytes: the exclusive or of the symbols in it, in the low 44 bits, and of their
+/// check bits, in the high twelve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cell(pub(super) u64);
 
-/// What keys a context's sketches: who does not know the context cannot choose records that collide.
-/// Who does, can; that costs a walk, and nothing else.
+/// The key of a context's sketches. Without knowledge of the context nobody can craft records whose
+/// symbols collide. A member can; the cost is a walk instead of a decoded sketch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SketchKey(u64);
 
-/// Bits of the hash in a symbol.
-const HASH: u32 = 16;
-const SYMBOL: u64 = (1 << (EntityId::PREFIX_BITS + HASH)) - 1;
-const CELL: u64 = (1 << (8 * Cell::BYTES)) - 1;
+/// Bits of the record's hash in a symbol.
+const HASH_BITS: u32 = 16;
+const SYMBOL_MASK: u64 = (1 << (EntityId::PREFIX_BITS + HASH_BITS)) - 1;
+const CELL_MASK: u64 = (1 << (8 * Cell::BYTES)) - 1;
 
 impl Symbol {
-    /// That of the entity's id.
+    /// The short id of the entity: the first bits of its id.
     pub const fn beginning(self) -> u32 {
-        (self.0 >> HASH) as u32
+        (self.0 >> HASH_BITS) as u32
     }
 
-    /// All of it.
+    /// All bits of the symbol.
     pub(super) const fn bits(self) -> u64 {
         self.0
     }
@@ -40,35 +40,41 @@ impl SketchKey {
         Self(Digest::of(12, context.as_bytes()).short())
     }
 
-    /// The symbol of an entity's record.
+    /// The symbol of an entity's record with digest `own`.
     pub fn symbol(self, id: EntityId, own: Digest) -> Symbol {
-        Symbol((u64::from(id.prefix()) << HASH) | (mix(own.short() ^ self.0) >> (u64::BITS - HASH)))
+        let hash = mix(own.short() ^ self.0) >> (u64::BITS - HASH_BITS);
+        let symbol = Symbol((u64::from(id.prefix()) << HASH_BITS) | hash);
+        debug_assert!(symbol.0 <= SYMBOL_MASK, "a symbol has 44 bits");
+        symbol
     }
 
-    /// What a symbol adds to each of its cells.
+    /// The cell that contains this symbol only: the symbol with its check bits.
     pub(super) const fn cell(self, symbol: Symbol) -> Cell {
-        Cell(symbol.0 | (mix(self.seed(symbol)) & (CELL & !SYMBOL)))
+        Cell(symbol.0 | (mix(self.seed(symbol)) & (CELL_MASK & !SYMBOL_MASK)))
     }
 
-    /// What a symbol's places are drawn from.
+    /// The seed of the random sequence of a symbol's places.
     pub(super) const fn seed(self, symbol: Symbol) -> u64 {
         mix(symbol.0 ^ self.0.rotate_left(32))
     }
 
-    /// The places of the cells that a symbol is in, ascending, without end.
+    /// The indices of the cells that a symbol is in: ascending, without end.
     pub(super) const fn places(self, symbol: Symbol) -> Places {
         Places { at: Some(0), state: self.seed(symbol) }
     }
 
-    /// The only symbol in a cell, if there is but one. About one in 2^12 of other cells seems to hold one.
-    pub(super) const fn only(self, cell: Cell) -> Option<Symbol> {
-        let symbol = Symbol(cell.0 & SYMBOL);
+    /// The symbol of a pure cell. The false-positive rate for cells with several symbols is 2^-12.
+    pub(super) const fn pure_symbol(self, cell: Cell) -> Option<Symbol> {
+        let symbol = Symbol(cell.0 & SYMBOL_MASK);
         if self.cell(symbol).0 == cell.0 { Some(symbol) } else { None }
     }
 }
 
-/// See [`SketchKey::places`]. Cell `i` is one of a symbol's places with probability `1 / (1 + i / 2)`:
-/// the distance to the next is drawn as the paper has it, in integers.
+/// The iterator of [`SketchKey::places`]. A symbol is in cell `i` with probability `ρ(i) = 1 / (1 + i / 2)`,
+/// so in the first cell for certain, and in about `2 ln m` of the first `m` cells. This is the mapping of
+/// Yang et al. (SIGCOMM 2024) with α = 1/2. As there, the gap to the next place is drawn by
+/// inverse transform sampling, `(i + 3/2) (1 / √u - 1)` for a uniform `u`, so that the cells between two
+/// places cost nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Places {
     at: Option<u64>,
@@ -82,22 +88,25 @@ impl Iterator for Places {
     fn next(&mut self) -> Option<usize> {
         let at = self.at?;
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        // 2^16 / root is one over the square root of a number drawn between zero and one. A square root of 32
-        // bits is exact to 53, and the same wherever IEEE 754 holds.
+        // `root` is 2^16 √u for a uniform `u` of 32 bits. Both sides must compute the same places. The square
+        // root is the only operation on floats: IEEE 754 requires it to be correctly rounded, and 32 bits fit
+        // the mantissa, so its result is the same on every machine. The rest is integer arithmetic.
         let root = f64::from((mix(self.state) >> 32) as u32).sqrt() as u64 + 1;
         let gap = ((2 * at + 3) * ((1 << 16) + 1 - root)).div_ceil(2 * root).max(1);
+        debug_assert!(gap >= 1 && root <= 1 << 16, "places ascend");
+        // Indices end at 2^32, so that the product above cannot overflow 64 bits.
         self.at = Some(at + gap).filter(|at| *at < 1 << 32);
         Some(at as usize)
     }
 }
 
 impl Cell {
-    /// A cell with nothing in it.
+    /// The cell without symbols.
     pub const EMPTY: Self = Self(0);
-    /// How many bytes one takes on the wire.
+    /// The length of a cell on the wire, in bytes.
     pub const BYTES: usize = 7;
 
-    /// The exclusive or of both.
+    /// The exclusive or of both cells: their symbols, except those that are in both.
     pub(super) const fn with(self, other: Self) -> Self {
         Self(self.0 ^ other.0)
     }
@@ -109,6 +118,7 @@ impl Cell {
     pub(crate) fn encode_list(cells: &[Self], out: &mut Writer) {
         out.varint(cells.len() as u64);
         for cell in cells {
+            debug_assert!(cell.0 <= CELL_MASK, "a cell has 56 bits");
             out.raw(cell.0.to_le_bytes().split_at(Self::BYTES).0);
         }
     }
@@ -130,8 +140,8 @@ impl Decode for Symbol {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let [a, b, c, d, e, f] = input.array()?;
         let bits = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        if bits > SYMBOL {
-            return Err(DecodeError::NotCanonical { what: "a record in short" });
+        if bits > SYMBOL_MASK {
+            return Err(DecodeError::NotCanonical { what: "a symbol" });
         }
         Ok(Self(bits))
     }

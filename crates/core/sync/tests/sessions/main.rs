@@ -1,5 +1,6 @@
-//! Sessions as sans-IO: two states, and what passes between them.
+//! Sessions between two states, run sans-IO.
 
+mod interleavings;
 mod properties;
 mod protocols;
 mod side;

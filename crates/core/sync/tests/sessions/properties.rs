@@ -1,4 +1,4 @@
-//! What holds for any two states.
+//! Properties of sessions between any two states.
 
 use crate::side::Side;
 use crate::side::*;
@@ -13,7 +13,7 @@ use syncline_types::{ContextId, EntityId, ReplicaId};
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// **I4**: whatever protocol compares the states, the result is the join of both.
+    /// **I4**: every protocol that compares two states ends with the join of both.
     ///
     /// Promises: I4
     #[test]
@@ -21,8 +21,8 @@ proptest! {
         shared in vec(action(), 0..150),
         ours in vec(action(), 0..60),
         theirs in vec(action(), 0..60),
-        doubled: bool,
-        // Enough of one kind that answers are paged and subtrees are too large to send.
+        duplicated: bool,
+        // Sometimes enough entities that answers are paged and subtrees are too large to send.
         crowd in prop_oneof![99 => Just(0u64), 1 => Just(5_000u64)],
     ) {
         let shared = [shared, many(1_000, 1_000 + crowd, 3)].concat();
@@ -30,8 +30,8 @@ proptest! {
         for protocol in SyncProtocolKind::EXECUTABLE {
             let mut a = Side::new(1, &[shared.clone(), ours.clone()].concat());
             let mut b = Side::new(2, &[shared.clone(), theirs.clone()].concat());
-            a.wish = Some(protocol);
-            let (outcome, _, selected) = run(&mut a, &mut b, doubled, quiet);
+            a.requested_protocol = Some(protocol);
+            let (outcome, _, selected) = run(&mut a, &mut b, duplicated, undisturbed);
             prop_assert_eq!(outcome, Outcome::Converged { root: whole.root() }, "{} {:?}", protocol, selected);
             prop_assert_eq!((a.root(), b.root()), (whole.root(), whole.root()), "{}", protocol);
         }
@@ -42,31 +42,32 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn one_session_makes_both_sides_equal_to_the_join(
+    fn one_session_joins_both_sides(
         shared in vec(action(), 0..150),
         ours in vec(action(), 0..60),
         theirs in vec(action(), 0..60),
-        doubled: bool,
+        duplicated: bool,
         adaptive: bool,
     ) {
         let whole = Side::new(9, &[shared.clone(), ours.clone(), theirs.clone()].concat());
         let mut a = Side::new(1, &[shared.clone(), ours].concat());
         let mut b = Side::new(2, &[shared, theirs].concat());
         a.selection = if adaptive { Selection::Adaptive } else { Selection::Table };
-        let (outcome, ..) = run(&mut a, &mut b, doubled, quiet);
+        let (outcome, ..) = run(&mut a, &mut b, duplicated, undisturbed);
         prop_assert_eq!(outcome, Outcome::Converged { root: whole.root() });
         prop_assert_eq!((a.root(), b.root()), (whole.root(), whole.root()));
     }
 
     #[test]
-    fn a_session_under_writes_never_claims_more_than_it_compared(
+    fn session_under_writes_claims_compared_root(
         ours in vec(action(), 0..80),
         theirs in vec(action(), 0..80),
         late in vec((0u64..6, any::<bool>(), action()), 0..20),
         protocol in select(SyncProtocolKind::EXECUTABLE.to_vec()),
     ) {
-        let (mut a, mut b) = (Side::new(1, &ours), Side::new(2, &theirs));
-        a.wish = Some(protocol);
+        let mut a = Side::new(1, &ours);
+        let mut b = Side::new(2, &theirs);
+        a.requested_protocol = Some(protocol);
         let mut roots_of_b = vec![b.root()];
         let (outcome, ..) = run(&mut a, &mut b, false, |round, a, b| {
             roots_of_b.push(b.root());
@@ -80,18 +81,18 @@ proptest! {
         roots_of_b.push(b.root());
         match outcome {
             Outcome::Converged { root } => prop_assert!(roots_of_b.contains(&root)),
-            Outcome::Owed(reason) => prop_assert_eq!(reason, OwedReason::NewerWrites),
+            Outcome::SyncPending(reason) => prop_assert_eq!(reason, RetryReason::NewerWrites),
             Outcome::Failed(reason) => prop_assert!(false, "{}", reason),
         }
-        let (outcome, ..) = run(&mut a, &mut b, false, quiet);
+        let (outcome, ..) = run(&mut a, &mut b, false, undisturbed);
         prop_assert!(matches!(outcome, Outcome::Converged { .. }), "{:?}", outcome);
         prop_assert_eq!(a.root(), b.root());
     }
 
     #[test]
-    fn bytes_that_are_no_frame_are_refused_with_an_error(bytes in vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_are_refused(bytes in vec(any::<u8>(), 0..300)) {
         prop_assert!(Frame::from_wire(&bytes, ContextId::default()).is_err());
-        // Behind a good checksum, too: the decoder itself must hold.
+        // The same bytes with a valid checksum: the decoder itself must refuse them.
         let mut sealed = crc(&bytes).to_le_bytes().to_vec();
         sealed.extend(&bytes);
         if let Ok(frame) = Frame::from_wire(&sealed, ContextId::default()) {
@@ -100,7 +101,7 @@ proptest! {
     }
 
     #[test]
-    fn a_frame_with_any_byte_changed_is_refused(action in action(), at: usize, flip in 1u8..=255) {
+    fn altered_frame_is_refused(action in action(), at: usize, flip in 1u8..=255) {
         let dot = Dot { author: ReplicaId::from_u64(1), seq: 1 };
         let delta = Delta::new(dot, vec![], stamp(1, 1), vec![action]);
         let frame = Frame { incarnation: 1, message: Message::Gossip(Gossip::Delta(delta)) };
@@ -111,22 +112,23 @@ proptest! {
     }
 
     #[test]
-    fn damaged_messages_behind_a_good_checksum_decode_canonically_or_not_at_all(
+    fn damaged_messages_decode_canonically(
         actions in vec(action(), 1..40),
         at: usize,
         byte: u8,
     ) {
         let mut b = Side::new(2, &actions);
-        let (entity, prefix) = (EntityId::ROOT, Prefix::EMPTY);
+        let entity = EntityId::ROOT;
+        let prefix = Prefix::EMPTY;
         let questions = vec![
-            Question::Node(Probe { entity, prefix }),
-            Question::Compare { probe: Probe { entity, prefix }, ours: Box::new([0; 16]) },
+            Question::Node(NodeAddress { entity, prefix }),
+            Question::Compare { address: NodeAddress { entity, prefix }, ours: Box::new([0; 16]) },
             Question::Children { entity, after: None },
             Question::Subtree { entity, prefix, after: None },
-            Question::Missing(Filter::new(64, 1)),
+            Question::Missing(BloomFilter::new(64, 1)),
             Question::Cells { from: 3, count: 9 },
-            Question::Named(Names::of(actions.iter().map(|action| action.id().prefix()))),
-            Question::Sieve(Sieve::new(64, 9, 1)),
+            Question::ByShortId(ShortIds::of(actions.iter().map(|action| action.id().prefix()))),
+            Question::SymbolFilter(SymbolFilter::new(64, 9, 1)),
         ];
         let wants = vec![EntityId::ROOT, actions[0].id()];
         let asked = ExchangeRequest { questions, wants, ..ExchangeRequest::default() };

@@ -1,5 +1,5 @@
-//! Two states and one session between them, without a network: every request is answered at once,
-//! now and then twice or late.
+//! Two states and one session between them, without a network. Every request is answered at once,
+//! sometimes twice or late.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ pub(crate) struct Side {
     pub(crate) views: ViewCache<MemoryStore>,
     pub(crate) replica: ReplicaId,
     pub(crate) supported: Vec<SyncProtocolKind>,
-    pub(crate) wish: Option<SyncProtocolKind>,
+    pub(crate) requested_protocol: Option<SyncProtocolKind>,
     pub(crate) selection: Selection,
     pub(crate) sketch: std::cell::RefCell<Option<Sketch>>,
 }
@@ -30,7 +30,7 @@ impl Side {
             views: ViewCache::new(4),
             replica: ReplicaId::from_u64(replica),
             supported: SyncProtocolKind::EXECUTABLE.to_vec(),
-            wish: None,
+            requested_protocol: None,
             selection: Selection::Table,
             sketch: std::cell::RefCell::default(),
         };
@@ -40,17 +40,17 @@ impl Side {
 
     pub(crate) fn begin(&self) -> Transaction<MemoryStore> {
         let work = Transaction::begin(self.store.view(), self.log.clone(), CONTEXT).unwrap();
-        work.behind(Gate::default()).with_sketch(self.sketch.borrow().clone()).unwrap()
+        work.with_gate(Gate::default()).with_sketch(self.sketch.borrow().clone()).unwrap()
     }
 
     pub(crate) fn commit(&mut self, work: Transaction<MemoryStore>) {
         let (batch, log, sketch) = work.finish().unwrap();
         self.store.apply(batch).unwrap();
         self.log = log;
-        if let Some(kept) = &sketch {
+        if let Some(updated) = &sketch {
             let mut state = Interface::open(self.store.view()).unwrap();
-            let anew = Sketch::of(kept.key(), &mut state).unwrap();
-            assert!(kept.head() == anew.head(), "a sketch that is kept is the one made anew");
+            let computed = Sketch::of(updated.key(), &mut state).unwrap();
+            assert!(updated.head() == computed.head(), "an updated sketch equals a new one");
         }
         self.sketch = sketch.into();
         assert_eq!(
@@ -73,16 +73,19 @@ impl Side {
         let dot = Dot { author: self.replica, seq: work.log.covered().of(self.replica) + 1 };
         let stamp = Hlc::new(at, 0, self.replica);
         let delta = Delta::new(dot, work.log.heads(), stamp, actions.to_vec());
-        assert_eq!(work.apply_delta(&delta).unwrap(), Ok(()));
+        assert_eq!(work.apply_delta(&delta), Ok(()));
         self.commit(work);
     }
 
     pub(crate) fn describe(&self) -> SyncHandshake {
         let mut work = self.begin();
         let described = work.describe(ContextId::default(), self.replica, &self.supported);
-        let mut ours = SyncHandshake { wish: self.wish, ..build_handshake(&described.unwrap()) };
-        let adaptive = self.wish.is_none() && self.selection == Selection::Adaptive;
-        if adaptive || self.wish.is_some_and(SyncProtocolKind::uses_sketch) {
+        let mut ours = SyncHandshake {
+            requested_protocol: self.requested_protocol,
+            ..build_handshake(&described.unwrap())
+        };
+        let adaptive = self.requested_protocol.is_none() && self.selection == Selection::Adaptive;
+        if adaptive || self.requested_protocol.is_some_and(SyncProtocolKind::uses_sketch) {
             ours.sketch = Some(work.sketch().unwrap().head());
             *self.sketch.borrow_mut() = work.finish().unwrap().2;
         }
@@ -97,7 +100,7 @@ impl Side {
         response
     }
 
-    /// Nothing of a snapshot is left but the state itself, and all of that is as it should be.
+    /// Checks that no rows of a snapshot transfer are left, and that the state is sound.
     pub(crate) fn is_tidy(&self) {
         let (first, end) = Slot::active(&self.store).unwrap().other().bounds();
         assert_eq!(self.store.range(&first, &end, 9).unwrap(), []);
@@ -112,7 +115,7 @@ impl Side {
     }
 }
 
-/// Sends a message through its bytes, as a link would.
+/// Encodes and decodes a message, as a link does.
 pub(crate) fn through_the_wire(message: Message) -> Message {
     let context = ContextId::default();
     let wire = Frame { incarnation: 3, message }.to_wire(context);
@@ -120,12 +123,12 @@ pub(crate) fn through_the_wire(message: Message) -> Message {
     Frame::from_wire(&wire, context).unwrap().message
 }
 
-/// Runs a session to its end. `disturb` may write to either side between rounds; with `doubled`,
-/// every request is answered twice and the first answer is lost.
+/// Runs a session to its end. `disturb` may write to either side between rounds. With `duplicated`, every
+/// request is answered twice and the first answer is lost.
 pub(crate) fn run(
     a: &mut Side,
     b: &mut Side,
-    doubled: bool,
+    duplicated: bool,
     mut disturb: impl FnMut(u64, &mut Side, &mut Side),
 ) -> (Outcome, SessionStats, Option<SyncProtocolKind>) {
     let (mut session, mut id, mut request) = Session::start(SessionId(1), a.describe());
@@ -134,19 +137,19 @@ pub(crate) fn run(
         let Message::Request { request: asked, .. } = through_the_wire(asked) else { panic!() };
         let mut response = b.respond(&asked);
         disturb(session.stats().round_trips, a, b);
-        if doubled {
-            assert!(matches!(session.on_timeout(), Progress::Send(..)));
+        if duplicated {
+            assert!(matches!(session.on_timeout(), SessionProgress::Send(..)));
             response = b.respond(&asked);
         }
         let answer = Message::Response { session: SessionId(1), id, response };
         let Message::Response { response, .. } = through_the_wire(answer) else { panic!() };
         let mut work = a.begin();
         let progress = session.on_response(id, &response, &mut work).unwrap();
-        assert_eq!(session.on_response(id, &response, &mut a.begin()).unwrap(), Progress::Ignored);
+        assert_eq!(session.on_response(id, &response, &mut a.begin()).unwrap(), SessionProgress::Ignored);
         match progress {
-            Progress::Send(next_id, next) => (id, request) = (next_id, next),
-            Progress::Ignored => panic!("an answer to the current request was ignored"),
-            Progress::Done(outcome) => {
+            SessionProgress::Send(next_id, next) => (id, request) = (next_id, next),
+            SessionProgress::Ignored => panic!("an answer to the current request was ignored"),
+            SessionProgress::Done(outcome) => {
                 // A snapshot that fails verification must leave no trace in the state.
                 a.commit(work);
                 return (outcome, session.stats(), session.selected().map(|(kind, _)| kind));
@@ -156,7 +159,7 @@ pub(crate) fn run(
     }
 }
 
-pub(crate) fn quiet(_: u64, _: &mut Side, _: &mut Side) {}
+pub(crate) fn undisturbed(_: u64, _: &mut Side, _: &mut Side) {}
 
 pub(crate) fn stamp(ms: u64, replica: u64) -> Hlc {
     Hlc::new(ms, 0, ReplicaId::from_u64(replica))

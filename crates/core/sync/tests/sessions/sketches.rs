@@ -1,4 +1,4 @@
-//! Differences that are read from sketches.
+//! Differences that sketches locate.
 
 use crate::side::Side;
 use crate::side::*;
@@ -7,7 +7,7 @@ use syncline_storage::Action;
 use syncline_sync::*;
 use syncline_types::{Digest, EntityId};
 
-/// Registers whose ids are spread as those of an application are.
+/// Registers with random ids, as applications have.
 fn spread(from: u64, to: u64, ms: u64, replica: u64) -> Vec<Action> {
     let one = |n: u64| match set(n, &[], ms, replica, 20) {
         Action::Add { value, metadata, .. } => {
@@ -19,7 +19,7 @@ fn spread(from: u64, to: u64, ms: u64, replica: u64) -> Vec<Action> {
     (from..to).map(one).collect()
 }
 
-/// Two sides that share `shared` registers and have `ours` and `theirs` more.
+/// Two sides with `shared` common registers, and `ours` and `theirs` registers of their own.
 fn pair(shared: u64, ours: u64, theirs: u64) -> (Side, Side) {
     let both = spread(0, shared, 1, 9);
     let mut a = Side::new(1, &[both.clone(), spread(1_000_000, 1_000_000 + ours, 1, 1)].concat());
@@ -29,23 +29,23 @@ fn pair(shared: u64, ours: u64, theirs: u64) -> (Side, Side) {
 }
 
 #[test]
-fn a_small_difference_is_located_by_the_handshake_itself() {
+fn handshake_locates_small_difference() {
     for (ours, theirs) in [(0, 1), (1, 0), (0, 10), (5, 5), (10, 0)] {
         let (mut a, mut b) = pair(2_000, ours, theirs);
-        let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+        let (outcome, stats, protocol) = run(&mut a, &mut b, false, undisturbed);
         assert_eq!(outcome, Outcome::Converged { root: b.root() });
         assert_eq!(protocol, Some(SyncProtocolKind::RatelessIblt));
-        // What we lack came with the answer; what they lack goes in a second request.
+        // The answer to the handshake contains what we lack; a second request pushes what they lack.
         assert_eq!(stats.round_trips, 1 + u64::from(ours > 0), "{ours} and {theirs}");
         assert_eq!((stats.records_received, stats.records_pushed, stats.walks), (theirs, ours, 0));
     }
 }
 
 #[test]
-fn a_larger_difference_takes_two_round_trips_and_no_walk() {
+fn larger_difference_takes_two_round_trips() {
     for (ours, theirs) in [(50, 50), (0, 100), (400, 0), (500, 500)] {
         let (mut a, mut b) = pair(3_000, ours, theirs);
-        let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+        let (outcome, stats, protocol) = run(&mut a, &mut b, false, undisturbed);
         assert_eq!(outcome, Outcome::Converged { root: b.root() });
         assert_eq!((protocol, stats.walks), (Some(SyncProtocolKind::RatelessIblt), 0));
         assert_eq!(stats.round_trips, 2, "{ours} and {theirs}: {} cells", stats.cells);
@@ -54,35 +54,35 @@ fn a_larger_difference_takes_two_round_trips_and_no_walk() {
 }
 
 #[test]
-fn an_updated_record_crosses_once_and_only_where_it_is_newer() {
+fn updated_records_cross_once() {
     let (mut a, mut b) = pair(1_000, 0, 0);
     a.write(&spread(0, 4, 7, 1));
     b.write(&spread(4, 8, 8, 2));
-    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
     assert_eq!(outcome, Outcome::Converged { root: b.root() });
     assert_eq!((stats.round_trips, stats.walks), (2, 0));
-    // The four older ones of the peer's come too: it cannot tell which side is newer.
+    // The peer's four older records come too: a symbol does not show which side is newer.
     assert_eq!((stats.records_received, stats.records_pushed), (8, 4));
 }
 
 #[test]
-fn differences_beyond_the_kept_cells_are_read_from_cells_made_anew() {
+fn decodes_cells_beyond_stored_ones() {
     let (mut a, mut b) = pair(60_000, 900, 1_000);
-    a.wish = Some(SyncProtocolKind::RatelessIblt);
-    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    a.requested_protocol = Some(SyncProtocolKind::RatelessIblt);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
     assert_eq!(outcome, Outcome::Converged { root: b.root() });
     assert!(stats.cells > Sketch::CELLS as u64, "{} cells", stats.cells);
     assert_eq!((stats.records_received, stats.records_pushed, stats.walks), (1_000, 900, 0));
 }
 
 #[test]
-fn a_large_difference_is_cut_by_filters_and_then_read_from_a_table() {
+fn large_difference_uses_filtered_iblt() {
     for (shared, ours, theirs) in
         [(20_000, 1_500, 2_000), (20_000, 0, 3_000), (20_000, 3_000, 0), (9, 3_000, 3_000)]
     {
         let (mut a, mut b) = pair(shared, ours, theirs);
-        a.wish = Some(SyncProtocolKind::RatelessIblt);
-        let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+        a.requested_protocol = Some(SyncProtocolKind::RatelessIblt);
+        let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
         assert_eq!(outcome, Outcome::Converged { root: b.root() });
         assert_eq!((stats.records_received, stats.records_pushed, stats.walks), (theirs, ours, 0));
         // The handshake, the filters, and a page for each thousand records.
@@ -93,12 +93,12 @@ fn a_large_difference_is_cut_by_filters_and_then_read_from_a_table() {
 }
 
 #[test]
-fn updated_records_pass_the_filters_as_what_they_are() {
+fn filtered_iblt_finds_updated_records() {
     let (mut a, mut b) = pair(10_000, 0, 0);
     a.write(&spread(0, 1_000, 7, 1));
     b.write(&spread(1_000, 2_000, 8, 2));
-    a.wish = Some(SyncProtocolKind::RatelessIblt);
-    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    a.requested_protocol = Some(SyncProtocolKind::RatelessIblt);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
     assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
     assert_eq!((stats.records_received, stats.records_pushed), (2_000, 1_000));
 }
@@ -116,14 +116,14 @@ fn collection(name: u64, from: u64, to: u64, replica: u64) -> Vec<Action> {
 }
 
 #[test]
-fn a_sample_of_the_difference_leads_to_the_subtree_it_lies_in() {
-    // Beside many others; both have some of it, only the peer has, only we have.
+fn sample_leads_to_differing_subtree() {
+    // In one collection among many registers; on both sides, only at the peer, only here.
     for (ours, theirs, trips) in [(300, 300, 3), (0, 400, 3), (400, 0, 3)] {
         let (mut a, mut b) = pair(2_000, 0, 0);
         a.write(&collection(1, 500_000, 500_000 + ours, 1));
         b.write(&collection(1, 600_000, 600_000 + theirs, 2));
-        a.wish = Some(SyncProtocolKind::SubtreePrefetch);
-        let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
+        a.requested_protocol = Some(SyncProtocolKind::SubtreePrefetch);
+        let (outcome, stats, protocol) = run(&mut a, &mut b, false, undisturbed);
         assert_eq!(outcome, Outcome::Converged { root: b.root() });
         assert_eq!((protocol, stats.walks), (Some(SyncProtocolKind::SubtreePrefetch), 0), "{stats:?}");
         assert!(stats.round_trips <= trips, "{ours} and {theirs}: {stats:?}");
@@ -131,58 +131,61 @@ fn a_sample_of_the_difference_leads_to_the_subtree_it_lies_in() {
 }
 
 #[test]
-fn a_sample_from_everywhere_leads_to_a_walk_from_the_top() {
+fn scattered_sample_leads_to_walk() {
     let (mut a, mut b) = pair(2_000, 0, 0);
     for name in 0..40 {
         a.write(&collection(name, 500_000 + 10 * name, 500_005 + 10 * name, 1));
     }
     b.write(&spread(700_000, 700_050, 1, 2));
-    a.wish = Some(SyncProtocolKind::SubtreePrefetch);
-    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    a.requested_protocol = Some(SyncProtocolKind::SubtreePrefetch);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
     assert_eq!(outcome, Outcome::Converged { root: b.root() });
     assert_eq!((stats.records_pushed, stats.walks), (200 + 40, 0), "{stats:?}");
 }
 
 #[test]
-fn a_difference_deep_in_a_chain_is_located_whatever_the_depth() {
+fn locates_difference_at_any_depth() {
     let path: Vec<u64> = (1..=1_000).collect();
     let shared: Vec<Action> = (0..1_000).map(|depth| set(path[depth], &path[..depth], 1, 9, 20)).collect();
-    let (mut a, mut b) = (Side::new(1, &shared), Side::new(2, &shared));
+    let mut a = Side::new(1, &shared);
+    let mut b = Side::new(2, &shared);
     a.selection = Selection::Adaptive;
     b.write(&[set(5_000, &path, 2, 2, 20)]);
     a.write(&[set(5_001, &path[..500], 2, 1, 20)]);
-    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
     assert_eq!(outcome, Outcome::Converged { root: b.root() });
     assert_eq!((stats.round_trips, stats.walks), (2, 0));
-    // A whole chain that only one side has is put together parents first.
-    let (mut a, mut b) = (Side::new(1, &spread(0, 9, 1, 1)), Side::new(2, &shared));
-    a.wish = Some(SyncProtocolKind::RatelessIblt);
-    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    // A whole chain that only one side has is joined parents first.
+    let mut a = Side::new(1, &spread(0, 9, 1, 1));
+    let mut b = Side::new(2, &shared);
+    a.requested_protocol = Some(SyncProtocolKind::RatelessIblt);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
     assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
 }
 
 #[test]
-fn a_root_that_was_written_to_is_found_like_any_record() {
+fn finds_updated_root_record() {
     let (mut a, mut b) = pair(100, 0, 0);
     let Action::Add { value, metadata, .. } = set(1, &[], 5, 2, 9) else { panic!() };
     b.write(&[Action::Update { id: EntityId::ROOT, ancestors: vec![], value, metadata }]);
-    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
     assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
 }
 
 #[test]
-fn cells_of_an_ever_changing_peer_end_in_a_walk_and_not_in_a_loop() {
+fn unrelated_cells_end_in_walk() {
     let (mut a, mut b) = pair(500, 300, 300);
-    a.wish = Some(SyncProtocolKind::RatelessIblt);
+    a.requested_protocol = Some(SyncProtocolKind::RatelessIblt);
     let (mut session, mut id, request) = Session::start(SessionId(1), a.describe());
     let mut response = b.respond(&request);
     for round in 0.. {
-        assert!(round < 20, "the session goes on and on");
-        // Cells that belong to nothing.
+        assert!(round < 20, "the session does not end");
+        // Cells of an unrelated state.
         let nonsense = Side::new(3, &spread(9_000 + round * 999, 9_900 + round * 999, 1, 3));
         if let Response::Handshake(reply) = &mut response {
             let mut work = nonsense.begin();
-            reply.located = Some(Located::Cells(work.sketch().unwrap().cells(0, 300).unwrap().to_vec()));
+            reply.located =
+                Some(LocatedDifference::Cells(work.sketch().unwrap().cells(0, 300).unwrap().to_vec()));
         }
         if let Response::Exchange(reply) = &mut response {
             for answer in &mut reply.answers {
@@ -195,19 +198,19 @@ fn cells_of_an_ever_changing_peer_end_in_a_walk_and_not_in_a_loop() {
         let progress = session.on_response(id, &response, &mut work).unwrap();
         a.commit(work);
         match progress {
-            Progress::Send(next, request) => (id, response) = (next, b.respond(&request)),
-            Progress::Done(outcome) => {
+            SessionProgress::Send(next, request) => (id, response) = (next, b.respond(&request)),
+            SessionProgress::Done(outcome) => {
                 assert_eq!(outcome, Outcome::Converged { root: b.root() });
                 assert_eq!(session.stats().walks, 1);
                 return;
             }
-            Progress::Ignored => panic!(),
+            SessionProgress::Ignored => panic!(),
         }
     }
 }
 
 #[test]
-fn a_handshake_beyond_belief_is_answered_without_harm() {
+fn implausible_handshake_causes_no_harm() {
     for claim in [0, 1, 1 << 40, 1 << 63, u64::MAX] {
         let (a, mut b) = pair(50, 5, 5);
         let mut ours = a.describe();
@@ -220,22 +223,23 @@ fn a_handshake_beyond_belief_is_answered_without_harm() {
 }
 
 #[test]
-fn children_that_come_before_their_parents_wait_for_them() {
-    // Symbols are asked for in the order in which cells tell them, which knows of no parents.
+fn orphans_wait_for_their_parents() {
+    // Symbols are requested in the order in which they decode, which is independent of parents.
     let parents: Vec<Action> = (1..=40).map(|n| set(n, &[], 1, 2, 9)).collect();
     let children = (0..400).map(|n| set(1_000 + n, &[n % 40 + 1, 500 + n % 40], 1, 2, 9));
     let theirs: Vec<Action> = parents.into_iter().chain(children).collect();
-    let (mut a, mut b) = (Side::new(1, &spread(0, 9, 1, 1)), Side::new(2, &theirs));
-    a.wish = Some(SyncProtocolKind::RatelessIblt);
-    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    let mut a = Side::new(1, &spread(0, 9, 1, 1));
+    let mut b = Side::new(2, &theirs);
+    a.requested_protocol = Some(SyncProtocolKind::RatelessIblt);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
     assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
 }
 
 #[test]
-fn a_small_difference_of_large_records_is_asked_for_page_by_page() {
+fn large_records_are_paged() {
     let (mut a, mut b) = pair(100, 0, 0);
     b.write(&(0..8).map(|n| set(700 + n, &[], 2, 2, 90_000)).collect::<Vec<_>>());
-    let (outcome, stats, _) = run(&mut a, &mut b, false, quiet);
+    let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
     assert_eq!(outcome, Outcome::Converged { root: b.root() });
     assert_eq!((stats.records_received, stats.walks), (8, 0), "{stats:?}");
 }

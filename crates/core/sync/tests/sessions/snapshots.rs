@@ -1,31 +1,29 @@
-//! Snapshots that are interrupted, overtaken, forged or torn between peers.
+//! Snapshots that are interrupted, outdated, forged, or received from several peers.
 
 use crate::side::Side;
 use crate::side::*;
 
-use proptest::collection::vec;
-use proptest::prelude::*;
 use syncline_crdt::{Custom, Merges, Value};
 use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata, Record, Slot, tree_page};
 use syncline_store::{MemoryStore, ReadView, Row, Store};
 use syncline_sync::*;
 use syncline_types::{Encode, EntityId, Hlc, ReplicaId, limits};
 
-/// A session that is run request by request.
-struct Pull {
-    session: Session,
-    next: (RequestId, Request),
+/// A session that is run one request at a time.
+pub(crate) struct Pull {
+    pub(crate) session: Session,
+    pub(crate) next: (RequestId, Request),
     pages: u64,
 }
 
 impl Pull {
-    fn start(a: &Side) -> Self {
+    pub(crate) fn start(a: &Side) -> Self {
         let (session, id, request) = Session::start(SessionId(1), a.describe());
         Self { session, next: (id, request), pages: 0 }
     }
 
-    /// Puts the present request to `b` and gives the answer to `a`.
-    fn step(&mut self, a: &mut Side, b: &mut Side) -> Option<Outcome> {
+    /// Sends the present request to `b` and the answer to `a`.
+    pub(crate) fn step(&mut self, a: &mut Side, b: &mut Side) -> Option<Outcome> {
         self.pages += u64::from(matches!(self.next.1, Request::SnapshotPage { .. }));
         let response = b.respond(&self.next.1);
         let answer = Message::Response { session: SessionId(1), id: self.next.0, response };
@@ -36,14 +34,16 @@ impl Pull {
     fn give(&mut self, a: &mut Side, response: &Response) -> Option<Outcome> {
         let mut work = a.begin();
         let progress = self.session.on_response(self.next.0, response, &mut work).unwrap();
-        if let (Progress::Done(Outcome::Converged { .. }), Some(theirs)) = (&progress, self.session.peer()) {
+        if let (SessionProgress::Done(Outcome::Converged { .. }), Some(theirs)) =
+            (&progress, self.session.peer())
+        {
             work.adopt(theirs);
         }
         a.commit(work);
         match progress {
-            Progress::Send(id, request) => self.next = (id, request),
-            Progress::Ignored => panic!("an answer to the current request was ignored"),
-            Progress::Done(outcome) => return Some(outcome),
+            SessionProgress::Send(id, request) => self.next = (id, request),
+            SessionProgress::Ignored => panic!("an answer to the current request was ignored"),
+            SessionProgress::Done(outcome) => return Some(outcome),
         }
         None
     }
@@ -67,7 +67,7 @@ impl Pull {
     }
 }
 
-fn restart(b: &mut Side) {
+pub(crate) fn restart(b: &mut Side) {
     b.views = ViewCache::new(4);
 }
 
@@ -78,14 +78,14 @@ fn tree(leaves: u64) -> Vec<Action> {
     (1..=50).flat_map(|n| std::iter::once(branch(n)).chain(below(n))).collect()
 }
 
-/// Changes all over a tree, a move among them.
+/// Changes all over a tree, moves included.
 fn changes() -> Vec<Action> {
     let mut changes: Vec<Action> = (1..=50).map(|n| set(1_000 * n + 3, &[n], 5, 2, 40)).collect();
     changes.extend((1..=50).map(|n| set(1_000 * n + 900, &[n], 5, 2, 40)));
     let delete =
         |n: u64| Action::DeleteRef { id: EntityId::from_u64(n), ancestors: vec![], deleted_at: stamp(6, 2) };
     changes.extend([delete(7), delete(43)]);
-    // These hang closer to the root from now on, one with all that is below it.
+    // These move closer to the root, one with everything below it.
     changes.extend([
         set(20_005, &[], 6, 2, 9),
         set(600, &[50], 6, 2, 9),
@@ -96,13 +96,14 @@ fn changes() -> Vec<Action> {
 }
 
 fn straight_pages(b: &Side) -> u64 {
-    let (mut a, mut b) = (Side::new(8, &[]), Side { store: b.store.clone(), ..Side::new(9, &[]) });
+    let mut a = Side::new(8, &[]);
+    let mut b = Side { store: b.store.clone(), ..Side::new(9, &[]) };
     let mut pull = Pull::start(&a);
     assert_eq!(pull.finish(&mut a, &mut b), Outcome::Converged { root: b.root() });
     pull.pages
 }
 
-/// All rows but those of snapshots and of the state that is not shown.
+/// All rows except those of snapshot transfers and of the inactive slot.
 fn shown(side: &Side) -> Vec<Row> {
     let (first, end) = Slot::active(&side.store).unwrap().other().bounds();
     let rows = side.store.range(&[], &[0xff], usize::MAX).unwrap();
@@ -110,12 +111,14 @@ fn shown(side: &Side) -> Vec<Row> {
 }
 
 #[test]
-fn a_snapshot_goes_on_from_its_cursor_when_the_peer_has_lost_the_view() {
-    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &tree(60)));
+fn snapshot_resumes_after_lost_view() {
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &tree(60));
     let pages = straight_pages(&b);
     assert!(pages > 5, "{pages}");
     for after in [1, pages as u32 / 2, pages as u32 - 1] {
-        let (mut a, mut b) = (Side::new(1, &[]), Side { store: b.store.clone(), ..Side::new(2, &[]) });
+        let mut a = Side::new(1, &[]);
+        let mut b = Side { store: b.store.clone(), ..Side::new(2, &[]) };
         let mut pull = Pull::start(&a);
         pull.steps(1 + after, &mut a, &mut b);
         let before = pull.received();
@@ -128,7 +131,7 @@ fn a_snapshot_goes_on_from_its_cursor_when_the_peer_has_lost_the_view() {
         assert_eq!(pull.session.stats().walks, 1);
         a.is_tidy();
     }
-    // Nothing was written: the view is made again, and nothing is compared.
+    // Without writes the same view is cached again, and nothing is compared.
     let mut pull = Pull::start(&a);
     pull.steps(4, &mut a, &mut b);
     restart(&mut b);
@@ -137,8 +140,9 @@ fn a_snapshot_goes_on_from_its_cursor_when_the_peer_has_lost_the_view() {
 }
 
 #[test]
-fn a_snapshot_ends_although_the_peer_is_written_to_all_the_time() {
-    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &tree(60)));
+fn snapshot_ends_under_constant_writes() {
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &tree(60));
     let mut pull = Pull::start(&a);
     let mut boundary = b.root();
     let mut rounds = 0;
@@ -155,21 +159,22 @@ fn a_snapshot_ends_although_the_peer_is_written_to_all_the_time() {
         }
         b.write_delta(&[set(90_000 + rounds, &[3], 10 + rounds, 2, 9)], 10 + rounds);
     };
-    assert_eq!(outcome, Outcome::Owed(OwedReason::NewerWrites));
+    assert_eq!(outcome, Outcome::SyncPending(RetryReason::NewerWrites));
     assert_eq!(
         (a.root(), pull.session.stats().walks),
         (boundary, 1),
-        "what was promised last is what was taken"
+        "the state that was promised last was received"
     );
     a.is_tidy();
-    let (outcome, stats, protocol) = run(&mut a, &mut b, false, quiet);
-    assert_eq!(protocol, Some(SyncProtocolKind::DeltaSync), "the snapshot covers the deltas that it holds");
+    let (outcome, stats, protocol) = run(&mut a, &mut b, false, undisturbed);
+    assert_eq!(protocol, Some(SyncProtocolKind::DeltaSync), "the snapshot covers its deltas");
     assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
 }
 
 #[test]
-fn a_peer_that_loses_every_view_is_left_and_gone_on_with_later() {
-    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &tree(60)));
+fn resumes_later_after_losing_every_view() {
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &tree(60));
     let pages = straight_pages(&b);
     let mut pull = Pull::start(&a);
     pull.steps(4, &mut a, &mut b);
@@ -187,7 +192,7 @@ fn a_peer_that_loses_every_view_is_left_and_gone_on_with_later() {
 }
 
 #[test]
-fn many_readers_of_many_states_come_to_an_end_with_a_few_views() {
+fn many_readers_share_few_views() {
     let mut b = Side::new(2, &tree(20));
     let mut readers: Vec<(Side, Pull)> = Vec::new();
     for n in 0..10 {
@@ -204,7 +209,7 @@ fn many_readers_of_many_states_come_to_an_end_with_a_few_views() {
         readers.retain_mut(|(a, pull)| match pull.step(a, &mut b) {
             None => true,
             Some(outcome) => {
-                assert_eq!(outcome, Outcome::Owed(OwedReason::NewerWrites));
+                assert_eq!(outcome, Outcome::SyncPending(RetryReason::NewerWrites));
                 a.is_tidy();
                 false
             }
@@ -213,16 +218,19 @@ fn many_readers_of_many_states_come_to_an_end_with_a_few_views() {
 }
 
 #[test]
-fn a_snapshot_survives_a_crash_of_its_reader_at_any_point() {
-    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &tree(60)));
+fn snapshot_survives_reader_crashes() {
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &tree(60));
     let pages = straight_pages(&b);
-    let (mut pages_in_all, mut received) = (0, 0);
+    let mut pages_in_all = 0;
+    let mut received = 0;
     loop {
-        // Each life takes in one page, and answers one more that is lost before it is stored.
+        // Each incarnation stages one page; the next one is lost in a crash before it is committed.
         let mut pull = Pull::start(&a);
         pull.steps(1, &mut a, &mut b);
         let outcome = pull.step(&mut a, &mut b);
-        (pages_in_all, received) = (pages_in_all + pull.pages, received + pull.received());
+        pages_in_all += pull.pages;
+        received += pull.received();
         if let Some(outcome) = outcome {
             assert_eq!(outcome, Outcome::Converged { root: b.root() });
             break;
@@ -236,31 +244,34 @@ fn a_snapshot_survives_a_crash_of_its_reader_at_any_point() {
 }
 
 #[test]
-fn a_snapshot_goes_on_although_its_reader_has_written_and_restarted() {
-    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &tree(60)));
+fn snapshot_resumes_after_local_writes_and_restart() {
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &tree(60));
     let pages = straight_pages(&b);
     let own = [set(77, &[], 9, 1, 9), set(1_003, &[1], 9, 1, 9)];
     let mut first = Pull::start(&a);
     first.steps(5, &mut a, &mut b);
     a.write(&own);
     let mut pull = Pull::start(&a);
-    assert_eq!(pull.finish(&mut a, &mut b), Outcome::Owed(OwedReason::NewerWrites));
+    assert_eq!(pull.finish(&mut a, &mut b), Outcome::SyncPending(RetryReason::NewerWrites));
     assert_eq!(pull.session.selected().map(|(kind, _)| kind), Some(SyncProtocolKind::Snapshot));
     assert_eq!(first.pages + pull.pages, pages);
     assert_eq!(a.root(), Side::new(9, &[tree(60), own.to_vec()].concat()).root());
     a.is_tidy();
-    let (outcome, _, protocol) = run(&mut a, &mut b, false, quiet);
+    let (outcome, _, protocol) = run(&mut a, &mut b, false, undisturbed);
     assert_ne!(protocol, Some(SyncProtocolKind::Snapshot));
     assert_eq!(outcome, Outcome::Converged { root: b.root() });
 }
 
 #[test]
-fn a_snapshot_goes_on_with_another_peer() {
-    let (b, ahead) = (Side::new(2, &tree(60)), Side::new(3, &[tree(60), changes()].concat()));
+fn snapshot_resumes_with_another_peer() {
+    let b = Side::new(2, &tree(60));
+    let ahead = Side::new(3, &[tree(60), changes()].concat());
     let pages = straight_pages(&b);
-    // Equal to the first, ahead of it, and behind it: that one lacks what has come already.
+    // A peer with the same state as the first, one ahead of it, and one behind it.
     for (other, walks, most) in [(&b, 0, pages), (&ahead, 1, pages + 3)] {
-        let (mut a, mut b) = (Side::new(1, &[]), Side { store: b.store.clone(), ..Side::new(2, &[]) });
+        let mut a = Side::new(1, &[]);
+        let mut b = Side { store: b.store.clone(), ..Side::new(2, &[]) };
         let mut other = Side { store: other.store.clone(), ..Side::new(3, &[]) };
         let mut first = Pull::start(&a);
         first.steps(5, &mut a, &mut b);
@@ -270,16 +281,19 @@ fn a_snapshot_goes_on_with_another_peer() {
         assert!(first.pages + pull.pages <= most, "{} + {} of {pages}", first.pages, pull.pages);
         a.is_tidy();
     }
-    let (mut a, mut ahead, mut behind) = (Side::new(1, &[]), ahead, b);
+    let mut a = Side::new(1, &[]);
+    let mut ahead = ahead;
+    let mut behind = b;
     Pull::start(&a).steps(5, &mut a, &mut ahead);
-    let (outcome, ..) = run(&mut a, &mut behind, false, quiet);
-    assert_eq!(outcome, Outcome::Converged { root: behind.root() }, "nothing unverified is shown");
+    let (outcome, ..) = run(&mut a, &mut behind, false, undisturbed);
+    assert_eq!(outcome, Outcome::Converged { root: behind.root() }, "nothing unverified is published");
     a.is_tidy();
 }
 
 #[test]
-fn two_peers_that_take_turns_bring_a_snapshot_to_its_end() {
-    let (mut b, mut c) = (Side::new(2, &tree(60)), Side::new(3, &[tree(60), changes()].concat()));
+fn alternating_peers_complete_snapshot() {
+    let mut b = Side::new(2, &tree(60));
+    let mut c = Side::new(3, &[tree(60), changes()].concat());
     let mut a = Side::new(1, &[]);
     let mut received = 0;
     let ended = (0..40).find_map(|turn| {
@@ -296,8 +310,9 @@ fn two_peers_that_take_turns_bring_a_snapshot_to_its_end() {
 }
 
 #[test]
-fn a_forged_record_among_many_leaves_the_state_as_it_was() {
-    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &tree(60)));
+fn forged_record_changes_nothing() {
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &tree(60));
     let mut twin = Side::new(1, &[]);
     let own = [set(77, &[], 9, 1, 9), set(1_003, &[77], 9, 1, 9)];
     let mut pull = Pull::start(&a);
@@ -310,32 +325,33 @@ fn a_forged_record_among_many_leaves_the_state_as_it_was() {
     records.push((EntityId::from_u64(123_456), forged.to_bytes().into()));
     let (packed, unpacked_len) = SnapshotPage::pack(&records, true);
     let page = SnapshotPage { packed, unpacked_len, ..page };
-    assert_eq!(pull.give(&mut a, &Response::SnapshotPage(page)), None, "nothing shows yet");
+    assert_eq!(pull.give(&mut a, &Response::SnapshotPage(page)), None, "nothing is published yet");
     let outcome = pull.finish(&mut a, &mut b);
     let promised = b.root();
     assert!(
         matches!(outcome, Outcome::Failed(FailureReason::SnapshotMismatch { promised: p, .. }) if p == promised)
     );
-    assert_eq!(shown(&a), shown(&twin), "byte for byte");
+    assert_eq!(shown(&a), shown(&twin), "the rows are the same");
     let mut work = a.begin();
     work.clean_up().unwrap();
     a.commit(work);
-    assert_eq!(a.store.range(&[], &[0xff], usize::MAX).unwrap(), shown(&twin), "and nothing beside it");
+    assert_eq!(a.store.range(&[], &[0xff], usize::MAX).unwrap(), shown(&twin), "there are no other rows");
 }
 
 #[test]
-fn pages_that_no_honest_peer_sends_are_refused_and_nothing_stays() {
+fn dishonest_pages_leave_no_rows() {
     let b = Side::new(2, &tree(60));
     let orphan =
         vec![(EntityId::from_u64(5), Record::placeholder(2, EntityId::from_u64(404)).to_bytes().into())];
     let damaged = vec![(EntityId::from_u64(5), vec![1, 2, 3].into())];
-    for (records, moves, what) in [
-        (orphan, true, "a record that breaks a rule"),
-        (damaged, true, "a record that does not decode"),
-        (vec![], true, "an empty page"),
-        (vec![], false, "a page that leads nowhere"),
+    for (records, moves, breach) in [
+        (orphan, true, ProtocolBreach::RecordBreaksRule),
+        (damaged, true, ProtocolBreach::RecordNotDecoded),
+        (vec![], true, ProtocolBreach::EmptyPage),
+        (vec![], false, ProtocolBreach::PageLeadsNowhere),
     ] {
-        let (mut a, mut b) = (Side::new(1, &[]), Side { store: b.store.clone(), ..Side::new(2, &[]) });
+        let mut a = Side::new(1, &[]);
+        let mut b = Side { store: b.store.clone(), ..Side::new(2, &[]) };
         let mut pull = Pull::start(&a);
         pull.steps(2, &mut a, &mut b);
         let Request::SnapshotPage { after, .. } = pull.next.1.clone() else { panic!() };
@@ -344,14 +360,15 @@ fn pages_that_no_honest_peer_sends_are_refused_and_nothing_stays() {
         let next = if moves { page.next } else { Some(after) };
         let outcome =
             pull.give(&mut a, &Response::SnapshotPage(SnapshotPage { packed, unpacked_len, next, ..page }));
-        assert_eq!(outcome, Some(Outcome::Failed(FailureReason::Protocol(what))));
-        assert!(a.store.is_empty(), "{what}");
+        assert_eq!(outcome, Some(Outcome::Failed(FailureReason::Protocol(breach))));
+        assert!(a.store.is_empty(), "{breach}");
     }
 }
 
 #[test]
-fn a_large_part_that_is_given_up_goes_in_pieces() {
-    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &many(1, 12_000, 2)));
+fn abandoned_transfer_is_swept_in_pieces() {
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &many(1, 12_000, 2));
     let mut pull = Pull::start(&a);
     while !matches!(&pull.next.1, Request::SnapshotPage { .. }) || pull.received() < 11_000 {
         pull.steps(1, &mut a, &mut b);
@@ -360,23 +377,23 @@ fn a_large_part_that_is_given_up_goes_in_pieces() {
     let nonsense = SnapshotPage { packed: vec![9], unpacked_len: 0, ..page };
     assert!(matches!(pull.give(&mut a, &Response::SnapshotPage(nonsense)), Some(Outcome::Failed(_))));
     let left = a.store.len();
-    assert!(left > 5_000, "{left} rows are left for later");
-    // A new transfer has to wait for the rest.
+    assert!(left > 5_000, "{left} rows are left");
+    // A new transfer waits until they are removed.
     let mut pull = Pull::start(&a);
     pull.steps(1, &mut a, &mut b);
     assert!(a.store.len() < left && matches!(pull.next.1, Request::SnapshotExchange { .. }));
     assert_eq!(pull.finish(&mut a, &mut b), Outcome::Converged { root: b.root() });
     a.is_tidy();
-    // Without one, it goes by and by.
+    // Without a new transfer, the host removes them in pieces.
     let mut a = Side::new(1, &[]);
     let mut pull = Pull::start(&a);
     while pull.received() < 11_000 {
         pull.steps(1, &mut a, &mut b);
     }
     assert_eq!(pull.give(&mut a, &Response::Rejected(Rejection::Context)).map(|_| ()), Some(()));
-    a.wish = Some(SyncProtocolKind::HashComparison);
-    let (outcome, _, protocol) = run(&mut a, &mut b, false, quiet);
-    assert_eq!(protocol, a.wish, "state comes another way");
+    a.requested_protocol = Some(SyncProtocolKind::HashComparison);
+    let (outcome, _, protocol) = run(&mut a, &mut b, false, undisturbed);
+    assert_eq!(protocol, a.requested_protocol, "another protocol transfers the state");
     assert_eq!(outcome, Outcome::Converged { root: b.root() });
     for _ in 0..5 {
         let mut work = a.begin();
@@ -387,8 +404,9 @@ fn a_large_part_that_is_given_up_goes_in_pieces() {
 }
 
 #[test]
-fn a_peer_that_has_forgotten_more_meanwhile_is_read_from_the_beginning() {
-    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &tree(60)));
+fn raised_horizon_restarts_transfer() {
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &tree(60));
     b.write(&changes());
     let mut pull = Pull::start(&a);
     pull.steps(4, &mut a, &mut b);
@@ -399,13 +417,14 @@ fn a_peer_that_has_forgotten_more_meanwhile_is_read_from_the_beginning() {
     restart(&mut b);
     let outcome = pull.finish(&mut a, &mut b);
     assert_eq!((outcome, a.root()), (Outcome::Converged { root: b.root() }, b.root()));
-    assert_eq!(pull.session.stats().walks, 0, "nothing is compared: it began again");
+    assert_eq!(pull.session.stats().walks, 0, "nothing is compared: the transfer starts over");
     a.is_tidy();
 }
 
 #[test]
-fn what_is_too_early_for_our_clock_is_left_out_and_its_place_is_kept() {
-    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &tree(3)));
+fn early_records_are_withheld() {
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &tree(3));
     let mut work = b.begin();
     let any_time = ApplyContext { max_drift_ms: u64::MAX, ..CONTEXT };
     // A branch with leaves, a leaf of another, and a new branch with a new leaf.
@@ -413,13 +432,13 @@ fn what_is_too_early_for_our_clock_is_left_out_and_its_place_is_kept() {
         work.state.apply_action(&action, &any_time).unwrap();
     }
     b.commit(work);
-    let (outcome, ..) = run(&mut a, &mut b, false, quiet);
-    assert_eq!(outcome, Outcome::Owed(OwedReason::ClockDrift));
+    let (outcome, ..) = run(&mut a, &mut b, false, undisturbed);
+    assert_eq!(outcome, Outcome::SyncPending(RetryReason::ClockDrift));
     a.is_tidy();
     let mut state = Interface::open(a.store.view()).unwrap();
     let record = |state: &mut Interface<MemoryStore>, id| state.record(EntityId::from_u64(id)).unwrap();
     assert_eq!(*record(&mut state, 7).unwrap(), Record::placeholder(1, EntityId::ROOT));
-    assert!(record(&mut state, 7_002).is_some(), "what hangs below is here");
+    assert!(record(&mut state, 7_002).is_some(), "its children are here");
     assert_eq!((record(&mut state, 9_001), record(&mut state, 70_001)), (None, None));
     assert_eq!(state.latest_stamp(), Hlc::ZERO);
     let found = state.visible().unwrap();
@@ -427,12 +446,13 @@ fn what_is_too_early_for_our_clock_is_left_out_and_its_place_is_kept() {
 }
 
 #[test]
-fn a_value_that_cannot_be_merged_here_waits_for_its_merge_function() {
+fn unmergeable_value_waits_for_merge_function() {
     let merges = || Merges::default().with("max", |a: &[u8], b: &[u8]| a.max(b).to_vec());
     let begin = |side: &Side| {
         Transaction::begin_with(side.store.view(), side.log.clone(), CONTEXT, merges()).unwrap()
     };
-    let (mut a, mut b) = (Side::new(1, &[]), Side::new(2, &tree(60)));
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &tree(60));
     let mut work = begin(&b);
     let at = stamp(3, 2);
     let value = Value::Custom(Custom { name: "max".into(), bytes: vec![7] });
@@ -442,7 +462,7 @@ fn a_value_that_cannot_be_merged_here_waits_for_its_merge_function() {
     b.commit(work);
     let pages = straight_pages_with(&b, begin);
     let mut pull = Pull::start(&a);
-    assert_eq!(pull.finish(&mut a, &mut b), Outcome::Owed(OwedReason::NoMerge));
+    assert_eq!(pull.finish(&mut a, &mut b), Outcome::SyncPending(RetryReason::NoMerge));
     assert!(a.root().is_zero());
     let mut again = Pull::start(&a);
     let outcome = loop {
@@ -452,17 +472,18 @@ fn a_value_that_cannot_be_merged_here_waits_for_its_merge_function() {
         let progress = again.session.on_response(again.next.0, &response, &mut work).unwrap();
         a.commit(work);
         match progress {
-            Progress::Send(id, request) => again.next = (id, request),
-            Progress::Done(outcome) => break outcome,
-            Progress::Ignored => panic!(),
+            SessionProgress::Send(id, request) => again.next = (id, request),
+            SessionProgress::Done(outcome) => break outcome,
+            SessionProgress::Ignored => panic!(),
         }
     };
     assert_eq!(outcome, Outcome::Converged { root: b.root() });
-    assert_eq!(pull.pages + again.pages, pages + 1, "only the page that was refused comes again");
+    assert_eq!(pull.pages + again.pages, pages + 1, "only the refused page is sent again");
 }
 
 fn straight_pages_with(b: &Side, begin: impl Fn(&Side) -> Transaction<MemoryStore>) -> u64 {
-    let (mut pages, mut after) = (0, syncline_storage::Cursor::default());
+    let mut pages = 0;
+    let mut after = syncline_storage::Cursor::default();
     let view = begin(b).state.view().clone();
     loop {
         pages += 1;
@@ -470,114 +491,5 @@ fn straight_pages_with(b: &Side, begin: impl Fn(&Side) -> Transaction<MemoryStor
             Some(next) => after = next,
             None => return pages,
         }
-    }
-}
-
-/// What may happen while a snapshot is taken.
-#[derive(Clone, Debug)]
-enum Event {
-    /// So many requests are answered.
-    Steps(u8),
-    /// The reader restarts; the answer to its last request is lost before it is stored.
-    CrashReader,
-    /// The peer restarts.
-    CrashPeer,
-    /// From now on the other peer is read from.
-    OtherPeer,
-    WriteReader(Action),
-    WritePeer(Vec<Action>),
-    WriteOther(Vec<Action>),
-    /// The two peers sync with each other.
-    PeersAgree,
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        6 => (1u8..6).prop_map(Event::Steps),
-        1 => Just(Event::CrashReader),
-        1 => Just(Event::CrashPeer),
-        1 => Just(Event::OtherPeer),
-        1 => action().prop_map(Event::WriteReader),
-        2 => vec(action(), 1..5).prop_map(Event::WritePeer),
-        1 => vec(action(), 1..5).prop_map(Event::WriteOther),
-        1 => Just(Event::PeersAgree),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
-
-    /// Whatever happens meanwhile, what is shown is what was written here until a whole state is shown
-    /// with it; and in the end nothing is lost.
-    #[test]
-    fn a_snapshot_under_any_interleaving_ends_in_the_join_of_all(
-        first in vec(action(), 1..80),
-        bulk in 500u64..2_500,
-        events in vec(event(), 0..30),
-    ) {
-        let begun = [many(10_000, 10_000 + bulk, 2), first].concat();
-        let mut whole = Side::new(9, &begun);
-        let (mut b, mut c) = (Side::new(2, &begun), Side::new(3, &begun));
-        let (mut a, mut own) = (Side::new(1, &[]), Side::new(1, &[]));
-        let mut pull = Some(Pull::start(&a));
-        for event in events {
-            match event {
-                Event::Steps(count) => {
-                    for _ in 0..count {
-                        let mut running = pull.take().unwrap_or_else(|| Pull::start(&a));
-                        match running.step(&mut a, &mut b) {
-                            None => pull = Some(running),
-                            Some(Outcome::Failed(FailureReason::TooLong)) => {}
-                            Some(Outcome::Failed(reason)) => prop_assert!(false, "{}", reason),
-                            Some(_) => {}
-                        }
-                    }
-                }
-                Event::CrashReader => {
-                    if let Some(mut running) = pull.take() {
-                        let response = b.respond(&running.next.1);
-                        running.session.on_response(running.next.0, &response, &mut a.begin()).unwrap();
-                    }
-                }
-                Event::CrashPeer => restart(&mut b),
-                Event::OtherPeer => {
-                    pull = None;
-                    std::mem::swap(&mut b, &mut c);
-                }
-                Event::WriteReader(action) => {
-                    for side in [&mut a, &mut own, &mut whole] {
-                        side.write(std::slice::from_ref(&action));
-                    }
-                }
-                Event::WritePeer(actions) => {
-                    b.write(&actions);
-                    whole.write(&actions);
-                }
-                Event::WriteOther(actions) => {
-                    c.write(&actions);
-                    whole.write(&actions);
-                }
-                Event::PeersAgree => drop(run(&mut b, &mut c, false, quiet)),
-            }
-            let mut state = Interface::open(a.store.view()).unwrap();
-            if pull.as_ref().is_some_and(|pull| pull.session.takes_snapshot()) {
-                prop_assert_eq!(a.root(), own.root(), "nothing is shown in part");
-            }
-            prop_assert_eq!(state.rebuilt_root().unwrap(), state.root_hash().unwrap());
-        }
-        drop(pull);
-        for _ in 0..3 {
-            let (outcome, ..) = run(&mut a, &mut b, false, quiet);
-            let well = matches!(outcome, Outcome::Converged { .. } | Outcome::Owed(OwedReason::NewerWrites));
-            prop_assert!(well, "{:?}", outcome);
-            run(&mut a, &mut c, false, quiet);
-        }
-        prop_assert_eq!((a.root(), b.root(), c.root()), (whole.root(), whole.root(), whole.root()));
-        for _ in 0..3 {
-            let mut work = a.begin();
-            work.clean_up().unwrap();
-            a.commit(work);
-        }
-        a.is_tidy();
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::side::*;
 use std::time::Duration;
-use syncline_sync::{SharedKey, Side, SyncTransport, TransportError};
+use syncline_sync::{SharedKey, StreamSide, SyncTransport, TransportError};
 use syncline_tcp::{ConnectError, TcpConfig, TcpTransport, accept, connect, greet};
 use syncline_types::ContextId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -25,7 +25,7 @@ async fn greeted(bytes: &[u8]) -> Result<TcpTransport<DuplexStream>, ConnectErro
     let (own, mut other) = duplex(1 << 10);
     other.write_all(bytes).await.unwrap();
     other.shutdown().await.unwrap();
-    greet(own, Side::Accepter, &config()).await
+    greet(own, StreamSide::Accepter, &config()).await
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn an_end_that_says_nothing_or_is_not_there_is_given_up() {
         let error = connect(addr, &config()).await.unwrap_err();
         assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
         let (own, _other) = duplex(1 << 10);
-        let error = greet(own, Side::Accepter, &hasty).await.unwrap_err();
+        let error = greet(own, StreamSide::Accepter, &hasty).await.unwrap_err();
         assert!(matches!(error, ConnectError::Timeout), "{error}");
     });
 }
@@ -98,7 +98,7 @@ fn an_end_that_says_nothing_or_is_not_there_is_given_up() {
 /// Without a key one can still send back what the other end itself has proved.
 #[test]
 fn an_end_that_only_echoes_is_refused() {
-    for side in [Side::Opener, Side::Accepter] {
+    for side in [StreamSide::Opener, StreamSide::Accepter] {
         block_on(async {
             let (own, other) = duplex(1 << 10);
             let echo = async {

@@ -5,7 +5,7 @@ use syncline_crdt::{GCounter, OwnedRegister, PnCounter, Register, Value};
 use syncline_storage::Record;
 use syncline_store::Bytes;
 use syncline_sync::{
-    Answer, Delta, ExchangeReply, Gate, Gossip, Located, Message, Request, Response, SnapshotPage,
+    Answer, Delta, ExchangeReply, Gate, Gossip, LocatedDifference, Message, Request, Response, SnapshotPage,
     SyncHandshake, SyncProtocolKind, WireRecord,
 };
 use syncline_types::{Choice, Decode, Digest, Encode, Entropy, ReplicaId, SimTime};
@@ -118,7 +118,7 @@ pub(super) fn each_record(message: &mut Message, mut change: impl FnMut(&mut Byt
             reply.records.iter_mut().flatten().for_each(|bytes| changed |= change(bytes));
         }
         Message::Response { response: Response::Handshake(reply), .. } => {
-            if let Some(Located::Found { records, .. }) = &mut reply.located {
+            if let Some(LocatedDifference::Found { records, .. }) = &mut reply.located {
                 each(records);
             }
         }

@@ -4,8 +4,8 @@ use crate::hostile::forge::{Craft, claims, each_record, exchange_reply, tampered
 use syncline_storage::{Cursor, Record};
 use syncline_store::Bytes;
 use syncline_sync::{
-    Answer, Cell, Fingerprint, Located, Message, NodeView, Question, Request, Response, SlotView,
-    SnapshotPage, SyncProtocolKind, WireEntry,
+    Answer, Cell, LocatedDifference, Message, NodeView, Question, Request, Response, SlotView, SnapshotPage,
+    SyncProtocolKind, WireDigest, WireEntry,
 };
 use syncline_types::{Decode, Encode, EntityId, Writer, limits};
 
@@ -31,8 +31,8 @@ pub(super) fn break_records(message: &mut Message) -> bool {
     })
 }
 
-fn other(hash: &mut Fingerprint, craft: &mut Craft<'_>) {
-    *hash = Fingerprint::of(craft.digest(), matches!(hash, Fingerprint::Whole(_)));
+fn other(hash: &mut WireDigest, craft: &mut Craft<'_>) {
+    *hash = WireDigest::of(craft.digest(), matches!(hash, WireDigest::Whole(_)));
 }
 
 fn entries(entries: &mut [WireEntry], craft: &mut Craft<'_>) -> bool {
@@ -84,7 +84,9 @@ pub(super) fn hashes(message: &mut Message, craft: &mut Craft<'_>) -> bool {
             })
         }
         Message::Response { response: Response::Handshake(reply), .. } => match &mut reply.located {
-            Some(Located::Cells(list) | Located::Sample { cells: list, .. }) => cells(list, craft),
+            Some(LocatedDifference::Cells(list) | LocatedDifference::Sample { cells: list, .. }) => {
+                cells(list, craft)
+            }
             _ => false,
         },
         message => {
@@ -94,7 +96,7 @@ pub(super) fn hashes(message: &mut Message, craft: &mut Craft<'_>) -> bool {
                 Answer::Children { entries: list, .. } => entries(list, craft),
                 Answer::Cells(list) => cells(list, craft),
                 Answer::Missing { ids, .. } => craft.shuffle(ids),
-                Answer::Subtree { .. } | Answer::Records { .. } | Answer::Sieved(_) => false,
+                Answer::Subtree { .. } | Answer::Records { .. } | Answer::FilteredIblt(_) => false,
             })
         }
     }
@@ -155,7 +157,7 @@ pub(super) fn endless(message: &mut Message, craft: &Craft<'_>) -> bool {
                     Answer::Children { entries, complete } => {
                         let entry = |at| {
                             let id = nobody(craft, at);
-                            let own = Fingerprint::of(syncline_types::Digest(id.0), whole);
+                            let own = WireDigest::of(syncline_types::Digest(id.0), whole);
                             WireEntry { id, own, kids: None }
                         };
                         (*entries, *complete) = ((0..50).map(entry).collect(), false);

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::ProgressCount;
-use syncline_sync::{Outcome, OwedReason};
+use syncline_sync::{Outcome, RetryReason};
 use syncline_types::{SimDuration, SimTime};
 
 /// Sessions between the same two nodes that may end alike while nothing moves. A replica itself gives a
@@ -165,12 +165,12 @@ impl Watch {
 pub(crate) const fn ending(outcome: &Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Converged { .. } => Some("converged, although their roots differ"),
-        Outcome::Owed(OwedReason::NewerWrites) => Some("one side was written to"),
-        Outcome::Owed(OwedReason::PeerRestarted) => Some("the peer has restarted"),
-        Outcome::Owed(OwedReason::Yielded) => Some(YIELDED),
-        Outcome::Owed(OwedReason::PeerBehind) => Some("the peer has far less than was promised"),
-        Outcome::Owed(OwedReason::NoMerge) => Some("a merge function is not registered"),
-        Outcome::Owed(OwedReason::ClockDrift) | Outcome::Failed(_) => None,
+        Outcome::SyncPending(RetryReason::NewerWrites) => Some("one side was written to"),
+        Outcome::SyncPending(RetryReason::PeerRestarted) => Some("the peer has restarted"),
+        Outcome::SyncPending(RetryReason::Yielded) => Some(YIELDED),
+        Outcome::SyncPending(RetryReason::PeerBehind) => Some("the peer has far less than was promised"),
+        Outcome::SyncPending(RetryReason::NoMerge) => Some("a merge function is not registered"),
+        Outcome::SyncPending(RetryReason::ClockDrift) | Outcome::Failed(_) => None,
     }
 }
 

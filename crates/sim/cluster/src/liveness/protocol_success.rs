@@ -40,7 +40,7 @@ impl Paths {
                 Outcome::Converged { .. } if !walked => {
                     (path.tried, path.led) = (path.tried + 1, path.led + 1);
                 }
-                Outcome::Converged { .. } | Outcome::Owed(_) => path.tried += 1,
+                Outcome::Converged { .. } | Outcome::SyncPending(_) => path.tried += 1,
                 Outcome::Failed(_) => {}
             }
         }

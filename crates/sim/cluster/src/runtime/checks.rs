@@ -197,7 +197,7 @@ impl SimRuntime {
                     self.violate(Check::FalseSuccess { node, peer });
                 }
             }
-            Outcome::Owed(_) => self.protocol.sessions_owed += 1,
+            Outcome::SyncPending(_) => self.protocol.sessions_owed += 1,
             Outcome::Failed(reason) => {
                 self.protocol.sessions_failed += 1;
                 // What one knows by half that has begun afresh cannot be told from what it never saw.

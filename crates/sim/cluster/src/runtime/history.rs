@@ -70,7 +70,7 @@ fn note_of(notice: &Notice) -> Note {
         Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
             let (ended, why) = match outcome {
                 Outcome::Converged { root } => (Ended::Converged, format!("converged on {root}")),
-                Outcome::Owed(reason) => (Ended::Owed, format!("another is owed: {reason:?}")),
+                Outcome::SyncPending(reason) => (Ended::Owed, format!("another is owed: {reason:?}")),
                 Outcome::Failed(reason) => (Ended::Failed, reason.to_string()),
             };
             Note::SessionEnded {

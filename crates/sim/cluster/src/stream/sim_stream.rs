@@ -9,7 +9,7 @@ use sync_sim_engine::faults::FaultConfig;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use syncline_sync::{
-    EncryptionError, EncryptionState, Frame, Nonce, SharedKey, Side, StreamMessage, SyncTransport,
+    EncryptionError, EncryptionState, Frame, Nonce, SharedKey, StreamMessage, StreamSide, SyncTransport,
     TransportError,
 };
 use syncline_types::{ContextId, SimDuration, SimTime};
@@ -50,7 +50,7 @@ impl SimStream {
             encryption: EncryptionState::plain(side),
             closed: false,
         };
-        (end(a, b, Side::Opener), end(b, a, Side::Accepter))
+        (end(a, b, StreamSide::Opener), end(b, a, StreamSide::Accepter))
     }
 
     /// The next message, if one has arrived.

@@ -6,7 +6,7 @@ use SyncProtocolKind as Kind;
 use sync_sim::prelude::*;
 use syncline_replica::FrameKind;
 use syncline_sync::{
-    FailureReason, Gossip, Message, Outcome, OwedReason, Rejection, Request, Response, SYNC_PROTOCOL_VERSION,
+    FailureReason, Gossip, Message, Outcome, Rejection, Request, Response, RetryReason, SYNC_PROTOCOL_VERSION,
 };
 
 /// The first protocol chosen is that of the table. Without crashes: one would lose a session that had
@@ -92,7 +92,7 @@ pub(crate) fn versions_differ(net: &Net) -> Verdict {
         arena.ended.iter().filter(|session| session.node != c && session.peer == c).collect();
     for session in &with_c {
         let refused = session.outcome == said_why
-            || session.outcome == Outcome::Owed(OwedReason::Yielded)
+            || session.outcome == Outcome::SyncPending(RetryReason::Yielded)
             || session.outcome == Outcome::Failed(FailureReason::Timeout);
         ensure!(refused && session.moved == 0, "{session:?}");
     }

@@ -1,14 +1,11 @@
-//! What sketches, filters and samples tell of a difference, turned into wishes and gifts.
+//! Turning a difference that sketches, filters or samples have located into record requests and pushes.
 
-use super::super::{Outcome, OwedReason, SessionStats, Turn};
 use super::{Exchange, Opening};
-use crate::handshake::HandshakeReply;
-use crate::message::WireRecord;
-use crate::node_view::Probe;
-use crate::question::Question;
+use crate::messages::{HandshakeReply, Question, SyncHandshake, WireRecord};
+use crate::session::{PhaseStep, ProtocolBreach, ReplyError, RetryReason, SessionStats};
 use crate::sketch::{
-    Cell, Difference, Names, Sieve, Sieved, Sketch, alone, branches, called, cells_wanted, plan, sift,
-    tell_apart,
+    Cell, FilteredIblt, LocatedDifference, SetDifference, ShortIds, Sketch, SymbolFilter, attribute,
+    branches, cells_to_request, decode_filtered, plan_filters, pure_symbols, with_short_id,
 };
 use crate::transaction::Transaction;
 use std::collections::BTreeSet;
@@ -16,54 +13,76 @@ use syncline_storage::{Prefix, Record, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{Decode, EntityId, limits};
 
-/// Records that show where the rest of a difference lies.
+/// How many records of a sample are looked up.
 const SAMPLES: usize = 12;
-/// Ancestors of branches that are wished for beside them.
+/// How many ancestors of prefetched branches are requested with them.
 const MAX_ANCESTORS: usize = 64;
 
 impl Exchange {
-    /// Asks for what differs of the branches that a sample of the difference lies in: `cells` of the peer's
-    /// from one place on. Where a sample tells nothing, a walk begins.
+    /// Takes the difference that the responder has located.
+    pub(super) fn take_located<V: ReadView>(
+        &mut self,
+        located: &LocatedDifference,
+        theirs: &SyncHandshake,
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<(), ReplyError> {
+        match located {
+            LocatedDifference::Cells(cells) if cells.is_empty() => {
+                self.ask_for_large_difference(theirs.entity_count, work)?;
+            }
+            LocatedDifference::Cells(cells) => self.take_cells(cells, work, stats)?,
+            LocatedDifference::Found { records, wants } => {
+                self.take_records(records, work, stats)?;
+                self.push_short_ids(wants, work)?;
+            }
+            LocatedDifference::Sample { .. } => return Err(ProtocolBreach::SampleForWhole.into()),
+        }
+        Ok(())
+    }
+
+    /// Requests the branches that a sample of the difference lies in. The sample is a range of the peer's
+    /// cells. Where it shows nothing, a walk begins.
     pub(in crate::session) fn sampled<V: ReadView>(
         (from, cells): (usize, &[Cell]),
         reply: &HandshakeReply,
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
-    ) -> Result<(Self, Turn), StorageError> {
+    ) -> Result<(Self, PhaseStep), StorageError> {
         let mut exchange = Self::new(Opening::Subtrees, work)?;
         let theirs = &reply.theirs;
         if theirs.horizon != work.state.horizon() {
-            return Ok((exchange, Turn::End(Outcome::Owed(OwedReason::NewerWrites))));
+            return Ok((exchange, PhaseStep::pending(RetryReason::NewerWrites)));
         }
         stats.cells += cells.len() as u64;
         let key = work.sketch_key();
-        // A sample is worth no look at the whole state.
+        // Only stored cells are used: a sample is not worth a scan of the whole state.
         let ours = work.sketch()?.cells(from, cells.len()).unwrap_or_default().to_vec();
-        let some = alone(key, from, &ours, cells).into_iter().take(SAMPLES).collect();
-        let found = tell_apart(key, some, &mut work.state)?.unwrap_or_default();
+        let some = pure_symbols(key, from, &ours, cells).into_iter().take(SAMPLES).collect();
+        let found = attribute(key, some, &mut work.state)?.unwrap_or_default();
         let mut parents = Vec::with_capacity(found.ours.len());
         for id in &found.ours {
             parents.extend(work.state.record(*id)?.map(|record| record.parent));
         }
         exchange.prefetch(&parents, work)?;
         if found.ours.is_empty() && !found.theirs.is_empty() {
-            // Where they are, the records themselves will say.
-            exchange.want_named(&Names::of(found.theirs.iter().map(|symbol| symbol.beginning())));
+            // Only the peer has the sampled records. Their parents are known once the records are here.
+            exchange.want_short_ids(&short_ids_of(&found));
             exchange.sampling = true;
         } else if exchange.questions.is_empty() {
-            exchange.ask_for_the_top();
+            exchange.ask_for_root();
         }
-        let turn = exchange.next_turn(theirs.root_hash, work, stats)?;
-        Ok((exchange, turn))
+        let step = exchange.next_step(theirs.root_hash, work, stats)?;
+        Ok((exchange, step))
     }
 
-    /// Asks for the branches that children of these lie in, whole, if they are few.
+    /// Requests the branches that children of `parents` lie in, as whole subtrees, if they are few.
     fn prefetch<V: ReadView>(
         &mut self,
         parents: &[EntityId],
         work: &mut Transaction<V>,
     ) -> Result<(), StorageError> {
-        let mut above = BTreeSet::new();
+        let mut ancestors = BTreeSet::new();
         for path in branches(parents, &mut work.state)? {
             if let Some(entity) = path.last() {
                 self.questions.push_back(Question::Subtree {
@@ -72,15 +91,16 @@ impl Exchange {
                     after: None,
                 });
             }
-            above.extend((0..).zip(path));
+            ancestors.extend((0u32..).zip(path));
         }
-        // The peer may lack a branch itself.
-        above.into_iter().take(MAX_ANCESTORS).for_each(|(_, id): (u32, _)| self.want(id));
+        // A subtree does not contain the record of its own root, which may differ as well. The set is
+        // sorted by depth, so parents are requested before their children.
+        ancestors.into_iter().take(MAX_ANCESTORS).for_each(|(_, id)| self.want(id));
         Ok(())
     }
 
-    /// Records of a sample came: what lies around them is asked for next.
-    pub(in crate::session) fn prefetch_around<V: ReadView>(
+    /// The records of a sample have arrived: requests the branches that they lie in.
+    pub(super) fn prefetch_around<V: ReadView>(
         &mut self,
         records: &[WireRecord],
         work: &mut Transaction<V>,
@@ -93,20 +113,20 @@ impl Exchange {
         Ok(())
     }
 
-    /// The peer lacks the records of these entities.
-    pub(super) fn push_named<V: ReadView>(
+    /// Pushes our records of the entities with these short ids, which the peer lacks.
+    fn push_short_ids<V: ReadView>(
         &mut self,
-        names: &Names,
+        short_ids: &ShortIds,
         work: &mut Transaction<V>,
     ) -> Result<(), StorageError> {
         let mut found = Vec::new();
-        for name in names.iter() {
-            found.extend(called(name, &mut work.state)?);
+        for short_id in short_ids.iter() {
+            found.extend(with_short_id(short_id, &mut work.state)?);
         }
         self.push_in_order(found, work)
     }
 
-    /// Gives these records, parents before children.
+    /// Pushes these records, parents before children.
     fn push_in_order<V: ReadView>(
         &mut self,
         ids: Vec<EntityId>,
@@ -121,7 +141,8 @@ impl Exchange {
         Ok(())
     }
 
-    /// Everything that was on its way has come: what was withheld for it and did not meet it goes now.
+    /// No more records of the peer are in flight. Pushes the withheld records of ours for which none has
+    /// arrived.
     pub(super) fn push_withheld<V: ReadView>(
         &mut self,
         work: &mut Transaction<V>,
@@ -130,14 +151,16 @@ impl Exchange {
         self.push_in_order(left, work)
     }
 
-    /// This is what differs. Of an entity that both have, but not the same record of, theirs comes.
-    pub(super) fn take_difference(&mut self, difference: Difference, stats: &mut SessionStats) {
-        let theirs = Names::of(difference.theirs.iter().map(|symbol| symbol.beginning()));
+    /// Takes the decoded difference.
+    pub(super) fn take_difference(&mut self, difference: SetDifference, stats: &mut SessionStats) {
         stats.entities_compared += (difference.ours.len() + difference.theirs.len()) as u64;
-        self.take_sides(difference.ours, &theirs);
+        let theirs = short_ids_of(&difference);
+        self.take_split(difference.ours, &theirs);
     }
 
-    fn take_sides(&mut self, ours: Vec<EntityId>, theirs: &Names) {
+    /// Requests the peer's records and pushes ours. Where both sides have a record with the same short id,
+    /// it is probably the same entity: ours is withheld until the peer's has arrived.
+    fn take_split(&mut self, ours: Vec<EntityId>, theirs: &ShortIds) {
         for id in ours {
             if theirs.contains(id.prefix()) {
                 self.withheld.insert(id);
@@ -145,24 +168,23 @@ impl Exchange {
                 self.push(id);
             }
         }
-        self.want_named(theirs);
+        self.want_short_ids(theirs);
     }
 
-    /// The difference is too large for the cells that a handshake may carry: asks with filters, or for the
-    /// cells.
-    pub(super) fn ask_for_more<V: ReadView>(
+    /// The difference is too large for the cells of a handshake: asks with a filter, or for more cells.
+    fn ask_for_large_difference<V: ReadView>(
         &mut self,
         their_records: u64,
         work: &mut Transaction<V>,
     ) -> Result<(), StorageError> {
         let stats = work.state.stats()?;
-        self.questions.push_back(match plan([stats.records, their_records], self.difference) {
+        self.questions.push_back(match plan_filters([stats.records, their_records], self.difference) {
             Some(plan) => {
                 let salt = stats.root.short() ^ their_records.rotate_left(32);
-                Question::Sieve(Sieve::of(plan, salt, work.sketch_key(), &mut work.state)?)
+                Question::SymbolFilter(SymbolFilter::of(plan, salt, work.sketch_key(), &mut work.state)?)
             }
             None => {
-                let count = usize::try_from(cells_wanted(self.difference)).unwrap_or(usize::MAX);
+                let count = usize::try_from(cells_to_request(self.difference)).unwrap_or(usize::MAX);
                 let count = count.clamp(Sketch::HEAD, limits::MAX_CELLS) as u32;
                 Question::Cells { from: 0, count }
             }
@@ -170,36 +192,34 @@ impl Exchange {
         Ok(())
     }
 
-    /// What came of our filter. What is not told is found by the walk that follows.
-    pub(in crate::session) fn take_sieved<V: ReadView>(
+    /// Takes the answer to our filter. The walk finds what it does not show.
+    pub(super) fn take_filtered_iblt<V: ReadView>(
         &mut self,
-        ours: &Sieve,
-        theirs: &Sieved,
+        ours: &SymbolFilter,
+        theirs: &FilteredIblt,
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Result<(), StorageError> {
         stats.cells += theirs.cells.len() as u64;
         let key = work.sketch_key();
-        let (mut lacking, hidden) = sift(ours.salt(), theirs, key, &mut work.state)?;
-        let mut names: Vec<u32> = theirs.absent.iter().collect();
+        let (mut lacking, hidden) = decode_filtered(ours.salt(), theirs, key, &mut work.state)?;
+        let mut short_ids: Vec<u32> = theirs.absent.iter().collect();
+        // The symbols are the false positives of both filters; the table over them may fail to decode.
         if let Some(hidden) = hidden
-            && let Some(difference) = tell_apart(key, hidden, &mut work.state)?
+            && let Some(difference) = attribute(key, hidden, &mut work.state)?
         {
             for id in difference.ours {
                 lacking.push((work.state.record(id)?.map_or(0, |record| record.depth), id));
             }
-            names.extend(difference.theirs.iter().map(|symbol| symbol.beginning()));
+            short_ids.extend(difference.theirs.iter().map(|symbol| symbol.beginning()));
         }
-        stats.entities_compared += (lacking.len() + names.len()) as u64;
+        stats.entities_compared += (lacking.len() + short_ids.len()) as u64;
         lacking.sort_unstable();
-        self.take_sides(lacking.into_iter().map(|(_, id)| id).collect(), &Names::of(names));
+        self.take_split(lacking.into_iter().map(|(_, id)| id).collect(), &ShortIds::of(short_ids));
         Ok(())
     }
+}
 
-    /// Begins a walk at the top of the index.
-    pub(super) fn ask_for_the_top(&mut self) {
-        let top = Probe { entity: EntityId::ROOT, prefix: Prefix::EMPTY };
-        self.questions.push_back(Question::Node(top));
-        self.want(EntityId::ROOT);
-    }
+fn short_ids_of(difference: &SetDifference) -> ShortIds {
+    ShortIds::of(difference.theirs.iter().map(|symbol| symbol.beginning()))
 }

@@ -1,29 +1,28 @@
-//! A stream of messages between two replicas, whatever carries it.
+//! The interface of a stream of messages between two replicas.
 
-use crate::encryption::{EncryptionError, EncryptionState, Nonce, SharedKey};
-use crate::frame::FrameError;
-use crate::message::Message;
+use super::{EncryptionError, EncryptionState, Nonce, SharedKey};
+use crate::messages::{FrameError, Message};
 use std::borrow::Cow;
 use std::time::Duration;
 
 /// A message on a stream, borrowed to send and owned once received.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamMessage<'a> {
-    /// How often the sender had started when it sent this.
+    /// How many times the sender had started when it sent this message.
     pub incarnation: u64,
-    /// What it says.
+    /// The message, borrowed by a sender and owned by a receiver.
     pub message: Cow<'a, Message>,
 }
 
-/// Why a transport cannot go on. A damaged, forged or replayed message is not among these: it is
-/// dropped and counted, and whoever waits for it asks again.
+/// Why a transport cannot continue. A damaged, forged or replayed message is no such error: the
+/// transport drops and counts it, and the session that waits for it retransmits its request.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
     /// The other end has closed the stream, or this one has.
     #[error("the stream is closed")]
     Closed,
-    /// A message cannot be sealed.
+    /// A message cannot be encrypted.
     #[error(transparent)]
     Encryption(#[from] EncryptionError),
     /// A message cannot be framed.
@@ -34,7 +33,8 @@ pub enum TransportError {
     Io(String),
 }
 
-/// A stream of messages. Messages may be lost, late, doubled or overtaken: sessions do not mind.
+/// A stream of messages. It may lose, delay, duplicate or reorder messages: requests of sessions are
+/// idempotent and are retransmitted.
 ///
 /// The futures are not required to be `Send`: a session runs on the task that drives it.
 #[allow(async_fn_in_trait, reason = "a session runs on the task that drives it")]
@@ -45,19 +45,20 @@ pub trait SyncTransport {
     /// Waits for the next message. `None` once the other end has closed the stream.
     async fn recv(&mut self) -> Result<Option<StreamMessage<'static>>, TransportError>;
 
-    /// Waits for the next message for as long as `budget`. `None` if none came;
+    /// Waits for the next message, at most for `budget`. `None` if that time has passed;
     /// [`TransportError::Closed`] once the other end has closed the stream.
     async fn recv_timeout(
         &mut self,
         budget: Duration,
     ) -> Result<Option<StreamMessage<'static>>, TransportError>;
 
-    /// Seals messages from now on, or not. Both ends must change at the same place in the stream.
+    /// Encrypts messages from now on, or stops doing so. Both ends must change at the same position in
+    /// the stream.
     fn set_encryption(&mut self, encryption: Option<(SharedKey, Nonce)>);
 
-    /// How messages are sealed.
+    /// The encryption of the stream.
     fn encryption(&self) -> &EncryptionState;
 
-    /// Closes the stream. What was sent may still arrive.
+    /// Closes the stream. Messages in flight may still arrive.
     async fn close(&mut self) -> Result<(), TransportError>;
 }

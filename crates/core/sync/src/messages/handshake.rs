@@ -1,40 +1,40 @@
-//! What two replicas tell each other before they choose a protocol.
+//! The handshake: what two replicas report about themselves before they choose a protocol.
 
-use crate::delta::{DeltaRef, VersionVector};
-use crate::sketch::{Located, SketchHead};
+use crate::deltas::{DeltaRef, VersionVector};
+use crate::sketch::{LocatedDifference, SketchHead};
 use std::fmt;
 use syncline_types::{
     ContextId, Decode, DecodeError, Digest, Encode, Hlc, Reader, ReplicaId, Writer, limits,
 };
 
-/// The version of messages and hashes. Replicas of different versions refuse each other clearly,
-/// since their roots could never agree.
+/// The version of messages and hashes. Replicas of different versions reject each other with
+/// [`super::Rejection::Version`], since their roots could never agree.
 pub const SYNC_PROTOCOL_VERSION: u32 = 4;
 
 /// A sync strategy, without its parameters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum SyncProtocolKind {
-    /// Nothing to do: the roots are equal.
+    /// The roots are equal, so nothing is transferred.
     None = 0,
-    /// Deltas the other lacks, in causal order.
+    /// The deltas that each side lacks, in causal order.
     DeltaSync = 1,
     /// A walk down the differing parts of the Merkle index.
     HashComparison = 2,
-    /// The whole state, verified before it is shown.
+    /// The whole state, verified against the promised root before it is published.
     Snapshot = 3,
-    /// A filter over what is known.
+    /// Bloom filters over all records.
     BloomFilter = 4,
-    /// Whole differing subtrees at once.
+    /// Whole subtrees that differ, each in one answer.
     SubtreePrefetch = 5,
-    /// Breadth first, level by level.
+    /// A breadth-first comparison, one level of the tree in each round.
     LevelWise = 6,
-    /// Coded symbols, until the difference can be read from them.
+    /// Coded symbols of a rateless IBLT, until the difference decodes.
     RatelessIblt = 7,
 }
 
 impl SyncProtocolKind {
-    /// Every kind.
+    /// Every kind, in the order of their numbers on the wire.
     pub const ALL: [Self; 8] = [
         Self::None,
         Self::DeltaSync,
@@ -46,12 +46,12 @@ impl SyncProtocolKind {
         Self::RatelessIblt,
     ];
 
-    /// Whether it begins with what the sketches of the handshake tell.
+    /// Whether the protocol starts from the sketches in the handshake.
     pub const fn uses_sketch(self) -> bool {
         matches!(self, Self::RatelessIblt | Self::SubtreePrefetch)
     }
 
-    /// The protocols that can be run end to end; only these are advertised (**I11**).
+    /// The protocols that this program can run end to end; only these are advertised (**I11**).
     pub const EXECUTABLE: [Self; 8] = Self::ALL;
 }
 
@@ -61,57 +61,58 @@ impl fmt::Display for SyncProtocolKind {
     }
 }
 
-/// What one side says of itself.
+/// What one side of a session reports about itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SyncHandshake {
-    /// The version it speaks.
+    /// The version of messages and hashes; see [`SYNC_PROTOCOL_VERSION`].
     pub version: u32,
-    /// The context it means.
+    /// The context to sync.
     pub context: ContextId,
-    /// Who it is.
+    /// The id of the sender.
     pub replica: ReplicaId,
-    /// Its Merkle root.
+    /// The sender's Merkle root; zero without state.
     pub root_hash: Digest,
-    /// Its records, tombstones included.
+    /// How many records the sender has, tombstones included.
     pub entity_count: u64,
-    /// The depth of its deepest record.
+    /// The depth of the sender's deepest record; children of the root have depth one.
     pub max_depth: u32,
-    /// Whether it has any state; what it has written while it takes a snapshot is none yet.
+    /// Whether the sender is initialised. A replica that is receiving its first snapshot is not, even
+    /// if it has local writes.
     pub has_state: bool,
-    /// Its newest deltas.
+    /// The sender's newest deltas: those that no covered delta names as a parent.
     pub dag_heads: Vec<DeltaRef>,
-    /// The deltas its state covers.
+    /// The deltas that the sender's state covers.
     pub covered: VersionVector,
-    /// Up to which it does not keep the deltas themselves.
+    /// Up to here the sender's log does not store the deltas themselves.
     pub log_floor: VersionVector,
-    /// What it can run end to end, ascending.
+    /// The protocols that the sender can run end to end, ascending.
     pub supported_protocols: Vec<SyncProtocolKind>,
-    /// What its user wants it to run as the initiator, wherever that can be run.
-    pub wish: Option<SyncProtocolKind>,
-    /// What its sketch says. Who sends it wants the protocol chosen by what it is going to cost; without
-    /// it, the decision table chooses.
+    /// The protocol that the initiator's user requested. It is chosen wherever it can run.
+    pub requested_protocol: Option<SyncProtocolKind>,
+    /// The head of the sender's sketch. An initiator that sends it lets the responder choose the
+    /// cheapest protocol; without it, the decision table chooses.
     pub sketch: Option<SketchHead>,
-    /// The link to the other side, as far as it knows.
+    /// The sender's estimate of the link between the two sides.
     pub link: Link,
-    /// The time of its clock, as its stamps have it: whatever it writes from now on is stamped later.
+    /// The sender's clock, in packed HLC units: everything it writes from now on has a later stamp.
     pub clock: u64,
-    /// Up to which stamp its state has forgotten what is dead.
+    /// The sender's horizon: the stamp up to which its tombstones are collected.
     pub horizon: Hlc,
-    /// What every member covered when that horizon was found.
+    /// The deltas that every member covered when that horizon was computed.
     pub stable: VersionVector,
 }
 
-/// What a link can do.
+/// The latency and bandwidth of a link, as far as a replica knows them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Link {
-    /// How long an answer takes, in microseconds.
+    /// The round-trip time in microseconds.
     pub round_trip_us: u64,
-    /// How much it carries, in bytes a second.
+    /// The bandwidth in bytes per second.
     pub bytes_per_second: u64,
 }
 
 impl Default for Link {
-    /// A common one over a wide area: 50 milliseconds, 20 megabits a second.
+    /// A common wide-area link: a round trip of 50 milliseconds, 20 megabits per second.
     fn default() -> Self {
         Self { round_trip_us: 50_000, bytes_per_second: 2_500_000 }
     }
@@ -120,53 +121,42 @@ impl Default for Link {
 /// The answer to a handshake.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HandshakeReply {
-    /// What the responder says of itself.
+    /// The responder's own handshake.
     pub theirs: SyncHandshake,
-    /// The protocol that the responder chose for the initiator.
+    /// The protocol that the responder chose; the initiator checks the choice.
     pub verdict: SyncProtocolKind,
-    /// About how many records differ, if the initiator sent a sketch.
+    /// The estimated number of records that differ, if the initiator sent a sketch.
     pub difference: Option<u64>,
-    /// What the responder's sketch says, if the protocol begins with that.
-    pub located: Option<Located>,
+    /// What the sketches show of the difference, if the protocol starts from them.
+    pub located: Option<LocatedDifference>,
 }
 
-/// What negotiation needs to know of a replica.
+/// What negotiation reads of a replica. Each method is the field of the same name in [`SyncHandshake`].
+#[allow(missing_docs, reason = "each method is documented as a field of SyncHandshake")]
 pub trait LocalSyncState {
-    /// The context.
     fn context(&self) -> ContextId;
-    /// Who it is.
     fn replica(&self) -> ReplicaId;
-    /// Its Merkle root; zero without state.
     fn root_hash(&self) -> Digest;
-    /// Its records, tombstones included.
     fn entity_count(&self) -> u64;
-    /// The depth of its deepest record.
     fn max_depth(&self) -> u32;
-    /// Its newest deltas.
     fn dag_heads(&self) -> Vec<DeltaRef>;
-    /// The deltas its state covers.
     fn covered(&self) -> VersionVector;
-    /// Up to which it does not keep the deltas themselves.
     fn log_floor(&self) -> VersionVector;
-    /// Up to which stamp its state has forgotten what is dead.
     fn horizon(&self) -> Hlc {
         Hlc::ZERO
     }
-    /// What every member covered when that horizon was found.
     fn stable(&self) -> VersionVector {
         VersionVector::default()
     }
-    /// Whether it has any state; what it has written while it takes a snapshot is none yet.
     fn has_state(&self) -> bool {
         !self.root_hash().is_zero()
     }
-    /// What it can run end to end.
     fn supported_protocols(&self) -> Vec<SyncProtocolKind> {
         SyncProtocolKind::EXECUTABLE.to_vec()
     }
 }
 
-/// The handshake of `state`.
+/// Builds the handshake of `state`, without a requested protocol and without a sketch.
 pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
     SyncHandshake {
         version: SYNC_PROTOCOL_VERSION,
@@ -180,7 +170,7 @@ pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
         covered: state.covered(),
         log_floor: state.log_floor(),
         supported_protocols: state.supported_protocols(),
-        wish: None,
+        requested_protocol: None,
         sketch: None,
         link: Link::default(),
         clock: 0,
@@ -218,9 +208,9 @@ impl Encode for SyncHandshake {
         self.covered.encode(out);
         self.log_floor.encode(out);
         out.list(&self.supported_protocols);
-        out.bool(self.wish.is_some());
-        if let Some(wish) = self.wish {
-            wish.encode(out);
+        out.bool(self.requested_protocol.is_some());
+        if let Some(requested) = self.requested_protocol {
+            requested.encode(out);
         }
         out.bool(self.sketch.is_some());
         if let Some(sketch) = &self.sketch {
@@ -237,7 +227,8 @@ impl Encode for SyncHandshake {
 impl Decode for SyncHandshake {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let version = input.u32_le()?;
-        let (context, replica) = (ContextId::decode(input)?, ReplicaId::decode(input)?);
+        let context = ContextId::decode(input)?;
+        let replica = ReplicaId::decode(input)?;
         let root_hash = Digest::decode(input)?;
         let entity_count = input.varint()?;
         let depth = input.varint()?;
@@ -259,7 +250,10 @@ impl Decode for SyncHandshake {
             covered: VersionVector::decode(input)?,
             log_floor: VersionVector::decode(input)?,
             supported_protocols: input.list(limits::MAX_PROTOCOLS, "the protocols of a handshake")?,
-            wish: input.bool("a wish")?.then(|| SyncProtocolKind::decode(input)).transpose()?,
+            requested_protocol: input
+                .bool("a requested protocol")?
+                .then(|| SyncProtocolKind::decode(input))
+                .transpose()?,
             sketch: input.bool("a sketch")?.then(|| SketchHead::decode(input)).transpose()?,
             link: Link { round_trip_us: input.varint()?, bytes_per_second: input.varint()? },
             clock: input.varint()?,
@@ -290,7 +284,7 @@ impl Decode for HandshakeReply {
             theirs: SyncHandshake::decode(input)?,
             verdict: SyncProtocolKind::decode(input)?,
             difference: input.bool("an estimate")?.then(|| input.varint()).transpose()?,
-            located: input.bool("cells")?.then(|| Located::decode(input)).transpose()?,
+            located: input.bool("cells")?.then(|| LocatedDifference::decode(input)).transpose()?,
         })
     }
 }

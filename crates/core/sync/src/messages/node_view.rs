@@ -1,29 +1,29 @@
-//! Index nodes as they are asked for and shown on the wire.
+//! Nodes of the Merkle index on the wire: their addresses and their contents.
 
-use crate::message::{decode_option_id, encode_option_id};
+use super::message::{decode_option_id, encode_option_id};
 use crate::sketch::{SketchKey, Symbol};
 use syncline_storage::index::BUCKET;
 use syncline_storage::{Entry, Interface, Node, Prefix, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer};
 
-/// A digest, or the first three bytes of one. Short forms may collide; only the comparison of
-/// whole roots at the end of a session decides.
+/// A digest, or the first three bytes of one. Short forms may collide, which hides a difference; only
+/// the comparison of whole roots at the end of a session decides whether two states are equal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fingerprint {
-    /// The first three bytes.
+pub enum WireDigest {
+    /// The first three bytes of the digest.
     Short(u32),
-    /// All of it.
+    /// All 32 bytes of the digest.
     Whole(Digest),
 }
 
-impl Fingerprint {
-    /// The form of `digest` that a request asked for.
+impl WireDigest {
+    /// The form of `digest` that a request selected with [`super::ExchangeRequest::whole`].
     pub fn of(digest: Digest, whole: bool) -> Self {
         if whole { Self::Whole(digest) } else { Self::Short(brief(digest)) }
     }
 
-    /// Whether it could be that of `digest`.
+    /// Whether this is a form of `digest`. For the short form, one in 2^24 other digests matches too.
     pub fn matches(&self, digest: Digest) -> bool {
         match self {
             Self::Short(short) => *short == brief(digest),
@@ -31,7 +31,7 @@ impl Fingerprint {
         }
     }
 
-    /// Whether it is that of nothing.
+    /// Whether this is a form of the zero digest, which stands for an empty subtree.
     pub fn is_zero(&self) -> bool {
         self.matches(Digest::ZERO)
     }
@@ -63,48 +63,47 @@ pub(crate) fn decode_brief(input: &mut Reader<'_>) -> Result<u32, DecodeError> {
     Ok(u32::from_le_bytes([a, b, c, 0]))
 }
 
-/// A question about the children of `entity` under `prefix`.
+/// The address of an index node: the children of `entity` whose ids begin with `prefix`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Probe {
-    /// Whose children.
+#[allow(missing_docs, reason = "plain data")]
+pub struct NodeAddress {
     pub entity: EntityId,
-    /// Which of them.
     pub prefix: Prefix,
 }
 
-impl Encode for Probe {
+impl Encode for NodeAddress {
     fn encode(&self, out: &mut Writer) {
-        // Most questions are about the root's children.
+        // Most questions are about the root's children, so the root is encoded as an absent id.
         let other = Some(self.entity).filter(|entity| *entity != EntityId::ROOT);
         encode_option_id(out, other);
         self.prefix.encode(out);
     }
 }
 
-impl Decode for Probe {
+impl Decode for NodeAddress {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let entity = decode_option_id(input)?;
         if entity == Some(EntityId::ROOT) {
-            return Err(DecodeError::NotCanonical { what: "the entity of a probe" });
+            return Err(DecodeError::NotCanonical { what: "the entity of a node address" });
         }
         let entity = entity.unwrap_or(EntityId::ROOT);
         Ok(Self { entity, prefix: Prefix::decode(input)? })
     }
 }
 
-/// One child in a bucket, on the wire.
+/// One child of an entity, with its whole id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WireEntry {
-    /// The child.
+    /// The id of the child.
     pub id: EntityId,
-    /// Its record.
-    pub own: Fingerprint,
-    /// What hangs below it, if anything does.
-    pub kids: Option<Fingerprint>,
+    /// The digest of the child's record.
+    pub own: WireDigest,
+    /// The root of the child's own children, if it has any.
+    pub kids: Option<WireDigest>,
 }
 
 impl WireEntry {
-    pub(crate) fn encode_list(entries: &[Self], out: &mut Writer) {
+    pub(super) fn encode_list(entries: &[Self], out: &mut Writer) {
         out.varint(entries.len() as u64);
         for entry in entries {
             entry.id.encode(out);
@@ -116,7 +115,7 @@ impl WireEntry {
         }
     }
 
-    pub(crate) fn decode_list(
+    pub(super) fn decode_list(
         input: &mut Reader<'_>,
         whole: bool,
         limit: usize,
@@ -128,78 +127,84 @@ impl WireEntry {
             if entries.last().is_some_and(|last| last.id >= id) {
                 return Err(DecodeError::NotCanonical { what: "the order of children" });
             }
-            let own = Fingerprint::decode(input, whole)?;
+            let own = WireDigest::decode(input, whole)?;
             let has_kids = input.bool("a child")?;
-            let kids = has_kids.then(|| Fingerprint::decode(input, whole)).transpose()?;
+            let kids = has_kids.then(|| WireDigest::decode(input, whole)).transpose()?;
             entries.push(Self { id, own, kids });
         }
         Ok(entries)
     }
 }
 
-/// One child in a bucket, in short: its symbol says which record it is.
+/// One child of an entity, as the six-byte symbol of its record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BriefEntry {
-    /// Its record.
+    /// The symbol of the child's record.
     pub symbol: Symbol,
-    /// What hangs below it, if anything does.
-    pub kids: Option<Fingerprint>,
+    /// The root of the child's own children, if it has any.
+    pub kids: Option<WireDigest>,
 }
 
 /// One slot of an inner node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SlotView {
-    /// No children there.
+    /// The slot has no children.
     Empty,
-    /// The hash of what is there.
-    Hash(Fingerprint),
-    /// What is there.
+    /// The hash of the node in the slot.
+    Hash(WireDigest),
+    /// The node in the slot, shown because its hash differs from the initiator's.
     Node(Box<NodeView>),
 }
 
 /// An index node as a peer shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeView {
-    /// No children under this prefix.
+    /// There are no children under this prefix.
     Absent,
     /// All children under this prefix, ascending by id.
     Bucket(Vec<WireEntry>),
-    /// The same in short.
+    /// All children under this prefix, ascending by id, as symbols.
     Brief(Vec<BriefEntry>),
-    /// Sixteen slots.
+    /// The sixteen slots of an inner node.
     Inner(Vec<SlotView>),
 }
 
 impl NodeView {
-    /// What `state` has under a probe. If its node sits higher up, the part of it that the probe
-    /// names is shown. With `ours`, the slots of the other side's node, more is shown where they differ.
+    /// The children that `state` has under an address. If the node of `state` is a bucket higher up, the
+    /// view contains those of its children that lie under the address. `ours` are the slot hashes of the
+    /// initiator's node: where a slot differs from them, the view contains the node in the slot instead of
+    /// its hash, which saves a round trip.
     pub fn of<V: ReadView>(
         state: &mut Interface<V>,
-        probe: Probe,
+        address: NodeAddress,
         key: SketchKey,
         whole: bool,
         ours: Option<&[u32; 16]>,
     ) -> Result<Self, StorageError> {
-        let Probe { entity, prefix } = probe;
+        let NodeAddress { entity, prefix } = address;
         match state.node(entity, prefix)? {
             Some(Node::Inner { slots, .. }) => {
+                // The recursion is one level deep: nested views pass no `ours`, and the decoder rejects
+                // deeper nesting. An answer is therefore bounded by 16 × 16 slots.
                 let mut views = Vec::with_capacity(16);
                 for (nibble, slot) in (0u8..).zip(slots.iter()) {
                     let own = ours.and_then(|ours| ours.get(usize::from(nibble)));
                     views.push(if slot.is_zero() {
                         SlotView::Empty
                     } else if own.is_some_and(|own| *own != brief(*slot)) {
-                        let below = Probe { entity, prefix: prefix.child(nibble) };
+                        let below = NodeAddress { entity, prefix: prefix.child(nibble) };
                         SlotView::Node(Box::new(Self::of(state, below, key, whole, None)?))
                     } else {
-                        SlotView::Hash(Fingerprint::of(*slot, whole))
+                        SlotView::Hash(WireDigest::of(*slot, whole))
                     });
                 }
+                debug_assert_eq!(views.len(), 16, "an inner node has a slot for each nibble");
                 Ok(Self::Inner(views))
             }
             Some(Node::Bucket(entries)) => Ok(Self::bucket(&entries, key, whole)),
             None => {
-                let (first, last) = (prefix.first_id(), prefix.last_id());
+                let first = prefix.first_id();
+                let last = prefix.last_id();
                 let entries = state.children_between(entity, first, last, BUCKET)?;
                 Ok(if entries.is_empty() { Self::Absent } else { Self::bucket(&entries, key, whole) })
             }
@@ -207,12 +212,13 @@ impl NodeView {
     }
 
     fn bucket(entries: &[Entry], key: SketchKey, whole: bool) -> Self {
+        debug_assert!(entries.is_sorted_by(|a, b| a.id < b.id), "children ascend by id");
         if whole {
             return Self::Bucket(entries.iter().map(|entry| WireEntry::of(entry, whole)).collect());
         }
         let brief = |entry: &Entry| BriefEntry {
             symbol: key.symbol(entry.id, entry.own),
-            kids: (!entry.kids.is_zero()).then(|| Fingerprint::of(entry.kids, whole)),
+            kids: (!entry.kids.is_zero()).then(|| WireDigest::of(entry.kids, whole)),
         };
         Self::Brief(entries.iter().map(brief).collect())
     }
@@ -240,6 +246,7 @@ impl NodeView {
                 }
             }
             Self::Brief(entries) => {
+                const { assert!(BUCKET <= 32, "the mask has a bit for each child of a bucket") };
                 out.u8(3);
                 out.varint(entries.len() as u64);
                 let mask = entries
@@ -264,13 +271,14 @@ impl NodeView {
             2 => {
                 let taken = u16::from_le_bytes(input.array()?);
                 let inner = u16::from_le_bytes(input.array()?);
+                // A nested view must not nest again: the depth of the recursion never comes from the peer.
                 if inner & !taken != 0 || (inner != 0 && nested) {
                     return Err(DecodeError::NotCanonical { what: "the slots of a node" });
                 }
                 let slot = |at: u32| {
                     Ok(match (taken >> at & 1, inner >> at & 1) {
                         (0, _) => SlotView::Empty,
-                        (_, 0) => SlotView::Hash(Fingerprint::decode(input, whole)?),
+                        (_, 0) => SlotView::Hash(WireDigest::decode(input, whole)?),
                         _ => SlotView::Node(Box::new(Self::decode(input, whole, true)?)),
                     })
                 };
@@ -285,7 +293,7 @@ impl NodeView {
                 let entry = |at: usize| {
                     let symbol = Symbol::decode(input)?;
                     let has_kids = mask >> at & 1 == 1;
-                    let kids = has_kids.then(|| Fingerprint::decode(input, whole)).transpose()?;
+                    let kids = has_kids.then(|| WireDigest::decode(input, whole)).transpose()?;
                     Ok(BriefEntry { symbol, kids })
                 };
                 (0..len).map(entry).collect::<Result<_, _>>().map(Self::Brief)

@@ -1,18 +1,18 @@
 //! Who may write to a context, and how a delta proves whose it is.
 //!
-//! A [`Gate`] stands before the delta log: every delta passes it, by whatever way it came, and one
-//! that does not changes nothing. It asks two things. Is the author a member, as membership is *now*
-//! and *here*? And is the signature the author's, over this content in this context?
+//! Every delta passes a [`Gate`] before it enters the delta log, whichever way it came. A delta that
+//! does not pass changes nothing. The gate checks two conditions: the author is a member, in the local
+//! and current view of the membership; and the signature is the author's, over this content in this
+//! context.
 //!
-//! What was accepted from an author stays when the author is removed; only what comes later is
-//! refused. Replicas may learn of a removal at different times, so one may hold a delta that another
-//! refuses. They still become equal: a sync of states brings *records*, which nobody signs. So
-//! members trust each other for the state that they hold, for the deltas it covers and for how far
-//! they have forgotten what is dead; a signature keeps everybody else out, and keeps one member from
-//! writing deltas under another's name.
+//! Deltas that were accepted from an author stay when the author is removed; only later ones are
+//! refused. Replicas may learn of a removal at different times, so one may have a delta that another
+//! refuses. They still become equal, because a sync of states transfers *records*, which are not
+//! signed. Members therefore trust each other for three things: their state, the deltas that it covers,
+//! and their horizon. Signatures exclude everybody else, and keep one member from writing deltas under
+//! the name of another.
 
-use crate::delta::Delta;
-use crate::log::DeltaRefusal;
+use super::{Delta, DeltaRefusal};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use syncline_types::{
     ContextId, Decode, DecodeError, DeltaId, Digest, Encode, Reader, ReplicaId, Writer, canary, limits,
 };
 
-/// Proof that a delta is its author's, in the form of its scheme. Empty where there is none.
+/// The proof that a delta is its author's, in the format of its scheme. Empty without a scheme.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Signature(pub Vec<u8>);
 
@@ -36,62 +36,64 @@ impl Decode for Signature {
     }
 }
 
-/// What an author signs: that this delta is its own, in this context. The id is a digest of author,
-/// number, parents, stamp and actions, so that none of them can be changed or moved elsewhere.
+/// The statement that an author signs: this delta is its own, in this context. The id is a digest of
+/// author, number, parents, stamp and actions, so that none of them can be altered or moved to another
+/// delta.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Statement {
-    /// Where it was written.
+    /// The context that the delta belongs to.
     pub context: ContextId,
-    /// The digest of its content.
+    /// The digest of the delta's content.
     pub delta: DeltaId,
 }
 
-/// Keeps signatures of deltas apart from signatures of anything else made with the same key.
+/// Domain separation: a signature of a delta is never valid for other content signed with the same key.
 const DOMAIN: &[u8; 32] = b"syncline/delta-signature/v1\0\0\0\0\0";
 
 impl Statement {
-    /// The bytes that are signed.
+    /// The 96 bytes that are signed: domain, context, delta.
     pub fn to_bytes(&self) -> [u8; 96] {
         let mut bytes = [0; 96];
         let parts = DOMAIN.iter().chain(&self.context.0).chain(&self.delta.0);
+        debug_assert_eq!(parts.clone().count(), bytes.len(), "the parts fill the statement");
         bytes.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
         bytes
     }
 }
 
-/// The public half of a member's key, in the form of its scheme; all zeros with schemes that need
-/// none.
+/// The public half of a member's key, in the format of its scheme; all zeros with schemes that need no
+/// public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct PublicKey(pub [u8; 32]);
 
-/// A way to sign: the secret of one replica, and how the signatures of others are checked.
+/// A signature scheme: the secret of one replica, and the verification of others' signatures.
 pub trait Scheme: fmt::Debug + Send + Sync {
-    /// Signs as this replica.
+    /// Signs `statement` as this replica.
     fn sign(&self, statement: &Statement) -> Signature;
 
-    /// Whether `signature` is that of the author of the delta, whose key membership gives: `None`
-    /// where membership is open.
+    /// Whether `signature` is that of the delta's author. `key` is the author's key in the membership;
+    /// `None` where membership is open.
     fn verify(&self, key: Option<&PublicKey>, statement: &Statement, signature: &Signature) -> bool;
 }
 
-/// How this replica signs and how it checks what others signed. Cheap to clone; two are equal if one
-/// is a clone of the other.
+/// How this replica signs deltas and verifies the signatures of others. Cheap to clone; two are equal
+/// if one is a clone of the other.
 #[derive(Clone, Debug, Default)]
 pub struct Authority(Option<Arc<dyn Scheme>>);
 
 impl Authority {
-    /// No signatures: deltas are sent without, and whatever they carry is not looked at. Whoever can
-    /// send a frame can write under any name. For contexts whose every peer is trusted.
+    /// No signatures: deltas are sent without one, and signatures of received deltas are ignored. Anyone
+    /// who can send a frame can write under any name. For contexts in which every peer is trusted.
     pub const fn open() -> Self {
         Self(None)
     }
 
-    /// Signs and checks by `scheme`.
+    /// Signs and verifies with `scheme`.
     pub fn new(scheme: impl Scheme + 'static) -> Self {
         Self(Some(Arc::new(scheme)))
     }
 
-    /// Signs and checks with a secret that all members share; see [`KeyedHash`].
+    /// Signs and verifies with a secret that all members share; see [`KeyedHash`].
     pub fn keyed(secret: [u8; 32]) -> Self {
         Self::new(KeyedHash::new(secret))
     }
@@ -120,9 +122,9 @@ impl Eq for Authority {}
 /// Signatures as hashes keyed with one secret that all members share: 16 bytes of SHA-256 over the
 /// secret and the statement, both of fixed length.
 ///
-/// It costs next to nothing, and keeps out everybody who does not know the secret. It does not keep
-/// members from writing under each other's names. For simulations, and for groups that trust their
-/// members wholly.
+/// It costs one hash of about 130 bytes, and excludes everybody who does not know the secret. It does not
+/// keep members from writing under each other's names. For simulations, and for groups whose members trust
+/// each other fully.
 #[derive(Clone)]
 pub struct KeyedHash {
     secret: [u8; 32],
@@ -132,7 +134,7 @@ impl KeyedHash {
     const LEN: usize = 16;
     const TAG: u8 = 0x53;
 
-    /// The scheme of those who know `secret`.
+    /// The scheme of the replicas that know `secret`.
     pub const fn new(secret: [u8; 32]) -> Self {
         Self { secret }
     }
@@ -155,37 +157,39 @@ impl Scheme for KeyedHash {
 
     fn verify(&self, _: Option<&PublicKey>, statement: &Statement, signature: &Signature) -> bool {
         let expected = self.tag(statement);
-        // Every byte is looked at, so that the time it takes tells nothing.
+        // Constant time: the comparison reads every byte, so that its duration reveals nothing about the
+        // expected signature.
         let difference = expected.0.iter().zip(&signature.0).fold(0, |all, (own, other)| all | (own ^ other));
         signature.0.len() == Self::LEN && difference == 0
     }
 }
 
-/// Who may write to a context, and be synced with. It keeps nobody from reading: that is for the host,
-/// which decides whom a replica can reach. Cheap to clone.
+/// Which replicas may write to a context and be synced with. It does not restrict reading: the host
+/// decides which peers a replica can reach. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Membership {
-    /// Everybody. Nothing dead is ever forgotten, since nobody knows who has not seen it yet. With
-    /// keys of their own nobody's key is known, so that nobody else's deltas are taken.
+    /// Every replica is a member. Tombstones are never collected, since it is unknown which replicas
+    /// have yet to see them. With a scheme of individual keys no other replica's key is known, so that
+    /// the deltas of all others are refused.
     #[default]
     Open,
-    /// These, with their keys; this replica among them, or it may not write. A replica that is given
-    /// another key takes another name too: what it signed with the old one cannot be checked any more.
+    /// The members with their keys. This replica may write only if it is one of them. A replica that
+    /// gets another key needs another id too: its earlier signatures cannot be verified any more.
     Members(Arc<BTreeMap<ReplicaId, PublicKey>>),
 }
 
 impl Membership {
-    /// These members, with their keys.
+    /// A membership of these replicas, with their keys.
     pub fn of(members: impl IntoIterator<Item = (ReplicaId, PublicKey)>) -> Self {
         Self::Members(Arc::new(members.into_iter().collect()))
     }
 
-    /// These members, for schemes in which members have no keys of their own.
+    /// A membership of these replicas, for schemes without individual keys.
     pub fn named(members: impl IntoIterator<Item = ReplicaId>) -> Self {
         Self::of(members.into_iter().map(|member| (member, PublicKey::default())))
     }
 
-    /// The members, where it is said who they are.
+    /// The members, or `None` where membership is open.
     pub const fn members(&self) -> Option<&Arc<BTreeMap<ReplicaId, PublicKey>>> {
         match self {
             Self::Open => None,
@@ -193,7 +197,7 @@ impl Membership {
         }
     }
 
-    /// Whether it names `replica`. Nobody is named where membership is open.
+    /// Whether `replica` is listed as a member. No replica is where membership is open.
     pub fn names(&self, replica: ReplicaId) -> bool {
         self.members().is_some_and(|members| members.contains_key(&replica))
     }
@@ -204,25 +208,26 @@ impl Membership {
     }
 }
 
-/// What every delta must pass; see the head of this module. [`Gate::default`] lets everything pass.
+/// The check that every delta must pass; see the documentation of this module. [`Gate::default`] admits
+/// every delta.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Gate {
-    /// The context.
+    /// The context that deltas must be signed for.
     pub context: ContextId,
-    /// How deltas are signed.
+    /// The signature scheme.
     pub authority: Authority,
-    /// Who may write.
+    /// The replicas that may write.
     pub membership: Membership,
 }
 
 impl Gate {
-    /// The signature of this replica under a delta that it made.
-    pub(crate) fn sign(&self, delta: DeltaId) -> Signature {
+    /// The signature of this replica for a delta that it made.
+    pub(super) fn sign(&self, delta: DeltaId) -> Signature {
         self.authority.sign(&Statement { context: self.context, delta })
     }
 
-    /// Whether the author of `delta`, whose id is `id`, may write and has signed it.
-    pub(crate) fn check(&self, delta: &Delta, id: DeltaId) -> Result<(), DeltaRefusal> {
+    /// Checks that the author of `delta`, whose id is `id`, may write and has signed it.
+    pub(super) fn check(&self, delta: &Delta, id: DeltaId) -> Result<(), DeltaRefusal> {
         let author = delta.dot.author;
         let key = match &self.membership {
             Membership::Open => None,
@@ -236,7 +241,7 @@ impl Gate {
         if signed { Ok(()) } else { Err(DeltaRefusal::BadSignature) }
     }
 
-    /// Whether `delta` would be let in now.
+    /// Checks that the gate admits `delta` now. One hash and one signature verification.
     pub fn lets_in(&self, delta: &Delta) -> Result<(), DeltaRefusal> {
         self.check(delta, delta.id())
     }

@@ -1,43 +1,45 @@
-//! Why a responder will not serve a session.
+//! Why a responder does not serve a session.
 
-use crate::handshake::SyncHandshake;
+use super::SyncHandshake;
 use syncline_types::{Decode, DecodeError, Encode, Reader, Writer};
 
-/// Why a responder will not start a session, or go on with one. Each is final for this session.
+/// Why a responder does not start a session, or does not continue one. Each reason ends the session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejection {
-    /// It speaks another version.
+    /// The responder speaks another version of the protocol.
     #[error("the peer speaks sync version {theirs}")]
     Version {
-        /// Which.
+        /// The version of the responder.
         theirs: u32,
     },
-    /// It holds another context.
+    /// The responder replicates another context.
     #[error("the peer holds another context")]
     Context,
-    /// It is syncing with us already, as the initiator.
+    /// The responder is itself the initiator of a session with this replica, and its session goes
+    /// first.
     #[error("the peer is syncing with us already")]
     Yield,
-    /// We are no member of the context, as it knows membership.
+    /// In the responder's view of the membership, the initiator is not a member of the context.
     #[error("the peer does not know us as a member")]
     NotAMember,
-    /// What we said of ourselves cannot be true.
-    #[error("the peer does not believe what we say of ourselves")]
+    /// The initiator's handshake cannot be true.
+    #[error("the peer rejects our handshake as impossible")]
     Implausible,
-    /// It does not know who asks: it has restarted since the handshake, or never had one.
+    /// The responder has no handshake of the initiator: it has restarted since, or there was none.
     #[error("the peer knows of no handshake with us")]
     NoHandshake,
 }
 
-/// How far ahead of our clock a peer may say that all clocks are. Whoever is further ahead than a day
-/// has no clock at all.
-const BELIEVABLE_MS: u64 = 24 * 60 * 60 * 1_000;
+/// How far ahead of the local clock a peer's horizon may be, in milliseconds: one day. A horizon lies
+/// behind the clocks of all members, so a later one means that some clock is not set.
+const MAX_HORIZON_LEAD_MS: u64 = 24 * 60 * 60 * 1_000;
 
 impl SyncHandshake {
-    /// Whether an honest replica could say this of itself, at a time of `wall_ms` here. A clock that is
-    /// merely wrong passes: what it stamps is judged record by record.
+    /// Whether an honest replica could send this handshake when the local clock shows `wall_ms`. A
+    /// clock that is merely inaccurate passes: the drift check judges its stamps record by record.
     pub(crate) fn is_plausible(&self, wall_ms: u64) -> bool {
-        self.covered.is_plausible() && self.horizon.physical_ms() <= wall_ms.saturating_add(BELIEVABLE_MS)
+        let latest_horizon_ms = wall_ms.saturating_add(MAX_HORIZON_LEAD_MS);
+        self.covered.is_plausible() && self.horizon.physical_ms() <= latest_horizon_ms
     }
 }
 

@@ -1,63 +1,68 @@
-//! The bytes of a message on a link.
+//! Frames: the bytes of a message on a link.
 
-use crate::message::Message;
+use super::Message;
 use syncline_types::{ContextId, Decode, DecodeError, Encode, Reader, Writer, canary, limits};
 
 const VERSION: u8 = 1;
 
-/// A message with what its receiver needs before it reads it. On the wire: a CRC-32 of all that
-/// follows, the format version, the context's tag, the sender's incarnation, the message.
+/// A message with its envelope. On the wire: a CRC-32 of all that follows, the format version, the
+/// context's tag, the sender's incarnation, the message.
 ///
-/// The checksum notices damage, not malice; on a real network the transport's encryption
+/// The checksum detects damage, not an adversary. On a real network the encryption of the transport
 /// authenticates frames.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// How often the sender had started when it sent this.
+    /// How many times the sender had started when it sent this frame. A receiver drops frames of
+    /// earlier incarnations.
     pub incarnation: u64,
-    /// What it says.
+    /// The message in the frame.
     pub message: Message,
 }
 
-/// Why bytes are not a frame for this replica.
+/// Why received bytes are not a frame for this replica.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FrameError {
-    /// Longer than a frame may be.
+    /// The frame is longer than [`limits::MAX_FRAME_BYTES`].
     #[error("a frame of {found} bytes; the limit is {}", limits::MAX_FRAME_BYTES)]
     TooLarge {
-        /// Its length.
+        /// The length of the frame in bytes.
         found: usize,
     },
-    /// Not a frame, or a damaged one.
+    /// The bytes are not a frame, or the frame is damaged.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// Written by another version of the format.
+    /// The frame has another version of the format.
     #[error("frame format {found}; this replica reads {VERSION}")]
     Version {
-        /// The version found.
+        /// The version of the frame.
         found: u8,
     },
-    /// Meant for another context.
+    /// The frame belongs to another context.
     #[error("the frame belongs to another context")]
     Context,
 }
 
 impl Frame {
-    /// The bytes of the frame.
+    /// Encodes the frame for `context`.
     pub fn to_wire(&self, context: ContextId) -> Vec<u8> {
         let mut out = Writer::with_capacity(128);
+        // A placeholder: the checksum covers the bytes after it, so it is computed last.
         out.u32_le(0);
         out.u8(VERSION);
         out.raw(&context.tag());
         out.varint(self.incarnation);
         self.message.encode(&mut out);
         let mut bytes = out.into_bytes();
+        debug_assert!(bytes.len() > 4 + 1 + 8, "a frame holds checksum, version, context tag and message");
         if let Some((head, tail)) = bytes.split_at_mut_checked(4) {
             head.copy_from_slice(&crc32fast::hash(tail).to_le_bytes());
         }
         bytes
     }
 
-    /// Reads a frame for `context`. Never panics, whatever the bytes.
+    /// Decodes a frame for `context`. It never panics, whatever the bytes. The order of the checks
+    /// matters: length and checksum come first, so that damage is not mistaken for another version or
+    /// another context.
     pub fn from_wire(bytes: &[u8], context: ContextId) -> Result<Self, FrameError> {
         if bytes.len() > limits::MAX_FRAME_BYTES {
             return Err(FrameError::TooLarge { found: bytes.len() });

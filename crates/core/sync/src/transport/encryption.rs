@@ -1,13 +1,13 @@
-//! Sealing what goes over a transport: ChaCha20-Poly1305 (RFC 8439) with a counter per direction.
+//! Encryption of a stream: ChaCha20-Poly1305 (RFC 8439) with a counter for each direction.
 //!
-//! Each sealed message carries its counter, so that one that is lost, late or overtaken does not
-//! disturb the others. The receiver refuses a counter that it has accepted before, or that lies
-//! further back than a window remembers (RFC 6479).
+//! Each encrypted message contains its counter, so that lost, delayed or reordered messages do not
+//! affect the others. The receiver refuses a counter that it has accepted before, and one that lies
+//! behind the replay window (RFC 6479).
 
 use chacha20poly1305::ChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit};
 
-/// A key that both ends know and nobody else.
+/// The secret key of a stream, known to its two ends only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SharedKey(pub [u8; 32]);
 
@@ -17,72 +17,73 @@ impl std::fmt::Debug for SharedKey {
     }
 }
 
-/// Where both ends begin to count. Must be fresh for every use of a key.
+/// The base of a stream's nonces. It must be fresh for every use of a key: encrypting two messages with
+/// the same key and nonce reveals both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Nonce(pub [u8; 12]);
 
 /// Which end of a stream this is. The two directions never share a nonce.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
+pub enum StreamSide {
     /// The end that opened the stream.
     Opener,
     /// The end that accepted it.
     Accepter,
 }
 
-/// Why a message cannot be sealed or opened.
+/// Why a message cannot be encrypted or decrypted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EncryptionError {
-    /// Too short to be a sealed message.
+    /// The message is too short to be an encrypted one.
     #[error("the message is too short to be sealed")]
     Truncated,
-    /// Not sealed with this key and direction, or changed on the way.
+    /// The message was encrypted with another key or for the other direction, or was altered.
     #[error("the message was not sealed by the other end")]
     Forged,
-    /// Accepted before, or too old to tell.
+    /// The message was accepted before, or is older than the replay window.
     #[error("message {counter} was accepted before, or is too old to tell")]
     Replayed {
-        /// Its counter.
+        /// The counter of the message.
         counter: u64,
     },
-    /// The key has sealed as many messages as one may.
+    /// The key has encrypted as many messages as it may.
     #[error("the key is used up; agree on another")]
     Exhausted,
 }
 
-/// What one end needs to seal and to open. Without a key, messages pass as they are.
+/// The encryption of one end of a stream. Without a key, messages pass unchanged.
 #[derive(Clone, Debug)]
 pub struct EncryptionState {
-    side: Side,
+    side: StreamSide,
     key: Option<(SharedKey, Nonce)>,
     sent: u64,
     window: ReplayWindow,
 }
 
 const COUNTER_BYTES: usize = 8;
-/// The authenticator of Poly1305.
+/// The length of Poly1305's authenticator.
 const TAG_BYTES: usize = 16;
 
 impl EncryptionState {
-    /// Bytes by which a sealed message is longer than what it holds.
+    /// Bytes by which an encrypted message is longer than its plain text.
     pub const OVERHEAD: usize = COUNTER_BYTES + TAG_BYTES;
 
     /// A state without a key.
-    pub const fn plain(side: Side) -> Self {
+    pub const fn plain(side: StreamSide) -> Self {
         Self { side, key: None, sent: 0, window: ReplayWindow::new() }
     }
 
-    /// Seals from now on with this key, or not at all. Counting begins anew.
+    /// Encrypts from now on with this key, or not at all. The counters restart from zero.
     pub fn set(&mut self, key: Option<(SharedKey, Nonce)>) {
         *self = Self { key, ..Self::plain(self.side) };
     }
 
-    /// Whether messages are sealed.
+    /// Whether messages are encrypted.
     pub const fn is_on(&self) -> bool {
         self.key.is_some()
     }
 
-    /// Seals one message.
+    /// Encrypts one message.
     pub fn seal(&mut self, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         let Some((key, nonce)) = &self.key else { return Ok(plain.to_vec()) };
         let counter = self.sent;
@@ -91,17 +92,23 @@ impl EncryptionState {
         let sealed = cipher(key).encrypt(&nonce.into(), plain).map_err(|_| EncryptionError::Exhausted)?;
         let mut out = counter.to_le_bytes().to_vec();
         out.extend(sealed);
+        debug_assert_eq!(
+            out.len(),
+            plain.len() + Self::OVERHEAD,
+            "encryption adds counter and authenticator"
+        );
         Ok(out)
     }
 
-    /// Opens one message. Nothing is remembered of one that is refused.
+    /// Decrypts one message. A refused message does not change the state: a forged counter must not
+    /// advance the replay window, so authentication comes first.
     pub fn open(&mut self, sealed: &[u8]) -> Result<Vec<u8>, EncryptionError> {
         let Some((key, nonce)) = &self.key else { return Ok(sealed.to_vec()) };
         let (counter, body) = sealed.split_at_checked(COUNTER_BYTES).ok_or(EncryptionError::Truncated)?;
         let counter = u64::from_le_bytes(counter.try_into().map_err(|_| EncryptionError::Truncated)?);
         let theirs = match self.side {
-            Side::Opener => Side::Accepter,
-            Side::Accepter => Side::Opener,
+            StreamSide::Opener => StreamSide::Accepter,
+            StreamSide::Accepter => StreamSide::Opener,
         };
         let nonce = nonce_of(nonce, theirs, counter);
         let plain = cipher(key).decrypt(&nonce.into(), body).map_err(|_| EncryptionError::Forged)?;
@@ -116,11 +123,12 @@ fn cipher(key: &SharedKey) -> ChaCha20Poly1305 {
     ChaCha20Poly1305::new(&key.0.into())
 }
 
-/// The base with the direction in its first bit and the counter in its last eight bytes.
-fn nonce_of(base: &Nonce, side: Side, counter: u64) -> [u8; 12] {
+/// The nonce of a message: the base, with the direction added to its first bit and the counter to its
+/// last eight bytes. No two messages of a stream share a nonce.
+fn nonce_of(base: &Nonce, side: StreamSide, counter: u64) -> [u8; 12] {
     let mut nonce = base.0;
     if let Some((first, rest)) = nonce.split_first_mut() {
-        *first ^= if side == Side::Opener { 0 } else { 0x80 };
+        *first ^= if side == StreamSide::Opener { 0 } else { 0x80 };
         for (byte, count) in rest.iter_mut().skip(3).zip(counter.to_le_bytes()) {
             *byte ^= count;
         }
@@ -130,12 +138,13 @@ fn nonce_of(base: &Nonce, side: Side, counter: u64) -> [u8; 12] {
 
 const WINDOW_WORDS: usize = 16;
 
-/// Which of the latest counters were accepted.
+/// The latest counters that were accepted.
 #[derive(Clone, Debug)]
 struct ReplayWindow {
-    /// One past the highest accepted.
+    /// The highest accepted counter plus one.
     next: u64,
-    /// A bit for each counter, in a ring.
+    /// A ring of bits, one for each counter of the window: bit `counter mod 1024`. Invariant: a bit tells
+    /// whether its counter was accepted, for each counter from `next - 1024` up to `next`.
     seen: [u64; WINDOW_WORDS],
 }
 
@@ -150,14 +159,16 @@ impl ReplayWindow {
         if counter == u64::MAX || counter + Self::BITS < self.next {
             return false;
         }
-        // Counters between the highest and this one have not come yet: forget what their bits held.
+        // The window moves up to this counter. The counters that it newly spans have not been accepted; their
+        // bits still belong to counters that leave the window, so they are cleared.
         for unseen in self.next.max(counter.saturating_sub(Self::BITS - 1))..counter {
             self.set(unseen, false);
         }
-        let is_news = counter >= self.next || !self.get(counter);
+        let is_new = counter >= self.next || !self.get(counter);
         self.next = self.next.max(counter + 1);
         self.set(counter, true);
-        is_news
+        debug_assert!(self.get(counter) && counter < self.next, "an accepted counter is in the window");
+        is_new
     }
 
     fn get(&self, counter: u64) -> bool {
@@ -183,7 +194,8 @@ mod tests {
 
     fn pair() -> (EncryptionState, EncryptionState) {
         let key = Some((SharedKey([7; 32]), Nonce([9; 12])));
-        let (mut a, mut b) = (EncryptionState::plain(Side::Opener), EncryptionState::plain(Side::Accepter));
+        let mut a = EncryptionState::plain(StreamSide::Opener);
+        let mut b = EncryptionState::plain(StreamSide::Accepter);
         a.set(key.clone());
         b.set(key);
         (a, b)
@@ -191,7 +203,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_arrives_opens_once_in_any_order(order in vec(0usize..60, 0..200), extra in vec(any::<u8>(), 0..50)) {
+        fn opens_each_message_once(order in vec(0usize..60, 0..200), extra in vec(any::<u8>(), 0..50)) {
             let (mut a, mut b) = pair();
             let sealed: Vec<Vec<u8>> = (0..60u8)
                 .map(|n| a.seal(&[&[n], &extra[..]].concat()).unwrap())
@@ -212,7 +224,7 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_byte_is_noticed_and_the_original_still_opens(at: usize, flip in 1u8..=255) {
+        fn rejects_altered_byte(at: usize, flip in 1u8..=255) {
             let (mut a, mut b) = pair();
             let sealed = a.seal(b"the truth").unwrap();
             prop_assert_eq!(sealed.len(), b"the truth".len() + EncryptionState::OVERHEAD);
@@ -224,8 +236,10 @@ mod tests {
         }
 
         #[test]
-        fn the_window_agrees_with_a_set_of_all_counters(steps in vec((0u64..3_000, any::<bool>()), 1..300)) {
-            let (mut window, mut seen, mut highest) = (ReplayWindow::new(), BTreeSet::new(), 0);
+        fn window_agrees_with_model(steps in vec((0u64..3_000, any::<bool>()), 1..300)) {
+            let mut window = ReplayWindow::new();
+            let mut seen = BTreeSet::new();
+            let mut highest = 0;
             for (counter, _) in steps {
                 let too_old = counter + ReplayWindow::BITS < highest;
                 let expected = !too_old && !seen.contains(&counter);
@@ -239,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_directions_do_not_open_each_other() {
+    fn directions_do_not_mix() {
         let (mut a, mut b) = pair();
         let sealed = a.seal(b"hello").unwrap();
         assert_eq!(a.open(&sealed), Err(EncryptionError::Forged), "one's own message sent back");
@@ -248,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn without_a_key_messages_pass_as_they_are() {
-        let mut plain = EncryptionState::plain(Side::Opener);
+    fn passes_plain_text_without_key() {
+        let mut plain = EncryptionState::plain(StreamSide::Opener);
         assert_eq!(plain.seal(b"x").unwrap(), b"x");
         assert!(!plain.is_on());
     }

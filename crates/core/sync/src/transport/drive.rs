@@ -1,25 +1,26 @@
-//! The one driver that puts sessions on a wire.
+//! The driver: runs sessions over a [`SyncTransport`].
 
-use crate::authority::{Authority, Gate, Membership};
-use crate::handshake::{Link, SyncHandshake, SyncProtocolKind, build_handshake};
-use crate::log::DeltaLog;
-use crate::message::{Message, Rejection, Request, Response, SessionId};
-use crate::respond::{ViewCache, respond};
-use crate::select::Selection;
-use crate::session::{Outcome, Progress, Session, SessionStats};
-use crate::sketch::{Cell, Difference, Located, Sight, Sketch, decode};
+use super::{StreamMessage, SyncTransport, TransportError};
+use crate::deltas::{Authority, DeltaLog, Gate, Membership};
+use crate::messages::{
+    Link, Message, Rejection, Request, Response, SessionId, SyncHandshake, SyncProtocolKind, build_handshake,
+};
+use crate::respond::respond;
+use crate::selection::Selection;
+use crate::session::{Outcome, Session, SessionProgress, SessionStats};
+use crate::sketch::{Cell, LocatedDifference, SetDifference, Sketch, SketchComparison, decode};
+use crate::snapshot::ViewCache;
 use crate::transaction::Transaction;
-use crate::transport::{StreamMessage, SyncTransport, TransportError};
 use std::borrow::Cow;
 use std::time::Duration;
 use syncline_storage::{ApplyContext, Merges, StorageError};
 use syncline_store::{Store, StoreError};
 use syncline_types::{ContextId, Moment, ReplicaId};
 
-/// Messages in a row that answer nothing before the peer counts as silent.
+/// How many irrelevant messages in a row count as silence of the peer.
 const MAX_IGNORED: u32 = 64;
 
-/// Why a session could not be driven to its end. What the peer does wrong is an [`Outcome`].
+/// Why a session could not be driven to its end. A fault of the peer is an [`Outcome`] instead.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriveError {
@@ -37,44 +38,46 @@ impl From<StoreError> for DriveError {
     }
 }
 
-/// One side's state, for sessions that are driven over a transport.
+/// One side of sessions that are driven over a transport: a store and the settings of a replica.
 #[derive(Debug)]
 pub struct StoreHost<S: Store> {
-    /// The state.
+    /// The store of the state.
     pub store: S,
-    /// The context that it holds.
+    /// The context of the state.
     pub context: ContextId,
-    /// Who it is.
+    /// The id of this replica.
     pub replica: ReplicaId,
-    /// How often it has started.
+    /// How many times this replica has started.
     pub incarnation: u64,
-    /// What it offers.
+    /// The protocols that this side offers.
     pub protocols: Vec<SyncProtocolKind>,
     /// The merge functions of the application's own types.
     pub merges: Merges,
-    /// How its sessions choose their protocol.
+    /// How sessions that this side initiates select their protocol.
     pub selection: Selection,
-    /// The link to the peers, as far as it is known: what the choice reckons with.
+    /// The estimated link to the peers, an input of the cost model.
     pub link: Link,
-    /// How deltas are signed.
+    /// The signature scheme of deltas.
     pub authority: Authority,
-    /// Who may write here and be synced with, from now on.
+    /// The replicas that may write and be synced with.
     pub membership: Membership,
-    /// The time that stamps are judged by.
+    /// The local time, against which the drift of stamps is checked.
     pub moment: Moment,
-    /// How long to wait for the first answer to a request; doubles with each repeat, up to eightfold.
+    /// How long to wait for the answer to a request before it is retransmitted. The wait doubles with
+    /// each retransmission, up to eight times.
     pub patience: Duration,
     log: DeltaLog,
-    /// Lost when a step fails, and made anew.
+    /// The sketch of the state. A step that fails loses it; the next use computes it again.
     sketch: Option<Sketch>,
     views: ViewCache<S::View>,
+    /// How many sessions this side has initiated since it started.
     sessions: u64,
-    /// The session whose handshake was accepted last, and who began it.
+    /// The session whose handshake was accepted last, and its initiator.
     admitted: Option<(SessionId, ReplicaId)>,
 }
 
 impl<S: Store> StoreHost<S> {
-    /// The state that `store` holds, with everything offered that can be run.
+    /// Opens the state in `store`. The host offers every protocol that can run.
     pub fn open(
         store: S,
         context: ContextId,
@@ -103,14 +106,15 @@ impl<S: Store> StoreHost<S> {
     }
 
     fn begin(&mut self) -> Result<Transaction<S::View>, StorageError> {
-        let (log, context) = (self.log.clone(), ApplyContext::new(self.moment));
+        let log = self.log.clone();
+        let context = ApplyContext::new(self.moment);
         let gate = Gate {
             context: self.context,
             authority: self.authority.clone(),
             membership: self.membership.clone(),
         };
         let work = Transaction::begin_with(self.store.view(), log, context, self.merges.clone())?;
-        work.behind(gate).with_sketch(self.sketch.take())
+        work.with_gate(gate).with_sketch(self.sketch.take())
     }
 
     fn commit(&mut self, work: Transaction<S::View>) -> Result<(), DriveError> {
@@ -118,11 +122,12 @@ impl<S: Store> StoreHost<S> {
         if !batch.is_empty() {
             self.store.apply(batch)?;
         }
-        (self.log, self.sketch) = (log, sketch);
+        self.log = log;
+        self.sketch = sketch;
         Ok(())
     }
 
-    /// What this side says of itself; with its sketch where that may be of use.
+    /// The handshake of this side, with the head of its sketch if the initiator wants it and has state.
     fn describe(&mut self, with_sketch: bool) -> Result<SyncHandshake, DriveError> {
         let mut work = self.begin()?;
         let mut ours = build_handshake(&work.describe(self.context, self.replica, &self.protocols)?);
@@ -134,38 +139,43 @@ impl<S: Store> StoreHost<S> {
         Ok(ours)
     }
 
-    /// What this side says of itself at the start of a session, sketch included.
+    /// The handshake of this side at the start of a session, with the head of its sketch.
     pub fn introduce(&mut self) -> Result<SyncHandshake, DriveError> {
         self.describe(true)
     }
 
-    /// Makes the sketch of the state, if it was not made yet. O(n), once; every write keeps it from then on.
+    /// Computes the sketch of the state, if there is none yet. O(n), once; every write updates it from
+    /// then on.
     pub fn warm_up(&mut self) -> Result<(), DriveError> {
         let mut work = self.begin()?;
         work.sketch()?;
         self.commit(work)
     }
 
-    /// About how many records differ from those of `theirs`, as their sketch and ours show.
+    /// The estimated number of records that differ, from the sketches of `theirs` and of this side.
     pub fn estimate(&mut self, theirs: &SyncHandshake) -> Result<u64, DriveError> {
         let mut work = self.begin()?;
-        let sight = Sight::of(theirs, &mut work)?;
+        let comparison = SketchComparison::of(theirs, &mut work)?;
         self.commit(work)?;
-        Ok(sight.map_or(0, |sight| sight.difference))
+        Ok(comparison.map_or(0, |comparison| comparison.difference))
     }
 
-    /// The cells that this side answers the handshake `theirs` with; none where the handshake tells the
+    /// The cells in this side's answer to the handshake `theirs`. `None` if the handshake alone shows the
     /// difference.
     pub fn cells_for(&mut self, theirs: &SyncHandshake) -> Result<Option<Vec<Cell>>, DriveError> {
         let mut work = self.begin()?;
-        let sight = Sight::of(theirs, &mut work)?.filter(|sight| sight.found.is_none());
-        let located = sight.map(|sight| sight.located(&mut work)).transpose()?;
+        let comparison = SketchComparison::of(theirs, &mut work)?;
+        let undecided = comparison.filter(|comparison| comparison.found.is_none());
+        let located = undecided.map(|comparison| comparison.located(&mut work)).transpose()?;
         self.commit(work)?;
-        Ok(located.and_then(|located| if let Located::Cells(cells) = located { Some(cells) } else { None }))
+        Ok(match located {
+            Some(LocatedDifference::Cells(cells)) => Some(cells),
+            _ => None,
+        })
     }
 
-    /// What differs from a peer whose first cells these are, if they tell.
-    pub fn differs(&mut self, theirs: &[Cell]) -> Result<Option<Difference>, DriveError> {
+    /// The difference from a peer whose first cells are `theirs`, if they decode.
+    pub fn differs(&mut self, theirs: &[Cell]) -> Result<Option<SetDifference>, DriveError> {
         let mut work = self.begin()?;
         let ours = work.cells(0, theirs.len())?;
         let found = decode(work.sketch_key(), &ours, theirs, &mut work.state)?;
@@ -173,55 +183,63 @@ impl<S: Store> StoreHost<S> {
         Ok(found)
     }
 
-    /// Starts a session with whatever the two sides will agree on; gives its first request.
+    /// Starts a session with the protocol that the two sides will agree on. Returns its first request.
     pub fn start(&mut self) -> Result<(Session, Message), DriveError> {
         let ours = self.describe(self.selection == Selection::Adaptive)?;
         Ok(self.start_as(ours))
     }
 
-    /// Starts a session with this protocol or none; gives its first request.
+    /// Starts a session that runs this protocol or none. Returns its first request.
     pub fn start_with(&mut self, protocol: SyncProtocolKind) -> Result<(Session, Message), DriveError> {
         let ours = self.describe(protocol.uses_sketch())?;
         let mut supported_protocols = vec![SyncProtocolKind::None, protocol];
         if protocol == SyncProtocolKind::DeltaSync {
-            // Where deltas do not suffice.
+            // Deltas alone may leave a difference, which a walk finds.
             supported_protocols.push(SyncProtocolKind::HashComparison);
         }
-        let ours = SyncHandshake { supported_protocols, wish: Some(protocol), ..ours };
+        let ours = SyncHandshake { supported_protocols, requested_protocol: Some(protocol), ..ours };
         Ok(self.start_as(ours))
     }
 
     fn start_as(&mut self, ours: SyncHandshake) -> (Session, Message) {
         self.sessions += 1;
+        // The incarnation in the upper half makes ids unique across restarts.
+        debug_assert!(self.sessions < 1 << 32, "an incarnation starts fewer than 2^32 sessions");
         let id = SessionId(self.incarnation << 32 | self.sessions);
         let (session, request_id, request) = Session::start(id, ours);
         (session, Message::Request { session: id, id: request_id, request })
     }
 
-    /// Gives a session the answer it waits for, and makes what it did durable.
-    pub fn on_message(&mut self, session: &mut Session, message: &Message) -> Result<Progress, DriveError> {
+    /// Gives a message to a session, and commits the changes that it causes. A message that is not the
+    /// response to the session's current request is ignored.
+    pub fn on_message(
+        &mut self,
+        session: &mut Session,
+        message: &Message,
+    ) -> Result<SessionProgress, DriveError> {
         let Message::Response { session: id, id: request, response } = message else {
-            return Ok(Progress::Ignored);
+            return Ok(SessionProgress::Ignored);
         };
         if *id != session.id() {
-            return Ok(Progress::Ignored);
+            return Ok(SessionProgress::Ignored);
         }
         let mut work = self.begin()?;
         let progress = session.on_response(*request, response, &mut work)?;
-        if matches!(progress, Progress::Done(Outcome::Converged { .. }))
+        if matches!(progress, SessionProgress::Done(Outcome::Converged { .. }))
             && let Some(theirs) = session.peer()
         {
             work.adopt(theirs);
             work.adopt_horizon(theirs)?;
         }
-        if matches!(progress, Progress::Done(_)) {
+        if matches!(progress, SessionProgress::Done(_)) {
             work.clean_up()?;
         }
         self.commit(work)?;
         Ok(progress)
     }
 
-    /// Answers a request, once what it brought is durable. Anything else has no answer.
+    /// Answers a request. The records it pushed are committed before the answer is returned, so that an
+    /// answer never promises what a crash can undo. Other messages have no answer.
     pub fn answer(&mut self, message: &Message) -> Result<Option<Message>, DriveError> {
         let Message::Request { session, id, request } = message else { return Ok(None) };
         if let Some(rejection) = self.reject(*session, request) {
@@ -238,7 +256,8 @@ impl<S: Store> StoreHost<S> {
         Ok(Some(Message::Response { session: *session, id: *id, response }))
     }
 
-    /// Why a request that comes after the handshake is not served, if only members are.
+    /// Why a request after the handshake is not served. Where membership is restricted, the handshake
+    /// identifies the initiator; later requests of the same session must come from a current member.
     fn reject(&self, session: SessionId, request: &Request) -> Option<Rejection> {
         if self.membership == Membership::Open || matches!(request, Request::Handshake(_)) {
             return None;
@@ -251,7 +270,7 @@ impl<S: Store> StoreHost<S> {
         }
     }
 
-    /// How long to wait for the answer to the `attempt`-th sending of a request.
+    /// How long to wait for the answer to a request that has been sent `attempt` times.
     pub fn patience_for(&self, attempt: u32) -> Duration {
         self.patience * (1 << attempt.saturating_sub(1).min(3))
     }
@@ -262,11 +281,10 @@ impl<S: Store> StoreHost<S> {
     }
 }
 
-/// Runs one session as its initiator, over any transport, with whatever protocol the two sides
-/// agree on.
+/// Runs one session as its initiator, with the protocol that the two sides agree on.
 ///
-/// The number of rounds is bounded, but not the time they take: this crate has no clock. Whoever has
-/// one bounds the whole; what was received until then is kept.
+/// The number of rounds is bounded, but not their duration, because this crate has no clock. The caller
+/// bounds the duration by dropping the future; everything received until then is committed.
 pub async fn drive<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
@@ -275,7 +293,7 @@ pub async fn drive<S: Store, T: SyncTransport>(
     run(host, transport, session, message).await
 }
 
-/// As [`drive`], with a walk down the index or nothing.
+/// Like [`drive`], with [`SyncProtocolKind::HashComparison`] only: a walk down the index.
 pub async fn hash_comparison_sync<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
@@ -283,7 +301,7 @@ pub async fn hash_comparison_sync<S: Store, T: SyncTransport>(
     drive_with(host, transport, SyncProtocolKind::HashComparison).await
 }
 
-/// As [`drive`], with a snapshot or nothing: only a fresh replica can take one.
+/// Like [`drive`], with [`SyncProtocolKind::Snapshot`] only, which requires a fresh replica.
 pub async fn snapshot_sync<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
@@ -291,7 +309,7 @@ pub async fn snapshot_sync<S: Store, T: SyncTransport>(
     drive_with(host, transport, SyncProtocolKind::Snapshot).await
 }
 
-/// As [`drive`], with deltas first, and a walk if they do not suffice.
+/// Like [`drive`], with [`SyncProtocolKind::DeltaSync`], and a walk if deltas leave a difference.
 pub async fn delta_sync<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
@@ -299,7 +317,7 @@ pub async fn delta_sync<S: Store, T: SyncTransport>(
     drive_with(host, transport, SyncProtocolKind::DeltaSync).await
 }
 
-/// As [`drive`], level by level or not at all.
+/// Like [`drive`], with [`SyncProtocolKind::LevelWise`] only: a comparison level by level.
 pub async fn level_wise_sync<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
@@ -307,7 +325,7 @@ pub async fn level_wise_sync<S: Store, T: SyncTransport>(
     drive_with(host, transport, SyncProtocolKind::LevelWise).await
 }
 
-/// As [`drive`], with filters over all records or not at all.
+/// Like [`drive`], with [`SyncProtocolKind::BloomFilter`] only: filters over all records.
 pub async fn bloom_filter_sync<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
@@ -315,7 +333,7 @@ pub async fn bloom_filter_sync<S: Store, T: SyncTransport>(
     drive_with(host, transport, SyncProtocolKind::BloomFilter).await
 }
 
-/// As [`drive`], with coded symbols or not at all.
+/// Like [`drive`], with [`SyncProtocolKind::RatelessIblt`] only: coded symbols.
 pub async fn rateless_iblt_sync<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
@@ -323,7 +341,7 @@ pub async fn rateless_iblt_sync<S: Store, T: SyncTransport>(
     drive_with(host, transport, SyncProtocolKind::RatelessIblt).await
 }
 
-/// As [`drive`], with whole differing subtrees or not at all.
+/// Like [`drive`], with [`SyncProtocolKind::SubtreePrefetch`] only: whole subtrees that differ.
 pub async fn subtree_prefetch_sync<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
@@ -354,27 +372,28 @@ async fn run<S: Store, T: SyncTransport>(
             Some(answer) => host.on_message(&mut session, &answer.message)?,
             None => session.on_timeout(),
         };
-        // A peer that keeps talking past the question is as good as silent.
-        ignored = if progress == Progress::Ignored { ignored + 1 } else { 0 };
+        // A peer that keeps sending irrelevant messages must not keep the session alive for ever: after many
+        // in a row the request counts as timed out. Every answer or timeout resets the count.
+        ignored = if progress == SessionProgress::Ignored { ignored + 1 } else { 0 };
         let progress = if ignored > MAX_IGNORED { session.on_timeout() } else { progress };
         match progress {
-            Progress::Ignored => {}
-            Progress::Send(id, request) => {
+            SessionProgress::Ignored => {}
+            SessionProgress::Send(id, request) => {
                 message = Message::Request { session: session.id(), id, request };
                 host.send(transport, &message).await?;
             }
-            Progress::Done(outcome) => return Ok((outcome, session.stats())),
+            SessionProgress::Done(outcome) => return Ok((outcome, session.stats())),
         }
     }
 }
 
-/// Answers requests until the other end closes the stream. Gives how many it answered.
+/// Answers requests until the other end closes the stream. Returns the number of requests answered.
 pub async fn serve<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
 ) -> Result<u64, DriveError> {
     let mut answered = 0;
-    // Who was let in before came over another stream.
+    // The admitted initiator belongs to an earlier stream; this one has to begin with a handshake.
     host.admitted = None;
     while let Some(request) = transport.recv().await? {
         if let Some(answer) = host.answer(&request.message)? {

@@ -1,25 +1,24 @@
-//! Deltas: actions that travel together, in causal order.
+//! Deltas, and the version vectors that summarise which of them a state covers.
 
-use crate::authority::{Gate, Signature};
+use super::{Gate, Signature};
 use std::collections::BTreeMap;
 use syncline_storage::Action;
 use syncline_types::{Decode, DecodeError, DeltaId, Encode, Hasher, Hlc, Reader, ReplicaId, Writer, limits};
 
-/// The place of a delta in its author's sequence, from one.
+/// The position of a delta: its author, and its number in the author's sequence.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Dot {
-    /// Who made the delta.
+    /// The replica that made the delta.
     pub author: ReplicaId,
-    /// Its number among the author's deltas.
+    /// The number of the delta among the author's deltas, from one.
     pub seq: u64,
 }
 
-/// A delta as others refer to it.
+/// A reference to a delta: its position and the digest of its content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[allow(missing_docs, reason = "plain data")]
 pub struct DeltaRef {
-    /// Its place.
     pub dot: Dot,
-    /// The digest of its content.
     pub id: DeltaId,
 }
 
@@ -27,36 +26,38 @@ pub struct DeltaRef {
 /// previous delta (**I8**).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delta {
-    /// Its place in its author's sequence.
+    /// The position of the delta in its author's sequence.
     pub dot: Dot,
-    /// The heads that its author had seen.
+    /// The heads of the author's log when the delta was made, ascending by author.
     pub parents: Vec<DeltaRef>,
-    /// When it was made.
+    /// The time at which the delta was made. It is later than the stamps of all parents.
     pub stamp: Hlc,
-    /// What it changes.
+    /// The changes, in order.
     pub actions: Vec<Action>,
-    /// Its author's, over its id; see [`Delta::signed`]. It travels with the delta wherever that goes.
+    /// The author's signature over the id of the delta; see [`Delta::signed`]. Whoever forwards the
+    /// delta forwards the signature.
     pub signature: Signature,
 }
 
 impl Delta {
-    /// A delta that nobody has signed yet.
+    /// A delta without a signature.
     pub const fn new(dot: Dot, parents: Vec<DeltaRef>, stamp: Hlc, actions: Vec<Action>) -> Self {
         Self { dot, parents, stamp, actions, signature: Signature(Vec::new()) }
     }
 
-    /// The same delta, signed by this replica as `gate` says.
+    /// The same delta, signed by this replica with the scheme of `gate`.
     pub fn signed(self, gate: &Gate) -> Self {
         Self { signature: gate.sign(self.id()), ..self }
     }
 
-    /// The digest of the content, which is all but the signature: the same on every replica (**I9**).
+    /// The digest of the content, which is everything but the signature. It is the same on every
+    /// replica (**I9**).
     pub fn id(&self) -> DeltaId {
-        self.sealed().0
+        self.id_and_bytes().0
     }
 
-    /// The id and the canonical bytes, in one go.
-    pub(crate) fn sealed(&self) -> (DeltaId, Vec<u8>) {
+    /// The id and the canonical bytes, encoded once for both.
+    pub(super) fn id_and_bytes(&self) -> (DeltaId, Vec<u8>) {
         let mut out = Writer::default();
         self.encode_content(&mut out);
         let mut hasher = Hasher::new(b"syncline/delta/v1");
@@ -72,59 +73,61 @@ impl Delta {
         out.list(&self.actions);
     }
 
-    /// How others refer to it.
+    /// The reference by which later deltas name this one as a parent.
     pub fn reference(&self) -> DeltaRef {
         DeltaRef { dot: self.dot, id: self.id() }
     }
 }
 
-/// Per author, the number of the last delta such that it and all before it are in the state.
+/// A version vector: for each author, the number of its last covered delta. That delta and all before
+/// it are in the state.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct VersionVector(BTreeMap<ReplicaId, u64>);
 
 impl VersionVector {
-    /// How many of `author`'s deltas are covered.
+    /// How many of `author`'s deltas the vector covers.
     pub fn of(&self, author: ReplicaId) -> u64 {
         self.0.get(&author).copied().unwrap_or(0)
     }
 
-    /// Whether the delta at `dot` is covered.
+    /// Whether the vector covers the delta at `dot`.
     pub fn covers(&self, dot: Dot) -> bool {
         dot.seq <= self.of(dot.author)
     }
 
-    /// Covers `dot` and all before it.
+    /// Extends the vector to cover `dot` and all earlier deltas of its author.
     pub fn cover(&mut self, dot: Dot) {
         let seq = self.0.entry(dot.author).or_default();
         *seq = (*seq).max(dot.seq);
     }
 
-    /// Covers all that `other` covers, as far as there is room for its authors. Says whether that
-    /// was anything new.
+    /// Raises the vector to the least upper bound of itself and `other`, except for authors beyond
+    /// [`limits::MAX_REPLICAS`]. Returns whether it has changed.
     pub fn join(&mut self, other: &Self) -> bool {
-        let mut news = false;
+        let mut changed = false;
         for dot in other.entries().filter(|dot| dot.seq > 0) {
             if !self.covers(dot) && self.has_room_for(dot.author) {
                 self.cover(dot);
-                news = true;
+                changed = true;
             }
         }
-        news
+        changed
     }
 
-    /// Whether an honest peer could have it. Whoever believed more could write no more; below half of
-    /// the longest history there is room to go on.
+    /// Whether an honest peer could have this vector. Adopting a sequence number near
+    /// [`limits::MAX_DELTA_SEQ`] would leave its author unable to write; at most half of that leaves
+    /// enough room.
     pub fn is_plausible(&self) -> bool {
         self.entries().all(|dot| dot.seq <= limits::MAX_DELTA_SEQ / 2)
     }
 
-    /// Whether it covers all that `other` does.
+    /// Whether the vector covers everything that `other` covers.
     pub fn includes(&self, other: &Self) -> bool {
         other.entries().all(|dot| self.covers(dot))
     }
 
-    /// How many deltas `self` covers and `other` does not; `None` if some of those are at or below
-    /// `floor`, where the deltas themselves are not kept.
+    /// How many deltas `self` covers and `other` does not. `None` if `other` is below `floor`, where
+    /// the log has pruned deltas that `other` lacks.
     pub fn beyond(&self, other: &Self, floor: &Self) -> Option<u64> {
         let mut gap = 0u64;
         for Dot { author, seq } in self.entries() {
@@ -137,7 +140,7 @@ impl VersionVector {
         Some(gap)
     }
 
-    /// Whether it has room for a delta of `author`.
+    /// Whether the vector covers `author` already or can take one author more.
     pub fn has_room_for(&self, author: ReplicaId) -> bool {
         self.0.len() < limits::MAX_REPLICAS || self.0.contains_key(&author)
     }
@@ -157,7 +160,8 @@ impl Encode for Dot {
 
 impl Decode for Dot {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (author, seq) = (ReplicaId::decode(input)?, input.varint()?);
+        let author = ReplicaId::decode(input)?;
+        let seq = input.varint()?;
         if seq == 0 {
             return Err(DecodeError::NotCanonical { what: "the number of a delta" });
         }

@@ -1,26 +1,27 @@
-//! Pages of a snapshot.
+//! The pages of a snapshot.
 
 use syncline_storage::Cursor;
 use syncline_store::Bytes;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer, limits};
 
-/// A page of a snapshot.
+/// One page of a snapshot: some records of one state, in the order of the cursor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SnapshotPage {
-    /// The state it belongs to.
+    /// The root of the state that the snapshot shows.
     pub boundary: Digest,
-    /// The responder's root now.
+    /// The root of the responder's present state.
     pub root: Digest,
-    /// The records, packed; see [`SnapshotPage::pack`].
+    /// The encoded records; see [`SnapshotPage::pack`].
     pub packed: Vec<u8>,
-    /// Their length before compression; zero if they are not compressed.
+    /// The length of `packed` before compression, in bytes; zero if it is not compressed.
     pub unpacked_len: u64,
-    /// Where the next page begins; `None` if nothing follows.
+    /// The cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,
 }
 
 impl SnapshotPage {
-    /// Packs records, compressed if asked and if it helps.
+    /// Encodes records, and compresses them with LZ4 if `compressed` is set and compression saves bytes.
+    /// Returns the bytes, and their length before compression or zero.
     pub fn pack(records: &[(EntityId, Bytes)], compressed: bool) -> (Vec<u8>, u64) {
         let mut out = Writer::default();
         out.varint(records.len() as u64);
@@ -38,7 +39,8 @@ impl SnapshotPage {
         (plain, 0)
     }
 
-    /// The records of the page, not yet decoded.
+    /// The encoded records of the page. The limit on the unpacked length bounds the memory that a
+    /// compressed page can claim.
     pub fn unpack(&self) -> Result<Vec<(EntityId, Bytes)>, DecodeError> {
         let unpacked;
         let plain = if self.unpacked_len == 0 {

@@ -1,51 +1,38 @@
-//! Everything replicas say to each other.
+//! The messages of replicas: gossip, and the requests and responses of sessions.
 
-use crate::delta::{Delta, Dot, VersionVector};
-use crate::handshake::{HandshakeReply, SyncHandshake};
-use crate::page::SnapshotPage;
-use crate::question::{Answer, Question};
-pub use crate::rejection::Rejection;
-use crate::sketch::Located;
+use super::{Answer, HandshakeReply, Question, Rejection, SyncHandshake};
+use crate::deltas::{Delta, Dot, VersionVector};
+use crate::sketch::LocatedDifference;
+use crate::snapshot::SnapshotPage;
 use syncline_storage::Cursor;
 use syncline_store::Bytes;
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
-/// Names a session: unique among all that its initiator ever starts, later ones greater.
+/// The id of a session. It is unique among all sessions that one initiator ever starts, and greater
+/// than the ids of its earlier ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct SessionId(pub u64);
 
-/// Names a request within its session, from one. A repeated request keeps its name.
+/// The number of a request within its session, from one. A retransmitted request has the same number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RequestId(pub u64);
 
-/// A message.
+/// Everything that one replica sends to another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// Outside any session.
+    /// A message outside any session.
     Gossip(Gossip),
-    /// From the initiator of a session.
-    Request {
-        /// The session.
-        session: SessionId,
-        /// The request.
-        id: RequestId,
-        /// What is asked.
-        request: Request,
-    },
-    /// To the initiator of a session.
-    Response {
-        /// The session.
-        session: SessionId,
-        /// The request that is answered.
-        id: RequestId,
-        /// The answer.
-        response: Response,
-    },
+    /// A request, from the initiator of a session to its responder.
+    #[allow(missing_docs, reason = "plain data")]
+    Request { session: SessionId, id: RequestId, request: Request },
+    /// The response to a request, from the responder of a session to its initiator.
+    #[allow(missing_docs, reason = "plain data")]
+    Response { session: SessionId, id: RequestId, response: Response },
 }
 
 impl Message {
-    /// Bytes of whole records and deltas in it, with their lengths and the ids they travel under: what a
-    /// protocol is for, as opposed to what it costs.
+    /// Bytes of the whole records and deltas in this message, with their length prefixes and the ids
+    /// before them. This is the useful payload of a protocol; the rest of the frame is its overhead.
     pub fn payload_bytes(&self) -> usize {
         let framed = |bytes: &Bytes| bytes.len() + if bytes.len() < 128 { 1 } else { 2 };
         let records = |records: &[WireRecord]| records.iter().map(|record| 32 + framed(&record.bytes)).sum();
@@ -55,17 +42,17 @@ impl Message {
             Self::Request { request: Request::Exchange(asked), .. } => records(&asked.pushes),
             Self::Request { request: Request::Deltas { pushes, .. }, .. } => bare(pushes),
             Self::Response { response: Response::Exchange(reply), .. } => {
-                let wished: usize = reply.records.iter().flatten().map(framed).sum();
+                let requested: usize = reply.records.iter().flatten().map(framed).sum();
                 let shown = reply.answers.iter().map(|answer| match answer {
                     Answer::Subtree { records: shown, .. } | Answer::Records { records: shown, .. } => {
                         records(shown)
                     }
                     _ => 0,
                 });
-                wished + shown.sum::<usize>()
+                requested + shown.sum::<usize>()
             }
             Self::Response { response: Response::Handshake(reply), .. } => match &reply.located {
-                Some(Located::Found { records: found, .. }) => records(found),
+                Some(LocatedDifference::Found { records: found, .. }) => records(found),
                 _ => 0,
             },
             Self::Response { response: Response::Deltas(reply), .. } => bare(&reply.deltas),
@@ -75,74 +62,74 @@ impl Message {
     }
 }
 
-/// What is said outside sessions. Nothing is promised for any of it: anti-entropy repairs losses.
+/// A message outside any session. Delivery is not guaranteed: anti-entropy repairs losses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Gossip {
     /// New writes.
     Delta(Delta),
-    /// The sender's root, from time to time.
+    /// The sender's root, sent periodically.
     Heartbeat {
-        /// The root.
+        /// The sender's Merkle root.
         root: Digest,
-        /// Who it is.
+        /// The id of the sender.
         replica: ReplicaId,
-        /// How many deltas it has written.
+        /// How many deltas the sender has written.
         seq: u64,
-        /// The time of its clock: whatever it writes from now on is stamped later.
+        /// The sender's clock, in packed HLC units. Everything the sender writes from now on has a
+        /// later stamp.
         clock: u64,
     },
-    /// Deltas that the sender lacks.
+    /// A request for deltas that the sender lacks.
     DeltaRequest {
-        /// Which.
+        /// The positions of the requested deltas.
         wanted: Vec<Dot>,
     },
-    /// The deltas asked for, and those that cannot be had here.
+    /// The answer to a [`Gossip::DeltaRequest`].
     DeltaReply {
-        /// The canonical bytes of each delta, in the order asked for.
+        /// The canonical bytes of each delta, in the order of the request.
         deltas: Vec<Bytes>,
-        /// Which are not kept here.
+        /// The requested deltas that this replica does not store.
         unavailable: Vec<Dot>,
     },
 }
 
-/// A record by id, as its canonical bytes.
+/// A record with the id of its entity, as canonical bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "plain data")]
 pub struct WireRecord {
-    /// The entity.
     pub id: EntityId,
-    /// Its record.
     pub bytes: Bytes,
 }
 
-/// What an initiator asks. Each may arrive any number of times.
+/// A request of an initiator. Every request is idempotent: it may arrive any number of times.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// Let us see where we differ.
+    /// Negotiates a protocol; see [`SyncHandshake`].
     Handshake(Box<SyncHandshake>),
-    /// Questions, wishes and gifts of two states that are being compared.
+    /// One round of the comparison of two states.
     Exchange(ExchangeRequest),
-    /// Deltas that the responder lacks, and a wish for those that we lack.
+    /// Deltas that the responder lacks, and a request for those that the initiator lacks.
     Deltas {
-        /// What our state covers.
+        /// The deltas that the initiator's state covers.
         covered: VersionVector,
         /// The canonical bytes of deltas to apply, in causal order.
         pushes: Vec<Bytes>,
     },
-    /// One page of the state whose root is `boundary`.
+    /// Requests one page of a snapshot.
     SnapshotPage {
-        /// Which state.
+        /// The root of the state that the snapshot shows.
         boundary: Digest,
-        /// Where the last page ended.
+        /// Where the previous page ended.
         after: Cursor,
         /// Whether to compress the page.
         compressed: bool,
     },
-    /// Questions and wishes to the state whose root is `boundary`. It is past, so nothing can be given
-    /// to it.
+    /// One round of the comparison with a past state of the responder. That state is immutable, so
+    /// the round pushes no records.
     SnapshotExchange {
-        /// Which state.
+        /// The root of the past state.
         boundary: Digest,
-        /// What is asked.
+        /// The questions and record requests of the round.
         asked: ExchangeRequest,
     },
 }
@@ -150,72 +137,75 @@ pub enum Request {
 /// One round of an exchange: the common body of all protocols that compare states.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExchangeRequest {
-    /// Whether hashes should be sent whole.
+    /// Whether the answers should contain whole digests; otherwise they contain three-byte prefixes.
     pub whole: bool,
-    /// Up to which stamp the initiator has forgotten what is dead. Records are only taken from a state
-    /// that has forgotten as much: a frame from before may hold what is forgotten since.
+    /// The initiator's horizon: the stamp up to which its tombstones are collected. The responder
+    /// joins pushed records only if its own horizon is the same. A delayed frame from before a
+    /// collection may contain entities that have been collected since.
     pub horizon: Hlc,
-    /// What to say of the state.
+    /// Questions about the responder's state.
     pub questions: Vec<Question>,
-    /// Records to send.
+    /// Ids of records that the responder should send.
     pub wants: Vec<EntityId>,
     /// Records to join, parents before children.
     pub pushes: Vec<WireRecord>,
 }
 
-/// The answer to one round of an exchange. Questions and wishes are answered from the front, as many
-/// as fit the page; the rest is to be asked again.
+/// The answer to one round of an exchange. The responder answers questions and record requests from
+/// the front, as many as fit a page. The initiator asks the rest again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ExchangeReply {
-    /// Whether hashes are whole, as asked.
+    /// Whether digests are whole, as requested.
     pub whole: bool,
-    /// The responder's root after the pushes.
+    /// The responder's root after it joined the pushed records.
     pub root: Digest,
-    /// Up to which stamp the responder has forgotten what is dead.
+    /// The responder's horizon: the stamp up to which its tombstones are collected.
     pub horizon: Hlc,
-    /// How often the responder's state had changed before the pushes.
+    /// How many changes the responder's state had seen before it joined the pushed records.
     pub generation_before: u64,
-    /// And after them.
+    /// How many changes it had seen after that.
     pub generation_after: u64,
     /// The answers to the first questions.
     pub answers: Vec<Answer>,
-    /// The answers to the first wishes; `None` where there is no such record.
+    /// The answers to the first record requests; `None` where the responder has no such record.
     pub records: Vec<Option<Bytes>>,
-    /// Pushes that may be accepted later.
+    /// How many pushed records were not joined but may be accepted later.
     pub deferred: u64,
-    /// Pushes that break a rule.
+    /// How many pushed records break a rule.
     pub refused: u64,
 }
 
-/// The answer to an exchange of deltas.
+/// The answer to [`Request::Deltas`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeltasReply {
-    /// The responder's root after the pushes.
+    /// The responder's root after it applied the pushed deltas.
     pub root: Digest,
-    /// What its state covers after the pushes.
+    /// The deltas that the responder's state covers after that.
     pub covered: VersionVector,
     /// The canonical bytes of deltas that the initiator lacks, in causal order.
     pub deltas: Vec<Bytes>,
-    /// Whether these are all. If not, there are more, or some are not kept any more.
+    /// Whether these are all that the initiator lacks. If not, the rest follows in further rounds, or
+    /// has been pruned from the log.
     pub complete: bool,
-    /// Pushes that were not applied.
+    /// How many pushed deltas were not applied.
     pub refused: u64,
 }
 
-/// What a responder answers.
+/// The answer of a responder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Response {
-    /// To a handshake.
+    /// The answer to an accepted handshake.
     Handshake(Box<HandshakeReply>),
-    /// To a handshake that it refuses.
+    /// The session is rejected.
     Rejected(Rejection),
-    /// To a round of an exchange.
+    /// The answer to [`Request::Exchange`] and [`Request::SnapshotExchange`].
     Exchange(ExchangeReply),
-    /// To an exchange of deltas.
+    /// The answer to [`Request::Deltas`].
     Deltas(DeltasReply),
-    /// To a wish for a page.
+    /// The answer to [`Request::SnapshotPage`].
     SnapshotPage(SnapshotPage),
-    /// To a wish for something of a state that is not kept any more: one that is.
+    /// The responder does not cache a view of the requested boundary any more. Contains the handshake
+    /// of a state that the initiator can continue with.
     SnapshotGone(Box<SyncHandshake>),
 }
 
@@ -231,11 +221,11 @@ fn decode_deltas(input: &mut Reader<'_>) -> Result<Vec<Bytes>, DecodeError> {
     (0..len).map(|_| Ok(input.bytes(limits::MAX_FRAME_BYTES, "a delta")?.into())).collect()
 }
 
-pub(crate) fn decode_option_id(input: &mut Reader<'_>) -> Result<Option<EntityId>, DecodeError> {
+pub(super) fn decode_option_id(input: &mut Reader<'_>) -> Result<Option<EntityId>, DecodeError> {
     input.bool("a cursor")?.then(|| EntityId::decode(input)).transpose()
 }
 
-pub(crate) fn encode_option_id(out: &mut Writer, id: Option<EntityId>) {
+pub(super) fn encode_option_id(out: &mut Writer, id: Option<EntityId>) {
     out.bool(id.is_some());
     if let Some(id) = id {
         id.encode(out);
@@ -271,7 +261,8 @@ impl Decode for Message {
         if kind == 0 {
             return Ok(Self::Gossip(Gossip::decode(input)?));
         }
-        let (session, id) = (SessionId(input.varint()?), RequestId(input.varint()?));
+        let session = SessionId(input.varint()?);
+        let id = RequestId(input.varint()?);
         match kind {
             1 => Ok(Self::Request { session, id, request: Request::decode(input)? }),
             2 => Ok(Self::Response { session, id, response: Response::decode(input)? }),
@@ -321,7 +312,7 @@ impl Decode for Gossip {
             2 => Ok(Self::DeltaRequest { wanted: input.list(DELTAS, "the deltas asked for")? }),
             3 => {
                 let deltas = decode_deltas(input)?;
-                Ok(Self::DeltaReply { deltas, unavailable: input.list(DELTAS, "the deltas not kept")? })
+                Ok(Self::DeltaReply { deltas, unavailable: input.list(DELTAS, "the unavailable deltas")? })
             }
             tag => Err(DecodeError::UnknownTag { what: "kind of gossip", found: u64::from(tag) }),
         }
@@ -358,7 +349,7 @@ impl Decode for ExchangeRequest {
             whole: input.bool("an exchange")?,
             horizon: Hlc::decode(input)?,
             questions: input.list(limits::MAX_QUESTIONS, "the questions of an exchange")?,
-            wants: input.list(limits::MAX_RECORDS_PER_FRAME, "the wishes of an exchange")?,
+            wants: input.list(limits::MAX_RECORDS_PER_FRAME, "the record requests of an exchange")?,
             pushes: input.list(limits::MAX_RECORDS_PER_FRAME, "the pushes of an exchange")?,
         })
     }
@@ -403,7 +394,7 @@ impl Decode for Request {
             2 => Ok(Self::SnapshotPage {
                 boundary: Digest::decode(input)?,
                 after: Cursor::decode(input)?,
-                compressed: input.bool("a wish for a page")?,
+                compressed: input.bool("a page request")?,
             }),
             3 => Ok(Self::Deltas { covered: VersionVector::decode(input)?, pushes: decode_deltas(input)? }),
             4 => Ok(Self::SnapshotExchange {
@@ -443,7 +434,8 @@ impl Decode for ExchangeReply {
         let whole = input.bool("an exchange")?;
         let root = Digest::decode(input)?;
         let horizon = Hlc::decode(input)?;
-        let (generation_before, generation_after) = (input.varint()?, input.varint()?);
+        let generation_before = input.varint()?;
+        let generation_after = input.varint()?;
         let len = input.length(limits::MAX_QUESTIONS, "the answers of a reply")?;
         let answers = (0..len).map(|_| Answer::decode(input, whole)).collect::<Result<_, _>>()?;
         let len = input.length(limits::MAX_RECORDS_PER_FRAME, "the records of a reply")?;
@@ -453,7 +445,8 @@ impl Decode for ExchangeReply {
             Ok(bytes.map(Bytes::from))
         };
         let records = (0..len).map(|_| record(input)).collect::<Result<_, DecodeError>>()?;
-        let (deferred, refused) = (input.varint()?, input.varint()?);
+        let deferred = input.varint()?;
+        let refused = input.varint()?;
         Ok(Self {
             whole,
             root,

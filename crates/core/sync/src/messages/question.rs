@@ -1,143 +1,134 @@
-//! What one side of a session asks to find out where two states differ, and how it is answered.
+//! Questions about a state, by which an initiator finds where two states differ, and their answers.
 
-use crate::filter::Filter;
-use crate::message::{WireRecord, decode_option_id, encode_option_id};
-use crate::node_view::{Fingerprint, NodeView, Probe, WireEntry, decode_brief, encode_brief};
-use crate::sketch::{Cell, Names, Sieve, Sieved, Sketch, SketchKey, called, cells_of};
+use super::message::{decode_option_id, encode_option_id};
+use super::node_view::{decode_brief, encode_brief};
+use super::{BloomFilter, NodeAddress, NodeView, WireDigest, WireEntry, WireRecord};
+use crate::sketch::{
+    Cell, FilteredIblt, ShortIds, Sketch, SketchKey, SymbolFilter, compute_cells, with_short_id,
+};
 use syncline_storage::{Entry, Interface, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limits};
 
-/// A question about the peer's state. Each protocol that compares states begins with another one.
+/// A question about the peer's state. Each protocol that compares states opens with another question.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Question {
-    /// The index under a prefix.
-    Node(Probe),
-    /// The same beside the initiator's own node: what lies below slots that differ is shown too.
+    /// Asks for an index node.
+    Node(NodeAddress),
+    /// Asks for an index node, and sends the initiator's own node: the answer also contains the nodes
+    /// below the slots that differ.
     Compare {
-        /// Where.
-        probe: Probe,
-        /// The first three bytes of the hash of each of the initiator's slots; zero where there is none.
+        /// The address of the node.
+        address: NodeAddress,
+        /// The first three bytes of the hash of each of the initiator's slots; zero for an empty slot.
         ours: Box<[u32; 16]>,
     },
-    /// All children of an entity, in id order.
+    /// Asks for all children of an entity, in id order.
     Children {
-        /// Whose.
+        /// The parent of the children.
         entity: EntityId,
-        /// The last child already shown.
+        /// The last child of the previous page.
         after: Option<EntityId>,
     },
-    /// The records of some children of an entity with everything below them, depth first.
+    /// Asks for the records of some children of an entity and of everything below them, depth first.
     Subtree {
-        /// Whose children.
+        /// The parent of the children.
         entity: EntityId,
-        /// Which of them.
+        /// The first digits of the children's ids.
         prefix: Prefix,
-        /// The last record already sent.
+        /// The last record of the previous page.
         after: Option<EntityId>,
     },
-    /// Every record that is not in this filter.
-    Missing(Filter),
-    /// The cells of the sketch from one place on.
+    /// Asks for the ids of the records that are not in this filter.
+    Missing(BloomFilter),
+    /// Asks for a range of the cells of the sketch.
     Cells {
-        /// The place.
+        /// The index of the first cell.
         from: u32,
-        /// How many.
+        /// The number of cells.
         count: u32,
     },
-    /// The records of entities with these names.
-    Named(Names),
-    /// What does not pass this filter, and a filter and cells of what does.
-    Sieve(Sieve),
+    /// Asks for the records of the entities with these short ids.
+    ByShortId(ShortIds),
+    /// Asks for the records that this filter rejects, and for an IBLT over those that it passes.
+    SymbolFilter(SymbolFilter),
 }
 
 /// The answer to a [`Question`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// To a question for a node, and to one for a subtree that is too large to send.
+    /// An index node. This also answers a question for a subtree that is too large to send.
     Node(NodeView),
     /// Children in id order, from the cursor on.
-    Children {
-        /// The children.
-        entries: Vec<WireEntry>,
-        /// Whether these are all.
-        complete: bool,
-    },
-    /// Records, from the cursor on.
-    Subtree {
-        /// The records, parents before children.
-        records: Vec<WireRecord>,
-        /// Whether these are all.
-        complete: bool,
-    },
-    /// What the filter lacks.
+    #[allow(missing_docs, reason = "plain data")]
+    Children { entries: Vec<WireEntry>, complete: bool },
+    /// Records of a subtree, parents before children, from the cursor on.
+    #[allow(missing_docs, reason = "plain data")]
+    Subtree { records: Vec<WireRecord>, complete: bool },
+    /// What a Bloom filter shows of the difference.
     Missing {
-        /// Entities whose records are not in the filter, parents before children; what does not
-        /// fit is left to be found by the comparison of roots.
+        /// Entities whose records are not in the filter, parents before children. Ids that do not fit
+        /// are left out; the walk that follows finds them.
         ids: Vec<EntityId>,
-        /// The other records of the responder: what is not in here the responder lacks.
-        filter: Filter,
+        /// The other records of the responder. The responder lacks every record that is in neither.
+        filter: BloomFilter,
     },
-    /// Cells, from the place asked for.
+    /// Cells, from the requested index on; possibly fewer than requested.
     Cells(Vec<Cell>),
-    /// Records of the entities named, parents before children.
-    Records {
-        /// The records.
-        records: Vec<WireRecord>,
-        /// Whether there are no more.
-        complete: bool,
-    },
-    /// What came of a filter.
-    Sieved(Sieved),
+    /// Records of the entities with the requested short ids, parents before children.
+    #[allow(missing_docs, reason = "plain data")]
+    Records { records: Vec<WireRecord>, complete: bool },
+    /// The answer to a [`Question::SymbolFilter`].
+    FilteredIblt(FilteredIblt),
 }
 
-/// What is kept beside a state that helps to answer.
+/// What a responder has besides the records of a state.
 #[derive(Clone, Copy)]
-pub(crate) struct Kept<'a> {
-    /// What its sketches are keyed with.
+pub(crate) struct ResponderState<'a> {
+    /// The key of the context's sketches.
     pub(crate) key: SketchKey,
-    /// Its sketch, if that was made.
+    /// The sketch of the state, if it has been computed.
     pub(crate) sketch: Option<&'a Sketch>,
 }
 
 impl Question {
-    /// What answering costs beyond what the answer shows, in bytes of a page: a cursor deep in a tree, a
-    /// look at the whole state, a search for each name.
-    pub(crate) fn cost(&self, kept: Kept<'_>) -> usize {
+    /// The cost of an answer beyond its size, in bytes of a page. It bounds the work that one frame can
+    /// cause: seeking a cursor deep in a tree, a scan of the whole state, a search for each short id.
+    pub(crate) fn cost(&self, responder: ResponderState<'_>) -> usize {
         match self {
             Self::Subtree { after: Some(_), .. } => 1 << 10,
-            Self::Missing(_) | Self::Sieve(_) => limits::PAGE_BYTES,
+            Self::Missing(_) | Self::SymbolFilter(_) => limits::PAGE_BYTES,
             Self::Cells { from, count } => {
-                let (from, count) = (*from as usize, *count as usize);
-                let is_kept = kept.sketch.is_some_and(|sketch| sketch.cells(from, count).is_some());
-                if is_kept { 0 } else { limits::PAGE_BYTES }
+                let has_cells = |sketch: &Sketch| sketch.cells(*from as usize, *count as usize).is_some();
+                if responder.sketch.is_some_and(has_cells) { 0 } else { limits::PAGE_BYTES }
             }
-            Self::Named(names) => names.len() * 128,
+            Self::ByShortId(short_ids) => short_ids.len() * 128,
             _ => 0,
         }
     }
 }
 
-/// Children shown in one answer.
+/// The most children that one answer contains.
 const MAX_CHILDREN: usize = 2_048;
-/// Children under a prefix from which a subtree is compared rather than sent.
+/// The most children under a prefix for which a subtree is sent. A larger one is compared instead.
 const MAX_SUBTREE: u64 = 4_096;
 
 impl Answer {
-    /// What `state` answers. Its size is bounded by a page, or by the filter.
+    /// Answers `question` from `state`. The size of the answer is bounded by a page or by the filter.
     pub(crate) fn to<V: ReadView>(
         question: &Question,
         whole: bool,
         state: &mut Interface<V>,
-        kept: Kept<'_>,
+        responder: ResponderState<'_>,
     ) -> Result<Self, StorageError> {
-        let key = kept.key;
+        let key = responder.key;
         match question {
-            Question::Node(probe) => NodeView::of(state, *probe, key, whole, None).map(Self::Node),
-            Question::Compare { probe, ours } => {
-                NodeView::of(state, *probe, key, whole, Some(ours)).map(Self::Node)
+            Question::Node(address) => NodeView::of(state, *address, key, whole, None).map(Self::Node),
+            Question::Compare { address, ours } => {
+                NodeView::of(state, *address, key, whole, Some(ours)).map(Self::Node)
             }
             Question::Children { entity, after } => {
+                // One child more than fits tells whether the page is the last one.
                 let mut entries = state.children(*entity, *after, MAX_CHILDREN + 1)?;
                 let complete = entries.len() <= MAX_CHILDREN;
                 entries.truncate(MAX_CHILDREN);
@@ -146,21 +137,22 @@ impl Answer {
             }
             Question::Subtree { entity, prefix, after } => {
                 if after.is_none() && state.count_under(*entity, *prefix)? > MAX_SUBTREE {
-                    let probe = Probe { entity: *entity, prefix: *prefix };
-                    return NodeView::of(state, probe, key, whole, None).map(Self::Node);
+                    let address = NodeAddress { entity: *entity, prefix: *prefix };
+                    return NodeView::of(state, address, key, whole, None).map(Self::Node);
                 }
                 subtree(state, *entity, *prefix, *after)
             }
             Question::Missing(filter) => missing(state, filter),
             Question::Cells { from, count } => {
-                let (from, count) = (*from as usize, (*count as usize).min(limits::MAX_CELLS));
-                match kept.sketch.and_then(|sketch| sketch.cells(from, count)) {
+                let from = *from as usize;
+                let count = (*count as usize).min(limits::MAX_CELLS);
+                match responder.sketch.and_then(|sketch| sketch.cells(from, count)) {
                     Some(cells) => Ok(Self::Cells(cells.to_vec())),
-                    None => cells_of(key, (from, count), state).map(Self::Cells),
+                    None => compute_cells(key, (from, count), state).map(Self::Cells),
                 }
             }
-            Question::Named(names) => records(names, state),
-            Question::Sieve(theirs) => Sieved::of(theirs, key, state).map(Self::Sieved),
+            Question::ByShortId(short_ids) => records(short_ids, state),
+            Question::SymbolFilter(theirs) => FilteredIblt::of(theirs, key, state).map(Self::FilteredIblt),
         }
     }
 }
@@ -172,7 +164,8 @@ fn subtree<V: ReadView>(
     after: Option<EntityId>,
 ) -> Result<Answer, StorageError> {
     let mut records = Vec::new();
-    // A cursor that is not below the entity any more ends the subtree; roots will tell.
+    // The entity of the cursor may have been moved or deleted since. The subtree then ends here, and the
+    // comparison of roots at the end of the session notices what was left out.
     let Some(mut subtree) = Subtree::begin(state, entity, prefix, after)? else {
         return Ok(Answer::Subtree { records, complete: true });
     };
@@ -190,18 +183,19 @@ fn subtree<V: ReadView>(
     Ok(Answer::Subtree { records, complete: false })
 }
 
-/// The records of the entities with these names, as far as the state has them and they fit a page.
-fn records<V: ReadView>(names: &Names, state: &mut Interface<V>) -> Result<Answer, StorageError> {
+/// The records of the entities with these short ids, up to a page.
+fn records<V: ReadView>(short_ids: &ShortIds, state: &mut Interface<V>) -> Result<Answer, StorageError> {
     let mut found = Vec::new();
-    for name in names.iter() {
-        found.extend(called(name, state)?);
+    for short_id in short_ids.iter() {
+        found.extend(with_short_id(short_id, state)?);
     }
     let (records, complete) = WireRecord::page(found, state)?;
     Ok(Answer::Records { records, complete })
 }
 
 impl WireRecord {
-    /// The records of these entities, parents before children, up to a page; and whether these are all.
+    /// The records of these entities, parents before children, up to a page; and whether the page
+    /// contains all of them.
     pub(crate) fn page<V: ReadView>(
         ids: Vec<EntityId>,
         state: &mut Interface<V>,
@@ -213,7 +207,8 @@ impl WireRecord {
             }
         }
         known.sort_unstable_by_key(|(depth, id, _)| (*depth, *id));
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let mut records = Vec::new();
+        let mut bytes = 0;
         for (_, id, record) in known {
             if bytes >= limits::PAGE_BYTES || records.len() >= limits::MAX_RECORDS_PER_FRAME {
                 return Ok((records, false));
@@ -226,15 +221,18 @@ impl WireRecord {
     }
 }
 
-fn missing<V: ReadView>(state: &mut Interface<V>, filter: &Filter) -> Result<Answer, StorageError> {
+/// The records that `filter` rejects, and a filter over those that it passes. O(n).
+fn missing<V: ReadView>(state: &mut Interface<V>, filter: &BloomFilter) -> Result<Answer, StorageError> {
     let mut missing = Vec::new();
-    let mut ours = Filter::for_records(state.stats()?.records, filter.salt().rotate_left(32));
+    // Another salt: a record that is a false positive in one filter is most likely found by the other.
+    let mut ours = BloomFilter::for_records(state.stats()?.records, filter.salt().rotate_left(32));
     state.each_entry(|depth, entry| {
         if filter.may_contain(entry) {
             ours.insert(entry);
         } else {
             missing.push((depth, entry.id));
-            // Only the first ones are named: no more are ever held than twice as many.
+            // Only the smallest (depth, id) pairs fit the answer. Selecting them whenever the list reaches
+            // twice the limit bounds the memory, and costs O(1) for each record.
             if missing.len() >= 2 * limits::MAX_MISSING {
                 missing.select_nth_unstable(limits::MAX_MISSING);
                 missing.truncate(limits::MAX_MISSING);
@@ -243,23 +241,24 @@ fn missing<V: ReadView>(state: &mut Interface<V>, filter: &Filter) -> Result<Ans
     })?;
     missing.sort_unstable();
     missing.truncate(limits::MAX_MISSING);
+    debug_assert!(missing.len() <= limits::MAX_MISSING, "an answer names a bounded number of ids");
     Ok(Answer::Missing { ids: missing.into_iter().map(|(_, id)| id).collect(), filter: ours })
 }
 
 impl WireEntry {
-    /// `entry` in the form that was asked for.
+    /// The wire form of `entry`, with whole digests or short ones.
     pub fn of(entry: &Entry, whole: bool) -> Self {
-        let kids = (!entry.kids.is_zero()).then(|| Fingerprint::of(entry.kids, whole));
-        Self { id: entry.id, own: Fingerprint::of(entry.own, whole), kids }
+        let kids = (!entry.kids.is_zero()).then(|| WireDigest::of(entry.kids, whole));
+        Self { id: entry.id, own: WireDigest::of(entry.own, whole), kids }
     }
 }
 
 impl Encode for Question {
     fn encode(&self, out: &mut Writer) {
         match self {
-            Self::Node(probe) => {
+            Self::Node(address) => {
                 out.u8(0);
-                probe.encode(out);
+                address.encode(out);
             }
             Self::Children { entity, after } => {
                 out.u8(1);
@@ -276,9 +275,9 @@ impl Encode for Question {
                 out.u8(3);
                 filter.encode(out);
             }
-            Self::Compare { probe, ours } => {
+            Self::Compare { address, ours } => {
                 out.u8(6);
-                probe.encode(out);
+                address.encode(out);
                 ours.iter().for_each(|hash| encode_brief(*hash, out));
             }
             Self::Cells { from, count } => {
@@ -286,13 +285,13 @@ impl Encode for Question {
                 out.varint(u64::from(*from));
                 out.varint(u64::from(*count));
             }
-            Self::Named(names) => {
+            Self::ByShortId(short_ids) => {
                 out.u8(5);
-                names.encode(out);
+                short_ids.encode(out);
             }
-            Self::Sieve(sieve) => {
+            Self::SymbolFilter(filter) => {
                 out.u8(7);
-                sieve.encode(out);
+                filter.encode(out);
             }
         }
     }
@@ -301,33 +300,33 @@ impl Encode for Question {
 impl Decode for Question {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.u8()? {
-            0 => Ok(Self::Node(Probe::decode(input)?)),
+            0 => Ok(Self::Node(NodeAddress::decode(input)?)),
             1 => Ok(Self::Children { entity: EntityId::decode(input)?, after: decode_option_id(input)? }),
             2 => Ok(Self::Subtree {
                 entity: EntityId::decode(input)?,
                 prefix: Prefix::decode(input)?,
                 after: decode_option_id(input)?,
             }),
-            3 => Ok(Self::Missing(Filter::decode(input)?)),
+            3 => Ok(Self::Missing(BloomFilter::decode(input)?)),
             4 => {
-                let mut place = || {
+                let mut index = || {
                     let found = input.varint()?;
-                    let place = u32::try_from(found).ok().filter(|place| *place <= limits::MAX_CELL_INDEX);
+                    let index = u32::try_from(found).ok().filter(|index| *index <= limits::MAX_CELL_INDEX);
                     let limit = u64::from(limits::MAX_CELL_INDEX);
-                    place.ok_or(DecodeError::TooLarge { what: "the place of a cell", found, limit })
+                    index.ok_or(DecodeError::TooLarge { what: "the index of a cell", found, limit })
                 };
-                Ok(Self::Cells { from: place()?, count: place()? })
+                Ok(Self::Cells { from: index()?, count: index()? })
             }
             6 => {
-                let probe = Probe::decode(input)?;
+                let address = NodeAddress::decode(input)?;
                 let mut ours = Box::new([0; 16]);
                 for hash in ours.iter_mut() {
                     *hash = decode_brief(input)?;
                 }
-                Ok(Self::Compare { probe, ours })
+                Ok(Self::Compare { address, ours })
             }
-            5 => Ok(Self::Named(Names::decode(input)?)),
-            7 => Ok(Self::Sieve(Sieve::decode(input)?)),
+            5 => Ok(Self::ByShortId(ShortIds::decode(input)?)),
+            7 => Ok(Self::SymbolFilter(SymbolFilter::decode(input)?)),
             tag => Err(DecodeError::UnknownTag { what: "kind of question", found: u64::from(tag) }),
         }
     }
@@ -364,9 +363,9 @@ impl Answer {
                 out.list(records);
                 out.bool(*complete);
             }
-            Self::Sieved(sieved) => {
+            Self::FilteredIblt(answer) => {
                 out.u8(6);
-                sieved.encode(out);
+                answer.encode(out);
             }
         }
     }
@@ -383,15 +382,15 @@ impl Answer {
                 complete: input.bool("an answer of records")?,
             }),
             3 => Ok(Self::Missing {
-                ids: input.list(limits::MAX_MISSING, "what a filter lacks")?,
-                filter: Filter::decode(input)?,
+                ids: input.list(limits::MAX_MISSING, "the ids that a filter lacks")?,
+                filter: BloomFilter::decode(input)?,
             }),
             4 => Ok(Self::Cells(Cell::decode_list(input, limits::MAX_CELLS)?)),
             5 => Ok(Self::Records {
                 records: input.list(limits::MAX_RECORDS_PER_FRAME, "the records of an answer")?,
                 complete: input.bool("an answer of records")?,
             }),
-            6 => Ok(Self::Sieved(Sieved::decode(input)?)),
+            6 => Ok(Self::FilteredIblt(FilteredIblt::decode(input)?)),
             tag => Err(DecodeError::UnknownTag { what: "kind of answer", found: u64::from(tag) }),
         }
     }

@@ -1,45 +1,44 @@
-//! Which protocol two replicas should run.
+//! The decision table: which protocol two replicas run, by counts and version vectors.
 
-use crate::filter::Filter;
-use crate::handshake::{SyncHandshake, SyncProtocolKind};
+use crate::messages::{BloomFilter, SyncHandshake, SyncProtocolKind};
 use std::fmt;
 use syncline_types::{Digest, EntityId, canary};
 
 /// A protocol with its parameters.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SyncProtocol {
-    /// Nothing to transfer.
+    /// Transfers nothing.
     None,
-    /// Deltas the other lacks.
+    /// Exchanges the deltas that each side lacks.
     DeltaSync,
-    /// Walk the Merkle index from this root.
+    /// Walks down the Merkle index.
     HashComparison {
-        /// The remote root.
+        /// The root of the remote state.
         root_hash: Digest,
     },
-    /// Take the whole state.
+    /// Receives the whole state.
     Snapshot {
         /// Whether pages are compressed.
         compressed: bool,
-        /// Whether the result is checked against the promised root: always.
+        /// Whether the result is verified against the promised root. It always is.
         verified: bool,
     },
-    /// Exchange a filter.
+    /// Exchanges Bloom filters over all records.
     BloomFilter {
-        /// Its size in bits.
+        /// The size of the filter in bits.
         filter_size: u64,
     },
-    /// Take whole subtrees.
+    /// Receives whole subtrees that differ.
     SubtreePrefetch {
-        /// Which; empty means those found to differ.
+        /// The roots of the subtrees; empty means those that are found to differ.
         subtree_roots: Vec<EntityId>,
     },
-    /// Walk level by level.
+    /// Compares the tree level by level.
     LevelWise {
-        /// How deep.
+        /// The depth of the remote tree.
         max_depth: u32,
     },
-    /// Read the difference from coded symbols.
+    /// Decodes the difference from coded symbols.
     RatelessIblt,
 }
 
@@ -64,37 +63,37 @@ impl SyncProtocol {
 pub enum Selection {
     /// By the decision table: [`select_protocol`].
     Table,
-    /// By what each would cost: [`crate::select_adaptively`].
+    /// By the cost model: [`crate::select_adaptively`].
     #[default]
     Adaptive,
 }
 
-/// The row of the decision table that was taken.
+/// Why a protocol was selected: a row of the decision table, or the cost model.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SelectionReason {
     /// The roots are equal.
     RootsEqual,
-    /// The side that asks wants this protocol.
+    /// The initiator requested this protocol.
     Requested,
-    /// The local side has no state yet.
+    /// The initiator has no state yet.
     FreshReplica,
-    /// Few deltas lie between the two, and both keep those the other lacks.
+    /// Few deltas separate the two states, and both logs store those that the other side lacks.
     FewDeltas,
     /// The record counts differ by more than half.
     HighDivergence,
-    /// The tree is deep and the counts are close.
+    /// The tree is deep and the counts differ by less than a fifth.
     DeepTree,
-    /// There is much state and the counts are closer.
+    /// The state is large and the counts differ by less than a tenth.
     LargeState,
     /// The tree is wide and shallow.
     WideAndShallow,
-    /// No earlier row applied.
+    /// No earlier row of the table applies.
     Default,
-    /// The sketches of the handshake told the whole difference.
+    /// The sketches in the handshake showed the whole difference.
     Located,
-    /// By what the sketches and the version vectors say, it costs the least.
+    /// The cost model estimates the lowest time for this protocol.
     Cheapest,
-    /// No row's protocol is spoken by both; deltas are the last resort.
+    /// No other row's protocol is supported by both sides; deltas are the last resort.
     LastResort,
     /// The two sides have no protocol in common. This is a failure, unlike [`Self::RootsEqual`].
     NoCommonProtocol,
@@ -104,72 +103,76 @@ impl fmt::Display for SelectionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RootsEqual => "the roots are equal",
-            Self::Requested => "the side that asks wants it",
+            Self::Requested => "the initiator requested it",
             Self::FreshReplica => "the local replica has no state yet",
-            Self::FewDeltas => "few deltas lie between the two, and they are kept",
+            Self::FewDeltas => "few deltas lie between the two, and the logs store them",
             Self::HighDivergence => "the record counts differ by more than half",
             Self::DeepTree => "the tree is deep and the record counts differ by less than a fifth",
             Self::LargeState => "the state is large and the record counts differ by less than a tenth",
             Self::WideAndShallow => "the tree is wide and shallow",
             Self::Default => "no special case applies",
-            Self::Located => "the handshake itself told what differs",
+            Self::Located => "the sketches in the handshake showed the whole difference",
             Self::Cheapest => "it costs the least for the difference that the sketches show",
-            Self::LastResort => "nothing else is spoken by both sides",
+            Self::LastResort => "both sides support no other protocol",
             Self::NoCommonProtocol => "the two sides have no protocol in common",
         })
     }
 }
 
-/// A protocol and why it was chosen.
+/// A protocol and the reason of its selection.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "plain data")]
 pub struct ProtocolSelection {
-    /// The choice.
     pub protocol: SyncProtocol,
-    /// The row of the table that made it.
     pub reason: SelectionReason,
 }
 
-/// Children per level from which a shallow tree counts as wide.
+/// A shallow tree with more records than this on a level is wide.
 const WIDE_CHILDREN: u64 = 10;
+/// A tree with more levels than this is deep.
 const DEEP_TREE_DEPTH: u32 = 3;
+/// A state with more records than this is large.
 const LARGE_STATE_RECORDS: u64 = 50;
+/// Snapshots of states with more records than this are compressed.
 const COMPRESS_ABOVE_RECORDS: u64 = 100;
-/// Deltas that are worth sending before looking at the states.
+/// The most deltas that are sent before the states are compared.
 const FEW_DELTAS: u64 = 128;
 
-/// Walks the decision table from the top and takes the first row that applies and whose protocol
-/// both sides can run (**N1**, **N2**). `local` is the side that asks.
+/// Selects the first row of the decision table that applies and whose protocol both sides can run
+/// (**N1**, **N2**). `local` is the initiator.
 ///
-/// The table is that of the Hybrid State Synchronization CIP, section 2.3. It judges divergence by
-/// record counts alone; row 2b is ours, from the version vectors that both sides send. A session that
-/// begins with deltas goes on with a walk if roots still differ. Counts are otherwise all there is, so it cannot tell two disjoint states of equal size from two equal ones;
-/// whatever it picks ends in a comparison of roots.
+/// The table is that of the Hybrid State Synchronization CIP, section 2.3; row 2b is an addition, based
+/// on the version vectors in the handshakes. The other rows measure divergence by record counts alone,
+/// so the table cannot distinguish two disjoint states of equal size from two equal ones. This costs
+/// time but not correctness: every protocol ends with a comparison of the roots. A session that begins
+/// with deltas continues with a walk if the roots still differ.
 ///
 /// | row | applies when | protocol |
 /// |---|---|---|
 /// | 1 | roots are equal | None |
-/// | 1b | the asking side wishes for one that can be run | that one |
+/// | 1b | the initiator requests one that can run | that one |
 /// | 2 | local has no state | Snapshot, compressed above 100 records |
-/// | 2b | at most 128 deltas lie between the two, and are kept | DeltaSync |
+/// | 2b | at most 128 deltas separate the two states, and the logs store them | DeltaSync |
 /// | 3 | counts differ by more than 50 % of the remote's | HashComparison |
 /// | 4 | remote deeper than 3, counts within 20 % | SubtreePrefetch |
 /// | 5 | remote above 50 records, counts within 10 % | BloomFilter |
 /// | 6 | remote 1 or 2 deep with more than 10 records a level | LevelWise |
 /// | 7 | always | HashComparison |
-/// | 8 | nothing above can be run | DeltaSync |
+/// | 8 | no protocol above can run | DeltaSync |
 pub fn select_protocol(local: &SyncHandshake, remote: &SyncHandshake) -> ProtocolSelection {
     if local.root_hash == remote.root_hash {
         return ProtocolSelection { protocol: SyncProtocol::None, reason: SelectionReason::RootsEqual };
     }
-    let spoken = |kind| {
+    let supported = |kind| {
         canary!(CapabilitiesIgnored)
             || local.supported_protocols.contains(&kind) && remote.supported_protocols.contains(&kind)
     };
-    if let Some(kind) = local.wish.filter(|kind| spoken(*kind) && can_run(*kind, local, remote)) {
+    let requested = local.requested_protocol.filter(|kind| supported(*kind) && can_run(*kind, local, remote));
+    if let Some(kind) = requested {
         let protocol = with_parameters(kind, local, remote);
         return ProtocolSelection { protocol, reason: SelectionReason::Requested };
     }
-    let row = rows(local, remote).into_iter().flatten().find(|row| spoken(row.protocol.kind()));
+    let row = rows(local, remote).into_iter().flatten().find(|row| supported(row.protocol.kind()));
     row.unwrap_or(ProtocolSelection {
         protocol: SyncProtocol::None,
         reason: SelectionReason::NoCommonProtocol,
@@ -181,7 +184,9 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
     let gap = u128::from(local.entity_count.abs_diff(remote.entity_count));
     let differs_below = |percent: u128| gap * 100 < base * percent;
     let per_level = remote.entity_count / u64::from(remote.max_depth.max(1));
-    // Of two that both take a snapshot from a third, neither has what the other waits for.
+    // Without the second condition two replicas that both receive a snapshot from a third one would ask
+    // each other for a snapshot that neither has. A replica with local writes but no state may; one
+    // without a root has nothing to lose.
     let lacks_state = !local.has_state && (remote.has_state || local.root_hash.is_zero());
     let row = |applies: bool, kind, reason| {
         applies.then(|| ProtocolSelection { protocol: with_parameters(kind, local, remote), reason })
@@ -215,8 +220,9 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
     ]
 }
 
-/// Whether a protocol may be run by `local` at all: a snapshot only without state (**I5**), and without state
-/// nothing else where `remote` has forgotten what is dead: records pass between equal horizons only.
+/// Whether `local` may run a protocol with `remote` at all. A snapshot requires that `local` has no state
+/// (**I5**). Every other protocol transfers records, which pass between equal horizons only; a replica
+/// without state therefore needs a snapshot where `remote` has collected tombstones.
 pub(crate) fn can_run(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake) -> bool {
     match kind {
         SyncProtocolKind::None => false,
@@ -225,6 +231,8 @@ pub(crate) fn can_run(kind: SyncProtocolKind, local: &SyncHandshake, remote: &Sy
     }
 }
 
+/// The protocol of this kind with the parameters that the two handshakes imply. Both sides compute the
+/// same parameters.
 pub(crate) fn with_parameters(
     kind: SyncProtocolKind,
     local: &SyncHandshake,
@@ -239,8 +247,8 @@ pub(crate) fn with_parameters(
             SyncProtocol::Snapshot { compressed, verified: true }
         }
         SyncProtocolKind::BloomFilter => {
-            let bits = local.entity_count.saturating_mul(Filter::BITS_PER_RECORD);
-            SyncProtocol::BloomFilter { filter_size: bits.clamp(64, Filter::MAX_BITS) }
+            let bits = local.entity_count.saturating_mul(BloomFilter::BITS_PER_RECORD);
+            SyncProtocol::BloomFilter { filter_size: bits.clamp(64, BloomFilter::MAX_BITS) }
         }
         SyncProtocolKind::SubtreePrefetch => SyncProtocol::SubtreePrefetch { subtree_roots: Vec::new() },
         SyncProtocolKind::LevelWise => SyncProtocol::LevelWise { max_depth: remote.max_depth },
@@ -248,8 +256,8 @@ pub(crate) fn with_parameters(
     }
 }
 
-/// How many deltas lie between the two, if both keep those that the other lacks.
-pub(crate) fn delta_gap(local: &SyncHandshake, remote: &SyncHandshake) -> Option<u64> {
+/// How many deltas separate the two states, if both logs store those that the other side lacks.
+pub(super) fn delta_gap(local: &SyncHandshake, remote: &SyncHandshake) -> Option<u64> {
     let wanted = remote.covered.beyond(&local.covered, &remote.log_floor)?;
     let offered = local.covered.beyond(&remote.covered, &local.log_floor)?;
     Some(wanted.saturating_add(offered))
@@ -262,8 +270,8 @@ fn few_deltas(local: &SyncHandshake, remote: &SyncHandshake) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::delta::{Dot, VersionVector};
-    use crate::handshake::SYNC_PROTOCOL_VERSION;
+    use crate::deltas::{Dot, VersionVector};
+    use crate::messages::{Link, SYNC_PROTOCOL_VERSION};
     use SelectionReason as Why;
     use SyncProtocolKind as Kind;
     use syncline_types::{ContextId, ReplicaId};
@@ -281,9 +289,9 @@ pub(crate) mod tests {
             covered: VersionVector::default(),
             log_floor: VersionVector::default(),
             supported_protocols: Kind::ALL.to_vec(),
-            wish: None,
+            requested_protocol: None,
             sketch: None,
-            link: crate::handshake::Link::default(),
+            link: Link::default(),
             clock: 0,
             horizon: syncline_types::Hlc::ZERO,
             stable: VersionVector::default(),
@@ -296,7 +304,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn each_row_of_the_table_is_reached_in_order() {
+    fn takes_first_applicable_row() {
         let cases = [
             (side(1, 5, 1), side(1, 500, 9), Kind::None, Why::RootsEqual),
             (side(0, 0, 0), side(2, 500, 9), Kind::Snapshot, Why::FreshReplica),
@@ -312,7 +320,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_small_gap_of_kept_deltas_is_closed_by_deltas() {
+    fn selects_deltas_for_small_gap() {
         let author = ReplicaId::from_u64(1);
         let at = |seq| {
             let mut vector = VersionVector::default();
@@ -324,12 +332,12 @@ pub(crate) mod tests {
         assert_eq!(choice(&behind, &ahead(138, 10)), (Kind::DeltaSync, Why::FewDeltas));
         assert_eq!(choice(&ahead(138, 10), &behind), (Kind::DeltaSync, Why::FewDeltas));
         assert_eq!(choice(&behind, &ahead(139, 10)).1, Why::HighDivergence, "too many");
-        assert_eq!(choice(&behind, &ahead(20, 11)).1, Why::HighDivergence, "not kept any more");
+        assert_eq!(choice(&behind, &ahead(20, 11)).1, Why::HighDivergence, "below the floor");
         assert_eq!(choice(&behind, &ahead(10, 0)).1, Why::HighDivergence, "nothing to send");
     }
 
     #[test]
-    fn bounds_are_strict_where_the_table_says_so() {
+    fn bounds_are_strict() {
         assert_eq!(choice(&side(1, 50, 9), &side(2, 100, 9)).1, Why::Default, "50 % is not more than half");
         assert_eq!(choice(&side(1, 80, 9), &side(2, 100, 9)).1, Why::Default, "20 % is not below a fifth");
         assert_eq!(
@@ -340,8 +348,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_protocol_one_side_cannot_run_is_passed_over() {
-        let (fresh, mut remote) = (side(0, 0, 0), side(2, 500, 9));
+    fn skips_unsupported_protocols() {
+        let fresh = side(0, 0, 0);
+        let mut remote = side(2, 500, 9);
         remote.supported_protocols = vec![Kind::DeltaSync, Kind::HashComparison];
         assert_eq!(choice(&fresh, &remote), (Kind::HashComparison, Why::HighDivergence));
         remote.supported_protocols = vec![Kind::DeltaSync];
@@ -351,23 +360,27 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_wish_is_granted_where_it_can_be_run() {
+    fn grants_requested_protocol_where_possible() {
         for kind in Kind::ALL {
-            let wishing = |has_state| SyncHandshake { wish: Some(kind), ..side(u8::from(has_state), 5, 1) };
+            let requesting = |has_state| {
+                let requested_protocol = Some(kind);
+                SyncHandshake { requested_protocol, ..side(u8::from(has_state), 5, 1) }
+            };
             let granted = |local: &SyncHandshake| choice(local, &side(2, 500, 9)).1 == Why::Requested;
-            assert_eq!(granted(&wishing(false)), kind != Kind::None);
-            assert_eq!(granted(&wishing(true)), !matches!(kind, Kind::None | Kind::Snapshot));
+            assert_eq!(granted(&requesting(false)), kind != Kind::None);
+            assert_eq!(granted(&requesting(true)), !matches!(kind, Kind::None | Kind::Snapshot));
         }
-        let unspoken = SyncHandshake { supported_protocols: vec![Kind::HashComparison], ..side(2, 500, 9) };
-        let wishing = SyncHandshake { wish: Some(Kind::LevelWise), ..side(1, 5, 1) };
-        assert_eq!(choice(&wishing, &unspoken).1, Why::HighDivergence);
+        let limited = SyncHandshake { supported_protocols: vec![Kind::HashComparison], ..side(2, 500, 9) };
+        let requesting = SyncHandshake { requested_protocol: Some(Kind::LevelWise), ..side(1, 5, 1) };
+        assert_eq!(choice(&requesting, &limited).1, Why::HighDivergence);
     }
 
     #[test]
-    fn an_initialised_replica_is_never_sent_a_snapshot() {
+    fn initialised_replica_never_gets_snapshot() {
         for count in [1, 50, 1_000, u64::MAX] {
             for depth in [0, 1, 5] {
-                let (local, remote) = (side(1, 1, 1), side(2, count, depth));
+                let local = side(1, 1, 1);
+                let remote = side(2, count, depth);
                 assert_ne!(choice(&local, &remote).0, Kind::Snapshot);
             }
         }

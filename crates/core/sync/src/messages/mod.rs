@@ -1,0 +1,25 @@
+//! What replicas send to each other, and its encoding on the wire.
+
+mod bloom_filter;
+mod frame;
+mod handshake;
+mod message;
+mod node_view;
+mod question;
+mod rejection;
+
+pub use bloom_filter::BloomFilter;
+pub use frame::{Frame, FrameError};
+pub use handshake::{
+    HandshakeReply, Link, LocalSyncState, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind,
+    build_handshake,
+};
+pub use message::{
+    DeltasReply, ExchangeReply, ExchangeRequest, Gossip, Message, Request, RequestId, Response, SessionId,
+    WireRecord,
+};
+pub(crate) use node_view::brief;
+pub use node_view::{BriefEntry, NodeAddress, NodeView, SlotView, WireDigest, WireEntry};
+pub(crate) use question::ResponderState;
+pub use question::{Answer, Question};
+pub use rejection::Rejection;
