@@ -260,7 +260,7 @@ fn help_exits_with_zero() {
 
 #[test]
 fn saved_states_verify_and_inspect() {
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("kept");
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("saved");
     let _ = std::fs::remove_dir_all(&folder);
     let at = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let run =

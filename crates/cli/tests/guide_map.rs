@@ -1,4 +1,4 @@
-//! `docs/guide-map.md` is correct: every file and test it names exists, and it covers every row of the guide.
+//! `docs/guide-map.md` tells the truth: what it names exists, and no row of the guide is missing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ fn map() -> String {
     fs::read_to_string(root().join("docs/guide-map.md")).expect("docs/guide-map.md")
 }
 
-/// The first column of each row.
+/// What stands in the first column of each row.
 fn rows(text: &str) -> Vec<String> {
     let cells = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     cells.map(|cell| cell.replace("**", "").trim().to_owned()).collect()
 }
 
 #[test]
-fn mapped_files_and_tests_exist() {
+fn every_file_and_test_in_the_map_exists() {
     let mut found = 0;
     for named in map().split('`').filter(|word| word.starts_with("crates/")) {
         let (path, test) = named.split_once("::").map_or((named, None), |(path, test)| (path, Some(test)));
@@ -32,8 +32,8 @@ fn mapped_files_and_tests_exist() {
 }
 
 #[test]
-fn every_guide_item_is_mapped() {
-    // The guide is not part of the repository; a clone without it has nothing to compare.
+fn no_row_or_item_of_the_guide_is_missing() {
+    // The guide lies beside the project on our machines; a clone without it has nothing to compare.
     let Ok(guide) = fs::read_to_string(root().join("../shared/guide.md")) else { return };
     let mapped = rows(&map());
     let items = guide.lines().filter_map(|line| {

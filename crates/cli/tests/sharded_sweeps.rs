@@ -149,7 +149,7 @@ fn interrupted_sweeps_report_their_progress() {
     assert!(kill.expect("kill starts").success());
     let output = end(child);
     assert_eq!(output.status.code(), Some(130), "{}", text_of(&output));
-    let report: Value = serde_json::from_slice(&output.stdout).expect("what was learnt, as JSON");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a JSON report");
     let seeds = report["seeds"].as_u64().expect("a count");
     assert!((1..1_000_000).contains(&seeds) && report["converged"] == seeds, "{report}");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -17,12 +17,12 @@ pub(crate) struct VerifyReport {
     rows: u64,
     wrong_rows: u64,
     /// The first of the wrong rows.
-    wrong: Vec<MismatchedRow>,
+    wrong: Vec<WrongRow>,
 }
 
 /// A row that differs from the one that the records imply.
 #[derive(Serialize)]
-struct MismatchedRow {
+struct WrongRow {
     /// The key of the row, in hexadecimal digits.
     key: String,
     what: &'static str,
@@ -31,7 +31,6 @@ struct MismatchedRow {
 impl VerifyReport {
     /// The report of a comparison.
     pub(crate) fn of(found: &Verification) -> Self {
-        let row = |key: &[u8], what| MismatchedRow { key: hex(key), what };
         Self {
             sound: found.is_sound(),
             error: None,
@@ -40,7 +39,7 @@ impl VerifyReport {
             records: found.stored.records,
             rows: found.rows,
             wrong_rows: found.wrong_rows,
-            wrong: found.wrong.iter().map(|wrong| row(&wrong.key, wrong.what)).collect(),
+            wrong: found.wrong.iter().map(|row| WrongRow { key: hex(&row.key), what: row.what }).collect(),
         }
     }
 
