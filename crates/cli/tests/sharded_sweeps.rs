@@ -29,7 +29,7 @@ fn text_of(output: &Output) -> String {
 /// The JSON report of a command, without the two lines that depend on the machine.
 fn totals(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.starts_with('{'), "{}", said(output));
+    assert!(text.starts_with('{'), "{}", text_of(output));
     text.lines()
         .filter(|line| !line.contains("\"seconds\"") && !line.contains("\"seeds_per_second\""))
         .collect()

@@ -50,7 +50,7 @@ pub(super) struct HostArgs {
     #[arg(long, value_name = "US", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     processing: Option<u64>,
 
-    /// By what factor a slow host needs longer for that; one host in four is slow.
+    /// By what factor a slow host needs longer for that; each host is slow with probability 1/4.
     #[arg(long, value_name = "FACTOR", requires = "processing")]
     slow_host: Option<f64>,
 

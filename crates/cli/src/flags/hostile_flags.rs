@@ -21,7 +21,7 @@ pub(super) struct HostileArgs {
     outsiders: Option<u64>,
 
     /// The attacks that hostile replicas use, separated by commas; all of them by default. Some attacks by
-    /// members cannot be told from valid writes; the honest replicas are then checked to agree, but not on what.
+    /// members look like valid writes; the honest replicas are then checked to agree, but not on what.
     #[arg(long, value_name = "LIE,…", requires = "hostile", value_delimiter = ',',
           value_parser = PossibleValuesParser::new(Lie::ALL.map(Lie::name)))]
     lies: Vec<String>,

@@ -130,11 +130,11 @@ pub(crate) struct SimArgs {
     #[arg(value_parser = clap::value_parser!(u64).range(0..=10_000))]
     late_joiners: u64,
 
-    /// By what factor frames to a slow node are slower; above 1, one node in four is slow.
+    /// By what factor frames to a slow node take longer; above 1, each node is slow with probability 1/4.
     #[arg(long, value_name = "FACTOR")]
     slow: Option<f64>,
 
-    /// The probability that a write arrives just after a sync session has begun, from 0 to 1.
+    /// The probability that an application writes just after a sync session has begun, from 0 to 1.
     #[arg(long, value_name = "P", value_parser = values::probability)]
     write_during_sync: Option<f64>,
 

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn batch_systems_say_which_shard_is_shard_in() {
+    fn batch_systems_determine_the_shard() {
         let shard = |index, of| Ok(Some(Shard { index, of }));
         assert_eq!(shard_in(None, &[]), Ok(None));
         assert_eq!(shard_in(None, &[("JOB_COMPLETION_INDEX", "0"), ("SYNCLINE_SHARDS", "4")]), shard(1, 4));
