@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn typed_flags_keep_their_spelling() {
         let sim = parsed("--max-time 5s --nodes 5 --hostile 1 --lies garbage,lying_root --loss 0.20");
-        let line = "--nodes 5 --loss 0.20 --hostile 1 --lies garbage,lying_root --max-time 5s";
+        let line = "--nodes 5 --loss 0.20 --max-time 5s --hostile 1 --lies garbage,lying_root";
         assert_eq!(sim.given.command_line(false).join(" "), line);
     }
 

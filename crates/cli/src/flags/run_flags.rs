@@ -38,9 +38,6 @@ pub(crate) struct RunArgs {
     #[arg(long, hide = true)]
     pub(crate) trace_only: bool,
 
-    #[command(flatten)]
-    pub(crate) sim: SimArgs,
-
     /// Save the final state of each replica as a store in this folder (`alice`; `alice.1` for its second
     /// context); see `syncline inspect`.
     #[arg(long, value_name = "FOLDER")]
@@ -57,4 +54,8 @@ pub(crate) struct RunArgs {
     /// As --trace, but print each event while the run is under way.
     #[arg(long, conflicts_with_all = ["json", "trace"])]
     pub(crate) follow: bool,
+
+    // Last, because its groups have headings in the help.
+    #[command(flatten)]
+    pub(crate) sim: SimArgs,
 }

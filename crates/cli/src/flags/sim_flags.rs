@@ -138,15 +138,6 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "P", value_parser = values::probability)]
     write_during_sync: Option<f64>,
 
-    #[command(flatten)]
-    pub(super) links: LinkArgs,
-
-    #[command(flatten)]
-    hosts: HostArgs,
-
-    #[command(flatten)]
-    hostile: HostileArgs,
-
     /// After how many events the run stops, converged or not.
     #[arg(long, value_name = "N", default_value_t = Case::default().max_events)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
@@ -156,6 +147,16 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "TIME", default_value_t = TimeSpan(Case::default().max_time.since(SimTime::ZERO)))]
     #[arg(value_parser = values::time_span)]
     max_time: TimeSpan,
+
+    // The groups below have headings in the help, which would also cover plain flags declared after them.
+    #[command(flatten)]
+    pub(super) links: LinkArgs,
+
+    #[command(flatten)]
+    hosts: HostArgs,
+
+    #[command(flatten)]
+    hostile: HostileArgs,
 }
 
 /// The scenario that a case file gets if it names none.

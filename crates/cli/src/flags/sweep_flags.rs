@@ -49,12 +49,13 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) demand_coverage: Option<bool>,
 
-    #[command(flatten)]
-    pub(crate) sim: SimArgs,
-
     /// Print the result as JSON, and nothing else.
     #[arg(long)]
     pub(crate) json: bool,
+
+    // Last, because its groups have headings in the help.
+    #[command(flatten)]
+    pub(crate) sim: SimArgs,
 }
 
 /// The flags of `merge`.

@@ -26,9 +26,6 @@ pub(crate) struct ViewArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
     pub(crate) seed: Option<u64>,
 
-    #[command(flatten)]
-    pub(crate) sim: SimArgs,
-
     /// The format to write.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ViewFormat::Html)]
     pub(crate) format: ViewFormat,
@@ -44,4 +41,8 @@ pub(crate) struct ViewArgs {
     /// Retain only the last N events, for runs that would not fit a page.
     #[arg(long, value_name = "N", default_value_t = 400_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) keep: u64,
+
+    // Last, because its groups have headings in the help.
+    #[command(flatten)]
+    pub(crate) sim: SimArgs,
 }
