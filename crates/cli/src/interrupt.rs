@@ -1,37 +1,37 @@
-//! Ctrl-C: a command that has learnt something says so before it goes.
+//! Ctrl-C: a command that has results reports them before it ends.
 
-use crate::Ending;
+use crate::commands::Ending;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static ASKED: AtomicBool = AtomicBool::new(false);
+static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// The exit code of a command that was interrupted.
-pub(crate) const CODE: u8 = 130;
+/// The exit code of a command that was interrupted: 128 and the number of SIGINT, as shells have it.
+pub(crate) const EXIT_CODE: u8 = 130;
 
-/// From now on Ctrl-C asks the command to end; a second one ends it. A command that never calls this is
-/// ended by the first.
+/// From now on, the first Ctrl-C requests the command to end and the second ends it at once. Without a call of
+/// this function the first one ends it.
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let set = ctrlc::set_handler(|| {
-            if ASKED.swap(true, Ordering::SeqCst) {
-                std::process::exit(i32::from(CODE));
+            if REQUESTED.swap(true, Ordering::SeqCst) {
+                std::process::exit(i32::from(EXIT_CODE));
             }
         });
         if let Err(error) = set {
-            eprintln!("warning: Ctrl-C will end this at once: {error}");
+            eprintln!("warning: Ctrl-C will end the command without a report: {error}");
         }
     });
 }
 
-/// Whether the command is to end.
-pub(crate) fn asked() -> bool {
-    ASKED.load(Ordering::Relaxed)
+/// Whether the command is requested to end.
+pub(crate) fn requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
 }
 
-/// Says how far the command has come, beside its output, and ends so.
-pub(crate) fn said(how_far: &str) -> Ending {
-    eprintln!("\n{how_far}");
+/// Prints the progress at the interruption to the standard error, and ends the command.
+pub(crate) fn report(progress: &str) -> Ending {
+    eprintln!("\n{progress}");
     Ending::Interrupted
 }

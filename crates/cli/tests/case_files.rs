@@ -1,10 +1,10 @@
-//! Case files from the command line: found, replayed, made small, changed, gone on with.
+//! Case files on the command line: written by findings, replayed, shrunk, overridden by flags; resumed sweeps.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A folder of a test's own, empty.
+/// An empty folder for one test.
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("case-files").join(name);
     let _ = std::fs::remove_dir_all(&folder);
@@ -20,7 +20,7 @@ fn syncline(at: &Path, args: &[&str]) -> Output {
         .expect("the command starts")
 }
 
-fn said(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -31,14 +31,14 @@ fn json(at: &Path, args: &[&str]) -> Value {
 
 fn refused(at: &Path, args: &[&str], words: &[&str]) {
     let output = syncline(at, args);
-    let said = said(&output);
-    assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
     for word in words {
-        assert!(said.contains(word), "{args:?} should mention {word:?}: {said}");
+        assert!(text.contains(word), "{args:?} should mention {word:?}: {text}");
     }
 }
 
-/// Bob can never reach the others.
+/// A permanent partition: bob never reaches the others.
 const LONELY: &str = r#"
     seed = 3
     max_time = "5s"
@@ -51,19 +51,19 @@ const LONELY: &str = r#"
 "#;
 
 #[test]
-fn a_finding_leaves_a_case_that_replays_and_shrinks() {
+fn findings_leave_a_case_file() {
     let at = folder("found");
     let args = ["run", "--seed", "5", "--max-time", "20ms", "--write-for", "10ms", "--cases", "here"];
     let output = syncline(&at, &args);
-    let told = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
     let file = "here/max-time-5.toml";
-    assert!(told.contains(&format!("replay {file}")) && told.contains(&format!("shrink {file}")), "{told}");
+    assert!(text.contains(&format!("replay {file}")) && text.contains(&format!("shrink {file}")), "{text}");
     let found = json(&at, &[&args[..], &["--json"]].concat());
     assert_eq!(found["case"], file);
     let replayed = syncline(&at, &["replay", file]);
     assert_eq!(replayed.status.code(), Some(1));
-    assert!(said(&replayed).contains("AS IT WAS FOUND: max_time"), "{}", said(&replayed));
+    assert!(text_of(&replayed).contains("AS IT WAS FOUND: max_time"), "{}", text_of(&replayed));
     let again = json(&at, &["replay", file, "--json"]);
     assert_eq!(again["trace_digest"], found["trace_digest"]);
 
@@ -72,11 +72,11 @@ fn a_finding_leaves_a_case_that_replays_and_shrinks() {
     assert!(small["causes"].as_u64() < Some(3) && small["from"]["writes"].as_u64() >= Some(30), "{small}");
     assert_eq!(small["case"], "here/max-time-5.small.toml");
     let output = syncline(&at, &["replay", "here/max-time-5.small.toml"]);
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
 }
 
 #[test]
-fn a_case_that_converges_leaves_nothing_and_is_not_shrunk() {
+fn converged_runs_leave_no_file() {
     let at = folder("clean");
     assert_eq!(syncline(&at, &["run", "--seed", "1"]).status.code(), Some(0));
     std::fs::write(at.join("a.toml"), "[scenario]\n").expect("a file");
@@ -87,19 +87,19 @@ fn a_case_that_converges_leaves_nothing_and_is_not_shrunk() {
 }
 
 #[test]
-fn shrinking_says_how_far_it_got_and_prints_a_test() {
+fn shrink_prints_its_progress_and_test() {
     let at = folder("shrunk");
     std::fs::write(at.join("lonely.toml"), LONELY).expect("a file");
     let output = syncline(&at, &["shrink", "lonely.toml", "-o", "small.toml"]);
-    let told = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{told}");
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
     for word in ["from 3 nodes", " writes", "to 2 nodes", "1 fault", " runs and "] {
-        assert!(told.contains(word), "{word:?} in {told}");
+        assert!(text.contains(word), "{word:?} in {text}");
     }
     let rust = syncline(&at, &["shrink", "lonely.toml", "--rust"]);
     assert!(
-        said(&rust).starts_with("/// Found as `max_time`")
-            && said(&rust).contains("#[test]\nfn no_longer_max_time()")
+        text_of(&rust).starts_with("/// Found as `max_time`")
+            && text_of(&rust).contains("#[test]\nfn no_longer_max_time()")
     );
     let short = json(&at, &["shrink", "lonely.toml", "--runs", "9", "--json"]);
     assert_eq!((&short["finished"], &short["runs"]), (&Value::from(false), &Value::from(9)));
@@ -113,7 +113,7 @@ fn shrinking_says_how_far_it_got_and_prints_a_test() {
 }
 
 #[test]
-fn flags_have_the_last_word_over_a_case() {
+fn flags_override_a_case_file() {
     let at = folder("flags");
     std::fs::write(at.join("lonely.toml"), LONELY).expect("a file");
     let plain = json(&at, &["run", "lonely.toml", "--json"]);
@@ -142,9 +142,9 @@ fn flags_have_the_last_word_over_a_case() {
 }
 
 #[test]
-fn seeds_are_run_until_one_fails() {
+fn until_failure_stops_at_first_failure() {
     let at = folder("until");
-    // Whether three replicas agree within 700 ms is a matter of luck.
+    // With so little time, some seeds converge and some do not.
     let args = [
         "run",
         "--until-failure",
@@ -167,12 +167,12 @@ fn seeds_are_run_until_one_fails() {
     }
     let output = syncline(&at, &[&args[..], &["--shrink"]].concat());
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("as a test:"), "{}", said(&output));
+    assert!(text_of(&output).contains("as a test:"), "{}", text_of(&output));
     assert!(at.join(format!("syncline-cases/max-time-{seed}.small.toml")).exists());
 }
 
 #[test]
-fn a_sweep_that_was_killed_goes_on_and_ends_as_if_it_had_not_been() {
+fn killed_sweeps_resume_to_equal_totals() {
     let at = folder("resumed");
     let args = ["sweep", "--seeds", "0..600", "--faults", "heavy", "--max-time", "5s", "--json"];
     let totals = |args: &[&str]| {
@@ -191,7 +191,7 @@ fn a_sweep_that_was_killed_goes_on_and_ends_as_if_it_had_not_been() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("the command starts");
-    // Killed as soon as it has written down a part.
+    // Kill the sweep as soon as it has written a checkpoint.
     while !at.join("state.json").exists() && child.try_wait().expect("a child").is_none() {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
@@ -202,7 +202,7 @@ fn a_sweep_that_was_killed_goes_on_and_ends_as_if_it_had_not_been() {
             .expect("JSON");
     assert!(state["done"].as_u64() > Some(0));
     assert_eq!(totals(&resumable), whole);
-    // All is done: asking again runs nothing.
+    // All seeds are done: the sweep runs none again.
     assert_eq!(totals(&resumable), whole);
     refused(&at, &["sweep", "--seeds", "0..9", "--resume", "state.json"], &["state.json", "another sweep"]);
     refused(&at, &["sweep", "--protocol", "each", "--resume", "state.json"], &["--resume", "each"]);
@@ -211,7 +211,7 @@ fn a_sweep_that_was_killed_goes_on_and_ends_as_if_it_had_not_been() {
 }
 
 #[test]
-fn bad_files_are_told_where_and_what_was_meant() {
+fn bad_case_files_get_precise_errors() {
     let at = folder("bad");
     let bad = |text: &str, words: &[&str]| {
         std::fs::write(at.join("bad.toml"), text).expect("a file");
@@ -232,7 +232,7 @@ fn bad_files_are_told_where_and_what_was_meant() {
 }
 
 #[test]
-fn every_scenario_can_be_shown_and_run_from_its_file() {
+fn scenario_files_equal_scenario_flags() {
     let at = folder("shown");
     let listing = json(&at, &["scenarios", "--json"]);
     for scenario in listing["scenarios"].as_array().expect("a list") {

@@ -1,11 +1,11 @@
-//! The command as a person or a script meets it.
+//! The command as a person or a script uses it: outputs, exit codes, refusals.
 
 use serde_json::Value;
 use std::process::{Command, Output};
 
 fn syncline(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
-    // What fails leaves its case where the command runs.
+    // A failing run writes its case into the current folder.
     command.current_dir(env!("CARGO_TARGET_TMPDIR")).args(args).output().expect("the command starts")
 }
 
@@ -14,7 +14,7 @@ fn json(args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {output:?}"))
 }
 
-/// Bad usage: exit code 2, nothing on stdout, and an error that holds every one of `words`.
+/// Bad usage: exit code 2, nothing on stdout, and an error that contains all of `words`.
 fn refused(args: &[&str], words: &[&str]) {
     let output = syncline(args);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -26,7 +26,7 @@ fn refused(args: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn run_without_flags_converges_and_says_how_to_repeat_it() {
+fn plain_run_converges() {
     let output = syncline(&["run"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}");
@@ -37,10 +37,11 @@ fn run_without_flags_converges_and_says_how_to_repeat_it() {
 }
 
 #[test]
-fn a_seed_gives_the_same_trace_in_every_process() {
+fn same_seed_same_trace() {
     let run =
         || json(&["run", "--seed", "42", "--nodes", "3", "--entities", "100", "--faults", "heavy", "--json"]);
-    let (one, two) = (run(), run());
+    let one = run();
+    let two = run();
     assert_eq!(one, two);
     assert_eq!(one["stop"], "converged");
     assert_eq!(one["fates"]["balanced"], true);
@@ -48,7 +49,7 @@ fn a_seed_gives_the_same_trace_in_every_process() {
 }
 
 #[test]
-fn a_sweep_gives_the_same_totals_on_any_number_of_threads() {
+fn totals_do_not_depend_on_threads() {
     let sweep = |jobs: &str| {
         let mut report = json(&[
             "sweep",
@@ -67,13 +68,14 @@ fn a_sweep_gives_the_same_totals_on_any_number_of_threads() {
         report.remove("seeds_per_second");
         report.clone()
     };
-    let (one, three) = (sweep("1"), sweep("3"));
+    let one = sweep("1");
+    let three = sweep("3");
     assert_eq!(one, three);
     assert_eq!((&one["converged"], &one["checked_twice"]), (&Value::from(30), &Value::from(3)));
 }
 
 #[test]
-fn a_run_that_does_not_converge_exits_with_one_and_can_be_repeated() {
+fn failed_run_can_be_repeated() {
     let args = ["run", "--seed", "5", "--max-time", "20ms", "--write-for", "10ms", "--json"];
     let output = syncline(&args);
     assert_eq!(output.status.code(), Some(1));
@@ -86,7 +88,7 @@ fn a_run_that_does_not_converge_exits_with_one_and_can_be_repeated() {
 }
 
 #[test]
-fn the_reproducing_line_carries_every_flag() {
+fn reproducing_line_carries_every_flag() {
     let flags = "--nodes 4 --entities 7 --writes 9 --write-for 800ms --scenario overlap \
                  --topology ring --faults heavy --loss 0.2 \
                  --latency 20,5 --duplicate 0.1 --corruption 0.01 --reorder 30 --partition 0.02,50..90 \
@@ -100,7 +102,7 @@ fn the_reproducing_line_carries_every_flag() {
 }
 
 #[test]
-fn the_faults_of_links_can_be_asked_for_are_counted_and_repeated() {
+fn link_faults_are_counted_and_repeated() {
     for (flags, metric) in [
         ("--bandwidth 200k,1k", "queue_drops"),
         ("--uplink 200k,1M", "frames_queued"),
@@ -128,7 +130,7 @@ fn the_faults_of_links_can_be_asked_for_are_counted_and_repeated() {
 }
 
 #[test]
-fn every_topology_converges_and_is_named() {
+fn every_topology_converges() {
     for shape in ["mesh", "ring", "star", "line"] {
         let args = ["--topology", shape, "--nodes", "5", "--json"];
         let run = json(&[&["run", "--seed", "4"][..], &args].concat());
@@ -162,7 +164,7 @@ fn churn_and_late_joiners_are_counted() {
 }
 
 #[test]
-fn a_sweep_of_each_protocol_runs_each_and_fails_if_any_does() {
+fn sweep_of_each_runs_every_protocol() {
     let args = ["sweep", "--seeds", "0..20", "--protocol", "each", "--faults", "heavy", "--json"];
     assert_eq!(syncline(&args).status.code(), Some(0));
     let report = json(&args);
@@ -197,7 +199,7 @@ fn a_sweep_of_each_protocol_runs_each_and_fails_if_any_does() {
 }
 
 #[test]
-fn impossible_values_are_named_with_what_is_allowed() {
+fn impossible_values_are_refused() {
     refused(&["run", "--loss", "1.5"], &["1.5", "between 0 and 1"]);
     refused(&["run", "--loss", "often"], &["often", "not a number"]);
     refused(&["run", "--nodes", "0"], &["0", "1..=10000"]);
@@ -220,7 +222,7 @@ fn impossible_values_are_named_with_what_is_allowed() {
 }
 
 #[test]
-fn files_that_cannot_be_read_are_named_with_the_line() {
+fn seed_file_errors_name_the_line() {
     refused(&["sweep", "--seeds", "@/nowhere/seeds.txt"], &["/nowhere/seeds.txt", "cannot read"]);
     let path = std::env::temp_dir().join(format!("syncline-seeds-{}", std::process::id()));
     std::fs::write(&path, "# two seeds\n1..3\n\nbanana # a fruit\n").expect("a file");
@@ -232,7 +234,7 @@ fn files_that_cannot_be_read_are_named_with_the_line() {
 }
 
 #[test]
-fn scenarios_can_be_listed_and_each_can_be_run() {
+fn every_listed_scenario_runs() {
     let listing = json(&["scenarios", "--json"]);
     let names: Vec<&str> =
         listing["scenarios"].as_array().expect("a list").iter().filter_map(|s| s["name"].as_str()).collect();
@@ -248,7 +250,7 @@ fn scenarios_can_be_listed_and_each_can_be_run() {
 }
 
 #[test]
-fn help_teaches_and_exits_with_zero() {
+fn help_exits_with_zero() {
     for args in [&["--help"][..], &["run", "--help"], &["sweep", "--help"], &["scenarios", "--help"]] {
         let output = syncline(args);
         assert_eq!(output.status.code(), Some(0));
@@ -257,8 +259,8 @@ fn help_teaches_and_exits_with_zero() {
 }
 
 #[test]
-fn a_kept_state_can_be_verified_and_inspected() {
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("kept");
+fn saved_states_verify_and_inspect() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("saved");
     let _ = std::fs::remove_dir_all(&folder);
     let at = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let run =
@@ -281,7 +283,7 @@ fn a_kept_state_can_be_verified_and_inspected() {
 }
 
 #[test]
-fn a_store_that_lost_rows_is_a_finding() {
+fn store_with_lost_rows_is_finding() {
     use syncline_store::{ReadView, Store, WriteBatch};
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("lost");
     let _ = std::fs::remove_dir_all(&folder);
@@ -300,7 +302,7 @@ fn a_store_that_lost_rows_is_a_finding() {
 }
 
 #[test]
-fn compare_runs_every_protocol_on_the_same_states_and_says_which_is_chosen() {
+fn compare_measures_every_protocol() {
     let folder = std::env::temp_dir().join(format!("syncline-compare-{}", std::process::id()));
     let plot = folder.display().to_string();
     let args = ["compare", "-n", "300", "-d", "20", "--json", "--plot", &plot];
@@ -326,7 +328,7 @@ fn compare_runs_every_protocol_on_the_same_states_and_says_which_is_chosen() {
 }
 
 #[test]
-fn compare_refuses_what_makes_no_sense_and_says_what_would() {
+fn compare_refuses_impossible_values() {
     refused(&["compare", "--bandwidth", "fast"], &["20M"]);
     refused(&["compare", "--rtt", "soon"], &["500ms"]);
     refused(&["compare", "--shape", "round"], &["chain"]);

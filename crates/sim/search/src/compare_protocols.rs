@@ -7,8 +7,8 @@ use sync_sim_cluster::scenarios::early_register;
 use syncline_storage::{ApplyContext, Interface, StorageError};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    Delta, DeltaLog, Dot, FailureReason, Frame, Message, SessionProgress, SetDifference,
-    StoreHost, Transaction, costs,
+    Delta, DeltaLog, Dot, FailureReason, Frame, Message, SessionProgress, SetDifference, StoreHost,
+    Transaction, costs,
 };
 pub use syncline_sync::{
     DriveError, Link, Outcome, ProtocolCost, Selection, SelectionReason, SessionStats, SyncProtocolKind,

@@ -1,0 +1,45 @@
+//! Case files: reading them, and writing those of findings.
+
+use crate::output::text::{quoted, typed};
+use std::path::{Path, PathBuf};
+use sync_sim::case::{Case, Class};
+
+/// The folder of findings unless `--cases` names another.
+pub(crate) const FOLDER: &str = "syncline-cases";
+
+/// Reads a case. The error names the file and the place in it.
+pub(crate) fn load(path: &Path) -> Result<Case, String> {
+    let shown = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("cannot read the case {shown}: {error}"))?;
+    text.parse().map_err(|error| format!("in {shown}: {error}"))
+}
+
+/// Writes a case, and the folders above it if they do not exist.
+pub(crate) fn save(case: &Case, path: &Path) -> Result<(), String> {
+    let text = case.to_text().map_err(|error| error.to_string())?;
+    let written =
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, text));
+    written.map_err(|error| format!("cannot write the case {}: {error}", path.display()))
+}
+
+/// Writes the case of a finding into `folder`, under a name made of the kind of failure, the protocol and the
+/// seed. A different case of that name is not overwritten: the new one gets a number.
+pub(crate) fn save_finding(case: Case, class: &Class, folder: &Path) -> Result<PathBuf, String> {
+    let protocol = case.protocol.map_or_else(String::new, |kind| format!("-{kind}").to_lowercase());
+    let name = format!("{}{protocol}-{}", class.slug(), case.seed);
+    let case = Case { found: Some(class.clone()), ..case };
+    let mut path = folder.join(format!("{name}.toml"));
+    let mut copies = 2..;
+    while load(&path).is_ok_and(|other| other != case) {
+        path = folder.join(format!("{name}-{}.toml", copies.next().unwrap_or(0)));
+    }
+    save(&case, &path)?;
+    Ok(path)
+}
+
+/// The commands for a case file, as the user would type them.
+pub(crate) fn next_steps(path: &str) -> String {
+    let command = |name: &str| typed(&format!("syncline {name} {}", quoted(path)));
+    format!("  replay it with: {}\n  minimize it with: {}", command("replay"), command("shrink"))
+}

@@ -1,0 +1,30 @@
+//! `syncline replay`.
+
+use crate::case_files;
+use crate::commands::Ending;
+use crate::commands::run::FinishedRun;
+use crate::flags::ReplayArgs;
+use crate::output::text::verdict;
+use crate::simulation::Simulation;
+
+/// Runs a case again, and compares its end with the one that the case records.
+pub(crate) fn replay(args: &ReplayArgs) -> Result<Ending, String> {
+    let case = case_files::load(&args.file)?;
+    if let Some(path) = &args.pin {
+        case_files::save(&case.pinned().map_err(|error| error.to_string())?, path)?;
+    }
+    let seed = case.seed;
+    let found = case.found.clone();
+    let flags = vec!["--case".to_owned(), args.file.display().to_string()];
+    let simulation = Simulation { case, flags, swarm: None };
+    let finished = FinishedRun::of(&simulation, seed, !args.json);
+    finished.show(&simulation, Some(&args.file), args.json)?;
+    let class = &finished.ended.class;
+    if let Some(found) = found.filter(|_| !args.json) {
+        let same = found == *class;
+        let outcome =
+            if same { "AS IT WAS FOUND".to_owned() } else { format!("NOT AS IT WAS FOUND ({found})") };
+        println!("{}: {class}", verdict(same, &outcome));
+    }
+    Ok(Ending::of(class.is_converged()))
+}

@@ -1,0 +1,120 @@
+//! The `syncline` command: simulate replicas under faults, sweep seeds, minimize failures, compare protocols.
+//!
+//! `flags` parses what the user typed into a [`Simulation`](simulation::Simulation) and the settings of a
+//! command; `commands` runs it; `output` reports it. Exit codes: 0 success, 1 a finding, 2 bad usage,
+//! 130 interrupted.
+//!
+//! The crate is not a library for others: the only public item is [`main`].
+
+mod case_files;
+mod commands;
+mod flags;
+mod interrupt;
+mod output;
+mod simulation;
+mod sweeping;
+
+use crate::commands::Ending;
+use crate::flags::help_examples as examples;
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Real replicas of CRDT state under attack by a deterministic simulator.
+///
+/// Each run puts replicas (storage, Merkle index, sync protocols and gossip exactly as in production)
+/// on a simulated network that loses, delays, duplicates and reorders frames, that partitions, and whose
+/// nodes crash. It then checks that the replicas converge to what was written. The seed decides all
+/// randomness: the same seed gives the same run, byte for byte.
+#[derive(Parser, Debug)]
+#[command(name = "syncline", version, after_help = examples::OVERVIEW)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// When to use colour: on a terminal unless NO_COLOR is set (auto), always, or never.
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run one simulation and report what happened.
+    #[command(after_help = examples::RUN)]
+    Run(Box<flags::RunArgs>),
+    /// Run many seeds over all cores and report which of them failed.
+    #[command(after_help = examples::SWEEP)]
+    Sweep(Box<flags::SweepArgs>),
+    /// Merge the reports of a sweep's shards into one, as if it had been one sweep.
+    #[command(after_help = examples::MERGE)]
+    Merge(flags::MergeArgs),
+    /// Run a case file again, and check that it ends as it was found.
+    #[command(after_help = examples::REPLAY)]
+    Replay(flags::ReplayArgs),
+    /// Minimize a failing case while it fails in the same way, and print it as a test.
+    #[command(after_help = examples::SHRINK)]
+    Shrink(flags::ShrinkArgs),
+    /// Run every protocol on the same two states over the same link, and explain which one is selected.
+    #[command(after_help = examples::COMPARE)]
+    Compare(flags::CompareArgs),
+    /// Write a run as a page that shows it: lanes, messages, states, faults.
+    #[command(after_help = examples::VIEW)]
+    View(Box<flags::ViewArgs>),
+    /// Explore every order of events of a small scope, with every fault it allows, on the real replicas.
+    #[command(after_help = examples::EXPLORE)]
+    Explore(flags::ExploreArgs),
+    /// List the scenarios that runs can start from, and the fault presets.
+    #[command(after_help = examples::SCENARIOS)]
+    Scenarios(flags::ScenariosArgs),
+    /// Rebuild a stored state from its records, and compare every derived row with the stored one.
+    #[command(after_help = examples::VERIFY)]
+    Verify(flags::VerifyArgs),
+    /// Show a stored state: its figures, its tree, a record with its timestamps and type.
+    #[command(after_help = examples::INSPECT)]
+    Inspect(flags::InspectArgs),
+    /// Print a script that completes commands and flags in a shell.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(flags::CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands to a folder.
+    #[command(after_help = examples::MAN)]
+    Man(flags::ManArgs),
+}
+
+impl Command {
+    fn run(&self) -> Result<Ending, String> {
+        match self {
+            Self::Run(args) => commands::run::run(args),
+            Self::Sweep(args) => commands::sweep::sweep(args),
+            Self::Merge(args) => commands::merge::merge(args),
+            Self::Replay(args) => commands::replay::replay(args),
+            Self::Shrink(args) => commands::shrink::shrink(args),
+            Self::Compare(args) => commands::compare::compare(args),
+            Self::View(args) => commands::view::view(args),
+            Self::Explore(args) => commands::explore::explore(args),
+            Self::Scenarios(args) => commands::scenarios::list(args),
+            Self::Verify(args) => commands::verify::verify(args),
+            Self::Inspect(args) => commands::inspect::inspect(args),
+            Self::Completions(args) => commands::completions::completions(args),
+            Self::Man(args) => commands::man::man(args),
+        }
+    }
+}
+
+/// The whole command line, for completions and manual pages.
+fn command_line() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command that the arguments of this process name. Bad usage is reported on the standard error.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::text::set_colour(cli.color);
+    match cli.command.run() {
+        Ok(Ending::Good) => ExitCode::SUCCESS,
+        Ok(Ending::Finding) => ExitCode::from(1),
+        Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
+        Err(problem) => {
+            eprintln!("error: {problem}\n\nFor more information, try 'syncline --help'.");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Which places of the simulator a sweep reached.
+
+use crate::output::text::{grouped, numbers_from, table};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use sync_sim::coverage::{Coverage, Reached};
+
+/// The coverage of a sweep. Its JSON keys are stable.
+#[derive(Serialize)]
+pub(crate) struct CoverageReport {
+    /// The number of known places.
+    places: usize,
+    /// How many of them were reached.
+    reached: usize,
+    /// The places that no run reached.
+    never: Vec<String>,
+    /// Whether the sweep fails if `missing` is not empty.
+    demanded: bool,
+    /// The required places that no converged run reached.
+    missing: Vec<String>,
+    /// For each place, how many runs reached it and how many of those converged.
+    runs: BTreeMap<String, Reached>,
+}
+
+impl CoverageReport {
+    pub(crate) fn of(coverage: Coverage, demanded: bool) -> Self {
+        let rows = coverage.rows();
+        let places = rows.len();
+        let never = coverage.never();
+        let missing = coverage.missing();
+        let runs = rows.into_iter().map(|(place, reached)| (place.name, reached)).collect();
+        Self { places, reached: places - never.len(), never, demanded, missing, runs }
+    }
+
+    /// Whether no demanded place is missing.
+    pub(crate) fn is_good(&self) -> bool {
+        !self.demanded || self.missing.is_empty()
+    }
+
+    /// Prints the rarest places, those that were never reached, and the verdict.
+    pub(crate) fn print(&self) {
+        let mut rare: Vec<(&String, &Reached)> = self.runs.iter().filter(|(_, r)| r.runs > 0).collect();
+        rare.sort_by_key(|(name, reached)| (reached.runs, *name));
+        let mut shown = table(&["rarest places reached", "runs", "converged"]);
+        for (name, reached) in rare.into_iter().take(8) {
+            shown.add_row([name.clone(), grouped(reached.runs), grouped(reached.converged)]);
+        }
+        numbers_from(&mut shown, 1);
+        println!("{shown}\n");
+        let never = match self.never.as_slice() {
+            [] => String::new(),
+            never => format!("; never: {}", never.join(", ")),
+        };
+        println!("reached {} of {}{never}", self.reached, self.places);
+        if !self.is_good() {
+            println!("required, but not reached by any converged run: {}", self.missing.join(", "));
+        }
+        println!();
+    }
+}

@@ -1,0 +1,62 @@
+//! A simulation that can be run with any seed.
+
+use crate::flags::SimArgs;
+use crate::output::text::quoted;
+use sync_sim::case::Case;
+use sync_sim::forensics::{Report, investigate};
+use sync_sim::prelude::{SimRuntime, StopCondition};
+use sync_sim::swarm;
+
+/// Longer runs than this are not investigated: an investigation costs about thirty runs.
+const MAX_EVENTS_TO_INVESTIGATE: u64 = 1_000_000;
+
+/// Everything about a simulation but its seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Simulation {
+    /// The case, which has passed [`Case::check`].
+    pub(crate) case: Case,
+    /// The flags that describe it on a command line.
+    pub(crate) flags: Vec<String>,
+    /// The flags to apply to each drawn case, if every seed draws its own.
+    pub(crate) swarm: Option<Box<SimArgs>>,
+}
+
+impl Simulation {
+    /// The case of a seed.
+    pub(crate) fn case(&self, seed: u64) -> Case {
+        match &self.swarm {
+            None => Case { seed, found: None, ..self.case.clone() },
+            Some(args) => args.fixed(swarm::draw(seed)).expect("the flags were checked on a plain case"),
+        }
+    }
+
+    /// The simulation of one seed: the case is drawn, if it is to be, and no longer changes.
+    pub(crate) fn at_seed(&self, seed: u64) -> Self {
+        Self { case: self.case(seed), flags: self.flags.clone(), swarm: None }
+    }
+
+    /// A runtime at the start of the run of a seed.
+    pub(crate) fn build(&self, seed: u64) -> SimRuntime {
+        self.case(seed).build().expect("the case was checked, and its validity does not depend on the seed")
+    }
+
+    /// As [`Simulation::build`], retaining the last `entries` entries of the history.
+    pub(crate) fn build_with_history(&self, seed: u64, entries: usize) -> SimRuntime {
+        let mut rt = self.build(seed);
+        rt.keep_history(entries);
+        rt
+    }
+
+    /// Finds out where the run of a seed went wrong, unless it converged or is too long to be repeated.
+    pub(crate) fn investigate(&self, seed: u64, rt: &SimRuntime, stop: &StopCondition) -> Option<Report> {
+        let worthwhile =
+            *stop != StopCondition::Converged && rt.events_processed() <= MAX_EVENTS_TO_INVESTIGATE;
+        worthwhile.then(|| investigate(|| self.build(seed)))
+    }
+
+    /// The command that repeats the run of a seed.
+    pub(crate) fn reproduce(&self, seed: u64) -> String {
+        let flags: String = self.flags.iter().map(|flag| format!(" {}", quoted(flag))).collect();
+        format!("syncline run --seed {seed}{flags}")
+    }
+}
