@@ -5,7 +5,7 @@ use crate::report::{grouped, table};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
-use syncline_disk::{DiskStore, DiskView};
+use syncline_disk::{DiskStore, DiskStoreView};
 use syncline_storage::{Entry, Interface, Record, StorageError, record_page};
 use syncline_store::Store;
 use syncline_types::{EntityId, Hlc};
@@ -110,7 +110,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<Ending, String> {
 }
 
 /// The one entity whose id begins with these digits.
-fn find(state: &Interface<DiskView>, prefix: &str) -> Result<EntityId, String> {
+fn find(state: &Interface<DiskStoreView>, prefix: &str) -> Result<EntityId, String> {
     let mut first = [0; 32];
     for (at, digit) in prefix.bytes().enumerate() {
         let digit = (digit as char).to_digit(16).unwrap_or_default() as u8;
@@ -127,7 +127,7 @@ fn find(state: &Interface<DiskView>, prefix: &str) -> Result<EntityId, String> {
 }
 
 fn entity(
-    state: &mut Interface<DiskView>,
+    state: &mut Interface<DiskStoreView>,
     id: EntityId,
     depth: u32,
     limit: usize,
