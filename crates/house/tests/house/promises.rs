@@ -1,16 +1,16 @@
-//! `docs/promises.md` is made from the tests: which promise is kept by which. A promise without a test
-//! fails the build, and so does a tag that names no promise.
+//! `docs/promises.md` is generated from the tests: it lists the tests of each promise. A promise without a test
+//! fails, and so does a tag that names no promise.
 //!
-//! Tests say what they keep in a line of their doc comment, `Promises: I4, L1`; those of the compliance
-//! suite by their names, which begin with the promise. `SYNCLINE_UPDATE_DOCS=1 cargo test -p syncline
-//! --test promises` writes the table anew.
+//! A test names its promises in a line of its doc comment, `Promises: I4, L1`. A test of the compliance suite
+//! names one in its own name, which begins with the promise. `SYNCLINE_UPDATE_DOCS=1 cargo test -p
+//! syncline-house` writes the table anew.
 
+use crate::tree::{crates, files, read, relative, root};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-/// A family of promises: its heading, and each promise with what it says.
+/// A family of promises: its heading, and each promise with its meaning.
 type Family = (&'static str, &'static [(&'static str, &'static str)]);
 
 const FAMILIES: [Family; 10] = [
@@ -129,35 +129,20 @@ const FAMILIES: [Family; 10] = [
     ),
 ];
 
-/// The families that the compliance suite must keep by itself, whatever other tests do.
+/// The families whose every promise needs a test in the compliance suite, whatever other tests there are.
 const OF_THE_SUITE: [char; 6] = ['B', 'E', 'I', 'M', 'N', 'S'];
 
 const SUITE: &str = "tests/sync_compliance/";
 const TAG: &str = "/// Promises:";
 
-/// Promises and the tests that keep them, each as `file::name`.
-type Kept = BTreeMap<String, BTreeSet<String>>;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+/// The tests of each promise, each as `file::name`.
+type Tests = BTreeMap<String, BTreeSet<String>>;
 
 fn promises() -> impl Iterator<Item = (&'static str, &'static str)> {
     FAMILIES.iter().flat_map(|(_, promises)| promises.iter().copied())
 }
 
-fn sources(under: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(under).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-/// The name of the function that begins in this line. What a macro names is any test of its file.
+/// The name of the function that begins in this line; `*` if a macro gives it, for any test of the file.
 fn function(line: &str) -> Option<String> {
     let (head, tail) = line.split_once("fn ")?;
     if !head.is_empty() && !head.starts_with("pub") {
@@ -167,16 +152,17 @@ fn function(line: &str) -> Option<String> {
     Some(if tail.starts_with('$') { "*".to_owned() } else { name })
 }
 
-/// The promise that the name of a test of the suite begins with: `i4_...` keeps I4.
+/// The promise that the name of a test of the suite begins with: `i4_...` tests I4.
 fn named(test: &str) -> Option<String> {
     let first = test.split('_').next()?;
     let number = first.strip_prefix(|c: char| c.is_ascii_lowercase())?;
     (!number.is_empty() && number.chars().all(|c| c.is_ascii_digit())).then(|| first.to_uppercase())
 }
 
-/// Reads one file: what its tests keep goes into `kept`, what is wrong with its tags into `wrong`.
-fn read(file: &str, text: &str, kept: &mut Kept, wrong: &mut Vec<String>) {
-    let (mut tagged, mut is_test) = (Vec::new(), false);
+/// Adds the tests of one file to `tests`, and what is wrong with its tags to `wrong`.
+fn read_tags(file: &str, text: &str, tests: &mut Tests, wrong: &mut Vec<String>) {
+    let mut tagged = Vec::new();
+    let mut is_test = false;
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
         if let Some(ids) = line.strip_prefix(TAG) {
@@ -188,85 +174,85 @@ fn read(file: &str, text: &str, kept: &mut Kept, wrong: &mut Vec<String>) {
             if std::mem::take(&mut is_test) {
                 ids.extend(named(&name).filter(|_| file.contains(SUITE)));
                 for id in ids {
-                    kept.entry(id).or_default().insert(format!("{file}::{name}"));
+                    tests.entry(id).or_default().insert(format!("{file}::{name}"));
                 }
             } else if !ids.is_empty() {
                 wrong.push(format!("{file}:{number}: {name} is tagged and is no test"));
             }
         } else if !line.starts_with("//") && !line.starts_with("#[") && !tagged.is_empty() {
-            wrong.push(format!("{file}:{number}: what is tagged here is no test"));
+            wrong.push(format!("{file}:{number}: this is tagged and is no test"));
             tagged.clear();
         }
     }
 }
 
-/// Every promise that a test of the workspace says to keep.
-fn kept() -> (Kept, Vec<String>) {
-    let (mut kept, mut wrong, mut found) = (Kept::new(), Vec::new(), Vec::new());
-    sources(&root().join("crates"), &mut found);
+/// The tests of the workspace by promise, and what is wrong with their tags.
+fn tests() -> (Tests, Vec<String>) {
+    let mut tests = Tests::new();
+    let mut wrong = Vec::new();
+    let found = files(&crates(), ".rs");
     assert!(found.len() > 100, "{} source files", found.len());
     for path in found {
-        let text = fs::read_to_string(&path).expect("a source file");
-        let file = path.strip_prefix(root()).expect("a file of ours").to_string_lossy().replace('\\', "/");
-        read(&file, &text, &mut kept, &mut wrong);
+        read_tags(&relative(&path), &read(&path), &mut tests, &mut wrong);
     }
-    (kept, wrong)
+    (tests, wrong)
 }
 
-fn table(kept: &Kept) -> String {
+fn table(tests: &Tests) -> String {
     let mut text = String::from(
-        "# What is promised, and which tests keep it\n\n\
-         Made from the tests by `crates/cli/tests/promises.rs`; do not edit. After a change of tests or tags:\n\
-         `SYNCLINE_UPDATE_DOCS=1 cargo test -p syncline --test promises`.\n\n\
+        "# Promises and their tests\n\n\
+         Generated from the tests by `crates/house/tests/house/promises.rs`; do not edit. After a change of tests or tags:\n\
+         `SYNCLINE_UPDATE_DOCS=1 cargo test -p syncline-house`.\n\n\
          Each case of the compliance suite (N, B, M, E, S and I) runs real replicas through the simulator, on a\n\
-         clean network and under heavy chaos with many seeds. `*` is any test that a macro makes in that file.\n",
+         clean network and under heavy chaos with many seeds. `*` is any test that a macro defines in that file.\n",
     );
     for (heading, promises) in FAMILIES {
         write!(text, "\n## {heading}\n\n| promise | what it says | tests |\n|---|---|---|\n")
             .expect("a string");
         for (id, says) in promises {
-            let tests = kept.get(*id).into_iter().flatten().map(|test| format!("`{test}`"));
-            let tests: Vec<String> = tests.collect();
-            writeln!(text, "| {id} | {says} | {} |", tests.join("<br>")).expect("a string");
+            let named = tests.get(*id).into_iter().flatten().map(|test| format!("`{test}`"));
+            let named: Vec<String> = named.collect();
+            writeln!(text, "| {id} | {says} | {} |", named.join("<br>")).expect("a string");
         }
     }
     text
 }
 
 #[test]
-fn every_promise_has_a_test_and_every_tag_names_a_promise() {
-    let (kept, wrong) = kept();
+fn promises_and_tags_match() {
+    let (tests, wrong) = tests();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     for (id, says) in promises() {
-        let tests = kept.get(id).into_iter().flatten();
-        let by_itself = OF_THE_SUITE.iter().any(|family| id.starts_with(*family));
-        let keeping = tests.filter(|test| !by_itself || test.contains(SUITE)).count();
-        let whose = if by_itself { "test in the compliance suite" } else { "test" };
-        assert!(keeping > 0, "{id} has no {whose}: {says}");
+        let named = tests.get(id).into_iter().flatten();
+        let needs_suite = OF_THE_SUITE.iter().any(|family| id.starts_with(*family));
+        let count = named.filter(|test| !needs_suite || test.contains(SUITE)).count();
+        let missing = if needs_suite { "test in the compliance suite" } else { "test" };
+        assert!(count > 0, "{id} has no {missing}: {says}");
     }
     let known: BTreeSet<&str> = promises().map(|(id, _)| id).collect();
-    for (id, tests) in &kept {
+    for (id, tests) in &tests {
         assert!(known.contains(id.as_str()), "there is no promise {id}; it is named by {tests:?}");
     }
 }
 
 #[test]
-fn the_table_in_the_docs_is_the_one_that_the_tests_give() {
-    let (path, made) = (root().join("docs/promises.md"), table(&kept().0));
+fn docs_table_is_current() {
+    let path = root().join("docs/promises.md");
+    let generated = table(&tests().0);
     if std::env::var_os("SYNCLINE_UPDATE_DOCS").is_some() {
-        fs::write(&path, &made).expect("docs/promises.md");
+        fs::write(&path, &generated).expect("docs/promises.md");
     }
     let stored = fs::read_to_string(&path).unwrap_or_default();
-    let differs = stored.lines().zip(made.lines()).find(|(stored, made)| stored != made);
+    let differs = stored.lines().zip(generated.lines()).find(|(stored, generated)| stored != generated);
     assert!(
-        stored == made,
+        stored == generated,
         "docs/promises.md is out of date ({differs:?}); write it anew with\n  \
-         SYNCLINE_UPDATE_DOCS=1 cargo test -p syncline --test promises"
+         SYNCLINE_UPDATE_DOCS=1 cargo test -p syncline-house"
     );
 }
 
 #[test]
-fn tags_and_names_are_read_as_meant_and_mistakes_are_noticed() {
+fn tags_and_names_are_recognized() {
     let tag = |ids: &str| format!("{TAG} {ids}");
     let text = format!(
         "{}\n/// Words.\n#[test]\nfn one() {{}}\n#[test]\nfn n2_two() {{}}\n{}\nfn three() {{}}\n{}\nstruct Four;\n",
@@ -274,11 +260,12 @@ fn tags_and_names_are_read_as_meant_and_mistakes_are_noticed() {
         tag("L2"),
         tag("L3"),
     );
-    let (mut found, mut wrong) = (Kept::new(), Vec::new());
-    read("crates/a/tests/b.rs", &text, &mut found, &mut wrong);
+    let mut found = Tests::new();
+    let mut wrong = Vec::new();
+    read_tags("crates/a/tests/b.rs", &text, &mut found, &mut wrong);
     assert_eq!(found.keys().collect::<Vec<_>>(), ["L1", "X9"]);
     assert_eq!(found["L1"].first().map(String::as_str), Some("crates/a/tests/b.rs::one"));
     assert_eq!(wrong.len(), 2, "{wrong:?}");
-    read("crates/a/tests/sync_compliance/b.rs", &text, &mut found, &mut wrong);
+    read_tags("crates/a/tests/sync_compliance/b.rs", &text, &mut found, &mut wrong);
     assert!(found.contains_key("N2"), "the suite is known by its names");
 }
