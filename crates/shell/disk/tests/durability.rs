@@ -174,6 +174,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Whether to try every place of damage. Debug builds try a third, `.ci/run release-tests` all.
+const IS_FULL: bool = !cfg!(debug_assertions);
+
 /// Changes a byte or truncates a file, in each file at several places. The store then opens with all
 /// acknowledged batches, or reports the damage. It never shows another state.
 fn damage_everywhere(path: &Path, broken: &Path) {
@@ -184,7 +187,8 @@ fn damage_everywhere(path: &Path, broken: &Path) {
     let mut refused = 0;
     for (at, file) in all.iter().enumerate() {
         let len = fs::metadata(file).unwrap().len();
-        for turn in 0..6u64 {
+        // Of `turn` and `turn + 3` one changes a byte and the other truncates.
+        for turn in (0..6u64).filter(|turn| IS_FULL || turn % 3 == at as u64 % 3) {
             let _ = fs::remove_dir_all(broken);
             copy(path, broken);
             let target = broken.join(file.strip_prefix(path).unwrap());
