@@ -67,10 +67,12 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
             }
             self.inbound.reserve(CHUNK_BYTES);
             match self.reader.read_buf(&mut self.inbound).await {
+                // The end. The loop runs once more, for a string that arrived complete.
                 Ok(0) => self.is_readable = false,
                 Ok(_) => {}
                 Err(error) => {
                     self.stop_reading();
+                    // A reset is how some peers close. Nothing complete is lost: that was taken above.
                     match medium_error(&error) {
                         TransportError::Closed => {}
                         failure => return Err(failure),
@@ -84,6 +86,7 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
     fn take(&mut self) -> Result<Option<Bytes>, TransportError> {
         let Some((head, body)) = self.inbound.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
         let len = u32::from_be_bytes(*head) as usize;
+        // Before the body arrives: a peer must not make this end buffer an announced gigabyte.
         if len > self.limit {
             return Err(FrameError::TooLarge { found: len }.into());
         }
@@ -148,6 +151,7 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
             if has_room {
                 inbound.reserve(CHUNK_BYTES);
             }
+            // Writing first: a peer that floods this end must not delay its answer.
             tokio::select! {
                 biased;
                 written = &mut writing => return written,

@@ -91,6 +91,7 @@ pub async fn connect(addr: impl ToSocketAddrs, config: &TcpConfig) -> Result<Tcp
         let stream = TcpStream::connect(addr).await.map_err(ConnectError::Unreachable)?;
         say_hello(without_delay(stream)?, Side::Opener, config).await
     };
+    // One limit for both: a peer that accepts the connection and stays silent is given up too.
     timeout(config.greeting_budget, connecting).await.map_err(|_| ConnectError::Timeout)?
 }
 
@@ -143,6 +144,7 @@ async fn say_hello<S: AsyncRead + AsyncWrite>(
     let proof = encryption.seal(config.context.as_bytes()).map_err(TransportError::from)?;
     stream.write(&proof).await?;
     let context = encryption.open(&read(&mut stream).await?).map_err(|_| ConnectError::WrongKey)?;
+    // After the key: a peer without the key learns nothing about the context.
     if context != config.context.as_bytes() {
         return Err(ConnectError::Context);
     }

@@ -89,6 +89,7 @@ impl<S: AsyncRead + AsyncWrite> SyncTransport for TcpTransport<S> {
     async fn send(&mut self, message: &StreamMessage<'_>) -> Result<(), TransportError> {
         let frame = Frame { incarnation: message.incarnation, message: message.message.clone().into_owned() };
         let plain = frame.to_wire(self.context);
+        // Before sealing: a refused message must not use up a number of the seal.
         if plain.len() > limits::MAX_FRAME_BYTES {
             return Err(FrameError::TooLarge { found: plain.len() }.into());
         }
@@ -101,6 +102,7 @@ impl<S: AsyncRead + AsyncWrite> SyncTransport for TcpTransport<S> {
     }
 
     async fn recv(&mut self) -> Result<Option<StreamMessage<'static>>, TransportError> {
+        // Dropped frames are skipped: to the session they were lost in flight.
         while let Some(sealed) = self.stream.read().await? {
             if let Some(Frame { incarnation, message }) = self.open(&sealed) {
                 return Ok(Some(StreamMessage { incarnation, message: Cow::Owned(message) }));
@@ -114,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite> SyncTransport for TcpTransport<S> {
         budget: Duration,
     ) -> Result<Option<StreamMessage<'static>>, TransportError> {
         match timeout(budget, self.recv()).await {
+            // `None` means that the time is over, so the end of the stream needs an error here.
             Ok(Ok(None)) => Err(TransportError::Closed),
             Ok(received) => received,
             Err(_) => Ok(None),
