@@ -17,33 +17,33 @@ const FAMILIES: [Family; 10] = [
     (
         "Convergence",
         &[
-            ("C1", "No message that somebody waits for is on its way."),
-            ("C2", "Every node is up and has no session under way."),
-            ("C3", "No delta waits and no sync is owed."),
-            ("C4", "No timer is set that somebody waits for; heartbeats do not count."),
+            ("C1", "No message that a node waits for is in flight."),
+            ("C2", "Every node is up and runs no session."),
+            ("C3", "No delta is buffered and no sync is pending."),
+            ("C4", "No timer of a pending action is set; heartbeats do not count."),
             ("C5", "All state digests are equal."),
-            ("C6", "Nothing is lost: what all agree on is what was written."),
+            ("C6", "No write is lost: the state that all agree on is that of the acknowledged writes."),
         ],
     ),
     (
         "Invariants",
         &[
-            ("I1", "A write on one replica is on the other after they sync."),
-            ("I2", "Without new writes, connected nodes agree within a multiple of log n rounds."),
-            ("I3", "A merge depends on values and their stamps alone, not on the order of arrival."),
+            ("I1", "A write on one replica is present on the other after they sync."),
+            ("I2", "Without new writes, connected nodes converge within O(log n) rounds."),
+            ("I3", "A merge depends on values and their timestamps alone, not on the order of arrival."),
             ("I4", "All protocols end in the same state."),
-            ("I5", "A replica with state merges what a sync brings and is never overwritten."),
-            ("I6", "Deltas that arrive during a sync are kept and applied after it."),
-            ("I7", "A snapshot is verified against the promised root before anything of it is shown."),
+            ("I5", "A replica with state merges what it receives in a sync; a sync never overwrites it."),
+            ("I6", "Deltas that arrive during a sync are buffered and applied after it."),
+            ("I7", "A snapshot is verified against the promised root before any of it is visible."),
             ("I8", "A delta is applied after all its parents."),
             ("I9", "The same names give the same ids on every node."),
-            ("I10", "Types, stamps and labels are stored and travel with the data."),
+            ("I10", "Types, timestamps and labels are stored and transferred with the data."),
             (
                 "I11",
-                "What is advertised can be run end to end, and only what both sides advertise is chosen. A walk that \
-                 finishes the work of another protocol is not a choice of its own.",
+                "An advertised protocol can run end to end, and only protocols that both sides advertise are chosen. A \
+                 walk that completes another protocol's work is not a choice of its own.",
             ),
-            ("I12", "None is an acknowledgement: nothing moves, and it is told apart from a failure."),
+            ("I12", "None is an acknowledgement: no data moves, and the result is distinct from a failure."),
         ],
     ),
     (
@@ -60,41 +60,47 @@ const FAMILIES: [Family; 10] = [
         "Fates",
         &[
             ("F1", "Every frame ends in exactly one recorded way."),
-            ("F2", "Sent and doubled frames add up to those delivered, dropped and in flight."),
+            ("F2", "Sent and duplicated frames add up to those delivered, dropped and in flight."),
         ],
     ),
     (
         "Determinism",
         &[
-            ("D1", "The same seed and settings do the same again."),
-            ("D2", "The same seed and settings do the same however many threads run beside."),
-            ("D3", "The same seed and settings do the same in every build profile and on every machine."),
+            ("D1", "The same seed and settings give the same run again."),
+            ("D2", "The same seed and settings give the same run for every number of threads."),
+            (
+                "D3",
+                "The same seed and settings give the same run in every build profile and on every machine.",
+            ),
         ],
     ),
     (
         "Negotiation",
         &[
-            ("N1", "Where both sides can run everything, the protocol of the decision table runs."),
-            ("N2", "A fresh replica falls back to another protocol where the peer has no snapshot."),
-            ("N3", "A peer of another version is refused by name, and nothing is taken from it."),
+            ("N1", "If both sides support every protocol, the decision table's choice runs."),
+            ("N2", "A fresh replica falls back to another protocol if the peer has no snapshot."),
+            (
+                "N3",
+                "A peer of another version is refused with an error that names both versions, and none of its data is accepted.",
+            ),
             ("N4", "Equal roots select None, and no data moves."),
         ],
     ),
     (
         "Buffering",
         &[
-            ("B1", "A delta that arrives during a snapshot waits and is replayed."),
+            ("B1", "A delta that arrives during a snapshot is buffered and replayed."),
             ("B2", "Deltas that arrive during a sync are applied in causal order."),
-            ("B3", "More deltas than the buffer holds are all preserved: a sync is owed for the rest."),
+            ("B3", "No delta is lost when the buffer is full: a sync is pending for the rest."),
         ],
     ),
     (
         "Merging",
         &[
             ("M1", "Concurrent increments add up."),
-            ("M2", "Map entries of different keys are all kept."),
+            ("M2", "Map entries of different keys are all present."),
             ("M3", "Of two writes to one key the later wins on both sides."),
-            ("M4", "Concurrent adds to a set make the union."),
+            ("M4", "Concurrent adds to a set give the union."),
             (
                 "M5",
                 "An application's own type is merged by its function; here a registered native closure, since \
@@ -106,7 +112,7 @@ const FAMILIES: [Family; 10] = [
                  other, so this is its record with a value of the application's own type, and no function of \
                  its own kind.",
             ),
-            ("M7", "A value without a type is kept by the last writer, and counted where it can be seen."),
+            ("M7", "A value without a type is merged by last writer wins, and a metric counts such merges."),
         ],
     ),
     (
@@ -115,7 +121,7 @@ const FAMILIES: [Family; 10] = [
             ("E1", "Two nodes that write at the same time end with equal roots."),
             ("E2", "Three nodes are identical after each of several rounds."),
             ("E3", "A fresh node ends with the root of those that have state."),
-            ("E4", "Two halves that went apart are equal once they meet again."),
+            ("E4", "The two sides of a partition converge after it heals."),
             ("E5", "A replica a thousand deltas behind catches up."),
         ],
     ),
@@ -123,8 +129,8 @@ const FAMILIES: [Family; 10] = [
         "Safety",
         &[
             ("S1", "A snapshot with a tampered entity is refused and changes nothing."),
-            ("S2", "A snapshot that has not the claimed root is refused and changes nothing."),
-            ("S3", "A snapshot that finds a state is merged into it."),
+            ("S2", "A snapshot without the claimed root is refused and changes nothing."),
+            ("S3", "A snapshot that arrives at a replica with state is merged into it."),
         ],
     ),
 ];
