@@ -81,7 +81,8 @@ impl CommitCounter {
 
     /// Stores durably that commit number `count` was acknowledged.
     pub(crate) fn write(&mut self, count: u64) -> Result<(), StoreError> {
-        debug_assert!(count > self.last, "the commit counter only grows: {count} after {}", self.last);
+        // So `count` goes to the older slot, and the newer one survives a torn write.
+        debug_assert!(count == self.last + 1, "every commit is counted: {count} after {}", self.last);
         let slot = SeekFrom::Start(count % SLOTS * SLOT_BYTES as u64);
         let written = self.file.seek(slot).and_then(|_| self.file.write_all(&encode(count)));
         written.and_then(|()| self.file.sync_data()).map_err(|error| counter_error(&error))?;

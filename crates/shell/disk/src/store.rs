@@ -66,6 +66,7 @@ impl DiskStore {
         store.check_format()?;
         store.check_commits()?;
         store.replay_redo_log()?;
+        store.catch_up_counter()?;
         store.failed = false;
         Ok(store)
     }
@@ -113,6 +114,17 @@ impl DiskStore {
             let found = self.commits;
             let what = format!("{acknowledged} batches were acknowledged and {found} are there");
             return Err(StoreError::Corrupt { what });
+        }
+        Ok(())
+    }
+
+    /// Writes the commit that a crash kept from the counter.
+    ///
+    /// The counter's slots alternate with each commit. Without this write the next one would go to the slot of
+    /// the last acknowledged commit, and if it were torn, only a count two commits older would be left.
+    fn catch_up_counter(&mut self) -> Result<(), StoreError> {
+        if self.commits > self.counter.last() {
+            self.counter.write(self.commits)?;
         }
         Ok(())
     }

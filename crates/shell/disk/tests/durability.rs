@@ -265,3 +265,25 @@ fn opens_after_torn_counter_write() {
     write(&mut store, 0);
     assert_eq!(batches(&store), 1);
 }
+
+#[test]
+fn opens_after_crash_and_torn_counter_write() {
+    let path = folder("counted-late");
+    let counter = path.join("commits");
+    let mut store = DiskStore::open(&path).unwrap();
+    write(&mut store, 0);
+    write(&mut store, 1);
+    let before = fs::read(&counter).unwrap();
+    write(&mut store, 2);
+    drop(store);
+    // The first crash came between the third commit and its count.
+    fs::write(&counter, before).unwrap();
+    let mut store = DiskStore::open(&path).unwrap();
+    write(&mut store, 3);
+    drop(store);
+    // The second crash tore the count of the fourth commit, in the first slot.
+    let mut bytes = fs::read(&counter).unwrap();
+    bytes[..16].fill(0xee);
+    fs::write(&counter, bytes).unwrap();
+    assert_eq!(batches(&DiskStore::open(&path).unwrap()), 4);
+}
