@@ -1,7 +1,7 @@
 //! The redo log of the index: one row for each batch whose index rows are not flushed yet.
 //!
 //! An entry holds, for each trie that the batch changed, the key of the trie and the
-//! [notes](syncline_store::Edit::notes) of the change, both with their lengths.
+//! [changes](syncline_store::Edit::notes) in short, both with their lengths.
 
 use crate::engine_error;
 use fjall::{Keyspace, Readable, Snapshot};
@@ -24,8 +24,8 @@ pub(crate) struct RedoLog {
     bytes: usize,
 }
 
-/// The log entry of `batch`, empty if it does not change the index. `None` if one of its edits has no notes,
-/// because the view that the batch was made on did not ask for notes: such a batch cannot be logged.
+/// The log entry of `batch`, empty if it does not change the index. `None` if one of its edits has no short
+/// form, because the view that the batch was made on did not ask for it: such a batch cannot be logged.
 pub(crate) fn encode(batch: &WriteBatch) -> Option<Writer> {
     let mut entry = Writer::default();
     for (trie, edit) in batch.edits().filter_map(|(trie, edit)| Some((trie, edit?))) {
@@ -35,17 +35,17 @@ pub(crate) fn encode(batch: &WriteBatch) -> Option<Writer> {
     Some(entry)
 }
 
-/// The key of a trie and the notes of its changes.
-type TrieNotes<'a> = (&'a [u8], &'a [u8]);
+/// The key of a trie and its changes.
+type TrieChanges<'a> = (&'a [u8], &'a [u8]);
 
-fn decode(entry: &[u8]) -> Result<Vec<TrieNotes<'_>>, DecodeError> {
+fn decode(entry: &[u8]) -> Result<Vec<TrieChanges<'_>>, DecodeError> {
     let mut input = Reader::new(entry);
-    let mut notes = Vec::new();
+    let mut changes = Vec::new();
     while input.remaining() > 0 {
         let trie = input.bytes(entry.len(), "the key of a trie")?;
-        notes.push((trie, input.bytes(entry.len(), "notes")?));
+        changes.push((trie, input.bytes(entry.len(), "the changes of a trie")?));
     }
-    Ok(notes)
+    Ok(changes)
 }
 
 /// The key of the entry of commit number `commit`.
@@ -54,7 +54,7 @@ pub(crate) fn entry_key(commit: u64) -> Key {
 }
 
 impl RedoLog {
-    /// Reads the log from the engine. Also gives the notes of each trie, those of all batches joined in the
+    /// Reads the log from the engine. Also gives the changes of each trie, those of all batches joined in the
     /// order of commits, so that a node that changed often is looked up once.
     ///
     /// # Errors
@@ -65,15 +65,15 @@ impl RedoLog {
     ) -> Result<(Self, BTreeMap<Key, Vec<u8>>), StoreError> {
         let corrupt = |error| StoreError::Corrupt { what: format!("its redo log cannot be read: {error}") };
         let mut log = Self::default();
-        let mut notes_by_trie: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
+        let mut changes_by_trie: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
         for row in snapshot.range(rows, PREFIX..PREFIX_END) {
             let (key, entry) = row.into_inner().map_err(engine_error("read rows"))?;
-            for (trie, notes) in decode(&entry).map_err(corrupt)? {
-                notes_by_trie.entry(Key::from(trie)).or_default().extend_from_slice(notes);
+            for (trie, changes) in decode(&entry).map_err(corrupt)? {
+                changes_by_trie.entry(Key::from(trie)).or_default().extend_from_slice(changes);
             }
             log.push(Key::from(&*key), entry.len());
         }
-        Ok((log, notes_by_trie))
+        Ok((log, changes_by_trie))
     }
 
     /// Adds the entry at `key`, of `bytes` bytes, which the engine has made durable.

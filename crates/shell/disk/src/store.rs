@@ -135,15 +135,15 @@ impl DiskStore {
             StorageError::Store(error) => error,
             error => StoreError::Corrupt { what: format!("its redo log cannot be replayed: {error}") },
         };
-        let (log, notes_by_trie) = RedoLog::read(self.view().snapshot(), &self.rows)?;
+        let (log, changes_by_trie) = RedoLog::read(self.view().snapshot(), &self.rows)?;
         self.redo_log = log;
-        for (trie, notes) in &notes_by_trie {
-            let batch = index::redo(&self.view(), trie, notes).map_err(corrupt)?;
+        for (trie, changes) in &changes_by_trie {
+            let batch = index::redo(&self.view(), trie, changes).map_err(corrupt)?;
             debug_assert!(batch.iter().len() == 0, "a replay changes the index and no records");
             self.cache.record(&batch, true)?;
         }
         // The log decodes, but is it the log of this state? Its result must have the acknowledged hashes.
-        if !tries_are_told(&self.view(), notes_by_trie.keys()).map_err(corrupt)? {
+        if !tries_are_told(&self.view(), changes_by_trie.keys()).map_err(corrupt)? {
             let what = "replaying its redo log does not give the root that was acknowledged";
             return Err(StoreError::Corrupt { what: what.into() });
         }

@@ -139,7 +139,7 @@ fn index_survives_crash_at_any_batch() {
             let before = memory.view();
             memory.apply(batch(memory.view(), &actions)).unwrap();
             match draw.below(8) {
-                // The memory store's views ask for no notes: this batch cannot be logged.
+                // The memory store's views do not ask for redo entries: this batch cannot be logged.
                 0 => disk.apply(batch(before, &actions)).unwrap(),
                 _ => disk.apply(batch(disk.view(), &actions)).unwrap(),
             }
@@ -211,12 +211,12 @@ fn refuses_redo_log_of_other_state() {
     write(&mut disk, 1);
     disk.flush_index().unwrap();
     write(&mut disk, 2);
-    // The redo log entry of the second batch is overwritten with other notes.
+    // The redo log entry of the second batch is overwritten.
     let key = Key::of(&[&[0, 3], &2u64.to_be_bytes()]);
-    let notes = disk.view().read(&key).unwrap().expect("notes of the second batch");
-    for cut in [notes.len() - 1, notes.len() / 2, 40] {
+    let entry = disk.view().read(&key).unwrap().expect("the entry of the second batch");
+    for cut in [entry.len() - 1, entry.len() / 2, 40] {
         let mut other = WriteBatch::default();
-        other.put(key.clone(), &notes[..cut]);
+        other.put(key.clone(), &entry[..cut]);
         disk.apply(other).unwrap();
         copy_as_crashed(&path, &image);
         let error = DiskStore::open(&image).unwrap_err();
@@ -224,7 +224,7 @@ fn refuses_redo_log_of_other_state() {
     }
     // A refused opening does not change the files.
     assert_eq!(DiskStore::open(&image).unwrap_err(), DiskStore::open(&image).unwrap_err());
-    let mut turned = notes.to_vec();
+    let mut turned = entry.to_vec();
     *turned.last_mut().unwrap() ^= 1;
     let mut other = WriteBatch::default();
     other.put(key, turned);
