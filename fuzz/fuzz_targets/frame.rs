@@ -1,5 +1,7 @@
 #![no_main]
-//! See `crates/core/replica/tests/fuzz/targets.rs`, which `cargo test` runs too.
+//! Frames, with and without a valid checksum.
+//!
+//! The target is in `crates/core/replica/tests/fuzz/targets.rs`; `cargo test` runs it on seeds.
 
 #[allow(dead_code)]
 #[path = "../../crates/core/replica/tests/fuzz/targets.rs"]

@@ -1,5 +1,7 @@
 #![no_main]
-//! See `crates/core/replica/tests/fuzz/targets.rs`, which `cargo test` runs too.
+//! A session that receives the responses in the input.
+//!
+//! The target is in `crates/core/replica/tests/fuzz/targets.rs`; `cargo test` runs it on seeds.
 
 #[allow(dead_code)]
 #[path = "../../crates/core/replica/tests/fuzz/targets.rs"]

@@ -9,8 +9,8 @@ use crate::output::text::{grouped, quoted, typed};
 use crate::output::{json, progress};
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use sync_sim::case::{Class, Shrunk, Size};
-use sync_sim::shrink::shrink as shrink_case;
+use sync_sim::case::{Class, Size};
+use sync_sim::shrink::{Shrunk, shrink as shrink_case};
 
 /// The result of shrinking. The JSON keys are stable.
 #[derive(Serialize)]

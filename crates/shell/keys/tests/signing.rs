@@ -1,12 +1,11 @@
-//! Replicas whose members have keys of their own.
+//! Replicas accept deltas that their authors have signed, and no others.
 
 use syncline_keys::Keypair;
 use syncline_replica::{Event, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Target};
 use syncline_storage::verify;
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    Authority, Delta, DeltaRefusal, Dot, Frame, Gossip, Membership, Message, PublicKey, Scheme, Signature,
-    Statement,
+    Authority, Delta, Dot, Frame, Gossip, Membership, Message, PublicKey, Scheme, Signature, Statement,
 };
 use syncline_types::{Choice, ContextId, DeltaId, Entropy, Hlc, Moment, PeerId, ReplicaId, SimTime};
 
@@ -59,7 +58,7 @@ impl Host {
         actions
     }
 
-    /// Writes, and gives the delta that others hear of.
+    /// Writes, and gives the delta that the replica sends to its peers.
     fn write(&mut self, name: &str) -> Delta {
         let operation =
             Operation::Set { target: Target::named(name.as_bytes()), bytes: vec![self.now as u8] };
@@ -69,7 +68,7 @@ impl Host {
         delta
     }
 
-    fn hear(&mut self, delta: Delta) -> Option<Refusal> {
+    fn receive(&mut self, delta: Delta) -> Option<Refusal> {
         let before = self.replica.digest();
         let message = Message::Gossip(Gossip::Delta(delta));
         let bytes = Frame { incarnation: 1, message }.to_wire(CONTEXT).into();
@@ -81,36 +80,37 @@ impl Host {
 }
 
 #[test]
-fn members_take_each_others_deltas() {
-    let (mut one, mut two) = (Host::new(1, key(1).into_authority()), Host::new(2, key(2).into_authority()));
+fn members_accept_each_others_deltas() {
+    let mut one = Host::new(1, key(1).into_authority());
+    let mut two = Host::new(2, key(2).into_authority());
     for name in ["a", "b", "c"] {
-        assert_eq!(two.hear(one.write(name)), None);
-        assert_eq!(one.hear(two.write(name)), None);
+        assert_eq!(two.receive(one.write(name)), None);
+        assert_eq!(one.receive(two.write(name)), None);
     }
     assert_eq!(one.replica.digest(), two.replica.digest());
 }
 
 #[test]
-fn a_member_cannot_write_under_the_name_of_another() {
+fn member_cannot_forge_another_author() {
     let mut victim = Host::new(1, key(1).into_authority());
-    // It is replica 2 by name and signs with the key of replica 3, a member like any other.
+    // The forger claims to be replica 2 and signs with the key of replica 3, who is a member too.
     let mut forger = Host::new(2, key(3).into_authority());
-    assert_eq!(victim.hear(forger.write("a")), Some(Refusal::Delta(DeltaRefusal::BadSignature)));
+    assert_eq!(victim.receive(forger.write("a")), Some(Refusal::BadSignature));
     let mut honest = Host::new(2, key(2).into_authority());
-    assert_eq!(victim.hear(honest.write("a")), None);
+    assert_eq!(victim.receive(honest.write("a")), None);
 }
 
 #[test]
-fn a_stranger_with_a_key_of_its_own_is_no_member() {
+fn stranger_is_not_a_member() {
     let mut victim = Host::new(1, key(1).into_authority());
     let mut stranger = Host::new(8, key(8).into_authority());
-    // Its own replica would not let it write either, so it is told that it may.
+    // The stranger's own replica refuses writes of non-members, so its membership is replaced.
     stranger.replica.set_membership(Membership::of([(id(8), key(8).public())]));
-    assert_eq!(victim.hear(stranger.write("a")), Some(Refusal::Delta(DeltaRefusal::NotAMember)));
+    assert_eq!(victim.receive(stranger.write("a")), Some(Refusal::NotAMember));
 }
 
 #[test]
-fn every_part_of_a_delta_and_its_context_are_signed() {
+fn signature_covers_delta_and_context() {
     let mut victim = Host::new(1, key(1).into_authority());
     let mut author = Host::new(2, key(2).into_authority());
     author.write("first");
@@ -125,15 +125,15 @@ fn every_part_of_a_delta_and_its_context_are_signed() {
         Delta { actions: vec![], ..honest.clone() },
     ];
     for (at, delta) in changed.into_iter().enumerate() {
-        assert_eq!(victim.hear(delta), Some(Refusal::Delta(DeltaRefusal::BadSignature)), "change {at}");
+        assert_eq!(victim.receive(delta), Some(Refusal::BadSignature), "change {at}");
     }
     let elsewhere = Statement { context: ContextId([5; 32]), delta: honest.id() };
     let moved = Delta { signature: key(2).sign(&elsewhere), ..honest };
-    assert_eq!(victim.hear(moved), Some(Refusal::Delta(DeltaRefusal::BadSignature)));
+    assert_eq!(victim.receive(moved), Some(Refusal::BadSignature));
 }
 
 #[test]
-fn signatures_agree_with_the_published_ones() {
+fn agrees_with_rfc_8032() {
     // RFC 8032, 7.1, test 1: the public key of this secret.
     let secret: Vec<u8> = (0..32)
         .map(|at| {
@@ -147,13 +147,14 @@ fn signatures_agree_with_the_published_ones() {
 }
 
 #[test]
-fn what_is_no_key_or_no_signature_is_refused() {
+fn refuses_invalid_keys_and_signatures() {
     let statement = Statement { context: CONTEXT, delta: DeltaId([1; 32]) };
-    let (own, good) = (key(1), key(1).sign(&statement));
+    let own = key(1);
+    let good = own.sign(&statement);
     assert!(own.verify(Some(&own.public()), &statement, &good));
     assert!(!own.verify(None, &statement, &good));
     assert!(!own.verify(Some(&PublicKey([0xff; 32])), &statement, &good));
-    // The neutral point is a weak key: without strict rules it would verify anything.
+    // The neutral point is a weak key: without the strict rules it would verify any message.
     let mut neutral = [0; 32];
     neutral[0] = 1;
     assert!(!own.verify(Some(&PublicKey(neutral)), &statement, &good));

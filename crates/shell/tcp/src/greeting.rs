@@ -1,14 +1,16 @@
-//! How a stream begins: fresh key material for this connection alone, and proof that the other end
-//! holds the same key.
+//! The greeting: derives a fresh key for the connection, and proves that the peer has the same shared key.
+//!
+//! Each end sends a random salt in the clear. HKDF (RFC 5869) derives the connection's key and nonce from the
+//! shared key and both salts. Then each end sends the context id, sealed under them.
 
+use crate::framed_stream::{FramedStream, medium_error};
 use crate::transport::{TcpTransport, WRITE_BUDGET};
-use crate::wire::{Wire, medium_error};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use std::io;
 use std::time::Duration;
-use syncline_sync::{EncryptionState, FrameError, Nonce, SharedKey, StreamSide, TransportError};
-use syncline_types::ContextId;
+use syncline_sync::{EncryptionState, FrameError, Nonce, SharedKey, Side, TransportError};
+use syncline_types::{ContextId, InternalError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
@@ -16,101 +18,106 @@ use tokio::time::timeout;
 const MAGIC: &[u8; 8] = b"syncline";
 const VERSION: u8 = 1;
 const SALT_BYTES: usize = 32;
-/// The longest byte string of a greeting: nobody who has not proved anything makes us hold more.
+/// The longest byte string of a greeting. A peer that has proved nothing yet cannot make us buffer more.
 const GREETING_LIMIT: usize = 64;
-/// What derived bytes are for. Another version of the greeting says another thing here.
+/// HKDF's `info` strings. Each derived value and each version of the greeting has its own, so that no derived
+/// bytes serve two purposes.
 const FOR_KEY: &[u8] = b"syncline-tcp v1: key of one connection";
 const FOR_NONCE: &[u8] = b"syncline-tcp v1: nonce of one connection";
 
-/// What this end knows beforehand and expects of the other.
+/// The settings of one end. Both ends need the same context and key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TcpConfig {
-    /// What is replicated.
+    /// The context that is replicated.
     pub context: ContextId,
-    /// What both ends know and nobody else: 32 bytes of chance, not a password. It may serve any number
-    /// of connections, one after another and at once.
+    /// The secret that both ends share: 32 random bytes, not a password. It may serve any number of
+    /// connections, successive or concurrent.
     pub key: SharedKey,
-    /// How long connecting and greeting may take together; ten seconds by default.
+    /// The time limit for connecting and greeting together; ten seconds by default.
     pub greeting_budget: Duration,
-    /// How long the other end may take to read one message; half a minute by default.
+    /// How long the peer may take to read one message; 30 seconds by default.
     pub write_budget: Duration,
 }
 
 impl TcpConfig {
-    /// The defaults for `context` under `key`.
+    /// Settings for `context` and `key`, with the default time limits.
     pub const fn new(context: ContextId, key: SharedKey) -> Self {
         Self { context, key, greeting_budget: Duration::from_secs(10), write_budget: WRITE_BUDGET }
     }
 }
 
-/// Why there is no transport to the other end.
+/// Why a connection was not established.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// There is nobody at that address. Worth another try later.
+    /// Nobody listens at the address, or the network does not reach it. Retry later.
     #[error("the other end cannot be reached: {0}")]
     Unreachable(#[source] io::Error),
-    /// Connecting and greeting took too long. Worth another try later.
+    /// Connecting and greeting exceeded [`TcpConfig::greeting_budget`]. Retry later.
     #[error("the other end did not greet in time")]
     Timeout,
-    /// Whoever is there speaks something else.
+    /// The peer speaks another protocol.
     #[error("the other end does not speak this protocol")]
     Foreign,
-    /// The other end is of another version.
+    /// The peer speaks another version of the greeting.
     #[error("the other end greets in version {found}; this one in {VERSION}")]
     Version {
-        /// Its version.
+        /// The peer's version.
         found: u8,
     },
-    /// The other end cannot prove that it holds the key.
+    /// The peer has not proved that it has the shared key.
     #[error("the other end holds another key, or somebody has changed its greeting")]
     WrongKey,
-    /// The other end holds the key, and replicates something else.
+    /// The peer has the shared key, but replicates another context.
     #[error("the other end replicates another context")]
     Context,
-    /// Without chance there is no fresh key.
+    /// The system's source of randomness failed, so no fresh key can be derived.
     #[error("the system gives no random bytes: {0}")]
     Random(String),
-    /// The stream failed, or the other end closed it in the middle of the greeting.
+    /// The stream failed, or the peer closed it during the greeting.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// A bug in this crate.
+    #[error(transparent)]
+    Internal(#[from] InternalError),
 }
 
-/// Connects to whoever listens at `addr`, and greets.
+/// Connects to the peer that listens at `addr`, and greets as [`Side::Opener`].
 ///
 /// # Errors
 /// See [`ConnectError`].
 pub async fn connect(addr: impl ToSocketAddrs, config: &TcpConfig) -> Result<TcpTransport, ConnectError> {
     let connecting = async {
         let stream = TcpStream::connect(addr).await.map_err(ConnectError::Unreachable)?;
-        say_hello(without_delay(stream)?, StreamSide::Opener, config).await
+        say_hello(without_delay(stream)?, Side::Opener, config).await
     };
+    // One limit for both: a peer that accepts the connection and stays silent is given up too.
     timeout(config.greeting_budget, connecting).await.map_err(|_| ConnectError::Timeout)?
 }
 
-/// Greets whoever has connected. A listener that takes one connection after another waits for
-/// [`TcpConfig::greeting_budget`] at most.
+/// Greets a peer that has connected, as [`Side::Accepter`]. Takes [`TcpConfig::greeting_budget`] at most: a
+/// listener that accepts one connection after another is blocked no longer than that by a silent peer.
 ///
 /// # Errors
 /// See [`ConnectError`].
 pub async fn accept(stream: TcpStream, config: &TcpConfig) -> Result<TcpTransport, ConnectError> {
-    greet(without_delay(stream)?, StreamSide::Accepter, config).await
+    greet(without_delay(stream)?, Side::Accepter, config).await
 }
 
-/// As [`connect`] and [`accept`], over any stream of bytes. The two ends must be of different sides.
+/// As [`connect`] and [`accept`], over any stream with in-order delivery. The ends must have different sides.
 ///
 /// # Errors
 /// See [`ConnectError`].
 pub async fn greet<S: AsyncRead + AsyncWrite>(
     stream: S,
-    side: StreamSide,
+    side: Side,
     config: &TcpConfig,
 ) -> Result<TcpTransport<S>, ConnectError> {
     let greeting = say_hello(stream, side, config);
     timeout(config.greeting_budget, greeting).await.map_err(|_| ConnectError::Timeout)?
 }
 
-/// A session asks and waits: a small frame must not wait for a larger one to go with.
+/// Turns off Nagle's algorithm (RFC 896), which delays small frames: a session waits for each answer.
 fn without_delay(stream: TcpStream) -> Result<TcpStream, ConnectError> {
     stream.set_nodelay(true).map_err(|error| medium_error(&error))?;
     Ok(stream)
@@ -118,38 +125,44 @@ fn without_delay(stream: TcpStream) -> Result<TcpStream, ConnectError> {
 
 async fn say_hello<S: AsyncRead + AsyncWrite>(
     stream: S,
-    side: StreamSide,
+    side: Side,
     config: &TcpConfig,
 ) -> Result<TcpTransport<S>, ConnectError> {
-    let mut wire = Wire::new(stream, GREETING_LIMIT, config.write_budget);
+    // Only a short limit until the peer has proved itself.
+    let mut stream = FramedStream::new(stream, GREETING_LIMIT, config.write_budget);
     let mut ours = [0; SALT_BYTES];
     getrandom::fill(&mut ours).map_err(|error| ConnectError::Random(error.to_string()))?;
-    wire.write(&[&MAGIC[..], &[VERSION], &ours].concat()).await?;
-    let theirs = salt_of(&read(&mut wire).await?)?;
+    stream.write(&[&MAGIC[..], &[VERSION], &ours].concat()).await?;
+    let theirs = salt_of(&read(&mut stream).await?)?;
     let (opener, accepter) = match side {
-        StreamSide::Opener => (ours, theirs),
-        StreamSide::Accepter => (theirs, ours),
+        Side::Opener => (ours, theirs),
+        Side::Accepter => (theirs, ours),
     };
     let mut encryption = EncryptionState::plain(side);
-    encryption.set(Some(fresh_key(&config.key, &opener, &accepter)));
+    encryption.set(Some(fresh_key(&config.key, &opener, &accepter)?));
+    // The seal differs by side, so a peer without the key cannot return our own proof.
     let proof = encryption.seal(config.context.as_bytes()).map_err(TransportError::from)?;
-    wire.write(&proof).await?;
-    let context = encryption.open(&read(&mut wire).await?).map_err(|_| ConnectError::WrongKey)?;
+    stream.write(&proof).await?;
+    let context = encryption.open(&read(&mut stream).await?).map_err(|_| ConnectError::WrongKey)?;
+    // After the key: a peer without the key learns nothing about the context.
     if context != config.context.as_bytes() {
         return Err(ConnectError::Context);
     }
-    Ok(TcpTransport::over(wire, encryption, config.context))
+    Ok(TcpTransport::over(stream, encryption, config.context))
 }
 
-async fn read<S: AsyncRead + AsyncWrite>(wire: &mut Wire<S>) -> Result<bytes::Bytes, ConnectError> {
-    match wire.read().await {
+/// Reads one frame of the greeting.
+async fn read<S: AsyncRead + AsyncWrite>(stream: &mut FramedStream<S>) -> Result<bytes::Bytes, ConnectError> {
+    match stream.read().await {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(TransportError::Closed.into()),
+        // A greeting is short. The first bytes of another protocol usually decode to a large length.
         Err(TransportError::Frame(FrameError::TooLarge { .. })) => Err(ConnectError::Foreign),
         Err(error) => Err(error.into()),
     }
 }
 
+/// The salt in the first frame of a peer.
 fn salt_of(hello: &[u8]) -> Result<[u8; SALT_BYTES], ConnectError> {
     let (found, salt) = match hello.strip_prefix(MAGIC) {
         Some([found, salt @ ..]) => (*found, salt),
@@ -161,12 +174,21 @@ fn salt_of(hello: &[u8]) -> Result<[u8; SALT_BYTES], ConnectError> {
     salt.try_into().map_err(|_| ConnectError::Foreign)
 }
 
-/// A key and a nonce that one connection alone has: as long as either end's salt is new, so are they.
-fn fresh_key(key: &SharedKey, opener: &[u8; SALT_BYTES], accepter: &[u8; SALT_BYTES]) -> (SharedKey, Nonce) {
+/// Derives the key and nonce of one connection. They are fresh if the salt of at least one end is fresh, so
+/// replayed frames of an earlier connection do not open.
+fn fresh_key(
+    key: &SharedKey,
+    opener: &[u8; SALT_BYTES],
+    accepter: &[u8; SALT_BYTES],
+) -> Result<(SharedKey, Nonce), InternalError> {
     let material = Hkdf::<Sha256>::new(Some(&[&opener[..], accepter].concat()), &key.0);
-    let (mut fresh, mut nonce) = ([0; 32], [0; 12]);
+    let mut fresh = [0; 32];
+    let mut nonce = [0; 12];
     for (out, purpose) in [(&mut fresh[..], FOR_KEY), (&mut nonce[..], FOR_NONCE)] {
-        material.expand(purpose, out).expect("HKDF refuses only what is longer than 255 hashes");
+        let expanded = material.expand(purpose, out);
+        debug_assert!(expanded.is_ok(), "HKDF expands to up to 255 hashes");
+        expanded.map_err(|_| InternalError::broken("HKDF expands to up to 255 hashes"))?;
     }
-    (SharedKey(fresh), Nonce(nonce))
+    debug_assert!(fresh != key.0, "the connection's key is not the shared key");
+    Ok((SharedKey(fresh), Nonce(nonce)))
 }

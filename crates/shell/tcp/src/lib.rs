@@ -8,7 +8,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! // Both ends know these; the key is 32 bytes of chance.
+//! // Both ends have the same configuration; the key is 32 random bytes.
 //! let config = TcpConfig::new(ContextId([1; 32]), SharedKey([7; 32]));
 //! let host = |replica| {
 //!     let moment = Moment::at(SimTime::from_secs(1));
@@ -33,39 +33,50 @@
 //! # Ok(()) }) }
 //! ```
 //!
-//! A session is a task of one thread: its futures are not `Send`, and each step waits for its store.
-//! Run sessions on a current-thread runtime. `serve` stays as long as the other end keeps the stream
-//! open, however silent; put a `tokio::time::timeout` around it where that matters.
+//! A session runs on one thread: its futures are not `Send`, and each step waits for its store. Run sessions
+//! on a current-thread runtime. `serve` runs as long as the peer keeps the stream open, even if the peer is
+//! silent; wrap it in a `tokio::time::timeout` where that matters.
 //!
-//! # On the wire
+//! # Wire format
 //!
-//! Everything is a frame: four bytes of length, big endian, then as many bytes, up to
-//! [`MAX_WIRE_BYTES`]. A longer length is an error before room is made for it. The first frame of each
-//! end is in the clear: `syncline`, a version, and 32 random bytes. Both ends make a key and a nonce of
-//! the shared key and the two salts (HKDF with SHA-256), and send the context, sealed, to show that they
-//! can. From there on each frame is a message sealed by
-//! [`EncryptionState`](syncline_sync::EncryptionState).
+//! Everything is a frame: four bytes of length, big-endian, then the body of that length, up to
+//! [`MAX_WIRE_BYTES`]. A larger length is an error, before any memory is reserved for it.
 //!
-//! # What is protected
+//! | frame of each end | body |
+//! |---|---|
+//! | 1 | in the clear: `syncline` (8 bytes), the version (1 byte, now 1), a random salt (32 bytes) |
+//! | 2 | the context id, sealed |
+//! | 3 and later | one message each, sealed |
 //!
-//! Nobody without the key can read a message, change one unnoticed, add one, or play one again: within a
-//! connection the seal counts, and each connection has a key of its own. What does not open, or is no
-//! message, is dropped and counted ([`TcpTransport::dropped`]); the session asks again.
+//! Both ends derive the connection's key and nonce from the shared key and the two salts, with HKDF (RFC 5869)
+//! and SHA-256. [`EncryptionState`](syncline_sync::EncryptionState) seals. Frame 2 proves that its sender has
+//! the shared key.
 //!
-//! # What is not
+//! # Guarantees
 //!
-//! - **There is no forward secrecy.** Connection keys follow from the shared key and from salts that
-//!   anybody can see: who learns the shared key can read all that was ever recorded under it.
-//! - There are no identities. Who holds the key may speak as any replica, and none can be shut out
-//!   without a new key for all others.
-//! - The key must be chance. A greeting lets anybody who sees it test guesses, and passwords are guessed.
-//! - Addresses, the lengths and times of frames, and that this is Syncline, can be seen by all.
-//! - Who sits in between can delay frames, drop them and end the stream, also by changing a length.
-//!   Sessions then fail or are repeated; they do not take a stream's end for agreement.
+//! Without the shared key nobody can read a message, alter one undetected, insert one or replay one: the seal
+//! numbers the messages of a connection, and each connection has a key of its own. A frame that does not open,
+//! or is no message, is dropped and counted ([`TcpTransport::dropped`]); the session retransmits its request.
+//!
+//! # Limits
+//!
+//! - **There is no forward secrecy.** Connection keys are derived from the shared key and from salts that
+//!   anybody can see. Whoever learns the shared key can decrypt all recorded connections.
+//! - There are no identities. Whoever has the key can speak as any replica. To exclude one holder, all others
+//!   need a new key.
+//! - The key must be random. A recorded greeting lets its observer test guesses offline, and passwords are
+//!   guessable.
+//! - Observers see addresses, the lengths and times of frames, and that the protocol is Syncline's.
+//! - A host on the path can delay and drop frames, and end the stream, for example by altering a length.
+//!   Sessions then fail or are repeated. A session never takes the end of a stream for convergence.
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
 
+mod framed_stream;
 mod greeting;
 mod transport;
-mod wire;
 
 pub use greeting::{ConnectError, TcpConfig, accept, connect, greet};
-pub use transport::{Dropped, MAX_WIRE_BYTES, TcpTransport};
+pub use transport::{DroppedFrames, MAX_WIRE_BYTES, TcpTransport};

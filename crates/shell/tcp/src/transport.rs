@@ -1,10 +1,10 @@
-//! Messages over a wire.
+//! Sealed messages over a framed stream.
 
-use crate::wire::Wire;
+use crate::framed_stream::FramedStream;
 use std::borrow::Cow;
 use std::time::Duration;
 use syncline_sync::{
-    EncryptionError, EncryptionState, Frame, FrameError, Nonce, SharedKey, StreamMessage, StreamSide,
+    EncryptionError, EncryptionState, Frame, FrameError, Nonce, SharedKey, Side, StreamMessage,
     SyncTransport, TransportError,
 };
 use syncline_types::{ContextId, limits};
@@ -12,64 +12,65 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// The longest body of a frame on the wire, in bytes: a whole frame, sealed.
+/// The longest body of a frame on the wire, in bytes: the longest protocol frame, sealed.
 pub const MAX_WIRE_BYTES: usize = limits::MAX_FRAME_BYTES + EncryptionState::OVERHEAD;
 
-/// How long the other end may take to read one message, unless the settings say otherwise.
+/// The default of [`TcpConfig::write_budget`](crate::TcpConfig::write_budget).
 pub(crate) const WRITE_BUDGET: Duration = Duration::from_secs(30);
 
-/// Frames that came and were no messages, by cause. None of them reached the session, which asks again
-/// for what it lacks.
+/// The number of received frames that were dropped because they are no messages, by cause. The session
+/// does not see these frames; it retransmits its request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Dropped {
-    /// Not sealed by the other end, or changed on the way.
+pub struct DroppedFrames {
+    /// Frames that the peer has not sealed, or that were altered in flight.
     pub forged: u64,
-    /// Accepted before, or too old to tell.
+    /// Frames that were accepted before, or are older than the replay window.
     pub replayed: u64,
-    /// Opened, and not a frame of this context.
+    /// Frames that the peer has sealed, and that do not decode or belong to another context.
     pub malformed: u64,
 }
 
-impl Dropped {
-    /// How many in all.
+impl DroppedFrames {
+    /// The number of dropped frames of all causes.
     pub const fn total(&self) -> u64 {
         self.forged + self.replayed + self.malformed
     }
 }
 
-/// One end of a stream between two replicas, over TCP or whatever else carries bytes in order.
+/// One end of a connection between two replicas, over TCP or any other stream with in-order delivery.
 ///
-/// Made by [`connect`](crate::connect), [`accept`](crate::accept) or [`greet`](crate::greet), it is
-/// sealed from its first message on. `recv` and `recv_timeout` may be dropped while they wait, and so
-/// may `send`: its message then goes out with the next.
+/// A transport from [`connect`](crate::connect), [`accept`](crate::accept) or [`greet`](crate::greet) seals
+/// every message. `recv` and `recv_timeout` are cancel safe. `send` may be dropped too: its message is then
+/// sent before the next one.
 #[derive(Debug)]
 pub struct TcpTransport<S = TcpStream> {
-    wire: Wire<S>,
+    stream: FramedStream<S>,
     encryption: EncryptionState,
     context: ContextId,
-    dropped: Dropped,
+    dropped: DroppedFrames,
 }
 
 impl<S: AsyncRead + AsyncWrite> TcpTransport<S> {
-    /// A transport that seals nothing: for a stream that is protected otherwise, or until
+    /// A transport without encryption, for a stream that is protected otherwise, or until
     /// [`SyncTransport::set_encryption`]. A key and nonce given there must never be used again, on this
-    /// stream or another; `greet` sees to that by itself.
-    pub fn plain(stream: S, side: StreamSide, context: ContextId) -> Self {
-        let wire = Wire::new(stream, MAX_WIRE_BYTES, WRITE_BUDGET);
-        Self::over(wire, EncryptionState::plain(side), context)
+    /// stream or another; [`greet`](crate::greet) derives fresh ones.
+    pub fn plain(stream: S, side: Side, context: ContextId) -> Self {
+        let stream = FramedStream::new(stream, MAX_WIRE_BYTES, WRITE_BUDGET);
+        Self::over(stream, EncryptionState::plain(side), context)
     }
 
-    pub(crate) fn over(mut wire: Wire<S>, encryption: EncryptionState, context: ContextId) -> Self {
-        wire.set_limit(MAX_WIRE_BYTES);
-        Self { wire, encryption, context, dropped: Dropped::default() }
+    /// A transport over a stream whose greeting, if any, is complete.
+    pub(crate) fn over(mut stream: FramedStream<S>, encryption: EncryptionState, context: ContextId) -> Self {
+        stream.raise_limit(MAX_WIRE_BYTES);
+        Self { stream, encryption, context, dropped: DroppedFrames::default() }
     }
 
-    /// What came and was dropped so far.
-    pub const fn dropped(&self) -> Dropped {
+    /// The frames dropped so far.
+    pub const fn dropped(&self) -> DroppedFrames {
         self.dropped
     }
 
-    /// The frame in what was received; if there is none, that is noted.
+    /// Opens and decodes a received frame. A frame that is no message is counted, and gives `None`.
     fn open(&mut self, sealed: &[u8]) -> Option<Frame> {
         let cause = match self.encryption.open(sealed) {
             Ok(plain) => match Frame::from_wire(&plain, self.context) {
@@ -88,15 +89,21 @@ impl<S: AsyncRead + AsyncWrite> SyncTransport for TcpTransport<S> {
     async fn send(&mut self, message: &StreamMessage<'_>) -> Result<(), TransportError> {
         let frame = Frame { incarnation: message.incarnation, message: message.message.clone().into_owned() };
         let plain = frame.to_wire(self.context);
+        // Before sealing: a refused message must not use up a number of the seal.
         if plain.len() > limits::MAX_FRAME_BYTES {
             return Err(FrameError::TooLarge { found: plain.len() }.into());
         }
         let sealed = self.encryption.seal(&plain)?;
-        self.wire.write(&sealed).await
+        debug_assert!(
+            sealed.len() <= MAX_WIRE_BYTES,
+            "a sealed frame of allowed length fits the wire's limit"
+        );
+        self.stream.write(&sealed).await
     }
 
     async fn recv(&mut self) -> Result<Option<StreamMessage<'static>>, TransportError> {
-        while let Some(sealed) = self.wire.read().await? {
+        // Dropped frames are skipped: to the session they were lost in flight.
+        while let Some(sealed) = self.stream.read().await? {
             if let Some(Frame { incarnation, message }) = self.open(&sealed) {
                 return Ok(Some(StreamMessage { incarnation, message: Cow::Owned(message) }));
             }
@@ -109,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite> SyncTransport for TcpTransport<S> {
         budget: Duration,
     ) -> Result<Option<StreamMessage<'static>>, TransportError> {
         match timeout(budget, self.recv()).await {
+            // `None` means that the time is over, so the end of the stream needs an error here.
             Ok(Ok(None)) => Err(TransportError::Closed),
             Ok(received) => received,
             Err(_) => Ok(None),
@@ -124,6 +132,6 @@ impl<S: AsyncRead + AsyncWrite> SyncTransport for TcpTransport<S> {
     }
 
     async fn close(&mut self) -> Result<(), TransportError> {
-        self.wire.close().await
+        self.stream.close().await
     }
 }

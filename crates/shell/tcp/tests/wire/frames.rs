@@ -1,21 +1,19 @@
-//! Messages and the bytes they are: lengths, ends, and waiting that is given up.
+//! Messages as bytes: lengths, ends of streams, and cancelled calls.
 
 use crate::side::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::time::Duration;
-use syncline_sync::{
-    Frame, FrameError, Gossip, Message, StreamMessage, StreamSide, SyncTransport, TransportError,
-};
-use syncline_tcp::{Dropped, MAX_WIRE_BYTES, TcpConfig, TcpTransport, greet};
+use syncline_sync::{Frame, FrameError, Gossip, Message, Side, StreamMessage, SyncTransport, TransportError};
+use syncline_tcp::{DroppedFrames, MAX_WIRE_BYTES, TcpConfig, TcpTransport, greet};
 use syncline_types::limits;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_millis(5);
 
-/// A message of about as many bytes.
+/// A message of about `bytes` bytes.
 fn message(incarnation: u64, bytes: usize) -> StreamMessage<'static> {
     let piece = bytes.min(limits::MAX_DELTA_BYTES);
     let deltas = (0..bytes / piece).map(|_| vec![incarnation as u8; piece].into()).collect();
@@ -32,34 +30,34 @@ fn framed(message: &StreamMessage<'_>) -> Vec<u8> {
     on_the_wire(&frame.to_wire(CONTEXT))
 }
 
-/// An end that seals nothing, and the bytes that it is given.
+/// An end without encryption, and the other end of its stream.
 fn plain(room: usize) -> (TcpTransport<DuplexStream>, DuplexStream) {
     let (own, other) = duplex(room);
-    (TcpTransport::plain(own, StreamSide::Opener, CONTEXT), other)
+    (TcpTransport::plain(own, Side::Opener, CONTEXT), other)
 }
 
-/// Both ends of a sealed stream that holds `room` bytes.
+/// Both ends of a sealed stream that buffers `room` bytes.
 async fn pair(room: usize, config: &TcpConfig) -> (TcpTransport<DuplexStream>, TcpTransport<DuplexStream>) {
     let (a, b) = duplex(room);
-    tokio::try_join!(greet(a, StreamSide::Opener, config), greet(b, StreamSide::Accepter, config)).unwrap()
+    tokio::try_join!(greet(a, Side::Opener, config), greet(b, Side::Accepter, config)).unwrap()
 }
 
 #[test]
-fn an_announced_length_beyond_the_limit_is_an_error() {
+fn refuses_length_beyond_limit() {
     for len in [MAX_WIRE_BYTES as u32 + 1, u32::MAX] {
         block_on(async {
             let (mut transport, mut other) = plain(64);
             other.write_u32(len).await.unwrap();
             let error = transport.recv().await.unwrap_err();
             assert_eq!(error, FrameError::TooLarge { found: len as usize }.into());
-            assert_eq!(transport.recv().await, Ok(None), "there is no way back into the stream");
+            assert_eq!(transport.recv().await, Ok(None), "the next head cannot be found");
             assert_eq!(transport.recv_timeout(EVER).await, Err(TransportError::Closed));
         });
     }
 }
 
 #[test]
-fn a_message_beyond_the_limit_is_not_sent_and_the_next_one_is() {
+fn oversized_message_is_not_sent() {
     block_on(async {
         let (mut a, mut b) = pair(1 << 20, &config()).await;
         let error = a.send(&message(1, 3 * limits::MAX_DELTA_BYTES)).await.unwrap_err();
@@ -70,7 +68,7 @@ fn a_message_beyond_the_limit_is_not_sent_and_the_next_one_is() {
 }
 
 #[test]
-fn a_receiver_that_gives_up_in_the_middle_of_a_message_loses_nothing() {
+fn cancelled_receive_loses_nothing() {
     block_on(async {
         let (mut transport, mut other) = plain(1 << 10);
         let bytes = [framed(&message(1, 40)), framed(&message(2, 70))].concat();
@@ -82,12 +80,12 @@ fn a_receiver_that_gives_up_in_the_middle_of_a_message_loses_nothing() {
             }
         }
         assert_eq!(received, [message(1, 40), message(2, 70)]);
-        assert_eq!(transport.dropped(), Dropped::default());
+        assert_eq!(transport.dropped(), DroppedFrames::default());
     });
 }
 
 #[test]
-fn a_message_whose_sender_gave_up_waiting_goes_out_with_the_next() {
+fn cancelled_send_goes_out_first() {
     block_on(async {
         let (mut a, mut b) = pair(256, &config()).await;
         assert!(timeout(SOON, a.send(&message(1, 5_000))).await.is_err());
@@ -99,7 +97,7 @@ fn a_message_whose_sender_gave_up_waiting_goes_out_with_the_next() {
 }
 
 #[test]
-fn an_end_that_does_not_read_does_not_hold_the_other_for_ever() {
+fn send_to_stalled_peer_times_out() {
     block_on(async {
         let config = TcpConfig { write_budget: SOON, ..config() };
         let (mut a, _b) = pair(256, &config).await;
@@ -110,10 +108,11 @@ fn an_end_that_does_not_read_does_not_hold_the_other_for_ever() {
 }
 
 #[test]
-fn two_ends_that_send_at_once_do_not_wait_for_each_other() {
+fn concurrent_sends_do_not_deadlock() {
     block_on(async {
         let (mut a, mut b) = pair(1 << 10, &config()).await;
-        let (one, two) = (message(1, 2_000_000), message(2, 2_000_000));
+        let one = message(1, 2_000_000);
+        let two = message(2, 2_000_000);
         let first = async {
             a.send(&one).await?;
             a.recv().await
@@ -128,10 +127,11 @@ fn two_ends_that_send_at_once_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn what_was_sent_before_the_end_arrives_and_what_was_cut_off_does_not() {
+fn complete_messages_arrive_before_the_end() {
     block_on(async {
         let (mut transport, mut other) = plain(1 << 10);
-        let (whole, cut) = (framed(&message(1, 40)), framed(&message(2, 40)));
+        let whole = framed(&message(1, 40));
+        let cut = framed(&message(2, 40));
         other.write_all(&[&whole[..], &cut[..20]].concat()).await.unwrap();
         drop(other);
         assert_eq!(transport.recv().await, Ok(Some(message(1, 40))));
@@ -153,10 +153,9 @@ fn what_was_sent_before_the_end_arrives_and_what_was_cut_off_does_not() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever bytes come as frames, and in whatever pieces: each is dropped and counted, and a real
-    /// message between them arrives.
+    /// Random frames, in pieces of any size, are each dropped and counted; a message between them arrives.
     #[test]
-    fn garbage_is_dropped_frame_by_frame(
+    fn garbage_is_dropped_by_frame(
         bodies in vec(vec(any::<u8>(), 0..200), 0..20),
         real in 0usize..20,
         piece in 1usize..300,
@@ -164,7 +163,7 @@ proptest! {
     ) {
         block_on(async {
             let (own, mut other) = duplex(1 << 16);
-            let mut transport = TcpTransport::plain(own, StreamSide::Opener, CONTEXT);
+            let mut transport = TcpTransport::plain(own, Side::Opener, CONTEXT);
             if is_sealed {
                 let key = Some((syncline_sync::SharedKey([1; 32]), syncline_sync::Nonce([2; 12])));
                 transport.set_encryption(key);
@@ -178,11 +177,11 @@ proptest! {
             let garbage = bodies.len() as u64;
             if is_sealed {
                 assert_eq!(transport.recv().await, Ok(None));
-                assert_eq!(transport.dropped(), Dropped { forged: garbage + 1, ..Dropped::default() });
+                assert_eq!(transport.dropped(), DroppedFrames { forged: garbage + 1, ..DroppedFrames::default() });
             } else {
                 assert_eq!(transport.recv().await, Ok(Some(message(9, 30))));
                 assert_eq!(transport.recv().await, Ok(None));
-                assert_eq!(transport.dropped(), Dropped { malformed: garbage, ..Dropped::default() });
+                assert_eq!(transport.dropped(), DroppedFrames { malformed: garbage, ..DroppedFrames::default() });
             }
         });
     }

@@ -1,8 +1,8 @@
-//! Who is refused before the first message, and how that is said.
+//! Peers that are refused before the first message, and the errors.
 
 use crate::side::*;
 use std::time::Duration;
-use syncline_sync::{SharedKey, StreamSide, SyncTransport, TransportError};
+use syncline_sync::{SharedKey, Side, SyncTransport, TransportError};
 use syncline_tcp::{ConnectError, TcpConfig, TcpTransport, accept, connect, greet};
 use syncline_types::ContextId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 type Greeted = Result<TcpTransport, ConnectError>;
 
-/// Both ends' view of a connection on which each holds its own settings.
+/// Connects two ends with different settings, and gives the result of each.
 fn meet(client: &TcpConfig, server: &TcpConfig) -> (Greeted, Greeted) {
     block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -20,16 +20,16 @@ fn meet(client: &TcpConfig, server: &TcpConfig) -> (Greeted, Greeted) {
     })
 }
 
-/// What becomes of a greeting to an end that only says `bytes`.
+/// Greets a peer that sends `bytes` and then closes the stream.
 async fn greeted(bytes: &[u8]) -> Result<TcpTransport<DuplexStream>, ConnectError> {
     let (own, mut other) = duplex(1 << 10);
     other.write_all(bytes).await.unwrap();
     other.shutdown().await.unwrap();
-    greet(own, StreamSide::Accepter, &config()).await
+    greet(own, Side::Accepter, &config()).await
 }
 
 #[test]
-fn an_end_with_another_key_is_refused_by_both() {
+fn both_ends_refuse_another_key() {
     let other = TcpConfig { key: SharedKey([8; 32]), ..config() };
     let (ours, theirs) = meet(&config(), &other);
     assert!(matches!(ours, Err(ConnectError::WrongKey)), "{ours:?}");
@@ -40,7 +40,7 @@ fn an_end_with_another_key_is_refused_by_both() {
 }
 
 #[test]
-fn an_end_of_another_context_is_refused_by_both() {
+fn both_ends_refuse_another_context() {
     // The two contexts have the same tag: frames alone would not tell them apart.
     let mut context = CONTEXT;
     context.0[31] ^= 1;
@@ -52,7 +52,7 @@ fn an_end_of_another_context_is_refused_by_both() {
 }
 
 #[test]
-fn an_end_that_speaks_something_else_is_told_from_one_of_another_version() {
+fn foreign_protocol_and_version_are_distinct_errors() {
     let hello = |version: u8, salt: usize| {
         let body = [b"syncline", &[version][..], &vec![5; salt]].concat();
         [&(body.len() as u32).to_be_bytes(), &body[..]].concat()
@@ -79,7 +79,7 @@ fn an_end_that_speaks_something_else_is_told_from_one_of_another_version() {
 }
 
 #[test]
-fn an_end_that_says_nothing_or_is_not_there_is_given_up() {
+fn gives_up_on_silent_or_absent_peer() {
     block_on(async {
         let hasty = TcpConfig { greeting_budget: Duration::from_millis(20), ..config() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -90,15 +90,15 @@ fn an_end_that_says_nothing_or_is_not_there_is_given_up() {
         let error = connect(addr, &config()).await.unwrap_err();
         assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
         let (own, _other) = duplex(1 << 10);
-        let error = greet(own, StreamSide::Accepter, &hasty).await.unwrap_err();
+        let error = greet(own, Side::Accepter, &hasty).await.unwrap_err();
         assert!(matches!(error, ConnectError::Timeout), "{error}");
     });
 }
 
-/// Without a key one can still send back what the other end itself has proved.
+/// A peer without the key can still reflect the proof of the other end.
 #[test]
-fn an_end_that_only_echoes_is_refused() {
-    for side in [StreamSide::Opener, StreamSide::Accepter] {
+fn refuses_reflected_proof() {
+    for side in [Side::Opener, Side::Accepter] {
         block_on(async {
             let (own, other) = duplex(1 << 10);
             let echo = async {

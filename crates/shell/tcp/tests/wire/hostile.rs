@@ -1,13 +1,13 @@
-//! Somebody sits in between and does with frames what they like.
+//! An adversary on the path alters, replays, delays and drops frames.
 
 use crate::side::*;
 use std::cell::RefCell;
 use std::time::Duration;
 use syncline_store::MemoryStore;
 use syncline_sync::{
-    DriveError, FailureReason, FrameError, Outcome, StreamSide, SyncTransport, TransportError, drive, serve,
+    DriveError, FailureReason, FrameError, Outcome, Side, SyncTransport, TransportError, drive, serve,
 };
-use syncline_tcp::{ConnectError, Dropped, accept, connect, greet};
+use syncline_tcp::{ConnectError, DroppedFrames, accept, connect, greet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,12 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 /// The first frames of each end are its greeting.
 const GREETING_FRAMES: usize = 2;
 
-/// Carries frames one way. `meddle` is given the number of each and its bytes, length and all, and says
-/// which bytes go on instead.
+/// Forwards frames in one direction. `attack` takes the number of a frame and its bytes, including the length,
+/// and gives the bytes to forward instead.
 async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut meddle: impl FnMut(usize, Vec<u8>) -> Vec<u8>,
+    mut attack: impl FnMut(usize, Vec<u8>) -> Vec<u8>,
 ) {
     for nth in 0.. {
         let Ok(len) = from.read_u32().await else { break };
@@ -29,44 +29,47 @@ async fn carry(
         if from.read_exact(&mut frame[4..]).await.is_err() {
             break;
         }
-        if to.write_all(&meddle(nth, frame)).await.is_err() {
+        if to.write_all(&attack(nth, frame)).await.is_err() {
             break;
         }
     }
     let _ = to.shutdown().await;
 }
 
-/// How a session went.
+/// How a session ended.
 struct Ended {
     driven: Result<Outcome, DriveError>,
-    /// What the client dropped.
-    answers: Dropped,
-    /// What the server dropped.
-    requests: Dropped,
+    /// Frames that the client dropped.
+    answers: DroppedFrames,
+    /// Frames that the server dropped.
+    requests: DroppedFrames,
     are_equal: bool,
 }
 
-/// One session through somebody who meddles with requests and with answers.
+/// Runs one session through an adversary who attacks requests and answers.
 fn through(
-    wish: Wish,
+    protocol: Protocol,
     on_request: impl FnMut(usize, Vec<u8>) -> Vec<u8>,
     on_answer: impl FnMut(usize, Vec<u8>) -> Vec<u8>,
 ) -> Ended {
-    let (mut ours, mut theirs) = (MemoryStore::default(), MemoryStore::default());
-    let (client, server) = if wish == Wish::Snapshot { (0..0, 0..800) } else { (0..400, 300..700) };
-    if wish != Wish::Snapshot {
+    let mut ours = MemoryStore::default();
+    let mut theirs = MemoryStore::default();
+    let (client, server) = if protocol == Protocol::Snapshot { (0..0, 0..800) } else { (0..400, 300..700) };
+    if protocol != Protocol::Snapshot {
         write(&mut ours, CLIENT, client.clone());
     }
     write(&mut theirs, SERVER, server.clone());
-    let (mut ours, mut theirs) = (host_of(ours, CLIENT), host_of(theirs, SERVER));
+    let mut ours = host_of(ours, CLIENT);
+    let mut theirs = host_of(theirs, SERVER);
     ours.patience = Duration::from_millis(150);
     let (driven, answers, requests) = block_on(async {
         let behind = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let before = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (behind_at, before_at) = (behind.local_addr().unwrap(), before.local_addr().unwrap());
+        let behind_at = behind.local_addr().unwrap();
+        let before_at = before.local_addr().unwrap();
         let client = async {
             let mut transport = connect(before_at, &config()).await.unwrap();
-            let driven = wish.run(&mut ours, &mut transport).await;
+            let driven = protocol.run(&mut ours, &mut transport).await;
             transport.close().await.unwrap();
             (driven.map(|(outcome, _)| outcome), transport.dropped())
         };
@@ -80,7 +83,7 @@ fn through(
         };
         let server = async {
             let mut transport = accept(behind.accept().await.unwrap().0, &config()).await.unwrap();
-            // However it ended: the client says what became of the session.
+            // The server's result is not compared: the client's says how the session ended.
             let _ = serve(&mut theirs, &mut transport).await;
             transport.dropped()
         };
@@ -100,16 +103,16 @@ fn untouched(_: usize, frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// Does `change` to the message number `target`, counted from zero, and nothing to the others.
+/// Applies `change` to message number `target`, counted from zero, and forwards the others unchanged.
 fn only(target: usize, change: impl Fn(Vec<u8>) -> Vec<u8>) -> impl FnMut(usize, Vec<u8>) -> Vec<u8> {
     move |nth, frame| if nth == GREETING_FRAMES + target { change(frame) } else { frame }
 }
 
-const WISHES: [Wish; 4] = [Wish::Any, Wish::Snapshot, Wish::Walk, Wish::Deltas];
+const PROTOCOLS: [Protocol; 4] = [Protocol::Any, Protocol::Snapshot, Protocol::Walk, Protocol::Deltas];
 
 #[test]
-fn a_changed_frame_is_dropped_and_counted_and_the_session_converges() {
-    for (wish, target) in WISHES.into_iter().zip([0, 1, 2, 1]) {
+fn altered_frame_is_dropped_and_counted() {
+    for (protocol, target) in PROTOCOLS.into_iter().zip([0, 1, 2, 1]) {
         // The counter, the message, the authenticator.
         for place in [4, 12, usize::MAX] {
             let flip = |mut frame: Vec<u8>| {
@@ -117,41 +120,49 @@ fn a_changed_frame_is_dropped_and_counted_and_the_session_converges() {
                 frame[at] ^= 0x10;
                 frame
             };
-            let once = Dropped { forged: 1, ..Dropped::default() };
-            let ended = through(wish, untouched, only(target, flip));
-            assert!(matches!(ended.driven, Ok(Outcome::Converged { .. })), "{wish:?}: {:?}", ended.driven);
-            assert_eq!((ended.answers, ended.requests.total()), (once, 0), "{wish:?}, answer {target}");
+            let once = DroppedFrames { forged: 1, ..DroppedFrames::default() };
+            let ended = through(protocol, untouched, only(target, flip));
+            assert!(
+                matches!(ended.driven, Ok(Outcome::Converged { .. })),
+                "{protocol:?}: {:?}",
+                ended.driven
+            );
+            assert_eq!((ended.answers, ended.requests.total()), (once, 0), "{protocol:?}, answer {target}");
             assert!(ended.are_equal);
-            let ended = through(wish, only(target, flip), untouched);
-            assert!(matches!(ended.driven, Ok(Outcome::Converged { .. })), "{wish:?}: {:?}", ended.driven);
-            assert_eq!((ended.answers.total(), ended.requests), (0, once), "{wish:?}, request {target}");
+            let ended = through(protocol, only(target, flip), untouched);
+            assert!(
+                matches!(ended.driven, Ok(Outcome::Converged { .. })),
+                "{protocol:?}: {:?}",
+                ended.driven
+            );
+            assert_eq!((ended.answers.total(), ended.requests), (0, once), "{protocol:?}, request {target}");
             assert!(ended.are_equal);
         }
     }
 }
 
 #[test]
-fn a_frame_that_is_played_twice_is_taken_once_and_one_that_is_swallowed_is_asked_for_again() {
-    for wish in WISHES {
+fn duplicates_are_dropped_and_losses_retransmitted() {
+    for protocol in PROTOCOLS {
         let twice = |frame: Vec<u8>| frame.repeat(2);
-        let once = Dropped { replayed: 1, ..Dropped::default() };
-        let ended = through(wish, only(0, twice), only(1, twice));
-        assert!(matches!(ended.driven, Ok(Outcome::Converged { .. })), "{wish:?}: {:?}", ended.driven);
-        assert!((ended.answers, ended.requests) == (once, once) && ended.are_equal, "{wish:?}");
+        let once = DroppedFrames { replayed: 1, ..DroppedFrames::default() };
+        let ended = through(protocol, only(0, twice), only(1, twice));
+        assert!(matches!(ended.driven, Ok(Outcome::Converged { .. })), "{protocol:?}: {:?}", ended.driven);
+        assert!((ended.answers, ended.requests) == (once, once) && ended.are_equal, "{protocol:?}");
         let swallowed = |_| Vec::new();
-        let ended = through(wish, only(0, swallowed), only(1, swallowed));
-        assert!(matches!(ended.driven, Ok(Outcome::Converged { .. })), "{wish:?}: {:?}", ended.driven);
-        assert!(ended.answers.total() + ended.requests.total() == 0 && ended.are_equal, "{wish:?}");
+        let ended = through(protocol, only(0, swallowed), only(1, swallowed));
+        assert!(matches!(ended.driven, Ok(Outcome::Converged { .. })), "{protocol:?}: {:?}", ended.driven);
+        assert!(ended.answers.total() + ended.requests.total() == 0 && ended.are_equal, "{protocol:?}");
     }
 }
 
 #[test]
-fn a_changed_length_costs_the_stream_and_leaves_both_states_sound() {
+fn altered_length_ends_the_stream() {
     let longer = |mut frame: Vec<u8>| {
         frame[0] ^= 0x80;
         frame
     };
-    let ended = through(Wish::Walk, untouched, only(1, longer));
+    let ended = through(Protocol::Walk, untouched, only(1, longer));
     let error = ended.driven.unwrap_err();
     let too_large = |found| matches!(found, FrameError::TooLarge { found } if found >= 1 << 31);
     assert!(
@@ -161,15 +172,17 @@ fn a_changed_length_costs_the_stream_and_leaves_both_states_sound() {
 }
 
 #[test]
-fn a_recorded_connection_cannot_be_played_again() {
-    let (requests, answers) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+fn recorded_connection_cannot_be_replayed() {
+    let requests = RefCell::new(Vec::new());
+    let answers = RefCell::new(Vec::new());
     let record = |to: &RefCell<Vec<u8>>, frame: Vec<u8>| {
         to.borrow_mut().extend(&frame);
         frame
     };
-    let ended = through(Wish::Walk, |_, frame| record(&requests, frame), |_, frame| record(&answers, frame));
+    let ended =
+        through(Protocol::Walk, |_, frame| record(&requests, frame), |_, frame| record(&answers, frame));
     assert!(ended.are_equal);
-    for (side, recorded) in [(StreamSide::Accepter, requests.take()), (StreamSide::Opener, answers.take())] {
+    for (side, recorded) in [(Side::Accepter, requests.take()), (Side::Opener, answers.take())] {
         block_on(async {
             let (own, mut other) = duplex(recorded.len());
             other.write_all(&recorded).await.unwrap();
@@ -180,7 +193,7 @@ fn a_recorded_connection_cannot_be_played_again() {
 }
 
 #[test]
-fn a_peer_that_greets_and_then_is_silent_ends_in_a_timeout() {
+fn silent_peer_ends_in_timeout() {
     let mut host = host_of(MemoryStore::default(), CLIENT);
     host.patience = Duration::from_millis(5);
     block_on(async {
@@ -202,6 +215,6 @@ fn a_peer_that_greets_and_then_is_silent_ends_in_a_timeout() {
         };
         let ((outcome, stats), heard) = tokio::join!(client, silent);
         assert_eq!(outcome, Outcome::Failed(FailureReason::Timeout));
-        assert_eq!((stats.round_trips, stats.retries + 1), (0, heard), "it asked again, to no avail");
+        assert_eq!((stats.round_trips, stats.retries + 1), (0, heard), "it retransmitted each time");
     });
 }

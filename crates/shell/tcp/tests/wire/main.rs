@@ -1,4 +1,4 @@
-//! Sessions over TCP: between processes, with a hostile one in between, and with one that is killed.
+//! Sessions over TCP: between processes, through an adversary on the path, and with a killed process.
 
 mod crashes;
 mod frames;

@@ -1,4 +1,4 @@
-//! Two operating-system processes that become equal. The other one is this test binary again.
+//! Two operating-system processes that converge. The second process runs this test binary too.
 
 use crate::side::*;
 use std::io::{BufRead, BufReader, Lines, Read};
@@ -9,17 +9,17 @@ use syncline_tcp::{accept, connect};
 use tokio::net::TcpListener;
 
 const STORE: &str = "SYNCLINE_TCP_STORE";
-const WISH: &str = "SYNCLINE_TCP_WISH";
+const PROTOCOL: &str = "SYNCLINE_TCP_PROTOCOL";
 const PORT: &str = "SYNCLINE_TCP_PORT";
 
-/// Another process of this binary. It ends with this value, however the test ends.
+/// Another process of this binary. Dropping the value kills it.
 pub(crate) struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Process {
-    /// Runs the test `name` alone, with these words in its environment.
+    /// Runs the test `name` alone, with `environment` added.
     fn start(name: &str, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
@@ -32,7 +32,7 @@ impl Process {
         Self { child, lines }
     }
 
-    /// A process that serves the store at `path`, and the port that it serves on.
+    /// Starts a process that serves the store at `path`; gives its port too.
     pub(crate) fn server(path: &Path) -> (Self, u16) {
         let path = path.to_str().unwrap();
         let mut server = Self::start("processes::child_that_serves", &[(STORE, path)]);
@@ -40,14 +40,15 @@ impl Process {
         (server, port)
     }
 
-    /// A process that drives sessions from the store at `path` until it has converged.
-    pub(crate) fn client(path: &Path, wish: Wish, port: u16) -> Self {
-        let (wish, port) = (wish.name(), port.to_string());
-        let environment = [(STORE, path.to_str().unwrap()), (WISH, &wish), (PORT, &port)];
+    /// Starts a process that drives sessions from the store at `path` until it has converged.
+    pub(crate) fn client(path: &Path, protocol: Protocol, port: u16) -> Self {
+        let protocol = protocol.name();
+        let port = port.to_string();
+        let environment = [(STORE, path.to_str().unwrap()), (PROTOCOL, &protocol), (PORT, &port)];
         Self::start("processes::child_that_drives", &environment)
     }
 
-    /// Waits until the process says `word`, and gives what it says of it.
+    /// Waits until the process prints a line `<word> value`, and gives the value.
     pub(crate) fn said(&mut self, word: &str) -> String {
         for line in self.lines.by_ref() {
             // The first line begins with the name of the test.
@@ -58,7 +59,7 @@ impl Process {
         panic!("the other process ended and did not say its {word}");
     }
 
-    /// Kills it: SIGKILL, and nothing is left of it but its files.
+    /// Kills the process with SIGKILL: only its files remain.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -72,7 +73,7 @@ impl Drop for Process {
     }
 }
 
-/// If the test itself is killed, its end of the pipe goes, and nothing is to be left behind.
+/// Ends this process when its parent ends, which closes the parent's end of the pipe.
 fn end_with_the_parent() {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -100,21 +101,22 @@ fn child_that_serves() {
     });
 }
 
-/// Not a test by itself: drives sessions until one has converged, and says its root.
+/// Not a test by itself: drives sessions until one has converged, and prints its root.
 #[test]
 fn child_that_drives() {
     let Ok(port) = std::env::var(PORT) else { return };
     end_with_the_parent();
-    let (path, wish) = (std::env::var_os(STORE).unwrap(), Wish::named(&std::env::var(WISH).unwrap()));
+    let path = std::env::var_os(STORE).unwrap();
+    let protocol = Protocol::named(&std::env::var(PROTOCOL).unwrap());
     let mut host = open(Path::new(&path), CLIENT);
     let root = block_on(async {
         loop {
             let mut transport = connect(("127.0.0.1", port.parse().unwrap()), &config()).await.unwrap();
-            let (outcome, _) = wish.run(&mut host, &mut transport).await.unwrap();
+            let (outcome, _) = protocol.run(&mut host, &mut transport).await.unwrap();
             transport.close().await.unwrap();
             match outcome {
                 Outcome::Converged { root } => return root,
-                Outcome::SyncPending(_) => {}
+                Outcome::Owed(_) => {}
                 Outcome::Failed(reason) => panic!("{reason}"),
             }
         }
@@ -123,11 +125,12 @@ fn child_that_drives() {
 }
 
 #[test]
-fn two_processes_become_equal_over_tcp_with_encryption() {
-    for wish in Wish::ALL {
-        let folder = folder(&format!("equal-{}", wish.name()));
-        let (ours, theirs) = (folder.join("client"), folder.join("server"));
-        let (client, server) = wish.entries();
+fn two_processes_converge_encrypted() {
+    for protocol in Protocol::ALL {
+        let folder = folder(&format!("equal-{}", protocol.name()));
+        let ours = folder.join("client");
+        let theirs = folder.join("server");
+        let (client, server) = protocol.entries();
         make(&ours, CLIENT, client.clone());
         make(&theirs, SERVER, server.clone());
         let (mut process, port) = Process::server(&theirs);
@@ -135,21 +138,21 @@ fn two_processes_become_equal_over_tcp_with_encryption() {
         let (outcome, stats) = block_on(async {
             let mut transport = connect(("127.0.0.1", port), &config()).await.unwrap();
             assert!(transport.encryption().is_on());
-            let driven = wish.run(&mut host, &mut transport).await.unwrap();
+            let driven = protocol.run(&mut host, &mut transport).await.unwrap();
             assert_eq!(transport.dropped().total(), 0);
             driven
         });
-        let by_its_own_protocol = match wish {
-            Wish::Snapshot => stats.walks == 0 && stats.round_trips > 7,
-            Wish::Deltas => stats.walks == 0 && stats.deltas_received == 30 && stats.deltas_pushed == 30,
-            Wish::Walk => stats.walks == 1 && stats.records_received >= 600,
-            Wish::Any | Wish::Filter => stats.round_trips > 2,
+        let by_its_own_protocol = match protocol {
+            Protocol::Snapshot => stats.walks == 0 && stats.round_trips > 7,
+            Protocol::Deltas => stats.walks == 0 && stats.deltas_received == 30 && stats.deltas_pushed == 30,
+            Protocol::Walk => stats.walks == 1 && stats.records_received >= 600,
+            Protocol::Any | Protocol::Filter => stats.round_trips > 2,
         };
-        assert!(by_its_own_protocol, "{wish:?}: {stats:?}");
+        assert!(by_its_own_protocol, "{protocol:?}: {stats:?}");
         drop(host);
         process.kill();
         let root = reopened_root(&ours, &[client.clone(), server.clone()]);
-        assert_eq!(reopened_root(&theirs, &[client, server]), root, "{wish:?}");
-        assert_eq!(outcome, Outcome::Converged { root }, "{wish:?}");
+        assert_eq!(reopened_root(&theirs, &[client, server]), root, "{protocol:?}");
+        assert_eq!(outcome, Outcome::Converged { root }, "{protocol:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! One side of a session: its store on disk, and what must be found there.
+//! One side of a session: its store on disk, and checks of that store.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,20 +21,20 @@ pub(crate) const CONTEXT: ContextId = ContextId([3; 32]);
 pub(crate) const CLIENT: u64 = 1;
 pub(crate) const SERVER: u64 = 2;
 
-/// Longer than anything here takes. Only a test that hangs meets it.
+/// Longer than any test here takes. Only a hanging test reaches it.
 pub(crate) const EVER: Duration = Duration::from_secs(120);
 
 pub(crate) fn config() -> TcpConfig {
     TcpConfig::new(CONTEXT, SharedKey([7; 32]))
 }
 
-/// Runs a test's work on one thread; what hangs fails.
+/// Runs a test's work on one thread, and fails if it hangs.
 pub(crate) fn block_on<F: Future>(work: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(EVER, work).await.expect("the work comes to an end") })
 }
 
-/// A folder of this test alone, emptied.
+/// An empty folder that no other test uses.
 pub(crate) fn folder(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tcp").join(name);
     let _ = fs::remove_dir_all(&path);
@@ -58,12 +58,12 @@ fn map() -> Map<u64, Register<Vec<u8>>> {
     Map::named("entries")
 }
 
-/// What every replica writes at `key`: bytes that do not compress, so that pages stay full.
+/// The value that every replica writes at `key`. It does not compress, so that pages stay full.
 fn value(key: u64) -> Vec<u8> {
     (0..24u8).flat_map(|part| Digest::of(part, &key.to_le_bytes()).0).collect()
 }
 
-/// A replica that only writes draws nothing that matters.
+/// Entropy for a replica that only writes, which makes no draw that matters.
 struct Lowest;
 
 impl Entropy for Lowest {
@@ -72,7 +72,7 @@ impl Entropy for Lowest {
     }
 }
 
-/// Writes entries as a replica does, with a delta for every hundred.
+/// Writes entries as a replica does, a hundred to a delta.
 pub(crate) fn write<S: Store>(store: &mut S, replica: u64, keys: Range<u64>) {
     let config = ReplicaConfig::new(CONTEXT, ReplicaId::from_u64(replica));
     let (mut replica, actions) = Replica::recover(config, &store.view()).unwrap();
@@ -104,7 +104,7 @@ pub(crate) fn open(path: &Path, replica: u64) -> StoreHost<DiskStore> {
     host_of(DiskStore::open(path).unwrap(), replica)
 }
 
-/// The root of a state, after making sure that it is that of its records and that all `keys` are there.
+/// The root of a state. Checks that it is the root of the records, and that all `keys` have their values.
 pub(crate) fn root_with<S: Store>(store: &S, keys: &[Range<u64>]) -> Digest {
     let mut state = Interface::open(store.view()).unwrap();
     let root = state.root_hash().unwrap();
@@ -115,14 +115,14 @@ pub(crate) fn root_with<S: Store>(store: &S, keys: &[Range<u64>]) -> Digest {
     root
 }
 
-/// As [`root_with`], of a store that is opened again for this.
+/// As [`root_with`], of the store at `path`, which must be closed.
 pub(crate) fn reopened_root(path: &Path, keys: &[Range<u64>]) -> Digest {
     root_with(&DiskStore::open_existing(path).unwrap(), keys)
 }
 
-/// What a session wishes for.
+/// The protocol that a session requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wish {
+pub(crate) enum Protocol {
     Any,
     Snapshot,
     Walk,
@@ -130,7 +130,7 @@ pub(crate) enum Wish {
     Deltas,
 }
 
-impl Wish {
+impl Protocol {
     pub(crate) const ALL: [Self; 5] = [Self::Any, Self::Snapshot, Self::Walk, Self::Filter, Self::Deltas];
 
     pub(crate) fn name(self) -> String {
@@ -138,10 +138,10 @@ impl Wish {
     }
 
     pub(crate) fn named(name: &str) -> Self {
-        Self::ALL.into_iter().find(|wish| wish.name() == name).expect("the name of a wish")
+        Self::ALL.into_iter().find(|protocol| protocol.name() == name).expect("the name of a protocol")
     }
 
-    /// What the two sides have: only a fresh replica takes a snapshot; the others overlap.
+    /// The entries of the two sides. Only a fresh replica takes a snapshot; otherwise the two overlap.
     pub(crate) fn entries(self) -> (Range<u64>, Range<u64>) {
         match self {
             Self::Snapshot => (0..0, 0..2_000),

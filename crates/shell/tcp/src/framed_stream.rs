@@ -1,7 +1,7 @@
-//! Byte strings over a stream of bytes: the length of each in four bytes, big endian, then the bytes.
+//! Length-prefixed byte strings over a stream of bytes: four bytes of length, big-endian, then the bytes.
 //!
-//! Written by hand rather than with `tokio_util::codec`: that says "frame size too big" and not how
-//! big, and it makes room for an announced length before anything of it has come.
+//! This is not `tokio_util::codec`, because that reports "frame size too big" without the size, and reserves
+//! memory for an announced length before the first byte of the body has arrived.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io;
@@ -12,55 +12,67 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::time::timeout;
 
 const HEAD_BYTES: usize = 4;
-/// Room made for one read.
+/// The least free space of the inbound buffer before a read.
 const CHUNK_BYTES: usize = 16 << 10;
 
-/// One end of a stream.
+/// One end of a stream of byte strings. Strings arrive complete and in order, or not at all.
 #[derive(Debug)]
-pub(crate) struct Wire<S> {
+pub(crate) struct FramedStream<S> {
     reader: ReadHalf<S>,
     writer: WriteHalf<S>,
     limit: usize,
     write_budget: Duration,
     inbound: BytesMut,
-    /// What is not on its way yet: more than one string if an earlier write was given up by its caller.
+    /// Bytes that the system has not taken yet. More than one string if the caller dropped an earlier write.
     outbound: BytesMut,
     is_readable: bool,
     is_writable: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite> Wire<S> {
-    /// A wire whose byte strings are of `limit` bytes at most, and whose other end has `write_budget` to
-    /// take each.
+impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
+    /// A stream of byte strings of `limit` bytes at most. The peer has `write_budget` to read each.
     pub(crate) fn new(stream: S, limit: usize, write_budget: Duration) -> Self {
         let (reader, writer) = tokio::io::split(stream);
-        let (inbound, outbound) = (BytesMut::new(), BytesMut::new());
-        Self { reader, writer, limit, write_budget, inbound, outbound, is_readable: true, is_writable: true }
+        debug_assert!(u32::try_from(limit).is_ok(), "every allowed length fits into the head");
+        Self {
+            reader,
+            writer,
+            limit,
+            write_budget,
+            inbound: BytesMut::new(),
+            outbound: BytesMut::new(),
+            is_readable: true,
+            is_writable: true,
+        }
     }
 
-    /// Changes the longest length, in bytes, for what is read and written from now on.
-    pub(crate) const fn set_limit(&mut self, limit: usize) {
+    /// Raises the limit on the length of a byte string, in both directions, to `limit` bytes.
+    pub(crate) const fn raise_limit(&mut self, limit: usize) {
+        debug_assert!(limit >= self.limit, "a string that was accepted stays acceptable");
         self.limit = limit;
     }
 
-    /// Waits for the next byte string. `None` once the other end is gone; what it had not sent whole is
-    /// lost. May be dropped and called again without loss.
+    /// Waits for the next byte string. `None` once the peer has closed the stream; an incomplete string at its
+    /// end is discarded. Cancel safe: a dropped call loses nothing.
     ///
     /// # Errors
-    /// [`FrameError::TooLarge`] for an announced length beyond the limit, before room is made for it;
-    /// [`TransportError::Io`] if the medium fails. Nothing can be read after either.
+    /// [`FrameError::TooLarge`] for an announced length beyond the limit, before any memory is reserved for
+    /// it; [`TransportError::Io`] if the medium fails. Nothing can be read after either error.
     pub(crate) async fn read(&mut self) -> Result<Option<Bytes>, TransportError> {
         loop {
+            // Complete strings that were read ahead come first, also after the end of the stream.
             let taken = self.take().inspect_err(|_| self.stop_reading())?;
             if taken.is_some() || !self.is_readable {
                 return Ok(taken);
             }
             self.inbound.reserve(CHUNK_BYTES);
             match self.reader.read_buf(&mut self.inbound).await {
+                // The end. The loop runs once more, for a string that arrived complete.
                 Ok(0) => self.is_readable = false,
                 Ok(_) => {}
                 Err(error) => {
                     self.stop_reading();
+                    // A reset is how some peers close. Nothing complete is lost: that was taken above.
                     match medium_error(&error) {
                         TransportError::Closed => {}
                         failure => return Err(failure),
@@ -70,10 +82,11 @@ impl<S: AsyncRead + AsyncWrite> Wire<S> {
         }
     }
 
-    /// The first byte string of what has come, if it is there whole.
+    /// Takes the first byte string out of the inbound buffer, if it is complete.
     fn take(&mut self) -> Result<Option<Bytes>, TransportError> {
         let Some((head, body)) = self.inbound.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
         let len = u32::from_be_bytes(*head) as usize;
+        // Before the body arrives: a peer must not make this end buffer an announced gigabyte.
         if len > self.limit {
             return Err(FrameError::TooLarge { found: len }.into());
         }
@@ -81,21 +94,23 @@ impl<S: AsyncRead + AsyncWrite> Wire<S> {
             return Ok(None);
         }
         self.inbound.advance(HEAD_BYTES);
+        debug_assert!(self.inbound.len() >= len, "the body is complete");
         Ok(Some(self.inbound.split_to(len).freeze()))
     }
 
+    /// Discards the inbound buffer: after an error the next head cannot be found.
     fn stop_reading(&mut self) {
         self.is_readable = false;
         self.inbound.clear();
     }
 
-    /// Sends one byte string, and waits until the system has taken it. If it is dropped before, the next
-    /// call goes on where it stopped.
+    /// Sends one byte string, and waits until the system has taken it. If the call is dropped before, the next
+    /// call sends the rest of this string first.
     ///
     /// # Errors
     /// [`FrameError::TooLarge`] beyond the limit. [`TransportError::Closed`] if either end has closed the
-    /// stream, [`TransportError::Io`] if the other end did not take it in time or the medium failed;
-    /// nothing can be written after these.
+    /// stream, [`TransportError::Io`] if the peer did not read in time or the medium failed; nothing can be
+    /// written after these two.
     pub(crate) async fn write(&mut self, body: &[u8]) -> Result<(), TransportError> {
         if !self.is_writable {
             return Err(TransportError::Closed);
@@ -109,18 +124,22 @@ impl<S: AsyncRead + AsyncWrite> Wire<S> {
         self.outbound.put_slice(body);
         let budget = self.write_budget;
         let failure = match timeout(budget, self.write_and_read()).await {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => {
+                debug_assert!(self.outbound.is_empty(), "a completed write leaves nothing queued");
+                return Ok(());
+            }
             Ok(Err(error)) => medium_error(&error),
             Err(_) => TransportError::Io(format!("the other end did not read for {budget:?}")),
         };
-        // Part of a byte string may be on its way: nothing may follow it.
+        // The peer may have part of a string: whatever followed would be taken for its rest.
         self.is_writable = false;
         self.outbound.clear();
         Err(failure)
     }
 
-    /// Writes what waits. Meanwhile reads ahead, though not without bound: two ends that write at once
-    /// would else wait for each other to read.
+    /// Writes the outbound buffer, and meanwhile reads ahead. Without that, two ends that write large strings
+    /// at the same time would each wait for the other to read: a deadlock. Reading ahead stops after one
+    /// string of maximal length.
     async fn write_and_read(&mut self) -> io::Result<()> {
         let Self { reader, writer, limit, inbound, outbound, is_readable, .. } = self;
         let mut writing = pin!(async {
@@ -132,6 +151,7 @@ impl<S: AsyncRead + AsyncWrite> Wire<S> {
             if has_room {
                 inbound.reserve(CHUNK_BYTES);
             }
+            // Writing first: a peer that floods this end must not delay its answer.
             tokio::select! {
                 biased;
                 written = &mut writing => return written,
@@ -140,8 +160,8 @@ impl<S: AsyncRead + AsyncWrite> Wire<S> {
         }
     }
 
-    /// Closes this end for writing. What was written may still arrive, and what the other end writes can
-    /// still be read.
+    /// Closes this end for writing. Strings already written may still arrive, and strings from the peer can
+    /// still be read. A peer that has left, or does not acknowledge in time, is no error.
     pub(crate) async fn close(&mut self) -> Result<(), TransportError> {
         self.is_writable = false;
         match timeout(self.write_budget, self.writer.shutdown()).await {
@@ -154,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite> Wire<S> {
     }
 }
 
-/// A stream that the other end has left is closed, however it left.
+/// Converts an error of the medium. Every way in which a peer can leave is [`TransportError::Closed`].
 pub(crate) fn medium_error(error: &io::Error) -> TransportError {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
     match error.kind() {

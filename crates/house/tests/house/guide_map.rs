@@ -1,28 +1,25 @@
-//! `docs/guide-map.md` tells the truth: what it names exists, and no row of the guide is missing.
+//! `docs/guide-map.md` is complete and correct: every place that it names exists, and no row of the guide is
+//! missing.
 
+use crate::tree::{read, root};
 use std::fs;
-use std::path::{Path, PathBuf};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 fn map() -> String {
-    fs::read_to_string(root().join("docs/guide-map.md")).expect("docs/guide-map.md")
+    read(&root().join("docs/guide-map.md"))
 }
 
-/// What stands in the first column of each row.
+/// The first cell of each row.
 fn rows(text: &str) -> Vec<String> {
     let cells = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     cells.map(|cell| cell.replace("**", "").trim().to_owned()).collect()
 }
 
 #[test]
-fn every_file_and_test_in_the_map_exists() {
+fn named_files_and_tests_exist() {
     let mut found = 0;
     for named in map().split('`').filter(|word| word.starts_with("crates/")) {
         let (path, test) = named.split_once("::").map_or((named, None), |(path, test)| (path, Some(test)));
-        let text = fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let text = read(&root().join(path));
         if let Some(test) = test {
             assert!(text.contains(&format!("fn {test}(")), "{path} has no test {test}");
         }
@@ -32,8 +29,9 @@ fn every_file_and_test_in_the_map_exists() {
 }
 
 #[test]
-fn no_row_or_item_of_the_guide_is_missing() {
-    // The guide lies beside the project on our machines; a clone without it has nothing to compare.
+fn every_row_of_the_guide_is_mapped() {
+    // The guide lies beside the project on the machines of its maintainers. Other clones have no guide to
+    // compare with.
     let Ok(guide) = fs::read_to_string(root().join("../shared/guide.md")) else { return };
     let mapped = rows(&map());
     let items = guide.lines().filter_map(|line| {

@@ -1,0 +1,83 @@
+//! The lints against nondeterminism work: what they forbid, planted into a small crate, fails.
+
+use crate::tree::{crates, read};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The source of the planted crate, and the message that must come; `None` if it must pass.
+const PLANTED: [(&str, &str, Option<&str>); 3] = [
+    ("sound", "pub fn f() -> std::collections::BTreeMap<u8, u8> { std::collections::BTreeMap::new() }", None),
+    (
+        "map",
+        "pub fn f() -> std::collections::HashMap<u8, u8> { std::collections::HashMap::new() }",
+        Some("disallowed type `std::collections::HashMap`"),
+    ),
+    (
+        "clock",
+        "pub fn f() -> std::time::Instant { std::time::Instant::now() }",
+        Some("disallowed method `std::time::Instant::now`"),
+    ),
+];
+
+/// The folders whose crates must be deterministic; the settings lie in each.
+fn deterministic() -> Vec<PathBuf> {
+    ["core", "sim"].map(|name| crates().join(name)).into_iter().filter(|path| path.is_dir()).collect()
+}
+
+/// Runs clippy on a crate of `source` alone, with the settings of `settings`: whether it passes, and its output.
+fn clippy(folder: &Path, settings: &Path, source: &str) -> (bool, String) {
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder.join("src")).expect("a folder");
+    // A workspace of its own: the folder lies in ours.
+    let manifest = "[workspace]\n[package]\nname = \"planted\"\nversion = \"0.0.0\"\nedition = \"2024\"\n";
+    fs::write(folder.join("Cargo.toml"), manifest).expect("a manifest");
+    fs::write(folder.join("clippy.toml"), read(settings)).expect("settings");
+    fs::write(folder.join("src/lib.rs"), source).expect("a source");
+    let run = Command::new(env!("CARGO"))
+        .args(["clippy", "--offline", "--quiet", "--", "-D", "warnings"])
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", folder.join("target"))
+        .env("CARGO_TERM_COLOR", "never")
+        // Those of an outer clippy or coverage run are not meant for this crate.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CLIPPY_ARGS")
+        .env_remove("CLIPPY_CONF_DIR")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .output()
+        .expect("cargo clippy runs");
+    (run.status.success(), String::from_utf8_lossy(&run.stderr).into_owned())
+}
+
+#[test]
+fn planted_nondeterminism_is_refused() {
+    let folders = deterministic();
+    assert!(!folders.is_empty());
+    for folder in folders {
+        let settings = folder.join("clippy.toml");
+        assert!(settings.is_file(), "{} has no clippy.toml", folder.display());
+        let of = folder.file_name().expect("a name").to_string_lossy().into_owned();
+        for (name, source, message) in PLANTED {
+            let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted").join(format!("{of}-{name}"));
+            let (passes, output) = clippy(&place, &settings, source);
+            match message {
+                None => assert!(passes, "{of}, {name}: {output}"),
+                Some(message) => assert!(!passes && output.contains(message), "{of}, {name}: {output}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn no_deeper_settings_replace_these() {
+    // Clippy reads the first settings that it finds from a crate upwards.
+    for folder in deterministic() {
+        let found = crate::tree::files(&folder, "clippy.toml");
+        assert_eq!(
+            found,
+            [folder.join("clippy.toml")],
+            "one clippy.toml for all crates of {}",
+            folder.display()
+        );
+    }
+}
