@@ -91,7 +91,7 @@ impl<V: ReadView> Interface<V> {
         self.check_merge(id, record)?;
         if record.depth > 1 {
             let parent = self.cached(record.parent)?.position;
-            if !parent.is_some_and(|(depth, _)| depth < record.depth) {
+            if parent.is_none_or(|(depth, _)| depth >= record.depth) {
                 return Err(ApplyError::MissingParent { id, parent: record.parent });
             }
         }
