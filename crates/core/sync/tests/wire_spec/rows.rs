@@ -1,0 +1,141 @@
+//! The rows that the sync layer stores, as `docs/spec/storage.md` shows them.
+
+use crate::doc::{Example, Walk, name_of, read_with};
+use crate::samples::{entity, first_delta, handshakes, second_delta};
+use crate::walk;
+use syncline_storage::{ApplyContext, Cursor, StorageError};
+use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
+use syncline_sync::staged::{self, Transfer};
+use syncline_sync::*;
+use syncline_types::{Encode, Hlc, Moment, SimTime, Writer};
+
+const DELTA_LOG: &[u8] = &[0x10, 1];
+const SNAPSHOT_SOURCE: &[u8] = &[0x10, 2];
+const SNAPSHOT_PROGRESS: &[u8] = &[0x10, 2, 1];
+
+fn store_of(rows: &[(&[u8], &[u8])]) -> MemoryStore {
+    let mut batch = WriteBatch::default();
+    rows.iter().for_each(|(key, value)| batch.put((*key).into(), *value));
+    let mut store = MemoryStore::default();
+    store.apply(batch).unwrap();
+    store
+}
+
+fn error(error: StorageError) -> String {
+    match error {
+        StorageError::Row { error, .. } => name_of(error),
+        other => other.to_string(),
+    }
+}
+
+/// What a replica stores that has applied two deltas, the second with the first as its parent.
+fn with_deltas() -> MemoryStore {
+    let mut store = MemoryStore::default();
+    let context = ApplyContext::new(Moment::at(SimTime::from_millis(10_000)));
+    let mut work = Transaction::begin(store.view(), DeltaLog::default(), context).unwrap();
+    for delta in [first_delta(), second_delta()] {
+        assert_eq!(work.apply_delta(&delta).unwrap(), Ok(()));
+    }
+    store.apply(work.finish().unwrap().0).unwrap();
+    store
+}
+
+fn delta_log() -> Example {
+    let decode = |bytes: &[u8]| DeltaLog::load(&store_of(&[(DELTA_LOG, bytes)]), DeltaLog::DEFAULT_RETENTION);
+    let encode = |log: &DeltaLog| {
+        let mut out = Writer::default();
+        log.covered().encode(&mut out);
+        log.floor().encode(&mut out);
+        out.list(&log.heads());
+        log.stable().encode(&mut out);
+        out.into_bytes()
+    };
+    let fields = |log: &DeltaLog, walk: &mut Walk<'_>| {
+        walk::version_vector("covered", log.covered(), walk);
+        walk::version_vector("floor", log.floor(), walk);
+        walk.list("heads", &log.heads(), walk::reference);
+        walk::version_vector("stable", log.stable(), walk);
+        walk.ignore_rest();
+    };
+    let bytes = with_deltas().read(DELTA_LOG).unwrap().unwrap().to_vec();
+    let read = move |bytes: &[u8]| read_with(bytes, decode, error, encode, fields);
+    Example { longer: None, ..Example::new("delta-log/two-authors", bytes, read) }
+}
+
+fn deltas() -> Example {
+    let bytes =
+        with_deltas().read(&[&[0x11], &first_delta().dot.author.0[..], &[0, 0, 0, 0, 0, 0, 0, 1]].concat());
+    let example = Example::of("delta/first", &first_delta(), walk::delta);
+    assert_eq!(&*bytes.unwrap().unwrap(), example.bytes);
+    example
+}
+
+fn transfer() -> Transfer {
+    let (_, source) = handshakes().into_iter().find(|(name, _)| *name == "fresh-replica").unwrap();
+    Transfer::new(source)
+}
+
+fn rows_of(transfer: &Transfer) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    transfer.write_source(&mut batch);
+    transfer.write_progress(&mut batch);
+    batch
+}
+
+fn row(transfer: &Transfer, key: &[u8]) -> Vec<u8> {
+    rows_of(transfer).get(key).unwrap().as_ref().unwrap().to_vec()
+}
+
+fn snapshot_source() -> Example {
+    let progress = row(&transfer(), SNAPSHOT_PROGRESS);
+    let decode = move |bytes: &[u8]| {
+        let store = store_of(&[(SNAPSHOT_SOURCE, bytes), (SNAPSHOT_PROGRESS, &progress)]);
+        Transfer::read(&store).map(Option::unwrap)
+    };
+    let fields = |transfer: &Transfer, walk: &mut Walk<'_>| {
+        walk.flag("mixed", transfer.mixed);
+        walk::handshake(&transfer.source, walk);
+        if !walk.rest().is_empty() {
+            walk.u8("passed over", transfer.passed_over);
+        }
+        walk.ignore_rest();
+    };
+    let bytes = row(&transfer(), SNAPSHOT_SOURCE);
+    let read =
+        move |bytes: &[u8]| read_with(bytes, &decode, error, |value| row(value, SNAPSHOT_SOURCE), fields);
+    Example { longer: None, optional: 1, ..Example::new("snapshot-source/begun", bytes, read) }
+}
+
+fn snapshot_progress() -> Example {
+    let source = row(&transfer(), SNAPSHOT_SOURCE);
+    let decode = move |bytes: &[u8]| {
+        let store = store_of(&[(SNAPSHOT_SOURCE, &source), (SNAPSHOT_PROGRESS, bytes)]);
+        Transfer::read(&store).map(Option::unwrap)
+    };
+    let fields = |transfer: &Transfer, walk: &mut Walk<'_>| {
+        walk.hlc("latest", transfer.latest);
+        walk.option("cursor", transfer.cursor.as_ref(), |walk, cursor| {
+            walk::cursor(&cursor.to_bytes(), walk);
+        });
+        walk.ignore_rest();
+    };
+    let begun = Transfer { latest: Hlc::ZERO, cursor: Some(Cursor::default()), ..transfer() };
+    let bytes = row(&begun, SNAPSHOT_PROGRESS);
+    let read =
+        move |bytes: &[u8]| read_with(bytes, &decode, error, |value| row(value, SNAPSHOT_PROGRESS), fields);
+    Example { longer: None, ..Example::new("snapshot-progress/begun", bytes, read) }
+}
+
+/// The row of a record that must not be shown yet is its key alone.
+#[test]
+fn early_records_are_keys() {
+    let mut batch = WriteBatch::default();
+    staged::note_early(entity(1), &mut batch);
+    let rows: Vec<_> =
+        batch.iter().map(|(key, value)| (key.to_vec(), value.map(|value| value.to_vec()))).collect();
+    assert_eq!(rows, [([&[0x12], &entity(1).0[..]].concat(), Some(vec![]))]);
+}
+
+pub(crate) fn examples() -> Vec<Example> {
+    vec![delta_log(), deltas(), snapshot_source(), snapshot_progress()]
+}
