@@ -2,7 +2,7 @@
 
 use crate::unflushed::UnflushedRows;
 use std::sync::Arc;
-use syncline_store::{Bytes, Key, Run, Runs, StoreError, WriteBatch};
+use syncline_store::{Bytes, Key, RowRun, RowRuns, StoreError, WriteBatch};
 
 /// The limit on cached nodes unless [`DiskStore::set_cache_limit`](crate::DiskStore::set_cache_limit) says
 /// otherwise.
@@ -14,7 +14,7 @@ const DEFAULT_LIMIT: usize = 1 << 17;
 /// cache may be cleared only after a flush.
 #[derive(Clone)]
 pub(crate) struct IndexCache {
-    tries: Runs,
+    tries: RowRuns,
     unflushed: UnflushedRows,
     /// An upper estimate of the cached nodes: one that changed again is counted again.
     nodes: usize,
@@ -23,7 +23,12 @@ pub(crate) struct IndexCache {
 
 impl Default for IndexCache {
     fn default() -> Self {
-        Self { tries: Runs::default(), unflushed: UnflushedRows::default(), nodes: 0, limit: DEFAULT_LIMIT }
+        Self {
+            tries: RowRuns::default(),
+            unflushed: UnflushedRows::default(),
+            nodes: 0,
+            limit: DEFAULT_LIMIT,
+        }
     }
 }
 
@@ -67,7 +72,7 @@ impl IndexCache {
     /// Drops all nodes.
     pub(crate) fn clear(&mut self) {
         debug_assert!(!self.has_unflushed_rows(), "unflushed rows have their values in the cache alone");
-        self.tries = Runs::default();
+        self.tries = RowRuns::default();
         self.nodes = 0;
     }
 
@@ -98,7 +103,7 @@ impl IndexCache {
     }
 
     /// The trie at `key`.
-    pub(crate) fn trie(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
+    pub(crate) fn trie(&self, key: &[u8]) -> Option<&Arc<dyn RowRun>> {
         self.tries.get(key)
     }
 

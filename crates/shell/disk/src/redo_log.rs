@@ -1,7 +1,7 @@
 //! The redo log of the index: one row for each batch whose index rows are not flushed yet.
 //!
 //! An entry holds, for each trie that the batch changed, the key of the trie and the
-//! [changes](syncline_store::Edit::notes) in short, both with their lengths.
+//! [changes](syncline_store::Edit::redo_entry) in short, both with their lengths.
 
 use crate::engine_error;
 use fjall::{Keyspace, Readable, Snapshot};
@@ -30,7 +30,7 @@ pub(crate) fn encode(batch: &WriteBatch) -> Option<Writer> {
     let mut entry = Writer::default();
     for (trie, edit) in batch.edits().filter_map(|(trie, edit)| Some((trie, edit?))) {
         entry.bytes(trie);
-        entry.bytes(&edit.notes()?);
+        entry.bytes(&edit.redo_entry()?);
     }
     Some(entry)
 }

@@ -7,7 +7,7 @@ use crate::redo_log::{self, RedoLog};
 use crate::view::DiskStoreView;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::path::Path;
-use syncline_storage::{StorageError, index, tries_are_told};
+use syncline_storage::{StorageError, index, trie_roots_match};
 use syncline_store::{Bytes, Key, ReadView, Store, StoreError, WriteBatch};
 use syncline_types::Writer;
 
@@ -143,7 +143,7 @@ impl DiskStore {
             self.cache.record(&batch, true)?;
         }
         // The log decodes, but is it the log of this state? Its result must have the acknowledged hashes.
-        if !tries_are_told(&self.view(), changes_by_trie.keys()).map_err(corrupt)? {
+        if !trie_roots_match(&self.view(), changes_by_trie.keys()).map_err(corrupt)? {
             let what = "replaying its redo log does not give the root that was acknowledged";
             return Err(StoreError::Corrupt { what: what.into() });
         }

@@ -5,7 +5,7 @@ use crate::index_cache::IndexCache;
 use crate::unflushed::merge;
 use fjall::{Keyspace, Readable, Snapshot};
 use std::sync::Arc;
-use syncline_store::{Bytes, Key, ReadView, Row, Run, StoreError};
+use syncline_store::{Bytes, Key, ReadView, Row, RowRun, StoreError};
 
 /// The state of a [`DiskStore`](crate::DiskStore) at one moment. Later batches do not change it. A clone costs
 /// O(1). The store's files stay open as long as a view of them exists.
@@ -54,7 +54,7 @@ impl ReadView for DiskStoreView {
         merge(stored, self.cache.unflushed().keys(from, to), |key| self.cache.read(key), limit)
     }
 
-    fn wants_notes(&self) -> bool {
+    fn wants_redo_entries(&self) -> bool {
         true
     }
 
@@ -62,7 +62,7 @@ impl ReadView for DiskStoreView {
         self.cache.prefetch(keys);
     }
 
-    fn run(&self, key: &[u8]) -> Option<&Arc<dyn Run>> {
+    fn run(&self, key: &[u8]) -> Option<&Arc<dyn RowRun>> {
         self.cache.trie(key)
     }
 }

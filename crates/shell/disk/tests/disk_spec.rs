@@ -73,7 +73,7 @@ fn rows_about_the_store_are_as_specified() {
         walk.u8("flags", 1);
         walk.opaque("record hash", 32);
     });
-    store.settle().unwrap();
+    store.flush_index().unwrap();
     assert_eq!(store.view().read(FIRST_REDO_LOG).unwrap(), None, "the index has its rows");
 }
 

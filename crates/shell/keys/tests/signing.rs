@@ -5,7 +5,8 @@ use syncline_replica::{Event, Operation, Refusal, Replica, ReplicaConfig, SyncAc
 use syncline_storage::verify;
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
-    Authority, Delta, Dot, Frame, Gossip, Membership, Message, PublicKey, Scheme, Signature, Statement,
+    Authority, Delta, DeltaRefusal, Dot, Frame, Gossip, Membership, Message, PublicKey, Scheme, Signature,
+    Statement,
 };
 use syncline_types::{Choice, ContextId, DeltaId, Entropy, Hlc, Moment, PeerId, ReplicaId, SimTime};
 
@@ -95,7 +96,7 @@ fn member_cannot_forge_another_author() {
     let mut victim = Host::new(1, key(1).into_authority());
     // The forger claims to be replica 2 and signs with the key of replica 3, who is a member too.
     let mut forger = Host::new(2, key(3).into_authority());
-    assert_eq!(victim.receive(forger.write("a")), Some(Refusal::BadSignature));
+    assert_eq!(victim.receive(forger.write("a")), Some(Refusal::Delta(DeltaRefusal::BadSignature)));
     let mut honest = Host::new(2, key(2).into_authority());
     assert_eq!(victim.receive(honest.write("a")), None);
 }
@@ -106,7 +107,7 @@ fn stranger_is_not_a_member() {
     let mut stranger = Host::new(8, key(8).into_authority());
     // The stranger's own replica refuses writes of non-members, so its membership is replaced.
     stranger.replica.set_membership(Membership::of([(id(8), key(8).public())]));
-    assert_eq!(victim.receive(stranger.write("a")), Some(Refusal::NotAMember));
+    assert_eq!(victim.receive(stranger.write("a")), Some(Refusal::Delta(DeltaRefusal::NotAMember)));
 }
 
 #[test]
@@ -125,11 +126,11 @@ fn signature_covers_delta_and_context() {
         Delta { actions: vec![], ..honest.clone() },
     ];
     for (at, delta) in changed.into_iter().enumerate() {
-        assert_eq!(victim.receive(delta), Some(Refusal::BadSignature), "change {at}");
+        assert_eq!(victim.receive(delta), Some(Refusal::Delta(DeltaRefusal::BadSignature)), "change {at}");
     }
     let elsewhere = Statement { context: ContextId([5; 32]), delta: honest.id() };
     let moved = Delta { signature: key(2).sign(&elsewhere), ..honest };
-    assert_eq!(victim.receive(moved), Some(Refusal::BadSignature));
+    assert_eq!(victim.receive(moved), Some(Refusal::Delta(DeltaRefusal::BadSignature)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use std::io;
 use std::time::Duration;
-use syncline_sync::{EncryptionState, FrameError, Nonce, SharedKey, Side, TransportError};
+use syncline_sync::{EncryptionState, FrameError, Nonce, SharedKey, StreamSide, TransportError};
 use syncline_types::{ContextId, InternalError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, ToSocketAddrs};
@@ -82,26 +82,26 @@ pub enum ConnectError {
     Internal(#[from] InternalError),
 }
 
-/// Connects to the peer that listens at `addr`, and greets as [`Side::Opener`].
+/// Connects to the peer that listens at `addr`, and greets as [`StreamSide::Opener`].
 ///
 /// # Errors
 /// See [`ConnectError`].
 pub async fn connect(addr: impl ToSocketAddrs, config: &TcpConfig) -> Result<TcpTransport, ConnectError> {
     let connecting = async {
         let stream = TcpStream::connect(addr).await.map_err(ConnectError::Unreachable)?;
-        say_hello(without_delay(stream)?, Side::Opener, config).await
+        say_hello(without_delay(stream)?, StreamSide::Opener, config).await
     };
     // One limit for both: a peer that accepts the connection and stays silent is given up too.
     timeout(config.greeting_budget, connecting).await.map_err(|_| ConnectError::Timeout)?
 }
 
-/// Greets a peer that has connected, as [`Side::Accepter`]. Takes [`TcpConfig::greeting_budget`] at most: a
+/// Greets a peer that has connected, as [`StreamSide::Accepter`]. Takes [`TcpConfig::greeting_budget`] at most: a
 /// listener that accepts one connection after another is blocked no longer than that by a silent peer.
 ///
 /// # Errors
 /// See [`ConnectError`].
 pub async fn accept(stream: TcpStream, config: &TcpConfig) -> Result<TcpTransport, ConnectError> {
-    greet(without_delay(stream)?, Side::Accepter, config).await
+    greet(without_delay(stream)?, StreamSide::Accepter, config).await
 }
 
 /// As [`connect`] and [`accept`], over any stream with in-order delivery. The ends must have different sides.
@@ -110,7 +110,7 @@ pub async fn accept(stream: TcpStream, config: &TcpConfig) -> Result<TcpTranspor
 /// See [`ConnectError`].
 pub async fn greet<S: AsyncRead + AsyncWrite>(
     stream: S,
-    side: Side,
+    side: StreamSide,
     config: &TcpConfig,
 ) -> Result<TcpTransport<S>, ConnectError> {
     let greeting = say_hello(stream, side, config);
@@ -125,7 +125,7 @@ fn without_delay(stream: TcpStream) -> Result<TcpStream, ConnectError> {
 
 async fn say_hello<S: AsyncRead + AsyncWrite>(
     stream: S,
-    side: Side,
+    side: StreamSide,
     config: &TcpConfig,
 ) -> Result<TcpTransport<S>, ConnectError> {
     // Only a short limit until the peer has proved itself.
@@ -135,8 +135,8 @@ async fn say_hello<S: AsyncRead + AsyncWrite>(
     stream.write(&[&MAGIC[..], &[VERSION], &ours].concat()).await?;
     let theirs = salt_of(&read(&mut stream).await?)?;
     let (opener, accepter) = match side {
-        Side::Opener => (ours, theirs),
-        Side::Accepter => (theirs, ours),
+        StreamSide::Opener => (ours, theirs),
+        StreamSide::Accepter => (theirs, ours),
     };
     let mut encryption = EncryptionState::plain(side);
     encryption.set(Some(fresh_key(&config.key, &opener, &accepter)?));

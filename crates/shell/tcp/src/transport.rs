@@ -4,7 +4,7 @@ use crate::framed_stream::FramedStream;
 use std::borrow::Cow;
 use std::time::Duration;
 use syncline_sync::{
-    EncryptionError, EncryptionState, Frame, FrameError, Nonce, SharedKey, Side, StreamMessage,
+    EncryptionError, EncryptionState, Frame, FrameError, Nonce, SharedKey, StreamMessage, StreamSide,
     SyncTransport, TransportError,
 };
 use syncline_types::{ContextId, limits};
@@ -54,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite> TcpTransport<S> {
     /// A transport without encryption, for a stream that is protected otherwise, or until
     /// [`SyncTransport::set_encryption`]. A key and nonce given there must never be used again, on this
     /// stream or another; [`greet`](crate::greet) derives fresh ones.
-    pub fn plain(stream: S, side: Side, context: ContextId) -> Self {
+    pub fn plain(stream: S, side: StreamSide, context: ContextId) -> Self {
         let stream = FramedStream::new(stream, MAX_WIRE_BYTES, WRITE_BUDGET);
         Self::over(stream, EncryptionState::plain(side), context)
     }

@@ -7,7 +7,7 @@ use doc::{Doc, Walk};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use syncline_sync::{
-    EncryptionState, Frame, Gossip, Message, Nonce, SharedKey, Side, SyncTransport, TransportError,
+    EncryptionState, Frame, Gossip, Message, Nonce, SharedKey, StreamSide, SyncTransport, TransportError,
 };
 use syncline_tcp::{ConnectError, MAX_WIRE_BYTES, TcpConfig, TcpTransport, greet};
 use syncline_types::ContextId;
@@ -42,7 +42,7 @@ fn keys(opener: &[u8], accepter: &[u8]) -> (SharedKey, Nonce) {
 }
 
 fn opener(accepter_salt: &[u8]) -> EncryptionState {
-    let mut state = EncryptionState::plain(Side::Opener);
+    let mut state = EncryptionState::plain(StreamSide::Opener);
     state.set(Some(keys(&SALT, accepter_salt)));
     state
 }
@@ -113,7 +113,7 @@ async fn greeted() -> (DuplexStream, EncryptionState, TcpTransport<DuplexStream>
         (other, state)
     };
     let config = config();
-    let (greeted, (other, state)) = tokio::join!(greet(own, Side::Accepter, &config), opening);
+    let (greeted, (other, state)) = tokio::join!(greet(own, StreamSide::Accepter, &config), opening);
     (other, state, greeted.unwrap())
 }
 
@@ -160,7 +160,7 @@ fn a_damaged_hello_is_refused_as_specified() {
             // The proof that belongs to the hello before it was damaged.
             other.write_all(&hello).await.unwrap();
             other.write_all(&packet(&opener(&[2; 32]).seal(CONTEXT.as_bytes()).unwrap())).await.unwrap();
-            let error = greet(own, Side::Accepter, &config()).await.unwrap_err();
+            let error = greet(own, StreamSide::Accepter, &config()).await.unwrap_err();
             let expected = match at {
                 4..12 => matches!(error, ConnectError::Foreign),
                 12 => matches!(error, ConnectError::Version { found: 3 }),
@@ -172,7 +172,7 @@ fn a_damaged_hello_is_refused_as_specified() {
             let (own, mut other) = duplex(1 << 12);
             other.write_all(&good[..len]).await.unwrap();
             other.shutdown().await.unwrap();
-            let error = greet(own, Side::Accepter, &config()).await.unwrap_err();
+            let error = greet(own, StreamSide::Accepter, &config()).await.unwrap_err();
             assert!(matches!(error, ConnectError::Transport(TransportError::Closed)), "{len}: {error}");
         }
     });

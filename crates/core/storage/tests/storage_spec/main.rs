@@ -7,8 +7,8 @@ mod values;
 
 use doc::{Doc, Example, KindOf, Walk, check, kinds, read_with};
 use syncline_crdt::{
-    CharId, Custom, Element, GCounter, Owned, PnCounter, Presence, Register, Run, RunId, Side, Text, Value,
-    position,
+    CharId, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, RunId, Side, Text,
+    TextRun, Value, position,
 };
 use syncline_storage::{Action, Entry, Label, Metadata, Node, Prefix, Record, Slot, Stats};
 use syncline_types::{Digest, EntityId, Hlc, ReplicaId};
@@ -48,8 +48,8 @@ fn text() -> Text {
     let second = RunId { stamp: stamp(1_001, 11), number: 0 };
     let anchor = Some(CharId { run: first, at: 1 });
     let runs = [
-        (first, Run { chars: "Hello".into(), anchor: None, side: Side::Right }),
-        (second, Run { chars: "é".into(), anchor, side: Side::Left }),
+        (first, TextRun { chars: "Hello".into(), anchor: None, side: Side::Right }),
+        (second, TextRun { chars: "é".into(), anchor, side: Side::Left }),
     ];
     Text::from_parts(runs, [(first, vec![(0, 1), (3, 5)])])
 }
@@ -60,8 +60,8 @@ fn rare_text() -> Text {
     let second = RunId { stamp: stamp(1_000, 10), number: 1 };
     let anchor = Some(CharId { run: first, at: 0 });
     let runs = [
-        (first, Run { chars: "a".into(), anchor: None, side: Side::Left }),
-        (second, Run { chars: "b".into(), anchor, side: Side::Right }),
+        (first, TextRun { chars: "a".into(), anchor: None, side: Side::Left }),
+        (second, TextRun { chars: "b".into(), anchor, side: Side::Right }),
     ];
     Text::from_parts(runs, [])
 }
@@ -103,7 +103,10 @@ fn records() -> Vec<(&'static str, Record)> {
         ("text", written(Value::Rga(text()))),
         ("text-with-rare-anchors", written(Value::Rga(rare_text()))),
         ("user-storage", written(Value::UserStorage)),
-        ("user-value", written(Value::User(Owned { owner: replica(10), register: register(b"mine") }))),
+        (
+            "user-value",
+            written(Value::User(OwnedRegister { owner: replica(10), register: register(b"mine") })),
+        ),
         ("frozen-storage", written(Value::FrozenStorage)),
         ("frozen-value", written(Value::Frozen(register(b"once")))),
         ("custom-value", written(Value::Custom(custom))),

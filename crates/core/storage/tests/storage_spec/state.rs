@@ -209,7 +209,7 @@ impl ReadView for WithChanges {
         self.0.range(from, to, limit)
     }
 
-    fn wants_notes(&self) -> bool {
+    fn wants_redo_entries(&self) -> bool {
         true
     }
 }
@@ -246,11 +246,11 @@ pub(crate) fn check_changes(doc: &mut Doc) {
     assert_eq!(edits.len(), 2);
     for (trie, edit) in &edits {
         let tag = if trie[1..] == [0; 32] { "root" } else { "map" };
-        doc.bless("index-changes", tag, &changes(&edit.notes().unwrap()));
+        doc.bless("index-changes", tag, &changes(&edit.redo_entry().unwrap()));
         let block = doc.block("index-changes", tag);
         let bytes = block.bytes();
         assert_eq!(block.lines, changes(&bytes));
-        assert_eq!(bytes, *edit.notes().unwrap());
+        assert_eq!(bytes, *edit.redo_entry().unwrap());
         let again = index::redo(&before, trie, &bytes).unwrap();
         let rows: Vec<_> = again.edits().flat_map(|(_, edit)| edit.unwrap().rows()).collect();
         assert_eq!(rows, edit.rows(), "what the changes give");

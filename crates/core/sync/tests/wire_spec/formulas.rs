@@ -106,12 +106,15 @@ fn filtered_iblts_follow_the_document() {
     let salt = 0x0123_4567_89ab_cdef_u64;
     let theirs = [&salt.to_le_bytes()[..], &[2, 1], &[0xff; 8]].concat();
     let theirs = syncline_types::Decode::from_bytes(&theirs).unwrap();
-    let asked = ExchangeRequest { questions: vec![Question::Sieve(theirs)], ..ExchangeRequest::default() };
+    let asked =
+        ExchangeRequest { questions: vec![Question::SymbolFilter(theirs)], ..ExchangeRequest::default() };
     let ours = handshakes().pop().unwrap().1;
     let reply =
         respond(&mut begin(&store), &mut ViewCache::new(1), &ours, &Request::Exchange(asked)).unwrap();
     let Response::Exchange(reply) = reply else { panic!("{reply:?}") };
-    let [Answer::Sieved(Sieved { absent, passed, cells })] = &reply.answers[..] else { panic!("{reply:?}") };
+    let [Answer::FilteredIblt(FilteredIblt { absent, passed, cells })] = &reply.answers[..] else {
+        panic!("{reply:?}")
+    };
     assert!(absent.is_empty());
     let passed = passed.to_bytes();
     let (own_salt, symbols) = (salt.rotate_left(32), records().map(|(id, own)| symbol(id, own)));

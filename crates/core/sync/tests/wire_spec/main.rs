@@ -110,8 +110,8 @@ fn examples() -> Vec<Example> {
     }
     all.push(Example::of("bloom-filter/one-record", &samples::bloom_filter(), walk::bloom_filter));
     all.push(Example::of("one-bit-filter/two-bits", &samples::one_bit_filter(), walk::one_bit_filter));
-    all.push(Example::of("short-ids/none", &Names::default(), walk::short_ids));
-    all.push(Example::of("short-ids/one", &Names::of([0x010_1010]), walk::short_ids));
+    all.push(Example::of("short-ids/none", &ShortIds::default(), walk::short_ids));
+    all.push(Example::of("short-ids/one", &ShortIds::of([0x010_1010]), walk::short_ids));
     all.push(Example::of("short-ids/three", &samples::short_ids(), walk::short_ids));
     let cursor =
         |cursor: &syncline_storage::Cursor, walk: &mut Walk<'_>| walk::cursor(&cursor.to_bytes(), walk);
@@ -175,9 +175,9 @@ fn limits_are_those_of_the_code() {
         ("MAX_QUESTIONS", MAX_QUESTIONS as u64),
         ("MAX_FILTER_BYTES", MAX_FILTER_BYTES as u64),
         ("MAX_CELLS", MAX_CELLS as u64),
-        ("MAX_TABLE", MAX_TABLE as u64),
-        ("MAX_NAMES", MAX_NAMES as u64),
-        ("MAX_CELL", u64::from(MAX_CELL)),
+        ("MAX_IBLT_CELLS", MAX_IBLT_CELLS as u64),
+        ("MAX_SHORT_IDS", MAX_SHORT_IDS as u64),
+        ("MAX_CELL_INDEX", u64::from(MAX_CELL_INDEX)),
         ("MAX_MISSING", MAX_MISSING as u64),
         ("MAX_RECORDS_PER_FRAME", MAX_RECORDS_PER_FRAME as u64),
         ("PAGE_BYTES", PAGE_BYTES as u64),

@@ -76,7 +76,7 @@ pub(crate) fn sketch() -> Sketch {
     let mut sketch = Sketch::new(SketchKey::of(CONTEXT), 0);
     let root = Record::placeholder(0, EntityId::ROOT).to_bytes();
     for (id, record) in [(EntityId::ROOT, root), (entity(1), register_record().to_bytes())] {
-        sketch.take(&Change { id, before: None, after: Some(own_hash(id, &record)) });
+        sketch.apply(&Change { id, before: None, after: Some(own_hash(id, &record)) });
     }
     sketch
 }
@@ -95,7 +95,7 @@ fn fresh() -> SyncHandshake {
         covered: VersionVector::default(),
         log_floor: VersionVector::default(),
         supported_protocols: vec![SyncProtocolKind::HashComparison],
-        wish: None,
+        requested_protocol: None,
         sketch: None,
         link: Link::default(),
         clock: 0,
@@ -116,7 +116,7 @@ fn full() -> SyncHandshake {
         covered: covering(&[dot(10, 1), dot(11, 300)]),
         log_floor: covering(&[dot(11, 299)]),
         supported_protocols: SyncProtocolKind::ALL.to_vec(),
-        wish: Some(SyncProtocolKind::RatelessIblt),
+        requested_protocol: Some(SyncProtocolKind::RatelessIblt),
         sketch: Some(sketch().head()),
         clock: 1_000 << 16,
         horizon: stamp(500, 11),
@@ -139,23 +139,23 @@ pub(crate) fn entry() -> Entry {
     Entry { id: entity(1), own: digest(0xa1), kids: digest(0xb1) }
 }
 
-pub(crate) fn bloom_filter() -> Filter {
-    let mut filter = Filter::for_records(10, 0x0123_4567_89ab_cdef);
+pub(crate) fn bloom_filter() -> BloomFilter {
+    let mut filter = BloomFilter::for_records(10, 0x0123_4567_89ab_cdef);
     filter.insert(&entry());
     filter
 }
 
-pub(crate) fn one_bit_filter() -> Sieve {
+pub(crate) fn one_bit_filter() -> SymbolFilter {
     let mut out = Writer::default();
     out.u64_le(0x0123_4567_89ab_cdef);
     out.varint(2);
     out.varint(1);
     out.u64_le(0x8000_0000_0000_0001);
-    Sieve::from_bytes(out.as_slice()).unwrap()
+    SymbolFilter::from_bytes(out.as_slice()).unwrap()
 }
 
-pub(crate) fn short_ids() -> Names {
-    Names::of([0x010_1010, 0x020_2020, 0x020_2021])
+pub(crate) fn short_ids() -> ShortIds {
+    ShortIds::of([0x010_1010, 0x020_2020, 0x020_2021])
 }
 
 fn nibbles() -> Prefix {
@@ -163,8 +163,8 @@ fn nibbles() -> Prefix {
 }
 
 fn requests() -> Vec<(&'static str, Request)> {
-    let probe = Probe { entity: EntityId::ROOT, prefix: Prefix::EMPTY };
-    let below = Probe { entity: entity(1), prefix: nibbles() };
+    let probe = NodeAddress { entity: EntityId::ROOT, prefix: Prefix::EMPTY };
+    let below = NodeAddress { entity: entity(1), prefix: nibbles() };
     let mut ours = Box::new([0; 16]);
     ours[1] = 0x03_02_01;
     let (none, some) = (None, Some(entity(2)));
@@ -188,9 +188,9 @@ fn requests() -> Vec<(&'static str, Request)> {
         ),
         ("question-bloom-filter", exchange(Question::Missing(bloom_filter()))),
         ("question-cells", exchange(Question::Cells { from: 32, count: 128 })),
-        ("question-short-ids", exchange(Question::Named(short_ids()))),
-        ("question-comparison", exchange(Question::Compare { probe, ours })),
-        ("question-filtered-iblt", exchange(Question::Sieve(one_bit_filter()))),
+        ("question-short-ids", exchange(Question::ByShortId(short_ids()))),
+        ("question-comparison", exchange(Question::Compare { address: probe, ours })),
+        ("question-filtered-iblt", exchange(Question::SymbolFilter(one_bit_filter()))),
         (
             "snapshot-page",
             Request::SnapshotPage { boundary: digest(0xab), after: cursor(), compressed: true },
@@ -226,11 +226,12 @@ fn answers() -> Vec<(&'static str, Response)> {
     let wire =
         |entries: &[Entry], whole: bool| entries.iter().map(|entry| WireEntry::of(entry, whole)).collect();
     let mut slots = vec![SlotView::Empty; 16];
-    slots[1] = SlotView::Hash(Fingerprint::of(digest(0xc1), false));
-    let brief = BriefEntry { symbol: short, kids: Some(Fingerprint::of(whole.kids, false)) };
+    slots[1] = SlotView::Hash(WireDigest::of(digest(0xc1), false));
+    let brief = BriefEntry { symbol: short, kids: Some(WireDigest::of(whole.kids, false)) };
     slots[2] = SlotView::Node(Box::new(NodeView::Brief(vec![brief])));
     let cells = sketch().cells(0, 3).unwrap().to_vec();
-    let sieved = Sieved { absent: Names::of([0x010_1010]), passed: one_bit_filter(), cells: cells.clone() };
+    let sieved =
+        FilteredIblt { absent: ShortIds::of([0x010_1010]), passed: one_bit_filter(), cells: cells.clone() };
     let records = vec![wire_record()];
     let reply = exchange_reply;
     vec![
@@ -245,7 +246,7 @@ fn answers() -> Vec<(&'static str, Response)> {
         ),
         ("answer-cells", reply(false, Answer::Cells(cells))),
         ("answer-records", reply(false, Answer::Records { records, complete: true })),
-        ("answer-filtered-iblt", reply(false, Answer::Sieved(sieved))),
+        ("answer-filtered-iblt", reply(false, Answer::FilteredIblt(sieved))),
     ]
 }
 
@@ -264,7 +265,7 @@ pub(crate) fn page(compressed: bool) -> SnapshotPage {
 
 fn responses() -> Vec<(&'static str, Response)> {
     let cells = sketch().cells(0, 2).unwrap().to_vec();
-    let found = Located::Found { records: vec![wire_record()], wants: short_ids() };
+    let found = LocatedDifference::Found { records: vec![wire_record()], wants: short_ids() };
     let reply = |verdict, difference, located| {
         Response::Handshake(Box::new(HandshakeReply { theirs: fresh(), verdict, difference, located }))
     };
@@ -291,10 +292,10 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("handshake-reply-found", reply(SyncProtocolKind::RatelessIblt, Some(4), Some(found))),
         (
             "handshake-reply-cells",
-            reply(SyncProtocolKind::RatelessIblt, Some(90), Some(Located::Cells(cells.clone()))),
+            reply(SyncProtocolKind::RatelessIblt, Some(90), Some(LocatedDifference::Cells(cells.clone()))),
         ),
         ("handshake-reply-sample", {
-            let sample = Located::Sample { from: 64, cells };
+            let sample = LocatedDifference::Sample { from: 64, cells };
             reply(SyncProtocolKind::SubtreePrefetch, Some(32), Some(sample))
         }),
         ("exchange-reply", Response::Exchange(exchange)),

@@ -46,9 +46,9 @@ kinds! { KINDS;
         Subtree "2" "subtree",
         Missing "3" "missing from a Bloom filter",
         Cells "4" "sketch cells",
-        Named "5" "records by short id",
+        ByShortId "5" "records by short id",
         Compare "6" "comparison of an index node",
-        Sieve "7" "filtered IBLT",
+        SymbolFilter "7" "filtered IBLT",
     }
     Answer, "answer" {
         Node "0" "index node",
@@ -57,7 +57,7 @@ kinds! { KINDS;
         Missing "3" "missing from a Bloom filter",
         Cells "4" "sketch cells",
         Records "5" "records by short id",
-        Sieved "6" "filtered IBLT",
+        FilteredIblt "6" "filtered IBLT",
     }
     NodeView, "node" {
         Absent "0" "no node",
@@ -70,11 +70,11 @@ kinds! { KINDS;
         Hash "1, 0" "hash of a node",
         Node "1, 1" "a node",
     }
-    Fingerprint, "hash" {
+    WireDigest, "hash" {
         Short "false" "three bytes",
         Whole "true" "32 bytes",
     }
-    Located, "located" {
+    LocatedDifference, "located" {
         Cells "0" "sketch cells",
         Found "1" "difference found",
         Sample "2" "sample of cells",
@@ -161,7 +161,7 @@ fn question(question: &Question, walk: &mut Walk<'_>) {
     walk.kind(question);
     match question {
         Question::Node(body) => probe(body, walk),
-        Question::Compare { probe: body, ours } => {
+        Question::Compare { address: body, ours } => {
             probe(body, walk);
             for (nibble, hash) in ours.iter().enumerate() {
                 walk.fixed(&format!("hash of our slot {nibble:x}"), &hash.to_le_bytes()[..3]);
@@ -181,13 +181,13 @@ fn question(question: &Question, walk: &mut Walk<'_>) {
             walk.number("first cell", u64::from(*from));
             walk.number("number of cells", u64::from(*count));
         }
-        Question::Named(body) => short_ids(body, walk),
-        Question::Sieve(body) => one_bit_filter(body, walk),
+        Question::ByShortId(body) => short_ids(body, walk),
+        Question::SymbolFilter(body) => one_bit_filter(body, walk),
     }
 }
 
-fn probe(probe: &Probe, walk: &mut Walk<'_>) {
-    let Probe { entity, prefix: under } = probe;
+fn probe(probe: &NodeAddress, walk: &mut Walk<'_>) {
+    let NodeAddress { entity, prefix: under } = probe;
     let other = Some(entity).filter(|entity| **entity != EntityId::ROOT);
     walk.option("another entity than the root", other, |walk, entity| id("entity", walk, *entity));
     prefix(under, walk);
@@ -279,7 +279,7 @@ fn answer(answer: &Answer, whole: bool, walk: &mut Walk<'_>) {
             bloom_filter(filter, walk);
         }
         Answer::Cells(body) => cells(body, walk),
-        Answer::Sieved(Sieved { absent, passed, cells: table }) => {
+        Answer::FilteredIblt(FilteredIblt { absent, passed, cells: table }) => {
             short_ids(absent, walk);
             one_bit_filter(passed, walk);
             cells(table, walk);
@@ -344,13 +344,13 @@ fn entries(children: &[WireEntry], whole: bool, walk: &mut Walk<'_>) {
     });
 }
 
-fn hash(name: &str, hash: &Fingerprint, whole: bool, walk: &mut Walk<'_>) {
+fn hash(name: &str, hash: &WireDigest, whole: bool, walk: &mut Walk<'_>) {
     walk.saw(hash);
     match hash {
-        Fingerprint::Short(short) => walk.exact(name, &short.to_le_bytes()[..3]),
-        Fingerprint::Whole(digest) => walk.fixed(name, &digest.0),
+        WireDigest::Short(short) => walk.exact(name, &short.to_le_bytes()[..3]),
+        WireDigest::Whole(digest) => walk.fixed(name, &digest.0),
     }
-    assert_eq!(whole, matches!(hash, Fingerprint::Whole(_)), "all hashes of a reply have one form");
+    assert_eq!(whole, matches!(hash, WireDigest::Whole(_)), "all hashes of a reply have one form");
 }
 
 fn record(record: &WireRecord, walk: &mut Walk<'_>) {
@@ -359,15 +359,15 @@ fn record(record: &WireRecord, walk: &mut Walk<'_>) {
     walk.bytes("record", bytes);
 }
 
-fn located(located: &Located, walk: &mut Walk<'_>) {
+fn located(located: &LocatedDifference, walk: &mut Walk<'_>) {
     walk.kind(located);
     match located {
-        Located::Cells(body) => cells(body, walk),
-        Located::Found { records, wants } => {
+        LocatedDifference::Cells(body) => cells(body, walk),
+        LocatedDifference::Found { records, wants } => {
             walk.list("records", records, |walk, body| record(body, walk));
             short_ids(wants, walk);
         }
-        Located::Sample { from, cells: sample } => {
+        LocatedDifference::Sample { from, cells: sample } => {
             walk.u32_le("first cell", *from);
             cells(sample, walk);
         }
@@ -391,7 +391,7 @@ pub(crate) fn handshake(handshake: &SyncHandshake, walk: &mut Walk<'_>) {
         covered,
         log_floor,
         supported_protocols,
-        wish,
+        requested_protocol: requested_protocol,
         sketch,
         link: Link { round_trip_us, bytes_per_second },
         clock,
@@ -409,7 +409,7 @@ pub(crate) fn handshake(handshake: &SyncHandshake, walk: &mut Walk<'_>) {
     version_vector("covered", covered, walk);
     version_vector("log floor", log_floor, walk);
     walk.list("supported protocols", supported_protocols, |walk, protocol| walk.kind(protocol));
-    walk.option("requested protocol", wish.as_ref(), |walk, protocol| walk.kind(protocol));
+    walk.option("requested protocol", requested_protocol.as_ref(), |walk, protocol| walk.kind(protocol));
     walk.option("sketch", sketch.as_ref(), |walk, sketch| {
         let len = sketch.to_bytes().len();
         assert_eq!(len, 1 + 32 * 7 + 24 * 2 + 96);
@@ -456,13 +456,13 @@ pub(crate) fn cursor(bytes: &[u8], walk: &mut Walk<'_>) {
     assert_eq!(bytes.len() as u64, 1 + 32 * depth);
 }
 
-pub(crate) fn bloom_filter(filter: &Filter, walk: &mut Walk<'_>) {
+pub(crate) fn bloom_filter(filter: &BloomFilter, walk: &mut Walk<'_>) {
     walk.u64_le("salt", filter.salt());
     let words = walk.any_number("number of words");
     walk.opaque("words", 8 * words as usize);
 }
 
-pub(crate) fn one_bit_filter(filter: &Sieve, walk: &mut Walk<'_>) {
+pub(crate) fn one_bit_filter(filter: &SymbolFilter, walk: &mut Walk<'_>) {
     let before = walk.rest();
     walk.opaque("salt", 8);
     walk.any_number("records in the filter");
@@ -473,7 +473,7 @@ pub(crate) fn one_bit_filter(filter: &Sieve, walk: &mut Walk<'_>) {
 }
 
 /// Short ids: the first as it is, the gaps between the others as Golomb-Rice codes.
-pub(crate) fn short_ids(ids: &Names, walk: &mut Walk<'_>) {
+pub(crate) fn short_ids(ids: &ShortIds, walk: &mut Walk<'_>) {
     walk.number("number of short ids", ids.len() as u64);
     let mut expected = ids.iter();
     let Some(first) = expected.next() else { return };

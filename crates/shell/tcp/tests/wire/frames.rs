@@ -5,7 +5,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::time::Duration;
-use syncline_sync::{Frame, FrameError, Gossip, Message, Side, StreamMessage, SyncTransport, TransportError};
+use syncline_sync::{
+    Frame, FrameError, Gossip, Message, StreamMessage, StreamSide, SyncTransport, TransportError,
+};
 use syncline_tcp::{DroppedFrames, MAX_WIRE_BYTES, TcpConfig, TcpTransport, greet};
 use syncline_types::limits;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
@@ -33,13 +35,13 @@ fn framed(message: &StreamMessage<'_>) -> Vec<u8> {
 /// An end without encryption, and the other end of its stream.
 fn plain(room: usize) -> (TcpTransport<DuplexStream>, DuplexStream) {
     let (own, other) = duplex(room);
-    (TcpTransport::plain(own, Side::Opener, CONTEXT), other)
+    (TcpTransport::plain(own, StreamSide::Opener, CONTEXT), other)
 }
 
 /// Both ends of a sealed stream that buffers `room` bytes.
 async fn pair(room: usize, config: &TcpConfig) -> (TcpTransport<DuplexStream>, TcpTransport<DuplexStream>) {
     let (a, b) = duplex(room);
-    tokio::try_join!(greet(a, Side::Opener, config), greet(b, Side::Accepter, config)).unwrap()
+    tokio::try_join!(greet(a, StreamSide::Opener, config), greet(b, StreamSide::Accepter, config)).unwrap()
 }
 
 #[test]
@@ -163,7 +165,7 @@ proptest! {
     ) {
         block_on(async {
             let (own, mut other) = duplex(1 << 16);
-            let mut transport = TcpTransport::plain(own, Side::Opener, CONTEXT);
+            let mut transport = TcpTransport::plain(own, StreamSide::Opener, CONTEXT);
             if is_sealed {
                 let key = Some((syncline_sync::SharedKey([1; 32]), syncline_sync::Nonce([2; 12])));
                 transport.set_encryption(key);

@@ -2,7 +2,7 @@
 
 use crate::side::*;
 use std::time::Duration;
-use syncline_sync::{SharedKey, Side, SyncTransport, TransportError};
+use syncline_sync::{SharedKey, StreamSide, SyncTransport, TransportError};
 use syncline_tcp::{ConnectError, TcpConfig, TcpTransport, accept, connect, greet};
 use syncline_types::ContextId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -25,7 +25,7 @@ async fn greeted(bytes: &[u8]) -> Result<TcpTransport<DuplexStream>, ConnectErro
     let (own, mut other) = duplex(1 << 10);
     other.write_all(bytes).await.unwrap();
     other.shutdown().await.unwrap();
-    greet(own, Side::Accepter, &config()).await
+    greet(own, StreamSide::Accepter, &config()).await
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn gives_up_on_silent_or_absent_peer() {
         let error = connect(addr, &config()).await.unwrap_err();
         assert!(matches!(error, ConnectError::Unreachable(_)), "{error}");
         let (own, _other) = duplex(1 << 10);
-        let error = greet(own, Side::Accepter, &hasty).await.unwrap_err();
+        let error = greet(own, StreamSide::Accepter, &hasty).await.unwrap_err();
         assert!(matches!(error, ConnectError::Timeout), "{error}");
     });
 }
@@ -98,7 +98,7 @@ fn gives_up_on_silent_or_absent_peer() {
 /// A peer without the key can still reflect the proof of the other end.
 #[test]
 fn refuses_reflected_proof() {
-    for side in [Side::Opener, Side::Accepter] {
+    for side in [StreamSide::Opener, StreamSide::Accepter] {
         block_on(async {
             let (own, other) = duplex(1 << 10);
             let echo = async {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 use syncline_store::MemoryStore;
 use syncline_sync::{
-    DriveError, FailureReason, FrameError, Outcome, Side, SyncTransport, TransportError, drive, serve,
+    DriveError, FailureReason, FrameError, Outcome, StreamSide, SyncTransport, TransportError, drive, serve,
 };
 use syncline_tcp::{ConnectError, DroppedFrames, accept, connect, greet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -182,7 +182,7 @@ fn recorded_connection_cannot_be_replayed() {
     let ended =
         through(Protocol::Walk, |_, frame| record(&requests, frame), |_, frame| record(&answers, frame));
     assert!(ended.are_equal);
-    for (side, recorded) in [(Side::Accepter, requests.take()), (Side::Opener, answers.take())] {
+    for (side, recorded) in [(StreamSide::Accepter, requests.take()), (StreamSide::Opener, answers.take())] {
         block_on(async {
             let (own, mut other) = duplex(recorded.len());
             other.write_all(&recorded).await.unwrap();

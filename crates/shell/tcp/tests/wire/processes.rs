@@ -116,7 +116,7 @@ fn child_that_drives() {
             transport.close().await.unwrap();
             match outcome {
                 Outcome::Converged { root } => return root,
-                Outcome::Owed(_) => {}
+                Outcome::SyncPending(_) => {}
                 Outcome::Failed(reason) => panic!("{reason}"),
             }
         }
