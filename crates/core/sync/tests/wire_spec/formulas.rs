@@ -98,7 +98,7 @@ fn filtered_iblts_follow_the_document() {
     let (mut store, moment) = (MemoryStore::default(), Moment::at(SimTime::from_millis(10_000)));
     let begin = |store: &MemoryStore| {
         let work = Transaction::begin(store.view(), DeltaLog::default(), ApplyContext::new(moment)).unwrap();
-        work.behind(gate())
+        work.with_gate(gate())
     };
     let mut work = begin(&store);
     work.state.merge_record(entity(1), &register_record(), &ApplyContext::new(moment)).unwrap();
@@ -178,7 +178,7 @@ fn signatures_follow_the_document() {
 #[test]
 fn sealed_messages_follow_the_document() {
     let (key, base) = ([0x42; 32], [0x24u8; 12]);
-    for (side, first_bit) in [(Side::Opener, 0), (Side::Accepter, 0x80)] {
+    for (side, first_bit) in [(StreamSide::Opener, 0), (StreamSide::Accepter, 0x80)] {
         let mut state = EncryptionState::plain(side);
         state.set(Some((SharedKey(key), Nonce(base))));
         for counter in 0..300u64 {

@@ -73,9 +73,9 @@ fn sealed() -> Example {
         state.set(Some((SharedKey([0x42; 32]), Nonce([0x24; 12]))));
         state
     };
-    let seal = move |plain: &[u8]| state(Side::Opener).seal(plain).unwrap();
+    let seal = move |plain: &[u8]| state(StreamSide::Opener).seal(plain).unwrap();
     let read = move |bytes: &[u8]| {
-        let open = |bytes: &[u8]| state(Side::Accepter).open(bytes);
+        let open = |bytes: &[u8]| state(StreamSide::Accepter).open(bytes);
         let error = |error: EncryptionError| format!("{error:?}");
         read_with(
             bytes,
