@@ -158,7 +158,7 @@ fn evicting_author_drops_buffered_deltas() {
     assert_eq!(host.say(Message::Gossip(Gossip::Delta(second))).refusal, None);
     assert_eq!(host.replica.pending().buffered, 1);
     host.replica.set_membership(members(&[0, 1]));
-    assert_eq!((host.replica.pending().buffered, host.replica.buffer_ledger().dismissed), (0, 1));
+    assert_eq!((host.replica.pending().buffered, host.replica.buffer_ledger().unauthorized), (0, 1));
     assert!(host.replica.is_buffer_balanced());
 }
 

@@ -391,7 +391,7 @@ pub(crate) fn handshake(handshake: &SyncHandshake, walk: &mut Walk<'_>) {
         covered,
         log_floor,
         supported_protocols,
-        requested_protocol: requested_protocol,
+        requested_protocol,
         sketch,
         link: Link { round_trip_us, bytes_per_second },
         clock,
