@@ -416,7 +416,7 @@ impl SnapshotPull {
             self.abandon(work)?;
             return Ok(PhaseStep::pending(RetryReason::NewerWrites));
         }
-        let Some((latest, withheld)) = early_records(&mut staged, &staging, work)? else {
+        let Some(EarlyRecords { latest, withheld }) = early_records(&mut staged, &staging, work)? else {
             self.save(staged, staging, None, work)?;
             return Ok(PhaseStep::pending(RetryReason::ClockDrift));
         };
@@ -457,14 +457,21 @@ enum StageError {
     Storage(StorageError),
 }
 
-/// Checks the early records against the local clock again: some may be acceptable by now. Returns the
-/// latest acceptable stamp, and the records that are still early with their depths, ascending; `None` if
-/// there are too many to publish the state without them.
+/// The early records, checked against the local clock again.
+struct EarlyRecords {
+    /// The latest stamp that is acceptable by now.
+    latest: Hlc,
+    /// The records that are still early, with their depths, ascending.
+    withheld: Vec<(u32, EntityId)>,
+}
+
+/// Checks the early records against the local clock again: some may be acceptable by now. `None` if too
+/// many are still early to publish the state without them.
 fn early_records<V: ReadView>(
     staged: &mut Interface<V>,
     staging: &Staging,
     work: &Transaction<V>,
-) -> Result<Option<(Hlc, Vec<(u32, EntityId)>)>, StorageError> {
+) -> Result<Option<EarlyRecords>, StorageError> {
     let mut latest = staging.latest;
     let mut withheld = Vec::new();
     let mut early = staging.early.clone();
@@ -488,5 +495,5 @@ fn early_records<V: ReadView>(
         }
     }
     withheld.sort_unstable();
-    Ok(Some((latest, withheld)))
+    Ok(Some(EarlyRecords { latest, withheld }))
 }
