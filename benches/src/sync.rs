@@ -4,7 +4,7 @@ use crate::best;
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use std::time::Instant;
 use sync_sim::compare_protocols::{
-    Case, Ground, Link, Measured, Outcome, Selection, Shape, Spread, SyncProtocolKind as Kind,
+    Comparison, StatePair, Link, Measurement, Outcome, Selection, Shape, Spread, SyncProtocolKind as Kind,
 };
 use syncline_storage::Change;
 use syncline_sync::{Sketch, SketchKey};
@@ -18,8 +18,8 @@ fn stopwatch() -> impl FnMut() -> u64 {
 }
 
 /// The best of `runs` as to what the processors took.
-fn run(ground: &Ground, protocol: Option<Kind>, runs: usize) -> Measured {
-    let one = || ground.run(protocol, Selection::Adaptive, stopwatch()).expect("memory does not fail");
+fn run(ground: &StatePair, protocol: Option<Kind>, runs: usize) -> Measurement {
+    let one = || ground.run(protocol, Selection::Adaptive, &mut stopwatch()).expect("memory does not fail");
     let best = (0..runs).map(|_| one()).min_by_key(|measured| measured.cpu.iter().sum::<u64>());
     let measured = best.expect("at least one run");
     assert!(matches!(measured.outcome, Outcome::Converged { .. }), "{:?}", measured.outcome);
@@ -34,7 +34,7 @@ fn show(name: &str, difference: u64, round_trips: u64, control: u64, cpu: [u64; 
     );
 }
 
-fn measured(ground: &Ground, protocol: Kind, runs: usize) {
+fn measured(ground: &StatePair, protocol: Kind, runs: usize) {
     let found = run(ground, Some(protocol), runs);
     let control = (found.bytes_out + found.bytes_in).saturating_sub(found.payload_bytes);
     let name = match found.stats.walks {
@@ -42,12 +42,12 @@ fn measured(ground: &Ground, protocol: Kind, runs: usize) {
         _ if protocol == Kind::HashComparison => protocol.to_string(),
         _ => format!("{protocol}, walk"),
     };
-    show(&name, ground.case().difference, found.stats.round_trips, control, found.cpu);
+    show(&name, ground.parameters().difference, found.stats.round_trips, control, found.cpu);
 }
 
 /// What negentropy takes to tell its initiator both halves of the difference; the records themselves
 /// would follow.
-fn negentropy(ground: &Ground) {
+fn negentropy(ground: &StatePair) {
     let sides = ground.ids().expect("memory does not fail");
     let stores = sides.map(|ids| {
         let mut store = NegentropyStorageVector::with_capacity(ids.len());
@@ -75,14 +75,14 @@ fn negentropy(ground: &Ground) {
         message = a.reconcile_with_ids(&answer, &mut have, &mut need).expect("honest");
         cpu[0] += lap(&mut at);
     }
-    assert_eq!((have.len() + need.len()) as u64, ground.case().difference);
-    show("negentropy", ground.case().difference, trips, bytes, cpu);
+    assert_eq!((have.len() + need.len()) as u64, ground.parameters().difference);
+    show("negentropy", ground.parameters().difference, trips, bytes, cpu);
 }
 
 /// The table of reconciliation.
 pub(crate) fn reconcile() {
     println!("\nreconciliation of {ENTITIES} flat entities; control bytes, records not counted");
-    let case = Case {
+    let case = Comparison {
         entities: ENTITIES,
         difference: 0,
         shape: Shape::Flat,
@@ -91,7 +91,7 @@ pub(crate) fn reconcile() {
         history: false,
         link: Link::default(),
     };
-    let ground = Ground::new(case).expect("memory does not fail");
+    let ground = StatePair::new(case).expect("memory does not fail");
     for difference in [1, 10, 100, 1_000] {
         let ground = ground.differing(difference, Spread::Random).expect("memory does not fail");
         measured(&ground, Kind::RatelessIblt, 5);
@@ -111,15 +111,15 @@ pub(crate) fn reconcile() {
     measured(&clustered, Kind::RatelessIblt, 3);
     println!("locating alone: the initiator's processor and the responder's");
     for entities in [10_000, ENTITIES] {
-        let case = Case { entities, ..ground.case().clone() };
-        let bare = if entities == ENTITIES { ground.clone() } else { Ground::new(case).expect("memory") };
+        let case = Comparison { entities, ..ground.parameters().clone() };
+        let bare = if entities == ENTITIES { ground.clone() } else { StatePair::new(case).expect("memory") };
         for difference in [1, 10, 100, 1_000] {
             locating(&bare.differing(difference, Spread::Random).expect("memory does not fail"));
         }
     }
     println!("deltas");
-    let logged = Case { entities: 10_000, history: true, ..ground.case().clone() };
-    let logged = Ground::new(logged).expect("memory does not fail");
+    let logged = Comparison { entities: 10_000, history: true, ..ground.parameters().clone() };
+    let logged = StatePair::new(logged).expect("memory does not fail");
     for gap in [100, 10_000] {
         let ground = logged.differing(gap, Spread::Random).expect("memory does not fail");
         let found = run(&ground, Some(Kind::DeltaSync), 3);
@@ -132,9 +132,9 @@ pub(crate) fn reconcile() {
 
 /// What it costs to locate a difference, apart from moving and joining records, with the records cold and then
 /// in the processor's caches: the least of ten runs.
-fn locating(ground: &Ground) {
-    let Case { entities, difference, .. } = *ground.case();
-    let runs = (0..10).map(|_| ground.locate(stopwatch()).expect("memory does not fail"));
+fn locating(ground: &StatePair) {
+    let Comparison { entities, difference, .. } = *ground.parameters();
+    let runs = (0..10).map(|_| ground.locate(&mut stopwatch()).expect("memory does not fail"));
     let found: Vec<_> = runs.collect();
     let least = |time: usize, side: usize| {
         found.iter().map(|run| run[time].cpu[side]).min().unwrap_or_default() as f64 / 1e3

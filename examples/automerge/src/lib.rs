@@ -86,11 +86,11 @@ impl Subject for Documents {
 
     /// All show the same; every word is there once, the counter is the sum, and a key has what somebody
     /// set it to last.
-    fn judge(&self, done: &[Acknowledged<Edit>], nodes: &[&Replica]) -> Result<(), Wrong> {
+    fn judge(&self, done: &[Acknowledged<Edit>], nodes: &[&Replica]) -> Result<(), Violation> {
         let Some((first, rest)) = nodes.split_first() else { return Ok(()) };
         let shown = first.shown();
         if let Some(other) = rest.iter().map(|node| node.shown()).find(|other| *other != shown) {
-            return Err(Wrong::new("equal heads show different things", format!("{shown:?}, {other:?}")));
+            return Err(Violation::new("equal heads show different things", format!("{shown:?}, {other:?}")));
         }
         let (mut sum, mut last) = (0, BTreeMap::new());
         for Acknowledged { node, op, .. } in done {
@@ -106,15 +106,15 @@ impl Subject for Documents {
             _ => None,
         });
         if letters(typed) != letters([shown.text.as_str()]) {
-            return Err(Wrong::new("the text is not what was typed", shown.text));
+            return Err(Violation::new("the text is not what was typed", shown.text));
         }
         if sum != shown.count {
-            return Err(Wrong::new("the counter is wrong", format!("{} for {sum}", shown.count)));
+            return Err(Violation::new("the counter is wrong", format!("{} for {sum}", shown.count)));
         }
         for (key, _) in last.keys() {
             let value = shown.map.get(*key);
             if !last.iter().any(|((other, _), set)| other == key && Some(set) == value) {
-                return Err(Wrong::new("a key is out of date", format!("{key}: {value:?}")));
+                return Err(Violation::new("a key is out of date", format!("{key}: {value:?}")));
             }
         }
         Ok(())

@@ -130,20 +130,20 @@ impl Subject for Storage {
     }
 
     /// In causal order, no action that one replica took is refused by another.
-    fn invariant(&self, node: &Replica) -> Result<(), Wrong> {
+    fn invariant(&self, node: &Replica) -> Result<(), Violation> {
         match node.refused().filter(|_| self.causal) {
-            Some(error) => Err(Wrong::new("an action is refused", error)),
+            Some(error) => Err(Violation::new("an action is refused", error)),
             None => Ok(()),
         }
     }
 
     /// Equal roots must mean equal entries, and entities show what was last written or deleted.
-    fn judge(&self, _: &[Acknowledged<Ask>], nodes: &[&Replica]) -> Result<(), Wrong> {
+    fn judge(&self, _: &[Acknowledged<Ask>], nodes: &[&Replica]) -> Result<(), Violation> {
         let Some((first, rest)) = nodes.split_first() else { return Ok(()) };
         let shown = first.entries();
         if let Some(other) = rest.iter().find(|node| node.entries() != shown) {
             let detail = format!("{shown:?} and {:?}", other.entries());
-            return Err(Wrong::new("equal roots of unequal states", detail));
+            return Err(Violation::new("equal roots of unequal states", detail));
         }
         // What is frozen may be the first that came; of all else, the newest stamp wins.
         let frozen = matches!(self.kind, Kind::Frozen | Kind::FrozenStorage);
@@ -162,13 +162,13 @@ impl Subject for Storage {
             // Of writes that are the newest together, any may win, and a delete wins over all.
             let is_deleted = results.contains(&None);
             if is_deleted && shown.is_some() {
-                return Err(Wrong::new(
+                return Err(Violation::new(
                     "what was deleted is back",
                     format!("entity {entity}, stamp {stamp}"),
                 ));
             }
             if !is_deleted && !results.contains(&shown) {
-                return Err(Wrong::new(
+                return Err(Violation::new(
                     "the newest write is gone",
                     format!("entity {entity}, stamp {stamp}"),
                 ));

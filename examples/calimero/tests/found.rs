@@ -76,7 +76,7 @@ fn what_was_found_and_made_small_still_happens() {
 fn a_delete_that_comes_before_its_entity_leaves_nothing_behind() {
     let lab = experiment("registers-deleted-any-order").unwrap();
     let case: Case = include_str!("../cases/deleted-before-it-is-there.toml").parse().unwrap();
-    let (run, _) = lab.watch(&case).unwrap();
+    let (run, _) = lab.record(&case).unwrap();
     let [first, second] = run.nodes().map(|(_, node)| node).collect::<Vec<_>>()[..] else { panic!("two") };
     assert!(first.refused().is_some_and(|error| error.starts_with("Index not found")));
     assert_eq!((first.entries().len(), second.entries().len()), (1, 0), "it is there where it came last");

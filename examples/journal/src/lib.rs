@@ -148,13 +148,13 @@ impl Subject for Writing {
     }
 
     // Every line that was written is in the journal, once.
-    fn judge(&self, done: &[Acknowledged<String>], nodes: &[&Hosted<Writer>]) -> Result<(), Wrong> {
+    fn judge(&self, done: &[Acknowledged<String>], nodes: &[&Hosted<Writer>]) -> Result<(), Violation> {
         let journal = nodes.first().map(|node| node.read(|disk| disk.journal.clone())).unwrap_or_default();
         for Acknowledged { op, .. } in done.iter().filter(|done| !done.lost) {
             match journal.iter().filter(|line| *line == op).count() {
-                0 => return Err(Wrong::new("a line is lost", op)),
+                0 => return Err(Violation::new("a line is lost", op)),
                 1 => {}
-                _ => return Err(Wrong::new("a line is there twice", op)),
+                _ => return Err(Violation::new("a line is there twice", op)),
             }
         }
         Ok(())

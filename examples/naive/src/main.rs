@@ -93,7 +93,7 @@ impl Subject for Sharing {
     }
 
     // A note may show what any of its writers wrote last, and nothing else.
-    fn judge(&self, done: &[Acknowledged<Write>], nodes: &[&Replica]) -> Result<(), Wrong> {
+    fn judge(&self, done: &[Acknowledged<Write>], nodes: &[&Replica]) -> Result<(), Violation> {
         let mut last = BTreeMap::new();
         for Acknowledged { node, op, .. } in done.iter().filter(|done| !done.lost) {
             last.insert((&op.note, node), &op.text);
@@ -101,7 +101,7 @@ impl Subject for Sharing {
         for (note, _) in last.keys() {
             let shown = nodes.first().and_then(|node| node.notes.get(*note));
             if !last.iter().any(|((other, _), text)| other == note && Some(*text) == shown) {
-                return Err(Wrong::new("a write is gone", format!("{note} shows {shown:?}")));
+                return Err(Violation::new("a write is gone", format!("{note} shows {shown:?}")));
             }
         }
         Ok(())

@@ -116,12 +116,12 @@ impl Subject for Documents {
         &["StateVector", "Missing", "Update"]
     }
 
-    fn judge(&self, done: &[Acknowledged<Edit>], nodes: &[&Replica]) -> Result<(), Wrong> {
+    fn judge(&self, done: &[Acknowledged<Edit>], nodes: &[&Replica]) -> Result<(), Violation> {
         let Some((first, rest)) = nodes.split_first() else { return Ok(()) };
         let (shown, snapshot) = (first.shown(), first.snapshot());
         if let Some(other) = rest.iter().find(|node| node.shown() != shown || node.snapshot() != snapshot) {
             let detail = format!("{shown:?} of {snapshot:?}, {:?} of {:?}", other.shown(), other.snapshot());
-            return Err(Wrong::new("equal state vectors, but something else is deleted", detail));
+            return Err(Violation::new("equal state vectors, but something else is deleted", detail));
         }
         if self.0 == Experiment::Tab {
             // What was acknowledged may have gone with its replica.
@@ -152,7 +152,7 @@ fn account<T: Clone + Ord + std::fmt::Debug>(
     put: impl Fn(&Acknowledged<Edit>) -> Vec<T>,
     taken: &BTreeSet<T>,
     shown: &[T],
-) -> Result<(), Wrong> {
+) -> Result<(), Violation> {
     let (mut times, mut kept) = (BTreeMap::<T, usize>::new(), BTreeSet::new());
     for done in done {
         for new in put(done) {
@@ -163,7 +163,7 @@ fn account<T: Clone + Ord + std::fmt::Debug>(
     // One that happens to be put in twice may be taken out once.
     let is_one = |thing: &T| times.get(thing) == Some(&1);
     let named =
-        |what: &'static str, which: &T| Err(Wrong::new(what, format!("{thing} {which:?} in {shown:?}")));
+        |what: &'static str, which: &T| Err(Violation::new(what, format!("{thing} {which:?} in {shown:?}")));
     for (at, which) in shown.iter().enumerate() {
         if !times.contains_key(which) {
             return named("something is there that nobody put there", which);
@@ -185,7 +185,7 @@ fn account<T: Clone + Ord + std::fmt::Debug>(
 }
 
 /// A key is as some replica left it last, or as an edit left it that a disk has lost.
-fn is_up_to_date(done: &[Acknowledged<Edit>], map: &BTreeMap<String, String>) -> Result<(), Wrong> {
+fn is_up_to_date(done: &[Acknowledged<Edit>], map: &BTreeMap<String, String>) -> Result<(), Violation> {
     for key in ["red", "blue"] {
         let (mut last, mut lost) = (BTreeMap::new(), BTreeSet::new());
         for done in done {
@@ -206,7 +206,7 @@ fn is_up_to_date(done: &[Acknowledged<Edit>], map: &BTreeMap<String, String>) ->
             lost.insert(None);
         }
         if !lost.contains(&shown) && last.values().all(|left| *left != shown) {
-            return Err(Wrong::new("a key is out of date", format!("{key}: {shown:?}")));
+            return Err(Violation::new("a key is out of date", format!("{key}: {shown:?}")));
         }
     }
     Ok(())
