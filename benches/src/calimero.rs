@@ -17,7 +17,9 @@ use syncline_types::EntityId;
 type Rows = Rc<RefCell<BTreeMap<[u8; 32], Vec<u8>>>>;
 
 fn environment(rows: &Rows) -> RuntimeEnv {
-    let (read, write, remove) = (rows.clone(), rows.clone(), rows.clone());
+    let read = rows.clone();
+    let write = rows.clone();
+    let remove = rows.clone();
     RuntimeEnv::new(
         Rc::new(move |key: &Key| read.borrow().get(&key.to_bytes()).cloned()),
         Rc::new(move |key: Key, value: &[u8]| {
@@ -29,8 +31,8 @@ fn environment(rows: &Rows) -> RuntimeEnv {
     )
 }
 
-/// Inserts `to` entities of 100 bytes, spread over so many collections under the root, and gives how
-/// long the last `measured` of them took.
+/// Inserts `to` entities of 100 bytes into `collections` collections under the root, and returns the time of the
+/// last `measured` inserts.
 pub(crate) fn insert(collections: u64, to: u64, measured: u64) -> Duration {
     let rows = Rows::default();
     with_runtime_env(environment(&rows), || {

@@ -1,11 +1,11 @@
-//! Exhaustive exploration of the real replica.
+//! Exhaustive exploration of the real replica: states, moves and steps per second.
 
 use crate::row;
 use std::time::Instant;
-use sync_sim::explore::{Explorer, WriteKind, Scope};
+use sync_sim::explore::{Explorer, Scope, WriteKind};
 use sync_sim::prelude::*;
 
-/// Two and three replicas that write at once: states a second, moves a second, steps of the real code.
+/// Explores two and three replicas with concurrent writes.
 pub(crate) fn exhaustively() {
     println!("\nexploration: every order of events of replicas that write one register at once");
     let faults = Scope { drops: 1, duplicates: 1, crashes: 1, ..Scope::default() };

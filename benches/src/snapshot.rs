@@ -1,7 +1,7 @@
-//! A fresh replica takes in the whole state of another: both sides, without a network between them.
+//! A fresh replica receives the whole state of another by snapshot, without a network in between.
 
 use crate::row;
-use crate::storage::{Grown, grow, grow_deep};
+use crate::storage::{InsertCost, grow, grow_deep};
 use std::time::{Duration, Instant};
 use syncline_store::MemoryStore;
 use syncline_sync::{Outcome, SessionProgress, StoreHost};
@@ -41,7 +41,7 @@ pub(crate) fn whole_states() {
     );
     for size in [10_000u64, 100_000, 1_000_000] {
         for (shape, grow) in
-            [("flat", grow as fn(&mut MemoryStore, u64, u64, u64) -> Grown), ("six deep", grow_deep)]
+            [("flat", grow as fn(&mut MemoryStore, u64, u64, u64) -> InsertCost), ("six deep", grow_deep)]
         {
             let mut store = MemoryStore::default();
             grow(&mut store, 0, size, 100_000);
