@@ -41,8 +41,8 @@ pub(crate) fn insert(collections: u64, to: u64, measured: u64) -> Duration {
         Index::<MainStorage>::add_root(ChildInfo::new(root, [0; 32], Metadata::new(1, 1))).expect("a root");
         let collection = |n: u64| Id::new(EntityId::child_of(EntityId::ROOT, &n.to_be_bytes()).0);
         let add = |id, data: Vec<u8>, parent| {
-            let (ancestors, metadata) = (below(parent), Metadata::new(2, 2));
-            let action = Action::Add { id, data, ancestors, metadata };
+            let metadata = Metadata::new(2, 2);
+            let action = Action::Add { id, data, ancestors: below(parent), metadata };
             Interface::<MainStorage>::apply_action(action, &ApplyContext::empty()).expect("an insert");
         };
         (0..collections).for_each(|n| add(collection(n), vec![1], root));

@@ -12,10 +12,12 @@ fn host(store: MemoryStore, replica: u64) -> StoreHost<MemoryStore> {
     StoreHost::open(store, ContextId::default(), ReplicaId::from_u64(replica), moment).expect("a state")
 }
 
-/// Takes a snapshot of `store`; the times that its reader and its giver took.
+/// Transfers a snapshot of `store`. Returns the time of the reader and that of the giver.
 fn take(store: MemoryStore) -> (Duration, Duration) {
-    let (mut reader, mut giver) = (host(MemoryStore::default(), 1), host(store, 2));
-    let (mut reading, mut giving) = (Duration::ZERO, Duration::ZERO);
+    let mut reader = host(MemoryStore::default(), 1);
+    let mut giver = host(store, 2);
+    let mut reading = Duration::ZERO;
+    let mut giving = Duration::ZERO;
     let (mut session, mut message) = reader.start().expect("a session");
     loop {
         let started = Instant::now();

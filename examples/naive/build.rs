@@ -28,7 +28,8 @@ fn main() {
     let between = |from: &str, to: &str| -> Vec<String> {
         book.split(from).skip(1).filter_map(|rest| rest.split(to).next()).map(str::to_owned).collect()
     };
-    let (program, edits) = (between("```rust,no_run\n", "```\n"), between("git apply <<'EOF'\n", "\nEOF\n"));
+    let program = between("```rust,no_run\n", "```\n");
+    let edits = between("git apply <<'EOF'\n", "\nEOF\n");
     let ([naive], [stamps, gossip]) = (program.as_slice(), edits.as_slice()) else {
         panic!("{BOOK} has one program and two edits of it");
     };

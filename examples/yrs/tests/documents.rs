@@ -68,7 +68,8 @@ fn equal_state_vectors_hide_edits_behind_gap() {
     let take = |doc: &Doc, update: &[u8]| {
         doc.transact_mut().apply_update(Update::decode_v1(update).unwrap()).unwrap();
     };
-    let (list, map) = (author.get_or_insert_array("list"), author.get_or_insert_map("map"));
+    let list = author.get_or_insert_array("list");
+    let map = author.get_or_insert_map("map");
     let edits = [0, 1, 2].map(|edit| {
         let mut change = author.transact_mut();
         match edit {
