@@ -17,7 +17,9 @@ use syncline_types::EntityId;
 type Rows = Rc<RefCell<BTreeMap<[u8; 32], Vec<u8>>>>;
 
 fn environment(rows: &Rows) -> RuntimeEnv {
-    let (read, write, remove) = (rows.clone(), rows.clone(), rows.clone());
+    let read = rows.clone();
+    let write = rows.clone();
+    let remove = rows.clone();
     RuntimeEnv::new(
         Rc::new(move |key: &Key| read.borrow().get(&key.to_bytes()).cloned()),
         Rc::new(move |key: Key, value: &[u8]| {
@@ -29,8 +31,8 @@ fn environment(rows: &Rows) -> RuntimeEnv {
     )
 }
 
-/// Inserts `to` entities of 100 bytes, spread over so many collections under the root, and gives how
-/// long the last `measured` of them took.
+/// Inserts `to` entities of 100 bytes into `collections` collections under the root, and returns the time of the
+/// last `measured` inserts.
 pub(crate) fn insert(collections: u64, to: u64, measured: u64) -> Duration {
     let rows = Rows::default();
     with_runtime_env(environment(&rows), || {
@@ -39,8 +41,8 @@ pub(crate) fn insert(collections: u64, to: u64, measured: u64) -> Duration {
         Index::<MainStorage>::add_root(ChildInfo::new(root, [0; 32], Metadata::new(1, 1))).expect("a root");
         let collection = |n: u64| Id::new(EntityId::child_of(EntityId::ROOT, &n.to_be_bytes()).0);
         let add = |id, data: Vec<u8>, parent| {
-            let (ancestors, metadata) = (below(parent), Metadata::new(2, 2));
-            let action = Action::Add { id, data, ancestors, metadata };
+            let metadata = Metadata::new(2, 2);
+            let action = Action::Add { id, data, ancestors: below(parent), metadata };
             Interface::<MainStorage>::apply_action(action, &ApplyContext::empty()).expect("an insert");
         };
         (0..collections).for_each(|n| add(collection(n), vec![1], root));

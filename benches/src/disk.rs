@@ -1,4 +1,4 @@
-//! Durable stores: ours, and the engine that was not chosen for it.
+//! Durable stores: Syncline's (on fjall), and one on redb, the engine that was not chosen.
 
 use crate::storage::grow;
 use redb::ReadableDatabase;
@@ -67,15 +67,17 @@ fn rows(name: &str, mut store: impl Store, upto: u64) {
     }
 }
 
-/// Inserts in batches of a thousand, each durable with its root before the next begins.
+/// Inserts in batches of a thousand. Each batch is durable, with its root hash, before the next begins.
 pub(crate) fn durable() {
     println!("\ndurable stores: inserts of 100 bytes in batches of 1 000, root included, each batch on disk");
     rows("in memory, for comparison", MemoryStore::default(), 1_000_000);
-    let (ours, other) = (folder("fjall"), folder("redb"));
+    let ours = folder("fjall");
+    let other = folder("redb");
     rows("ours (fjall 3)", DiskStore::open(&ours).expect("a store"), 1_000_000);
     let redb = redb::Database::create(other.join("rows")).expect("a store");
     let mut redb = Redb(redb);
     redb.apply(WriteBatch::default()).expect("a table");
     rows("redb 4", redb, 200_000);
-    let _ = (std::fs::remove_dir_all(ours), std::fs::remove_dir_all(other));
+    let _ = std::fs::remove_dir_all(ours);
+    let _ = std::fs::remove_dir_all(other);
 }

@@ -1,4 +1,4 @@
-//! The engine alone, with actors that do nothing but send.
+//! The engine alone, with actors that only send.
 
 use crate::{bare, best, peers, row};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use sync_sim::runtime::Choices;
 use sync_sim::types::NodeId;
 use syncline_types::{Choice, Digest, SimDuration};
 
-/// Sends 64 bytes to a random peer every `pause`, `left` times.
+/// An actor that sends 64 bytes to a random peer every `pause`, `left` times.
 #[derive(Clone)]
 struct Chatter {
     own: u32,
@@ -64,7 +64,7 @@ fn ours(nodes: u32, target: u64, seed: u64, loss: f64) -> (u64, u64) {
     (world.router.fates().delivered, world.trace().value())
 }
 
-/// Ten nodes, 64-byte messages to random peers, 10 ± 5 ms, 1 % loss.
+/// Deliveries per second: ten nodes, 64-byte messages to random peers, 10 ± 5 ms latency, 1 % loss.
 pub(crate) fn deliveries() {
     const TARGET: u64 = 1_000_000;
     println!(
@@ -80,7 +80,7 @@ pub(crate) fn deliveries() {
     row("madsim 0.2 (Endpoint; a tenth of the job)", delivered, took, Some(base));
 }
 
-/// Three nodes, fifty deliveries, set-up and tear-down included.
+/// Whole simulations per second: three nodes, fifty deliveries, with set-up and tear-down.
 pub(crate) fn tiny() {
     println!("\ntiny simulations: 3 nodes, 50 deliveries, set-up included");
     let (took, _) = best(5, || (0..20_000).map(|_| bare::deliver(3, 50)).fold(0, u64::wrapping_add));

@@ -1,8 +1,8 @@
-//! What Syncline costs, with its peers beside it in the same run.
+//! Benchmarks of Syncline, with comparable software in the same run.
 //!
 //! `cargo bench -- [engine] [tiny] [sims] [threads] [large] [stalled] [storage] [snapshot] [memory]
-//! [disk] [sync] [explore]`, from this folder, prints the tables named, or all of them. Times are wall times
-//! of one thread, but for `threads`: run it on an otherwise idle machine.
+//! [disk] [sync] [explore]`, from this folder, prints the named tables, or all of them. Times are wall-clock
+//! times of one thread, except for `threads`: run the benchmarks on an idle machine.
 
 mod bare;
 mod bare_trie;
@@ -18,7 +18,7 @@ mod sync;
 
 use std::time::{Duration, Instant};
 
-/// The best of `runs` timings of `job`, and what it returned.
+/// The shortest of `runs` timings of `job`, and its result.
 pub(crate) fn best<T>(runs: usize, mut job: impl FnMut() -> T) -> (Duration, T) {
     let mut best: Option<(Duration, T)> = None;
     for _ in 0..runs {
@@ -32,13 +32,13 @@ pub(crate) fn best<T>(runs: usize, mut job: impl FnMut() -> T) -> (Duration, T) 
     best.expect("at least one run")
 }
 
-/// One row: what, how many a second, and how that compares with the first row.
+/// Prints a row: the name, the rate per second, and the ratio to the first row.
 pub(crate) fn row(name: &str, count: u64, took: Duration, against: Option<f64>) -> f64 {
     let ratio = |rate| against.map_or_else(String::new, |base| format!("{:8.2}x", rate / base));
     noted(name, count, took, ratio)
 }
 
-/// One row, with what there is to say of it besides.
+/// Prints a row with a note.
 pub(crate) fn noted(name: &str, count: u64, took: Duration, note: impl Fn(f64) -> String) -> f64 {
     let rate = count as f64 / took.as_secs_f64();
     println!("  {name:<58} {rate:>14.0} /s {}", note(rate));
@@ -46,7 +46,7 @@ pub(crate) fn noted(name: &str, count: u64, took: Duration, note: impl Fn(f64) -
 }
 
 fn main() {
-    // Cargo's own word to a benchmark.
+    // Cargo passes `--bench` to every benchmark.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match wanted.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["memory-flat"] => return storage::memory_of(false),

@@ -1,12 +1,12 @@
-//! The same job in other simulators.
+//! The same workload in other simulators.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Hosts that send 64 bytes to the next host over UDP every virtual millisecond until `target`
-/// datagrams have arrived. Latency 5 to 15 ms.
+/// turmoil: every host sends 64 bytes to the next host over UDP every virtual millisecond, until `target`
+/// datagrams have arrived. The latency is 5 to 15 ms.
 pub(crate) fn turmoil_deliveries(nodes: usize, target: u64) -> u64 {
     let received = Arc::new(AtomicU64::new(0));
     let mut sim = turmoil::Builder::new()
@@ -23,7 +23,8 @@ pub(crate) fn turmoil_deliveries(nodes: usize, target: u64) -> u64 {
             async move {
                 let socket = turmoil::net::UdpSocket::bind((IpAddr::from(Ipv4Addr::UNSPECIFIED), 9)).await?;
                 let mut tick = tokio::time::interval(Duration::from_millis(1));
-                let (mut next, mut buffer) = (own + 1, [0; 64]);
+                let mut next = own + 1;
+                let mut buffer = [0; 64];
                 loop {
                     tokio::select! {
                         biased;
@@ -49,8 +50,8 @@ pub(crate) fn turmoil_deliveries(nodes: usize, target: u64) -> u64 {
     received.load(Ordering::Relaxed)
 }
 
-/// The same job in madsim: every node sends from one task and receives in another, 64 bytes every
-/// virtual millisecond, 10 ± 5 ms, until `target` messages have arrived.
+/// madsim: every node sends 64 bytes every virtual millisecond from one task and receives in another, until
+/// `target` messages have arrived. The latency is 10 ± 5 ms.
 #[cfg(madsim)]
 pub(crate) fn madsim_deliveries(nodes: usize, target: u64, loss: f64) -> u64 {
     use madsim::net::Endpoint;

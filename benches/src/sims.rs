@@ -3,7 +3,7 @@
 use crate::{best, row};
 use sync_sim::prelude::*;
 
-/// Three replicas with ten entities of their own each, heavy chaos, until converged.
+/// Simulations per second: three replicas with ten entities of their own each, heavy chaos, until converged.
 pub(crate) fn reference_sweep() {
     const SEEDS: u64 = 1_000;
     println!("\nwhole simulations: 3 replicas, 10 entities of their own each, heavy chaos, until converged");
@@ -42,7 +42,7 @@ fn converge(seed: u64) -> u64 {
     rt.events_processed()
 }
 
-/// Whether two threads do twice the work of one: what they share is the allocator, and the memory.
+/// The speedup of two threads. They share only the allocator and the memory.
 pub(crate) fn threads() {
     const SEEDS: u64 = 1_000;
     println!("\nthe same simulations, without writes, on two threads");
@@ -58,7 +58,7 @@ pub(crate) fn threads() {
     row("two threads", 2 * SEEDS, took, Some(base));
 }
 
-/// The most memory that this process has held so far.
+/// The peak resident memory of this process, in MiB.
 fn peak_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -66,7 +66,7 @@ fn peak_mib() -> u64 {
     kib.unwrap_or(0) / 1_024
 }
 
-/// Many replicas, each with one entity that the others lack, until all have all of them.
+/// One simulation of many replicas, each with one entity that the others lack, until converged.
 pub(crate) fn large() {
     println!("\none simulation of many replicas, each with one entity of its own, until converged");
     for nodes in [100, 300, 1_000] {
@@ -84,7 +84,7 @@ pub(crate) fn large() {
     }
 }
 
-/// What a run costs that can never converge, beside one that does.
+/// The time of runs that cannot converge, relative to one that does.
 pub(crate) fn stalled() {
     const SEEDS: u64 = 20;
     println!(

@@ -1,7 +1,7 @@
-//! A fresh replica takes in the whole state of another: both sides, without a network between them.
+//! A fresh replica receives the whole state of another by snapshot, without a network in between.
 
 use crate::row;
-use crate::storage::{Grown, grow, grow_deep};
+use crate::storage::{InsertCost, grow, grow_deep};
 use std::time::{Duration, Instant};
 use syncline_store::MemoryStore;
 use syncline_sync::{Outcome, SessionProgress, StoreHost};
@@ -12,10 +12,12 @@ fn host(store: MemoryStore, replica: u64) -> StoreHost<MemoryStore> {
     StoreHost::open(store, ContextId::default(), ReplicaId::from_u64(replica), moment).expect("a state")
 }
 
-/// Takes a snapshot of `store`; the times that its reader and its giver took.
+/// Transfers a snapshot of `store`. Returns the time of the reader and that of the giver.
 fn take(store: MemoryStore) -> (Duration, Duration) {
-    let (mut reader, mut giver) = (host(MemoryStore::default(), 1), host(store, 2));
-    let (mut reading, mut giving) = (Duration::ZERO, Duration::ZERO);
+    let mut reader = host(MemoryStore::default(), 1);
+    let mut giver = host(store, 2);
+    let mut reading = Duration::ZERO;
+    let mut giving = Duration::ZERO;
     let (mut session, mut message) = reader.start().expect("a session");
     loop {
         let started = Instant::now();
@@ -41,7 +43,7 @@ pub(crate) fn whole_states() {
     );
     for size in [10_000u64, 100_000, 1_000_000] {
         for (shape, grow) in
-            [("flat", grow as fn(&mut MemoryStore, u64, u64, u64) -> Grown), ("six deep", grow_deep)]
+            [("flat", grow as fn(&mut MemoryStore, u64, u64, u64) -> InsertCost), ("six deep", grow_deep)]
         {
             let mut store = MemoryStore::default();
             grow(&mut store, 0, size, 100_000);

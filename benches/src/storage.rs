@@ -19,47 +19,53 @@ fn insert(n: u64) -> Action {
     }
 }
 
-/// Grows a flat state, a batch after the other, and returns what that took: see [`grow_with`].
-pub(crate) fn grow(store: &mut impl Store, from: u64, to: u64, batch: u64) -> Grown {
+/// Grows a flat state in batches, and returns the cost: see [`grow_with`].
+pub(crate) fn grow(store: &mut impl Store, from: u64, to: u64, batch: u64) -> InsertCost {
     grow_with(store, from, to, batch, insert)
 }
 
-pub(crate) fn grow_deep(store: &mut MemoryStore, from: u64, to: u64, batch: u64) -> Grown {
+pub(crate) fn grow_deep(store: &mut MemoryStore, from: u64, to: u64, batch: u64) -> InsertCost {
     grow_with(store, from, to, batch, insert_deep)
 }
 
-/// How many records are read ahead: as many as come in a page.
-const AT_HAND: usize = 512;
+/// The number of actions whose records are prefetched together: as many as a sync page carries.
+const PREFETCH: usize = 512;
 
-/// What inserts took.
-pub(crate) struct Grown {
+/// The cost of inserts.
+pub(crate) struct InsertCost {
     took: Duration,
-    /// How many entities were inserted.
+    /// The number of inserted entities.
     count: u64,
-    /// How many times SHA-256 was computed for them: for records, index nodes and roots. That the ids are
-    /// hashes too is not in it, since they come with the actions.
+    /// The number of SHA-256 computations for records, index nodes and roots. The hashes that make up entity ids
+    /// do not count, since ids come with the actions.
     hashes: u64,
 }
 
-impl Grown {
-    /// A row that tells of it.
+impl InsertCost {
+    /// Prints the cost as a row.
     pub(crate) fn row(&self, name: &str) {
         let each = self.hashes as f64 / self.count as f64;
         noted(name, self.count, self.took, |_| format!("{each:8.2} hashes each"));
     }
 }
 
-/// What a batch of actions takes from being at hand to being committed: prefetch, as whoever has a batch at hand
-/// does, `apply_action` of each, root, commit. Making the actions is not in it.
-fn grow_with(store: &mut impl Store, from: u64, to: u64, batch: u64, insert: fn(u64) -> Action) -> Grown {
+/// Measures batches of actions: prefetch, `apply_action` of each, root hash, commit. Creating the actions is not
+/// measured.
+fn grow_with(
+    store: &mut impl Store,
+    from: u64,
+    to: u64,
+    batch: u64,
+    insert: fn(u64) -> Action,
+) -> InsertCost {
     let context = ApplyContext::new(Moment::at(SimTime::from_millis(1)));
-    let mut grown = Grown { took: Duration::ZERO, count: to - from, hashes: 0 };
+    let mut grown = InsertCost { took: Duration::ZERO, count: to - from, hashes: 0 };
     let mut at = from;
     while at < to {
         let actions: Vec<_> = (at..to.min(at + batch)).map(insert).collect();
         let started = Instant::now();
         let mut state = Interface::open(store.view()).expect("a state");
-        for some in actions.chunks(AT_HAND) {
+        for some in actions.chunks(PREFETCH) {
             state.prefetch(some.iter().flat_map(Action::entities)).expect("rows");
             for action in some {
                 state.apply_action(action, &context).expect("an insert");
@@ -90,14 +96,14 @@ fn insert_deep(n: u64) -> Action {
     }
 }
 
-/// The bytes that this process holds in memory.
+/// The resident memory of this process, in bytes.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = status.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * 4_096
 }
 
-/// The published crate that our guide comes from, on the same inserts.
+/// The published crate `calimero-storage` with the same inserts.
 pub(crate) fn peer() {
     println!(
         "\ncalimero-storage 0.11.0-rc.5, its Interface::apply_action on a map in memory, the last 200 inserts"
@@ -110,7 +116,7 @@ pub(crate) fn peer() {
     }
 }
 
-/// The same job for the yardstick: ids only.
+/// The baseline with the same ids.
 pub(crate) fn bare() {
     println!("\nyardstick: a bare radix-16 SHA-256 trie of ids, root after each batch");
     let mut trie = BareTrie::default();
@@ -135,7 +141,7 @@ pub(crate) fn bare() {
     grow("at 1000000 ids, one at a time", 2_000, 1);
 }
 
-/// Runs tables, or parts of them, in a process each: none lives in the heap that another has left behind.
+/// Runs each part of a table in a process of its own, so that no part runs on the fragmented heap of another.
 fn in_processes(parts: &[&str]) {
     for part in parts {
         let own = std::env::current_exe().expect("a path");
@@ -143,13 +149,13 @@ fn in_processes(parts: &[&str]) {
     }
 }
 
-/// Inserts at sizes from a thousand to a million, beside the peers'.
+/// Inserts at sizes from a thousand to a million, with the baseline and the published crate.
 pub(crate) fn apply_action() {
     in_processes(&["storage-bare", "storage-peer", "storage-own"]);
 }
 
-/// `apply_action` at sizes from a thousand to a million, root and commit after each batch. Each row
-/// goes on growing the same store, as an application would.
+/// `apply_action` at sizes from a thousand to a million, with root hash and commit after each batch. The rows of
+/// one size grow the same store.
 pub(crate) fn own() {
     println!("\napply_action: inserts of 100 bytes under one parent, root and commit after each batch");
     for size in [1_000u64, 10_000, 100_000, 1_000_000] {
@@ -165,13 +171,13 @@ pub(crate) fn own() {
     }
 }
 
-/// What one of a million entities costs in memory.
+/// The memory per entity at a million entities.
 pub(crate) fn memory() {
     println!("\nmemory: a million entities with 100 bytes each");
     in_processes(&["memory-flat", "memory-tree"]);
 }
 
-/// The same for one shape.
+/// The memory per entity of one shape of tree.
 pub(crate) fn memory_of(tree: bool) {
     const COUNT: u64 = 1_000_000;
     let (name, insert): (_, fn(u64) -> Action) =

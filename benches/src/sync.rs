@@ -1,10 +1,10 @@
-//! Finding and moving the difference between two states: every protocol, and negentropy on the same ids.
+//! Reconciliation of two states: every sync protocol, and negentropy on the same ids.
 
 use crate::best;
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use std::time::Instant;
 use sync_sim::compare_protocols::{
-    Case, Ground, Link, Measured, Outcome, Selection, Shape, Spread, SyncProtocolKind as Kind,
+    Comparison, Link, Measurement, Outcome, Selection, Shape, Spread, StatePair, SyncProtocolKind as Kind,
 };
 use syncline_storage::Change;
 use syncline_sync::{Sketch, SketchKey};
@@ -17,9 +17,9 @@ fn stopwatch() -> impl FnMut() -> u64 {
     move || begun.elapsed().as_nanos() as u64
 }
 
-/// The best of `runs` as to what the processors took.
-fn run(ground: &Ground, protocol: Option<Kind>, runs: usize) -> Measured {
-    let one = || ground.run(protocol, Selection::Adaptive, stopwatch()).expect("memory does not fail");
+/// The session with the least processor time among `runs`.
+fn run(states: &StatePair, protocol: Option<Kind>, runs: usize) -> Measurement {
+    let one = || states.run(protocol, Selection::Adaptive, &mut stopwatch()).expect("memory does not fail");
     let best = (0..runs).map(|_| one()).min_by_key(|measured| measured.cpu.iter().sum::<u64>());
     let measured = best.expect("at least one run");
     assert!(matches!(measured.outcome, Outcome::Converged { .. }), "{:?}", measured.outcome);
@@ -34,25 +34,25 @@ fn show(name: &str, difference: u64, round_trips: u64, control: u64, cpu: [u64; 
     );
 }
 
-fn measured(ground: &Ground, protocol: Kind, runs: usize) {
-    let found = run(ground, Some(protocol), runs);
+fn measured(states: &StatePair, protocol: Kind, runs: usize) {
+    let found = run(states, Some(protocol), runs);
     let control = (found.bytes_out + found.bytes_in).saturating_sub(found.payload_bytes);
     let name = match found.stats.walks {
         0 => protocol.to_string(),
         _ if protocol == Kind::HashComparison => protocol.to_string(),
         _ => format!("{protocol}, walk"),
     };
-    show(&name, ground.case().difference, found.stats.round_trips, control, found.cpu);
+    show(&name, states.parameters().difference, found.stats.round_trips, control, found.cpu);
 }
 
-/// What negentropy takes to tell its initiator both halves of the difference; the records themselves
-/// would follow.
-fn negentropy(ground: &Ground) {
-    let sides = ground.ids().expect("memory does not fail");
+/// Reconciles the ids by negentropy, until the initiator knows both halves of the difference. The transfer of the
+/// records would follow and is not measured.
+fn negentropy(states: &StatePair) {
+    let sides = states.ids().expect("memory does not fail");
     let stores = sides.map(|ids| {
         let mut store = NegentropyStorageVector::with_capacity(ids.len());
         for id in ids {
-            // Ids come in no order of time.
+            // Negentropy sorts by timestamp. Entity ids have none, so a hash takes its place.
             let digest = Digest::of(97, id.as_bytes());
             store.insert(digest.short() >> 1, Id::from_byte_array(id.0)).expect("a fresh store");
         }
@@ -60,8 +60,11 @@ fn negentropy(ground: &Ground) {
         store
     });
     let [mut a, mut b] = stores.map(|store| Negentropy::owned(store, 0).expect("no frame limit"));
-    let (mut trips, mut bytes, mut cpu) = (0, 0, [0, 0]);
-    let (mut have, mut need) = (Vec::new(), Vec::new());
+    let mut trips = 0;
+    let mut bytes = 0;
+    let mut cpu = [0, 0];
+    let mut have = Vec::new();
+    let mut need = Vec::new();
     let mut at = Instant::now();
     let lap = |at: &mut Instant| std::mem::replace(at, Instant::now()).elapsed().as_nanos() as u64;
     let mut message = Some(a.initiate().expect("once"));
@@ -75,14 +78,14 @@ fn negentropy(ground: &Ground) {
         message = a.reconcile_with_ids(&answer, &mut have, &mut need).expect("honest");
         cpu[0] += lap(&mut at);
     }
-    assert_eq!((have.len() + need.len()) as u64, ground.case().difference);
-    show("negentropy", ground.case().difference, trips, bytes, cpu);
+    assert_eq!((have.len() + need.len()) as u64, states.parameters().difference);
+    show("negentropy", states.parameters().difference, trips, bytes, cpu);
 }
 
-/// The table of reconciliation.
+/// Prints the table of reconciliation.
 pub(crate) fn reconcile() {
     println!("\nreconciliation of {ENTITIES} flat entities; control bytes, records not counted");
-    let case = Case {
+    let case = Comparison {
         entities: ENTITIES,
         difference: 0,
         shape: Shape::Flat,
@@ -91,38 +94,38 @@ pub(crate) fn reconcile() {
         history: false,
         link: Link::default(),
     };
-    let ground = Ground::new(case).expect("memory does not fail");
+    let states = StatePair::new(case).expect("memory does not fail");
     for difference in [1, 10, 100, 1_000] {
-        let ground = ground.differing(difference, Spread::Random).expect("memory does not fail");
-        measured(&ground, Kind::RatelessIblt, 5);
-        measured(&ground, Kind::HashComparison, 5);
-        measured(&ground, Kind::BloomFilter, 1);
-        negentropy(&ground);
+        let states = states.differing(difference, Spread::Random).expect("memory does not fail");
+        measured(&states, Kind::RatelessIblt, 5);
+        measured(&states, Kind::HashComparison, 5);
+        measured(&states, Kind::BloomFilter, 1);
+        negentropy(&states);
     }
-    let large = ground.differing(ENTITIES / 10, Spread::Random).expect("memory does not fail");
+    let large = states.differing(ENTITIES / 10, Spread::Random).expect("memory does not fail");
     measured(&large, Kind::RatelessIblt, 1);
     measured(&large, Kind::BloomFilter, 1);
     measured(&large, Kind::HashComparison, 1);
     negentropy(&large);
     println!("all in one subtree");
-    let clustered = ground.differing(1_000, Spread::Clustered).expect("memory does not fail");
+    let clustered = states.differing(1_000, Spread::Clustered).expect("memory does not fail");
     measured(&clustered, Kind::SubtreePrefetch, 3);
     measured(&clustered, Kind::HashComparison, 3);
     measured(&clustered, Kind::RatelessIblt, 3);
     println!("locating alone: the initiator's processor and the responder's");
     for entities in [10_000, ENTITIES] {
-        let case = Case { entities, ..ground.case().clone() };
-        let bare = if entities == ENTITIES { ground.clone() } else { Ground::new(case).expect("memory") };
+        let case = Comparison { entities, ..states.parameters().clone() };
+        let bare = if entities == ENTITIES { states.clone() } else { StatePair::new(case).expect("memory") };
         for difference in [1, 10, 100, 1_000] {
             locating(&bare.differing(difference, Spread::Random).expect("memory does not fail"));
         }
     }
     println!("deltas");
-    let logged = Case { entities: 10_000, history: true, ..ground.case().clone() };
-    let logged = Ground::new(logged).expect("memory does not fail");
+    let logged = Comparison { entities: 10_000, history: true, ..states.parameters().clone() };
+    let logged = StatePair::new(logged).expect("memory does not fail");
     for gap in [100, 10_000] {
-        let ground = logged.differing(gap, Spread::Random).expect("memory does not fail");
-        let found = run(&ground, Some(Kind::DeltaSync), 3);
+        let states = logged.differing(gap, Spread::Random).expect("memory does not fail");
+        let found = run(&states, Some(Kind::DeltaSync), 3);
         let all = found.bytes_out + found.bytes_in;
         let times = all as f64 / found.payload_bytes as f64;
         println!("  a gap of {gap}: {} trips, {all} B, {times:.2} times the deltas", found.stats.round_trips);
@@ -130,18 +133,18 @@ pub(crate) fn reconcile() {
     upkeep();
 }
 
-/// What it costs to locate a difference, apart from moving and joining records, with the records cold and then
-/// in the processor's caches: the least of ten runs.
-fn locating(ground: &Ground) {
-    let Case { entities, difference, .. } = *ground.case();
-    let runs = (0..10).map(|_| ground.locate(stopwatch()).expect("memory does not fail"));
+/// Prints the processor time to locate a difference, without transfer and joining of records: first with the records
+/// out of the processor's caches, then in them. Each figure is the minimum of ten runs.
+fn locating(states: &StatePair) {
+    let Comparison { entities, difference, .. } = *states.parameters();
+    let runs = (0..10).map(|_| states.locate(&mut stopwatch()).expect("memory does not fail"));
     let found: Vec<_> = runs.collect();
     let least = |time: usize, side: usize| {
         found.iter().map(|run| run[time].cpu[side]).min().unwrap_or_default() as f64 / 1e3
     };
-    let told = found.first().and_then(|[run, _]| run.by_cells);
-    assert!(told.is_none_or(|told| told == difference), "cells tell {told:?}");
-    let how = if told.is_some() { "the responder's cells tell" } else { "the handshake tells" };
+    let by_cells = found.first().and_then(|[run, _]| run.by_cells);
+    assert!(by_cells.is_none_or(|by_cells| by_cells == difference), "cells tell {by_cells:?}");
+    let how = if by_cells.is_some() { "the responder's cells tell" } else { "the handshake tells" };
     println!(
         "  {difference:>4} of {entities:<7}: {:>7.1} + {:>4.1} us cold, {:>6.1} + {:>4.1} us warm, {how}",
         least(0, 0),
@@ -151,7 +154,7 @@ fn locating(ground: &Ground) {
     );
 }
 
-/// What a write costs the sketch.
+/// Prints the cost of a write to the sketch.
 fn upkeep() {
     const WRITES: u64 = 200_000;
     let change = |n: u64| {

@@ -1,5 +1,5 @@
-//! The published `automerge` under faults: documents that are edited at once, and exchanged by automerge's
-//! own sync messages.
+//! The published `automerge` under faults: documents with concurrent edits, synchronized by automerge's own
+//! messages.
 
 mod replica;
 
@@ -9,52 +9,52 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use sync_sim::custom::*;
 
-/// What an application asks of a replica.
+/// An edit by the application.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Edit {
     /// Type a word into the text.
     Type {
-        /// Where: this, modulo the text's length.
+        /// The position, modulo the length of the text plus one.
         at: u64,
-        /// The word, which nobody else types.
+        /// The word, which no other edit types.
         word: String,
     },
     /// Set a key of the map.
     Set {
-        /// Which.
+        /// The key to set.
         key: String,
-        /// To what.
+        /// The new value.
         value: u64,
     },
     /// Add to the counter.
     Add {
-        /// How much.
+        /// The increment.
         by: u64,
     },
 }
 
-/// What a document shows.
+/// The visible content of a document.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
-    /// The text.
+    /// The content of the text.
     pub text: String,
-    /// The map.
+    /// The entries of the map.
     pub map: BTreeMap<String, u64>,
-    /// The counter.
+    /// The value of the counter.
     pub count: u64,
 }
 
-/// How replicas hold sync sessions.
+/// The lifetime of sync sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sessions {
     /// One `sync::State` for each peer, from start to crash, as on a stream that never breaks.
     Endless,
-    /// A fresh one of each pair five times a second, on both sides.
+    /// Each pair begins a new `sync::State` five times a second, on both sides.
     Renewed,
 }
 
-/// One experiment.
+/// The system under test, with one lifetime of its sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct Documents(pub Sessions);
 
@@ -66,17 +66,17 @@ impl Subject for Documents {
         Replica::new(own, self.0)
     }
 
-    fn op(&self, _: NodeId, chance: &mut dyn Entropy) -> Edit {
-        match chance.below(Choice::WriteKind, 3) {
+    fn op(&self, _: NodeId, random: &mut dyn Entropy) -> Edit {
+        match random.below(Choice::WriteKind, 3) {
             0 => {
-                let word = format!("[{}]", chance.below(Choice::WriteValue, 1 << 40));
-                Edit::Type { at: chance.below(Choice::WritePosition, 1_000), word }
+                let word = format!("[{}]", random.below(Choice::WriteValue, 1 << 40));
+                Edit::Type { at: random.below(Choice::WritePosition, 1_000), word }
             }
             1 => {
-                let key = ["red", "blue"][chance.below(Choice::WriteKey, 2) as usize].to_owned();
-                Edit::Set { key, value: chance.below(Choice::WriteValue, 1 << 40) }
+                let key = ["red", "blue"][random.below(Choice::WriteKey, 2) as usize].to_owned();
+                Edit::Set { key, value: random.below(Choice::WriteValue, 1 << 40) }
             }
-            _ => Edit::Add { by: 1 + chance.below(Choice::WriteValue, 9) },
+            _ => Edit::Add { by: 1 + random.below(Choice::WriteValue, 9) },
         }
     }
 
@@ -84,20 +84,21 @@ impl Subject for Documents {
         &["Sync"]
     }
 
-    /// All show the same; every word is there once, the counter is the sum, and a key has what somebody
-    /// set it to last.
-    fn judge(&self, done: &[Acknowledged<Edit>], nodes: &[&Replica]) -> Result<(), Wrong> {
+    /// All documents show the same. The text holds every letter that was typed, the counter is the sum of the
+    /// increments, and a key has the last value of one of its writers.
+    fn judge(&self, done: &[Acknowledged<Edit>], nodes: &[&Replica]) -> Result<(), Violation> {
         let Some((first, rest)) = nodes.split_first() else { return Ok(()) };
         let shown = first.shown();
         if let Some(other) = rest.iter().map(|node| node.shown()).find(|other| *other != shown) {
-            return Err(Wrong::new("equal heads show different things", format!("{shown:?}, {other:?}")));
+            return Err(Violation::new("equal heads show different things", format!("{shown:?}, {other:?}")));
         }
-        let (mut sum, mut last) = (0, BTreeMap::new());
+        let mut sum = 0;
+        let mut last = BTreeMap::new();
         for Acknowledged { node, op, .. } in done {
             match op {
                 Edit::Add { by } => sum += by,
                 Edit::Set { key, value } => drop(last.insert((key, node), *value)),
-                // A word that is typed into the middle of another takes it apart, not away.
+                // A word that is typed inside of another splits it, so letters are counted instead of words.
                 Edit::Type { .. } => {}
             }
         }
@@ -106,22 +107,22 @@ impl Subject for Documents {
             _ => None,
         });
         if letters(typed) != letters([shown.text.as_str()]) {
-            return Err(Wrong::new("the text is not what was typed", shown.text));
+            return Err(Violation::new("the text is not what was typed", shown.text));
         }
         if sum != shown.count {
-            return Err(Wrong::new("the counter is wrong", format!("{} for {sum}", shown.count)));
+            return Err(Violation::new("the counter is wrong", format!("{} for {sum}", shown.count)));
         }
         for (key, _) in last.keys() {
             let value = shown.map.get(*key);
             if !last.iter().any(|((other, _), set)| other == key && Some(set) == value) {
-                return Err(Wrong::new("a key is out of date", format!("{key}: {value:?}")));
+                return Err(Violation::new("a key is out of date", format!("{key}: {value:?}")));
             }
         }
         Ok(())
     }
 }
 
-/// How often each letter occurs.
+/// The number of occurrences of each letter.
 fn letters<'a>(texts: impl IntoIterator<Item = &'a str>) -> BTreeMap<char, usize> {
     let mut counts = BTreeMap::new();
     for letter in texts.into_iter().flat_map(str::chars) {

@@ -1,5 +1,5 @@
-//! The command line of [`sync_sim::custom::command`], for documents whose sessions are renewed; for endless
-//! ones after the word `endless`.
+//! The command line of [`sync_sim::custom::command`]. Sessions are renewed, or endless if the first argument is
+//! `endless`.
 
 use automerge_under_faults::{Documents, Sessions};
 use std::process::ExitCode;

@@ -7,20 +7,21 @@ use automerge::{ActorId, AutoCommit, ObjType, ROOT, ReadDoc, ScalarValue};
 use std::collections::BTreeMap;
 use sync_sim::custom::*;
 
+/// The pause between two rounds of sync messages.
 const BEAT: SimDuration = SimDuration::from_millis(200);
 
-/// A session with a peer. The greater number is the newer one.
+/// A session with a peer. A greater number denotes a newer session.
 #[derive(Clone, Debug, Default)]
 struct Session {
     number: u64,
     state: State,
 }
 
-/// One replica. Its document is on disk, its sessions are not.
+/// One replica. Its document is durable; its sessions are not.
 #[derive(Clone)]
 pub struct Replica {
     own: NodeId,
-    sessions_are: Sessions,
+    lifetime: Sessions,
     peers: Vec<NodeId>,
     document: AutoCommit,
     sessions: BTreeMap<NodeId, Session>,
@@ -28,27 +29,34 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// One with the document that all begin with: a text, a map, a counter.
-    pub fn new(own: NodeId, sessions_are: Sessions) -> Self {
+    /// A replica with the initial document of all replicas: a text, a map and a counter.
+    pub fn new(own: NodeId, lifetime: Sessions) -> Self {
         let mut document = AutoCommit::new().with_actor(ActorId::from([0xff]));
         document.put_object(ROOT, "text", ObjType::Text).expect("a new document");
         document.put_object(ROOT, "map", ObjType::Map).expect("a new document");
         document.put(ROOT, "count", ScalarValue::counter(0)).expect("a new document");
         document.commit_with(CommitOptions::default().with_time(0));
         document.set_actor(ActorId::from(own.0.to_be_bytes()));
-        let (peers, sessions) = (Vec::new(), BTreeMap::new());
-        let mut new = Self { own, sessions_are, peers, document, sessions, digest: Digest::ZERO };
-        new.sum_up();
+        let mut new = Self {
+            own,
+            lifetime,
+            peers: Vec::new(),
+            document,
+            sessions: BTreeMap::new(),
+            digest: Digest::ZERO,
+        };
+        new.update_digest();
         new
     }
 
-    /// What the document shows.
+    /// The visible content of the document.
     pub fn shown(&self) -> Shown {
-        let place = |name| self.document.get(ROOT, name).expect("readable").expect("there from the start");
+        let place =
+            |name| self.document.get(ROOT, name).expect("readable").expect("created with the document");
         let (_, text) = place("text");
         let (_, map) = place("map");
         let pairs = self.document.keys(&map).map(|key| {
-            let (value, _) = self.document.get(&map, &key).expect("readable").expect("a key that it names");
+            let (value, _) = self.document.get(&map, &key).expect("readable").expect("a listed key");
             (key, value.as_u64().expect("a number"))
         });
         Shown {
@@ -58,15 +66,16 @@ impl Replica {
         }
     }
 
-    fn sum_up(&mut self) {
+    fn update_digest(&mut self) {
         let mut heads: Vec<[u8; 32]> = self.document.get_heads().into_iter().map(|head| head.0).collect();
         heads.sort_unstable();
         self.digest = Digest::of(0, &heads.concat());
     }
 
     fn edit(&mut self, edit: &Edit) {
-        let (_, text) = self.document.get(ROOT, "text").expect("readable").expect("there from the start");
-        let (_, map) = self.document.get(ROOT, "map").expect("readable").expect("there from the start");
+        let (_, text) =
+            self.document.get(ROOT, "text").expect("readable").expect("created with the document");
+        let (_, map) = self.document.get(ROOT, "map").expect("readable").expect("created with the document");
         let edited = match edit {
             Edit::Type { at, word } => {
                 let at = at % (self.document.length(&text) as u64 + 1);
@@ -79,8 +88,8 @@ impl Replica {
         self.document.commit_with(CommitOptions::default().with_time(0));
     }
 
-    /// Sends a peer what automerge has to say to it, if anything.
-    fn tell(&mut self, peer: NodeId, effects: &mut Effects<()>) {
+    /// Sends a peer the next sync message, if automerge has one.
+    fn send_sync(&mut self, peer: NodeId, effects: &mut Effects<()>) {
         let session = self.sessions.entry(peer).or_default();
         let Some(message) = self.document.sync().generate_sync_message(&mut session.state) else { return };
         let bytes = [&session.number.to_be_bytes()[..], &message.encode()].concat().into();
@@ -98,9 +107,9 @@ impl Replica {
         if number > session.number {
             *session = Session { number, state: State::new() };
         }
-        let taken = self.document.sync().receive_sync_message(&mut session.state, message);
-        taken.map_err(|_| DropCause::Corrupt)?;
-        self.tell(from, effects);
+        let received = self.document.sync().receive_sync_message(&mut session.state, message);
+        received.map_err(|_| DropCause::Corrupt)?;
+        self.send_sync(from, effects);
         Ok(())
     }
 }
@@ -116,12 +125,12 @@ impl Actor for Replica {
             }
             Input::Start | Input::Timer(_) => {
                 for peer in self.peers.clone() {
-                    // One of each pair begins new sessions; the other follows.
-                    if self.sessions_are == Sessions::Renewed && self.own < peer {
+                    // The lower node of each pair begins new sessions, and the other follows.
+                    if self.lifetime == Sessions::Renewed && self.own < peer {
                         let number = context.moment.now.as_micros() + 1;
                         self.sessions.insert(peer, Session { number, state: State::new() });
                     }
-                    self.tell(peer, effects);
+                    self.send_sync(peer, effects);
                 }
                 let at = context.moment.now + BEAT;
                 effects.timers.push(TimerChange::Set { id: 0, at, housekeeping: true });
@@ -129,14 +138,14 @@ impl Actor for Replica {
             Input::Op(edit) => {
                 self.edit(edit);
                 for peer in self.peers.clone() {
-                    self.tell(peer, effects);
+                    self.send_sync(peer, effects);
                 }
             }
             Input::Frame { from, bytes } => {
                 effects.refusal = self.on_frame(from, bytes, effects).err();
             }
         }
-        self.sum_up();
+        self.update_digest();
     }
 
     fn crash(&mut self) {

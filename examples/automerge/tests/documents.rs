@@ -1,11 +1,11 @@
-//! What automerge does under faults.
+//! Automerge under faults.
 
 use automerge_under_faults::{Documents, Sessions};
 use sync_sim::case::Case;
 use sync_sim::custom::{FaultConfig, Lab};
 
 #[test]
-fn documents_converge_to_all_that_was_edited_if_sessions_are_renewed() {
+fn renewed_sessions_converge() {
     let lab = Lab::new(Documents(Sessions::Renewed));
     for faults in [FaultConfig::light_chaos(), FaultConfig::heavy_chaos(), FaultConfig::partition_heavy()] {
         lab.clone().faults(faults).check(0..200);
@@ -13,7 +13,7 @@ fn documents_converge_to_all_that_was_edited_if_sessions_are_renewed() {
 }
 
 #[test]
-fn an_endless_session_needs_the_stream_that_the_protocol_asks_for() {
+fn endless_session_needs_reliable_stream() {
     let lab = Lab::new(Documents(Sessions::Endless));
     lab.clone().faults(FaultConfig::none()).check(0..100);
     let sweep = lab.sweep(0..100).unwrap();
@@ -23,7 +23,7 @@ fn an_endless_session_needs_the_stream_that_the_protocol_asks_for() {
 }
 
 #[test]
-fn the_same_seed_is_the_same_run() {
+fn same_seed_same_run() {
     let lab = Lab::new(Documents(Sessions::Renewed));
     assert_eq!(lab.sweep_on(1, 0..50).unwrap(), lab.sweep_on(2, 0..50).unwrap());
 }

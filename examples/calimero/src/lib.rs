@@ -1,9 +1,9 @@
-//! The published `calimero-storage` under faults: its `Index` and `Interface::apply_action`, on
-//! `RuntimeEnv` callbacks over a map in memory. Replicas exchange the actions that they apply by gossip
-//! that loses none in the end.
+//! The published `calimero-storage` under faults: its `Index` and `Interface::apply_action`, with `RuntimeEnv`
+//! callbacks over a map in memory. Replicas exchange their actions by gossip, which retransmits until every
+//! replica has every action.
 
+mod action_gossip;
 mod replica;
-mod spread;
 
 pub use replica::{Ask, Replica};
 
@@ -11,24 +11,24 @@ use calimero_storage::collections::crdt_meta::CrdtType;
 use std::collections::BTreeMap;
 use sync_sim::custom::*;
 
-/// What entities are.
+/// The type of all entities of an experiment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Of no type.
+    /// No CRDT type.
     Plain,
     /// `CrdtType::LwwRegister`.
     Register,
     /// `CrdtType::Custom`.
     Custom,
-    /// `CrdtType::UnorderedMap`, that is, the entity of such a collection itself.
+    /// `CrdtType::UnorderedMap`: the entity of the collection itself.
     Map,
-    /// `CrdtType::Vector`, likewise.
+    /// `CrdtType::Vector`: the entity of the collection itself.
     Vector,
-    /// `CrdtType::UserStorage`, likewise.
+    /// `CrdtType::UserStorage`: the entity of the collection itself.
     UserStorage,
-    /// `CrdtType::FrozenStorage`, likewise.
+    /// `CrdtType::FrozenStorage`: the entity of the collection itself.
     FrozenStorage,
-    /// Of no type, and in `StorageType::Frozen`.
+    /// No CRDT type, in `StorageType::Frozen`.
     Frozen,
 }
 
@@ -47,40 +47,40 @@ impl Kind {
     }
 }
 
-/// The newest stamp of an entity, and what its writers left it with; `None` if deleted.
+/// The newest timestamp of an entity, and the data of the actions that have it; `None` is a deletion.
 type Newest = (u64, Vec<Option<Vec<u8>>>);
 
-/// One experiment.
+/// One experiment: the system under test with its parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Storage {
-    /// What entities are.
+    /// The type of all entities.
     pub kind: Kind,
-    /// How many of ten operations delete.
+    /// How many of ten operations are deletions, on average.
     pub deletes: u64,
-    /// Whether an action is applied only after all that its writer had applied.
+    /// Whether actions are applied in causal order: after all that their writers had applied.
     pub causal: bool,
-    /// How far clocks count at a time, where two replicas may give equal stamps; never do they otherwise.
-    /// Stamps of causally later writes are greater in any case.
+    /// The resolution of the clocks, with which two replicas may assign equal timestamps. With `None`, all
+    /// timestamps are distinct. A causally later write has a greater timestamp in both cases.
     pub tick: Option<SimDuration>,
 }
 
 impl Storage {
-    /// Actions in causal order, with stamps of which no two are equal.
+    /// Actions in causal order, with distinct timestamps.
     pub const fn of(kind: Kind) -> Self {
         Self { kind, deletes: 0, causal: true, tick: None }
     }
 
-    /// So many of ten operations delete.
+    /// The same, where this many of ten operations are deletions.
     pub const fn deleting(self, deletes: u64) -> Self {
         Self { deletes, ..self }
     }
 
-    /// Actions are applied as they come.
+    /// The same, where actions are applied in the order of arrival.
     pub const fn as_they_come(self) -> Self {
         Self { causal: false, ..self }
     }
 
-    /// Clocks that count so many milliseconds at a time, so that writes of two replicas have equal stamps.
+    /// The same, with clocks of this resolution, so that writes of two replicas have equal timestamps.
     pub const fn with_tick_ms(self, tick_ms: u64) -> Self {
         Self { tick: Some(SimDuration::from_millis(tick_ms)), ..self }
     }
@@ -104,7 +104,7 @@ pub const EXPERIMENTS: [(&str, Storage); 14] = [
     ("frozen", Storage::of(Kind::Frozen)),
 ];
 
-/// An experiment by its name.
+/// The lab of an experiment, by the name of the experiment.
 pub fn experiment(name: &str) -> Option<Lab<Storage>> {
     EXPERIMENTS.iter().find(|(other, _)| *other == name).map(|(_, storage)| Lab::new(*storage))
 }
@@ -117,41 +117,42 @@ impl Subject for Storage {
         Replica::new(own, *self)
     }
 
-    fn op(&self, _: NodeId, chance: &mut dyn Entropy) -> Ask {
-        let entity = chance.below(Choice::WriteKey, 2);
-        if chance.below(Choice::WriteKind, 10) < self.deletes {
+    fn op(&self, _: NodeId, random: &mut dyn Entropy) -> Ask {
+        let entity = random.below(Choice::WriteKey, 2);
+        if random.below(Choice::WriteKind, 10) < self.deletes {
             return Ask::Delete { entity };
         }
-        Ask::Put { entity, text: format!("text {}", chance.below(Choice::WriteValue, 1_000)) }
+        Ask::Put { entity, text: format!("text {}", random.below(Choice::WriteValue, 1_000)) }
     }
 
     fn kinds(&self) -> &[&str] {
         &["Actions", "Have"]
     }
 
-    /// In causal order, no action that one replica took is refused by another.
-    fn invariant(&self, node: &Replica) -> Result<(), Wrong> {
+    /// In causal order, no replica refuses an action that another one applied.
+    fn invariant(&self, node: &Replica) -> Result<(), Violation> {
         match node.refused().filter(|_| self.causal) {
-            Some(error) => Err(Wrong::new("an action is refused", error)),
+            Some(error) => Err(Violation::new("an action is refused", error)),
             None => Ok(()),
         }
     }
 
-    /// Equal roots must mean equal entries, and entities show what was last written or deleted.
-    fn judge(&self, _: &[Acknowledged<Ask>], nodes: &[&Replica]) -> Result<(), Wrong> {
+    /// Equal root hashes imply equal entries, and each entity shows its newest write or deletion.
+    fn judge(&self, _: &[Acknowledged<Ask>], nodes: &[&Replica]) -> Result<(), Violation> {
         let Some((first, rest)) = nodes.split_first() else { return Ok(()) };
         let shown = first.entries();
         if let Some(other) = rest.iter().find(|node| node.entries() != shown) {
             let detail = format!("{shown:?} and {:?}", other.entries());
-            return Err(Wrong::new("equal roots of unequal states", detail));
+            return Err(Violation::new("equal roots of unequal states", detail));
         }
-        // What is frozen may be the first that came; of all else, the newest stamp wins.
+        // Of frozen entities any write may win; of all others, the newest timestamp wins.
         let frozen = matches!(self.kind, Kind::Frozen | Kind::FrozenStorage);
         let mut newest = BTreeMap::<u64, Newest>::new();
         for written in first.written() {
             let (stamp, results) = newest.entry(written.entity).or_default();
             if written.stamp > *stamp && !frozen {
-                (*stamp, *results) = (written.stamp, Vec::new());
+                *stamp = written.stamp;
+                results.clear();
             }
             if written.stamp == *stamp || frozen {
                 results.push(written.data);
@@ -159,16 +160,16 @@ impl Subject for Storage {
         }
         for (entity, (stamp, results)) in newest {
             let shown = shown.get(&entity).cloned();
-            // Of writes that are the newest together, any may win, and a delete wins over all.
+            // Of several newest writes any may win; a deletion wins over all of them.
             let is_deleted = results.contains(&None);
             if is_deleted && shown.is_some() {
-                return Err(Wrong::new(
+                return Err(Violation::new(
                     "what was deleted is back",
                     format!("entity {entity}, stamp {stamp}"),
                 ));
             }
             if !is_deleted && !results.contains(&shown) {
-                return Err(Wrong::new(
+                return Err(Violation::new(
                     "the newest write is gone",
                     format!("entity {entity}, stamp {stamp}"),
                 ));

@@ -1,4 +1,4 @@
-//! `calimero EXPERIMENT (run | sweep | …)`; without arguments it says which experiments there are.
+//! `calimero EXPERIMENT (run | sweep | …)`; without arguments it lists the experiments.
 
 use calimero_under_faults::{EXPERIMENTS, experiment};
 use std::process::ExitCode;
@@ -10,6 +10,6 @@ fn main() -> ExitCode {
     let names = || EXPERIMENTS.iter().map(|(name, _)| format!("  {name}")).collect::<Vec<_>>().join("\n");
     command::exit(match named {
         Some(lab) => command::run(lab, arguments),
-        None => Err(format!("the first argument says which experiment:\n{}", names())),
+        None => Err(format!("the first argument names the experiment:\n{}", names())),
     })
 }

@@ -1,6 +1,6 @@
-//! One replica: the published storage on rows in memory, and gossip around it.
+//! One replica: the published storage over rows in memory, with gossip.
 
-use crate::spread::{Delta, Spread};
+use crate::action_gossip::{ActionGossip, GossipedAction};
 use crate::{Kind, Storage};
 use borsh::BorshDeserialize;
 use calimero_storage::action::Action;
@@ -20,52 +20,52 @@ use std::rc::Rc;
 use sync_sim::custom::*;
 
 const CONTEXT: [u8; 32] = [0; 32];
-/// How often a replica tells what it has.
+/// The interval at which a replica announces which actions it has.
 const GOSSIP: SimDuration = SimDuration::from_millis(200);
 const ACTIONS: u8 = 0;
 const HAVE: u8 = 1;
 
-/// What an application asks of a replica.
+/// An operation of the application.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// Write an entity.
     Put {
-        /// Which.
+        /// The number of the entity.
         entity: u64,
-        /// What.
+        /// The new text.
         text: String,
     },
-    /// Delete one, if it is there.
+    /// Delete an entity, if it exists.
     Delete {
-        /// Which.
+        /// The number of the entity.
         entity: u64,
     },
 }
 
-/// An action that was applied somewhere, in the terms of the specification.
+/// An action that some replica applied, in terms of the specification.
 pub struct Written {
-    /// To which entity.
+    /// The number of the entity.
     pub entity: u64,
-    /// With which stamp.
+    /// The timestamp, in nanoseconds.
     pub stamp: u64,
-    /// What it has then; `None` if it is deleted.
+    /// The data after the action; `None` after a deletion.
     pub data: Option<Vec<u8>>,
 }
 
 type Rows = BTreeMap<[u8; 32], Vec<u8>>;
 
-/// One replica. All of it is on disk.
+/// One replica. All of its state is durable.
 #[derive(Clone, Debug)]
 pub struct Replica {
     own: NodeId,
     storage: Storage,
     peers: Vec<NodeId>,
     rows: Rows,
-    spread: Spread,
-    /// The stamp last given or seen, in nanoseconds.
+    gossip: ActionGossip,
+    /// The newest timestamp that was assigned or received, in nanoseconds.
     stamp: u64,
-    /// What applying an action first ended in, if not well.
+    /// The first error of applying an action, with the action.
     refused: Option<String>,
     root: [u8; 32],
 }
@@ -76,7 +76,7 @@ fn id_of(entity: u64) -> Id {
     Id::new(id)
 }
 
-/// The number of an entity.
+/// The number of the entity with this id.
 fn entity_of(id: Id) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
@@ -86,10 +86,12 @@ fn root() -> ChildInfo {
     ChildInfo::new(Id::new(CONTEXT), [0; 32], Metadata::new(1, 1))
 }
 
-/// Runs something on rows, as the host of a node does.
-fn on<R>(rows: &mut Rows, own: NodeId, run: impl FnOnce() -> R) -> R {
+/// Runs a function with access to the rows, as the host of a node does.
+fn with_rows<R>(rows: &mut Rows, own: NodeId, run: impl FnOnce() -> R) -> R {
     let shared = Rc::new(RefCell::new(std::mem::take(rows)));
-    let (read, write, remove) = (shared.clone(), shared.clone(), shared.clone());
+    let read = shared.clone();
+    let write = shared.clone();
+    let remove = shared.clone();
     let mut executor = [0; 32];
     executor[..4].copy_from_slice(&own.0.to_be_bytes());
     let environment = RuntimeEnv::new(
@@ -102,7 +104,7 @@ fn on<R>(rows: &mut Rows, own: NodeId, run: impl FnOnce() -> R) -> R {
         executor,
     );
     let result = with_runtime_env(environment, run);
-    // What it would send out by itself; the replica does that.
+    // The storage collects a delta for its own network layer. Here the replica sends actions itself.
     clear_pending_delta();
     *rows = shared.take();
     result
@@ -113,25 +115,25 @@ fn apply(action: Action) -> Result<(), StorageError> {
 }
 
 fn root_hash() -> [u8; 32] {
-    let hashes = Index::<MainStorage>::get_hashes_for(Id::new(CONTEXT)).expect("rows that it wrote itself");
+    let hashes = Index::<MainStorage>::get_hashes_for(Id::new(CONTEXT)).expect("rows that the storage wrote");
     hashes.map_or([0; 32], |(full, _)| full)
 }
 
 impl Replica {
-    /// One that has nothing but a root.
+    /// A replica that has nothing but a root.
     pub fn new(own: NodeId, storage: Storage) -> Self {
         let mut rows = Rows::new();
-        let root = on(&mut rows, own, || {
+        let root = with_rows(&mut rows, own, || {
             Index::<MainStorage>::add_root(root()).expect("the first entity");
             root_hash()
         });
-        let (peers, refused, spread) = (Vec::new(), None, Spread::new(own, storage.causal));
-        Self { own, storage, peers, rows, spread, stamp: 0, refused, root }
+        let gossip = ActionGossip::new(own, storage.causal);
+        Self { own, storage, peers: Vec::new(), rows, gossip, stamp: 0, refused: None, root }
     }
 
-    /// What its index says is there, read as an application reads it.
+    /// The entries in the index, read as an application reads them.
     pub fn entries(&self) -> BTreeMap<u64, Vec<u8>> {
-        on(&mut self.rows.clone(), self.own, || {
+        with_rows(&mut self.rows.clone(), self.own, || {
             let children = Index::<MainStorage>::get_children_of(Id::new(CONTEXT)).unwrap_or_default();
             let read = |child: &ChildInfo| {
                 let data = Interface::<MainStorage>::find_by_id_raw(child.id())?;
@@ -141,9 +143,9 @@ impl Replica {
         })
     }
 
-    /// All actions that it knows, its own and others'.
+    /// All actions that the replica has, its own and those of others.
     pub fn written(&self) -> Vec<Written> {
-        let written = |delta: &Delta| match decoded(&delta.action) {
+        let written = |delta: &GossipedAction| match decoded(&delta.action) {
             Action::Add { id, data, metadata, .. } | Action::Update { id, data, metadata, .. } => {
                 Some(Written { entity: entity_of(id), stamp: metadata.updated_at(), data: Some(data) })
             }
@@ -152,10 +154,10 @@ impl Replica {
             }
             Action::Compare { .. } => None,
         };
-        self.spread.all().filter_map(written).collect()
+        self.gossip.all().filter_map(written).collect()
     }
 
-    /// What applying an action first ended in, if not well.
+    /// The first error of applying an action, with the action.
     pub fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
     }
@@ -169,11 +171,11 @@ impl Replica {
         metadata
     }
 
-    /// The action that does what is asked for, if there is anything to do.
+    /// The action for an operation; `None` if the operation changes nothing.
     fn action(&mut self, ask: &Ask) -> Option<Action> {
         let (Ask::Put { entity, .. } | Ask::Delete { entity }) = *ask;
         let id = id_of(entity);
-        let known = on(&mut self.rows, self.own, || {
+        let known = with_rows(&mut self.rows, self.own, || {
             let index = Index::<MainStorage>::get_index(id).ok().flatten();
             index.filter(|_| Interface::<MainStorage>::find_by_id_raw(id).is_some())
         });
@@ -182,7 +184,7 @@ impl Replica {
         match (ask, known) {
             (Ask::Delete { .. }, None) => None,
             (Ask::Delete { .. }, Some(_)) => Some(Action::DeleteRef { id, deleted_at: self.stamp, metadata }),
-            // What is frozen is written once.
+            // A frozen entity is written once.
             (Ask::Put { .. }, Some(_)) if self.storage.kind == Kind::Frozen => None,
             (Ask::Put { text, .. }, None) => {
                 let data = self.data(id, text);
@@ -200,34 +202,34 @@ impl Replica {
         if self.storage.kind != Kind::Frozen {
             return text.to_vec();
         }
-        // What is frozen begins with the digest of its value and ends with its id.
+        // The data of a frozen entity begins with the digest of its value and ends with its id.
         [&Sha256::digest(text)[..], text, id.as_bytes()].concat()
     }
 
     fn write(&mut self, ask: &Ask, now: SimTime, effects: &mut Effects<()>) {
-        // Nanoseconds, with the writer in the last three digits unless equal stamps are asked for.
+        // Nanoseconds. The last three digits hold the writer, unless the experiment wants equal timestamps.
         let (tick, writer) =
             self.storage.tick.map_or((1, u64::from(self.own.0)), |tick| (tick.as_micros(), 0));
         let clock = now.as_micros() / tick * tick;
         self.stamp = (self.stamp / 1_000 + 1).max(clock) * 1_000 + writer;
         let Some(action) = self.action(ask) else { return };
-        let bytes = borsh::to_vec(&action).expect("an action can be written");
-        let delta = self.spread.write(bytes);
+        let bytes = borsh::to_vec(&action).expect("serialization into memory succeeds");
+        let delta = self.gossip.write(bytes);
         self.apply(action);
         self.send(&self.peers.clone(), ACTIONS, &vec![delta], effects);
     }
 
     fn apply(&mut self, action: Action) {
-        let told = format!("{action:?}");
-        let (applied, root) = on(&mut self.rows, self.own, || (apply(action), root_hash()));
+        let description = format!("{action:?}");
+        let (applied, root) = with_rows(&mut self.rows, self.own, || (apply(action), root_hash()));
         self.root = root;
         if let Err(error) = applied {
-            self.refused.get_or_insert_with(|| format!("{error}: {told}"));
+            self.refused.get_or_insert_with(|| format!("{error}: {description}"));
         }
     }
 
-    fn take(&mut self, deltas: Vec<Delta>) {
-        for delta in self.spread.take(deltas) {
+    fn take(&mut self, deltas: Vec<GossipedAction>) {
+        for delta in self.gossip.take(deltas) {
             let action = decoded(&delta.action);
             if let Action::Add { metadata, .. } | Action::Update { metadata, .. } = &action {
                 self.stamp = self.stamp.max(metadata.updated_at());
@@ -240,8 +242,8 @@ impl Replica {
     }
 
     fn send(&self, to: &[NodeId], kind: u8, what: &impl borsh::BorshSerialize, effects: &mut Effects<()>) {
-        let bytes = borsh::to_vec(&(kind, what)).expect("it can be written");
-        // Nobody waits for a frame: what is lost is told again.
+        let bytes = borsh::to_vec(&(kind, what)).expect("serialization into memory succeeds");
+        // Frames are housekeeping: gossip retransmits what is lost.
         for &to in to {
             let bytes = bytes.clone().into();
             effects.messages.push(Outgoing { to, bytes, kind, housekeeping: true });
@@ -252,7 +254,7 @@ impl Replica {
         match <u8 as BorshDeserialize>::deserialize(&mut bytes).ok()? {
             ACTIONS => self.take(borsh::from_slice(bytes).ok()?),
             HAVE => {
-                let missing = self.spread.missing(&borsh::from_slice(bytes).ok()?);
+                let missing = self.gossip.missing(&borsh::from_slice(bytes).ok()?);
                 if !missing.is_empty() {
                     self.send(&[from], ACTIONS, &missing, effects);
                 }
@@ -277,7 +279,7 @@ impl Actor for Replica {
                 self.peers = reachable.iter().copied().filter(|peer| *peer != self.own).collect();
             }
             Input::Start | Input::Timer(_) => {
-                self.send(&self.peers.clone(), HAVE, &self.spread.have(), effects);
+                self.send(&self.peers.clone(), HAVE, &self.gossip.have(), effects);
                 let at = context.moment.now + GOSSIP;
                 effects.timers.push(TimerChange::Set { id: 0, at, housekeeping: true });
             }
@@ -294,14 +296,13 @@ impl Actor for Replica {
 
     fn restart(&mut self) {}
 
-    /// The hash that its index has for the root, and which actions it has: replicas are done with each
-    /// other only when they have the same.
+    /// The root hash of the index, and the set of actions: replicas have converged only if both are equal.
     fn digest(&self) -> Digest {
-        let have = borsh::to_vec(&self.spread.have()).expect("it can be written");
+        let have = borsh::to_vec(&self.gossip.have()).expect("serialization into memory succeeds");
         Digest::of_parts(0, &[&self.root, &have])
     }
 
     fn unfinished(&self) -> Unfinished {
-        Unfinished { sessions: 0, waiting: self.spread.waiting() }
+        Unfinished { sessions: 0, waiting: self.gossip.waiting() }
     }
 }

@@ -1,16 +1,17 @@
-//! What the published storage does under faults: what converges does so in every run, and what was found is
-//! found again.
+//! The published storage under faults: sound experiments converge in every run, and the sweeps of the others find
+//! their failures again.
 
 use calimero_under_faults::{EXPERIMENTS, experiment};
 use sync_sim::case::Case;
 use sync_sim::custom::FaultConfig;
 
-/// Experiments whose every run converges, under heavy chaos too.
+/// The experiments that converge in every run, also under heavy chaos.
 const SOUND: [&str; 7] =
     ["registers", "registers-tied", "registers-any-order", "plain-tied", "custom-tied", "maps", "frozen"];
 
-/// The others, and how their runs end where they do not converge.
+/// The classes of failures with deletions.
 const DELETED: &[&str] = &["diverged", "violated: what was deleted is back"];
+/// The other experiments, with the classes of their failures.
 const UNSOUND: [(&str, &[&str]); 7] = [
     ("registers-deleted", DELETED),
     ("registers-deleted-tied", DELETED),
@@ -21,7 +22,7 @@ const UNSOUND: [(&str, &[&str]); 7] = [
     ("frozen-storage", &["diverged"]),
 ];
 
-/// The cases that are kept: of which experiment, and how they end.
+/// The stored cases: the experiment, the file and the class of each.
 const CASES: [(&str, &str, &str); 6] = [
     ("registers-deleted", "deleted-again", "violated: what was deleted is back"),
     ("registers-deleted", "written-beside-a-delete", "diverged"),
@@ -32,7 +33,7 @@ const CASES: [(&str, &str, &str); 6] = [
 ];
 
 #[test]
-fn every_experiment_is_expected_to_end_somehow() {
+fn every_experiment_has_an_expectation() {
     let mut expected: Vec<&str> =
         SOUND.iter().copied().chain(UNSOUND.iter().map(|(name, _)| *name)).collect();
     let mut names: Vec<&str> = EXPERIMENTS.iter().map(|(name, _)| *name).collect();
@@ -42,7 +43,7 @@ fn every_experiment_is_expected_to_end_somehow() {
 }
 
 #[test]
-fn what_does_not_depend_on_order_converges_to_the_newest_write() {
+fn sound_experiments_converge() {
     for name in SOUND {
         for faults in [FaultConfig::none(), FaultConfig::heavy_chaos(), FaultConfig::partition_heavy()] {
             experiment(name).unwrap().faults(faults).check(0..300);
@@ -51,7 +52,7 @@ fn what_does_not_depend_on_order_converges_to_the_newest_write() {
 }
 
 #[test]
-fn what_depends_on_order_is_found() {
+fn unsound_experiments_fail() {
     for (name, classes) in UNSOUND {
         let sweep = experiment(name).unwrap().sweep(0..300).unwrap();
         for class in classes {
@@ -63,7 +64,7 @@ fn what_depends_on_order_is_found() {
 }
 
 #[test]
-fn what_was_found_and_made_small_still_happens() {
+fn stored_cases_still_fail() {
     for (name, file, class) in CASES {
         let path = format!("{}/cases/{file}.toml", env!("CARGO_MANIFEST_DIR"));
         let case: Case = std::fs::read_to_string(&path).unwrap().parse().unwrap();
@@ -73,10 +74,10 @@ fn what_was_found_and_made_small_still_happens() {
 }
 
 #[test]
-fn a_delete_that_comes_before_its_entity_leaves_nothing_behind() {
+fn early_delete_leaves_no_tombstone() {
     let lab = experiment("registers-deleted-any-order").unwrap();
     let case: Case = include_str!("../cases/deleted-before-it-is-there.toml").parse().unwrap();
-    let (run, _) = lab.watch(&case).unwrap();
+    let (run, _) = lab.record(&case).unwrap();
     let [first, second] = run.nodes().map(|(_, node)| node).collect::<Vec<_>>()[..] else { panic!("two") };
     assert!(first.refused().is_some_and(|error| error.starts_with("Index not found")));
     assert_eq!((first.entries().len(), second.entries().len()), (1, 0), "it is there where it came last");

@@ -1,45 +1,46 @@
-//! A journal that several people write: async code under faults.
+//! A journal with several writers: async code with requests, timeouts and retries under faults.
 //!
-//! One host keeps it; the others send it their lines, and copy what is new. Whatever is not answered is asked for
-//! again. Where lines bear no number that has one taken twice, and an answer that comes late passes for that to
-//! another line, which is then never sent.
+//! One host, the keeper, stores the journal. The others send it their lines and copy the new ones. A request
+//! without an answer is sent again. If lines have no numbers, the keeper may accept a line twice, and a writer may
+//! take a late answer for the answer to its next line, which it then never sends.
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use sync_sim::custom::*;
 
 const KEEPER: NodeId = NodeId(0);
-const PATIENCE: SimDuration = SimDuration::from_millis(300);
+/// The time after which a request is sent again.
+const TIMEOUT: SimDuration = SimDuration::from_millis(300);
 const PAUSE: SimDuration = SimDuration::from_millis(100);
 
-/// One line of a writer, and how many came before it.
+/// A line of a writer, with the number of its lines before it.
 type Line = (u64, String);
 
-/// Take this line, if there is one, and say what comes after so many.
+/// A request to append a line, if there is one, and to send the journal after its first `after` lines.
 #[derive(Serialize, Deserialize)]
 struct Request {
     line: Option<Line>,
     after: usize,
 }
 
-/// So many lines of yours are taken; this is what comes after so many of all.
+/// The number of the writer's lines that were accepted, and the journal after its first `after` lines.
 #[derive(Serialize, Deserialize)]
 struct Reply {
-    taken: u64,
+    accepted: u64,
     after: usize,
     lines: Vec<String>,
 }
 
-/// What a host keeps through crashes.
+/// The durable state of a host.
 #[derive(Clone, Default)]
 pub struct Disk {
-    /// The journal as far as it knows.
+    /// The journal, as far as this host has it.
     journal: Vec<String>,
-    /// How many lines were written here, and those that are still to be sent.
+    /// The number of lines that were written here; `unsent` holds those that are not yet acknowledged.
     written: u64,
     unsent: VecDeque<Line>,
-    /// Of the keeper: how many lines of each writer it has taken.
-    taken: BTreeMap<u32, u64>,
+    /// On the keeper: the number of accepted lines, by writer.
+    accepted: BTreeMap<u32, u64>,
 }
 
 fn bytes(message: &impl Serialize) -> Vec<u8> {
@@ -47,7 +48,7 @@ fn bytes(message: &impl Serialize) -> Vec<u8> {
 }
 
 async fn keep(host: Host<Writer>, numbered: bool) {
-    // What is written on the keeper itself needs no message.
+    // Lines that are written on the keeper itself need no message.
     let own = host.clone();
     host.spawn(async move {
         loop {
@@ -58,16 +59,16 @@ async fn keep(host: Host<Writer>, numbered: bool) {
     loop {
         let (from, frame) = host.receive().await;
         let Ok(Request { line, after }) = serde_json::from_slice(&frame) else { continue };
-        let taken = host.write(|disk| {
-            let taken = disk.taken.entry(from.0).or_default();
-            if let Some((number, line)) = line.filter(|(number, _)| !numbered || number == taken) {
+        let accepted = host.write(|disk| {
+            let accepted = disk.accepted.entry(from.0).or_default();
+            if let Some((number, line)) = line.filter(|(number, _)| !numbered || number == accepted) {
                 disk.journal.push(line);
-                *taken = number + 1;
+                *accepted = number + 1;
             }
-            *taken
+            *accepted
         });
         let lines = host.read(|disk| disk.journal.iter().skip(after).cloned().collect());
-        host.send_housekeeping(from, 1, bytes(&Reply { taken, after, lines }));
+        host.send_housekeeping(from, 1, bytes(&Reply { accepted, after, lines }));
     }
 }
 
@@ -75,14 +76,14 @@ async fn write(host: Host<Writer>, numbered: bool) {
     loop {
         let (line, after) = host.read(|disk| (disk.unsent.front().cloned(), disk.journal.len()));
         let sends = line.is_some();
-        // Whatever of this is lost, on the way there or back: ask again.
+        // If the request or its answer is lost, the loop sends the request again.
         host.send_housekeeping(KEEPER, 0, bytes(&Request { line, after }));
-        let reply = host.within(PATIENCE, host.receive()).await;
+        let reply = host.within(TIMEOUT, host.receive()).await;
         let reply = reply.and_then(|(_, frame)| serde_json::from_slice::<Reply>(&frame).ok());
-        if let Some(Reply { taken, after, lines }) = reply {
+        if let Some(Reply { accepted, after, lines }) = reply {
             host.write(|disk| {
                 if numbered {
-                    disk.unsent.retain(|(number, _)| *number >= taken);
+                    disk.unsent.retain(|(number, _)| *number >= accepted);
                 } else if sends {
                     disk.unsent.pop_front();
                 }
@@ -95,10 +96,10 @@ async fn write(host: Host<Writer>, numbered: bool) {
     }
 }
 
-/// What runs on every host.
+/// The process of every host.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    /// Whether the numbers of lines are looked at.
+    /// Whether the keeper and the writers compare the numbers of lines.
     pub numbered: bool,
 }
 
@@ -124,10 +125,10 @@ impl Process for Writer {
     }
 }
 
-/// What is tested.
+/// The system under test.
 #[derive(Clone, Debug)]
 pub struct Writing {
-    /// Whether the numbers of lines are looked at.
+    /// Whether the keeper and the writers compare the numbers of lines.
     pub numbered: bool,
 }
 
@@ -139,22 +140,22 @@ impl Subject for Writing {
         Hosted::new(own, Writer { numbered: self.numbered }, Disk::default())
     }
 
-    fn op(&self, node: NodeId, chance: &mut dyn Entropy) -> String {
-        format!("{node} writes {}", chance.below(Choice::WriteValue, 1 << 40))
+    fn op(&self, node: NodeId, random: &mut dyn Entropy) -> String {
+        format!("{node} writes {}", random.below(Choice::WriteValue, 1 << 40))
     }
 
     fn kinds(&self) -> &[&str] {
         &["Request", "Reply"]
     }
 
-    // Every line that was written is in the journal, once.
-    fn judge(&self, done: &[Acknowledged<String>], nodes: &[&Hosted<Writer>]) -> Result<(), Wrong> {
+    // The journal holds every acknowledged line exactly once.
+    fn judge(&self, done: &[Acknowledged<String>], nodes: &[&Hosted<Writer>]) -> Result<(), Violation> {
         let journal = nodes.first().map(|node| node.read(|disk| disk.journal.clone())).unwrap_or_default();
         for Acknowledged { op, .. } in done.iter().filter(|done| !done.lost) {
             match journal.iter().filter(|line| *line == op).count() {
-                0 => return Err(Wrong::new("a line is lost", op)),
+                0 => return Err(Violation::new("a line is lost", op)),
                 1 => {}
-                _ => return Err(Wrong::new("a line is there twice", op)),
+                _ => return Err(Violation::new("a line is there twice", op)),
             }
         }
         Ok(())

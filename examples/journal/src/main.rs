@@ -9,8 +9,9 @@ fn main() -> ExitCode {
     let numbered = match arguments.next().as_deref() {
         Some("as-sent") => Ok(false),
         Some("numbered") => Ok(true),
-        _ => Err("the first argument is as-sent or numbered: whether the numbers of lines are looked at"
-            .to_owned()),
+        _ => {
+            Err("the first argument is as-sent or numbered: whether lines are compared by number".to_owned())
+        }
     };
     command::exit(numbered.and_then(|numbered| command::run(Lab::new(Writing { numbered }), arguments)))
 }

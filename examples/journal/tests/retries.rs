@@ -1,4 +1,4 @@
-//! What async code with retries does under faults.
+//! Async code with retries under faults.
 
 use journal::Writing;
 use std::process::Command;
@@ -9,31 +9,31 @@ fn lab(numbered: bool) -> Lab<Writing> {
     Lab::new(Writing { numbered })
 }
 
-/// That a sweep finds a kind of failure, that it becomes small, that the case that is kept still fails so, and
-/// does not where lines are numbered.
-fn finds(class: &str, kept: &str) {
+/// Asserts that a sweep finds a class of failures, that shrinking yields a small case, that the stored case still
+/// fails in this class, and that it passes with numbered lines.
+fn finds(class: &str, stored: &str) {
     let sweep = lab(false).sweep(0..200).unwrap();
     let found = sweep.first(class).unwrap_or_else(|| panic!("{:?}", sweep.classes));
     let small = lab(false).shrink(&lab(false).case(found.seed), 1_000, &mut |_| true).unwrap();
     assert!(small.finished && small.case.size().causes() <= 6, "{}", small.case);
     assert_eq!(lab(false).replay(&small.case).unwrap().class.as_str(), class);
-    let kept: Case = kept.parse().unwrap();
-    assert_eq!(lab(false).replay(&kept).unwrap().class.as_str(), class);
-    assert!(lab(true).replay(&kept).unwrap().class.is_converged());
+    let stored: Case = stored.parse().unwrap();
+    assert_eq!(lab(false).replay(&stored).unwrap().class.as_str(), class);
+    assert!(lab(true).replay(&stored).unwrap().class.is_converged());
 }
 
 #[test]
-fn a_line_whose_answer_is_lost_is_taken_twice() {
+fn lost_answer_duplicates_a_line() {
     finds("violated: a line is there twice", include_str!("../cases/twice.toml"));
 }
 
 #[test]
-fn an_answer_that_comes_late_passes_for_that_to_another_line() {
+fn late_answer_loses_a_line() {
     finds("violated: a line is lost", include_str!("../cases/late.toml"));
 }
 
 #[test]
-fn numbered_lines_are_taken_once_whatever_happens() {
+fn numbered_lines_are_accepted_once() {
     for faults in [FaultConfig::light_chaos(), FaultConfig::heavy_chaos(), FaultConfig::partition_heavy()] {
         lab(true).faults(faults).check(0..300);
     }
@@ -42,13 +42,13 @@ fn numbered_lines_are_taken_once_whatever_happens() {
 }
 
 #[test]
-fn the_same_seed_is_the_same_run_on_any_thread_and_in_every_process() {
+fn same_seed_same_run() {
     let here = lab(false).sweep_on(1, 0..50).unwrap();
     assert_eq!(here, lab(false).sweep_on(2, 0..50).unwrap());
     let other = Command::new(env!("CARGO_BIN_EXE_journal"))
         .args(["as-sent", "sweep", "--seeds", "0..50", "--json"])
         .output()
         .unwrap();
-    let said = String::from_utf8(other.stdout).unwrap();
-    assert!(said.contains(&format!("\"trace\":{}", here.trace)), "{said}");
+    let printed = String::from_utf8(other.stdout).unwrap();
+    assert!(printed.contains(&format!("\"trace\":{}", here.trace)), "{printed}");
 }

@@ -1,11 +1,11 @@
-// Notes that several people share. Who writes one tells all others, once; who is told believes it.
+// Notes that several people share. A replica sends each write to all others once, and accepts what it receives.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use sync_sim::custom::*;
 
-/// What an application asks of a replica.
+/// An operation of the application.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Write {
     note: String,
@@ -22,7 +22,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    fn tell(&self, notes: &Notes, effects: &mut Effects<()>) {
+    fn send(&self, notes: &Notes, effects: &mut Effects<()>) {
         let bytes: Vec<u8> = serde_json::to_vec(notes).expect("text can be written");
         for &to in &self.peers {
             let bytes = bytes.clone().into();
@@ -30,8 +30,8 @@ impl Replica {
         }
     }
 
-    fn merge(&mut self, told: Notes) {
-        self.notes.extend(told);
+    fn merge(&mut self, received: Notes) {
+        self.notes.extend(received);
     }
 }
 
@@ -47,17 +47,17 @@ impl Actor for Replica {
             }
             Input::Op(Write { note, text }) => {
                 let written = Notes::from([(note.clone(), text.clone())]);
-                self.tell(&written, effects);
+                self.send(&written, effects);
                 self.merge(written);
             }
             Input::Frame { bytes, .. } => match serde_json::from_slice(bytes) {
-                Ok(told) => self.merge(told),
+                Ok(received) => self.merge(received),
                 Err(_) => effects.refusal = Some(DropCause::Corrupt),
             },
         }
     }
 
-    // All of it is on disk.
+    // All notes are on disk, so a crash loses nothing.
     fn crash(&mut self) {}
 
     fn restart(&mut self) {}
@@ -71,7 +71,7 @@ impl Actor for Replica {
     }
 }
 
-/// What is tested.
+/// The system under test.
 #[derive(Clone, Debug)]
 pub struct Sharing;
 
@@ -83,17 +83,17 @@ impl Subject for Sharing {
         Replica { own, peers: Vec::new(), notes: Notes::new() }
     }
 
-    fn op(&self, node: NodeId, chance: &mut dyn Entropy) -> Write {
-        let note = ["milk", "rent"][chance.below(Choice::WriteKey, 2) as usize].to_owned();
-        Write { note, text: format!("{node} says {}", chance.below(Choice::WriteValue, 1_000)) }
+    fn op(&self, node: NodeId, random: &mut dyn Entropy) -> Write {
+        let note = ["milk", "rent"][random.below(Choice::WriteKey, 2) as usize].to_owned();
+        Write { note, text: format!("{node} says {}", random.below(Choice::WriteValue, 1_000)) }
     }
 
     fn kinds(&self) -> &[&str] {
         &["Notes"]
     }
 
-    // A note may show what any of its writers wrote last, and nothing else.
-    fn judge(&self, done: &[Acknowledged<Write>], nodes: &[&Replica]) -> Result<(), Wrong> {
+    // A note must show the last text of one of its writers.
+    fn judge(&self, done: &[Acknowledged<Write>], nodes: &[&Replica]) -> Result<(), Violation> {
         let mut last = BTreeMap::new();
         for Acknowledged { node, op, .. } in done.iter().filter(|done| !done.lost) {
             last.insert((&op.note, node), &op.text);
@@ -101,7 +101,7 @@ impl Subject for Sharing {
         for (note, _) in last.keys() {
             let shown = nodes.first().and_then(|node| node.notes.get(*note));
             if !last.iter().any(|((other, _), text)| other == note && Some(*text) == shown) {
-                return Err(Wrong::new("a write is gone", format!("{note} shows {shown:?}")));
+                return Err(Violation::new("a write is gone", format!("{note} shows {shown:?}")));
             }
         }
         Ok(())

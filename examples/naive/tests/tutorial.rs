@@ -1,4 +1,4 @@
-//! What the book says of its replica, at each of its states.
+//! The claims of the book about each version of its replica.
 
 use sync_sim::case::Case;
 use sync_sim::custom::*;
@@ -17,40 +17,40 @@ state!(stamped, concat!(env!("OUT_DIR"), "/stamped.rs"));
 state!(mended, concat!(env!("OUT_DIR"), "/mended.rs"));
 state!(gossip, concat!(env!("OUT_DIR"), "/gossip.rs"));
 
-/// That a sweep finds a kind of failure, that a case of it becomes small, and that the one that is kept
-/// still fails so.
-fn finds<S: Subject>(lab: &Lab<S>, class: &str, kept: &str) {
+/// Asserts that a sweep finds a class of failures, that shrinking yields a small case, and that the stored case
+/// still fails in this class.
+fn finds<S: Subject>(lab: &Lab<S>, class: &str, stored: &str) {
     let sweep = lab.sweep(0..200).unwrap();
     let found = sweep.first(class).unwrap_or_else(|| panic!("{:?}", sweep.classes));
-    let kept: Case = kept.parse().unwrap();
-    assert_eq!(lab.replay(&kept).unwrap().class.as_str(), class);
+    let stored: Case = stored.parse().unwrap();
+    assert_eq!(lab.replay(&stored).unwrap().class.as_str(), class);
     let small = lab.shrink(&lab.case(found.seed), 1_000, &mut |_| true).unwrap();
     assert!(small.finished && small.case.size().causes() <= 6, "{}", small.case.size());
     assert_eq!(lab.replay(&small.case).unwrap().class.as_str(), class);
 }
 
 #[test]
-fn the_book_shows_the_program_as_it_is() {
+fn book_shows_the_program() {
     assert!(include_str!("../src/main.rs") == include_str!(concat!(env!("OUT_DIR"), "/naive.rs")));
 }
 
 #[test]
-fn the_naive_replica_swaps_two_writes_without_any_fault() {
+fn naive_replica_swaps_writes() {
     finds(&Lab::new(naive::Sharing), "diverged", include_str!("../cases/swapped.toml"));
 }
 
 #[test]
-fn with_stamps_it_still_misses_what_was_lost() {
+fn stamps_do_not_recover_loss() {
     finds(&Lab::new(stamped::Sharing), "diverged", include_str!("../cases/lost.toml"));
 }
 
 #[test]
-fn with_gossip_alone_it_agrees_on_what_is_out_of_date() {
+fn gossip_alone_revives_old_text() {
     finds(&Lab::new(gossip::Sharing), "violated: a write is gone", include_str!("../cases/stale.toml"));
 }
 
 #[test]
-fn with_both_it_converges_whatever_happens() {
+fn stamps_and_gossip_converge() {
     for faults in [FaultConfig::light_chaos(), FaultConfig::heavy_chaos(), FaultConfig::partition_heavy()] {
         Lab::new(mended::Sharing).faults(faults).check(0..500);
     }
@@ -59,7 +59,7 @@ fn with_both_it_converges_whatever_happens() {
 }
 
 #[test]
-fn no_case_that_was_found_fails_any_more() {
+fn stored_cases_pass_when_fixed() {
     let lab = Lab::new(mended::Sharing);
     for case in ["swapped", "lost", "stale"] {
         let path = format!("{}/cases/{case}.toml", env!("CARGO_MANIFEST_DIR"));

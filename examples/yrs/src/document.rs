@@ -1,4 +1,4 @@
-//! A yrs document as a value: it can be cloned, edited, read and kept.
+//! A yrs document as a value: it can be cloned, edited, read and encoded.
 
 use crate::Edit;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,28 +8,28 @@ use yrs::{
     StateVector, Text, TextRef, Transact, Update,
 };
 
-/// What a document shows.
+/// The visible content of a document.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
-    /// The text.
+    /// The content of the text.
     pub text: String,
-    /// The list, each item in words.
+    /// The items of the list, as text.
     pub list: Vec<String>,
-    /// The map.
+    /// The entries of the map, as text.
     pub map: BTreeMap<String, String>,
 }
 
-/// What an edit took out of the document in front of it.
+/// What an edit deleted.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Removed {
-    /// Letters of the text.
+    /// The deleted letters of the text.
     pub letters: BTreeSet<char>,
-    /// Items of the list.
+    /// The deleted items of the list.
     pub items: BTreeSet<String>,
 }
 
-/// A document: a text, a list and a map. `Doc` is a reference, which its clones share; a clone of this is a
-/// document of its own, read from the bytes of the first.
+/// A document with a text, a list and a map. Clones of a `Doc` share one document. A clone of this type is an
+/// independent document, decoded from the bytes of the original.
 pub struct Document {
     doc: Doc,
     text: TextRef,
@@ -44,9 +44,9 @@ impl Clone for Document {
 }
 
 impl Document {
-    /// An empty one, edited by this client.
+    /// An empty document, edited by this client.
     pub fn new(client: u64) -> Self {
-        // Both of what yrs would draw by chance is given: the client's id, and a guid, which nothing uses.
+        // yrs would draw the client id and the guid at random. Both are fixed here, for deterministic runs.
         let options = Options {
             offset_kind: OffsetKind::Utf16,
             ..Options::with_guid_and_client_id("document".into(), ClientID::new(client))
@@ -58,24 +58,25 @@ impl Document {
         Self { doc, text, list, map }
     }
 
-    /// What the disk has of it, read again and edited by this client.
+    /// The document decoded from its own encoding, edited by this client.
     pub fn reopened(&self, client: u64) -> Self {
         let new = Self::new(client);
         new.apply(&self.missing(&StateVector::default())).expect("its own bytes");
         new
     }
 
-    /// How much of each client's edits it has.
+    /// The state vector: the number of edits that the document has of each client.
     pub fn state_vector(&self) -> StateVector {
         self.doc.transact().state_vector()
     }
 
-    /// That, and what is deleted.
+    /// The state vector and the set of deletions.
     pub fn snapshot(&self) -> Snapshot {
         self.doc.transact().snapshot()
     }
 
-    /// What one who has that much lacks, what is deleted, and what waits for something before it: an update.
+    /// The update for a replica with this state vector: the edits that it lacks, all deletions, and the edits that
+    /// wait for a predecessor.
     pub fn missing(&self, from: &StateVector) -> Vec<u8> {
         self.doc.transact().encode_state_as_update_v1(from)
     }
@@ -84,18 +85,18 @@ impl Document {
         self.doc.transact().has_missing_updates()
     }
 
-    /// Takes in an update. Gives what is wrong with it.
+    /// Applies an update. Fails if the update cannot be decoded or applied.
     pub fn apply(&self, update: &[u8]) -> Result<(), String> {
         let update = Update::decode_v1(update).map_err(|error| error.to_string())?;
         self.doc.transact_mut().apply_update(update).map_err(|error| error.to_string())
     }
 
-    /// Makes an edit. Gives the update that says so, and what it took away.
+    /// Applies an edit. Returns the update for other replicas, and what the edit deleted.
     pub fn edit(&self, edit: &Edit) -> (Vec<u8>, Removed) {
         let mut removed = Removed::default();
         let shown = self.shown();
         let mut change = self.doc.transact_mut();
-        // A place in so many, if there is one.
+        // The position among this many, if there is any.
         let place = |at: u64, places: usize| (places > 0).then(|| (at % places as u64) as usize);
         match edit {
             Edit::Type { at, word } => {
@@ -124,7 +125,7 @@ impl Document {
         (change.encode_update_v1(), removed)
     }
 
-    /// What it shows.
+    /// The visible content.
     pub fn shown(&self) -> Shown {
         let reading = self.doc.transact();
         let words = |value: Out| value.to_string(&reading);
@@ -135,7 +136,7 @@ impl Document {
         }
     }
 
-    /// What it shows and its state vector, as bytes that are equal for equal ones.
+    /// The visible content and the state vector as bytes, equal for equal documents.
     pub fn summary(&self) -> Vec<u8> {
         let vector: BTreeMap<u64, u32> =
             self.state_vector().iter().map(|(client, clock)| (client.get(), *clock)).collect();

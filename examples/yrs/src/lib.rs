@@ -1,5 +1,5 @@
-//! The published `yrs` under faults: documents that are edited at once, and exchanged by the messages of the
-//! sync protocol that yrs has from Yjs.
+//! The published `yrs` under faults: documents with concurrent edits, synchronized by the messages of the Yjs sync
+//! protocol in yrs.
 
 mod document;
 mod replica;
@@ -11,77 +11,77 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use sync_sim::custom::*;
 
-/// What an application asks of a replica. A place counts modulo the places that there are.
+/// An edit by the application. Positions count modulo the number of valid positions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Edit {
     /// Type a word into the text.
     Type {
-        /// Where.
+        /// The position in the text.
         at: u64,
-        /// The word: letters that hardly anybody else types.
+        /// The word, of letters that other edits hardly ever type.
         word: String,
     },
-    /// Rub a letter out.
+    /// Delete a letter of the text.
     Rub {
-        /// Where.
+        /// The position in the text.
         at: u64,
     },
-    /// Put an item into the list.
+    /// Insert an item into the list.
     Put {
-        /// Where.
+        /// The position in the list.
         at: u64,
-        /// The item, which nobody else puts there.
+        /// The item, which no other edit inserts.
         item: i64,
     },
-    /// Take an item out of the list.
+    /// Delete an item of the list.
     Take {
-        /// Where.
+        /// The position in the list.
         at: u64,
     },
     /// Set a key of the map.
     Set {
-        /// Which.
+        /// The key to set.
         key: String,
-        /// To what.
+        /// The new value.
         value: i64,
     },
     /// Remove a key of the map.
     Unset {
-        /// Which.
+        /// The key to remove.
         key: String,
     },
 }
 
-/// How an application uses yrs.
+/// A way in which an application uses yrs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Experiment {
-    /// As its documentation says: a fresh client id at every start, and an answer to every state vector.
-    AsTold,
-    /// A client keeps its id through crashes.
+    /// As documented: a fresh client id at every start, and an answer to every state vector.
+    Documented,
+    /// A client has the same id after a crash.
     OneId,
-    /// A state vector is answered only where its sender lacks an edit.
+    /// A state vector is answered only if its sender lacks an edit.
     Terse,
     /// Frames have no checksum.
     Bare,
-    /// Nothing is kept through a crash, as in a tab of a browser that has no store.
+    /// A crash loses the document, as in a browser tab without a store.
     Tab,
 }
 
-/// The experiments, by name.
+/// All experiments, by name.
 pub const EXPERIMENTS: [(&str, Experiment); 5] = [
-    ("as-told", Experiment::AsTold),
+    ("as-told", Experiment::Documented),
     ("one-id", Experiment::OneId),
     ("terse", Experiment::Terse),
     ("bare", Experiment::Bare),
     ("tab", Experiment::Tab),
 ];
 
-/// What is tested.
+/// The system under test.
 #[derive(Clone, Copy, Debug)]
 pub struct Documents(pub Experiment);
 
-/// Letters of a word. All are of one UTF-16 unit, the unit that places are counted in.
+/// The number of letters in a word. Each is one UTF-16 code unit, the unit in which yrs counts positions.
 const LETTERS: u64 = 3;
 
 impl Subject for Documents {
@@ -92,15 +92,15 @@ impl Subject for Documents {
         Replica::new(own, self.0)
     }
 
-    fn op(&self, _: NodeId, chance: &mut dyn Entropy) -> Edit {
-        let kind = chance.below(Choice::WriteKind, 9);
-        let at = chance.below(Choice::WritePosition, 1_000);
-        let key = ["red", "blue"][chance.below(Choice::WriteKey, 2) as usize].to_owned();
-        let number = chance.below(Choice::WriteValue, 1 << 40) as i64;
+    fn op(&self, _: NodeId, random: &mut dyn Entropy) -> Edit {
+        let kind = random.below(Choice::WriteKind, 9);
+        let at = random.below(Choice::WritePosition, 1_000);
+        let key = ["red", "blue"][random.below(Choice::WriteKey, 2) as usize].to_owned();
+        let number = random.below(Choice::WriteValue, 1 << 40) as i64;
         match kind {
             0..=2 => {
-                // 20,000 ideographs: letters enough for each to be typed once.
-                let mut letter = || 0x4e00 + chance.below(Choice::WriteValue, 20_000) as u32;
+                // Among 20,000 ideographs, hardly any letter is typed twice.
+                let mut letter = || 0x4e00 + random.below(Choice::WriteValue, 20_000) as u32;
                 let word = (0..LETTERS).filter_map(|_| char::from_u32(letter())).collect();
                 Edit::Type { at, word }
             }
@@ -116,15 +116,16 @@ impl Subject for Documents {
         &["StateVector", "Missing", "Update"]
     }
 
-    fn judge(&self, done: &[Acknowledged<Edit>], nodes: &[&Replica]) -> Result<(), Wrong> {
+    fn judge(&self, done: &[Acknowledged<Edit>], nodes: &[&Replica]) -> Result<(), Violation> {
         let Some((first, rest)) = nodes.split_first() else { return Ok(()) };
-        let (shown, snapshot) = (first.shown(), first.snapshot());
+        let shown = first.shown();
+        let snapshot = first.snapshot();
         if let Some(other) = rest.iter().find(|node| node.shown() != shown || node.snapshot() != snapshot) {
             let detail = format!("{shown:?} of {snapshot:?}, {:?} of {:?}", other.shown(), other.snapshot());
-            return Err(Wrong::new("equal state vectors, but something else is deleted", detail));
+            return Err(Violation::new("equal state vectors, but something else is deleted", detail));
         }
         if self.0 == Experiment::Tab {
-            // What was acknowledged may have gone with its replica.
+            // A crash may have lost acknowledged edits, by design of the experiment.
             return Ok(());
         }
         let letters: Vec<char> = shown.text.chars().collect();
@@ -144,26 +145,27 @@ impl Subject for Documents {
     }
 }
 
-/// What was put in and not taken out is there, once; nothing else is. Of what a disk has lost, others may know or
-/// not.
+/// Checks that everything that was inserted and not deleted is shown once, and nothing else is. An insertion that a
+/// disk lost may be shown or not, since other replicas may have received it before.
 fn account<T: Clone + Ord + std::fmt::Debug>(
     thing: &'static str,
     done: &[Acknowledged<Edit>],
     put: impl Fn(&Acknowledged<Edit>) -> Vec<T>,
     taken: &BTreeSet<T>,
     shown: &[T],
-) -> Result<(), Wrong> {
-    let (mut times, mut kept) = (BTreeMap::<T, usize>::new(), BTreeSet::new());
+) -> Result<(), Violation> {
+    let mut times = BTreeMap::<T, usize>::new();
+    let mut durable = BTreeSet::new();
     for done in done {
         for new in put(done) {
             *times.entry(new.clone()).or_default() += 1;
-            kept.extend((!done.lost).then_some(new));
+            durable.extend((!done.lost).then_some(new));
         }
     }
-    // One that happens to be put in twice may be taken out once.
+    // A thing that was inserted twice by coincidence may be deleted once.
     let is_one = |thing: &T| times.get(thing) == Some(&1);
     let named =
-        |what: &'static str, which: &T| Err(Wrong::new(what, format!("{thing} {which:?} in {shown:?}")));
+        |what: &'static str, which: &T| Err(Violation::new(what, format!("{thing} {which:?} in {shown:?}")));
     for (at, which) in shown.iter().enumerate() {
         if !times.contains_key(which) {
             return named("something is there that nobody put there", which);
@@ -175,19 +177,21 @@ fn account<T: Clone + Ord + std::fmt::Debug>(
             return named("something is there twice", which);
         }
     }
-    let forgot =
+    let lost_deletion =
         |done: &Acknowledged<Edit>| done.lost && matches!(done.op, Edit::Rub { .. } | Edit::Take { .. });
-    if done.iter().any(forgot) {
+    // A deletion that a disk lost explains any missing thing: nobody knows any more what it deleted.
+    if done.iter().any(lost_deletion) {
         return Ok(());
     }
     let is_gone = |which: &&T| is_one(which) && !taken.contains(which) && !shown.contains(which);
-    kept.iter().find(is_gone).map_or(Ok(()), |which| named("an insertion is lost", which))
+    durable.iter().find(is_gone).map_or(Ok(()), |which| named("an insertion is lost", which))
 }
 
-/// A key is as some replica left it last, or as an edit left it that a disk has lost.
-fn is_up_to_date(done: &[Acknowledged<Edit>], map: &BTreeMap<String, String>) -> Result<(), Wrong> {
+/// Checks that each key has the last value of one of its writers, or a value whose edit a disk lost.
+fn is_up_to_date(done: &[Acknowledged<Edit>], map: &BTreeMap<String, String>) -> Result<(), Violation> {
     for key in ["red", "blue"] {
-        let (mut last, mut lost) = (BTreeMap::new(), BTreeSet::new());
+        let mut last = BTreeMap::new();
+        let mut lost = BTreeSet::new();
         for done in done {
             let left = match &done.op {
                 Edit::Set { key: other, value } if other == key => Some(value.to_string()),
@@ -202,11 +206,11 @@ fn is_up_to_date(done: &[Acknowledged<Edit>], map: &BTreeMap<String, String>) ->
         }
         let shown = map.get(key).cloned();
         if last.is_empty() {
-            // One that nobody touched for good is not there.
+            // Without a durable edit, the key may be absent.
             lost.insert(None);
         }
         if !lost.contains(&shown) && last.values().all(|left| *left != shown) {
-            return Err(Wrong::new("a key is out of date", format!("{key}: {shown:?}")));
+            return Err(Violation::new("a key is out of date", format!("{key}: {shown:?}")));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `yrs-under-faults EXPERIMENT (run | sweep | …)`; without arguments it says which experiments there are.
+//! `yrs-under-faults EXPERIMENT (run | sweep | …)`; without arguments it lists the experiments.
 
 use std::process::ExitCode;
 use sync_sim::custom::{Lab, command};
@@ -11,6 +11,6 @@ fn main() -> ExitCode {
     let names = || EXPERIMENTS.iter().map(|(name, _)| format!("  {name}")).collect::<Vec<_>>().join("\n");
     command::exit(match named {
         Some((_, experiment)) => command::run(Lab::new(Documents(*experiment)), arguments),
-        None => Err(format!("the first argument says which experiment:\n{}", names())),
+        None => Err(format!("the first argument names the experiment:\n{}", names())),
     })
 }

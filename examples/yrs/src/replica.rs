@@ -1,4 +1,4 @@
-//! One replica: a yrs document, told to its peers by the messages of yrs's own sync protocol.
+//! One replica: a yrs document, synchronized with its peers by the messages of yrs's own sync protocol.
 
 use crate::document::{Document, Removed, Shown};
 use crate::{Edit, Experiment};
@@ -8,12 +8,13 @@ use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{Snapshot, StateVector};
 
+/// The interval at which a replica sends its state vector.
 const BEAT: SimDuration = SimDuration::from_millis(200);
 
-/// Bytes of a frame's checksum.
+/// The size of a frame's checksum, in bytes.
 const CHECKSUM: usize = 8;
 
-/// One replica. All that it has is on disk.
+/// One replica. All of its state is durable.
 #[derive(Clone)]
 pub struct Replica {
     own: NodeId,
@@ -25,12 +26,18 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// One with an empty document.
+    /// A replica with an empty document.
     pub fn new(own: NodeId, experiment: Experiment) -> Self {
         let document = Document::new(u64::from(own.0));
-        let (peers, removed) = (Vec::new(), Removed::default());
-        let mut new = Self { own, experiment, peers, document, removed, digest: Digest::ZERO };
-        new.sum_up();
+        let mut new = Self {
+            own,
+            experiment,
+            peers: Vec::new(),
+            document,
+            removed: Removed::default(),
+            digest: Digest::ZERO,
+        };
+        new.update_digest();
         new
     }
 
@@ -38,21 +45,21 @@ impl Replica {
         self.document.shown()
     }
 
-    /// How much of each client's edits its document has, and what is deleted of it.
+    /// The state vector of the document, and its set of deletions.
     pub fn snapshot(&self) -> Snapshot {
         self.document.snapshot()
     }
 
-    /// What was in its document and taken out of it here.
+    /// Everything that edits on this replica deleted.
     pub const fn removed(&self) -> &Removed {
         &self.removed
     }
 
-    fn sum_up(&mut self) {
+    fn update_digest(&mut self) {
         self.digest = Digest::of(0, &self.document.summary());
     }
 
-    fn tell(&self, to: NodeId, message: SyncMessage, effects: &mut Effects<()>) {
+    fn send(&self, to: NodeId, message: SyncMessage, effects: &mut Effects<()>) {
         let kind = match message {
             SyncMessage::SyncStep1(_) => 0,
             SyncMessage::SyncStep2(_) => 1,
@@ -63,7 +70,7 @@ impl Replica {
             Experiment::Bare => message,
             _ => [&checksum(&message), message.as_slice()].concat(),
         };
-        // Whatever is lost is told again, or asked for by the next state vector.
+        // Frames are housekeeping: the next state vector makes up for a lost one.
         effects.messages.push(Outgoing { to, bytes: bytes.into(), kind, housekeeping: true });
     }
 
@@ -76,13 +83,13 @@ impl Replica {
             Ok(Message::Sync(SyncMessage::SyncStep1(theirs))) => {
                 if self.experiment != Experiment::Terse || has_more(&self.document.state_vector(), &theirs) {
                     let missing = self.document.missing(&theirs);
-                    self.tell(from, SyncMessage::SyncStep2(missing), effects);
+                    self.send(from, SyncMessage::SyncStep2(missing), effects);
                 }
                 Ok(())
             }
             Ok(Message::Sync(SyncMessage::SyncStep2(update) | SyncMessage::Update(update))) => {
                 self.document.apply(&update).map_err(|_| DropCause::Corrupt)?;
-                self.sum_up();
+                self.update_digest();
                 Ok(())
             }
             _ => Err(DropCause::Corrupt),
@@ -99,7 +106,7 @@ fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
     (*sum == checksum(message)).then_some(message)
 }
 
-/// Whether there is an edit of some client's in the first that is not in the second.
+/// Whether the first state vector covers an edit that the second does not.
 fn has_more(first: &StateVector, second: &StateVector) -> bool {
     first.iter().any(|(client, clock)| second.get(client) < *clock)
 }
@@ -115,12 +122,12 @@ impl Actor for Replica {
             }
             Input::Start | Input::Timer(_) => {
                 if matches!(input, Input::Start) && self.experiment != Experiment::OneId {
-                    // As yrs does when it is not told an id: of 53 bits by chance, here of the run's.
+                    // Like yrs's default, a random number of 53 bits, but drawn from the run's entropy.
                     let client = context.entropy.below(Choice::PeerOrder, 1 << 53);
                     self.document = self.document.reopened(client);
                 }
                 for &peer in &self.peers {
-                    self.tell(peer, SyncMessage::SyncStep1(self.document.state_vector()), effects);
+                    self.send(peer, SyncMessage::SyncStep1(self.document.state_vector()), effects);
                 }
                 let at = context.moment.now + BEAT;
                 effects.timers.push(TimerChange::Set { id: 0, at, housekeeping: true });
@@ -130,9 +137,9 @@ impl Actor for Replica {
                 self.removed.letters.extend(letters);
                 self.removed.items.extend(items);
                 for &peer in &self.peers {
-                    self.tell(peer, SyncMessage::Update(update.clone()), effects);
+                    self.send(peer, SyncMessage::Update(update.clone()), effects);
                 }
-                self.sum_up();
+                self.update_digest();
             }
             Input::Frame { from, bytes } => {
                 effects.refusal = self.on_frame(from, bytes, effects).err();
@@ -140,7 +147,7 @@ impl Actor for Replica {
         }
     }
 
-    /// The document in memory goes. What is read again is all that it had, or nothing.
+    /// The document is read again from its encoding. In the experiment without a store, it is empty instead.
     fn crash(&mut self) {
         if self.experiment == Experiment::Tab {
             *self = Self { peers: std::mem::take(&mut self.peers), ..Self::new(self.own, self.experiment) };

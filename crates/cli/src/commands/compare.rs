@@ -9,12 +9,12 @@ use crate::output::{json, progress};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use sync_sim::compare_protocols::{Ground, Measured, Selection, SyncProtocolKind};
+use sync_sim::compare_protocols::{StatePair, Measurement, Selection, SyncProtocolKind};
 
 /// Runs every protocol on the same two states, and both selections.
 pub(crate) fn compare(args: &CompareArgs) -> Result<Ending, String> {
     let ground = ground(args, args.entities, args.difference)?;
-    let (estimated_difference, estimates) = ground.reckoned().map_err(|error| error.to_string())?;
+    let (estimated_difference, estimates) = ground.estimated_costs().map_err(|error| error.to_string())?;
     let mut protocols = Vec::new();
     for kind in contenders(!args.no_history) {
         let measured = measure(&ground, Some(kind), Selection::Table)?;
@@ -50,8 +50,8 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<Ending, String> {
     Ok(Ending::of(report.is_good()))
 }
 
-fn ground(args: &CompareArgs, entities: u64, difference: u64) -> Result<Ground, String> {
-    Ground::new(args.case(entities, difference)).map_err(|error| error.to_string())
+fn ground(args: &CompareArgs, entities: u64, difference: u64) -> Result<StatePair, String> {
+    StatePair::new(args.case(entities, difference)).map_err(|error| error.to_string())
 }
 
 /// The protocols that can synchronize two non-empty states. DeltaSync needs the deltas.
@@ -63,10 +63,10 @@ fn contenders(history: bool) -> impl Iterator<Item = SyncProtocolKind> {
     })
 }
 
-fn measure(ground: &Ground, protocol: Option<SyncProtocolKind>, how: Selection) -> Result<Measured, String> {
+fn measure(ground: &StatePair, protocol: Option<SyncProtocolKind>, how: Selection) -> Result<Measurement, String> {
     let begun = Instant::now();
-    let stopwatch = || u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-    ground.run(protocol, how, stopwatch).map_err(|error| error.to_string())
+    let mut stopwatch = || u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    ground.run(protocol, how, &mut stopwatch).map_err(|error| error.to_string())
 }
 
 /// One point of an axis of a chart.

@@ -5,7 +5,7 @@ use crate::flags::{ExploreArgs, ProtocolArg, TimeSpan};
 use crate::output::explore_report::{ExploreReport, progress_text};
 use crate::output::{json, progress};
 use std::time::{Duration, Instant};
-use sync_sim::explore::{Explorer, ReplicaWatch};
+use sync_sim::explore::{Explorer, ReplicaInvariants};
 use sync_sim::prelude::{SimConfig, SimNode, SimRuntime};
 
 /// Searches a small scope for a violation, and reports what was found.
@@ -20,7 +20,7 @@ pub(crate) fn explore(args: &ExploreArgs) -> Result<Ending, String> {
     };
     let bar = progress::spinner("{spinner} {elapsed} {msg}", !args.json);
     let mut stopped_by = None;
-    let report = explorer.run(&mut |progress| {
+    let report = explorer.run_replicas(&mut |progress| {
         stopped_by = limits.exceeded();
         bar.set_message(progress_text(progress, started.elapsed()));
         bar.tick();
@@ -34,11 +34,11 @@ pub(crate) fn explore(args: &ExploreArgs) -> Result<Ending, String> {
     } else {
         shown.print(args, &report, took);
     }
-    Ok(Ending::of(report.found.is_none()))
+    Ok(Ending::of(report.counterexample.is_none()))
 }
 
 /// The search over real replicas.
-type ReplicaExplorer = Explorer<SimNode, ReplicaWatch>;
+type ReplicaExplorer = Explorer<SimNode, ReplicaInvariants>;
 
 fn explorer(args: &ExploreArgs) -> Result<ReplicaExplorer, String> {
     let protocol = match args.protocol {

@@ -3,7 +3,7 @@
 use crate::flags::values::{self, Bandwidth, RisingNumbers, TimeSpan};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use sync_sim::compare_protocols::{Case, Link, Shape, Spread};
+use sync_sim::compare_protocols::{Comparison, Link, Shape, Spread};
 use sync_sim::prelude::SimDuration;
 
 /// The flags of `compare`.
@@ -96,8 +96,8 @@ fn default_bandwidth() -> Bandwidth {
 
 impl CompareArgs {
     /// The two states and the link for these numbers of entities.
-    pub(crate) const fn case(&self, entities: u64, difference: u64) -> Case {
-        Case {
+    pub(crate) const fn case(&self, entities: u64, difference: u64) -> Comparison {
+        Comparison {
             entities,
             difference,
             shape: match self.shape {

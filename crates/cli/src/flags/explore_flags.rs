@@ -3,7 +3,7 @@
 use crate::flags::ProtocolArg;
 use crate::flags::values::{self, TimeSpan};
 use clap::{Args, ValueEnum};
-use sync_sim::explore::{Kind, Scope};
+use sync_sim::explore::{WriteKind, Scope};
 use sync_sim::prelude::{Scenario, SimDuration};
 
 /// The kind of entity that all writes change.
@@ -25,14 +25,14 @@ pub(crate) enum WriteKindArg {
 
 impl WriteKindArg {
     /// The kind in the library.
-    pub(crate) const fn kind(self) -> Kind {
+    pub(crate) const fn kind(self) -> WriteKind {
         match self {
-            Self::Register => Kind::Register,
-            Self::Counter => Kind::Counter,
-            Self::Delete => Kind::Delete,
-            Self::Set => Kind::Set,
-            Self::Map => Kind::Map,
-            Self::Text => Kind::Text,
+            Self::Register => WriteKind::Register,
+            Self::Counter => WriteKind::Counter,
+            Self::Delete => WriteKind::Delete,
+            Self::Set => WriteKind::Set,
+            Self::Map => WriteKind::Map,
+            Self::Text => WriteKind::Text,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::output::text::{bytes, grouped, numbers_from, table, verdict};
 use serde::Serialize;
-use sync_sim::compare_protocols::{Measured, Outcome, ProtocolCost};
+use sync_sim::compare_protocols::{Measurement, Outcome, ProtocolCost};
 
 /// The measurements. The JSON keys are stable; `cpu_us` alone depends on the machine.
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ pub(crate) struct SelectedProtocol {
 }
 
 impl SelectedProtocol {
-    pub(crate) fn of(measured: &Measured) -> Self {
+    pub(crate) fn of(measured: &Measurement) -> Self {
         Self {
             protocol: measured.protocol.to_string(),
             reason: measured.reason.to_string(),
@@ -78,8 +78,8 @@ pub(crate) struct ProtocolRow {
 }
 
 impl ProtocolRow {
-    pub(crate) fn of(name: &str, measured: &Measured) -> Self {
-        let Measured { outcome, stats, bytes_out, bytes_in, payload_bytes, .. } = measured;
+    pub(crate) fn of(name: &str, measured: &Measurement) -> Self {
+        let Measurement { outcome, stats, bytes_out, bytes_in, payload_bytes, .. } = measured;
         Self {
             protocol: name.to_owned(),
             converged: matches!(outcome, Outcome::Converged { .. }),

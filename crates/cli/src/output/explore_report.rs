@@ -5,14 +5,14 @@ use crate::output::text::{bytes, grouped, numbers_from, table, verdict};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::time::Duration;
-use sync_sim::explore::{Counterexample, Cut, Progress, Report};
+use sync_sim::explore::{Counterexample, StopCause, SearchProgress, SearchReport};
 
 /// A search. The JSON keys are stable.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ExploreReport {
     exhaustive: bool,
     /// `found`, `depth`, `states` or `stopped`; absent if the search is exhaustive.
-    cut: Option<Cut>,
+    cut: Option<StopCause>,
     /// `time` or `memory`, if that limit stopped the search.
     stopped_by: Option<&'static str>,
     states: u64,
@@ -44,14 +44,14 @@ struct CounterexampleReport {
 
 impl From<&Counterexample> for CounterexampleReport {
     fn from(counterexample: &Counterexample) -> Self {
-        Self { found: counterexample.found.to_string(), steps: counterexample.steps.clone() }
+        Self { found: counterexample.defect.to_string(), steps: counterexample.steps.clone() }
     }
 }
 
 impl ExploreReport {
     /// The report of a search that took `took`.
     pub(crate) fn of(
-        report: &Report,
+        report: &SearchReport,
         stopped_by: Option<&'static str>,
         took: Duration,
         peak_bytes: Option<u64>,
@@ -59,7 +59,7 @@ impl ExploreReport {
     ) -> Self {
         Self {
             exhaustive: report.is_exhaustive(),
-            cut: report.cut,
+            cut: report.stop_cause,
             stopped_by,
             states: report.progress.states,
             moves: report.progress.moves,
@@ -72,13 +72,13 @@ impl ExploreReport {
             seconds: took.as_secs_f64(),
             states_per_second: per_second(report.progress.states, took),
             peak_bytes,
-            counterexample: report.found.as_ref().map(Into::into),
+            counterexample: report.counterexample.as_ref().map(Into::into),
             deepest: deepest.then(|| report.deepest.clone()),
         }
     }
 
     /// Prints the scope, the counts, and the verdict with a counterexample if there is one.
-    pub(crate) fn print(&self, args: &ExploreArgs, report: &Report, took: Duration) {
+    pub(crate) fn print(&self, args: &ExploreArgs, report: &SearchReport, took: Duration) {
         println!("{}\n", scope_text(args));
         let mut rows = table(&["explored", ""]);
         let counts = [
@@ -99,20 +99,20 @@ impl ExploreReport {
         }
         numbers_from(&mut rows, 1);
         println!("{rows}\n");
-        if args.deepest && report.found.is_none() {
+        if args.deepest && report.counterexample.is_none() {
             println!("the path to the deepest state:\n");
             print_steps(&report.deepest);
         }
         self.print_verdict(report, took);
     }
 
-    fn print_verdict(&self, report: &Report, took: Duration) {
-        if let Some(counterexample) = &report.found {
+    fn print_verdict(&self, report: &SearchReport, took: Duration) {
+        if let Some(counterexample) = &report.counterexample {
             println!("{} a shortest counterexample:\n", verdict(false, "FOUND"));
             print_steps(&counterexample.steps);
             return;
         }
-        let Some(cut) = report.cut else {
+        let Some(cut) = report.stop_cause else {
             println!(
                 "{} in {took:.1?}: every state that the scope allows was reached and checked",
                 verdict(true, "EXHAUSTIVE")
@@ -120,8 +120,8 @@ impl ExploreReport {
             return;
         };
         let why = match (cut, self.stopped_by) {
-            (Cut::Depth, _) => "states beyond the given depth were not explored".to_owned(),
-            (Cut::States, _) => "there are more states than were allowed".to_owned(),
+            (StopCause::Depth, _) => "states beyond the given depth were not explored".to_owned(),
+            (StopCause::States, _) => "there are more states than were allowed".to_owned(),
             (_, limit) => format!("its limit of {} stopped the search", limit.unwrap_or("nothing")),
         };
         println!(
@@ -151,7 +151,7 @@ fn scope_text(args: &ExploreArgs) -> String {
 }
 
 /// The progress of a search in one line.
-pub(crate) fn progress_text(progress: &Progress, took: Duration) -> String {
+pub(crate) fn progress_text(progress: &SearchProgress, took: Duration) -> String {
     format!(
         "depth {}, {} states, {} to explore, {} states/s",
         progress.depth,

@@ -1,39 +1,38 @@
-//! What `explore` promises: every order, every fault of the budget, and an honest word about what was left
-//! out. The sizes of spaces are golden: a change of the replica may move them, a change of the explorer
-//! that does is to be looked at.
+//! The contract of `explore`: it covers every order and every fault of the budget, and reports what it left out.
 
 use sync_sim::engine::{Actor, Context, Effects, Input, Outgoing, Unfinished};
 use sync_sim::explore::{
-    Cut, Explorable, Explorer, Fingerprint, Found, Kind, Observed, Report, Scope, Watch, Write,
+    Defect, Explorable, Explorer, Invariants, ObservedStep, PlannedWrite, Scope, SearchReport, StateHasher,
+    StopCause, WriteKind,
 };
 use sync_sim::prelude::*;
 use sync_sim::runtime::Check;
 
-fn explore(nodes: usize, kind: Kind, writes: usize, scope: Scope) -> Report {
+fn explore(nodes: usize, kind: WriteKind, writes: usize, scope: Scope) -> SearchReport {
     let mut rt = SimRuntime::with_seed(0);
     rt.apply_scenario(Scenario::n_nodes_synced(nodes, 0));
     let mut explorer = Explorer::of(&rt, scope);
     explorer.write_concurrently(kind, writes);
-    explorer.run(&mut |_| true)
+    explorer.run_replicas(&mut |_| true)
 }
 
-fn assert_clean(report: &Report, what: &str) {
-    let found = report.found.as_ref().map(|found| found.steps.join("\n"));
+fn assert_clean(report: &SearchReport, what: &str) {
+    let found = report.counterexample.as_ref().map(|found| found.steps.join("\n"));
     assert_eq!(found, None, "{what}");
-    assert!(report.is_exhaustive(), "{what}: {:?}", report.cut);
+    assert!(report.is_exhaustive(), "{what}: {:?}", report.stop_cause);
     assert!(report.ends > 0, "{what}");
 }
 
 #[test]
-fn two_replicas_that_write_at_once_agree_in_every_order() {
-    for kind in Kind::ALL {
+fn concurrent_writes_converge_in_every_order() {
+    for kind in WriteKind::ALL {
         let report = explore(2, kind, 2, Scope::default());
         assert_clean(&report, &format!("{kind:?}"));
     }
 }
 
 #[test]
-fn one_fault_of_each_kind_is_survived_wherever_it_falls() {
+fn survives_one_fault_of_each_kind() {
     let scopes = [
         Scope { drops: 1, ..Scope::default() },
         Scope { duplicates: 1, ..Scope::default() },
@@ -42,68 +41,72 @@ fn one_fault_of_each_kind_is_survived_wherever_it_falls() {
         Scope { early: 1, ..Scope::default() },
     ];
     for scope in scopes {
-        assert_clean(&explore(2, Kind::Register, 2, scope.clone()), &format!("{scope:?}"));
+        assert_clean(&explore(2, WriteKind::Register, 2, scope.clone()), &format!("{scope:?}"));
     }
 }
 
 #[test]
-fn a_search_is_the_same_every_time() {
+fn search_is_deterministic() {
     let scope = Scope { drops: 1, duplicates: 1, ..Scope::default() };
-    assert_eq!(explore(2, Kind::Set, 2, scope.clone()), explore(2, Kind::Set, 2, scope));
+    assert_eq!(explore(2, WriteKind::Set, 2, scope.clone()), explore(2, WriteKind::Set, 2, scope));
 }
 
 #[test]
-fn frames_in_order_reach_no_more_states_than_frames_in_any_order() {
-    let any = explore(2, Kind::Register, 4, Scope { ticks: 0, ..Scope::default() });
-    let fifo = explore(2, Kind::Register, 4, Scope { ticks: 0, fifo: true, ..Scope::default() });
+fn in_order_delivery_reaches_fewer_states() {
+    let any = explore(2, WriteKind::Register, 4, Scope { ticks: 0, ..Scope::default() });
+    let fifo = explore(2, WriteKind::Register, 4, Scope { ticks: 0, fifo: true, ..Scope::default() });
     assert_clean(&any, "any order");
     assert_clean(&fifo, "in order");
     assert!(fifo.progress.states < any.progress.states);
     assert!(fifo.outcomes <= any.outcomes);
 }
 
-/// What a search found: a replica that had crashed while it took a snapshot, and then got the same state by
-/// gossip, told its peer to let it go first and never began; the peer asked again for ever.
+/// A search found this: a replica crashed while it received a snapshot, and then got the same state by gossip. It
+/// asked its peer to let it go first, and never began; the peer asked again for ever.
 #[test]
-fn one_that_has_all_it_was_taking_a_snapshot_for_does_not_hold_others_up() {
-    let report =
-        explore(2, Kind::Register, 1, Scope { crashes: 1, early: 1, states: 100_000, ..Scope::default() });
-    assert_clean(&report, "a snapshot that came too late");
+fn finished_snapshot_does_not_block_peers() {
+    let report = explore(
+        2,
+        WriteKind::Register,
+        1,
+        Scope { crashes: 1, early: 1, states: 100_000, ..Scope::default() },
+    );
+    assert_clean(&report, "a late snapshot");
 }
 
 #[test]
 fn equal_states_take_equal_steps() {
     for scope in [Scope { drops: 1, ..Scope::default() }, Scope { crashes: 1, ticks: 0, ..Scope::default() }]
     {
-        let quick = explore(2, Kind::Map, 2, scope.clone());
-        let doubted = explore(2, Kind::Map, 2, Scope { doubt: true, ..scope });
-        assert_clean(&doubted, "doubted");
-        assert_eq!(doubted, quick);
+        let quick = explore(2, WriteKind::Map, 2, scope.clone());
+        let rechecked = explore(2, WriteKind::Map, 2, Scope { verify_determinism: true, ..scope });
+        assert_clean(&rechecked, "rechecked");
+        assert_eq!(rechecked, quick);
     }
 }
 
 #[test]
-fn a_bound_that_cuts_is_told() {
-    let full = explore(2, Kind::Register, 2, Scope::default());
+fn reports_bound_that_stopped_it() {
+    let full = explore(2, WriteKind::Register, 2, Scope::default());
     let depth = full.progress.depth;
-    let shallow = explore(2, Kind::Register, 2, Scope { depth: depth - 1, ..Scope::default() });
-    assert_eq!((shallow.cut, shallow.is_exhaustive()), (Some(Cut::Depth), false));
-    let few = explore(2, Kind::Register, 2, Scope { states: 10, ..Scope::default() });
-    assert_eq!((few.cut, few.is_exhaustive()), (Some(Cut::States), false));
-    let deep = explore(2, Kind::Register, 2, Scope { depth: depth + 1, ..Scope::default() });
+    let shallow = explore(2, WriteKind::Register, 2, Scope { depth: depth - 1, ..Scope::default() });
+    assert_eq!((shallow.stop_cause, shallow.is_exhaustive()), (Some(StopCause::Depth), false));
+    let few = explore(2, WriteKind::Register, 2, Scope { states: 10, ..Scope::default() });
+    assert_eq!((few.stop_cause, few.is_exhaustive()), (Some(StopCause::States), false));
+    let deep = explore(2, WriteKind::Register, 2, Scope { depth: depth + 1, ..Scope::default() });
     assert_clean(&deep, "a depth that cuts nothing");
     assert_eq!(deep.progress.states, full.progress.states);
 }
 
 #[test]
-fn one_that_is_told_to_stop_stops_and_says_so() {
+fn stops_when_caller_says_so() {
     let mut rt = SimRuntime::with_seed(0);
     rt.apply_scenario(Scenario::n_nodes_synced(2, 0));
-    let report = Explorer::of(&rt, Scope::default()).run(&mut |_| false);
-    assert_eq!(report.cut, Some(Cut::Stopped));
+    let report = Explorer::of(&rt, Scope::default()).run_replicas(&mut |_| false);
+    assert_eq!(report.stop_cause, Some(StopCause::Stopped));
 }
 
-/// A replica of a number that forgets to compare: whatever comes last is kept.
+/// A replicated number without conflict resolution: the value that arrives last overwrites the other.
 #[derive(Clone, Debug, Default)]
 struct Last {
     value: u64,
@@ -148,32 +151,32 @@ impl Actor for Last {
 }
 
 impl Explorable for Last {
-    fn write_state(&self, out: &mut Fingerprint) {
+    fn write_state(&self, out: &mut StateHasher) {
         out.number(self.value);
     }
 }
 
-/// Promises nothing: what is left is that all converge.
+/// No invariants: only the liveness check remains.
 #[derive(Clone)]
 struct Nothing;
 
-impl Watch<Last> for Nothing {
-    fn observe(&mut self, _: &Observed<'_, Last>) -> Option<Check> {
+impl Invariants<Last> for Nothing {
+    fn observe(&mut self, _: &ObservedStep<'_, Last>) -> Option<Check> {
         None
     }
 
-    fn write_state(&self, _: &mut Fingerprint) {}
+    fn write_state(&self, _: &mut StateHasher) {}
 
     fn judge(&self, _: &[&Last], _: bool) -> Option<Check> {
         None
     }
 }
 
-/// One that keeps a secret from those who merge its states.
+/// An actor that omits something from its state hash.
 #[derive(Clone, Debug, Default)]
-struct Secretive(u64);
+struct HiddenState(u64);
 
-impl Actor for Secretive {
+impl Actor for HiddenState {
     type Op = u64;
     type Notice = ();
 
@@ -196,47 +199,48 @@ impl Actor for Secretive {
     }
 }
 
-impl Explorable for Secretive {
-    fn write_state(&self, out: &mut Fingerprint) {
-        // What is below ten is not told.
+impl Explorable for HiddenState {
+    fn write_state(&self, out: &mut StateHasher) {
+        // The last digit is omitted.
         out.number(self.0 / 10);
     }
 }
 
-impl Watch<Secretive> for Nothing {
-    fn observe(&mut self, _: &Observed<'_, Secretive>) -> Option<Check> {
+impl Invariants<HiddenState> for Nothing {
+    fn observe(&mut self, _: &ObservedStep<'_, HiddenState>) -> Option<Check> {
         None
     }
 
-    fn write_state(&self, _: &mut Fingerprint) {}
+    fn write_state(&self, _: &mut StateHasher) {}
 
-    fn judge(&self, _: &[&Secretive], _: bool) -> Option<Check> {
+    fn judge(&self, _: &[&HiddenState], _: bool) -> Option<Check> {
         None
     }
 }
 
 #[test]
-fn doubt_finds_states_that_are_not_told_apart() {
-    let nodes = ["alice", "bob"].map(|name| (name.to_owned(), Secretive::default()));
-    let mut explorer = Explorer::new(nodes.into(), Nothing, Scope { doubt: true, ..Scope::default() });
+fn recheck_finds_incomplete_state_hash() {
+    let nodes = ["alice", "bob"].map(|name| (name.to_owned(), HiddenState::default()));
+    let mut explorer =
+        Explorer::new(nodes.into(), Nothing, Scope { verify_determinism: true, ..Scope::default() });
     for node in [NodeId(0), NodeId(1)] {
         for number in 0..4 {
-            explorer.write(node, Write { op: 4, words: format!("adds four, {number}") });
+            explorer.write(node, PlannedWrite { op: 4, words: format!("adds four, {number}") });
         }
     }
-    let found = explorer.run(&mut |_| true).found.expect("eight is not four");
-    assert!(matches!(found.found, Found::Blurred(_)), "{:?}", found.found);
+    let found = explorer.run(&mut |_| true).counterexample.expect("eight is not four");
+    assert!(matches!(found.defect, Defect::Nondeterminism(_)), "{:?}", found.defect);
 }
 
 #[test]
-fn a_replica_of_ones_own_is_explored_and_its_shortest_counterexample_told() {
+fn finds_shortest_counterexample_of_custom_actor() {
     let nodes = ["alice", "bob"].map(|name| (name.to_owned(), Last::default()));
     let mut explorer = Explorer::new(nodes.into(), Nothing, Scope::default());
-    explorer.write(NodeId(0), Write { op: 1, words: "writes 1".to_owned() });
-    explorer.write(NodeId(1), Write { op: 2, words: "writes 2".to_owned() });
+    explorer.write(NodeId(0), PlannedWrite { op: 1, words: "writes 1".to_owned() });
+    explorer.write(NodeId(1), PlannedWrite { op: 2, words: "writes 2".to_owned() });
     let report = explorer.run(&mut |_| true);
-    let found = report.found.expect("both keep what came last");
-    assert!(matches!(found.found, Found::Stuck(_)), "{:?}", found.found);
+    let found = report.counterexample.expect("both keep what came last");
+    assert!(matches!(found.defect, Defect::NotConverging(_)), "{:?}", found.defect);
     // Each sends to itself too, as the engine's actors may. Two writes, and of four frames each arrives.
     assert_eq!(found.steps.len(), 2 + 4 + 1, "{}", found.steps.join("\n"));
     assert!(
@@ -244,5 +248,5 @@ fn a_replica_of_ones_own_is_explored_and_its_shortest_counterexample_told() {
         "{}",
         found.steps[0]
     );
-    assert_eq!(report.cut, Some(Cut::Found));
+    assert_eq!(report.stop_cause, Some(StopCause::Found));
 }

@@ -1,27 +1,27 @@
-//! Nodes that are `async fn`s.
+//! Custom nodes that are `async fn`s.
 
 use sync_sim::case::Ended;
 use sync_sim::custom::*;
 
-/// What a test has its process do; the disk counts.
+/// The behavior of a process. Its disk holds a counter.
 #[derive(Clone, Copy, Debug)]
-enum Doing {
-    /// Counts up a second after it began.
+enum Behavior {
+    /// Increments the counter after a second.
     Later,
-    /// The same, and says that somebody waits for it.
-    Owing,
-    /// Two tasks that hand each other a turn over the disk.
+    /// The same, and marks it as work in progress.
+    Working,
+    /// Two tasks that alternate by watching the disk.
     InTurns,
-    /// Asks the other node until it answers.
+    /// Sends requests to the other node until it answers.
     Asking,
-    /// Sleeps for no time, often.
+    /// Sleeps for a zero duration, many times.
     Dozing,
     /// Two tasks that wake each other without end.
     Restless,
 }
 
 #[derive(Clone, Debug)]
-struct Counting(Doing);
+struct Counting(Behavior);
 
 impl Process for Counting {
     type Op = u64;
@@ -38,17 +38,17 @@ impl Process for Counting {
     async fn run(self, host: Host<Self>) {
         let second = SimDuration::from_secs(1);
         match self.0 {
-            Doing::Later => {
+            Behavior::Later => {
                 host.sleep(second).await;
                 host.write(|disk| *disk += 1);
             }
-            Doing::Owing => {
-                let owed = host.owe();
+            Behavior::Working => {
+                let guard = host.begin_work();
                 host.sleep(second).await;
                 host.write(|disk| *disk += 1);
-                drop(owed);
+                drop(guard);
             }
-            Doing::InTurns => {
+            Behavior::InTurns => {
                 let other = host.clone();
                 host.spawn(async move {
                     for turn in [1, 3, 5] {
@@ -61,8 +61,8 @@ impl Process for Counting {
                     host.write(|disk| *disk += 1);
                 }
             }
-            Doing::Asking => {
-                let owed = host.owe();
+            Behavior::Asking => {
+                let guard = host.begin_work();
                 let [peer] = host.peers()[..] else { panic!("two nodes: {:?}", host.peers()) };
                 loop {
                     host.send(peer, 0, host.below(1 << 40).to_le_bytes());
@@ -71,14 +71,14 @@ impl Process for Counting {
                     }
                 }
                 host.write(|disk| *disk += 1);
-                drop(owed);
-                // The other may not have heard yet.
+                drop(guard);
+                // The other node may still wait for an answer.
                 loop {
                     host.receive().await;
                     host.send_housekeeping(peer, 0, [0; 8]);
                 }
             }
-            Doing::Restless => {
+            Behavior::Restless => {
                 let other = host.clone();
                 host.spawn(async move {
                     loop {
@@ -91,21 +91,21 @@ impl Process for Counting {
                     host.write(|disk| *disk += 1);
                 }
             }
-            Doing::Dozing => {
-                let owed = host.owe();
+            Behavior::Dozing => {
+                let guard = host.begin_work();
                 for _ in 0..1_000 {
                     host.sleep(SimDuration::ZERO).await;
                 }
                 host.write(|disk| *disk += 1);
-                drop(owed);
+                drop(guard);
             }
         }
     }
 }
 
-/// Nodes that all do the same.
+/// Nodes with the same behavior.
 #[derive(Clone, Debug)]
-struct All(Doing);
+struct All(Behavior);
 
 impl Subject for All {
     type Op = u64;
@@ -124,40 +124,40 @@ impl Subject for All {
     }
 }
 
-/// How a run of two of them without operations ends, and what their disks hold.
-fn end(doing: Doing, faults: FaultConfig, seed: u64) -> (Ended, Vec<u64>) {
-    let lab = Lab::new(All(doing)).nodes(2).ops(0, SimDuration::from_millis(1)).faults(faults);
+/// The end of a run of two nodes without operations, and the content of their disks.
+fn end(behavior: Behavior, faults: FaultConfig, seed: u64) -> (Ended, Vec<u64>) {
+    let lab = Lab::new(All(behavior)).nodes(2).ops(0, SimDuration::from_millis(1)).faults(faults);
     let case = lab.case(seed);
-    let (run, ended) = lab.watch(&case).unwrap();
+    let (run, ended) = lab.record(&case).unwrap();
     let disks = run.nodes().map(|(_, node)| node.read(|disk| *disk)).collect();
     (ended, disks)
 }
 
 #[test]
-fn a_run_waits_for_what_is_owed_and_for_nothing_else() {
-    let (ended, disks) = end(Doing::Later, FaultConfig::none(), 1);
+fn run_waits_for_work_guards_only() {
+    let (ended, disks) = end(Behavior::Later, FaultConfig::none(), 1);
     assert!(ended.class.is_converged() && disks == [0, 0], "{ended}: {disks:?}");
-    let (ended, disks) = end(Doing::Owing, FaultConfig::none(), 1);
+    let (ended, disks) = end(Behavior::Working, FaultConfig::none(), 1);
     assert!(ended.class.is_converged() && disks == [1, 1], "{ended}: {disks:?}");
 }
 
 #[test]
-fn tasks_of_a_host_take_turns_over_its_disk() {
-    let (ended, disks) = end(Doing::InTurns, FaultConfig::none(), 1);
+fn tasks_alternate_over_the_disk() {
+    let (ended, disks) = end(Behavior::InTurns, FaultConfig::none(), 1);
     assert!(ended.class.is_converged() && disks == [6, 6], "{ended}: {disks:?}");
 }
 
 #[test]
-fn what_is_lost_is_asked_for_again_until_it_is_answered() {
+fn retransmits_until_answered() {
     for seed in 0..50 {
-        let (ended, disks) = end(Doing::Asking, FaultConfig::none().with_loss(0.4), seed);
+        let (ended, disks) = end(Behavior::Asking, FaultConfig::none().with_loss(0.4), seed);
         assert!(ended.class.is_converged() && disks == [1, 1], "seed {seed}: {ended}: {disks:?}");
-        assert_eq!(end(Doing::Asking, FaultConfig::none().with_loss(0.4), seed).0.trace, ended.trace);
+        assert_eq!(end(Behavior::Asking, FaultConfig::none().with_loss(0.4), seed).0.trace, ended.trace);
     }
 }
 
 #[test]
-fn tasks_end_with_a_crash_and_the_disk_stays() {
+fn crash_drops_tasks_and_retains_disk() {
     let script = r#"
         max_time = "5s"
         nodes = [{ name = "a" }, { name = "b" }]
@@ -166,16 +166,16 @@ fn tasks_end_with_a_crash_and_the_disk_stays() {
             { at = "500ms", crash = { node = "a", down_for = "200ms" } },
         ]
     "#;
-    let lab = Lab::new(All(Doing::Owing));
+    let lab = Lab::new(All(Behavior::Working));
     let case: Result<sync_sim::case::Case, _> = script.parse();
-    let (run, _) = lab.watch(&case.unwrap()).unwrap();
+    let (run, _) = lab.record(&case.unwrap()).unwrap();
     let disks: Vec<u64> = run.nodes().map(|(_, node)| node.read(|disk| *disk)).collect();
-    assert_eq!(disks, [101, 1], "the count that was interrupted began anew");
+    assert_eq!(disks, [101, 1], "the interrupted second began again");
 }
 
 #[test]
-fn time_goes_on_where_a_process_sleeps_for_none() {
-    let (ended, disks) = end(Doing::Dozing, FaultConfig::none(), 1);
+fn zero_sleeps_advance_time() {
+    let (ended, disks) = end(Behavior::Dozing, FaultConfig::none(), 1);
     assert!(
         ended.class.is_converged() && disks == [1, 1] && ended.at.as_micros() >= 1_000,
         "{ended}: {disks:?}"
@@ -183,8 +183,8 @@ fn time_goes_on_where_a_process_sleeps_for_none() {
 }
 
 #[test]
-fn tasks_that_never_wait_are_stopped() {
-    let case = Lab::new(All(Doing::Restless)).nodes(2).ops(0, SimDuration::from_millis(1)).case(1);
-    let ended = Lab::new(All(Doing::Restless)).replay(&case).unwrap();
+fn stops_tasks_that_never_wait() {
+    let case = Lab::new(All(Behavior::Restless)).nodes(2).ops(0, SimDuration::from_millis(1)).case(1);
+    let ended = Lab::new(All(Behavior::Restless)).replay(&case).unwrap();
     assert!(ended.stop.is_none() && ended.reason.contains("wake each other without end"), "{ended}");
 }

@@ -1,17 +1,17 @@
 //! How good the choice of a protocol is: over a grid of states and links, what the chosen protocol takes
 //! against the best one. Virtual time, so that the figures are the same everywhere.
 
-use sync_sim::compare_protocols::{Case, Ground, Link, Outcome, Selection, Shape, Spread, SyncProtocolKind};
+use sync_sim::compare_protocols::{Comparison, StatePair, Link, Outcome, Selection, Shape, Spread, SyncProtocolKind};
 
 /// Times of the choice over the best, in percent, ascending.
-fn ratios(how: Selection, grounds: &[Ground], links: &[Link]) -> Vec<u64> {
+fn ratios(how: Selection, grounds: &[StatePair], links: &[Link]) -> Vec<u64> {
     let mut ratios = Vec::new();
     for ground in grounds {
         for link in links {
             let ground = ground.clone().over(*link);
             let time = |protocol| {
-                let measured = ground.run(protocol, how, || 0).unwrap();
-                assert!(matches!(measured.outcome, Outcome::Converged { .. }), "{:?}", ground.case());
+                let measured = ground.run(protocol, how, &mut || 0).unwrap();
+                assert!(matches!(measured.outcome, Outcome::Converged { .. }), "{:?}", ground.parameters());
                 (measured.time_us, measured.protocol)
             };
             let kinds = SyncProtocolKind::EXECUTABLE.into_iter().skip(1);
@@ -20,7 +20,7 @@ fn ratios(how: Selection, grounds: &[Ground], links: &[Link]) -> Vec<u64> {
             let (chosen, kind) = time(None);
             let ratio = chosen * 100 / best.max(1);
             if ratio > 150 && how == Selection::Adaptive {
-                println!("{ratio} %: {kind} where {named} is best, {:?}", ground.case());
+                println!("{ratio} %: {kind} where {named} is best, {:?}", ground.parameters());
             }
             ratios.push(ratio);
         }
@@ -29,11 +29,11 @@ fn ratios(how: Selection, grounds: &[Ground], links: &[Link]) -> Vec<u64> {
     ratios
 }
 
-fn grounds() -> Vec<Ground> {
+fn grounds() -> Vec<StatePair> {
     let mut grounds = Vec::new();
     for shape in [Shape::Flat, Shape::Wide, Shape::Deep, Shape::Chain] {
         for entities in [50, 1_000, 5_000] {
-            let case = Case {
+            let case = Comparison {
                 entities,
                 difference: 0,
                 shape,
@@ -45,7 +45,7 @@ fn grounds() -> Vec<Ground> {
             if shape == Shape::Chain && entities > 1_000 {
                 continue;
             }
-            let bare = Ground::new(case).unwrap();
+            let bare = StatePair::new(case).unwrap();
             for difference in [1, 10, 100, 1_000] {
                 for spread in [Spread::Random, Spread::Clustered] {
                     grounds.push(bare.differing(difference, spread).unwrap());

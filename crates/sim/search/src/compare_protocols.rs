@@ -1,7 +1,7 @@
-//! Protocols side by side: the same two states made equal by each of them, over the same link.
+//! Sync protocols side by side: each synchronizes the same two states over the same link.
 //!
-//! The link is a model without faults: a frame takes half a round trip and the time its bytes need. The
-//! sessions, states and bytes are real.
+//! The link is a model without faults: a frame takes half a round trip, plus the time that its bytes need at the
+//! link's bandwidth. Sessions, states and bytes are real.
 
 use sync_sim_cluster::scenarios::early_register;
 use syncline_storage::{ApplyContext, Interface, StorageError};
@@ -15,82 +15,82 @@ pub use syncline_sync::{
 };
 use syncline_types::{ContextId, Digest, EntityId, Hlc, Moment, ReplicaId, SimTime};
 
-/// How entities hang together.
+/// The shape of the tree of entities.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
-    /// All directly under the root.
+    /// All entities are children of the root.
     Flat,
-    /// In up to a thousand collections under the root, of ten entities at least.
+    /// Up to a thousand collections under the root, with at least ten entities each.
     Wide,
-    /// In eight branches, five deep.
+    /// Eight branches; every entity is five levels deep.
     Deep,
-    /// Each entity under the one before, a thousand to a chain.
+    /// Chains of a thousand entities; each entity is the child of the one before.
     Chain,
 }
 
-/// Where entities that differ are.
+/// Where the entities that differ are placed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Spread {
-    /// Anywhere.
+    /// Uniformly among the shared entities.
     Random,
-    /// All in one collection of their own.
+    /// In one collection that holds nothing else.
     Clustered,
 }
 
-/// Two states that differ, and the link between them.
+/// The parameters of a comparison: two states that differ, and the link between them.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Case {
-    /// Entities that both have.
+pub struct Comparison {
+    /// The number of entities that both sides have.
     pub entities: u64,
-    /// Entities that only one has, half on each side.
+    /// The number of entities that only one side has, half of them on each side.
     pub difference: u64,
-    /// How entities hang together.
+    /// The shape of the tree of entities.
     pub shape: Shape,
-    /// Where those that differ are.
+    /// Where the entities that differ are placed.
     pub spread: Spread,
-    /// Bytes of each value.
+    /// The size of each value, in bytes.
     pub value_bytes: usize,
-    /// Whether the differing entities are kept as deltas too, one each.
+    /// Whether the delta log holds the entities that differ, one delta each.
     pub history: bool,
-    /// The link.
+    /// The link between the two sides.
     pub link: Link,
 }
 
-/// What one protocol took for a [`Case`].
+/// What one session cost.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Measured {
+pub struct Measurement {
     /// The protocol that ran.
     pub protocol: SyncProtocolKind,
-    /// Why it was chosen.
+    /// Why the protocol was selected.
     pub reason: SelectionReason,
     /// How the session ended.
     pub outcome: Outcome,
-    /// Frames, both ways.
+    /// The number of frames in both directions.
     pub messages: u64,
-    /// Bytes from the initiator.
+    /// The bytes that the initiator sent.
     pub bytes_out: u64,
-    /// Bytes to the initiator.
+    /// The bytes that the initiator received.
     pub bytes_in: u64,
-    /// Of all bytes, those of whole records and deltas.
+    /// The bytes of whole records and deltas, in both directions. All other bytes are control data.
     pub payload_bytes: u64,
-    /// What each side's processor took, in the units of the stopwatch.
+    /// The processor time of the initiator and of the responder, in units of the stopwatch.
     pub cpu: [u64; 2],
-    /// Virtual time from the first frame to the end, in microseconds.
+    /// The virtual time from the first frame to the end of the session, in microseconds.
     pub time_us: u64,
-    /// Figures of the session.
+    /// The counters of the session.
     pub stats: SessionStats,
 }
 
-/// Two states ready to be made equal by any protocol, any number of times.
+/// Two states that differ. Any protocol can synchronize them, any number of times: a session works on copies.
 #[derive(Clone, Debug)]
-pub struct Ground {
-    case: Case,
+pub struct StatePair {
+    parameters: Comparison,
     shared: MemoryStore,
     sides: [MemoryStore; 2],
 }
 
 const CONTEXT: ContextId = ContextId([0xca; 32]);
-/// Entities written in one batch.
+/// The number of entities in one write batch; it bounds the memory of a transaction.
 const STRIDE: usize = 50_000;
 
 fn author(side: u64) -> ReplicaId {
@@ -105,8 +105,8 @@ fn malformed<E>(_: E) -> StorageError {
     StorageError::Index { what: "a state to compare" }
 }
 
-impl Case {
-    /// The path to the `n`-th place.
+impl Comparison {
+    /// The ancestors of the `n`-th entity, the topmost first.
     fn path(&self, n: u64, differs: bool) -> Vec<EntityId> {
         let child = |parent, name: String| EntityId::child_of(parent, name.as_bytes());
         if differs && self.spread == Spread::Clustered {
@@ -130,7 +130,7 @@ impl Case {
         }
     }
 
-    /// What both have.
+    /// Builds the state that both sides share.
     fn shared(&self) -> Result<MemoryStore, StorageError> {
         let mut store = MemoryStore::default();
         for from in (0..self.entities).step_by(STRIDE) {
@@ -151,7 +151,7 @@ impl Case {
         Ok(store)
     }
 
-    /// What one side has and the other has not.
+    /// Writes the entities that only one side has.
     fn write_difference(&self, side: u64, store: &mut MemoryStore) -> Result<(), StorageError> {
         let count = if side == 0 { self.difference / 2 } else { self.difference.div_ceil(2) };
         let whose = if side == 0 { "left" } else { "right" };
@@ -160,7 +160,7 @@ impl Case {
             let context = ApplyContext::new(moment());
             let mut work = Transaction::begin(store.view(), log, context)?;
             for n in from..count.min(from + STRIDE as u64) {
-                // Anywhere among what is shared.
+                // A stride that is prime to most sizes spreads the entities evenly over the shared tree.
                 let path = self.path((n * 7_919).checked_rem(self.entities).unwrap_or(0), true);
                 let parent = path.last().copied().unwrap_or(EntityId::ROOT);
                 let id = EntityId::child_of(parent, format!("{whose} {n}").as_bytes());
@@ -181,27 +181,30 @@ impl Case {
     }
 }
 
-impl Ground {
-    /// Builds both states. O(n).
-    pub fn new(case: Case) -> Result<Self, StorageError> {
-        let shared = case.shared()?;
-        Self::upon(shared, case)
+impl StatePair {
+    /// Builds both states. O(entities).
+    pub fn new(parameters: Comparison) -> Result<Self, StorageError> {
+        let shared = parameters.shared()?;
+        Self::with_difference(shared, parameters)
     }
 
-    fn upon(shared: MemoryStore, case: Case) -> Result<Self, StorageError> {
+    fn with_difference(shared: MemoryStore, parameters: Comparison) -> Result<Self, StorageError> {
         let mut sides = [shared.clone(), shared.clone()];
         for (side, store) in (0..).zip(&mut sides) {
-            case.write_difference(side, store)?;
+            parameters.write_difference(side, store)?;
         }
-        Ok(Self { case, shared, sides })
+        Ok(Self { parameters, shared, sides })
     }
 
-    /// The same shared entities with another difference. O(difference).
+    /// The same shared entities with another difference. O(difference), since the shared state is not built again.
     pub fn differing(&self, difference: u64, spread: Spread) -> Result<Self, StorageError> {
-        Self::upon(self.shared.clone(), Case { difference, spread, ..self.case.clone() })
+        Self::with_difference(
+            self.shared.clone(),
+            Comparison { difference, spread, ..self.parameters.clone() },
+        )
     }
 
-    /// The ids of the entities that each side has.
+    /// The ids of the entities of each side. O(entities).
     pub fn ids(&self) -> Result<[Vec<EntityId>; 2], StorageError> {
         let mut sides = self.sides.clone().map(|_| Vec::new());
         for (store, ids) in self.sides.iter().zip(&mut sides) {
@@ -210,38 +213,45 @@ impl Ground {
         Ok(sides)
     }
 
-    /// What was built.
-    pub const fn case(&self) -> &Case {
-        &self.case
+    /// The parameters of the two states and of the link.
+    pub const fn parameters(&self) -> &Comparison {
+        &self.parameters
     }
 
     /// The same states over another link.
     pub const fn over(mut self, link: Link) -> Self {
-        self.case.link = link;
+        self.parameters.link = link;
         self
     }
 
     fn host(&self, side: usize) -> Result<StoreHost<MemoryStore>, DriveError> {
         let store = self.sides.get(side).cloned().unwrap_or_default();
         let mut host = StoreHost::open(store, CONTEXT, author(side as u64), moment())?;
-        host.link = self.case.link;
-        // A replica that has been up for a while has its sketch: making it is not the session's work.
+        host.link = self.parameters.link;
+        // A replica in operation maintains its sketch incrementally, so building it is no part of a session.
         host.warm_up()?;
         Ok(host)
     }
 
-    /// Runs one session: with this protocol, or with the one that `selection` chooses. `stopwatch` tells
-    /// the time in any unit, for [`Measured::cpu`] and nothing else.
+    /// Runs one session with the given protocol, or with the one that `selection` chooses. `stopwatch` returns
+    /// the time in any unit; only [`Measurement::cpu`] depends on it.
+    ///
+    /// # Errors
+    ///
+    /// If a store fails or a session refuses a message.
     pub fn run(
         &self,
         protocol: Option<SyncProtocolKind>,
         selection: Selection,
-        mut stopwatch: impl FnMut() -> u64,
-    ) -> Result<Measured, DriveError> {
+        stopwatch: &mut dyn FnMut() -> u64,
+    ) -> Result<Measurement, DriveError> {
         let [mut a, mut b] = [self.host(0)?, self.host(1)?];
         a.selection = selection;
-        let mut crossed = Crossed { link: self.case.link, ..Crossed::default() };
-        let (mut begun, mut ours, mut theirs) = (stopwatch(), 0, 0);
+        let mut traffic = LinkTraffic { link: self.parameters.link, ..LinkTraffic::default() };
+        let mut begun = stopwatch();
+        let mut ours = 0;
+        let mut theirs = 0;
+        // The time since the last lap. The laps around the link's bookkeeping are discarded.
         let mut lap = || {
             let now = stopwatch();
             now.saturating_sub(std::mem::replace(&mut begun, now))
@@ -252,13 +262,14 @@ impl Ground {
         };
         ours += lap();
         let outcome = loop {
-            crossed.take(&request, true);
+            traffic.record(&request, true);
             lap();
+            // Over this link nothing is lost, so a request without an answer is one that the responder ignores.
             let Some(answer) = b.answer(&request)? else {
                 break Outcome::Failed(FailureReason::Timeout);
             };
             theirs += lap();
-            crossed.take(&answer, false);
+            traffic.record(&answer, false);
             lap();
             let progress = a.on_message(&mut session, &answer)?;
             ours += lap();
@@ -270,11 +281,11 @@ impl Ground {
                 SessionProgress::Ignored => break Outcome::Failed(FailureReason::Timeout),
             }
         };
+        // Equal roots end the session before any protocol is selected.
         let nothing = (SyncProtocolKind::None, SelectionReason::NoCommonProtocol);
         let (protocol, reason) = session.selected().unwrap_or(nothing);
-        let Crossed { messages, bytes_out, bytes_in, payload_bytes, time_us, .. } = crossed;
-        let (cpu, stats) = ([ours, theirs], session.stats());
-        Ok(Measured {
+        let LinkTraffic { messages, bytes_out, bytes_in, payload_bytes, time_us, .. } = traffic;
+        Ok(Measurement {
             protocol,
             reason,
             outcome,
@@ -282,70 +293,84 @@ impl Ground {
             bytes_out,
             bytes_in,
             payload_bytes,
-            cpu,
+            cpu: [ours, theirs],
             time_us,
-            stats,
+            stats: session.stats(),
         })
     }
 
-    /// What locating the difference takes on each side's processor, in the units of the stopwatch: what the
-    /// initiator says of itself, what the responder reads from that beside its own sketch, and, where that
-    /// does not tell, what the initiator reads from the cells that it answers with. Nothing is moved or
-    /// joined. First with the code of it in the caches but not the records, as much having been located between
-    /// two small states just before, and then once more, with the records in them too.
-    pub fn locate(&self, mut stopwatch: impl FnMut() -> u64) -> Result<[Located; 2], DriveError> {
+    /// The processor time that each side needs to locate the difference, in units of the stopwatch: the
+    /// initiator builds its introduction, the responder decodes it against its own sketch, and if that is not
+    /// enough, the initiator decodes the cells of the answer. No record is transferred or joined.
+    ///
+    /// Measured twice: with the records out of the processor's caches, and then with the records in them. A
+    /// run between two small states comes first, so that the code is in the caches both times.
+    ///
+    /// # Errors
+    ///
+    /// If a store fails or a side cannot decode what the other sent.
+    pub fn locate(&self, stopwatch: &mut dyn FnMut() -> u64) -> Result<[LocatingCost; 2], DriveError> {
         const SMALL: u64 = 20_000;
-        let hosts = |ground: &Self| Ok::<_, DriveError>([ground.host(0)?, ground.host(1)?]);
-        let (cold, warm) = (hosts(self)?, hosts(self)?);
-        let small = Self::new(Case { entities: self.case.entities.min(SMALL), ..self.case.clone() })?;
-        let mut between = |hosts| Located::between(hosts, &mut stopwatch);
-        between(hosts(&small)?)?;
-        Ok([between(cold)?, between(warm)?])
+        let hosts = |states: &Self| Ok::<_, DriveError>([states.host(0)?, states.host(1)?]);
+        let cold = hosts(self)?;
+        let warm = hosts(self)?;
+        let small = Self::new(Comparison {
+            entities: self.parameters.entities.min(SMALL),
+            ..self.parameters.clone()
+        })?;
+        let mut measure = |hosts| LocatingCost::measure(hosts, stopwatch);
+        measure(hosts(&small)?)?;
+        Ok([measure(cold)?, measure(warm)?])
     }
 
-    /// What adaptive selection reckons that each protocol would cost, cheapest first, and the difference
-    /// that it reckons with.
-    pub fn reckoned(&self) -> Result<(u64, Vec<ProtocolCost>), DriveError> {
+    /// The size of the difference that adaptive selection estimates, and its estimate of each protocol's cost,
+    /// cheapest first.
+    ///
+    /// # Errors
+    ///
+    /// If a store fails.
+    pub fn estimated_costs(&self) -> Result<(u64, Vec<ProtocolCost>), DriveError> {
         let [mut a, mut b] = [self.host(0)?, self.host(1)?];
-        let (ours, theirs) = (a.introduce()?, b.introduce()?);
+        let ours = a.introduce()?;
+        let theirs = b.introduce()?;
         let difference = b.estimate(&ours)?;
         Ok((difference, costs(&ours, &theirs, difference)))
     }
 }
 
-/// What [`Ground::locate`] found.
+/// The result of [`StatePair::locate`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Located {
-    /// The work of the initiator and of the responder, in the units of the stopwatch.
+pub struct LocatingCost {
+    /// The processor time of the initiator and of the responder, in units of the stopwatch.
     pub cpu: [u64; 2],
-    /// How many entities the responder's cells told, where the handshake's did not tell all.
+    /// The number of entities that the responder's cells revealed; `None` if the handshake revealed all.
     pub by_cells: Option<u64>,
 }
 
-impl Located {
-    fn between(
+impl LocatingCost {
+    fn measure(
         [mut a, mut b]: [StoreHost<MemoryStore>; 2],
-        stopwatch: &mut impl FnMut() -> u64,
+        stopwatch: &mut dyn FnMut() -> u64,
     ) -> Result<Self, DriveError> {
         let begun = stopwatch();
         let ours = a.introduce()?;
-        let said = stopwatch();
+        let introduced = stopwatch();
         let cells = b.cells_for(&ours)?;
         let answered = stopwatch();
         let found = cells.as_deref().map(|cells| a.differs(cells)).transpose()?;
-        let read = stopwatch();
+        let decoded = stopwatch();
         let count = |found: SetDifference| (found.ours.len() + found.theirs.len()) as u64;
-        let initiator = said.saturating_sub(begun) + read.saturating_sub(answered);
+        let initiator = introduced.saturating_sub(begun) + decoded.saturating_sub(answered);
         Ok(Self {
-            cpu: [initiator, answered.saturating_sub(said)],
+            cpu: [initiator, answered.saturating_sub(introduced)],
             by_cells: found.map(|found| found.map_or(0, count)),
         })
     }
 }
 
-/// What went over the link.
+/// The account of the link.
 #[derive(Default)]
-struct Crossed {
+struct LinkTraffic {
     link: Link,
     messages: u64,
     bytes_out: u64,
@@ -354,8 +379,8 @@ struct Crossed {
     time_us: u64,
 }
 
-impl Crossed {
-    fn take(&mut self, message: &Message, out: bool) {
+impl LinkTraffic {
+    fn record(&mut self, message: &Message, out: bool) {
         let len = Frame { incarnation: 1, message: message.clone() }.to_wire(CONTEXT).len() as u64;
         self.messages += 1;
         self.payload_bytes += message.payload_bytes() as u64;
@@ -365,7 +390,7 @@ impl Crossed {
     }
 }
 
-/// Bytes that do not compress.
+/// A value of pseudorandom bytes, which do not compress.
 fn value(n: u64, len: usize) -> Vec<u8> {
     let block = |at: usize| Digest::of_parts(98, &[&n.to_le_bytes(), &at.to_le_bytes()]).0;
     (0..len.div_ceil(32)).flat_map(block).take(len).collect()

@@ -1,5 +1,5 @@
 //! The search for failures: case files, random configurations, coverage, shrinking, exhaustive
-//! exploration, and the harness for replicas of another design.
+//! exploration, and the harness that runs replicas of another design.
 #![warn(clippy::float_arithmetic)]
 
 pub mod case;

@@ -1,7 +1,8 @@
-//! Simulations in a project's own tests: a body is run with seed after seed, and the first that fails is made
-//! small and written down.
+//! Simulations in a project's own tests: a test body runs with many seeds. The first seed that fails is shrunk
+//! to a small case and stored as a file.
 //!
-//! This file is the edge to `cargo test`: it alone reads the environment and writes files.
+//! This file is the edge to `cargo test`: it reads the environment and writes files, which no other part of the
+//! simulator does.
 
 use crate::case::{Case, CaseError, Class, Ended};
 use crate::shrink::shrink_with;
@@ -15,10 +16,10 @@ use sync_sim_cluster::scenarios::Scenario;
 use sync_sim_cluster::verdict::StopCondition;
 use sync_sim_engine::faults::FaultConfig;
 
-/// Runs that making a failure small may take.
+/// The most runs that shrinking a failure may take.
 const RUNS: u64 = 1_000;
 
-/// Which seeds: so many from 0, or a range.
+/// A range of seeds. It converts from a number, which counts from 0, and from a range.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Seeds(Range<u64>);
 
@@ -34,8 +35,8 @@ impl From<Range<u64>> for Seeds {
     }
 }
 
-/// Runs `body` with each of the seeds, on a network with distance and no faults. It is
-/// [`#[sync_sim::test]`](macro@crate::test) for a test that is a test already:
+/// Runs `body` with each of the seeds, on a network with latency and without faults. It does what
+/// [`#[sync_sim::test]`](macro@crate::test) does, from inside an ordinary test:
 ///
 /// ```
 /// use sync_sim::prelude::*;
@@ -49,19 +50,20 @@ impl From<Range<u64>> for Seeds {
 ///
 /// # Panics
 ///
-/// As [`Trial::run`].
+/// If a seed fails: see [`Trial::run`].
 #[track_caller]
 pub fn check(seeds: impl Into<Seeds>, body: impl Fn(&mut SimRuntime)) {
-    // Tests run on threads that are called as they are; one that runs alone does not.
-    let path =
+    // The test runner names each thread after its test. With one thread, a test runs on the main thread, and the
+    // place of the call has to serve as its name.
+    let test =
         std::thread::current().name().filter(|name| *name != "main").map(|name| format!("test::{name}"));
     let place = Location::caller();
     let by_place = || format!("{}:{}", place.file(), place.line());
     let package = environment("CARGO_PKG_NAME").unwrap_or_default();
-    Trial::new(&package, &path.unwrap_or_else(by_place)).seeds(seeds).run(body);
+    Trial::new(&package, &test.unwrap_or_else(by_place)).seeds(seeds).run(body);
 }
 
-/// A body that is to be run with many seeds. What [`#[sync_sim::test]`](macro@crate::test) makes.
+/// A test that runs its body with many seeds. [`#[sync_sim::test]`](macro@crate::test) expands to one.
 #[derive(Clone, Debug)]
 pub struct Trial {
     package: String,
@@ -72,25 +74,25 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// A trial in a package, called by the path of its test.
+    /// A trial of the test at this path in this package, with 100 seeds. Its name leaves out the crate.
     pub fn new(package: &str, path: &str) -> Self {
         let name = path.split_once("::").map_or(path, |(_, name)| name).to_owned();
         Self { package: package.to_owned(), name, seeds: 0..100, faults: FaultConfig::default(), nodes: 0 }
     }
 
-    /// Sets which seeds.
+    /// Sets the seeds.
     pub fn seeds(mut self, seeds: impl Into<Seeds>) -> Self {
         self.seeds = seeds.into().0;
         self
     }
 
-    /// Sets what goes wrong.
+    /// Sets the faults.
     pub fn faults(mut self, faults: FaultConfig) -> Self {
         self.faults = faults;
         self
     }
 
-    /// Sets what goes wrong, by the name of a preset.
+    /// Sets the faults by the name of a preset: `none`, `light`, `heavy` or `partitions`.
     ///
     /// # Panics
     ///
@@ -101,27 +103,28 @@ impl Trial {
             "light" => FaultConfig::light_chaos(),
             "heavy" => FaultConfig::heavy_chaos(),
             "partitions" => FaultConfig::partition_heavy(),
-            _ => panic!("there are no faults {name:?}; there are none, light, heavy and partitions"),
+            _ => panic!("there is no preset {name:?}; there are none, light, heavy and partitions"),
         })
     }
 
-    /// Sets how many empty nodes there are when the body begins.
+    /// Sets the number of empty nodes that exist when the body begins.
     pub const fn nodes(mut self, nodes: usize) -> Self {
         self.nodes = nodes;
         self
     }
 
-    /// Runs `body` with each of the seeds, until one fails: the body panics, or a promise that the simulator
-    /// checks was broken in the last run, whether the body looked or not. That seed is run again and again
-    /// with less and less going wrong, for as long as it fails at the same place; what is left goes to
+    /// Runs `body` with each of the seeds until one fails. A seed fails if the body panics, or if the run
+    /// violated an invariant that the simulator checks. The failing case is then shrunk: it runs again with
+    /// fewer faults for as long as it fails at the same place. The smallest case is stored as
     /// `target/syncline-cases/NAME-SEED.toml`.
     ///
-    /// The environment has the last word: with `SYNC_SIM_SEED` only that seed is run, and with
-    /// `SYNC_SIM_CASE` only what such a file says.
+    /// The environment takes precedence: with `SYNC_SIM_SEED` only that seed runs, and with `SYNC_SIM_CASE`
+    /// only the case in that file.
     ///
     /// # Panics
     ///
-    /// If a seed fails; it says how to run that alone, and where the file is.
+    /// If a seed fails. The message states how to run the seed alone, and where the file is. Also if one of the
+    /// two variables is set to something that cannot be read.
     pub fn run(&self, body: impl Fn(&mut SimRuntime)) {
         if let Some(path) = environment("SYNC_SIM_CASE") {
             let case = std::fs::read_to_string(&path).map_err(|error| error.to_string());
@@ -130,9 +133,10 @@ impl Trial {
             self.must_pass(&case, &body, |ended| format!("{path} fails: {}", ended.reason));
             return;
         }
+        // The largest number is no seed: the range that holds only it cannot be written.
         let only = environment("SYNC_SIM_SEED").map(|text| match text.parse() {
             Ok(seed) if seed < u64::MAX => seed..seed + 1,
-            _ => panic!("SYNC_SIM_SEED={text} is no seed"),
+            _ => panic!("SYNC_SIM_SEED={text} is not a seed"),
         });
         for seed in only.unwrap_or_else(|| self.seeds.clone()) {
             let case = Case { seed, faults: self.faults.clone(), ..Case::default() };
@@ -140,58 +144,66 @@ impl Trial {
         }
     }
 
-    fn must_pass(&self, case: &Case, body: &dyn Fn(&mut SimRuntime), said: impl FnOnce(&Ended) -> String) {
+    fn must_pass(&self, case: &Case, body: &dyn Fn(&mut SimRuntime), report: impl FnOnce(&Ended) -> String) {
         match self.attempt(case, false, body) {
             Ok((_, ended)) if ended.class.is_converged() => {}
-            Ok((_, ended)) => panic!("{}", said(&ended)),
+            Ok((_, ended)) => panic!("{}", report(&ended)),
             Err(error) => panic!("the simulation cannot run: {error}"),
         }
     }
 
-    /// Runs the body once. Who passes counts as converged.
+    /// Runs the body once. A body that passes counts as converged. With `record`, the run records the outcome of
+    /// its random draws, so that they can be pinned.
     fn attempt(
         &self,
         case: &Case,
-        keeping: bool,
+        record: bool,
         body: &dyn Fn(&mut SimRuntime),
     ) -> Result<(SimRuntime, Ended), CaseError> {
-        let mut rt = case.with_external_nodes(keeping)?;
+        let mut rt = case.with_external_nodes(record)?;
         if self.nodes > 0 {
             rt.apply_scenario(Scenario::n_nodes_synced(self.nodes, 0));
         }
-        let panicked = watched(|| body(&mut rt));
+        let panicked = catch_silently(|| body(&mut rt));
         let stop = rt.broken.clone().map_or(StopCondition::Converged, StopCondition::Violated);
         let (stop, class, reason) = match panicked {
             None => (Some(stop.clone()), Class::of(&stop), stop.to_string()),
-            // Not by what it said, which holds times and counts.
-            Some((place, said)) => (None, Class::panicked(&place), format!("{said}\n  at {place}")),
+            // The class of a panic is its place. Its message may contain times and counts, which shrinking changes.
+            Some((place, message)) => (None, Class::panicked(&place), format!("{message}\n  at {place}")),
         };
-        let (at, events, trace) = (rt.now(), rt.events_processed(), rt.trace_digest());
-        Ok((rt, Ended { stop, class, reason, at, events, trace }))
+        let ended = Ended {
+            stop,
+            class,
+            reason,
+            at: rt.now(),
+            events: rt.events_processed(),
+            trace: rt.trace_digest(),
+        };
+        Ok((rt, ended))
     }
 
-    /// What is said of a seed that fails, once its case is small and written down.
+    /// Shrinks and stores the case of a seed that failed, and describes both.
     fn report(&self, case: &Case, ended: &Ended, body: &dyn Fn(&mut SimRuntime)) -> String {
         let package = if self.package.is_empty() { String::new() } else { format!(" -p {}", self.package) };
         let command = format!("cargo test{package} {}", self.name);
         let seed = case.seed;
         let mut report = format!("seed {seed} fails: {}\n", ended.reason);
         report += &format!("  run it alone: SYNC_SIM_SEED={seed} {command}\n");
-        match self.keep(case, ended, body, &command) {
+        match self.store_small_case(case, ended, body, &command) {
             Ok((small, path)) => {
                 let path = path.display();
                 let size = small.size().to_string();
                 let size = if size.is_empty() { "no faults" } else { &size };
-                report += &format!("  made small ({size}): {path}\n");
+                report += &format!("  shrunk ({size}): {path}\n");
                 report += &format!("  run that: SYNC_SIM_CASE={path} {command}");
             }
-            Err(error) => report += &format!("  it could not be made small: {error}"),
+            Err(error) => report += &format!("  it could not be shrunk: {error}"),
         }
         report
     }
 
-    /// Makes the case of a failure small, and writes it down.
-    fn keep(
+    /// Shrinks a failing case and writes the result to a file.
+    fn store_small_case(
         &self,
         case: &Case,
         ended: &Ended,
@@ -200,6 +212,8 @@ impl Trial {
     ) -> Result<(Case, PathBuf), String> {
         let run = |case: &Case| self.attempt(case, false, body).map(|(_, ended)| ended);
         let (rt, _) = self.attempt(case, true, body).map_err(|error| error.to_string())?;
+        // The pinned case states every random draw explicitly. If it fails in another way than the seed, only the
+        // seed itself reproduces the failure, and shrinking starts from that.
         let same = |pinned: &Case| run(pinned).is_ok_and(|again| again.class == ended.class);
         let pinned = case.pinned_external(&rt).into_iter().find(same).unwrap_or_else(|| case.clone());
         let small = shrink_with(&run, pinned, ended.class.clone(), RUNS, &mut |_| true);
@@ -218,13 +232,13 @@ impl Trial {
     }
 }
 
-/// A variable of the environment that is set.
+/// The value of an environment variable, if it is set and is UTF-8.
 #[allow(clippy::disallowed_methods, reason = "the edge to `cargo test`; no run depends on it")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Cargo's target folder: that in which this program is.
+/// Cargo's target folder: the one that contains this program.
 fn target() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     let deps = program.ancestors().find(|folder| folder.ends_with("deps"));
@@ -234,12 +248,14 @@ fn target() -> PathBuf {
 }
 
 thread_local! {
-    /// Where the body that this thread is running has panicked; `None` if it is running none.
+    /// The place where the body on this thread panicked: empty before it does, `None` while no body runs.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs a body in silence. Where it panicked and what it said, if it did.
-fn watched(body: impl FnOnce()) -> Option<(String, String)> {
+/// Runs a body without printing its panic. Returns the place and the message of the panic, if there is one.
+fn catch_silently(body: impl FnOnce()) -> Option<(String, String)> {
+    // The hook belongs to the whole process. It is set once, and passes on every panic of a thread that runs no
+    // body.
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
@@ -259,7 +275,7 @@ fn watched(body: impl FnOnce()) -> Option<(String, String)> {
     let result = catch_unwind(AssertUnwindSafe(body));
     let place = PLACE.take().unwrap_or_default();
     let payload = result.err()?;
-    let said = payload.downcast_ref::<String>().map(String::as_str);
-    let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    Some((place, said.to_owned()))
+    let message = payload.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    Some((place, message.to_owned()))
 }

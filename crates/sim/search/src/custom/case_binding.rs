@@ -1,9 +1,9 @@
-//! From a case to a run of replicas of one's own, and back.
+//! Builds the run of a case with custom replicas, and the case of a run.
 
 use crate::case::{Asked, Case, CaseError, What};
 use crate::custom::Subject;
-use crate::custom::disk_shim::Probe;
-use crate::custom::run::Run;
+use crate::custom::disk_shim::DiskShim;
+use crate::custom::run::LabRun;
 use sync_sim_cluster::hostile::HostileFaults;
 use sync_sim_cluster::liveness::Watch;
 use sync_sim_engine::event::SimEvent;
@@ -12,28 +12,30 @@ use sync_sim_engine::random::{Choices, Stream};
 use sync_sim_engine::world::World;
 use syncline_types::{Choice, SimDuration, SimTime};
 
-/// How a run is built.
+/// What a run records.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keeping {
-    /// Nothing is kept but how it ends.
-    Nothing,
-    /// What chance did, so that it can be pinned.
-    Chance,
-    /// Its history, so that it can be shown.
+pub(super) enum Recording {
+    /// Nothing but its end.
+    EndOnly,
+    /// The outcomes of its random draws, so that they can be pinned.
+    Randomness,
+    /// Its history, so that it can be rendered.
     History,
 }
 
+/// The operation that a line of the script asks for.
 fn ask<S: Subject>(place: &str, what: &What) -> Result<S::Op, CaseError> {
     let problem = match what {
         What::Op(Asked { ask, .. }) => match ask.clone().try_into() {
             Ok(op) => return Ok(op),
-            Err(error) => format!("this replica is not asked so: {error}"),
+            Err(error) => format!("the operation is not one of this replica: {error}"),
         },
-        _ => "this replica is asked by `op`; a `write` is for ours".into(),
+        _ => "this replica takes `op` lines; `write` is for Syncline's own".into(),
     };
     Err(CaseError::Impossible { place: place.to_owned(), problem })
 }
 
+/// Refuses cases with initial entities: only Syncline's own replicas can be given any.
 fn begins_empty(case: &Case) -> Result<(), CaseError> {
     let place = if case.scenario.is_some() {
         "scenario"
@@ -44,41 +46,43 @@ fn begins_empty(case: &Case) -> Result<(), CaseError> {
     } else {
         return Ok(());
     };
-    let problem = "replicas of one's own begin empty; only ours begin with entities".into();
+    let problem = "custom replicas begin empty; only Syncline's own begin with entities".into();
     Err(CaseError::Impossible { place: place.into(), problem })
 }
 
-/// The run of a case, about to begin.
+/// The run of a case, before its first event.
 pub(super) fn build<'a, S: Subject>(
     subject: &'a S,
     case: &Case,
-    keeping: Keeping,
-) -> Result<Run<'a, S>, CaseError> {
+    recording: Recording,
+) -> Result<LabRun<'a, S>, CaseError> {
     case.faults.validate()?;
     begins_empty(case)?;
     if case.faults.hostile != HostileFaults::none() || case.nodes.iter().any(|node| !node.hostile.is_none()) {
-        let problem = "only replicas of ours can be hostile: lies are told in their frames".into();
+        let problem =
+            "only Syncline's own replicas can be hostile: attacks alter the fields of their frames".into();
         return Err(CaseError::Impossible { place: "nodes".into(), problem });
     }
     if case.contexts != 1 {
-        let problem = "replicas of one's own keep one context; only ours keep several".into();
+        let problem = "custom replicas have one context; only Syncline's own have several".into();
         return Err(CaseError::Impossible { place: "contexts".into(), problem });
     }
     let names = case.names(&case.beginning()?)?;
     let faults = case.faults.clone();
     let mut world = World::new(Choices::seeded(case.seed), faults).with_topology(case.topology);
-    if keeping == Keeping::History {
+    if recording == Recording::History {
         world.keep_history(usize::MAX);
         if let Some(history) = world.history_mut() {
             history.nodes = names.0.clone();
             history.kinds = subject.kinds().iter().map(|kind| (*kind).to_owned()).collect();
         }
     }
-    world.chronicle = (keeping == Keeping::Chance).then(Vec::new);
-    let make = |world: &World<Probe<S::Node>>| Probe::new(subject.node(NodeId(world.len() as u32)));
+    world.chronicle = (recording == Recording::Randomness).then(Vec::new);
+    let make = |world: &World<DiskShim<S::Node>>| DiskShim::new(subject.node(NodeId(world.len() as u32)));
     for _ in 0..case.nodes.len() {
         world.add(make(&world));
     }
+    // The order of the draws below decides every run of a seed. It must not change.
     draw_ops(subject, case, &mut world);
     let chaos = case.calm_after.map_or(case.chaos_for, |after| case.chaos_for.min(after));
     world.unleash(SimTime::ZERO + chaos);
@@ -88,10 +92,12 @@ pub(super) fn build<'a, S: Subject>(
     for _ in 0..case.faults.late_joiners {
         let stream = Stream::Churn(world.len() as u32);
         let when = &case.faults.join_ms;
-        let (low, high) = (when.start * 1_000, (when.end * 1_000).saturating_sub(1));
+        let low = when.start * 1_000;
+        let high = (when.end * 1_000).saturating_sub(1);
         let after = world.choices.between(stream, Choice::JoinTime, low, high);
         world.add_late(make(&world), SimTime::from_micros(after));
     }
+    // The events of the script are in the case already, so the chronicle must not record them once more.
     let chronicle = world.chronicle.take();
     for (cue, event) in case.events(&names, ask::<S>)? {
         world.cue(cue, event);
@@ -100,9 +106,9 @@ pub(super) fn build<'a, S: Subject>(
     for line in &case.rules {
         world.router.rules.add(line.rule(|place, name| names.resolve(place, name))?);
     }
-    world.router.book = case.book(&names, keeping == Keeping::Chance)?;
+    world.router.book = case.book(&names, recording == Recording::Randomness)?;
     let calm_at = case.calm_after.map_or(SimTime::MAX, |after| SimTime::ZERO + after);
-    Ok(Run {
+    Ok(LabRun {
         subject,
         case: case.clone(),
         world,
@@ -116,7 +122,8 @@ pub(super) fn build<'a, S: Subject>(
     })
 }
 
-fn draw_ops<S: Subject>(subject: &S, case: &Case, world: &mut World<Probe<S::Node>>) {
+/// Draws the time, the node and the operation of each write of the workload.
+fn draw_ops<S: Subject>(subject: &S, case: &Case, world: &mut World<DiskShim<S::Node>>) {
     const STREAM: Stream = Stream::Workload;
     for _ in 0..case.workload.writes {
         let after = world.choices.below(STREAM, Choice::WriteTime, case.workload.over.as_micros());
@@ -127,8 +134,9 @@ fn draw_ops<S: Subject>(subject: &S, case: &Case, world: &mut World<Probe<S::Nod
     }
 }
 
-/// A case that does the same as a run that has ended, with every cause a line of its own.
-pub(super) fn pinned<S: Subject>(run: &Run<'_, S>) -> Result<Vec<Case>, CaseError> {
+/// Cases that do the same as a run that has ended, the most explicit one first: with every fault and every
+/// frame as a line of its own, then with every fault as a line, then the case of the run itself.
+pub(super) fn pinned<S: Subject>(run: &LabRun<'_, S>) -> Result<Vec<Case>, CaseError> {
     let name = |node: NodeId| run.name(node);
     let mut scripted = run.case.clone();
     for (cue, happened) in run.world.chronicle.iter().flatten() {

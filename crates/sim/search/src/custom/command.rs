@@ -1,11 +1,11 @@
-//! A command line for a replica of one's own: `run`, `sweep`, `replay`, `shrink` and `view`.
+//! A command line for a custom replica: `run`, `sweep`, `explain`, `replay`, `shrink` and `view`.
 //!
 //! This file is an edge: it reads arguments and files, and writes files.
 
 use crate::case::{Case, Ended};
 use crate::custom::Subject;
 use crate::custom::harness::Lab;
-use crate::custom::sweep::Failure;
+use crate::custom::sweep::SeedFailure;
 use std::io::Write;
 use std::ops::Range;
 use std::process::ExitCode;
@@ -14,20 +14,20 @@ use sync_sim_engine::faults::FaultConfig;
 use toml::{Table, Value};
 
 const USAGE: &str = "\
-usage: run     [--seed N] [--json]          one run, and what went wrong in it
-       sweep   [--seeds A..B] [--json]      many runs; A..B is 0..1000 if left out
-       explain (CASE | --seed N)            all that mattered in a run, event by event
-       shrink  (CASE | --seed N) [--out F]  the smallest case that fails alike, as a file
+usage: run     [--seed N] [--json]          one run, with the last events if it fails
+       sweep   [--seeds A..B] [--json]      many runs; the default for A..B is 0..1000
+       explain (CASE | --seed N)            every write, fault and change of a run
+       shrink  (CASE | --seed N) [--out F]  the smallest case of the same failure, as a file
        replay  CASE [--json]                the run of such a file
        view    (CASE | --seed N) [--out F]  a run as a page for the browser
-what is run, unless a CASE says it:
+settings of a run, unless a CASE contains them:
        --nodes N  --ops N  --faults NAME (none, light, heavy, partitions)
-       --fault KEY=VALUE, as often as wanted: a line of [faults] in a case, as message_loss_rate=0.3
-exit codes: 0 all is well, 1 a finding, 2 bad usage";
+       --fault KEY=VALUE, repeatable: a line of [faults] in a case, such as message_loss_rate=0.3
+exit codes: 0 success, 1 a finding, 2 bad usage";
 
-/// Runs that making a case small may take.
+/// The most runs that shrinking a case may take.
 const MOST_RUNS: u64 = 2_000;
-/// Lines of its story that a run that fails shows.
+/// The number of events that `run` shows of a failure.
 const LINES: usize = 30;
 
 struct Arguments {
@@ -38,44 +38,44 @@ struct Arguments {
     nodes: Option<usize>,
     ops: Option<usize>,
     faults: Option<FaultConfig>,
-    /// Single settings of faults.
+    /// Single fault settings, which override those of the preset.
     settings: Table,
     out: Option<String>,
     json: bool,
 }
 
 fn number<N: FromStr>(flag: &str, text: &str) -> Result<N, String> {
-    text.parse().map_err(|_| format!("{flag} {text}: a whole number is wanted"))
+    text.parse().map_err(|_| format!("{flag} {text}: expected a whole number"))
 }
 
-/// Lays one table over another.
-fn lay_over(below: &mut Table, above: Table) {
-    for (key, value) in above {
-        match (below.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => lay_over(below, above),
-            (_, value) => drop(below.insert(key, value)),
+/// Overrides the values of one table by those of another, table by table.
+fn override_values(base: &mut Table, overrides: Table) {
+    for (key, value) in overrides {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(overrides)) => override_values(base, overrides),
+            (_, value) => drop(base.insert(key, value)),
         }
     }
 }
 
 fn setting(text: &str) -> Result<Table, String> {
-    let wrong = || format!("--fault {text}: it looks like message_loss_rate=0.3");
+    let wrong = || format!("--fault {text}: expected KEY=VALUE, such as message_loss_rate=0.3");
     let (key, value) = text.split_once('=').ok_or_else(wrong)?;
     let bare = format!("{key} = {value}").parse();
-    // What is no number is a text, with or without its quotes.
+    // A value that is not valid TOML is a string without its quotes.
     bare.or_else(|_| format!("{key} = {value:?}").parse()).map_err(|_: toml::de::Error| wrong())
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
     let ends = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     ends.filter(|range: &Range<u64>| range.start < range.end)
-        .ok_or_else(|| format!("--seeds {text}: a range looks like 0..1000"))
+        .ok_or_else(|| format!("--seeds {text}: expected a range such as 0..1000"))
 }
 
 impl Arguments {
-    fn read(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
-        let verb = given.next().ok_or("what is to be done?")?;
-        let mut read = Self {
+    fn parse(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
+        let verb = given.next().ok_or("there is no command")?;
+        let mut parsed = Self {
             verb,
             file: None,
             seed: 0,
@@ -90,32 +90,32 @@ impl Arguments {
         while let Some(flag) = given.next() {
             let mut value = || given.next().ok_or_else(|| format!("{flag} has no value"));
             match flag.as_str() {
-                "--json" => read.json = true,
-                "--out" => read.out = Some(value()?),
-                "--seeds" => read.seeds = seeds(&value()?)?,
-                "--seed" => read.seed = number(&flag, &value()?)?,
-                "--nodes" => read.nodes = Some(number(&flag, &value()?)?),
-                "--ops" => read.ops = Some(number(&flag, &value()?)?),
-                "--fault" => lay_over(&mut read.settings, setting(&value()?)?),
+                "--json" => parsed.json = true,
+                "--out" => parsed.out = Some(value()?),
+                "--seeds" => parsed.seeds = seeds(&value()?)?,
+                "--seed" => parsed.seed = number(&flag, &value()?)?,
+                "--nodes" => parsed.nodes = Some(number(&flag, &value()?)?),
+                "--ops" => parsed.ops = Some(number(&flag, &value()?)?),
+                "--fault" => override_values(&mut parsed.settings, setting(&value()?)?),
                 "--faults" => {
-                    read.faults = Some(match value()?.as_str() {
+                    parsed.faults = Some(match value()?.as_str() {
                         "none" => FaultConfig::none(),
                         "light" => FaultConfig::light_chaos(),
                         "heavy" => FaultConfig::heavy_chaos(),
                         "partitions" => FaultConfig::partition_heavy(),
-                        other => return Err(format!("--faults {other}: there are none of that name")),
+                        other => return Err(format!("--faults {other}: there is no such preset")),
                     });
                 }
                 other if other.starts_with('-') => return Err(format!("there is no flag {other}")),
-                _ if read.file.is_some() => return Err("one case at a time".into()),
-                _ => read.file = Some(flag),
+                _ if parsed.file.is_some() => return Err("there is more than one case".into()),
+                _ => parsed.file = Some(flag),
             }
         }
-        Ok(read)
+        Ok(parsed)
     }
 
-    /// The lab, with what the arguments change of it.
-    fn settle<S: Subject>(&self, mut lab: Lab<S>) -> Result<Lab<S>, String> {
+    /// The lab with the settings of the arguments.
+    fn configure<S: Subject>(&self, mut lab: Lab<S>) -> Result<Lab<S>, String> {
         if let Some(nodes) = self.nodes {
             lab = lab.nodes(nodes);
         }
@@ -128,12 +128,13 @@ impl Arguments {
         }
         if !self.settings.is_empty() {
             let mut faults = Table::try_from(lab.case(0).faults).map_err(|error| error.to_string())?;
-            lay_over(&mut faults, self.settings.clone());
+            override_values(&mut faults, self.settings.clone());
             lab = lab.faults(faults.try_into().map_err(|error| format!("--fault: {error}"))?);
         }
         Ok(lab)
     }
 
+    /// The case in the file, or the case of the seed.
     fn case<S: Subject>(&self, lab: &Lab<S>) -> Result<Case, String> {
         let Some(path) = &self.file else { return Ok(lab.case(self.seed)) };
         let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
@@ -141,15 +142,16 @@ impl Arguments {
     }
 }
 
-/// Does what the arguments of this process say, and says how it went.
+/// Runs the command in the arguments of this process, and prints its result.
 pub fn main<S: Subject>(lab: Lab<S>) -> ExitCode {
     exit(run(lab, std::env::args().skip(1)))
 }
 
-/// Prints what [`run`] has to say, and gives the exit code that goes with it.
-pub fn exit(said: Result<(String, bool), String>) -> ExitCode {
-    // Whoever reads may have had enough: that is no error.
-    ExitCode::from(match said {
+/// Prints the result of [`run`] and returns the exit code for it: 0 for success, 1 for a finding, 2 for bad
+/// usage.
+pub fn exit(result: Result<(String, bool), String>) -> ExitCode {
+    // A failure to write is ignored: the reader of a pipe may close it early.
+    ExitCode::from(match result {
         Ok((text, good)) => {
             let _ = writeln!(std::io::stdout(), "{text}");
             u8::from(!good)
@@ -161,39 +163,40 @@ pub fn exit(said: Result<(String, bool), String>) -> ExitCode {
     })
 }
 
-/// Does what the arguments say. Gives what is printed, and whether all was well.
+/// Runs a command. Returns the text to print, and whether the command found no failure.
 ///
 /// # Errors
 ///
-/// What cannot be done, and why.
+/// If the arguments are invalid, or a file cannot be read or written.
 pub fn run<S: Subject>(
     lab: Lab<S>,
     arguments: impl Iterator<Item = String>,
 ) -> Result<(String, bool), String> {
-    let unclear = |problem: String| format!("{problem}\n{USAGE}");
-    let arguments = Arguments::read(arguments).map_err(unclear)?;
-    let lab = arguments.settle(lab)?;
+    let bad_usage = |problem: String| format!("{problem}\n{USAGE}");
+    let arguments = Arguments::parse(arguments).map_err(bad_usage)?;
+    let lab = arguments.configure(lab)?;
     match arguments.verb.as_str() {
         "help" | "-h" | "--help" => Ok((USAGE.into(), true)),
         "sweep" => sweep(&lab, &arguments),
-        "run" => shown(&lab, &lab.case(arguments.seed), arguments.json),
-        "replay" if arguments.file.is_some() => shown(&lab, &arguments.case(&lab)?, arguments.json),
-        "replay" => Err(unclear("replay which case?".into())),
+        "run" => run_case(&lab, &lab.case(arguments.seed), arguments.json),
+        "replay" if arguments.file.is_some() => run_case(&lab, &arguments.case(&lab)?, arguments.json),
+        "replay" => Err(bad_usage("replay needs a case".into())),
         "explain" => {
-            let (run, ended) = lab.watch(&arguments.case(&lab)?).map_err(|error| error.to_string())?;
-            let parting = run.parting().map(|parting| format!("\n{parting}\n")).unwrap_or_default();
-            Ok((format!("{}\n{parting}\n{ended}", run.story(usize::MAX)), ended.class.is_converged()))
+            let (run, ended) = lab.record(&arguments.case(&lab)?).map_err(|error| error.to_string())?;
+            let divergence = run.divergence().map(|text| format!("\n{text}\n")).unwrap_or_default();
+            let text = format!("{}\n{divergence}\n{ended}", run.report(usize::MAX));
+            Ok((text, ended.class.is_converged()))
         }
-        "shrink" => shrunk(&lab, &arguments),
+        "shrink" => shrink(&lab, &arguments),
         "view" => {
-            let film = lab.view(&arguments.case(&lab)?).map_err(|error| error.to_string())?;
-            let film = film.ok_or("no history was kept")?;
-            let page = film.page().map_err(|error| error.to_string())?;
+            let timeline = lab.view(&arguments.case(&lab)?).map_err(|error| error.to_string())?;
+            let timeline = timeline.ok_or("the run recorded no history")?;
+            let page = timeline.page().map_err(|error| error.to_string())?;
             let path = arguments.out.as_deref().unwrap_or("run.html");
             write(path, &page)?;
-            Ok((format!("{}: {path}", film.verdict), true))
+            Ok((format!("{}: {path}", timeline.verdict), true))
         }
-        other => Err(unclear(format!("there is no command {other}"))),
+        other => Err(bad_usage(format!("there is no command {other}"))),
     }
 }
 
@@ -201,20 +204,20 @@ fn write(path: &str, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|error| format!("cannot write {path}: {error}"))
 }
 
-fn shown<S: Subject>(lab: &Lab<S>, case: &Case, json: bool) -> Result<(String, bool), String> {
-    let (run, ended) = lab.watch(case).map_err(|error| error.to_string())?;
+fn run_case<S: Subject>(lab: &Lab<S>, case: &Case, json: bool) -> Result<(String, bool), String> {
+    let (run, ended) = lab.record(case).map_err(|error| error.to_string())?;
     let good = ended.class.is_converged();
     let Ended { class, reason, at, events, trace, .. } = &ended;
     if json {
-        let told = serde_json::json!({
+        let report = serde_json::json!({
             "seed": case.seed, "class": class.as_str(), "reason": reason, "at_us": at.as_micros(),
             "events": events, "trace": trace.to_string(),
         });
-        return Ok((told.to_string(), good));
+        return Ok((report.to_string(), good));
     }
-    let story = if good { String::new() } else { format!("{}\n\n", run.story(LINES)) };
+    let report = if good { String::new() } else { format!("{}\n\n", run.report(LINES)) };
     let acknowledged = run.acknowledged().len();
-    Ok((format!("{story}seed {}: {ended}, {acknowledged} operations, trace {trace}", case.seed), good))
+    Ok((format!("{report}seed {}: {ended}, {acknowledged} operations, trace {trace}", case.seed), good))
 }
 
 fn sweep<S: Subject>(lab: &Lab<S>, arguments: &Arguments) -> Result<(String, bool), String> {
@@ -224,21 +227,22 @@ fn sweep<S: Subject>(lab: &Lab<S>, arguments: &Arguments) -> Result<(String, boo
     }
     let mut text = format!("{} seeds, {} converged, {} events", sweep.seeds, sweep.converged, sweep.events);
     for (class, count) in sweep.classes.iter().filter(|(class, _)| sweep.first(class).is_some()) {
-        let Some(first) = sweep.first(class) else { continue };
+        let first = sweep.first(class).expect("the filter leaves classes with a failure");
         text += &format!("\n  {count} ended as {class}; the first is seed {}: {}", first.seed, first.reason);
     }
-    if let Some(Failure { seed, .. }) = sweep.failures.first() {
+    if let Some(SeedFailure { seed, .. }) = sweep.failures.first() {
         text += &format!("\nnext: the same with `shrink --seed {seed}`, or `explain` or `view`");
     }
     Ok((text, sweep.is_good()))
 }
 
-fn shrunk<S: Subject>(lab: &Lab<S>, arguments: &Arguments) -> Result<(String, bool), String> {
+fn shrink<S: Subject>(lab: &Lab<S>, arguments: &Arguments) -> Result<(String, bool), String> {
     let case = arguments.case(lab)?;
     let shrunk = lab.shrink(&case, MOST_RUNS, &mut |_| true).map_err(|error| error.to_string())?;
     let text = shrunk.case.to_text().map_err(|error| error.to_string())?;
     let path = arguments.out.as_deref().unwrap_or("small.toml");
     write(path, &text)?;
-    let (from, to) = (shrunk.from, shrunk.case.size());
+    let to = shrunk.case.size();
+    let from = shrunk.from;
     Ok((format!("{from}\n  became {to}, in {} runs: {path}\n\n{}", shrunk.runs, text.trim_end()), true))
 }

@@ -1,53 +1,67 @@
-//! What stands between the engine and a node: it says what was asked for and done, and is the disk.
+//! The simulated disk of a custom node, and the record of the operations that the node acknowledged.
 
 use sync_sim_engine::actor::{Actor, Commit, Context, Effects, Input, Unfinished};
 use syncline_types::Digest;
 
-/// A node, with the states that it may have to go back to.
+/// A node, with the durable state that a crash takes it back to.
 #[derive(Clone, Debug)]
-pub(super) struct Probe<A> {
+pub(super) struct DiskShim<A> {
     pub(super) node: A,
-    /// What is truly on disk, while that is not what the node has.
+    /// The durable state, while it differs from the node's: the disk has reported syncs that are not durable.
     durable: Option<Box<A>>,
-    /// How much it did of what was asked since its disk last told the truth.
+    /// The operations that were acknowledged since the disk was last in sync.
     unsynced: usize,
-    /// How much of that crashes have undone, so far.
+    /// The acknowledged operations that crashes have undone, over the whole run.
     pub(super) undone: usize,
 }
 
-impl<A> Probe<A> {
+impl<A> DiskShim<A> {
     pub(super) const fn new(node: A) -> Self {
         Self { node, durable: None, unsynced: 0, undone: 0 }
     }
 }
 
-impl<A: Actor> Actor for Probe<A> {
+impl<A: Actor> Actor for DiskShim<A> {
     type Op = A::Op;
-    /// What was asked for, and is done.
+    /// An operation that was asked for and is done.
     type Notice = A::Op;
 
     fn step(&mut self, input: Input<'_, A::Op>, context: &mut Context<'_>, effects: &mut Effects<A::Op>) {
         let asked = if let Input::Op(op) = &input { Some((*op).clone()) } else { None };
         let commit = context.commit;
         let before = (commit != Commit::Durable).then(|| self.node.clone());
-        let (messages, timers) = (std::mem::take(&mut effects.messages), std::mem::take(&mut effects.timers));
-        let mut inner = Effects { messages, timers, ..Effects::default() };
+        // The node's notices have another type. Its other effects reuse the buffers of the engine.
+        let mut inner = Effects {
+            messages: std::mem::take(&mut effects.messages),
+            timers: std::mem::take(&mut effects.timers),
+            ..Effects::default()
+        };
         self.node.step(input, context, &mut inner);
         let wrote = |before: &A| asked.is_some() || before.digest() != self.node.digest();
-        // Only one that had something to write notices that its disk cannot.
+        // A step that writes nothing does not notice that the disk fails.
         let failed = inner.failed || commit == Commit::Fails && before.as_ref().is_some_and(wrote);
         match before {
-            None => (self.durable, self.unsynced) = (None, 0),
+            // A durable commit also makes every earlier write durable.
+            None => {
+                self.durable = None;
+                self.unsynced = 0;
+            }
             Some(_) if commit == Commit::Fails && !failed => {}
+            // The oldest state that is not superseded is the durable one, so an existing one stays.
             Some(before) => {
                 self.durable.get_or_insert_with(|| Box::new(before));
                 self.unsynced += usize::from(commit == Commit::Unsynced && asked.is_some());
             }
         }
+        assert!(
+            self.unsynced == 0 || self.durable.is_some(),
+            "unsynced operations have a state to go back to"
+        );
         effects.notices.extend(asked);
-        let Effects { messages, timers, refusal, .. } = inner;
-        (effects.messages, effects.timers, effects.refusal, effects.failed) =
-            (messages, timers, refusal, failed);
+        effects.messages = inner.messages;
+        effects.timers = inner.timers;
+        effects.refusal = inner.refusal;
+        effects.failed = failed;
     }
 
     fn crash(&mut self) {

@@ -1,25 +1,26 @@
-//! Since when replicas that ended apart have differed, and by what.
+//! The divergence point of a run: since when its replicas differ, and what changed since.
 
 use crate::custom::Subject;
-use crate::custom::report::missed;
-use crate::custom::run::Run;
+use crate::custom::report::describe_dropped;
+use crate::custom::run::LabRun;
 use sync_sim_engine::history::{Entry, Fate, History};
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::SimTime;
 
-/// Frames that came to nothing, as many as are told one by one.
+/// The number of dropped frames that are described one by one.
 const FRAMES: usize = 5;
 
-impl<S: Subject> Run<'_, S> {
-    /// If its replicas ended apart and its history was kept: when they were equal for the last time, which event
-    /// made them differ for good, what has changed each since, and which frames came to nothing. O(events × nodes).
-    pub fn parting(&self) -> Option<String> {
+impl<S: Subject> LabRun<'_, S> {
+    /// The divergence point, in words: when the replicas were equal for the last time, which event made them
+    /// differ, what changed each of them since, and which frames were dropped. `None` if the replicas ended equal
+    /// or the run recorded no history. O(events × nodes).
+    pub fn divergence(&self) -> Option<String> {
         let history = self.world.history()?;
         let nodes: Vec<NodeId> =
             (0..self.names.len() as u32).map(NodeId).filter(|node| !self.world.is_retired(*node)).collect();
         let mut digests: Vec<u64> = nodes.iter().map(|node| self.world.first_digest(*node).short()).collect();
         let agree = |digests: &[u64]| digests.windows(2).all(|two| two.first() == two.last());
-        // How many entries there had been when they agreed last, if they ever did.
+        // The number of entries of the history when the replicas agreed for the last time, if they ever did.
         let mut agreed = agree(&digests).then_some(0);
         for (place, entry) in history.entries.iter().enumerate() {
             let node = entry.node.and_then(|node| nodes.iter().position(|own| *own == node));
@@ -50,28 +51,28 @@ impl<S: Subject> Run<'_, S> {
                 [] => "has not changed since".into(),
                 [only] => format!("has changed once since: {}", history.words(only)),
                 [.., last] => {
-                    format!("has changed {} times since, at last: {}", own.len(), history.words(last))
+                    format!("has changed {} times since, most recently: {}", own.len(), history.words(last))
                 }
             };
             lines.push(format!("  {} [{:016x}] {times}", history.name(*node), digest.swap_bytes()));
         }
-        lines.extend(in_vain(history, &since));
+        lines.extend(describe_lost_frames(history, &since));
         Some(lines.join("\n"))
     }
 }
 
-/// The frames sent by some entries that came to nothing, in words.
-fn in_vain(history: &History, since: &[&Entry]) -> Vec<String> {
+/// The frames of these entries of which no copy arrived, in words.
+fn describe_lost_frames(history: &History, since: &[&Entry]) -> Vec<String> {
     let sent = since.iter().flat_map(|entry| &entry.sent);
     let lost = |number: &u64| {
         let frame = history.frame(*number)?;
         let arrived = frame.copies.iter().any(|copy| copy.fate == Fate::Delivered);
-        let words = missed(history, *number)?;
+        let words = describe_dropped(history, *number)?;
         (!arrived).then(|| format!("  {} sent {}", history.name(frame.from), words.trim_start()))
     };
     let lost: Vec<String> = sent.filter_map(lost).collect();
     let more = lost.len().saturating_sub(FRAMES);
     let mut lines: Vec<String> = lost.into_iter().take(FRAMES).collect();
-    lines.extend((more > 0).then(|| format!("  (and {more} frames more that came to nothing)")));
+    lines.extend((more > 0).then(|| format!("  (and {more} more frames that were dropped)")));
     lines
 }

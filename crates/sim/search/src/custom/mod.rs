@@ -1,16 +1,16 @@
-//! Bring your own replica: an [`Actor`] that is not ours, under the same faults, checks and tools.
+//! Replicas of another design, under the same faults, checks and tools as Syncline's own.
 //!
-//! A [`Subject`] says how its nodes are made, what is asked of them, and what must hold. A [`Lab`] runs it:
-//! one seed, a sweep of seeds, a case file; it makes failures small and shows them as a page. [`command`]
-//! is a whole command line for it. The book's *your own replica* goes through all of it.
+//! A [`Subject`] defines how its nodes are created, what operations they receive and what must hold. A [`Lab`]
+//! runs it: one seed, a sweep over many seeds, or a case file. It shrinks failures and renders them as a page.
+//! [`command`] is a complete command line. The chapter *Your own replica* of the book is the tutorial.
 //!
-//! Whatever of a node is not lost in [`Actor::crash`] counts as its disk. What the simulated disk makes of
-//! a step (a crash before the commit, a write that fails, a sync that was a lie) is done to it from outside
-//! by going back to an earlier clone, so that the actor need not look at [`Context::commit`].
+//! Whatever of a node survives [`Actor::crash`] counts as its disk. The simulated disk acts on it from outside:
+//! for a crash before the commit, a write that fails or a sync that was not durable, the node is replaced by an
+//! earlier clone of itself. The actor therefore need not read [`Context::commit`].
 //!
-//! A node that is an `async fn` is a [`Process`]; [`Hosted`] makes an actor of it.
+//! A node that is an `async fn` is a [`Process`]; [`Hosted`] turns it into an actor.
 //!
-//! `use sync_sim::custom::*` brings all that a subject is made of.
+//! `use sync_sim::custom::*` imports everything that a subject needs.
 
 mod case_binding;
 pub mod command;
@@ -23,9 +23,9 @@ mod run;
 mod sweep;
 
 pub use harness::Lab;
-pub use process::{Host, Hosted, Owed, Process};
-pub use run::Run;
-pub use sweep::{Failure, Sweep};
+pub use process::{Host, Hosted, Process, WorkGuard};
+pub use run::LabRun;
+pub use sweep::{SeedFailure, Sweep};
 
 pub use sync_sim_engine::actor::{Actor, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 pub use sync_sim_engine::faults::FaultConfig;
@@ -36,70 +36,71 @@ pub use syncline_types::{Choice, Digest, Entropy, SimDuration, SimTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What a node was asked for, and what it did not lose in the same step: acknowledged.
+/// An operation that a node was asked for and acknowledged: the node did not lose it in the same step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Acknowledged<Op> {
-    /// When.
+    /// The time of the step.
     pub at: SimTime,
-    /// By whom.
+    /// The node that acknowledged.
     pub node: NodeId,
-    /// What.
+    /// The operation as it was asked for.
     pub op: Op,
-    /// Whether the node's disk has lost it since, having said that it is written. Others may have it.
+    /// Whether the node's disk lost the operation later, after a sync that it had reported as done. Other nodes
+    /// may still have it.
     pub lost: bool,
 }
 
-/// Something that must not be.
+/// A violated invariant.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Wrong {
-    /// In a word or two that are the same wherever the same thing is wrong: a smaller case must show the
-    /// same.
+pub struct Violation {
+    /// The name of the invariant, in one or two words. Failures with the same name are of the same class:
+    /// shrinking preserves it.
     pub name: &'static str,
-    /// What exactly.
+    /// The values that violate it.
     pub detail: String,
 }
 
-impl Wrong {
-    /// Something that must not be.
+impl Violation {
+    /// The violation of an invariant by some values.
     pub fn new(name: &'static str, detail: impl Into<String>) -> Self {
         Self { name, detail: detail.into() }
     }
 }
 
-/// What is tested. It is shared by the threads of a sweep, and decides nothing but by its arguments.
+/// The system under test. The threads of a sweep share it, and its results depend on its arguments only.
 pub trait Subject: Sync {
-    /// What a node is asked for. It is written into case files, as TOML.
+    /// An operation that a node is asked for. Case files store it as TOML.
     type Op: Clone + Serialize + DeserializeOwned;
-    /// A node.
+    /// The replica that runs on every node.
     type Node: Actor<Op = Self::Op>;
 
-    /// The node of this number, new and empty.
+    /// A new and empty node with this number.
     fn node(&self, node: NodeId) -> Self::Node;
 
-    /// What a node is asked for next. Chance comes from `chance` alone.
-    fn op(&self, node: NodeId, chance: &mut dyn Entropy) -> Self::Op;
+    /// The next operation for a node. `random` is the only source of randomness that it may use.
+    fn op(&self, node: NodeId, random: &mut dyn Entropy) -> Self::Op;
 
-    /// Names for the kinds of frames, by number.
+    /// The names of the kinds of frames; the index is the kind.
     fn kinds(&self) -> &[&str] {
         &[]
     }
 
-    /// What must hold of a node after each event that happened to it.
+    /// Checks a node after each event of that node.
     ///
     /// # Errors
     ///
-    /// What is wrong.
-    fn invariant(&self, node: &Self::Node) -> Result<(), Wrong> {
+    /// The invariant that the node violates.
+    fn invariant(&self, node: &Self::Node) -> Result<(), Violation> {
         let _ = node;
         Ok(())
     }
 
-    /// What must hold when all nodes have converged, given all that was acknowledged, in order.
+    /// Checks the state that all nodes have converged to against all acknowledged operations, in their order.
     ///
     /// # Errors
     ///
-    /// What is wrong.
-    fn judge(&self, acknowledged: &[Acknowledged<Self::Op>], nodes: &[&Self::Node]) -> Result<(), Wrong> {
+    /// The invariant that the state violates.
+    fn judge(&self, acknowledged: &[Acknowledged<Self::Op>], nodes: &[&Self::Node]) -> Result<(), Violation> {
         let _ = (acknowledged, nodes);
         Ok(())
     }

@@ -1,40 +1,40 @@
-//! A run in words and as a picture.
+//! A run as text and as a timeline.
 
 use crate::case::Ended;
 use crate::custom::Subject;
-use crate::custom::run::Run;
+use crate::custom::run::LabRun;
 use sync_sim_engine::history::{Entry, Fate, History, What};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_report::timeline::{Film, FilmNode, Finding};
 
-/// Lines of its story that a picture shows.
+/// The lines of the report that a timeline shows.
 const LINES: usize = 40;
 
-impl<S: Subject> Run<'_, S> {
-    /// What happened, if a history was kept: the last `most` events that changed a node, were asked for, or
-    /// went wrong, with the frames they sent that never came to anything.
-    pub fn story(&self, most: usize) -> String {
+impl<S: Subject> LabRun<'_, S> {
+    /// The last `most` events that changed a node, were operations or were faults, each with those of its frames
+    /// that were dropped. Empty if the run recorded no history. O(events).
+    pub fn report(&self, most: usize) -> String {
         let Some(history) = self.world.history() else { return String::new() };
         let matters = |entry: &&Entry| {
             entry.changed || entry.is_fault() || entry.what == What::Write || !entry.notes.is_empty()
         };
-        let told: Vec<&Entry> = history.entries.iter().filter(matters).collect();
-        let skipped = told.len().saturating_sub(most);
+        let shown: Vec<&Entry> = history.entries.iter().filter(matters).collect();
+        let skipped = shown.len().saturating_sub(most);
         let mut lines = Vec::new();
         if skipped > 0 {
             lines.push(format!("({skipped} earlier events)"));
         }
-        for entry in told.into_iter().skip(skipped) {
+        for entry in shown.into_iter().skip(skipped) {
             let digest =
                 if entry.changed { format!("  [{:016x}]", entry.digest.swap_bytes()) } else { String::new() };
             lines.push(format!("{}{digest}", history.words(entry)));
-            lines.extend(entry.sent.iter().filter_map(|frame| missed(history, *frame)));
+            lines.extend(entry.sent.iter().filter_map(|frame| describe_dropped(history, *frame)));
         }
         lines.join("\n")
     }
 
-    /// The run as a picture, if its history was kept.
-    pub fn film(&self, ended: &Ended) -> Option<Film> {
+    /// The run as a timeline; `None` if it recorded no history.
+    pub fn timeline(&self, ended: &Ended) -> Option<Film> {
         let mut film = Film::of(self.world.history()?, ended.at.as_micros());
         film.good = ended.class.is_converged();
         film.verdict = if film.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
@@ -50,9 +50,11 @@ impl<S: Subject> Run<'_, S> {
         facts.append(&mut film.facts);
         if !film.good {
             facts.insert(0, ended.reason.clone());
-            let (headline, at) = (ended.reason.clone(), Some(ended.at.as_micros()));
-            let parting = self.parting().map(|parting| format!("{parting}\n\n")).unwrap_or_default();
-            film.forensics = Some(Finding { headline, at, text: format!("{parting}{}", self.story(LINES)) });
+            let headline = ended.reason.clone();
+            let at = Some(ended.at.as_micros());
+            let divergence = self.divergence().map(|text| format!("{text}\n\n")).unwrap_or_default();
+            film.forensics =
+                Some(Finding { headline, at, text: format!("{divergence}{}", self.report(LINES)) });
         }
         film.facts = facts;
         film.nodes =
@@ -73,8 +75,8 @@ impl<S: Subject> Run<'_, S> {
     }
 }
 
-/// What became of a frame that never came to anything.
-pub(super) fn missed(history: &History, number: u64) -> Option<String> {
+/// Why a frame was dropped; `None` if a copy of it was delivered or is in flight.
+pub(super) fn describe_dropped(history: &History, number: u64) -> Option<String> {
     let frame = history.frame(number)?;
     let lost = |copy: &sync_sim_engine::history::Copy| match copy.fate {
         Fate::Dropped(cause) => Some(cause.words()),

@@ -1,8 +1,8 @@
-//! One run of replicas of one's own.
+//! One run of custom replicas.
 
 use crate::case::{Case, Ended};
-use crate::custom::disk_shim::Probe;
-use crate::custom::{Acknowledged, Subject, Wrong};
+use crate::custom::disk_shim::DiskShim;
+use crate::custom::{Acknowledged, Subject, Violation};
 use sync_sim_cluster::liveness::{Storm, Watch};
 use sync_sim_cluster::verdict::{Check, Debt, Owed, Property, StopCondition};
 use sync_sim_engine::history::Note;
@@ -10,28 +10,29 @@ use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::{Stepped, World};
 use syncline_types::{SimDuration, SimTime};
 
-/// For how long all may be up and linked, with nothing to do and different states, before they are
-/// taken to be done with each other.
+/// The time after which a run counts as diverged: all nodes are up and linked, nothing is pending, and their
+/// states differ without any change.
 const PATIENCE: SimDuration = SimDuration::from_secs(10);
 
 /// A run: nodes, network, clock, and the checks over all of them.
-pub struct Run<'a, S: Subject> {
+pub struct LabRun<'a, S: Subject> {
     pub(super) subject: &'a S,
     pub(super) case: Case,
-    pub(super) world: World<Probe<S::Node>>,
+    pub(super) world: World<DiskShim<S::Node>>,
     pub(super) names: Vec<String>,
     pub(super) calm_at: SimTime,
     pub(super) acknowledged: Vec<Acknowledged<S::Op>>,
-    /// Of what each node did, how much is known to be lost.
+    /// By node: how many of its acknowledged operations are marked as lost.
     pub(super) undone: Vec<usize>,
+    /// Detects changes without end.
     pub(super) watch: Watch,
-    /// When it last moved, or what was on its way then will have arrived.
+    /// The time of the last change, or that at which the frames then in flight have arrived, if it is later.
     pub(super) moved_at: SimTime,
     pub(super) violation: Option<Check>,
 }
 
-impl<S: Subject> Run<'_, S> {
-    /// Runs until everything has converged, time or events run out, or something is wrong.
+impl<S: Subject> LabRun<'_, S> {
+    /// Runs until all nodes have converged, the time or the events run out, or an invariant is violated.
     pub fn run(&mut self) -> Ended {
         let caught = Ended::caught(|| self.go());
         Ended { at: self.world.clock.now(), events: self.world.events(), trace: self.world.trace(), ..caught }
@@ -50,15 +51,15 @@ impl<S: Subject> Run<'_, S> {
                 break self.judged();
             }
             if self.is_stuck() && !is_told_more {
-                break StopCondition::Diverged(self.owed());
+                break StopCondition::Diverged(self.blockers());
             }
             if self.world.events() >= self.case.max_events {
-                break StopCondition::MaxEvents(self.owed());
+                break StopCondition::MaxEvents(self.blockers());
             }
             match self.world.next_time() {
-                None if self.world.tally().is_quiet() => break StopCondition::Diverged(self.owed()),
-                None => break StopCondition::Deadlock(self.owed()),
-                Some(at) if at >= self.case.max_time => break StopCondition::MaxTime(self.owed()),
+                None if self.world.tally().is_quiet() => break StopCondition::Diverged(self.blockers()),
+                None => break StopCondition::Deadlock(self.blockers()),
+                Some(at) if at >= self.case.max_time => break StopCondition::MaxTime(self.blockers()),
                 Some(at) => self.advance(at),
             }
         };
@@ -87,11 +88,13 @@ impl<S: Subject> Run<'_, S> {
         if moves != self.watch.moves() {
             self.watch.on_move(moves, now, self.world.last_arrival());
             self.moved_at = now.max(self.world.last_arrival());
-            let (nodes, done) = (self.world.len() as u64, self.acknowledged.len() as u64);
+            let nodes = self.world.len() as u64;
+            let done = self.acknowledged.len() as u64;
             if let Some(Storm { of, count, span }) = self.watch.changes_without_end(now, nodes, done) {
                 self.violation.get_or_insert(Check::Storm { of, count, span });
             }
         }
+        // Events of the network, such as a partition, are of no node and show no operation.
         let Some(node) = stepped.node else { return };
         for op in stepped.notices {
             if self.world.history().is_some() {
@@ -100,21 +103,24 @@ impl<S: Subject> Run<'_, S> {
             }
             self.acknowledged.push(Acknowledged { at: now, node, op, lost: false });
         }
-        let Some(actor) = self.world.actor(node) else { return };
-        let lost = actor.undone - self.undone.get(node.index()).copied().unwrap_or_default();
-        if let Err(Wrong { name, detail }) = self.subject.invariant(&actor.node) {
+        let actor = self.world.actor(node).expect("a node that took a step has an actor");
+        let marked = self.undone.get(node.index()).copied().unwrap_or_default();
+        assert!(marked <= actor.undone, "crashes only ever undo more operations");
+        let lost = actor.undone - marked;
+        if let Err(Violation { name, detail }) = self.subject.invariant(&actor.node) {
             let detail = format!("{}: {detail}", self.name(node));
             self.violation.get_or_insert(Check::Own { name, detail });
         }
         if lost > 0 {
             self.undone.resize(self.world.len(), 0);
-            self.undone.iter_mut().skip(node.index()).take(1).for_each(|undone| *undone += lost);
+            self.undone[node.index()] += lost;
+            // A crash undoes the latest operations: those since the last durable sync.
             let own = self.acknowledged.iter_mut().rev().filter(|done| done.node == node && !done.lost);
             own.take(lost).for_each(|done| done.lost = true);
         }
     }
 
-    /// Whether nothing but the nodes keeps them from agreeing, and for long enough none of them changed.
+    /// Whether the nodes have differed for [`PATIENCE`] although nothing is pending and no link is cut.
     fn is_stuck(&self) -> bool {
         let now = self.world.clock.now();
         self.world.tally().is_quiet()
@@ -126,46 +132,46 @@ impl<S: Subject> Run<'_, S> {
         let nodes: Vec<&S::Node> = self.world.actors().map(|(_, actor)| &actor.node).collect();
         match self.subject.judge(&self.acknowledged, &nodes) {
             Ok(()) => StopCondition::Converged,
-            Err(Wrong { name, detail }) => StopCondition::Violated(Check::Own { name, detail }),
+            Err(Violation { name, detail }) => StopCondition::Violated(Check::Own { name, detail }),
         }
     }
 
-    /// What is unfinished, and by whom. O(nodes).
-    pub fn owed(&self) -> Owed {
+    /// What keeps the run from converging, by node. O(nodes).
+    pub fn blockers(&self) -> Owed {
         let tally = self.world.tally();
         let mut debts = Vec::new();
         if tally.frames > 0 {
-            let what = format!("{} frames on their way", tally.frames);
+            let what = format!("{} frames in flight", tally.frames);
             debts.push(Debt { node: None, who: "the network".into(), what });
         }
         for (node, _) in self.world.actors() {
             let (unfinished, timers) = self.world.unfinished(node);
-            let said = [
+            let reasons = [
                 (!self.world.is_up(node), "is down".to_owned()),
                 (self.world.is_away(node), "is away".to_owned()),
-                (unfinished.sessions > 0, format!("{} exchanges under way", unfinished.sessions)),
+                (unfinished.sessions > 0, format!("{} sessions in progress", unfinished.sessions)),
                 (unfinished.waiting > 0, format!("{} things waiting", unfinished.waiting)),
                 (timers > 0, format!("{timers} timers set")),
                 (tally.distinct_digests() > 1, format!("digest {}", self.world.digest(node))),
             ];
-            for (_, what) in said.into_iter().filter(|(holds, _)| *holds) {
+            for (_, what) in reasons.into_iter().filter(|(holds, _)| *holds) {
                 debts.push(Debt { node: Some(node), who: self.name(node), what });
             }
         }
         Owed { blocking: Property::blocking(tally), debts, left_out: Vec::new() }
     }
 
-    /// What was acknowledged so far, in order.
+    /// The operations that were acknowledged so far, in order.
     pub fn acknowledged(&self) -> &[Acknowledged<S::Op>] {
         &self.acknowledged
     }
 
-    /// The nodes, in the order of joining.
+    /// The nodes, in the order in which they joined.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &S::Node)> {
         self.world.actors().map(|(node, actor)| (node, &actor.node))
     }
 
-    /// A node's name.
+    /// The name of a node in case files and reports.
     pub fn name(&self, node: NodeId) -> String {
         self.names.get(node.index()).cloned().unwrap_or_else(|| node.to_string())
     }

@@ -1,4 +1,4 @@
-//! Many seeds, on all cores.
+//! Runs of many seeds on all cores.
 
 use crate::case::{CaseError, Ended};
 use crate::custom::Subject;
@@ -10,35 +10,35 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::ScopedJoinHandle;
 
-/// Runs that making a failure small may take in a test.
+/// The most runs that shrinking a failure may take in a test.
 const RUNS: u64 = 1_000;
 
 /// A seed that failed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Failure {
-    /// Which.
+pub struct SeedFailure {
+    /// The seed that failed.
     pub seed: u64,
-    /// In which class.
+    /// The class of the failure.
     pub class: String,
-    /// Why.
+    /// The reason, with its details.
     pub reason: String,
 }
 
-/// What a sweep came to. It is the same on any number of cores.
+/// The result of a sweep. It does not depend on the number of cores.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Sweep {
-    /// How many seeds were run.
+    /// The number of seeds that were run.
     pub seeds: u64,
-    /// How many converged, with every check passed.
+    /// The number of seeds that converged and passed every check.
     pub converged: u64,
-    /// Events of all runs.
+    /// The number of events of all runs together.
     pub events: u64,
-    /// The digests of all runs, folded in the order of seeds: equal for equal sweeps.
+    /// The trace digests of all runs, folded in the order of the seeds: equal for equal sweeps.
     pub trace: u64,
-    /// How many seeds ended in each class.
+    /// The number of seeds that ended in each class.
     pub classes: BTreeMap<String, u64>,
-    /// The seeds that failed, in order.
-    pub failures: Vec<Failure>,
+    /// The seeds that failed, ascending.
+    pub failures: Vec<SeedFailure>,
 }
 
 impl Sweep {
@@ -48,11 +48,11 @@ impl Sweep {
     }
 
     /// The first seed that failed in a class.
-    pub fn first(&self, class: &str) -> Option<&Failure> {
+    pub fn first(&self, class: &str) -> Option<&SeedFailure> {
         self.failures.iter().find(|failure| failure.class == class)
     }
 
-    fn take(&mut self, seed: u64, ended: &Ended) {
+    fn add(&mut self, seed: u64, ended: &Ended) {
         self.seeds += 1;
         self.events += ended.events;
         self.trace = self.trace.rotate_left(1) ^ ended.trace.value();
@@ -60,8 +60,11 @@ impl Sweep {
         if ended.class.is_converged() {
             self.converged += 1;
         } else {
-            let (class, reason) = (ended.class.to_string(), ended.reason.clone());
-            self.failures.push(Failure { seed, class, reason });
+            self.failures.push(SeedFailure {
+                seed,
+                class: ended.class.to_string(),
+                reason: ended.reason.clone(),
+            });
         }
     }
 }
@@ -71,7 +74,7 @@ impl<S: Subject> Lab<S> {
     ///
     /// # Errors
     ///
-    /// If a setting makes no sense.
+    /// If a setting is invalid.
     pub fn sweep(&self, seeds: Range<u64>) -> Result<Sweep, CaseError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         self.sweep_on(threads, seeds)
@@ -81,24 +84,24 @@ impl<S: Subject> Lab<S> {
     ///
     /// # Panics
     ///
-    /// If a seed fails, with the first that does, made small.
+    /// If a seed fails. The message contains the first that does, shrunk to a small case.
     #[track_caller]
     pub fn check(&self, seeds: Range<u64>) {
         let failed = match self.sweep(seeds) {
             Ok(sweep) => sweep.failures.into_iter().next(),
             Err(error) => panic!("the simulation cannot run: {error}"),
         };
-        let Some(Failure { seed, reason, .. }) = failed else { return };
+        let Some(SeedFailure { seed, reason, .. }) = failed else { return };
         let small = self.shrink(&self.case(seed), RUNS, &mut |_| true).and_then(|small| small.case.to_text());
-        let small = small.unwrap_or_else(|error| format!("it could not be made small: {error}"));
+        let small = small.unwrap_or_else(|error| format!("it could not be shrunk: {error}"));
         panic!("seed {seed} fails: {reason}\n\n{small}");
     }
 
-    /// As [`Lab::sweep`], on so many threads.
+    /// Runs many seeds on this many threads.
     ///
     /// # Errors
     ///
-    /// If a setting makes no sense.
+    /// If a setting is invalid.
     pub fn sweep_on(&self, threads: usize, seeds: Range<u64>) -> Result<Sweep, CaseError> {
         let next = AtomicU64::new(seeds.start);
         let work = || {
@@ -111,17 +114,19 @@ impl<S: Subject> Lab<S> {
                 ended.push((seed, self.run(seed)));
             }
         };
-        // Runs share nothing; which thread takes which seed does not matter once they are put in order.
+        // Runs share no state. Sorting the results by seed removes the only effect of the threads: their order.
         let mut all: Vec<(u64, Result<Ended, CaseError>)> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-            let join =
-                |worker: ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|said| resume_unwind(said));
+            let join = |worker: ScopedJoinHandle<'_, _>| {
+                worker.join().unwrap_or_else(|payload| resume_unwind(payload))
+            };
             workers.into_iter().flat_map(join).collect()
         });
         all.sort_by_key(|(seed, _)| *seed);
+        assert!(all.is_sorted_by(|(a, _), (b, _)| a < b), "each seed runs once");
         let mut sweep = Sweep::default();
         for (seed, ended) in all {
-            sweep.take(seed, &ended?);
+            sweep.add(seed, &ended?);
         }
         Ok(sweep)
     }

@@ -1,9 +1,9 @@
-//! The states of single nodes, the frames between them, and the steps that lead from one to the next: each
-//! run once, on the real code.
+//! Collapse compression: the states of single nodes, the frames between them and the steps that lead from one
+//! state to the next, each interned as a number. Every distinct step runs once, on the real code.
 
 use crate::explore::Explorable;
-use crate::explore::fingerprint::{Fingerprint, Table};
 use crate::explore::state::{FrameId, LocalId, StepId};
+use crate::explore::state_hash::{HashIndex, StateHasher};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use sync_sim_cluster::verdict::Check;
@@ -15,17 +15,17 @@ use syncline_types::{Choice, Digest, Entropy, Moment, SimTime};
 
 /// A frame as it was sent.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
+pub(super) struct InternedFrame {
     pub(super) from: NodeId,
     pub(super) to: NodeId,
     pub(super) kind: u8,
     pub(super) housekeeping: bool,
-    /// How often its sender had gone down.
-    pub(super) life: u64,
+    /// The incarnation of the sender: the number of its crashes when it sent the frame.
+    pub(super) incarnation: u64,
     pub(super) bytes: Bytes,
 }
 
-impl Frame {
+impl InternedFrame {
     pub(super) const fn link(&self) -> (u32, u32) {
         (self.from.0, self.to.0)
     }
@@ -33,49 +33,49 @@ impl Frame {
 
 /// A timer that is set.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Armed {
+pub(super) struct SetTimer {
     pub(super) at: SimTime,
     pub(super) housekeeping: bool,
 }
 
-/// One node: its actor and what the world keeps for it.
+/// One node: its actor, and what the world stores for the node.
 #[derive(Clone, Debug)]
-pub(super) struct Local<A> {
+pub(super) struct LocalState<A> {
     node: NodeId,
     pub(super) actor: A,
     pub(super) up: bool,
     crashes: u64,
-    pub(super) timers: BTreeMap<u64, Armed>,
-    /// The latest life of each sender from which a frame was taken in this life.
+    pub(super) timers: BTreeMap<u64, SetTimer>,
+    /// The latest incarnation of each sender whose frame took effect here since the node's last start.
     heard: BTreeMap<NodeId, u64>,
     pub(super) digest: Digest,
     pub(super) unfinished: Unfinished,
-    /// What is wrong with it by itself.
-    pub(super) fault: Option<Check>,
+    /// The invariant that this state violates on its own.
+    pub(super) violation: Option<Check>,
 }
 
-impl<A> Local<A> {
-    /// Whether nothing is unfinished here (**C2** to **C4**).
+impl<A> LocalState<A> {
+    /// Whether nothing is pending on this node (**C2** to **C4**).
     pub(super) fn is_quiet(&self) -> bool {
         self.up
             && self.unfinished == Unfinished::default()
-            && self.timers.values().all(|armed| armed.housekeeping)
+            && self.timers.values().all(|timer| timer.housekeeping)
     }
 }
 
-/// What happens to a node.
+/// An event of one node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Happening {
+pub(super) enum LocalEvent {
     Frame(FrameId),
     Timer(u64),
-    /// Its application's write of this number.
+    /// The planned write of this number.
     Write(u8),
     Crash,
     Restart,
 }
 
-impl Happening {
-    const fn words(self) -> [u64; 2] {
+impl LocalEvent {
+    const fn hash_words(self) -> [u64; 2] {
         match self {
             Self::Frame(frame) => [0, frame as u64],
             Self::Timer(timer) => [1, timer],
@@ -86,143 +86,148 @@ impl Happening {
     }
 }
 
-/// Where in a step its node goes down.
+/// The place within a step at which the node crashes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Halt {
+pub(crate) enum CrashPlace {
+    /// The step completes.
     Never,
-    /// Before anything is durable.
-    Uncommitted,
-    /// After its commit and as many of its frames.
-    Sent(u8),
+    /// Before the commit: no write is durable.
+    BeforeCommit,
+    /// After the commit and after this many of the step's frames were sent.
+    AfterFrames(u8),
 }
 
 /// One step of one node.
-pub(super) struct Step<N> {
+pub(super) struct LocalStep<N> {
     pub(super) before: LocalId,
     pub(super) after: LocalId,
     pub(super) sent: Vec<FrameId>,
     pub(super) notices: Vec<N>,
-    /// Why a frame took no effect.
+    /// Why the frame took no effect.
     pub(super) refused: Option<DropCause>,
-    /// A frame took effect although its receiver had heard from a later life of its sender.
+    /// Whether the frame took effect although the receiver had accepted one of a later incarnation of its
+    /// sender.
     pub(super) stale: bool,
 }
 
-impl<N> Step<N> {
-    /// Whether two steps from equal states came to the same.
-    fn is_as(&self, other: &Self) -> bool {
+impl<N> LocalStep<N> {
+    /// Whether two steps from equal states had the same result. Notices are compared by their number, since
+    /// they need not implement `PartialEq`.
+    fn has_same_result(&self, other: &Self) -> bool {
         let notices = self.notices.len() == other.notices.len();
         let effects = self.after == other.after && self.sent == other.sent;
         effects && notices && self.refused == other.refused && self.stale == other.stale
     }
 }
 
-/// Draws the least that may be drawn.
-struct Least;
+/// Entropy whose every draw is zero. The search explores orders of events, not random draws.
+struct ZeroEntropy;
 
-impl Entropy for Least {
+impl Entropy for ZeroEntropy {
     fn below(&mut self, _: Choice, _: u64) -> u64 {
         0
     }
 }
 
-/// Everything that was ever run, by number.
+/// The tables of interned node states, frames and steps.
 pub(super) struct Collapse<A: Explorable> {
     names: Vec<String>,
     members: Arc<[NodeId]>,
-    script: Vec<Vec<A::Op>>,
-    pub(super) locals: Vec<Local<A>>,
-    local_ids: Table,
-    pub(super) frames: Vec<Frame>,
-    frame_ids: Table,
-    pub(super) steps: Vec<Step<A::Notice>>,
-    step_ids: Table,
-    scratch: Fingerprint,
-    /// For each local, the one that came to it last, if steps are to be doubted.
-    doubles: Option<Vec<Local<A>>>,
-    /// A step that came out otherwise when it was run again.
-    pub(super) blurred: Option<String>,
+    /// The planned writes, by node.
+    writes: Vec<Vec<A::Op>>,
+    pub(super) locals: Vec<LocalState<A>>,
+    local_ids: HashIndex,
+    pub(super) frames: Vec<InternedFrame>,
+    frame_ids: HashIndex,
+    pub(super) steps: Vec<LocalStep<A::Notice>>,
+    step_ids: HashIndex,
+    scratch: StateHasher,
+    /// For each local state, the node that reached it last, if steps are checked for determinism.
+    recheck: Option<Vec<LocalState<A>>>,
+    /// The first step that had another result when it was run again.
+    pub(super) nondeterminism: Option<String>,
 }
 
 impl<A: Explorable> Collapse<A> {
-    pub(super) fn new(names: Vec<String>, doubt: bool) -> Self {
+    pub(super) fn new(names: Vec<String>, verify_determinism: bool) -> Self {
         Self {
             members: (0..names.len() as u32).map(NodeId).collect(),
-            script: vec![Vec::new(); names.len()],
+            writes: vec![Vec::new(); names.len()],
             names,
             locals: Vec::new(),
-            local_ids: Table::default(),
+            local_ids: HashIndex::default(),
             frames: Vec::new(),
-            frame_ids: Table::default(),
+            frame_ids: HashIndex::default(),
             steps: Vec::new(),
-            step_ids: Table::default(),
-            scratch: Fingerprint::default(),
-            doubles: doubt.then(Vec::new),
-            blurred: None,
+            step_ids: HashIndex::default(),
+            scratch: StateHasher::default(),
+            recheck: verify_determinism.then(Vec::new),
+            nondeterminism: None,
         }
     }
 
-    /// Takes in an actor that has not started.
-    pub(super) fn admit(&mut self, node: NodeId, actor: A) -> LocalId {
-        let (digest, unfinished) = (actor.digest(), actor.unfinished());
-        let (timers, heard) = Default::default();
-        // Down, so that it comes up by the one way there is.
-        self.intern(Local {
+    /// Adds an actor that has not started.
+    pub(super) fn add_node(&mut self, node: NodeId, actor: A) -> LocalId {
+        // The node begins down, so that its first start takes the same path as every restart.
+        self.intern(LocalState {
             node,
+            digest: actor.digest(),
+            unfinished: actor.unfinished(),
             actor,
             up: false,
             crashes: 0,
-            timers,
-            heard,
-            digest,
-            unfinished,
-            fault: None,
+            timers: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            violation: None,
         })
     }
 
-    /// Gives a node one more thing to write.
-    pub(super) fn write(&mut self, node: NodeId, op: A::Op) {
-        self.script[node.index()].push(op);
+    /// Plans one more write of a node's application.
+    pub(super) fn plan_write(&mut self, node: NodeId, op: A::Op) {
+        self.writes[node.index()].push(op);
     }
 
-    fn intern(&mut self, mut local: Local<A>) -> LocalId {
+    fn intern(&mut self, mut local: LocalState<A>) -> LocalId {
         let scratch = &mut self.scratch;
         scratch.number(u64::from(local.node.0));
         scratch.number(u64::from(local.up) << 63 | local.crashes);
         scratch.number(local.timers.len() as u64);
-        for (timer, armed) in &local.timers {
+        for (timer, set) in &local.timers {
             scratch.number(*timer);
-            scratch.number(armed.at.as_micros());
-            scratch.number(u64::from(armed.housekeeping));
+            scratch.number(set.at.as_micros());
+            scratch.number(u64::from(set.housekeeping));
         }
         scratch.number(local.heard.len() as u64);
-        for (sender, life) in &local.heard {
+        for (sender, incarnation) in &local.heard {
             scratch.number(u64::from(sender.0));
-            scratch.number(*life);
+            scratch.number(*incarnation);
         }
         local.actor.write_state(scratch);
         let digest = scratch.finish();
         if let Some(id) = self.local_ids.find(digest) {
-            if let Some(doubles) = &mut self.doubles {
-                doubles[id as usize] = local;
+            // The newest representative came by another path than the interned one, and may differ from it in
+            // something that the hash omits. Running a known step on it would show that.
+            if let Some(recheck) = &mut self.recheck {
+                recheck[id as usize] = local;
             }
             return id;
         }
         let id = self.locals.len() as u32;
         self.local_ids.insert(digest, id);
-        local.fault = local.actor.fault(&self.names[local.node.index()]);
-        if let Some(doubles) = &mut self.doubles {
-            doubles.push(local.clone());
+        local.violation = local.actor.violation(&self.names[local.node.index()]);
+        if let Some(recheck) = &mut self.recheck {
+            recheck.push(local.clone());
+            assert!(recheck.len() == self.locals.len() + 1, "every local state has one representative");
         }
         self.locals.push(local);
         id
     }
 
-    fn intern_frame(&mut self, frame: Frame) -> FrameId {
+    fn intern_frame(&mut self, frame: InternedFrame) -> FrameId {
         let scratch = &mut self.scratch;
         scratch.number(u64::from(frame.from.0) << 32 | u64::from(frame.to.0));
         scratch.number(u64::from(frame.kind) << 1 | u64::from(frame.housekeeping));
-        scratch.number(frame.life);
+        scratch.number(frame.incarnation);
         scratch.bytes(&frame.bytes);
         let digest = scratch.finish();
         self.frame_ids.find(digest).unwrap_or_else(|| {
@@ -233,29 +238,38 @@ impl<A: Explorable> Collapse<A> {
         })
     }
 
-    /// The step that a node in this state takes: looked up, or run.
-    pub(super) fn step(&mut self, before: LocalId, what: Happening, now: SimTime, halt: Halt) -> StepId {
-        let [kind, detail] = what.words();
-        let halted = match halt {
-            Halt::Never => 0,
-            Halt::Uncommitted => 1,
-            Halt::Sent(frames) => 2 + u64::from(frames),
+    /// The step that a node in this state takes: looked up, or run if it is new.
+    ///
+    /// The key holds all that the step depends on: the state of the node, the event, the time and the crash.
+    pub(super) fn step(
+        &mut self,
+        before: LocalId,
+        what: LocalEvent,
+        now: SimTime,
+        crash: CrashPlace,
+    ) -> StepId {
+        let [kind, detail] = what.hash_words();
+        let place = match crash {
+            CrashPlace::Never => 0,
+            CrashPlace::BeforeCommit => 1,
+            CrashPlace::AfterFrames(frames) => 2 + u64::from(frames),
         };
-        for number in [u64::from(before), kind, detail, now.as_micros(), halted] {
+        for number in [u64::from(before), kind, detail, now.as_micros(), place] {
             self.scratch.number(number);
         }
         let digest = self.scratch.finish();
         if let Some(known) = self.step_ids.find(digest) {
-            if let Some(double) = self.doubles.as_ref().map(|doubles| doubles[before as usize].clone()) {
-                let again = self.run(before, double, what, now, halt);
-                if !again.is_as(&self.steps[known as usize]) {
+            if let Some(other) = self.recheck.as_ref().map(|recheck| recheck[before as usize].clone()) {
+                let again = self.run(before, other, what, now, crash);
+                if !again.has_same_result(&self.steps[known as usize]) {
                     let name = &self.names[self.locals[before as usize].node.index()];
-                    self.blurred.get_or_insert_with(|| format!("{name}, {what:?} at {now}, {halt:?}"));
+                    self.nondeterminism
+                        .get_or_insert_with(|| format!("{name}, {what:?} at {now}, {crash:?}"));
                 }
             }
             return known;
         }
-        let step = self.run(before, self.locals[before as usize].clone(), what, now, halt);
+        let step = self.run(before, self.locals[before as usize].clone(), what, now, crash);
         let id = self.steps.len() as u32;
         self.step_ids.insert(digest, id);
         self.steps.push(step);
@@ -265,12 +279,16 @@ impl<A: Explorable> Collapse<A> {
     fn run(
         &mut self,
         before: LocalId,
-        mut local: Local<A>,
-        what: Happening,
+        mut local: LocalState<A>,
+        what: LocalEvent,
         now: SimTime,
-        halt: Halt,
-    ) -> Step<A::Notice> {
-        let mut step = Step {
+        crash: CrashPlace,
+    ) -> LocalStep<A::Notice> {
+        assert!(
+            local.up != (what == LocalEvent::Restart),
+            "a node that is down only restarts, and one that is up does anything else: {what:?}"
+        );
+        let mut step = LocalStep {
             before,
             after: before,
             sent: Vec::new(),
@@ -279,32 +297,34 @@ impl<A: Explorable> Collapse<A> {
             stale: false,
         };
         match what {
-            Happening::Crash => local.take_down(),
-            Happening::Restart => {
+            LocalEvent::Crash => local.crash(),
+            LocalEvent::Restart => {
                 if local.crashes > 0 {
                     local.actor.restart();
                 }
                 local.up = true;
                 let members = self.members.clone();
                 let peers = Input::Peers { members: members.clone(), reachable: members };
-                self.feed(&mut local, peers, now, Halt::Never, &mut step);
-                self.feed(&mut local, Input::Start, now, Halt::Never, &mut step);
+                self.feed(&mut local, peers, now, CrashPlace::Never, &mut step);
+                self.feed(&mut local, Input::Start, now, CrashPlace::Never, &mut step);
             }
-            Happening::Timer(timer) => {
-                local.timers.remove(&timer);
-                self.feed(&mut local, Input::Timer(timer), now, halt, &mut step);
+            LocalEvent::Timer(timer) => {
+                let fired = local.timers.remove(&timer);
+                assert!(fired.is_some(), "a timer that fires was set");
+                self.feed(&mut local, Input::Timer(timer), now, crash, &mut step);
             }
-            Happening::Write(at) => {
-                let op = self.script[local.node.index()][usize::from(at)].clone();
-                self.feed(&mut local, Input::Op(&op), now, halt, &mut step);
+            LocalEvent::Write(at) => {
+                let op = self.writes[local.node.index()][usize::from(at)].clone();
+                self.feed(&mut local, Input::Op(&op), now, crash, &mut step);
             }
-            Happening::Frame(frame) => {
-                let Frame { from, life, bytes, .. } = self.frames[frame as usize].clone();
-                self.feed(&mut local, Input::Frame { from, bytes: &bytes }, now, halt, &mut step);
-                if step.refused.is_none() && halt == Halt::Never {
+            LocalEvent::Frame(frame) => {
+                let InternedFrame { from, incarnation, bytes, .. } = self.frames[frame as usize].clone();
+                self.feed(&mut local, Input::Frame { from, bytes: &bytes }, now, crash, &mut step);
+                // A frame that was refused took no effect, and a node that crashed forgot what it heard.
+                if step.refused.is_none() && crash == CrashPlace::Never {
                     let newest = local.heard.entry(from).or_default();
-                    step.stale = life < *newest;
-                    *newest = life.max(*newest);
+                    step.stale = incarnation < *newest;
+                    *newest = incarnation.max(*newest);
                 }
             }
         }
@@ -314,20 +334,20 @@ impl<A: Explorable> Collapse<A> {
         step
     }
 
-    /// Gives an input to a node that is up, and honours its effects as far as it comes.
+    /// Gives an input to a node that is up, and applies its effects up to the crash.
     fn feed(
         &mut self,
-        local: &mut Local<A>,
+        local: &mut LocalState<A>,
         input: Input<'_, A::Op>,
         now: SimTime,
-        halt: Halt,
-        step: &mut Step<A::Notice>,
+        crash: CrashPlace,
+        step: &mut LocalStep<A::Notice>,
     ) {
         let is_frame = matches!(input, Input::Frame { .. });
-        let durable = halt != Halt::Uncommitted;
+        let durable = crash != CrashPlace::BeforeCommit;
         let commit = if durable { Commit::Durable } else { Commit::Lost };
-        let mut least = Least;
-        let mut context = Context::new(Moment::at(now), &mut least, commit);
+        let mut entropy = ZeroEntropy;
+        let mut context = Context::new(Moment::at(now), &mut entropy, commit);
         let mut effects = Effects::default();
         local.actor.step(input, &mut context, &mut effects);
         let Effects { messages, timers, refusal, notices, .. } = effects;
@@ -335,25 +355,27 @@ impl<A: Explorable> Collapse<A> {
         if durable {
             step.notices.extend(notices);
         }
-        let sent = match halt {
-            Halt::Never => usize::MAX,
-            Halt::Uncommitted => 0,
-            Halt::Sent(frames) => usize::from(frames),
+        let sent = match crash {
+            CrashPlace::Never => usize::MAX,
+            CrashPlace::BeforeCommit => 0,
+            CrashPlace::AfterFrames(frames) => usize::from(frames),
         };
         for Outgoing { to, bytes, kind, housekeeping } in messages.into_iter().take(sent) {
+            // An actor may address a node that does not exist; the network drops such a frame.
             if to.index() < self.names.len() {
-                let frame = Frame { from: local.node, to, kind, housekeeping, life: local.crashes, bytes };
+                let incarnation = local.crashes;
+                let frame = InternedFrame { from: local.node, to, kind, housekeeping, incarnation, bytes };
                 step.sent.push(self.intern_frame(frame));
             }
         }
-        if halt != Halt::Never {
-            local.take_down();
+        if crash != CrashPlace::Never {
+            local.crash();
             return;
         }
         for change in timers {
             match change {
                 TimerChange::Set { id, at, housekeeping } => {
-                    local.timers.insert(id, Armed { at, housekeeping });
+                    local.timers.insert(id, SetTimer { at, housekeeping });
                 }
                 TimerChange::Cancel { id } => {
                     local.timers.remove(&id);
@@ -363,8 +385,8 @@ impl<A: Explorable> Collapse<A> {
     }
 }
 
-impl<A: Explorable> Local<A> {
-    fn take_down(&mut self) {
+impl<A: Explorable> LocalState<A> {
+    fn crash(&mut self) {
         self.actor.crash();
         self.up = false;
         self.crashes += 1;

@@ -1,134 +1,146 @@
-//! A counterexample in words.
+//! A path of the search, in words.
 
 use crate::explore::Explorable;
-use crate::explore::collapse::{Halt, Happening, Step};
-use crate::explore::invariants::Watch;
+use crate::explore::collapse::{CrashPlace, LocalEvent, LocalStep};
+use crate::explore::invariants::Invariants;
 use crate::explore::search::Explorer;
-use crate::explore::state::{FrameId, State, StepId};
+use crate::explore::state::{FrameId, StepId, WorldState};
 use crate::explore::transitions::Move;
 use sync_sim_engine::node_id::NodeId;
 
-/// Frames as a person follows them: numbered in the order of sending.
+/// The frames in flight, numbered in the order of sending. An interned frame has one id however often it is
+/// sent; a reader needs a number for each copy.
 #[derive(Default)]
-struct Numbered {
-    on_their_way: Vec<(FrameId, usize)>,
+struct NumberedFrames {
+    in_flight: Vec<(FrameId, usize)>,
     sent: usize,
 }
 
-impl Numbered {
+impl NumberedFrames {
+    /// The number of a frame that is sent now.
     fn send(&mut self, frame: FrameId) -> usize {
         self.sent += 1;
-        self.on_their_way.push((frame, self.sent));
+        self.in_flight.push((frame, self.sent));
         self.sent
     }
 
-    fn find(&self, frame: FrameId) -> Option<usize> {
-        self.on_their_way.iter().position(|(own, _)| *own == frame)
+    fn position(&self, frame: FrameId) -> usize {
+        let at = self.in_flight.iter().position(|(own, _)| *own == frame);
+        at.expect("a frame that arrives or is lost was sent on this path")
     }
 
     fn number(&self, frame: FrameId) -> usize {
-        self.find(frame).map_or(0, |at| self.on_their_way[at].1)
+        self.in_flight[self.position(frame)].1
     }
 
-    fn take_off(&mut self, frame: FrameId) {
-        if let Some(at) = self.find(frame) {
-            self.on_their_way.remove(at);
-        }
+    fn remove(&mut self, frame: FrameId) {
+        let at = self.position(frame);
+        self.in_flight.remove(at);
     }
 }
 
-impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
-    /// What happens along a way, and in the fair run that follows, a line for each move.
-    pub(super) fn story(&mut self, way: &[Move], fair: &[Move]) -> Vec<String> {
-        let (mut state, mut numbered, mut lines) = (self.start.clone(), Numbered::default(), Vec::new());
+impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
+    /// One line for each move of a path, and of the continuation without faults that follows it.
+    ///
+    /// The search stores moves only. The states in between are computed again, by lookups.
+    pub(super) fn describe_path(&mut self, path: &[Move], continuation: &[Move]) -> Vec<String> {
+        let mut state = self.start.clone();
+        let mut frames = NumberedFrames::default();
+        let mut lines = Vec::new();
         for node in 0..state.nodes.len() {
-            let moved = self.take(state.clone(), node, Happening::Restart, Halt::Never);
-            self.note_sent(&state, moved.step, &mut numbered);
-            state = moved.state;
+            let outcome = self.take_step(state.clone(), node, LocalEvent::Restart, CrashPlace::Never);
+            self.number_sent(&state, outcome.step, &mut frames);
+            state = outcome.state;
         }
-        for (at, what) in way.iter().chain(fair).enumerate() {
-            if at == way.len() {
-                lines.push("(from here on nothing goes wrong)".to_owned());
+        for (at, what) in path.iter().chain(continuation).enumerate() {
+            if at == path.len() {
+                lines.push("(no more faults from here on)".to_owned());
             }
-            let moved = self.moved(&state, *what);
-            let mut line = self.words_of(&state, *what, &numbered);
-            if let Some(step) = moved.step {
-                line += &self.words_of_step(step);
+            let outcome = self.apply(&state, *what);
+            let mut line = self.describe_move(&state, *what, &frames);
+            if let Some(step) = outcome.step {
+                line += &self.describe_step(step);
             }
-            if let Move::Deliver { frame, keep: false, .. } | Move::Drop { frame } = *what {
-                numbered.take_off(frame);
+            if let Move::Deliver { frame, duplicate: false, .. } | Move::Drop { frame } = *what {
+                frames.remove(frame);
             }
-            line += &self.note_sent(&state, moved.step, &mut numbered);
+            line += &self.number_sent(&state, outcome.step, &mut frames);
             lines.push(line);
-            state = moved.state;
+            state = outcome.state;
         }
         lines
     }
 
     fn name(&self, node: usize) -> &str {
-        self.names.get(node).map_or("?", String::as_str)
+        &self.names[node]
     }
 
-    fn frame(&self, frame: FrameId, numbered: &Numbered) -> String {
+    fn describe_frame(&self, frame: FrameId, frames: &NumberedFrames) -> String {
         let sent = &self.collapse.frames[frame as usize];
-        let (from, to) = (self.name(sent.from.index()), self.name(sent.to.index()));
-        format!("frame {} {from}→{to} ({})", numbered.number(frame), A::words_of_frame(sent.kind))
+        let from = self.name(sent.from.index());
+        let to = self.name(sent.to.index());
+        format!("frame {} {from}→{to} ({})", frames.number(frame), A::describe_frame(sent.kind))
     }
 
-    fn words_of(&self, state: &State, what: Move, numbered: &Numbered) -> String {
-        let halted = |node: usize, halt| match halt {
-            Halt::Never => String::new(),
-            Halt::Uncommitted => format!("; {} crashes before its commit", self.name(node)),
-            Halt::Sent(0) => format!("; {} crashes after its commit, before any frame", self.name(node)),
-            Halt::Sent(sent) => format!("; {} crashes after {sent} of its frames", self.name(node)),
+    fn describe_move(&self, state: &WorldState, what: Move, frames: &NumberedFrames) -> String {
+        let crashed = |node: usize, crash| match crash {
+            CrashPlace::Never => String::new(),
+            CrashPlace::BeforeCommit => format!("; {} crashes before its commit", self.name(node)),
+            CrashPlace::AfterFrames(0) => {
+                format!("; {} crashes after its commit, before any frame", self.name(node))
+            }
+            CrashPlace::AfterFrames(sent) => {
+                format!("; {} crashes after {sent} of its frames", self.name(node))
+            }
         };
         match what {
-            Move::Deliver { frame, keep, halt } => {
+            Move::Deliver { frame, duplicate, crash } => {
                 let sent = &self.collapse.frames[frame as usize];
-                let (from, to) = (sent.from.index(), sent.to.index());
-                let mut words = self.frame(frame, numbered);
-                words += match (self.is_up(state, to), state.is_cut(from, to), keep) {
+                let to = sent.to.index();
+                let is_cut = state.is_cut(sent.from.index(), to);
+                let mut words = self.describe_frame(frame, frames);
+                words += match (self.is_up(state, to), is_cut, duplicate) {
                     (false, ..) => " finds its receiver down",
                     (_, true, _) => " is lost at the cut",
-                    (_, _, true) => " is doubled; one copy is delivered",
+                    (_, _, true) => " is duplicated; one copy is delivered",
                     _ => " is delivered",
                 };
-                words + &halted(to, halt)
+                words + &crashed(to, crash)
             }
-            Move::Drop { frame } => format!("{} is lost", self.frame(frame, numbered)),
-            Move::Write { node, halt } => {
+            Move::Drop { frame } => format!("{} is lost", self.describe_frame(frame, frames)),
+            Move::Write { node, crash } => {
                 let node = usize::from(node);
-                let at = usize::from(state.written[node]);
-                let words = self.written[node].get(at).map_or("writes", String::as_str);
-                format!("{} {words}{}", self.name(node), halted(node, halt))
+                let words = &self.planned[node][usize::from(state.writes_done[node])];
+                format!("{} {words}{}", self.name(node), crashed(node, crash))
             }
-            Move::Timer { node, timer, early, halt } => {
+            Move::Timer { node, timer, early, crash } => {
                 let node = usize::from(node);
                 let at = self.collapse.locals[state.nodes[node] as usize].timers[&timer].at.max(state.now);
-                let early = if early { " before what is on its way arrives" } else { "" };
-                let timer = A::words_of_timer(timer);
-                format!("{}'s timer {timer} runs out at {at}{early}{}", self.name(node), halted(node, halt))
+                let early = if early { " before the frames in flight arrive" } else { "" };
+                let timer = A::describe_timer(timer);
+                format!("{}'s timer {timer} fires at {at}{early}{}", self.name(node), crashed(node, crash))
             }
             Move::Crash { node } => format!("{} crashes", self.name(node.into())),
-            Move::Restart { node } => format!("{} comes back", self.name(node.into())),
+            Move::Restart { node } => format!("{} restarts", self.name(node.into())),
             Move::Cut { nodes: (a, b) } => {
                 format!("the link between {} and {} is cut", self.name(a.into()), self.name(b.into()))
             }
-            Move::Mend { nodes: (a, b) } => {
-                format!("the link between {} and {} is mended", self.name(a.into()), self.name(b.into()))
+            Move::Repair { nodes: (a, b) } => {
+                format!("the link between {} and {} is repaired", self.name(a.into()), self.name(b.into()))
             }
         }
     }
 
-    fn words_of_step(&self, step: StepId) -> String {
-        let Step { refused, notices, .. } = &self.collapse.steps[step as usize];
+    fn describe_step(&self, step: StepId) -> String {
+        let LocalStep { refused, notices, .. } = &self.collapse.steps[step as usize];
         let refused = refused.map(|cause| format!(" and has no effect: {}", cause.words()));
-        let notices = notices.iter().filter_map(A::words_of_notice).map(|words| format!("; {words}"));
+        let notices = notices.iter().filter_map(A::describe_notice).map(|words| format!("; {words}"));
         refused.into_iter().chain(notices).collect()
     }
 
-    /// Numbers the frames of a step and says so.
-    fn note_sent(&self, before: &State, step: Option<StepId>, numbered: &mut Numbered) -> String {
+    /// Numbers the frames of a step and describes them.
+    fn number_sent(&self, before: &WorldState, step: Option<StepId>, frames: &mut NumberedFrames) -> String {
+        // A move without a step, such as a cut, sends nothing.
         let Some(step) = step else { return String::new() };
         let mut words = String::new();
         for &frame in &self.collapse.steps[step as usize].sent {
@@ -138,8 +150,8 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
                 words += &format!("; a frame to {} is lost at the cut", self.name(to as usize));
                 continue;
             }
-            let number = numbered.send(frame);
-            let kind = A::words_of_frame(sent.kind);
+            let number = frames.send(frame);
+            let kind = A::describe_frame(sent.kind);
             words += &format!("; frame {number} ({kind}) goes to {}", self.name(to as usize));
         }
         words

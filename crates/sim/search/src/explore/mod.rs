@@ -1,112 +1,127 @@
-//! Every order of events of a small scope, on the real code.
+//! Exhaustive exploration of a small scope: an explicit-state model checker that runs the real code.
 //!
-//! [`Explorer`] starts where a simulation would, and follows every choice that the world could make: which
-//! frame arrives next, which is lost or doubled, who crashes between which effects of a step, when an
-//! application writes. Where paths meet in equal states, they are followed once. It goes breadth first, so
-//! that the first counterexample is a shortest one.
+//! [`Explorer`] starts from the initial state of a simulation and follows every choice that the world could
+//! make: which frame arrives next, which frame is lost or duplicated, which node crashes between which effects
+//! of a step, and when an application writes. Paths that lead to equal states are merged. The search is
+//! breadth first, so the first counterexample is a shortest one.
 //!
 //! ```
-//! use sync_sim::explore::{Explorer, Kind, Scope};
+//! use sync_sim::explore::{Explorer, Scope, WriteKind};
 //! use sync_sim::prelude::*;
 //!
 //! let mut rt = SimRuntime::with_seed(0);
 //! rt.apply_scenario(Scenario::n_nodes_synced(2, 0));
 //! let mut explorer = Explorer::of(&rt, Scope { drops: 1, ..Scope::default() });
-//! explorer.write_concurrently(Kind::Register, 2);
-//! let report = explorer.run(&mut |_| true);
-//! assert!(report.is_exhaustive() && report.found.is_none());
+//! explorer.write_concurrently(WriteKind::Register, 2);
+//! let report = explorer.run_replicas(&mut |_| true);
+//! assert!(report.is_exhaustive() && report.counterexample.is_none());
 //! ```
 //!
 //! # What a state is
 //!
-//! All nodes with their disks and memories, the frames on their way (as a multiset, or per link in their
-//! order), the timers, the writes still to come, what may still go wrong, the time, and what the checks
-//! remember. States are equal when all of these are, by 128-bit digests; the path to them does not count.
+//! A state consists of all nodes with their disks and memories, the frames in flight (a multiset, or a queue
+//! per link under [`Scope::fifo`]), the timers that are set, the writes that are still to come, the faults that
+//! may still occur, the time, and what the invariants remember. Two states are equal if their 128-bit hashes
+//! are; the path to a state is not part of it. States are stored as hashes only (hash compaction: Wolper and
+//! Leroy, *Reliable hashing without collision detection*, CAV 1993).
 //!
-//! A step of a node depends on that node, its input and the time alone. It is run once, on the real code,
-//! and remembered: a world is a row of numbers that name the states of its nodes and its frames (collapse
-//! compression, as in SPIN), and to take a step again is to look it up. That is why orders are not left out
-//! to save time (partial-order reduction): the steps that two orders share are run once anyway, and every
-//! state in between is looked at. That nodes tell all that counts when they write their state is what this
-//! stands on; [`Scope::doubt`] puts it to the test.
+//! A step of a node depends only on that node, its input and the time. Each step is therefore run once, on the
+//! real code, and its result is stored: a state is a row of numbers that name the states of its nodes and its
+//! frames, and a step that is taken again is a lookup. This is collapse compression (Holzmann, *State
+//! compression in SPIN*, 1997), and the numbers are interned values.
+//!
+//! # What is not reduced, and why
+//!
+//! - *Partial-order reduction* (Godefroid, 1996) skips orders of independent steps. Here the steps that two
+//!   orders share run once anyway, so only lookups would be saved, and the invariants would no longer see
+//!   every intermediate state.
+//! - *Symmetry reduction* (Clarke, Enders, Filkorn and Jha, 1996) merges states that differ by a permutation of
+//!   nodes. Replica ids break ties between concurrent writes, so a permutation of the nodes is not an
+//!   automorphism of the transition graph.
+//!
+//! The search is sound only if [`Explorable::write_state`] writes everything that decides future steps.
+//! [`Scope::verify_determinism`] tests this assumption.
 //!
 //! # What may happen, and what "exhaustive" means
 //!
-//! - Any frame on its way may arrive next ([`Scope::fifo`]: any that is the first on its link). It takes no
-//!   time. Of those that may go wrong, each frame may be lost, or arrive and stay on its way.
-//! - Each node's writes happen in their order, at any moment.
-//! - Timers run out in the order of their times, all those due at one time in any order, and time moves
-//!   with them alone. The network is faster than timers: one that is not due runs out only when no frame is
-//!   on its way, no node is down and no link is cut. Up to [`Scope::early`] times one may run out before.
-//! - A node may go down between two steps, or in one: after its commit and any number of its frames.
-//!   A crash before the commit is the same as one before the step, when the frame then finds the node down;
-//!   one after all frames is the same as one after the step, which sets timers that the crash clears.
-//!   A node that is down may come back at any moment.
-//! - A cut between two nodes loses what is on its way between them when it arrives, until it is mended.
-//! - Timers that recur for ever run out at most [`Scope::ticks`] times on each node.
-//! - Nodes draw the least of what they may draw: no jitter, and of several peers the first. Other draws are
-//!   not explored. Clocks agree.
+//! - Any frame in flight may arrive next (with [`Scope::fifo`]: the first frame of any link). Delivery takes
+//!   no time. Within the fault budget, a frame may be lost, or may arrive while a copy stays in flight.
+//! - The writes of one node happen in their order, at any point of the run.
+//! - Timers fire in the order of their deadlines; timers that are due at the same time fire in any order. Only
+//!   timers advance the time. The network is faster than timers: a timer that is not yet due fires only when no
+//!   frame is in flight, no node is down and no link is cut. Up to [`Scope::early`] timers may fire before that.
+//! - A node may crash between two steps or within one: after the commit and after any number of the step's
+//!   frames. A crash before the commit equals a crash before the step, where the frame then finds the node
+//!   down. A crash after all frames equals a crash after the step: the only other effect of the step is its
+//!   timers, which a crash clears. A node that is down may restart at any point.
+//! - A cut between two nodes loses the frames between them that arrive before it is repaired.
+//! - Recurring housekeeping timers fire at most [`Scope::ticks`] times on each node.
+//! - Every random draw of a node gives zero: no jitter, and the first of several peers. Other draws are not
+//!   explored. All clocks agree.
 //!
-//! [`Report::is_exhaustive`] says that nothing was left out *of this*: every state that these rules allow
-//! was reached and checked. It says nothing of other writes, longer absences, or what only happens when
-//! frames take so long that timers run out more often than was allowed.
+//! [`SearchReport::is_exhaustive`] states that every state that these rules allow was reached and checked. It
+//! makes no claim about other writes, longer absences, or frames that are so slow that timers fire more often
+//! than the scope allows.
 //!
 //! # What is checked
 //!
-//! What the simulator checks of every event, but for the accounts of the router, which takes no part; in
-//! every state, that what all agree on is what was written (**C6**) and that every accepted write is on some
-//! disk, unless something was forgotten meanwhile; of every state of a node, the index against the records
-//! (L4), the buffer (I6) and the log (I8). Where nothing is left to happen, the run goes on as an ordinary
-//! one would, without faults, until all have converged, which must be within [`Scope::patience`].
+//! After every step, the explorer checks what the simulator checks, except for the frame accounts of the
+//! router, which takes no part here. In every state it checks that the value that all nodes agree on is the
+//! value that was written (**C6**), and that every accepted write is on some disk, unless tombstones were
+//! collected meanwhile. In every state of a node it checks the index against the records (L4), the buffer (I6)
+//! and the log (I8). Where only faults are left to happen, a liveness check continues the run without faults
+//! until all nodes have converged, which must happen within [`Scope::patience`].
 //!
-//! The explorer knows nothing of replicas: what is [`Explorable`] can be explored, with a [`Watch`] of its
-//! own.
+//! The explorer does not depend on the replica: any [`Explorable`] actor can be explored, with [`Invariants`]
+//! of its own.
 
 mod collapse;
 mod counterexample;
-mod fingerprint;
 mod invariants;
 mod liveness;
 mod replica;
+mod report;
 mod scope;
 mod search;
 mod state;
+mod state_hash;
 mod transitions;
 mod writes;
 
-pub use fingerprint::Fingerprint;
-pub use invariants::{Observed, ReplicaWatch, Watch};
+pub use invariants::{Invariants, ObservedStep, ReplicaInvariants};
+pub use report::{Counterexample, Defect, SearchProgress, SearchReport, StopCause};
 pub use scope::Scope;
-pub use search::{Counterexample, Cut, Explorer, Found, Progress, Report, Write};
-pub use writes::Kind;
+pub use search::{Explorer, PlannedWrite};
+pub use state_hash::StateHasher;
+pub use writes::WriteKind;
 
 use sync_sim_cluster::verdict::Check;
 use sync_sim_engine::actor::Actor;
 
-/// An actor whose states can be told apart.
+/// An actor whose state can be hashed and described.
 pub trait Explorable: Actor {
-    /// Writes everything that decides what the actor does from here on, and nothing that depends on how it
-    /// came here: actors that write the same must do the same.
-    fn write_state(&self, out: &mut Fingerprint);
+    /// Writes everything that decides the future steps of the actor, and nothing that depends only on its
+    /// past: two actors that write the same bytes must take the same steps.
+    fn write_state(&self, out: &mut StateHasher);
 
-    /// What is wrong with the actor by itself, if anything is. Asked once of every state.
-    fn fault(&self, name: &str) -> Option<Check> {
+    /// The invariant that this state violates on its own, if any. Called once for each distinct state.
+    fn violation(&self, name: &str) -> Option<Check> {
         let _ = name;
         None
     }
 
-    /// What a frame of this kind carries, in a word or two.
-    fn words_of_frame(kind: u8) -> String {
+    /// The content of frames of this kind, in one or two words.
+    fn describe_frame(kind: u8) -> String {
         format!("kind {kind}")
     }
 
-    /// What a timer is for; it stands after "the timer".
-    fn words_of_timer(timer: u64) -> String {
+    /// The purpose of a timer; the text follows the words "the timer".
+    fn describe_timer(timer: u64) -> String {
         timer.to_string()
     }
 
-    /// What a notice says that is worth telling, after the name of the node.
-    fn words_of_notice(notice: &Self::Notice) -> Option<String> {
+    /// The text of a notice, to follow the name of the node; `None` if a counterexample need not show it.
+    fn describe_notice(notice: &Self::Notice) -> Option<String> {
         let _ = notice;
         None
     }

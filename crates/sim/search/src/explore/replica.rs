@@ -1,11 +1,12 @@
-//! The real replica, explored.
+//! Exploration of the real replica.
 
 use crate::explore::Explorable;
-use crate::explore::fingerprint::Fingerprint;
-use crate::explore::invariants::ReplicaWatch;
+use crate::explore::invariants::ReplicaInvariants;
+use crate::explore::report::{SearchProgress, SearchReport};
 use crate::explore::scope::Scope;
 use crate::explore::search::Explorer;
-use crate::explore::writes::Kind;
+use crate::explore::state_hash::StateHasher;
+use crate::explore::writes::WriteKind;
 use sync_sim_cluster::node::{Noticed, SimNode};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::Check;
@@ -17,37 +18,44 @@ use syncline_store::ReadView;
 use syncline_sync::{Delta, DeltaLog, Dot, LocalSyncState};
 use syncline_types::{Decode, Digest};
 
-impl Explorer<SimNode, ReplicaWatch> {
-    /// Explores what the nodes of a run can do. Only the nodes are taken, as they are before the run begins:
-    /// its network, faults and workload are not.
+impl Explorer<SimNode, ReplicaInvariants> {
+    /// Prepares the exploration of the nodes of a run, in their initial states. The network, the faults and the
+    /// workload of the run take no part.
     ///
     /// # Panics
     ///
-    /// If the run has begun, or its nodes keep several contexts.
+    /// If the run has begun, or its nodes have several contexts.
     pub fn of(rt: &SimRuntime, scope: Scope) -> Self {
-        assert!(rt.events_processed() == 0, "the run has begun; what is on its way would be lost");
-        assert!(rt.contexts() == 1, "nodes are explored with one context; these keep {}", rt.contexts());
+        assert!(rt.events_processed() == 0, "the run has begun; its frames in flight would be lost");
+        assert!(rt.contexts() == 1, "nodes are explored with one context; these have {}", rt.contexts());
         let nodes = rt.node_ids().into_iter().map(|node| (rt.name(node), rt.node(node).clone()));
-        Self::new(nodes.collect(), ReplicaWatch::of(rt), scope)
+        Self::new(nodes.collect(), ReplicaInvariants::of(rt), scope)
     }
 
-    /// Has nodes write to one place, in turn: the first write is the first node's, the next the next one's.
-    pub fn write_concurrently(&mut self, kind: Kind, writes: usize) {
+    /// Plans writes with one target, by the nodes in turn: the first write for the first node, and so on.
+    pub fn write_concurrently(&mut self, kind: WriteKind, writes: usize) {
         let nodes = self.names.len().max(1);
         for number in 0..writes {
             self.write(NodeId((number % nodes) as u32), kind.write(number));
         }
     }
+
+    /// [`Explorer::run`] for real replicas. It is not generic, so that the whole search is compiled in this
+    /// crate and not once more in every crate that calls it.
+    pub fn run_replicas(&mut self, go_on: &mut dyn FnMut(&SearchProgress) -> bool) -> SearchReport {
+        self.run(go_on)
+    }
 }
 
-/// Whether the log of a node claims a delta that it should keep and does not have, or has one without one of
-/// its parents (**I8**). O(deltas).
+/// Whether the log of a node claims a delta above its floor that is missing, or covers a delta without covering
+/// all of its parents (**I8**). O(deltas).
 fn has_gap(node: &SimNode) -> Result<bool, StorageError> {
-    let (covered, floor) = (node.covered(), node.log_floor());
+    let covered = node.covered();
+    let floor = node.log_floor();
     for Dot { author, seq: last } in covered.entries() {
         for seq in floor.of(author) + 1..=last {
-            let kept = DeltaLog::read(node.disk(), Dot { author, seq })?;
-            let delta = kept.and_then(|bytes| Delta::from_bytes(&bytes).ok());
+            let stored = DeltaLog::read(node.disk(), Dot { author, seq })?;
+            let delta = stored.and_then(|bytes| Delta::from_bytes(&bytes).ok());
             if !delta.is_some_and(|delta| delta.parents.iter().all(|parent| covered.covers(parent.dot))) {
                 return Ok(true);
             }
@@ -57,20 +65,19 @@ fn has_gap(node: &SimNode) -> Result<bool, StorageError> {
 }
 
 impl Explorable for SimNode {
-    fn write_state(&self, out: &mut Fingerprint) {
-        // The whole disk, whichever way it was filled.
+    fn write_state(&self, out: &mut StateHasher) {
+        // Every row of the disk. No key begins with so many 0xff bytes, so the range holds all of them.
         for (key, value) in self.disk().range(&[], &[0xff; 64], usize::MAX).unwrap_or_default() {
             out.bytes(&key);
             out.bytes(&value);
         }
         out.bytes(self.stopped().unwrap_or_default().as_bytes());
         if let Some(replica) = self.replica() {
-            // Writing into memory cannot fail.
-            let _ = replica.write_state(out);
+            replica.write_state(out).expect("the hasher accepts any text");
         }
     }
 
-    fn fault(&self, name: &str) -> Option<Check> {
+    fn violation(&self, name: &str) -> Option<Check> {
         let node = name.to_owned();
         if let Some(detail) = self.stopped() {
             return Some(Check::ReplicaStopped { node, detail: detail.to_owned() });
@@ -85,7 +92,7 @@ impl Explorable for SimNode {
         (rebuilt != Ok(self.digest())).then_some(Check::IndexDrifted { node })
     }
 
-    fn words_of_frame(kind: u8) -> String {
+    fn describe_frame(kind: u8) -> String {
         let kind = FrameKind::ALL.into_iter().find(|known| *known as u8 == kind);
         let words = match kind {
             Some(FrameKind::Delta) => "delta",
@@ -100,23 +107,23 @@ impl Explorable for SimNode {
         words.to_owned()
     }
 
-    fn words_of_timer(timer: u64) -> String {
+    fn describe_timer(timer: u64) -> String {
         match timer {
             0 => "for the heartbeat".to_owned(),
-            1 => "for an owed sync".to_owned(),
+            1 => "for a pending sync".to_owned(),
             2 => "for missing deltas".to_owned(),
             peer => format!("for the session with {}", NodeId(peer as u32)),
         }
     }
 
-    fn words_of_notice(Noticed { notice, .. }: &Noticed) -> Option<String> {
+    fn describe_notice(Noticed { notice, .. }: &Noticed) -> Option<String> {
         Some(match notice {
             Notice::SessionEnded { outcome, .. } => format!("its session ends: {outcome:?}"),
             Notice::WriteRefused { error } => format!("the write is refused: {error}"),
             Notice::DeltaDiscarded { refusal } => {
-                format!("a delta that had waited is discarded: {refusal:?}")
+                format!("a buffered delta is discarded: {refusal:?}")
             }
-            Notice::TombstonesCollected { records, .. } => format!("{records} dead records are forgotten"),
+            Notice::TombstonesCollected { records, .. } => format!("{records} tombstones are collected"),
             _ => return None,
         })
     }

@@ -1,33 +1,33 @@
-//! How much is explored.
+//! The bounds of a search.
 
 use syncline_types::SimDuration;
 
-/// What may happen, and when to stop.
+/// What may happen in a search, and when it stops.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scope {
-    /// Frames that may be lost.
+    /// The number of frames that may be lost.
     pub drops: u8,
-    /// Frames that may arrive and stay on their way.
+    /// The number of frames that may arrive while a copy stays in flight.
     pub duplicates: u8,
-    /// Times that a node may go down.
+    /// The number of crashes, over all nodes.
     pub crashes: u8,
-    /// Times that a link may be cut, both ways, until it is mended.
+    /// The number of times that a link may be cut, in both directions, until it is repaired.
     pub partitions: u8,
-    /// Times that a timer may run out although frames are on their way, a node is down or a link is cut.
+    /// The number of timers that may fire although frames are in flight, a node is down or a link is cut.
     pub early: u8,
-    /// Times that housekeeping timers may run out on each node.
+    /// The number of times that housekeeping timers may fire on each node.
     pub ticks: u8,
-    /// Whether frames of one link arrive in the order in which they were sent.
+    /// Whether the frames of one link arrive in the order in which they were sent.
     pub fifo: bool,
-    /// Moves after which nothing is followed any further.
+    /// The number of moves after which a path is not followed any further.
     pub depth: u32,
-    /// States after which the search stops.
+    /// The number of states after which the search stops.
     pub states: u32,
-    /// Whether steps are run again whenever they are looked up, on the node that came to its state last and
-    /// by another way, and compared: so it is seen whether what nodes write of themselves tells them apart.
-    /// Slow.
-    pub doubt: bool,
-    /// How long, in virtual time, all may take to converge once nothing goes wrong any more.
+    /// Whether each step that is looked up is also run again and compared. The second run starts from the node
+    /// that reached the same state last, by another path. A difference shows that
+    /// [`Explorable::write_state`](super::Explorable::write_state) omits something. Several times slower.
+    pub verify_determinism: bool,
+    /// The longest virtual time that convergence may take once no more faults occur.
     pub patience: SimDuration,
 }
 
@@ -42,8 +42,9 @@ impl Default for Scope {
             ticks: 1,
             fifo: false,
             depth: u32::MAX,
+            // One less than the largest number, which the hash table uses for an empty slot.
             states: u32::MAX - 1,
-            doubt: false,
+            verify_determinism: false,
             patience: SimDuration::from_secs(600),
         }
     }

@@ -1,351 +1,286 @@
-//! The search, breadth first.
+//! The breadth-first search.
 
 use crate::explore::Explorable;
-use crate::explore::collapse::{Collapse, Halt, Happening};
-use crate::explore::fingerprint::{Fingerprint, Table};
-use crate::explore::invariants::Watch;
+use crate::explore::collapse::{Collapse, CrashPlace, LocalEvent};
+use crate::explore::invariants::Invariants;
+use crate::explore::report::{Counterexample, Defect, SearchProgress, SearchReport, StopCause};
 use crate::explore::scope::Scope;
-use crate::explore::state::{Budget, State};
+use crate::explore::state::{FaultBudget, WorldState};
+use crate::explore::state_hash::{HashIndex, StateHasher};
 use crate::explore::transitions::Move;
-use serde::Serialize;
-use std::fmt;
 use sync_sim_cluster::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::SimTime;
 
-/// Something that an application writes.
+/// A write that an application will make.
 #[derive(Clone, Debug)]
-pub struct Write<Op> {
-    /// What.
+pub struct PlannedWrite<Op> {
+    /// The operation that the node is asked for.
     pub op: Op,
-    /// The same in words, after the name of the node: `sets the title to "a"`.
+    /// The operation in words, to follow the name of the node: `sets the title to "a"`.
     pub words: String,
 }
 
-/// What was found to be wrong.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Found {
-    /// A promise is broken.
-    Broken(Check),
-    /// From here on nothing goes wrong any more, and still it does not converge. What is unfinished then.
-    Stuck(String),
-    /// Two nodes that wrote the same state took different steps: see [`Scope::doubt`].
-    Blurred(String),
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Broken(check) => write!(f, "a promise is broken: {check}"),
-            Self::Blurred(step) => {
-                write!(f, "equal states took different steps, so nothing here can be relied upon: {step}")
-            }
-            Self::Stuck(owed) => {
-                write!(f, "from here it never converges, although nothing goes wrong: {owed}")
-            }
-        }
-    }
-}
-
-/// A shortest way to something wrong.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Counterexample {
-    /// What is wrong at its end.
-    pub found: Found,
-    /// The moves, in words.
-    pub steps: Vec<String>,
-}
-
-/// Why a search is not exhaustive.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cut {
-    /// Something was found: the search ended there.
-    Found,
-    /// Nothing was followed beyond the greatest depth.
-    Depth,
-    /// There was no room for more states.
-    States,
-    /// It was told to stop.
-    Stopped,
-}
-
-/// How far a search has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Progress {
-    /// Different states reached.
-    pub states: u64,
-    /// Moves made from them, which led to these states again and again.
-    pub moves: u64,
-    /// States that were reached and not yet followed.
-    pub frontier: u64,
-    /// Moves from the start to those that are followed now.
-    pub depth: u32,
-    /// Steps of nodes that were run on the real code.
-    pub steps: u64,
-}
-
-/// What a search found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
-    /// How far it came. The depth is that of the deepest state.
-    pub progress: Progress,
-    /// Different states of single nodes.
-    pub locals: u64,
-    /// Different frames.
-    pub frames: u64,
-    /// States in which nothing was left to happen that need not go wrong; each of them converges.
-    pub ends: u64,
-    /// How many different digests all nodes had at such ends.
-    pub outcomes: u64,
-    /// Why it is not exhaustive, if it is not.
-    pub cut: Option<Cut>,
-    /// A shortest counterexample, if there is one.
-    pub found: Option<Counterexample>,
-    /// Where nothing was found, the way to the deepest state: where it was cut, if it was.
-    pub deepest: Vec<String>,
-}
-
-impl Report {
-    /// Whether every state that the scope allows was reached and checked.
-    pub const fn is_exhaustive(&self) -> bool {
-        self.cut.is_none()
-    }
-}
-
 /// Explores a scope: see the [module](super).
-pub struct Explorer<A: Explorable, W> {
+pub struct Explorer<A: Explorable, I> {
     pub(super) scope: Scope,
     pub(super) names: Vec<String>,
-    pub(super) written: Vec<Vec<String>>,
+    /// The planned writes in words, by node.
+    pub(super) planned: Vec<Vec<String>>,
     pub(super) collapse: Collapse<A>,
-    pub(super) watches: Vec<W>,
-    pub(super) watch_ids: Table,
-    pub(super) watch_steps: Table,
-    pub(super) watch_results: Vec<Result<u32, Box<Check>>>,
-    pub(super) judged: Table,
+    /// The distinct values of the invariants' memory, by number.
+    pub(super) invariants: Vec<I>,
+    pub(super) invariants_ids: HashIndex,
+    /// The results of [`Invariants::observe`], by the hash of its arguments.
+    pub(super) observed: HashIndex,
+    pub(super) observations: Vec<Result<u32, Box<Check>>>,
+    /// The results of [`Invariants::judge`], by the hash of its arguments.
+    pub(super) judged: HashIndex,
     pub(super) judgements: Vec<Option<Check>>,
-    /// States from which a fair run is known to converge.
-    pub(super) converging: Table,
-    pub(super) scratch: Fingerprint,
-    pub(super) start: State,
+    /// States from which the liveness check is known to succeed.
+    pub(super) converging: HashIndex,
+    pub(super) scratch: StateHasher,
+    pub(super) start: WorldState,
 }
 
-/// The search under way.
+/// The search in progress.
 #[derive(Default)]
 struct Search {
-    seen: Table,
-    /// How each state was reached first.
-    ways: Vec<(u32, Move)>,
-    outcomes: Table,
+    visited: HashIndex,
+    /// For each state, by number: the state from which it was reached first, and the move that led to it.
+    /// Breadth-first order makes the chain of these a shortest path.
+    reached_by: Vec<(u32, Move)>,
+    outcomes: HashIndex,
     moves: u64,
     ends: u64,
     outcome_count: u64,
 }
 
-/// Something wrong, and where.
-pub(super) struct Finding {
-    /// The last state before it that was seen.
-    at: u32,
-    /// The move from there that showed it.
+/// A defect, and the path that shows it.
+pub(super) struct LocatedDefect {
+    /// The last visited state on the path, by its number.
+    state: u32,
+    /// The move from that state that shows the defect, if it is not in the state itself.
     last: Option<Move>,
-    /// The moves of a fair run that showed it.
-    fair: Vec<Move>,
-    found: Found,
+    /// The moves of the liveness check that show it.
+    continuation: Vec<Move>,
+    defect: Defect,
 }
 
-impl Finding {
-    pub(super) const fn here(found: Found) -> Self {
-        Self { at: 0, last: None, fair: Vec::new(), found }
+impl LocatedDefect {
+    pub(super) const fn here(defect: Defect) -> Self {
+        Self { state: 0, last: None, continuation: Vec::new(), defect }
     }
 
-    pub(super) fn after(fair: Vec<Move>, found: Found) -> Self {
-        Self { fair, ..Self::here(found) }
+    pub(super) fn after(continuation: Vec<Move>, defect: Defect) -> Self {
+        Self { continuation, ..Self::here(defect) }
     }
 
-    fn at(self, at: u32) -> Self {
-        Self { at, ..self }
+    fn at(self, state: u32) -> Self {
+        Self { state, ..self }
     }
 }
 
+/// The predecessor of the initial state, which has none.
 const START: u32 = u32::MAX;
-/// Moves of a run that never converges that are told; it has no end.
-const TOLD: usize = 40;
+/// The number of moves that a report shows of a continuation that never converges.
+const SHOWN_MOVES: usize = 40;
+/// The number of states that are followed between two calls that report progress.
+const PROGRESS_INTERVAL: usize = 1_024;
 
-impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
-    /// Explores what these nodes can do, beginning before they start. All can reach each other.
+impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
+    /// Prepares the exploration of some nodes, from before their start. All nodes are linked to each other.
     ///
     /// # Panics
     ///
     /// If there are more than 255 nodes.
-    pub fn new(nodes: Vec<(String, A)>, watch: W, scope: Scope) -> Self {
+    pub fn new(nodes: Vec<(String, A)>, invariants: I, scope: Scope) -> Self {
         assert!(nodes.len() <= 255, "{} nodes are more than can be explored", nodes.len());
         let names: Vec<String> = nodes.iter().map(|(name, _)| name.clone()).collect();
         let count = nodes.len();
-        let mut collapse = Collapse::new(names.clone(), scope.doubt);
-        let admitted = (0..).map(NodeId).zip(nodes).map(|(node, (_, actor))| collapse.admit(node, actor));
-        let start = State {
+        let mut collapse = Collapse::new(names.clone(), scope.verify_determinism);
+        let added = (0..).map(NodeId).zip(nodes).map(|(node, (_, actor))| collapse.add_node(node, actor));
+        let start = WorldState {
             now: SimTime::ZERO,
-            nodes: admitted.collect(),
-            flight: Vec::new(),
-            watch: 0,
-            left: Budget::of(&scope),
+            nodes: added.collect(),
+            in_flight: Vec::new(),
+            invariants: 0,
+            budget: FaultBudget::of(&scope),
             ticks: vec![0; count],
-            written: vec![0; count],
+            writes_done: vec![0; count],
             cuts: Vec::new(),
         };
         let mut explorer = Self {
             scope,
             names,
-            written: vec![Vec::new(); count],
+            planned: vec![Vec::new(); count],
             collapse,
-            watches: Vec::new(),
-            watch_ids: Table::default(),
-            watch_steps: Table::default(),
-            watch_results: Vec::new(),
-            judged: Table::default(),
+            invariants: Vec::new(),
+            invariants_ids: HashIndex::default(),
+            observed: HashIndex::default(),
+            observations: Vec::new(),
+            judged: HashIndex::default(),
             judgements: Vec::new(),
-            converging: Table::default(),
-            scratch: Fingerprint::default(),
+            converging: HashIndex::default(),
+            scratch: StateHasher::default(),
             start,
         };
-        explorer.start.watch = explorer.remember(watch);
+        explorer.start.invariants = explorer.intern_invariants(invariants);
         explorer
     }
 
-    /// Has a node's application write, at any moment after what it was given to write before.
+    /// Plans a write of a node's application. It happens at any point after the node's earlier writes.
     ///
     /// # Panics
     ///
-    /// If there is no such node.
-    pub fn write(&mut self, node: NodeId, write: Write<A::Op>) {
-        self.written[node.index()].push(write.words);
-        self.collapse.write(node, write.op);
+    /// If there is no such node, or it has 255 writes already.
+    pub fn write(&mut self, node: NodeId, write: PlannedWrite<A::Op>) {
+        let planned = &mut self.planned[node.index()];
+        assert!(planned.len() < 255, "{node} has 255 writes, as many as a state can count");
+        planned.push(write.words);
+        self.collapse.plan_write(node, write.op);
     }
 
-    /// Searches until nothing is left, something is found, the scope is full, or `go_on`, which is asked from
-    /// time to time, says no.
-    pub fn run(&mut self, go_on: &mut dyn FnMut(&Progress) -> bool) -> Report {
+    /// Searches until no state is left, a defect is found, a bound of the scope is reached, or `go_on` returns
+    /// `false`. It is called regularly with the progress. Memory is O(states), time O(states × moves).
+    pub fn run(&mut self, go_on: &mut dyn FnMut(&SearchProgress) -> bool) -> SearchReport {
         let mut search = Search::default();
         let mut depth = 0;
         let (start, mut found) = self.begin();
-        let mut cut = None;
+        let mut stop_cause = None;
         let digest = start.digest(&mut self.scratch);
-        search.seen.insert(digest, 0);
-        search.ways.push((START, Move::Restart { node: 0 }));
+        search.visited.insert(digest, 0);
+        // The move of the initial state is never read: paths end at its predecessor.
+        search.reached_by.push((START, Move::Restart { node: 0 }));
         if found.is_none() {
-            found = self.examined(&start, &mut search);
+            found = self.check_new_state(&start, &mut search);
         }
+        // Only one layer of full states is in memory; of all others, the hash and the predecessor are.
         let mut layer = vec![(0, start)];
         'search: while found.is_none() && !layer.is_empty() {
             if depth >= self.scope.depth {
-                cut = Some(Cut::Depth);
+                stop_cause = Some(StopCause::Depth);
                 break;
             }
             let mut next = Vec::new();
             let waiting = layer.len();
             for (at, (id, state)) in layer.into_iter().enumerate() {
-                if at % 1_024 == 0 {
+                if at % PROGRESS_INTERVAL == 0 {
                     let frontier = (waiting - at + next.len()) as u64;
                     if !go_on(&self.progress(&search, frontier, depth)) {
-                        cut = Some(Cut::Stopped);
+                        stop_cause = Some(StopCause::Stopped);
                         break 'search;
                     }
                 }
-                found = self.follow(id, &state, &mut search, &mut next);
-                if let Some(step) = self.collapse.blurred.take() {
-                    found = Some(Finding::here(Found::Blurred(step)).at(id));
+                found = self.expand(id, &state, &mut search, &mut next);
+                // Nondeterminism takes precedence: it makes every other finding unreliable.
+                if let Some(step) = self.collapse.nondeterminism.take() {
+                    found = Some(LocatedDefect::here(Defect::Nondeterminism(step)).at(id));
                 }
                 if found.is_some() {
                     break 'search;
                 }
-                if search.ways.len() >= self.scope.states as usize {
-                    cut = Some(Cut::States);
+                if search.reached_by.len() >= self.scope.states as usize {
+                    stop_cause = Some(StopCause::States);
                     break 'search;
                 }
             }
             depth += u32::from(!next.is_empty());
             layer = next;
         }
-        let cut = if found.is_some() { Some(Cut::Found) } else { cut };
+        let stop_cause = if found.is_some() { Some(StopCause::Found) } else { stop_cause };
         let mut deepest = Vec::new();
         if found.is_none() {
-            let last = search.ways.len() as u32 - 1;
-            deepest = self.story(&way_to(&search.ways, last, None), &[]);
+            let last = search.reached_by.len() as u32 - 1;
+            deepest = self.describe_path(&path_to(&search.reached_by, last, None), &[]);
         }
-        let found = found.map(|finding| self.told(&search, finding));
-        Report {
+        let counterexample = found.map(|located| self.counterexample(&search, located));
+        SearchReport {
             progress: self.progress(&search, 0, depth),
             locals: self.collapse.locals.len() as u64,
             frames: self.collapse.frames.len() as u64,
             ends: search.ends,
             outcomes: search.outcome_count,
-            cut,
-            found,
+            stop_cause,
+            counterexample,
             deepest,
         }
     }
 
-    fn told(&mut self, search: &Search, finding: Finding) -> Counterexample {
-        let Finding { at, last, mut fair, found } = finding;
-        if matches!(found, Found::Stuck(_)) {
-            fair.truncate(TOLD);
+    fn counterexample(&mut self, search: &Search, located: LocatedDefect) -> Counterexample {
+        let LocatedDefect { state, last, mut continuation, defect } = located;
+        // A continuation that does not converge has no natural end.
+        if matches!(defect, Defect::NotConverging(_)) {
+            continuation.truncate(SHOWN_MOVES);
         }
-        let mut steps = self.story(&way_to(&search.ways, at, last), &fair);
-        steps.push(found.to_string());
-        Counterexample { found, steps }
+        let mut steps = self.describe_path(&path_to(&search.reached_by, state, last), &continuation);
+        steps.push(defect.to_string());
+        Counterexample { defect, steps }
     }
 
-    fn progress(&self, search: &Search, frontier: u64, depth: u32) -> Progress {
-        let (states, steps) = (search.ways.len() as u64, self.collapse.steps.len() as u64);
-        Progress { states, moves: search.moves, frontier, depth, steps }
+    fn progress(&self, search: &Search, frontier: u64, depth: u32) -> SearchProgress {
+        SearchProgress {
+            states: search.reached_by.len() as u64,
+            moves: search.moves,
+            frontier,
+            depth,
+            steps: self.collapse.steps.len() as u64,
+        }
     }
 
     /// Starts all nodes, one after the other.
-    fn begin(&mut self) -> (State, Option<Finding>) {
-        let (mut state, mut found) = (self.start.clone(), None);
+    fn begin(&mut self) -> (WorldState, Option<LocatedDefect>) {
+        let mut state = self.start.clone();
+        let mut found = None;
         for node in 0..state.nodes.len() {
-            let moved = self.take(state, node, Happening::Restart, Halt::Never);
-            state = moved.state;
-            if let Some(check) = moved.broken {
-                found.get_or_insert_with(|| Finding::here(Found::Broken(check)));
+            let outcome = self.take_step(state, node, LocalEvent::Restart, CrashPlace::Never);
+            state = outcome.state;
+            if let Some(check) = outcome.violation {
+                found.get_or_insert_with(|| LocatedDefect::here(Defect::Violation(check)));
             }
         }
         (state, found)
     }
 
-    /// Makes every move from a state. Gives what was found to be wrong, and where.
-    fn follow(
+    /// Makes every move from a state, and checks the states that were not visited before. Returns the first
+    /// defect.
+    fn expand(
         &mut self,
         id: u32,
-        state: &State,
+        state: &WorldState,
         search: &mut Search,
-        next: &mut Vec<(u32, State)>,
-    ) -> Option<Finding> {
+        next: &mut Vec<(u32, WorldState)>,
+    ) -> Option<LocatedDefect> {
         for what in self.moves(state) {
             search.moves += 1;
-            let moved = self.moved(state, what);
-            if let Some(check) = moved.broken {
-                return Some(Finding { last: Some(what), ..Finding::here(Found::Broken(check)).at(id) });
+            let outcome = self.apply(state, what);
+            // A violation belongs to the move, not to the state that it leads to: it counts even if the state
+            // was visited before.
+            if let Some(check) = outcome.violation {
+                let defect = LocatedDefect::here(Defect::Violation(check));
+                return Some(LocatedDefect { last: Some(what), ..defect.at(id) });
             }
-            let reached = search.ways.len() as u32;
-            let digest = moved.state.digest(&mut self.scratch);
-            if !search.seen.insert(digest, reached) {
+            let number = search.reached_by.len() as u32;
+            let digest = outcome.state.digest(&mut self.scratch);
+            if !search.visited.insert(digest, number) {
                 continue;
             }
-            search.ways.push((id, what));
-            if let Some(found) = self.examined(&moved.state, search) {
-                return Some(found.at(reached));
+            search.reached_by.push((id, what));
+            if let Some(found) = self.check_new_state(&outcome.state, search) {
+                return Some(found.at(number));
             }
-            next.push((reached, moved.state));
+            next.push((number, outcome.state));
         }
         None
     }
 
-    /// Looks at a state that was not seen before.
-    fn examined(&mut self, state: &State, search: &mut Search) -> Option<Finding> {
-        if let Some(check) = self.judged(state) {
-            return Some(Finding::here(Found::Broken(check)));
+    /// Checks a state that was not visited before: safety in every state, liveness in terminal states.
+    ///
+    /// Liveness is checked only where the scope leaves nothing but faults to happen. A continuation from every
+    /// state in between would mostly repeat the suffixes of those from terminal states.
+    fn check_new_state(&mut self, state: &WorldState, search: &mut Search) -> Option<LocatedDefect> {
+        if let Some(check) = self.judge(state) {
+            return Some(LocatedDefect::here(Defect::Violation(check)));
         }
         if self.moves(state).into_iter().any(|what| !what.is_fault()) {
             return None;
@@ -356,19 +291,20 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
         }
         let outcome = self.scratch.finish();
         search.outcome_count += u64::from(search.outcomes.insert(outcome, 0));
-        self.continued(state)
+        self.check_convergence(state)
     }
 }
 
-/// The moves that lead to a state, and one more.
-fn way_to(ways: &[(u32, Move)], mut id: u32, last: Option<Move>) -> Vec<Move> {
-    let mut way: Vec<Move> = last.into_iter().collect();
-    while let Some((before, what)) = ways.get(id as usize)
+/// The moves from the initial state to a state, and one more. O(depth).
+fn path_to(reached_by: &[(u32, Move)], mut id: u32, last: Option<Move>) -> Vec<Move> {
+    let mut path: Vec<Move> = last.into_iter().collect();
+    while let Some((before, what)) = reached_by.get(id as usize)
         && *before != START
     {
-        way.push(*what);
+        assert!(*before < id, "a state is reached from one that was visited earlier");
+        path.push(*what);
         id = *before;
     }
-    way.reverse();
-    way
+    path.reverse();
+    path
 }

@@ -1,21 +1,21 @@
-//! The world as a row of numbers.
+//! The state of the world, as a row of interned numbers.
 
-use crate::explore::fingerprint::Fingerprint;
 use crate::explore::scope::Scope;
+use crate::explore::state_hash::StateHasher;
 use syncline_types::SimTime;
 
-/// The state of one node, by its number in the collapse.
+/// The state of one node, by its number in the collapse table.
 pub(super) type LocalId = u32;
-/// A frame, by its number in the collapse.
+/// A frame, by its number in the collapse table.
 pub(super) type FrameId = u32;
-/// A step, by its number in the collapse.
+/// A step, by its number in the collapse table.
 pub(super) type StepId = u32;
-/// What the checks remember, by its number.
-pub(super) type WatchId = u32;
+/// What the invariants remember, by its number.
+pub(super) type InvariantsId = u32;
 
-/// What may still go wrong.
+/// The faults that may still occur.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Budget {
+pub(super) struct FaultBudget {
     pub(super) drops: u8,
     pub(super) duplicates: u8,
     pub(super) crashes: u8,
@@ -23,44 +23,53 @@ pub(super) struct Budget {
     pub(super) early: u8,
 }
 
-impl Budget {
-    pub(crate) const fn of(scope: &Scope) -> Self {
+impl FaultBudget {
+    pub(super) const fn of(scope: &Scope) -> Self {
         let &Scope { drops, duplicates, crashes, partitions, early, .. } = scope;
         Self { drops, duplicates, crashes, partitions, early }
     }
 }
 
+/// Takes one fault from a budget.
+pub(super) fn spend(left: &mut u8) {
+    assert!(*left > 0, "a move with a fault is offered only while its budget lasts");
+    *left -= 1;
+}
+
 /// A state of the world.
 #[derive(Clone, Debug)]
-pub(crate) struct State {
+pub(crate) struct WorldState {
     pub(super) now: SimTime,
     pub(super) nodes: Vec<LocalId>,
-    /// By link; within a link by number, or in the order of sending where that counts.
-    pub(super) flight: Vec<FrameId>,
-    pub(super) watch: WatchId,
-    pub(super) left: Budget,
-    /// Housekeeping timers that ran out, by node.
+    /// Sorted by link. Within a link the order is that of sending if the scope demands in-order delivery, and
+    /// that of the numbers otherwise, so that equal multisets are equal rows.
+    pub(super) in_flight: Vec<FrameId>,
+    pub(super) invariants: InvariantsId,
+    pub(super) budget: FaultBudget,
+    /// The housekeeping timers that have fired, by node.
     pub(super) ticks: Vec<u8>,
-    /// Writes done, by node.
-    pub(super) written: Vec<u8>,
-    /// Pairs of nodes that cannot reach each other, the lower first, ascending.
+    /// The writes that have been made, by node.
+    pub(super) writes_done: Vec<u8>,
+    /// The pairs of nodes whose link is cut, the lower node first, ascending.
     pub(super) cuts: Vec<(u8, u8)>,
 }
 
-impl State {
-    pub(super) fn digest(&self, scratch: &mut Fingerprint) -> u128 {
-        let Self { now, nodes, flight, watch, left, ticks, written, cuts } = self;
+impl WorldState {
+    /// The hash that identifies the state. O(nodes + frames in flight).
+    pub(super) fn digest(&self, scratch: &mut StateHasher) -> u128 {
+        let Self { now, nodes, in_flight, invariants, budget, ticks, writes_done, cuts } = self;
         scratch.number(now.as_micros());
-        for id in nodes.iter().chain(flight) {
+        for id in nodes.iter().chain(in_flight) {
             scratch.number(u64::from(*id));
         }
-        // The numbers of nodes and of frames are told apart by how many there are.
-        scratch.number(flight.len() as u64);
-        scratch.number(u64::from(*watch));
-        let Budget { drops, duplicates, crashes, partitions, early } = *left;
+        // The number of nodes is the same in all states of a search, so this length separates the numbers of
+        // nodes from those of frames.
+        scratch.number(in_flight.len() as u64);
+        scratch.number(u64::from(*invariants));
+        let FaultBudget { drops, duplicates, crashes, partitions, early } = *budget;
         scratch.bytes(&[drops, duplicates, crashes, partitions, early]);
         scratch.bytes(ticks);
-        scratch.bytes(written);
+        scratch.bytes(writes_done);
         cuts.iter().for_each(|(a, b)| scratch.bytes(&[*a, *b]));
         scratch.finish()
     }
@@ -69,11 +78,10 @@ impl State {
         self.cuts.contains(&pair(a, b))
     }
 
-    /// Takes one copy of a frame off its way.
-    pub(super) fn take_off(&mut self, frame: FrameId) {
-        if let Some(at) = self.flight.iter().position(|own| *own == frame) {
-            self.flight.remove(at);
-        }
+    /// Removes one copy of a frame that is in flight.
+    pub(super) fn remove_in_flight(&mut self, frame: FrameId) {
+        let at = self.in_flight.iter().position(|own| *own == frame);
+        self.in_flight.remove(at.expect("a frame that arrives or is lost was in flight"));
     }
 }
 

@@ -1,10 +1,10 @@
-//! What can happen next, and what comes of it.
+//! The transition relation: the moves that are possible in a state, and the state after each.
 
 use crate::explore::Explorable;
-use crate::explore::collapse::{Armed, Halt, Happening};
-use crate::explore::invariants::{Observed, Watch};
+use crate::explore::collapse::{CrashPlace, LocalEvent, SetTimer};
+use crate::explore::invariants::{Invariants, ObservedStep};
 use crate::explore::search::Explorer;
-use crate::explore::state::{FrameId, State, StepId, pair};
+use crate::explore::state::{FrameId, StepId, WorldState, pair, spend};
 use sync_sim_cluster::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::{Digest, SimTime};
@@ -12,25 +12,25 @@ use syncline_types::{Digest, SimTime};
 /// One move of the world.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Move {
-    /// A frame arrives; `keep`: a copy stays on its way.
+    /// A frame arrives. With `duplicate`, a copy stays in flight.
     Deliver {
         frame: FrameId,
-        keep: bool,
-        halt: Halt,
+        duplicate: bool,
+        crash: CrashPlace,
     },
     Drop {
         frame: FrameId,
     },
     Write {
         node: u8,
-        halt: Halt,
+        crash: CrashPlace,
     },
-    /// A timer runs out; `early`: although the network is not quiet.
+    /// A timer fires. With `early`, it fires although the network is not quiet.
     Timer {
         node: u8,
         timer: u64,
         early: bool,
-        halt: Halt,
+        crash: CrashPlace,
     },
     Crash {
         node: u8,
@@ -41,50 +41,52 @@ pub(crate) enum Move {
     Cut {
         nodes: (u8, u8),
     },
-    Mend {
+    Repair {
         nodes: (u8, u8),
     },
 }
 
 impl Move {
-    /// Whether it is something going wrong that need not.
+    /// Whether the move is a fault or part of one. Fair runs have no such moves.
     pub(super) const fn is_fault(self) -> bool {
         match self {
             Self::Drop { .. } | Self::Crash { .. } | Self::Cut { .. } => true,
-            Self::Deliver { keep, halt, .. } => keep || !matches!(halt, Halt::Never),
-            Self::Timer { early, halt, .. } => early || !matches!(halt, Halt::Never),
-            Self::Write { halt, .. } => !matches!(halt, Halt::Never),
-            Self::Restart { .. } | Self::Mend { .. } => false,
+            Self::Deliver { duplicate, crash, .. } => duplicate || !matches!(crash, CrashPlace::Never),
+            Self::Timer { early, crash, .. } => early || !matches!(crash, CrashPlace::Never),
+            Self::Write { crash, .. } => !matches!(crash, CrashPlace::Never),
+            Self::Restart { .. } | Self::Repair { .. } => false,
         }
     }
 
-    fn halted(self, halt: Halt) -> Self {
+    /// The same move, with a crash of the node that it steps.
+    fn with_crash(self, crash: CrashPlace) -> Self {
         match self {
-            Self::Deliver { frame, keep, .. } => Self::Deliver { frame, keep, halt },
-            Self::Write { node, .. } => Self::Write { node, halt },
-            Self::Timer { node, timer, early, .. } => Self::Timer { node, timer, early, halt },
+            Self::Deliver { frame, duplicate, .. } => Self::Deliver { frame, duplicate, crash },
+            Self::Write { node, .. } => Self::Write { node, crash },
+            Self::Timer { node, timer, early, .. } => Self::Timer { node, timer, early, crash },
             other => other,
         }
     }
 }
 
-/// What came of a move.
-pub(super) struct Moved {
-    pub(super) state: State,
-    /// The step that a node took, if one did.
+/// The result of a move.
+pub(super) struct MoveOutcome {
+    pub(super) state: WorldState,
+    /// The step that a node took, if the move has one.
     pub(super) step: Option<StepId>,
-    /// The promise that was broken, if one was.
-    pub(super) broken: Option<Check>,
+    /// The invariant that the move violates, if any.
+    pub(super) violation: Option<Check>,
 }
 
-impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
-    pub(super) fn is_up(&self, state: &State, node: usize) -> bool {
+impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
+    pub(super) fn is_up(&self, state: &WorldState, node: usize) -> bool {
         self.collapse.locals[state.nodes[node] as usize].up
     }
 
-    /// Frames that may arrive next, each once.
-    fn arriving(&self, state: &State) -> Vec<FrameId> {
-        let mut frames = state.flight.clone();
+    /// The frames that may arrive next, without repetition. The frames in flight are sorted, so equal ones are
+    /// neighbours.
+    fn deliverable(&self, state: &WorldState) -> Vec<FrameId> {
+        let mut frames = state.in_flight.clone();
         if self.scope.fifo {
             frames.dedup_by_key(|frame| self.collapse.frames[*frame as usize].link());
         } else {
@@ -93,12 +95,13 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
         frames
     }
 
-    /// All timers that are set and may run out: when, whose, which.
-    fn timers(&self, state: &State, ticking: bool) -> Vec<(SimTime, u8, u64)> {
+    /// The timers that are set and may fire: the deadline, the node and the id of each. Housekeeping timers are
+    /// limited by the scope unless `all_housekeeping`.
+    fn timers(&self, state: &WorldState, all_housekeeping: bool) -> Vec<(SimTime, u8, u64)> {
         let mut timers = Vec::new();
         for (node, (local, ticks)) in state.nodes.iter().zip(&state.ticks).enumerate() {
-            for (timer, Armed { at, housekeeping }) in &self.collapse.locals[*local as usize].timers {
-                if !housekeeping || ticking || *ticks < self.scope.ticks {
+            for (timer, SetTimer { at, housekeeping }) in &self.collapse.locals[*local as usize].timers {
+                if !housekeeping || all_housekeeping || *ticks < self.scope.ticks {
                     timers.push((*at, node as u8, *timer));
                 }
             }
@@ -106,62 +109,69 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
         timers
     }
 
-    /// The first timers that run out, if time may come to that; all that are due are first.
-    pub(super) fn next_timers(&self, state: &State, ticking: bool) -> Vec<(SimTime, u8, u64)> {
-        let mut timers = self.timers(state, ticking);
+    /// The timers that fire next: all that are overdue, or all with the earliest deadline.
+    pub(super) fn next_timers(&self, state: &WorldState, all_housekeeping: bool) -> Vec<(SimTime, u8, u64)> {
+        let mut timers = self.timers(state, all_housekeeping);
         let first = timers.iter().map(|(at, ..)| *at).min().unwrap_or_default().max(state.now);
         timers.retain(|(at, ..)| *at <= first);
         timers
     }
 
-    /// Everything that can happen in a state: what need not go wrong first.
-    pub(crate) fn moves(&mut self, state: &State) -> Vec<Move> {
+    /// Every move that is possible in a state: first those without faults, then the faults. The order decides
+    /// which of several shortest counterexamples is found.
+    pub(crate) fn moves(&mut self, state: &WorldState) -> Vec<Move> {
         let mut moves = Vec::new();
-        let halt = Halt::Never;
+        let crash = CrashPlace::Never;
         let nodes = 0..state.nodes.len() as u8;
         let down = nodes.clone().filter(|node| !self.is_up(state, usize::from(*node)));
         moves.extend(down.map(|node| Move::Restart { node }));
-        let calm = state.flight.is_empty() && state.cuts.is_empty() && moves.is_empty();
-        for frame in self.arriving(state) {
-            moves.push(Move::Deliver { frame, keep: false, halt });
+        // While a frame is in flight, a node is down or a link is cut, time stands still: the network is faster
+        // than timers. Without this rule, timers could fire without end before any frame arrives.
+        let is_network_quiet = state.in_flight.is_empty() && state.cuts.is_empty() && moves.is_empty();
+        for frame in self.deliverable(state) {
+            moves.push(Move::Deliver { frame, duplicate: false, crash });
         }
         for node in nodes {
             let at = usize::from(node);
-            if usize::from(state.written[at]) < self.written[at].len() && self.is_up(state, at) {
-                moves.push(Move::Write { node, halt });
+            if usize::from(state.writes_done[at]) < self.planned[at].len() && self.is_up(state, at) {
+                moves.push(Move::Write { node, crash });
             }
         }
         for (at, node, timer) in self.next_timers(state, false) {
-            let early = at > state.now && !calm;
-            if !early || state.left.early > 0 {
-                moves.push(Move::Timer { node, timer, early, halt });
+            let early = at > state.now && !is_network_quiet;
+            if !early || state.budget.early > 0 {
+                moves.push(Move::Timer { node, timer, early, crash });
             }
         }
-        moves.extend(state.cuts.iter().map(|nodes| Move::Mend { nodes: *nodes }));
+        moves.extend(state.cuts.iter().map(|nodes| Move::Repair { nodes: *nodes }));
         self.push_faults(state, &mut moves);
         moves
     }
 
-    fn push_faults(&mut self, state: &State, moves: &mut Vec<Move>) {
+    /// Adds the faults that the budget allows to the moves without faults.
+    fn push_faults(&mut self, state: &WorldState, moves: &mut Vec<Move>) {
         let plain = moves.len();
-        let left = state.left;
+        let left = state.budget;
         for at in 0..plain {
-            if let Move::Deliver { frame, halt, .. } = moves[at]
-                && self.is_heard(state, frame)
+            // Losing a frame that nobody receives changes nothing: delivering it has the same effect.
+            if let Move::Deliver { frame, crash, .. } = moves[at]
+                && self.is_received(state, frame)
             {
                 if left.drops > 0 {
                     moves.push(Move::Drop { frame });
                 }
                 if left.duplicates > 0 {
-                    moves.push(Move::Deliver { frame, keep: true, halt });
+                    moves.push(Move::Deliver { frame, duplicate: true, crash });
                 }
             }
         }
         if left.crashes > 0 {
+            // A step that sends n frames has n places to crash in: before the first frame and between any two.
+            // A crash after the last equals a crash after the step.
             for at in 0..moves.len() {
                 let base = moves[at];
                 for sent in 0..self.sends(state, base) {
-                    moves.push(base.halted(Halt::Sent(sent)));
+                    moves.push(base.with_crash(CrashPlace::AfterFrames(sent)));
                 }
             }
             let nodes = 0..state.nodes.len() as u8;
@@ -174,129 +184,143 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
         }
     }
 
-    /// Whether somebody hears a frame when it arrives.
-    fn is_heard(&self, state: &State, frame: FrameId) -> bool {
+    /// Whether a frame reaches its receiver when it is delivered.
+    fn is_received(&self, state: &WorldState, frame: FrameId) -> bool {
         let frame = &self.collapse.frames[frame as usize];
-        let (from, to) = (frame.from.index(), frame.to.index());
-        self.is_up(state, to) && !state.is_cut(from, to)
+        self.is_up(state, frame.to.index()) && !state.is_cut(frame.from.index(), frame.to.index())
     }
 
-    /// How many frames the step of a move sends: so many are the places in it to crash at.
-    fn sends(&mut self, state: &State, base: Move) -> u8 {
+    /// How many frames the step of a move sends: the number of places within the step to crash at.
+    fn sends(&mut self, state: &WorldState, base: Move) -> u8 {
         let (node, what, now) = match base {
-            Move::Deliver { frame, .. } if self.is_heard(state, frame) => {
-                (self.collapse.frames[frame as usize].to.index(), Happening::Frame(frame), state.now)
+            Move::Deliver { frame, .. } if self.is_received(state, frame) => {
+                (self.collapse.frames[frame as usize].to.index(), LocalEvent::Frame(frame), state.now)
             }
             Move::Write { node, .. } => {
                 let node = usize::from(node);
-                (node, Happening::Write(state.written[node]), state.now)
+                (node, LocalEvent::Write(state.writes_done[node]), state.now)
             }
             Move::Timer { node, timer, .. } => {
                 let node = usize::from(node);
                 let at = self.collapse.locals[state.nodes[node] as usize].timers[&timer].at;
-                (node, Happening::Timer(timer), at.max(state.now))
+                (node, LocalEvent::Timer(timer), at.max(state.now))
             }
             _ => return 0,
         };
-        let step = self.collapse.step(state.nodes[node], what, now, Halt::Never);
+        let step = self.collapse.step(state.nodes[node], what, now, CrashPlace::Never);
         self.collapse.steps[step as usize].sent.len().min(254) as u8
     }
 
     /// The state after a move.
-    pub(super) fn moved(&mut self, state: &State, what: Move) -> Moved {
+    pub(super) fn apply(&mut self, state: &WorldState, what: Move) -> MoveOutcome {
         let mut next = state.clone();
         match what {
-            Move::Deliver { frame, keep, halt } => {
-                if keep {
-                    next.left.duplicates -= 1;
+            Move::Deliver { frame, duplicate, crash } => {
+                if duplicate {
+                    spend(&mut next.budget.duplicates);
                 } else {
-                    next.take_off(frame);
+                    next.remove_in_flight(frame);
                 }
-                if self.is_heard(state, frame) {
+                if self.is_received(state, frame) {
                     let to = self.collapse.frames[frame as usize].to.index();
-                    return self.take(next, to, Happening::Frame(frame), halt);
+                    return self.take_step(next, to, LocalEvent::Frame(frame), crash);
                 }
             }
             Move::Drop { frame } => {
-                next.left.drops -= 1;
-                next.take_off(frame);
+                spend(&mut next.budget.drops);
+                next.remove_in_flight(frame);
             }
-            Move::Write { node, halt } => {
+            Move::Write { node, crash } => {
                 let node = usize::from(node);
-                let at = state.written[node];
-                next.written[node] += 1;
-                return self.take(next, node, Happening::Write(at), halt);
+                let at = state.writes_done[node];
+                next.writes_done[node] += 1;
+                return self.take_step(next, node, LocalEvent::Write(at), crash);
             }
-            Move::Timer { node, timer, early, halt } => {
+            Move::Timer { node, timer, early, crash } => {
                 let node = usize::from(node);
-                let armed = self.collapse.locals[state.nodes[node] as usize].timers[&timer];
-                next.left.early -= u8::from(early);
-                next.ticks[node] = next.ticks[node].saturating_add(u8::from(armed.housekeeping));
-                next.now = armed.at.max(state.now);
-                return self.take(next, node, Happening::Timer(timer), halt);
+                let timer_set = self.collapse.locals[state.nodes[node] as usize].timers[&timer];
+                if early {
+                    spend(&mut next.budget.early);
+                }
+                next.ticks[node] = next.ticks[node].saturating_add(u8::from(timer_set.housekeeping));
+                next.now = timer_set.at.max(state.now);
+                return self.take_step(next, node, LocalEvent::Timer(timer), crash);
             }
             Move::Crash { node } => {
-                next.left.crashes -= 1;
-                return self.take(next, usize::from(node), Happening::Crash, Halt::Never);
+                spend(&mut next.budget.crashes);
+                return self.take_step(next, usize::from(node), LocalEvent::Crash, CrashPlace::Never);
             }
             Move::Restart { node } => {
-                return self.take(next, usize::from(node), Happening::Restart, Halt::Never);
+                return self.take_step(next, usize::from(node), LocalEvent::Restart, CrashPlace::Never);
             }
             Move::Cut { nodes } => {
-                next.left.partitions -= 1;
+                spend(&mut next.budget.partitions);
                 next.cuts.push(nodes);
                 next.cuts.sort_unstable();
             }
-            Move::Mend { nodes } => next.cuts.retain(|cut| *cut != nodes),
+            Move::Repair { nodes } => next.cuts.retain(|cut| *cut != nodes),
         }
-        Moved { state: next, step: None, broken: None }
+        MoveOutcome { state: next, step: None, violation: None }
     }
 
-    /// Has a node take a step.
-    pub(super) fn take(&mut self, mut next: State, node: usize, what: Happening, halt: Halt) -> Moved {
-        next.left.crashes -= u8::from(halt != Halt::Never);
-        let id = self.collapse.step(next.nodes[node], what, next.now, halt);
+    /// Has a node take a step: replaces its state, puts its frames in flight and checks the invariants.
+    pub(super) fn take_step(
+        &mut self,
+        mut next: WorldState,
+        node: usize,
+        what: LocalEvent,
+        crash: CrashPlace,
+    ) -> MoveOutcome {
+        if crash != CrashPlace::Never {
+            spend(&mut next.budget.crashes);
+        }
+        let id = self.collapse.step(next.nodes[node], what, next.now, crash);
         let step = &self.collapse.steps[id as usize];
         next.nodes[node] = step.after;
         for &frame in &step.sent {
             let link = self.collapse.frames[frame as usize].link();
+            // A frame that is sent into a cut is lost at once: it need not be in flight for that.
             if next.is_cut(link.0 as usize, link.1 as usize) {
                 continue;
             }
+            // With in-order delivery a frame joins the end of its link's queue. Otherwise frames in flight are a
+            // multiset, in sorted order, so that equal multisets have equal hashes.
             let order = |own: &FrameId| (self.collapse.frames[*own as usize].link(), *own);
             let at = if self.scope.fifo {
-                next.flight.partition_point(|own| order(own).0 <= link)
+                next.in_flight.partition_point(|own| order(own).0 <= link)
             } else {
-                next.flight.partition_point(|own| order(own) <= (link, frame))
+                next.in_flight.partition_point(|own| order(own) <= (link, frame))
             };
-            next.flight.insert(at, frame);
+            next.in_flight.insert(at, frame);
         }
-        let fault = self.collapse.locals[step.after as usize].fault.clone();
-        let watched = self.watched(&next, id, node);
-        let broken = fault.or_else(|| watched.as_ref().err().map(|check| Check::clone(check)));
-        next.watch = watched.unwrap_or(next.watch);
-        Moved { state: next, step: Some(id), broken }
+        let violation = self.collapse.locals[step.after as usize].violation.clone();
+        let observed = self.observe(&next, id, node);
+        let violation = violation.or_else(|| observed.as_ref().err().map(|check| Check::clone(check)));
+        next.invariants = observed.unwrap_or(next.invariants);
+        MoveOutcome { state: next, step: Some(id), violation }
     }
 
-    /// What the watch remembers after a step, or what was broken in it.
-    fn watched(&mut self, next: &State, id: StepId, node: usize) -> Result<u32, Box<Check>> {
+    /// What the invariants remember after a step, or the violation in it.
+    fn observe(&mut self, next: &WorldState, id: StepId, node: usize) -> Result<u32, Box<Check>> {
         let step = &self.collapse.steps[id as usize];
         let local = |id: u32| &self.collapse.locals[id as usize];
-        let (before, after) = (local(step.before), local(step.after));
+        let before = local(step.before);
+        let after = local(step.after);
         let went_down = before.up && !after.up;
         let idle = step.notices.is_empty() && step.refused.is_none() && !step.stale && !went_down;
+        // Most steps show the invariants nothing new, and need no call.
         if idle && before.digest == after.digest {
-            return Ok(next.watch);
+            return Ok(next.invariants);
         }
         let digests: Vec<Digest> = next.nodes.iter().map(|id| local(*id).digest).collect();
-        self.scratch.number(u64::from(next.watch) << 32 | u64::from(id));
+        self.scratch.number(u64::from(next.invariants) << 32 | u64::from(id));
         digests.iter().for_each(|digest| self.scratch.bytes(&digest.0));
         let key = self.scratch.finish();
-        if let Some(known) = self.watch_steps.find(key) {
-            return self.watch_results[known as usize].clone();
+        if let Some(known) = self.observed.find(key) {
+            return self.observations[known as usize].clone();
         }
-        let mut watch = self.watches[next.watch as usize].clone();
-        let broken = watch.observe(&Observed {
+        let mut invariants = self.invariants[next.invariants as usize].clone();
+        let violation = invariants.observe(&ObservedStep {
             node: NodeId(node as u32),
             notices: &step.notices,
             refused: step.refused,
@@ -305,37 +329,39 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
             before: before.digest,
             digests: &digests,
         });
-        let result = broken.map_or_else(|| Ok(self.remember(watch)), |check| Err(Box::new(check)));
-        self.watch_steps.insert(key, self.watch_results.len() as u32);
-        self.watch_results.push(result.clone());
+        let result =
+            violation.map_or_else(|| Ok(self.intern_invariants(invariants)), |check| Err(Box::new(check)));
+        self.observed.insert(key, self.observations.len() as u32);
+        self.observations.push(result.clone());
         result
     }
 
-    /// The number of what a watch remembers.
-    pub(super) fn remember(&mut self, watch: W) -> u32 {
-        watch.write_state(&mut self.scratch);
+    /// The number of what the invariants remember.
+    pub(super) fn intern_invariants(&mut self, invariants: I) -> u32 {
+        invariants.write_state(&mut self.scratch);
         let digest = self.scratch.finish();
-        self.watch_ids.find(digest).unwrap_or_else(|| {
-            let id = self.watches.len() as u32;
-            self.watch_ids.insert(digest, id);
-            self.watches.push(watch);
+        self.invariants_ids.find(digest).unwrap_or_else(|| {
+            let id = self.invariants.len() as u32;
+            self.invariants_ids.insert(digest, id);
+            self.invariants.push(invariants);
             id
         })
     }
 
-    /// Whether nothing is under way and all digests are equal (**C1** to **C5**).
-    pub(super) fn is_settled(&self, state: &State) -> bool {
+    /// Whether nothing is pending and all digests are equal (**C1** to **C5**).
+    pub(super) fn is_settled(&self, state: &WorldState) -> bool {
         let local = |id: &u32| &self.collapse.locals[*id as usize];
         let first = state.nodes.first().map(|id| local(id).digest);
         state.cuts.is_empty()
-            && state.flight.iter().all(|frame| self.collapse.frames[*frame as usize].housekeeping)
+            && state.in_flight.iter().all(|frame| self.collapse.frames[*frame as usize].housekeeping)
             && state.nodes.iter().all(|id| local(id).is_quiet() && Some(local(id).digest) == first)
     }
 
-    /// What is wrong with a state as a whole.
-    pub(super) fn judged(&mut self, state: &State) -> Option<Check> {
+    /// The invariant that a state as a whole violates, if any. Each combination of memory, digests and
+    /// `settled` is judged once.
+    pub(super) fn judge(&mut self, state: &WorldState) -> Option<Check> {
         let settled = self.is_settled(state);
-        self.scratch.number(u64::from(state.watch) << 1 | u64::from(settled));
+        self.scratch.number(u64::from(state.invariants) << 1 | u64::from(settled));
         for id in &state.nodes {
             self.scratch.bytes(&self.collapse.locals[*id as usize].digest.0);
         }
@@ -345,7 +371,7 @@ impl<A: Explorable, W: Watch<A>> Explorer<A, W> {
         }
         let actors: Vec<&A> =
             state.nodes.iter().map(|id| &self.collapse.locals[*id as usize].actor).collect();
-        let judgement = self.watches[state.watch as usize].judge(&actors, settled);
+        let judgement = self.invariants[state.invariants as usize].judge(&actors, settled);
         self.judged.insert(key, self.judgements.len() as u32);
         self.judgements.push(judgement.clone());
         judgement

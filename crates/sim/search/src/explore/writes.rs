@@ -1,34 +1,34 @@
-//! What applications write while their replicas are explored.
+//! The writes that applications make while their replicas are explored.
 
-use crate::explore::search::Write;
+use crate::explore::search::PlannedWrite;
 use sync_sim_cluster::workload;
 use syncline_replica::{Collection, Operation, Target};
 use syncline_types::EntityId;
 
-/// What is written to; the writes of all nodes meet in one place.
+/// The target of the writes. The writes of all nodes have the same target, so that they conflict.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// One register, set to another value each time.
+pub enum WriteKind {
+    /// One register. Each write sets a different value.
     Register,
-    /// One counter, raised.
+    /// One counter. Each write increments it.
     Counter,
-    /// One register, set, then deleted, and so on.
+    /// One register. Writes alternate between a value and a deletion.
     Delete,
-    /// One element of a set, added, then removed, and so on.
+    /// One element of a set. Writes alternate between adding and removing it.
     Set,
-    /// An entry of a map, set, then the map deleted, and so on.
+    /// An entry of a map. Writes alternate between setting the entry and deleting the whole map.
     Map,
-    /// One text, inserted at its beginning.
+    /// One text. Each write inserts at the beginning.
     Text,
 }
 
-impl Kind {
-    /// Every kind.
+impl WriteKind {
+    /// All kinds, in the order of their declaration.
     pub const ALL: [Self; 6] =
         [Self::Register, Self::Counter, Self::Delete, Self::Set, Self::Map, Self::Text];
 
-    /// The write of this number.
-    pub fn write(self, number: usize) -> Write<workload::Write> {
+    /// The write with this number, counted from 0 over all nodes.
+    pub fn write(self, number: usize) -> PlannedWrite<workload::Write> {
         let target = |name: &[u8]| Target::top(EntityId::child_of(EntityId::ROOT, name));
         let even = number.is_multiple_of(2);
         let value = format!("v{number}");
@@ -66,10 +66,11 @@ impl Kind {
             }
         };
         let mut ops = vec![op];
+        // A map must exist before it has entries; the other collections come with their first write.
         if self == Self::Map && number == 0 {
             let make = Operation::Create { target: target(b"settings"), collection: Collection::Map };
             ops.insert(0, make);
         }
-        Write { op: ops.into(), words }
+        PlannedWrite { op: ops.into(), words }
     }
 }

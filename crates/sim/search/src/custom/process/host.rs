@@ -1,6 +1,6 @@
-//! What a process has of its host.
+//! The host of a process, as the process uses it.
 
-use crate::custom::process::{Process, Stir, Task};
+use crate::custom::process::{Process, Task, WakeFlag};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -14,26 +14,29 @@ use sync_sim_engine::node_id::NodeId;
 use syncline_store::Bytes;
 use syncline_types::{Moment, SimDuration, SimTime};
 
-/// All of a host but its disk.
-pub(super) struct Inside {
+/// The volatile part of a host: all of it except the disk.
+pub(super) struct HostState {
     own: NodeId,
     moment: Moment,
     peers: Vec<NodeId>,
     inbox: VecDeque<(NodeId, Bytes)>,
     messages: Vec<Outgoing>,
-    /// When the tasks that sleep want to be woken, by the number of the sleep.
+    /// The deadlines of the sleeps in progress, by the number of the sleep.
     deadlines: BTreeMap<u64, SimTime>,
     sleeps: u64,
     waiting: Vec<Waker>,
     spawned: Vec<Task>,
-    stir: Arc<Stir>,
+    wake_flag: Arc<WakeFlag>,
+    /// Whether the disk was written in this step.
     changed: bool,
-    owed: u32,
-    chance: u64,
+    /// The number of work guards.
+    work: u32,
+    /// The state of the random number generator.
+    random_state: u64,
 }
 
-impl Inside {
-    pub(super) const fn new(own: NodeId, stir: Arc<Stir>) -> Self {
+impl HostState {
+    pub(super) const fn new(own: NodeId, wake_flag: Arc<WakeFlag>) -> Self {
         Self {
             own,
             moment: Moment::at(SimTime::ZERO),
@@ -44,24 +47,24 @@ impl Inside {
             sleeps: 0,
             waiting: Vec::new(),
             spawned: Vec::new(),
-            stir,
+            wake_flag,
             changed: false,
-            owed: 0,
-            chance: 0,
+            work: 0,
+            random_state: 0,
         }
     }
 }
 
-/// The host that a process runs on: its network, its time, its disk. Clones are the same host. After a
-/// crash the process is gone, and what it holds of its host is no use any more.
+/// The host that a process runs on: its network, its clock and its disk. Clones refer to the same host. A crash
+/// drops the process together with its clones of the host; the next start creates a new host.
 pub struct Host<P: Process> {
-    inside: Rc<RefCell<Inside>>,
+    state: Rc<RefCell<HostState>>,
     disk: Rc<RefCell<P::Disk>>,
 }
 
 impl<P: Process> Clone for Host<P> {
     fn clone(&self) -> Self {
-        Self { inside: self.inside.clone(), disk: self.disk.clone() }
+        Self { state: self.state.clone(), disk: self.disk.clone() }
     }
 }
 
@@ -71,148 +74,155 @@ impl<P: Process> fmt::Debug for Host<P> {
     }
 }
 
-/// Held for as long as somebody waits for something: a run does not end meanwhile.
-#[must_use = "nothing is owed any more once this is dropped"]
-pub struct Owed(Rc<RefCell<Inside>>);
+/// Marks work in progress: a run does not end while the guard exists.
+#[must_use = "the work counts as done once the guard is dropped"]
+pub struct WorkGuard(Rc<RefCell<HostState>>);
 
-impl fmt::Debug for Owed {
+impl fmt::Debug for WorkGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("something owed")
+        f.write_str("work in progress")
     }
 }
 
-impl Drop for Owed {
+impl Drop for WorkGuard {
     fn drop(&mut self) {
-        self.0.borrow_mut().owed -= 1;
+        let work = &mut self.0.borrow_mut().work;
+        assert!(*work > 0, "every guard was counted when it was created");
+        *work -= 1;
     }
 }
 
-/// A sleep that has begun.
-struct Alarm {
-    inside: Rc<RefCell<Inside>>,
+/// A sleep in progress. Its deadline is removed when it is dropped, so that an abandoned sleep wakes nobody.
+struct SleepTimer {
+    state: Rc<RefCell<HostState>>,
     number: u64,
     at: SimTime,
 }
 
-impl Alarm {
-    fn set(inside: &Rc<RefCell<Inside>>, after: SimDuration) -> Self {
-        let mut host = inside.borrow_mut();
+impl SleepTimer {
+    fn set(state: &Rc<RefCell<HostState>>, after: SimDuration) -> Self {
+        let mut host = state.borrow_mut();
         let at = host.moment.now + after;
         host.sleeps += 1;
         let number = host.sleeps;
         host.deadlines.insert(number, at);
-        Self { inside: inside.clone(), number, at }
+        Self { state: state.clone(), number, at }
     }
 }
 
-impl Drop for Alarm {
+impl Drop for SleepTimer {
     fn drop(&mut self) {
-        self.inside.borrow_mut().deadlines.remove(&self.number);
+        self.state.borrow_mut().deadlines.remove(&self.number);
     }
 }
 
 impl<P: Process> Host<P> {
-    pub(super) fn new(inside: Inside, disk: P::Disk) -> Self {
-        Self { inside: Rc::new(RefCell::new(inside)), disk: Rc::new(RefCell::new(disk)) }
+    pub(super) fn new(state: HostState, disk: P::Disk) -> Self {
+        Self { state: Rc::new(RefCell::new(state)), disk: Rc::new(RefCell::new(disk)) }
     }
 
-    /// Which host this is.
+    /// The number of this host.
     pub fn own(&self) -> NodeId {
-        self.inside.borrow().own
+        self.state.borrow().own
     }
 
-    /// The others that it has a link to, by number. A partition does not show here.
+    /// The other hosts that this one has a link to, ascending. A partition does not remove them.
     pub fn peers(&self) -> Vec<NodeId> {
-        self.inside.borrow().peers.clone()
+        self.state.borrow().peers.clone()
     }
 
-    /// The time, which never goes back.
+    /// The virtual time. It is monotone.
     pub fn now(&self) -> SimTime {
-        self.inside.borrow().moment.now
+        self.state.borrow().moment.now
     }
 
-    /// The wall clock, in milliseconds. It may be wrong, and jump.
+    /// The wall clock in milliseconds since the Unix epoch. It may be skewed, and may jump in both directions.
     pub fn wall_ms(&self) -> u64 {
-        self.inside.borrow().moment.wall_ms
+        self.state.borrow().moment.wall_ms
     }
 
-    /// A number below `bound`, by chance; zero if the bound is. The seed of the run decides.
+    /// A uniform random number below `bound`; zero if `bound` is zero. It is determined by the seed of the run.
     pub fn below(&self, bound: u64) -> u64 {
-        // SplitMix64 (Steele, Lea, Flood 2014), and the high half of a product, which is below the bound.
-        let host = &mut *self.inside.borrow_mut();
-        host.chance = host.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = host.chance;
+        // SplitMix64 (Steele, Lea and Flood, 2014). The high half of the product with the bound lies below the
+        // bound, and its bias is at most bound / 2^64 (Lemire, 2019).
+        let host = &mut *self.state.borrow_mut();
+        host.random_state = host.random_state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = host.random_state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
         ((u128::from(mixed) * u128::from(bound)) >> 64) as u64
     }
 
-    /// Sends a frame. `kind` is a number of [`Subject::kinds`](crate::custom::Subject::kinds). A run does not
-    /// end before it has arrived or is lost.
+    /// Sends a frame. `kind` is an index into [`Subject::kinds`](crate::custom::Subject::kinds). A run does not
+    /// end while the frame is in flight.
     pub fn send(&self, to: NodeId, kind: u8, bytes: impl Into<Bytes>) {
         self.push(Outgoing { to, bytes: bytes.into(), kind, housekeeping: false });
     }
 
-    /// As [`Host::send`], for frames that recur for ever: a run may end while one is on its way.
+    /// Sends a frame that recurs, such as a heartbeat: unlike with [`Host::send`], a run may end while the frame
+    /// is in flight.
     pub fn send_housekeeping(&self, to: NodeId, kind: u8, bytes: impl Into<Bytes>) {
         self.push(Outgoing { to, bytes: bytes.into(), kind, housekeeping: true });
     }
 
-    /// The next frame that arrives, and from whom. Frames that arrive while nobody asks for them wait, in
-    /// memory. Of several tasks that ask, the one that was spawned first has it.
+    /// The next frame and its sender. Frames are queued in memory until a task receives them. If several tasks
+    /// wait, the one that was spawned first receives the frame.
     pub async fn receive(&self) -> (NodeId, Bytes) {
         poll_fn(|polling| self.ready(polling, |host| host.inbox.pop_front())).await
     }
 
-    /// Waits for so long, and for a microsecond at least: time goes on.
+    /// Sleeps for this long, and for at least one microsecond. The minimum guarantees that a loop of sleeps
+    /// advances the time.
     pub async fn sleep(&self, time: SimDuration) {
-        let alarm = Alarm::set(&self.inside, time.max(SimDuration::from_micros(1)));
+        let alarm = SleepTimer::set(&self.state, time.max(SimDuration::from_micros(1)));
         poll_fn(|polling| self.ready(polling, |host| (host.moment.now >= alarm.at).then_some(()))).await;
     }
 
-    /// What a future comes to within so long; `None` if it takes longer, and then it is dropped.
+    /// The output of a future, or `None` if it is not ready after this time. It is dropped then.
     pub async fn within<T>(&self, time: SimDuration, future: impl Future<Output = T>) -> Option<T> {
-        let (mut future, mut sleep) = (pin!(future), pin!(self.sleep(time)));
+        let mut future = pin!(future);
+        let mut sleep = pin!(self.sleep(time));
+        // The future comes first: an answer that arrives at the deadline still counts.
         poll_fn(|polling| match future.as_mut().poll(polling) {
-            Poll::Ready(came) => Poll::Ready(Some(came)),
+            Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => sleep.as_mut().poll(polling).map(|()| None),
         })
         .await
     }
 
-    /// Runs a task beside this one, until it ends or the host crashes.
+    /// Spawns a task that runs until it ends or the host crashes.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let mut host = self.inside.borrow_mut();
+        let mut host = self.state.borrow_mut();
         host.spawned.push(Box::pin(task));
-        host.stir.clone().wake();
+        host.wake_flag.clone().wake();
     }
 
     /// Reads the disk.
     ///
     /// # Panics
     ///
-    /// If it is called by what [`Host::write`] is doing.
+    /// If it is called inside of [`Host::write`].
     pub fn read<R>(&self, read: impl FnOnce(&P::Disk) -> R) -> R {
         read(&self.disk.borrow())
     }
 
-    /// Writes to the disk. All that is written up to the next `await` that waits is written at once, or not
-    /// at all: a crash may come between two steps of a process, and not within one. Frames go out after
-    /// what was written in the same step, never before.
+    /// Writes to the disk. All writes up to the next `await` that waits are one atomic commit: a crash falls
+    /// between two steps of a process, never within one. The frames of a step leave after its commit
+    /// (write-ahead).
     ///
     /// # Panics
     ///
-    /// If it is called by what [`Host::read`] or another `write` is doing.
+    /// If it is called inside of [`Host::read`] or of another `write`.
     pub fn write<R>(&self, write: impl FnOnce(&mut P::Disk) -> R) -> R {
-        let came = write(&mut self.disk.borrow_mut());
-        let mut host = self.inside.borrow_mut();
+        let output = write(&mut self.disk.borrow_mut());
+        let mut host = self.state.borrow_mut();
         host.changed = true;
-        host.stir.clone().wake();
-        came
+        host.wake_flag.clone().wake();
+        output
     }
 
-    /// Waits until the disk has what is looked for. It is looked at after every write.
+    /// Waits until `look` finds something on the disk. It is called after every write.
     pub async fn until<R>(&self, mut look: impl FnMut(&P::Disk) -> Option<R>) -> R {
         poll_fn(|polling| match self.read(&mut look) {
             Some(found) => Poll::Ready(found),
@@ -221,19 +231,20 @@ impl<P: Process> Host<P> {
         .await
     }
 
-    /// Says that somebody waits for something, for as long as what it gives is held.
-    pub fn owe(&self) -> Owed {
-        self.inside.borrow_mut().owed += 1;
-        Owed(self.inside.clone())
+    /// Marks work in progress, such as a request that waits for its answer. The run does not end before the
+    /// guard is dropped.
+    pub fn begin_work(&self) -> WorkGuard {
+        self.state.borrow_mut().work += 1;
+        WorkGuard(self.state.clone())
     }
 
     fn push(&self, frame: Outgoing) {
-        self.inside.borrow_mut().messages.push(frame);
+        self.state.borrow_mut().messages.push(frame);
     }
 
-    /// What there is, or the task waits for the next step.
-    fn ready<T>(&self, polling: &Polling<'_>, take: impl FnOnce(&mut Inside) -> Option<T>) -> Poll<T> {
-        let host = &mut *self.inside.borrow_mut();
+    /// The output of `take`, or the task is registered to be woken in the next round.
+    fn ready<T>(&self, polling: &Polling<'_>, take: impl FnOnce(&mut HostState) -> Option<T>) -> Poll<T> {
+        let host = &mut *self.state.borrow_mut();
         take(host).map_or_else(
             || {
                 host.waiting.push(polling.waker().clone());
@@ -244,51 +255,53 @@ impl<P: Process> Host<P> {
     }
 }
 
-/// What the step of the actor does with it.
+/// The host as the actor uses it, around the tasks of a step.
 impl<P: Process> Host<P> {
     pub(super) fn begin(&self, moment: Moment) {
-        let host = &mut *self.inside.borrow_mut();
+        let host = &mut *self.state.borrow_mut();
+        assert!(moment.now >= host.moment.now, "the time of a host never goes back");
         host.moment = moment;
         host.changed = false;
-        // Those are woken now.
+        // Every task is polled in a step, so the sleeps that are over need no deadline any more.
         host.deadlines.retain(|_, at| *at > moment.now);
     }
 
-    pub(super) fn reseed(&self, chance: u64) {
-        self.inside.borrow_mut().chance = chance;
+    pub(super) fn reseed(&self, seed: u64) {
+        self.state.borrow_mut().random_state = seed;
     }
 
-    pub(super) fn meet(&self, reachable: &[NodeId]) {
-        let host = &mut *self.inside.borrow_mut();
+    pub(super) fn set_peers(&self, reachable: &[NodeId]) {
+        let host = &mut *self.state.borrow_mut();
         host.peers = reachable.iter().copied().filter(|peer| *peer != host.own).collect();
     }
 
-    pub(super) fn take_in(&self, from: NodeId, bytes: Bytes) {
-        self.inside.borrow_mut().inbox.push_back((from, bytes));
+    pub(super) fn deliver(&self, from: NodeId, bytes: Bytes) {
+        self.state.borrow_mut().inbox.push_back((from, bytes));
     }
 
     pub(super) fn wake_all(&self) {
-        let waiting = std::mem::take(&mut self.inside.borrow_mut().waiting);
+        let waiting = std::mem::take(&mut self.state.borrow_mut().waiting);
         waiting.into_iter().for_each(Waker::wake);
     }
 
     pub(super) fn take_spawned(&self) -> Vec<Task> {
-        std::mem::take(&mut self.inside.borrow_mut().spawned)
+        std::mem::take(&mut self.state.borrow_mut().spawned)
     }
 
     pub(super) fn has_changed(&self) -> bool {
-        self.inside.borrow().changed
+        self.state.borrow().changed
     }
 
-    pub(super) fn give_messages(&self, to: &mut Vec<Outgoing>) {
-        to.append(&mut self.inside.borrow_mut().messages);
+    pub(super) fn drain_messages(&self, to: &mut Vec<Outgoing>) {
+        to.append(&mut self.state.borrow_mut().messages);
     }
 
     pub(super) fn next_deadline(&self) -> Option<SimTime> {
-        self.inside.borrow().deadlines.values().min().copied()
+        self.state.borrow().deadlines.values().min().copied()
     }
 
-    pub(super) fn owed(&self) -> u32 {
-        self.inside.borrow().owed
+    /// The number of work guards.
+    pub(super) fn work(&self) -> u32 {
+        self.state.borrow().work
     }
 }

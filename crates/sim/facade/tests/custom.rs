@@ -1,4 +1,4 @@
-//! Replicas of one's own, under the faults, checks and tools of ours.
+//! Custom replicas under the faults, checks and tools of Syncline's own.
 
 #[allow(dead_code, unreachable_pub, reason = "the program of the book's tutorial, as it stands")]
 #[path = "../../../../examples/naive/src/main.rs"]
@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use sync_sim::case::{Case, CaseError};
 use sync_sim::custom::*;
 
-/// Numbers, each kept on the disk of the node that was given it, and told to nobody.
+/// A set of numbers on the disk of one node, without replication.
 #[derive(Clone, Debug, Default)]
-struct Keeper {
-    kept: BTreeSet<u64>,
+struct NumberSet {
+    numbers: BTreeSet<u64>,
     behaviour: Behaviour,
 }
 
@@ -20,15 +20,15 @@ struct Keeper {
 enum Behaviour {
     #[default]
     Sound,
-    /// Forgets all when it crashes.
+    /// Loses everything in a crash.
     Forgetful,
-    /// Changes for ever, with nothing from outside.
+    /// Changes for ever without any input.
     Restless,
-    /// Cannot count to seven.
+    /// Panics at some numbers.
     Panics,
 }
 
-impl Actor for Keeper {
+impl Actor for NumberSet {
     type Op = u64;
     type Notice = ();
 
@@ -36,11 +36,11 @@ impl Actor for Keeper {
         match input {
             Input::Op(number) => {
                 assert!(self.behaviour != Behaviour::Panics || number % 8 != 7, "seven");
-                self.kept.insert(*number);
+                self.numbers.insert(*number);
             }
             Input::Start | Input::Timer(_) if self.behaviour == Behaviour::Restless => {
                 let at = context.moment.now + SimDuration::from_millis(10);
-                self.kept.insert(at.as_micros());
+                self.numbers.insert(at.as_micros());
                 effects.timers.push(TimerChange::Set { id: 0, at, housekeeping: true });
             }
             _ => {}
@@ -49,14 +49,14 @@ impl Actor for Keeper {
 
     fn crash(&mut self) {
         if self.behaviour == Behaviour::Forgetful {
-            self.kept.clear();
+            self.numbers.clear();
         }
     }
 
     fn restart(&mut self) {}
 
     fn digest(&self) -> Digest {
-        Digest::of(0, format!("{:?}", self.kept).as_bytes())
+        Digest::of(0, format!("{:?}", self.numbers).as_bytes())
     }
 
     fn unfinished(&self) -> Unfinished {
@@ -65,76 +65,80 @@ impl Actor for Keeper {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Keeping(Behaviour);
+struct NumberSets(Behaviour);
 
-impl Subject for Keeping {
+impl Subject for NumberSets {
     type Op = u64;
-    type Node = Keeper;
+    type Node = NumberSet;
 
-    fn node(&self, _: NodeId) -> Keeper {
-        Keeper { behaviour: self.0, ..Keeper::default() }
+    fn node(&self, _: NodeId) -> NumberSet {
+        NumberSet { behaviour: self.0, ..NumberSet::default() }
     }
 
-    fn op(&self, _: NodeId, chance: &mut dyn Entropy) -> u64 {
-        chance.below(Choice::WriteValue, 1 << 40)
+    fn op(&self, _: NodeId, random: &mut dyn Entropy) -> u64 {
+        random.below(Choice::WriteValue, 1 << 40)
     }
 
-    fn invariant(&self, node: &Keeper) -> Result<(), Wrong> {
+    fn invariant(&self, node: &NumberSet) -> Result<(), Violation> {
         let most = if node.behaviour == Behaviour::Restless { usize::MAX } else { 12 };
-        if node.kept.len() <= most { Ok(()) } else { Err(Wrong::new("too many", "more than were given")) }
+        if node.numbers.len() <= most {
+            Ok(())
+        } else {
+            Err(Violation::new("too many", "more than were written"))
+        }
     }
 
-    fn judge(&self, done: &[Acknowledged<u64>], nodes: &[&Keeper]) -> Result<(), Wrong> {
+    fn judge(&self, done: &[Acknowledged<u64>], nodes: &[&NumberSet]) -> Result<(), Violation> {
         let expected: BTreeSet<u64> = done.iter().filter(|done| !done.lost).map(|done| done.op).collect();
-        if nodes.iter().all(|node| node.kept == expected) {
+        if nodes.iter().all(|node| node.numbers == expected) {
             return Ok(());
         }
-        Err(Wrong::new("not what was given", format!("{expected:?} was given, {nodes:?} is there")))
+        Err(Violation::new("lost number", format!("expected {expected:?}, found {nodes:?}")))
     }
 }
 
 /// One node, and crashes at all points.
-fn crashing(behaviour: Behaviour) -> Lab<Keeping> {
+fn crashing(behaviour: Behaviour) -> Lab<NumberSets> {
     let faults = FaultConfig::none().with_crashes(0.02, 10..100);
-    Lab::new(Keeping(behaviour)).nodes(1).faults(faults)
+    Lab::new(NumberSets(behaviour)).nodes(1).faults(faults)
 }
 
 #[test]
-fn a_replica_has_after_every_crash_what_it_acknowledged_and_its_disk_kept() {
+fn acknowledged_operations_survive_crashes() {
     crashing(Behaviour::Sound).check(0..200);
     let disk = FaultConfig::none().with_crashes(0.02, 10..100).with_failed_writes(0.2);
     let disk = disk.with_torn_writes(0.02).with_lying_syncs(0.3);
     let lab = crashing(Behaviour::Sound).faults(disk).ops(12, SimDuration::from_secs(5));
     lab.check(0..500);
     let lost = |seed: u64| {
-        let (run, _) = lab.watch(&lab.case(seed)).unwrap();
+        let (run, _) = lab.record(&lab.case(seed)).unwrap();
         run.acknowledged().iter().filter(|done| done.lost).count()
     };
-    assert!((0..100).map(lost).sum::<usize>() > 20, "disks that lie lose what was acknowledged");
+    assert!((0..100).map(lost).sum::<usize>() > 20, "false syncs lose acknowledged operations");
 }
 
 #[test]
-fn one_that_forgets_in_a_crash_is_found_out() {
+fn finds_loss_in_crash() {
     let sweep = crashing(Behaviour::Forgetful).sweep(0..100).unwrap();
-    assert!(sweep.first("violated: not what was given").is_some(), "{:?}", sweep.classes);
+    assert!(sweep.first("violated: lost number").is_some(), "{:?}", sweep.classes);
 }
 
 #[test]
-fn one_that_never_comes_to_rest_is_stopped_and_one_that_panics_is_caught() {
-    let restless = Lab::new(Keeping(Behaviour::Restless)).faults(FaultConfig::none()).run(0).unwrap();
+fn stops_storms_and_catches_panics() {
+    let restless = Lab::new(NumberSets(Behaviour::Restless)).faults(FaultConfig::none()).run(0).unwrap();
     assert_eq!(restless.class.as_str(), "violated: Storm", "{restless}");
-    let panics = Lab::new(Keeping(Behaviour::Panics)).sweep(0..5).unwrap();
+    let panics = Lab::new(NumberSets(Behaviour::Panics)).sweep(0..5).unwrap();
     assert!(panics.failures.iter().any(|failure| failure.reason.contains("seven")), "{panics:?}");
 }
 
 #[test]
-fn an_invariant_is_asked_after_every_event() {
+fn checks_invariant_after_every_event() {
     let many = crashing(Behaviour::Sound).faults(FaultConfig::none()).ops(13, SimDuration::from_secs(1));
     assert_eq!(many.run(0).unwrap().class.as_str(), "violated: too many");
 }
 
 #[test]
-fn a_sweep_is_the_same_on_any_number_of_threads_and_finds_what_is_naive() {
+fn sweep_is_independent_of_threads() {
     let lab = Lab::new(Sharing);
     let one = lab.sweep_on(1, 0..100).unwrap();
     assert_eq!(one, lab.sweep_on(3, 0..100).unwrap());
@@ -142,7 +146,7 @@ fn a_sweep_is_the_same_on_any_number_of_threads_and_finds_what_is_naive() {
 }
 
 #[test]
-fn what_is_found_is_made_small_written_down_replayed_and_shown() {
+fn failure_is_shrunk_replayed_and_rendered() {
     let lab = Lab::new(Sharing);
     let seed = lab.sweep(0..10).unwrap().failures.first().unwrap().seed;
     let shrunk = lab.shrink(&lab.case(seed), 1_000, &mut |_| true).unwrap();
@@ -150,23 +154,24 @@ fn what_is_found_is_made_small_written_down_replayed_and_shown() {
     assert!(shrunk.finished && size.nodes == 2 && size.causes() <= 2, "{} became {size}", shrunk.from);
     let read: Case = shrunk.case.to_text().unwrap().parse().unwrap();
     assert_eq!(read, shrunk.case);
-    let (first, again) = (lab.replay(&read).unwrap(), lab.replay(&read).unwrap());
+    let first = lab.replay(&read).unwrap();
+    let again = lab.replay(&read).unwrap();
     assert_eq!((first.trace, &first.class), (again.trace, read.found.as_ref().unwrap()));
-    let (run, ended) = lab.watch(&read).unwrap();
-    assert!(run.story(10).contains(r#"node-0: the application writes; {"note":"#), "{}", run.story(10));
-    let page = run.film(&ended).unwrap().page().unwrap();
+    let (run, ended) = lab.record(&read).unwrap();
+    assert!(run.report(10).contains(r#"node-0: the application writes; {"note":"#), "{}", run.report(10));
+    let page = run.timeline(&ended).unwrap().page().unwrap();
     assert!(page.contains("\"Notes\"") && page.contains("NOT CONVERGED"));
 }
 
 #[test]
-fn replicas_that_end_apart_are_told_since_when_and_by_what() {
-    let parting = |case: &str| {
+fn reports_divergence_point() {
+    let divergence = |case: &str| {
         let lab = Lab::new(Sharing);
-        let (run, ended) = lab.watch(&case.parse().unwrap()).unwrap();
-        assert_eq!(run.parting().is_none(), ended.class.is_converged());
-        run.parting().unwrap_or_default()
+        let (run, ended) = lab.record(&case.parse().unwrap()).unwrap();
+        assert_eq!(run.divergence().is_none(), ended.class.is_converged());
+        run.divergence().unwrap_or_default()
     };
-    let told = parting(LOST);
+    let text = divergence(LOST);
     for part in [
         "The replicas were equal for the last time at 1.010s.",
         r#"They differ since 2000.000 ms a: the application writes; {"note":"n","text":"late"}"#,
@@ -174,12 +179,12 @@ fn replicas_that_end_apart_are_told_since_when_and_by_what() {
         "] has not changed since",
         "a sent Notes 3 to c: lost on the link",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(text.contains(part), "{text}");
     }
-    assert_eq!(parting(&LOST.replace("lost = true", r#"takes = "1ms""#)), "");
+    assert_eq!(divergence(&LOST.replace("lost = true", r#"takes = "1ms""#)), "");
 }
 
-/// One write that one of two others never hears of.
+/// A write whose only frame to one of the two other nodes is lost.
 const LOST: &str = r#"
     nodes = [{ name = "a" }, { name = "b" }, { name = "c" }]
     script = [
@@ -193,33 +198,33 @@ const LOST: &str = r#"
 "#;
 
 #[test]
-fn a_pinned_case_fails_as_its_seed_does_under_every_kind_of_fault() {
+fn pinned_case_fails_as_its_seed() {
     let faults = FaultConfig::heavy_chaos().with_churn(0.01, 100..1_000).with_late_joiners(1, 0..2_000);
     let lab = Lab::new(Sharing).faults(faults);
     for seed in lab.sweep(0..10).unwrap().failures.iter().map(|failure| failure.seed) {
         let none = lab.shrink(&lab.case(seed), 0, &mut |_| true).unwrap();
-        assert!(none.case.workload.writes == 0, "seed {seed} could not be told line by line");
+        assert!(none.case.workload.writes == 0, "seed {seed} could not be pinned line by line");
         assert_eq!(Some(lab.replay(&none.case).unwrap().class), none.case.found);
     }
 }
 
 #[test]
-fn what_makes_no_sense_to_such_a_replica_is_said() {
+fn rejects_lines_for_other_replicas() {
     let lab = Lab::new(Sharing);
-    for (text, said) in [
+    for (text, expected) in [
         ("nodes = [{ name = \"a\", entities = [\"x/0..3\"] }]", "begin empty"),
         ("[scenario]\nname = \"fresh\"", "begin empty"),
         (
             "nodes = [{ name = \"a\" }]\nscript = [{ at = \"0ms\", op = { node = \"a\", ask = 3 } }]",
-            "not asked so",
+            "not one of this replica",
         ),
         (
             "nodes = [{ name = \"a\" }]\nscript = [{ at = \"0ms\", write = { node = \"a\", ops = [{ increment = { target = \"likes\", by = 2 } }] } }]",
-            "a `write` is for ours",
+            "`write` is for Syncline's own",
         ),
     ] {
         let error = lab.replay(&text.parse().unwrap()).unwrap_err();
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
     let case = "nodes = [{ name = \"a\" }]\nscript = [{ at = \"0ms\", op = { node = \"a\", ask = 3 } }]";
     let ours = case.parse::<Case>().unwrap().run().unwrap_err();
@@ -229,7 +234,7 @@ fn what_makes_no_sense_to_such_a_replica_is_said() {
 }
 
 #[test]
-fn the_command_line_says_how_it_went_and_what_it_does_not_understand() {
+fn command_line_reports_results_and_errors() {
     let ask = |line: &str| command::run(Lab::new(Sharing), line.split_whitespace().map(str::to_owned));
     let (text, good) = ask("sweep --seeds 0..50").unwrap();
     assert!(!good && text.contains("ended as diverged; the first is seed"), "{text}");
@@ -240,19 +245,19 @@ fn the_command_line_says_how_it_went_and_what_it_does_not_understand() {
     assert_eq!(ask("run --seed 1").unwrap(), ask("run --seed 1").unwrap());
     let (text, _) = ask("sweep --seeds 0..9 --faults none --fault message_loss_rate=1 --ops 1").unwrap();
     assert!(text.contains("9 ended as diverged"), "{text}");
-    for (line, said) in [
+    for (line, expected) in [
         ("", "usage"),
         ("sweat", "there is no command sweat"),
         ("run --seed", "has no value"),
-        ("run --seed x", "a whole number is wanted"),
+        ("run --seed x", "expected a whole number"),
         ("sweep --seeds 5..5", "0..1000"),
         ("run --fault loss=1", "expected one of `base_latency_ms`"),
-        ("run --faults wild", "there are none of that name"),
+        ("run --faults wild", "there is no such preset"),
         ("run --nodes 0", "nodes"),
-        ("replay", "which case"),
+        ("replay", "needs a case"),
         ("replay nowhere.toml", "nowhere.toml"),
     ] {
         let error = ask(line).unwrap_err();
-        assert!(error.contains(said), "{line}: {error}");
+        assert!(error.contains(expected), "{line}: {error}");
     }
 }

@@ -1,26 +1,26 @@
-//! Digests of states, and a table of what has been seen.
+//! Hashes of states, and the table of the states that were visited.
 
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Takes in a state and gives its digest of 128 bits: of a billion different states, two have the same with
-/// a chance of one in 10²⁰.
+/// Collects the bytes of a state and computes their 128-bit hash (XXH3). By the birthday bound, a billion
+/// distinct states contain a collision with a probability below 1 in 10²⁰.
 #[derive(Clone, Debug, Default)]
-pub struct Fingerprint(Vec<u8>);
+pub struct StateHasher(Vec<u8>);
 
-impl Fingerprint {
-    /// Takes in bytes, and how many they are.
+impl StateHasher {
+    /// Appends the length of a byte string and the string itself.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
-    /// Takes in a number.
+    /// Appends a number, as eight bytes.
     pub fn number(&mut self, number: u64) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
-    /// The digest of what was taken in; begins anew.
+    /// The hash of all that was appended since the last call. The buffer is empty afterwards.
     pub fn finish(&mut self) -> u128 {
         let digest = xxh3_128(&self.0);
         self.0.clear();
@@ -28,27 +28,30 @@ impl Fingerprint {
     }
 }
 
-/// What is written is taken in as it is: whoever writes sees to it that parts cannot run into each other.
-impl fmt::Write for Fingerprint {
+/// Appends text without its length: the caller must separate adjacent parts.
+impl fmt::Write for StateHasher {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.extend_from_slice(text.as_bytes());
         Ok(())
     }
 }
 
-/// Numbers by digest: an open table with linear probing, at most three quarters full. The digests are
-/// spread evenly already, and nothing is ever taken out.
+/// A map from hashes to numbers: open addressing with linear probing, at most three quarters full. The keys are
+/// uniformly distributed, so their low bits serve as the index. Nothing is ever removed, so no slot needs a
+/// deletion mark.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Table {
+pub(super) struct HashIndex {
     slots: Vec<([u64; 2], u32)>,
     len: usize,
 }
 
 const EMPTY: u32 = u32::MAX;
-const FEWEST: usize = 1_024;
+const MIN_SLOTS: usize = 1_024;
 
-impl Table {
-    fn place(&self, key: [u64; 2]) -> usize {
+impl HashIndex {
+    /// The slot of a key, or the empty slot where it belongs.
+    fn slot(&self, key: [u64; 2]) -> usize {
+        // The number of slots is a power of two, and at least one slot is empty, so that the probe ends.
         let mask = self.slots.len() - 1;
         let mut at = key[0] as usize & mask;
         while self.slots[at].1 != EMPTY && self.slots[at].0 != key {
@@ -57,28 +60,30 @@ impl Table {
         at
     }
 
-    /// The number of a digest, if it has one.
+    /// The number of a hash, if it has one.
     pub(super) fn find(&self, digest: u128) -> Option<u32> {
         if self.slots.is_empty() {
             return None;
         }
-        let number = self.slots[self.place(split(digest))].1;
+        let number = self.slots[self.slot(split(digest))].1;
         (number != EMPTY).then_some(number)
     }
 
-    /// Gives a digest a number, unless it has one. Says whether it had none.
+    /// Gives a hash a number, unless it already has one. Returns whether it had none. O(1) amortized.
     pub(super) fn insert(&mut self, digest: u128, number: u32) -> bool {
+        assert!(number != EMPTY, "numbers stay below the mark of an empty slot");
         if (self.len + 1) * 4 > self.slots.len() * 3 {
-            let larger = vec![([0; 2], EMPTY); (self.slots.len() * 2).max(FEWEST)];
+            let larger = vec![([0; 2], EMPTY); (self.slots.len() * 2).max(MIN_SLOTS)];
             for slot in std::mem::replace(&mut self.slots, larger) {
                 if slot.1 != EMPTY {
-                    let at = self.place(slot.0);
+                    let at = self.slot(slot.0);
                     self.slots[at] = slot;
                 }
             }
+            assert!(self.slots.len().is_power_of_two(), "the index is a mask of the key's low bits");
         }
         let key = split(digest);
-        let at = self.place(key);
+        let at = self.slot(key);
         let new = self.slots[at].1 == EMPTY;
         if new {
             self.slots[at] = (key, number);
@@ -97,9 +102,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_finds_what_it_was_given_and_nothing_else() {
+    fn finds_exactly_what_was_inserted() {
         let digest = |n: u64| xxh3_128(&n.to_le_bytes());
-        let mut table = Table::default();
+        let mut table = HashIndex::default();
         assert_eq!(table.find(digest(0)), None);
         for n in 0..10_000 {
             assert!(table.insert(digest(n), n as u32));

@@ -1,36 +1,37 @@
-//! How actions reach everybody, each once: whoever has one passes it on to those who say that they lack it.
+//! Anti-entropy gossip of actions: a replica that has an action sends it to those that announce that they lack it.
+//! Each replica applies each action once.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::collections::BTreeMap;
 use sync_sim::custom::NodeId;
 
-/// How many deltas one has of each writer, without a gap.
-pub(crate) type Have = BTreeMap<u32, u64>;
+/// The number of actions that a replica has of each writer, up to the first gap: a version vector.
+pub(crate) type Counts = BTreeMap<u32, u64>;
 
-/// An action on its way, and what its writer had applied before.
+/// An action, and the version vector of its writer before it.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
-pub(crate) struct Delta {
+pub(crate) struct GossipedAction {
     writer: u32,
     number: u64,
-    after: Have,
+    after: Counts,
     pub(crate) action: Vec<u8>,
 }
 
-/// The deltas that a replica has.
+/// The actions that a replica has applied, and those that wait for their causal predecessors.
 #[derive(Clone, Debug)]
-pub(crate) struct Spread {
+pub(crate) struct ActionGossip {
     own: u32,
     causal: bool,
-    applied: BTreeMap<(u32, u64), Delta>,
-    waiting: BTreeMap<(u32, u64), Delta>,
+    applied: BTreeMap<(u32, u64), GossipedAction>,
+    waiting: BTreeMap<(u32, u64), GossipedAction>,
 }
 
-impl Spread {
+impl ActionGossip {
     pub(crate) fn new(own: NodeId, causal: bool) -> Self {
         Self { own: own.0, causal, applied: BTreeMap::new(), waiting: BTreeMap::new() }
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Delta> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &GossipedAction> {
         self.applied.values()
     }
 
@@ -38,8 +39,8 @@ impl Spread {
         self.waiting.len() as u32
     }
 
-    pub(crate) fn have(&self) -> Have {
-        let mut have = Have::new();
+    pub(crate) fn have(&self) -> Counts {
+        let mut have = Counts::new();
         for &(writer, number) in self.applied.keys() {
             let count = have.entry(writer).or_default();
             *count += u64::from(*count == number);
@@ -47,23 +48,24 @@ impl Spread {
         have
     }
 
-    /// A delta of one's own, which counts as applied.
-    pub(crate) fn write(&mut self, action: Vec<u8>) -> Delta {
+    /// Records an action of this replica, which has applied it.
+    pub(crate) fn write(&mut self, action: Vec<u8>) -> GossipedAction {
         let after = self.have();
         let number = after.get(&self.own).copied().unwrap_or_default();
-        let delta = Delta { writer: self.own, number, after, action };
+        let delta = GossipedAction { writer: self.own, number, after, action };
         self.applied.insert((self.own, number), delta.clone());
         delta
     }
 
-    /// What another lacks.
-    pub(crate) fn missing(&self, have: &Have) -> Vec<Delta> {
-        let lacks = |delta: &&Delta| have.get(&delta.writer).is_none_or(|count| *count <= delta.number);
+    /// The actions that a replica with this version vector lacks.
+    pub(crate) fn missing(&self, have: &Counts) -> Vec<GossipedAction> {
+        let lacks =
+            |delta: &&GossipedAction| have.get(&delta.writer).is_none_or(|count| *count <= delta.number);
         self.applied.values().filter(lacks).cloned().collect()
     }
 
-    /// Takes deltas in, and gives those that are to be applied now, in order.
-    pub(crate) fn take(&mut self, deltas: Vec<Delta>) -> Vec<Delta> {
+    /// Receives actions. Returns those that can be applied now, in an order that respects causality.
+    pub(crate) fn take(&mut self, deltas: Vec<GossipedAction>) -> Vec<GossipedAction> {
         let mut due = Vec::new();
         for delta in deltas {
             let key = (delta.writer, delta.number);
@@ -82,7 +84,7 @@ impl Spread {
             let has = |(writer, count): (&u32, &u64)| have.get(writer).is_some_and(|have| have >= count);
             let ready = self.waiting.iter().find(|(_, delta)| delta.after.iter().all(has));
             let Some((&key, _)) = ready else { return due };
-            let Some(delta) = self.waiting.remove(&key) else { return due };
+            let delta = self.waiting.remove(&key).expect("a ready action is waiting");
             self.applied.insert(key, delta.clone());
             due.push(delta);
         }
