@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ValueEnum};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use sync_sim::case::{Beginning, Case};
+use sync_sim::case::{Case, ScenarioSpec};
 use sync_sim::prelude::{FaultConfig, Selection, SimDuration, SimTime, SyncProtocolKind, Topology, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 
@@ -314,7 +314,7 @@ impl SimArgs {
             if explicit {
                 return Err(format!("--{flag} says nothing where the case tells its nodes one by one"));
             }
-            let beginning = case.scenario.get_or_insert_with(Beginning::default);
+            let beginning = case.scenario.get_or_insert_with(ScenarioSpec::default);
             match flag {
                 "nodes" => beginning.nodes = self.nodes as usize,
                 "entities" => beginning.entities = self.entities as usize,

@@ -39,7 +39,7 @@ impl SimArgs {
         plain.links = LinkFaults::none();
         case.faults = self.faults(case.faults).or_else(|_| self.faults(plain))?;
         // What flags say of the replicas may leave no room for those that are hostile.
-        if !case.hostile_fit() {
+        if !case.honest_nodes_stay_connected() {
             case.faults.hostile = HostileFaults::none();
         }
         if case.calm_after.is_some_and(|calm_after| calm_after < case.workload.over) {

@@ -3,7 +3,7 @@
 use crate::report::{grouped, numbers_from, table};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use sync_sim::coverage::{Coverage, Reached};
+use sync_sim::coverage::{Coverage, HitCount};
 
 /// What a sweep reached. Field names are stable.
 #[derive(Serialize)]
@@ -19,7 +19,7 @@ pub(crate) struct CoverageReport {
     /// What is demanded and was not reached by any run that converged.
     missing: Vec<String>,
     /// In how many runs each was reached, and how many of those converged.
-    runs: BTreeMap<String, Reached>,
+    runs: BTreeMap<String, HitCount>,
 }
 
 impl CoverageReport {
@@ -37,7 +37,7 @@ impl CoverageReport {
 
     /// Prints how much was reached, what seldom was, and what never.
     pub(crate) fn print(&self) {
-        let mut rare: Vec<(&String, &Reached)> = self.runs.iter().filter(|(_, r)| r.runs > 0).collect();
+        let mut rare: Vec<(&String, &HitCount)> = self.runs.iter().filter(|(_, r)| r.runs > 0).collect();
         rare.sort_by_key(|(name, reached)| (reached.runs, *name));
         let mut shown = table(&["rarest that were reached", "runs", "converged"]);
         for (name, reached) in rare.into_iter().take(8) {

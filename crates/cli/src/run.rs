@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use sync_sim::case::Ended;
+use sync_sim::case::RunResult;
 use sync_sim::prelude::*;
 use syncline_disk::DiskStore;
 use syncline_store::{ReadView, Store, StoreError};
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
     let spec = sim.spec()?;
     if args.trace_only {
         let mut rt = spec.build(args.seed.unwrap_or(spec.case.seed));
-        println!("{}", Ended::of(&mut rt).trace);
+        println!("{}", RunResult::of(&mut rt).trace);
         return Ok(Ending::Good);
     }
     if args.until_failure {
@@ -124,7 +124,7 @@ fn until_failure(args: &RunArgs, spec: &Spec) -> Result<Ending, String> {
     interrupt::watch();
     let failing = seeds.find(|seed| {
         bar.inc(1);
-        interrupt::asked() || !Ended::of(&mut spec.build(*seed)).class.is_converged()
+        interrupt::asked() || !RunResult::of(&mut spec.build(*seed)).class.is_converged()
     });
     bar.finish_and_clear();
     let seed = failing.ok_or("every seed converged")?;
@@ -144,7 +144,7 @@ fn until_failure(args: &RunArgs, spec: &Spec) -> Result<Ending, String> {
 pub(crate) struct Ran {
     rt: SimRuntime,
     /// How.
-    pub(crate) ended: Ended,
+    pub(crate) ended: RunResult,
     took: Duration,
 }
 
@@ -153,7 +153,7 @@ impl Ran {
     pub(crate) fn of(spec: &Spec, seed: u64, watched: bool) -> Self {
         let started = Instant::now();
         let mut rt = spec.build(seed);
-        let ended = Ended::watched(&mut rt, |rt| run_watched(rt, watched));
+        let ended = RunResult::with_runner(&mut rt, |rt| run_watched(rt, watched));
         Self { rt, ended, took: started.elapsed() }
     }
 
@@ -162,7 +162,7 @@ impl Ran {
         let started = Instant::now();
         let mut rt = spec.build_with(seed, Some(usize::MAX));
         let mut log = Log::new();
-        let ended = Ended::watched(&mut rt, |rt| {
+        let ended = RunResult::with_runner(&mut rt, |rt| {
             rt.run_until(|rt| {
                 if follow {
                     log.follow(rt.history());

@@ -5,7 +5,7 @@ use crate::options::{Preset, scenario};
 use crate::report::table;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use sync_sim::case::{Beginning, Case};
+use sync_sim::case::{Case, ScenarioSpec};
 use sync_sim::prelude::{FaultConfig, SimDuration, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 use sync_sim::swarm;
@@ -84,7 +84,7 @@ pub(crate) fn list(args: &ScenariosArgs) -> Result<Ending, String> {
 fn start(named: NamedScenario) -> Result<String, String> {
     let case = Case {
         seed: 1,
-        scenario: Some(Beginning { name: named.name.into(), ..Beginning::default() }),
+        scenario: Some(ScenarioSpec { name: named.name.into(), ..ScenarioSpec::default() }),
         faults: FaultConfig::light_chaos(),
         workload: Workload::new(30, SimDuration::from_secs(3)),
         ..Case::default()

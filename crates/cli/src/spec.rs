@@ -3,7 +3,7 @@
 use crate::options::SimArgs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use sync_sim::case::{Case, Ended};
+use sync_sim::case::{Case, RunResult};
 use sync_sim::hostile::HostileMetrics;
 use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics};
 use sync_sim::network::Fates;
@@ -185,7 +185,7 @@ impl ContextReport {
 
 impl RunReport {
     /// The report of a run that has stopped.
-    pub(crate) fn of(rt: &SimRuntime, ended: &Ended, spec: &Spec) -> Self {
+    pub(crate) fn of(rt: &SimRuntime, ended: &RunResult, spec: &Spec) -> Self {
         let metrics = rt.metrics();
         let node = |node: NodeId| NodeReport {
             name: rt.name(node),

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use sync_sim::case::Ended;
+use sync_sim::case::RunResult;
 use sync_sim::coverage::Coverage;
 
 /// The flags of `sweep`.
@@ -372,7 +372,7 @@ fn run_all(spec: &Spec, plan: &Plan, part: Range<u64>, bar: &ProgressBar) -> Vec
 /// Runs a seed. A panic is a finding like any other: it does not take the rest of the sweep with it.
 fn run_one(spec: &Spec, seed: u64, twice: bool, covers: bool) -> Run {
     let mut rt = spec.build(seed);
-    let ended = Ended::of(&mut rt);
+    let ended = RunResult::of(&mut rt);
     let trace = ended.trace.to_string();
     let differs = match twice.then(|| elsewhere(spec, seed)) {
         None => None,

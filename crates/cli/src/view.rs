@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use sync_sim::forensics::investigate;
 use sync_sim::prelude::*;
-use sync_sim::timeline::{Film, Finding, shiviz};
+use sync_sim::timeline::{FailureSummary, Timeline, shiviz};
 
 pub(crate) const HELP: &str = "\
 Examples:
@@ -79,17 +79,21 @@ pub(crate) fn view(args: &ViewArgs) -> Result<Ending, String> {
     let text = match args.format {
         Format::Shiviz => rt.history().map(shiviz).unwrap_or_default(),
         Format::Perfetto | Format::Html => {
-            let film = Film::of_run(&rt, &stop).map_err(|error| error.to_string())?;
-            let mut film = film.ok_or("the run kept no history")?;
-            film.repeat = Some(spec.reproduce(seed));
+            let timeline = Timeline::of_run(&rt, &stop).map_err(|error| error.to_string())?;
+            let mut timeline = timeline.ok_or("the run kept no history")?;
+            timeline.repeat = Some(spec.reproduce(seed));
             if let Some(history) = rt.history().filter(|_| worth_investigating(&rt, &stop)) {
-                film.forensics = Some(Finding::of(&investigate(|| spec.build(seed)), history));
+                timeline.forensics = Some(FailureSummary::of(&investigate(|| spec.build(seed)), history));
             }
             if let Some(title) = &args.title {
-                film.title.clone_from(title);
+                timeline.title.clone_from(title);
             }
-            if args.format == Format::Html { film.page() } else { serde_json::to_string(&film.perfetto()) }
-                .map_err(|error| error.to_string())?
+            if args.format == Format::Html {
+                timeline.page()
+            } else {
+                serde_json::to_string(&timeline.perfetto())
+            }
+            .map_err(|error| error.to_string())?
         }
     };
     let default = match args.format {

@@ -154,7 +154,7 @@ fn what_is_found_is_made_small_written_down_replayed_and_shown() {
     assert_eq!((first.trace, &first.class), (again.trace, read.found.as_ref().unwrap()));
     let (run, ended) = lab.watch(&read).unwrap();
     assert!(run.story(10).contains(r#"node-0: the application writes; {"note":"#), "{}", run.story(10));
-    let page = run.film(&ended).unwrap().page().unwrap();
+    let page = run.timeline(&ended).unwrap().page().unwrap();
     assert!(page.contains("\"Notes\"") && page.contains("NOT CONVERGED"));
 }
 

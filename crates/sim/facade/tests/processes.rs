@@ -1,6 +1,6 @@
 //! Nodes that are `async fn`s.
 
-use sync_sim::case::Ended;
+use sync_sim::case::RunResult;
 use sync_sim::custom::*;
 
 /// What a test has its process do; the disk counts.
@@ -125,7 +125,7 @@ impl Subject for All {
 }
 
 /// How a run of two of them without operations ends, and what their disks hold.
-fn end(doing: Doing, faults: FaultConfig, seed: u64) -> (Ended, Vec<u64>) {
+fn end(doing: Doing, faults: FaultConfig, seed: u64) -> (RunResult, Vec<u64>) {
     let lab = Lab::new(All(doing)).nodes(2).ops(0, SimDuration::from_millis(1)).faults(faults);
     let case = lab.case(seed);
     let (run, ended) = lab.watch(&case).unwrap();

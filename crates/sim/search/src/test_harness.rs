@@ -3,7 +3,7 @@
 //!
 //! This file is the edge to `cargo test`: it alone reads the environment and writes files.
 
-use crate::case::{Case, CaseError, Class, Ended};
+use crate::case::{Case, CaseError, Class, RunResult};
 use crate::shrink::shrink_with;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -140,7 +140,12 @@ impl Trial {
         }
     }
 
-    fn must_pass(&self, case: &Case, body: &dyn Fn(&mut SimRuntime), said: impl FnOnce(&Ended) -> String) {
+    fn must_pass(
+        &self,
+        case: &Case,
+        body: &dyn Fn(&mut SimRuntime),
+        said: impl FnOnce(&RunResult) -> String,
+    ) {
         match self.attempt(case, false, body) {
             Ok((_, ended)) if ended.class.is_converged() => {}
             Ok((_, ended)) => panic!("{}", said(&ended)),
@@ -154,7 +159,7 @@ impl Trial {
         case: &Case,
         keeping: bool,
         body: &dyn Fn(&mut SimRuntime),
-    ) -> Result<(SimRuntime, Ended), CaseError> {
+    ) -> Result<(SimRuntime, RunResult), CaseError> {
         let mut rt = case.with_external_nodes(keeping)?;
         if self.nodes > 0 {
             rt.apply_scenario(Scenario::n_nodes_synced(self.nodes, 0));
@@ -167,11 +172,11 @@ impl Trial {
             Some((place, said)) => (None, Class::panicked(&place), format!("{said}\n  at {place}")),
         };
         let (at, events, trace) = (rt.now(), rt.events_processed(), rt.trace_digest());
-        Ok((rt, Ended { stop, class, reason, at, events, trace }))
+        Ok((rt, RunResult { stop, class, reason, at, events, trace }))
     }
 
     /// What is said of a seed that fails, once its case is small and written down.
-    fn report(&self, case: &Case, ended: &Ended, body: &dyn Fn(&mut SimRuntime)) -> String {
+    fn report(&self, case: &Case, ended: &RunResult, body: &dyn Fn(&mut SimRuntime)) -> String {
         let package = if self.package.is_empty() { String::new() } else { format!(" -p {}", self.package) };
         let command = format!("cargo test{package} {}", self.name);
         let seed = case.seed;
@@ -194,7 +199,7 @@ impl Trial {
     fn keep(
         &self,
         case: &Case,
-        ended: &Ended,
+        ended: &RunResult,
         body: &dyn Fn(&mut SimRuntime),
         command: &str,
     ) -> Result<(Case, PathBuf), String> {

@@ -1,6 +1,6 @@
 //! From a case to a run of replicas of one's own, and back.
 
-use crate::case::{Asked, Case, CaseError, What};
+use crate::case::{Case, CaseError, CustomOp, ScriptAction};
 use crate::custom::Subject;
 use crate::custom::disk_shim::Probe;
 use crate::custom::run::Run;
@@ -23,9 +23,9 @@ pub(super) enum Keeping {
     History,
 }
 
-fn ask<S: Subject>(place: &str, what: &What) -> Result<S::Op, CaseError> {
+fn ask<S: Subject>(place: &str, what: &ScriptAction) -> Result<S::Op, CaseError> {
     let problem = match what {
-        What::Op(Asked { ask, .. }) => match ask.clone().try_into() {
+        ScriptAction::Op(CustomOp { ask, .. }) => match ask.clone().try_into() {
             Ok(op) => return Ok(op),
             Err(error) => format!("this replica is not asked so: {error}"),
         },
@@ -64,7 +64,7 @@ pub(super) fn build<'a, S: Subject>(
         let problem = "replicas of one's own keep one context; only ours keep several".into();
         return Err(CaseError::Impossible { place: "contexts".into(), problem });
     }
-    let names = case.names(&case.beginning()?)?;
+    let names = case.names(&case.initial_scenario()?)?;
     let faults = case.faults.clone();
     let mut world = World::new(Choices::seeded(case.seed), faults).with_topology(case.topology);
     if keeping == Keeping::History {
@@ -138,13 +138,13 @@ pub(super) fn pinned<S: Subject>(run: &Run<'_, S>) -> Result<Vec<Case>, CaseErro
                 unwritable = Some(CaseError::Unwritable(error.to_string()));
                 toml::Value::Boolean(false)
             });
-            What::Op(Asked { node, ask })
+            ScriptAction::Op(CustomOp { node, ask })
         };
-        let what = What::of(happened, name, ask);
+        let what = ScriptAction::of(happened, name, ask);
         if let Some(error) = unwritable {
             return Err(error);
         }
-        scripted.script.extend(what.map(|what| crate::case::Happening {
+        scripted.script.extend(what.map(|what| crate::case::ScriptLine {
             at: cue.at,
             after: cue.after,
             what,

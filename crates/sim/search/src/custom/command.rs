@@ -2,7 +2,7 @@
 //!
 //! This file is an edge: it reads arguments and files, and writes files.
 
-use crate::case::{Case, Ended};
+use crate::case::{Case, RunResult};
 use crate::custom::Subject;
 use crate::custom::harness::Lab;
 use crate::custom::sweep::Failure;
@@ -186,12 +186,12 @@ pub fn run<S: Subject>(
         }
         "shrink" => shrunk(&lab, &arguments),
         "view" => {
-            let film = lab.view(&arguments.case(&lab)?).map_err(|error| error.to_string())?;
-            let film = film.ok_or("no history was kept")?;
-            let page = film.page().map_err(|error| error.to_string())?;
+            let timeline = lab.view(&arguments.case(&lab)?).map_err(|error| error.to_string())?;
+            let timeline = timeline.ok_or("no history was kept")?;
+            let page = timeline.page().map_err(|error| error.to_string())?;
             let path = arguments.out.as_deref().unwrap_or("run.html");
             write(path, &page)?;
-            Ok((format!("{}: {path}", film.verdict), true))
+            Ok((format!("{}: {path}", timeline.verdict), true))
         }
         other => Err(unclear(format!("there is no command {other}"))),
     }
@@ -204,7 +204,7 @@ fn write(path: &str, text: &str) -> Result<(), String> {
 fn shown<S: Subject>(lab: &Lab<S>, case: &Case, json: bool) -> Result<(String, bool), String> {
     let (run, ended) = lab.watch(case).map_err(|error| error.to_string())?;
     let good = ended.class.is_converged();
-    let Ended { class, reason, at, events, trace, .. } = &ended;
+    let RunResult { class, reason, at, events, trace, .. } = &ended;
     if json {
         let told = serde_json::json!({
             "seed": case.seed, "class": class.as_str(), "reason": reason, "at_us": at.as_micros(),

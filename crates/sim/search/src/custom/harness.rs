@@ -1,14 +1,14 @@
 //! Where a subject is run.
 
-use crate::case::{Case, CaseError, Ended, Node};
+use crate::case::{Case, CaseError, CaseNode, RunResult};
 use crate::custom::Subject;
 use crate::custom::case_binding::{self, Keeping};
 use crate::custom::run::Run;
-use crate::shrink::{Progress, Shrunk, shrink_with};
+use crate::shrink::{ShrinkProgress, Shrunk, shrink_with};
 use sync_sim_cluster::workload::Workload;
 use sync_sim_engine::faults::FaultConfig;
 use sync_sim_engine::network::Topology;
-use sync_sim_report::timeline::Film;
+use sync_sim_report::timeline::Timeline;
 use syncline_types::{SimDuration, SimTime};
 
 /// Where a subject is run: its settings are those of every run, but for the seed.
@@ -33,7 +33,7 @@ impl<S: Subject> Lab<S> {
 
     /// Sets how many nodes there are, called `node-0` and so on.
     pub fn nodes(mut self, nodes: usize) -> Self {
-        self.case.nodes = (0..nodes).map(|at| Node::empty(format!("node-{at}"))).collect();
+        self.case.nodes = (0..nodes).map(|at| CaseNode::empty(format!("node-{at}"))).collect();
         self
     }
 
@@ -82,7 +82,7 @@ impl<S: Subject> Lab<S> {
     /// # Errors
     ///
     /// If a setting makes no sense.
-    pub fn run(&self, seed: u64) -> Result<Ended, CaseError> {
+    pub fn run(&self, seed: u64) -> Result<RunResult, CaseError> {
         self.replay(&self.case(seed))
     }
 
@@ -91,7 +91,7 @@ impl<S: Subject> Lab<S> {
     /// # Errors
     ///
     /// What makes no sense in it.
-    pub fn replay(&self, case: &Case) -> Result<Ended, CaseError> {
+    pub fn replay(&self, case: &Case) -> Result<RunResult, CaseError> {
         Ok(case_binding::build(&self.subject, case, Keeping::Nothing)?.run())
     }
 
@@ -100,20 +100,20 @@ impl<S: Subject> Lab<S> {
     /// # Errors
     ///
     /// What makes no sense in it.
-    pub fn watch(&self, case: &Case) -> Result<(Run<'_, S>, Ended), CaseError> {
+    pub fn watch(&self, case: &Case) -> Result<(Run<'_, S>, RunResult), CaseError> {
         let mut run = case_binding::build(&self.subject, case, Keeping::History)?;
         let ended = run.run();
         Ok((run, ended))
     }
 
-    /// Runs a case and gives it as a picture; [`Film::page`] makes a page of it.
+    /// Runs a case and gives it as a picture; [`Timeline::page`] makes a page of it.
     ///
     /// # Errors
     ///
     /// What makes no sense in it.
-    pub fn view(&self, case: &Case) -> Result<Option<Film>, CaseError> {
+    pub fn view(&self, case: &Case) -> Result<Option<Timeline>, CaseError> {
         let (run, ended) = self.watch(case)?;
-        Ok(run.film(&ended))
+        Ok(run.timeline(&ended))
     }
 
     /// Makes a failing case small, in at most `most_runs` runs: every cause becomes a line of its own, and
@@ -127,7 +127,7 @@ impl<S: Subject> Lab<S> {
         &self,
         case: &Case,
         most_runs: u64,
-        go_on: &mut dyn FnMut(&Progress) -> bool,
+        go_on: &mut dyn FnMut(&ShrinkProgress) -> bool,
     ) -> Result<Shrunk, CaseError> {
         let mut run = case_binding::build(&self.subject, case, Keeping::Chance)?;
         let class = run.run().class;

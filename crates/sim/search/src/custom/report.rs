@@ -1,11 +1,11 @@
 //! A run in words and as a picture.
 
-use crate::case::Ended;
+use crate::case::RunResult;
 use crate::custom::Subject;
 use crate::custom::run::Run;
 use sync_sim_engine::history::{Entry, Fate, History, What};
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_report::timeline::{Film, FilmNode, Finding};
+use sync_sim_report::timeline::{FailureSummary, Timeline, TimelineNode};
 
 /// Lines of its story that a picture shows.
 const LINES: usize = 40;
@@ -34,11 +34,11 @@ impl<S: Subject> Run<'_, S> {
     }
 
     /// The run as a picture, if its history was kept.
-    pub fn film(&self, ended: &Ended) -> Option<Film> {
-        let mut film = Film::of(self.world.history()?, ended.at.as_micros());
-        film.good = ended.class.is_converged();
-        film.verdict = if film.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
-        film.title = format!("seed {}: {} replicas", self.case.seed, self.names.len());
+    pub fn timeline(&self, ended: &RunResult) -> Option<Timeline> {
+        let mut timeline = Timeline::of(self.world.history()?, ended.at.as_micros());
+        timeline.good = ended.class.is_converged();
+        timeline.verdict = if timeline.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
+        timeline.title = format!("seed {}: {} replicas", self.case.seed, self.names.len());
         let sent = self.world.router.fates().sent;
         let mut facts = vec![
             format!("{} of virtual time", ended.at),
@@ -47,20 +47,21 @@ impl<S: Subject> Run<'_, S> {
             format!("{} operations", self.acknowledged.len()),
             format!("trace {}", ended.trace),
         ];
-        facts.append(&mut film.facts);
-        if !film.good {
+        facts.append(&mut timeline.facts);
+        if !timeline.good {
             facts.insert(0, ended.reason.clone());
             let (headline, at) = (ended.reason.clone(), Some(ended.at.as_micros()));
             let parting = self.parting().map(|parting| format!("{parting}\n\n")).unwrap_or_default();
-            film.forensics = Some(Finding { headline, at, text: format!("{parting}{}", self.story(LINES)) });
+            timeline.forensics =
+                Some(FailureSummary { headline, at, text: format!("{parting}{}", self.story(LINES)) });
         }
-        film.facts = facts;
-        film.nodes =
+        timeline.facts = facts;
+        timeline.nodes =
             (0..).map(NodeId).zip(&self.names).map(|(node, name)| self.figures(node, name)).collect();
-        Some(film)
+        Some(timeline)
     }
 
-    fn figures(&self, node: NodeId, name: &str) -> FilmNode {
+    fn figures(&self, node: NodeId, name: &str) -> TimelineNode {
         let traffic = self.world.traffic(node);
         let figures = [
             ("frames sent", traffic.sent),
@@ -69,7 +70,7 @@ impl<S: Subject> Run<'_, S> {
             ("bytes received", traffic.bytes_received),
         ];
         let figures = figures.into_iter().map(|(what, figure)| (what.to_owned(), figure));
-        FilmNode { name: name.to_owned(), figures: figures.collect() }
+        TimelineNode { name: name.to_owned(), figures: figures.collect() }
     }
 }
 

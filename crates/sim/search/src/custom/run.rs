@@ -1,6 +1,6 @@
 //! One run of replicas of one's own.
 
-use crate::case::{Case, Ended};
+use crate::case::{Case, RunResult};
 use crate::custom::disk_shim::Probe;
 use crate::custom::{Acknowledged, Subject, Wrong};
 use sync_sim_cluster::liveness::{Storm, Watch};
@@ -32,9 +32,14 @@ pub struct Run<'a, S: Subject> {
 
 impl<S: Subject> Run<'_, S> {
     /// Runs until everything has converged, time or events run out, or something is wrong.
-    pub fn run(&mut self) -> Ended {
-        let caught = Ended::caught(|| self.go());
-        Ended { at: self.world.clock.now(), events: self.world.events(), trace: self.world.trace(), ..caught }
+    pub fn run(&mut self) -> RunResult {
+        let caught = RunResult::catching(|| self.go());
+        RunResult {
+            at: self.world.clock.now(),
+            events: self.world.events(),
+            trace: self.world.trace(),
+            ..caught
+        }
     }
 
     fn go(&mut self) -> StopCondition {

@@ -1,6 +1,6 @@
 //! Many seeds, on all cores.
 
-use crate::case::{CaseError, Ended};
+use crate::case::{CaseError, RunResult};
 use crate::custom::Subject;
 use crate::custom::harness::Lab;
 use serde::Serialize;
@@ -52,7 +52,7 @@ impl Sweep {
         self.failures.iter().find(|failure| failure.class == class)
     }
 
-    fn take(&mut self, seed: u64, ended: &Ended) {
+    fn take(&mut self, seed: u64, ended: &RunResult) {
         self.seeds += 1;
         self.events += ended.events;
         self.trace = self.trace.rotate_left(1) ^ ended.trace.value();
@@ -112,7 +112,7 @@ impl<S: Subject> Lab<S> {
             }
         };
         // Runs share nothing; which thread takes which seed does not matter once they are put in order.
-        let mut all: Vec<(u64, Result<Ended, CaseError>)> = std::thread::scope(|scope| {
+        let mut all: Vec<(u64, Result<RunResult, CaseError>)> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
             let join =
                 |worker: ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|said| resume_unwind(said));
