@@ -11,7 +11,7 @@ use crate::output::{json, progress, run_text};
 use crate::simulation::Simulation;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use sync_sim::case::Ended;
+use sync_sim::case::RunResult;
 use sync_sim::prelude::*;
 use syncline_disk::DiskStore;
 use syncline_store::{ReadView, Store, StoreError};
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
     let simulation = sim.simulation()?;
     if args.trace_only {
         let mut rt = simulation.build(args.seed.unwrap_or(simulation.case.seed));
-        println!("{}", Ended::of(&mut rt).trace);
+        println!("{}", RunResult::of(&mut rt).trace);
         return Ok(Ending::Good);
     }
     if args.until_failure {
@@ -69,7 +69,7 @@ fn until_failure(args: &RunArgs, simulation: &Simulation) -> Result<Ending, Stri
     interrupt::watch();
     let failing = seeds.find(|seed| {
         bar.inc(1);
-        interrupt::requested() || !Ended::of(&mut simulation.build(*seed)).class.is_converged()
+        interrupt::requested() || !RunResult::of(&mut simulation.build(*seed)).class.is_converged()
     });
     bar.finish_and_clear();
     let seed = failing.ok_or("every seed converged")?;
@@ -89,7 +89,7 @@ fn until_failure(args: &RunArgs, simulation: &Simulation) -> Result<Ending, Stri
 /// A run that has stopped.
 pub(crate) struct FinishedRun {
     rt: SimRuntime,
-    pub(crate) ended: Ended,
+    pub(crate) ended: RunResult,
     /// The real time that the run took.
     took: Duration,
 }
@@ -129,7 +129,7 @@ impl FinishedRun {
     fn observed(build: impl FnOnce() -> SimRuntime, observe: &mut dyn FnMut(&SimRuntime)) -> Self {
         let started = Instant::now();
         let mut rt = build();
-        let ended = Ended::watched(&mut rt, |rt| {
+        let ended = RunResult::with_runner(&mut rt, |rt| {
             rt.run_until(|rt| {
                 observe(rt);
                 false

@@ -6,7 +6,7 @@ use crate::output::json;
 use crate::output::text::table;
 use clap::ValueEnum;
 use serde::Serialize;
-use sync_sim::case::{Beginning, Case};
+use sync_sim::case::{ScenarioSpec, Case};
 use sync_sim::prelude::{FaultConfig, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 use sync_sim::swarm;
@@ -62,7 +62,7 @@ pub(crate) fn list(args: &ScenariosArgs) -> Result<Ending, String> {
 fn case_file(named: NamedScenario) -> Result<String, String> {
     let case = Case {
         seed: 1,
-        scenario: Some(Beginning { name: named.name.into(), ..Beginning::default() }),
+        scenario: Some(ScenarioSpec { name: named.name.into(), ..ScenarioSpec::default() }),
         faults: FaultConfig::light_chaos(),
         workload: Workload::default(),
         ..Case::default()

@@ -6,7 +6,7 @@ use crate::output::text::typed;
 use crate::simulation::Simulation;
 use std::path::PathBuf;
 use sync_sim::prelude::{SimRuntime, StopCondition};
-use sync_sim::timeline::{Film, Finding, shiviz};
+use sync_sim::timeline::{Timeline, FailureSummary, shiviz};
 
 /// Runs a simulation and writes its history in a format that can be looked at.
 pub(crate) fn view(args: &ViewArgs) -> Result<Ending, String> {
@@ -21,11 +21,11 @@ pub(crate) fn view(args: &ViewArgs) -> Result<Ending, String> {
     let text = match args.format {
         ViewFormat::Shiviz => rt.history().map(shiviz).unwrap_or_default(),
         ViewFormat::Html => {
-            film(args, &simulation, seed, &rt, &stop)?.page().map_err(|error| error.to_string())?
+            timeline(args, &simulation, seed, &rt, &stop)?.page().map_err(|error| error.to_string())?
         }
         ViewFormat::Perfetto => {
-            let film = film(args, &simulation, seed, &rt, &stop)?;
-            serde_json::to_string(&film.perfetto()).map_err(|error| error.to_string())?
+            let timeline = timeline(args, &simulation, seed, &rt, &stop)?;
+            serde_json::to_string(&timeline.perfetto()).map_err(|error| error.to_string())?
         }
     };
     let out = args.out.clone().unwrap_or_else(|| default_file(args.format));
@@ -38,25 +38,25 @@ pub(crate) fn view(args: &ViewArgs) -> Result<Ending, String> {
     Ok(Ending::of(stop == StopCondition::Converged))
 }
 
-fn film(
+fn timeline(
     args: &ViewArgs,
     simulation: &Simulation,
     seed: u64,
     rt: &SimRuntime,
     stop: &StopCondition,
-) -> Result<Film, String> {
-    let film = Film::of_run(rt, stop).map_err(|error| error.to_string())?;
-    let mut film = film.ok_or("the run has no history")?;
-    film.repeat = Some(simulation.reproduce(seed));
+) -> Result<Timeline, String> {
+    let timeline = Timeline::of_run(rt, stop).map_err(|error| error.to_string())?;
+    let mut timeline = timeline.ok_or("the run has no history")?;
+    timeline.repeat = Some(simulation.reproduce(seed));
     if let Some(history) = rt.history()
         && let Some(report) = simulation.investigate(seed, rt, stop)
     {
-        film.forensics = Some(Finding::of(&report, history));
+        timeline.forensics = Some(FailureSummary::of(&report, history));
     }
     if let Some(title) = &args.title {
-        film.title.clone_from(title);
+        timeline.title.clone_from(title);
     }
-    Ok(film)
+    Ok(timeline)
 }
 
 fn default_file(format: ViewFormat) -> PathBuf {

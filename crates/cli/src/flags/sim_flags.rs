@@ -13,7 +13,7 @@ use crate::simulation::Simulation;
 use clap::Args;
 use std::ops::Range;
 use std::path::PathBuf;
-use sync_sim::case::{Beginning, Case};
+use sync_sim::case::{ScenarioSpec, Case};
 use sync_sim::prelude::{FaultConfig, SimTime, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 
@@ -37,7 +37,7 @@ pub(crate) struct SimArgs {
     pub(crate) swarm: bool,
 
     /// How many replicas take part.
-    #[arg(long, value_name = "N", default_value_t = Beginning::default().nodes as u32)]
+    #[arg(long, value_name = "N", default_value_t = ScenarioSpec::default().nodes as u32)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     nodes: u32,
 
@@ -48,7 +48,7 @@ pub(crate) struct SimArgs {
     contexts: u32,
 
     /// How many entities each replica starts with, per context; the exact meaning depends on the scenario.
-    #[arg(long, value_name = "N", default_value_t = Beginning::default().entities as u32)]
+    #[arg(long, value_name = "N", default_value_t = ScenarioSpec::default().entities as u32)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     entities: u32,
 
@@ -161,7 +161,7 @@ pub(crate) struct SimArgs {
 
 /// The scenario that a case file gets if it names none.
 fn default_scenario() -> &'static str {
-    let name = Beginning::default().name;
+    let name = ScenarioSpec::default().name;
     let named = NAMED.iter().find(|scenario| scenario.name == name);
     named.expect("the default scenario is one of the named ones").name
 }
@@ -224,7 +224,7 @@ impl SimArgs {
             if explicit_nodes {
                 return Err(format!("--{flag} has no effect on a case that lists its nodes one by one"));
             }
-            let beginning = case.scenario.get_or_insert_with(Beginning::default);
+            let beginning = case.scenario.get_or_insert_with(ScenarioSpec::default);
             match flag {
                 "nodes" => beginning.nodes = self.nodes as usize,
                 "entities" => beginning.entities = self.entities as usize,

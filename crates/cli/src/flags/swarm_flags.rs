@@ -40,7 +40,7 @@ impl SimArgs {
         plain.links = LinkFaults::none();
         case.faults = self.faults(case.faults).or_else(|_| self.faults(plain))?;
         // A fixed number of nodes or a fixed topology may leave no room for the hostile ones that were drawn.
-        if !case.hostile_fit() {
+        if !case.honest_nodes_stay_connected() {
             case.faults.hostile = HostileFaults::none();
         }
         // Writes end before the network calms; a longer --write-for moves the end of chaos.

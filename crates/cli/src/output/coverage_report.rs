@@ -3,7 +3,7 @@
 use crate::output::text::{grouped, numbers_from, table};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use sync_sim::coverage::{Coverage, Reached};
+use sync_sim::coverage::{Coverage, HitCount};
 
 /// The coverage of a sweep. Its JSON keys are stable.
 #[derive(Serialize)]
@@ -19,7 +19,7 @@ pub(crate) struct CoverageReport {
     /// The required places that no converged run reached.
     missing: Vec<String>,
     /// For each place, how many runs reached it and how many of those converged.
-    runs: BTreeMap<String, Reached>,
+    runs: BTreeMap<String, HitCount>,
 }
 
 impl CoverageReport {
@@ -39,7 +39,7 @@ impl CoverageReport {
 
     /// Prints the rarest places, those that were never reached, and the verdict.
     pub(crate) fn print(&self) {
-        let mut rare: Vec<(&String, &Reached)> = self.runs.iter().filter(|(_, r)| r.runs > 0).collect();
+        let mut rare: Vec<(&String, &HitCount)> = self.runs.iter().filter(|(_, r)| r.runs > 0).collect();
         rare.sort_by_key(|(name, reached)| (reached.runs, *name));
         let mut shown = table(&["rarest places reached", "runs", "converged"]);
         for (name, reached) in rare.into_iter().take(8) {

@@ -3,7 +3,7 @@
 use crate::output::fates_report::FatesReport;
 use crate::simulation::Simulation;
 use serde::Serialize;
-use sync_sim::case::Ended;
+use sync_sim::case::RunResult;
 use sync_sim::hostile::HostileMetrics;
 use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics};
 use sync_sim::oracle::{AckedWrite, WrongPlace};
@@ -82,7 +82,7 @@ impl ContextReport {
 
 impl RunReport {
     /// The report of a run that has stopped.
-    pub(crate) fn of(rt: &SimRuntime, ended: &Ended, simulation: &Simulation) -> Self {
+    pub(crate) fn of(rt: &SimRuntime, ended: &RunResult, simulation: &Simulation) -> Self {
         let metrics = rt.metrics();
         let node = |node: NodeId| NodeReport {
             name: rt.name(node),

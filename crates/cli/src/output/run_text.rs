@@ -7,7 +7,7 @@ use crate::output::text::{bytes, grouped, numbers_from, table, typed, verdict};
 use crate::simulation::Simulation;
 use comfy_table::Table;
 use std::time::Duration;
-use sync_sim::case::Ended;
+use sync_sim::case::RunResult;
 use sync_sim::prelude::SimRuntime;
 
 /// How many replicas the table lists.
@@ -21,7 +21,7 @@ pub(crate) fn print(
     report: &RunReport,
     simulation: &Simulation,
     rt: &SimRuntime,
-    ended: &Ended,
+    ended: &RunResult,
     took: Duration,
 ) {
     println!("{}\n", heading(report, simulation));
@@ -93,7 +93,7 @@ fn nodes(nodes: &[NodeReport]) -> Table {
     rows
 }
 
-fn explain(report: &RunReport, simulation: &Simulation, rt: &SimRuntime, ended: &Ended) {
+fn explain(report: &RunReport, simulation: &Simulation, rt: &SimRuntime, ended: &RunResult) {
     let reason = report.reason.as_deref().unwrap_or(report.stop);
     println!("\nwhy: {}\n", reason.replace("; ", "\n  "));
     // After a panic there is no stop condition, and the state that is left explains nothing.

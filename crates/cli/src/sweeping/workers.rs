@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use sync_sim::case::Ended;
+use sync_sim::case::RunResult;
 use sync_sim::coverage::Coverage;
 
 /// Runs the seeds at the indices in `part`, or a prefix of them if the command is interrupted.
@@ -63,7 +63,7 @@ pub(super) fn run_all(
 /// Runs a seed. A panic of the code under test is a finding like any other and does not end the sweep.
 fn run_one(simulation: &Simulation, seed: u64, twice: bool, covers: bool) -> SeedOutcome {
     let mut rt = simulation.build(seed);
-    let ended = Ended::of(&mut rt);
+    let ended = RunResult::of(&mut rt);
     let trace = ended.trace.to_string();
     let differs = match twice.then(|| run_in_fresh_process(simulation, seed)) {
         None => None,

@@ -1,8 +1,11 @@
-//! `sync-sim`: real replicas under simulated faults, deterministically.
+//! `sync-sim`: deterministic simulation of real replicas under faults.
 //!
-//! The replicas, their storage and their sync protocols are the ones that run in production; only
-//! the network, the disk, the clock and chance are simulated. A run is decided by its seed: the
-//! same seed gives the same events, byte for byte, on every machine and in every build profile.
+//! The replicas, their storage and their sync protocols are the production code. Only what surrounds them is
+//! simulated: the network, the disk, the clock and randomness. A run is a function of its seed: the same seed
+//! gives the same events, byte for byte, on every machine and in every build profile. A failure that one run
+//! finds can therefore be repeated, investigated and made small.
+//!
+//! # A first run
 //!
 //! ```
 //! use sync_sim::prelude::*;
@@ -15,7 +18,33 @@
 //! assert_entity_count!(rt, nodes[0], 30);
 //! ```
 //!
-//! [`SimRuntime`] is the place to begin. [`engine`] is what it stands on, generic over what it runs.
+//! # The steps of a simulation
+//!
+//! 1. *Configure*: [`SimConfig`] holds the seed, the limits and the faults
+//!    ([`FaultConfig`](network::FaultConfig)) of a run.
+//! 2. *Set up*: a [`Scenario`](scenarios::Scenario) gives the nodes and their initial state, a
+//!    [`Workload`](workload::Workload) adds random writes, and the methods of [`SimRuntime`] schedule crashes,
+//!    partitions and writes at chosen times.
+//! 3. *Run*: [`SimRuntime::run`] processes events until the replicas have converged, an invariant is violated, or
+//!    a limit is reached. The [`StopCondition`] says which.
+//! 4. *Assert*: macros such as [`assert_converged!`] explain what is missing when they fail.
+//!
+//! # The modules
+//!
+//! | to | use |
+//! |---|---|
+//! | run a simulation | [`runtime`], [`scenarios`], [`workload`] |
+//! | choose faults | [`network`], [`hostile`] |
+//! | see what happened | [`metrics`], [`history`], [`node`], [`convergence`], [`oracle`] |
+//! | run a protocol over a byte stream | [`stream`] |
+//! | store a run as a file | [`case`] |
+//! | search for failures | [`swarm`], [`coverage`], [`explore`], [`compare_protocols`] |
+//! | understand a failure | [`shrink`], [`forensics`], [`timeline`] |
+//! | test a replica of another design | [`custom`] |
+//! | build on the event loop alone | [`engine`] |
+//!
+//! The crate is a facade: it re-exports the crates of the simulator under stable names. [`engine`] runs any
+//! [`Actor`](engine::Actor) and depends on no replica.
 #![warn(clippy::float_arithmetic)]
 
 pub use sync_sim_cluster::{
@@ -26,25 +55,26 @@ pub use sync_sim_engine::history;
 pub use sync_sim_report::{forensics, timeline};
 pub use sync_sim_search::{case, compare_protocols, coverage, custom, explore, shrink, swarm};
 
-/// The world that runs actors. It knows nothing of replicas.
+/// The event loop: a world of actors, its events, and the faults of nodes. It depends on no replica.
 pub mod engine {
     pub use sync_sim_engine::actor::*;
     pub use sync_sim_engine::event::*;
     pub use sync_sim_engine::world::*;
 }
 
-/// How often the sync protocols succeed.
+/// The success rate of each sync protocol over many runs.
 pub mod liveness {
     pub use sync_sim_cluster::liveness::{Path, Paths};
 }
 
-/// The simulated network and its faults.
+/// The simulated network: links, topologies, partitions and rules for frames, and the configuration of all
+/// faults.
 pub mod network {
     pub use sync_sim_engine::faults::*;
     pub use sync_sim_engine::network::*;
 }
 
-/// The runtime that people hold, with its clock, its randomness and its verdicts.
+/// The runtime of a simulation, with its clock, its randomness and its verdicts.
 pub mod runtime {
     pub use sync_sim_cluster::runtime::*;
     pub use sync_sim_cluster::verdict::*;
@@ -53,7 +83,7 @@ pub mod runtime {
     pub use sync_sim_engine::random::*;
 }
 
-/// How nodes are named.
+/// The identifiers of nodes.
 pub mod types {
     pub use sync_sim_engine::node_id::*;
 }
@@ -65,7 +95,7 @@ pub use runtime::{Phase, SimConfig, SimRuntime, StopCondition};
 pub use sync_sim_search::test_harness::{Seeds, Trial, check};
 pub use sync_sim_test::test;
 
-/// Everything a test needs.
+/// The types and macros that most tests need.
 pub mod prelude {
     pub use crate::engine::{CrashPoint, HostEffects};
     pub use crate::network::{

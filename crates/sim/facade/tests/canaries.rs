@@ -15,10 +15,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use sync_sim::canary::{self, Canary};
-use sync_sim::case::{Beginning, Ended, Shrunk};
+use sync_sim::case::{ScenarioSpec, RunResult};
 use sync_sim::liveness::Paths;
 use sync_sim::prelude::*;
-use sync_sim::shrink::shrink;
+use sync_sim::shrink::{Shrunk, shrink};
 
 /// One more than the most seeds that finding a bug may take.
 const SEEDS: u64 = 1_000;
@@ -35,7 +35,7 @@ const RUNS: u64 = 20_000;
 /// entities than the others to show, a fourth node, or crashes at worse times.
 fn case(bug: Canary, seed: u64) -> Case {
     let mut faults = FaultConfig::heavy_chaos();
-    let (mut beginning, mut protocol) = (Beginning::default(), None);
+    let (mut beginning, mut protocol) = (ScenarioSpec::default(), None);
     match bug {
         Canary::StaleFrameAccepted | Canary::IncarnationForgotten => {
             faults = faults.with_crashes(0.02, 20..60);
@@ -56,7 +56,7 @@ fn case(bug: Canary, seed: u64) -> Case {
 /// What showed a bug.
 enum Shown {
     /// One run.
-    Run(Box<(Case, Ended)>),
+    Run(Box<(Case, RunResult)>),
     /// Many runs together, each of which converged: what they have in common, in words.
     Paths(String),
 }
@@ -67,7 +67,7 @@ fn hunt(bug: Canary, first: u64) -> Option<(u64, Shown)> {
     (1..=SEEDS).find_map(|seeds| {
         let case = case(bug, first + seeds - 1);
         let mut rt = case.build().unwrap();
-        let ended = Ended::of(&mut rt);
+        let ended = RunResult::of(&mut rt);
         if !ended.class.is_converged() {
             return Some((seeds, Shown::Run(Box::new((case, ended)))));
         }
@@ -85,7 +85,7 @@ struct Cost {
     seeds: u64,
     /// How the case of the first range that becomes small ends, and what it becomes; none if only many
     /// runs show it.
-    shrunk: Option<(Ended, Shrunk)>,
+    shrunk: Option<(RunResult, Shrunk)>,
     /// What many runs show, if no single one does.
     paths: Option<String>,
     /// The most times the events of its clean twin that a run with it took.
@@ -110,7 +110,7 @@ fn cost(bug: Canary) -> Result<Cost, String> {
         }
     }
     let started = Instant::now();
-    let mut shrunk: Option<(Ended, Shrunk)> = None;
+    let mut shrunk: Option<(RunResult, Shrunk)> = None;
     for (case, ended) in &runs {
         if shrunk.as_ref().is_some_and(|(_, shrunk)| shrunk.case.size().causes() < SMALL) {
             break;
@@ -148,7 +148,7 @@ fn cost(bug: Canary) -> Result<Cost, String> {
 }
 
 /// The smallest case that fails in the same way, also once it was written down and read.
-fn made_small(case: &Case, ended: &Ended) -> Shrunk {
+fn made_small(case: &Case, ended: &RunResult) -> Shrunk {
     let shrunk = shrink(case, RUNS, &mut |_| true).unwrap();
     let again: Case = shrunk.case.to_text().unwrap().parse().unwrap();
     assert_eq!(again.run().unwrap().class, ended.class, "{}", shrunk.case);

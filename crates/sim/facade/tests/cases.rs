@@ -1,10 +1,10 @@
-//! Cases: read, written, run, made explicit, made small.
+//! Cases: parsing, writing, running, pinning and shrinking.
 
-use sync_sim::case::{Beginning, CaseError, Class};
+use sync_sim::case::{CaseError, Class, ScenarioSpec};
 use sync_sim::prelude::*;
 use sync_sim::shrink::shrink;
 
-/// What a file must not lose: a run with every kind of chance.
+/// A case with every kind of random fault, none of which a file may lose.
 fn stormy(seed: u64) -> Case {
     let faults = FaultConfig::heavy_chaos()
         .with_corruption(0.02)
@@ -15,7 +15,7 @@ fn stormy(seed: u64) -> Case {
         .with_slow_nodes(3.0);
     Case {
         seed,
-        scenario: Some(Beginning { name: "overlap".into(), nodes: 4, entities: 12 }),
+        scenario: Some(ScenarioSpec { name: "overlap".into(), nodes: 4, entities: 12 }),
         workload: Workload::new(25, SimDuration::from_secs(2)),
         faults,
         chaos_for: SimDuration::from_secs(3),
@@ -36,7 +36,7 @@ fn refused(text: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_case_with_a_seed_is_the_run_that_the_builders_make() {
+fn case_matches_builders() {
     for seed in 0..5 {
         let case = stormy(seed);
         let config = SimConfig { chaos_for: case.chaos_for, ..SimConfig::with_seed(seed) };
@@ -49,7 +49,7 @@ fn a_case_with_a_seed_is_the_run_that_the_builders_make() {
 }
 
 #[test]
-fn a_case_written_down_is_the_same_when_it_is_read() {
+fn cases_survive_text() {
     for case in [Case { found: Some(Class::panicked("a \"b\"\nc")), ..stormy(u64::MAX - 1) }, stormy(3)] {
         let text = case.to_text().unwrap();
         assert_eq!(read(&text), case, "{text}");
@@ -61,15 +61,17 @@ fn a_case_written_down_is_the_same_when_it_is_read() {
 }
 
 #[test]
-fn a_pinned_case_does_without_chance_what_chance_did() {
-    let (mut kinds, mut exact) = ([0; 5], 0);
-    // The end is always of one class; with every kind of chance at once, seed 6 takes another way there.
+fn pinned_case_repeats_random_run() {
+    let mut kinds = [0; 5];
+    let mut exact = 0;
+    // The class of the result is always the same; with every kind of fault at once, seed 6 reaches it another way.
     for seed in 0..7 {
         let case = stormy(seed);
         let pinned = case.pinned().unwrap();
         assert_eq!(pinned.faults, FaultConfig::none().with_latency(50, 0), "seed {seed}");
         assert!(pinned.scenario.is_none() && pinned.workload.writes == 0);
-        let (mut first, mut again) = (case.build().unwrap(), pinned.build().unwrap());
+        let mut first = case.build().unwrap();
+        let mut again = pinned.build().unwrap();
         assert_eq!(first.run(), again.run(), "seed {seed}");
         let same = first.now() == again.now()
             && first.network().fates() == again.network().fates()
@@ -87,7 +89,7 @@ fn a_pinned_case_does_without_chance_what_chance_did() {
 }
 
 #[test]
-fn a_frame_is_lost_late_doubled_or_corrupted_as_told() {
+fn frame_faults_apply() {
     let begin = r#"
         nodes = [{ name = "alice", entities = ["a/0..5"] }, { name = "bob" }]
         frames = [
@@ -106,7 +108,7 @@ fn a_frame_is_lost_late_doubled_or_corrupted_as_told() {
 }
 
 #[test]
-fn a_script_happens() {
+fn script_events_apply() {
     let text = r#"
         topology = "line"
         protocol = "hash_comparison"
@@ -145,7 +147,7 @@ fn a_script_happens() {
 }
 
 #[test]
-fn a_run_is_not_over_before_its_script_is() {
+fn run_outlasts_its_script() {
     let ran = |at: &str| {
         let crash = format!("{{ at = \"{at}\", crash = {{ node = \"bob\", down_for = \"1s\" }} }}");
         let mut rt = read(&format!("max_time = \"60s\"\nscript = [{crash}]\n[scenario]\n")).build().unwrap();
@@ -153,12 +155,12 @@ fn a_run_is_not_over_before_its_script_is() {
         (rt.now() >= SimTime::from_secs(31), rt.metrics().effects.node_crashes)
     };
     assert_eq!(ran("30s"), (true, 1));
-    // What comes after the end of time does not come.
+    // An event after `max_time` does not happen.
     assert_eq!(ran("90s"), (false, 0));
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_line_column_and_what_was_meant() {
+fn parse_errors_name_place_and_suggestion() {
     refused("seed = 1\nsed = 4\n", &["line 2, column 1", "unknown field `sed`", "did you mean \"seed\"?"]);
     refused("[faults]\nmesage_loss_rate = 0.1", &["line 2, column 1", "did you mean \"message_loss_rate\"?"]);
     refused("seed = \"many\"", &["line 1, column 8", "no whole number"]);
@@ -177,7 +179,7 @@ fn what_cannot_be_read_is_told_with_line_column_and_what_was_meant() {
 }
 
 #[test]
-fn what_makes_no_sense_is_named() {
+fn refuses_contradictory_cases() {
     refused("", &["either with a `scenario` or with `nodes`", "neither"]);
     refused("version = 9", &["format 9", "format 1"]);
     refused("[scenario]\nname = \"divergd\"", &["did you mean \"diverged\"?"]);
@@ -201,9 +203,9 @@ fn what_makes_no_sense_is_named() {
     );
 }
 
-/// A case that fails for one reason among a hundred: frames of a partition that never ends.
+/// A case with a hundred possible causes, of which one matters: a partition that never ends.
 #[test]
-fn a_case_is_shrunk_to_what_matters_and_always_to_the_same() {
+fn shrinks_to_cause_deterministically() {
     let mut case =
         Case { max_time: SimTime::from_secs(8), chaos_for: SimDuration::from_secs(2), ..stormy(6) };
     case.faults.late_joiners = 0;
@@ -217,7 +219,7 @@ fn a_case_is_shrunk_to_what_matters_and_always_to_the_same() {
     assert_eq!(shrunk.case.run().unwrap().class, class);
     assert!(shrunk.finished && shrunk.from.causes() > 100, "{}", shrunk.from);
     let size = shrunk.case.size();
-    // The partition, and one thing that only one side has.
+    // The partition, and one entity that only one side has.
     assert_eq!((size.nodes, size.faults, size.frames, size.causes()), (2, 1, 0, 2), "{}", shrunk.case);
     assert_eq!(shrink(&case, 3_000, &mut |_| true).unwrap(), shrunk);
     let short = shrink(&case, 10, &mut |_| true).unwrap();
@@ -227,14 +229,14 @@ fn a_case_is_shrunk_to_what_matters_and_always_to_the_same() {
 }
 
 #[test]
-fn a_case_that_converges_is_not_shrunk() {
+fn refuses_to_shrink_converging_case() {
     let case = read("[scenario]\n");
     assert_eq!(shrink(&case, 100, &mut |_| true), Err(CaseError::NothingWrong));
 }
 
-/// Found by drawn seed 12964, where the place of a list's item came again after all had forgotten it.
+/// Found by drawn seed 12964: the position of a list item was used again after its tombstone was collected.
 #[test]
-fn the_place_of_an_item_may_come_again_once_all_have_forgotten_it() {
+fn collected_list_position_is_reusable() {
     let case: Case = r#"
         max_time = "60s"
         nodes = [
@@ -260,4 +262,95 @@ fn the_place_of_an_item_may_come_again_once_all_have_forgotten_it() {
     .unwrap();
     let ended = case.run().unwrap();
     assert!(ended.class.is_converged(), "{ended}");
+}
+
+/// Every key and name of version 1 of the file format. A change that breaks this test breaks stored files.
+#[test]
+fn file_format_is_frozen() {
+    let ops = [
+        r#"{ set = { target = "a", to = "b" } }"#,
+        r#"{ set_opaque = { target = "a", to = "hex:ff" } }"#,
+        r#"{ increment = { target = "a", by = 2 } }"#,
+        r#"{ change = { target = "a", by = -2 } }"#,
+        r#"{ create = { target = "> a", collection = "sorted_map" } }"#,
+        r#"{ add_element = { target = "a > b" } }"#,
+        r#"{ remove_element = { target = "a > b" } }"#,
+        r#"{ insert_item = { list = "a", at = 1, item = { bytes = "b" } } }"#,
+        r#"{ insert_item = { list = "a", at = 1, item = { collection = "map" } } }"#,
+        r#"{ delete_item = { list = "a", at = 1 } }"#,
+        r#"{ insert_text = { target = "a", at = 1, text = "b" } }"#,
+        r#"{ delete_text = { target = "a", at = 1, count = 2 } }"#,
+        r#"{ set_own = { storage = "a", to = "b" } }"#,
+        r#"{ freeze = { target = "a", as = "b" } }"#,
+        r#"{ merge = { target = "a", type = "t", in = "b" } }"#,
+        r#"{ delete = { target = "a" } }"#,
+    ];
+    let script = [
+        r#"{ at = "1ms", after = 2, crash = { node = "a", point = "mid_commit", down_for = "1s" } }"#,
+        r#"{ at = "1ms", restart = "a" }"#,
+        r#"{ at = "1ms", partition = { groups = [["a"], ["b"]], lasting = "1s" } }"#,
+        r#"{ at = "1ms", partition = { one_way = [["a"], ["b"]] } }"#,
+        r#"{ at = "1ms", leave = { node = "a", away_for = "1s" } }"#,
+        r#"{ at = "1ms", return = "a" }"#,
+        r#"{ at = "1ms", join = "d" }"#,
+        r#"{ at = "1ms", lie = { node = "c", kind = "lying_root", frames = 3 } }"#,
+    ];
+    let rules = [
+        r#"{ do = "pass", from = "a", to = "b", kinds = ["delta"], least_bytes = 1, most_bytes = 9 }"#,
+        r#"{ do = "drop", since = "1ms", until = "2ms", after = 1, one_in = 2, at_most = 3 }"#,
+        r#"{ do = "duplicate" }"#,
+        r#"{ do = "corrupt" }"#,
+        r#"{ do = "reset" }"#,
+        r#"{ do = { delay = "1ms" } }"#,
+    ];
+    let frames = [
+        r#"{ from = "a", to = "b", frame = 1, lost = true }"#,
+        r#"{ from = "a", to = "b", frame = 2, takes = "1ms", again = "2ms", flipped = 1, again_flipped = 2, losses = 3 }"#,
+    ];
+    let nodes = [
+        r#"{ name = "a", shared = false, entities = ["a/0..3", "x ~ y = z"], contexts = [{ entities = ["c/1"] }] }"#,
+        r#"{ name = "b" }"#,
+        r#"{ name = "c", hostile = ["lying_root"], outsider = true }"#,
+    ];
+    let lines = |lines: &[&str]| lines.iter().map(|line| format!("    {line},\n")).collect::<String>();
+    let settings = r#"version = 1
+found = "violated: Lost"
+seed = 7
+buffer_capacity = 3
+calm_after = "5s"
+chaos_for = "2s"
+contexts = 2
+delta_retention = 9
+forget_tombstones = false
+max_events = 1000
+max_time = "60s"
+protocol = "level_wise"
+selection = "table"
+topology = "ring"
+"#;
+    let write = format!(
+        r#"{{ at = "1ms", write = {{ node = "a", ops = [{}], wraps = true, context = 1 }} }}"#,
+        ops.join(", ")
+    );
+    let text = format!(
+        "{settings}shared = [\"s/0..2\"]\nnodes = [\n{}]\nrules = [\n{}]\nscript = [\n    {write},\n{}]\nframes = [\n{}]\n",
+        lines(&nodes),
+        lines(&rules),
+        lines(&script),
+        lines(&frames)
+    );
+    let case = read(&text);
+    let written = case.to_text().unwrap();
+    assert_eq!(read(&written), case, "{written}");
+    let all = [&nodes[..], &rules[..], &script[..], &frames[..], &ops[..], &[write.as_str()]].concat();
+    for line in settings.lines().chain(all) {
+        assert!(written.contains(line), "{line} is missing in:\n{written}");
+    }
+    // Another version is refused, older or newer.
+    for version in [0, 2] {
+        refused(
+            &format!("version = {version}\n[scenario]\n"),
+            &[&format!("format {version}"), "reads format 1"],
+        );
+    }
 }

@@ -179,13 +179,13 @@ fn an_investigation_names_the_context_and_shows_what_differs_there() {
     let mut rt = build();
     rt.keep_history(usize::MAX);
     let stop = rt.run();
-    let film = sync_sim::timeline::Film::of_run(&rt, &stop).unwrap().unwrap();
+    let timeline = sync_sim::timeline::Timeline::of_run(&rt, &stop).unwrap().unwrap();
     assert!(
-        film.facts
+        timeline.facts
             .iter()
             .any(|fact| fact.contains("3 contexts on each node; the records are those of context 1"))
     );
-    assert!(film.records.list[0].differs, "{:?}", film.records.list);
+    assert!(timeline.records.list[0].differs, "{:?}", timeline.records.list);
 }
 
 trait Differ {
@@ -572,7 +572,7 @@ mod mixed {
             seed,
             contexts: 4,
             faults: FaultConfig::heavy_chaos(),
-            scenario: Some(sync_sim::case::Beginning::default()),
+            scenario: Some(sync_sim::case::ScenarioSpec::default()),
             workload: Workload::new(30, SimDuration::from_secs(3)),
             ..Case::default()
         };

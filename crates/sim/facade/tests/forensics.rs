@@ -1,35 +1,39 @@
-//! An investigation finds the event at which a run went wrong, and tells of what happened to what differs.
+//! Forensics: an investigation finds the event after which a run could not converge, and the history of the
+//! records that differ.
 
-use sync_sim::forensics::{Finding, Place, investigate};
+use sync_sim::forensics::{Finding, IndexPosition, investigate};
 use sync_sim::prelude::*;
 
-fn quiet(seed: u64) -> SimRuntime {
+fn diverged(seed: u64) -> SimRuntime {
     let mut rt = SimRuntime::with_seed(seed);
     rt.apply_scenario(Scenario::n_nodes_diverged(2, 40));
     rt
 }
 
 #[test]
-fn of_a_run_that_converged_there_is_nothing_to_tell() {
-    let report = investigate(|| quiet(1));
+fn converged_run_has_no_finding() {
+    let report = investigate(|| diverged(1));
     assert_eq!((report.finding, report.trials), (Finding::Converged, 0));
 }
 
 #[test]
-fn replicas_that_only_a_partition_keeps_apart_could_still_agree() {
+fn partitioned_replicas_could_still_agree() {
     let report = investigate(|| {
-        let mut rt = quiet(2);
+        let mut rt = diverged(2);
         rt.partition_bidirectional("alice", "bob", None);
         rt
     });
     assert_eq!(report.finding, Finding::CouldStillAgree);
     assert_eq!(report.sides, Some(("alice".to_owned(), "bob".to_owned())));
-    // The way leads from the root through an inner node to the record, and differs all along.
+    // The path leads from the root through an inner node to the record, and the hashes differ all along.
     assert!(report.path.len() >= 4, "{report}");
     assert!(report.path.iter().all(|step| step.left != step.right), "{report}");
-    let places: Vec<&Place> = report.path.iter().map(|step| &step.place).collect();
+    let positions: Vec<&IndexPosition> = report.path.iter().map(|step| &step.place).collect();
     assert!(
-        matches!(places[..], [Place::Root, Place::Children { .. }, .., Place::Record { .. }]),
+        matches!(
+            positions[..],
+            [IndexPosition::Root, IndexPosition::Children { .. }, .., IndexPosition::Record { .. }]
+        ),
         "{report}"
     );
 }
@@ -38,13 +42,13 @@ fn replicas_that_only_a_partition_keeps_apart_could_still_agree() {
 mod broken {
     use super::*;
     use sync_sim::canary::{self, Canary};
-    use sync_sim::forensics::Report;
+    use sync_sim::forensics::FailureReport;
 
     fn write(value: u8) -> Vec<Operation> {
         vec![Operation::Set { target: Target::top(EntityId::from_u64(7)), bytes: vec![value] }]
     }
 
-    fn under(bug: Canary, build: impl Fn() -> SimRuntime) -> Report {
+    fn under(bug: Canary, build: impl Fn() -> SimRuntime) -> FailureReport {
         canary::set(Some(bug));
         let report = investigate(build);
         canary::set(None);
@@ -52,8 +56,8 @@ mod broken {
     }
 
     #[test]
-    fn the_event_after_which_a_write_was_lost_is_found() {
-        // Alice's write is durable nowhere, and she says that it is accepted.
+    fn finds_event_that_lost_a_write() {
+        // Alice acknowledges a write that is durable nowhere.
         let report = under(Canary::AcknowledgedBeforeCommit, || {
             let mut rt = SimRuntime::with_seed(3);
             rt.apply_scenario(Scenario::n_nodes_synced(2, 5));
@@ -74,7 +78,7 @@ mod broken {
     }
 
     #[test]
-    fn a_broken_promise_is_traced_to_its_event() {
+    fn finds_event_that_broke_invariant() {
         let simulation = |seed| {
             let faults = FaultConfig::heavy_chaos();
             let mut rt = SimRuntime::with_config(SimConfig::with_seed(seed).with_faults(faults));

@@ -1,11 +1,11 @@
 //! Hostile peers in whole runs: what they say, how they are refused, and that the honest converge with each
 //! other and lose nothing.
 
-use sync_sim::case::{CaseError, What};
+use sync_sim::case::{CaseError, ScriptAction};
 use sync_sim::hostile::Lies;
 use sync_sim::prelude::*;
 use sync_sim::shrink::shrink;
-use sync_sim::timeline::Film;
+use sync_sim::timeline::Timeline;
 
 fn safe() -> impl Iterator<Item = Lie> {
     Lie::ALL.into_iter().filter(|lie| !lie.is_taken_on_trust())
@@ -332,7 +332,7 @@ fn a_pinned_case_names_its_liars_and_does_the_same() {
             .with_lies([Lie::Garbage, Lie::LyingRoot]);
         let case = Case {
             seed,
-            scenario: Some(sync_sim::case::Beginning { nodes: 4, entities: 6, ..Default::default() }),
+            scenario: Some(sync_sim::case::ScenarioSpec { nodes: 4, entities: 6, ..Default::default() }),
             workload: Workload::new(20, SimDuration::from_secs(2)),
             faults,
             ..Case::default()
@@ -363,7 +363,7 @@ fn shrinking_drops_lies_that_do_not_matter() {
     .rules;
     let shrunk = shrink(&case, 2_000, &mut |_| true).unwrap().case;
     assert!(shrunk.nodes.iter().all(|node| node.hostile.is_none() && !node.outsider), "{shrunk}");
-    assert!(!shrunk.script.iter().any(|line| matches!(line.what, What::Lie(_))), "{shrunk}");
+    assert!(!shrunk.script.iter().any(|line| matches!(line.what, ScriptAction::Lie(_))), "{shrunk}");
 }
 
 #[test]
@@ -373,11 +373,11 @@ fn a_film_names_hostile_nodes_as_such() {
         SimRuntime::with_config(SimConfig::with_seed(2).with_faults(faults).with_history(usize::MAX));
     rt.apply_scenario(Scenario::n_nodes_diverged(3, 4));
     let stop = rt.run();
-    let film = Film::of_run(&rt, &stop).unwrap().unwrap();
-    let names: Vec<&str> = film.nodes.iter().map(|node| node.name.as_str()).collect();
+    let timeline = Timeline::of_run(&rt, &stop).unwrap().unwrap();
+    let names: Vec<&str> = timeline.nodes.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names, ["alice", "bob", "carol (hostile)"]);
-    assert!(film.nodes[2].figures["lies: garbage"] > 0);
-    assert!(film.facts.iter().any(|fact| fact == "hostile, and not waited for: carol"), "{:?}", film.facts);
+    assert!(timeline.nodes[2].figures["lies: garbage"] > 0);
+    assert!(timeline.facts.iter().any(|fact| fact == "hostile, and not waited for: carol"), "{:?}", timeline.facts);
 }
 
 /// Where nodes sign with keys of their own, their replicas are made twice before the run.

@@ -1,11 +1,11 @@
-//! What chance did in a run, told line by line, does the very same.
+//! Pinning: a run and its pinned case do exactly the same.
 
-use sync_sim::case::Beginning;
+use sync_sim::case::ScenarioSpec;
 use sync_sim::prelude::*;
 use sync_sim::swarm;
 
-/// What two runs have in common if they are the same: how and when they end, every session with its times,
-/// the fate of every frame, and the states of all nodes.
+/// Everything by which two runs are compared: the reason and time of the end, every session with its times, the
+/// fate of every frame, and the final states of all nodes.
 fn account(case: &Case) -> (String, SimTime, String) {
     let mut rt = case.build().unwrap();
     let stop = rt.run();
@@ -13,8 +13,8 @@ fn account(case: &Case) -> (String, SimTime, String) {
     (stop.to_string(), rt.now(), format!("{digests:?} {:?} {:?}", rt.network().fates(), rt.sessions()))
 }
 
-/// Pins a case, checks that this changes nothing, also once it was written down, and that nothing but hosts,
-/// single links and lies is left to chance.
+/// Pins a case and checks that the run stays the same, that the pinned case survives text, and that only the
+/// faults of hosts and single links and the choice of lies stay random.
 fn pinned(case: &Case) -> Case {
     let pinned = case.pinned().unwrap();
     assert_eq!(account(&pinned), account(case), "seed {}", case.seed);
@@ -22,8 +22,9 @@ fn pinned(case: &Case) -> Case {
     assert_eq!(again, pinned, "seed {}", case.seed);
     let mut quiet = FaultConfig::none().with_latency(case.faults.base_latency_ms, 0);
     quiet.restart_delay_ms = pinned.faults.restart_delay_ms.clone();
-    (quiet.links, quiet.hosts) = (case.faults.links.clone(), case.faults.hosts.clone());
-    // Who lies is named; of what and when is drawn.
+    quiet.links = case.faults.links.clone();
+    quiet.hosts = case.faults.hosts.clone();
+    // Hostile nodes are explicit; what they lie about and when stays random.
     quiet.hostile = pinned.faults.hostile;
     assert_eq!(quiet.hostile.nodes, 0, "seed {}", case.seed);
     assert_eq!(pinned.faults, quiet, "seed {}", case.seed);
@@ -32,16 +33,17 @@ fn pinned(case: &Case) -> Case {
 }
 
 #[test]
-fn every_drawn_case_does_the_very_same_once_it_is_pinned() {
+fn pinned_drawn_cases_repeat_exactly() {
     for seed in 0..200 {
         pinned(&swarm::draw(seed));
     }
 }
 
-/// Much goes wrong, and at the same times: latencies are whole multiples of each other, or none.
+/// Many faults at the same instants: latencies are multiples of each other, or zero.
 #[test]
-fn what_happens_at_one_instant_happens_in_the_same_order_once_it_is_pinned() {
-    let (mut between, mut several) = (0, 0);
+fn pinning_keeps_order_within_instants() {
+    let mut between = 0;
+    let mut several = 0;
     for seed in 0..120 {
         let latency = [0, 10, 50][seed as usize % 3];
         let faults = FaultConfig::heavy_chaos()
@@ -54,7 +56,7 @@ fn what_happens_at_one_instant_happens_in_the_same_order_once_it_is_pinned() {
             .with_slow_nodes(3.0);
         let case = Case {
             seed,
-            scenario: Some(Beginning { name: "overlap".into(), nodes: 4, entities: 12 }),
+            scenario: Some(ScenarioSpec { name: "overlap".into(), nodes: 4, entities: 12 }),
             workload: Workload::new(40, SimDuration::from_secs(2)),
             faults,
             chaos_for: SimDuration::from_secs(3),

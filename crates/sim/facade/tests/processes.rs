@@ -1,6 +1,6 @@
 //! Custom nodes that are `async fn`s.
 
-use sync_sim::case::Ended;
+use sync_sim::case::RunResult;
 use sync_sim::custom::*;
 
 /// The behavior of a process. Its disk holds a counter.
@@ -125,7 +125,7 @@ impl Subject for All {
 }
 
 /// The end of a run of two nodes without operations, and the content of their disks.
-fn end(behavior: Behavior, faults: FaultConfig, seed: u64) -> (Ended, Vec<u64>) {
+fn end(behavior: Behavior, faults: FaultConfig, seed: u64) -> (RunResult, Vec<u64>) {
     let lab = Lab::new(All(behavior)).nodes(2).ops(0, SimDuration::from_millis(1)).faults(faults);
     let case = lab.case(seed);
     let (run, ended) = lab.record(&case).unwrap();

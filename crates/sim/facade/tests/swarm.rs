@@ -1,25 +1,25 @@
-//! Drawn runs: they converge, in both phases; what they reach is counted; and a fault that does nothing any
-//! more is missed.
+//! Swarm runs: they converge in both phases, their coverage is counted, and a fault setting without effect is
+//! noticed.
 
-use sync_sim::case::Ended;
-use sync_sim::coverage::{Coverage, Knob};
+use sync_sim::case::RunResult;
+use sync_sim::coverage::{Coverage, FaultSetting};
 use sync_sim::hostile::HostileFaults;
 use sync_sim::prelude::*;
 use sync_sim::swarm;
 
-/// Runs a case as it is, or as if something were dead in it, and says what it reached.
+/// The coverage of a case that is run with the fault settings `as_if`, as if one of its own had no effect.
 fn coverage(case: &Case, as_if: &FaultConfig) -> Coverage {
-    let mut told = Case { faults: as_if.clone(), ..case.clone() };
-    if told.check().is_err() {
-        // Without those who join late, hostile nodes may stand between honest ones.
-        told.faults.hostile = HostileFaults::none();
+    let mut changed = Case { faults: as_if.clone(), ..case.clone() };
+    if changed.check().is_err() {
+        // Without late joiners, hostile nodes may separate honest ones.
+        changed.faults.hostile = HostileFaults::none();
     }
-    let mut rt = told.build().unwrap();
-    let ended = Ended::of(&mut rt);
+    let mut rt = changed.build().unwrap();
+    let ended = RunResult::of(&mut rt);
     Coverage::of(case, &rt, &ended)
 }
 
-/// A sweep that is just large enough.
+/// A sweep that is just large enough to reach every demanded target.
 const SEEDS: std::ops::Range<u64> = 0..1_200;
 
 #[test]
@@ -30,22 +30,19 @@ fn drawn_runs_converge() {
     }
 }
 
-/// Drawn seeds that sweeps found to fail, and why.
+/// Drawn seeds that once failed, and why.
 #[test]
-fn drawn_runs_that_failed_once_converge() {
+fn regression_seeds_converge() {
     let found = [
         (
             22_796,
-            "a member that began afresh counted its starts anew; its deltas were taken for those of its former life",
+            "a member that restarted without its state reset its incarnation; its deltas passed for those of its former incarnation",
         ),
         (
             33_927,
-            "an equal root dropped the debt to ask how far a peer has come, and each heartbeat made it again",
+            "an equal root dropped the pending request for a peer's progress, and each heartbeat made it again",
         ),
-        (
-            61_536,
-            "one that began afresh walked as it wished, was cut off, and was left behind with half of a state",
-        ),
+        (61_536, "a fresh member chose a walk, was disconnected, and stayed with half of a state"),
         (99_866, "the same as of 33,927"),
     ];
     for (seed, why) in found {
@@ -55,34 +52,37 @@ fn drawn_runs_that_failed_once_converge() {
 }
 
 #[test]
-fn a_dead_knob_is_missed_by_name() {
+fn coverage_notices_dead_fault_settings() {
     let cases: Vec<Case> = SEEDS.map(swarm::draw).collect();
     let alive: Vec<Coverage> = cases.iter().map(|case| coverage(case, &case.faults)).collect();
     let mut sum = Coverage::default();
     alive.iter().for_each(|one| sum.add(one));
-    let mut unmissed = Vec::new();
-    for knob in Knob::all() {
-        let name = format!("fault {}", knob.name);
+    let mut unnoticed = Vec::new();
+    for setting in FaultSetting::all() {
+        let name = format!("fault {}", setting.name);
         assert!(!sum.missing().contains(&name), "{name} is reached as long as it is alive");
         let mut dead = Coverage::default();
         for (case, alive) in cases.iter().zip(&alive) {
-            let without = knob.without(&case.faults);
+            let without = setting.without(&case.faults);
             if without == case.faults {
-                // The knob is off here: this run is the one that was seen.
+                // The setting is off in this case: the run is the same.
                 dead.add(alive);
             } else {
                 dead.add(&coverage(case, &without));
             }
         }
         if !dead.missing().contains(&name) {
-            unmissed.push(name);
+            unnoticed.push(name);
         }
     }
-    assert!(unmissed.is_empty(), "these were dead, and nobody missed them: {unmissed:?}");
+    assert!(
+        unnoticed.is_empty(),
+        "these settings had no effect, and the coverage did not notice: {unnoticed:?}"
+    );
 }
 
 #[test]
-fn the_second_phase_heals_everything() {
+fn liveness_phase_ends_all_faults() {
     let mut case: Case = r#"
         seed = 3
         calm_after = "2s"

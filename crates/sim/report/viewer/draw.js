@@ -1,9 +1,9 @@
-// The diagram: an overview of the whole run, and lanes in a window of time.
+// Draws the diagram: an overview of the whole run, and one lane per node for the visible window of time.
 
 const overview = document.getElementById('overview');
 const lanes = document.getElementById('lanes');
 const LABELS = 108, AXIS = 22, LEAST_LANE = 15;
-/** Frames drawn at once; beyond that a window shows every n-th, and says so. */
+/** The most frames drawn at once. Beyond it, the window shows every n-th frame and says so. */
 const MOST_FRAMES = 12000;
 
 const span = Math.max(1, film.end);
@@ -30,7 +30,7 @@ const timeX = t => LABELS + (t - view.from) / (view.to - view.from) * (lanes.cli
 const xTime = x => view.from + (x - LABELS) / (lanes.clientWidth - LABELS - 6) * (view.to - view.from);
 const hiddenLanes = () => Math.max(0, nodes.length * laneHeight() + AXIS + 6 - lanes.clientHeight);
 
-/** A step between marks on the axis that leaves room for their words. */
+/** The step between ticks of the time axis that leaves room for their labels. */
 function axisStep() {
   const least = (view.to - view.from) * 90 / Math.max(120, lanes.clientWidth - LABELS);
   let step = 1;
@@ -52,7 +52,7 @@ function drawAxis(pen, width, height) {
   }
 }
 
-/** Nodes that a span is about: one, or all. */
+/** The nodes that a span concerns: one node, or all. */
 const spanNodes = one => one.node === null ? nodes.map((_, node) => node) : [one.node];
 const SPAN_STYLE = {down: '#b3261e', away: '#8c6bb1', partition: '#d55e00', pause: '#7f8fa6'};
 
@@ -100,7 +100,7 @@ function drawStrips(pen) {
 }
 
 const isDelivered = i => frames.fate[i] === 0;
-/** Neither in time nor lost: known already, or still on its way. */
+/** Whether a fate is expected in a healthy run: a suppressed duplicate, or a frame in flight. */
 const isHarmless = i => film.harmless[frames.fate[i]];
 
 function drawFrame(pen, i, strong) {
@@ -108,7 +108,7 @@ function drawFrame(pen, i, strong) {
   let toX = timeX(frames.end[i]), toY = laneY(frames.to[i]);
   const delivered = isDelivered(i);
   const onWay = !delivered && film.lostOnWay[frames.fate[i]];
-  // What is lost on its way never comes to the other lane.
+  // A frame lost on its way ends before the lane of its receiver.
   if (onWay) { toX = x + Math.max(6, (toX - x) * .6); toY = y + (toY - y) * .6; }
   pen.strokeStyle = delivered ? kindColour(frames.kind[i]) : isHarmless(i) ? GREY : '#b3261e';
   pen.lineWidth = strong ? 2.5 : 1;
@@ -135,7 +135,7 @@ function drawFrames(pen, flags) {
   const every = Math.ceil(list.length / MOST_FRAMES);
   view.thinned = list.length;
   pen.globalAlpha = Math.max(.25, Math.min(.9, 700 / list.length));
-  // Losses are few and matter most: all of them, on top.
+  // Losses are rare and matter most: all of them are drawn, on top of the rest.
   list.forEach((i, at) => { if ((isDelivered(i) || isHarmless(i)) && at % every === 0) drawFrame(pen, i, false); });
   pen.globalAlpha = Math.max(.45, Math.min(.9, 700 / list.length));
   list.forEach(i => { if (!isDelivered(i) && !isHarmless(i)) drawFrame(pen, i, false); });
@@ -165,7 +165,7 @@ function drawMark(pen, mark, strong) {
 }
 
 function drawMarks(pen, flags) {
-  // One mark of a sort for a pixel of a lane: more cannot be seen.
+  // One mark of each kind per pixel of a lane: more cannot be told apart.
   const seen = new Set();
   marks.forEach((mark, i) => {
     if (mark.t < view.from || mark.t > view.to || !flags[itemOf[MARK][i]]) return;
@@ -182,7 +182,7 @@ function drawLabels(pen, height) {
     const y = laneY(at);
     if (y < AXIS || y > height) return;
     pen.fillStyle = at === view.node ? css('--accent') : css('--front');
-    // What a node is, in brackets behind its name, goes below it.
+    // The role in brackets behind the name of a node is drawn on a second line.
     const [name, what] = node.name.split(' (');
     [name, ...(what ? ['(' + what] : [])].forEach((line, row) => {
       pen.fillText(line.length > 13 ? line.slice(0, 12) + '…' : line, 18, y + 4 + 15 * row);
@@ -227,7 +227,7 @@ function drawLanes() {
     `${time(Math.round(view.from))} to ${time(Math.round(view.to))}: ${grouped(all)} messages${thinned}`;
 }
 
-/** Above: how many different states there are over time. Below: how busy the network is. */
+/** Draws the overview. Above: the number of distinct states over time. Below: the load of the network. */
 let overviewData = null;
 function overviewColumns(width) {
   if (overviewData && overviewData.width === width) return overviewData;

@@ -1,4 +1,4 @@
-// Hands and keys.
+// Input: mouse, touch and keyboard.
 
 function setWindow(from, to) {
   const width = Math.min(span, Math.max(10, to - from));
@@ -20,7 +20,7 @@ function scrollLanes(by) {
   redraw();
 }
 
-/** Looks at an event: in the diagram, in the list, and aloud. */
+/** Selects an event: shows it in the diagram and in the list, and announces it to screen readers. */
 function choose(item) {
   view.chosen = item;
   const at = items.at[item];
@@ -48,7 +48,7 @@ function chooseNode(node) {
   redraw();
 }
 
-/** The next or previous event that passes the filters, at the chosen node if one is chosen. */
+/** The next or previous event that passes the filters, on the selected node if one is selected. */
 function goTo(direction) {
   let {list} = passing();
   if (view.node >= 0) list = list.filter(item => touches(item, view.node));
@@ -228,7 +228,7 @@ byId('copy').addEventListener('click', async event => {
   const button = event.currentTarget;
   const text = document.querySelector('#repeat code');
   try { await navigator.clipboard.writeText(text.textContent); button.textContent = 'Copied'; } catch {
-    // A page opened from a file may not write to the clipboard: choose the text for the person to copy.
+    // A page opened from a file may not write to the clipboard: select the text so that the user can copy it.
     getSelection().selectAllChildren(text);
     button.textContent = 'Selected';
   }

@@ -1,11 +1,11 @@
-// The film of a run: what is embedded in the page, with the indices that drawing and searching need.
+// The timeline of a run (JSON embedded in the page), and the indices that drawing and searching need.
 'use strict';
 
 const film = JSON.parse(document.getElementById('film').textContent);
 const {nodes, frames, marks, spans} = film;
 const FRAME = 0, MARK = 1, SPAN = 2;
 
-/** Microseconds as a person reads them. */
+/** Formats a duration in microseconds with a readable unit. */
 function time(us) {
   if (us >= 1e6) return (us / 1e6).toFixed(us % 1e6 ? 3 : 0) + ' s';
   return (us / 1e3).toFixed(us % 1e3 ? 3 : 0) + ' ms';
@@ -19,7 +19,7 @@ function nodeName(node) {
   return node === null || node === undefined || node < 0 ? 'all' : nodes[node].name;
 }
 
-// All events in the order of time, as two flat arrays: what sort, and which of that sort.
+// All events in the order of time, as two flat arrays: the kind of each, and its index within the kind.
 const items = (() => {
   const count = frames.sent.length + marks.length + spans.length;
   const sort = new Uint8Array(count), at = new Uint32Array(count), t = new Float64Array(count);
@@ -38,12 +38,12 @@ const items = (() => {
   };
 })();
 
-// The item of each frame, mark and span, to come from a picture to its place in the list.
+// The position of each frame, mark and span in the list of events, to find what was clicked in the diagram.
 const itemOf = [new Uint32Array(frames.sent.length), new Uint32Array(marks.length), new Uint32Array(spans.length)];
 for (let i = 0; i < items.count; i++) itemOf[items.sort[i]][items.at[i]] = i;
 
-// Frames stand in the order of sending; blocks of them know when their last one ended, so that a
-// window of time finds those that cross it without looking at all.
+// Frames are sorted by the time of sending. Each block of them stores the latest end in it, so that the
+// frames in flight in a window of time are found without scanning all.
 const BLOCK = 256;
 const blockEnd = (() => {
   const ends = new Float64Array(Math.ceil(frames.sent.length / BLOCK));
@@ -51,7 +51,7 @@ const blockEnd = (() => {
   return ends;
 })();
 
-/** The first index of a rising list whose value is not below `value`. */
+/** The first index of an ascending list whose value is not below `value` (binary search). */
 function lowerBound(list, value) {
   let low = 0, high = list.length;
   while (low < high) {
@@ -61,7 +61,7 @@ function lowerBound(list, value) {
   return low;
 }
 
-/** Calls `visit` for every frame that is under way between two times. */
+/** Calls `visit` for every frame that is in flight at any time between two times. */
 function framesBetween(from, to, visit) {
   const last = lowerBound(frames.sent, to);
   for (let block = 0; block * BLOCK < last; block++) {
@@ -71,7 +71,7 @@ function framesBetween(from, to, visit) {
   }
 }
 
-/** The digest of a node at a time, as its number. */
+/** The number of a node's digest at a time. */
 function digestAt(node, when) {
   const {t, d} = film.digests[node];
   const at = lowerBound(t, when + 1) - 1;
@@ -83,11 +83,11 @@ const agreed = (() => {
   return last.every(digest => digest === last[0]) ? last[0] : -1;
 })();
 
-// Okabe and Ito's colours, which people with any kind of colour vision tell apart.
+// The palette of Okabe and Ito, which is safe for colour-blind readers.
 const PALETTE = ['#0072b2', '#e69f00', '#cc79a7', '#56b4e9', '#8c6bb1', '#a6761d', '#7a8b2a', '#d55e00'];
 const GREY = '#8a9099';
 
-/** What a digest is drawn in: what all agreed on in the end has a colour that nothing else has. */
+/** The colour of a digest. The digest on which all nodes converged has a colour of its own. */
 function digestColour(digest) {
   if (digest < 0) return 'transparent';
   if (digest === agreed) return '#009e73';
@@ -103,7 +103,7 @@ function frameWords(i) {
     `${nodeName(frames.to[i])}, ${film.fates[frames.fate[i]]}`;
 }
 
-/** An event in a line of words: what searches look at and lists show. */
+/** One line that describes an event: the text that the list shows and the search looks in. */
 function words(item) {
   const at = items.at[item];
   switch (items.sort[item]) {
@@ -113,7 +113,7 @@ function words(item) {
   }
 }
 
-/** Whether an event happens at or between certain nodes. */
+/** Whether an event happens on, or between, the given nodes. */
 function touches(item, node) {
   const at = items.at[item];
   switch (items.sort[item]) {
@@ -123,7 +123,7 @@ function touches(item, node) {
   }
 }
 
-// What is shown: filters by sort, and the words of the search.
+// The filters: kinds of events, and the text of the search.
 const shown = {
   kinds: new Set(film.kinds.keys()),
   fates: new Set(film.fates.keys()),
@@ -143,7 +143,7 @@ function passes(item) {
   return shown.words.every(word => text.includes(word));
 }
 
-/** The events that pass, in order; kept until filters or words change. */
+/** The events that pass the filters, in order; cached until the filters change. */
 function passing() {
   if (!shown.cache) {
     const list = [];

@@ -1,8 +1,8 @@
-// What stands beside the diagram: the event looked at, the list of events, the records, the legend.
+// The panel beside the diagram: the selected event, the list of events, the records and the legend.
 
 const byId = id => document.getElementById(id);
 
-/** An element with attributes and children; text is never read as markup. */
+/** Creates an element with attributes and children; text is never parsed as markup. */
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -102,7 +102,7 @@ function showEvents() {
   panel.replaceChildren(bar, make('table', {}, ...body));
 }
 
-/** Turns the list to the page that holds an event. */
+/** Shows the page of the list that contains an event. */
 function turnTo(item) {
   let {list} = passing();
   if (view.node >= 0) list = list.filter(one => touches(one, view.node));
@@ -115,7 +115,7 @@ function showRecords() {
   const panel = byId('records');
   const {list, left} = film.records;
   if (!list.length) {
-    panel.replaceChildren(make('p', {}, 'No records were kept with this film.'));
+    panel.replaceChildren(make('p', {}, 'No records were stored with this timeline.'));
     return;
   }
   const word = shown.words;

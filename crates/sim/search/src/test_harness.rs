@@ -4,7 +4,7 @@
 //! This file is the edge to `cargo test`: it reads the environment and writes files, which no other part of the
 //! simulator does.
 
-use crate::case::{Case, CaseError, Class, Ended};
+use crate::case::{Case, CaseError, Class, RunResult};
 use crate::shrink::shrink_with;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -144,7 +144,7 @@ impl Trial {
         }
     }
 
-    fn must_pass(&self, case: &Case, body: &dyn Fn(&mut SimRuntime), report: impl FnOnce(&Ended) -> String) {
+    fn must_pass(&self, case: &Case, body: &dyn Fn(&mut SimRuntime), report: impl FnOnce(&RunResult) -> String) {
         match self.attempt(case, false, body) {
             Ok((_, ended)) if ended.class.is_converged() => {}
             Ok((_, ended)) => panic!("{}", report(&ended)),
@@ -159,7 +159,7 @@ impl Trial {
         case: &Case,
         record: bool,
         body: &dyn Fn(&mut SimRuntime),
-    ) -> Result<(SimRuntime, Ended), CaseError> {
+    ) -> Result<(SimRuntime, RunResult), CaseError> {
         let mut rt = case.with_external_nodes(record)?;
         if self.nodes > 0 {
             rt.apply_scenario(Scenario::n_nodes_synced(self.nodes, 0));
@@ -171,7 +171,7 @@ impl Trial {
             // The class of a panic is its place. Its message may contain times and counts, which shrinking changes.
             Some((place, message)) => (None, Class::panicked(&place), format!("{message}\n  at {place}")),
         };
-        let ended = Ended {
+        let ended = RunResult {
             stop,
             class,
             reason,
@@ -183,7 +183,7 @@ impl Trial {
     }
 
     /// Shrinks and stores the case of a seed that failed, and describes both.
-    fn report(&self, case: &Case, ended: &Ended, body: &dyn Fn(&mut SimRuntime)) -> String {
+    fn report(&self, case: &Case, ended: &RunResult, body: &dyn Fn(&mut SimRuntime)) -> String {
         let package = if self.package.is_empty() { String::new() } else { format!(" -p {}", self.package) };
         let command = format!("cargo test{package} {}", self.name);
         let seed = case.seed;
@@ -206,7 +206,7 @@ impl Trial {
     fn store_small_case(
         &self,
         case: &Case,
-        ended: &Ended,
+        ended: &RunResult,
         body: &dyn Fn(&mut SimRuntime),
         command: &str,
     ) -> Result<(Case, PathBuf), String> {

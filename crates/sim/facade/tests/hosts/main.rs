@@ -4,8 +4,8 @@
 mod chance;
 mod clocks;
 mod disks;
+mod inbox_fates;
 mod pace;
-mod told;
 
 use sync_sim::prelude::*;
 

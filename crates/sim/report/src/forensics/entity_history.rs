@@ -1,4 +1,5 @@
-//! What happened to one entity.
+//! The history of one entity: each change of its record on each node, and the causal slice of the run that
+//! explains these changes.
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,82 +9,88 @@ use sync_sim_engine::history::{Entry, Fate, Frame, History, What};
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::EntityId;
 
-/// Lines of a slice that are shown at most: the last ones.
-const MOST: usize = 40;
-/// Faults in a slice: the last ones.
-const FAULTS: usize = 8;
+/// The most lines of a slice; the last ones are shown.
+const MAX_LINES: usize = 40;
+/// The most faults in a slice; the last ones are shown.
+const MAX_FAULTS: usize = 8;
 
-/// A change to the record of the entity on one node.
+/// A change of the record of the entity on one node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Touch {
-    /// The entry of the history that made it; its number.
+pub struct RecordChange {
+    /// The number of the history entry that made the change.
     pub entry: u64,
-    /// When, in microseconds.
+    /// The virtual time of the change, in microseconds.
     pub at_us: u64,
-    /// Where.
+    /// The node whose record changed.
     pub node: NodeId,
-    /// By name.
+    /// The name of that node.
     pub name: String,
-    /// How it came: by a write, by a delta, by a session.
+    /// What caused the change: a local write, a delta or a sync session.
     pub how: String,
-    /// The record after it, in words; `None` if there was none any more.
+    /// The record after the change as text; `None` if the node has no such record any more.
     pub record: Option<String>,
 }
 
-/// One entry of a history, in words.
+/// One entry of a history as text.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Line {
-    /// The number of the entry.
+pub struct HistoryLine {
+    /// The number of the entry in the history.
     pub entry: u64,
-    /// The number of the event.
+    /// The number of the simulator event that the entry belongs to.
     pub event: u64,
-    /// What happened.
+    /// A sentence that says what happened.
     pub words: String,
-    /// Frames that it sent and that were lost, in words.
+    /// The frames that this entry sent and no receiver accepted, as text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<String>,
 }
 
-impl Line {
-    /// An entry in words, without what it lost.
+impl HistoryLine {
+    /// The text of an entry, without the frames that were lost.
     pub fn of(history: &History, entry: &Entry) -> Self {
         Self { entry: entry.number, event: entry.event, words: history.words(entry), lost: Vec::new() }
     }
 }
 
-/// The changes to one entity so far, on all nodes.
-pub(super) struct Trail {
+/// Observes a run event by event and records each change of one entity on any node.
+pub(super) struct ChangeTracker {
     context: usize,
     entity: Option<EntityId>,
     records: BTreeMap<NodeId, Option<String>>,
-    touches: Vec<Touch>,
+    changes: Vec<RecordChange>,
     seen: u64,
 }
 
-impl Trail {
+impl ChangeTracker {
     pub(crate) const fn new(context: usize, entity: Option<EntityId>) -> Self {
-        Self { context, entity, records: BTreeMap::new(), touches: Vec::new(), seen: 0 }
+        Self { context, entity, records: BTreeMap::new(), changes: Vec::new(), seen: 0 }
     }
 
-    /// Looks at what has happened since it last looked: one event at most.
-    pub(super) fn look(&mut self, rt: &SimRuntime) {
-        let (Some(entity), Some(history)) = (self.entity, rt.history()) else { return };
+    /// Processes the history entries since the last call. The caller observes after every event: the
+    /// tracker attributes a change to the entry that it sees first, so observing less often would blame the
+    /// wrong entry.
+    pub(super) fn observe(&mut self, rt: &SimRuntime) {
+        // Without a differing entity, the report explains the turn alone.
+        let Some(entity) = self.entity else { return };
+        let history = rt.history().expect("the run that the tracker observes keeps a history");
         if self.records.is_empty() {
-            // What nodes begin with came from nowhere.
+            // The initial records were there before the first event: they are the baseline, not changes.
             let record = |node| (node, record_of(rt.node(node).in_context(self.context), entity));
             self.records.extend(rt.node_ids().into_iter().map(record));
         }
         let next = history.forgotten + history.entries.len() as u64;
+        assert!(self.seen <= next, "a history only grows: {} entries were seen, {next} are there", self.seen);
         let new = std::mem::replace(&mut self.seen, next)..next;
         for entry in new.filter_map(|number| history.entry(number)) {
-            // A crash shows on the disk what memory had hidden, and a start what it had missed.
+            // Only entries that can change a record are worth a read. Besides entries that say so, a crash
+            // reveals the durable state behind the memory, and a restart loads it.
             let may_change =
                 entry.changed || !matches!(entry.what, What::Arrival { .. } | What::Timer { .. });
             let Some(node) = entry.node.filter(|_| may_change) else { continue };
             let record = record_of(rt.node(node).in_context(self.context), entity);
             if self.records.get(&node) != Some(&record) {
                 self.records.insert(node, record.clone());
-                self.touches.push(Touch {
+                self.changes.push(RecordChange {
                     entry: entry.number,
                     at_us: entry.at_us,
                     node,
@@ -95,16 +102,19 @@ impl Trail {
         }
     }
 
-    /// The changes on these nodes.
-    pub(super) fn into_touches(self, nodes: &[NodeId]) -> Vec<Touch> {
-        self.touches.into_iter().filter(|touch| nodes.contains(&touch.node)).collect()
+    /// The recorded changes on the given nodes, in the order in which they happened.
+    pub(super) fn into_changes(self, nodes: &[NodeId]) -> Vec<RecordChange> {
+        self.changes.into_iter().filter(|change| nodes.contains(&change.node)).collect()
     }
 }
 
+/// The record of the entity as text; a record that cannot be read counts as missing, since a damaged disk
+/// may be the very subject of the report.
 fn record_of(replica: &SimReplica, entity: EntityId) -> Option<String> {
     replica.record(entity).ok().flatten().map(|record| record.to_string())
 }
 
+/// Says what caused an entry: a frame with its sender, or the node itself.
 fn how(history: &History, entry: &Entry) -> String {
     let Some(frame) = entry.arrived().and_then(|frame| history.frame(frame)) else {
         return match entry.what {
@@ -119,20 +129,27 @@ fn how(history: &History, entry: &Entry) -> String {
     }
 }
 
-/// The entries that concern the entity and happened before the turn, the turn itself, and the last faults
-/// on `nodes` between. Without an entity: the turn, and what led to it directly.
-pub(super) fn slice(history: &History, trail: &Trail, turn: Option<u64>, nodes: &[NodeId]) -> Vec<Line> {
+/// The causal slice of a run: the entries that changed the entity and are in the causal past of the turn,
+/// the turn itself, and the last faults on `nodes` between them. If the entity never changed: the turn and
+/// the chain of its direct causes.
+pub(super) fn slice(
+    history: &History,
+    tracker: &ChangeTracker,
+    turn: Option<u64>,
+    nodes: &[NodeId],
+) -> Vec<HistoryLine> {
     let last = turn.or_else(|| history.entries.back().map(|entry| entry.number));
     let Some(last) = last else { return Vec::new() };
     let mut chosen: BTreeSet<u64> = BTreeSet::from_iter(turn);
     let past = history.past(last);
-    // Of the touches, those that could have made a difference; and each node's last, which made it what it is.
-    chosen.extend(trail.touches.iter().map(|touch| touch.entry).filter(|entry| past.contains(entry)));
+    // Only changes in the causal past of the turn can have influenced it. The last change on each node is
+    // included as well, since it explains the state that the node ended with.
+    chosen.extend(tracker.changes.iter().map(|change| change.entry).filter(|entry| past.contains(entry)));
     for node in nodes {
-        let own = trail.touches.iter().filter(|touch| touch.node == *node && touch.entry <= last);
-        chosen.extend(own.map(|touch| touch.entry).max());
+        let own = tracker.changes.iter().filter(|change| change.node == *node && change.entry <= last);
+        chosen.extend(own.map(|change| change.entry).max());
     }
-    if trail.touches.is_empty() {
+    if tracker.changes.is_empty() {
         let direct = turn.and_then(|turn| history.entry(turn)).map(|entry| chain(history, entry));
         chosen.extend(direct.into_iter().flatten());
     }
@@ -141,24 +158,26 @@ pub(super) fn slice(history: &History, trail: &Trail, turn: Option<u64>, nodes: 
     let faults = history.entries.iter().filter(|entry| (first..=last).contains(&entry.number));
     let faults: Vec<u64> =
         faults.filter(|entry| entry.is_fault() && here(entry)).map(|entry| entry.number).collect();
-    chosen.extend(faults.iter().rev().take(FAULTS));
-    let skipped = chosen.len().saturating_sub(MOST);
+    chosen.extend(faults.iter().rev().take(MAX_FAULTS));
+    let skipped = chosen.len().saturating_sub(MAX_LINES);
     let lines = chosen.into_iter().skip(skipped).filter_map(|number| history.entry(number));
-    lines.map(|entry| Line { lost: lost(history, entry), ..Line::of(history, entry) }).collect()
+    lines.map(|entry| HistoryLine { lost: lost(history, entry), ..HistoryLine::of(history, entry) }).collect()
 }
 
-/// What led to an entry directly: cause by cause.
+/// The entry and its chain of direct causes, nearest first, at most `MAX_LINES / 2` of them.
 fn chain(history: &History, entry: &Entry) -> Vec<u64> {
     let mut chain = vec![entry.number];
     let mut next = entry.cause;
-    while let Some(entry) = next.and_then(|number| history.entry(number)).filter(|_| chain.len() < MOST / 2) {
+    while let Some(entry) =
+        next.and_then(|number| history.entry(number)).filter(|_| chain.len() < MAX_LINES / 2)
+    {
         chain.push(entry.number);
         next = entry.cause;
     }
     chain
 }
 
-/// The frames that an entry sent and that nobody took in.
+/// The frames that an entry sent and that no receiver accepted, as text.
 fn lost(history: &History, entry: &Entry) -> Vec<String> {
     let frames = entry.sent.iter().filter_map(|frame| history.frame(*frame));
     let words = |frame: &Frame| {

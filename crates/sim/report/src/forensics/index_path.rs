@@ -1,4 +1,4 @@
-//! The way down the Merkle index to where two states differ.
+//! The path down the Merkle index from the root to the record on which two states differ.
 
 use serde::Serialize;
 use std::fmt;
@@ -7,53 +7,55 @@ use syncline_storage::{Interface, Node, Prefix, StorageError};
 use syncline_store::{MemoryStore, Store};
 use syncline_types::{Digest, EntityId};
 
-/// A place in the index. Ids are in hex.
+/// A position in the index. Ids are in hex.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Place {
+pub enum IndexPosition {
     /// The root of the state.
     Root,
-    /// Some of the children of an entity: all below one node of their trie.
+    /// The children of an entity below one node of their trie.
     Children {
-        /// Of which entity.
+        /// The id of the entity whose children these are.
         of: String,
-        /// Under which prefix of their ids.
+        /// The prefix of the child ids, as hex digits.
         prefix: String,
     },
-    /// The record of an entity.
+    /// The record of one entity.
     Record {
-        /// Of which.
+        /// The id of that entity.
         of: String,
     },
 }
 
-/// One place on the way, on both sides.
+/// One position of the path, with its hash on both sides.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Step {
-    /// Which.
-    pub place: Place,
-    /// The hash on the left, in hex; zeros if there is nothing.
+pub struct PathStep {
+    /// Which position of the index this is.
+    pub place: IndexPosition,
+    /// The hash in the left state, in hex; all zeros if there is nothing at this position.
     pub left: String,
-    /// The hash on the right.
+    /// The hash in the right state, in hex; all zeros if there is nothing at this position.
     pub right: String,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for PathStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |id: &str| id.get(..16).unwrap_or(id).to_owned();
         match &self.place {
-            Place::Root => write!(f, "root: ")?,
-            Place::Children { of, prefix } => write!(f, "children of {} under \"{prefix}\": ", short(of))?,
-            Place::Record { of } => write!(f, "record of {}: ", short(of))?,
+            IndexPosition::Root => write!(f, "root: ")?,
+            IndexPosition::Children { of, prefix } => {
+                write!(f, "children of {} under \"{prefix}\": ", short(of))?
+            }
+            IndexPosition::Record { of } => write!(f, "record of {}: ", short(of))?,
         }
         write!(f, "{} | {}", self.left, self.right)
     }
 }
 
-/// The path from the root to the record of `entity`; as much of it as can be read.
-pub(super) fn between(stores: (&MemoryStore, &MemoryStore), entity: EntityId) -> Vec<Step> {
+/// The path from the root to the record of `entity`. Stops early where a state cannot be read.
+pub(super) fn between(stores: (&MemoryStore, &MemoryStore), entity: EntityId) -> Vec<PathStep> {
     let mut steps = Vec::new();
-    // What cannot be read is not shown; the rest is.
+    // The report is best effort: after a storage error, the positions read so far are still worth showing.
     let _ = walk(stores, entity, &mut steps);
     steps
 }
@@ -63,11 +65,12 @@ type State = Interface<MemoryStore>;
 fn walk(
     stores: (&MemoryStore, &MemoryStore),
     entity: EntityId,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<PathStep>,
 ) -> Result<(), StorageError> {
     let mut left = Interface::open(stores.0.view())?;
     let mut right = Interface::open(stores.1.view())?;
-    steps.push(step(Place::Root, left.root_hash()?, right.root_hash()?));
+    steps.push(step(IndexPosition::Root, left.root_hash()?, right.root_hash()?));
+    // The ancestors come from whichever side has the record: the other side may lack it altogether.
     let mut chain = vec![entity];
     while let Some(&child) = chain.last().filter(|child| **child != EntityId::ROOT) {
         let record = match left.record(child)? {
@@ -76,6 +79,7 @@ fn walk(
         };
         chain.push(record.map_or(EntityId::ROOT, |record| record.parent));
     }
+    // The parents were collected from the record upwards; the path is shown from the root downwards.
     chain.reverse();
     for pair in chain.windows(2) {
         if let [parent, child] = pair {
@@ -84,31 +88,32 @@ fn walk(
     }
     let own =
         |state: &mut State| state.entry(entity).map(|entry| entry.map_or(Digest::ZERO, |entry| entry.own));
-    steps.push(step(Place::Record { of: entity_words(entity) }, own(&mut left)?, own(&mut right)?));
+    steps.push(step(IndexPosition::Record { of: entity_words(entity) }, own(&mut left)?, own(&mut right)?));
     Ok(())
 }
 
-/// The nodes of one trie, down to the bucket that holds `child` or would.
+/// Appends the trie nodes of one parent, down to the bucket that holds `child` or would hold it.
 fn descend(
     (left, right): (&mut State, &mut State),
     parent: EntityId,
     child: EntityId,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<PathStep>,
 ) -> Result<(), StorageError> {
-    let (mut prefix, mut words) = (Prefix::EMPTY, String::new());
+    let mut prefix = Prefix::EMPTY;
+    let mut digits = String::new();
     loop {
-        let place = Place::Children { of: entity_words(parent), prefix: words.clone() };
+        let place = IndexPosition::Children { of: entity_words(parent), prefix: digits.clone() };
         steps.push(step(place, left.hash_at(parent, prefix)?, right.hash_at(parent, prefix)?));
         let inner = |node| matches!(node, Some(Node::Inner { .. }));
         if !inner(left.node(parent, prefix)?) && !inner(right.node(parent, prefix)?) {
             return Ok(());
         }
         let nibble = prefix.next_nibble(child) as u8;
-        words.extend(char::from_digit(u32::from(nibble), 16));
+        digits.extend(char::from_digit(u32::from(nibble), 16));
         prefix = prefix.child(nibble);
     }
 }
 
-fn step(place: Place, left: Digest, right: Digest) -> Step {
-    Step { place, left: left.to_string(), right: right.to_string() }
+fn step(place: IndexPosition, left: Digest, right: Digest) -> PathStep {
+    PathStep { place, left: left.to_string(), right: right.to_string() }
 }

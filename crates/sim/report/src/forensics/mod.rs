@@ -1,23 +1,23 @@
-//! What went wrong in a run that failed: when its replicas could no longer agree, on what, and what had
-//! happened to that.
+//! Explains why a run did not converge: the event after which convergence was no longer possible, the
+//! records that differ, and the history of the first of them.
 //!
-//! [`investigate`] runs the same simulation again, twice. The first time it keeps copies of the whole
-//! world on the way, and then asks of one after the other whether its replicas *could still agree*: it
-//! takes all faults away and lets that world go on for a while. A search over the events finds the first
-//! after which they could not. The second time it keeps a [`History`] and notes each change to the record
-//! of the entity on which they differ.
+//! [`investigate`] repeats the simulation twice. The first repetition keeps snapshots of the whole world.
+//! For a snapshot, the investigation tests whether its replicas *could still converge*: it disables all
+//! faults in a copy of that world and runs the copy for a limited time. A bisection over the events finds
+//! the first event after which they could not. The second repetition keeps a [`History`] and records each
+//! change of the entity on which the replicas differ.
 //!
-//! The search takes it that what is lost stays lost: that worlds can agree up to some event and none can
-//! after it. Where that does not hold, the event it names is one such turn and perhaps not the only one.
+//! The bisection relies on an invariant: once a world cannot converge, no later world can. Where this does
+//! not hold, the reported event is one such turn, and there may be others.
 
 mod entity_history;
 mod index_path;
 mod report;
 mod search;
 
-pub use entity_history::{Line, Touch};
-pub use index_path::{Place, Step};
-pub use report::{Finding, Report};
+pub use entity_history::{HistoryLine, RecordChange};
+pub use index_path::{IndexPosition, PathStep};
+pub use report::{FailureReport, Finding};
 pub use search::Limits;
 
 use sync_sim_cluster::node::{Difference, differences};
@@ -28,10 +28,10 @@ use sync_sim_engine::node_id::NodeId;
 use syncline_store::MemoryStore;
 use syncline_types::EntityId;
 
-/// Entries of the history that are kept.
-const ENTRIES: usize = 1 << 20;
+/// The most history entries that the second repetition keeps.
+const MAX_ENTRIES: usize = 1 << 20;
 
-/// Two states that differ: what one node has, and what another has or all should have.
+/// Two states that differ: those of two nodes, or that of one node and the expected state.
 struct Sides {
     context: usize,
     names: (String, String),
@@ -39,35 +39,41 @@ struct Sides {
     stores: (MemoryStore, MemoryStore),
 }
 
-/// Investigates the run that `build` makes: a simulation about to begin, the same each time. Costs about
-/// thirty runs of it, or fewer if it is long; see [`Limits`].
-pub fn investigate(build: impl Fn() -> SimRuntime) -> Report {
+/// Investigates the run that `build` makes. `build` must return the same simulation each time, before its
+/// first event. Costs up to about thirty runs; fewer for long runs, see [`Limits`].
+pub fn investigate(build: impl Fn() -> SimRuntime) -> FailureReport {
     investigate_within(&Limits::default(), build)
 }
 
-/// As [`investigate`], within these limits.
-pub fn investigate_within(limits: &Limits, build: impl Fn() -> SimRuntime) -> Report {
-    let mut searched = search::run(limits, &build);
+/// Like [`investigate`], with limits on the cost.
+pub fn investigate_within(limits: &Limits, build: impl Fn() -> SimRuntime) -> FailureReport {
+    report_on(limits, &build)
+}
+
+/// The body of [`investigate_within`]. It is not generic, so that it is compiled once.
+fn report_on(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> FailureReport {
+    let mut searched = search::run(limits, build);
     let stop = searched.stop.clone();
-    let mut report = Report {
+    let mut report = FailureReport {
         seed: searched.end.config().seed,
         stop: stop.to_string(),
         events: searched.end.events_processed(),
-        ..Report::default()
+        ..FailureReport::default()
     };
     if stop == StopCondition::Converged {
         return report;
     }
     report.finding = match &stop {
         StopCondition::Violated(check) if is_moment(check) => Finding::Broken { event: report.events },
-        _ => searched.last_hope(limits),
+        _ => searched.find_turn(limits),
     };
     report.trials = searched.trials;
     let sides = sides(&searched.end, &stop);
     let mut entity = None;
     if let Some(sides) = &sides {
         report.sides = Some(sides.names.clone());
-        let (left, right) = (&sides.stores.0, &sides.stores.1);
+        let left = &sides.stores.0;
+        let right = &sides.stores.1;
         let found = differences(left, right, limits.entities).unwrap_or_default();
         entity = found.first().map(|difference| difference.entity);
         report.path = entity.map(|entity| index_path::between((left, right), entity)).unwrap_or_default();
@@ -78,17 +84,20 @@ pub fn investigate_within(limits: &Limits, build: impl Fn() -> SimRuntime) -> Re
     report
 }
 
-/// Whether the check that failed says of one moment that it went wrong, and not of the end of a long way.
+/// Whether the failed check names the event that caused the violation. Other checks fail at the end of a
+/// long development: a loss shows when the run is compared with what was written, a livelock after many
+/// repetitions.
 const fn is_moment(check: &Check) -> bool {
     !is_loss(check) && !matches!(check, Check::StickyLoop { .. } | Check::Storm { .. })
 }
 
-/// Whether the check that failed says that all agree on something that was not written.
+/// Whether the failed check says that all replicas agree on a state that was not written.
 const fn is_loss(check: &Check) -> bool {
     matches!(check, Check::Lost { .. } | Check::WrongValue { .. } | Check::HiddenDifference { .. })
 }
 
-/// Which states to hold beside each other.
+/// Chooses the two states to compare: two honest nodes with different roots, or, if all nodes agree on a
+/// wrong state, the expected state and that of the first node.
 fn sides(end: &SimRuntime, stop: &StopCondition) -> Option<Sides> {
     let nodes: Vec<NodeId> = end.honest().map(|(node, _)| node).collect();
     let (&first, rest) = nodes.split_first()?;
@@ -111,30 +120,32 @@ fn sides(end: &SimRuntime, stop: &StopCondition) -> Option<Sides> {
     })
 }
 
-/// Runs once more with a history, and tells of what happened to `entity` of a context on `nodes`.
+/// Repeats the run with a history, and fills in the part of the report that explains `entity` on `nodes`.
 fn retrace(
-    report: &mut Report,
+    report: &mut FailureReport,
     mut again: SimRuntime,
     (context, entity): (usize, Option<EntityId>),
     nodes: &[NodeId],
 ) {
-    again.keep_history(ENTRIES);
-    let (events, mut trail) = (report.events, entity_history::Trail::new(context, entity));
+    again.keep_history(MAX_ENTRIES);
+    let events = report.events;
+    let mut tracker = entity_history::ChangeTracker::new(context, entity);
     again.run_until(|rt| {
-        trail.look(rt);
+        tracker.observe(rt);
         rt.events_processed() >= events
     });
-    // The run may have stopped before it asked again.
-    trail.look(&again);
-    let Some(history) = again.history() else { return };
+    // The run may have stopped before the predicate was called again, so the last event is observed here.
+    tracker.observe(&again);
+    assert_eq!(again.events_processed(), events, "the same simulation processes the same events");
+    let history = again.history().expect("the repeated run keeps a history");
     let turn = report.finding.event().and_then(|event| entry_of(history, event));
-    report.turn = turn.and_then(|turn| history.entry(turn)).map(|entry| Line::of(history, entry));
+    report.turn = turn.and_then(|turn| history.entry(turn)).map(|entry| HistoryLine::of(history, entry));
     report.truncated = history.is_truncated();
-    report.slice = entity_history::slice(history, &trail, turn, nodes);
-    report.touches = trail.into_touches(nodes);
+    report.slice = entity_history::slice(history, &tracker, turn, nodes);
+    report.touches = tracker.into_changes(nodes);
 }
 
-/// The entry of an event, or of the last before it that did anything.
+/// The number of the entry of an event, or of the last entry before it: an event without effect has none.
 fn entry_of(history: &History, event: u64) -> Option<u64> {
     history.entries.iter().rev().find(|entry| entry.event <= event).map(|entry| entry.number)
 }

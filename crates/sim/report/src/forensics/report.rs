@@ -1,31 +1,32 @@
-//! What an investigation found.
+//! The result of an investigation, as data and as text.
 
-use crate::forensics::entity_history::{Line, Touch};
-use crate::forensics::index_path::Step;
+use crate::forensics::entity_history::{HistoryLine, RecordChange};
+use crate::forensics::index_path::PathStep;
 use serde::Serialize;
 use std::fmt::{self, Write};
 
-/// When it went wrong.
+/// Whether and when convergence became impossible.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Finding {
-    /// Nothing did: the run converged.
+    /// The run converged: there is nothing to explain.
     #[default]
     Converged,
-    /// Without faults from this event on, the replicas would still not have agreed; from before it, they
-    /// would have.
+    /// The turn: had all faults ended before this event, the replicas would have converged; had they ended
+    /// after it, they would not.
     Turned {
-        /// The number of the event, from one.
+        /// The number of the event; the first is 1.
         event: u64,
     },
-    /// A check saw a promise broken by this event.
+    /// This event violated an invariant that is checked after every event.
     Broken {
-        /// The number of the event, from one.
+        /// The number of the event; the first is 1.
         event: u64,
     },
-    /// They would not have agreed even if nothing had ever gone wrong around them.
+    /// The replicas would not have converged even without any fault.
     NeverCould,
-    /// They would have agreed if all faults had ended where the run stopped: it stopped too early.
+    /// The replicas would have converged if all faults had ended where the run stopped: the run was too
+    /// short.
     CouldStillAgree,
 }
 
@@ -42,7 +43,7 @@ impl fmt::Display for Finding {
 }
 
 impl Finding {
-    /// The event at which it went wrong, if it is one.
+    /// The number of the event that the finding names, if it names one.
     pub const fn event(&self) -> Option<u64> {
         match self {
             Self::Turned { event } | Self::Broken { event } => Some(*event),
@@ -51,47 +52,47 @@ impl Finding {
     }
 }
 
-/// What an investigation found. As JSON, field names are stable.
+/// The result of an investigation. As JSON, the names of the fields are stable.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Report {
+pub struct FailureReport {
     /// The seed of the run.
     pub seed: u64,
-    /// Why it stopped, in words.
+    /// The reason why the run stopped, as a sentence.
     pub stop: String,
-    /// After how many events.
+    /// The number of events that the run processed.
     pub events: u64,
-    /// When it went wrong.
+    /// Whether and when convergence became impossible.
     pub finding: Finding,
-    /// Worlds that were let go on without faults to find that out.
+    /// The number of worlds that were run without faults to find the turn.
     pub trials: u64,
-    /// The entry of that event.
-    pub turn: Option<Line>,
-    /// Whose states are held beside each other, if any two differ: the left and the right.
+    /// The history entry of the event that the finding names.
+    pub turn: Option<HistoryLine>,
+    /// The names of the two sides that are compared, if two differ: left and right.
     pub sides: Option<(String, String)>,
-    /// Entities on which they differ, in words.
+    /// The entities on which the sides differ, as text; the first ones only.
     pub differences: Vec<String>,
-    /// The way down the index to the first of them.
-    pub path: Vec<Step>,
-    /// What happened to that entity on either side, in order.
-    pub touches: Vec<Touch>,
-    /// What happened before the turn and concerns it.
-    pub slice: Vec<Line>,
-    /// The run was too long for its whole history to be kept: the beginning is missing.
+    /// The path down the index to the first of these entities.
+    pub path: Vec<PathStep>,
+    /// All changes of that entity on either side, in the order of time.
+    pub touches: Vec<RecordChange>,
+    /// The events that explain the difference, in the order of time.
+    pub slice: Vec<HistoryLine>,
+    /// Whether the history lacks the beginning of the run, because the run was too long to keep all of it.
     pub truncated: bool,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for FailureReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}, {} events: {}", self.seed, self.events, self.stop)?;
         f.write_str(&self.details())
     }
 }
 
-impl Report {
-    /// All of it in lines, but for the run and why it stopped.
+impl FailureReport {
+    /// The report as text, without the seed and the reason for the stop.
     pub fn details(&self) -> String {
         let mut text = String::new();
-        // Writing into memory cannot fail.
+        // Writing into a `String` cannot fail.
         let _ = self.write_details(&mut text);
         text
     }
@@ -99,7 +100,7 @@ impl Report {
     fn write_details(&self, f: &mut String) -> fmt::Result {
         let colon = if self.turn.is_some() { ":" } else { "" };
         writeln!(f, "{}{colon}", self.finding)?;
-        if let Some(Line { event, words, .. }) = &self.turn {
+        if let Some(HistoryLine { event, words, .. }) = &self.turn {
             writeln!(f, "  event {event}: {words}")?;
         }
         if let Some((left, right)) = &self.sides {
@@ -113,14 +114,14 @@ impl Report {
         if !self.touches.is_empty() {
             writeln!(f, "how each side came by what it has of the first:")?;
         }
-        for Touch { at_us, name, how, record, .. } in &self.touches {
+        for RecordChange { at_us, name, how, record, .. } in &self.touches {
             let record = record.as_deref().unwrap_or("nothing");
             writeln!(f, "  {}.{:03} ms {name}, {how}: {record}", at_us / 1_000, at_us % 1_000)?;
         }
         if !self.slice.is_empty() {
             writeln!(f, "what led to it:")?;
         }
-        for Line { event, words, lost, .. } in &self.slice {
+        for HistoryLine { event, words, lost, .. } in &self.slice {
             writeln!(f, "  event {event}: {words}")?;
             lost.iter().try_for_each(|lost| writeln!(f, "      lost: {lost}"))?;
         }

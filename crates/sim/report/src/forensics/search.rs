@@ -1,20 +1,20 @@
-//! When the replicas could no longer agree.
+//! The bisection for the first event after which the replicas could not converge any more.
 
 use crate::forensics::report::Finding;
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::StopCondition;
 use syncline_types::SimDuration;
 
-/// How much an investigation may cost.
+/// Limits on the cost of an investigation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Copies of the world that are kept on the way.
+    /// The most snapshots of the world that are kept; two at least.
     pub copies: usize,
-    /// For how long a world without faults may go on until its replicas agree.
+    /// The virtual time within which a world without faults must converge.
     pub span: SimDuration,
-    /// For how many events.
+    /// The number of events within which a world without faults must converge.
     pub events: u64,
-    /// Entities that are shown of those that differ.
+    /// The most differing entities that are listed.
     pub entities: usize,
 }
 
@@ -24,7 +24,7 @@ impl Default for Limits {
     }
 }
 
-/// A run and copies of it on the way.
+/// A finished run, and snapshots of the world before its end.
 pub(super) struct Searched {
     pub(super) stop: StopCondition,
     pub(super) end: SimRuntime,
@@ -32,10 +32,13 @@ pub(super) struct Searched {
     copies: Vec<SimRuntime>,
 }
 
-/// Runs to the end, and keeps copies on the way: few enough, evenly spaced.
-pub(super) fn run(limits: &Limits, build: &impl Fn() -> SimRuntime) -> Searched {
+/// Runs the simulation to its end and keeps evenly spaced snapshots. Whenever there are too many, the
+/// stride is doubled and every other snapshot is dropped: memory stays bounded without knowing the length
+/// of the run beforehand.
+pub(super) fn run(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> Searched {
     let mut end = build();
-    let (mut copies, mut stride) = (vec![end.clone()], 16);
+    let mut copies = vec![end.clone()];
+    let mut stride = 16;
     let stop = end.run_until(|rt| {
         if rt.events_processed() > 0 && rt.events_processed().is_multiple_of(stride) {
             copies.push(rt.clone());
@@ -50,34 +53,46 @@ pub(super) fn run(limits: &Limits, build: &impl Fn() -> SimRuntime) -> Searched 
 }
 
 impl Searched {
-    /// The first event after which the replicas could not agree any more. O(log events) trials.
-    pub(super) fn last_hope(&mut self, limits: &Limits) -> Finding {
+    /// Finds the first event after which the replicas could not converge. O(log events) trials.
+    ///
+    /// Invariant of both bisections: the world at `low` could converge, the world at `high` could not. The
+    /// first bisection runs over the snapshots and needs no re-execution. The second runs over the events
+    /// between two neighbouring snapshots, and steps a copy of the earlier one forward.
+    pub(super) fn find_turn(&mut self, limits: &Limits) -> Finding {
         let end = self.end.clone();
-        if self.could_agree(limits, &end) {
+        if self.could_converge(limits, &end) {
             return Finding::CouldStillAgree;
         }
         let copies = std::mem::take(&mut self.copies);
-        let Some(first) = copies.first() else { return Finding::NeverCould };
-        if !self.could_agree(limits, first) {
+        let first = copies.first().expect("the snapshot before the first event is never dropped");
+        if !self.could_converge(limits, first) {
             return Finding::NeverCould;
         }
-        // The last copy that could, and how many events had happened in the first that could not.
-        let (mut low, mut high) = (0, copies.len());
+        // Invariant: the snapshot at `low` could converge; the one at `high` (the end of the run, if `high`
+        // is the length) could not.
+        let mut low = 0;
+        let mut high = copies.len();
         while low + 1 < high {
             let middle = usize::midpoint(low, high);
-            let hope = copies.get(middle).is_some_and(|copy| self.could_agree(limits, copy));
-            (low, high) = if hope { (middle, high) } else { (low, middle) };
+            if self.could_converge(limits, &copies[middle]) {
+                low = middle;
+            } else {
+                high = middle;
+            }
         }
+        // From here on, `hopeful` is a world that could converge, and the world after `lost` events could not.
         let mut lost = copies.get(high).map_or_else(|| end.events_processed(), SimRuntime::events_processed);
-        let Some(mut hopeful) = copies.into_iter().nth(low) else { return Finding::NeverCould };
+        let mut hopeful = copies.into_iter().nth(low).expect("`low` is the index of a snapshot");
+        assert!(hopeful.events_processed() < lost, "the two ends of the bisection are in order");
         while hopeful.events_processed() + 1 < lost {
             let middle = u64::midpoint(hopeful.events_processed(), lost);
             let mut world = hopeful.clone();
             while world.events_processed() < middle && world.step() {}
+            // Only the last step of a run can end it short of its events; the turn is then as near as it gets.
             if world.events_processed() < middle {
                 break;
             }
-            if self.could_agree(limits, &world) {
+            if self.could_converge(limits, &world) {
                 hopeful = world;
             } else {
                 lost = middle;
@@ -86,7 +101,8 @@ impl Searched {
         Finding::Turned { event: lost }
     }
 
-    fn could_agree(&mut self, limits: &Limits, world: &SimRuntime) -> bool {
+    /// Whether a copy of `world` converges within the limits once all faults are disabled.
+    fn could_converge(&mut self, limits: &Limits, world: &SimRuntime) -> bool {
         self.trials += 1;
         let mut world = world.clone();
         world.heal_for(limits.span, limits.events);

@@ -1,8 +1,8 @@
-//! The film of a run of replicas.
+//! The timeline of a run of the built-in replicas.
 
-use crate::forensics::Report;
+use crate::forensics::FailureReport;
 use crate::timeline::final_records::ShownRecords;
-use crate::timeline::{Film, FilmNode, Finding};
+use crate::timeline::{FailureSummary, Timeline, TimelineNode};
 use std::collections::BTreeMap;
 use sync_sim_cluster::hostile::Liar;
 use sync_sim_cluster::runtime::SimRuntime;
@@ -11,25 +11,25 @@ use sync_sim_engine::history::History;
 use sync_sim_engine::node_id::NodeId;
 use syncline_storage::StorageError;
 
-/// Records that a film holds at most: beyond it a page grows slow.
+/// The most records that a timeline holds; a page with more becomes slow.
 const MOST_RECORDS: usize = 2_000;
 
-impl Film {
-    /// The film of a run that has stopped, or `None` if its settings did not ask for a history.
+impl Timeline {
+    /// The timeline of a run that has stopped, or `None` if its settings did not ask for a history.
     ///
     /// # Errors
     ///
     /// If the state of a node cannot be read.
     pub fn of_run(rt: &SimRuntime, stop: &StopCondition) -> Result<Option<Self>, StorageError> {
         let Some(history) = rt.history() else { return Ok(None) };
-        let mut film = Self::of(history, rt.now().as_micros());
+        let mut timeline = Self::of(history, rt.now().as_micros());
         let nodes = rt.node_ids();
         let context = rt.context_in_question();
         let disks: Vec<_> = nodes.iter().map(|node| rt.node(*node).in_context(context).disk()).collect();
-        film.records = ShownRecords::of(&disks, MOST_RECORDS)?;
-        film.good = *stop == StopCondition::Converged;
-        film.verdict = if film.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
-        film.title = format!("seed {}: {} replicas", rt.config().seed, nodes.len());
+        timeline.records = ShownRecords::of(&disks, MOST_RECORDS)?;
+        timeline.good = *stop == StopCondition::Converged;
+        timeline.verdict = if timeline.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
+        timeline.title = format!("seed {}: {} replicas", rt.config().seed, nodes.len());
         let mut facts = vec![
             format!("{} of virtual time", rt.now()),
             format!("{} events", rt.events_processed()),
@@ -47,19 +47,20 @@ impl Film {
                 rt.contexts()
             ));
         }
-        facts.append(&mut film.facts);
-        if !film.good {
+        // The facts about the run come before those about its history, such as that it is truncated.
+        facts.append(&mut timeline.facts);
+        if !timeline.good {
             facts.insert(0, stop.to_string());
         }
-        film.facts = facts;
-        film.nodes = nodes.iter().map(|node| figures(rt, *node)).collect();
-        Ok(Some(film))
+        timeline.facts = facts;
+        timeline.nodes = nodes.iter().map(|node| figures(rt, *node)).collect();
+        Ok(Some(timeline))
     }
 }
 
-impl Finding {
-    /// What an investigation found out, with the moment in the history that it names.
-    pub fn of(report: &Report, history: &History) -> Self {
+impl FailureSummary {
+    /// Summarizes the report of an investigation, with the time of the event that it names.
+    pub fn of(report: &FailureReport, history: &History) -> Self {
         let event = report.turn.as_ref().map(|turn| turn.event);
         let entry = event.and_then(|event| history.entries.iter().rev().find(|entry| entry.event <= event));
         let at = entry.map(|entry| entry.at_us);
@@ -67,7 +68,7 @@ impl Finding {
     }
 }
 
-fn figures(rt: &SimRuntime, node: NodeId) -> FilmNode {
+fn figures(rt: &SimRuntime, node: NodeId) -> TimelineNode {
     let mut name = rt.name(node);
     let metrics = rt.node_metrics(node);
     let figures = [
@@ -86,5 +87,5 @@ fn figures(rt: &SimRuntime, node: NodeId) -> FilmNode {
     for (lie, count) in rt.node(node).liars().flat_map(Liar::told) {
         *figures.entry(format!("lies: {lie}")).or_default() += count;
     }
-    FilmNode { name, figures }
+    TimelineNode { name, figures }
 }

@@ -1,4 +1,4 @@
-//! A history turned into columns of numbers, which is what a page of a hundred thousand events can hold.
+//! Converts a history into columns of numbers: compact enough for a page with a hundred thousand events.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -6,7 +6,8 @@ use sync_sim_engine::history::{Copy, Entry, Fate, Frame, History, Note, What};
 use sync_sim_engine::network::{DropCause, PartitionSpec};
 use sync_sim_engine::node_id::NodeId;
 
-/// The frames of a film, a column for each property. Duplicates are rows of their own.
+/// The frames of a timeline, one column per property, one row per copy: a duplicate has a row of its own.
+/// Times are in microseconds.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub(super) struct Frames {
     pub(super) from: Vec<u32>,
@@ -17,19 +18,20 @@ pub(super) struct Frames {
     pub(super) fate: Vec<u8>,
     pub(super) bytes: Vec<usize>,
     pub(super) protocol: Vec<u8>,
-    /// For a duplicate the row of what it is a copy of, else -1.
+    /// For a duplicate, the row of the original; -1 for an original.
     #[serde(rename = "copyOf")]
     pub(super) copy_of: Vec<i64>,
 }
 
-/// Every state that a node had: from when, and which.
+/// The state digests of one node over time: since when (`t`, in microseconds) and which (`d`, an index into
+/// the names).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub(super) struct Digests {
     pub(super) t: Vec<u64>,
     pub(super) d: Vec<usize>,
 }
 
-/// Something that happened at a moment.
+/// An event at one moment, such as a write or a crash.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(super) struct Mark {
     pub(super) t: u64,
@@ -39,7 +41,7 @@ pub(super) struct Mark {
     pub(super) bad: bool,
 }
 
-/// Something that lasted.
+/// A state or activity with a duration, such as a session or a partition.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(super) struct Span {
     pub(super) what: &'static str,
@@ -50,23 +52,23 @@ pub(super) struct Span {
     pub(super) text: String,
 }
 
-/// What a film is made of.
+/// All columns of a timeline.
 pub(super) struct Columns {
-    pub fates: Vec<&'static str>,
+    pub(super) fates: Vec<&'static str>,
     pub(super) lost_on_way: Vec<bool>,
     pub(super) harmless: Vec<bool>,
     pub(super) protocols: Vec<String>,
-    pub frames: Frames,
-    pub digest_names: Vec<String>,
-    pub digests: Vec<Digests>,
-    pub marks: Vec<Mark>,
-    pub spans: Vec<Span>,
+    pub(super) frames: Frames,
+    pub(super) digest_names: Vec<String>,
+    pub(super) digests: Vec<Digests>,
+    pub(super) marks: Vec<Mark>,
+    pub(super) spans: Vec<Span>,
 }
 
 const DELIVERED: u8 = 0;
 const ON_ITS_WAY: u8 = 1;
 const UNRECORDED: u8 = 2;
-/// The first of the causes, which follow in their order.
+/// The number of the first drop cause; the others follow in the order of [`DropCause::ALL`].
 const DROPPED: u8 = 3;
 
 impl Columns {
@@ -94,7 +96,7 @@ impl Columns {
     }
 }
 
-/// Whether a frame of this fate never came to its receiver.
+/// Whether a frame that was dropped for this cause never reached its receiver.
 const fn is_lost_on_way(cause: DropCause) -> bool {
     matches!(
         cause,
@@ -107,27 +109,29 @@ const fn is_lost_on_way(cause: DropCause) -> bool {
     )
 }
 
+/// The index of a fate in [`Columns::fates`].
 fn fate_number(fate: Fate) -> u8 {
     match fate {
         Fate::Delivered => DELIVERED,
         Fate::InFlight => ON_ITS_WAY,
         Fate::Unrecorded => UNRECORDED,
         Fate::Dropped(cause) => {
-            let at = DropCause::ALL.iter().position(|other| *other == cause).unwrap_or_default();
-            DROPPED + at as u8
+            let at = DropCause::ALL.iter().position(|other| *other == cause);
+            DROPPED + at.expect("`DropCause::ALL` lists every cause") as u8
         }
     }
 }
 
-/// From when, until when, and by which protocol a session was held.
-type Held = (u64, u64, u8);
+/// The start and end of a session in microseconds, and the number of its protocol.
+type SessionSpan = (u64, u64, u8);
 
-/// The protocols that sessions ran, and the frames.
+/// The names of the protocols that sessions ran, and the columns of all frames.
 fn frames(history: &History, spans: &[Span], end: u64) -> (Vec<String>, Frames) {
     let mut protocols = vec![String::new()];
-    let mut sessions: BTreeMap<(u32, u32), Vec<Held>> = BTreeMap::new();
+    let mut sessions: BTreeMap<(u32, u32), Vec<SessionSpan>> = BTreeMap::new();
     for span in spans.iter().filter(|span| span.what == "session") {
-        let (Some(node), Some(peer)) = (span.node, span.peer) else { continue };
+        let node = span.node.expect("a session runs on a node");
+        let peer = span.peer.expect("a session has a peer");
         let name = span.text.split(':').next().unwrap_or_default();
         let at = protocols.iter().position(|known| known == name).unwrap_or_else(|| {
             protocols.push(name.to_owned());
@@ -136,10 +140,10 @@ fn frames(history: &History, spans: &[Span], end: u64) -> (Vec<String>, Frames) 
         sessions.entry((node.min(peer), node.max(peer))).or_default().push((span.from, span.to, at as u8));
     }
     let protocol_of = |frame: &Frame| {
-        // Writes and heartbeats belong to no session.
+        // Gossip belongs to no session, even if one runs between the same nodes at that time.
         let pair = (frame.from.0.min(frame.to.0), frame.from.0.max(frame.to.0));
         let own = matches!(history.kind(frame), "Delta" | "DeltaFetch" | "Heartbeat");
-        let during = |(from, to, _): &&Held| (*from..=*to).contains(&frame.at_us);
+        let during = |(from, to, _): &&SessionSpan| (*from..=*to).contains(&frame.at_us);
         let session = sessions.get(&pair).filter(|_| !own)?.iter().find(during)?;
         Some(session.2)
     };
@@ -155,7 +159,7 @@ fn frames(history: &History, spans: &[Span], end: u64) -> (Vec<String>, Frames) 
         columns.from.push(frame.from.0);
         columns.to.push(frame.to.0);
         columns.sent.push(frame.at_us);
-        // What is still on its way is drawn as far as the run went.
+        // A frame in flight is drawn up to the end of the run at most.
         columns.end.push(if copy.fate == Fate::InFlight {
             copy.at_us.min(end.max(frame.at_us))
         } else {
@@ -167,6 +171,7 @@ fn frames(history: &History, spans: &[Span], end: u64) -> (Vec<String>, Frames) 
         columns.protocol.push(protocol_of(frame).unwrap_or_default());
         columns.copy_of.push(if again { row - 1 } else { -1 });
     }
+    assert_eq!(columns.from.len(), columns.copy_of.len(), "all columns have a value for every row");
     (protocols, columns)
 }
 
@@ -175,10 +180,12 @@ fn digests(history: &History) -> (Vec<String>, Vec<Digests>) {
     let mut names = Vec::new();
     let mut digests = vec![Digests::default(); history.nodes.len()];
     for entry in &history.entries {
+        // Entries without a node, such as partitions, change no state.
         let Some(own) = entry.node.and_then(|node| digests.get_mut(node.index())) else { continue };
         if !own.t.is_empty() && !entry.changed {
             continue;
         }
+        // Digests are numbered in the order of their first appearance; the viewer compares numbers.
         let number = *numbers.entry(entry.digest).or_insert_with(|| {
             names.push(format!("{:016x}", entry.digest.swap_bytes()));
             names.len() - 1
@@ -222,18 +229,18 @@ fn marks(history: &History) -> Vec<Mark> {
     marks
 }
 
-/// What is said of a context, which goes without saying if it is the first.
+/// Prefixes a text with its context, unless it is the first context, which most runs have alone.
 fn said_of(context: usize, text: &str) -> String {
     if context == 0 { text.to_owned() } else { format!("in context {context}: {text}") }
 }
 
-/// The words of an entry without its time and node, which stand elsewhere.
+/// The text of an entry without its time and node, which the viewer shows elsewhere.
 fn bare(history: &History, entry: &Entry) -> String {
     let words = history.words(entry);
     words.split_once(": ").map_or_else(|| words.clone(), |(_, words)| words.to_owned())
 }
 
-/// Who cannot reach whom.
+/// Says which nodes a partition separates.
 fn cut_words(cut: &PartitionSpec, history: &History) -> String {
     let names =
         |nodes: &[NodeId]| nodes.iter().map(|node| history.name(*node)).collect::<Vec<_>>().join(", ");
@@ -249,7 +256,7 @@ fn cut_words(cut: &PartitionSpec, history: &History) -> String {
     }
 }
 
-/// What began and has not ended, while entries are gone through.
+/// The spans that have begun and not ended, while the entries are processed in order.
 #[derive(Default)]
 struct Open {
     down: BTreeMap<u32, u64>,
@@ -261,7 +268,7 @@ fn spans(history: &History, end: u64) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut open = Open::default();
     for entry in &history.entries {
-        open.take(history, entry, &mut spans);
+        open.process(history, entry, &mut spans);
     }
     let lasting = |what, (node, from): (u32, u64)| Span {
         what,
@@ -281,8 +288,9 @@ fn spans(history: &History, end: u64) -> Vec<Span> {
 }
 
 impl Open {
-    fn take(&mut self, history: &History, entry: &Entry, spans: &mut Vec<Span>) {
-        let (at, node) = (entry.at_us, entry.node.map(|node| node.0));
+    fn process(&mut self, history: &History, entry: &Entry, spans: &mut Vec<Span>) {
+        let at = entry.at_us;
+        let node = entry.node.map(|node| node.0);
         let mut close = |what, node, from: Option<u64>| {
             if let Some(from) = from {
                 spans.push(Span { what, node: Some(node), peer: None, from, to: at, text: String::new() });
@@ -298,6 +306,7 @@ impl Open {
         for note in &entry.notes {
             match (note, node) {
                 (Note::WentDown, Some(node)) => {
+                    // A node that crashes again while it is down stays down: the span began with the first.
                     self.down.entry(node).or_insert(at);
                 }
                 (Note::CameBack, Some(node)) => close("down", node, self.down.remove(&node)),

@@ -1,4 +1,4 @@
-//! The records that nodes ended with, side by side.
+//! The final records of all nodes side by side.
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,32 +7,32 @@ use syncline_storage::{Record, StorageError, record_page};
 use syncline_store::MemoryStore;
 use syncline_types::{Decode, EntityId};
 
-/// A record as each node has it in the end.
+/// The final record of one entity on each node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct ShownRecord {
-    /// Its id, in hex.
+    /// The id of the entity, in hex.
     pub id: String,
-    /// Where it is, in words.
+    /// The key under which the parent knows the entity, or its id.
     pub place: String,
-    /// What sort of value it holds.
+    /// The CRDT type of the value.
     pub kind: String,
-    /// Per node what it shows; `None` where it has no such record.
+    /// The value on each node as text; `None` where the node has no such record.
     pub values: Vec<Option<String>>,
-    /// Whether nodes differ.
+    /// Whether the record differs between nodes.
     pub differs: bool,
 }
 
-/// Records, those that differ first.
+/// The final records; those that differ between nodes come first.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct ShownRecords {
-    /// The records.
+    /// The records that are shown.
     pub list: Vec<ShownRecord>,
-    /// How many more there are.
+    /// The number of records that were left out.
     pub left: usize,
 }
 
 impl ShownRecords {
-    /// The records of these states, side by side: all that differ, then others, up to `most`. O(records).
+    /// Compares the records of these states: all that differ, then others, `most` at most. O(records).
     ///
     /// # Errors
     ///
@@ -67,11 +67,12 @@ impl ShownRecords {
             }
         };
         let list: Vec<ShownRecord> = chosen.take(most).map(show).collect();
+        assert!(list.len() <= most.min(all), "no more records are shown than asked for");
         Ok(Self { left: all - list.len(), list })
     }
 }
 
-/// The key under which its parent knows it, if that can be read; else the beginning of its id.
+/// The key under which the parent knows the entity, if it is readable text; else the id.
 fn place(id: EntityId, record: &Record) -> String {
     let label = record.label.bytes().and_then(|label| std::str::from_utf8(label).ok());
     let readable = |text: &&str| !text.is_empty() && !text.contains(char::is_control);

@@ -1,8 +1,8 @@
-//! A run as a picture: its history in the form that the viewer's page and other programs read.
+//! Timelines: the history of a run in the form that the viewer and other programs read.
 //!
-//! [`Film::of`] turns a [`History`] into columns of plain numbers. [`Film::page`] makes one self-contained
-//! HTML page of it, [`Film::perfetto`] the JSON of Chrome's trace viewer and Perfetto, and [`shiviz`] the
-//! log that ShiViz reads.
+//! [`Timeline::of`] converts a [`History`] into columns of numbers. [`Timeline::page`] makes one
+//! self-contained HTML page of them, [`Timeline::perfetto`] the JSON that Chrome's trace viewer and
+//! Perfetto read, and [`shiviz`] the log that ShiViz reads.
 
 mod build;
 mod columns;
@@ -18,36 +18,37 @@ use crate::timeline::columns::{Columns, Digests, Frames, Mark, Span};
 use serde::Serialize;
 use sync_sim_engine::history::History;
 
-/// The version of the film's form.
+/// The version of the JSON that the viewer reads.
 const FORMAT: u32 = 1;
 
-/// A run as a picture. Times are microseconds.
+/// A run as data for a viewer. Times are in microseconds of virtual time. As JSON, the names of the fields
+/// are the contract with the viewer's scripts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Film {
+pub struct Timeline {
     format: u32,
-    /// What run it is, in a line.
+    /// One line that identifies the run.
     pub title: String,
-    /// How it ended, in a word or two.
+    /// The verdict on the run, in a word or two.
     pub verdict: String,
-    /// Whether it ended well.
+    /// Whether the run converged.
     pub good: bool,
-    /// What else a reader should know at once.
+    /// Further facts, one line each, the most important first.
     pub facts: Vec<String>,
-    /// The command that repeats it.
+    /// The command that repeats the run.
     pub repeat: Option<String>,
-    /// What is known of a failure.
-    pub forensics: Option<Finding>,
-    /// The nodes, by number.
-    pub nodes: Vec<FilmNode>,
-    /// The records that nodes ended with.
+    /// The summary of the investigation, if the run failed.
+    pub forensics: Option<FailureSummary>,
+    /// The nodes, in the order of their numbers.
+    pub nodes: Vec<TimelineNode>,
+    /// The records that the nodes ended with.
     pub records: ShownRecords,
-    /// When it ended.
+    /// The time at which the run ended.
     pub end: u64,
     kinds: Vec<String>,
     fates: Vec<&'static str>,
     #[serde(rename = "lostOnWay")]
     lost_on_way: Vec<bool>,
-    /// Fates that nobody need worry about.
+    /// For each fate, whether it is expected in a healthy run.
     harmless: Vec<bool>,
     protocols: Vec<String>,
     frames: Frames,
@@ -58,35 +59,35 @@ pub struct Film {
     spans: Vec<Span>,
 }
 
-/// What is known of a failure.
+/// A summary of what an investigation found.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Finding {
-    /// In a line.
+pub struct FailureSummary {
+    /// The finding in one line.
     pub headline: String,
-    /// The moment to look at, if there is one.
+    /// The time of the event to look at, in microseconds, if the finding names one.
     pub at: Option<u64>,
-    /// All of it, in lines.
+    /// The whole report as text.
     pub text: String,
 }
 
-/// A node of a film.
+/// One node of a timeline.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct FilmNode {
-    /// Its name.
+pub struct TimelineNode {
+    /// The name of the node.
     pub name: String,
-    /// Figures about it, by name.
+    /// Counters of the node, by name.
     pub figures: std::collections::BTreeMap<String, u64>,
 }
 
-impl Film {
-    /// The film of a history that ended at `end` microseconds. O(entries + frames).
+impl Timeline {
+    /// Builds the timeline of a history that ended at `end` microseconds. O(entries + frames).
     pub fn of(history: &History, end: u64) -> Self {
         let columns = Columns::of(history, end);
         let mut facts = Vec::new();
         if history.is_truncated() {
             facts.push(format!("only the last {} events were kept", history.entries.len()));
         }
-        let node = |name: &String| FilmNode { name: name.clone(), figures: Default::default() };
+        let node = |name: &String| TimelineNode { name: name.clone(), figures: Default::default() };
         Self {
             format: FORMAT,
             title: String::new(),

@@ -1,11 +1,11 @@
-//! The trace event format of Chrome, which <https://ui.perfetto.dev> reads: a process for each node, slices for
-//! sessions and outages, and an arrow for each frame.
+//! The trace event format of Chrome, which <https://ui.perfetto.dev> reads. Each node is a process, each
+//! session and outage a slice, and each frame an arrow from its sender to its receiver.
 
-use crate::timeline::Film;
+use crate::timeline::Timeline;
 use serde_json::{Value, json};
 
-impl Film {
-    /// The film as trace events in JSON. O(frames).
+impl Timeline {
+    /// The timeline as trace events in JSON. O(frames).
     pub fn perfetto(&self) -> Value {
         let mut events = Vec::new();
         for (pid, node) in self.nodes.iter().enumerate() {
@@ -55,7 +55,8 @@ impl Film {
             let column = |column: &[u8]| usize::from(column.get(id).copied().unwrap_or_default());
             let kind = self.kinds.get(column(&frames.kind)).map_or("frame", String::as_str);
             let fate = self.fates.get(column(&frames.fate)).copied().unwrap_or_default();
-            let (sent, end) = (frames.sent[id], frames.end[id]);
+            let sent = frames.sent[id];
+            let end = frames.end[id];
             let args = json!({"bytes": frames.bytes[id], "fate": fate});
             events.push(json!({"ph": "X", "name": kind, "cat": "sent", "pid": from, "tid": SENT, "ts": sent, "dur": 1, "args": args}));
             if column(&frames.fate) == 0 {

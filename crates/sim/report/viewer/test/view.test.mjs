@@ -162,7 +162,7 @@ test('text of a run is shown as text, whatever is in it', async t => {
   assert.equal(await page.locator('img').count(), 0);
 });
 
-test('other programs can read the film', () => {
+test('other programs can read the timeline', () => {
   const run = format => execFileSync(syncline, ['view', '--format', format, '--out', '-', ...HEAVY], {encoding: 'utf8', maxBuffer: 1 << 28});
   const {traceEvents} = JSON.parse(run('perfetto'));
   const names = traceEvents.filter(event => event.name === 'process_name').map(event => event.args.name);

@@ -1,9 +1,10 @@
-//! From a case to a run.
+//! Builds a run from a case: checks the case, then creates the nodes, schedules the script and installs the
+//! rules.
 
 use crate::case::entities::Entities;
 use crate::case::error::CaseError;
-use crate::case::script_line::{Asked, Crash, Leave, Partition, What, Write};
-use crate::case::{Beginning, Case, Name, Size};
+use crate::case::script_line::{Crash, CustomOp, Leave, Partition, ScriptAction, ScriptedWrite};
+use crate::case::{Case, Name, ScenarioSpec, Size};
 use std::collections::BTreeSet;
 use sync_sim_cluster::runtime::{SimConfig, SimRuntime};
 use sync_sim_cluster::scenarios::{NAMED, NodeSeed, Scenario, author_in};
@@ -15,63 +16,72 @@ use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::Cue;
 use syncline_types::{SimDuration, SimTime};
 
-/// Nodes that a named scenario may have.
-const MOST_NODES: usize = 10_000;
-/// Entities of all nodes together that one machine can be expected to hold.
-const MOST_ENTITIES: usize = 20_000_000;
+/// The most nodes of a named scenario.
+const MAX_NODES: usize = 10_000;
+/// The most entities of all nodes and contexts together; the limit keeps a run within the memory of one
+/// machine.
+const MAX_ENTITIES: usize = 20_000_000;
 
-/// An event and its place in the run.
+/// An event and its time in the run, with its place among the events of that instant.
 pub(crate) type Timed<Op> = (Cue, SimEvent<Op>);
 
-/// The nodes of a case by name, in the order of joining.
-pub(crate) struct Names(pub(crate) Vec<Name>);
+/// The names of the nodes of a case, in the order of their numbers.
+pub(crate) struct NodeNames(pub(crate) Vec<Name>);
 
-impl Names {
+impl NodeNames {
     pub(crate) fn resolve(&self, place: &str, name: &Name) -> Result<NodeId, CaseError> {
-        self.0.iter().position(|own| own == name).map(|at| NodeId(at as u32)).ok_or_else(|| {
+        self.0.iter().position(|known| known == name).map(|at| NodeId(at as u32)).ok_or_else(|| {
             CaseError::NoNode { place: place.to_owned(), name: name.clone(), nodes: self.0.clone() }
         })
     }
 }
 
 impl Case {
-    /// The run, about to begin.
+    /// Builds the run; its first event has not happened yet.
     ///
     /// # Errors
     ///
-    /// What makes no sense in the case.
+    /// If the case contradicts itself, or a setting is out of range.
     pub fn build(&self) -> Result<SimRuntime, CaseError> {
         self.assemble(false)
     }
 
-    /// The run, about to begin; it may keep what chance does.
-    pub(crate) fn assemble(&self, keeping: bool) -> Result<SimRuntime, CaseError> {
-        let scenario = self.beginning()?;
+    /// Like [`Case::build`]. If `recording`, the run records what randomness decides, so that the case can
+    /// be pinned.
+    ///
+    /// The order of the steps is part of the determinism: each step draws from the streams of randomness
+    /// and takes numbers for its events, and two events of one instant happen in the order in which they
+    /// were scheduled.
+    pub(crate) fn assemble(&self, recording: bool) -> Result<SimRuntime, CaseError> {
+        let scenario = self.initial_scenario()?;
         let names = self.names(&scenario)?;
         self.check_hostile(&scenario)?;
         self.check_contexts()?;
-        let others = self.beginnings_after(&scenario)?;
+        let others = self.scenarios_of_later_contexts(&scenario)?;
         let mut rt = SimRuntime::try_with_config(self.config())?;
-        if self.tells_of_hostile() {
+        if self.names_hostile_nodes() {
             rt.use_own_keys();
         }
         rt.apply_scenarios(scenario, others);
-        for (node, told) in (0..).map(NodeId).zip(&self.nodes) {
+        for (node, described) in (0..).map(NodeId).zip(&self.nodes) {
             for context in 0..self.contexts {
-                for write in told.writes_in(context) {
+                for write in described.writes_in(context) {
                     let write = workload::Write::from(write.clone()).in_context(context);
                     rt.write_before_start(node, &write);
                 }
             }
         }
         self.make_hostile(&mut rt);
-        rt.world.chronicle = keeping.then(Vec::new);
+        // Recording covers the workload and the run, but not the scheduling of the script, whose lines the
+        // case has already.
+        rt.world.chronicle = recording.then(Vec::new);
         rt.apply_workload(&self.workload);
         let chronicle = rt.world.chronicle.take();
+        // Joins come first: all nodes know from the beginning who will join, and the script may name them.
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
-        for (cue, event) in self.events(&names, Self::written)? {
+        for (cue, event) in self.events(&names, Self::write_of)? {
             rt.world.cue(cue, event);
         }
         rt.world.chronicle = chronicle;
@@ -79,36 +89,40 @@ impl Case {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
         }
         self.script_lies(&mut rt, &names)?;
-        rt.world.router.book = self.book(&names, keeping)?;
+        rt.world.router.book = self.book(&names, recording)?;
         Ok(rt)
     }
 
-    /// What is done to single frames, if anything is or if that is to be kept.
-    pub(crate) fn book(&self, names: &Names, keeping: bool) -> Result<Option<Box<FrameBook>>, CaseError> {
-        let mut told = Vec::new();
+    /// The table of frame faults, if the case has any or if the faults of the run are to be recorded.
+    pub(crate) fn book(
+        &self,
+        names: &NodeNames,
+        recording: bool,
+    ) -> Result<Option<Box<FrameBook>>, CaseError> {
+        let mut faults = Vec::new();
         for frame in &self.frames {
-            told.extend(frame.faults(|place, name| names.resolve(place, name))?);
+            faults.extend(frame.faults(|place, name| names.resolve(place, name))?);
         }
-        let book = FrameBook::new(told);
+        let book = FrameBook::new(faults);
         let usual = SimDuration::from_millis(self.faults.base_latency_ms);
-        Ok(match keeping {
+        Ok(match recording {
             true => Some(Box::new(book.keeping(usual))),
             false => (!self.frames.is_empty()).then(|| Box::new(book)),
         })
     }
 
-    /// Whether it can be built, without building what it begins with.
+    /// Checks whether the case can be built, without creating the entities of a scenario.
     ///
     /// # Errors
     ///
     /// As [`Case::build`].
     pub fn check(&self) -> Result<(), CaseError> {
         self.faults.validate()?;
-        self.scenario.as_ref().map_or(Ok(()), Beginning::check)?;
-        // A named scenario may be large; which nodes it has does not depend on how many entities they have.
-        let small = self.scenario.clone().map(|beginning| Beginning { entities: 0, ..beginning });
+        self.scenario.as_ref().map_or(Ok(()), ScenarioSpec::check)?;
+        // A named scenario may be large, but which nodes it has does not depend on the number of entities.
+        let small = self.scenario.clone().map(|spec| ScenarioSpec { entities: 0, ..spec });
         let small = Self { scenario: small, ..self.clone() };
-        let scenario = small.beginning()?;
+        let scenario = small.initial_scenario()?;
         let names = small.names(&scenario)?;
         small.check_hostile(&scenario)?;
         self.check_contexts()?;
@@ -136,20 +150,20 @@ impl Case {
         }
     }
 
-    /// Where the run begins.
-    pub(crate) fn beginning(&self) -> Result<Scenario, CaseError> {
-        let wrong = |found| Err(CaseError::Beginning { found });
+    /// The initial state of the run: the nodes and entities of the first context.
+    pub(crate) fn initial_scenario(&self) -> Result<Scenario, CaseError> {
+        let refuse = |found| Err(CaseError::InitialState { found });
         match (&self.scenario, self.nodes.is_empty()) {
-            (Some(_), false) => wrong("both"),
-            (None, true) => wrong("neither"),
+            (Some(_), false) => refuse("both"),
+            (None, true) => refuse("neither"),
             (Some(_), true) if !self.shared.is_empty() => {
-                wrong("a scenario, and `shared`, which goes with nodes")
+                refuse("a scenario, and `shared`, which goes with nodes")
             }
-            (Some(beginning), true) => {
-                let named = NAMED.iter().find(|named| named.name == beginning.name);
-                let named = named.ok_or_else(|| CaseError::NoScenario { name: beginning.name.clone() })?;
-                beginning.check()?;
-                Ok((named.build)(beginning.nodes, beginning.entities, self.seed))
+            (Some(spec), true) => {
+                let named = NAMED.iter().find(|named| named.name == spec.name);
+                let named = named.ok_or_else(|| CaseError::NoScenario { name: spec.name.clone() })?;
+                spec.check()?;
+                Ok((named.build)(spec.nodes, spec.entities, self.seed))
             }
             (None, false) => {
                 let all =
@@ -160,7 +174,7 @@ impl Case {
                         name: node.name.clone(),
                         own: all(&node.entities, by),
                         has_shared: node.shared,
-                        // They may be of several operations, and are made once all nodes are there.
+                        // A write may hold several operations; writes are applied once all nodes exist.
                         writes: Vec::new(),
                     });
                 }
@@ -169,17 +183,17 @@ impl Case {
         }
     }
 
-    /// What the run begins with in the contexts after the first. A scenario by its name is drawn anew for each.
-    pub(crate) fn beginnings_after(&self, first: &Scenario) -> Result<Vec<Scenario>, CaseError> {
+    /// The initial states of the contexts after the first. A named scenario is drawn anew for each context.
+    pub(crate) fn scenarios_of_later_contexts(&self, first: &Scenario) -> Result<Vec<Scenario>, CaseError> {
         let of_context = |context: usize| {
             if self.scenario.is_some() {
                 let drawn = Self { seed: self.seed.wrapping_add(context as u64), ..self.clone() };
-                return Ok(drawn.beginning()?.in_context(context));
+                return Ok(drawn.initial_scenario()?.in_context(context));
             }
             let mut nodes = first.nodes.clone();
             for (seed, node) in nodes.iter_mut().zip(&self.nodes) {
-                let held = context.checked_sub(1).and_then(|other| node.contexts.get(other));
-                let entities = held.map_or(&[][..], |held| &held.entities);
+                let contents = context.checked_sub(1).and_then(|other| node.contexts.get(other));
+                let entities = contents.map_or(&[][..], |contents| &contents.entities);
                 seed.own = entities.iter().flat_map(|some| some.actions(author_in(context))).collect();
                 seed.has_shared = false;
             }
@@ -188,60 +202,63 @@ impl Case {
         (1..self.contexts).map(of_context).collect()
     }
 
-    /// Whether there are as many contexts as nodes may keep, and everything that names one names one of these.
+    /// Checks that the number of contexts is within the limits, and that every context that the case
+    /// mentions exists.
     pub(super) fn check_contexts(&self) -> Result<(), CaseError> {
-        let kept = self.contexts;
+        let contexts = self.contexts;
         self.config().validate()?;
         let impossible = |place: String, problem: String| Err(CaseError::Impossible { place, problem });
-        let entities = self.scenario.as_ref().map_or(0, |beginning| beginning.nodes * beginning.entities);
-        if entities * kept > MOST_ENTITIES {
+        let entities = self.scenario.as_ref().map_or(0, |spec| spec.nodes * spec.entities);
+        if entities * contexts > MAX_ENTITIES {
             return impossible(
                 "contexts".into(),
-                format!("{entities} entities in each of {kept}; the limit is {MOST_ENTITIES} in all"),
+                format!("{entities} entities in each of {contexts}; the limit is {MAX_ENTITIES} in all"),
             );
         }
-        if let Some(node) = self.nodes.iter().find(|node| node.contexts.len() >= kept) {
-            let told = node.contexts.len();
+        if let Some(node) = self.nodes.iter().find(|node| node.contexts.len() >= contexts) {
+            let mentioned = node.contexts.len();
             return impossible(
                 format!("node {}", node.name),
-                format!("it tells of {told} contexts after the first; each node keeps {kept} in all"),
+                format!(
+                    "it tells of {mentioned} contexts after the first; each node keeps {contexts} in all"
+                ),
             );
         }
         for line in &self.script {
-            if let What::Write(Write { context, .. }) = line.what
-                && context >= kept
+            if let ScriptAction::Write(ScriptedWrite { context, .. }) = line.what
+                && context >= contexts
             {
                 return impossible(
                     format!("script, at {}", line.at),
-                    format!("a write into context {context}; each node keeps {kept}, numbered from 0"),
+                    format!("a write into context {context}; each node keeps {contexts}, numbered from 0"),
                 );
             }
         }
         Ok(())
     }
 
-    pub(crate) fn names(&self, scenario: &Scenario) -> Result<Names, CaseError> {
+    pub(crate) fn names(&self, scenario: &Scenario) -> Result<NodeNames, CaseError> {
         let mut names: Vec<Name> = scenario.nodes.iter().map(|node| node.name.clone()).collect();
         names.extend(self.joiners().map(|(_, name)| name.clone()));
         names.extend((1..=self.faults.late_joiners).map(|late| format!("late-{late}")));
         let mut seen = BTreeSet::new();
         match names.iter().find(|name| !seen.insert(name.as_str())) {
             Some(name) => Err(CaseError::TwoOfOneName { name: name.clone() }),
-            None => Ok(Names(names)),
+            None => Ok(NodeNames(names)),
         }
     }
 
     pub(crate) fn joiners(&self) -> impl Iterator<Item = (SimTime, &Name)> {
         self.script.iter().filter_map(|line| match &line.what {
-            What::Join(name) => Some((line.at, name)),
+            ScriptAction::Join(name) => Some((line.at, name)),
             _ => None,
         })
     }
 
-    /// What a replica of ours is asked for.
-    pub(super) fn written(place: &str, what: &What) -> Result<workload::Write, CaseError> {
+    /// The write that a script line asks a built-in replica for.
+    pub(super) fn write_of(place: &str, what: &ScriptAction) -> Result<workload::Write, CaseError> {
         match what {
-            What::Write(Write { ops, wraps, context, .. }) => {
+            ScriptAction::Write(ScriptedWrite { ops, wraps, context, .. }) => {
                 Ok(workload::Write { operations: ops.clone(), wraps: *wraps, context: *context })
             }
             _ => Err(CaseError::Impossible {
@@ -251,79 +268,91 @@ impl Case {
         }
     }
 
-    /// What the script schedules, but for those who join. `ask` reads what a replica is asked for.
+    /// The events of the script, except joins and lies, which are scheduled elsewhere. `ask` reads the
+    /// operation of a line, which is of a different type for each kind of replica.
     pub(crate) fn events<Op>(
         &self,
-        names: &Names,
-        ask: impl Fn(&str, &What) -> Result<Op, CaseError>,
+        names: &NodeNames,
+        ask: impl Fn(&str, &ScriptAction) -> Result<Op, CaseError>,
     ) -> Result<Vec<Timed<Op>>, CaseError> {
         let mut events = Vec::new();
         for line in &self.script {
             let place = format!("script, at {}", line.at);
-            let whom = |name: &Name| names.resolve(&place, name);
+            let resolve = |name: &Name| names.resolve(&place, name);
             events.push((
                 Cue { at: line.at, after: line.after },
                 match &line.what {
-                    What::Write(Write { node, .. }) | What::Op(Asked { node, .. }) => {
-                        SimEvent::Op { node: whom(node)?, op: ask(&place, &line.what)? }
+                    ScriptAction::Write(ScriptedWrite { node, .. })
+                    | ScriptAction::Op(CustomOp { node, .. }) => {
+                        SimEvent::Op { node: resolve(node)?, op: ask(&place, &line.what)? }
                     }
-                    What::Crash(Crash { node, point, down_for }) => {
-                        SimEvent::NodeCrash { node: whom(node)?, point: *point, down_for: *down_for }
+                    ScriptAction::Crash(Crash { node, point, down_for }) => {
+                        SimEvent::NodeCrash { node: resolve(node)?, point: *point, down_for: *down_for }
                     }
-                    What::Restart(node) => SimEvent::NodeRestart { node: whom(node)?, crash: None },
-                    What::Leave(Leave { node, away_for }) => {
-                        SimEvent::NodeLeave { node: whom(node)?, away_for: *away_for }
+                    ScriptAction::Restart(node) => {
+                        SimEvent::NodeRestart { node: resolve(node)?, crash: None }
                     }
-                    What::Return(node) => SimEvent::NodeReturn { node: whom(node)?, departure: None },
-                    What::Partition(partition) => {
+                    ScriptAction::Leave(Leave { node, away_for }) => {
+                        SimEvent::NodeLeave { node: resolve(node)?, away_for: *away_for }
+                    }
+                    ScriptAction::Return(node) => {
+                        SimEvent::NodeReturn { node: resolve(node)?, departure: None }
+                    }
+                    ScriptAction::Partition(partition) => {
                         let spec = partition.spec(&place, names)?;
                         SimEvent::PartitionAt { spec: Box::new(spec), lasting: partition.lasting }
                     }
-                    What::Lie(lying) => {
-                        whom(&lying.node)?;
+                    ScriptAction::Lie(lie) => {
+                        // Scheduled with the hostile nodes; here only the name is checked.
+                        resolve(&lie.node)?;
                         continue;
                     }
-                    What::Join(_) => continue,
+                    ScriptAction::Join(_) => continue,
                 },
             ));
         }
         Ok(events)
     }
 
-    /// What it holds of each thing that can bring a failure about.
+    /// Counts the parts of the case that can cause a failure: the measure that shrinking makes small.
     pub fn size(&self) -> Size {
         let mut size = Size { nodes: self.nodes.len(), contexts: self.contexts, ..Size::default() };
-        if let Some(beginning) = &self.scenario {
-            let entities = beginning.nodes * beginning.entities * self.contexts;
-            (size.nodes, size.entities) = (beginning.nodes, entities);
+        if let Some(spec) = &self.scenario {
+            let entities = spec.nodes * spec.entities * self.contexts;
+            size.nodes = spec.nodes;
+            size.entities = entities;
         }
         size.entities += self.shared.len();
         for node in &self.nodes {
             size.entities += node.entities.len();
             size.writes += node.writes.len();
-            for held in &node.contexts {
-                size.entities += held.entities.len();
-                size.writes += held.writes.len();
+            for contents in &node.contexts {
+                size.entities += contents.entities.len();
+                size.writes += contents.writes.len();
             }
             size.faults += node.hostile.iter().count();
         }
         size.writes += self.workload.writes;
-        size.writes += self.script.iter().filter(|line| line.asks()).count();
-        let other = |line: &&crate::case::script_line::Happening| !line.asks() && !line.mends();
-        size.faults += self.rules.len() + self.script.iter().filter(other).count() + self.kinds_of_chance();
+        size.writes += self.script.iter().filter(|line| line.is_operation()).count();
+        // A recovery is not a cause of failure: without it, less works.
+        let is_fault =
+            |line: &&crate::case::script_line::ScriptLine| !line.is_operation() && !line.is_recovery();
+        size.faults +=
+            self.rules.len() + self.script.iter().filter(is_fault).count() + self.active_fault_settings();
         size.frames = self.frames.len();
         size
     }
 
-    /// How many settings of the faults, but for the latency, are not off.
-    fn kinds_of_chance(&self) -> usize {
+    /// The number of fault settings that are not off. The latency does not count, since every network has
+    /// one.
+    fn active_fault_settings(&self) -> usize {
         let off = FaultConfig::none().with_latency(self.faults.base_latency_ms, 0);
         let settings = |faults: &FaultConfig| toml::Table::try_from(faults).unwrap_or_default();
         let off = settings(&off);
         let ranges = ["partition_duration_ms", "restart_delay_ms", "away_duration_ms", "join_ms"];
         let mut on = settings(&self.faults);
         if self.faults.hostile.nodes == 0 {
-            // How often nobody lies is nothing to count.
+            // Without hostile nodes, the rate of lies has no effect.
             on.remove("hostile");
         }
         on.iter()
@@ -332,16 +361,16 @@ impl Case {
     }
 }
 
-impl Beginning {
+impl ScenarioSpec {
     fn check(&self) -> Result<(), CaseError> {
         let impossible = |problem: String| Err(CaseError::Impossible { place: "scenario".into(), problem });
-        if !(1..=MOST_NODES).contains(&self.nodes) {
-            return impossible(format!("{} nodes; there are from 1 to {MOST_NODES}", self.nodes));
+        if !(1..=MAX_NODES).contains(&self.nodes) {
+            return impossible(format!("{} nodes; there are from 1 to {MAX_NODES}", self.nodes));
         }
         match self.nodes.checked_mul(self.entities) {
-            Some(all) if all <= MOST_ENTITIES => Ok(()),
+            Some(all) if all <= MAX_ENTITIES => Ok(()),
             _ => impossible(format!(
-                "{} nodes with {} entities each; the limit is {MOST_ENTITIES} in all",
+                "{} nodes with {} entities each; the limit is {MAX_ENTITIES} in all",
                 self.nodes, self.entities
             )),
         }
@@ -349,8 +378,8 @@ impl Beginning {
 }
 
 impl Partition {
-    fn spec(&self, place: &str, names: &Names) -> Result<PartitionSpec, CaseError> {
-        let wrong =
+    fn spec(&self, place: &str, names: &NodeNames) -> Result<PartitionSpec, CaseError> {
+        let refused =
             |problem: &str| CaseError::Impossible { place: place.to_owned(), problem: problem.into() };
         match (&self.one_way, self.groups.len()) {
             (Some((from, to)), 0) => {
@@ -364,8 +393,8 @@ impl Partition {
                     |group: &Vec<Name>| group.iter().map(|name| names.resolve(place, name)).collect();
                 Ok(PartitionSpec::Groups(self.groups.iter().map(resolve).collect::<Result<_, _>>()?))
             }
-            (Some(_), _) => Err(wrong("a partition has either groups or one_way")),
-            (None, _) => Err(wrong("a partition has two groups at least, or one_way")),
+            (Some(_), _) => Err(refused("a partition has either groups or one_way")),
+            (None, _) => Err(refused("a partition has two groups at least, or one_way")),
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The entities that nodes begin with, as text: `alice/7`, or a run of them, `alice/0..10`.
+//! The text form of the entities that nodes begin with: one entity, `alice/7`, or a numbered run,
+//! `alice/0..10`.
 //!
-//! Each is a register that holds its own name, unless ` = text` says what it holds. Deeper ones are written
-//! as paths: `folder ~ page`.
+//! Each entity is a register that holds its own name, unless ` = text` gives its content. An entity below
+//! the top level is written as a path: `folder ~ page`.
 
 use crate::case::entity_path::{Segment, cut};
 use serde::de::Error;
@@ -12,7 +13,7 @@ use syncline_crdt::Value;
 use syncline_storage::Action;
 use syncline_types::EntityId;
 
-/// One entity, or a run of them whose names differ in a number.
+/// One entity, or a run of entities whose names differ only in a number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entities {
     path: Vec<Segment>,
@@ -26,7 +27,7 @@ enum Last {
 }
 
 impl Entities {
-    /// How many they are.
+    /// The number of entities.
     pub fn count(&self) -> u64 {
         match &self.last {
             Last::One { .. } => 1,
@@ -34,7 +35,7 @@ impl Entities {
         }
     }
 
-    /// The first `count` of a run, or the one that there is.
+    /// The first `count` entities of a run, at least one; a single entity stays as it is.
     pub(crate) fn first(&self, count: u64) -> Self {
         let mut first = self.clone();
         if let Last::Run { numbers, .. } = &mut first.last {
@@ -43,9 +44,10 @@ impl Entities {
         first
     }
 
-    /// The writes that make them, by the author of this number.
+    /// The actions that create the entities, written by the author with this number.
     pub(super) fn actions(&self, by: u64) -> Vec<Action> {
-        let (mut parent, mut ancestors) = (EntityId::ROOT, Vec::new());
+        let mut parent = EntityId::ROOT;
+        let mut ancestors = Vec::new();
         for segment in &self.path {
             parent = segment.id(parent);
             ancestors.push(parent);
@@ -66,8 +68,9 @@ impl Entities {
         }
     }
 
-    /// The entities that these writes make, with numbers that follow each other made into runs; `None` if
-    /// they make anything else than registers by the author of this number.
+    /// The entities that these actions create, with consecutive numbers merged into runs. `None` if the
+    /// actions create anything but registers by this author: the result is verified by creating the actions
+    /// again from it.
     pub(crate) fn of(actions: &[Action], by: u64) -> Option<Vec<Self>> {
         let mut all: Vec<Self> = Vec::new();
         for action in actions {
@@ -86,22 +89,25 @@ impl Entities {
                 Last::One { segment: Segment::Id(*id, Vec::new()), text: Some(text) }
             };
             let one = Self { path, last };
-            if !all.last_mut().is_some_and(|run| run.take(&one)) {
+            if !all.last_mut().is_some_and(|run| run.append(&one)) {
                 all.push(one);
             }
         }
+        // The names alone do not say everything, such as the time of a write: compare what would be created.
         let made: Vec<Action> = all.iter().flat_map(|some| some.actions(by)).collect();
         (made == actions).then_some(all)
     }
 
-    /// Takes the entity that comes next into the run, if it does.
-    fn take(&mut self, next: &Self) -> bool {
+    /// Appends the next entity to the run, and says whether it continues the run.
+    fn append(&mut self, next: &Self) -> bool {
         let Some((prefix, number)) = next.numbered().filter(|_| self.path == next.path) else { return false };
         match &mut self.last {
-            Last::Run { prefix: own, numbers } if *own == prefix && numbers.end == number => numbers.end += 1,
+            Last::Run { prefix: ours, numbers } if *ours == prefix && numbers.end == number => {
+                numbers.end += 1
+            }
             Last::Run { .. } => return false,
             Last::One { .. } => match self.numbered() {
-                Some((own, before)) if own == prefix && before + 1 == number => {
+                Some((ours, before)) if ours == prefix && before + 1 == number => {
                     self.last = Last::Run { prefix, numbers: before..number + 1 };
                 }
                 _ => return false,
@@ -110,7 +116,8 @@ impl Entities {
         true
     }
 
-    /// The name of one that ends in a number, cut before it.
+    /// The name without its trailing number, and that number. A number with leading zeros is part of the
+    /// name, since it would not be written back the same.
     fn numbered(&self) -> Option<(String, u64)> {
         let Last::One { segment: Segment::Name(name), text: None } = &self.last else { return None };
         let name = std::str::from_utf8(name).ok()?;
@@ -127,8 +134,8 @@ impl Entities {
             Last::One { segment: Segment::Name(name), text: None } => {
                 text += &format!("[{}]", crate::case::serde_names::to_hex(name));
             }
-            Last::One { segment, text: held } => {
-                text += &format!("{} = {}", segment.write(), held.as_deref().unwrap_or_default());
+            Last::One { segment, text: content } => {
+                text += &format!("{} = {}", segment.write(), content.as_deref().unwrap_or_default());
             }
             Last::Run { prefix, numbers } => text += &format!("{prefix}{}..{}", numbers.start, numbers.end),
         }
@@ -136,27 +143,27 @@ impl Entities {
     }
 
     fn read(text: &str) -> Result<Self, String> {
-        let (place, held) = match text.split_once(" = ") {
-            Some((place, held)) => (place, Some(held.to_owned())),
+        let (place, content) = match text.split_once(" = ") {
+            Some((place, content)) => (place, Some(content.to_owned())),
             None => (text, None),
         };
         let mut parts: Vec<&str> = cut(place).into_iter().map(|(_, part)| part).collect();
         let last = parts.pop().unwrap_or_default();
         let path = parts.into_iter().map(Segment::read).collect::<Result<_, _>>()?;
-        if let Some((prefix, numbers)) = run(last).filter(|_| held.is_none()) {
-            if numbers.is_empty() || numbers.end - numbers.start > MOST {
-                return Err(format!("{last:?} must rise, by {MOST} at most"));
+        if let Some((prefix, numbers)) = run(last).filter(|_| content.is_none()) {
+            if numbers.is_empty() || numbers.end - numbers.start > MAX_RUN {
+                return Err(format!("{last:?} must rise, by {MAX_RUN} at most"));
             }
             return Ok(Self { path, last: Last::Run { prefix, numbers } });
         }
-        Ok(Self { path, last: Last::One { segment: Segment::read(last)?, text: held } })
+        Ok(Self { path, last: Last::One { segment: Segment::read(last)?, text: content } })
     }
 }
 
-/// The most entities that one run may hold.
-const MOST: u64 = 10_000_000;
+/// The most entities of one run.
+const MAX_RUN: u64 = 10_000_000;
 
-/// A run as it is written.
+/// Parses a run: a prefix and a range of numbers.
 fn run(text: &str) -> Option<(String, Range<u64>)> {
     let (begin, end) = text.split_once("..")?;
     let prefix = begin.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -182,7 +189,7 @@ mod tests {
     use sync_sim_cluster::scenarios::NAMED;
 
     #[test]
-    fn entities_that_follow_each_other_are_one_run() {
+    fn consecutive_entities_form_one_run() {
         let read: Vec<Entities> = ["alice/0..3", "alice/9", "x ~ y = held"]
             .into_iter()
             .map(|text| Entities::read(text).unwrap())
@@ -197,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_beginning_of_every_scenario_can_be_written_and_read_back() {
+    fn scenario_entities_survive_text() {
         for named in NAMED {
             let scenario = (named.build)(3, 30, 7);
             let nodes = scenario.nodes.iter().map(|node| &node.own).zip(1..);
@@ -210,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entity_whose_name_looks_like_a_run_is_none() {
+    fn escapes_names_that_look_like_runs() {
         let one = Entities::of(&Entities::read("[612f302e2e33]").unwrap().actions(1), 1).unwrap();
         assert_eq!((one[0].count(), one[0].write().as_str()), (1, "[612f302e2e33]"));
         assert!(Entities::read("a/3..3").unwrap_err().contains("must rise"));

@@ -1,9 +1,10 @@
-//! Where entities are, as text.
+//! The text form of paths to entities.
 //!
-//! A path is written from the root down. `a > b` is the child `b` of `a`, which keeps that name; `a >> b`
-//! keeps it in the order of the names; `a ~ b` is found by its id alone, as is a first segment with nothing
-//! before it. A segment is a name, or bytes in hexadecimal that serve as one, `[03ff]`, or an id, `#03ff`
-//! (zeros follow). `#03ff@[00]` is an entity whose parent calls it by another name than its id came from.
+//! A path is written from the root down. `a > b` is the child `b` of `a`, labelled with that name; `a >> b`
+//! labels it for an ordered collection; `a ~ b` finds it by its id alone, without a label, as does a first
+//! segment with nothing before it. A segment is a name, or bytes in hexadecimal that serve as one,
+//! `[03ff]`, or an id, `#03ff` (trailing zeros are left out). `#03ff@[00]` is an entity whose label differs
+//! from the name that its id was derived from.
 
 use crate::case::serde_names::{from_hex, to_hex};
 use serde::de::Error;
@@ -14,16 +15,17 @@ use syncline_replica::Target;
 use syncline_storage::Label;
 use syncline_types::EntityId;
 
-/// One step of a path.
+/// One segment of a path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Segment {
-    /// The child of this name.
+    /// The child whose id derives from this name.
     Name(Vec<u8>),
-    /// The entity with this id, and what its parent calls it.
+    /// The entity with this id, and its label in its parent.
     Id(EntityId, Vec<u8>),
 }
 
-/// Names that workloads and scenarios give to children of the root, which an id does not tell.
+/// The names that workloads and scenarios give to children of the root: an id alone does not reveal its
+/// name.
 static KNOWN: LazyLock<BTreeMap<EntityId, String>> = LazyLock::new(|| {
     const PLAIN: [&str; 10] =
         ["map", "set", "text", "list", "sorted", "own", "frozen", "counter", "register", "folder"];
@@ -35,15 +37,15 @@ static KNOWN: LazyLock<BTreeMap<EntityId, String>> = LazyLock::new(|| {
 });
 
 impl Segment {
-    /// The segment that leads to `id`, of which it may be known what its parent calls it.
-    pub(crate) fn of(parent: EntityId, id: EntityId, called: Option<&[u8]>) -> Self {
+    /// The segment that leads to `id`, given its label in the parent if that is known.
+    pub(crate) fn of(parent: EntityId, id: EntityId, label: Option<&[u8]>) -> Self {
         let fits = |name: &&[u8]| EntityId::child_of(parent, name) == id;
-        if let Some(name) = called.filter(fits) {
+        if let Some(name) = label.filter(fits) {
             return Self::Name(name.to_vec());
         }
-        let known = KNOWN.get(&id).map(String::as_bytes).filter(|_| called.is_none()).filter(fits);
+        let known = KNOWN.get(&id).map(String::as_bytes).filter(|_| label.is_none()).filter(fits);
         known.map_or_else(
-            || Self::Id(id, called.unwrap_or_default().to_vec()),
+            || Self::Id(id, label.unwrap_or_default().to_vec()),
             |name| Self::Name(name.to_vec()),
         )
     }
@@ -55,7 +57,7 @@ impl Segment {
         }
     }
 
-    fn called(&self) -> &[u8] {
+    fn label(&self) -> &[u8] {
         match self {
             Self::Name(name) | Self::Id(_, name) => name,
         }
@@ -110,7 +112,8 @@ impl Segment {
     }
 }
 
-/// Whether a name can stand as it is.
+/// Whether a name can be written without brackets: it contains no mark of the syntax and nothing that would
+/// be trimmed.
 fn is_plain(name: &str) -> bool {
     let marks = [" > ", " >> ", " ~ ", " = "];
     !name.is_empty()
@@ -120,15 +123,19 @@ fn is_plain(name: &str) -> bool {
         && !marks.iter().any(|mark| name.contains(mark) || name.ends_with(mark.trim_end()))
 }
 
-/// How a path is cut, by the mark before each segment.
+/// The marks between segments.
 const MARKS: [&str; 3] = [" > ", " >> ", " ~ "];
 
-/// Cuts a path into segments, each with the mark before it; the first has none unless it begins with one.
+/// Splits a path into segments, each with the mark before it. The first segment has none, unless the path
+/// begins with a mark.
 pub(super) fn cut(text: &str) -> Vec<(Option<&'static str>, &str)> {
     let mut parts = Vec::new();
-    let (mut mark, mut rest) = (None, text.trim());
+    let mut mark = None;
+    let mut rest = text.trim();
     if let Some(first) = MARKS.into_iter().find(|mark| rest.starts_with(mark.trim_start())) {
-        (mark, rest) = (Some(first), rest.get(first.len() - 1..).unwrap_or_default());
+        mark = Some(first);
+        // The space at the front of the mark was trimmed.
+        rest = &rest[first.len() - 1..];
     }
     loop {
         let next = MARKS.into_iter().filter_map(|mark| Some((rest.find(mark)?, mark))).min();
@@ -136,12 +143,13 @@ pub(super) fn cut(text: &str) -> Vec<(Option<&'static str>, &str)> {
             parts.push((mark, rest));
             return parts;
         };
-        parts.push((mark, rest.get(..at).unwrap_or_default()));
-        (mark, rest) = (Some(found), rest.get(at + found.len()..).unwrap_or_default());
+        parts.push((mark, &rest[..at]));
+        mark = Some(found);
+        rest = &rest[at + found.len()..];
     }
 }
 
-/// A target as text.
+/// Writes a target as text.
 pub(super) fn write(target: &Target) -> String {
     let mut text = String::new();
     let mut parent = EntityId::ROOT;
@@ -159,19 +167,20 @@ pub(super) fn write(target: &Target) -> String {
     text.trim_start().to_owned()
 }
 
-/// The target that a text tells of.
+/// Parses a target from its text form.
 pub(super) fn read(text: &str) -> Result<Target, String> {
     let parts = cut(text);
-    let (mut parent, mut ancestors) = (EntityId::ROOT, Vec::new());
+    let mut parent = EntityId::ROOT;
+    let mut ancestors = Vec::new();
     let last = parts.len() - 1;
     for (at, (mark, part)) in parts.into_iter().enumerate() {
         let segment = Segment::read(part)?;
         let id = segment.id(parent);
         if at == last {
-            let called = segment.called();
+            let label = segment.label();
             let label = match mark {
-                Some(" > ") => Label::Named(called.into()),
-                Some(" >> ") => Label::Ordered(called.into()),
+                Some(" > ") => Label::Named(label.into()),
+                Some(" >> ") => Label::Ordered(label.into()),
                 _ => Label::None,
             };
             return Ok(Target { id, ancestors, label });
@@ -179,15 +188,15 @@ pub(super) fn read(text: &str) -> Result<Target, String> {
         ancestors.push(id);
         parent = id;
     }
-    Err("a path has at least one segment".into())
+    unreachable!("a split path has at least one segment")
 }
 
-/// For `#[serde(with)]`.
+/// For `#[serde(with)]`: writes a target as text.
 pub(super) fn serialize<S: Serializer>(value: &Target, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&write(value))
 }
 
-/// For `#[serde(with)]`.
+/// For `#[serde(with)]`: reads a target from text.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Target, D::Error> {
     read(&String::deserialize(from)?).map_err(D::Error::custom)
 }
@@ -197,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_target_is_written_so_that_it_is_read_back() {
+    fn targets_survive_text() {
         let top = |name: &str| Target::top(EntityId::child_of(EntityId::ROOT, name.as_bytes()));
         let odd = Target { label: Label::Ordered([7].into()), ..top("x") };
         for (target, text) in [
@@ -218,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_none_is_refused_with_what_one_looks_like() {
+    fn refuses_malformed_paths() {
         for (bad, says) in [("", "no name"), ("#xyz", "#03ff"), ("[1]", "[03ff]"), ("a > ", "no name")] {
             assert!(read(bad).unwrap_err().contains(says), "{bad}");
         }

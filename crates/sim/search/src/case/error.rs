@@ -1,67 +1,68 @@
-//! What is wrong with a case, said so that it can be put right.
+//! The errors of cases, worded so that the author of the file can correct it.
 
 use sync_sim_engine::faults::ConfigError;
 
-/// Why a case cannot be read or run.
+/// Why a case cannot be read, written, run or shrunk.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum CaseError {
-    /// The text is no case; says where in it, why, and what may have been meant.
+    /// The text does not parse. Says where, why, and which name may have been meant.
     #[error("{0}")]
     Text(String),
-    /// The case cannot be written, since TOML holds no such value.
+    /// The case holds a value that TOML cannot represent.
     #[error("the case cannot be written: {0}")]
     Unwritable(String),
-    /// The text is of another format than this build reads.
+    /// The version of the format is not the one that this build reads. Formats are not converted: a build
+    /// reads exactly one version, and refuses an older or newer one rather than misread it.
     #[error("the case is of format {found}; this build reads format {}", crate::case::FORMAT)]
     Version {
-        /// Which.
+        /// The version in the text.
         found: u32,
     },
-    /// A setting makes no sense.
+    /// A setting is out of range.
     #[error(transparent)]
     Setting(#[from] ConfigError),
-    /// There is no scenario of that name.
+    /// There is no scenario with that name.
     #[error("scenario: there is no {name:?}{}", meant(.name, sync_sim_cluster::scenarios::NAMED.map(|named| named.name)))]
     NoScenario {
-        /// The name.
+        /// The name that is unknown.
         name: String,
     },
-    /// Something names a node that takes no part.
+    /// The case refers to a node that it does not have.
     #[error("{place}: there is no node {name:?}; the nodes are {}{}", .nodes.join(", "), meant(.name, .nodes))]
     NoNode {
-        /// What names it.
+        /// The part of the case that contains the reference.
         place: String,
-        /// The name.
+        /// The name that is unknown.
         name: String,
-        /// The nodes there are.
+        /// The names of all nodes of the case.
         nodes: Vec<String>,
     },
-    /// Two nodes have one name.
+    /// Two nodes have the same name.
     #[error("two nodes are called {name:?}")]
     TwoOfOneName {
-        /// The name.
+        /// The name that both nodes have.
         name: String,
     },
-    /// It is not told, or told twice, where the run begins.
+    /// The case gives no initial state, or two of them.
     #[error("a case begins either with a `scenario` or with `nodes`; this one has {found}")]
-    Beginning {
-        /// What it has.
+    InitialState {
+        /// What the case gives: "neither", "both", or a contradiction.
         found: &'static str,
     },
-    /// The case is to be shrunk, and nothing is wrong with it.
+    /// Only a failing case can be shrunk, and this one converges.
     #[error("the case converges: there is nothing to shrink")]
     NothingWrong,
-    /// A list is empty that must not be, a number zero, or the like.
+    /// A part of the case contradicts another part, or is out of range.
     #[error("{place}: {problem}")]
     Impossible {
-        /// Where.
+        /// The part of the case.
         place: String,
-        /// What is impossible.
+        /// What is wrong with it.
         problem: String,
     },
 }
 
-/// `; did you mean "…"?` if one of `names` is close to `found`, and nothing else.
+/// A hint `; did you mean "…"?` with the closest of `names`; empty if none is close to `found`.
 pub(super) fn meant<S: AsRef<str>>(found: &str, names: impl IntoIterator<Item = S>) -> String {
     let near = names.into_iter().map(|name| (distance(found, name.as_ref()), name));
     let near = near.filter(|(apart, _)| *apart <= (found.chars().count() / 3).max(1));
@@ -69,9 +70,11 @@ pub(super) fn meant<S: AsRef<str>>(found: &str, names: impl IntoIterator<Item = 
         .map_or_else(String::new, |(_, name)| format!("; did you mean {:?}?", name.as_ref()))
 }
 
-/// How many letters must be changed, added, left out or swapped with their neighbour. O(n·m).
+/// The edit distance with transpositions (optimal string alignment): insertions, deletions, substitutions
+/// and swaps of neighbours. O(n·m).
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let a: Vec<char> = a.chars().collect();
+    let b: Vec<char> = b.chars().collect();
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
     let at = |rows: &[Vec<usize>], i: usize, j: usize| {
         rows.get(i).and_then(|row| row.get(j)).copied().unwrap_or(usize::MAX / 2)
@@ -94,7 +97,7 @@ fn distance(a: &str, b: &str) -> usize {
     at(&rows, a.len(), b.len())
 }
 
-/// What the parser says, with what may have been meant by a name it does not know.
+/// Converts an error of the parser, and adds a hint for an unknown name.
 pub(super) fn unreadable(error: &toml::de::Error) -> CaseError {
     let said = error.message();
     let mut quoted = said.split('`').skip(1).step_by(2);
@@ -108,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_finger_is_close_and_another_word_is_not() {
+    fn suggests_only_close_names() {
         let names = ["seed", "scenario", "script"];
         for slip in ["sed", "seeed", "sede", "seet"] {
             assert_eq!(meant(slip, names), "; did you mean \"seed\"?", "{slip}");

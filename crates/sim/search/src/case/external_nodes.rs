@@ -1,9 +1,9 @@
-//! What a case says of a run whose nodes and writes are a test's own: settings, what chance did to nodes, and
-//! what it did to frames.
+//! Cases for runs whose nodes and writes come from the code of a test: the case holds the settings, and
+//! what randomness did to nodes and frames.
 
-use crate::case::build::Names;
+use crate::case::build::NodeNames;
 use crate::case::error::CaseError;
-use crate::case::script_line::{Happening, What};
+use crate::case::script_line::{ScriptAction, ScriptLine};
 use crate::case::{Case, FORMAT, error};
 use std::sync::Arc;
 use sync_sim_cluster::runtime::{Script, SimRuntime};
@@ -12,7 +12,7 @@ use sync_sim_engine::world::Happened;
 use syncline_types::SimDuration;
 
 impl Case {
-    /// Reads a case that has no nodes of its own.
+    /// Parses a case without nodes.
     pub(crate) fn read_external(text: &str) -> Result<Self, CaseError> {
         let case: Self = toml::from_str(text).map_err(|error| error::unreadable(&error))?;
         if case.version != FORMAT {
@@ -22,57 +22,58 @@ impl Case {
         Ok(case)
     }
 
-    /// A run without nodes; it may keep what chance does. What the case says of nodes and frames is done
-    /// once the run begins, when the nodes are known.
-    pub(crate) fn with_external_nodes(&self, keeping: bool) -> Result<SimRuntime, CaseError> {
+    /// Builds a run without nodes. If `recording`, the run records what randomness decides. The script and
+    /// the frame faults are applied when the run begins, since only then are the names of the nodes known.
+    pub(crate) fn with_external_nodes(&self, recording: bool) -> Result<SimRuntime, CaseError> {
         let mut rt = SimRuntime::try_with_config(self.config())?;
-        if keeping {
+        if recording {
             let usual = SimDuration::from_millis(self.faults.base_latency_ms);
             rt.world.chronicle = Some(Vec::new());
             rt.world.router.book = Some(Box::new(FrameBook::default().keeping(usual)));
         }
-        let told = !(self.script.is_empty() && self.frames.is_empty() && self.rules.is_empty());
-        if told {
+        let scripted = !(self.script.is_empty() && self.frames.is_empty() && self.rules.is_empty());
+        if scripted {
             rt.set_script(Arc::new(self.clone()));
         }
         Ok(rt)
     }
 
-    /// Schedules in a run that is about to begin what the case scripts for nodes and frames.
+    /// Schedules the script, the rules and the frame faults in a run that is about to begin.
     fn apply_to_nodes_of(&self, rt: &mut SimRuntime) -> Result<(), CaseError> {
         let mut names: Vec<String> = rt.node_ids().into_iter().map(|node| rt.name(node)).collect();
         names.extend(self.joiners().map(|(_, name)| name.clone()));
         names.extend((1..=self.faults.late_joiners).map(|late| format!("late-{late}")));
-        let names = Names(names);
+        let names = NodeNames(names);
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
-        for (cue, event) in self.events(&names, Self::written)? {
+        for (cue, event) in self.events(&names, Self::write_of)? {
             rt.world.cue(cue, event);
         }
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
         }
-        let mut told = Vec::new();
+        let mut faults = Vec::new();
         for frame in &self.frames {
-            told.extend(frame.faults(|place, name| names.resolve(place, name))?);
+            faults.extend(frame.faults(|place, name| names.resolve(place, name))?);
         }
-        if !told.is_empty() {
-            rt.world.router.book = Some(Box::new(FrameBook::new(told)));
+        if !faults.is_empty() {
+            rt.world.router.book = Some(Box::new(FrameBook::new(faults)));
         }
         Ok(())
     }
 
-    /// The same with what chance did in a run of it told line by line, from the most to the least that can
-    /// be told so. Writes that fall into syncs by chance stay with the seed.
+    /// Cases that replay a run of this case, with what randomness decided as explicit lines: nodes and
+    /// frames, nodes alone, frames alone. The caller takes the first that reproduces the failure. Random
+    /// writes during syncs stay with the seed, since the operations of the test are not lines of the case.
     pub(crate) fn pinned_external(&self, rt: &SimRuntime) -> [Self; 3] {
-        let mut nodes = self.clone().without_script_chance();
-        nodes.script.retain(|line| matches!(line.what, What::Join(_)));
+        let mut nodes = self.clone().without_random_events();
+        nodes.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
         for (cue, happened) in rt.world.chronicle.iter().flatten() {
             if !matches!(happened, Happened::Op { .. } | Happened::Early { .. })
-                && let Some(what) = What::of_run(happened, rt)
+                && let Some(what) = ScriptAction::of_run(happened, rt)
             {
-                nodes.script.push(Happening { at: cue.at, after: cue.after, what });
+                nodes.script.push(ScriptLine { at: cue.at, after: cue.after, what });
             }
         }
         nodes.faults.write_during_sync_rate = self.faults.write_during_sync_rate;

@@ -1,4 +1,4 @@
-//! How a run of a case ends, and which ends are of one kind.
+//! The result of a run, and the class of its failure.
 
 use crate::case::Case;
 use crate::case::error::CaseError;
@@ -10,47 +10,45 @@ use sync_sim_cluster::verdict::{Check, StopCondition};
 use sync_sim_engine::world::TraceDigest;
 use syncline_types::SimTime;
 
-/// The kind of an ending: why the run stopped, and if a check failed, which; of a panic, what it said. A
-/// smaller case that ends in the same class shows the same bug, as far as anybody can tell without looking.
+/// The class of a result: why the run stopped, and which check failed or what a panic said. Shrinking keeps
+/// the class: a smaller case of the same class is taken for the same bug. Two bugs of one class cannot be
+/// told apart, so a case may slip from one to the other.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Class(String);
 
 impl Class {
-    /// The class of a stop.
+    /// The class of a reason to stop.
     pub fn of(stop: &StopCondition) -> Self {
         Self(match stop {
             StopCondition::Violated(Check::Own { name, .. }) => format!("{}: {name}", stop.name()),
-            StopCondition::Violated(check) => {
-                let said = format!("{check:?}");
-                let name = said.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-                format!("{}: {name}", stop.name())
-            }
+            StopCondition::Violated(check) => format!("{}: {}", stop.name(), check_name(check)),
             stop => stop.name().to_owned(),
         })
     }
 
-    /// The class of a panic that said this.
+    /// The class of a panic with this message.
     pub fn panicked(message: &str) -> Self {
         Self(format!("panicked: {message}"))
     }
 
-    /// Whether all was well.
+    /// Whether the run converged.
     pub fn is_converged(&self) -> bool {
         self.0 == StopCondition::Converged.name()
     }
 
-    /// Whether the run went on until time or events ran out, so that less of them shows nothing.
+    /// Whether the run stopped because virtual time or events ran out. Such a failure cannot be shrunk by
+    /// lowering these limits: less of them proves nothing.
     pub(crate) fn is_out_of_budget(&self) -> bool {
         self.0.starts_with("max_")
     }
 
-    /// As it is written.
+    /// The text of the class, as in case files.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// In letters, digits and hyphens, as names of files and tests are.
+    /// The class in lower-case letters, digits and hyphens, for names of files and tests.
     pub fn slug(&self) -> String {
         let mut words = String::new();
         for letter in self.0.chars().take(60) {
@@ -69,38 +67,64 @@ impl fmt::Display for Class {
     }
 }
 
-/// How a run ended.
+/// The name of a check in case files. A new check needs a name here before it compiles.
+const fn check_name(check: &Check) -> &'static str {
+    match check {
+        Check::FatesUnbalanced { .. } => "FatesUnbalanced",
+        Check::BufferUnbalanced { .. } => "BufferUnbalanced",
+        Check::FalseSuccess { .. } => "FalseSuccess",
+        Check::Lost { .. } => "Lost",
+        Check::WrongValue { .. } => "WrongValue",
+        Check::HiddenDifference { .. } => "HiddenDifference",
+        Check::NotDurable { .. } => "NotDurable",
+        Check::CausalGap { .. } => "CausalGap",
+        Check::ImpossibleOutcome { .. } => "ImpossibleOutcome",
+        Check::HonestFrameRefused { .. } => "HonestFrameRefused",
+        Check::CorruptFrameAccepted { .. } => "CorruptFrameAccepted",
+        Check::StaleFrameAccepted { .. } => "StaleFrameAccepted",
+        Check::ReplicaStopped { .. } => "ReplicaStopped",
+        Check::UnprovenSuccess { .. } => "UnprovenSuccess",
+        Check::StickyLoop { .. } => "StickyLoop",
+        Check::Storm { .. } => "Storm",
+        Check::Own { name, .. } => name,
+        Check::HonestApart => "HonestApart",
+        Check::IndexDrifted { .. } => "IndexDrifted",
+    }
+}
+
+/// The result of a run.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Ended {
-    /// Why the run stopped; `None` if the code under test panicked.
+pub struct RunResult {
+    /// The reason to stop; `None` if the code under test panicked.
     pub stop: Option<StopCondition>,
-    /// Of what kind it is.
+    /// The class of the result.
     pub class: Class,
-    /// Why, in words.
+    /// The reason as a sentence.
     pub reason: String,
-    /// When.
+    /// The virtual time at the end.
     pub at: SimTime,
-    /// After how many events.
+    /// The number of events that the run processed.
     pub events: u64,
-    /// The digest of all that happened.
+    /// The digest of the trace: equal digests mean equal runs.
     pub trace: TraceDigest,
 }
 
-impl Ended {
-    /// Runs to the end. A panic of the code under test is an end like any other; what is left of the run
-    /// after one is good for looking at and no more.
+impl RunResult {
+    /// Runs the simulation to its end. A panic of the code under test ends the run like a failed check; the
+    /// world is then in an unspecified state that is only good for inspection.
     pub fn of(rt: &mut SimRuntime) -> Self {
-        Self::watched(rt, SimRuntime::run)
+        Self::with_runner(rt, SimRuntime::run)
     }
 
-    /// As [`Ended::of`], run by the caller.
-    pub fn watched(rt: &mut SimRuntime, run: impl FnOnce(&mut SimRuntime) -> StopCondition) -> Self {
-        let caught = Self::caught(|| run(rt));
+    /// Like [`RunResult::of`], with a runner of the caller.
+    pub fn with_runner(rt: &mut SimRuntime, run: impl FnOnce(&mut SimRuntime) -> StopCondition) -> Self {
+        let caught = Self::catching(|| run(rt));
         Self { at: rt.now(), events: rt.events_processed(), trace: rt.trace_digest(), ..caught }
     }
 
-    /// What came of running something; when and after how many events is not known yet.
-    pub(crate) fn caught(run: impl FnOnce() -> StopCondition) -> Self {
+    /// The result of a closure that runs something. The time, the number of events and the trace are not
+    /// known here and stay zero.
+    pub(crate) fn catching(run: impl FnOnce() -> StopCondition) -> Self {
         let (stop, class, reason) = match catch_unwind(AssertUnwindSafe(run)) {
             Ok(stop) => (Some(stop.clone()), Class::of(&stop), stop.to_string()),
             Err(payload) => {
@@ -109,28 +133,29 @@ impl Ended {
                 (None, Class::panicked(said), format!("the code under test panicked: {said}"))
             }
         };
+        // Only the caller knows the world that ran.
         Self { stop, class, reason, at: SimTime::ZERO, events: 0, trace: TraceDigest::default() }
     }
 
-    /// The reason in one word, as reports group by it.
+    /// The reason in one word, by which reports group results.
     pub fn name(&self) -> &'static str {
         self.stop.as_ref().map_or("panicked", StopCondition::name)
     }
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for RunResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, at {} after {} events", self.reason, self.at, self.events)
     }
 }
 
 impl Case {
-    /// Runs it to its end.
+    /// Builds and runs the case.
     ///
     /// # Errors
     ///
     /// As [`Case::build`].
-    pub fn run(&self) -> Result<Ended, CaseError> {
-        Ok(Ended::of(&mut self.build()?))
+    pub fn run(&self) -> Result<RunResult, CaseError> {
+        Ok(RunResult::of(&mut self.build()?))
     }
 }

@@ -1,4 +1,4 @@
-//! The lines of a case that are about frames: single ones, and rules for many.
+//! The lines of a case about frames: faults of single frames, and rules for many.
 
 use crate::case::Name;
 use crate::case::error::CaseError;
@@ -10,33 +10,33 @@ use sync_sim_engine::node_id::NodeId;
 use syncline_replica::FrameKind;
 use syncline_types::{SimDuration, SimTime};
 
-/// What a link does to one frame: `{ from = "alice", to = "bob", frame = 3, lost = true }`.
+/// The fault of one frame on its link: `{ from = "alice", to = "bob", frame = 3, lost = true }`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Frame {
-    /// By whom it is sent.
+pub struct FrameLine {
+    /// The name of the sender.
     pub from: Name,
-    /// To whom.
+    /// The name of the receiver.
     pub to: Name,
-    /// Which of the frames sent along this link, from 1.
+    /// The number of the frame among all frames sent along this link; the first is 1.
     pub frame: u64,
-    /// It is lost.
+    /// Whether the frame is lost.
     #[serde(default, skip_serializing_if = "is_false")]
     pub lost: bool,
-    /// How long it takes.
+    /// The time that the frame takes to arrive.
     #[serde(default, with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub takes: Option<SimDuration>,
-    /// It arrives twice, the second copy after this time.
+    /// If given, the frame is duplicated, and the second copy takes this time.
     #[serde(default, with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub again: Option<SimDuration>,
-    /// This bit of it is flipped; one beyond its end counts from its beginning again.
+    /// The index of a bit that is flipped in the frame; it wraps around at the end of the frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flipped: Option<u64>,
-    /// This bit of the second copy is flipped.
+    /// The index of a bit that is flipped in the second copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again_flipped: Option<u64>,
-    /// How often it is lost before it gets through, if it is lost on a connection; chance decides if that is
-    /// not said.
+    /// On a stream link, the number of times that the frame is lost before a retransmission arrives. Random
+    /// if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub losses: Option<u64>,
 }
@@ -46,8 +46,8 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
-impl Frame {
-    /// The line that tells of one fault of one frame.
+impl FrameLine {
+    /// The line for one fault of one frame.
     pub(crate) fn of(from: Name, to: Name, frame: u64, fault: FrameFault) -> Self {
         let none = Self {
             from,
@@ -70,7 +70,7 @@ impl Frame {
         }
     }
 
-    /// What it asks for.
+    /// The faults that the line asks for, with the frame that they concern.
     pub(super) fn faults(
         &self,
         resolve: impl Fn(&str, &Name) -> Result<NodeId, CaseError>,
@@ -107,76 +107,78 @@ impl Frame {
     }
 }
 
-/// Which frames, and what is done to them: `{ do = "drop", from = "alice", kinds = ["heartbeat"] }`.
+/// A rule: which frames it matches, and what happens to them.
+///
+/// For example `{ do = "drop", from = "alice", kinds = ["heartbeat"] }`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleLine {
-    /// What is done to them.
+    /// What happens to the matching frames.
     #[serde(rename = "do")]
-    pub verdict: Done,
-    /// Only what this node sends.
+    pub verdict: RuleAction,
+    /// Matches only frames from this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Name>,
-    /// Only what is sent to this node.
+    /// Matches only frames to this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Name>,
-    /// Only frames of these kinds.
+    /// Matches only frames of these kinds; all kinds if empty.
     #[serde(default, with = "names", skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<FrameKind>,
-    /// Only frames of so many bytes or more.
+    /// Matches only frames of at least so many bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub least_bytes: Option<usize>,
-    /// Only frames of so many bytes or fewer.
+    /// Matches only frames of at most so many bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most_bytes: Option<usize>,
-    /// Only frames sent at this time or later.
+    /// Matches only frames sent at this time or later.
     #[serde(default, with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub since: Option<SimTime>,
-    /// Only frames sent before this time.
+    /// Matches only frames sent before this time.
     #[serde(default, with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub until: Option<SimTime>,
-    /// Not the first so many of those.
+    /// Skips the first so many matching frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
-    /// Only the first of so many.
+    /// Applies to one in so many matching frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_in: Option<u64>,
-    /// No more than so many.
+    /// Applies to so many frames at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<u64>,
 }
 
-/// What a rule does.
+/// What a rule does to a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Done {
-    /// No later rule is asked.
+pub enum RuleAction {
+    /// The frame passes; later rules are not evaluated.
     Pass,
     /// The frame is dropped.
     Drop,
-    /// It takes this much longer.
+    /// The frame takes this much longer.
     Delay(#[serde(with = "time")] SimDuration),
-    /// It arrives twice.
+    /// The frame is duplicated.
     Duplicate,
-    /// One of its bits is flipped.
+    /// One bit of the frame is flipped.
     Corrupt,
-    /// The connection that carries it breaks.
+    /// The connection that carries the frame is reset.
     Reset,
 }
 
 impl RuleLine {
-    /// The rule.
+    /// The rule for the network, with the names resolved.
     pub(crate) fn rule(
         &self,
         resolve: impl Fn(&str, &Name) -> Result<NodeId, CaseError>,
     ) -> Result<Rule, CaseError> {
         let mut rule = Rule::new(match self.verdict {
-            Done::Pass => Verdict::Pass,
-            Done::Drop => Verdict::Drop,
-            Done::Delay(by) => Verdict::Delay(by),
-            Done::Duplicate => Verdict::Duplicate,
-            Done::Corrupt => Verdict::Corrupt,
-            Done::Reset => Verdict::Reset,
+            RuleAction::Pass => Verdict::Pass,
+            RuleAction::Drop => Verdict::Drop,
+            RuleAction::Delay(by) => Verdict::Delay(by),
+            RuleAction::Duplicate => Verdict::Duplicate,
+            RuleAction::Corrupt => Verdict::Corrupt,
+            RuleAction::Reset => Verdict::Reset,
         });
         if let Some(from) = &self.from {
             rule = rule.from(resolve("rules", from)?);

@@ -1,8 +1,13 @@
-//! Cases: everything that decides a run, as a file that people read, write and cut down.
+//! Cases: everything that determines a run, in a TOML file that people read, write and reduce.
 //!
-//! A case says where a run begins, what goes wrong by chance, and, in its script, what happens when. The same
-//! format serves scenarios written by hand and failures that were found; whatever is left out has the
-//! default of [`SimConfig`].
+//! A case gives the initial state of a run, the random faults, and, in its script, explicit events with
+//! their times. The same format serves scenarios written by hand and failures found by a search. A setting
+//! that is left out has the default of [`SimConfig`].
+//!
+//! A file has a version, [`FORMAT`]. A build reads exactly that version and refuses an older or newer one
+//! with [`CaseError::Version`]; a file without a version has the current one. An unknown key or name is
+//! refused too. Adding a key or a name leaves the version as it is, since stored files stay readable;
+//! removing or renaming one, or changing a meaning, requires a new version.
 //!
 //! ```
 //! use sync_sim::prelude::*;
@@ -38,10 +43,12 @@ mod toml;
 
 pub use entities::Entities;
 pub use error::CaseError;
-pub use failure_class::{Class, Ended};
-pub use frame_line::{Done, Frame, RuleLine};
-pub use script_line::{Asked, Crash, Happening, Leave, Lying, Partition, What, Write};
-pub(crate) use serde_names::rounder;
+pub use failure_class::{Class, RunResult};
+pub use frame_line::{FrameLine, RuleAction, RuleLine};
+pub use script_line::{
+    Crash, CustomOp, Leave, Partition, ScriptAction, ScriptLine, ScriptedLie, ScriptedWrite,
+};
+pub(crate) use serde_names::rounded_down;
 
 use crate::case::serde_names::{maybe_name, maybe_time, name, whole};
 use serde::{Deserialize, Serialize};
@@ -55,127 +62,129 @@ use syncline_replica::Operation;
 use syncline_sync::{Selection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime};
 
-/// The format that this build reads and writes.
+/// The version of the format that this build reads and writes.
 pub const FORMAT: u32 = 1;
 
 /// The name of a node.
 pub type Name = String;
 
-/// Everything that decides a run.
+/// Everything that determines a run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Case {
-    /// The format: [`FORMAT`].
+    /// The version of the format: [`FORMAT`].
     pub version: u32,
-    /// How a run of it ended when it was written down, if it was found and not made.
+    /// The class of the failure for which a search stored the case; `None` for a case written by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Class>,
-    /// Decides all that is left to chance.
+    /// The seed of all random decisions.
     #[serde(with = "whole")]
     pub seed: u64,
-    /// When the run stops, converged or not.
+    /// The virtual time at which the run stops, converged or not.
     #[serde(with = "time")]
     pub max_time: SimTime,
-    /// After how many events it stops.
+    /// The number of events after which the run stops.
     #[serde(with = "whole")]
     pub max_events: u64,
-    /// For how long partitions, crashes, departures and writes during syncs happen by chance.
+    /// The duration of random partitions, crashes, departures and writes during syncs, from the beginning
+    /// of the run.
     #[serde(with = "time")]
     pub chaos_for: SimDuration,
-    /// When the network calms, after the run began: nothing goes wrong from then on, and who is down or away
-    /// comes back. Never, if not said.
+    /// The time from which on no fault happens, and nodes that are down or away return. Never, if not
+    /// given.
     #[serde(with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub calm_after: Option<SimDuration>,
-    /// How many contexts each node keeps.
+    /// The number of contexts on each node.
     pub contexts: usize,
-    /// Which nodes have a link to each other.
+    /// Which pairs of nodes have a link.
     #[serde(with = "name")]
     pub topology: Topology,
-    /// How sessions choose their protocol.
+    /// How sessions select their protocol.
     #[serde(with = "name")]
     pub selection: Selection,
-    /// The protocol that sessions run wherever it can be run.
+    /// The protocol that sessions request wherever it can run; by `selection` if not given.
     #[serde(with = "maybe_name", skip_serializing_if = "Option::is_none")]
     pub protocol: Option<SyncProtocolKind>,
-    /// Deltas of each author that a node keeps for those who lack them.
+    /// The number of deltas of each author that a node retains for peers that lack them.
     #[serde(with = "whole")]
     pub delta_retention: u64,
-    /// Deltas a node may keep waiting.
+    /// The most deltas that a node buffers while it waits for their causal predecessors.
     pub buffer_capacity: usize,
-    /// Whether tombstones are forgotten once every node has seen what they delete.
+    /// Whether tombstones are collected once every member has seen the deletion.
     pub forget_tombstones: bool,
-    /// What all nodes begin with in their first context, unless one says otherwise. Goes with [`Case::nodes`].
+    /// The entities that all nodes begin with in their first context, except nodes with `shared = false`.
+    /// Requires [`Case::nodes`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shared: Vec<Entities>,
-    /// The nodes, if they are not those of a scenario.
+    /// The nodes, unless a scenario gives them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub nodes: Vec<Node>,
-    /// What is done to frames, in this order.
+    pub nodes: Vec<CaseNode>,
+    /// The rules for frames, in the order of evaluation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleLine>,
-    /// What happens when. The run is not over before all of it has.
+    /// The events with their times. A run does not end before the last of them has happened.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub script: Vec<Happening>,
-    /// What links do to single frames.
+    pub script: Vec<ScriptLine>,
+    /// The faults of single frames.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub frames: Vec<Frame>,
-    /// A scenario by its name, if the nodes are not told one by one.
+    pub frames: Vec<FrameLine>,
+    /// A named scenario that gives the nodes, instead of [`Case::nodes`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub scenario: Option<Beginning>,
-    /// What goes wrong by chance.
+    pub scenario: Option<ScenarioSpec>,
+    /// The random faults of the run.
     pub faults: FaultConfig,
-    /// What is written by chance.
+    /// The random writes of the run.
     pub workload: Workload,
 }
 
 /// A scenario by its name; see [`NAMED`](sync_sim_cluster::scenarios::NAMED).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Beginning {
-    /// Its name.
+pub struct ScenarioSpec {
+    /// The name of the scenario.
     pub name: String,
-    /// For how many nodes.
+    /// The number of nodes.
     pub nodes: usize,
-    /// With how many entities on each; what that means exactly is the scenario's to say.
+    /// The number of entities on each node; the scenario defines the details.
     pub entities: usize,
 }
 
-impl Default for Beginning {
+impl Default for ScenarioSpec {
     fn default() -> Self {
         Self { name: "diverged".into(), nodes: 3, entities: 10 }
     }
 }
 
-/// One node at the beginning.
+/// One node and its initial state.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Node {
-    /// Its name.
+pub struct CaseNode {
+    /// The name of the node.
     pub name: Name,
-    /// Whether it has what all share.
+    /// Whether the node begins with the shared entities.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub shared: bool,
-    /// What it has besides.
+    /// The entities that only this node begins with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entities: Vec<Entities>,
-    /// What its application wrote before the run, each write a delta that nobody else has. In a file, one of
-    /// a single operation is that operation, and one of several a list of them.
+    /// The writes of the application before the run, each a delta that no other node has. In a file, a
+    /// write of one operation is that operation, and a write of several is a list.
     #[serde(default, with = "operations::writes", skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<Vec<Operation>>,
-    /// What it has and wrote in its contexts after the first, in order; nothing in those that are not told.
+    /// The contents of the contexts after the first, in order; contexts that are left out are empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub contexts: Vec<Held>,
-    /// What it says by chance that is not so; a node that says anything of that kind is hostile. How often, the
-    /// [faults](sync_sim_cluster::hostile::HostileFaults::rate) say.
+    pub contexts: Vec<ContextContents>,
+    /// The kinds of lies that the node tells at random. A node with any is hostile. The
+    /// [faults](sync_sim_cluster::hostile::HostileFaults::rate) give the rate.
     #[serde(default, skip_serializing_if = "Lies::is_none")]
     pub hostile: Lies,
-    /// Whether nobody takes it for a member. Goes with `hostile`.
+    /// Whether the node is no member for the others. Requires `hostile`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub outsider: bool,
 }
 
-impl Node {
-    /// One with nothing.
+impl CaseNode {
+    /// A node with no state of its own.
     pub fn empty(name: impl Into<Name>) -> Self {
         Self {
             name: name.into(),
@@ -188,45 +197,47 @@ impl Node {
         }
     }
 
-    /// What its application wrote before the run into the context of this number, if anything is told of that.
+    /// The writes before the run into the context of this number; empty if the case has none.
     pub(crate) fn writes_in(&self, context: usize) -> &[Vec<Operation>] {
         match context.checked_sub(1) {
             None => &self.writes,
-            Some(other) => self.contexts.get(other).map_or(&[], |held| &held.writes),
+            Some(other) => self.contexts.get(other).map_or(&[], |contents| &contents.writes),
         }
     }
 
+    /// Like [`CaseNode::writes_in`]; creates the contents of the context if there are none.
     pub(crate) fn writes_in_mut(&mut self, context: usize) -> &mut Vec<Vec<Operation>> {
         match context.checked_sub(1) {
             None => &mut self.writes,
-            Some(other) => &mut self.held_mut(other).writes,
+            Some(other) => &mut self.context_mut(other).writes,
         }
     }
 
-    /// What it begins with in the context of this number, beside what all share.
+    /// The entities that only this node has in the context of this number.
     pub(crate) fn entities_in_mut(&mut self, context: usize) -> &mut Vec<Entities> {
         match context.checked_sub(1) {
             None => &mut self.entities,
-            Some(other) => &mut self.held_mut(other).entities,
+            Some(other) => &mut self.context_mut(other).entities,
         }
     }
 
-    fn held_mut(&mut self, other: usize) -> &mut Held {
+    /// The contents of the context after the first with this index.
+    fn context_mut(&mut self, other: usize) -> &mut ContextContents {
         if self.contexts.len() <= other {
-            self.contexts.resize_with(other + 1, Held::default);
+            self.contexts.resize_with(other + 1, ContextContents::default);
         }
         &mut self.contexts[other]
     }
 }
 
-/// What a node has in one of its contexts after the first.
+/// The contents of one context after the first on one node.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Held {
-    /// What it begins with.
+pub struct ContextContents {
+    /// The entities that the context begins with.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entities: Vec<Entities>,
-    /// What its application wrote before the run; see [`Node::writes`].
+    /// The writes before the run; see [`CaseNode::writes`].
     #[serde(with = "operations::writes", skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<Vec<Operation>>,
 }
@@ -246,7 +257,7 @@ const fn is_false(value: &bool) -> bool {
 }
 
 impl Default for Case {
-    /// No nodes, no writes, a network with distance and no faults: what a file leaves out.
+    /// No nodes, no writes, a network with latency and no faults: the values of what a file leaves out.
     fn default() -> Self {
         let SimConfig {
             max_time,
@@ -285,25 +296,26 @@ impl Default for Case {
     }
 }
 
-/// What a case holds of each thing that can bring a failure about.
+/// The number of possible causes of a failure in a case, by kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Size {
-    /// Nodes at the beginning.
+    /// The nodes at the beginning of the run.
     pub nodes: usize,
-    /// Contexts of each node.
+    /// The contexts on each node.
     pub contexts: usize,
-    /// What they begin with, in lines: a run of entities, as in `alice/0..300`, is one.
+    /// The lines of initial entities; a run such as `alice/0..300` is one line.
     pub entities: usize,
-    /// Writes, by script or by chance.
+    /// The writes, scripted and random.
     pub writes: usize,
-    /// Crashes, partitions, departures, late joiners and rules, and kinds of chance that are not off.
+    /// The crashes, partitions, departures, late joiners, hostile nodes and rules, and the random faults
+    /// that are not off.
     pub faults: usize,
-    /// Frames that something is done to, thing by thing.
+    /// The lines of frame faults.
     pub frames: usize,
 }
 
 impl Size {
-    /// Events of cause: all but the nodes and their contexts.
+    /// The number of causes: all but the nodes and their contexts.
     pub const fn causes(&self) -> usize {
         self.entities + self.writes + self.faults + self.frames
     }
@@ -314,17 +326,17 @@ impl fmt::Display for Size {
         let Self { nodes, contexts, entities, writes, faults, frames } = self;
         let counted = [
             (*nodes, "node", "nodes"),
-            // One goes without saying.
+            // A single context is the usual case and not worth a mention.
             (if *contexts > 1 { *contexts } else { 0 }, "context", "contexts"),
             (*entities, "line of initial entities", "lines of initial entities"),
             (*writes, "write", "writes"),
             (*faults, "fault", "faults"),
             (*frames, "frame fault", "frame faults"),
         ];
-        let said = counted
+        let parts = counted
             .iter()
             .filter(|(count, ..)| *count > 0)
             .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }));
-        f.write_str(&said.collect::<Vec<_>>().join(", "))
+        f.write_str(&parts.collect::<Vec<_>>().join(", "))
     }
 }

@@ -1,92 +1,92 @@
-//! Writes as text: `{ set = { target = "register/3", to = "value 417" } }`.
+//! The text form of operations: `{ set = { target = "register/3", to = "value 417" } }`.
 
 use crate::case::serde_names::{bytes, name};
-use crate::case::{entity_path as place, serde_names as words};
+use crate::case::{entity_path as path, serde_names as words};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use syncline_replica::{Collection, Item, Operation, Target};
 
-/// What serde is told of [`Operation`], which knows nothing of it.
+/// The serde form of [`Operation`], whose crate does not depend on serde.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Operation", rename_all = "snake_case", deny_unknown_fields)]
-enum Written {
+enum OperationDef {
     Set {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
         #[serde(with = "bytes", rename = "to")]
         bytes: Vec<u8>,
     },
     SetOpaque {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
         #[serde(with = "bytes", rename = "to")]
         bytes: Vec<u8>,
     },
     Increment {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
         #[serde(with = "words::whole")]
         by: u64,
     },
     Change {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
         by: i64,
     },
     Create {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
         #[serde(with = "name")]
         collection: Collection,
     },
     AddElement {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
     },
     RemoveElement {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
     },
     InsertItem {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         list: Target,
         at: usize,
-        #[serde(with = "WrittenItem")]
+        #[serde(with = "ItemDef")]
         item: Item,
     },
     DeleteItem {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         list: Target,
         at: usize,
     },
     InsertText {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
         at: usize,
         text: String,
     },
     DeleteText {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
         at: usize,
         count: usize,
     },
     SetOwn {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         storage: Target,
         #[serde(with = "bytes", rename = "to")]
         bytes: Vec<u8>,
     },
     Freeze {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
         #[serde(with = "bytes", rename = "as")]
         bytes: Vec<u8>,
     },
     Merge {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
         #[serde(rename = "type")]
         name: String,
@@ -94,47 +94,47 @@ enum Written {
         bytes: Vec<u8>,
     },
     Delete {
-        #[serde(with = "place")]
+        #[serde(with = "path")]
         target: Target,
     },
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Item", rename_all = "snake_case")]
-enum WrittenItem {
+enum ItemDef {
     Bytes(#[serde(with = "bytes")] Vec<u8>),
     Collection(#[serde(with = "name")] Collection),
 }
 
 #[derive(Deserialize)]
-struct Own(#[serde(with = "Written")] Operation);
+struct OwnedOperation(#[serde(with = "OperationDef")] Operation);
 
 #[derive(Serialize)]
-struct Lent<'a>(#[serde(with = "Written")] &'a Operation);
+struct OperationRef<'a>(#[serde(with = "OperationDef")] &'a Operation);
 
-/// For `#[serde(with)]`.
+/// For `#[serde(with)]`: writes a list of operations.
 pub(super) fn serialize<S: Serializer>(operations: &[Operation], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(operations.iter().map(Lent))
+    to.collect_seq(operations.iter().map(OperationRef))
 }
 
-/// For `#[serde(with)]`: one at least.
+/// For `#[serde(with)]`: reads a list of at least one operation.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Operation>, D::Error> {
-    let operations = Vec::<Own>::deserialize(from)?;
+    let operations = Vec::<OwnedOperation>::deserialize(from)?;
     if operations.is_empty() {
         return Err(D::Error::custom("a write holds at least one operation"));
     }
-    Ok(operations.into_iter().map(|own| own.0).collect())
+    Ok(operations.into_iter().map(|owned| owned.0).collect())
 }
 
-/// For `#[serde(with)]`: writes of one operation or of several each.
+/// For `#[serde(with)]`: a list of writes; each is one operation or a list of several.
 pub(super) mod writes {
     use super::*;
 
     #[derive(Serialize)]
     #[serde(untagged)]
-    enum Written<'a> {
-        One(Lent<'a>),
-        Several(Vec<Lent<'a>>),
+    enum WriteDef<'a> {
+        One(OperationRef<'a>),
+        Several(Vec<OperationRef<'a>>),
     }
 
     pub(in crate::case) fn serialize<S: Serializer>(
@@ -142,45 +142,46 @@ pub(super) mod writes {
         to: S,
     ) -> Result<S::Ok, S::Error> {
         to.collect_seq(writes.iter().map(|write| match write.as_slice() {
-            [one] => Written::One(Lent(one)),
-            several => Written::Several(several.iter().map(Lent).collect()),
+            [one] => WriteDef::One(OperationRef(one)),
+            several => WriteDef::Several(several.iter().map(OperationRef).collect()),
         }))
     }
 
-    struct Read(Vec<Operation>);
+    struct ReadWrite(Vec<Operation>);
 
-    struct ReadVisitor;
+    struct WriteVisitor;
 
-    impl<'de> Visitor<'de> for ReadVisitor {
-        type Value = Read;
+    impl<'de> Visitor<'de> for WriteVisitor {
+        type Value = ReadWrite;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an operation, as in { set = { target = \"a\", to = \"x\" } }, or a list of several")
         }
 
-        fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Read, M::Error> {
-            Ok(Read(vec![super::Written::deserialize(MapAccessDeserializer::new(map))?]))
+        fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<ReadWrite, M::Error> {
+            Ok(ReadWrite(vec![OperationDef::deserialize(MapAccessDeserializer::new(map))?]))
         }
 
-        fn visit_seq<S: SeqAccess<'de>>(self, seq: S) -> Result<Read, S::Error> {
-            super::deserialize(SeqAccessDeserializer::new(seq)).map(Read)
+        fn visit_seq<S: SeqAccess<'de>>(self, seq: S) -> Result<ReadWrite, S::Error> {
+            super::deserialize(SeqAccessDeserializer::new(seq)).map(ReadWrite)
         }
     }
 
-    impl<'de> Deserialize<'de> for Read {
+    impl<'de> Deserialize<'de> for ReadWrite {
         fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            from.deserialize_any(ReadVisitor)
+            from.deserialize_any(WriteVisitor)
         }
     }
 
     pub(in crate::case) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Vec<Vec<Operation>>, D::Error> {
-        Ok(Vec::<Read>::deserialize(from)?.into_iter().map(|read| read.0).collect())
+        Ok(Vec::<ReadWrite>::deserialize(from)?.into_iter().map(|read| read.0).collect())
     }
 }
 
-/// Simpler operations on the same entity, simplest first: what a shrunk write may hold as well.
+/// Simpler operations on the same entity, the simplest first: the candidates of shrinking for one
+/// operation.
 pub(crate) fn simpler(operation: &Operation) -> Vec<Operation> {
     let with = |change: &dyn Fn(&mut Operation)| {
         let mut simpler = operation.clone();
@@ -194,23 +195,35 @@ pub(crate) fn simpler(operation: &Operation) -> Vec<Operation> {
         | Operation::Freeze { bytes, .. } => *bytes = b"x".to_vec(),
         Operation::Increment { by, .. } => *by = 1,
         Operation::Change { by, .. } => *by = 1,
-        Operation::InsertItem { at, item, .. } => (*at, *item) = (0, Item::Bytes(b"x".to_vec())),
-        Operation::InsertText { at, text, .. } => (*at, *text) = (0, "x".into()),
-        Operation::DeleteText { at, count, .. } => (*at, *count) = (0, 1),
+        Operation::InsertItem { at, item, .. } => {
+            *at = 0;
+            *item = Item::Bytes(b"x".to_vec());
+        }
+        Operation::InsertText { at, text, .. } => {
+            *at = 0;
+            *text = "x".into();
+        }
+        Operation::DeleteText { at, count, .. } => {
+            *at = 0;
+            *count = 1;
+        }
         Operation::DeleteItem { at, .. } => *at = 0,
         _ => {}
     })];
-    // Two writers who must differ cannot both have the simplest value.
+    // Two writers whose values must differ cannot both have the simplest value.
     found.push(with(&|operation| match operation {
         Operation::Set { bytes, .. } | Operation::SetOwn { bytes, .. } | Operation::Freeze { bytes, .. } => {
             *bytes = b"y".to_vec();
         }
         Operation::Increment { by, .. } => *by = 2,
         Operation::Change { by, .. } => *by = -1,
-        Operation::InsertText { at, text, .. } => (*at, *text) = (0, "y".into()),
+        Operation::InsertText { at, text, .. } => {
+            *at = 0;
+            *text = "y".into();
+        }
         _ => {}
     }));
-    // What is simple already stays as it is, so that shrinking comes to an end.
+    // Only candidates simpler than the operation remain, so that shrinking terminates.
     match found.iter().position(|simpler| simpler == operation) {
         Some(at) => found.truncate(at),
         None => found.dedup(),

@@ -1,4 +1,4 @@
-//! Things that happen at a time of a run, one line each.
+//! The lines of a script: events at given times of a run.
 
 use crate::case::serde_names::{maybe_time, name};
 use crate::case::{Name, operations};
@@ -12,54 +12,54 @@ use sync_sim_engine::faults::time;
 use syncline_replica::Operation;
 use syncline_types::{SimDuration, SimTime};
 
-/// Something that happens at a time: `{ at = "250ms", leave = { node = "bob", away_for = "2s" } }`.
+/// An event at a given time: `{ at = "250ms", leave = { node = "bob", away_for = "2s" } }`.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Happening {
-    /// When.
+pub struct ScriptLine {
+    /// The virtual time of the event.
     pub at: SimTime,
-    /// After how many of the frames that arrive, the timers and the like of that very instant: a case that
-    /// was made of a run must say so to do the same. Before all of them, if not said.
+    /// The number of frames, timers and other events of the same instant that come first. A case that
+    /// replays a recorded run needs it to keep the order of events; zero if not given.
     pub after: u32,
-    /// What.
-    pub what: What,
+    /// The event that happens then.
+    pub what: ScriptAction,
 }
 
-/// What can happen.
+/// The kinds of events.
 #[derive(Clone, PartialEq, Debug)]
-pub enum What {
-    /// An application writes.
-    Write(Write),
-    /// A replica of one's own is asked for something; see [`own`](crate::custom).
-    Op(Asked),
-    /// A node goes down.
+pub enum ScriptAction {
+    /// An application writes to a built-in replica.
+    Write(ScriptedWrite),
+    /// A custom replica executes an operation; see [`custom`](crate::custom).
+    Op(CustomOp),
+    /// A node crashes.
     Crash(Crash),
-    /// A node that is down comes back.
+    /// A crashed node restarts.
     Restart(Name),
-    /// Frames between some nodes are stopped.
+    /// Frames between some nodes are blocked.
     Partition(Partition),
-    /// A node loses its links; its memory stays.
+    /// A node loses its links and keeps its memory.
     Leave(Leave),
-    /// A node that left comes back.
+    /// A node that left returns.
     Return(Name),
-    /// A node of this name, with nothing in it, comes up. All know from the beginning that it will.
+    /// A node with this name and no state joins. All members know from the beginning that it will.
     Join(Name),
-    /// A node lies in the next frames that give it a chance to. It is a hostile one from the beginning.
-    Lie(Lying),
+    /// A node lies in the next frames that allow it. The node counts as hostile from the beginning.
+    Lie(ScriptedLie),
 }
 
-/// An application writes.
+/// A write of an application.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Write {
-    /// Where.
+pub struct ScriptedWrite {
+    /// The name of the node that writes.
     pub node: Name,
-    /// What: one delta.
+    /// The operations; together they form one delta.
     #[serde(with = "operations")]
     pub ops: Vec<Operation>,
-    /// Whether positions beyond the end of a text or a list count on from its beginning.
+    /// Whether positions beyond the end of a text or list wrap around.
     #[serde(default, skip_serializing_if = "is_false")]
     pub wraps: bool,
-    /// Into which of the contexts of the node, from 0.
+    /// The context to write into, from 0.
     #[serde(default, skip_serializing_if = "is_first")]
     pub context: usize,
 }
@@ -74,26 +74,26 @@ const fn is_first(context: &usize) -> bool {
     *context == 0
 }
 
-/// A replica of one's own is asked for something.
+/// An operation of a custom replica.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
-    /// Which.
+pub struct CustomOp {
+    /// The name of the node.
     pub node: Name,
-    /// For what, in its own words.
+    /// The operation, in the format of the custom replica.
     pub ask: toml::Value,
 }
 
-/// A node goes down.
+/// A crash of a node.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crash {
-    /// Which.
+    /// The name of the node.
     pub node: Name,
-    /// Where in its work.
+    /// The point of the crash within a step of the node.
     #[serde(default = "now", with = "name")]
     pub point: CrashPoint,
-    /// For how long; until it is restarted if not said.
+    /// How long the node stays down; until a restart if not given.
     #[serde(default, with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub down_for: Option<SimDuration>,
 }
@@ -102,41 +102,41 @@ const fn now() -> CrashPoint {
     CrashPoint::Now
 }
 
-/// Frames between some nodes are stopped.
+/// Nodes that cannot reach each other.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Partition {
     /// Nodes of different groups do not reach each other; a node of no group reaches all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Vec<Name>>,
-    /// Frames from the first nodes do not reach the second; the other way is open.
+    /// Frames from the first nodes to the second are blocked; the other direction is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_way: Option<(Vec<Name>, Vec<Name>)>,
-    /// For how long; for good if not said.
+    /// How long the partition lasts; forever if not given.
     #[serde(with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub lasting: Option<SimDuration>,
 }
 
-/// A node loses its links.
+/// A departure of a node.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Leave {
-    /// Which.
+    /// The name of the node.
     pub node: Name,
-    /// For how long; until it returns if not said.
+    /// How long the node is away; until a return if not given.
     #[serde(default, with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub away_for: Option<SimDuration>,
 }
 
-/// A node lies.
+/// A lie of a node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lying {
-    /// Which.
+pub struct ScriptedLie {
+    /// The name of the node.
     pub node: Name,
-    /// How.
+    /// The kind of lie.
     pub kind: Lie,
-    /// In how many frames.
+    /// The number of frames in which the node lies.
     #[serde(default = "once")]
     pub frames: u64,
 }
@@ -145,52 +145,53 @@ const fn once() -> u64 {
     1
 }
 
-impl Happening {
-    /// The node that it happens to, if it is one alone.
+impl ScriptLine {
+    /// The name of the node that the event concerns, if there is exactly one.
     pub fn node(&self) -> Option<&Name> {
         match &self.what {
-            What::Write(Write { node, .. })
-            | What::Op(Asked { node, .. })
-            | What::Crash(Crash { node, .. })
-            | What::Leave(Leave { node, .. })
-            | What::Lie(Lying { node, .. })
-            | What::Restart(node)
-            | What::Return(node)
-            | What::Join(node) => Some(node),
-            What::Partition(_) => None,
+            ScriptAction::Write(ScriptedWrite { node, .. })
+            | ScriptAction::Op(CustomOp { node, .. })
+            | ScriptAction::Crash(Crash { node, .. })
+            | ScriptAction::Leave(Leave { node, .. })
+            | ScriptAction::Lie(ScriptedLie { node, .. })
+            | ScriptAction::Restart(node)
+            | ScriptAction::Return(node)
+            | ScriptAction::Join(node) => Some(node),
+            ScriptAction::Partition(_) => None,
         }
     }
 
-    /// Whether it asks a replica for something.
-    pub const fn asks(&self) -> bool {
-        matches!(self.what, What::Write(_) | What::Op(_))
+    /// Whether the event is an operation of a replica.
+    pub const fn is_operation(&self) -> bool {
+        matches!(self.what, ScriptAction::Write(_) | ScriptAction::Op(_))
     }
 
-    /// Whether it undoes something: without it a run may fail for no better reason than that.
-    pub const fn mends(&self) -> bool {
-        matches!(self.what, What::Restart(_) | What::Return(_))
+    /// Whether the event ends a fault. Shrinking keeps such lines: a run could fail merely because a node
+    /// never returns, which is a different failure.
+    pub const fn is_recovery(&self) -> bool {
+        matches!(self.what, ScriptAction::Restart(_) | ScriptAction::Return(_))
     }
 
-    /// How long it lasts, if that is said.
-    pub fn lasting(&mut self) -> Option<&mut SimDuration> {
+    /// The duration of the event, if it has one.
+    pub fn duration_mut(&mut self) -> Option<&mut SimDuration> {
         match &mut self.what {
-            What::Crash(Crash { down_for: span, .. })
-            | What::Partition(Partition { lasting: span, .. })
-            | What::Leave(Leave { away_for: span, .. }) => span.as_mut(),
-            What::Write(_)
-            | What::Op(_)
-            | What::Restart(_)
-            | What::Return(_)
-            | What::Join(_)
-            | What::Lie(_) => None,
+            ScriptAction::Crash(Crash { down_for: span, .. })
+            | ScriptAction::Partition(Partition { lasting: span, .. })
+            | ScriptAction::Leave(Leave { away_for: span, .. }) => span.as_mut(),
+            ScriptAction::Write(_)
+            | ScriptAction::Op(_)
+            | ScriptAction::Restart(_)
+            | ScriptAction::Return(_)
+            | ScriptAction::Join(_)
+            | ScriptAction::Lie(_) => None,
         }
     }
 }
 
-/// The keys of a happening: `at`, and one of the others.
+/// The keys of a line: `at`, `after`, and one kind of event.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
-enum Key {
+enum ScriptKey {
     At,
     After,
     Write,
@@ -207,43 +208,45 @@ enum Key {
 #[derive(Deserialize)]
 struct At(#[serde(with = "time")] SimTime);
 
-struct HappeningVisitor;
+struct ScriptLineVisitor;
 
-impl<'de> Visitor<'de> for HappeningVisitor {
-    type Value = Happening;
+impl<'de> Visitor<'de> for ScriptLineVisitor {
+    type Value = ScriptLine;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a time and what happens then, as in { at = \"1s\", crash = { node = \"bob\" } }")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Happening, M::Error> {
-        let (mut at, mut after, mut what) = (None, 0, None);
-        while let Some(key) = map.next_key::<Key>()? {
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<ScriptLine, M::Error> {
+        let mut at = None;
+        let mut after = 0;
+        let mut what = None;
+        while let Some(key) = map.next_key::<ScriptKey>()? {
             let found = match key {
-                Key::At => {
+                ScriptKey::At => {
                     at = Some(map.next_value::<At>()?.0);
                     continue;
                 }
-                Key::After => {
+                ScriptKey::After => {
                     after = map.next_value()?;
                     continue;
                 }
-                Key::Write => What::Write(map.next_value()?),
-                Key::Op => What::Op(map.next_value()?),
-                Key::Crash => What::Crash(map.next_value()?),
-                Key::Restart => What::Restart(map.next_value()?),
-                Key::Partition => What::Partition(map.next_value()?),
-                Key::Leave => What::Leave(map.next_value()?),
-                Key::Return => What::Return(map.next_value()?),
-                Key::Join => What::Join(map.next_value()?),
-                Key::Lie => What::Lie(map.next_value()?),
+                ScriptKey::Write => ScriptAction::Write(map.next_value()?),
+                ScriptKey::Op => ScriptAction::Op(map.next_value()?),
+                ScriptKey::Crash => ScriptAction::Crash(map.next_value()?),
+                ScriptKey::Restart => ScriptAction::Restart(map.next_value()?),
+                ScriptKey::Partition => ScriptAction::Partition(map.next_value()?),
+                ScriptKey::Leave => ScriptAction::Leave(map.next_value()?),
+                ScriptKey::Return => ScriptAction::Return(map.next_value()?),
+                ScriptKey::Join => ScriptAction::Join(map.next_value()?),
+                ScriptKey::Lie => ScriptAction::Lie(map.next_value()?),
             };
             if what.replace(found).is_some() {
                 return Err(M::Error::custom("two things in one line of the script; give each its own"));
             }
         }
         match (at, what) {
-            (Some(at), Some(what)) => Ok(Happening { at, after, what }),
+            (Some(at), Some(what)) => Ok(ScriptLine { at, after, what }),
             (None, _) => Err(M::Error::missing_field("at")),
             (_, None) => Err(M::Error::custom(
                 "nothing happens here; expected one of write, op, crash, restart, partition, leave, return, join",
@@ -252,15 +255,15 @@ impl<'de> Visitor<'de> for HappeningVisitor {
     }
 }
 
-impl<'de> Deserialize<'de> for Happening {
+impl<'de> Deserialize<'de> for ScriptLine {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         const KEYS: &[&str] =
             &["at", "after", "write", "op", "crash", "restart", "partition", "leave", "return", "join"];
-        from.deserialize_struct("Happening", KEYS, HappeningVisitor)
+        from.deserialize_struct("Happening", KEYS, ScriptLineVisitor)
     }
 }
 
-impl Serialize for Happening {
+impl Serialize for ScriptLine {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut line = to.serialize_struct("Happening", 3)?;
         line.serialize_field("at", &time::write(self.at.as_micros()))?;
@@ -268,15 +271,15 @@ impl Serialize for Happening {
             line.serialize_field("after", &self.after)?;
         }
         match &self.what {
-            What::Write(write) => line.serialize_field("write", write)?,
-            What::Op(asked) => line.serialize_field("op", asked)?,
-            What::Crash(crash) => line.serialize_field("crash", crash)?,
-            What::Restart(node) => line.serialize_field("restart", node)?,
-            What::Partition(partition) => line.serialize_field("partition", partition)?,
-            What::Leave(leave) => line.serialize_field("leave", leave)?,
-            What::Return(node) => line.serialize_field("return", node)?,
-            What::Join(node) => line.serialize_field("join", node)?,
-            What::Lie(lying) => line.serialize_field("lie", lying)?,
+            ScriptAction::Write(write) => line.serialize_field("write", write)?,
+            ScriptAction::Op(op) => line.serialize_field("op", op)?,
+            ScriptAction::Crash(crash) => line.serialize_field("crash", crash)?,
+            ScriptAction::Restart(node) => line.serialize_field("restart", node)?,
+            ScriptAction::Partition(partition) => line.serialize_field("partition", partition)?,
+            ScriptAction::Leave(leave) => line.serialize_field("leave", leave)?,
+            ScriptAction::Return(node) => line.serialize_field("return", node)?,
+            ScriptAction::Join(node) => line.serialize_field("join", node)?,
+            ScriptAction::Lie(lie) => line.serialize_field("lie", lie)?,
         }
         line.end()
     }

@@ -1,9 +1,8 @@
-//! How the values of a case are written: names of choices, times that may be left out, whole numbers
-//! beyond what TOML holds, bytes.
+//! The text form of single values in a case: names of enum variants, optional times, integers beyond the
+//! range of TOML, and bytes.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt::Debug;
 use sync_sim_engine::event::CrashPoint;
 use sync_sim_engine::faults::time;
 use sync_sim_engine::network::Topology;
@@ -11,112 +10,132 @@ use syncline_replica::{Collection, FrameKind};
 use syncline_sync::{Selection, SyncProtocolKind};
 use syncline_types::SimDuration;
 
-/// One of a few things, written by its name: `AfterCommit` as `after_commit`.
-pub(super) trait OneOf: Copy + Debug + 'static {
-    /// All there are.
+/// A closed set of values that case files write by name, such as `after_commit`.
+///
+/// The names are part of the file format ([`FORMAT`](super::FORMAT)): they are written out here, so that
+/// renaming a variant in the code changes no file.
+pub(super) trait Named: Copy + 'static {
+    /// All values, in the order in which error messages list them.
     const ALL: &'static [Self];
 
-    /// Its name.
-    fn name(self) -> String {
-        let mut name = String::new();
-        for letter in format!("{self:?}").chars() {
-            if letter.is_ascii_uppercase() && !name.is_empty() {
-                name.push('_');
-            }
-            name.push(letter.to_ascii_lowercase());
-        }
-        name
-    }
+    /// The name of a value in case files.
+    fn name(self) -> &'static str;
 
-    /// The one of this name.
+    /// The value with this name; the error lists all names.
     fn of<E: Error>(name: &str) -> Result<Self, E> {
-        Self::ALL.iter().copied().find(|one| one.name() == name).ok_or_else(|| {
-            let names: Vec<String> = Self::ALL.iter().map(|one| format!("`{}`", one.name())).collect();
+        Self::ALL.iter().copied().find(|value| value.name() == name).ok_or_else(|| {
+            let names: Vec<String> = Self::ALL.iter().map(|value| format!("`{}`", value.name())).collect();
             E::custom(format!("unknown name `{name}`, expected one of {}", names.join(", ")))
         })
     }
 }
 
-impl OneOf for Topology {
-    const ALL: &'static [Self] = &Self::ALL;
+/// Implements [`Named`]. A new variant does not compile until it has a name here, since the match is exhaustive.
+macro_rules! names {
+    ($type:ident: $($variant:ident = $name:literal),* $(,)?) => {
+        impl Named for $type {
+            const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
 }
 
-impl OneOf for Selection {
-    const ALL: &'static [Self] = &[Self::Table, Self::Adaptive];
+names!(Topology: Mesh = "mesh", Ring = "ring", Star = "star", Line = "line");
+
+names!(Selection: Table = "table", Adaptive = "adaptive");
+
+names! { SyncProtocolKind:
+    None = "none",
+    DeltaSync = "delta_sync",
+    HashComparison = "hash_comparison",
+    Snapshot = "snapshot",
+    BloomFilter = "bloom_filter",
+    SubtreePrefetch = "subtree_prefetch",
+    LevelWise = "level_wise",
+    RatelessIblt = "rateless_iblt",
 }
 
-impl OneOf for SyncProtocolKind {
-    const ALL: &'static [Self] = &Self::ALL;
+names! { FrameKind:
+    Delta = "delta",
+    Heartbeat = "heartbeat",
+    DeltaFetch = "delta_fetch",
+    Handshake = "handshake",
+    DeltaSync = "delta_sync",
+    Exchange = "exchange",
+    Snapshot = "snapshot",
 }
 
-impl OneOf for FrameKind {
-    const ALL: &'static [Self] = &Self::ALL;
+names! { CrashPoint:
+    Now = "now",
+    BeforeCommit = "before_commit",
+    AfterCommit = "after_commit",
+    AfterFirstSend = "after_first_send",
+    AfterAllSends = "after_all_sends",
+    MidCommit = "mid_commit",
 }
 
-impl OneOf for CrashPoint {
-    const ALL: &'static [Self] =
-        &[Self::Now, Self::BeforeCommit, Self::AfterCommit, Self::AfterFirstSend, Self::AfterAllSends];
+names! { Collection:
+    Map = "map",
+    SortedMap = "sorted_map",
+    Set = "set",
+    SortedSet = "sorted_set",
+    List = "list",
+    UserStorage = "user_storage",
+    FrozenStorage = "frozen_storage",
 }
 
-impl OneOf for Collection {
-    const ALL: &'static [Self] = &[
-        Self::Map,
-        Self::SortedMap,
-        Self::Set,
-        Self::SortedSet,
-        Self::List,
-        Self::UserStorage,
-        Self::FrozenStorage,
-    ];
-}
-
-/// For `#[serde(with)]`: one of a few things.
+/// For `#[serde(with)]`: a value by its name.
 pub(super) mod name {
     use super::*;
 
-    pub(in crate::case) fn serialize<T: OneOf, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&value.name())
+    pub(in crate::case) fn serialize<T: Named, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(value.name())
     }
 
-    pub(in crate::case) fn deserialize<'de, T: OneOf, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    pub(in crate::case) fn deserialize<'de, T: Named, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
         T::of(&String::deserialize(from)?)
     }
 }
 
-/// For `#[serde(with)]`: one of a few things, or none of them.
+/// For `#[serde(with)]`: an optional value by its name.
 pub(super) mod maybe_name {
     use super::*;
 
-    pub(in crate::case) fn serialize<T: OneOf, S: Serializer>(
+    pub(in crate::case) fn serialize<T: Named, S: Serializer>(
         value: &Option<T>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
         value.map(T::name).serialize(to)
     }
 
-    pub(in crate::case) fn deserialize<'de, T: OneOf, D: Deserializer<'de>>(
+    pub(in crate::case) fn deserialize<'de, T: Named, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<T>, D::Error> {
         T::of(&String::deserialize(from)?).map(Some)
     }
 }
 
-/// For `#[serde(with)]`: some of a few things.
+/// For `#[serde(with)]`: a list of values by their names.
 pub(super) mod names {
     use super::*;
 
-    pub(in crate::case) fn serialize<T: OneOf, S: Serializer>(value: &[T], to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::case) fn serialize<T: Named, S: Serializer>(value: &[T], to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(value.iter().map(|one| one.name()))
     }
 
-    pub(in crate::case) fn deserialize<'de, T: OneOf, D: Deserializer<'de>>(
+    pub(in crate::case) fn deserialize<'de, T: Named, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Vec<T>, D::Error> {
         Vec::<String>::deserialize(from)?.iter().map(|name| T::of(name)).collect()
     }
 }
 
-/// For `#[serde(with)]`: a time that may be left out.
+/// For `#[serde(with)]`: an optional time.
 pub(super) mod maybe_time {
     use super::*;
 
@@ -134,7 +153,7 @@ pub(super) mod maybe_time {
     }
 }
 
-/// For `#[serde(with)]`: a whole number; in quotes where it is beyond what TOML holds.
+/// For `#[serde(with)]`: an integer; as a string if it is beyond the 63 bits that TOML holds.
 pub(super) mod whole {
     use super::*;
 
@@ -172,7 +191,8 @@ pub(super) mod whole {
     }
 }
 
-/// For `#[serde(with)]`: bytes as text, or as `hex:00ff` if they are none.
+/// For `#[serde(with)]`: bytes as text, or as `hex:00ff` if they are not UTF-8. Text that begins with
+/// `hex:` is written in hexadecimal too, so that it is not misread.
 pub(super) mod bytes {
     use super::*;
 
@@ -207,8 +227,9 @@ pub(super) fn from_hex(digits: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// The nearest rounder span below: the same with fewer digits in the unit it is written in.
-pub(crate) fn rounder(span: SimDuration) -> Vec<SimDuration> {
+/// Rounder spans below this one, the roundest first: the span truncated to hours, minutes, seconds and so
+/// on.
+pub(crate) fn rounded_down(span: SimDuration) -> Vec<SimDuration> {
     let micros = span.as_micros();
     let steps = [3_600_000_000, 60_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10];
     let rounded = steps.into_iter().map(|step| micros / step * step).filter(|round| *round != micros);
@@ -221,26 +242,63 @@ pub(crate) fn rounder(span: SimDuration) -> Vec<SimDuration> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_choice_is_written_by_its_name() {
-        assert_eq!(CrashPoint::AfterFirstSend.name(), "after_first_send");
-        assert_eq!(Topology::of::<toml::de::Error>("ring"), Ok(Topology::Ring));
-        for kind in <FrameKind as OneOf>::ALL {
-            assert_eq!(FrameKind::of::<toml::de::Error>(&kind.name()), Ok(*kind));
+    fn names_of<T: Named + PartialEq + std::fmt::Debug>() -> Vec<&'static str> {
+        for value in T::ALL {
+            assert_eq!(T::of::<toml::de::Error>(value.name()), Ok(*value));
         }
+        T::ALL.iter().map(|value| value.name()).collect()
+    }
+
+    /// The names in case files of version 1. A change here breaks stored files: it needs a new version.
+    #[test]
+    fn names_in_files_are_frozen() {
+        assert_eq!(crate::case::FORMAT, 1);
+        assert_eq!(names_of::<Topology>(), ["mesh", "ring", "star", "line"]);
+        assert_eq!(names_of::<Selection>(), ["table", "adaptive"]);
+        let protocols = [
+            "none",
+            "delta_sync",
+            "hash_comparison",
+            "snapshot",
+            "bloom_filter",
+            "subtree_prefetch",
+            "level_wise",
+            "rateless_iblt",
+        ];
+        assert_eq!(names_of::<SyncProtocolKind>(), protocols);
+        assert_eq!(
+            names_of::<FrameKind>(),
+            ["delta", "heartbeat", "delta_fetch", "handshake", "delta_sync", "exchange", "snapshot"]
+        );
+        assert_eq!(
+            names_of::<CrashPoint>(),
+            ["now", "before_commit", "after_commit", "after_first_send", "after_all_sends", "mid_commit"]
+        );
+        assert_eq!(
+            names_of::<Collection>(),
+            ["map", "sorted_map", "set", "sorted_set", "list", "user_storage", "frozen_storage"]
+        );
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_written_in_hexadecimal() {
+    fn refuses_unknown_names() {
+        let error = Topology::of::<toml::de::Error>("rinf").unwrap_err();
+        assert_eq!(error.message(), "unknown name `rinf`, expected one of `mesh`, `ring`, `star`, `line`");
+    }
+
+    #[test]
+    fn writes_binary_bytes_as_hex() {
         assert_eq!((bytes::write(b"abc"), bytes::write(&[0xff, 1])), ("abc".into(), "hex:ff01".into()));
         assert_eq!(bytes::write(b"hex:00"), "hex:6865783a3030");
         assert_eq!((from_hex("ff01"), from_hex("f"), from_hex("zz")), (Some(vec![0xff, 1]), None, None));
     }
 
     #[test]
-    fn rounder_spans_come_from_the_roundest() {
-        let found: Vec<u64> =
-            rounder(SimDuration::from_micros(1_234_567)).into_iter().map(SimDuration::as_micros).collect();
+    fn rounds_to_coarsest_unit_first() {
+        let found: Vec<u64> = rounded_down(SimDuration::from_micros(1_234_567))
+            .into_iter()
+            .map(SimDuration::as_micros)
+            .collect();
         assert_eq!(found, [0, 1_000_000, 1_200_000, 1_230_000, 1_234_000, 1_234_500, 1_234_560]);
     }
 }

@@ -1,4 +1,4 @@
-//! Cases as TOML.
+//! Reading and writing cases as TOML.
 
 use crate::case::error::CaseError;
 use crate::case::{Case, FORMAT, error};
@@ -12,7 +12,7 @@ use toml::{Table, Value};
 impl FromStr for Case {
     type Err = CaseError;
 
-    /// Reads a case, and checks all that can be checked without running it.
+    /// Parses a case and checks everything that can be checked without running it.
     fn from_str(text: &str) -> Result<Self, CaseError> {
         let case: Self = toml::from_str(text).map_err(|error| error::unreadable(&error))?;
         if case.version != FORMAT {
@@ -27,7 +27,7 @@ fn table(value: &impl Serialize) -> Result<Table, CaseError> {
     Table::try_from(value).map_err(|error| CaseError::Unwritable(error.to_string()))
 }
 
-/// One line of a list.
+/// Writes a value in one line, as an item of a list.
 fn inline(value: &impl Serialize) -> Result<String, CaseError> {
     let mut line = String::new();
     value
@@ -36,31 +36,33 @@ fn inline(value: &impl Serialize) -> Result<String, CaseError> {
     Ok(line)
 }
 
-/// A list with a line for each of its things.
-fn list<T: Serialize>(key: &str, things: &[T], to: &mut String) -> Result<(), CaseError> {
-    if !things.is_empty() {
-        let lines = things.iter().map(|thing| Ok(format!("    {},\n", inline(thing)?)));
+/// Writes a list with one line per item.
+fn list<T: Serialize>(key: &str, items: &[T], to: &mut String) -> Result<(), CaseError> {
+    if !items.is_empty() {
+        let lines = items.iter().map(|item| Ok(format!("    {},\n", inline(item)?)));
         let lines: String = lines.collect::<Result<_, CaseError>>()?;
         *to += &format!("\n{key} = [\n{lines}]\n");
     }
     Ok(())
 }
 
-/// Leaves out what a reader would fill in by itself.
+/// Removes the settings that have their default value.
 fn without(mut table: Table, defaults: &Table) -> Table {
     table.retain(|key, value| defaults.get(key) != Some(value));
     table
 }
 
 impl Case {
-    /// The case as a file: settings that are not at their default, then a line for each node, rule, event
-    /// and frame.
+    /// The text of a case file: the settings that differ from their defaults, then one line for each node,
+    /// rule, event and frame.
     ///
     /// # Errors
     ///
-    /// If a number is beyond what TOML holds.
+    /// If a value cannot be represented in TOML.
     pub fn to_text(&self) -> Result<String, CaseError> {
         let mut text = format!("version = {}\n", self.version);
+        // In TOML, a table swallows all keys after its heading: plain settings come before lists, and both before
+        // sections.
         let mut settings = without(table(self)?, &table(&Self::default())?);
         for first in ["found", "seed"] {
             if let Some(value) = settings.remove(first) {
@@ -93,7 +95,7 @@ impl Case {
         Ok(text)
     }
 
-    /// The case as a test to paste: it fails for as long as the bug is there.
+    /// The case as a Rust test to paste, which fails for as long as the bug exists.
     ///
     /// # Errors
     ///
@@ -101,6 +103,7 @@ impl Case {
     pub fn to_rust(&self) -> Result<String, CaseError> {
         let text = self.to_text()?;
         let found = self.found.as_ref().map_or("diverged", |class| class.as_str());
+        // The raw string needs more `#` than any `"#` in the text could close.
         let marks = "#".repeat(1 + text.matches("\"#").count());
         Ok(format!(
             "/// Found as `{found}`: {}.\n#[test]\nfn {}() {{\n    let case: sync_sim::case::Case = r{marks}\"\n{text}\"{marks}\n    \

@@ -1,7 +1,7 @@
-//! The knobs of the faults: how each is turned off, and what shows that it did something.
+//! The settings of the faults: how each is disabled, and what in a run shows that it had an effect.
 //!
-//! What a knob did is read off the run, not off the settings: a knob that is wired to nothing strikes
-//! never, however it is set. Where another fault could have done the same, only runs without that one count.
+//! Effects are read off the run, not off the settings: a setting that is connected to nothing never has an effect,
+//! however it is set. Where another fault could have caused the same effect, only runs without that one count.
 
 use sync_sim_cluster::hostile::HostileFaults;
 use sync_sim_cluster::metrics::{EffectMetrics, SimMetrics};
@@ -10,36 +10,36 @@ use sync_sim_engine::network::{DropCause, Flights, LinkMetrics};
 use sync_sim_engine::world::{Churn, HostEffects};
 use syncline_types::{SimDuration, SimTime};
 
-/// One setting of the faults.
+/// One setting of the fault configuration.
 #[derive(Clone, Copy, Debug)]
-pub struct Knob {
-    /// The name of the setting.
+pub struct FaultSetting {
+    /// The name of the setting, as in case files.
     pub name: &'static str,
-    quiet: fn(&mut FaultConfig),
-    struck: fn(&Seen<'_>) -> bool,
+    disable: fn(&mut FaultConfig),
+    had_effect: fn(&RunEvidence<'_>) -> bool,
 }
 
-impl Knob {
-    /// All there are.
+impl FaultSetting {
+    /// All settings of all fault families.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         OF_ALL_LINKS.iter().chain(OF_SINGLE_LINKS).chain(OF_HOSTS).chain(OF_HOSTILE)
     }
 
-    /// The same faults as if this setting did nothing.
+    /// The same faults with this setting disabled.
     pub fn without(&self, faults: &FaultConfig) -> FaultConfig {
         let mut without = faults.clone();
-        (self.quiet)(&mut without);
+        (self.disable)(&mut without);
         without
     }
 
-    /// Whether a run shows that the setting does something.
-    pub(super) fn struck(&self, seen: &Seen<'_>) -> bool {
-        (self.struck)(seen) && self.without(seen.faults) != *seen.faults
+    /// Whether the run shows an effect of the setting, which must be enabled.
+    pub(super) fn had_effect(&self, seen: &RunEvidence<'_>) -> bool {
+        (self.had_effect)(seen) && self.without(seen.faults) != *seen.faults
     }
 }
 
-/// A run as knobs see it.
-pub(super) struct Seen<'a> {
+/// The evidence of a run: what the effects of faults are read from.
+pub(super) struct RunEvidence<'a> {
     pub(super) faults: &'a FaultConfig,
     pub(super) contexts: usize,
     pub(super) metrics: &'a SimMetrics,
@@ -50,7 +50,7 @@ pub(super) struct Seen<'a> {
     pub(super) longest_clock_jump_us: u64,
 }
 
-impl Seen<'_> {
+impl RunEvidence<'_> {
     fn effects(&self) -> &EffectMetrics {
         &self.metrics.effects
     }
@@ -63,67 +63,69 @@ impl Seen<'_> {
         &self.metrics.effects.hosts
     }
 
-    /// Whether this alone puts wall clocks wrong.
-    fn alone_bends(&self, own: Bend) -> bool {
+    /// Whether wall clocks are wrong, and this is the only clock fault that is enabled.
+    fn is_only_clock_fault(&self, only: ClockFault) -> bool {
         let hosts = &self.faults.hosts;
-        let bends = [
-            (Bend::Skew, hosts.clock_skew_ms > 0),
-            (Bend::Drift, hosts.clock_drift_ppm > 0),
-            (Bend::Jump, hosts.clock_jump_probability > Rate::ZERO),
-            (Bend::Freeze, hosts.clock_freeze_probability > Rate::ZERO),
+        let active = [
+            (ClockFault::Skew, hosts.clock_skew_ms > 0),
+            (ClockFault::Drift, hosts.clock_drift_ppm > 0),
+            (ClockFault::Jump, hosts.clock_jump_probability > Rate::ZERO),
+            (ClockFault::Freeze, hosts.clock_freeze_probability > Rate::ZERO),
         ];
-        self.hosts().clock_error_ms > 0 && bends.iter().all(|(bend, on)| !on || *bend == own)
+        self.hosts().clock_error_ms > 0 && active.iter().all(|(fault, on)| !on || *fault == only)
     }
 
     fn dropped(&self, cause: DropCause) -> u64 {
         self.metrics.fates.dropped(cause)
     }
 
-    /// The longest that a frame takes where nothing but latency, jitter and reordering has a say.
+    /// The longest flight of a frame if only latency, jitter and reordering delay it.
     fn usual(&self) -> SimDuration {
         let faults = self.faults;
         SimDuration::from_millis(faults.base_latency_ms + faults.latency_jitter_ms + faults.reorder_window_ms)
     }
 
-    /// Whether nothing but latency, jitter and reordering has a say in how long frames take, if it is not
-    /// that of which this knob is one.
-    fn is_even(&self, but: Stretch) -> bool {
-        let (faults, links, hosts) = (self.faults, &self.faults.links, &self.faults.hosts);
+    /// Whether only latency, jitter and reordering delay frames, apart from the fault that is examined.
+    fn is_even(&self, but: DelayFault) -> bool {
+        let faults = self.faults;
+        let links = &self.faults.links;
+        let hosts = &self.faults.hosts;
         links.model == LinkModel::Datagram
             && hosts.processing == SimDuration::ZERO
             && hosts.pause_probability == Rate::ZERO
             && links.bandwidth == 0
-            && (but == Stretch::Slow || faults.slow_node_permille <= 1_000)
+            && (but == DelayFault::Slow || faults.slow_node_permille <= 1_000)
             && links.tail_rate == Rate::ZERO
-            && (but == Stretch::BadLink || links.bad_link_rate == Rate::ZERO)
+            && (but == DelayFault::BadLink || links.bad_link_rate == Rate::ZERO)
     }
 }
 
-/// What makes frames take longer.
+/// The faults that delay frames in proportion.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stretch {
+enum DelayFault {
     None,
     Slow,
     BadLink,
 }
 
-/// What puts wall clocks wrong.
+/// The faults that make wall clocks wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Bend {
+enum ClockFault {
     Skew,
     Drift,
     Jump,
     Freeze,
 }
 
-/// Names every setting of `$config`, so that one more does not compile until it is here.
-macro_rules! knobs {
+/// Lists the settings of `$config` with their off values and effects. The pattern at the end names every
+/// field: a new setting does not compile until it is listed.
+macro_rules! fault_settings {
     ($all:ident, $config:ident, |$faults:ident| $part:expr, but $($but:ident),*;
-     $($field:ident: off $off:expr, $struck:expr;)*) => {
-        const $all: &[Knob] = &[$(Knob {
+     $($field:ident: off $off:expr, $had_effect:expr;)*) => {
+        const $all: &[FaultSetting] = &[$(FaultSetting {
             name: stringify!($field),
-            quiet: |$faults| $part.$field = $off,
-            struck: $struck,
+            disable: |$faults| $part.$field = $off,
+            had_effect: $had_effect,
         }),*];
 
         const _: fn(&$config) = |$config { $($field: _,)* $($but: _,)* }| ();
@@ -133,11 +135,11 @@ macro_rules! knobs {
 const DAY_MS: u64 = 86_400_000;
 const SHORT: std::ops::Range<u64> = 0..1;
 
-knobs! {
+fault_settings! {
     OF_ALL_LINKS, FaultConfig, |faults| faults, but links, hosts, hostile, invalid;
     base_latency_ms: off 0, |seen| seen.flights.beyond_jitter > 0;
     latency_jitter_ms: off 0, |seen| {
-        let alone = seen.faults.reorder_window_ms == 0 && seen.is_even(Stretch::None);
+        let alone = seen.faults.reorder_window_ms == 0 && seen.is_even(DelayFault::None);
         alone && seen.flights.longest > seen.flights.shortest
     };
     message_loss_rate: off Rate::ZERO, |seen| {
@@ -147,7 +149,7 @@ knobs! {
     };
     reorder_window_ms: off 0, |seen| {
         let most = SimDuration::from_millis(seen.faults.base_latency_ms + seen.faults.latency_jitter_ms);
-        seen.is_even(Stretch::None) && seen.flights.longest > most && seen.effects().messages_reordered > 0
+        seen.is_even(DelayFault::None) && seen.flights.longest > most && seen.effects().messages_reordered > 0
     };
     duplicate_rate: off Rate::ZERO, |seen| seen.effects().messages_duplicated > 0;
     corruption_rate: off Rate::ZERO, |seen| seen.effects().messages_corrupted > 0;
@@ -157,13 +159,13 @@ knobs! {
     };
     crash_probability: off Rate::ZERO, |seen| seen.chance_crashes > 0;
     restart_delay_ms: off SHORT, |seen| {
-        // A disk that fails puts its node down too, hostile nodes send without end, and each context sends for
-        // itself.
+        // A failed disk also takes its node down, hostile nodes send without pause, and each context sends
+        // for itself: any of them could cause as many drops.
         let alone = seen.faults.hosts == HostFaults::none() && seen.faults.hostile == HostileFaults::none();
         alone && seen.contexts == 1 && seen.dropped(DropCause::ReceiverCrashed) > 40
     };
     slow_node_permille: off 1_000, |seen| {
-        seen.is_even(Stretch::Slow) && seen.flights.longest > seen.usual()
+        seen.is_even(DelayFault::Slow) && seen.flights.longest > seen.usual()
     };
     write_during_sync_rate: off Rate::ZERO, |seen| seen.writes_into_syncs > 0;
     churn_probability: off Rate::ZERO, |seen| seen.effects().departures > 0;
@@ -178,7 +180,7 @@ knobs! {
     };
 }
 
-knobs! {
+fault_settings! {
     OF_SINGLE_LINKS, LinkFaults, |faults| faults.links, but ;
     model: off LinkModel::Datagram, |seen| seen.links().connections_opened > 0;
     bandwidth: off 0, |seen| seen.links().frames_queued > 0;
@@ -188,11 +190,11 @@ knobs! {
     tail_most: off SimDuration::from_millis(1), |seen| seen.flights.stretched > 0;
     bad_link_rate: off Rate::ZERO, |seen| seen.links().bad_link_frames > 0;
     bad_link_slowdown: off 1, |seen| {
-        seen.is_even(Stretch::BadLink) && seen.flights.longest > seen.usual()
+        seen.is_even(DelayFault::BadLink) && seen.flights.longest > seen.usual()
     };
     bad_link_loss: off Rate::ZERO, |seen| {
-        let (faults, none) = (seen.faults, Rate::ZERO);
-        let alone = faults.message_loss_rate == none && faults.links.burst_rate == none;
+        let faults = seen.faults;
+        let alone = faults.message_loss_rate == Rate::ZERO && faults.links.burst_rate == Rate::ZERO;
         alone && seen.dropped(DropCause::Loss) > 0
     };
     burst_rate: off Rate::ZERO, |seen| seen.links().burst_losses > 0;
@@ -211,25 +213,25 @@ knobs! {
         let hosts = &seen.faults.hosts;
         let paced = hosts.processing > SimDuration::ZERO || hosts.pause_probability > Rate::ZERO;
         let alone = none && !paced && links.bandwidth == 0 && seen.faults.slow_node_permille <= 1_000;
-        // A frame may wait for its connection, and for those before it.
+        // A frame may wait for its connection, and for the frames before it.
         let unhindered = seen.usual().times(4) + SimDuration::from_millis(10);
         alone && unhindered < links.retransmit_after && seen.flights.longest >= links.retransmit_after
     };
     reset_after: off SimDuration::from_secs(3_600), |seen| seen.links().stall_resets > 0;
 }
 
-// How long a pause lasts and how much slower a slow host is shows in nothing that a run counts. Losses that nobody
-// notices are not drawn: whoever writes on after one breaks a promise that nothing can keep.
-knobs! {
+// The length of pauses and the slowdown of slow hosts show in no counter of a run. Unnoticed losses are not
+// drawn: a node that writes on after one breaks invariants that no protocol could keep.
+fault_settings! {
     OF_HOSTS, HostFaults, |faults| faults.hosts,
     but pause_ms, slow_host_permille, lies_unnoticed;
-    clock_skew_ms: off 0, |seen| seen.alone_bends(Bend::Skew);
-    clock_drift_ppm: off 0, |seen| seen.alone_bends(Bend::Drift);
+    clock_skew_ms: off 0, |seen| seen.is_only_clock_fault(ClockFault::Skew);
+    clock_drift_ppm: off 0, |seen| seen.is_only_clock_fault(ClockFault::Drift);
     timer_drift_ppm: off 0, |seen| seen.hosts().bent_timers > 0;
     clock_jump_probability: off Rate::ZERO, |seen| seen.hosts().clock_jumps > 0;
     clock_jump_ms: off SHORT, |seen| seen.longest_clock_jump_us >= 1_000;
     clock_freeze_probability: off Rate::ZERO, |seen| seen.hosts().clock_freezes > 0;
-    clock_freeze_ms: off SHORT, |seen| seen.alone_bends(Bend::Freeze) && seen.hosts().clock_error_ms > 1;
+    clock_freeze_ms: off SHORT, |seen| seen.is_only_clock_fault(ClockFault::Freeze) && seen.hosts().clock_error_ms > 1;
     pause_probability: off Rate::ZERO, |seen| seen.hosts().pauses > 0;
     processing: off SimDuration::ZERO, |seen| {
         seen.faults.hosts.pause_probability == Rate::ZERO && seen.hosts().inputs_delayed > 0
@@ -240,8 +242,8 @@ knobs! {
     rot_probability: off Rate::ZERO, |seen| seen.hosts().rotten_rows > 0;
 }
 
-// What `lies` names shows as a place of its own for each kind.
-knobs! {
+// Each kind of lie is a coverage target of its own.
+fault_settings! {
     OF_HOSTILE, HostileFaults, |faults| faults.hostile, but lies;
     nodes: off 0, |seen| seen.metrics.hostile.told_in_all() > 0;
     outsiders: off 0, |seen| seen.metrics.hostile.told_by_outsiders > 0;

@@ -1,41 +1,41 @@
-//! What runs reached: every fault, protocol, outcome, cause of a drop and rare state has a name, and a
-//! [`Coverage`] counts in how many runs it was seen, and how many of those converged.
+//! Coverage: which faults, protocols, outcomes, drop causes and rare states runs reached. Each has a name;
+//! a [`Coverage`] counts in how many runs it was reached, and how many of those converged.
 //!
-//! Coverages of two sweeps add up ([`Coverage::add`]); the order does not matter. A sweep that is large
-//! enough must have reached everything that is [demanded](Place::demanded), or something is dead that should
-//! not be: a fault that strikes nobody, a protocol that nobody runs.
+//! Coverages add up ([`Coverage::add`]), in any order. A sweep that is large enough must reach everything
+//! that is [demanded](CoverageTarget::demanded). A target that is not reached is dead code of the test: a
+//! fault without effect, a protocol that never runs.
 
 mod fault_settings;
 mod targets;
 
-pub use fault_settings::Knob;
-pub use targets::{Place, places};
+pub use fault_settings::FaultSetting;
+pub use targets::{CoverageTarget, targets};
 
-use crate::case::{Case, Ended};
-use crate::coverage::fault_settings::Seen;
+use crate::case::{Case, RunResult};
+use crate::coverage::fault_settings::RunEvidence;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use sync_sim_cluster::runtime::SimRuntime;
 
-/// In how many runs something was seen.
+/// How often a target was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Reached {
-    /// In how many runs.
+pub struct HitCount {
+    /// The number of runs that reached the target.
     pub runs: u64,
-    /// How many of those converged.
+    /// The number of those that converged.
     pub converged: u64,
 }
 
-/// What runs reached, by the names of [`places`].
+/// How often each target was reached, by the names of [`targets`].
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Coverage(BTreeMap<String, Reached>);
+pub struct Coverage(BTreeMap<String, HitCount>);
 
 impl Coverage {
-    /// What one run of a case reached. O(sessions + names).
-    pub fn of(case: &Case, rt: &SimRuntime, ended: &Ended) -> Self {
+    /// The targets that one run of a case reached. O(sessions + names).
+    pub fn of(case: &Case, rt: &SimRuntime, ended: &RunResult) -> Self {
         let metrics = rt.metrics();
-        let seen = Seen {
+        let seen = RunEvidence {
             faults: &case.faults,
             contexts: case.contexts,
             metrics: &metrics,
@@ -45,21 +45,24 @@ impl Coverage {
             writes_into_syncs: rt.writes_into_syncs,
             longest_clock_jump_us: rt.world.longest_clock_jump_us(),
         };
-        let mut names: Vec<String> =
-            Knob::all().filter(|knob| knob.struck(&seen)).map(|knob| targets::fault(knob.name)).collect();
+        let mut names: Vec<String> = FaultSetting::all()
+            .filter(|setting| setting.had_effect(&seen))
+            .map(|setting| targets::fault(setting.name))
+            .collect();
         targets::reached_by(rt, case, &metrics, ended, &mut names);
         names.sort_unstable();
         names.dedup();
-        let once = Reached { runs: 1, converged: u64::from(ended.class.is_converged()) };
+        let once = HitCount { runs: 1, converged: u64::from(ended.class.is_converged()) };
         Self(names.into_iter().map(|name| (name, once)).collect())
     }
 
-    /// Adds what other runs reached.
+    /// Adds the counts of other runs.
     pub fn add(&mut self, other: &Self) {
         for (name, more) in &other.0 {
             match self.0.get_mut(name) {
-                Some(own) => {
-                    (own.runs, own.converged) = (own.runs + more.runs, own.converged + more.converged);
+                Some(sum) => {
+                    sum.runs += more.runs;
+                    sum.converged += more.converged;
                 }
                 None => {
                     self.0.insert(name.clone(), *more);
@@ -68,33 +71,33 @@ impl Coverage {
         }
     }
 
-    /// In how many runs something of this name was seen.
-    pub fn reached(&self, name: &str) -> Reached {
+    /// How often the target of this name was reached.
+    pub fn reached(&self, name: &str) -> HitCount {
         self.0.get(name).copied().unwrap_or_default()
     }
 
-    /// The names of what no run reached.
+    /// The names of the targets that no run reached.
     pub fn never(&self) -> Vec<String> {
-        places()
+        targets()
             .into_iter()
-            .filter(|place| self.reached(&place.name).runs == 0)
-            .map(|place| place.name)
+            .filter(|target| self.reached(&target.name).runs == 0)
+            .map(|target| target.name)
             .collect()
     }
 
-    /// The names of what is demanded and was not reached in any run that converged.
+    /// The names of the demanded targets that no converged run reached.
     pub fn missing(&self) -> Vec<String> {
-        let missing = |place: &Place| place.demanded && self.reached(&place.name).converged == 0;
-        places().into_iter().filter(missing).map(|place| place.name).collect()
+        let missing = |target: &CoverageTarget| target.demanded && self.reached(&target.name).converged == 0;
+        targets().into_iter().filter(missing).map(|target| target.name).collect()
     }
 
-    /// Each name in the order of [`places`], and in how many runs it was seen.
-    pub fn rows(&self) -> Vec<(Place, Reached)> {
-        let row = |place: Place| {
-            let reached = self.reached(&place.name);
-            (place, reached)
+    /// All targets in the order of [`targets`], each with its count.
+    pub fn rows(&self) -> Vec<(CoverageTarget, HitCount)> {
+        let row = |target: CoverageTarget| {
+            let reached = self.reached(&target.name);
+            (target, reached)
         };
-        places().into_iter().map(row).collect()
+        targets().into_iter().map(row).collect()
     }
 }
 
@@ -104,28 +107,30 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn of(name: &str, converged: bool) -> Coverage {
-        Coverage([(name.to_owned(), Reached { runs: 1, converged: u64::from(converged) })].into())
+        Coverage([(name.to_owned(), HitCount { runs: 1, converged: u64::from(converged) })].into())
     }
 
     #[test]
     fn coverages_add_up_in_any_order() {
-        let (a, b) = (of("x", true), of("x", false));
-        let (mut ab, mut ba) = (a.clone(), b.clone());
+        let a = of("x", true);
+        let b = of("x", false);
+        let mut ab = a.clone();
+        let mut ba = b.clone();
         ab.add(&b);
         ba.add(&a);
         assert_eq!(ab, ba);
-        assert_eq!(ab.reached("x"), Reached { runs: 2, converged: 1 });
+        assert_eq!(ab.reached("x"), HitCount { runs: 2, converged: 1 });
     }
 
     #[test]
-    fn each_place_has_a_name_of_its_own() {
-        let names: Vec<String> = places().into_iter().map(|place| place.name).collect();
+    fn target_names_are_unique() {
+        let names: Vec<String> = targets().into_iter().map(|target| target.name).collect();
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
     }
 
     #[test]
-    fn what_is_demanded_must_be_reached_by_a_run_that_converged() {
-        let name = places().into_iter().find(|place| place.demanded).unwrap().name;
+    fn demanded_targets_need_converged_runs() {
+        let name = targets().into_iter().find(|target| target.demanded).unwrap().name;
         assert!(Coverage::default().missing().contains(&name) && of(&name, false).missing().contains(&name));
         assert!(!of(&name, true).missing().contains(&name));
         assert!(!of(&name, false).never().contains(&name));

@@ -1,7 +1,7 @@
-//! What a run can reach, by name.
+//! The coverage targets, by name.
 
-use crate::case::{Case, Ended};
-use crate::coverage::fault_settings::Knob;
+use crate::case::{Case, RunResult};
+use crate::coverage::fault_settings::FaultSetting;
 use std::collections::BTreeSet;
 use sync_sim_cluster::hostile::Lie;
 use sync_sim_cluster::metrics::SimMetrics;
@@ -9,19 +9,19 @@ use sync_sim_cluster::runtime::{EndedSession, Phase, SimRuntime};
 use sync_sim_cluster::scenarios::NAMED;
 use sync_sim_engine::network::{DropCause, Topology};
 use sync_sim_engine::node_id::NodeId;
-use syncline_sync::{FailureReason, Outcome, RetryReason, Selection, SyncProtocolKind};
+use syncline_sync::{FailureReason, Outcome, OwedReason, Selection, SyncProtocolKind};
 
 /// Something that a run can reach.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// Its name: what sort of thing it is, and which.
+pub struct CoverageTarget {
+    /// The name: the kind of target and which one. The names are stored with sweeps and stay stable.
     pub name: String,
     /// Whether a large sweep must reach it in a run that converges.
     pub demanded: bool,
 }
 
-pub(super) fn fault(knob: &str) -> String {
-    format!("fault {knob}")
+pub(super) fn fault(setting: &str) -> String {
+    format!("fault {setting}")
 }
 
 fn chosen(kind: SyncProtocolKind) -> String {
@@ -52,18 +52,19 @@ fn selection(selection: Selection) -> String {
     format!("selection {selection:?}").to_lowercase()
 }
 
-fn told(lie: Lie) -> String {
+fn lie_of(lie: Lie) -> String {
     format!("lie {lie}")
 }
 
-/// Nodes keep several contexts, and sessions brought two of them at least to one root.
+/// Nodes have several contexts, and sessions made the roots of two of them equal.
 const SEVERAL_CONTEXTS: &str = "contexts several";
 
 fn phase(phase: Phase) -> String {
     format!("phase {}", phase.name())
 }
 
-/// Whether drawn runs can come to it: without rules, on clocks that are right, other causes are findings.
+/// Whether drawn runs can drop frames for this cause. Without rules and with correct clocks, any other
+/// cause is a finding.
 const fn may_drop(cause: DropCause) -> bool {
     match cause {
         DropCause::Loss
@@ -90,18 +91,16 @@ const fn may_drop(cause: DropCause) -> bool {
     }
 }
 
-/// How a session ended, if drawn runs can come to it.
+/// The target of a session's outcome, if drawn runs can reach it.
 fn outcome(outcome: &Outcome) -> Option<&'static str> {
     Some(match outcome {
         Outcome::Converged { .. } => "session converged",
-        Outcome::SyncPending(RetryReason::NewerWrites) => "session owed for newer writes",
-        Outcome::SyncPending(RetryReason::Yielded) => "session yielded",
-        Outcome::SyncPending(RetryReason::PeerBehind) => "session owed to a peer that is behind",
-        Outcome::SyncPending(RetryReason::PeerRestarted) => "session with a peer that restarted",
+        Outcome::Owed(OwedReason::NewerWrites) => "session owed for newer writes",
+        Outcome::Owed(OwedReason::Yielded) => "session yielded",
+        Outcome::Owed(OwedReason::PeerBehind) => "session owed to a peer that is behind",
+        Outcome::Owed(OwedReason::PeerRestarted) => "session with a peer that restarted",
         Outcome::Failed(FailureReason::Timeout) => "session timed out",
-        Outcome::SyncPending(RetryReason::ClockDrift | RetryReason::NoMerge) | Outcome::Failed(_) => {
-            return None;
-        }
+        Outcome::Owed(OwedReason::ClockDrift | OwedReason::NoMerge) | Outcome::Failed(_) => return None,
     })
 }
 
@@ -114,7 +113,7 @@ const OUTCOMES: [(&str, bool); 6] = [
     ("session timed out", true),
 ];
 
-/// Rare states: how they are called, whether they are demanded.
+/// Rare states: their names, and whether they are demanded.
 const STATES: [(&str, bool); 9] = [
     (RESUMED, false),
     (FORGOTTEN, true),
@@ -137,11 +136,11 @@ const PUSHED: &str = "state a session that moved records both ways";
 const BOTH_DOWN: &str = "state a crash while nodes were partitioned or away";
 const TRIMMED: &str = "state a session where logs were trimmed early";
 
-/// Everything that a run can reach, in the order in which reports list it.
-pub fn places() -> Vec<Place> {
-    let mut places = Vec::new();
-    let mut add = |name: String, demanded: bool| places.push(Place { name, demanded });
-    Knob::all().for_each(|knob| add(fault(knob.name), true));
+/// All targets, in the order in which reports list them.
+pub fn targets() -> Vec<CoverageTarget> {
+    let mut targets = Vec::new();
+    let mut add = |name: String, demanded: bool| targets.push(CoverageTarget { name, demanded });
+    FaultSetting::all().for_each(|setting| add(fault(setting.name), true));
     for kind in SyncProtocolKind::EXECUTABLE {
         add(chosen(kind), true);
         add(ended(kind), true);
@@ -150,34 +149,34 @@ pub fn places() -> Vec<Place> {
         }
     }
     for cause in DropCause::ALL.into_iter().filter(|cause| may_drop(*cause)) {
-        // Few lies come as single frames that break a rule and nothing else.
+        // Few lies consist of single frames that break a rule and nothing else.
         add(drop_of(cause), cause != DropCause::Malformed);
     }
     OUTCOMES.iter().chain(&STATES).for_each(|(name, demanded)| add((*name).to_owned(), *demanded));
     [Phase::Safety, Phase::Liveness].into_iter().for_each(|in_phase| add(phase(in_phase), true));
     NAMED.iter().for_each(|named| add(scenario(named.name), true));
-    Lie::ALL.into_iter().for_each(|lie| add(told(lie), true));
+    Lie::ALL.into_iter().for_each(|lie| add(lie_of(lie), true));
     add(SEVERAL_CONTEXTS.to_owned(), true);
     Topology::ALL.into_iter().for_each(|shape| add(topology(shape), true));
     [Selection::Table, Selection::Adaptive].into_iter().for_each(|how| add(selection(how), true));
-    places
+    targets
 }
 
-/// Adds what a run reached, but for the faults.
+/// Adds the names of the targets that a run reached, except those of fault settings.
 pub(super) fn reached_by(
     rt: &SimRuntime,
     case: &Case,
     metrics: &SimMetrics,
-    ending: &Ended,
+    ending: &RunResult,
     names: &mut Vec<String>,
 ) {
     let dropped = |cause: &DropCause| may_drop(*cause) && metrics.dropped(*cause) > 0;
     names.extend(DropCause::ALL.into_iter().filter(dropped).map(drop_of));
-    names.extend(metrics.hostile.told.keys().copied().map(told));
+    names.extend(metrics.hostile.told.keys().copied().map(lie_of));
     if ending.class.is_converged() {
         names.extend(rt.phase().map(phase));
     }
-    names.extend(case.scenario.as_ref().map(|beginning| scenario(&beginning.name)));
+    names.extend(case.scenario.as_ref().map(|spec| scenario(&spec.name)));
     names.push(topology(case.topology));
     names.push(selection(case.selection));
     let mut protocols = BTreeSet::new();
@@ -186,8 +185,8 @@ pub(super) fn reached_by(
     let mut synced: BTreeSet<usize> = BTreeSet::new();
     for session in rt.sessions() {
         states.extend(outcome(&session.outcome));
-        note_protocol(session, &mut protocols);
-        note_states(session, &mut cut_off, &mut states);
+        add_protocol(session, &mut protocols);
+        add_states(session, &mut cut_off, &mut states);
         if matches!(session.outcome, Outcome::Converged { .. }) {
             synced.insert(session.context);
         }
@@ -198,12 +197,14 @@ pub(super) fn reached_by(
     for (kind, what) in protocols {
         names.push([chosen, ended, fell_back][what](kind));
     }
-    note_run(metrics, case, &mut states);
+    add_run(metrics, case, &mut states);
     names.extend(states.into_iter().map(str::to_owned));
 }
 
-/// What became of a protocol: chosen, converged, ended in a walk.
-fn note_protocol(session: &EndedSession, protocols: &mut BTreeSet<(SyncProtocolKind, usize)>) {
+/// Records what a session contributed to the targets of its protocol: chosen (0), converged (1), ended in a
+/// walk (2).
+fn add_protocol(session: &EndedSession, protocols: &mut BTreeSet<(SyncProtocolKind, usize)>) {
+    // A session that ended before the handshake never selected a protocol.
     let Some(kind) = session.protocol else { return };
     protocols.insert((kind, 0));
     if matches!(session.outcome, Outcome::Converged { .. }) {
@@ -214,12 +215,14 @@ fn note_protocol(session: &EndedSession, protocols: &mut BTreeSet<(SyncProtocolK
     }
 }
 
-fn note_states(
+/// Adds the rare states that a session shows.
+fn add_states(
     session: &EndedSession,
     cut_off: &mut BTreeSet<(NodeId, usize)>,
     states: &mut BTreeSet<&'static str>,
 ) {
-    let (stats, converged) = (&session.stats, matches!(session.outcome, Outcome::Converged { .. }));
+    let stats = &session.stats;
+    let converged = matches!(session.outcome, Outcome::Converged { .. });
     if session.protocol == Some(SyncProtocolKind::Snapshot) {
         let replica = (session.node, session.context);
         if cut_off.contains(&replica) && stats.records_received > 0 {
@@ -240,8 +243,10 @@ fn note_states(
     }
 }
 
-fn note_run(metrics: &SimMetrics, case: &Case, states: &mut BTreeSet<&'static str>) {
-    let (protocol, effects) = (&metrics.protocol, &metrics.effects);
+/// Adds the rare states that the counters of the whole run show.
+fn add_run(metrics: &SimMetrics, case: &Case, states: &mut BTreeSet<&'static str>) {
+    let protocol = &metrics.protocol;
+    let effects = &metrics.effects;
     let mut note = |state: &'static str, holds: bool| {
         if holds {
             states.insert(state);

@@ -1,6 +1,6 @@
 //! Builds the run of a case with custom replicas, and the case of a run.
 
-use crate::case::{Asked, Case, CaseError, What};
+use crate::case::{CustomOp, Case, CaseError, ScriptAction};
 use crate::custom::Subject;
 use crate::custom::disk_shim::DiskShim;
 use crate::custom::run::LabRun;
@@ -24,9 +24,9 @@ pub(super) enum Recording {
 }
 
 /// The operation that a line of the script asks for.
-fn ask<S: Subject>(place: &str, what: &What) -> Result<S::Op, CaseError> {
+fn ask<S: Subject>(place: &str, what: &ScriptAction) -> Result<S::Op, CaseError> {
     let problem = match what {
-        What::Op(Asked { ask, .. }) => match ask.clone().try_into() {
+        ScriptAction::Op(CustomOp { ask, .. }) => match ask.clone().try_into() {
             Ok(op) => return Ok(op),
             Err(error) => format!("the operation is not one of this replica: {error}"),
         },
@@ -67,7 +67,7 @@ pub(super) fn build<'a, S: Subject>(
         let problem = "custom replicas have one context; only Syncline's own have several".into();
         return Err(CaseError::Impossible { place: "contexts".into(), problem });
     }
-    let names = case.names(&case.beginning()?)?;
+    let names = case.names(&case.initial_scenario()?)?;
     let faults = case.faults.clone();
     let mut world = World::new(Choices::seeded(case.seed), faults).with_topology(case.topology);
     if recording == Recording::History {
@@ -146,13 +146,13 @@ pub(super) fn pinned<S: Subject>(run: &LabRun<'_, S>) -> Result<Vec<Case>, CaseE
                 unwritable = Some(CaseError::Unwritable(error.to_string()));
                 toml::Value::Boolean(false)
             });
-            What::Op(Asked { node, ask })
+            ScriptAction::Op(CustomOp { node, ask })
         };
-        let what = What::of(happened, name, ask);
+        let what = ScriptAction::of(happened, name, ask);
         if let Some(error) = unwritable {
             return Err(error);
         }
-        scripted.script.extend(what.map(|what| crate::case::Happening {
+        scripted.script.extend(what.map(|what| crate::case::ScriptLine {
             at: cue.at,
             after: cue.after,
             what,

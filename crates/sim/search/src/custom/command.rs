@@ -2,7 +2,7 @@
 //!
 //! This file is an edge: it reads arguments and files, and writes files.
 
-use crate::case::{Case, Ended};
+use crate::case::{Case, RunResult};
 use crate::custom::Subject;
 use crate::custom::harness::Lab;
 use crate::custom::sweep::SeedFailure;
@@ -207,7 +207,7 @@ fn write(path: &str, text: &str) -> Result<(), String> {
 fn run_case<S: Subject>(lab: &Lab<S>, case: &Case, json: bool) -> Result<(String, bool), String> {
     let (run, ended) = lab.record(case).map_err(|error| error.to_string())?;
     let good = ended.class.is_converged();
-    let Ended { class, reason, at, events, trace, .. } = &ended;
+    let RunResult { class, reason, at, events, trace, .. } = &ended;
     if json {
         let report = serde_json::json!({
             "seed": case.seed, "class": class.as_str(), "reason": reason, "at_us": at.as_micros(),

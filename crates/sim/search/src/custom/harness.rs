@@ -1,14 +1,14 @@
 //! The harness that runs a subject.
 
-use crate::case::{Case, CaseError, Ended, Node};
+use crate::case::{Case, CaseError, RunResult, CaseNode};
 use crate::custom::Subject;
 use crate::custom::case_binding::{self, Recording};
 use crate::custom::run::LabRun;
-use crate::shrink::{Progress, Shrunk, shrink_with};
+use crate::shrink::{ShrinkProgress, Shrunk, shrink_with};
 use sync_sim_cluster::workload::Workload;
 use sync_sim_engine::faults::FaultConfig;
 use sync_sim_engine::network::Topology;
-use sync_sim_report::timeline::Film;
+use sync_sim_report::timeline::Timeline;
 use syncline_types::{SimDuration, SimTime};
 
 /// Runs a subject. All its runs have the same settings and differ in the seed.
@@ -34,7 +34,7 @@ impl<S: Subject> Lab<S> {
 
     /// Sets the number of nodes. Their names are `node-0`, `node-1` and so on.
     pub fn nodes(mut self, nodes: usize) -> Self {
-        self.case.nodes = (0..nodes).map(|at| Node::empty(format!("node-{at}"))).collect();
+        self.case.nodes = (0..nodes).map(|at| CaseNode::empty(format!("node-{at}"))).collect();
         self
     }
 
@@ -84,7 +84,7 @@ impl<S: Subject> Lab<S> {
     /// # Errors
     ///
     /// If a setting is invalid.
-    pub fn run(&self, seed: u64) -> Result<Ended, CaseError> {
+    pub fn run(&self, seed: u64) -> Result<RunResult, CaseError> {
         self.replay(&self.case(seed))
     }
 
@@ -93,7 +93,7 @@ impl<S: Subject> Lab<S> {
     /// # Errors
     ///
     /// If a line of the case is invalid.
-    pub fn replay(&self, case: &Case) -> Result<Ended, CaseError> {
+    pub fn replay(&self, case: &Case) -> Result<RunResult, CaseError> {
         Ok(case_binding::build(&self.subject, case, Recording::EndOnly)?.run())
     }
 
@@ -102,18 +102,18 @@ impl<S: Subject> Lab<S> {
     /// # Errors
     ///
     /// If a line of the case is invalid.
-    pub fn record(&self, case: &Case) -> Result<(LabRun<'_, S>, Ended), CaseError> {
+    pub fn record(&self, case: &Case) -> Result<(LabRun<'_, S>, RunResult), CaseError> {
         let mut run = case_binding::build(&self.subject, case, Recording::History)?;
         let ended = run.run();
         Ok((run, ended))
     }
 
-    /// Runs a case and returns its timeline; [`Film::page`] renders it for the browser.
+    /// Runs a case and returns its timeline; [`Timeline::page`] renders it for the browser.
     ///
     /// # Errors
     ///
     /// If a line of the case is invalid.
-    pub fn view(&self, case: &Case) -> Result<Option<Film>, CaseError> {
+    pub fn view(&self, case: &Case) -> Result<Option<Timeline>, CaseError> {
         let (run, ended) = self.record(case)?;
         Ok(run.timeline(&ended))
     }
@@ -129,7 +129,7 @@ impl<S: Subject> Lab<S> {
         &self,
         case: &Case,
         most_runs: u64,
-        go_on: &mut dyn FnMut(&Progress) -> bool,
+        go_on: &mut dyn FnMut(&ShrinkProgress) -> bool,
     ) -> Result<Shrunk, CaseError> {
         let mut run = case_binding::build(&self.subject, case, Recording::Randomness)?;
         let class = run.run().class;

@@ -1,11 +1,11 @@
 //! A run as text and as a timeline.
 
-use crate::case::Ended;
+use crate::case::RunResult;
 use crate::custom::Subject;
 use crate::custom::run::LabRun;
 use sync_sim_engine::history::{Entry, Fate, History, What};
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_report::timeline::{Film, FilmNode, Finding};
+use sync_sim_report::timeline::{Timeline, TimelineNode, FailureSummary};
 
 /// The lines of the report that a timeline shows.
 const LINES: usize = 40;
@@ -34,11 +34,11 @@ impl<S: Subject> LabRun<'_, S> {
     }
 
     /// The run as a timeline; `None` if it recorded no history.
-    pub fn timeline(&self, ended: &Ended) -> Option<Film> {
-        let mut film = Film::of(self.world.history()?, ended.at.as_micros());
-        film.good = ended.class.is_converged();
-        film.verdict = if film.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
-        film.title = format!("seed {}: {} replicas", self.case.seed, self.names.len());
+    pub fn timeline(&self, ended: &RunResult) -> Option<Timeline> {
+        let mut timeline = Timeline::of(self.world.history()?, ended.at.as_micros());
+        timeline.good = ended.class.is_converged();
+        timeline.verdict = if timeline.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
+        timeline.title = format!("seed {}: {} replicas", self.case.seed, self.names.len());
         let sent = self.world.router.fates().sent;
         let mut facts = vec![
             format!("{} of virtual time", ended.at),
@@ -47,22 +47,22 @@ impl<S: Subject> LabRun<'_, S> {
             format!("{} operations", self.acknowledged.len()),
             format!("trace {}", ended.trace),
         ];
-        facts.append(&mut film.facts);
-        if !film.good {
+        facts.append(&mut timeline.facts);
+        if !timeline.good {
             facts.insert(0, ended.reason.clone());
             let headline = ended.reason.clone();
             let at = Some(ended.at.as_micros());
             let divergence = self.divergence().map(|text| format!("{text}\n\n")).unwrap_or_default();
-            film.forensics =
-                Some(Finding { headline, at, text: format!("{divergence}{}", self.report(LINES)) });
+            timeline.forensics =
+                Some(FailureSummary { headline, at, text: format!("{divergence}{}", self.report(LINES)) });
         }
-        film.facts = facts;
-        film.nodes =
+        timeline.facts = facts;
+        timeline.nodes =
             (0..).map(NodeId).zip(&self.names).map(|(node, name)| self.figures(node, name)).collect();
-        Some(film)
+        Some(timeline)
     }
 
-    fn figures(&self, node: NodeId, name: &str) -> FilmNode {
+    fn figures(&self, node: NodeId, name: &str) -> TimelineNode {
         let traffic = self.world.traffic(node);
         let figures = [
             ("frames sent", traffic.sent),
@@ -71,7 +71,7 @@ impl<S: Subject> LabRun<'_, S> {
             ("bytes received", traffic.bytes_received),
         ];
         let figures = figures.into_iter().map(|(what, figure)| (what.to_owned(), figure));
-        FilmNode { name: name.to_owned(), figures: figures.collect() }
+        TimelineNode { name: name.to_owned(), figures: figures.collect() }
     }
 }
 

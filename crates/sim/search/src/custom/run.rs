@@ -1,6 +1,6 @@
 //! One run of custom replicas.
 
-use crate::case::{Case, Ended};
+use crate::case::{Case, RunResult};
 use crate::custom::disk_shim::DiskShim;
 use crate::custom::{Acknowledged, Subject, Violation};
 use sync_sim_cluster::liveness::{Storm, Watch};
@@ -33,9 +33,9 @@ pub struct LabRun<'a, S: Subject> {
 
 impl<S: Subject> LabRun<'_, S> {
     /// Runs until all nodes have converged, the time or the events run out, or an invariant is violated.
-    pub fn run(&mut self) -> Ended {
-        let caught = Ended::caught(|| self.go());
-        Ended { at: self.world.clock.now(), events: self.world.events(), trace: self.world.trace(), ..caught }
+    pub fn run(&mut self) -> RunResult {
+        let caught = RunResult::catching(|| self.go());
+        RunResult { at: self.world.clock.now(), events: self.world.events(), trace: self.world.trace(), ..caught }
     }
 
     fn go(&mut self) -> StopCondition {

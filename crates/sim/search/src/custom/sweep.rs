@@ -1,6 +1,6 @@
 //! Runs of many seeds on all cores.
 
-use crate::case::{CaseError, Ended};
+use crate::case::{CaseError, RunResult};
 use crate::custom::Subject;
 use crate::custom::harness::Lab;
 use serde::Serialize;
@@ -52,7 +52,7 @@ impl Sweep {
         self.failures.iter().find(|failure| failure.class == class)
     }
 
-    fn add(&mut self, seed: u64, ended: &Ended) {
+    fn add(&mut self, seed: u64, ended: &RunResult) {
         self.seeds += 1;
         self.events += ended.events;
         self.trace = self.trace.rotate_left(1) ^ ended.trace.value();
@@ -115,7 +115,7 @@ impl<S: Subject> Lab<S> {
             }
         };
         // Runs share no state. Sorting the results by seed removes the only effect of the threads: their order.
-        let mut all: Vec<(u64, Result<Ended, CaseError>)> = std::thread::scope(|scope| {
+        let mut all: Vec<(u64, Result<RunResult, CaseError>)> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
             let join = |worker: ScopedJoinHandle<'_, _>| {
                 worker.join().unwrap_or_else(|payload| resume_unwind(payload))

@@ -1,7 +1,13 @@
-//! From a case that chance decides to one in which every cause is a line of its own.
+//! Pinning: from a case with random faults to a case in which every cause is a line of its own.
+//!
+//! A run with recording enabled keeps a log of everything that randomness decided: writes, crashes,
+//! partitions, departures and joins with their times and places, and the fate of each frame. The pinned
+//! case has a line for each of them and no random faults, so that lines can be removed one by one without
+//! moving what follows: with randomness, removing one fault shifts all later draws.
 
 use crate::case::{
-    Case, CaseError, Crash, Ended, Entities, Frame, Happening, Leave, Name, Node, Partition, What, Write,
+    Case, CaseError, CaseNode, Crash, Entities, FrameLine, Leave, Name, Partition, RunResult, ScriptAction,
+    ScriptLine, ScriptedWrite,
 };
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::scenarios::author_in;
@@ -12,31 +18,34 @@ use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::Happened;
 use syncline_sync::Selection;
 
-/// What of a case was left to chance.
+/// The kinds of random decisions that are replaced by lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Part {
-    /// What happens to nodes and what is written.
+enum RandomPart {
+    /// Events of nodes: crashes, partitions, departures, joins and writes.
     Script,
-    /// What links do to frames.
+    /// Faults of frames on links.
     Frames,
 }
 
 impl Case {
-    /// Runs it, and gives a case that does the same without chance: the nodes with what they begin with, all
-    /// writes, crashes, partitions, departures and joins with their times, and what links did to each frame
-    /// that they did not simply carry. What nodes themselves leave to chance is still decided by the seed.
+    /// Runs the case, and returns a case that repeats the run without randomness: the nodes with their
+    /// initial entities, all events with their times, and the fault of each frame that was not simply
+    /// delivered. What nodes decide at random themselves, such as backoff, still depends on the seed.
     ///
-    /// Where the run cannot be had so, because of chance that is kept nowhere, less of it is made explicit.
+    /// A run with random decisions that are not recorded, such as failing disks, may not repeat exactly.
+    /// Then fewer kinds are replaced by lines: frames stay random, or everything but the initial state
+    /// does.
     ///
     /// # Errors
     ///
     /// As [`Case::build`].
     pub fn pinned(&self) -> Result<Self, CaseError> {
         let mut rt = self.assemble(true)?;
-        let ended = Ended::of(&mut rt);
-        let beginning = self.with_beginning()?;
-        let whole = beginning.clone().script_of(&rt).frames_of(&rt);
-        for pinned in [whole, beginning.clone().script_of(&rt), beginning] {
+        let ended = RunResult::of(&mut rt);
+        let explicit = self.with_explicit_nodes()?;
+        let whole = explicit.clone().with_script_of(&rt).frames_of(&rt);
+        // From the most to the least explicit: the first that fails in the same class will do.
+        for pinned in [whole, explicit.clone().with_script_of(&rt), explicit] {
             if pinned.run().is_ok_and(|again| again.class == ended.class) {
                 return Ok(Self { found: Some(ended.class), ..pinned });
             }
@@ -44,23 +53,25 @@ impl Case {
         Ok(Self { found: Some(ended.class), ..self.clone() })
     }
 
-    /// The same, with its nodes told one by one.
-    fn with_beginning(&self) -> Result<Self, CaseError> {
+    /// The same case with explicit nodes instead of a named scenario, or unchanged if an entity of the
+    /// scenario has no text form.
+    fn with_explicit_nodes(&self) -> Result<Self, CaseError> {
         if self.scenario.is_none() {
             return Ok(self.clone());
         }
-        let scenario = self.beginning()?;
+        let scenario = self.initial_scenario()?;
         let Some(shared) = Entities::of(&scenario.shared, 0) else { return Ok(self.clone()) };
         let mut nodes = Vec::new();
         for (at, (seed, by)) in scenario.nodes.iter().zip(1..).enumerate() {
             let Some(entities) = Entities::of(&seed.own, by) else { return Ok(self.clone()) };
             let writes = seed.writes.iter().map(|operation| vec![operation.clone()]).collect();
-            let (name, shared) = (seed.name.clone(), seed.has_shared || shared.is_empty());
+            let name = seed.name.clone();
+            let shared = seed.has_shared || shared.is_empty();
             let (hostile, outsider) =
                 self.nodes.get(at).map(|node| (node.hostile, node.outsider)).unwrap_or_default();
-            nodes.push(Node { name, shared, entities, writes, contexts: Vec::new(), hostile, outsider });
+            nodes.push(CaseNode { name, shared, entities, writes, contexts: Vec::new(), hostile, outsider });
         }
-        for (scenario, context) in self.beginnings_after(&scenario)?.iter().zip(1..) {
+        for (scenario, context) in self.scenarios_of_later_contexts(&scenario)?.iter().zip(1..) {
             for (node, seed) in nodes.iter_mut().zip(&scenario.nodes) {
                 let Some(entities) = Entities::of(&seed.own, author_in(context)) else {
                     return Ok(self.clone());
@@ -75,88 +86,107 @@ impl Case {
         Ok(whole.with_hostile_by_name())
     }
 
-    /// The same, with what happened in a run as its script.
-    fn script_of(mut self, rt: &SimRuntime) -> Self {
-        // Of what the script says, all that came to happen was kept, but for those who join.
-        self.script.retain(|line| matches!(line.what, What::Join(_)));
+    /// The same case with the recorded events of a run as its script.
+    fn with_script_of(mut self, rt: &SimRuntime) -> Self {
+        // The events of the script that happened are in the record; only joins are not.
+        self.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
+        // The log is in the order of events. Together with `after`, which counts the events before a line in its
+        // instant, each line gets exactly the place that its event had.
         for (cue, happened) in rt.world.chronicle.iter().flatten() {
             if let Happened::Early { node, op } = happened {
                 let name = rt.name(*node);
+                // A node of a scenario whose entities have no text form is not listed; its writes stay random.
                 if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
                     node.writes_in_mut(op.context).push(op.operations.clone());
                 }
-            } else if let Some(what) = What::of_run(happened, rt) {
-                self.script.push(Happening { at: cue.at, after: cue.after, what });
+            } else if let Some(what) = ScriptAction::of_run(happened, rt) {
+                self.script.push(ScriptLine { at: cue.at, after: cue.after, what });
             }
         }
         self.scripted()
     }
 
-    /// The same, with a script that says all that happens to nodes, and what they are asked for.
+    /// The same case without random events of nodes and random writes: the script has them all.
     pub(crate) fn scripted(mut self) -> Self {
         self.workload = Workload { writes: 0, ..Workload::default() };
-        self.without_chance(Part::Script)
+        self.without_random(RandomPart::Script)
     }
 
-    /// The same, with what links did in a run frame by frame.
+    /// The same case with the recorded faults of single frames of a run.
     pub(crate) fn frames_of(self, rt: &SimRuntime) -> Self {
         self.frames_in(&rt.world.router, |node| rt.name(node))
     }
 
-    /// The same, with what the links of a network did.
+    /// The same case with the recorded faults of single frames of a network.
     pub(crate) fn frames_in(mut self, router: &NetworkRouter, name: impl Fn(NodeId) -> Name) -> Self {
-        let kept = router.book.iter().flat_map(|book| book.kept());
+        let recorded = router.book.iter().flat_map(|book| book.kept());
         let line = |(frame, fault): &(FrameName, FrameFault)| {
-            Frame::of(name(frame.from), name(frame.to), frame.ordinal, *fault)
+            FrameLine::of(name(frame.from), name(frame.to), frame.ordinal, *fault)
         };
-        self.frames = kept.map(line).collect();
-        self.without_chance(Part::Frames)
+        self.frames = recorded.map(line).collect();
+        self.without_random(RandomPart::Frames)
     }
 
-    /// The same, with nothing left to chance of what happens to nodes.
-    pub(crate) fn without_script_chance(self) -> Self {
-        self.without_chance(Part::Script)
+    /// The same case without random events of nodes.
+    pub(crate) fn without_random_events(self) -> Self {
+        self.without_random(RandomPart::Script)
     }
 
-    /// The same, with nothing left to chance of what links do to frames.
-    pub(super) fn without_frame_chance(self) -> Self {
-        self.without_chance(Part::Frames)
+    /// The same case without random faults of frames.
+    pub(super) fn without_random_frame_faults(self) -> Self {
+        self.without_random(RandomPart::Frames)
     }
 
-    fn without_chance(mut self, part: Part) -> Self {
-        let (faults, off) = (&mut self.faults, Rate::ZERO);
+    /// Sets the random faults of one kind to their off values.
+    fn without_random(mut self, part: RandomPart) -> Self {
+        let faults = &mut self.faults;
+        let off = Rate::ZERO;
         match part {
-            Part::Script => {
-                (faults.partition_probability, faults.partition_duration_ms) = (off, 0..0);
+            RandomPart::Script => {
+                faults.partition_probability = off;
+                faults.partition_duration_ms = 0..0;
                 faults.crash_probability = off;
-                // A node whose disk failed is down for as long.
+                // The delay stays if hosts have faults: it is also the downtime of a node whose disk
+                // failed.
                 if faults.hosts == HostFaults::none() {
                     faults.restart_delay_ms = 0..0;
                 }
-                (faults.churn_probability, faults.away_duration_ms) = (off, 0..0);
-                (faults.late_joiners, faults.join_ms) = (0, 0..0);
+                faults.churn_probability = off;
+                faults.away_duration_ms = 0..0;
+                faults.late_joiners = 0;
+                faults.join_ms = 0..0;
                 faults.write_during_sync_rate = off;
             }
-            Part::Frames => {
-                (faults.latency_jitter_ms, faults.reorder_window_ms) = (0, 0);
-                (faults.message_loss_rate, faults.duplicate_rate) = (off, off);
-                (faults.corruption_rate, faults.slow_node_permille) = (off, 1_000);
+            RandomPart::Frames => {
+                faults.latency_jitter_ms = 0;
+                faults.reorder_window_ms = 0;
+                faults.message_loss_rate = off;
+                faults.duplicate_rate = off;
+                faults.corruption_rate = off;
+                faults.slow_node_permille = 1_000;
             }
         }
         self
     }
 }
 
-impl What {
-    /// As a line of a script, if it happened in the run.
+impl ScriptAction {
+    /// The script line of a recorded event of a built-in replica, or `None` if the event is no line of a
+    /// script.
     pub(crate) fn of_run(happened: &Happened<workload::Write>, rt: &SimRuntime) -> Option<Self> {
         let write = |node, op: &workload::Write| {
-            Self::Write(Write { node, ops: op.operations.clone(), wraps: op.wraps, context: op.context })
+            Self::Write(ScriptedWrite {
+                node,
+                ops: op.operations.clone(),
+                wraps: op.wraps,
+                context: op.context,
+            })
         };
         Self::of(happened, |node| rt.name(node), write)
     }
 
-    /// As a line of a script, with names for nodes and words for what is asked for.
+    /// The script line of a recorded event. `name` gives the names of nodes, and `ask` the line of an
+    /// operation.
     pub(crate) fn of<Op>(
         happened: &Happened<Op>,
         name: impl Fn(NodeId) -> Name,

@@ -1,30 +1,33 @@
-//! What goes with what is taken out of a case.
+//! Pruning: the parts of a case that lose their meaning when another part is removed.
 
-use crate::case::{Case, Held, Name, Node, What};
+use crate::case::{Case, CaseNode, ContextContents, Name, ScriptAction};
 use std::collections::BTreeSet;
 
 impl Case {
-    /// Takes out what has lost its meaning: what names nodes that are gone, and what mends what does not
-    /// break any more.
-    pub(super) fn tidy(&mut self) {
-        let Ok(scenario) = self.beginning() else { return };
+    /// Removes dangling lines: those that name nodes that are gone, and recoveries from faults that are
+    /// gone. Without it, most reductions would leave a case that cannot be built, and minimizing would stop
+    /// at it.
+    pub(super) fn drop_dangling(&mut self) {
+        // A case that cannot be built is refused when it is run; there is nothing to prune.
+        let Ok(scenario) = self.initial_scenario() else { return };
         let mut names: BTreeSet<Name> = scenario.nodes.into_iter().map(|node| node.name).collect();
         names.extend(self.script.iter().filter_map(|line| match &line.what {
-            What::Join(name) => Some(name.clone()),
+            ScriptAction::Join(name) => Some(name.clone()),
             _ => None,
         }));
         names.extend((1..=self.faults.late_joiners).map(|late| format!("late-{late}")));
         let known = |name: &Name| names.contains(name);
-        let broken = |case: &Self, name: &Name, by: fn(&What) -> bool| {
+        let broken = |case: &Self, name: &Name, by: fn(&ScriptAction) -> bool| {
             case.script.iter().any(|line| by(&line.what) && line.node() == Some(name))
         };
         for node in &mut self.nodes {
-            let told = node.contexts.iter().rposition(|held| *held != Held::default());
-            node.contexts.truncate(told.map_or(0, |last| last + 1));
+            let last = node.contexts.iter().rposition(|contents| *contents != ContextContents::default());
+            node.contexts.truncate(last.map_or(0, |last| last + 1));
         }
         let before = self.clone();
         self.script.retain_mut(|line| match &mut line.what {
-            What::Partition(partition) => {
+            // A partition needs two sides that exist.
+            ScriptAction::Partition(partition) => {
                 for group in &mut partition.groups {
                     group.retain(known);
                 }
@@ -36,43 +39,48 @@ impl Case {
                 });
                 one_way || partition.groups.len() > 1
             }
-            What::Restart(name) => broken(&before, name, |what| matches!(what, What::Crash(_))),
-            What::Return(name) => broken(&before, name, |what| matches!(what, What::Leave(_))),
+            ScriptAction::Restart(name) => {
+                broken(&before, name, |what| matches!(what, ScriptAction::Crash(_)))
+            }
+            ScriptAction::Return(name) => {
+                broken(&before, name, |what| matches!(what, ScriptAction::Leave(_)))
+            }
             _ => line.node().is_none_or(known),
         });
         self.frames.retain(|frame| known(&frame.from) && known(&frame.to));
         self.rules.retain(|rule| rule.from.iter().chain(&rule.to).all(known));
     }
 
-    /// The same without the context of this number: those after it take its place. Without the first, what all
-    /// share has no place any more either.
+    /// Removes the context of this number and renumbers those after it. The shared entities are those of
+    /// the first context, and go with it.
     pub(super) fn without_context(&mut self, gone: usize) {
         if gone == 0 {
             self.shared.clear();
         }
-        let kept = self.contexts;
+        let contexts = self.contexts;
+        assert!(gone < contexts, "context {gone} is one of the {contexts} that there are");
         for node in &mut self.nodes {
-            for context in gone..kept.saturating_sub(1) {
+            for context in gone..contexts - 1 {
                 move_down(node, context);
             }
         }
         self.script.retain_mut(|line| match &mut line.what {
-            What::Write(write) if write.context == gone => false,
-            What::Write(write) => {
+            ScriptAction::Write(write) if write.context == gone => false,
+            ScriptAction::Write(write) => {
                 write.context -= usize::from(write.context > gone);
                 true
             }
             _ => true,
         });
-        self.contexts = kept.saturating_sub(1);
+        self.contexts = contexts - 1;
         for node in &mut self.nodes {
             node.contexts.truncate(self.contexts.saturating_sub(1));
         }
     }
 }
 
-/// Gives a node in a context what it has in the next.
-fn move_down(node: &mut Node, context: usize) {
+/// Moves the contents of the next context of a node into this context.
+fn move_down(node: &mut CaseNode, context: usize) {
     let entities = std::mem::take(node.entities_in_mut(context + 1));
     *node.entities_in_mut(context) = entities;
     let writes = std::mem::take(node.writes_in_mut(context + 1));

@@ -1,72 +1,74 @@
-//! The same kind of failure where less goes wrong.
+//! Reseeding: the same class of failure in runs with fewer faults.
 //!
-//! Where many things decide when the next one happens, nothing can be taken away without moving all that
-//! follows, and a failure that needs a few of them at the right moments is lost. It comes again where less
-//! goes wrong in less time, under another seed.
+//! Where the time of each event depends on many others, no line can be removed without moving all that
+//! follow, and a failure that needs a few events at the right moments disappears. It can be found again
+//! under another seed, in a shorter run with fewer faults, which then starts out small.
 
 use crate::case::Case;
 use sync_sim_engine::random::{Choices, Stream};
 use syncline_types::{Choice, SimDuration, SimTime};
 
-/// Into how many parts the time of chaos is cut, and into how many what is written. From the lightest.
+/// By how much the duration of the faults and the number of writes are divided, the smallest runs first.
 const PARTS: [(u64, usize); 3] = [(16, 4), (8, 2), (4, 1)];
-/// Seeds that are tried with each.
+/// The number of seeds for each size of run.
 const SEEDS: u64 = 400;
 
-/// How often parts of what is left are tried.
-const THINNED: u64 = 1_500;
-/// Of how many lines one goes.
+/// The number of random samples of the lines of a case.
+const SAMPLES: u64 = 1_500;
+/// In each sample, one line in so many is dropped.
 const ONE_IN: [u64; 4] = [2, 3, 4, 8];
 
-/// What links do to frames by chance.
+/// How much of the random frame faults stays.
 #[derive(Clone, Copy)]
-enum Links {
-    /// Nothing.
+enum LinkNoise {
+    /// No frame faults at all.
     Even,
-    /// They lose some.
+    /// Only the random losses of the case.
     Lossy,
-    /// All that the case says.
+    /// All frame faults of the case.
     Given,
 }
 
-/// Lighter cases than one that ran until `ended`, the lightest first.
-pub(super) fn lighter(case: &Case, ended: SimTime) -> impl Iterator<Item = Case> {
-    let links = [Links::Even, Links::Lossy, Links::Given];
+/// Cases with fewer faults than one that ran until `ended`, the smallest runs first, each under many seeds.
+pub(super) fn reseeded(case: &Case, ended: SimTime) -> impl Iterator<Item = Case> {
+    let links = [LinkNoise::Even, LinkNoise::Lossy, LinkNoise::Given];
     let kinds = PARTS.into_iter().flat_map(move |parts| links.map(|links| (parts, links)));
     kinds.flat_map(move |((chaos, writes), links)| {
-        let less = case.less(chaos, writes, links, ended);
-        (0..SEEDS).map(move |seed| Case { seed, ..less.clone() })
+        let smaller = case.scaled_down(chaos, writes, links, ended);
+        (0..SEEDS).map(move |seed| Case { seed, ..smaller.clone() })
     })
 }
 
-/// Parts of what a case is told, under other seeds.
-pub(super) fn thinned(case: Case) -> impl Iterator<Item = Case> {
-    let thin = move |(seed, one_in)| {
-        let mut chance = Choices::seeded(seed);
-        let mut stays = || chance.below(Stream::Scenario, Choice::ScenarioShape, one_in) > 0;
-        let mut thin = Case { seed, ..case.clone() };
-        thin.script.retain(|line| line.mends() || stays());
-        thin.frames.retain(|_| stays());
-        thin.tidy();
-        thin
+/// Random samples of the lines of a case, each under another seed. Recoveries stay, so that a sample does
+/// not fail merely because a node never returns.
+pub(super) fn subsampled(case: Case) -> impl Iterator<Item = Case> {
+    let sample = move |(seed, one_in)| {
+        let mut choices = Choices::seeded(seed);
+        let mut stays = || choices.below(Stream::Scenario, Choice::ScenarioShape, one_in) > 0;
+        let mut sampled = Case { seed, ..case.clone() };
+        sampled.script.retain(|line| line.is_recovery() || stays());
+        sampled.frames.retain(|_| stays());
+        sampled.drop_dangling();
+        sampled
     };
-    (0..THINNED).zip(ONE_IN.into_iter().cycle()).map(thin)
+    (0..SAMPLES).zip(ONE_IN.into_iter().cycle()).map(sample)
 }
 
 impl Case {
-    /// Whether anything that happens to nodes is left to chance.
-    pub(super) fn has_chance(&self) -> bool {
-        self.clone().without_script_chance() != *self || self.workload.writes > 0
+    /// Whether any event of nodes is random.
+    pub(super) fn has_random_script(&self) -> bool {
+        self.clone().without_random_events() != *self || self.workload.writes > 0
     }
 
-    fn less(&self, chaos: u64, writes: usize, links: Links, ended: SimTime) -> Self {
+    /// The same case with the faults and writes of a fraction of the run.
+    fn scaled_down(&self, chaos: u64, writes: usize, links: LinkNoise, ended: SimTime) -> Self {
         let part = |span: SimDuration, of: u64| SimDuration::from_micros(span.as_micros() / of);
         let lasted = ended.since(SimTime::ZERO);
         let mut less = match links {
-            Links::Even | Links::Lossy => self.clone().without_frame_chance(),
-            Links::Given => self.clone(),
+            LinkNoise::Even | LinkNoise::Lossy => self.clone().without_random_frame_faults(),
+            LinkNoise::Given => self.clone(),
         };
-        if matches!(links, Links::Lossy) {
+        if matches!(links, LinkNoise::Lossy) {
             less.faults.message_loss_rate = self.faults.message_loss_rate;
         }
         less.chaos_for = part(self.chaos_for.min(lasted), chaos);

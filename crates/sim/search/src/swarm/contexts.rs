@@ -1,30 +1,31 @@
-//! Draws how many contexts nodes keep.
+//! Draws the number of contexts of each node.
 
 use crate::case::Case;
 use crate::swarm::draws::Dice;
 
-/// How long a host may need for one frame from each replica of each node. Beyond it there are more questions than
-/// it can ever answer, and all are asked again.
-const MOST_BUSY_US: u64 = 700_000;
+/// The most processing time, in microseconds, for one frame from every replica of every node. Beyond it, a
+/// host receives requests faster than it can answer, and each timeout adds retransmissions.
+const MAX_BUSY_US: u64 = 700_000;
 
-/// Has nodes keep from two to four contexts, in one run of eight, or as many as slow hosts can attend to. Each
-/// begins with as much as the one of other runs, where that is little.
+/// In one run of eight, gives nodes two to four contexts, or as many as their slowest host can serve. Each
+/// context gets fewer entities than a single one would, so that runs take about as long.
 pub(super) fn draw(dice: &mut Dice, case: &mut Case) {
-    /// Entities of one node in all its contexts: more show nothing that fewer do not.
+    /// The most entities of one node in all its contexts; more reveal nothing further.
     const ENTITIES: usize = 96;
     if !dice.percent(12) {
         return;
     }
-    case.contexts = (dice.between(2, 4) as usize).min(attended(case));
-    if let Some(beginning) = &mut case.scenario {
-        beginning.entities = beginning.entities.min(ENTITIES / case.contexts);
+    case.contexts = (dice.between(2, 4) as usize).min(served_contexts(case));
+    if let Some(scenario) = &mut case.scenario {
+        scenario.entities = scenario.entities.min(ENTITIES / case.contexts);
     }
 }
 
-/// How many contexts the slowest hosts of a case can attend to.
-fn attended(case: &Case) -> usize {
-    let (hosts, begun) = (&case.faults.hosts, case.scenario.as_ref().map_or(1, |beginning| beginning.nodes));
+/// The number of contexts that the slowest host of a case can serve.
+fn served_contexts(case: &Case) -> usize {
+    let hosts = &case.faults.hosts;
+    let begun = case.scenario.as_ref().map_or(1, |scenario| scenario.nodes);
     let nodes = begun as u64 + case.faults.late_joiners;
-    let one = hosts.processing.as_micros() * hosts.slow_host_permille.max(1_000) / 1_000;
-    (MOST_BUSY_US / (one * nodes).max(1)).max(1) as usize
+    let per_frame = hosts.processing.as_micros() * hosts.slow_host_permille.max(1_000) / 1_000;
+    (MAX_BUSY_US / (per_frame * nodes).max(1)).max(1) as usize
 }

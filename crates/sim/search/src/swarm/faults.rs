@@ -1,11 +1,11 @@
-//! Draws what goes wrong. Whole families are off in many runs: what never happens together hides less than
-//! what always does.
+//! Draws the faults of a run. Whole families of faults are off in many runs (swarm testing): a fault that
+//! is always on can mask another.
 
 use crate::swarm::draws::Dice;
 use sync_sim_engine::faults::{FaultConfig, HostFaults, LinkFaults, LinkModel, Rate};
 use syncline_types::SimDuration;
 
-/// Draws the faults of a run whose safety phase lasts `calm_ms`.
+/// Draws the faults of a run whose safety phase lasts `calm_ms` milliseconds.
 pub(super) fn draw(dice: &mut Dice, links: &mut Dice, hosts: &mut Dice, calm_ms: u64) -> FaultConfig {
     let mut faults = FaultConfig::none();
     if dice.percent(90) {
@@ -57,7 +57,7 @@ pub(super) fn draw(dice: &mut Dice, links: &mut Dice, hosts: &mut Dice, calm_ms:
     faults
 }
 
-/// Draws the faults of hosts, but for disks that lie or rot. In half of the runs there are none.
+/// Draws the faults of hosts, except lying and rotting disks. Half of the runs have none.
 fn draw_hosts(dice: &mut Dice) -> HostFaults {
     let mut hosts = HostFaults::none();
     if dice.percent(50) {
@@ -99,7 +99,7 @@ fn draw_hosts(dice: &mut Dice) -> HostFaults {
     hosts
 }
 
-/// Draws disks that lie or rot, in one run of eight.
+/// Draws lying and rotting disks, in one run of eight.
 pub(super) fn draw_disks(dice: &mut Dice, hosts: &mut HostFaults) {
     if !dice.percent(13) {
         return;
@@ -112,7 +112,8 @@ pub(super) fn draw_disks(dice: &mut Dice, hosts: &mut HostFaults) {
     }
 }
 
-/// Draws the faults of links. In half of the runs there are none.
+/// Draws the faults of links. Half of the runs have none. `splits` says whether the run has partitions,
+/// which some of these faults shape.
 fn draw_links(dice: &mut Dice, splits: bool) -> LinkFaults {
     let mut links = LinkFaults::none();
     if splits && dice.percent(40) {
@@ -154,7 +155,8 @@ fn draw_links(dice: &mut Dice, splits: bool) -> LinkFaults {
     }
     if dice.percent(25) {
         links.flap_rate = dice.rate(50_000, 600_000);
-        let (up, down) = (dice.scaled(100, 1_500), dice.scaled(50, 600));
+        let up = dice.scaled(100, 1_500);
+        let down = dice.scaled(50, 600);
         links.flap_up_ms = up..2 * up;
         links.flap_down_ms = down..2 * down;
     }

@@ -1,9 +1,11 @@
-//! Whole cases drawn from a seed: how many nodes, in which shape, with what state; what goes wrong, whole
-//! families of it off at times; what is written; how little room there is.
+//! Swarm testing: whole cases drawn from a seed — the number of nodes, the topology, the initial state, the
+//! faults with whole families of them off, the writes, and the limits of buffers.
 //!
-//! A drawn run has two phases. In the first everything goes wrong and every check holds at every event; then
-//! all is healed, and it must converge within a time that follows from the case ([`liveness_bound`]). One
-//! that needs longer is a finding.
+//! Source: Groce et al., "Swarm testing", ISSTA 2012.
+//!
+//! A drawn run has two phases. In the safety phase, faults happen, and every invariant is checked after
+//! every event. Then all faults end, and in the liveness phase the run must converge within a time that
+//! follows from the case ([`liveness_bound`]). A run that takes longer is a finding.
 //!
 //! ```
 //! use sync_sim::swarm;
@@ -18,7 +20,7 @@ mod draws;
 mod faults;
 mod hostile;
 
-use crate::case::{Beginning, Case};
+use crate::case::{Case, ScenarioSpec};
 use crate::swarm::draws::Dice;
 use sync_sim_cluster::scenarios::NAMED;
 use sync_sim_cluster::workload::{Mix, Workload};
@@ -27,10 +29,10 @@ use sync_sim_engine::network::Topology;
 use syncline_sync::{Selection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime};
 
-/// Which part of a case is drawn. Each has a stream of its own, so that one more draw in one leaves the
-/// others as they were.
+/// The parts of a case. Each draws from a stream of its own: one more draw for one part leaves the other
+/// parts of all seeds unchanged. The numbers are part of the meaning of a seed.
 #[repr(u64)]
-enum Part {
+enum DrawStream {
     Shape = 1,
     Room = 2,
     Faults = 3,
@@ -42,35 +44,36 @@ enum Part {
     Contexts = 9,
 }
 
-/// The case of a seed.
+/// Draws the case of a seed.
 pub fn draw(seed: u64) -> Case {
-    let dice = |part: Part| Dice::new(seed, part as u64);
-    let mut shape = dice(Part::Shape);
+    let dice = |part: DrawStream| Dice::new(seed, part as u64);
+    let mut shape = dice(DrawStream::Shape);
     let calm_after = SimDuration::from_millis(shape.scaled(500, 8_000));
     let mut case = Case { seed, calm_after: Some(calm_after), chaos_for: calm_after, ..Case::default() };
     draw_shape(&mut shape, &mut case);
-    draw_room(&mut dice(Part::Room), &mut case);
+    draw_room(&mut dice(DrawStream::Room), &mut case);
     case.faults = faults::draw(
-        &mut dice(Part::Faults),
-        &mut dice(Part::Links),
-        &mut dice(Part::Hosts),
+        &mut dice(DrawStream::Faults),
+        &mut dice(DrawStream::Links),
+        &mut dice(DrawStream::Hosts),
         calm_after.as_millis(),
     );
-    faults::draw_disks(&mut dice(Part::Disks), &mut case.faults.hosts);
-    hostile::draw(&mut dice(Part::Hostile), &mut case);
-    contexts::draw(&mut dice(Part::Contexts), &mut case);
-    case.workload = draw_workload(&mut dice(Part::Workload), calm_after);
+    faults::draw_disks(&mut dice(DrawStream::Disks), &mut case.faults.hosts);
+    hostile::draw(&mut dice(DrawStream::Hostile), &mut case);
+    contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
+    case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     case
 }
 
+/// Draws the nodes, their topology and initial state, and how protocols are selected.
 fn draw_shape(dice: &mut Dice, case: &mut Case) {
     const NODES: [usize; 19] = [1, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 9];
     let nodes = dice.one_of(8, &NODES);
     let most = if dice.percent(3) { 400 } else { 48 };
     let entities = (dice.scaled(1, most) - 1) as usize;
     let name = dice.one_of("diverged", &NAMED.map(|scenario| scenario.name));
-    case.scenario = Some(Beginning { name: name.to_owned(), nodes, entities });
+    case.scenario = Some(ScenarioSpec { name: name.to_owned(), nodes, entities });
     if dice.percent(50) {
         case.topology = dice.one_of(Topology::Mesh, &Topology::ALL);
     }
@@ -81,6 +84,7 @@ fn draw_shape(dice: &mut Dice, case: &mut Case) {
     }
 }
 
+/// Draws the capacity of buffers and the retention of deltas and tombstones.
 fn draw_room(dice: &mut Dice, case: &mut Case) {
     if dice.percent(20) {
         case.buffer_capacity = dice.scaled(1, 32) as usize;
@@ -91,6 +95,7 @@ fn draw_room(dice: &mut Dice, case: &mut Case) {
     case.forget_tombstones = dice.percent(85);
 }
 
+/// Draws the random writes, which end in the first three quarters of the safety phase.
 fn draw_workload(dice: &mut Dice, calm_after: SimDuration) -> Workload {
     let writes = if dice.percent(8) { 0 } else { dice.scaled(1, 64) as usize };
     let over = SimDuration::from_millis(dice.between(1, calm_after.as_millis() * 3 / 4));
@@ -116,15 +121,16 @@ fn draw_workload(dice: &mut Dice, calm_after: SimDuration) -> Workload {
     workload
 }
 
-/// How long after the network has calmed a run of this case may take to converge. What is on its way has
-/// to arrive first, sessions and pauses that began before have to end; then every node hears of a difference
-/// within one heartbeat, and what differs passes from node to node along the longest way there is.
+/// The time within which a run of this case must converge once all faults have ended: frames in flight must
+/// arrive, sessions and backoff pauses that began before must end; then every node learns of a difference
+/// within one heartbeat, and the difference travels along the longest path of the topology.
 pub fn liveness_bound(case: &Case) -> SimDuration {
     const LONGEST_TIMEOUT: SimDuration = SimDuration::from_secs(60);
-    // The pause after failures and between heartbeats, half a minute and up to a quarter more.
+    // The pause after failures and between heartbeats: 30 s plus up to a quarter of jitter.
     const LONGEST_PAUSE: SimDuration = SimDuration::from_millis(37_500);
     const ROUNDS: u64 = 40;
-    let (faults, links) = (&case.faults, &case.faults.links);
+    let faults = &case.faults;
+    let links = &case.faults.links;
     let calm = SimDuration::from_millis(faults.base_latency_ms + faults.latency_jitter_ms);
     let mut flight = calm + SimDuration::from_millis(faults.reorder_window_ms);
     flight = flight.times(faults.slow_node_permille.div_ceil(1_000));
@@ -140,7 +146,7 @@ pub fn liveness_bound(case: &Case) -> SimDuration {
     if links.model == LinkModel::Stream {
         flight = flight.times(3) + links.retransmit_after.times(10) + links.reset_after;
     }
-    let nodes = case.scenario.as_ref().map_or(case.nodes.len(), |beginning| beginning.nodes) as u64;
+    let nodes = case.scenario.as_ref().map_or(case.nodes.len(), |scenario| scenario.nodes) as u64;
     let hop = SimDuration::from_secs(2) + calm.times(2 * ROUNDS);
     flight + LONGEST_TIMEOUT + LONGEST_PAUSE.times(2) + hop.times(nodes + faults.late_joiners)
 }
@@ -150,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_drawn_case_can_be_written_read_and_built() {
+    fn drawn_cases_survive_text_and_build() {
         for seed in 0..300 {
             let case = draw(seed);
             case.check().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -161,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_end_before_the_network_calms() {
+    fn writes_end_in_safety_phase() {
         for case in (0..300).map(draw) {
             assert!(case.calm_after.unwrap() > case.workload.over);
             assert!(case.max_time > SimTime::ZERO + case.calm_after.unwrap());

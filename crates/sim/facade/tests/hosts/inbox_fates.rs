@@ -1,4 +1,4 @@
-//! What a history tells of hosts, whatever carries the frames.
+//! The history of runs with faults of hosts, over datagrams and streams.
 
 use sync_sim::history::{Fate, What};
 use sync_sim::prelude::*;
@@ -16,8 +16,9 @@ fn run(seed: u64, streams: bool, history: Option<usize>) -> SimRuntime {
 }
 
 #[test]
-fn what_waited_or_was_lost_in_an_inbox_has_the_fate_that_the_account_has() {
-    let (mut told, mut lost) = (0, 0);
+fn inbox_fates_match_metrics() {
+    let mut recorded = 0;
+    let mut lost = 0;
     for (seed, streams) in (0..20).flat_map(|seed| [(seed, false), (seed, true)]) {
         let rt = run(seed, streams, Some(usize::MAX));
         assert_eq!(rt.trace_digest(), run(seed, streams, None).trace_digest(), "seed {seed}");
@@ -30,8 +31,8 @@ fn what_waited_or_was_lost_in_an_inbox_has_the_fate_that_the_account_has() {
         for cause in DropCause::ALL {
             assert_eq!(count(Fate::Dropped(cause)), fates.dropped(cause), "seed {seed}: {cause:?}");
         }
-        told += history.entries.iter().filter(|entry| matches!(entry.what, What::Host { .. })).count();
+        recorded += history.entries.iter().filter(|entry| matches!(entry.what, What::Host { .. })).count();
         lost += rt.metrics().effects.hosts.writes_lost_waiting;
     }
-    assert!(told > 100 && lost > 0, "{told} {lost}");
+    assert!(recorded > 100 && lost > 0, "{recorded} {lost}");
 }
