@@ -3,7 +3,7 @@
 use crate::flags::SimArgs;
 use crate::output::text::quoted;
 use sync_sim::case::Case;
-use sync_sim::forensics::{Report, investigate};
+use sync_sim::forensics::{FailureReport, investigate};
 use sync_sim::prelude::{SimRuntime, StopCondition};
 use sync_sim::swarm;
 
@@ -48,7 +48,12 @@ impl Simulation {
     }
 
     /// Finds out where the run of a seed went wrong, unless it converged or is too long to be repeated.
-    pub(crate) fn investigate(&self, seed: u64, rt: &SimRuntime, stop: &StopCondition) -> Option<Report> {
+    pub(crate) fn investigate(
+        &self,
+        seed: u64,
+        rt: &SimRuntime,
+        stop: &StopCondition,
+    ) -> Option<FailureReport> {
         let worthwhile =
             *stop != StopCondition::Converged && rt.events_processed() <= MAX_EVENTS_TO_INVESTIGATE;
         worthwhile.then(|| investigate(|| self.build(seed)))

@@ -9,7 +9,7 @@ use crate::output::{json, progress};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use sync_sim::compare_protocols::{StatePair, Measurement, Selection, SyncProtocolKind};
+use sync_sim::compare_protocols::{Measurement, Selection, StatePair, SyncProtocolKind};
 
 /// Runs every protocol on the same two states, and both selections.
 pub(crate) fn compare(args: &CompareArgs) -> Result<Ending, String> {
@@ -63,7 +63,11 @@ fn contenders(history: bool) -> impl Iterator<Item = SyncProtocolKind> {
     })
 }
 
-fn measure(ground: &StatePair, protocol: Option<SyncProtocolKind>, how: Selection) -> Result<Measurement, String> {
+fn measure(
+    ground: &StatePair,
+    protocol: Option<SyncProtocolKind>,
+    how: Selection,
+) -> Result<Measurement, String> {
     let begun = Instant::now();
     let mut stopwatch = || u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     ground.run(protocol, how, &mut stopwatch).map_err(|error| error.to_string())

@@ -6,7 +6,7 @@ use crate::output::json;
 use crate::output::text::table;
 use clap::ValueEnum;
 use serde::Serialize;
-use sync_sim::case::{ScenarioSpec, Case};
+use sync_sim::case::{Case, ScenarioSpec};
 use sync_sim::prelude::{FaultConfig, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 use sync_sim::swarm;

@@ -6,7 +6,7 @@ use crate::output::text::typed;
 use crate::simulation::Simulation;
 use std::path::PathBuf;
 use sync_sim::prelude::{SimRuntime, StopCondition};
-use sync_sim::timeline::{Timeline, FailureSummary, shiviz};
+use sync_sim::timeline::{FailureSummary, Timeline, shiviz};
 
 /// Runs a simulation and writes its history in a format that can be looked at.
 pub(crate) fn view(args: &ViewArgs) -> Result<Ending, String> {

@@ -3,7 +3,7 @@
 use crate::flags::ProtocolArg;
 use crate::flags::values::{self, TimeSpan};
 use clap::{Args, ValueEnum};
-use sync_sim::explore::{WriteKind, Scope};
+use sync_sim::explore::{Scope, WriteKind};
 use sync_sim::prelude::{Scenario, SimDuration};
 
 /// The kind of entity that all writes change.

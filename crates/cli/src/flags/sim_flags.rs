@@ -13,7 +13,7 @@ use crate::simulation::Simulation;
 use clap::Args;
 use std::ops::Range;
 use std::path::PathBuf;
-use sync_sim::case::{ScenarioSpec, Case};
+use sync_sim::case::{Case, ScenarioSpec};
 use sync_sim::prelude::{FaultConfig, SimTime, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
 

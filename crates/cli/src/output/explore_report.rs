@@ -5,7 +5,7 @@ use crate::output::text::{bytes, grouped, numbers_from, table, verdict};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::time::Duration;
-use sync_sim::explore::{Counterexample, StopCause, SearchProgress, SearchReport};
+use sync_sim::explore::{Counterexample, SearchProgress, SearchReport, StopCause};
 
 /// A search. The JSON keys are stable.
 #[derive(Clone, Debug, Serialize)]

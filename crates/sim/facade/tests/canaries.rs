@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use sync_sim::canary::{self, Canary};
-use sync_sim::case::{ScenarioSpec, RunResult};
+use sync_sim::case::{RunResult, ScenarioSpec};
 use sync_sim::liveness::Paths;
 use sync_sim::prelude::*;
 use sync_sim::shrink::{Shrunk, shrink};

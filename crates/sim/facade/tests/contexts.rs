@@ -181,7 +181,8 @@ fn an_investigation_names_the_context_and_shows_what_differs_there() {
     let stop = rt.run();
     let timeline = sync_sim::timeline::Timeline::of_run(&rt, &stop).unwrap().unwrap();
     assert!(
-        timeline.facts
+        timeline
+            .facts
             .iter()
             .any(|fact| fact.contains("3 contexts on each node; the records are those of context 1"))
     );

@@ -377,7 +377,11 @@ fn a_film_names_hostile_nodes_as_such() {
     let names: Vec<&str> = timeline.nodes.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names, ["alice", "bob", "carol (hostile)"]);
     assert!(timeline.nodes[2].figures["lies: garbage"] > 0);
-    assert!(timeline.facts.iter().any(|fact| fact == "hostile, and not waited for: carol"), "{:?}", timeline.facts);
+    assert!(
+        timeline.facts.iter().any(|fact| fact == "hostile, and not waited for: carol"),
+        "{:?}",
+        timeline.facts
+    );
 }
 
 /// Where nodes sign with keys of their own, their replicas are made twice before the run.

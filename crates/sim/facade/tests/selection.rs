@@ -1,7 +1,9 @@
 //! How good the choice of a protocol is: over a grid of states and links, what the chosen protocol takes
 //! against the best one. Virtual time, so that the figures are the same everywhere.
 
-use sync_sim::compare_protocols::{Comparison, StatePair, Link, Outcome, Selection, Shape, Spread, SyncProtocolKind};
+use sync_sim::compare_protocols::{
+    Comparison, Link, Outcome, Selection, Shape, Spread, StatePair, SyncProtocolKind,
+};
 
 /// Times of the choice over the best, in percent, ascending.
 fn ratios(how: Selection, grounds: &[StatePair], links: &[Link]) -> Vec<u64> {

@@ -9,7 +9,7 @@ use sync_sim_cluster::runtime::{EndedSession, Phase, SimRuntime};
 use sync_sim_cluster::scenarios::NAMED;
 use sync_sim_engine::network::{DropCause, Topology};
 use sync_sim_engine::node_id::NodeId;
-use syncline_sync::{FailureReason, Outcome, OwedReason, Selection, SyncProtocolKind};
+use syncline_sync::{FailureReason, Outcome, RetryReason, Selection, SyncProtocolKind};
 
 /// Something that a run can reach.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,12 +95,14 @@ const fn may_drop(cause: DropCause) -> bool {
 fn outcome(outcome: &Outcome) -> Option<&'static str> {
     Some(match outcome {
         Outcome::Converged { .. } => "session converged",
-        Outcome::Owed(OwedReason::NewerWrites) => "session owed for newer writes",
-        Outcome::Owed(OwedReason::Yielded) => "session yielded",
-        Outcome::Owed(OwedReason::PeerBehind) => "session owed to a peer that is behind",
-        Outcome::Owed(OwedReason::PeerRestarted) => "session with a peer that restarted",
+        Outcome::SyncPending(RetryReason::NewerWrites) => "session owed for newer writes",
+        Outcome::SyncPending(RetryReason::Yielded) => "session yielded",
+        Outcome::SyncPending(RetryReason::PeerBehind) => "session owed to a peer that is behind",
+        Outcome::SyncPending(RetryReason::PeerRestarted) => "session with a peer that restarted",
         Outcome::Failed(FailureReason::Timeout) => "session timed out",
-        Outcome::Owed(OwedReason::ClockDrift | OwedReason::NoMerge) | Outcome::Failed(_) => return None,
+        Outcome::SyncPending(RetryReason::ClockDrift | RetryReason::NoMerge) | Outcome::Failed(_) => {
+            return None;
+        }
     })
 }
 
