@@ -38,7 +38,7 @@ fn main() {
     for (name, text) in [
         ("naive.rs", naive.clone()),
         ("gossip.rs", patched(naive, gossip)),
-        ("mended.rs", patched(&stamped, gossip)),
+        ("fixed.rs", patched(&stamped, gossip)),
         ("stamped.rs", stamped),
     ] {
         fs::write(Path::new(&out).join(name), text).expect("cargo's folder");

@@ -14,7 +14,7 @@ macro_rules! state {
 
 state!(naive, concat!(env!("OUT_DIR"), "/naive.rs"));
 state!(stamped, concat!(env!("OUT_DIR"), "/stamped.rs"));
-state!(mended, concat!(env!("OUT_DIR"), "/mended.rs"));
+state!(fixed, concat!(env!("OUT_DIR"), "/fixed.rs"));
 state!(gossip, concat!(env!("OUT_DIR"), "/gossip.rs"));
 
 /// Asserts that a sweep finds a class of failures, that shrinking yields a small case, and that the stored case
@@ -52,15 +52,15 @@ fn gossip_alone_revives_old_text() {
 #[test]
 fn stamps_and_gossip_converge() {
     for faults in [FaultConfig::light_chaos(), FaultConfig::heavy_chaos(), FaultConfig::partition_heavy()] {
-        Lab::new(mended::Sharing).faults(faults).check(0..500);
+        Lab::new(fixed::Sharing).faults(faults).check(0..500);
     }
     let disks = FaultConfig::heavy_chaos().with_failed_writes(0.1).with_pauses(0.01, 100..500);
-    Lab::new(mended::Sharing).faults(disks).nodes(5).ops(40, SimDuration::from_secs(5)).check(0..200);
+    Lab::new(fixed::Sharing).faults(disks).nodes(5).ops(40, SimDuration::from_secs(5)).check(0..200);
 }
 
 #[test]
 fn stored_cases_pass_when_fixed() {
-    let lab = Lab::new(mended::Sharing);
+    let lab = Lab::new(fixed::Sharing);
     for case in ["swapped", "lost", "stale"] {
         let path = format!("{}/cases/{case}.toml", env!("CARGO_MANIFEST_DIR"));
         let case: Case = std::fs::read_to_string(path).unwrap().parse().unwrap();

@@ -144,12 +144,7 @@ impl Trial {
         }
     }
 
-    fn must_pass(
-        &self,
-        case: &Case,
-        body: &dyn Fn(&mut SimRuntime),
-        report: impl FnOnce(&RunResult) -> String,
-    ) {
+    fn must_pass(&self, case: &Case, body: &dyn Fn(&mut SimRuntime), report: impl FnOnce(&RunResult) -> String) {
         match self.attempt(case, false, body) {
             Ok((_, ended)) if ended.class.is_converged() => {}
             Ok((_, ended)) => panic!("{}", report(&ended)),

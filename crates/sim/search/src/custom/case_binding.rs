@@ -1,6 +1,6 @@
 //! Builds the run of a case with custom replicas, and the case of a run.
 
-use crate::case::{Case, CaseError, CustomOp, ScriptAction};
+use crate::case::{CustomOp, Case, CaseError, ScriptAction};
 use crate::custom::Subject;
 use crate::custom::disk_shim::DiskShim;
 use crate::custom::run::LabRun;

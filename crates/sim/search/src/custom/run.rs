@@ -35,12 +35,7 @@ impl<S: Subject> LabRun<'_, S> {
     /// Runs until all nodes have converged, the time or the events run out, or an invariant is violated.
     pub fn run(&mut self) -> RunResult {
         let caught = RunResult::catching(|| self.go());
-        RunResult {
-            at: self.world.clock.now(),
-            events: self.world.events(),
-            trace: self.world.trace(),
-            ..caught
-        }
+        RunResult { at: self.world.clock.now(), events: self.world.events(), trace: self.world.trace(), ..caught }
     }
 
     fn go(&mut self) -> StopCondition {

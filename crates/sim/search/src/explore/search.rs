@@ -45,7 +45,7 @@ pub struct Explorer<A: Explorable, I> {
 
 /// The search in progress.
 #[derive(Default)]
-struct Search {
+struct SearchState {
     visited: HashIndex,
     /// For each state, by number: the state from which it was reached first, and the move that led to it.
     /// Breadth-first order makes the chain of these a shortest path.
@@ -144,7 +144,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
     /// Searches until no state is left, a defect is found, a bound of the scope is reached, or `go_on` returns
     /// `false`. It is called regularly with the progress. Memory is O(states), time O(states × moves).
     pub fn run(&mut self, go_on: &mut dyn FnMut(&SearchProgress) -> bool) -> SearchReport {
-        let mut search = Search::default();
+        let mut search = SearchState::default();
         let mut depth = 0;
         let (start, mut found) = self.begin();
         let mut stop_cause = None;
@@ -207,7 +207,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         }
     }
 
-    fn counterexample(&mut self, search: &Search, located: LocatedDefect) -> Counterexample {
+    fn counterexample(&mut self, search: &SearchState, located: LocatedDefect) -> Counterexample {
         let LocatedDefect { state, last, mut continuation, defect } = located;
         // A continuation that does not converge has no natural end.
         if matches!(defect, Defect::NotConverging(_)) {
@@ -218,7 +218,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         Counterexample { defect, steps }
     }
 
-    fn progress(&self, search: &Search, frontier: u64, depth: u32) -> SearchProgress {
+    fn progress(&self, search: &SearchState, frontier: u64, depth: u32) -> SearchProgress {
         SearchProgress {
             states: search.reached_by.len() as u64,
             moves: search.moves,
@@ -248,7 +248,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         &mut self,
         id: u32,
         state: &WorldState,
-        search: &mut Search,
+        search: &mut SearchState,
         next: &mut Vec<(u32, WorldState)>,
     ) -> Option<LocatedDefect> {
         for what in self.moves(state) {
@@ -278,7 +278,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
     ///
     /// Liveness is checked only where the scope leaves nothing but faults to happen. A continuation from every
     /// state in between would mostly repeat the suffixes of those from terminal states.
-    fn check_new_state(&mut self, state: &WorldState, search: &mut Search) -> Option<LocatedDefect> {
+    fn check_new_state(&mut self, state: &WorldState, search: &mut SearchState) -> Option<LocatedDefect> {
         if let Some(check) = self.judge(state) {
             return Some(LocatedDefect::here(Defect::Violation(check)));
         }
