@@ -61,12 +61,12 @@ impl HostileArgs {
 
 /// What hostile replicas did and what came of it, line by line; nothing where there were none.
 pub(crate) fn rows(metrics: &HostileMetrics) -> Vec<(String, String)> {
-    if metrics.told_in_all() == 0 {
+    if metrics.total_lies() == 0 {
         return Vec::new();
     }
-    let told = metrics.told.iter().map(|(lie, count)| (format!("… {lie}"), grouped(*count)));
+    let told = metrics.lies.iter().map(|(lie, count)| (format!("… {lie}"), grouped(*count)));
     let came = [
-        ("lies of hostile replicas", metrics.told_in_all()),
+        ("lies of hostile replicas", metrics.total_lies()),
         ("frames of hostile replicas that were refused", metrics.frames_refused),
         ("deltas that were refused for their author or signature", metrics.deltas_refused),
         ("sessions of honest with hostile replicas", metrics.sessions_started),

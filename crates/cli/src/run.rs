@@ -329,7 +329,7 @@ fn work(report: &RunReport) -> comfy_table::Table {
         ("… that went level by level (LevelWise)", protocol.level_walks),
         ("… that read sketches (RatelessIblt)", protocol.sketches),
         ("… that took a snapshot", protocol.snapshots),
-        ("… that owe another, nothing being wrong", protocol.sessions_owed),
+        ("… that owe another, nothing being wrong", protocol.sessions_pending),
         ("… that failed", protocol.sessions_failed),
         ("records moved by sessions", protocol.entities_transferred),
         ("requests sent again", effects.retries_performed),

@@ -7,7 +7,7 @@ use sync_sim::case::{Case, Ended};
 use sync_sim::hostile::HostileMetrics;
 use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics};
 use sync_sim::network::Fates;
-use sync_sim::oracle::{AckedWrite, WrongPlace};
+use sync_sim::oracle::{AckedWrite, ValueMismatch};
 use sync_sim::prelude::*;
 use sync_sim::swarm;
 
@@ -79,7 +79,7 @@ pub(crate) struct RunReport {
     /// Why it did not converge, in words.
     pub(crate) reason: Option<String>,
     /// The value that is not what was written, if that is why.
-    pub(crate) wrong: Option<WrongPlace>,
+    pub(crate) wrong: Option<ValueMismatch>,
     /// The acknowledged write that is missing from it, or the latest that bears on it.
     pub(crate) write: Option<AckedWrite>,
     pub(crate) virtual_time_us: u64,

@@ -35,7 +35,7 @@ pub mod engine {
 
 /// How often the sync protocols succeed.
 pub mod liveness {
-    pub use sync_sim_cluster::liveness::{Path, Paths};
+    pub use sync_sim_cluster::liveness::{ProtocolSuccess, SuccessRates};
 }
 
 /// The simulated network and its faults.

@@ -160,7 +160,7 @@ impl Trial {
             rt.apply_scenario(Scenario::n_nodes_synced(self.nodes, 0));
         }
         let panicked = watched(|| body(&mut rt));
-        let stop = rt.broken.clone().map_or(StopCondition::Converged, StopCondition::Violated);
+        let stop = rt.broken_promise().cloned().map_or(StopCondition::Converged, StopCondition::Violated);
         let (stop, class, reason) = match panicked {
             None => (Some(stop.clone()), Class::of(&stop), stop.to_string()),
             // Not by what it said, which holds times and counts.

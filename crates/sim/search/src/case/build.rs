@@ -65,21 +65,21 @@ impl Case {
             }
         }
         self.make_hostile(&mut rt);
-        rt.world.chronicle = keeping.then(Vec::new);
+        rt.world_mut().chronicle = keeping.then(Vec::new);
         rt.apply_workload(&self.workload);
-        let chronicle = rt.world.chronicle.take();
+        let chronicle = rt.world_mut().chronicle.take();
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
         for (cue, event) in self.events(&names, Self::written)? {
-            rt.world.cue(cue, event);
+            rt.world_mut().cue(cue, event);
         }
-        rt.world.chronicle = chronicle;
+        rt.world_mut().chronicle = chronicle;
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
         }
         self.script_lies(&mut rt, &names)?;
-        rt.world.router.book = self.book(&names, keeping)?;
+        rt.world_mut().router.book = self.book(&names, keeping)?;
         Ok(rt)
     }
 

@@ -21,6 +21,8 @@ impl Class {
     pub fn of(stop: &StopCondition) -> Self {
         Self(match stop {
             StopCondition::Violated(Check::Own { name, .. }) => format!("{}: {name}", stop.name()),
+            // The name under which case files store it.
+            StopCondition::Violated(Check::Internal { .. }) => format!("{}: ReplicaStopped", stop.name()),
             StopCondition::Violated(check) => {
                 let said = format!("{check:?}");
                 let name = said.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::case::Case;
 use crate::case::build::Names;
 use crate::case::error::CaseError;
 use crate::case::script_line::{Lying, What};
-use sync_sim_cluster::hostile::{Cast, HostileFaults, Lies};
+use sync_sim_cluster::hostile::{HostileFaults, HostileRoles, Lies};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::scenarios::Scenario;
 use sync_sim_engine::faults::ConfigError;
@@ -45,7 +45,7 @@ impl Case {
             return Err(ConfigError::HostileWithoutMembers.into());
         }
         let (early, Names(names)) = (scenario.nodes.len(), self.names(scenario)?);
-        let mut cast = Cast::default();
+        let mut cast = HostileRoles::default();
         for (at, name) in names.iter().enumerate() {
             let scripted = self.lying().any(|(_, lying)| lying.node == *name);
             let told = self.nodes.get(at).is_some_and(|node| !node.hostile.is_none());

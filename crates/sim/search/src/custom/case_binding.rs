@@ -5,7 +5,7 @@ use crate::custom::Subject;
 use crate::custom::disk_shim::Probe;
 use crate::custom::run::Run;
 use sync_sim_cluster::hostile::HostileFaults;
-use sync_sim_cluster::liveness::Watch;
+use sync_sim_cluster::liveness::LivenessMonitor;
 use sync_sim_engine::event::SimEvent;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::{Choices, Stream};
@@ -110,7 +110,7 @@ pub(super) fn build<'a, S: Subject>(
         calm_at,
         acknowledged: Vec::new(),
         undone: Vec::new(),
-        watch: Watch::default(),
+        watch: LivenessMonitor::default(),
         moved_at: SimTime::ZERO,
         violation: None,
     })

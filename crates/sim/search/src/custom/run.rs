@@ -3,8 +3,8 @@
 use crate::case::{Case, Ended};
 use crate::custom::disk_shim::Probe;
 use crate::custom::{Acknowledged, Subject, Wrong};
-use sync_sim_cluster::liveness::{Storm, Watch};
-use sync_sim_cluster::verdict::{Check, Debt, Owed, Property, StopCondition};
+use sync_sim_cluster::liveness::{LivenessMonitor, Storm};
+use sync_sim_cluster::verdict::{Blocker, Check, ConvergenceBlockers, Property, StopCondition};
 use sync_sim_engine::history::Note;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::{Stepped, World};
@@ -24,7 +24,7 @@ pub struct Run<'a, S: Subject> {
     pub(super) acknowledged: Vec<Acknowledged<S::Op>>,
     /// Of what each node did, how much is known to be lost.
     pub(super) undone: Vec<usize>,
-    pub(super) watch: Watch,
+    pub(super) watch: LivenessMonitor,
     /// When it last moved, or what was on its way then will have arrived.
     pub(super) moved_at: SimTime,
     pub(super) violation: Option<Check>,
@@ -131,12 +131,12 @@ impl<S: Subject> Run<'_, S> {
     }
 
     /// What is unfinished, and by whom. O(nodes).
-    pub fn owed(&self) -> Owed {
+    pub fn owed(&self) -> ConvergenceBlockers {
         let tally = self.world.tally();
         let mut debts = Vec::new();
         if tally.frames > 0 {
             let what = format!("{} frames on their way", tally.frames);
-            debts.push(Debt { node: None, who: "the network".into(), what });
+            debts.push(Blocker { node: None, who: "the network".into(), what });
         }
         for (node, _) in self.world.actors() {
             let (unfinished, timers) = self.world.unfinished(node);
@@ -149,10 +149,10 @@ impl<S: Subject> Run<'_, S> {
                 (tally.distinct_digests() > 1, format!("digest {}", self.world.digest(node))),
             ];
             for (_, what) in said.into_iter().filter(|(holds, _)| *holds) {
-                debts.push(Debt { node: Some(node), who: self.name(node), what });
+                debts.push(Blocker { node: Some(node), who: self.name(node), what });
             }
         }
-        Owed { blocking: Property::blocking(tally), debts, left_out: Vec::new() }
+        ConvergenceBlockers { blocking: Property::blocking(tally), items: debts, excluded: Vec::new() }
     }
 
     /// What was acknowledged so far, in order.

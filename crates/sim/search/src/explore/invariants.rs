@@ -4,8 +4,8 @@ use crate::explore::Explorable;
 use crate::explore::fingerprint::Fingerprint;
 use std::collections::{BTreeMap, BTreeSet};
 use sync_sim_cluster::node::{SimNode, differences};
-use sync_sim_cluster::oracle::Joined;
-use sync_sim_cluster::runtime::{BLAMED, SimRuntime};
+use sync_sim_cluster::oracle::ReferenceState;
+use sync_sim_cluster::runtime::{SENDER_FAULTS, SimRuntime};
 use sync_sim_cluster::verdict::Check;
 use sync_sim_engine::actor::Actor;
 use sync_sim_engine::network::DropCause;
@@ -53,7 +53,7 @@ pub trait Watch<A: Explorable>: Clone {
 #[derive(Clone, Debug)]
 pub struct ReplicaWatch {
     names: Vec<String>,
-    oracle: Joined,
+    oracle: ReferenceState,
     /// The root of the oracle.
     expected: Digest,
     /// Something was forgotten.
@@ -76,7 +76,8 @@ impl ReplicaWatch {
     }
 
     fn on_notice(&mut self, node: NodeId, notice: &Notice, digests: &[Digest]) -> Option<Check> {
-        let oracle_stopped = |detail: String| Check::ReplicaStopped { node: "the oracle".to_owned(), detail };
+        let oracle_stopped =
+            |detail: String| Check::Internal { part: sync_sim_cluster::verdict::SimPart::Oracle, detail };
         match notice {
             Notice::SessionStarted { peer } => {
                 let peer = NodeId::from(*peer);
@@ -123,7 +124,7 @@ impl ReplicaWatch {
 
     /// The first accepted write, in words, that no disk has, if there is one.
     fn lost(&self, actors: &[&SimNode]) -> Option<Check> {
-        let mut union = Joined::new(MemoryStore::default(), self.oracle.merges().clone());
+        let mut union = ReferenceState::new(MemoryStore::default(), self.oracle.merges().clone());
         let merged = actors.iter().try_for_each(|actor| union.merge(actor.disk()));
         if merged.is_ok() && union.root() == Ok(self.expected) {
             return None;
@@ -145,7 +146,7 @@ impl Watch<SimNode> for ReplicaWatch {
         if step.stale_accepted {
             return Some(Check::StaleFrameAccepted { node: self.name(node) });
         }
-        if step.refused.is_some_and(|cause| BLAMED.contains(&cause)) {
+        if step.refused.is_some_and(|cause| SENDER_FAULTS.contains(&cause)) {
             return Some(Check::HonestFrameRefused { node: self.name(node) });
         }
         for noticed in step.notices {

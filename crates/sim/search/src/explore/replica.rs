@@ -6,7 +6,7 @@ use crate::explore::invariants::ReplicaWatch;
 use crate::explore::scope::Scope;
 use crate::explore::search::Explorer;
 use crate::explore::writes::Kind;
-use sync_sim_cluster::node::{Noticed, SimNode};
+use sync_sim_cluster::node::{ContextNotice, SimNode};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::Check;
 use sync_sim_engine::actor::Actor;
@@ -109,7 +109,7 @@ impl Explorable for SimNode {
         }
     }
 
-    fn words_of_notice(Noticed { notice, .. }: &Noticed) -> Option<String> {
+    fn words_of_notice(ContextNotice { notice, .. }: &ContextNotice) -> Option<String> {
         Some(match notice {
             Notice::SessionEnded { outcome, .. } => format!("its session ends: {outcome:?}"),
             Notice::WriteRefused { error } => format!("the write is refused: {error}"),

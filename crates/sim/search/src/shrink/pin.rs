@@ -79,7 +79,7 @@ impl Case {
     fn script_of(mut self, rt: &SimRuntime) -> Self {
         // Of what the script says, all that came to happen was kept, but for those who join.
         self.script.retain(|line| matches!(line.what, What::Join(_)));
-        for (cue, happened) in rt.world.chronicle.iter().flatten() {
+        for (cue, happened) in rt.world().chronicle.iter().flatten() {
             if let Happened::Early { node, op } = happened {
                 let name = rt.name(*node);
                 if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
@@ -100,7 +100,7 @@ impl Case {
 
     /// The same, with what links did in a run frame by frame.
     pub(crate) fn frames_of(self, rt: &SimRuntime) -> Self {
-        self.frames_in(&rt.world.router, |node| rt.name(node))
+        self.frames_in(&rt.world().router, |node| rt.name(node))
     }
 
     /// The same, with what the links of a network did.
