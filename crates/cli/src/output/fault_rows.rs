@@ -38,12 +38,12 @@ const fn host_rows(effects: &HostEffects) -> [(&'static str, u64); 13] {
 
 /// No rows if no replica was hostile.
 fn hostile_rows(metrics: &HostileMetrics) -> Vec<(String, u64)> {
-    let lies = metrics.told_in_all();
+    let lies = metrics.total_lies();
     if lies == 0 {
         return Vec::new();
     }
     let mut rows = vec![("lies of hostile replicas".to_owned(), lies)];
-    rows.extend(metrics.told.iter().map(|(lie, count)| (format!("… {lie}"), *count)));
+    rows.extend(metrics.lies.iter().map(|(lie, count)| (format!("… {lie}"), *count)));
     let effects = [
         ("frames of hostile replicas that were refused", metrics.frames_refused),
         ("deltas refused for their author or signature", metrics.deltas_refused),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sync_sim::case::RunResult;
 use sync_sim::hostile::HostileMetrics;
 use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics};
-use sync_sim::oracle::{AckedWrite, WrongPlace};
+use sync_sim::oracle::{AckedWrite, ValueMismatch};
 use sync_sim::prelude::*;
 
 /// One run. The JSON keys are stable.
@@ -21,7 +21,7 @@ pub(crate) struct RunReport {
     /// In words, why the run did not converge.
     pub(crate) reason: Option<String>,
     /// The place whose value differs from what was written, if that is the reason.
-    wrong: Option<WrongPlace>,
+    wrong: Option<ValueMismatch>,
     /// The acknowledged write that this place lacks, or the latest one that affects it.
     write: Option<AckedWrite>,
     virtual_time_us: u64,

@@ -122,7 +122,7 @@ fn activity(report: &RunReport) -> Table {
         ("… that compared level by level (LevelWise)", protocol.level_walks),
         ("… that decoded sketches (RatelessIblt)", protocol.sketches),
         ("… that took a snapshot (Snapshot)", protocol.snapshots),
-        ("… that left a sync pending, without a fault", protocol.sessions_owed),
+        ("… that left a sync pending, without a fault", protocol.sessions_pending),
         ("… that failed", protocol.sessions_failed),
         ("records transferred by sessions", protocol.entities_transferred),
         ("requests retransmitted", effects.retries_performed),

@@ -1,6 +1,6 @@
-//! Assertions on a runtime. Each says on failure what it found, not only that it failed.
+//! Assertions on a runtime. A failed assertion prints the seed and what it found.
 
-/// All nodes have converged.
+/// Asserts that all nodes have converged.
 #[macro_export]
 macro_rules! assert_converged {
     ($rt:expr) => {{
@@ -15,7 +15,7 @@ macro_rules! assert_converged {
     }};
 }
 
-/// Not all nodes have converged.
+/// Asserts that the nodes have not converged.
 #[macro_export]
 macro_rules! assert_not_converged {
     ($rt:expr) => {{
@@ -29,11 +29,13 @@ macro_rules! assert_not_converged {
     }};
 }
 
-/// An application on the node sees this many entities.
+/// Asserts that an application on the node sees this many entities.
 #[macro_export]
 macro_rules! assert_entity_count {
     ($rt:expr, $node:expr, $count:expr) => {{
-        let (rt, found, expected) = (&$rt, $rt.entity_count($node), $count);
+        let rt = &$rt;
+        let found = rt.entity_count($node);
+        let expected = $count;
         assert!(
             found == expected,
             "seed {}: {:?} sees {found} entities, not {expected}",
@@ -43,11 +45,12 @@ macro_rules! assert_entity_count {
     }};
 }
 
-/// An application on the node sees this entity.
+/// Asserts that an application on the node sees this entity.
 #[macro_export]
 macro_rules! assert_has_entity {
     ($rt:expr, $node:expr, $id:expr) => {{
-        let (rt, id) = (&$rt, $id);
+        let rt = &$rt;
+        let id = $id;
         assert!(
             rt.has_entity($node, id),
             "seed {}: {:?} does not see entity {id}; its record there is {:?}",
@@ -58,7 +61,7 @@ macro_rules! assert_has_entity {
     }};
 }
 
-/// The node has nothing under way: no session, no waiting delta, no owed sync.
+/// Asserts that the node has no session under way, no buffered delta and no pending sync.
 #[macro_export]
 macro_rules! assert_idle {
     ($rt:expr, $node:expr) => {{
@@ -74,7 +77,7 @@ macro_rules! assert_idle {
     }};
 }
 
-/// No delta waits on the node.
+/// Asserts that no delta is buffered on the node.
 #[macro_export]
 macro_rules! assert_buffer_empty {
     ($rt:expr, $node:expr) => {{

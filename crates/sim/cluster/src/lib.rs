@@ -1,7 +1,7 @@
-//! Simulated clusters: nodes that run the real replica on a simulated disk, in the world of
+//! Simulated clusters: nodes that run the real replica on a simulated disk inside the world of
 //! [`sync_sim_engine`], with workloads, scenarios, an oracle and the checks over all of them.
 //!
-//! [`SimRuntime`](runtime::SimRuntime) is the place to begin.
+//! Start with [`SimRuntime`](runtime::SimRuntime).
 #![warn(clippy::float_arithmetic)]
 
 pub mod assertions;

@@ -1,4 +1,4 @@
-//! What a run cost and what happened in it.
+//! The figures of a run: what it cost and what happened in it.
 
 use crate::hostile::HostileMetrics;
 use serde::Serialize;
@@ -9,155 +9,158 @@ use syncline_types::SimTime;
 /// The figures of a run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SimMetrics {
-    /// What the protocols did.
+    /// Counts of frames, sessions and writes.
     pub protocol: ProtocolMetrics,
-    /// What the network and the faults did.
+    /// Counts of what the network and the faults did.
     pub effects: EffectMetrics,
-    /// What hostile nodes did, and what came of it.
+    /// Counts of what hostile nodes did.
     pub hostile: HostileMetrics,
-    /// What the nodes had to do for it.
+    /// The work of the nodes.
     pub work: WorkMetrics,
-    /// How the run came to agree.
+    /// Whether, when and at what cost the run converged.
     pub convergence: ConvergenceMetrics,
-    /// What became of every frame.
+    /// The fates of all frames.
     pub fates: Fates,
 }
 
-/// What the protocols did.
+/// What the replicas and their sync protocols did.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct ProtocolMetrics {
     /// Frames handed to the network.
     pub messages_sent: u64,
-    /// Their bytes.
+    /// Bytes of these frames.
     pub bytes_sent: u64,
-    /// Sessions begun.
+    /// Sessions that initiators started.
     pub sessions_started: u64,
     /// Sessions that ended with both roots compared and equal.
     pub sessions_converged: u64,
-    /// Sessions after which another was owed, with nothing wrong.
-    pub sessions_owed: u64,
-    /// Sessions that failed.
+    /// Sessions that went well and left another sync pending.
+    #[serde(rename = "sessions_owed")]
+    pub sessions_pending: u64,
+    /// Sessions that failed, for example by a timeout.
     pub sessions_failed: u64,
     /// Sessions that exchanged deltas.
     pub delta_syncs: u64,
-    /// Sessions that ran a walk, at once or after deltas that did not suffice.
+    /// Walks of the index, at once or after deltas that did not suffice.
     pub hash_comparisons: u64,
     /// Sessions that took a snapshot.
     pub snapshots: u64,
-    /// Sessions that exchanged filters.
+    /// Sessions that exchanged Bloom filters.
     pub bloom_filters: u64,
-    /// Sessions that asked for whole subtrees.
+    /// Sessions that prefetched whole subtrees.
     pub subtree_prefetches: u64,
-    /// Sessions that went level by level.
+    /// Sessions that compared the index level by level.
     pub level_walks: u64,
-    /// Sessions that read the difference from sketches.
+    /// Sessions that decoded the difference from sketches.
     pub sketches: u64,
     /// Requests of sessions that were answered.
     pub round_trips: u64,
     /// Entities whose digests were compared.
     pub entities_compared: u64,
-    /// Records moved by sessions, either way.
+    /// Records that sessions transferred, in either direction.
     pub entities_transferred: u64,
-    /// Deltas applied, from gossip or from sessions; those that a responder applies are not counted.
+    /// Deltas applied from gossip and by initiators of sessions; those that responders apply are not counted.
     pub deltas_applied: u64,
     /// Records and actions joined.
     pub merges_performed: u64,
-    /// Tombstones, and what they hid, that were forgotten.
-    pub records_forgotten: u64,
-    /// Writes accepted.
+    /// Records collected: tombstones and what they hid.
+    #[serde(rename = "records_forgotten")]
+    pub records_collected: u64,
+    /// Writes that replicas accepted.
     pub writes_accepted: u64,
-    /// Writes that found their node down, or could not be done.
+    /// Writes that replicas refused or that found their node down.
     pub writes_refused: u64,
     /// Deltas refused because their authors may not write or did not sign them.
     pub deltas_refused: u64,
-    /// Deltas that were given up, since nobody had what they follow.
-    pub deltas_stranded: u64,
+    /// Buffered deltas that were dropped because no node has their parents.
+    #[serde(rename = "deltas_stranded")]
+    pub deltas_dropped: u64,
 }
 
 /// What the network and the faults did.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct EffectMetrics {
-    /// Frames dropped for any cause.
+    /// Frames that were dropped, for any cause.
     pub messages_dropped: u64,
-    /// Frames overtaken on their link.
+    /// Frames that a later frame overtook on their link.
     pub messages_reordered: u64,
-    /// Copies of frames that a bit was flipped in.
+    /// Copies of frames in which a bit was flipped.
     pub messages_corrupted: u64,
-    /// Copies made by the network.
+    /// Copies of frames that the network made.
     pub messages_duplicated: u64,
-    /// Requests sent again because time ran out.
+    /// Requests that were retransmitted after a timeout.
     pub retries_performed: u64,
-    /// Requests or sessions that ran out of time.
+    /// Timeouts of requests and sessions.
     pub timeouts_triggered: u64,
-    /// Nodes that went down.
+    /// Crashes of nodes.
     pub node_crashes: u64,
-    /// Nodes that came back.
+    /// Restarts after crashes.
     pub node_restarts: u64,
-    /// Nodes that left.
+    /// Nodes that lost their links for a while.
     pub departures: u64,
-    /// Nodes that came back from where they were.
+    /// Nodes that got their links back.
     pub returns: u64,
     /// Nodes that joined after the run had begun.
     pub late_joins: u64,
-    /// Partitions put up.
+    /// Partitions that began.
     pub partitions: u64,
-    /// Deltas that found the buffer full; each left an owed sync.
+    /// Deltas that found the buffer full; each left a pending sync.
     pub buffer_drops: u64,
-    /// How often the faults of single links struck.
+    /// The effects of faults of single links.
     pub links: LinkMetrics,
-    /// What went wrong within nodes.
+    /// The effects of faults within hosts.
     pub hosts: HostEffects,
 }
 
-/// What the nodes had to do.
+/// The work of all nodes together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct WorkMetrics {
-    /// SHA-256 hashes computed.
+    /// SHA-256 hashes that were computed.
     pub hash_computations: u64,
-    /// Deltas looked up or checked against what is covered.
+    /// Lookups of deltas, by dot or against the covered versions.
     pub dag_lookups: u64,
-    /// Rows read.
+    /// Rows read from disks.
     pub storage_reads: u64,
-    /// Rows written.
+    /// Rows written to disks.
     pub storage_writes: u64,
 }
 
 /// The figures of one node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct NodeMetrics {
-    /// Frames it sent.
+    /// Frames that the node sent.
     pub messages_sent: u64,
-    /// Frames that took effect on it.
+    /// Frames that the node accepted.
     pub messages_received: u64,
-    /// Bytes it sent.
+    /// Bytes of the frames that the node sent.
     pub bytes_sent: u64,
-    /// Bytes of the frames that took effect on it.
+    /// Bytes of the frames that the node accepted.
     pub bytes_received: u64,
-    /// Rows it read and wrote.
+    /// Rows that the node read and wrote.
     pub storage_ops: u64,
-    /// Sessions it began.
+    /// Sessions that the node started.
     pub syncs_initiated: u64,
-    /// Of those, the ones that ended with both roots equal.
+    /// Of these, the sessions that ended with equal roots.
     pub syncs_completed: u64,
 }
 
-/// How the run came to agree.
+/// Whether, when and at what cost the run converged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ConvergenceMetrics {
-    /// Whether it did.
+    /// Whether the run converged.
     pub converged: bool,
-    /// When.
+    /// The time of convergence.
     pub time_to_converge: Option<SimTime>,
-    /// After how many frames.
+    /// Frames sent until convergence.
     pub messages_to_converge: Option<u64>,
-    /// After how many events.
+    /// Events taken until convergence.
     pub events_to_converge: Option<u64>,
-    /// Why not, if not.
+    /// The stop condition in words, if the run did not converge.
     pub failure_reason: Option<String>,
 }
 
 impl SimMetrics {
-    /// Frames dropped for one cause.
+    /// Frames that were dropped for one cause.
     pub fn dropped(&self, cause: DropCause) -> u64 {
         self.fates.dropped(cause)
     }

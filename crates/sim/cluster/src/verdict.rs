@@ -1,24 +1,25 @@
-//! Why a run stopped, and what was still owed.
+//! Why a run stopped: the verdict types.
 
-use crate::oracle::{AckedWrite, WrongPlace};
+use crate::liveness::{SessionEnding, StormKind};
+use crate::oracle::{AckedWrite, ValueMismatch};
 use std::fmt;
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::SimDuration;
 
-/// A convergence property.
+/// A property that a converged run has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Property {
-    /// C1: no message is in flight. Heartbeats do not count: they recur for ever.
+    /// C1: no frame is in flight. Heartbeats do not count, since they recur for ever.
     NetworkQuiescent,
-    /// C2: every node is up, none is away, and none has a session under way.
+    /// C2: every node is up, no node is away, and no node has a session under way.
     AllNodesIdle,
-    /// C3: no delta waits and no sync is owed.
+    /// C3: no delta is buffered and no sync is pending.
     NoPendingBuffers,
-    /// C4: no timer is set that somebody waits for.
+    /// C4: no timer is set that serves a sync.
     NoPendingSyncTimers,
     /// C5: all state digests are equal.
     StateDigestsEqual,
-    /// The workload is done.
+    /// All writes of the workload were made.
     WorkloadDone,
 }
 
@@ -27,7 +28,7 @@ impl fmt::Display for Property {
         f.write_str(match self {
             Self::NetworkQuiescent => "C1: messages are in flight",
             Self::AllNodesIdle => "C2: nodes are busy, down or away",
-            Self::NoPendingBuffers => "C3: deltas wait or syncs are owed",
+            Self::NoPendingBuffers => "C3: deltas are buffered or syncs are pending",
             Self::NoPendingSyncTimers => "C4: sync timers are set",
             Self::StateDigestsEqual => "C5: state digests differ",
             Self::WorkloadDone => "writes are still to come",
@@ -35,167 +36,199 @@ impl fmt::Display for Property {
     }
 }
 
-/// One thing that is owed, and by whom.
+/// One piece of unfinished work, and who has to do it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Debt {
-    /// By whom; by no one node if `None`.
+pub struct Blocker {
+    /// The node that has to do it; `None` for work of the network.
     pub node: Option<NodeId>,
     /// The node's name, or "the network".
     pub who: String,
-    /// What.
+    /// The unfinished work in words.
     pub what: String,
 }
 
-/// What kept a run from being converged.
+/// What keeps a run from being converged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Owed {
+pub struct ConvergenceBlockers {
     /// The first property that does not hold.
     pub blocking: Option<Property>,
-    /// What is owed by whom.
-    pub debts: Vec<Debt>,
-    /// The names of hostile nodes: what they owe and are owed does not count.
-    pub left_out: Vec<String>,
+    /// Each piece of unfinished work.
+    pub items: Vec<Blocker>,
+    /// The names of hostile nodes, whose work does not count.
+    pub excluded: Vec<String>,
 }
 
-impl fmt::Display for Owed {
+impl fmt::Display for ConvergenceBlockers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(blocking) = self.blocking {
             write!(f, "{blocking}")?;
         }
-        for debt in &self.debts {
-            write!(f, "; {}: {}", debt.who, debt.what)?;
+        for item in &self.items {
+            write!(f, "; {}: {}", item.who, item.what)?;
         }
-        if !self.left_out.is_empty() {
-            write!(f, "; hostile and left out: {}", self.left_out.join(", "))?;
+        if !self.excluded.is_empty() {
+            write!(f, "; hostile and left out: {}", self.excluded.join(", "))?;
         }
         Ok(())
     }
 }
 
-/// A promise that was found broken.
+/// The part of the simulator that failed in [`Check::Internal`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SimPart {
+    /// The oracle refused a write that a replica had accepted.
+    Oracle,
+    /// The script of a case names what the run does not have.
+    Case,
+    /// The initial state of the scenario could not be built.
+    Scenario,
+    /// The state of a replica could not be read for a check.
+    Reader,
+}
+
+impl fmt::Display for SimPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Oracle => "the oracle",
+            Self::Case => "the case",
+            Self::Scenario => "the scenario",
+            Self::Reader => "a replica that was read",
+        })
+    }
+}
+
+/// A check that failed, with the evidence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Check {
-    /// F2: a frame has no fate, or two.
+    /// F2: some frame has no fate, or two.
     FatesUnbalanced {
-        /// Sent and doubled.
+        /// Frames sent and duplicated.
         in_: u64,
-        /// Delivered, dropped and in flight.
+        /// Frames delivered, dropped and in flight.
         out: u64,
     },
-    /// I6: a delta that had to wait is unaccounted for.
+    /// I6: a buffered delta is unaccounted for.
     BufferUnbalanced {
-        /// Where.
+        /// The node whose buffer it was in.
         node: String,
     },
-    /// A session reported success with a root that its peer never had meanwhile.
+    /// A session reported success with a root that its peer did not have at any time during the session.
     FalseSuccess {
-        /// Who reported.
+        /// The node that reported success.
         node: String,
-        /// About whom.
+        /// The peer of the session.
         peer: String,
     },
-    /// C6: a replica shows what it would if one acknowledged write had never been.
+    /// C6: a replica shows exactly what it would show without one of the acknowledged writes.
     Lost {
-        /// What is shown, and what must be.
-        wrong: WrongPlace,
+        /// The value that is shown and the value that must be.
+        wrong: ValueMismatch,
         /// The write that is missing.
         write: AckedWrite,
     },
-    /// C6: a replica shows something that the acknowledged writes do not imply, with or without any one
-    /// of them.
+    /// C6: a replica shows a value that the acknowledged writes do not imply, with or without any one of
+    /// them.
     WrongValue {
-        /// What is shown, and what must be.
-        wrong: WrongPlace,
-        /// The latest acknowledged write that bears on it.
+        /// The value that is shown and the value that must be.
+        wrong: ValueMismatch,
+        /// The latest acknowledged write that affects the value.
         latest: Option<AckedWrite>,
     },
-    /// C6: all replicas show what was written, but what they keep unseen is not the join of it.
+    /// C6: all replicas show what was written, but their invisible records are not the join of it.
     HiddenDifference {
-        /// Which node was looked at.
+        /// The node whose records were compared.
         node: String,
-        /// The first record that differs, as it must be and as it is.
+        /// The first record that differs: expected and found.
         detail: String,
     },
     /// C6: an accepted write is on no disk.
     NotDurable {
-        /// What was expected and what was found.
+        /// The first record that differs: expected and found.
         detail: String,
     },
-    /// I8: a delta was applied and one that it follows was not.
+    /// I8: a delta was applied before one of its parents.
     CausalGap {
-        /// Where.
+        /// The node that applied it.
         node: String,
     },
     /// A session between honest replicas ended in a way that only a bug explains.
     ImpossibleOutcome {
-        /// Whose session.
+        /// The initiator of the session.
         node: String,
-        /// How it ended.
+        /// The outcome in words.
         detail: String,
     },
-    /// A frame of an honest replica was refused as malformed.
+    /// A frame of an honest replica was refused for a fault of its sender.
     HonestFrameRefused {
-        /// Who refused.
+        /// The node that refused it.
         node: String,
     },
-    /// A frame that was corrupted on its way was taken for one.
+    /// A frame that the network corrupted was not refused as corrupt.
     CorruptFrameAccepted {
-        /// Who took it.
+        /// The node that accepted it.
         node: String,
     },
-    /// A frame from before its sender's restart took effect after one from after it.
+    /// A frame from before a restart of its sender was accepted after a frame from after the restart.
     StaleFrameAccepted {
-        /// Who accepted it.
+        /// The node that accepted it.
         node: String,
     },
-    /// A replica stopped because its store failed.
+    /// A replica stopped because its store failed or an invariant was broken.
     ReplicaStopped {
-        /// Which.
+        /// The node of the replica.
         node: String,
-        /// Why.
+        /// The error of the replica.
+        detail: String,
+    },
+    /// A part of the simulator itself failed, not a replica. Case files store it under the class name of
+    /// [`Check::ReplicaStopped`].
+    Internal {
+        /// The part that failed.
+        part: SimPart,
+        /// The error in words.
         detail: String,
     },
     /// A session reported success with a root that its own side does not have.
     UnprovenSuccess {
-        /// Who reported.
+        /// The node that reported success.
         node: String,
-        /// About whom.
+        /// The peer of the session.
         peer: String,
     },
-    /// The same session between the same two nodes ended the same way again and again. Both were up and
-    /// linked, nothing was written, and no root moved: it would go on so for ever.
+    /// A livelock: sessions between the same two nodes ended the same way again and again, while both were up
+    /// and linked, nothing was written, and no root changed.
     StickyLoop {
-        /// Who began the sessions.
+        /// The initiator of the sessions.
         node: String,
-        /// With whom.
+        /// The responder of the sessions.
         peer: String,
-        /// How they ended.
-        ending: &'static str,
-        /// How often.
+        /// How each of them ended.
+        ending: SessionEnding,
+        /// Sessions in a row.
         times: u32,
     },
-    /// Far more happened than the states of the nodes explain.
+    /// A livelock: far more events happened than the states of the nodes explain.
     Storm {
-        /// Of what.
-        of: &'static str,
-        /// How many.
+        /// The kind of event.
+        of: StormKind,
+        /// Number of events counted.
         count: u64,
-        /// In how long.
+        /// The time over which they were counted.
         span: SimDuration,
     },
-    /// A check of one's own failed; see [`own`](sync_sim_search::custom).
+    /// A check of the user's own replica failed; see the module `custom` of `sync_sim`.
     Own {
-        /// Which, in a word or two that are the same wherever the same thing is wrong.
+        /// The name of the check: one or two words, always the same for the same bug.
         name: &'static str,
-        /// What is wrong.
+        /// The evidence in words.
         detail: String,
     },
-    /// Hostile nodes stand between honest ones, or there is no honest one: nothing is promised, so that the run
-    /// shows nothing.
+    /// The topology links honest nodes through hostile ones only, or there is no honest node: nothing is
+    /// promised, so the run shows nothing.
     HonestApart,
     /// L4: rebuilding the index from the records gives another root.
     IndexDrifted {
-        /// Where.
+        /// The node whose index was rebuilt.
         node: String,
     },
 }
@@ -231,6 +264,7 @@ impl fmt::Display for Check {
                 write!(f, "{node} took a frame from before a restart for a new one")
             }
             Self::ReplicaStopped { node, detail } => write!(f, "{node} stopped: {detail}"),
+            Self::Internal { part, detail } => write!(f, "{part} failed: {detail}"),
             Self::UnprovenSuccess { node, peer } => {
                 write!(f, "{node} reported a sync with {peer} as converged on a root it does not have itself")
             }
@@ -259,23 +293,23 @@ impl fmt::Display for Check {
 pub enum StopCondition {
     /// C1 to C5 hold, the workload is done, and every check passed.
     Converged,
-    /// Nothing is unfinished and the digests differ: nothing is left to happen, or all nodes are up and
-    /// linked, have heard again and again that they differ, and do nothing about it.
-    Diverged(Owed),
-    /// Nothing is left to happen and something is unfinished.
-    Deadlock(Owed),
-    /// Time ran out.
-    MaxTime(Owed),
-    /// The budget of events ran out.
-    MaxEvents(Owed),
+    /// No work is unfinished and the digests differ: no event is left, or all nodes are up and linked, have
+    /// heard again and again that they differ, and do nothing about it.
+    Diverged(ConvergenceBlockers),
+    /// No event is left and some work is unfinished.
+    Deadlock(ConvergenceBlockers),
+    /// The simulated time ran out.
+    MaxTime(ConvergenceBlockers),
+    /// The event budget ran out.
+    MaxEvents(ConvergenceBlockers),
     /// The predicate of [`SimRuntime::run_until`](crate::runtime::SimRuntime::run_until) held.
     Manual,
-    /// A promise was found broken.
+    /// One of the checks failed.
     Violated(Check),
 }
 
 impl StopCondition {
-    /// The reason in one word, as reports group by it.
+    /// The reason as one word, by which reports group runs.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Converged => "converged",
@@ -293,10 +327,10 @@ impl fmt::Display for StopCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Converged => write!(f, "converged"),
-            Self::Diverged(owed) => write!(f, "diverged: {owed}"),
-            Self::Deadlock(owed) => write!(f, "deadlocked: {owed}"),
-            Self::MaxTime(owed) => write!(f, "time ran out: {owed}"),
-            Self::MaxEvents(owed) => write!(f, "the event budget ran out: {owed}"),
+            Self::Diverged(blockers) => write!(f, "diverged: {blockers}"),
+            Self::Deadlock(blockers) => write!(f, "deadlocked: {blockers}"),
+            Self::MaxTime(blockers) => write!(f, "time ran out: {blockers}"),
+            Self::MaxEvents(blockers) => write!(f, "the event budget ran out: {blockers}"),
             Self::Manual => write!(f, "stopped as asked"),
             Self::Violated(check) => write!(f, "a promise is broken: {check}"),
         }

@@ -64,7 +64,7 @@ pub mod engine {
 
 /// The success rate of each sync protocol over many runs.
 pub mod liveness {
-    pub use sync_sim_cluster::liveness::{Path, Paths};
+    pub use sync_sim_cluster::liveness::{ProtocolSuccess, SuccessRates};
 }
 
 /// The simulated network: links, topologies, partitions and rules for frames, and the configuration of all

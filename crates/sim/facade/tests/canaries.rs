@@ -1,9 +1,10 @@
-//! The tests of the tests: deliberate bugs, each of a kind that real projects shipped. A sweep must
-//! notice every one of them, and the case it finds must become small; one that survives a thousand seeds
-//! fails the build.
+//! Tests of the tests: deliberate bugs, each of a kind that real projects shipped. A sweep must detect
+//! every one of them, and the case that shows it must shrink to a small one. A bug that survives a
+//! thousand seeds fails the build.
 //!
-//! `docs/canaries.md` and `tests/pasted.rs` are made here: `SYNCLINE_UPDATE_DOCS=1 cargo test --release
-//! -p sync-sim --features canary --test canaries -- --nocapture`, which prints the seconds besides.
+//! `docs/canaries.md` and `tests/pasted.rs` are generated here: `SYNCLINE_UPDATE_DOCS=1 cargo test
+//! --release -p sync-sim --features canary --test canaries -- --nocapture`, which also prints the
+//! seconds.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,26 +17,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use sync_sim::canary::{self, Canary};
 use sync_sim::case::{RunResult, ScenarioSpec};
-use sync_sim::liveness::Paths;
+use sync_sim::liveness::SuccessRates;
 use sync_sim::prelude::*;
 use sync_sim::shrink::{Shrunk, shrink};
 
-/// One more than the most seeds that finding a bug may take.
+/// The number of seeds within which a bug must be found.
 const SEEDS: u64 = 1_000;
-/// Ranges of that many seeds in which each bug is looked for.
+/// The number of seed ranges in which each bug is searched for.
 const RANGES: u64 = 3;
-/// From here on, a case does not count as small.
+/// A case with this many causes or more is not small.
 const SMALL: usize = 20;
-/// How many times the events of its clean twin a run with a bug may take.
+/// The most events of a run with a bug, in multiples of the events of the same run without it.
 const COSTLY: u64 = 100;
-/// The most runs that making a case small may take.
+/// The most runs that shrinking one case may take.
 const RUNS: u64 = 20_000;
 
 /// One run of the reference sweep: three replicas, heavy chaos, concurrent writes. Some bugs need more
 /// entities than the others to show, a fourth node, or crashes at worse times.
 fn case(bug: Canary, seed: u64) -> Case {
     let mut faults = FaultConfig::heavy_chaos();
-    let (mut beginning, mut protocol) = (ScenarioSpec::default(), None);
+    let mut beginning = ScenarioSpec::default();
+    let mut protocol = None;
     match bug {
         Canary::StaleFrameAccepted | Canary::IncarnationForgotten => {
             faults = faults.with_crashes(0.02, 20..60);
@@ -45,7 +47,7 @@ fn case(bug: Canary, seed: u64) -> Case {
         }
         Canary::ChildrenBeyond256Ignored => beginning.entities = 150,
         Canary::SettledByAnyone | Canary::DuplicatesForwarded => beginning.nodes = 4,
-        // Left to itself, the negotiation goes round a path that leads nowhere.
+        // The negotiation falls back from a protocol that never succeeds, which would hide the bug.
         Canary::SketchNeverDecodes => protocol = Some(SyncProtocolKind::RatelessIblt),
         _ => {}
     }
@@ -53,17 +55,17 @@ fn case(bug: Canary, seed: u64) -> Case {
     Case { seed, faults, scenario: Some(beginning), protocol, workload, ..Case::default() }
 }
 
-/// What showed a bug.
+/// The evidence of a bug.
 enum Shown {
-    /// One run.
+    /// One run that fails.
     Run(Box<(Case, RunResult)>),
-    /// Many runs together, each of which converged: what they have in common, in words.
-    Paths(String),
+    /// Many runs, each of which converges: the low success rate of a protocol, in words.
+    Rates(String),
 }
 
-/// How many seeds of a range it took to find a bug, and what showed it.
+/// Searches a range of seeds. Gives the number of seeds until the bug showed, and the evidence.
 fn hunt(bug: Canary, first: u64) -> Option<(u64, Shown)> {
-    let mut paths = Paths::default();
+    let mut rates = SuccessRates::default();
     (1..=SEEDS).find_map(|seeds| {
         let case = case(bug, first + seeds - 1);
         let mut rt = case.build().unwrap();
@@ -71,28 +73,29 @@ fn hunt(bug: Canary, first: u64) -> Option<(u64, Shown)> {
         if !ended.class.is_converged() {
             return Some((seeds, Shown::Run(Box::new((case, ended)))));
         }
-        paths.take(rt.sessions());
-        let (protocol, path) = paths.leading_nowhere(Paths::ENOUGH).next()?;
-        let words = format!("{protocol}, tried {} times, led to equal roots {} times", path.tried, path.led);
-        Some((seeds, Shown::Paths(words)))
+        rates.record(rt.sessions());
+        let (protocol, rate) = rates.failing(SuccessRates::MIN_ATTEMPTS).next()?;
+        let words =
+            format!("{protocol}, tried {} times, led to equal roots {} times", rate.attempts, rate.successes);
+        Some((seeds, Shown::Rates(words)))
     })
 }
 
-/// What finding a bug came to.
+/// The cost of finding one bug.
 struct Cost {
     bug: Canary,
-    /// Seeds until it was found, the median of all ranges.
+    /// Seeds until the bug was found: the median over all ranges.
     seeds: u64,
-    /// How the case of the first range that becomes small ends, and what it becomes; none if only many
-    /// runs show it.
+    /// The end of the first case that shrinks to a small one, and the small case; `None` if only many
+    /// runs together show the bug.
     shrunk: Option<(RunResult, Shrunk)>,
-    /// What many runs show, if no single one does.
-    paths: Option<String>,
-    /// The most times the events of its clean twin that a run with it took.
+    /// The evidence of many runs, if no single run shows the bug.
+    rates: Option<String>,
+    /// The greatest ratio of events with the bug to events without it.
     times: u64,
 }
 
-/// Looks for a bug in each range, and makes the first case that shows it small.
+/// Searches each range for a bug, and shrinks the first case that shows it.
 fn cost(bug: Canary) -> Result<Cost, String> {
     canary::set(Some(bug));
     let started = Instant::now();
@@ -102,11 +105,12 @@ fn cost(bug: Canary) -> Result<Cost, String> {
     let mut seeds: Vec<u64> = found.iter().map(|(seeds, _)| *seeds).collect();
     seeds.sort_unstable();
     let seeds = seeds[seeds.len() / 2];
-    let (mut runs, mut paths) = (Vec::new(), None);
+    let mut runs = Vec::new();
+    let mut rates = None;
     for (_, shown) in found {
         match shown {
             Shown::Run(run) => runs.push(*run),
-            Shown::Paths(words) => paths = paths.or(Some(words)),
+            Shown::Rates(words) => rates = rates.or(Some(words)),
         }
     }
     let started = Instant::now();
@@ -142,12 +146,12 @@ fn cost(bug: Canary) -> Result<Cost, String> {
             return Err(format!("the small case without {bug:?}: {clean}\n{case}"));
         }
     } else {
-        println!("  {}", paths.as_deref().unwrap_or_default());
+        println!("  {}", rates.as_deref().unwrap_or_default());
     }
-    Ok(Cost { bug, seeds, shrunk, paths, times })
+    Ok(Cost { bug, seeds, shrunk, rates, times })
 }
 
-/// The smallest case that fails in the same way, also once it was written down and read.
+/// The smallest case that fails in the same way, also after a round trip through its text form.
 fn made_small(case: &Case, ended: &RunResult) -> Shrunk {
     let shrunk = shrink(case, RUNS, &mut |_| true).unwrap();
     let again: Case = shrunk.case.to_text().unwrap().parse().unwrap();
@@ -155,7 +159,7 @@ fn made_small(case: &Case, ended: &RunResult) -> Shrunk {
     shrunk
 }
 
-/// What every bug costs, in order; several are looked for at once.
+/// The costs of all bugs, in order. Threads search for several bugs at once.
 fn costs() -> Vec<Result<Cost, String>> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -186,22 +190,23 @@ Without its bug every case here converges, the found one and the small one.
 ";
 
 fn row(cost: &Cost) -> String {
-    let Cost { bug, seeds, shrunk, paths, times } = cost;
+    let Cost { bug, seeds, shrunk, rates, times } = cost;
     if let Some((ended, Shrunk { case, from, runs, .. })) = shrunk {
-        let (from, size) = (from.causes(), case.size());
+        let from = from.causes();
+        let size = case.size();
         let class = &ended.class;
         return format!(
             "| `{bug:?}` | {seeds} | {class} | {times} | {from} | {} | {size} | {runs} |\n",
             size.causes()
         );
     }
-    let words = paths.as_deref().unwrap_or_default();
+    let words = rates.as_deref().unwrap_or_default();
     format!(
         "| `{bug:?}` | {seeds} | every run converges; over all of them {words} | | | | nothing to shrink | |\n"
     )
 }
 
-/// Compares a file with what it should hold, or writes it if that is asked for.
+/// Compares a golden file with its expected text, or rewrites it if SYNCLINE_UPDATE_DOCS is set.
 fn golden(path: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("SYNCLINE_UPDATE_DOCS").is_some() {
@@ -212,8 +217,10 @@ fn golden(path: &str, expected: &str) {
 }
 
 #[test]
-fn a_sweep_notices_every_canary() {
-    let (mut table, mut wrong, mut pasted) = (TABLE.to_owned(), Vec::new(), String::new());
+fn sweep_notices_every_canary() {
+    let mut table = TABLE.to_owned();
+    let mut wrong = Vec::new();
+    let mut pasted = String::new();
     for cost in costs() {
         match cost {
             Ok(cost) => {
@@ -231,7 +238,8 @@ fn a_sweep_notices_every_canary() {
     golden("tests/pasted.rs", &format!("{head}{pasted}"));
 }
 
-/// Bugs that all replicas share: they agree on every byte, so that only what was asked of them tells.
+/// Bugs that all replicas share: the replicas agree on every byte, so only the acknowledged writes reveal
+/// the bug.
 const SHARED: [(Canary, &str); 6] = [
     (Canary::LowerReplicaWins, ""),
     (Canary::CounterLeavesOneOut, "likes "),
@@ -241,11 +249,11 @@ const SHARED: [(Canary, &str); 6] = [
     (Canary::FrozenByLastWriter, "frozen / key "),
 ];
 
-/// The state that joins all writes by the same functions is as wrong as the replicas are.
+/// The reference state uses the same merge functions and is as wrong as the replicas.
 ///
 /// Promises: C6
 #[test]
-fn a_bug_that_all_replicas_share_is_found_by_what_they_show() {
+fn shared_bugs_show_in_visible_values() {
     for (bug, place) in SHARED {
         canary::set(Some(bug));
         let found = hunt(bug, 0);

@@ -1,4 +1,4 @@
-//! Whole runs under everything at once.
+//! Whole runs under all faults at once.
 
 use sync_sim::prelude::*;
 
@@ -12,7 +12,7 @@ fn run(seed: u64, faults: FaultConfig, nodes: usize, writes: usize) -> (SimRunti
 
 /// Promises: C6, F2
 #[test]
-fn heavy_chaos_with_concurrent_writes_converges_to_what_was_written() {
+fn heavy_chaos_converges_to_written_values() {
     for seed in 0..150 {
         let (rt, stop) = run(seed, FaultConfig::heavy_chaos(), 3, 30);
         assert_eq!(stop, StopCondition::Converged, "seed {seed}: {stop}\n{}", rt.explain());
@@ -21,7 +21,7 @@ fn heavy_chaos_with_concurrent_writes_converges_to_what_was_written() {
 
 /// Promises: C6, F2
 #[test]
-fn every_preset_converges_with_more_nodes() {
+fn every_preset_converges_with_seven_nodes() {
     for (name, faults) in [
         ("none", FaultConfig::none()),
         ("light", FaultConfig::light_chaos()),
@@ -35,11 +35,11 @@ fn every_preset_converges_with_more_nodes() {
     }
 }
 
-/// Whatever is written, and however it clashes, every replica shows what the acknowledged writes imply.
+/// Every replica shows what the acknowledged writes imply, for every kind of workload.
 ///
 /// Promises: C6
 #[test]
-fn every_kind_of_workload_ends_in_what_was_written() {
+fn every_workload_converges_to_written_values() {
     for (name, preset) in Workload::PRESETS {
         for seed in 0..40 {
             let faults = FaultConfig::heavy_chaos().with_churn(0.01, 100..800);
@@ -56,11 +56,11 @@ fn every_kind_of_workload_ends_in_what_was_written() {
     }
 }
 
-/// Of a write that has not arrived yet it can be said whose it is.
+/// The check names the write that has not arrived yet.
 ///
 /// Promises: C6
 #[test]
-fn a_missing_write_is_named_with_who_acknowledged_it_and_when() {
+fn missing_write_names_its_acknowledgement() {
     let mut rt = SimRuntime::with_seed(1);
     let [alice, bob]: [NodeId; 2] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 3));
     assert_eq!(rt.check_values(), None);
@@ -75,12 +75,13 @@ fn a_missing_write_is_named_with_who_acknowledged_it_and_when() {
     assert_eq!(write.operation, "set map / key 3 to \"kept\"");
 }
 
-/// What was forgotten came back with frames from before: a repeated request, an old root, content known
-/// under no version; and a removal without a stamp was taken for an old one. Each seed found one.
+/// Collected records came back with earlier frames: a retransmitted request, an old root, content without
+/// a known version; and a removal without a stamp was taken for an old one. Each seed found one of these
+/// bugs.
 ///
 /// Promises: C6
 #[test]
-fn what_was_forgotten_does_not_come_back() {
+fn collected_records_do_not_come_back() {
     let bare = |seed| run(seed, FaultConfig::heavy_chaos(), 3, 60);
     let fresh = |seed| {
         let config = SimConfig::with_seed(seed).with_faults(FaultConfig::heavy_chaos());
@@ -103,13 +104,14 @@ fn converges(case: &str) {
     assert!(ended.class.is_converged(), "{ended}");
 }
 
-/// One side forgot a deleted collection; the other had written into it again by then, so that it kept it. At
-/// equal horizons the one refused the other's tombstone, and what hung below it never found its place. Seeds
-/// 17147, 34845, 56808, 58667, 70053, 82080 and 98649 of the swarm found it; these are two of them, shrunk.
+/// One side had collected a deleted collection. The other had written into it again and retained it. At
+/// equal horizons the first refused the tombstone of the second, and writes below it never became
+/// visible. Seeds 17147, 34845, 56808, 58667, 70053, 82080 and 98649 of the swarm found it; these are two
+/// of them, shrunk.
 ///
 /// Promises: I4
 #[test]
-fn what_is_written_into_a_collection_that_others_have_forgotten_reaches_them() {
+fn writes_into_collected_collection_spread() {
     converges(
         r##"
         seed = 56808
@@ -157,11 +159,11 @@ fn what_is_written_into_a_collection_that_others_have_forgotten_reaches_them() {
     );
 }
 
-/// Without latency whole sessions fit into one instant, in which a peer has several roots: that of a session
-/// that ended on an earlier one of them was not looked for. Seeds 44184 and 77765 of the swarm found it; this
-/// is the first, shrunk. The check was wrong, not the replica.
+/// Without latency whole sessions fit into one instant, in which a peer has several roots. The check
+/// missed sessions that ended on an earlier one of them; the replica was right. Seeds 44184 and 77765 of
+/// the swarm found it; this is the first, shrunk.
 #[test]
-fn a_root_that_a_peer_had_within_the_same_instant_counts() {
+fn roots_within_one_instant_count() {
     converges(
         r#"
         seed = 1

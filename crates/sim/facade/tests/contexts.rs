@@ -1,8 +1,8 @@
-//! Nodes that keep several contexts: states that have nothing to do with each other, on one host.
+//! Nodes with several contexts: independent states on one host.
 
 use std::collections::BTreeSet;
 use sync_sim::engine::{Actor, Context, Effects, HostEffects, Input, Unfinished, World};
-use sync_sim::node::{Noticed, context_id, replica_id};
+use sync_sim::node::{ContextNotice, context_id, replica_id};
 use sync_sim::prelude::*;
 use sync_sim::runtime::Choices;
 use sync_sim::workload::Write;
@@ -10,7 +10,7 @@ use syncline_replica::ReplicaConfig;
 use syncline_store::{Bytes, MemoryStore, ReadView};
 use syncline_sync::{Authority, Frame, Gossip, Membership, Message, Request, Response};
 
-/// A run of nodes with so many contexts.
+/// A run of three nodes with so many contexts.
 fn run(seed: u64, contexts: usize, faults: FaultConfig) -> SimRuntime {
     let mut rt =
         SimRuntime::with_config(SimConfig::with_seed(seed).with_contexts(contexts).with_faults(faults));
@@ -22,7 +22,7 @@ fn set(name: &str, value: &str) -> Vec<Operation> {
     vec![Operation::Set { target: Target::named(name.as_bytes()), bytes: value.into() }]
 }
 
-/// What an application sees of an entity of its own name.
+/// The record of the named entity in a context, in words.
 fn shown(rt: &SimRuntime, node: &str, context: usize, name: &str) -> Option<String> {
     let id = Target::named(name.as_bytes()).id;
     rt.node(node).in_context(context).record(id).unwrap().map(|record| record.to_string())
@@ -33,9 +33,9 @@ fn rows(store: &MemoryStore) -> Vec<(Vec<u8>, Vec<u8>)> {
     rows.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
 
-/// Each context has its own oracle: what all nodes agree on is what was written there.
+/// Each context has its own oracle, which checks that the nodes agree on what was written there.
 #[test]
-fn contexts_converge_each_on_its_own_state_under_heavy_faults() {
+fn each_context_converges_under_heavy_faults() {
     for seed in 0..40 {
         let mut rt = run(seed, 2 + seed as usize % 3, FaultConfig::heavy_chaos());
         rt.apply_workload(&Workload::new(40, SimDuration::from_secs(3)));
@@ -50,7 +50,7 @@ fn contexts_converge_each_on_its_own_state_under_heavy_faults() {
 }
 
 #[test]
-fn a_write_is_seen_in_the_context_that_it_names_and_in_no_other() {
+fn write_is_visible_in_its_context_only() {
     let mut rt = run(1, 3, FaultConfig::none());
     rt.write("alice", Write::from(set("colour", "red")).in_context(1));
     rt.write("bob", Write::from(set("colour", "blue")).in_context(2));
@@ -63,7 +63,7 @@ fn a_write_is_seen_in_the_context_that_it_names_and_in_no_other() {
 }
 
 #[test]
-fn a_run_with_several_contexts_does_the_same_again_and_one_context_is_another_run() {
+fn runs_with_several_contexts_repeat() {
     let trace = |contexts| {
         let mut rt = run(7, contexts, FaultConfig::heavy_chaos());
         rt.apply_workload(&Workload::new(25, SimDuration::from_secs(2)));
@@ -77,7 +77,7 @@ fn a_run_with_several_contexts_does_the_same_again_and_one_context_is_another_ru
 }
 
 #[test]
-fn a_crash_takes_every_context_down_and_each_comes_back_from_its_disk() {
+fn crash_restarts_every_context_from_disk() {
     let mut rt = run(3, 3, FaultConfig::none());
     rt.run();
     let before: Vec<Digest> = (0..3).map(|context| rt.root_in(context, "bob")).collect();
@@ -92,14 +92,17 @@ fn a_crash_takes_every_context_down_and_each_comes_back_from_its_disk() {
     assert_eq!(starts.collect::<Vec<_>>(), [2, 2, 2]);
 }
 
-/// The disk lies while both contexts are written to: each loses what it had not synced.
+/// The disk acknowledges syncs that it does not do while two contexts are written: each loses its
+/// unsynced commits.
 #[test]
-fn a_crash_loses_what_no_context_had_synced_and_the_node_begins_afresh_in_all() {
+fn lost_commits_cause_fresh_start_everywhere() {
     let mut rt = run(5, 3, FaultConfig::none());
     rt.run();
     let now = rt.now();
     let at = |ms| now + SimDuration::from_millis(ms);
-    let (lies, writes, crash) = (at(10), at(20), at(20) + SimDuration::from_micros(1));
+    let lies = at(10);
+    let writes = at(20);
+    let crash = writes + SimDuration::from_micros(1);
     rt.lie_about_syncs_at(lies, "alice", true);
     for context in [0, 2] {
         rt.write_at(writes, "alice", Write::from(set("late", "lost")).in_context(context));
@@ -118,7 +121,7 @@ fn a_crash_loses_what_no_context_had_synced_and_the_node_begins_afresh_in_all() 
 }
 
 #[test]
-fn what_rots_in_one_context_has_the_node_begin_afresh_in_all() {
+fn bit_rot_causes_fresh_start_everywhere() {
     let mut rt = run(6, 3, FaultConfig::none());
     rt.run();
     let at = rt.now() + SimDuration::from_millis(10);
@@ -133,7 +136,7 @@ fn what_rots_in_one_context_has_the_node_begin_afresh_in_all() {
 }
 
 #[test]
-fn contexts_share_links_and_so_a_partition() {
+fn contexts_share_a_partition() {
     let mut rt = run(8, 2, FaultConfig::none());
     rt.run();
     rt.partition_bidirectional("alice", "bob", Some(SimDuration::from_secs(2)));
@@ -147,9 +150,9 @@ fn contexts_share_links_and_so_a_partition() {
     assert_eq!(rt.run(), StopCondition::Converged);
 }
 
-/// Alice is not told of one context's difference by another: what is owed is counted per context.
+/// Pending work is counted for each context.
 #[test]
-fn a_run_is_not_over_before_every_context_agrees_and_what_is_owed_names_the_one_that_does_not() {
+fn blockers_name_the_context_that_differs() {
     let mut rt = run(9, 3, FaultConfig::none());
     rt.run();
     rt.write("alice", Write::from(set("colour", "red")).in_context(2));
@@ -160,9 +163,9 @@ fn a_run_is_not_over_before_every_context_agrees_and_what_is_owed_names_the_one_
     assert_eq!(rt.run(), StopCondition::Converged);
 }
 
-/// What is wrong is looked for in the context in which it is.
+/// The investigation picks the context that differs.
 #[test]
-fn an_investigation_names_the_context_and_shows_what_differs_there() {
+fn investigation_names_the_context() {
     let build = || {
         let config = SimConfig::with_seed(10).with_contexts(3).with_max_time(SimTime::from_secs(5));
         let mut rt = SimRuntime::with_config(config);
@@ -201,7 +204,7 @@ impl Differ for SimRuntime {
 }
 
 #[test]
-fn hostile_hosts_lie_in_every_context_and_the_honest_agree_in_each() {
+fn honest_agree_in_each_context() {
     for seed in 0..12 {
         let faults = FaultConfig::light_chaos().with_hostile(1).with_lie_rate(0.5);
         let config = SimConfig::with_seed(seed).with_contexts(2).with_faults(faults);
@@ -209,14 +212,14 @@ fn hostile_hosts_lie_in_every_context_and_the_honest_agree_in_each() {
         rt.apply_scenario(Scenario::n_nodes_diverged(4, 5));
         rt.apply_workload(&Workload::new(30, SimDuration::from_secs(3)));
         assert_eq!(rt.run(), StopCondition::Converged, "seed {seed}");
-        assert!(rt.metrics().hostile.told_in_all() > 0);
+        assert!(rt.metrics().hostile.total_lies() > 0);
     }
 }
 
-/// Grace gives the first pages of a snapshot and dave the last: that it is not what was promised shows when it is
-/// whole. It is thrown away, and bob begins again.
+/// Grace sends the first pages of a snapshot and dave the last. That the snapshot is not the promised one
+/// shows only when it is complete. Bob discards it and starts again.
 #[test]
-fn a_snapshot_that_a_liar_gave_the_beginning_of_is_no_finding_about_whoever_gives_the_end() {
+fn snapshot_mismatch_blames_no_honest_sender() {
     let case: Case = r#"
         seed = 53538
         calm_after = "1314ms"
@@ -253,7 +256,7 @@ fn a_snapshot_that_a_liar_gave_the_beginning_of_is_no_finding_about_whoever_give
 }
 
 #[test]
-fn a_number_of_contexts_that_no_node_keeps_is_refused() {
+fn rejects_invalid_number_of_contexts() {
     for contexts in [0, 9] {
         let error = SimRuntime::try_with_config(SimConfig::with_seed(1).with_contexts(contexts)).unwrap_err();
         assert!(error.to_string().contains("a node keeps from 1 to 8"), "{error}");
@@ -262,11 +265,12 @@ fn a_number_of_contexts_that_no_node_keeps_is_refused() {
 
 #[test]
 #[should_panic(expected = "there is no context 2; each node keeps 2, numbered from 0")]
-fn a_write_into_a_context_that_is_not_there_is_refused_at_once() {
+fn rejects_write_to_unknown_context() {
     run(1, 2, FaultConfig::none()).write("alice", Write::from(set("x", "y")).in_context(2));
 }
 
-/// A node, and a member of another context under the same name, to whom the host hands every frame as well.
+/// A node, and beside it a member of another context under the same replica id, which receives every
+/// frame too.
 #[derive(Clone)]
 struct Beside {
     node: SimNode,
@@ -274,8 +278,8 @@ struct Beside {
     heard: BTreeSet<&'static str>,
 }
 
-/// What becomes of an input.
-fn took(node: &mut SimNode, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
+/// The effects of an input.
+fn took(node: &mut SimNode, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<ContextNotice> {
     let mut effects = Effects::default();
     node.step(input, context, &mut effects);
     effects
@@ -283,9 +287,14 @@ fn took(node: &mut SimNode, input: Input<'_, Write>, context: &mut Context<'_>) 
 
 impl Actor for Beside {
     type Op = Write;
-    type Notice = Noticed;
+    type Notice = ContextNotice;
 
-    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>, effects: &mut Effects<Noticed>) {
+    fn step(
+        &mut self,
+        input: Input<'_, Write>,
+        context: &mut Context<'_>,
+        effects: &mut Effects<ContextNotice>,
+    ) {
         if let Input::Frame { from, bytes } = &input {
             let said = said(bytes);
             self.heard.insert(said);
@@ -315,7 +324,7 @@ impl Actor for Beside {
     }
 }
 
-/// What a frame of the first context says, by name.
+/// The kind of message in a frame of the first context.
 fn said(bytes: &[u8]) -> &'static str {
     match Frame::from_wire(bytes, context_id(0)).unwrap().message {
         Message::Gossip(Gossip::Delta(_)) => "delta",
@@ -340,8 +349,8 @@ fn said(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// Two nodes with a stranger beside each, run until they have converged. Gives what the
-/// frames said that the strangers were handed.
+/// Runs two nodes with a stranger beside each until they have converged. Gives the kinds of messages that
+/// the strangers received.
 fn said_beside(scenario: Scenario, protocol: Option<SyncProtocolKind>, seed: u64) -> BTreeSet<&'static str> {
     let mut rt = SimRuntime::with_seed(1);
     let nodes = rt.apply_scenario(scenario);
@@ -370,9 +379,9 @@ fn said_beside(scenario: Scenario, protocol: Option<SyncProtocolKind>, seed: u64
     world.actors().flat_map(|(_, actor)| actor.heard.iter().copied()).collect()
 }
 
-/// Whatever kind of frame it is, a replica of another context takes nothing from it and answers nothing.
+/// A replica of another context accepts no kind of frame and answers none.
 #[test]
-fn a_frame_of_another_context_is_refused_whatever_it_says() {
+fn refuses_every_frame_of_another_context() {
     let mut all = BTreeSet::new();
     let kinds = SyncProtocolKind::EXECUTABLE.into_iter().map(Some).chain([None]);
     for protocol in kinds {
@@ -384,9 +393,9 @@ fn a_frame_of_another_context_is_refused_whatever_it_says() {
     assert_eq!(all.len(), 13, "{all:?}");
 }
 
-/// A host that says of a frame that it belongs to another context than its sender said, checksum and all.
+/// A host relabels a frame as one of another context, with a valid checksum.
 #[test]
-fn a_delta_of_another_context_is_not_taken_even_if_its_frame_is_made_to_look_right() {
+fn refuses_delta_reframed_for_another_context() {
     let mut rt = run(2, 2, FaultConfig::none());
     rt.run();
     let delta = {
@@ -411,7 +420,7 @@ fn a_delta_of_another_context_is_not_taken_even_if_its_frame_is_made_to_look_rig
     let effects = took(&mut bob, Input::Frame { from: NodeId(0), bytes: &bytes }, &mut context);
     assert_eq!(effects.refusal, Some(DropCause::BadSignature));
     assert_eq!(bob.replicas().map(SimReplica::root).collect::<Vec<_>>(), before);
-    // In its own context the same delta is taken.
+    // The same delta is accepted in its own context.
     let own: Bytes = [&[0, !0][..], &delta.to_wire(context_id(0))].concat().into();
     let effects = took(&mut bob, Input::Frame { from: NodeId(0), bytes: &own }, &mut context);
     assert_eq!(effects.refusal, None);
@@ -419,7 +428,7 @@ fn a_delta_of_another_context_is_not_taken_even_if_its_frame_is_made_to_look_rig
 }
 
 #[test]
-fn a_frame_with_a_damaged_header_or_for_a_context_that_is_not_kept_is_refused_with_the_cause() {
+fn refuses_bad_context_headers_with_cause() {
     let rt = run(2, 2, FaultConfig::none());
     let mut bob = rt.node("bob").clone();
     let mut chance = Choices::seeded(1);
@@ -458,7 +467,7 @@ mod as_cases {
     "#;
 
     #[test]
-    fn a_case_tells_what_nodes_have_and_write_in_each_context() {
+    fn case_describes_each_context() {
         let case: Case = TOLD.parse().unwrap();
         let again: Case = case.to_text().unwrap().parse().unwrap();
         assert_eq!(again, case);
@@ -476,7 +485,7 @@ mod as_cases {
     }
 
     #[test]
-    fn a_case_that_names_a_context_which_is_not_kept_is_refused() {
+    fn rejects_case_with_unknown_context() {
         for (from, to, says) in [
             (
                 "contexts = 2",
@@ -491,9 +500,9 @@ mod as_cases {
         }
     }
 
-    /// The pinned case has what each node began with in each context, and each write in its own.
+    /// The pinned case has the initial state and the writes of each node in each context.
     #[test]
-    fn a_drawn_case_with_several_contexts_does_the_very_same_once_it_is_pinned() -> Result<(), CaseError> {
+    fn pinned_case_repeats_several_contexts() -> Result<(), CaseError> {
         let mut exact = 0;
         for case in (0..400).map(swarm::draw).filter(|case| case.contexts > 1) {
             let ended = case.run()?;
@@ -509,8 +518,8 @@ mod as_cases {
     }
 
     #[test]
-    fn a_failure_in_one_context_shrinks_to_a_case_with_that_one_alone() -> Result<(), CaseError> {
-        // Time runs out: bob never hears what is written into his second context.
+    fn failure_shrinks_to_its_context() -> Result<(), CaseError> {
+        // Time runs out: bob never receives what is written to his second context.
         let mut case: Case = TOLD.replace("contexts = 2", "contexts = 3").parse()?;
         case.max_time = SimTime::from_secs(3);
         case.rules = toml_rules();
@@ -531,7 +540,7 @@ mod as_cases {
     }
 }
 
-/// What is found if contexts are mixed: without it these tests would show nothing.
+/// Canaries that mix contexts: they show that the tests above can fail.
 #[cfg(feature = "canary")]
 mod mixed {
     use super::*;
@@ -554,20 +563,20 @@ mod mixed {
     }
 
     #[test]
-    fn frames_that_reach_another_context_and_are_read_there_are_noticed() {
+    fn detects_frames_in_wrong_context() {
         let said = found(Canary::ContextsMixed);
         assert!(said.contains("another context") || said.contains("honest frame"), "{said}");
     }
 
     #[test]
-    fn a_write_that_ends_in_another_context_is_found_by_what_is_shown_there() {
+    fn detects_writes_in_wrong_context() {
         let said = found(Canary::WriteToLatestContext);
         assert!(said.contains("C6") && said.contains("in context"), "{said}");
     }
 
-    /// It takes two contexts to mix them, and no more.
+    /// Mixing needs two contexts and no more.
     #[test]
-    fn a_case_in_which_contexts_are_mixed_becomes_small_and_keeps_two() {
+    fn mixed_contexts_shrink_to_two() {
         canary::set(Some(Canary::WriteToLatestContext));
         let case = |seed| Case {
             seed,
@@ -589,7 +598,7 @@ mod mixed {
 
     #[test]
     #[should_panic(expected = "OtherContext")]
-    fn a_replica_that_does_not_look_takes_frames_of_another_context() {
+    fn unchecked_replica_accepts_foreign_frames() {
         canary::set(Some(Canary::ContextsMixed));
         said_beside(Scenario::overlap(2, 10, 10), None, 0);
     }

@@ -1,4 +1,4 @@
-//! What it takes for a run to be converged: each property alone keeps it from being so.
+//! The convergence properties: each one alone keeps a run from being converged.
 
 use sync_sim::engine::{Actor, Context, Effects, Input, Outgoing, SimEvent, TimerChange, Unfinished, World};
 use sync_sim::network::FaultConfig;
@@ -7,7 +7,7 @@ use sync_sim::runtime::Choices;
 use syncline_replica::Merges;
 use syncline_replica::model::Merged;
 
-/// An actor that does what it is told and nothing else.
+/// An actor that obeys its operations and does nothing else.
 #[derive(Clone, Debug, Default)]
 struct Puppet {
     unfinished: Unfinished,
@@ -69,7 +69,7 @@ fn world() -> World<Puppet> {
     world
 }
 
-/// Whether the first puppet, told this, keeps the world from being converged.
+/// Whether an operation of the first puppet keeps the world from being converged.
 fn hinders(world: &mut World<Puppet>, op: Do) -> bool {
     world.schedule(world.clock.now(), SimEvent::Op { node: NodeId(0), op });
     assert!(!world.tally().is_converged(), "what is still to be written counts");
@@ -79,7 +79,7 @@ fn hinders(world: &mut World<Puppet>, op: Do) -> bool {
 
 /// Promises: C1
 #[test]
-fn a_frame_on_its_way_keeps_a_run_from_being_converged() {
+fn frame_in_flight_blocks_convergence() {
     let mut world = world();
     assert!(!hinders(&mut world, Do::Send { housekeeping: true }), "nobody waits for a heartbeat");
     assert!(hinders(&mut world, Do::Send { housekeeping: false }));
@@ -91,7 +91,7 @@ fn a_frame_on_its_way_keeps_a_run_from_being_converged() {
 
 /// Promises: C2
 #[test]
-fn an_exchange_under_way_and_a_node_that_is_down_keep_a_run_from_being_converged() {
+fn session_and_downtime_block_convergence() {
     let mut world = world();
     assert!(hinders(&mut world, Do::Exchange(1)));
     assert!(!hinders(&mut world, Do::Exchange(0)));
@@ -105,7 +105,7 @@ fn an_exchange_under_way_and_a_node_that_is_down_keep_a_run_from_being_converged
 
 /// Promises: C3
 #[test]
-fn something_that_waits_or_is_owed_keeps_a_run_from_being_converged() {
+fn pending_work_blocks_convergence() {
     let mut world = world();
     assert!(hinders(&mut world, Do::Wait(2)));
     assert!(hinders(&mut world, Do::Wait(1)));
@@ -114,7 +114,7 @@ fn something_that_waits_or_is_owed_keeps_a_run_from_being_converged() {
 
 /// Promises: C4
 #[test]
-fn a_timer_that_somebody_waits_for_keeps_a_run_from_being_converged() {
+fn sync_timer_blocks_convergence() {
     let mut world = world();
     assert!(!hinders(&mut world, Do::SetTimer { housekeeping: true }), "nobody waits for a heartbeat");
     assert!(hinders(&mut world, Do::SetTimer { housekeeping: false }));
@@ -126,19 +126,18 @@ fn a_timer_that_somebody_waits_for_keeps_a_run_from_being_converged() {
 
 /// Promises: C5
 #[test]
-fn states_that_differ_keep_a_run_from_being_converged() {
+fn different_states_block_convergence() {
     let mut world = world();
     assert!(hinders(&mut world, Do::Become(7)));
     assert_eq!((world.tally().distinct_digests(), world.tally().is_quiet()), (2, true));
     assert!(!hinders(&mut world, Do::Become(0)));
 }
 
-/// The nodes merge by another rule than the one that says what should come of it: they agree, quietly, on
-/// what nobody wrote.
+/// The nodes merge by another rule than the oracle: they agree on values that nobody wrote.
 ///
 /// Promises: C6
 #[test]
-fn nodes_that_agree_on_something_else_than_what_was_written_have_not_converged() {
+fn agreement_on_wrong_values_is_a_violation() {
     let rule = |greater: bool| {
         let pick = move |a: &[u8], b: &[u8]| if greater { a.max(b).to_vec() } else { a.min(b).to_vec() };
         Merges::default().with("extreme", pick)

@@ -1,5 +1,4 @@
-//! The guide's examples, in its words as far as they compile; `DESIGN.md` section 13 settles
-//! the rest.
+//! The guide's examples, word for word as far as they compile; `DESIGN.md` section 13 settles the rest.
 
 #![allow(clippy::needless_borrows_for_generic_args, reason = "the guide writes it so")]
 
@@ -217,7 +216,7 @@ fn check_convergence_returns_detailed_status() {
     let Convergence::Pending(pending) = rt.check_convergence() else {
         panic!("{:?}", rt.check_convergence())
     };
-    assert!(!pending.owed.debts.is_empty() || pending.blocking_property == Property::StateDigestsEqual);
+    assert!(!pending.blockers.items.is_empty() || pending.blocking_property == Property::StateDigestsEqual);
 }
 
 #[test]
@@ -225,16 +224,17 @@ fn a_sim_node_describes_itself_as_a_local_sync_state() {
     use syncline_sync::{LocalSyncState, SyncProtocolKind, build_handshake, select_protocol};
     let mut rt = SimRuntime::with_seed(42);
     let [full, fresh] = rt.apply_scenario_n(Scenario::force_snapshot());
-    let (full, fresh) = (rt.node(full), rt.node(fresh));
+    let full = rt.node(full);
+    let fresh = rt.node(fresh);
     assert_eq!((full.entity_count(), full.max_depth(), full.has_state()), (100, 1, true));
     assert!(!fresh.has_state());
     let selection = select_protocol(&build_handshake(fresh), &build_handshake(full));
     assert_eq!(selection.protocol.kind(), SyncProtocolKind::Snapshot);
 }
 
-/// The guide's two listings of `SyncTransport`: a stream of one's own is as good as `SimStream`, and
-/// `hash_comparison_sync()` runs over it unchanged. `#[async_trait]` is not needed any more, a result
-/// names its error, and the state of the encryption can be asked for.
+/// The guide's two listings of `SyncTransport`: a user's own stream works like `SimStream`, and
+/// `hash_comparison_sync()` runs over it unchanged. `#[async_trait]` is no longer needed, results name
+/// their error type, and the encryption state can be queried.
 #[test]
 fn a_stream_of_ones_own_carries_the_protocol_functions_unchanged() {
     use std::time::Duration;
@@ -278,12 +278,15 @@ fn a_stream_of_ones_own_carries_the_protocol_functions_unchanged() {
     let [alice, bob] = rt.apply_scenario_n(Scenario::partial_overlap(2, 20, 5));
     let context = ContextId([1; 32]);
     let host = |node, replica| {
-        let (disk, moment) = (rt.node(node).disk().clone(), Moment::at(SimTime::from_secs(1)));
+        let disk = rt.node(node).disk().clone();
+        let moment = Moment::at(SimTime::from_secs(1));
         StoreHost::open(disk, context, ReplicaId::from_u64(replica), moment).unwrap()
     };
-    let (mut alice, mut bob) = (host(alice, 1), host(bob, 2));
+    let mut alice = host(alice, 1);
+    let mut bob = host(bob, 2);
     let (net, one, two) = SimStream::pair(context);
-    let (mut one, mut two) = (Stream { inner: one, sent: 0 }, Stream { inner: two, sent: 0 });
+    let mut one = Stream { inner: one, sent: 0 };
+    let mut two = Stream { inner: two, sent: 0 };
     let key = || Some((SharedKey([7; 32]), Nonce([0; 12])));
     one.set_encryption(key());
     two.set_encryption(key());

@@ -1,5 +1,5 @@
-//! Hostile peers in whole runs: what they say, how they are refused, and that the honest converge with each
-//! other and lose nothing.
+//! Hostile peers in whole runs: their lies are refused, and the honest nodes converge with each other and
+//! lose nothing.
 
 use sync_sim::case::{CaseError, ScriptAction};
 use sync_sim::hostile::Lies;
@@ -11,7 +11,7 @@ fn safe() -> impl Iterator<Item = Lie> {
     Lie::ALL.into_iter().filter(|lie| !lie.is_taken_on_trust())
 }
 
-/// A run with hostile nodes, a scenario in which all differ, and a workload.
+/// A run with hostile nodes, a scenario in which all nodes differ, and a workload.
 fn with(seed: u64, nodes: usize, faults: FaultConfig) -> SimRuntime {
     let config = SimConfig::with_seed(seed).with_faults(faults).with_max_time(SimTime::from_secs(300));
     let mut rt = SimRuntime::with_config(config);
@@ -20,7 +20,7 @@ fn with(seed: u64, nodes: usize, faults: FaultConfig) -> SimRuntime {
     rt
 }
 
-/// Runs it, and demands that the honest agree.
+/// Runs to the end and asserts that the honest nodes agree.
 fn converges(mut rt: SimRuntime, what: &str) -> SimRuntime {
     let stop = rt.run();
     assert_eq!(stop, StopCondition::Converged, "seed {}, {what}: {stop}", rt.config().seed);
@@ -29,58 +29,60 @@ fn converges(mut rt: SimRuntime, what: &str) -> SimRuntime {
     rt
 }
 
-/// How a kind of lie comes to nothing.
+/// How a kind of lie is defeated.
 #[derive(PartialEq, Debug)]
-enum Comes {
-    /// Frames, deltas or sessions are refused, and the liar is left alone for a while.
+enum Defeat {
+    /// Frames, deltas or sessions are refused, and honest nodes back off from the adversary.
     Refused,
-    /// Nothing has to be refused: what is withheld or comes late others give, what comes again changes nothing.
-    ToNothing,
+    /// Nothing has to be refused: other nodes deliver what is withheld or late, and repeated frames are
+    /// idempotent.
+    Harmless,
 }
 
-const fn comes(lie: Lie) -> Comes {
+const fn defeat_of(lie: Lie) -> Defeat {
     match lie {
-        Lie::ReplayedFrames | Lie::WithheldDeltas | Lie::SlowDrip => Comes::ToNothing,
-        _ => Comes::Refused,
+        Lie::ReplayedFrames | Lie::WithheldDeltas | Lie::SlowDrip => Defeat::Harmless,
+        _ => Defeat::Refused,
     }
 }
 
 /// Promises: S1
 #[test]
-fn whatever_a_member_says_the_honest_converge_and_keep_their_writes() {
+fn honest_converge_under_every_lie() {
     for lie in safe() {
-        let (mut told, mut refused) = (0, 0);
+        let mut lies_told = 0;
+        let mut refused = 0;
         for (seed, preset) in (0..12).zip([FaultConfig::light_chaos, FaultConfig::heavy_chaos].iter().cycle())
         {
             let faults = preset().with_hostile(1).with_lies([lie]).with_lie_rate(0.6);
             let rt = converges(with(seed, 4, faults), lie.name());
             assert_eq!(rt.check_values(), None, "seed {seed}, {lie}");
             let hostile = rt.metrics().hostile;
-            assert!(hostile.told.keys().all(|told| *told == lie), "seed {seed}: {:?}", hostile.told);
-            told += hostile.told_in_all();
+            assert!(hostile.lies.keys().all(|told| *told == lie), "seed {seed}: {:?}", hostile.lies);
+            lies_told += hostile.total_lies();
             refused += hostile.frames_refused + hostile.deltas_refused + hostile.sessions_failed;
         }
-        assert!(told > 8, "{lie} is told {told} times");
-        assert!(refused > 0 || comes(lie) == Comes::ToNothing, "{lie} is never refused");
+        assert!(lies_told > 8, "{lie} is lies_told {lies_told} times");
+        assert!(refused > 0 || defeat_of(lie) == Defeat::Harmless, "{lie} is never refused");
     }
 }
 
 #[test]
-fn where_a_member_is_believed_the_honest_agree_all_the_same() {
+fn honest_agree_under_trusted_lies() {
     for lie in Lie::ALL.into_iter().filter(|lie| lie.is_taken_on_trust()) {
-        let mut told = 0;
+        let mut lies_told = 0;
         for (seed, preset) in (0..8).zip([FaultConfig::light_chaos, FaultConfig::heavy_chaos].iter().cycle())
         {
             let faults = preset().with_hostile(1).with_lies([lie]).with_lie_rate(0.6);
-            told += converges(with(seed, 4, faults), lie.name()).metrics().hostile.told_in_all();
+            lies_told += converges(with(seed, 4, faults), lie.name()).metrics().hostile.total_lies();
         }
-        assert!(told > 20, "{lie} is told {told} times");
+        assert!(lies_told > 20, "{lie} is lies_told {lies_told} times");
     }
 }
 
-/// The limit of what is promised, seen: no record is signed.
+/// The limit of the promise: records are not signed.
 #[test]
-fn a_member_that_tampers_with_records_is_believed_and_a_stranger_is_not() {
+fn tampered_records_need_membership() {
     let wrong = |outsiders: usize| {
         let tampering = |seed| {
             let faults = FaultConfig::light_chaos()
@@ -97,7 +99,7 @@ fn a_member_that_tampers_with_records_is_believed_and_a_stranger_is_not() {
 }
 
 #[test]
-fn strangers_leave_nothing_behind_however_they_lie() {
+fn outsiders_leave_no_writes() {
     for seed in 0..10 {
         let faults = FaultConfig::heavy_chaos()
             .with_hostile(2)
@@ -105,16 +107,17 @@ fn strangers_leave_nothing_behind_however_they_lie() {
             .with_lie_rate(0.4)
             .with_churn(0.002, 200..900);
         let rt = converges(with(seed, 5, faults), "strangers");
-        // That it is only what members wrote, the run checks itself; this is that it was tried.
+        // The run itself checks that only writes of members are visible; this asserts that outsiders
+        // tried.
         let metrics = rt.metrics();
         assert_eq!(rt.check_values(), None, "seed {seed}");
-        assert!(metrics.hostile.told_by_outsiders > 0 && metrics.dropped(DropCause::NotAMember) > 0);
-        assert_eq!(metrics.hostile.told_by_outsiders, metrics.hostile.told_in_all());
+        assert!(metrics.hostile.lies_by_outsiders > 0 && metrics.dropped(DropCause::NotAMember) > 0);
+        assert_eq!(metrics.hostile.lies_by_outsiders, metrics.hostile.total_lies());
     }
 }
 
 #[test]
-fn all_lies_of_two_members_at_once_go_with_every_other_fault() {
+fn all_lies_combine_with_all_faults() {
     for seed in 0..12 {
         let lies: Vec<Lie> = if seed % 2 == 0 { safe().collect() } else { Lie::ALL.to_vec() };
         let faults = FaultConfig::heavy_chaos()
@@ -132,7 +135,7 @@ fn all_lies_of_two_members_at_once_go_with_every_other_fault() {
 }
 
 #[test]
-fn a_run_with_liars_is_decided_by_its_seed() {
+fn seed_decides_hostile_runs() {
     let run = || {
         let faults = FaultConfig::heavy_chaos().with_hostile(1);
         let rt = converges(with(9, 4, faults), "again");
@@ -142,19 +145,19 @@ fn a_run_with_liars_is_decided_by_its_seed() {
 }
 
 #[test]
-fn a_script_says_when_who_lies_and_how_often() {
+fn script_schedules_lies() {
     let mut rt = SimRuntime::with_seed(4);
     let [alice, bob, mallory] = rt.apply_scenario_n(Scenario::n_nodes_diverged(3, 5));
     rt.lie_at(SimTime::from_millis(5), mallory, Lie::LyingRoot, 3);
     rt.apply_workload(&Workload::new(30, SimDuration::from_secs(20)));
     assert!(rt.is_hostile(mallory) && !rt.is_hostile(bob));
     assert_eq!(rt.run(), StopCondition::Converged);
-    assert_eq!(rt.metrics().hostile.told, [(Lie::LyingRoot, 3)].into());
+    assert_eq!(rt.metrics().hostile.lies, [(Lie::LyingRoot, 3)].into());
     assert_eq!(rt.digest(alice), rt.digest(bob));
 }
 
 #[test]
-fn nobody_waits_for_a_hostile_node() {
+fn run_does_not_wait_for_adversaries() {
     let mut rt = SimRuntime::with_config(SimConfig::with_seed(4).with_max_time(SimTime::from_secs(60)));
     let [alice, bob, mallory] = rt.apply_scenario_n(Scenario::n_nodes_diverged(3, 5));
     rt.make_hostile(mallory, [Lie::WithheldDeltas]);
@@ -165,7 +168,7 @@ fn nobody_waits_for_a_hostile_node() {
 }
 
 #[test]
-fn a_run_that_stops_short_says_whom_it_left_out() {
+fn stopped_run_names_excluded_nodes() {
     let mut rt = SimRuntime::with_config(SimConfig::with_seed(4).with_max_time(SimTime::from_secs(5)));
     let [alice, bob, _] = rt.apply_scenario_n(Scenario::n_nodes_diverged(3, 5));
     rt.make_hostile("carol", [Lie::Garbage]);
@@ -178,11 +181,11 @@ fn a_run_that_stops_short_says_whom_it_left_out() {
 }
 
 #[test]
-fn a_liar_is_left_alone_for_longer_and_longer() {
+fn honest_nodes_back_off_from_adversaries() {
     assert!(sessions_with_a_liar() < 40, "{} sessions", sessions_with_a_liar());
 }
 
-/// How many sessions honest nodes begin in two minutes with one that refuses them all.
+/// The number of sessions that honest nodes start in two minutes with a node that rejects them all.
 fn sessions_with_a_liar() -> u64 {
     let faults =
         FaultConfig::light_chaos().with_hostile(1).with_lies([Lie::BrokenRecords]).with_lie_rate(1.0);
@@ -196,17 +199,18 @@ fn sessions_with_a_liar() -> u64 {
 }
 
 #[test]
-fn honest_nodes_that_only_liars_join_show_nothing() {
+fn rejects_topology_joined_by_adversaries() {
     let mut rt = SimRuntime::with_config(SimConfig::with_seed(1).with_topology(Topology::Line));
     rt.apply_scenario(Scenario::n_nodes_diverged(3, 2));
     rt.make_hostile("bob", []);
     assert_eq!(rt.run(), StopCondition::Violated(Check::HonestApart));
 }
 
-/// A member that lies of how far it has forgotten takes others along. One without state, told to walk, could then
-/// never compare with them: a wish for a walk gives way to a snapshot. Found by `sweep --swarm`, seed 7354.
+/// A member that announces a false horizon raises the horizon of others. A node without state that
+/// requests a walk could never compare with them, so the request gives way to a snapshot. Found by `sweep
+/// --swarm`, seed 7354.
 #[test]
-fn one_without_state_takes_a_snapshot_from_those_that_a_liar_had_forget() {
+fn fresh_node_syncs_despite_false_horizon() {
     for protocol in ["hash_comparison", "level_wise", "subtree_prefetch", "bloom_filter", "rateless_iblt"] {
         for seed in (7_354..7_384).chain(0..30) {
             let case = format!(
@@ -228,9 +232,10 @@ fn one_without_state_takes_a_snapshot_from_those_that_a_liar_had_forget() {
     }
 }
 
-/// What waits for a delta that a hostile node made up may wait for ever. Found by a sweep, seed 3572.
+/// Deltas that follow one which an adversary made up may be buffered for ever. Found by a sweep, seed
+/// 3572.
 #[test]
-fn nobody_waits_for_deltas_of_a_hostile_node_that_follow_what_never_was() {
+fn run_ends_despite_unsatisfiable_deltas() {
     for seed in 0..40 {
         let faults = FaultConfig::light_chaos()
             .with_hostile(1)
@@ -245,10 +250,10 @@ fn nobody_waits_for_deltas_of_a_hostile_node_that_follow_what_never_was() {
     }
 }
 
-/// Lists without end are of records that nobody sees and nobody wrote: what was written must be there, and
-/// what a member says besides is its word. Found by `sweep --swarm`, seed 2253.
+/// Endless lists contain invisible records that nobody wrote. All acknowledged writes must be visible;
+/// what a member claims besides is taken on trust. Found by `sweep --swarm`, seed 2253.
 #[test]
-fn places_that_a_member_made_up_hide_nothing_that_was_written() {
+fn forged_positions_hide_no_write() {
     for seed in 0..150 {
         let faults = FaultConfig::heavy_chaos()
             .with_hostile(1)
@@ -285,22 +290,25 @@ const TOLD: &str = r#"
 "#;
 
 #[test]
-fn a_case_tells_who_is_hostile_and_how() {
+fn case_describes_hostile_nodes() {
     let case = read(TOLD);
     assert_eq!(read(&case.to_text().unwrap()), case);
-    let rt = converges(case.build().unwrap(), "told");
+    let rt = converges(case.build().unwrap(), "lies_told");
     for (name, hostile) in
         [("alice", false), ("bob", false), ("mallory", true), ("trudy", true), ("oscar", true)]
     {
         assert_eq!(rt.is_hostile(name), hostile, "{name}");
     }
-    let told = rt.metrics().hostile.told;
-    assert!([Lie::LyingRoot, Lie::Garbage, Lie::ForgedDeltas].iter().all(|lie| told[lie] > 1), "{told:?}");
-    assert_eq!((told[&Lie::ForgedParents], told[&Lie::WithheldDeltas]), (1, 2));
+    let lies_told = rt.metrics().hostile.lies;
+    assert!(
+        [Lie::LyingRoot, Lie::Garbage, Lie::ForgedDeltas].iter().all(|lie| lies_told[lie] > 1),
+        "{lies_told:?}"
+    );
+    assert_eq!((lies_told[&Lie::ForgedParents], lies_told[&Lie::WithheldDeltas]), (1, 2));
 }
 
 #[test]
-fn a_case_of_hostile_nodes_that_makes_no_sense_is_refused_with_why() {
+fn rejects_inconsistent_hostile_cases() {
     let nodes = |nodes: &str| format!("nodes = [{nodes}]");
     let refused = |text: &str, words: &str| {
         let error = text.parse::<Case>().expect_err(text).to_string();
@@ -324,7 +332,7 @@ fn a_case_of_hostile_nodes_that_makes_no_sense_is_refused_with_why() {
 }
 
 #[test]
-fn a_pinned_case_names_its_liars_and_does_the_same() {
+fn pinned_case_repeats_hostile_run() {
     for seed in 0..4 {
         let faults = FaultConfig::heavy_chaos()
             .with_hostile(2)
@@ -343,15 +351,16 @@ fn a_pinned_case_names_its_liars_and_does_the_same() {
             pinned.nodes.iter().map(|node| (node.hostile, node.outsider)).collect();
         let lies = case.faults.hostile.lies;
         assert_eq!(named, [(Lies::NONE, false), (Lies::NONE, false), (lies, false), (lies, true)]);
-        let (mut first, mut again) = (case.build().unwrap(), pinned.build().unwrap());
+        let mut first = case.build().unwrap();
+        let mut again = pinned.build().unwrap();
         assert_eq!(first.run(), again.run(), "seed {seed}");
         assert_eq!(first.metrics().hostile, again.metrics().hostile, "seed {seed}");
     }
 }
 
 #[test]
-fn shrinking_drops_lies_that_do_not_matter() {
-    // What alice and bob write never gets through, whoever lies.
+fn shrinking_drops_irrelevant_lies() {
+    // The writes of alice and bob never get through, whichever node lies.
     let mut case = read(TOLD);
     case.max_time = SimTime::from_secs(5);
     case.rules = read(
@@ -367,7 +376,7 @@ fn shrinking_drops_lies_that_do_not_matter() {
 }
 
 #[test]
-fn a_film_names_hostile_nodes_as_such() {
+fn timeline_marks_hostile_nodes() {
     let faults = FaultConfig::light_chaos().with_hostile(1).with_lies([Lie::Garbage]).with_lie_rate(0.5);
     let mut rt =
         SimRuntime::with_config(SimConfig::with_seed(2).with_faults(faults).with_history(usize::MAX));
@@ -384,9 +393,9 @@ fn a_film_names_hostile_nodes_as_such() {
     );
 }
 
-/// Where nodes sign with keys of their own, their replicas are made twice before the run.
+/// Where nodes sign with their own keys, their replicas are recovered twice before the run.
 #[test]
-fn who_begins_afresh_is_told_from_its_former_life_by_how_often_it_has_started() {
+fn fresh_start_raises_the_incarnation() {
     let mut rt =
         SimRuntime::with_config(SimConfig::with_seed(1).with_faults(FaultConfig::none().with_hostile(1)));
     rt.apply_scenario(Scenario::n_nodes_synced(3, 4));
@@ -400,13 +409,13 @@ fn who_begins_afresh_is_told_from_its_former_life_by_how_often_it_has_started() 
     assert!(starts(&rt) > before, "{} after {before}", starts(&rt));
 }
 
-/// What is found once a refusal is taken out: without it these tests would show nothing.
+/// Canaries that remove a refusal: they show that the tests above can fail.
 #[cfg(feature = "canary")]
 mod without_a_refusal {
     use super::*;
     use sync_sim::canary::{self, Canary};
 
-    /// How the first of so many runs ends that does not converge while a bug is on.
+    /// The end of the first run that does not converge while a bug is on.
     fn found(bug: Canary, lies: &[Lie], outsiders: usize) -> String {
         let seeds = 0..60;
         let run = |seed| {
@@ -426,23 +435,23 @@ mod without_a_refusal {
     }
 
     #[test]
-    fn signatures_that_nobody_checks_are_missed() {
+    fn detects_unchecked_signatures() {
         found(Canary::SignaturesUnchecked, &[Lie::ForgedDeltas], 0);
     }
 
     #[test]
-    fn a_stranger_that_is_let_in_is_found_by_what_it_leaves() {
+    fn detects_admitted_outsider() {
         let said = found(Canary::StrangersLetIn, &[Lie::LyingRoot], 1);
         assert!(said.contains("C6"), "{said}");
     }
 
     #[test]
-    fn a_root_that_is_believed_is_found() {
+    fn detects_unverified_root() {
         found(Canary::SuccessOnPeersWord, &[Lie::LyingRoot], 0);
     }
 
     #[test]
-    fn a_liar_that_is_forgiven_each_time_is_tried_far_more_often() {
+    fn detects_missing_backoff() {
         canary::set(Some(Canary::FailuresForgiven));
         let sessions = sessions_with_a_liar();
         canary::set(None);

@@ -1,5 +1,5 @@
-//! A scenario that is named for a protocol ends in that protocol being selected and run, whoever
-//! starts; and every scenario converges under light chaos.
+//! A scenario that is named for a protocol makes sessions select and run it, whichever node starts; and
+//! every scenario converges under light chaos.
 
 use std::collections::BTreeSet;
 use sync_sim::metrics::ProtocolMetrics;
@@ -13,7 +13,7 @@ fn run(scenario: Scenario, faults: FaultConfig, seed: u64) -> ProtocolMetrics {
     rt.metrics().protocol
 }
 
-/// Which protocols ran, of all that transfer anything.
+/// The protocols that ran, of all that transfer data.
 fn protocols(scenario: fn() -> Scenario) -> Vec<&'static str> {
     let mut seen = BTreeSet::new();
     for seed in 0..20 {
@@ -33,7 +33,7 @@ fn protocols(scenario: fn() -> Scenario) -> Vec<&'static str> {
 }
 
 #[test]
-fn scenarios_named_for_a_protocol_lead_to_it_and_no_other() {
+fn scenarios_select_their_protocol() {
     assert!(protocols(Scenario::force_none).is_empty());
     assert_eq!(protocols(Scenario::force_snapshot), ["snapshot"]);
     assert_eq!(protocols(Scenario::fresh_and_initialized), ["snapshot"]);
@@ -42,13 +42,13 @@ fn scenarios_named_for_a_protocol_lead_to_it_and_no_other() {
     assert_eq!(protocols(Scenario::force_bloom_filter), ["filter"]);
     assert_eq!(protocols(Scenario::force_subtree_prefetch), ["subtrees"]);
     assert_eq!(protocols(Scenario::force_levelwise), ["levels"]);
-    // Two sets of equal size with nothing in common look close to the table; the sketch sees them.
+    // Two disjoint sets of equal size look similar to the table; the sketch sees the difference.
     assert_eq!(protocols(Scenario::both_initialized), ["sketch"]);
     assert_eq!(protocols(Scenario::three_nodes_one_diverged), ["sketch"]);
 }
 
 #[test]
-fn a_protocol_that_is_wished_for_is_the_one_that_runs() {
+fn requested_protocol_runs() {
     for protocol in SyncProtocolKind::EXECUTABLE {
         let config = SimConfig::with_seed(3).with_protocol(protocol).with_selection(Selection::Table);
         let mut rt = SimRuntime::with_config(config);
@@ -60,7 +60,7 @@ fn a_protocol_that_is_wished_for_is_the_one_that_runs() {
             SyncProtocolKind::HashComparison => ran.hash_comparisons,
             SyncProtocolKind::BloomFilter => ran.bloom_filters,
             SyncProtocolKind::SubtreePrefetch => ran.subtree_prefetches,
-            // With nothing to wish for, or a wish that cannot be granted, the table decides.
+            // Without a request, or with one that cannot be granted, the table decides.
             SyncProtocolKind::None | SyncProtocolKind::Snapshot => ran.bloom_filters,
             SyncProtocolKind::RatelessIblt => ran.sketches,
             SyncProtocolKind::LevelWise => ran.level_walks,
@@ -70,7 +70,7 @@ fn a_protocol_that_is_wished_for_is_the_one_that_runs() {
 }
 
 #[test]
-fn random_families_converge_under_light_chaos() {
+fn random_scenarios_converge_under_light_chaos() {
     for seed in 0..12 {
         for scenario in [
             RandomScenario::two_nodes_random(seed),
@@ -85,7 +85,7 @@ fn random_families_converge_under_light_chaos() {
 }
 
 #[test]
-fn a_fresh_joiner_takes_a_snapshot_in_every_random_mesh() {
+fn fresh_joiner_takes_a_snapshot() {
     for seed in 0..10 {
         assert!(run(RandomScenario::fresh_join_random(seed, 3), FaultConfig::default(), seed).snapshots >= 1);
     }

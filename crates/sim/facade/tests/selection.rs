@@ -1,11 +1,11 @@
-//! How good the choice of a protocol is: over a grid of states and links, what the chosen protocol takes
-//! against the best one. Virtual time, so that the figures are the same everywhere.
+//! The quality of protocol selection: over a grid of states and links, the time of the selected protocol
+//! relative to the best one. Times are virtual, so the figures are the same everywhere.
 
 use sync_sim::compare_protocols::{
     Comparison, Link, Outcome, Selection, Shape, Spread, StatePair, SyncProtocolKind,
 };
 
-/// Times of the choice over the best, in percent, ascending.
+/// The time of the selected protocol in percent of the best, ascending.
 fn ratios(how: Selection, grounds: &[StatePair], links: &[Link]) -> Vec<u64> {
     let mut ratios = Vec::new();
     for ground in grounds {
@@ -59,7 +59,7 @@ fn grounds() -> Vec<StatePair> {
 }
 
 #[test]
-fn the_adaptive_choice_is_near_the_best_and_nearer_than_the_table() {
+fn adaptive_selection_is_near_optimal() {
     let links: Vec<Link> = [(500, 125_000_000), (50_000, 2_500_000), (200_000, 125_000)]
         .map(|(round_trip_us, bytes_per_second)| Link { round_trip_us, bytes_per_second })
         .to_vec();

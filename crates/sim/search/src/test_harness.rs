@@ -144,7 +144,12 @@ impl Trial {
         }
     }
 
-    fn must_pass(&self, case: &Case, body: &dyn Fn(&mut SimRuntime), report: impl FnOnce(&RunResult) -> String) {
+    fn must_pass(
+        &self,
+        case: &Case,
+        body: &dyn Fn(&mut SimRuntime),
+        report: impl FnOnce(&RunResult) -> String,
+    ) {
         match self.attempt(case, false, body) {
             Ok((_, ended)) if ended.class.is_converged() => {}
             Ok((_, ended)) => panic!("{}", report(&ended)),
@@ -165,7 +170,7 @@ impl Trial {
             rt.apply_scenario(Scenario::n_nodes_synced(self.nodes, 0));
         }
         let panicked = catch_silently(|| body(&mut rt));
-        let stop = rt.broken.clone().map_or(StopCondition::Converged, StopCondition::Violated);
+        let stop = rt.broken_promise().cloned().map_or(StopCondition::Converged, StopCondition::Violated);
         let (stop, class, reason) = match panicked {
             None => (Some(stop.clone()), Class::of(&stop), stop.to_string()),
             // The class of a panic is its place. Its message may contain times and counts, which shrinking changes.

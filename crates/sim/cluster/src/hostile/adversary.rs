@@ -1,7 +1,7 @@
-//! A node's other side: what it makes of the frames that its replica would send.
+//! What an adversary sends instead of the frames that its honest replica would send.
 
-use crate::hostile::forge::{Craft, Heard};
-use crate::hostile::{claims, deltas, random_mutation as changes, states};
+use crate::hostile::forge::{AttackContext, PeerClaims};
+use crate::hostile::{claims, deltas, random_mutation, states};
 use std::collections::{BTreeMap, VecDeque};
 use sync_sim_engine::actor::Outgoing;
 use sync_sim_engine::faults::{Lie, Rate};
@@ -10,243 +10,261 @@ use syncline_store::Bytes;
 use syncline_sync::{Frame, Gate, Gossip, Message};
 use syncline_types::{Choice, Entropy, ReplicaId, SimDuration, SimTime, limits};
 
-/// Frames that it remembers, to send them again.
-const REMEMBERED: usize = 24;
-/// How long an answer of one that drips takes, in milliseconds.
+/// Honest frames that an adversary remembers for replays.
+const REPLAY_WINDOW: usize = 24;
+/// How long [`Lie::SlowDrip`] delays a response, in milliseconds, both ends included.
 const DRIP_MS: (u64, u64) = (150, 1_500);
 
-/// How a hostile node lies.
+/// Which lies a hostile node tells, and when.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Manner {
-    /// What it says by chance.
+pub(crate) struct AttackPlan {
+    /// The lies that it tells at random.
     pub(crate) lies: Vec<Lie>,
-    /// How often, for each frame.
+    /// The probability of a random lie, for each frame.
     pub(crate) rate: Rate,
-    /// What it says by script: from a time on, in so many frames.
+    /// Scripted lies: the time from which on, the lie, and the number of frames still to alter.
     pub(crate) script: Vec<(SimTime, Lie, u64)>,
 }
 
-impl Manner {
-    /// Whether it may say what a member is believed.
+impl AttackPlan {
+    /// Whether the plan has a lie that members take on trust.
     pub(crate) fn is_taken_on_trust(&self) -> bool {
         let scripted = self.script.iter().map(|(_, lie, _)| lie);
         self.lies.iter().chain(scripted).any(|lie| lie.is_taken_on_trust())
     }
 }
 
-/// The means by which a node lies, and what it remembers. Lost with nothing: crashes teach it no better.
+/// Alters the frames of a hostile node. It survives crashes of its host, except for the frames that it delays.
 #[derive(Clone, Debug, Default)]
-pub struct Liar {
-    pub(crate) manner: Manner,
-    heard: Heard,
+pub struct Adversary {
+    pub(crate) plan: AttackPlan,
+    peer_claims: PeerClaims,
+    /// The last [`REPLAY_WINDOW`] honest frames, oldest first.
     sent: VecDeque<Outgoing>,
-    held: VecDeque<(SimTime, Outgoing)>,
-    told: BTreeMap<Lie, u64>,
+    /// Delayed frames with the time at which each leaves.
+    delayed: VecDeque<(SimTime, Outgoing)>,
+    lie_counts: BTreeMap<Lie, u64>,
+    /// Attempts to alter a frame so far.
     turn: u64,
 }
 
-/// Who lies, and with what.
-pub(crate) struct Identity<'a> {
+/// Under whose name an adversary lies.
+pub(crate) struct AdversaryIdentity<'a> {
     pub(crate) replica: ReplicaId,
     pub(crate) gate: &'a Gate,
 }
 
-/// What becomes of a frame.
-enum Bent {
-    Now(Bytes),
-    Late(Bytes, SimDuration),
-    Again(Outgoing),
-    Never,
+/// What an adversary does with a frame that its replica sends.
+enum AlteredFrame {
+    /// Sends these bytes instead.
+    Send(Bytes),
+    /// Sends these bytes instead, after a delay.
+    Delay(Bytes, SimDuration),
+    /// Sends an earlier frame instead.
+    Replay(Outgoing),
+    /// Sends nothing.
+    Withhold,
 }
 
-impl Liar {
-    pub(crate) fn new(manner: Manner) -> Self {
-        Self { manner, ..Self::default() }
+impl Adversary {
+    pub(crate) fn new(plan: AttackPlan) -> Self {
+        Self { plan, ..Self::default() }
     }
 
-    /// How often it has told each lie.
-    pub const fn told(&self) -> &BTreeMap<Lie, u64> {
-        &self.told
+    /// Frames altered so far, by the kind of lie.
+    pub const fn lie_counts(&self) -> &BTreeMap<Lie, u64> {
+        &self.lie_counts
     }
 
-    /// Takes note of a frame that came.
-    pub(crate) fn hear(&mut self, from: NodeId, bytes: &[u8], identity: &Identity<'_>) {
+    /// Records what a received frame claims about its sender.
+    pub(crate) fn observe(&mut self, from: NodeId, bytes: &[u8], identity: &AdversaryIdentity<'_>) {
         if let Ok(frame) = Frame::from_wire(bytes, identity.gate.context) {
-            self.heard.note(from.0, frame.message);
+            self.peer_claims.observe(from.0, frame.message);
         }
     }
 
-    /// What leaves instead of the frames that its replica would send.
-    pub(crate) fn bend(
+    /// The frames that leave now instead of the `honest` ones. Delayed frames wait for
+    /// [`take_due`](Self::take_due).
+    pub(crate) fn alter(
         &mut self,
         honest: Vec<Outgoing>,
-        identity: &Identity<'_>,
+        identity: &AdversaryIdentity<'_>,
         now: SimTime,
-        chance: &mut dyn Entropy,
+        entropy: &mut dyn Entropy,
     ) -> Vec<Outgoing> {
         let mut out = Vec::with_capacity(honest.len());
         for frame in honest {
-            let bent = self.lie_about(&frame, identity, now, chance);
+            let altered = self.choose_lie(&frame, identity, now, entropy);
+            // Pushed after the choice, so that a replay is always of an earlier frame.
             self.sent.push_back(frame.clone());
-            if self.sent.len() > REMEMBERED {
+            if self.sent.len() > REPLAY_WINDOW {
                 self.sent.pop_front();
             }
-            match bent {
+            match altered {
                 None => out.push(frame),
-                Some(Bent::Now(bytes)) => out.push(Outgoing { bytes, ..frame }),
-                Some(Bent::Again(before)) => out.push(before),
-                Some(Bent::Late(bytes, pause)) => {
-                    self.held.push_back((now + pause, Outgoing { bytes, ..frame }));
+                Some(AlteredFrame::Send(bytes)) => out.push(Outgoing { bytes, ..frame }),
+                Some(AlteredFrame::Replay(earlier)) => out.push(earlier),
+                Some(AlteredFrame::Delay(bytes, delay)) => {
+                    self.delayed.push_back((now + delay, Outgoing { bytes, ..frame }));
                 }
-                Some(Bent::Never) => {}
+                Some(AlteredFrame::Withhold) => {}
             }
         }
         out
     }
 
-    /// The frames held back until now.
-    pub(crate) fn due(&mut self, now: SimTime) -> Vec<Outgoing> {
-        let (due, held) = std::mem::take(&mut self.held).into_iter().partition(|(at, _)| *at <= now);
-        self.held = held;
+    /// Removes and returns the delayed frames that leave by `now`.
+    pub(crate) fn take_due(&mut self, now: SimTime) -> Vec<Outgoing> {
+        let (due, delayed) = std::mem::take(&mut self.delayed).into_iter().partition(|(at, _)| *at <= now);
+        self.delayed = delayed;
         let due: VecDeque<(SimTime, Outgoing)> = due;
         due.into_iter().map(|(_, frame)| frame).collect()
     }
 
-    /// When the next frame that it holds back is due.
+    /// When the next delayed frame leaves.
     pub(crate) fn next_due(&self) -> Option<SimTime> {
-        self.held.iter().map(|(at, _)| *at).min()
+        self.delayed.iter().map(|(at, _)| *at).min()
     }
 
-    /// What was held back is gone: its host went down.
+    /// The host went down and lost the delayed frames.
     pub(crate) fn crash(&mut self) {
-        self.held.clear();
+        self.delayed.clear();
     }
 
-    fn lie_about(
+    /// Chooses a lie for a frame: a scripted one that is due, or else a random one. `None` if the frame leaves as
+    /// it is.
+    fn choose_lie(
         &mut self,
         frame: &Outgoing,
-        identity: &Identity<'_>,
+        identity: &AdversaryIdentity<'_>,
         now: SimTime,
-        chance: &mut dyn Entropy,
-    ) -> Option<Bent> {
-        let scripted = self.manner.script.iter().position(|(at, _, left)| *at <= now && *left > 0);
+        entropy: &mut dyn Entropy,
+    ) -> Option<AlteredFrame> {
+        // A script goes first, so that it is independent of the rate of random lies.
+        let scripted = self.plan.script.iter().position(|(at, _, left)| *at <= now && *left > 0);
         if let Some(at) = scripted
-            && let Some((_, lie, _)) = self.manner.script.get(at).copied()
-            && let Some(bent) = self.tell(lie, frame, identity, now, chance)
+            && let Some((_, lie, _)) = self.plan.script.get(at).copied()
+            && let Some(altered) = self.apply_lie(lie, frame, identity, now, entropy)
         {
-            if let Some((_, _, left)) = self.manner.script.get_mut(at) {
+            if let Some((_, _, left)) = self.plan.script.get_mut(at) {
+                assert!(*left > 0, "a scripted lie alters no more frames than its script says");
                 *left -= 1;
             }
-            return Some(bent);
+            return Some(altered);
         }
-        let rate = u64::from(self.manner.rate.as_ppm());
-        if self.manner.lies.is_empty() || chance.below(Choice::Lie, 1_000_000) >= rate {
+        let rate = u64::from(self.plan.rate.as_ppm());
+        if self.plan.lies.is_empty() || entropy.below(Choice::Lie, 1_000_000) >= rate {
             return None;
         }
-        // From one on, so that a frame that one lie says nothing to is bent by the next.
-        let lies = self.manner.lies.clone();
-        let first = chance.below(Choice::LieKind, lies.len() as u64) as usize;
+        // All lies are tried from a random one on: where one does not apply to the frame, the next may.
+        let lies = self.plan.lies.clone();
+        let first = entropy.below(Choice::LieKind, lies.len() as u64) as usize;
         let in_turn = lies.iter().cycle().skip(first).take(lies.len());
-        in_turn.copied().find_map(|lie| self.tell(lie, frame, identity, now, chance))
+        in_turn.copied().find_map(|lie| self.apply_lie(lie, frame, identity, now, entropy))
     }
 
-    /// A frame bent by one lie, if that says something to it.
-    fn tell(
+    /// Alters a frame by one lie; `None` if the lie does not apply to it.
+    fn apply_lie(
         &mut self,
         lie: Lie,
         frame: &Outgoing,
-        identity: &Identity<'_>,
+        identity: &AdversaryIdentity<'_>,
         now: SimTime,
-        chance: &mut dyn Entropy,
-    ) -> Option<Bent> {
+        entropy: &mut dyn Entropy,
+    ) -> Option<AlteredFrame> {
         let context = identity.gate.context;
         let Frame { incarnation, mut message } = Frame::from_wire(&frame.bytes, context).ok()?;
         self.turn += 1;
-        let mut craft = Craft {
+        let mut attack = AttackContext {
             gate: identity.gate,
             own: identity.replica,
-            echo: self.heard.root_of(frame.to.0),
-            asked: self.heard.asked_by(frame.to.0),
+            peer_root: self.peer_claims.root_of(frame.to.0),
+            peer_handshake: self.peer_claims.handshake_from(frame.to.0),
             now,
             turn: self.turn,
-            chance,
+            entropy,
         };
-        let bent = match lie {
+        let altered = match lie {
             Lie::ReplayedFrames => {
-                let before = self.sent.get(craft.below(self.sent.len()))?;
-                Bent::Again(before.clone())
+                let earlier = self.sent.get(attack.below(self.sent.len()))?;
+                AlteredFrame::Replay(earlier.clone())
             }
-            Lie::WithheldDeltas if matches!(message, Message::Gossip(Gossip::Delta(_))) => Bent::Never,
-            Lie::Garbage => Bent::Now(garbage(&frame.bytes, context, &mut craft)),
-            Lie::OversizedPages if matches!(message, Message::Response { .. }) && craft.one_in(16) => {
+            // A gossiped delta is the whole message: withholding it leaves nothing to send.
+            Lie::WithheldDeltas if matches!(message, Message::Gossip(Gossip::Delta(_))) => {
+                AlteredFrame::Withhold
+            }
+            Lie::Garbage => AlteredFrame::Send(garbage(&frame.bytes, context, &mut attack)),
+            // One response in 16 exceeds the frame limit itself instead of the limits of its lists.
+            Lie::OversizedPages if matches!(message, Message::Response { .. }) && attack.one_in(16) => {
                 let mut bytes = frame.bytes.to_vec();
                 bytes.resize(limits::MAX_FRAME_BYTES + 1, 0);
-                Bent::Now(bytes.into())
+                AlteredFrame::Send(bytes.into())
             }
             lie => {
-                if !say(lie, &mut message, &mut craft) {
+                if !alter_message(lie, &mut message, &mut attack) {
                     return None;
                 }
                 let bytes = Bytes::from(Frame { incarnation, message }.to_wire(context));
                 if lie == Lie::SlowDrip {
-                    let pause = craft.chance.between(Choice::LieDetail, DRIP_MS.0, DRIP_MS.1);
-                    Bent::Late(bytes, SimDuration::from_millis(pause))
+                    let delay = attack.entropy.between(Choice::LieDetail, DRIP_MS.0, DRIP_MS.1);
+                    AlteredFrame::Delay(bytes, SimDuration::from_millis(delay))
                 } else {
-                    Bent::Now(bytes)
+                    AlteredFrame::Send(bytes)
                 }
             }
         };
-        *self.told.entry(lie).or_default() += 1;
-        Some(bent)
+        *self.lie_counts.entry(lie).or_default() += 1;
+        Some(altered)
     }
 }
 
-/// Changes a message by one lie. Says whether there was anything to change.
-fn say(lie: Lie, message: &mut Message, craft: &mut Craft<'_>) -> bool {
+/// Alters a message by one lie. Says whether the lie applied to it.
+fn alter_message(lie: Lie, message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
     match lie {
         Lie::LyingRoot => {
-            let root = craft.digest();
-            claims::root(message, root, craft)
+            let root = attack.digest();
+            claims::root(message, root, attack)
         }
-        Lie::EchoedRoot => craft.echo.is_some_and(|root| claims::root(message, root, craft)),
-        Lie::WrongHashes => states::hashes(message, craft),
-        Lie::TamperedRecords => states::tamper(message, craft),
+        Lie::EchoedRoot => attack.peer_root.is_some_and(|root| claims::root(message, root, attack)),
+        Lie::WrongHashes => states::hashes(message, attack),
+        Lie::TamperedRecords => states::tamper(message, attack),
         Lie::BrokenRecords => states::break_records(message),
         Lie::WithheldDeltas => deltas::withheld(message),
-        Lie::ForgedDeltas => deltas::forged(message, craft),
-        Lie::ForgedParents => deltas::parents(message, craft),
-        Lie::ForgedPositions => deltas::positions(message, craft),
-        Lie::ForgedVersions => claims::versions(message, craft),
-        Lie::OversizedPages => states::oversize(message, craft),
-        Lie::EndlessLists => states::endless(message, craft),
+        Lie::ForgedDeltas => deltas::forged(message, attack),
+        Lie::ForgedParents => deltas::parents(message, attack),
+        Lie::ForgedPositions => deltas::positions(message, attack),
+        Lie::ForgedVersions => claims::versions(message, attack),
+        Lie::OversizedPages => states::oversize(message, attack),
+        Lie::EndlessLists => states::endless(message, attack),
         Lie::SlowDrip => states::drip(message),
-        Lie::FalseCapabilities => claims::capabilities(message, craft),
-        Lie::RandomChanges => changes::at_random(message, craft),
-        // These are no changes of a message.
-        Lie::ReplayedFrames | Lie::Garbage => false,
+        Lie::FalseCapabilities => claims::capabilities(message, attack),
+        Lie::RandomChanges => random_mutation::at_random(message, attack),
+        Lie::ReplayedFrames | Lie::Garbage => unreachable!("`apply_lie` handles lies about whole frames"),
     }
 }
 
-/// A frame of the right form with nothing in it that is a message.
-fn garbage(bytes: &Bytes, context: syncline_types::ContextId, craft: &mut Craft<'_>) -> Bytes {
-    /// Checksum, version and context.
+/// A frame with a valid checksum and header whose body does not decode.
+fn garbage(bytes: &Bytes, context: syncline_types::ContextId, attack: &mut AttackContext<'_>) -> Bytes {
+    /// Bytes of checksum, version and context.
     const HEAD: usize = 13;
-    let mut bent = bytes.to_vec();
-    bent.truncate(HEAD.max(bent.len().min(HEAD + 1 + craft.below(200))));
-    for at in HEAD..bent.len() {
-        if craft.one_in(2)
-            && let Some(byte) = bent.get_mut(at)
+    let mut altered = bytes.to_vec();
+    altered.truncate(HEAD.max(altered.len().min(HEAD + 1 + attack.below(200))));
+    for at in HEAD..altered.len() {
+        if attack.one_in(2)
+            && let Some(byte) = altered.get_mut(at)
         {
-            *byte = craft.byte();
+            *byte = attack.byte();
         }
     }
+    // Random bytes may decode by accident; each further byte is 0xff until they do not.
     loop {
-        let sum = 4.min(bent.len());
-        let (head, tail) = bent.split_at_mut(sum);
+        let sum = 4.min(altered.len());
+        let (head, tail) = altered.split_at_mut(sum);
+        assert!(head.len() == 4, "every frame has room for its checksum");
         head.copy_from_slice(&crc32fast::hash(tail).to_le_bytes());
-        if Frame::from_wire(&bent, context).is_err() {
-            return bent.into();
+        if Frame::from_wire(&altered, context).is_err() {
+            return altered.into();
         }
-        bent.push(0xff);
+        altered.push(0xff);
     }
 }

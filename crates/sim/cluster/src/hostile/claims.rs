@@ -1,14 +1,14 @@
-//! Lies about oneself: the root, what one covers and has forgotten, what one can do.
+//! Lies of an adversary about itself: its root, the deltas it covers, its horizon, its capabilities.
 
-use crate::hostile::forge::{Craft, choose_by_claims, claims};
+use crate::hostile::forge::{AttackContext, choose_by_claims, claims};
 use syncline_sync::{Dot, Gossip, Message, Rejection, Request, Response, SyncHandshake, SyncProtocolKind};
 use syncline_types::{Digest, Hlc, ReplicaId, limits};
 
-/// Tells another root wherever a message tells one.
-pub(crate) fn root(message: &mut Message, lie: Digest, craft: &Craft<'_>) -> bool {
+/// Replaces the root wherever a message announces one.
+pub(crate) fn root(message: &mut Message, lie: Digest, attack: &AttackContext<'_>) -> bool {
     if let Some(claims) = claims(message) {
         claims.root_hash = lie;
-        choose_by_claims(message, craft);
+        choose_by_claims(message, attack);
         return true;
     }
     match message {
@@ -21,68 +21,68 @@ pub(crate) fn root(message: &mut Message, lie: Digest, craft: &Craft<'_>) -> boo
     true
 }
 
-/// A delta that may never have been, of somebody known or of a stranger.
-fn some_dot(known: &[ReplicaId], craft: &mut Craft<'_>) -> Dot {
-    let at = craft.below(known.len() + 1);
+/// The dot of a delta that may not exist, by a known author or by a stranger.
+fn some_dot(known: &[ReplicaId], attack: &mut AttackContext<'_>) -> Dot {
+    let at = attack.below(known.len() + 1);
     let author = known.get(at).copied().unwrap_or_else(|| ReplicaId::from_u64(0xbad));
-    let bits = 1 + craft.below(48);
-    Dot { author, seq: (1 + craft.any() % (1 << bits)).min(limits::MAX_DELTA_SEQ) }
+    let bits = 1 + attack.below(48);
+    Dot { author, seq: (1 + attack.any() % (1 << bits)).min(limits::MAX_DELTA_SEQ) }
 }
 
-/// A stamp near the time, or anywhere.
-fn some_stamp(by: ReplicaId, craft: &mut Craft<'_>) -> Hlc {
-    let now = craft.now.as_millis();
-    let at = match craft.below(4) {
-        0 => now.saturating_sub(craft.below(20_000) as u64),
-        1 => now + craft.below(10_000) as u64,
+/// A random stamp, in three of four cases near the present time.
+fn some_stamp(by: ReplicaId, attack: &mut AttackContext<'_>) -> Hlc {
+    let now = attack.now.as_millis();
+    let at = match attack.below(4) {
+        0 => now.saturating_sub(attack.below(20_000) as u64),
+        1 => now + attack.below(10_000) as u64,
         2 => now,
-        _ => craft.any() >> craft.below(64),
+        _ => attack.any() >> attack.below(64),
     };
     Hlc::new(at, 0, by)
 }
 
-/// Changes one of the claims that only their own replica can know to be true.
-fn history(claims: &mut SyncHandshake, craft: &mut Craft<'_>) {
+/// Changes one of the claims that only the claiming replica can verify.
+fn history(claims: &mut SyncHandshake, attack: &mut AttackContext<'_>) {
     let known: Vec<ReplicaId> = claims.covered.entries().map(|dot| dot.author).collect();
-    match craft.below(8) {
-        0 => claims.entity_count = craft.any() >> craft.below(64),
-        1 => claims.max_depth = craft.below(limits::MAX_ANCESTORS) as u32,
+    match attack.below(8) {
+        0 => claims.entity_count = attack.any() >> attack.below(64),
+        1 => claims.max_depth = attack.below(limits::MAX_ANCESTORS) as u32,
         2 => claims.has_state = !claims.has_state,
-        3 => claims.covered.cover(some_dot(&known, craft)),
-        4 => claims.log_floor.cover(some_dot(&known, craft)),
-        5 => claims.stable.cover(some_dot(&known, craft)),
-        6 => claims.horizon = some_stamp(claims.replica, craft),
-        _ => claims.clock = some_stamp(claims.replica, craft).time(),
+        3 => claims.covered.cover(some_dot(&known, attack)),
+        4 => claims.log_floor.cover(some_dot(&known, attack)),
+        5 => claims.stable.cover(some_dot(&known, attack)),
+        6 => claims.horizon = some_stamp(claims.replica, attack),
+        _ => claims.clock = some_stamp(claims.replica, attack).time(),
     }
 }
 
-/// Tells of another history than its own.
-pub(super) fn versions(message: &mut Message, craft: &mut Craft<'_>) -> bool {
-    let own = craft.own;
+/// Announces versions other than those of its state.
+pub(super) fn versions(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
+    let own = attack.own;
     if let Some(claims) = claims(message) {
-        history(claims, craft);
-        choose_by_claims(message, craft);
+        history(claims, attack);
+        choose_by_claims(message, attack);
         return true;
     }
     match message {
         Message::Gossip(Gossip::Heartbeat { seq, clock, .. }) => {
-            *seq = some_dot(&[own], craft).seq;
-            *clock = some_stamp(own, craft).time();
+            *seq = some_dot(&[own], attack).seq;
+            *clock = some_stamp(own, attack).time();
         }
         Message::Request { request: Request::Deltas { covered, .. }, .. } => {
             let known: Vec<ReplicaId> = covered.entries().map(|dot| dot.author).collect();
-            covered.cover(some_dot(&known, craft));
+            covered.cover(some_dot(&known, attack));
         }
-        Message::Request { request: Request::Exchange(asked), .. } => asked.horizon = some_stamp(own, craft),
+        Message::Request { request: Request::Exchange(asked), .. } => asked.horizon = some_stamp(own, attack),
         Message::Response { response: Response::Deltas(reply), .. } => {
             let known: Vec<ReplicaId> = reply.covered.entries().map(|dot| dot.author).collect();
-            reply.covered.cover(some_dot(&known, craft));
+            reply.covered.cover(some_dot(&known, attack));
         }
         Message::Response { response: Response::Exchange(reply), .. } => {
-            if craft.one_in(2) {
-                reply.horizon = some_stamp(own, craft);
+            if attack.one_in(2) {
+                reply.horizon = some_stamp(own, attack);
             } else {
-                reply.generation_after = reply.generation_after.wrapping_add(1 + craft.any() % 9);
+                reply.generation_after = reply.generation_after.wrapping_add(1 + attack.any() % 9);
             }
         }
         _ => return false,
@@ -90,34 +90,35 @@ pub(super) fn versions(message: &mut Message, craft: &mut Craft<'_>) -> bool {
     true
 }
 
-/// Offers what it cannot run, chooses by no rule, or refuses what it agreed to.
-pub(super) fn capabilities(message: &mut Message, craft: &mut Craft<'_>) -> bool {
-    let refuses = craft.one_in(2);
+/// Offers protocols that it cannot run, breaks the selection rule, or rejects what it agreed to.
+pub(super) fn capabilities(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
+    let refuses = attack.one_in(2);
     match message {
         Message::Response { response: Response::Handshake(reply), .. } if refuses => {
-            let at = craft.below(SyncProtocolKind::ALL.len());
+            let at = attack.below(SyncProtocolKind::ALL.len());
             reply.verdict = SyncProtocolKind::ALL.get(at).copied().unwrap_or(SyncProtocolKind::None);
             true
         }
         Message::Response { response, .. } if refuses => {
-            *response = Response::Rejected(rejection(craft));
+            *response = Response::Rejected(rejection(attack));
             true
         }
         message => {
+            // Only claims can be false; a message without any is left as it is.
             let Some(claims) = claims(message) else { return false };
-            if craft.one_in(2) {
+            if attack.one_in(2) {
                 claims.supported_protocols = SyncProtocolKind::ALL.to_vec();
             }
-            craft.shuffle(&mut claims.supported_protocols);
-            choose_by_claims(message, craft);
+            attack.shuffle(&mut claims.supported_protocols);
+            choose_by_claims(message, attack);
             true
         }
     }
 }
 
-fn rejection(craft: &mut Craft<'_>) -> Rejection {
-    match craft.below(6) {
-        0 => Rejection::Version { theirs: craft.below(9) as u32 },
+fn rejection(attack: &mut AttackContext<'_>) -> Rejection {
+    match attack.below(6) {
+        0 => Rejection::Version { theirs: attack.below(9) as u32 },
         1 => Rejection::Context,
         2 => Rejection::Yield,
         3 => Rejection::NotAMember,

@@ -1,12 +1,12 @@
-//! Lies about writes: deltas that are not given, that are not their author's, or that say what is not so.
+//! Lies about writes: deltas that are withheld, not signed by their author, or false in their content.
 
-use crate::hostile::forge::{Craft, change_deltas};
+use crate::hostile::forge::{AttackContext, change_deltas};
 use syncline_storage::Action;
 use syncline_sync::{Delta, DeltaRef, Dot, Gossip, Message, Request, Response};
 use syncline_types::{DeltaId, EntityId, ReplicaId};
 
-/// Gives no deltas, and says that these are all. Says whether there were any; a message that only brings
-/// deltas is not sent at all.
+/// Removes all deltas and claims that these are all. Says whether there were any. A gossip message that
+/// carries a single delta is dropped by the caller instead.
 pub(super) fn withheld(message: &mut Message) -> bool {
     match message {
         Message::Gossip(Gossip::DeltaReply { deltas, .. })
@@ -25,25 +25,26 @@ pub(super) fn withheld(message: &mut Message) -> bool {
     }
 }
 
-/// Changes one delta so that its signature is not its author's any more.
-pub(super) fn forged(message: &mut Message, craft: &mut Craft<'_>) -> bool {
+/// Changes one delta so that its signature is no longer that of its author.
+pub(super) fn forged(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
     change_deltas(message, |deltas| {
-        craft.change_one(deltas, |delta, craft| {
-            match craft.below(5) {
+        attack.change_one(deltas, |delta, attack| {
+            match attack.below(5) {
                 0 if !delta.actions.is_empty() => delta.actions.clear(),
+                // The content changes and the signature stays.
                 2 if delta.actions.iter_mut().any(deletes_instead) => {}
                 1 => {
-                    // In the name of somebody else, under a number that may well be the next.
+                    // Claims another author, under a sequence number that may well be the next one.
                     let mut others = delta.parents.iter().map(|parent| parent.dot);
                     let stranger = Dot { author: ReplicaId::from_u64(0xbad), seq: 1 };
-                    let dot = others.rfind(|dot| dot.author != craft.own).unwrap_or(stranger);
+                    let dot = others.rfind(|dot| dot.author != attack.own).unwrap_or(stranger);
                     let dot = Dot { seq: dot.seq + 1, ..dot };
-                    *delta = Delta { dot, ..delta.clone() }.signed(craft.gate);
+                    *delta = Delta { dot, ..delta.clone() }.signed(attack.gate);
                 }
                 _ => {
-                    let at = craft.below(delta.signature.0.len());
+                    let at = attack.below(delta.signature.0.len());
                     match delta.signature.0.get_mut(at) {
-                        Some(byte) => *byte ^= 1 << craft.below(8),
+                        Some(byte) => *byte ^= 1 << attack.below(8),
                         None => return false,
                     }
                 }
@@ -53,46 +54,47 @@ pub(super) fn forged(message: &mut Message, craft: &mut Craft<'_>) -> bool {
     })
 }
 
-/// Makes a delete of what writes. Says whether it wrote.
+/// Turns an action that writes into a delete. Says whether the action wrote.
 fn deletes_instead(action: &mut Action) -> bool {
     let (Action::Add { id, ancestors, metadata, .. } | Action::Update { id, ancestors, metadata, .. }) =
         action
     else {
+        // It is a delete already.
         return false;
     };
-    let (id, ancestors, deleted_at) = (*id, std::mem::take(ancestors), metadata.updated_at);
-    *action = Action::DeleteRef { id, ancestors, deleted_at };
+    *action =
+        Action::DeleteRef { id: *id, ancestors: std::mem::take(ancestors), deleted_at: metadata.updated_at };
     true
 }
 
-/// Has a delta of its own follow one that does not exist, and signs it.
-pub(super) fn parents(message: &mut Message, craft: &mut Craft<'_>) -> bool {
-    own_delta(message, craft, |delta, craft| {
+/// Makes one of its own deltas follow a delta that does not exist, and signs it.
+pub(super) fn parents(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
+    own_delta(message, attack, |delta, attack| {
         let known: Vec<Dot> = delta.parents.iter().map(|parent| parent.dot).collect();
         let stranger = Dot { author: ReplicaId::from_u64(0xbad), seq: 0 };
-        let at = craft.below(known.len() + 1);
-        let after = known.get(at).copied().filter(|dot| dot.author != craft.own).unwrap_or(stranger);
-        let dot = Dot { seq: after.seq + 1 + craft.any() % 100, ..after };
+        let at = attack.below(known.len() + 1);
+        let after = known.get(at).copied().filter(|dot| dot.author != attack.own).unwrap_or(stranger);
+        let dot = Dot { seq: after.seq + 1 + attack.any() % 100, ..after };
         delta.parents.retain(|parent| parent.dot.author != dot.author);
-        delta.parents.push(DeltaRef { dot, id: DeltaId(craft.digest().0) });
+        delta.parents.push(DeltaRef { dot, id: DeltaId(attack.digest().0) });
         delta.parents.sort_by_key(|parent| parent.dot.author);
         true
     })
 }
 
-/// Has a delta of its own write to other places, and signs it.
-pub(super) fn positions(message: &mut Message, craft: &mut Craft<'_>) -> bool {
-    own_delta(message, craft, |delta, craft| {
+/// Moves one of its own writes to other ancestors, and signs the delta.
+pub(super) fn positions(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
+    own_delta(message, attack, |delta, attack| {
         let ids: Vec<EntityId> = delta.actions.iter().map(Action::id).collect();
-        craft.change_one(&mut delta.actions, |action, craft| {
+        attack.change_one(&mut delta.actions, |action, attack| {
             let (Action::Add { ancestors, .. }
             | Action::Update { ancestors, .. }
             | Action::DeleteRef { ancestors, .. }) = action;
-            let some = ids.get(craft.below(ids.len())).copied().unwrap_or(EntityId::LAST);
-            match craft.below(4) {
+            let some = ids.get(attack.below(ids.len())).copied().unwrap_or(EntityId::LAST);
+            match attack.below(4) {
                 0 => ancestors.clear(),
                 1 => ancestors.push(some),
-                2 => ancestors.insert(0, EntityId(craft.digest().0)),
+                2 => ancestors.insert(0, EntityId(attack.digest().0)),
                 _ => ancestors.reverse(),
             }
             true
@@ -100,18 +102,18 @@ pub(super) fn positions(message: &mut Message, craft: &mut Craft<'_>) -> bool {
     })
 }
 
-/// Changes one delta that its sender wrote itself, and signs it.
+/// Changes one delta that the adversary wrote itself, and signs it again.
 fn own_delta(
     message: &mut Message,
-    craft: &mut Craft<'_>,
-    change: impl FnOnce(&mut Delta, &mut Craft<'_>) -> bool,
+    attack: &mut AttackContext<'_>,
+    change: impl FnOnce(&mut Delta, &mut AttackContext<'_>) -> bool,
 ) -> bool {
     change_deltas(message, |deltas| {
         let mut own: Vec<&mut Delta> =
-            deltas.iter_mut().filter(|delta| delta.dot.author == craft.own).collect();
-        craft.change_one(&mut own, |delta, craft| {
-            let changed = change(delta, craft);
-            **delta = delta.clone().signed(craft.gate);
+            deltas.iter_mut().filter(|delta| delta.dot.author == attack.own).collect();
+        attack.change_one(&mut own, |delta, attack| {
+            let changed = change(delta, attack);
+            **delta = delta.clone().signed(attack.gate);
             changed
         })
     })

@@ -1,4 +1,4 @@
-//! What a liar has at hand while it bends one frame.
+//! The tools with which an adversary alters one frame.
 
 use std::collections::BTreeMap;
 use syncline_crdt::{GCounter, OwnedRegister, PnCounter, Register, Value};
@@ -10,52 +10,54 @@ use syncline_sync::{
 };
 use syncline_types::{Choice, Decode, Digest, Encode, Entropy, ReplicaId, SimTime};
 
-/// What a lie takes from the run.
-pub(super) struct Craft<'a> {
-    /// What it signs with.
+/// The state of the run that a lie may use.
+pub(super) struct AttackContext<'a> {
+    /// The gate of the adversary: its context, its signing key and its membership.
     pub(super) gate: &'a Gate,
-    /// Who it is.
+    /// The replica id of the adversary.
     pub(super) own: ReplicaId,
-    /// The root that the receiver last said it had.
-    pub(super) echo: Option<Digest>,
-    /// What the receiver last asked for in a handshake.
-    pub(super) asked: Option<&'a SyncHandshake>,
+    /// The root that the receiver last announced.
+    pub(super) peer_root: Option<Digest>,
+    /// The last handshake that the receiver started.
+    pub(super) peer_handshake: Option<&'a SyncHandshake>,
     pub(super) now: SimTime,
-    /// How many lies it has told, so that no two endless lists are alike.
+    /// Number of attempts to alter a frame so far, so that no two endless lists repeat ids.
     pub(super) turn: u64,
-    pub(super) chance: &'a mut dyn Entropy,
+    pub(super) entropy: &'a mut dyn Entropy,
 }
 
-impl Craft<'_> {
-    /// A number below a bound, or zero.
+impl AttackContext<'_> {
+    /// A random number below `bound`; 0 if `bound` is 0.
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.chance.below(Choice::LieDetail, bound as u64) as usize
+        self.entropy.below(Choice::LieDetail, bound as u64) as usize
     }
 
-    /// Any number.
+    /// A random number of up to 64 bits.
     pub(super) fn any(&mut self) -> u64 {
-        self.chance.below(Choice::LieDetail, u64::MAX)
+        self.entropy.below(Choice::LieDetail, u64::MAX)
     }
 
     pub(super) fn byte(&mut self) -> u8 {
         self.below(256) as u8
     }
 
-    /// True in one of so many cases.
+    /// True with a probability of 1 in `many`.
     pub(super) fn one_in(&mut self, many: usize) -> bool {
         self.below(many) == 0
     }
 
-    /// A digest of nothing.
+    /// A random digest that is the hash of no state.
     pub(super) fn digest(&mut self) -> Digest {
         let mut digest = Digest([0xd1; 32]);
         digest.0[..8].copy_from_slice(&self.any().to_le_bytes());
         digest
     }
 
-    /// Drops, doubles or swaps some of a list. Says whether there was any.
+    /// Drops, duplicates, truncates or swaps items of a list. Says whether the list had any item.
     pub(super) fn shuffle<T: Clone>(&mut self, list: &mut Vec<T>) -> bool {
-        let (at, other) = (self.below(list.len()), self.below(list.len()));
+        let at = self.below(list.len());
+        let other = self.below(list.len());
+        // `other` is out of bounds only if the list is empty.
         let Some(copy) = list.get(other).cloned() else { return false };
         match self.below(4) {
             0 => drop(list.remove(at)),
@@ -66,7 +68,7 @@ impl Craft<'_> {
         true
     }
 
-    /// Puts one in the place of another item of a list. Says whether there was any.
+    /// Changes one random item of a list. Says whether `change` changed it; false for an empty list.
     pub(super) fn change_one<T>(
         &mut self,
         list: &mut [T],
@@ -77,7 +79,7 @@ impl Craft<'_> {
     }
 }
 
-/// What its sender says of itself, if a message says that.
+/// The claims of the sender about itself, if the message carries any.
 pub(super) fn claims(message: &mut Message) -> Option<&mut SyncHandshake> {
     match message {
         Message::Request { request: Request::Handshake(ours), .. } => Some(ours),
@@ -87,13 +89,15 @@ pub(super) fn claims(message: &mut Message) -> Option<&mut SyncHandshake> {
     }
 }
 
-/// Makes the verdict of a handshake follow from what is claimed in it, as that of an honest peer would.
-pub(super) fn choose_by_claims(message: &mut Message, craft: &Craft<'_>) {
+/// Recomputes the verdict of a handshake from the altered claims, as an honest peer with these claims
+/// would.
+pub(super) fn choose_by_claims(message: &mut Message, attack: &AttackContext<'_>) {
     use syncline_sync::SelectionReason::{Requested, RootsEqual};
     if let (Message::Response { response: Response::Handshake(reply), .. }, Some(asked)) =
-        (message, craft.asked)
+        (message, attack.peer_handshake)
     {
         let table = syncline_sync::select_protocol(asked, &reply.theirs);
+        // The table binds the responder unless a sketch lets it choose by the measured difference.
         let bound = asked.sketch.is_none() || matches!(table.reason, Requested | RootsEqual);
         if bound || reply.verdict == SyncProtocolKind::None {
             reply.verdict = table.protocol.kind();
@@ -101,7 +105,7 @@ pub(super) fn choose_by_claims(message: &mut Message, craft: &Craft<'_>) {
     }
 }
 
-/// Puts every record in a message through `change`. Says whether any is another now.
+/// Applies `change` to every record in a message. Says whether any record changed.
 pub(super) fn each_record(message: &mut Message, mut change: impl FnMut(&mut Bytes) -> bool) -> bool {
     let mut changed = false;
     let mut each = |records: &mut [WireRecord]| {
@@ -123,19 +127,23 @@ pub(super) fn each_record(message: &mut Message, mut change: impl FnMut(&mut Byt
             }
         }
         Message::Response { response: Response::SnapshotPage(page), .. } => {
-            let Ok(mut records) = page.unpack() else { return false };
+            let Ok(mut records) = page.unpack() else {
+                unreachable!("the adversary's own replica packed this page")
+            };
             records.iter_mut().for_each(|(_, bytes)| changed |= change(bytes));
-            (page.packed, page.unpacked_len) = SnapshotPage::pack(&records, page.unpacked_len > 0);
+            let (packed, unpacked_len) = SnapshotPage::pack(&records, page.unpacked_len > 0);
+            page.packed = packed;
+            page.unpacked_len = unpacked_len;
         }
         _ => {}
     }
     changed
 }
 
-/// The same record with another value. `None` if there is nothing in it to change.
-pub(super) fn tampered(bytes: &Bytes, craft: &mut Craft<'_>) -> Option<Bytes> {
+/// The record with another value under the same stamps; `None` if the record has no value to change.
+pub(super) fn tampered(bytes: &Bytes, attack: &mut AttackContext<'_>) -> Option<Bytes> {
     let mut record = Record::from_bytes(bytes).ok()?;
-    let said = format!("tampered {}", craft.below(1_000)).into_bytes();
+    let said = format!("tampered {}", attack.below(1_000)).into_bytes();
     let other = |register: &Register| Register::new(register.stamp(), &said[..]);
     record.value = match &record.value {
         Value::Lww(register) => Value::Lww(other(register)),
@@ -148,7 +156,7 @@ pub(super) fn tampered(bytes: &Bytes, craft: &mut Craft<'_>) -> Option<Bytes> {
             counter.entries().map(|(who, count)| (who, count + 1_000)),
         )),
         Value::PnCounter(counter) => {
-            let more = |(who, (added, taken))| (who, (added + 1_000, taken));
+            let more = |(who, (added, removed))| (who, (added + 1_000, removed));
             Value::PnCounter(PnCounter::from_entries(counter.entries().map(more)))
         }
         _ if record.is_live() => {
@@ -161,7 +169,8 @@ pub(super) fn tampered(bytes: &Bytes, craft: &mut Craft<'_>) -> Option<Bytes> {
     Some(record.to_bytes().into())
 }
 
-/// Puts all deltas in a message through `change`, which may take and add some.
+/// Applies `change` to the deltas of a message; `change` may add and remove some. Says whether the
+/// message changed.
 pub(super) fn change_deltas(message: &mut Message, change: impl FnOnce(&mut Vec<Delta>) -> bool) -> bool {
     let listed = match message {
         Message::Gossip(Gossip::Delta(delta)) => {
@@ -180,14 +189,14 @@ pub(super) fn change_deltas(message: &mut Message, change: impl FnOnce(&mut Vec<
     };
     let Ok(mut deltas) = listed.iter().map(|bytes| Delta::from_bytes(bytes)).collect::<Result<Vec<_>, _>>()
     else {
-        return false;
+        unreachable!("the adversary's own replica encoded these deltas")
     };
     let changed = change(&mut deltas);
     *listed = deltas.iter().map(|delta| delta.to_bytes().into()).collect();
     changed
 }
 
-/// The reply of a message that answers a round of an exchange.
+/// The exchange reply that a message carries, if it carries one.
 pub(super) fn exchange_reply(message: &mut Message) -> Option<&mut ExchangeReply> {
     match message {
         Message::Response { response: Response::Exchange(reply), .. } => Some(reply),
@@ -195,18 +204,18 @@ pub(super) fn exchange_reply(message: &mut Message) -> Option<&mut ExchangeReply
     }
 }
 
-/// What the liar keeps of those that it speaks to.
+/// What an adversary has observed of its peers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Heard {
-    /// The root that each last said it had.
+pub(super) struct PeerClaims {
+    /// The last root that each node announced.
     roots: BTreeMap<u32, Digest>,
-    /// The last handshake that each began.
+    /// The last handshake that each node started.
     asked: BTreeMap<u32, SyncHandshake>,
 }
 
-impl Heard {
-    /// Takes note of what `from` says.
-    pub(super) fn note(&mut self, from: u32, message: Message) {
+impl PeerClaims {
+    /// Records what a message of `from` announces.
+    pub(super) fn observe(&mut self, from: u32, message: Message) {
         let root = match message {
             Message::Gossip(Gossip::Heartbeat { root, .. }) => root,
             Message::Request { request: Request::Handshake(theirs), .. } => {
@@ -224,7 +233,7 @@ impl Heard {
         self.roots.get(&node).copied()
     }
 
-    pub(super) fn asked_by(&self, node: u32) -> Option<&SyncHandshake> {
+    pub(super) fn handshake_from(&self, node: u32) -> Option<&SyncHandshake> {
         self.asked.get(&node)
     }
 }

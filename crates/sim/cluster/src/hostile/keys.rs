@@ -1,4 +1,4 @@
-//! Keys of single nodes, where members are not all to be trusted.
+//! Signing keys of single nodes, for runs in which not all members are trusted.
 
 use syncline_sync::{Authority, Membership, PublicKey, Scheme, Signature, Statement};
 use syncline_types::{Digest, ReplicaId};
@@ -7,11 +7,11 @@ const SECRET: &[u8] = b"the secret of all secrets of a run";
 const KEY: u8 = 0x4b;
 const TAG: u8 = 0x54;
 
-/// A stand-in for a scheme in which each member has a key of its own, at the cost of a hash. Only a
-/// replica's own signatures can be made with it; whoever checks one works out what its author would have
-/// signed, as no real scheme could.
+/// A stand-in for a signature scheme in which each member has its own key, at the cost of one hash. A
+/// replica can sign only for itself. The verifier recomputes the signature from the public key, which no
+/// real scheme allows; the simulator does not attack the scheme itself.
 #[derive(Clone, Copy, Debug)]
-struct OwnKey {
+struct MemberKey {
     public: PublicKey,
 }
 
@@ -25,7 +25,7 @@ fn tag(key: &PublicKey, statement: &Statement) -> Signature {
     Signature(digest.0.iter().take(16).copied().collect())
 }
 
-impl Scheme for OwnKey {
+impl Scheme for MemberKey {
     fn sign(&self, statement: &Statement) -> Signature {
         tag(&self.public, statement)
     }
@@ -35,12 +35,12 @@ impl Scheme for OwnKey {
     }
 }
 
-/// What `replica` signs with and checks others with.
+/// The authority with which `replica` signs and verifies.
 pub(crate) fn authority(replica: ReplicaId) -> Authority {
-    Authority::new(OwnKey { public: public_key(replica) })
+    Authority::new(MemberKey { public: public_key(replica) })
 }
 
-/// These members, with their keys.
+/// A membership of these replicas with their public keys.
 pub(crate) fn membership(members: impl IntoIterator<Item = ReplicaId>) -> Membership {
     Membership::of(members.into_iter().map(|member| (member, public_key(member))))
 }
@@ -52,7 +52,7 @@ mod tests {
     use syncline_types::{ContextId, Hlc};
 
     #[test]
-    fn a_member_cannot_sign_for_another() {
+    fn member_cannot_sign_for_another() {
         let [own, other] = [1, 2].map(ReplicaId::from_u64);
         let gate = |replica| Gate {
             context: ContextId([1; 32]),

@@ -1,48 +1,50 @@
-//! What hostile nodes did, and what came of it.
+//! Counts of what hostile nodes did and how honest nodes reacted.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use sync_sim_engine::faults::Lie;
 
-/// What hostile nodes did, and what came of it.
+/// Counts of what hostile nodes did and how honest nodes reacted.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostileMetrics {
-    /// How often each lie was told.
-    pub told: BTreeMap<Lie, u64>,
-    /// How many of them outsiders told.
-    pub told_by_outsiders: u64,
-    /// Frames of hostile nodes that honest ones refused for what they were: no frame, against the rules, of a
-    /// stranger, or not signed by its author.
+    /// Frames altered, by the kind of lie.
+    #[serde(rename = "told")]
+    pub lies: BTreeMap<Lie, u64>,
+    /// Frames altered by outsiders; part of `lies`.
+    #[serde(rename = "told_by_outsiders")]
+    pub lies_by_outsiders: u64,
+    /// Frames of hostile nodes that honest nodes refused as corrupt, malformed, from a stranger, or not signed by
+    /// their author.
     pub frames_refused: u64,
     /// Deltas that honest nodes refused because their authors may not write or did not sign them.
     pub deltas_refused: u64,
-    /// Sessions that honest nodes began with hostile ones.
+    /// Sessions that honest nodes started with hostile nodes.
     pub sessions_started: u64,
-    /// Of these, the ones that failed; after each, the hostile node is left alone for a while.
+    /// Of these, the sessions that failed. After each failure the honest node backs off from the hostile one.
     pub sessions_failed: u64,
 }
 
 impl HostileMetrics {
-    /// How many lies were told.
-    pub fn told_in_all(&self) -> u64 {
-        self.told.values().sum()
+    /// Frames altered by any kind of lie.
+    pub fn total_lies(&self) -> u64 {
+        self.lies.values().sum()
     }
 
-    /// Adds what was counted over other runs.
+    /// Adds the counts of other runs.
     pub fn add(&mut self, other: &Self) {
         let Self {
-            told,
-            told_by_outsiders,
+            lies,
+            lies_by_outsiders,
             frames_refused,
             deltas_refused,
             sessions_started,
             sessions_failed,
         } = other;
-        for (lie, count) in told {
-            *self.told.entry(*lie).or_default() += count;
+        for (lie, count) in lies {
+            *self.lies.entry(*lie).or_default() += count;
         }
-        self.told_by_outsiders += told_by_outsiders;
+        self.lies_by_outsiders += lies_by_outsiders;
         self.frames_refused += frames_refused;
         self.deltas_refused += deltas_refused;
         self.sessions_started += sessions_started;

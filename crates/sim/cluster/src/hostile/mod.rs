@@ -1,29 +1,32 @@
 //! Hostile peers: nodes of a run whose frames are not what an honest replica would send.
 //!
-//! A hostile node is a real replica on a simulated host, and everything that goes wrong with the others goes
-//! wrong with it. Of what its replica sends, some is bent on the way out by a [`Lie`]: by chance
-//! ([`HostileFaults`]) or by script ([`SimRuntime::lie_at`]). An *insider* is a member and signs with the key
-//! of a member, its own; an *outsider* is known to nobody as one. Hostile nodes do not stop to lie when the
-//! network calms.
+//! A hostile node is a real replica on a simulated host, and every fault of the run applies to it too. An
+//! [`Adversary`] alters some of the frames that the replica sends, by one kind of [`Lie`] each: at random
+//! ([`HostileFaults`]) or by script ([`SimRuntime::lie_at`]). An *insider* is a member and signs with its
+//! own key; an *outsider* is a member in nobody's view. Hostile nodes go on lying after the network
+//! calms.
 //!
-//! A run with hostile nodes ends when those that are honest have converged *with each other*. Frames to and
-//! from hostile nodes, sessions and debts with them, and what they wrote themselves are not waited for. Then
+//! A run with hostile nodes ends when the honest nodes have converged *with each other*. The run does not
+//! wait for frames to and from hostile nodes, for sessions and pending syncs with them, or for their own
+//! writes. Then
 //!
-//! - what the honest show is what their acknowledged writes imply, and of what hostile nodes wrote the part
-//!   that arrived, which is the same everywhere;
-//! - of outsiders nothing is there;
-//! - if an insider may tell a lie that [members are believed](Lie::is_taken_on_trust), the honest agree, and on
-//!   what is not promised. A record bears no signature, so that no member can tell.
+//! - the honest nodes show what their acknowledged writes imply, and of the writes of hostile nodes
+//! exactly the part that arrived, which is the same on all honest nodes;
+//! - nothing of an outsider is visible;
+//! - if an insider may tell a lie that [is taken on trust](Lie::is_taken_on_trust), the honest nodes
+//! agree, but no promise is made on which values. Records bear no signatures, so no member can detect
+//! such a lie.
 //!
 //! ```
 //! use sync_sim::prelude::*;
 //!
-//! let faults = FaultConfig::heavy_chaos().with_hostile(1).with_lies([Lie::LyingRoot, Lie::WithheldDeltas]);
+//! let faults = FaultConfig::heavy_chaos().with_hostile(1).with_lies([Lie::LyingRoot,
+//! Lie::WithheldDeltas]);
 //! let mut rt = SimRuntime::with_config(SimConfig::with_seed(7).with_faults(faults));
 //! let [alice, bob, mallory] = rt.apply_scenario_n(Scenario::n_nodes_diverged(3, 10));
 //! assert_eq!(rt.run(), StopCondition::Converged);
 //! assert_eq!(rt.digest(alice), rt.digest(bob));
-//! assert!(rt.is_hostile(mallory) && rt.metrics().hostile.told_in_all() > 0);
+//! assert!(rt.is_hostile(mallory) && rt.metrics().hostile.total_lies() > 0);
 //! ```
 //!
 //! [`SimRuntime::lie_at`]: crate::runtime::SimRuntime::lie_at
@@ -38,9 +41,9 @@ mod random_mutation;
 mod roles;
 mod states;
 
-pub use adversary::Liar;
-pub(crate) use adversary::{Identity, Manner};
+pub use adversary::Adversary;
+pub(crate) use adversary::{AdversaryIdentity, AttackPlan};
 pub(crate) use keys::{authority, membership};
 pub use metrics::HostileMetrics;
-pub use roles::Cast;
+pub use roles::HostileRoles;
 pub use sync_sim_engine::faults::{HostileFaults, Lie, Lies};

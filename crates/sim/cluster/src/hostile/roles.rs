@@ -1,22 +1,24 @@
-//! Who plays which part in a run. The harness knows; replicas do not.
+//! Which nodes of a run are hostile. Only the harness knows; replicas do not.
 
 use std::collections::BTreeMap;
 use sync_sim_engine::network::Topology;
 use sync_sim_engine::node_id::NodeId;
 
-/// The hostile nodes of a run.
+/// The hostile nodes of a run and what the run may still promise beside them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Cast {
-    /// Each hostile node, and whether it is an outsider.
+pub struct HostileRoles {
+    /// Whether each hostile node is an outsider.
     hostile: BTreeMap<NodeId, bool>,
-    /// Whether some insider may say what a member is believed.
+    /// Whether some insider may tell a lie that members take on trust.
     is_taken_on_trust: bool,
 }
 
-impl Cast {
-    /// Adds a hostile node, which may say what members are believed.
+impl HostileRoles {
+    /// Adds a hostile node. `is_taken_on_trust` says whether it may tell a lie that members take on
+    /// trust.
     pub fn add(&mut self, node: NodeId, outsider: bool, is_taken_on_trust: bool) {
-        self.hostile.insert(node, outsider);
+        let before = self.hostile.insert(node, outsider);
+        assert!(before.is_none(), "a node has one role: {node} was hostile already");
         self.is_taken_on_trust |= is_taken_on_trust && !outsider;
     }
 
@@ -32,30 +34,32 @@ impl Cast {
         self.hostile.get(&node).is_some_and(|outsider| *outsider)
     }
 
-    /// The hostile nodes, in their order.
+    /// The hostile nodes, ascending.
     pub(crate) fn hostile(&self) -> impl Iterator<Item = NodeId> {
         self.hostile.keys().copied()
     }
 
-    /// Whether it is promised what the honest agree on, as opposed to that they do.
+    /// Whether the run promises which values the honest nodes agree on, and not only that they agree.
     pub(crate) const fn is_value_promised(&self) -> bool {
         !self.is_taken_on_trust
     }
 
-    /// Whether the honest among `nodes` nodes have a way to each other that leads past no hostile one, and
-    /// there is one at all.
+    /// Whether there is an honest node among the `nodes` nodes and all honest nodes reach each other
+    /// along links between honest nodes. O(nodes²).
     pub fn leaves_honest_joined(&self, topology: Topology, nodes: usize) -> bool {
-        let mut apart: Vec<NodeId> =
+        let mut unreached: Vec<NodeId> =
             (0..nodes as u32).map(NodeId).filter(|node| !self.is_hostile(*node)).collect();
-        let Some(first) = apart.pop() else { return false };
-        let mut reached = vec![first];
-        while let Some(from) = reached.pop() {
-            let (near, far) = apart.into_iter().partition(|node| topology.links(from, *node, nodes));
-            apart = far;
+        // Without an honest node nothing can be promised.
+        let Some(first) = unreached.pop() else { return false };
+        let mut frontier = vec![first];
+        // Flood fill along links between honest nodes: `unreached` shrinks with every node that is found.
+        while let Some(from) = frontier.pop() {
+            let (near, far) = unreached.into_iter().partition(|node| topology.links(from, *node, nodes));
+            unreached = far;
             let near: Vec<NodeId> = near;
-            reached.extend(near);
+            frontier.extend(near);
         }
-        apart.is_empty()
+        unreached.is_empty()
     }
 }
 
@@ -64,18 +68,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_honest_are_joined_unless_a_liar_stands_between() {
-        let liar = |node| {
-            let mut cast = Cast::default();
-            cast.add(NodeId(node), false, false);
-            cast
+    fn adversary_may_cut_honest_nodes_apart() {
+        let adversary = |node| {
+            let mut roles = HostileRoles::default();
+            roles.add(NodeId(node), false, false);
+            roles
         };
         for shape in Topology::ALL {
-            assert!(liar(3).leaves_honest_joined(shape, 4), "{shape:?}");
-            assert!(!liar(0).leaves_honest_joined(shape, 1));
+            assert!(adversary(3).leaves_honest_joined(shape, 4), "{shape:?}");
+            assert!(!adversary(0).leaves_honest_joined(shape, 1));
         }
-        assert!(!liar(0).leaves_honest_joined(Topology::Star, 4));
-        assert!(!liar(2).leaves_honest_joined(Topology::Line, 4));
-        assert!(liar(2).leaves_honest_joined(Topology::Ring, 4));
+        assert!(!adversary(0).leaves_honest_joined(Topology::Star, 4));
+        assert!(!adversary(2).leaves_honest_joined(Topology::Line, 4));
+        assert!(adversary(2).leaves_honest_joined(Topology::Ring, 4));
     }
 }

@@ -1,6 +1,6 @@
-//! Lies about the state: hashes and records that are others, and far more, or far less, than was asked for.
+//! Lies about the state: altered hashes and records, and far more or far less data than was requested.
 
-use crate::hostile::forge::{Craft, claims, each_record, exchange_reply, tampered};
+use crate::hostile::forge::{AttackContext, claims, each_record, exchange_reply, tampered};
 use syncline_storage::{Cursor, Record};
 use syncline_store::Bytes;
 use syncline_sync::{
@@ -9,9 +9,9 @@ use syncline_sync::{
 };
 use syncline_types::{Decode, Encode, EntityId, Writer, limits};
 
-/// Changes the value of records.
-pub(super) fn tamper(message: &mut Message, craft: &mut Craft<'_>) -> bool {
-    each_record(message, |bytes| match tampered(bytes, craft) {
+/// Changes the values of records.
+pub(super) fn tamper(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
+    each_record(message, |bytes| match tampered(bytes, attack) {
         Some(other) => {
             *bytes = other;
             true
@@ -20,7 +20,7 @@ pub(super) fn tamper(message: &mut Message, craft: &mut Craft<'_>) -> bool {
     })
 }
 
-/// Cuts the ends of records off.
+/// Truncates records by one byte each.
 pub(super) fn break_records(message: &mut Message) -> bool {
     each_record(message, |bytes| match bytes.split_last() {
         Some((_, rest)) => {
@@ -31,71 +31,72 @@ pub(super) fn break_records(message: &mut Message) -> bool {
     })
 }
 
-fn other(hash: &mut WireDigest, craft: &mut Craft<'_>) {
-    *hash = WireDigest::of(craft.digest(), matches!(hash, WireDigest::Whole(_)));
+fn other(hash: &mut WireDigest, attack: &mut AttackContext<'_>) {
+    *hash = WireDigest::of(attack.digest(), matches!(hash, WireDigest::Whole(_)));
 }
 
-fn entries(entries: &mut [WireEntry], craft: &mut Craft<'_>) -> bool {
-    craft.change_one(entries, |entry, craft| {
+fn entries(entries: &mut [WireEntry], attack: &mut AttackContext<'_>) -> bool {
+    attack.change_one(entries, |entry, attack| {
         match &mut entry.kids {
-            Some(kids) if craft.one_in(2) => other(kids, craft),
-            _ => other(&mut entry.own, craft),
+            Some(kids) if attack.one_in(2) => other(kids, attack),
+            _ => other(&mut entry.own, attack),
         }
         true
     })
 }
 
-fn node(view: &mut NodeView, craft: &mut Craft<'_>) -> bool {
+fn node(view: &mut NodeView, attack: &mut AttackContext<'_>) -> bool {
     match view {
         NodeView::Absent => false,
-        NodeView::Bucket(list) => entries(list, craft),
+        NodeView::Bucket(list) => entries(list, attack),
         NodeView::Brief(list) => {
             !list.is_empty() && {
-                list.remove(craft.below(list.len()));
+                list.remove(attack.below(list.len()));
                 true
             }
         }
-        NodeView::Inner(slots) => craft.change_one(slots, |slot, craft| match slot {
+        NodeView::Inner(slots) => attack.change_one(slots, |slot, attack| match slot {
             SlotView::Hash(hash) => {
-                other(hash, craft);
+                other(hash, attack);
                 true
             }
-            SlotView::Node(below) => node(below, craft),
+            SlotView::Node(below) => node(below, attack),
             SlotView::Empty => false,
         }),
     }
 }
 
-fn cells(list: &mut [Cell], craft: &mut Craft<'_>) -> bool {
-    let at = craft.below(list.len());
+fn cells(list: &mut [Cell], attack: &mut AttackContext<'_>) -> bool {
+    let at = attack.below(list.len());
     list.get_mut(at).is_some_and(|cell| std::mem::replace(cell, Cell::EMPTY) != Cell::EMPTY)
 }
 
-/// Shows other hashes than those of its state.
-pub(super) fn hashes(message: &mut Message, craft: &mut Craft<'_>) -> bool {
+/// Answers with hashes that are not those of its state.
+pub(super) fn hashes(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
     match message {
         Message::Request { request: Request::Exchange(asked), .. } => {
-            craft.change_one(&mut asked.questions, |question, craft| match question {
+            attack.change_one(&mut asked.questions, |question, attack| match question {
                 Question::Compare { ours, .. } => {
-                    let slot = craft.any() as u32 & 0xff_ffff;
-                    craft.change_one(&mut ours[..], |own, _| std::mem::replace(own, slot) != slot)
+                    let slot = attack.any() as u32 & 0xff_ffff;
+                    attack.change_one(&mut ours[..], |own, _| std::mem::replace(own, slot) != slot)
                 }
                 _ => false,
             })
         }
         Message::Response { response: Response::Handshake(reply), .. } => match &mut reply.located {
             Some(LocatedDifference::Cells(list) | LocatedDifference::Sample { cells: list, .. }) => {
-                cells(list, craft)
+                cells(list, attack)
             }
             _ => false,
         },
         message => {
+            // Other messages carry no hashes of the state.
             let Some(reply) = exchange_reply(message) else { return false };
-            craft.change_one(&mut reply.answers, |answer, craft| match answer {
-                Answer::Node(view) => node(view, craft),
-                Answer::Children { entries: list, .. } => entries(list, craft),
-                Answer::Cells(list) => cells(list, craft),
-                Answer::Missing { ids, .. } => craft.shuffle(ids),
+            attack.change_one(&mut reply.answers, |answer, attack| match answer {
+                Answer::Node(view) => node(view, attack),
+                Answer::Children { entries: list, .. } => entries(list, attack),
+                Answer::Cells(list) => cells(list, attack),
+                Answer::Missing { ids, .. } => attack.shuffle(ids),
                 Answer::Subtree { .. } | Answer::Records { .. } | Answer::FilteredIblt(_) => false,
             })
         }
@@ -103,14 +104,14 @@ pub(super) fn hashes(message: &mut Message, craft: &mut Craft<'_>) -> bool {
 }
 
 /// Fills lists up to their bounds and beyond, and claims pages of any size.
-pub(super) fn oversize(message: &mut Message, craft: &mut Craft<'_>) -> bool {
+pub(super) fn oversize(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
     if let Some(claims) = claims(message) {
         claims.supported_protocols = vec![SyncProtocolKind::HashComparison; limits::MAX_PROTOCOLS + 1];
         return true;
     }
     match message {
         Message::Response { response: Response::Exchange(reply), .. } => {
-            if craft.one_in(2) {
+            if attack.one_in(2) {
                 reply.records.resize(limits::MAX_RECORDS_PER_FRAME, None);
             } else {
                 let more = reply.answers.clone();
@@ -122,28 +123,31 @@ pub(super) fn oversize(message: &mut Message, craft: &mut Craft<'_>) -> bool {
             reply.deltas = all.into_iter().cycle().take(limits::MAX_DELTAS_PER_FRAME + 1).collect();
         }
         Message::Response { response: Response::SnapshotPage(page), .. } => {
-            page.unpacked_len = (limits::MAX_PAGE_BYTES as u64) << craft.below(24);
+            page.unpacked_len = (limits::MAX_PAGE_BYTES as u64) << attack.below(24);
         }
         _ => return false,
     }
     true
 }
 
-/// An entity that nobody has, another at every turn.
-fn nobody(craft: &Craft<'_>, at: u64) -> EntityId {
+/// The id of an entity that does not exist, different on every turn.
+fn nonexistent(attack: &AttackContext<'_>, at: u64) -> EntityId {
+    assert!(at < 256, "an id has one byte for its place in a list");
     let mut id = [0xfe; 32];
-    id[..8].copy_from_slice(&(craft.turn << 8 | at).to_be_bytes());
+    id[..8].copy_from_slice(&(attack.turn << 8 | at).to_be_bytes());
     EntityId(id)
 }
 
-/// Says that there is more, and gives something that is new.
-pub(super) fn endless(message: &mut Message, craft: &Craft<'_>) -> bool {
+/// Claims that more follows, and adds items that are always new.
+pub(super) fn endless(message: &mut Message, attack: &AttackContext<'_>) -> bool {
     match message {
         Message::Response { response: Response::Deltas(reply), .. } => reply.complete = false,
         Message::Response { response: Response::SnapshotPage(page), .. } => {
-            let id = nobody(craft, 0);
+            let id = nonexistent(attack, 0);
             let record = Bytes::from(Record::placeholder(1, EntityId::ROOT).to_bytes());
-            (page.packed, page.unpacked_len) = SnapshotPage::pack(&[(id, record)], false);
+            let (packed, unpacked_len) = SnapshotPage::pack(&[(id, record)], false);
+            page.packed = packed;
+            page.unpacked_len = unpacked_len;
             let mut path = Writer::default();
             path.list(&[EntityId::ROOT, id]);
             page.next = Cursor::from_bytes(&path.into_bytes()).ok();
@@ -156,11 +160,12 @@ pub(super) fn endless(message: &mut Message, craft: &Craft<'_>) -> bool {
                 match answer {
                     Answer::Children { entries, complete } => {
                         let entry = |at| {
-                            let id = nobody(craft, at);
+                            let id = nonexistent(attack, at);
                             let own = WireDigest::of(syncline_types::Digest(id.0), whole);
                             WireEntry { id, own, kids: None }
                         };
-                        (*entries, *complete) = ((0..50).map(entry).collect(), false);
+                        *entries = (0..50).map(entry).collect();
+                        *complete = false;
                     }
                     Answer::Subtree { complete, .. } | Answer::Records { complete, .. } => *complete = false,
                     _ => any = false,
@@ -173,8 +178,9 @@ pub(super) fn endless(message: &mut Message, craft: &Craft<'_>) -> bool {
     true
 }
 
-/// Leaves one item of an answer, if it is an answer.
+/// Truncates a response to one item. Says whether the message is a response.
 pub(super) fn drip(message: &mut Message) -> bool {
+    // Requests are not delayed: the session of the adversary itself would time out.
     let Message::Response { response, .. } = message else { return false };
     match response {
         Response::Exchange(reply) => {

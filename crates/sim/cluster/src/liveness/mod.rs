@@ -1,8 +1,7 @@
-//! Whether a run makes progress, and which sync protocols succeed.
+//! Whether a run makes progress, and how often each sync protocol succeeds.
 
 mod monitor;
 mod protocol_success;
 
-pub(crate) use monitor::ending;
-pub use monitor::{Storm, Watch};
-pub use protocol_success::{Path, Paths};
+pub use monitor::{LivenessMonitor, SessionEnding, Storm, StormKind};
+pub use protocol_success::{ProtocolSuccess, SuccessRates};

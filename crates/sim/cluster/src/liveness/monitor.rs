@@ -1,36 +1,37 @@
-//! Whether a run still makes progress.
+//! Detects livelocks: runs in which nodes are busy for ever and make no progress.
 //!
-//! A run *moves* when a digest changes, when a page of a snapshot arrives, and when anything comes from
-//! outside: a write, a fault, a node that comes or goes. While it stands still, a few sessions may be
-//! needed to find out what to do about it; a [`Watch`] counts what happens meanwhile, and says when it
-//! is more than that explains. What was on its way when the run last moved may still tell of how things
-//! stood before, so endings and heartbeats count only once all of that has arrived.
+//! A run makes *progress* when a state digest changes, when a page of a snapshot arrives, and on every event from
+//! outside: a write, a fault, a node that joins or leaves. Without progress a few sessions may be needed to find
+//! out what to do; a [`LivenessMonitor`] counts sessions, frames and session endings since the last progress and
+//! reports when they exceed an allowance. Frames that were in flight at the last progress may describe an earlier
+//! state, so session endings and heartbeats count only after all of these frames have arrived.
 //!
-//! O(1) an event, integers only. It steers nothing.
+//! O(1) for each event, integers only. The monitor observes a run and never steers it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::ProgressCount;
 use syncline_sync::{Outcome, RetryReason};
 use syncline_types::{SimDuration, SimTime};
 
-/// Sessions between the same two nodes that may end alike while nothing moves. A replica itself gives a
-/// peer up for a while after four.
+/// Sessions in a row between the same two nodes that may end alike without progress. A replica itself backs off
+/// from a peer after four.
 const SAME_ENDINGS: u32 = 8;
-/// What a node may say while nothing moves, before it is a storm: so much at once, so much for each peer,
-/// so much for each second. A peer that has something to say costs four sessions before it is left alone.
+/// Sessions that the nodes may start without progress. A peer that keeps failing costs four sessions before a
+/// replica backs off from it.
 const SESSIONS: Allowance = Allowance { once: 32, a_peer: 4, a_second: 16 };
+/// Deltas, delta requests and handshakes that the nodes may receive without progress.
 const CHATTER: Allowance = Allowance { once: 256, a_peer: 32, a_second: 128 };
-/// Peers that count in that.
+/// The most peers that an allowance counts.
 const PEERS: u64 = 64;
-/// How often the state of a node may change for each record of the run, if nothing comes from outside.
+/// How often the digest of a node may change for each record of the run without an event from outside.
 const CHANGES_A_RECORD: u64 = 8;
-/// How often it may without any.
+/// How often the digest of a node may change without an event from outside, whatever the number of records.
 const CHANGES: u64 = 64;
 
-/// How a session ends that gives way to the peer's.
-const YIELDED: &str = "the peer goes first";
-
+/// How much of one kind of event each node may cause without progress: a constant part, a part for each peer, and a
+/// part for each whole second.
 struct Allowance {
     once: u64,
     a_peer: u64,
@@ -44,133 +45,189 @@ impl Allowance {
     }
 }
 
-/// Too much of something happened while nothing moved.
+/// What there was too much of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StormKind {
+    /// Sessions were started without progress.
+    Sessions,
+    /// Deltas, delta requests and handshakes arrived without progress.
+    Chatter,
+    /// Digests changed more often than the records of the run explain.
+    RootChanges,
+}
+
+impl fmt::Display for StormKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sessions => "sessions",
+            Self::Chatter => "deltas and handshakes",
+            Self::RootChanges => "changes of roots",
+        })
+    }
+}
+
+/// Far more of one kind of event than its allowance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Storm {
-    /// Of what.
-    pub of: &'static str,
-    /// How much.
+    /// The kind of event.
+    pub of: StormKind,
+    /// Number of events counted.
     pub count: u64,
-    /// In how long.
+    /// The time over which they were counted.
     pub span: SimDuration,
 }
 
-/// What happened since the run last moved.
-#[derive(Clone, Debug, Default)]
-pub struct Watch {
-    moves: ProgressCount,
-    /// Changes of digests before anything last came from outside, and when that was.
-    outside: (u64, SimTime),
-    still_since: SimTime,
-    /// When the last frame will have arrived that was on its way then.
-    settled_at: SimTime,
-    sessions: u64,
-    chatter: u64,
-    /// Whether nothing was unfinished after the event before.
-    quiet: bool,
-    /// Heartbeats that told a node of another root while nothing was unfinished, since a session began.
-    unheeded: u64,
-    /// By context, initiator and responder.
-    endings: BTreeMap<(u8, NodeId, NodeId), (&'static str, u32)>,
+/// How a session ended, if sessions that always end this way are a livelock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionEnding {
+    /// It converged, and the roots of the two sides differ.
+    ConvergedApart,
+    /// Another session is needed for this reason.
+    Pending(RetryReason),
 }
 
-impl Watch {
-    /// How often the run had moved when it last did.
+impl SessionEnding {
+    /// The ending to watch for; `None` if repetition is no livelock. A timeout is the network's doing and clock
+    /// drift ends as clocks come together: replicas back off longer and longer from both.
+    pub(crate) const fn of(outcome: &Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Converged { .. } => Some(Self::ConvergedApart),
+            Outcome::SyncPending(RetryReason::ClockDrift) | Outcome::Failed(_) => None,
+            Outcome::SyncPending(reason) => Some(Self::Pending(*reason)),
+        }
+    }
+
+    /// Whether the initiator gave way to a session of the peer.
+    const fn is_yielded(self) -> bool {
+        matches!(self, Self::Pending(RetryReason::Yielded))
+    }
+}
+
+impl fmt::Display for SessionEnding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ConvergedApart => "converged, although their roots differ",
+            Self::Pending(RetryReason::NewerWrites) => "one side was written to",
+            Self::Pending(RetryReason::PeerRestarted) => "the peer has restarted",
+            Self::Pending(RetryReason::Yielded) => "the peer goes first",
+            Self::Pending(RetryReason::PeerBehind) => "the peer has far less than was promised",
+            Self::Pending(RetryReason::NoMerge) => "a merge function is not registered",
+            Self::Pending(RetryReason::ClockDrift) => "the clocks are too far apart",
+        })
+    }
+}
+
+/// Counts what happens between one progress of a run and the next.
+#[derive(Clone, Debug, Default)]
+pub struct LivenessMonitor {
+    moves: ProgressCount,
+    /// Digest changes before the last event from outside, and the time of that event.
+    outside: (u64, SimTime),
+    /// The time of the last progress.
+    still_since: SimTime,
+    /// When the last frame that was in flight at the last progress arrives.
+    settled_at: SimTime,
+    /// Sessions started since the last progress.
+    sessions: u64,
+    /// Deltas, delta requests and handshakes received since the last progress.
+    chatter: u64,
+    /// Whether no work was unfinished after the event before.
+    quiet: bool,
+    /// Heartbeats with another root that arrived while no work was unfinished, since the last session began.
+    unheeded: u64,
+    /// The last ending and its repetitions in a row, by context, initiator and responder.
+    endings: BTreeMap<(u8, NodeId, NodeId), (SessionEnding, u32)>,
+}
+
+impl LivenessMonitor {
+    /// The progress counters of the run at its last progress.
     pub const fn moves(&self) -> ProgressCount {
         self.moves
     }
 
-    /// The run has moved; what is on its way will have arrived by `arrived_by`.
+    /// The run made progress; all frames now in flight arrive by `arrived_by`. Resets the counts.
     pub fn on_move(&mut self, moves: ProgressCount, now: SimTime, arrived_by: SimTime) {
+        assert!(now >= self.still_since, "time never runs backwards");
+        assert!(moves.changes >= self.moves.changes, "digest changes are never uncounted");
         let outside = if moves.outside == self.moves.outside { self.outside } else { (moves.changes, now) };
         let mut endings = std::mem::take(&mut self.endings);
         endings.clear();
         *self = Self { moves, outside, still_since: now, settled_at: arrived_by, endings, ..Self::default() };
     }
 
-    /// Whether all that was on its way when the run last moved has arrived.
+    /// Whether all frames that were in flight at the last progress have arrived.
     pub(crate) fn is_settled(&self, now: SimTime) -> bool {
         now > self.settled_at
     }
 
-    /// A session began.
+    /// A session started. Gives a storm if there are too many since the last progress.
     pub(crate) fn on_start(&mut self, now: SimTime, nodes: u64) -> Option<Storm> {
         self.sessions += 1;
         self.unheeded = 0;
-        let (count, span) = (self.sessions, now.since(self.still_since));
-        (count > SESSIONS.of(nodes, span)).then_some(Storm { of: "sessions", count, span })
+        let count = self.sessions;
+        let span = now.since(self.still_since);
+        (count > SESSIONS.of(nodes, span)).then_some(Storm { of: StormKind::Sessions, count, span })
     }
 
-    /// A frame of gossip or a handshake arrived, whatever came of it.
+    /// A delta, a delta request or a handshake arrived, accepted or not.
     pub(crate) fn on_chatter(&mut self, now: SimTime, nodes: u64) -> Option<Storm> {
         self.chatter += 1;
-        let (count, span) = (self.chatter, now.since(self.still_since));
-        (count > CHATTER.of(nodes, span)).then_some(Storm { of: "deltas and handshakes", count, span })
+        let count = self.chatter;
+        let span = now.since(self.still_since);
+        (count > CHATTER.of(nodes, span)).then_some(Storm { of: StormKind::Chatter, count, span })
     }
 
-    /// A session between two nodes ended so in one of their contexts. Gives how often in a row it has, if that
-    /// is too often.
+    /// A session between two nodes ended in one of their contexts. Gives the number of sessions in a row that
+    /// ended alike, if it is too high.
     pub(crate) fn on_end(
         &mut self,
         context: u8,
         (node, peer): (NodeId, NodeId),
         started_at: SimTime,
-        ending: &'static str,
+        ending: SessionEnding,
     ) -> Option<u32> {
         if started_at < self.still_since {
+            // It started before the last progress and may end on what was true then.
             return None;
         }
         let (last, times) = self.endings.entry((context, node, peer)).or_insert((ending, 0));
         *times = if *last == ending { *times + 1 } else { 1 };
         *last = ending;
         let times = *times;
-        // To wait for a peer that goes first is a loop only if that one waits too.
-        let waits = |(last, times): &(&str, u32)| *last == YIELDED && *times >= SAME_ENDINGS;
-        let alone = ending == YIELDED && !self.endings.get(&(context, peer, node)).is_some_and(waits);
+        // Yielding to the peer is a livelock only if the peer yields too.
+        let waits = |(last, times): &(SessionEnding, u32)| last.is_yielded() && *times >= SAME_ENDINGS;
+        let alone = ending.is_yielded() && !self.endings.get(&(context, peer, node)).is_some_and(waits);
         (times >= SAME_ENDINGS && !alone).then_some(times)
     }
 
-    /// A node has heard of another root. If nobody had anything to do, it should now.
+    /// A heartbeat showed a node that a peer has another root. If no node had work before, this one should have now.
     pub(crate) fn on_difference(&mut self) {
         self.unheeded += u64::from(self.quiet);
     }
 
-    /// An event is over: whether anything is unfinished after it.
+    /// An event is over. `quiet` says whether no work is unfinished after it.
     pub(crate) const fn on_over(&mut self, quiet: bool) {
         self.quiet = quiet;
     }
 
-    /// Whether so many nodes have heard often enough that they differ.
+    /// Whether `nodes` nodes have heard so often that their roots differ that they should have acted on it.
     pub(crate) const fn is_idle(&self, nodes: u64) -> bool {
         self.unheeded > nodes + 2
     }
 
-    /// Whether digests have changed more often than `records`, in all states together, explain. To be
-    /// asked when [`Watch::changes`] is a power of two: counting records costs more than an event may.
+    /// Whether digests have changed more often than `records`, the number of records in all states together,
+    /// explains. Callers ask when the number of changes is a power of two, since counting records costs more than
+    /// an event may.
     pub fn changes_without_end(&self, now: SimTime, nodes: u64, records: u64) -> Option<Storm> {
         let count = self.changes();
         let most = nodes * (CHANGES + CHANGES_A_RECORD * records);
         let span = now.since(self.outside.1);
-        (count > most).then_some(Storm { of: "changes of roots", count, span })
+        (count > most).then_some(Storm { of: StormKind::RootChanges, count, span })
     }
 
-    /// Changes of digests since anything came from outside.
+    /// Digest changes since the last event from outside.
     pub(crate) const fn changes(&self) -> u64 {
         self.moves.changes - self.outside.0
-    }
-}
-
-/// The end of a session in words, if a session that ends so again and again is a loop. Silence is the
-/// network's, and clocks come together with time; both are waited for ever longer.
-pub(crate) const fn ending(outcome: &Outcome) -> Option<&'static str> {
-    match outcome {
-        Outcome::Converged { .. } => Some("converged, although their roots differ"),
-        Outcome::SyncPending(RetryReason::NewerWrites) => Some("one side was written to"),
-        Outcome::SyncPending(RetryReason::PeerRestarted) => Some("the peer has restarted"),
-        Outcome::SyncPending(RetryReason::Yielded) => Some(YIELDED),
-        Outcome::SyncPending(RetryReason::PeerBehind) => Some("the peer has far less than was promised"),
-        Outcome::SyncPending(RetryReason::NoMerge) => Some("a merge function is not registered"),
-        Outcome::SyncPending(RetryReason::ClockDrift) | Outcome::Failed(_) => None,
     }
 }
 
@@ -180,70 +237,75 @@ mod tests {
 
     const PAIR: (NodeId, NodeId) = (NodeId(0), NodeId(1));
 
-    fn still() -> Watch {
-        let mut watch = Watch::default();
-        watch.on_move(ProgressCount { outside: 1, changes: 5 }, 10.into(), 60.into());
-        watch
+    const A: SessionEnding = SessionEnding::ConvergedApart;
+    const B: SessionEnding = SessionEnding::Pending(RetryReason::NewerWrites);
+    const YIELDED: SessionEnding = SessionEnding::Pending(RetryReason::Yielded);
+
+    /// A monitor of a run that made progress at 10 ms, with frames in flight until 60 ms.
+    fn still() -> LivenessMonitor {
+        let mut monitor = LivenessMonitor::default();
+        monitor.on_move(ProgressCount { outside: 1, changes: 5 }, 10.into(), 60.into());
+        monitor
     }
 
     #[test]
-    fn the_same_ending_again_and_again_is_a_loop_and_a_change_of_it_is_none() {
-        let mut watch = still();
-        assert!((1..SAME_ENDINGS).all(|_| watch.on_end(0, PAIR, 20.into(), "a").is_none()));
-        assert_eq!(watch.on_end(0, PAIR, 20.into(), "b"), None);
-        assert!((1..SAME_ENDINGS).all(|_| watch.on_end(0, PAIR, 20.into(), "a").is_none()));
-        assert_eq!(watch.on_end(0, (PAIR.1, PAIR.0), 20.into(), "a"), None);
-        assert_eq!(watch.on_end(0, PAIR, 20.into(), "a"), Some(SAME_ENDINGS));
-        watch.on_move(ProgressCount { outside: 1, changes: 6 }, 30.into(), 60.into());
-        assert_eq!(watch.on_end(0, PAIR, 30.into(), "a"), None);
-        let before = (0..20).all(|_| watch.on_end(0, PAIR, 29.into(), "a").is_none());
+    fn repeated_endings_are_a_livelock() {
+        let mut monitor = still();
+        assert!((1..SAME_ENDINGS).all(|_| monitor.on_end(0, PAIR, 20.into(), A).is_none()));
+        assert_eq!(monitor.on_end(0, PAIR, 20.into(), B), None);
+        assert!((1..SAME_ENDINGS).all(|_| monitor.on_end(0, PAIR, 20.into(), A).is_none()));
+        assert_eq!(monitor.on_end(0, (PAIR.1, PAIR.0), 20.into(), A), None);
+        assert_eq!(monitor.on_end(0, PAIR, 20.into(), A), Some(SAME_ENDINGS));
+        monitor.on_move(ProgressCount { outside: 1, changes: 6 }, 30.into(), 60.into());
+        assert_eq!(monitor.on_end(0, PAIR, 30.into(), A), None);
+        let before = (0..20).all(|_| monitor.on_end(0, PAIR, 29.into(), A).is_none());
         assert!(before, "sessions from before the last move count");
     }
 
     #[test]
-    fn to_wait_for_a_peer_that_goes_first_is_a_loop_only_if_both_do() {
-        let mut watch = still();
-        assert!((0..50).all(|_| watch.on_end(0, PAIR, 20.into(), YIELDED).is_none()));
+    fn yielding_is_a_livelock_if_mutual() {
+        let mut monitor = still();
+        assert!((0..50).all(|_| monitor.on_end(0, PAIR, 20.into(), YIELDED).is_none()));
         let other = (PAIR.1, PAIR.0);
-        assert!((1..SAME_ENDINGS).all(|_| watch.on_end(0, other, 20.into(), YIELDED).is_none()));
-        assert_eq!(watch.on_end(0, other, 20.into(), YIELDED), Some(SAME_ENDINGS));
+        assert!((1..SAME_ENDINGS).all(|_| monitor.on_end(0, other, 20.into(), YIELDED).is_none()));
+        assert_eq!(monitor.on_end(0, other, 20.into(), YIELDED), Some(SAME_ENDINGS));
     }
 
     #[test]
-    fn what_nodes_may_say_grows_with_time_and_with_peers() {
+    fn allowances_grow_with_time_and_peers() {
         let allowed = |nodes, at: u64| {
-            let mut watch = still();
-            (1..).find(|_| watch.on_chatter(at.into(), nodes).is_some())
+            let mut monitor = still();
+            (1..).find(|_| monitor.on_chatter(at.into(), nodes).is_some())
         };
         assert_eq!(allowed(3, 10), Some(3 * (256 + 96) + 1));
         assert_eq!(allowed(3, 2_010), Some(3 * (256 + 96 + 256) + 1));
-        let mut watch = still();
-        let storm = (0..).find_map(|_| watch.on_start(10.into(), 3)).unwrap();
-        assert_eq!((storm.of, storm.count), ("sessions", 3 * (32 + 12) + 1));
+        let mut monitor = still();
+        let storm = (0..).find_map(|_| monitor.on_start(10.into(), 3)).unwrap();
+        assert_eq!((storm.of, storm.count), (StormKind::Sessions, 3 * (32 + 12) + 1));
     }
 
     #[test]
-    fn nodes_that_hear_and_do_nothing_are_idle_until_a_session_begins() {
-        let mut watch = still();
-        assert!(!watch.is_settled(60.into()) && watch.is_settled(61.into()));
-        (0..6).for_each(|_| watch.on_difference());
-        assert!(!watch.is_idle(3), "somebody has something to do");
-        watch.on_over(true);
-        (0..6).for_each(|_| watch.on_difference());
-        assert!(watch.is_idle(3) && !watch.is_idle(4));
-        watch.on_start(70.into(), 3);
-        assert!(!watch.is_idle(3));
+    fn unheeded_heartbeats_make_idle() {
+        let mut monitor = still();
+        assert!(!monitor.is_settled(60.into()) && monitor.is_settled(61.into()));
+        (0..6).for_each(|_| monitor.on_difference());
+        assert!(!monitor.is_idle(3), "somebody has something to do");
+        monitor.on_over(true);
+        (0..6).for_each(|_| monitor.on_difference());
+        assert!(monitor.is_idle(3) && !monitor.is_idle(4));
+        monitor.on_start(70.into(), 3);
+        assert!(!monitor.is_idle(3));
     }
 
     #[test]
-    fn roots_that_change_for_ever_are_noticed_and_what_comes_from_outside_starts_the_count_anew() {
-        let mut watch = still();
-        watch.on_move(ProgressCount { outside: 1, changes: 5 + 2 * 64 }, 20.into(), 20.into());
-        assert_eq!(watch.changes_without_end(20.into(), 2, 0), None);
-        watch.on_move(ProgressCount { outside: 1, changes: 6 + 2 * 64 }, 20.into(), 20.into());
-        assert!(watch.changes_without_end(20.into(), 2, 0).is_some());
-        assert_eq!(watch.changes_without_end(20.into(), 2, 1), None);
-        watch.on_move(ProgressCount { outside: 2, changes: 7 + 2 * 64 }, 20.into(), 20.into());
-        assert_eq!(watch.changes(), 0);
+    fn endless_root_changes_are_a_storm() {
+        let mut monitor = still();
+        monitor.on_move(ProgressCount { outside: 1, changes: 5 + 2 * 64 }, 20.into(), 20.into());
+        assert_eq!(monitor.changes_without_end(20.into(), 2, 0), None);
+        monitor.on_move(ProgressCount { outside: 1, changes: 6 + 2 * 64 }, 20.into(), 20.into());
+        assert!(monitor.changes_without_end(20.into(), 2, 0).is_some());
+        assert_eq!(monitor.changes_without_end(20.into(), 2, 1), None);
+        monitor.on_move(ProgressCount { outside: 2, changes: 7 + 2 * 64 }, 20.into(), 20.into());
+        assert_eq!(monitor.changes(), 0);
     }
 }

@@ -1,71 +1,79 @@
-//! Which ways to repair a difference lead anywhere.
+//! The success rate of each sync protocol.
 //!
-//! A protocol that fails every time behind one that mends what it left is a bug that no single run
-//! shows: all runs converge. Over many runs it shows as a way that is tried again and again and hardly
-//! ever leads to equal roots by itself.
+//! A protocol that always fails is hidden by a fallback that repairs what it left: every single run converges. Over
+//! many runs the bug shows as a protocol that is chosen again and again and hardly ever makes the roots equal by
+//! itself.
 
 use crate::runtime::EndedSession;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use syncline_sync::{Outcome, SyncProtocolKind};
 
-/// How often one protocol was tried, and what came of it.
+/// How often sessions chose one protocol, and how often it succeeded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Path {
-    /// Sessions that chose it and were not cut short by silence.
-    pub tried: u64,
-    /// Of those, the ones that ended with equal roots and needed no walk after it.
-    pub led: u64,
+pub struct ProtocolSuccess {
+    /// Sessions that chose the protocol and did not fail, for example by a timeout.
+    #[serde(rename = "tried")]
+    pub attempts: u64,
+    /// Of these, the sessions that ended with equal roots and did not fall back to a walk of the index.
+    #[serde(rename = "led")]
+    pub successes: u64,
 }
 
-/// How often each protocol was tried, over any number of runs.
+/// The success rate of each protocol over any number of runs.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Paths(BTreeMap<String, Path>);
+pub struct SuccessRates(BTreeMap<String, ProtocolSuccess>);
 
-impl Paths {
-    /// Sessions after which a protocol that hardly ever led anywhere is thought broken, and not unlucky.
-    pub const ENOUGH: u64 = 100;
+impl SuccessRates {
+    /// Attempts from which on a low success rate means a broken protocol and not bad luck.
+    pub const MIN_ATTEMPTS: u64 = 100;
 
-    /// Gossip may bring what a session failed to, so that one that does nothing seems to lead somewhere
-    /// now and then.
-    pub const RARELY: u64 = 10;
+    /// A protocol is failing if fewer than one in this many attempts succeed. The rate of a broken protocol is not
+    /// 0, since gossip may bring what a session failed to.
+    pub const FAILING_BELOW_ONE_IN: u64 = 10;
 
-    /// Takes in the sessions of a run. O(sessions).
-    pub fn take(&mut self, sessions: &[EndedSession]) {
+    /// Counts the sessions of a run. O(sessions).
+    pub fn record(&mut self, sessions: &[EndedSession]) {
         for session in sessions {
+            // The session ended before a protocol was chosen.
             let Some(protocol) = session.protocol else { continue };
-            let walked = session.stats.walks > 0 && protocol != SyncProtocolKind::HashComparison;
-            let path = self.0.entry(protocol.to_string()).or_default();
+            let fell_back = session.stats.walks > 0 && protocol != SyncProtocolKind::HashComparison;
+            let rate = self.0.entry(protocol.to_string()).or_default();
             match session.outcome {
-                Outcome::Converged { .. } if !walked => {
-                    (path.tried, path.led) = (path.tried + 1, path.led + 1);
+                Outcome::Converged { .. } if !fell_back => {
+                    rate.attempts += 1;
+                    rate.successes += 1;
                 }
-                Outcome::Converged { .. } | Outcome::SyncPending(_) => path.tried += 1,
+                Outcome::Converged { .. } | Outcome::SyncPending(_) => rate.attempts += 1,
                 Outcome::Failed(_) => {}
             }
+            assert!(rate.successes <= rate.attempts, "every success is an attempt");
         }
     }
 
-    /// Adds those of other runs.
+    /// Adds the counts of other runs.
     pub fn merge(&mut self, other: &Self) {
-        for (protocol, path) in &other.0 {
+        for (protocol, rate) in &other.0 {
             let own = self.0.entry(protocol.clone()).or_default();
-            (own.tried, own.led) = (own.tried + path.tried, own.led + path.led);
+            own.attempts += rate.attempts;
+            own.successes += rate.successes;
         }
     }
 
-    /// The protocols that were tried, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Path)> {
-        self.0.iter().map(|(protocol, path)| (protocol.as_str(), *path))
+    /// The protocols that sessions chose, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, ProtocolSuccess)> {
+        self.0.iter().map(|(protocol, rate)| (protocol.as_str(), *rate))
     }
 
-    /// The protocols that were tried at least `enough` times and led to equal roots by themselves less often
-    /// than one time in [`Paths::RARELY`]. Not DeltaSync, which leads as far as deltas go: where states
-    /// began with more than those, a walk after it is no fault of its.
-    pub fn leading_nowhere(&self, enough: u64) -> impl Iterator<Item = (&str, Path)> {
+    /// The protocols with at least `min_attempts` attempts of which fewer than one in
+    /// [`FAILING_BELOW_ONE_IN`](Self::FAILING_BELOW_ONE_IN) succeeded. DeltaSync is never among them: it
+    /// transfers deltas only, and a walk after it is no fault of its own where states differ in more than deltas.
+    pub fn failing(&self, min_attempts: u64) -> impl Iterator<Item = (&str, ProtocolSuccess)> {
         let compares = |protocol: &str| protocol != SyncProtocolKind::DeltaSync.to_string();
-        self.iter().filter(move |(protocol, path)| {
-            compares(protocol) && path.tried >= enough && path.led * Self::RARELY < path.tried
+        self.iter().filter(move |(protocol, rate)| {
+            compares(protocol)
+                && rate.attempts >= min_attempts
+                && rate.successes * Self::FAILING_BELOW_ONE_IN < rate.attempts
         })
     }
 }

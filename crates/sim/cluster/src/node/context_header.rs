@@ -1,52 +1,52 @@
-//! What a frame begins with where nodes keep more than one context: which it is for.
+//! The header by which a node with several contexts routes frames to the replica of one of them.
 //!
-//! A production node is told by the topic or by the opening of the stream. On a simulated link it is two bytes
-//! before the frame, the second the complement of the first, so that a flipped bit is noticed. Whoever keeps
-//! one context sends none. The frame itself says besides which context it belongs to, and its replica checks
-//! that: a header that is wrong brings a frame to a replica that refuses it.
+//! A production node learns the context from the topic or from the opening of the stream. On a simulated link the
+//! header is two bytes before the frame: the context number and its complement, so that any flipped bit is detected.
+//! Nodes with one context send no header. The frame itself names its context too and its replica checks that, so a
+//! false header only leads a frame to a replica that refuses it.
 
 use syncline_store::Bytes;
 
-/// Its length.
+/// Length of a header in bytes.
 const LENGTH: usize = 2;
 
 /// Why a frame cannot be handed to a replica.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum HeaderError {
-    /// It ends before its header does.
+    /// The frame is shorter than a header.
     #[error("a frame of {found} bytes; its header alone takes {LENGTH}")]
     Short {
-        /// Its length.
+        /// Length of the frame in bytes.
         found: usize,
     },
-    /// It is not what was sent.
+    /// The second byte is not the complement of the first.
     #[error("the header of a frame is damaged")]
     Damaged,
-    /// The node does not keep that context.
-    #[error("a frame for context {found}; this node keeps {kept}, numbered from 0")]
+    /// The node has no such context.
+    #[error("a frame for context {found}; this node keeps {contexts}, numbered from 0")]
     Unknown {
-        /// The number of the context.
+        /// The context number in the header.
         found: u8,
-        /// How many the node keeps.
-        kept: usize,
+        /// Number of contexts on the node.
+        contexts: usize,
     },
 }
 
-/// A frame for the context of this number.
+/// Prepends the header of a context to a frame.
 pub(super) fn write(context: u8, frame: &[u8]) -> Bytes {
     [context, !context].iter().chain(frame).copied().collect()
 }
 
-/// The number of the context that a frame is for, of so many that are `kept`, and the frame without its header.
-pub(super) fn read(bytes: &[u8], kept: usize) -> Result<(u8, Bytes), HeaderError> {
+/// Splits a frame into the context number of its header and the frame itself. The number is less than `contexts`.
+pub(super) fn read(bytes: &[u8], contexts: usize) -> Result<(u8, Bytes), HeaderError> {
     let Some((&[context, complement], frame)) = bytes.split_first_chunk::<LENGTH>() else {
         return Err(HeaderError::Short { found: bytes.len() });
     };
     if complement != !context {
         return Err(HeaderError::Damaged);
     }
-    if usize::from(context) >= kept {
-        return Err(HeaderError::Unknown { found: context, kept });
+    if usize::from(context) >= contexts {
+        return Err(HeaderError::Unknown { found: context, contexts });
     }
     Ok((context, frame.into()))
 }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_read_back_and_any_flipped_bit_of_it_is_noticed() {
+    fn header_detects_any_flipped_bit() {
         for context in 0..8 {
             let bytes = write(context, b"frame");
             assert_eq!(read(&bytes, 8), Ok((context, Bytes::from(*b"frame"))));
@@ -69,11 +69,11 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_too_short_or_for_another_context_is_refused_with_the_reason() {
+    fn refuses_short_and_foreign_frames() {
         assert_eq!(read(&[], 2), Err(HeaderError::Short { found: 0 }));
         assert_eq!(read(&[1], 2), Err(HeaderError::Short { found: 1 }));
         let refused = read(&write(2, b"frame"), 2);
-        assert_eq!(refused, Err(HeaderError::Unknown { found: 2, kept: 2 }));
+        assert_eq!(refused, Err(HeaderError::Unknown { found: 2, contexts: 2 }));
         assert_eq!(
             refused.unwrap_err().to_string(),
             "a frame for context 2; this node keeps 2, numbered from 0"

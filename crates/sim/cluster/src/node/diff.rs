@@ -1,22 +1,22 @@
-//! Where two states differ, in words.
+//! The differences between two states, in words.
 
 use std::collections::BTreeMap;
 use syncline_storage::{Record, StorageError, record_page};
 use syncline_store::MemoryStore;
 use syncline_types::{Decode, EntityId};
 
-/// One entity on which two states differ.
+/// One entity whose records differ between two states.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Difference {
-    /// Which.
+pub struct RecordDifference {
+    /// The entity that differs.
     pub entity: EntityId,
-    /// The record on the left, in words; `None` if it is not there.
+    /// The record in the left state, in words; `None` if there is none.
     pub left: Option<String>,
-    /// The record on the right, in words; `None` if it is not there.
+    /// The record in the right state, in words; `None` if there is none.
     pub right: Option<String>,
 }
 
-impl std::fmt::Display for Difference {
+impl std::fmt::Display for RecordDifference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".to_owned());
         write!(f, "entity {}: {} | {}", self.entity, side(&self.left), side(&self.right))
@@ -28,18 +28,23 @@ fn records(store: &MemoryStore) -> Result<BTreeMap<EntityId, Vec<u8>>, StorageEr
     Ok(page.records.into_iter().map(|(id, bytes)| (id, bytes.to_vec())).collect())
 }
 
-/// A record in one line.
+/// A record in one line of text.
 fn words(bytes: &[u8]) -> String {
     Record::from_bytes(bytes).map_or_else(|_| "a damaged record".to_owned(), |record| record.to_string())
 }
 
-/// Up to `limit` entities on which the two states differ, ascending by id. O(n).
+/// Up to `limit` entities whose records differ between two states, ascending by id. O(n).
+///
+/// # Errors
+///
+/// If a state cannot be read.
 pub fn differences(
     left: &MemoryStore,
     right: &MemoryStore,
     limit: usize,
-) -> Result<Vec<Difference>, StorageError> {
-    let (left, right) = (records(left)?, records(right)?);
+) -> Result<Vec<RecordDifference>, StorageError> {
+    let left = records(left)?;
+    let right = records(right)?;
     let mut ids: Vec<EntityId> = left.keys().chain(right.keys()).copied().collect();
     ids.sort_unstable();
     ids.dedup();
@@ -47,6 +52,6 @@ pub fn differences(
     let side =
         |records: &BTreeMap<EntityId, Vec<u8>>, id: EntityId| records.get(&id).map(|bytes| words(bytes));
     Ok(differ
-        .map(|entity| Difference { entity, left: side(&left, entity), right: side(&right, entity) })
+        .map(|entity| RecordDifference { entity, left: side(&left, entity), right: side(&right, entity) })
         .collect())
 }

@@ -1,4 +1,4 @@
-//! The simulated disk of a node, and what goes wrong with it.
+//! The simulated disk of a node and its faults.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,27 +6,26 @@ use sync_sim_engine::actor::Commit;
 use syncline_store::{Bytes, Key, MemoryStore, ReadView, Row, RowRun, StoreError, WriteBatch};
 use syncline_types::canary;
 
-/// What a node has on disk. Sound, it is a [`MemoryStore`] that commits at once; a clone or a view costs
-/// O(1).
+/// The disk of a node. Without faults it is a [`MemoryStore`] in which every commit is durable at once; a clone or a
+/// view costs O(1).
 ///
-/// Like the stores of production it keeps a checksum of every row, so that a row which is not what was
-/// written is an error when it is read, and it counts its commits in another place, so that a loss of
-/// the last ones is noticed when it is opened.
+/// Like the stores of production it has a checksum for every row, so that reading a corrupt row is an error, and it
+/// stores its commit count in a separate place, so that a loss of the last commits is detected when it is opened.
 #[derive(Clone, Debug, Default)]
 pub struct SimDisk {
     rows: MemoryStore,
-    /// What a crash would leave, if that is less.
+    /// The rows that survive a crash, if these are not all.
     synced: Option<MemoryStore>,
-    /// How many commits it would lose.
+    /// Number of commits that a crash loses.
     unsynced: u64,
-    /// A crash has lost commits that were acknowledged.
-    has_lost: bool,
-    /// Rows whose checksum is wrong.
-    rotten: Option<Arc<BTreeSet<Key>>>,
+    /// Whether a crash has lost acknowledged commits.
+    has_lost_commits: bool,
+    /// The keys of rows whose checksum does not match; never an empty set.
+    corrupt_rows: Option<Arc<BTreeSet<Key>>>,
     faults: DiskFaults,
 }
 
-/// What was wrong with a disk so far.
+/// Counts of the faults of a disk so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct DiskFaults {
     pub(super) failed_writes: u64,
@@ -36,51 +35,52 @@ pub(super) struct DiskFaults {
 }
 
 impl SimDisk {
-    /// A disk that holds this.
-    pub(super) fn holding(rows: MemoryStore) -> Self {
+    /// A disk with these rows, all durable.
+    pub(super) fn with_rows(rows: MemoryStore) -> Self {
         Self { rows, ..Self::default() }
     }
 
-    /// An empty disk instead of this one; only what was wrong with it is still known.
-    pub(super) fn replaced(&self) -> Self {
+    /// An empty disk with the fault counts of this one.
+    pub(super) fn erased(&self) -> Self {
         Self { faults: self.faults, ..Self::default() }
     }
 
-    /// All its rows, as they are.
+    /// All rows of the disk, corrupt ones included.
     pub const fn rows(&self) -> &MemoryStore {
         &self.rows
     }
 
-    /// What a crash would leave.
+    /// The rows that survive a crash.
     pub(super) fn durable(&self) -> &MemoryStore {
         self.synced.as_ref().unwrap_or(&self.rows)
     }
 
-    /// Its rows, checked as they are read.
-    pub fn view(&self) -> DiskView {
-        DiskView { rows: self.rows.clone(), rotten: self.rotten.clone() }
+    /// A view that verifies checksums as rows are read. O(1).
+    pub fn view(&self) -> CheckedDiskView {
+        CheckedDiskView { rows: self.rows.clone(), corrupt_rows: self.corrupt_rows.clone() }
     }
 
     pub(super) const fn faults(&self) -> DiskFaults {
         self.faults
     }
 
-    /// Whether a row is not what was written.
-    pub(super) const fn is_rotten(&self) -> bool {
-        self.rotten.is_some()
+    /// Whether some row is corrupt.
+    pub(super) const fn is_corrupt(&self) -> bool {
+        self.corrupt_rows.is_some()
     }
 
-    /// Whether a crash has lost commits that were acknowledged.
-    pub(super) const fn has_lost(&self) -> bool {
-        self.has_lost
+    /// Whether a crash has lost acknowledged commits.
+    pub(super) const fn has_lost_commits(&self) -> bool {
+        self.has_lost_commits
     }
 
-    /// Writes a batch: all of it, or nothing and an error. A batch without writes is no commit.
+    /// Commits a batch: all of it, or nothing and an error. An empty batch is no commit.
     pub(super) fn commit(&mut self, batch: WriteBatch, commit: Commit) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
         match commit {
+            // The node crashes before the write reached the disk.
             Commit::Lost => return Ok(()),
             Commit::Torn { permille } => {
                 self.faults.torn_writes += 1;
@@ -88,35 +88,40 @@ impl SimDisk {
             }
             Commit::Fails => {
                 self.faults.failed_writes += 1;
-                let (operation, reason) = ("write a batch", "the medium refused".to_owned());
-                return Err(StoreError::Io { operation, reason });
+                let reason = "the medium refused".to_owned();
+                return Err(StoreError::Io { operation: "write a batch", reason });
             }
             Commit::Unsynced => {
                 self.faults.lying_syncs += 1;
                 self.unsynced += 1;
+                // The first unsynced commit saves the rows that a crash restores.
                 self.synced.get_or_insert_with(|| self.rows.clone());
             }
-            Commit::Durable => (self.synced, self.unsynced) = (None, 0),
+            Commit::Durable => {
+                self.synced = None;
+                self.unsynced = 0;
+            }
         }
         self.write(batch)
     }
 
     fn write(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
         use syncline_store::Store;
-        if let Some(rotten) = &mut self.rotten {
-            let rotten = Arc::make_mut(rotten);
+        // A row that is written again has a valid checksum.
+        if let Some(corrupt_rows) = &mut self.corrupt_rows {
+            let corrupt_rows = Arc::make_mut(corrupt_rows);
             for (key, _) in batch.as_rows().iter() {
-                rotten.remove(key);
+                corrupt_rows.remove(key);
             }
         }
-        if self.rotten.as_ref().is_some_and(|rotten| rotten.is_empty()) {
-            self.rotten = None;
+        if self.corrupt_rows.as_ref().is_some_and(|rows| rows.is_empty()) {
+            self.corrupt_rows = None;
         }
         self.rows.apply(batch)
     }
 
-    /// Power fails within a commit. The batch was on its way to a journal, and one that is not whole there
-    /// is passed over when the disk is read again.
+    /// Power fails within a commit. The batch was being written to a journal, and recovery skips a journal entry that
+    /// is not complete.
     fn tear(&mut self, batch: &WriteBatch, permille: u64) -> Result<(), StoreError> {
         if canary!(TornCommit) {
             let batch = batch.as_rows();
@@ -129,24 +134,31 @@ impl SimDisk {
         Ok(())
     }
 
-    /// The machine goes down: what was never synced is gone.
+    /// The machine goes down: commits that were never synced are lost.
     pub(super) fn crash(&mut self) {
         if let Some(synced) = self.synced.take() {
             self.faults.lost_commits += std::mem::take(&mut self.unsynced);
-            (self.rows, self.has_lost) = (synced, true);
+            self.rows = synced;
+            self.has_lost_commits = true;
+        } else {
+            assert!(self.unsynced == 0, "without a synced state every commit is durable");
         }
     }
 
-    /// From now on what it holds is all that was ever acknowledged, as far as anybody knows.
-    pub(super) const fn forget_the_loss(&mut self) {
-        self.has_lost = false;
+    /// The host has handled the loss: from now on the rows of the disk count as all that was acknowledged.
+    pub(super) const fn clear_loss(&mut self) {
+        self.has_lost_commits = false;
     }
 
-    /// A bit of a row flips, of a row and at a place that `place` decides. Says whether there is a row. O(n).
+    /// Flips one bit of one row, both chosen by `place`. Says whether there is a row. O(n).
     pub(super) fn rot(&mut self, place: u64) -> bool {
         let rows = self.rows.range(&[], &[0xff], usize::MAX).unwrap_or_default();
+        // An empty value has no bit to flip.
         let full: Vec<&Row> = rows.iter().filter(|(_, value)| !value.is_empty()).collect();
-        let Some((key, value)) = full.get((place % full.len().max(1) as u64) as usize) else { return false };
+        if full.is_empty() {
+            return false;
+        }
+        let (key, value) = full[(place % full.len() as u64) as usize];
         let mut bytes = value.to_vec();
         let bit = (place >> 20) % (bytes.len() as u64 * 8);
         if let Some(byte) = bytes.get_mut((bit / 8) as usize) {
@@ -155,23 +167,23 @@ impl SimDisk {
         let mut flip = WriteBatch::default();
         flip.put(key.clone(), bytes);
         use syncline_store::Store;
-        let flipped = self.rows.apply(flip);
-        Arc::make_mut(self.rotten.get_or_insert_default()).insert(key.clone());
-        flipped.is_ok()
+        self.rows.apply(flip).expect("a store in memory takes any batch");
+        Arc::make_mut(self.corrupt_rows.get_or_insert_default()).insert(key.clone());
+        true
     }
 }
 
-/// The rows of a disk as they were when the view was taken. A row that has rotten is an error.
+/// The rows of a disk at the time of [`SimDisk::view`]. Reading a corrupt row is an error.
 #[derive(Clone, Debug)]
-pub struct DiskView {
+pub struct CheckedDiskView {
     rows: MemoryStore,
-    rotten: Option<Arc<BTreeSet<Key>>>,
+    corrupt_rows: Option<Arc<BTreeSet<Key>>>,
 }
 
-impl DiskView {
+impl CheckedDiskView {
     #[cold]
     fn check(&self, key: &[u8]) -> Result<(), StoreError> {
-        if self.rotten.as_ref().is_some_and(|rotten| rotten.contains(key)) {
+        if self.corrupt_rows.as_ref().is_some_and(|rows| rows.contains(key)) {
             let shown: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
             return Err(StoreError::Corrupt { what: format!("the checksum of row {shown}…") });
         }
@@ -179,9 +191,9 @@ impl DiskView {
     }
 }
 
-impl ReadView for DiskView {
+impl ReadView for CheckedDiskView {
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        if self.rotten.is_some() {
+        if self.corrupt_rows.is_some() {
             self.check(key)?;
         }
         self.rows.read(key)
@@ -189,7 +201,7 @@ impl ReadView for DiskView {
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         let rows = self.rows.range(from, to, limit)?;
-        if self.rotten.is_some() {
+        if self.corrupt_rows.is_some() {
             rows.iter().try_for_each(|(key, _)| self.check(key))?;
         }
         Ok(rows)
@@ -205,13 +217,13 @@ impl ReadView for DiskView {
 
     fn ranges(&self, bounds: &[(Key, Key)], limit: usize) -> Result<Vec<Vec<Row>>, StoreError> {
         let found = self.rows.ranges(bounds, limit)?;
-        if self.rotten.is_some() {
+        if self.corrupt_rows.is_some() {
             found.iter().flatten().try_for_each(|(key, _)| self.check(key))?;
         }
         Ok(found)
     }
 
-    // No rotten row is in a run: what is to flip a bit of it breaks the run up.
+    // No corrupt row is in a run: the write that flips the bit splits the run.
     fn run(&self, key: &[u8]) -> Option<&Arc<dyn RowRun>> {
         self.rows.run(key)
     }
@@ -232,21 +244,24 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_loses_what_was_committed_since_the_last_true_sync_and_nothing_else() {
+    fn crash_loses_unsynced_commits_only() {
         let mut disk = SimDisk::default();
         disk.commit(batch(&[("a", "1")]), Commit::Durable).unwrap();
         disk.commit(batch(&[("b", "1")]), Commit::Unsynced).unwrap();
         disk.commit(batch(&[("c", "1")]), Commit::Unsynced).unwrap();
         let mut lucky = disk.clone();
         disk.crash();
-        assert_eq!((disk.rows().len(), disk.faults().lost_commits, disk.has_lost()), (1, 2, true));
+        assert_eq!((disk.rows().len(), disk.faults().lost_commits, disk.has_lost_commits()), (1, 2, true));
         lucky.commit(batch(&[("d", "1")]), Commit::Durable).unwrap();
         lucky.crash();
-        assert_eq!((lucky.rows().len(), lucky.faults().lost_commits, lucky.has_lost()), (4, 0, false));
+        assert_eq!(
+            (lucky.rows().len(), lucky.faults().lost_commits, lucky.has_lost_commits()),
+            (4, 0, false)
+        );
     }
 
     #[test]
-    fn a_write_that_fails_or_is_torn_leaves_nothing_behind() {
+    fn failed_and_torn_writes_leave_nothing() {
         let mut disk = SimDisk::default();
         let rows = batch(&[("a", "1"), ("b", "2")]);
         assert!(disk.commit(rows.clone(), Commit::Fails).is_err());
@@ -258,17 +273,17 @@ mod tests {
     }
 
     #[test]
-    fn a_rotten_row_is_an_error_until_it_is_written_anew() {
+    fn corrupt_row_fails_until_rewritten() {
         let mut disk = SimDisk::default();
         assert!(!disk.rot(7), "there is nothing to rot");
         disk.commit(batch(&[("a", "1"), ("b", "2")]), Commit::Durable).unwrap();
         let before = disk.view();
         assert!(disk.rot(1));
-        assert!(disk.is_rotten() && before.read(b"b").is_ok());
+        assert!(disk.is_corrupt() && before.read(b"b").is_ok());
         let view = disk.view();
         assert!(view.read(b"a").is_ok() && view.read(b"b").is_err() && view.range(b"a", b"z", 9).is_err());
         assert_ne!(disk.rows().read(b"b").unwrap().as_deref(), Some(&b"2"[..]), "a bit has flipped");
         disk.commit(batch(&[("b", "3")]), Commit::Durable).unwrap();
-        assert!(!disk.is_rotten() && disk.view().read(b"b").is_ok());
+        assert!(!disk.is_corrupt() && disk.view().read(b"b").is_ok());
     }
 }

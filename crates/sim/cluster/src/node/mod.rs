@@ -1,15 +1,18 @@
-//! A simulated host: the real replicas on a simulated disk.
+//! Simulated nodes: the real replicas on a simulated disk.
 
 mod context_header;
 mod diff;
 mod disk;
+mod drop_cause;
 mod sim_node;
 mod sim_replica;
+mod timer_id;
 
 pub use context_header::HeaderError;
-pub use diff::{Difference, differences};
-pub use disk::{DiskView, SimDisk};
+pub use diff::{RecordDifference, differences};
+pub use disk::{CheckedDiskView, SimDisk};
 pub use sim_node::{SimNode, context_id};
-pub use sim_replica::{Noticed, SimReplica, replica_id};
+pub use sim_replica::{ContextNotice, SimReplica, replica_id};
+pub use timer_id::TimerId;
 
 pub use sync_sim_engine::faults::MOST_CONTEXTS;

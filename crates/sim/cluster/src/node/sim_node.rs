@@ -1,9 +1,10 @@
-//! One node: a host and the contexts that it keeps.
+//! A node: a host with one or more contexts.
 
-use crate::hostile::{Cast, Liar, Manner};
+use crate::hostile::{Adversary, AttackPlan, HostileRoles};
 use crate::node::context_header::{self, HeaderError};
-use crate::node::disk::DiskView;
-use crate::node::sim_replica::{Noticed, SimReplica};
+use crate::node::disk::CheckedDiskView;
+use crate::node::sim_replica::{ContextNotice, SimReplica};
+use crate::node::timer_id;
 use crate::workload::Write;
 use std::sync::Arc;
 use sync_sim_engine::actor::{Actor, Context, Effects, Input, TimerChange, Unfinished};
@@ -17,58 +18,54 @@ use syncline_store::{Bytes, MemoryStore};
 use syncline_sync::{DeltaRef, LocalSyncState, SyncProtocolKind, VersionVector};
 use syncline_types::{ContextId, Digest, EntityId, Entropy, ReplicaId, canary};
 
-/// A host and the contexts that it keeps: one or several, each with a [`SimReplica`] of its own, which knows
-/// nothing of the others.
+/// A host with one or more contexts, each with its own [`SimReplica`] that knows nothing of the others.
 ///
-/// They share the host. One crash takes all down, one clock and one pace are those of all, and so are the
-/// links, the inbox and the disk: what is wrong with the disk strikes whatever a step writes, of whichever
-/// context, and a node that must begin afresh does so in all of them. Each context has a journal of its own on
-/// the disk, so that what one syncs says nothing of what another did.
+/// The contexts share the host. A crash takes all of them down; they share the clock, the pace, the links, the inbox
+/// and the disk. A disk fault affects whatever a step writes, in whichever context, and a node that must make a fresh
+/// start makes it in all contexts. Each context has its own journal on the disk, so a sync of one says nothing about
+/// the commits of another.
 ///
-/// Whatever does not name a context speaks of the first.
+/// Methods that name no context are about the first one.
 #[derive(Clone, Debug)]
 pub struct SimNode {
     first: SimReplica,
     others: Vec<SimReplica>,
-    /// The context that the last input was for.
+    /// The context of the last input.
     latest: u8,
 }
 
-/// The context of this number. They differ in the very last byte of what each frame says of its own.
+/// The id of the context of this number. Ids differ in byte 7 only, the last of the bytes that a frame carries.
 pub fn context_id(number: usize) -> ContextId {
     let mut context = ContextId([0xca; 32]);
     context.0[7] ^= number as u8;
     context
 }
 
-/// Where the timers of a context are among those of its node: above all that those of one replica use.
-const CONTEXT_SHIFT: u32 = 40;
-
 impl SimNode {
-    /// The node `node` with one context, whose disk already holds `disk`.
+    /// The node `node` with one context and the contents of its disk.
     pub fn new(node: NodeId, config: ReplicaConfig, disk: MemoryStore) -> Self {
         Self { first: SimReplica::new(node, 0, config, disk), others: Vec::new(), latest: 0 }
     }
 
-    /// Has it keep one more context, up to [`MOST_CONTEXTS`], of which the disk already holds `disk`. All nodes
-    /// of a run keep the same contexts in the same order.
+    /// Adds one more context, up to [`MOST_CONTEXTS`], with the contents of its disk. All nodes of a run have the same
+    /// contexts in the same order.
     ///
     /// # Panics
     ///
-    /// If there are so many already.
-    pub fn keeping(mut self, node: NodeId, config: ReplicaConfig, disk: MemoryStore) -> Self {
+    /// If the node has that many contexts already.
+    pub fn with_context(mut self, node: NodeId, config: ReplicaConfig, disk: MemoryStore) -> Self {
         let number = self.contexts();
         assert!(number < MOST_CONTEXTS, "a node keeps up to {MOST_CONTEXTS} contexts");
         self.others.push(SimReplica::new(node, number as u8, config, disk));
         self
     }
 
-    /// How many contexts it keeps.
+    /// The number of contexts.
     pub fn contexts(&self) -> usize {
         1 + self.others.len()
     }
 
-    /// What it keeps of each context, in order.
+    /// The replica of each context, in order.
     pub fn replicas(&self) -> impl Iterator<Item = &SimReplica> {
         std::iter::once(&self.first).chain(&self.others)
     }
@@ -77,69 +74,70 @@ impl SimNode {
         std::iter::once(&mut self.first).chain(&mut self.others)
     }
 
-    /// What it keeps of the context of this number, from 0.
+    /// The replica of the context of this number, from 0.
     ///
     /// # Panics
     ///
-    /// If it keeps no such context.
+    /// If the node has no such context.
     pub fn in_context(&self, number: usize) -> &SimReplica {
-        let kept = self.contexts();
+        let contexts = self.contexts();
         self.replica_of(number)
-            .unwrap_or_else(|| panic!("there is no context {number}; this node keeps {kept}"))
+            .unwrap_or_else(|| panic!("there is no context {number}; this node keeps {contexts}"))
     }
 
     pub(crate) fn replica_of(&self, number: usize) -> Option<&SimReplica> {
         self.replicas().nth(number)
     }
 
-    /// Sets whether tombstones are forgotten once every node has seen what they delete.
-    pub fn forgetting(mut self, forgets: bool) -> Self {
-        self.replicas_mut().for_each(|replica| replica.set_forgetting(forgets));
+    /// Sets whether tombstones are collected once every member has seen what they delete.
+    pub fn with_tombstone_collection(mut self, collects: bool) -> Self {
+        self.replicas_mut().for_each(|replica| replica.set_tombstone_collection(collects));
         self
     }
 
-    /// Sets whether it notices when its disk has lost commits, and begins afresh then.
-    pub(crate) fn noticing_losses(mut self, notices: bool) -> Self {
-        self.replicas_mut().for_each(|replica| replica.set_noticing_losses(notices));
+    /// Sets whether the node detects that its disk has lost commits and makes a fresh start then.
+    pub(crate) fn with_loss_detection(mut self, notices: bool) -> Self {
+        self.replicas_mut().for_each(|replica| replica.set_loss_detection(notices));
         self
     }
 
-    /// Has it sign with a key that no other node has, from the start.
+    /// Makes the node sign with its own key instead of the group key.
     pub(crate) fn with_own_key(mut self) -> Self {
-        self.replicas_mut().for_each(SimReplica::take_own_key);
+        self.replicas_mut().for_each(SimReplica::use_own_key);
         self
     }
 
-    /// Tells who in the run is hostile. The replicas do not hear of it.
-    pub(crate) fn meet_cast(&mut self, cast: &Arc<Cast>) {
-        self.replicas_mut().for_each(|replica| replica.meet_cast(cast));
+    /// Sets which nodes of the run are hostile. The real replicas do not learn it.
+    pub(crate) fn set_roles(&mut self, roles: &Arc<HostileRoles>) {
+        self.replicas_mut().for_each(|replica| replica.set_roles(roles));
     }
 
-    /// Has it lie from now on, in each context by itself; by script in the first.
-    pub(crate) fn turn_hostile(&mut self, manner: &Manner) {
+    /// Makes the node hostile: it lies in each context independently, and follows the script in the first.
+    pub(crate) fn turn_hostile(&mut self, plan: &AttackPlan) {
         for replica in self.replicas_mut() {
-            let script = if replica.number() == 0 { manner.script.clone() } else { Vec::new() };
-            replica.turn_hostile(Manner { script, ..manner.clone() });
+            // A script counts frames, so it is followed by one replica only.
+            let script = if replica.number() == 0 { plan.script.clone() } else { Vec::new() };
+            replica.turn_hostile(AttackPlan { script, ..plan.clone() });
         }
     }
 
-    /// What bends its frames in each context, if it is hostile.
-    pub fn liars(&self) -> impl Iterator<Item = &Liar> {
-        self.replicas().filter_map(SimReplica::liar)
+    /// The adversary of each context, if the node is hostile.
+    pub fn adversaries(&self) -> impl Iterator<Item = &Adversary> {
+        self.replicas().filter_map(SimReplica::adversary)
     }
 
-    /// Another node has begun afresh under this name.
-    pub(crate) fn meet(&mut self, renamed: ReplicaId) {
-        self.replicas_mut().for_each(|replica| replica.meet(renamed));
+    /// Another node has made a fresh start under this replica id.
+    pub(crate) fn add_member(&mut self, replica: ReplicaId) {
+        self.replicas_mut().for_each(|sim_replica| sim_replica.add_member(replica));
     }
 
-    /// Changes the settings of its replicas, and makes them anew with them.
+    /// Changes the settings of the replicas and recovers them with the new ones.
     pub(crate) fn configure(&mut self, change: &mut dyn FnMut(&mut ReplicaConfig)) {
         self.replicas_mut().for_each(|replica| replica.configure(change));
     }
 
-    /// Has the application write before the node first starts: the write is durable, and nobody else
-    /// hears of it. Gives what was accepted, if it was.
+    /// Has the application write before the node first starts: the write is durable, and no other node hears of it.
+    /// Gives the operations and actions if the write was accepted.
     pub fn write_before_start(
         &mut self,
         write: &Write,
@@ -148,23 +146,23 @@ impl SimNode {
         self.replicas_mut().nth(write.context)?.write_before_start(write, choices)
     }
 
-    /// What of a context the disk would hold after a crash now: nothing, if the node would begin afresh then.
+    /// The rows of a context that survive a crash now: none, if the node would make a fresh start then.
     pub(crate) fn durable(&self, context: usize) -> MemoryStore {
-        let kept = self.replica_of(context).filter(|_| !self.must_begin_afresh());
-        kept.map(|replica| replica.durable().clone()).unwrap_or_default()
+        let surviving = self.replica_of(context).filter(|_| !self.must_start_fresh());
+        surviving.map(|replica| replica.durable().clone()).unwrap_or_default()
     }
 
-    /// Whether it begins afresh when it next starts: it has one disk, so in all contexts or in none.
-    fn must_begin_afresh(&self) -> bool {
-        self.replicas().any(SimReplica::must_begin_afresh)
+    /// Whether the node makes a fresh start when it next restarts. Its contexts share one disk, so they all do or none.
+    fn must_start_fresh(&self) -> bool {
+        self.replicas().any(SimReplica::must_start_fresh)
     }
 
-    /// The name it writes under, and how often it has begun afresh.
+    /// The replica id of the node, and the number of its fresh starts.
     pub(crate) const fn identity(&self) -> (ReplicaId, u8) {
         self.first.identity()
     }
 
-    /// What was wrong with its disk so far.
+    /// The effects of disk faults so far.
     pub(crate) fn disk_effects(&self) -> HostEffects {
         let (_, fresh_starts) = self.identity();
         let mut effects = HostEffects { fresh_starts: u64::from(fresh_starts), ..HostEffects::default() };
@@ -178,16 +176,16 @@ impl SimNode {
     }
 
     /// The replica, while the node is up.
-    pub const fn replica(&self) -> Option<&Replica<DiskView>> {
+    pub const fn replica(&self) -> Option<&Replica<CheckedDiskView>> {
         self.first.replica()
     }
 
-    /// What the disk holds.
+    /// The rows of the first context on disk.
     pub const fn disk(&self) -> &MemoryStore {
         self.first.disk()
     }
 
-    /// The state on disk, to look at.
+    /// The state on disk, for reading.
     pub fn state(&self) -> Result<Interface<MemoryStore>, StorageError> {
         self.first.state()
     }
@@ -197,45 +195,47 @@ impl SimNode {
         self.first.record(id)
     }
 
-    /// What all its steps have cost, in all contexts and over all its lives.
+    /// The cost of all steps, in all contexts and over all restarts.
     pub fn cost(&self) -> StepCost {
         self.replicas().map(SimReplica::cost).sum()
     }
 
-    /// Why a replica of it stopped by itself, if one did.
+    /// The error with which a replica stopped by itself, if one did.
     pub fn stopped(&self) -> Option<&str> {
         self.replicas().find_map(SimReplica::stopped)
     }
 
-    /// How many entities an application sees here, in all contexts. O(n).
+    /// The number of entities that an application sees, in all contexts. O(n).
     pub fn visible_entities(&self) -> Result<usize, StorageError> {
         self.replicas().map(SimReplica::visible_entities).sum()
     }
 }
 
 impl SimNode {
-    /// Has the replica of one context take an input, and addresses what it does to that context.
+    /// Feeds an input to the replica of one context, and marks the effects with that context.
     fn step_one(
         &mut self,
         number: u8,
         input: Input<'_, Write>,
         context: &mut Context<'_>,
-    ) -> Effects<Noticed> {
+    ) -> Effects<ContextNotice> {
         self.latest = number;
-        let replica = self.replicas_mut().nth(usize::from(number));
-        let mut effects = replica.map_or_else(Effects::default, |replica| replica.step(input, context));
+        let Some(replica) = self.replicas_mut().nth(usize::from(number)) else {
+            unreachable!("inputs are routed to contexts of the node, not to {number}")
+        };
+        let mut effects = replica.step(input, context);
         if !self.others.is_empty() {
             address(number, &mut effects);
         }
         effects
     }
 
-    /// Has the replica of each context take an input, in order. What fails one fails the node.
+    /// Feeds an input to the replica of each context, in order, until one fails: that fails the node.
     fn step_all<'a>(
         &mut self,
         input: impl Fn() -> Input<'a, Write>,
         context: &mut Context<'_>,
-    ) -> Effects<Noticed> {
+    ) -> Effects<ContextNotice> {
         let mut all = self.step_one(0, input(), context);
         for number in (1u8..).take(self.others.len()) {
             if all.failed {
@@ -250,8 +250,13 @@ impl SimNode {
         all
     }
 
-    /// Hands a frame to the replica that it is for.
-    fn take_frame(&mut self, from: NodeId, bytes: &Bytes, context: &mut Context<'_>) -> Effects<Noticed> {
+    /// Routes a frame to the replica of its context.
+    fn take_frame(
+        &mut self,
+        from: NodeId,
+        bytes: &Bytes,
+        context: &mut Context<'_>,
+    ) -> Effects<ContextNotice> {
         if self.others.is_empty() {
             return self.step_one(0, Input::Frame { from, bytes }, context);
         }
@@ -264,8 +269,9 @@ impl SimNode {
         }
     }
 
-    /// Has an application write to the context that it names.
-    fn take_write(&mut self, write: &Write, context: &mut Context<'_>) -> Effects<Noticed> {
+    /// Routes a write of the application to the replica of its context.
+    fn take_write(&mut self, write: &Write, context: &mut Context<'_>) -> Effects<ContextNotice> {
+        // Only a runtime checks the number beforehand; the engine runs nodes without one, too.
         let Ok(number) = u8::try_from(write.context) else { return refused(u8::MAX) };
         if write.context >= self.contexts() {
             return refused(number);
@@ -279,10 +285,10 @@ impl SimNode {
     }
 }
 
-/// A write to a context that the node does not keep.
-fn refused(context: u8) -> Effects<Noticed> {
+/// The effects of a write to a context that the node does not have.
+fn refused(context: u8) -> Effects<ContextNotice> {
     let notice = Notice::WriteRefused { error: OperationError::NoSuchContext };
-    Effects { notices: vec![Noticed { context, notice }], ..Effects::default() }
+    Effects { notices: vec![ContextNotice { context, notice }], ..Effects::default() }
 }
 
 const fn cause_of(error: HeaderError) -> DropCause {
@@ -292,8 +298,9 @@ const fn cause_of(error: HeaderError) -> DropCause {
     }
 }
 
-/// Says of frames and timers which context they are of. A frame that goes to many is written once.
-fn address(number: u8, effects: &mut Effects<Noticed>) {
+/// Marks frames and timers with their context. A frame that goes to many peers is copied once.
+fn address(number: u8, effects: &mut Effects<ContextNotice>) {
+    // Frames of one broadcast share their bytes and follow each other.
     let mut last: Option<(Bytes, Bytes)> = None;
     for message in &mut effects.messages {
         let written = match &last {
@@ -304,15 +311,20 @@ fn address(number: u8, effects: &mut Effects<Noticed>) {
     }
     for timer in &mut effects.timers {
         let (TimerChange::Set { id, .. } | TimerChange::Cancel { id }) = timer;
-        *id |= u64::from(number) << CONTEXT_SHIFT;
+        *id = timer_id::in_context(*id, number);
     }
 }
 
 impl Actor for SimNode {
     type Op = Write;
-    type Notice = Noticed;
+    type Notice = ContextNotice;
 
-    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>, effects: &mut Effects<Noticed>) {
+    fn step(
+        &mut self,
+        input: Input<'_, Write>,
+        context: &mut Context<'_>,
+        effects: &mut Effects<ContextNotice>,
+    ) {
         *effects = match input {
             Input::Start => self.step_all(|| Input::Start, context),
             Input::Peers { members, reachable } => self.step_all(
@@ -321,8 +333,8 @@ impl Actor for SimNode {
             ),
             Input::Frame { from, bytes } => self.take_frame(from, bytes, context),
             Input::Timer(id) => {
-                let (number, own) = (id >> CONTEXT_SHIFT, id & ((1 << CONTEXT_SHIFT) - 1));
-                self.step_one(number as u8, Input::Timer(own), context)
+                let (number, within) = timer_id::split(id);
+                self.step_one(number, Input::Timer(within), context)
             }
             Input::Op(write) => self.take_write(write, context),
         };
@@ -333,20 +345,22 @@ impl Actor for SimNode {
     }
 
     fn restart(&mut self) {
-        let afresh = self.must_begin_afresh();
-        self.replicas_mut().for_each(|replica| replica.restart(afresh));
+        // Decided before any replica restarts, since the contexts share one disk.
+        let fresh = self.must_start_fresh();
+        self.replicas_mut().for_each(|replica| replica.restart(fresh));
     }
 
     fn rot(&mut self, place: u64) -> bool {
-        // The row may be of any context; where the first that is tried has none, it is of the next.
-        let kept = self.contexts() as u64;
-        let (from, place) = ((place % kept) as usize, place / kept);
+        // `place` chooses the first context to try; where a context has no row, the next is tried.
+        let contexts = self.contexts() as u64;
+        let from = (place % contexts) as usize;
+        let place = place / contexts;
         let rots = |replica: &mut SimReplica| replica.rot(place);
         self.replicas_mut().skip(from).any(rots) || self.replicas_mut().take(from).any(rots)
     }
 
     fn scrub(&mut self) -> bool {
-        self.replicas().any(SimReplica::is_rotten)
+        self.replicas().any(SimReplica::is_corrupt)
     }
 
     fn digest(&self) -> Digest {
@@ -354,7 +368,7 @@ impl Actor for SimNode {
             return self.first.root();
         }
         let roots: Vec<u8> = self.replicas().flat_map(|replica| replica.root().0).collect();
-        // All empty is as good as nothing.
+        // Empty in all contexts is the same as an empty node with one context.
         if roots.iter().all(|byte| *byte == 0) { Digest::ZERO } else { Digest::of(13, &roots) }
     }
 
@@ -372,7 +386,7 @@ impl Actor for SimNode {
     }
 }
 
-/// What a node would say of itself in a handshake of its first context, from what is on its disk.
+/// The claims of the node in a handshake of its first context, read from disk.
 impl LocalSyncState for SimNode {
     fn context(&self) -> ContextId {
         self.first.context()

@@ -1,228 +1,237 @@
-//! One context on one node.
+//! One context on one node: the real replica on a simulated disk.
 
-use crate::hostile::{self, Cast, Identity, Liar, Manner};
-use crate::node::disk::{DiskFaults, DiskView, SimDisk};
+use crate::hostile::{self, Adversary, AdversaryIdentity, AttackPlan, HostileRoles};
+use crate::node::disk::{CheckedDiskView, DiskFaults, SimDisk};
+use crate::node::drop_cause::drop_cause;
+use crate::node::timer_id::TimerId;
 use crate::workload::Write;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use sync_sim_engine::actor::{Commit, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
-use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{
-    Event, FrameKind, Notice, Operation, OperationError, Pending, Refusal, Replica, ReplicaConfig, StepCost,
+    Event, FrameKind, Notice, Operation, OperationError, Pending, Replica, ReplicaConfig, StepCost,
     SyncActions, Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, Store, StoreError};
-use syncline_sync::{
-    DeltaLog, DeltaRef, DeltaRefusal, FrameError, Gate, LocalSyncState, Membership, SyncProtocolKind,
-    VersionVector,
-};
+use syncline_sync::{DeltaLog, DeltaRef, Gate, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
 use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
 
-/// The real replica, a simulated disk, and nothing in between: what the replica asks to be stored
-/// is on the disk when its frames are sent, and a crash loses the replica and keeps the disk.
-///
-/// It keeps one context of a [`SimNode`](super::SimNode), and goes down and comes back with it.
+/// The real replica of one context of a [`SimNode`](super::SimNode), on a simulated disk. The batch of a step is on the
+/// disk before the frames of the step are sent. A crash loses the replica and leaves the disk.
 #[derive(Clone, Debug)]
 pub struct SimReplica {
     peer: PeerId,
-    /// Which of the contexts of its node it keeps.
+    /// The number of its context on the node.
     number: u8,
     config: ReplicaConfig,
     disk: SimDisk,
-    replica: Option<Replica<DiskView>>,
+    /// The replica while the node is up.
+    replica: Option<Replica<CheckedDiskView>>,
     /// The root on disk while the node is down.
     resting_root: Digest,
-    /// The root that it had when the node last went down.
+    /// The root in memory when the node last went down.
     root_before_crash: Digest,
+    /// The error with which the replica stopped by itself.
     stopped: Option<String>,
-    /// How often it was started, whichever disk it was started on.
+    /// Number of starts, on whichever disk.
     starts: u64,
+    /// The cost of all steps so far.
     cost: StepCost,
-    /// Whether its replica knows who takes part, and so refuses others and forgets what is dead.
-    forgets: bool,
-    /// What it was last told of who takes part.
+    /// Whether the replica knows the membership, which lets it refuse strangers and collect tombstones.
+    collects_tombstones: bool,
+    /// The members that the engine last announced.
     members: Arc<[NodeId]>,
-    /// The names of those that have begun afresh. The old ones are kept, for what they wrote.
+    /// The replica ids of nodes after fresh starts. The former ids stay members because of their writes.
     renamed: BTreeSet<ReplicaId>,
-    /// How often it has begun afresh.
+    /// Number of fresh starts of this node.
     fresh_starts: u8,
-    /// Whether it does when it starts on a disk that has lost commits.
-    notices_losses: bool,
-    /// Its disk was found damaged.
-    is_ruined: bool,
-    /// Whether it signs with a key of its own.
+    /// Whether it makes a fresh start on a disk that has lost commits.
+    detects_losses: bool,
+    /// Whether a read has found a corrupt row.
+    is_damaged: bool,
+    /// Whether it signs with its own key instead of the group key.
     has_own_key: bool,
-    /// Who in the run is hostile, if anybody is.
-    cast: Option<Arc<Cast>>,
-    /// What bends its frames, if it is hostile.
-    liar: Option<Box<Liar>>,
+    /// The hostile nodes of the run, if there are any.
+    roles: Option<Arc<HostileRoles>>,
+    /// Alters its frames, if the node is hostile.
+    adversary: Option<Box<Adversary>>,
 }
 
-/// What a replica has to say, and which of the contexts of its node it is of.
+/// A notice of a replica with the context that it comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Noticed {
-    /// The number of the context.
+pub struct ContextNotice {
+    /// The number of the context on its node, from 0.
     pub context: u8,
-    /// What it has to say.
+    /// The notice of the replica.
     pub notice: Notice,
 }
 
-/// The name under which the replicas of a node write.
+/// The replica id under which a node writes before any fresh start.
 pub fn replica_id(node: NodeId) -> ReplicaId {
-    named_anew(node, 0)
+    replica_id_after(node, 0)
 }
 
-/// The name of a node that has begun afresh so often.
-fn named_anew(node: NodeId, fresh_starts: u8) -> ReplicaId {
+/// The replica id of a node after so many fresh starts.
+fn replica_id_after(node: NodeId, fresh_starts: u8) -> ReplicaId {
     let mut replica = ReplicaId::from_u64(u64::from(node.0) + 1);
-    (replica.0[14], replica.0[15]) = (fresh_starts, 0x51);
+    replica.0[14] = fresh_starts;
+    replica.0[15] = 0x51;
     replica
 }
 
-/// Whether a node writes under this name, or did, or will.
-fn is_name_of(mut replica: ReplicaId, node: NodeId) -> bool {
+/// Whether a node writes under this replica id after any number of fresh starts.
+fn is_replica_of(mut replica: ReplicaId, node: NodeId) -> bool {
     replica.0[14] = 0;
     replica == replica_id(node)
 }
 
 impl SimReplica {
-    /// The replica of `node` that keeps its context of this number, whose disk already holds `disk`.
+    /// The replica of one context of `node`, with the contents of its disk.
     pub fn new(node: NodeId, number: u8, config: ReplicaConfig, disk: MemoryStore) -> Self {
         let mut replica = Self {
             peer: node.into(),
             number,
             config,
-            disk: SimDisk::holding(disk),
+            disk: SimDisk::with_rows(disk),
             replica: None,
             resting_root: Digest::ZERO,
             root_before_crash: Digest::ZERO,
             stopped: None,
             starts: 0,
             cost: StepCost::default(),
-            forgets: true,
+            collects_tombstones: true,
             members: Arc::from([]),
             renamed: BTreeSet::new(),
             fresh_starts: 0,
-            notices_losses: true,
-            is_ruined: false,
+            detects_losses: true,
+            is_damaged: false,
             has_own_key: false,
-            cast: None,
-            liar: None,
+            roles: None,
+            adversary: None,
         };
         replica.recover();
         replica
     }
 
-    /// As [`SimNode::forgetting`](super::SimNode::forgetting).
-    pub(super) const fn set_forgetting(&mut self, forgets: bool) {
-        self.forgets = forgets;
+    /// As [`SimNode::with_tombstone_collection`](super::SimNode::with_tombstone_collection).
+    pub(super) const fn set_tombstone_collection(&mut self, collects: bool) {
+        self.collects_tombstones = collects;
     }
 
-    /// As [`SimNode::noticing_losses`](super::SimNode::noticing_losses).
-    pub(super) const fn set_noticing_losses(&mut self, notices: bool) {
-        self.notices_losses = notices;
+    /// As [`SimNode::with_loss_detection`](super::SimNode::with_loss_detection).
+    pub(super) const fn set_loss_detection(&mut self, notices: bool) {
+        self.detects_losses = notices;
     }
 
     /// As [`SimNode::with_own_key`](super::SimNode::with_own_key).
-    pub(super) fn take_own_key(&mut self) {
+    pub(super) fn use_own_key(&mut self) {
         self.has_own_key = true;
         self.config.authority = hostile::authority(self.config.replica);
         self.recover();
     }
 
-    /// What it has not finished, but for what has to do with hostile nodes.
+    /// The unfinished work of the replica, except for work with hostile nodes.
     pub(crate) fn pending(&self) -> Pending {
-        match (&self.replica, &self.cast) {
+        match (&self.replica, &self.roles) {
             (None, _) => Pending::default(),
             (Some(replica), None) => replica.pending(),
-            (Some(replica), Some(cast)) => replica.pending_but_for(
-                |peer| cast.is_hostile(peer.into()),
-                |author| cast.hostile().any(|node| is_name_of(author, node)),
+            (Some(replica), Some(roles)) => replica.pending_but_for(
+                |peer| roles.is_hostile(peer.into()),
+                |author| roles.hostile().any(|node| is_replica_of(author, node)),
             ),
         }
     }
 
-    /// Tells who in the run is hostile. The replica does not hear of it.
-    pub(super) fn meet_cast(&mut self, cast: &Arc<Cast>) {
-        self.cast = Some(cast.clone());
+    /// Sets which nodes of the run are hostile. The real replica does not learn it.
+    pub(super) fn set_roles(&mut self, roles: &Arc<HostileRoles>) {
+        self.roles = Some(roles.clone());
     }
 
-    /// Has it lie from now on.
-    pub(super) fn turn_hostile(&mut self, manner: Manner) {
-        self.liar = Some(Box::new(Liar::new(manner)));
+    /// Makes the replica lie from now on.
+    pub(super) fn turn_hostile(&mut self, plan: AttackPlan) {
+        self.adversary = Some(Box::new(Adversary::new(plan)));
     }
 
-    /// What bends its frames, if it is hostile.
-    pub(super) fn liar(&self) -> Option<&Liar> {
-        self.liar.as_deref()
+    /// The adversary that alters its frames, if the node is hostile.
+    pub(super) fn adversary(&self) -> Option<&Adversary> {
+        self.adversary.as_deref()
     }
 
-    /// Another node has begun afresh under this name.
-    pub(super) fn meet(&mut self, renamed: ReplicaId) {
-        self.renamed.insert(renamed);
-        self.tell_membership();
+    /// Another node has made a fresh start under this replica id.
+    pub(super) fn add_member(&mut self, replica: ReplicaId) {
+        self.renamed.insert(replica);
+        self.update_membership();
     }
 
-    fn tell_membership(&mut self) {
+    /// Hands the present membership to the replica.
+    fn update_membership(&mut self) {
         if let Some(replica) = &mut self.replica
-            && self.forgets
+            && self.collects_tombstones
         {
-            let knows = |node: &NodeId| match &self.cast {
-                // Nobody but an outsider takes it for a member.
-                Some(cast) => PeerId::from(*node) == self.peer || !cast.is_outsider(*node),
+            let is_member = |node: &NodeId| match &self.roles {
+                // Only the outsider itself counts an outsider as a member.
+                Some(roles) => PeerId::from(*node) == self.peer || !roles.is_outsider(*node),
                 None => true,
             };
-            let named = self.members.iter().filter(|node| knows(node)).map(|node| replica_id(*node));
-            let named = named.chain(self.renamed.iter().copied());
+            let ids = self.members.iter().filter(|node| is_member(node)).map(|node| replica_id(*node));
+            let ids = ids.chain(self.renamed.iter().copied());
             replica.set_membership(if self.has_own_key {
-                hostile::membership(named)
+                hostile::membership(ids)
             } else {
-                Membership::named(named)
+                Membership::named(ids)
             });
         }
     }
 
-    /// Throws away what is on disk and goes on as another replica: what its old one had promised is not
-    /// known any more. What others have of it they keep.
-    fn begin_afresh(&mut self) {
-        self.fresh_starts = self.fresh_starts.saturating_add(1);
-        self.config.replica = named_anew(self.peer.into(), self.fresh_starts);
+    /// Erases the disk and continues under a new replica id, since the promises of the old one are lost. The writes of
+    /// the old id stay on other nodes.
+    fn start_fresh(&mut self) {
+        assert!(self.fresh_starts < u8::MAX, "each fresh start has a replica id of its own");
+        self.fresh_starts += 1;
+        self.config.replica = replica_id_after(self.peer.into(), self.fresh_starts);
         if self.has_own_key {
             self.config.authority = hostile::authority(self.config.replica);
         }
         self.renamed.insert(self.config.replica);
-        self.disk = self.disk.replaced();
-        self.is_ruined = false;
+        self.disk = self.disk.erased();
+        self.is_damaged = false;
     }
 
-    /// Whether its disk is such that its node begins afresh when it next starts.
-    pub(super) const fn must_begin_afresh(&self) -> bool {
-        self.is_ruined || self.disk.is_rotten() || (self.disk.has_lost() && self.notices_losses)
+    /// Whether the state of the disk forces a fresh start at the next restart.
+    pub(super) const fn must_start_fresh(&self) -> bool {
+        self.is_damaged || self.disk.is_corrupt() || (self.disk.has_lost_commits() && self.detects_losses)
     }
 
-    /// A step could not read or write. If the disk has failed as disks do, that is no fault of the replica.
-    fn fail(&mut self, error: &StorageError) -> Effects<Noticed> {
+    /// Handles a step that could not read or write. After a simulated disk fault the node fails and restarts; any
+    /// other error is a bug of the replica and stops it.
+    fn fail(&mut self, error: &StorageError) -> Effects<ContextNotice> {
         match error {
+            // A simulated write error.
             StorageError::Store(StoreError::Io { .. }) => {}
-            StorageError::Store(StoreError::Corrupt { .. }) if self.disk.is_rotten() => self.is_ruined = true,
+            // A simulated bit flip: the disk is erased at the restart.
+            StorageError::Store(StoreError::Corrupt { .. }) if self.disk.is_corrupt() => {
+                self.is_damaged = true
+            }
             error => self.stopped = Some(error.to_string()),
         }
         Effects { failed: self.stopped.is_none(), ..Effects::default() }
     }
 
-    /// Changes its settings, and makes its replica anew with them.
+    /// Changes the settings and recovers the replica with the new ones.
     pub(super) fn configure(&mut self, change: &mut dyn FnMut(&mut ReplicaConfig)) {
         change(&mut self.config);
         self.recover();
     }
 
+    /// Recovers the replica from the disk, or stops.
     fn recover(&mut self) {
         self.starts += 1;
         match Replica::recover(self.config.clone(), &self.disk.view()) {
             Ok((replica, actions)) => {
                 self.resting_root = replica.digest();
+                // Recovery writes the new incarnation; a fault of that write is not simulated.
                 match self.disk.commit(actions.storage, Commit::Durable) {
                     Ok(()) => self.replica = Some(replica),
                     Err(error) => self.stopped = Some(error.to_string()),
@@ -232,8 +241,8 @@ impl SimReplica {
         }
     }
 
-    /// Has the application write before the node first starts: the write is durable, and nobody else
-    /// hears of it. Gives what was accepted, if it was.
+    /// Has the application write before the node first starts: the write is durable, and no other node hears of it.
+    /// Gives the operations and actions if the write was accepted.
     pub fn write_before_start(
         &mut self,
         write: &Write,
@@ -260,52 +269,52 @@ impl SimReplica {
         }
     }
 
-    /// Which of the contexts of its node it keeps, from 0.
+    /// The number of its context on the node, from 0.
     pub fn number(&self) -> usize {
         usize::from(self.number)
     }
 
     /// The replica, while the node is up.
-    pub const fn replica(&self) -> Option<&Replica<DiskView>> {
+    pub const fn replica(&self) -> Option<&Replica<CheckedDiskView>> {
         self.replica.as_ref()
     }
 
-    /// What the disk holds.
+    /// The rows on disk.
     pub const fn disk(&self) -> &MemoryStore {
         self.disk.rows()
     }
 
-    /// What the disk would hold after a crash now.
+    /// The rows that survive a crash now.
     pub(super) fn durable(&self) -> &MemoryStore {
         self.disk.durable()
     }
 
-    /// The name it writes under, and how often it has begun afresh.
+    /// The present replica id, and the number of fresh starts.
     pub(super) const fn identity(&self) -> (ReplicaId, u8) {
         (self.config.replica, self.fresh_starts)
     }
 
-    /// What was wrong with its disk so far.
+    /// Counts of the disk faults so far.
     pub(super) const fn disk_faults(&self) -> DiskFaults {
         self.disk.faults()
     }
 
-    /// Whether a row on its disk is not what was written.
-    pub(super) const fn is_rotten(&self) -> bool {
-        self.disk.is_rotten()
+    /// Whether some row on the disk is corrupt.
+    pub(super) const fn is_corrupt(&self) -> bool {
+        self.disk.is_corrupt()
     }
 
-    /// What all its steps have cost, over all its lives.
+    /// The cost of all steps over all restarts.
     pub const fn cost(&self) -> StepCost {
         self.cost
     }
 
-    /// Why the replica stopped by itself, if it did.
+    /// The error with which the replica stopped by itself, if it did.
     pub fn stopped(&self) -> Option<&str> {
         self.stopped.as_deref()
     }
 
-    /// The state on disk, to look at.
+    /// The state on disk, for reading.
     pub fn state(&self) -> Result<Interface<MemoryStore>, StorageError> {
         Interface::open_with(self.disk().view(), self.config.merges.clone())
     }
@@ -315,7 +324,7 @@ impl SimReplica {
         self.state()?.record(id)
     }
 
-    /// The figures of the state on disk; those of an empty state if it cannot be read.
+    /// The statistics of the state on disk; those of an empty state if it cannot be read.
     fn stats(&self) -> Stats {
         self.state().and_then(|mut state| state.stats()).unwrap_or_default()
     }
@@ -324,65 +333,32 @@ impl SimReplica {
         DeltaLog::load(self.disk(), self.config.delta_retention).unwrap_or_default()
     }
 
-    /// How many entities an application sees here. O(n).
+    /// The number of entities that an application sees. O(n).
     pub fn visible_entities(&self) -> Result<usize, StorageError> {
         Ok(self.state()?.visible()?.len())
     }
 }
 
-/// The timer of frames that a hostile node holds back.
-const HELD: u64 = 3;
-
-/// A timer of a replica as a number of the engine.
-fn timer_id(timer: Timer) -> u64 {
-    match timer {
-        Timer::Heartbeat => 0,
-        Timer::PendingSync => 1,
-        Timer::Fetch => 2,
-        Timer::Session(peer) => 1 << 32 | u64::from(peer.0),
-    }
-}
-
-const fn timer_of(id: u64) -> Timer {
-    match id {
-        0 => Timer::Heartbeat,
-        1 => Timer::PendingSync,
-        2 => Timer::Fetch,
-        _ => Timer::Session(PeerId(id as u32)),
-    }
-}
-
-const fn cause_of(refusal: &Refusal) -> DropCause {
-    match refusal {
-        Refusal::Frame(FrameError::Context) => DropCause::OtherContext,
-        Refusal::Frame(_) => DropCause::Corrupt,
-        Refusal::StaleIncarnation => DropCause::StaleIncarnation,
-        Refusal::Duplicate | Refusal::Delta(DeltaRefusal::Covered | DeltaRefusal::NotReady) => {
-            DropCause::DuplicateSuppressed
-        }
-        Refusal::BufferFull => DropCause::BufferFull,
-        Refusal::Delta(DeltaRefusal::Drift) => DropCause::ClockDrift,
-        Refusal::Delta(DeltaRefusal::NoMerge) => DropCause::NoMerge,
-        Refusal::Malformed | Refusal::Delta(DeltaRefusal::Malformed) => DropCause::Malformed,
-        Refusal::NotAMember | Refusal::Delta(DeltaRefusal::NotAMember) => DropCause::NotAMember,
-        Refusal::Delta(DeltaRefusal::BadSignature) => DropCause::BadSignature,
-        Refusal::Delta(DeltaRefusal::LeftBehind) => DropCause::LeftBehind,
-    }
-}
-
 impl SimReplica {
-    /// What its replica does.
-    fn step_truly(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
+    /// A step of the real replica.
+    fn step_honestly(
+        &mut self,
+        input: Input<'_, Write>,
+        context: &mut Context<'_>,
+    ) -> Effects<ContextNotice> {
         let event = match input {
             Input::Start => Event::Start,
             Input::Peers { members, reachable } => {
                 self.members = members;
-                self.tell_membership();
+                self.update_membership();
                 let others = reachable.iter().map(|&node| PeerId::from(node));
                 Event::Peers(others.filter(|peer| *peer != self.peer).collect())
             }
             Input::Frame { from, bytes } => Event::Frame { from: from.into(), bytes: bytes.clone() },
-            Input::Timer(id) => Event::Timer(timer_of(id)),
+            Input::Timer(id) => match TimerId::from_number(id).timer() {
+                Some(timer) => Event::Timer(timer),
+                None => unreachable!("an honest step has no delayed frames"),
+            },
             Input::Op(write) => {
                 let open = || Interface::open_with(self.disk.view(), self.config.merges.clone());
                 match write.fitted(open) {
@@ -391,12 +367,13 @@ impl SimReplica {
                 }
             }
         };
+        // A replica that could not recover takes no input; the run has reported that it stopped.
         let Some(replica) = &mut self.replica else { return Effects::default() };
         if self.fresh_starts > 0 && matches!(event, Event::Write(_)) && replica.digest().is_zero() {
-            // What it wrote before it has heard how things stand might come too late for the others. Its
-            // operator keeps the application away until then.
+            // After a fresh start the node does not know the horizon: peers might refuse its first writes as left
+            // behind. An operator keeps applications away until the node has caught up.
             let notice = Notice::WriteRefused { error: OperationError::CatchingUp };
-            let notices = vec![Noticed { context: self.number, notice }];
+            let notices = vec![ContextNotice { context: self.number, notice }];
             return Effects { notices, ..Effects::default() };
         }
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
@@ -405,6 +382,7 @@ impl SimReplica {
             Err(error) => return self.fail(&error.0),
         };
         self.cost += cost;
+        // Commit before send: frames and notices of a step leave only after its batch is on disk.
         if let Err(error) = self.disk.commit(storage, context.commit) {
             return self.fail(&error.into());
         }
@@ -415,83 +393,102 @@ impl SimReplica {
             housekeeping: message.kind == FrameKind::Heartbeat,
         });
         let changes = timers.into_iter().map(|op| match op {
-            TimerOp::Set { timer, at } => {
-                TimerChange::Set { id: timer_id(timer), at, housekeeping: !self.is_awaited(timer) }
-            }
-            TimerOp::Cancel { timer } => TimerChange::Cancel { id: timer_id(timer) },
+            TimerOp::Set { timer, at } => TimerChange::Set {
+                id: TimerId::from(timer).number(),
+                at,
+                housekeeping: !self.is_awaited(timer),
+            },
+            TimerOp::Cancel { timer } => TimerChange::Cancel { id: TimerId::from(timer).number() },
         });
         let context = self.number;
         Effects {
             messages: outgoing.collect(),
             timers: changes.collect(),
-            refusal: refusal.as_ref().map(cause_of),
-            notices: notices.into_iter().map(|notice| Noticed { context, notice }).collect(),
+            refusal: refusal.as_ref().map(drop_cause),
+            notices: notices.into_iter().map(|notice| ContextNotice { context, notice }).collect(),
             failed: false,
         }
     }
 
-    /// What leaves a hostile node: what its replica does, bent.
-    fn step_lying(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
+    /// A step of a hostile node: a step of the real replica whose frames the adversary alters.
+    fn step_as_adversary(
+        &mut self,
+        input: Input<'_, Write>,
+        context: &mut Context<'_>,
+    ) -> Effects<ContextNotice> {
         let now = context.moment.now;
-        let heard = match &input {
+        // Taken before the step, which consumes the input.
+        let received = match &input {
             Input::Frame { from, bytes } => Some((*from, (*bytes).clone())),
             _ => None,
         };
         let mut effects = match input {
-            Input::Timer(HELD) => Effects::default(),
-            input => self.step_truly(input, context),
+            Input::Timer(id) if TimerId::from_number(id) == TimerId::DelayedFrame => Effects::default(),
+            input => self.step_honestly(input, context),
         };
-        let Some(liar) = &mut self.liar else { return effects };
+        let Some(adversary) = &mut self.adversary else {
+            unreachable!("only hostile nodes step as adversaries")
+        };
         let gate = Gate {
             context: self.config.context,
             authority: self.config.authority.clone(),
+            // The adversary itself accepts frames of anybody.
             membership: Membership::Open,
         };
-        let identity = Identity { replica: self.config.replica, gate: &gate };
-        if let Some((from, bytes)) = heard {
-            liar.hear(from, &bytes, &identity);
+        let identity = AdversaryIdentity { replica: self.config.replica, gate: &gate };
+        if let Some((from, bytes)) = received {
+            adversary.observe(from, &bytes, &identity);
         }
         if matches!(context.commit, Commit::Lost | Commit::Torn { .. } | Commit::Fails) {
-            // Nothing of this step leaves, and what it would have written nobody may ever hear of.
+            // The commit fails, so no frame of this step leaves; a lie must not reveal an uncommitted write either.
             return effects;
         }
-        let mut messages = liar.due(now);
-        messages.extend(liar.bend(effects.messages, &identity, now, context.entropy));
+        let mut messages = adversary.take_due(now);
+        messages.extend(adversary.alter(effects.messages, &identity, now, context.entropy));
         effects.messages = messages;
-        if let Some(at) = liar.next_due() {
-            effects.timers.push(TimerChange::Set { id: HELD, at, housekeeping: true });
+        if let Some(at) = adversary.next_due() {
+            effects.timers.push(TimerChange::Set {
+                id: TimerId::DelayedFrame.number(),
+                at,
+                housekeeping: true,
+            });
         }
         effects
     }
 
-    /// Whether a run waits for this timer. Beside hostile nodes the timers that serve all peers say nothing:
-    /// whether anything is owed to an honest one, or waits, is counted as such.
+    /// Whether the run waits for this timer. Beside hostile nodes it does not wait for timers that serve all peers:
+    /// pending syncs with honest peers and buffered deltas are counted separately.
     fn is_awaited(&self, timer: Timer) -> bool {
         timer.kind() == TimerKind::Sync
-            && match (&self.cast, timer) {
+            && match (&self.roles, timer) {
                 (None, _) => true,
-                (Some(cast), Timer::Session(peer)) => !cast.is_hostile(peer.into()),
+                (Some(roles), Timer::Session(peer)) => !roles.is_hostile(peer.into()),
                 (Some(_), _) => false,
             }
     }
 }
 
 impl SimReplica {
-    /// Takes one input.
-    pub(super) fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>) -> Effects<Noticed> {
-        if self.liar.is_some() {
-            return self.step_lying(input, context);
+    /// Takes one input and gives its effects.
+    pub(super) fn step(
+        &mut self,
+        input: Input<'_, Write>,
+        context: &mut Context<'_>,
+    ) -> Effects<ContextNotice> {
+        if self.adversary.is_some() {
+            return self.step_as_adversary(input, context);
         }
-        self.step_truly(input, context)
+        self.step_honestly(input, context)
     }
 
+    /// The node goes down: memory and unsynced commits are lost.
     pub(super) fn crash(&mut self) {
-        if let Some(liar) = &mut self.liar {
-            liar.crash();
+        if let Some(adversary) = &mut self.adversary {
+            adversary.crash();
         }
         self.root_before_crash = self.root();
         self.disk.crash();
-        // What the replica had in memory may be ahead of the disk; only the disk counts.
+        // The replica in memory may be ahead of the disk; while the node is down, the disk counts.
         if let Ok(mut state) = Interface::open(self.disk().view())
             && let Ok(root) = state.root_hash()
         {
@@ -500,46 +497,47 @@ impl SimReplica {
         self.replica = None;
     }
 
-    /// Comes back from what is durable, or `afresh`.
-    pub(super) fn restart(&mut self, afresh: bool) {
-        if afresh || self.disk.has_lost() {
-            // The disk may have lost the count; the host has it too. A sound disk must know by itself.
+    /// Restarts from the durable rows, or makes a `fresh` start.
+    pub(super) fn restart(&mut self, fresh: bool) {
+        if fresh || self.disk.has_lost_commits() {
+            // The disk may have lost the incarnation. The host knows it too, but a sound disk must not need that.
             self.config.least_incarnation = self.starts + 1;
         }
-        if afresh {
-            self.begin_afresh();
+        if fresh {
+            self.start_fresh();
         }
-        self.disk.forget_the_loss();
+        self.disk.clear_loss();
         self.recover();
     }
 
-    /// A bit of some row flips. Says whether there is a row.
+    /// Flips a bit in a row that `place` chooses. Says whether there is a row.
     pub(super) fn rot(&mut self, place: u64) -> bool {
         self.disk.rot(place)
     }
 
-    /// The root of its state; while the node is down, of what is on disk.
+    /// The root of the state; while the node is down, of the state on disk.
     pub fn root(&self) -> Digest {
         self.replica.as_ref().map_or(self.resting_root, Replica::digest)
     }
 
-    /// The root that it had when the node last went down, which is not on disk if that had lied.
+    /// The root in memory when the node last went down. The disk may have lost it.
     pub(crate) const fn root_before_crash(&self) -> Digest {
         self.root_before_crash
     }
 
+    /// The number of sessions under way, and of buffered deltas and pending syncs.
     pub(super) fn unfinished(&self) -> Unfinished {
         if self.replica.is_none() {
             return Unfinished::default();
         }
         let pending = self.pending();
-        // A damaged row will be noticed, and the run is not over before.
-        let waiting = pending.buffered + pending.pending_syncs + usize::from(self.disk.is_rotten());
+        // A corrupt row will be detected sooner or later, and the run is not over before.
+        let waiting = pending.buffered + pending.pending_syncs + usize::from(self.disk.is_corrupt());
         Unfinished { sessions: pending.sessions as u32, waiting: waiting as u32 }
     }
 }
 
-/// What it would say of itself in a handshake, from what is on its disk.
+/// The claims of the replica in a handshake, read from disk.
 impl LocalSyncState for SimReplica {
     fn context(&self) -> ContextId {
         self.config.context

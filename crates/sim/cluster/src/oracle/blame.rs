@@ -1,8 +1,8 @@
-//! Whose write is missing from what a replica shows.
+//! Finds the acknowledged write that is missing from what a replica shows.
 
 use crate::oracle::Oracle;
 use crate::oracle::fact::Fact;
-use crate::oracle::specification::{Specification, Wrong};
+use crate::oracle::specification::{Mismatch, Specification};
 use crate::verdict::Check;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -11,27 +11,27 @@ use syncline_replica::{Item, Operation};
 use syncline_storage::{Action, BytesPreview};
 use syncline_types::{EntityId, Hlc, SimTime};
 
-/// A value that a replica does not show as the acknowledged writes imply.
+/// A value that differs from the one that the acknowledged writes imply.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct WrongPlace {
-    /// The entity.
+pub struct ValueMismatch {
+    /// The entity that is shown wrong.
     #[serde(serialize_with = "as_words")]
     pub entity: EntityId,
-    /// Where a person put it, such as `map / key 3`.
+    /// The path to the entity as a person would say it, such as `map / key 3`.
     pub place: String,
-    /// Which node shows it wrong.
+    /// The node that shows it.
     pub node: String,
-    /// What must be seen; nothing if `None`.
+    /// The value that must be visible; none if `None`.
     pub expected: Option<String>,
-    /// What is seen; nothing if `None`.
+    /// The value that is visible; none if `None`.
     pub found: Option<String>,
-    /// How many other entities are wrong there too.
+    /// Number of other entities that the node shows wrong.
     pub others: usize,
 }
 
-impl fmt::Display for WrongPlace {
+impl fmt::Display for ValueMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = |seen: &Option<String>| seen.clone().unwrap_or_else(|| "nothing".to_owned());
+        let words = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
         let Self { place, node, expected, found, .. } = self;
         write!(f, "{node} shows {} at {place}, where {} must be", words(found), words(expected))?;
         if self.others > 0 { write!(f, " (and {} more are wrong)", self.others) } else { Ok(()) }
@@ -41,15 +41,15 @@ impl fmt::Display for WrongPlace {
 /// A write that a node acknowledged.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct AckedWrite {
-    /// Who acknowledged it.
+    /// The node that acknowledged it.
     pub node: String,
-    /// When.
+    /// The simulated time of the acknowledgement.
     #[serde(with = "sync_sim_engine::faults::time")]
     pub at: SimTime,
-    /// Under which stamp; [`Hlc::ZERO`] for a remove, which has none.
+    /// The stamp of the write; [`Hlc::ZERO`] for a remove, which has none.
     #[serde(serialize_with = "as_words")]
     pub stamp: Hlc,
-    /// What was asked for.
+    /// The operation in words.
     pub operation: String,
 }
 
@@ -63,44 +63,48 @@ fn as_words<T: fmt::Display, S: serde::Serializer>(value: &T, to: S) -> Result<S
     to.collect_str(value)
 }
 
-/// How many of the latest writes of an entity are tried: each costs as much as the whole specification.
+/// The number of latest writes of an entity that are tried. Each try evaluates the whole specification.
 const TRIED: usize = 200;
 
-/// Finds the write without which what was found would be right. `names` are those of all nodes.
+/// Finds the acknowledged write without which the value that was found would be right. `names` are those of all nodes.
 pub(super) fn blame(
     oracle: &Oracle,
     specification: &Specification<'_>,
-    wrong: Wrong,
+    mismatch: Mismatch,
     node: &str,
     names: &[&str],
 ) -> Check {
-    let Wrong { id, expected, found, others } = wrong;
+    let Mismatch { id, expected, found, others } = mismatch;
     let place = specification.place(id, names);
-    let mut concerned: BTreeSet<(usize, usize)> = BTreeSet::new();
+    // The writes that may have decided the value: those to the entity, and deletes of its ancestors.
+    let mut candidates: BTreeSet<(usize, usize)> = BTreeSet::new();
     if let Some(entity) = specification.entity(id) {
         for id in entity.ancestors.iter().chain([&id]) {
             let facts = specification.entity(*id).map_or(&[][..], |above| specification.facts(above));
-            // What happens above counts only if it hides what is below.
+            // A write to an ancestor matters only if it deletes the ancestor, which hides the entity.
             let hides = |fact: &&Fact<'_>| fact.id == entity.id || fact.deleted_at > Hlc::ZERO;
-            concerned.extend(facts.iter().filter(hides).filter_map(|fact| fact.write));
+            candidates.extend(facts.iter().filter(hides).filter_map(|fact| fact.write));
         }
     }
     let without = |number: usize| {
         let other = Specification::of(oracle, Some(number));
-        let seen = other.entity(id).and_then(|entity| other.seen(entity));
-        seen.map(|seen| seen.to_string())
+        let visible = other.entity(id).and_then(|entity| other.visible_value(entity));
+        visible.map(|value| value.to_string())
     };
-    let tried = concerned.iter().rev().take(TRIED);
+    let tried = candidates.iter().rev().take(TRIED);
+    // The latest write first: if leaving out one write explains the value, the latest such write was
+    // lost.
     let lost = tried.clone().find(|(number, _)| without(*number) == found).copied();
-    let latest = concerned.last().copied();
+    let latest = candidates.last().copied();
     let acked = |(number, operation)| acked(oracle, specification, (number, operation), names);
-    let wrong = WrongPlace { entity: id, place, node: node.to_owned(), expected, found, others };
+    let wrong = ValueMismatch { entity: id, place, node: node.to_owned(), expected, found, others };
     match lost.and_then(acked) {
         Some(write) => Check::Lost { wrong, write },
         None => Check::WrongValue { wrong, latest: latest.and_then(acked) },
     }
 }
 
+/// The operation `at` of write `number`, in words. `None` for initial state.
 fn acked(
     oracle: &Oracle,
     specification: &Specification<'_>,
@@ -108,7 +112,8 @@ fn acked(
     names: &[&str],
 ) -> Option<AckedWrite> {
     let write = oracle.writes.get(number)?;
-    let (operation, action) = (write.operations.get(at)?, write.actions.get(at)?);
+    let operation = write.operations.get(at)?;
+    let action = write.actions.get(at)?;
     let stamp = match action {
         Action::Add { metadata, .. } | Action::Update { metadata, .. } => metadata.updated_at,
         Action::DeleteRef { deleted_at, .. } => *deleted_at,
@@ -119,7 +124,7 @@ fn acked(
     Some(AckedWrite { node, at: write.at, stamp, operation: words(operation, &place) })
 }
 
-/// An operation on what is at a place, as a person would say it.
+/// An operation on the entity at `place`, in words.
 fn words(operation: &Operation, place: &str) -> String {
     match operation {
         Operation::Set { bytes, .. } => format!("set {place} to {}", BytesPreview(bytes)),

@@ -1,7 +1,7 @@
-//! Entities by the place in which a person put them.
+//! Paths of entities in words, built from the labels that writes gave.
 
 use crate::node::replica_id;
-use crate::oracle::specification::{Entity, Specification};
+use crate::oracle::specification::{Specification, SpecifiedEntity};
 use crate::workload::COLLECTIONS;
 use sync_sim_engine::node_id::NodeId;
 use syncline_crdt::{CrdtType, position};
@@ -9,12 +9,14 @@ use syncline_storage::{BytesPreview, Label};
 use syncline_types::EntityId;
 
 impl Specification<'_> {
-    /// The place of an entity, such as `map / key 3`.
+    /// The path of an entity, such as `map / key 3`. `nodes` are the names of all nodes.
     pub(super) fn place(&self, id: EntityId, nodes: &[&str]) -> String {
         if id == EntityId::ROOT {
             return "the root".to_owned();
         }
+        // Without any write there is no label to name the entity by.
         let Some(entity) = self.entity(id) else { return format!("entity {id}") };
+        // Pairs of a parent and its child, from the root down.
         let path = entity.ancestors.iter().chain([&id]);
         let above = [EntityId::ROOT].iter().chain(entity.ancestors);
         let steps: Vec<String> = above.zip(path).map(|(above, id)| self.step(*above, *id, nodes)).collect();
@@ -40,9 +42,9 @@ impl Specification<'_> {
         }
     }
 
-    /// How many items were ever put before this one into its list.
-    fn rank(&self, item: &Entity<'_>) -> usize {
-        let before = |other: &&Entity<'_>| {
+    /// The number of items that were ever inserted before this one into its list.
+    fn rank(&self, item: &SpecifiedEntity<'_>) -> usize {
+        let before = |other: &&SpecifiedEntity<'_>| {
             other.ancestors == item.ancestors
                 && matches!((other.label, item.label), (Label::Ordered(a), Label::Ordered(b)) if a < b)
         };
@@ -50,8 +52,8 @@ impl Specification<'_> {
     }
 }
 
-/// What an entity is called that nobody wrote to, only below it: an id follows from a name, so a name that
-/// gives the id is the one.
+/// The name of an entity that only has descendants and no write of its own. Its id is the hash of its
+/// name, so a name that gives the id is the one.
 fn guess(above: EntityId, id: EntityId) -> Option<String> {
     const KEYS: u64 = 1_000;
     if above == EntityId::ROOT {
@@ -62,7 +64,7 @@ fn guess(above: EntityId, id: EntityId) -> Option<String> {
     Some(format!("key {key}"))
 }
 
-/// A label as a person wrote it: text, a number, or bytes.
+/// A label in words: as text, as a number, or as bytes.
 fn word(label: &[u8]) -> String {
     if let Ok(bytes) = <[u8; 8]>::try_from(label)
         && u64::from_le_bytes(bytes) < 1 << 32

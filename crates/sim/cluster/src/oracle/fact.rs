@@ -1,57 +1,57 @@
-//! What one acknowledged write says of one entity.
+//! Facts: what one acknowledged write says about one entity.
 
 use crate::node::replica_id;
-use crate::oracle::Acknowledged;
+use crate::oracle::OracleWrite;
 use syncline_crdt::{CrdtType, Element, Text, Value};
 use syncline_replica::{Collection, Item, Operation};
 use syncline_storage::{Action, Label};
 use syncline_types::{EntityId, Hlc, ReplicaId};
 
-/// What one write says of one entity. Values are taken from what the application asked for, as far as
-/// that says them; from the action come stamps, places, and what an edit or a remove refers to.
+/// What one write says about one entity. Values come from the operation that the application asked for, as far as it
+/// has them; the action gives stamps, ancestors, and what an edit or a remove refers to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fact<'a> {
     pub(super) id: EntityId,
-    /// Which write it is part of, and which of its operations; `None` for what nodes began with.
+    /// The number of its write, and of its operation within the write; `None` for initial state.
     pub(super) write: Option<(usize, usize)>,
     /// The path to the entity, from below the root down to its parent.
     pub(super) ancestors: &'a [EntityId],
     pub(super) label: &'a Label,
-    /// When it was written; [`Hlc::ZERO`] if this does not make it live.
+    /// The stamp of the write; [`Hlc::ZERO`] if the fact does not make the entity live.
     pub(super) updated_at: Hlc,
-    /// When it was deleted; [`Hlc::ZERO`] if this does not delete it.
+    /// The stamp of the delete; [`Hlc::ZERO`] if the fact does not delete the entity.
     pub(super) deleted_at: Hlc,
-    pub(super) said: Said<'a>,
+    pub(super) kind: FactKind<'a>,
 }
 
 /// The part of a fact that depends on the type.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Said<'a> {
-    /// Nothing of a value.
+pub(super) enum FactKind<'a> {
+    /// It says nothing about the value.
     Nothing,
-    /// It is a collection of this kind.
+    /// The entity is a collection of this type.
     Collection(CrdtType),
     /// A register, an opaque value or a frozen one was set.
     Bytes(CrdtType, &'a [u8]),
-    /// A value of an owner was set.
+    /// An owner set its value.
     Owned(ReplicaId, &'a [u8]),
-    /// A counter was changed by this.
+    /// A counter was changed by this amount.
     Counted(CrdtType, i128),
     /// An element was added, at the stamp of the fact.
     Added,
-    /// An element was removed, as far as these adds go, by this replica.
+    /// This replica removed an element, as far as these adds go.
     Removed(&'a Element, ReplicaId),
-    /// Adds and removes of an element.
+    /// Adds and removes of an element, from initial state.
     Presence(&'a Element),
-    /// A text was edited; what was inserted, if it is known from the application.
+    /// A text was edited; the inserted text, if the operation has it.
     Edited(&'a Text, Option<&'a str>),
-    /// A state was merged into a value of the application's own type.
+    /// A state was merged into a value of the application's own type with this name.
     Merged(&'a str, &'a [u8]),
 }
 
-impl Said<'_> {
-    /// The type that the entity has by this.
-    pub(super) const fn kind(&self) -> CrdtType {
+impl FactKind<'_> {
+    /// The type of the entity according to the fact.
+    pub(super) const fn crdt_type(&self) -> CrdtType {
         match self {
             Self::Nothing => CrdtType::Placeholder,
             Self::Collection(kind) | Self::Bytes(kind, _) | Self::Counted(kind, _) => *kind,
@@ -64,24 +64,21 @@ impl Said<'_> {
 }
 
 impl<'a> Fact<'a> {
-    /// What an action says that nodes began with.
-    pub(super) fn begun(action: &'a Action) -> Self {
-        Self::of(action, None, Self::said_by(action))
+    /// The fact of an action of initial state.
+    pub(super) fn initial(action: &'a Action) -> Self {
+        Self::of(action, None, Self::kind_of_action(action))
     }
 
-    /// What the operations of a write say, the `number`-th.
-    pub(super) fn written(
-        number: usize,
-        write: &'a Acknowledged,
-    ) -> impl Iterator<Item = Fact<'a>> + use<'a> {
+    /// The facts of write number `number`, one for each operation.
+    pub(super) fn written(number: usize, write: &'a OracleWrite) -> impl Iterator<Item = Fact<'a>> + use<'a> {
         let author = replica_id(write.node);
         write.operations.iter().zip(&write.actions).enumerate().map(move |(at, (operation, action))| {
-            let said = Self::said(operation, action, author);
-            Self::of(action, Some((number, at)), said)
+            let kind = Self::kind_of_operation(operation, action, author);
+            Self::of(action, Some((number, at)), kind)
         })
     }
 
-    fn of(action: &'a Action, write: Option<(usize, usize)>, said: Said<'a>) -> Self {
+    fn of(action: &'a Action, write: Option<(usize, usize)>, kind: FactKind<'a>) -> Self {
         const UNLABELLED: &Label = &Label::None;
         let (label, updated_at, deleted_at) = match action {
             Action::Add { metadata, .. } | Action::Update { metadata, .. } => {
@@ -90,65 +87,67 @@ impl<'a> Fact<'a> {
             Action::DeleteRef { deleted_at, .. } => (UNLABELLED, Hlc::ZERO, *deleted_at),
         };
         let ancestors = action.ancestors();
-        Self { id: action.id(), write, ancestors, label, updated_at, deleted_at, said }
+        Self { id: action.id(), write, ancestors, label, updated_at, deleted_at, kind }
     }
 
-    fn said(operation: &'a Operation, action: &'a Action, author: ReplicaId) -> Said<'a> {
+    fn kind_of_operation(operation: &'a Operation, action: &'a Action, author: ReplicaId) -> FactKind<'a> {
         use CrdtType::{FrozenValue, GCounter, LwwRegister, Opaque, PnCounter};
         match operation {
             Operation::Set { bytes, .. } | Operation::InsertItem { item: Item::Bytes(bytes), .. } => {
-                Said::Bytes(LwwRegister, bytes)
+                FactKind::Bytes(LwwRegister, bytes)
             }
-            Operation::SetOpaque { bytes, .. } => Said::Bytes(Opaque, bytes),
-            Operation::Freeze { bytes, .. } => Said::Bytes(FrozenValue, bytes),
-            Operation::SetOwn { bytes, .. } => Said::Owned(author, bytes),
-            Operation::Increment { by, .. } => Said::Counted(GCounter, i128::from(*by)),
-            Operation::Change { by, .. } => Said::Counted(PnCounter, i128::from(*by)),
+            Operation::SetOpaque { bytes, .. } => FactKind::Bytes(Opaque, bytes),
+            Operation::Freeze { bytes, .. } => FactKind::Bytes(FrozenValue, bytes),
+            Operation::SetOwn { bytes, .. } => FactKind::Owned(author, bytes),
+            Operation::Increment { by, .. } => FactKind::Counted(GCounter, i128::from(*by)),
+            Operation::Change { by, .. } => FactKind::Counted(PnCounter, i128::from(*by)),
             Operation::Create { collection, .. }
             | Operation::InsertItem { item: Item::Collection(collection), .. } => {
-                Said::Collection(kind(*collection))
+                FactKind::Collection(kind(*collection))
             }
-            Operation::AddElement { .. } => Said::Added,
+            Operation::AddElement { .. } => FactKind::Added,
             Operation::RemoveElement { .. } => match value(action) {
-                Some(Value::Element(named)) => Said::Removed(named, author),
-                _ => Said::Nothing,
+                Some(Value::Element(named)) => FactKind::Removed(named, author),
+                _ => FactKind::Nothing,
             },
             Operation::InsertText { text, .. } => match value(action) {
-                Some(Value::Rga(edit)) => Said::Edited(edit, Some(text)),
-                _ => Said::Nothing,
+                Some(Value::Rga(edit)) => FactKind::Edited(edit, Some(text)),
+                _ => FactKind::Nothing,
             },
-            Operation::Merge { name, bytes, .. } => Said::Merged(name, bytes),
+            Operation::Merge { name, bytes, .. } => FactKind::Merged(name, bytes),
             Operation::DeleteText { .. } | Operation::DeleteItem { .. } | Operation::Delete { .. } => {
-                Self::said_by(action)
+                Self::kind_of_action(action)
             }
         }
     }
 
-    fn said_by(action: &'a Action) -> Said<'a> {
-        let Some(value) = value(action) else { return Said::Nothing };
+    fn kind_of_action(action: &'a Action) -> FactKind<'a> {
+        // A delete has no value.
+        let Some(value) = value(action) else { return FactKind::Nothing };
         match value {
-            Value::Empty => Said::Nothing,
+            Value::Empty => FactKind::Nothing,
             Value::Lww(register) | Value::Opaque(register) | Value::Frozen(register) => {
-                Said::Bytes(value.crdt_type(), register.bytes())
+                FactKind::Bytes(value.crdt_type(), register.bytes())
             }
-            Value::User(owned) => Said::Owned(owned.owner, owned.register.bytes()),
-            Value::GCounter(counter) => {
-                Said::Counted(CrdtType::GCounter, counter.entries().map(|(_, count)| i128::from(count)).sum())
-            }
+            Value::User(owned) => FactKind::Owned(owned.owner, owned.register.bytes()),
+            Value::GCounter(counter) => FactKind::Counted(
+                CrdtType::GCounter,
+                counter.entries().map(|(_, count)| i128::from(count)).sum(),
+            ),
             Value::PnCounter(counter) => {
                 let net = |(_, (added, taken))| i128::from(added) - i128::from(taken);
-                Said::Counted(CrdtType::PnCounter, counter.entries().map(net).sum())
+                FactKind::Counted(CrdtType::PnCounter, counter.entries().map(net).sum())
             }
-            Value::Element(element) => Said::Presence(element),
-            Value::Rga(text) => Said::Edited(text, None),
-            Value::Custom(custom) => Said::Merged(&custom.name, &custom.bytes),
+            Value::Element(element) => FactKind::Presence(element),
+            Value::Rga(text) => FactKind::Edited(text, None),
+            Value::Custom(custom) => FactKind::Merged(&custom.name, &custom.bytes),
             Value::Map
             | Value::Set
             | Value::SortedMap
             | Value::SortedSet
             | Value::Vector
             | Value::UserStorage
-            | Value::FrozenStorage => Said::Collection(value.crdt_type()),
+            | Value::FrozenStorage => FactKind::Collection(value.crdt_type()),
         }
     }
 }

@@ -1,49 +1,49 @@
-//! One state that joins every write without a network: what nobody sees is compared with it.
+//! Compares invisible records with one state that joins all writes without a network.
 
 use crate::node::differences;
 use crate::oracle::Oracle;
-use crate::oracle::reference_state::Joined;
+use crate::oracle::reference_state::ReferenceState;
 use syncline_storage::{ApplyContext, ApplyError, Interface};
 use syncline_store::{MemoryStore, Store};
 use syncline_types::{Digest, Moment, SimTime};
 
-/// Whatever a replica accepted is accepted here: there is no clock.
+/// No clock and no drift bound: whatever a replica has accepted is accepted here.
 const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };
 
 impl Oracle {
-    /// The join of all that was written.
+    /// The state that joins all acknowledged writes. O(writes log n).
     pub(crate) fn joined(&self) -> Result<MemoryStore, ApplyError> {
         let mut joined = MemoryStore::default();
         let mut state = Interface::open_with(joined.view(), self.merges.clone())?;
-        let begun = self.begun.iter().flat_map(|(_, actions)| actions.iter());
-        for action in begun.chain(self.writes.iter().flat_map(|write| &write.actions)) {
+        let initial = self.initial.iter().flat_map(|(_, actions)| actions.iter());
+        for action in initial.chain(self.writes.iter().flat_map(|write| &write.actions)) {
             state.apply_action(action, &ANY_TIME)?;
         }
         joined.apply(state.finish()?)?;
         Ok(joined)
     }
 
-    /// The same, to be compared with states.
-    pub fn as_state(&self) -> Result<Joined, ApplyError> {
-        Ok(Joined::new(self.joined()?, self.merges.clone()))
+    /// The join of all acknowledged writes as a [`ReferenceState`].
+    pub fn as_state(&self) -> Result<ReferenceState, ApplyError> {
+        Ok(ReferenceState::new(self.joined()?, self.merges.clone()))
     }
 
-    /// The first record on `disk`, whose root is `root`, that is not the join of all that was written, in
-    /// words. Only what is the same in every order is compared, so nothing may have been forgotten. `beside_liars`
-    /// leaves out records that no write left: nobody sees them, and a member is believed them. One batch:
-    /// O(writes log n).
+    /// The first record on `disk`, whose root is `root`, that differs from the join of all acknowledged
+    /// writes, in words. Only properties that do not depend on the order of merges are compared, so no
+    /// tombstone may have been collected. `beside_adversaries` ignores records that no write left: they
+    /// are invisible, and members take such records on trust. O(writes log n), in one batch.
     pub(crate) fn hidden_difference(
         &self,
         root: Digest,
         disk: &MemoryStore,
-        beside_liars: bool,
+        beside_adversaries: bool,
     ) -> Result<Option<String>, ApplyError> {
         let joined = self.joined()?;
         if Interface::open_with(joined.view(), self.merges.clone())?.root_hash()? == root {
             return Ok(None);
         }
-        let found = differences(&joined, disk, if beside_liars { usize::MAX } else { 1 })?;
-        if beside_liars {
+        let found = differences(&joined, disk, if beside_adversaries { usize::MAX } else { 1 })?;
+        if beside_adversaries {
             let written = found.iter().find(|difference| difference.left.is_some());
             return Ok(written.map(ToString::to_string));
         }

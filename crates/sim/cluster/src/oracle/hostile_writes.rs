@@ -1,8 +1,8 @@
-//! What of the writes of hostile nodes has arrived: these may be withheld, and the others have to show what
-//! came of them, and no more.
+//! Restricts the oracle to the writes of hostile nodes that have arrived. A hostile node may withhold its
+//! writes; honest nodes must show exactly those that arrived.
 
-use crate::hostile::Cast;
-use crate::oracle::{Acknowledged, Oracle};
+use crate::hostile::HostileRoles;
+use crate::oracle::{Oracle, OracleWrite};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_storage::{Action, Interface, StorageError};
@@ -11,43 +11,49 @@ use syncline_sync::{Dot, VersionVector};
 use syncline_types::ReplicaId;
 
 impl Oracle {
-    /// The same without those writes of hostile nodes that are not in a state of the honest, which covers
-    /// `covered`. Nothing of an outsider is there. O(writes log n).
+    /// The oracle without the writes of hostile nodes that are missing from `state`, the state of an
+    /// honest node that covers `covered`. It has no writes of outsiders. O(writes log n).
     pub(crate) fn arrived(
         &self,
-        cast: &Cast,
+        roles: &HostileRoles,
         mut state: Interface<MemoryStore>,
         covered: &VersionVector,
     ) -> Result<Self, StorageError> {
         let mut arrived = Self { merges: self.merges.clone(), ..Self::default() };
-        for (nodes, actions) in &self.begun {
-            if nodes.iter().all(|node| cast.is_outsider(*node)) {
+        for (nodes, actions) in &self.initial {
+            // No honest node accepts anything from an outsider.
+            if nodes.iter().all(|node| roles.is_outsider(*node)) {
                 continue;
             }
-            let mut kept = actions.clone();
-            if nodes.iter().all(|node| cast.is_hostile(*node)) {
+            let mut present = actions.clone();
+            // Only hostile nodes have this state and may withhold it, so what has arrived is read from
+            // the honest state.
+            if nodes.iter().all(|node| roles.is_hostile(*node)) {
                 let mut there = Vec::new();
                 for action in actions.iter() {
                     if self.is_in(action, &mut state)? {
                         there.push(action.clone());
                     }
                 }
-                kept = there.into();
+                present = there.into();
             }
-            arrived.begun.push((nodes.clone(), kept));
+            arrived.initial.push((nodes.clone(), present));
         }
         let mut written: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         for write in &self.writes {
+            // Writes of one author are numbered in the order of acknowledgement, as their deltas are.
             let seq = written.entry(write.author).or_default();
             *seq += 1;
-            if cast.is_outsider(write.node) {
+            if roles.is_outsider(write.node) {
                 continue;
             }
-            if !cast.is_hostile(write.node) || covered.covers(Dot { author: write.author, seq: *seq }) {
+            if !roles.is_hostile(write.node) || covered.covers(Dot { author: write.author, seq: *seq }) {
                 arrived.writes.push(write.clone());
                 continue;
             }
-            let (mut operations, mut actions) = (Vec::new(), Vec::new());
+            // No honest node covers the delta, but its records may have arrived in part, by sessions.
+            let mut operations = Vec::new();
+            let mut actions = Vec::new();
             for (operation, action) in write.operations.iter().zip(&write.actions) {
                 if self.is_in(action, &mut state)? {
                     operations.push(operation.clone());
@@ -55,14 +61,15 @@ impl Oracle {
                 }
             }
             if !actions.is_empty() {
-                arrived.writes.push(Arc::new(Acknowledged { operations, actions, ..**write }));
+                arrived.writes.push(Arc::new(OracleWrite { operations, actions, ..**write }));
             }
         }
         Ok(arrived)
     }
 
-    /// Whether joining an action would change nothing.
+    /// Whether `state` contains an action: joining it would change nothing.
     fn is_in(&self, action: &Action, state: &mut Interface<MemoryStore>) -> Result<bool, StorageError> {
+        // An action that makes no valid record was never applied.
         let (Some(own), Ok(record)) = (state.record(action.id())?, action.to_record()) else {
             return Ok(false);
         };

@@ -1,27 +1,27 @@
-//! One state of accepted writes, joined without a network.
+//! A reference state: accepted writes joined without a network.
 
 use syncline_crdt::{Merges, Value};
 use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Record, StorageError, record_page};
 use syncline_store::{MemoryStore, Store, WriteBatch};
 use syncline_types::{Decode, Digest, Hlc, Moment, SimTime};
 
-/// Whatever a replica accepted is accepted here: there is no clock.
+/// No clock and no drift bound: whatever a replica has accepted is accepted here.
 const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };
 
-/// One state that saw every accepted write, in the order of acceptance.
+/// A state that has joined every accepted write, in the order of acceptance.
 #[derive(Clone, Debug, Default)]
-pub struct Joined {
+pub struct ReferenceState {
     state: MemoryStore,
     merges: Merges,
 }
 
-impl Joined {
-    /// This state, and what is still to come.
+impl ReferenceState {
+    /// A reference state that begins with this state.
     pub const fn new(state: MemoryStore, merges: Merges) -> Self {
         Self { state, merges }
     }
 
-    /// The state.
+    /// The rows of the state.
     pub const fn state(&self) -> &MemoryStore {
         &self.state
     }
@@ -31,16 +31,22 @@ impl Joined {
         &self.merges
     }
 
-    /// One that has seen what these stores hold.
-    pub(crate) fn joining(stores: Vec<MemoryStore>, merges: Merges) -> Result<Self, ApplyError> {
+    /// The join of the states in these stores.
+    ///
+    /// # Errors
+    ///
+    /// If a store cannot be read.
+    pub(crate) fn join_of(stores: Vec<MemoryStore>, merges: Merges) -> Result<Self, ApplyError> {
         let horizon = |store: &MemoryStore| Ok(Interface::open(store.view())?.horizon());
         let horizons = stores.iter().map(horizon).collect::<Result<Vec<_>, StorageError>>()?;
-        // Who has forgotten least comes first, so that no record comes where its parent is forgotten.
+        // Least horizon first, so that no record is merged after its parent was collected.
         let mut order: Vec<(Hlc, MemoryStore)> = horizons.into_iter().zip(stores).collect();
         order.retain(|(_, store)| !store.is_empty());
         order.sort_by_key(|(horizon, _)| *horizon);
-        let (mut joined, mut last) = (Self::new(MemoryStore::default(), merges), Hlc::ZERO);
+        let mut joined = Self::new(MemoryStore::default(), merges);
+        let mut last = Hlc::ZERO;
         for (horizon, store) in order {
+            assert!(horizon >= last, "horizons ascend");
             joined.merge(&store)?;
             last = horizon;
         }
@@ -48,7 +54,7 @@ impl Joined {
         Ok(joined)
     }
 
-    /// Whether `other` brings nothing that is not here.
+    /// Whether joining `other` would change nothing here.
     pub(crate) fn includes(&self, other: &MemoryStore) -> Result<bool, ApplyError> {
         let mut own = self.clone();
         let before = own.root()?;
@@ -56,13 +62,15 @@ impl Joined {
         Ok(own.root()? == before)
     }
 
-    /// Whether all that is here is in `other` as well. What `other` has forgotten nobody sees.
+    /// Whether joining this state would change nothing visible in `other`. Records that `other` has
+    /// collected are invisible everywhere.
     pub(crate) fn is_included_in(&self, other: &MemoryStore) -> Result<bool, ApplyError> {
         let whole = Self { state: other.clone(), merges: self.merges.clone() };
         if whole.includes(&self.state) == Ok(true) {
             return Ok(true);
         }
         let mut theirs = Interface::open_with(other.view(), self.merges.clone())?;
+        // Nothing was collected there, so every record that is missing was lost.
         if theirs.horizon() == Hlc::ZERO {
             return Ok(false);
         }
@@ -78,13 +86,13 @@ impl Joined {
         Ok(true)
     }
 
-    /// Every node has seen everything up to `horizon`: forgets what they may forget.
+    /// Raises the horizon, up to which every member has seen every write, and collects tombstones.
     pub fn raise_horizon(&mut self, horizon: Hlc) -> Result<(), ApplyError> {
         self.change(|state| Ok(state.raise_horizon(horizon).map(drop)?))
     }
 
-    /// Whether an application sees the same in `other`. Once something was forgotten, records may differ
-    /// in what they remember of deletes that nobody can see any more.
+    /// Whether an application sees the same in `other`. After tombstones were collected, records may
+    /// differ in what they remember of deletes that nobody can see.
     pub fn shows_the_same_as(&self, other: &MemoryStore) -> Result<bool, StorageError> {
         let seen = |store: &MemoryStore| -> Result<Vec<_>, StorageError> {
             let visible = Interface::open(store.view())?.visible()?;
@@ -97,12 +105,12 @@ impl Joined {
         Ok(seen(&self.state)? == seen(other)?)
     }
 
-    /// Its root.
+    /// The root of the state.
     pub fn root(&self) -> Result<Digest, StorageError> {
         Interface::open(self.state.view())?.root_hash()
     }
 
-    /// Takes in what nodes begin with.
+    /// Joins another state into this one.
     pub fn merge(&mut self, whole: &MemoryStore) -> Result<(), ApplyError> {
         if self.state.is_empty() {
             self.state = whole.clone();
@@ -114,6 +122,7 @@ impl Joined {
             let record = record.map_err(|error| StorageError::Row { what: "a record", error })?;
             records.push((record.depth, id, record));
         }
+        // Parents before children, so that every record finds its parent.
         records.sort_by_key(|(depth, id, _)| (*depth, *id));
         self.change(|state| {
             records
@@ -122,7 +131,7 @@ impl Joined {
         })
     }
 
-    /// Takes in an accepted write.
+    /// Joins the actions of an accepted write.
     pub fn apply(&mut self, actions: &[Action]) -> Result<(), ApplyError> {
         self.change(|state| {
             actions.iter().try_for_each(|action| state.apply_action(action, &ANY_TIME).map(drop))

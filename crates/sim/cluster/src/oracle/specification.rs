@@ -1,7 +1,7 @@
-//! What the acknowledged writes imply, entity by entity.
+//! The specification: what the acknowledged writes imply, entity by entity.
 
-use crate::oracle::fact::{Fact, Said};
-use crate::oracle::visible_value::Seen;
+use crate::oracle::fact::{Fact, FactKind};
+use crate::oracle::visible_value::VisibleValue;
 use crate::oracle::{Oracle, text};
 use std::collections::{BTreeMap, BTreeSet};
 use syncline_crdt::{CrdtType, Merges};
@@ -9,16 +9,16 @@ use syncline_storage::{Interface, Label, Record, StorageError};
 use syncline_store::MemoryStore;
 use syncline_types::{EntityId, Hlc, ReplicaId};
 
-/// What the writes say of one entity.
+/// What all writes together say about one entity.
 #[derive(Clone, Debug)]
-pub(super) struct Entity<'a> {
+pub(super) struct SpecifiedEntity<'a> {
     pub(super) id: EntityId,
-    /// Where its facts are.
+    /// The range of its facts in [`Specification::facts`].
     facts: (usize, usize),
     /// The path to it, from below the root down to its parent.
     pub(super) ancestors: &'a [EntityId],
     pub(super) label: &'a Label,
-    /// The greatest type that a write gave it.
+    /// The greatest type that a write gave the entity.
     pub(super) kind: CrdtType,
     updated_at: Hlc,
     deleted_at: Hlc,
@@ -26,107 +26,118 @@ pub(super) struct Entity<'a> {
 
 /// An entity that a replica does not show as it must.
 #[derive(Clone, Debug)]
-pub(super) struct Wrong {
+pub(super) struct Mismatch {
     pub(super) id: EntityId,
     pub(super) expected: Option<String>,
     pub(super) found: Option<String>,
-    /// How many others are wrong too.
+    /// Number of other entities that do not match.
     pub(super) others: usize,
 }
 
-/// Everything that the acknowledged writes say.
+/// All facts of the acknowledged writes, grouped by entity.
 #[derive(Debug)]
 pub(super) struct Specification<'a> {
     merges: &'a Merges,
-    /// By entity, and for each in the order of acknowledgement.
+    /// Ascending by entity; the facts of one entity are in the order of acknowledgement.
     facts: Vec<Fact<'a>>,
-    /// Ascending by id.
-    entities: Vec<Entity<'a>>,
+    /// All entities, ascending by id.
+    entities: Vec<SpecifiedEntity<'a>>,
 }
 
 impl<'a> Specification<'a> {
-    /// What all writes imply, or all `without` the one of that number. O(n log n) in the writes.
+    /// The specification of all writes, or of all `without` the one of that number. O(n log n) in the writes.
     pub(crate) fn of(oracle: &'a Oracle, without: Option<usize>) -> Self {
-        let begun = oracle.begun.iter().flat_map(|(_, actions)| actions.iter()).map(Fact::begun);
+        let initial = oracle.initial.iter().flat_map(|(_, actions)| actions.iter()).map(Fact::initial);
         let written = oracle.writes.iter().enumerate().filter(|(number, _)| Some(*number) != without);
         let written = written.flat_map(|(number, write)| Fact::written(number, write));
-        let mut facts: Vec<Fact<'a>> = begun.chain(written).collect();
+        let mut facts: Vec<Fact<'a>> = initial.chain(written).collect();
+        // A stable sort: the facts of one entity stay in the order of acknowledgement.
         facts.sort_by_key(|fact| fact.id);
-        let mut entities: Vec<Entity<'a>> = Vec::new();
+        let mut entities: Vec<SpecifiedEntity<'a>> = Vec::new();
         for (at, fact) in facts.iter().enumerate() {
             match entities.last_mut().filter(|entity| entity.id == fact.id) {
-                Some(entity) => entity.take_in(at, fact),
-                None => entities.push(Entity::begun_by(at, fact)),
+                Some(entity) => entity.add_fact(at, fact),
+                None => entities.push(SpecifiedEntity::from_first_fact(at, fact)),
             }
         }
+        assert!(entities.is_sorted_by_key(|entity| entity.id), "entities are found by binary search");
         Self { merges: &oracle.merges, facts, entities }
     }
 
-    /// What is said of an entity, if anything is.
-    pub(super) fn entity(&self, id: EntityId) -> Option<&Entity<'a>> {
+    /// The entity of this id, if any write is about it. O(log n).
+    pub(super) fn entity(&self, id: EntityId) -> Option<&SpecifiedEntity<'a>> {
         let at = self.entities.binary_search_by(|entity| entity.id.cmp(&id)).ok()?;
         self.entities.get(at)
     }
 
-    /// What is said of all entities, ascending by id.
-    pub(super) fn entities(&self) -> &[Entity<'a>] {
+    /// All entities, ascending by id.
+    pub(super) fn entities(&self) -> &[SpecifiedEntity<'a>] {
         &self.entities
     }
 
-    /// What each write says of an entity, in the order of acknowledgement.
-    pub(super) fn facts(&self, entity: &Entity<'a>) -> &[Fact<'a>] {
-        self.facts.get(entity.facts.0..entity.facts.1).unwrap_or_default()
+    /// The facts of an entity, in the order of acknowledgement.
+    pub(super) fn facts(&self, entity: &SpecifiedEntity<'a>) -> &[Fact<'a>] {
+        &self.facts[entity.facts.0..entity.facts.1]
     }
 
-    /// What an application must see of an entity.
-    pub(super) fn seen(&self, entity: &Entity<'a>) -> Option<Seen<'a>> {
+    /// The value that an application must see of an entity; `None` if the entity must be invisible.
+    pub(super) fn visible_value(&self, entity: &SpecifiedEntity<'a>) -> Option<VisibleValue<'a>> {
+        // The root is not listed among the ancestors of an entity, but deleting it hides everything
+        // below.
         let root = (entity.id != EntityId::ROOT).then_some(&EntityId::ROOT);
         let above = entity.ancestors.iter().chain(root).filter_map(|id| self.entity(*id));
         let hidden_by = above.map(|above| above.deleted_at).max().unwrap_or(Hlc::ZERO);
         let undeletable = matches!(entity.kind, CrdtType::UserValue | CrdtType::FrozenValue);
+        // A delete wins over a write of the same stamp, of the entity itself and of any ancestor. Values
+        // of owners and frozen values cannot be deleted themselves; only a delete of an ancestor hides
+        // them.
         let gone = entity.updated_at == Hlc::ZERO
             || entity.updated_at <= hidden_by
             || entity.updated_at <= entity.deleted_at && !undeletable;
         if gone {
             return None;
         }
-        // The id of what was deleted may come again once all have forgotten it, as the place of an item in a
-        // list does. Who has forgotten knows nothing of the type it had; who has not keeps to it.
+        // The id of a deleted entity may be used again after all nodes have collected the tombstone, as positions of
+        // list items are. A node that has collected it takes the new type; one that has not keeps the former type.
         let left =
             self.facts(entity).iter().filter(|fact| fact.updated_at > entity.deleted_at.max(hidden_by));
-        if !undeletable && left.map(|fact| fact.said.kind()).max() < Some(entity.kind) {
-            return Some(Seen::Either);
+        if !undeletable && left.map(|fact| fact.kind.crdt_type()).max() < Some(entity.kind) {
+            return Some(VisibleValue::Undetermined);
         }
-        // Where replicas disagree on the type of an entity, the greatest type counts, and no other.
-        let facts = self.facts(entity).iter().filter(|fact| fact.said.kind() == entity.kind);
+        // Where writers disagree on the type of an entity, only writes of the greatest type count.
+        let facts = self.facts(entity).iter().filter(|fact| fact.kind.crdt_type() == entity.kind);
         match entity.kind {
             CrdtType::Placeholder => None,
             CrdtType::LwwRegister | CrdtType::Opaque => {
+                // Writes with equal stamps are ordered by their bytes, as in the merge.
                 let set = facts.filter(|fact| fact.updated_at > entity.deleted_at);
                 let last = set.max_by_key(|fact| (fact.updated_at, bytes_of(fact)));
-                Some(Seen::Bytes(entity.kind, last.map_or(&[][..], bytes_of).into()))
+                Some(VisibleValue::Bytes(entity.kind, last.map_or(&[][..], bytes_of).into()))
             }
             CrdtType::FrozenValue => {
+                // The earliest write wins, deleted or not.
                 let first = facts.min_by_key(|fact| (fact.updated_at, bytes_of(fact)))?;
-                Some(Seen::Bytes(entity.kind, bytes_of(first).into()))
+                Some(VisibleValue::Bytes(entity.kind, bytes_of(first).into()))
             }
             CrdtType::UserValue => {
+                // Two owners can meet only on a forged id; the greater one wins.
                 let owner = facts.clone().map(owner_of).max()?;
                 let own = facts.filter(|fact| owner_of(fact) == owner);
                 let last = own.max_by_key(|fact| (fact.updated_at, bytes_of(fact)))?;
-                Some(Seen::Owned(owner, bytes_of(last).into()))
+                Some(VisibleValue::Owned(owner, bytes_of(last).into()))
             }
             CrdtType::GCounter | CrdtType::PnCounter => {
-                let by = facts.map(|fact| if let Said::Counted(_, by) = fact.said { by } else { 0 });
-                Some(Seen::Count(entity.kind, by.sum()))
+                // A delete hides a counter and does not reset it: all changes count.
+                let by = facts.map(|fact| if let FactKind::Counted(_, by) = fact.kind { by } else { 0 });
+                Some(VisibleValue::Count(entity.kind, by.sum()))
             }
             CrdtType::SetElement => presence(facts, hidden_by.max(entity.deleted_at)),
             CrdtType::Rga => {
-                let edits = facts.filter_map(|fact| match fact.said {
-                    Said::Edited(edit, inserted) => Some((edit, inserted)),
+                let edits = facts.filter_map(|fact| match fact.kind {
+                    FactKind::Edited(edit, inserted) => Some((edit, inserted)),
                     _ => None,
                 });
-                Some(Seen::Text(text::after(edits)))
+                Some(VisibleValue::Text(text::after(edits)))
             }
             CrdtType::Custom => self.merged(facts),
             CrdtType::UnorderedMap
@@ -135,73 +146,77 @@ impl<'a> Specification<'a> {
             | CrdtType::SortedSet
             | CrdtType::Vector
             | CrdtType::UserStorage
-            | CrdtType::FrozenStorage => Some(Seen::Collection(entity.kind)),
+            | CrdtType::FrozenStorage => Some(VisibleValue::Collection(entity.kind)),
         }
     }
 
-    /// All states that were merged into a value of the application's own type, as one.
-    fn merged<'f>(&self, facts: impl Iterator<Item = &'f Fact<'a>> + Clone) -> Option<Seen<'a>>
+    /// The states that were merged into a value of the application's own type, merged by its function.
+    fn merged<'f>(&self, facts: impl Iterator<Item = &'f Fact<'a>> + Clone) -> Option<VisibleValue<'a>>
     where
         'a: 'f,
     {
-        let state = |fact: &Fact<'a>| match fact.said {
-            Said::Merged(name, bytes) => Some((name, bytes)),
+        let state = |fact: &Fact<'a>| match fact.kind {
+            FactKind::Merged(name, bytes) => Some((name, bytes)),
             _ => None,
         };
+        // Writers of different type names under one id: the greatest name wins, as in the merge.
         let name = facts.clone().filter_map(state).map(|(name, _)| name).max()?;
         let states = facts.filter_map(state).filter(|(own, _)| *own == name).map(|(_, bytes)| bytes.to_vec());
         let all = states.reduce(|one, two| self.merges.merge(name, &one, &two))?;
-        Some(Seen::Merged(name.into(), all.into()))
+        Some(VisibleValue::Merged(name.into(), all.into()))
     }
 
-    /// The first entity that a state does not show as it must, by id; then the first whose children it
-    /// does not show in their order. O(n).
-    pub(super) fn first_wrong(
+    /// The first entity, by id, that a state does not show as it must; if there is none, the first whose children it
+    /// does not show in order. O(n).
+    pub(super) fn first_mismatch(
         &self,
         state: &mut Interface<MemoryStore>,
-    ) -> Result<Option<Wrong>, StorageError> {
+    ) -> Result<Option<Mismatch>, StorageError> {
         let mut shown = state.visible()?;
-        // The root may hold a value, and is nobody's child.
+        // `visible` lists children only; the root may have a value too.
         if state.is_visible(EntityId::ROOT)? {
             shown.extend(state.record(EntityId::ROOT)?.map(|record| (EntityId::ROOT, record)));
         }
         shown.sort_unstable_by_key(|(id, _)| *id);
         let mut shown = shown.iter().peekable();
-        let mut wrong: Option<Wrong> = None;
-        let mut compare = |id: EntityId, expected: Option<Seen<'_>>, found: Option<&Record>| {
-            let found = found.map(|record| Seen::of(&record.value));
-            if expected == found || expected == Some(Seen::Either) {
+        let mut mismatch: Option<Mismatch> = None;
+        let mut compare = |id: EntityId, expected: Option<VisibleValue<'_>>, found: Option<&Record>| {
+            // Values are compared as an application sees them, not by their records.
+            let found = found.map(|record| VisibleValue::of(&record.value));
+            if expected == found || expected == Some(VisibleValue::Undetermined) {
                 return;
             }
-            if let Some(first) = &mut wrong {
+            if let Some(first) = &mut mismatch {
                 first.others += 1;
                 return;
             }
-            let words = |seen: Option<Seen<'_>>| seen.map(|seen| seen.to_string());
-            wrong = Some(Wrong { id, expected: words(expected), found: words(found), others: 0 });
+            let words = |value: Option<VisibleValue<'_>>| value.map(|value| value.to_string());
+            mismatch = Some(Mismatch { id, expected: words(expected), found: words(found), others: 0 });
         };
+        // Both lists ascend by id: a merge join finds what only one of them has.
         for entity in &self.entities {
             while let Some((id, record)) = shown.next_if(|(id, _)| *id < entity.id) {
                 compare(*id, None, Some(record));
             }
             let found = shown.next_if(|(id, _)| *id == entity.id).map(|(_, record)| &**record);
-            compare(entity.id, self.seen(entity), found);
+            compare(entity.id, self.visible_value(entity), found);
         }
         for (id, record) in shown {
             compare(*id, None, Some(record));
         }
-        match wrong {
-            Some(wrong) => Ok(Some(wrong)),
-            None => self.first_disordered(state),
+        match mismatch {
+            Some(mismatch) => Ok(Some(mismatch)),
+            None => self.first_misordered(state),
         }
     }
 
     /// The first collection whose visible children are not read in the order of their labels.
-    fn first_disordered(&self, state: &mut Interface<MemoryStore>) -> Result<Option<Wrong>, StorageError> {
+    fn first_misordered(&self, state: &mut Interface<MemoryStore>) -> Result<Option<Mismatch>, StorageError> {
+        // The expected order of the visible children of each collection, by label.
         let mut ordered: BTreeMap<EntityId, Vec<(&[u8], EntityId)>> = BTreeMap::new();
         for entity in &self.entities {
             if let Label::Ordered(label) = entity.label
-                && self.seen(entity).is_some_and(|seen| seen != Seen::Either)
+                && self.visible_value(entity).is_some_and(|value| value != VisibleValue::Undetermined)
             {
                 let parent = entity.ancestors.last().copied().unwrap_or(EntityId::ROOT);
                 ordered.entry(parent).or_default().push((&**label, entity.id));
@@ -211,7 +226,7 @@ impl<'a> Specification<'a> {
             expected.sort_unstable();
             let expected: Vec<EntityId> = expected.into_iter().map(|(_, id)| id).collect();
             let mut found = state.ordered_children(parent, &[], None, usize::MAX)?;
-            // What is visible, and what of undecided elements is, was looked at already.
+            // Visibility, that of undetermined elements included, was compared already; only the order is left.
             let wanted: BTreeSet<EntityId> = expected.iter().copied().collect();
             found.retain(|id| wanted.contains(id));
             if found != expected {
@@ -219,57 +234,63 @@ impl<'a> Specification<'a> {
                     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
                     Some(format!("in order {}", ids.join(", ")))
                 };
-                let (expected, found) = (words(&expected), words(&found));
-                return Ok(Some(Wrong { id: parent, expected, found, others: 0 }));
+                let expected = words(&expected);
+                let found = words(&found);
+                return Ok(Some(Mismatch { id: parent, expected, found, others: 0 }));
             }
         }
         Ok(None)
     }
 }
 
-impl<'a> Entity<'a> {
-    const fn begun_by(at: usize, fact: &Fact<'a>) -> Self {
+impl<'a> SpecifiedEntity<'a> {
+    /// An entity whose first fact is number `at`.
+    const fn from_first_fact(at: usize, fact: &Fact<'a>) -> Self {
         Self {
             id: fact.id,
             facts: (at, at + 1),
             ancestors: fact.ancestors,
             label: fact.label,
-            kind: fact.said.kind(),
+            kind: fact.kind.crdt_type(),
             updated_at: fact.updated_at,
             deleted_at: fact.deleted_at,
         }
     }
 
-    fn take_in(&mut self, at: usize, fact: &Fact<'a>) {
+    /// Adds fact number `at`, which follows the ones before.
+    fn add_fact(&mut self, at: usize, fact: &Fact<'a>) {
+        assert!(self.facts.1 == at, "the facts of one entity are contiguous");
         self.facts.1 = at + 1;
-        // Writers of one entity agree on its place unless they made up its id; then the higher counts.
+        // Writers of one entity agree on its ancestors unless one made up its id; then the shorter path counts.
         let place = |path: &'a [EntityId]| (path.len(), path.last());
         if place(fact.ancestors) < place(self.ancestors) {
             self.ancestors = fact.ancestors;
         }
         self.label = self.label.max(fact.label);
-        self.kind = self.kind.max(fact.said.kind());
+        self.kind = self.kind.max(fact.kind.crdt_type());
         self.updated_at = self.updated_at.max(fact.updated_at);
         self.deleted_at = self.deleted_at.max(fact.deleted_at);
     }
 }
 
 const fn bytes_of<'a>(fact: &Fact<'a>) -> &'a [u8] {
-    match fact.said {
-        Said::Bytes(_, bytes) | Said::Owned(_, bytes) => bytes,
+    match fact.kind {
+        FactKind::Bytes(_, bytes) | FactKind::Owned(_, bytes) => bytes,
         _ => &[],
     }
 }
 
 fn owner_of(fact: &Fact<'_>) -> ReplicaId {
-    if let Said::Owned(owner, _) = fact.said { owner } else { ReplicaId::default() }
+    if let FactKind::Owned(owner, _) = fact.kind { owner } else { ReplicaId::default() }
 }
 
-/// Whether an element is in its set: some add is covered by no remove. A remove covers what it names,
-/// and what its own author had added before. An add that a delete hides is another matter: replicas
-/// that have forgotten it cannot name it in a remove, others can; if the answer hangs on such an add
-/// alone, both are right.
-fn presence<'f, 'a: 'f>(facts: impl Iterator<Item = &'f Fact<'a>>, hidden_by: Hlc) -> Option<Seen<'a>> {
+/// Whether an element is in its set: some add is covered by no remove. A remove covers the adds that it names and the
+/// earlier adds of its own author. Adds that a delete hides are undetermined: replicas that have collected them cannot
+/// name them in a remove, others can. If the answer depends on such adds alone, both answers are right.
+fn presence<'f, 'a: 'f>(
+    facts: impl Iterator<Item = &'f Fact<'a>>,
+    hidden_by: Hlc,
+) -> Option<VisibleValue<'a>> {
     let mut adds: BTreeMap<ReplicaId, u64> = BTreeMap::new();
     let mut covered: BTreeMap<ReplicaId, u64> = BTreeMap::new();
     let cover = |covered: &mut BTreeMap<ReplicaId, u64>, replica, time: u64| {
@@ -277,15 +298,16 @@ fn presence<'f, 'a: 'f>(facts: impl Iterator<Item = &'f Fact<'a>>, hidden_by: Hl
         *known = time.max(*known);
     };
     for fact in facts {
-        match fact.said {
-            Said::Added => cover(&mut adds, fact.updated_at.replica(), fact.updated_at.time()),
-            Said::Removed(named, by) => {
+        match fact.kind {
+            // The clock of the replica that added it identifies an add.
+            FactKind::Added => cover(&mut adds, fact.updated_at.replica(), fact.updated_at.time()),
+            FactKind::Removed(named, by) => {
                 named.entries().for_each(|(replica, entry)| cover(&mut covered, replica, entry.removed));
                 if let Some(own) = adds.get(&by) {
                     cover(&mut covered, by, *own);
                 }
             }
-            Said::Presence(element) => {
+            FactKind::Presence(element) => {
                 for (replica, entry) in element.entries() {
                     cover(&mut adds, replica, entry.added);
                     cover(&mut covered, replica, entry.removed);
@@ -297,5 +319,5 @@ fn presence<'f, 'a: 'f>(facts: impl Iterator<Item = &'f Fact<'a>>, hidden_by: Hl
     let mut left = adds.iter().filter(|(by, time)| covered.get(by).is_none_or(|covered| covered < time));
     let shown = |(by, time): (&ReplicaId, &u64)| Hlc::new(time >> 16, *time as u16, *by) > hidden_by;
     let first = left.next()?;
-    Some(if shown(first) || left.any(shown) { Seen::Present } else { Seen::Either })
+    Some(if shown(first) || left.any(shown) { VisibleValue::Present } else { VisibleValue::Undetermined })
 }

@@ -1,4 +1,4 @@
-//! What an application sees of an entity.
+//! The value of an entity as an application sees it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,30 +6,30 @@ use syncline_crdt::{CrdtType, Value};
 use syncline_storage::BytesPreview;
 use syncline_types::ReplicaId;
 
-/// What an application sees of one entity.
+/// The value of one entity as an application sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Seen<'a> {
-    /// There is a collection of this kind.
+pub(super) enum VisibleValue<'a> {
+    /// A collection of this type.
     Collection(CrdtType),
     /// A register, an opaque value or a frozen one.
     Bytes(CrdtType, Cow<'a, [u8]>),
-    /// What its owner wrote.
+    /// The bytes that the owner wrote.
     Owned(ReplicaId, Cow<'a, [u8]>),
-    /// A counter.
+    /// The total of a counter.
     Count(CrdtType, i128),
-    /// The element is in its set.
+    /// An element that is in its set.
     Present,
-    /// A text.
+    /// The characters of a text.
     Text(String),
     /// A value of the application's own type.
     Merged(Cow<'a, str>, Cow<'a, [u8]>),
-    /// What hangs on whether something was forgotten: an element of which only an add is left that a delete
-    /// of the set had hidden, a place whose former type only those know who still have its tombstone.
-    Either,
+    /// The value depends on which tombstones a replica has collected: an element whose only remaining add was hidden
+    /// by a delete of the set, or a position whose former type only holders of its tombstone know.
+    Undetermined,
 }
 
-impl<'a> Seen<'a> {
-    /// What the value of a visible record shows, read as applications read it.
+impl<'a> VisibleValue<'a> {
+    /// The visible value of a visible record, read as applications read it.
     pub(crate) fn of(value: &'a Value) -> Self {
         match value {
             Value::Lww(register) | Value::Opaque(register) | Value::Frozen(register) => {
@@ -55,7 +55,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-impl fmt::Display for Seen<'_> {
+impl fmt::Display for VisibleValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Collection(kind) => write!(f, "a {kind}"),
@@ -67,7 +67,7 @@ impl fmt::Display for Seen<'_> {
             Self::Present => write!(f, "an element of its set"),
             Self::Text(text) => write!(f, "the text {text:?}"),
             Self::Merged(name, bytes) => write!(f, "{name} {}", BytesPreview(bytes)),
-            Self::Either => write!(f, "what hangs on what was forgotten"),
+            Self::Undetermined => write!(f, "what depends on collected tombstones"),
         }
     }
 }

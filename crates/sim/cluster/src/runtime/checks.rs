@@ -1,20 +1,10 @@
-//! The checkers: they see every event, and steer none.
+//! The checkers. They observe every event and never steer the run.
 
-/// Why no frame of a member's is ever refused.
-pub const BLAMED: [DropCause; 6] = [
-    DropCause::Corrupt,
-    DropCause::Malformed,
-    DropCause::NotAMember,
-    DropCause::BadSignature,
-    DropCause::LeftBehind,
-    DropCause::OtherContext,
-];
-
-use crate::node::{Noticed, SimNode, SimReplica, replica_id};
+use crate::node::{ContextNotice, SimNode, SimReplica, replica_id};
 use crate::oracle::Oracle;
 use crate::runtime::sessions::EndedSession;
 use crate::runtime::sim_runtime::SimRuntime;
-use crate::verdict::Check;
+use crate::verdict::{Check, SimPart};
 use std::borrow::Cow;
 use sync_sim_engine::event::SimEvent;
 use sync_sim_engine::network::DropCause;
@@ -23,37 +13,48 @@ use sync_sim_engine::random::Stream;
 use sync_sim_engine::world::Stepped;
 use syncline_replica::{Notice, Operation};
 use syncline_storage::{Action, ApplyError, StorageError};
-use syncline_sync::{DeltaRefusal, FailureReason, Outcome, SessionStats, SyncProtocolKind};
+use syncline_sync::{DeltaRefusal, FailureReason, Outcome};
 use syncline_types::{Choice, SimDuration, SimTime};
 
-/// Whether only who made a delta can be to blame for this.
-const fn is_blamed(refusal: DeltaRefusal) -> bool {
+/// The causes of refusal that are faults of the sender. No frame of an honest member is refused for one of them.
+pub const SENDER_FAULTS: [DropCause; 6] = [
+    DropCause::Corrupt,
+    DropCause::Malformed,
+    DropCause::NotAMember,
+    DropCause::BadSignature,
+    DropCause::LeftBehind,
+    DropCause::OtherContext,
+];
+
+/// Whether a refusal of a delta is the fault of its author.
+const fn is_senders_fault(refusal: DeltaRefusal) -> bool {
     matches!(refusal, DeltaRefusal::Malformed | DeltaRefusal::NotAMember | DeltaRefusal::BadSignature)
 }
 
 impl SimRuntime {
-    /// Lets the checkers see what an event did.
-    pub(super) fn observe(&mut self, stepped: Stepped<Noticed>) {
+    /// Shows the checkers what an event did.
+    pub(super) fn observe(&mut self, stepped: Stepped<ContextNotice>) {
         if let Some(node) = stepped.node {
-            self.note_roots(node, stepped.undone);
+            self.record_roots(node, stepped.undone);
         }
-        self.attend(&stepped);
+        // Roots are recorded first: the checks on session endings ask for the roots within this instant.
+        self.observe_progress(&stepped);
         if self.world.is_recording() {
-            self.note_in_history(&stepped);
+            self.record_notices(&stepped);
         }
-        self.effects.node_crashes += u64::from(stepped.crashed);
-        self.effects.node_restarts += u64::from(stepped.restarted);
-        self.protocol.writes_refused += u64::from(stepped.op_refused);
+        self.counts.on_step(&stepped);
+        // The other checks are about what a node did; network events have none.
         let Some(node) = stepped.node else { return };
         if stepped.restarted {
             self.on_restarted(node);
         }
-        let hostile = self.note_hostility(&stepped);
+        // From here on a check counts only if no hostile node caused the event.
+        let hostile = self.count_hostile_effects(&stepped);
         if stepped.stale_accepted && !hostile {
             self.violate(Check::StaleFrameAccepted { node: self.name(node) });
         }
-        let on_hostile = self.hostility.cast.is_hostile(node);
-        for Noticed { context, notice } in stepped.notices {
+        let on_hostile = self.hostility.roles.is_hostile(node);
+        for ContextNotice { context, notice } in stepped.notices {
             let context = usize::from(context);
             if on_hostile {
                 self.on_hostile_notice(node, context, notice);
@@ -65,10 +66,11 @@ impl SimRuntime {
             self.violate(Check::ReplicaStopped { node: self.name_in(context, node), detail });
         }
         match (stepped.corrupt, stepped.refused) {
+            // A corrupt frame must be refused as corrupt, whoever sent it.
             (true, Some(DropCause::Corrupt)) => {}
             (true, _) => self.violate(Check::CorruptFrameAccepted { node: self.name(node) }),
             (false, Some(cause))
-                if BLAMED.contains(&cause) && !hostile && !self.may_follow_from_trust(cause) =>
+                if SENDER_FAULTS.contains(&cause) && !hostile && !self.may_follow_from_trust(cause) =>
             {
                 self.violate(Check::HonestFrameRefused { node: self.name(node) });
             }
@@ -76,10 +78,10 @@ impl SimRuntime {
         }
     }
 
-    /// What a hostile node says of itself: only what its application wrote counts.
+    /// Handles a notice of a hostile node. Only the writes of its application count; the rest may be false.
     fn on_hostile_notice(&mut self, node: NodeId, context: usize, notice: Notice) {
         if let Notice::WriteAccepted { operations, actions } = notice {
-            self.protocol.writes_accepted += 1;
+            self.counts.protocol.writes_accepted += 1;
             self.acknowledge(node, context, operations, actions);
         }
     }
@@ -93,25 +95,24 @@ impl SimRuntime {
     ) {
         let author = self.world.actor(node).map_or_else(|| replica_id(node), |actor| actor.identity().0);
         let now = self.now();
-        self.kept_mut(context).oracle.acknowledge((node, author), now, operations, actions);
+        self.context_state_mut(context).oracle.acknowledge((node, author), now, operations, actions);
     }
 
     fn on_notice(&mut self, node: NodeId, context: usize, notice: Notice) {
         match notice {
             Notice::SessionStarted { peer } => {
-                self.protocol.sessions_started += 1;
-                self.syncs.entry(node).or_default().0 += 1;
+                // A write may be scheduled into the session, from either side.
+                self.counts.on_session_started(node);
                 self.maybe_write_during_sync(node, context, peer.into());
             }
             Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
-                self.count_session(protocol, &stats);
-                let (peer, ended_at) = (peer.into(), self.now());
-                self.sessions.push(EndedSession {
+                let peer = NodeId::from(peer);
+                self.counts.on_session_ended(EndedSession {
                     node,
                     context,
                     peer,
                     started_at,
-                    ended_at,
+                    ended_at: self.now(),
                     protocol,
                     outcome: outcome.clone(),
                     stats,
@@ -119,62 +120,41 @@ impl SimRuntime {
                 self.on_outcome(node, context, peer, started_at, outcome);
             }
             Notice::DeltaApplied { actions } => {
-                self.protocol.deltas_applied += 1;
-                self.protocol.merges_performed += actions;
+                self.counts.protocol.deltas_applied += 1;
+                self.counts.protocol.merges_performed += actions;
             }
             Notice::WriteAccepted { operations, actions } => {
-                self.protocol.writes_accepted += 1;
-                let certain = self.kept_mut(context).certain.as_mut();
+                self.counts.protocol.writes_accepted += 1;
+                // From the first loss of a disk on, every acknowledged write must survive.
+                let certain = self.context_state_mut(context).certain.as_mut();
                 if let Some(Err(error)) = certain.map(|certain| certain.apply(&actions)) {
-                    self.violate_oracle(&error.to_string());
+                    self.report_oracle_error(&error.to_string());
                 }
                 self.acknowledge(node, context, operations, actions);
             }
             Notice::DeltaDiscarded { refusal } => {
-                // One that a hostile member signed may have waited and be against the rules.
-                let blamed = is_blamed(refusal);
-                if blamed && self.hostility.cast.is_empty() {
+                // A hostile member may have signed the delta, and nobody knows any more who sent it.
+                if is_senders_fault(refusal) && self.hostility.roles.is_empty() {
                     self.violate(Check::HonestFrameRefused { node: self.name_in(context, node) });
                 }
             }
-            Notice::DeltasStranded { deltas } => self.protocol.deltas_stranded += deltas,
+            Notice::DeltasStranded { deltas } => self.counts.protocol.deltas_dropped += deltas,
             Notice::DeltaRefused { from, .. } => {
-                self.protocol.deltas_refused += 1;
-                if !self.hostility.cast.is_hostile(from.into()) {
+                self.counts.protocol.deltas_refused += 1;
+                if !self.hostility.roles.is_hostile(from.into()) {
                     self.violate(Check::HonestFrameRefused { node: self.name_in(context, node) });
                 }
             }
             Notice::TombstonesCollected { horizon, records } => {
-                self.protocol.records_forgotten += records;
-                let kept = self.kept_mut(context);
-                kept.forgotten += records;
-                if let Some(Err(error)) = kept.certain.as_mut().map(|certain| certain.raise_horizon(horizon))
+                self.counts.protocol.records_collected += records;
+                let state = self.context_state_mut(context);
+                state.collected += records;
+                if let Some(Err(error)) = state.certain.as_mut().map(|certain| certain.raise_horizon(horizon))
                 {
-                    self.violate_oracle(&error.to_string());
+                    self.report_oracle_error(&error.to_string());
                 }
             }
-            Notice::WriteRefused { .. } => self.protocol.writes_refused += 1,
-        }
-    }
-
-    fn count_session(&mut self, protocol: Option<SyncProtocolKind>, stats: &SessionStats) {
-        self.protocol.round_trips += stats.round_trips;
-        self.protocol.entities_compared += stats.entities_compared;
-        self.protocol.hash_comparisons += stats.walks;
-        self.protocol.entities_transferred += stats.records_received + stats.records_pushed;
-        self.protocol.deltas_applied += stats.deltas_received;
-        self.protocol.merges_performed += stats.records_received + stats.records_pushed;
-        self.effects.retries_performed += stats.retries;
-        self.effects.timeouts_triggered += stats.retries;
-        match protocol {
-            Some(SyncProtocolKind::DeltaSync) => self.protocol.delta_syncs += 1,
-            Some(SyncProtocolKind::Snapshot) => self.protocol.snapshots += 1,
-            Some(SyncProtocolKind::BloomFilter) => self.protocol.bloom_filters += 1,
-            Some(SyncProtocolKind::SubtreePrefetch) => self.protocol.subtree_prefetches += 1,
-            Some(SyncProtocolKind::LevelWise) => self.protocol.level_walks += 1,
-            Some(SyncProtocolKind::RatelessIblt) => self.protocol.sketches += 1,
-            // Walks are counted as such, since other protocols may end in one.
-            Some(SyncProtocolKind::None | SyncProtocolKind::HashComparison) | None => {}
+            Notice::WriteRefused { .. } => self.counts.protocol.writes_refused += 1,
         }
     }
 
@@ -188,24 +168,24 @@ impl SimRuntime {
     ) {
         match outcome {
             Outcome::Converged { root } => {
-                self.protocol.sessions_converged += 1;
-                self.syncs.entry(node).or_default().1 += 1;
-                self.kept_mut(context).catching_up.remove(&node);
-                let liar = self.hostility.cast.is_hostile(peer);
-                if !liar && !self.had_root(context, peer, root, started_at) {
-                    let (node, peer) = (self.name_in(context, node), self.name(peer));
+                self.counts.on_session_converged(node);
+                self.context_state_mut(context).catching_up.remove(&node);
+                let is_adversary = self.hostility.roles.is_hostile(peer);
+                if !is_adversary && !self.had_root(context, peer, root, started_at) {
+                    let node = self.name_in(context, node);
+                    let peer = self.name(peer);
                     self.violate(Check::FalseSuccess { node, peer });
                 }
             }
-            Outcome::SyncPending(_) => self.protocol.sessions_owed += 1,
+            Outcome::SyncPending(_) => self.counts.protocol.sessions_pending += 1,
             Outcome::Failed(reason) => {
-                self.protocol.sessions_failed += 1;
-                // What one knows by half that has begun afresh cannot be told from what it never saw.
-                let by_half = reason == FailureReason::LeftBehind
-                    && [node, peer].iter().any(|side| self.kept(context).catching_up.contains(side));
+                self.counts.protocol.sessions_failed += 1;
+                // A node that made a fresh start and has not caught up looks like one that was left behind.
+                let is_catching_up = reason == FailureReason::LeftBehind
+                    && [node, peer].iter().any(|side| self.context_state(context).catching_up.contains(side));
                 if reason == FailureReason::Timeout {
-                    self.effects.timeouts_triggered += 1;
-                } else if !by_half && !self.may_end_so(peer, &reason) {
+                    self.counts.effects.timeouts_triggered += 1;
+                } else if !is_catching_up && !self.may_end_so(peer, &reason) {
                     let node = self.name_in(context, node);
                     self.violate(Check::ImpossibleOutcome { node, detail: reason.to_string() });
                 }
@@ -213,37 +193,39 @@ impl SimRuntime {
         }
     }
 
-    /// Whether a session with this peer may end so, as one between honest members may not.
+    /// Whether hostile nodes explain a failure that never ends a session between honest members alone.
     fn may_end_so(&self, peer: NodeId, reason: &FailureReason) -> bool {
-        let believed = *reason == FailureReason::LeftBehind && !self.hostility.cast.is_value_promised();
-        // A snapshot comes from several peers. That one of them lied shows when it is whole, whoever gave the end.
-        let patched =
-            matches!(reason, FailureReason::SnapshotMismatch { .. }) && !self.hostility.cast.is_empty();
-        believed || patched || self.hostility.cast.is_hostile(peer)
+        let believed = *reason == FailureReason::LeftBehind && !self.hostility.roles.is_value_promised();
+        // The pages of a snapshot come from several peers. The lie of one shows only when the snapshot is complete,
+        // whichever peer sent the last page.
+        let is_mixed_snapshot =
+            matches!(reason, FailureReason::SnapshotMismatch { .. }) && !self.hostility.roles.is_empty();
+        believed || is_mixed_snapshot || self.hostility.roles.is_hostile(peer)
     }
 
     fn maybe_write_during_sync(&mut self, node: NodeId, context: usize, peer: NodeId) {
         let rate = self.config.faults.write_during_sync_rate.as_ppm();
         if self.now() >= self.world.chaos_until() {
-            // Each write makes syncs, and each sync may make a write: without an end there is none.
+            // Each write causes syncs and each sync may cause a write: without this end the run would not stop.
             return;
         }
         let choices = &mut self.world.choices;
         if choices.chance(Stream::Workload, Choice::WriteDuringSync, rate) {
-            let whom = if choices.below(Stream::Workload, Choice::WriteNode, 2) == 0 { node } else { peer };
+            let writer = if choices.below(Stream::Workload, Choice::WriteNode, 2) == 0 { node } else { peer };
             let pause = choices.below(Stream::Workload, Choice::WriteTime, 200_000);
             let op = self.workload.write(choices).in_context(context);
             let at = self.world.clock.now() + SimDuration::from_micros(pause);
-            self.world.schedule(at, SimEvent::Op { node: whom, op });
-            self.writes_into_syncs += 1;
+            self.world.schedule(at, SimEvent::Op { node: writer, op });
+            self.counts.writes_during_sync += 1;
         }
     }
 
+    /// Reports a failed check. The first one ends the run and is the one that counts.
     pub(super) fn violate(&mut self, check: Check) {
         self.violation.get_or_insert(check);
     }
 
-    /// What must hold whenever a run stops.
+    /// Checks that must pass whenever a run stops: all frames and all buffered deltas are accounted for.
     pub(super) fn accounts(&self) -> Option<Check> {
         let fates = self.world.router.fates();
         if !fates.is_balanced() {
@@ -258,25 +240,27 @@ impl SimRuntime {
         Some(Check::BufferUnbalanced { node: self.name_in(replica.number(), node) })
     }
 
-    /// What must hold when all nodes agree: that it is what was written, and that the index says so.
+    /// Checks that must pass when all nodes agree: they show what was written (C6) and their indexes follow from
+    /// their records (L4).
     pub(super) fn final_checks(&self) -> Option<Check> {
         (0..self.contexts()).find_map(|context| self.final_check_of(context))
     }
 
-    /// The same, of one context.
+    /// [`final_checks`](Self::final_checks) of one context.
     pub(super) fn final_check_of(&self, context: usize) -> Option<Check> {
-        if !self.hostility.cast.is_value_promised() {
+        // An insider may make the honest nodes agree on false values, so only the index is checked.
+        if !self.hostility.roles.is_value_promised() {
             return self.check_index(context);
         }
-        if let Some(certain) = &self.kept(context).certain {
+        if let Some(certain) = &self.context_state(context).certain {
             return self.check_with_losses(context, certain).or_else(|| self.check_index(context));
         }
         let values = self.check_values_of(context);
         values.or_else(|| self.check_hidden(context)).or_else(|| self.check_index(context))
     }
 
-    /// **C6**: compares what every replica shows with what all acknowledged writes imply, and names the first
-    /// entity that is shown wrong. May be asked at any time; what has not arrived yet is wrong too.
+    /// **C6**: compares what every replica shows with what all acknowledged writes imply, and reports the first
+    /// entity that is shown wrong. May be called at any time; a write that has not arrived yet is reported too.
     /// O(writes log writes + records of all nodes).
     pub fn check_values(&self) -> Option<Check> {
         (0..self.contexts()).find_map(|context| self.check_values_of(context))
@@ -285,33 +269,36 @@ impl SimRuntime {
     fn check_values_of(&self, context: usize) -> Option<Check> {
         let named = |(node, replica)| (node, self.name_in(context, node), replica);
         let nodes: Vec<_> = self.honest_in(context).map(named).collect();
+        // The seed chooses the node that is read first; division decorrelates it from the choice in
+        // `check_index`.
         let first = (self.config.seed / 7 % (nodes.len() as u64).max(1)) as usize;
-        let wrong = self.oracle_of_arrived(context).and_then(|oracle| oracle.wrong_value(&nodes, first));
-        wrong.unwrap_or_else(|error| {
-            Some(Check::ReplicaStopped { node: "a replica that was read".into(), detail: error.to_string() })
+        let found = self.oracle_of_arrived(context).and_then(|oracle| oracle.find_mismatch(&nodes, first));
+        found.unwrap_or_else(|error| {
+            Some(Check::Internal { part: SimPart::Reader, detail: error.to_string() })
         })
     }
 
-    /// The writes that must be seen: all, but for those of hostile nodes that have not arrived.
+    /// The oracle of the writes that must be visible: all, except for writes of hostile nodes that have not arrived.
     fn oracle_of_arrived(&self, context: usize) -> Result<Cow<'_, Oracle>, StorageError> {
-        let (cast, oracle) = (&self.hostility.cast, self.oracle(context));
-        let Some((_, replica)) = self.honest_in(context).next().filter(|_| !cast.is_empty()) else {
+        let roles = &self.hostility.roles;
+        let oracle = self.oracle(context);
+        let Some((_, replica)) = self.honest_in(context).next().filter(|_| !roles.is_empty()) else {
             return Ok(Cow::Borrowed(oracle));
         };
-        oracle.arrived(cast, replica.state()?, &self.covered_by_honest(context)).map(Cow::Owned)
+        oracle.arrived(roles, replica.state()?, &self.covered_by_honest(context)).map(Cow::Owned)
     }
 
-    /// What nobody sees must be the join of what was written as well. Once something was forgotten it
-    /// depends on when that was, so it is not compared.
+    /// Invisible records must be the join of what was written too. Once tombstones were collected, the records
+    /// depend on when that happened and are not compared.
     fn check_hidden(&self, context: usize) -> Option<Check> {
-        if self.kept(context).forgotten > 0 {
+        if self.context_state(context).collected > 0 {
             return None;
         }
         let (first, replica) = self.honest_in(context).next()?;
-        let beside_liars = !self.hostility.cast.is_empty();
+        let beside_adversaries = !self.hostility.roles.is_empty();
         let compared = self.oracle_of_arrived(context).map_err(ApplyError::from);
         let compared = compared.and_then(|oracle| {
-            oracle.hidden_difference(self.root_in(context, first), replica.disk(), beside_liars)
+            oracle.hidden_difference(self.root_in(context, first), replica.disk(), beside_adversaries)
         });
         let detail = match compared {
             Ok(difference) => difference?,
@@ -320,8 +307,9 @@ impl SimRuntime {
         Some(Check::HiddenDifference { node: self.name_in(context, first), detail })
     }
 
+    /// **L4**: rebuilds the index of one node from its records and compares the roots. O(n log n).
     fn check_index(&self, context: usize) -> Option<Check> {
-        // One node's index is rebuilt, another in every run: rebuilding all would cost more than the run.
+        // The seed chooses the node: rebuilding all indexes would cost more than the run itself.
         let honest = self.honest().count() as u64;
         let chosen = (self.config.seed + context as u64) % honest.max(1);
         let (node, replica) = self.honest_in(context).nth(chosen as usize)?;
@@ -331,7 +319,7 @@ impl SimRuntime {
     }
 }
 
-/// The context whose replica stopped by itself, if one did, and why.
+/// The first context whose replica stopped by itself, and its error.
 fn stopped(actor: &SimNode) -> Option<(usize, String)> {
     actor.replicas().find_map(|replica| Some((replica.number(), replica.stopped()?.to_owned())))
 }

@@ -11,43 +11,45 @@ use syncline_types::{SimDuration, SimTime};
 /// The settings of a run.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SimConfig {
-    /// Decides everything that is left to chance.
+    /// Decides every random choice of the run.
     pub seed: u64,
-    /// When the run stops, converged or not.
+    /// The simulated time at which the run stops, converged or not.
     pub max_time: SimTime,
-    /// After how many events it stops, converged or not.
+    /// The number of events after which the run stops, converged or not.
     pub max_events: u64,
-    /// What goes wrong.
+    /// The faults of network, disks, hosts and peers.
     pub faults: FaultConfig,
-    /// How many contexts each node keeps, up to [`MOST_CONTEXTS`](crate::node::MOST_CONTEXTS): states that have
-    /// nothing to do with each other, on one host.
+    /// Contexts on each node, from 1 to [`MOST_CONTEXTS`](crate::node::MOST_CONTEXTS): independent states
+    /// on the same host.
     pub contexts: usize,
     /// Which nodes have a link to each other. Gossip, sessions and heartbeats run along links only.
     pub topology: Topology,
-    /// What is done to frames besides, from the beginning.
+    /// Rules that interfere with chosen frames, from the beginning of the run.
     pub rules: Vec<Rule>,
-    /// For how long partitions, crashes, departures and writes during syncs happen by chance. After that the
-    /// network stays slow and lossy, but nothing new breaks, so that even a large cluster gets a chance to agree.
+    /// How long partitions, crashes, departures and writes during syncs happen at random. After that the
+    /// network stays slow and lossy, but no new fault begins, so that even a large cluster can converge.
     pub chaos_for: SimDuration,
-    /// When the network calms, after the run began: from then on nothing goes wrong any more, and who is down
-    /// or away comes back. Never, if `None`.
+    /// The time after the start at which the network calms: from then on no fault happens, and nodes that
+    /// are down or away come back. Never, if `None`.
     pub calm_after: Option<SimDuration>,
-    /// Deltas of each author that a node keeps for those who lack them.
+    /// Deltas of each author that a node retains for peers that lack them.
     pub delta_retention: u64,
-    /// Deltas a node may keep waiting.
+    /// Deltas that a node buffers while their parents are missing.
     pub buffer_capacity: usize,
     /// How sessions choose their protocol, unless the scenario says otherwise.
     pub selection: Selection,
-    /// The protocol that sessions run wherever it can be run; without one, they negotiate.
+    /// The protocol that sessions run wherever both sides support it; if `None`, they negotiate.
     pub protocol: Option<SyncProtocolKind>,
-    /// Whether tombstones are forgotten once every node has seen what they delete.
+    /// Whether tombstones are collected once every member has seen what they delete.
     pub forget_tombstones: bool,
     /// The merge functions of the application's own types, on every node and in the oracle.
     pub merges: Merges,
-    /// Whether to keep every choice, for [`SimRuntime::tape`](crate::runtime::sim_runtime::SimRuntime::tape).
+    /// Whether to record every random choice, for
+    /// [`SimRuntime::tape`](crate::runtime::sim_runtime::SimRuntime::tape).
     pub record: bool,
-    /// How many entries of its history to keep, for [`SimRuntime::history`](crate::runtime::sim_runtime::SimRuntime::history);
-    /// none if `None`.
+    /// The number of history entries to keep, for
+    /// [`SimRuntime::history`](crate::runtime::sim_runtime::SimRuntime::history); `None` records no
+    /// history.
     pub history: Option<usize>,
 }
 
@@ -75,13 +77,13 @@ impl SimConfig {
         }
     }
 
-    /// Sets what goes wrong.
+    /// Sets the faults.
     pub fn with_faults(mut self, faults: FaultConfig) -> Self {
         self.faults = faults;
         self
     }
 
-    /// Sets how many contexts each node keeps.
+    /// Sets the number of contexts on each node.
     pub const fn with_contexts(mut self, contexts: usize) -> Self {
         self.contexts = contexts;
         self
@@ -93,44 +95,43 @@ impl SimConfig {
         self
     }
 
-    /// Has a rule look at every frame, after those that were given before.
+    /// Adds a rule, which is asked about every frame after the rules added before.
     pub fn with_rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         self
     }
 
-    /// Sets when the run stops.
+    /// Sets the simulated time at which the run stops.
     pub const fn with_max_time(mut self, max_time: SimTime) -> Self {
         self.max_time = max_time;
         self
     }
 
-    /// Sets after how many events the run stops.
+    /// Sets the number of events after which the run stops.
     pub const fn with_max_events(mut self, max_events: u64) -> Self {
         self.max_events = max_events;
         self
     }
 
-    /// Sets for how long partitions, crashes, departures and writes during syncs happen by chance.
+    /// Sets how long partitions, crashes, departures and writes during syncs happen at random.
     pub const fn with_chaos_for(mut self, chaos_for: SimDuration) -> Self {
         self.chaos_for = chaos_for;
         self
     }
 
-    /// Makes a second phase of the run: what goes wrong by chance, and by rules and scripts, ends when so much
-    /// time has passed.
+    /// Splits the run into two phases: after this time random faults, rules and scripts end.
     pub const fn with_calm_after(mut self, calm_after: SimDuration) -> Self {
         self.calm_after = Some(calm_after);
         self
     }
 
-    /// Sets how many deltas a node may keep waiting.
+    /// Sets how many deltas a node buffers while their parents are missing.
     pub const fn with_buffer_capacity(mut self, deltas: usize) -> Self {
         self.buffer_capacity = deltas;
         self
     }
 
-    /// Sets the protocol that sessions run wherever it can be run.
+    /// Sets the protocol that sessions run wherever both sides support it.
     pub const fn with_protocol(mut self, protocol: SyncProtocolKind) -> Self {
         self.protocol = Some(protocol);
         self
@@ -142,7 +143,7 @@ impl SimConfig {
         self
     }
 
-    /// Keeps tombstones for ever.
+    /// Retains tombstones for ever.
     pub const fn keeping_tombstones(mut self) -> Self {
         self.forget_tombstones = false;
         self
@@ -154,19 +155,23 @@ impl SimConfig {
         self
     }
 
-    /// Keeps every choice.
+    /// Records every random choice.
     pub const fn recording(mut self) -> Self {
         self.record = true;
         self
     }
 
-    /// Keeps the last `entries` of its history, and as many frames; `usize::MAX` keeps all.
+    /// Records a history of the last `entries` entries, and as many frames; `usize::MAX` records all.
     pub const fn with_history(mut self, entries: usize) -> Self {
         self.history = Some(entries);
         self
     }
 
-    /// Whether every setting makes sense; the first that does not is named.
+    /// Checks that the settings are consistent.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is not.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if !(1..=MOST_CONTEXTS).contains(&self.contexts) {
             return Err(ConfigError::Contexts { found: self.contexts });
@@ -177,7 +182,7 @@ impl SimConfig {
         self.faults.validate()
     }
 
-    /// Whether nodes know who is a member. Where nobody forgets what is dead, they need not.
+    /// Whether nodes know the membership. They need it only to collect tombstones.
     pub const fn knows_members(&self) -> bool {
         self.forget_tombstones && !self.faults.hosts.lies_unnoticed
     }

@@ -1,6 +1,6 @@
-//! What the replicas tell a history, if one is kept.
+//! Records what replicas did in the history of a run.
 
-use crate::node::Noticed;
+use crate::node::ContextNotice;
 use crate::runtime::sim_runtime::SimRuntime;
 use std::fmt::Write as _;
 use sync_sim_engine::faults::Rate;
@@ -12,24 +12,24 @@ use syncline_sync::Outcome;
 use syncline_types::{EntityId, SimDuration};
 
 impl SimRuntime {
-    /// The history of the run, if the settings ask to keep one.
+    /// The history of the run, if the settings ask for one.
     pub fn history(&self) -> Option<&History> {
         self.world.history()
     }
 
-    /// Keeps a history from now on, of the last `limit` entries.
+    /// Records a history of the last `limit` entries from now on.
     pub fn keep_history(&mut self, limit: usize) {
         self.world.keep_history(limit);
         self.name_in_history();
     }
 
-    /// The join of all that was written in a context.
+    /// The state that joins all acknowledged writes of a context. O(writes log n).
     pub fn expected(&self, context: usize) -> MemoryStore {
         self.oracle(context).joined().unwrap_or_default()
     }
 
-    /// From now on nothing goes wrong any more, and the run may go on for so long and so many events.
-    /// What was found broken is forgotten.
+    /// Ends all faults and lets the run go on for so much time and so many events. A reported violation
+    /// is cleared.
     pub fn heal_for(&mut self, span: SimDuration, events: u64) {
         self.config.max_time = self.now() + span;
         self.config.max_events = self.events_processed() + events;
@@ -38,7 +38,7 @@ impl SimRuntime {
         self.world.heal();
     }
 
-    /// Names the nodes and the kinds of frames in the history.
+    /// Sets the names of nodes and of frame kinds in the history.
     pub(super) fn name_in_history(&mut self) {
         let names = self.names.clone();
         if let Some(history) = self.world.history_mut() {
@@ -47,30 +47,35 @@ impl SimRuntime {
         }
     }
 
-    pub(super) fn note_in_history(&mut self, stepped: &Stepped<Noticed>) {
-        let Some(node) = stepped.node else { return };
-        for Noticed { context, notice } in &stepped.notices {
-            let note = note_of(notice).of_context(usize::from(*context));
+    /// Adds the notices of an event to the history.
+    pub(super) fn record_notices(&mut self, stepped: &Stepped<ContextNotice>) {
+        let Some(node) = stepped.node else {
+            assert!(stepped.notices.is_empty(), "only nodes give notices");
+            return;
+        };
+        for ContextNotice { context, notice } in &stepped.notices {
+            let note = history_note(notice).of_context(usize::from(*context));
             self.world.note_in_history(node, note);
         }
     }
 }
 
-/// An entity by all its bytes.
-pub fn entity_words(entity: EntityId) -> String {
+/// An entity id as 64 hexadecimal digits.
+pub fn entity_hex(entity: EntityId) -> String {
     entity.0.iter().fold(String::with_capacity(64), |mut words, byte| {
+        // Writing into a string cannot fail.
         let _ = write!(words, "{byte:02x}");
         words
     })
 }
 
-fn note_of(notice: &Notice) -> Note {
+fn history_note(notice: &Notice) -> Note {
     match notice {
         Notice::SessionStarted { peer } => Note::SessionStarted { peer: (*peer).into() },
         Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
             let (ended, why) = match outcome {
                 Outcome::Converged { root } => (Ended::Converged, format!("converged on {root}")),
-                Outcome::SyncPending(reason) => (Ended::Owed, format!("another is owed: {reason:?}")),
+                Outcome::SyncPending(reason) => (Ended::Owed, format!("another sync is pending: {reason:?}")),
                 Outcome::Failed(reason) => (Ended::Failed, reason.to_string()),
             };
             Note::SessionEnded {
@@ -90,7 +95,7 @@ fn note_of(notice: &Notice) -> Note {
             Note::DeltaRefused { why: format!("nobody has what {deltas} that waited follow") }
         }
         Notice::WriteAccepted { actions, .. } => {
-            Note::WriteAccepted { entities: actions.iter().map(|action| entity_words(action.id())).collect() }
+            Note::WriteAccepted { entities: actions.iter().map(|action| entity_hex(action.id())).collect() }
         }
         Notice::WriteRefused { error } => Note::WriteRefused { why: error.to_string() },
         Notice::TombstonesCollected { records, .. } => Note::Forgot { records: *records },

@@ -1,7 +1,7 @@
-//! Hostile nodes of a run: who they are, what they say, and what is checked in spite of them.
+//! The hostile nodes of a run: which nodes they are, which lies they tell, and what the run counts of them.
 
-use crate::hostile::{Cast, HostileMetrics, Liar, Lie, Lies, Manner};
-use crate::node::{Noticed, SimNode};
+use crate::hostile::{Adversary, AttackPlan, HostileMetrics, HostileRoles, Lie, Lies};
+use crate::node::{ContextNotice, SimNode};
 use crate::runtime::sim_runtime::SimRuntime;
 use crate::verdict::Check;
 use std::collections::BTreeMap;
@@ -14,43 +14,45 @@ use syncline_replica::Notice;
 use syncline_sync::{LocalSyncState, Outcome, VersionVector};
 use syncline_types::SimTime;
 
-/// How a node that will be hostile lies, and whether it is no member.
+/// The role of a node that becomes hostile when the run begins.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Part {
-    manner: Manner,
+pub(super) struct RoleAssignment {
+    plan: AttackPlan,
+    /// Whether no other node counts it as a member.
     outsider: bool,
 }
 
 /// What a run knows of its hostile nodes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hostility {
-    /// Who will be hostile once the run begins.
-    pub(super) parts: BTreeMap<NodeId, Part>,
-    /// Who is.
-    pub(super) cast: Arc<Cast>,
+pub(super) struct HostileState {
+    /// Nodes that become hostile when the run begins; empty after that.
+    pub(super) assignments: BTreeMap<NodeId, RoleAssignment>,
+    /// The hostile nodes of the run that has begun.
+    pub(super) roles: Arc<HostileRoles>,
     pub(super) metrics: HostileMetrics,
-    /// Whether each node signs with a key of its own.
+    /// Whether each node signs with its own key.
     pub(super) own_keys: bool,
 }
 
 impl SimRuntime {
-    /// Makes a node a hostile member, which says these lies by chance; every kind, if none is named. How
-    /// often, the settings say ([`HostileFaults::rate`](crate::hostile::HostileFaults::rate)).
+    /// Makes a node a hostile member that tells these lies at random; all kinds, if none is named. The settings say
+    /// how often ([`HostileFaults::rate`](crate::hostile::HostileFaults::rate)).
     ///
     /// # Panics
     ///
-    /// If the run has begun; if nodes have written before it and share one key, since then
-    /// [`FaultConfig::with_hostile`](sync_sim_engine::faults::FaultConfig::with_hostile) must say that there are
-    /// hostile nodes; if tombstones are kept for ever, since then nobody knows who is a member.
+    /// If the run has begun; if nodes with a shared key have written already (then
+    /// [`FaultConfig::with_hostile`](sync_sim_engine::faults::FaultConfig::with_hostile) must announce hostile
+    /// nodes); if tombstones are retained for ever, since nodes do not know the membership then.
     pub fn make_hostile(&mut self, node: impl NodeRef, lies: impl IntoIterator<Item = Lie>) {
-        let (node, mut lies) = (self.resolve(node), lies.into_iter().collect::<Lies>());
+        let node = self.resolve(node);
+        let mut lies: Lies = lies.into_iter().collect();
         if lies.is_none() {
             lies = Lies::all();
         }
-        self.part_of(node).manner.lies = lies.iter().collect();
+        self.assignment_of(node).plan.lies = lies.iter().collect();
     }
 
-    /// As [`SimRuntime::make_hostile`], and nobody takes the node for a member.
+    /// As [`SimRuntime::make_hostile`], and no other node counts this one as a member.
     ///
     /// # Panics
     ///
@@ -58,34 +60,38 @@ impl SimRuntime {
     pub fn make_outsider(&mut self, node: impl NodeRef, lies: impl IntoIterator<Item = Lie>) {
         let node = self.resolve(node);
         self.make_hostile(node, lies);
-        self.part_of(node).outsider = true;
+        self.assignment_of(node).outsider = true;
     }
 
-    /// Has a node tell a lie from a time on, in the next so many frames to which it says something. That
-    /// makes it a hostile node.
+    /// Makes a node hostile and has it tell a lie from a time on, in the next `frames` frames to which the lie
+    /// applies.
     ///
     /// # Panics
     ///
     /// As [`SimRuntime::make_hostile`].
     pub fn lie_at(&mut self, at: SimTime, node: impl NodeRef, lie: Lie, frames: u64) {
         let node = self.resolve(node);
-        self.part_of(node).manner.script.push((at, lie, frames));
+        self.assignment_of(node).plan.script.push((at, lie, frames));
     }
 
-    fn part_of(&mut self, node: NodeId) -> &mut Part {
-        assert!(!self.unleashed, "the run has begun; who is hostile is said before");
+    fn assignment_of(&mut self, node: NodeId) -> &mut RoleAssignment {
+        assert!(!self.unleashed, "the run has begun; hostile nodes are chosen before");
         assert!(self.config.knows_members(), "{}", ConfigError::HostileWithoutMembers);
         self.use_own_keys();
-        self.hostility.parts.entry(node).or_default()
+        self.hostility.assignments.entry(node).or_default()
     }
 
-    /// From now on each node has a key of its own.
+    /// Gives each node its own key, so that no node can sign for another.
+    ///
+    /// # Panics
+    ///
+    /// If nodes with a shared key have written already.
     pub fn use_own_keys(&mut self) {
         if self.hostility.own_keys {
             return;
         }
         assert!(
-            !self.kept.iter().any(|kept| kept.oracle.has_writes()),
+            !self.context_states.iter().any(|state| state.oracle.has_writes()),
             "nodes have signed with one key; say with FaultConfig::with_hostile that some are hostile"
         );
         self.hostility.own_keys = true;
@@ -97,67 +103,71 @@ impl SimRuntime {
     /// Whether a node is hostile.
     pub fn is_hostile(&self, node: impl NodeRef) -> bool {
         let node = self.resolve(node);
-        self.hostility.cast.is_hostile(node) || self.hostility.parts.contains_key(&node)
+        self.hostility.roles.is_hostile(node) || self.hostility.assignments.contains_key(&node)
     }
 
-    /// The nodes that are honest and take part.
+    /// The honest nodes that have not retired.
     pub fn honest(&self) -> impl Iterator<Item = (NodeId, &SimNode)> {
-        self.world.actors().filter(|(node, _)| !self.hostility.cast.is_hostile(*node))
+        self.world.actors().filter(|(node, _)| !self.hostility.roles.is_hostile(*node))
     }
 
-    /// Chooses who is hostile by the settings: the last of the nodes that the run begins with.
+    /// Chooses hostile nodes as the settings say: the last of the nodes that the run begins with.
     fn choose_hostile(&mut self) {
         let faults = self.config.faults.hostile;
         if faults.nodes == 0 {
             return;
         }
+        // Late joiners stay honest: the number of hostile nodes is that of the settings from the
+        // beginning.
         let early: Vec<NodeId> =
             self.world.actors().map(|(node, _)| node).filter(|node| !self.world.is_late(*node)).collect();
         for (from_last, node) in early.into_iter().rev().take(faults.nodes).enumerate() {
-            let part = self.hostility.parts.entry(node).or_default();
-            part.manner.lies = faults.kinds().iter().collect();
+            let part = self.hostility.assignments.entry(node).or_default();
+            part.plan.lies = faults.kinds().iter().collect();
             part.outsider = from_last < faults.outsiders;
         }
     }
 
-    /// Gives everybody a part, once all nodes are known.
+    /// Assigns the roles, once all nodes are known. From here on the run does not wait for hostile nodes.
     pub(super) fn begin_hostility(&mut self) {
         self.choose_hostile();
-        if self.hostility.parts.is_empty() {
+        if self.hostility.assignments.is_empty() {
             return;
         }
-        let mut cast = Cast::default();
-        for (node, Part { manner, outsider }) in std::mem::take(&mut self.hostility.parts) {
-            cast.add(node, outsider, manner.is_taken_on_trust());
+        let mut roles = HostileRoles::default();
+        for (node, RoleAssignment { plan, outsider }) in std::mem::take(&mut self.hostility.assignments) {
+            roles.add(node, outsider, plan.is_taken_on_trust());
             let rate = self.config.faults.hostile.rate;
-            self.world.change(node, |actor| actor.turn_hostile(&Manner { rate, ..manner }));
+            self.world.change(node, |actor| actor.turn_hostile(&AttackPlan { rate, ..plan }));
             self.world.set_aside(node);
         }
-        if !cast.leaves_honest_joined(self.config.topology, self.world.len()) {
+        // Honest nodes that only hostile ones connect are not promised to converge.
+        if !roles.leaves_honest_joined(self.config.topology, self.world.len()) {
             self.violate(Check::HonestApart);
         }
-        self.hostility.cast = Arc::new(cast);
+        self.hostility.roles = Arc::new(roles);
         for node in (0..self.world.len() as u32).map(NodeId) {
-            let cast = self.hostility.cast.clone();
-            self.world.change(node, |actor| actor.meet_cast(&cast));
+            let roles = self.hostility.roles.clone();
+            self.world.change(node, |actor| actor.set_roles(&roles));
         }
     }
 
-    /// Counts what an event shows of hostile nodes. Says whether it is one that says nothing of the honest:
-    /// what happens on a hostile node, and how an honest one takes what comes from there.
-    pub(super) fn note_hostility(&mut self, stepped: &Stepped<Noticed>) -> bool {
-        let Some(node) = stepped.node.filter(|_| !self.hostility.cast.is_empty()) else { return false };
-        if self.hostility.cast.is_hostile(node) {
+    /// Counts what an event shows of hostile nodes. Says whether a hostile node caused the event: then a check that
+    /// fails on it says nothing about honest nodes.
+    pub(super) fn count_hostile_effects(&mut self, stepped: &Stepped<ContextNotice>) -> bool {
+        // Network events, and runs without hostile nodes, have nothing to count.
+        let Some(node) = stepped.node.filter(|_| !self.hostility.roles.is_empty()) else { return false };
+        if self.hostility.roles.is_hostile(node) {
             return true;
         }
         let metrics = &mut self.hostility.metrics;
         for noticed in &stepped.notices {
             match &noticed.notice {
-                Notice::SessionStarted { peer } if self.hostility.cast.is_hostile((*peer).into()) => {
+                Notice::SessionStarted { peer } if self.hostility.roles.is_hostile((*peer).into()) => {
                     metrics.sessions_started += 1;
                 }
                 Notice::SessionEnded { peer, outcome: Outcome::Failed(_), .. }
-                    if self.hostility.cast.is_hostile((*peer).into()) =>
+                    if self.hostility.roles.is_hostile((*peer).into()) =>
                 {
                     metrics.sessions_failed += 1;
                 }
@@ -165,31 +175,33 @@ impl SimRuntime {
                 _ => {}
             }
         }
-        let from_hostile = stepped.frame.is_some_and(|(from, _)| self.hostility.cast.is_hostile(from));
-        let blamed = stepped.refused.is_some_and(|cause| crate::runtime::checks::BLAMED.contains(&cause));
-        metrics.frames_refused += u64::from(from_hostile && blamed && !stepped.corrupt);
+        // A hostile node as sender explains a refusal, unless the network corrupted the frame.
+        let from_hostile = stepped.frame.is_some_and(|(from, _)| self.hostility.roles.is_hostile(from));
+        let is_senders_fault =
+            stepped.refused.is_some_and(|cause| crate::runtime::checks::SENDER_FAULTS.contains(&cause));
+        metrics.frames_refused += u64::from(from_hostile && is_senders_fault && !stepped.corrupt);
         from_hostile
     }
 
-    /// Whether a refusal of what an honest node sent may follow from what a member was believed.
+    /// Whether a refusal of an honest frame may follow from a lie that was taken on trust.
     pub(super) fn may_follow_from_trust(&self, cause: DropCause) -> bool {
-        !self.hostility.cast.is_value_promised() && cause == DropCause::LeftBehind
+        !self.hostility.roles.is_value_promised() && cause == DropCause::LeftBehind
     }
 
-    /// What hostile nodes did so far.
+    /// The counts of hostile nodes so far.
     pub(super) fn hostile_metrics(&self) -> HostileMetrics {
         let mut metrics = self.hostility.metrics.clone();
-        for node in self.hostility.cast.hostile() {
-            let liars = self.world.actor(node).into_iter().flat_map(SimNode::liars);
-            for (lie, count) in liars.flat_map(Liar::told) {
-                *metrics.told.entry(*lie).or_default() += count;
-                metrics.told_by_outsiders += if self.hostility.cast.is_outsider(node) { *count } else { 0 };
+        for node in self.hostility.roles.hostile() {
+            let adversaries = self.world.actor(node).into_iter().flat_map(SimNode::adversaries);
+            for (lie, count) in adversaries.flat_map(Adversary::lie_counts) {
+                *metrics.lies.entry(*lie).or_default() += count;
+                metrics.lies_by_outsiders += if self.hostility.roles.is_outsider(node) { *count } else { 0 };
             }
         }
         metrics
     }
 
-    /// Which deltas of a context all honest nodes together cover.
+    /// The deltas of a context that at least one honest node covers.
     pub(super) fn covered_by_honest(&self, context: usize) -> VersionVector {
         let mut covered = VersionVector::default();
         for (_, replica) in self.honest_in(context) {

@@ -1,43 +1,50 @@
-//! What happens within nodes: as a test has it, and what follows when a disk has lost something.
+//! Faults within hosts as tests script them, and what a run expects after a disk has lost commits.
 
 use crate::node::differences;
-use crate::oracle::Joined;
+use crate::oracle::ReferenceState;
 use crate::runtime::sim_runtime::SimRuntime;
-use crate::verdict::Check;
+use crate::verdict::{Check, SimPart};
 use sync_sim_engine::event::SimEvent;
 use sync_sim_engine::node_id::{NodeId, NodeRef};
 use sync_sim_engine::world::{HostEffects, HostEvent};
 use syncline_types::{SimDuration, SimTime};
 
+/// What a node had lost when it last restarted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct DiskLosses {
+    lost_commits: u64,
+    fresh_starts: u8,
+}
+
 impl SimRuntime {
-    /// Sets a node's wall clock at a time: so many microseconds ahead of the right time, or behind if
-    /// negative. It stays so until it is set again, also when chaos is over.
+    /// Sets the wall clock of a node at a time, in microseconds ahead of the right time; behind, if negative. The
+    /// offset stays until the clock is set again, also after chaos has ended.
     pub fn set_clock_at(&mut self, at: SimTime, node: impl NodeRef, ahead_us: i64) {
         self.host_at(at, node, HostEvent::Clock(ahead_us));
     }
 
-    /// Has a node's wall clock stand still at a time, for a while; it goes on from where it stood.
+    /// Stops the wall clock of a node at a time, for a while. It goes on from where it stopped.
     pub fn freeze_clock_at(&mut self, at: SimTime, node: impl NodeRef, lasting: SimDuration) {
         self.host_at(at, node, HostEvent::Freeze(lasting));
     }
 
-    /// Has a node process nothing from a time on, for a while. What comes waits in its inbox.
+    /// Pauses a node at a time, for a while. Inputs wait in its inbox.
     pub fn pause_at(&mut self, at: SimTime, node: impl NodeRef, lasting: SimDuration) {
         self.host_at(at, node, HostEvent::Pause(lasting));
     }
 
-    /// Has the first write of a node after a time fail. It stops, and starts again from its disk.
+    /// Makes the first disk write of a node after a time fail. The node stops and restarts from its disk.
     pub fn fail_write_at(&mut self, at: SimTime, node: impl NodeRef) {
         self.host_at(at, node, HostEvent::FailWrite);
     }
 
-    /// Has a node's disk lie about every sync from a time on, or stop to. A crash before the next true
-    /// sync loses what was committed since the last.
+    /// Makes the disk of a node acknowledge syncs without doing them from a time on, or stops that. A crash before
+    /// the next real sync loses all commits since the last one.
     pub fn lie_about_syncs_at(&mut self, at: SimTime, node: impl NodeRef, lying: bool) {
         self.host_at(at, node, HostEvent::Lying(lying));
     }
 
-    /// Flips a bit of some row on a node's disk at a time.
+    /// Flips a bit in a row on the disk of a node at a time.
     pub fn rot_at(&mut self, at: SimTime, node: impl NodeRef) {
         self.host_at(at, node, HostEvent::Rot);
     }
@@ -47,55 +54,60 @@ impl SimRuntime {
         self.world.schedule(at, SimEvent::Host { node, what });
     }
 
-    /// How far a node's wall clock is ahead of the right time, in microseconds; behind, if negative.
+    /// How far the wall clock of a node is ahead of the right time, in microseconds; behind, if negative.
     pub fn clock_offset_us(&self, node: impl NodeRef) -> i64 {
         self.world.clock_offset_us(self.resolve(node))
     }
 
-    /// What the faults of hosts did so far.
+    /// The effects of host faults so far, those of disks included.
     pub(super) fn host_effects(&self) -> HostEffects {
         let mut effects = self.world.host_effects();
         self.world.actors().for_each(|(_, actor)| effects.add(&actor.disk_effects()));
         effects
     }
 
-    /// A node is back. If its disk has lost something, what may be gone from now on is what no other disk
-    /// holds; and if it has a new name, all are told.
+    /// A node has restarted. If its disk has lost commits, only writes on the disk of some honest node must survive
+    /// from now on. If the node made a fresh start, the membership of all nodes gains its new replica id.
     pub(super) fn on_restarted(&mut self, node: NodeId) {
+        // A node may retire in the step in which it restarts.
         let Some(actor) = self.world.actor(node) else { return };
         let (name, fresh_starts) = actor.identity();
-        let losses = actor.disk_effects().lost_commits + u64::from(fresh_starts);
-        let before = self.losses.insert(node, (losses, fresh_starts)).unwrap_or_default();
-        if losses == before.0 {
+        let losses = DiskLosses { lost_commits: actor.disk_effects().lost_commits, fresh_starts };
+        let before = self.disk_losses.insert(node, losses).unwrap_or_default();
+        assert!(before.fresh_starts <= fresh_starts, "fresh starts are never uncounted");
+        if losses == before {
             return;
         }
         for context in 0..self.contexts() {
+            // What another honest disk holds now cannot be lost by this crash. Rows of a node that makes
+            // a fresh start count as lost.
             let disks = self.honest().map(|(_, actor)| actor.durable(context));
-            match Joined::joining(disks.collect(), self.config.merges.clone()) {
-                Ok(certain) => self.kept_mut(context).certain = Some(certain),
-                Err(error) => self.violate_oracle(&error.to_string()),
+            match ReferenceState::join_of(disks.collect(), self.config.merges.clone()) {
+                Ok(certain) => self.context_state_mut(context).certain = Some(certain),
+                Err(error) => self.report_oracle_error(&error.to_string()),
             }
-            if fresh_starts != before.1 {
-                self.kept_mut(context).catching_up.insert(node);
+            if fresh_starts != before.fresh_starts {
+                self.context_state_mut(context).catching_up.insert(node);
             }
         }
-        if fresh_starts != before.1 && !self.hostility.cast.is_outsider(node) {
+        if fresh_starts != before.fresh_starts && !self.hostility.roles.is_outsider(node) {
             for other in (0..self.world.len() as u32).map(NodeId) {
-                self.world.change(other, |actor| actor.meet(name));
+                self.world.change(other, |actor| actor.add_member(name));
             }
         }
     }
 
-    pub(super) fn violate_oracle(&mut self, detail: &str) {
-        self.violate(Check::ReplicaStopped { node: "the oracle".into(), detail: detail.to_owned() });
+    /// Reports that the oracle refused what a replica had accepted.
+    pub(super) fn report_oracle_error(&mut self, detail: &str) {
+        self.violate(Check::Internal { part: SimPart::Oracle, detail: detail.to_owned() });
     }
 
-    /// Where disks have lost something, nodes must agree on all that is certain, and on nothing that was
-    /// not written. They are in one state, so that one of them is looked at.
-    pub(super) fn check_with_losses(&self, context: usize, certain: &Joined) -> Option<Check> {
+    /// The final check where disks have lost commits: nodes must show all that is certain, and nothing that was not
+    /// written. All nodes have equal roots by now, so one of them is read.
+    pub(super) fn check_with_losses(&self, context: usize, certain: &ReferenceState) -> Option<Check> {
         let (node, replica) = self.honest_in(context).next()?;
         let name = self.name_in(context, node);
-        let differences = |state: &Joined| {
+        let differences = |state: &ReferenceState| {
             let found = differences(state.state(), replica.disk(), 1).unwrap_or_default();
             found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string)
         };
@@ -103,16 +115,17 @@ impl SimRuntime {
             let detail = differences(certain);
             return Some(Check::NotDurable { detail: format!("expected | {name} has: {detail}") });
         }
-        if self.kept(context).forgotten > 0 {
+        if self.context_state(context).collected > 0 {
             return None;
         }
         let written = match self.oracle(context).as_state() {
             Ok(written) => written,
             Err(error) => {
                 let detail = error.to_string();
-                return Some(Check::ReplicaStopped { node: "the oracle".into(), detail });
+                return Some(Check::Internal { part: SimPart::Oracle, detail });
             }
         };
+        // No record may be there that no write explains.
         let includes = written.includes(replica.disk()) == Ok(true);
         (!includes).then(|| Check::HiddenDifference { node: name, detail: differences(&written) })
     }

@@ -1,4 +1,4 @@
-//! Single links, as scripted tests make them.
+//! Properties of single links, as tests script them.
 
 use crate::runtime::sim_runtime::SimRuntime;
 use std::ops::{Deref, DerefMut};
@@ -8,19 +8,22 @@ use sync_sim_engine::node_id::{NodeId, NodeRef};
 use syncline_types::SimTime;
 
 impl SimRuntime {
-    /// Says what the link from one node to another is like from now on. The other way stays as it is.
+    /// Sets the properties of the link from one node to another from now on. The opposite direction stays
+    /// as it is.
     pub fn set_link(&mut self, from: impl NodeRef, to: impl NodeRef, properties: LinkProperties) {
-        let (from, to) = (self.resolve(from), self.resolve(to));
+        let from = self.resolve(from);
+        let to = self.resolve(to);
         self.world.set_link(from, to, Some(properties));
     }
 
-    /// Leaves it to chance again what the link from one node to another is like.
+    /// Leaves the properties of the link from one node to another to random faults again.
     pub fn clear_link(&mut self, from: impl NodeRef, to: impl NodeRef) {
-        let (from, to) = (self.resolve(from), self.resolve(to));
+        let from = self.resolve(from);
+        let to = self.resolve(to);
         self.world.set_link(from, to, None);
     }
 
-    /// As [`SimRuntime::set_link`] at a time; `None` leaves the link to chance again.
+    /// As [`SimRuntime::set_link`] at a time; `None` leaves the link to random faults again.
     pub fn set_link_at(
         &mut self,
         at: SimTime,
@@ -32,10 +35,11 @@ impl SimRuntime {
         self.change_link_at(at, from, to, change);
     }
 
-    /// Breaks the connection between two nodes, and loses what is on its way on it, in both directions.
-    /// Says whether there was one; without streams there is none.
+    /// Breaks the connection between two nodes and loses the frames in flight on it, in both directions.
+    /// Says whether there was one; without ordered streams there is none.
     pub fn break_connection(&mut self, a: impl NodeRef, b: impl NodeRef) -> bool {
-        let (a, b) = (self.resolve(a), self.resolve(b));
+        let a = self.resolve(a);
+        let b = self.resolve(b);
         self.world.router.break_connection(a, b)
     }
 
@@ -45,12 +49,13 @@ impl SimRuntime {
     }
 
     fn change_link_at(&mut self, at: SimTime, from: impl NodeRef, to: impl NodeRef, change: LinkChange) {
-        let (from, to) = (self.resolve(from), self.resolve(to));
+        let from = self.resolve(from);
+        let to = self.resolve(to);
         self.world.schedule(at, SimEvent::LinkChanged { from, to, change });
     }
 
-    /// The run with one direction of a link changed, for as long as the guard lives; then the link is
-    /// again what it was. Guards nest.
+    /// The run with one direction of a link changed for the lifetime of the guard, which then restores the link.
+    /// Guards nest.
     ///
     /// ```
     /// use sync_sim::prelude::*;
@@ -70,13 +75,14 @@ impl SimRuntime {
         to: impl NodeRef,
         properties: LinkProperties,
     ) -> LinkGuard<'_> {
-        let (from, to) = (self.resolve(from), self.resolve(to));
+        let from = self.resolve(from);
+        let to = self.resolve(to);
         let before = self.world.set_link(from, to, Some(properties));
         LinkGuard { runtime: self, from, to, before }
     }
 }
 
-/// A run with one direction of a link changed, which is what it was when this is dropped.
+/// A run with one direction of a link changed. Dropping the guard restores the link.
 #[derive(Debug)]
 pub struct LinkGuard<'a> {
     runtime: &'a mut SimRuntime,

@@ -1,7 +1,7 @@
-//! What the watch over a run's progress is told, and what it has to say.
+//! Feeds the liveness monitor with the events of a run and reports what it finds.
 
-use crate::liveness::{Storm, ending};
-use crate::node::{Noticed, SimNode};
+use crate::liveness::{SessionEnding, Storm};
+use crate::node::{ContextNotice, SimNode};
 use crate::runtime::SimRuntime;
 use crate::verdict::Check;
 use sync_sim_engine::actor::Actor;
@@ -16,40 +16,44 @@ const SNAPSHOT: u8 = FrameKind::Snapshot as u8;
 const CHATTER: [u8; 3] = [FrameKind::Delta as u8, FrameKind::DeltaFetch as u8, FrameKind::Handshake as u8];
 
 impl SimRuntime {
-    /// Tells the watch what an event did. O(1) but for the rare question how many records there are.
-    pub(super) fn attend(&mut self, stepped: &Stepped<Noticed>) {
+    /// Shows the liveness monitor what an event did. O(1), except that records are counted when the number of root
+    /// changes reaches a power of two.
+    pub(super) fn observe_progress(&mut self, stepped: &Stepped<ContextNotice>) {
         let now = self.world.clock.now();
         let moves = self.world.moves();
         let replicas = self.honest_replicas();
+        // A page of a snapshot is staged without a change of the digest, and is progress nevertheless.
         let page = stepped.accepted && stepped.frame.is_some_and(|(_, kind)| kind == SNAPSHOT);
         if moves != self.watch.moves() || page {
             self.watch.on_move(moves, now, self.world.last_arrival());
             let changes = self.watch.changes();
+            // Powers of two keep the cost of counting records amortized O(1) for each change.
             if changes >= 1_024 && changes.is_power_of_two() {
                 let storm = self.watch.changes_without_end(now, replicas, self.records());
                 self.on_storm(storm);
             }
         }
-        let cast = self.hostility.cast.clone();
+        // An `Arc`: the loop below reports violations while it asks for roles.
+        let roles = self.hostility.roles.clone();
         if let (Some(node), Some((from, kind))) = (stepped.node, stepped.frame)
-            && !cast.is_hostile(node)
-            && !cast.is_hostile(from)
+            && !roles.is_hostile(node)
+            && !roles.is_hostile(from)
         {
-            self.attend_frame(node, from, kind, stepped.accepted);
+            self.observe_frame(node, from, kind, stepped.accepted);
         }
-        for Noticed { context, notice } in &stepped.notices {
-            let Some(node) = stepped.node.filter(|node| !cast.is_hostile(*node)) else { continue };
+        for ContextNotice { context, notice } in &stepped.notices {
+            let Some(node) = stepped.node.filter(|node| !roles.is_hostile(*node)) else { continue };
             match notice {
                 Notice::SessionStarted { peer } | Notice::SessionEnded { peer, .. }
-                    if cast.is_hostile((*peer).into()) => {}
+                    if roles.is_hostile((*peer).into()) => {}
                 Notice::SessionStarted { .. } => {
                     let storm = self.watch.on_start(now, replicas);
                     self.on_storm(storm);
                 }
-                // The root that a disk loses in a crash within the step was there when it was reported.
+                // A crash within the step may have lost the root from disk after the session had reported it.
                 Notice::SessionEnded { peer, started_at, outcome, .. } if !stepped.undone => {
                     let sides = (node, (*peer).into());
-                    self.attend_end(*context, sides, *started_at, outcome, &stepped.notices);
+                    self.observe_session_end(*context, sides, *started_at, outcome, &stepped.notices);
                 }
                 _ => {}
             }
@@ -57,10 +61,12 @@ impl SimRuntime {
         self.watch.on_over(self.world.tally().is_quiet());
     }
 
-    fn attend_frame(&mut self, node: NodeId, from: NodeId, kind: u8, accepted: bool) {
+    fn observe_frame(&mut self, node: NodeId, from: NodeId, kind: u8, accepted: bool) {
         let now = self.world.clock.now();
         if kind == HEARTBEAT {
             let context = usize::from(self.world.actor(node).map_or(0, Actor::lane));
+            // Only calm time counts: otherwise a fault or a frame in flight may explain that the node
+            // does nothing.
             if accepted && self.is_calm(now) && self.root_in(context, node) != self.root_in(context, from) {
                 self.watch.on_difference();
             }
@@ -70,19 +76,19 @@ impl SimRuntime {
         }
     }
 
-    fn attend_end(
+    fn observe_session_end(
         &mut self,
         lane: u8,
         (node, peer): (NodeId, NodeId),
         started_at: SimTime,
         outcome: &Outcome,
-        notices: &[Noticed],
+        notices: &[ContextNotice],
     ) {
         let context = usize::from(lane);
         if let Outcome::Converged { root } = outcome {
             let own = self.root_in(context, node);
-            // What the same step took in after the session may have moved the root on.
-            let moved_on = |noticed: &Noticed| {
+            // The same step may have applied more after the session ended, which changed the root again.
+            let moved_on = |noticed: &ContextNotice| {
                 let moves = matches!(
                     noticed.notice,
                     Notice::DeltaApplied { .. } | Notice::TombstonesCollected { .. }
@@ -90,28 +96,35 @@ impl SimRuntime {
                 moves && noticed.context == lane
             };
             if *root != own && !notices.iter().any(moved_on) {
-                let (node, peer) = (self.name_in(context, node), self.name(peer));
+                let node = self.name_in(context, node);
+                let peer = self.name(peer);
                 self.violate(Check::UnprovenSuccess { node, peer });
             }
+            // Equal roots are success.
             if own == self.root_in(context, peer) {
                 return;
             }
         }
-        let Some(ending) = ending(outcome).filter(|_| self.is_calm(self.world.clock.now())) else { return };
+        // Endings that are no livelock, and endings that faults or writes still explain, say nothing.
+        let Some(ending) = SessionEnding::of(outcome).filter(|_| self.is_calm(self.world.clock.now())) else {
+            return;
+        };
         if let Some(times) = self.watch.on_end(lane, (node, peer), started_at, ending) {
-            let (node, peer) = (self.name_in(context, node), self.name(peer));
+            let node = self.name_in(context, node);
+            let peer = self.name(peer);
             self.violate(Check::StickyLoop { node, peer, ending, times });
         }
     }
 
+    /// Reports a storm as a violation.
     fn on_storm(&mut self, storm: Option<Storm>) {
         if let Some(Storm { of, count, span }) = storm {
             self.violate(Check::Storm { of, count, span });
         }
     }
 
-    /// Whether nothing but the nodes themselves keeps them from agreeing: all are up and linked, no write
-    /// is to come, and what was on its way when the run last moved has arrived.
+    /// Whether only the nodes themselves keep the run from converging: all are up and linked, no write is to
+    /// come, and all frames that were in flight at the last progress have arrived.
     fn is_calm(&self, now: SimTime) -> bool {
         let tally = self.world.tally();
         tally.down == 0
@@ -122,17 +135,19 @@ impl SimRuntime {
             && !self.world.router.partitions.any_up(now)
     }
 
-    /// Whether nobody has anything to do, all have heard that they differ, and none has acted on it.
+    /// Whether no node has work to do although all have heard that their roots differ.
     pub(super) fn is_idle_and_apart(&self) -> bool {
         self.watch.is_idle(self.honest_replicas())
     }
 
-    /// One of each context on each honest node.
+    /// The number of honest replicas: one for each context on each honest node.
     fn honest_replicas(&self) -> u64 {
-        ((self.world.len() - self.hostility.cast.hostile().count()) * self.contexts()) as u64
+        let hostile = self.hostility.roles.hostile().count();
+        assert!(hostile <= self.world.len(), "every hostile node is a node of the run");
+        ((self.world.len() - hostile) * self.contexts()) as u64
     }
 
-    /// Records in all states together.
+    /// The number of records in all states together. O(nodes).
     fn records(&self) -> u64 {
         let replicas = self.world.actors().flat_map(|(_, actor)| SimNode::replicas(actor));
         replicas.map(LocalSyncState::entity_count).sum()

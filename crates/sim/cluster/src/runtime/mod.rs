@@ -1,9 +1,14 @@
-//! Running: the clock, the queue, the choices, and the runtime that people hold.
+//! The runtime: a simulated cluster with its settings, its checks and its queries.
+//!
+//! [`SimRuntime`] is one value. Each module implements one aspect of it: faults that tests script
+//! (`churn`, `hosts`, `links`, `rules`, `hostile`), what is observed at every event (`checks`,
+//! `liveness`, `history`, `counts`), and what can be asked (`queries`).
 
 mod checks;
 mod churn;
 mod config;
 mod context_state;
+mod counts;
 mod history;
 mod hostile;
 mod hosts;
@@ -17,12 +22,12 @@ mod sessions;
 mod sim_runtime;
 mod workload;
 
-pub use checks::BLAMED;
+pub use checks::SENDER_FAULTS;
 pub use config::SimConfig;
-pub use history::entity_words;
+pub use history::entity_hex;
 pub use links::LinkGuard;
 pub use phases::Phase;
 pub use rules::RuleGuard;
-pub use script::Script;
+pub use script::RunScript;
 pub use sessions::EndedSession;
 pub use sim_runtime::SimRuntime;

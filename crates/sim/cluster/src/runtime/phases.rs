@@ -1,4 +1,4 @@
-//! The two phases of a run: everything goes wrong, then nothing does.
+//! The two phases of a run: faults happen in the first and not in the second.
 
 use crate::runtime::sim_runtime::SimRuntime;
 use serde::Serialize;
@@ -8,14 +8,14 @@ use syncline_types::SimTime;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Everything may go wrong; every check holds at every event.
+    /// Faults happen; every check holds at every event.
     Safety,
-    /// Nothing goes wrong any more; all must converge.
+    /// No fault happens any more; all nodes must converge.
     Liveness,
 }
 
 impl Phase {
-    /// Its name.
+    /// The name of the phase, as in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Safety => "safety",
@@ -25,33 +25,36 @@ impl Phase {
 }
 
 impl SimRuntime {
-    /// The phase that the run is in, if it has two.
+    /// The present phase, if the run has two.
     pub fn phase(&self) -> Option<Phase> {
         self.config.calm_after?;
         let is_calm = self.unleashed && self.calm_at == SimTime::MAX;
         Some(if is_calm { Phase::Liveness } else { Phase::Safety })
     }
 
-    /// Whether a script has something happen yet: the run is not over before.
+    /// Whether the script has an event before the end of the run. The run does not stop before it.
     pub(super) fn has_pending_script(&self) -> bool {
         self.world.next_told().is_some_and(|at| at < self.config.max_time)
     }
 
-    /// Lets things go wrong, until the network calms if it does.
+    /// Starts the faults, and schedules their end if the network calms.
     pub(super) fn begin_phases(&mut self) {
-        let (now, config) = (self.now(), &self.config);
+        let now = self.now();
+        let config = &self.config;
         let calm_after = config.calm_after;
         self.calm_at = calm_after.map_or(SimTime::MAX, |after| now + after);
         let chaos_for = calm_after.map_or(config.chaos_for, |after| config.chaos_for.min(after));
         self.world.unleash(now + chaos_for);
     }
 
-    /// Ends the first phase.
+    /// Ends all faults: the second phase begins.
     pub(super) fn calm(&mut self) {
-        // It calms at that time, not with the event that comes after.
+        // The network calms at its own time, not at that of the next event.
+        assert!(self.calm_at < SimTime::MAX, "the network calms once");
         self.world.clock.advance_to(self.calm_at);
         self.calm_at = SimTime::MAX;
         self.world.heal();
+        // The end of the faults is an event from outside: the allowances start again.
         self.watch.on_move(self.world.moves(), self.now(), self.world.last_arrival());
     }
 }

@@ -1,17 +1,17 @@
-//! What can be asked of a run: what is unfinished, what differs, what it cost.
+//! Queries: the unfinished work of a run, the differences between its nodes, its figures.
 
 use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
 use crate::metrics::{NodeMetrics, SimMetrics, WorkMetrics};
 use crate::node::{SimNode, SimReplica, differences};
 use crate::runtime::sim_runtime::SimRuntime;
-use crate::verdict::{Debt, Owed, Property};
+use crate::verdict::{Blocker, ConvergenceBlockers, Property};
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::{NodeId, NodeRef};
 use sync_sim_engine::world::Tally;
 use syncline_types::PeerId;
 
 impl Property {
-    /// The first property that does not hold.
+    /// The first convergence property that does not hold.
     pub fn blocking(tally: &Tally) -> Option<Self> {
         let blocking = [
             (tally.frames > 0, Self::NetworkQuiescent),
@@ -26,69 +26,72 @@ impl Property {
 }
 
 impl SimRuntime {
-    /// What is unfinished, and by whom. O(nodes).
-    pub fn owed(&self) -> Owed {
+    /// The work that keeps the run from being converged, and who has to do it. O(nodes).
+    pub fn owed(&self) -> ConvergenceBlockers {
         let tally = self.world.tally();
-        let mut debts = Vec::new();
+        let mut items = Vec::new();
         if tally.frames > 0 {
             let what = format!("{} frames on their way", tally.frames);
-            debts.push(Debt { node: None, who: "the network".into(), what });
+            items.push(Blocker { node: None, who: "the network".into(), what });
         }
         for (node, actor) in self.honest() {
-            debts.extend(self.debts_of(node, actor));
+            items.extend(self.blockers_of(node, actor));
         }
+        // Where roots differ, all of them are listed: the reader sees who differs from whom.
         for context in (0..self.contexts()).filter(|context| self.differ_in(*context)) {
             for (node, _) in self.honest() {
                 let what = format!("root {}", self.root_in(context, node));
-                debts.push(Debt { node: Some(node), who: self.name_in(context, node), what });
+                items.push(Blocker { node: Some(node), who: self.name_in(context, node), what });
             }
         }
-        let left_out = self.hostility.cast.hostile().map(|node| self.name(node)).collect();
-        Owed { blocking: Property::blocking(tally), debts, left_out }
+        let excluded = self.hostility.roles.hostile().map(|node| self.name(node)).collect();
+        ConvergenceBlockers { blocking: Property::blocking(tally), items, excluded }
     }
 
-    fn debts_of(&self, node: NodeId, actor: &SimNode) -> Vec<Debt> {
-        let debt = |who: String, what: String| Debt { node: Some(node), who, what };
+    /// The unfinished work of one node.
+    fn blockers_of(&self, node: NodeId, actor: &SimNode) -> Vec<Blocker> {
+        let blocker = |who: String, what: String| Blocker { node: Some(node), who, what };
         if self.world.is_late(node) {
-            return vec![debt(self.name(node), "has still to join".to_owned())];
+            return vec![blocker(self.name(node), "has still to join".to_owned())];
         }
         if actor.replica().is_none() {
-            return vec![debt(self.name(node), "is down".to_owned())];
+            return vec![blocker(self.name(node), "is down".to_owned())];
         }
-        let mut debts = Vec::new();
+        let mut items = Vec::new();
         if self.world.is_away(node) {
-            debts.push(debt(self.name(node), "is away".to_owned()));
+            items.push(blocker(self.name(node), "is away".to_owned()));
         }
-        for kept in actor.replicas() {
-            let who = self.name_in(kept.number(), node);
-            debts.extend(self.debts_in_context(kept).into_iter().map(|what| debt(who.clone(), what)));
+        for replica in actor.replicas() {
+            let who = self.name_in(replica.number(), node);
+            items.extend(self.pending_of(replica).into_iter().map(|what| blocker(who.clone(), what)));
         }
         let (_, timers) = self.world.unfinished(node);
-        if timers > 0 && debts.is_empty() {
-            debts.push(debt(self.name(node), format!("{timers} sync timers set")));
+        // Timers belong to sessions or pending syncs, which are listed already in most cases.
+        if timers > 0 && items.is_empty() {
+            items.push(blocker(self.name(node), format!("{timers} sync timers set")));
         }
-        debts
+        items
     }
 
-    /// What a replica that is up has not finished.
-    fn debts_in_context(&self, kept: &SimReplica) -> Vec<String> {
-        let Some(replica) = kept.replica() else { return Vec::new() };
-        let mut debts = Vec::new();
-        let counts = |peer: &PeerId| !self.hostility.cast.is_hostile((*peer).into());
+    /// The unfinished work of one replica, in words; nothing if its node is down.
+    fn pending_of(&self, sim_replica: &SimReplica) -> Vec<String> {
+        let Some(replica) = sim_replica.replica() else { return Vec::new() };
+        let mut items = Vec::new();
+        let counts = |peer: &PeerId| !self.hostility.roles.is_hostile((*peer).into());
         for peer in replica.syncing_with().filter(counts) {
-            debts.push(format!("a session with {} under way", self.name(peer.into())));
+            items.push(format!("a session with {} under way", self.name(peer.into())));
         }
         for (peer, reason) in replica.pending_syncs().filter(|(peer, _)| counts(peer)) {
-            debts.push(format!("a sync with {} owed: {reason}", self.name(peer.into())));
+            items.push(format!("a sync with {} pending: {reason}", self.name(peer.into())));
         }
-        let waiting = kept.pending().buffered;
-        if waiting > 0 {
-            debts.push(format!("{waiting} deltas waiting"));
+        let buffered = sim_replica.pending().buffered;
+        if buffered > 0 {
+            items.push(format!("{buffered} deltas waiting"));
         }
-        debts
+        items
     }
 
-    /// Whether everything has converged, and if not, why not.
+    /// Whether the run has converged, and if not, why not. O(nodes).
     pub fn check_convergence(&self) -> Convergence {
         let tally = self.world.tally();
         if tally.is_converged() {
@@ -98,20 +101,20 @@ impl SimRuntime {
             let digests = self.honest().map(|(node, _)| (node, self.world.digest(node))).collect();
             return Convergence::Diverged(ConvergenceDiff::of(digests));
         }
-        let owed = self.owed();
-        let blocking_property = owed.blocking.unwrap_or(Property::StateDigestsEqual);
-        Convergence::Pending(ConvergencePending { blocking_property, owed })
+        let blockers = self.owed();
+        let blocking_property = blockers.blocking.unwrap_or(Property::StateDigestsEqual);
+        Convergence::Pending(ConvergencePending { blocking_property, blockers })
     }
 
-    /// The figures of the run so far.
+    /// The figures of the run so far. O(nodes).
     pub fn metrics(&self) -> SimMetrics {
         let router = &self.world.router;
         let mut metrics = SimMetrics {
-            protocol: self.protocol.clone(),
-            effects: self.effects.clone(),
+            protocol: self.counts.protocol.clone(),
+            effects: self.counts.effects.clone(),
             hostile: self.hostile_metrics(),
             work: WorkMetrics::default(),
-            convergence: self.convergence.clone(),
+            convergence: self.counts.convergence.clone(),
             fates: router.fates().clone(),
         };
         metrics.protocol.messages_sent = router.fates().sent;
@@ -144,23 +147,23 @@ impl SimRuntime {
         let node = self.resolve(node);
         let traffic = self.world.traffic(node);
         let cost = self.world.actor(node).map(SimNode::cost).unwrap_or_default();
-        let (syncs_initiated, syncs_completed) = self.syncs.get(&node).copied().unwrap_or_default();
+        let syncs = self.counts.syncs_of(node);
         NodeMetrics {
             messages_sent: traffic.sent,
             messages_received: traffic.received,
             bytes_sent: traffic.bytes_sent,
             bytes_received: traffic.bytes_received,
             storage_ops: cost.storage_reads + cost.storage_writes,
-            syncs_initiated,
-            syncs_completed,
+            syncs_initiated: syncs.started,
+            syncs_completed: syncs.converged,
         }
     }
 
-    /// What keeps the run from being converged, in words: which node, which entity, which value.
+    /// What keeps the run from being converged, in words: the node, the entity and the values that differ.
     pub fn explain(&self) -> String {
         let mut words = match self.check_convergence() {
             Convergence::Converged => return "converged".to_owned(),
-            Convergence::Pending(pending) => pending.owed.to_string(),
+            Convergence::Pending(pending) => pending.blockers.to_string(),
             Convergence::Diverged(_) => self.owed().to_string(),
         };
         for context in 0..self.contexts() {
@@ -169,7 +172,8 @@ impl SimRuntime {
                 && let Some((other, replica)) =
                     replicas.find(|(node, _)| self.root_in(context, *node) != self.root_in(context, first))
             {
-                let (first, other) = (self.name(first), self.name_in(context, other));
+                let first = self.name(first);
+                let other = self.name_in(context, other);
                 for difference in differences(reference.disk(), replica.disk(), 5).unwrap_or_default() {
                     words += &format!("\n  {first} | {other}: {difference}");
                 }

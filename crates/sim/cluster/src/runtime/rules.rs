@@ -1,16 +1,16 @@
-//! Scripted interference with the frames of a run.
+//! Rules that interfere with chosen frames of a run.
 
 use crate::runtime::sim_runtime::SimRuntime;
 use std::ops::{Deref, DerefMut};
 use sync_sim_engine::network::{Rule, RuleId, RuleUse};
 
 impl SimRuntime {
-    /// Has a rule look at every frame from now on, after all others, until it is taken away.
+    /// Adds a rule, which is asked about every frame after all other rules until it is removed.
     pub fn add_rule(&mut self, rule: Rule) -> RuleId {
         self.world.router.rules.add(rule)
     }
 
-    /// Takes a rule away. Says how often it was asked, or `None` if it was gone already.
+    /// Removes a rule. Gives how often it was asked, or `None` if it was removed already.
     pub fn remove_rule(&mut self, rule: RuleId) -> Option<RuleUse> {
         self.world.router.rules.remove(rule)
     }
@@ -20,8 +20,7 @@ impl SimRuntime {
         self.world.router.rules.used(rule)
     }
 
-    /// The run under one more rule, for as long as the guard lives. Guards nest: what one gives out is a
-    /// run too.
+    /// The run under one more rule for the lifetime of the guard. Guards nest.
     ///
     /// ```
     /// use sync_sim::prelude::*;
@@ -41,7 +40,7 @@ impl SimRuntime {
     }
 }
 
-/// A run under a rule, which is taken away when this is dropped.
+/// A run under a rule. Dropping the guard removes the rule.
 #[derive(Debug)]
 pub struct RuleGuard<'a> {
     runtime: &'a mut SimRuntime,
@@ -49,12 +48,12 @@ pub struct RuleGuard<'a> {
 }
 
 impl RuleGuard<'_> {
-    /// The rule.
+    /// The id of the rule.
     pub const fn id(&self) -> RuleId {
         self.id
     }
 
-    /// How often it was asked.
+    /// How often the rule was asked.
     pub fn used(&self) -> RuleUse {
         self.runtime.rule_use(self.id).unwrap_or_default()
     }

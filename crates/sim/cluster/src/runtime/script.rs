@@ -1,17 +1,17 @@
-//! What a case scripts for nodes that a test adds itself.
+//! The script of a case whose nodes a test adds itself.
 
 use super::SimRuntime;
 use std::fmt::Debug;
 
-/// Scripted events and frame faults of a run whose nodes are not known before it begins.
+/// Scripted events and frame faults for a run whose nodes are not known yet.
 ///
-/// A case file names nodes. When a test adds the nodes, the names are resolved in the moment in which the
-/// run begins. The runtime holds the script until then, and does not know what a case is.
-pub trait Script: Debug + Send + Sync {
-    /// Resolves the names among the nodes of `rt` and schedules everything.
+/// A case file refers to nodes by name. When a test adds the nodes, the names are resolved at the time
+/// the run begins. The runtime stores the script until then and does not depend on cases.
+pub trait RunScript: Debug + Send + Sync {
+    /// Resolves the names among the nodes of `rt` and schedules all events.
     ///
     /// # Errors
     ///
-    /// A text that says which line of the script makes no sense for these nodes.
+    /// A text that names the line of the script that does not fit these nodes.
     fn apply(&self, rt: &mut SimRuntime) -> Result<(), String>;
 }

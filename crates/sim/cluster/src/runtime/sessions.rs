@@ -1,26 +1,26 @@
-//! The sessions of a run.
+//! Records of the sessions of a run.
 
 use sync_sim_engine::node_id::NodeId;
 use syncline_sync::{Outcome, SessionStats, SyncProtocolKind};
 use syncline_types::SimTime;
 
-/// A session that ended, as its initiator saw it. One that was lost in a crash never did.
+/// A session that ended, as its initiator saw it. A session that a crash ended leaves no record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EndedSession {
-    /// Who had begun it.
+    /// The node that initiated the session.
     pub node: NodeId,
-    /// In which of its contexts.
+    /// The context that was synced.
     pub context: usize,
-    /// With whom.
+    /// The node that responded.
     pub peer: NodeId,
-    /// When it began.
+    /// When the session started.
     pub started_at: SimTime,
-    /// When it ended.
+    /// When the session ended.
     pub ended_at: SimTime,
-    /// The protocol that was chosen, if it came to that.
+    /// The protocol, if the session got as far as choosing one.
     pub protocol: Option<SyncProtocolKind>,
-    /// How it ended.
+    /// Whether it converged, left a sync pending, or failed.
     pub outcome: Outcome,
-    /// Its figures.
+    /// Frames, records and deltas of the session.
     pub stats: SessionStats,
 }

@@ -1,16 +1,18 @@
-//! The runtime that people hold.
+//! The runtime that tests and tools use.
 
-use super::script::Script;
-use crate::liveness::Watch;
-use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
+use super::script::RunScript;
+use crate::liveness::LivenessMonitor;
+use crate::metrics::ConvergenceMetrics;
 use crate::node::{SimNode, context_id, replica_id};
 use crate::oracle::Oracle;
 use crate::runtime::config::SimConfig;
-use crate::runtime::context_state::Kept;
-use crate::runtime::hostile::Hostility;
+use crate::runtime::context_state::ContextState;
+use crate::runtime::counts::RunCounts;
+use crate::runtime::hostile::HostileState;
+use crate::runtime::hosts::DiskLosses;
 use crate::runtime::sessions::EndedSession;
 use crate::scenarios::{NodeSeed, Scenario};
-use crate::verdict::{Check, StopCondition};
+use crate::verdict::{Check, SimPart, StopCondition};
 use crate::workload::{Workload, Write};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,41 +29,37 @@ use syncline_store::MemoryStore;
 use syncline_sync::{Authority, Selection};
 use syncline_types::{Digest, EntityId, SimDuration, SimTime};
 
-/// What the nodes of every run sign with: cheap, and checked like any other signature.
+/// The group key with which the nodes of every run sign: cheap, and verified like any other signature.
 const GROUP_SECRET: [u8; 32] = [0x5e; 32];
 
-/// A run: nodes, network, clock, and the checks over all of them. It is a value: a clone is another
-/// run that goes on from here, and costs what the nodes' memory costs, not what their data does.
+/// A run: nodes, network, clock and the checks over all of them. A runtime is a value: a clone is a separate run that
+/// continues from the same point, and shares the data of the nodes' disks.
 #[derive(Clone, Debug)]
 pub struct SimRuntime {
     pub(super) config: SimConfig,
-    /// Nodes, network, clock and queue.
-    pub world: World<SimNode>,
+    /// Nodes, network, clock and event queue.
+    pub(super) world: World<SimNode>,
+    /// The name of each node, by index.
     pub(super) names: Vec<String>,
-    /// What is known of each context.
-    pub(super) kept: Vec<Kept>,
-    /// Per node that was down, what its disk had lost by then, and how often it had begun afresh.
-    pub(super) losses: BTreeMap<NodeId, (u64, u8)>,
-    pub(super) hostility: Hostility,
-    pub(super) protocol: ProtocolMetrics,
-    pub(super) effects: EffectMetrics,
-    pub(super) convergence: ConvergenceMetrics,
+    pub(super) context_states: Vec<ContextState>,
+    /// What each node had lost at its last restart.
+    pub(super) disk_losses: BTreeMap<NodeId, DiskLosses>,
+    pub(super) hostility: HostileState,
+    pub(super) counts: RunCounts,
+    /// The first check that failed; it ends the run.
     pub(super) violation: Option<Check>,
-    /// Per node, sessions begun and sessions that converged.
-    pub(super) syncs: BTreeMap<NodeId, (u64, u64)>,
-    pub(super) sessions: Vec<EndedSession>,
-    pub(super) watch: Watch,
+    pub(super) watch: LivenessMonitor,
+    /// Whether the run has begun: faults happen, and who is hostile is decided.
     pub(super) unleashed: bool,
-    /// What a case scripts for nodes and frames, until the run begins.
-    script: Option<Arc<dyn Script>>,
-    /// The promise that the last run broke.
-    pub broken: Option<Check>,
-    /// When the network calms; never again, once it has.
+    /// The script of a case, until the run begins.
+    script: Option<Arc<dyn RunScript>>,
+    /// The check that failed in the last call of [`SimRuntime::run_until`].
+    broken: Option<Check>,
+    /// When the network calms; [`SimTime::MAX`] once it has, or if it never does.
     pub(super) calm_at: SimTime,
+    /// Whether sessions choose their protocol by the decision table, because a scenario asks for it.
     by_table: bool,
-    /// Writes that fell into syncs by chance.
-    pub writes_into_syncs: u64,
-    /// What writes during syncs are drawn from.
+    /// The workload from which writes during syncs are drawn.
     pub(super) workload: Workload,
 }
 
@@ -80,7 +78,7 @@ impl SimRuntime {
     ///
     /// # Panics
     ///
-    /// If a setting makes no sense; [`SimRuntime::try_with_config`] returns the error instead.
+    /// If the settings are not consistent; [`SimRuntime::try_with_config`] returns the error instead.
     pub fn with_config(config: SimConfig) -> Self {
         match Self::try_with_config(config) {
             Ok(runtime) => runtime,
@@ -88,13 +86,21 @@ impl SimRuntime {
         }
     }
 
-    /// A run with these settings, or what is wrong with them.
+    /// A run with these settings.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is not consistent.
     pub fn try_with_config(config: SimConfig) -> Result<Self, ConfigError> {
         let choices = Choices::seeded(config.seed);
         Self::with_choices(config, choices)
     }
 
-    /// A run that takes its choices from a tape as far as that goes, and from the seed beyond.
+    /// A run that takes its random choices from a tape, and from the seed after the end of the tape.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is not consistent.
     pub fn replaying(config: SimConfig, tape: &[Drawn]) -> Result<Self, ConfigError> {
         let choices = Choices::replayed(config.seed, tape);
         Self::with_choices(config, choices)
@@ -114,30 +120,25 @@ impl SimRuntime {
         }
         Ok(Self {
             world,
-            kept: vec![Kept::new(config.merges.clone()); config.contexts],
-            losses: BTreeMap::new(),
-            hostility: Hostility { own_keys: config.faults.hostile.nodes > 0, ..Hostility::default() },
+            context_states: vec![ContextState::new(config.merges.clone()); config.contexts],
+            disk_losses: BTreeMap::new(),
+            hostility: HostileState { own_keys: config.faults.hostile.nodes > 0, ..HostileState::default() },
             config,
             names: Vec::new(),
-            protocol: ProtocolMetrics::default(),
-            effects: EffectMetrics::default(),
-            convergence: ConvergenceMetrics::default(),
+            counts: RunCounts::default(),
             violation: None,
-            syncs: BTreeMap::new(),
-            sessions: Vec::new(),
-            watch: Watch::default(),
+            watch: LivenessMonitor::default(),
             unleashed: false,
             script: None,
             broken: None,
             calm_at: SimTime::MAX,
             by_table: false,
-            writes_into_syncs: 0,
             workload: Workload::default(),
         })
     }
 
-    /// Has the run apply a script when it begins, once its nodes are known.
-    pub fn set_script(&mut self, script: Arc<dyn Script>) {
+    /// Sets a script, which the run applies when it begins and its nodes are known.
+    pub fn set_script(&mut self, script: Arc<dyn RunScript>) {
         self.script = Some(script);
     }
 
@@ -146,20 +147,21 @@ impl SimRuntime {
         self.add_node_with(name.into(), Vec::new(), Vec::new())
     }
 
+    /// Adds a node with what its disk holds of each context, and with writes that it makes before the run.
     fn add_node_with(&mut self, name: String, disks: Vec<MemoryStore>, writes: Vec<Write>) -> NodeId {
         let node = NodeId(self.world.len() as u32);
         let mut actor = self.actor(name, disks);
         for write in writes {
-            let chance = &mut self.world.choices.source(Stream::Scenario);
-            if let Some((operations, actions)) = actor.write_before_start(&write, chance) {
-                let oracle = &mut self.kept_mut(write.context).oracle;
+            let entropy = &mut self.world.choices.source(Stream::Scenario);
+            if let Some((operations, actions)) = actor.write_before_start(&write, entropy) {
+                let oracle = &mut self.context_state_mut(write.context).oracle;
                 oracle.acknowledge((node, replica_id(node)), SimTime::ZERO, operations, actions);
             }
         }
         self.world.add(actor)
     }
 
-    /// The next node, and what its disk holds of each context; nothing of those that are not told.
+    /// Makes the next node, with what its disk holds of each context. Contexts without a disk begin empty.
     pub(super) fn actor(&mut self, name: String, disks: Vec<MemoryStore>) -> SimNode {
         let node = NodeId(self.world.len() as u32);
         let mut config = ReplicaConfig::new(context_id(0), replica_id(node));
@@ -170,30 +172,31 @@ impl SimRuntime {
         config.merges = self.config.merges.clone();
         config.selection = if self.by_table { Selection::Table } else { self.config.selection };
         self.names.push(name);
-        // Tombstones may be forgotten because members keep what they said that they have.
-        let notices = !self.config.faults.hosts.lies_unnoticed;
+        // Collecting tombstones is safe only if members retain what they have acknowledged, or notice that they do
+        // not.
+        let detects_losses = !self.config.faults.hosts.lies_unnoticed;
         let mut disks = disks.into_iter();
         let mut actor = SimNode::new(node, config.clone(), disks.next().unwrap_or_default());
         for number in 1..self.contexts() {
             let config = ReplicaConfig { context: context_id(number), ..config.clone() };
-            actor = actor.keeping(node, config, disks.next().unwrap_or_default());
+            actor = actor.with_context(node, config, disks.next().unwrap_or_default());
         }
-        actor = actor.noticing_losses(notices);
+        actor = actor.with_loss_detection(detects_losses);
         if self.hostility.own_keys {
             actor = actor.with_own_key();
         }
-        actor.forgetting(self.config.forget_tombstones && notices)
+        actor.with_tombstone_collection(self.config.forget_tombstones && detects_losses)
     }
 
-    /// Adds the nodes of a scenario with the state they already have. Where they keep several contexts it says
-    /// what they have in the first; in each other one they begin with other states of that kind.
+    /// Adds the nodes of a scenario with their initial states, which are those of the first context. In each further
+    /// context the nodes begin with other states of the same shape ([`Scenario::in_context`]).
     pub fn apply_scenario(&mut self, scenario: Scenario) -> Vec<NodeId> {
         let others = (1..self.contexts()).map(|number| scenario.in_context(number)).collect();
         self.apply_scenarios(scenario, others)
     }
 
-    /// Adds the nodes of a scenario, which says what they have in their first context, and others that say so
-    /// of the other contexts.
+    /// Adds the nodes of a scenario with their initial states in the first context; `others` has one scenario for
+    /// each further context.
     pub fn apply_scenarios(&mut self, first: Scenario, others: Vec<Scenario>) -> Vec<NodeId> {
         self.by_table |= first.by_table;
         let names: Vec<String> = first.nodes.iter().map(|node| node.name.clone()).collect();
@@ -206,19 +209,22 @@ impl SimRuntime {
                 Ok(found) => disks.iter_mut().zip(found).for_each(|(disks, disk)| disks.push(disk)),
                 Err(error) => {
                     let detail = error.to_string();
-                    self.violate(Check::ReplicaStopped { node: "the scenario".into(), detail });
+                    self.violate(Check::Internal { part: SimPart::Scenario, detail });
                     return Vec::new();
                 }
             }
             let Scenario { shared, nodes, .. } = scenario;
-            let oracle = &mut self.kept_mut(context).oracle;
+            // The oracle learns the initial state as it learns writes: it must be visible in the end.
+            let oracle = &mut self.context_state_mut(context).oracle;
             let sharing = nodes.iter().zip(from..).filter(|(node, _)| node.has_shared);
-            oracle.begin_with(sharing.map(|(_, node)| NodeId(node)).collect(), shared);
-            for (at, NodeSeed { own, writes: told, .. }) in nodes.into_iter().enumerate() {
-                oracle.begin_with(vec![NodeId(from + at as u32)], own);
-                let told = told.into_iter().map(|operation| Write::from(vec![operation]).in_context(context));
+            oracle.add_initial(sharing.map(|(_, node)| NodeId(node)).collect(), shared);
+            for (at, NodeSeed { own, writes: seeded, .. }) in nodes.into_iter().enumerate() {
+                oracle.add_initial(vec![NodeId(from + at as u32)], own);
+                let seeded =
+                    seeded.into_iter().map(|operation| Write::from(vec![operation]).in_context(context));
+                // A scenario of another context may have more nodes than the first; they do not exist.
                 if let Some(writes) = writes.get_mut(at) {
-                    writes.extend(told);
+                    writes.extend(seeded);
                 }
             }
         }
@@ -238,8 +244,7 @@ impl SimRuntime {
         nodes.try_into().unwrap_or_else(|_| panic!("the scenario has {found} nodes, not {N}"))
     }
 
-    /// Changes the settings of one node's replica, such as the protocols it offers, before the run begins; in
-    /// each of its contexts.
+    /// Changes the settings of the replicas of a node, such as the protocols they offer, before the run begins.
     ///
     /// # Panics
     ///
@@ -250,7 +255,7 @@ impl SimRuntime {
         self.world.change(node, |actor| actor.configure(&mut change));
     }
 
-    /// Has a node's application write now; into the first context, unless the write names
+    /// Has the application of a node write now, to the first context unless the write names
     /// [another](Write::in_context).
     ///
     /// # Panics
@@ -260,19 +265,24 @@ impl SimRuntime {
         self.write_at(self.now(), node, write);
     }
 
-    /// Has a node's application write at a time.
+    /// Has the application of a node write at a time.
     ///
     /// # Panics
     ///
     /// As [`SimRuntime::write`].
     pub fn write_at(&mut self, at: SimTime, node: impl NodeRef, write: impl Into<Write>) {
-        let (node, op) = (self.resolve(node), write.into());
-        let (context, kept) = (op.context, self.contexts());
-        assert!(context < kept, "there is no context {context}; each node keeps {kept}, numbered from 0");
+        let node = self.resolve(node);
+        let op = write.into();
+        let context = op.context;
+        let contexts = self.contexts();
+        assert!(
+            context < contexts,
+            "there is no context {context}; each node keeps {contexts}, numbered from 0"
+        );
         self.world.schedule(at, SimEvent::Op { node, op });
     }
 
-    /// Stops frames between two nodes, both ways, for a while or until healed.
+    /// Drops frames between two nodes, in both directions, for a while or until healed.
     pub fn partition_bidirectional(
         &mut self,
         a: impl NodeRef,
@@ -283,7 +293,7 @@ impl SimRuntime {
         self.partition(spec, lasting)
     }
 
-    /// Stops frames from one node to another, for a while or until healed. The other way stays open.
+    /// Drops frames from one node to another, for a while or until healed. The opposite direction stays open.
     pub fn partition_one_way(
         &mut self,
         from: impl NodeRef,
@@ -294,7 +304,7 @@ impl SimRuntime {
         self.partition(spec, lasting)
     }
 
-    /// Stops frames between groups of nodes, for a while or until healed.
+    /// Drops frames between groups of nodes, for a while or until healed.
     pub fn partition_groups<N: NodeRef>(
         &mut self,
         groups: &[Vec<N>],
@@ -305,7 +315,7 @@ impl SimRuntime {
         self.partition(PartitionSpec::Groups(groups), lasting)
     }
 
-    /// Puts up a partition, for a while or until healed.
+    /// Starts a partition, for a while or until healed.
     pub fn partition(&mut self, spec: PartitionSpec, lasting: Option<SimDuration>) -> PartitionId {
         let end = lasting.map(|lasting| self.now() + lasting);
         let cut = self.world.is_recording().then(|| spec.clone());
@@ -317,24 +327,25 @@ impl SimRuntime {
         partition
     }
 
-    /// Takes down every partition between two nodes, either way.
+    /// Ends every partition between two nodes, in either direction.
     pub fn heal_partition(&mut self, a: impl NodeRef, b: impl NodeRef) {
-        let (a, b) = (self.resolve(a), self.resolve(b));
+        let a = self.resolve(a);
+        let b = self.resolve(b);
         self.world.router.partitions.heal_between(a, b);
     }
 
-    /// Takes down one partition.
+    /// Ends one partition.
     pub fn heal(&mut self, partition: PartitionId) {
         self.world.record_outside(What::PartitionEnd { partition: partition.0 });
         self.world.router.partitions.heal(partition);
     }
 
-    /// Takes down all partitions.
+    /// Ends all partitions.
     pub fn heal_all(&mut self) {
         self.world.router.partitions.heal_all();
     }
 
-    /// Takes a node down at a time, for a while or until [`SimRuntime::restart_at`].
+    /// Crashes a node at a time, for a while or until [`SimRuntime::restart_at`].
     pub fn crash_at(
         &mut self,
         at: SimTime,
@@ -346,7 +357,7 @@ impl SimRuntime {
         self.world.schedule(at, SimEvent::NodeCrash { node, point, down_for });
     }
 
-    /// Brings a node back at a time.
+    /// Restarts a node at a time.
     pub fn restart_at(&mut self, at: SimTime, node: impl NodeRef) {
         let node = self.resolve(node);
         self.world.schedule(at, SimEvent::NodeRestart { node, crash: None });
@@ -425,7 +436,7 @@ impl SimRuntime {
         if let Some(script) = self.script.take()
             && let Err(detail) = script.apply(self)
         {
-            self.violate(Check::ReplicaStopped { node: "the case".into(), detail });
+            self.violate(Check::Internal { part: SimPart::Case, detail });
         }
     }
 
@@ -440,7 +451,7 @@ impl SimRuntime {
 
     fn record(&mut self, stop: &StopCondition) {
         let converged = *stop == StopCondition::Converged;
-        self.convergence = ConvergenceMetrics {
+        self.counts.convergence = ConvergenceMetrics {
             converged,
             time_to_converge: converged.then(|| self.now()),
             messages_to_converge: converged.then(|| self.world.router.fates().sent),
@@ -449,61 +460,82 @@ impl SimRuntime {
         };
     }
 
-    /// What was acknowledged in a context.
-    pub fn oracle(&self, context: usize) -> &Oracle {
-        &self.kept(context).oracle
+    /// The check that failed in the last run, if one did.
+    pub const fn broken_promise(&self) -> Option<&Check> {
+        self.broken.as_ref()
     }
 
-    /// The clock.
+    /// The number of writes that random faults scheduled into syncs so far.
+    pub const fn writes_during_sync(&self) -> u64 {
+        self.counts.writes_during_sync
+    }
+
+    /// The nodes, the network and the clock of the run.
+    pub const fn world(&self) -> &World<SimNode> {
+        &self.world
+    }
+
+    /// The same, to be changed by tools that script, pin or replay a run. What a tool changes after the run has begun
+    /// is not in the trace digest.
+    pub const fn world_mut(&mut self) -> &mut World<SimNode> {
+        &mut self.world
+    }
+
+    /// The acknowledged writes of a context and what they imply.
+    pub fn oracle(&self, context: usize) -> &Oracle {
+        &self.context_state(context).oracle
+    }
+
+    /// The simulated clock.
     pub const fn clock(&self) -> SimClock {
         self.world.clock
     }
 
-    /// The time.
+    /// The present simulated time.
     pub const fn now(&self) -> SimTime {
         self.world.clock.now()
     }
 
-    /// Events taken so far.
+    /// Number of events taken so far.
     pub const fn events_processed(&self) -> u64 {
         self.world.events()
     }
 
-    /// The settings.
+    /// The settings of the run.
     pub const fn config(&self) -> &SimConfig {
         &self.config
     }
 
-    /// The network.
+    /// The simulated network.
     pub const fn network(&self) -> &NetworkRouter {
         &self.world.router
     }
 
-    /// The digest of all that happened: equal for equal runs.
+    /// The digest of all events so far: equal for equal runs.
     pub const fn trace_digest(&self) -> TraceDigest {
         self.world.trace()
     }
 
     /// Every session that has ended so far, in the order of their ends.
     pub fn sessions(&self) -> &[EndedSession] {
-        &self.sessions
+        self.counts.sessions()
     }
 
-    /// Every choice so far, if the settings ask to keep them.
+    /// Every random choice so far, if the settings ask to record them.
     pub fn tape(&self) -> &[Drawn] {
         self.world.choices.tape()
     }
 
-    /// The nodes, in the order of joining.
+    /// The nodes that have not retired, in the order in which they were added.
     pub fn node_ids(&self) -> Vec<NodeId> {
         self.world.actors().map(|(node, _)| node).collect()
     }
 
-    /// A node.
+    /// A node with its replicas and its disk.
     ///
     /// # Panics
     ///
-    /// If there is no such node.
+    /// If there is no such node, or it has retired.
     pub fn node(&self, node: impl NodeRef) -> &SimNode {
         let node = self.resolve(node);
         self.world.actor(node).unwrap_or_else(|| panic!("there is no node {node}"))
@@ -514,12 +546,12 @@ impl SimRuntime {
         self.world.is_up(self.resolve(node))
     }
 
-    /// The digest of a node's state; of all its states, if it keeps several contexts.
+    /// The digest of the state of a node; of all its states together, if it has several contexts.
     pub fn digest(&self, node: impl NodeRef) -> Digest {
         self.world.digest(self.resolve(node))
     }
 
-    /// A node's name.
+    /// The name of a node.
     pub fn name(&self, node: NodeId) -> String {
         self.names.get(node.index()).cloned().unwrap_or_else(|| node.to_string())
     }
@@ -535,6 +567,7 @@ impl SimRuntime {
         state.and_then(|mut state| state.is_visible(id)).unwrap_or(false)
     }
 
+    /// The node of this id or name. Panics if there is none: only a test can name it wrong.
     pub(super) fn resolve(&self, node: impl NodeRef) -> NodeId {
         match node.resolve(&self.names) {
             Some(node) => node,

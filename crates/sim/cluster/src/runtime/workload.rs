@@ -1,9 +1,9 @@
-//! The writes of a workload.
+//! Schedules the writes of a workload.
 
 use crate::node::replica_id;
-use crate::runtime::history::entity_words;
+use crate::runtime::history::entity_hex;
 use crate::runtime::sim_runtime::SimRuntime;
-use crate::workload::{Mishap, Planned, Workload, Write};
+use crate::workload::{Mishap, PlannedWrite, Workload, Write};
 use sync_sim_engine::event::SimEvent;
 use sync_sim_engine::history::{Note, What};
 use sync_sim_engine::node_id::NodeId;
@@ -12,22 +12,24 @@ use sync_sim_engine::world::Happened;
 use syncline_types::Choice;
 
 impl SimRuntime {
-    /// Has every node's application write what a workload draws: part of it before the run, if that has not
-    /// begun, the rest from now on.
+    /// Schedules the writes that a workload draws. If the run has not begun, a part of them is written before it.
     pub fn apply_workload(&mut self, workload: &Workload) {
         self.workload = workload.clone();
         let before = if self.unleashed { 0 } else { workload.writes_before() };
-        let (nodes, now) = (self.world.len(), self.world.clock.now());
+        let nodes = self.world.len();
+        let now = self.world.clock.now();
         let choices = &mut self.world.choices;
+        // Writes before the run are drawn first: the order of the draws is part of the trace.
         let mut early = workload.draw(before, nodes, now, &self.config.faults, choices);
         let mut planned = workload.draw(workload.writes - before, nodes, now, &self.config.faults, choices);
-        spread(&mut early, self.kept.len(), choices);
-        spread(&mut planned, self.kept.len(), choices);
-        for Planned { node, write, .. } in early {
+        spread(&mut early, self.context_states.len(), choices);
+        spread(&mut planned, self.context_states.len(), choices);
+        for PlannedWrite { node, write, .. } in early {
             self.write_before_start(node, &write);
         }
-        for Planned { at, node, write, mishap } in planned {
+        for PlannedWrite { at, node, write, mishap } in planned {
             match mishap {
+                // The crash is scheduled before the write and hits the step of the write itself.
                 Some(Mishap::Crash(point, down_for)) => {
                     let down_for = Some(down_for);
                     self.world.schedule_planned(at, SimEvent::NodeCrash { node, point, down_for });
@@ -42,46 +44,46 @@ impl SimRuntime {
         }
     }
 
-    /// Has a node's application write before the run: it is acknowledged, and nobody else hears of it.
+    /// Has the application of a node write before the run: the write is acknowledged and no other node hears of it.
     pub fn write_before_start(&mut self, node: NodeId, write: &Write) {
         let mut accepted = None;
-        // Nothing but this write draws meanwhile.
-        let mut chance = std::mem::replace(&mut self.world.choices, Choices::seeded(0));
+        // The choices are moved out for the duration of the write; nothing else draws meanwhile.
+        let mut choices = std::mem::replace(&mut self.world.choices, Choices::seeded(0));
         self.world.change(node, |actor| {
-            accepted = actor.write_before_start(write, &mut chance.source(Stream::Scenario));
+            accepted = actor.write_before_start(write, &mut choices.source(Stream::Scenario));
         });
-        self.world.choices = chance;
+        self.world.choices = choices;
         match accepted {
             Some((operations, actions)) => {
-                self.protocol.writes_accepted += 1;
+                self.counts.protocol.writes_accepted += 1;
                 if self.world.is_recording() {
-                    let entities = actions.iter().map(|action| entity_words(action.id())).collect();
+                    let entities = actions.iter().map(|action| entity_hex(action.id())).collect();
                     let note = Note::WriteAccepted { entities }.of_context(write.context);
                     self.world.record_early(node, What::Write, note);
                 }
                 let op = Write::from(operations.clone()).in_context(write.context);
                 self.world.keep_at(self.now().into(), || Happened::Early { node, op });
                 let now = self.now();
-                let oracle = &mut self.kept_mut(write.context).oracle;
+                let oracle = &mut self.context_state_mut(write.context).oracle;
                 oracle.acknowledge((node, replica_id(node)), now, operations, actions);
             }
-            None => self.protocol.writes_refused += 1,
+            None => self.counts.protocol.writes_refused += 1,
         }
     }
 }
 
-/// Draws which of so many contexts each write goes to. Writes of one instant, such as two that clash, go to
-/// one.
-fn spread(writes: &mut [Planned], contexts: usize, choices: &mut Choices) {
+/// Draws the context of each write. Writes of the same instant, such as two that clash, go to the same context.
+fn spread(writes: &mut [PlannedWrite], contexts: usize, choices: &mut Choices) {
     if contexts == 1 {
         return;
     }
     let mut last = None;
-    for Planned { at, write, .. } in writes {
+    for PlannedWrite { at, write, .. } in writes {
         let context = match last {
             Some((instant, context)) if instant == *at => context,
             _ => choices.below(Stream::Contexts, Choice::WriteContext, contexts as u64) as usize,
         };
-        (write.context, last) = (context, Some((*at, context)));
+        write.context = context;
+        last = Some((*at, context));
     }
 }

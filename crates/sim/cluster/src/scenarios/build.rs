@@ -1,4 +1,4 @@
-//! What a scenario is made of.
+//! Scenarios and the actions of their initial states.
 
 use syncline_crdt::{Register, Value};
 use syncline_replica::Operation;
@@ -9,57 +9,60 @@ use syncline_types::{EntityId, Hlc, Moment, ReplicaId, SimTime};
 /// One node of a scenario.
 #[derive(Clone, Debug)]
 pub struct NodeSeed {
-    /// Its name.
+    /// The name of the node.
     pub name: String,
-    /// What it has beyond what all share.
+    /// Initial state of this node alone.
     pub own: Vec<Action>,
-    /// Whether it has what all share.
+    /// Whether the node has the shared state.
     pub has_shared: bool,
-    /// What its application wrote before the run, each a delta that nobody else has.
+    /// Writes of its application before the run, each a delta that no other node has.
     pub writes: Vec<Operation>,
 }
 
 /// Nodes and the state they already have when the run begins.
 #[derive(Clone, Debug, Default)]
 pub struct Scenario {
-    /// What all nodes have, unless one says otherwise.
+    /// Initial state of all nodes with [`NodeSeed::has_shared`].
     pub shared: Vec<Action>,
-    /// The nodes.
+    /// The nodes, in the order in which they are added.
     pub nodes: Vec<NodeSeed>,
     /// Whether sessions choose their protocol by the decision table, whatever the settings say.
     pub by_table: bool,
 }
 
-/// The stamps of initial state: a millisecond of the past, written by a replica that takes no part.
+/// The author of initial state number `node`: a replica that is not a node of the run.
 pub fn author(node: u64) -> ReplicaId {
     let mut id = ReplicaId::from_u64(node);
     id.0[15] = 0xee;
     id
 }
 
-/// Who writes the initial states of a context, given by its number: of the first, the author depends on the
-/// node; of each other one it is this, whichever node has it.
+/// The number of the [`author`] of initial state in a context other than the first. There it is the same for all
+/// nodes; in the first context the author depends on the node.
 pub const fn author_in(context: usize) -> u64 {
     (context as u64) << 32
 }
 
-/// A register of initial state as it is in the context of this number: another one, if its id comes from what it
-/// holds.
-fn renamed(action: &Action, number: usize) -> Action {
-    let Action::Add { id, ancestors, value: Value::Lww(held), .. } = action else { return action.clone() };
+/// A register of initial state as it is in context `number`: its text has the number as a prefix, and so has its id
+/// if that is the hash of the text.
+fn in_other_context(action: &Action, number: usize) -> Action {
+    let Action::Add { id, ancestors, value: Value::Lww(register), .. } = action else {
+        // Initial states are registers; what a test adds besides is the same in every context.
+        return action.clone();
+    };
     let parent = ancestors.last().copied().unwrap_or(EntityId::ROOT);
-    let text = [format!("{number}:").as_bytes(), held.bytes()].concat();
-    let is_named = EntityId::child_of(parent, held.bytes()) == *id;
+    let text = [format!("{number}:").as_bytes(), register.bytes()].concat();
+    let is_named = EntityId::child_of(parent, register.bytes()) == *id;
     let id = if is_named { EntityId::child_of(parent, &text) } else { *id };
     early_register(id, ancestors.clone(), author(author_in(number)), text)
 }
 
-/// A register of initial state.
+/// A register of initial state with this text.
 pub fn register(id: EntityId, ancestors: Vec<EntityId>, by: ReplicaId, text: String) -> Action {
     early_register(id, ancestors, by, text.into_bytes())
 }
 
-/// A register that `by` wrote before everything else.
+/// A register that `by` wrote at time 1 ms, before all writes of a run.
 pub fn early_register(id: EntityId, ancestors: Vec<EntityId>, by: ReplicaId, bytes: Vec<u8>) -> Action {
     let stamp = Hlc::new(1, 0, by);
     Action::Add {
@@ -72,21 +75,20 @@ pub fn early_register(id: EntityId, ancestors: Vec<EntityId>, by: ReplicaId, byt
 
 const NAMES: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
 
-/// The name of the `at`-th node.
+/// The default name of node number `at`.
 pub(super) fn node_name(at: usize) -> String {
     NAMES.get(at).map_or_else(|| format!("node-{at}"), |name| (*name).to_owned())
 }
 
 impl Scenario {
-    /// A scenario of nodes that have `shared`, and each what `own` gives for it.
+    /// A scenario of nodes that all have `shared`, and each besides what `own` gives for its number.
     pub fn new(nodes: usize, shared: Vec<Action>, mut own: impl FnMut(usize) -> Vec<Action>) -> Self {
         let seed = |at| NodeSeed { name: node_name(at), own: own(at), has_shared: true, writes: Vec::new() };
         Self { shared, nodes: (0..nodes).map(seed).collect(), by_table: false }
     }
 
-    /// What nodes that begin with this in their first context have in another: states of the same kind, of
-    /// other entities, and each node what its neighbour has in the one before. Nobody shares any of them: what
-    /// several nodes have is told of each.
+    /// The scenario of context `number` for nodes that begin with this one in their first context: states of the same
+    /// shape, of other entities, rotated by `number` nodes. Shared state becomes state of each single node.
     pub fn in_context(&self, number: usize) -> Self {
         let mut nodes = self.nodes.clone();
         let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
@@ -94,8 +96,9 @@ impl Scenario {
         for (node, name) in nodes.iter_mut().zip(names) {
             let shared = if node.has_shared { &self.shared[..] } else { &[] };
             let all = shared.iter().chain(&node.own);
-            node.own = all.map(|action| renamed(action, number)).collect();
-            (node.name, node.has_shared) = (name, false);
+            node.own = all.map(|action| in_other_context(action, number)).collect();
+            node.name = name;
+            node.has_shared = false;
             for write in &mut node.writes {
                 if let Operation::Set { bytes, .. } = write {
                     bytes.splice(0..0, format!("{number}:").into_bytes());
@@ -105,13 +108,13 @@ impl Scenario {
         Self { shared: Vec::new(), nodes, by_table: self.by_table }
     }
 
-    /// Sessions choose their protocol by the decision table: the scenario is made for one of its rows.
+    /// Makes sessions choose their protocol by the decision table, for scenarios that are built for one of its rows.
     pub const fn choosing_by_table(mut self) -> Self {
         self.by_table = true;
         self
     }
 
-    /// The disk of each node.
+    /// The initial disk of each node. O(n log n).
     pub(crate) fn disks(&self) -> Result<Vec<MemoryStore>, StorageError> {
         let shared = written(MemoryStore::default(), &self.shared)?;
         let disk = |node: &NodeSeed| {
@@ -122,6 +125,7 @@ impl Scenario {
     }
 }
 
+/// A disk after these actions.
 fn written(mut disk: MemoryStore, actions: &[Action]) -> Result<MemoryStore, StorageError> {
     if actions.is_empty() {
         return Ok(disk);

@@ -1,11 +1,11 @@
-//! Scenarios that are the same every time.
+//! Scenarios without random choices.
 
 use crate::scenarios::build::{Scenario, author, register};
 use syncline_replica::{Operation, Target};
 use syncline_storage::Action;
 use syncline_types::EntityId;
 
-/// `count` registers that belong to `whose`.
+/// `count` registers whose names begin with `whose`.
 fn registers(whose: &str, by: u64, count: usize) -> Vec<Action> {
     let register = |at| {
         let name = format!("{whose}/{at}");
@@ -37,7 +37,7 @@ impl Scenario {
         Self::overlap(nodes, shared, unique)
     }
 
-    /// `nodes` nodes that agree on `entities` entities, the last of which has nothing.
+    /// `nodes` nodes of which all but the last have the same `entities` entities; the last is empty.
     pub fn fresh_joiner(nodes: usize, entities: usize) -> Self {
         let mut scenario = Self::n_nodes_synced(nodes, entities);
         if let Some(last) = scenario.nodes.last_mut() {
@@ -46,12 +46,12 @@ impl Scenario {
         scenario
     }
 
-    /// One node with a hundred entities and an empty one, which must take a snapshot.
+    /// One node with a hundred entities and an empty one: the empty one takes a snapshot.
     pub fn force_snapshot() -> Self {
         Self::fresh_joiner(2, 100)
     }
 
-    /// Two empty nodes: the negotiation answers None.
+    /// Two empty nodes: the negotiation selects no protocol.
     pub fn force_none() -> Self {
         Self::n_nodes_synced(2, 0)
     }
@@ -61,7 +61,8 @@ impl Scenario {
         Self::force_snapshot()
     }
 
-    /// Forty entities against a hundred others: counts so far apart that the index is walked.
+    /// Forty entities against a hundred others: the counts differ so much that the table selects a walk
+    /// of the index.
     pub fn force_hash_high_divergence() -> Self {
         Self::new(
             2,
@@ -71,7 +72,7 @@ impl Scenario {
         .choosing_by_table()
     }
 
-    /// Nodes with a tree five deep, each with more of its own in one branch.
+    /// Nodes that share a tree five levels deep, each with more entities of its own in one branch.
     pub fn deep_tree(nodes: usize, shared: usize, own: impl Fn(usize) -> usize) -> Self {
         let leaf = |whose: &str, by: u64, branch: usize, at: usize| {
             let mut path = Vec::new();
@@ -89,12 +90,13 @@ impl Scenario {
         })
     }
 
-    /// Eighty shared entities five deep and a few more on each side, in one branch: whole subtrees.
+    /// Eighty shared entities five levels deep and a few more on each side in one branch: the table
+    /// selects subtree prefetch.
     pub fn force_subtree_prefetch() -> Self {
         Self::deep_tree(2, 80, |node| if node == 0 { 5 } else { 15 }).choosing_by_table()
     }
 
-    /// A hundred entities, five of which one side lacks: filters.
+    /// A hundred entities, five of which one side lacks: the table selects Bloom filters.
     pub fn force_bloom_filter() -> Self {
         Self::new(
             2,
@@ -104,7 +106,7 @@ impl Scenario {
         .choosing_by_table()
     }
 
-    /// Thirty-six entities against forty, wide and flat: level by level.
+    /// Thirty-six entities against forty, wide and flat: the table selects the level-wise comparison.
     pub fn force_levelwise() -> Self {
         Self::new(2, registers("shared", 0, 30), |node| {
             let name = crate::scenarios::build::node_name(node);
@@ -113,7 +115,8 @@ impl Scenario {
         .choosing_by_table()
     }
 
-    /// A hundred shared entities and two writes that only one side has, as deltas.
+    /// A hundred shared entities and two writes that only one side has, as deltas: the table selects a
+    /// delta sync.
     pub fn force_delta_sync() -> Self {
         let mut scenario = Self::n_nodes_synced(2, 100);
         if let Some(first) = scenario.nodes.first_mut() {

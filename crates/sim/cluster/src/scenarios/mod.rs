@@ -1,4 +1,4 @@
-//! Where runs begin: nodes and the state they already have.
+//! Scenarios: the nodes of a run and their initial states.
 
 mod build;
 mod deterministic;
@@ -10,11 +10,11 @@ pub use random::{RandomScenario, RandomScenarioConfig};
 /// A scenario that can be named on a command line.
 #[derive(Clone, Copy, Debug)]
 pub struct NamedScenario {
-    /// Its name.
+    /// The name on the command line.
     pub name: &'static str,
-    /// What it is, in a sentence.
+    /// A description in one sentence.
     pub summary: &'static str,
-    /// Builds it for a number of nodes and entities, from a seed if it is random.
+    /// Builds the scenario for a number of nodes and entities; the seed matters for random ones only.
     pub build: fn(nodes: usize, entities: usize, seed: u64) -> Scenario,
 }
 

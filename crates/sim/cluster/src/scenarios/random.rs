@@ -1,11 +1,11 @@
-//! Scenarios drawn from a seed.
+//! Scenarios that a seed determines.
 
 use crate::scenarios::build::{Scenario, author, register};
 use sync_sim_engine::random::{Choices, Stream};
 use syncline_storage::Action;
 use syncline_types::{Choice, EntityId};
 
-/// What a random scenario may look like. Ranges include both ends.
+/// The bounds of random scenarios. Ranges include both ends.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RandomScenarioConfig {
     seed: u64,
@@ -20,20 +20,20 @@ impl RandomScenarioConfig {
         Self { seed, nodes: (2, 2), entities: (10, 100), divergence_ppm: 500_000 }
     }
 
-    /// From `min` to `max` nodes.
+    /// Sets the least and the greatest number of nodes.
     pub const fn with_node_count(mut self, min: usize, max: usize) -> Self {
         self.nodes = (min, max);
         self
     }
 
-    /// From `min` to `max` entities on each node.
+    /// Sets the least and the greatest number of entities on each node.
     pub const fn with_entity_count(mut self, min: usize, max: usize) -> Self {
         self.entities = (min, max);
         self
     }
 
-    /// The share of a node's entities that the others lack. A value outside `0..=1` counts as the
-    /// nearer end.
+    /// Sets the share of the entities of a node that the others lack. A value outside `0..=1` counts as
+    /// the nearer end.
     #[allow(clippy::float_arithmetic, reason = "read once, at the edge, and rounded to an integer")]
     pub fn with_divergence(mut self, share: f64) -> Self {
         self.divergence_ppm = (share.clamp(0.0, 1.0) * 1e6).round() as u32;
@@ -41,12 +41,13 @@ impl RandomScenarioConfig {
     }
 }
 
-/// Makes scenarios from a seed: the same seed and settings, the same scenario.
+/// Builds random scenarios: the same seed and settings give the same scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct RandomScenario;
 
 impl RandomScenario {
-    /// Draws a scenario: flat entities and nested ones, shared ones and each node's own.
+    /// Draws a scenario with flat and nested entities, of which some are shared and the rest differ from
+    /// node to node.
     pub fn generate(config: &RandomScenarioConfig) -> Scenario {
         let mut choices = Choices::seeded(config.seed);
         let mut draw = |low: usize, high: usize| {
@@ -54,7 +55,9 @@ impl RandomScenario {
         };
         let nodes = draw(config.nodes.0, config.nodes.1);
         let entities = draw(config.entities.0, config.entities.1);
+        // Integer arithmetic: floats would not be the same on every machine.
         let own = (entities as u64 * u64::from(config.divergence_ppm) / 1_000_000) as usize;
+        assert!(own <= entities, "a share is at most one");
         let shared = entities - own;
         let mut make = |whose: u64, count: usize| -> Vec<Action> {
             let entity = |at: usize| {
@@ -89,7 +92,8 @@ impl RandomScenario {
     pub fn fresh_join_random(seed: u64, nodes: usize) -> Scenario {
         let mut scenario = Self::draw(seed, nodes + 1, (50, 100), 0.2);
         if let Some(last) = scenario.nodes.last_mut() {
-            (last.has_shared, last.own) = (false, Vec::new());
+            last.has_shared = false;
+            last.own.clear();
         }
         scenario
     }

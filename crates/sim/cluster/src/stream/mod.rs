@@ -1,4 +1,4 @@
-//! Streams in virtual time: the transport that the async protocol functions run over in tests.
+//! Streams in virtual time: the transport over which tests run the async protocol functions.
 
 mod net;
 mod sim_stream;

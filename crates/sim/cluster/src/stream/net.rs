@@ -1,4 +1,4 @@
-//! The network under streams, its clock, and the executor that runs what waits on it.
+//! The network under streams, its clock, and the executor of the tasks that wait on it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,81 +15,84 @@ use sync_sim_engine::random::Choices;
 use syncline_store::Bytes;
 use syncline_types::SimTime;
 
-/// A frame that was handed to the network.
+/// A frame that a stream sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SentFrame {
-    /// When.
+    /// The time of sending.
     pub at: SimTime,
-    /// By whom.
+    /// The end that sent it.
     pub from: NodeId,
-    /// To whom.
+    /// The end that receives it.
     pub to: NodeId,
-    /// Its bytes.
+    /// The frame as sent, encrypted if the stream is.
     pub bytes: Bytes,
 }
 
 #[derive(Debug)]
-enum Event {
+enum NetEvent {
     Arrive { from: NodeId, to: NodeId, ticket: Option<Ticket>, bytes: Bytes },
     Close { to: NodeId },
     Wake,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(super) struct StreamInbox {
     pub frames: VecDeque<Bytes>,
     pub(super) closed: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct NetState {
     pub(super) clock: SimClock,
-    queue: EventQueue<Event>,
+    queue: EventQueue<NetEvent>,
     choices: Choices,
     router: NetworkRouter,
-    pub(super) inboxes: Vec<Inbox>,
+    pub(super) inboxes: Vec<StreamInbox>,
     sent: Vec<SentFrame>,
 }
 
-impl State {
+impl NetState {
     /// Hands a frame to the router, which decides its fate.
     pub(super) fn send(&mut self, from: NodeId, to: NodeId, bytes: Bytes) {
         let now = self.clock.now();
         self.sent.push(SentFrame { at: now, from, to, bytes: bytes.clone() });
-        // What a stream carries is sealed: the network cannot tell its kind.
+        // Frames of a stream may be encrypted, so the network cannot know their kind.
         let frame = Envelope { from, to, kind: 0, bytes: bytes.len() };
         let arrivals = self.router.route(now, frame, &mut self.choices);
         let ticket = arrivals.ticket;
         arrivals.hand_over(bytes, |copy, bytes| {
-            self.queue.schedule(copy.at, Event::Arrive { from, to, ticket, bytes });
+            self.queue.schedule(copy.at, NetEvent::Arrive { from, to, ticket, bytes });
         });
     }
 
-    /// Tells the other end, without fail, that nothing follows.
+    /// Closes the stream for the other end. The notice is never lost.
     pub(super) fn close(&mut self, to: NodeId) {
         let now = self.clock.now();
-        self.queue.schedule(now, Event::Close { to });
+        self.queue.schedule(now, NetEvent::Close { to });
     }
 
-    /// Makes sure that whoever waits is asked again at `at`.
+    /// Makes the executor poll all tasks again at `at`.
     pub(super) fn wake_at(&mut self, at: SimTime) {
-        self.queue.schedule(at, Event::Wake);
+        self.queue.schedule(at, NetEvent::Wake);
     }
 
-    /// A frame that arrived was of no use to its stream.
+    /// Counts a delivered frame that its stream refused as dropped.
     pub(super) fn refuse(&mut self, cause: sync_sim_engine::network::DropCause) {
         self.router.fates.delivered -= 1;
         self.router.fates.drop(cause);
     }
 
+    /// Takes the next event. Says whether there was one.
     fn advance(&mut self) -> bool {
         let Some((at, event)) = self.queue.pop() else { return false };
+        assert!(at >= self.clock.now(), "virtual time never runs backwards");
         self.clock.advance_to(at);
         match event {
-            Event::Arrive { from, to, ticket, bytes } => {
+            NetEvent::Arrive { from, to, ticket, bytes } => {
                 let turn = ticket.map_or(Turn::Now, |ticket| self.router.turn(at, from, to, ticket));
+                // An ordered stream delivers in turn: a frame that overtook another waits for it.
                 if let Turn::Waits(later) | Turn::Stalls(later) = turn {
-                    self.queue.schedule(later, Event::Arrive { from, to, ticket, bytes });
+                    self.queue.schedule(later, NetEvent::Arrive { from, to, ticket, bytes });
                 } else if turn == Turn::Now
                     && self.router.arrive(at, from, to, true)
                     && let Some(inbox) = self.inboxes.get_mut(to.index())
@@ -98,27 +101,31 @@ impl State {
                     inbox.frames.push_back(bytes);
                 }
             }
-            Event::Close { to } => {
+            NetEvent::Close { to } => {
                 if let Some(inbox) = self.inboxes.get_mut(to.index()) {
                     inbox.closed = true;
                 }
             }
-            Event::Wake => {}
+            NetEvent::Wake => {}
         }
         true
     }
 }
 
-/// A network for streams: the same router, faults and fates as in whole runs, under an executor
-/// that moves virtual time whenever everybody waits.
+/// A network for streams: the router, faults and fates of whole runs, under an executor that advances virtual time
+/// whenever all tasks wait.
 #[derive(Clone, Debug)]
-pub struct SimNet(pub(super) Rc<RefCell<State>>);
+pub struct SimNet(pub(super) Rc<RefCell<NetState>>);
 
 impl SimNet {
-    /// A network with these faults, in which the seed decides what is left to chance.
+    /// A network with these faults and a seed for all random choices.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is not consistent.
     pub fn new(seed: u64, faults: FaultConfig) -> Result<Self, ConfigError> {
         faults.validate()?;
-        Ok(Self(Rc::new(RefCell::new(State {
+        Ok(Self(Rc::new(RefCell::new(NetState {
             clock: SimClock::default(),
             queue: EventQueue::default(),
             choices: Choices::seeded(seed),
@@ -128,37 +135,37 @@ impl SimNet {
         }))))
     }
 
-    /// Adds an end of a stream.
+    /// Adds one end of a stream.
     pub(super) fn add_end(&self) -> NodeId {
         let state = &mut *self.0.borrow_mut();
         let node = NodeId(state.inboxes.len() as u32);
-        state.inboxes.push(Inbox::default());
+        state.inboxes.push(StreamInbox::default());
         state.router.add_node(node, &mut state.choices);
         node
     }
 
-    /// The time.
+    /// The present virtual time.
     pub fn now(&self) -> SimTime {
         self.0.borrow().clock.now()
     }
 
-    /// Every frame handed to the network so far.
+    /// Every frame sent so far, in order.
     pub fn sent(&self) -> Vec<SentFrame> {
         self.0.borrow().sent.clone()
     }
 
-    /// What became of them.
+    /// The fates of the frames sent so far.
     pub fn fates(&self) -> sync_sim_engine::network::Fates {
         self.0.borrow().router.fates().clone()
     }
 
-    /// Runs tasks until all are done, in virtual time: whenever every one of them waits, time goes on
-    /// to the next event. Says whether all were done; if not, they wait for something that never
-    /// comes.
+    /// Runs tasks until all are done, in virtual time: whenever all of them wait, time advances to the next event. Says
+    /// whether all are done; if not, the rest wait for an event that never comes.
     pub fn run(&self, tasks: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) -> bool {
         let mut tasks: Vec<_> = tasks.into_iter().map(Some).collect();
         let mut context = Context::from_waker(Waker::noop());
         loop {
+            // Every task is polled after every event: wakers are not needed, since the tasks are few.
             for place in &mut tasks {
                 if let Some(task) = place
                     && task.as_mut().poll(&mut context) == Poll::Ready(())

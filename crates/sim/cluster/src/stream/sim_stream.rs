@@ -1,4 +1,4 @@
-//! One end of a stream.
+//! A stream between two replicas in virtual time.
 
 use crate::stream::net::SimNet;
 use std::borrow::Cow;
@@ -14,8 +14,8 @@ use syncline_sync::{
 };
 use syncline_types::{ContextId, SimDuration, SimTime};
 
-/// One end of a stream between two replicas, in virtual time. A frame that is damaged, forged or
-/// replayed is dropped with its cause and never reaches the session.
+/// One end of a stream between two replicas, in virtual time. Frames that are corrupt, forged or replayed are dropped
+/// with their cause and never reach the session.
 #[derive(Debug)]
 pub struct SimStream {
     net: SimNet,
@@ -27,21 +27,20 @@ pub struct SimStream {
 }
 
 impl SimStream {
-    /// Two ends of a perfect stream: nothing is lost, and nothing takes time. The network is there to
-    /// run the two ends on.
+    /// The two ends of a stream without loss or latency, and the network that runs them.
     pub fn pair(context: ContextId) -> (SimNet, Self, Self) {
-        // A network without faults is always valid.
         let net = match SimNet::new(0, FaultConfig::none()) {
             Ok(net) => net,
-            Err(error) => unreachable!("{error}"),
+            Err(error) => unreachable!("a network without faults is valid: {error}"),
         };
         let (a, b) = Self::open(&net, context);
         (net, a, b)
     }
 
-    /// Two ends of a stream whose every frame goes through the router of `net`.
+    /// The two ends of a stream whose frames go through the router of `net`.
     pub fn open(net: &SimNet, context: ContextId) -> (Self, Self) {
-        let (a, b) = (net.add_end(), net.add_end());
+        let a = net.add_end();
+        let b = net.add_end();
         let end = |own, peer, side| Self {
             net: net.clone(),
             own,
@@ -53,23 +52,24 @@ impl SimStream {
         (end(a, b, StreamSide::Opener), end(b, a, StreamSide::Accepter))
     }
 
-    /// The next message, if one has arrived.
+    /// The next message, if one has arrived. Never waits.
     pub fn try_recv(&mut self) -> Option<StreamMessage<'static>> {
         self.take().flatten()
     }
 
-    /// Makes sure that whoever waits is asked again at `at`.
+    /// Makes the executor poll all tasks again at `at`.
     pub fn wake_at(&mut self, at: SimTime) {
         self.net.0.borrow_mut().wake_at(at);
     }
 
-    /// Waits until something happens on the network.
+    /// Waits until the next event of the network.
     pub async fn pause(&mut self) {
+        // Pending once: the executor polls again after the next event.
         let mut asked = false;
         poll_fn(|_| if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
-    /// Takes the next frame that is one, if any has arrived. The outer `None`: wait.
+    /// Takes the next valid message. `None` if none has arrived; `Some(None)` if the stream is closed.
     fn take(&mut self) -> Option<Option<StreamMessage<'static>>> {
         loop {
             let mut state = self.net.0.borrow_mut();

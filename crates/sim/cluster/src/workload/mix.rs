@@ -1,4 +1,4 @@
-//! What a workload does, and how often.
+//! The operations of a workload and their weights.
 
 use crate::workload::Workload;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use syncline_types::Choice;
 
 macro_rules! mix {
     ($($(#[$doc:meta])* $kind:ident, $field:ident, [$($weight:literal),*];)*) => {
-        /// What is done, by weight: an operation of weight 4 comes twice as often as one of weight 2.
+        /// The weight of each operation: an operation of weight 4 is twice as frequent as one of weight 2.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct Mix {
@@ -17,7 +17,7 @@ macro_rules! mix {
         }
 
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        enum Kind {
+        enum OperationKind {
             $($kind,)*
         }
 
@@ -33,24 +33,24 @@ macro_rules! mix {
                 tables
             };
 
-            /// Nothing.
+            /// All weights are zero.
             pub const NOTHING: Self = Self { $($field: 0,)* };
 
             fn each(&mut self, mut change: impl FnMut(&mut u32)) {
                 $(change(&mut self.$field);)*
             }
 
-            const fn weights(&self) -> [(Kind, u32); [$(stringify!($kind)),*].len()] {
-                [$((Kind::$kind, self.$field),)*]
+            const fn weights(&self) -> [(OperationKind, u32); [$(stringify!($kind)),*].len()] {
+                [$((OperationKind::$kind, self.$field),)*]
             }
         }
     };
 }
 
 mix! {
-    /// Sets a register.
+    /// Sets the value of a register.
     Set, set, [8, 4, 2, 8];
-    /// Adds to a growing counter.
+    /// Adds to a grow-only counter.
     Increment, increment, [4, 1, 16, 2];
     /// Changes a counter either way.
     Change, change, [4, 1, 16, 2];
@@ -58,29 +58,29 @@ mix! {
     Entry, entry, [4, 2, 2, 6];
     /// Sets an entry of a map in a map.
     Nested, nested, [3, 1, 1, 6];
-    /// Makes a collection.
+    /// Creates a collection.
     Create, create, [2, 0, 0, 2];
-    /// Adds an element to a set, or to a sorted one.
+    /// Adds an element to a set or to a sorted set.
     Add, add, [5, 1, 1, 6];
-    /// Removes one.
+    /// Removes an element from a set or a sorted set.
     Remove, remove, [3, 1, 1, 5];
-    /// Inserts text.
+    /// Inserts characters into a text.
     InsertText, insert_text, [4, 24, 1, 3];
-    /// Deletes text.
+    /// Deletes characters of a text.
     DeleteText, delete_text, [2, 8, 0, 3];
     /// Inserts an item into a list.
     InsertItem, insert_item, [4, 3, 1, 4];
-    /// Deletes one.
+    /// Deletes an item of a list.
     DeleteItem, delete_item, [2, 1, 0, 4];
     /// Sets an entry of a sorted map.
     Sorted, sorted, [3, 0, 1, 3];
-    /// Sets the own value in a user storage.
+    /// Sets the value of the node in a user storage.
     Own, own, [2, 0, 0, 1];
-    /// Freezes a value.
+    /// Writes a frozen value.
     Freeze, freeze, [2, 0, 0, 1];
-    /// Merges into a value of a type of the application's own, see [`merges`].
+    /// Merges into a value of the application's own type, see [`merges`].
     Merge, merge, [2, 0, 0, 1];
-    /// Sets a value of which no type is told.
+    /// Sets a value without a type.
     SetOpaque, opaque, [2, 0, 0, 1];
     /// Deletes a value of any kind.
     Delete, delete, [4, 2, 3, 10];
@@ -88,10 +88,10 @@ mix! {
     DeleteCollection, delete_collection, [2, 1, 1, 8];
 }
 
-/// The name of the type that workloads merge: bits that are set once and stay set.
+/// The name of the application type that workloads merge: a set of bits that only grows.
 const FLAGS: &str = "workload.flags";
 
-/// The merge function of the type that workloads use: the bits that either has.
+/// The merge function of the application type of workloads: the union of the bits.
 pub fn merges() -> Merges {
     Merges::default().with(FLAGS, |one: &[u8], two: &[u8]| {
         let byte = |bytes: &[u8], at: usize| bytes.get(at).copied().unwrap_or_default();
@@ -106,34 +106,37 @@ impl Default for Mix {
 }
 
 impl Mix {
-    /// Something of every kind.
+    /// Operations of every kind.
     pub const BALANCED: Self = Self::TABLES[0];
     /// Mostly edits of a text.
     pub const TEXT_HEAVY: Self = Self::TABLES[1];
     /// Mostly counters.
     pub const COUNTERS: Self = Self::TABLES[2];
-    /// Many deletes.
+    /// Many deletes of all kinds.
     pub const DELETES: Self = Self::TABLES[3];
 
-    /// A mix with each weight as `weight` draws it.
+    /// A mix whose weights are drawn by `weight`, in the order of the fields.
     pub fn drawn(weight: &mut dyn FnMut() -> u32) -> Self {
         let mut mix = Self::NOTHING;
-        mix.each(|own| *own = weight());
+        mix.each(|field| *field = weight());
         mix
     }
 
-    fn kind(&self, choices: &mut Choices) -> Kind {
+    /// Draws a kind of operation by weight.
+    fn kind(&self, choices: &mut Choices) -> OperationKind {
         let weights = self.weights();
         let all: u64 = weights.iter().map(|(_, weight)| u64::from(*weight)).sum();
         let mut drawn = choices.below(Stream::Workload, Choice::WriteKind, all);
         for (kind, weight) in weights {
+            // Weighted choice: walk along the weights until the draw falls into one.
             match drawn.checked_sub(u64::from(weight)) {
                 Some(rest) => drawn = rest,
                 None => return kind,
             }
         }
-        // Nothing has a weight.
-        Kind::Set
+        // Reached only if all weights are zero: then the draw is 0 and no weight exceeds it.
+        assert!(all == 0, "a draw is below the sum of the weights");
+        OperationKind::Set
     }
 }
 
@@ -145,7 +148,7 @@ fn named(what: &str) -> Target {
     Target::named(what.as_bytes())
 }
 
-/// What can be deleted as a whole, by a number.
+/// The collection with this number, for deletes of whole collections.
 fn collection(number: u64, key: u64) -> Target {
     match number % 8 {
         0 | 1 => named("map"),
@@ -158,7 +161,7 @@ fn collection(number: u64, key: u64) -> Target {
     }
 }
 
-/// Makes a collection what it is, by a number.
+/// Creates the collection with this number.
 fn create(number: u64) -> Operation {
     let (what, collection) = match number % 8 {
         0 => ("set", Collection::Set),
@@ -174,6 +177,7 @@ fn create(number: u64) -> Operation {
 }
 
 impl Workload {
+    /// Draws a key; each unit of skew draws again below the key that came.
     fn key(&self, choices: &mut Choices) -> u64 {
         let mut key = choices.below(Stream::Workload, Choice::WriteKey, self.keys);
         for _ in 0..self.skew {
@@ -182,12 +186,13 @@ impl Workload {
         key
     }
 
-    fn place(&self, choices: &mut Choices) -> usize {
+    /// Draws a position in a text or a list.
+    fn position(&self, choices: &mut Choices) -> usize {
         let bound = if self.anywhere { 1 << 20 } else { 0 };
         choices.below(Stream::Workload, Choice::WritePosition, bound) as usize
     }
 
-    /// Draws one operation.
+    /// Draws one operation on a random entity.
     pub fn operation(&self, choices: &mut Choices) -> Operation {
         let kind = self.mix.kind(choices);
         let key = self.key(choices);
@@ -203,45 +208,48 @@ impl Workload {
         };
         let bytes = format!("value {value}").into_bytes();
         match kind {
-            Kind::Set => Operation::Set { target: one("register"), bytes },
-            Kind::Increment => Operation::Increment { target: one("likes"), by: value },
-            Kind::Change => Operation::Change { target: one("stock"), by: value as i64 - 500 },
-            Kind::Entry => Operation::Set { target: named("map").child(&label), bytes },
-            Kind::Nested => {
+            OperationKind::Set => Operation::Set { target: one("register"), bytes },
+            OperationKind::Increment => Operation::Increment { target: one("likes"), by: value },
+            OperationKind::Change => Operation::Change { target: one("stock"), by: value as i64 - 500 },
+            OperationKind::Entry => Operation::Set { target: named("map").child(&label), bytes },
+            OperationKind::Nested => {
                 let folder = named("folders").child(&label);
                 Operation::Set { target: folder.child(&(value % 4).to_le_bytes()), bytes }
             }
-            Kind::Create => create(value),
-            Kind::Add => Operation::AddElement { target: element() },
-            Kind::Remove => Operation::RemoveElement { target: element() },
-            Kind::InsertText => {
-                let (at, text) = (self.place(choices), format!("{value} "));
-                Operation::InsertText { target: named("text"), at, text }
+            OperationKind::Create => create(value),
+            OperationKind::Add => Operation::AddElement { target: element() },
+            OperationKind::Remove => Operation::RemoveElement { target: element() },
+            OperationKind::InsertText => {
+                let at = self.position(choices);
+                Operation::InsertText { target: named("text"), at, text: format!("{value} ") }
             }
-            Kind::DeleteText => {
-                let (at, count) = (self.place(choices), 1 + value as usize % 6);
+            OperationKind::DeleteText => {
+                let at = self.position(choices);
+                let count = 1 + value as usize % 6;
                 Operation::DeleteText { target: named("text"), at, count }
             }
-            Kind::InsertItem => {
+            OperationKind::InsertItem => {
                 let item = if value.is_multiple_of(16) {
                     Item::Collection(Collection::Map)
                 } else {
                     Item::Bytes(bytes)
                 };
-                Operation::InsertItem { list: named("list"), at: self.place(choices), item }
+                Operation::InsertItem { list: named("list"), at: self.position(choices), item }
             }
-            Kind::DeleteItem => Operation::DeleteItem { list: named("list"), at: self.place(choices) },
-            Kind::Sorted => {
+            OperationKind::DeleteItem => {
+                Operation::DeleteItem { list: named("list"), at: self.position(choices) }
+            }
+            OperationKind::Sorted => {
                 Operation::Set { target: named("sorted").ordered_child(&key.to_be_bytes()), bytes }
             }
-            Kind::Own => Operation::SetOwn { storage: named("own"), bytes },
-            Kind::Freeze => Operation::Freeze { target: named("frozen").child(&label), bytes },
-            Kind::Merge => {
+            OperationKind::Own => Operation::SetOwn { storage: named("own"), bytes },
+            OperationKind::Freeze => Operation::Freeze { target: named("frozen").child(&label), bytes },
+            OperationKind::Merge => {
                 let bytes = (1u16 << (value % 16)).to_le_bytes().to_vec();
                 Operation::Merge { target: one("flags"), name: FLAGS.to_owned(), bytes }
             }
-            Kind::SetOpaque => Operation::SetOpaque { target: one("opaque"), bytes },
-            Kind::Delete => Operation::Delete {
+            OperationKind::SetOpaque => Operation::SetOpaque { target: one("opaque"), bytes },
+            OperationKind::Delete => Operation::Delete {
                 target: match value % 8 {
                     0..=2 => one("register"),
                     3 | 4 => named("map").child(&label),
@@ -250,11 +258,11 @@ impl Workload {
                     _ => named("folders").child(&label).child(&(value / 8 % 4).to_le_bytes()),
                 },
             },
-            Kind::DeleteCollection => Operation::Delete { target: collection(value, key) },
+            OperationKind::DeleteCollection => Operation::Delete { target: collection(value, key) },
         }
     }
 
-    /// Another operation on the same entity, as another node would ask for it.
+    /// A conflicting operation of another node on the same entity.
     pub(super) fn rival(&self, operation: &Operation, choices: &mut Choices) -> Operation {
         let value = choices.below(Stream::Workload, Choice::WriteValue, 1_000);
         let rival = || format!("rival {value}").into_bytes();

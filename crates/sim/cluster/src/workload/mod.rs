@@ -1,7 +1,7 @@
-//! What applications write before the run and while replicas sync.
+//! Workloads: what applications write before the run and while replicas sync.
 //!
-//! A [`Workload`] is plain data: how much is written, how it is spread over time, nodes and entities, and
-//! the [`Mix`] of what is done. [`Workload::draw`] makes writes of it.
+//! A [`Workload`] is plain data: the number of writes, their spread over time, nodes and entities, and the [`Mix`] of
+//! operations. [`Workload::draw`] draws the writes.
 
 mod mix;
 mod write;
@@ -23,59 +23,59 @@ use syncline_types::{Choice, SimDuration, SimTime};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workload {
-    /// How many writes.
+    /// The number of writes.
     pub writes: usize,
-    /// Over what time they are spread.
+    /// The time over which the writes are spread.
     #[serde(with = "serde_units::time")]
     pub over: SimDuration,
-    /// What share of them is written before the run begins: durable, and nobody else has heard of them.
+    /// The share of writes made before the run begins: durable, and unknown to other nodes.
     pub before: Rate,
-    /// On how many entities of each kind.
+    /// The number of entities of each kind.
     pub keys: u64,
-    /// How much the first keys are preferred. Each unit draws once more below what came: without skew the
-    /// first of eight keys has an eighth of the writes, with one unit a third, with two units more than a half.
+    /// How much writes prefer the first keys. Each unit draws the key once more, below the one that came: of eight
+    /// keys the first has an eighth of the writes without skew, a third with one unit, more than a half with two.
     pub skew: u32,
-    /// How many operations one write has at most.
+    /// The most operations of one write.
     pub operations: u64,
-    /// How often two nodes write the same entity at the same instant.
+    /// The probability that two nodes write the same entity at the same instant.
     pub clash: Rate,
-    /// How often a write is followed by more from the same node within a few milliseconds.
+    /// The probability that a write is followed by more of the same node within a few milliseconds.
     pub burst: Rate,
-    /// How many more at most.
+    /// The most writes that follow in a burst.
     pub burst_writes: u64,
     /// Whether texts and lists are edited anywhere, or only at their beginnings.
     pub anywhere: bool,
-    /// How often a node crashes while it writes, somewhere between the commit and the last frame of it, in
-    /// runs whose faults include crashes.
+    /// The probability that a node crashes while it writes, somewhere between the commit and the last frame of the
+    /// step, in runs whose faults include crashes.
     pub crash: Rate,
-    /// How often a node loses its links just before it writes, in runs whose faults include departures.
+    /// The probability that a node loses its links just before it writes, in runs whose faults include departures.
     pub away: Rate,
-    /// What is done.
+    /// The operations and their weights.
     pub mix: Mix,
 }
 
-/// A way to make a workload of so many writes over so much time.
-pub type Preset = fn(usize, SimDuration) -> Workload;
+/// Builds a workload of so many writes over so much time.
+pub type WorkloadPreset = fn(usize, SimDuration) -> Workload;
 
-/// One write of a workload: when, where, what, and what happens to the node.
+/// One write of a workload.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Planned {
-    /// When.
+pub struct PlannedWrite {
+    /// The time of the write.
     pub at: SimTime,
-    /// Where.
+    /// The node that writes.
     pub node: NodeId,
-    /// What.
+    /// The operations of the write.
     pub write: Write,
-    /// What happens to the node meanwhile.
+    /// A fault of the node around the write.
     pub mishap: Option<Mishap>,
 }
 
-/// What happens to a node while it writes.
+/// A fault of a node around a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mishap {
-    /// It crashes in the very step of the write, and comes back.
+    /// A crash within the step of the write, and the time until the restart.
     Crash(CrashPoint, SimDuration),
-    /// It has lost its links just before, and gets them back.
+    /// The links are lost just before the write, for this time.
     Away(SimDuration),
 }
 
@@ -88,7 +88,7 @@ impl Default for Workload {
 
 impl Workload {
     /// The presets by name.
-    pub const PRESETS: [(&str, Preset); 5] = [
+    pub const PRESETS: [(&str, WorkloadPreset); 5] = [
         ("balanced", Self::new),
         ("text-heavy", Self::text_heavy),
         ("counters", Self::counters),
@@ -135,9 +135,9 @@ impl Workload {
         Self { keys: 64, skew: 5, clash: Rate::ppm(500_000), ..Self::new(writes, over) }
     }
 
-    /// The preset of that name.
-    pub fn preset(name: &str) -> Option<Preset> {
-        Self::PRESETS.iter().find(|(own, _)| *own == name).map(|(_, preset)| *preset)
+    /// The preset with this name, if there is one.
+    pub fn preset(name: &str) -> Option<WorkloadPreset> {
+        Self::PRESETS.iter().find(|(preset, _)| *preset == name).map(|(_, preset)| *preset)
     }
 
     /// Sets how much the first keys are preferred.
@@ -146,36 +146,36 @@ impl Workload {
         self
     }
 
-    /// Sets on how many entities of each kind is written.
+    /// Sets the number of entities of each kind.
     pub const fn with_keys(mut self, keys: u64) -> Self {
         self.keys = keys;
         self
     }
 
-    /// Sets what is done.
+    /// Sets the operations and their weights.
     pub const fn with_mix(mut self, mix: Mix) -> Self {
         self.mix = mix;
         self
     }
 
-    /// Sets how many operations one write has at most.
+    /// Sets the most operations of one write.
     pub const fn with_operations(mut self, operations: u64) -> Self {
         self.operations = operations;
         self
     }
 
-    /// Sets how often nodes crash while they write, in runs whose faults include crashes.
+    /// Sets the probability that a node crashes while it writes, in runs whose faults include crashes.
     pub const fn with_crashes(mut self, crash: Rate) -> Self {
         self.crash = crash;
         self
     }
 
-    /// How many of its writes come before the run.
+    /// The number of writes made before the run.
     pub const fn writes_before(&self) -> usize {
         (self.writes as u64 * self.before.as_ppm() as u64 / 1_000_000) as usize
     }
 
-    /// Draws `count` writes for `nodes` nodes, to begin at `start`.
+    /// Draws `count` writes for `nodes` nodes, spread over time from `start` on.
     pub fn draw(
         &self,
         count: usize,
@@ -183,36 +183,40 @@ impl Workload {
         start: SimTime,
         faults: &FaultConfig,
         choices: &mut Choices,
-    ) -> Vec<Planned> {
+    ) -> Vec<PlannedWrite> {
         const STREAM: Stream = Stream::Workload;
         let mut planned = Vec::with_capacity(count);
         while nodes > 0 && planned.len() < count {
             let offset = choices.below(STREAM, Choice::WriteTime, self.over.as_micros());
             let mut at = start + SimDuration::from_micros(offset);
             let node = NodeId(choices.below(STREAM, Choice::WriteNode, nodes as u64) as u32);
+            // The order of the draws is part of the trace: a new draw goes to the end.
             let mishap = self.mishap(faults, choices);
             let write = self.write(choices);
             if choices.chance(STREAM, Choice::WriteClash, self.clash.as_ppm()) && planned.len() + 1 < count {
                 let other = NodeId(choices.below(STREAM, Choice::WriteNode, nodes as u64) as u32);
                 let write = Write { operations: self.rivals(&write, choices), ..write };
-                planned.push(Planned { at, node: other, write, mishap: None });
+                planned.push(PlannedWrite { at, node: other, write, mishap: None });
             }
-            planned.push(Planned { at, node, write, mishap });
+            planned.push(PlannedWrite { at, node, write, mishap });
             if choices.chance(STREAM, Choice::WriteBurst, self.burst.as_ppm()) {
                 let more = choices.between(STREAM, Choice::WriteBurst, 1, self.burst_writes.max(1));
+                assert!(planned.len() <= count, "clashes and bursts stay within the count");
                 for _ in 0..more.min((count - planned.len()) as u64) {
                     let pause = choices.below(STREAM, Choice::WriteBurst, 5_000);
                     at += SimDuration::from_micros(pause);
-                    planned.push(Planned { at, node, write: self.write(choices), mishap: None });
+                    planned.push(PlannedWrite { at, node, write: self.write(choices), mishap: None });
                 }
             }
         }
         planned
     }
 
+    /// Draws a fault of the node around a write; `None` for most writes.
     fn mishap(&self, faults: &FaultConfig, choices: &mut Choices) -> Option<Mishap> {
         const STREAM: Stream = Stream::Workload;
         let happens = |with: Rate, rate: Rate, choices: &mut Choices| {
+            // A fault that is off draws nothing, so that runs without it keep their traces.
             with != Rate::ZERO && choices.chance(STREAM, Choice::WriteMishap, rate.as_ppm())
         };
         let lasting = |range: &Range<u64>, choices: &mut Choices| {
@@ -232,14 +236,14 @@ impl Workload {
             .then(|| Mishap::Away(lasting(&faults.away_duration_ms, choices)))
     }
 
-    /// Draws what one write asks for.
+    /// Draws the operations of one write.
     pub fn write(&self, choices: &mut Choices) -> Write {
         let count = choices.between(Stream::Workload, Choice::WriteKind, 1, self.operations.max(1));
         let operations = (0..count).map(|_| self.operation(choices)).collect();
         Write { operations, wraps: self.anywhere, context: 0 }
     }
 
-    /// What another node would ask for on the same entities.
+    /// Conflicting operations of another node on the same entities.
     fn rivals(&self, write: &Write, choices: &mut Choices) -> Vec<Operation> {
         write.operations.iter().map(|operation| self.rival(operation, choices)).collect()
     }

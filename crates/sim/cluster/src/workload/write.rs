@@ -1,4 +1,4 @@
-//! One write as a workload asks for it.
+//! One write, before its positions are fitted to a state.
 
 use std::collections::BTreeMap;
 use syncline_crdt::Value;
@@ -7,33 +7,33 @@ use syncline_storage::{Interface, StorageError};
 use syncline_store::ReadView;
 use syncline_types::EntityId;
 
-/// Operations that a node is asked for at once; they become one delta or nothing.
+/// Operations of one write. They become one delta, or the write is refused as a whole.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Write {
-    /// What is asked for.
+    /// The operations, in order.
     pub operations: Vec<Operation>,
-    /// Whether positions beyond the end of a text or a list count on from its beginning, and no more is
-    /// deleted than there is: who draws a write cannot know how long a text will be there and then.
+    /// Whether positions wrap around at the end of a text or a list, and deletes stop at the end. Random writes need
+    /// it, since the length at the time of the write is not known when they are drawn.
     pub wraps: bool,
-    /// Which of the contexts of its node it goes to, from 0.
+    /// The context that is written, from 0.
     pub context: usize,
 }
 
 impl From<Vec<Operation>> for Write {
-    /// These operations, with positions as they are, in the first context.
+    /// A write of these operations to the first context, without wrapping positions.
     fn from(operations: Vec<Operation>) -> Self {
         Self { operations, wraps: false, context: 0 }
     }
 }
 
 impl Write {
-    /// The same in the context of this number, from 0.
+    /// The same write to another context, from 0.
     pub const fn in_context(mut self, context: usize) -> Self {
         self.context = context;
         self
     }
 
-    /// The operations with positions that exist in a state. O(length of the texts and lists it edits).
+    /// The operations with positions that exist in the state. O(length of the texts and lists that are edited).
     pub(crate) fn fitted<V: ReadView>(
         &self,
         open: impl FnOnce() -> Result<Interface<V>, StorageError>,
@@ -52,7 +52,7 @@ impl Write {
             return Ok(operations);
         }
         let mut state = open()?;
-        // How long what was edited is by now.
+        // The lengths of edited texts and lists after the operations so far.
         let mut lengths: BTreeMap<EntityId, usize> = BTreeMap::new();
         for operation in &mut operations {
             let (target, is_text) = match operation {
@@ -64,6 +64,7 @@ impl Write {
                 }
                 _ => continue,
             };
+            // Earlier operations of the same write have changed the length already.
             let length = match lengths.get(&target.id) {
                 Some(length) => *length,
                 None if is_text => text_length(&mut state, target)?,
@@ -76,7 +77,7 @@ impl Write {
     }
 }
 
-/// Fits one edit to what it edits, which is `length` long. Gives how long that is then.
+/// Fits one edit to a text or list of `length` items. Gives the length after the edit.
 fn fit(operation: &mut Operation, length: usize) -> usize {
     match operation {
         Operation::InsertText { at, text, .. } => {
@@ -100,6 +101,7 @@ fn fit(operation: &mut Operation, length: usize) -> usize {
     }
 }
 
+/// The number of characters of a text; 0 if it is not visible.
 fn text_length<V: ReadView>(state: &mut Interface<V>, text: &Target) -> Result<usize, StorageError> {
     if !state.is_visible(text.id)? {
         return Ok(0);
@@ -109,6 +111,7 @@ fn text_length<V: ReadView>(state: &mut Interface<V>, text: &Target) -> Result<u
         .map_or(0, |record| if let Value::Rga(text) = &record.value { text.len() } else { 0 }))
 }
 
+/// The number of visible items of a list.
 fn list_length<V: ReadView>(state: &mut Interface<V>, list: &Target) -> Result<usize, StorageError> {
     let mut length = 0;
     for item in state.ordered_children(list.id, &[], None, usize::MAX)? {

@@ -86,7 +86,7 @@ fn a_delta_whose_parent_no_disk_has_is_given_up() {
     rt.lie_about_syncs_at(after(5), alice, false);
     assert_eq!(rt.run(), StopCondition::Converged, "{}", rt.explain());
     let metrics = rt.metrics();
-    assert_eq!((metrics.effects.hosts.lost_commits > 0, metrics.protocol.deltas_stranded), (true, 1));
+    assert_eq!((metrics.effects.hosts.lost_commits > 0, metrics.protocol.deltas_dropped), (true, 1));
     assert!(!rt.has_entity(bob, nine()));
 }
 

@@ -1,5 +1,5 @@
-//! B1 to B3: writes that arrive while a replica syncs. A crash loses the buffer, and may: what waited in it
-//! is found again by a sync. Here it is the buffer that counts; crashes are in I6.
+//! B1 to B3: writes that arrive while a replica syncs. A crash may lose the buffer; a sync finds its
+//! deltas again. Crashes are part of I6.
 
 use crate::{Net, Verdict, converge, holds, run_until, set, start};
 use sync_sim::node::replica_id;
@@ -10,7 +10,7 @@ use syncline_types::Decode;
 /// Enough entities that a snapshot of them takes several pages.
 pub(crate) const SEVERAL_PAGES: usize = 1_500;
 
-/// Whether a node is in the middle of taking a snapshot.
+/// Whether a node is taking a snapshot.
 pub(crate) fn takes_a_snapshot(rt: &SimRuntime, node: NodeId) -> bool {
     let busy = rt.node(node).replica().is_some_and(|replica| replica.syncing_with().next().is_some());
     busy && matches!(staged::Transfer::read(rt.node(node).disk()), Ok(Some(_)))
@@ -20,8 +20,8 @@ fn waiting(rt: &SimRuntime, node: NodeId) -> usize {
     rt.node(node).replica().map_or(0, |replica| replica.pending().buffered)
 }
 
-/// Has the writers write in turn, every few milliseconds from the middle of a snapshot on, until `done`,
-/// which must come while writes go on.
+/// Makes the writers write in turn, every few milliseconds from the middle of a snapshot on, until
+/// `done`, which must become true during the writes.
 fn write_during_snapshot(
     rt: &mut SimRuntime,
     fresh: NodeId,
@@ -51,7 +51,7 @@ pub(crate) fn during_a_snapshot(net: &Net) -> Verdict {
     let ledger = replica.buffer_ledger();
     ensure!(replica.pending().buffered == 0, "deltas still wait");
     ensure!(ledger.added > 0 && ledger.added == ledger.replayed + ledger.superseded, "{ledger:?}");
-    // Where a later sync brought the same writes first, nothing is left to replay.
+    // If a later sync brought the same writes first, nothing is left to replay.
     ensure!(ledger.replayed > 0 || !net.is_clean(), "nothing was replayed: {ledger:?}");
     let expected = SEVERAL_PAGES + rt.metrics().protocol.writes_accepted as usize;
     ensure!(rt.entity_count(fresh) == expected, "{} entities of {expected}", rt.entity_count(fresh));
@@ -59,11 +59,11 @@ pub(crate) fn during_a_snapshot(net: &Net) -> Verdict {
 }
 
 #[test]
-fn b1_a_delta_that_arrives_during_a_snapshot_waits_and_is_replayed() {
+fn b1_deltas_during_a_snapshot_are_replayed() {
     holds(during_a_snapshot);
 }
 
-/// Whether every delta that a node keeps has its parents covered: it was not applied before them.
+/// Whether the log of a node is causally closed: every retained delta has its parents covered.
 pub(crate) fn is_causally_closed(rt: &SimRuntime, node: NodeId) -> Verdict {
     let covered = rt.node(node).covered();
     for author in rt.node_ids().into_iter().map(replica_id) {
@@ -78,10 +78,11 @@ pub(crate) fn is_causally_closed(rt: &SimRuntime, node: NodeId) -> Verdict {
     Ok(())
 }
 
-/// As [`converge`], looking after each event whether all logs are causally closed.
+/// As [`converge`], and checks after each event that all logs are causally closed.
 pub(crate) fn converge_in_causal_order(rt: &mut SimRuntime) -> Verdict {
     let nodes = rt.node_ids();
-    let (mut broken, mut logs) = (None, vec![Default::default(); nodes.len()]);
+    let mut broken = None;
+    let mut logs = vec![Default::default(); nodes.len()];
     let stop = rt.run_until(|rt| {
         for (node, known) in nodes.iter().zip(&mut logs) {
             let covered = rt.node(*node).covered();
@@ -104,7 +105,7 @@ pub(crate) fn converge_in_causal_order(rt: &mut SimRuntime) -> Verdict {
     }
 }
 
-/// Two authors, so that deltas have parents of the other's, and a network that lets frames overtake.
+/// Two authors, so that deltas have parents of the other author, on a network that reorders frames.
 pub(crate) fn out_of_order(net: &Net) -> Verdict {
     let mut config = net.config_without_crashes();
     config.faults = config.faults.with_reorder_window(100);
@@ -118,7 +119,7 @@ pub(crate) fn out_of_order(net: &Net) -> Verdict {
 }
 
 #[test]
-fn b2_deltas_that_arrive_during_a_sync_are_applied_in_causal_order() {
+fn b2_buffered_deltas_apply_in_causal_order() {
     holds(out_of_order);
 }
 
@@ -139,6 +140,6 @@ pub(crate) fn very_many(net: &Net) -> Verdict {
 }
 
 #[test]
-fn b3_more_deltas_than_the_buffer_holds_are_all_preserved() {
+fn b3_buffer_overflow_loses_no_delta() {
     holds(very_many);
 }

@@ -1,10 +1,10 @@
-//! E1 to E5: whole runs, from what is written to what all agree on.
+//! E1 to E5: whole runs, from the writes to the common state.
 
 use crate::{Net, Verdict, chosen, converge, holds, set};
 use std::collections::BTreeSet;
 use sync_sim::prelude::*;
 
-/// All nodes have one root, see the same entities, and are idle.
+/// Asserts that all nodes have one root, see the same entities and are idle.
 fn all_equal(rt: &SimRuntime) -> Verdict {
     let nodes = rt.node_ids();
     let roots: BTreeSet<Digest> = nodes.iter().map(|node| rt.digest(node)).collect();
@@ -22,7 +22,8 @@ fn all_equal(rt: &SimRuntime) -> Verdict {
     Ok(())
 }
 
-/// Each sees what the other had and what the other writes. More children than one page of an index shows.
+/// Each node sees the state and the writes of the other, with more children than one page of the index
+/// has.
 pub(crate) fn two_write_at_once(net: &Net) -> Verdict {
     let (mut rt, [a, b]) = net.start(Scenario::overlap(2, 20, 150));
     rt.write(a, vec![set(1, "of alice")]);
@@ -40,7 +41,7 @@ pub(crate) fn two_write_at_once(net: &Net) -> Verdict {
 }
 
 #[test]
-fn e1_two_nodes_that_write_at_the_same_time_end_with_equal_roots() {
+fn e1_concurrent_writers_converge() {
     holds(two_write_at_once);
 }
 
@@ -58,7 +59,7 @@ pub(crate) fn three_in_several_rounds(net: &Net) -> Verdict {
 }
 
 #[test]
-fn e2_three_nodes_agree_after_each_of_several_rounds_of_writes() {
+fn e2_three_nodes_agree_after_each_round() {
     holds(three_in_several_rounds);
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn a_fresh_one_joins(net: &Net) -> Verdict {
 }
 
 #[test]
-fn e3_a_fresh_node_ends_with_the_root_of_those_that_have_state() {
+fn e3_fresh_node_reaches_the_common_root() {
     holds(a_fresh_one_joins);
 }
 
@@ -90,7 +91,8 @@ pub(crate) fn two_halves_meet(net: &Net) -> Verdict {
     rt.apply_workload(&Workload::new(30, SimDuration::from_secs(2)));
     let mut crossed = false;
     let stop = rt.run_until(|rt| {
-        let (left, right) = (EntityId::from_u64(1), EntityId::from_u64(2));
+        let left = EntityId::from_u64(1);
+        let right = EntityId::from_u64(2);
         let during = rt.now() < SimTime::ZERO + apart;
         crossed |= during && (rt.has_entity(a, right) || rt.has_entity(c, left));
         false
@@ -107,11 +109,11 @@ pub(crate) fn two_halves_meet(net: &Net) -> Verdict {
 }
 
 #[test]
-fn e4_two_halves_that_went_apart_are_equal_once_they_meet_again() {
+fn e4_partitioned_halves_converge_after_heal() {
     holds(two_halves_meet);
 }
 
-/// Bob's peer has written a thousand deltas that bob never heard of, on top of what both have.
+/// The peer of bob has written a thousand deltas that bob lacks, on top of a common state.
 pub(crate) fn a_thousand_behind(net: &Net) -> Verdict {
     let mut scenario = Scenario::n_nodes_synced(2, 20);
     scenario.nodes[0].writes = (1..=1_000).map(|key| set(key, "behind")).collect();
@@ -124,6 +126,6 @@ pub(crate) fn a_thousand_behind(net: &Net) -> Verdict {
 }
 
 #[test]
-fn e5_a_replica_a_thousand_deltas_behind_catches_up() {
+fn e5_replica_catches_up_thousand_deltas() {
     holds(a_thousand_behind);
 }

@@ -1,9 +1,9 @@
-//! Nodes that lie: the real replica behind something that changes what it says and hears.
+//! Nodes that lie: the real replica behind a filter that alters the messages it sends and receives.
 
 use crate::{Net, Verdict};
 use sync_sim::engine::{Actor, Context, Effects, Input, Unfinished, World};
 use sync_sim::network::FaultConfig;
-use sync_sim::node::{Noticed, SimNode, replica_id};
+use sync_sim::node::{ContextNotice, SimNode, replica_id};
 use sync_sim::prelude::*;
 use sync_sim::runtime::Choices;
 use sync_sim::workload::Write;
@@ -14,33 +14,33 @@ use syncline_types::ContextId;
 
 const CONTEXT: ContextId = ContextId([0xca; 32]);
 
-/// Changes a message on its way, given the node whose it is. Says whether it did.
+/// Alters a message of a node. Says whether it did.
 pub(crate) type Twist = fn(&SimNode, &mut Message) -> bool;
 
-/// What a node does to the messages it sends and hears.
+/// The alterations of the messages that a node sends and receives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lies {
     pub(crate) said: Twist,
     pub(crate) heard: Twist,
-    /// How many messages it changes on their way out before it becomes honest.
+    /// The number of outgoing messages to alter before the node becomes honest.
     pub(crate) left: u64,
 }
 
 impl Lies {
     pub(crate) const NONE: Self = Self { said: |_, _| false, heard: |_, _| false, left: 0 };
 
-    /// Tells this lie whenever there is an occasion.
+    /// Applies this lie to every message that it fits.
     pub(crate) const fn always(said: Twist) -> Self {
         Self { said, heard: |_, _| false, left: u64::MAX }
     }
 }
 
-/// A node and its lies.
+/// A node with its lies.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) node: SimNode,
     lies: Lies,
-    /// How many frames of each kind it sent.
+    /// Frames sent, by kind.
     sent: [u64; FrameKind::ALL.len()],
 }
 
@@ -50,7 +50,7 @@ impl Peer {
     }
 }
 
-/// The frame with its message changed, if it was.
+/// The frame with its message altered; `None` if no alteration applies.
 fn twisted(twist: Twist, node: &SimNode, bytes: &Bytes) -> Option<Bytes> {
     let mut frame = Frame::from_wire(bytes, CONTEXT).ok()?;
     twist(node, &mut frame.message).then(|| frame.to_wire(CONTEXT).into())
@@ -58,9 +58,14 @@ fn twisted(twist: Twist, node: &SimNode, bytes: &Bytes) -> Option<Bytes> {
 
 impl Actor for Peer {
     type Op = Write;
-    type Notice = Noticed;
+    type Notice = ContextNotice;
 
-    fn step(&mut self, input: Input<'_, Write>, context: &mut Context<'_>, effects: &mut Effects<Noticed>) {
+    fn step(
+        &mut self,
+        input: Input<'_, Write>,
+        context: &mut Context<'_>,
+        effects: &mut Effects<ContextNotice>,
+    ) {
         let heard;
         let input = match input {
             Input::Frame { from, bytes } if self.lies.left > 0 => {
@@ -98,32 +103,32 @@ impl Actor for Peer {
     }
 }
 
-/// A session that ended in an arena.
+/// A session that ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
     pub(crate) node: NodeId,
     pub(crate) peer: NodeId,
     pub(crate) protocol: Option<SyncProtocolKind>,
     pub(crate) outcome: Outcome,
-    /// Records and deltas that moved, either way.
+    /// Records and deltas transferred in either direction.
     pub(crate) moved: u64,
 }
 
-/// A world of nodes of which some lie. The checkers of [`SimRuntime`] believe all nodes to be honest, so
-/// the cases look for themselves.
+/// A world of nodes, some of which lie. The checkers of [`SimRuntime`] assume honest nodes, so the cases
+/// check by themselves.
 pub(crate) struct Arena {
     pub(crate) world: World<Peer>,
     pub(crate) ended: Vec<Ended>,
 }
 
-/// What one node of an arena is like.
+/// The configuration and the lies of one node.
 pub(crate) type Part = (Lies, fn(&mut ReplicaConfig));
 
-/// An honest node with the usual settings.
+/// An honest node with default settings.
 pub(crate) const HONEST: Part = (Lies::NONE, |_| {});
 
 impl Arena {
-    /// The nodes of a scenario, each with the part it plays.
+    /// Adds the nodes of a scenario, each with its role.
     pub(crate) fn new(net: &Net, scenario: Scenario, parts: &[Part]) -> Self {
         let mut rt = SimRuntime::with_seed(net.seed);
         let nodes = rt.apply_scenario(scenario);
@@ -139,13 +144,13 @@ impl Arena {
         Self { world, ended: Vec::new() }
     }
 
-    /// Runs up to a time, and looks at the world after each event.
+    /// Runs up to a time and calls `look` after each event.
     pub(crate) fn run(&mut self, until: SimTime, mut look: impl FnMut(&World<Peer>) -> Verdict) -> Verdict {
         self.world.start_added();
         while self.world.next_time().is_some_and(|at| at < until) {
             let Some(stepped) = self.world.step() else { break };
             let Some(node) = stepped.node else { continue };
-            for Noticed { notice, .. } in stepped.notices {
+            for ContextNotice { notice, .. } in stepped.notices {
                 if let Notice::SessionEnded { peer, outcome, protocol, stats, .. } = notice {
                     let moved = stats.records_received
                         + stats.records_pushed

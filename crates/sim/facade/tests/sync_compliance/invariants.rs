@@ -1,4 +1,4 @@
-//! I1 to I12: what holds whatever is written, and whichever protocols run.
+//! I1 to I12: invariants for all writes and all protocols.
 
 use crate::buffering::{SEVERAL_PAGES, converge_in_causal_order};
 use crate::hostile::{Arena, HONEST, Lies};
@@ -15,11 +15,11 @@ use syncline_replica::model::{
 };
 use syncline_sync::{FailureReason, LocalSyncState, Outcome};
 
-/// Protocols that a replica with state can be made to run.
+/// Protocols that a replica with state can be configured to run.
 const MERGING: [Kind; 5] =
     [Kind::DeltaSync, Kind::HashComparison, Kind::BloomFilter, Kind::SubtreePrefetch, Kind::LevelWise];
 
-/// Gossip is lost to a partition, so that only a session can bring the write.
+/// A partition drops the gossip, so only a session can transfer the write.
 pub(crate) fn a_write_arrives(net: &Net) -> Verdict {
     for protocol in MERGING {
         let config = net.config().with_protocol(protocol);
@@ -29,7 +29,7 @@ pub(crate) fn a_write_arrives(net: &Net) -> Verdict {
         let stop = rt.run_until(|rt| {
             rt.sessions().iter().any(|session| matches!(session.outcome, Outcome::Converged { .. }))
         });
-        // Where the last answer of a session was lost, both may agree without a session that says so.
+        // If the last response of a session was lost, both may agree without a session that says so.
         ensure!(matches!(stop, StopCondition::Manual | StopCondition::Converged), "{stop}\n{}", rt.explain());
         let (found, written) =
             (rt.node(b).record(EntityId::from_u64(1))?, rt.node(a).record(EntityId::from_u64(1))?);
@@ -40,11 +40,11 @@ pub(crate) fn a_write_arrives(net: &Net) -> Verdict {
 }
 
 #[test]
-fn i1_a_write_on_one_side_is_on_the_other_after_a_sync() {
+fn i1_sync_transfers_writes() {
     holds(a_write_arrives);
 }
 
-/// A round is a session of every node. With random peers, a multiple of log2(n) of them must do.
+/// A round is one session of every node. With random peers, a multiple of log2(n) rounds must suffice.
 pub(crate) fn few_rounds(net: &Net) -> Verdict {
     for log in 1..=if net.is_clean() { 5 } else { 3 } {
         let nodes = 1 << log;
@@ -62,18 +62,20 @@ pub(crate) fn few_rounds(net: &Net) -> Verdict {
 const ROUNDS_PER_DOUBLING: u64 = 4;
 
 #[test]
-fn i2_nodes_agree_within_a_multiple_of_log_n_rounds() {
+fn i2_nodes_agree_within_log_rounds() {
     holds(few_rounds);
 }
 
-/// What three nodes write at the same instant, before they hear of each other.
+/// The writes of three nodes at the same instant, before they hear of each other.
 fn at_once(nodes: [NodeId; 3]) -> Vec<(NodeId, Operation)> {
     let title: Register<String> = Register::named("title");
-    let (likes, stock) = (GrowCounter::named("likes"), Counter::named("stock"));
+    let likes = GrowCounter::named("likes");
+    let stock = Counter::named("stock");
     let ages: Map<u64, Register<u64>> = Map::named("ages");
     let tags: Set<u64> = Set::named("tags");
     let first: Frozen<u64> = Frozen::named("first");
-    let (notes, items): (Text, List<Register<u64>>) = (Text::named("notes"), List::named("items"));
+    let notes = Text::named("notes");
+    let items: List<Register<u64>> = List::named("items");
     let by = |(at, node): (u64, NodeId)| {
         let operations = [
             title.set(&format!("by {at}")),
@@ -92,7 +94,7 @@ fn at_once(nodes: [NodeId; 3]) -> Vec<(NodeId, Operation)> {
     (0..).zip(nodes).flat_map(by).collect()
 }
 
-/// The root that three nodes agree on after writing at once.
+/// The root that three nodes agree on after these concurrent writes.
 fn agreed_root(config: SimConfig) -> Result<Digest, Box<dyn std::error::Error>> {
     let config = config.keeping_tombstones();
     let (mut rt, nodes) = start(config, Scenario::n_nodes_synced(3, 5));
@@ -103,7 +105,7 @@ fn agreed_root(config: SimConfig) -> Result<Digest, Box<dyn std::error::Error>> 
     Ok(rt.digest(nodes[0]))
 }
 
-/// The same writes, on networks that deliver them in other orders and by other protocols.
+/// The same writes on networks with other orders of delivery and other protocols.
 pub(crate) fn order_of_arrival(net: &Net) -> Verdict {
     let expected = agreed_root(Net::clean().config())?;
     let found = agreed_root(net.config())?;
@@ -114,7 +116,7 @@ pub(crate) fn order_of_arrival(net: &Net) -> Verdict {
 }
 
 #[test]
-fn i3_the_same_writes_merge_to_the_same_state_in_any_order_of_arrival() {
+fn i3_merge_ignores_order_of_arrival() {
     holds(order_of_arrival);
 }
 
@@ -136,7 +138,7 @@ fn i4_all_protocols_end_in_the_same_state() {
     holds(one_end);
 }
 
-/// Even a user who wishes for a snapshot does not get one where there is something to lose.
+/// A requested snapshot is not granted where state could be lost.
 pub(crate) fn no_overwriting(net: &Net) -> Verdict {
     let config = net.config().with_protocol(Kind::Snapshot);
     let (mut rt, nodes) = start::<2>(config, Scenario::overlap(2, 20, 20));
@@ -144,7 +146,8 @@ pub(crate) fn no_overwriting(net: &Net) -> Verdict {
     for node in nodes {
         rt.write(node, vec![likes.add(4)]);
     }
-    let (mut seen, mut lost) = ([0; 2], None);
+    let mut seen = [0; 2];
+    let mut lost = None;
     let stop = rt.run_until(|rt| {
         for (node, seen) in nodes.into_iter().zip(&mut seen) {
             let count = rt.entity_count(node);
@@ -170,12 +173,12 @@ pub(crate) fn no_overwriting(net: &Net) -> Verdict {
 }
 
 #[test]
-fn i5_a_replica_with_state_merges_and_is_never_overwritten() {
+fn i5_state_is_merged_never_overwritten() {
     holds(no_overwriting);
 }
 
-/// Writes all through the syncs, with each protocol. The checkers of the run account for every delta that
-/// had to wait, and compare the end with what was written.
+/// Writes throughout the syncs, with each protocol. The checkers of the run account for every buffered
+/// delta and compare the end with the writes.
 pub(crate) fn nothing_dropped(net: &Net) -> Verdict {
     let mut held = 0;
     for protocol in [Kind::Snapshot].into_iter().chain(MERGING) {
@@ -185,7 +188,7 @@ pub(crate) fn nothing_dropped(net: &Net) -> Verdict {
             _ => Scenario::n_nodes_diverged(3, 100),
         };
         let (mut rt, nodes) = start::<3>(config, scenario);
-        // From the start of the first sync on: a write before it would reach a fresh node as its first state.
+        // Begins with the first sync: an earlier write would reach a fresh node as its first state.
         run_until(&mut rt, "a sync", |rt| rt.metrics().protocol.sessions_started > 0)?;
         for (key, node) in (1..=80).zip(nodes.iter().take(2).cycle()) {
             rt.write_at(
@@ -215,12 +218,12 @@ pub(crate) fn nothing_dropped(net: &Net) -> Verdict {
 }
 
 #[test]
-fn i6_deltas_that_arrive_during_a_sync_are_kept_and_applied() {
+fn i6_deltas_during_a_sync_are_applied() {
     holds(nothing_dropped);
 }
 
-/// A peer that forges a few pages and then tells the truth: nothing is ever shown but the promised state,
-/// whole.
+/// A peer forges a few pages and then becomes honest: only the promised state is ever visible, and only
+/// as a whole.
 pub(crate) fn verified_first(net: &Net) -> Verdict {
     let fresh = NodeId(1);
     let lies = Lies { left: 3, ..Lies::always(|_, message| page_of(message).is_some_and(forge)) };
@@ -240,11 +243,11 @@ pub(crate) fn verified_first(net: &Net) -> Verdict {
 }
 
 #[test]
-fn i7_nothing_of_a_snapshot_is_shown_before_all_of_it_is_verified() {
+fn i7_snapshot_is_hidden_until_verified() {
     holds(verified_first);
 }
 
-/// Three authors who hear of each other, on a network where frames overtake each other and get lost.
+/// Three authors who receive deltas of each other on a network that reorders and drops frames.
 pub(crate) fn parents_first(net: &Net) -> Verdict {
     let faults = net.faults.clone().with_reorder_window(100).with_loss(0.1);
     let (mut rt, nodes) = start::<3>(net.config().with_faults(faults), Scenario::n_nodes_synced(3, 5));
@@ -259,11 +262,11 @@ pub(crate) fn parents_first(net: &Net) -> Verdict {
 }
 
 #[test]
-fn i8_a_delta_is_applied_after_its_parents() {
+fn i8_deltas_apply_after_their_parents() {
     holds(parents_first);
 }
 
-/// Two nodes make the same places independently of each other, in worlds with different chances.
+/// Two nodes create the same entities independently, in worlds with different seeds.
 pub(crate) fn the_same_ids(net: &Net) -> Verdict {
     let mut found = BTreeSet::new();
     for seed in [net.seed, net.seed + 1_000] {
@@ -294,20 +297,22 @@ pub(crate) fn the_same_ids(net: &Net) -> Verdict {
 }
 
 #[test]
-fn i9_the_same_names_give_the_same_ids_on_every_node() {
+fn i9_names_determine_entity_ids() {
     holds(the_same_ids);
 }
 
-/// One value of each type, written on one side only.
+/// One value of each type, written on one side.
 fn of_every_type() -> Vec<(Target, CrdtType, Operation)> {
     let title: Register<String> = Register::named("title");
-    let (likes, stock) = (GrowCounter::named("likes"), Counter::named("stock"));
+    let likes = GrowCounter::named("likes");
+    let stock = Counter::named("stock");
     let ages: Map<u64, Register<u64>> = Map::named("ages");
     let index: SortedMap<u64, Register<u64>> = SortedMap::named("index");
     let tags: Set<u64> = Set::named("tags");
     let first: Frozen<u64> = Frozen::named("first");
     let opaque: Opaque<u64> = Opaque::named("opaque");
-    let (notes, items): (Text, List<Register<u64>>) = (Text::named("notes"), List::named("items"));
+    let notes = Text::named("notes");
+    let items: List<Register<u64>> = List::named("items");
     let homes: UserStorage<u64> = UserStorage::named("homes");
     vec![
         (title.target().clone(), CrdtType::LwwRegister, title.set(&"x".to_owned())),
@@ -338,7 +343,8 @@ pub(crate) fn metadata_travels(net: &Net) -> Verdict {
         converge(&mut rt)?;
         ensure!(ran(&rt, protocol), "{protocol} did not run");
         for (target, expected, _) in of_every_type() {
-            let (sent, came) = (rt.node(a).record(target.id)?, rt.node(b).record(target.id)?);
+            let sent = rt.node(a).record(target.id)?;
+            let came = rt.node(b).record(target.id)?;
             let Some(record) = came.as_deref() else {
                 return Err(format!("{protocol}: no {expected}").into());
             };
@@ -353,11 +359,11 @@ pub(crate) fn metadata_travels(net: &Net) -> Verdict {
 }
 
 #[test]
-fn i10_types_stamps_and_labels_travel_with_the_data() {
+fn i10_metadata_travels_with_data() {
     holds(metadata_travels);
 }
 
-/// A scenario that a protocol can bring to its end all alone.
+/// A scenario in which a protocol alone makes the states equal.
 fn scenario_for(kind: Kind) -> Scenario {
     match kind {
         Kind::None => Scenario::force_none(),
@@ -374,7 +380,7 @@ fn scenario_for(kind: Kind) -> Scenario {
 pub(crate) fn only_what_is_advertised(net: &Net) -> Verdict {
     let (rt, [node, _]) = net.start(Scenario::force_none());
     for kind in rt.node(node).supported_protocols().into_iter().filter(|kind| *kind != Kind::None) {
-        // Alone, it brings both sides to agree: what is advertised can be executed.
+        // The only advertised protocol makes both sides agree: what is advertised can be executed.
         let (mut rt, nodes) = net.start::<2>(scenario_for(kind));
         for node in nodes {
             rt.configure(node, |config| config.protocols = vec![kind]);
@@ -383,7 +389,7 @@ pub(crate) fn only_what_is_advertised(net: &Net) -> Verdict {
         ensure!(ran(&rt, kind), "{kind} was advertised and did not run");
         let others = chosen(&rt).into_iter().find(|other| ![kind, Kind::None].contains(other));
         ensure!(others.is_none(), "{others:?} ran where only {kind} is advertised");
-        // Where one side does not advertise it, it is not run, though the table would give it.
+        // A protocol that one side does not advertise is not run, even if the table selects it.
         for silent in [0, 1] {
             let (mut rt, nodes) = net.start::<2>(scenario_for(kind));
             rt.configure(nodes[silent], |config| config.protocols.retain(|own| *own != kind));
@@ -395,12 +401,12 @@ pub(crate) fn only_what_is_advertised(net: &Net) -> Verdict {
 }
 
 #[test]
-fn i11_what_is_advertised_can_be_run_and_nothing_else_is() {
+fn i11_advertised_protocols_run_no_others() {
     holds(only_what_is_advertised);
 }
 
-/// Two sessions that both end with nothing transferred: between equal states, and between states that
-/// differ and have no protocol in common. Only the first is a success.
+/// Two sessions that end without a transfer: between equal states, and between different states without a
+/// common protocol. Only the first is a success.
 pub(crate) fn none_is_no_failure(net: &Net) -> Verdict {
     let mut equal = Arena::new(net, Scenario::n_nodes_synced(2, 20), &[HONEST, (FALSE_ALARM, |_| {})]);
     let mut apart = Arena::new(
@@ -423,7 +429,8 @@ pub(crate) fn none_is_no_failure(net: &Net) -> Verdict {
         let sessions = arena.ended.iter().filter(|session| session.protocol == Some(Kind::None));
         sessions.map(|session| session.outcome.clone()).collect()
     };
-    let (acknowledged, failed) = (answered(&equal), answered(&apart));
+    let acknowledged = answered(&equal);
+    let failed = answered(&apart);
     let root = equal.world.digest(NodeId(0));
     ensure!(!acknowledged.is_empty() && !failed.is_empty(), "no session was answered");
     ensure!(acknowledged.iter().all(|end| *end == Outcome::Converged { root }), "{acknowledged:?}");
@@ -433,6 +440,6 @@ pub(crate) fn none_is_no_failure(net: &Net) -> Verdict {
 }
 
 #[test]
-fn i12_none_is_acknowledged_and_is_not_taken_for_a_failure() {
+fn i12_none_is_acknowledged_as_success() {
     holds(none_is_no_failure);
 }

@@ -1,14 +1,14 @@
 //! The compliance cases: negotiation (N), buffering (B), merging (M), end to end (E), safety (S) and the
-//! invariants (I1 to I12). `docs/promises.md` says what each of them promises.
+//! invariants (I1 to I12). `docs/promises.md` lists the promise of each.
 //!
-//! A case is a function of a network. It runs on a clean one and under heavy chaos with several seeds, the
-//! same body each time. With the feature `canary`, `under_canary` demands that cases fail when the code is
+//! A case is a function of a network. The same body runs on a clean network and under heavy chaos with
+//! several seeds. With the feature `canary`, `under_canary` asserts that cases fail when the code is
 //! broken on purpose.
 
 use std::error::Error;
 use sync_sim::prelude::*;
 
-/// Ends a case with words, unless the condition holds.
+/// Ends a case with an error, unless the condition holds.
 macro_rules! ensure {
     ($holds:expr, $($words:tt)+) => {
         if !$holds {
@@ -27,16 +27,16 @@ mod safety;
 #[cfg(feature = "canary")]
 mod under_canary;
 
-/// Whether a case held, and what was found if not.
+/// The result of a case; the error says what was found.
 type Verdict = Result<(), Box<dyn Error>>;
 
-/// What a case does on one network.
+/// A case on one network.
 type Case = fn(&Net) -> Verdict;
 
-/// Seeds of chaos that each case runs with.
+/// Chaos seeds with which each case runs.
 const SEEDS: u64 = 40;
 
-/// The network that a case runs on, and the seed of all chance.
+/// The network of a case and the seed of all random choices.
 struct Net {
     seed: u64,
     faults: FaultConfig,
@@ -59,12 +59,12 @@ impl Net {
         SimConfig::with_seed(self.seed).with_faults(self.faults.clone())
     }
 
-    /// The same without crashes, for cases about something that a crash is allowed to lose.
+    /// The network without crashes, for cases about state that a crash may lose.
     fn config_without_crashes(&self) -> SimConfig {
         self.config().with_faults(self.faults.clone().with_crashes(0.0, 0..1))
     }
 
-    /// A run on this network that begins with a scenario.
+    /// A run on this network with a scenario.
     fn start<const N: usize>(&self, scenario: Scenario) -> (SimRuntime, [NodeId; N]) {
         start(self.config(), scenario)
     }
@@ -76,7 +76,7 @@ fn start<const N: usize>(config: SimConfig, scenario: Scenario) -> (SimRuntime, 
     (rt, nodes)
 }
 
-/// Runs a case on a clean network and then under chaos. The error says on which it did not hold.
+/// Runs a case on a clean network and then under chaos. The error names the network.
 fn everywhere(case: Case) -> Result<(), String> {
     case(&Net::clean()).map_err(|error| format!("on a clean network: {error}"))?;
     (0..SEEDS)
@@ -90,31 +90,32 @@ fn holds(case: Case) {
     }
 }
 
-/// Runs until all agree, on what was written.
+/// Runs until all nodes agree on the acknowledged writes.
 fn converge(rt: &mut SimRuntime) -> Verdict {
     let stop = rt.run();
     ensure!(stop == StopCondition::Converged, "{stop}\n{}", rt.explain());
     Ok(())
 }
 
-/// Runs until `done`, which must come before everything has converged and time is up.
+/// Runs until `done`, which must hold before the run has converged or time is up.
 fn run_until(rt: &mut SimRuntime, what: &str, done: impl FnMut(&SimRuntime) -> bool) -> Verdict {
     let stop = rt.run_until(done);
     ensure!(stop == StopCondition::Manual, "it never came to this: {what}; {stop}");
     Ok(())
 }
 
-/// The child of the root with this number, set to `text`.
+/// A write of `text` to the child of the root with this number.
 fn set(key: u64, text: &str) -> Operation {
     Operation::Set { target: Target::top(EntityId::from_u64(key)), bytes: text.into() }
 }
 
-/// The protocols that were chosen so far, in the order in which their sessions ended.
+/// The protocols of ended sessions, in the order of their ends.
 fn chosen(rt: &SimRuntime) -> Vec<SyncProtocolKind> {
     rt.sessions().iter().filter_map(|session| session.protocol).collect()
 }
 
-/// Whether a session chose this protocol. A crash may have lost the only one that did, and what it did not.
+/// Whether a session chose this protocol. A crash may have lost the only session that did, with what it
+/// had not transferred.
 fn ran(rt: &SimRuntime, protocol: SyncProtocolKind) -> bool {
     chosen(rt).contains(&protocol) || rt.metrics().effects.node_crashes > 0
 }

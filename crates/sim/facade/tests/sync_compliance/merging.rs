@@ -1,4 +1,5 @@
-//! M1 to M7: concurrent writes of two replicas, merged by gossip, by deltas of a session and by records.
+//! M1 to M7: concurrent writes of two replicas, merged by gossip, by the deltas of a session and by
+//! records.
 
 use crate::{Net, Verdict, converge, holds, start};
 use std::sync::Arc;
@@ -12,19 +13,19 @@ use syncline_store::MemoryStore;
 
 type State = Interface<MemoryStore>;
 
-/// How what one side wrote comes to the other.
+/// The way by which writes reach the other side.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// At once.
+    /// By gossip, at once.
     Gossip,
-    /// Both wrote while they were apart; a session exchanges the deltas.
+    /// By the deltas of a session, after a partition.
     Deltas,
-    /// The same, but a session compares the states and exchanges records.
+    /// By the records of a session that compares states, after a partition.
     Records,
 }
 
-/// Two replicas that write without having seen each other's writes: at node 0 or 1, after so many
-/// milliseconds, less than a frame takes.
+/// Concurrent writes of two replicas: at node 0 or 1, after so many milliseconds, less than the latency
+/// of a frame.
 fn merge_with(
     net: &Net,
     way: Way,
@@ -51,7 +52,7 @@ fn merge_with(
     Ok((rt, nodes))
 }
 
-/// Has two replicas write and merge in every way, and looks at both.
+/// Makes two replicas write and merge in every way, and checks both.
 fn merged(
     net: &Net,
     writes: &[(usize, u64, Operation)],
@@ -68,7 +69,8 @@ fn merged(
 }
 
 pub(crate) fn counters(net: &Net) -> Verdict {
-    let (likes, stock) = (GrowCounter::named("likes"), Counter::named("stock"));
+    let likes = GrowCounter::named("likes");
+    let stock = Counter::named("stock");
     let writes = [
         (0, 0, likes.add(5)),
         (1, 0, likes.add(3)),
@@ -102,12 +104,12 @@ pub(crate) fn maps(net: &Net) -> Verdict {
 }
 
 #[test]
-fn m2_entries_of_different_keys_are_all_kept() {
+fn m2_entries_of_different_keys_merge() {
     holds(maps);
 }
 
-/// Each side is the later writer of one key, so that neither the order of arrival nor the name of the
-/// replica explains what wins. The third key is written at the very same instant.
+/// Each side is the later writer of one key, so neither the order of arrival nor the replica id explains
+/// the winner. The third key is written at the same instant.
 pub(crate) fn one_key(net: &Net) -> Verdict {
     let titles: Map<u64, Register<String>> = Map::named("titles");
     let put = |key: u64, text: &str| titles.entry(&key).set(&text.to_owned());
@@ -129,7 +131,7 @@ pub(crate) fn one_key(net: &Net) -> Verdict {
 }
 
 #[test]
-fn m3_of_two_writes_to_one_key_the_later_wins_on_both_sides() {
+fn m3_later_write_wins_everywhere() {
     holds(one_key);
 }
 
@@ -146,13 +148,13 @@ pub(crate) fn sets(net: &Net) -> Verdict {
 }
 
 #[test]
-fn m4_concurrent_adds_make_the_union() {
+fn m4_concurrent_adds_form_the_union() {
     holds(sets);
 }
 
 const TYPE: &str = "test.bytewise-max";
 
-/// The greater of each byte: neither the later nor the greater of two values.
+/// A merge function that takes the greater of each byte: the result is neither of the two values.
 fn bytewise_max(a: &[u8], b: &[u8]) -> Vec<u8> {
     (0..a.len().max(b.len())).map(|at| a.get(at).max(b.get(at)).copied().unwrap_or(0)).collect()
 }
@@ -161,8 +163,8 @@ fn bytewise_max_of_all() -> Merges {
     Merges::default().with(TYPE, bytewise_max)
 }
 
-/// Has both sides write a value of an application's own type at `place`, and counts how often the
-/// function that the nodes were given runs. The oracle has one of its own, which is not counted.
+/// Makes both sides write a value of an application type at `place`, and counts the calls of the merge
+/// function of the nodes. The oracle has its own, which is not counted.
 fn merged_by_function(net: &Net, place: &Merged) -> Verdict {
     let writes = [(0, 0, place.merge(TYPE, &[9, 1, 5])), (1, 1, place.merge(TYPE, &[1, 9]))];
     for way in [Way::Gossip, Way::Deltas, Way::Records] {
@@ -188,7 +190,7 @@ pub(crate) fn custom_types(net: &Net) -> Verdict {
 }
 
 #[test]
-fn m5_an_applications_own_type_is_merged_by_its_function() {
+fn m5_custom_types_use_their_merge_function() {
     holds(custom_types);
 }
 
@@ -197,7 +199,7 @@ pub(crate) fn the_root(net: &Net) -> Verdict {
 }
 
 #[test]
-fn m6_the_value_of_the_root_is_merged_by_the_applications_function() {
+fn m6_root_value_uses_the_merge_function() {
     holds(the_root);
 }
 
@@ -226,6 +228,6 @@ pub(crate) fn no_type(net: &Net) -> Verdict {
 }
 
 #[test]
-fn m7_values_without_a_type_are_kept_by_the_last_writer_and_counted() {
+fn m7_opaque_values_are_last_writer_wins() {
     holds(no_type);
 }

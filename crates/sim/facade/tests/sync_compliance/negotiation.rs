@@ -1,4 +1,4 @@
-//! N1 to N4: what two replicas agree to run.
+//! N1 to N4: the protocol that two replicas agree on.
 
 use crate::hostile::{Arena, HONEST, Lies};
 use crate::{Net, Verdict, chosen, converge, holds, start};
@@ -9,8 +9,8 @@ use syncline_sync::{
     FailureReason, Gossip, Message, Outcome, Rejection, Request, Response, RetryReason, SYNC_PROTOCOL_VERSION,
 };
 
-/// The first protocol chosen is that of the table. Without crashes: one would lose a session that had
-/// moved something already, and the next would meet other states.
+/// The first protocol is that of the table. No crashes: a crash would lose a session that had transferred
+/// data already, and the next session would compare other states.
 pub(crate) fn the_table_decides(net: &Net) -> Verdict {
     let rows: [(fn() -> Scenario, Kind); 6] = [
         (Scenario::force_snapshot, Kind::Snapshot),
@@ -30,18 +30,18 @@ pub(crate) fn the_table_decides(net: &Net) -> Verdict {
 }
 
 #[test]
-fn n1_the_protocol_that_runs_is_the_one_the_table_gives() {
+fn n1_table_decides_the_protocol() {
     holds(the_table_decides);
 }
 
-/// Whichever side cannot run a snapshot, the fresh side is brought up to date without one.
+/// Whichever side lacks snapshots, the fresh side is brought up to date without one.
 pub(crate) fn falls_back(net: &Net) -> Verdict {
     for lacking in [0, 1] {
         let (mut rt, nodes) = net.start::<2>(Scenario::force_snapshot());
         rt.configure(nodes[lacking], |config| config.protocols.retain(|kind| *kind != Kind::Snapshot));
         converge(&mut rt)?;
         let ran = chosen(&rt);
-        // A first session that a crash cut short may have left some state, which a sketch can compare.
+        // A first session that a crash ended may have left some state, which a sketch can compare.
         let some = [Kind::DeltaSync, Kind::HashComparison, Kind::RatelessIblt];
         let fallback = ran.first().is_some_and(|first| some.contains(first));
         ensure!(fallback && !ran.contains(&Kind::Snapshot), "these ran: {ran:?}");
@@ -53,14 +53,14 @@ pub(crate) fn falls_back(net: &Net) -> Verdict {
 }
 
 #[test]
-fn n2_a_fresh_replica_falls_back_when_the_peer_has_no_snapshot() {
+fn n2_fresh_replica_falls_back_without_snapshot() {
     holds(falls_back);
 }
 
 const OTHER_VERSION: u32 = SYNC_PROTOCOL_VERSION + 1;
 
-/// Makes a replica of this version one of the other, as far as others can tell: the two versions change
-/// places in all that it says and hears.
+/// Makes a replica of this version appear as one of another version: the two version numbers are swapped
+/// in all messages that it sends and receives.
 fn swap_versions(message: &mut Message) -> bool {
     let version = match message {
         Message::Request { request: Request::Handshake(theirs), .. } => &mut theirs.version,
@@ -97,17 +97,18 @@ pub(crate) fn versions_differ(net: &Net) -> Verdict {
         ensure!(refused && session.moved == 0, "{session:?}");
     }
     ensure!(with_c.iter().any(|session| session.outcome == said_why), "nobody was told why: {with_c:?}");
-    // The pause doubles with each refusal: half a minute holds about seven, and a crash forgets the count.
+    // The backoff doubles with each rejection: half a minute has room for about seven, and a crash resets
+    // the count.
     ensure!(with_c.len() < 100, "{} sessions with a peer of another version in a minute", with_c.len());
     Ok(())
 }
 
 #[test]
-fn n3_another_version_is_refused_by_name_and_nothing_is_taken() {
+fn n3_other_versions_are_refused() {
     holds(versions_differ);
 }
 
-/// A node that announces a root it does not have, so that sessions start where there is nothing to do.
+/// A node that announces a false root, so that sessions start although states are equal.
 pub(crate) const FALSE_ALARM: Lies = Lies::always(|_, message| match message {
     Message::Gossip(Gossip::Heartbeat { root, .. }) => {
         *root = Digest([0xfa; 32]);
@@ -143,6 +144,6 @@ pub(crate) fn equal_roots(net: &Net) -> Verdict {
 }
 
 #[test]
-fn n4_equal_roots_select_none_and_nothing_is_transferred() {
+fn n4_equal_roots_transfer_nothing() {
     holds(equal_roots);
 }

@@ -1,4 +1,4 @@
-//! S1 to S3: snapshots that lie, and snapshots that find something already there.
+//! S1 to S3: false snapshots, and snapshots that meet existing state.
 
 use crate::buffering::{SEVERAL_PAGES, takes_a_snapshot};
 use crate::hostile::{Arena, HONEST, Lies};
@@ -10,7 +10,7 @@ use syncline_storage::Record;
 use syncline_sync::{FailureReason, LocalSyncState, Message, Outcome, Request, Response, SnapshotPage};
 use syncline_types::{Decode, Encode};
 
-/// The page of a snapshot that this message carries.
+/// The snapshot page in a message, if it has one.
 pub(crate) fn page_of(message: &mut Message) -> Option<&mut SnapshotPage> {
     match message {
         Message::Response { response: Response::SnapshotPage(page), .. } => Some(page),
@@ -18,7 +18,7 @@ pub(crate) fn page_of(message: &mut Message) -> Option<&mut SnapshotPage> {
     }
 }
 
-/// Puts other bytes in the middle record of a page, in a form that decodes and breaks no rule.
+/// Replaces the middle record of a page by other bytes that decode and break no rule.
 pub(crate) fn forge(page: &mut SnapshotPage) -> bool {
     let Ok(mut records) = page.unpack() else { return false };
     let middle = records.len() / 2;
@@ -30,7 +30,7 @@ pub(crate) fn forge(page: &mut SnapshotPage) -> bool {
     true
 }
 
-/// A fresh node whose only peer lies: it must find that out each time, say so, and stay as it was.
+/// A fresh node whose only peer lies: it must detect each lie, report it, and stay as it was.
 fn refuses(net: &Net, lies: Lies, is_expected: impl Fn(&Outcome) -> bool) -> Verdict {
     let fresh = NodeId(1);
     let mut arena = Arena::new(net, Scenario::fresh_joiner(2, 300), &[(lies, |_| {}), HONEST]);
@@ -59,13 +59,13 @@ pub(crate) fn a_forged_entity(net: &Net) -> Verdict {
 }
 
 #[test]
-fn s1_a_snapshot_with_a_tampered_entity_is_refused_and_changes_nothing() {
+fn s1_tampered_snapshot_changes_nothing() {
     holds(a_forged_entity);
 }
 
 const CLAIMED: Digest = Digest([0xfa; 32]);
 
-/// Claims a root that it does not have wherever it names one, and serves its real state under it.
+/// Claims a false root wherever a message has one, and serves its real state under it.
 const FALSE_CLAIM: Lies = Lies {
     said: |_, message| {
         match message {
@@ -100,12 +100,12 @@ pub(crate) fn a_claimed_root(net: &Net) -> Verdict {
 }
 
 #[test]
-fn s2_a_snapshot_that_has_not_the_claimed_root_is_refused_and_changes_nothing() {
+fn s2_false_snapshot_root_changes_nothing() {
     holds(a_claimed_root);
 }
 
-/// The application writes while a snapshot is on its way: to an entity of its own, to one that the
-/// snapshot holds, and to a counter that both sides have counted on.
+/// The application writes during a snapshot: to an entity of its own, to one in the snapshot, and to a
+/// counter that both sides have changed.
 pub(crate) fn on_an_initialised_node(net: &Net) -> Verdict {
     let likes = GrowCounter::named("likes");
     let mut scenario = Scenario::fresh_joiner(2, SEVERAL_PAGES);
@@ -115,7 +115,7 @@ pub(crate) fn on_an_initialised_node(net: &Net) -> Verdict {
     let shared = Target::top(EntityId::child_of(EntityId::ROOT, b"shared/7"));
     let own = Target::top(EntityId::from_u64(1));
     let write = |target: &Target| Operation::Set { target: target.clone(), bytes: b"meanwhile".to_vec() };
-    // A node that is down, or crashes in the very step, refuses: then it is written again.
+    // A node that is down or crashes within the step refuses the write; then it is repeated.
     while !rt.has_entity(fresh, own.id) {
         let tried = |rt: &SimRuntime| {
             let written = rt.metrics().protocol;
@@ -147,6 +147,6 @@ pub(crate) fn on_an_initialised_node(net: &Net) -> Verdict {
 }
 
 #[test]
-fn s3_a_snapshot_that_finds_a_state_is_merged_into_it() {
+fn s3_snapshot_merges_into_existing_state() {
     holds(on_an_initialised_node);
 }

@@ -1,10 +1,10 @@
-//! Cases are seen to fail when the code is broken on purpose in what they are about. `canaries.rs` shows
-//! that a sweep finds each bug; this shows that the case which is named for a promise does.
+//! Each case fails when a canary breaks what the case is about. `canaries.rs` shows that a sweep finds
+//! each bug; this shows that the case which is named for a promise does.
 
 use crate::{Case, buffering, end_to_end, everywhere, invariants, merging, negotiation, safety};
 use sync_sim::canary::{self, Canary};
 
-/// A case, and a bug that it must notice.
+/// A case, and a canary that it must detect.
 const NOTICED: [(&str, Case, Canary); 44] = [
     ("N1", negotiation::the_table_decides, Canary::SnapshotOverwrites),
     ("B1", buffering::during_a_snapshot, Canary::BufferEmptiedBeforeReplay),
@@ -53,7 +53,7 @@ const NOTICED: [(&str, Case, Canary); 44] = [
 ];
 
 #[test]
-fn each_case_notices_the_bug_that_breaks_its_promise() {
+fn each_case_detects_its_canary() {
     for (id, case, bug) in NOTICED {
         canary::set(Some(bug));
         let found = everywhere(case);

@@ -1,4 +1,4 @@
-//! Peers that are gone for weeks, histories that are trimmed meanwhile, members that never return.
+//! Peers that are absent for weeks while histories are trimmed, and members that never return.
 
 use sync_sim::prelude::*;
 
@@ -22,7 +22,7 @@ fn cluster(seed: u64) -> (SimRuntime, [NodeId; 3]) {
     (rt, nodes)
 }
 
-/// Runs until a time, agreed or not.
+/// Runs until a time, converged or not.
 fn run_to(rt: &mut SimRuntime, until: SimTime) {
     while rt.now() < until && rt.step() {}
 }
@@ -31,9 +31,9 @@ fn records(rt: &SimRuntime, node: NodeId) -> u64 {
     rt.node(node).state().unwrap().stats().unwrap().records
 }
 
-/// Carol is away for `days`; on the first of them the others write 3,000 times and delete half of it
-/// again, far more than they keep as deltas, and so does she a little. Gives the run after all agree again, and
-/// what her return cost: frames, bytes and events.
+/// Carol is away for `days`. On the first day the others write 3,000 times and delete half of it, far
+/// more than they retain as deltas, and she writes a little. Gives the run after all agree again, and the
+/// cost of her return in frames, bytes and events.
 fn absence(seed: u64, days: u64) -> (SimRuntime, [NodeId; 3], [u64; 3]) {
     let (mut rt, [alice, bob, carol]) = cluster(seed);
     rt.leave_at(1_000.into(), carol, Some((days * DAY).into()));
@@ -62,7 +62,7 @@ fn absence(seed: u64, days: u64) -> (SimRuntime, [NodeId; 3], [u64; 3]) {
 }
 
 #[test]
-fn a_peer_that_was_gone_for_weeks_catches_up_and_loses_nothing() {
+fn long_absent_peer_catches_up() {
     for seed in 0..3 {
         let (rt, nodes, _) = absence(seed, 28);
         for node in nodes {
@@ -72,14 +72,15 @@ fn a_peer_that_was_gone_for_weeks_catches_up_and_loses_nothing() {
 }
 
 #[test]
-fn what_a_return_costs_depends_on_what_was_missed_and_not_on_how_long_ago() {
-    // Who meets whom first, and whether what is dead is forgotten before the run ends, is left to chance.
+fn return_cost_is_independent_of_duration() {
+    // The order of sessions, and whether tombstones are collected before the end, are random.
     let of_all = |days| {
         (5..9)
             .map(|seed| absence(seed, days).2)
             .fold([0; 3], |sum, own| std::array::from_fn(|at| sum[at] + own[at]))
     };
-    let (day, months): ([u64; 3], [u64; 3]) = (of_all(1), of_all(90));
+    let day: [u64; 3] = of_all(1);
+    let months: [u64; 3] = of_all(90);
     for (what, day, months) in
         [("frames", day[0], months[0]), ("bytes", day[1], months[1]), ("events", day[2], months[2])]
     {
@@ -88,7 +89,7 @@ fn what_a_return_costs_depends_on_what_was_missed_and_not_on_how_long_ago() {
 }
 
 #[test]
-fn a_member_that_never_returns_holds_tombstones_until_it_is_taken_out() {
+fn absent_member_retains_tombstones_until_retired() {
     let (mut rt, [alice, bob, carol]) = cluster(3);
     run_to(&mut rt, 5_000.into());
     rt.crash_at(rt.now(), carol, CrashPoint::Now, None);
@@ -96,7 +97,7 @@ fn a_member_that_never_returns_holds_tombstones_until_it_is_taken_out() {
         rt.write_at((10_000 + key).into(), alice, set(key, key));
         rt.write_at((20_000 + key).into(), bob, delete(key));
     }
-    // Clocks only come on with writes, and so does what is known of them.
+    // Clocks, and the knowledge of clocks, advance only with writes.
     for minute in 1..200 {
         rt.write_at((minute * 60_000).into(), if minute % 2 == 0 { alice } else { bob }, set(100, minute));
     }
@@ -110,7 +111,7 @@ fn a_member_that_never_returns_holds_tombstones_until_it_is_taken_out() {
 }
 
 #[test]
-fn a_write_that_only_a_retired_node_had_is_reported_as_lost() {
+fn unspread_write_of_retired_node_is_lost() {
     let (mut rt, [alice, _, carol]) = cluster(4);
     rt.leave_at(1_000.into(), carol, None);
     rt.write_at(2_000.into(), carol, set(1, 1));

@@ -1,4 +1,4 @@
-//! Nodes that leave, come back, and join late.
+//! Nodes that leave, return, and join late.
 
 use sync_sim::prelude::*;
 
@@ -8,7 +8,7 @@ fn set(key: u64) -> Vec<Operation> {
 
 fn run(seed: u64, nodes: usize, topology: Topology, faults: FaultConfig) -> SimRuntime {
     let config = SimConfig::with_seed(seed).with_faults(faults).with_topology(topology);
-    // A replica that nothing has happened to for long tells its root to two others, every half a minute.
+    // An idle replica announces its root to two others every half a minute.
     let config = config.with_max_time(SimTime::from_secs(120));
     let mut rt = SimRuntime::with_config(config);
     rt.apply_scenario(Scenario::n_nodes_diverged(nodes, 5));
@@ -20,7 +20,7 @@ fn run(seed: u64, nodes: usize, topology: Topology, faults: FaultConfig) -> SimR
 }
 
 #[test]
-fn nodes_that_come_and_go_converge_in_every_topology() {
+fn churn_converges_in_every_topology() {
     let faults = || FaultConfig::heavy_chaos().with_churn(0.01, 100..2_000).with_late_joiners(2, 0..5_000);
     let mut all = [0; 3];
     for topology in Topology::ALL {
@@ -38,7 +38,7 @@ fn nodes_that_come_and_go_converge_in_every_topology() {
 }
 
 #[test]
-fn a_node_that_is_away_keeps_its_memory_and_goes_on_writing() {
+fn absent_node_goes_on_writing() {
     let mut rt = SimRuntime::with_seed(1);
     let [a, b, c] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 5));
     assert_eq!(rt.run(), StopCondition::Converged);
@@ -60,7 +60,7 @@ fn a_node_that_is_away_keeps_its_memory_and_goes_on_writing() {
 }
 
 #[test]
-fn frames_that_run_into_a_departure_are_dropped_for_it() {
+fn departure_drops_frames_in_flight() {
     let faults = FaultConfig::none().with_latency(50, 0);
     let mut rt = SimRuntime::with_config(SimConfig::with_seed(2).with_faults(faults));
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 3));
@@ -72,7 +72,7 @@ fn frames_that_run_into_a_departure_are_dropped_for_it() {
 }
 
 #[test]
-fn a_departure_that_is_told_to_last_outlasts_an_earlier_shorter_one() {
+fn longer_departure_outlasts_shorter_one() {
     let mut rt = SimRuntime::with_seed(3);
     let [a, _] = rt.apply_scenario_n(Scenario::n_nodes_diverged(2, 5));
     rt.leave_at(100.into(), a, Some(500.into()));
@@ -83,7 +83,7 @@ fn a_departure_that_is_told_to_last_outlasts_an_earlier_shorter_one() {
 }
 
 #[test]
-fn a_node_that_stays_away_is_named_until_it_is_brought_back() {
+fn absent_node_is_named_as_blocker() {
     let mut rt = SimRuntime::with_seed(4);
     let [a, _] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 5));
     rt.leave_at(SimTime::ZERO, a, None);
@@ -98,7 +98,7 @@ fn a_node_that_stays_away_is_named_until_it_is_brought_back() {
 }
 
 #[test]
-fn a_node_may_crash_while_it_is_away() {
+fn node_may_crash_while_away() {
     for seed in 0..10 {
         let mut rt = SimRuntime::with_seed(seed);
         let [a, b, c] = rt.apply_scenario_n(Scenario::n_nodes_diverged(3, 5));
@@ -116,7 +116,7 @@ fn a_node_may_crash_while_it_is_away() {
 }
 
 #[test]
-fn a_late_joiner_is_waited_for_and_takes_everything() {
+fn run_waits_for_late_joiner() {
     let mut rt = SimRuntime::with_seed(5);
     let [a, _] = rt.apply_scenario_n(Scenario::n_nodes_diverged(2, 20));
     let late = rt.join_at(SimTime::from_secs(5), "late");
@@ -132,7 +132,7 @@ fn a_late_joiner_is_waited_for_and_takes_everything() {
 }
 
 #[test]
-fn nothing_is_forgotten_before_the_last_has_joined() {
+fn no_collection_before_last_join() {
     let records = |rt: &SimRuntime, node: NodeId| rt.node(node).state().unwrap().stats().unwrap().records;
     let config = SimConfig::with_seed(6).with_max_time(SimTime::from_secs(600));
     let mut rt = SimRuntime::with_config(config);

@@ -1,4 +1,4 @@
-//! A crash between any two effects of a step must not lose what was acknowledged.
+//! A crash between any two effects of a step loses no acknowledged write.
 
 use sync_sim::prelude::*;
 
@@ -6,7 +6,7 @@ fn bump(key: u64) -> Vec<Operation> {
     vec![Operation::Increment { target: Target::top(EntityId::from_u64(key)), by: 1 }]
 }
 
-/// Alice is told to crash at `point`, which is in her next step: the write at one second.
+/// Alice crashes at `point` of her next step, the write at one second.
 fn crash_during_a_write(point: CrashPoint) -> (SimRuntime, StopCondition) {
     let mut rt = SimRuntime::with_seed(9);
     let [alice, _, _] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 5));
@@ -26,7 +26,7 @@ fn count(rt: &SimRuntime) -> String {
 }
 
 #[test]
-fn a_write_before_its_commit_was_never_accepted_and_leaves_no_trace() {
+fn uncommitted_write_leaves_no_trace() {
     for (point, accepted) in [
         (CrashPoint::Now, 2),
         (CrashPoint::BeforeCommit, 2),
@@ -43,7 +43,7 @@ fn a_write_before_its_commit_was_never_accepted_and_leaves_no_trace() {
 }
 
 #[test]
-fn a_node_that_is_down_for_long_catches_up() {
+fn node_catches_up_after_long_downtime() {
     let mut rt = SimRuntime::with_seed(10);
     let [a, _, c] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 5));
     rt.crash_at(10.into(), c, CrashPoint::Now, Some(SimDuration::from_secs(20)));
@@ -56,7 +56,7 @@ fn a_node_that_is_down_for_long_catches_up() {
 
 /// Promises: F1
 #[test]
-fn frames_from_before_a_restart_are_recognised() {
+fn stale_frames_are_recognised() {
     let stale: u64 = (0..60)
         .map(|seed| {
             let faults = FaultConfig::heavy_chaos().with_crashes(0.02, 20..60);
@@ -70,7 +70,7 @@ fn frames_from_before_a_restart_are_recognised() {
 }
 
 #[test]
-fn a_fresh_replica_that_crashes_while_taking_a_snapshot_goes_on() {
+fn crashed_joiner_resumes_its_snapshot() {
     let mut rt = SimRuntime::with_seed(11);
     let [_, fresh] = rt.apply_scenario_n(Scenario::fresh_joiner(2, 6_000));
     let stop = rt.run_until(|rt| rt.metrics().fates.delivered > 6);

@@ -1,4 +1,4 @@
-//! Tombstones are forgotten once everybody has seen what they delete, and not before.
+//! Tombstones are collected once every member has seen what they delete, and not before.
 
 use sync_sim::prelude::*;
 
@@ -10,7 +10,7 @@ fn set(key: u64) -> Operation {
     Operation::Set { target: target(key), bytes: b"here".to_vec() }
 }
 
-/// Runs for a while, agreed or not, so that what agreement brings has time to come.
+/// Runs for a while, converged or not, so that collection has time to happen.
 fn run_for(rt: &mut SimRuntime, ms: u64) {
     let until = rt.now() + SimDuration::from_millis(ms);
     while rt.now() < until && rt.step() {}
@@ -28,7 +28,7 @@ fn cluster(nodes: usize, faults: FaultConfig) -> (SimRuntime, Vec<NodeId>) {
 }
 
 #[test]
-fn what_everybody_saw_deleted_is_forgotten_by_all() {
+fn seen_tombstones_are_collected() {
     let (mut rt, nodes) = cluster(3, FaultConfig::light_chaos());
     for key in 0..20 {
         rt.write(nodes[key as usize % 3], vec![set(key)]);
@@ -42,7 +42,7 @@ fn what_everybody_saw_deleted_is_forgotten_by_all() {
         if nodes.iter().all(|node| records(&rt, *node) == 5) {
             break;
         }
-        // Clocks only come on with writes.
+        // Clocks advance only with writes.
         rt.write(nodes[round % 3], vec![set(19)]);
         run_for(&mut rt, 10_000);
     }
@@ -50,11 +50,11 @@ fn what_everybody_saw_deleted_is_forgotten_by_all() {
         assert_eq!((records(&rt, *node), rt.entity_count(*node)), (5, 5));
     }
     assert_eq!(rt.run(), StopCondition::Converged);
-    assert!(rt.metrics().protocol.records_forgotten >= 45);
+    assert!(rt.metrics().protocol.records_collected >= 45);
 }
 
 #[test]
-fn nothing_is_forgotten_while_a_member_is_away_and_nothing_comes_back_when_it_returns() {
+fn absent_member_prevents_collection() {
     let (mut rt, nodes) = cluster(3, FaultConfig::light_chaos());
     for key in 0..10 {
         rt.write(nodes[0], vec![set(key)]);
@@ -86,7 +86,7 @@ fn nothing_is_forgotten_while_a_member_is_away_and_nothing_comes_back_when_it_re
 }
 
 #[test]
-fn tombstones_are_kept_for_ever_where_that_is_asked_for() {
+fn tombstones_are_retained_on_request() {
     let config = SimConfig::with_seed(5).keeping_tombstones().with_max_time(SimTime::from_secs(600));
     let mut rt = SimRuntime::with_config(config);
     let nodes: Vec<NodeId> = (0..2).map(|n| rt.add_node(format!("n{n}"))).collect();

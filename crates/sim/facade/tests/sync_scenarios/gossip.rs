@@ -1,4 +1,4 @@
-//! Writes on their way.
+//! How writes spread.
 
 use sync_sim::prelude::*;
 
@@ -7,7 +7,7 @@ fn set(key: u64) -> Vec<Operation> {
 }
 
 #[test]
-fn a_write_reaches_everyone_by_gossip_alone() {
+fn gossip_alone_spreads_a_write() {
     let mut rt =
         SimRuntime::with_config(SimConfig::with_seed(1).with_faults(FaultConfig::none().with_latency(5, 0)));
     let [a, ..] = rt.apply_scenario_n::<4>(Scenario::n_nodes_synced(4, 3));
@@ -18,7 +18,7 @@ fn a_write_reaches_everyone_by_gossip_alone() {
 }
 
 #[test]
-fn a_lost_delta_is_asked_for_as_soon_as_a_later_one_names_it() {
+fn later_delta_triggers_fetch_of_lost_one() {
     let mut rt =
         SimRuntime::with_config(SimConfig::with_seed(2).with_faults(FaultConfig::none().with_latency(5, 0)));
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 3));
@@ -33,12 +33,12 @@ fn a_lost_delta_is_asked_for_as_soon_as_a_later_one_names_it() {
 }
 
 #[test]
-fn a_delta_that_one_peer_lacks_is_asked_of_another() {
+fn missing_delta_is_requested_from_another_peer() {
     // Found by the partition-heavy sweep with seven nodes (seed 1): bob kept asking the same peer.
     let mut rt =
         SimRuntime::with_config(SimConfig::with_seed(3).with_faults(FaultConfig::none().with_latency(5, 0)));
     let [a, b, c, d] = rt.apply_scenario_n(Scenario::n_nodes_synced(4, 3));
-    // Alice's first write reaches nobody; her second reaches carol and dave, who tell bob.
+    // Alice's first write reaches nobody; her second reaches carol and dave, who forward it to bob.
     rt.partition_groups(&[vec![a], vec![b, c, d]], Some(20.into()));
     rt.write_at(10.into(), a, set(1));
     rt.partition_one_way(a, b, Some(SimDuration::from_secs(2)));
@@ -50,7 +50,7 @@ fn a_delta_that_one_peer_lacks_is_asked_of_another() {
 
 /// Promises: B3
 #[test]
-fn a_full_buffer_loses_nothing() {
+fn full_buffer_loses_no_delta() {
     for seed in 0..20 {
         let faults = FaultConfig::heavy_chaos();
         let config = SimConfig::with_seed(seed).with_faults(faults).with_buffer_capacity(1);
@@ -63,7 +63,7 @@ fn a_full_buffer_loses_nothing() {
 
 /// Promises: I6
 #[test]
-fn deltas_during_a_sync_wait_and_are_applied() {
+fn deltas_during_a_sync_are_buffered() {
     // Seed 15 once left a delta waiting for a parent that a peer's session had brought.
     let held: u64 = (0..20)
         .map(|seed| {
@@ -80,7 +80,7 @@ fn deltas_during_a_sync_wait_and_are_applied() {
 }
 
 #[test]
-fn writes_spread_through_more_nodes_than_one_tells_directly() {
+fn writes_spread_beyond_the_fanout() {
     let mut rt = SimRuntime::with_seed(5);
     rt.apply_scenario(Scenario::n_nodes_synced(40, 3));
     rt.apply_workload(&Workload::new(20, SimDuration::from_secs(1)));

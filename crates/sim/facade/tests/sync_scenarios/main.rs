@@ -1,4 +1,4 @@
-//! How the protocols behave, one behaviour a test.
+//! The behaviour of the protocols, one per test.
 
 mod absences;
 mod churn;

@@ -1,4 +1,4 @@
-//! Without the retries, back-off and heartbeats of the scheduler, none of these would end.
+//! Runs that end only because the scheduler retries, backs off and sends heartbeats.
 
 use sync_sim::prelude::*;
 
@@ -20,7 +20,7 @@ fn a_partitioned_node_catches_up_after_heal() {
 }
 
 #[test]
-fn both_sides_of_a_split_keep_what_they_wrote() {
+fn both_sides_of_a_split_keep_writes() {
     let mut rt = SimRuntime::with_seed(2);
     let [a, b, c, d] = rt.apply_scenario_n(Scenario::n_nodes_synced(4, 5));
     rt.partition_groups(&[vec![a, b], vec![c, d]], Some(SimDuration::from_secs(3)));
@@ -36,7 +36,7 @@ fn both_sides_of_a_split_keep_what_they_wrote() {
 }
 
 #[test]
-fn a_one_way_partition_is_survived_once_it_heals() {
+fn one_way_partition_heals() {
     let mut rt = SimRuntime::with_seed(3);
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_diverged(2, 5));
     rt.partition_one_way(a, b, Some(SimDuration::from_secs(4)));
@@ -45,7 +45,7 @@ fn a_one_way_partition_is_survived_once_it_heals() {
 }
 
 #[test]
-fn a_third_node_carries_writes_around_a_broken_link() {
+fn third_node_relays_around_broken_link() {
     let mut rt = SimRuntime::with_seed(4);
     let [a, b, c] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 5));
     let broken = rt.partition_bidirectional(a, b, None);

@@ -1,4 +1,4 @@
-//! Scripts that interfere with chosen frames.
+//! Rules that interfere with chosen frames.
 
 use sync_sim::network::RuleUse;
 use sync_sim::prelude::*;
@@ -16,7 +16,7 @@ fn drop() -> Rule {
 }
 
 #[test]
-fn a_dropped_handshake_is_sent_again_and_has_its_fate() {
+fn dropped_handshake_is_retransmitted() {
     let mut rt = steady(1);
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_diverged(2, 5));
     let rule = rt.add_rule(drop().of(FrameKind::Handshake).at_most(3));
@@ -29,7 +29,7 @@ fn a_dropped_handshake_is_sent_again_and_has_its_fate() {
 }
 
 #[test]
-fn a_lost_delta_comes_by_another_way() {
+fn lost_delta_arrives_another_way() {
     let mut rt = steady(2);
     let [a, b, _] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 3));
     rt.add_rule(drop().from(a).to(b).of(FrameKind::Delta));
@@ -40,7 +40,7 @@ fn a_lost_delta_comes_by_another_way() {
 }
 
 #[test]
-fn a_rule_holds_while_its_guard_lives() {
+fn rule_holds_while_guard_lives() {
     let mut rt = steady(3);
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 3));
     rt.write(a, set(1));
@@ -59,7 +59,7 @@ fn a_rule_holds_while_its_guard_lives() {
 }
 
 #[test]
-fn a_rule_holds_from_its_time_to_its_time() {
+fn rule_holds_within_its_time_range() {
     let mut rt = steady(4);
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 3));
     rt.add_rule(drop().during(100.into()..200.into()));
@@ -73,7 +73,7 @@ fn a_rule_holds_from_its_time_to_its_time() {
 }
 
 #[test]
-fn delayed_and_doubled_frames_arrive_later_and_twice() {
+fn delayed_and_duplicated_frames_arrive() {
     let mut rt = steady(5);
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 3));
     rt.add_rule(Rule::new(Verdict::Delay(SimDuration::from_millis(70))).from(a).of(FrameKind::Delta));
@@ -87,7 +87,7 @@ fn delayed_and_doubled_frames_arrive_later_and_twice() {
 }
 
 #[test]
-fn a_corrupted_frame_is_refused_where_it_arrives() {
+fn corrupted_frame_is_refused_on_arrival() {
     for seed in 0..50 {
         let mut rt = steady(seed);
         let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_diverged(2, 5));
@@ -112,7 +112,7 @@ fn a_reset_drops_a_datagram() {
 }
 
 #[test]
-fn what_a_rule_does_to_one_frame_moves_no_other() {
+fn rule_affects_matching_frames_only() {
     let run = |rules: &[Rule]| {
         let mut config = SimConfig::with_seed(7).with_faults(FaultConfig::heavy_chaos());
         for rule in rules {
@@ -137,7 +137,7 @@ fn what_a_rule_does_to_one_frame_moves_no_other() {
 }
 
 #[test]
-fn a_fork_has_the_rules_of_its_origin_and_then_its_own() {
+fn fork_inherits_rules() {
     let mut rt = steady(8);
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 3));
     let mute = rt.add_rule(drop());

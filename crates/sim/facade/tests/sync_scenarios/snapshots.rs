@@ -1,4 +1,4 @@
-//! A fresh replica takes a snapshot while things go wrong around it.
+//! A fresh replica takes a snapshot while faults happen around it.
 
 use sync_sim::prelude::*;
 
@@ -6,7 +6,7 @@ fn set(key: u64) -> Vec<Operation> {
     vec![Operation::Set { target: Target::named(&key.to_le_bytes()), bytes: b"meanwhile".to_vec() }]
 }
 
-/// A joiner that has taken some pages, and none is shown.
+/// A run in which a joiner has staged some pages and none is visible.
 fn joining(seed: u64, nodes: usize) -> (SimRuntime, Vec<NodeId>, NodeId) {
     let mut rt = SimRuntime::with_seed(seed);
     let all = rt.apply_scenario(Scenario::fresh_joiner(nodes, 6_000));
@@ -17,14 +17,14 @@ fn joining(seed: u64, nodes: usize) -> (SimRuntime, Vec<NodeId>, NodeId) {
     (rt, others.to_vec(), *fresh)
 }
 
-/// Whom the joiner reads from.
+/// The peer from which the joiner reads.
 fn giver(rt: &SimRuntime, fresh: NodeId) -> NodeId {
     let replica = rt.node(fresh).replica().expect("it is up");
     replica.syncing_with().next().expect("a session").into()
 }
 
 #[test]
-fn the_giver_crashes_and_is_written_to_and_nothing_begins_again() {
+fn snapshot_survives_crash_of_sender() {
     let (mut rt, _, fresh) = joining(21, 2);
     let giver = giver(&rt, fresh);
     rt.crash_at(rt.now(), giver, CrashPoint::Now, Some(SimDuration::from_millis(200)));
@@ -37,7 +37,7 @@ fn the_giver_crashes_and_is_written_to_and_nothing_begins_again() {
 }
 
 #[test]
-fn the_giver_is_gone_for_good_and_another_goes_on() {
+fn snapshot_continues_from_another_peer() {
     let (mut rt, others, fresh) = joining(22, 3);
     let giver = giver(&rt, fresh);
     let other = *others.iter().find(|node| **node != giver).expect("another");
@@ -49,7 +49,7 @@ fn the_giver_is_gone_for_good_and_another_goes_on() {
 }
 
 #[test]
-fn both_crash_again_and_again() {
+fn snapshot_survives_repeated_crashes() {
     let (mut rt, _, fresh) = joining(23, 2);
     let giver = giver(&rt, fresh);
     for round in 0..6u64 {
@@ -59,14 +59,14 @@ fn both_crash_again_and_again() {
         rt.write_at(at + SimDuration::from_millis(150), giver, set(round));
     }
     assert_eq!(rt.run(), StopCondition::Converged);
-    // A write that finds its replica down is refused.
+    // A node that is down refuses the write.
     let accepted = rt.metrics().protocol.writes_accepted as usize;
     assert!(accepted >= 4, "{accepted} writes");
     assert_entity_count!(rt, fresh, 6_000 + accepted);
 }
 
 #[test]
-fn what_the_joiner_writes_meanwhile_is_there_at_once_and_stays() {
+fn writes_during_snapshot_are_visible() {
     let (mut rt, others, fresh) = joining(24, 3);
     for key in 0..20 {
         rt.write_at(rt.now() + SimDuration::from_millis(key), fresh, set(key));
@@ -80,7 +80,7 @@ fn what_the_joiner_writes_meanwhile_is_there_at_once_and_stays() {
 }
 
 #[test]
-fn joiners_under_heavy_chaos_end_with_everything() {
+fn joiners_converge_under_heavy_chaos() {
     for seed in 0..60 {
         let faults = FaultConfig::heavy_chaos().with_crashes(0.02, 20..2_000);
         let mut rt = SimRuntime::with_config(SimConfig::with_seed(seed).with_faults(faults));

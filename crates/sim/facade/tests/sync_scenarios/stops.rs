@@ -1,10 +1,10 @@
-//! A run that stops without having converged says what is owed, and by whom.
+//! A run that stops without having converged names the unfinished work and the node that has to do it.
 
 use sync_sim::prelude::*;
 
 /// Promises: C2
 #[test]
-fn a_node_that_stays_down_is_named() {
+fn down_node_is_named_as_blocker() {
     let mut rt = SimRuntime::with_seed(1);
     let [a, ..] = rt.apply_scenario_n::<3>(Scenario::n_nodes_diverged(3, 5));
     rt.crash_at(SimTime::ZERO, a, CrashPoint::Now, None);
@@ -15,7 +15,7 @@ fn a_node_that_stays_down_is_named() {
 
 /// Promises: C3
 #[test]
-fn a_partition_that_stays_up_shows_who_owes_a_sync_with_whom() {
+fn partition_shows_pending_syncs() {
     let mut rt = SimRuntime::with_seed(2);
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_diverged(2, 5));
     rt.partition_one_way(a, b, None);
@@ -26,7 +26,7 @@ fn a_partition_that_stays_up_shows_who_owes_a_sync_with_whom() {
 }
 
 #[test]
-fn nothing_left_to_happen_is_a_deadlock_and_not_a_wait() {
+fn no_events_left_is_a_deadlock() {
     let mut rt = SimRuntime::with_seed(3);
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_diverged(2, 5));
     for node in [a, b] {
@@ -46,7 +46,7 @@ fn the_event_budget_stops_a_run() {
 }
 
 #[test]
-fn a_fresh_replica_takes_a_snapshot_and_empty_replicas_take_nothing() {
+fn empty_replicas_need_no_sync() {
     let mut rt = SimRuntime::with_seed(5);
     rt.apply_scenario(Scenario::force_snapshot());
     assert_eq!(rt.run(), StopCondition::Converged);
@@ -60,16 +60,16 @@ fn a_fresh_replica_takes_a_snapshot_and_empty_replicas_take_nothing() {
 
 #[test]
 #[should_panic(expected = "entity")]
-fn a_failed_assertion_shows_the_difference() {
+fn failed_assertion_shows_the_difference() {
     let mut rt = SimRuntime::with_seed(6);
     rt.apply_scenario(Scenario::n_nodes_diverged(2, 2));
     assert_converged!(rt);
 }
 
 #[test]
-fn a_fresh_node_and_a_full_one_do_not_yield_to_each_other_for_ever() {
-    // Found by review: with round trips longer than the pause after yielding, each side used to give
-    // way to the other for ever.
+fn fresh_and_full_node_yield_once() {
+    // Found by review: with round trips longer than the pause after yielding, each side yielded to the
+    // other for ever, a livelock.
     for latency_ms in [200, 400, 600, 1_000, 2_000] {
         for seed in 0..10 {
             let faults = FaultConfig::none().with_latency(latency_ms, 0);
@@ -84,7 +84,7 @@ fn a_fresh_node_and_a_full_one_do_not_yield_to_each_other_for_ever() {
 }
 
 #[test]
-fn peers_far_apart_find_each_other_in_the_end() {
+fn distant_peers_converge() {
     let faults = FaultConfig::none().with_latency(8_000, 0);
     let config = SimConfig::with_seed(1).with_faults(faults).with_max_time(SimTime::from_secs(1_200));
     let mut rt = SimRuntime::with_config(config);
@@ -93,7 +93,7 @@ fn peers_far_apart_find_each_other_in_the_end() {
 }
 
 #[test]
-fn one_unreachable_peer_does_not_keep_the_others_apart() {
+fn unreachable_peer_does_not_block_others() {
     let mut rt = SimRuntime::with_seed(3);
     let [a, b, c] = rt.apply_scenario_n(Scenario::n_nodes_diverged(3, 20));
     rt.crash_at(SimTime::ZERO, c, CrashPoint::Now, None);
@@ -107,7 +107,7 @@ fn one_unreachable_peer_does_not_keep_the_others_apart() {
 }
 
 #[test]
-fn a_crash_that_is_told_to_last_outlasts_an_earlier_shorter_one() {
+fn longer_crash_outlasts_shorter_one() {
     let mut rt = SimRuntime::with_seed(4);
     let [a, _] = rt.apply_scenario_n(Scenario::n_nodes_diverged(2, 5));
     rt.crash_at(100.into(), a, CrashPoint::Now, Some(500.into()));

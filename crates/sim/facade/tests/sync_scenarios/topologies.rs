@@ -1,4 +1,4 @@
-//! Replicas that reach only some of the others agree all the same.
+//! Replicas that reach only some of the others converge too.
 
 use sync_sim::prelude::*;
 
@@ -28,7 +28,7 @@ fn every_topology_converges_under_heavy_chaos() {
 }
 
 #[test]
-fn a_write_comes_to_the_far_end_of_a_line_by_way_of_all_between() {
+fn write_crosses_a_line_topology() {
     let mut rt = network(1, Topology::Line, FaultConfig::none().with_latency(5, 0));
     let nodes = rt.apply_scenario_n::<5>(Scenario::n_nodes_synced(5, 3));
     rt.write(nodes[0], set(1));
@@ -42,7 +42,7 @@ fn a_write_comes_to_the_far_end_of_a_line_by_way_of_all_between() {
 }
 
 #[test]
-fn a_star_whose_first_node_is_down_waits_for_it() {
+fn star_waits_for_its_hub() {
     let mut rt = network(2, Topology::Star, FaultConfig::light_chaos());
     let [hub, b, c] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 3));
     rt.crash_at(SimTime::ZERO, hub, CrashPoint::Now, Some(SimDuration::from_secs(4)));
@@ -54,7 +54,7 @@ fn a_star_whose_first_node_is_down_waits_for_it() {
 }
 
 #[test]
-fn a_node_that_joins_a_ring_comes_between_the_last_and_the_first() {
+fn joiner_closes_the_ring() {
     let mut rt = network(3, Topology::Ring, FaultConfig::default());
     let [a, _, _, d] = rt.apply_scenario_n(Scenario::n_nodes_diverged(4, 3));
     assert_eq!(rt.run(), StopCondition::Converged);
@@ -66,7 +66,7 @@ fn a_node_that_joins_a_ring_comes_between_the_last_and_the_first() {
 }
 
 #[test]
-fn where_everybody_reaches_the_first_node_tombstones_are_forgotten_too() {
+fn star_collects_tombstones() {
     let mut rt = network(4, Topology::Star, FaultConfig::light_chaos());
     let nodes = rt.apply_scenario_n::<4>(Scenario::n_nodes_synced(4, 0));
     let target = Target::named(b"gone");

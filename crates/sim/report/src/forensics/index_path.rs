@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::fmt;
-use sync_sim_cluster::runtime::entity_words;
+use sync_sim_cluster::runtime::entity_hex;
 use syncline_storage::{Interface, Node, Prefix, StorageError};
 use syncline_store::{MemoryStore, Store};
 use syncline_types::{Digest, EntityId};
@@ -88,7 +88,7 @@ fn walk(
     }
     let own =
         |state: &mut State| state.entry(entity).map(|entry| entry.map_or(Digest::ZERO, |entry| entry.own));
-    steps.push(step(IndexPosition::Record { of: entity_words(entity) }, own(&mut left)?, own(&mut right)?));
+    steps.push(step(IndexPosition::Record { of: entity_hex(entity) }, own(&mut left)?, own(&mut right)?));
     Ok(())
 }
 
@@ -102,7 +102,7 @@ fn descend(
     let mut prefix = Prefix::EMPTY;
     let mut digits = String::new();
     loop {
-        let place = IndexPosition::Children { of: entity_words(parent), prefix: digits.clone() };
+        let place = IndexPosition::Children { of: entity_hex(parent), prefix: digits.clone() };
         steps.push(step(place, left.hash_at(parent, prefix)?, right.hash_at(parent, prefix)?));
         let inner = |node| matches!(node, Some(Node::Inner { .. }));
         if !inner(left.node(parent, prefix)?) && !inner(right.node(parent, prefix)?) {

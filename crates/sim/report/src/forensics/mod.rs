@@ -20,7 +20,7 @@ pub use index_path::{IndexPosition, PathStep};
 pub use report::{FailureReport, Finding};
 pub use search::Limits;
 
-use sync_sim_cluster::node::{Difference, differences};
+use sync_sim_cluster::node::{RecordDifference, differences};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::{Check, StopCondition};
 use sync_sim_engine::history::History;
@@ -77,7 +77,7 @@ fn report_on(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> FailureReport {
         let found = differences(left, right, limits.entities).unwrap_or_default();
         entity = found.first().map(|difference| difference.entity);
         report.path = entity.map(|entity| index_path::between((left, right), entity)).unwrap_or_default();
-        report.differences = found.iter().map(Difference::to_string).collect();
+        report.differences = found.iter().map(RecordDifference::to_string).collect();
     }
     let (context, nodes) = sides.map(|sides| (sides.context, sides.nodes)).unwrap_or_default();
     retrace(&mut report, build(), (context, entity), &nodes);

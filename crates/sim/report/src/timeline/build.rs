@@ -4,7 +4,7 @@ use crate::forensics::FailureReport;
 use crate::timeline::final_records::ShownRecords;
 use crate::timeline::{FailureSummary, Timeline, TimelineNode};
 use std::collections::BTreeMap;
-use sync_sim_cluster::hostile::Liar;
+use sync_sim_cluster::hostile::Adversary;
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::StopCondition;
 use sync_sim_engine::history::History;
@@ -81,10 +81,10 @@ fn figures(rt: &SimRuntime, node: NodeId) -> TimelineNode {
     ];
     let mut figures: BTreeMap<String, u64> =
         figures.into_iter().map(|(what, figure)| (what.to_owned(), figure)).collect();
-    if rt.node(node).liars().next().is_some() {
+    if rt.node(node).adversaries().next().is_some() {
         name += " (hostile)";
     }
-    for (lie, count) in rt.node(node).liars().flat_map(Liar::told) {
+    for (lie, count) in rt.node(node).adversaries().flat_map(Adversary::lie_counts) {
         *figures.entry(format!("lies: {lie}")).or_default() += count;
     }
     TimelineNode { name, figures }

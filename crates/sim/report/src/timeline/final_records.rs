@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use sync_sim_cluster::runtime::entity_words;
+use sync_sim_cluster::runtime::entity_hex;
 use syncline_storage::{Record, StorageError, record_page};
 use syncline_store::MemoryStore;
 use syncline_types::{Decode, EntityId};
@@ -59,7 +59,7 @@ impl ShownRecords {
                 .collect();
             let any = records.iter().flatten().next();
             ShownRecord {
-                id: entity_words(id),
+                id: entity_hex(id),
                 place: any.map_or_else(String::new, |record| place(id, record)),
                 kind: any.map_or_else(String::new, |record| record.value.crdt_type().to_string()),
                 values: records.iter().map(|record| record.as_ref().map(ToString::to_string)).collect(),

@@ -74,22 +74,22 @@ impl Case {
         self.make_hostile(&mut rt);
         // Recording covers the workload and the run, but not the scheduling of the script, whose lines the
         // case has already.
-        rt.world.chronicle = recording.then(Vec::new);
+        rt.world_mut().chronicle = recording.then(Vec::new);
         rt.apply_workload(&self.workload);
-        let chronicle = rt.world.chronicle.take();
+        let chronicle = rt.world_mut().chronicle.take();
         // Joins come first: all nodes know from the beginning who will join, and the script may name them.
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
         for (cue, event) in self.events(&names, Self::write_of)? {
-            rt.world.cue(cue, event);
+            rt.world_mut().cue(cue, event);
         }
-        rt.world.chronicle = chronicle;
+        rt.world_mut().chronicle = chronicle;
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
         }
         self.script_lies(&mut rt, &names)?;
-        rt.world.router.book = self.book(&names, recording)?;
+        rt.world_mut().router.book = self.book(&names, recording)?;
         Ok(rt)
     }
 

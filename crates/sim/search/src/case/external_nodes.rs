@@ -6,7 +6,7 @@ use crate::case::error::CaseError;
 use crate::case::script_line::{ScriptAction, ScriptLine};
 use crate::case::{Case, FORMAT, error};
 use std::sync::Arc;
-use sync_sim_cluster::runtime::{Script, SimRuntime};
+use sync_sim_cluster::runtime::{RunScript, SimRuntime};
 use sync_sim_engine::network::FrameBook;
 use sync_sim_engine::world::Happened;
 use syncline_types::SimDuration;
@@ -28,8 +28,8 @@ impl Case {
         let mut rt = SimRuntime::try_with_config(self.config())?;
         if recording {
             let usual = SimDuration::from_millis(self.faults.base_latency_ms);
-            rt.world.chronicle = Some(Vec::new());
-            rt.world.router.book = Some(Box::new(FrameBook::default().keeping(usual)));
+            rt.world_mut().chronicle = Some(Vec::new());
+            rt.world_mut().router.book = Some(Box::new(FrameBook::default().keeping(usual)));
         }
         let scripted = !(self.script.is_empty() && self.frames.is_empty() && self.rules.is_empty());
         if scripted {
@@ -48,7 +48,7 @@ impl Case {
             rt.join_at(at, name.as_str());
         }
         for (cue, event) in self.events(&names, Self::write_of)? {
-            rt.world.cue(cue, event);
+            rt.world_mut().cue(cue, event);
         }
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
@@ -58,7 +58,7 @@ impl Case {
             faults.extend(frame.faults(|place, name| names.resolve(place, name))?);
         }
         if !faults.is_empty() {
-            rt.world.router.book = Some(Box::new(FrameBook::new(faults)));
+            rt.world_mut().router.book = Some(Box::new(FrameBook::new(faults)));
         }
         Ok(())
     }
@@ -69,7 +69,7 @@ impl Case {
     pub(crate) fn pinned_external(&self, rt: &SimRuntime) -> [Self; 3] {
         let mut nodes = self.clone().without_random_events();
         nodes.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
-        for (cue, happened) in rt.world.chronicle.iter().flatten() {
+        for (cue, happened) in rt.world().chronicle.iter().flatten() {
             if !matches!(happened, Happened::Op { .. } | Happened::Early { .. })
                 && let Some(what) = ScriptAction::of_run(happened, rt)
             {
@@ -81,7 +81,7 @@ impl Case {
     }
 }
 
-impl Script for Case {
+impl RunScript for Case {
     fn apply(&self, rt: &mut SimRuntime) -> Result<(), String> {
         self.apply_to_nodes_of(rt).map_err(|error| error.to_string())
     }

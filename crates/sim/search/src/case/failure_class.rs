@@ -82,7 +82,8 @@ const fn check_name(check: &Check) -> &'static str {
         Check::HonestFrameRefused { .. } => "HonestFrameRefused",
         Check::CorruptFrameAccepted { .. } => "CorruptFrameAccepted",
         Check::StaleFrameAccepted { .. } => "StaleFrameAccepted",
-        Check::ReplicaStopped { .. } => "ReplicaStopped",
+        // A failure of the simulator itself has always had this name in case files.
+        Check::ReplicaStopped { .. } | Check::Internal { .. } => "ReplicaStopped",
         Check::UnprovenSuccess { .. } => "UnprovenSuccess",
         Check::StickyLoop { .. } => "StickyLoop",
         Check::Storm { .. } => "Storm",

@@ -4,7 +4,7 @@ use crate::case::Case;
 use crate::case::build::NodeNames;
 use crate::case::error::CaseError;
 use crate::case::script_line::{ScriptAction, ScriptedLie};
-use sync_sim_cluster::hostile::{Cast, HostileFaults, Lies};
+use sync_sim_cluster::hostile::{HostileFaults, HostileRoles, Lies};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::scenarios::Scenario;
 use sync_sim_engine::faults::ConfigError;
@@ -49,7 +49,7 @@ impl Case {
         // The last nodes that do not join late are those that are hostile by number.
         let early = scenario.nodes.len();
         let NodeNames(names) = self.names(scenario)?;
-        let mut cast = Cast::default();
+        let mut cast = HostileRoles::default();
         for (at, name) in names.iter().enumerate() {
             let scripted = self.scripted_lies().any(|(_, lie)| lie.node == *name);
             let marked = self.nodes.get(at).is_some_and(|node| !node.hostile.is_none());

@@ -245,7 +245,7 @@ fault_settings! {
 // Each kind of lie is a coverage target of its own.
 fault_settings! {
     OF_HOSTILE, HostileFaults, |faults| faults.hostile, but lies;
-    nodes: off 0, |seen| seen.metrics.hostile.told_in_all() > 0;
-    outsiders: off 0, |seen| seen.metrics.hostile.told_by_outsiders > 0;
-    rate: off Rate::ZERO, |seen| seen.metrics.hostile.told_in_all() > 0;
+    nodes: off 0, |seen| seen.metrics.hostile.total_lies() > 0;
+    outsiders: off 0, |seen| seen.metrics.hostile.lies_by_outsiders > 0;
+    rate: off Rate::ZERO, |seen| seen.metrics.hostile.total_lies() > 0;
 }

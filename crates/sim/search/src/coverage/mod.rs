@@ -40,10 +40,10 @@ impl Coverage {
             contexts: case.contexts,
             metrics: &metrics,
             flights: rt.network().flights(),
-            churn: rt.world.churn(),
-            chance_crashes: rt.world.chance_crashes,
-            writes_into_syncs: rt.writes_into_syncs,
-            longest_clock_jump_us: rt.world.longest_clock_jump_us(),
+            churn: rt.world().churn(),
+            chance_crashes: rt.world().chance_crashes,
+            writes_into_syncs: rt.writes_during_sync(),
+            longest_clock_jump_us: rt.world().longest_clock_jump_us(),
         };
         let mut names: Vec<String> = FaultSetting::all()
             .filter(|setting| setting.had_effect(&seen))

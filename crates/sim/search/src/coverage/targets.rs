@@ -174,7 +174,7 @@ pub(super) fn reached_by(
 ) {
     let dropped = |cause: &DropCause| may_drop(*cause) && metrics.dropped(*cause) > 0;
     names.extend(DropCause::ALL.into_iter().filter(dropped).map(drop_of));
-    names.extend(metrics.hostile.told.keys().copied().map(lie_of));
+    names.extend(metrics.hostile.lies.keys().copied().map(lie_of));
     if ending.class.is_converged() {
         names.extend(rt.phase().map(phase));
     }
@@ -254,7 +254,7 @@ fn add_run(metrics: &SimMetrics, case: &Case, states: &mut BTreeSet<&'static str
             states.insert(state);
         }
     };
-    note(FORGOTTEN, protocol.records_forgotten > 0);
+    note(FORGOTTEN, protocol.records_collected > 0);
     note(LATE_SNAPSHOT, effects.late_joins > 0 && protocol.snapshots > 0);
     note(BROKEN, effects.links.connection_resets > 0 && protocol.sessions_converged > 0);
     note(BOTH_DOWN, effects.node_crashes > 0 && effects.partitions + effects.departures > 0);

@@ -1,11 +1,11 @@
 //! Builds the run of a case with custom replicas, and the case of a run.
 
-use crate::case::{CustomOp, Case, CaseError, ScriptAction};
+use crate::case::{Case, CaseError, CustomOp, ScriptAction};
 use crate::custom::Subject;
 use crate::custom::disk_shim::DiskShim;
 use crate::custom::run::LabRun;
 use sync_sim_cluster::hostile::HostileFaults;
-use sync_sim_cluster::liveness::Watch;
+use sync_sim_cluster::liveness::LivenessMonitor;
 use sync_sim_engine::event::SimEvent;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::{Choices, Stream};
@@ -116,7 +116,7 @@ pub(super) fn build<'a, S: Subject>(
         calm_at,
         acknowledged: Vec::new(),
         undone: Vec::new(),
-        watch: Watch::default(),
+        watch: LivenessMonitor::default(),
         moved_at: SimTime::ZERO,
         violation: None,
     })

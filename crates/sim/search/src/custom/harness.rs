@@ -1,6 +1,6 @@
 //! The harness that runs a subject.
 
-use crate::case::{Case, CaseError, RunResult, CaseNode};
+use crate::case::{Case, CaseError, CaseNode, RunResult};
 use crate::custom::Subject;
 use crate::custom::case_binding::{self, Recording};
 use crate::custom::run::LabRun;

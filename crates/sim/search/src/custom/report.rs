@@ -5,7 +5,7 @@ use crate::custom::Subject;
 use crate::custom::run::LabRun;
 use sync_sim_engine::history::{Entry, Fate, History, What};
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_report::timeline::{Timeline, TimelineNode, FailureSummary};
+use sync_sim_report::timeline::{FailureSummary, Timeline, TimelineNode};
 
 /// The lines of the report that a timeline shows.
 const LINES: usize = 40;

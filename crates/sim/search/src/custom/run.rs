@@ -3,8 +3,8 @@
 use crate::case::{Case, RunResult};
 use crate::custom::disk_shim::DiskShim;
 use crate::custom::{Acknowledged, Subject, Violation};
-use sync_sim_cluster::liveness::{Storm, Watch};
-use sync_sim_cluster::verdict::{Check, Debt, Owed, Property, StopCondition};
+use sync_sim_cluster::liveness::{LivenessMonitor, Storm};
+use sync_sim_cluster::verdict::{Blocker, Check, ConvergenceBlockers, Property, StopCondition};
 use sync_sim_engine::history::Note;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::{Stepped, World};
@@ -25,7 +25,7 @@ pub struct LabRun<'a, S: Subject> {
     /// By node: how many of its acknowledged operations are marked as lost.
     pub(super) undone: Vec<usize>,
     /// Detects changes without end.
-    pub(super) watch: Watch,
+    pub(super) watch: LivenessMonitor,
     /// The time of the last change, or that at which the frames then in flight have arrived, if it is later.
     pub(super) moved_at: SimTime,
     pub(super) violation: Option<Check>,
@@ -35,7 +35,12 @@ impl<S: Subject> LabRun<'_, S> {
     /// Runs until all nodes have converged, the time or the events run out, or an invariant is violated.
     pub fn run(&mut self) -> RunResult {
         let caught = RunResult::catching(|| self.go());
-        RunResult { at: self.world.clock.now(), events: self.world.events(), trace: self.world.trace(), ..caught }
+        RunResult {
+            at: self.world.clock.now(),
+            events: self.world.events(),
+            trace: self.world.trace(),
+            ..caught
+        }
     }
 
     fn go(&mut self) -> StopCondition {
@@ -137,12 +142,12 @@ impl<S: Subject> LabRun<'_, S> {
     }
 
     /// What keeps the run from converging, by node. O(nodes).
-    pub fn blockers(&self) -> Owed {
+    pub fn blockers(&self) -> ConvergenceBlockers {
         let tally = self.world.tally();
         let mut debts = Vec::new();
         if tally.frames > 0 {
             let what = format!("{} frames in flight", tally.frames);
-            debts.push(Debt { node: None, who: "the network".into(), what });
+            debts.push(Blocker { node: None, who: "the network".into(), what });
         }
         for (node, _) in self.world.actors() {
             let (unfinished, timers) = self.world.unfinished(node);
@@ -155,10 +160,10 @@ impl<S: Subject> LabRun<'_, S> {
                 (tally.distinct_digests() > 1, format!("digest {}", self.world.digest(node))),
             ];
             for (_, what) in reasons.into_iter().filter(|(holds, _)| *holds) {
-                debts.push(Debt { node: Some(node), who: self.name(node), what });
+                debts.push(Blocker { node: Some(node), who: self.name(node), what });
             }
         }
-        Owed { blocking: Property::blocking(tally), debts, left_out: Vec::new() }
+        ConvergenceBlockers { blocking: Property::blocking(tally), items: debts, excluded: Vec::new() }
     }
 
     /// The operations that were acknowledged so far, in order.

@@ -4,8 +4,8 @@ use crate::explore::Explorable;
 use crate::explore::state_hash::StateHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use sync_sim_cluster::node::{SimNode, differences};
-use sync_sim_cluster::oracle::Joined;
-use sync_sim_cluster::runtime::{BLAMED, SimRuntime};
+use sync_sim_cluster::oracle::ReferenceState;
+use sync_sim_cluster::runtime::{SENDER_FAULTS, SimRuntime};
 use sync_sim_cluster::verdict::Check;
 use sync_sim_engine::actor::Actor;
 use sync_sim_engine::network::DropCause;
@@ -55,7 +55,7 @@ pub trait Invariants<A: Explorable>: Clone {
 #[derive(Clone, Debug)]
 pub struct ReplicaInvariants {
     names: Vec<String>,
-    oracle: Joined,
+    oracle: ReferenceState,
     /// The root hash of the oracle: the state that all accepted writes add up to.
     expected: Digest,
     /// Whether tombstones were collected.
@@ -78,7 +78,8 @@ impl ReplicaInvariants {
     }
 
     fn on_notice(&mut self, node: NodeId, notice: &Notice, digests: &[Digest]) -> Option<Check> {
-        let oracle_stopped = |detail: String| Check::ReplicaStopped { node: "the oracle".to_owned(), detail };
+        let oracle_stopped =
+            |detail: String| Check::Internal { part: sync_sim_cluster::verdict::SimPart::Oracle, detail };
         match notice {
             Notice::SessionStarted { peer } => {
                 // A session that succeeds must end at a root that its responder had during the session.
@@ -127,7 +128,7 @@ impl ReplicaInvariants {
 
     /// The violation if the union of all disks lacks an accepted write. O(entities).
     fn lost_write(&self, actors: &[&SimNode]) -> Option<Check> {
-        let mut union = Joined::new(MemoryStore::default(), self.oracle.merges().clone());
+        let mut union = ReferenceState::new(MemoryStore::default(), self.oracle.merges().clone());
         let merged = actors.iter().try_for_each(|actor| union.merge(actor.disk()));
         if merged.is_ok() && union.root() == Ok(self.expected) {
             return None;
@@ -149,7 +150,7 @@ impl Invariants<SimNode> for ReplicaInvariants {
         if step.stale_accepted {
             return Some(Check::StaleFrameAccepted { node: self.name(node) });
         }
-        if step.refused.is_some_and(|cause| BLAMED.contains(&cause)) {
+        if step.refused.is_some_and(|cause| SENDER_FAULTS.contains(&cause)) {
             return Some(Check::HonestFrameRefused { node: self.name(node) });
         }
         for noticed in step.notices {

@@ -7,7 +7,7 @@ use crate::explore::scope::Scope;
 use crate::explore::search::Explorer;
 use crate::explore::state_hash::StateHasher;
 use crate::explore::writes::WriteKind;
-use sync_sim_cluster::node::{Noticed, SimNode};
+use sync_sim_cluster::node::{ContextNotice, SimNode};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::Check;
 use sync_sim_engine::actor::Actor;
@@ -116,7 +116,7 @@ impl Explorable for SimNode {
         }
     }
 
-    fn describe_notice(Noticed { notice, .. }: &Noticed) -> Option<String> {
+    fn describe_notice(ContextNotice { notice, .. }: &ContextNotice) -> Option<String> {
         Some(match notice {
             Notice::SessionEnded { outcome, .. } => format!("its session ends: {outcome:?}"),
             Notice::WriteRefused { error } => format!("the write is refused: {error}"),

@@ -92,7 +92,7 @@ impl Case {
         self.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
         // The log is in the order of events. Together with `after`, which counts the events before a line in its
         // instant, each line gets exactly the place that its event had.
-        for (cue, happened) in rt.world.chronicle.iter().flatten() {
+        for (cue, happened) in rt.world().chronicle.iter().flatten() {
             if let Happened::Early { node, op } = happened {
                 let name = rt.name(*node);
                 // A node of a scenario whose entities have no text form is not listed; its writes stay random.
@@ -114,7 +114,7 @@ impl Case {
 
     /// The same case with the recorded faults of single frames of a run.
     pub(crate) fn frames_of(self, rt: &SimRuntime) -> Self {
-        self.frames_in(&rt.world.router, |node| rt.name(node))
+        self.frames_in(&rt.world().router, |node| rt.name(node))
     }
 
     /// The same case with the recorded faults of single frames of a network.
