@@ -52,8 +52,9 @@ pub use sync_sim_cluster::{
     assert_not_converged, convergence, hostile, metrics, node, oracle, scenarios, stream, workload,
 };
 pub use sync_sim_engine::history;
+pub use sync_sim_explore as explore;
 pub use sync_sim_report::{forensics, timeline};
-pub use sync_sim_search::{case, compare_protocols, coverage, custom, explore, shrink, swarm};
+pub use sync_sim_search::{case, compare_protocols, coverage, custom, shrink, swarm};
 
 /// The event loop: a world of actors, its events, and the faults of nodes. It depends on no replica.
 pub mod engine {

@@ -1,10 +1,10 @@
 //! The transition relation: the moves that are possible in a state, and the state after each.
 
-use crate::explore::Explorable;
-use crate::explore::collapse::{CrashPlace, LocalEvent, SetTimer};
-use crate::explore::invariants::{Invariants, ObservedStep};
-use crate::explore::search::Explorer;
-use crate::explore::state::{FrameId, StepId, WorldState, pair, spend};
+use crate::Explorable;
+use crate::collapse::{CrashPlace, LocalEvent, SetTimer};
+use crate::invariants::{Invariants, ObservedStep};
+use crate::search::Explorer;
+use crate::state::{FrameId, StepId, WorldState, pair, spend};
 use sync_sim_cluster::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::{Digest, SimTime};

@@ -1,12 +1,12 @@
 //! Exploration of the real replica.
 
-use crate::explore::Explorable;
-use crate::explore::invariants::ReplicaInvariants;
-use crate::explore::report::{SearchProgress, SearchReport};
-use crate::explore::scope::Scope;
-use crate::explore::search::Explorer;
-use crate::explore::state_hash::StateHasher;
-use crate::explore::writes::WriteKind;
+use crate::Explorable;
+use crate::invariants::ReplicaInvariants;
+use crate::report::{SearchProgress, SearchReport};
+use crate::scope::Scope;
+use crate::search::Explorer;
+use crate::state_hash::StateHasher;
+use crate::writes::WriteKind;
 use sync_sim_cluster::node::{ContextNotice, SimNode};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::Check;

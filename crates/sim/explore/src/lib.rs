@@ -74,6 +74,7 @@
 //!
 //! The explorer does not depend on the replica: any [`Explorable`] actor can be explored, with [`Invariants`]
 //! of its own.
+#![warn(clippy::float_arithmetic)]
 
 mod collapse;
 mod counterexample;

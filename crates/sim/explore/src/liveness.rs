@@ -6,13 +6,13 @@
 //! MaceMC (Killian, Anderson, Jhala and Vahdat, NSDI 2007) finds liveness bugs in the same way, with random
 //! walks instead of one deterministic continuation.
 
-use crate::explore::Explorable;
-use crate::explore::collapse::CrashPlace;
-use crate::explore::invariants::Invariants;
-use crate::explore::report::Defect;
-use crate::explore::search::{Explorer, LocatedDefect};
-use crate::explore::state::{FaultBudget, WorldState};
-use crate::explore::transitions::Move;
+use crate::Explorable;
+use crate::collapse::CrashPlace;
+use crate::invariants::Invariants;
+use crate::report::Defect;
+use crate::search::{Explorer, LocatedDefect};
+use crate::state::{FaultBudget, WorldState};
+use crate::transitions::Move;
 use sync_sim_engine::actor::Unfinished;
 
 /// The number of moves after which a continuation counts as one that never converges. It bounds a livelock in

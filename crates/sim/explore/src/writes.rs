@@ -1,6 +1,6 @@
 //! The writes that applications make while their replicas are explored.
 
-use crate::explore::search::PlannedWrite;
+use crate::search::PlannedWrite;
 use sync_sim_cluster::workload;
 use syncline_replica::{Collection, Operation, Target};
 use syncline_types::EntityId;

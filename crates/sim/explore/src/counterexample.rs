@@ -1,11 +1,11 @@
 //! A path of the search, in words.
 
-use crate::explore::Explorable;
-use crate::explore::collapse::{CrashPlace, LocalEvent, LocalStep};
-use crate::explore::invariants::Invariants;
-use crate::explore::search::Explorer;
-use crate::explore::state::{FrameId, StepId, WorldState};
-use crate::explore::transitions::Move;
+use crate::Explorable;
+use crate::collapse::{CrashPlace, LocalEvent, LocalStep};
+use crate::invariants::Invariants;
+use crate::search::Explorer;
+use crate::state::{FrameId, StepId, WorldState};
+use crate::transitions::Move;
 use sync_sim_engine::node_id::NodeId;
 
 /// The frames in flight, numbered in the order of sending. An interned frame has one id however often it is

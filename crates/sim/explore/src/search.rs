@@ -1,13 +1,13 @@
 //! The breadth-first search.
 
-use crate::explore::Explorable;
-use crate::explore::collapse::{Collapse, CrashPlace, LocalEvent};
-use crate::explore::invariants::Invariants;
-use crate::explore::report::{Counterexample, Defect, SearchProgress, SearchReport, StopCause};
-use crate::explore::scope::Scope;
-use crate::explore::state::{FaultBudget, WorldState};
-use crate::explore::state_hash::{HashIndex, StateHasher};
-use crate::explore::transitions::Move;
+use crate::Explorable;
+use crate::collapse::{Collapse, CrashPlace, LocalEvent};
+use crate::invariants::Invariants;
+use crate::report::{Counterexample, Defect, SearchProgress, SearchReport, StopCause};
+use crate::scope::Scope;
+use crate::state::{FaultBudget, WorldState};
+use crate::state_hash::{HashIndex, StateHasher};
+use crate::transitions::Move;
 use sync_sim_cluster::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::SimTime;

@@ -1,7 +1,7 @@
 //! The state of the world, as a row of interned numbers.
 
-use crate::explore::scope::Scope;
-use crate::explore::state_hash::StateHasher;
+use crate::scope::Scope;
+use crate::state_hash::StateHasher;
 use syncline_types::SimTime;
 
 /// The state of one node, by its number in the collapse table.

@@ -1,9 +1,9 @@
 //! Collapse compression: the states of single nodes, the frames between them and the steps that lead from one
 //! state to the next, each interned as a number. Every distinct step runs once, on the real code.
 
-use crate::explore::Explorable;
-use crate::explore::state::{FrameId, LocalId, StepId};
-use crate::explore::state_hash::{HashIndex, StateHasher};
+use crate::Explorable;
+use crate::state::{FrameId, LocalId, StepId};
+use crate::state_hash::{HashIndex, StateHasher};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use sync_sim_cluster::verdict::Check;

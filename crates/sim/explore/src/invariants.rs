@@ -1,7 +1,7 @@
 //! The invariants of a search: what must hold after every step and in every state.
 
-use crate::explore::Explorable;
-use crate::explore::state_hash::StateHasher;
+use crate::Explorable;
+use crate::state_hash::StateHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use sync_sim_cluster::node::{SimNode, differences};
 use sync_sim_cluster::oracle::ReferenceState;
