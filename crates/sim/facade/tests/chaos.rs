@@ -13,7 +13,7 @@ fn run(seed: u64, faults: FaultConfig, nodes: usize, writes: usize) -> (SimRunti
 /// Promises: C6, F2
 #[test]
 fn heavy_chaos_converges_to_written_values() {
-    for seed in 0..150 {
+    for seed in 0..if cfg!(debug_assertions) { 50 } else { 150 } {
         let (rt, stop) = run(seed, FaultConfig::heavy_chaos(), 3, 30);
         assert_eq!(stop, StopCondition::Converged, "seed {seed}: {stop}\n{}", rt.explain());
     }
@@ -41,7 +41,7 @@ fn every_preset_converges_with_seven_nodes() {
 #[test]
 fn every_workload_converges_to_written_values() {
     for (name, preset) in Workload::PRESETS {
-        for seed in 0..40 {
+        for seed in 0..if cfg!(debug_assertions) { 15 } else { 40 } {
             let faults = FaultConfig::heavy_chaos().with_churn(0.01, 100..800);
             let mut rt = SimRuntime::with_config(SimConfig::with_seed(seed).with_faults(faults));
             rt.apply_scenario(Scenario::n_nodes_diverged(3, 10));

@@ -1,30 +1,12 @@
 //! Swarm runs: they converge in both phases, their coverage is counted, and a fault setting without effect is
 //! noticed.
 
-use sync_sim::case::RunResult;
-use sync_sim::coverage::{Coverage, FaultSetting};
-use sync_sim::hostile::HostileFaults;
 use sync_sim::prelude::*;
 use sync_sim::swarm;
 
-/// The coverage of a case that is run with the fault settings `as_if`, as if one of its own had no effect.
-fn coverage(case: &Case, as_if: &FaultConfig) -> Coverage {
-    let mut changed = Case { faults: as_if.clone(), ..case.clone() };
-    if changed.check().is_err() {
-        // Without late joiners, hostile nodes may separate honest ones.
-        changed.faults.hostile = HostileFaults::none();
-    }
-    let mut rt = changed.build().unwrap();
-    let ended = RunResult::of(&mut rt);
-    Coverage::of(case, &rt, &ended)
-}
-
-/// A sweep that is just large enough to reach every demanded target.
-const SEEDS: std::ops::Range<u64> = 0..1_200;
-
 #[test]
 fn drawn_runs_converge() {
-    for seed in 0..300 {
+    for seed in 0..if cfg!(debug_assertions) { 60 } else { 300 } {
         let ended = swarm::draw(seed).run().unwrap();
         assert!(ended.class.is_converged(), "seed {seed}: {ended}");
     }
@@ -52,36 +34,6 @@ fn regression_seeds_converge() {
 }
 
 #[test]
-fn coverage_notices_dead_fault_settings() {
-    let cases: Vec<Case> = SEEDS.map(swarm::draw).collect();
-    let alive: Vec<Coverage> = cases.iter().map(|case| coverage(case, &case.faults)).collect();
-    let mut sum = Coverage::default();
-    alive.iter().for_each(|one| sum.add(one));
-    let mut unnoticed = Vec::new();
-    for setting in FaultSetting::all() {
-        let name = format!("fault {}", setting.name);
-        assert!(!sum.missing().contains(&name), "{name} is reached as long as it is alive");
-        let mut dead = Coverage::default();
-        for (case, alive) in cases.iter().zip(&alive) {
-            let without = setting.without(&case.faults);
-            if without == case.faults {
-                // The setting is off in this case: the run is the same.
-                dead.add(alive);
-            } else {
-                dead.add(&coverage(case, &without));
-            }
-        }
-        if !dead.missing().contains(&name) {
-            unnoticed.push(name);
-        }
-    }
-    assert!(
-        unnoticed.is_empty(),
-        "these settings had no effect, and the coverage did not notice: {unnoticed:?}"
-    );
-}
-
-#[test]
 fn liveness_phase_ends_all_faults() {
     let mut case: Case = r#"
         seed = 3
@@ -106,4 +58,59 @@ fn liveness_phase_ends_all_faults() {
     let mut rt = case.build().unwrap();
     assert_ne!(rt.run(), StopCondition::Converged);
     assert_eq!(rt.phase(), None);
+}
+
+/// 1,200 seeds for every fault setting: `.ci/run release-tests` has the time for them, a debug build does not.
+#[cfg(not(debug_assertions))]
+mod dead_settings {
+    use sync_sim::case::RunResult;
+    use sync_sim::coverage::{Coverage, FaultSetting};
+    use sync_sim::hostile::HostileFaults;
+    use sync_sim::prelude::*;
+    use sync_sim::swarm;
+
+    /// The coverage of a case that is run with the fault settings `as_if`, as if one of its own had no effect.
+    fn coverage(case: &Case, as_if: &FaultConfig) -> Coverage {
+        let mut changed = Case { faults: as_if.clone(), ..case.clone() };
+        if changed.check().is_err() {
+            // Without late joiners, hostile nodes may separate honest ones.
+            changed.faults.hostile = HostileFaults::none();
+        }
+        let mut rt = changed.build().unwrap();
+        let ended = RunResult::of(&mut rt);
+        Coverage::of(case, &rt, &ended)
+    }
+
+    /// A sweep that is just large enough to reach every demanded target.
+    const SEEDS: std::ops::Range<u64> = 0..1_200;
+
+    #[test]
+    fn coverage_notices_dead_fault_settings() {
+        let cases: Vec<Case> = SEEDS.map(swarm::draw).collect();
+        let alive: Vec<Coverage> = cases.iter().map(|case| coverage(case, &case.faults)).collect();
+        let mut sum = Coverage::default();
+        alive.iter().for_each(|one| sum.add(one));
+        let mut unnoticed = Vec::new();
+        for setting in FaultSetting::all() {
+            let name = format!("fault {}", setting.name);
+            assert!(!sum.missing().contains(&name), "{name} is reached as long as it is alive");
+            let mut dead = Coverage::default();
+            for (case, alive) in cases.iter().zip(&alive) {
+                let without = setting.without(&case.faults);
+                if without == case.faults {
+                    // The setting is off in this case: the run is the same.
+                    dead.add(alive);
+                } else {
+                    dead.add(&coverage(case, &without));
+                }
+            }
+            if !dead.missing().contains(&name) {
+                unnoticed.push(name);
+            }
+        }
+        assert!(
+            unnoticed.is_empty(),
+            "these settings had no effect, and the coverage did not notice: {unnoticed:?}"
+        );
+    }
 }
