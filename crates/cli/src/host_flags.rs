@@ -151,7 +151,7 @@ pub(crate) fn rows(effects: &HostEffects) -> Vec<(String, String)> {
         ("clocks off by up to, in milliseconds", effects.clock_error_ms),
         ("clocks that jumped", effects.clock_jumps),
         ("clocks that stood still", effects.clock_freezes),
-        ("timers too long or too short", effects.bent_timers),
+        ("timers too long or too short", effects.skewed_timers),
         ("pauses", effects.pauses),
         ("frames, timers and writes that waited for a busy host", effects.inputs_delayed),
         ("writes lost in a crash while they waited", effects.writes_lost_waiting),

@@ -1,7 +1,7 @@
 //! The log of a run: a line for each event, a column for each node.
 
 use std::io::{BufWriter, Write};
-use sync_sim::history::{Entry, History, What};
+use sync_sim::history::{EntryKind, History, HistoryEntry};
 
 /// Columns narrower than this hold nothing that can be read.
 const NARROWEST: usize = 22;
@@ -58,7 +58,7 @@ impl Log {
         line.trim_end().to_owned()
     }
 
-    fn line(&self, history: &History, entry: &Entry) -> String {
+    fn line(&self, history: &History, entry: &HistoryEntry) -> String {
         let time = format!("{}.{:03} ms", entry.at_us / 1_000, entry.at_us % 1_000);
         let words = history.words(entry);
         // The words begin with the time and the node, which have their columns here.
@@ -84,8 +84,8 @@ impl Log {
 }
 
 /// Whether nothing came of it and nobody asked for it.
-fn is_idle(entry: &Entry) -> bool {
-    matches!(entry.what, What::Timer { .. })
+fn is_idle(entry: &HistoryEntry) -> bool {
+    matches!(entry.what, EntryKind::Timer { .. })
         && entry.sent.is_empty()
         && entry.notes.is_empty()
         && !entry.changed

@@ -364,8 +364,8 @@ fn said_beside(scenario: Scenario, protocol: Option<SyncProtocolKind>, seed: u64
         world.schedule(SimTime::from_millis(ms), event);
     }
     world.start_added();
-    while !world.tally().is_converged() && world.step().is_some() {}
-    assert!(world.tally().is_converged());
+    while !world.pending_work().is_converged() && world.step().is_some() {}
+    assert!(world.pending_work().is_converged());
     world.actors().flat_map(|(_, actor)| actor.heard.iter().copied()).collect()
 }
 

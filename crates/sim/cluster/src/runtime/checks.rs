@@ -20,7 +20,7 @@ use sync_sim_engine::event::SimEvent;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::Stream;
-use sync_sim_engine::world::Stepped;
+use sync_sim_engine::world::StepReport;
 use syncline_replica::{Notice, Operation};
 use syncline_storage::{Action, ApplyError, StorageError};
 use syncline_sync::{DeltaRefusal, FailureReason, Outcome, SessionStats, SyncProtocolKind};
@@ -33,7 +33,7 @@ const fn is_blamed(refusal: DeltaRefusal) -> bool {
 
 impl SimRuntime {
     /// Lets the checkers see what an event did.
-    pub(super) fn observe(&mut self, stepped: Stepped<Noticed>) {
+    pub(super) fn observe(&mut self, stepped: StepReport<Noticed>) {
         if let Some(node) = stepped.node {
             self.note_roots(node, stepped.undone);
         }
@@ -228,12 +228,12 @@ impl SimRuntime {
             // Each write makes syncs, and each sync may make a write: without an end there is none.
             return;
         }
-        let choices = &mut self.world.choices;
+        let choices = self.world.choices_mut();
         if choices.chance(Stream::Workload, Choice::WriteDuringSync, rate) {
             let whom = if choices.below(Stream::Workload, Choice::WriteNode, 2) == 0 { node } else { peer };
             let pause = choices.below(Stream::Workload, Choice::WriteTime, 200_000);
             let op = self.workload.write(choices).in_context(context);
-            let at = self.world.clock.now() + SimDuration::from_micros(pause);
+            let at = self.world.now() + SimDuration::from_micros(pause);
             self.world.schedule(at, SimEvent::Op { node: whom, op });
             self.writes_into_syncs += 1;
         }
@@ -245,7 +245,7 @@ impl SimRuntime {
 
     /// What must hold whenever a run stops.
     pub(super) fn accounts(&self) -> Option<Check> {
-        let fates = self.world.router.fates();
+        let fates = self.world.router().fates();
         if !fates.is_balanced() {
             let out = fates.delivered + fates.dropped_total() + fates.in_flight;
             return Some(Check::FatesUnbalanced { in_: fates.sent + fates.duplicated, out });

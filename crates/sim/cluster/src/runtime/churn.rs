@@ -56,7 +56,7 @@ impl SimRuntime {
         for joiner in 1..=joiners {
             let stream = Stream::Churn(self.world.len() as u32);
             let (low, high) = (when.start * 1_000, (when.end * 1_000).saturating_sub(1));
-            let after = self.world.choices.between(stream, Choice::JoinTime, low, high);
+            let after = self.world.choices_mut().between(stream, Choice::JoinTime, low, high);
             self.join_at(self.now() + SimDuration::from_micros(after), format!("late-{joiner}"));
         }
     }

@@ -114,7 +114,7 @@ impl SimRuntime {
     /// Takes note of the roots that a node has after an event. A crash may have `undone` those that it had told
     /// others of just before.
     pub(super) fn note_roots(&mut self, node: NodeId, undone: bool) {
-        let now = self.world.clock.now();
+        let now = self.world.now();
         let Some(actor) = self.world.actor(node).filter(|_| self.kept.len() > 1) else { return };
         for (replica, kept) in actor.replicas().zip(&mut self.kept) {
             if kept.roots.len() <= node.index() {

@@ -4,8 +4,8 @@ use crate::node::Noticed;
 use crate::runtime::sim_runtime::SimRuntime;
 use std::fmt::Write as _;
 use sync_sim_engine::faults::Rate;
-use sync_sim_engine::history::{Ended, History, Note};
-use sync_sim_engine::world::Stepped;
+use sync_sim_engine::history::{History, Note, SessionEnd};
+use sync_sim_engine::world::StepReport;
 use syncline_replica::{FrameKind, Notice};
 use syncline_store::MemoryStore;
 use syncline_sync::Outcome;
@@ -19,7 +19,7 @@ impl SimRuntime {
 
     /// Keeps a history from now on, of the last `limit` entries.
     pub fn keep_history(&mut self, limit: usize) {
-        self.world.keep_history(limit);
+        self.world.record_history(limit);
         self.name_in_history();
     }
 
@@ -47,7 +47,7 @@ impl SimRuntime {
         }
     }
 
-    pub(super) fn note_in_history(&mut self, stepped: &Stepped<Noticed>) {
+    pub(super) fn note_in_history(&mut self, stepped: &StepReport<Noticed>) {
         let Some(node) = stepped.node else { return };
         for Noticed { context, notice } in &stepped.notices {
             let note = note_of(notice).of_context(usize::from(*context));
@@ -69,9 +69,9 @@ fn note_of(notice: &Notice) -> Note {
         Notice::SessionStarted { peer } => Note::SessionStarted { peer: (*peer).into() },
         Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
             let (ended, why) = match outcome {
-                Outcome::Converged { root } => (Ended::Converged, format!("converged on {root}")),
-                Outcome::Owed(reason) => (Ended::Owed, format!("another is owed: {reason:?}")),
-                Outcome::Failed(reason) => (Ended::Failed, reason.to_string()),
+                Outcome::Converged { root } => (SessionEnd::Converged, format!("converged on {root}")),
+                Outcome::Owed(reason) => (SessionEnd::Owed, format!("another is owed: {reason:?}")),
+                Outcome::Failed(reason) => (SessionEnd::Failed, reason.to_string()),
             };
             Note::SessionEnded {
                 peer: (*peer).into(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sync_sim_engine::faults::ConfigError;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::{NodeId, NodeRef};
-use sync_sim_engine::world::Stepped;
+use sync_sim_engine::world::StepReport;
 use syncline_replica::Notice;
 use syncline_sync::{LocalSyncState, Outcome, VersionVector};
 use syncline_types::SimTime;
@@ -131,7 +131,7 @@ impl SimRuntime {
             cast.add(node, outsider, manner.is_taken_on_trust());
             let rate = self.config.faults.hostile.rate;
             self.world.change(node, |actor| actor.turn_hostile(&Manner { rate, ..manner }));
-            self.world.set_aside(node);
+            self.world.exclude_from_convergence(node);
         }
         if !cast.leaves_honest_joined(self.config.topology, self.world.len()) {
             self.violate(Check::HonestApart);
@@ -145,7 +145,7 @@ impl SimRuntime {
 
     /// Counts what an event shows of hostile nodes. Says whether it is one that says nothing of the honest:
     /// what happens on a hostile node, and how an honest one takes what comes from there.
-    pub(super) fn note_hostility(&mut self, stepped: &Stepped<Noticed>) -> bool {
+    pub(super) fn note_hostility(&mut self, stepped: &StepReport<Noticed>) -> bool {
         let Some(node) = stepped.node.filter(|_| !self.hostility.cast.is_empty()) else { return false };
         if self.hostility.cast.is_hostile(node) {
             return true;

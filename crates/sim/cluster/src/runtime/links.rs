@@ -36,7 +36,7 @@ impl SimRuntime {
     /// Says whether there was one; without streams there is none.
     pub fn break_connection(&mut self, a: impl NodeRef, b: impl NodeRef) -> bool {
         let (a, b) = (self.resolve(a), self.resolve(b));
-        self.world.router.break_connection(a, b)
+        self.world.break_connection(a, b)
     }
 
     /// As [`SimRuntime::break_connection`] at a time.

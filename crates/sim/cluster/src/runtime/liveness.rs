@@ -6,7 +6,7 @@ use crate::runtime::SimRuntime;
 use crate::verdict::Check;
 use sync_sim_engine::actor::Actor;
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::Stepped;
+use sync_sim_engine::world::StepReport;
 use syncline_replica::{FrameKind, Notice};
 use syncline_sync::{LocalSyncState, Outcome};
 use syncline_types::SimTime;
@@ -17,9 +17,9 @@ const CHATTER: [u8; 3] = [FrameKind::Delta as u8, FrameKind::DeltaFetch as u8, F
 
 impl SimRuntime {
     /// Tells the watch what an event did. O(1) but for the rare question how many records there are.
-    pub(super) fn attend(&mut self, stepped: &Stepped<Noticed>) {
-        let now = self.world.clock.now();
-        let moves = self.world.moves();
+    pub(super) fn attend(&mut self, stepped: &StepReport<Noticed>) {
+        let now = self.world.now();
+        let moves = self.world.progress();
         let replicas = self.honest_replicas();
         let page = stepped.accepted && stepped.frame.is_some_and(|(_, kind)| kind == SNAPSHOT);
         if moves != self.watch.moves() || page {
@@ -54,11 +54,11 @@ impl SimRuntime {
                 _ => {}
             }
         }
-        self.watch.on_over(self.world.tally().is_quiet());
+        self.watch.on_over(self.world.pending_work().is_quiet());
     }
 
     fn attend_frame(&mut self, node: NodeId, from: NodeId, kind: u8, accepted: bool) {
-        let now = self.world.clock.now();
+        let now = self.world.now();
         if kind == HEARTBEAT {
             let context = usize::from(self.world.actor(node).map_or(0, Actor::lane));
             if accepted && self.is_calm(now) && self.root_in(context, node) != self.root_in(context, from) {
@@ -97,7 +97,7 @@ impl SimRuntime {
                 return;
             }
         }
-        let Some(ending) = ending(outcome).filter(|_| self.is_calm(self.world.clock.now())) else { return };
+        let Some(ending) = ending(outcome).filter(|_| self.is_calm(self.world.now())) else { return };
         if let Some(times) = self.watch.on_end(lane, (node, peer), started_at, ending) {
             let (node, peer) = (self.name_in(context, node), self.name(peer));
             self.violate(Check::StickyLoop { node, peer, ending, times });
@@ -113,13 +113,13 @@ impl SimRuntime {
     /// Whether nothing but the nodes themselves keeps them from agreeing: all are up and linked, no write
     /// is to come, and what was on its way when the run last moved has arrived.
     fn is_calm(&self, now: SimTime) -> bool {
-        let tally = self.world.tally();
+        let tally = self.world.pending_work();
         tally.down == 0
             && tally.away == 0
             && tally.ops == 0
             && !self.has_pending_script()
             && self.watch.is_settled(now)
-            && !self.world.router.partitions.any_up(now)
+            && !self.world.router().partitions().any_up(now)
     }
 
     /// Whether nobody has anything to do, all have heard that they differ, and none has acted on it.

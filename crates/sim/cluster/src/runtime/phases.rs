@@ -34,7 +34,7 @@ impl SimRuntime {
 
     /// Whether a script has something happen yet: the run is not over before.
     pub(super) fn has_pending_script(&self) -> bool {
-        self.world.next_told().is_some_and(|at| at < self.config.max_time)
+        self.world.next_scripted().is_some_and(|at| at < self.config.max_time)
     }
 
     /// Lets things go wrong, until the network calms if it does.
@@ -43,15 +43,13 @@ impl SimRuntime {
         let calm_after = config.calm_after;
         self.calm_at = calm_after.map_or(SimTime::MAX, |after| now + after);
         let chaos_for = calm_after.map_or(config.chaos_for, |after| config.chaos_for.min(after));
-        self.world.unleash(now + chaos_for);
+        self.world.set_chaos_until(now + chaos_for);
     }
 
     /// Ends the first phase.
     pub(super) fn calm(&mut self) {
         // It calms at that time, not with the event that comes after.
-        self.world.clock.advance_to(self.calm_at);
-        self.calm_at = SimTime::MAX;
-        self.world.heal();
-        self.watch.on_move(self.world.moves(), self.now(), self.world.last_arrival());
+        self.world.heal_at(std::mem::replace(&mut self.calm_at, SimTime::MAX));
+        self.watch.on_move(self.world.progress(), self.now(), self.world.last_arrival());
     }
 }

@@ -7,12 +7,12 @@ use crate::runtime::sim_runtime::SimRuntime;
 use crate::verdict::{Debt, Owed, Property};
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::{NodeId, NodeRef};
-use sync_sim_engine::world::Tally;
+use sync_sim_engine::world::PendingWork;
 use syncline_types::PeerId;
 
 impl Property {
     /// The first property that does not hold.
-    pub fn blocking(tally: &Tally) -> Option<Self> {
+    pub fn blocking(tally: &PendingWork) -> Option<Self> {
         let blocking = [
             (tally.frames > 0, Self::NetworkQuiescent),
             (tally.busy + tally.down + tally.away > 0, Self::AllNodesIdle),
@@ -28,7 +28,7 @@ impl Property {
 impl SimRuntime {
     /// What is unfinished, and by whom. O(nodes).
     pub fn owed(&self) -> Owed {
-        let tally = self.world.tally();
+        let tally = self.world.pending_work();
         let mut debts = Vec::new();
         if tally.frames > 0 {
             let what = format!("{} frames on their way", tally.frames);
@@ -90,7 +90,7 @@ impl SimRuntime {
 
     /// Whether everything has converged, and if not, why not.
     pub fn check_convergence(&self) -> Convergence {
-        let tally = self.world.tally();
+        let tally = self.world.pending_work();
         if tally.is_converged() {
             return Convergence::Converged;
         }
@@ -105,7 +105,7 @@ impl SimRuntime {
 
     /// The figures of the run so far.
     pub fn metrics(&self) -> SimMetrics {
-        let router = &self.world.router;
+        let router = self.world.router();
         let mut metrics = SimMetrics {
             protocol: self.protocol.clone(),
             effects: self.effects.clone(),
@@ -126,7 +126,7 @@ impl SimRuntime {
         metrics.effects.late_joins = churn.late_joins;
         metrics.effects.hosts = self.host_effects();
         metrics.protocol.writes_refused += metrics.effects.hosts.writes_lost_waiting;
-        metrics.effects.partitions = router.partitions.started();
+        metrics.effects.partitions = router.partitions().started();
         metrics.effects.links = router.link_metrics();
         metrics.effects.buffer_drops = router.fates().dropped(DropCause::BufferFull);
         for (_, actor) in self.world.actors() {

@@ -7,17 +7,17 @@ use sync_sim_engine::network::{Rule, RuleId, RuleUse};
 impl SimRuntime {
     /// Has a rule look at every frame from now on, after all others, until it is taken away.
     pub fn add_rule(&mut self, rule: Rule) -> RuleId {
-        self.world.router.rules.add(rule)
+        self.world.add_rule(rule)
     }
 
     /// Takes a rule away. Says how often it was asked, or `None` if it was gone already.
     pub fn remove_rule(&mut self, rule: RuleId) -> Option<RuleUse> {
-        self.world.router.rules.remove(rule)
+        self.world.remove_rule(rule)
     }
 
     /// How often a rule in force was asked.
     pub fn rule_use(&self, rule: RuleId) -> Option<RuleUse> {
-        self.world.router.rules.used(rule)
+        self.world.rule_use(rule)
     }
 
     /// The run under one more rule, for as long as the guard lives. Guards nest: what one gives out is a

@@ -3,7 +3,7 @@
 use super::script::Script;
 use crate::liveness::Watch;
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
-use crate::node::{SimNode, context_id, replica_id};
+use crate::node::{Noticed, SimNode, context_id, replica_id};
 use crate::oracle::Oracle;
 use crate::runtime::config::SimConfig;
 use crate::runtime::context_state::Kept;
@@ -17,11 +17,11 @@ use std::sync::Arc;
 use sync_sim_engine::clock::SimClock;
 use sync_sim_engine::event::{CrashPoint, SimEvent};
 use sync_sim_engine::faults::ConfigError;
-use sync_sim_engine::history::What;
 use sync_sim_engine::network::{NetworkRouter, PartitionId, PartitionSpec};
 use sync_sim_engine::node_id::{NodeId, NodeRef};
-use sync_sim_engine::random::{Choices, Drawn, Stream};
-use sync_sim_engine::world::{TraceDigest, World};
+use sync_sim_engine::random::{Choices, RandomDraw, Stream};
+use sync_sim_engine::run::{Observer, RunLimits, StopReason, run};
+use sync_sim_engine::world::{StepReport, TraceDigest, World};
 use syncline_replica::ReplicaConfig;
 use syncline_store::MemoryStore;
 use syncline_sync::{Authority, Selection};
@@ -95,7 +95,7 @@ impl SimRuntime {
     }
 
     /// A run that takes its choices from a tape as far as that goes, and from the seed beyond.
-    pub fn replaying(config: SimConfig, tape: &[Drawn]) -> Result<Self, ConfigError> {
+    pub fn replaying(config: SimConfig, tape: &[RandomDraw]) -> Result<Self, ConfigError> {
         let choices = Choices::replayed(config.seed, tape);
         Self::with_choices(config, choices)
     }
@@ -107,10 +107,10 @@ impl SimRuntime {
         }
         let mut world = World::new(choices, config.faults.clone()).with_topology(config.topology);
         if let Some(limit) = config.history {
-            world.keep_history(limit);
+            world.record_history(limit);
         }
         for rule in &config.rules {
-            world.router.rules.add(rule.clone());
+            world.add_rule(rule.clone());
         }
         Ok(Self {
             world,
@@ -150,7 +150,7 @@ impl SimRuntime {
         let node = NodeId(self.world.len() as u32);
         let mut actor = self.actor(name, disks);
         for write in writes {
-            let chance = &mut self.world.choices.source(Stream::Scenario);
+            let chance = &mut self.world.choices_mut().source(Stream::Scenario);
             if let Some((operations, actions)) = actor.write_before_start(&write, chance) {
                 let oracle = &mut self.kept_mut(write.context).oracle;
                 oracle.acknowledge((node, replica_id(node)), SimTime::ZERO, operations, actions);
@@ -307,31 +307,23 @@ impl SimRuntime {
 
     /// Puts up a partition, for a while or until healed.
     pub fn partition(&mut self, spec: PartitionSpec, lasting: Option<SimDuration>) -> PartitionId {
-        let end = lasting.map(|lasting| self.now() + lasting);
-        let cut = self.world.is_recording().then(|| spec.clone());
-        let partition = self.world.router.partitions.add(spec, end);
-        self.world.record_outside(What::PartitionStart { partition: partition.0, cut });
-        if let Some(end) = end {
-            self.world.schedule(end, SimEvent::PartitionEnd { partition });
-        }
-        partition
+        self.world.start_partition(spec, lasting)
     }
 
     /// Takes down every partition between two nodes, either way.
     pub fn heal_partition(&mut self, a: impl NodeRef, b: impl NodeRef) {
         let (a, b) = (self.resolve(a), self.resolve(b));
-        self.world.router.partitions.heal_between(a, b);
+        self.world.end_partitions_between(a, b);
     }
 
     /// Takes down one partition.
     pub fn heal(&mut self, partition: PartitionId) {
-        self.world.record_outside(What::PartitionEnd { partition: partition.0 });
-        self.world.router.partitions.heal(partition);
+        self.world.end_partition(partition);
     }
 
     /// Takes down all partitions.
     pub fn heal_all(&mut self) {
-        self.world.router.partitions.heal_all();
+        self.world.end_all_partitions();
     }
 
     /// Takes a node down at a time, for a while or until [`SimRuntime::restart_at`].
@@ -358,32 +350,24 @@ impl SimRuntime {
     }
 
     /// As [`SimRuntime::run`], but stops as soon as `done` holds.
-    pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> StopCondition {
+    pub fn run_until(&mut self, done: impl FnMut(&Self) -> bool) -> StopCondition {
         self.begin();
         // A test may have changed anything since the last event.
-        self.watch.on_move(self.world.moves(), self.now(), self.world.last_arrival());
-        let stop = loop {
-            if let Some(check) = self.violation.clone() {
-                break StopCondition::Violated(check);
+        self.watch.on_move(self.world.progress(), self.now(), self.world.last_arrival());
+        let limits = RunLimits { max_time: self.config.max_time, max_events: self.config.max_events };
+        let stop = match run(&mut RunUntil { runtime: self, done }, limits) {
+            StopReason::Violated => match self.violation.clone() {
+                Some(check) => StopCondition::Violated(check),
+                None => unreachable!("a run is violated by a check that failed"),
+            },
+            StopReason::Done => StopCondition::Manual,
+            StopReason::Converged => {
+                self.final_checks().map_or(StopCondition::Converged, StopCondition::Violated)
             }
-            if done(self) {
-                break StopCondition::Manual;
-            }
-            if self.world.tally().is_converged() && !self.has_pending_script() {
-                break self.final_checks().map_or(StopCondition::Converged, StopCondition::Violated);
-            }
-            if self.is_idle_and_apart() {
-                break StopCondition::Diverged(self.owed());
-            }
-            if self.world.events() >= self.config.max_events {
-                break StopCondition::MaxEvents(self.owed());
-            }
-            match self.world.next_time() {
-                None if self.world.tally().is_quiet() => break StopCondition::Diverged(self.owed()),
-                None => break StopCondition::Deadlock(self.owed()),
-                Some(at) if at >= self.config.max_time => break StopCondition::MaxTime(self.owed()),
-                Some(_) => self.advance(),
-            }
+            StopReason::Diverged => StopCondition::Diverged(self.owed()),
+            StopReason::MaxEvents => StopCondition::MaxEvents(self.owed()),
+            StopReason::MaxTime => StopCondition::MaxTime(self.owed()),
+            StopReason::Deadlock => StopCondition::Deadlock(self.owed()),
         };
         let stop = match (&stop, self.accounts()) {
             (StopCondition::Violated(_), _) | (_, None) => stop,
@@ -430,11 +414,18 @@ impl SimRuntime {
     }
 
     fn advance(&mut self) {
-        if self.world.next_time().is_some_and(|at| at >= self.calm_at) {
-            self.calm();
+        if let Some(at) = self.world.next_time() {
+            self.calm_before(at);
         }
         if let Some(stepped) = self.world.step() {
             self.observe(stepped);
+        }
+    }
+
+    /// Ends the first phase if its time has come before the event that is due at `at`.
+    fn calm_before(&mut self, at: SimTime) {
+        if at >= self.calm_at {
+            self.calm();
         }
     }
 
@@ -443,7 +434,7 @@ impl SimRuntime {
         self.convergence = ConvergenceMetrics {
             converged,
             time_to_converge: converged.then(|| self.now()),
-            messages_to_converge: converged.then(|| self.world.router.fates().sent),
+            messages_to_converge: converged.then(|| self.world.router().fates().sent),
             events_to_converge: converged.then(|| self.world.events()),
             failure_reason: (!converged).then(|| stop.to_string()),
         };
@@ -456,12 +447,12 @@ impl SimRuntime {
 
     /// The clock.
     pub const fn clock(&self) -> SimClock {
-        self.world.clock
+        self.world.clock()
     }
 
     /// The time.
     pub const fn now(&self) -> SimTime {
-        self.world.clock.now()
+        self.world.now()
     }
 
     /// Events taken so far.
@@ -476,7 +467,7 @@ impl SimRuntime {
 
     /// The network.
     pub const fn network(&self) -> &NetworkRouter {
-        &self.world.router
+        self.world.router()
     }
 
     /// The digest of all that happened: equal for equal runs.
@@ -490,8 +481,8 @@ impl SimRuntime {
     }
 
     /// Every choice so far, if the settings ask to keep them.
-    pub fn tape(&self) -> &[Drawn] {
-        self.world.choices.tape()
+    pub fn tape(&self) -> &[RandomDraw] {
+        self.world.choices().tape()
     }
 
     /// The nodes, in the order of joining.
@@ -540,5 +531,43 @@ impl SimRuntime {
             Some(node) => node,
             None => panic!("there is no such node; the nodes are {}", self.names.join(", ")),
         }
+    }
+}
+
+/// A runtime as the engine runs it, until `done` holds.
+struct RunUntil<'a, F> {
+    runtime: &'a mut SimRuntime,
+    done: F,
+}
+
+impl<F: FnMut(&SimRuntime) -> bool> Observer for RunUntil<'_, F> {
+    type Actor = SimNode;
+
+    fn world(&self) -> &World<SimNode> {
+        &self.runtime.world
+    }
+
+    fn world_mut(&mut self) -> &mut World<SimNode> {
+        &mut self.runtime.world
+    }
+
+    fn observe(&mut self, report: StepReport<Noticed>) {
+        self.runtime.observe(report);
+    }
+
+    fn is_violated(&self) -> bool {
+        self.runtime.violation.is_some()
+    }
+
+    fn is_done(&mut self) -> bool {
+        (self.done)(self.runtime)
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.runtime.is_idle_and_apart()
+    }
+
+    fn before_event(&mut self, at: SimTime) {
+        self.runtime.calm_before(at);
     }
 }

@@ -5,10 +5,10 @@ use crate::runtime::history::entity_words;
 use crate::runtime::sim_runtime::SimRuntime;
 use crate::workload::{Mishap, Planned, Workload, Write};
 use sync_sim_engine::event::SimEvent;
-use sync_sim_engine::history::{Note, What};
+use sync_sim_engine::history::{EntryKind, Note};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::{Choices, Stream};
-use sync_sim_engine::world::Happened;
+use sync_sim_engine::world::LoggedEvent;
 use syncline_types::Choice;
 
 impl SimRuntime {
@@ -17,8 +17,8 @@ impl SimRuntime {
     pub fn apply_workload(&mut self, workload: &Workload) {
         self.workload = workload.clone();
         let before = if self.unleashed { 0 } else { workload.writes_before() };
-        let (nodes, now) = (self.world.len(), self.world.clock.now());
-        let choices = &mut self.world.choices;
+        let (nodes, now) = (self.world.len(), self.world.now());
+        let choices = self.world.choices_mut();
         let mut early = workload.draw(before, nodes, now, &self.config.faults, choices);
         let mut planned = workload.draw(workload.writes - before, nodes, now, &self.config.faults, choices);
         spread(&mut early, self.kept.len(), choices);
@@ -46,21 +46,21 @@ impl SimRuntime {
     pub fn write_before_start(&mut self, node: NodeId, write: &Write) {
         let mut accepted = None;
         // Nothing but this write draws meanwhile.
-        let mut chance = std::mem::replace(&mut self.world.choices, Choices::seeded(0));
+        let mut chance = std::mem::replace(self.world.choices_mut(), Choices::seeded(0));
         self.world.change(node, |actor| {
             accepted = actor.write_before_start(write, &mut chance.source(Stream::Scenario));
         });
-        self.world.choices = chance;
+        *self.world.choices_mut() = chance;
         match accepted {
             Some((operations, actions)) => {
                 self.protocol.writes_accepted += 1;
                 if self.world.is_recording() {
                     let entities = actions.iter().map(|action| entity_words(action.id())).collect();
                     let note = Note::WriteAccepted { entities }.of_context(write.context);
-                    self.world.record_early(node, What::Write, note);
+                    self.world.record_early(node, EntryKind::Write, note);
                 }
                 let op = Write::from(operations.clone()).in_context(write.context);
-                self.world.keep_at(self.now().into(), || Happened::Early { node, op });
+                self.world.log_event_at(self.now().into(), || LoggedEvent::Early { node, op });
                 let now = self.now();
                 let oracle = &mut self.kept_mut(write.context).oracle;
                 oracle.acknowledge((node, replica_id(node)), now, operations, actions);

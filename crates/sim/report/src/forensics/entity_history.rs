@@ -4,7 +4,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use sync_sim_cluster::node::SimReplica;
 use sync_sim_cluster::runtime::SimRuntime;
-use sync_sim_engine::history::{Entry, Fate, Frame, History, What};
+use sync_sim_engine::history::{EntryKind, Fate, FrameRecord, History, HistoryEntry};
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::EntityId;
 
@@ -46,7 +46,7 @@ pub struct Line {
 
 impl Line {
     /// An entry in words, without what it lost.
-    pub fn of(history: &History, entry: &Entry) -> Self {
+    pub fn of(history: &History, entry: &HistoryEntry) -> Self {
         Self { entry: entry.number, event: entry.event, words: history.words(entry), lost: Vec::new() }
     }
 }
@@ -78,7 +78,7 @@ impl Trail {
         for entry in new.filter_map(|number| history.entry(number)) {
             // A crash shows on the disk what memory had hidden, and a start what it had missed.
             let may_change =
-                entry.changed || !matches!(entry.what, What::Arrival { .. } | What::Timer { .. });
+                entry.changed || !matches!(entry.what, EntryKind::Arrival { .. } | EntryKind::Timer { .. });
             let Some(node) = entry.node.filter(|_| may_change) else { continue };
             let record = record_of(rt.node(node).in_context(self.context), entity);
             if self.records.get(&node) != Some(&record) {
@@ -105,10 +105,10 @@ fn record_of(replica: &SimReplica, entity: EntityId) -> Option<String> {
     replica.record(entity).ok().flatten().map(|record| record.to_string())
 }
 
-fn how(history: &History, entry: &Entry) -> String {
+fn how(history: &History, entry: &HistoryEntry) -> String {
     let Some(frame) = entry.arrived().and_then(|frame| history.frame(frame)) else {
         return match entry.what {
-            What::Write => "written here".to_owned(),
+            EntryKind::Write => "written here".to_owned(),
             _ => "by itself".to_owned(),
         };
     };
@@ -137,7 +137,7 @@ pub(super) fn slice(history: &History, trail: &Trail, turn: Option<u64>, nodes: 
         chosen.extend(direct.into_iter().flatten());
     }
     let first = chosen.first().copied().unwrap_or(last);
-    let here = |entry: &Entry| entry.node.is_none_or(|node| nodes.is_empty() || nodes.contains(&node));
+    let here = |entry: &HistoryEntry| entry.node.is_none_or(|node| nodes.is_empty() || nodes.contains(&node));
     let faults = history.entries.iter().filter(|entry| (first..=last).contains(&entry.number));
     let faults: Vec<u64> =
         faults.filter(|entry| entry.is_fault() && here(entry)).map(|entry| entry.number).collect();
@@ -148,7 +148,7 @@ pub(super) fn slice(history: &History, trail: &Trail, turn: Option<u64>, nodes: 
 }
 
 /// What led to an entry directly: cause by cause.
-fn chain(history: &History, entry: &Entry) -> Vec<u64> {
+fn chain(history: &History, entry: &HistoryEntry) -> Vec<u64> {
     let mut chain = vec![entry.number];
     let mut next = entry.cause;
     while let Some(entry) = next.and_then(|number| history.entry(number)).filter(|_| chain.len() < MOST / 2) {
@@ -159,9 +159,9 @@ fn chain(history: &History, entry: &Entry) -> Vec<u64> {
 }
 
 /// The frames that an entry sent and that nobody took in.
-fn lost(history: &History, entry: &Entry) -> Vec<String> {
+fn lost(history: &History, entry: &HistoryEntry) -> Vec<String> {
     let frames = entry.sent.iter().filter_map(|frame| history.frame(*frame));
-    let words = |frame: &Frame| {
+    let words = |frame: &FrameRecord| {
         let arrives =
             frame.copies.iter().any(|copy| !matches!(copy.fate, Fate::Dropped(_) | Fate::Unrecorded));
         let cause = frame.copies.iter().find_map(|copy| match copy.fate {

@@ -10,9 +10,9 @@ use sync_sim_cluster::scenarios::{NAMED, NodeSeed, Scenario, author_in};
 use sync_sim_cluster::workload;
 use sync_sim_engine::event::SimEvent;
 use sync_sim_engine::faults::FaultConfig;
-use sync_sim_engine::network::{FrameBook, PartitionSpec};
+use sync_sim_engine::network::{FrameFaultScript, PartitionSpec};
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::Cue;
+use sync_sim_engine::world::ScriptTime;
 use syncline_types::{SimDuration, SimTime};
 
 /// Nodes that a named scenario may have.
@@ -21,7 +21,7 @@ const MOST_NODES: usize = 10_000;
 const MOST_ENTITIES: usize = 20_000_000;
 
 /// An event and its place in the run.
-pub(crate) type Timed<Op> = (Cue, SimEvent<Op>);
+pub(crate) type Timed<Op> = (ScriptTime, SimEvent<Op>);
 
 /// The nodes of a case by name, in the order of joining.
 pub(crate) struct Names(pub(crate) Vec<Name>);
@@ -65,34 +65,38 @@ impl Case {
             }
         }
         self.make_hostile(&mut rt);
-        rt.world.chronicle = keeping.then(Vec::new);
+        rt.world.set_event_log(keeping.then(Vec::new));
         rt.apply_workload(&self.workload);
-        let chronicle = rt.world.chronicle.take();
+        let event_log = rt.world.take_event_log();
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
         for (cue, event) in self.events(&names, Self::written)? {
-            rt.world.cue(cue, event);
+            rt.world.schedule_scripted(cue, event);
         }
-        rt.world.chronicle = chronicle;
+        rt.world.set_event_log(event_log);
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
         }
         self.script_lies(&mut rt, &names)?;
-        rt.world.router.book = self.book(&names, keeping)?;
+        rt.world.set_frame_script(self.book(&names, keeping)?);
         Ok(rt)
     }
 
     /// What is done to single frames, if anything is or if that is to be kept.
-    pub(crate) fn book(&self, names: &Names, keeping: bool) -> Result<Option<Box<FrameBook>>, CaseError> {
+    pub(crate) fn book(
+        &self,
+        names: &Names,
+        keeping: bool,
+    ) -> Result<Option<Box<FrameFaultScript>>, CaseError> {
         let mut told = Vec::new();
         for frame in &self.frames {
             told.extend(frame.faults(|place, name| names.resolve(place, name))?);
         }
-        let book = FrameBook::new(told);
+        let book = FrameFaultScript::new(told);
         let usual = SimDuration::from_millis(self.faults.base_latency_ms);
         Ok(match keeping {
-            true => Some(Box::new(book.keeping(usual))),
+            true => Some(Box::new(book.recording(usual))),
             false => (!self.frames.is_empty()).then(|| Box::new(book)),
         })
     }
@@ -262,7 +266,7 @@ impl Case {
             let place = format!("script, at {}", line.at);
             let whom = |name: &Name| names.resolve(&place, name);
             events.push((
-                Cue { at: line.at, after: line.after },
+                ScriptTime { at: line.at, after: line.after },
                 match &line.what {
                     What::Write(Write { node, .. }) | What::Op(Asked { node, .. }) => {
                         SimEvent::Op { node: whom(node)?, op: ask(&place, &line.what)? }

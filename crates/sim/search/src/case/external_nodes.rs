@@ -7,8 +7,8 @@ use crate::case::script_line::{Happening, What};
 use crate::case::{Case, FORMAT, error};
 use std::sync::Arc;
 use sync_sim_cluster::runtime::{Script, SimRuntime};
-use sync_sim_engine::network::FrameBook;
-use sync_sim_engine::world::Happened;
+use sync_sim_engine::network::FrameFaultScript;
+use sync_sim_engine::world::LoggedEvent;
 use syncline_types::SimDuration;
 
 impl Case {
@@ -28,8 +28,8 @@ impl Case {
         let mut rt = SimRuntime::try_with_config(self.config())?;
         if keeping {
             let usual = SimDuration::from_millis(self.faults.base_latency_ms);
-            rt.world.chronicle = Some(Vec::new());
-            rt.world.router.book = Some(Box::new(FrameBook::default().keeping(usual)));
+            rt.world.set_event_log(Some(Vec::new()));
+            rt.world.set_frame_script(Some(Box::new(FrameFaultScript::default().recording(usual))));
         }
         let told = !(self.script.is_empty() && self.frames.is_empty() && self.rules.is_empty());
         if told {
@@ -48,7 +48,7 @@ impl Case {
             rt.join_at(at, name.as_str());
         }
         for (cue, event) in self.events(&names, Self::written)? {
-            rt.world.cue(cue, event);
+            rt.world.schedule_scripted(cue, event);
         }
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
@@ -58,7 +58,7 @@ impl Case {
             told.extend(frame.faults(|place, name| names.resolve(place, name))?);
         }
         if !told.is_empty() {
-            rt.world.router.book = Some(Box::new(FrameBook::new(told)));
+            rt.world.set_frame_script(Some(Box::new(FrameFaultScript::new(told))));
         }
         Ok(())
     }
@@ -68,8 +68,8 @@ impl Case {
     pub(crate) fn pinned_external(&self, rt: &SimRuntime) -> [Self; 3] {
         let mut nodes = self.clone().without_script_chance();
         nodes.script.retain(|line| matches!(line.what, What::Join(_)));
-        for (cue, happened) in rt.world.chronicle.iter().flatten() {
-            if !matches!(happened, Happened::Op { .. } | Happened::Early { .. })
+        for (cue, happened) in rt.world.event_log() {
+            if !matches!(happened, LoggedEvent::Op { .. } | LoggedEvent::Early { .. })
                 && let Some(what) = What::of_run(happened, rt)
             {
                 nodes.script.push(Happening { at: cue.at, after: cue.after, what });

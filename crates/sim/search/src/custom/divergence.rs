@@ -3,7 +3,7 @@
 use crate::custom::Subject;
 use crate::custom::report::missed;
 use crate::custom::run::Run;
-use sync_sim_engine::history::{Entry, Fate, History};
+use sync_sim_engine::history::{Fate, History, HistoryEntry};
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::SimTime;
 
@@ -34,8 +34,8 @@ impl<S: Subject> Run<'_, S> {
             return None;
         }
         let begun = agreed.unwrap_or_default();
-        let since: Vec<&Entry> = history.entries.iter().skip(begun).collect();
-        let changes: Vec<&Entry> = since.iter().copied().filter(|entry| entry.changed).collect();
+        let since: Vec<&HistoryEntry> = history.entries.iter().skip(begun).collect();
+        let changes: Vec<&HistoryEntry> = since.iter().copied().filter(|entry| entry.changed).collect();
         let last = begun.checked_sub(1).and_then(|last| history.entries.get(last));
         let at = SimTime::from_micros(last.map_or(0, |entry| entry.at_us));
         let mut lines = vec![match agreed {
@@ -44,7 +44,7 @@ impl<S: Subject> Run<'_, S> {
         }];
         lines.extend(changes.first().map(|first| format!("They differ since {}", history.words(first))));
         for (node, digest) in nodes.iter().zip(digests) {
-            let own: Vec<&Entry> =
+            let own: Vec<&HistoryEntry> =
                 changes.iter().copied().filter(|entry| entry.node == Some(*node)).collect();
             let times = match own.as_slice() {
                 [] => "has not changed since".into(),
@@ -61,7 +61,7 @@ impl<S: Subject> Run<'_, S> {
 }
 
 /// The frames sent by some entries that came to nothing, in words.
-fn in_vain(history: &History, since: &[&Entry]) -> Vec<String> {
+fn in_vain(history: &History, since: &[&HistoryEntry]) -> Vec<String> {
     let sent = since.iter().flat_map(|entry| &entry.sent);
     let lost = |number: &u64| {
         let frame = history.frame(*number)?;

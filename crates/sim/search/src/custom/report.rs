@@ -3,7 +3,7 @@
 use crate::case::Ended;
 use crate::custom::Subject;
 use crate::custom::run::Run;
-use sync_sim_engine::history::{Entry, Fate, History, What};
+use sync_sim_engine::history::{EntryKind, Fate, History, HistoryEntry};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_report::timeline::{Film, FilmNode, Finding};
 
@@ -15,10 +15,10 @@ impl<S: Subject> Run<'_, S> {
     /// went wrong, with the frames they sent that never came to anything.
     pub fn story(&self, most: usize) -> String {
         let Some(history) = self.world.history() else { return String::new() };
-        let matters = |entry: &&Entry| {
-            entry.changed || entry.is_fault() || entry.what == What::Write || !entry.notes.is_empty()
+        let matters = |entry: &&HistoryEntry| {
+            entry.changed || entry.is_fault() || entry.what == EntryKind::Write || !entry.notes.is_empty()
         };
-        let told: Vec<&Entry> = history.entries.iter().filter(matters).collect();
+        let told: Vec<&HistoryEntry> = history.entries.iter().filter(matters).collect();
         let skipped = told.len().saturating_sub(most);
         let mut lines = Vec::new();
         if skipped > 0 {
@@ -39,7 +39,7 @@ impl<S: Subject> Run<'_, S> {
         film.good = ended.class.is_converged();
         film.verdict = if film.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
         film.title = format!("seed {}: {} replicas", self.case.seed, self.names.len());
-        let sent = self.world.router.fates().sent;
+        let sent = self.world.router().fates().sent;
         let mut facts = vec![
             format!("{} of virtual time", ended.at),
             format!("{} events", ended.events),
@@ -76,7 +76,7 @@ impl<S: Subject> Run<'_, S> {
 /// What became of a frame that never came to anything.
 pub(super) fn missed(history: &History, number: u64) -> Option<String> {
     let frame = history.frame(number)?;
-    let lost = |copy: &sync_sim_engine::history::Copy| match copy.fate {
+    let lost = |copy: &sync_sim_engine::history::FrameCopy| match copy.fate {
         Fate::Dropped(cause) => Some(cause.words()),
         Fate::Delivered | Fate::InFlight | Fate::Unrecorded => None,
     };

@@ -7,7 +7,8 @@ use sync_sim_cluster::liveness::{Storm, Watch};
 use sync_sim_cluster::verdict::{Check, Debt, Owed, Property, StopCondition};
 use sync_sim_engine::history::Note;
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::{Stepped, World};
+use sync_sim_engine::run::{Observer, RunLimits, StopReason};
+use sync_sim_engine::world::{StepReport, World};
 use syncline_types::{SimDuration, SimTime};
 
 /// For how long all may be up and linked, with nothing to do and different states, before they are
@@ -30,39 +31,61 @@ pub struct Run<'a, S: Subject> {
     pub(super) violation: Option<Check>,
 }
 
+/// A run as the engine runs it. It is apart from [`Run`], so that the probes around the nodes stay private.
+struct Observed<'r, 'a, S: Subject>(&'r mut Run<'a, S>);
+
+impl<S: Subject> Observer for Observed<'_, '_, S> {
+    type Actor = Probe<S::Node>;
+
+    fn world(&self) -> &World<Probe<S::Node>> {
+        &self.0.world
+    }
+
+    fn world_mut(&mut self) -> &mut World<Probe<S::Node>> {
+        &mut self.0.world
+    }
+
+    fn observe(&mut self, report: StepReport<S::Op>) {
+        self.0.observe(report);
+    }
+
+    fn is_violated(&self) -> bool {
+        self.0.violation.is_some()
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.0.is_stuck() && !self.0.world.has_scripted_before(self.0.case.max_time)
+    }
+
+    fn before_event(&mut self, at: SimTime) {
+        if at >= self.0.calm_at {
+            self.0.world.heal_at(std::mem::replace(&mut self.0.calm_at, SimTime::MAX));
+        }
+    }
+}
+
 impl<S: Subject> Run<'_, S> {
     /// Runs until everything has converged, time or events run out, or something is wrong.
     pub fn run(&mut self) -> Ended {
         let caught = Ended::caught(|| self.go());
-        Ended { at: self.world.clock.now(), events: self.world.events(), trace: self.world.trace(), ..caught }
+        Ended { at: self.world.now(), events: self.world.events(), trace: self.world.trace(), ..caught }
     }
 
     fn go(&mut self) -> StopCondition {
-        for stepped in self.world.start_added() {
-            self.observe(stepped);
-        }
-        let stop = loop {
-            if let Some(check) = self.violation.take() {
-                break StopCondition::Violated(check);
-            }
-            let is_told_more = self.world.next_told().is_some_and(|at| at < self.case.max_time);
-            if self.world.tally().is_converged() && !is_told_more {
-                break self.judged();
-            }
-            if self.is_stuck() && !is_told_more {
-                break StopCondition::Diverged(self.owed());
-            }
-            if self.world.events() >= self.case.max_events {
-                break StopCondition::MaxEvents(self.owed());
-            }
-            match self.world.next_time() {
-                None if self.world.tally().is_quiet() => break StopCondition::Diverged(self.owed()),
-                None => break StopCondition::Deadlock(self.owed()),
-                Some(at) if at >= self.case.max_time => break StopCondition::MaxTime(self.owed()),
-                Some(at) => self.advance(at),
-            }
+        let limits = RunLimits { max_time: self.case.max_time, max_events: self.case.max_events };
+        let stop = match sync_sim_engine::run::run(&mut Observed(self), limits) {
+            StopReason::Violated => match self.violation.take() {
+                Some(check) => StopCondition::Violated(check),
+                None => unreachable!("a run is violated by a check that failed"),
+            },
+            StopReason::Done => StopCondition::Manual,
+            StopReason::Converged => self.judged(),
+            StopReason::Diverged => StopCondition::Diverged(self.owed()),
+            StopReason::MaxEvents => StopCondition::MaxEvents(self.owed()),
+            StopReason::MaxTime => StopCondition::MaxTime(self.owed()),
+            StopReason::Deadlock => StopCondition::Deadlock(self.owed()),
         };
-        let fates = self.world.router.fates();
+        let fates = self.world.router().fates();
         if fates.is_balanced() || matches!(stop, StopCondition::Violated(_)) {
             return stop;
         }
@@ -70,20 +93,9 @@ impl<S: Subject> Run<'_, S> {
         StopCondition::Violated(Check::FatesUnbalanced { in_: fates.sent + fates.duplicated, out })
     }
 
-    fn advance(&mut self, next: SimTime) {
-        if next >= self.calm_at {
-            self.world.clock.advance_to(self.calm_at);
-            self.calm_at = SimTime::MAX;
-            self.world.heal();
-        }
-        if let Some(stepped) = self.world.step() {
-            self.observe(stepped);
-        }
-    }
-
-    fn observe(&mut self, stepped: Stepped<S::Op>) {
-        let now = self.world.clock.now();
-        let moves = self.world.moves();
+    fn observe(&mut self, stepped: StepReport<S::Op>) {
+        let now = self.world.now();
+        let moves = self.world.progress();
         if moves != self.watch.moves() {
             self.watch.on_move(moves, now, self.world.last_arrival());
             self.moved_at = now.max(self.world.last_arrival());
@@ -116,9 +128,9 @@ impl<S: Subject> Run<'_, S> {
 
     /// Whether nothing but the nodes keeps them from agreeing, and for long enough none of them changed.
     fn is_stuck(&self) -> bool {
-        let now = self.world.clock.now();
-        self.world.tally().is_quiet()
-            && !self.world.router.partitions.any_up(now)
+        let now = self.world.now();
+        self.world.pending_work().is_quiet()
+            && !self.world.router().partitions().any_up(now)
             && now.since(self.moved_at) >= PATIENCE
     }
 
@@ -132,7 +144,7 @@ impl<S: Subject> Run<'_, S> {
 
     /// What is unfinished, and by whom. O(nodes).
     pub fn owed(&self) -> Owed {
-        let tally = self.world.tally();
+        let tally = self.world.pending_work();
         let mut debts = Vec::new();
         if tally.frames > 0 {
             let what = format!("{} frames on their way", tally.frames);

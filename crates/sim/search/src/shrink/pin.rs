@@ -9,7 +9,7 @@ use sync_sim_cluster::workload::{self, Workload};
 use sync_sim_engine::faults::{HostFaults, Rate};
 use sync_sim_engine::network::{FrameFault, FrameName, NetworkRouter, PartitionSpec};
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::Happened;
+use sync_sim_engine::world::LoggedEvent;
 use syncline_sync::Selection;
 
 /// What of a case was left to chance.
@@ -79,8 +79,8 @@ impl Case {
     fn script_of(mut self, rt: &SimRuntime) -> Self {
         // Of what the script says, all that came to happen was kept, but for those who join.
         self.script.retain(|line| matches!(line.what, What::Join(_)));
-        for (cue, happened) in rt.world.chronicle.iter().flatten() {
-            if let Happened::Early { node, op } = happened {
+        for (cue, happened) in rt.world.event_log() {
+            if let LoggedEvent::Early { node, op } = happened {
                 let name = rt.name(*node);
                 if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
                     node.writes_in_mut(op.context).push(op.operations.clone());
@@ -100,12 +100,12 @@ impl Case {
 
     /// The same, with what links did in a run frame by frame.
     pub(crate) fn frames_of(self, rt: &SimRuntime) -> Self {
-        self.frames_in(&rt.world.router, |node| rt.name(node))
+        self.frames_in(rt.world.router(), |node| rt.name(node))
     }
 
     /// The same, with what the links of a network did.
     pub(crate) fn frames_in(mut self, router: &NetworkRouter, name: impl Fn(NodeId) -> Name) -> Self {
-        let kept = router.book.iter().flat_map(|book| book.kept());
+        let kept = router.recorded_frame_faults().iter();
         let line = |(frame, fault): &(FrameName, FrameFault)| {
             Frame::of(name(frame.from), name(frame.to), frame.ordinal, *fault)
         };
@@ -149,7 +149,7 @@ impl Case {
 
 impl What {
     /// As a line of a script, if it happened in the run.
-    pub(crate) fn of_run(happened: &Happened<workload::Write>, rt: &SimRuntime) -> Option<Self> {
+    pub(crate) fn of_run(happened: &LoggedEvent<workload::Write>, rt: &SimRuntime) -> Option<Self> {
         let write = |node, op: &workload::Write| {
             Self::Write(Write { node, ops: op.operations.clone(), wraps: op.wraps, context: op.context })
         };
@@ -158,24 +158,24 @@ impl What {
 
     /// As a line of a script, with names for nodes and words for what is asked for.
     pub(crate) fn of<Op>(
-        happened: &Happened<Op>,
+        happened: &LoggedEvent<Op>,
         name: impl Fn(NodeId) -> Name,
         ask: impl FnOnce(Name, &Op) -> Self,
     ) -> Option<Self> {
         let name = |node: &NodeId| name(*node);
         Some(match happened {
-            Happened::Early { .. } => return None,
-            Happened::Op { node, op } => ask(name(node), op),
-            Happened::Crash { node, point, down_for } => {
+            LoggedEvent::Early { .. } => return None,
+            LoggedEvent::Op { node, op } => ask(name(node), op),
+            LoggedEvent::Crash { node, point, down_for } => {
                 Self::Crash(Crash { node: name(node), point: *point, down_for: *down_for })
             }
-            Happened::Leave { node, away_for } => {
+            LoggedEvent::Leave { node, away_for } => {
                 Self::Leave(Leave { node: name(node), away_for: *away_for })
             }
-            Happened::Restart { node } => Self::Restart(name(node)),
-            Happened::Return { node } => Self::Return(name(node)),
-            Happened::Join { node } => Self::Join(name(node)),
-            Happened::Partition { spec, lasting } => {
+            LoggedEvent::Restart { node } => Self::Restart(name(node)),
+            LoggedEvent::Return { node } => Self::Return(name(node)),
+            LoggedEvent::Join { node } => Self::Join(name(node)),
+            LoggedEvent::Partition { spec, lasting } => {
                 let mut partition = Partition { lasting: *lasting, ..Partition::default() };
                 match spec {
                     PartitionSpec::Bidirectional(a, b) => {

@@ -1,6 +1,6 @@
-//! What a history tells of hosts, whatever carries the frames.
+//! Histories of runs with host faults, over datagrams and streams.
 
-use sync_sim::history::{Fate, What};
+use sync_sim::history::{EntryKind, Fate};
 use sync_sim::prelude::*;
 
 fn run(seed: u64, streams: bool, history: Option<usize>) -> SimRuntime {
@@ -16,7 +16,7 @@ fn run(seed: u64, streams: bool, history: Option<usize>) -> SimRuntime {
 }
 
 #[test]
-fn what_waited_or_was_lost_in_an_inbox_has_the_fate_that_the_account_has() {
+fn inbox_fates_agree_with_the_account() {
     let (mut told, mut lost) = (0, 0);
     for (seed, streams) in (0..20).flat_map(|seed| [(seed, false), (seed, true)]) {
         let rt = run(seed, streams, Some(usize::MAX));
@@ -30,7 +30,7 @@ fn what_waited_or_was_lost_in_an_inbox_has_the_fate_that_the_account_has() {
         for cause in DropCause::ALL {
             assert_eq!(count(Fate::Dropped(cause)), fates.dropped(cause), "seed {seed}: {cause:?}");
         }
-        told += history.entries.iter().filter(|entry| matches!(entry.what, What::Host { .. })).count();
+        told += history.entries.iter().filter(|entry| matches!(entry.what, EntryKind::Host { .. })).count();
         lost += rt.metrics().effects.hosts.writes_lost_waiting;
     }
     assert!(told > 100 && lost > 0, "{told} {lost}");
