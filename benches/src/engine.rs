@@ -58,10 +58,10 @@ fn ours(nodes: u32, target: u64, seed: u64, loss: f64) -> (u64, u64) {
         world.add(Chatter { own, nodes, pause, left: target, received: 0, message });
     }
     world.start_added();
-    while world.router.fates().delivered < target {
+    while world.router().fates().delivered < target {
         world.step();
     }
-    (world.router.fates().delivered, world.trace().value())
+    (world.router().fates().delivered, world.trace().value())
 }
 
 /// Deliveries per second: ten nodes, 64-byte messages to random peers, 10 ± 5 ms latency, 1 % loss.

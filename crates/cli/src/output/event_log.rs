@@ -1,7 +1,7 @@
 //! The log of a run: a line for each event, a column for each node.
 
 use std::io::{BufWriter, Write};
-use sync_sim::history::{Entry, History, What};
+use sync_sim::history::{EntryKind, History, HistoryEntry};
 
 /// The narrowest column, in characters, whose text is still readable.
 const MIN_COLUMN: usize = 22;
@@ -60,7 +60,7 @@ impl EventLog {
         line.trim_end().to_owned()
     }
 
-    fn line(&self, history: &History, entry: &Entry) -> String {
+    fn line(&self, history: &History, entry: &HistoryEntry) -> String {
         let time = format!("{}.{:03} ms", entry.at_us / 1_000, entry.at_us % 1_000);
         let words = history.words(entry);
         // The words begin with the time and the node, which are columns of their own here.
@@ -87,8 +87,8 @@ impl EventLog {
 }
 
 /// Whether an entry is a timer without any effect; printing those would bury the others.
-fn is_idle(entry: &Entry) -> bool {
-    matches!(entry.what, What::Timer { .. })
+fn is_idle(entry: &HistoryEntry) -> bool {
+    matches!(entry.what, EntryKind::Timer { .. })
         && entry.sent.is_empty()
         && entry.notes.is_empty()
         && !entry.changed

@@ -23,7 +23,7 @@ const fn host_rows(effects: &HostEffects) -> [(&'static str, u64); 13] {
         ("largest clock error, in milliseconds", effects.clock_error_ms),
         ("clock jumps", effects.clock_jumps),
         ("clock freezes", effects.clock_freezes),
-        ("timers lengthened or shortened by drift", effects.bent_timers),
+        ("timers lengthened or shortened by drift", effects.skewed_timers),
         ("pauses", effects.pauses),
         ("frames, timers and writes that waited for a busy host", effects.inputs_delayed),
         ("writes lost in a crash while they waited", effects.writes_lost_waiting),

@@ -1,70 +1,67 @@
-//! What the engine runs: anything that takes inputs, gives effects, and has a digest.
+//! The interface between the engine and the nodes that it runs.
 
 use crate::network::DropCause;
 use crate::node_id::NodeId;
 use std::sync::Arc;
 use syncline_types::{Digest, Entropy, Moment, SimTime};
 
-/// The bytes of a frame. A copy is a reference.
-pub type Bytes = Arc<[u8]>;
+/// The bytes of a frame. Cloning them copies a pointer.
+pub type FrameBytes = Arc<[u8]>;
 
-/// What happens to an actor.
+/// One thing that happens to an actor.
 #[derive(Debug)]
 pub enum Input<'a, Op> {
-    /// It starts, for the first time or again.
+    /// The node starts, for the first time or after a crash.
     Start,
-    /// Who takes part, and whom it can reach now. It is among both itself.
+    /// The members of the run and the neighbours of this node. Both lists contain the node itself.
     Peers {
         /// All nodes of the run, reachable or not.
         members: Arc<[NodeId]>,
-        /// Those that it has a link to.
+        /// The nodes that this node has a link to.
         reachable: Arc<[NodeId]>,
     },
-    /// Bytes arrived.
-    Frame {
-        /// From whom.
-        from: NodeId,
-        /// The bytes.
-        bytes: &'a Bytes,
-    },
-    /// A timer ran out.
+    /// A frame arrived. Its bytes may be corrupt.
+    #[allow(missing_docs, reason = "the fields' names say what they hold")]
+    Frame { from: NodeId, bytes: &'a FrameBytes },
+    /// The timer with this id fired.
     Timer(u64),
-    /// The workload asks for something.
+    /// The workload asks the node for an operation.
     Op(&'a Op),
 }
 
-/// What an actor may use while it takes an input.
+/// What an actor may use while it processes one input.
 pub struct Context<'a> {
-    /// The time.
+    /// The time, as the clocks of this node show it.
     pub moment: Moment,
-    /// Its own stream of chance.
+    /// The node's own stream of randomness.
     pub entropy: &'a mut dyn Entropy,
-    /// What becomes of what it writes.
+    /// What the disk does with the writes of this step.
     pub commit: Commit,
 }
 
 impl<'a> Context<'a> {
-    /// What an actor may use.
+    /// The context of one step.
     pub const fn new(moment: Moment, entropy: &'a mut dyn Entropy, commit: Commit) -> Self {
         Self { moment, entropy, commit }
     }
 }
 
-/// What a disk makes of the writes of one step.
+/// What a disk does with the writes of one step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Commit {
-    /// They are durable.
+    /// The writes are durable.
     Durable,
-    /// The disk says that they are, and a crash before the next that is durable loses them.
+    /// The disk reports that the writes are synced, and they are not: a crash before the next durable
+    /// commit loses them.
     Unsynced,
-    /// The disk says that it cannot: nothing is written. An actor that had something to write has
+    /// The disk reports an error and writes nothing. An actor that had something to write has
     /// [failed](Effects::failed).
     Fails,
     /// Nothing is written: the node is about to crash, and the engine discards the step's effects too.
     Lost,
-    /// The same, but so many thousandths of the rows were on their way to the disk already.
+    /// As [`Commit::Lost`], but a part of the rows had reached the disk before.
     Torn {
-        /// How many.
+        /// The share of the rows that had reached the disk, in thousandths.
         permille: u64,
     },
 }
@@ -72,47 +69,50 @@ pub enum Commit {
 /// A frame to send.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// To whom.
+    /// The receiver.
     pub to: NodeId,
-    /// The bytes.
-    pub bytes: Bytes,
-    /// What they carry: a number that the actor gives meaning to.
+    /// The encoded frame.
+    pub bytes: FrameBytes,
+    /// The kind of message: a number whose meaning the actor defines.
     pub kind: u8,
-    /// Whether somebody waits for it. Frames that recur for ever do not keep a run from being quiet.
+    /// Whether the run may end while the frame is in flight. Periodic frames such as heartbeats are
+    /// housekeeping; otherwise a run would never be quiet.
     pub housekeeping: bool,
 }
 
-/// A change to an actor's timers. There is one of each name: setting it again moves it.
+/// A change to the timers of an actor. There is at most one timer with each id: setting it again moves it.
 #[derive(Clone, Copy, Debug)]
 pub enum TimerChange {
-    /// Fire at this time.
+    /// Sets or moves a timer.
     Set {
-        /// Which.
+        /// The actor's own name for the timer.
         id: u64,
-        /// When.
+        /// When it fires. A time in the past means now.
         at: SimTime,
-        /// Whether nobody waits for it.
+        /// Whether the run may end while the timer is set.
         housekeeping: bool,
     },
-    /// Do not fire.
+    /// Removes a timer, if it is set.
     Cancel {
-        /// Which.
+        /// The actor's own name for the timer.
         id: u64,
     },
 }
 
-/// What an actor wants done. Its own durable state is its own affair and done already.
+/// The results of one step. Changes to the durable state of an actor are not among them: the actor has
+/// already made those itself, as [`Context::commit`] said.
 #[derive(Clone, Debug)]
 pub struct Effects<N> {
-    /// Frames to send.
+    /// Frames to send, in this order.
     pub messages: Vec<Outgoing>,
-    /// Changes to its timers.
+    /// Changes to the actor's timers, in this order.
     pub timers: Vec<TimerChange>,
-    /// For a frame: why it had no effect, if it had none.
+    /// If the input was a frame that had no effect: the cause.
     pub refusal: Option<DropCause>,
-    /// What it has to say to the checkers.
+    /// Reports to the checkers of the run.
     pub notices: Vec<N>,
-    /// Its disk failed it: it must be started again from what is durable. The other effects are discarded.
+    /// Whether the disk failed. The node then crashes and restarts from what is durable, and the engine
+    /// discards the other effects.
     pub failed: bool,
 }
 
@@ -122,30 +122,32 @@ impl<N> Default for Effects<N> {
     }
 }
 
-/// Effects that were honoured: empty, with the room that they had. A copy of a world begins without.
+/// The effects of the last step, empty but with their capacity, to be used for the next step. A clone of a
+/// world starts with an empty pool.
 #[derive(Debug)]
-pub(super) struct Spare<N>(Option<Box<Effects<N>>>);
+pub(super) struct EffectsPool<N>(Option<Box<Effects<N>>>);
 
-impl<N> Default for Spare<N> {
+impl<N> Default for EffectsPool<N> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<N> Clone for Spare<N> {
+impl<N> Clone for EffectsPool<N> {
     fn clone(&self) -> Self {
         Self(None)
     }
 }
 
-impl<N> Spare<N> {
+impl<N> EffectsPool<N> {
     /// Empty effects for a step.
     pub(super) fn take(&mut self) -> Box<Effects<N>> {
         self.0.take().unwrap_or_default()
     }
 
-    /// Keeps the effects of a step that are honoured; it has not failed.
-    pub(super) fn keep(&mut self, mut effects: Box<Effects<N>>) {
+    /// Returns effects that have been applied, for reuse of their allocations.
+    pub(super) fn put_back(&mut self, mut effects: Box<Effects<N>>) {
+        debug_assert!(!effects.failed, "a failed step's effects are discarded, never reused");
         let Effects { messages, timers, refusal, notices, failed: _ } = &mut *effects;
         messages.clear();
         timers.clear();
@@ -155,25 +157,28 @@ impl<N> Spare<N> {
     }
 }
 
-/// What an actor has not finished.
+/// The work that an actor has not completed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Unfinished {
-    /// Exchanges under way (**C2**).
+    /// Exchanges with peers in progress (**C2**).
     pub sessions: u32,
-    /// Things that wait to be taken in, or are owed (**C3**).
+    /// Items that wait to be processed, and syncs that are pending (**C3**).
     pub waiting: u32,
 }
 
-/// One node's code and state, as the engine sees it: bytes in, effects out, a digest, and what is
-/// unfinished. Implement it to put your own replica under the same faults and checks.
+/// The code and the state of one node. Implement it to run your own replica under the same faults and
+/// checks as the built-in ones. See the [crate's example](crate#example).
+///
+/// An actor must be deterministic: its state after a step is a function of its state before, the input and
+/// the context.
 pub trait Actor: Clone {
-    /// What a workload may ask of it.
+    /// An operation that a workload may ask of the actor.
     type Op: Clone;
-    /// What it says to checkers.
+    /// A report to the checkers.
     type Notice;
 
-    /// Takes one input, and leaves in `effects`, which come in as [`Effects::default`], what it wants done.
-    /// They are one step's after another, so that what is pushed to them finds the room of earlier steps.
+    /// Processes one input and writes what it wants done into `effects`, which are empty at the beginning.
+    /// The engine reuses their allocations from step to step.
     fn step(
         &mut self,
         input: Input<'_, Self::Op>,
@@ -181,31 +186,31 @@ pub trait Actor: Clone {
         effects: &mut Effects<Self::Notice>,
     );
 
-    /// Loses everything that is not durable.
+    /// Loses all state that is not durable.
     fn crash(&mut self);
 
-    /// Comes back from what is durable; [`Input::Start`] and [`Input::Peers`] follow.
+    /// Reloads its state from what is durable. [`Input::Peers`] and [`Input::Start`] follow.
     fn restart(&mut self);
 
-    /// A bit of what is durable flips, somewhere that `place` decides. Says whether there was one to flip.
+    /// Flips one stored bit, at a position that `place` selects. Returns whether there was one to flip.
     fn rot(&mut self, place: u64) -> bool {
         let _ = place;
         false
     }
 
-    /// Looks through all that is durable. Says whether it is damaged; then the node is taken down.
+    /// Verifies all stored rows. Returns whether one is damaged; the engine then takes the node down.
     fn scrub(&mut self) -> bool {
         false
     }
 
-    /// The digest of its replicated state: equal digests mean equal states.
+    /// The digest of the replicated state. Equal digests mean equal states.
     fn digest(&self) -> Digest;
 
-    /// What it has not finished. O(1).
+    /// The work that is not completed. Called after every step, so it must cost O(1).
     fn unfinished(&self) -> Unfinished;
 
-    /// Where an actor is several that know nothing of each other: which of them took the last input. Each
-    /// hears for itself that a sender has restarted.
+    /// Which of several independent parts of the actor processed the last input, if it has several. The
+    /// check for stale frames tracks the incarnation of each sender once per part.
     fn lane(&self) -> u8 {
         0
     }

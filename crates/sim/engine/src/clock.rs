@@ -1,18 +1,18 @@
-//! The clock of a run.
+//! The virtual clock of a run.
 
 use syncline_types::SimTime;
 
-/// Virtual time. It moves only when an event is taken, and never back.
+/// Virtual time. It advances to the time of each event that is taken, and is monotone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SimClock(SimTime);
 
 impl SimClock {
-    /// The time.
+    /// The current virtual time.
     pub const fn now(&self) -> SimTime {
         self.0
     }
 
-    /// Moves on to `time`.
+    /// Advances the clock to `time`.
     ///
     /// # Panics
     ///
@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "cannot go back")]
-    fn the_clock_never_goes_back() {
+    fn never_goes_back() {
         let mut clock = SimClock::default();
         clock.advance_to(5.into());
         clock.advance_to(4.into());

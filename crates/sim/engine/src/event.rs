@@ -1,28 +1,28 @@
-//! What can happen.
+//! The events of a run.
 
-use crate::actor::Bytes;
-use crate::network::{LinkProperties, PartitionId, PartitionSpec, Ticket};
+use crate::actor::FrameBytes;
+use crate::network::{LinkProperties, PartitionId, PartitionSpec, StreamPosition};
 use crate::node_id::NodeId;
 use crate::world::HostEvent;
 use serde::Serialize;
 use syncline_types::SimDuration;
 
-/// Where in its work a node crashes. The moments between the effects of one step are where promises
-/// are broken, so they are chosen on purpose.
+/// Where in its work a node crashes. The points between the effects of one step are those at which
+/// durability promises break, so tests choose them explicitly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CrashPoint {
-    /// At once, between two steps.
+    /// Immediately, between two steps.
     Now,
-    /// In its next step, before anything is durable.
+    /// In the next step, before its writes are durable.
     BeforeCommit,
-    /// In its next step, after its writes are durable and before any frame is sent.
+    /// In the next step, after its writes are durable and before it sends a frame.
     AfterCommit,
-    /// In its next step, after its first frame is sent.
+    /// In the next step, after its first frame is sent.
     AfterFirstSend,
-    /// In its next step, after all its frames are sent, before its timers are set.
+    /// In the next step, after all its frames are sent, before its timers are set.
     AfterAllSends,
-    /// In its next step, in the middle of making its writes durable: none of them is, since a store takes
+    /// In the next step, in the middle of its commit. None of its writes is durable, since a store applies
     /// all of a batch or nothing.
     MidCommit,
 }
@@ -30,137 +30,77 @@ pub enum CrashPoint {
 /// A frame that arrives.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// From whom.
+    /// The sender.
     pub from: NodeId,
-    /// At whom.
+    /// The receiver.
     pub to: NodeId,
-    /// What it carries.
+    /// The kind of message, as its actor numbers it.
     pub kind: u8,
-    /// Whether nobody waits for it.
+    /// Whether the run may end without it.
     pub housekeeping: bool,
-    /// Its bytes.
-    pub bytes: Bytes,
-    /// Whether they are not what was sent.
+    /// The bytes as they arrive.
+    pub bytes: FrameBytes,
+    /// Whether the bytes differ from those that were sent.
     pub corrupt: bool,
-    /// How often its sender had gone down when it sent this.
+    /// The incarnation of the sender: how often it had crashed when it sent the frame.
     pub life: u64,
 }
 
-/// What becomes of a link.
+/// A change of a link.
 #[derive(Clone, Debug)]
 pub enum LinkChange {
-    /// One direction is like this from now on, or is left to chance again.
+    /// One direction has these properties from now on; with `None`, the seed decides again.
     Becomes(Option<Box<LinkProperties>>),
-    /// The connection between its ends breaks.
+    /// The connection between the two nodes breaks.
     Breaks,
 }
 
-/// Something that is going to happen.
+/// An event that is scheduled. Durations of `None` mean "for the rest of the run".
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields' names say what they hold")]
 pub enum SimEvent<Op> {
-    /// A frame arrives.
+    /// A frame arrives as a datagram.
     DeliverMessage(Delivery),
-    /// A frame arrives on a connection, and is handed over when it is its turn.
-    DeliverInTurn(Box<(Ticket, Delivery)>),
-    /// A link is changed.
-    LinkChanged {
-        /// From whom.
-        from: NodeId,
-        /// To whom.
-        to: NodeId,
-        /// How.
-        change: LinkChange,
-    },
-    /// A timer runs out, unless it was moved.
-    TimerFired {
-        /// Whose.
-        node: NodeId,
-        /// Which.
-        timer: u64,
-        /// Which setting of it.
-        setting: u64,
-    },
+    /// A frame arrives on a connection. It is delivered when all frames before it have been.
+    DeliverInTurn(Box<(StreamPosition, Delivery)>),
+    /// One direction of a link changes, or its connection breaks.
+    LinkChanged { from: NodeId, to: NodeId, change: LinkChange },
+    /// A timer fires, unless it was moved or cancelled: then `setting` is not its latest setting.
+    TimerFired { node: NodeId, timer: u64, setting: u64 },
     /// A node goes down.
-    NodeCrash {
-        /// Which.
-        node: NodeId,
-        /// Where in its work.
-        point: CrashPoint,
-        /// For how long; for ever if `None`.
-        down_for: Option<SimDuration>,
-    },
-    /// A node comes back.
+    NodeCrash { node: NodeId, point: CrashPoint, down_for: Option<SimDuration> },
+    /// A node restarts after a crash.
     NodeRestart {
-        /// Which.
         node: NodeId,
-        /// From which of its crashes; from any if `None`.
+        /// The crash that the restart belongs to. `None` restarts the node after any crash.
         crash: Option<u64>,
     },
-    /// The network splits by chance.
+    /// A random partition starts.
     PartitionStart,
-    /// The network splits as told.
-    PartitionAt {
-        /// How.
-        spec: Box<PartitionSpec>,
-        /// For how long; for ever if `None`.
-        lasting: Option<SimDuration>,
-    },
-    /// A partition ends.
-    PartitionEnd {
-        /// Which.
-        partition: PartitionId,
-    },
-    /// A node crashes by chance.
-    ChanceCrash {
-        /// Which.
-        node: NodeId,
-    },
-    /// A node leaves: it stays up, and loses its links.
-    NodeLeave {
-        /// Which.
-        node: NodeId,
-        /// For how long; for ever if `None`.
-        away_for: Option<SimDuration>,
-    },
-    /// A node that left comes back.
+    /// A scripted partition starts.
+    PartitionAt { spec: Box<PartitionSpec>, lasting: Option<SimDuration> },
+    /// A partition ends, unless it was healed before.
+    PartitionEnd { partition: PartitionId },
+    /// A node crashes at random.
+    ChanceCrash { node: NodeId },
+    /// A node leaves: it stays up and loses its links.
+    NodeLeave { node: NodeId, away_for: Option<SimDuration> },
+    /// A node that left returns.
     NodeReturn {
-        /// Which.
         node: NodeId,
-        /// From which of its departures; from any if `None`.
+        /// The departure that the return belongs to. `None` ends any departure.
         departure: Option<u64>,
     },
-    /// A node leaves by chance.
-    ChanceLeave {
-        /// Which.
-        node: NodeId,
-    },
-    /// A node goes down for good, and nobody waits for it any more.
-    NodeRetire {
-        /// Which.
-        node: NodeId,
-    },
+    /// A node leaves at random.
+    ChanceLeave { node: NodeId },
+    /// A node goes down for the rest of the run, and nothing waits for it any more.
+    NodeRetire { node: NodeId },
     /// A node that was added for later comes up.
-    NodeJoin {
-        /// Which.
-        node: NodeId,
-    },
-    /// A node hears whom it can reach now.
-    ReachChanged {
-        /// Which.
-        node: NodeId,
-    },
-    /// Something happens within a node.
-    Host {
-        /// Which.
-        node: NodeId,
-        /// What.
-        what: HostEvent,
-    },
-    /// The workload asks a node for something.
-    Op {
-        /// Whom.
-        node: NodeId,
-        /// For what.
-        op: Op,
-    },
+    NodeJoin { node: NodeId },
+    /// A node learns which nodes it can reach now.
+    ReachChanged { node: NodeId },
+    /// A fault of a host, or the end of one.
+    Host { node: NodeId, what: HostEvent },
+    /// The workload asks a node for an operation.
+    Op { node: NodeId, op: Op },
 }

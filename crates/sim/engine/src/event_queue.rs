@@ -1,34 +1,44 @@
-//! What happens next.
+//! The queue of future events.
 
 use syncline_types::SimTime;
 
-/// How many bits of the time one level tells apart.
+/// How many bits of the time select the slot within one level.
 const BITS: u32 = 8;
-/// How many slots a level has.
+/// The number of slots of a level.
 const SLOTS: usize = 1 << BITS;
-/// In how many words there is a bit for each slot.
+/// The number of words that have one bit for each slot.
 const WORDS: usize = SLOTS / 64;
-/// No place.
+/// The index of no event.
 const NONE: u32 = u32::MAX;
 
-/// Events ordered by time, and by the order of scheduling at equal times: a timing wheel.
+/// A queue of events, ordered by time and, at equal times, by the order of scheduling.
 ///
-/// Time never goes back, so an event is kept by how far its time is from that of the event taken last: on
-/// the level of the highest byte in which the two differ, in the slot that this byte of its own time
-/// names. All of a slot come before all of the next, and all of a level before all of the next. When a slot
-/// of a higher level comes first, what is in it is dealt out anew, relative to the earliest; in a slot of
-/// the lowest level all have one time. Events of one time are always in one slot, in the order of
-/// scheduling.
+/// It is a hierarchical timing wheel (Varghese and Lauck 1987).
 ///
-/// Scheduling costs O(1). An event changes its slot once a level at most: one that is less than a
-/// sixteenth of a second away mostly once.
+/// Let `now` be the time of the event that was taken last. Time never goes back, so every event in the queue
+/// has a time of at least `now`, and it is stored by the difference of the two: on the level of the highest
+/// byte in which they differ, in the slot that this byte of its own time selects.
+///
+/// Invariants:
+///
+/// - Every event of a level is earlier than every event of a higher level, since the higher level differs from
+///   `now` in a higher byte. Within a level, slots are in the order of time.
+/// - The events of a slot of level 0 all have the same time.
+/// - Events of one time are in one slot, in the order of scheduling. A slot is a list to which events are
+///   appended, and redistributing a slot keeps the order.
+///
+/// So the next event is in the first slot of the first level that is not empty. If that is not level 0, `now`
+/// advances to the start of the slot and the slot is redistributed to lower levels.
+///
+/// Scheduling costs O(1). An event moves at most once per level, so taking it costs amortized O(1) moves; an
+/// event that is less than a sixteenth of a second ahead mostly moves once.
 #[derive(Clone, Debug)]
 pub struct EventQueue<E> {
     levels: Vec<Level>,
-    /// The levels that are not empty, as bits.
+    /// One bit for each level that is not empty.
     occupied: u8,
-    places: Vec<Place<E>>,
-    /// The first place without an event.
+    events: Vec<QueuedEvent<E>>,
+    /// The head of the list of free entries of `events`.
     free: u32,
     /// The time of the event taken last.
     taken_at: u64,
@@ -36,29 +46,29 @@ pub struct EventQueue<E> {
     len: usize,
 }
 
-/// Where an event is kept, from when it is scheduled until it is taken.
+/// An event in the queue, or a free entry. It stays at its index while it moves between slots.
 #[derive(Clone, Debug)]
-struct Place<E> {
+struct QueuedEvent<E> {
     time: u64,
     number: u64,
-    /// The place after this one in its slot, or among those without an event.
+    /// The next event of the same slot, or the next free entry.
     next: u32,
     event: Option<E>,
 }
 
 #[derive(Clone, Debug)]
 struct Level {
-    /// The slots that are not empty, as bits.
+    /// One bit for each slot that is not empty.
     occupied: [u64; WORDS],
-    /// Which words of those have any, as bits: asked one word at a time, since to look at all of them right
-    /// after one was written costs more than the rest of a pop.
+    /// One bit for each word of `occupied` that is not zero. It selects the one word to read: reading all of
+    /// them right after one was written would stall on the store and cost more than the rest of a pop.
     words: u8,
-    slots: [Slot; SLOTS],
+    slots: [EventList; SLOTS],
 }
 
 impl Level {
     const EMPTY: Self =
-        Self { occupied: [0; WORDS], words: 0, slots: [Slot { first: NONE, last: NONE }; SLOTS] };
+        Self { occupied: [0; WORDS], words: 0, slots: [EventList { first: NONE, last: NONE }; SLOTS] };
 
     /// The first slot that is not empty.
     fn first_slot(&self) -> Option<usize> {
@@ -68,39 +78,48 @@ impl Level {
     }
 }
 
-/// A list of places.
+/// The list of the events of one slot.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slot {
+pub(crate) struct EventList {
     first: u32,
     last: u32,
 }
 
 impl<E> Default for EventQueue<E> {
     fn default() -> Self {
-        let (levels, places) = (Vec::new(), Vec::new());
-        Self { levels, occupied: 0, places, free: NONE, taken_at: 0, scheduled: 0, len: 0 }
+        Self {
+            levels: Vec::new(),
+            occupied: 0,
+            events: Vec::new(),
+            free: NONE,
+            taken_at: 0,
+            scheduled: 0,
+            len: 0,
+        }
     }
 }
 
 impl<E> EventQueue<E> {
-    /// Schedules `event` for `time`, or for that of the event taken last if it is past, after everything
-    /// already scheduled for then. Gives its number in the order of scheduling.
-    // Inlined, since the event is made in its place then: written in pieces and moved as a whole right after,
-    // it would have to wait until all pieces are in the cache.
+    /// Schedules `event` for `time`, or, if that is past, for the time of the event that was taken last. It
+    /// comes after all events that were scheduled for that time before. Returns its number in the order of
+    /// scheduling.
+    // Inlined, so that the event is built in its final place. Otherwise it would be written in pieces and
+    // then moved as a whole, and the move would wait until the pieces have reached the cache.
     #[inline(always)]
     pub fn schedule(&mut self, time: SimTime, event: E) -> u64 {
-        let (time, number) = (time.as_micros().max(self.taken_at), self.scheduled);
-        let place = Place { time, number, next: NONE, event: Some(event) };
-        let at = match self.places.get_mut(self.free as usize) {
+        let time = time.as_micros().max(self.taken_at);
+        let number = self.scheduled;
+        let queued = QueuedEvent { time, number, next: NONE, event: Some(event) };
+        let at = match self.events.get_mut(self.free as usize) {
             Some(free) => {
                 let at = self.free;
                 self.free = free.next;
-                *free = place;
+                *free = queued;
                 at
             }
             None => {
-                self.places.push(place);
-                (self.places.len() - 1) as u32
+                self.events.push(queued);
+                (self.events.len() - 1) as u32
             }
         };
         self.link(at, time);
@@ -109,46 +128,49 @@ impl<E> EventQueue<E> {
         number
     }
 
-    /// The number of something that is kept elsewhere, in the order of scheduling.
+    /// Takes a number in the order of scheduling for an event that is stored elsewhere.
     pub const fn number(&mut self) -> u64 {
         let number = self.scheduled;
         self.scheduled += 1;
         number
     }
 
-    /// When the next event is due.
+    /// The time of the next event.
     pub fn peek_time(&self) -> Option<SimTime> {
         let (level, slot) = self.first_slot()?;
         Some(SimTime::from_micros(self.earliest_in(level, slot)))
     }
 
-    /// Takes the next event.
+    /// Takes the next event and its time.
     pub fn pop(&mut self) -> Option<(SimTime, E)> {
         let mut event = None;
         let (time, _) = self.pop_into(&mut event)?;
         Some((time, event?))
     }
 
-    /// Puts the next event where there was none, and gives its time and its number in the order of
-    /// scheduling. An event is moved as a whole here, once: to take it apart and put it together again, as a
-    /// result would be on its way up, costs as much as the rest of a pop.
+    /// Moves the next event into `event`, which is empty, and returns its time and its number in the order of
+    /// scheduling. The event is moved as a whole and once: as a part of the result it would be taken apart
+    /// and put together again, which costs as much as the rest of a pop.
     pub fn pop_into(&mut self, event: &mut Option<E>) -> Option<(SimTime, u64)> {
-        debug_assert!(event.is_none(), "an event would be lost");
+        debug_assert!(event.is_none(), "the event that is overwritten would be lost");
         let (level, slot, at) = loop {
             let (level, slot) = self.first_slot()?;
-            let Slot { first, last } = self.levels[level].slots[slot];
+            let EventList { first, last } = self.levels[level].slots[slot];
             if level == 0 || first == last {
                 break (level, slot, first);
             }
-            // From the first time that belongs to it on, all in the slot belong to lower levels.
+            // Once `now` is the start of the slot, all its events differ from `now` in lower bytes only.
             let bits = BITS * level as u32;
-            self.taken_at = self.places[first as usize].time >> bits << bits;
-            self.deal_out(level, slot, |_| true);
+            self.taken_at = self.events[first as usize].time >> bits << bits;
+            self.redistribute(level, slot, |_| true);
         };
-        let place = &mut self.places[at as usize];
-        let next = std::mem::replace(&mut place.next, self.free);
-        let (time, number) = (place.time, place.number);
-        std::mem::swap(event, &mut place.event);
+        let queued = &mut self.events[at as usize];
+        let next = std::mem::replace(&mut queued.next, self.free);
+        let time = queued.time;
+        let number = queued.number;
+        debug_assert!(time >= self.taken_at, "events come in the order of time");
+        debug_assert!(queued.event.is_some(), "an entry in a slot holds an event");
+        std::mem::swap(event, &mut queued.event);
         self.free = at;
         self.taken_at = time;
         self.len -= 1;
@@ -160,26 +182,26 @@ impl<E> EventQueue<E> {
         Some((SimTime::from_micros(time), number))
     }
 
-    /// Lets go of the events that `keep` does not want. O(n).
+    /// Removes the events that `keep` rejects. O(n).
     pub fn retain(&mut self, keep: impl Fn(&E) -> bool) {
         for level in 0..self.levels.len() {
             for slot in 0..SLOTS {
-                self.deal_out(level, slot, &keep);
+                self.redistribute(level, slot, &keep);
             }
         }
     }
 
-    /// How many events wait.
+    /// The number of events in the queue.
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether none waits.
+    /// Whether the queue has no event.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Level and slot of the next event.
+    /// The level and the slot of the next event.
     fn first_slot(&self) -> Option<(usize, usize)> {
         let level = self.occupied.trailing_zeros() as usize;
         Some((level, self.levels.get(level)?.first_slot()?))
@@ -187,64 +209,70 @@ impl<E> EventQueue<E> {
 
     /// The earliest time in a slot that is not empty.
     fn earliest_in(&self, level: usize, slot: usize) -> u64 {
-        let first = &self.places[self.levels[level].slots[slot].first as usize];
-        let (mut earliest, mut next) = (first.time, first.next);
-        // In a slot of the lowest level all are the same.
+        let first = &self.events[self.levels[level].slots[slot].first as usize];
+        let mut earliest = first.time;
+        let mut next = first.next;
+        // All events in a slot of level 0 have the same time.
         while level > 0 && next != NONE {
-            let place = &self.places[next as usize];
-            earliest = earliest.min(place.time);
-            next = place.next;
+            let queued = &self.events[next as usize];
+            earliest = earliest.min(queued.time);
+            next = queued.next;
         }
         earliest
     }
 
-    /// Puts the events of a slot where they belong by now, and lets go of those that `keep` does not want.
-    fn deal_out(&mut self, level: usize, slot: usize, keep: impl Fn(&E) -> bool) {
+    /// Moves the events of a slot to the slots where they belong now, in their order, and removes those that
+    /// `keep` rejects.
+    fn redistribute(&mut self, level: usize, slot: usize, keep: impl Fn(&E) -> bool) {
         let mut next = self.levels[level].slots[slot].first;
         self.empty(level, slot);
         while next != NONE {
-            let (at, place) = (next, &mut self.places[next as usize]);
-            next = std::mem::replace(&mut place.next, NONE);
-            if place.event.as_ref().is_some_and(&keep) {
-                let time = place.time;
+            let at = next;
+            let queued = &mut self.events[at as usize];
+            next = std::mem::replace(&mut queued.next, NONE);
+            if queued.event.as_ref().is_some_and(&keep) {
+                let time = queued.time;
                 self.link(at, time);
             } else {
-                (place.event, place.next) = (None, self.free);
+                queued.event = None;
+                queued.next = self.free;
                 self.free = at;
                 self.len -= 1;
             }
         }
     }
 
-    /// Puts a place at the end of the slot that its time belongs to.
+    /// Appends an event to the slot that its time selects.
     fn link(&mut self, at: u32, time: u64) {
+        debug_assert!(time >= self.taken_at, "no event is scheduled before the one that was taken last");
         let level = ((time ^ self.taken_at) | 1).ilog2() / BITS;
         let slot = (time >> (BITS * level)) as usize % SLOTS;
         let level = level as usize;
         if self.levels.len() <= level {
-            self.rise_to(level);
+            self.add_levels_up_to(level);
         }
         self.occupied |= 1 << level;
         let level = &mut self.levels[level];
         level.occupied[slot / 64] |= 1 << (slot % 64);
         level.words |= 1 << (slot / 64);
-        let Slot { first, last } = &mut level.slots[slot];
-        let before = match self.places.get_mut(*last as usize) {
+        let EventList { first, last } = &mut level.slots[slot];
+        let before = match self.events.get_mut(*last as usize) {
             Some(before) => &mut before.next,
             None => first,
         };
-        (*before, *last) = (at, at);
+        *before = at;
+        *last = at;
     }
 
     #[cold]
     #[inline(never)]
-    fn rise_to(&mut self, level: usize) {
+    fn add_levels_up_to(&mut self, level: usize) {
         self.levels.resize(level + 1, Level::EMPTY);
     }
 
     fn empty(&mut self, level: usize, slot: usize) {
         let emptied = &mut self.levels[level];
-        emptied.slots[slot] = Slot { first: NONE, last: NONE };
+        emptied.slots[slot] = EventList { first: NONE, last: NONE };
         emptied.occupied[slot / 64] &= !(1 << (slot % 64));
         if emptied.occupied[slot / 64] == 0 {
             emptied.words &= !(1 << (slot / 64));
@@ -260,14 +288,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// How far away events are: together, near, and on every level.
+    /// Gaps between events: none, short ones, and some on every level.
     fn gap() -> impl Strategy<Value = u64> {
         prop_oneof![0..3u64, 0..5_000u64, 0..1u64 << 24, (0..64u32).prop_map(|bit| 1 << bit), Just(u64::MAX)]
     }
 
     proptest! {
         #[test]
-        fn events_come_by_time_and_then_by_the_order_of_scheduling(
+        fn orders_by_time_then_by_scheduling(
             steps in proptest::collection::vec((gap(), 0..3usize), 0..80),
         ) {
             let mut queue = EventQueue::default();
@@ -289,7 +317,7 @@ mod tests {
                 prop_assert_eq!(queue.schedule(SimTime::from_micros(time), number), number);
                 expected.push((time, number));
                 for _ in 0..taken {
-                    // Places are used again while others wait.
+                    // Free entries are reused while other events wait.
                     take(&mut queue, &mut expected, &mut now)?;
                 }
             }
@@ -300,24 +328,24 @@ mod tests {
         }
 
         #[test]
-        fn what_is_kept_stays_in_its_order(gaps in proptest::collection::vec(gap(), 0..60)) {
+        fn retained_events_stay_in_order(gaps in proptest::collection::vec(gap(), 0..60)) {
             let mut queue = EventQueue::default();
             for (event, gap) in (0u64..).zip(&gaps) {
                 queue.schedule(SimTime::from_micros(*gap), event);
             }
             let mut thinned = queue.clone();
             thinned.retain(|event| event % 3 > 0);
-            // What is scheduled where others were let go of is as any other.
+            // Events in reused entries are as any others.
             thinned.schedule(SimTime::from_micros(700), 1_000);
             queue.schedule(SimTime::from_micros(700), 1_000);
             let all = std::iter::from_fn(|| queue.pop()).filter(|(_, event)| event % 3 > 0);
-            let kept: Vec<_> = std::iter::from_fn(|| thinned.pop()).collect();
-            prop_assert_eq!(all.collect::<Vec<_>>(), kept);
+            let retained: Vec<_> = std::iter::from_fn(|| thinned.pop()).collect();
+            prop_assert_eq!(all.collect::<Vec<_>>(), retained);
         }
     }
 
     #[test]
-    fn what_is_past_is_due_at_once() {
+    fn past_events_are_due_at_once() {
         let mut queue = EventQueue::default();
         queue.schedule(5.into(), 'a');
         queue.schedule(9.into(), 'c');

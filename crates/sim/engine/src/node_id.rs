@@ -1,15 +1,15 @@
-//! Names of the simulated world.
+//! Identifiers of the nodes of a run.
 
 use serde::Serialize;
 use std::fmt;
 use syncline_types::PeerId;
 
-/// A node of a run: its number in the order of joining.
+/// Identifies a node of a run: its index in the order of joining.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub struct NodeId(pub u32);
 
 impl NodeId {
-    /// The number as an index.
+    /// The number as an index into a list of all nodes.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -21,7 +21,7 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// In the simulator the handle of a peer is its number.
+/// In the simulator the handle of a peer is its node number.
 impl From<PeerId> for NodeId {
     fn from(peer: PeerId) -> Self {
         Self(peer.0)
@@ -34,9 +34,9 @@ impl From<NodeId> for PeerId {
     }
 }
 
-/// A node by its number or its name.
+/// A reference to a node, by its number or its name.
 pub trait NodeRef {
-    /// The node, among nodes with these names in the order of joining.
+    /// The node, if there is one. `names` are the names of all nodes in the order of joining.
     fn resolve(&self, names: &[String]) -> Option<NodeId>;
 }
 

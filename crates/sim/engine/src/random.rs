@@ -1,17 +1,19 @@
-//! Every decision of chance, drawn from streams that do not disturb each other.
+//! Randomness: every random decision of a run is drawn from one of several independent streams.
+//!
+//! Each stream is a ChaCha8 generator with the seed of the run and its own stream number. A draw in one
+//! stream therefore leaves all others as they were, so that a new fault does not change what older faults do.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
 use syncline_types::{Choice, Entropy};
 
-/// Who draws. Each stream is its own, so that one more draw in one place leaves all others as they
-/// were.
+/// Identifies a stream of random draws.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Stream {
-    /// What happens to the frames a node sends.
+    /// The faults of the frames that a node sends.
     Link(u32),
-    /// What a node itself leaves to chance.
+    /// The random decisions of a node itself.
     Node(u32),
     /// When a node crashes, and for how long.
     Crash(u32),
@@ -19,29 +21,30 @@ pub enum Stream {
     Churn(u32),
     /// Which frames that a node sends are corrupted, and where.
     Corruption(u32),
-    /// What a node's single links do to its frames, where they have faults of their own.
-    Wire(u32),
-    /// What those links are like.
-    Wiring(u32),
-    /// How a node's clocks go wrong.
+    /// What the single links of a node do to its frames, if links have faults of their own.
+    SingleLink(u32),
+    /// The properties of these links.
+    LinkTraits(u32),
+    /// The faults of a node's clocks.
     Clock(u32),
-    /// What a node's disk does wrong.
+    /// The faults of a node's disk.
     Disk(u32),
     /// When a node pauses, and whether it is slow.
     Pause(u32),
-    /// Which bits rules flip.
+    /// The bits that rules flip.
     Rules,
-    /// Spontaneous partitions.
+    /// The times and shapes of random partitions.
     Partition,
-    /// What is written, where and when.
+    /// The operations of the workload, their nodes and times.
     Workload,
-    /// The initial states.
+    /// The initial states of the nodes.
     Scenario,
-    /// Which context is written to, where there are several.
+    /// The context of each write, if nodes have several.
     Contexts,
 }
 
 impl Stream {
+    /// The number of the stream in the generator. It must not change: published seeds depend on it.
     const fn number(self) -> u64 {
         let (kind, node) = match self {
             Self::Link(node) => (1, node),
@@ -54,8 +57,8 @@ impl Stream {
             Self::Churn(node) => (7, node),
             Self::Corruption(node) => (8, node),
             Self::Rules => (9, 0),
-            Self::Wire(node) => (20, node),
-            Self::Wiring(node) => (21, node),
+            Self::SingleLink(node) => (20, node),
+            Self::LinkTraits(node) => (21, node),
             Self::Clock(node) => (30, node),
             Self::Disk(node) => (31, node),
             Self::Pause(node) => (32, node),
@@ -64,21 +67,21 @@ impl Stream {
     }
 }
 
-/// One recorded draw.
+/// One draw of a recorded run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Drawn {
-    /// Who drew.
+pub struct RandomDraw {
+    /// The stream of the draw.
     pub stream: Stream,
-    /// What it decided.
+    /// The purpose of the draw.
     pub choice: Choice,
-    /// The draw was below this.
+    /// The exclusive upper bound.
     pub bound: u64,
-    /// What came.
+    /// The number that was drawn.
     pub value: u64,
 }
 
-/// All draws of a run in their order.
-pub type Tape = Vec<Drawn>;
+/// All draws of a run, in their order.
+pub type Tape = Vec<RandomDraw>;
 
 #[derive(Clone, Debug, Default)]
 struct Streams {
@@ -94,8 +97,8 @@ impl Streams {
             | Stream::Crash(node)
             | Stream::Churn(node)
             | Stream::Corruption(node)
-            | Stream::Wire(node)
-            | Stream::Wiring(node)
+            | Stream::SingleLink(node)
+            | Stream::LinkTraits(node)
             | Stream::Clock(node)
             | Stream::Disk(node)
             | Stream::Pause(node) => {
@@ -103,15 +106,15 @@ impl Streams {
                 if self.nodes.len() <= node {
                     self.nodes.resize_with(node + 1, Default::default);
                 }
-                let [link, own, crash, churn, corruption, wire, wiring, clock, disk, pause] =
+                let [link, own, crash, churn, corruption, direction, wiring, clock, disk, pause] =
                     &mut self.nodes[node];
                 match stream {
                     Stream::Link(_) => link,
                     Stream::Node(_) => own,
                     Stream::Crash(_) => crash,
                     Stream::Churn(_) => churn,
-                    Stream::Wire(_) => wire,
-                    Stream::Wiring(_) => wiring,
+                    Stream::SingleLink(_) => direction,
+                    Stream::LinkTraits(_) => wiring,
                     Stream::Clock(_) => clock,
                     Stream::Disk(_) => disk,
                     Stream::Pause(_) => pause,
@@ -128,7 +131,8 @@ impl Streams {
     }
 }
 
-/// A uniform number as one in `0..bound`.
+/// Maps a uniform 64-bit number to `0..bound`, by multiplication (Lemire 2019, without the rejection step:
+/// the bias is below 2^-40 for the bounds in use, and each draw takes exactly one number of the stream).
 fn scaled(raw: u64, bound: u64) -> u64 {
     ((u128::from(raw) * u128::from(bound)) >> 64) as u64
 }
@@ -141,25 +145,25 @@ fn fresh(seed: u64, stream: Stream) -> ChaCha8Rng {
     rng
 }
 
-/// The source of all chance of a run: seeded, and if wished recorded or replayed. Integers only,
-/// so that every platform draws alike.
+/// The source of all randomness of a run: seeded, and, if wanted, recorded or replayed. It uses integers
+/// only, so that every platform draws the same.
 #[derive(Clone, Debug)]
 pub struct Choices {
     seed: u64,
     streams: Streams,
     recording: Option<Tape>,
-    replay: BTreeMap<Stream, VecDeque<Drawn>>,
+    replay: BTreeMap<Stream, VecDeque<RandomDraw>>,
     mismatches: u64,
 }
 
 impl Choices {
-    /// The choices of a seed.
+    /// The draws of a seed.
     pub fn seeded(seed: u64) -> Self {
         Self { seed, streams: Streams::default(), recording: None, replay: BTreeMap::new(), mismatches: 0 }
     }
 
-    /// The choices of a tape, stream by stream; past the end of a stream, those of the seed.
-    pub fn replayed(seed: u64, tape: &[Drawn]) -> Self {
+    /// The draws of a tape, stream by stream. Past the end of a stream, those of the seed.
+    pub fn replayed(seed: u64, tape: &[RandomDraw]) -> Self {
         let mut choices = Self::seeded(seed);
         for drawn in tape {
             choices.replay.entry(drawn.stream).or_default().push_back(*drawn);
@@ -167,68 +171,68 @@ impl Choices {
         choices
     }
 
-    /// From now on keeps every draw.
+    /// Records every draw from now on.
     pub fn record(&mut self) {
         self.recording.get_or_insert_default();
     }
 
-    /// What was drawn since [`Choices::record`].
-    pub fn tape(&self) -> &[Drawn] {
+    /// The draws since [`Choices::record`].
+    pub fn tape(&self) -> &[RandomDraw] {
         self.recording.as_deref().unwrap_or_default()
     }
 
-    /// The seed.
+    /// The seed of the run.
     pub const fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// A number in `0..bound`, uniform; zero, without a draw, when there is no choice.
+    /// A uniform number in `0..bound`. If `bound` is at most 1, the result is 0 and nothing is drawn.
     pub fn below(&mut self, stream: Stream, choice: Choice, bound: u64) -> u64 {
         if bound <= 1 {
             return 0;
         }
-        self.drawn(stream, choice, bound)
+        self.draw(stream, choice, bound)
     }
 
-    /// As [`Choices::below`], but draws even when there is no choice, so that what follows does not
-    /// depend on whether there was one.
-    pub fn drawn(&mut self, stream: Stream, choice: Choice, bound: u64) -> u64 {
-        // The seed's stream goes on in step with the tape, so that a replay may end anywhere.
+    /// As [`Choices::below`], but always draws, so that later draws do not depend on `bound`.
+    pub fn draw(&mut self, stream: Stream, choice: Choice, bound: u64) -> u64 {
+        // The generator advances with the tape, so that a replay may end anywhere and continue with the seed.
         let raw = self.streams.get(self.seed, stream).next_u64();
         let mut value = scaled(raw, bound);
-        if let Some(drawn) = self.replay.get_mut(&stream).and_then(VecDeque::pop_front) {
-            if drawn.choice == choice && drawn.value < bound.max(1) {
-                value = drawn.value;
+        if let Some(recorded) = self.replay.get_mut(&stream).and_then(VecDeque::pop_front) {
+            if recorded.choice == choice && recorded.value < bound.max(1) {
+                value = recorded.value;
             } else {
-                // An edited tape has led the run elsewhere; here the seed decides.
+                // An edited tape has led the run elsewhere: this draw comes from the seed.
                 self.mismatches += 1;
             }
         }
+        debug_assert!(value < bound.max(1), "a draw is below its bound");
         if let Some(tape) = &mut self.recording {
-            tape.push(Drawn { stream, choice, bound, value });
+            tape.push(RandomDraw { stream, choice, bound, value });
         }
         value
     }
 
-    /// As that many calls of [`Choices::drawn`], with the stream found once.
-    pub(crate) fn drawn_all<const N: usize>(
+    /// As that many calls of [`Choices::draw`], but the stream is looked up once.
+    pub(crate) fn draw_all<const N: usize>(
         &mut self,
         stream: Stream,
         wanted: [(Choice, u64); N],
     ) -> [u64; N] {
         if self.recording.is_some() || !self.replay.is_empty() {
-            return wanted.map(|(choice, bound)| self.drawn(stream, choice, bound));
+            return wanted.map(|(choice, bound)| self.draw(stream, choice, bound));
         }
         let rng = self.streams.get(self.seed, stream);
         wanted.map(|(_, bound)| scaled(rng.next_u64(), bound))
     }
 
-    /// How often a tape held another choice than was asked for.
+    /// How often the purpose of a draw differed from that on the tape.
     pub const fn mismatches(&self) -> u64 {
         self.mismatches
     }
 
-    /// A number in `low..=high`, uniform.
+    /// A uniform number in `low..=high`.
     pub fn between(&mut self, stream: Stream, choice: Choice, low: u64, high: u64) -> u64 {
         Source { choices: self, stream }.between(choice, low, high)
     }
@@ -242,13 +246,13 @@ impl Choices {
         }
     }
 
-    /// One stream as a source of chance for a step.
+    /// One stream, as the randomness of a step.
     pub const fn source(&mut self, stream: Stream) -> Source<'_> {
         Source { choices: self, stream }
     }
 }
 
-/// One stream of the choices.
+/// One stream of a [`Choices`].
 #[derive(Debug)]
 pub struct Source<'a> {
     choices: &'a mut Choices,
@@ -270,22 +274,23 @@ mod tests {
     }
 
     #[test]
-    fn draws_in_one_stream_leave_the_others_as_they_were() {
-        let (mut one, mut two) = (Choices::seeded(7), Choices::seeded(7));
+    fn streams_are_independent() {
+        let mut one = Choices::seeded(7);
+        let mut two = Choices::seeded(7);
         draw(&mut one, Stream::Link(0), 100);
         assert_eq!(draw(&mut one, Stream::Link(1), 5), draw(&mut two, Stream::Link(1), 5));
         assert_ne!(draw(&mut two, Stream::Link(2), 5), draw(&mut two, Stream::Node(2), 5));
     }
 
     #[test]
-    fn draws_of_a_seed_never_change() {
+    fn golden_draws_hold() {
         // A golden value: if it moves, every published seed means another run.
         assert_eq!(draw(&mut Choices::seeded(42), Stream::Workload, 2), GOLDEN);
     }
     const GOLDEN: [u64; 2] = [63_416_205_229, 423_449_868_682];
 
     #[test]
-    fn a_tape_replays_and_runs_on_as_its_seed_would() {
+    fn a_tape_replays_and_continues() {
         let mut first = Choices::seeded(3);
         first.record();
         let drawn = draw(&mut first, Stream::Partition, 10);

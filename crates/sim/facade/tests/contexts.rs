@@ -157,8 +157,8 @@ fn blockers_name_the_context_that_differs() {
     rt.run();
     rt.write("alice", Write::from(set("colour", "red")).in_context(2));
     rt.run_until(|rt| rt.differ("alice", "bob") == [2]);
-    let owed = rt.owed().to_string();
-    assert!(owed.contains("alice in context 2") && !owed.contains("in context 1"), "{owed}");
+    let blockers = rt.blockers().to_string();
+    assert!(blockers.contains("alice in context 2") && !blockers.contains("in context 1"), "{blockers}");
     assert!(rt.explain().contains("bob in context 2"), "{}", rt.explain());
     assert_eq!(rt.run(), StopCondition::Converged);
 }
@@ -374,8 +374,8 @@ fn said_beside(scenario: Scenario, protocol: Option<SyncProtocolKind>, seed: u64
         world.schedule(SimTime::from_millis(ms), event);
     }
     world.start_added();
-    while !world.tally().is_converged() && world.step().is_some() {}
-    assert!(world.tally().is_converged());
+    while !world.pending_work().is_converged() && world.step().is_some() {}
+    assert!(world.pending_work().is_converged());
     world.actors().flat_map(|(_, actor)| actor.heard.iter().copied()).collect()
 }
 

@@ -65,16 +65,16 @@ fn world() -> World<Puppet> {
     world.add(Puppet::default());
     world.add(Puppet::default());
     world.start_added();
-    assert!(world.tally().is_converged());
+    assert!(world.pending_work().is_converged());
     world
 }
 
 /// Whether an operation of the first puppet keeps the world from being converged.
 fn hinders(world: &mut World<Puppet>, op: Do) -> bool {
-    world.schedule(world.clock.now(), SimEvent::Op { node: NodeId(0), op });
-    assert!(!world.tally().is_converged(), "what is still to be written counts");
+    world.schedule(world.now(), SimEvent::Op { node: NodeId(0), op });
+    assert!(!world.pending_work().is_converged(), "what is still to be written counts");
     world.step();
-    !world.tally().is_converged()
+    !world.pending_work().is_converged()
 }
 
 /// Promises: C1
@@ -83,10 +83,10 @@ fn frame_in_flight_blocks_convergence() {
     let mut world = world();
     assert!(!hinders(&mut world, Do::Send { housekeeping: true }), "nobody waits for a heartbeat");
     assert!(hinders(&mut world, Do::Send { housekeeping: false }));
-    while !world.tally().is_converged() {
-        assert!(world.tally().frames > 0 && world.step().is_some());
+    while !world.pending_work().is_converged() {
+        assert!(world.pending_work().frames > 0 && world.step().is_some());
     }
-    assert_eq!(world.clock.now(), 10.into(), "it has arrived");
+    assert_eq!(world.now(), 10.into(), "it has arrived");
 }
 
 /// Promises: C2
@@ -98,9 +98,9 @@ fn session_and_downtime_block_convergence() {
     let down_for = Some(SimDuration::from_millis(50));
     world.schedule(SimTime::ZERO, SimEvent::NodeCrash { node: NodeId(1), point: CrashPoint::Now, down_for });
     world.step();
-    assert!(!world.tally().is_converged());
+    assert!(!world.pending_work().is_converged());
     world.step();
-    assert!(world.is_up(NodeId(1)) && world.tally().is_converged());
+    assert!(world.is_up(NodeId(1)) && world.pending_work().is_converged());
 }
 
 /// Promises: C3
@@ -118,10 +118,10 @@ fn sync_timer_blocks_convergence() {
     let mut world = world();
     assert!(!hinders(&mut world, Do::SetTimer { housekeeping: true }), "nobody waits for a heartbeat");
     assert!(hinders(&mut world, Do::SetTimer { housekeeping: false }));
-    while !world.tally().is_converged() {
+    while !world.pending_work().is_converged() {
         assert!(world.step().is_some());
     }
-    assert_eq!(world.clock.now(), 100.into(), "it has fired");
+    assert_eq!(world.now(), 100.into(), "it has fired");
 }
 
 /// Promises: C5
@@ -129,7 +129,7 @@ fn sync_timer_blocks_convergence() {
 fn different_states_block_convergence() {
     let mut world = world();
     assert!(hinders(&mut world, Do::Become(7)));
-    assert_eq!((world.tally().distinct_digests(), world.tally().is_quiet()), (2, true));
+    assert_eq!((world.pending_work().distinct_digests(), world.pending_work().is_quiet()), (2, true));
     assert!(!hinders(&mut world, Do::Become(0)));
 }
 

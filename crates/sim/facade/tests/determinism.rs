@@ -1,5 +1,5 @@
-//! D: the same seed and options give the same run, byte for byte: again (D1), on other threads (D2),
-//! in the other build profile and on other machines (D3, through the golden digests below).
+//! Determinism: the same seed and options give the same run, byte for byte: when repeated (D1), on other threads
+//! (D2), in the other build profile and on other machines (D3, through the golden digests below).
 
 use sync_sim::prelude::*;
 
@@ -17,7 +17,7 @@ fn trace(seed: u64) -> String {
 
 /// Promises: D1
 #[test]
-fn d1_a_seed_run_again_does_the_same() {
+fn d1_a_seed_repeats() {
     for seed in 0..20 {
         assert_eq!(trace(seed), trace(seed), "seed {seed}");
     }
@@ -26,7 +26,7 @@ fn d1_a_seed_run_again_does_the_same() {
 
 /// Promises: D2
 #[test]
-fn d2_threads_do_not_disturb_each_other() {
+fn d2_threads_do_not_interfere() {
     let alone: Vec<String> = (0..16).map(trace).collect();
     let together: Vec<String> = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..16).map(|seed| scope.spawn(move || trace(seed))).collect();
@@ -35,12 +35,12 @@ fn d2_threads_do_not_disturb_each_other() {
     assert_eq!(alone, together);
 }
 
-/// Moved only when a change is meant to alter what replicas or the network do; say so in the commit.
+/// Changes only with a change that is meant to alter the behavior of replicas or of the network. Say so in the commit.
 const GOLDEN: [&str; 4] = ["9df93ab04c27191b", "7e6102411a0d1480", "4c5dec4462ae0790", "e3193431c7053bec"];
 
 /// Promises: D3
 #[test]
-fn d3_golden_digests_hold_in_every_profile_and_on_every_machine() {
+fn d3_golden_digests_hold() {
     let found: Vec<String> = (100..104).map(trace).collect();
     assert_eq!(found, GOLDEN);
 }
@@ -51,7 +51,7 @@ fn swarm_trace(seed: u64) -> String {
 
 /// Promises: D1, D2
 #[test]
-fn drawn_runs_do_the_same_again_and_on_other_threads() {
+fn random_runs_repeat_on_other_threads() {
     let alone: Vec<String> = (0..100).map(swarm_trace).collect();
     let again = std::thread::scope(|scope| {
         let half =
@@ -62,19 +62,19 @@ fn drawn_runs_do_the_same_again_and_on_other_threads() {
     assert_eq!(alone, again);
 }
 
-/// Moved when what is drawn changes, as well.
+/// Changes also when the random choice of settings changes.
 const SWARM: [&str; 4] = ["867a8f7cb22208e7", "96a02e0d9643d8bb", "98e631baf92825d6", "cad3e605a767457f"];
 
 /// Promises: D3
 #[test]
-fn d3_golden_digests_of_drawn_runs_hold_in_every_profile_and_on_every_machine() {
+fn d3_golden_digests_of_random_runs_hold() {
     let found: Vec<String> = (100..104).map(swarm_trace).collect();
     assert_eq!(found, SWARM);
 }
 
 /// Promises: D1
 #[test]
-fn a_recorded_tape_replays_to_the_same_run() {
+fn a_recorded_tape_replays() {
     let first = run(7, FaultConfig::heavy_chaos());
     assert!(first.tape().len() > 100);
     let config = SimConfig::with_seed(7).with_faults(FaultConfig::heavy_chaos());
@@ -86,7 +86,7 @@ fn a_recorded_tape_replays_to_the_same_run() {
 }
 
 #[test]
-fn a_forked_world_goes_its_own_way_and_the_original_does_not_notice() {
+fn a_forked_world_is_independent() {
     let mut rt = SimRuntime::with_seed(5);
     rt.apply_scenario(Scenario::n_nodes_diverged(3, 20));
     rt.run_until(|rt| rt.events_processed() >= 10);

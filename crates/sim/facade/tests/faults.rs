@@ -1,4 +1,4 @@
-//! Every knob of the fault configuration acts: each test fails if its knob is ignored.
+//! Every setting of the faults has an effect: each test fails if its setting is ignored.
 
 use sync_sim::prelude::*;
 
@@ -37,7 +37,7 @@ fn base_latency_delays_every_frame() {
 }
 
 #[test]
-fn jitter_lets_frames_overtake_each_other() {
+fn jitter_reorders_frames() {
     assert_eq!(no_workload_metrics(FaultConfig::none().with_latency(50, 0)).effects.messages_reordered, 0);
     let shaken = (0..20)
         .map(|seed| run(seed, FaultConfig::none().with_latency(50, 50)).metrics().effects.messages_reordered);
@@ -45,14 +45,14 @@ fn jitter_lets_frames_overtake_each_other() {
 }
 
 #[test]
-fn a_reorder_window_lets_frames_overtake_each_other() {
+fn a_reorder_window_reorders_frames() {
     let faults = || FaultConfig::none().with_latency(5, 0).with_reorder_window(200);
     assert!((0..20).map(|seed| run(seed, faults()).metrics().effects.messages_reordered).sum::<u64>() > 0);
 }
 
 /// Promises: F1
 #[test]
-fn loss_is_counted_as_loss_and_survived() {
+fn loss_is_counted_and_survived() {
     let metrics = no_workload_metrics(FaultConfig::default().with_loss(0.3));
     let share = metrics.dropped(DropCause::Loss) * 100 / metrics.protocol.messages_sent;
     assert!((10..50).contains(&share), "{share} % lost");
@@ -68,7 +68,7 @@ fn duplicates_are_made_and_suppressed() {
 }
 
 #[test]
-fn corrupted_frames_are_refused_and_survived() {
+fn corruption_is_rejected_and_survived() {
     for seed in 0..20 {
         let metrics = run(seed, FaultConfig::default().with_corruption(0.3)).metrics();
         let share = metrics.effects.messages_corrupted * 100 / metrics.protocol.messages_sent;
@@ -84,8 +84,8 @@ fn corrupted_frames_are_refused_and_survived() {
 }
 
 #[test]
-fn corruption_moves_nothing_but_what_it_strikes() {
-    // What else is drawn for a frame stays as it was: the same frames are lost and doubled.
+fn corruption_changes_no_other_draw() {
+    // The other draws of each frame stay the same: the same frames are lost and duplicated.
     let none = run(3, FaultConfig::heavy_chaos()).trace_digest();
     assert_eq!(run(3, FaultConfig::heavy_chaos().with_corruption(0.0)).trace_digest(), none);
     let rare = FaultConfig::heavy_chaos().with_corruption(0.000001);
@@ -93,7 +93,7 @@ fn corruption_moves_nothing_but_what_it_strikes() {
 }
 
 #[test]
-fn spontaneous_partitions_come_as_often_and_last_as_long_as_set() {
+fn random_partitions_follow_their_settings() {
     let faults = |range| FaultConfig::default().with_partitions(0.1, range);
     let brief = no_workload_metrics(faults(1..2));
     let long = no_workload_metrics(faults(500..900));
@@ -105,7 +105,7 @@ fn spontaneous_partitions_come_as_often_and_last_as_long_as_set() {
 }
 
 #[test]
-fn spontaneous_crashes_come_and_nodes_come_back_after_the_delay() {
+fn random_crashes_follow_their_settings() {
     let faults = |delay| FaultConfig::default().with_loss(0.3).with_crashes(0.05, delay);
     let metrics = no_workload_metrics(faults(10..50));
     assert!(metrics.effects.node_crashes > 0);
@@ -116,7 +116,7 @@ fn spontaneous_crashes_come_and_nodes_come_back_after_the_delay() {
 }
 
 #[test]
-fn churn_comes_as_often_and_lasts_as_long_as_set() {
+fn churn_follows_its_settings() {
     let faults = |away| FaultConfig::default().with_loss(0.3).with_churn(0.05, away);
     let metrics = no_workload_metrics(faults(10..50));
     assert!(metrics.effects.departures > 0);
@@ -126,7 +126,7 @@ fn churn_comes_as_often_and_lasts_as_long_as_set() {
 }
 
 #[test]
-fn late_joiners_come_when_they_should() {
+fn late_joiners_join_on_time() {
     let rt = run(3, FaultConfig::default().with_late_joiners(2, 4_000..5_000));
     assert_eq!(rt.metrics().effects.late_joins, 2);
     assert!((4_000.into()..7_000.into()).contains(&rt.now()), "{}", rt.now());
@@ -149,7 +149,7 @@ fn writes_fall_into_syncs() {
 }
 
 #[test]
-fn chaos_ends_when_it_was_told_to() {
+fn chaos_ends_on_time() {
     let faults = FaultConfig::default().with_partitions(0.5, 50..90).with_churn(0.5, 5..9);
     let config = SimConfig::with_seed(1).with_faults(faults).with_chaos_for(SimDuration::from_secs(1));
     let mut rt = SimRuntime::with_config(config);
@@ -163,7 +163,7 @@ fn chaos_ends_when_it_was_told_to() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_by_name() {
+fn invalid_settings_are_rejected_by_name() {
     let config = SimConfig::with_seed(1).with_faults(FaultConfig::none().with_loss(7.0));
     let error = SimRuntime::try_with_config(config).unwrap_err();
     assert!(error.to_string().contains("the loss rate is 7"), "{error}");

@@ -1,6 +1,6 @@
-//! A history tells of everything that happened, and what made it happen; keeping one changes nothing.
+//! A history contains every event and its cause, and recording it changes nothing.
 
-use sync_sim::history::{Fate, History, Note, What};
+use sync_sim::history::{EntryKind, Fate, History, Note};
 use sync_sim::prelude::*;
 
 fn run(limit: Option<usize>) -> SimRuntime {
@@ -21,7 +21,7 @@ fn whole() -> (SimRuntime, History) {
 }
 
 #[test]
-fn a_run_is_the_same_with_its_history_kept_and_without() {
+fn recording_a_history_changes_nothing() {
     let (with, _) = whole();
     let without = run(None);
     assert_eq!(with.trace_digest(), without.trace_digest());
@@ -30,7 +30,7 @@ fn a_run_is_the_same_with_its_history_kept_and_without() {
 
 /// Promises: F1
 #[test]
-fn every_copy_of_every_frame_has_the_fate_that_the_account_has() {
+fn history_agrees_with_the_fates() {
     let (rt, history) = whole();
     let copies = || history.frames.iter().flat_map(|frame| &frame.copies);
     let count = |fate| copies().filter(|copy| copy.fate == fate).count() as u64;
@@ -48,7 +48,7 @@ fn every_copy_of_every_frame_has_the_fate_that_the_account_has() {
 }
 
 #[test]
-fn what_made_something_happen_came_before_it() {
+fn causes_come_before_effects() {
     let (_, history) = whole();
     assert!(!history.is_truncated());
     let clocks = history.clocks();
@@ -57,14 +57,14 @@ fn what_made_something_happen_came_before_it() {
         for parent in history.parents(entry) {
             assert!(parent.number < entry.number && parent.at_us <= entry.at_us);
         }
-        if let What::Arrival { frame, .. } = entry.what {
+        if let EntryKind::Arrival { frame, .. } = entry.what {
             let frame = history.frame(frame).unwrap();
             assert_eq!((Some(frame.to), frame.by), (entry.node, entry.cause));
             caused += 1;
         }
     }
     assert!(caused > 100);
-    // One entry is in the past of another exactly if its node's clock says so.
+    // Both forms of the causal order agree: the set of past entries and the vector clocks.
     let last = history.entries.back().unwrap().number;
     let past = history.past(last);
     let own = |number: u64| {
@@ -79,28 +79,28 @@ fn what_made_something_happen_came_before_it() {
 }
 
 #[test]
-fn writes_sessions_and_faults_are_in_it() {
+fn writes_sessions_and_faults_are_recorded() {
     let (rt, history) = whole();
     let metrics = rt.metrics();
     let notes = |of: fn(&Note) -> bool| {
         history.entries.iter().flat_map(|entry| &entry.notes).filter(|note| of(note)).count() as u64
     };
     let happened =
-        |of: fn(&What) -> bool| history.entries.iter().filter(|entry| of(&entry.what)).count() as u64;
+        |of: fn(&EntryKind) -> bool| history.entries.iter().filter(|entry| of(&entry.what)).count() as u64;
     assert_eq!(notes(|note| matches!(note, Note::WriteAccepted { .. })), metrics.protocol.writes_accepted);
     assert_eq!(notes(|note| matches!(note, Note::SessionStarted { .. })), metrics.protocol.sessions_started);
     assert_eq!(notes(|note| matches!(note, Note::SessionEnded { .. })), rt.sessions().len() as u64);
     assert_eq!(notes(|note| matches!(note, Note::WentDown)), metrics.effects.node_crashes);
     assert_eq!(notes(|note| matches!(note, Note::CameBack)), metrics.effects.node_restarts);
     assert_eq!(
-        happened(|what| matches!(what, What::PartitionStart { cut: Some(_), .. })),
+        happened(|what| matches!(what, EntryKind::PartitionStart { cut: Some(_), .. })),
         metrics.effects.partitions
     );
     assert!(metrics.effects.node_crashes > 0 && metrics.effects.partitions > 1);
 }
 
 #[test]
-fn a_history_with_a_limit_keeps_what_came_last_and_says_so() {
+fn a_limited_history_is_truncated() {
     let (_, whole) = whole();
     let rt = run(Some(50));
     let part = rt.history().unwrap();

@@ -62,7 +62,7 @@ fn honest_converge_under_every_lie() {
             lies_told += hostile.total_lies();
             refused += hostile.frames_refused + hostile.deltas_refused + hostile.sessions_failed;
         }
-        assert!(lies_told > 8, "{lie} is lies_told {lies_told} times");
+        assert!(lies_told > 8, "{lie} is told {lies_told} times");
         assert!(refused > 0 || defeat_of(lie) == Defeat::Harmless, "{lie} is never refused");
     }
 }
@@ -76,7 +76,7 @@ fn honest_agree_under_trusted_lies() {
             let faults = preset().with_hostile(1).with_lies([lie]).with_lie_rate(0.6);
             lies_told += converges(with(seed, 4, faults), lie.name()).metrics().hostile.total_lies();
         }
-        assert!(lies_told > 20, "{lie} is lies_told {lies_told} times");
+        assert!(lies_told > 20, "{lie} is told {lies_told} times");
     }
 }
 
@@ -293,7 +293,7 @@ const TOLD: &str = r#"
 fn case_describes_hostile_nodes() {
     let case = read(TOLD);
     assert_eq!(read(&case.to_text().unwrap()), case);
-    let rt = converges(case.build().unwrap(), "lies_told");
+    let rt = converges(case.build().unwrap(), "as the case says");
     for (name, hostile) in
         [("alice", false), ("bob", false), ("mallory", true), ("trudy", true), ("oscar", true)]
     {

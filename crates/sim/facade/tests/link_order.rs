@@ -1,4 +1,4 @@
-//! What streams promise to actors of any kind, whatever goes wrong: order, and no frame twice.
+//! Streams deliver frames in order and at most once, under all faults and for every actor.
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use sync_sim::prelude::*;
 use sync_sim::runtime::Choices;
 use syncline_types::Choice;
 
-/// Sends numbered frames of random sizes to random peers, and keeps what comes.
+/// Sends numbered frames of random sizes to random peers, and stores the numbers that arrive.
 #[derive(Clone, Debug)]
 struct Counting {
     own: u32,
@@ -61,14 +61,14 @@ impl Actor for Counting {
     }
 }
 
-/// Runs until all has ended.
+/// Runs a world until no event is left.
 fn world(seed: u64, faults: FaultConfig, crash: bool) -> World<Counting> {
     const NODES: u32 = 3;
     let mut world = World::new(Choices::seeded(seed), faults);
     for own in 0..NODES {
         world.add(Counting { own, nodes: NODES, left: 100, next: 0, heard: BTreeMap::new() });
     }
-    world.unleash(SimTime::from_secs(1));
+    world.set_chaos_until(SimTime::from_secs(1));
     if crash {
         let (node, point, down_for) =
             (NodeId(1), CrashPoint::AfterFirstSend, Some(SimDuration::from_millis(30)));
@@ -80,7 +80,7 @@ fn world(seed: u64, faults: FaultConfig, crash: bool) -> World<Counting> {
     }
     world.start_added();
     while world.step().is_some() {
-        assert!(world.router.fates().is_balanced());
+        assert!(world.router().fates().is_balanced());
     }
     world
 }
@@ -109,8 +109,8 @@ fn faults(bits: u32) -> FaultConfig {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// Numbers rise from sender to receiver, over all connections of the run: what one lost is never
-    /// sent again by the next. Every frame has one fate, and none is left in flight.
+    /// Numbers ascend from sender to receiver, over all connections of the run: a new connection does not send
+    /// again what the old one lost. Every frame has one fate, and none stays in flight.
     ///
     /// Promises: F1, F2
     #[test]
@@ -123,10 +123,10 @@ proptest! {
                 prop_assert!(heard.is_sorted_by(|a, b| a < b), "{node} from {from}: {heard:?}");
             }
         }
-        let fates = world.router.fates();
+        let fates = world.router().fates();
         prop_assert!(fates.is_balanced() && fates.in_flight == 0 && fates.duplicated == 0);
-        prop_assert_eq!(world.tally().frames, 0, "C1 counts none that has ended");
-        // One that gives up after two tries may never get a frame across a bad link.
+        prop_assert_eq!(world.pending_work().frames, 0, "C1 counts none that has ended");
+        // A connection that times out after two tries may never get a frame across a bad link.
         prop_assert!(fates.delivered > 0 || patience == 1, "{:?}", fates);
         prop_assert_eq!(fates.dropped(DropCause::Loss) + fates.dropped(DropCause::Corrupt), 0);
     }
@@ -135,16 +135,16 @@ proptest! {
     #[test]
     fn datagrams_under_link_faults_all_have_a_fate(seed: u64, bits in 0..32u32) {
         let world = world(seed, faults(bits), true);
-        let fates = world.router.fates();
+        let fates = world.router().fates();
         prop_assert!(fates.is_balanced() && fates.in_flight == 0);
-        prop_assert_eq!(world.tally().frames, 0);
-        let full = world.router.link_metrics().queue_drops;
+        prop_assert_eq!(world.pending_work().frames, 0);
+        let full = world.router().link_metrics().queue_drops;
         prop_assert_eq!(fates.dropped(DropCause::QueueFull), full);
         prop_assert!(bits & 1 == 1 || full == 0);
     }
 }
 
-/// Without crashes and resets, and with patience, a stream hands over everything.
+/// Without crashes and resets, and with a long timeout, a stream delivers every frame.
 #[test]
 fn a_patient_stream_loses_nothing() {
     let mut stalled = 0;
@@ -153,9 +153,9 @@ fn a_patient_stream_loses_nothing() {
             .with_stream_links()
             .with_stream_times(SimDuration::from_millis(40), SimDuration::from_secs(60));
         let world = world(seed, faults, false);
-        let fates = world.router.fates();
+        let fates = world.router().fates();
         assert_eq!((fates.sent, fates.delivered), (900, 900), "seed {seed}: {fates:?}");
-        stalled += world.router.link_metrics().frames_stalled;
+        stalled += world.router().link_metrics().frames_stalled;
     }
     assert!(stalled > 100, "{stalled}");
 }

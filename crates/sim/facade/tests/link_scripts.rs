@@ -1,4 +1,4 @@
-//! Links and connections as scripted tests make them.
+//! Scripted links and connections.
 
 use sync_sim::prelude::*;
 
@@ -12,7 +12,7 @@ fn streams(base_ms: u64) -> SimConfig {
     config
 }
 
-/// Two nodes that agree, and a write on the first that is about to go to the second.
+/// Two converged nodes, and a write on the first that is about to be sent to the second.
 fn one_write(config: SimConfig) -> SimRuntime {
     let mut rt = SimRuntime::with_config(config);
     rt.apply_scenario(Scenario::n_nodes_synced(2, 1));
@@ -39,7 +39,7 @@ fn a_narrow_link_takes_as_long_as_its_bytes() {
     let mut rt = one_write(perfect(1, 10));
     rt.set_link("alice", "bob", LinkProperties::narrow(10_000, 1_000_000));
     assert_eq!(rt.run(), StopCondition::Converged);
-    // The write is all that alice sends.
+    // Alice sends nothing but the write.
     let sent = rt.node_metrics("alice");
     assert_eq!(sent.messages_sent, 1);
     let on_the_wire = SimDuration::from_micros(sent.bytes_sent * 1_000_000 / 10_000);
@@ -48,7 +48,7 @@ fn a_narrow_link_takes_as_long_as_its_bytes() {
 
 /// Promises: C1
 #[test]
-fn what_waits_in_a_queue_is_on_its_way() {
+fn queued_frames_are_in_flight() {
     let mut rt = one_write(perfect(1, 0));
     rt.set_link("alice", "bob", LinkProperties::narrow(1_000, 1_000_000));
     rt.run_until(|rt| rt.network().fates().sent > 0);
@@ -60,7 +60,7 @@ fn what_waits_in_a_queue_is_on_its_way() {
 
 /// Promises: F1, F2
 #[test]
-fn a_link_that_is_down_stops_frames_until_the_guard_is_gone() {
+fn a_down_link_blocks_while_guarded() {
     let mut rt = one_write(perfect(1, 10));
     {
         let mut cut = rt.under_link("alice", "bob", LinkProperties::down());
@@ -77,7 +77,7 @@ fn a_link_that_is_down_stops_frames_until_the_guard_is_gone() {
 }
 
 #[test]
-fn a_scheduled_change_comes_and_goes_at_its_time() {
+fn scheduled_link_changes_take_effect() {
     let mut rt = one_write(perfect(1, 10));
     rt.set_link_at(SimTime::ZERO, "alice", "bob", Some(LinkProperties::down()));
     rt.set_link_at(2_000.into(), "alice", "bob", None);
@@ -87,7 +87,7 @@ fn a_scheduled_change_comes_and_goes_at_its_time() {
 }
 
 #[test]
-fn a_connection_costs_a_round_trip_to_set_up_and_then_none() {
+fn a_handshake_costs_one_round_trip() {
     let mut rt = one_write(streams(10));
     assert_eq!(rt.run(), StopCondition::Converged);
     assert_eq!(rt.now(), 30.into(), "there and back, and there");
@@ -100,7 +100,7 @@ fn a_connection_costs_a_round_trip_to_set_up_and_then_none() {
 
 /// Promises: F1, F2
 #[test]
-fn a_broken_connection_loses_what_is_on_its_way_and_is_set_up_again() {
+fn a_broken_connection_loses_and_reopens() {
     let mut rt = one_write(streams(10));
     rt.break_connection_at(15.into(), "bob", "alice");
     assert_eq!(rt.run(), StopCondition::Converged);
@@ -113,10 +113,10 @@ fn a_broken_connection_loses_what_is_on_its_way_and_is_set_up_again() {
 
 /// Promises: F1, F2
 #[test]
-fn a_rule_that_resets_breaks_the_connection_under_streams_and_drops_the_frame_else() {
+fn reset_rules_break_or_drop() {
     let reset = || Rule::new(Verdict::Reset).at_most(1);
     let mut rt = one_write(streams(10).with_rule(reset().after(1)));
-    // The second write breaks the connection while the first is on its way on it.
+    // The second write breaks the connection while the first is in flight on it.
     rt.write_at(5.into(), "alice", vec![set(10)]);
     assert_eq!(rt.run(), StopCondition::Converged);
     assert_eq!(rt.metrics().dropped(DropCause::ConnectionReset), 2);
@@ -129,7 +129,7 @@ fn a_rule_that_resets_breaks_the_connection_under_streams_and_drops_the_frame_el
 }
 
 #[test]
-fn a_short_partition_stalls_a_stream_and_a_long_one_breaks_it() {
+fn partitions_stall_then_break_streams() {
     for (lasts, resets) in [(1_000, 0), (3_000, 1)] {
         let mut rt = one_write(streams(10));
         rt.partition_bidirectional("alice", "bob", Some(SimDuration::from_millis(lasts)));
@@ -142,7 +142,7 @@ fn a_short_partition_stalls_a_stream_and_a_long_one_breaks_it() {
 }
 
 #[test]
-fn a_crash_breaks_the_connections_of_a_node() {
+fn a_crash_breaks_connections() {
     let mut rt = one_write(streams(10));
     rt.crash_at(15.into(), "bob", CrashPoint::Now, Some(SimDuration::from_millis(100)));
     assert_eq!(rt.run(), StopCondition::Converged);

@@ -1,4 +1,4 @@
-//! Faults of single links: each is seen to strike, and to be survived, over many seeds.
+//! Faults of single links: each has an effect, and runs converge under it, over many seeds.
 
 use sync_sim::prelude::*;
 
@@ -6,10 +6,10 @@ fn ms(millis: u64) -> SimDuration {
     SimDuration::from_millis(millis)
 }
 
-/// Runs one seed of a busy cluster. Whatever happens, the account of the frames balances: `run` checks it.
+/// Runs one seed of a busy cluster. `run` checks that the fates of the frames balance.
 fn run(seed: u64, faults: FaultConfig) -> SimRuntime {
     let mut rt = SimRuntime::with_config(
-        // Links that are slow and lossy make patience long: a lost request may wait for half a minute.
+        // On slow and lossy links timeouts are long: a lost request may wait for half a minute.
         SimConfig::with_seed(seed).with_faults(faults).with_max_time(SimTime::from_secs(600)),
     );
     rt.apply_scenario(Scenario::n_nodes_diverged(3, 10));
@@ -21,7 +21,7 @@ fn run(seed: u64, faults: FaultConfig) -> SimRuntime {
     rt
 }
 
-/// What struck in a hundred seeds of heavy chaos with these faults beside it.
+/// The counters of a hundred seeds of heavy chaos with additional faults.
 fn struck(change: impl Fn(FaultConfig) -> FaultConfig) -> (LinkMetrics, SimMetrics) {
     let (mut links, mut last) = (LinkMetrics::default(), SimMetrics::default());
     for seed in 0..100 {
@@ -34,7 +34,7 @@ fn struck(change: impl Fn(FaultConfig) -> FaultConfig) -> (LinkMetrics, SimMetri
 
 /// Promises: F1, F2
 #[test]
-fn without_link_faults_nothing_of_them_is_seen() {
+fn no_link_faults_leave_no_trace() {
     let (links, metrics) = struck(|faults| faults);
     assert_eq!(links, LinkMetrics::default());
     for cause in [DropCause::QueueFull, DropCause::LinkDown, DropCause::ConnectionReset] {
@@ -44,7 +44,7 @@ fn without_link_faults_nothing_of_them_is_seen() {
 
 /// Promises: F1, F2
 #[test]
-fn a_narrow_link_makes_frames_wait_and_drops_what_finds_no_room() {
+fn a_narrow_link_queues_then_drops() {
     let (links, metrics) = struck(|faults| faults.with_bandwidth(20_000, 2_000));
     assert!(links.frames_queued > 1_000 && links.queue_delay_us > 0, "{links:?}");
     assert!(links.queue_drops > 0, "{links:?}");
@@ -56,7 +56,7 @@ fn a_narrow_link_makes_frames_wait_and_drops_what_finds_no_room() {
 }
 
 #[test]
-fn a_long_tail_delays_some_frames_very_much_and_none_beyond_its_bound() {
+fn a_latency_tail_is_bounded() {
     let (links, _) = struck(|faults| faults.with_latency_tail(0.05, SimDuration::from_secs(5)));
     assert!(links.tail_delays > 500, "{links:?}");
     let times = |most| {
@@ -73,7 +73,7 @@ fn a_long_tail_delays_some_frames_very_much_and_none_beyond_its_bound() {
     };
     assert!(times(ms(25)).all(|at| (10.into()..=25.into()).contains(&at)));
     let beyond = |bound: u64| times(ms(60_000)).filter(|at| *at >= bound.into()).count();
-    // Of 300 with a Pareto tail, half take twice as long, and one of ten ten times.
+    // Of 300 frames in a Pareto tail, half take twice as long, and one of ten takes ten times as long.
     assert!((100..=200).contains(&beyond(20)), "{}", beyond(20));
     assert!((10..=60).contains(&beyond(100)), "{}", beyond(100));
 }
@@ -98,19 +98,19 @@ fn bad_links_are_bad_in_one_direction() {
 }
 
 #[test]
-fn bursts_lose_frames_one_after_the_other() {
+fn bursts_lose_consecutive_frames() {
     let (links, metrics) = struck(|faults| faults.with_burst_loss(0.02, 10, 0.9));
     assert!(links.burst_losses > 500, "{links:?}");
     assert!(metrics.dropped(DropCause::Loss) > links.burst_losses, "chance loses some besides");
 }
 
 #[test]
-fn one_way_and_group_partitions_are_drawn_as_often_as_set() {
+fn partition_kinds_follow_their_shares() {
     let (links, _) = struck(|faults| faults.with_one_way_partitions(0.5));
     assert!(links.one_way_partitions > 50 && links.group_partitions == 0, "{links:?}");
     let (links, _) = struck(|faults| faults.with_one_way_partitions(0.3).with_group_partitions(0.7));
     assert!(links.one_way_partitions > 20 && links.group_partitions > 20, "{links:?}");
-    // Where nothing is said of kinds, none is drawn: the same partitions as ever.
+    // Without shares the kind of a partition is not drawn: the partitions are those of older versions.
     let heavy = FaultConfig::heavy_chaos();
     let never = heavy.clone().with_one_way_partitions(0.0).with_group_partitions(0.0);
     assert_eq!(run(3, heavy).trace_digest(), run(3, never).trace_digest());
@@ -118,7 +118,7 @@ fn one_way_and_group_partitions_are_drawn_as_often_as_set() {
 
 /// Promises: F1, F2
 #[test]
-fn flapping_links_go_up_and_down_until_chaos_ends() {
+fn links_flap_until_chaos_ends() {
     let (links, metrics) = struck(|faults| faults.with_flapping(0.7, 200..500, 200..500));
     assert!(links.link_down_frames > 500, "{links:?}");
     assert!(metrics.dropped(DropCause::LinkDown) > 0);
@@ -126,7 +126,7 @@ fn flapping_links_go_up_and_down_until_chaos_ends() {
 
 /// Promises: F1, F2
 #[test]
-fn streams_turn_loss_into_delay_and_hand_over_each_frame_once_and_in_order() {
+fn streams_retransmit_and_deliver_in_order() {
     let (links, metrics) = struck(FaultConfig::with_stream_links);
     assert!(links.connections_opened > 300 && links.frames_retransmitted > 1_000, "{links:?}");
     assert!(links.frames_stalled > 0, "partitions stall frames: {links:?}");
@@ -146,7 +146,7 @@ fn streams_turn_loss_into_delay_and_hand_over_each_frame_once_and_in_order() {
 
 /// Promises: F1, F2
 #[test]
-fn resets_by_chance_are_survived() {
+fn random_resets_are_survived() {
     let (links, metrics) = struck(|faults| faults.with_resets(0.02));
     assert!(links.chance_resets > 100 && links.connection_resets >= links.chance_resets, "{links:?}");
     assert!(metrics.dropped(DropCause::ConnectionReset) > links.chance_resets, "what was on its way is lost");
@@ -154,7 +154,7 @@ fn resets_by_chance_are_survived() {
 
 /// Promises: F1, F2
 #[test]
-fn a_partition_longer_than_a_stream_waits_breaks_it() {
+fn a_long_partition_breaks_a_stream() {
     let (links, _) = struck(|faults| {
         let faults = faults.with_partitions(0.05, 500..1_500);
         faults.with_stream_links().with_stream_times(ms(50), ms(300))
@@ -162,8 +162,8 @@ fn a_partition_longer_than_a_stream_waits_breaks_it() {
     assert!(links.stall_resets > 50, "{links:?}");
 }
 
-/// Seed 83 found an answer to a handshake that came so late that who had asked had forgotten meanwhile
-/// what the peer had not seen when it answered, and took it for left behind.
+/// Seed 83 found a handshake response that came so late that the initiator had meanwhile collected tombstones that
+/// the peer had not seen when it responded. The initiator took the peer for one below its horizon.
 ///
 /// Promises: F1, F2
 #[test]
@@ -181,7 +181,7 @@ fn everything_at_once_is_survived() {
     };
     let (datagrams, _) = struck(all);
     let (streams, _) = struck(|faults| all(faults).with_resets(0.005).with_stream_times(ms(50), ms(300)));
-    // Each line is a link's own here.
+    // Without shared uplinks each link has its own capacity.
     let rows = |metrics: &LinkMetrics| {
         metrics.rows().into_iter().filter(|(name, _)| !name.contains("shared line")).collect::<Vec<_>>()
     };
@@ -196,7 +196,7 @@ fn everything_at_once_is_survived() {
 }
 
 #[test]
-fn one_more_fault_leaves_what_the_others_do_as_it_was() {
+fn one_more_fault_changes_no_other() {
     let base = || FaultConfig::heavy_chaos().with_burst_loss(0.01, 10, 0.8);
     let alone = run(5, base());
     let rare = run(5, base().with_latency_tail(0.000_001, ms(100)).with_bad_links(0.000_001, 2, 0.1));

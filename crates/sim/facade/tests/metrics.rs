@@ -1,4 +1,4 @@
-//! No figure is always zero, and the figures of the nodes add up to those of the run.
+//! Every metric changes in some run, and the metrics of the nodes add up to those of the run.
 
 use sync_sim::prelude::*;
 

@@ -1,5 +1,5 @@
-//! The async protocol functions over streams, and the promise that they do what the event queue
-//! does: the same sessions, frame for frame.
+//! The async protocol functions over streams, and the promise that they run the same sessions as the event queue,
+//! frame for frame.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const CONTEXT: ContextId = ContextId([3; 32]);
 
 type Host = StoreHost<MemoryStore>;
 
-/// The states of a scenario's nodes, as hosts.
+/// Hosts with the states of a scenario's nodes.
 fn hosts(scenario: Scenario) -> (Host, Host) {
     let mut rt = SimRuntime::with_seed(0);
     let [a, b] = rt.apply_scenario_n(scenario);
@@ -36,7 +36,7 @@ fn root(host: &Host) -> Digest {
 
 type Driven = Result<(Outcome, SessionStats), DriveError>;
 
-/// Runs one session over two ends until both sides are done.
+/// Runs one session over the two ends of a stream until both sides are done.
 fn run_over(
     net: &SimNet,
     mut ends: (SimStream, SimStream),
@@ -70,7 +70,7 @@ fn hostile() -> FaultConfig {
 }
 
 #[test]
-fn each_protocol_function_ends_in_equal_roots_over_a_perfect_pair() {
+fn each_protocol_converges_over_a_perfect_pair() {
     for (which, scenario) in [
         ("walk", Scenario::overlap(2, 300, 50)),
         ("filter", Scenario::overlap(2, 300, 50)),
@@ -99,7 +99,7 @@ fn each_protocol_function_ends_in_equal_roots_over_a_perfect_pair() {
 }
 
 #[test]
-fn what_is_corrupted_on_a_stream_never_reaches_the_session() {
+fn corruption_never_reaches_a_session() {
     let (mut corrupted, mut converged) = (0, 0);
     for seed in 0..40 {
         let (mut a, mut b) = hosts(Scenario::overlap(2, 50, 30));
@@ -120,7 +120,7 @@ fn what_is_corrupted_on_a_stream_never_reaches_the_session() {
 }
 
 #[test]
-fn sessions_over_a_hostile_stream_converge_with_encryption_on() {
+fn encrypted_sessions_converge_over_hostile_streams() {
     let mut suppressed = 0;
     for seed in 0..40 {
         let (mut a, mut b) = hosts(Scenario::overlap(2, 50, 30));
@@ -145,7 +145,7 @@ fn sessions_over_a_hostile_stream_converge_with_encryption_on() {
 }
 
 #[test]
-fn ends_with_different_keys_never_understand_each_other() {
+fn different_keys_never_communicate() {
     let (mut a, mut b) = hosts(Scenario::n_nodes_diverged(2, 5));
     let before = (root(&a), root(&b));
     let (net, mut one, mut two) = SimStream::pair(CONTEXT);
@@ -158,7 +158,7 @@ fn ends_with_different_keys_never_understand_each_other() {
 }
 
 #[test]
-fn a_receiver_learns_of_the_end_and_of_time_running_out() {
+fn receivers_learn_of_close_and_timeout() {
     let (net, mut one, mut two) = SimStream::pair(CONTEXT);
     let task = async {
         assert_eq!(two.recv_timeout(Duration::from_millis(250)).await, Ok(None));
@@ -182,8 +182,8 @@ fn a_receiver_learns_of_the_end_and_of_time_running_out() {
     assert_eq!(net.now(), 250.into());
 }
 
-/// The other host: no futures, only a loop that gives each arrival to a session or to the responder,
-/// and each deadline to the session. What it sends must be what the driver sends.
+/// The reference host: a loop without futures that gives each arrival to a session or to the responder, and each
+/// deadline to the session. It must send the same frames as the driver.
 fn run_by_hand(seed: u64, faults: FaultConfig, a: &mut Host, b: &mut Host) -> (Outcome, Vec<SentFrame>) {
     let net = SimNet::new(seed, faults).unwrap();
     let (mut one, mut two) = SimStream::open(&net, CONTEXT);
@@ -193,7 +193,7 @@ fn run_by_hand(seed: u64, faults: FaultConfig, a: &mut Host, b: &mut Host) -> (O
     };
     let (mut session, first) = a.start().unwrap();
     let outcome = RefCell::new(None);
-    // One task plays both sides: it looks at the two inboxes in turn and never waits on one alone.
+    // One task runs both sides: it polls the two inboxes in turn and never waits for one alone.
     let task = async {
         one.send(&frame(a, first)).await.unwrap();
         let mut patience = a.patience_for(session.attempts());

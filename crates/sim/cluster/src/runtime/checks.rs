@@ -10,7 +10,7 @@ use sync_sim_engine::event::SimEvent;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::Stream;
-use sync_sim_engine::world::Stepped;
+use sync_sim_engine::world::StepReport;
 use syncline_replica::{Notice, Operation};
 use syncline_storage::{Action, ApplyError, StorageError};
 use syncline_sync::{DeltaRefusal, FailureReason, Outcome};
@@ -33,7 +33,7 @@ const fn is_senders_fault(refusal: DeltaRefusal) -> bool {
 
 impl SimRuntime {
     /// Shows the checkers what an event did.
-    pub(super) fn observe(&mut self, stepped: Stepped<ContextNotice>) {
+    pub(super) fn observe(&mut self, stepped: StepReport<ContextNotice>) {
         if let Some(node) = stepped.node {
             self.record_roots(node, stepped.undone);
         }
@@ -209,12 +209,12 @@ impl SimRuntime {
             // Each write causes syncs and each sync may cause a write: without this end the run would not stop.
             return;
         }
-        let choices = &mut self.world.choices;
+        let choices = self.world.choices_mut();
         if choices.chance(Stream::Workload, Choice::WriteDuringSync, rate) {
             let writer = if choices.below(Stream::Workload, Choice::WriteNode, 2) == 0 { node } else { peer };
             let pause = choices.below(Stream::Workload, Choice::WriteTime, 200_000);
             let op = self.workload.write(choices).in_context(context);
-            let at = self.world.clock.now() + SimDuration::from_micros(pause);
+            let at = self.world.now() + SimDuration::from_micros(pause);
             self.world.schedule(at, SimEvent::Op { node: writer, op });
             self.counts.writes_during_sync += 1;
         }
@@ -226,8 +226,8 @@ impl SimRuntime {
     }
 
     /// Checks that must pass whenever a run stops: all frames and all buffered deltas are accounted for.
-    pub(super) fn accounts(&self) -> Option<Check> {
-        let fates = self.world.router.fates();
+    pub(super) fn check_accounting(&self) -> Option<Check> {
+        let fates = self.world.router().fates();
         if !fates.is_balanced() {
             let out = fates.delivered + fates.dropped_total() + fates.in_flight;
             return Some(Check::FatesUnbalanced { in_: fates.sent + fates.duplicated, out });

@@ -59,7 +59,7 @@ impl SimRuntime {
         let high = (when.end * 1_000).saturating_sub(1);
         for joiner in 1..=joiners {
             let stream = Stream::Churn(self.world.len() as u32);
-            let after = self.world.choices.between(stream, Choice::JoinTime, low, high);
+            let after = self.world.choices_mut().between(stream, Choice::JoinTime, low, high);
             self.join_at(self.now() + SimDuration::from_micros(after), format!("late-{joiner}"));
         }
     }

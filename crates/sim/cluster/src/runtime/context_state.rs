@@ -107,7 +107,7 @@ impl SimRuntime {
     }
 
     /// Records the roots of nodes that were added since the last call.
-    pub(super) fn note_first_roots(&mut self) {
+    pub(super) fn record_first_roots(&mut self) {
         if self.contexts() > 1 {
             let known = self.context_state(0).roots.len() as u32;
             (known..self.world.len() as u32).for_each(|node| self.record_roots(NodeId(node), false));
@@ -117,7 +117,7 @@ impl SimRuntime {
     /// Records the roots of a node after an event. `undone` says that a crash within the event rolled back a root
     /// that the node may have reported to a peer already.
     pub(super) fn record_roots(&mut self, node: NodeId, undone: bool) {
-        let now = self.world.clock.now();
+        let now = self.world.now();
         // A retired node is gone, and with one context the engine records the digests itself.
         let Some(actor) = self.world.actor(node).filter(|_| self.context_states.len() > 1) else { return };
         for (replica, state) in actor.replicas().zip(&mut self.context_states) {

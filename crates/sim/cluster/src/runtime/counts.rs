@@ -5,7 +5,7 @@ use crate::node::ContextNotice;
 use crate::runtime::sessions::EndedSession;
 use std::collections::BTreeMap;
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::Stepped;
+use sync_sim_engine::world::StepReport;
 use syncline_sync::SyncProtocolKind;
 
 /// Sessions that one node has started.
@@ -41,7 +41,7 @@ impl RunCounts {
     }
 
     /// Counts what an event did to its node.
-    pub(super) fn on_step(&mut self, stepped: &Stepped<ContextNotice>) {
+    pub(super) fn on_step(&mut self, stepped: &StepReport<ContextNotice>) {
         self.effects.node_crashes += u64::from(stepped.crashed);
         self.effects.node_restarts += u64::from(stepped.restarted);
         self.protocol.writes_refused += u64::from(stepped.op_refused);

@@ -4,8 +4,8 @@ use crate::node::ContextNotice;
 use crate::runtime::sim_runtime::SimRuntime;
 use std::fmt::Write as _;
 use sync_sim_engine::faults::Rate;
-use sync_sim_engine::history::{Ended, History, Note};
-use sync_sim_engine::world::Stepped;
+use sync_sim_engine::history::{History, Note, SessionEnd};
+use sync_sim_engine::world::StepReport;
 use syncline_replica::{FrameKind, Notice};
 use syncline_store::MemoryStore;
 use syncline_sync::Outcome;
@@ -19,7 +19,7 @@ impl SimRuntime {
 
     /// Records a history of the last `limit` entries from now on.
     pub fn keep_history(&mut self, limit: usize) {
-        self.world.keep_history(limit);
+        self.world.record_history(limit);
         self.name_in_history();
     }
 
@@ -48,7 +48,7 @@ impl SimRuntime {
     }
 
     /// Adds the notices of an event to the history.
-    pub(super) fn record_notices(&mut self, stepped: &Stepped<ContextNotice>) {
+    pub(super) fn record_notices(&mut self, stepped: &StepReport<ContextNotice>) {
         let Some(node) = stepped.node else {
             assert!(stepped.notices.is_empty(), "only nodes give notices");
             return;
@@ -74,9 +74,11 @@ fn history_note(notice: &Notice) -> Note {
         Notice::SessionStarted { peer } => Note::SessionStarted { peer: (*peer).into() },
         Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
             let (ended, why) = match outcome {
-                Outcome::Converged { root } => (Ended::Converged, format!("converged on {root}")),
-                Outcome::SyncPending(reason) => (Ended::Owed, format!("another sync is pending: {reason:?}")),
-                Outcome::Failed(reason) => (Ended::Failed, reason.to_string()),
+                Outcome::Converged { root } => (SessionEnd::Converged, format!("converged on {root}")),
+                Outcome::SyncPending(reason) => {
+                    (SessionEnd::Owed, format!("another sync is pending: {reason:?}"))
+                }
+                Outcome::Failed(reason) => (SessionEnd::Failed, reason.to_string()),
             };
             Note::SessionEnded {
                 peer: (*peer).into(),

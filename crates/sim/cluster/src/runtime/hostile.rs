@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sync_sim_engine::faults::ConfigError;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::{NodeId, NodeRef};
-use sync_sim_engine::world::Stepped;
+use sync_sim_engine::world::StepReport;
 use syncline_replica::Notice;
 use syncline_sync::{LocalSyncState, Outcome, VersionVector};
 use syncline_types::SimTime;
@@ -75,7 +75,7 @@ impl SimRuntime {
     }
 
     fn assignment_of(&mut self, node: NodeId) -> &mut RoleAssignment {
-        assert!(!self.unleashed, "the run has begun; hostile nodes are chosen before");
+        assert!(!self.has_begun, "the run has begun; hostile nodes are chosen before");
         assert!(self.config.knows_members(), "{}", ConfigError::HostileWithoutMembers);
         self.use_own_keys();
         self.hostility.assignments.entry(node).or_default()
@@ -129,7 +129,7 @@ impl SimRuntime {
     }
 
     /// Assigns the roles, once all nodes are known. From here on the run does not wait for hostile nodes.
-    pub(super) fn begin_hostility(&mut self) {
+    pub(super) fn assign_hostile_roles(&mut self) {
         self.choose_hostile();
         if self.hostility.assignments.is_empty() {
             return;
@@ -139,7 +139,7 @@ impl SimRuntime {
             roles.add(node, outsider, plan.is_taken_on_trust());
             let rate = self.config.faults.hostile.rate;
             self.world.change(node, |actor| actor.turn_hostile(&AttackPlan { rate, ..plan }));
-            self.world.set_aside(node);
+            self.world.exclude_from_convergence(node);
         }
         // Honest nodes that only hostile ones connect are not promised to converge.
         if !roles.leaves_honest_joined(self.config.topology, self.world.len()) {
@@ -154,7 +154,7 @@ impl SimRuntime {
 
     /// Counts what an event shows of hostile nodes. Says whether a hostile node caused the event: then a check that
     /// fails on it says nothing about honest nodes.
-    pub(super) fn count_hostile_effects(&mut self, stepped: &Stepped<ContextNotice>) -> bool {
+    pub(super) fn count_hostile_effects(&mut self, stepped: &StepReport<ContextNotice>) -> bool {
         // Network events, and runs without hostile nodes, have nothing to count.
         let Some(node) = stepped.node.filter(|_| !self.hostility.roles.is_empty()) else { return false };
         if self.hostility.roles.is_hostile(node) {

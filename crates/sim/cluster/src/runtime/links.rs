@@ -40,7 +40,7 @@ impl SimRuntime {
     pub fn break_connection(&mut self, a: impl NodeRef, b: impl NodeRef) -> bool {
         let a = self.resolve(a);
         let b = self.resolve(b);
-        self.world.router.break_connection(a, b)
+        self.world.break_connection(a, b)
     }
 
     /// As [`SimRuntime::break_connection`] at a time.

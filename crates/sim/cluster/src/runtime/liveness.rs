@@ -6,7 +6,7 @@ use crate::runtime::SimRuntime;
 use crate::verdict::Check;
 use sync_sim_engine::actor::Actor;
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::Stepped;
+use sync_sim_engine::world::StepReport;
 use syncline_replica::{FrameKind, Notice};
 use syncline_sync::{LocalSyncState, Outcome};
 use syncline_types::SimTime;
@@ -18,18 +18,18 @@ const CHATTER: [u8; 3] = [FrameKind::Delta as u8, FrameKind::DeltaFetch as u8, F
 impl SimRuntime {
     /// Shows the liveness monitor what an event did. O(1), except that records are counted when the number of root
     /// changes reaches a power of two.
-    pub(super) fn observe_progress(&mut self, stepped: &Stepped<ContextNotice>) {
-        let now = self.world.clock.now();
-        let moves = self.world.moves();
+    pub(super) fn observe_progress(&mut self, stepped: &StepReport<ContextNotice>) {
+        let now = self.world.now();
+        let moves = self.world.progress();
         let replicas = self.honest_replicas();
         // A page of a snapshot is staged without a change of the digest, and is progress nevertheless.
         let page = stepped.accepted && stepped.frame.is_some_and(|(_, kind)| kind == SNAPSHOT);
-        if moves != self.watch.moves() || page {
-            self.watch.on_move(moves, now, self.world.last_arrival());
-            let changes = self.watch.changes();
+        if moves != self.monitor.moves() || page {
+            self.monitor.on_move(moves, now, self.world.last_arrival());
+            let changes = self.monitor.changes();
             // Powers of two keep the cost of counting records amortized O(1) for each change.
             if changes >= 1_024 && changes.is_power_of_two() {
-                let storm = self.watch.changes_without_end(now, replicas, self.records());
+                let storm = self.monitor.changes_without_end(now, replicas, self.records());
                 self.on_storm(storm);
             }
         }
@@ -47,7 +47,7 @@ impl SimRuntime {
                 Notice::SessionStarted { peer } | Notice::SessionEnded { peer, .. }
                     if roles.is_hostile((*peer).into()) => {}
                 Notice::SessionStarted { .. } => {
-                    let storm = self.watch.on_start(now, replicas);
+                    let storm = self.monitor.on_start(now, replicas);
                     self.on_storm(storm);
                 }
                 // A crash within the step may have lost the root from disk after the session had reported it.
@@ -58,20 +58,20 @@ impl SimRuntime {
                 _ => {}
             }
         }
-        self.watch.on_over(self.world.tally().is_quiet());
+        self.monitor.on_over(self.world.pending_work().is_quiet());
     }
 
     fn observe_frame(&mut self, node: NodeId, from: NodeId, kind: u8, accepted: bool) {
-        let now = self.world.clock.now();
+        let now = self.world.now();
         if kind == HEARTBEAT {
             let context = usize::from(self.world.actor(node).map_or(0, Actor::lane));
             // Only calm time counts: otherwise a fault or a frame in flight may explain that the node
             // does nothing.
             if accepted && self.is_calm(now) && self.root_in(context, node) != self.root_in(context, from) {
-                self.watch.on_difference();
+                self.monitor.on_difference();
             }
         } else if CHATTER.contains(&kind) {
-            let storm = self.watch.on_chatter(now, self.honest_replicas());
+            let storm = self.monitor.on_chatter(now, self.honest_replicas());
             self.on_storm(storm);
         }
     }
@@ -106,10 +106,10 @@ impl SimRuntime {
             }
         }
         // Endings that are no livelock, and endings that faults or writes still explain, say nothing.
-        let Some(ending) = SessionEnding::of(outcome).filter(|_| self.is_calm(self.world.clock.now())) else {
+        let Some(ending) = SessionEnding::of(outcome).filter(|_| self.is_calm(self.world.now())) else {
             return;
         };
-        if let Some(times) = self.watch.on_end(lane, (node, peer), started_at, ending) {
+        if let Some(times) = self.monitor.on_end(lane, (node, peer), started_at, ending) {
             let node = self.name_in(context, node);
             let peer = self.name(peer);
             self.violate(Check::StickyLoop { node, peer, ending, times });
@@ -126,18 +126,18 @@ impl SimRuntime {
     /// Whether only the nodes themselves keep the run from converging: all are up and linked, no write is to
     /// come, and all frames that were in flight at the last progress have arrived.
     fn is_calm(&self, now: SimTime) -> bool {
-        let tally = self.world.tally();
+        let tally = self.world.pending_work();
         tally.down == 0
             && tally.away == 0
             && tally.ops == 0
             && !self.has_pending_script()
-            && self.watch.is_settled(now)
-            && !self.world.router.partitions.any_up(now)
+            && self.monitor.is_settled(now)
+            && !self.world.router().partitions().any_up(now)
     }
 
     /// Whether no node has work to do although all have heard that their roots differ.
-    pub(super) fn is_idle_and_apart(&self) -> bool {
-        self.watch.is_idle(self.honest_replicas())
+    pub(super) fn is_stuck(&self) -> bool {
+        self.monitor.is_idle(self.honest_replicas())
     }
 
     /// The number of honest replicas: one for each context on each honest node.

@@ -17,6 +17,7 @@ mod liveness;
 mod phases;
 mod queries;
 mod rules;
+mod run;
 mod script;
 mod sessions;
 mod sim_runtime;

@@ -28,13 +28,13 @@ impl SimRuntime {
     /// The present phase, if the run has two.
     pub fn phase(&self) -> Option<Phase> {
         self.config.calm_after?;
-        let is_calm = self.unleashed && self.calm_at == SimTime::MAX;
+        let is_calm = self.has_begun && self.calm_at == SimTime::MAX;
         Some(if is_calm { Phase::Liveness } else { Phase::Safety })
     }
 
     /// Whether the script has an event before the end of the run. The run does not stop before it.
     pub(super) fn has_pending_script(&self) -> bool {
-        self.world.next_told().is_some_and(|at| at < self.config.max_time)
+        self.world.next_scripted().is_some_and(|at| at < self.config.max_time)
     }
 
     /// Starts the faults, and schedules their end if the network calms.
@@ -44,17 +44,15 @@ impl SimRuntime {
         let calm_after = config.calm_after;
         self.calm_at = calm_after.map_or(SimTime::MAX, |after| now + after);
         let chaos_for = calm_after.map_or(config.chaos_for, |after| config.chaos_for.min(after));
-        self.world.unleash(now + chaos_for);
+        self.world.set_chaos_until(now + chaos_for);
     }
 
     /// Ends all faults: the second phase begins.
     pub(super) fn calm(&mut self) {
         // The network calms at its own time, not at that of the next event.
         assert!(self.calm_at < SimTime::MAX, "the network calms once");
-        self.world.clock.advance_to(self.calm_at);
-        self.calm_at = SimTime::MAX;
-        self.world.heal();
+        self.world.heal_at(std::mem::replace(&mut self.calm_at, SimTime::MAX));
         // The end of the faults is an event from outside: the allowances start again.
-        self.watch.on_move(self.world.moves(), self.now(), self.world.last_arrival());
+        self.monitor.on_move(self.world.progress(), self.now(), self.world.last_arrival());
     }
 }

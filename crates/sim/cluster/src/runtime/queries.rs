@@ -7,12 +7,12 @@ use crate::runtime::sim_runtime::SimRuntime;
 use crate::verdict::{Blocker, ConvergenceBlockers, Property};
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::{NodeId, NodeRef};
-use sync_sim_engine::world::Tally;
+use sync_sim_engine::world::PendingWork;
 use syncline_types::PeerId;
 
 impl Property {
     /// The first convergence property that does not hold.
-    pub fn blocking(tally: &Tally) -> Option<Self> {
+    pub fn blocking(tally: &PendingWork) -> Option<Self> {
         let blocking = [
             (tally.frames > 0, Self::NetworkQuiescent),
             (tally.busy + tally.down + tally.away > 0, Self::AllNodesIdle),
@@ -27,8 +27,8 @@ impl Property {
 
 impl SimRuntime {
     /// The work that keeps the run from being converged, and who has to do it. O(nodes).
-    pub fn owed(&self) -> ConvergenceBlockers {
-        let tally = self.world.tally();
+    pub fn blockers(&self) -> ConvergenceBlockers {
+        let tally = self.world.pending_work();
         let mut items = Vec::new();
         if tally.frames > 0 {
             let what = format!("{} frames on their way", tally.frames);
@@ -93,7 +93,7 @@ impl SimRuntime {
 
     /// Whether the run has converged, and if not, why not. O(nodes).
     pub fn check_convergence(&self) -> Convergence {
-        let tally = self.world.tally();
+        let tally = self.world.pending_work();
         if tally.is_converged() {
             return Convergence::Converged;
         }
@@ -101,14 +101,14 @@ impl SimRuntime {
             let digests = self.honest().map(|(node, _)| (node, self.world.digest(node))).collect();
             return Convergence::Diverged(ConvergenceDiff::of(digests));
         }
-        let blockers = self.owed();
+        let blockers = self.blockers();
         let blocking_property = blockers.blocking.unwrap_or(Property::StateDigestsEqual);
         Convergence::Pending(ConvergencePending { blocking_property, blockers })
     }
 
     /// The figures of the run so far. O(nodes).
     pub fn metrics(&self) -> SimMetrics {
-        let router = &self.world.router;
+        let router = self.world.router();
         let mut metrics = SimMetrics {
             protocol: self.counts.protocol.clone(),
             effects: self.counts.effects.clone(),
@@ -129,7 +129,7 @@ impl SimRuntime {
         metrics.effects.late_joins = churn.late_joins;
         metrics.effects.hosts = self.host_effects();
         metrics.protocol.writes_refused += metrics.effects.hosts.writes_lost_waiting;
-        metrics.effects.partitions = router.partitions.started();
+        metrics.effects.partitions = router.partitions().started();
         metrics.effects.links = router.link_metrics();
         metrics.effects.buffer_drops = router.fates().dropped(DropCause::BufferFull);
         for (_, actor) in self.world.actors() {
@@ -164,7 +164,7 @@ impl SimRuntime {
         let mut words = match self.check_convergence() {
             Convergence::Converged => return "converged".to_owned(),
             Convergence::Pending(pending) => pending.blockers.to_string(),
-            Convergence::Diverged(_) => self.owed().to_string(),
+            Convergence::Diverged(_) => self.blockers().to_string(),
         };
         for context in 0..self.contexts() {
             let mut replicas = self.honest_in(context);

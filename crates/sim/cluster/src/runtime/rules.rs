@@ -7,17 +7,17 @@ use sync_sim_engine::network::{Rule, RuleId, RuleUse};
 impl SimRuntime {
     /// Adds a rule, which is asked about every frame after all other rules until it is removed.
     pub fn add_rule(&mut self, rule: Rule) -> RuleId {
-        self.world.router.rules.add(rule)
+        self.world.add_rule(rule)
     }
 
     /// Removes a rule. Gives how often it was asked, or `None` if it was removed already.
     pub fn remove_rule(&mut self, rule: RuleId) -> Option<RuleUse> {
-        self.world.router.rules.remove(rule)
+        self.world.remove_rule(rule)
     }
 
     /// How often a rule in force was asked.
     pub fn rule_use(&self, rule: RuleId) -> Option<RuleUse> {
-        self.world.router.rules.used(rule)
+        self.world.rule_use(rule)
     }
 
     /// The run under one more rule for the lifetime of the guard. Guards nest.

@@ -19,10 +19,9 @@ use std::sync::Arc;
 use sync_sim_engine::clock::SimClock;
 use sync_sim_engine::event::{CrashPoint, SimEvent};
 use sync_sim_engine::faults::ConfigError;
-use sync_sim_engine::history::What;
 use sync_sim_engine::network::{NetworkRouter, PartitionId, PartitionSpec};
 use sync_sim_engine::node_id::{NodeId, NodeRef};
-use sync_sim_engine::random::{Choices, Drawn, Stream};
+use sync_sim_engine::random::{Choices, RandomDraw, Stream};
 use sync_sim_engine::world::{TraceDigest, World};
 use syncline_replica::ReplicaConfig;
 use syncline_store::MemoryStore;
@@ -48,13 +47,13 @@ pub struct SimRuntime {
     pub(super) counts: RunCounts,
     /// The first check that failed; it ends the run.
     pub(super) violation: Option<Check>,
-    pub(super) watch: LivenessMonitor,
+    pub(super) monitor: LivenessMonitor,
     /// Whether the run has begun: faults happen, and who is hostile is decided.
-    pub(super) unleashed: bool,
+    pub(super) has_begun: bool,
     /// The script of a case, until the run begins.
     script: Option<Arc<dyn RunScript>>,
     /// The check that failed in the last call of [`SimRuntime::run_until`].
-    broken: Option<Check>,
+    pub(super) broken: Option<Check>,
     /// When the network calms; [`SimTime::MAX`] once it has, or if it never does.
     pub(super) calm_at: SimTime,
     /// Whether sessions choose their protocol by the decision table, because a scenario asks for it.
@@ -101,7 +100,7 @@ impl SimRuntime {
     /// # Errors
     ///
     /// The first setting that is not consistent.
-    pub fn replaying(config: SimConfig, tape: &[Drawn]) -> Result<Self, ConfigError> {
+    pub fn replaying(config: SimConfig, tape: &[RandomDraw]) -> Result<Self, ConfigError> {
         let choices = Choices::replayed(config.seed, tape);
         Self::with_choices(config, choices)
     }
@@ -113,10 +112,10 @@ impl SimRuntime {
         }
         let mut world = World::new(choices, config.faults.clone()).with_topology(config.topology);
         if let Some(limit) = config.history {
-            world.keep_history(limit);
+            world.record_history(limit);
         }
         for rule in &config.rules {
-            world.router.rules.add(rule.clone());
+            world.add_rule(rule.clone());
         }
         Ok(Self {
             world,
@@ -127,8 +126,8 @@ impl SimRuntime {
             names: Vec::new(),
             counts: RunCounts::default(),
             violation: None,
-            watch: LivenessMonitor::default(),
-            unleashed: false,
+            monitor: LivenessMonitor::default(),
+            has_begun: false,
             script: None,
             broken: None,
             calm_at: SimTime::MAX,
@@ -152,7 +151,7 @@ impl SimRuntime {
         let node = NodeId(self.world.len() as u32);
         let mut actor = self.actor(name, disks);
         for write in writes {
-            let entropy = &mut self.world.choices.source(Stream::Scenario);
+            let entropy = &mut self.world.choices_mut().source(Stream::Scenario);
             if let Some((operations, actions)) = actor.write_before_start(&write, entropy) {
                 let oracle = &mut self.context_state_mut(write.context).oracle;
                 oracle.acknowledge((node, replica_id(node)), SimTime::ZERO, operations, actions);
@@ -250,7 +249,7 @@ impl SimRuntime {
     ///
     /// If the run has begun.
     pub fn configure(&mut self, node: impl NodeRef, mut change: impl FnMut(&mut ReplicaConfig)) {
-        assert!(!self.unleashed, "the run has begun; its nodes are configured before");
+        assert!(!self.has_begun, "the run has begun; its nodes are configured before");
         let node = self.resolve(node);
         self.world.change(node, |actor| actor.configure(&mut change));
     }
@@ -317,32 +316,24 @@ impl SimRuntime {
 
     /// Starts a partition, for a while or until healed.
     pub fn partition(&mut self, spec: PartitionSpec, lasting: Option<SimDuration>) -> PartitionId {
-        let end = lasting.map(|lasting| self.now() + lasting);
-        let cut = self.world.is_recording().then(|| spec.clone());
-        let partition = self.world.router.partitions.add(spec, end);
-        self.world.record_outside(What::PartitionStart { partition: partition.0, cut });
-        if let Some(end) = end {
-            self.world.schedule(end, SimEvent::PartitionEnd { partition });
-        }
-        partition
+        self.world.start_partition(spec, lasting)
     }
 
     /// Ends every partition between two nodes, in either direction.
     pub fn heal_partition(&mut self, a: impl NodeRef, b: impl NodeRef) {
         let a = self.resolve(a);
         let b = self.resolve(b);
-        self.world.router.partitions.heal_between(a, b);
+        self.world.end_partitions_between(a, b);
     }
 
     /// Ends one partition.
     pub fn heal(&mut self, partition: PartitionId) {
-        self.world.record_outside(What::PartitionEnd { partition: partition.0 });
-        self.world.router.partitions.heal(partition);
+        self.world.end_partition(partition);
     }
 
     /// Ends all partitions.
     pub fn heal_all(&mut self) {
-        self.world.router.partitions.heal_all();
+        self.world.end_all_partitions();
     }
 
     /// Crashes a node at a time, for a while or until [`SimRuntime::restart_at`].
@@ -363,70 +354,16 @@ impl SimRuntime {
         self.world.schedule(at, SimEvent::NodeRestart { node, crash: None });
     }
 
-    /// Runs until everything has converged, time or events run out, or a promise is broken.
-    pub fn run(&mut self) -> StopCondition {
-        self.run_until(|_| false)
-    }
-
-    /// As [`SimRuntime::run`], but stops as soon as `done` holds.
-    pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> StopCondition {
-        self.begin();
-        // A test may have changed anything since the last event.
-        self.watch.on_move(self.world.moves(), self.now(), self.world.last_arrival());
-        let stop = loop {
-            if let Some(check) = self.violation.clone() {
-                break StopCondition::Violated(check);
-            }
-            if done(self) {
-                break StopCondition::Manual;
-            }
-            if self.world.tally().is_converged() && !self.has_pending_script() {
-                break self.final_checks().map_or(StopCondition::Converged, StopCondition::Violated);
-            }
-            if self.is_idle_and_apart() {
-                break StopCondition::Diverged(self.owed());
-            }
-            if self.world.events() >= self.config.max_events {
-                break StopCondition::MaxEvents(self.owed());
-            }
-            match self.world.next_time() {
-                None if self.world.tally().is_quiet() => break StopCondition::Diverged(self.owed()),
-                None => break StopCondition::Deadlock(self.owed()),
-                Some(at) if at >= self.config.max_time => break StopCondition::MaxTime(self.owed()),
-                Some(_) => self.advance(),
-            }
-        };
-        let stop = match (&stop, self.accounts()) {
-            (StopCondition::Violated(_), _) | (_, None) => stop,
-            (_, Some(check)) => StopCondition::Violated(check),
-        };
-        if let StopCondition::Violated(check) = &stop {
-            self.broken = Some(check.clone());
-        }
-        self.record(&stop);
-        stop
-    }
-
-    /// Takes one event. Says whether there was one.
-    pub fn step(&mut self) -> bool {
-        self.begin();
-        let any = self.world.next_time().is_some();
-        if any {
-            self.advance();
-        }
-        any
-    }
-
-    fn begin(&mut self) {
-        if !self.unleashed && !self.world.is_empty() {
-            self.unleashed = true;
+    pub(super) fn begin(&mut self) {
+        if !self.has_begun && !self.world.is_empty() {
+            self.has_begun = true;
             self.apply_script();
             self.begin_phases();
             self.add_late_joiners();
-            self.begin_hostility();
+            self.assign_hostile_roles();
             self.name_in_history();
         }
-        self.note_first_roots();
+        self.record_first_roots();
         for stepped in self.world.start_added() {
             self.observe(stepped);
         }
@@ -440,21 +377,28 @@ impl SimRuntime {
         }
     }
 
-    fn advance(&mut self) {
-        if self.world.next_time().is_some_and(|at| at >= self.calm_at) {
-            self.calm();
+    pub(super) fn advance(&mut self) {
+        if let Some(at) = self.world.next_time() {
+            self.calm_before(at);
         }
         if let Some(stepped) = self.world.step() {
             self.observe(stepped);
         }
     }
 
-    fn record(&mut self, stop: &StopCondition) {
+    /// Ends the first phase if its time has come before the event that is due at `at`.
+    pub(super) fn calm_before(&mut self, at: SimTime) {
+        if at >= self.calm_at {
+            self.calm();
+        }
+    }
+
+    pub(super) fn record(&mut self, stop: &StopCondition) {
         let converged = *stop == StopCondition::Converged;
         self.counts.convergence = ConvergenceMetrics {
             converged,
             time_to_converge: converged.then(|| self.now()),
-            messages_to_converge: converged.then(|| self.world.router.fates().sent),
+            messages_to_converge: converged.then(|| self.world.router().fates().sent),
             events_to_converge: converged.then(|| self.world.events()),
             failure_reason: (!converged).then(|| stop.to_string()),
         };
@@ -488,12 +432,12 @@ impl SimRuntime {
 
     /// The simulated clock.
     pub const fn clock(&self) -> SimClock {
-        self.world.clock
+        self.world.clock()
     }
 
     /// The present simulated time.
     pub const fn now(&self) -> SimTime {
-        self.world.clock.now()
+        self.world.now()
     }
 
     /// Number of events taken so far.
@@ -508,7 +452,7 @@ impl SimRuntime {
 
     /// The simulated network.
     pub const fn network(&self) -> &NetworkRouter {
-        &self.world.router
+        self.world.router()
     }
 
     /// The digest of all events so far: equal for equal runs.
@@ -522,8 +466,8 @@ impl SimRuntime {
     }
 
     /// Every random choice so far, if the settings ask to record them.
-    pub fn tape(&self) -> &[Drawn] {
-        self.world.choices.tape()
+    pub fn tape(&self) -> &[RandomDraw] {
+        self.world.choices().tape()
     }
 
     /// The nodes that have not retired, in the order in which they were added.

@@ -5,20 +5,20 @@ use crate::runtime::history::entity_hex;
 use crate::runtime::sim_runtime::SimRuntime;
 use crate::workload::{Mishap, PlannedWrite, Workload, Write};
 use sync_sim_engine::event::SimEvent;
-use sync_sim_engine::history::{Note, What};
+use sync_sim_engine::history::{EntryKind, Note};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::{Choices, Stream};
-use sync_sim_engine::world::Happened;
+use sync_sim_engine::world::LoggedEvent;
 use syncline_types::Choice;
 
 impl SimRuntime {
     /// Schedules the writes that a workload draws. If the run has not begun, a part of them is written before it.
     pub fn apply_workload(&mut self, workload: &Workload) {
         self.workload = workload.clone();
-        let before = if self.unleashed { 0 } else { workload.writes_before() };
+        let before = if self.has_begun { 0 } else { workload.writes_before() };
         let nodes = self.world.len();
-        let now = self.world.clock.now();
-        let choices = &mut self.world.choices;
+        let now = self.world.now();
+        let choices = self.world.choices_mut();
         // Writes before the run are drawn first: the order of the draws is part of the trace.
         let mut early = workload.draw(before, nodes, now, &self.config.faults, choices);
         let mut planned = workload.draw(workload.writes - before, nodes, now, &self.config.faults, choices);
@@ -48,21 +48,21 @@ impl SimRuntime {
     pub fn write_before_start(&mut self, node: NodeId, write: &Write) {
         let mut accepted = None;
         // The choices are moved out for the duration of the write; nothing else draws meanwhile.
-        let mut choices = std::mem::replace(&mut self.world.choices, Choices::seeded(0));
+        let mut choices = std::mem::replace(self.world.choices_mut(), Choices::seeded(0));
         self.world.change(node, |actor| {
             accepted = actor.write_before_start(write, &mut choices.source(Stream::Scenario));
         });
-        self.world.choices = choices;
+        *self.world.choices_mut() = choices;
         match accepted {
             Some((operations, actions)) => {
                 self.counts.protocol.writes_accepted += 1;
                 if self.world.is_recording() {
                     let entities = actions.iter().map(|action| entity_hex(action.id())).collect();
                     let note = Note::WriteAccepted { entities }.of_context(write.context);
-                    self.world.record_early(node, What::Write, note);
+                    self.world.record_early(node, EntryKind::Write, note);
                 }
                 let op = Write::from(operations.clone()).in_context(write.context);
-                self.world.keep_at(self.now().into(), || Happened::Early { node, op });
+                self.world.log_event_at(self.now().into(), || LoggedEvent::Early { node, op });
                 let now = self.now();
                 let oracle = &mut self.context_state_mut(write.context).oracle;
                 oracle.acknowledge((node, replica_id(node)), now, operations, actions);

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use sync_sim_engine::clock::SimClock;
 use sync_sim_engine::event_queue::EventQueue;
 use sync_sim_engine::faults::{ConfigError, FaultConfig};
-use sync_sim_engine::network::{Envelope, NetworkRouter, Ticket, Turn};
+use sync_sim_engine::network::{DeliveryDecision, Envelope, NetworkRouter, StreamPosition};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::Choices;
 use syncline_store::Bytes;
@@ -30,7 +30,7 @@ pub struct SentFrame {
 
 #[derive(Debug)]
 enum NetEvent {
-    Arrive { from: NodeId, to: NodeId, ticket: Option<Ticket>, bytes: Bytes },
+    Arrive { from: NodeId, to: NodeId, ticket: Option<StreamPosition>, bytes: Bytes },
     Close { to: NodeId },
     Wake,
 }
@@ -59,8 +59,8 @@ impl NetState {
         // Frames of a stream may be encrypted, so the network cannot know their kind.
         let frame = Envelope { from, to, kind: 0, bytes: bytes.len() };
         let arrivals = self.router.route(now, frame, &mut self.choices);
-        let ticket = arrivals.ticket;
-        arrivals.hand_over(bytes, |copy, bytes| {
+        let ticket = arrivals.position;
+        arrivals.deliver_copies(bytes, |copy, bytes| {
             self.queue.schedule(copy.at, NetEvent::Arrive { from, to, ticket, bytes });
         });
     }
@@ -78,8 +78,7 @@ impl NetState {
 
     /// Counts a delivered frame that its stream refused as dropped.
     pub(super) fn refuse(&mut self, cause: sync_sim_engine::network::DropCause) {
-        self.router.fates.delivered -= 1;
-        self.router.fates.drop(cause);
+        self.router.revoke_delivery(cause);
     }
 
     /// Takes the next event. Says whether there was one.
@@ -89,15 +88,17 @@ impl NetState {
         self.clock.advance_to(at);
         match event {
             NetEvent::Arrive { from, to, ticket, bytes } => {
-                let turn = ticket.map_or(Turn::Now, |ticket| self.router.turn(at, from, to, ticket));
+                let turn = ticket.map_or(DeliveryDecision::Deliver, |ticket| {
+                    self.router.decide_delivery(at, from, to, ticket)
+                });
                 // An ordered stream delivers in turn: a frame that overtook another waits for it.
-                if let Turn::Waits(later) | Turn::Stalls(later) = turn {
+                if let DeliveryDecision::WaitUntil(later) | DeliveryDecision::StallUntil(later) = turn {
                     self.queue.schedule(later, NetEvent::Arrive { from, to, ticket, bytes });
-                } else if turn == Turn::Now
+                } else if turn == DeliveryDecision::Deliver
                     && self.router.arrive(at, from, to, true)
                     && let Some(inbox) = self.inboxes.get_mut(to.index())
                 {
-                    self.router.fates.delivered += 1;
+                    self.router.count_delivered();
                     inbox.frames.push_back(bytes);
                 }
             }

@@ -1,53 +1,54 @@
-//! What hostile peers say that is not so.
+//! The attacks of hostile peers.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// A way to lie. A lie is a frame of the real replica, read with the real codec, changed, and written again:
-/// it parses (but for [`Lie::Garbage`]), its checksum is right, and it is signed where its sender can sign.
+/// A kind of attack. An adversary takes a frame of a real replica, decodes it, alters it and encodes it
+/// again: the frame decodes (except for [`Lie::Garbage`]), its checksum is right, and it is signed if its
+/// sender can sign.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lie {
-    /// Its root is another, which nobody has.
+    /// The root is altered to one that no replica has.
     LyingRoot,
-    /// Its root is the one that the receiver said it has itself.
+    /// The root is replaced by the receiver's own root.
     EchoedRoot,
-    /// Hashes in what it shows of its index, its sketch and its filters are others.
+    /// Hashes in index nodes, sketches and filters are altered.
     WrongHashes,
-    /// Records that it gives hold other values, and are valid.
+    /// Values in records are altered, and the records are valid.
     TamperedRecords,
-    /// Records that it gives do not decode.
+    /// Records are altered so that they do not decode.
     BrokenRecords,
-    /// A frame that it sent before comes instead, to whomever it was meant for then.
+    /// A frame that was sent before is sent instead, to its receiver at that time.
     ReplayedFrames,
-    /// Deltas are not given, and the answer says that there are no others.
+    /// Deltas are withheld, and the response says that there are no others.
     WithheldDeltas,
-    /// Deltas have other content, or another author, than what is signed.
+    /// The content or the author of deltas differs from what is signed.
     ForgedDeltas,
-    /// A delta of its own, well signed, follows one that nobody ever wrote.
+    /// A delta of the adversary's own, correctly signed, has a parent that does not exist.
     ForgedParents,
-    /// A delta of its own, well signed, puts what it writes in another place.
+    /// A delta of the adversary's own, correctly signed, writes to altered positions.
     ForgedPositions,
-    /// What it says that it covers, keeps, has forgotten and what its clock shows is not so.
+    /// Version vectors, retention, horizon and clock are altered.
     ForgedVersions,
-    /// Far more comes than was asked for: lists at their bounds, pages that claim to unpack to more than a
-    /// frame holds, frames beyond what one may be.
+    /// Responses are far larger than requested: lists at their limits, pages that claim to decompress to more
+    /// than a frame holds, frames above the size limit.
     OversizedPages,
-    /// Lists and pages that do not end: each says that there is more, and more comes.
+    /// Lists and pages never end: each announces another one.
     EndlessLists,
-    /// Answers come late, one item each.
+    /// Responses are late and contain one item each.
     SlowDrip,
-    /// It says that it can run what it cannot and the other way round, chooses by no rule, and refuses in the
-    /// middle of what it agreed to.
+    /// The announced capabilities are false, the selected protocol follows no rule, and sessions are refused
+    /// after they were agreed to.
     FalseCapabilities,
-    /// What stands behind a right checksum is no message.
+    /// The bytes behind a correct checksum are not a message.
     Garbage,
-    /// Some field or some bytes of an answer are changed, whichever.
+    /// A random field or random bytes of a response are altered.
     RandomChanges,
 }
 
 impl Lie {
-    /// Every kind.
+    /// Every kind of attack.
     pub const ALL: [Self; 17] = [
         Self::LyingRoot,
         Self::EchoedRoot,
@@ -68,7 +69,7 @@ impl Lie {
         Self::RandomChanges,
     ];
 
-    /// Its name, as cases and flags have it.
+    /// The name in case files and flags.
     pub const fn name(self) -> &'static str {
         match self {
             Self::LyingRoot => "lying_root",
@@ -91,14 +92,14 @@ impl Lie {
         }
     }
 
-    /// The one of this name.
+    /// The kind with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|lie| lie.name() == name)
     }
 
-    /// Whether a member that tells it is believed: no honest member can know that it is not so, since a
-    /// record bears no signature, and since what a member covers and has forgotten is its own to say. Where
-    /// a member may tell such a lie, it is promised that honest members agree, and not on what.
+    /// Whether honest members cannot detect the attack if a member makes it: records carry no signature, and
+    /// no one else knows what a member covers and has collected. Under such attacks the promise is that
+    /// honest members agree, and not on which state.
     pub const fn is_taken_on_trust(self) -> bool {
         matches!(
             self,
@@ -117,31 +118,31 @@ impl fmt::Display for Lie {
     }
 }
 
-/// Some kinds of lies, each once. As a list of names where it is written.
+/// A set of kinds of attacks. Its serialized form is a list of names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Lies(u32);
 
 impl Lies {
-    /// None.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// All.
+    /// The set of all kinds.
     pub fn all() -> Self {
         Lie::ALL.into_iter().collect()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
     pub const fn is_none(&self) -> bool {
         self.0 == 0
     }
 
-    /// Those in it, in the order of [`Lie::ALL`].
+    /// The kinds in the set, in the order of [`Lie::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Lie> {
         Lie::ALL.into_iter().filter(move |lie| self.0 & 1 << *lie as u32 != 0)
     }
 
-    /// The same without one.
+    /// The set without one kind.
     pub const fn without(self, lie: Lie) -> Self {
         Self(self.0 & !(1 << lie as u32))
     }
@@ -170,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_lie_is_written_by_its_name_and_found_by_it() {
+    fn names_round_trip() {
         for lie in Lie::ALL {
             assert_eq!(serde_json::to_value(lie).unwrap(), lie.name());
             assert_eq!(Lie::named(lie.name()), Some(lie));
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_lies_is_written_as_their_names_and_read_again() {
+    fn sets_serialize_as_names() {
         let some: Lies = [Lie::SlowDrip, Lie::LyingRoot, Lie::SlowDrip].into_iter().collect();
         let text = serde_json::to_string(&some).unwrap();
         assert_eq!(text, r#"["lying_root","slow_drip"]"#);

@@ -1,4 +1,4 @@
-//! What goes wrong, how often and how badly.
+//! The settings of all faults: what goes wrong, how often and how badly.
 
 use crate::faults::host::HostFaults;
 use crate::faults::hostile::HostileFaults;
@@ -7,64 +7,33 @@ use crate::faults::serde_units;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// A setting that makes no sense.
+/// A setting that is invalid. `field` names it, `found` is its value.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields' names say what they hold")]
 pub enum ConfigError {
     /// A probability outside `0..=1`.
     #[error("{field} is {found}; a probability lies between 0 and 1")]
-    Probability {
-        /// Which setting.
-        field: &'static str,
-        /// Its value.
-        found: f64,
-    },
-    /// A probability too small to be told from never.
+    Probability { field: &'static str, found: f64 },
+    /// A probability that would be rounded to zero.
     #[error("{field} is {found}; the smallest is 0.000001, or 0 for never")]
-    TooRare {
-        /// Which setting.
-        field: &'static str,
-        /// Its value.
-        found: f64,
-    },
-    /// A factor below one or beyond reason.
+    TooRare { field: &'static str, found: f64 },
+    /// A factor below 1 or above 1000.
     #[error("{field} is {found}; a factor lies between 1 and 1000")]
-    Factor {
-        /// Which setting.
-        field: &'static str,
-        /// Its value.
-        found: f64,
-    },
-    /// A range whose end is not above its start.
+    Factor { field: &'static str, found: f64 },
+    /// A range that is empty.
     #[error("{field} is {}..{}; the end must lie above the start", .found.start, .found.end)]
-    Range {
-        /// Which setting.
-        field: &'static str,
-        /// Its value.
-        found: Range<u64>,
-    },
-    /// Hostile nodes where nobody knows who is a member.
+    Range { field: &'static str, found: Range<u64> },
+    /// Hostile nodes in a run whose members do not know each other.
     #[error(
         "hostile nodes need members that know each other, and so forget what is dead: neither keep tombstones nor have disks lose unnoticed"
     )]
     HostileWithoutMembers,
-    /// A number of contexts that no node keeps.
+    /// A number of contexts that no node can have.
     #[error("{found} contexts; a node keeps from 1 to {}", MOST_CONTEXTS)]
-    Contexts {
-        /// The number.
-        found: usize,
-    },
-    /// Something beyond what the simulator can hold.
+    Contexts { found: usize },
+    /// A number outside the bounds of the simulator.
     #[error("{field} is {found}; it must lie between {min} and {max}")]
-    OutOfBounds {
-        /// Which setting.
-        field: &'static str,
-        /// Its value.
-        found: u64,
-        /// The least that works.
-        min: u64,
-        /// The most that works.
-        max: u64,
-    },
+    OutOfBounds { field: &'static str, found: u64, min: u64, max: u64 },
 }
 
 /// A probability in parts per million.
@@ -72,15 +41,15 @@ pub enum ConfigError {
 pub struct Rate(u32);
 
 impl Rate {
-    /// Never.
+    /// The rate of what never happens.
     pub const ZERO: Self = Self(0);
 
-    /// From parts per million; more than a million counts as always.
+    /// From parts per million. Values above a million count as a million.
     pub const fn ppm(ppm: u32) -> Self {
         Self(if ppm > 1_000_000 { 1_000_000 } else { ppm })
     }
 
-    /// From a probability; `field` names it in the error.
+    /// From a probability, rounded to parts per million. `field` names the setting in the error.
     #[allow(clippy::float_arithmetic, reason = "read once, at the edge, and rounded to an integer")]
     pub fn from_probability(field: &'static str, found: f64) -> Result<Self, ConfigError> {
         if !(0.0..=1.0).contains(&found) {
@@ -93,79 +62,80 @@ impl Rate {
         Ok(Self(ppm))
     }
 
-    /// In parts per million.
+    /// The rate in parts per million.
     pub const fn as_ppm(self) -> u32 {
         self.0
     }
 
-    /// The most trials from one success to the next, if gaps are uniform from one to this with the
-    /// mean that the rate asks for; `None` if it never happens.
+    /// The largest gap between two events of this rate, in trials: gaps are uniform from one to this number,
+    /// with a mean of one over the rate. `None` if the rate is zero.
     pub(crate) fn longest_gap(self) -> Option<u64> {
         Some(2_000_000u64.checked_div(u64::from(self.0))?.saturating_sub(1).max(1))
     }
 }
 
-/// The most contexts that a node may keep.
+/// The maximum number of contexts of a node.
 pub const MOST_CONTEXTS: usize = 8;
 
-/// The length of a chaos tick: the chances of spontaneous partitions, crashes and departures are per tick.
+/// The length of a chaos tick in milliseconds. The probabilities of random partitions, crashes and departures
+/// are per tick.
 pub const CHAOS_TICK_MS: u64 = 10;
 
-/// The faults of a run. Builders take what the guide shows; a value that makes no sense is
-/// reported by [`FaultConfig::validate`], and by whatever starts a run with it.
+/// The faults of a run. The builder methods accept every value; [`FaultConfig::validate`] reports the first
+/// invalid one, and so does the start of a run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FaultConfig {
-    /// How long a frame takes, at the middle.
+    /// The mean latency of a frame, in milliseconds.
     pub base_latency_ms: u64,
-    /// How much more or less it may take.
+    /// How much the latency may differ from the mean, in milliseconds.
     pub latency_jitter_ms: u64,
-    /// How often a frame is lost.
+    /// The probability that a frame is lost.
     pub message_loss_rate: Rate,
-    /// Up to how much longer a frame may take, so that later ones overtake it.
+    /// The maximum additional latency of a frame, in milliseconds, so that later frames overtake it.
     pub reorder_window_ms: u64,
-    /// How often a frame arrives twice.
+    /// The probability that a frame is duplicated.
     pub duplicate_rate: Rate,
-    /// How often a bit of a frame is flipped on its way.
+    /// The probability that a bit of a frame is flipped in transit.
     pub corruption_rate: Rate,
-    /// How often, per chaos tick, the network splits in two.
+    /// The probability, per chaos tick, that the network splits.
     pub partition_probability: Rate,
-    /// For how long.
+    /// How long a random partition lasts.
     #[serde(with = "serde_units::range")]
     pub partition_duration_ms: Range<u64>,
-    /// How often, per chaos tick, a node crashes.
+    /// The probability, per chaos tick, that a node crashes.
     pub crash_probability: Rate,
-    /// How long it is down.
+    /// How long a node is down after a random crash.
     #[serde(with = "serde_units::range")]
     pub restart_delay_ms: Range<u64>,
-    /// How many thousandths of the usual delay frames to a slow node take. Above 1000, each node is
-    /// slow with a chance of one in four.
+    /// The factor of the latency to slow nodes, in thousandths. Above 1000, each node is slow with a
+    /// probability of one in four.
     pub slow_node_permille: u64,
-    /// How often a write falls into a sync that has just begun.
+    /// The probability that a sync is followed by a write while it runs.
     pub write_during_sync_rate: Rate,
-    /// How often, per chaos tick, a node leaves.
+    /// The probability, per chaos tick, that a node leaves.
     pub churn_probability: Rate,
-    /// For how long.
+    /// How long a node that left at random is away.
     #[serde(with = "serde_units::range")]
     pub away_duration_ms: Range<u64>,
-    /// How many nodes without any state join after the run has begun.
+    /// How many nodes without state join after the run has begun.
     pub late_joiners: u64,
-    /// When they do.
+    /// When late joiners join, after the beginning of the run.
     #[serde(with = "serde_units::range")]
     pub join_ms: Range<u64>,
-    /// What goes wrong with single links.
+    /// The faults of single links.
     pub links: LinkFaults,
-    /// What goes wrong within nodes.
+    /// The faults within nodes.
     pub hosts: HostFaults,
-    /// Which nodes lie, and how.
+    /// The adversaries among the nodes.
     pub hostile: HostileFaults,
-    /// The first setting that a builder was given and could not take; [`FaultConfig::validate`] reports it.
+    /// The first invalid value that a builder method got. [`FaultConfig::validate`] reports it.
     #[serde(skip)]
     pub invalid: Option<ConfigError>,
 }
 
 impl Default for FaultConfig {
-    /// A network without faults but with distance: 10 ± 5 ms.
+    /// A network without faults but with latency: 10 ± 5 ms.
     fn default() -> Self {
         Self { base_latency_ms: 10, latency_jitter_ms: 5, ..Self::none() }
     }
@@ -227,7 +197,7 @@ impl FaultConfig {
         }
     }
 
-    /// A network that falls apart all the time: a partition of 200 to 1000 ms every tenth tick.
+    /// A network that splits all the time: a partition of 200 to 1000 ms every tenth tick.
     pub const fn partition_heavy() -> Self {
         Self {
             base_latency_ms: 10,
@@ -238,19 +208,20 @@ impl FaultConfig {
         }
     }
 
-    /// Sets the delay of frames: `base_ms`, more or less `jitter_ms`.
+    /// Sets the latency of frames: `base_ms` ± `jitter_ms`.
     pub const fn with_latency(mut self, base_ms: u64, jitter_ms: u64) -> Self {
-        (self.base_latency_ms, self.latency_jitter_ms) = (base_ms, jitter_ms);
+        self.base_latency_ms = base_ms;
+        self.latency_jitter_ms = jitter_ms;
         self
     }
 
-    /// Sets how often a frame is lost.
+    /// Sets the probability that a frame is lost.
     pub fn with_loss(mut self, probability: f64) -> Self {
         self.message_loss_rate = self.rate("the loss rate", probability);
         self
     }
 
-    /// Sets up to how much longer a frame may take, in milliseconds.
+    /// Sets the maximum additional latency of a frame, in milliseconds.
     pub const fn with_reorder_window(mut self, window_ms: u64) -> Self {
         self.reorder_window_ms = window_ms;
         self
@@ -261,7 +232,7 @@ impl FaultConfig {
         self.with_reorder_window(window_ms)
     }
 
-    /// Sets how often a frame arrives twice.
+    /// Sets the probability that a frame is duplicated.
     pub fn with_duplicates(mut self, probability: f64) -> Self {
         self.duplicate_rate = self.rate("the duplicate rate", probability);
         self
@@ -272,29 +243,29 @@ impl FaultConfig {
         self.with_duplicates(probability)
     }
 
-    /// Sets how often a bit of a frame is flipped on its way. It still arrives, and its receiver must
-    /// notice.
+    /// Sets the probability that a bit of a frame is flipped in transit. The frame arrives, and its receiver
+    /// has to detect the corruption.
     pub fn with_corruption(mut self, probability: f64) -> Self {
         self.corruption_rate = self.rate("the corruption rate", probability);
         self
     }
 
-    /// Sets how often, per chaos tick, the network splits, and for how long in milliseconds.
+    /// Sets the probability, per chaos tick, that the network splits, and for how long in milliseconds.
     pub fn with_partitions(mut self, probability: f64, duration_ms: Range<u64>) -> Self {
         self.partition_probability = self.rate("the partition probability", probability);
         self.partition_duration_ms = duration_ms;
         self
     }
 
-    /// Sets how often, per chaos tick, a node crashes, and for how long in milliseconds.
+    /// Sets the probability, per chaos tick, that a node crashes, and for how long in milliseconds.
     pub fn with_crashes(mut self, probability: f64, delay_ms: Range<u64>) -> Self {
         self.crash_probability = self.rate("the crash probability", probability);
         self.restart_delay_ms = delay_ms;
         self
     }
 
-    /// Sets how many times the usual delay frames to a slow node take. Above one, each node is slow
-    /// with a chance of one in four.
+    /// Sets the factor of the latency to slow nodes. Above one, each node is slow with a probability of one
+    /// in four.
     #[allow(clippy::float_arithmetic, reason = "read once, at the edge, and rounded to an integer")]
     pub fn with_slow_nodes(mut self, factor: f64) -> Self {
         if (1.0..=1000.0).contains(&factor) {
@@ -306,24 +277,25 @@ impl FaultConfig {
         self
     }
 
-    /// Sets how often a write falls into a sync that has just begun.
+    /// Sets the probability that a sync is followed by a write while it runs.
     pub fn with_writes_during_sync(mut self, probability: f64) -> Self {
         self.write_during_sync_rate = self.rate("the rate of writes during sync", probability);
         self
     }
 
-    /// Sets how often, per chaos tick, a node leaves, and for how long in milliseconds. One that is away
-    /// keeps its memory and its application goes on writing, unlike one that crashed; but it reaches
-    /// nobody, and it and its neighbours know.
+    /// Sets the probability, per chaos tick, that a node leaves, and for how long in milliseconds. Unlike a
+    /// node that crashed, a node that is away keeps its memory, and its application goes on writing. But it
+    /// has no link, and the node and its neighbours learn that.
     pub fn with_churn(mut self, probability: f64, away_ms: Range<u64>) -> Self {
         self.churn_probability = self.rate("the churn rate", probability);
         self.away_duration_ms = away_ms;
         self
     }
 
-    /// Has nodes without any state join, each at a time in `join_ms` after the run began.
+    /// Adds nodes without state that join at times in `join_ms`, in milliseconds after the run began.
     pub const fn with_late_joiners(mut self, nodes: u64, join_ms: Range<u64>) -> Self {
-        (self.late_joiners, self.join_ms) = (nodes, join_ms);
+        self.late_joiners = nodes;
+        self.join_ms = join_ms;
         self
     }
 
@@ -338,7 +310,7 @@ impl FaultConfig {
         })
     }
 
-    /// Whether every setting makes sense; the first that does not is named.
+    /// Checks every setting. The error names the first invalid one.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if let Some(error) = &self.invalid {
             return Err(error.clone());
@@ -357,10 +329,15 @@ impl FaultConfig {
         }
         const MOST_JOINERS: u64 = 10_000;
         if self.late_joiners > MOST_JOINERS {
-            let (field, found) = ("the number of late joiners", self.late_joiners);
-            return Err(ConfigError::OutOfBounds { field, found, min: 0, max: MOST_JOINERS });
+            return Err(ConfigError::OutOfBounds {
+                field: "the number of late joiners",
+                found: self.late_joiners,
+                min: 0,
+                max: MOST_JOINERS,
+            });
         }
-        let (partitions, crashes) = (self.partition_probability, self.crash_probability);
+        let partitions = self.partition_probability;
+        let crashes = self.crash_probability;
         for (field, happens, range) in [
             ("the length of partitions", partitions > Rate::ZERO, &self.partition_duration_ms),
             ("the length of crashes", crashes > Rate::ZERO, &self.restart_delay_ms),
@@ -383,7 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_probability_outside_zero_to_one_is_named() {
+    fn names_an_invalid_probability() {
         let error = FaultConfig::none().with_loss(1.5).with_duplicates(-1.0).validate().unwrap_err();
         assert_eq!(error.to_string(), "the loss rate is 1.5; a probability lies between 0 and 1");
         assert!(FaultConfig::none().with_loss(f64::NAN).validate().is_err());
@@ -392,7 +369,7 @@ mod tests {
 
     #[test]
     #[allow(clippy::reversed_empty_ranges, reason = "the point of the test")]
-    fn an_empty_range_is_refused_only_where_it_would_be_used() {
+    fn rejects_empty_ranges_in_use() {
         assert!(FaultConfig::none().with_partitions(0.1, 5..5).validate().is_err());
         assert!(FaultConfig::none().with_crashes(0.1, 9..3).validate().is_err());
         assert!(FaultConfig::none().with_partitions(0.0, 5..5).validate().is_ok());
@@ -403,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn presets_are_valid_and_both_spellings_agree() {
+    fn presets_are_valid() {
         for preset in [
             FaultConfig::none(),
             FaultConfig::default(),

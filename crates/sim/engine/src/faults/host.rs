@@ -1,4 +1,4 @@
-//! What goes wrong within nodes: their clocks, their disks, their pace.
+//! The faults within nodes: clocks, disks, pace.
 
 use crate::faults::config::{ConfigError, FaultConfig, Rate};
 use crate::faults::serde_units;
@@ -6,51 +6,50 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use syncline_types::SimDuration;
 
-/// The faults of the hosts of a run. All of them end when chaos does: clocks are then within half a second
-/// of the right time, as a time service would have them, and disks and pace are sound.
+/// The faults of the hosts of a run. All of them end with chaos: clocks are then within half a second of the
+/// right time, as with a time service, and disks and pace are sound.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HostFaults {
-    /// How far at most a node's wall clock is off from the start, either way. Stamps further ahead of the
-    /// receiver's clock than its drift limit (five seconds) are taken once that clock has come so far.
+    /// The maximum initial error of a wall clock, in either direction, in milliseconds.
     pub clock_skew_ms: u64,
-    /// By how many parts per million at most a wall clock runs too fast or too slow.
+    /// The maximum drift of a wall clock, fast or slow, in parts per million.
     pub clock_drift_ppm: u64,
-    /// By how many parts per million at most the timers of a node are too long or too short.
+    /// The maximum error of the timers of a node, late or early, in parts per million.
     pub timer_drift_ppm: u64,
-    /// How often, per chaos tick, a node's wall clock jumps.
+    /// The probability, per chaos tick, that a node's wall clock jumps.
     pub clock_jump_probability: Rate,
-    /// By how much, forward or back.
+    /// The size of a jump, forward or back, in milliseconds.
     #[serde(with = "serde_units::range")]
     pub clock_jump_ms: Range<u64>,
-    /// How often, per chaos tick, a node's wall clock stands still.
+    /// The probability, per chaos tick, that a node's wall clock stands still.
     pub clock_freeze_probability: Rate,
-    /// For how long. After that it goes on from where it stood.
+    /// How long a clock stands still, in milliseconds. It then continues from where it stood.
     #[serde(with = "serde_units::range")]
     pub clock_freeze_ms: Range<u64>,
-    /// How often, per chaos tick, a node stops to work. Its clocks go on.
+    /// The probability, per chaos tick, that a node pauses. Its clocks go on.
     pub pause_probability: Rate,
-    /// For how long.
+    /// The length of a pause, in milliseconds.
     #[serde(with = "serde_units::range")]
     pub pause_ms: Range<u64>,
-    /// How long a node works on each input. What comes meanwhile waits in its inbox.
+    /// How long a node works on each input. Later inputs wait in its inbox.
     #[serde(with = "serde_units::time")]
     pub processing: SimDuration,
-    /// How many thousandths of that a slow host needs. Above 1000, each node is one with a chance of one
-    /// in four.
+    /// The factor of the processing time of slow hosts, in thousandths. Above 1000, each host is slow with a
+    /// probability of one in four.
     pub slow_host_permille: u64,
-    /// How often the write of a step fails. The node stops and starts again from its disk.
+    /// The probability that the write of a step fails. The node crashes and restarts from its disk.
     pub failed_write_rate: Rate,
-    /// How often a disk says that it has synced and has not: a crash before the next true sync loses what
-    /// was committed since the last.
+    /// The probability that a disk lies about a sync: a crash before the next true sync loses the commits
+    /// since the last one.
     pub lying_sync_rate: Rate,
-    /// Whether such a loss goes unnoticed. Otherwise the node notices it when it starts, as a store does that
-    /// counts its commits elsewhere, and begins afresh under a new name.
+    /// Whether such a loss goes unnoticed. Otherwise the node detects it when it restarts, as a store does
+    /// that counts its commits elsewhere, and starts over as a new replica.
     pub lies_unnoticed: bool,
-    /// How often, per chaos tick, a node loses power in the middle of its next commit.
+    /// The probability, per chaos tick, that a node loses power in the middle of its next commit.
     pub torn_write_probability: Rate,
-    /// How often, per chaos tick, a bit of a stored row flips. The store notices when it reads the row, or
-    /// when it looks through all rows some time later; the node begins afresh under a new name.
+    /// The probability, per chaos tick, that a bit of a stored row flips. The store detects it when it reads
+    /// the row, or by a scrub of all rows some time later, and the node starts over as a new replica.
     pub rot_probability: Rate,
 }
 
@@ -61,7 +60,7 @@ impl Default for HostFaults {
 }
 
 impl HostFaults {
-    /// Sound hosts.
+    /// Hosts without faults.
     pub const fn none() -> Self {
         Self {
             clock_skew_ms: 0,
@@ -83,15 +82,15 @@ impl HostFaults {
         }
     }
 
-    /// Whether any wall clock may be wrong by chance.
-    pub fn bend_clocks(&self) -> bool {
+    /// Whether any wall clock may be wrong at random.
+    pub fn skews_clocks(&self) -> bool {
         self.clock_skew_ms > 0
             || self.clock_drift_ppm > 0
             || self.clock_jump_probability > Rate::ZERO
             || self.clock_freeze_probability > Rate::ZERO
     }
 
-    /// How far a wall clock may be off at most.
+    /// The maximum error of a wall clock, in milliseconds.
     pub(crate) const fn clock_bound_ms(&self) -> u64 {
         let jump = if self.clock_jump_probability.as_ppm() > 0 { self.clock_jump_ms.end } else { 0 };
         let freeze = if self.clock_freeze_probability.as_ppm() > 0 { self.clock_freeze_ms.end } else { 0 };
@@ -99,9 +98,10 @@ impl HostFaults {
         self.clock_skew_ms + jump + freeze + drift
     }
 
-    /// Whether every setting makes sense; the first that does not is named.
+    /// Checks every setting. The error names the first invalid one.
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        /// Beyond a day a peer's word on time is not believed at all; two may be off in opposite ways.
+        /// Replicas reject timestamps that are off by more than a day. Two clocks may be off in opposite
+        /// directions.
         const HALF_DAY_MS: u64 = 43_200_000 / 2;
         for (field, found, max) in [
             ("the clock skew", self.clock_skew_ms, HALF_DAY_MS),
@@ -114,8 +114,12 @@ impl HostFaults {
             }
         }
         if !(1_000..=1_000_000).contains(&self.slow_host_permille) {
-            let (field, found) = ("the slow host factor in thousandths", self.slow_host_permille);
-            return Err(ConfigError::OutOfBounds { field, found, min: 1_000, max: 1_000_000 });
+            return Err(ConfigError::OutOfBounds {
+                field: "the slow host factor in thousandths",
+                found: self.slow_host_permille,
+                min: 1_000,
+                max: 1_000_000,
+            });
         }
         for (field, rate, range) in [
             ("the length of clock jumps", self.clock_jump_probability, &self.clock_jump_ms),
@@ -134,39 +138,39 @@ impl HostFaults {
 }
 
 impl FaultConfig {
-    /// Has every node's wall clock be off by up to `most_ms` from the start, either way.
+    /// Sets the maximum initial error of wall clocks, in milliseconds.
     pub const fn with_clock_skew(mut self, most_ms: u64) -> Self {
         self.hosts.clock_skew_ms = most_ms;
         self
     }
 
-    /// Has wall clocks run too fast or too slow by up to so many parts per million.
+    /// Sets the maximum drift of wall clocks, in parts per million.
     pub const fn with_clock_drift(mut self, most_ppm: u64) -> Self {
         self.hosts.clock_drift_ppm = most_ppm;
         self
     }
 
-    /// Has timers be too long or too short by up to so many parts per million.
+    /// Sets the maximum error of timers, in parts per million.
     pub const fn with_timer_drift(mut self, most_ppm: u64) -> Self {
         self.hosts.timer_drift_ppm = most_ppm;
         self
     }
 
-    /// Sets how often, per chaos tick, a wall clock jumps, and by how many milliseconds, either way.
+    /// Sets the probability, per chaos tick, that a wall clock jumps, and by how many milliseconds.
     pub fn with_clock_jumps(mut self, probability: f64, by_ms: Range<u64>) -> Self {
         self.hosts.clock_jump_probability = self.rate("the clock jump probability", probability);
         self.hosts.clock_jump_ms = by_ms;
         self
     }
 
-    /// Sets how often, per chaos tick, a wall clock stands still, and for how many milliseconds.
+    /// Sets the probability, per chaos tick, that a wall clock stands still, and for how many milliseconds.
     pub fn with_clock_freezes(mut self, probability: f64, for_ms: Range<u64>) -> Self {
         self.hosts.clock_freeze_probability = self.rate("the clock freeze probability", probability);
         self.hosts.clock_freeze_ms = for_ms;
         self
     }
 
-    /// Sets how often, per chaos tick, a node stops to work, and for how many milliseconds.
+    /// Sets the probability, per chaos tick, that a node pauses, and for how many milliseconds.
     pub fn with_pauses(mut self, probability: f64, for_ms: Range<u64>) -> Self {
         self.hosts.pause_probability = self.rate("the pause probability", probability);
         self.hosts.pause_ms = for_ms;
@@ -179,8 +183,8 @@ impl FaultConfig {
         self
     }
 
-    /// Sets how many times as long a slow host works on each input. Above one, each node is one with a
-    /// chance of one in four.
+    /// Sets the factor of the processing time of slow hosts. Above one, each host is slow with a probability
+    /// of one in four.
     #[allow(clippy::float_arithmetic, reason = "read once, at the edge, and rounded to an integer")]
     pub fn with_slow_hosts(mut self, factor: f64) -> Self {
         if (1.0..=1000.0).contains(&factor) {
@@ -191,40 +195,40 @@ impl FaultConfig {
         self
     }
 
-    /// Sets how often the write of a step fails.
+    /// Sets the probability that the write of a step fails.
     pub fn with_failed_writes(mut self, probability: f64) -> Self {
         self.hosts.failed_write_rate = self.rate("the rate of failed writes", probability);
         self
     }
 
-    /// Sets how often a disk lies about a sync. The loss is noticed when the node starts.
+    /// Sets the probability that a disk lies about a sync. The node detects the loss when it restarts.
     pub fn with_lying_syncs(mut self, probability: f64) -> Self {
         self.hosts.lying_sync_rate = self.rate("the rate of lying syncs", probability);
         self
     }
 
-    /// Nobody notices what a lying disk has lost. Beyond what replicas promise: they agree again, but a
-    /// counter that goes on from what its disk still has may count for less than was acknowledged, and
-    /// tombstones are kept, since a member may lack what it said that it has seen.
+    /// Makes losses by lying disks go unnoticed. This is beyond what replicas promise: they converge, but a
+    /// counter that continues from the old state of its disk may be lower than what was acknowledged, and
+    /// tombstones are not collected, since a member may lack what it reported as seen.
     pub const fn without_noticing_lies(mut self) -> Self {
         self.hosts.lies_unnoticed = true;
         self
     }
 
-    /// Sets how often, per chaos tick, a node loses power in the middle of a commit.
+    /// Sets the probability, per chaos tick, that a node loses power in the middle of a commit.
     pub fn with_torn_writes(mut self, probability: f64) -> Self {
         self.hosts.torn_write_probability = self.rate("the probability of torn writes", probability);
         self
     }
 
-    /// Sets how often, per chaos tick, a bit of a row on a node's disk flips.
+    /// Sets the probability, per chaos tick, that a bit of a stored row flips.
     pub fn with_rot(mut self, probability: f64) -> Self {
         self.hosts.rot_probability = self.rate("the rot probability", probability);
         self
     }
 
-    /// All faults of disks but unnoticed losses: writes fail and syncs lie with this probability, and with
-    /// a tenth of it, per chaos tick, power fails within a commit or a bit flips.
+    /// Sets all faults of disks except for unnoticed losses: writes fail and syncs lie with this probability,
+    /// and with a tenth of it, per chaos tick, power fails within a commit or a bit flips.
     #[allow(clippy::float_arithmetic, reason = "read once, at the edge, and rounded to an integer")]
     pub fn with_disk_faults(self, probability: f64) -> Self {
         let tenth = probability / 10.0;
@@ -240,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_of_hosts_that_make_no_sense_are_named() {
+    fn names_invalid_host_settings() {
         let base = FaultConfig::none;
         for (faults, named) in [
             (base().with_clock_skew(1 << 40), "the clock skew"),
@@ -262,8 +266,8 @@ mod tests {
         }
         assert_eq!(base().with_disk_faults(0.1).with_pauses(0.1, 1..2).validate(), Ok(()));
         assert!(
-            !base().with_disk_faults(0.1).hosts.bend_clocks()
-                && base().with_clock_skew(1).hosts.bend_clocks()
+            !base().with_disk_faults(0.1).hosts.skews_clocks()
+                && base().with_clock_skew(1).hosts.skews_clocks()
         );
     }
 }

@@ -1,23 +1,23 @@
-//! Which nodes of a run are hostile, and how often they attack.
+//! Adversaries: which nodes of a run are hostile, and how often they attack.
 
 use super::attack::{Lie, Lies};
 use super::config::{ConfigError, FaultConfig, Rate};
 use serde::{Deserialize, Serialize};
 
-/// How often a hostile node bends a frame, unless it is said.
-const USUALLY: Rate = Rate::ppm(200_000);
+/// The default of [`HostileFaults::rate`].
+const DEFAULT_RATE: Rate = Rate::ppm(200_000);
 
-/// Which nodes of a run are hostile, and how they lie.
+/// Which nodes of a run are hostile, and which attacks they make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HostileFaults {
-    /// How many of the nodes that the run begins with are hostile: the last ones.
+    /// The number of hostile nodes: the last ones of those that the run begins with.
     pub nodes: usize,
-    /// How many of these are no members: the last ones again.
+    /// The number of hostile nodes that are not members: the last ones again.
     pub outsiders: usize,
-    /// How often a hostile node bends a frame that it sends.
+    /// The probability that a hostile node alters a frame that it sends.
     pub rate: Rate,
-    /// What they say; every kind if none is named.
+    /// The kinds of attacks. An empty set means all.
     pub lies: Lies,
 }
 
@@ -28,19 +28,20 @@ impl Default for HostileFaults {
 }
 
 impl HostileFaults {
-    /// Nobody is hostile.
+    /// No node is hostile.
     pub const fn none() -> Self {
-        Self { nodes: 0, outsiders: 0, rate: USUALLY, lies: Lies::NONE }
+        Self { nodes: 0, outsiders: 0, rate: DEFAULT_RATE, lies: Lies::NONE }
     }
 
-    /// What hostile nodes say.
+    /// The kinds of attacks that hostile nodes make.
     pub fn kinds(&self) -> Lies {
         if self.lies.is_none() { Lies::all() } else { self.lies }
     }
 
-    /// Whether every setting makes sense; the first that does not is named.
+    /// Checks every setting. The error names the first invalid one.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        let (found, max) = (self.outsiders as u64, self.nodes as u64);
+        let found = self.outsiders as u64;
+        let max = self.nodes as u64;
         if max > 0 && found > max {
             return Err(ConfigError::OutOfBounds { field: "the number of outsiders", found, min: 0, max });
         }
@@ -49,25 +50,25 @@ impl HostileFaults {
 }
 
 impl FaultConfig {
-    /// Has the last so many of the nodes that a run begins with be hostile members.
+    /// Makes the last `nodes` of the nodes that a run begins with hostile.
     pub const fn with_hostile(mut self, nodes: usize) -> Self {
         self.hostile.nodes = nodes;
         self
     }
 
-    /// Has the last so many of the hostile nodes be no members.
+    /// Makes the last `nodes` of the hostile nodes outsiders: they are not members.
     pub const fn with_outsiders(mut self, nodes: usize) -> Self {
         self.hostile.outsiders = nodes;
         self
     }
 
-    /// Sets how often a hostile node bends a frame that it sends.
+    /// Sets the probability that a hostile node alters a frame that it sends.
     pub fn with_lie_rate(mut self, probability: f64) -> Self {
         self.hostile.rate = self.rate("the rate of lies", probability);
         self
     }
 
-    /// Sets what hostile nodes say.
+    /// Sets the kinds of attacks.
     pub fn with_lies(mut self, lies: impl IntoIterator<Item = Lie>) -> Self {
         self.hostile.lies = lies.into_iter().collect();
         self

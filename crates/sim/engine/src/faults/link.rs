@@ -1,4 +1,4 @@
-//! What goes wrong with single links: their capacity, their bad stretches, and what carries the frames.
+//! The faults of single links: their capacity, their bursts of losses, and connections.
 
 use crate::faults::config::{ConfigError, FaultConfig, Rate};
 use crate::faults::serde_units;
@@ -10,69 +10,69 @@ use syncline_types::SimDuration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkModel {
-    /// Each frame fends for itself, as with UDP. The harsher model.
+    /// Datagrams, as of UDP: frames are independent of each other. This is the harsher model.
     #[default]
     Datagram,
-    /// Connections, as of TCP or QUIC: a frame arrives once and in order, or the connection breaks and
-    /// takes everything with it that was on its way, in both directions. The next frame sets it up
-    /// again, which costs a round trip. What loses a datagram costs a retransmission here, and a full
-    /// queue makes the sender wait.
+    /// Connections, as of TCP or QUIC, with in-order delivery: each frame arrives once and in order, or the
+    /// connection breaks and all frames in flight on it are lost, in both directions. The next frame opens a
+    /// new connection, which costs a round trip. What loses a datagram costs a retransmission here, and a
+    /// full queue makes the sender wait.
     Stream,
 }
 
-/// The faults of links, beside the latency, loss, duplication and corruption that all links share.
-/// By default there are none, and links cost nothing.
+/// The faults of single links, in addition to the latency, loss, duplication and corruption that all links
+/// share. By default there are none, and the simulation of links costs nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LinkFaults {
-    /// What carries the frames.
+    /// Whether frames are datagrams or connections carry them.
     pub model: LinkModel,
-    /// How many bytes per second a link carries in each direction; 0 for any number.
+    /// The capacity of a link in each direction, in bytes per second; 0 for unbounded.
     pub bandwidth: u64,
-    /// Whether that is what a node can send to all others together, not to each.
+    /// Whether a node shares this capacity between all its links.
     pub shared_uplink: bool,
-    /// How many bytes may wait for their turn, where the bandwidth is bounded; a frame that finds no
-    /// room is dropped.
+    /// How many bytes may wait to be sent, if the bandwidth is bounded. A frame that finds no room is
+    /// dropped.
     pub queue_bytes: u64,
-    /// How often a frame takes much longer: half of those at least twice as long, one of ten at least
-    /// ten times, one of a hundred at least a hundred times (a Pareto tail).
+    /// The probability that a frame falls into the latency tail, a Pareto distribution: half of these frames
+    /// take at least twice as long, one of ten at least ten times, one of a hundred at least a hundred times.
     pub tail_rate: Rate,
-    /// The longest that the tail makes a frame take.
+    /// The maximum latency in the tail.
     #[serde(with = "serde_units::time")]
     pub tail_most: SimDuration,
-    /// How often a link is a bad one for the whole run, each direction for itself.
+    /// The probability that one direction of a link is bad, for the whole run.
     pub bad_link_rate: Rate,
-    /// Up to how many times longer frames take on a bad link: each draws its own factor.
+    /// The maximum factor of the latency of bad links. Each draws its own factor.
     pub bad_link_slowdown: u64,
-    /// How often a frame is lost on a bad link besides.
+    /// The additional probability that a bad link loses a frame.
     pub bad_link_loss: Rate,
-    /// How often, per frame, a link begins a bad stretch (Gilbert and Elliott's model).
+    /// The probability, per frame, that a burst of losses begins (the model of Gilbert and Elliott).
     pub burst_rate: Rate,
-    /// How often, per frame, it ends one.
+    /// The probability, per frame, that a burst ends.
     pub burst_end_rate: Rate,
-    /// How often a frame is lost within.
+    /// The probability that a frame within a burst is lost.
     pub burst_loss: Rate,
-    /// How long it lasts at most, however few frames there are.
+    /// The maximum length of a burst, however few frames there are.
     #[serde(with = "serde_units::time")]
     pub burst_most: SimDuration,
-    /// Which share of the partitions that happen by chance stops frames in one direction only.
+    /// The share of random partitions that block frames in one direction only.
     pub one_way_share: Rate,
-    /// Which share of them splits the network into more than two groups.
+    /// The share of random partitions that split the network into more than two groups.
     pub group_share: Rate,
-    /// How often the link between two nodes is one that goes up and down while chaos lasts.
+    /// The probability that the link between two nodes flaps: it goes up and down while chaos lasts.
     pub flap_rate: Rate,
-    /// How long it stays up, in milliseconds; each link draws its own length.
+    /// How long a flapping link is up, in milliseconds. Each link draws its own length.
     #[serde(with = "serde_units::range")]
     pub flap_up_ms: Range<u64>,
-    /// How long it stays down.
+    /// How long a flapping link is down, in milliseconds.
     #[serde(with = "serde_units::range")]
     pub flap_down_ms: Range<u64>,
-    /// How often, per frame and while chaos lasts, a connection breaks. Only streams have any.
+    /// The probability, per frame and while chaos lasts, that a connection breaks. Datagrams have none.
     pub reset_rate: Rate,
-    /// After what time a stream sends again what did not get through.
+    /// The time after which a connection retransmits a frame that was lost.
     #[serde(with = "serde_units::time")]
     pub retransmit_after: SimDuration,
-    /// After what time in which nothing got through a connection breaks.
+    /// The time without progress after which a connection breaks.
     #[serde(with = "serde_units::time")]
     pub reset_after: SimDuration,
 }
@@ -84,10 +84,10 @@ impl Default for LinkFaults {
 }
 
 impl LinkFaults {
-    /// How many bytes may wait for their turn unless it is said.
+    /// The default of [`LinkFaults::queue_bytes`].
     pub const QUEUE_BYTES: u64 = 65_536;
 
-    /// Links that have nothing wrong with them.
+    /// Links without faults of their own.
     pub const fn none() -> Self {
         Self {
             model: LinkModel::Datagram,
@@ -114,19 +114,20 @@ impl LinkFaults {
         }
     }
 
-    /// Whether links have to be looked at frame by frame.
+    /// Whether any fault concerns single links, so that the router needs their state for each frame.
     pub(crate) fn are_on(&self) -> bool {
         let rates = [self.tail_rate, self.bad_link_rate, self.burst_rate, self.flap_rate];
         self.model == LinkModel::Stream || self.bandwidth > 0 || rates.iter().any(|rate| *rate > Rate::ZERO)
     }
 
-    /// Whether every setting makes sense; the first that does not is named.
+    /// Checks every setting. The error names the first invalid one.
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         const DAY_MS: u64 = 86_400_000;
         const TERABYTE: u64 = 1_000_000_000_000;
         let bandwidth = if self.bandwidth == 0 { 1_000 } else { self.bandwidth };
         let tail = self.tail_most.as_millis();
-        let (again, reset) = (self.retransmit_after.as_millis(), self.reset_after.as_millis());
+        let again = self.retransmit_after.as_millis();
+        let reset = self.reset_after.as_millis();
         for (field, found, min, max) in [
             ("the bandwidth in bytes per second", bandwidth, 1_000, TERABYTE),
             ("the queue of a link in bytes", self.queue_bytes, 0, TERABYTE),
@@ -163,27 +164,28 @@ impl LinkFaults {
 }
 
 impl FaultConfig {
-    /// Bounds the bytes per second of each link in each direction, and the bytes that may wait.
+    /// Bounds the capacity of each link in each direction, in bytes per second, and the bytes that may wait.
     pub const fn with_bandwidth(mut self, bytes_per_second: u64, queue_bytes: u64) -> Self {
-        (self.links.bandwidth, self.links.queue_bytes) = (bytes_per_second, queue_bytes);
+        self.links.bandwidth = bytes_per_second;
+        self.links.queue_bytes = queue_bytes;
         self
     }
 
-    /// As [`FaultConfig::with_bandwidth`], for what a node sends to all others together.
+    /// As [`FaultConfig::with_bandwidth`], but each node shares the capacity between all its links.
     pub const fn with_uplinks(mut self, bytes_per_second: u64, queue_bytes: u64) -> Self {
         self.links.shared_uplink = true;
         self.with_bandwidth(bytes_per_second, queue_bytes)
     }
 
-    /// Sets how often a frame takes much longer, and how long at most.
+    /// Sets the probability that a frame falls into the latency tail, and the maximum latency there.
     pub fn with_latency_tail(mut self, probability: f64, most: SimDuration) -> Self {
         self.links.tail_rate = self.rate("the rate of the latency's tail", probability);
         self.links.tail_most = most;
         self
     }
 
-    /// Sets how often a link is a bad one, each direction for itself: up to how many times slower, and
-    /// how often it loses a frame besides.
+    /// Sets the probability that one direction of a link is bad, its maximum factor of the latency, and its
+    /// additional probability of loss.
     pub fn with_bad_links(mut self, probability: f64, slowdown: u64, loss: f64) -> Self {
         self.links.bad_link_rate = self.rate("the rate of bad links", probability);
         self.links.bad_link_slowdown = slowdown;
@@ -191,8 +193,8 @@ impl FaultConfig {
         self
     }
 
-    /// Sets how often, per frame, a link begins a bad stretch, how many frames that lasts in the mean,
-    /// and how often a frame is lost within. No frames count as one.
+    /// Sets the probability, per frame, that a burst of losses begins, its mean length in frames, and the
+    /// probability of loss within. A length of 0 counts as 1.
     pub fn with_burst_loss(mut self, probability: f64, frames: u32, loss: f64) -> Self {
         self.links.burst_rate = self.rate("the rate of bad stretches", probability);
         self.links.burst_end_rate = Rate::ppm((1_000_000 / frames.max(1)).max(1));
@@ -200,40 +202,42 @@ impl FaultConfig {
         self
     }
 
-    /// Sets which share of the partitions by chance stops frames in one direction only.
+    /// Sets the share of random partitions that block frames in one direction only.
     pub fn with_one_way_partitions(mut self, share: f64) -> Self {
         self.links.one_way_share = self.rate("the share of one-way partitions", share);
         self
     }
 
-    /// Sets which share of the partitions by chance splits the network into more than two groups.
+    /// Sets the share of random partitions that split the network into more than two groups.
     pub fn with_group_partitions(mut self, share: f64) -> Self {
         self.links.group_share = self.rate("the share of group partitions", share);
         self
     }
 
-    /// Sets how often the link between two nodes goes up and down while chaos lasts, and for how long it
-    /// is up and down, in milliseconds.
+    /// Sets the probability that the link between two nodes flaps while chaos lasts, and how long it is up
+    /// and down, in milliseconds.
     pub fn with_flapping(mut self, probability: f64, up_ms: Range<u64>, down_ms: Range<u64>) -> Self {
         self.links.flap_rate = self.rate("the rate of flapping links", probability);
-        (self.links.flap_up_ms, self.links.flap_down_ms) = (up_ms, down_ms);
+        self.links.flap_up_ms = up_ms;
+        self.links.flap_down_ms = down_ms;
         self
     }
 
-    /// Has connections carry the frames.
+    /// Uses connections instead of datagrams.
     pub const fn with_stream_links(mut self) -> Self {
         self.links.model = LinkModel::Stream;
         self
     }
 
-    /// Sets after what time a stream sends again what did not get through, and after what time in which
-    /// nothing got through its connection breaks.
+    /// Sets the time after which a connection retransmits, and the time without progress after which it
+    /// breaks.
     pub const fn with_stream_times(mut self, retransmit: SimDuration, reset: SimDuration) -> Self {
-        (self.links.retransmit_after, self.links.reset_after) = (retransmit, reset);
+        self.links.retransmit_after = retransmit;
+        self.links.reset_after = reset;
         self
     }
 
-    /// Has connections carry the frames, and sets how often, per frame, one breaks.
+    /// Uses connections, and sets the probability, per frame, that one breaks.
     pub fn with_resets(mut self, probability: f64) -> Self {
         self.links.reset_rate = self.rate("the rate of resets", probability);
         self.with_stream_links()
@@ -245,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_that_make_no_sense_are_named() {
+    fn names_invalid_values() {
         let base = FaultConfig::default;
         let brief = SimDuration::from_millis(10);
         for (faults, word) in [
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_concerns_single_frames_makes_links_be_looked_at() {
+    fn link_state_is_optional() {
         let base = FaultConfig::heavy_chaos;
         assert!(!base().links.are_on());
         assert!(!base().with_one_way_partitions(0.5).with_group_partitions(0.5).links.are_on());

@@ -1,20 +1,20 @@
-//! How settings are written where people read and edit them: a time as `250ms`, a probability as `0.1`,
-//! a range as `100..500`.
+//! The text form of settings in files that people read and edit: a time as `250ms`, a probability as `0.1`, a
+//! range as `100..500`.
 
 use crate::faults::config::Rate;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use syncline_types::{SimDuration, SimTime};
 
-/// A time or a span of time: a whole number with its unit, `us`, `ms`, `s`, `m` or `h`.
+/// A time or a duration: a whole number with its unit, `us`, `ms`, `s`, `m` or `h`.
 pub mod time {
     use super::*;
 
-    /// What is counted in microseconds.
+    /// A type that counts microseconds.
     pub trait Micros: Copy {
-        /// From microseconds.
+        /// The value of so many microseconds.
         fn of(micros: u64) -> Self;
-        /// In microseconds.
+        /// The value in microseconds.
         fn micros(self) -> u64;
     }
 
@@ -36,11 +36,11 @@ pub mod time {
         }
     }
 
-    /// The units, from the longest, in microseconds.
+    /// The units with their lengths in microseconds, from the longest.
     const UNITS: [(&str, u64); 5] =
         [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
 
-    /// In the longest unit that holds it without a fraction; hours and minutes only where exact and not zero.
+    /// The text in the longest unit that needs no fraction; zero is `0ms`.
     pub fn write(micros: u64) -> String {
         let (unit, size) = UNITS
             .into_iter()
@@ -53,7 +53,7 @@ pub mod time {
     ///
     /// # Errors
     ///
-    /// What a time looks like, if this is none.
+    /// If the text is not a time: a message that shows what a time looks like.
     pub fn read(text: &str) -> Result<u64, String> {
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let unit = text.get(digits.len()..).unwrap_or_default();
@@ -62,29 +62,29 @@ pub mod time {
         micros.ok_or_else(|| format!("{text:?} is no time; a time looks like 500us, 250ms, 20s, 5m or 1h"))
     }
 
-    /// For `#[serde(with)]`.
+    /// The function that `#[serde(with)]` calls.
     pub fn serialize<T: Micros, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&write(value.micros()))
     }
 
-    /// For `#[serde(with)]`.
+    /// The function that `#[serde(with)]` calls.
     pub fn deserialize<'de, T: Micros, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
         let text = String::deserialize(from)?;
         read(&text).map(T::of).map_err(D::Error::custom)
     }
 }
 
-/// A range of whole numbers, `100..500`, without its end.
+/// A half-open range of whole numbers, `100..500`.
 pub mod range {
     use super::*;
     use std::ops::Range;
 
-    /// For `#[serde(with)]`.
+    /// The function that `#[serde(with)]` calls.
     pub fn serialize<S: Serializer>(value: &Range<u64>, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&format!("{}..{}", value.start, value.end))
     }
 
-    /// For `#[serde(with)]`.
+    /// The function that `#[serde(with)]` calls.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Range<u64>, D::Error> {
         let text = String::deserialize(from)?;
         let range =
@@ -115,7 +115,7 @@ mod tests {
     use super::time::{read, write};
 
     #[test]
-    fn a_time_is_written_in_the_longest_unit_that_holds_it() {
+    fn writes_the_longest_exact_unit() {
         for (micros, text) in
             [(0, "0ms"), (1, "1us"), (2_500, "2500us"), (250_000, "250ms"), (90_000_000, "90s")]
         {

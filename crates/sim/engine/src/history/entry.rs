@@ -1,4 +1,4 @@
-//! What a history consists of.
+//! The parts of a history.
 
 use crate::event::CrashPoint;
 use crate::history::History;
@@ -6,37 +6,37 @@ use crate::network::{DropCause, PartitionSpec};
 use crate::node_id::NodeId;
 use serde::{Serialize, Serializer};
 
-/// One event, and what it did.
+/// One event, and its effects.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Entry {
-    /// Its number, from zero.
+pub struct HistoryEntry {
+    /// The number of the entry, from zero.
     pub number: u64,
-    /// How many events of the run there had been with it; those before the first event have none.
+    /// The number of events of the run so far, this one included. Entries from before the first event have 0.
     pub event: u64,
-    /// When, in microseconds.
+    /// The time of the event, in microseconds.
     pub at_us: u64,
-    /// To which node, if to one.
+    /// The node that the event happened to, if it happened to one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeId>,
-    /// What.
-    pub what: What,
-    /// The entry that made it happen: it sent the frame, set the timer, or scheduled this. `None` for
-    /// what the scenario, the workload or a test scheduled.
+    /// The kind of event.
+    pub what: EntryKind,
+    /// The entry that caused this one: it sent the frame, set the timer, or scheduled the event. `None` for
+    /// events that the scenario, the workload or a test scheduled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<u64>,
-    /// The entry before it on the same node.
+    /// The previous entry of the same node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-    /// The first eight bytes of the node's digest after it, as hex digits.
+    /// The first eight bytes of the node's digest after the event, in hex.
     #[serde(serialize_with = "hex")]
     pub digest: u64,
-    /// Whether the node's digest was another before.
+    /// Whether the event changed the node's digest.
     #[serde(skip_serializing_if = "is_false")]
     pub changed: bool,
-    /// The frames that it sent, by number.
+    /// The numbers of the frames that the node sent in this event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sent: Vec<u64>,
-    /// What the node had to say.
+    /// The notes about the event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
 }
@@ -47,188 +47,184 @@ const fn is_false(flag: &bool) -> bool {
 }
 
 fn hex<S: Serializer>(digest: &u64, to: S) -> Result<S::Ok, S::Error> {
-    // As digests are shown elsewhere: by their bytes.
+    // Digests are displayed in the order of their bytes; the number is little-endian.
     to.collect_str(&format_args!("{:016x}", digest.swap_bytes()))
 }
 
-/// What happened.
+/// The kind of an entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum What {
-    /// A node was told who takes part, and started if it had not.
+pub enum EntryKind {
+    /// A node got the list of members, and started if it had not.
     Peers,
-    /// A copy of a frame arrived, or would have.
+    /// A copy of a frame arrived, or was dropped on arrival.
     Arrival {
-        /// Which frame.
+        /// The number of the frame.
         frame: u64,
-        /// Which copy: zero is the first, one is its duplicate.
+        /// The index of the copy: 0 is the first, 1 its duplicate.
         copy: u8,
     },
-    /// A timer ran out.
+    /// A timer of a node fired.
     Timer {
-        /// Which, by the number that the actor gave it.
+        /// The id that the actor gave to the timer.
         timer: u64,
     },
-    /// An application wrote.
+    /// The workload asked a node for an operation.
     Write,
-    /// A node was told to crash: at once, or somewhere in its next step.
+    /// A node crashed, or will crash in its next step.
     Crash {
-        /// Where.
+        /// The scripted point of the crash; `None` for a random one.
         point: Option<CrashPoint>,
     },
-    /// A node came back.
+    /// A node restarted after a crash.
     Restart,
-    /// The network split.
+    /// A partition started, random or scripted.
     PartitionStart {
-        /// Which partition.
+        /// The number of the partition.
         partition: u64,
-        /// Who cannot reach whom.
+        /// Its specification, if it is up.
         cut: Option<PartitionSpec>,
     },
-    /// A partition ended.
+    /// A partition ended, or was healed.
     PartitionEnd {
-        /// Which.
+        /// The number of the partition.
         partition: u64,
     },
-    /// A node left.
+    /// A node left: it lost its links.
     Leave,
-    /// A node that had left came back.
+    /// A node that had left returned.
     Return,
-    /// A node went for good.
+    /// A node retired for the rest of the run.
     Retire,
     /// A late node joined.
     Join,
-    /// A node heard whom it can reach now.
+    /// A node learned which nodes it can reach.
     ReachChanged,
-    /// Something happened to the host that a node runs on.
+    /// A fault of a host, or the end of one.
     Host {
-        /// What, in words.
+        /// What happened, as a clause about the node.
         what: String,
     },
-    /// One direction of a link became another, or its connection was broken.
-    LinkChanged {
-        /// From whom it leads.
-        from: NodeId,
-        /// To whom.
-        to: NodeId,
-    },
+    /// The properties of one direction of a link changed, or its connection broke.
+    #[allow(missing_docs, reason = "the fields' names say what they hold")]
+    LinkChanged { from: NodeId, to: NodeId },
 }
 
-/// One frame.
+/// One frame that was sent.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Frame {
-    /// Its number, from zero.
+pub struct FrameRecord {
+    /// The number of the frame, from zero.
     pub number: u64,
-    /// By whom it was sent.
+    /// The sender.
     pub from: NodeId,
-    /// To whom.
+    /// The receiver.
     pub to: NodeId,
-    /// What it carries: a place in [`History::kinds`].
+    /// The kind of message: an index into [`History::kinds`].
     pub kind: u8,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub bytes: usize,
-    /// Whether nobody waits for it.
+    /// Whether the run may end while the frame is in flight.
     pub housekeeping: bool,
-    /// When it was sent, in microseconds.
+    /// The time of sending, in microseconds.
     pub at_us: u64,
-    /// The entry that sent it, if it is known.
+    /// The number of the entry in which it was sent, if it is known.
     pub by: Option<u64>,
-    /// What became of it, and of its duplicate if the network made one.
-    pub copies: Vec<Copy>,
+    /// The first copy, and its duplicate if the network made one.
+    pub copies: Vec<FrameCopy>,
 }
 
 /// One copy of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct Copy {
-    /// When it arrives, or was dropped, in microseconds.
+pub struct FrameCopy {
+    /// The time at which it arrives, or was dropped, in microseconds.
     pub at_us: u64,
-    /// Whether a bit was flipped on its way.
+    /// Whether a bit was flipped in transit.
     pub corrupt: bool,
-    /// What became of it.
+    /// The fate of the copy.
     pub fate: Fate,
-    /// The entry of its arrival, once it has arrived.
+    /// The number of the entry of its arrival, once it has arrived.
     pub arrival: Option<u64>,
 }
 
-/// What became of a copy of a frame.
+/// The fate of a copy of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
-    /// It is on its way.
+    /// It is in flight.
     InFlight,
-    /// It took effect.
+    /// It took effect on its receiver.
     Delivered,
-    /// It did not, for this cause.
+    /// It was dropped for this cause.
     Dropped(DropCause),
-    /// It is gone, and the network did not account for it.
+    /// It is gone, and the network did not account for it: a bug of the simulator.
     Unrecorded,
 }
 
-/// What a node had to say.
+/// A note about what a node did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Note {
-    /// A replica of one's own did what it was asked for.
+    /// An actor completed an operation of the workload.
     Done {
-        /// What, in its own words.
+        /// The operation, as the actor describes it.
         what: String,
     },
-    /// A session began.
+    /// A session with a peer began.
     SessionStarted {
-        /// With whom.
+        /// The other end of the session.
         peer: NodeId,
     },
-    /// A session ended.
+    /// A session with a peer ended.
     SessionEnded {
-        /// With whom.
+        /// The other end of the session.
         peer: NodeId,
-        /// When it had begun, in microseconds.
+        /// The time at which it began, in microseconds.
         started_at_us: u64,
-        /// The protocol that was chosen, if it came to that.
+        /// The protocol that was negotiated, if the session got so far.
         protocol: Option<String>,
-        /// How it ended.
-        outcome: Ended,
-        /// Why it ended so, in words.
+        /// The outcome of the session.
+        outcome: SessionEnd,
+        /// A description of the reason.
         why: String,
-        /// Requests answered.
+        /// How many requests were answered.
         round_trips: u64,
-        /// Records moved, either way.
+        /// How many records were transferred, in either direction.
         records: u64,
     },
     /// A delta was applied.
     DeltaApplied {
-        /// How many actions it held.
+        /// How many actions it contained.
         actions: u64,
     },
-    /// A delta was refused, or could not be applied when its turn came.
+    /// A delta was refused, or could not be applied after its parents were.
     DeltaRefused {
-        /// Why.
+        /// A description of the reason.
         why: String,
     },
     /// A write was accepted.
     WriteAccepted {
-        /// The entities that it wrote to, in hex.
+        /// The ids of the entities that it changed, in hex.
         entities: Vec<String>,
     },
-    /// A write could not be done.
+    /// A write was rejected.
     WriteRefused {
-        /// Why.
+        /// A description of the reason.
         why: String,
     },
-    /// Records were forgotten that are dead for all.
+    /// Tombstones below the horizon were collected.
     Forgot {
-        /// How many.
+        /// How many tombstones were collected.
         records: u64,
     },
     /// The node went down.
     WentDown,
-    /// The node came back.
+    /// The node restarted after a crash.
     CameBack,
-    /// The node has something to say of another of its contexts than the first.
+    /// A note about another context of the node than the first.
     InContext {
         /// The number of the context.
         context: usize,
-        /// What.
+        /// The note itself.
         note: Box<Self>,
     },
 }
@@ -236,55 +232,61 @@ pub enum Note {
 /// How a session ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ended {
-    /// Both roots were compared and are equal.
+pub enum SessionEnd {
+    /// Both roots were compared, and they are equal.
     Converged,
-    /// Another is owed, and nothing is wrong.
+    /// Another session is pending, and nothing failed.
     Owed,
-    /// It could not do its work.
+    /// The session failed, and will not be continued.
     Failed,
 }
 
-impl Entry {
-    /// The frame that arrived, if one did.
+impl HistoryEntry {
+    /// The number of the frame that arrived, if this is an arrival.
     pub const fn arrived(&self) -> Option<u64> {
         match self.what {
-            What::Arrival { frame, .. } => Some(frame),
+            EntryKind::Arrival { frame, .. } => Some(frame),
             _ => None,
         }
     }
 
-    /// Whether it is a fault, or the end of one.
+    /// Whether the entry is a fault, or the end of one.
     pub const fn is_fault(&self) -> bool {
         !matches!(
             self.what,
-            What::Peers | What::Arrival { .. } | What::Timer { .. } | What::Write | What::ReachChanged
+            EntryKind::Peers
+                | EntryKind::Arrival { .. }
+                | EntryKind::Timer { .. }
+                | EntryKind::Write
+                | EntryKind::ReachChanged
         )
     }
 
-    /// The entry in one line.
+    /// A description of the entry, in one line.
     pub(super) fn words(&self, history: &History) -> String {
         let node = self.node.map_or("the network", |node| history.name(node));
         let what = match &self.what {
-            What::Peers => "starts, or hears who takes part".to_owned(),
-            What::Arrival { frame, copy } => self.arrival_words(history, *frame, *copy),
-            What::Timer { timer } => format!("timer {timer:x} runs out"),
-            What::Write => "the application writes".to_owned(),
-            What::Crash { point: Some(point) } => format!("crashes ({point:?})"),
-            What::Crash { point: None } => "crashes".to_owned(),
-            What::Restart => "restarts".to_owned(),
-            What::PartitionStart { partition, cut: Some(cut) } => format!("partition {partition}: {cut:?}"),
-            What::PartitionStart { partition, cut: None } => format!("partition {partition} begins"),
-            What::PartitionEnd { partition } => format!("partition {partition} ends"),
-            What::Leave => "leaves".to_owned(),
-            What::Return => "comes back".to_owned(),
-            What::Retire => "is taken out for good".to_owned(),
-            What::Join => "joins".to_owned(),
-            What::LinkChanged { from, to } => {
+            EntryKind::Peers => "starts, or hears who takes part".to_owned(),
+            EntryKind::Arrival { frame, copy } => self.arrival_words(history, *frame, *copy),
+            EntryKind::Timer { timer } => format!("timer {timer:x} runs out"),
+            EntryKind::Write => "the application writes".to_owned(),
+            EntryKind::Crash { point: Some(point) } => format!("crashes ({point:?})"),
+            EntryKind::Crash { point: None } => "crashes".to_owned(),
+            EntryKind::Restart => "restarts".to_owned(),
+            EntryKind::PartitionStart { partition, cut: Some(cut) } => {
+                format!("partition {partition}: {cut:?}")
+            }
+            EntryKind::PartitionStart { partition, cut: None } => format!("partition {partition} begins"),
+            EntryKind::PartitionEnd { partition } => format!("partition {partition} ends"),
+            EntryKind::Leave => "leaves".to_owned(),
+            EntryKind::Return => "comes back".to_owned(),
+            EntryKind::Retire => "is taken out for good".to_owned(),
+            EntryKind::Join => "joins".to_owned(),
+            EntryKind::LinkChanged { from, to } => {
                 format!("the link from {} to {} changes", history.name(*from), history.name(*to))
             }
-            What::ReachChanged => "hears whom it can reach".to_owned(),
-            What::Host { what } => what.clone(),
+            EntryKind::ReachChanged => "hears whom it can reach".to_owned(),
+            EntryKind::Host { what } => what.clone(),
         };
         let notes: Vec<String> = self.notes.iter().map(|note| note.words(history)).collect();
         let notes = if notes.is_empty() { String::new() } else { format!("; {}", notes.join(", ")) };
@@ -304,12 +306,12 @@ impl Entry {
 }
 
 impl Note {
-    /// The same, said of the context of this number.
+    /// This note as one about the context with this number.
     pub fn of_context(self, context: usize) -> Self {
         if context == 0 { self } else { Self::InContext { context, note: Box::new(self) } }
     }
 
-    /// Which context it is of, and what it says of that.
+    /// The number of the context that the note is about, and the note without it.
     pub fn in_context(&self) -> (usize, &Self) {
         match self {
             Self::InContext { context, note } => (*context, note),

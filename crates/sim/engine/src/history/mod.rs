@@ -1,42 +1,44 @@
-//! The history of a run: everything that happened, and what made it happen.
+//! The history of a run: every event, and what caused it.
 //!
-//! Off unless [`SimConfig::with_history`](sync_sim_cluster::runtime::SimConfig::with_history) asks for it, and then
-//! [`SimRuntime::history`](sync_sim_cluster::runtime::SimRuntime::history) has it. A history is plain data: an [`Entry`] for
-//! each event, in order, and a [`Frame`] for each frame, in the order of sending. They refer to each other
-//! by number, and a number stays the same however much was forgotten before it. Times are microseconds,
-//! nodes are numbers, and names stand beside them, so that whoever reads one needs nothing else.
+//! [`World::record_history`](crate::world::World::record_history) starts it, and
+//! [`World::history`](crate::world::World::history) returns it. A history is plain data: a [`HistoryEntry`]
+//! for each event, in order, and a [`FrameRecord`] for each frame, in the order of sending. They refer to
+//! each other by number, and a number stays the same when earlier entries are dropped. Times are in
+//! microseconds and nodes are numbers; the names of nodes and of kinds of frames are stored beside them, so
+//! that a history can be read without anything else.
 //!
-//! *Happened before* is [`Entry::before`] (the entry before on the same node) and [`Entry::cause`] (the
-//! entry that sent the frame, set the timer or scheduled the event), over and over:
-//! [`History::past`]; [`History::clocks`] gives the same as vector clocks.
+//! The causal order (*happened before*, Lamport 1978) is the transitive closure of [`HistoryEntry::before`]
+//! (the previous entry of the same node) and [`HistoryEntry::cause`] (the entry that sent the frame, set the
+//! timer or scheduled the event). [`History::past`] computes it for one entry, [`History::clocks`] as vector
+//! clocks.
 
 mod entry;
 mod recorder;
 
-pub use entry::{Copy, Ended, Entry, Fate, Frame, Note, What};
+pub use entry::{EntryKind, Fate, FrameCopy, FrameRecord, HistoryEntry, Note, SessionEnd};
 pub(crate) use recorder::Recorder;
 
 use crate::node_id::NodeId;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Everything that happened in a run, or the last part of it.
+/// All events of a run, or the last part of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct History {
     /// The nodes' names, by number.
     pub nodes: Vec<String>,
-    /// What frames carry, by [`Frame::kind`].
+    /// The names of the kinds of messages, by [`FrameRecord::kind`].
     pub kinds: Vec<String>,
-    /// Entries that came first and are not kept: the number of the first that is. Not zero means that
-    /// the history is truncated.
+    /// How many entries were dropped, which is the number of the first stored one. If it is not zero, the
+    /// history is truncated.
     pub forgotten: u64,
-    /// The number of the first frame that is kept.
+    /// How many frames were dropped, which is the number of the first stored one.
     pub forgotten_frames: u64,
-    /// What happened, in order.
-    pub entries: VecDeque<Entry>,
-    /// The frames, in the order of sending.
-    pub frames: VecDeque<Frame>,
-    /// How many entries, and how many frames, are kept.
+    /// The stored entries, in the order of events.
+    pub entries: VecDeque<HistoryEntry>,
+    /// The stored frames, in the order of sending.
+    pub frames: VecDeque<FrameRecord>,
+    /// The maximum number of stored entries, and of stored frames.
     pub limit: usize,
 }
 
@@ -46,13 +48,13 @@ impl History {
         self.forgotten > 0
     }
 
-    /// An entry by its number, if it is kept. O(1).
-    pub fn entry(&self, number: u64) -> Option<&Entry> {
+    /// The entry with a number, if it is stored. O(1).
+    pub fn entry(&self, number: u64) -> Option<&HistoryEntry> {
         self.entries.get(number.checked_sub(self.forgotten)? as usize)
     }
 
-    /// A frame by its number, if it is kept. O(1).
-    pub fn frame(&self, number: u64) -> Option<&Frame> {
+    /// The frame with a number, if it is stored. O(1).
+    pub fn frame(&self, number: u64) -> Option<&FrameRecord> {
         self.frames.get(number.checked_sub(self.forgotten_frames)? as usize)
     }
 
@@ -61,18 +63,18 @@ impl History {
         self.nodes.get(node.index()).map_or("somebody", String::as_str)
     }
 
-    /// What a frame carries, in a word.
-    pub fn kind(&self, frame: &Frame) -> &str {
+    /// The name of the kind of message that a frame carries.
+    pub fn kind(&self, frame: &FrameRecord) -> &str {
         self.kinds.get(usize::from(frame.kind)).map_or("Frame", String::as_str)
     }
 
-    /// The entries that one follows from directly: the one before it on its node and the one that caused
-    /// it, as far as they are kept.
-    pub fn parents(&self, entry: &Entry) -> impl Iterator<Item = &Entry> {
+    /// The direct predecessors of an entry in causal order, as far as they are stored: the previous one of
+    /// its node, and its cause.
+    pub fn parents(&self, entry: &HistoryEntry) -> impl Iterator<Item = &HistoryEntry> {
         [entry.before, entry.cause].into_iter().flatten().filter_map(|number| self.entry(number))
     }
 
-    /// All that happened before an entry, and the entry itself, as far as that is kept. O(n log n).
+    /// The numbers of all stored entries that happened before an entry, and its own. O(n log n).
     pub fn past(&self, number: u64) -> BTreeSet<u64> {
         let mut past = BTreeSet::new();
         let mut next: Vec<u64> = self.entry(number).map(|entry| entry.number).into_iter().collect();
@@ -86,8 +88,8 @@ impl History {
         past
     }
 
-    /// The vector clock of each entry that is kept, in order: per node how many of its kept entries had
-    /// happened, itself included. O(entries · nodes).
+    /// The vector clock of each stored entry, in order: per node the number of its stored entries that
+    /// happened before, the entry itself included. O(entries · nodes).
     pub fn clocks(&self) -> Vec<BTreeMap<NodeId, u64>> {
         let mut clocks: Vec<BTreeMap<NodeId, u64>> = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
@@ -107,8 +109,8 @@ impl History {
         clocks
     }
 
-    /// An entry in one line.
-    pub fn words(&self, entry: &Entry) -> String {
+    /// A description of an entry, in one line.
+    pub fn words(&self, entry: &HistoryEntry) -> String {
         entry.words(self)
     }
 }

@@ -1,36 +1,40 @@
-//! Writing a history down, while the run goes on.
+//! Records a history while the run goes on.
 
 use crate::history::History;
-use crate::history::entry::{Copy, Entry, Fate, Frame, Note, What};
+use crate::history::entry::{EntryKind, Fate, FrameCopy, FrameRecord, HistoryEntry, Note};
 use crate::network::DropCause;
 use crate::node_id::NodeId;
 use std::collections::BTreeMap;
 use syncline_types::SimTime;
 
-/// What waits in the queue, and why.
+/// The origin of an event in the queue.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+struct Scheduled {
+    /// The entry that scheduled the event.
     cause: Option<u64>,
-    /// The frame and its copy, if it is an arrival.
+    /// The number of the frame and the index of the copy, if the event is an arrival.
     frame: Option<(u64, u8)>,
 }
 
-/// A history that is being written.
+/// A history that is being recorded.
+///
+/// Invariant: the number of an entry is its index in the history plus the number of entries dropped before
+/// it, and the same holds for frames. References by number stay valid when old entries are dropped.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder {
     history: History,
-    /// The entry that is going on.
+    /// The number of the current entry.
     open: Option<u64>,
-    /// By the number in the queue.
-    waiting: BTreeMap<u64, Waiting>,
-    /// Whether the frame that is arriving has to wait.
-    put_off: bool,
-    /// The last entry of each node.
+    /// The origins of scheduled events, by their numbers in the queue.
+    waiting: BTreeMap<u64, Scheduled>,
+    /// Whether the frame of the current entry arrives again later.
+    is_deferred: bool,
+    /// The number of the last entry of each node.
     last: BTreeMap<NodeId, u64>,
 }
 
 impl Recorder {
-    /// One that keeps the last `limit` entries and frames.
+    /// A recorder that stores the last `limit` entries and frames.
     pub(crate) fn new(limit: usize) -> Self {
         Self { history: History { limit: limit.max(1), ..History::default() }, ..Self::default() }
     }
@@ -43,27 +47,28 @@ impl Recorder {
         &mut self.history
     }
 
-    /// An event begins: `number` is its place in the queue, if it came from there.
+    /// Opens an entry. `number` is the event's number in the queue, if it came from there.
     pub(crate) fn open(
         &mut self,
         (event, at): (u64, SimTime),
         number: Option<u64>,
         node: Option<NodeId>,
-        what: What,
+        what: EntryKind,
     ) {
-        let waited = number.and_then(|number| self.waiting.remove(&number));
-        let what = match waited.and_then(|waited| waited.frame) {
-            Some((frame, copy)) => What::Arrival { frame, copy },
+        assert!(self.open.is_none(), "one entry is recorded at a time");
+        let origin = number.and_then(|number| self.waiting.remove(&number));
+        let what = match origin.and_then(|origin| origin.frame) {
+            Some((frame, copy)) => EntryKind::Arrival { frame, copy },
             None => what,
         };
         let history = &mut self.history;
-        let entry = Entry {
+        let entry = HistoryEntry {
             number: history.forgotten + history.entries.len() as u64,
             event,
             at_us: at.as_micros(),
             node,
             what,
-            cause: waited.and_then(|waited| waited.cause),
+            cause: origin.and_then(|origin| origin.cause),
             before: node.and_then(|node| self.last.get(&node).copied()),
             digest: 0,
             changed: false,
@@ -81,18 +86,19 @@ impl Recorder {
         }
     }
 
-    /// The event that was going on is over.
+    /// Closes the current entry. `digest` is that of its node after the event.
     pub(crate) fn close(&mut self, digest: u64, changed: bool) {
         self.open = None;
         if let Some(entry) = self.history.entries.back_mut() {
-            (entry.digest, entry.changed) = (digest, changed);
+            entry.digest = digest;
+            entry.changed = changed;
         }
     }
 
-    /// The event that was going on came to nothing: it is as if it had not been.
+    /// Removes the current entry: its event did nothing.
     pub(crate) fn discard(&mut self) {
         self.open = None;
-        let Some(entry) = self.history.entries.pop_back() else { return };
+        let Some(entry) = self.history.entries.pop_back() else { unreachable!("an open entry is stored") };
         if let Some(node) = entry.node {
             match entry.before {
                 Some(before) => self.last.insert(node, before),
@@ -101,16 +107,16 @@ impl Recorder {
         }
     }
 
-    /// What is going on scheduled something.
+    /// The current entry scheduled an event.
     pub(crate) fn scheduled(&mut self, number: u64) {
-        self.waiting.insert(number, Waiting { cause: self.open, frame: None });
+        self.waiting.insert(number, Scheduled { cause: self.open, frame: None });
     }
 
-    /// What is going on sent a frame.
-    pub(crate) fn sent(&mut self, frame: Frame) {
+    /// The current entry sent a frame.
+    pub(crate) fn sent(&mut self, frame: FrameRecord) {
         let history = &mut self.history;
         let number = history.forgotten_frames + history.frames.len() as u64;
-        history.frames.push_back(Frame { number, by: self.open, ..frame });
+        history.frames.push_back(FrameRecord { number, by: self.open, ..frame });
         if let Some(entry) = self.open.and_then(|open| open.checked_sub(history.forgotten))
             && let Some(entry) = history.entries.get_mut(entry as usize)
         {
@@ -122,31 +128,35 @@ impl Recorder {
         }
     }
 
-    /// A copy of the frame that was sent last is on its way.
-    pub(crate) fn on_its_way(&mut self, number: u64, copy: usize) {
+    /// A copy of the frame that was sent last was scheduled.
+    pub(crate) fn copy_in_flight(&mut self, number: u64, copy: usize) {
         let history = &self.history;
         let last = (history.forgotten_frames + history.frames.len() as u64).saturating_sub(1);
-        self.waiting.insert(number, Waiting { cause: self.open, frame: Some((last, copy as u8)) });
+        self.waiting.insert(number, Scheduled { cause: self.open, frame: Some((last, copy as u8)) });
     }
 
-    /// What is arriving comes again later, as what was scheduled last.
-    pub(crate) fn put_off(&mut self) {
-        let Some(&Entry { what: What::Arrival { frame, copy }, .. }) = self.history.entries.back() else {
+    /// The frame of the current entry arrives again, by the event that was scheduled last.
+    pub(crate) fn defer_arrival(&mut self) {
+        let Some(&HistoryEntry { what: EntryKind::Arrival { frame, copy }, .. }) =
+            self.history.entries.back()
+        else {
             return;
         };
         if let Some((_, waiting)) = self.waiting.iter_mut().next_back() {
             waiting.frame = Some((frame, copy));
         }
-        self.put_off = true;
+        self.is_deferred = true;
     }
 
-    /// What became of the frame that is arriving.
+    /// Records the fate of the frame of the current entry.
     pub(crate) fn arrived(&mut self, accepted: bool, dropped: Option<DropCause>) {
-        if std::mem::take(&mut self.put_off) {
+        if std::mem::take(&mut self.is_deferred) {
             return;
         }
         let history = &mut self.history;
-        let Some(&Entry { number, what: What::Arrival { frame, copy }, .. }) = history.entries.back() else {
+        let Some(&HistoryEntry { number, what: EntryKind::Arrival { frame, copy }, .. }) =
+            history.entries.back()
+        else {
             return;
         };
         let place = frame.checked_sub(history.forgotten_frames);
@@ -161,10 +171,11 @@ impl Recorder {
         }
     }
 
-    /// A frame that had arrived, and waited for its node to attend to it, is lost.
+    /// Records the fate of a frame that was lost while it waited in the inbox of its node.
     pub(crate) fn lost_waiting(&mut self, number: u64, cause: Option<DropCause>) {
-        let waited = self.waiting.remove(&number).and_then(|waited| waited.frame);
-        let Some((frame, copy)) = waited else { return };
+        // The sending of a frame that was in flight when the recording began is unknown.
+        let origin = self.waiting.remove(&number).and_then(|origin| origin.frame);
+        let Some((frame, copy)) = origin else { return };
         let place = frame.checked_sub(self.history.forgotten_frames);
         let frame = place.and_then(|place| self.history.frames.get_mut(place as usize));
         if let Some(copy) = frame.and_then(|frame| frame.copies.get_mut(usize::from(copy))) {
@@ -172,14 +183,14 @@ impl Recorder {
         }
     }
 
-    /// Changes what the entry that is going on is.
-    pub(crate) fn restate(&mut self, what: What) {
+    /// Changes the kind of the current entry.
+    pub(crate) fn restate(&mut self, what: EntryKind) {
         if let Some(entry) = self.history.entries.back_mut() {
             entry.what = what;
         }
     }
 
-    /// The last entry of a node has something to say.
+    /// Adds a note to the last entry of a node, if it is still stored.
     pub(crate) fn note(&mut self, node: NodeId, note: Note) {
         let history = &mut self.history;
         let place = self.last.get(&node).and_then(|last| last.checked_sub(history.forgotten));
@@ -189,13 +200,13 @@ impl Recorder {
     }
 }
 
-impl Copy {
-    /// A copy that is on its way.
-    pub(crate) const fn on_its_way(at: SimTime, corrupt: bool) -> Self {
+impl FrameCopy {
+    /// A copy that is in flight.
+    pub(crate) const fn in_flight(at: SimTime, corrupt: bool) -> Self {
         Self { at_us: at.as_micros(), corrupt, fate: Fate::InFlight, arrival: None }
     }
 
-    /// A frame that is dropped as it is sent.
+    /// The only copy of a frame that is dropped when it is sent.
     pub(crate) const fn dropped(at: SimTime, cause: Option<DropCause>) -> Self {
         let fate = match cause {
             Some(cause) => Fate::Dropped(cause),

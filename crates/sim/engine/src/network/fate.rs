@@ -1,14 +1,14 @@
-//! What became of every frame.
+//! The fate of every frame.
 
 use serde::{Deserialize, Serialize};
 use syncline_types::canary;
 
-/// Why a frame did not take effect.
+/// Why a frame took no effect.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum DropCause {
-    /// Lost on the link.
+    /// The link lost it at random.
     Loss,
     /// A partition was up when it was sent.
     PartitionAtSend,
@@ -20,40 +20,40 @@ pub enum DropCause {
     ReceiverUnknown,
     /// It was sent before its sender's last restart.
     StaleIncarnation,
-    /// It said what was known, or answered what was not asked any more.
+    /// It repeated what its receiver had, or answered a request that was over.
     DuplicateSuppressed,
-    /// Its bytes were no frame.
+    /// Its bytes do not decode as a frame.
     Corrupt,
     /// Its receiver had no room for it.
     BufferFull,
-    /// It carried a stamp too far in the future.
+    /// It carried a timestamp too far in the future.
     ClockDrift,
-    /// It held a value that its receiver cannot merge.
+    /// It carried a value for which its receiver has no merge function.
     NoMerge,
-    /// It broke a rule.
+    /// It violated the protocol.
     Malformed,
     /// There was no link to its receiver.
     NoLink,
-    /// A rule dropped it.
+    /// A [`Rule`](crate::network::Rule) dropped it.
     Rule,
-    /// Whoever sent it, or wrote what it carried, is no member.
+    /// Its sender, or the author of what it carried, is not a member.
     NotAMember,
     /// It carried a delta that its author did not sign.
     BadSignature,
-    /// It carried a delta from before what every member had seen, which nobody had seen.
+    /// It carried a delta from below the horizon that no member had seen.
     LeftBehind,
-    /// There was no room for it to wait for the link's bandwidth.
+    /// The send queue of its link was full.
     QueueFull,
     /// Its link was down, when it was sent or would have arrived.
     LinkDown,
     /// The connection that carried it broke.
     ConnectionReset,
-    /// It was for a context that its receiver does not keep, or was handed to another one's replica.
+    /// It was for a context that its receiver does not store.
     OtherContext,
 }
 
 impl DropCause {
-    /// Every cause.
+    /// Every cause, in the order of their numbers.
     pub const ALL: [Self; 21] = [
         Self::Loss,
         Self::PartitionAtSend,
@@ -78,7 +78,7 @@ impl DropCause {
         Self::OtherContext,
     ];
 
-    /// The cause in words.
+    /// A description for people.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Loss => "lost on the link",
@@ -106,8 +106,8 @@ impl DropCause {
     }
 }
 
-/// The account of all frames: each that was sent or doubled ends in exactly one place (**F1**), and
-/// the sums agree (**F2**).
+/// The account of all frames. Each frame that was sent or duplicated has exactly one fate (**F1**), and the
+/// sums agree (**F2**).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Fates {
     /// Frames handed to the network.
@@ -116,28 +116,26 @@ pub struct Fates {
     pub duplicated: u64,
     /// Frames that took effect.
     pub delivered: u64,
-    /// Frames on their way.
+    /// Frames that are in flight now.
     pub in_flight: u64,
     dropped: [u64; DropCause::ALL.len()],
 }
 
 impl Fates {
-    /// Records that a frame was dropped.
+    /// Counts a frame as dropped.
     pub fn drop(&mut self, cause: DropCause) {
         if cause == DropCause::Loss && canary!(UncountedDrop) {
             return;
         }
-        if let Some(count) = self.dropped.get_mut(cause as usize) {
-            *count += 1;
-        }
+        self.dropped[cause as usize] += 1;
     }
 
-    /// Frames dropped for one cause.
+    /// How many frames were dropped for one cause.
     pub fn dropped(&self, cause: DropCause) -> u64 {
         self.dropped.get(cause as usize).copied().unwrap_or(0)
     }
 
-    /// Frames dropped for any cause.
+    /// How many frames were dropped for any cause.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().sum()
     }
@@ -147,7 +145,7 @@ impl Fates {
         self.sent + self.duplicated == self.delivered + self.dropped_total() + self.in_flight
     }
 
-    /// Adds another account.
+    /// Adds the account of another run.
     pub fn merge(&mut self, other: &Self) {
         self.sent += other.sent;
         self.duplicated += other.duplicated;

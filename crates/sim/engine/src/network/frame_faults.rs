@@ -1,41 +1,41 @@
-//! Single frames: what chance did to them, and what is to be done to them.
+//! Faults of single frames: scripted ones, and a record of those that happened at random.
 //!
-//! A frame is named by its link and its ordinal there, from 1. What happens to the frames of one link
-//! therefore changes no name on another.
+//! A frame is named by its link and by its ordinal on that link, from 1. A fault on one link therefore
+//! changes no name on another.
 
 use crate::node_id::NodeId;
 use std::collections::BTreeMap;
 use syncline_types::SimDuration;
 
-/// Names one frame.
+/// Identifies one frame of a run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct FrameName {
-    /// By whom it is sent.
+    /// The sender.
     pub from: NodeId,
-    /// To whom.
+    /// The receiver.
     pub to: NodeId,
-    /// Which of the frames sent along this link, from 1.
+    /// The number of frames sent on this link so far, this one included.
     pub ordinal: u64,
 }
 
-/// One thing that a link does to one frame.
+/// One fault of one frame.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum FrameFault {
-    /// It is lost.
+    /// The frame is lost.
     Lost,
-    /// It takes this long.
+    /// The frame is in flight for this long.
     Takes(SimDuration),
-    /// It arrives twice, and the second copy takes this long.
+    /// The frame is duplicated, and the second copy is in flight for this long.
     Again(SimDuration),
-    /// This bit of it is flipped. One beyond its end counts from its beginning again.
+    /// The bit at this index is flipped, modulo the length of the frame.
     Flipped(u64),
-    /// This bit of the second copy is flipped.
+    /// The bit at this index of the second copy is flipped.
     AgainFlipped(u64),
-    /// If it is lost on a connection, it is lost so often before it gets through.
+    /// If the frame is lost on a connection, it is lost so often before it gets through.
     Losses(u64),
 }
 
-/// How one frame passes its link, before partitions and rules have their say.
+/// How one frame passes its link, apart from partitions and rules.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Passage {
     pub(crate) lost: bool,
@@ -43,56 +43,59 @@ pub(crate) struct Passage {
     pub(crate) again: Option<SimDuration>,
     pub(crate) flipped: Option<u64>,
     pub(crate) again_flipped: Option<u64>,
-    /// How often it is lost, if it is lost on a connection; chance decides if that is not said.
+    /// How often the frame is lost on a connection, if it is lost at all. `None` leaves that to the seed.
     pub(crate) losses: Option<u64>,
-    /// Whether it comes all the same if it is lost, later.
+    /// Whether a connection retransmits the frame if it is lost.
     pub(crate) is_resent: bool,
 }
 
-/// What is to be done to single frames, and, if wished, what was done to all of them.
+/// The scripted faults of single frames, and, if wanted, a record of the faults of all frames.
 #[derive(Clone, Debug, Default)]
-pub struct FrameBook {
+pub struct FrameFaultScript {
+    /// How many frames were sent on each link.
     sent: BTreeMap<(NodeId, NodeId), u64>,
-    told: BTreeMap<FrameName, Vec<FrameFault>>,
-    /// What was done, and how long a frame takes to which nothing is done.
-    kept: Option<(SimDuration, Vec<(FrameName, FrameFault)>)>,
+    scripted: BTreeMap<FrameName, Vec<FrameFault>>,
+    /// The usual time in flight, which is not recorded, and the faults so far.
+    recorded: Option<(SimDuration, Vec<(FrameName, FrameFault)>)>,
 }
 
-impl FrameBook {
-    /// Does this to these frames; what chance would do to them besides stands.
-    pub fn new(told: impl IntoIterator<Item = (FrameName, FrameFault)>) -> Self {
-        let mut book = Self::default();
-        for (name, fault) in told {
-            book.told.entry(name).or_default().push(fault);
+impl FrameFaultScript {
+    /// A script of these faults. Random faults of the same frames stay.
+    pub fn new(faults: impl IntoIterator<Item = (FrameName, FrameFault)>) -> Self {
+        let mut script = Self::default();
+        for (name, fault) in faults {
+            script.scripted.entry(name).or_default().push(fault);
         }
-        book
+        script
     }
 
-    /// Keeps whatever is done to any frame, if only that it does not take the `usual` time.
-    pub fn keeping(mut self, usual: SimDuration) -> Self {
-        self.kept = Some((usual, Vec::new()));
+    /// Records the faults of every frame from now on. A time in flight other than `usual` is a fault too.
+    pub fn recording(mut self, usual: SimDuration) -> Self {
+        self.recorded = Some((usual, Vec::new()));
         self
     }
 
-    /// What was done, in the order of sending.
-    pub fn kept(&self) -> &[(FrameName, FrameFault)] {
-        self.kept.as_ref().map_or(&[], |(_, kept)| kept)
+    /// The faults that were recorded, in the order of sending.
+    pub fn recorded(&self) -> &[(FrameName, FrameFault)] {
+        self.recorded.as_ref().map_or(&[], |(_, recorded)| recorded)
     }
 
-    /// A frame that goes over a connection was lost so often; it is the last whose turn it was.
-    pub(crate) fn lost(&mut self, from: NodeId, to: NodeId, times: u64) {
+    /// Records how often the last frame of a link was lost on its connection.
+    pub(crate) fn record_losses(&mut self, from: NodeId, to: NodeId, times: u64) {
         let ordinal = self.sent.get(&(from, to)).copied().unwrap_or_default();
-        if let Some((_, kept)) = self.kept.as_mut().filter(|_| times > 1) {
-            kept.push((FrameName { from, to, ordinal }, FrameFault::Losses(times)));
+        // One loss is the default of a frame that is lost.
+        if let Some((_, recorded)) = self.recorded.as_mut().filter(|_| times > 1) {
+            recorded.push((FrameName { from, to, ordinal }, FrameFault::Losses(times)));
         }
     }
 
-    /// The next frame on its link, which has `bits` bits.
-    pub(crate) fn turn(&mut self, from: NodeId, to: NodeId, bits: u64, passage: &mut Passage) {
+    /// Counts the next frame of a link, applies its scripted faults, and records its faults. The frame has
+    /// `bits` bits.
+    pub(crate) fn apply(&mut self, from: NodeId, to: NodeId, bits: u64, passage: &mut Passage) {
         let ordinal = self.sent.entry((from, to)).or_default();
         *ordinal += 1;
         let name = FrameName { from, to, ordinal: *ordinal };
-        for fault in self.told.get(&name).into_iter().flatten() {
+        for fault in self.scripted.get(&name).into_iter().flatten() {
             match *fault {
                 FrameFault::Lost => passage.lost = true,
                 FrameFault::Takes(time) => passage.takes = time,
@@ -102,9 +105,9 @@ impl FrameBook {
                 FrameFault::Losses(times) => passage.losses = Some(times),
             }
         }
-        let Some((usual, kept)) = &mut self.kept else { return };
+        let Some((usual, recorded)) = &mut self.recorded else { return };
         if passage.lost {
-            kept.push((name, FrameFault::Lost));
+            recorded.push((name, FrameFault::Lost));
             if !passage.is_resent {
                 return;
             }
@@ -113,8 +116,8 @@ impl FrameBook {
         let again = passage.again.map(FrameFault::Again);
         let flipped = passage.flipped.map(FrameFault::Flipped);
         let again_flipped = passage.again.and(passage.again_flipped).map(FrameFault::AgainFlipped);
-        let done = [takes, again, flipped, again_flipped];
-        kept.extend(done.into_iter().flatten().map(|fault| (name, fault)));
+        let faults = [takes, again, flipped, again_flipped];
+        recorded.extend(faults.into_iter().flatten().map(|fault| (name, fault)));
     }
 }
 
@@ -136,24 +139,25 @@ mod tests {
     };
     const MS_10: SimDuration = SimDuration::from_millis(10);
 
-    fn turned(book: &mut FrameBook, from: NodeId, to: NodeId) -> Passage {
+    fn applied(script: &mut FrameFaultScript, from: NodeId, to: NodeId) -> Passage {
         let mut passage = USUAL;
-        book.turn(from, to, 16, &mut passage);
+        script.apply(from, to, 16, &mut passage);
         passage
     }
 
     #[test]
-    fn a_frame_is_found_by_its_link_and_its_ordinal() {
+    fn finds_a_frame_by_link_and_ordinal() {
         let name = FrameName { from: A, to: B, ordinal: 2 };
-        let mut book = FrameBook::new([(name, FrameFault::Takes(MS(70))), (name, FrameFault::Flipped(17))]);
-        assert_eq!((turned(&mut book, A, B), turned(&mut book, B, A)), (USUAL, USUAL));
-        let second = turned(&mut book, A, B);
+        let mut script =
+            FrameFaultScript::new([(name, FrameFault::Takes(MS(70))), (name, FrameFault::Flipped(17))]);
+        assert_eq!((applied(&mut script, A, B), applied(&mut script, B, A)), (USUAL, USUAL));
+        let second = applied(&mut script, A, B);
         assert_eq!((second.takes, second.flipped), (MS(70), Some(1)));
-        assert_eq!((turned(&mut book, B, A), turned(&mut book, A, B)), (USUAL, USUAL));
+        assert_eq!((applied(&mut script, B, A), applied(&mut script, A, B)), (USUAL, USUAL));
     }
 
     #[test]
-    fn what_was_kept_does_the_same_again() {
+    fn recorded_faults_replay() {
         let name = |ordinal| FrameName { from: A, to: B, ordinal };
         let done = [
             (name(1), FrameFault::Lost),
@@ -161,10 +165,10 @@ mod tests {
             (name(3), FrameFault::Again(MS(90))),
             (name(3), FrameFault::AgainFlipped(3)),
         ];
-        let mut book = FrameBook::new(done).keeping(MS_10);
-        let first: Vec<Passage> = (0..4).map(|_| turned(&mut book, A, B)).collect();
-        assert_eq!(book.kept(), done);
-        let mut again = FrameBook::new(book.kept().to_vec());
-        assert_eq!((0..4).map(|_| turned(&mut again, A, B)).collect::<Vec<_>>(), first);
+        let mut script = FrameFaultScript::new(done).recording(MS_10);
+        let first: Vec<Passage> = (0..4).map(|_| applied(&mut script, A, B)).collect();
+        assert_eq!(script.recorded(), done);
+        let mut again = FrameFaultScript::new(script.recorded().to_vec());
+        assert_eq!((0..4).map(|_| applied(&mut again, A, B)).collect::<Vec<_>>(), first);
     }
 }

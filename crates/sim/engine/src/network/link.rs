@@ -1,104 +1,106 @@
-//! Single links: what each is like, and what it does to a frame that chance, rules and partitions have
-//! dealt with already. There is none of this while the faults of links are off.
+//! Single links: their properties, and what they do to a frame after rules, partitions and the faults that
+//! all links share. While no link has faults of its own, there is no link table.
 //!
-//! Every frame draws the same choices, from a stream of its own, whichever faults are on: one more fault
-//! leaves what the others do as it was. What a link is like is drawn when it is first used.
+//! Every frame makes the same draws, from a stream of its own, whichever faults are on: one more fault leaves
+//! what the others do unchanged. The properties of a link are drawn when it is first used.
 
 use crate::faults::{LinkFaults, LinkModel, Rate};
-use crate::network::bandwidth::Pipe;
+use crate::network::bandwidth::BandwidthQueue;
 use crate::network::fate::DropCause;
 use crate::network::link_metrics::LinkMetrics;
 use crate::network::rules::Envelope;
-use crate::network::stream_order::{Connection, Ticket, Turn};
+use crate::network::stream_order::{Connection, DeliveryDecision, StreamPosition};
 use crate::node_id::NodeId;
 use crate::random::{Choices, Stream};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use syncline_types::{Choice, SimDuration, SimTime};
 
-/// What one direction of a link is like, when a test says so instead of chance. By default it is fast,
-/// unbounded and up; what holds for all links, as latency and loss, holds for it besides.
+/// Scripted properties of one direction of a link, in place of random ones. By default the link is fast,
+/// unbounded and up. The faults that all links share, such as latency and loss, apply as well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkProperties {
-    /// How many bytes per second it carries; 0 for any number.
+    /// The capacity in bytes per second; 0 for unbounded.
     pub bandwidth: u64,
-    /// How many bytes may wait for their turn.
+    /// How many bytes may wait to be sent.
     pub queue_bytes: u64,
-    /// How many times longer frames take. 0 counts as 1.
+    /// The factor by which the latency is longer. 0 counts as 1.
     pub slowdown: u64,
-    /// How often a frame is lost besides.
+    /// The additional rate of loss.
     pub loss: Rate,
-    /// Whether it lets anything through.
+    /// Whether any frame gets through.
     pub is_up: bool,
 }
 
 impl Default for LinkProperties {
     fn default() -> Self {
-        let (queue_bytes, loss) = (LinkFaults::QUEUE_BYTES, Rate::ZERO);
-        Self { bandwidth: 0, queue_bytes, slowdown: 1, loss, is_up: true }
+        let queue_bytes = LinkFaults::QUEUE_BYTES;
+        Self { bandwidth: 0, queue_bytes, slowdown: 1, loss: Rate::ZERO, is_up: true }
     }
 }
 
 impl LinkProperties {
-    /// A link that lets nothing through.
+    /// A link on which no frame gets through.
     pub fn down() -> Self {
         Self { is_up: false, ..Self::default() }
     }
 
-    /// A link that carries so many bytes per second, with room for so many to wait.
+    /// A link with this capacity in bytes per second, and room for so many bytes to wait.
     pub fn narrow(bandwidth: u64, queue_bytes: u64) -> Self {
         Self { bandwidth, queue_bytes, ..Self::default() }
     }
 
-    /// A link on which frames take so many times longer.
+    /// A link on which the latency is longer by this factor.
     pub fn slow(slowdown: u64) -> Self {
         Self { slowdown, ..Self::default() }
     }
 
-    /// A link that loses so many frames besides.
+    /// A link with this additional rate of loss.
     pub fn lossy(loss: Rate) -> Self {
         Self { loss, ..Self::default() }
     }
 }
 
-/// What is known of a frame before its link is asked; the link changes it.
+/// The planned path of a frame. The router makes the plan, and the link changes it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Draft {
-    /// Why it is dropped, if it is.
+pub(super) struct TransitPlan {
+    /// Why the frame is dropped, if it is.
     pub(super) drop: Option<DropCause>,
-    /// A rule breaks its connection.
+    /// Whether a rule breaks its connection.
     pub(super) is_reset: bool,
-    /// When it arrives.
+    /// When the first copy arrives.
     pub(super) first: SimTime,
-    /// When its copy does, if it is doubled.
+    /// When the second copy arrives, if the frame is duplicated.
     pub(super) second: SimTime,
-    pub(super) is_doubled: bool,
-    /// The bits that are flipped in it, and in its copy.
+    pub(super) is_duplicated: bool,
+    /// The bits that are flipped in the first copy and in the second.
     pub(super) flips: [Option<u64>; 2],
-    /// They are flipped by a rule.
+    /// Whether a rule flips them. A connection detects and repairs all other corruption.
     pub(super) is_ruled_corrupt: bool,
-    /// How often it is lost on a connection, if it is lost: chance decides if that is not known.
+    /// How often the frame is lost on a connection before it gets through, if it is lost at all. `None`
+    /// leaves the number to the seed.
     pub(super) losses: Option<u64>,
-    /// Its place, on a stream.
-    pub(super) ticket: Option<Ticket>,
+    /// Its position, if a connection carries it.
+    pub(super) position: Option<StreamPosition>,
 }
 
 /// One direction of a link.
 #[derive(Clone, Debug)]
-struct Wire {
-    /// How many times longer frames take, if it is a bad one.
+struct LinkDirection {
+    /// The factor by which the latency is longer, if the link is a bad one in this direction.
     bad: Option<u64>,
-    /// When the bad stretch ends that it is in, at the latest.
+    /// When the current burst of losses ends at the latest, if there is one.
     burst_until: Option<SimTime>,
-    pipe: Pipe,
+    bandwidth: BandwidthQueue,
     scripted: Option<LinkProperties>,
 }
 
-/// When a link goes up and down: for ever the same lengths, from a point within the first.
+/// The schedule of a flapping link: periods of fixed lengths, up and then down, for ever.
 #[derive(Clone, Copy, Debug)]
 struct Flap {
     up_us: u64,
     down_us: u64,
+    /// How far into its first period the link is at the start of the run.
     begun_us: u64,
 }
 
@@ -110,13 +112,13 @@ impl Flap {
 
 /// Both directions of a link.
 #[derive(Clone, Debug)]
-struct Pair {
+struct LinkPair {
     flap: Option<Flap>,
     connection: Option<Connection>,
 }
 
-/// What one frame drew.
-struct Luck {
+/// The draws of one frame.
+struct LinkDraws {
     tail: u64,
     tail_length: u64,
     burst: u64,
@@ -126,11 +128,12 @@ struct Luck {
     losses: u64,
 }
 
+/// The scale of rates: parts per million.
 const ALWAYS: u64 = 1_000_000;
 
-impl Luck {
+impl LinkDraws {
     fn draw(from: NodeId, choices: &mut Choices) -> Self {
-        let mut draw = |choice, bound| choices.drawn(Stream::Wire(from.0), choice, bound);
+        let mut draw = |choice, bound| choices.draw(Stream::SingleLink(from.0), choice, bound);
         Self {
             tail: draw(Choice::LinkTail, ALWAYS),
             tail_length: draw(Choice::LinkTailLength, 1 << 32),
@@ -143,24 +146,26 @@ impl Luck {
     }
 }
 
-fn strikes(drawn: u64, rate: Rate) -> bool {
+/// Whether a number that was drawn below a million falls within a rate.
+fn hits(drawn: u64, rate: Rate) -> bool {
     drawn < u64::from(rate.as_ppm())
 }
 
-/// All links that were ever used. Asking about one costs O(log links).
+/// All links that were used so far. Each query costs O(log links).
 #[derive(Clone, Debug)]
-pub(crate) struct Links {
+pub(crate) struct LinkTable {
     faults: LinkFaults,
-    /// How often a frame is lost on any link.
+    /// The rate of loss that all links share.
     loss: Rate,
-    wires: BTreeMap<(NodeId, NodeId), Wire>,
-    pairs: BTreeMap<(NodeId, NodeId), Pair>,
-    uplinks: BTreeMap<NodeId, Pipe>,
+    directions: BTreeMap<(NodeId, NodeId), LinkDirection>,
+    pairs: BTreeMap<(NodeId, NodeId), LinkPair>,
+    uplinks: BTreeMap<NodeId, BandwidthQueue>,
+    /// How many connections were opened so far: numbers them.
     opened: u64,
-    /// From when on nothing new breaks by chance.
+    /// From this time on no random fault of a link begins.
     pub(super) calm_from: SimTime,
     pub(super) metrics: LinkMetrics,
-    /// Frames that the tail made longer than they were, and than a millisecond.
+    /// Frames that the latency tail delayed, and for which that was more than a millisecond.
     pub stretched: u64,
 }
 
@@ -168,12 +173,12 @@ const fn pair_of(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
     if a.0 < b.0 { (a, b) } else { (b, a) }
 }
 
-impl Links {
+impl LinkTable {
     pub(crate) fn new(faults: LinkFaults, loss: Rate) -> Self {
         Self {
             faults,
             loss,
-            wires: BTreeMap::new(),
+            directions: BTreeMap::new(),
             pairs: BTreeMap::new(),
             uplinks: BTreeMap::new(),
             opened: 0,
@@ -183,116 +188,132 @@ impl Links {
         }
     }
 
-    /// Takes all that is wrong with links away. What is on its way on connections stays there.
+    /// Ends all faults of links. Frames in flight on connections stay in flight.
     pub(crate) fn heal(&mut self) {
         let LinkFaults { model, retransmit_after, reset_after, .. } = self.faults;
         self.faults = LinkFaults { model, retransmit_after, reset_after, ..LinkFaults::none() };
         self.loss = Rate::ZERO;
-        for wire in self.wires.values_mut() {
-            (wire.bad, wire.burst_until, wire.scripted) = (None, None, None);
+        for direction in self.directions.values_mut() {
+            direction.bad = None;
+            direction.burst_until = None;
+            direction.scripted = None;
         }
         for pair in self.pairs.values_mut() {
             pair.flap = None;
         }
     }
 
-    /// Lets the link have its way with a frame.
-    pub(super) fn carry(&mut self, now: SimTime, frame: &Envelope, draft: &mut Draft, choices: &mut Choices) {
+    /// Applies the faults of a link to a frame.
+    pub(super) fn carry(
+        &mut self,
+        now: SimTime,
+        frame: &Envelope,
+        plan: &mut TransitPlan,
+        choices: &mut Choices,
+    ) {
         let &Envelope { from, to, .. } = frame;
-        let luck = Luck::draw(from, choices);
-        if matches!(draft.drop, Some(DropCause::ReceiverUnknown | DropCause::NoLink)) {
+        let draws = LinkDraws::draw(from, choices);
+        // Without a link there is nothing to use. The draws were made all the same.
+        if matches!(plan.drop, Some(DropCause::ReceiverUnknown | DropCause::NoLink)) {
             return;
         }
         self.prepare(from, to, choices);
         let is_stream = self.faults.model == LinkModel::Stream;
-        if is_stream && self.breaks(now, from, to, draft.is_reset, &luck) {
-            draft.drop = Some(DropCause::ConnectionReset);
+        if is_stream && self.breaks(now, from, to, plan.is_reset, &draws) {
+            plan.drop = Some(DropCause::ConnectionReset);
         }
-        if matches!(draft.drop, Some(DropCause::Rule | DropCause::ConnectionReset)) {
+        if matches!(plan.drop, Some(DropCause::Rule | DropCause::ConnectionReset)) {
             return;
         }
         let is_down = self.is_down(from, to, now);
         self.metrics.link_down_frames += u64::from(is_down);
         if is_down {
-            draft.drop.get_or_insert(DropCause::LinkDown);
+            plan.drop.get_or_insert(DropCause::LinkDown);
         }
-        if self.loses(now, from, to, &luck) {
-            draft.drop.get_or_insert(DropCause::Loss);
+        if self.loses(now, from, to, &draws) {
+            plan.drop.get_or_insert(DropCause::Loss);
         }
-        self.stretch(now, from, to, draft, &luck);
+        self.stretch(now, from, to, plan, &draws);
         if is_stream {
-            self.carry_in_order(now, frame, draft, &luck);
+            self.carry_in_order(now, frame, plan, &draws);
         } else if let Some(leaves) = self.queue(now, frame, self.room(from, to)) {
-            draft.first += leaves.since(now);
-            draft.second += leaves.since(now);
+            plan.first += leaves.since(now);
+            plan.second += leaves.since(now);
         } else {
             self.metrics.queue_drops += 1;
-            draft.drop = Some(DropCause::QueueFull);
+            plan.drop = Some(DropCause::QueueFull);
         }
     }
 
-    /// Draws what the link is like, if it was never used.
+    /// Draws the properties of a link when it is first used.
     fn prepare(&mut self, from: NodeId, to: NodeId, choices: &mut Choices) {
         let faults = &self.faults;
-        self.wires.entry((from, to)).or_insert_with(|| {
-            let mut draw = |choice, bound| choices.drawn(Stream::Wiring(from.0), choice, bound);
-            let is_bad = strikes(draw(Choice::BadLink, ALWAYS), faults.bad_link_rate);
-            // Twice as slow at least, where a factor is allowed at all.
+        self.directions.entry((from, to)).or_insert_with(|| {
+            let mut draw = |choice, bound| choices.draw(Stream::LinkTraits(from.0), choice, bound);
+            let is_bad = hits(draw(Choice::BadLink, ALWAYS), faults.bad_link_rate);
+            // A bad link is at least twice as slow, if the setting allows a factor at all.
             let slowdown = (2 + draw(Choice::BadLinkSlowdown, faults.bad_link_slowdown.max(2) - 1))
                 .min(faults.bad_link_slowdown);
             let bad = is_bad.then_some(slowdown);
-            Wire { bad, burst_until: None, pipe: Pipe::default(), scripted: None }
+            LinkDirection { bad, burst_until: None, bandwidth: BandwidthQueue::default(), scripted: None }
         });
         self.pairs.entry(pair_of(from, to)).or_insert_with(|| {
-            let mut draw = |choice, bound| choices.drawn(Stream::Wiring(from.0), choice, bound);
-            let flaps = strikes(draw(Choice::FlappingLink, ALWAYS), faults.flap_rate);
+            let mut draw = |choice, bound| choices.draw(Stream::LinkTraits(from.0), choice, bound);
+            let flaps = hits(draw(Choice::FlappingLink, ALWAYS), faults.flap_rate);
             let mut length = |choice, range: &Range<u64>| {
                 range.start * 1_000 + draw(choice, (range.end - range.start) * 1_000)
             };
             let up_us = length(Choice::FlapUp, &faults.flap_up_ms);
             let down_us = length(Choice::FlapDown, &faults.flap_down_ms);
             let begun_us = length(Choice::FlapBegun, &(0..(up_us + down_us).div_ceil(1_000)));
-            Pair { flap: flaps.then_some(Flap { up_us, down_us, begun_us }), connection: None }
+            LinkPair { flap: flaps.then_some(Flap { up_us, down_us, begun_us }), connection: None }
         });
     }
 
-    /// Whether the connection breaks as this frame is sent.
-    fn breaks(&mut self, now: SimTime, from: NodeId, to: NodeId, is_ruled: bool, luck: &Luck) -> bool {
-        let by_chance = now < self.calm_from && strikes(luck.reset, self.faults.reset_rate);
-        self.metrics.chance_resets += u64::from(by_chance && self.connection(from, to).is_some());
-        if by_chance || is_ruled {
+    /// Breaks the connection as a frame is sent, at random or by a rule. Returns whether it does.
+    fn breaks(&mut self, now: SimTime, from: NodeId, to: NodeId, is_ruled: bool, draws: &LinkDraws) -> bool {
+        let is_random = now < self.calm_from && hits(draws.reset, self.faults.reset_rate);
+        self.metrics.chance_resets += u64::from(is_random && self.connection(from, to).is_some());
+        if is_random || is_ruled {
             self.break_between(from, to);
         }
-        by_chance || is_ruled
+        is_random || is_ruled
     }
 
-    /// Whether the link loses a frame, besides what all links lose.
-    fn loses(&mut self, now: SimTime, from: NodeId, to: NodeId, luck: &Luck) -> bool {
-        let Some(wire) = self.wires.get_mut(&(from, to)) else { return false };
-        let lasting = wire.burst_until.filter(|until| now < *until);
-        self.metrics.bursts_expired += u64::from(lasting.is_none() && wire.burst_until.is_some());
-        wire.burst_until = match lasting {
+    /// Whether the link loses a frame: within a burst, or by its own rate of loss.
+    ///
+    /// Bursts follow the model of Gilbert and Elliott (Gilbert 1960, Elliott 1963): a link is in one of two
+    /// states, changes between them from frame to frame at two rates, and loses frames at a high rate in one.
+    fn loses(&mut self, now: SimTime, from: NodeId, to: NodeId, draws: &LinkDraws) -> bool {
+        let Some(direction) = self.directions.get_mut(&(from, to)) else {
+            unreachable!("a link is prepared before use")
+        };
+        let lasting = direction.burst_until.filter(|until| now < *until);
+        self.metrics.bursts_expired += u64::from(lasting.is_none() && direction.burst_until.is_some());
+        direction.burst_until = match lasting {
             Some(until) => {
-                let ends = strikes(luck.burst, self.faults.burst_end_rate);
+                let ends = hits(draws.burst, self.faults.burst_end_rate);
                 self.metrics.bursts_ended += u64::from(ends);
                 (!ends).then_some(until)
             }
-            None => strikes(luck.burst, self.faults.burst_rate).then(|| now + self.faults.burst_most),
+            None => hits(draws.burst, self.faults.burst_rate).then(|| now + self.faults.burst_most),
         };
-        let in_burst = wire.burst_until.is_some() && strikes(luck.burst_loss, self.faults.burst_loss);
+        let in_burst = direction.burst_until.is_some() && hits(draws.burst_loss, self.faults.burst_loss);
         self.metrics.burst_losses += u64::from(in_burst);
-        let loss = match (wire.scripted, wire.bad) {
+        let loss = match (direction.scripted, direction.bad) {
             (Some(scripted), _) => scripted.loss,
             (None, Some(_)) => self.faults.bad_link_loss,
             (None, None) => Rate::ZERO,
         };
-        in_burst || strikes(luck.wire_loss, loss)
+        in_burst || hits(draws.wire_loss, loss)
     }
 
-    /// Makes a frame take longer, if the link is a bad one or the tail of the latency strikes.
-    fn stretch(&mut self, now: SimTime, from: NodeId, to: NodeId, draft: &mut Draft, luck: &Luck) {
-        let Some(wire) = self.wires.get(&(from, to)) else { return };
-        let slowdown = match (wire.scripted, wire.bad) {
+    /// Delays a frame, if the link is a bad one or the frame falls into the tail of the latency.
+    fn stretch(&mut self, now: SimTime, from: NodeId, to: NodeId, plan: &mut TransitPlan, draws: &LinkDraws) {
+        let Some(direction) = self.directions.get(&(from, to)) else {
+            unreachable!("a link is prepared before use")
+        };
+        let slowdown = match (direction.scripted, direction.bad) {
             (Some(scripted), _) => scripted.slowdown.max(1),
             (None, Some(slowdown)) => {
                 self.metrics.bad_link_frames += 1;
@@ -300,89 +321,98 @@ impl Links {
             }
             (None, None) => 1,
         };
-        draft.first = now + draft.first.since(now).times(slowdown);
-        draft.second = now + draft.second.since(now).times(slowdown);
-        if strikes(luck.tail, self.faults.tail_rate) {
+        plan.first = now + plan.first.since(now).times(slowdown);
+        plan.second = now + plan.second.since(now).times(slowdown);
+        if hits(draws.tail, self.faults.tail_rate) {
             self.metrics.tail_delays += 1;
-            // Pareto with a shape of one, by the inverse of its distribution: 1/u for a uniform u.
-            let delay = draft.first.since(now).max(SimDuration::from_millis(1));
-            let longer = (u128::from(delay.as_micros()) << 32) / u128::from(luck.tail_length + 1);
+            // A Pareto distribution of shape one, by inverse transform sampling: 1/u for a uniform u.
+            let delay = plan.first.since(now).max(SimDuration::from_millis(1));
+            let longer = (u128::from(delay.as_micros()) << 32) / u128::from(draws.tail_length + 1);
             let longest = self.faults.tail_most.max(delay);
             let longer = SimDuration::from_micros(u64::try_from(longer).unwrap_or(u64::MAX));
             let longer = longer.min(longest);
             self.stretched += u64::from(longer > delay);
-            draft.first = now + longer;
+            plan.first = now + longer;
         }
     }
 
-    /// The bytes that may wait on a link.
+    /// How many bytes may wait on a link.
     fn room(&self, from: NodeId, to: NodeId) -> u64 {
-        let scripted = self.wires.get(&(from, to)).and_then(|wire| wire.scripted);
+        let scripted = self.directions.get(&(from, to)).and_then(|direction| direction.scripted);
         scripted.map_or(self.faults.queue_bytes, |scripted| scripted.queue_bytes)
     }
 
-    /// When a frame that is ready at `now` has left its sender; `None` if there is no room to wait.
+    /// When a frame that is ready at `now` has left its sender; `None` if there is no room for it to wait.
     fn queue(&mut self, now: SimTime, frame: &Envelope, room: u64) -> Option<SimTime> {
         let &Envelope { from, to, bytes, .. } = frame;
-        let Some(wire) = self.wires.get_mut(&(from, to)) else { return Some(now) };
-        let (pipe, rate) = match wire.scripted {
-            Some(scripted) => (&mut wire.pipe, scripted.bandwidth),
+        let Some(direction) = self.directions.get_mut(&(from, to)) else {
+            unreachable!("a link is prepared before use")
+        };
+        let (queue, rate) = match direction.scripted {
+            Some(scripted) => (&mut direction.bandwidth, scripted.bandwidth),
             None if self.faults.shared_uplink => {
                 self.metrics.uplink_frames += u64::from(self.faults.bandwidth > 0);
                 (self.uplinks.entry(from).or_default(), self.faults.bandwidth)
             }
-            None => (&mut wire.pipe, self.faults.bandwidth),
+            None => (&mut direction.bandwidth, self.faults.bandwidth),
         };
         if rate == 0 {
             return Some(now);
         }
-        let departure = pipe.take(now, bytes as u64, rate, room)?;
+        let departure = queue.accept(now, bytes as u64, rate, room)?;
         self.metrics.frames_queued += u64::from(departure.waited > SimDuration::ZERO);
         self.metrics.queue_delay_us += departure.waited.as_micros();
         Some(departure.at)
     }
 
-    /// Puts a frame in its place in its connection. What would lose a datagram makes it late.
-    fn carry_in_order(&mut self, now: SimTime, frame: &Envelope, draft: &mut Draft, luck: &Luck) {
+    /// Enqueues a frame on its connection. Each fault that would lose a datagram costs a retransmission.
+    fn carry_in_order(&mut self, now: SimTime, frame: &Envelope, plan: &mut TransitPlan, draws: &LinkDraws) {
         let &Envelope { from, to, .. } = frame;
-        let delay = draft.first.since(now);
-        let [flip, _] = draft.flips;
-        let is_garbled = flip.is_some() && !draft.is_ruled_corrupt;
-        let again = match draft.drop.take() {
-            Some(DropCause::Loss) => *draft.losses.get_or_insert_with(|| self.losses(luck)),
+        let delay = plan.first.since(now);
+        let [flip, _] = plan.flips;
+        let is_corrupt = flip.is_some() && !plan.is_ruled_corrupt;
+        let retransmissions = match plan.drop.take() {
+            Some(DropCause::Loss) => *plan.losses.get_or_insert_with(|| self.losses(draws)),
             Some(_) => 1,
-            None => u64::from(is_garbled),
+            None => u64::from(is_corrupt),
         };
-        self.metrics.frames_retransmitted += again;
-        draft.is_doubled = false;
-        if !draft.is_ruled_corrupt {
-            draft.flips = [None; 2];
+        self.metrics.frames_retransmitted += retransmissions;
+        // A connection delivers each frame once. Its checksums detect random corruption, and a retransmission
+        // repairs it; only a rule can corrupt a frame for good.
+        plan.is_duplicated = false;
+        if !plan.is_ruled_corrupt {
+            plan.flips = [None; 2];
         }
         let ready_at = self.connect(now, from, to, delay);
         let leaves = self.queue(now.max(ready_at), frame, u64::MAX).unwrap_or(now);
-        let arrival = leaves + delay + self.faults.retransmit_after.times(again);
+        let arrival = leaves + delay + self.faults.retransmit_after.times(retransmissions);
         if let Some(connection) = self.connection(from, to) {
-            let (at, ticket) = connection.enter(from, to, arrival);
-            (draft.first, draft.ticket) = (at, Some(ticket));
+            let (at, position) = connection.enqueue(from, to, arrival);
+            plan.first = at;
+            plan.position = Some(position);
         }
     }
 
-    /// How often a frame that was lost once is lost until it gets through: geometric, by the inverse of
-    /// its distribution, from one draw.
-    fn losses(&self, luck: &Luck) -> u64 {
+    /// How often a frame that was lost once is lost before it gets through: a geometric distribution, by
+    /// inverse transform sampling from one draw.
+    fn losses(&self, draws: &LinkDraws) -> u64 {
         const MOST: u64 = 10;
         let loss = u64::from(self.loss.as_ppm());
-        let (mut losses, mut chance) = (1, loss);
-        while luck.losses < chance && losses < MOST {
+        let mut losses = 1;
+        let mut chance = loss;
+        while draws.losses < chance && losses < MOST {
             losses += 1;
             chance = chance * loss / ALWAYS;
         }
         losses
     }
 
-    /// When the connection is ready, which is set up if there is none.
+    /// When the connection between two nodes is ready. Opens one if there is none: the handshake is a round
+    /// trip.
     fn connect(&mut self, now: SimTime, from: NodeId, to: NodeId, delay: SimDuration) -> SimTime {
-        let Some(pair) = self.pairs.get_mut(&pair_of(from, to)) else { return now };
+        let Some(pair) = self.pairs.get_mut(&pair_of(from, to)) else {
+            unreachable!("a link is prepared before use")
+        };
         let connection = pair.connection.get_or_insert_with(|| {
             self.opened += 1;
             self.metrics.connections_opened += 1;
@@ -395,42 +425,45 @@ impl Links {
         self.pairs.get_mut(&pair_of(a, b))?.connection.as_mut()
     }
 
-    /// Whether the link lets nothing through.
+    /// Whether the link is down: scripted, or because it flaps.
     pub(super) fn is_down(&self, from: NodeId, to: NodeId, now: SimTime) -> bool {
-        if let Some(scripted) = self.wires.get(&(from, to)).and_then(|wire| wire.scripted) {
+        if let Some(scripted) = self.directions.get(&(from, to)).and_then(|direction| direction.scripted) {
             return !scripted.is_up;
         }
         let flap = || self.pairs.get(&pair_of(from, to))?.flap;
         now < self.calm_from && flap().is_some_and(|flap| flap.is_down(now))
     }
 
-    /// What a frame that arrives on a connection may do; `is_blocked` if a partition is up.
-    pub(crate) fn turn(
+    /// Decides about a frame that arrives on a connection. `is_blocked` tells whether a partition is up.
+    pub(crate) fn decide(
         &mut self,
         now: SimTime,
         (from, to): (NodeId, NodeId),
-        ticket: Ticket,
+        position: StreamPosition,
         is_blocked: bool,
-    ) -> Turn {
+    ) -> DeliveryDecision {
         let is_down = self.is_down(from, to, now);
         let times = (self.faults.retransmit_after, self.faults.reset_after);
-        let Some(connection) = self.connection(from, to) else { return Turn::Broken };
-        let turn = connection.turn(now, (from, to), ticket, is_blocked || is_down, times);
-        match turn {
-            Turn::Stalls(_) => {
+        let Some(connection) = self.connection(from, to) else {
+            // The connection broke since the frame was sent.
+            return DeliveryDecision::Broken;
+        };
+        let decision = connection.decide(now, (from, to), position, is_blocked || is_down, times);
+        match decision {
+            DeliveryDecision::StallUntil(_) => {
                 self.metrics.frames_stalled += 1;
                 self.metrics.link_down_frames += u64::from(is_down);
             }
-            Turn::GivesUp => {
+            DeliveryDecision::TimedOut => {
                 self.metrics.stall_resets += 1;
                 self.break_between(from, to);
             }
-            Turn::Now | Turn::Waits(_) | Turn::Broken => {}
+            DeliveryDecision::Deliver | DeliveryDecision::WaitUntil(_) | DeliveryDecision::Broken => {}
         }
-        turn
+        decision
     }
 
-    /// Breaks the connection between two nodes. Says whether there was one.
+    /// Breaks the connection between two nodes. Returns whether there was one.
     pub(super) fn break_between(&mut self, a: NodeId, b: NodeId) -> bool {
         let pair = self.pairs.get_mut(&pair_of(a, b));
         let broke = pair.is_some_and(|pair| pair.connection.take().is_some());
@@ -447,8 +480,8 @@ impl Links {
         }
     }
 
-    /// Says what one direction of a link is like from now on, or leaves it to chance again. Gives what
-    /// was said before.
+    /// Sets the properties of one direction of a link, or, with `None`, lets the seed decide again. Returns
+    /// the properties that were set before.
     pub(super) fn set(
         &mut self,
         from: NodeId,
@@ -457,8 +490,8 @@ impl Links {
         choices: &mut Choices,
     ) -> Option<LinkProperties> {
         self.prepare(from, to, choices);
-        let wire = self.wires.get_mut(&(from, to))?;
-        wire.pipe.round_up();
-        std::mem::replace(&mut wire.scripted, properties)
+        let direction = self.directions.get_mut(&(from, to))?;
+        direction.bandwidth.round_up();
+        std::mem::replace(&mut direction.scripted, properties)
     }
 }

@@ -1,27 +1,27 @@
-//! How often each fault of the links struck.
+//! Counters of the faults of links.
 
 use serde::{Deserialize, Serialize};
 
-/// How often each fault of the links struck.
+/// How often each fault of the links happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LinkMetrics {
-    /// Frames that waited for others, where the bandwidth is bounded.
+    /// Frames that waited in the send queue of a link with bounded bandwidth.
     pub frames_queued: u64,
-    /// How long, all together, in microseconds.
+    /// The sum of these waiting times, in microseconds.
     pub queue_delay_us: u64,
-    /// Frames that left by a line which their sender has for all its links together.
+    /// Frames that were sent over an uplink which their sender shares between all its links.
     pub uplink_frames: u64,
-    /// Frames that found no room to wait.
+    /// Frames that were dropped because the send queue was full.
     pub queue_drops: u64,
-    /// Frames that the tail of the latency struck.
+    /// Frames that fell into the tail of the latency.
     pub tail_delays: u64,
     /// Frames sent over bad links.
     pub bad_link_frames: u64,
-    /// Frames lost in bad stretches.
+    /// Frames lost in bursts.
     pub burst_losses: u64,
-    /// Bad stretches that ended by chance.
+    /// Bursts that ended at random.
     pub bursts_ended: u64,
-    /// Bad stretches that ended because they had lasted long enough.
+    /// Bursts that ended at their maximum length.
     pub bursts_expired: u64,
     /// Frames that found their link down, when sent or on arrival.
     pub link_down_frames: u64,
@@ -33,18 +33,18 @@ pub struct LinkMetrics {
     pub connections_opened: u64,
     /// Connections that broke, for any reason.
     pub connection_resets: u64,
-    /// Of those, the ones that broke by chance.
+    /// Connections that broke at random.
     pub chance_resets: u64,
-    /// Of those, the ones over which nothing got through for too long.
+    /// Connections that timed out because nothing got through.
     pub stall_resets: u64,
-    /// Times that a stream sent a frame again.
+    /// How often a connection retransmitted a frame.
     pub frames_retransmitted: u64,
-    /// Times that a frame of a stream arrived at a link that let nothing through.
+    /// How often a frame of a connection arrived while its direction was blocked.
     pub frames_stalled: u64,
 }
 
 impl LinkMetrics {
-    /// Each figure with its name in words.
+    /// Each counter with a description for people.
     pub const fn rows(&self) -> [(&'static str, u64); 18] {
         [
             ("frames that waited for bandwidth", self.frames_queued),
@@ -68,7 +68,7 @@ impl LinkMetrics {
         ]
     }
 
-    /// Adds the figures of another run.
+    /// Adds the counters of another run.
     pub fn merge(&mut self, other: &Self) {
         let Self {
             frames_queued,

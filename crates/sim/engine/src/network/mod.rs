@@ -12,11 +12,11 @@ mod stream_order;
 mod topology;
 
 pub use fate::{DropCause, Fates};
-pub use frame_faults::{FrameBook, FrameFault, FrameName};
+pub use frame_faults::{FrameFault, FrameFaultScript, FrameName};
 pub use link::LinkProperties;
 pub use link_metrics::LinkMetrics;
 pub use partition::{PartitionId, PartitionManager, PartitionSpec};
-pub use router::{Arrival, Arrivals, Flights, NetworkRouter};
+pub use router::{Arrival, Arrivals, FlightTimes, NetworkFaults, NetworkRouter};
 pub use rules::{Envelope, MessageKind, Rule, RuleId, RuleUse, Rules, Verdict};
-pub use stream_order::{Ticket, Turn};
+pub use stream_order::{DeliveryDecision, StreamPosition};
 pub use topology::Topology;

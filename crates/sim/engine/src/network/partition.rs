@@ -1,4 +1,4 @@
-//! Who cannot reach whom, and until when.
+//! Partitions: which nodes cannot reach each other, and until when.
 
 use crate::node_id::NodeId;
 use serde::Serialize;
@@ -10,26 +10,18 @@ use syncline_types::SimTime;
 pub enum PartitionSpec {
     /// Two nodes cannot reach each other.
     Bidirectional(NodeId, NodeId),
-    /// Frames from the first do not reach the second; the other way is open.
-    OneWay {
-        /// Whose frames are lost.
-        from: NodeId,
-        /// Who misses them.
-        to: NodeId,
-    },
-    /// Frames from those in the first list do not reach those in the second; the other way is open.
-    OneWayGroups {
-        /// Whose frames are lost.
-        from: Vec<NodeId>,
-        /// Who misses them.
-        to: Vec<NodeId>,
-    },
-    /// Nodes of different groups cannot reach each other; a node in no group reaches all.
+    /// Frames from one node do not reach another; the other direction is open.
+    #[allow(missing_docs, reason = "the fields' names say what they hold")]
+    OneWay { from: NodeId, to: NodeId },
+    /// Frames from the nodes in `from` do not reach those in `to`; the other direction is open.
+    #[allow(missing_docs, reason = "the fields' names say what they hold")]
+    OneWayGroups { from: Vec<NodeId>, to: Vec<NodeId> },
+    /// Nodes of different groups cannot reach each other. A node in no group reaches all.
     Groups(Vec<Vec<NodeId>>),
 }
 
 impl PartitionSpec {
-    /// Whether it stops frames from `from` to `to`.
+    /// Whether the partition blocks frames from `from` to `to`.
     pub fn blocks(&self, from: NodeId, to: NodeId) -> bool {
         match self {
             Self::Bidirectional(a, b) => (*a, *b) == (from, to) || (*b, *a) == (from, to),
@@ -45,11 +37,11 @@ impl PartitionSpec {
     }
 }
 
-/// Names a partition, so that it can be healed.
+/// Identifies a partition, so that it can be ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PartitionId(pub u64);
 
-/// The partitions of a run. Asking costs O(partitions that are up).
+/// The partitions of a run. A query costs O(partitions that are up).
 #[derive(Clone, Debug, Default)]
 pub struct PartitionManager {
     up: Vec<(PartitionId, PartitionSpec, Option<SimTime>)>,
@@ -59,7 +51,7 @@ pub struct PartitionManager {
 }
 
 impl PartitionManager {
-    /// Puts a partition up, until `end` or until it is healed.
+    /// Starts a partition that lasts until `end`, or until it is healed.
     pub fn add(&mut self, spec: PartitionSpec, end: Option<SimTime>) -> PartitionId {
         self.started += 1;
         match &spec {
@@ -72,14 +64,14 @@ impl PartitionManager {
         id
     }
 
-    /// Takes one down. Says whether it was still up.
+    /// Ends one partition. Returns whether it was still up.
     pub fn heal(&mut self, id: PartitionId) -> bool {
         let before = self.up.len();
         self.up.retain(|(own, ..)| *own != id);
         self.up.len() < before
     }
 
-    /// Takes down every partition between exactly these two nodes, either way.
+    /// Ends every partition between exactly these two nodes, in either direction.
     pub fn heal_between(&mut self, a: NodeId, b: NodeId) {
         self.up.retain(|(_, spec, _)| match spec {
             PartitionSpec::Bidirectional(..) | PartitionSpec::OneWay { .. } => {
@@ -89,40 +81,40 @@ impl PartitionManager {
         });
     }
 
-    /// Takes all down.
+    /// Ends all partitions that are up.
     pub fn heal_all(&mut self) {
         self.up.clear();
     }
 
-    /// Whether frames from `from` to `to` are stopped at `now`.
+    /// Whether frames from `from` to `to` are blocked at `now`.
     pub fn is_partitioned(&self, from: NodeId, to: NodeId, now: SimTime) -> bool {
-        let stops = |(_, spec, end): &(_, PartitionSpec, Option<SimTime>)| {
+        let blocks = |(_, spec, end): &(_, PartitionSpec, Option<SimTime>)| {
             end.is_none_or(|end| now < end) && spec.blocks(from, to)
         };
-        self.up.iter().any(stops)
+        self.up.iter().any(blocks)
     }
 
-    /// What a partition that is up cuts.
+    /// The specification of a partition that is up.
     pub fn spec(&self, id: PartitionId) -> Option<&PartitionSpec> {
         self.up.iter().find(|(own, ..)| *own == id).map(|(_, spec, _)| spec)
     }
 
-    /// How many were ever put up.
+    /// How many partitions were started so far.
     pub const fn started(&self) -> u64 {
         self.started
     }
 
-    /// How many of them were in one direction only.
+    /// How many partitions in one direction were started so far.
     pub const fn one_way(&self) -> u64 {
         self.one_way
     }
 
-    /// How many of them were into more than two groups.
+    /// How many partitions into more than two groups were started so far.
     pub const fn into_groups(&self) -> u64 {
         self.groups
     }
 
-    /// Whether any is up at `now`.
+    /// Whether any partition is up at `now`.
     pub fn any_up(&self, now: SimTime) -> bool {
         self.up.iter().any(|(.., end)| end.is_none_or(|end| now < end))
     }
@@ -137,7 +129,7 @@ mod tests {
     const C: NodeId = NodeId(2);
 
     #[test]
-    fn each_kind_blocks_what_it_says() {
+    fn each_kind_blocks_its_frames() {
         let both = PartitionSpec::Bidirectional(A, B);
         assert!(both.blocks(A, B) && both.blocks(B, A) && !both.blocks(A, C));
         let one = PartitionSpec::OneWay { from: A, to: B };
@@ -149,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_end_at_their_time_or_when_healed() {
+    fn partitions_end_in_time_or_healed() {
         let mut partitions = PartitionManager::default();
         partitions.add(PartitionSpec::Bidirectional(A, B), Some(5.into()));
         let lasting = partitions.add(PartitionSpec::OneWay { from: A, to: C }, None);

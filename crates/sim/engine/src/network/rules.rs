@@ -1,8 +1,8 @@
-//! Scripted interference: which frames, and what becomes of them.
+//! Scripted rules: which frames they match, and what they do to them.
 //!
-//! A rule is plain data, so that a run that had it can be printed, cloned and replayed. Rules see every
-//! frame that is sent, before partitions and chance do, and draw nothing but the bit that one of them
-//! flips, from a stream of its own: what a rule does to one frame moves no other.
+//! A rule is plain data, so that a run with rules can be printed, cloned and replayed. Rules see every frame
+//! that is sent, before partitions and random faults do. They draw nothing but the bit that one of them
+//! flips, and that from a stream of its own: a rule changes no draw for another frame.
 
 use crate::node_id::NodeId;
 use std::fmt;
@@ -12,23 +12,23 @@ use syncline_types::{SimDuration, SimTime};
 /// What a rule does to a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// No later rule is asked. Partitions and chance are not rules: they strike as ever.
+    /// The frame passes: no later rule is applied. Partitions and random faults still apply.
     Pass,
-    /// It is dropped. No later rule is asked.
+    /// The frame is dropped. No later rule is applied.
     Drop,
-    /// It takes this much longer.
+    /// The frame arrives this much later.
     Delay(SimDuration),
-    /// It arrives twice; but not where a connection carries it, which hands over each frame once.
+    /// The frame arrives twice, unless a connection carries it: a connection delivers each frame once.
     Duplicate,
-    /// One of its bits is flipped, in every copy.
+    /// One bit of the frame is flipped, in every copy.
     Corrupt,
-    /// The connection that carries it breaks, and what was on its way on it is lost. Frames that fend for
-    /// themselves have none: it is dropped.
+    /// The connection that carries the frame breaks, and all frames in flight on it are lost. A datagram has
+    /// no connection: it is dropped.
     Reset,
 }
 
-/// What a frame carries: the number by which its actor calls it, and a name for people. Rules match
-/// the number alone.
+/// A kind of message: the number that the actor gave it, and a name for people. Rules match the number
+/// alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MessageKind {
     number: u8,
@@ -45,17 +45,17 @@ impl<K: Into<u8> + fmt::Debug> From<K> for MessageKind {
 /// A frame as rules see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Envelope {
-    /// By whom it was sent.
+    /// The sender.
     pub from: NodeId,
-    /// To whom.
+    /// The receiver.
     pub to: NodeId,
-    /// The number of what it carries.
+    /// The kind of message, as its actor numbers it.
     pub kind: u8,
-    /// How many bytes it has.
+    /// The size in bytes.
     pub bytes: usize,
 }
 
-/// Which frames, and what is done to them. A new rule holds for all; each method narrows it.
+/// A predicate on frames and a verdict. A new rule matches every frame; each method narrows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     verdict: Verdict,
@@ -70,7 +70,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Does this to every frame.
+    /// A rule that applies this verdict to every frame.
     pub const fn new(verdict: Verdict) -> Self {
         Self {
             verdict,
@@ -85,56 +85,56 @@ impl Rule {
         }
     }
 
-    /// Only what `node` sends.
+    /// Matches only frames that `node` sends.
     pub const fn from(mut self, node: NodeId) -> Self {
         self.from = Some(node);
         self
     }
 
-    /// Only what is sent to `node`.
+    /// Matches only frames to `node`.
     pub const fn to(mut self, node: NodeId) -> Self {
         self.to = Some(node);
         self
     }
 
-    /// Only frames of this kind; called again, of that kind too.
+    /// Matches only frames of this kind. Each further call adds a kind.
     pub fn of(mut self, kind: impl Into<MessageKind>) -> Self {
         self.kinds.push(kind.into());
         self
     }
 
-    /// Only frames with so many bytes.
+    /// Matches only frames of a size in this range, in bytes.
     pub const fn sized(mut self, bytes: RangeInclusive<usize>) -> Self {
         self.bytes = bytes;
         self
     }
 
-    /// Only frames sent in this time.
+    /// Matches only frames that are sent within this time.
     pub const fn during(mut self, time: Range<SimTime>) -> Self {
         self.time = time;
         self
     }
 
-    /// Leaves the first `frames` alone, of those that the rule holds for.
+    /// Skips the first `frames` frames that match.
     pub const fn after(mut self, frames: u64) -> Self {
         self.after = frames;
         self
     }
 
-    /// Of those that the rule holds for, strikes the first, and then each `frames`-th. 0 counts as 1.
+    /// Applies the verdict to the first frame that matches, and then to each `frames`-th. 0 counts as 1.
     pub const fn one_in(mut self, frames: u64) -> Self {
         self.one_in = if frames == 0 { 1 } else { frames };
         self
     }
 
-    /// Strikes no more than `frames` times.
+    /// Applies the verdict at most `frames` times.
     pub const fn at_most(mut self, frames: u64) -> Self {
         self.at_most = Some(frames);
         self
     }
 
-    /// Whether the rule holds for a frame sent at `now`.
-    fn holds(&self, now: SimTime, frame: &Envelope) -> bool {
+    /// Whether the rule matches a frame that is sent at `now`.
+    fn matches(&self, now: SimTime, frame: &Envelope) -> bool {
         self.from.is_none_or(|from| from == frame.from)
             && self.to.is_none_or(|to| to == frame.to)
             && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.number == frame.kind))
@@ -185,31 +185,31 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Names a rule, so that it can be taken away.
+/// Identifies a rule, so that it can be removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RuleId(u64);
 
-/// How often a rule was asked.
+/// How often a rule was used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RuleUse {
-    /// Frames that it held for.
-    pub held: u64,
-    /// Of those, the ones that it did something to.
-    pub struck: u64,
+    /// Frames that the rule matched.
+    pub matched: u64,
+    /// Frames that the verdict was applied to.
+    pub applied: u64,
 }
 
-/// What all rules together do to a frame.
+/// The combined effect of all rules on one frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Ruling {
+pub(crate) struct RuleOutcome {
     pub(crate) dropped: bool,
     pub(crate) reset: bool,
     pub(crate) corrupted: bool,
-    pub(crate) doubled: bool,
+    pub(crate) duplicated: bool,
     pub(crate) delay: SimDuration,
 }
 
-/// The rules in force, in the order in which they were added. Each frame asks them in that order until
-/// one passes or drops it; what the others do to it adds up. Asking costs O(rules).
+/// The rules in force, in the order in which they were added. They are applied to each frame in that order
+/// until one passes or drops it; the effects of the others add up. This costs O(rules) per frame.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     rules: Vec<(RuleId, Rule, RuleUse)>,
@@ -217,7 +217,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Adds a rule, to be asked after all others.
+    /// Adds a rule, to be applied after all others.
     pub fn add(&mut self, rule: Rule) -> RuleId {
         self.added += 1;
         let id = RuleId(self.added);
@@ -225,50 +225,51 @@ impl Rules {
         id
     }
 
-    /// Takes a rule away. Says how often it was asked, or `None` if it was gone already.
+    /// Removes a rule. Returns how often it was used, or `None` if there is no such rule.
     pub fn remove(&mut self, id: RuleId) -> Option<RuleUse> {
         let used = self.used(id)?;
         self.rules.retain(|(own, ..)| *own != id);
         Some(used)
     }
 
-    /// How often a rule was asked.
+    /// How often a rule in force was used.
     pub fn used(&self, id: RuleId) -> Option<RuleUse> {
         self.rules.iter().find(|(own, ..)| *own == id).map(|(.., used)| *used)
     }
 
-    /// The rules in force, in the order in which they are asked.
+    /// The rules in force, in the order in which they are applied.
     pub fn iter(&self) -> impl Iterator<Item = (RuleId, &Rule)> {
         self.rules.iter().map(|(id, rule, _)| (*id, rule))
     }
 
-    /// Asks all rules about a frame sent at `now`.
-    pub(crate) fn judge(&mut self, now: SimTime, frame: &Envelope) -> Ruling {
-        let mut ruling = Ruling::default();
+    /// Applies all rules to a frame that is sent at `now`.
+    pub(crate) fn judge(&mut self, now: SimTime, frame: &Envelope) -> RuleOutcome {
+        let mut outcome = RuleOutcome::default();
         for (_, rule, used) in &mut self.rules {
-            if !rule.holds(now, frame) {
+            if !rule.matches(now, frame) {
                 continue;
             }
-            let ordinal = used.held;
-            used.held += 1;
-            let turn = ordinal.checked_sub(rule.after).is_some_and(|past| past.is_multiple_of(rule.one_in));
-            if !turn || rule.at_most.is_some_and(|most| used.struck >= most) {
+            let ordinal = used.matched;
+            used.matched += 1;
+            let is_selected =
+                ordinal.checked_sub(rule.after).is_some_and(|past| past.is_multiple_of(rule.one_in));
+            if !is_selected || rule.at_most.is_some_and(|most| used.applied >= most) {
                 continue;
             }
-            used.struck += 1;
+            used.applied += 1;
             match rule.verdict {
                 Verdict::Pass => break,
                 Verdict::Drop | Verdict::Reset => {
-                    ruling.dropped = true;
-                    ruling.reset = rule.verdict == Verdict::Reset;
+                    outcome.dropped = true;
+                    outcome.reset = rule.verdict == Verdict::Reset;
                     break;
                 }
-                Verdict::Delay(by) => ruling.delay = ruling.delay + by,
-                Verdict::Duplicate => ruling.doubled = true,
-                Verdict::Corrupt => ruling.corrupted = true,
+                Verdict::Delay(by) => outcome.delay = outcome.delay + by,
+                Verdict::Duplicate => outcome.duplicated = true,
+                Verdict::Corrupt => outcome.corrupted = true,
             }
         }
-        ruling
+        outcome
     }
 }
 
@@ -297,7 +298,7 @@ mod tests {
         Envelope { from, to, kind: kind as u8, bytes }
     }
 
-    /// Which of ten equal frames, sent at 0 ms, 1 ms, …, are dropped.
+    /// The indices of the frames that are dropped, of ten equal ones sent at 0 ms, 1 ms and so on.
     fn dropped(rules: &[Rule]) -> Vec<u64> {
         let mut book = Rules::default();
         for rule in rules {
@@ -308,10 +309,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_holds_for_the_frames_it_names() {
+    fn a_rule_matches_its_frames() {
         let rule = || Rule::new(Verdict::Drop);
         let delta = frame(A, B, FrameKind::Delta, 100);
-        for (narrowed, holds) in [
+        for (narrowed, matches) in [
             (rule(), true),
             (rule().from(A).to(B), true),
             (rule().from(B), false),
@@ -324,12 +325,12 @@ mod tests {
             (rule().during(5.into()..6.into()), true),
             (rule().during(0.into()..5.into()), false),
         ] {
-            assert_eq!(narrowed.holds(5.into(), &delta), holds, "{narrowed}");
+            assert_eq!(narrowed.matches(5.into(), &delta), matches, "{narrowed}");
         }
     }
 
     #[test]
-    fn ordinals_decide_which_frames_are_struck() {
+    fn ordinals_select_frames() {
         let drop = || Rule::new(Verdict::Drop);
         assert_eq!(dropped(&[drop().at_most(3)]), [0, 1, 2]);
         assert_eq!(dropped(&[drop().after(8)]), [8, 9]);
@@ -338,8 +339,9 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_asked_in_order_until_one_passes_or_drops() {
-        let (drop, pass) = (Rule::new(Verdict::Drop), Rule::new(Verdict::Pass));
+    fn rules_apply_in_order() {
+        let drop = Rule::new(Verdict::Drop);
+        let pass = Rule::new(Verdict::Pass);
         assert_eq!(dropped(&[pass.clone().at_most(7), drop.clone()]), [7, 8, 9]);
         assert_eq!(dropped(&[drop.at_most(3), pass]), [0, 1, 2]);
         let mut book = Rules::default();
@@ -348,15 +350,18 @@ mod tests {
         book.add(Rule::new(Verdict::Duplicate));
         book.add(slow);
         book.add(Rule::new(Verdict::Corrupt));
-        let ruling = book.judge(SimTime::ZERO, &frame(A, B, FrameKind::Delta, 1));
+        let outcome = book.judge(SimTime::ZERO, &frame(A, B, FrameKind::Delta, 1));
         let delay = SimDuration::from_millis(14);
-        assert_eq!(ruling, Ruling { dropped: false, reset: false, corrupted: true, doubled: true, delay });
-        assert_eq!(book.remove(first), Some(RuleUse { held: 1, struck: 1 }));
+        assert_eq!(
+            outcome,
+            RuleOutcome { dropped: false, reset: false, corrupted: true, duplicated: true, delay }
+        );
+        assert_eq!(book.remove(first), Some(RuleUse { matched: 1, applied: 1 }));
         assert_eq!((book.remove(first), book.iter().count()), (None, 3));
     }
 
     #[test]
-    fn a_rule_is_printed_in_words() {
+    fn a_rule_displays_in_words() {
         let rule = Rule::new(Verdict::Delay(SimDuration::from_millis(5)))
             .from(A)
             .to(B)

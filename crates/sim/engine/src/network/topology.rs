@@ -1,29 +1,29 @@
-//! Which nodes are joined by a link.
+//! The shape of the network.
 
 use crate::node_id::NodeId;
 use serde::Serialize;
 
-/// The shape of the network: between which nodes there are links. Nodes stand in the order of joining;
-/// one that joins later changes the shape for those that it comes to stand beside.
+/// The shape of the network: between which nodes there are links. Nodes are placed in the order of joining. A
+/// node that joins later may change the links of its neighbours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topology {
-    /// Every node with every other.
+    /// Every node has a link to every other.
     #[default]
     Mesh,
-    /// Each node with the one before and the one after, and the last with the first.
+    /// As [`Topology::Line`], and the last node has a link to the first.
     Ring,
-    /// The first node with every other.
+    /// The first node has a link to every other.
     Star,
-    /// Each node with the one before and the one after.
+    /// Each node has a link to the one before it and the one after it.
     Line,
 }
 
 impl Topology {
-    /// Every topology.
+    /// Every topology, in the order of declaration.
     pub const ALL: [Self; 4] = [Self::Mesh, Self::Ring, Self::Star, Self::Line];
 
-    /// Its name.
+    /// The name in flags, case files and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mesh => "mesh",
@@ -33,7 +33,7 @@ impl Topology {
         }
     }
 
-    /// Whether there is a link between two of `nodes` nodes. A node has one with itself.
+    /// Whether there is a link between two of `nodes` nodes. A node has a link to itself.
     pub const fn links(self, a: NodeId, b: NodeId, nodes: usize) -> bool {
         let apart = a.index().abs_diff(b.index());
         match self {
@@ -63,10 +63,11 @@ mod tests {
     }
 
     #[test]
-    fn links_go_both_ways_and_small_shapes_are_whole() {
+    fn links_are_symmetric() {
         for topology in Topology::ALL {
             for (a, b) in [(0, 1), (0, 3), (2, 3), (1, 1)] {
-                let (a, b) = (NodeId(a), NodeId(b));
+                let a = NodeId(a);
+                let b = NodeId(b);
                 assert_eq!(topology.links(a, b, 4), topology.links(b, a, 4), "{topology:?}");
             }
             assert_eq!(edges(topology, 1).len() + edges(topology, 2).len(), 1, "{topology:?}");

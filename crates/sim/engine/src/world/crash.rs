@@ -1,58 +1,62 @@
-//! Nodes that go down and come back.
+//! Nodes that crash and restart.
 
 use crate::actor::{Actor, Input};
 use crate::event::{CrashPoint, SimEvent};
 use crate::node_id::NodeId;
-use crate::world::event_log::Happened;
-use crate::world::node_slot::{Armed, Slot};
-use crate::world::{Stepped, World};
+use crate::world::event_log::LoggedEvent;
+use crate::world::node_slot::{ArmedCrash, NodeSlot};
+use crate::world::trace_digest::TraceEvent;
+use crate::world::{StepReport, World};
 use syncline_types::SimDuration;
 
 impl<A: Actor> World<A> {
+    /// Takes a node down now, or arms a crash for its next step.
     pub(super) fn on_crash(
         &mut self,
         node: NodeId,
         point: CrashPoint,
         down_for: Option<SimDuration>,
-        by_chance: bool,
-    ) -> Stepped<A::Notice> {
-        self.note(3, u64::from(node.0), point as u64);
-        // One that waits for the node's next step is kept when it comes to that. Where power fails by chance in
-        // the middle of a commit, the case says so by its faults.
-        let is_kept = (by_chance && point != CrashPoint::MidCommit) || self.is_told();
-        let takes_part = |slot: &&mut Slot<A>| !slot.late && !slot.retired;
-        let Some(slot) = self.slot_mut(node).filter(takes_part) else { return Stepped::at(None) };
+        is_random: bool,
+    ) -> StepReport<A::Notice> {
+        self.note(TraceEvent::Crash, u64::from(node.0), point as u64);
+        // A random power failure within a commit is not logged: a case replays it by its fault settings.
+        let is_logged = (is_random && point != CrashPoint::MidCommit) || self.is_scripted();
+        // Nothing happens to a node that has not joined, or is gone.
+        let Some(slot) = self.slot_mut(node).filter(|slot| slot.takes_part()) else {
+            return StepReport::at(None);
+        };
         let is_up = slot.up;
         if is_up && point != CrashPoint::Now {
-            slot.armed.get_or_insert(Armed { point, down_for, by_chance, is_kept });
-            return Stepped::at(Some(node));
+            // At most one crash is armed; the first one wins. It is logged when it happens.
+            slot.armed.get_or_insert(ArmedCrash { point, down_for, is_random, is_logged });
+            return StepReport::at(Some(node));
         }
-        if is_kept && (is_up || !by_chance) {
-            self.keep(|| Happened::Crash { node, point, down_for });
+        if is_logged && (is_up || !is_random) {
+            self.log_event(|| LoggedEvent::Crash { node, point, down_for });
         }
         if !is_up {
-            if !by_chance {
-                // It stays down for as long as it is told now, whatever it was told before.
+            if !is_random {
+                // The node stays down for as long as the latest crash says, whatever an earlier one said.
                 self.schedule_restart(node, down_for);
             }
-            return Stepped::at(Some(node));
+            return StepReport::at(Some(node));
         }
-        self.chance_crashes += u64::from(by_chance);
+        self.random_crashes += u64::from(is_random);
         self.take_down(node, down_for);
-        Stepped { crashed: true, ..Stepped::at(Some(node)) }
+        StepReport { crashed: true, ..StepReport::at(Some(node)) }
     }
 
-    /// A crash by chance that waits for a node's next step will not strike.
-    pub(super) fn disarm_chance(&mut self, node: NodeId) {
+    /// Disarms a random crash that waits for a node's next step.
+    pub(super) fn disarm_random_crash(&mut self, node: NodeId) {
         if let Some(slot) = self.slot_mut(node) {
-            slot.armed.take_if(|armed| armed.by_chance);
+            slot.armed.take_if(|armed| armed.is_random);
         }
     }
 
     pub(super) fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
         self.router.break_connections(node);
-        self.spill(node);
-        self.retally(node, |slot| {
+        self.drop_inbox(node);
+        self.with_accounting(node, |slot| {
             slot.actor.crash();
             slot.up = false;
             slot.armed = None;
@@ -63,7 +67,9 @@ impl<A: Actor> World<A> {
     }
 
     fn schedule_restart(&mut self, node: NodeId, down_for: Option<SimDuration>) {
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return };
+        let Some(slot) = self.nodes.get_mut(node.index()) else {
+            unreachable!("only a node that was added goes down")
+        };
         slot.crashes += 1;
         let crash = Some(slot.crashes);
         if let Some(down_for) = down_for {
@@ -71,40 +77,43 @@ impl<A: Actor> World<A> {
         }
     }
 
-    pub(super) fn on_restart(&mut self, node: NodeId, crash: Option<u64>) -> Stepped<A::Notice> {
-        self.note(4, u64::from(node.0), 0);
-        let due = |slot: &Slot<A>| {
-            !slot.up && !slot.late && !slot.retired && crash.is_none_or(|crash| crash == slot.crashes)
+    pub(super) fn on_restart(&mut self, node: NodeId, crash: Option<u64>) -> StepReport<A::Notice> {
+        self.note(TraceEvent::Restart, u64::from(node.0), 0);
+        // The restart of an earlier crash is obsolete: a later crash has decided how long the node is down.
+        let is_due = |slot: &NodeSlot<A>| {
+            !slot.up && slot.takes_part() && crash.is_none_or(|crash| crash == slot.crashes)
         };
-        if !self.nodes.get(node.index()).is_some_and(due) {
-            return Stepped::at(Some(node));
+        if !self.nodes.get(node.index()).is_some_and(is_due) {
+            return StepReport::at(Some(node));
         }
-        self.retally(node, |slot| {
+        self.with_accounting(node, |slot| {
             slot.actor.restart();
             slot.up = true;
         });
-        let mut notices = self.tell(node, &self.members()).notices;
+        let mut notices = self.announce_peers(node, &self.members()).notices;
         let started = self.feed(node, Input::Start);
         notices.extend(started.notices);
-        Stepped { notices, restarted: true, ..Stepped::at(Some(node)) }
+        StepReport { notices, restarted: true, ..StepReport::at(Some(node)) }
     }
 
-    /// A node goes down in the step that it has just done. Says whether that undoes what the step did.
-    pub(super) fn crash_in_step(&mut self, node: NodeId, armed: &Armed) -> bool {
-        let Armed { point, down_for, by_chance, is_kept } = *armed;
-        self.chance_crashes += u64::from(by_chance && point != CrashPoint::MidCommit);
-        if is_kept {
-            self.keep(|| Happened::Crash { node, point, down_for });
+    /// Crashes a node in the step that it has just done. Returns whether the crash undoes what the step did.
+    pub(super) fn crash_in_step(&mut self, node: NodeId, armed: &ArmedCrash) -> bool {
+        let ArmedCrash { point, down_for, is_random, is_logged } = *armed;
+        assert!(point != CrashPoint::Now, "a crash between two steps is never armed");
+        self.random_crashes += u64::from(is_random && point != CrashPoint::MidCommit);
+        if is_logged {
+            self.log_event(|| LoggedEvent::Crash { node, point, down_for });
         }
-        let committed = !matches!(point, CrashPoint::BeforeCommit | CrashPoint::MidCommit);
-        if self.hosts.is_none() || !committed {
+        let is_committed = !matches!(point, CrashPoint::BeforeCommit | CrashPoint::MidCommit);
+        if self.hosts.is_none() || !is_committed {
             self.take_down(node, down_for);
             return false;
         }
-        // What it has sent speaks of a state that the crash undoes if the disk has lied.
-        self.retally(node, |_| {});
-        let said = self.digest(node);
+        // The frames of the step describe the state after it. If the disk lied about the sync, the crash
+        // reverts that state: compare the digests before and after.
+        self.with_accounting(node, |_| {});
+        let reported = self.digest(node);
         self.take_down(node, down_for);
-        self.digest(node) != said
+        self.digest(node) != reported
     }
 }

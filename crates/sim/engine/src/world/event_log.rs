@@ -1,4 +1,5 @@
-//! What the workload and chance did, kept so that it can be written down and done again one by one.
+//! A log of what the workload and random faults did, from which a run can be written down and replayed event
+//! by event.
 
 use crate::actor::Actor;
 use crate::event::{CrashPoint, SimEvent};
@@ -7,86 +8,52 @@ use crate::node_id::NodeId;
 use crate::world::World;
 use syncline_types::{SimDuration, SimTime};
 
-/// A place in a run.
+/// A place in a run: an instant, and a place among the events of that instant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Cue {
-    /// When.
+pub struct ScriptTime {
+    /// The instant.
     pub at: SimTime,
-    /// After how many of the frames that arrive, the timers and the like of that very instant.
+    /// How many events of that instant come before. Only those count that a script cannot contain: frames
+    /// that arrive, timers and the like.
     pub after: u32,
 }
 
-impl From<SimTime> for Cue {
-    /// Before all else that happens then.
+impl From<SimTime> for ScriptTime {
+    /// Before all other events of that instant.
     fn from(at: SimTime) -> Self {
         Self { at, after: 0 }
     }
 }
 
-/// One thing that happened to nodes or links.
+/// One event that happened to nodes or links. Durations of `None` mean "for the rest of the run".
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Happened<Op> {
-    /// The workload asked a node for something.
-    Op {
-        /// Whom.
-        node: NodeId,
-        /// For what.
-        op: Op,
-    },
-    /// A node was written to before the run began.
-    Early {
-        /// Which.
-        node: NodeId,
-        /// What.
-        op: Op,
-    },
-    /// A node crashed.
-    Crash {
-        /// Which.
-        node: NodeId,
-        /// Where in its work.
-        point: CrashPoint,
-        /// For how long; for ever if `None`.
-        down_for: Option<SimDuration>,
-    },
-    /// A node that was down was brought back.
-    Restart {
-        /// Which.
-        node: NodeId,
-    },
-    /// A node left.
-    Leave {
-        /// Which.
-        node: NodeId,
-        /// For how long; for ever if `None`.
-        away_for: Option<SimDuration>,
-    },
-    /// A node that left was brought back.
-    Return {
-        /// Which.
-        node: NodeId,
-    },
-    /// The network split.
-    Partition {
-        /// How.
-        spec: PartitionSpec,
-        /// For how long; for ever if `None`.
-        lasting: Option<SimDuration>,
-    },
-    /// A node was added that came up late.
-    Join {
-        /// Which.
-        node: NodeId,
-    },
+#[allow(missing_docs, reason = "the fields' names say what they hold")]
+pub enum LoggedEvent<Op> {
+    /// The workload asked a node for an operation.
+    Op { node: NodeId, op: Op },
+    /// A node did an operation before the run began.
+    Early { node: NodeId, op: Op },
+    /// A node crashed, at random or by a script.
+    Crash { node: NodeId, point: CrashPoint, down_for: Option<SimDuration> },
+    /// A node that was down was restarted.
+    Restart { node: NodeId },
+    /// A node left, at random or by a script.
+    Leave { node: NodeId, away_for: Option<SimDuration> },
+    /// A node that had left returned.
+    Return { node: NodeId },
+    /// A partition started, at random or by a script.
+    Partition { spec: PartitionSpec, lasting: Option<SimDuration> },
+    /// A node was added that comes up late.
+    Join { node: NodeId },
 }
 
-impl<Op: Clone> Happened<Op> {
-    /// What an event that a node is asked by, or that `is_told` by a script, has happen. Crashes are kept when
-    /// they strike.
-    pub fn of(event: &SimEvent<Op>, is_told: bool) -> Option<Self> {
+impl<Op: Clone> LoggedEvent<Op> {
+    /// The log entry of an event: of an operation, or of an event that `is_scripted`. Crashes are logged when
+    /// they happen, which can be a step later.
+    pub fn of(event: &SimEvent<Op>, is_scripted: bool) -> Option<Self> {
         Some(match event {
             SimEvent::Op { node, op } => Self::Op { node: *node, op: op.clone() },
-            _ if !is_told => return None,
+            _ if !is_scripted => return None,
             SimEvent::NodeRestart { node, .. } => Self::Restart { node: *node },
             SimEvent::NodeLeave { node, away_for } => Self::Leave { node: *node, away_for: *away_for },
             SimEvent::NodeReturn { node, .. } => Self::Return { node: *node },
@@ -98,11 +65,29 @@ impl<Op: Clone> Happened<Op> {
     }
 }
 
+/// The logged events of a run with their places, in the order in which they happened.
+pub type EventLog<Op> = Vec<(ScriptTime, LoggedEvent<Op>)>;
+
 impl<A: Actor> World<A> {
-    /// Keeps what happens at a place, if that is wanted.
-    pub fn keep_at(&mut self, cue: Cue, happened: impl FnOnce() -> Happened<A::Op>) {
-        if let Some(kept) = &mut self.chronicle {
-            kept.push((cue, happened()));
+    /// Starts, replaces or (with `None`) stops the event log.
+    pub fn set_event_log(&mut self, log: Option<EventLog<A::Op>>) {
+        self.event_log = log;
+    }
+
+    /// Stops the event log and returns it.
+    pub const fn take_event_log(&mut self) -> Option<EventLog<A::Op>> {
+        self.event_log.take()
+    }
+
+    /// The events that were logged so far; empty if there is no log.
+    pub fn event_log(&self) -> &[(ScriptTime, LoggedEvent<A::Op>)] {
+        self.event_log.as_deref().unwrap_or_default()
+    }
+
+    /// Logs an event at a place, if there is a log.
+    pub fn log_event_at(&mut self, place: ScriptTime, event: impl FnOnce() -> LoggedEvent<A::Op>) {
+        if let Some(log) = &mut self.event_log {
+            log.push((place, event()));
         }
     }
 }

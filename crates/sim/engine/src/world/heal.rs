@@ -1,17 +1,29 @@
-//! A world in which nothing goes wrong any more.
+//! The end of all faults: what a run needs to show that it converges once nothing goes wrong.
 
 use crate::actor::Actor;
 use crate::event::SimEvent;
+use crate::faults::FaultConfig;
 use crate::node_id::NodeId;
 use crate::world::World;
 use crate::world::host::HostEvent;
+use syncline_types::SimTime;
 
 impl<A: Actor> World<A> {
-    /// Takes every fault away, those that are still to come too: the network is whole and loses nothing,
-    /// who is down or away comes back
-    /// now, clocks are right, disks honest, and nobody pauses. What is on its way, timers and writes stay.
+    /// Advances the clock to `at` and [heals](World::heal) the world then.
+    ///
+    /// # Panics
+    ///
+    /// If `at` is past.
+    pub fn heal_at(&mut self, at: SimTime) {
+        self.clock.advance_to(at);
+        self.heal();
+    }
+
+    /// Ends every fault, including those that are scheduled: the network is whole and loses nothing, nodes
+    /// that are down or away come back now, clocks are right, disks sync, and no node pauses. Frames in
+    /// flight, timers and writes stay.
     pub fn heal(&mut self) {
-        self.unleash(self.clock.now());
+        self.set_chaos_until(self.clock.now());
         self.retain_events(|event| match event {
             SimEvent::DeliverMessage(_)
             | SimEvent::DeliverInTurn(_)
@@ -33,13 +45,18 @@ impl<A: Actor> World<A> {
             | SimEvent::ChanceLeave { .. }
             | SimEvent::Host { .. } => false,
         });
+        // Latency is no fault and stays. Host faults are over because chaos is; their rates stay, since a
+        // node that joins later draws its host from them.
+        self.faults = FaultConfig { hosts: self.faults.hosts.clone(), ..FaultConfig::none() }
+            .with_latency(self.faults.base_latency_ms, self.faults.latency_jitter_ms);
         self.router.heal();
         self.heal_hosts();
         let now = self.clock.now();
         for node in (0..self.len() as u32).map(NodeId) {
-            let Some(slot) = self.slot_mut(node) else { continue };
+            let slot = &mut self.nodes[node.index()];
             slot.armed = None;
-            let (down, away) = (!slot.up && !slot.late && !slot.retired, slot.away && !slot.retired);
+            let down = !slot.up && slot.takes_part();
+            let away = slot.away && !slot.retired;
             if down {
                 self.schedule(now, SimEvent::NodeRestart { node, crash: None });
             }

@@ -1,68 +1,72 @@
-//! What goes wrong within nodes, by chance or as a test has it: wall clocks, timers, disks, pace.
+//! Faults within nodes, random or scripted: wall clocks, timers, disks, pace.
 //!
-//! A world without such faults has none of this: asking costs one look at an empty option.
+//! A world without host faults has no host table: every question costs one look at an empty option.
+//!
+//! A node whose host has a pace processes one input at a time. While it is busy, inputs wait in its inbox in
+//! the order of arrival, and one wake-up event is scheduled for the time when it is free again.
 
 use crate::actor::{Actor, Commit};
 use crate::event::{CrashPoint, Delivery, SimEvent};
 use crate::faults::{HostFaults, Rate};
-use crate::network::{Ticket, Turn};
+use crate::network::{DeliveryDecision, StreamPosition};
 use crate::node_id::NodeId;
 use crate::random::{Choices, Stream};
 use crate::world::history_hooks::dropped_since;
+use crate::world::trace_digest::TraceEvent;
 use crate::world::wall_clock::WallClock;
-use crate::world::{Stepped, World};
+use crate::world::{StepReport, World};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ops::Range;
 use syncline_types::{Choice, Moment, SimDuration, SimTime};
 
-/// What a right clock shows at the start of a run whose clocks may be wrong: a day, so that they can be
+/// What a right clock shows at the start of a run whose clocks may be wrong: one day, so that a clock can be
 /// behind.
 const EPOCH_US: u64 = 86_400_000_000;
-/// For how long at most a bit that has flipped lies there before the store looks through all its rows.
+/// When the store finds a flipped bit by its scrub of all rows, in milliseconds after the flip.
 const SCRUB_WITHIN_MS: Range<u64> = 0..2_000;
-/// How long a node is down whose disk failed, where crashes have no length of their own.
+/// How long a node whose disk failed is down, in milliseconds, if the faults set no length of crashes.
 const DOWN_MS: Range<u64> = 100..1_000;
 
-/// Something that happens to a host.
+/// A fault of a host, the end of one, or a wake-up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HostEvent {
-    /// Its wall clock is set to be ahead by so many microseconds (behind, if negative), and left alone.
+    /// The wall clock is set ahead by so many microseconds (behind, if negative), and stays so.
     Clock(i64),
-    /// Its wall clock stands still for a while.
+    /// The wall clock stands still for a while.
     Freeze(SimDuration),
-    /// It processes nothing for a while.
+    /// The node processes nothing for a while.
     Pause(SimDuration),
     /// The next write of a step fails.
     FailWrite,
-    /// From now on its disk lies about every sync, or stops to.
+    /// From now on the disk lies about every sync, or, with `false`, about none.
     Lying(bool),
     /// A bit of a stored row flips.
     Rot,
-    /// Its store looks through all rows.
+    /// The store verifies all its rows.
     Scrub,
-    /// It is done with an input, and may take the next. The number tells wakes apart.
+    /// The node is free for the next input in its inbox. Only the wake-up with the latest number counts.
     Wake(u64),
-    /// Something of this kind happens by chance.
-    Chance(Trouble),
+    /// A random fault of this kind happens.
+    Chance(RandomHostFault),
 }
 
-/// A kind of trouble that comes by chance.
+/// A kind of random host fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Trouble {
-    /// The wall clock jumps.
+pub enum RandomHostFault {
+    /// The wall clock jumps, forward or back.
     ClockJump,
     /// The wall clock stands still.
     ClockFreeze,
-    /// The node stops to work.
+    /// The node processes nothing for a while.
     Pause,
-    /// Power fails within the next commit.
+    /// Power fails within the node's next commit.
     TornWrite,
-    /// A bit on disk flips.
+    /// A bit of a stored row flips.
     Rot,
 }
 
-impl Trouble {
+impl RandomHostFault {
     const ALL: [Self; 5] = [Self::ClockJump, Self::ClockFreeze, Self::Pause, Self::TornWrite, Self::Rot];
 
     const fn rate(self, faults: &HostFaults) -> Rate {
@@ -86,45 +90,46 @@ impl Trouble {
     }
 }
 
-/// What the faults of hosts did.
+/// How often each host fault happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HostEffects {
-    /// How far a wall clock was off at most when a step saw it, in milliseconds.
+    /// The largest error of a wall clock that a step saw, in milliseconds.
     pub clock_error_ms: u64,
-    /// Jumps of wall clocks.
+    /// How often a wall clock jumped.
     pub clock_jumps: u64,
-    /// Wall clocks that stood still.
+    /// How often a wall clock stood still.
     pub clock_freezes: u64,
-    /// Timers that were set too long or too short.
-    pub bent_timers: u64,
-    /// Pauses.
+    /// Timers that fired too late or too early.
+    #[serde(rename = "bent_timers")]
+    pub skewed_timers: u64,
+    /// How often a node paused.
     pub pauses: u64,
-    /// Frames, timers and writes that waited because their node was at work or paused.
+    /// Frames, timers and writes that waited because their node was busy or paused.
     pub inputs_delayed: u64,
-    /// Writes that a crash lost while they waited.
+    /// Writes that a crash lost while they waited in an inbox.
     pub writes_lost_waiting: u64,
     /// Writes to disk that failed.
     pub failed_writes: u64,
-    /// Commits of which the disk said that they are synced, and they were not.
+    /// Commits that a disk reported as synced, and that were not.
     pub lying_syncs: u64,
-    /// Commits that a crash lost for that.
+    /// Commits that a crash lost because the disk had lied.
     pub lost_commits: u64,
-    /// Commits that a crash came into the middle of.
+    /// Commits in the middle of which the node crashed.
     pub torn_writes: u64,
-    /// Rows on disk that a bit flipped in.
+    /// Stored rows in which a bit flipped.
     pub rotten_rows: u64,
-    /// Nodes that noticed that their state was damaged or gone, and began afresh under a new name.
+    /// Nodes that found their state damaged or lost, and started over as a new replica.
     pub fresh_starts: u64,
 }
 
 impl HostEffects {
-    /// Adds those of another run, or of another part.
+    /// Adds the counts of another run, or of another part of this one.
     pub fn add(&mut self, other: &Self) {
         self.clock_error_ms = self.clock_error_ms.max(other.clock_error_ms);
         self.clock_jumps += other.clock_jumps;
         self.clock_freezes += other.clock_freezes;
-        self.bent_timers += other.bent_timers;
+        self.skewed_timers += other.skewed_timers;
         self.pauses += other.pauses;
         self.inputs_delayed += other.inputs_delayed;
         self.writes_lost_waiting += other.writes_lost_waiting;
@@ -139,66 +144,66 @@ impl HostEffects {
 
 /// One node's clocks, pace and inbox.
 #[derive(Clone, Debug)]
-struct Host<Op> {
+struct HostState<Op> {
     clock: WallClock,
-    /// By how many parts per million its timers are too long.
+    /// By how many parts per million the node's timers are too long.
     timer_ppm: i64,
+    /// How long the node works on each input.
     processing: SimDuration,
-    /// It takes no input before.
+    /// The node takes no input before this time.
     busy_until: SimTime,
-    /// What waits for that, in the order of arrival, with its number in the queue.
+    /// Inputs that wait until then, in the order of arrival, with their numbers in the queue.
     inbox: VecDeque<(u64, SimEvent<Op>)>,
-    /// How often it was to be woken.
+    /// How many wake-ups were scheduled or voided so far: the number of the latest.
     wakes: u64,
-    /// Whether the last of these is still to come.
+    /// Whether the latest wake-up is still to come.
     waking: bool,
     lying: bool,
     fails_next: bool,
 }
 
-/// The hosts of a world in which something may be wrong with them.
+/// The hosts of all nodes, in a world in which hosts can have faults.
 #[derive(Clone, Debug)]
-pub(crate) struct Hosts<Op> {
-    faults: HostFaults,
-    nodes: Vec<Host<Op>>,
+pub(crate) struct HostTable<Op> {
+    nodes: Vec<HostState<Op>>,
     effects: HostEffects,
     longest_jump_us: u64,
 }
 
-impl<Op> Hosts<Op> {
-    /// Hosts with these faults; `None` if there are none.
+impl<Op> HostTable<Op> {
+    /// The table for a world with these faults; `None` if there are none.
     pub(crate) fn of(faults: &HostFaults) -> Option<Box<Self>> {
-        (*faults != HostFaults::none()).then(|| Box::new(Self::sound(faults.clone())))
+        (*faults != HostFaults::none()).then(|| Box::new(Self::new()))
     }
 
-    fn sound(faults: HostFaults) -> Self {
-        Self { faults, nodes: Vec::new(), effects: HostEffects::default(), longest_jump_us: 0 }
+    fn new() -> Self {
+        Self { nodes: Vec::new(), effects: HostEffects::default(), longest_jump_us: 0 }
     }
 
-    /// The next node's host.
-    pub(crate) fn add(&mut self, choices: &mut Choices) {
+    /// Adds the host of the next node, and draws what is wrong with it.
+    pub(crate) fn add(&mut self, faults: &HostFaults, choices: &mut Choices) {
         let node = self.nodes.len() as u32;
         let either_way = |choices: &mut Choices, stream, choice, most: u64| {
             choices.between(stream, choice, 0, most * 2) as i64 - most as i64
         };
-        let HostFaults { clock_skew_ms, clock_drift_ppm, timer_drift_ppm, .. } = self.faults;
+        let &HostFaults { clock_skew_ms, clock_drift_ppm, timer_drift_ppm, .. } = faults;
         let stream = Stream::Clock(node);
         let offset = either_way(choices, stream, Choice::ClockSkew, clock_skew_ms * 1_000);
         let drift = either_way(choices, stream, Choice::ClockDrift, clock_drift_ppm);
         let timer_ppm = either_way(choices, stream, Choice::TimerDrift, timer_drift_ppm);
-        let clock = if self.faults.bend_clocks() {
-            let bound_us = self.faults.clock_bound_ms() as i64 * 1_000;
-            WallClock::new(EPOCH_US).wrong_by_chance(offset, drift, bound_us)
+        let clock = if faults.skews_clocks() {
+            let bound_us = faults.clock_bound_ms() as i64 * 1_000;
+            WallClock::new(EPOCH_US).randomly_wrong(offset, drift, bound_us)
         } else {
             WallClock::new(0)
         };
-        let slow = self.faults.slow_host_permille > 1_000
-            && choices.below(Stream::Pause(node), Choice::SlowHost, 4) == 0;
-        let permille = if slow { self.faults.slow_host_permille } else { 1_000 };
-        self.nodes.push(Host {
+        let slow =
+            faults.slow_host_permille > 1_000 && choices.below(Stream::Pause(node), Choice::SlowHost, 4) == 0;
+        let permille = if slow { faults.slow_host_permille } else { 1_000 };
+        self.nodes.push(HostState {
             clock,
             timer_ppm,
-            processing: SimDuration::from_micros(self.faults.processing.as_micros() * permille / 1_000),
+            processing: SimDuration::from_micros(faults.processing.as_micros() * permille / 1_000),
             busy_until: SimTime::ZERO,
             inbox: VecDeque::new(),
             wakes: 0,
@@ -208,53 +213,61 @@ impl<Op> Hosts<Op> {
         });
     }
 
-    /// When a timer that a node sets at `now` for `at` fires.
-    pub(super) fn bent(&mut self, node: NodeId, at: SimTime, now: SimTime, chaos_until: SimTime) -> SimTime {
+    /// When a timer fires that a node sets at `now` for `at`.
+    pub(super) fn skewed_time(
+        &mut self,
+        node: NodeId,
+        at: SimTime,
+        now: SimTime,
+        chaos_until: SimTime,
+    ) -> SimTime {
         let ppm = self.nodes.get(node.index()).map_or(0, |host| host.timer_ppm);
         if ppm == 0 || now >= chaos_until || at <= now {
             return at;
         }
-        self.effects.bent_timers += 1;
+        self.effects.skewed_timers += 1;
         let span = u128::from(at.since(now).as_micros());
-        let bent = (span * (1_000_000 + i128::from(ppm)).unsigned_abs()).div_ceil(1_000_000);
-        now + SimDuration::from_micros(u64::try_from(bent).unwrap_or(u64::MAX))
+        // Rounded up: a timer never fires before the time that the drift allows.
+        let skewed = (span * (1_000_000 + i128::from(ppm)).unsigned_abs()).div_ceil(1_000_000);
+        now + SimDuration::from_micros(u64::try_from(skewed).unwrap_or(u64::MAX))
     }
 }
 
 impl<A: Actor> World<A> {
-    /// What the faults of hosts did, but for what disks know themselves.
+    /// How often each host fault happened, except for those that the actors' disks count.
     pub fn host_effects(&self) -> HostEffects {
         self.hosts.as_ref().map(|hosts| hosts.effects).unwrap_or_default()
     }
 
-    /// By how much a wall clock was set off at most, in one jump by chance, in microseconds.
+    /// The largest random jump of a wall clock, in microseconds.
     pub fn longest_clock_jump_us(&self) -> u64 {
         self.hosts.as_ref().map_or(0, |hosts| hosts.longest_jump_us)
     }
 
-    /// The hosts; from now on something may be wrong with them.
-    fn hosts(&mut self) -> &mut Hosts<A::Op> {
-        let (nodes, choices) = (self.len(), &mut self.choices);
-        let hosts = self.hosts.get_or_insert_with(|| Box::new(Hosts::sound(HostFaults::none())));
+    /// The host table. It is created when the first host fault is scripted in a world without.
+    fn hosts(&mut self) -> &mut HostTable<A::Op> {
+        let nodes = self.nodes.len();
+        let hosts = self.hosts.get_or_insert_with(|| Box::new(HostTable::new()));
         while hosts.nodes.len() < nodes {
-            hosts.add(choices);
+            hosts.add(&self.faults.hosts, &mut self.choices);
         }
         hosts
     }
 
-    fn host(&mut self, node: NodeId) -> Option<&mut Host<A::Op>> {
+    fn host(&mut self, node: NodeId) -> Option<&mut HostState<A::Op>> {
         self.hosts.as_mut()?.nodes.get_mut(node.index())
     }
 
-    /// How far a node's wall clock is ahead of the right time, in microseconds; behind, if negative.
+    /// How far a node's wall clock is ahead of virtual time, in microseconds; behind, if negative.
     pub fn clock_offset_us(&self, node: NodeId) -> i64 {
         let host = self.hosts.as_ref().and_then(|hosts| hosts.nodes.get(node.index()));
         host.map_or(0, |host| { host.clock }.offset_us(self.clock.now(), self.chaos_until))
     }
 
-    /// The time as a node has it.
+    /// The time as the clocks of a node show it.
     pub(super) fn moment(&mut self, node: NodeId) -> Moment {
-        let (now, chaos_until) = (self.clock.now(), self.chaos_until);
+        let now = self.clock.now();
+        let chaos_until = self.chaos_until;
         let Some(hosts) = &mut self.hosts else { return Moment::at(now) };
         let Some(host) = hosts.nodes.get_mut(node.index()) else { return Moment::at(now) };
         let error_ms = host.clock.offset_us(now, chaos_until).unsigned_abs() / 1_000;
@@ -262,7 +275,8 @@ impl<A: Actor> World<A> {
         Moment { now, wall_ms: host.clock.wall_ms(now, chaos_until) }
     }
 
-    /// What the disk of a node makes of what the next step writes.
+    /// What the disk of a node does with the writes of its next step. `crash` is the point at which the node
+    /// will crash in that step.
     pub(super) fn commit(&mut self, node: NodeId, crash: Option<CrashPoint>) -> Commit {
         match crash {
             Some(CrashPoint::BeforeCommit) => return Commit::Lost,
@@ -285,7 +299,8 @@ impl<A: Actor> World<A> {
         if !chaos {
             return Commit::Durable;
         }
-        let (fails, lies) = (hosts.faults.failed_write_rate.as_ppm(), hosts.faults.lying_sync_rate.as_ppm());
+        let fails = self.faults.hosts.failed_write_rate.as_ppm();
+        let lies = self.faults.hosts.lying_sync_rate.as_ppm();
         if self.choices.chance(Stream::Disk(node.0), Choice::FailedWrite, fails) {
             return Commit::Fails;
         }
@@ -295,43 +310,46 @@ impl<A: Actor> World<A> {
         Commit::Durable
     }
 
-    /// How long a node is down whose disk failed.
+    /// Draws how long a node whose disk failed is down.
     pub(super) fn down_for(&mut self, node: NodeId) -> SimDuration {
         if let Some(host) = self.host(node) {
             host.fails_next = false;
         }
-        let crashes = self.router.faults().restart_delay_ms.clone();
+        let crashes = self.faults.restart_delay_ms.clone();
         let range = if crashes.is_empty() { DOWN_MS } else { crashes };
         self.length(Stream::Disk(node.0), Choice::RestartDelay, &range)
     }
 
-    /// Lets hosts go wrong by chance, as the faults say.
-    pub(super) fn expose_host(&mut self, node: NodeId) {
+    /// Schedules the first random faults of a node's host.
+    pub(super) fn schedule_random_host_faults(&mut self, node: NodeId) {
         if self.hosts.is_some() {
-            Trouble::ALL.into_iter().for_each(|trouble| self.schedule_trouble(node, trouble));
+            RandomHostFault::ALL.into_iter().for_each(|fault| self.schedule_random_host_fault(node, fault));
         }
     }
 
-    fn schedule_trouble(&mut self, node: NodeId, trouble: Trouble) {
-        let Some(rate) = self.hosts.as_ref().map(|hosts| trouble.rate(&hosts.faults)) else { return };
-        let (stream, choice) = trouble.draw(node);
+    fn schedule_random_host_fault(&mut self, node: NodeId, fault: RandomHostFault) {
+        let rate = fault.rate(&self.faults.hosts);
+        let (stream, choice) = fault.draw(node);
         if let Some(at) = self.gap(stream, choice, rate) {
-            self.schedule(at, SimEvent::Host { node, what: HostEvent::Chance(trouble) });
+            self.schedule(at, SimEvent::Host { node, what: HostEvent::Chance(fault) });
         }
     }
 
-    /// Something happens to a host.
-    pub(super) fn on_host(&mut self, node: NodeId, what: HostEvent) -> Stepped<A::Notice> {
+    /// Applies a host event.
+    pub(super) fn on_host(&mut self, node: NodeId, what: HostEvent) -> StepReport<A::Notice> {
         let now = self.clock.now();
-        self.note(14, u64::from(node.0), host_number(what));
+        let detail = host_event_number(what);
+        assert!(detail != 0, "a host event differs in the trace from a retirement, whose detail is zero");
+        self.note(TraceEvent::HostEvent, u64::from(node.0), detail);
         self.hosts();
         match what {
-            HostEvent::Chance(trouble) => return self.on_trouble(node, trouble),
+            HostEvent::Chance(fault) => return self.on_random_host_fault(node, fault),
             HostEvent::Rot => return self.on_rot(node),
             HostEvent::Scrub => return self.on_scrub(node),
             _ => {}
         }
-        let Some(host) = self.host(node) else { return Stepped::at(None) };
+        // A scripted event may name a node that does not exist.
+        let Some(host) = self.host(node) else { return StepReport::at(None) };
         match what {
             HostEvent::Clock(offset_us) => host.clock.set(now, offset_us),
             HostEvent::Freeze(lasting) => {
@@ -344,18 +362,18 @@ impl<A: Actor> World<A> {
             }
             HostEvent::FailWrite => host.fails_next = true,
             HostEvent::Lying(lying) => host.lying = lying,
-            // A node that wakes is seen to before events are told apart.
+            // Wake-ups are handled by `admit`, the others above.
             HostEvent::Rot | HostEvent::Scrub | HostEvent::Wake(_) | HostEvent::Chance(_) => {}
         }
-        Stepped::at(Some(node))
+        StepReport::at(Some(node))
     }
 
-    fn on_trouble(&mut self, node: NodeId, trouble: Trouble) -> Stepped<A::Notice> {
+    fn on_random_host_fault(&mut self, node: NodeId, fault: RandomHostFault) -> StepReport<A::Notice> {
         let now = self.clock.now();
-        let faults = self.hosts().faults.clone();
-        let mut stepped = Stepped::at(Some(node));
-        match trouble {
-            Trouble::ClockJump => {
+        let faults = self.faults.hosts.clone();
+        let mut report = StepReport::at(Some(node));
+        match fault {
+            RandomHostFault::ClockJump => {
                 let stream = Stream::Clock(node.0);
                 let by = self.length(stream, Choice::ClockJump, &faults.clock_jump_ms).as_micros() as i64;
                 let back = self.choices.below(stream, Choice::ClockJump, 2) == 0;
@@ -368,53 +386,53 @@ impl<A: Actor> World<A> {
                 hosts.effects.clock_jumps += 1;
                 hosts.longest_jump_us = hosts.longest_jump_us.max(jumped);
             }
-            Trouble::ClockFreeze => {
+            RandomHostFault::ClockFreeze => {
                 let range = &faults.clock_freeze_ms;
                 let lasting = self.length(Stream::Clock(node.0), Choice::ClockFreeze, range);
-                stepped = self.on_host(node, HostEvent::Freeze(lasting));
+                report = self.on_host(node, HostEvent::Freeze(lasting));
             }
-            Trouble::Pause => {
+            RandomHostFault::Pause => {
                 let lasting = self.length(Stream::Pause(node.0), Choice::PauseLength, &faults.pause_ms);
-                stepped = self.on_host(node, HostEvent::Pause(lasting));
+                report = self.on_host(node, HostEvent::Pause(lasting));
             }
-            Trouble::TornWrite => {
+            RandomHostFault::TornWrite => {
                 let down_for = self.down_for(node);
-                stepped = self.on_crash(node, CrashPoint::MidCommit, Some(down_for), true);
+                report = self.on_crash(node, CrashPoint::MidCommit, Some(down_for), true);
             }
-            Trouble::Rot => stepped = self.on_rot(node),
+            RandomHostFault::Rot => report = self.on_rot(node),
         }
-        self.schedule_trouble(node, trouble);
-        stepped
+        self.schedule_random_host_fault(node, fault);
+        report
     }
 
-    /// A bit of a row flips. The store looks through all rows some time later, and may read it before.
-    fn on_rot(&mut self, node: NodeId) -> Stepped<A::Notice> {
-        let mut struck = false;
-        // Drawn first, since a change to a node and a draw cannot be under way together.
+    /// Flips a bit of a stored row, and schedules the scrub that finds it unless a read does so before.
+    fn on_rot(&mut self, node: NodeId) -> StepReport<A::Notice> {
+        let mut has_flipped = false;
+        // Drawn even if the store is empty: the draws of a stream do not depend on the actor's state.
         let place = self.choices.below(Stream::Disk(node.0), Choice::RottenRow, u64::MAX);
-        self.retally(node, |slot| struck = slot.actor.rot(place));
-        if struck {
+        self.with_accounting(node, |slot| has_flipped = slot.actor.rot(place));
+        if has_flipped {
             self.hosts().effects.rotten_rows += 1;
             let after = self.length(Stream::Disk(node.0), Choice::ScrubTime, &SCRUB_WITHIN_MS);
             let at = self.clock.now() + after;
             self.schedule(at, SimEvent::Host { node, what: HostEvent::Scrub });
         }
-        Stepped::at(Some(node))
+        StepReport::at(Some(node))
     }
 
-    fn on_scrub(&mut self, node: NodeId) -> Stepped<A::Notice> {
+    fn on_scrub(&mut self, node: NodeId) -> StepReport<A::Notice> {
         let found = self.slot_mut(node).is_some_and(|slot| slot.up && slot.actor.scrub());
         if !found {
-            return Stepped::at(Some(node));
+            return StepReport::at(Some(node));
         }
         let down_for = self.down_for(node);
         self.take_down(node, Some(down_for));
-        Stepped { crashed: true, ..Stepped::at(Some(node)) }
+        StepReport { crashed: true, ..StepReport::at(Some(node)) }
     }
 
-    /// Says which event takes place now, and its number in the queue: the next one, unless its node cannot
-    /// attend to it and it goes to the node's inbox; or what waited there, if the node wakes.
-    pub(super) fn hold(&mut self, number: u64, event: SimEvent<A::Op>) -> Option<(u64, SimEvent<A::Op>)> {
+    /// Decides which event takes place now, and returns it with its number: this one, or, if it is a wake-up,
+    /// the first in the node's inbox. `None` if the event went into the inbox because its node is busy.
+    pub(super) fn admit(&mut self, number: u64, event: SimEvent<A::Op>) -> Option<(u64, SimEvent<A::Op>)> {
         if self.hosts.is_none() {
             return Some((number, event));
         }
@@ -429,58 +447,65 @@ impl<A: Actor> World<A> {
         if !self.is_up(node) {
             return Some((number, event));
         }
-        let host = self.host(node)?;
+        let Some(host) = self.host(node) else {
+            unreachable!("once there is a host table, every node is in it")
+        };
         if host.inbox.is_empty() && host.busy_until <= now {
             host.busy_until = now + host.processing;
             return Some((number, event));
         }
         host.inbox.push_back((number, event));
         self.hosts().effects.inputs_delayed += 1;
-        self.wake_later(node);
+        self.schedule_wake_up(node);
         None
     }
 
-    fn wake_later(&mut self, node: NodeId) {
+    fn schedule_wake_up(&mut self, node: NodeId) {
+        // One wake-up at a time is enough: it schedules the next one itself.
         let Some(host) = self.host(node).filter(|host| !host.waking) else { return };
         host.waking = true;
         host.wakes += 1;
-        let (at, what) = (host.busy_until, HostEvent::Wake(host.wakes));
+        let at = host.busy_until;
+        let what = HostEvent::Wake(host.wakes);
         self.schedule(at, SimEvent::Host { node, what });
     }
 
     fn on_wake(&mut self, node: NodeId, wake: u64) -> Option<(u64, SimEvent<A::Op>)> {
         let now = self.clock.now();
-        self.note(14, u64::from(node.0), host_number(HostEvent::Wake(wake)));
+        self.note(TraceEvent::HostEvent, u64::from(node.0), host_event_number(HostEvent::Wake(wake)));
         let host = self.host(node).filter(|host| host.wakes == wake)?;
         host.waking = false;
         if host.inbox.is_empty() {
             return None;
         }
         if host.busy_until > now {
-            // It was paused meanwhile.
-            self.wake_later(node);
+            // A pause has begun since the wake-up was scheduled.
+            self.schedule_wake_up(node);
             return None;
         }
         let next = host.inbox.pop_front();
         host.busy_until = now + host.processing;
         if !host.inbox.is_empty() {
-            self.wake_later(node);
+            self.schedule_wake_up(node);
         }
         next
     }
 
-    /// A node goes down, and what waited in its inbox is lost.
-    pub(super) fn spill(&mut self, node: NodeId) {
+    /// Drops the inputs in the inbox of a node that goes down.
+    pub(super) fn drop_inbox(&mut self, node: NodeId) {
         let now = self.clock.now();
+        // Without host faults there is no inbox.
         let Some(host) = self.host(node) else { return };
-        (host.busy_until, host.waking) = (now, false);
+        host.busy_until = now;
+        host.waking = false;
+        // This voids the wake-up that may be scheduled.
         host.wakes += 1;
         for (number, event) in std::mem::take(&mut host.inbox) {
             match event {
-                SimEvent::DeliverMessage(delivery) => self.lose(number, None, &delivery),
-                SimEvent::DeliverInTurn(arriving) => self.lose(number, Some(arriving.0), &arriving.1),
+                SimEvent::DeliverMessage(delivery) => self.drop_waiting(number, None, &delivery),
+                SimEvent::DeliverInTurn(arriving) => self.drop_waiting(number, Some(arriving.0), &arriving.1),
                 SimEvent::Op { .. } => {
-                    self.tally_op_lost();
+                    self.op_ended();
                     self.hosts().effects.writes_lost_waiting += 1;
                 }
                 _ => {}
@@ -488,40 +513,45 @@ impl<A: Actor> World<A> {
         }
     }
 
-    /// A frame that waited is lost with its node, or with the connection that carried it.
-    fn lose(&mut self, number: u64, ticket: Option<Ticket>, delivery: &Delivery) {
-        let (now, &Delivery { from, to, housekeeping, .. }) = (self.clock.now(), delivery);
-        let before = self.log.as_ref().map(|_| self.router.fates.clone());
-        let turn = ticket.map(|ticket| self.router.turn(now, from, to, ticket));
-        if !matches!(turn, Some(Turn::GivesUp | Turn::Broken)) {
+    /// Drops a frame that waited in an inbox, and accounts for it: with its node, or with its connection.
+    fn drop_waiting(&mut self, number: u64, position: Option<StreamPosition>, delivery: &Delivery) {
+        let now = self.clock.now();
+        let &Delivery { from, to, housekeeping, .. } = delivery;
+        let before = self.log.as_ref().map(|_| self.router.fates().clone());
+        // A frame whose connection is gone was accounted for with it.
+        let decision = position.map(|position| self.router.decide_delivery(now, from, to, position));
+        if !matches!(decision, Some(DeliveryDecision::TimedOut | DeliveryDecision::Broken)) {
             self.router.arrive(now, from, to, false);
         }
         if !housekeeping {
-            self.landed();
+            self.frame_landed();
         }
         if let (Some(log), Some(before)) = (&mut self.log, before) {
-            log.lost_waiting(number, dropped_since(&before, &self.router.fates));
+            log.lost_waiting(number, dropped_since(&before, self.router.fates()));
         }
     }
 
-    /// Nothing is wrong with hosts any more: clocks are right, disks honest, and pauses over.
+    /// Ends all host faults: clocks are right, disks sync, and pauses are over.
     pub(super) fn heal_hosts(&mut self) {
         let now = self.clock.now();
         for node in (0..self.len() as u32).map(NodeId) {
+            // Without host faults there is nothing to end.
             let Some(host) = self.host(node) else { return };
             host.clock.set(now, 0);
-            (host.lying, host.fails_next) = (false, false);
+            host.lying = false;
+            host.fails_next = false;
             host.busy_until = host.busy_until.min(now + host.processing);
             if !host.inbox.is_empty() {
+                // The wake-up that is scheduled comes at the end of a pause that is over now.
                 host.waking = false;
-                self.wake_later(node);
+                self.schedule_wake_up(node);
             }
         }
     }
 }
 
 impl HostEvent {
-    /// In words, with the host as what they are said of.
+    /// The event as a clause about the node.
     pub(crate) fn words(self) -> String {
         match self {
             Self::Clock(ahead_us) => format!("its clock is set to be {ahead_us} us ahead"),
@@ -533,17 +563,17 @@ impl HostEvent {
             Self::Rot => "a bit on its disk flips".to_owned(),
             Self::Scrub => "its store looks through all rows".to_owned(),
             Self::Wake(_) => "it may take its next input".to_owned(),
-            Self::Chance(Trouble::ClockJump) => "its clock jumps by chance".to_owned(),
-            Self::Chance(Trouble::ClockFreeze) => "its clock stands still by chance".to_owned(),
-            Self::Chance(Trouble::Pause) => "it pauses by chance".to_owned(),
-            Self::Chance(Trouble::TornWrite) => "power fails in its next commit by chance".to_owned(),
-            Self::Chance(Trouble::Rot) => "a bit on its disk flips by chance".to_owned(),
+            Self::Chance(RandomHostFault::ClockJump) => "its clock jumps by chance".to_owned(),
+            Self::Chance(RandomHostFault::ClockFreeze) => "its clock stands still by chance".to_owned(),
+            Self::Chance(RandomHostFault::Pause) => "it pauses by chance".to_owned(),
+            Self::Chance(RandomHostFault::TornWrite) => "power fails in its next commit by chance".to_owned(),
+            Self::Chance(RandomHostFault::Rot) => "a bit on its disk flips by chance".to_owned(),
         }
     }
 }
 
-/// What tells one happening from another in the trace.
-const fn host_number(what: HostEvent) -> u64 {
+/// The detail of a host event in the trace digest. It is never zero.
+const fn host_event_number(what: HostEvent) -> u64 {
     match what {
         HostEvent::Clock(offset) => 1 << 56 | (offset as u64 & ((1 << 56) - 1)),
         HostEvent::Freeze(lasting) => 2 << 56 | lasting.as_micros(),
@@ -553,6 +583,6 @@ const fn host_number(what: HostEvent) -> u64 {
         HostEvent::Rot => 6 << 56,
         HostEvent::Scrub => 7 << 56,
         HostEvent::Wake(_) => 8 << 56,
-        HostEvent::Chance(trouble) => 9 << 56 | trouble as u64,
+        HostEvent::Chance(fault) => 9 << 56 | fault as u64,
     }
 }

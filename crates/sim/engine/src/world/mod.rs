@@ -1,6 +1,30 @@
-//! The world: actors, queue, network, and what is unfinished.
+//! The world: nodes, event queue, network and faults of one run.
+//!
+//! # How a step works
+//!
+//! [`World::step`] takes the earliest event from the script or the queue, advances the clock to its time, and
+//! dispatches it. An event that concerns one node becomes an [`Input`] for the node's actor. The actor fills
+//! in its effects; the world then routes the frames, sets the timers and updates its counters. The result of
+//! the step is a [`StepReport`], which the checks of a run read.
+//!
+//! # Invariants
+//!
+//! - Time is monotone, and events of one time come in the order of scheduling.
+//! - [`PendingWork`] equals what a scan over all nodes would find, so that asking whether a run has
+//!   converged costs O(1). Every change of a node goes through `with_accounting` or ends in
+//!   `refresh_accounting`.
+//! - Each frame ends in exactly one fate (see [`Fates`](crate::network::Fates)).
+//! - Each random decision comes from a stream of its own (see [`random`](crate::random)), so that one more
+//!   fault leaves what the others do unchanged.
+//!
+//! # Parts
+//!
+//! `step` feeds inputs to actors, `crash` and `churn` take nodes down and away, `host` simulates clocks,
+//! disks and pace, `random_faults` draws partitions, crashes and departures, `script` and `event_log` replay
+//! and record a run event by event, `control` is what tests and runtimes change from outside.
 
 mod churn;
+mod control;
 mod crash;
 mod event_log;
 mod heal;
@@ -17,57 +41,59 @@ mod trace_digest;
 mod wall_clock;
 
 pub use churn::Churn;
-pub use event_log::{Cue, Happened};
-pub use host::{HostEffects, HostEvent, Trouble};
+pub use event_log::{EventLog, LoggedEvent, ScriptTime};
+pub use host::{HostEffects, HostEvent, RandomHostFault};
 pub use node_slot::Traffic;
-pub use pending_work::{ProgressCount, Tally};
+pub use pending_work::{PendingWork, ProgressCount};
 pub use trace_digest::TraceDigest;
 
-use crate::actor::{Actor, Input, Spare, Unfinished};
+use crate::actor::{Actor, EffectsPool, Input, Unfinished};
 use crate::clock::SimClock;
 use crate::event::SimEvent;
 use crate::event_queue::EventQueue;
 use crate::faults::FaultConfig;
-use crate::history::{Recorder, What};
+use crate::history::{EntryKind, Recorder};
 use crate::network::{DropCause, NetworkRouter, Topology};
 use crate::node_id::NodeId;
 use crate::random::Choices;
-use crate::world::host::Hosts;
-use crate::world::node_slot::Slot;
-use crate::world::script::Script;
+use crate::world::host::HostTable;
+use crate::world::node_slot::NodeSlot;
+use crate::world::script::ScriptQueue;
 use crate::world::timers::Timers;
+use crate::world::trace_digest::TraceEvent;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_types::{Digest, SimTime};
 
 /// What one event did.
 #[derive(Clone, Debug)]
-pub struct Stepped<N> {
-    /// The node it happened to, if to one.
+pub struct StepReport<N> {
+    /// The node that the event happened to, if it happened to one.
     pub node: Option<NodeId>,
-    /// What that node had to say.
+    /// The notices of that node.
     pub notices: Vec<N>,
-    /// An operation that found its node down and was not done.
+    /// Whether an operation was not done because its node was down.
     pub op_refused: bool,
     /// Whether a node went down.
     pub crashed: bool,
-    /// Whether one came back.
+    /// Whether a node restarted.
     pub restarted: bool,
-    /// A frame took effect.
+    /// Whether a frame took effect.
     pub accepted: bool,
-    /// Why a frame that was handed over took none.
+    /// Why a frame that was delivered took no effect.
     pub refused: Option<DropCause>,
-    /// The frame that was handed over was not what was sent.
+    /// Whether the bytes of the frame that was delivered differ from those that were sent.
     pub corrupt: bool,
-    /// The frame that arrived, whatever came of it: its sender and its kind.
+    /// The sender and the kind of the frame that arrived, with or without effect.
     pub frame: Option<(NodeId, u8)>,
-    /// A frame took effect although its receiver had heard from a later life of its sender.
+    /// Whether a frame took effect although its receiver had accepted one from a later incarnation of its
+    /// sender.
     pub stale_accepted: bool,
-    /// A crash has undone what the node says that it did: its disk had lied.
+    /// Whether a crash has undone what the node reports: its disk had lied about a sync.
     pub undone: bool,
 }
 
-impl<N> Stepped<N> {
+impl<N> StepReport<N> {
     pub(crate) const fn at(node: Option<NodeId>) -> Self {
         Self {
             node,
@@ -85,95 +111,98 @@ impl<N> Stepped<N> {
     }
 }
 
-/// A world of actors. It is a value: a clone is another world that goes on from here.
+/// A world of actors. It is a value: a clone is an independent world that continues from the same state.
 #[derive(Clone, Debug)]
 pub struct World<A: Actor> {
-    /// The clock.
-    pub clock: SimClock,
-    /// All chance.
-    pub choices: Choices,
-    /// The network.
-    pub router: NetworkRouter,
-    pub(super) queue: EventQueue<SimEvent<A::Op>>,
-    pub(super) nodes: Vec<Slot<A>>,
-    pub(super) tally: Tally,
-    pub(super) trace: TraceDigest,
-    pub(super) settings: u64,
+    clock: SimClock,
+    choices: Choices,
+    /// The faults in force. The router and the hosts get from it what they need; crashes, partitions and
+    /// churn are drawn from it directly.
+    faults: FaultConfig,
+    router: NetworkRouter,
+    queue: EventQueue<SimEvent<A::Op>>,
+    nodes: Vec<NodeSlot<A>>,
+    pending_work: PendingWork,
+    trace: TraceDigest,
+    /// How many timers were set so far: numbers their settings.
+    settings: u64,
     events: u64,
-    pub(super) moves: ProgressCount,
+    progress: ProgressCount,
     /// When the last of all frames so far arrives.
-    pub(super) last_arrival: SimTime,
+    last_arrival: SimTime,
     all_started: bool,
-    pub(super) log: Option<Box<Recorder>>,
-    pub(super) churn: Churn,
-    /// Present where something may be wrong with hosts.
-    pub(super) hosts: Option<Box<Hosts<A::Op>>>,
-    /// Until when partitions, crashes and departures happen by chance.
-    pub(super) chaos_until: SimTime,
-    pub(super) may_split: bool,
-    /// Crashes that struck by chance, but for those of power that fails in the middle of a commit.
-    pub chance_crashes: u64,
-    pub(super) spare: Spare<A::Notice>,
-    /// What is still to happen by a script. Present where there is one, or a chronicle.
-    pub(super) script: Option<Box<Script<A::Op>>>,
-    /// What the workload, chance and the script did, in the order of happening, if it is kept.
-    pub chronicle: Option<Vec<(Cue, Happened<A::Op>)>>,
+    /// The history, if the run records one.
+    log: Option<Box<Recorder>>,
+    churn: Churn,
+    /// Clocks, disks and pace. `None` while no host can have a fault.
+    hosts: Option<Box<HostTable<A::Op>>>,
+    /// Until when random faults happen.
+    chaos_until: SimTime,
+    /// Whether random partitions are scheduled, which takes two nodes.
+    may_split: bool,
+    random_crashes: u64,
+    effects_pool: EffectsPool<A::Notice>,
+    /// The scripted events still to come. Present if there is a script or an event log.
+    script: Option<Box<ScriptQueue<A::Op>>>,
+    /// What the workload, random faults and the script did, if that is recorded.
+    event_log: Option<EventLog<A::Op>>,
 }
 
 impl<A: Actor> World<A> {
-    /// An empty world. The faults must be valid.
+    /// An empty world. The faults must be [valid](FaultConfig::validate).
     pub fn new(choices: Choices, faults: FaultConfig) -> Self {
         Self {
             clock: SimClock::default(),
             choices,
-            hosts: Hosts::of(&faults.hosts),
-            router: NetworkRouter::new(faults),
+            hosts: HostTable::of(&faults.hosts),
+            router: NetworkRouter::new(&faults),
+            faults,
             queue: EventQueue::default(),
             nodes: Vec::new(),
-            tally: Tally::default(),
+            pending_work: PendingWork::default(),
             trace: TraceDigest::default(),
             settings: 0,
             events: 0,
-            moves: ProgressCount::default(),
+            progress: ProgressCount::default(),
             last_arrival: SimTime::ZERO,
             all_started: true,
             log: None,
             churn: Churn::default(),
             chaos_until: SimTime::ZERO,
             may_split: false,
-            chance_crashes: 0,
-            spare: Spare::default(),
+            random_crashes: 0,
+            effects_pool: EffectsPool::default(),
             script: None,
-            chronicle: None,
+            event_log: None,
         }
     }
 
-    /// Gives the network another shape.
+    /// Sets the shape of the network.
     pub const fn with_topology(mut self, topology: Topology) -> Self {
         self.router.set_topology(topology);
         self
     }
 
-    /// Adds an actor. It starts when the world next moves.
+    /// Adds an actor. It starts with the next [`World::start_added`].
     pub fn add(&mut self, actor: A) -> NodeId {
         self.push(actor, false)
     }
 
-    pub(super) fn push(&mut self, actor: A, late: bool) -> NodeId {
+    fn push(&mut self, actor: A, late: bool) -> NodeId {
         let node = NodeId(self.nodes.len() as u32);
         let digest = actor.digest();
         let unfinished = actor.unfinished();
         self.router.add_node(node, &mut self.choices);
         if let Some(hosts) = &mut self.hosts {
-            hosts.add(&mut self.choices);
+            hosts.add(&self.faults.hosts, &mut self.choices);
         }
-        let slot = Slot {
+        let slot = NodeSlot {
             actor,
             started: false,
             up: !late,
             late,
             retired: false,
-            aside: false,
+            excluded: false,
             away: false,
             departures: 0,
             armed: None,
@@ -185,8 +214,8 @@ impl<A: Actor> World<A> {
             traffic: Traffic::default(),
             history: vec![(self.clock.now(), digest)],
         };
-        self.tally.count(slot.standing(), true);
-        self.tally.count_digest(digest, true);
+        self.pending_work.count(slot.pending_bits(), true);
+        self.pending_work.count_digest(digest, true);
         self.nodes.push(slot);
         self.all_started = false;
         node
@@ -197,31 +226,33 @@ impl<A: Actor> World<A> {
         self.nodes.get(node.index()).map(|slot| &slot.actor)
     }
 
-    /// All actors that take part.
+    /// All actors that have not retired, in the order of joining.
     pub fn actors(&self) -> impl Iterator<Item = (NodeId, &A)> {
         let slots = (0..).map(NodeId).zip(&self.nodes);
         slots.filter(|(_, slot)| !slot.retired).map(|(node, slot)| (node, &slot.actor))
     }
 
-    /// Has the run not wait for a node from now on: neither for its frames, nor for frames to it, nor for what
-    /// it has not finished, and its digest need not be that of the others. To be said before the run begins.
-    pub fn set_aside(&mut self, node: NodeId) {
+    /// Excludes a node from convergence: the run waits neither for its frames, nor for frames to it, nor for
+    /// its unfinished work, and ignores its digest. Call it before the run begins.
+    pub fn exclude_from_convergence(&mut self, node: NodeId) {
+        assert!(self.events == 0, "a node is excluded from convergence before the run begins");
+        // A node that is excluded already, or unknown, has nothing to remove from the counters.
         let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.counts()) else { return };
-        slot.aside = true;
-        self.tally.count(slot.standing(), false);
-        self.tally.count_digest(slot.digest, false);
+        slot.excluded = true;
+        self.pending_work.count(slot.pending_bits(), false);
+        self.pending_work.count_digest(slot.digest, false);
     }
 
-    pub(super) fn is_aside(&self, node: NodeId) -> bool {
-        self.slot(node).is_some_and(|slot| slot.aside)
+    fn is_excluded(&self, node: NodeId) -> bool {
+        self.slot(node).is_some_and(|slot| slot.excluded)
     }
 
-    /// How many nodes there are.
+    /// How many nodes were added so far, those that retired included.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether there are none.
+    /// Whether no node was added yet.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
@@ -231,12 +262,12 @@ impl<A: Actor> World<A> {
         self.nodes.get(node.index()).is_some_and(|slot| slot.up)
     }
 
-    /// Whether a node has left and is not back.
+    /// Whether a node has left and has not returned.
     pub fn is_away(&self, node: NodeId) -> bool {
         self.slot(node).is_some_and(|slot| slot.away)
     }
 
-    /// Whether a node is gone for good.
+    /// Whether a node is gone for the rest of the run.
     pub fn is_retired(&self, node: NodeId) -> bool {
         self.slot(node).is_some_and(|slot| slot.retired)
     }
@@ -246,15 +277,15 @@ impl<A: Actor> World<A> {
         self.slot(node).is_some_and(|slot| slot.late)
     }
 
-    pub(super) fn slot(&self, node: NodeId) -> Option<&Slot<A>> {
+    fn slot(&self, node: NodeId) -> Option<&NodeSlot<A>> {
         self.nodes.get(node.index())
     }
 
-    pub(super) fn slot_mut(&mut self, node: NodeId) -> Option<&mut Slot<A>> {
+    fn slot_mut(&mut self, node: NodeId) -> Option<&mut NodeSlot<A>> {
         self.nodes.get_mut(node.index())
     }
 
-    /// What a node sent and received.
+    /// The traffic counters of a node.
     pub fn traffic(&self, node: NodeId) -> Traffic {
         self.nodes.get(node.index()).map_or_else(Traffic::default, |slot| slot.traffic)
     }
@@ -269,21 +300,22 @@ impl<A: Actor> World<A> {
         self.slot(node).and_then(|slot| slot.history.first()).map_or(Digest::ZERO, |(_, digest)| *digest)
     }
 
-    /// What a node has not finished, and how many timers somebody waits for.
+    /// The unfinished work of a node, and how many of its timers are not housekeeping.
     pub fn unfinished(&self, node: NodeId) -> (Unfinished, u32) {
         self.nodes
             .get(node.index())
             .map_or_else(Default::default, |slot| (slot.unfinished, slot.timers.awaited()))
     }
 
-    /// Whether a node had this digest at some time in `since..=now`. Of several within one instant all count:
-    /// without latency a whole session fits into it.
+    /// Whether a node had this digest at some time in `since..=now`. Digests that it had within one instant
+    /// all count: without latency a whole session fits into one instant.
     pub fn had_digest(&self, node: NodeId, digest: Digest, since: SimTime) -> bool {
         let Some(slot) = self.nodes.get(node.index()) else { return false };
         for (from, own) in slot.history.iter().rev() {
             if *own == digest {
                 return true;
             }
+            // This digest was in force at `since`; those before it had been replaced by then.
             if *from < since {
                 break;
             }
@@ -291,30 +323,54 @@ impl<A: Actor> World<A> {
         false
     }
 
-    /// What is unfinished.
-    pub const fn tally(&self) -> &Tally {
-        &self.tally
+    /// The work that is pending.
+    pub const fn pending_work(&self) -> &PendingWork {
+        &self.pending_work
     }
 
-    /// The digest of all that happened.
+    /// The digest of everything that happened so far.
     pub const fn trace(&self) -> TraceDigest {
         self.trace
     }
 
-    /// Until when things go wrong by chance.
+    /// The current virtual time.
+    pub const fn now(&self) -> SimTime {
+        self.clock.now()
+    }
+
+    /// The clock of the run.
+    pub const fn clock(&self) -> SimClock {
+        self.clock
+    }
+
+    /// The faults in force.
+    pub const fn faults(&self) -> &FaultConfig {
+        &self.faults
+    }
+
+    /// The network.
+    pub const fn router(&self) -> &NetworkRouter {
+        &self.router
+    }
+
+    /// Until when random faults happen.
     pub const fn chaos_until(&self) -> SimTime {
         self.chaos_until
     }
 
-    /// Events taken so far.
+    /// How many events were taken so far.
     pub const fn events(&self) -> u64 {
         self.events
     }
 
-    /// How often something came from outside, and how often a digest changed.
-    /// How often the run has moved so far.
-    pub const fn moves(&self) -> ProgressCount {
-        self.moves
+    /// How often the run made progress so far.
+    pub const fn progress(&self) -> ProgressCount {
+        self.progress
+    }
+
+    /// The random crashes that happened so far, except for power failures within a commit.
+    pub const fn random_crashes(&self) -> u64 {
+        self.random_crashes
     }
 
     /// When the last of all frames so far arrives, or has arrived.
@@ -329,9 +385,10 @@ impl<A: Actor> World<A> {
         queued.into_iter().chain(script.next_time()).min()
     }
 
-    /// Schedules something for `at`, or for now if that is past. Gives its number in the order of scheduling.
+    /// Schedules an event for `at`, or for now if `at` is past. Returns its number in the order of
+    /// scheduling.
     pub fn schedule(&mut self, at: SimTime, event: SimEvent<A::Op>) -> u64 {
-        self.tally.ops += u64::from(matches!(event, SimEvent::Op { .. }));
+        self.pending_work.ops += u64::from(matches!(event, SimEvent::Op { .. }));
         let number = self.queue.schedule(at.max(self.clock.now()), event);
         if let Some(log) = &mut self.log {
             log.scheduled(number);
@@ -339,41 +396,42 @@ impl<A: Actor> World<A> {
         number
     }
 
-    pub(super) fn retain_events(&mut self, keep: impl Fn(&SimEvent<A::Op>) -> bool) {
+    fn retain_events(&mut self, keep: impl Fn(&SimEvent<A::Op>) -> bool) {
         if let Some(script) = &mut self.script {
             script.retain(&keep);
         }
         self.queue.retain(keep);
     }
 
-    /// Starts what was added and tells all nodes of each other. Gives what came of it.
-    pub fn start_added(&mut self) -> Vec<Stepped<A::Notice>> {
+    /// Starts the nodes that were added since the last call, and announces the members to all nodes. Returns
+    /// a report for each input that a node got.
+    pub fn start_added(&mut self) -> Vec<StepReport<A::Notice>> {
         if self.all_started {
             return Vec::new();
         }
         self.all_started = true;
         let members = self.members();
-        let mut came = Vec::new();
+        let mut reports = Vec::new();
         for &node in members.iter() {
-            self.open_entry(Some(node), What::Peers);
-            came.push(self.tell(node, &members));
+            self.open_entry(Some(node), EntryKind::Peers);
+            reports.push(self.announce_peers(node, &members));
             let slot = self.slot_mut(node).filter(|slot| !slot.late);
             if slot.is_some_and(|slot| !std::mem::replace(&mut slot.started, true)) {
-                self.expose(node);
-                came.push(self.feed(node, Input::Start));
+                self.schedule_random_faults(node);
+                reports.push(self.feed(node, Input::Start));
             }
             self.close_entry();
         }
-        came
+        reports
     }
 
-    pub(super) fn members(&self) -> Arc<[NodeId]> {
+    fn members(&self) -> Arc<[NodeId]> {
         let slots = (0..).map(NodeId).zip(&self.nodes);
         slots.filter(|(_, slot)| !slot.retired).map(|(node, _)| node).collect()
     }
 
-    /// Tells a node who takes part and whom it can reach.
-    pub(super) fn tell(&mut self, node: NodeId, members: &Arc<[NodeId]>) -> Stepped<A::Notice> {
+    /// Tells a node who the members are and whom it can reach.
+    fn announce_peers(&mut self, node: NodeId, members: &Arc<[NodeId]>) -> StepReport<A::Notice> {
         let reachable = if self.router.is_whole() {
             members.clone()
         } else {
@@ -382,103 +440,106 @@ impl<A: Actor> World<A> {
         self.feed(node, Input::Peers { members: members.clone(), reachable })
     }
 
-    /// Changes an actor from outside, as a test does that plays a part.
+    /// Changes an actor from outside, as a test does that acts for it.
     pub fn change(&mut self, node: NodeId, change: impl FnOnce(&mut A)) {
-        self.retally(node, |slot| change(&mut slot.actor));
+        self.with_accounting(node, |slot| change(&mut slot.actor));
     }
 
-    /// Takes the next event. `None` if there is none.
-    pub fn step(&mut self) -> Option<Stepped<A::Notice>> {
-        // One place, in which the result is made.
-        let mut stepped = None;
-        if self.script.is_some() || self.chronicle.is_some() {
-            stepped = self.step_as_told();
+    /// Takes the next event. Returns what it did, or `None` if there is none.
+    pub fn step(&mut self) -> Option<StepReport<A::Notice>> {
+        // The report is built in its final place: moving it up through the calls would cost more than many
+        // steps themselves.
+        let mut report = None;
+        if self.script.is_some() || self.event_log.is_some() {
+            report = self.step_scripted();
         } else {
             let mut event = None;
             if let Some((at, number)) = self.queue.pop_into(&mut event) {
-                self.take_at(at, number, &mut event, stepped.insert(Stepped::at(None)));
+                self.take_at(at, number, &mut event, report.insert(StepReport::at(None)));
             }
         }
-        stepped
+        report
     }
 
-    /// Takes the event that there is; `stepped` is as in [`World::take`].
-    pub(super) fn take_at(
+    /// Takes `event`, which is due at `at`; `report` is as in [`World::take`].
+    fn take_at(
         &mut self,
         at: SimTime,
         number: u64,
         event: &mut Option<SimEvent<A::Op>>,
-        stepped: &mut Stepped<A::Notice>,
+        report: &mut StepReport<A::Notice>,
     ) {
         self.clock.advance_to(at);
         self.events += 1;
         if self.hosts.is_none() && self.log.is_none() {
-            self.take(event, stepped);
-        } else if let Some((number, event)) = event.take().and_then(|event| self.hold(number, event)) {
+            self.take(event, report);
+        } else if let Some((number, event)) = event.take().and_then(|event| self.admit(number, event)) {
             if self.log.is_some() {
-                self.take_recorded(number, event, stepped);
+                self.take_recorded(number, event, report);
             } else {
-                self.take(&mut Some(event), stepped);
+                self.take(&mut Some(event), report);
             }
         }
     }
 
-    /// Takes the event that there is. What comes of it goes into `stepped`, in which nothing is yet: most events
-    /// are frames and timers, and moving either costs as much as a part of these.
-    pub(super) fn take(&mut self, event: &mut Option<SimEvent<A::Op>>, stepped: &mut Stepped<A::Notice>) {
+    /// Takes `event` and writes what it does into `report`, which is empty. Both are passed by reference:
+    /// most events are frames and timers, and moving them would be a good part of their cost.
+    fn take(&mut self, event: &mut Option<SimEvent<A::Op>>, report: &mut StepReport<A::Notice>) {
         match event {
-            Some(SimEvent::DeliverMessage(delivery)) => self.deliver(delivery, stepped),
+            Some(SimEvent::DeliverMessage(delivery)) => self.deliver(delivery, report),
             &mut Some(SimEvent::TimerFired { node, timer, setting }) => {
-                self.fire(node, timer, setting, stepped);
+                self.fire(node, timer, setting, report);
             }
             event => {
                 if let Some(event) = event.take() {
-                    *stepped = self.take_rare(event);
+                    *report = self.take_rare(event);
                 }
             }
         }
     }
 
     #[inline(never)]
-    fn take_rare(&mut self, event: SimEvent<A::Op>) -> Stepped<A::Notice> {
+    fn take_rare(&mut self, event: SimEvent<A::Op>) -> StepReport<A::Notice> {
         match event {
-            SimEvent::DeliverMessage(_) | SimEvent::TimerFired { .. } => Stepped::at(None),
+            SimEvent::DeliverMessage(_) | SimEvent::TimerFired { .. } => {
+                unreachable!("frames and timers are taken on the fast path")
+            }
             SimEvent::DeliverInTurn(arriving) => {
-                let (ticket, delivery) = *arriving;
-                self.deliver_in_turn(ticket, delivery)
+                let (position, delivery) = *arriving;
+                self.deliver_in_turn(position, delivery)
             }
             SimEvent::LinkChanged { from, to, change } => {
                 self.on_link_change(from, to, change);
-                Stepped::at(None)
+                StepReport::at(None)
             }
             SimEvent::NodeCrash { node, point, down_for } => self.on_crash(node, point, down_for, false),
             SimEvent::NodeRestart { node, crash } => self.on_restart(node, crash),
             SimEvent::PartitionStart => {
-                self.note(5, 0, 0);
-                self.on_chance_partition();
-                Stepped::at(None)
+                self.note(TraceEvent::RandomPartition, 0, 0);
+                self.on_random_partition();
+                StepReport::at(None)
             }
             SimEvent::PartitionAt { spec, lasting } => self.on_partition(*spec, lasting),
             SimEvent::PartitionEnd { partition } => {
-                self.note(6, partition.0, 0);
-                self.router.partitions.heal(partition);
-                Stepped::at(None)
+                self.note(TraceEvent::PartitionEnd, partition.0, 0);
+                self.router.partitions_mut().heal(partition);
+                StepReport::at(None)
             }
             SimEvent::ChanceCrash { node } => {
-                self.note(7, u64::from(node.0), 0);
-                self.on_chance_crash(node)
+                self.note(TraceEvent::RandomCrash, u64::from(node.0), 0);
+                self.on_random_crash(node)
             }
             SimEvent::NodeLeave { node, away_for } => self.on_leave(node, away_for, false),
             SimEvent::NodeReturn { node, departure } => self.on_return(node, departure),
-            SimEvent::ChanceLeave { node } => self.on_chance_leave(node),
+            SimEvent::ChanceLeave { node } => self.on_random_leave(node),
             SimEvent::NodeRetire { node } => self.on_retire(node),
             SimEvent::NodeJoin { node } => self.on_join(node),
             SimEvent::ReachChanged { node } => self.on_reach_changed(node),
             SimEvent::Op { node, op } => {
-                self.tally.ops -= 1;
-                self.note(8, u64::from(node.0), 0);
+                self.op_ended();
+                self.note(TraceEvent::Op, u64::from(node.0), 0);
                 if !self.is_up(node) {
-                    return Stepped { op_refused: true, ..Stepped::at(Some(node)) };
+                    return StepReport { op_refused: true, ..StepReport::at(Some(node)) };
                 }
                 self.feed(node, Input::Op(&op))
             }
@@ -486,19 +547,22 @@ impl<A: Actor> World<A> {
         }
     }
 
-    /// An operation will not take place.
-    pub(super) const fn tally_op_lost(&mut self) {
-        self.tally.ops -= 1;
+    /// An operation of the workload takes place now, or is lost.
+    fn op_ended(&mut self) {
+        assert!(self.pending_work.ops > 0, "each operation that was scheduled ends once");
+        self.pending_work.ops -= 1;
     }
 
-    pub(super) fn note(&mut self, kind: u64, node: u64, detail: u64) {
-        // All but frames that arrive, timers and the ends of steps comes from outside.
-        self.moves.outside += u64::from(kind > 2 && kind != 9);
-        self.trace.event([self.clock.now().as_micros(), kind, node, detail]);
+    /// Adds an event to the trace digest, and counts it as progress if it comes from outside the nodes.
+    #[inline]
+    fn note(&mut self, kind: TraceEvent, node: u64, detail: u64) {
+        self.progress.outside += u64::from(kind.is_external());
+        self.trace.record(self.clock.now().as_micros(), kind, node, detail);
     }
 
-    /// A frame that somebody waited for is not on its way any more.
-    pub(super) const fn landed(&mut self) {
-        self.tally.frames -= 1;
+    /// A frame that the run waited for is not in flight any more.
+    fn frame_landed(&mut self) {
+        debug_assert!(self.pending_work.frames > 0, "each awaited frame lands once");
+        self.pending_work.frames -= 1;
     }
 }

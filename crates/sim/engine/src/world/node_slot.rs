@@ -1,71 +1,79 @@
-//! One node's place in the world.
+//! What the world knows about one node.
 
 use crate::actor::Unfinished;
 use crate::event::CrashPoint;
 use crate::node_id::NodeId;
-use crate::world::pending_work::Standing;
+use crate::world::pending_work::PendingBits;
 use crate::world::timers::Timers;
 use std::collections::BTreeMap;
 use syncline_types::{Digest, SimDuration, SimTime};
 
+/// A crash that waits for the next step of its node.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Armed {
+pub(super) struct ArmedCrash {
     pub(super) point: CrashPoint,
     pub(super) down_for: Option<SimDuration>,
-    pub(super) by_chance: bool,
-    /// Whether it goes into the chronicle.
-    pub(super) is_kept: bool,
+    pub(super) is_random: bool,
+    /// Whether it goes into the event log when it happens.
+    pub(super) is_logged: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Slot<A> {
+pub(crate) struct NodeSlot<A> {
     pub(super) actor: A,
     pub(super) started: bool,
     pub(super) up: bool,
-    /// It comes up later; until then nothing happens to it.
+    /// The node has still to join; nothing happens to it until then.
     pub(super) late: bool,
-    /// It is gone for good: it takes no part any more.
+    /// The node is gone for the rest of the run.
     pub(super) retired: bool,
-    /// The run does not wait for it.
-    pub(super) aside: bool,
-    /// It has left and is not back.
+    /// The run does not wait for the node.
+    pub(super) excluded: bool,
+    /// The node has left and has not returned.
     pub(super) away: bool,
-    /// How often it left, or was told to while it was away.
+    /// How often the node left. A departure that is scheduled while it is away counts too: the return of the
+    /// earlier one is then obsolete.
     pub(super) departures: u64,
     /// A crash that waits for the node's next step.
-    pub(super) armed: Option<Armed>,
-    /// How often it went down, or was told to while it was down.
+    pub(super) armed: Option<ArmedCrash>,
+    /// How often the node went down, which is its incarnation. A crash that is scheduled while it is down
+    /// counts too: the restart of the earlier one is then obsolete.
     pub(super) crashes: u64,
     pub(super) timers: Timers,
     pub(super) unfinished: Unfinished,
-    /// The latest life of each sender from which a frame was accepted in this life, per lane.
+    /// The latest incarnation of each sender from which this incarnation accepted a frame, per lane.
     pub(super) lives_heard: BTreeMap<(NodeId, u8), u64>,
     pub(super) digest: Digest,
     pub(super) traffic: Traffic,
-    /// Every digest the node had, and from when.
+    /// Every digest that the node had, with the time from which it had it. Times are ascending.
     pub(super) history: Vec<(SimTime, Digest)>,
 }
 
-impl<A> Slot<A> {
-    /// Whether the run waits for it.
+impl<A> NodeSlot<A> {
+    /// Whether the run waits for the node.
     pub(super) const fn counts(&self) -> bool {
-        !self.retired && !self.aside
+        !self.retired && !self.excluded
     }
 
-    pub(super) const fn standing(&self) -> Standing {
-        Standing::of(self.up, self.away, self.unfinished, self.timers.awaited())
+    /// Whether faults can happen to the node: it has joined and has not retired.
+    pub(super) const fn takes_part(&self) -> bool {
+        !self.late && !self.retired
+    }
+
+    pub(super) const fn pending_bits(&self) -> PendingBits {
+        PendingBits::of(self.up, self.away, self.unfinished, self.timers.awaited())
     }
 }
 
 /// What one node sent and received.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Traffic {
-    /// Frames it sent.
+    /// Frames that the node sent.
     pub sent: u64,
-    /// Their bytes.
+    /// Bytes of these frames.
     pub bytes_sent: u64,
-    /// Frames that took effect on it.
+    /// Frames that took effect on the node.
     pub received: u64,
-    /// Their bytes.
+    /// Bytes of these frames.
     pub bytes_received: u64,
 }

@@ -1,44 +1,51 @@
-//! Frames that connections carry, and links that are changed while the run goes on.
+//! In-order delivery of frames over connections, and links that change while the run goes on.
 
 use crate::actor::Actor;
 use crate::event::{Delivery, LinkChange, SimEvent};
-use crate::network::{LinkProperties, Ticket, Turn};
+use crate::network::{DeliveryDecision, StreamPosition};
 use crate::node_id::NodeId;
-use crate::world::{Stepped, World};
+use crate::world::trace_digest::TraceEvent;
+use crate::world::{StepReport, World};
 
 impl<A: Actor> World<A> {
-    /// Hands a frame over if it is its turn; else it comes again, or ends with its connection.
-    pub(super) fn deliver_in_turn(&mut self, ticket: Ticket, delivery: Delivery) -> Stepped<A::Notice> {
-        let (from, to, now) = (delivery.from, delivery.to, self.clock.now());
-        match self.router.turn(now, from, to, ticket) {
-            Turn::Now => {
+    /// Delivers a frame if all frames before it on its connection were delivered. Otherwise schedules it
+    /// again, or drops it with its connection.
+    pub(super) fn deliver_in_turn(
+        &mut self,
+        position: StreamPosition,
+        delivery: Delivery,
+    ) -> StepReport<A::Notice> {
+        let Delivery { from, to, housekeeping, .. } = delivery;
+        let ends = u64::from(from.0) << 32 | u64::from(to.0);
+        match self.router.decide_delivery(self.clock.now(), from, to, position) {
+            DeliveryDecision::Deliver => {
                 if !self.is_up(to) {
-                    // Nobody listens: the connection is refused, with all that is on its way.
+                    // The receiver refuses the connection, and everything in flight on it is lost.
                     self.router.break_connection(from, to);
                 }
-                let mut stepped = Stepped::at(None);
-                self.deliver(&delivery, &mut stepped);
-                stepped
+                let mut report = StepReport::at(None);
+                self.deliver(&delivery, &mut report);
+                report
             }
-            Turn::Waits(at) | Turn::Stalls(at) => {
-                self.note(20, u64::from(from.0) << 32 | u64::from(to.0), at.as_micros());
-                self.schedule(at, SimEvent::DeliverInTurn(Box::new((ticket, delivery))));
-                self.put_off();
-                Stepped::at(None)
+            DeliveryDecision::WaitUntil(at) | DeliveryDecision::StallUntil(at) => {
+                self.note(TraceEvent::FrameDeferred, ends, at.as_micros());
+                self.schedule(at, SimEvent::DeliverInTurn(Box::new((position, delivery))));
+                self.record_deferred_arrival();
+                StepReport::at(None)
             }
-            Turn::GivesUp | Turn::Broken => {
-                self.note(21, u64::from(from.0) << 32 | u64::from(to.0), 0);
-                if !delivery.housekeeping {
-                    self.landed();
+            DeliveryDecision::TimedOut | DeliveryDecision::Broken => {
+                self.note(TraceEvent::FrameReset, ends, 0);
+                if !housekeeping {
+                    self.frame_landed();
                 }
-                Stepped::at(None)
+                StepReport::at(None)
             }
         }
     }
 
     pub(super) fn on_link_change(&mut self, from: NodeId, to: NodeId, change: LinkChange) {
         let breaks = matches!(change, LinkChange::Breaks);
-        self.note(22, u64::from(from.0) << 32 | u64::from(to.0), u64::from(breaks));
+        self.note(TraceEvent::LinkChanged, u64::from(from.0) << 32 | u64::from(to.0), u64::from(breaks));
         match change {
             LinkChange::Becomes(properties) => {
                 self.set_link(from, to, properties.map(|properties| *properties));
@@ -47,16 +54,5 @@ impl<A: Actor> World<A> {
                 self.router.break_connection(from, to);
             }
         }
-    }
-
-    /// Says what one direction of a link is like from now on, or leaves it to chance again. Gives what
-    /// was said before.
-    pub fn set_link(
-        &mut self,
-        from: NodeId,
-        to: NodeId,
-        properties: Option<LinkProperties>,
-    ) -> Option<LinkProperties> {
-        self.router.set_link(from, to, properties, &mut self.choices)
     }
 }

@@ -1,7 +1,7 @@
-//! Partitions, crashes and departures that happen by chance.
+//! Random partitions, crashes and departures.
 //!
-//! A chance of p per chaos tick is drawn as the gap to the next event: uniform over `1..2/p` ticks,
-//! which has the mean 1/p. One draw an event, however long nothing happens.
+//! A probability of p per chaos tick is drawn as the gap to the next event: uniform over `1..2/p` ticks,
+//! which has the mean 1/p. This costs one draw per event, however long the gap is.
 
 use crate::actor::Actor;
 use crate::event::{CrashPoint, SimEvent};
@@ -9,71 +9,74 @@ use crate::faults::{CHAOS_TICK_MS, Rate};
 use crate::network::PartitionSpec;
 use crate::node_id::NodeId;
 use crate::random::Stream;
-use crate::world::event_log::Happened;
-use crate::world::{Stepped, World};
+use crate::world::event_log::LoggedEvent;
+use crate::world::trace_digest::TraceEvent;
+use crate::world::{StepReport, World};
 use std::ops::Range;
 use syncline_types::{Choice, SimDuration, SimTime};
 
 impl<A: Actor> World<A> {
-    /// Lets partitions, crashes and departures happen by chance, as the faults say, until `until`.
-    pub fn unleash(&mut self, until: SimTime) {
+    /// Enables random faults, as the fault settings say, until `until`.
+    pub fn set_chaos_until(&mut self, until: SimTime) {
         self.chaos_until = until;
-        self.router.calm(until);
+        self.router.set_calm_from(until);
     }
 
-    /// A node has joined: it may crash or leave, and if it is the second, the network may split.
-    pub(super) fn expose(&mut self, node: NodeId) {
-        self.schedule_chance_crash(node);
-        self.schedule_chance_leave(node);
-        self.expose_host(node);
+    /// Schedules the first random faults of a node that has joined. Partitions begin with the second node.
+    pub(super) fn schedule_random_faults(&mut self, node: NodeId) {
+        self.schedule_random_crash(node);
+        self.schedule_random_leave(node);
+        self.schedule_random_host_faults(node);
         if !self.may_split && self.len() >= 2 {
             self.may_split = true;
-            self.schedule_chance_partition();
+            self.schedule_random_partition();
         }
     }
 
+    /// When the next event of a random fault happens; `None` if never, or not before chaos ends.
     pub(super) fn gap(&mut self, stream: Stream, choice: Choice, rate: Rate) -> Option<SimTime> {
         let ticks = self.choices.between(stream, choice, 1, rate.longest_gap()?);
         let at = self.clock.now() + SimDuration::from_millis(CHAOS_TICK_MS).times(ticks);
         (at < self.chaos_until).then_some(at)
     }
 
+    /// A random duration in a range of milliseconds, drawn in microseconds.
     pub(super) fn length(&mut self, stream: Stream, choice: Choice, range: &Range<u64>) -> SimDuration {
-        let (low, high) = (range.start * 1_000, (range.end * 1_000).saturating_sub(1));
+        let low = range.start * 1_000;
+        let high = (range.end * 1_000).saturating_sub(1);
         SimDuration::from_micros(self.choices.between(stream, choice, low, high))
     }
 
-    fn schedule_chance_partition(&mut self) {
-        let rate = self.router.faults().partition_probability;
+    fn schedule_random_partition(&mut self) {
+        let rate = self.faults.partition_probability;
         if let Some(at) = self.gap(Stream::Partition, Choice::PartitionGap, rate) {
             self.schedule(at, SimEvent::PartitionStart);
         }
     }
 
-    fn schedule_chance_crash(&mut self, node: NodeId) {
-        let rate = self.router.faults().crash_probability;
+    fn schedule_random_crash(&mut self, node: NodeId) {
+        let rate = self.faults.crash_probability;
         if let Some(at) = self.gap(Stream::Crash(node.0), Choice::CrashGap, rate) {
             self.schedule(at, SimEvent::ChanceCrash { node });
         }
     }
 
-    fn schedule_chance_leave(&mut self, node: NodeId) {
-        let rate = self.router.faults().churn_probability;
+    fn schedule_random_leave(&mut self, node: NodeId) {
+        let rate = self.faults.churn_probability;
         if let Some(at) = self.gap(Stream::Churn(node.0), Choice::ChurnGap, rate) {
             self.schedule(at, SimEvent::ChanceLeave { node });
         }
     }
 
-    /// Puts each node on one of so many sides. Sides without a node are left out, as long as there are two.
+    /// Assigns each node to one of `count` sides at random. Empty sides are removed, but two always remain.
     fn sides(&mut self, count: u64) -> Vec<Vec<NodeId>> {
+        assert!(self.len() >= 2, "a partition needs two nodes");
         let mut sides = vec![Vec::new(); count as usize];
         for node in (0..self.len() as u32).map(NodeId) {
             let side = self.choices.below(Stream::Partition, Choice::PartitionSides, count);
-            if let Some(side) = sides.get_mut(side as usize) {
-                side.push(node);
-            }
+            sides[side as usize].push(node);
         }
-        // All on one side is no split: the last goes to the side after it, or before it.
+        // All nodes on one side would be no partition: the last node moves to a neighbouring side.
         let only = sides.iter().position(|side| side.len() == self.len());
         if let Some(only) = only
             && let Some(last) = sides.get_mut(only).and_then(Vec::pop)
@@ -85,13 +88,14 @@ impl<A: Actor> World<A> {
         sides
     }
 
-    /// Splits the network at random: in two, or as often as the faults say into more groups, or in one
-    /// direction only.
-    pub(super) fn on_chance_partition(&mut self) {
+    /// Starts a random partition: into two sides, or, with the shares that the faults set, into more groups
+    /// or in one direction only.
+    pub(super) fn on_random_partition(&mut self) {
         let stream = Stream::Partition;
-        let links = &self.router.faults().links;
-        let (one_way, groups) = (links.one_way_share.as_ppm(), links.group_share.as_ppm());
-        // Where there is but one kind, none is drawn.
+        let one_way = self.faults.links.one_way_share.as_ppm();
+        let groups = self.faults.links.group_share.as_ppm();
+        // With one kind of partition there is nothing to draw: the settings added later must not move the
+        // draws of older ones.
         let any = one_way + groups > 0;
         let kind = if any { self.choices.below(stream, Choice::PartitionKind, 1_000_000) } else { 1_000_000 };
         let is_one_way = kind < u64::from(one_way);
@@ -100,40 +104,41 @@ impl<A: Actor> World<A> {
             PartitionSpec::Groups(self.sides(groups))
         } else {
             let sides = self.sides(2);
+            assert!(sides.len() == 2, "all nodes on one side is no partition");
             match <[Vec<NodeId>; 2]>::try_from(sides) {
                 Ok([from, to]) if is_one_way => PartitionSpec::OneWayGroups { from, to },
                 Ok(sides) => PartitionSpec::Groups(sides.into()),
                 Err(sides) => PartitionSpec::Groups(sides),
             }
         };
-        let range = self.router.faults().partition_duration_ms.clone();
+        let range = self.faults.partition_duration_ms.clone();
         let lasting = self.length(stream, Choice::PartitionLength, &range);
-        self.keep(|| Happened::Partition { spec: spec.clone(), lasting: Some(lasting) });
+        self.log_event(|| LoggedEvent::Partition { spec: spec.clone(), lasting: Some(lasting) });
         self.split(spec, Some(lasting));
-        self.schedule_chance_partition();
+        self.schedule_random_partition();
     }
 
-    /// Splits the network as a script says.
+    /// Starts a scripted partition.
     pub(super) fn on_partition(
         &mut self,
         spec: PartitionSpec,
         lasting: Option<SimDuration>,
-    ) -> Stepped<A::Notice> {
-        self.note(16, 0, 0);
+    ) -> StepReport<A::Notice> {
+        self.note(TraceEvent::ScriptedPartition, 0, 0);
         self.split(spec, lasting);
-        Stepped::at(None)
+        StepReport::at(None)
     }
 
     fn split(&mut self, spec: PartitionSpec, lasting: Option<SimDuration>) {
         let end = lasting.map(|lasting| self.clock.now() + lasting);
-        let partition = self.router.partitions.add(spec, end);
+        let partition = self.router.partitions_mut().add(spec, end);
         if let Some(end) = end {
             self.schedule(end, SimEvent::PartitionEnd { partition });
         }
     }
 
-    /// Takes a node down, somewhere in its work.
-    pub(super) fn on_chance_crash(&mut self, node: NodeId) -> Stepped<A::Notice> {
+    /// Crashes a node at a random point of its work.
+    pub(super) fn on_random_crash(&mut self, node: NodeId) -> StepReport<A::Notice> {
         let stream = Stream::Crash(node.0);
         let point = match self.choices.below(stream, Choice::CrashGap, 5) {
             0 => CrashPoint::Now,
@@ -142,24 +147,24 @@ impl<A: Actor> World<A> {
             3 => CrashPoint::AfterFirstSend,
             _ => CrashPoint::AfterAllSends,
         };
-        let range = self.router.faults().restart_delay_ms.clone();
+        let range = self.faults.restart_delay_ms.clone();
         let down_for = self.length(stream, Choice::CrashLength, &range);
-        let stepped = self.on_crash(node, point, Some(down_for), true);
-        self.schedule_chance_crash(node);
-        stepped
+        let report = self.on_crash(node, point, Some(down_for), true);
+        self.schedule_random_crash(node);
+        report
     }
 
-    /// Takes a node's links away for a while.
-    pub(super) fn on_chance_leave(&mut self, node: NodeId) -> Stepped<A::Notice> {
-        let range = self.router.faults().away_duration_ms.clone();
+    /// Takes a node's links away for a random time.
+    pub(super) fn on_random_leave(&mut self, node: NodeId) -> StepReport<A::Notice> {
+        let range = self.faults.away_duration_ms.clone();
         let away_for = self.length(Stream::Churn(node.0), Choice::ChurnLength, &range);
-        let leaves = self.slot(node).is_some_and(|slot| !slot.late && !slot.retired && !slot.away);
-        let stepped = self.on_leave(node, Some(away_for), true);
-        // A crash that struck as it was told of that is kept by now, and comes before it.
+        let leaves = self.slot(node).is_some_and(|slot| slot.takes_part() && !slot.away);
+        let report = self.on_leave(node, Some(away_for), true);
+        // A crash in the step in which the node learns of it is in the log by now, and has to stand before.
         if leaves {
-            self.keep(|| Happened::Leave { node, away_for: Some(away_for) });
+            self.log_event(|| LoggedEvent::Leave { node, away_for: Some(away_for) });
         }
-        self.schedule_chance_leave(node);
-        stepped
+        self.schedule_random_leave(node);
+        report
     }
 }

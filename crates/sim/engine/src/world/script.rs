@@ -1,67 +1,73 @@
-//! What a script has happen: each thing at its time, and there in its place among what happens anyway.
+//! Scripted events: each happens at its time, and there at its place among the other events of the instant.
 //!
-//! What chance brings falls between other events of the same instant, and so does what a script says that
-//! tells it again. Things of a script are therefore kept beside the queue, and name their place by how many
-//! events of their instant come before them. Where there is neither a script nor a chronicle, none of this
-//! runs.
+//! A random fault happens between other events of the same instant, and a script that replays it must put it
+//! into the same place. Scripted events are therefore stored beside the queue, and their place is the number
+//! of events of their instant that come before. Without a script and an event log none of this code runs.
 
 use crate::actor::Actor;
 use crate::event::SimEvent;
-use crate::world::event_log::{Cue, Happened};
-use crate::world::{Stepped, World};
+use crate::world::event_log::{LoggedEvent, ScriptTime};
+use crate::world::{StepReport, World};
 use std::collections::{BTreeMap, BTreeSet};
 use syncline_types::SimTime;
 
-/// A script, and how far into an instant the run is.
+/// The scripted events still to come, and the place of the run within the current instant.
 #[derive(Clone, Debug)]
-pub(crate) struct Script<Op> {
-    /// By place, and by the order of telling where that is the same; with the number of each in the queue.
-    cues: BTreeMap<(Cue, u64), SimEvent<Op>>,
-    /// How far the run is: events of this instant, but for those that a script could bring.
-    now: Cue,
-    /// Events in the queue, by number, that a workload planned and a script can tell.
+pub(crate) struct ScriptQueue<Op> {
+    /// By place, then by number: events of one place come in the order of scheduling.
+    events: BTreeMap<(ScriptTime, u64), SimEvent<Op>>,
+    /// The place of the run: how many events of this instant were taken, without those that a script can
+    /// contain.
+    now: ScriptTime,
+    /// The numbers of queued events that a workload planned and a script can contain.
     planned: BTreeSet<u64>,
-    /// Whether what is happening is told by the script, or was planned.
-    is_told: bool,
+    /// Whether the current event is scripted or planned.
+    is_scripted: bool,
 }
 
-impl<Op> Default for Script<Op> {
+impl<Op> Default for ScriptQueue<Op> {
     fn default() -> Self {
-        let (cues, planned) = (BTreeMap::new(), BTreeSet::new());
-        Self { cues, now: Cue::default(), planned, is_told: false }
+        Self {
+            events: BTreeMap::new(),
+            now: ScriptTime::default(),
+            planned: BTreeSet::new(),
+            is_scripted: false,
+        }
     }
 }
 
-impl<Op> Script<Op> {
-    /// When the next thing happens, at the latest.
+impl<Op> ScriptQueue<Op> {
+    /// When the next scripted event is due.
     pub(super) fn next_time(&self) -> Option<SimTime> {
-        self.cues.keys().next().map(|(cue, _)| cue.at)
+        self.events.keys().next().map(|(place, _)| place.at)
     }
 
-    /// Lets go of what `keep` does not want.
+    /// Removes the events that `keep` rejects.
     pub(super) fn retain(&mut self, keep: impl Fn(&SimEvent<Op>) -> bool) {
-        self.cues.retain(|_, event| keep(event));
+        self.events.retain(|_, event| keep(event));
     }
 
-    /// Takes the next thing, if it comes before the next event of the queue.
+    /// Takes the next scripted event, if it comes before the next event of the queue, which is due at
+    /// `queued`.
     fn next(&mut self, queued: Option<SimTime>) -> Option<(SimTime, u64, SimEvent<Op>)> {
-        let &(cue, number) = self.cues.keys().next()?;
+        let &(place, number) = self.events.keys().next()?;
         let is_due =
-            queued.is_none_or(|queued| cue.at < queued || (cue.at == queued && cue <= self.at(queued)));
+            queued.is_none_or(|queued| place.at < queued || (place.at == queued && place <= self.at(queued)));
         if !is_due {
             return None;
         }
-        Some((cue.at, number, self.cues.remove(&(cue, number))?))
+        Some((place.at, number, self.events.remove(&(place, number))?))
     }
 
-    /// The place of what happens next, at `at`.
-    fn at(&self, at: SimTime) -> Cue {
-        if at == self.now.at { self.now } else { Cue { at, after: 0 } }
+    /// The place of the next event, which is due at `at`.
+    fn at(&self, at: SimTime) -> ScriptTime {
+        if at == self.now.at { self.now } else { ScriptTime { at, after: 0 } }
     }
 }
 
-/// Whether a script can tell this, or chance brings it: it does not count in the places of others.
-const fn is_tellable<Op>(event: &SimEvent<Op>) -> bool {
+/// Whether a script can contain this event, or chance brings it about. Such events do not count in the places
+/// of others: otherwise removing a line from a script would move all lines after it.
+const fn is_scriptable<Op>(event: &SimEvent<Op>) -> bool {
     matches!(
         event,
         SimEvent::Op { .. }
@@ -75,31 +81,33 @@ const fn is_tellable<Op>(event: &SimEvent<Op>) -> bool {
 }
 
 impl<A: Actor> World<A> {
-    /// Has something happen at its place, or now if that is past.
-    pub fn cue(&mut self, cue: Cue, event: SimEvent<A::Op>) {
-        self.tally.ops += u64::from(matches!(event, SimEvent::Op { .. }));
+    /// Schedules a scripted event for its place, or for now if that is past.
+    pub fn schedule_scripted(&mut self, place: ScriptTime, event: SimEvent<A::Op>) {
+        self.pending_work.ops += u64::from(matches!(event, SimEvent::Op { .. }));
         let number = self.queue.number();
-        let at = cue.at.max(self.clock.now());
-        self.script.get_or_insert_default().cues.insert((Cue { at, ..cue }, number), event);
+        let at = place.at.max(self.clock.now());
+        let replaced =
+            self.script.get_or_insert_default().events.insert((ScriptTime { at, ..place }, number), event);
+        assert!(replaced.is_none(), "numbers of scheduled events are unique");
         if let Some(log) = &mut self.log {
             log.scheduled(number);
         }
     }
 
-    /// Schedules something that a workload planned, and a script can tell.
+    /// Schedules an event that a workload planned and a script can contain.
     pub fn schedule_planned(&mut self, at: SimTime, event: SimEvent<A::Op>) {
         let number = self.schedule(at, event);
-        if self.chronicle.is_some() {
+        if self.event_log.is_some() {
             self.script.get_or_insert_default().planned.insert(number);
         }
     }
 
-    /// Takes what comes next, from the script or from the queue, and keeps it if that is wanted.
-    pub(super) fn step_as_told(&mut self) -> Option<Stepped<A::Notice>> {
+    /// Takes the next event, from the script or from the queue, and logs it if there is a log.
+    pub(super) fn step_scripted(&mut self) -> Option<StepReport<A::Notice>> {
         let queued = self.queue.peek_time();
-        let cue = self.script.get_or_insert_default().next(queued);
-        let is_cue = cue.is_some();
-        let (at, number, mut event) = match cue {
+        let scripted = self.script.get_or_insert_default().next(queued);
+        let is_from_script = scripted.is_some();
+        let (at, number, mut event) = match scripted {
             Some((at, number, event)) => (at, number, Some(event)),
             None => {
                 let mut event = None;
@@ -109,39 +117,49 @@ impl<A: Actor> World<A> {
         };
         let script = self.script.get_or_insert_default();
         script.now = script.at(at);
-        script.is_told = is_cue || script.planned.remove(&number);
-        let (place, is_told) = (script.now, script.is_told);
-        let counts = !is_cue && event.as_ref().is_some_and(|event| !is_tellable(event));
-        let told = self.chronicle.as_ref().and(event.as_ref()).and_then(|event| Happened::of(event, is_told));
-        if is_cue && let Some(SimEvent::NodeCrash { node, .. }) = event {
-            // What is told takes the place of what chance had in mind.
-            self.disarm_chance(node);
+        script.is_scripted = is_from_script || script.planned.remove(&number);
+        let place = script.now;
+        let is_scripted = script.is_scripted;
+        let counts = !is_from_script && event.as_ref().is_some_and(|event| !is_scriptable(event));
+        let logged =
+            self.event_log.as_ref().and(event.as_ref()).and_then(|event| LoggedEvent::of(event, is_scripted));
+        if is_from_script && let Some(SimEvent::NodeCrash { node, .. }) = event {
+            // A scripted crash replaces a random one that is armed: the script replays what happened, and
+            // a node crashes once.
+            self.disarm_random_crash(node);
         }
-        let mut stepped = Stepped::at(None);
-        self.take_at(at, number, &mut event, &mut stepped);
-        // A crash that struck in it is kept by now, and comes before it.
-        if let (Some(told), Some(kept)) = (told, &mut self.chronicle) {
-            kept.push((place, told));
+        let mut report = StepReport::at(None);
+        self.take_at(at, number, &mut event, &mut report);
+        // A crash within the event has logged itself by now, and has to stand before the event.
+        if let Some(logged) = logged
+            && let Some(log) = &mut self.event_log
+        {
+            log.push((place, logged));
         }
         let script = self.script.get_or_insert_default();
         script.now.after += u32::from(counts);
-        script.is_told = false;
-        Some(stepped)
+        script.is_scripted = false;
+        Some(report)
     }
 
-    /// When a script next has something happen, if it does.
-    pub fn next_told(&self) -> Option<SimTime> {
+    /// When the next scripted event is due.
+    pub fn next_scripted(&self) -> Option<SimTime> {
         self.script.as_ref()?.next_time()
     }
 
-    /// Whether what is happening is told by a script, or was planned by a workload.
-    pub(super) fn is_told(&self) -> bool {
-        self.script.as_ref().is_some_and(|script| script.is_told)
+    /// Whether a scripted event is due before `time`.
+    pub fn has_scripted_before(&self, time: SimTime) -> bool {
+        self.next_scripted().is_some_and(|at| at < time)
     }
 
-    /// Keeps what is happening by chance, if that is wanted.
-    pub(super) fn keep(&mut self, happened: impl FnOnce() -> Happened<A::Op>) {
-        let cue = self.script.as_ref().map_or_else(Cue::default, |script| script.now);
-        self.keep_at(Cue { at: self.clock.now(), ..cue }, happened);
+    /// Whether the current event is scripted, or planned by a workload.
+    pub(super) fn is_scripted(&self) -> bool {
+        self.script.as_ref().is_some_and(|script| script.is_scripted)
+    }
+
+    /// Logs what is happening at the current place, if there is a log.
+    pub(super) fn log_event(&mut self, event: impl FnOnce() -> LoggedEvent<A::Op>) {
+        let place = self.script.as_ref().map_or_else(ScriptTime::default, |script| script.now);
+        self.log_event_at(ScriptTime { at: self.clock.now(), ..place }, event);
     }
 }

@@ -1,39 +1,41 @@
-//! One step of a node: an input, and what becomes of its effects.
+//! One step of a node: the actor processes an input, and the engine applies its effects.
 
 use crate::actor::{Actor, Commit, Context, Effects, Input, Outgoing, TimerChange};
 use crate::event::{CrashPoint, Delivery, SimEvent};
 use crate::network::{Arrivals, Envelope};
 use crate::node_id::NodeId;
 use crate::random::Stream;
-use crate::world::node_slot::Slot;
-use crate::world::pending_work::{ProgressCount, Standing, Tally};
-use crate::world::{Stepped, World};
+use crate::world::node_slot::NodeSlot;
+use crate::world::pending_work::{PendingBits, PendingWork, ProgressCount};
+use crate::world::trace_digest::TraceEvent;
+use crate::world::{StepReport, World};
 use syncline_types::{Digest, Moment, SimTime, canary};
 
 impl<A: Actor> World<A> {
-    /// A frame arrives. What comes of it goes into `stepped`, in which nothing is yet.
-    pub(super) fn deliver(&mut self, delivery: &Delivery, stepped: &mut Stepped<A::Notice>) {
+    /// A frame arrives. `report` is empty and takes the result.
+    pub(super) fn deliver(&mut self, delivery: &Delivery, report: &mut StepReport<A::Notice>) {
         let &Delivery { from, to, kind, housekeeping, ref bytes, corrupt, life } = delivery;
-        stepped.node = Some(to);
-        self.note(1, u64::from(from.0) << 32 | u64::from(to.0), u64::from(kind));
+        report.node = Some(to);
+        self.note(TraceEvent::FrameArrived, u64::from(from.0) << 32 | u64::from(to.0), u64::from(kind));
         self.trace.payload(bytes);
         if !housekeeping {
-            self.landed();
+            self.frame_landed();
         }
         if !self.router.arrive(self.clock.now(), from, to, self.is_up(to)) {
             return;
         }
-        self.feed_into(to, Input::Frame { from, bytes }, stepped);
-        stepped.frame = Some((from, kind));
-        stepped.corrupt = corrupt;
-        if let Some(slot) = self.nodes.get_mut(to.index()).filter(|_| stepped.accepted) {
+        self.feed_into(to, Input::Frame { from, bytes }, report);
+        report.frame = Some((from, kind));
+        report.corrupt = corrupt;
+        if let Some(slot) = self.nodes.get_mut(to.index()).filter(|_| report.accepted) {
             slot.traffic.received += 1;
             slot.traffic.bytes_received += bytes.len() as u64;
-            // One that crashed while reading it has forgotten that it did.
-            if !stepped.crashed {
+            // A node that crashed while it processed the frame has lost the memory of the sender's
+            // incarnation.
+            if !report.crashed {
                 let heard = (from, slot.actor.lane());
                 let newest = slot.lives_heard.get(&heard).copied().unwrap_or(0);
-                stepped.stale_accepted = life < newest;
+                report.stale_accepted = life < newest;
                 if life > newest {
                     slot.lives_heard.insert(heard, life);
                 }
@@ -41,98 +43,117 @@ impl<A: Actor> World<A> {
         }
     }
 
-    /// A timer runs out; `stepped` is as in [`World::deliver`].
-    pub(super) fn fire(&mut self, node: NodeId, timer: u64, setting: u64, stepped: &mut Stepped<A::Notice>) {
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return };
-        stepped.node = Some(node);
-        let before = slot.standing();
+    /// A timer expires; `report` is as in [`World::deliver`].
+    pub(super) fn fire(
+        &mut self,
+        node: NodeId,
+        timer: u64,
+        setting: u64,
+        report: &mut StepReport<A::Notice>,
+    ) {
+        let Some(slot) = self.nodes.get_mut(node.index()) else {
+            unreachable!("timers belong to nodes that were added")
+        };
+        report.node = Some(node);
+        let before = slot.pending_bits();
+        // The timer was moved or cancelled, or its node has crashed since: this setting is obsolete.
         if !slot.timers.fire(timer, setting) {
             return;
         }
         if slot.counts() {
-            self.tally.shift(before, slot.standing());
+            self.pending_work.shift(before, slot.pending_bits());
         }
-        self.note(2, u64::from(node.0), timer);
-        self.feed_into(node, Input::Timer(timer), stepped);
+        self.note(TraceEvent::TimerFired, u64::from(node.0), timer);
+        self.feed_into(node, Input::Timer(timer), report);
     }
 
-    /// Changes a node and keeps the tally in step with it.
-    pub(super) fn retally(&mut self, node: NodeId, change: impl FnOnce(&mut Slot<A>)) {
+    /// Changes a node, and updates the counters of pending work with it.
+    pub(super) fn with_accounting(&mut self, node: NodeId, change: impl FnOnce(&mut NodeSlot<A>)) {
         let now = self.clock.now();
+        // A retired node is in no counter any more. An unknown one has nothing to change.
         let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| !slot.retired) else { return };
-        let before = slot.standing();
+        let before = slot.pending_bits();
         change(slot);
-        take_stock(slot, before, now, &mut self.moves, &mut self.tally);
+        refresh_accounting(slot, before, now, &mut self.progress, &mut self.pending_work);
     }
 
-    /// Gives an input to a node that is up, and honours its effects, as far as an armed crash lets
-    /// it come.
-    pub(super) fn feed(&mut self, node: NodeId, input: Input<'_, A::Op>) -> Stepped<A::Notice> {
-        let mut stepped = Stepped::at(Some(node));
-        self.feed_into(node, input, &mut stepped);
-        stepped
+    /// Feeds an input to a node, if it is up, and applies the effects, as far as an armed crash allows.
+    pub(super) fn feed(&mut self, node: NodeId, input: Input<'_, A::Op>) -> StepReport<A::Notice> {
+        let mut report = StepReport::at(Some(node));
+        self.feed_into(node, input, &mut report);
+        report
     }
 
-    /// As [`World::feed`]; `stepped` is as in [`World::deliver`].
-    fn feed_into(&mut self, node: NodeId, input: Input<'_, A::Op>, stepped: &mut Stepped<A::Notice>) {
-        let (is_frame, is_op) = (matches!(input, Input::Frame { .. }), matches!(input, Input::Op(_)));
-        let (now, chaos_until) = (self.clock.now(), self.chaos_until);
+    /// As [`World::feed`]; `report` is as in [`World::deliver`].
+    fn feed_into(&mut self, node: NodeId, input: Input<'_, A::Op>, report: &mut StepReport<A::Notice>) {
+        let is_frame = matches!(input, Input::Frame { .. });
+        let is_op = matches!(input, Input::Op(_));
+        let now = self.clock.now();
+        let chaos_until = self.chaos_until;
+        // A node that is down processes nothing. Frames to it were dropped by the router before.
         let Some(slot) = self.nodes.get_mut(node.index()).filter(|slot| slot.up) else { return };
-        // A crash by chance that waited for a step until chaos was over does not happen any more.
-        let armed = slot.armed.take().filter(|armed| !armed.by_chance || now < chaos_until);
+        // A random crash that is armed lapses when chaos ends before the node's next step.
+        let armed = slot.armed.take().filter(|armed| !armed.is_random || now < chaos_until);
         let (slot, moment, commit) = if self.hosts.is_none() && armed.is_none() {
             (slot, Moment::at(now), Commit::Durable)
         } else {
-            let (moment, commit) = (self.moment(node), self.commit(node, armed.map(|armed| armed.point)));
-            let Some(slot) = self.nodes.get_mut(node.index()) else { return };
-            (slot, moment, commit)
+            let moment = self.moment(node);
+            let commit = self.commit(node, armed.map(|armed| armed.point));
+            (&mut self.nodes[node.index()], moment, commit)
         };
         let entropy = &mut self.choices.source(Stream::Node(node.0));
         let mut context = Context::new(moment, entropy, commit);
-        let mut effects = self.spare.take();
+        let mut effects = self.effects_pool.take();
         slot.actor.step(input, &mut context, &mut effects);
         if is_frame {
-            // A frame whose receiver crashes while reading it was delivered.
+            // A frame whose receiver crashes while processing it counts as delivered: the network has done
+            // its part.
             match effects.refusal {
-                Some(cause) => self.router.fates.drop(cause),
-                None => self.router.fates.delivered += 1,
+                Some(cause) => self.router.drop_arrived(cause),
+                None => self.router.count_delivered(),
             }
         }
         if effects.failed {
             let down_for = self.down_for(node);
             self.take_down(node, Some(down_for));
-            (stepped.crashed, stepped.accepted, stepped.op_refused) = (true, is_frame, is_op);
+            report.crashed = true;
+            report.accepted = is_frame;
+            report.op_refused = is_op;
             return;
         }
         if is_frame {
-            (stepped.accepted, stepped.refused) = (effects.refusal.is_none(), effects.refusal);
+            report.accepted = effects.refusal.is_none();
+            report.refused = effects.refusal;
         }
         if let Some(armed) = armed {
-            stepped.crashed = true;
-            stepped.op_refused = cut_short(&mut effects, armed.point) && is_op;
+            report.crashed = true;
+            report.op_refused = discard_after_crash(&mut effects, armed.point) && is_op;
         }
         if !effects.notices.is_empty() {
-            stepped.notices = std::mem::take(&mut effects.notices);
+            report.notices = std::mem::take(&mut effects.notices);
         }
+        // Frames are sent before a crash in the step: the armed crash point has cut them to those that leave.
         for message in effects.messages.drain(..) {
             self.send(node, message);
         }
         let digest = match armed {
             Some(armed) => {
-                stepped.undone = self.crash_in_step(node, &armed);
+                report.undone = self.crash_in_step(node, &armed);
                 self.digest(node)
             }
-            None => self.settle(node, &effects.timers),
+            None => self.finish_step(node, &effects.timers),
         };
-        self.spare.keep(effects);
-        self.note(9, u64::from(node.0), digest.short());
+        self.effects_pool.put_back(effects);
+        self.note(TraceEvent::StepEnd, u64::from(node.0), digest.short());
     }
 
     fn send(&mut self, from: NodeId, message: Outgoing) {
         let Outgoing { to, bytes, kind, mut housekeeping } = message;
-        housekeeping |= self.is_aside(to);
-        let Some(slot) = self.nodes.get_mut(from.index()) else { return };
-        housekeeping |= slot.aside;
+        housekeeping |= self.is_excluded(to);
+        let Some(slot) = self.nodes.get_mut(from.index()) else {
+            unreachable!("only nodes that were added send frames")
+        };
+        housekeeping |= slot.excluded;
         let life = slot.crashes;
         slot.traffic.sent += 1;
         slot.traffic.bytes_sent += bytes.len() as u64;
@@ -142,36 +163,38 @@ impl<A: Actor> World<A> {
         } else {
             self.route_recorded(frame, housekeeping)
         };
-        let mut which = 0;
-        arrivals.hand_over(bytes, |copy, bytes| {
+        let mut copies = 0;
+        arrivals.deliver_copies(bytes, |copy, bytes| {
             self.last_arrival = self.last_arrival.max(copy.at);
-            self.tally.frames += u64::from(!housekeeping);
+            self.pending_work.frames += u64::from(!housekeeping);
             let corrupt = copy.flipped.is_some();
             let delivery = Delivery { from, to, kind, housekeeping, bytes, corrupt, life };
-            let event = match arrivals.ticket {
+            let event = match arrivals.position {
                 None => SimEvent::DeliverMessage(delivery),
-                Some(ticket) => SimEvent::DeliverInTurn(Box::new((ticket, delivery))),
+                Some(position) => SimEvent::DeliverInTurn(Box::new((position, delivery))),
             };
             let number = self.queue.schedule(copy.at, event);
             if let Some(log) = &mut self.log {
-                log.on_its_way(number, which);
+                log.copy_in_flight(number, copies);
             }
-            which += 1;
+            copies += 1;
         });
     }
 
     fn route_recorded(&mut self, frame: Envelope, housekeeping: bool) -> Arrivals {
-        let before = self.router.fates.clone();
+        let before = self.router.fates().clone();
         let arrivals = self.router.route(self.clock.now(), frame, &mut self.choices);
         self.record_frame(frame, housekeeping, &arrivals, &before);
         arrivals
     }
 
-    /// Ends a step: sets timers, and takes stock of the node. Gives its digest.
-    fn settle(&mut self, node: NodeId, changes: &[TimerChange]) -> Digest {
-        let (now, chaos_until) = (self.clock.now(), self.chaos_until);
-        let Some(slot) = self.nodes.get_mut(node.index()) else { return Digest::ZERO };
-        let before = slot.standing();
+    /// Ends a step: changes the node's timers and updates its accounting. Returns its digest.
+    fn finish_step(&mut self, node: NodeId, changes: &[TimerChange]) -> Digest {
+        let now = self.clock.now();
+        let chaos_until = self.chaos_until;
+        // The actor's step cannot remove its node.
+        let slot = &mut self.nodes[node.index()];
+        let before = slot.pending_bits();
         for &change in changes {
             let (id, at, housekeeping) = match change {
                 TimerChange::Set { id, at, housekeeping } => (id, at, housekeeping),
@@ -184,7 +207,7 @@ impl<A: Actor> World<A> {
             let setting = self.settings;
             slot.timers.set(id, setting, housekeeping);
             let at = match &mut self.hosts {
-                Some(hosts) => hosts.bent(node, at, now, chaos_until),
+                Some(hosts) => hosts.skewed_time(node, at, now, chaos_until),
                 None => at,
             };
             let event = SimEvent::TimerFired { node, timer: id, setting };
@@ -193,38 +216,43 @@ impl<A: Actor> World<A> {
                 log.scheduled(number);
             }
         }
-        take_stock(slot, before, now, &mut self.moves, &mut self.tally);
+        refresh_accounting(slot, before, now, &mut self.progress, &mut self.pending_work);
         slot.digest
     }
 }
 
-/// Sees what has become of a node, and keeps the tally in step with that.
-fn take_stock<A: Actor>(
-    slot: &mut Slot<A>,
-    before: Standing,
+/// Reads a node's digest and unfinished work after a change, and updates the counters. `before` are its bits
+/// before the change: the counters still hold those.
+fn refresh_accounting<A: Actor>(
+    slot: &mut NodeSlot<A>,
+    before: PendingBits,
     now: SimTime,
-    moves: &mut ProgressCount,
-    tally: &mut Tally,
+    progress: &mut ProgressCount,
+    pending_work: &mut PendingWork,
 ) {
     slot.unfinished = slot.actor.unfinished();
     let digest = slot.actor.digest();
     if digest != slot.digest {
         let known = std::mem::replace(&mut slot.digest, digest);
+        debug_assert!(
+            slot.history.last().is_none_or(|(at, _)| *at <= now),
+            "the digests of a node are recorded in the order of time"
+        );
         slot.history.push((now, digest));
         if slot.counts() {
-            moves.changes += 1;
-            tally.count_digest(known, false);
-            tally.count_digest(digest, true);
+            progress.changes += 1;
+            pending_work.count_digest(known, false);
+            pending_work.count_digest(digest, true);
         }
     }
     if slot.counts() {
-        tally.shift(before, slot.standing());
+        pending_work.shift(before, slot.pending_bits());
     }
 }
 
-/// Takes from the effects of a step those that a crash in it forestalls. Says whether what it was to make
-/// durable is not.
-fn cut_short<N>(effects: &mut Effects<N>, crash: CrashPoint) -> bool {
+/// Removes from the effects of a step those that a crash in the step prevents. Returns whether the step's
+/// writes are lost.
+fn discard_after_crash<N>(effects: &mut Effects<N>, crash: CrashPoint) -> bool {
     let sent = match crash {
         CrashPoint::AfterAllSends => usize::MAX,
         CrashPoint::AfterFirstSend => 1,

@@ -1,62 +1,73 @@
-//! What the wall clock of one node shows.
+//! The wall clock of one node.
 
 use syncline_types::{SimDuration, SimTime};
 
-/// A time service brings a clock within this, in microseconds.
+/// A time service brings a clock within this many microseconds of the right time.
 const SYNCHRONISED_US: i64 = 500_000;
 
 /// A wall clock that may be off, drift, jump and stand still.
+///
+/// The clock is represented by its offset at one instant, `since`, and by what changes the offset afterwards:
+/// drift and freezes. [`WallClock::advance`] moves that instant forward.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct WallClock {
     /// What a right clock shows at the start of the run, in microseconds.
     epoch_us: u64,
-    /// How far it was ahead at `since`, in microseconds.
+    /// How far the clock was ahead at `since`, in microseconds; behind, if negative.
     offset_us: i64,
     since: SimTime,
-    /// How many parts per million it runs fast.
+    /// By how many parts per million the clock runs too fast.
     drift_ppm: i64,
-    /// It stands still from then, until then.
+    /// The clock stands still from the first time until the second.
     frozen: Option<(SimTime, SimTime)>,
-    /// How far it may be off, in microseconds.
+    /// How far the clock may be off, in microseconds.
     bound_us: i64,
-    /// A time service cares for it once chaos is over.
+    /// Whether a time service corrects the clock once chaos is over.
     served: bool,
 }
 
 impl WallClock {
-    /// A clock that is right until it is told otherwise.
+    /// A clock that is right until it is changed.
     pub(crate) fn new(epoch_us: u64) -> Self {
         Self { epoch_us, bound_us: i64::MAX, ..Self::default() }
     }
 
-    /// One that is off, and drifts, by chance: never further than `bound_us`, and only during chaos.
-    pub(super) const fn wrong_by_chance(mut self, offset_us: i64, drift_ppm: i64, bound_us: i64) -> Self {
-        (self.offset_us, self.drift_ppm, self.bound_us, self.served) = (offset_us, drift_ppm, bound_us, true);
+    /// A clock that is off and drifts by random amounts: never further than `bound_us`, and only during
+    /// chaos.
+    pub(super) fn randomly_wrong(mut self, offset_us: i64, drift_ppm: i64, bound_us: i64) -> Self {
+        assert!(offset_us.unsigned_abs() <= bound_us.unsigned_abs(), "the bound covers the initial offset");
+        self.offset_us = offset_us;
+        self.drift_ppm = drift_ppm;
+        self.bound_us = bound_us;
+        self.served = true;
         self
     }
 
-    /// How far it is ahead at `now`, in microseconds, if chaos lasts until `chaos_until`.
+    /// How far the clock is ahead at `now`, in microseconds, if chaos lasts until `chaos_until`.
     pub(super) fn offset_us(&mut self, now: SimTime, chaos_until: SimTime) -> i64 {
         let served_from = if self.served { chaos_until } else { SimTime::MAX };
         if now >= served_from {
+            // The time service corrects the clock once. Afterwards the clock keeps its remaining offset.
             if self.since < served_from {
-                let off = self.settle(served_from).clamp(-SYNCHRONISED_US, SYNCHRONISED_US);
-                (self.offset_us, self.drift_ppm, self.frozen) = (off, 0, None);
+                self.offset_us = self.advance(served_from).clamp(-SYNCHRONISED_US, SYNCHRONISED_US);
+                self.drift_ppm = 0;
+                self.frozen = None;
             }
             return self.offset_us;
         }
-        self.settle(now)
+        self.advance(now)
     }
 
-    /// What it shows at `now`, in milliseconds.
+    /// What the clock shows at `now`, in milliseconds.
     pub(super) fn wall_ms(&mut self, now: SimTime, chaos_until: SimTime) -> u64 {
         let right = self.epoch_us.saturating_add(now.as_micros());
         right.saturating_add_signed(self.offset_us(now, chaos_until)) / 1_000
     }
 
-    /// Brings its account up to `now`.
-    fn settle(&mut self, now: SimTime) -> i64 {
-        let (mut ran, mut stood) = (now.since(self.since), SimDuration::ZERO);
+    /// Moves the representation forward to `now`. Returns the offset then.
+    fn advance(&mut self, now: SimTime) -> i64 {
+        let mut ran = now.since(self.since);
+        let mut stood = SimDuration::ZERO;
         if let Some((from, until)) = self.frozen {
             stood = now.min(until).since(from.max(self.since));
             ran = ran - stood;
@@ -68,28 +79,34 @@ impl WallClock {
         let off = i128::from(self.offset_us) + drifted - i128::from(stood.as_micros());
         let bound = i128::from(self.bound_us);
         self.offset_us = i64::try_from(off.clamp(-bound, bound)).unwrap_or(i64::MAX);
-        // Less than a microsecond of drift is kept for later, so that asking often changes nothing.
+        // While the drift is below a microsecond `since` stays, so that reading the clock often does not
+        // round the drift away.
         if drifted != 0 || stood > SimDuration::ZERO || self.drift_ppm == 0 {
             self.since = now;
         }
         self.offset_us
     }
 
-    /// Jumps by so many microseconds.
+    /// Moves the clock by so many microseconds, within its bound.
     pub(super) fn jump(&mut self, now: SimTime, by_us: i64) {
-        let off = self.settle(now).saturating_add(by_us);
-        (self.offset_us, self.since) = (off.clamp(-self.bound_us, self.bound_us), now);
+        let off = self.advance(now).saturating_add(by_us);
+        self.offset_us = off.clamp(-self.bound_us, self.bound_us);
+        self.since = now;
     }
 
-    /// Is set to be ahead by so much, whatever the bounds of chance, and left alone from then on.
+    /// Sets the clock ahead by so much, whatever the bound. Drift and time service end.
     pub(super) const fn set(&mut self, now: SimTime, offset_us: i64) {
-        (self.offset_us, self.since, self.drift_ppm, self.frozen) = (offset_us, now, 0, None);
-        (self.bound_us, self.served) = (i64::MAX, false);
+        self.offset_us = offset_us;
+        self.since = now;
+        self.drift_ppm = 0;
+        self.frozen = None;
+        self.bound_us = i64::MAX;
+        self.served = false;
     }
 
-    /// Stands still for a while.
+    /// Stops the clock for a while. It then continues from where it stood.
     pub(super) fn freeze(&mut self, now: SimTime, lasting: SimDuration) {
-        self.settle(now);
+        self.advance(now);
         self.since = now;
         self.frozen = Some((now, now + lasting));
     }
@@ -106,23 +123,24 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_left_alone_is_right() {
+    fn an_unchanged_clock_is_right() {
         assert_eq!(WallClock::new(0).wall_ms(1_234.into(), SimTime::ZERO), 1_234);
     }
 
     #[test]
-    fn it_is_off_and_drifts_until_chaos_ends_and_never_beyond_its_bound() {
-        let mut clock = WallClock::new(DAY_US).wrong_by_chance(2_000_000, 100_000, 2_500_000);
+    fn drifts_within_its_bound_during_chaos() {
+        let mut clock = WallClock::new(DAY_US).randomly_wrong(2_000_000, 100_000, 2_500_000);
         assert_eq!((shown(&mut clock, 0), shown(&mut clock, 1_000)), (2_000, 3_100));
         assert_eq!(shown(&mut clock, 9_000), 11_500, "the bound");
-        assert_eq!(shown(&mut clock, 10_000), 10_500, "a time service has come");
+        assert_eq!(shown(&mut clock, 10_000), 10_500, "a time service corrects it");
         assert_eq!(shown(&mut clock, 60_000), 60_500);
     }
 
     #[test]
-    fn asking_often_changes_nothing() {
-        let drifting = WallClock::new(DAY_US).wrong_by_chance(0, 70, i64::MAX);
-        let (mut often, mut once) = (drifting, drifting);
+    fn reading_often_changes_nothing() {
+        let drifting = WallClock::new(DAY_US).randomly_wrong(0, 70, i64::MAX);
+        let mut often = drifting;
+        let mut once = drifting;
         let chaos = SimTime::MAX;
         for us in (0..2_000_000).step_by(37) {
             often.offset_us(SimTime::from_micros(us), chaos);
@@ -133,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stands_still_and_goes_on_from_where_it_stood() {
+    fn continues_where_it_stood_still() {
         let mut clock = WallClock::new(DAY_US);
         clock.freeze(1_000.into(), 500.into());
         assert_eq!(
@@ -143,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn it_jumps_either_way_and_what_it_is_set_to_stays() {
-        let mut clock = WallClock::new(DAY_US).wrong_by_chance(0, 0, 3_000_000);
+    fn jumps_and_stays_where_it_is_set() {
+        let mut clock = WallClock::new(DAY_US).randomly_wrong(0, 0, 3_000_000);
         clock.jump(1_000.into(), -800_000);
         assert_eq!(shown(&mut clock, 1_000), 200);
         clock.jump(1_000.into(), 9_000_000);

@@ -1,11 +1,11 @@
-//! Clocks that are wrong, as told.
+//! Scripted faults of wall clocks.
 
 use crate::set;
 use sync_sim::prelude::*;
 
 const SECOND_US: i64 = 1_000_000;
 
-/// Three equal replicas.
+/// Three replicas with equal states.
 fn three() -> (SimRuntime, [NodeId; 3]) {
     let mut rt = SimRuntime::with_seed(11);
     let nodes = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 5));
@@ -13,15 +13,15 @@ fn three() -> (SimRuntime, [NodeId; 3]) {
 }
 
 #[test]
-fn a_clock_that_is_behind_owes_until_it_is_right_and_then_converges_at_once() {
+fn a_slow_clock_delays_convergence() {
     let (mut rt, [alice, bob, _]) = three();
-    // An hour behind: what the others write is from the future to it.
+    // The clock is an hour slow: the writes of the others have future stamps for this node.
     rt.set_clock_at(SimTime::ZERO, bob, -3_600 * SECOND_US);
     rt.write_at(8_000.into(), alice, set(9, 1));
     rt.run_until(|rt| rt.now() >= 20_000.into());
     assert_not_converged!(rt);
-    let owed = rt.owed().to_string();
-    assert!(owed.contains("clock"), "{owed}");
+    let blockers = rt.blockers().to_string();
+    assert!(blockers.contains("clock"), "{blockers}");
     assert!(rt.metrics().dropped(DropCause::ClockDrift) > 0);
     assert!(!rt.has_entity(bob, EntityId::from_u64(9)) && rt.has_entity("carol", EntityId::from_u64(9)));
     rt.set_clock_at(20_000.into(), bob, 0);
@@ -30,12 +30,12 @@ fn a_clock_that_is_behind_owes_until_it_is_right_and_then_converges_at_once() {
 }
 
 #[test]
-fn what_a_clock_ahead_has_stamped_is_taken_when_the_others_have_come_so_far() {
+fn future_stamps_wait_for_clocks() {
     let (mut rt, [alice, bob, carol]) = three();
     rt.set_clock_at(SimTime::ZERO, alice, 20 * SECOND_US);
     rt.write_at(1_000.into(), alice, set(9, 1));
     rt.set_clock_at(2_000.into(), alice, 0);
-    // The others go on meanwhile, and their stamps are not drawn along.
+    // The others go on meanwhile, and the future stamp does not advance their clocks.
     rt.write_at(3_000.into(), bob, set(9, 2));
     rt.write_at(4_000.into(), carol, set(10, 3));
     rt.run_until(|rt| rt.now() >= 10_000.into());
@@ -44,14 +44,14 @@ fn what_a_clock_ahead_has_stamped_is_taken_when_the_others_have_come_so_far() {
     assert_eq!(record.updated_at.physical_ms(), 3_000, "{record}");
     assert!(rt.has_entity(alice, EntityId::from_u64(10)), "what the others wrote, alice has");
     assert_eq!(rt.run(), StopCondition::Converged);
-    // 21 seconds, less the drift limit of five.
+    // 21 seconds minus the drift limit of five.
     assert!((16_000.into()..20_000.into()).contains(&rt.now()), "{}", rt.now());
     let record = rt.node(carol).record(EntityId::from_u64(9)).unwrap().unwrap();
     assert_eq!(record.updated_at.physical_ms(), 21_000, "the later stamp counts, wrong as it is");
 }
 
 #[test]
-fn stamps_grow_on_a_clock_that_goes_back_or_stands_still() {
+fn stamps_are_monotone_on_bad_clocks() {
     let (mut rt, [alice, bob, _]) = three();
     rt.write_at(3_000.into(), alice, set(9, 1));
     rt.set_clock_at(3_100.into(), alice, -2 * SECOND_US);
@@ -70,7 +70,7 @@ fn stamps_grow_on_a_clock_that_goes_back_or_stands_still() {
 }
 
 #[test]
-fn a_clock_set_back_while_the_node_is_down_does_not_make_it_repeat_its_stamps() {
+fn stamps_are_unique_across_restarts() {
     let (mut rt, [alice, _, _]) = three();
     rt.write_at(5_000.into(), alice, set(9, 1));
     rt.crash_at(5_001.into(), alice, CrashPoint::Now, Some(500.into()));

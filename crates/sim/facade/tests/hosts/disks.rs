@@ -1,4 +1,4 @@
-//! Disks that fail, as told.
+//! Scripted faults of disks.
 
 use crate::set;
 use sync_sim::prelude::*;
@@ -14,7 +14,7 @@ fn three() -> (SimRuntime, [NodeId; 3]) {
 }
 
 #[test]
-fn a_write_that_fails_has_no_effect_and_its_node_starts_again() {
+fn a_failed_write_restarts_its_node() {
     let (mut rt, [alice, _, _]) = three();
     rt.fail_write_at(1_000.into(), alice);
     rt.write_at(1_001.into(), alice, set(9, 1));
@@ -26,7 +26,7 @@ fn a_write_that_fails_has_no_effect_and_its_node_starts_again() {
     assert!(!rt.has_entity("carol", nine()) && rt.has_entity("carol", EntityId::from_u64(10)));
 }
 
-/// What alice's disk says that it has and has not, nobody else hears; then she loses power.
+/// Alice's disk lies about a sync, no other node learns of the write, and then she loses power.
 fn alice_loses_a_write(config: SimConfig) -> (SimRuntime, NodeId) {
     let mut rt = SimRuntime::with_config(config);
     let [alice, _, _] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 5));
@@ -41,7 +41,7 @@ fn alice_loses_a_write(config: SimConfig) -> (SimRuntime, NodeId) {
 }
 
 #[test]
-fn a_loss_that_reached_nobody_is_noticed_and_excused() {
+fn a_detected_private_loss_is_excused() {
     let (rt, alice) = alice_loses_a_write(SimConfig::with_seed(5));
     let effects = rt.metrics().effects.hosts;
     assert_eq!((effects.lost_commits, effects.fresh_starts), (1, 1), "{effects:?}");
@@ -50,7 +50,7 @@ fn a_loss_that_reached_nobody_is_noticed_and_excused() {
 }
 
 #[test]
-fn a_loss_that_goes_unnoticed_is_excused_as_well() {
+fn an_undetected_loss_is_excused() {
     let faults = FaultConfig::default().without_noticing_lies();
     let (rt, alice) = alice_loses_a_write(SimConfig::with_seed(5).with_faults(faults));
     let effects = rt.metrics().effects.hosts;
@@ -59,7 +59,7 @@ fn a_loss_that_goes_unnoticed_is_excused_as_well() {
 }
 
 #[test]
-fn what_another_had_heard_of_before_the_loss_is_not_excused_and_comes_back() {
+fn a_shared_write_survives_the_loss() {
     let (mut rt, [alice, _, _]) = three();
     rt.lie_about_syncs_at(1_000.into(), alice, true);
     rt.write_at(1_500.into(), alice, set(9, 1));
@@ -71,7 +71,7 @@ fn what_another_had_heard_of_before_the_loss_is_not_excused_and_comes_back() {
 }
 
 #[test]
-fn a_delta_whose_parent_no_disk_has_is_given_up() {
+fn an_orphaned_delta_is_dropped() {
     let mut rt = SimRuntime::with_seed(5);
     let [alice, bob] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 5));
     assert_eq!(rt.run(), StopCondition::Converged);
@@ -81,7 +81,7 @@ fn a_delta_whose_parent_no_disk_has_is_given_up() {
     rt.add_rule(Rule::new(Verdict::Drop).of(FrameKind::Delta).at_most(1));
     rt.write_at(after(2), alice, set(9, 1));
     rt.write_at(after(3), alice, set(10, 1));
-    // Bob has the second write by then, and has not been answered about the first.
+    // Bob has the second write by then, and no response about the first.
     rt.crash_at(after(4), alice, CrashPoint::Now, Some(500.into()));
     rt.lie_about_syncs_at(after(5), alice, false);
     assert_eq!(rt.run(), StopCondition::Converged, "{}", rt.explain());
@@ -91,7 +91,7 @@ fn a_delta_whose_parent_no_disk_has_is_given_up() {
 }
 
 #[test]
-fn a_rotten_row_is_noticed_by_the_read_or_by_the_scrub() {
+fn reads_and_scrubs_detect_rot() {
     let mut fresh = 0;
     for seed in 0..40 {
         let mut rt = SimRuntime::with_seed(seed);
@@ -105,12 +105,12 @@ fn a_rotten_row_is_noticed_by_the_read_or_by_the_scrub() {
         fresh += effects.fresh_starts;
         assert_eq!(rt.entity_count(alice), 22, "seed {seed}");
     }
-    // The others rotted in a row that was written anew before anybody read it.
+    // In the other seeds the damaged row was overwritten before it was read.
     assert!((20..=40).contains(&fresh), "{fresh}");
 }
 
 #[test]
-fn power_that_fails_within_a_commit_leaves_all_of_it_or_nothing() {
+fn a_torn_commit_is_atomic() {
     for seed in 0..40 {
         let mut rt = SimRuntime::with_seed(seed);
         let [alice, _, _] = rt.apply_scenario_n(Scenario::n_nodes_synced(3, 5));
@@ -123,10 +123,10 @@ fn power_that_fails_within_a_commit_leaves_all_of_it_or_nothing() {
     }
 }
 
-/// The test above can fail: a store that keeps what was written of a torn batch is found out.
+/// Shows that the test above can fail: it detects a store that applies a part of a torn batch.
 #[cfg(feature = "canary")]
 #[test]
-fn a_store_that_keeps_half_a_batch_is_found_out() {
+fn a_partial_commit_is_detected() {
     use sync_sim::canary::{self, Canary};
     let faults = || FaultConfig::heavy_chaos().with_torn_writes(0.005);
     canary::set(Some(Canary::TornCommit));

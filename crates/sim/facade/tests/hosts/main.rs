@@ -1,17 +1,17 @@
-//! What goes wrong within nodes: every knob strikes, and every run still ends in what was written, or in
-//! the end that is documented.
+//! Faults within nodes: each has an effect, and every run converges on what was written, or ends as
+//! documented.
 
-mod chance;
 mod clocks;
 mod disks;
-mod inbox_fates;
+mod histories;
 mod pace;
+mod random;
 
 use sync_sim::prelude::*;
 
-/// Three replicas that differ and are written to for three seconds.
+/// Runs three diverged replicas with three seconds of writes.
 fn run(seed: u64, faults: FaultConfig) -> (SimRuntime, StopCondition) {
-    // After long pauses answers are waited for just as long.
+    // Pauses are long, and so are timeouts.
     let config = SimConfig::with_seed(seed).with_faults(faults).with_max_time(SimTime::from_secs(120));
     let mut rt = SimRuntime::with_config(config);
     rt.apply_scenario(Scenario::n_nodes_diverged(3, 10));

@@ -1,10 +1,10 @@
-//! Nodes that are slow or stand still, as told.
+//! Scripted pauses, and nodes with a processing time.
 
 use crate::set;
 use sync_sim::prelude::*;
 
 #[test]
-fn a_paused_node_attends_to_nothing_and_then_to_everything_in_order() {
+fn a_paused_node_resumes_in_order() {
     let faults = FaultConfig::none().with_latency(10, 0);
     let mut rt = SimRuntime::with_config(SimConfig::with_seed(2).with_faults(faults));
     let [alice, bob] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 5));
@@ -15,7 +15,7 @@ fn a_paused_node_attends_to_nothing_and_then_to_everything_in_order() {
     rt.run_until(|rt| rt.now() >= 2_900.into());
     assert!(!rt.has_entity(bob, EntityId::from_u64(9)));
     assert_eq!(rt.run(), StopCondition::Converged);
-    // Its clock went on: what waited is stamped after the pause.
+    // Its clock went on: writes that waited are stamped after the pause.
     let record = rt.node(alice).record(EntityId::from_u64(9)).unwrap().unwrap();
     assert_eq!(record.updated_at.physical_ms(), 3_000, "{record}");
     let effects = rt.metrics().effects.hosts;
@@ -23,7 +23,7 @@ fn a_paused_node_attends_to_nothing_and_then_to_everything_in_order() {
 }
 
 #[test]
-fn what_waits_in_the_inbox_of_a_node_that_crashes_is_lost_and_accounted_for() {
+fn a_crash_drops_the_inbox() {
     let mut rt = SimRuntime::with_seed(2);
     let [alice, bob] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 5));
     rt.pause_at(1_000.into(), bob, SimDuration::from_secs(2));
@@ -40,12 +40,12 @@ fn what_waits_in_the_inbox_of_a_node_that_crashes_is_lost_and_accounted_for() {
 }
 
 #[test]
-fn a_host_takes_one_input_after_another() {
+fn inputs_are_processed_one_by_one() {
     let time = |each| {
         let faults = FaultConfig::none().with_latency(10, 0).with_processing(each);
         let mut rt = SimRuntime::with_config(SimConfig::with_seed(2).with_faults(faults));
         let [alice, _] = rt.apply_scenario_n(Scenario::n_nodes_synced(2, 5));
-        // Twenty writes at once: each is attended to when the one before is done.
+        // Twenty writes at once: each is processed when the one before is done.
         (0..20).for_each(|key| rt.write_at(1_000.into(), alice, set(100 + key, 1)));
         assert_eq!(rt.run(), StopCondition::Converged);
         rt.now().as_millis()

@@ -140,7 +140,7 @@ impl Arena {
             let node = SimNode::new(node, config, rt.node(node).disk().clone());
             world.add(Peer { node, lies: *lies, sent: Default::default() });
         }
-        world.unleash(SimTime::from_secs(20));
+        world.set_chaos_until(SimTime::from_secs(20));
         Self { world, ended: Vec::new() }
     }
 
@@ -161,7 +161,7 @@ impl Arena {
             }
             look(&self.world)?;
         }
-        ensure!(self.world.router.fates().is_balanced(), "F2: a frame has no fate");
+        ensure!(self.world.router().fates().is_balanced(), "F2: a frame has no fate");
         Ok(())
     }
 

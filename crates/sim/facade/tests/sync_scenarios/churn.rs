@@ -92,7 +92,7 @@ fn absent_node_is_named_as_blocker() {
     }
     let stop = rt.run_until(|rt| rt.now() > SimTime::from_secs(10));
     assert_eq!(stop, StopCondition::Manual, "it is waited for although all agree");
-    assert!(rt.owed().to_string().contains("alice: is away"), "{}", rt.owed());
+    assert!(rt.blockers().to_string().contains("alice: is away"), "{}", rt.blockers());
     rt.return_at(rt.now(), a);
     assert_eq!(rt.run(), StopCondition::Converged);
 }
@@ -122,7 +122,11 @@ fn run_waits_for_late_joiner() {
     let late = rt.join_at(SimTime::from_secs(5), "late");
     rt.crash_at(SimTime::from_secs(1), late, CrashPoint::Now, Some(1.into()));
     assert_eq!(rt.run_until(|rt| rt.digest(a) == rt.digest("bob")), StopCondition::Manual);
-    assert!(!rt.is_up(late) && rt.owed().to_string().contains("late: has still to join"), "{}", rt.owed());
+    assert!(
+        !rt.is_up(late) && rt.blockers().to_string().contains("late: has still to join"),
+        "{}",
+        rt.blockers()
+    );
     assert_eq!(rt.run(), StopCondition::Converged);
     assert!(rt.now() > SimTime::from_secs(5), "a crash before it joined brings it up no sooner");
     assert_entity_count!(rt, late, 40);

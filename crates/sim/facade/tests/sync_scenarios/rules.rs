@@ -21,7 +21,7 @@ fn dropped_handshake_is_retransmitted() {
     let [a, b] = rt.apply_scenario_n(Scenario::n_nodes_diverged(2, 5));
     let rule = rt.add_rule(drop().of(FrameKind::Handshake).at_most(3));
     assert_eq!(rt.run(), StopCondition::Converged);
-    assert_eq!(rt.rule_use(rule).map(|used| used.struck), Some(3));
+    assert_eq!(rt.rule_use(rule).map(|used| used.applied), Some(3));
     let metrics = rt.metrics();
     assert_eq!((metrics.dropped(DropCause::Rule), metrics.dropped(DropCause::Loss)), (3, 0));
     assert!(metrics.effects.retries_performed > 0 && metrics.fates.is_balanced());
@@ -51,9 +51,9 @@ fn rule_holds_while_guard_lives() {
         assert!(!slow.has_entity(b, EntityId::from_u64(1)));
         assert_eq!(slow.used(), RuleUse::default(), "what one rule drops no later one sees");
         std::mem::drop(slow);
-        assert!(mute.used().struck > 0);
+        assert!(mute.used().applied > 0);
     }
-    assert_eq!(rt.network().rules.iter().count(), 0);
+    assert_eq!(rt.network().rules().iter().count(), 0);
     assert_eq!(rt.run(), StopCondition::Converged);
     assert_has_entity!(rt, b, EntityId::from_u64(1));
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use sync_sim_cluster::node::SimReplica;
 use sync_sim_cluster::runtime::SimRuntime;
-use sync_sim_engine::history::{Entry, Fate, Frame, History, What};
+use sync_sim_engine::history::{EntryKind, Fate, FrameRecord, History, HistoryEntry};
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::EntityId;
 
@@ -47,7 +47,7 @@ pub struct HistoryLine {
 
 impl HistoryLine {
     /// The text of an entry, without the frames that were lost.
-    pub fn of(history: &History, entry: &Entry) -> Self {
+    pub fn of(history: &History, entry: &HistoryEntry) -> Self {
         Self { entry: entry.number, event: entry.event, words: history.words(entry), lost: Vec::new() }
     }
 }
@@ -85,7 +85,7 @@ impl ChangeTracker {
             // Only entries that can change a record are worth a read. Besides entries that say so, a crash
             // reveals the durable state behind the memory, and a restart loads it.
             let may_change =
-                entry.changed || !matches!(entry.what, What::Arrival { .. } | What::Timer { .. });
+                entry.changed || !matches!(entry.what, EntryKind::Arrival { .. } | EntryKind::Timer { .. });
             let Some(node) = entry.node.filter(|_| may_change) else { continue };
             let record = record_of(rt.node(node).in_context(self.context), entity);
             if self.records.get(&node) != Some(&record) {
@@ -115,10 +115,10 @@ fn record_of(replica: &SimReplica, entity: EntityId) -> Option<String> {
 }
 
 /// Says what caused an entry: a frame with its sender, or the node itself.
-fn how(history: &History, entry: &Entry) -> String {
+fn how(history: &History, entry: &HistoryEntry) -> String {
     let Some(frame) = entry.arrived().and_then(|frame| history.frame(frame)) else {
         return match entry.what {
-            What::Write => "written here".to_owned(),
+            EntryKind::Write => "written here".to_owned(),
             _ => "by itself".to_owned(),
         };
     };
@@ -154,7 +154,7 @@ pub(super) fn slice(
         chosen.extend(direct.into_iter().flatten());
     }
     let first = chosen.first().copied().unwrap_or(last);
-    let here = |entry: &Entry| entry.node.is_none_or(|node| nodes.is_empty() || nodes.contains(&node));
+    let here = |entry: &HistoryEntry| entry.node.is_none_or(|node| nodes.is_empty() || nodes.contains(&node));
     let faults = history.entries.iter().filter(|entry| (first..=last).contains(&entry.number));
     let faults: Vec<u64> =
         faults.filter(|entry| entry.is_fault() && here(entry)).map(|entry| entry.number).collect();
@@ -165,7 +165,7 @@ pub(super) fn slice(
 }
 
 /// The entry and its chain of direct causes, nearest first, at most `MAX_LINES / 2` of them.
-fn chain(history: &History, entry: &Entry) -> Vec<u64> {
+fn chain(history: &History, entry: &HistoryEntry) -> Vec<u64> {
     let mut chain = vec![entry.number];
     let mut next = entry.cause;
     while let Some(entry) =
@@ -178,9 +178,9 @@ fn chain(history: &History, entry: &Entry) -> Vec<u64> {
 }
 
 /// The frames that an entry sent and that no receiver accepted, as text.
-fn lost(history: &History, entry: &Entry) -> Vec<String> {
+fn lost(history: &History, entry: &HistoryEntry) -> Vec<String> {
     let frames = entry.sent.iter().filter_map(|frame| history.frame(*frame));
-    let words = |frame: &Frame| {
+    let words = |frame: &FrameRecord| {
         let arrives =
             frame.copies.iter().any(|copy| !matches!(copy.fate, Fate::Dropped(_) | Fate::Unrecorded));
         let cause = frame.copies.iter().find_map(|copy| match copy.fate {

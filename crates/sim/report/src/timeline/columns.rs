@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use sync_sim_engine::history::{Copy, Entry, Fate, Frame, History, Note, What};
+use sync_sim_engine::history::{EntryKind, Fate, FrameCopy, FrameRecord, History, HistoryEntry, Note};
 use sync_sim_engine::network::{DropCause, PartitionSpec};
 use sync_sim_engine::node_id::NodeId;
 
@@ -139,7 +139,7 @@ fn frames(history: &History, spans: &[Span], end: u64) -> (Vec<String>, Frames) 
         });
         sessions.entry((node.min(peer), node.max(peer))).or_default().push((span.from, span.to, at as u8));
     }
-    let protocol_of = |frame: &Frame| {
+    let protocol_of = |frame: &FrameRecord| {
         // Gossip belongs to no session, even if one runs between the same nodes at that time.
         let pair = (frame.from.0.min(frame.to.0), frame.from.0.max(frame.to.0));
         let own = matches!(history.kind(frame), "Delta" | "DeltaFetch" | "Heartbeat");
@@ -147,7 +147,7 @@ fn frames(history: &History, spans: &[Span], end: u64) -> (Vec<String>, Frames) 
         let session = sessions.get(&pair).filter(|_| !own)?.iter().find(during)?;
         Some(session.2)
     };
-    let mut rows: Vec<(&Frame, &Copy, bool)> = Vec::with_capacity(history.frames.len());
+    let mut rows: Vec<(&FrameRecord, &FrameCopy, bool)> = Vec::with_capacity(history.frames.len());
     for frame in &history.frames {
         for (at, copy) in frame.copies.iter().enumerate() {
             rows.push((frame, copy, at > 0));
@@ -204,12 +204,12 @@ fn marks(history: &History) -> Vec<Mark> {
         let node = entry.node.map(|node| node.0);
         let mut mark = |what, text: String, bad| marks.push(Mark { t: entry.at_us, node, what, text, bad });
         match &entry.what {
-            What::Restart => mark("restart", String::new(), false),
-            What::Leave => mark("leave", String::new(), false),
-            What::Return => mark("return", String::new(), false),
-            What::Join => mark("join", String::new(), false),
-            What::Retire => mark("retire", String::new(), true),
-            What::Write => mark("write", bare(history, entry), false),
+            EntryKind::Restart => mark("restart", String::new(), false),
+            EntryKind::Leave => mark("leave", String::new(), false),
+            EntryKind::Return => mark("return", String::new(), false),
+            EntryKind::Join => mark("join", String::new(), false),
+            EntryKind::Retire => mark("retire", String::new(), true),
+            EntryKind::Write => mark("write", bare(history, entry), false),
             _ => {}
         }
         for (context, note) in entry.notes.iter().map(Note::in_context) {
@@ -235,7 +235,7 @@ fn said_of(context: usize, text: &str) -> String {
 }
 
 /// The text of an entry without its time and node, which the viewer shows elsewhere.
-fn bare(history: &History, entry: &Entry) -> String {
+fn bare(history: &History, entry: &HistoryEntry) -> String {
     let words = history.words(entry);
     words.split_once(": ").map_or_else(|| words.clone(), |(_, words)| words.to_owned())
 }
@@ -288,7 +288,7 @@ fn spans(history: &History, end: u64) -> Vec<Span> {
 }
 
 impl Open {
-    fn process(&mut self, history: &History, entry: &Entry, spans: &mut Vec<Span>) {
+    fn process(&mut self, history: &History, entry: &HistoryEntry, spans: &mut Vec<Span>) {
         let at = entry.at_us;
         let node = entry.node.map(|node| node.0);
         let mut close = |what, node, from: Option<u64>| {
@@ -297,10 +297,10 @@ impl Open {
             }
         };
         match (&entry.what, node) {
-            (What::Leave, Some(node)) => {
+            (EntryKind::Leave, Some(node)) => {
                 self.away.entry(node).or_insert(at);
             }
-            (What::Return, Some(node)) => close("away", node, self.away.remove(&node)),
+            (EntryKind::Return, Some(node)) => close("away", node, self.away.remove(&node)),
             _ => {}
         }
         for note in &entry.notes {
@@ -328,11 +328,11 @@ impl Open {
             }
         }
         match &entry.what {
-            What::PartitionStart { partition, cut } => {
+            EntryKind::PartitionStart { partition, cut } => {
                 let text = cut.as_ref().map_or_else(String::new, |cut| cut_words(cut, history));
                 self.partitions.insert(*partition, (at, text));
             }
-            What::PartitionEnd { partition } => {
+            EntryKind::PartitionEnd { partition } => {
                 if let Some((from, text)) = self.partitions.remove(partition) {
                     spans.push(Span { what: "partition", node: None, peer: None, from, to: at, text });
                 }

@@ -11,9 +11,9 @@ use sync_sim_cluster::scenarios::{NAMED, NodeSeed, Scenario, author_in};
 use sync_sim_cluster::workload;
 use sync_sim_engine::event::SimEvent;
 use sync_sim_engine::faults::FaultConfig;
-use sync_sim_engine::network::{FrameBook, PartitionSpec};
+use sync_sim_engine::network::{FrameFaultScript, PartitionSpec};
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::Cue;
+use sync_sim_engine::world::ScriptTime;
 use syncline_types::{SimDuration, SimTime};
 
 /// The most nodes of a named scenario.
@@ -23,7 +23,7 @@ const MAX_NODES: usize = 10_000;
 const MAX_ENTITIES: usize = 20_000_000;
 
 /// An event and its time in the run, with its place among the events of that instant.
-pub(crate) type Timed<Op> = (Cue, SimEvent<Op>);
+pub(crate) type Timed<Op> = (ScriptTime, SimEvent<Op>);
 
 /// The names of the nodes of a case, in the order of their numbers.
 pub(crate) struct NodeNames(pub(crate) Vec<Name>);
@@ -74,22 +74,22 @@ impl Case {
         self.make_hostile(&mut rt);
         // Recording covers the workload and the run, but not the scheduling of the script, whose lines the
         // case has already.
-        rt.world_mut().chronicle = recording.then(Vec::new);
+        rt.world_mut().set_event_log(recording.then(Vec::new));
         rt.apply_workload(&self.workload);
-        let chronicle = rt.world_mut().chronicle.take();
+        let event_log = rt.world_mut().take_event_log();
         // Joins come first: all nodes know from the beginning who will join, and the script may name them.
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
         for (cue, event) in self.events(&names, Self::write_of)? {
-            rt.world_mut().cue(cue, event);
+            rt.world_mut().schedule_scripted(cue, event);
         }
-        rt.world_mut().chronicle = chronicle;
+        rt.world_mut().set_event_log(event_log);
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
         }
         self.script_lies(&mut rt, &names)?;
-        rt.world_mut().router.book = self.book(&names, recording)?;
+        rt.world_mut().set_frame_script(self.book(&names, recording)?);
         Ok(rt)
     }
 
@@ -98,15 +98,15 @@ impl Case {
         &self,
         names: &NodeNames,
         recording: bool,
-    ) -> Result<Option<Box<FrameBook>>, CaseError> {
+    ) -> Result<Option<Box<FrameFaultScript>>, CaseError> {
         let mut faults = Vec::new();
         for frame in &self.frames {
             faults.extend(frame.faults(|place, name| names.resolve(place, name))?);
         }
-        let book = FrameBook::new(faults);
+        let book = FrameFaultScript::new(faults);
         let usual = SimDuration::from_millis(self.faults.base_latency_ms);
         Ok(match recording {
-            true => Some(Box::new(book.keeping(usual))),
+            true => Some(Box::new(book.recording(usual))),
             false => (!self.frames.is_empty()).then(|| Box::new(book)),
         })
     }
@@ -280,7 +280,7 @@ impl Case {
             let place = format!("script, at {}", line.at);
             let resolve = |name: &Name| names.resolve(&place, name);
             events.push((
-                Cue { at: line.at, after: line.after },
+                ScriptTime { at: line.at, after: line.after },
                 match &line.what {
                     ScriptAction::Write(ScriptedWrite { node, .. })
                     | ScriptAction::Op(CustomOp { node, .. }) => {

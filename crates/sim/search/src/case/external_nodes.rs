@@ -7,8 +7,8 @@ use crate::case::script_line::{ScriptAction, ScriptLine};
 use crate::case::{Case, FORMAT, error};
 use std::sync::Arc;
 use sync_sim_cluster::runtime::{RunScript, SimRuntime};
-use sync_sim_engine::network::FrameBook;
-use sync_sim_engine::world::Happened;
+use sync_sim_engine::network::FrameFaultScript;
+use sync_sim_engine::world::LoggedEvent;
 use syncline_types::SimDuration;
 
 impl Case {
@@ -28,8 +28,8 @@ impl Case {
         let mut rt = SimRuntime::try_with_config(self.config())?;
         if recording {
             let usual = SimDuration::from_millis(self.faults.base_latency_ms);
-            rt.world_mut().chronicle = Some(Vec::new());
-            rt.world_mut().router.book = Some(Box::new(FrameBook::default().keeping(usual)));
+            rt.world_mut().set_event_log(Some(Vec::new()));
+            rt.world_mut().set_frame_script(Some(Box::new(FrameFaultScript::default().recording(usual))));
         }
         let scripted = !(self.script.is_empty() && self.frames.is_empty() && self.rules.is_empty());
         if scripted {
@@ -48,7 +48,7 @@ impl Case {
             rt.join_at(at, name.as_str());
         }
         for (cue, event) in self.events(&names, Self::write_of)? {
-            rt.world_mut().cue(cue, event);
+            rt.world_mut().schedule_scripted(cue, event);
         }
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
@@ -58,7 +58,7 @@ impl Case {
             faults.extend(frame.faults(|place, name| names.resolve(place, name))?);
         }
         if !faults.is_empty() {
-            rt.world_mut().router.book = Some(Box::new(FrameBook::new(faults)));
+            rt.world_mut().set_frame_script(Some(Box::new(FrameFaultScript::new(faults))));
         }
         Ok(())
     }
@@ -69,8 +69,8 @@ impl Case {
     pub(crate) fn pinned_external(&self, rt: &SimRuntime) -> [Self; 3] {
         let mut nodes = self.clone().without_random_events();
         nodes.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
-        for (cue, happened) in rt.world().chronicle.iter().flatten() {
-            if !matches!(happened, Happened::Op { .. } | Happened::Early { .. })
+        for (cue, happened) in rt.world().event_log() {
+            if !matches!(happened, LoggedEvent::Op { .. } | LoggedEvent::Early { .. })
                 && let Some(what) = ScriptAction::of_run(happened, rt)
             {
                 nodes.script.push(ScriptLine { at: cue.at, after: cue.after, what });

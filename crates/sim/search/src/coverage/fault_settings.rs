@@ -6,7 +6,7 @@
 use sync_sim_cluster::hostile::HostileFaults;
 use sync_sim_cluster::metrics::{EffectMetrics, SimMetrics};
 use sync_sim_engine::faults::{FaultConfig, HostFaults, LinkFaults, LinkModel, Rate};
-use sync_sim_engine::network::{DropCause, Flights, LinkMetrics};
+use sync_sim_engine::network::{DropCause, FlightTimes, LinkMetrics};
 use sync_sim_engine::world::{Churn, HostEffects};
 use syncline_types::{SimDuration, SimTime};
 
@@ -43,7 +43,7 @@ pub(super) struct RunEvidence<'a> {
     pub(super) faults: &'a FaultConfig,
     pub(super) contexts: usize,
     pub(super) metrics: &'a SimMetrics,
-    pub(super) flights: Flights,
+    pub(super) flights: FlightTimes,
     pub(super) churn: Churn,
     pub(super) chance_crashes: u64,
     pub(super) writes_into_syncs: u64,
@@ -227,7 +227,7 @@ fault_settings! {
     but pause_ms, slow_host_permille, lies_unnoticed;
     clock_skew_ms: off 0, |seen| seen.is_only_clock_fault(ClockFault::Skew);
     clock_drift_ppm: off 0, |seen| seen.is_only_clock_fault(ClockFault::Drift);
-    timer_drift_ppm: off 0, |seen| seen.hosts().bent_timers > 0;
+    timer_drift_ppm: off 0, |seen| seen.hosts().skewed_timers > 0;
     clock_jump_probability: off Rate::ZERO, |seen| seen.hosts().clock_jumps > 0;
     clock_jump_ms: off SHORT, |seen| seen.longest_clock_jump_us >= 1_000;
     clock_freeze_probability: off Rate::ZERO, |seen| seen.hosts().clock_freezes > 0;

@@ -41,7 +41,7 @@ impl Coverage {
             metrics: &metrics,
             flights: rt.network().flights(),
             churn: rt.world().churn(),
-            chance_crashes: rt.world().chance_crashes,
+            chance_crashes: rt.world().random_crashes(),
             writes_into_syncs: rt.writes_during_sync(),
             longest_clock_jump_us: rt.world().longest_clock_jump_us(),
         };

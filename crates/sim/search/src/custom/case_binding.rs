@@ -71,13 +71,13 @@ pub(super) fn build<'a, S: Subject>(
     let faults = case.faults.clone();
     let mut world = World::new(Choices::seeded(case.seed), faults).with_topology(case.topology);
     if recording == Recording::History {
-        world.keep_history(usize::MAX);
+        world.record_history(usize::MAX);
         if let Some(history) = world.history_mut() {
             history.nodes = names.0.clone();
             history.kinds = subject.kinds().iter().map(|kind| (*kind).to_owned()).collect();
         }
     }
-    world.chronicle = (recording == Recording::Randomness).then(Vec::new);
+    world.set_event_log((recording == Recording::Randomness).then(Vec::new));
     let make = |world: &World<DiskShim<S::Node>>| DiskShim::new(subject.node(NodeId(world.len() as u32)));
     for _ in 0..case.nodes.len() {
         world.add(make(&world));
@@ -85,7 +85,7 @@ pub(super) fn build<'a, S: Subject>(
     // The order of the draws below decides every run of a seed. It must not change.
     draw_ops(subject, case, &mut world);
     let chaos = case.calm_after.map_or(case.chaos_for, |after| case.chaos_for.min(after));
-    world.unleash(SimTime::ZERO + chaos);
+    world.set_chaos_until(SimTime::ZERO + chaos);
     for (at, _) in case.joiners() {
         world.add_late(make(&world), at);
     }
@@ -94,19 +94,19 @@ pub(super) fn build<'a, S: Subject>(
         let when = &case.faults.join_ms;
         let low = when.start * 1_000;
         let high = (when.end * 1_000).saturating_sub(1);
-        let after = world.choices.between(stream, Choice::JoinTime, low, high);
+        let after = world.choices_mut().between(stream, Choice::JoinTime, low, high);
         world.add_late(make(&world), SimTime::from_micros(after));
     }
     // The events of the script are in the case already, so the chronicle must not record them once more.
-    let chronicle = world.chronicle.take();
+    let event_log = world.take_event_log();
     for (cue, event) in case.events(&names, ask::<S>)? {
-        world.cue(cue, event);
+        world.schedule_scripted(cue, event);
     }
-    world.chronicle = chronicle;
+    world.set_event_log(event_log);
     for line in &case.rules {
-        world.router.rules.add(line.rule(|place, name| names.resolve(place, name))?);
+        world.add_rule(line.rule(|place, name| names.resolve(place, name))?);
     }
-    world.router.book = case.book(&names, recording == Recording::Randomness)?;
+    world.set_frame_script(case.book(&names, recording == Recording::Randomness)?);
     let calm_at = case.calm_after.map_or(SimTime::MAX, |after| SimTime::ZERO + after);
     Ok(LabRun {
         subject,
@@ -126,10 +126,10 @@ pub(super) fn build<'a, S: Subject>(
 fn draw_ops<S: Subject>(subject: &S, case: &Case, world: &mut World<DiskShim<S::Node>>) {
     const STREAM: Stream = Stream::Workload;
     for _ in 0..case.workload.writes {
-        let after = world.choices.below(STREAM, Choice::WriteTime, case.workload.over.as_micros());
+        let after = world.choices_mut().below(STREAM, Choice::WriteTime, case.workload.over.as_micros());
         let nodes = world.len() as u64;
-        let node = NodeId(world.choices.below(STREAM, Choice::WriteNode, nodes) as u32);
-        let op = subject.op(node, &mut world.choices.source(STREAM));
+        let node = NodeId(world.choices_mut().below(STREAM, Choice::WriteNode, nodes) as u32);
+        let op = subject.op(node, &mut world.choices_mut().source(STREAM));
         world.schedule_planned(SimTime::ZERO + SimDuration::from_micros(after), SimEvent::Op { node, op });
     }
 }
@@ -139,7 +139,7 @@ fn draw_ops<S: Subject>(subject: &S, case: &Case, world: &mut World<DiskShim<S::
 pub(super) fn pinned<S: Subject>(run: &LabRun<'_, S>) -> Result<Vec<Case>, CaseError> {
     let name = |node: NodeId| run.name(node);
     let mut scripted = run.case.clone();
-    for (cue, happened) in run.world.chronicle.iter().flatten() {
+    for (cue, happened) in run.world.event_log() {
         let mut unwritable = None;
         let ask = |node, op: &S::Op| {
             let ask = toml::Value::try_from(op).unwrap_or_else(|error| {
@@ -159,5 +159,5 @@ pub(super) fn pinned<S: Subject>(run: &LabRun<'_, S>) -> Result<Vec<Case>, CaseE
         }));
     }
     let scripted = scripted.scripted();
-    Ok(vec![scripted.clone().frames_in(&run.world.router, name), scripted, run.case.clone()])
+    Ok(vec![scripted.clone().frames_in(run.world.router(), name), scripted, run.case.clone()])
 }

@@ -3,7 +3,7 @@
 use crate::custom::Subject;
 use crate::custom::report::describe_dropped;
 use crate::custom::run::LabRun;
-use sync_sim_engine::history::{Entry, Fate, History};
+use sync_sim_engine::history::{Fate, History, HistoryEntry};
 use sync_sim_engine::node_id::NodeId;
 use syncline_types::SimTime;
 
@@ -35,8 +35,8 @@ impl<S: Subject> LabRun<'_, S> {
             return None;
         }
         let begun = agreed.unwrap_or_default();
-        let since: Vec<&Entry> = history.entries.iter().skip(begun).collect();
-        let changes: Vec<&Entry> = since.iter().copied().filter(|entry| entry.changed).collect();
+        let since: Vec<&HistoryEntry> = history.entries.iter().skip(begun).collect();
+        let changes: Vec<&HistoryEntry> = since.iter().copied().filter(|entry| entry.changed).collect();
         let last = begun.checked_sub(1).and_then(|last| history.entries.get(last));
         let at = SimTime::from_micros(last.map_or(0, |entry| entry.at_us));
         let mut lines = vec![match agreed {
@@ -45,7 +45,7 @@ impl<S: Subject> LabRun<'_, S> {
         }];
         lines.extend(changes.first().map(|first| format!("They differ since {}", history.words(first))));
         for (node, digest) in nodes.iter().zip(digests) {
-            let own: Vec<&Entry> =
+            let own: Vec<&HistoryEntry> =
                 changes.iter().copied().filter(|entry| entry.node == Some(*node)).collect();
             let times = match own.as_slice() {
                 [] => "has not changed since".into(),
@@ -62,7 +62,7 @@ impl<S: Subject> LabRun<'_, S> {
 }
 
 /// The frames of these entries of which no copy arrived, in words.
-fn describe_lost_frames(history: &History, since: &[&Entry]) -> Vec<String> {
+fn describe_lost_frames(history: &History, since: &[&HistoryEntry]) -> Vec<String> {
     let sent = since.iter().flat_map(|entry| &entry.sent);
     let lost = |number: &u64| {
         let frame = history.frame(*number)?;

@@ -3,7 +3,7 @@
 use crate::case::RunResult;
 use crate::custom::Subject;
 use crate::custom::run::LabRun;
-use sync_sim_engine::history::{Entry, Fate, History, What};
+use sync_sim_engine::history::{EntryKind, Fate, History, HistoryEntry};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_report::timeline::{FailureSummary, Timeline, TimelineNode};
 
@@ -15,10 +15,10 @@ impl<S: Subject> LabRun<'_, S> {
     /// that were dropped. Empty if the run recorded no history. O(events).
     pub fn report(&self, most: usize) -> String {
         let Some(history) = self.world.history() else { return String::new() };
-        let matters = |entry: &&Entry| {
-            entry.changed || entry.is_fault() || entry.what == What::Write || !entry.notes.is_empty()
+        let matters = |entry: &&HistoryEntry| {
+            entry.changed || entry.is_fault() || entry.what == EntryKind::Write || !entry.notes.is_empty()
         };
-        let shown: Vec<&Entry> = history.entries.iter().filter(matters).collect();
+        let shown: Vec<&HistoryEntry> = history.entries.iter().filter(matters).collect();
         let skipped = shown.len().saturating_sub(most);
         let mut lines = Vec::new();
         if skipped > 0 {
@@ -39,7 +39,7 @@ impl<S: Subject> LabRun<'_, S> {
         timeline.good = ended.class.is_converged();
         timeline.verdict = if timeline.good { "CONVERGED".into() } else { "NOT CONVERGED".into() };
         timeline.title = format!("seed {}: {} replicas", self.case.seed, self.names.len());
-        let sent = self.world.router.fates().sent;
+        let sent = self.world.router().fates().sent;
         let mut facts = vec![
             format!("{} of virtual time", ended.at),
             format!("{} events", ended.events),
@@ -78,7 +78,7 @@ impl<S: Subject> LabRun<'_, S> {
 /// Why a frame was dropped; `None` if a copy of it was delivered or is in flight.
 pub(super) fn describe_dropped(history: &History, number: u64) -> Option<String> {
     let frame = history.frame(number)?;
-    let lost = |copy: &sync_sim_engine::history::Copy| match copy.fate {
+    let lost = |copy: &sync_sim_engine::history::FrameCopy| match copy.fate {
         Fate::Dropped(cause) => Some(cause.words()),
         Fate::Delivered | Fate::InFlight | Fate::Unrecorded => None,
     };

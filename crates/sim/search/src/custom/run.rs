@@ -7,7 +7,8 @@ use sync_sim_cluster::liveness::{LivenessMonitor, Storm};
 use sync_sim_cluster::verdict::{Blocker, Check, ConvergenceBlockers, Property, StopCondition};
 use sync_sim_engine::history::Note;
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::{Stepped, World};
+use sync_sim_engine::run::{Observer, RunLimits, StopReason};
+use sync_sim_engine::world::{StepReport, World};
 use syncline_types::{SimDuration, SimTime};
 
 /// The time after which a run counts as diverged: all nodes are up and linked, nothing is pending, and their
@@ -31,44 +32,61 @@ pub struct LabRun<'a, S: Subject> {
     pub(super) violation: Option<Check>,
 }
 
+/// A run as the engine runs it. It is apart from [`LabRun`], so that the disk shims around the nodes stay private.
+struct Observed<'r, 'a, S: Subject>(&'r mut LabRun<'a, S>);
+
+impl<S: Subject> Observer for Observed<'_, '_, S> {
+    type Actor = DiskShim<S::Node>;
+
+    fn world(&self) -> &World<DiskShim<S::Node>> {
+        &self.0.world
+    }
+
+    fn world_mut(&mut self) -> &mut World<DiskShim<S::Node>> {
+        &mut self.0.world
+    }
+
+    fn observe(&mut self, report: StepReport<S::Op>) {
+        self.0.observe(report);
+    }
+
+    fn is_violated(&self) -> bool {
+        self.0.violation.is_some()
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.0.is_stuck() && !self.0.world.has_scripted_before(self.0.case.max_time)
+    }
+
+    fn before_event(&mut self, at: SimTime) {
+        if at >= self.0.calm_at {
+            self.0.world.heal_at(std::mem::replace(&mut self.0.calm_at, SimTime::MAX));
+        }
+    }
+}
+
 impl<S: Subject> LabRun<'_, S> {
     /// Runs until all nodes have converged, the time or the events run out, or an invariant is violated.
     pub fn run(&mut self) -> RunResult {
         let caught = RunResult::catching(|| self.go());
-        RunResult {
-            at: self.world.clock.now(),
-            events: self.world.events(),
-            trace: self.world.trace(),
-            ..caught
-        }
+        RunResult { at: self.world.now(), events: self.world.events(), trace: self.world.trace(), ..caught }
     }
 
     fn go(&mut self) -> StopCondition {
-        for stepped in self.world.start_added() {
-            self.observe(stepped);
-        }
-        let stop = loop {
-            if let Some(check) = self.violation.take() {
-                break StopCondition::Violated(check);
-            }
-            let is_told_more = self.world.next_told().is_some_and(|at| at < self.case.max_time);
-            if self.world.tally().is_converged() && !is_told_more {
-                break self.judged();
-            }
-            if self.is_stuck() && !is_told_more {
-                break StopCondition::Diverged(self.blockers());
-            }
-            if self.world.events() >= self.case.max_events {
-                break StopCondition::MaxEvents(self.blockers());
-            }
-            match self.world.next_time() {
-                None if self.world.tally().is_quiet() => break StopCondition::Diverged(self.blockers()),
-                None => break StopCondition::Deadlock(self.blockers()),
-                Some(at) if at >= self.case.max_time => break StopCondition::MaxTime(self.blockers()),
-                Some(at) => self.advance(at),
-            }
+        let limits = RunLimits { max_time: self.case.max_time, max_events: self.case.max_events };
+        let stop = match sync_sim_engine::run::run(&mut Observed(self), limits) {
+            StopReason::Violated => match self.violation.take() {
+                Some(check) => StopCondition::Violated(check),
+                None => unreachable!("a run is violated by a check that failed"),
+            },
+            StopReason::Done => StopCondition::Manual,
+            StopReason::Converged => self.judged(),
+            StopReason::Diverged => StopCondition::Diverged(self.blockers()),
+            StopReason::MaxEvents => StopCondition::MaxEvents(self.blockers()),
+            StopReason::MaxTime => StopCondition::MaxTime(self.blockers()),
+            StopReason::Deadlock => StopCondition::Deadlock(self.blockers()),
         };
-        let fates = self.world.router.fates();
+        let fates = self.world.router().fates();
         if fates.is_balanced() || matches!(stop, StopCondition::Violated(_)) {
             return stop;
         }
@@ -76,20 +94,9 @@ impl<S: Subject> LabRun<'_, S> {
         StopCondition::Violated(Check::FatesUnbalanced { in_: fates.sent + fates.duplicated, out })
     }
 
-    fn advance(&mut self, next: SimTime) {
-        if next >= self.calm_at {
-            self.world.clock.advance_to(self.calm_at);
-            self.calm_at = SimTime::MAX;
-            self.world.heal();
-        }
-        if let Some(stepped) = self.world.step() {
-            self.observe(stepped);
-        }
-    }
-
-    fn observe(&mut self, stepped: Stepped<S::Op>) {
-        let now = self.world.clock.now();
-        let moves = self.world.moves();
+    fn observe(&mut self, stepped: StepReport<S::Op>) {
+        let now = self.world.now();
+        let moves = self.world.progress();
         if moves != self.watch.moves() {
             self.watch.on_move(moves, now, self.world.last_arrival());
             self.moved_at = now.max(self.world.last_arrival());
@@ -127,9 +134,9 @@ impl<S: Subject> LabRun<'_, S> {
 
     /// Whether the nodes have differed for [`PATIENCE`] although nothing is pending and no link is cut.
     fn is_stuck(&self) -> bool {
-        let now = self.world.clock.now();
-        self.world.tally().is_quiet()
-            && !self.world.router.partitions.any_up(now)
+        let now = self.world.now();
+        self.world.pending_work().is_quiet()
+            && !self.world.router().partitions().any_up(now)
             && now.since(self.moved_at) >= PATIENCE
     }
 
@@ -143,7 +150,7 @@ impl<S: Subject> LabRun<'_, S> {
 
     /// What keeps the run from converging, by node. O(nodes).
     pub fn blockers(&self) -> ConvergenceBlockers {
-        let tally = self.world.tally();
+        let tally = self.world.pending_work();
         let mut debts = Vec::new();
         if tally.frames > 0 {
             let what = format!("{} frames in flight", tally.frames);

@@ -15,7 +15,7 @@ use sync_sim_cluster::workload::{self, Workload};
 use sync_sim_engine::faults::{HostFaults, Rate};
 use sync_sim_engine::network::{FrameFault, FrameName, NetworkRouter, PartitionSpec};
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::Happened;
+use sync_sim_engine::world::LoggedEvent;
 use syncline_sync::Selection;
 
 /// The kinds of random decisions that are replaced by lines.
@@ -92,8 +92,8 @@ impl Case {
         self.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
         // The log is in the order of events. Together with `after`, which counts the events before a line in its
         // instant, each line gets exactly the place that its event had.
-        for (cue, happened) in rt.world().chronicle.iter().flatten() {
-            if let Happened::Early { node, op } = happened {
+        for (cue, happened) in rt.world().event_log() {
+            if let LoggedEvent::Early { node, op } = happened {
                 let name = rt.name(*node);
                 // A node of a scenario whose entities have no text form is not listed; its writes stay random.
                 if let Some(node) = self.nodes.iter_mut().find(|node| node.name == name) {
@@ -114,12 +114,12 @@ impl Case {
 
     /// The same case with the recorded faults of single frames of a run.
     pub(crate) fn frames_of(self, rt: &SimRuntime) -> Self {
-        self.frames_in(&rt.world().router, |node| rt.name(node))
+        self.frames_in(rt.world().router(), |node| rt.name(node))
     }
 
     /// The same case with the recorded faults of single frames of a network.
     pub(crate) fn frames_in(mut self, router: &NetworkRouter, name: impl Fn(NodeId) -> Name) -> Self {
-        let recorded = router.book.iter().flat_map(|book| book.kept());
+        let recorded = router.recorded_frame_faults().iter();
         let line = |(frame, fault): &(FrameName, FrameFault)| {
             FrameLine::of(name(frame.from), name(frame.to), frame.ordinal, *fault)
         };
@@ -173,7 +173,7 @@ impl Case {
 impl ScriptAction {
     /// The script line of a recorded event of a built-in replica, or `None` if the event is no line of a
     /// script.
-    pub(crate) fn of_run(happened: &Happened<workload::Write>, rt: &SimRuntime) -> Option<Self> {
+    pub(crate) fn of_run(happened: &LoggedEvent<workload::Write>, rt: &SimRuntime) -> Option<Self> {
         let write = |node, op: &workload::Write| {
             Self::Write(ScriptedWrite {
                 node,
@@ -188,24 +188,24 @@ impl ScriptAction {
     /// The script line of a recorded event. `name` gives the names of nodes, and `ask` the line of an
     /// operation.
     pub(crate) fn of<Op>(
-        happened: &Happened<Op>,
+        happened: &LoggedEvent<Op>,
         name: impl Fn(NodeId) -> Name,
         ask: impl FnOnce(Name, &Op) -> Self,
     ) -> Option<Self> {
         let name = |node: &NodeId| name(*node);
         Some(match happened {
-            Happened::Early { .. } => return None,
-            Happened::Op { node, op } => ask(name(node), op),
-            Happened::Crash { node, point, down_for } => {
+            LoggedEvent::Early { .. } => return None,
+            LoggedEvent::Op { node, op } => ask(name(node), op),
+            LoggedEvent::Crash { node, point, down_for } => {
                 Self::Crash(Crash { node: name(node), point: *point, down_for: *down_for })
             }
-            Happened::Leave { node, away_for } => {
+            LoggedEvent::Leave { node, away_for } => {
                 Self::Leave(Leave { node: name(node), away_for: *away_for })
             }
-            Happened::Restart { node } => Self::Restart(name(node)),
-            Happened::Return { node } => Self::Return(name(node)),
-            Happened::Join { node } => Self::Join(name(node)),
-            Happened::Partition { spec, lasting } => {
+            LoggedEvent::Restart { node } => Self::Restart(name(node)),
+            LoggedEvent::Return { node } => Self::Return(name(node)),
+            LoggedEvent::Join { node } => Self::Join(name(node)),
+            LoggedEvent::Partition { spec, lasting } => {
                 let mut partition = Partition { lasting: *lasting, ..Partition::default() };
                 match spec {
                     PartitionSpec::Bidirectional(a, b) => {

@@ -1,6 +1,6 @@
-//! The history of runs with faults of hosts, over datagrams and streams.
+//! Histories of runs with host faults, over datagrams and streams.
 
-use sync_sim::history::{Fate, What};
+use sync_sim::history::{EntryKind, Fate};
 use sync_sim::prelude::*;
 
 fn run(seed: u64, streams: bool, history: Option<usize>) -> SimRuntime {
@@ -16,9 +16,8 @@ fn run(seed: u64, streams: bool, history: Option<usize>) -> SimRuntime {
 }
 
 #[test]
-fn inbox_fates_match_metrics() {
-    let mut recorded = 0;
-    let mut lost = 0;
+fn inbox_fates_agree_with_the_account() {
+    let (mut told, mut lost) = (0, 0);
     for (seed, streams) in (0..20).flat_map(|seed| [(seed, false), (seed, true)]) {
         let rt = run(seed, streams, Some(usize::MAX));
         assert_eq!(rt.trace_digest(), run(seed, streams, None).trace_digest(), "seed {seed}");
@@ -31,8 +30,8 @@ fn inbox_fates_match_metrics() {
         for cause in DropCause::ALL {
             assert_eq!(count(Fate::Dropped(cause)), fates.dropped(cause), "seed {seed}: {cause:?}");
         }
-        recorded += history.entries.iter().filter(|entry| matches!(entry.what, What::Host { .. })).count();
+        told += history.entries.iter().filter(|entry| matches!(entry.what, EntryKind::Host { .. })).count();
         lost += rt.metrics().effects.hosts.writes_lost_waiting;
     }
-    assert!(recorded > 100 && lost > 0, "{recorded} {lost}");
+    assert!(told > 100 && lost > 0, "{told} {lost}");
 }

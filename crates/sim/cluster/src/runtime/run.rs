@@ -1,0 +1,99 @@
+//! The loop of a run, and why it stops.
+
+use super::SimRuntime;
+use crate::node::{ContextNotice, SimNode};
+use crate::verdict::StopCondition;
+use sync_sim_engine::run::{Observer, RunLimits, StopReason, run};
+use sync_sim_engine::world::{StepReport, World};
+use syncline_types::SimTime;
+
+impl SimRuntime {
+    /// Runs until everything has converged, time or events run out, or a promise is broken.
+    pub fn run(&mut self) -> StopCondition {
+        self.run_until(|_| false)
+    }
+
+    /// As [`SimRuntime::run`], but stops as soon as `done` holds.
+    pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> StopCondition {
+        self.run_to(&mut done)
+    }
+
+    /// The loop itself. It is not generic, so that it is compiled and optimized here, once.
+    fn run_to(&mut self, done: &mut dyn FnMut(&Self) -> bool) -> StopCondition {
+        self.begin();
+        // A test may have changed anything since the last event.
+        self.monitor.on_move(self.world.progress(), self.now(), self.world.last_arrival());
+        let limits = RunLimits { max_time: self.config.max_time, max_events: self.config.max_events };
+        let stop = match run(&mut RunUntil { runtime: self, done }, limits) {
+            StopReason::Violated => match self.violation.clone() {
+                Some(check) => StopCondition::Violated(check),
+                None => unreachable!("a run is violated by a check that failed"),
+            },
+            StopReason::Done => StopCondition::Manual,
+            StopReason::Converged => {
+                self.final_checks().map_or(StopCondition::Converged, StopCondition::Violated)
+            }
+            StopReason::Diverged => StopCondition::Diverged(self.blockers()),
+            StopReason::MaxEvents => StopCondition::MaxEvents(self.blockers()),
+            StopReason::MaxTime => StopCondition::MaxTime(self.blockers()),
+            StopReason::Deadlock => StopCondition::Deadlock(self.blockers()),
+        };
+        let stop = match (&stop, self.check_accounting()) {
+            (StopCondition::Violated(_), _) | (_, None) => stop,
+            (_, Some(check)) => StopCondition::Violated(check),
+        };
+        if let StopCondition::Violated(check) = &stop {
+            self.broken = Some(check.clone());
+        }
+        self.record(&stop);
+        stop
+    }
+
+    /// Takes one event. Says whether there was one.
+    pub fn step(&mut self) -> bool {
+        self.begin();
+        let any = self.world.next_time().is_some();
+        if any {
+            self.advance();
+        }
+        any
+    }
+}
+
+/// A runtime as the engine runs it, until `done` holds.
+struct RunUntil<'a> {
+    runtime: &'a mut SimRuntime,
+    done: &'a mut dyn FnMut(&SimRuntime) -> bool,
+}
+
+impl Observer for RunUntil<'_> {
+    type Actor = SimNode;
+
+    fn world(&self) -> &World<SimNode> {
+        &self.runtime.world
+    }
+
+    fn world_mut(&mut self) -> &mut World<SimNode> {
+        &mut self.runtime.world
+    }
+
+    fn observe(&mut self, report: StepReport<ContextNotice>) {
+        self.runtime.observe(report);
+    }
+
+    fn is_violated(&self) -> bool {
+        self.runtime.violation.is_some()
+    }
+
+    fn is_done(&mut self) -> bool {
+        (self.done)(self.runtime)
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.runtime.is_stuck()
+    }
+
+    fn before_event(&mut self, at: SimTime) {
+        self.runtime.calm_before(at);
+    }
+}
