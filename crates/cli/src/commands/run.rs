@@ -4,7 +4,7 @@ use crate::case_files;
 use crate::commands::{Ending, shrink};
 use crate::flags::{RunArgs, ShrinkArgs};
 use crate::interrupt;
-use crate::output::event_log::EventLog;
+use crate::output::event_log::EventPrinter;
 use crate::output::run_report::RunReport;
 use crate::output::text::grouped;
 use crate::output::{json, progress, run_text};
@@ -114,7 +114,7 @@ impl FinishedRun {
 
     /// Runs a seed to its end and prints its events, while it runs if `follow` is set or else at the end.
     fn with_log(simulation: &Simulation, seed: u64, follow: bool) -> Self {
-        let mut log = EventLog::new();
+        let mut log = EventPrinter::new();
         let build = || simulation.build_with_history(seed, usize::MAX);
         let finished = Self::observed(build, &mut |rt| {
             if follow {

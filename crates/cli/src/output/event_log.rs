@@ -9,14 +9,14 @@ const MIN_COLUMN: usize = 22;
 const TIME: usize = 13;
 
 /// Prints the entries of a history as they are recorded.
-pub(crate) struct EventLog {
+pub(crate) struct EventPrinter {
     /// How many entries of the history, from its first, have been printed or skipped.
     printed: u64,
     /// The width of the terminal in characters.
     width: usize,
 }
 
-impl EventLog {
+impl EventPrinter {
     /// A log as wide as the terminal; without one, as wide as `COLUMNS` says, or 120.
     pub(crate) fn new() -> Self {
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());

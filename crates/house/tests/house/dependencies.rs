@@ -36,6 +36,7 @@ const LAYERS: [(&str, Layer); 4] = [
             ("sync-sim-test", &[]),
             ("sync-sim-engine", &["syncline-types"]),
             ("sync-sim-cluster", &[CORE, "sync-sim-engine"]),
+            ("sync-sim-explore", &[CORE, "sync-sim-engine", "sync-sim-cluster"]),
             ("sync-sim-report", &[CORE, "sync-sim-engine", "sync-sim-cluster"]),
             ("sync-sim-search", &[CORE, "sync-sim-engine", "sync-sim-cluster", "sync-sim-report"]),
             (
@@ -44,6 +45,7 @@ const LAYERS: [(&str, Layer); 4] = [
                     CORE,
                     "sync-sim-engine",
                     "sync-sim-cluster",
+                    "sync-sim-explore",
                     "sync-sim-report",
                     "sync-sim-search",
                     "sync-sim-test",
@@ -97,6 +99,9 @@ fn dependencies_point_down() {
         for dependency in package.dependencies.iter().filter(|one| packages.contains_key(*one)) {
             assert!(allowed.contains(&dependency.as_str()), "{name} may not depend on {dependency}");
         }
+    }
+    for name in table.keys() {
+        assert!(packages.contains_key(*name), "{name} is in the table and does not exist");
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 /// The most types, in percent of all, that may share their name with another. In quinn-proto they are 5, in
 /// redb 7, in turmoil 10.
-const MOST_PERCENT: usize = 30;
+const MOST_PERCENT: usize = 8;
 
 const HEADER: &str = "\
 # Type names that are used for more than one type, and why that is clearer than another name.

@@ -17,7 +17,7 @@ const FULL_BYTES: usize = 1 << 25;
 
 /// The entries that the engine holds. Their contents stay on disk: only a store that is opened reads them.
 #[derive(Debug, Default)]
-pub(crate) struct RedoLog {
+pub(crate) struct RedoRows {
     /// The keys of the entries, ascending.
     keys: Vec<Key>,
     /// The bytes of all entries, keys left out.
@@ -53,7 +53,7 @@ pub(crate) fn entry_key(commit: u64) -> Key {
     Key::of(&[PREFIX, &commit.to_be_bytes()])
 }
 
-impl RedoLog {
+impl RedoRows {
     /// Reads the log from the engine. Also gives the changes of each trie, those of all batches joined in the
     /// order of commits, so that a node that changed often is looked up once.
     ///

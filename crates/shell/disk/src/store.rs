@@ -3,7 +3,7 @@
 use crate::commit_counter::CommitCounter;
 use crate::engine_error;
 use crate::index_cache::IndexCache;
-use crate::redo_log::{self, RedoLog};
+use crate::redo_log::{self, RedoRows};
 use crate::view::DiskStoreView;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::path::Path;
@@ -27,7 +27,7 @@ pub struct DiskStore {
     counter: CommitCounter,
     commits: u64,
     cache: IndexCache,
-    redo_log: RedoLog,
+    redo_log: RedoRows,
     /// A write failed, and it is unknown how much of it is on disk. All later writes are refused.
     failed: bool,
 }
@@ -59,7 +59,7 @@ impl DiskStore {
             counter,
             commits: 0,
             cache: IndexCache::default(),
-            redo_log: RedoLog::default(),
+            redo_log: RedoRows::default(),
             // Until all checks have passed: dropping a store that failed one must not write to it.
             failed: true,
         };
@@ -135,7 +135,7 @@ impl DiskStore {
             StorageError::Store(error) => error,
             error => StoreError::Corrupt { what: format!("its redo log cannot be replayed: {error}") },
         };
-        let (log, changes_by_trie) = RedoLog::read(self.view().snapshot(), &self.rows)?;
+        let (log, changes_by_trie) = RedoRows::read(self.view().snapshot(), &self.rows)?;
         self.redo_log = log;
         for (trie, changes) in &changes_by_trie {
             let batch = index::redo(&self.view(), trie, changes).map_err(corrupt)?;

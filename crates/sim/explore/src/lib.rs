@@ -92,7 +92,7 @@ mod writes;
 pub use invariants::{Invariants, ObservedStep, ReplicaInvariants};
 pub use report::{Counterexample, Defect, SearchProgress, SearchReport, StopCause};
 pub use scope::Scope;
-pub use search::{Explorer, PlannedWrite};
+pub use search::{ExploredWrite, Explorer};
 pub use state_hash::StateHasher;
 pub use writes::WriteKind;
 

@@ -14,7 +14,7 @@ use syncline_types::SimTime;
 
 /// A write that an application will make.
 #[derive(Clone, Debug)]
-pub struct PlannedWrite<Op> {
+pub struct ExploredWrite<Op> {
     /// The operation that the node is asked for.
     pub op: Op,
     /// The operation in words, to follow the name of the node: `sets the title to "a"`.
@@ -134,7 +134,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
     /// # Panics
     ///
     /// If there is no such node, or it has 255 writes already.
-    pub fn write(&mut self, node: NodeId, write: PlannedWrite<A::Op>) {
+    pub fn write(&mut self, node: NodeId, write: ExploredWrite<A::Op>) {
         let planned = &mut self.planned[node.index()];
         assert!(planned.len() < 255, "{node} has 255 writes, as many as a state can count");
         planned.push(write.words);

@@ -1,6 +1,6 @@
 //! The writes that applications make while their replicas are explored.
 
-use crate::search::PlannedWrite;
+use crate::search::ExploredWrite;
 use sync_sim_cluster::workload;
 use syncline_replica::{Collection, Operation, Target};
 use syncline_types::EntityId;
@@ -28,7 +28,7 @@ impl WriteKind {
         [Self::Register, Self::Counter, Self::Delete, Self::Set, Self::Map, Self::Text];
 
     /// The write with this number, counted from 0 over all nodes.
-    pub fn write(self, number: usize) -> PlannedWrite<workload::Write> {
+    pub fn write(self, number: usize) -> ExploredWrite<workload::Write> {
         let target = |name: &[u8]| Target::top(EntityId::child_of(EntityId::ROOT, name));
         let even = number.is_multiple_of(2);
         let value = format!("v{number}");
@@ -71,6 +71,6 @@ impl WriteKind {
             let make = Operation::Create { target: target(b"settings"), collection: Collection::Map };
             ops.insert(0, make);
         }
-        PlannedWrite { op: ops.into(), words }
+        ExploredWrite { op: ops.into(), words }
     }
 }

@@ -321,7 +321,6 @@ calm_after = "5s"
 chaos_for = "2s"
 contexts = 2
 delta_retention = 9
-forget_tombstones = false
 max_events = 1000
 max_time = "60s"
 protocol = "level_wise"

@@ -2,7 +2,7 @@
 
 use sync_sim::engine::{Actor, Context, Effects, Input, Outgoing, Unfinished};
 use sync_sim::explore::{
-    Defect, Explorable, Explorer, Invariants, ObservedStep, PlannedWrite, Scope, SearchReport, StateHasher,
+    Defect, Explorable, ExploredWrite, Explorer, Invariants, ObservedStep, Scope, SearchReport, StateHasher,
     StopCause, WriteKind,
 };
 use sync_sim::prelude::*;
@@ -225,7 +225,7 @@ fn recheck_finds_incomplete_state_hash() {
         Explorer::new(nodes.into(), Nothing, Scope { verify_determinism: true, ..Scope::default() });
     for node in [NodeId(0), NodeId(1)] {
         for number in 0..4 {
-            explorer.write(node, PlannedWrite { op: 4, words: format!("adds four, {number}") });
+            explorer.write(node, ExploredWrite { op: 4, words: format!("adds four, {number}") });
         }
     }
     let found = explorer.run(&mut |_| true).counterexample.expect("eight is not four");
@@ -236,8 +236,8 @@ fn recheck_finds_incomplete_state_hash() {
 fn finds_shortest_counterexample_of_custom_actor() {
     let nodes = ["alice", "bob"].map(|name| (name.to_owned(), Last::default()));
     let mut explorer = Explorer::new(nodes.into(), Nothing, Scope::default());
-    explorer.write(NodeId(0), PlannedWrite { op: 1, words: "writes 1".to_owned() });
-    explorer.write(NodeId(1), PlannedWrite { op: 2, words: "writes 2".to_owned() });
+    explorer.write(NodeId(0), ExploredWrite { op: 1, words: "writes 1".to_owned() });
+    explorer.write(NodeId(1), ExploredWrite { op: 2, words: "writes 2".to_owned() });
     let report = explorer.run(&mut |_| true);
     let found = report.counterexample.expect("both keep what came last");
     assert!(matches!(found.defect, Defect::NotConverging(_)), "{:?}", found.defect);

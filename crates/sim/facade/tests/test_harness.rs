@@ -45,7 +45,7 @@ fn ordinary_test() {
 fn child(test: &str, variables: &[(&str, &str)]) -> (Output, String) {
     let this = std::env::current_exe().expect("the path of this program");
     let mut command = Command::new(this);
-    command.args(["--ignored", "--exact", test]).envs(variables.iter().copied());
+    command.args(["--ignored", "--exact", &format!("test_harness::{test}")]).envs(variables.iter().copied());
     let output = command.output().expect("the test starts");
     let printed =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -38,7 +38,8 @@ fn entity(n: u64) -> EntityId {
 
 /// A record that one write made.
 fn written(value: Value) -> Record {
-    let (at, root) = (stamp(1_000, 10), EntityId::ROOT);
+    let at = stamp(1_000, 10);
+    let root = EntityId::ROOT;
     Record { created_at: at, updated_at: at, value, ..Record::placeholder(1, root) }
 }
 
@@ -119,7 +120,9 @@ fn records() -> Vec<(&'static str, Record)> {
 }
 
 fn actions() -> Vec<(&'static str, Action)> {
-    let (id, ancestors, at) = (entity(7), vec![entity(5)], stamp(1_000, 10));
+    let id = entity(7);
+    let ancestors = vec![entity(5)];
+    let at = stamp(1_000, 10);
     let value = Value::Lww(Register::new(at, b"hello"[..].to_vec()));
     let label = Label::Named(b"greeting"[..].into());
     let metadata = Metadata { created_at: at, updated_at: at, label };
@@ -180,7 +183,8 @@ fn slot(slot: &Slot, walk: &mut Walk<'_>) {
 }
 
 fn positions() -> Vec<Example> {
-    let (first, second) = (stamp(1_000, 10), stamp(2_000, 11));
+    let first = stamp(1_000, 10);
+    let second = stamp(2_000, 11);
     let free = |_: &[u8]| false;
     let start = position::between(None, None, first, free).unwrap();
     let next = position::between(Some(&start), None, stamp(1_001, 10), free).unwrap();

@@ -39,12 +39,15 @@ fn cell_of(symbol: u64) -> u64 {
 
 /// The cells that a symbol is in, of the first `count`.
 fn places(symbol: u64, count: u64) -> Vec<u64> {
-    let (mut at, mut state, mut places) = (0, seed(symbol), Vec::new());
+    let mut at = 0;
+    let mut state = seed(symbol);
+    let mut places = Vec::new();
     while at < count {
         places.push(at);
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let root = (mix(state) >> 32).isqrt() + 1;
-        let (up, down) = ((2 * at + 3) * (65_537 - root), 2 * root);
+        let up = (2 * at + 3) * (65_537 - root);
+        let down = 2 * root;
         at += up.div_ceil(down).max(1);
     }
     places
@@ -63,7 +66,8 @@ fn records() -> [(EntityId, Digest); 2] {
 
 #[test]
 fn sketches_follow_the_document() {
-    let (mut cells, mut counts) = (vec![0; 128], vec![0u64; 128]);
+    let mut cells = vec![0; 128];
+    let mut counts = vec![0u64; 128];
     for (id, own) in records() {
         let symbol = symbol(id, own);
         for at in places(symbol, 128) {
@@ -80,7 +84,8 @@ fn sketches_follow_the_document() {
 
 #[test]
 fn bloom_filters_follow_the_document() {
-    let (salt, own) = (0x0123_4567_89ab_cdef_u64, entry().own.0);
+    let salt = 0x0123_4567_89ab_cdef_u64;
+    let own = entry().own.0;
     let first = mix(first_eight(&own) ^ salt);
     let step = mix(first_eight(&own[8..]).wrapping_add(salt)) | 1;
     let mut words = [0u64; 2];
@@ -95,7 +100,8 @@ fn bloom_filters_follow_the_document() {
 /// A state of two records is put through a filter that everything passes.
 #[test]
 fn filtered_iblts_follow_the_document() {
-    let (mut store, moment) = (MemoryStore::default(), Moment::at(SimTime::from_millis(10_000)));
+    let mut store = MemoryStore::default();
+    let moment = Moment::at(SimTime::from_millis(10_000));
     let begin = |store: &MemoryStore| {
         let work = Transaction::begin(store.view(), DeltaLog::default(), ApplyContext::new(moment)).unwrap();
         work.with_gate(gate())
@@ -117,7 +123,8 @@ fn filtered_iblts_follow_the_document() {
     };
     assert!(absent.is_empty());
     let passed = passed.to_bytes();
-    let (own_salt, symbols) = (salt.rotate_left(32), records().map(|(id, own)| symbol(id, own)));
+    let own_salt = salt.rotate_left(32);
+    let symbols = records().map(|(id, own)| symbol(id, own));
     let mut walk = Walk::new(&passed);
     walk.u64_le("salt", own_salt);
     walk.number("records", 2);
@@ -177,7 +184,8 @@ fn signatures_follow_the_document() {
 
 #[test]
 fn sealed_messages_follow_the_document() {
-    let (key, base) = ([0x42; 32], [0x24u8; 12]);
+    let key = [0x42; 32];
+    let base = [0x24u8; 12];
     for (side, first_bit) in [(StreamSide::Opener, 0), (StreamSide::Accepter, 0x80)] {
         let mut state = EncryptionState::plain(side);
         state.set(Some((SharedKey(key), Nonce(base))));

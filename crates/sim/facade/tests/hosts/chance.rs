@@ -1,6 +1,6 @@
 //! Each knob alone, over many seeds and under heavy chaos.
 
-use crate::run;
+use super::run;
 use sync_sim::prelude::*;
 
 /// Runs `seeds` with a fault more than heavy chaos has; each must converge. Gives what the faults did.

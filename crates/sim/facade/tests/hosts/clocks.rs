@@ -1,6 +1,6 @@
 //! Scripted faults of wall clocks.
 
-use crate::set;
+use super::set;
 use sync_sim::prelude::*;
 
 const SECOND_US: i64 = 1_000_000;

@@ -1,6 +1,6 @@
 //! Scripted faults of disks.
 
-use crate::set;
+use super::set;
 use sync_sim::prelude::*;
 
 fn nine() -> EntityId {
@@ -130,8 +130,8 @@ fn a_partial_commit_is_detected() {
     use sync_sim::canary::{self, Canary};
     let faults = || FaultConfig::heavy_chaos().with_torn_writes(0.005);
     canary::set(Some(Canary::TornCommit));
-    let found = (0..100).find(|seed| crate::run(*seed, faults()).1 != StopCondition::Converged);
+    let found = (0..100).find(|seed| super::run(*seed, faults()).1 != StopCondition::Converged);
     canary::set(None);
     let found = found.expect("a hundred seeds do not notice torn commits");
-    assert_eq!(crate::run(found, faults()).1, StopCondition::Converged);
+    assert_eq!(super::run(found, faults()).1, StopCondition::Converged);
 }

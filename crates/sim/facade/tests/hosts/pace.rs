@@ -1,6 +1,6 @@
 //! Scripted pauses, and nodes with a processing time.
 
-use crate::set;
+use super::set;
 use sync_sim::prelude::*;
 
 #[test]

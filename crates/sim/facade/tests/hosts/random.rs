@@ -1,6 +1,6 @@
 //! Each random host fault alone, over many seeds of heavy chaos.
 
-use crate::run;
+use super::run;
 use sync_sim::prelude::*;
 
 /// Runs seeds of heavy chaos with one more fault. Each run must converge. Returns the counts of the host

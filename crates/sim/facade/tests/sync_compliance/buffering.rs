@@ -1,7 +1,7 @@
 //! B1 to B3: writes that arrive while a replica syncs. A crash may lose the buffer; a sync finds its
 //! deltas again. Crashes are part of I6.
 
-use crate::{Net, Verdict, converge, holds, run_until, set, start};
+use super::{Net, Verdict, converge, holds, run_until, set, start};
 use sync_sim::node::replica_id;
 use sync_sim::prelude::*;
 use syncline_sync::{Delta, DeltaLog, Dot, LocalSyncState, staged};

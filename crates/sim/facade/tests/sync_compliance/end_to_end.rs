@@ -1,6 +1,6 @@
 //! E1 to E5: whole runs, from the writes to the common state.
 
-use crate::{Net, Verdict, chosen, converge, holds, set};
+use super::{Net, Verdict, chosen, converge, holds, set};
 use std::collections::BTreeSet;
 use sync_sim::prelude::*;
 

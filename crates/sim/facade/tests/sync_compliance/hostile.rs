@@ -1,6 +1,6 @@
 //! Nodes that lie: the real replica behind a filter that alters the messages it sends and receives.
 
-use crate::{Net, Verdict};
+use super::{Net, Verdict};
 use sync_sim::engine::{Actor, Context, Effects, Input, Unfinished, World};
 use sync_sim::network::FaultConfig;
 use sync_sim::node::{ContextNotice, SimNode, replica_id};

@@ -1,10 +1,10 @@
 //! I1 to I12: invariants for all writes and all protocols.
 
-use crate::buffering::{SEVERAL_PAGES, converge_in_causal_order};
-use crate::hostile::{Arena, HONEST, Lies};
-use crate::negotiation::FALSE_ALARM;
-use crate::safety::{forge, page_of};
-use crate::{Net, Verdict, chosen, converge, holds, ran, run_until, set, start};
+use super::buffering::{SEVERAL_PAGES, converge_in_causal_order};
+use super::hostile::{Arena, HONEST, Lies};
+use super::negotiation::FALSE_ALARM;
+use super::safety::{forge, page_of};
+use super::{Net, Verdict, chosen, converge, holds, ran, run_until, set, start};
 use SyncProtocolKind as Kind;
 use std::collections::BTreeSet;
 use sync_sim::node::replica_id;

@@ -1,7 +1,7 @@
 //! M1 to M7: concurrent writes of two replicas, merged by gossip, by the deltas of a session and by
 //! records.
 
-use crate::{Net, Verdict, converge, holds, start};
+use super::{Net, Verdict, converge, holds, start};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use sync_sim::prelude::*;

@@ -1,7 +1,7 @@
 //! N1 to N4: the protocol that two replicas agree on.
 
-use crate::hostile::{Arena, HONEST, Lies};
-use crate::{Net, Verdict, chosen, converge, holds, start};
+use super::hostile::{Arena, HONEST, Lies};
+use super::{Net, Verdict, chosen, converge, holds, start};
 use SyncProtocolKind as Kind;
 use sync_sim::prelude::*;
 use syncline_replica::FrameKind;

@@ -1,8 +1,8 @@
 //! S1 to S3: false snapshots, and snapshots that meet existing state.
 
-use crate::buffering::{SEVERAL_PAGES, takes_a_snapshot};
-use crate::hostile::{Arena, HONEST, Lies};
-use crate::{Net, Verdict, holds, run_until};
+use super::buffering::{SEVERAL_PAGES, takes_a_snapshot};
+use super::hostile::{Arena, HONEST, Lies};
+use super::{Net, Verdict, holds, run_until};
 use sync_sim::prelude::*;
 use syncline_crdt::{Register, Value};
 use syncline_replica::model::GrowCounter;

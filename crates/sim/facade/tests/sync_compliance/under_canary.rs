@@ -1,7 +1,7 @@
 //! Each case fails when a canary breaks what the case is about. `canaries.rs` shows that a sweep finds
 //! each bug; this shows that the case which is named for a promise does.
 
-use crate::{Case, buffering, end_to_end, everywhere, invariants, merging, negotiation, safety};
+use super::{Case, buffering, end_to_end, everywhere, invariants, merging, negotiation, safety};
 use sync_sim::canary::{self, Canary};
 
 /// A case, and a canary that it must detect.

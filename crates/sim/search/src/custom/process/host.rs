@@ -15,7 +15,7 @@ use syncline_store::Bytes;
 use syncline_types::{Moment, SimDuration, SimTime};
 
 /// The volatile part of a host: all of it except the disk.
-pub(super) struct HostState {
+pub(super) struct ProcessState {
     own: NodeId,
     moment: Moment,
     peers: Vec<NodeId>,
@@ -35,7 +35,7 @@ pub(super) struct HostState {
     random_state: u64,
 }
 
-impl HostState {
+impl ProcessState {
     pub(super) const fn new(own: NodeId, wake_flag: Arc<WakeFlag>) -> Self {
         Self {
             own,
@@ -58,7 +58,7 @@ impl HostState {
 /// The host that a process runs on: its network, its clock and its disk. Clones refer to the same host. A crash
 /// drops the process together with its clones of the host; the next start creates a new host.
 pub struct Host<P: Process> {
-    state: Rc<RefCell<HostState>>,
+    state: Rc<RefCell<ProcessState>>,
     disk: Rc<RefCell<P::Disk>>,
 }
 
@@ -76,7 +76,7 @@ impl<P: Process> fmt::Debug for Host<P> {
 
 /// Marks work in progress: a run does not end while the guard exists.
 #[must_use = "the work counts as done once the guard is dropped"]
-pub struct WorkGuard(Rc<RefCell<HostState>>);
+pub struct WorkGuard(Rc<RefCell<ProcessState>>);
 
 impl fmt::Debug for WorkGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,13 +94,13 @@ impl Drop for WorkGuard {
 
 /// A sleep in progress. Its deadline is removed when it is dropped, so that an abandoned sleep wakes nobody.
 struct SleepTimer {
-    state: Rc<RefCell<HostState>>,
+    state: Rc<RefCell<ProcessState>>,
     number: u64,
     at: SimTime,
 }
 
 impl SleepTimer {
-    fn set(state: &Rc<RefCell<HostState>>, after: SimDuration) -> Self {
+    fn set(state: &Rc<RefCell<ProcessState>>, after: SimDuration) -> Self {
         let mut host = state.borrow_mut();
         let at = host.moment.now + after;
         host.sleeps += 1;
@@ -117,7 +117,7 @@ impl Drop for SleepTimer {
 }
 
 impl<P: Process> Host<P> {
-    pub(super) fn new(state: HostState, disk: P::Disk) -> Self {
+    pub(super) fn new(state: ProcessState, disk: P::Disk) -> Self {
         Self { state: Rc::new(RefCell::new(state)), disk: Rc::new(RefCell::new(disk)) }
     }
 
@@ -243,7 +243,7 @@ impl<P: Process> Host<P> {
     }
 
     /// The output of `take`, or the task is registered to be woken in the next round.
-    fn ready<T>(&self, polling: &Polling<'_>, take: impl FnOnce(&mut HostState) -> Option<T>) -> Poll<T> {
+    fn ready<T>(&self, polling: &Polling<'_>, take: impl FnOnce(&mut ProcessState) -> Option<T>) -> Poll<T> {
         let host = &mut *self.state.borrow_mut();
         take(host).map_or_else(
             || {

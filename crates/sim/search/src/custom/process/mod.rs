@@ -13,7 +13,7 @@ mod host;
 
 pub use host::{Host, WorkGuard};
 
-use crate::custom::process::host::HostState;
+use crate::custom::process::host::ProcessState;
 use crate::custom::{Choice, Digest, SimTime};
 use std::future::Future;
 use std::pin::Pin;
@@ -73,7 +73,7 @@ impl<P: Process> Hosted<P> {
     pub fn new(own: NodeId, process: P, disk: P::Disk) -> Self {
         let wake_flag = Arc::new(WakeFlag::default());
         let digest = P::digest(&disk);
-        let host = Host::new(HostState::new(own, wake_flag.clone()), disk);
+        let host = Host::new(ProcessState::new(own, wake_flag.clone()), disk);
         Self { process, host, tasks: Vec::new(), wake_flag, alarm: None, digest }
     }
 
