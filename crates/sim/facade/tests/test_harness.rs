@@ -66,11 +66,15 @@ fn failing_seed_is_shrunk_and_replayable() {
     assert_eq!(output.status.code(), Some(101), "{printed}");
     let again = after(&printed, "run it alone: SYNC_SIM_SEED=");
     let (seed, command) = again.split_once(' ').expect("a seed and a command");
-    assert_eq!(command, "cargo test -p sync-sim no_frame_is_lost");
+    assert_eq!(command, "cargo test -p sync-sim test_harness::no_frame_is_lost");
     assert_eq!(printed.matches("fails: ").count(), 1, "only the failure itself is printed: {printed}");
 
     let path = PathBuf::from(after(&printed, "run that: SYNC_SIM_CASE=").split(' ').next().expect("a path"));
-    assert!(path.ends_with(Path::new("syncline-cases").join(format!("no_frame_is_lost-{seed}.toml"))));
+    assert!(
+        path.ends_with(
+            Path::new("syncline-cases").join(format!("test_harness--no_frame_is_lost-{seed}.toml"))
+        )
+    );
     let text = std::fs::read_to_string(&path).expect("the case is there");
     assert_eq!(text.matches("lost = true").count(), 1, "one lost frame is enough: {text}");
     assert!(!text.contains("message_loss_rate"), "no random fault is left: {text}");

@@ -11,11 +11,11 @@
 //! writes. Then
 //!
 //! - the honest nodes show what their acknowledged writes imply, and of the writes of hostile nodes
-//! exactly the part that arrived, which is the same on all honest nodes;
+//!   exactly the part that arrived, which is the same on all honest nodes;
 //! - nothing of an outsider is visible;
 //! - if an insider may tell a lie that [is taken on trust](Lie::is_taken_on_trust), the honest nodes
-//! agree, but no promise is made on which values. Records bear no signatures, so no member can detect
-//! such a lie.
+//!   agree, but no promise is made on which values. Records bear no signatures, so no member can detect
+//!   such a lie.
 //!
 //! ```
 //! use sync_sim::prelude::*;

@@ -212,7 +212,7 @@ impl SimReplica {
             StorageError::Store(StoreError::Io { .. }) => {}
             // A simulated bit flip: the disk is erased at the restart.
             StorageError::Store(StoreError::Corrupt { .. }) if self.disk.is_corrupt() => {
-                self.is_damaged = true
+                self.is_damaged = true;
             }
             error => self.stopped = Some(error.to_string()),
         }

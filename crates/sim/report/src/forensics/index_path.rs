@@ -44,7 +44,7 @@ impl fmt::Display for PathStep {
         match &self.place {
             IndexPosition::Root => write!(f, "root: ")?,
             IndexPosition::Children { of, prefix } => {
-                write!(f, "children of {} under \"{prefix}\": ", short(of))?
+                write!(f, "children of {} under \"{prefix}\": ", short(of))?;
             }
             IndexPosition::Record { of } => write!(f, "record of {}: ", short(of))?,
         }

@@ -103,7 +103,7 @@ impl Entities {
         let Some((prefix, number)) = next.numbered().filter(|_| self.path == next.path) else { return false };
         match &mut self.last {
             Last::Run { prefix: ours, numbers } if *ours == prefix && numbers.end == number => {
-                numbers.end += 1
+                numbers.end += 1;
             }
             Last::Run { .. } => return false,
             Last::One { .. } => match self.numbered() {

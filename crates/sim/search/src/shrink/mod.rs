@@ -11,8 +11,8 @@ mod minimizer;
 mod pin;
 mod prune;
 mod reseed;
-mod shrink;
+mod shrinker;
 
 pub use budget::ShrinkProgress;
-pub(crate) use shrink::shrink_with;
-pub use shrink::{Shrunk, shrink};
+pub(crate) use shrinker::shrink_with;
+pub use shrinker::{Shrunk, shrink};
