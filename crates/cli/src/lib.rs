@@ -1,6 +1,6 @@
 //! The `syncline` command: simulate replicas under faults, sweep seeds, minimize failures, compare protocols.
 //!
-//! `flags` parses what the user typed into a [`Simulation`](simulation::Simulation) and the settings of a
+//! `flags` parses what the user typed into a `Simulation` and the settings of a
 //! command; `commands` runs it; `output` reports it. Exit codes: 0 success, 1 a finding, 2 bad usage,
 //! 130 interrupted.
 //!

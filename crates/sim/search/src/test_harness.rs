@@ -36,7 +36,7 @@ impl From<Range<u64>> for Seeds {
 }
 
 /// Runs `body` with each of the seeds, on a network with latency and without faults. It does what
-/// [`#[sync_sim::test]`](macro@crate::test) does, from inside an ordinary test:
+/// `#[sync_sim::test]` does, from inside an ordinary test:
 ///
 /// ```
 /// use sync_sim::prelude::*;
@@ -63,7 +63,7 @@ pub fn check(seeds: impl Into<Seeds>, body: impl Fn(&mut SimRuntime)) {
     Trial::new(&package, &test.unwrap_or_else(by_place)).seeds(seeds).run(body);
 }
 
-/// A test that runs its body with many seeds. [`#[sync_sim::test]`](macro@crate::test) expands to one.
+/// A test that runs its body with many seeds. `#[sync_sim::test]` expands to one.
 #[derive(Clone, Debug)]
 pub struct Trial {
     package: String,

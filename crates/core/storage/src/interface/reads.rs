@@ -17,7 +17,7 @@ impl<V: ReadView> Interface<V> {
         Ok(self.cached(id)?.record()?.cloned())
     }
 
-    /// Up to `limit` entities with this [`EntityId::beginning`], ascending, each with the bytes of its record.
+    /// Up to `limit` entities with this [`EntityId::prefix`], ascending, each with the bytes of its record.
     /// O(log n + limit).
     pub fn records_beginning(
         &mut self,

@@ -7,7 +7,7 @@ use syncline_types::Digest;
 /// Everything that keeps a run from being converged. Every event updates it, so that asking costs O(1).
 ///
 /// Invariant: each counter equals the number that a scan over all nodes which take part in convergence would
-/// find. [`World`](crate::world::World) adds and removes a node's [`PendingBits`] and digest in pairs.
+/// find. [`World`](crate::world::World) adds and removes a node's `PendingBits` and digest in pairs.
 #[derive(Clone, Debug, Default)]
 pub struct PendingWork {
     /// Frames in flight that are not housekeeping (**C1**).
