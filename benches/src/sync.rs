@@ -165,7 +165,7 @@ fn upkeep() {
     let key = SketchKey::of(ContextId::default());
     let (took, _) = best(5, || {
         let mut sketch = Sketch::new(key, ENTITIES);
-        changes.iter().for_each(|change| sketch.take(change));
+        changes.iter().for_each(|change| sketch.apply(change));
         sketch
     });
     println!(
