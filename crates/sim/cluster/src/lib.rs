@@ -5,6 +5,7 @@
 #![warn(clippy::float_arithmetic)]
 
 pub mod assertions;
+pub mod compare_protocols;
 pub mod convergence;
 pub mod hostile;
 pub mod liveness;

@@ -47,6 +47,7 @@
 //! [`Actor`](engine::Actor) and depends on no replica.
 #![warn(clippy::float_arithmetic)]
 
+pub use sync_sim_cluster::compare_protocols;
 pub use sync_sim_cluster::{
     assert_buffer_empty, assert_converged, assert_entity_count, assert_has_entity, assert_idle,
     assert_not_converged, convergence, hostile, metrics, node, oracle, scenarios, stream, workload,
@@ -54,7 +55,7 @@ pub use sync_sim_cluster::{
 pub use sync_sim_engine::history;
 pub use sync_sim_explore as explore;
 pub use sync_sim_report::{forensics, timeline};
-pub use sync_sim_search::{case, compare_protocols, coverage, custom, shrink, swarm};
+pub use sync_sim_search::{case, coverage, custom, shrink, swarm};
 
 /// The event loop: a world of actors, its events, and the faults of nodes. It depends on no replica.
 pub mod engine {

@@ -1,9 +1,8 @@
-//! The search for failures: case files, random configurations, coverage, shrinking, the comparison of
-//! protocols, and the harness that runs replicas of another design.
+//! The search for failures: case files, random configurations, coverage, shrinking, and the
+//! harness that runs replicas of another design.
 #![warn(clippy::float_arithmetic)]
 
 pub mod case;
-pub mod compare_protocols;
 pub mod coverage;
 pub mod custom;
 pub mod shrink;

@@ -3,7 +3,7 @@
 //! The link is a model without faults: a frame takes half a round trip, plus the time that its bytes need at the
 //! link's bandwidth. Sessions, states and bytes are real.
 
-use sync_sim_cluster::scenarios::early_register;
+use crate::scenarios::early_register;
 use syncline_storage::{ApplyContext, Interface, StorageError};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
