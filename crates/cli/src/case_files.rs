@@ -24,7 +24,8 @@ pub(crate) fn save(case: &Case, path: &Path) -> Result<(), String> {
 }
 
 /// Writes the case of a finding into `folder`, under a name made of the kind of failure, the protocol and the
-/// seed. A different case of that name is not overwritten: the new one gets a number.
+/// seed. An existing file with a different case is not overwritten: a number is appended to the name of the
+/// new file.
 pub(crate) fn save_finding(case: Case, class: &Class, folder: &Path) -> Result<PathBuf, String> {
     let protocol = case.protocol.map_or_else(String::new, |kind| format!("-{kind}").to_lowercase());
     let name = format!("{}{protocol}-{}", class.slug(), case.seed);

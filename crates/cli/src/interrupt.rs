@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// The exit code of a command that was interrupted: 128 and the number of SIGINT, as shells have it.
+/// The exit code of a command that was interrupted: 128 plus the number of SIGINT, as in shells.
 pub(crate) const EXIT_CODE: u8 = 130;
 
 /// From now on, the first Ctrl-C requests the command to end and the second ends it at once. Without a call of

@@ -1,8 +1,7 @@
 //! The `syncline` command: simulate replicas under faults, sweep seeds, minimize failures, compare protocols.
 //!
-//! `flags` parses what the user typed into a `Simulation` and the settings of a
-//! command; `commands` runs it; `output` reports it. Exit codes: 0 success, 1 a finding, 2 bad usage,
-//! 130 interrupted.
+//! `flags` parses the arguments into a `Simulation` and the settings of a command; `commands` runs the
+//! command; `output` prints its report. Exit codes: 0 success, 1 a finding, 2 bad usage, 130 interrupted.
 //!
 //! The crate is not a library for others: the only public item is [`main`].
 

@@ -1,5 +1,5 @@
-//! The `syncline` command. All of it is in the library, which can be compiled while the crates below it are
-//! still generating code; a binary could not.
+//! The `syncline` command. All of its code is in the library, which can be compiled while the crates below it
+//! are still generating code; a binary cannot.
 
 use std::process::ExitCode;
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use sync_sim::case::Case;
 
-/// How many missing shards an error or a warning names.
+/// The most missing shards that an error or a warning names.
 const MISSING_SHOWN: usize = 20;
 
 /// Merges the reports of a sweep's shards into the report of the sweep.

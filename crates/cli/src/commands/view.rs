@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use sync_sim::prelude::{SimRuntime, StopCondition};
 use sync_sim::timeline::{FailureSummary, Timeline, shiviz};
 
-/// Runs a simulation and writes its history in a format that can be looked at.
+/// Runs a simulation and writes its history in the format of a viewer.
 pub(crate) fn view(args: &ViewArgs) -> Result<Ending, String> {
     let mut sim = args.sim.clone();
     if let Some(path) = &args.file {

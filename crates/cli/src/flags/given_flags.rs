@@ -1,4 +1,4 @@
-//! Which flags of a simulation the user typed, and the command line that repeats them.
+//! The flags of a simulation that the user typed, and the command line that repeats them.
 
 use crate::flags::SimArgs;
 use clap::parser::ValueSource;

@@ -159,7 +159,7 @@ pub(crate) struct SimArgs {
     hostile: HostileArgs,
 }
 
-/// The scenario that a case file gets if it names none.
+/// The default scenario of a case file.
 fn default_scenario() -> &'static str {
     let name = ScenarioSpec::default().name;
     let named = NAMED.iter().find(|scenario| scenario.name == name);

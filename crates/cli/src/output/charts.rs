@@ -19,7 +19,7 @@ pub(crate) struct ChartLine {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// The palette of Okabe and Ito (2008), whose colours can be told apart with any kind of colour vision.
+/// The palette of Okabe and Ito (2008). Its colors are distinguishable with every kind of color vision.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),

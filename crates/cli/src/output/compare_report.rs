@@ -85,7 +85,7 @@ impl ProtocolRow {
             converged: matches!(outcome, Outcome::Converged { .. }),
             outcome: match outcome {
                 Outcome::Converged { .. } => "converged".into(),
-                Outcome::SyncPending(reason) => format!("owed: {reason:?}"),
+                Outcome::SyncPending(reason) => format!("pending: {}", reason.as_str()),
                 Outcome::Failed(reason) => format!("failed: {reason}"),
             },
             messages: measured.messages,

@@ -1,4 +1,4 @@
-//! Which places of the simulator a sweep reached.
+//! The coverage targets that a sweep reached; the report calls them places.
 
 use crate::output::text::{grouped, numbers_from, table};
 use serde::Serialize;
@@ -8,17 +8,17 @@ use sync_sim::coverage::{Coverage, HitCount};
 /// The coverage of a sweep. Its JSON keys are stable.
 #[derive(Serialize)]
 pub(crate) struct CoverageReport {
-    /// The number of known places.
+    /// The number of coverage targets.
     places: usize,
-    /// How many of them were reached.
+    /// The number of targets that were reached.
     reached: usize,
-    /// The places that no run reached.
+    /// The targets that no run reached.
     never: Vec<String>,
     /// Whether the sweep fails if `missing` is not empty.
     demanded: bool,
-    /// The required places that no converged run reached.
+    /// The demanded targets that no converged run reached.
     missing: Vec<String>,
-    /// For each place, how many runs reached it and how many of those converged.
+    /// For each target, how many runs reached it and how many of those converged.
     runs: BTreeMap<String, HitCount>,
 }
 
@@ -32,12 +32,12 @@ impl CoverageReport {
         Self { places, reached: places - never.len(), never, demanded, missing, runs }
     }
 
-    /// Whether no demanded place is missing.
+    /// Whether no demanded target is missing.
     pub(crate) fn is_good(&self) -> bool {
         !self.demanded || self.missing.is_empty()
     }
 
-    /// Prints the rarest places, those that were never reached, and the verdict.
+    /// Prints the rarest targets, those that were never reached, and the verdict.
     pub(crate) fn print(&self) {
         let mut rare: Vec<(&String, &HitCount)> = self.runs.iter().filter(|(_, r)| r.runs > 0).collect();
         rare.sort_by_key(|(name, reached)| (reached.runs, *name));

@@ -1,4 +1,4 @@
-//! What the commands print: reports for machines, tables and charts for people, progress on a terminal.
+//! The output of the commands: reports for machines, tables and charts for people, progress on a terminal.
 //!
 //! A report is a struct whose JSON keys are stable; the text for people is made from the same report.
 

@@ -18,11 +18,11 @@ pub(crate) struct RunReport {
     pub(crate) stop: &'static str,
     /// The phase in which the run stopped, if it has two.
     pub(crate) phase: Option<Phase>,
-    /// In words, why the run did not converge.
+    /// The reason why the run did not converge, in words.
     pub(crate) reason: Option<String>,
-    /// The place whose value differs from what was written, if that is the reason.
+    /// The entity whose value differs from what was written, if that is the reason.
     wrong: Option<ValueMismatch>,
-    /// The acknowledged write that this place lacks, or the latest one that affects it.
+    /// The acknowledged write that is missing from the entity, or the latest one that affects it.
     write: Option<AckedWrite>,
     virtual_time_us: u64,
     pub(crate) events: u64,

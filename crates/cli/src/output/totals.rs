@@ -1,4 +1,4 @@
-//! What a sweep has counted so far: added up seed after seed, so that a sweep can be interrupted and resumed.
+//! The totals of a sweep so far, added up seed after seed, so that a sweep can be interrupted and resumed.
 
 use crate::case_files;
 use crate::output::coverage_report::CoverageReport;
@@ -28,7 +28,7 @@ pub(crate) struct SeedOutcome {
     pub(crate) time: SimTime,
     pub(crate) events: u64,
     pub(crate) metrics: SimMetrics,
-    /// The places that the run reached, if the sweep counts coverage.
+    /// The coverage targets that the run reached, if the sweep counts coverage.
     pub(crate) coverage: Option<Coverage>,
     /// How the second run differed, if there was one and it did.
     pub(crate) differs: Option<String>,

@@ -1,4 +1,4 @@
-//! What a sweep runs, and running it.
+//! The plan of a sweep, and its execution.
 
 use crate::flags::{ProtocolArg, SimArgs, SweepArgs};
 use crate::interrupt;
@@ -14,10 +14,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The largest number of seeds in one sweep, whose convergence times are held in memory.
+/// The largest number of seeds in one sweep. The convergence times of all seeds are stored in memory.
 const MAX_SEEDS: u64 = 10_000_000;
 
-/// From this many drawn seeds on, a sweep is expected to reach every place.
+/// From this many drawn seeds on, a sweep is expected to reach every demanded coverage target.
 const SEEDS_FOR_FULL_COVERAGE: u64 = 10_000;
 
 /// How many seeds each thread runs between two updates of the totals, in a sweep that can be resumed.
@@ -44,7 +44,7 @@ pub(crate) struct SweepPlan {
     pub(crate) shard: Option<Shard>,
     /// The file for this shard's report.
     report: Option<PathBuf>,
-    /// Whether the sweep fails if it does not reach every place; `None` decides by its size.
+    /// Whether the sweep fails if it misses a demanded coverage target; `None` decides by its size.
     demand_coverage: Option<bool>,
 }
 
@@ -115,13 +115,14 @@ impl SweepPlan {
         if let Some(path) = self.report.as_ref().filter(|_| totals.seeds() == part.end - part.start) {
             self.shard_report(&simulation, sim, seconds, shown, &totals)?.save(path)?;
         }
-        // A place that one shard does not reach may be reached by another: only the merged report can demand it.
+        // A target that one shard does not reach may be reached by another, so only the merged report can
+        // demand it.
         let shown = shown.map(|demanded| demanded && self.shard.is_none());
         let report = totals.report(&simulation, seconds, shown);
         Ok(SweepReport { protocol: sim.protocol.map(ProtocolArg::name), ..report })
     }
 
-    /// Whether the sweep records which places its runs reach.
+    /// Whether the sweep records which coverage targets its runs reach.
     pub(super) fn counts_coverage(&self, simulation: &Simulation) -> bool {
         simulation.swarm.is_some() || self.demand_coverage == Some(true)
     }

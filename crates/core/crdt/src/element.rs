@@ -24,10 +24,11 @@ impl Presence {
     }
 }
 
-/// Whether an element is in a set, with observed-remove semantics: a remove covers exactly the adds that
-/// its author had seen, so that an add concurrent with a remove wins. One entry for each replica is
-/// enough, because whoever has seen an add of a replica has seen its earlier ones (Bieniusa, Zawirski,
-/// Preguiça, Shapiro, Baquero, Balegas, Duarte, "An Optimized Conflict-free Replicated Set", 2012).
+/// Whether an element is in a set, with observed-remove semantics: a remove covers exactly the adds that its
+/// author had seen, so that an add concurrent with a remove wins. One entry for each replica is enough,
+/// because a replica that has seen an add of another replica has seen the earlier adds of that replica
+/// (Bieniusa, Zawirski, Preguiça, Shapiro, Baquero, Balegas, Duarte, "An Optimized Conflict-free Replicated
+/// Set", 2012).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Element(BTreeMap<ReplicaId, Presence>);
 

@@ -38,7 +38,8 @@ fn run(stamp: Hlc) -> [u8; RUN] {
 /// significant bytes after a byte with their count and the sign: the more bytes, the further from zero.
 const NEAR: i64 = 60;
 
-/// Appends the encoding of `number`, which has the order of the numbers and is no prefix of another one.
+/// Appends the encoding of `number`. The encodings have the order of the numbers, and none is a prefix of
+/// another.
 fn push_number(out: &mut Vec<u8>, number: i64) {
     if (-NEAR..=NEAR).contains(&number) {
         out.push((128 + number) as u8);
@@ -75,7 +76,7 @@ fn last_step(position: &[u8]) -> Option<(usize, i64, ReplicaId)> {
         }
         let digits = position.get(number_at + 1..number_at + 1 + len.max(0) as usize)?;
         let number = if len <= 0 { i64::from(first) - 128 } else { read_number(first, digits) };
-        // Behind the number is the direction, and behind that the next step.
+        // The direction follows the number, and the next step follows the direction.
         at = number_at + 2 + digits.len();
         match *position.get(at - 1)? {
             HERE => return (at == position.len()).then_some((number_at, number, replica)),
@@ -109,10 +110,10 @@ pub fn is_position(bytes: &[u8]) -> bool {
 /// | 5 | `R` is a right descendant of `L`, or there is no `L` | `stem(R)` `LEFT` new run | left child of `R` |
 /// | 6 | neither `L` nor `R` | new run at the top | right child of the root |
 ///
-/// Cases 4 and 5 are the insertion rule of the paper ("right child of the left origin, unless that has
-/// a right descendant; then left child of the right origin"). Cases 1 and 2 are the same rule for a
-/// replica that goes on typing, with a chain of children stored as consecutive numbers. Case 3 is a
-/// shortcut for appending.
+/// Cases 4 and 5 are the insertion rule of the paper ("right child of the left origin, unless that has a
+/// right descendant; then left child of the right origin"). Cases 1 and 2 are the same rule for a replica
+/// that continues to type: a chain of children is stored as consecutive numbers. Case 3 is a shortcut for
+/// appending.
 ///
 /// # Why each case keeps the order
 ///

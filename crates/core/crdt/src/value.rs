@@ -212,12 +212,12 @@ impl Value {
                 if canary!(FrozenByLastWriter) {
                     return own.join(incoming);
                 }
-                // The semilattice of the register upside down: the minimum of the same total order.
+                // The dual of the register's semilattice: the minimum of the same total order.
                 let earlier = (incoming.stamp(), incoming.bytes()) < (own.stamp(), own.bytes());
                 replace_if(own, incoming, earlier)
             }
             (Self::Custom(own), Self::Custom(incoming)) if own.name == incoming.name => {
-                // Equal states need no call, and so stay idempotent whatever the function does.
+                // Equal states need no call, so the join is idempotent whatever the function does.
                 if own.bytes == incoming.bytes {
                     return false;
                 }

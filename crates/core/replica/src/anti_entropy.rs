@@ -1,7 +1,7 @@
-//! When the root is announced.
+//! The schedule of the heartbeats, which announce the root.
 //!
-//! The pause between heartbeats follows Trickle (RFC 6206): it is short after a change and doubles while
-//! all peers agree, so that a network without writes costs next to nothing.
+//! The pause between heartbeats follows Trickle (RFC 6206): it is short after a change and doubles while all
+//! peers agree, so a network without writes costs next to nothing.
 
 use crate::peers::within;
 use syncline_types::{Entropy, SimDuration, SimTime};
@@ -9,7 +9,7 @@ use syncline_types::{Entropy, SimDuration, SimTime};
 /// The pace of the heartbeats.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct AntiEntropy {
-    /// The longest time until the next heartbeat; it comes after half of this at the earliest.
+    /// The longest time until the next heartbeat. The shortest time is half of it.
     pause: SimDuration,
     min: SimDuration,
     max: SimDuration,
@@ -30,14 +30,14 @@ impl AntiEntropy {
         within(now, SimDuration::ZERO, self.min, entropy)
     }
 
-    /// The time of the next heartbeat after one was sent; each pause is twice the last one.
+    /// The time of the next heartbeat after a heartbeat was sent. Each pause is twice the previous one.
     pub(crate) fn after_heartbeat(&mut self, now: SimTime, entropy: &mut dyn Entropy) -> SimTime {
         self.pause = self.pause.times(2).min(self.max);
         self.next(now, entropy)
     }
 
-    /// Something has changed that peers should hear of soon. Gives the new time of the next heartbeat;
-    /// none if the pause is as short as it gets, so that a stream of changes does not postpone it.
+    /// Handles a change that peers should learn of soon. Returns the new time of the next heartbeat; `None`
+    /// if the pause is minimal already, so that a stream of changes does not postpone the heartbeat.
     pub(crate) fn on_change(&mut self, now: SimTime, entropy: &mut dyn Entropy) -> Option<SimTime> {
         if self.pause <= self.min {
             return None;

@@ -7,9 +7,9 @@ use syncline_types::{ContextId, ReplicaId, SimDuration};
 /// The settings of one replica. [`ReplicaConfig::new`] gives the defaults.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReplicaConfig {
-    /// The context that it replicates.
+    /// The context that the replica replicates.
     pub context: ContextId,
-    /// The name that it writes under. No two replicas may share one.
+    /// The id under which the replica writes. No two replicas may share an id.
     pub replica: ReplicaId,
     /// The number of deltas that may wait for their parents or for the end of a sync.
     pub buffer_capacity: usize,
@@ -24,43 +24,45 @@ pub struct ReplicaConfig {
     pub heartbeat_min: SimDuration,
     /// The longest pause between heartbeats.
     pub heartbeat_max: SimDuration,
-    /// How long a peer may take to answer before a round trip to it was measured.
+    /// The timeout of a request to a peer whose round-trip time has not been measured yet.
     pub first_timeout: SimDuration,
     /// The pause after a failed session; it doubles with each further failure.
     pub backoff_min: SimDuration,
     /// The longest pause after failures.
     pub backoff_max: SimDuration,
-    /// The number of sessions that it may have under way as initiator.
+    /// The most sessions that the replica runs as initiator at the same time.
     pub max_sessions: usize,
     /// How far ahead of the local clock a stamp may be, in milliseconds.
     pub max_drift_ms: u64,
-    /// The number of views that it stores so that peers can finish their snapshots.
+    /// The number of views that the replica caches so that peers can finish their snapshots.
     pub snapshot_views: usize,
-    /// The protocols that it offers: those that can be run end to end.
+    /// The protocols that the replica offers: those that can be run end to end.
     pub protocols: Vec<SyncProtocolKind>,
-    /// How its own sessions choose their protocol.
+    /// How the sessions that the replica initiates select their protocol.
     pub selection: Selection,
-    /// The bandwidth of its links in bytes a second, which the choice of a protocol takes into account.
+    /// The bandwidth of its links in bytes per second, an input of the selection of a protocol.
     pub bytes_per_second: u64,
-    /// The protocol that its own sessions run wherever it can be run, whatever the selection says. Ignored
-    /// while the replica has no state and the members are named: only a snapshot is safe there.
+    /// The protocol that the sessions of this replica run wherever it can run, in place of the selection.
+    /// Ignored while the replica has no state and the membership is restricted: only a snapshot is safe then.
     pub requested_protocol: Option<SyncProtocolKind>,
-    /// The merge functions of the application's own types.
+    /// The merge functions of application-defined types.
     pub merges: Merges,
-    /// How deltas are signed. [`Authority::open`] unless set: any replica may then write under the name of
-    /// another.
+    /// The signature scheme of deltas. The default is [`Authority::open`], with which any replica can write
+    /// under the name of another.
     pub authority: Authority,
-    /// Who may write and be synced with, until [`Replica::set_membership`] changes it.
+    /// The replicas that may write and be synced with, until [`Replica::set_membership`] changes the
+    /// membership.
     ///
     /// [`Replica::set_membership`]: crate::Replica::set_membership
     pub membership: Membership,
-    /// How long a session may stand still. What it transfers gives it more time, up to this: ten
-    /// milliseconds a record or a delta, and a little for each round on the way down a deep tree. A session
-    /// that runs out of time has failed; what it brought is stored, and the next one goes on from there.
+    /// How long a session may stall. Each transfer extends the time that is left, up to this maximum: by ten
+    /// milliseconds for each record or delta, and a little for each round on the way down a deep tree. A
+    /// session that runs out of time has failed; the data that it received is stored, and the next session
+    /// continues from there.
     pub session_deadline: SimDuration,
-    /// The lowest incarnation that this start may have; the store counts on from there. Peers reject frames
-    /// of a lower incarnation than they have seen. A host that may lose its store but not its address must
-    /// therefore count its starts elsewhere too.
+    /// The lowest incarnation that this start may have. Peers reject frames of a lower incarnation than they
+    /// have seen. A host that may lose its store but not its address must therefore count its starts outside
+    /// the store too.
     pub least_incarnation: u64,
 }
 

@@ -1,19 +1,20 @@
-//! The deltas that wait for others, and the requests for what they wait for.
+//! Deltas that wait for their parents, and the requests for these parents.
 
 use std::collections::BTreeSet;
 use syncline_sync::{BufferLedger, Delta, DeltaBuffer, DeltaLog, Dot, Gate, PushOutcome};
 use syncline_types::PeerId;
 
-/// Requests for missing deltas before a sync of states is tried instead.
+/// The most requests for missing deltas before a sync of states is tried instead.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// The delta buffer, and how far the search for its missing parents has come.
+/// The delta buffer, and the progress of the search for the missing parents.
 #[derive(Clone, Debug)]
 pub(crate) struct DeltaFetch {
     buffer: DeltaBuffer,
     /// Requests sent since a delta last arrived or a sync last ended.
     attempts: u32,
-    /// Peers that gave all they had, or broke a rule in a session, since a delta was last buffered.
+    /// Peers that have sent all they have, or have broken a rule in a session, since a delta was last
+    /// buffered.
     exhausted: BTreeSet<PeerId>,
 }
 
@@ -51,11 +52,11 @@ impl DeltaFetch {
         &self.exhausted
     }
 
-    /// Buffers a delta whose turn has not come.
+    /// Buffers a delta that cannot be applied yet.
     pub(crate) fn push(&mut self, delta: Delta) -> PushOutcome {
         let pushed = self.buffer.push(delta);
         if pushed == PushOutcome::Added {
-            // A new delta may wait for something that peers had no reason to give before.
+            // A new delta may wait for deltas that peers had no reason to send before.
             self.exhausted.clear();
         }
         pushed
@@ -76,12 +77,12 @@ impl DeltaFetch {
         self.buffer.missing(log)
     }
 
-    /// Whether every delta waits for another that waits too.
+    /// Whether every waiting delta waits only for other waiting deltas.
     pub(crate) fn is_unsatisfiable(&self, log: &DeltaLog) -> bool {
         self.buffer.is_unsatisfiable(log)
     }
 
-    /// Whether no request was sent since the count last restarted.
+    /// Whether no request was sent since the count was last reset.
     pub(crate) const fn is_idle(&self) -> bool {
         self.attempts == 0
     }
@@ -95,7 +96,7 @@ impl DeltaFetch {
         self.attempts = 0;
     }
 
-    /// Counts one more request, and gives which one it is, from 1.
+    /// Counts one more request. Returns its number, from 1.
     pub(crate) fn count_attempt(&mut self) -> u32 {
         debug_assert!(!self.buffer.is_empty(), "deltas are only requested while others wait for them");
         debug_assert!(!self.has_used_up_attempts(), "a state sync replaces further requests");
@@ -103,7 +104,7 @@ impl DeltaFetch {
         self.attempts
     }
 
-    /// Restarts the count and the list of exhausted peers if no delta waits. Says whether none does.
+    /// Resets the count and the set of exhausted peers if no delta waits. Returns whether no delta waits.
     pub(crate) fn finish_if_empty(&mut self) -> bool {
         let is_empty = self.buffer.is_empty();
         if is_empty {
@@ -113,7 +114,7 @@ impl DeltaFetch {
         is_empty
     }
 
-    /// `peer` has nothing more to give for the deltas that wait now.
+    /// Records that `peer` has nothing more to send for the deltas that wait now.
     pub(crate) fn mark_exhausted(&mut self, peer: PeerId) {
         if !self.buffer.is_empty() {
             self.exhausted.insert(peer);
@@ -124,14 +125,14 @@ impl DeltaFetch {
         self.exhausted.contains(&peer)
     }
 
-    /// Whether deltas wait for what none of these peers has.
+    /// Whether deltas wait, some peer is reachable, and all reachable peers are exhausted.
     pub(crate) fn is_hopeless(&self, reachable: &[PeerId]) -> bool {
         !reachable.is_empty()
             && reachable.iter().all(|peer| self.exhausted.contains(peer))
             && !self.buffer.is_empty()
     }
 
-    /// Drops every delta that waits, and gives how many that were.
+    /// Drops all waiting deltas. Returns their number.
     pub(crate) fn drop_pending_deltas(&mut self) -> u64 {
         self.exhausted.clear();
         let dropped = self.buffer.drop_pending();
@@ -139,7 +140,7 @@ impl DeltaFetch {
         dropped
     }
 
-    /// Drops the deltas that `gate` would not let in any more.
+    /// Drops the deltas that `gate` does not admit any more.
     pub(crate) fn dismiss(&mut self, gate: &Gate) {
         self.buffer.remove_unauthorized(gate);
     }

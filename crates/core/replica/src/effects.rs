@@ -1,4 +1,4 @@
-//! What comes out of a replica.
+//! The effects of a step: writes, frames, timers and notices.
 
 use crate::event::TimerOp;
 use crate::refusal::Refusal;
@@ -10,12 +10,12 @@ use syncline_store::{Bytes, WriteBatch};
 use syncline_sync::{DeltaRefusal, Outcome, SessionStats, SyncProtocolKind};
 use syncline_types::{Hlc, PeerId, SimTime};
 
-/// The kind of message that a frame carries, for statistics and pictures.
+/// The kind of message that a frame carries, for statistics and viewers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum FrameKind {
     /// A delta: new writes, as gossip.
     Delta,
-    /// The announcement of a root.
+    /// A heartbeat, which announces a root.
     Heartbeat,
     /// A request for deltas, or the reply.
     DeltaFetch,
@@ -58,7 +58,7 @@ pub struct OutgoingMessage {
     pub kind: FrameKind,
 }
 
-/// Something worth counting or showing.
+/// An event for statistics and viewers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
     /// Every member has seen everything up to a stamp, and the tombstones before it were collected.
@@ -73,7 +73,7 @@ pub enum Notice {
         /// The peer that the session is with.
         peer: PeerId,
     },
-    /// A session that this replica had started ended.
+    /// A session of which this replica was the initiator ended.
     SessionEnded {
         /// The peer that the session was with.
         peer: PeerId,
@@ -81,7 +81,7 @@ pub enum Notice {
         started_at: SimTime,
         /// How the session ended.
         outcome: Outcome,
-        /// The protocol that it ran; `None` if it ended before one was chosen.
+        /// The protocol that the session ran; `None` if it ended before a protocol was chosen.
         protocol: Option<SyncProtocolKind>,
         /// What the session transferred.
         stats: SessionStats,
@@ -91,57 +91,58 @@ pub enum Notice {
         /// The number of actions in the delta.
         actions: u64,
     },
-    /// A delta was refused because its author may not write or did not sign it, whether it came by
-    /// gossip, in a session of ours or in one of the peer's.
+    /// A delta was refused because its author may not write or did not sign it. The delta came by gossip, or
+    /// in a session of either side.
     DeltaRefused {
         /// The peer that sent the delta. This replica backs off from it.
         from: PeerId,
-        /// What the gate found wrong.
+        /// The reason for which the gate refused the delta.
         refusal: DeltaRefusal,
     },
-    /// A buffered delta could not be applied when its turn came.
+    /// A buffered delta was refused when its parents were covered.
     DeltaDiscarded {
         /// Why it was not applied.
         refusal: DeltaRefusal,
     },
-    /// Buffered deltas were dropped: a sync with every peer that keeps the rules has shown that nobody has
-    /// their parents. It happens after disks have lost acknowledged writes, and beside adversaries.
-    DeltasStranded {
+    /// Buffered deltas were dropped: syncs with all peers that follow the rules have shown that no peer has
+    /// the parents. This happens after disks have lost acknowledged writes, and in the presence of
+    /// adversaries.
+    PendingDeltasDropped {
         /// The number of deltas that were dropped.
         deltas: u64,
     },
-    /// The application's write is accepted: it is durable once the batch of this step is.
+    /// The application's write is accepted. It is durable once the batch of this step is durable.
     WriteAccepted {
-        /// What the application asked for.
+        /// The requested operations.
         operations: Vec<Operation>,
-        /// What was written: one action for each operation.
+        /// The actions that were written, one for each operation.
         actions: Vec<Action>,
     },
-    /// The application's write cannot be done; no part of it was.
+    /// The application's write is refused as a whole.
     WriteRefused {
-        /// Why it cannot be done.
+        /// The reason for the refusal.
         error: OperationError,
     },
 }
 
-/// The effects of one step, to be honoured in the order of the fields.
+/// The effects of one step. The host must execute them in the order of the fields.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SyncActions {
     /// Writes to commit atomically, before anything else.
     pub storage: WriteBatch,
     /// Frames to send, once the writes are durable.
     pub messages: Vec<OutgoingMessage>,
-    /// Changes to timers, in this order, last.
+    /// Changes to timers, in this order, after the messages.
     pub timers: Vec<TimerOp>,
-    /// For a frame: why it had no effect, if it had none.
+    /// If the event was a frame without effect: why it had none.
     pub refusal: Option<Refusal>,
-    /// What is worth counting or showing.
+    /// Events for statistics and viewers.
     pub notices: Vec<Notice>,
-    /// The work that the step did.
+    /// The cost of the step.
     pub cost: StepCost,
 }
 
-/// The work that one step did, or several together.
+/// The cost of one step, or of several steps together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct StepCost {
     /// Rows read from the store.
@@ -150,7 +151,7 @@ pub struct StepCost {
     pub storage_writes: u64,
     /// SHA-256 hashes computed for the index.
     pub hash_computations: u64,
-    /// Deltas looked up, or checked against the deltas that are covered.
+    /// Deltas that were looked up, or checked against the covered deltas.
     pub dag_lookups: u64,
 }
 
@@ -173,23 +174,23 @@ impl Sum for StepCost {
     }
 }
 
-/// The replica cannot go on and must be stopped. Either its store failed or holds damaged rows, or an
-/// invariant of this program does not hold: [`ReplicaError::is_internal`] tells the two apart. Nothing of
-/// the step that failed was committed.
+/// The replica must be stopped. Either its store failed or contains damaged rows, or an invariant of this
+/// program does not hold: [`ReplicaError::is_internal`] distinguishes the two. No effect of the failed step
+/// was committed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{}{}", what_failed(&self.0), self.0)]
 pub struct ReplicaError(#[from] pub StorageError);
 
 const fn what_failed(error: &StorageError) -> &'static str {
     match error {
-        // The text of an internal error says by itself that the replica has stopped.
+        // The text of an internal error already states that the replica has stopped.
         StorageError::Internal(_) => "",
         _ => "the replica must stop because its store failed: ",
     }
 }
 
 impl ReplicaError {
-    /// Whether a bug in this program is to blame, and the store is not.
+    /// Whether the cause is a bug in this program and not the store.
     pub const fn is_internal(&self) -> bool {
         matches!(self.0, StorageError::Internal(_))
     }

@@ -1,11 +1,11 @@
-//! What goes into a replica, and its timers.
+//! The inputs of a replica, and its timers.
 
 use crate::writes::Operation;
 use std::sync::Arc;
 use syncline_store::Bytes;
 use syncline_types::{PeerId, SimTime};
 
-/// Something that happened, for the replica to react to.
+/// An input of a replica.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// The replica has started, for the first time or again.
@@ -18,32 +18,32 @@ pub enum Event {
     Frame {
         /// The peer that sent the frame, as the host knows it.
         from: PeerId,
-        /// The frame as it came off the wire.
+        /// The received bytes of the frame.
         bytes: Bytes,
     },
     /// A timer that the replica had set fired.
     Timer(Timer),
 }
 
-/// A timer of a replica. There is one of each name: to set it again moves it.
+/// A timer of a replica. Setting a timer that is set already moves it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Timer {
-    /// The root is due to be announced.
+    /// The next heartbeat is due.
     Heartbeat,
     /// The request of the session with this peer was not answered in time.
     Session(PeerId),
     /// A pending sync is due.
     PendingSync,
-    /// Missing deltas did not come in time.
+    /// Missing deltas did not arrive in time.
     Fetch,
 }
 
 /// Whether work waits for a timer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TimerKind {
-    /// A sync waits for the timer (**C4**).
+    /// A session, a pending sync or a request for deltas waits for the timer (**C4**).
     Sync,
-    /// The timer recurs for ever, and nothing waits for it.
+    /// The timer recurs for ever, and no work waits for it.
     Housekeeping,
 }
 
@@ -61,8 +61,8 @@ impl Timer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the variants say what their fields are")]
 pub enum TimerOp {
-    /// `timer` fires at `at`, instead of at any time set before.
+    /// Sets `timer` to fire at `at`, and replaces a time that was set before.
     Set { timer: Timer, at: SimTime },
-    /// `timer` does not fire.
+    /// Cancels `timer`.
     Cancel { timer: Timer },
 }

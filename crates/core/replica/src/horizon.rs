@@ -14,12 +14,12 @@ use syncline_types::{ReplicaId, canary};
 pub(crate) struct MemberProgress {
     /// The deltas that the member covers.
     covered: VersionVector,
-    /// The time of the member's clock: all that it writes later is stamped after it.
+    /// The time of the member's clock: the stamps of all its later writes are greater.
     clock: u64,
 }
 
-/// What is known of the progress of the other members. Lost in a crash, and announced again by their
-/// next handshakes.
+/// The announced progress of the other members. It is lost in a crash, and their next handshakes announce it
+/// again.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct HorizonTracker {
     progress: BTreeMap<ReplicaId, MemberProgress>,
@@ -30,13 +30,13 @@ impl HorizonTracker {
         &self.progress
     }
 
-    /// Forgets the progress of everybody who is not a member any more.
+    /// Removes the progress of replicas that are not members any more.
     pub(crate) fn keep_members(&mut self, membership: &Membership) {
         self.progress.retain(|member, _| membership.names(*member));
     }
 
-    /// `member` has announced its progress. What it announced before stays true, so that the order in
-    /// which announcements arrive does not matter.
+    /// Records the announced progress of `member`. Earlier announcements stay true, so the order in which
+    /// announcements arrive does not matter.
     pub(crate) fn observe_progress(&mut self, member: ReplicaId, covered: &VersionVector, clock: u64) {
         let known = self.progress.entry(member).or_default();
         known.covered.join(covered);
@@ -49,9 +49,9 @@ impl HorizonTracker {
         self.progress.get(&member).is_some_and(|progress| progress.covered.includes(own))
     }
 
-    /// The time up to which everything is causally stable, as a clock of a replica that covers `own` and
-    /// whose clock shows `own_clock` sees it. `None` while a member is behind, or ahead, or unknown.
-    /// O(members · authors).
+    /// The clock time up to which everything is causally stable, for a replica that covers `own` and whose
+    /// clock shows `own_clock`. `None` while the progress of a member is behind, ahead or unknown. O(members
+    /// · authors).
     pub(crate) fn stable_clock(
         &self,
         others: impl Iterator<Item = ReplicaId>,
@@ -66,8 +66,9 @@ impl HorizonTracker {
                 }
                 return None;
             };
-            // The member must have all that is here, and all that the member wrote must be here: only then
-            // can neither side bring back what a collected tombstone had deleted.
+            // The member must cover everything that this replica covers, and this replica must cover
+            // everything that the member wrote. Only then can neither side bring back an entity whose
+            // tombstone was collected.
             if !progress.covered.includes(own) || own.of(member) < progress.covered.of(member) {
                 return None;
             }

@@ -1,34 +1,34 @@
-//! One replica: the machine that keeps one copy of a context equal to its peers' copies.
+//! One replica: the state machine that keeps one copy of a context equal to the copies of its peers.
 //!
-//! A [`Replica`] is a state machine without I/O. [`Replica::step`] takes a view of the store, an
-//! [`Event`], the time and a source of randomness, and returns [`SyncActions`]. The host honours these in
-//! this order: **the batch, atomically; then the messages; then the timers**. A message therefore never
-//! promises what a crash can undo, and a crash between any two of them loses nothing that was acknowledged.
+//! A [`Replica`] is a state machine without I/O. [`Replica::step`] takes a view of the store, an [`Event`],
+//! the time and a source of randomness, and returns [`SyncActions`]. The host executes these effects in this
+//! order: **the batch, atomically; then the messages; then the timers**. A message therefore never announces
+//! state that a crash can undo, and a crash between any two effects loses nothing that was acknowledged.
 //!
-//! What a crash keeps and loses:
+//! The effect of a crash:
 //!
 //! | survives, in the store | lost, with the replica |
 //! |---|---|
 //! | records and index | sessions and their timers |
-//! | deltas and what they cover | the delta buffer |
-//! | clock and incarnation | what is known of peers, and pending syncs |
-//! | the part of a snapshot already received | views stored for peers' snapshots |
+//! | deltas and the version vector of covered deltas | the delta buffer |
+//! | clock and incarnation | the records of peers, and pending syncs |
+//! | the received part of a snapshot | views cached for peers' snapshots |
 //!
-//! Everything that is lost is found again: a restart announces its root, and any difference is synced.
+//! The lost state is recovered after a restart: the replica announces its root, and any difference is synced.
 //!
-//! A replica is made of machines that each own their state and do not know each other; a step asks them in
-//! turn:
+//! A replica consists of sub-machines. Each owns its state and does not depend on the others; a step calls
+//! them in turn:
 //!
 //! | module | owns |
 //! |---|---|
 //! | `sync_queue` | the pending syncs, and the timer of the earliest |
-//! | `sessions` | the sessions under way and their deadlines |
+//! | `sessions` | the sessions in progress and their deadlines |
 //! | `delta_fetch` | the delta buffer and the requests for missing deltas |
 //! | `anti_entropy` | the pace of the heartbeats |
-//! | `horizon` | the progress of the members, and what follows for tombstones |
+//! | `horizon` | the progress of the members, from which the tombstone horizon follows |
 //! | `peers` | the record of each peer: speed, backoff, identity |
 //! | `writes` | nothing: it turns operations into a delta |
-//! | `replica` | the machines, and the step that asks them |
+//! | `replica` | the sub-machines, and the step that calls them |
 #![warn(clippy::float_arithmetic)]
 #![cfg_attr(
     not(test),

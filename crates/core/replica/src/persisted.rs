@@ -1,5 +1,5 @@
-//! What survives a crash besides records and deltas: how often the replica has started, and the last time
-//! of its clock.
+//! The state that survives a crash besides records and deltas: the incarnation of the replica and the last
+//! time of its clock.
 
 use crate::config::ReplicaConfig;
 use syncline_storage::{Interface, StorageError, keys};
@@ -9,7 +9,7 @@ use syncline_types::{Digest, HlcClock, Reader, Writer, canary};
 
 const KEY: &[u8] = &[keys::METADATA, 3];
 
-/// What a replica starts from.
+/// The state that a replica starts from.
 pub(crate) struct PersistedState {
     pub(crate) incarnation: u64,
     pub(crate) clock: HlcClock,
@@ -18,7 +18,7 @@ pub(crate) struct PersistedState {
     pub(crate) takes_snapshot: bool,
 }
 
-/// Reads what the store holds, and counts one more start.
+/// Reads the persisted state from the store, and increments the incarnation.
 pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<PersistedState, StorageError> {
     let mut incarnation = 0;
     let mut last = 0;

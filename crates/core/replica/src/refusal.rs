@@ -5,20 +5,20 @@ use syncline_sync::{DeltaRefusal, FrameError};
 /// Why a frame had no effect.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// The bytes are no frame for this replica.
+    /// The bytes are not a frame for this replica.
     Frame(FrameError),
     /// The frame was sent before the last restart of its sender.
     StaleIncarnation,
-    /// The frame repeats what is known already, or answers a request that is not open any more.
+    /// The frame is a duplicate, or answers a request that is not outstanding any more.
     Duplicate,
     /// The buffer has no room for the delta. A sync with the sender is pending instead.
     BufferFull,
     /// The frame breaks a rule that no honest peer breaks.
     Malformed,
-    /// The sender is no member of the context.
+    /// The sender is not a member of the context.
     NotAMember,
     /// The delta in the frame was not applied. For [`DeltaRefusal::Drift`] and [`DeltaRefusal::NoMerge`] a
-    /// sync is pending instead. A delta that is covered already is a [`Refusal::Duplicate`].
+    /// sync is pending instead. A delta that is covered already gives [`Refusal::Duplicate`].
     Delta(DeltaRefusal),
 }
 

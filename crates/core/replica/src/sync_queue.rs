@@ -1,8 +1,8 @@
-//! The syncs that this replica still has to run, and the timer of the earliest one.
+//! The pending syncs of this replica, and the timer of the earliest one.
 //!
-//! The queue holds at most one entry for each peer. Every change that may move the earliest due time
-//! marks the timer as stale; [`SyncQueue::update_timer`] is the one place that sets or cancels it, and a
-//! step must not end before that was done.
+//! The queue holds at most one entry for each peer. Every change that may move the earliest due time marks
+//! the timer as stale. Only [`SyncQueue::update_timer`] sets or cancels the timer, and a step must not end
+//! while the timer is stale.
 
 use crate::event::{Timer, TimerOp};
 use std::collections::BTreeMap;
@@ -12,25 +12,25 @@ use syncline_types::{PeerId, SimTime};
 /// Why a sync with a peer is pending.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum PendingReason {
-    /// The peer announced another root than ours.
+    /// The peer announced a root that differs from ours.
     RootDiffers,
-    /// The peer asked for a session that this replica must start itself.
+    /// The peer started a session, but this replica must be the initiator.
     OurTurn,
     /// The peer did not answer the last session.
     NoAnswer,
     /// The peer rejected the last session, or offers no protocol that both can run.
     Rejected,
-    /// The deltas that the peer gave did not pass the gate.
+    /// Deltas of the peer did not pass the gate.
     DeltasRefused,
     /// The last session failed in another way.
     SessionFailed,
-    /// The peer was written to during the last session.
+    /// One side accepted writes during the last session.
     NewerWrites,
     /// The peer restarted during the last session.
     PeerRestarted,
     /// The peer runs a session of its own with this replica first.
     Yielded,
-    /// The peer lacks something that another peer has.
+    /// The peer has much less than another peer that a snapshot was started from.
     PeerBehind,
     /// A value is of a type whose merge function is not registered here.
     NoMerge,
@@ -42,7 +42,7 @@ pub enum PendingReason {
     BufferFull,
     /// This replica has no state that the deltas of the peer could be applied to.
     NoState,
-    /// Deltas that others follow could not be fetched.
+    /// The parents of buffered deltas could not be fetched.
     DeltasMissing,
     /// The progress of the peer is unknown, so that no tombstone can be collected.
     ProgressUnknown,
@@ -52,14 +52,14 @@ impl fmt::Display for PendingReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RootDiffers => "its root differs",
-            Self::OurTurn => "we go first",
+            Self::OurTurn => "our session takes precedence",
             Self::NoAnswer => "it did not answer",
             Self::Rejected => "it refused to sync",
             Self::DeltasRefused => "its deltas were refused",
             Self::SessionFailed => "the last session failed",
-            Self::NewerWrites => "it was written to meanwhile",
+            Self::NewerWrites => "one side accepted writes meanwhile",
             Self::PeerRestarted => "it has restarted",
-            Self::Yielded => "it syncs with us first",
+            Self::Yielded => "its session takes precedence",
             Self::PeerBehind => "another peer has more",
             Self::NoMerge => "a merge function is not registered",
             Self::ClockDrift => "the clocks disagree",
@@ -67,18 +67,18 @@ impl fmt::Display for PendingReason {
             Self::BufferFull => "the delta buffer was full",
             Self::NoState => "there is no state yet",
             Self::DeltasMissing => "deltas are missing",
-            Self::ProgressUnknown => "nobody knows how far it has come",
+            Self::ProgressUnknown => "its progress is unknown",
         })
     }
 }
 
-/// A sync that is pending with one peer.
+/// A pending sync with one peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PendingSync {
     reason: PendingReason,
     /// When the session may start.
     due: SimTime,
-    /// Equal roots do not settle it: the sync needs the peer's account of its deltas.
+    /// Whether the sync is forced: it needs the peer's handshake even if the roots are equal.
     forced: bool,
 }
 
@@ -93,7 +93,7 @@ impl PendingSync {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SyncQueue {
     pending: BTreeMap<PeerId, PendingSync>,
-    /// The queue has changed since the timer was last updated.
+    /// Whether the queue has changed since the timer was last updated.
     timer_is_stale: bool,
 }
 
@@ -112,8 +112,8 @@ impl SyncQueue {
         self.pending.iter().map(|(&peer, sync)| (peer, sync.reason))
     }
 
-    /// Adds a sync with `peer`. An entry that is there already keeps its reason and moves to the earlier
-    /// time, though never to before `not_before`.
+    /// Adds a sync with `peer`. An existing entry retains its reason and moves to the earlier of both times,
+    /// but not before `not_before`.
     pub(crate) fn push(&mut self, peer: PeerId, reason: PendingReason, due: SimTime, not_before: SimTime) {
         debug_assert!(due >= not_before, "a sync is not due before its peer may be asked");
         let sync = self.pending.entry(peer).or_insert(PendingSync { reason, due, forced: false });
@@ -121,7 +121,7 @@ impl SyncQueue {
         self.timer_is_stale = true;
     }
 
-    /// From now on equal roots do not settle the sync with `peer`, if one is pending.
+    /// Forces the sync with `peer`, if one is pending: equal roots do not settle it any more.
     pub(crate) fn force(&mut self, peer: PeerId) {
         if let Some(sync) = self.pending.get_mut(&peer) {
             sync.forced = true;
@@ -142,7 +142,7 @@ impl SyncQueue {
         removed
     }
 
-    /// Removes the sync with `peer` if equal roots settle it. Says whether one was removed.
+    /// Removes the sync with `peer` if equal roots settle it. Returns whether a sync was removed.
     pub(crate) fn settle(&mut self, peer: PeerId) -> bool {
         let settled = self.pending.get(&peer).is_some_and(|sync| !sync.forced);
         if settled {
@@ -156,7 +156,7 @@ impl SyncQueue {
         self.retain(|peer, sync| sync.forced || !has_equal_root(peer));
     }
 
-    /// Removes the syncs with peers that cannot be reached.
+    /// Removes the syncs with peers that are not reachable.
     pub(crate) fn keep_reachable(&mut self, is_reachable: impl Fn(PeerId) -> bool) {
         self.retain(|peer, _| is_reachable(peer));
     }
@@ -167,7 +167,7 @@ impl SyncQueue {
         self.timer_is_stale |= self.pending.len() != before;
     }
 
-    /// The peers whose sync is due at `now`, but for those that `is_busy` names: the longest due first.
+    /// The peers whose sync is due at `now`, except those that `is_busy` selects, the longest due first.
     pub(crate) fn due(&self, now: SimTime, is_busy: impl Fn(PeerId) -> bool) -> Vec<PeerId> {
         let mut due: Vec<(SimTime, PeerId)> =
             self.pending.iter().map(|(&peer, sync)| (sync.due, peer)).collect();
@@ -177,9 +177,9 @@ impl SyncQueue {
         due.into_iter().map(|(_, peer)| peer).collect()
     }
 
-    /// The change that brings the timer up to date: set to the earliest due time of a peer that has no
-    /// session, or cancelled where no session may start. With every session place taken the timer is not
-    /// needed, because the end of a session starts the next one.
+    /// The change that updates the timer: it is set to the earliest due time of a peer that has no session,
+    /// or cancelled if no session may start. While all session slots are in use the timer is not needed,
+    /// because the end of a session starts the next one.
     pub(crate) fn update_timer(
         &mut self,
         now: SimTime,

@@ -65,10 +65,10 @@ impl StorageError {
 #[non_exhaustive]
 pub enum Malformed {
     /// The path to the entity contains the entity itself, the root, or a repeated entity.
-    #[error("the path to {id} is not a path")]
+    #[error("the path to {id} is not valid")]
     Path { id: EntityId },
     /// The depth of the entity exceeds [`limits::MAX_ANCESTORS`].
-    #[error("{id} lies {depth} deep; the limit is {}", limits::MAX_ANCESTORS)]
+    #[error("{id} has depth {depth}; the limit is {}", limits::MAX_ANCESTORS)]
     TooDeep { id: EntityId, depth: u64 },
     /// The stamp of a register is later than the last write of its record.
     #[error("the value of {id} is newer than its record")]

@@ -49,7 +49,7 @@ impl Slot {
         Ok(slot.map_err(StorageError::row("which slot is shown"))?.unwrap_or_default())
     }
 
-    /// The slot that `self` is not.
+    /// The other slot.
     pub const fn other(self) -> Self {
         match self {
             Self::First => Self::Second,

@@ -51,7 +51,7 @@ impl RowMismatch {
         match self {
             Self::Missing => "it is missing",
             Self::Different => "it differs",
-            Self::Superfluous => "it should not be there",
+            Self::Superfluous => "the records do not imply it",
         }
     }
 }
@@ -120,9 +120,9 @@ pub fn verify<V: ReadView>(view: &V) -> Result<Verification, StorageError> {
     }
 }
 
-/// Whether the roots of these tries (keys made by [`keys::trie`]) are those that their parents record. A store
-/// that has applied redo logs after a crash asks this: it shows that the tries and the records are of the same
-/// batch. It does not show that the tries are sound. O(tries · log n).
+/// Whether the roots of these tries (keys made by [`keys::trie`]) are those that their parents record. A
+/// store calls this after it has applied redo logs after a crash: the result shows that the tries and the
+/// records are of the same batch. It does not show that the tries are sound. O(tries · log n).
 ///
 /// # Errors
 /// [`StorageError`] if a row that is needed cannot be read.
@@ -182,7 +182,7 @@ fn rebuilt<V: ReadView>(view: &V) -> Result<Interface<MemoryStore>, StorageError
 
 impl<V: ReadView> Interface<V> {
     /// The root of a state rebuilt from the records of the active state in the view: it must equal the stored
-    /// root (**L4**). The rebuilt state is held in memory. O(n).
+    /// root (**L4**). The state is rebuilt in memory. O(n) time and memory.
     pub fn rebuilt_root(&self) -> Result<Digest, StorageError> {
         rebuilt(self.view())?.root_hash()
     }

@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 
-/// The bytes of a key. Keys of up to 46 bytes, which nearly all are, are stored inline, so that a comparison
-/// of two keys follows no pointer.
+/// The bytes of a key. Keys of up to 46 bytes are stored inline, so a comparison of two keys follows no
+/// pointer. Nearly all keys are that short.
 #[derive(Clone)]
 pub struct Key(KeyRepr);
 

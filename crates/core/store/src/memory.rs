@@ -185,7 +185,7 @@ impl Store for MemoryStore {
         for (key, edit) in batch.edits() {
             match edit.filter(|_| self.is_broken_up(key)) {
                 None => self.runs.amend(key, edit),
-                // A run that was broken up stays so, or its rows would be in two places.
+                // A run that was broken up stays broken up: otherwise its rows would be in two places.
                 Some(edit) => {
                     edit.rows().into_iter().for_each(|(end, row)| self.write(Key::of(&[key, &end]), row));
                 }

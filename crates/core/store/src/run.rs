@@ -57,8 +57,8 @@ pub trait Edit: Debug + Send + Sync {
         None
     }
 
-    /// Applies the edit to `run`, or to no rows if there is no such run yet. Returns the run if it is new, or
-    /// that it is empty.
+    /// Applies the edit to `run`, or to no rows if there is no such run yet. Returns the run if it is new.
+    /// The result also says if no rows are left.
     fn amend(&self, run: Option<&mut Arc<dyn RowRun>>) -> AmendOutcome;
 }
 

@@ -89,7 +89,8 @@ fn on_handshake<V: ReadView>(
         return Ok(Response::Rejected(rejection));
     }
     let table = select_protocol(theirs, ours);
-    // Records pass between equal horizons only. Where the roots are equal, there is no difference to locate.
+    // Records are exchanged between equal horizons only. Where the roots are equal, there is no difference to
+    // locate.
     let comparable = theirs.has_state
         && ours.has_state
         && theirs.horizon == ours.horizon
@@ -177,7 +178,8 @@ fn join_pushes<V: ReadView>(
     asked: &ExchangeRequest,
 ) -> Result<(u64, u64), StorageError> {
     if asked.horizon != work.state.horizon() {
-        // The pushes may contain entities that this side has collected. The reply shows the other horizon.
+        // The pushes may contain entities that this side has collected. The reply shows that the horizons
+        // differ.
         return Ok((asked.pushes.len() as u64, 0));
     }
     work.state.prefetch(asked.pushes.iter().map(|push| push.id))?;

@@ -65,7 +65,7 @@ pub enum Canary {
     SketchNeverDecodes,
     /// A replica announces the root that it expects instead of the root of its index.
     RootForced,
-    /// A member that was never heard from counts as having acknowledged everything, so that tombstones are
+    /// A member that has never announced its progress counts as having seen everything, so tombstones are
     /// collected too early.
     SilentMembersCount,
     /// Deltas that are already known are gossiped again.

@@ -16,7 +16,7 @@ pub enum DecodeError {
         /// The number of bytes that are missing.
         needed: usize,
     },
-    /// The input goes on after the end of the value.
+    /// The input continues after the end of the value.
     #[error("{extra} byte(s) follow the value")]
     Trailing {
         /// The number of bytes after the end of the value.
@@ -33,7 +33,7 @@ pub enum DecodeError {
         limit: u64,
     },
     /// A tag byte selects no known variant.
-    #[error("{found} is no {what}")]
+    #[error("{found} is not a valid {what}")]
     UnknownTag {
         /// The kind of tag.
         what: &'static str,

@@ -20,10 +20,10 @@ pub struct Hlc {
 }
 
 impl Hlc {
-    /// Less than or equal to every stamp; stands for "never".
+    /// The least stamp; stands for "never".
     pub const ZERO: Self = Self { time: 0, replica: ReplicaId([0; 16]) };
-    /// Greater than or equal to every stamp; the neutral element of a minimum, and so "not known yet" where
-    /// the earliest stamp counts.
+    /// The greatest stamp: the neutral element of a minimum. It stands for "not known yet" where the earliest
+    /// stamp counts.
     pub const MAX: Self = Self { time: u64::MAX, replica: ReplicaId([0xff; 16]) };
 
     /// Builds a stamp from its parts. Milliseconds beyond 48 bits saturate.

@@ -146,8 +146,8 @@ impl EntityId {
         previous
     }
 
-    /// Adds or subtracts one, as `next` does for a byte; bytes that hold `carry` wrap around and carry
-    /// over to the byte before. `None` if all bytes carry.
+    /// Adds or subtracts one, as `next` does for a byte. A byte equal to `carry` wraps around and carries
+    /// over to the byte before it. `None` if all bytes carry.
     fn step(mut self, carry: u8, next: impl Fn(u8) -> u8) -> Option<Self> {
         for byte in self.0.iter_mut().rev() {
             let carries = *byte == carry;
@@ -186,8 +186,8 @@ impl From<Digest> for DeltaId {
     }
 }
 
-/// The host's handle for the other end of a link. Only the host knows what it stands for: an index in the
-/// simulator, a connection or a libp2p peer in production.
+/// The host's handle for the other end of a link. Only the host can interpret it: it is an index in the
+/// simulator, and a connection or a libp2p peer in production.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerId(pub u32);
 

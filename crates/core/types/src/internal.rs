@@ -6,9 +6,9 @@ use std::panic::Location;
 /// An invariant of Syncline's own code does not hold: a bug in the program, never the fault of a
 /// peer, a file or a disk.
 ///
-/// Whoever receives this error stops the replica, because its memory can no longer be trusted. The
-/// store is untouched: a step that fails commits nothing. A place that returns this error also has
-/// a `debug_assert!` of the same invariant, so that tests fail where the invariant broke.
+/// The host must stop a replica that returns this error, because its memory can no longer be trusted. The
+/// store is not changed: a step that fails commits nothing. Code that returns this error also has a
+/// `debug_assert!` of the same invariant, so tests fail where the invariant is broken.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "internal error at {location}: {invariant} does not hold; this replica has stopped, its store is unchanged; \
@@ -20,7 +20,8 @@ pub struct InternalError {
 }
 
 impl InternalError {
-    /// The error of `invariant`, a sentence that should have been true, at the place of the caller.
+    /// The error of a broken `invariant`, a sentence that should have been true, at the location of the
+    /// caller.
     #[track_caller]
     pub const fn broken(invariant: &'static str) -> Self {
         Self { invariant, location: Location::caller() }

@@ -22,7 +22,7 @@ const FAMILIES: [Family; 10] = [
             ("C3", "No delta is buffered and no sync is pending."),
             ("C4", "No timer of a pending action is set; heartbeats do not count."),
             ("C5", "All state digests are equal."),
-            ("C6", "No write is lost: the state that all agree on is that of the acknowledged writes."),
+            ("C6", "No write is lost: the common state is the one that the acknowledged writes imply."),
         ],
     ),
     (
@@ -51,7 +51,7 @@ const FAMILIES: [Family; 10] = [
         &[
             ("L1", "Any order, duplication or grouping of the same changes gives the same records and root."),
             ("L2", "Joining is idempotent, commutative and associative, for each type."),
-            ("L3", "Roots are equal if and only if the records are."),
+            ("L3", "Two states have equal roots if and only if they have equal records."),
             ("L4", "An index rebuilt from the records has the same root."),
             ("L5", "An input that is refused changes nothing."),
         ],

@@ -17,7 +17,7 @@ pub(crate) struct CommitCounter {
     last: u64,
 }
 
-/// A bijection that takes small counts far from small checksums: a damaged slot passes with probability 2⁻⁶⁴.
+/// A bijection that maps small counts to large checksums: a damaged slot passes with probability 2⁻⁶⁴.
 const fn checksum(count: u64) -> u64 {
     (count ^ 0x5379_6e63_6c69_6e65).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }

@@ -16,7 +16,7 @@ const DEFAULT_LIMIT: usize = 1 << 17;
 pub(crate) struct IndexCache {
     tries: RowRuns,
     unflushed: UnflushedRows,
-    /// An upper estimate of the cached nodes: one that changed again is counted again.
+    /// An upper bound of the number of cached nodes: a node that changes again is counted again.
     nodes: usize,
     limit: usize,
 }
@@ -76,7 +76,7 @@ impl IndexCache {
         self.nodes = 0;
     }
 
-    /// Notes that the engine has every row.
+    /// Records that the engine has every row.
     pub(crate) fn mark_flushed(&mut self) {
         self.unflushed = UnflushedRows::default();
     }

@@ -1,7 +1,7 @@
 //! The redo log of the index: one row for each batch whose index rows are not flushed yet.
 //!
 //! An entry holds, for each trie that the batch changed, the key of the trie and the
-//! [changes](syncline_store::Edit::redo_entry) in short, both with their lengths.
+//! [changes](syncline_store::Edit::redo_entry) in compact form, both with their lengths.
 
 use crate::engine_error;
 use fjall::{Keyspace, Readable, Snapshot};
@@ -15,7 +15,8 @@ const PREFIX_END: &[u8] = &[0, 4];
 /// A log of this many bytes is flushed: half a million changes, which are replayed in one to two seconds.
 const FULL_BYTES: usize = 1 << 25;
 
-/// The entries that the engine holds. Their contents stay on disk: only a store that is opened reads them.
+/// The entries that the engine stores. Their contents stay on disk: they are read only when a store is
+/// opened.
 #[derive(Debug, Default)]
 pub(crate) struct RedoRows {
     /// The keys of the entries, ascending.
@@ -24,7 +25,7 @@ pub(crate) struct RedoRows {
     bytes: usize,
 }
 
-/// The log entry of `batch`, empty if it does not change the index. `None` if one of its edits has no short
+/// The log entry of `batch`, empty if it does not change the index. `None` if one of its edits has no compact
 /// form, because the view that the batch was made on did not ask for it: such a batch cannot be logged.
 pub(crate) fn encode(batch: &WriteBatch) -> Option<Writer> {
     let mut entry = Writer::default();
@@ -54,8 +55,8 @@ pub(crate) fn entry_key(commit: u64) -> Key {
 }
 
 impl RedoRows {
-    /// Reads the log from the engine. Also gives the changes of each trie, those of all batches joined in the
-    /// order of commits, so that a node that changed often is looked up once.
+    /// Reads the log from the engine. Also returns the changes of each trie, concatenated over all batches in
+    /// the order of commits, so that a node that changed often is looked up once.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if an entry does not decode.

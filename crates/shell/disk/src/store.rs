@@ -17,7 +17,7 @@ const FORMAT_KEY: &[u8] = &[0, 1];
 const COMMITS_KEY: &[u8] = &[0, 2];
 const FORMAT: &[u8] = b"syncline store 2";
 /// How many bytes the engine gathers in memory before it sorts them into a file. A quarter of the engine's
-/// default gives a tenth more inserts a second, because every read searches the rows gathered so far.
+/// default allows a tenth more inserts per second, because every read searches the rows gathered so far.
 const MEMTABLE_BYTES: u64 = 16 << 20;
 
 /// A store in a folder. One process at a time can have it open.
@@ -60,7 +60,7 @@ impl DiskStore {
             commits: 0,
             cache: IndexCache::default(),
             redo_log: RedoRows::default(),
-            // Until all checks have passed: dropping a store that failed one must not write to it.
+            // Set until all checks have passed: dropping a store that failed a check must not write to it.
             failed: true,
         };
         store.check_format()?;
@@ -88,7 +88,9 @@ impl DiskStore {
         match self.view().read(FORMAT_KEY)? {
             Some(format) if *format == *FORMAT => Ok(()),
             Some(_) => Err(StoreError::Corrupt { what: "it is of another format".into() }),
-            None if self.counter.last() > 0 => Err(StoreError::Corrupt { what: "its rows are gone".into() }),
+            None if self.counter.last() > 0 => {
+                Err(StoreError::Corrupt { what: "its rows are missing".into() })
+            }
             None => {
                 let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
                 batch.insert(&self.rows, FORMAT_KEY, FORMAT);
@@ -118,7 +120,7 @@ impl DiskStore {
         Ok(())
     }
 
-    /// Writes the commit that a crash kept from the counter.
+    /// Writes the number of a commit after which a crash prevented the write of the counter.
     ///
     /// The counter's slots alternate with each commit. Without this write the next one would go to the slot of
     /// the last acknowledged commit, and if it were torn, only a count two commits older would be left.
@@ -151,9 +153,9 @@ impl DiskStore {
         Ok(())
     }
 
-    /// Writes the unflushed rows of the index, in one durable batch, and deletes the redo log. [`Store::apply`]
-    /// calls this when necessary, and so does dropping the store; a call besides makes the next opening
-    /// shorter. O(unflushed rows).
+    /// Writes the unflushed rows of the index, in one durable batch, and deletes the redo log.
+    /// [`Store::apply`] calls this when necessary, and so does dropping the store. An additional call makes
+    /// the next opening shorter. O(unflushed rows).
     ///
     /// # Errors
     /// As [`Store::apply`]. A failed flush loses nothing: the redo log is still there.
@@ -172,7 +174,8 @@ impl DiskStore {
                 None => writes.remove(&self.rows, &*key),
             }
         }
-        // In the same batch: an entry that outlived its rows would be replayed on a newer index.
+        // The entries are deleted in the same batch: an entry that survived the flush of its rows would be
+        // replayed on a newer index.
         for key in self.redo_log.keys() {
             writes.remove(&self.rows, &**key);
         }
@@ -226,7 +229,7 @@ impl DiskStore {
         OwnedWriteBatch::with_capacity(self.database.clone(), rows).durability(Some(PersistMode::SyncData))
     }
 
-    /// What holds between any two batches.
+    /// Checks the invariants that hold between any two batches.
     fn debug_check(&self) {
         debug_assert!(
             !self.redo_log.is_empty() || !self.cache.has_unflushed_rows(),
@@ -264,7 +267,7 @@ fn open_engine(path: &Path) -> Result<(Database, Keyspace), StoreError> {
         Ok((database, rows))
     });
     opened
-        .map_err(|_| StoreError::Corrupt { what: "the engine cannot make sense of its files".into() })?
+        .map_err(|_| StoreError::Corrupt { what: "the engine cannot read its files".into() })?
         .map_err(engine_error("open its files"))
 }
 
@@ -305,7 +308,7 @@ impl Store for DiskStore {
         }
         writes.insert(&self.rows, COMMITS_KEY, commit.to_be_bytes());
         writes.commit().map_err(engine_error("write a batch"))?;
-        // Only after the commit is durable: the counter promises that the batch is there.
+        // The counter is written only after the commit is durable, because it states that the batch exists.
         self.counter.write(commit)?;
         self.cache.record(&batch, entry.is_some())?;
         if let Some(entry) = entry {

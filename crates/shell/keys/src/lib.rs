@@ -28,8 +28,9 @@ use syncline_sync::{Authority, PublicKey, Scheme, Signature, Statement};
 pub struct Keypair(SigningKey);
 
 impl Keypair {
-    /// Derives the key pair from `seed`, as RFC 8032 section 5.1.5 says. Whoever knows the seed can write as the
-    /// replica: take it from a cryptographically secure source of randomness, and store it as a secret.
+    /// Derives the key pair from `seed`, as RFC 8032 section 5.1.5 specifies. Anyone who knows the seed can
+    /// write as the replica: draw the seed from a cryptographically secure source of randomness, and store it
+    /// as a secret.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(seed))
     }

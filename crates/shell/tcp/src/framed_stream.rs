@@ -72,7 +72,8 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
                 Ok(_) => {}
                 Err(error) => {
                     self.stop_reading();
-                    // A reset is how some peers close. Nothing complete is lost: that was taken above.
+                    // A reset is how some peers close. No complete string is lost: complete strings were
+                    // taken above.
                     match medium_error(&error) {
                         TransportError::Closed => {}
                         failure => return Err(failure),
@@ -131,7 +132,8 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
             Ok(Err(error)) => medium_error(&error),
             Err(_) => TransportError::Io(format!("the other end did not read for {budget:?}")),
         };
-        // The peer may have part of a string: whatever followed would be taken for its rest.
+        // The peer may have received part of a string, and would read anything that follows as the rest of
+        // it.
         self.is_writable = false;
         self.outbound.clear();
         Err(failure)

@@ -50,7 +50,7 @@ impl TcpConfig {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// Nobody listens at the address, or the network does not reach it. Retry later.
+    /// No process listens at the address, or the network does not reach it. Retry later.
     #[error("the other end cannot be reached: {0}")]
     Unreachable(#[source] io::Error),
     /// Connecting and greeting exceeded [`TcpConfig::greeting_budget`]. Retry later.
@@ -66,7 +66,7 @@ pub enum ConnectError {
         found: u8,
     },
     /// The peer has not proved that it has the shared key.
-    #[error("the other end holds another key, or somebody has changed its greeting")]
+    #[error("the other end has another key, or its greeting was altered")]
     WrongKey,
     /// The peer has the shared key, but replicates another context.
     #[error("the other end replicates another context")]
@@ -128,7 +128,7 @@ async fn say_hello<S: AsyncRead + AsyncWrite>(
     side: StreamSide,
     config: &TcpConfig,
 ) -> Result<TcpTransport<S>, ConnectError> {
-    // Only a short limit until the peer has proved itself.
+    // The limit is short until the peer has proved that it has the key.
     let mut stream = FramedStream::new(stream, GREETING_LIMIT, config.write_budget);
     let mut ours = [0; SALT_BYTES];
     getrandom::fill(&mut ours).map_err(|error| ConnectError::Random(error.to_string()))?;
@@ -144,7 +144,7 @@ async fn say_hello<S: AsyncRead + AsyncWrite>(
     let proof = encryption.seal(config.context.as_bytes()).map_err(TransportError::from)?;
     stream.write(&proof).await?;
     let context = encryption.open(&read(&mut stream).await?).map_err(|_| ConnectError::WrongKey)?;
-    // After the key: a peer without the key learns nothing about the context.
+    // The context is compared after the key, so a peer without the key learns nothing about the context.
     if context != config.context.as_bytes() {
         return Err(ConnectError::Context);
     }

@@ -54,21 +54,22 @@
 //!
 //! # Guarantees
 //!
-//! Without the shared key nobody can read a message, alter one undetected, insert one or replay one: the seal
-//! numbers the messages of a connection, and each connection has a key of its own. A frame that does not open,
-//! or is no message, is dropped and counted ([`TcpTransport::dropped`]); the session retransmits its request.
+//! Without the shared key it is impossible to read a message, to alter one undetected, to insert one or to
+//! replay one: the seal numbers the messages of a connection, and each connection has a key of its own. A
+//! frame that does not open, or is no message, is dropped and counted ([`TcpTransport::dropped`]); the
+//! session retransmits its request.
 //!
 //! # Limits
 //!
-//! - **There is no forward secrecy.** Connection keys are derived from the shared key and from salts that
-//!   anybody can see. Whoever learns the shared key can decrypt all recorded connections.
-//! - There are no identities. Whoever has the key can speak as any replica. To exclude one holder, all others
+//! - **There is no forward secrecy.** Connection keys are derived from the shared key and from salts that are
+//!   sent in the clear. An attacker who learns the shared key can decrypt all recorded connections.
+//! - There are no identities. A holder of the key can act as any replica. To exclude one holder, all others
 //!   need a new key.
 //! - The key must be random. A recorded greeting lets its observer test guesses offline, and passwords are
 //!   guessable.
 //! - Observers see addresses, the lengths and times of frames, and that the protocol is Syncline's.
 //! - A host on the path can delay and drop frames, and end the stream, for example by altering a length.
-//!   Sessions then fail or are repeated. A session never takes the end of a stream for convergence.
+//!   Sessions then fail or are repeated. A session never mistakes the end of a stream for convergence.
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)

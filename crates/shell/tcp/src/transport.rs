@@ -70,7 +70,8 @@ impl<S: AsyncRead + AsyncWrite> TcpTransport<S> {
         self.dropped
     }
 
-    /// Opens and decodes a received frame. A frame that is no message is counted, and gives `None`.
+    /// Opens and decodes a received frame. A frame that is not a message is counted, and the result is
+    /// `None`.
     fn open(&mut self, sealed: &[u8]) -> Option<Frame> {
         let cause = match self.encryption.open(sealed) {
             Ok(plain) => match Frame::from_wire(&plain, self.context) {
@@ -89,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite> SyncTransport for TcpTransport<S> {
     async fn send(&mut self, message: &StreamMessage<'_>) -> Result<(), TransportError> {
         let frame = Frame { incarnation: message.incarnation, message: message.message.clone().into_owned() };
         let plain = frame.to_wire(self.context);
-        // Before sealing: a refused message must not use up a number of the seal.
+        // This check comes before sealing: a refused message must not use up a counter value.
         if plain.len() > limits::MAX_FRAME_BYTES {
             return Err(FrameError::TooLarge { found: plain.len() }.into());
         }
@@ -102,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite> SyncTransport for TcpTransport<S> {
     }
 
     async fn recv(&mut self) -> Result<Option<StreamMessage<'static>>, TransportError> {
-        // Dropped frames are skipped: to the session they were lost in flight.
+        // Dropped frames are skipped: for the session they were lost in flight.
         while let Some(sealed) = self.stream.read().await? {
             if let Some(Frame { incarnation, message }) = self.open(&sealed) {
                 return Ok(Some(StreamMessage { incarnation, message: Cow::Owned(message) }));

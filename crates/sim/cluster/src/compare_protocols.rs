@@ -3,9 +3,10 @@
 //! The link is a model without faults: a frame takes half a round trip, plus the time that its bytes need at the
 //! link's bandwidth. Sessions, states and bytes are real.
 
+use crate::disk_view::SoundStore;
 use crate::scenarios::early_register;
 use syncline_storage::{ApplyContext, Interface, StorageError};
-use syncline_store::{MemoryStore, Store};
+use syncline_store::Store;
 use syncline_sync::{
     Delta, DeltaLog, Dot, FailureReason, Frame, Message, SessionProgress, SetDifference, StoreHost,
     Transaction, costs,
@@ -85,8 +86,8 @@ pub struct Measurement {
 #[derive(Clone, Debug)]
 pub struct StatePair {
     parameters: Comparison,
-    shared: MemoryStore,
-    sides: [MemoryStore; 2],
+    shared: SoundStore,
+    sides: [SoundStore; 2],
 }
 
 const CONTEXT: ContextId = ContextId([0xca; 32]);
@@ -131,8 +132,8 @@ impl Comparison {
     }
 
     /// Builds the state that both sides share.
-    fn shared(&self) -> Result<MemoryStore, StorageError> {
-        let mut store = MemoryStore::default();
+    fn shared(&self) -> Result<SoundStore, StorageError> {
+        let mut store = SoundStore::default();
         for from in (0..self.entities).step_by(STRIDE) {
             let mut state = Interface::open(store.view())?;
             for n in from..self.entities.min(from + STRIDE as u64) {
@@ -152,11 +153,11 @@ impl Comparison {
     }
 
     /// Writes the entities that only one side has.
-    fn write_difference(&self, side: u64, store: &mut MemoryStore) -> Result<(), StorageError> {
+    fn write_difference(&self, side: u64, store: &mut SoundStore) -> Result<(), StorageError> {
         let count = if side == 0 { self.difference / 2 } else { self.difference.div_ceil(2) };
         let whose = if side == 0 { "left" } else { "right" };
         for from in (0..count).step_by(STRIDE) {
-            let log = DeltaLog::load(store, DeltaLog::DEFAULT_RETENTION)?;
+            let log = DeltaLog::load(&store.view(), DeltaLog::DEFAULT_RETENTION)?;
             let context = ApplyContext::new(moment());
             let mut work = Transaction::begin(store.view(), log, context)?;
             for n in from..count.min(from + STRIDE as u64) {
@@ -188,7 +189,7 @@ impl StatePair {
         Self::with_difference(shared, parameters)
     }
 
-    fn with_difference(shared: MemoryStore, parameters: Comparison) -> Result<Self, StorageError> {
+    fn with_difference(shared: SoundStore, parameters: Comparison) -> Result<Self, StorageError> {
         let mut sides = [shared.clone(), shared.clone()];
         for (side, store) in (0..).zip(&mut sides) {
             parameters.write_difference(side, store)?;
@@ -224,7 +225,7 @@ impl StatePair {
         self
     }
 
-    fn host(&self, side: usize) -> Result<StoreHost<MemoryStore>, DriveError> {
+    fn host(&self, side: usize) -> Result<StoreHost<SoundStore>, DriveError> {
         let store = self.sides.get(side).cloned().unwrap_or_default();
         let mut host = StoreHost::open(store, CONTEXT, author(side as u64), moment())?;
         host.link = self.parameters.link;
@@ -349,7 +350,7 @@ pub struct LocatingCost {
 
 impl LocatingCost {
     fn measure(
-        [mut a, mut b]: [StoreHost<MemoryStore>; 2],
+        [mut a, mut b]: [StoreHost<SoundStore>; 2],
         stopwatch: &mut dyn FnMut() -> u64,
     ) -> Result<Self, DriveError> {
         let begun = stopwatch();

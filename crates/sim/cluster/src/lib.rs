@@ -7,6 +7,7 @@
 pub mod assertions;
 pub mod compare_protocols;
 pub mod convergence;
+mod disk_view;
 pub mod hostile;
 pub mod liveness;
 pub mod metrics;

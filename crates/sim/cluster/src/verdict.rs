@@ -217,7 +217,7 @@ pub enum Check {
         span: SimDuration,
     },
     /// A check of the user's own replica failed; see the module `custom` of `sync_sim`.
-    Own {
+    Custom {
         /// The name of the check: one or two words, always the same for the same bug.
         name: &'static str,
         /// The evidence in words.
@@ -249,9 +249,12 @@ impl fmt::Display for Check {
             Self::WrongValue { wrong, latest: Some(write) } => {
                 write!(f, "C6: {wrong}; the latest write there: {write}")
             }
-            Self::WrongValue { wrong, latest: None } => write!(f, "C6: {wrong}; nobody wrote there"),
+            Self::WrongValue { wrong, latest: None } => write!(f, "C6: {wrong}; no write affects it"),
             Self::HiddenDifference { node, detail } => {
-                write!(f, "C6: what nobody sees is not what was written: expected | {node} has: {detail}")
+                write!(
+                    f,
+                    "C6: the invisible records are not the join of the writes: expected | {node} has: {detail}"
+                )
             }
             Self::NotDurable { detail } => write!(f, "C6: an accepted write is on no disk: {detail}"),
             Self::CausalGap { node } => {
@@ -277,7 +280,7 @@ impl fmt::Display for Check {
             Self::Storm { of, count, span } => {
                 write!(f, "a storm: {count} {of} in {span}, and nothing that explains them")
             }
-            Self::Own { name, detail } => write!(f, "{name}: {detail}"),
+            Self::Custom { name, detail } => write!(f, "{name}: {detail}"),
             Self::HonestApart => {
                 write!(f, "the honest nodes have no way to each other that leads past the hostile ones")
             }
@@ -294,7 +297,7 @@ pub enum StopCondition {
     /// C1 to C5 hold, the workload is done, and every check passed.
     Converged,
     /// No work is unfinished and the digests differ: no event is left, or all nodes are up and linked, have
-    /// heard again and again that they differ, and do nothing about it.
+    /// received repeated heartbeats with a different root, and do not act on the difference.
     Diverged(ConvergenceBlockers),
     /// No event is left and some work is unfinished.
     Deadlock(ConvergenceBlockers),
@@ -302,7 +305,7 @@ pub enum StopCondition {
     MaxTime(ConvergenceBlockers),
     /// The event budget ran out.
     MaxEvents(ConvergenceBlockers),
-    /// The predicate of [`SimRuntime::run_until`](crate::runtime::SimRuntime::run_until) held.
+    /// The predicate of [`SimRuntime::run_until`](crate::runtime::SimRuntime::run_until) returned `true`.
     Manual,
     /// One of the checks failed.
     Violated(Check),

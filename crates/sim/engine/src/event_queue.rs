@@ -72,6 +72,7 @@ impl Level {
 
     /// The first slot that is not empty.
     fn first_slot(&self) -> Option<usize> {
+        // Without a set bit the result is 8, which is no index of a word: an empty level has no slot.
         let word = self.words.trailing_zeros() as usize;
         let bits = self.occupied.get(word)?;
         Some(word * 64 + bits.trailing_zeros() as usize)
@@ -107,6 +108,7 @@ impl<E> EventQueue<E> {
     // then moved as a whole, and the move would wait until the pieces have reached the cache.
     #[inline(always)]
     pub fn schedule(&mut self, time: SimTime, event: E) -> u64 {
+        // An event before `taken_at` would land in a slot that was passed, and break the order of time.
         let time = time.as_micros().max(self.taken_at);
         let number = self.scheduled;
         let queued = QueuedEvent { time, number, next: NONE, event: Some(event) };
@@ -156,6 +158,7 @@ impl<E> EventQueue<E> {
         let (level, slot, at) = loop {
             let (level, slot) = self.first_slot()?;
             let EventList { first, last } = self.levels[level].slots[slot];
+            // A single event is taken from any level. Its slot is empty afterwards, so the invariants hold.
             if level == 0 || first == last {
                 break (level, slot, first);
             }
@@ -186,6 +189,7 @@ impl<E> EventQueue<E> {
     pub fn retain(&mut self, keep: impl Fn(&E) -> bool) {
         for level in 0..self.levels.len() {
             for slot in 0..SLOTS {
+                // `taken_at` stays, so each event returns to its slot: once, and in the same order.
                 self.redistribute(level, slot, &keep);
             }
         }
@@ -245,6 +249,8 @@ impl<E> EventQueue<E> {
     /// Appends an event to the slot that its time selects.
     fn link(&mut self, at: u32, time: u64) {
         debug_assert!(time >= self.taken_at, "no event is scheduled before the one that was taken last");
+        // The highest bit in which the two differ gives the level. Zero has no logarithm, so `| 1` puts equal
+        // times on level 0.
         let level = ((time ^ self.taken_at) | 1).ilog2() / BITS;
         let slot = (time >> (BITS * level)) as usize % SLOTS;
         let level = level as usize;
@@ -256,6 +262,7 @@ impl<E> EventQueue<E> {
         level.occupied[slot / 64] |= 1 << (slot % 64);
         level.words |= 1 << (slot / 64);
         let EventList { first, last } = &mut level.slots[slot];
+        // Appending keeps events of one time in FIFO order. If `last` is `NONE`, the list is empty.
         let before = match self.events.get_mut(*last as usize) {
             Some(before) => &mut before.next,
             None => first,
@@ -274,6 +281,7 @@ impl<E> EventQueue<E> {
         let emptied = &mut self.levels[level];
         emptied.slots[slot] = EventList { first: NONE, last: NONE };
         emptied.occupied[slot / 64] &= !(1 << (slot % 64));
+        // Each mask summarizes the one below it: a bit is set exactly if something below it is not empty.
         if emptied.occupied[slot / 64] == 0 {
             emptied.words &= !(1 << (slot / 64));
             if emptied.words == 0 {

@@ -138,6 +138,7 @@ fn scaled(raw: u64, bound: u64) -> u64 {
 }
 
 fn fresh(seed: u64, stream: Stream) -> ChaCha8Rng {
+    // One key per seed. The number of the stream is the nonce of ChaCha, which makes the streams independent.
     let mut key = *b"\0\0\0\0\0\0\0\0syncline choices, v. 001";
     key[..8].copy_from_slice(&seed.to_le_bytes());
     let mut rng = ChaCha8Rng::from_seed(key);
@@ -223,6 +224,7 @@ impl Choices {
         if self.recording.is_some() || !self.replay.is_empty() {
             return wanted.map(|(choice, bound)| self.draw(stream, choice, bound));
         }
+        // `draw` without a tape scales one raw number per draw, too: recording a run must not change it.
         let rng = self.streams.get(self.seed, stream);
         wanted.map(|(_, bound)| scaled(rng.next_u64(), bound))
     }
@@ -239,6 +241,7 @@ impl Choices {
 
     /// True with a probability of `ppm` in a million.
     pub fn chance(&mut self, stream: Stream, choice: Choice, ppm: u32) -> bool {
+        // A certain outcome draws nothing: a fault that is off leaves its stream as it was.
         match ppm {
             0 => false,
             1_000_000.. => true,

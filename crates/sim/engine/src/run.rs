@@ -125,6 +125,7 @@ pub fn run<O: Observer>(observer: &mut O, limits: RunLimits) -> StopReason {
             Some(at) if at >= limits.max_time => return StopReason::MaxTime,
             Some(at) => observer.before_event(at),
         }
+        // Healing in `before_event` may have removed the last event. Then the loop checks for the end again.
         if let Some(report) = observer.world_mut().step() {
             observer.observe(report);
         }

@@ -320,7 +320,7 @@ impl<A: Explorable> Collapse<A> {
             LocalEvent::Frame(frame) => {
                 let InternedFrame { from, incarnation, bytes, .. } = self.frames[frame as usize].clone();
                 self.feed(&mut local, Input::Frame { from, bytes: &bytes }, now, crash, &mut step);
-                // A frame that was refused took no effect, and a crash clears what the node has heard.
+                // A refused frame has no effect, and a crash clears the incarnations that the node has seen.
                 if step.refused.is_none() && crash == CrashPlace::Never {
                     let newest = local.heard.entry(from).or_default();
                     step.stale = incarnation < *newest;

@@ -12,7 +12,7 @@ use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Notice;
 use syncline_store::MemoryStore;
-use syncline_sync::{DeltaRefusal, FailureReason, Outcome};
+use syncline_sync::{FailureReason, Outcome};
 use syncline_types::Digest;
 
 /// One step of one node, as the invariants see it.
@@ -114,13 +114,13 @@ impl ReplicaInvariants {
                 }
                 self.expected = self.oracle.root().unwrap_or_default();
             }
-            Notice::DeltaRefused { .. }
-            | Notice::DeltaDiscarded {
-                refusal: DeltaRefusal::Malformed | DeltaRefusal::NotAMember | DeltaRefusal::BadSignature,
-            } => return Some(Check::HonestFrameRefused { node: self.name(node) }),
+            Notice::DeltaRefused { .. } => return Some(Check::HonestFrameRefused { node: self.name(node) }),
+            Notice::DeltaDiscarded { refusal } if refusal.is_fault_of_author() => {
+                return Some(Check::HonestFrameRefused { node: self.name(node) });
+            }
             Notice::DeltaApplied { .. }
             | Notice::DeltaDiscarded { .. }
-            | Notice::DeltasStranded { .. }
+            | Notice::PendingDeltasDropped { .. }
             | Notice::WriteRefused { .. } => {}
         }
         None

@@ -141,8 +141,9 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         self.collapse.plan_write(node, write.op);
     }
 
-    /// Searches until no state is left, a defect is found, a bound of the scope is reached, or `go_on` returns
-    /// `false`. It is called regularly with the progress. Memory is O(states), time O(states × moves).
+    /// Searches until no state is left, a defect is found, a bound of the scope is reached, or `go_on`
+    /// returns `false`. `go_on` is called regularly with the progress. Memory is O(states), time O(states ×
+    /// moves).
     pub fn run(&mut self, go_on: &mut dyn FnMut(&SearchProgress) -> bool) -> SearchReport {
         let mut search = SearchState::default();
         let mut depth = 0;

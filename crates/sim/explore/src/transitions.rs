@@ -153,7 +153,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         let plain = moves.len();
         let left = state.budget;
         for at in 0..plain {
-            // Losing a frame that nobody receives changes nothing: delivering it has the same effect.
+            // Losing a frame that no node receives changes nothing: delivering it has the same effect.
             if let Move::Deliver { frame, crash, .. } = moves[at]
                 && self.is_received(state, frame)
             {

@@ -180,10 +180,10 @@ const TABLE: &str = "\
 
 Deliberate bugs, each of a kind that real projects shipped, switched on one at a time. Made by
 `crates/sim/facade/tests/canaries.rs`. *Seeds* is how many runs it takes until one fails: the median over the ranges of
-seeds from 0, from 1000 and from 2000. The first case that fails is then shrunk (`syncline shrink`); where that keeps
-20 causes or more, that of the next range is, and 20 in all three fail the build. *Causes* are writes, crashes,
-partitions, frames that something was done to, and initial entities (a run of them, as in `alice/0..300`, is one). *Times* is the most events that a run with the bug took, in those of the same run without it.
-Without its bug every case here converges, the found one and the small one.
+seeds from 0, from 1000 and from 2000. The first case that fails is then shrunk (`syncline shrink`); if
+20 causes or more remain, the first failing case of the next range is shrunk, and 20 in all three ranges fail the build. *Causes* are writes, crashes,
+partitions, frames with a fault, and initial entities (a run of them, as in `alice/0..300`, is one). *Times* is the most events of a run with the bug, divided by the events of the same run without it.
+Without the bug, both the found case and the shrunk case converge.
 
 | bug | seeds | found as | times | causes | after shrinking | what is left | runs |
 | --- | ---: | --- | ---: | ---: | ---: | --- | ---: |

@@ -209,6 +209,14 @@ fn pinned_case_fails_as_its_seed() {
 }
 
 #[test]
+fn pinning_keeps_each_scripted_line_once() {
+    let text = LOST.replace("script = [", "script = [{ at = \"500ms\", join = \"d\" },");
+    let lab = Lab::new(Sharing);
+    let pinned = lab.shrink(&text.parse().unwrap(), 0, &mut |_| true).unwrap().case;
+    assert_eq!(pinned.script.len(), 3, "{}", pinned.to_text().unwrap());
+}
+
+#[test]
 fn rejects_lines_for_other_replicas() {
     let lab = Lab::new(Sharing);
     for (text, expected) in [

@@ -182,11 +182,11 @@ fn stopped_run_names_excluded_nodes() {
 
 #[test]
 fn honest_nodes_back_off_from_adversaries() {
-    assert!(sessions_with_a_liar() < 40, "{} sessions", sessions_with_a_liar());
+    assert!(sessions_with_an_adversary() < 40, "{} sessions", sessions_with_an_adversary());
 }
 
 /// The number of sessions that honest nodes start in two minutes with a node that rejects them all.
-fn sessions_with_a_liar() -> u64 {
+fn sessions_with_an_adversary() -> u64 {
     let faults =
         FaultConfig::light_chaos().with_hostile(1).with_lies([Lie::BrokenRecords]).with_lie_rate(1.0);
     let config = SimConfig::with_seed(3).with_faults(faults).with_max_time(SimTime::from_secs(200));
@@ -453,7 +453,7 @@ mod without_a_refusal {
     #[test]
     fn detects_missing_backoff() {
         canary::set(Some(Canary::FailuresForgiven));
-        let sessions = sessions_with_a_liar();
+        let sessions = sessions_with_an_adversary();
         canary::set(None);
         assert!(sessions >= 40, "{sessions} sessions");
     }

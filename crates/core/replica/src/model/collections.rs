@@ -26,7 +26,7 @@ fn page<V: ReadView, T: Data>(
         let entries = state.children(target.id, after, PAGE)?;
         debug_assert!(entries.len() <= PAGE, "a page of children is bounded");
         for entry in &entries {
-            // Checked before `after` moves: the next page begins with this entry.
+            // This check comes before `after` moves: the next page begins with this entry.
             if found.len() == limit {
                 return Ok((found, after));
             }
@@ -53,7 +53,7 @@ fn ordered<V: ReadView, T: Data>(
     limit: usize,
 ) -> Result<Vec<T>, ReadError> {
     let mut found = Vec::new();
-    // The closure cannot return an error, so that the first one is carried out of it here.
+    // The closure cannot return an error, so the first error is stored here.
     let mut failure = None;
     let from = from.map(Data::to_data).unwrap_or_default();
     walk(state, target.id, &from, |id, label| {
@@ -80,8 +80,8 @@ macro_rules! maps {
         handle!($name<K, H>);
 
         impl<K: Data, H: Handle> $name<K, H> {
-            /// Creates the collection, so that its parent lists it among its keys. Its contents can be written
-            /// without that.
+            /// Creates the collection, so that its parent lists it among its keys. Writing its contents does
+            /// not require this.
             pub fn create(&self) -> Operation {
                 create(&self.target, Collection::$name)
             }
@@ -91,7 +91,7 @@ macro_rules! maps {
                 H::at(self.target.$child(&key.to_data()))
             }
 
-            /// Deletes the entry of `key`, and everything below it that is known.
+            /// Deletes the entry of `key`, and all of its descendants that are known here.
             pub fn remove(&self, key: &K) -> Operation {
                 Operation::Delete { target: self.target.$child(&key.to_data()) }
             }
@@ -153,8 +153,8 @@ macro_rules! sets {
         handle!($name<T>);
 
         impl<T: Data> $name<T> {
-            /// Creates the collection, so that its parent lists it among its keys. Its contents can be written
-            /// without that.
+            /// Creates the collection, so that its parent lists it among its keys. Writing its contents does
+            /// not require this.
             pub fn create(&self) -> Operation {
                 create(&self.target, Collection::$name)
             }
@@ -164,7 +164,7 @@ macro_rules! sets {
                 Operation::AddElement { target: self.target.$child(&element.to_data()) }
             }
 
-            /// Removes an element from the set, as far as its adds are known here.
+            /// Removes an element from the set. Only the adds that are known here are removed.
             pub fn remove(&self, element: &T) -> Operation {
                 Operation::RemoveElement { target: self.target.$child(&element.to_data()) }
             }
@@ -207,7 +207,8 @@ impl<T: Data> SortedSet<T> {
     }
 }
 
-/// Items in an order that the application makes. An item keeps its place whatever is inserted around it.
+/// Items in an order that the application determines. Insertions do not change the relative order of existing
+/// items.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct List<H> {
     target: Target,
@@ -217,8 +218,8 @@ pub struct List<H> {
 handle!(List<H>);
 
 impl<H: Handle> List<H> {
-    /// Creates the collection, so that its parent lists it among its keys. Its contents can be written
-    /// without that.
+    /// Creates the collection, so that its parent lists it among its keys. Writing its contents does not
+    /// require this.
     pub fn create(&self) -> Operation {
         create(&self.target, Collection::List)
     }
@@ -285,7 +286,7 @@ nested! {
     List<H>, List;
 }
 
-/// One value for each replica, which only that replica writes.
+/// One value for each replica, which only that replica may write.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UserStorage<T> {
     target: Target,
@@ -295,8 +296,8 @@ pub struct UserStorage<T> {
 handle!(UserStorage<T>);
 
 impl<T: Data> UserStorage<T> {
-    /// Creates the collection, so that its parent lists it among its keys. Its contents can be written
-    /// without that.
+    /// Creates the collection, so that its parent lists it among its keys. Writing its contents does not
+    /// require this.
     pub fn create(&self) -> Operation {
         create(&self.target, Collection::UserStorage)
     }
@@ -334,8 +335,8 @@ pub struct FrozenStorage<K, T> {
 handle!(FrozenStorage<K, T>);
 
 impl<K: Data, T: Data> FrozenStorage<K, T> {
-    /// Creates the collection, so that its parent lists it among its keys. Its contents can be written
-    /// without that.
+    /// Creates the collection, so that its parent lists it among its keys. Writing its contents does not
+    /// require this.
     pub fn create(&self) -> Operation {
         create(&self.target, Collection::FrozenStorage)
     }

@@ -2,7 +2,7 @@
 
 /// Bytes that do not encode a value of the expected type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("these bytes are no {wanted}")]
+#[error("these bytes do not encode a {wanted}")]
 pub struct DataError {
     /// The expected type, in words.
     pub wanted: &'static str,

@@ -1,8 +1,8 @@
 //! Typed handles: the replicated types for applications.
 //!
-//! A handle is the target of an entity and the type of its value. The writing methods of a handle make an
-//! [`Operation`], to be passed to the replica; its reading methods look at a state. Handles hold no data and
-//! cost nothing to make.
+//! A handle combines the target of an entity with the type of its value. The write methods of a handle return
+//! an [`Operation`] for the replica; its read methods read a state. Handles contain no data and are cheap to
+//! create.
 //!
 //! ```
 //! use syncline_replica::model::{Counter, List, Map, Register, Text};
@@ -22,14 +22,15 @@
 //! | [`Map`] | entry by entry | that of the entry | O(1) an entry |
 //! | [`SortedMap`] | the same | one row more | O(log n) to a key, then O(1) an entry |
 //! | [`Set`], [`SortedSet`] | an add that no remove has seen wins (Bieniusa et al., 2012) | O(replicas) | as maps |
-//! | [`List`] | items keep their places; Fugue order (Weidner, Kleppmann, 2023) | O(position) to find the item | O(1) an item |
-//! | [`Text`] | all inserted characters stay in order; Fugue order | O(n log n) in the runs of the text | the same |
+//! | [`List`] | insertions keep the order of items; Fugue order (Weidner, Kleppmann, 2023) | O(position) to find the item | O(1) an item |
+//! | [`Text`] | insertions keep the order of characters; Fugue order | O(n log n) in the runs of the text | the same |
 //! | [`UserStorage`] | each replica's own last write | O(1) | O(1) an entry |
 //! | [`FrozenStorage`] | the earliest write | O(1) | O(1) an entry |
 //! | [`Merged`] | the application's own function | one merge | O(1) |
 //! | [`Opaque`] | as a register; counted as a value of unknown type | O(1) | O(1) |
 //!
-//! To delete a collection hides everything that was written below it before; later writes are visible.
+//! Deleting a collection hides everything below it that was written before the delete; later writes are
+//! visible.
 
 mod collections;
 mod data;
@@ -51,13 +52,13 @@ use syncline_types::EntityId;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the names of the fields and the messages say all")]
 pub enum ReadError {
-    /// The entity holds a value of another type.
+    /// The entity has a value of another type.
     #[error("{id} is a {found}; it was read as a {wanted}")]
     WrongType { id: EntityId, found: CrdtType, wanted: CrdtType },
     /// The bytes of a value or key do not encode a value of the handle's type.
     #[error("{id}: {error}")]
     Data { id: EntityId, error: DataError },
-    /// The state itself failed.
+    /// The state cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -75,7 +76,7 @@ pub trait Handle: Sized {
         Self::at(Target::named(name.as_bytes()))
     }
 
-    /// Deletes the entity, and everything below it that is known.
+    /// Deletes the entity, and all of its descendants that are known here.
     fn delete(&self) -> Operation {
         Operation::Delete { target: self.target().clone() }
     }
@@ -86,9 +87,9 @@ pub trait Handle: Sized {
     }
 }
 
-/// A handle of something that a list can hold.
+/// The handle of a type that can be a list item.
 pub trait ListItem: Handle {
-    /// What a new item starts with.
+    /// The initial value of a new item.
     type Start;
     /// The item to insert.
     fn item(start: Self::Start) -> Item;

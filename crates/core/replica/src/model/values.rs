@@ -25,7 +25,7 @@ macro_rules! registers {
                 Operation::$operation { target: self.target.clone(), bytes: value.to_data() }
             }
 
-            /// The visible value; `None` if nothing is written or it is deleted.
+            /// The visible value; `None` if no value was written or the value is deleted.
             pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<Option<T>, ReadError> {
                 let Some(record) = visible(state, &self.target)? else { return Ok(None) };
                 let Value::$value(register) = &record.value else {
@@ -70,7 +70,7 @@ impl GrowCounter {
         Operation::Increment { target: self.target.clone(), by }
     }
 
-    /// The sum of the counts of all replicas; zero if nobody has counted.
+    /// The sum of the counts of all replicas; zero if no replica has counted.
     pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<u128, ReadError> {
         match visible(state, &self.target)? {
             None => Ok(0),
@@ -82,7 +82,7 @@ impl GrowCounter {
     }
 }
 
-/// A counter that goes both ways (PN-Counter).
+/// A counter that can be incremented and decremented (PN-Counter).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Counter {
     target: Target,
@@ -97,7 +97,7 @@ impl Counter {
         Operation::Change { target: self.target.clone(), by }
     }
 
-    /// The sum of the counts of all replicas; zero if nobody has counted.
+    /// The sum of the counts of all replicas; zero if no replica has counted.
     pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<i128, ReadError> {
         match visible(state, &self.target)? {
             None => Ok(0),
@@ -119,7 +119,7 @@ pub struct Text {
 handle!(Text);
 
 impl Text {
-    /// Inserts before the `at`-th character; the length of the text appends.
+    /// Inserts before the `at`-th character; an `at` equal to the length of the text appends.
     pub fn insert(&self, at: usize, text: &str) -> Operation {
         Operation::InsertText { target: self.target.clone(), at, text: text.to_owned() }
     }
@@ -129,7 +129,7 @@ impl Text {
         Operation::DeleteText { target: self.target.clone(), at, count }
     }
 
-    /// The visible text; empty if nobody has written.
+    /// The visible text; empty if no text was written.
     pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<String, ReadError> {
         match visible(state, &self.target)? {
             None => Ok(String::new()),
@@ -157,7 +157,7 @@ impl Merged {
         Operation::Merge { target: self.target.clone(), name: name.to_owned(), bytes: state.to_vec() }
     }
 
-    /// The merged state; `None` if nothing is written or it is deleted.
+    /// The merged state; `None` if no state was written or the value is deleted.
     pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<Option<Vec<u8>>, ReadError> {
         match visible(state, &self.target)? {
             None => Ok(None),

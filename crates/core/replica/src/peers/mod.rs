@@ -1,5 +1,5 @@
-//! What this replica knows of its peers, and the policy that follows from it: who is asked, how long an
-//! answer may take, and who is left alone for how long.
+//! The records of peers, and the policy that follows from them: which peers are selected, how long a response
+//! may take, and how long the replica backs off from a peer.
 
 mod record;
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use syncline_sync::{Membership, Rejection, SyncProtocolKind};
 use syncline_types::{Choice, Digest, Entropy, PeerId, ReplicaId, SimDuration, SimTime};
 
-/// The records of all peers that were ever heard of, and which of them can be reached now.
+/// The records of all peers seen so far, and which of them are reachable now.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerTable {
     records: BTreeMap<PeerId, PeerRecord>,
@@ -21,8 +21,8 @@ pub(crate) struct PeerTable {
 }
 
 impl PeerTable {
-    /// A table of nobody. `first_timeout` is the time that a peer may take to answer before a round trip
-    /// was measured; the pause after a failure is `backoff_min`, and doubles up to `backoff_max`.
+    /// An empty table. `first_timeout` is the timeout of a request to a peer whose round trip has not been
+    /// measured. The pause after a failure is `backoff_min`, and doubles up to `backoff_max`.
     pub(crate) fn new(
         first_timeout: SimDuration,
         backoff_min: SimDuration,
@@ -39,7 +39,7 @@ impl PeerTable {
         self.reachable.contains(&peer)
     }
 
-    /// From now on these peers can be reached, and no others. Says whether one of them is new.
+    /// Sets the peers that are reachable from now on. Returns whether one of them was not reachable before.
     pub(crate) fn set_reachable(&mut self, peers: Arc<[PeerId]>) -> bool {
         let mut any_new = false;
         for peer in peers.iter().filter(|peer| !self.reachable.contains(peer)) {
@@ -54,7 +54,7 @@ impl PeerTable {
         &self.records
     }
 
-    /// The record of a peer; an empty one if it was never heard of.
+    /// The record of a peer; an empty record if the peer is new.
     pub(crate) fn record(&mut self, peer: PeerId) -> &mut PeerRecord {
         self.records.entry(peer).or_default()
     }
@@ -74,21 +74,21 @@ impl PeerTable {
         self.records.get(&peer)?.round_trip_us()
     }
 
-    /// How long to wait for the answer to the `attempt`-th sending of a request.
+    /// The timeout of the `attempt`-th transmission of a request.
     pub(crate) fn timeout(&mut self, peer: PeerId, attempt: u32, entropy: &mut dyn Entropy) -> SimDuration {
         let first = self.first_timeout;
         self.record(peer).timeout(attempt, first, entropy)
     }
 
-    /// A session with a peer failed. Gives the pause before the next one.
+    /// Handles the failure of a session with a peer. Returns the pause before the next session.
     pub(crate) fn on_failure(&mut self, peer: PeerId, entropy: &mut dyn Entropy) -> SimDuration {
         let min = self.backoff_min;
         let max = self.backoff_max;
         self.record(peer).on_failure(min, max, entropy)
     }
 
-    /// Starts no session with a peer for a while, unless that is so already. Gives the time from which one
-    /// may start.
+    /// Backs off from a peer, unless the replica does so already. Returns the time from which a session may
+    /// start.
     pub(crate) fn back_off(&mut self, peer: PeerId, now: SimTime, entropy: &mut dyn Entropy) -> SimTime {
         if self.record(peer).not_before() <= now {
             let pause = self.on_failure(peer, entropy);
@@ -97,8 +97,8 @@ impl PeerTable {
         self.record(peer).not_before()
     }
 
-    /// Up to `count` reachable peers other than `except`, at random; if there are no more than that, all of
-    /// them in their order.
+    /// Up to `count` reachable peers other than `except`, at random. If there are at most `count`, all of
+    /// them in ascending order.
     pub(crate) fn pick(
         &self,
         count: usize,
@@ -120,8 +120,9 @@ impl PeerTable {
         peers
     }
 
-    /// What is offered to a peer, of `protocols`. States alone are compared with a peer whose deltas were
-    /// refused: it may be honest and know of other members, and then its state is what this replica lacks.
+    /// Those of `protocols` that are offered to a peer. A peer whose deltas were refused is offered no
+    /// exchange of deltas, only comparisons of states: it may be an honest peer with another view of the
+    /// membership, and its state may contain writes that this replica lacks.
     pub(crate) fn offered(&self, peer: PeerId, protocols: &[SyncProtocolKind]) -> Vec<SyncProtocolKind> {
         let mut offered = protocols.to_vec();
         if self.records.get(&peer).is_some_and(PeerRecord::compares_only_states) {
@@ -130,15 +131,15 @@ impl PeerTable {
         offered
     }
 
-    /// Takes in who a peer says it is, with the verdict on the handshake that said so. An implausible
-    /// handshake leaves the peer unknown, so that nothing that follows it is served.
+    /// Records the identity that a peer claims in a handshake, given the verdict on that handshake. After an
+    /// implausible handshake the peer stays unknown, so its later requests are not served.
     pub(crate) fn identify(&mut self, peer: PeerId, replica: ReplicaId, vetted: Result<(), Rejection>) {
         let known = (vetted != Err(Rejection::Implausible)).then_some(replica);
         self.record(peer).set_replica(known);
     }
 
-    /// Whether a request that is no handshake is served. The handshake before it says who asks, and nothing
-    /// else does: the host vouches for all frames of one peer being of one replica.
+    /// Whether a request other than a handshake is served. Only the handshake before it identifies the peer:
+    /// the host guarantees that all frames of one peer come from one replica.
     pub(crate) fn admit(&mut self, peer: PeerId, membership: &Membership) -> Result<(), Rejection> {
         let replica = self.record(peer).replica();
         if *membership == Membership::Open {
@@ -153,7 +154,7 @@ impl PeerTable {
     }
 }
 
-/// `span`, up to a quarter longer, so that replicas do not act in step.
+/// `span` plus a jitter of up to a quarter, so that replicas do not act at the same time.
 pub(crate) fn jittered(span: SimDuration, entropy: &mut dyn Entropy) -> SimDuration {
     span + SimDuration::from_micros(entropy.below(Choice::TimerJitter, span.as_micros() / 4))
 }

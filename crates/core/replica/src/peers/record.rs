@@ -1,34 +1,35 @@
-//! What is known of one peer.
+//! The record of one peer.
 
 use super::jittered;
 use syncline_sync::SessionId;
 use syncline_types::{Digest, Entropy, ReplicaId, SimDuration, SimTime, canary};
 
-/// Speed, health and last announced root of a peer. Lost in a crash; nothing but the pace depends on it.
+/// Speed, health and last announced root of a peer. The record is lost in a crash; only the pace of syncs
+/// depends on it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct PeerRecord {
     /// The highest incarnation seen.
     incarnation: u64,
     /// The latest session that the peer started with this replica.
     newest_session: SessionId,
-    /// The replica that the peer said it is, in the last handshake that it started.
+    /// The replica id that the peer claimed in its last handshake.
     replica: Option<ReplicaId>,
-    /// The peer gave deltas that were refused: until it has converged with this replica, only states are
+    /// The peer sent deltas that were refused. Until a session with it has converged, only states are
     /// compared with it.
     only_states: bool,
     /// The root that the peer last announced.
     root: Option<Digest>,
-    /// Failed sessions in a row.
+    /// The number of consecutive failed sessions.
     failures: u32,
-    /// Sessions in a row that ended without an answer in time; the peer may just be slow.
+    /// The number of consecutive sessions that timed out; the peer may just be slow.
     silences: u32,
-    /// Sessions in a row that changed nothing here and left another sync pending.
+    /// The number of consecutive sessions that changed nothing here and left another sync pending.
     fruitless: u32,
     /// The root of this replica after the last session that left another sync pending.
     root_when_fruitless: Digest,
     /// No session may start before this time.
     not_before: SimTime,
-    /// The last session ended because the peer did not answer.
+    /// Whether the last session ended because the peer did not answer.
     is_silent: bool,
     /// Smoothed round-trip time and its variation, in microseconds (RFC 6298).
     round_trip: Option<(u64, u64)>,
@@ -36,13 +37,13 @@ pub(crate) struct PeerRecord {
 
 const SHORTEST_TIMEOUT: SimDuration = SimDuration::from_millis(40);
 const LONGEST_TIMEOUT: SimDuration = SimDuration::from_secs(60);
-/// Sessions in a row that may change nothing here and leave another sync pending. A peer that goes on like
-/// that announces writes and never shows them: this replica backs off from it.
+/// The most consecutive sessions that may change nothing here and leave another sync pending. A peer that
+/// exceeds this announces writes and never sends them, so this replica backs off from it.
 const MAX_FRUITLESS: u32 = 3;
 
 impl PeerRecord {
-    /// Takes in the incarnation of a frame. Says whether the frame may be handled: one from before the last
-    /// restart of its sender may contradict what the sender knows now.
+    /// Records the incarnation of a frame. Returns whether the frame may be handled: a frame from before the
+    /// last restart of its sender may contradict the sender's present state.
     pub(crate) fn accept_incarnation(&mut self, incarnation: u64) -> bool {
         if incarnation < self.incarnation && !canary!(StaleFrameAccepted) {
             return false;
@@ -51,8 +52,8 @@ impl PeerRecord {
         true
     }
 
-    /// Takes in a handshake of `session`. Says whether it is the newest: an older one is a late copy of a
-    /// handshake that its sender has given up.
+    /// Records a handshake of `session`. Returns whether the session is the newest: an older handshake is a
+    /// late copy, and its sender has abandoned the session.
     pub(crate) fn accept_session(&mut self, session: SessionId) -> bool {
         if session < self.newest_session {
             return false;
@@ -81,8 +82,8 @@ impl PeerRecord {
         self.only_states
     }
 
-    /// Takes in a measured round trip of a request that was sent once. The answer to a repeated request
-    /// may belong to either sending (Karn's algorithm).
+    /// Records a measured round trip of a request that was sent once. The response to a retransmitted request
+    /// may belong to either transmission (Karn's algorithm).
     pub(crate) fn on_round_trip(&mut self, span: SimDuration) {
         let sample = span.as_micros();
         self.silences = 0;
@@ -98,8 +99,8 @@ impl PeerRecord {
         self.round_trip.map(|(mean, _)| mean)
     }
 
-    /// How long to wait for the answer to the `attempt`-th sending of a request. Until a round trip was
-    /// measured, each session that ended in silence doubles the time, so that a far peer is reached in the end.
+    /// The timeout of the `attempt`-th transmission of a request. Until a round trip was measured, each
+    /// session that timed out doubles the timeout, so that a distant peer is eventually reached.
     pub(crate) fn timeout(&self, attempt: u32, first: SimDuration, entropy: &mut dyn Entropy) -> SimDuration {
         let base = match self.round_trip {
             Some((mean, spread)) => SimDuration::from_micros(mean + 4 * spread),
@@ -110,13 +111,14 @@ impl PeerRecord {
         jittered(repeated.min(LONGEST_TIMEOUT), entropy)
     }
 
-    /// The peer can be reached now and could not before: its earlier silences say nothing any more.
+    /// Handles a peer that has become reachable: its earlier timeouts do not count any more.
     pub(crate) const fn on_reachable(&mut self) {
         self.on_heard();
         self.silences = 0;
     }
 
-    /// A frame of the peer arrived. A peer that seemed gone is back, and may be asked at once.
+    /// Handles the arrival of a frame of the peer. A session with a peer that had not answered may start at
+    /// once.
     pub(crate) const fn on_heard(&mut self) {
         if self.is_silent {
             self.is_silent = false;
@@ -125,7 +127,7 @@ impl PeerRecord {
         }
     }
 
-    /// A session went well.
+    /// Handles a session that ended without a failure.
     pub(crate) const fn on_success(&mut self) {
         self.failures = 0;
         self.fruitless = 0;
@@ -133,20 +135,20 @@ impl PeerRecord {
         self.not_before = SimTime::ZERO;
     }
 
-    /// A session ended with equal states, whose root is `root`.
+    /// Handles a session that ended with equal states, whose root is `root`.
     pub(crate) const fn on_converged(&mut self, root: Digest) {
         self.root = Some(root);
         self.only_states = false;
         self.on_success();
     }
 
-    /// Deltas of the peer did not pass the gate.
+    /// Handles deltas of the peer that did not pass the gate.
     pub(crate) const fn on_unauthorized_deltas(&mut self) {
         self.only_states = true;
     }
 
-    /// A session ended with another sync pending, and `root` is ours now. Says whether that happens so
-    /// often without an effect that it is a failure.
+    /// Handles a session that left another sync pending; `root` is our root now. Returns whether this has
+    /// happened so often without an effect that it counts as a failure.
     pub(crate) fn on_sync_pending(&mut self, root: Digest) -> bool {
         let fruitless = if root == self.root_when_fruitless { self.fruitless.saturating_add(1) } else { 0 };
         let failed = fruitless > MAX_FRUITLESS;
@@ -158,14 +160,15 @@ impl PeerRecord {
         failed
     }
 
-    /// A session ended without an answer: the measured round-trip time cannot be trusted any more.
+    /// Handles a session that timed out: the measured round-trip time cannot be trusted any more.
     pub(crate) const fn on_silence(&mut self) {
         self.is_silent = true;
         self.silences = self.silences.saturating_add(1);
         self.round_trip = None;
     }
 
-    /// A session failed. Gives the pause before the next one, which is twice the last pause.
+    /// Handles a failed session. Returns the pause before the next session, which is twice the previous
+    /// pause.
     pub(crate) fn on_failure(
         &mut self,
         min: SimDuration,
@@ -178,7 +181,7 @@ impl PeerRecord {
         jittered(pause, entropy)
     }
 
-    /// No session may start before `time`, whatever the peer announces meanwhile.
+    /// Delays the next session until `time`, whatever the peer announces meanwhile.
     pub(crate) const fn rest_until(&mut self, time: SimTime) {
         self.not_before = time;
     }
@@ -239,7 +242,7 @@ mod tests {
         let mut peer = PeerRecord::default();
         let root = Digest([1; 32]);
         let failed: Vec<bool> = (0..6).map(|_| peer.on_sync_pending(root)).collect();
-        // The count goes back to zero with each success, so that the first four are no failures.
+        // Each success resets the count to zero, so the first four are no failures.
         assert_eq!(failed, [false, false, false, false, true, true]);
         assert!(!peer.on_sync_pending(Digest([2; 32])), "the state has changed");
     }

@@ -1,4 +1,4 @@
-//! Writes going out, deltas coming in, and the search for missing ones.
+//! Outgoing writes, incoming deltas, and the search for missing deltas.
 
 use super::{Replica, StepContext};
 use crate::effects::Notice;
@@ -11,11 +11,11 @@ use syncline_store::{Bytes, ReadView};
 use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, PushOutcome};
 use syncline_types::{Decode, PeerId, canary, limits};
 
-/// What became of a delta that arrived.
+/// The fate of a delta that arrived.
 enum DeltaFate {
-    /// It was applied, or it waits in the buffer.
+    /// The delta was applied, or it waits in the buffer.
     Accepted,
-    /// It had no effect.
+    /// The delta had no effect.
     Refused(Refusal),
 }
 
@@ -57,7 +57,7 @@ impl<V: ReadView> Replica<V> {
         Ok(write.actions)
     }
 
-    /// Sends a delta to peers picked at random.
+    /// Sends a delta to randomly selected peers.
     fn spread(&self, delta: Delta, except: Option<PeerId>, step: &mut StepContext<'_, V>) {
         let peers = self.peers.pick(self.config.gossip_fanout, except, step.entropy);
         self.broadcast(&peers, Message::Gossip(Gossip::Delta(delta)), step);
@@ -76,7 +76,7 @@ impl<V: ReadView> Replica<V> {
         Ok(())
     }
 
-    /// Takes in one delta: applies it, with the buffered deltas that waited for it, or buffers it.
+    /// Handles one received delta: applies it, with the buffered deltas that waited for it, or buffers it.
     fn on_delta(
         &mut self,
         from: PeerId,
@@ -99,14 +99,14 @@ impl<V: ReadView> Replica<V> {
             return Ok(self.buffer_delta(from, delta, step));
         }
         let refused = self.apply_delta(from, delta, step)?;
-        // Buffered deltas may have waited for this one alone.
+        // Buffered deltas may have waited only for this one.
         self.replay(from, step)?;
         Ok(refused.map_or(DeltaFate::Accepted, |refusal| DeltaFate::Refused(refusal.into())))
     }
 
     /// Buffers a delta until its parents are applied and no session is changing the state (**I6**).
     fn buffer_delta(&mut self, from: PeerId, delta: Delta, step: &mut StepContext<'_, V>) -> DeltaFate {
-        // What does not pass the gate must not take the place of what does.
+        // A delta that does not pass the gate must not take the place of one that does.
         if let Err(refusal) = step.work.let_in(&delta) {
             return DeltaFate::Refused(refusal.into());
         }
@@ -120,7 +120,8 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
-    /// Applies a delta whose parents are covered: all of it or nothing. Gives the reason if it is refused.
+    /// Applies a delta whose parents are covered: all of it or nothing. Returns the reason if the delta is
+    /// refused.
     fn apply_delta(
         &mut self,
         from: PeerId,
@@ -132,7 +133,7 @@ impl<V: ReadView> Replica<V> {
             match refusal {
                 DeltaRefusal::Drift => self.enqueue_forced_sync(from, PendingReason::StampAhead, step),
                 DeltaRefusal::NoMerge => self.enqueue_forced_sync(from, PendingReason::NoMerge, step),
-                // Another try would end alike.
+                // Another attempt would have the same result.
                 _ => {}
             }
             return Ok(Some(refusal));
@@ -140,16 +141,16 @@ impl<V: ReadView> Replica<V> {
         debug_assert!(step.work.log.covered().covers(delta.dot), "an applied delta is covered");
         step.out.notices.push(Notice::DeltaApplied { actions: delta.actions.len() as u64 });
         if self.peers.reachable().len() > self.config.gossip_fanout {
-            // The author may not have reached everybody itself.
+            // The author may not have reached all members itself.
             self.spread(delta, Some(from), step);
         }
         Ok(None)
     }
 
-    /// Applies every buffered delta whose turn has come, in causal order (**I6**, **I8**).
+    /// Applies every buffered delta whose parents are covered, in causal order (**I6**, **I8**).
     fn replay(&mut self, from: PeerId, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
         while let Some(delta) = self.delta_fetch.take_ready(&step.work.log) {
-            // A delta that is too early for our clock has left a pending sync behind: it is not lost.
+            // For a delta whose stamp is ahead of our clock, a sync is pending, so the delta is not lost.
             if let Some(refusal) = self.apply_delta(from, delta, step)? {
                 step.out.notices.push(Notice::DeltaDiscarded { refusal });
             }
@@ -160,7 +161,8 @@ impl<V: ReadView> Replica<V> {
         Ok(())
     }
 
-    /// A session with `peer` has ended: applies what it made ready, and asks for what is still missing.
+    /// Handles the end of a session with `peer`: applies the deltas that it made ready, and requests those
+    /// that are still missing.
     pub(super) fn resume_delta_fetch(
         &mut self,
         peer: PeerId,
@@ -170,7 +172,7 @@ impl<V: ReadView> Replica<V> {
         if self.delta_fetch.is_hopeless(self.peers.reachable()) {
             self.drop_pending_deltas(step);
         }
-        // This peer could not give what is still missing; another one may.
+        // This peer did not send the missing deltas; another peer may.
         self.delta_fetch.restart_attempts();
         let other = self.peers.pick(1, Some(peer), step.entropy).first().copied();
         self.fetch_missing(other.unwrap_or(peer), step);
@@ -180,10 +182,11 @@ impl<V: ReadView> Replica<V> {
     fn drop_pending_deltas(&mut self, step: &mut StepContext<'_, V>) {
         let deltas = self.delta_fetch.drop_pending_deltas();
         step.cancel_timer(Timer::Fetch);
-        step.out.notices.push(Notice::DeltasStranded { deltas });
+        step.out.notices.push(Notice::PendingDeltasDropped { deltas });
     }
 
-    /// Asks `from` for what buffered deltas wait for, unless a request is open or a session may bring it.
+    /// Requests from `from` the deltas that buffered deltas wait for, unless a request is outstanding or a
+    /// session may bring them.
     fn fetch_missing(&mut self, from: PeerId, step: &mut StepContext<'_, V>) {
         if self.sessions.is_any_transferring() || self.delta_fetch.is_empty() || !self.delta_fetch.is_idle() {
             return;
@@ -198,8 +201,8 @@ impl<V: ReadView> Replica<V> {
             return;
         }
         if self.is_fresh() && !self.delta_fetch.is_exhausted(from) {
-            // Delta by delta this replica would arrive at a state of its own, which may lack what all others
-            // have collected. It takes a whole state instead.
+            // From single deltas this replica would build a state that may lack tombstones that all others
+            // have collected. It requests a whole state instead.
             self.enqueue_forced_sync(from, PendingReason::NoState, step);
             return;
         }
@@ -213,8 +216,8 @@ impl<V: ReadView> Replica<V> {
         step.set_timer(Timer::Fetch, at);
     }
 
-    /// Drops deltas that wait for each other. The id of a delta is a digest over its parents, so that no
-    /// honest delta can be its own ancestor: an adversary holds places of the buffer with made-up ones.
+    /// Drops deltas that wait for each other. The id of a delta is a digest over its parents, so no honest
+    /// delta can be its own ancestor. Such deltas are forged by an adversary to fill the buffer.
     fn drop_unsatisfiable(&mut self, step: &mut StepContext<'_, V>) {
         if self.delta_fetch.is_unsatisfiable(&step.work.log) {
             self.drop_pending_deltas(step);
@@ -222,7 +225,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     pub(super) fn on_fetch_timeout(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
-        // With nobody in reach there is nobody to ask; the arrival of a peer sets the timer again.
+        // If no peer is reachable, nothing can be requested. The arrival of a peer sets the timer again.
         let Some(&peer) = self.peers.pick(1, None, step.entropy).first() else { return Ok(()) };
         if !self.sessions.is_any_transferring() {
             self.replay(peer, step)?;
@@ -232,7 +235,7 @@ impl<V: ReadView> Replica<V> {
             return Ok(());
         }
         if self.delta_fetch.has_used_up_attempts() {
-            // Nobody gives the deltas one by one; a session with any peer may bring what they did.
+            // No peer sends the single deltas. A session with any peer may bring their effect.
             self.delta_fetch.restart_attempts();
             self.enqueue_forced_sync(peer, PendingReason::DeltasMissing, step);
         } else if !self.sessions.is_any_transferring() {
@@ -256,7 +259,7 @@ impl<V: ReadView> Replica<V> {
                     bytes += delta.len();
                     deltas.push(delta);
                 }
-                // The reply is full. The peer asks again for what is still missing.
+                // The reply is full. The peer requests the rest again.
                 Some(_) => break,
                 None => unavailable.push(dot),
             }
@@ -287,11 +290,11 @@ impl<V: ReadView> Replica<V> {
         }
         let needed = self.delta_fetch.missing(&step.work.log);
         if unavailable.iter().any(|dot| needed.contains(dot)) {
-            // The peer does not retain the delta any more: only its state can bring what it did.
+            // The peer does not retain the delta any more. Only its state contains the effect of the delta.
             refusal = None;
             self.enqueue_forced_sync(from, PendingReason::DeltasMissing, step);
         } else if !needed.is_empty() && refusal.is_none() && !self.sessions.is_any_transferring() {
-            // This reply brought something; the next one will bring more.
+            // This reply made progress, so the next reply may bring more.
             self.delta_fetch.restart_attempts();
             self.fetch(from, step);
         }

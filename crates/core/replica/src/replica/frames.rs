@@ -1,4 +1,4 @@
-//! Frames coming in and going out, and what this replica says of itself.
+//! Incoming and outgoing frames, and the handshakes of this replica.
 
 use super::{Replica, StepContext};
 use crate::effects::{FrameKind, OutgoingMessage};
@@ -63,7 +63,7 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
-    /// What this replica says of itself to a peer now.
+    /// The present handshake of this replica for a peer.
     pub(super) fn describe(
         &self,
         to: PeerId,
@@ -72,14 +72,15 @@ impl<V: ReadView> Replica<V> {
         let protocols = self.peers.offered(to, &self.config.protocols);
         let described = step.work.describe(self.config.context, self.config.replica, &protocols)?;
         let mut ours = SyncHandshake { clock: self.clock.last(), ..build_handshake(&described) };
-        // Where tombstones are collected, a replica without state takes a whole state or none. A part of one
-        // from before a collection would leave it behind the others for good.
+        // If tombstones are collected, a replica without state must receive a whole state or none. With a
+        // part of a state from before a collection, it would be left behind permanently.
         let collects = self.config.membership.members().is_some();
         ours.requested_protocol = self.config.requested_protocol.filter(|_| ours.has_state || !collects);
         Ok(ours)
     }
 
-    /// As [`Replica::describe`], to start a session with `peer`: with the sketch, where that is of use.
+    /// Like [`Replica::describe`], for the start of a session with `peer`: includes the sketch if the
+    /// selection of a protocol can use it.
     pub(super) fn introduce(
         &self,
         peer: PeerId,

@@ -1,4 +1,4 @@
-//! Heartbeats going out and coming in, and changes of who can be reached.
+//! Outgoing and incoming heartbeats, and changes of the reachable peers.
 
 use super::{Replica, StepContext};
 use crate::event::Timer;
@@ -8,7 +8,7 @@ use syncline_store::ReadView;
 use syncline_sync::{Gossip, Message};
 use syncline_types::{Digest, PeerId, SimDuration};
 
-/// How long a difference may take to vanish by itself, as it does when the write that made it is still in
+/// How long a difference may take to disappear by itself, as it does if the write that caused it is still in
 /// flight.
 pub(super) const SETTLE: SimDuration = SimDuration::from_millis(20);
 
@@ -20,21 +20,21 @@ impl<V: ReadView> Replica<V> {
 
     pub(super) fn on_peers(&mut self, peers: Arc<[PeerId]>, step: &mut StepContext<'_, V>) {
         if self.peers.set_reachable(peers) {
-            // A peer that arrives should hear the root soon, and not only after a long pause.
+            // A new peer should learn the root soon, and not only after a long pause.
             self.on_change(step);
         }
-        // A sync with a peer out of reach would hold a session place until its timeout.
+        // A sync with an unreachable peer would occupy a session slot until its timeout.
         self.sync_queue.keep_reachable(|peer| self.peers.is_reachable(peer));
         self.update_sync_timer(step);
         if !self.delta_fetch.is_empty() {
-            // There may be another peer to ask.
+            // There may be another peer that has the missing deltas.
             self.delta_fetch.restart_attempts();
             let now = step.now();
             step.set_timer(Timer::Fetch, now);
         }
     }
 
-    /// The root has changed, or new peers can be reached: they should hear of it soon.
+    /// Handles a change of the root or of the reachable peers: the next heartbeat is sent soon.
     pub(super) fn on_change(&mut self, step: &mut StepContext<'_, V>) {
         if let Some(at) = self.anti_entropy.on_change(step.now(), step.entropy) {
             step.set_timer(Timer::Heartbeat, at);
@@ -48,19 +48,19 @@ impl<V: ReadView> Replica<V> {
         let clock = self.clock.last();
         let seq = step.work.log.covered().of(replica);
         self.broadcast(&peers, Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock }), step);
-        // Drawn after the peers: the order of draws is part of the trace.
+        // Drawn after the peers, because the order of draws is part of the trace.
         let at = self.anti_entropy.after_heartbeat(step.now(), step.entropy);
         step.set_timer(Timer::Heartbeat, at);
     }
 
-    /// A peer has announced its root.
+    /// Handles the announced root of a peer.
     pub(super) fn on_heartbeat(&mut self, from: PeerId, root: Digest, step: &mut StepContext<'_, V>) {
         self.peers.record(from).set_root(root);
         if root != self.root {
             self.enqueue_sync(from, PendingReason::RootDiffers, SETTLE, step);
             self.on_change(step);
         } else if self.sync_queue.settle(from) {
-            // The difference has vanished by itself.
+            // The difference has disappeared by itself.
             self.update_sync_timer(step);
         }
     }

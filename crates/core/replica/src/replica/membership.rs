@@ -1,4 +1,4 @@
-//! The progress that members announce, and the tombstones that are collected for it.
+//! The announced progress of members, and the collection of tombstones that follows from it.
 
 use super::{Replica, StepContext};
 use crate::effects::Notice;
@@ -9,8 +9,8 @@ use syncline_sync::{Dot, SyncHandshake, VersionVector};
 use syncline_types::{Digest, Hlc, PeerId, ReplicaId};
 
 impl<V: ReadView> Replica<V> {
-    /// A peer announces its progress in a handshake. Collects the tombstones that the peer has collected, and
-    /// those that are stable now. Nothing is taken from a handshake that may not be believed.
+    /// Handles the progress that a peer announces in a handshake. Collects the tombstones that the peer has
+    /// collected, and those that are stable now. An implausible handshake is ignored.
     pub(super) fn on_progress_announced(
         &mut self,
         theirs: &SyncHandshake,
@@ -20,8 +20,9 @@ impl<V: ReadView> Replica<V> {
             return Ok(());
         }
         if theirs.root_hash == step.work.state.root_hash()? && theirs.horizon == step.work.state.horizon() {
-            // Equal states: what the peer covers is in this one too, by whatever way it came. Only between
-            // equal horizons, because the root from before a write comes again once that write is collected.
+            // The states are equal, so this state contains the effect of every delta that the peer covers.
+            // This holds only between equal horizons, because the root from before a write recurs once that
+            // write is collected.
             step.work.adopt(theirs);
         }
         self.observe_progress(theirs.replica, &theirs.covered, theirs.clock);
@@ -29,7 +30,8 @@ impl<V: ReadView> Replica<V> {
         self.raise_horizon(step)
     }
 
-    /// Collects what a peer has collected, once this replica has seen enough for it.
+    /// Adopts the horizon of a peer and collects the tombstones below it, once this replica has seen every
+    /// delta that the horizon requires.
     pub(super) fn adopt_horizon(
         &mut self,
         theirs: &SyncHandshake,
@@ -43,9 +45,9 @@ impl<V: ReadView> Replica<V> {
         Ok(())
     }
 
-    /// A peer announces in a heartbeat how many deltas it wrote, and its clock. What it covers is known from
-    /// its last handshake; if that is less than this replica covers although the roots are equal, another
-    /// handshake is needed.
+    /// Handles the number of deltas and the clock that a peer announces in a heartbeat. Its covered deltas
+    /// are known from its last handshake. If these are fewer than this replica covers although the roots are
+    /// equal, another handshake is needed.
     pub(super) fn on_clock_announced(
         &mut self,
         from: PeerId,
@@ -75,12 +77,13 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
-    /// Raises the horizon to where all members have come, if there is anything to collect.
+    /// Raises the horizon to the progress of all members, if there is anything to collect.
     fn raise_horizon(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
-        // Without a list of members nobody knows whether a delete has reached everybody.
+        // Without a list of members it is unknown whether a delete has reached all of them.
         let Some(members) = self.config.membership.members() else { return Ok(()) };
         let own = step.work.log.covered();
         let others = members.keys().copied().filter(|member| *member != self.config.replica);
+        // While the progress of one member is unknown or different, nothing is causally stable.
         let Some(clock) = self.horizon.stable_clock(others, own, self.clock.last()) else { return Ok(()) };
         let before = step.work.state.horizon();
         let horizon = Hlc::new(clock >> 16, clock as u16, ReplicaId([0xff; 16]));

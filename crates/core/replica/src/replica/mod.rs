@@ -1,4 +1,4 @@
-//! The state machine itself: the machines that it is made of, and the step that asks them in turn.
+//! The state machine itself: its sub-machines, and the step that calls them in turn.
 
 mod deltas;
 mod frames;
@@ -25,8 +25,8 @@ use syncline_store::ReadView;
 use syncline_sync::{BufferLedger, DeltaLog, Gate, Membership, Sketch, Transaction, ViewCache, staged};
 use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, canary};
 
-/// One copy of a context and the machine that keeps it equal to the copies of its peers. The documentation
-/// of the crate says which part of it survives a crash.
+/// One copy of a context, and the state machine that keeps it equal to the copies of its peers. The
+/// documentation of the crate lists the parts that survive a crash.
 #[derive(Clone, Debug)]
 pub struct Replica<V> {
     config: ReplicaConfig,
@@ -35,15 +35,15 @@ pub struct Replica<V> {
     log: DeltaLog,
     /// The root of the stored state.
     root: Digest,
-    /// The sketch of the stored state, once a session has needed it.
+    /// The sketch of the stored state, once a session has used it.
     sketch: Option<Sketch>,
-    /// Whether a snapshot is under way, in a session or between two.
+    /// Whether a snapshot transfer is in progress, in a session or between two sessions.
     takes_snapshot: bool,
-    /// Lookups in the log over all steps.
+    /// The number of lookups in the delta log over all steps.
     lookups: u64,
-    /// The error after which no step is taken.
+    /// The error that stopped the replica; no further step is taken.
     stopped: Option<ReplicaError>,
-    /// Views that peers take snapshots of.
+    /// The views from which peers receive snapshots.
     views: ViewCache<V>,
     peers: PeerTable,
     sync_queue: SyncQueue,
@@ -53,27 +53,27 @@ pub struct Replica<V> {
     horizon: HorizonTracker,
 }
 
-/// The work that a replica has not finished.
+/// The pending work of a replica.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pending {
-    /// Sessions under way (**C2**).
+    /// Sessions in progress (**C2**).
     pub sessions: usize,
     /// Deltas in the buffer (**C3**).
     pub buffered: usize,
-    /// Peers that a sync is pending with (**C3**).
+    /// Peers with which a sync is pending (**C3**).
     pub pending_syncs: usize,
 }
 
 impl Pending {
-    /// Whether there is no work left.
+    /// Whether no work is pending.
     pub const fn is_none(&self) -> bool {
         self.sessions == 0 && self.buffered == 0 && self.pending_syncs == 0
     }
 }
 
 impl<V: ReadView> Replica<V> {
-    /// Starts a replica on what the store holds, for the first time or after a crash. The actions must be
-    /// honoured before the first step.
+    /// Starts a replica from the content of the store, for the first time or after a crash. The host must
+    /// execute the returned actions before the first step.
     pub fn recover(config: ReplicaConfig, view: &V) -> Result<(Self, SyncActions), ReplicaError> {
         let state = persisted::load(&config, view)?;
         let mut out = SyncActions::default();
@@ -99,9 +99,8 @@ impl<V: ReadView> Replica<V> {
         Ok((replica, out))
     }
 
-    /// Takes in an event and gives the effects that follow. `view` must show the store with the batch of
-    /// every earlier step applied. After an error the replica must be stopped: each further step gives the
-    /// same error.
+    /// Handles an event and returns its effects. `view` must show the store with the batch of every earlier
+    /// step applied. After an error the replica must be stopped: each further step returns the same error.
     pub fn step(
         &mut self,
         view: V,
@@ -114,7 +113,7 @@ impl<V: ReadView> Replica<V> {
         }
         let stepped = self.try_step(view, event, moment, entropy);
         if let Err(error) = &stepped {
-            // The state in memory may not agree with the store any more.
+            // The state in memory may not match the store any more.
             self.stopped = Some(error.clone());
         }
         stepped
@@ -150,14 +149,14 @@ impl<V: ReadView> Replica<V> {
         self.finish(step)
     }
 
-    /// Ends a step: brings root and clock up to date, and makes the batch.
+    /// Ends a step: updates the root and the clock, and builds the batch.
     fn finish(&mut self, mut step: StepContext<'_, V>) -> Result<SyncActions, ReplicaError> {
         let last_before = self.clock.last();
         self.clock.observe(step.work.latest_stamp());
         let horizon = step.work.state.horizon();
         if horizon.check_drift(step.moment, self.config.max_drift_ms).is_ok() {
-            // A replica that joins late has adopted the horizon of the others, and its own clock may be behind
-            // it: nobody would accept a write that it stamped before the horizon.
+            // A replica that joins late has adopted the horizon of the others, and its own clock may be
+            // behind that horizon. No other replica would accept a write with a stamp before the horizon.
             self.clock.observe(horizon);
         }
         debug_assert!(self.clock.last() >= last_before, "the clock never goes back");
@@ -198,9 +197,9 @@ impl<V: ReadView> Replica<V> {
         Ok(out)
     }
 
-    /// Sets who may write here and be synced with, from now on; this replica included. What was accepted
-    /// from others before stays. Tombstones are only ever collected where the members are named: a
-    /// tombstone that a member has not seen is retained for as long as the member stays away.
+    /// Sets the replicas that may write and be synced with from now on, this replica included. Deltas that
+    /// were accepted before stay. Tombstones are collected only if the membership is restricted: a tombstone
+    /// that a member has not seen is retained for as long as the member is away.
     pub fn set_membership(&mut self, membership: Membership) {
         self.config.membership = membership;
         self.horizon.keep_members(&self.config.membership);
@@ -215,22 +214,22 @@ impl<V: ReadView> Replica<V> {
         Gate { context: self.config.context, authority, membership }
     }
 
-    /// The settings that it runs with.
+    /// The settings of the replica.
     pub const fn config(&self) -> &ReplicaConfig {
         &self.config
     }
 
-    /// The Merkle root of its state.
+    /// The Merkle root of the replica's state.
     pub const fn digest(&self) -> Digest {
         self.root
     }
 
-    /// The number of this start among the starts on its store, from 1.
+    /// The incarnation: the number of this start among the starts on this store, from 1.
     pub const fn incarnation(&self) -> u64 {
         self.incarnation
     }
 
-    /// The work that it has not finished.
+    /// The pending work of the replica.
     pub fn pending(&self) -> Pending {
         Pending {
             sessions: self.sessions.len(),
@@ -239,9 +238,9 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
-    /// As [`Replica::pending`], without the work that concerns some peers: sessions and pending syncs with
-    /// the peers that `left_out` names, and buffered deltas of the authors that `by_them` names, which may
-    /// wait for what never existed. O(what is pending).
+    /// Like [`Replica::pending`], without the work that concerns some peers: sessions and pending syncs with
+    /// the peers that `left_out` selects, and buffered deltas of the authors that `by_them` selects, which
+    /// may wait for deltas that never existed. O(what is pending).
     pub fn pending_but_for(
         &self,
         left_out: impl Fn(PeerId) -> bool,
@@ -255,22 +254,22 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
-    /// The peers that a sync is pending with, and the reasons, in the order of the peers.
+    /// The peers with which a sync is pending, and the reasons, in the order of the peers.
     pub fn pending_syncs(&self) -> impl Iterator<Item = (PeerId, PendingReason)> {
         self.sync_queue.reasons()
     }
 
-    /// The peers with which it has a session under way, in their order.
+    /// The peers with which a session is in progress, in ascending order.
     pub fn syncing_with(&self) -> impl Iterator<Item = PeerId> {
         self.sessions.peers()
     }
 
-    /// Where the deltas that had to wait went.
+    /// Counts of the ways in which deltas entered and left the buffer.
     pub const fn buffer_ledger(&self) -> BufferLedger {
         self.delta_fetch.ledger()
     }
 
-    /// Whether every delta that had to wait is accounted for.
+    /// Whether every buffered delta is accounted for.
     pub fn is_buffer_balanced(&self) -> bool {
         self.delta_fetch.is_balanced()
     }

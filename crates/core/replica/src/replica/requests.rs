@@ -1,4 +1,5 @@
-//! Requests of peers: who is served, who is rejected, and what follows for whoever sent what was refused.
+//! Requests of peers: which are served, which are rejected, and the consequences of refused data for its
+//! sender.
 
 use super::{Replica, StepContext};
 use crate::effects::Notice;
@@ -44,7 +45,7 @@ impl<V: ReadView> Replica<V> {
                     self.send(from, Message::Response { session, id, response }, step);
                     return Ok(());
                 }
-                // Both have started one, and the peer's goes on.
+                // Both sides have started a session, and the peer's session takes precedence.
                 Precedence::Theirs if self.sessions.contains(from) => {
                     self.end_session(from, Outcome::SyncPending(RetryReason::Yielded), step)?;
                 }
@@ -56,8 +57,9 @@ impl<V: ReadView> Replica<V> {
         let response = respond(&mut step.work, &mut self.views, &ours, request)?;
         self.send(from, Message::Response { session, id, response }, step);
         if !self.sessions.is_any_transferring() && !self.delta_fetch.is_empty() {
-            // The peer may have brought what buffered deltas wait for. They are applied in a step of their
-            // own, because the response names a root, which must be that of a state that really is stored.
+            // The request may have brought deltas that buffered deltas wait for. The buffered deltas are
+            // applied in a separate step, because the response contains a root, which must be the root of a
+            // stored state.
             let now = step.now();
             step.set_timer(Timer::Fetch, now);
         }
@@ -77,7 +79,8 @@ impl<V: ReadView> Replica<V> {
         precedence(&own, theirs)
     }
 
-    /// Whether a request is served. A handshake says who asks; see [`PeerTable::admit`] for what follows it.
+    /// Whether a request is served. A handshake identifies the initiator; see [`PeerTable::admit`] for the
+    /// requests that follow it.
     ///
     /// [`PeerTable::admit`]: crate::peers::PeerTable::admit
     fn vet_request(
@@ -88,7 +91,7 @@ impl<V: ReadView> Replica<V> {
     ) -> Result<(), Rejection> {
         let vetted = if let Request::Handshake(theirs) = request {
             if theirs.version != SYNC_PROTOCOL_VERSION || theirs.context != self.config.context {
-                // The response says so, whoever asks.
+                // The response says so to any initiator.
                 return Ok(());
             }
             let vetted = step.work.vet(theirs);
@@ -98,7 +101,7 @@ impl<V: ReadView> Replica<V> {
             self.peers.admit(from, &self.config.membership)
         };
         match vetted {
-            // The peer breaks no rule: this replica has forgotten its handshake.
+            // The peer breaks no rule: this replica has lost the peer's handshake.
             Ok(()) | Err(Rejection::NoHandshake) => {}
             Err(Rejection::NotAMember) => self.reject_peer(from, Refusal::NotAMember, step),
             Err(_) => self.reject_peer(from, Refusal::Malformed, step),
@@ -106,33 +109,33 @@ impl<V: ReadView> Replica<V> {
         vetted
     }
 
-    /// Takes nothing that a peer says, and drops the sync that is pending with it.
+    /// Ignores the message of a peer, and removes the sync that is pending with it.
     pub(super) fn reject_peer(&mut self, from: PeerId, refusal: Refusal, step: &mut StepContext<'_, V>) {
         step.refuse(refusal);
-        // The timer is updated by the backoff.
+        // The backoff updates the timer.
         self.sync_queue.remove(from);
         self.back_off(from, step);
     }
 
-    /// Counts the deltas that a frame brought and the gate refused, by whatever way they came, and backs off
-    /// from the peer that sent them.
+    /// Counts the deltas of a frame that the gate refused, whichever message contained them, and backs off
+    /// from their sender.
     pub(super) fn blame_for_unauthorized(&mut self, from: PeerId, step: &mut StepContext<'_, V>) {
         let refused = std::mem::take(&mut step.work.unauthorized);
-        // Most frames bring no such delta.
+        // Most frames contain no such delta.
         let Some(&first) = refused.first() else { return };
         debug_assert!(
             refused.iter().all(|refusal| refusal.is_unauthorized()),
             "a peer is blamed for what it can check itself"
         );
         step.out.notices.extend(refused.into_iter().map(|refusal| Notice::DeltaRefused { from, refusal }));
-        // The refusal of the frame itself, if there is one, says more.
+        // The refusal of the frame itself, if there is one, is more specific.
         if step.out.refusal.is_none() {
             step.refuse(first.into());
         }
         self.back_off(from, step);
     }
 
-    /// Starts no session with a peer for a while, unless that is so already.
+    /// Backs off from a peer, unless the replica does so already.
     fn back_off(&mut self, from: PeerId, step: &mut StepContext<'_, V>) {
         let not_before = self.peers.back_off(from, step.now(), step.entropy);
         self.sync_queue.postpone(from, not_before);

@@ -1,14 +1,14 @@
-//! The state hash: what decides the next steps of a replica, apart from its store.
+//! The state hash: everything that decides the next steps of a replica, apart from its store.
 
 use super::Replica;
 use std::fmt;
 
 impl<V: Clone> Replica<V> {
-    /// Writes everything in memory that decides what this replica does next: replicas that write the same
-    /// text and read the same store take the same steps from here on. Statistics are left out, as is the
-    /// sketch, which follows from the records, and all settings but the membership, which alone changes
-    /// while a replica lives. Explorers of states hash the text to merge equal states; it is slow to make,
-    /// and its form may change.
+    /// Writes everything in memory that decides the next steps of this replica: replicas that write the same
+    /// text and read the same store take the same steps from here on. The text omits statistics, the sketch,
+    /// which follows from the records, and all settings except the membership, which is the only one that
+    /// changes while a replica runs. State-space explorers hash the text to merge equal states. The text is
+    /// slow to produce, and its form may change.
     pub fn write_state(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         // By name, so that a new field cannot be left out by mistake.
         let Self {

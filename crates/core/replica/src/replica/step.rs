@@ -1,4 +1,4 @@
-//! One step under way.
+//! The context of one step.
 
 use crate::effects::SyncActions;
 use crate::event::{Timer, TimerOp};
@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use syncline_sync::Transaction;
 use syncline_types::{Entropy, Moment, SimTime};
 
-/// One step under way: the work on the store, and the effects that it will ask for.
+/// One step in progress: its work on the store, and the effects that it will return.
 pub(super) struct StepContext<'a, V> {
     pub(super) work: Transaction<V>,
     pub(super) moment: Moment,

@@ -1,4 +1,4 @@
-//! Sessions: starting those that are pending, taking in responses, and what the end of a session means.
+//! Sessions: starts the pending ones, handles responses, and handles the end of a session.
 
 use super::heartbeats::SETTLE;
 use super::{Replica, StepContext};
@@ -15,19 +15,19 @@ use syncline_sync::{
 };
 use syncline_types::{Digest, PeerId, SimDuration, canary};
 
-/// How long after a session another with the same peer may follow, if one side was written to.
+/// The pause between a session and the next one with the same peer, if one side accepted writes meanwhile.
 const AFTER_NEW_WRITES: SimDuration = SimDuration::from_millis(50);
-/// How long a peer that goes first is given to finish.
+/// The pause that lets a session of the peer that takes precedence finish.
 const AFTER_YIELD: SimDuration = SimDuration::from_millis(500);
-/// How long clocks are given to come closer, and hosts to register a merge function.
+/// The pause that lets clocks converge, and hosts register a merge function.
 const AFTER_DRIFT: SimDuration = SimDuration::from_secs(1);
-/// How long a peer that is behind another one is given to catch up.
+/// The pause that lets a peer that is behind another one catch up.
 const AFTER_BEHIND: SimDuration = SimDuration::from_secs(2);
-/// How long a peer that gave all it had is given to receive more.
+/// The pause that lets a peer that has sent all it has receive more.
 const AFTER_EXHAUSTED: SimDuration = SimDuration::from_secs(1);
 
 impl<V: ReadView> Replica<V> {
-    /// Adds a sync with `peer` to the queue, to be tried after about `pause`.
+    /// Adds a sync with `peer` to the queue, due after about `pause`.
     pub(super) fn enqueue_sync(
         &mut self,
         peer: PeerId,
@@ -35,7 +35,7 @@ impl<V: ReadView> Replica<V> {
         pause: SimDuration,
         step: &mut StepContext<'_, V>,
     ) {
-        // The sync is not lost: roots are announced again once the peer can be reached, and a difference
+        // The sync is not lost: roots are announced again once the peer is reachable, and a difference
         // enqueues it then.
         if !self.peers.is_reachable(peer) {
             return;
@@ -46,20 +46,20 @@ impl<V: ReadView> Replica<V> {
         self.update_sync_timer(step);
     }
 
-    /// As [`Replica::enqueue_sync`]; and equal roots do not settle the sync.
+    /// Like [`Replica::enqueue_sync`], but equal roots do not settle the sync.
     pub(super) fn enqueue_forced_sync(
         &mut self,
         peer: PeerId,
         reason: PendingReason,
         step: &mut StepContext<'_, V>,
     ) {
-        // A peer that gave all it had is not soon asked again.
+        // A peer that has sent all it has is not asked again soon.
         let pause = if self.delta_fetch.is_exhausted(peer) { AFTER_EXHAUSTED } else { SETTLE };
         self.enqueue_sync(peer, reason, pause, step);
         self.sync_queue.force(peer);
     }
 
-    /// As [`Replica::enqueue_sync`]; and nothing that the peer announces meanwhile may shorten the pause.
+    /// Like [`Replica::enqueue_sync`], but no announcement of the peer may shorten the pause.
     fn enqueue_sync_after(
         &mut self,
         peer: PeerId,
@@ -72,13 +72,14 @@ impl<V: ReadView> Replica<V> {
         self.enqueue_sync(peer, reason, pause, step);
     }
 
-    /// Whether one more session may start. A replica takes one snapshot at a time, and nothing beside it.
+    /// Whether one more session may start. A replica receives one snapshot at a time, and runs no other
+    /// session meanwhile.
     fn has_place(&self) -> bool {
         let places = if self.is_fresh() { 1 } else { self.config.max_sessions.max(1) };
         self.sessions.len() < places
     }
 
-    /// Whether it has no state yet, or no more than it has written while it takes a snapshot.
+    /// Whether the replica has no state yet, or only its own writes while it receives a snapshot.
     pub(super) fn is_fresh(&self) -> bool {
         self.root.is_zero() || self.takes_snapshot
     }
@@ -89,7 +90,7 @@ impl<V: ReadView> Replica<V> {
         step.out.timers.push(op);
     }
 
-    /// Starts the sessions that are due, the longest due first, unless their reason has gone.
+    /// Starts the sessions that are due, the longest due first, unless the reason no longer applies.
     pub(super) fn start_due_sessions(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
         let root = step.work.state.root_hash()?;
         self.sync_queue.settle_all(|peer| {
@@ -107,7 +108,8 @@ impl<V: ReadView> Replica<V> {
 
     fn start_session(&mut self, peer: PeerId, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
         let ours = self.introduce(peer, step)?;
-        // The session serves what is pending now; a reason that comes up from now on needs another one.
+        // The session covers the sync that is pending now. A reason that arises from now on needs another
+        // session.
         let forced = self.sync_queue.remove(peer).is_some_and(|sync| sync.is_forced());
         let patience = self.config.session_deadline;
         let (session, id, request) =
@@ -136,7 +138,8 @@ impl<V: ReadView> Replica<V> {
         peer: PeerId,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
-        // A host may fire a timer that was cancelled in the same instant: there is nothing to repeat.
+        // A host may fire a timer that was cancelled at the same instant: then there is nothing to
+        // retransmit.
         let Some(progress) = self.sessions.on_timeout(peer) else { return Ok(()) };
         self.on_progress(peer, progress, step)
     }
@@ -153,7 +156,8 @@ impl<V: ReadView> Replica<V> {
             step.refuse(Refusal::Duplicate);
             return Ok(());
         }
-        // The progress is taken in before the session goes on, which may depend on the new horizon.
+        // The progress is recorded before the session continues, because the session may depend on the new
+        // horizon.
         if let Response::Handshake(reply) = response
             && self.sessions.is_in_handshake(from) == Some(true)
         {
@@ -173,8 +177,8 @@ impl<V: ReadView> Replica<V> {
         progress: SessionProgress,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
-        // Asked in every case, so that the deadline sees what each response brought. A session that is done
-        // is not overdue any more.
+        // Called in every case, so that the deadline accounts for each response. A session that is done is
+        // not overdue any more.
         let is_overdue = self.sessions.is_overdue(peer, step.now());
         match progress {
             SessionProgress::Send(..) if is_overdue => {
@@ -190,7 +194,7 @@ impl<V: ReadView> Replica<V> {
         Ok(())
     }
 
-    /// Ends the session with `peer`. Its sync is then settled, pending again, or pending after a pause.
+    /// Ends the session with `peer`. The sync is then settled, pending again, or pending after a pause.
     pub(super) fn end_session(
         &mut self,
         peer: PeerId,
@@ -218,7 +222,7 @@ impl<V: ReadView> Replica<V> {
         if !self.sessions.is_any_transferring() {
             self.resume_delta_fetch(peer, step)?;
         }
-        // The place of this session is free, and what has arrived may have settled other syncs.
+        // The slot of this session is free, and the received data may have settled other syncs.
         self.start_due_sessions(step)
     }
 
@@ -256,11 +260,12 @@ impl<V: ReadView> Replica<V> {
         };
         let pause = self.peers.on_failure(peer, step.entropy);
         if reason.is_breach() || reason.is_final() {
-            // The peer would not give what it has, if it has any, or this replica may not take it.
+            // The peer does not send the deltas, if it has them, or this replica may not accept them.
             self.delta_fetch.mark_exhausted(peer);
         }
         if reason.is_final() {
-            // No other try could settle the sync. What the peer announces later may start one, after the pause.
+            // No further attempt could settle the sync. A later announcement of the peer may start a session,
+            // after the pause.
             let at = step.now() + pause;
             self.peers.record(peer).rest_until(at);
             self.sync_queue.remove(peer);
@@ -269,7 +274,7 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
-    /// A session went well, and another one is needed.
+    /// Handles a session that ended without a failure and after which another one is needed.
     fn on_sync_pending(
         &mut self,
         peer: PeerId,

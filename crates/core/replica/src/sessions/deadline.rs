@@ -1,43 +1,45 @@
-//! How long a session may last, for what it transfers.
+//! How long a session may last, depending on what it transfers.
 
 use syncline_sync::SessionStats;
 use syncline_types::{SimDuration, SimTime, limits};
 
-/// The time that each transferred record or delta is worth, either way.
+/// The credit for each record or delta that is transferred, in either direction.
 const PER_ITEM: SimDuration = SimDuration::from_millis(10);
-/// The time that each transferred KiB is worth: the slowest link that is supported carries it in that time.
+/// The credit for each transferred KiB: the time that the slowest supported link needs for it.
 const PER_KIB: SimDuration = SimDuration::from_millis(100);
-/// The time that an answered request is worth even if it brought nothing, as on the way down a deep tree.
+/// The credit for each answered request, even one without a transfer, as on the way down a deep tree.
 const PER_ROUND: SimDuration = SimDuration::from_millis(100);
-/// How many answered requests count: as many as the deepest tree needs.
+/// The most answered requests that are credited: as many as the deepest tree needs.
 const ROUNDS: u64 = limits::MAX_ANCESTORS as u64 + 256;
 
-/// The time that a session has left. It runs out by itself and is renewed, up to its full length, by what
-/// the session transfers. A long transfer may thus take as long as it needs, while a peer that answers each
-/// request at the last moment with next to nothing cannot hold a session place for ever.
+/// The time that a session has left. It decreases with time and is extended, up to its full length, by what
+/// the session transfers. A long transfer may thus take as long as it needs. A peer that answers each request
+/// at the last moment with next to nothing cannot occupy a session slot for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Deadline {
     full: SimDuration,
     left: SimDuration,
-    /// The time of the last account.
+    /// The time of the last update.
     at: SimTime,
-    /// What had been transferred by then: items, KiB and rounds.
+    /// The items that had been transferred by then; KiB and rounds follow.
     items: u64,
     kib: u64,
     rounds: u64,
 }
 
 impl Deadline {
-    /// The deadline of a session that starts at `now` and may stand still for `full`.
+    /// The deadline of a session that starts at `now` and may stall for `full`.
     pub(crate) const fn new(full: SimDuration, now: SimTime) -> Self {
         Self { full, left: full, at: now, items: 0, kib: 0, rounds: 0 }
     }
 
-    /// Takes in the time and what the session has transferred so far. Says whether time is left.
+    /// Updates the deadline with the present time and the statistics of the session. Returns whether time is
+    /// left.
     pub(crate) fn has_time_left(&mut self, now: SimTime, stats: &SessionStats) -> bool {
         self.left = self.left - now.since(self.at);
         self.at = now;
-        // Charged before credited: what was transferred early does not pay for a standstill after it.
+        // The elapsed time is charged before the transfer is credited: a late transfer cannot revive a
+        // session whose time has run out.
         if self.left == SimDuration::ZERO {
             return false;
         }

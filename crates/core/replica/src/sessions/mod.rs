@@ -1,4 +1,4 @@
-//! The sessions that this replica has started and that are still under way: at most one for each peer.
+//! The sessions in progress that this replica has initiated: at most one for each peer.
 
 mod deadline;
 mod precedence;
@@ -22,7 +22,7 @@ pub(crate) struct ActiveSession {
     deadline: Deadline,
     /// When the current request was first sent.
     asked_at: SimTime,
-    /// The pending sync that it serves needs the peer's account of its deltas.
+    /// Whether the pending sync is forced: it needs the peer's handshake even if the roots are equal.
     forced: bool,
 }
 
@@ -35,24 +35,24 @@ impl ActiveSession {
         self.started_at
     }
 
-    /// Whether the sync that it serves is settled by nothing but a converged session.
+    /// Whether only a converged session settles the pending sync.
     pub(crate) const fn is_forced(&self) -> bool {
         self.forced
     }
 }
 
-/// What a response did to its session.
+/// The effect of a response on its session.
 pub(crate) struct Answered {
     pub(crate) progress: SessionProgress,
-    /// The time since the request was sent, where the response can be matched to one sending.
+    /// The time since the request was sent, if the response belongs to a single transmission.
     pub(crate) round_trip: Option<SimDuration>,
 }
 
-/// The sessions under way, by peer.
+/// The sessions in progress, by peer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SessionTable {
     active: BTreeMap<PeerId, ActiveSession>,
-    /// Sessions started in this incarnation.
+    /// The number of sessions started in this incarnation.
     started: u64,
 }
 
@@ -76,7 +76,7 @@ impl SessionTable {
         self.active.contains_key(&peer)
     }
 
-    /// The peers with a session under way, in their order.
+    /// The peers with a session in progress, in ascending order.
     pub(crate) fn peers(&self) -> impl Iterator<Item = PeerId> {
         self.active.keys().copied()
     }
@@ -86,12 +86,12 @@ impl SessionTable {
         Some(self.active.get(&peer)?.session.is_in_handshake())
     }
 
-    /// Whether a session is past its handshake and may be changing the state.
+    /// Whether any session is past its handshake and may change the state.
     pub(crate) fn is_any_transferring(&self) -> bool {
         self.active.values().any(|active| !active.session.is_in_handshake())
     }
 
-    /// Starts a session with `peer`, which may stand still for `patience`. Gives its first request.
+    /// Starts a session with `peer`, which may stall for `patience`. Returns its first request.
     pub(crate) fn start(
         &mut self,
         peer: PeerId,
@@ -104,7 +104,8 @@ impl SessionTable {
         debug_assert!(!self.active.contains_key(&peer), "there is at most one session for each peer");
         self.started += 1;
         debug_assert!(self.started >> 32 == 0, "session numbers do not reach into the incarnation");
-        // Unique across restarts, so that an answer to an earlier incarnation is not taken for ours.
+        // The id is unique across restarts, so a response to an earlier incarnation is not mistaken for a
+        // response to this one.
         let id = SessionId(incarnation << 32 | self.started);
         let (session, request_id, request) = Session::start(id, ours);
         let deadline = Deadline::new(patience, now);
@@ -112,22 +113,22 @@ impl SessionTable {
         (id, request_id, request)
     }
 
-    /// How often the current request to `peer` was sent.
+    /// The number of transmissions of the current request to `peer`.
     pub(crate) fn attempts(&self, peer: PeerId) -> u32 {
         self.active.get(&peer).map_or(1, |active| active.session.attempts())
     }
 
-    /// Whether `session` is the one under way with `peer`.
+    /// Whether `session` is the session in progress with `peer`.
     pub(crate) fn is_current(&self, peer: PeerId, session: SessionId) -> bool {
         self.active.get(&peer).is_some_and(|active| active.session.id() == session)
     }
 
-    /// The current request to `peer` was not answered in time. `None` if there is no session.
+    /// Handles the timeout of the current request to `peer`. `None` if there is no session.
     pub(crate) fn on_timeout(&mut self, peer: PeerId) -> Option<SessionProgress> {
         Some(self.active.get_mut(&peer)?.session.on_timeout())
     }
 
-    /// Hands a response to the session with `peer`, which must be under way.
+    /// Passes a response to the session with `peer`, which must be in progress.
     pub(crate) fn on_response<V: ReadView>(
         &mut self,
         peer: PeerId,
@@ -147,8 +148,8 @@ impl SessionTable {
         Ok(Answered { progress, round_trip })
     }
 
-    /// Charges the time since the last call to the deadline of the session with `peer`, and credits what
-    /// it has transferred. Says whether the session has run out of time.
+    /// Charges the time since the last call to the deadline of the session with `peer`, and credits what it
+    /// has transferred. Returns whether the session has run out of time.
     pub(crate) fn is_overdue(&mut self, peer: PeerId, now: SimTime) -> bool {
         self.active.get_mut(&peer).is_some_and(|active| {
             let stats = active.session.stats();
@@ -156,7 +157,8 @@ impl SessionTable {
         })
     }
 
-    /// The session with `peer` sends its next request, or the same once more. Gives the session's id.
+    /// Records that the session with `peer` sends its next request, or retransmits the current one. Returns
+    /// the id of the session.
     pub(crate) fn on_request_sent(&mut self, peer: PeerId, now: SimTime) -> Result<SessionId, InternalError> {
         let Some(active) = self.active.get_mut(&peer) else {
             debug_assert!(false, "{IS_ACTIVE}");
@@ -168,7 +170,7 @@ impl SessionTable {
         Ok(active.session.id())
     }
 
-    /// Takes the session with `peer`, which must be under way, out of the table.
+    /// Removes the session with `peer`, which must be in progress, from the table.
     pub(crate) fn end(&mut self, peer: PeerId) -> Result<ActiveSession, InternalError> {
         let ended = self.active.remove(&peer);
         debug_assert!(ended.is_some(), "{IS_ACTIVE}");

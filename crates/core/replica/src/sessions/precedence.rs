@@ -1,16 +1,16 @@
-//! Whose session goes on when two peers start one with each other.
+//! Which session takes precedence when two peers start sessions with each other.
 
 use syncline_sync::{SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind};
 use syncline_types::{ContextId, Digest, ReplicaId};
 
-/// Whose session goes on.
+/// The session that takes precedence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Precedence {
     Ours,
     Theirs,
 }
 
-/// What decides on this side.
+/// The facts about this side that decide.
 pub(crate) struct OwnSide<'a> {
     pub(crate) context: ContextId,
     pub(crate) replica: ReplicaId,
@@ -18,18 +18,20 @@ pub(crate) struct OwnSide<'a> {
     pub(crate) protocols: &'a [SyncProtocolKind],
     /// Whether this replica has no state of its own yet.
     pub(crate) is_fresh: bool,
-    /// Whether its own session with the peer is still in its handshake; `None` if it has none.
+    /// Whether this side's session with the peer is still in its handshake; `None` if there is no such
+    /// session.
     pub(crate) is_in_handshake: Option<bool>,
 }
 
-/// Whose session goes on, when a peer starts one with the handshake `theirs`. Both sides come to the same
-/// answer:
+/// Which session takes precedence when a peer starts one with the handshake `theirs`. Both sides compute the
+/// same result:
 ///
-/// 1. A session that is past its handshake goes on.
-/// 2. Of a fresh side and one with state, the fresh side goes first: it takes a snapshot, which is verified
-///    before it is shown, rather than have its first state pushed to it. With equal roots there is nothing
-///    to take, and the fresh side would not start: whoever asks is answered.
-/// 3. If both have started one, that of the lower replica id goes on.
+/// 1. A session that is past its handshake takes precedence.
+/// 2. Between a fresh side and a side with state, the session of the fresh side takes precedence: it receives
+///    a snapshot, which is verified before it is visible, instead of having its first state pushed to it.
+///    With equal roots there is nothing to receive, and the fresh side would not start a session, so the
+///    initiator is answered.
+/// 3. If both sides have started a session, the session of the lower replica id takes precedence.
 pub(crate) fn precedence(own: &OwnSide<'_>, theirs: &SyncHandshake) -> Precedence {
     if own.is_in_handshake == Some(false) {
         return Precedence::Ours;

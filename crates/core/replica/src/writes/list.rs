@@ -1,4 +1,4 @@
-//! Items of a list by their index.
+//! Lookup of list items by index.
 
 use super::{OperationError, Target};
 use syncline_crdt::position;
@@ -21,9 +21,10 @@ pub(crate) fn walk<V: ReadView>(
         let page = state.ordered_children(parent, from, after, PAGE)?;
         let complete = page.len() < PAGE;
         for id in page {
-            // The index lists records only; an id without one is damage, which `verify` reports, and shows nothing.
+            // The index lists only ids with a record. An id without one is damage, which `verify` reports; it
+            // is skipped here.
             let Some(record) = state.record(id)? else { continue };
-            // The id of an honest child follows from its label; another id was made up.
+            // The id of an honest child follows from its label; any other id is forged.
             if state.is_visible(id)?
                 && let Some(label) = record.label.bytes()
                 && id == EntityId::child_of(parent, label)
@@ -39,7 +40,7 @@ pub(crate) fn walk<V: ReadView>(
     }
 }
 
-/// As [`walk`], for the items of a list: the children whose labels are positions.
+/// Like [`walk`], for the items of a list: the children whose labels are positions.
 pub(crate) fn items<V: ReadView>(
     state: &mut Interface<V>,
     list: EntityId,
@@ -48,14 +49,14 @@ pub(crate) fn items<V: ReadView>(
     walk(state, list, &[], |id, label| !position::is_position(label) || each(id, label))
 }
 
-/// Where the `at`-th item of a list is, or would be.
+/// The location of the `at`-th item of a list, existing or not.
 #[derive(Default)]
 struct ItemLocation {
-    /// The number of items before it: `at`, or all items of a list that is shorter.
+    /// The number of items before the location: `at`, or the number of all items if the list is shorter.
     seen: usize,
-    /// The position of the item just before it.
+    /// The position of the item directly before the location.
     before: Option<Vec<u8>>,
-    /// The position of the item itself.
+    /// The position of the item at the location.
     own: Option<Vec<u8>>,
 }
 
@@ -95,7 +96,7 @@ pub(super) fn new_item<V: ReadView>(
     if seen < at {
         return Err(OperationError::OutOfList { list: list.id, at, len: seen });
     }
-    // The closure cannot return an error, so that the first one is carried out of it here.
+    // The closure cannot return an error, so the first error is stored here.
     let mut failure = None;
     let new = position::between(before.as_deref(), own.as_deref(), stamp, |position| {
         state.record(list.ordered_child(position).id).map_or_else(

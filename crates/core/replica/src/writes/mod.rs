@@ -1,4 +1,4 @@
-//! What an application writes: operations, and the delta that they become.
+//! The writes of an application: operations, and the delta that they become.
 
 mod list;
 mod operation;
@@ -13,16 +13,17 @@ use syncline_store::ReadView;
 use syncline_sync::{Delta, Dot, Membership, Transaction};
 use syncline_types::{Encode, Hlc, HlcClock, InternalError, ReplicaId, limits};
 
-/// A write that can be done, and the state and clock as they are once it is.
+/// A valid write, with the state and the clock after it.
 pub(crate) struct PreparedWrite<V> {
     pub(crate) state: Interface<V>,
     pub(crate) clock: HlcClock,
     pub(crate) delta: Delta,
-    /// One for each operation.
+    /// The actions, one for each operation.
     pub(crate) actions: Vec<Action>,
 }
 
-/// Applies the operations of `author` to a copy of the state, so that one that cannot be done undoes all.
+/// Applies the operations of `author` to a copy of the state, so that one invalid operation discards all of
+/// them.
 pub(crate) fn prepare<V: ReadView>(
     operations: &[Operation],
     author: ReplicaId,
@@ -43,7 +44,7 @@ pub(crate) fn prepare<V: ReadView>(
     }
     let mut state = work.state.clone();
     let mut clock = clock.clone();
-    // Own stamps may be ahead of a wall clock that went back; they are never refused here.
+    // Own stamps may be ahead of a wall clock that jumped back; they are never refused here.
     let own = ApplyContext { max_drift_ms: u64::MAX, ..work.context };
     let mut actions = Vec::with_capacity(found);
     for operation in operations {
@@ -62,7 +63,7 @@ pub(crate) fn prepare<V: ReadView>(
     Ok(PreparedWrite { state, clock, delta, actions })
 }
 
-/// Applies the action that an operation became.
+/// Applies the action of an own operation.
 fn apply_own<V: ReadView>(
     operation: &Operation,
     action: &Action,
@@ -74,14 +75,14 @@ fn apply_own<V: ReadView>(
         Err(ApplyError::Malformed(error)) => return Err(error.into()),
         Err(ApplyError::Storage(error)) => return Err(error.into()),
         Err(_) => {
-            // Drift is unlimited here, `to_action` has looked for the merge function, and the action
-            // carries the path to its entity.
+            // Drift is unlimited here, `to_action` has checked the merge function, and the action contains
+            // the path to its entity.
             const APPLIES: &str = "an action made for this state can be applied to it";
             debug_assert!(false, "{APPLIES}");
             return Err(StorageError::from(InternalError::broken(APPLIES)).into());
         }
     }
-    // Each write is small, but what such writes add up to must still fit a frame.
+    // Each write is small, but the accumulated record must still fit into a frame.
     let grows = matches!(operation, Operation::InsertText { .. } | Operation::Merge { .. });
     if grows && let Some(record) = state.record(action.id())? {
         let id = action.id();

@@ -1,4 +1,4 @@
-//! What an application asks for, and the actions that do it.
+//! The operations that an application requests, and the actions that execute them.
 
 use super::{Target, list};
 use syncline_crdt::{
@@ -9,40 +9,40 @@ use syncline_storage::{Action, Interface, Metadata, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{EntityId, Hlc, HlcClock, Moment, limits};
 
-/// A change that an application asks for. Positions and lengths of texts count characters (Unicode scalar
+/// A change that an application requests. Positions and lengths of texts count characters (Unicode scalar
 /// values); positions in lists count items.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the names of the fields say all; `target` is the entity that changes")]
 pub enum Operation {
     /// Sets the value of a register.
     Set { target: Target, bytes: Vec<u8> },
-    /// Sets bytes of an unknown type. They are stored as a register, and counted.
+    /// Sets bytes of an unknown type. They are stored as a register and counted in the statistics.
     SetOpaque { target: Target, bytes: Vec<u8> },
     /// Adds to a counter that only grows.
     Increment { target: Target, by: u64 },
-    /// Adds to a counter that goes both ways.
+    /// Adds to a counter that can be incremented and decremented; `by` may be negative.
     Change { target: Target, by: i64 },
     /// Makes the entity a collection. Its contents are its children: see [`Target::child`].
     Create { target: Target, collection: Collection },
     /// Adds the element `target` to its set.
     AddElement { target: Target },
-    /// Removes the element `target` from its set, as far as its adds are known here.
+    /// Removes the element `target` from its set. Only the adds that are known here are removed.
     RemoveElement { target: Target },
-    /// Inserts an item before the `at`-th of a list; the length of the list appends.
+    /// Inserts an item before the `at`-th of a list; an `at` equal to the length of the list appends.
     InsertItem { list: Target, at: usize, item: Item },
     /// Deletes the `at`-th item of a list.
     DeleteItem { list: Target, at: usize },
-    /// Inserts text before the `at`-th character; the length of the text appends.
+    /// Inserts text before the `at`-th character; an `at` equal to the length of the text appends.
     InsertText { target: Target, at: usize, text: String },
     /// Deletes `count` characters of a text, from the `at`-th on.
     DeleteText { target: Target, at: usize, count: usize },
     /// Sets the value that this replica owns in a user storage.
     SetOwn { storage: Target, bytes: Vec<u8> },
-    /// Sets a value that never changes after. If several replicas set it, the earliest write wins.
+    /// Sets a value that never changes afterwards. If several replicas set it, the earliest write wins.
     Freeze { target: Target, bytes: Vec<u8> },
-    /// Merges the state `bytes` into a value of the application's own type `name`.
+    /// Merges the state `bytes` into a value of the application-defined type `name`.
     Merge { target: Target, name: String, bytes: Vec<u8> },
-    /// Deletes an entity and everything below it that is known here.
+    /// Deletes an entity and all of its descendants that are known here.
     Delete { target: Target },
 }
 
@@ -57,9 +57,9 @@ pub enum Collection {
     Set,
     /// Elements, added and removed, read in order.
     SortedSet,
-    /// Items in an order that the application makes.
+    /// Items in an order that the application determines.
     List,
-    /// One value of each replica, which only that replica writes.
+    /// One value for each replica, which only that replica may write.
     UserStorage,
     /// Values that never change.
     FrozenStorage,
@@ -79,7 +79,7 @@ impl Collection {
     }
 }
 
-/// What a list holds.
+/// The initial value of a list item.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Item {
     /// A register with these bytes.
@@ -88,61 +88,65 @@ pub enum Item {
     Collection(Collection),
 }
 
-/// Why an operation cannot be done. No operation of its write was.
+/// Why an operation is refused. No operation of the same write was executed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the names of the fields and the messages say all")]
 pub enum OperationError {
-    /// The entity holds a value of another type, which this operation would not change.
+    /// The entity has a value of another type, which this operation cannot change.
     #[error("{id} is a {found}; the operation needs a {needed}")]
     WrongType { id: EntityId, found: CrdtType, needed: CrdtType },
-    /// A counter cannot hold the new count.
+    /// The new count of a counter overflows.
     #[error(transparent)]
     Overflow(#[from] CounterOverflow),
     /// An edit lies beyond the end of its text.
     #[error(transparent)]
     OutOfText(#[from] OutOfText),
-    /// A list of `len` items has no item `at`, and no place for one.
-    #[error("item {at} of the list {list}, which has {len}")]
+    /// The index `at` is beyond the end of a list of `len` items.
+    #[error("item {at} is beyond the end of the list {list}, which has {len} items")]
     OutOfList { list: EntityId, at: usize, len: usize },
-    /// The positions in a list are not such as replicas make: there is no position between two of them.
-    #[error("the list {list} holds positions that nobody can insert between")]
+    /// The positions in a list are not positions that replicas make: there is no position between two of
+    /// them.
+    #[error("the list {list} has positions between which nothing can be inserted")]
     DamagedList { list: EntityId },
     /// The value was set once and for all.
     #[error("{id} is frozen already")]
     Frozen { id: EntityId },
-    /// No merge function is registered for an application's own type.
+    /// No merge function is registered for the application-defined type.
     #[error("no merge function is registered for the type {name:?}")]
     NoMerge { name: String },
-    /// The write holds more operations than one delta may.
+    /// The write contains more operations than one delta may.
     #[error("{found} operations in one write; the limit is {}", limits::MAX_ACTIONS_PER_DELTA)]
     TooMany { found: usize },
     /// The operations together take more bytes than one delta may.
     #[error("a write of {bytes} bytes; the limit is {}", limits::MAX_DELTA_BYTES)]
     TooLarge { bytes: usize },
-    /// This replica has written as often as one replica may. Go on under another id.
-    #[error("this replica has written {} times, which is as often as one may", limits::MAX_DELTA_SEQ)]
+    /// The sequence numbers of this replica are exhausted. Continue under another id.
+    #[error(
+        "this replica has used all {} sequence numbers; continue under another id",
+        limits::MAX_DELTA_SEQ
+    )]
     SequenceExhausted,
-    /// This replica is no member of the context, or not any more: nobody would accept the write.
-    #[error("this replica is no member of the context")]
+    /// This replica is not a member of the context, or not any more: no other replica would accept the write.
+    #[error("this replica is not a member of the context")]
     NotAMember,
     /// The host does not replicate the context that the write is for.
     #[error("this host does not replicate the context")]
     NoSuchContext,
-    /// The replica has started on an empty store and has no state yet. A write now might come too late for
-    /// the others; try again once the replica has synced.
+    /// The replica has started on an empty store and has no state yet. The others might refuse a write now as
+    /// left behind; try again once the replica has synced.
     #[error("this replica has yet to catch up with its peers; try again later")]
     CatchingUp,
     /// The operation breaks a rule of the state.
     #[error(transparent)]
     Malformed(#[from] syncline_storage::Malformed),
-    /// The state itself failed.
+    /// The state cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl Operation {
-    /// The action that does this operation in `state`. The clock moves beyond every stamp in the changed
-    /// record, so that the stamp of the action, which the clock gives, is later than all of them.
+    /// The action that executes this operation in `state`. The clock first observes every stamp in the
+    /// changed record, so the stamp of the action is later than all of them.
     pub fn to_action<V: ReadView>(
         &self,
         state: &mut Interface<V>,
@@ -178,11 +182,11 @@ impl Operation {
         }
         let empty = own == Value::Empty;
         let value = match &own {
-            // The characters of a deleted text must not come back with those that are written now.
+            // The characters of a deleted text must not reappear together with the new ones.
             Value::Rga(text) if !seen && self.is_edit() => Value::Rga(self.edit_cleared(text, stamp)?),
             own => self.value(id, own, stamp)?,
         };
-        // To remove an element is no write: it must not make the element live again.
+        // Removing an element is not a write: it must not make the element live again.
         let updated_at = if matches!(self, Self::RemoveElement { .. }) { Hlc::ZERO } else { stamp };
         // Creation stamps join by minimum: `Hlc::MAX` leaves the one of the record.
         let created_at = if empty && updated_at != Hlc::ZERO { stamp } else { Hlc::MAX };
@@ -192,7 +196,7 @@ impl Operation {
         } else {
             Action::Update { id, ancestors, value, metadata }
         };
-        // The rules of records are checked now, where the application can still be told.
+        // The rules of records are checked here, where the error can still be reported to the application.
         action.to_record()?;
         Ok(action)
     }
@@ -223,11 +227,11 @@ impl Operation {
         })
     }
 
-    /// What to join into `own`, the value of `id` so far.
+    /// The value to join into `own`, the present value of `id`.
     fn value(&self, id: EntityId, own: &Value, stamp: Hlc) -> Result<Value, OperationError> {
         let replica = stamp.replica();
         let register = |bytes: &[u8]| Register::new(stamp, bytes);
-        // First the combinations that work; what is left is an operation on a value of another type.
+        // The valid combinations come first; the remaining cases are operations on a value of another type.
         let needed = match (self, own) {
             (Self::Set { bytes, .. }, Value::Empty | Value::Lww(_)) => {
                 return Ok(Value::Lww(register(bytes)));
@@ -298,10 +302,10 @@ impl Operation {
         Err(OperationError::WrongType { id, found: own.crdt_type(), needed })
     }
 
-    /// As [`Self::edit`] in a text that was deleted: all its characters are deleted for good.
+    /// Like [`Self::edit`], for a text that was deleted: all its characters are deleted permanently.
     fn edit_cleared(&self, own: &Text, stamp: Hlc) -> Result<Text, OutOfText> {
-        // The positions of the edit count in what is visible, which is nothing: the edit is made on the text
-        // as it is once all its characters are deleted, and both changes go into one.
+        // The positions of the edit refer to the visible text, which is empty. The edit is therefore made on
+        // the text after the deletion of all its characters, and the result contains both changes.
         let mut delta = own.clear();
         let mut empty = own.clone();
         empty.join(&delta);
@@ -313,7 +317,7 @@ impl Operation {
         matches!(self, Self::InsertText { .. } | Self::DeleteText { .. })
     }
 
-    /// What this edit joins into the text `own`.
+    /// The delta that this edit joins into the text `own`.
     fn edit(&self, own: &Text, stamp: Hlc) -> Result<Text, OutOfText> {
         match self {
             Self::InsertText { at, text, .. } => own.insert(*at, text, stamp),

@@ -1,4 +1,4 @@
-//! Where an entity is.
+//! The location of an entity.
 
 use syncline_storage::Label;
 use syncline_types::EntityId;
@@ -20,18 +20,18 @@ impl Target {
         Self { id, ancestors: Vec::new(), label: Label::None }
     }
 
-    /// The child of the root that is called `name`.
+    /// The child of the root with the label `name`.
     pub fn named(name: &[u8]) -> Self {
         let id = EntityId::child_of(EntityId::ROOT, name);
         Self { id, ancestors: Vec::new(), label: Label::Named(name.into()) }
     }
 
-    /// The child of this entity that is called `key`: the entry of a map, the element of a set.
+    /// The child of this entity with the label `key`: the entry of a map, the element of a set.
     pub fn child(&self, key: &[u8]) -> Self {
         self.below(key, Label::Named(key.into()))
     }
 
-    /// As [`Target::child`], in a collection whose children are read in the order of their keys.
+    /// Like [`Target::child`], in a collection whose children are read in the order of their keys.
     pub fn ordered_child(&self, key: &[u8]) -> Self {
         self.below(key, Label::Ordered(key.into()))
     }

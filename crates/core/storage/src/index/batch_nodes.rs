@@ -7,8 +7,8 @@ use crate::error::StorageError;
 use crate::prefix::Prefix;
 use syncline_types::{Digest, Writer};
 
-/// The error of a [`TrieNodeRef`] or an index that leads nowhere. References are made by [`BatchNodes`] alone and
-/// nodes are never removed from it, so this is a bug.
+/// The error of a dangling [`TrieNodeRef`] or index. Only [`BatchNodes`] makes references, and it never
+/// removes nodes, so a dangling one is a bug.
 #[cold]
 #[track_caller]
 pub(super) fn dangling() -> StorageError {
@@ -27,14 +27,14 @@ pub(super) enum TrieNodeRef {
 
 /// The nodes that a batch has loaded or made, of all tries, in two flat tables.
 ///
-/// Making and dropping them costs a few allocations whatever their number, and a pass over them in the order
-/// of ids reads memory in order.
+/// Making and dropping the nodes costs a few allocations, whatever their number. A pass over them in the
+/// order of ids reads memory in order.
 ///
 /// Invariants:
 /// - Nodes are only ever added, so a [`TrieNodeRef`] stays valid for the whole batch. A node that a trie does not
 ///   refer to any more stays behind, unreachable.
-/// - A node is *dirty* if it differs from the view. A dirty node has dirty ancestors only, all loaded: whoever
-///   changes a node marks the path to it. So a walk over dirty nodes from the top finds all of them.
+/// - A node is *dirty* if it differs from the view. A dirty node has dirty ancestors only, all loaded: a
+///   change of a node marks the path to it. So a walk over dirty nodes from the top finds all of them.
 /// - A node is *stale* if its parent's slot for it is out of date. Stale nodes have stale ancestors only. Slots
 ///   of an inner node are right for all children that are not stale.
 #[derive(Clone, Debug, Default)]
@@ -61,8 +61,8 @@ struct BatchBucket {
 #[derive(Clone, Debug, Default)]
 pub(super) struct BatchInner {
     pub(super) count: u64,
-    /// The hash of each child; zero exactly where there is no child. A child that the batch has made gets its
-    /// hash with [`BatchNodes::refresh`].
+    /// The hash of each child; zero exactly where there is no child. [`BatchNodes::refresh`] computes the
+    /// hash of a child that the batch has made.
     pub(super) slots: [Digest; 16],
     /// The children that the batch has loaded, by nibble. An absent child with a slot other than zero is as the
     /// view has it.
@@ -315,7 +315,7 @@ impl BatchNodes {
         Some(removed)
     }
 
-    /// Gives a bucket a run for kids before it gets its first entry whose kids are not zero.
+    /// Adds a run for kids to a bucket that is about to receive its first entry whose kids are not zero.
     fn ensure_kids(&mut self, bucket: u32, kids: Digest) -> Option<()> {
         let bucket = self.buckets.get_mut(bucket as usize)?;
         if !kids.is_zero() && bucket.kids.is_none() {

@@ -36,7 +36,7 @@ impl MemBucket {
         if self.leaves.capacity() < entries.len() {
             let is_new = self.leaves.capacity() == 0;
             let room = if is_new { entries.len() } else { entries.len().next_multiple_of(GROWTH) };
-            // A new allocation: `reserve` would copy values that are overwritten next.
+            // A new allocation, because `reserve` would copy values that are overwritten next.
             self.leaves = Vec::with_capacity(room);
         }
         self.leaves.extend_from_slice(entries.leaves);
@@ -56,8 +56,8 @@ impl MemBucket {
 pub(super) struct MemInner {
     pub(super) count: u64,
     pub(super) slots: [Digest; 16],
-    /// The children by nibble; none where the slot is zero. A store that also has rows may lack a child whose slot
-    /// is not zero: nobody has loaded its row yet.
+    /// The children by nibble; none where the slot is zero. A store that also has rows may lack a child whose
+    /// slot is not zero, because its row has not been loaded yet.
     pub(super) below: [Option<MemNode>; 16],
 }
 
@@ -169,8 +169,8 @@ impl RowRun for MemTrie {
             let mut found = false;
             let mut each = |suffix: &[u8], row| *suffix >= *from && each(suffix, row);
             let stopped = root.walk_level(Prefix::EMPTY, level, begin, &mut found, &mut each);
-            // A level without nodes is followed by such levels only. On the first level, `found` says nothing:
-            // all nodes may be before `begin`.
+            // If a level has no nodes, neither have the levels below it. On the first level, `found` decides
+            // nothing: all nodes may be before `begin`.
             if stopped || !found && level > first {
                 return;
             }

@@ -1,4 +1,4 @@
-//! The redo log of one trie: its changes in short, for stores that write nodes late.
+//! The redo log of one trie: its changes in compact form, for stores that write nodes late.
 //!
 //! A changed entry takes 65 bytes in the log, and the nodes that it changes take some two thousand. Such a
 //! store writes the log with each batch (write-ahead), keeps the changed nodes in memory, and writes them only

@@ -1,4 +1,4 @@
-//! What a batch has changed of one trie, as an edit for the store.
+//! The changes of one batch to one trie, as an edit for the store.
 
 use super::batch_nodes::{BatchInner, BatchNode, BatchNodes, TrieNodeRef};
 use super::mem_trie::{MemBucket, MemInner, MemNode, MemTrie};
@@ -18,8 +18,8 @@ pub(super) struct TrieEdit {
     pub(super) nodes: Arc<BatchNodes>,
     /// The topmost node; absent if the trie is empty now.
     pub(super) top: TrieNodeRef,
-    /// Nodes that the batch has removed. A prefix may have got a node again since: then `nodes` has its row,
-    /// which wins.
+    /// The prefixes of nodes that the batch has removed. If the batch has added a new node at such a prefix,
+    /// the row of the new node in `nodes` wins.
     pub(super) gone: BTreeSet<Prefix>,
     pub(super) redo_log: RedoLog,
 }
@@ -65,7 +65,7 @@ impl Edit for TrieEdit {
             return AmendOutcome::Gone;
         }
         if let Some(run) = run {
-            // Nobody else has this version: change it in place.
+            // No view shares this version: change it in place.
             if let Some(trie) =
                 Arc::get_mut(run).and_then(|run| (run as &mut dyn Any).downcast_mut::<MemTrie>())
             {
@@ -107,8 +107,8 @@ fn each_dirty(
 
 /// Makes the subtree `mem` equal to the one that the batch has at `at`.
 ///
-/// A clean node that `mem` has already is skipped with its subtree, since the batch did not change it. A clean
-/// node that `mem` does not have is written: the store kept it as a row until now.
+/// A clean node that `mem` has already is skipped with its subtree, since the batch did not change it. A
+/// clean node that `mem` does not have is written: until now the store had it only as a row.
 fn write_into(nodes: &BatchNodes, at: TrieNodeRef, mem: &mut Option<MemNode>) {
     if !nodes.is_dirty(at) && mem.is_some() {
         return;

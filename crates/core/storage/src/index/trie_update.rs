@@ -152,8 +152,8 @@ fn update_bucket(
 pub(super) struct Removal<'a, 'v, 'r, V> {
     pub(super) nodes: &'a mut BatchNodes,
     pub(super) source: &'a mut NodeSource<'v, 'r, V>,
-    /// Gets the prefixes of nodes that are removed. A prefix stays in it when a node comes back there: the row
-    /// of the new node wins (`TrieEdit`).
+    /// Collects the prefixes of removed nodes. A prefix stays in the set if a new node is added there: the
+    /// row of the new node wins (`TrieEdit`).
     pub(super) gone: &'a mut BTreeSet<Prefix>,
 }
 

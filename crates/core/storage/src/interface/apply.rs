@@ -17,7 +17,7 @@ impl<V: ReadView> Interface<V> {
         action: &Action,
         context: &ApplyContext,
     ) -> Result<ApplyOutcome, ApplyError> {
-        let mut record = action.to_record()?;
+        let record = action.to_record()?;
         record.check_drift(context.moment, context.max_drift_ms)?;
         self.check_merge(action.id(), &record)?;
         if canary!(TombstoneBeforeAddDropped)
@@ -35,9 +35,8 @@ impl<V: ReadView> Interface<V> {
         for (depth, &ancestor) in (1..).zip(action.ancestors()) {
             let known = self.cached(ancestor)?.position;
             if known.is_none() && canary!(LeafAtGuessedPosition) {
-                record.depth = 1;
-                record.parent = EntityId::ROOT;
-                break;
+                let guessed = Record { depth: 1, parent: EntityId::ROOT, ..record };
+                return Ok(ApplyOutcome::from_flag(changed | self.join(action.id(), guessed)?));
             }
             // The join of a placeholder changes nothing but the position. Nearly always the ancestor is at this
             // position already, and the join can be skipped.
@@ -54,8 +53,8 @@ impl<V: ReadView> Interface<V> {
     /// depth. On an error nothing changes.
     ///
     /// Records are exchanged between states of equal horizons only. The other state may have a tombstone that
-    /// was collected here, because something written below it since holds it up there. It is joined
-    /// nevertheless: otherwise its descendants would never find their parent.
+    /// was collected here, because a later write below the tombstone prevents the collection there. Such a
+    /// tombstone is joined nevertheless: otherwise its descendants would never find their parent.
     pub fn merge_record(
         &mut self,
         id: EntityId,
@@ -98,8 +97,8 @@ impl<V: ReadView> Interface<V> {
         Ok(())
     }
 
-    /// Refuses a value of an application-defined type that cannot be merged here: all replicas must merge it
-    /// alike.
+    /// Refuses a value of an application-defined type whose merge function is not registered here: all
+    /// replicas must merge the value in the same way.
     fn check_merge(&self, id: EntityId, record: &Record) -> Result<(), ApplyError> {
         match &record.value {
             Value::Custom(custom) if !self.can_merge(record) => {
@@ -191,14 +190,15 @@ impl<V: ReadView> Interface<V> {
         self.join_encoded(id, incoming, None)
     }
 
-    /// [`Interface::join`]; `bytes` are those of `incoming`, if the caller has them.
+    /// [`Interface::join`]; `bytes` are the encoding of `incoming`, if the caller has it.
     fn join_encoded(
         &mut self,
         id: EntityId,
         incoming: Record,
         bytes: Option<Bytes>,
     ) -> Result<bool, StorageError> {
-        // Of the incoming record as it came: joins may drop a register whose stamp the clock must exceed.
+        // Taken from the incoming record, because a join may drop a register whose stamp the clock must
+        // exceed.
         let latest = incoming.latest_stamp();
         let index = self.cache_index(id)?;
         // The first record of this entity: the join with nothing is the record itself.
@@ -235,11 +235,12 @@ impl<V: ReadView> Interface<V> {
         Ok(true)
     }
 
-    /// Takes the index entry of `id`, whose record has got another parent, out of the trie of the old one.
+    /// Removes the index entry of `id`, whose record has a new parent, from the trie of the old parent.
     ///
-    /// The new trie gets an entry with the next refresh. The root of the children's trie is carried over from the
-    /// old entry, because the children did not move. Without an old entry there is nothing to carry over: neither
-    /// the entity nor its children have been refreshed since this batch added them, so all of them are stale.
+    /// The next refresh adds an entry to the trie of the new parent. The root of the children's trie is
+    /// copied from the old entry, because the children did not move. Without an old entry there is nothing to
+    /// copy: neither the entity nor its children have been refreshed since this batch added them, so all of
+    /// them are stale.
     fn move_entry(&mut self, id: EntityId, index: u32, from: EntityId) -> Result<(), StorageError> {
         let entry = self.tries.remove(&self.view, from, id)?;
         let old_parent = self.cache_index(from)?;

@@ -18,12 +18,12 @@ pub struct Change {
     pub after: Option<Digest>,
 }
 
-/// The changes since the last [`Interface::take_changes`]. Records nothing before the first call.
+/// The changes since the last [`Interface::take_changes`]. Nothing is recorded before the first call.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ChangeFeed {
     changes: Option<Vec<Change>>,
-    /// The digest of the root's record when it was last pushed. The root has no entry in any trie that could
-    /// tell the digest before a change.
+    /// The digest of the root's record when it was last pushed. The root has no entry in any trie from which
+    /// the digest before a change could be read.
     root: Option<Digest>,
 }
 

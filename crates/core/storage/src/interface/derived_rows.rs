@@ -1,4 +1,4 @@
-//! The rows that are derived from records, besides the index: the order of siblings, and tombstones.
+//! The derived rows other than the index: the order of siblings, and tombstones.
 
 use super::Interface;
 use crate::error::StorageError;

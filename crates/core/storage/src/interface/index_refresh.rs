@@ -1,4 +1,4 @@
-//! Bringing the index in step with the records.
+//! The refresh of the index: updates it to match the records.
 
 use super::Interface;
 use super::record_cache::{PREFETCH, sort_key};
@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use syncline_store::ReadView;
 use syncline_types::{Digest, Encode, EntityId};
 
-/// The number of entries that are changed at once: as many as stay in the CPU's cache meanwhile.
+/// The number of entries that are changed at once. It is small enough that they stay in the CPU's cache
+/// meanwhile.
 const AT_ONCE: usize = 512;
 
 /// Stale entities by depth, as indices into the record cache.
@@ -26,7 +27,7 @@ struct Sibling {
 }
 
 impl<V: ReadView> Interface<V> {
-    /// Brings the index in step with the records, from the deepest entities up.
+    /// Updates the index to match the records, from the deepest entities up.
     ///
     /// An entry contains the root of the entity's own trie, so the entries of the children must be right first.
     /// Parents are always at a smaller depth, hence each level adds work to shallower levels only, and each
@@ -156,8 +157,8 @@ impl<V: ReadView> Interface<V> {
         Ok(update)
     }
 
-    /// The depth and the parent of a cached record. Without one, a record of the view names a parent that the
-    /// view does not have.
+    /// The depth and the parent of a cached record. If there is no record, a record of the view names a
+    /// parent that the view does not have.
     fn position_of(&mut self, index: u32) -> Result<(u32, EntityId), StorageError> {
         self.records.at(index)?.position.ok_or(StorageError::Index { what: "the record of a parent" })
     }

@@ -1,4 +1,4 @@
-//! One batch of work on a state: reads, changes, and the write batch that they end as.
+//! One batch of work on a state: reads, changes, and the resulting write batch.
 
 mod apply;
 mod change_feed;
@@ -23,7 +23,7 @@ use syncline_crdt::Merges;
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_types::{Decode, Digest, Encode, Hlc, Moment, Writer};
 
-/// What a change is checked against, besides the state.
+/// The context in which a change is checked: the local time and the drift limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ApplyContext {
     /// The time of the local clock.
@@ -80,7 +80,7 @@ pub struct Interface<V> {
     stats: Stats,
     /// Whether the batch differs from the view.
     changed: bool,
-    /// The latest stamp that the batch took in.
+    /// The latest stamp that entered the state in this batch.
     latest: Hlc,
     /// The cost so far, the index aside.
     work: WorkCounters,
@@ -177,8 +177,8 @@ impl<V: ReadView> Interface<V> {
         self.stats.live
     }
 
-    /// The latest stamp that this batch took in. The local clock must exceed it, or a later local write would
-    /// lose to the write that it was meant to replace.
+    /// The latest stamp that entered the state in this batch. The local clock must exceed it, or a later
+    /// local write would lose to the write that it was meant to replace.
     pub const fn latest_stamp(&self) -> Hlc {
         self.latest
     }

@@ -11,15 +11,15 @@ use syncline_types::{Decode, Digest, Encode, EntityId, Writer};
 /// The number of records that are read at once by [`RecordCache::prefetch`].
 pub(super) const PREFETCH: usize = 32;
 
-/// What the batch knows of the record of one entity: decoded, encoded, or both. With neither, the entity has no
-/// record.
+/// The record of one entity as the batch has it: decoded, encoded, or both. If it is neither, the entity has
+/// no record.
 #[derive(Clone, Debug)]
 pub(super) struct CachedRecord {
     pub(super) id: EntityId,
     /// The depth and the parent; `None` exactly if there is no record.
     pub(super) position: Option<(u32, EntityId)>,
     record: Option<Arc<Record>>,
-    /// The canonical bytes of a dirty record, once they were needed. Bytes of the view are not kept.
+    /// The canonical bytes of a dirty record, once they were needed. Bytes of the view are not cached.
     bytes: Option<Bytes>,
     /// The digest of these bytes, once it was needed.
     own: Option<Digest>,
@@ -46,7 +46,7 @@ impl CachedRecord {
         self.dirty = true;
     }
 
-    /// Replaces the record by an encoded one. It is decoded only if somebody asks for it.
+    /// Replaces the record by an encoded one. It is decoded only when it is first read.
     pub(super) fn replace_encoded(&mut self, position: (u32, EntityId), bytes: Bytes) {
         self.record = None;
         self.position = Some(position);
@@ -118,10 +118,10 @@ pub(super) fn sort_key(id: EntityId) -> u64 {
 /// All records that a batch has read or changed. Each has an index, in the order of its arrival, which stays the
 /// same for the whole batch.
 ///
-/// Indices are found with a hash table with open addressing and linear probing. The [`EntityId::beginning`]
-/// serves as the hash, since nearly all ids are digests. Ids that an adversary has chosen to begin alike would
-/// make probe sequences long, so an id that finds no free bucket among [`PROBES`] goes to an ordered map
-/// instead: a lookup costs O(log n) at worst.
+/// Indices are found with a hash table with open addressing and linear probing. The [`EntityId::prefix`]
+/// serves as the hash, since nearly all ids are digests. Ids that an adversary has chosen to begin alike
+/// would make probe sequences long, so an id that finds no free bucket among [`PROBES`] goes to an ordered
+/// map instead: a lookup costs O(log n) at worst.
 ///
 /// Invariants:
 /// - Nothing is ever removed, so a probe may stop at the first free bucket.
@@ -154,7 +154,7 @@ const CHUNK: u32 = 256;
 /// The most buckets that a lookup probes.
 const PROBES: usize = 16;
 
-/// Four bytes of an id that [`EntityId::beginning`] does not contain.
+/// Four bytes of an id that [`EntityId::prefix`] does not contain.
 fn tag(id: EntityId) -> u32 {
     let [_, _, _, _, a, b, c, d, ..] = id.0;
     u32::from_be_bytes([a, b, c, d])
@@ -258,7 +258,7 @@ impl RecordCache {
         self.get(index).map(|record| record.id)
     }
 
-    /// The cached records with this [`EntityId::beginning`], in no particular order.
+    /// The cached records with this [`EntityId::prefix`], in no particular order.
     pub(super) fn beginning(&self, beginning: u32) -> impl Iterator<Item = &CachedRecord> {
         let (from, to) = EntityId::range_of_prefix(beginning);
         let indices = self.candidates(beginning).map(|bucket| bucket.index);

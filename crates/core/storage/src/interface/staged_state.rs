@@ -5,8 +5,9 @@
 //! on from there, or the caller removes all rows of the slot and starts again.
 //!
 //! [`Interface::publish`] ends the staging with one batch that joins the active state into the staged one and
-//! writes the row that names the active slot. The batch is atomic, so after a crash readers see the old state or
-//! the new one, both complete. The rows of the old slot are garbage then; whoever publishes removes them.
+//! writes the row that names the active slot. The batch is atomic, so after a crash readers see either the
+//! complete old state or the complete new one. The rows of the old slot are garbage then; the caller of
+//! `publish` must remove them.
 
 use super::Interface;
 use crate::error::StorageError;
@@ -17,7 +18,7 @@ use syncline_store::ReadView;
 use syncline_types::{EntityId, Hlc, canary};
 
 impl<V: ReadView> Interface<V> {
-    /// Opens the staged state: the one in the slot that is not active. It is empty at first, and nobody else
+    /// Opens the staged state: the one in the slot that is not active. It is empty at first, and no reader
     /// sees it before [`Interface::publish`]. O(1).
     pub fn open_staged(view: V, merges: Merges) -> Result<Self, StorageError> {
         let slot = Slot::active(&view)?.other();
@@ -49,9 +50,9 @@ impl<V: ReadView> Interface<V> {
     /// state that is active now.
     ///
     /// All records of `active` are joined in first, so that nothing that was written or received during the
-    /// staging is lost (**I5**). The horizon of `active` is kept. The rows of `active` stay for the caller to
-    /// remove. `latest` is the latest stamp that all batches of the staged state took in.
-    /// O(records of `active`), in time and memory.
+    /// staging is lost (**I5**). The horizon of `active` is retained. The caller must remove the rows of
+    /// `active`. `latest` is the latest stamp that entered the staged state in any batch. O(records of
+    /// `active`), in time and memory.
     pub fn publish(mut self, mut active: Self, latest: Hlc) -> Result<Self, StorageError> {
         let generation = active.stats()?.generation;
         if !canary!(SnapshotOverwrites) {

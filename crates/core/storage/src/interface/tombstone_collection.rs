@@ -1,10 +1,10 @@
 //! Tombstone collection.
 //!
-//! A tombstone is *causally stable* once every member has seen the delete and everything that was
-//! written before it. Then no write can arrive that the delete would have to hide (Baquero, Almeida,
-//! Shoker, "Making operation-based CRDTs operation-based", 2014). Members agree on a *horizon*: a
-//! stamp up to which every change is stable. How they agree is the business of the replica; this module
-//! removes what a horizon allows to remove.
+//! A tombstone is *causally stable* once every member has seen the delete and everything that was written
+//! before it. Then no write can arrive that the delete would have to hide (Baquero, Almeida, Shoker, "Making
+//! operation-based CRDTs operation-based", 2014). Members agree on a *horizon*: a stamp up to which every
+//! change is stable. The replica computes the horizon; this module removes the tombstones that the horizon
+//! allows to remove.
 //!
 //! A subtree is collected as a whole or not at all. All of its records must be dead or hidden by a delete
 //! above them, last changed up to the horizon, and of a type that a later join cannot need
@@ -79,7 +79,7 @@ impl<V: ReadView> Interface<V> {
         while let Some((id, hidden_by)) = open.pop() {
             let record = self.record(id)?.ok_or(StorageError::Index { what: "the record of an entry" })?;
             let is_unseen = record.tombstone_stamp().is_some() || record.updated_at <= hidden_by;
-            // One record that is visible, needed or not stable holds up the whole subtree.
+            // One record that is visible, needed or not stable prevents the collection of the whole subtree.
             if !is_unseen || !record.is_collectable() || record.latest_stamp() > horizon {
                 return Ok(None);
             }

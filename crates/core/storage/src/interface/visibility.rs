@@ -1,4 +1,4 @@
-//! What an application sees of a state, and passes over all of its entities.
+//! The visibility of entities to applications, and iteration over all entities of a state.
 
 use super::Interface;
 use crate::error::StorageError;
@@ -40,7 +40,7 @@ impl<V: ReadView> Interface<V> {
     /// Whether an application sees `id`: the record is live, and was written after the last delete of each
     /// ancestor. O(depth).
     pub fn is_visible(&mut self, id: EntityId) -> Result<bool, StorageError> {
-        // Nobody sees an entity that has no record.
+        // An entity without a record is not visible.
         let Some(record) = self.record(id)? else { return Ok(false) };
         let written = if canary!(DeleteHidesByCreation) { record.created_at } else { record.updated_at };
         let mut visible = record.is_live();

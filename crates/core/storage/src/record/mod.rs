@@ -15,7 +15,7 @@ use crate::error::Malformed;
 use syncline_crdt::{CrdtType, Custom, Merges, Register, Value};
 use syncline_types::{DriftError, EntityId, Hlc, Moment, limits};
 
-/// Everything that is known of one entity. Each field is a join-semilattice, so the record is one.
+/// Everything that is known about one entity. Each field is a join-semilattice, so the record is one.
 ///
 /// `depth` and `parent` are the position of the entity in the tree. If writers disagree on it, the smaller
 /// pair wins everywhere. A parent is always at a smaller depth than its child, so a disagreement cannot make
@@ -39,8 +39,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record that contains only the position of an entity: what stands for an ancestor until the record
-    /// of the ancestor arrives. It is the least record at its position.
+    /// A record that contains only the position of an entity. It stands for an ancestor until the record of
+    /// the ancestor arrives. It is the least record at its position.
     pub const fn placeholder(depth: u32, parent: EntityId) -> Self {
         Self {
             depth,
@@ -128,18 +128,20 @@ impl Record {
         }
     }
 
-    /// When the record was last changed, if it is a tombstone without anything that a later join could need.
+    /// The stamp of the last change, if the record is a tombstone that contains nothing that a later join
+    /// could need.
     ///
     /// The last delete must be at least as late as the last write. A set element that was removed is no
-    /// tombstone in this sense: a removal has no stamp of its own, so nobody can tell which replicas have seen
+    /// tombstone in this sense: a removal has no stamp of its own, so it is unknown which replicas have seen
     /// it.
     pub fn tombstone_stamp(&self) -> Option<Hlc> {
         let dead = self.deleted_at > Hlc::ZERO && self.deleted_at >= self.updated_at;
         (dead && self.is_collectable()).then(|| self.latest_stamp())
     }
 
-    /// Whether the type of the value allows to collect its tombstone. Counters, texts and custom values stay:
-    /// after a collection, what they have counted or contained would come back different.
+    /// Whether the type of the value permits the collection of a tombstone. It does not for counters, texts
+    /// and custom values, whose content could come back different after a collection, nor for user values and
+    /// frozen values, which are deleted only with their collection.
     pub(crate) const fn is_collectable(&self) -> bool {
         !matches!(
             self.value,

@@ -5,12 +5,11 @@
 //! and current view of the membership; and the signature is the author's, over this content in this
 //! context.
 //!
-//! Deltas that were accepted from an author stay when the author is removed; only later ones are
-//! refused. Replicas may learn of a removal at different times, so one may have a delta that another
-//! refuses. They still become equal, because a sync of states transfers *records*, which are not
-//! signed. Members therefore trust each other for three things: their state, the deltas that it covers,
-//! and their horizon. Signatures exclude everybody else, and keep one member from writing deltas under
-//! the name of another.
+//! Deltas that were accepted from an author stay when the author is removed; only later ones are refused.
+//! Replicas may learn of a removal at different times, so one may have a delta that another refuses. They
+//! still become equal, because a sync of states transfers *records*, which are not signed. Members therefore
+//! trust each other for three things: their state, the deltas that it covers, and their horizon. Signatures
+//! exclude all others, and prevent a member from writing deltas under the name of another member.
 
 use super::{Delta, DeltaRefusal};
 use std::collections::BTreeMap;
@@ -122,8 +121,8 @@ impl Eq for Authority {}
 /// Signatures as hashes keyed with one secret that all members share: 16 bytes of SHA-256 over the
 /// secret and the statement, both of fixed length.
 ///
-/// It costs one hash of about 130 bytes, and excludes everybody who does not know the secret. It does not
-/// keep members from writing under each other's names. For simulations, and for groups whose members trust
+/// It costs one hash of about 130 bytes, and excludes all replicas that do not know the secret. It does not
+/// prevent members from writing under each other's names. For simulations, and for groups whose members trust
 /// each other fully.
 #[derive(Clone)]
 pub struct KeyedHash {
@@ -168,13 +167,13 @@ impl Scheme for KeyedHash {
 /// decides which peers a replica can reach. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Membership {
-    /// Every replica is a member. Tombstones are never collected, since it is unknown which replicas
-    /// have yet to see them. With a scheme of individual keys no other replica's key is known, so that
-    /// the deltas of all others are refused.
+    /// Every replica is a member. Tombstones are never collected, since it is unknown which replicas have not
+    /// seen them yet. With a scheme of individual keys no other replica's key is known, so that the deltas of
+    /// all others are refused.
     #[default]
     Open,
-    /// The members with their keys. This replica may write only if it is one of them. A replica that
-    /// gets another key needs another id too: its earlier signatures cannot be verified any more.
+    /// The members with their keys. This replica may write only if it is one of them. A replica with a new
+    /// key needs a new id too, because its earlier signatures cannot be verified any more.
     Members(Arc<BTreeMap<ReplicaId, PublicKey>>),
 }
 

@@ -34,8 +34,8 @@ pub struct Delta {
     pub stamp: Hlc,
     /// The changes, in order.
     pub actions: Vec<Action>,
-    /// The author's signature over the id of the delta; see [`Delta::signed`]. Whoever forwards the
-    /// delta forwards the signature.
+    /// The author's signature over the id of the delta; see [`Delta::signed`]. A peer that forwards the delta
+    /// forwards the signature.
     pub signature: Signature,
 }
 

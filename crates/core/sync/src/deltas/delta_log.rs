@@ -26,15 +26,16 @@ fn delta_key(dot: Dot) -> Key {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeltaLog {
     covered: VersionVector,
-    /// Up to here the log does not store the deltas: they were pruned, or a state sync covered them and
-    /// they were never received. A peer that lacks one of them is served by a state sync.
+    /// For each author, the last covered delta that the log does not store: it and all before it were pruned,
+    /// or a state sync covered them and they were never received. A peer that lacks one of them needs a state
+    /// sync.
     floor: VersionVector,
     /// Deltas that no covered delta names as a parent: at most one for each author, since each author's
     /// deltas form a chain.
     heads: BTreeMap<ReplicaId, (u64, DeltaId)>,
     /// The deltas that every member covered when the horizon was last raised.
     stable: VersionVector,
-    /// How many deltas of each author the log stores.
+    /// The number of deltas of each author that the log stores.
     retention: u64,
     /// Whether the summary has changed since it was written.
     changed: bool,
@@ -88,6 +89,11 @@ pub enum DeltaRefusal {
 }
 
 impl DeltaRefusal {
+    /// Whether no honest author writes such a delta.
+    pub const fn is_fault_of_author(self) -> bool {
+        matches!(self, Self::Malformed) || self.is_unauthorized()
+    }
+
     /// Whether the author or the signature is at fault. The peer that forwarded such a delta has forged
     /// it, does not check what it forwards, or knows another membership than this replica.
     pub const fn is_unauthorized(self) -> bool {
@@ -119,11 +125,11 @@ impl DeltaError {
 /// The deltas that a peer lacks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MissingDeltas {
-    /// The first of them, in causal order.
+    /// The first of the missing deltas, in causal order.
     Deltas {
         /// The canonical bytes of each delta.
         deltas: Vec<Bytes>,
-        /// Whether these are all.
+        /// Whether `deltas` contains all of them.
         complete: bool,
     },
     /// The log does not store some of them any more: the peer needs a state sync.
@@ -161,7 +167,8 @@ impl DeltaLog {
         self.changed
     }
 
-    /// Up to here the log does not store the deltas themselves.
+    /// For each author, the last covered delta that the log does not store; nor does it store those before
+    /// it.
     pub const fn floor(&self) -> &VersionVector {
         &self.floor
     }

@@ -72,7 +72,7 @@ pub struct SyncHandshake {
     pub replica: ReplicaId,
     /// The sender's Merkle root; zero without state.
     pub root_hash: Digest,
-    /// How many records the sender has, tombstones included.
+    /// The number of records that the sender has, tombstones included.
     pub entity_count: u64,
     /// The depth of the sender's deepest record; children of the root have depth one.
     pub max_depth: u32,
@@ -83,7 +83,8 @@ pub struct SyncHandshake {
     pub dag_heads: Vec<DeltaRef>,
     /// The deltas that the sender's state covers.
     pub covered: VersionVector,
-    /// Up to here the sender's log does not store the deltas themselves.
+    /// For each author, the last covered delta that the sender's log does not store; nor does it store those
+    /// before it.
     pub log_floor: VersionVector,
     /// The protocols that the sender can run end to end, ascending.
     pub supported_protocols: Vec<SyncProtocolKind>,

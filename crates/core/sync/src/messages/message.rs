@@ -161,9 +161,9 @@ pub struct ExchangeReply {
     pub root: Digest,
     /// The responder's horizon: the stamp up to which its tombstones are collected.
     pub horizon: Hlc,
-    /// How many changes the responder's state had seen before it joined the pushed records.
+    /// The number of changes of the responder's state before it joined the pushed records.
     pub generation_before: u64,
-    /// How many changes it had seen after that.
+    /// The same number after it joined them.
     pub generation_after: u64,
     /// The answers to the first questions.
     pub answers: Vec<Answer>,

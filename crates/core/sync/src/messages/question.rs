@@ -82,7 +82,7 @@ pub enum Answer {
     FilteredIblt(FilteredIblt),
 }
 
-/// What a responder has besides the records of a state.
+/// The state of a responder besides its records.
 #[derive(Clone, Copy)]
 pub(crate) struct ResponderState<'a> {
     /// The key of the context's sketches.

@@ -13,7 +13,7 @@ pub enum Rejection {
         theirs: u32,
     },
     /// The responder replicates another context.
-    #[error("the peer holds another context")]
+    #[error("the peer replicates another context")]
     Context,
     /// The responder is itself the initiator of a session with this replica, and its session goes
     /// first.
@@ -26,7 +26,7 @@ pub enum Rejection {
     #[error("the peer rejects our handshake as impossible")]
     Implausible,
     /// The responder has no handshake of the initiator: it has restarted since, or there was none.
-    #[error("the peer knows of no handshake with us")]
+    #[error("the peer has no handshake of ours")]
     NoHandshake,
 }
 

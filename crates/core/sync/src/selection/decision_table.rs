@@ -184,9 +184,9 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
     let gap = u128::from(local.entity_count.abs_diff(remote.entity_count));
     let differs_below = |percent: u128| gap * 100 < base * percent;
     let per_level = remote.entity_count / u64::from(remote.max_depth.max(1));
-    // Without the second condition two replicas that both receive a snapshot from a third one would ask
-    // each other for a snapshot that neither has. A replica with local writes but no state may; one
-    // without a root has nothing to lose.
+    // Without the second condition two replicas that both receive a snapshot from a third one would ask each
+    // other for a snapshot that neither has. The condition lets a replica without a root ask in any case,
+    // since it has no writes to lose.
     let lacks_state = !local.has_state && (remote.has_state || local.root_hash.is_zero());
     let row = |applies: bool, kind, reason| {
         applies.then(|| ProtocolSelection { protocol: with_parameters(kind, local, remote), reason })
@@ -221,8 +221,8 @@ fn rows(local: &SyncHandshake, remote: &SyncHandshake) -> [Option<ProtocolSelect
 }
 
 /// Whether `local` may run a protocol with `remote` at all. A snapshot requires that `local` has no state
-/// (**I5**). Every other protocol transfers records, which pass between equal horizons only; a replica
-/// without state therefore needs a snapshot where `remote` has collected tombstones.
+/// (**I5**). Every other protocol transfers records, which are exchanged between equal horizons only; a
+/// replica without state therefore needs a snapshot where `remote` has collected tombstones.
 pub(crate) fn can_run(kind: SyncProtocolKind, local: &SyncHandshake, remote: &SyncHandshake) -> bool {
     match kind {
         SyncProtocolKind::None => false,

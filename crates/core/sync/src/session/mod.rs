@@ -84,7 +84,8 @@ pub struct Session {
     outstanding: Option<Request>,
     request_id: u64,
     attempts: u32,
-    /// The peer's handshake. Once the roots are equal, this state covers everything that it covers.
+    /// The peer's handshake. Once the roots are equal, the local state covers everything that the handshake
+    /// covers.
     peer: Option<SyncHandshake>,
     /// How many records a snapshot of one of the peer's states may contain.
     promised: u64,
@@ -99,7 +100,7 @@ impl Session {
     pub const MAX_ATTEMPTS: u32 = 6;
     /// How often a handshake is sent before the session fails.
     pub const MAX_HANDSHAKES: u32 = 3;
-    /// How many answered requests end a session, whatever the peer has yet to send.
+    /// The number of answered requests after which a session ends, whatever the peer has yet to send.
     const MAX_ROUND_TRIPS: u64 = 100_000;
 
     /// Starts a session with the handshake `ours`. Also returns its first request.
@@ -159,8 +160,8 @@ impl Session {
     pub fn on_timeout(&mut self) -> SessionProgress {
         // Without an outstanding request the session is over, and a late timer means nothing.
         let Some(request) = self.outstanding.clone() else { return SessionProgress::Ignored };
-        // A peer that does not answer the handshake costs no work to give up. One that stops in the middle
-        // gets more attempts.
+        // Giving up on a peer that does not answer the handshake loses no work. A peer that stops answering
+        // in the middle of a session gets more attempts.
         let limit = if self.is_in_handshake() { Self::MAX_HANDSHAKES } else { Self::MAX_ATTEMPTS };
         debug_assert!(self.attempts <= limit, "a request is sent at most as often as allowed");
         if self.attempts >= limit {
@@ -194,8 +195,7 @@ impl Session {
             return Ok(self.end(Outcome::Failed(failure)));
         }
         let step = match self.step(response, work)? {
-            // Other protocols end in a walk of their own. Deltas are followed by one where both sides support
-            // it.
+            // Other protocols end in a walk of their own. A walk follows DeltaSync if both sides support it.
             PhaseStep::Walk if self.can_walk => self.begin(Opening::Walk, work)?,
             PhaseStep::Walk => PhaseStep::fail(FailureReason::NoCommonProtocol),
             step => step,
@@ -330,7 +330,7 @@ impl Session {
             && kind != SyncProtocolKind::Snapshot
             && selection.reason != SelectionReason::NoCommonProtocol;
         if supersedes_transfer && staged::is_under_way(work.state.view(), &work.metadata_batch)? {
-            // This replica gets its state by another protocol, so a partly received snapshot is of no use.
+            // This replica receives its state by another protocol, so a partly received snapshot is useless.
             staged::end(work.state.view(), work.state.slot().other(), &mut work.metadata_batch)?;
         }
         self.begin_protocol(selection, reply, work)
@@ -415,7 +415,7 @@ fn agreed_selection(sent: &SyncHandshake, reply: &HandshakeReply) -> ProtocolSel
     ProtocolSelection { protocol: with_parameters(kind, sent, theirs), reason }
 }
 
-/// Why a peer with this handshake is not synced with, if it is not.
+/// The reason to reject a peer with this handshake; `None` if it may be synced with.
 fn reject_peer<V: ReadView>(theirs: &SyncHandshake, work: &Transaction<V>) -> Option<FailureReason> {
     match work.vet(theirs) {
         Ok(()) => None,

@@ -37,6 +37,20 @@ pub enum RetryReason {
     PeerRestarted,
 }
 
+impl RetryReason {
+    /// The reason in words, as reports print it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NewerWrites => "newer writes",
+            Self::ClockDrift => "clock drift",
+            Self::NoMerge => "no merge function",
+            Self::Yielded => "yielded",
+            Self::PeerBehind => "peer behind",
+            Self::PeerRestarted => "peer restarted",
+        }
+    }
+}
+
 /// Why a session could not do its work.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FailureReason {
@@ -103,7 +117,7 @@ pub enum ProtocolBreach {
     /// An answer of another type than its question.
     #[error("an answer of another kind")]
     AnswerOfAnotherKind,
-    /// A refusal of a record that keeps all rules.
+    /// A refusal of a record that follows all rules.
     #[error("an honest record was refused")]
     HonestRecordRefused,
     /// Children that do not follow the cursor of the question.
@@ -113,7 +127,7 @@ pub enum ProtocolBreach {
     #[error("an empty page of a subtree")]
     EmptySubtreePage,
     /// A page of a subtree that ends at the cursor it began with.
-    #[error("a page of a subtree that leads nowhere")]
+    #[error("a page of a subtree whose cursor does not advance")]
     SubtreePageLeadsNowhere,
     /// More cells than requested.
     #[error("more cells than asked for")]
@@ -125,7 +139,7 @@ pub enum ProtocolBreach {
     #[error("a page of other records")]
     PageOfOtherRecords,
     /// A sample of cells where the protocol needs the whole difference.
-    #[error("a sample for the whole")]
+    #[error("a sample where the whole difference is needed")]
     SampleForWhole,
     /// A record that does not decode.
     #[error("a record that does not decode")]
@@ -143,7 +157,7 @@ pub enum ProtocolBreach {
     #[error("a page of another state")]
     PageOfAnotherState,
     /// A snapshot page whose cursor does not move forward.
-    #[error("a page that leads nowhere")]
+    #[error("a page whose cursor does not advance")]
     PageLeadsNowhere,
     /// A snapshot page that does not unpack.
     #[error("a page that does not unpack")]
@@ -200,7 +214,7 @@ impl fmt::Display for FailureReason {
                 write!(f, "all was exchanged and root {ours} still differs from the peer's {theirs}")
             }
             Self::TooLong => write!(f, "the session exceeded its bounds"),
-            Self::NotAMember { replica } => write!(f, "the peer is replica {replica}, which is no member"),
+            Self::NotAMember { replica } => write!(f, "the peer is replica {replica}, which is not a member"),
             Self::Unauthorized(refusal) => write!(f, "the peer gave a delta that is refused: {refusal:?}"),
             Self::LeftBehind => {
                 write!(f, "one side has collected tombstones that the other side has yet to see")
@@ -230,6 +244,7 @@ pub struct SessionStats {
     pub bytes: u64,
     /// Cells of the peer's sketch that were received.
     pub cells: u64,
-    /// Walks that were begun: at most one, also after another protocol that left a difference.
+    /// 1 if the session walked down the index, be it from the start or after another protocol; otherwise 0.
+    /// Repeated walks are not counted.
     pub walks: u64,
 }

@@ -26,7 +26,7 @@ pub struct SetDifference {
     pub theirs: Vec<Symbol>,
 }
 
-/// How many entities may share a short id. With so many, a short id is ambiguous, and the decoder fails.
+/// The number of entities with one short id from which on the short id is ambiguous, and the decoder fails.
 /// Random ids never come near; an adversary who crafts such ids causes a walk instead.
 const MAX_SAME_SHORT_ID: usize = 8;
 /// The average number of visits to a cell after which the decoder fails.

@@ -60,8 +60,8 @@ pub(crate) struct FilterPlan {
     pub(crate) bytes: u64,
 }
 
-/// The cheapest filters for two states with so many records that differ in `difference` records. `None` if
-/// the cells of the rateless sequence are cheaper.
+/// The cheapest filters for two states with these numbers of records that differ in `difference` records.
+/// `None` if the cells of the rateless sequence are cheaper.
 pub(crate) fn plan_filters(records: [u64; 2], difference: u64) -> Option<FilterPlan> {
     let records = records.map(|count| count.min(MAX_CLAIM));
     let cells = cells_to_request(difference);
@@ -93,12 +93,12 @@ pub(crate) fn cells_to_request(estimate: u64) -> u64 {
     (estimate.saturating_mul(136) / 100).saturating_add(spare).max(cells_for(estimate.min(20)))
 }
 
-/// Whether so many cells are likely to decode an estimated difference.
+/// Whether `cells` cells are likely to decode an estimated difference.
 pub(crate) const fn likely_suffice(cells: u64, estimate: u64) -> bool {
     estimate.saturating_mul(3) / 2 + 24 <= cells
 }
 
-/// The number of cells of a table that decodes so many records. The threshold of three hash functions is
+/// The number of cells of a table that decodes `records` records. The threshold of three hash functions is
 /// 1.222 cells for each record; the margin covers the error of the expected number.
 fn table_len(records: u64) -> u64 {
     (records * 123 / 100 + 3 * records.isqrt() + 24).next_multiple_of(3)
@@ -298,6 +298,7 @@ impl SymbolTable {
         let mut found = Vec::new();
         let mut unvisited: Vec<usize> = (0..self.cells.len()).collect();
         while let Some(at) = unvisited.pop() {
+            debug_assert!(at < self.cells.len(), "every place of a symbol lies in the table");
             let Some(cell) = self.cells.get(at).filter(|cell| !cell.is_empty()) else { continue };
             let Some(symbol) = self.key.pure_symbol(*cell) else { continue };
             let places = self.places(symbol);

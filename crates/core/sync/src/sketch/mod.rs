@@ -57,7 +57,7 @@ impl Sketch {
         Self { key, cells: vec![Cell::EMPTY; cells], counts: vec![0; cells] }
     }
 
-    /// The number of cells in a new sketch of a state with so many records.
+    /// The number of cells in a new sketch of a state with `records` records.
     pub(crate) fn cells_for_size(records: u64) -> u64 {
         records.saturating_mul(4).clamp(Self::MIN_CELLS as u64, Self::CELLS as u64).next_power_of_two()
     }
@@ -169,8 +169,9 @@ fn each_symbol<V: ReadView>(
     state.each_entry(|depth, entry| each(depth, entry.id, key.symbol(entry.id, entry.own)))
 }
 
-/// How many cells decode `difference` records in 99 cases of 100. The figures are those of the paper and
-/// of the tests of `decode`: 1.36 cells for each record, and a margin of 3.5 √d for small differences.
+/// The number of cells that decode `difference` records in 99 cases of 100. The figures are those of the
+/// paper and of the tests of `decode`: 1.36 cells for each record, and a margin of 3.5 √d for small
+/// differences.
 pub(crate) fn cells_for(difference: u64) -> u64 {
     let tail = difference.saturating_mul(49).isqrt() / 2;
     (difference.saturating_mul(136) / 100).saturating_add(tail).saturating_add(4)

@@ -12,8 +12,8 @@ pub struct Symbol(u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cell(pub(super) u64);
 
-/// The key of a context's sketches. Without knowledge of the context nobody can craft records whose
-/// symbols collide. A member can; the cost is a walk instead of a decoded sketch.
+/// The key of a context's sketches. Crafting records whose symbols collide requires knowledge of the context.
+/// A member has it; the cost of such records is a walk instead of a decoded sketch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SketchKey(u64);
 

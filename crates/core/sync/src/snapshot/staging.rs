@@ -1,11 +1,11 @@
-//! What a step notes about the records that it stages.
+//! The notes of a step about the records that it stages.
 
 use syncline_storage::{ApplyContext, Record};
 use syncline_types::{Digest, EntityId, Hlc};
 
-/// The notes of one step of a snapshot transfer. The peer's state is past, so nothing can be pushed to
-/// it. The clock of this replica is checked when the staged state is published, not when a record is
-/// staged: a record that is early now may be acceptable by then.
+/// The notes of one step of a snapshot transfer. The peer's state is a past one, so nothing can be pushed to
+/// it. The clock of this replica is checked when the staged state is published, not when a record is staged:
+/// a record that is early now may be acceptable by then.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Staging {
     /// The root of the peer's past state.

@@ -41,7 +41,7 @@ pub enum EncryptionError {
     #[error("the message was not sealed by the other end")]
     Forged,
     /// The message was accepted before, or is older than the replay window.
-    #[error("message {counter} was accepted before, or is too old to tell")]
+    #[error("message {counter} was accepted before, or is older than the replay window")]
     Replayed {
         /// The counter of the message.
         counter: u64,
@@ -85,6 +85,7 @@ impl EncryptionState {
 
     /// Encrypts one message.
     pub fn seal(&mut self, plain: &[u8]) -> Result<Vec<u8>, EncryptionError> {
+        // Without a key the stream is plain by the choice of its owner; see `plain`.
         let Some((key, nonce)) = &self.key else { return Ok(plain.to_vec()) };
         let counter = self.sent;
         self.sent = counter.checked_add(1).ok_or(EncryptionError::Exhausted)?;
@@ -103,6 +104,7 @@ impl EncryptionState {
     /// Decrypts one message. A refused message does not change the state: a forged counter must not
     /// advance the replay window, so authentication comes first.
     pub fn open(&mut self, sealed: &[u8]) -> Result<Vec<u8>, EncryptionError> {
+        // Without a key the stream is plain by the choice of its owner; see `plain`.
         let Some((key, nonce)) = &self.key else { return Ok(sealed.to_vec()) };
         let (counter, body) = sealed.split_at_checked(COUNTER_BYTES).ok_or(EncryptionError::Truncated)?;
         let counter = u64::from_le_bytes(counter.try_into().map_err(|_| EncryptionError::Truncated)?);

@@ -48,13 +48,13 @@ pub struct Adversary {
     turn: u64,
 }
 
-/// Under whose name an adversary lies.
+/// The identity under which an adversary lies.
 pub(crate) struct AdversaryIdentity<'a> {
     pub(crate) replica: ReplicaId,
     pub(crate) gate: &'a Gate,
 }
 
-/// What an adversary does with a frame that its replica sends.
+/// The result of altering a frame that the replica sends.
 enum AlteredFrame {
     /// Sends these bytes instead.
     Send(Bytes),
@@ -95,7 +95,7 @@ impl Adversary {
         let mut out = Vec::with_capacity(honest.len());
         for frame in honest {
             let altered = self.choose_lie(&frame, identity, now, entropy);
-            // Pushed after the choice, so that a replay is always of an earlier frame.
+            // The frame is pushed after the choice, so a replay is always of an earlier frame.
             self.sent.push_back(frame.clone());
             if self.sent.len() > REPLAY_WINDOW {
                 self.sent.pop_front();
@@ -218,7 +218,7 @@ impl Adversary {
     }
 }
 
-/// Alters a message by one lie. Says whether the lie applied to it.
+/// Alters a message by one lie. Returns whether the lie applied to the message.
 fn alter_message(lie: Lie, message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
     match lie {
         Lie::LyingRoot => {

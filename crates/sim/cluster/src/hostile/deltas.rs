@@ -5,7 +5,7 @@ use syncline_storage::Action;
 use syncline_sync::{Delta, DeltaRef, Dot, Gossip, Message, Request, Response};
 use syncline_types::{DeltaId, EntityId, ReplicaId};
 
-/// Removes all deltas and claims that these are all. Says whether there were any. A gossip message that
+/// Removes all deltas and claims that these are all. Returns whether there were any. A gossip message that
 /// carries a single delta is dropped by the caller instead.
 pub(super) fn withheld(message: &mut Message) -> bool {
     match message {
@@ -54,12 +54,12 @@ pub(super) fn forged(message: &mut Message, attack: &mut AttackContext<'_>) -> b
     })
 }
 
-/// Turns an action that writes into a delete. Says whether the action wrote.
+/// Turns an action that writes into a delete. Returns whether the action was a write.
 fn deletes_instead(action: &mut Action) -> bool {
     let (Action::Add { id, ancestors, metadata, .. } | Action::Update { id, ancestors, metadata, .. }) =
         action
     else {
-        // It is a delete already.
+        // The action is a delete already.
         return false;
     };
     *action =

@@ -53,7 +53,7 @@ impl AttackContext<'_> {
         digest
     }
 
-    /// Drops, duplicates, truncates or swaps items of a list. Says whether the list had any item.
+    /// Drops, duplicates, truncates or swaps items of a list. Returns whether the list had any item.
     pub(super) fn shuffle<T: Clone>(&mut self, list: &mut Vec<T>) -> bool {
         let at = self.below(list.len());
         let other = self.below(list.len());
@@ -68,7 +68,7 @@ impl AttackContext<'_> {
         true
     }
 
-    /// Changes one random item of a list. Says whether `change` changed it; false for an empty list.
+    /// Changes one random item of a list. Returns whether `change` changed it; false for an empty list.
     pub(super) fn change_one<T>(
         &mut self,
         list: &mut [T],
@@ -105,7 +105,7 @@ pub(super) fn choose_by_claims(message: &mut Message, attack: &AttackContext<'_>
     }
 }
 
-/// Applies `change` to every record in a message. Says whether any record changed.
+/// Applies `change` to every record in a message. Returns whether any record changed.
 pub(super) fn each_record(message: &mut Message, mut change: impl FnMut(&mut Bytes) -> bool) -> bool {
     let mut changed = false;
     let mut each = |records: &mut [WireRecord]| {
@@ -169,8 +169,8 @@ pub(super) fn tampered(bytes: &Bytes, attack: &mut AttackContext<'_>) -> Option<
     Some(record.to_bytes().into())
 }
 
-/// Applies `change` to the deltas of a message; `change` may add and remove some. Says whether the
-/// message changed.
+/// Applies `change` to the deltas of a message; `change` may add and remove some. Returns whether the message
+/// changed.
 pub(super) fn change_deltas(message: &mut Message, change: impl FnOnce(&mut Vec<Delta>) -> bool) -> bool {
     let listed = match message {
         Message::Gossip(Gossip::Delta(delta)) => {

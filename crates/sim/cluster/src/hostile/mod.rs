@@ -2,9 +2,9 @@
 //!
 //! A hostile node is a real replica on a simulated host, and every fault of the run applies to it too. An
 //! [`Adversary`] alters some of the frames that the replica sends, by one kind of [`Lie`] each: at random
-//! ([`HostileFaults`]) or by script ([`SimRuntime::lie_at`]). An *insider* is a member and signs with its
-//! own key; an *outsider* is a member in nobody's view. Hostile nodes go on lying after the network
-//! calms.
+//! ([`HostileFaults`]) or by script ([`SimRuntime::lie_at`]). An *insider* is a member and signs with its own
+//! key; an *outsider* is not a member in the view of any other node. Hostile nodes continue to lie after the
+//! network calms.
 //!
 //! A run with hostile nodes ends when the honest nodes have converged *with each other*. The run does not
 //! wait for frames to and from hostile nodes, for sessions and pending syncs with them, or for their own

@@ -1,4 +1,4 @@
-//! Which nodes of a run are hostile. Only the harness knows; replicas do not.
+//! Which nodes of a run are hostile. Only the harness has this information; replicas do not.
 
 use std::collections::BTreeMap;
 use sync_sim_engine::network::Topology;

@@ -178,7 +178,7 @@ pub(super) fn endless(message: &mut Message, attack: &AttackContext<'_>) -> bool
     true
 }
 
-/// Truncates a response to one item. Says whether the message is a response.
+/// Truncates a response to one item. Returns whether the message is a response.
 pub(super) fn drip(message: &mut Message) -> bool {
     // Requests are not delayed: the session of the adversary itself would time out.
     let Message::Response { response, .. } = message else { return false };

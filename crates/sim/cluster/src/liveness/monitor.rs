@@ -15,8 +15,8 @@ use sync_sim_engine::world::ProgressCount;
 use syncline_sync::{Outcome, RetryReason};
 use syncline_types::{SimDuration, SimTime};
 
-/// Sessions in a row between the same two nodes that may end alike without progress. A replica itself backs off
-/// from a peer after four.
+/// The most consecutive sessions between the same two nodes that may have the same ending without progress. A
+/// replica backs off from a peer after four.
 const SAME_ENDINGS: u32 = 8;
 /// Sessions that the nodes may start without progress. A peer that keeps failing costs four sessions before a
 /// replica backs off from it.
@@ -45,7 +45,7 @@ impl Allowance {
     }
 }
 
-/// What there was too much of.
+/// The kind of event that exceeded its allowance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StormKind {
     /// Sessions were started without progress.
@@ -66,7 +66,7 @@ impl fmt::Display for StormKind {
     }
 }
 
-/// Far more of one kind of event than its allowance.
+/// A count of one kind of event that far exceeds its allowance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Storm {
     /// The kind of event.
@@ -87,8 +87,8 @@ pub enum SessionEnding {
 }
 
 impl SessionEnding {
-    /// The ending to watch for; `None` if repetition is no livelock. A timeout is the network's doing and clock
-    /// drift ends as clocks come together: replicas back off longer and longer from both.
+    /// The ending to watch for; `None` if repetition is no livelock. A timeout is caused by the network, and
+    /// clock drift ends as the clocks converge; in both cases replicas back off for longer and longer.
     pub(crate) const fn of(outcome: &Outcome) -> Option<Self> {
         match outcome {
             Outcome::Converged { .. } => Some(Self::ConvergedApart),
@@ -117,7 +117,7 @@ impl fmt::Display for SessionEnding {
     }
 }
 
-/// Counts what happens between one progress of a run and the next.
+/// Counts the events since the last progress of a run.
 #[derive(Clone, Debug, Default)]
 pub struct LivenessMonitor {
     moves: ProgressCount,
@@ -131,7 +131,7 @@ pub struct LivenessMonitor {
     sessions: u64,
     /// Deltas, delta requests and handshakes received since the last progress.
     chatter: u64,
-    /// Whether no work was unfinished after the event before.
+    /// Whether no work was unfinished after the previous event.
     quiet: bool,
     /// Heartbeats with another root that arrived while no work was unfinished, since the last session began.
     unheeded: u64,
@@ -145,7 +145,7 @@ impl LivenessMonitor {
         self.moves
     }
 
-    /// The run made progress; all frames now in flight arrive by `arrived_by`. Resets the counts.
+    /// Records progress of the run and resets the counts. All frames now in flight arrive by `arrived_by`.
     pub fn on_move(&mut self, moves: ProgressCount, now: SimTime, arrived_by: SimTime) {
         assert!(now >= self.still_since, "time never runs backwards");
         assert!(moves.changes >= self.moves.changes, "digest changes are never uncounted");
@@ -160,7 +160,7 @@ impl LivenessMonitor {
         now > self.settled_at
     }
 
-    /// A session started. Gives a storm if there are too many since the last progress.
+    /// Counts a started session. Returns a storm if there are too many since the last progress.
     pub(crate) fn on_start(&mut self, now: SimTime, nodes: u64) -> Option<Storm> {
         self.sessions += 1;
         self.unheeded = 0;
@@ -169,7 +169,7 @@ impl LivenessMonitor {
         (count > SESSIONS.of(nodes, span)).then_some(Storm { of: StormKind::Sessions, count, span })
     }
 
-    /// A delta, a delta request or a handshake arrived, accepted or not.
+    /// Counts a delta, a delta request or a handshake that arrived, accepted or not.
     pub(crate) fn on_chatter(&mut self, now: SimTime, nodes: u64) -> Option<Storm> {
         self.chatter += 1;
         let count = self.chatter;
@@ -177,8 +177,8 @@ impl LivenessMonitor {
         (count > CHATTER.of(nodes, span)).then_some(Storm { of: StormKind::Chatter, count, span })
     }
 
-    /// A session between two nodes ended in one of their contexts. Gives the number of sessions in a row that
-    /// ended alike, if it is too high.
+    /// Records the end of a session between two nodes in one of their contexts. Returns the number of
+    /// consecutive sessions with the same ending, if it is too high.
     pub(crate) fn on_end(
         &mut self,
         context: u8,
@@ -187,7 +187,8 @@ impl LivenessMonitor {
         ending: SessionEnding,
     ) -> Option<u32> {
         if started_at < self.still_since {
-            // It started before the last progress and may end on what was true then.
+            // The session started before the last progress, and its ending may reflect the state of that
+            // time.
             return None;
         }
         let (last, times) = self.endings.entry((context, node, peer)).or_insert((ending, 0));
@@ -200,17 +201,19 @@ impl LivenessMonitor {
         (times >= SAME_ENDINGS && !alone).then_some(times)
     }
 
-    /// A heartbeat showed a node that a peer has another root. If no node had work before, this one should have now.
+    /// Records that a heartbeat showed a node a different root. If no node had work before, this node should
+    /// have work now.
     pub(crate) fn on_difference(&mut self) {
         self.unheeded += u64::from(self.quiet);
     }
 
-    /// An event is over. `quiet` says whether no work is unfinished after it.
+    /// Records the end of an event. `quiet` says whether no work is unfinished after it.
     pub(crate) const fn on_over(&mut self, quiet: bool) {
         self.quiet = quiet;
     }
 
-    /// Whether `nodes` nodes have heard so often that their roots differ that they should have acted on it.
+    /// Whether `nodes` nodes have received so many heartbeats with a different root that they should have
+    /// acted on the difference.
     pub(crate) const fn is_idle(&self, nodes: u64) -> bool {
         self.unheeded > nodes + 2
     }

@@ -1,8 +1,8 @@
 //! The success rate of each sync protocol.
 //!
-//! A protocol that always fails is hidden by a fallback that repairs what it left: every single run converges. Over
-//! many runs the bug shows as a protocol that is chosen again and again and hardly ever makes the roots equal by
-//! itself.
+//! A fallback can hide a protocol that always fails: it repairs the remaining difference, and every single
+//! run converges. Over many runs the bug shows: the protocol is chosen again and again, and hardly ever makes
+//! the roots equal by itself.
 
 use crate::runtime::EndedSession;
 use serde::Serialize;
@@ -25,11 +25,11 @@ pub struct ProtocolSuccess {
 pub struct SuccessRates(BTreeMap<String, ProtocolSuccess>);
 
 impl SuccessRates {
-    /// Attempts from which on a low success rate means a broken protocol and not bad luck.
+    /// The number of attempts from which on a low success rate indicates a broken protocol and not bad luck.
     pub const MIN_ATTEMPTS: u64 = 100;
 
-    /// A protocol is failing if fewer than one in this many attempts succeed. The rate of a broken protocol is not
-    /// 0, since gossip may bring what a session failed to.
+    /// A protocol is failing if fewer than one in this many attempts succeed. The rate of a broken protocol
+    /// is not 0, since gossip may bring what a session failed to transfer.
     pub const FAILING_BELOW_ONE_IN: u64 = 10;
 
     /// Counts the sessions of a run. O(sessions).

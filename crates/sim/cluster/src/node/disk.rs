@@ -1,9 +1,10 @@
 //! The simulated disk of a node and its faults.
 
+use crate::disk_view::CheckedDiskView;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use sync_sim_engine::actor::Commit;
-use syncline_store::{Bytes, Key, MemoryStore, ReadView, Row, RowRun, StoreError, WriteBatch};
+use syncline_store::{Key, MemoryStore, ReadView, Row, StoreError, WriteBatch};
 use syncline_types::canary;
 
 /// The disk of a node. Without faults it is a [`MemoryStore`] in which every commit is durable at once; a clone or a
@@ -14,7 +15,7 @@ use syncline_types::canary;
 #[derive(Clone, Debug, Default)]
 pub struct SimDisk {
     rows: MemoryStore,
-    /// The rows that survive a crash, if these are not all.
+    /// The rows that survive a crash; `None` if all rows do.
     synced: Option<MemoryStore>,
     /// Number of commits that a crash loses.
     unsynced: u64,
@@ -57,7 +58,7 @@ impl SimDisk {
 
     /// A view that verifies checksums as rows are read. O(1).
     pub fn view(&self) -> CheckedDiskView {
-        CheckedDiskView { rows: self.rows.clone(), corrupt_rows: self.corrupt_rows.clone() }
+        CheckedDiskView::new(self.rows.clone(), self.corrupt_rows.clone())
     }
 
     pub(super) const fn faults(&self) -> DiskFaults {
@@ -80,7 +81,7 @@ impl SimDisk {
             return Ok(());
         }
         match commit {
-            // The node crashes before the write reached the disk.
+            // The node crashes before the write reaches the disk.
             Commit::Lost => return Ok(()),
             Commit::Torn { permille } => {
                 self.faults.torn_writes += 1;
@@ -150,7 +151,7 @@ impl SimDisk {
         self.has_lost_commits = false;
     }
 
-    /// Flips one bit of one row, both chosen by `place`. Says whether there is a row. O(n).
+    /// Flips one bit of one row, both chosen by `place`. Returns whether there is a row. O(n).
     pub(super) fn rot(&mut self, place: u64) -> bool {
         let rows = self.rows.range(&[], &[0xff], usize::MAX).unwrap_or_default();
         // An empty value has no bit to flip.
@@ -170,66 +171,6 @@ impl SimDisk {
         self.rows.apply(flip).expect("a store in memory takes any batch");
         Arc::make_mut(self.corrupt_rows.get_or_insert_default()).insert(key.clone());
         true
-    }
-}
-
-/// The rows of a disk at the time of [`SimDisk::view`]. Reading a corrupt row is an error.
-#[derive(Clone, Debug)]
-pub struct CheckedDiskView {
-    rows: MemoryStore,
-    corrupt_rows: Option<Arc<BTreeSet<Key>>>,
-}
-
-impl CheckedDiskView {
-    #[cold]
-    fn check(&self, key: &[u8]) -> Result<(), StoreError> {
-        if self.corrupt_rows.as_ref().is_some_and(|rows| rows.contains(key)) {
-            let shown: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            return Err(StoreError::Corrupt { what: format!("the checksum of row {shown}…") });
-        }
-        Ok(())
-    }
-}
-
-impl ReadView for CheckedDiskView {
-    fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        if self.corrupt_rows.is_some() {
-            self.check(key)?;
-        }
-        self.rows.read(key)
-    }
-
-    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        let rows = self.rows.range(from, to, limit)?;
-        if self.corrupt_rows.is_some() {
-            rows.iter().try_for_each(|(key, _)| self.check(key))?;
-        }
-        Ok(rows)
-    }
-
-    fn prefetch(&self, keys: &[Key]) {
-        self.rows.prefetch(keys);
-    }
-
-    fn prefetch_runs(&self, keys: &[Key]) {
-        self.rows.prefetch_runs(keys);
-    }
-
-    fn ranges(&self, bounds: &[(Key, Key)], limit: usize) -> Result<Vec<Vec<Row>>, StoreError> {
-        let found = self.rows.ranges(bounds, limit)?;
-        if self.corrupt_rows.is_some() {
-            found.iter().flatten().try_for_each(|(key, _)| self.check(key))?;
-        }
-        Ok(found)
-    }
-
-    // No corrupt row is in a run: the write that flips the bit splits the run.
-    fn run(&self, key: &[u8]) -> Option<&Arc<dyn RowRun>> {
-        self.rows.run(key)
-    }
-
-    fn runs(&self, from: &[u8], to: &[u8], limit: usize) -> Vec<Key> {
-        self.rows.runs(from, to, limit)
     }
 }
 

@@ -8,9 +8,10 @@ mod sim_node;
 mod sim_replica;
 mod timer_id;
 
+pub use crate::disk_view::CheckedDiskView;
 pub use context_header::HeaderError;
 pub use diff::{RecordDifference, differences};
-pub use disk::{CheckedDiskView, SimDisk};
+pub use disk::SimDisk;
 pub use sim_node::{SimNode, context_id};
 pub use sim_replica::{ContextNotice, SimReplica, replica_id};
 pub use timer_id::TimerId;

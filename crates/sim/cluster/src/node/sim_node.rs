@@ -1,8 +1,8 @@
 //! A node: a host with one or more contexts.
 
+use crate::disk_view::CheckedDiskView;
 use crate::hostile::{Adversary, AttackPlan, HostileRoles};
 use crate::node::context_header::{self, HeaderError};
-use crate::node::disk::CheckedDiskView;
 use crate::node::sim_replica::{ContextNotice, SimReplica};
 use crate::node::timer_id;
 use crate::workload::Write;
@@ -89,7 +89,7 @@ impl SimNode {
         self.replicas().nth(number)
     }
 
-    /// Sets whether tombstones are collected once every member has seen what they delete.
+    /// Sets whether tombstones are collected once every member has seen the delete.
     pub fn with_tombstone_collection(mut self, collects: bool) -> Self {
         self.replicas_mut().for_each(|replica| replica.set_tombstone_collection(collects));
         self
@@ -115,7 +115,7 @@ impl SimNode {
     /// Makes the node hostile: it lies in each context independently, and follows the script in the first.
     pub(crate) fn turn_hostile(&mut self, plan: &AttackPlan) {
         for replica in self.replicas_mut() {
-            // A script counts frames, so it is followed by one replica only.
+            // A script counts frames, so only one replica follows it.
             let script = if replica.number() == 0 { plan.script.clone() } else { Vec::new() };
             replica.turn_hostile(AttackPlan { script, ..plan.clone() });
         }
@@ -126,7 +126,7 @@ impl SimNode {
         self.replicas().filter_map(SimReplica::adversary)
     }
 
-    /// Another node has made a fresh start under this replica id.
+    /// Adds the replica id under which another node has made a fresh start to the membership.
     pub(crate) fn add_member(&mut self, replica: ReplicaId) {
         self.replicas_mut().for_each(|sim_replica| sim_replica.add_member(replica));
     }
@@ -136,8 +136,8 @@ impl SimNode {
         self.replicas_mut().for_each(|replica| replica.configure(change));
     }
 
-    /// Has the application write before the node first starts: the write is durable, and no other node hears of it.
-    /// Gives the operations and actions if the write was accepted.
+    /// Has the application write before the node first starts: the write is durable, and no other node knows
+    /// it. Returns the operations and actions if the write was accepted.
     pub fn write_before_start(
         &mut self,
         write: &Write,
@@ -186,7 +186,7 @@ impl SimNode {
     }
 
     /// The state on disk, for reading.
-    pub fn state(&self) -> Result<Interface<MemoryStore>, StorageError> {
+    pub fn state(&self) -> Result<Interface<CheckedDiskView>, StorageError> {
         self.first.state()
     }
 
@@ -368,7 +368,7 @@ impl Actor for SimNode {
             return self.first.root();
         }
         let roots: Vec<u8> = self.replicas().flat_map(|replica| replica.root().0).collect();
-        // Empty in all contexts is the same as an empty node with one context.
+        // A node that is empty in all contexts has the digest of an empty node with one context.
         if roots.iter().all(|byte| *byte == 0) { Digest::ZERO } else { Digest::of(13, &roots) }
     }
 

@@ -1,7 +1,8 @@
 //! One context on one node: the real replica on a simulated disk.
 
+use crate::disk_view::CheckedDiskView;
 use crate::hostile::{self, Adversary, AdversaryIdentity, AttackPlan, HostileRoles};
-use crate::node::disk::{CheckedDiskView, DiskFaults, SimDisk};
+use crate::node::disk::{DiskFaults, SimDisk};
 use crate::node::drop_cause::drop_cause;
 use crate::node::timer_id::TimerId;
 use crate::workload::Write;
@@ -14,7 +15,7 @@ use syncline_replica::{
     SyncActions, Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
-use syncline_store::{MemoryStore, Store, StoreError};
+use syncline_store::{MemoryStore, StoreError};
 use syncline_sync::{DeltaLog, DeltaRef, Gate, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
 use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
 
@@ -159,7 +160,7 @@ impl SimReplica {
         self.adversary.as_deref()
     }
 
-    /// Another node has made a fresh start under this replica id.
+    /// Adds the replica id under which another node has made a fresh start to the membership.
     pub(super) fn add_member(&mut self, replica: ReplicaId) {
         self.renamed.insert(replica);
         self.update_membership();
@@ -241,8 +242,8 @@ impl SimReplica {
         }
     }
 
-    /// Has the application write before the node first starts: the write is durable, and no other node hears of it.
-    /// Gives the operations and actions if the write was accepted.
+    /// Has the application write before the node first starts: the write is durable, and no other node knows
+    /// it. Returns the operations and actions if the write was accepted.
     pub fn write_before_start(
         &mut self,
         write: &Write,
@@ -315,8 +316,8 @@ impl SimReplica {
     }
 
     /// The state on disk, for reading.
-    pub fn state(&self) -> Result<Interface<MemoryStore>, StorageError> {
-        Interface::open_with(self.disk().view(), self.config.merges.clone())
+    pub fn state(&self) -> Result<Interface<CheckedDiskView>, StorageError> {
+        Interface::open_with(CheckedDiskView::from(self.disk()), self.config.merges.clone())
     }
 
     /// The record of an entity on disk.
@@ -432,7 +433,7 @@ impl SimReplica {
         let gate = Gate {
             context: self.config.context,
             authority: self.config.authority.clone(),
-            // The adversary itself accepts frames of anybody.
+            // The adversary itself accepts frames of all replicas.
             membership: Membership::Open,
         };
         let identity = AdversaryIdentity { replica: self.config.replica, gate: &gate };
@@ -469,7 +470,7 @@ impl SimReplica {
 }
 
 impl SimReplica {
-    /// Takes one input and gives its effects.
+    /// Takes one input and returns its effects.
     pub(super) fn step(
         &mut self,
         input: Input<'_, Write>,
@@ -481,7 +482,7 @@ impl SimReplica {
         self.step_honestly(input, context)
     }
 
-    /// The node goes down: memory and unsynced commits are lost.
+    /// Takes the node down: memory and unsynced commits are lost.
     pub(super) fn crash(&mut self) {
         if let Some(adversary) = &mut self.adversary {
             adversary.crash();
@@ -489,7 +490,7 @@ impl SimReplica {
         self.root_before_crash = self.root();
         self.disk.crash();
         // The replica in memory may be ahead of the disk; while the node is down, the disk counts.
-        if let Ok(mut state) = Interface::open(self.disk().view())
+        if let Ok(mut state) = Interface::open(CheckedDiskView::from(self.disk()))
             && let Ok(root) = state.root_hash()
         {
             self.resting_root = root;
@@ -510,7 +511,7 @@ impl SimReplica {
         self.recover();
     }
 
-    /// Flips a bit in a row that `place` chooses. Says whether there is a row.
+    /// Flips a bit in a row that `place` chooses. Returns whether there is a row.
     pub(super) fn rot(&mut self, place: u64) -> bool {
         self.disk.rot(place)
     }

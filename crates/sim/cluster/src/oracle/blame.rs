@@ -14,7 +14,7 @@ use syncline_types::{EntityId, Hlc, SimTime};
 /// A value that differs from the one that the acknowledged writes imply.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct ValueMismatch {
-    /// The entity that is shown wrong.
+    /// The entity that is shown incorrectly.
     #[serde(serialize_with = "as_words")]
     pub entity: EntityId,
     /// The path to the entity as a person would say it, such as `map / key 3`.
@@ -25,7 +25,7 @@ pub struct ValueMismatch {
     pub expected: Option<String>,
     /// The value that is visible; none if `None`.
     pub found: Option<String>,
-    /// Number of other entities that the node shows wrong.
+    /// Number of other entities that the node shows incorrectly.
     pub others: usize,
 }
 
@@ -66,7 +66,8 @@ fn as_words<T: fmt::Display, S: serde::Serializer>(value: &T, to: S) -> Result<S
 /// The number of latest writes of an entity that are tried. Each try evaluates the whole specification.
 const TRIED: usize = 200;
 
-/// Finds the acknowledged write without which the value that was found would be right. `names` are those of all nodes.
+/// Finds the acknowledged write without which the specification implies the value that was found. `names` are
+/// those of all nodes.
 pub(super) fn blame(
     oracle: &Oracle,
     specification: &Specification<'_>,

@@ -52,8 +52,8 @@ impl Specification<'_> {
     }
 }
 
-/// The name of an entity that only has descendants and no write of its own. Its id is the hash of its
-/// name, so a name that gives the id is the one.
+/// The name of an entity that only has descendants and no write of its own. Its id is the hash of its name,
+/// so the name whose hash equals the id is the right one.
 fn guess(above: EntityId, id: EntityId) -> Option<String> {
     const KEYS: u64 = 1_000;
     if above == EntityId::ROOT {

@@ -7,8 +7,8 @@ use syncline_replica::{Collection, Item, Operation};
 use syncline_storage::{Action, Label};
 use syncline_types::{EntityId, Hlc, ReplicaId};
 
-/// What one write says about one entity. Values come from the operation that the application asked for, as far as it
-/// has them; the action gives stamps, ancestors, and what an edit or a remove refers to.
+/// What one write says about one entity. Values come from the requested operation, as far as the operation
+/// contains them. The action provides stamps, ancestors, and the targets of an edit or a remove.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fact<'a> {
     pub(super) id: EntityId,

@@ -1,5 +1,6 @@
 //! Compares invisible records with one state that joins all writes without a network.
 
+use crate::disk_view::CheckedDiskView;
 use crate::node::differences;
 use crate::oracle::Oracle;
 use crate::oracle::reference_state::ReferenceState;
@@ -14,7 +15,7 @@ impl Oracle {
     /// The state that joins all acknowledged writes. O(writes log n).
     pub(crate) fn joined(&self) -> Result<MemoryStore, ApplyError> {
         let mut joined = MemoryStore::default();
-        let mut state = Interface::open_with(joined.view(), self.merges.clone())?;
+        let mut state = Interface::open_with(CheckedDiskView::from(&joined), self.merges.clone())?;
         let initial = self.initial.iter().flat_map(|(_, actions)| actions.iter());
         for action in initial.chain(self.writes.iter().flat_map(|write| &write.actions)) {
             state.apply_action(action, &ANY_TIME)?;
@@ -39,7 +40,7 @@ impl Oracle {
         beside_adversaries: bool,
     ) -> Result<Option<String>, ApplyError> {
         let joined = self.joined()?;
-        if Interface::open_with(joined.view(), self.merges.clone())?.root_hash()? == root {
+        if Interface::open_with(CheckedDiskView::from(&joined), self.merges.clone())?.root_hash()? == root {
             return Ok(None);
         }
         let found = differences(&joined, disk, if beside_adversaries { usize::MAX } else { 1 })?;

@@ -1,12 +1,12 @@
 //! Restricts the oracle to the writes of hostile nodes that have arrived. A hostile node may withhold its
 //! writes; honest nodes must show exactly those that arrived.
 
+use crate::disk_view::CheckedDiskView;
 use crate::hostile::HostileRoles;
 use crate::oracle::{Oracle, OracleWrite};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_storage::{Action, Interface, StorageError};
-use syncline_store::MemoryStore;
 use syncline_sync::{Dot, VersionVector};
 use syncline_types::ReplicaId;
 
@@ -16,7 +16,7 @@ impl Oracle {
     pub(crate) fn arrived(
         &self,
         roles: &HostileRoles,
-        mut state: Interface<MemoryStore>,
+        mut state: Interface<CheckedDiskView>,
         covered: &VersionVector,
     ) -> Result<Self, StorageError> {
         let mut arrived = Self { merges: self.merges.clone(), ..Self::default() };
@@ -68,7 +68,7 @@ impl Oracle {
     }
 
     /// Whether `state` contains an action: joining it would change nothing.
-    fn is_in(&self, action: &Action, state: &mut Interface<MemoryStore>) -> Result<bool, StorageError> {
+    fn is_in(&self, action: &Action, state: &mut Interface<CheckedDiskView>) -> Result<bool, StorageError> {
         // An action that makes no valid record was never applied.
         let (Some(own), Ok(record)) = (state.record(action.id())?, action.to_record()) else {
             return Ok(false);

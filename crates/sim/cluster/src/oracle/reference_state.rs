@@ -1,5 +1,6 @@
 //! A reference state: accepted writes joined without a network.
 
+use crate::disk_view::CheckedDiskView;
 use syncline_crdt::{Merges, Value};
 use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Record, StorageError, record_page};
 use syncline_store::{MemoryStore, Store, WriteBatch};
@@ -37,7 +38,7 @@ impl ReferenceState {
     ///
     /// If a store cannot be read.
     pub(crate) fn join_of(stores: Vec<MemoryStore>, merges: Merges) -> Result<Self, ApplyError> {
-        let horizon = |store: &MemoryStore| Ok(Interface::open(store.view())?.horizon());
+        let horizon = |store: &MemoryStore| Ok(Interface::open(CheckedDiskView::from(store))?.horizon());
         let horizons = stores.iter().map(horizon).collect::<Result<Vec<_>, StorageError>>()?;
         // Least horizon first, so that no record is merged after its parent was collected.
         let mut order: Vec<(Hlc, MemoryStore)> = horizons.into_iter().zip(stores).collect();
@@ -69,12 +70,14 @@ impl ReferenceState {
         if whole.includes(&self.state) == Ok(true) {
             return Ok(true);
         }
-        let mut theirs = Interface::open_with(other.view(), self.merges.clone())?;
+        let mut theirs = Interface::open_with(CheckedDiskView::from(other), self.merges.clone())?;
         // Nothing was collected there, so every record that is missing was lost.
         if theirs.horizon() == Hlc::ZERO {
             return Ok(false);
         }
-        for (id, record) in Interface::open_with(self.state.view(), self.merges.clone())?.visible()? {
+        for (id, record) in
+            Interface::open_with(CheckedDiskView::from(&self.state), self.merges.clone())?.visible()?
+        {
             let mut joined = match theirs.record(id)? {
                 Some(own) if theirs.is_visible(id)? => Record::clone(&own),
                 _ => return Ok(false),
@@ -91,11 +94,11 @@ impl ReferenceState {
         self.change(|state| Ok(state.raise_horizon(horizon).map(drop)?))
     }
 
-    /// Whether an application sees the same in `other`. After tombstones were collected, records may
-    /// differ in what they remember of deletes that nobody can see.
+    /// Whether an application sees the same in `other`. After tombstones were collected, records may differ
+    /// in the traces of deletes that are not visible.
     pub fn shows_the_same_as(&self, other: &MemoryStore) -> Result<bool, StorageError> {
         let seen = |store: &MemoryStore| -> Result<Vec<_>, StorageError> {
-            let visible = Interface::open(store.view())?.visible()?;
+            let visible = Interface::open(CheckedDiskView::from(store))?.visible()?;
             let value = |record: &Record| match &record.value {
                 Value::Element(_) => Value::Empty,
                 value => value.clone(),
@@ -107,7 +110,7 @@ impl ReferenceState {
 
     /// The root of the state.
     pub fn root(&self) -> Result<Digest, StorageError> {
-        Interface::open(self.state.view())?.root_hash()
+        Interface::open(CheckedDiskView::from(&self.state))?.root_hash()
     }
 
     /// Joins another state into this one.
@@ -140,9 +143,9 @@ impl ReferenceState {
 
     fn change(
         &mut self,
-        change: impl FnOnce(&mut Interface<MemoryStore>) -> Result<(), ApplyError>,
+        change: impl FnOnce(&mut Interface<CheckedDiskView>) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let mut state = Interface::open_with(self.state.view(), self.merges.clone())?;
+        let mut state = Interface::open_with(CheckedDiskView::from(&self.state), self.merges.clone())?;
         change(&mut state)?;
         let batch: WriteBatch = state.finish()?;
         Ok(self.state.apply(batch)?)

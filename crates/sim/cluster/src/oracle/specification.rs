@@ -1,12 +1,12 @@
 //! The specification: what the acknowledged writes imply, entity by entity.
 
+use crate::disk_view::CheckedDiskView;
 use crate::oracle::fact::{Fact, FactKind};
 use crate::oracle::visible_value::VisibleValue;
 use crate::oracle::{Oracle, text};
 use std::collections::{BTreeMap, BTreeSet};
 use syncline_crdt::{CrdtType, Merges};
 use syncline_storage::{Interface, Label, Record, StorageError};
-use syncline_store::MemoryStore;
 use syncline_types::{EntityId, Hlc, ReplicaId};
 
 /// What all writes together say about one entity.
@@ -170,7 +170,7 @@ impl<'a> Specification<'a> {
     /// does not show in order. O(n).
     pub(super) fn first_mismatch(
         &self,
-        state: &mut Interface<MemoryStore>,
+        state: &mut Interface<CheckedDiskView>,
     ) -> Result<Option<Mismatch>, StorageError> {
         let mut shown = state.visible()?;
         // `visible` lists children only; the root may have a value too.
@@ -211,7 +211,10 @@ impl<'a> Specification<'a> {
     }
 
     /// The first collection whose visible children are not read in the order of their labels.
-    fn first_misordered(&self, state: &mut Interface<MemoryStore>) -> Result<Option<Mismatch>, StorageError> {
+    fn first_misordered(
+        &self,
+        state: &mut Interface<CheckedDiskView>,
+    ) -> Result<Option<Mismatch>, StorageError> {
         // The expected order of the visible children of each collection, by label.
         let mut ordered: BTreeMap<EntityId, Vec<(&[u8], EntityId)>> = BTreeMap::new();
         for entity in &self.entities {

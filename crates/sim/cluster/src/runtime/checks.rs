@@ -13,7 +13,7 @@ use sync_sim_engine::random::Stream;
 use sync_sim_engine::world::StepReport;
 use syncline_replica::{Notice, Operation};
 use syncline_storage::{Action, ApplyError, StorageError};
-use syncline_sync::{DeltaRefusal, FailureReason, Outcome};
+use syncline_sync::{FailureReason, Outcome};
 use syncline_types::{Choice, SimDuration, SimTime};
 
 /// The causes of refusal that are faults of the sender. No frame of an honest member is refused for one of them.
@@ -26,13 +26,8 @@ pub const SENDER_FAULTS: [DropCause; 6] = [
     DropCause::OtherContext,
 ];
 
-/// Whether a refusal of a delta is the fault of its author.
-const fn is_senders_fault(refusal: DeltaRefusal) -> bool {
-    matches!(refusal, DeltaRefusal::Malformed | DeltaRefusal::NotAMember | DeltaRefusal::BadSignature)
-}
-
 impl SimRuntime {
-    /// Shows the checkers what an event did.
+    /// Passes the result of an event to the checkers.
     pub(super) fn observe(&mut self, stepped: StepReport<ContextNotice>) {
         if let Some(node) = stepped.node {
             self.record_roots(node, stepped.undone);
@@ -66,7 +61,7 @@ impl SimRuntime {
             self.violate(Check::ReplicaStopped { node: self.name_in(context, node), detail });
         }
         match (stepped.corrupt, stepped.refused) {
-            // A corrupt frame must be refused as corrupt, whoever sent it.
+            // A corrupt frame must be refused as corrupt, whatever its sender.
             (true, Some(DropCause::Corrupt)) => {}
             (true, _) => self.violate(Check::CorruptFrameAccepted { node: self.name(node) }),
             (false, Some(cause))
@@ -133,12 +128,12 @@ impl SimRuntime {
                 self.acknowledge(node, context, operations, actions);
             }
             Notice::DeltaDiscarded { refusal } => {
-                // A hostile member may have signed the delta, and nobody knows any more who sent it.
-                if is_senders_fault(refusal) && self.hostility.roles.is_empty() {
+                // A hostile member may have signed the delta, and the sender is not known any more.
+                if refusal.is_fault_of_author() && self.hostility.roles.is_empty() {
                     self.violate(Check::HonestFrameRefused { node: self.name_in(context, node) });
                 }
             }
-            Notice::DeltasStranded { deltas } => self.counts.protocol.deltas_dropped += deltas,
+            Notice::PendingDeltasDropped { deltas } => self.counts.protocol.deltas_dropped += deltas,
             Notice::DeltaRefused { from, .. } => {
                 self.counts.protocol.deltas_refused += 1;
                 if !self.hostility.roles.is_hostile(from.into()) {

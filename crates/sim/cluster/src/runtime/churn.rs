@@ -8,8 +8,8 @@ use sync_sim_engine::random::Stream;
 use syncline_types::{Choice, SimDuration, SimTime};
 
 impl SimRuntime {
-    /// Takes the links of a node away at a time, for a while or until [`SimRuntime::return_at`]. Unlike
-    /// in a crash the node keeps its memory, and its application goes on writing.
+    /// Takes the links of a node away at a time, for a while or until [`SimRuntime::return_at`]. Unlike in a
+    /// crash, the node retains its memory, and its application continues to write.
     pub fn leave_at(&mut self, at: SimTime, node: impl NodeRef, away_for: Option<SimDuration>) {
         let node = self.resolve(node);
         self.world.schedule(at, SimEvent::NodeLeave { node, away_for });
@@ -28,9 +28,9 @@ impl SimRuntime {
         self.world.add_late(actor, at)
     }
 
-    /// Removes a node for good at a time. The others learn of it: they no longer wait for the node and
-    /// collect tombstones that it has not seen. A write that only this node had is lost, and the run
-    /// reports it.
+    /// Removes a node permanently at a time. The others are notified: they no longer wait for the node, and
+    /// collect tombstones that it has not seen. A write that only this node had is lost, and the run reports
+    /// the loss.
     pub fn retire_at(&mut self, at: SimTime, node: impl NodeRef) {
         let node = self.resolve(node);
         self.world.schedule(at, SimEvent::NodeRetire { node });
@@ -41,7 +41,7 @@ impl SimRuntime {
         self.world.is_retired(self.resolve(node))
     }
 
-    /// Starts a partition at a time, for a while or for good.
+    /// Starts a partition at a time, for a while or permanently.
     pub fn partition_at(&mut self, at: SimTime, spec: PartitionSpec, lasting: Option<SimDuration>) {
         self.world.schedule(at, SimEvent::PartitionAt { spec: Box::new(spec), lasting });
     }

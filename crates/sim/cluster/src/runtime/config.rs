@@ -40,7 +40,7 @@ pub struct SimConfig {
     pub selection: Selection,
     /// The protocol that sessions run wherever both sides support it; if `None`, they negotiate.
     pub protocol: Option<SyncProtocolKind>,
-    /// Whether tombstones are collected once every member has seen what they delete.
+    /// Whether tombstones are collected once every member has seen the delete.
     pub forget_tombstones: bool,
     /// The merge functions of the application's own types, on every node and in the oracle.
     pub merges: Merges,
@@ -95,7 +95,7 @@ impl SimConfig {
         self
     }
 
-    /// Adds a rule, which is asked about every frame after the rules added before.
+    /// Adds a rule. It is evaluated for every frame, after the rules added before.
     pub fn with_rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         self

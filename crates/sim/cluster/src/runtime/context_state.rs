@@ -1,4 +1,4 @@
-//! What a run knows of each of its contexts.
+//! The state that a run tracks for each of its contexts.
 
 use crate::node::SimReplica;
 use crate::oracle::{Oracle, ReferenceState};
@@ -8,7 +8,7 @@ use sync_sim_engine::node_id::{NodeId, NodeRef};
 use syncline_replica::Merges;
 use syncline_types::{Digest, SimTime};
 
-/// What a run knows of one of its contexts.
+/// The state that a run tracks for one of its contexts.
 #[derive(Clone, Debug)]
 pub(super) struct ContextState {
     /// All writes that were acknowledged.
@@ -42,7 +42,7 @@ impl SimRuntime {
         self.context_states.len()
     }
 
-    /// What the run knows of a context.
+    /// The state that the run tracks for a context.
     pub(super) fn context_state(&self, context: usize) -> &ContextState {
         &self.context_states[context]
     }

@@ -1,4 +1,4 @@
-//! What a run has counted so far.
+//! The counts of a run so far.
 
 use crate::metrics::{ConvergenceMetrics, EffectMetrics, ProtocolMetrics};
 use crate::node::ContextNotice;
@@ -16,8 +16,8 @@ pub(super) struct SyncCounts {
     pub(super) converged: u64,
 }
 
-/// The counts behind [`SimMetrics`](crate::metrics::SimMetrics), as far as the runtime keeps them. The router and the
-/// hosts count their own effects.
+/// The counts behind [`SimMetrics`](crate::metrics::SimMetrics), as far as the runtime counts them. The
+/// router and the hosts count their own effects.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RunCounts {
     pub(super) protocol: ProtocolMetrics,

@@ -28,8 +28,8 @@ impl SimRuntime {
         self.oracle(context).joined().unwrap_or_default()
     }
 
-    /// Ends all faults and lets the run go on for so much time and so many events. A reported violation
-    /// is cleared.
+    /// Ends all faults and continues the run for `span` of virtual time and up to `events` events. A reported
+    /// violation is cleared.
     pub fn heal_for(&mut self, span: SimDuration, events: u64) {
         self.config.max_time = self.now() + span;
         self.config.max_events = self.events_processed() + events;
@@ -76,7 +76,7 @@ fn history_note(notice: &Notice) -> Note {
             let (ended, why) = match outcome {
                 Outcome::Converged { root } => (SessionEnd::Converged, format!("converged on {root}")),
                 Outcome::SyncPending(reason) => {
-                    (SessionEnd::Owed, format!("another sync is pending: {reason:?}"))
+                    (SessionEnd::Pending, format!("another sync is pending: {}", reason.as_str()))
                 }
                 Outcome::Failed(reason) => (SessionEnd::Failed, reason.to_string()),
             };
@@ -91,10 +91,10 @@ fn history_note(notice: &Notice) -> Note {
             }
         }
         Notice::DeltaApplied { actions } => Note::DeltaApplied { actions: *actions },
-        Notice::DeltaRefused { refusal, .. } => Note::DeltaRefused { why: format!("{refusal:?}") },
-        Notice::DeltaDiscarded { refusal } => Note::DeltaRefused { why: format!("{refusal:?}") },
-        Notice::DeltasStranded { deltas } => {
-            Note::DeltaRefused { why: format!("nobody has what {deltas} that waited follow") }
+        Notice::DeltaRefused { refusal, .. } => Note::DeltaRefused { why: refusal.to_string() },
+        Notice::DeltaDiscarded { refusal } => Note::DeltaRefused { why: refusal.to_string() },
+        Notice::PendingDeltasDropped { deltas } => {
+            Note::DeltaRefused { why: format!("no peer has the parents of {deltas} deltas that waited") }
         }
         Notice::WriteAccepted { actions, .. } => {
             Note::WriteAccepted { entities: actions.iter().map(|action| entity_hex(action.id())).collect() }

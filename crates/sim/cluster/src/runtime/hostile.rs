@@ -22,7 +22,7 @@ pub(super) struct RoleAssignment {
     outsider: bool,
 }
 
-/// What a run knows of its hostile nodes.
+/// The state that a run tracks for its hostile nodes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HostileState {
     /// Nodes that become hostile when the run begins; empty after that.
@@ -152,8 +152,8 @@ impl SimRuntime {
         }
     }
 
-    /// Counts what an event shows of hostile nodes. Says whether a hostile node caused the event: then a check that
-    /// fails on it says nothing about honest nodes.
+    /// Counts what an event shows of hostile nodes. Returns whether a hostile node caused the event: then a
+    /// failed check of the event says nothing about honest nodes.
     pub(super) fn count_hostile_effects(&mut self, stepped: &StepReport<ContextNotice>) -> bool {
         // Network events, and runs without hostile nodes, have nothing to count.
         let Some(node) = stepped.node.filter(|_| !self.hostility.roles.is_empty()) else { return false };

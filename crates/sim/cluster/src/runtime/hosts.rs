@@ -23,7 +23,8 @@ impl SimRuntime {
         self.host_at(at, node, HostEvent::Clock(ahead_us));
     }
 
-    /// Stops the wall clock of a node at a time, for a while. It goes on from where it stopped.
+    /// Stops the wall clock of a node at a time, for a while. The clock then continues from the time at which
+    /// it stopped.
     pub fn freeze_clock_at(&mut self, at: SimTime, node: impl NodeRef, lasting: SimDuration) {
         self.host_at(at, node, HostEvent::Freeze(lasting));
     }
@@ -79,8 +80,8 @@ impl SimRuntime {
             return;
         }
         for context in 0..self.contexts() {
-            // What another honest disk holds now cannot be lost by this crash. Rows of a node that makes
-            // a fresh start count as lost.
+            // This crash cannot lose rows that another honest disk has now. Rows of a node that makes a fresh
+            // start count as lost.
             let disks = self.honest().map(|(_, actor)| actor.durable(context));
             match ReferenceState::join_of(disks.collect(), self.config.merges.clone()) {
                 Ok(certain) => self.context_state_mut(context).certain = Some(certain),
@@ -97,13 +98,13 @@ impl SimRuntime {
         }
     }
 
-    /// Reports that the oracle refused what a replica had accepted.
+    /// Reports that the oracle refused a write that a replica had accepted.
     pub(super) fn report_oracle_error(&mut self, detail: &str) {
         self.violate(Check::Internal { part: SimPart::Oracle, detail: detail.to_owned() });
     }
 
-    /// The final check where disks have lost commits: nodes must show all that is certain, and nothing that was not
-    /// written. All nodes have equal roots by now, so one of them is read.
+    /// The final check where disks have lost commits: nodes must show everything that is certain, and nothing
+    /// that was not written. All nodes have equal roots by now, so one of them is read.
     pub(super) fn check_with_losses(&self, context: usize, certain: &ReferenceState) -> Option<Check> {
         let (node, replica) = self.honest_in(context).next()?;
         let name = self.name_in(context, node);

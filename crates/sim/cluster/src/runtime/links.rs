@@ -36,7 +36,7 @@ impl SimRuntime {
     }
 
     /// Breaks the connection between two nodes and loses the frames in flight on it, in both directions.
-    /// Says whether there was one; without ordered streams there is none.
+    /// Returns whether there was a connection; without ordered streams there is none.
     pub fn break_connection(&mut self, a: impl NodeRef, b: impl NodeRef) -> bool {
         let a = self.resolve(a);
         let b = self.resolve(b);

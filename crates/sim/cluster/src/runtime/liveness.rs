@@ -16,8 +16,8 @@ const SNAPSHOT: u8 = FrameKind::Snapshot as u8;
 const CHATTER: [u8; 3] = [FrameKind::Delta as u8, FrameKind::DeltaFetch as u8, FrameKind::Handshake as u8];
 
 impl SimRuntime {
-    /// Shows the liveness monitor what an event did. O(1), except that records are counted when the number of root
-    /// changes reaches a power of two.
+    /// Passes the result of an event to the liveness monitor. O(1), except that records are counted when the
+    /// number of root changes reaches a power of two.
     pub(super) fn observe_progress(&mut self, stepped: &StepReport<ContextNotice>) {
         let now = self.world.now();
         let moves = self.world.progress();
@@ -135,7 +135,7 @@ impl SimRuntime {
             && !self.world.router().partitions().any_up(now)
     }
 
-    /// Whether no node has work to do although all have heard that their roots differ.
+    /// Whether no node has work to do although all have received heartbeats with a different root.
     pub(super) fn is_stuck(&self) -> bool {
         self.monitor.is_idle(self.honest_replicas())
     }

@@ -5,17 +5,17 @@ use std::ops::{Deref, DerefMut};
 use sync_sim_engine::network::{Rule, RuleId, RuleUse};
 
 impl SimRuntime {
-    /// Adds a rule, which is asked about every frame after all other rules until it is removed.
+    /// Adds a rule. It is evaluated for every frame, after all other rules, until it is removed.
     pub fn add_rule(&mut self, rule: Rule) -> RuleId {
         self.world.add_rule(rule)
     }
 
-    /// Removes a rule. Gives how often it was asked, or `None` if it was removed already.
+    /// Removes a rule. Returns how often it was evaluated, or `None` if it was removed already.
     pub fn remove_rule(&mut self, rule: RuleId) -> Option<RuleUse> {
         self.world.remove_rule(rule)
     }
 
-    /// How often a rule in force was asked.
+    /// How often a rule in force was evaluated.
     pub fn rule_use(&self, rule: RuleId) -> Option<RuleUse> {
         self.world.rule_use(rule)
     }
@@ -53,7 +53,7 @@ impl RuleGuard<'_> {
         self.id
     }
 
-    /// How often the rule was asked.
+    /// How often the rule was evaluated.
     pub fn used(&self) -> RuleUse {
         self.runtime.rule_use(self.id).unwrap_or_default()
     }

@@ -8,12 +8,12 @@ use sync_sim_engine::world::{StepReport, World};
 use syncline_types::SimTime;
 
 impl SimRuntime {
-    /// Runs until everything has converged, time or events run out, or a promise is broken.
+    /// Runs until all nodes have converged, time or events run out, or a check fails.
     pub fn run(&mut self) -> StopCondition {
         self.run_until(|_| false)
     }
 
-    /// As [`SimRuntime::run`], but stops as soon as `done` holds.
+    /// Like [`SimRuntime::run`], but stops as soon as `done` returns `true`.
     pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> StopCondition {
         self.run_to(&mut done)
     }
@@ -49,7 +49,7 @@ impl SimRuntime {
         stop
     }
 
-    /// Takes one event. Says whether there was one.
+    /// Processes one event. Returns whether there was one.
     pub fn step(&mut self) -> bool {
         self.begin();
         let any = self.world.next_time().is_some();
@@ -60,7 +60,7 @@ impl SimRuntime {
     }
 }
 
-/// A runtime as the engine runs it, until `done` holds.
+/// A runtime as the engine runs it, until `done` returns `true`.
 struct RunUntil<'a> {
     runtime: &'a mut SimRuntime,
     done: &'a mut dyn FnMut(&SimRuntime) -> bool,

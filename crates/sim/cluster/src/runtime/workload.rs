@@ -44,7 +44,8 @@ impl SimRuntime {
         }
     }
 
-    /// Has the application of a node write before the run: the write is acknowledged and no other node hears of it.
+    /// Has the application of a node write before the run: the write is acknowledged, and no other node knows
+    /// it.
     pub fn write_before_start(&mut self, node: NodeId, write: &Write) {
         let mut accepted = None;
         // The choices are moved out for the duration of the write; nothing else draws meanwhile.

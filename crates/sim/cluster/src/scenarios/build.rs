@@ -1,5 +1,6 @@
 //! Scenarios and the actions of their initial states.
 
+use crate::disk_view::CheckedDiskView;
 use syncline_crdt::{Register, Value};
 use syncline_replica::Operation;
 use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata, StorageError};
@@ -47,7 +48,7 @@ pub const fn author_in(context: usize) -> u64 {
 /// if that is the hash of the text.
 fn in_other_context(action: &Action, number: usize) -> Action {
     let Action::Add { id, ancestors, value: Value::Lww(register), .. } = action else {
-        // Initial states are registers; what a test adds besides is the same in every context.
+        // Initial states are registers; other actions that a test adds are the same in every context.
         return action.clone();
     };
     let parent = ancestors.last().copied().unwrap_or(EntityId::ROOT);
@@ -81,7 +82,8 @@ pub(super) fn node_name(at: usize) -> String {
 }
 
 impl Scenario {
-    /// A scenario of nodes that all have `shared`, and each besides what `own` gives for its number.
+    /// A scenario of nodes that all have `shared`; each also has the actions that `own` returns for its
+    /// number.
     pub fn new(nodes: usize, shared: Vec<Action>, mut own: impl FnMut(usize) -> Vec<Action>) -> Self {
         let seed = |at| NodeSeed { name: node_name(at), own: own(at), has_shared: true, writes: Vec::new() };
         Self { shared, nodes: (0..nodes).map(seed).collect(), by_table: false }
@@ -130,7 +132,7 @@ fn written(mut disk: MemoryStore, actions: &[Action]) -> Result<MemoryStore, Sto
     if actions.is_empty() {
         return Ok(disk);
     }
-    let mut state = Interface::open(disk.view())?;
+    let mut state = Interface::open(CheckedDiskView::from(&disk))?;
     let context = ApplyContext { moment: Moment::at(SimTime::ZERO), max_drift_ms: u64::MAX };
     for action in actions {
         let applied = state.apply_action(action, &context);

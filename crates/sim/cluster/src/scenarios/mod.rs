@@ -69,7 +69,7 @@ pub const NAMED: [NamedScenario; 9] = [
     },
     NamedScenario {
         name: "empty",
-        summary: "nobody has anything",
+        summary: "all nodes are empty",
         build: |nodes, _, _| Scenario::n_nodes_synced(nodes, 0),
     },
     NamedScenario {

@@ -81,7 +81,7 @@ impl NetState {
         self.router.revoke_delivery(cause);
     }
 
-    /// Takes the next event. Says whether there was one.
+    /// Processes the next event. Returns whether there was one.
     fn advance(&mut self) -> bool {
         let Some((at, event)) = self.queue.pop() else { return false };
         assert!(at >= self.clock.now(), "virtual time never runs backwards");
@@ -160,8 +160,8 @@ impl SimNet {
         self.0.borrow().router.fates().clone()
     }
 
-    /// Runs tasks until all are done, in virtual time: whenever all of them wait, time advances to the next event. Says
-    /// whether all are done; if not, the rest wait for an event that never comes.
+    /// Runs tasks until all are done, in virtual time: whenever all of them wait, time advances to the next
+    /// event. Returns whether all are done; if not, the rest wait for an event that never comes.
     pub fn run(&self, tasks: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) -> bool {
         let mut tasks: Vec<_> = tasks.into_iter().map(Some).collect();
         let mut context = Context::from_waker(Waker::noop());

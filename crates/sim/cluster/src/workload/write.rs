@@ -77,7 +77,7 @@ impl Write {
     }
 }
 
-/// Fits one edit to a text or list of `length` items. Gives the length after the edit.
+/// Fits one edit to a text or list of `length` items. Returns the length after the edit.
 fn fit(operation: &mut Operation, length: usize) -> usize {
     match operation {
         Operation::InsertText { at, text, .. } => {

@@ -56,6 +56,7 @@ impl Rate {
             return Err(ConfigError::Probability { field, found });
         }
         let ppm = (found * 1e6).round() as u32;
+        // Rounding to zero would silently turn a rare fault off.
         if ppm == 0 && found > 0.0 {
             return Err(ConfigError::TooRare { field, found });
         }
@@ -70,6 +71,7 @@ impl Rate {
     /// The largest gap between two events of this rate, in trials: gaps are uniform from one to this number,
     /// with a mean of one over the rate. `None` if the rate is zero.
     pub(crate) fn longest_gap(self) -> Option<u64> {
+        // A uniform gap over `1..=2/p - 1` ticks has the mean 1/p. For a p of one, each gap is one tick.
         Some(2_000_000u64.checked_div(u64::from(self.0))?.saturating_sub(1).max(1))
     }
 }

@@ -116,6 +116,7 @@ impl LinkFaults {
 
     /// Whether any fault concerns single links, so that the router needs their state for each frame.
     pub(crate) fn are_on(&self) -> bool {
+        // Resets apply to connections only, and the shares shape partitions: neither needs a link table.
         let rates = [self.tail_rate, self.bad_link_rate, self.burst_rate, self.flap_rate];
         self.model == LinkModel::Stream || self.bandwidth > 0 || rates.iter().any(|rate| *rate > Rate::ZERO)
     }

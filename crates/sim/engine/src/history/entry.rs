@@ -235,8 +235,9 @@ pub enum Note {
 pub enum SessionEnd {
     /// Both roots were compared, and they are equal.
     Converged,
-    /// Another session is pending, and nothing failed.
-    Owed,
+    /// Another session is pending, and nothing failed. JSON keeps the name of earlier versions.
+    #[serde(rename = "owed")]
+    Pending,
     /// The session failed, and will not be continued.
     Failed,
 }

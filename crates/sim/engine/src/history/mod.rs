@@ -94,6 +94,7 @@ impl History {
         let mut clocks: Vec<BTreeMap<NodeId, u64>> = Vec::with_capacity(self.entries.len());
         for entry in &self.entries {
             let mut clock = BTreeMap::new();
+            // A parent has a smaller number, so that its clock is complete.
             for parent in self.parents(entry) {
                 let at = (parent.number - self.forgotten) as usize;
                 for (&node, &count) in clocks.get(at).into_iter().flatten() {

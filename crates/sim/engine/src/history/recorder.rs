@@ -97,6 +97,7 @@ impl Recorder {
 
     /// Removes the current entry: its event did nothing.
     pub(crate) fn discard(&mut self) {
+        // The next entry gets the same number. Nothing refers to it: the event scheduled and sent nothing.
         self.open = None;
         let Some(entry) = self.history.entries.pop_back() else { unreachable!("an open entry is stored") };
         if let Some(node) = entry.node {
@@ -140,11 +141,11 @@ impl Recorder {
         let Some(&HistoryEntry { what: EntryKind::Arrival { frame, copy }, .. }) =
             self.history.entries.back()
         else {
-            return;
+            unreachable!("only an arrival is deferred");
         };
-        if let Some((_, waiting)) = self.waiting.iter_mut().next_back() {
-            waiting.frame = Some((frame, copy));
-        }
+        // Numbers ascend, so the last one belongs to the event that was scheduled last.
+        let waiting = self.waiting.values_mut().next_back();
+        waiting.expect("the later arrival is scheduled before it is recorded").frame = Some((frame, copy));
         self.is_deferred = true;
     }
 
@@ -157,8 +158,9 @@ impl Recorder {
         let Some(&HistoryEntry { number, what: EntryKind::Arrival { frame, copy }, .. }) =
             history.entries.back()
         else {
-            return;
+            unreachable!("only an arrival has a fate");
         };
+        // A limited history may have forgotten the frame.
         let place = frame.checked_sub(history.forgotten_frames);
         let frame = place.and_then(|place| history.frames.get_mut(place as usize));
         if let Some(copy) = frame.and_then(|frame| frame.copies.get_mut(usize::from(copy))) {

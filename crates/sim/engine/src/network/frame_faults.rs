@@ -92,10 +92,12 @@ impl FrameFaultScript {
     /// Counts the next frame of a link, applies its scripted faults, and records its faults. The frame has
     /// `bits` bits.
     pub(crate) fn apply(&mut self, from: NodeId, to: NodeId, bits: u64, passage: &mut Passage) {
+        // Frames that a rule or a partition drops count too, so that removing such a fault renames no frame.
         let ordinal = self.sent.entry((from, to)).or_default();
         *ordinal += 1;
         let name = FrameName { from, to, ordinal: *ordinal };
         for fault in self.scripted.get(&name).into_iter().flatten() {
+            // An empty frame has no bit to flip: the remainder by zero is `None`, and the fault lapses.
             match *fault {
                 FrameFault::Lost => passage.lost = true,
                 FrameFault::Takes(time) => passage.takes = time,
@@ -108,6 +110,7 @@ impl FrameFaultScript {
         let Some((usual, recorded)) = &mut self.recorded else { return };
         if passage.lost {
             recorded.push((name, FrameFault::Lost));
+            // A lost datagram has no other fault. A connection retransmits the frame, so its delay counts.
             if !passage.is_resent {
                 return;
             }

@@ -222,6 +222,7 @@ impl LinkTable {
         if is_stream && self.breaks(now, from, to, plan.is_reset, &draws) {
             plan.drop = Some(DropCause::ConnectionReset);
         }
+        // Such a frame never enters the link: it uses no capacity and does not advance the burst.
         if matches!(plan.drop, Some(DropCause::Rule | DropCause::ConnectionReset)) {
             return;
         }
@@ -240,6 +241,7 @@ impl LinkTable {
             plan.first += leaves.since(now);
             plan.second += leaves.since(now);
         } else {
+            // The frame never leaves its sender, so this fate replaces any that was to come later on its way.
             self.metrics.queue_drops += 1;
             plan.drop = Some(DropCause::QueueFull);
         }
@@ -290,6 +292,7 @@ impl LinkTable {
         };
         let lasting = direction.burst_until.filter(|until| now < *until);
         self.metrics.bursts_expired += u64::from(lasting.is_none() && direction.burst_until.is_some());
+        // One draw serves both transitions: the state decides which rate it is compared with.
         direction.burst_until = match lasting {
             Some(until) => {
                 let ends = hits(draws.burst, self.faults.burst_end_rate);
@@ -328,6 +331,7 @@ impl LinkTable {
             // A Pareto distribution of shape one, by inverse transform sampling: 1/u for a uniform u.
             let delay = plan.first.since(now).max(SimDuration::from_millis(1));
             let longer = (u128::from(delay.as_micros()) << 32) / u128::from(draws.tail_length + 1);
+            // The cap bounds the tail alone: a frame that is slower anyway is not sped up.
             let longest = self.faults.tail_most.max(delay);
             let longer = SimDuration::from_micros(u64::try_from(longer).unwrap_or(u64::MAX));
             let longer = longer.min(longest);
@@ -371,6 +375,8 @@ impl LinkTable {
         let delay = plan.first.since(now);
         let [flip, _] = plan.flips;
         let is_corrupt = flip.is_some() && !plan.is_ruled_corrupt;
+        // `carry` has returned for all causes but a loss, a partition and a link that is down. The last two
+        // do not drop the frame: when it arrives, `decide` stalls it for as long as the direction is blocked.
         let retransmissions = match plan.drop.take() {
             Some(DropCause::Loss) => *plan.losses.get_or_insert_with(|| self.losses(draws)),
             Some(_) => 1,
@@ -384,6 +390,7 @@ impl LinkTable {
             plan.flips = [None; 2];
         }
         let ready_at = self.connect(now, from, to, delay);
+        // A connection has flow control instead of a bounded queue: a frame waits and is never dropped.
         let leaves = self.queue(now.max(ready_at), frame, u64::MAX).unwrap_or(now);
         let arrival = leaves + delay + self.faults.retransmit_after.times(retransmissions);
         if let Some(connection) = self.connection(from, to) {
@@ -455,6 +462,7 @@ impl LinkTable {
                 self.metrics.link_down_frames += u64::from(is_down);
             }
             DeliveryDecision::TimedOut => {
+                // Both directions break: the frames behind this one find no connection and are dropped.
                 self.metrics.stall_resets += 1;
                 self.break_between(from, to);
             }

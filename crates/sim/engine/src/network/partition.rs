@@ -77,6 +77,7 @@ impl PartitionManager {
             PartitionSpec::Bidirectional(..) | PartitionSpec::OneWay { .. } => {
                 !(spec.blocks(a, b) || spec.blocks(b, a))
             }
+            // A partition of groups may separate other nodes too: ending it could heal more than these two.
             PartitionSpec::OneWayGroups { .. } | PartitionSpec::Groups(_) => true,
         });
     }
@@ -88,6 +89,7 @@ impl PartitionManager {
 
     /// Whether frames from `from` to `to` are blocked at `now`.
     pub fn is_partitioned(&self, from: NodeId, to: NodeId, now: SimTime) -> bool {
+        // The end is exclusive: at that instant frames pass, even before the event of the end is taken.
         let blocks = |(_, spec, end): &(_, PartitionSpec, Option<SimTime>)| {
             end.is_none_or(|end| now < end) && spec.blocks(from, to)
         };

@@ -307,6 +307,7 @@ impl NetworkRouter {
         self.faults = FaultConfig::none().with_latency(base_latency_ms, latency_jitter_ms).into();
         self.rules = Rules::default();
         if let Some(links) = &mut self.links {
+            // The table itself stays: without it, each frame in flight on a connection would be dropped.
             links.heal();
         }
         self.partitions.heal_all();
@@ -352,6 +353,7 @@ impl NetworkRouter {
         // The second copy has a time even if there is none: a rule may still duplicate the frame.
         let mut second = now + passage.again.unwrap_or(again);
         if ruling.corrupted && bits > 0 {
+            // A stream of its own: a rule that corrupts a frame moves no draw of another fault.
             flip = Some(choices.draw(Stream::Rules, Choice::FlippedBit, bits));
             flip_second = flip;
         }
@@ -409,6 +411,8 @@ impl NetworkRouter {
         }
         self.count_reordered(from, to, first);
         self.flights.record(first.since(now));
+        // Each copy is counted here once. `arrive` or `decide_delivery` ends its flight, also once, which
+        // keeps the account of fates balanced.
         self.fates.in_flight += 1;
         self.corrupted += u64::from(flip.is_some());
         if is_duplicated {
@@ -465,6 +469,8 @@ impl NetworkRouter {
     pub fn arrive(&mut self, now: SimTime, from: NodeId, to: NodeId, is_up: bool) -> bool {
         assert!(self.fates.in_flight > 0, "a frame that arrives is in flight");
         self.fates.in_flight -= 1;
+        // The first cause that applies is the fate. The path comes before the receiver: a frame that is cut
+        // off never finds out that its receiver is down.
         let drop = if !self.is_linked(from, to) {
             DropCause::NoLink
         } else if self.partitions.is_partitioned(from, to, now) {
@@ -519,6 +525,7 @@ impl NetworkRouter {
         let links = self.links.as_mut();
         let decision = links
             .map_or(DeliveryDecision::Broken, |links| links.decide(now, (from, to), position, is_blocked));
+        // A frame that waits or stalls stays in flight. `arrive` ends the flight of a delivered one.
         if matches!(decision, DeliveryDecision::TimedOut | DeliveryDecision::Broken) {
             assert!(self.fates.in_flight > 0, "a frame that arrives is in flight");
             self.fates.in_flight -= 1;
@@ -550,6 +557,7 @@ impl NetworkRouter {
     ) -> Option<LinkProperties> {
         let faults = &self.faults.links;
         let loss = self.faults.message_loss_rate;
+        // If there is no table yet, no random fault of a link is on: otherwise `new` would have made one.
         let links = self.links.get_or_insert_with(|| Box::new(LinkTable::new(faults.clone(), loss)));
         links.set(from, to, properties, choices)
     }

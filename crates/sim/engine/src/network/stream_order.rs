@@ -106,6 +106,8 @@ impl Connection {
         let direction = self.direction(from, to);
         assert!(position.sequence >= direction.delivered, "each frame of a connection is delivered once");
         assert!(position.sequence < direction.sent, "a frame that arrives was sent");
+        // The first frame was scheduled for `retry_at` before, and at equal times the queue is FIFO. So this
+        // frame comes behind it, and the two cannot defer each other forever.
         if position.sequence != direction.delivered {
             return DeliveryDecision::WaitUntil(direction.retry_at.max(now));
         }
@@ -117,6 +119,7 @@ impl Connection {
             direction.retry_at = now + retransmit;
             return DeliveryDecision::StallUntil(direction.retry_at);
         }
+        // A delivery is progress: the next block gets the whole timeout.
         direction.stalled_since = None;
         direction.delivered += 1;
         DeliveryDecision::Deliver

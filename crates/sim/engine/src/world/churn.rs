@@ -108,6 +108,7 @@ impl<A: Actor> World<A> {
             self.pending_work.count_digest(slot.digest, false);
         }
         slot.retired = true;
+        // The list of members has changed, so that every node must learn of it, and not the neighbours alone.
         for other in self.members().iter().copied() {
             self.schedule(self.clock.now(), SimEvent::ReachChanged { node: other });
         }

@@ -54,6 +54,7 @@ impl<A: Actor> World<A> {
     }
 
     pub(super) fn take_down(&mut self, node: NodeId, down_for: Option<SimDuration>) {
+        // Connections break first: a frame in the inbox then ends with its connection, as those in flight do.
         self.router.break_connections(node);
         self.drop_inbox(node);
         self.with_accounting(node, |slot| {
@@ -70,6 +71,7 @@ impl<A: Actor> World<A> {
         let Some(slot) = self.nodes.get_mut(node.index()) else {
             unreachable!("only a node that was added goes down")
         };
+        // Counts even if no restart follows: it makes the restart of an earlier crash obsolete.
         slot.crashes += 1;
         let crash = Some(slot.crashes);
         if let Some(down_for) = down_for {

@@ -57,6 +57,7 @@ impl<A: Actor> World<A> {
             slot.armed = None;
             let down = !slot.up && slot.takes_part();
             let away = slot.away && !slot.retired;
+            // A restart or a return that is scheduled for later finds the node back and does nothing.
             if down {
                 self.schedule(now, SimEvent::NodeRestart { node, crash: None });
             }

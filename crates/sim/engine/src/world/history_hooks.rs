@@ -107,8 +107,8 @@ impl<A: Actor> World<A> {
             }
         }
         let after = node.map_or(0, |node| self.digest(node).short());
-        // An obsolete timer or restart does nothing. The trace digest does not contain it, nor does the
-        // history.
+        // An obsolete timer does nothing: neither the trace digest nor the history contains it. All other
+        // events are noted in the trace.
         let did_nothing = trace == self.trace() && progress == self.progress();
         let Some(log) = &mut self.log else { unreachable!("the history of a run is never removed") };
         if did_nothing {

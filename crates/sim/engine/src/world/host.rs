@@ -233,6 +233,9 @@ impl<Op> HostTable<Op> {
     }
 }
 
+/// The invariant of the host table.
+const HAS_HOST: &str = "a host table has a row for each node";
+
 impl<A: Actor> World<A> {
     /// How often each host fault happened, except for those that the actors' disks count.
     pub fn host_effects(&self) -> HostEffects {
@@ -260,6 +263,7 @@ impl<A: Actor> World<A> {
 
     /// How far a node's wall clock is ahead of virtual time, in microseconds; behind, if negative.
     pub fn clock_offset_us(&self, node: NodeId) -> i64 {
+        // A copy is read: `WallClock::advance` rounds, so reading the clock itself could change the run.
         let host = self.hosts.as_ref().and_then(|hosts| hosts.nodes.get(node.index()));
         host.map_or(0, |host| { host.clock }.offset_us(self.clock.now(), self.chaos_until))
     }
@@ -269,7 +273,7 @@ impl<A: Actor> World<A> {
         let now = self.clock.now();
         let chaos_until = self.chaos_until;
         let Some(hosts) = &mut self.hosts else { return Moment::at(now) };
-        let Some(host) = hosts.nodes.get_mut(node.index()) else { return Moment::at(now) };
+        let host = hosts.nodes.get_mut(node.index()).expect(HAS_HOST);
         let error_ms = host.clock.offset_us(now, chaos_until).unsigned_abs() / 1_000;
         hosts.effects.clock_error_ms = hosts.effects.clock_error_ms.max(error_ms);
         Moment { now, wall_ms: host.clock.wall_ms(now, chaos_until) }
@@ -289,7 +293,8 @@ impl<A: Actor> World<A> {
         }
         let chaos = self.clock.now() < self.chaos_until;
         let Some(hosts) = &self.hosts else { return Commit::Durable };
-        let Some(host) = hosts.nodes.get(node.index()) else { return Commit::Durable };
+        let host = hosts.nodes.get(node.index()).expect(HAS_HOST);
+        // Scripted faults hold at any time, random ones only during chaos.
         if host.fails_next {
             return Commit::Fails;
         }
@@ -299,6 +304,7 @@ impl<A: Actor> World<A> {
         if !chaos {
             return Commit::Durable;
         }
+        // Drawn before the step, whether or not it writes: the draws do not depend on the actor.
         let fails = self.faults.hosts.failed_write_rate.as_ppm();
         let lies = self.faults.hosts.lying_sync_rate.as_ppm();
         if self.choices.chance(Stream::Disk(node.0), Choice::FailedWrite, fails) {
@@ -447,9 +453,8 @@ impl<A: Actor> World<A> {
         if !self.is_up(node) {
             return Some((number, event));
         }
-        let Some(host) = self.host(node) else {
-            unreachable!("once there is a host table, every node is in it")
-        };
+        let Some(host) = self.host(node) else { unreachable!("{HAS_HOST}") };
+        // The inbox is FIFO: an input must not overtake those that wait, even if the node is free by now.
         if host.inbox.is_empty() && host.busy_until <= now {
             host.busy_until = now + host.processing;
             return Some((number, event));
@@ -508,6 +513,7 @@ impl<A: Actor> World<A> {
                     self.op_ended();
                     self.hosts().effects.writes_lost_waiting += 1;
                 }
+                // A timer that waited is void: `take_down` clears the timers of the node.
                 _ => {}
             }
         }

@@ -214,6 +214,7 @@ impl<A: Actor> World<A> {
             traffic: Traffic::default(),
             history: vec![(self.clock.now(), digest)],
         };
+        // A node that joins late counts as down until then: the run does not converge without it.
         self.pending_work.count(slot.pending_bits(), true);
         self.pending_work.count_digest(digest, true);
         self.nodes.push(slot);
@@ -310,7 +311,7 @@ impl<A: Actor> World<A> {
     /// Whether a node had this digest at some time in `since..=now`. Digests that it had within one instant
     /// all count: without latency a whole session fits into one instant.
     pub fn had_digest(&self, node: NodeId, digest: Digest, since: SimTime) -> bool {
-        let Some(slot) = self.nodes.get(node.index()) else { return false };
+        let slot = self.nodes.get(node.index()).expect("only a node of the world has had digests");
         for (from, own) in slot.history.iter().rev() {
             if *own == digest {
                 return true;
@@ -389,6 +390,7 @@ impl<A: Actor> World<A> {
     /// scheduling.
     pub fn schedule(&mut self, at: SimTime, event: SimEvent<A::Op>) -> u64 {
         self.pending_work.ops += u64::from(matches!(event, SimEvent::Op { .. }));
+        // `heal_at` advances the clock alone: the queue would accept a time between its last event and now.
         let number = self.queue.schedule(at.max(self.clock.now()), event);
         if let Some(log) = &mut self.log {
             log.scheduled(number);
@@ -397,6 +399,7 @@ impl<A: Actor> World<A> {
     }
 
     fn retain_events(&mut self, keep: impl Fn(&SimEvent<A::Op>) -> bool) {
+        // Frames and operations must be kept: `pending_work` counts them and is not adjusted here.
         if let Some(script) = &mut self.script {
             script.retain(&keep);
         }
@@ -536,6 +539,7 @@ impl<A: Actor> World<A> {
             SimEvent::NodeJoin { node } => self.on_join(node),
             SimEvent::ReachChanged { node } => self.on_reach_changed(node),
             SimEvent::Op { node, op } => {
+                // The operation ends here even if its node refuses it: nothing will ask for it again.
                 self.op_ended();
                 self.note(TraceEvent::Op, u64::from(node.0), 0);
                 if !self.is_up(node) {

@@ -30,6 +30,7 @@ impl<A: Actor> World<A> {
             DeliveryDecision::WaitUntil(at) | DeliveryDecision::StallUntil(at) => {
                 self.note(TraceEvent::FrameDeferred, ends, at.as_micros());
                 self.schedule(at, SimEvent::DeliverInTurn(Box::new((position, delivery))));
+                // Directly after the scheduling: the record refers to the event that was scheduled last.
                 self.record_deferred_arrival();
                 StepReport::at(None)
             }

@@ -107,6 +107,7 @@ impl PendingWork {
         let nodes = self.digests.entry(digest).or_default();
         assert!(add || *nodes > 0, "a digest is removed only after it was added");
         *nodes = if add { *nodes + 1 } else { *nodes - 1 };
+        // A digest of no node is removed: the number of keys is the number of different digests (C5).
         if *nodes == 0 {
             self.digests.remove(&digest);
         }

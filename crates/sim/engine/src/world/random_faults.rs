@@ -150,6 +150,7 @@ impl<A: Actor> World<A> {
         let range = self.faults.restart_delay_ms.clone();
         let down_for = self.length(stream, Choice::CrashLength, &range);
         let report = self.on_crash(node, point, Some(down_for), true);
+        // Every random crash schedules the next, even one without effect: the chain ends with chaos.
         self.schedule_random_crash(node);
         report
     }

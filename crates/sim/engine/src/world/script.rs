@@ -51,6 +51,7 @@ impl<Op> ScriptQueue<Op> {
     /// `queued`.
     fn next(&mut self, queued: Option<SimTime>) -> Option<(SimTime, u64, SimEvent<Op>)> {
         let &(place, number) = self.events.keys().next()?;
+        // An event whose place lies beyond the last event of its instant comes at the end of that instant.
         let is_due =
             queued.is_none_or(|queued| place.at < queued || (place.at == queued && place <= self.at(queued)));
         if !is_due {
@@ -84,6 +85,7 @@ impl<A: Actor> World<A> {
     /// Schedules a scripted event for its place, or for now if that is past.
     pub fn schedule_scripted(&mut self, place: ScriptTime, event: SimEvent<A::Op>) {
         self.pending_work.ops += u64::from(matches!(event, SimEvent::Op { .. }));
+        // Numbered by the queue, since the history identifies scripted and queued events by one number.
         let number = self.queue.number();
         let at = place.at.max(self.clock.now());
         let replaced =

@@ -18,6 +18,7 @@ impl<A: Actor> World<A> {
         report.node = Some(to);
         self.note(TraceEvent::FrameArrived, u64::from(from.0) << 32 | u64::from(to.0), u64::from(kind));
         self.trace.payload(bytes);
+        // The frame has landed even if it is dropped below: the run does not wait for it any more.
         if !housekeeping {
             self.frame_landed();
         }
@@ -60,6 +61,7 @@ impl<A: Actor> World<A> {
         if !slot.timers.fire(timer, setting) {
             return;
         }
+        // The counters follow at once: the step below compares with the bits after this removal.
         if slot.counts() {
             self.pending_work.shift(before, slot.pending_bits());
         }
@@ -114,6 +116,7 @@ impl<A: Actor> World<A> {
             }
         }
         if effects.failed {
+            // All effects are discarded: a frame or a notice could promise a write that is not durable.
             let down_for = self.down_for(node);
             self.take_down(node, Some(down_for));
             report.crashed = true;
@@ -136,6 +139,7 @@ impl<A: Actor> World<A> {
         for message in effects.messages.drain(..) {
             self.send(node, message);
         }
+        // A crash clears all timers of the node, so it leaves no timer change of the step to apply.
         let digest = match armed {
             Some(armed) => {
                 report.undone = self.crash_in_step(node, &armed);
@@ -203,6 +207,7 @@ impl<A: Actor> World<A> {
                     continue;
                 }
             };
+            // Numbers are never reused: the event of a timer that a crash removed fires no later timer.
             self.settings += 1;
             let setting = self.settings;
             slot.timers.set(id, setting, housekeeping);

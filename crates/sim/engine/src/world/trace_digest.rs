@@ -72,9 +72,11 @@ impl TraceDigest {
     /// Adds one event, as four numbers.
     pub fn event(&mut self, words: [u64; 4]) {
         let mut bytes = [0; 32];
+        // Little-endian on every platform, so that different machines get equal digests.
         for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
             to.copy_from_slice(&word.to_le_bytes());
         }
+        // The digest so far is the seed, so that the order of events matters.
         self.0 = xxh3_64_with_seed(&bytes, self.0);
     }
 

@@ -66,6 +66,7 @@ impl WallClock {
 
     /// Moves the representation forward to `now`. Returns the offset then.
     fn advance(&mut self, now: SimTime) -> i64 {
+        // A clock that stands still does not drift either: `ran` excludes the time for which it stood.
         let mut ran = now.since(self.since);
         let mut stood = SimDuration::ZERO;
         if let Some((from, until)) = self.frozen {
@@ -106,6 +107,7 @@ impl WallClock {
 
     /// Stops the clock for a while. It then continues from where it stood.
     pub(super) fn freeze(&mut self, now: SimTime, lasting: SimDuration) {
+        // Settled first: this freeze replaces an earlier one, whose part until now must count.
         self.advance(now);
         self.since = now;
         self.frozen = Some((now, now + lasting));

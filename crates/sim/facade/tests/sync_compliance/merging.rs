@@ -4,14 +4,14 @@
 use super::{Net, Verdict, converge, holds, start};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use sync_sim::node::CheckedDiskView;
 use sync_sim::prelude::*;
 use syncline_crdt::CrdtType;
 use syncline_replica::Merges;
 use syncline_replica::model::{Counter, GrowCounter, Handle, Map, Merged, Opaque, Register, Set};
 use syncline_storage::Interface;
-use syncline_store::MemoryStore;
 
-type State = Interface<MemoryStore>;
+type State = Interface<CheckedDiskView>;
 
 /// The way by which writes reach the other side.
 #[derive(Clone, Copy, Debug)]

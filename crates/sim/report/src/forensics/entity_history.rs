@@ -114,7 +114,7 @@ fn record_of(replica: &SimReplica, entity: EntityId) -> Option<String> {
     replica.record(entity).ok().flatten().map(|record| record.to_string())
 }
 
-/// Says what caused an entry: a frame with its sender, or the node itself.
+/// The cause of an entry in words: a frame with its sender, or the node itself.
 fn how(history: &History, entry: &HistoryEntry) -> String {
     let Some(frame) = entry.arrived().and_then(|frame| history.frame(frame)) else {
         return match entry.what {
@@ -187,7 +187,7 @@ fn lost(history: &History, entry: &HistoryEntry) -> Vec<String> {
             Fate::Dropped(cause) => Some(cause.words()),
             _ => None,
         });
-        let cause = cause.unwrap_or("and nobody knows where");
+        let cause = cause.unwrap_or("at an unknown place");
         (!arrives && !frame.housekeeping).then(|| {
             format!("{} {} to {}: {cause}", history.kind(frame), frame.number, history.name(frame.to))
         })

@@ -1,11 +1,11 @@
 //! Explains why a run did not converge: the event after which convergence was no longer possible, the
 //! records that differ, and the history of the first of them.
 //!
-//! [`investigate`] repeats the simulation twice. The first repetition keeps snapshots of the whole world.
+//! [`investigate`] repeats the simulation twice. The first repetition stores snapshots of the whole world.
 //! For a snapshot, the investigation tests whether its replicas *could still converge*: it disables all
-//! faults in a copy of that world and runs the copy for a limited time. A bisection over the events finds
-//! the first event after which they could not. The second repetition keeps a [`History`] and records each
-//! change of the entity on which the replicas differ.
+//! faults in a copy of that world and runs the copy for a limited time. A bisection over the events finds the
+//! first event after which they could not. The second repetition records a [`History`] and each change of the
+//! entity on which the replicas differ.
 //!
 //! The bisection relies on an invariant: once a world cannot converge, no later world can. Where this does
 //! not hold, the reported event is one such turn, and there may be others.

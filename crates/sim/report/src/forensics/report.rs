@@ -36,7 +36,7 @@ impl fmt::Display for Finding {
             Self::Converged => "nothing went wrong",
             Self::Turned { .. } => "the first event after which they could no longer agree",
             Self::Broken { .. } => "the event that broke the promise",
-            Self::NeverCould => "they could not have agreed even if nothing had gone wrong around them",
+            Self::NeverCould => "they would not have converged even without faults",
             Self::CouldStillAgree => "they would still agree if all faults ended where the run stopped",
         })
     }

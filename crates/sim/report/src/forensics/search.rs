@@ -8,7 +8,7 @@ use syncline_types::SimDuration;
 /// Limits on the cost of an investigation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// The most snapshots of the world that are kept; two at least.
+    /// The most snapshots of the world that are retained; at least two.
     pub copies: usize,
     /// The virtual time within which a world without faults must converge.
     pub span: SimDuration,
@@ -32,9 +32,9 @@ pub(super) struct Searched {
     copies: Vec<SimRuntime>,
 }
 
-/// Runs the simulation to its end and keeps evenly spaced snapshots. Whenever there are too many, the
-/// stride is doubled and every other snapshot is dropped: memory stays bounded without knowing the length
-/// of the run beforehand.
+/// Runs the simulation to its end and retains evenly spaced snapshots. Whenever there are too many, the
+/// stride is doubled and every other snapshot is dropped: memory stays bounded without knowing the length of
+/// the run beforehand.
 pub(super) fn run(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> Searched {
     let mut end = build();
     let mut copies = vec![end.clone()];
@@ -88,7 +88,8 @@ impl Searched {
             let middle = u64::midpoint(hopeful.events_processed(), lost);
             let mut world = hopeful.clone();
             while world.events_processed() < middle && world.step() {}
-            // Only the last step of a run can end it short of its events; the turn is then as near as it gets.
+            // Only the last step of a run can stop before `middle` events; the bisection cannot come closer
+            // to the turn then.
             if world.events_processed() < middle {
                 break;
             }

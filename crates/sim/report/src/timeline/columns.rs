@@ -240,7 +240,7 @@ fn bare(history: &History, entry: &HistoryEntry) -> String {
     words.split_once(": ").map_or_else(|| words.clone(), |(_, words)| words.to_owned())
 }
 
-/// Says which nodes a partition separates.
+/// The nodes that a partition separates, in words.
 fn cut_words(cut: &PartitionSpec, history: &History) -> String {
     let names =
         |nodes: &[NodeId]| nodes.iter().map(|node| history.name(*node)).collect::<Vec<_>>().join(", ");

@@ -85,7 +85,7 @@ impl Timeline {
         let columns = Columns::of(history, end);
         let mut facts = Vec::new();
         if history.is_truncated() {
-            facts.push(format!("only the last {} events were kept", history.entries.len()));
+            facts.push(format!("only the last {} events were retained", history.entries.len()));
         }
         let node = |name: &String| TimelineNode { name: name.clone(), figures: Default::default() };
         Self {

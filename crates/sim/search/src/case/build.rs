@@ -187,6 +187,7 @@ impl Case {
     pub(crate) fn scenarios_of_later_contexts(&self, first: &Scenario) -> Result<Vec<Scenario>, CaseError> {
         let of_context = |context: usize| {
             if self.scenario.is_some() {
+                // With one seed for all, a scenario that draws its state would draw the same everywhere.
                 let drawn = Self { seed: self.seed.wrapping_add(context as u64), ..self.clone() };
                 return Ok(drawn.initial_scenario()?.in_context(context));
             }
@@ -208,6 +209,7 @@ impl Case {
         let contexts = self.contexts;
         self.config().validate()?;
         let impossible = |place: String, problem: String| Err(CaseError::Impossible { place, problem });
+        // No overflow: `ScenarioSpec::check` bounds this product, the validation above the contexts.
         let entities = self.scenario.as_ref().map_or(0, |spec| spec.nodes * spec.entities);
         if entities * contexts > MAX_ENTITIES {
             return impossible(
@@ -238,6 +240,7 @@ impl Case {
     }
 
     pub(crate) fn names(&self, scenario: &Scenario) -> Result<NodeNames, CaseError> {
+        // The order is that in which the run adds the nodes: the place of a name is the number of its node.
         let mut names: Vec<Name> = scenario.nodes.iter().map(|node| node.name.clone()).collect();
         names.extend(self.joiners().map(|(_, name)| name.clone()));
         names.extend((1..=self.faults.late_joiners).map(|late| format!("late-{late}")));
@@ -349,6 +352,7 @@ impl Case {
         let off = FaultConfig::none().with_latency(self.faults.base_latency_ms, 0);
         let settings = |faults: &FaultConfig| toml::Table::try_from(faults).unwrap_or_default();
         let off = settings(&off);
+        // A range is the length of a fault whose probability counts already.
         let ranges = ["partition_duration_ms", "restart_delay_ms", "away_duration_ms", "join_ms"];
         let mut on = settings(&self.faults);
         if self.faults.hostile.nodes == 0 {

@@ -98,7 +98,7 @@ impl Entities {
         (made == actions).then_some(all)
     }
 
-    /// Appends the next entity to the run, and says whether it continues the run.
+    /// Appends the next entity to the run if it continues the run. Returns whether it does.
     fn append(&mut self, next: &Self) -> bool {
         let Some((prefix, number)) = next.numbered().filter(|_| self.path == next.path) else { return false };
         match &mut self.last {
@@ -131,6 +131,7 @@ impl Entities {
         let mut text: String = self.path.iter().map(|segment| format!("{} ~ ", segment.write())).collect();
         match &self.last {
             Last::One { segment, text: None } if run(&segment.write()).is_none() => text += &segment.write(),
+            // A name that looks like a run is written as bytes: as text it would be read back as the run.
             Last::One { segment: Segment::Name(name), text: None } => {
                 text += &format!("[{}]", crate::case::serde_names::to_hex(name));
             }

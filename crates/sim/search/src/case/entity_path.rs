@@ -43,6 +43,7 @@ impl Segment {
         if let Some(name) = label.filter(fits) {
             return Self::Name(name.to_vec());
         }
+        // The known ids are those of children of the root. `fits` rejects them under any other parent.
         let known = KNOWN.get(&id).map(String::as_bytes).filter(|_| label.is_none()).filter(fits);
         known.map_or_else(
             || Self::Id(id, label.unwrap_or_default().to_vec()),
@@ -72,6 +73,7 @@ impl Segment {
             Self::Id(id, called) => {
                 let digits = to_hex(&id.0);
                 let mut digits = digits.trim_end_matches('0').to_owned();
+                // A byte has two digits, and trimming may have cut one of them.
                 if digits.len() % 2 == 1 {
                     digits.push('0');
                 }
@@ -138,6 +140,7 @@ pub(super) fn cut(text: &str) -> Vec<(Option<&'static str>, &str)> {
         rest = &rest[first.len() - 1..];
     }
     loop {
+        // The earliest mark splits. No mark is a prefix of another, so two never begin at one place.
         let next = MARKS.into_iter().filter_map(|mark| Some((rest.find(mark)?, mark))).min();
         let Some((at, found)) = next else {
             parts.push((mark, rest));

@@ -5,7 +5,8 @@ use sync_sim_engine::faults::ConfigError;
 /// Why a case cannot be read, written, run or shrunk.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum CaseError {
-    /// The text does not parse. Says where, why, and which name may have been meant.
+    /// The text does not parse. The message contains the position, the reason, and the name that was probably
+    /// meant.
     #[error("{0}")]
     Text(String),
     /// The case holds a value that TOML cannot represent.
@@ -100,6 +101,7 @@ fn distance(a: &str, b: &str) -> usize {
 /// Converts an error of the parser, and adds a hint for an unknown name.
 pub(super) fn unreadable(error: &toml::de::Error) -> CaseError {
     let said = error.message();
+    // The parser quotes the unknown name first, and after it the names that it expects.
     let mut quoted = said.split('`').skip(1).step_by(2);
     let unknown = said.starts_with("unknown ").then(|| quoted.next()).flatten();
     let hint = unknown.map_or_else(String::new, |found| meant(found, quoted));

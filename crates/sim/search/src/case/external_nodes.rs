@@ -40,6 +40,7 @@ impl Case {
 
     /// Schedules the script, the rules and the frame faults in a run that is about to begin.
     fn apply_to_nodes_of(&self, rt: &mut SimRuntime) -> Result<(), CaseError> {
+        // Collected before the joins below, which would otherwise be listed twice.
         let mut names: Vec<String> = rt.node_ids().into_iter().map(|node| rt.name(node)).collect();
         names.extend(self.joiners().map(|(_, name)| name.clone()));
         names.extend((1..=self.faults.late_joiners).map(|late| format!("late-{late}")));

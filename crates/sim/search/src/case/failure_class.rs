@@ -11,8 +11,8 @@ use sync_sim_engine::world::TraceDigest;
 use syncline_types::SimTime;
 
 /// The class of a result: why the run stopped, and which check failed or what a panic said. Shrinking keeps
-/// the class: a smaller case of the same class is taken for the same bug. Two bugs of one class cannot be
-/// told apart, so a case may slip from one to the other.
+/// the class: a smaller case of the same class is taken for the same bug. Two bugs of one class are
+/// indistinguishable, so a case may change from one bug to the other while it shrinks.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Class(String);
@@ -21,7 +21,7 @@ impl Class {
     /// The class of a reason to stop.
     pub fn of(stop: &StopCondition) -> Self {
         Self(match stop {
-            StopCondition::Violated(Check::Own { name, .. }) => format!("{}: {name}", stop.name()),
+            StopCondition::Violated(Check::Custom { name, .. }) => format!("{}: {name}", stop.name()),
             StopCondition::Violated(check) => format!("{}: {}", stop.name(), check_name(check)),
             stop => stop.name().to_owned(),
         })
@@ -38,7 +38,7 @@ impl Class {
     }
 
     /// Whether the run stopped because virtual time or events ran out. Such a failure cannot be shrunk by
-    /// lowering these limits: less of them proves nothing.
+    /// lowering these limits: a run with lower limits proves nothing.
     pub(crate) fn is_out_of_budget(&self) -> bool {
         self.0.starts_with("max_")
     }
@@ -87,7 +87,7 @@ const fn check_name(check: &Check) -> &'static str {
         Check::UnprovenSuccess { .. } => "UnprovenSuccess",
         Check::StickyLoop { .. } => "StickyLoop",
         Check::Storm { .. } => "Storm",
-        Check::Own { name, .. } => name,
+        Check::Custom { name, .. } => name,
         Check::HonestApart => "HonestApart",
         Check::IndexDrifted { .. } => "IndexDrifted",
     }

@@ -49,6 +49,7 @@ const fn is_false(value: &bool) -> bool {
 impl FrameLine {
     /// The line for one fault of one frame.
     pub(crate) fn of(from: Name, to: Name, frame: u64, fault: FrameFault) -> Self {
+        // One line for each fault of a frame, so that shrinking can remove each of them alone.
         let none = Self {
             from,
             to,
@@ -78,6 +79,7 @@ impl FrameLine {
         let place = format!("frame {} from {} to {}", self.frame, self.from, self.to);
         let impossible =
             |problem: &str| CaseError::Impossible { place: place.clone(), problem: problem.into() };
+        // No frame has this ordinal: the line would silently have no effect.
         if self.frame == 0 {
             return Err(impossible("frames are counted from 1"));
         }

@@ -69,6 +69,7 @@ impl Case {
     /// Whether the honest nodes of the case stay connected without the hostile ones; true if the case has
     /// no hostile nodes.
     pub fn honest_nodes_stay_connected(&self) -> bool {
+        // A scenario may create many entities, and which nodes it has does not depend on them.
         let small = |spec: crate::case::ScenarioSpec| crate::case::ScenarioSpec { entities: 0, ..spec };
         let small = Self { scenario: self.scenario.clone().map(small), ..self.clone() };
         small.initial_scenario().is_ok_and(|scenario| self.check_hostile(&scenario).is_ok())

@@ -1,6 +1,6 @@
 //! Cases: everything that determines a run, in a TOML file that people read, write and reduce.
 //!
-//! A case gives the initial state of a run, the random faults, and, in its script, explicit events with
+//! A case contains the initial state of a run, the random faults, and, in its script, explicit events with
 //! their times. The same format serves scenarios written by hand and failures found by a search. A setting
 //! that is left out has the default of [`SimConfig`].
 //!
@@ -116,7 +116,7 @@ pub struct Case {
     /// Requires [`Case::nodes`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shared: Vec<Entities>,
-    /// The nodes, unless a scenario gives them.
+    /// The nodes, unless a scenario defines them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<CaseNode>,
     /// The rules for frames, in the order of evaluation.
@@ -128,7 +128,7 @@ pub struct Case {
     /// The faults of single frames.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub frames: Vec<FrameLine>,
-    /// A named scenario that gives the nodes, instead of [`Case::nodes`].
+    /// A named scenario that defines the nodes, instead of [`Case::nodes`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scenario: Option<ScenarioSpec>,
     /// The random faults of the run.
@@ -178,7 +178,7 @@ pub struct CaseNode {
     /// [faults](sync_sim_cluster::hostile::HostileFaults::rate) give the rate.
     #[serde(default, skip_serializing_if = "Lies::is_none")]
     pub hostile: Lies,
-    /// Whether the node is no member for the others. Requires `hostile`.
+    /// Whether the other nodes do not count the node as a member. Requires `hostile`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub outsider: bool,
 }

@@ -241,6 +241,7 @@ impl<'de> Visitor<'de> for ScriptLineVisitor {
                 ScriptKey::Join => ScriptAction::Join(map.next_value()?),
                 ScriptKey::Lie => ScriptAction::Lie(map.next_value()?),
             };
+            // One event per line, so that shrinking can remove each of them alone.
             if what.replace(found).is_some() {
                 return Err(M::Error::custom("two things in one line of the script; give each its own"));
             }
@@ -249,7 +250,7 @@ impl<'de> Visitor<'de> for ScriptLineVisitor {
             (Some(at), Some(what)) => Ok(ScriptLine { at, after, what }),
             (None, _) => Err(M::Error::missing_field("at")),
             (_, None) => Err(M::Error::custom(
-                "nothing happens here; expected one of write, op, crash, restart, partition, leave, return, join",
+                "nothing happens here; expected one of write, op, crash, restart, partition, leave, return, join, lie",
             )),
         }
     }
@@ -257,8 +258,19 @@ impl<'de> Visitor<'de> for ScriptLineVisitor {
 
 impl<'de> Deserialize<'de> for ScriptLine {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        const KEYS: &[&str] =
-            &["at", "after", "write", "op", "crash", "restart", "partition", "leave", "return", "join"];
+        const KEYS: &[&str] = &[
+            "at",
+            "after",
+            "write",
+            "op",
+            "crash",
+            "restart",
+            "partition",
+            "leave",
+            "return",
+            "join",
+            "lie",
+        ];
         from.deserialize_struct("Happening", KEYS, ScriptLineVisitor)
     }
 }

@@ -234,6 +234,7 @@ pub(crate) fn rounded_down(span: SimDuration) -> Vec<SimDuration> {
     let steps = [3_600_000_000, 60_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10];
     let rounded = steps.into_iter().map(|step| micros / step * step).filter(|round| *round != micros);
     let mut rounded: Vec<u64> = rounded.collect();
+    // Each step is a multiple of the next, so that the candidates ascend and equal ones are adjacent.
     rounded.dedup();
     rounded.into_iter().map(SimDuration::from_micros).collect()
 }

@@ -86,9 +86,12 @@ pub(super) fn build<'a, S: Subject>(
     draw_ops(subject, case, &mut world);
     let chaos = case.calm_after.map_or(case.chaos_for, |after| case.chaos_for.min(after));
     world.set_chaos_until(SimTime::ZERO + chaos);
+    // The lines of the script are in the case already, so the log must not record them once more.
+    let event_log = world.take_event_log();
     for (at, _) in case.joiners() {
         world.add_late(make(&world), at);
     }
+    world.set_event_log(event_log);
     for _ in 0..case.faults.late_joiners {
         let stream = Stream::Churn(world.len() as u32);
         let when = &case.faults.join_ms;
@@ -97,7 +100,7 @@ pub(super) fn build<'a, S: Subject>(
         let after = world.choices_mut().between(stream, Choice::JoinTime, low, high);
         world.add_late(make(&world), SimTime::from_micros(after));
     }
-    // The events of the script are in the case already, so the chronicle must not record them once more.
+    // Scripted events are recorded when they happen, in the order of the run, and not when they are scheduled.
     let event_log = world.take_event_log();
     for (cue, event) in case.events(&names, ask::<S>)? {
         world.schedule_scripted(cue, event);
@@ -139,6 +142,8 @@ fn draw_ops<S: Subject>(subject: &S, case: &Case, world: &mut World<DiskShim<S::
 pub(super) fn pinned<S: Subject>(run: &LabRun<'_, S>) -> Result<Vec<Case>, CaseError> {
     let name = |node: NodeId| run.name(node);
     let mut scripted = run.case.clone();
+    // The events of the script that happened are in the log; only joins are not.
+    scripted.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
     for (cue, happened) in run.world.event_log() {
         let mut unwritable = None;
         let ask = |node, op: &S::Op| {

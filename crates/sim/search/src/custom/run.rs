@@ -25,7 +25,7 @@ pub struct LabRun<'a, S: Subject> {
     pub(super) acknowledged: Vec<Acknowledged<S::Op>>,
     /// By node: how many of its acknowledged operations are marked as lost.
     pub(super) undone: Vec<usize>,
-    /// Detects changes without end.
+    /// Detects endless changes.
     pub(super) watch: LivenessMonitor,
     /// The time of the last change, or that at which the frames then in flight have arrived, if it is later.
     pub(super) moved_at: SimTime,
@@ -121,7 +121,7 @@ impl<S: Subject> LabRun<'_, S> {
         let lost = actor.undone - marked;
         if let Err(Violation { name, detail }) = self.subject.invariant(&actor.node) {
             let detail = format!("{}: {detail}", self.name(node));
-            self.violation.get_or_insert(Check::Own { name, detail });
+            self.violation.get_or_insert(Check::Custom { name, detail });
         }
         if lost > 0 {
             self.undone.resize(self.world.len(), 0);
@@ -144,17 +144,17 @@ impl<S: Subject> LabRun<'_, S> {
         let nodes: Vec<&S::Node> = self.world.actors().map(|(_, actor)| &actor.node).collect();
         match self.subject.judge(&self.acknowledged, &nodes) {
             Ok(()) => StopCondition::Converged,
-            Err(Violation { name, detail }) => StopCondition::Violated(Check::Own { name, detail }),
+            Err(Violation { name, detail }) => StopCondition::Violated(Check::Custom { name, detail }),
         }
     }
 
     /// What keeps the run from converging, by node. O(nodes).
     pub fn blockers(&self) -> ConvergenceBlockers {
         let tally = self.world.pending_work();
-        let mut debts = Vec::new();
+        let mut items = Vec::new();
         if tally.frames > 0 {
             let what = format!("{} frames in flight", tally.frames);
-            debts.push(Blocker { node: None, who: "the network".into(), what });
+            items.push(Blocker { node: None, who: "the network".into(), what });
         }
         for (node, _) in self.world.actors() {
             let (unfinished, timers) = self.world.unfinished(node);
@@ -167,10 +167,10 @@ impl<S: Subject> LabRun<'_, S> {
                 (tally.distinct_digests() > 1, format!("digest {}", self.world.digest(node))),
             ];
             for (_, what) in reasons.into_iter().filter(|(holds, _)| *holds) {
-                debts.push(Blocker { node: Some(node), who: self.name(node), what });
+                items.push(Blocker { node: Some(node), who: self.name(node), what });
             }
         }
-        ConvergenceBlockers { blocking: Property::blocking(tally), items: debts, excluded: Vec::new() }
+        ConvergenceBlockers { blocking: Property::blocking(tally), items, excluded: Vec::new() }
     }
 
     /// The operations that were acknowledged so far, in order.

@@ -1,4 +1,4 @@
-//! The budget of a search for a small case: how many runs it may take, and whether the caller still wants it.
+//! The budget of a search for a small case: how many runs it may take, and whether the caller has ended it.
 
 use crate::case::Size;
 
@@ -42,8 +42,8 @@ impl<'a> RunBudget<'a> {
         self.runs += runs;
     }
 
-    /// Reports the progress to the caller, and returns whether the search goes on. Once the caller has ended the
-    /// search, it stays ended.
+    /// Reports the progress to the caller. Returns whether the search continues. Once the caller has ended
+    /// the search, it stays ended.
     pub(super) fn ask(&mut self, doing: &'static str, size: Size) -> bool {
         let progress = ShrinkProgress { runs: self.runs, doing, size };
         self.is_ended |= !(self.go_on)(&progress);

@@ -2,7 +2,7 @@
 //!
 //! Source: Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", IEEE TSE 2002 (delta
 //! debugging, `ddmin`). A list of lines is cut by halves, then by quarters, down to single lines; a cut is
-//! kept if the remaining case still fails in the same class. The passes repeat until none of them changes
+//! retained if the remaining case still fails in the same class. The passes repeat until none of them changes
 //! anything: the result is 1-minimal, which means that no single reduction that is tried keeps the failure.
 
 use crate::case::operations;
@@ -249,6 +249,7 @@ impl Minimizer<'_, '_> {
             while end > 0 {
                 let start = end.saturating_sub(size);
                 self.change(|case| {
+                    // Only lines that may go have an ordinal, so that `start..end` counts no other line.
                     let mut at = 0..;
                     of(case).retain(|line| {
                         !may_go(line) || !at.next().is_some_and(|at| (start..end).contains(&at))

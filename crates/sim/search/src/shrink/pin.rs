@@ -1,9 +1,9 @@
 //! Pinning: from a case with random faults to a case in which every cause is a line of its own.
 //!
-//! A run with recording enabled keeps a log of everything that randomness decided: writes, crashes,
-//! partitions, departures and joins with their times and places, and the fate of each frame. The pinned
-//! case has a line for each of them and no random faults, so that lines can be removed one by one without
-//! moving what follows: with randomness, removing one fault shifts all later draws.
+//! A run with recording enabled logs everything that randomness decided: writes, crashes, partitions,
+//! departures and joins with their times and places, and the fate of each frame. The pinned case has a line
+//! for each of them and no random faults, so that lines can be removed one by one without moving what
+//! follows: with randomness, removing one fault shifts all later draws.
 
 use crate::case::{
     Case, CaseError, CaseNode, Crash, Entities, FrameLine, Leave, Name, Partition, RunResult, ScriptAction,
@@ -90,8 +90,8 @@ impl Case {
     fn with_script_of(mut self, rt: &SimRuntime) -> Self {
         // The events of the script that happened are in the record; only joins are not.
         self.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
-        // The log is in the order of events. Together with `after`, which counts the events before a line in its
-        // instant, each line gets exactly the place that its event had.
+        // The log is in the order of events. Together with `after`, which counts the events before a line in
+        // its instant, each line has exactly the position of its event.
         for (cue, happened) in rt.world().event_log() {
             if let LoggedEvent::Early { node, op } = happened {
                 let name = rt.name(*node);

@@ -40,10 +40,10 @@ impl Case {
                 one_way || partition.groups.len() > 1
             }
             ScriptAction::Restart(name) => {
-                broken(&before, name, |what| matches!(what, ScriptAction::Crash(_)))
+                known(name) && broken(&before, name, |what| matches!(what, ScriptAction::Crash(_)))
             }
             ScriptAction::Return(name) => {
-                broken(&before, name, |what| matches!(what, ScriptAction::Leave(_)))
+                known(name) && broken(&before, name, |what| matches!(what, ScriptAction::Leave(_)))
             }
             _ => line.node().is_none_or(known),
         });
@@ -73,6 +73,7 @@ impl Case {
             _ => true,
         });
         self.contexts = contexts - 1;
+        // Moving creates contents up to the old last context, which `check_contexts` would refuse.
         for node in &mut self.nodes {
             node.contexts.truncate(self.contexts.saturating_sub(1));
         }
@@ -85,4 +86,29 @@ fn move_down(node: &mut CaseNode, context: usize) {
     *node.entities_in_mut(context) = entities;
     let writes = std::mem::take(node.writes_in_mut(context + 1));
     *node.writes_in_mut(context) = writes;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recoveries_of_removed_nodes_go() {
+        let text = r#"
+            nodes = [{ name = "a" }, { name = "b" }]
+            script = [
+                { at = "1s", crash = { node = "b" } },
+                { at = "2s", restart = "b" },
+                { at = "3s", leave = { node = "b" } },
+                { at = "4s", return = "b" },
+                { at = "5s", crash = { node = "a" } },
+                { at = "6s", restart = "a" },
+            ]
+        "#;
+        let mut case: Case = text.parse().unwrap();
+        case.nodes.truncate(1);
+        case.drop_dangling();
+        assert_eq!(case.script.len(), 2, "only the lines of a are left");
+        case.check().unwrap();
+    }
 }

@@ -71,6 +71,7 @@ impl Case {
         if matches!(links, LinkNoise::Lossy) {
             less.faults.message_loss_rate = self.faults.message_loss_rate;
         }
+        // The run ended before longer settings did: a fraction of those could still be the whole run.
         less.chaos_for = part(self.chaos_for.min(lasted), chaos);
         less.calm_after = self.calm_after.map(|after| part(after.min(lasted), chaos));
         less.workload.writes = self.workload.writes.div_ceil(writes);

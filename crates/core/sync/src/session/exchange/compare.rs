@@ -1,9 +1,9 @@
 //! Comparing the peer's answers with our own state.
 //!
-//! Each answer describes a range of ids completely. Within that range three cases cover every id: only
-//! the peer has a record, which is requested; only we have one, which is pushed; or both have records
-//! whose digests differ, and the peer's is requested. What ours contains beyond the peer's record is
-//! pushed once that has been joined.
+//! Each answer describes a range of ids completely. Within that range three cases cover every id: only the
+//! peer has a record, which is requested; only we have one, which is pushed; or both have records whose
+//! digests differ, and the peer's is requested. If our record contains more than the peer's, the joined
+//! record is pushed after the peer's has arrived.
 
 use super::Exchange;
 use crate::messages::{
@@ -47,10 +47,7 @@ impl Exchange {
                 Ok(self.take_missing(ids, filter, work, stats)?)
             }
             (Question::Cells { count, .. }, Answer::Cells(cells)) => {
-                if cells.len() > *count as usize {
-                    return Err(ProtocolBreach::MoreCellsThanRequested.into());
-                }
-                self.take_cells(cells, work, stats)
+                self.take_requested_cells(*count, cells, work, stats)
             }
             (Question::ByShortId(short_ids), Answer::Records { records, complete }) => {
                 self.take_by_short_id(short_ids, records, *complete, work, stats)

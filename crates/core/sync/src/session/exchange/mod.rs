@@ -49,7 +49,7 @@ const MAX_SUBTREE_PAGES: u32 = 64;
 /// How many rounds in a row may pass without a record in either direction. A chain as deep as a tree may
 /// be needs one round for each level; more rounds than that mean that the peer is stalling.
 const MAX_IDLE_ROUNDS: u64 = limits::MAX_ANCESTORS as u64 + 256;
-/// A prefetch requests differing branches as whole subtrees if there are at most so many.
+/// The most differing branches that a prefetch requests as whole subtrees.
 const FEW_SUBTREES: usize = 5;
 
 /// What an exchange opens with.
@@ -100,8 +100,8 @@ pub(crate) struct Exchange {
     whole: bool,
     /// Whether one of the two states has changed by other means than this session during this pass.
     foreign_writes: bool,
-    /// Why a record was not accepted yet: a clock, a parent that is not here, or a merge function that is
-    /// not registered.
+    /// Why a record was not accepted yet: a stamp ahead of the clock, a missing parent, or a merge function
+    /// that is not registered.
     pub(crate) deferred: Option<RetryReason>,
     local_generation: u64,
     remote_generation: Option<u64>,
@@ -116,7 +116,8 @@ pub(crate) struct Exchange {
     difference: u64,
     /// How many rounds in a row have moved no record.
     idle_rounds: u64,
-    /// Set while the exchange completes a snapshot: our state is the staged one, and the peer's is past.
+    /// Set while the exchange completes a snapshot: our state is the staged one, and the peer's state is a
+    /// past one.
     pub(crate) staging: Option<Staging>,
 }
 

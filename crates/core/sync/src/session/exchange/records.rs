@@ -13,6 +13,20 @@ use syncline_types::{Decode, EntityId, Hlc, canary, limits};
 const ORPHAN_OVERHEAD: usize = 64;
 
 impl Exchange {
+    /// A page of at most `requested` cells of the peer.
+    pub(super) fn take_requested_cells<V: ReadView>(
+        &mut self,
+        requested: u32,
+        cells: &[Cell],
+        work: &mut Transaction<V>,
+        stats: &mut SessionStats,
+    ) -> Result<(), ReplyError> {
+        if cells.len() > requested as usize {
+            return Err(ProtocolBreach::MoreCellsThanRequested.into());
+        }
+        self.take_cells(cells, work, stats)
+    }
+
     /// Appends cells of the peer to those received before, and decodes the difference from all of them. If
     /// they do not decode, requests more.
     pub(super) fn take_cells<V: ReadView>(

@@ -1,4 +1,4 @@
-//! The queues of an exchange: what is to be asked, requested and pushed, and the next request.
+//! The queues of an exchange (questions, record requests and pushes), and the next request.
 
 use super::{Exchange, FEW_SUBTREES, MAX_SUBTREE_PAGES, Opening, PendingPush};
 use crate::messages::{ExchangeRequest, NodeAddress, Question, Request, WireDigest, WireRecord, brief};
@@ -86,7 +86,7 @@ impl Exchange {
         let wants: Vec<EntityId> = self.wants.drain(..count).collect();
         let horizon = work.state.horizon();
         if canary!(PullOnly) || self.staging.is_some() {
-            // The peer's state is past and cannot change.
+            // The peer's state is a past one and cannot change.
             self.pushes.clear();
         }
         let pushes = self.next_pushes(work, stats)?;

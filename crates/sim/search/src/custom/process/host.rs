@@ -92,7 +92,7 @@ impl Drop for WorkGuard {
     }
 }
 
-/// A sleep in progress. Its deadline is removed when it is dropped, so that an abandoned sleep wakes nobody.
+/// A sleep in progress. Its deadline is removed when it is dropped, so that an abandoned sleep wakes no task.
 struct SleepTimer {
     state: Rc<RefCell<ProcessState>>,
     number: u64,

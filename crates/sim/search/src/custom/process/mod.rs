@@ -1,8 +1,8 @@
 //! A node that is an `async fn`.
 //!
 //! A [`Process`] runs on a [`Host`], from the start of the host to its crash. It sends and receives, sleeps,
-//! waits for its disk to change and spawns tasks, all in virtual time: when every task waits, the step is over
-//! and the world goes on to its next event. [`Hosted`] turns it into an [`Actor`], so that a
+//! waits for its disk to change and spawns tasks, all in virtual time: when every task waits, the step is
+//! over and the world continues with its next event. [`Hosted`] turns it into an [`Actor`], so that a
 //! [`Lab`](super::Lab) can run it.
 //!
 //! A process may await any future that something in the same process wakes: channels, locks, joins. A future
