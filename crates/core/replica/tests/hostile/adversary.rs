@@ -1,7 +1,7 @@
 //! An adversary among three members, and what must hold whatever it sends.
 
-use crate::mutant::{Asked, Holdings, Mutant};
-use crate::world::{World, config, set};
+use super::mutant::{Asked, Holdings, Mutant};
+use super::world::{World, config, set};
 use syncline_crdt::{Register, Value};
 use syncline_replica::{Notice, Target};
 use syncline_storage::{Action, Interface, Metadata};

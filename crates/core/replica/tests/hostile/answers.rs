@@ -1,11 +1,11 @@
 //! Hostile responders: everything that a response can lie about.
 
-use crate::adversary::{
+use super::adversary::{
     ADVERSARY, Case, VICTIM, case, claim, differing, has_converged, holdings, is_protocol, is_too_long,
     register,
 };
-use crate::mutant::{Asked, Mutant, gate};
-use crate::world::replica_at;
+use super::mutant::{Asked, Mutant, gate};
+use super::world::replica_at;
 use syncline_crdt::{Register, Value};
 use syncline_replica::{Notice, Refusal};
 use syncline_storage::Record;
@@ -182,7 +182,7 @@ fn endless_snapshot_runs_out_of_time() {
             (Request::SnapshotPage { boundary, .. }, _) => {
                 next += 1;
                 let (packed, unpacked_len) = SnapshotPage::pack(&[record(next)], false);
-                let place = Some(crate::mutant::cursor(record(next).0));
+                let place = Some(super::mutant::cursor(record(next).0));
                 Response::SnapshotPage(SnapshotPage {
                     boundary: *boundary,
                     root: *boundary,
@@ -206,7 +206,7 @@ fn empty_page_ends_snapshot() {
     case("empty pages", Snapshot, is_protocol, |_, honest| match honest {
         Response::SnapshotPage(page) => {
             let (packed, unpacked_len) = SnapshotPage::pack(&[], false);
-            let place = crate::mutant::cursor(EntityId::LAST);
+            let place = super::mutant::cursor(EntityId::LAST);
             Response::SnapshotPage(SnapshotPage { packed, unpacked_len, next: Some(place), ..page })
         }
         other => other,

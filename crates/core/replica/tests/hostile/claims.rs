@@ -1,10 +1,10 @@
 //! Hostile responders: everything that a handshake can lie about.
 
-use crate::adversary::{
+use super::adversary::{
     ADVERSARY, FRIEND, VICTIM, case, claim, differing, has_converged, holdings, is_protocol,
 };
-use crate::mutant::{Asked, Mutant};
-use crate::world::{World, config, replica_at, set};
+use super::mutant::{Asked, Mutant};
+use super::world::{World, config, replica_at, set};
 use syncline_sync::SyncProtocolKind::{HashComparison, Snapshot};
 use syncline_sync::*;
 use syncline_types::{Digest, Hlc, SimDuration, limits};

@@ -1,7 +1,7 @@
 //! Forged deltas.
 
-use crate::mutant::gate;
-use crate::world::{CONTEXT, SECRET, Seeded, World, config, replica_at, set};
+use super::mutant::gate;
+use super::world::{CONTEXT, SECRET, Seeded, World, config, replica_at, set};
 use syncline_replica::{Event, Notice, Refusal, Replica, SyncActions, Timer, TimerOp};
 use syncline_storage::verify;
 use syncline_store::{MemoryStore, Store};
@@ -85,7 +85,7 @@ impl Host {
         let session = SessionId(1);
         let id = RequestId(1);
         let request =
-            Request::Handshake(Box::new(crate::mutant::Holdings::new(1).handshake(SimTime::from_secs(1))));
+            Request::Handshake(Box::new(super::mutant::Holdings::new(1).handshake(SimTime::from_secs(1))));
         self.say(Message::Request { session, id, request });
         let request = Request::Deltas { covered: VersionVector::default(), pushes: bytes };
         let actions = self.say(Message::Request { session, id: RequestId(2), request });

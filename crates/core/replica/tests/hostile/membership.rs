@@ -1,9 +1,9 @@
 //! Changes of membership.
 
-use crate::adversary::register;
-use crate::deltas::Host;
-use crate::mutant::Holdings;
-use crate::world::{CONTEXT, World, config, replica_at, set};
+use super::adversary::register;
+use super::deltas::Host;
+use super::mutant::Holdings;
+use super::world::{CONTEXT, World, config, replica_at, set};
 use syncline_replica::{Event, Notice, Operation, OperationError, Refusal, Target, Timer};
 use syncline_store::MemoryStore;
 use syncline_sync::*;

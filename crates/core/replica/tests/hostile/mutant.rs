@@ -1,6 +1,6 @@
 //! A peer that holds a real state, makes the response of an honest one, and then mutates it.
 
-use crate::world::{CONTEXT, Hostile, SECRET, replica_at};
+use super::world::{CONTEXT, Hostile, SECRET, replica_at};
 use syncline_storage::{Action, ApplyContext, Cursor, Interface};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{

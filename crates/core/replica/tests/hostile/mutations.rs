@@ -1,7 +1,7 @@
 //! Responses mutated at random, in their fields and in their bytes.
 
-use crate::mutant::{Asked, Holdings, Mutant};
-use crate::world::{Seeded, World, config, replica_at, set};
+use super::mutant::{Asked, Holdings, Mutant};
+use super::world::{Seeded, World, config, replica_at, set};
 use proptest::prelude::*;
 use syncline_sync::*;
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, SimDuration, SimTime};
@@ -95,7 +95,7 @@ fn in_fields(response: &Response, random: &mut Seeded) -> Response {
             0 => page.root = some_digest(random),
             1 => page.boundary = some_digest(random),
             2 => {
-                let last = crate::mutant::cursor(EntityId::LAST);
+                let last = super::mutant::cursor(EntityId::LAST);
                 page.next = if page.next.is_some() { None } else { Some(last) };
             }
             3 => page.unpacked_len = random.next() % 100_000,
@@ -128,7 +128,7 @@ fn holdings(random: &mut Seeded) -> Holdings {
         let by = held.replica;
         let name = |random: &mut Seeded| format!("name {}", random.below(30));
         let actions = (0..1 + random.below(4))
-            .map(|_| crate::adversary::register(&name(random), "held", by, 500 + round))
+            .map(|_| super::adversary::register(&name(random), "held", by, 500 + round))
             .collect();
         held.write(actions, SimTime::from_millis(600 + round));
     }

@@ -1,9 +1,9 @@
 //! Hostile initiators: everything that a request can lie about.
 
-use crate::adversary::register;
-use crate::deltas::Host;
-use crate::mutant::{Holdings, Mutant};
-use crate::world::{CONTEXT, Seeded, World, config, replica_at, set};
+use super::adversary::register;
+use super::deltas::Host;
+use super::mutant::{Holdings, Mutant};
+use super::world::{CONTEXT, Seeded, World, config, replica_at, set};
 use proptest::prelude::*;
 use syncline_replica::{Refusal, SyncActions};
 use syncline_storage::{Cursor, verify};
@@ -105,7 +105,7 @@ fn unknown_snapshot_pages_are_gone() {
         let boundary = Digest([round; 32]);
         let request = Request::SnapshotPage {
             boundary,
-            after: crate::mutant::cursor(EntityId::LAST),
+            after: super::mutant::cursor(EntityId::LAST),
             compressed: true,
         };
         let (response, _) = ask(&mut host, u64::MAX, u64::from(round), request);

@@ -1,7 +1,7 @@
 //! A small state, row by row, and what one batch changed in its index.
 
-use crate::doc::{Block, Doc, Walk, name_of};
-use crate::{node, replica, stamp, statistics, values};
+use super::doc::{Block, Doc, Walk, name_of};
+use super::{node, replica, stamp, statistics, values};
 use syncline_crdt::{Register, Value};
 use syncline_storage::{
     Action, ApplyContext, Interface, Label, Metadata, Node, Record, Stats, StorageError, index, verify,

@@ -1,8 +1,8 @@
 //! Snapshot transfers under any interleaving of answers, crashes and writes.
 
-use crate::side::Side;
-use crate::side::*;
-use crate::snapshots::{Pull, restart};
+use super::side::Side;
+use super::side::*;
+use super::snapshots::{Pull, restart};
 
 use proptest::collection::vec;
 use proptest::prelude::*;

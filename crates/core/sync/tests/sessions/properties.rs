@@ -1,7 +1,7 @@
 //! Properties of sessions between any two states.
 
-use crate::side::Side;
-use crate::side::*;
+use super::side::Side;
+use super::side::*;
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! The behavior of each protocol in single cases.
 
-use crate::side::Side;
-use crate::side::*;
+use super::side::Side;
+use super::side::*;
 
 use syncline_crdt::{Register, Text, Value};
 use syncline_storage::{Action, ApplyContext, Cursor, Interface, Label, Metadata, Record};

@@ -1,7 +1,7 @@
 //! Differences that sketches locate.
 
-use crate::side::Side;
-use crate::side::*;
+use super::side::Side;
+use super::side::*;
 
 use syncline_storage::Action;
 use syncline_sync::*;

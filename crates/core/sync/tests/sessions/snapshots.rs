@@ -1,7 +1,7 @@
 //! Snapshots that are interrupted, outdated, forged, or received from several peers.
 
-use crate::side::Side;
-use crate::side::*;
+use super::side::Side;
+use super::side::*;
 
 use syncline_crdt::{Custom, Merges, Value};
 use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata, Record, Slot, tree_page};

@@ -1,7 +1,7 @@
 //! The formulas of `docs/spec/wire.md`, computed once more from what the document says.
 
-use crate::doc::Walk;
-use crate::samples::*;
+use super::doc::Walk;
+use super::samples::*;
 use chacha20poly1305::ChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit};
 use syncline_storage::{Action, ApplyContext, Record, own_hash};

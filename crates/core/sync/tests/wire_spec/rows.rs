@@ -1,8 +1,8 @@
 //! The rows that the sync layer stores, as `docs/spec/storage.md` shows them.
 
-use crate::doc::{Example, Walk, name_of, read_with};
-use crate::samples::{entity, first_delta, handshakes, second_delta};
-use crate::walk;
+use super::doc::{Example, Walk, name_of, read_with};
+use super::samples::{entity, first_delta, handshakes, second_delta};
+use super::walk;
 use syncline_storage::{ApplyContext, Cursor, StorageError};
 use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
 use syncline_sync::staged::{self, Transfer};

@@ -1,7 +1,7 @@
 //! Messages, field by field.
 
-use crate::doc::{Walk, kinds};
-use crate::values::{action, id, prefix};
+use super::doc::{Walk, kinds};
+use super::values::{action, id, prefix};
 use syncline_sync::*;
 use syncline_types::{Encode, EntityId};
 

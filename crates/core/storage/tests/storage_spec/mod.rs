@@ -1,7 +1,7 @@
 //! `docs/spec/storage.md` says what the code does: its examples are decoded by the code, compared field by
 //! field with what the document states, encoded again, cut and damaged.
 
-mod doc;
+pub(crate) mod doc;
 mod state;
 mod values;
 

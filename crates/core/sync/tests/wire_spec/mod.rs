@@ -3,7 +3,7 @@
 //! `docs/spec/storage.md`.
 
 #[path = "../../../storage/tests/storage_spec/doc.rs"]
-mod doc;
+pub(crate) mod doc;
 mod formulas;
 mod rows;
 mod samples;
