@@ -18,6 +18,7 @@ mod recorder;
 pub use entry::{EntryKind, Fate, FrameCopy, FrameRecord, HistoryEntry, Note, SessionEnd};
 pub(crate) use recorder::Recorder;
 
+use crate::network::PartitionSpec;
 use crate::node_id::NodeId;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -108,6 +109,22 @@ impl History {
             clocks.push(clock);
         }
         clocks
+    }
+
+    /// Who is separated by a partition, in words.
+    pub fn cut_words(&self, cut: &PartitionSpec) -> String {
+        let names =
+            |nodes: &[NodeId]| nodes.iter().map(|node| self.name(*node)).collect::<Vec<_>>().join(", ");
+        match cut {
+            PartitionSpec::Bidirectional(a, b) => format!("{} | {}", self.name(*a), self.name(*b)),
+            PartitionSpec::OneWay { from, to } => {
+                format!("{} does not reach {}", self.name(*from), self.name(*to))
+            }
+            PartitionSpec::OneWayGroups { from, to } => format!("{} do not reach {}", names(from), names(to)),
+            PartitionSpec::Groups(groups) => {
+                groups.iter().map(|group| names(group)).collect::<Vec<_>>().join(" | ")
+            }
+        }
     }
 
     /// A description of an entry, in one line.
