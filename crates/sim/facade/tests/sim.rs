@@ -32,3 +32,4 @@ mod swarm;
 mod sync_compliance;
 mod sync_scenarios;
 mod test_harness;
+mod timelines;
