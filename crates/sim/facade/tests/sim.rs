@@ -10,6 +10,7 @@ mod convergence;
 mod custom;
 mod determinism;
 mod effects;
+mod explanations;
 mod explore;
 mod faults;
 mod forensics;

@@ -113,18 +113,7 @@ impl History {
 
     /// Who is separated by a partition, in words.
     pub fn cut_words(&self, cut: &PartitionSpec) -> String {
-        let names =
-            |nodes: &[NodeId]| nodes.iter().map(|node| self.name(*node)).collect::<Vec<_>>().join(", ");
-        match cut {
-            PartitionSpec::Bidirectional(a, b) => format!("{} | {}", self.name(*a), self.name(*b)),
-            PartitionSpec::OneWay { from, to } => {
-                format!("{} does not reach {}", self.name(*from), self.name(*to))
-            }
-            PartitionSpec::OneWayGroups { from, to } => format!("{} do not reach {}", names(from), names(to)),
-            PartitionSpec::Groups(groups) => {
-                groups.iter().map(|group| names(group)).collect::<Vec<_>>().join(" | ")
-            }
-        }
+        cut.words(&|node| self.name(node).to_owned())
     }
 
     /// A description of an entry, in one line.

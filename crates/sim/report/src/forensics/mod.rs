@@ -20,7 +20,7 @@ pub use index_path::{IndexPosition, PathStep};
 pub use report::{FailureReport, Finding};
 pub use search::Limits;
 
-use sync_sim_cluster::node::{RecordDifference, differences};
+use sync_sim_cluster::node::{differences, state_differences};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::{Check, StopCondition};
 use sync_sim_engine::history::History;
@@ -91,7 +91,8 @@ fn report_on(
         let found = differences(left, right, limits.entities).unwrap_or_default();
         entity = found.first().map(|difference| difference.entity);
         report.path = entity.map(|entity| index_path::between((left, right), entity)).unwrap_or_default();
-        report.differences = found.iter().map(RecordDifference::to_string).collect();
+        let names = (sides.names.0.as_str(), sides.names.1.as_str());
+        report.differences = state_differences((left, right), names, limits.entities).unwrap_or_default();
     }
     let (context, nodes) = sides.map(|sides| (sides.context, sides.nodes)).unwrap_or_default();
     retrace(go_on, &mut report, build(), (context, entity), &nodes)?;
