@@ -1,12 +1,15 @@
 //! The `syncline` command: simulate replicas under faults, sweep seeds, minimize failures, compare protocols.
 //!
 //! `flags` parses the arguments into a `Simulation` and the settings of a command; `commands` runs the
-//! command; `output` prints its report. Exit codes: 0 success, 1 a finding, 2 bad usage, 130 interrupted.
+//! command; `output` prints its report. Exit codes: 0 success, 1 a finding, 2 bad usage or a file that cannot be
+//! read or written, 130 interrupted, 141 the reader of the output has closed it.
 //!
 //! The crate is not a library for others: the only public item is [`main`].
 
 mod case_files;
 mod commands;
+mod error;
+mod files;
 mod flags;
 mod interrupt;
 mod output;
@@ -14,7 +17,9 @@ mod simulation;
 mod sweeping;
 
 use crate::commands::Ending;
+use crate::error::CommandError;
 use crate::flags::help_examples as examples;
+use crate::output::writer::{Output, complain};
 use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -79,21 +84,21 @@ enum Command {
 }
 
 impl Command {
-    fn run(&self) -> Result<Ending, String> {
+    fn run(&self, out: &mut Output) -> Result<Ending, CommandError> {
         match self {
-            Self::Run(args) => commands::run::run(args),
-            Self::Sweep(args) => commands::sweep::sweep(args),
-            Self::Merge(args) => commands::merge::merge(args),
-            Self::Replay(args) => commands::replay::replay(args),
-            Self::Shrink(args) => commands::shrink::shrink(args),
-            Self::Compare(args) => commands::compare::compare(args),
-            Self::View(args) => commands::view::view(args),
-            Self::Explore(args) => commands::explore::explore(args),
-            Self::Scenarios(args) => commands::scenarios::list(args),
-            Self::Verify(args) => commands::verify::verify(args),
-            Self::Inspect(args) => commands::inspect::inspect(args),
-            Self::Completions(args) => commands::completions::completions(args),
-            Self::Man(args) => commands::man::man(args),
+            Self::Run(args) => commands::run::run(args, out),
+            Self::Sweep(args) => commands::sweep::sweep(args, out),
+            Self::Merge(args) => commands::merge::merge(args, out),
+            Self::Replay(args) => commands::replay::replay(args, out),
+            Self::Shrink(args) => commands::shrink::shrink(args, out),
+            Self::Compare(args) => commands::compare::compare(args, out),
+            Self::View(args) => commands::view::view(args, out),
+            Self::Explore(args) => commands::explore::explore(args, out),
+            Self::Scenarios(args) => commands::scenarios::list(args, out),
+            Self::Verify(args) => commands::verify::verify(args, out),
+            Self::Inspect(args) => commands::inspect::inspect(args, out),
+            Self::Completions(args) => commands::completions::completions(args, out),
+            Self::Man(args) => commands::man::man(args, out),
         }
     }
 }
@@ -103,17 +108,54 @@ fn command_line() -> clap::Command {
     Cli::command()
 }
 
+/// The exit code of a command that cannot do what was asked: 2, as for bad usage.
+const REFUSED: u8 = 2;
+
+/// The exit code of a command whose output was closed by its reader: 128 plus the number of SIGPIPE, as in shells.
+const OUTPUT_CLOSED: u8 = 141;
+
 /// Runs the command that the arguments of this process name. Bad usage is reported on the standard error.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    output::text::set_colour(cli.color);
-    match cli.command.run() {
+    let mut out = Output::standard();
+    let ended = match Cli::try_parse() {
+        Ok(cli) => {
+            output::text::set_colour(cli.color);
+            cli.command.run(&mut out)
+        }
+        Err(said) => explain_usage(&said, &mut out),
+    };
+    let flushed = out.flush();
+    match ended.and_then(|ending| flushed.map(|()| ending)) {
         Ok(Ending::Good) => ExitCode::SUCCESS,
         Ok(Ending::Finding) => ExitCode::from(1),
+        Ok(Ending::BadUsage) => ExitCode::from(REFUSED),
         Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
-        Err(problem) => {
-            eprintln!("error: {problem}\n\nFor more information, try 'syncline --help'.");
-            ExitCode::from(2)
+        Err(CommandError::OutputClosed) => ExitCode::from(OUTPUT_CLOSED),
+        Err(CommandError::Refused(problem)) => {
+            complain(format_args!("error: {problem}\n\nFor more information, try 'syncline --help'."));
+            ExitCode::from(REFUSED)
         }
     }
+}
+
+/// Prints what the parser of the command line says: help and the version to the standard output, and what is wrong
+/// with the arguments to the standard error.
+fn explain_usage(said: &clap::Error, out: &mut Output) -> Result<Ending, CommandError> {
+    let text = said.render();
+    if said.use_stderr() {
+        let shown = if output::text::is_coloured(&std::io::stderr()) {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        };
+        complain(shown.trim_end_matches('\n'));
+        return Ok(Ending::BadUsage);
+    }
+    let shown = if output::text::is_coloured(&std::io::stdout()) {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    write!(out, "{shown}")?;
+    Ok(Ending::Good)
 }

@@ -1,9 +1,10 @@
 //! A simulation that can be run with any seed.
 
 use crate::flags::SimArgs;
+use crate::interrupt;
 use crate::output::text::quoted;
-use sync_sim::case::Case;
-use sync_sim::forensics::{FailureReport, investigate};
+use sync_sim::case::{Case, RunResult};
+use sync_sim::forensics::{FailureReport, Limits, investigate_while};
 use sync_sim::prelude::{SimRuntime, StopCondition};
 use sync_sim::swarm;
 
@@ -47,16 +48,24 @@ impl Simulation {
         rt
     }
 
-    /// Finds out where the run of a seed went wrong, unless it converged or is too long to be repeated.
+    /// Runs a seed to its end, or until Ctrl-C.
+    pub(crate) fn run_unless_interrupted(&self, seed: u64) -> RunResult {
+        run_unless_interrupted(&mut self.build(seed))
+    }
+
+    /// Finds out where the run of a seed went wrong, unless it converged, is too long to be repeated, or Ctrl-C
+    /// stopped it. Ctrl-C ends the investigation, too.
     pub(crate) fn investigate(
         &self,
         seed: u64,
         rt: &SimRuntime,
         stop: &StopCondition,
     ) -> Option<FailureReport> {
-        let worthwhile =
-            *stop != StopCondition::Converged && rt.events_processed() <= MAX_EVENTS_TO_INVESTIGATE;
-        worthwhile.then(|| investigate(|| self.build(seed)))
+        let ended = !matches!(stop, StopCondition::Converged | StopCondition::Manual);
+        if !ended || rt.events_processed() > MAX_EVENTS_TO_INVESTIGATE {
+            return None;
+        }
+        investigate_while(&mut || !interrupt::requested(), &Limits::default(), || self.build(seed))
     }
 
     /// The command that repeats the run of a seed.
@@ -64,4 +73,9 @@ impl Simulation {
         let flags: String = self.flags.iter().map(|flag| format!(" {}", quoted(flag))).collect();
         format!("syncline run --seed {seed}{flags}")
     }
+}
+
+/// Runs a simulation to its end, or until Ctrl-C.
+pub(crate) fn run_unless_interrupted(rt: &mut SimRuntime) -> RunResult {
+    RunResult::with_runner(rt, |rt| rt.run_until(|_| interrupt::requested()))
 }

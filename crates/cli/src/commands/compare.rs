@@ -1,10 +1,13 @@
 //! `syncline compare`.
 
 use crate::commands::Ending;
+use crate::error::CommandError;
 use crate::flags::CompareArgs;
+use crate::interrupt;
 use crate::output::charts::{Chart, ChartLine};
 use crate::output::compare_report::{CompareReport, CostEstimate, ProtocolRow, SelectedProtocol};
 use crate::output::text::grouped;
+use crate::output::writer::Output;
 use crate::output::{json, progress};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -12,16 +15,21 @@ use std::time::Instant;
 use sync_sim::compare_protocols::{Measurement, Selection, StatePair, SyncProtocolKind};
 
 /// Runs every protocol on the same two states, and both selections.
-pub(crate) fn compare(args: &CompareArgs) -> Result<Ending, String> {
+pub(crate) fn compare(args: &CompareArgs, out: &mut Output) -> Result<Ending, CommandError> {
+    interrupt::watch();
     let ground = ground(args, args.entities, args.difference)?;
     let (estimated_difference, estimates) = ground.estimated_costs().map_err(|error| error.to_string())?;
     let mut protocols = Vec::new();
     for kind in contenders(!args.no_history) {
+        if interrupt::requested() {
+            return interrupt::report(&format!("interrupted: {}", so_far(&protocols)), out);
+        }
         let measured = measure(&ground, Some(kind), Selection::Table)?;
         // Where nothing differs, no protocol runs. Where a session falls back to another protocol, its figures
         // would be those of the other.
         if measured.protocol == kind || measured.protocol == SyncProtocolKind::None {
             protocols.push(ProtocolRow::of(&kind.to_string(), &measured));
+            interrupt::learned(so_far(&protocols));
         }
     }
     let selected = |how| measure(&ground, None, how).map(|measured| SelectedProtocol::of(&measured));
@@ -42,12 +50,24 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<Ending, String> {
         None => Vec::new(),
     };
     if args.json {
-        json::print(&report)?;
+        json::print(&report, out)?;
     } else {
-        report.print(args.explain);
-        charts.iter().for_each(|path| println!("chart: {}", path.display()));
+        report.print(args.explain, out)?;
+        charts.iter().try_for_each(|path| writeln!(out, "chart: {}", path.display()))?;
+    }
+    if interrupt::requested() {
+        return interrupt::report("interrupted: not all charts were drawn", out);
     }
     Ok(Ending::of(report.is_good()))
+}
+
+/// The measurements so far in words, for a command that is interrupted.
+fn so_far(measured: &[ProtocolRow]) -> String {
+    let measured: Vec<String> = measured.iter().map(ProtocolRow::in_words).collect();
+    match measured.as_slice() {
+        [] => "no protocol was measured yet".to_owned(),
+        rows => format!("measured so far:\n  {}", rows.join("\n  ")),
+    }
 }
 
 fn ground(args: &CompareArgs, entities: u64, difference: u64) -> Result<StatePair, String> {
@@ -86,7 +106,8 @@ type ProtocolSeries = (String, Vec<(u64, ProtocolRow)>);
 
 /// Writes the charts of time and bytes over the difference and over the number of entities.
 fn charts(args: &CompareArgs, folder: &Path) -> Result<Vec<PathBuf>, String> {
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    std::fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
     let at_difference = |&d: &u64| AxisPoint { x: d, entities: args.entities, difference: d };
     let at_entities = |&n: &u64| AxisPoint { x: n, entities: n, difference: args.difference };
     let over_difference: Vec<AxisPoint> = args.plot_differences.0.iter().map(at_difference).collect();
@@ -121,6 +142,10 @@ fn series(args: &CompareArgs, points: &[AxisPoint]) -> Result<Vec<ProtocolSeries
     let mut series: Vec<ProtocolSeries> =
         contenders(!args.no_history).map(|kind| (kind.to_string(), Vec::new())).collect();
     for point in points {
+        // The charts show the points that were measured.
+        if interrupt::requested() {
+            break;
+        }
         let ground = ground(args, point.entities, point.difference)?;
         for (kind, (name, rows)) in contenders(!args.no_history).zip(&mut series) {
             let measured = measure(&ground, Some(kind), Selection::Table)?;

@@ -1,15 +1,18 @@
 //! `syncline explore`.
 
 use crate::commands::Ending;
+use crate::error::CommandError;
 use crate::flags::{ExploreArgs, ProtocolArg, TimeSpan};
-use crate::output::explore_report::{ExploreReport, progress_text};
+use crate::interrupt;
+use crate::output::explore_report::{ExploreReport, INTERRUPTED, progress_text};
+use crate::output::writer::Output;
 use crate::output::{json, progress};
 use std::time::{Duration, Instant};
 use sync_sim::explore::{Explorer, ReplicaInvariants};
 use sync_sim::prelude::{SimConfig, SimNode, SimRuntime};
 
 /// Searches a small scope for a violation, and reports what was found.
-pub(crate) fn explore(args: &ExploreArgs) -> Result<Ending, String> {
+pub(crate) fn explore(args: &ExploreArgs, out: &mut Output) -> Result<Ending, CommandError> {
     let mut explorer = explorer(args)?;
     let TimeSpan(limit) = args.time;
     let started = Instant::now();
@@ -20,9 +23,12 @@ pub(crate) fn explore(args: &ExploreArgs) -> Result<Ending, String> {
     };
     let bar = progress::spinner("{spinner} {elapsed} {msg}", !args.json);
     let mut stopped_by = None;
+    interrupt::watch();
     let report = explorer.run_replicas(&mut |progress| {
         stopped_by = limits.exceeded();
-        bar.set_message(progress_text(progress, started.elapsed()));
+        let so_far = progress_text(progress, started.elapsed());
+        interrupt::learned(format!("no finding so far: {so_far}"));
+        bar.set_message(so_far);
         bar.tick();
         stopped_by.is_none()
     });
@@ -30,9 +36,12 @@ pub(crate) fn explore(args: &ExploreArgs) -> Result<Ending, String> {
     let took = started.elapsed();
     let shown = ExploreReport::of(&report, stopped_by, took, peak_memory_bytes(), args.deepest);
     if args.json {
-        json::print(&shown)?;
+        json::print(&shown, out)?;
     } else {
-        shown.print(args, &report, took);
+        shown.print(args, &report, took, out)?;
+    }
+    if stopped_by == Some(INTERRUPTED) {
+        return interrupt::report("interrupted: states were left unexplored", out);
     }
     Ok(Ending::of(report.counterexample.is_none()))
 }
@@ -62,8 +71,11 @@ struct SearchLimits {
 }
 
 impl SearchLimits {
-    /// The name of the first limit that is exceeded, if one is.
+    /// The name of the first limit that is exceeded, or of Ctrl-C.
     fn exceeded(&self) -> Option<&'static str> {
+        if interrupt::requested() {
+            return Some(INTERRUPTED);
+        }
         if self.started.elapsed() >= self.time {
             return Some("time");
         }

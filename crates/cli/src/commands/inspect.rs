@@ -1,17 +1,19 @@
 //! `syncline inspect`.
 
 use crate::commands::Ending;
+use crate::error::CommandError;
 use crate::flags::InspectArgs;
 use crate::output::inspect_report::{EntityReport, InspectReport};
 use crate::output::json;
 use crate::output::text::hex;
+use crate::output::writer::Output;
 use syncline_disk::{DiskStore, DiskStoreView};
 use syncline_storage::{Interface, StorageError, record_page};
 use syncline_store::Store;
 use syncline_types::EntityId;
 
 /// Shows a store and one of its entities.
-pub(crate) fn inspect(args: &InspectArgs) -> Result<Ending, String> {
+pub(crate) fn inspect(args: &InspectArgs, out: &mut Output) -> Result<Ending, CommandError> {
     let opened = DiskStore::open_existing(&args.path).map_err(|error| error.to_string())?;
     let mut state = Interface::open(opened.view()).map_err(|error| error.to_string())?;
     let id = match &args.entity {
@@ -22,9 +24,9 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<Ending, String> {
     let entity = entity(&mut state, id, args.depth, args.limit).map_err(|error| error.to_string())?;
     let report = InspectReport::of(&stats, entity.ok_or("the state is empty")?);
     if args.json {
-        json::print(&report)?;
+        json::print(&report, out)?;
     } else {
-        report.print(args.entity.is_some());
+        report.print(args.entity.is_some(), out)?;
     }
     Ok(Ending::Good)
 }

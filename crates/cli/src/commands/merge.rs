@@ -1,11 +1,13 @@
 //! `syncline merge`.
 
 use crate::commands::Ending;
+use crate::error::CommandError;
 use crate::flags::MergeArgs;
 use crate::output::json;
 use crate::output::sweep_report::{SweepReport, print};
 use crate::output::text::grouped;
 use crate::output::totals::SweepTotals;
+use crate::output::writer::{Output, complain};
 use crate::simulation::Simulation;
 use crate::sweeping::checkpoint::ShardReport;
 use crate::sweeping::shard::Shard;
@@ -17,18 +19,20 @@ use sync_sim::case::Case;
 const MISSING_SHOWN: usize = 20;
 
 /// Merges the reports of a sweep's shards into the report of the sweep.
-pub(crate) fn merge(args: &MergeArgs) -> Result<Ending, String> {
+pub(crate) fn merge(args: &MergeArgs, out: &mut Output) -> Result<Ending, CommandError> {
     let mut reports: BTreeMap<Shard, (&PathBuf, ShardReport)> = BTreeMap::new();
     for path in &args.files {
         let report = ShardReport::load(path)?;
         if let Some((first, other)) = reports.values().next()
             && (report.plan != other.plan || report.shard.of != other.shard.of)
         {
-            return Err(format!("{} and {} are shards of different sweeps", first.display(), path.display()));
+            let shown = format!("{} and {}", first.display(), path.display());
+            return Err(format!("{shown} are shards of different sweeps").into());
         }
         if let Some((first, report)) = reports.insert(report.shard, (path, report)) {
             let shard = report.shard;
-            return Err(format!("{} and {} are both shard {shard}", first.display(), path.display()));
+            let shown = format!("{} and {}", first.display(), path.display());
+            return Err(format!("{shown} are both shard {shard}").into());
         }
     }
     let shards = grouped(reports.len() as u64);
@@ -38,15 +42,15 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<Ending, String> {
     if !missing.is_empty() {
         let problem = format!("no report contains shard {}", missing.join(", "));
         if !args.partial {
-            return Err(format!("{problem}; --partial merges the shards that there are"));
+            return Err(format!("{problem}; --partial merges the shards that there are").into());
         }
-        eprintln!("warning: {problem}");
+        complain(format_args!("warning: {problem}"));
     }
     let report = merged(reports.into_values().map(|(_, report)| report))?;
     if args.json {
-        json::print(&report)?;
+        json::print(&report, out)?;
     } else {
-        print(&report, &format!("{shards} shards"));
+        print(&report, &format!("{shards} shards"), out)?;
     }
     Ok(Ending::of(report.is_good()))
 }

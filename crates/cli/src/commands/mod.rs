@@ -14,8 +14,6 @@ pub(crate) mod sweep;
 pub(crate) mod verify;
 pub(crate) mod view;
 
-use std::io::{ErrorKind, Write};
-
 /// How a command ended, apart from bad usage, which is an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ending {
@@ -23,6 +21,8 @@ pub(crate) enum Ending {
     Good,
     /// A run failed, or a store is damaged.
     Finding,
+    /// The arguments are not those of a command; the standard error says why.
+    BadUsage,
     /// Ctrl-C stopped the command before its end.
     Interrupted,
 }
@@ -31,13 +31,5 @@ impl Ending {
     /// The ending of a command whose result is good or a finding.
     pub(crate) const fn of(good: bool) -> Self {
         if good { Self::Good } else { Self::Finding }
-    }
-}
-
-/// Writes bytes to the standard output. A reader that closes the pipe early, such as `head`, is no error.
-fn print_bytes(bytes: &[u8]) -> Result<Ending, String> {
-    match std::io::stdout().write_all(bytes) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("cannot print: {error}")),
-        _ => Ok(Ending::Good),
     }
 }

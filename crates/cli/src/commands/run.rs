@@ -2,11 +2,13 @@
 
 use crate::case_files;
 use crate::commands::{Ending, shrink};
+use crate::error::CommandError;
 use crate::flags::{RunArgs, ShrinkArgs};
 use crate::interrupt;
 use crate::output::event_log::EventPrinter;
-use crate::output::run_report::RunReport;
+use crate::output::run_report::{INTERRUPTED, RunReport};
 use crate::output::text::grouped;
+use crate::output::writer::Output;
 use crate::output::{json, progress, run_text};
 use crate::simulation::Simulation;
 use std::path::Path;
@@ -17,7 +19,7 @@ use syncline_disk::DiskStore;
 use syncline_store::{ReadView, Store, StoreError};
 
 /// Runs one simulation, or one after another until one fails.
-pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
+pub(crate) fn run(args: &RunArgs, out: &mut Output) -> Result<Ending, CommandError> {
     let mut sim = args.sim.clone();
     if let Some(path) = &args.file {
         sim.set_case(path.clone());
@@ -25,24 +27,29 @@ pub(crate) fn run(args: &RunArgs) -> Result<Ending, String> {
     let simulation = sim.simulation()?;
     if args.trace_only {
         let mut rt = simulation.build(args.seed.unwrap_or(simulation.case.seed));
-        println!("{}", RunResult::of(&mut rt).trace);
+        writeln!(out, "{}", RunResult::of(&mut rt).trace)?;
         return Ok(Ending::Good);
     }
     if args.until_failure {
-        return until_failure(args, &simulation);
+        return until_failure(args, &simulation, out);
     }
     let seed = match (args.seed, &sim.case) {
         (Some(seed), _) => seed,
         (None, Some(_)) => simulation.case.seed,
         (None, None) => fresh_seed(),
     };
-    run_seed(args, &simulation.at_seed(seed), seed)
+    run_seed(args, &simulation.at_seed(seed), seed, out)
 }
 
 /// Runs one seed, reports the result, and writes the case of a finding.
-fn run_seed(args: &RunArgs, simulation: &Simulation, seed: u64) -> Result<Ending, String> {
+fn run_seed(
+    args: &RunArgs,
+    simulation: &Simulation,
+    seed: u64,
+    out: &mut Output,
+) -> Result<Ending, CommandError> {
     let finished = if args.trace || args.follow {
-        FinishedRun::with_log(simulation, seed, args.follow)
+        FinishedRun::with_log(simulation, seed, args.follow, out)?
     } else {
         FinishedRun::of(simulation, seed, !args.json)
     };
@@ -50,46 +57,66 @@ fn run_seed(args: &RunArgs, simulation: &Simulation, seed: u64) -> Result<Ending
         save_states(&finished.rt, folder)
             .map_err(|error| format!("cannot write the states to {}: {error}", folder.display()))?;
     }
+    if finished.is_interrupted {
+        finished.show(simulation, None, args.json, out)?;
+        return interrupt::report(STOPPED_EARLY, out);
+    }
     if finished.ended.class.is_converged() {
-        finished.show(simulation, None, args.json)?;
+        finished.show(simulation, None, args.json, out)?;
         return Ok(Ending::Good);
     }
     let path = case_files::save_finding(simulation.case(seed), &finished.ended.class, &args.cases)?;
-    finished.show(simulation, Some(&path), args.json)?;
-    if args.shrink {
-        shrink::shrink(&ShrinkArgs::of(path, args.json))?;
+    finished.show(simulation, Some(&path), args.json, out)?;
+    if args.shrink && !interrupt::requested() {
+        return match shrink::shrink(&ShrinkArgs::of(path, args.json), out)? {
+            Ending::Interrupted => Ok(Ending::Interrupted),
+            _ => Ok(Ending::Finding),
+        };
     }
     Ok(Ending::Finding)
 }
 
+/// What is said after the report of a run that Ctrl-C stopped.
+pub(crate) const STOPPED_EARLY: &str = "interrupted: the run was stopped before its end";
+
 /// Runs seeds one after another until one fails.
-fn until_failure(args: &RunArgs, simulation: &Simulation) -> Result<Ending, String> {
+fn until_failure(args: &RunArgs, simulation: &Simulation, out: &mut Output) -> Result<Ending, CommandError> {
     let bar = progress::spinner("{spinner} {elapsed} {pos} seeds converged, {per_sec}", !args.json);
-    let mut seeds = args.from..u64::MAX;
+    let from = args.from;
     interrupt::watch();
-    let failing = seeds.find(|seed| {
+    let mut failing = None;
+    for seed in from..u64::MAX {
+        let so_far = || {
+            let converged = grouped(seed - from);
+            format!("{converged} seeds from {from} on converged; continue with --until-failure --from {seed}")
+        };
+        interrupt::learned(so_far());
+        let ended = simulation.run_unless_interrupted(seed);
+        if interrupt::requested() {
+            bar.finish_and_clear();
+            return interrupt::report(&format!("interrupted: {}", so_far()), out);
+        }
+        if !ended.class.is_converged() {
+            failing = Some(seed);
+            break;
+        }
         bar.inc(1);
-        interrupt::requested() || !RunResult::of(&mut simulation.build(*seed)).class.is_converged()
-    });
+    }
     bar.finish_and_clear();
     let seed = failing.ok_or("every seed converged")?;
-    let converged = grouped(seed - args.from);
-    let from = args.from;
-    if interrupt::requested() {
-        return Ok(interrupt::report(&format!(
-            "interrupted: {converged} seeds from {from} on converged; continue with --until-failure --from {seed}"
-        )));
-    }
     if !args.json {
-        println!("{converged} seeds from {from} on converged before this one\n");
+        let converged = grouped(seed - from);
+        writeln!(out, "{converged} seeds from {from} on converged before this one\n")?;
     }
-    run_seed(args, &simulation.at_seed(seed), seed)
+    run_seed(args, &simulation.at_seed(seed), seed, out)
 }
 
 /// A run that has stopped.
 pub(crate) struct FinishedRun {
-    rt: SimRuntime,
+    pub(crate) rt: SimRuntime,
     pub(crate) ended: RunResult,
+    /// Whether Ctrl-C stopped it.
+    pub(crate) is_interrupted: bool,
     /// The real time that the run took.
     took: Duration,
 }
@@ -97,45 +124,59 @@ pub(crate) struct FinishedRun {
 impl FinishedRun {
     /// Runs a seed to its end, with a spinner on a terminal if `spinner` is set.
     pub(crate) fn of(simulation: &Simulation, seed: u64, spinner: bool) -> Self {
+        Self::shown(|| simulation.build(seed), spinner)
+    }
+
+    /// Runs what `build` gives to its end, with a spinner on a terminal if `spinner` is set.
+    pub(crate) fn shown(build: impl FnOnce() -> SimRuntime, spinner: bool) -> Self {
         let mut shown = Instant::now();
         let spinner = progress::spinner("{spinner} {elapsed} {msg}", spinner);
-        let finished = Self::observed(|| simulation.build(seed), &mut |rt| {
+        let finished = Self::observed(build, &mut |rt| {
             let events = rt.events_processed();
             // Reading the clock costs more than an event; most events do without.
             if events.is_multiple_of(4_096) && shown.elapsed() > Duration::from_millis(100) {
                 shown = Instant::now();
-                spinner.set_message(format!("virtual time {}, {} events", rt.now(), grouped(events)));
+                let so_far = format!("virtual time {}, {} events", rt.now(), grouped(events));
+                interrupt::learned(format!("no finding so far: {so_far}"));
+                spinner.set_message(so_far);
                 spinner.tick();
             }
+            true
         });
         spinner.finish_and_clear();
         finished
     }
 
     /// Runs a seed to its end and prints its events, while it runs if `follow` is set or else at the end.
-    fn with_log(simulation: &Simulation, seed: u64, follow: bool) -> Self {
+    fn with_log(
+        simulation: &Simulation,
+        seed: u64,
+        follow: bool,
+        out: &mut Output,
+    ) -> Result<Self, CommandError> {
         let mut log = EventPrinter::new();
         let build = || simulation.build_with_history(seed, usize::MAX);
+        let mut printed = Ok(());
         let finished = Self::observed(build, &mut |rt| {
             if follow {
-                log.follow(rt.history());
+                printed = log.follow(rt.history(), out).and_then(|()| out.flush());
             }
+            printed.is_ok()
         });
-        log.follow(finished.rt.history());
-        finished
+        printed?;
+        log.follow(finished.rt.history(), out)?;
+        Ok(finished)
     }
 
-    /// Runs to the end and calls `observe` before each event.
-    fn observed(build: impl FnOnce() -> SimRuntime, observe: &mut dyn FnMut(&SimRuntime)) -> Self {
+    /// Runs to the end and calls `observe` before each event; stops when that returns false, or for Ctrl-C.
+    fn observed(build: impl FnOnce() -> SimRuntime, observe: &mut dyn FnMut(&SimRuntime) -> bool) -> Self {
+        interrupt::watch();
         let started = Instant::now();
         let mut rt = build();
-        let ended = RunResult::with_runner(&mut rt, |rt| {
-            rt.run_until(|rt| {
-                observe(rt);
-                false
-            })
-        });
-        Self { rt, ended, took: started.elapsed() }
+        let ended =
+            RunResult::with_runner(&mut rt, |rt| rt.run_until(|rt| !observe(rt) || interrupt::requested()));
+        let is_interrupted = ended.stop == Some(StopCondition::Manual) && interrupt::requested();
+        Self { rt, ended, is_interrupted, took: started.elapsed() }
     }
 
     /// Prints the run, and the file of its case if there is one.
@@ -144,14 +185,18 @@ impl FinishedRun {
         simulation: &Simulation,
         path: Option<&Path>,
         json: bool,
-    ) -> Result<(), String> {
+        out: &mut Output,
+    ) -> Result<(), CommandError> {
         let mut report = RunReport::of(&self.rt, &self.ended, simulation);
         report.case = path.map(|path| path.display().to_string());
-        if json {
-            return json::print(&report);
+        if self.is_interrupted {
+            report.stop = INTERRUPTED;
+            report.reason = Some(self.rt.blockers().to_string());
         }
-        run_text::print(&report, simulation, &self.rt, &self.ended, self.took);
-        Ok(())
+        if json {
+            return json::print(&report, out);
+        }
+        run_text::print(&report, simulation, &self.rt, &self.ended, self.took, out)
     }
 }
 

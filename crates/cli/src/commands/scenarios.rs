@@ -1,9 +1,11 @@
 //! `syncline scenarios`.
 
 use crate::commands::Ending;
+use crate::error::CommandError;
 use crate::flags::{FaultPreset, ScenarioOrSeed, ScenariosArgs};
 use crate::output::json;
 use crate::output::text::table;
+use crate::output::writer::Output;
 use clap::ValueEnum;
 use serde::Serialize;
 use sync_sim::case::{Case, ScenarioSpec};
@@ -25,13 +27,13 @@ struct ListingEntry {
 }
 
 /// Lists the scenarios and the presets of faults, or prints one as a case file.
-pub(crate) fn list(args: &ScenariosArgs) -> Result<Ending, String> {
+pub(crate) fn list(args: &ScenariosArgs, out: &mut Output) -> Result<Ending, CommandError> {
     if let Some(shown) = args.show {
         let text = match shown {
             ScenarioOrSeed::Scenario(named) => case_file(named)?,
             ScenarioOrSeed::Swarm(seed) => swarm::draw(seed).to_text().map_err(|error| error.to_string())?,
         };
-        print!("{text}");
+        write!(out, "{text}")?;
         return Ok(Ending::Good);
     }
     let scenarios = NAMED.iter();
@@ -43,7 +45,7 @@ pub(crate) fn list(args: &ScenariosArgs) -> Result<Ending, String> {
     });
     let listing = ScenarioListing { scenarios: scenarios.collect(), faults: faults.collect() };
     if args.json {
-        json::print(&listing)?;
+        json::print(&listing, out)?;
         return Ok(Ending::Good);
     }
     for (heading, flag, entries) in
@@ -53,7 +55,7 @@ pub(crate) fn list(args: &ScenariosArgs) -> Result<Ending, String> {
         for entry in entries {
             shown.add_row([&entry.name, &entry.summary]);
         }
-        println!("{shown}\n");
+        writeln!(out, "{shown}\n")?;
     }
     Ok(Ending::Good)
 }

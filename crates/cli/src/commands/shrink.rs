@@ -2,14 +2,16 @@
 
 use crate::case_files;
 use crate::commands::Ending;
+use crate::error::CommandError;
 use crate::flags::ShrinkArgs;
 use crate::flags::TimeSpan;
 use crate::interrupt;
 use crate::output::text::{grouped, quoted, typed};
+use crate::output::writer::Output;
 use crate::output::{json, progress};
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use sync_sim::case::{Class, Size};
+use sync_sim::case::{CaseError, Class, Size};
 use sync_sim::shrink::{Shrunk, shrink as shrink_case};
 
 /// The result of shrinking. The JSON keys are stable.
@@ -29,7 +31,7 @@ struct ShrinkReport {
 }
 
 /// Minimizes a failing case.
-pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Ending, String> {
+pub(crate) fn shrink(args: &ShrinkArgs, out: &mut Output) -> Result<Ending, CommandError> {
     let case = case_files::load(&args.file)?;
     let bar = progress::bar("{spinner} {elapsed} {pos} runs, {msg}", args.runs, !args.json && !args.rust);
     interrupt::watch();
@@ -38,26 +40,45 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Ending, String> {
     // If the failure is a panic, nearly every run panics; thousands of messages would bury the result.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
+    let mut runs = None;
     let shrunk = shrink_case(&case, args.runs, &mut |progress| {
-        bar.set_position(progress.runs);
-        bar.set_message(format!("{}: {}", progress.doing, progress.size));
+        // This is called in the middle of a run, too, where there is no other progress.
+        if runs != Some(progress.runs) {
+            runs = Some(progress.runs);
+            let so_far = format!("{}: {}", progress.doing, progress.size);
+            interrupt::learned(format!("nothing was saved after {} runs, {so_far}", progress.runs));
+            bar.set_position(progress.runs);
+            bar.set_message(so_far);
+        }
         !interrupt::requested() && deadline.is_none_or(|deadline| started.elapsed() < deadline)
     });
     std::panic::set_hook(hook);
     bar.finish_and_clear();
+    if shrunk == Err(CaseError::Stopped) && interrupt::requested() {
+        return interrupt::report(
+            "interrupted: the case was not run to its end yet, so nothing was removed",
+            out,
+        );
+    }
     let shrunk = shrunk.map_err(|error| format!("in {}: {error}", args.file.display()))?;
     let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("small.toml"));
     case_files::save(&shrunk.case, &output)?;
     let path = output.display().to_string();
-    report(args, shrunk, &path, started.elapsed())?;
+    report(args, shrunk, &path, started.elapsed(), out)?;
     if interrupt::requested() {
         let again = typed(&format!("syncline shrink {}", quoted(&path)));
-        return Ok(interrupt::report(&format!("interrupted; continue with: {again}")));
+        return interrupt::report(&format!("interrupted; continue with: {again}"), out);
     }
     Ok(Ending::Good)
 }
 
-fn report(args: &ShrinkArgs, shrunk: Shrunk, path: &str, took: Duration) -> Result<(), String> {
+fn report(
+    args: &ShrinkArgs,
+    shrunk: Shrunk,
+    path: &str,
+    took: Duration,
+    out: &mut Output,
+) -> Result<(), CommandError> {
     let Shrunk { case, from, runs, finished } = shrunk;
     let rust = case.to_rust().map_err(|error| error.to_string())?;
     let class = case.found.clone().ok_or("a shrunk case records how it fails")?;
@@ -65,19 +86,17 @@ fn report(args: &ShrinkArgs, shrunk: Shrunk, path: &str, took: Duration) -> Resu
     if args.json {
         let case = path.to_owned();
         let report = ShrinkReport { case, class, from, to, causes: to.causes(), runs, finished, rust };
-        return json::print(&report);
+        return json::print(&report, out);
     }
     if args.rust {
-        print!("{rust}");
-        return Ok(());
+        return write!(out, "{rust}");
     }
-    println!("{class}");
-    println!("from {from}\n  to {to}\nin {} runs and {took:.1?}", grouped(runs));
+    writeln!(out, "{class}")?;
+    writeln!(out, "from {from}\n  to {to}\nin {} runs and {took:.1?}", grouped(runs))?;
     if !finished {
-        println!("the search reached its limit; a larger --runs or --time lets it go on");
+        writeln!(out, "the search reached its limit; a larger --runs or --time lets it go on")?;
     }
-    println!("\n{case}\nas a test:\n\n{rust}");
-    println!("the small case: {path}");
-    println!("  replay it with: {}", typed(&format!("syncline replay {}", quoted(path))));
-    Ok(())
+    writeln!(out, "\n{case}\nas a test:\n\n{rust}")?;
+    writeln!(out, "the small case: {path}")?;
+    writeln!(out, "  replay it with: {}", typed(&format!("syncline replay {}", quoted(path))))
 }

@@ -1,12 +1,14 @@
 //! `syncline sweep`.
 
 use crate::commands::Ending;
+use crate::error::CommandError;
 use crate::flags::{ProtocolArg, SweepArgs};
 use crate::interrupt;
 use crate::output::json;
 use crate::output::sweep_report::{SweepReport, print, print_failures};
 use crate::output::text::{bytes, grouped, numbers_from, table, verdict};
-use crate::sweeping::plan::SweepPlan;
+use crate::output::writer::Output;
+use crate::sweeping::plan::{SweepPlan, SweepRun};
 use serde::Serialize;
 use std::path::Path;
 use sync_sim::prelude::SyncProtocolKind;
@@ -15,7 +17,7 @@ use sync_sim::prelude::SyncProtocolKind;
 const FAILURES_SHOWN: usize = 3;
 
 /// Runs many seeds. Without any flag of a simulation, each seed draws its own case.
-pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
+pub(crate) fn sweep(args: &SweepArgs, out: &mut Output) -> Result<Ending, CommandError> {
     let mut args = args.clone();
     if !args.sim.narrows_swarm() {
         args.sim.set_swarm();
@@ -28,34 +30,36 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
         if args.report.is_some() || plan.shard.is_some() {
             return Err("a shard is part of one sweep; --protocol each runs several".into());
         }
-        return each_protocol(&args, &plan);
+        return each_protocol(&args, &plan, out);
     }
-    let report = plan.run(&args.sim)?;
+    let SweepRun { report, next } = plan.run(&args.sim)?;
     if args.json {
-        json::print(&report)?;
+        json::print(&report, out)?;
     } else {
-        print(&report, &format!("{} threads", plan.jobs));
+        print(&report, &format!("{} threads", plan.jobs), out)?;
     }
-    let part = plan.part();
-    let seeds = part.end - part.start;
-    if report.seeds < seeds {
-        let next = plan.seed_at(part.start + report.seeds);
-        return Ok(interrupted(report.seeds, seeds, next, args.resume.as_deref()));
+    if report.interrupted {
+        let part = plan.part();
+        let seeds = part.end - part.start;
+        return interrupted(report.seeds, seeds, next, args.resume.as_deref(), out);
     }
     Ok(Ending::of(report.is_good()))
 }
 
-fn interrupted(done: u64, seeds: u64, next: Option<u64>, resume: Option<&Path>) -> Ending {
+fn interrupted(
+    done: u64,
+    seeds: u64,
+    next: Option<u64>,
+    resume: Option<&Path>,
+    out: &mut Output,
+) -> Result<Ending, CommandError> {
     let how = match resume {
         Some(path) => format!("the same command continues from the state in {}", path.display()),
         None => "with --resume FILE a sweep can be continued".to_owned(),
     };
     let next = next.map_or_else(String::new, |seed| format!("; the next is {seed}"));
-    interrupt::report(&format!(
-        "interrupted after {} of {} seeds{next}; {how}",
-        grouped(done),
-        grouped(seeds)
-    ))
+    let done = format!("{} of {} seeds", grouped(done), grouped(seeds));
+    interrupt::report(&format!("interrupted after {done}{next}; {how}"), out)
 }
 
 /// The sweeps of all protocols. The JSON keys are stable.
@@ -67,23 +71,24 @@ struct EachReport {
 }
 
 /// Runs the same seeds once for each protocol.
-fn each_protocol(args: &SweepArgs, plan: &SweepPlan) -> Result<Ending, String> {
+fn each_protocol(args: &SweepArgs, plan: &SweepPlan, out: &mut Output) -> Result<Ending, CommandError> {
     let protocols = ProtocolArg::executable().map(|protocol| plan.run(&args.sim.with_protocol(protocol)));
+    let protocols = protocols.map(|ran| ran.map(|ran| ran.report));
     let protocols: Vec<SweepReport> = protocols.collect::<Result<_, _>>()?;
     let failures = protocols.iter().map(|report| report.failures.len() as u64).sum();
     let report = EachReport { failures, protocols };
     if args.json {
-        json::print(&report)?;
+        json::print(&report, out)?;
     } else {
-        print_each(&report, plan.jobs);
+        print_each(&report, plan.jobs, out)?;
     }
     if interrupt::requested() {
-        return Ok(interrupt::report("interrupted: the last protocols have not run all seeds"));
+        return interrupt::report("interrupted: the last protocols have not run all seeds", out);
     }
     Ok(Ending::of(failures == 0))
 }
 
-fn print_each(report: &EachReport, jobs: usize) {
+fn print_each(report: &EachReport, jobs: usize, out: &mut Output) -> Result<(), CommandError> {
     let mut rows = table(&[
         "protocol",
         "converged",
@@ -110,14 +115,19 @@ fn print_each(report: &EachReport, jobs: usize) {
         ]);
     }
     numbers_from(&mut rows, 1);
-    println!("{rows}\n");
+    writeln!(out, "{rows}\n")?;
     let good = report.failures == 0;
-    let outcome = if good { "ALL CONVERGED".to_owned() } else { format!("{} FAILED", report.failures) };
+    let outcome = match report.failures {
+        0 if report.protocols.iter().any(|sweep| sweep.interrupted) => "NO FAILURE SO FAR".to_owned(),
+        0 => "ALL CONVERGED".to_owned(),
+        failed => format!("{failed} FAILED"),
+    };
     let seconds: f64 = report.protocols.iter().map(|sweep| sweep.seconds).sum();
-    println!("{} in {seconds:.1} s on {jobs} threads", verdict(good, &outcome));
+    writeln!(out, "{} in {seconds:.1} s on {jobs} threads", verdict(good, &outcome))?;
     for sweep in &report.protocols {
-        print_failures(&sweep.failures, FAILURES_SHOWN);
+        print_failures(&sweep.failures, FAILURES_SHOWN, out)?;
     }
+    Ok(())
 }
 
 /// How many sessions of a sweep ran the protocol that the sweep asked for.

@@ -23,7 +23,8 @@ Exit codes:
   1  a finding: a run did not converge, an invariant was violated, or a store is damaged; the output shows
      how to reproduce it, or what is wrong
   2  bad usage: an unknown flag, an impossible value, a file that cannot be read or written
-  130 interrupted by Ctrl-C; sweep, shrink and run --until-failure first print their results so far";
+  130 interrupted by Ctrl-C; a long command first prints what it has learned so far
+  141 the reader of the output has closed it, as head does";
 
 pub(crate) const RUN: &str = "\
 Examples:

@@ -1,5 +1,6 @@
 //! The seeds of a sweep as a flag or a file gives them.
 
+use crate::files;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -49,8 +50,7 @@ impl SeedSet {
             Self::File(path) => path,
         };
         let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read the seeds in {shown}: {error}"))?;
+        let text = files::read(path, "the seeds in")?;
         let lines =
             text.lines().enumerate().map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
         let ranges = lines

@@ -1,5 +1,6 @@
 //! Charts with two logarithmic axes, as SVG.
 
+use crate::files;
 use plotters::prelude::*;
 use std::path::Path;
 
@@ -33,10 +34,12 @@ const COLOURS: [RGBColor; 7] = [
 impl Chart {
     /// Writes the chart to a file.
     pub(crate) fn write(&self, path: &Path) -> Result<(), String> {
-        self.draw(path).map_err(|error| format!("{}: {error}", path.display()))
+        let mut svg = String::new();
+        self.draw(&mut svg).map_err(|error| format!("cannot draw the chart {}: {error}", path.display()))?;
+        files::write(path, "the chart", svg.as_bytes())
     }
 
-    fn draw(&self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    fn draw(&self, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let span = |of: fn(&(f64, f64)) -> f64| {
             let (low, high) =
@@ -45,7 +48,7 @@ impl Chart {
             let low = low.min(high).max(0.1);
             low * 0.8..(high * 1.25).max(low * 2.0)
         };
-        let area = SVGBackend::new(path, (900, 560)).into_drawing_area();
+        let area = SVGBackend::with_string(svg, (900, 560)).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
             .caption(&self.title, ("sans-serif", 20))

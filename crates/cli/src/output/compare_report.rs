@@ -1,6 +1,8 @@
 //! The report of a comparison of protocols.
 
+use crate::error::CommandError;
 use crate::output::text::{bytes, grouped, numbers_from, table, verdict};
+use crate::output::writer::Output;
 use serde::Serialize;
 use sync_sim::compare_protocols::{Measurement, Outcome, ProtocolCost};
 
@@ -101,6 +103,12 @@ impl ProtocolRow {
         }
     }
 
+    /// The row in one line.
+    pub(crate) fn in_words(&self) -> String {
+        let traffic = bytes(self.bytes_out + self.bytes_in);
+        format!("{}: {}, {traffic}, {}", self.protocol, millis(self.time_us), self.outcome)
+    }
+
     pub(crate) fn time_ms(&self) -> f64 {
         self.time_us as f64 / 1_000.0
     }
@@ -117,15 +125,16 @@ impl CompareReport {
     }
 
     /// Prints the report, with the estimates behind the adaptive selection if `explain` is set.
-    pub(crate) fn print(&self, explain: bool) {
-        println!(
+    pub(crate) fn print(&self, explain: bool, out: &mut Output) -> Result<(), CommandError> {
+        writeln!(
+            out,
             "{} entities shared ({}), {} on one side only; round trip {} ms, {} per second\n",
             grouped(self.entities),
             self.shape,
             grouped(self.difference),
             self.rtt_us / 1_000,
             bytes(self.bytes_per_second)
-        );
+        )?;
         let headings = [
             "protocol",
             "round trips",
@@ -155,15 +164,21 @@ impl CompareReport {
             ]);
         }
         numbers_from(&mut rows, 1);
-        println!("{rows}\n");
+        writeln!(out, "{rows}\n")?;
         for (how, selected) in [("adaptive selection", &self.adaptive), ("the decision table", &self.table)] {
-            println!("{how} takes {}, {}: {}", selected.protocol, selected.reason, millis(selected.time_us));
+            writeln!(
+                out,
+                "{how} takes {}, {}: {}",
+                selected.protocol,
+                selected.reason,
+                millis(selected.time_us)
+            )?;
         }
         if explain {
-            self.print_estimates();
+            self.print_estimates(out)?;
         }
         let good = self.is_good();
-        println!("\n{}", verdict(good, if good { "ALL CONVERGED" } else { "NOT ALL CONVERGED" }));
+        writeln!(out, "\n{}", verdict(good, if good { "ALL CONVERGED" } else { "NOT ALL CONVERGED" }))
     }
 
     /// Who selects the protocol, and how its session ended if not as usual.
@@ -183,12 +198,13 @@ impl CompareReport {
         notes.join(", ")
     }
 
-    fn print_estimates(&self) {
-        println!(
+    fn print_estimates(&self, out: &mut Output) -> Result<(), CommandError> {
+        writeln!(
+            out,
             "\nAccording to the sketches of the handshake, about {} records differ. After the handshake, and without\n\
              the records themselves, each protocol should then take:\n",
             grouped(self.estimated_difference)
-        );
+        )?;
         let mut rows = table(&["protocol", "round trips", "bytes", "cpu, µs", "time"]);
         for cost in &self.reckoned {
             rows.add_row([
@@ -200,7 +216,7 @@ impl CompareReport {
             ]);
         }
         numbers_from(&mut rows, 1);
-        println!("{rows}");
+        writeln!(out, "{rows}")
     }
 }
 

@@ -1,6 +1,8 @@
 //! The coverage targets that a sweep reached; the report calls them places.
 
+use crate::error::CommandError;
 use crate::output::text::{grouped, numbers_from, table};
+use crate::output::writer::Output;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use sync_sim::coverage::{Coverage, HitCount};
@@ -38,7 +40,7 @@ impl CoverageReport {
     }
 
     /// Prints the rarest targets, those that were never reached, and the verdict.
-    pub(crate) fn print(&self) {
+    pub(crate) fn print(&self, out: &mut Output) -> Result<(), CommandError> {
         let mut rare: Vec<(&String, &HitCount)> = self.runs.iter().filter(|(_, r)| r.runs > 0).collect();
         rare.sort_by_key(|(name, reached)| (reached.runs, *name));
         let mut shown = table(&["rarest places reached", "runs", "converged"]);
@@ -46,15 +48,15 @@ impl CoverageReport {
             shown.add_row([name.clone(), grouped(reached.runs), grouped(reached.converged)]);
         }
         numbers_from(&mut shown, 1);
-        println!("{shown}\n");
+        writeln!(out, "{shown}\n")?;
         let never = match self.never.as_slice() {
             [] => String::new(),
             never => format!("; never: {}", never.join(", ")),
         };
-        println!("reached {} of {}{never}", self.reached, self.places);
+        writeln!(out, "reached {} of {}{never}", self.reached, self.places)?;
         if !self.is_good() {
-            println!("required, but not reached by any converged run: {}", self.missing.join(", "));
+            writeln!(out, "required, but not reached by any converged run: {}", self.missing.join(", "))?;
         }
-        println!();
+        writeln!(out)
     }
 }

@@ -1,6 +1,7 @@
 //! The log of a run: a line for each event, a column for each node.
 
-use std::io::{BufWriter, Write};
+use crate::error::CommandError;
+use crate::output::writer::Output;
 use sync_sim::history::{EntryKind, History, HistoryEntry};
 
 /// The narrowest column, in characters, whose text is still readable.
@@ -26,22 +27,22 @@ impl EventPrinter {
 
     /// Prints the entries recorded since the last call. The frames of an entry get their fates before the next
     /// event, so that the text of an entry is final when it is printed.
-    pub(crate) fn follow(&mut self, history: Option<&History>) {
-        let Some(history) = history else { return };
-        let mut out = BufWriter::new(std::io::stdout().lock());
+    pub(crate) fn follow(&mut self, history: Option<&History>, out: &mut Output) -> Result<(), CommandError> {
+        let Some(history) = history else { return Ok(()) };
         let first = self.printed.max(history.forgotten);
         if first > self.printed {
-            let _ = writeln!(out, "… {} events that were not retained", first - self.printed);
+            writeln!(out, "… {} events that were not retained", first - self.printed)?;
         }
         if self.printed == 0 {
-            let _ = writeln!(out, "{}", self.heading(history));
+            writeln!(out, "{}", self.heading(history))?;
         }
         for entry in history.entries.iter().skip((first - history.forgotten) as usize) {
             if !is_idle(entry) {
-                let _ = writeln!(out, "{}", self.line(history, entry));
+                writeln!(out, "{}", self.line(history, entry))?;
             }
         }
         self.printed = history.forgotten + history.entries.len() as u64;
+        Ok(())
     }
 
     /// The width of a node's column in characters; `None` if columns would be too narrow.

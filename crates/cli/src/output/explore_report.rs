@@ -1,11 +1,16 @@
 //! The report of a search over all orders of events.
 
+use crate::error::CommandError;
 use crate::flags::ExploreArgs;
 use crate::output::text::{bytes, grouped, numbers_from, table, verdict};
+use crate::output::writer::Output;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::time::Duration;
 use sync_sim::explore::{Counterexample, SearchProgress, SearchReport, StopCause};
+
+/// What stopped a search that Ctrl-C stopped.
+pub(crate) const INTERRUPTED: &str = "interrupt";
 
 /// A search. The JSON keys are stable.
 #[derive(Clone, Debug, Serialize)]
@@ -13,7 +18,7 @@ pub(crate) struct ExploreReport {
     exhaustive: bool,
     /// `found`, `depth`, `states` or `stopped`; absent if the search is exhaustive.
     cut: Option<StopCause>,
-    /// `time` or `memory`, if that limit stopped the search.
+    /// `time` or `memory`, if that limit stopped the search; `interrupt` for Ctrl-C.
     stopped_by: Option<&'static str>,
     states: u64,
     moves: u64,
@@ -78,8 +83,14 @@ impl ExploreReport {
     }
 
     /// Prints the scope, the counts, and the verdict with a counterexample if there is one.
-    pub(crate) fn print(&self, args: &ExploreArgs, report: &SearchReport, took: Duration) {
-        println!("{}\n", scope_text(args));
+    pub(crate) fn print(
+        &self,
+        args: &ExploreArgs,
+        report: &SearchReport,
+        took: Duration,
+        out: &mut Output,
+    ) -> Result<(), CommandError> {
+        writeln!(out, "{}\n", scope_text(args))?;
         let mut rows = table(&["explored", ""]);
         let counts = [
             ("states", self.states),
@@ -98,37 +109,43 @@ impl ExploreReport {
             rows.add_row(["memory".to_owned(), bytes(peak)]);
         }
         numbers_from(&mut rows, 1);
-        println!("{rows}\n");
+        writeln!(out, "{rows}\n")?;
         if args.deepest && report.counterexample.is_none() {
-            println!("the path to the deepest state:\n");
-            print_steps(&report.deepest);
+            writeln!(out, "the path to the deepest state:\n")?;
+            print_steps(&report.deepest, out)?;
         }
-        self.print_verdict(report, took);
+        self.print_verdict(report, took, out)
     }
 
-    fn print_verdict(&self, report: &SearchReport, took: Duration) {
+    fn print_verdict(
+        &self,
+        report: &SearchReport,
+        took: Duration,
+        out: &mut Output,
+    ) -> Result<(), CommandError> {
         if let Some(counterexample) = &report.counterexample {
-            println!("{} a shortest counterexample:\n", verdict(false, "FOUND"));
-            print_steps(&counterexample.steps);
-            return;
+            writeln!(out, "{} a shortest counterexample:\n", verdict(false, "FOUND"))?;
+            return print_steps(&counterexample.steps, out);
         }
         let Some(cut) = report.stop_cause else {
-            println!(
+            return writeln!(
+                out,
                 "{} in {took:.1?}: every state that the scope allows was reached and checked",
                 verdict(true, "EXHAUSTIVE")
             );
-            return;
         };
         let why = match (cut, self.stopped_by) {
             (StopCause::Depth, _) => "states beyond the given depth were not explored".to_owned(),
             (StopCause::States, _) => "there are more states than were allowed".to_owned(),
+            (_, Some(INTERRUPTED)) => "Ctrl-C stopped the search".to_owned(),
             (_, limit) => format!("its limit of {} stopped the search", limit.unwrap_or("nothing")),
         };
-        println!(
+        writeln!(
+            out,
             "{} in {took:.1?}: {why}; all states up to depth {} were reached and checked, without a finding",
             verdict(true, "NOT EXHAUSTIVE"),
             self.depth
-        );
+        )
     }
 }
 
@@ -165,8 +182,9 @@ fn per_second(count: u64, took: Duration) -> u64 {
     (u128::from(count) * 1_000_000 / took.as_micros().max(1)) as u64
 }
 
-fn print_steps(steps: &[String]) {
+fn print_steps(steps: &[String], out: &mut Output) -> Result<(), CommandError> {
     for (number, step) in (1..).zip(steps) {
-        println!("{number:>4}. {step}");
+        writeln!(out, "{number:>4}. {step}")?;
     }
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! The report of an inspection: a state, and one of its entities.
 
+use crate::error::CommandError;
 use crate::output::text::{grouped, hex, table};
+use crate::output::writer::Output;
 use serde::Serialize;
 use syncline_storage::{Entry, Record, Stats};
 use syncline_types::Hlc;
@@ -62,8 +64,9 @@ impl InspectReport {
 
     /// Prints the figures of the state and the tree below the entity, with all of the entity's fields if
     /// `fields` is set.
-    pub(crate) fn print(&self, fields: bool) {
-        println!(
+    pub(crate) fn print(&self, fields: bool, out: &mut Output) -> Result<(), CommandError> {
+        writeln!(
+            out,
             "root {}\n{} records, {} of them live, depth {}, changed {} times{}\n",
             self.root,
             grouped(self.records),
@@ -75,11 +78,11 @@ impl InspectReport {
             } else {
                 String::new()
             },
-        );
+        )?;
         if fields {
-            self.entity.print_fields();
+            self.entity.print_fields(out)?;
         }
-        self.entity.print_tree(0);
+        self.entity.print_tree(0, out)
     }
 }
 
@@ -105,7 +108,7 @@ impl EntityReport {
         }
     }
 
-    fn print_fields(&self) {
+    fn print_fields(&self, out: &mut Output) -> Result<(), CommandError> {
         let mut rows = table(&["entity", &self.id]);
         for (name, value) in [
             ("type", self.crdt_type.as_str()),
@@ -122,17 +125,20 @@ impl EntityReport {
         ] {
             rows.add_row([name, value]);
         }
-        println!("{rows}\n");
+        writeln!(out, "{rows}\n")
     }
 
-    fn print_tree(&self, indent: usize) {
+    fn print_tree(&self, indent: usize, out: &mut Output) -> Result<(), CommandError> {
         let id: String = self.id.chars().take(16).collect();
         let label = self.label.as_ref().map(|label| format!("{label} ")).unwrap_or_default();
         let hidden = if self.visible { "" } else { "  (not visible)" };
-        println!("{:indent$}{id} {label}{} {}{hidden}", "", self.crdt_type, self.record);
-        self.children.iter().for_each(|child| child.print_tree(indent + 2));
-        if self.more {
-            println!("{:1$}…", "", indent + 2);
+        writeln!(out, "{:indent$}{id} {label}{} {}{hidden}", "", self.crdt_type, self.record)?;
+        for child in &self.children {
+            child.print_tree(indent + 2, out)?;
         }
+        if self.more {
+            writeln!(out, "{:1$}…", "", indent + 2)?;
+        }
+        Ok(())
     }
 }

@@ -18,3 +18,4 @@ pub(crate) mod sweep_report;
 pub(crate) mod text;
 pub(crate) mod totals;
 pub(crate) mod verify_report;
+pub(crate) mod writer;

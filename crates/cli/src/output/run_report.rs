@@ -9,12 +9,15 @@ use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics
 use sync_sim::oracle::{AckedWrite, ValueMismatch};
 use sync_sim::prelude::*;
 
+/// How a run stopped that Ctrl-C stopped.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
 /// One run. The JSON keys are stable.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RunReport {
     pub(crate) seed: u64,
     pub(crate) converged: bool,
-    /// `converged`, `diverged`, `deadlock`, `max_time`, `max_events`, `violated` or `panicked`.
+    /// `converged`, `diverged`, `deadlock`, `max_time`, `max_events`, `violated`, `panicked` or `interrupted`.
     pub(crate) stop: &'static str,
     /// The phase in which the run stopped, if it has two.
     pub(crate) phase: Option<Phase>,

@@ -1,9 +1,11 @@
 //! The report of one run, for people.
 
 use crate::case_files;
+use crate::error::CommandError;
 use crate::output::fault_rows;
-use crate::output::run_report::{NodeReport, RunReport};
+use crate::output::run_report::{INTERRUPTED, NodeReport, RunReport};
 use crate::output::text::{bytes, grouped, numbers_from, table, typed, verdict};
+use crate::output::writer::Output;
 use crate::simulation::Simulation;
 use comfy_table::Table;
 use std::time::Duration;
@@ -23,30 +25,37 @@ pub(crate) fn print(
     rt: &SimRuntime,
     ended: &RunResult,
     took: Duration,
-) {
-    println!("{}\n", heading(report, simulation));
-    println!("{}", nodes(&report.nodes));
+    out: &mut Output,
+) -> Result<(), CommandError> {
+    writeln!(out, "{}\n", heading(report, simulation))?;
+    writeln!(out, "{}", nodes(&report.nodes))?;
     if report.nodes.len() > MAX_NODES_SHOWN {
-        println!("… and {} more", report.nodes.len() - MAX_NODES_SHOWN);
+        writeln!(out, "… and {} more", report.nodes.len() - MAX_NODES_SHOWN)?;
     }
-    println!("\n{}\n", report.fates.table());
-    println!("{}\n", activity(report));
-    let outcome = if report.converged { "CONVERGED" } else { "NOT CONVERGED" };
-    println!(
+    writeln!(out, "\n{}\n", report.fates.table())?;
+    writeln!(out, "{}\n", activity(report))?;
+    let outcome = match report.stop {
+        INTERRUPTED => "INTERRUPTED",
+        _ if report.converged => "CONVERGED",
+        _ => "NOT CONVERGED",
+    };
+    writeln!(
+        out,
         "{}{} after {} of virtual time and {} events ({took:.1?} of real time), trace {}",
         verdict(report.converged, outcome),
         report.phase.map_or_else(String::new, |phase| format!(" in its {} phase", phase.name())),
         rt.now(),
         grouped(report.events),
         report.trace_digest
-    );
+    )?;
     if !report.converged {
-        explain(report, simulation, rt, ended);
+        explain(report, simulation, rt, ended, out)?;
     }
-    println!("repeat it with: {}", typed(&report.reproduce));
+    writeln!(out, "repeat it with: {}", typed(&report.reproduce))?;
     if let Some(path) = &report.case {
-        println!("the case: {path}\n{}", case_files::next_steps(path));
+        writeln!(out, "the case: {path}\n{}", case_files::next_steps(path))?;
     }
+    Ok(())
 }
 
 fn heading(report: &RunReport, simulation: &Simulation) -> String {
@@ -93,15 +102,23 @@ fn nodes(nodes: &[NodeReport]) -> Table {
     rows
 }
 
-fn explain(report: &RunReport, simulation: &Simulation, rt: &SimRuntime, ended: &RunResult) {
+fn explain(
+    report: &RunReport,
+    simulation: &Simulation,
+    rt: &SimRuntime,
+    ended: &RunResult,
+    out: &mut Output,
+) -> Result<(), CommandError> {
     let reason = report.reason.as_deref().unwrap_or(report.stop);
-    println!("\nwhy: {}\n", reason.replace("; ", "\n  "));
+    writeln!(out, "\nwhy: {}\n", reason.replace("; ", "\n  "))?;
     // After a panic there is no stop condition, and the state that is left explains nothing.
-    let Some(stop) = &ended.stop else { return };
+    let Some(stop) = &ended.stop else { return Ok(()) };
+    // The investigation takes many runs; what is known already is shown before.
+    out.flush()?;
     match simulation.investigate(report.seed, rt, stop) {
-        Some(investigation) => println!("{}", investigation.details()),
+        Some(investigation) => writeln!(out, "{}", investigation.details()),
         // The first line of the explanation is the reason again; the lines after it say where states differ.
-        None => rt.explain().lines().skip(1).for_each(|line| println!("{line}")),
+        None => rt.explain().lines().skip(1).try_for_each(|line| writeln!(out, "{line}")),
     }
 }
 

@@ -1,11 +1,13 @@
 //! The report of a sweep.
 
 use crate::case_files;
+use crate::error::CommandError;
 use crate::output::coverage_report::CoverageReport;
 use crate::output::fates_report::FatesReport;
 use crate::output::fault_rows;
 use crate::output::text::{bytes, grouped, numbers_from, table, typed, verdict};
 use crate::output::totals::{FailedSeed, SweepCounts};
+use crate::output::writer::Output;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use sync_sim::prelude::Topology;
@@ -19,6 +21,8 @@ pub(crate) struct SweepReport {
     /// The topology, if all runs have the same.
     pub(crate) topology: Option<Topology>,
     pub(crate) seeds: u64,
+    /// Whether Ctrl-C stopped the sweep before its last seed.
+    pub(crate) interrupted: bool,
     pub(crate) converged: u64,
     pub(crate) stops: BTreeMap<String, u64>,
     pub(crate) checked_twice: u64,
@@ -45,7 +49,7 @@ impl SweepReport {
 }
 
 /// Prints the report. `workers` names what ran the seeds, such as "2 threads".
-pub(crate) fn print(report: &SweepReport, workers: &str) {
+pub(crate) fn print(report: &SweepReport, workers: &str, out: &mut Output) -> Result<(), CommandError> {
     let ms = |us: u64| format!("{} ms", grouped(us / 1_000));
     let mut summary = table(&["sweep", ""]);
     let rows = [
@@ -76,43 +80,50 @@ pub(crate) fn print(report: &SweepReport, workers: &str) {
     }
     fault_rows::add_to(&mut summary, &report.counts.links, &report.counts.hosts, &report.counts.hostile);
     numbers_from(&mut summary, 1);
-    println!("{summary}\n\n{}\n", report.fates.table());
+    writeln!(out, "{summary}\n\n{}\n", report.fates.table())?;
     let good = report.is_good();
     if let Some(coverage) = &report.coverage {
-        coverage.print();
+        coverage.print(out)?;
     }
-    let outcome = if good {
-        "ALL CONVERGED".to_owned()
-    } else if report.failures.is_empty() {
-        "COVERAGE INCOMPLETE".to_owned()
-    } else {
-        format!("{} FAILED", report.failures.len())
+    let outcome = match report.failures.len() {
+        0 if report.interrupted => "INTERRUPTED, NO FAILURE SO FAR".to_owned(),
+        0 if good => "ALL CONVERGED".to_owned(),
+        0 => "COVERAGE INCOMPLETE".to_owned(),
+        failed if report.interrupted => format!("INTERRUPTED, {failed} FAILED SO FAR"),
+        failed => format!("{failed} FAILED"),
     };
-    println!(
+    writeln!(
+        out,
         "{} in {:.1} s: {:.0} seeds per second on {workers}, trace {}",
-        verdict(good, &outcome),
+        verdict(good && !report.interrupted, &outcome),
         report.seconds,
         report.seeds_per_second,
         report.trace_digest
-    );
-    print_failures(&report.failures, 10);
+    )?;
+    print_failures(&report.failures, 10, out)
 }
 
 /// Prints the first `shown` failures with the commands that repeat them.
-pub(crate) fn print_failures(failures: &[FailedSeed], shown: usize) {
+pub(crate) fn print_failures(
+    failures: &[FailedSeed],
+    shown: usize,
+    out: &mut Output,
+) -> Result<(), CommandError> {
     for failure in failures.iter().take(shown) {
-        println!(
+        writeln!(
+            out,
             "\nseed {} {}: {}\n  repeat it with: {}",
             failure.seed,
             failure.stop,
             failure.reason,
             typed(&failure.reproduce)
-        );
+        )?;
         if let Some(path) = &failure.case {
-            println!("{}", case_files::next_steps(path));
+            writeln!(out, "{}", case_files::next_steps(path))?;
         }
     }
     if failures.len() > shown {
-        println!("\n… and {} more; --json lists them all", failures.len() - shown);
+        writeln!(out, "\n… and {} more; --json lists them all", failures.len() - shown)?;
     }
+    Ok(())
 }

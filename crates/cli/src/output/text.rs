@@ -29,13 +29,16 @@ static COLOURED: OnceLock<bool> = OnceLock::new();
 /// Decides whether output is coloured. `Auto` means: on a terminal, unless `NO_COLOR` is set
 /// (<https://no-color.org>).
 pub(crate) fn set_colour(when: ColorChoice) {
-    let auto =
-        || std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     COLOURED.get_or_init(|| match when {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        ColorChoice::Auto => auto(),
+        ColorChoice::Auto => is_coloured(&std::io::stdout()),
     });
+}
+
+/// Whether text is coloured where nothing else is asked for: on a terminal, unless `NO_COLOR` is set.
+pub(crate) fn is_coloured(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
 
 /// A verdict, in green or red if output is coloured.

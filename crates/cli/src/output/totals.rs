@@ -254,6 +254,7 @@ impl SweepTotals {
             protocol: None,
             topology: simulation.swarm.is_none().then_some(simulation.case.topology),
             seeds: self.seeds,
+            interrupted: false,
             converged: self.times.len() as u64,
             stops: self.stops,
             checked_twice: self.checked_twice,

@@ -1,6 +1,8 @@
 //! The report of a verification.
 
+use crate::error::CommandError;
 use crate::output::text::{grouped, hex, numbers_from, table, verdict};
+use crate::output::writer::Output;
 use serde::Serialize;
 use syncline_storage::Verification;
 
@@ -62,10 +64,9 @@ impl VerifyReport {
     }
 
     /// Prints the counts, the first wrong rows, and the verdict.
-    pub(crate) fn print(&self) {
+    pub(crate) fn print(&self, out: &mut Output) -> Result<(), CommandError> {
         if let Some(error) = &self.error {
-            println!("{}: {error}", verdict(false, "NOT SOUND"));
-            return;
+            return writeln!(out, "{}: {error}", verdict(false, "NOT SOUND"));
         }
         let mut figures = table(&["", ""]);
         figures.add_row(["stored root", self.stored_root.as_deref().unwrap_or_default()]);
@@ -74,17 +75,21 @@ impl VerifyReport {
         figures.add_row(["rows compared", &grouped(self.rows)]);
         figures.add_row(["wrong rows", &grouped(self.wrong_rows)]);
         numbers_from(&mut figures, 1);
-        println!("{figures}\n");
+        writeln!(out, "{figures}\n")?;
         for wrong in &self.wrong {
-            println!("row {}: {}", wrong.key, wrong.what);
+            writeln!(out, "row {}: {}", wrong.key, wrong.what)?;
         }
         if self.wrong_rows > self.wrong.len() as u64 {
-            println!("… and {} more", self.wrong_rows - self.wrong.len() as u64);
+            writeln!(out, "… and {} more", self.wrong_rows - self.wrong.len() as u64)?;
         }
         if self.sound {
-            println!("{}: the stored rows are consistent with the records", verdict(true, "SOUND"));
+            writeln!(out, "{}: the stored rows are consistent with the records", verdict(true, "SOUND"))
         } else {
-            println!("{}: the stored rows are not consistent with the records", verdict(false, "NOT SOUND"));
+            writeln!(
+                out,
+                "{}: the stored rows are not consistent with the records",
+                verdict(false, "NOT SOUND")
+            )
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Files that outlive the process: the progress of a sweep that can be resumed, and the report of a shard.
 
+use crate::files;
 use crate::output::totals::SweepTotals;
 use crate::sweeping::shard::Shard;
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::path::Path;
 
 /// The progress of a sweep.
@@ -19,19 +19,18 @@ pub(super) struct SweepCheckpoint {
 impl SweepCheckpoint {
     /// Reads a checkpoint; `None` if there is no such file.
     pub(super) fn load(path: &Path) -> Result<Option<Self>, String> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|error| format!("{} is no state of a sweep: {error}", path.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(format!("cannot read the state {}: {error}", path.display())),
+        if matches!(path.try_exists(), Ok(false)) {
+            return Ok(None);
         }
+        let text = files::read(path, "the state")?;
+        let state = serde_json::from_str(&text);
+        state.map(Some).map_err(|error| format!("{} is no state of a sweep: {error}", path.display()))
     }
 
     /// Replaces the file atomically, so that a sweep killed at any time leaves a whole checkpoint.
     pub(super) fn save(&self, path: &Path) -> Result<(), String> {
         let text = serde_json::to_string(self).map_err(|error| error.to_string())?;
-        replace(path, &text).map_err(|error| format!("cannot write the state {}: {error}", path.display()))
+        files::write(path, "the state", text.as_bytes())
     }
 }
 
@@ -58,8 +57,7 @@ impl ShardReport {
     /// Reads the report of a shard.
     pub(crate) fn load(path: &Path) -> Result<Self, String> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read the report {shown}: {error}"))?;
+        let text = files::read(path, "the report")?;
         serde_json::from_str(&text).map_err(|error| {
             format!("{shown} is no report of a sweep, as `sweep --report` writes it: {error}")
         })
@@ -68,16 +66,6 @@ impl ShardReport {
     /// Writes the report atomically, and the folders above it if they do not exist.
     pub(super) fn save(&self, path: &Path) -> Result<(), String> {
         let text = serde_json::to_string(self).map_err(|error| error.to_string())?;
-        path.parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| replace(path, &text))
-            .map_err(|error| format!("cannot write the report {}: {error}", path.display()))
+        files::write(path, "the report", text.as_bytes())
     }
-}
-
-/// Writes a new file beside the old one and renames it over that, which is atomic.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, text)?;
-    std::fs::rename(&new, path)
 }

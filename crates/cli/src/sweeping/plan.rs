@@ -4,7 +4,7 @@ use crate::flags::{ProtocolArg, SimArgs, SweepArgs};
 use crate::interrupt;
 use crate::output::progress;
 use crate::output::sweep_report::SweepReport;
-use crate::output::totals::SweepTotals;
+use crate::output::totals::{SeedOutcome, SweepTotals};
 use crate::simulation::Simulation;
 use crate::sweeping::checkpoint::{ShardReport, SweepCheckpoint};
 use crate::sweeping::shard::Shard;
@@ -25,6 +25,13 @@ const SEEDS_PER_BATCH: u64 = 64;
 
 /// The shortest time between two checkpoints.
 const MIN_TIME_BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(1);
+
+/// The results of a sweep, of all its seeds or of those that ran before an interruption.
+pub(crate) struct SweepRun {
+    pub(crate) report: SweepReport,
+    /// The first seed that was not run to its end; `None` if all were.
+    pub(crate) next: Option<u64>,
+}
 
 /// Which seeds a sweep runs, and how.
 pub(crate) struct SweepPlan {
@@ -80,7 +87,7 @@ impl SweepPlan {
     }
 
     /// The seed at an index; `None` beyond the last.
-    pub(crate) fn seed_at(&self, mut index: u64) -> Option<u64> {
+    pub(super) fn seed_at(&self, mut index: u64) -> Option<u64> {
         for range in &self.ranges {
             let len = range.end - range.start;
             if index < len {
@@ -92,7 +99,7 @@ impl SweepPlan {
     }
 
     /// Runs the seeds of one simulation, or those before an interruption.
-    pub(crate) fn run(&self, sim: &SimArgs) -> Result<SweepReport, String> {
+    pub(crate) fn run(&self, sim: &SimArgs) -> Result<SweepRun, String> {
         let simulation = sim.simulation()?;
         interrupt::watch();
         let part = self.part();
@@ -102,8 +109,12 @@ impl SweepPlan {
             bar.set_prefix(format!("{}: ", protocol.name()));
         }
         let started = Instant::now();
-        let totals = match &self.resume {
-            None => self.run_batch(&simulation, part.clone(), SweepTotals::default(), &bar)?,
+        let (totals, next) = match &self.resume {
+            None => {
+                let runs = workers::run_all(&simulation, self, part.clone(), &bar);
+                let next = runs.next;
+                (self.add_all(runs.all(), SweepTotals::default(), &simulation)?, next)
+            }
             Some(path) => self.run_resumably(&simulation, path, &bar)?,
         };
         bar.finish_and_clear();
@@ -119,7 +130,9 @@ impl SweepPlan {
         // demand it.
         let shown = shown.map(|demanded| demanded && self.shard.is_none());
         let report = totals.report(&simulation, seconds, shown);
-        Ok(SweepReport { protocol: sim.protocol.map(ProtocolArg::name), ..report })
+        let protocol = sim.protocol.map(ProtocolArg::name);
+        let report = SweepReport { protocol, interrupted: next < part.end, ..report };
+        Ok(SweepRun { report, next: self.seed_at(next).filter(|_| next < part.end) })
     }
 
     /// Whether the sweep records which coverage targets its runs reach.
@@ -147,15 +160,14 @@ impl SweepPlan {
         })
     }
 
-    /// Runs the seeds at `part` and adds them to the totals of those before.
-    fn run_batch(
+    /// Adds the outcomes of seeds to the totals of those before.
+    fn add_all(
         &self,
-        simulation: &Simulation,
-        part: Range<u64>,
+        outcomes: impl Iterator<Item = SeedOutcome>,
         mut totals: SweepTotals,
-        bar: &ProgressBar,
+        simulation: &Simulation,
     ) -> Result<SweepTotals, String> {
-        for outcome in workers::run_all(simulation, self, part, bar) {
+        for outcome in outcomes {
             totals.add(&outcome, simulation, &self.cases)?;
         }
         Ok(totals)
@@ -167,7 +179,7 @@ impl SweepPlan {
         simulation: &Simulation,
         path: &Path,
         bar: &ProgressBar,
-    ) -> Result<SweepTotals, String> {
+    ) -> Result<(SweepTotals, u64), String> {
         let plan = self.identity(simulation)?;
         let whole = self.part();
         let new = || SweepCheckpoint { plan: plan.clone(), done: whole.start, ..SweepCheckpoint::default() };
@@ -183,8 +195,9 @@ impl SweepPlan {
         let mut pause = MIN_TIME_BETWEEN_CHECKPOINTS;
         while state.done < whole.end && !interrupt::requested() {
             let part = state.done..whole.end.min(state.done + SEEDS_PER_BATCH * self.jobs as u64);
-            state.totals = self.run_batch(simulation, part, state.totals, bar)?;
-            // An interrupted batch covers a prefix of its seeds, so that the count says which one is next.
+            let runs = workers::run_all(simulation, self, part, bar);
+            // The seeds that are counted come before all others, so that their number says which one is next.
+            state.totals = self.add_all(runs.before_gap(), state.totals, simulation)?;
             state.done = whole.start + state.totals.seeds();
             if state.done == whole.end || interrupt::requested() || saved.elapsed() > pause {
                 let began = Instant::now();
@@ -194,7 +207,7 @@ impl SweepPlan {
                 pause = MIN_TIME_BETWEEN_CHECKPOINTS.max(began.elapsed() * 20);
             }
         }
-        Ok(state.totals)
+        Ok((state.totals, state.done))
     }
 
     /// A text that two sweeps, or two shards, share only if their totals are equal.

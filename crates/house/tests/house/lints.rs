@@ -1,4 +1,5 @@
-//! The lints against nondeterminism work: what they forbid, planted into a small crate, fails.
+//! The lints against nondeterminism and against printing that panics work: what they forbid, planted into a small
+//! crate, fails.
 
 use crate::tree::{crates, read};
 use std::fs;
@@ -49,6 +50,16 @@ fn clippy(folder: &Path, settings: &Path, source: &str) -> (bool, String) {
     (run.status.success(), String::from_utf8_lossy(&run.stderr).into_owned())
 }
 
+/// Asserts that a source passes with the settings of `of`, or fails with the message.
+fn assert_planted(of: &str, settings: &Path, name: &str, source: &str, message: Option<&str>) {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted").join(format!("{of}-{name}"));
+    let (passes, output) = clippy(&place, settings, source);
+    match message {
+        None => assert!(passes, "{of}, {name}: {output}"),
+        Some(message) => assert!(!passes && output.contains(message), "{of}, {name}: {output}"),
+    }
+}
+
 #[test]
 fn planted_nondeterminism_is_refused() {
     let folders = deterministic();
@@ -58,12 +69,7 @@ fn planted_nondeterminism_is_refused() {
         assert!(settings.is_file(), "{} has no clippy.toml", folder.display());
         let of = folder.file_name().expect("a name").to_string_lossy().into_owned();
         for (name, source, message) in PLANTED {
-            let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted").join(format!("{of}-{name}"));
-            let (passes, output) = clippy(&place, &settings, source);
-            match message {
-                None => assert!(passes, "{of}, {name}: {output}"),
-                Some(message) => assert!(!passes && output.contains(message), "{of}, {name}: {output}"),
-            }
+            assert_planted(&of, &settings, name, source, message);
         }
     }
 }
@@ -79,5 +85,17 @@ fn no_deeper_settings_replace_these() {
             "one clippy.toml for all crates of {}",
             folder.display()
         );
+    }
+}
+
+#[test]
+fn planted_printing_is_refused() {
+    let settings = crates().join("cli").join("clippy.toml");
+    for (name, source, message) in [
+        ("written", "pub fn f() { let _ = std::io::Write::write_all(&mut std::io::stdout(), b\"\"); }", None),
+        ("printed", "pub fn f() { println!(\"text\"); }", Some("disallowed macro `std::println`")),
+        ("complained", "pub fn f() { eprintln!(\"text\"); }", Some("disallowed macro `std::eprintln`")),
+    ] {
+        assert_planted("cli", &settings, name, source, message);
     }
 }

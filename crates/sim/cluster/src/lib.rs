@@ -17,4 +17,5 @@ pub mod runtime;
 pub mod scenarios;
 pub mod stream;
 pub mod verdict;
+pub mod wording;
 pub mod workload;

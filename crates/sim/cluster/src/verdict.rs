@@ -54,22 +54,24 @@ pub struct ConvergenceBlockers {
     pub blocking: Option<Property>,
     /// Each piece of unfinished work.
     pub items: Vec<Blocker>,
+    /// Facts that explain it, in words, the most important first: a partition, a node that is down, a clock.
+    pub causes: Vec<String>,
+    /// If time or events ran out: whether the run was still making progress, and the faults that have not ended.
+    pub ran_out: Vec<String>,
     /// The names of hostile nodes, whose work does not count.
     pub excluded: Vec<String>,
 }
 
 impl fmt::Display for ConvergenceBlockers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(blocking) = self.blocking {
-            write!(f, "{blocking}")?;
-        }
-        for item in &self.items {
-            write!(f, "; {}: {}", item.who, item.what)?;
-        }
+        let mut parts = self.causes.clone();
+        parts.extend(self.blocking.map(|blocking| blocking.to_string()));
+        parts.extend(self.ran_out.iter().cloned());
+        parts.extend(self.items.iter().map(|item| format!("{}: {}", item.who, item.what)));
         if !self.excluded.is_empty() {
-            write!(f, "; hostile and left out: {}", self.excluded.join(", "))?;
+            parts.push(format!("hostile and left out: {}", self.excluded.join(", ")));
         }
-        Ok(())
+        f.write_str(&parts.join("; "))
     }
 }
 
@@ -272,6 +274,9 @@ impl fmt::Display for Check {
                 write!(f, "{node} reported a sync with {peer} as converged on a root it does not have itself")
             }
             Self::StickyLoop { node, peer, ending, times } => {
+                if ending.is_missing_merge() {
+                    write!(f, "{node} or {peer} lacks the merge function of a type that the other writes; ")?;
+                }
                 write!(
                     f,
                     "no progress: {times} sessions of {node} with {peer} in a row ended alike ({ending}) and no root moved"

@@ -209,6 +209,19 @@ pub trait Actor: Clone {
     /// The work that is not completed. Called after every step, so it must cost O(1).
     fn unfinished(&self) -> Unfinished;
 
+    /// What an operation asks for in words, to follow "the application": `sets the title to "a"`. `None` if that is
+    /// not known.
+    fn op_in_words(op: &Self::Op) -> Option<String> {
+        let _ = op;
+        None
+    }
+
+    /// What a timer is for in words, to follow "the timer": `of the heartbeat`. `None` if that is not known.
+    fn timer_in_words(timer: u64) -> Option<String> {
+        let _ = timer;
+        None
+    }
+
     /// Which of several independent parts of the actor processed the last input, if it has several. The
     /// check for stale frames tracks the incarnation of each sender once per part.
     fn lane(&self) -> u8 {

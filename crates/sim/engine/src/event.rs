@@ -27,6 +27,20 @@ pub enum CrashPoint {
     MidCommit,
 }
 
+impl CrashPoint {
+    /// The point in words, to follow "crashes".
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Now => "between two steps",
+            Self::BeforeCommit => "in its next step, before its writes are durable",
+            Self::AfterCommit => "in its next step, after its writes are durable and before it sends",
+            Self::AfterFirstSend => "in its next step, after its first frame is sent",
+            Self::AfterAllSends => "in its next step, after all its frames are sent",
+            Self::MidCommit => "in its next step, in the middle of its commit",
+        }
+    }
+}
+
 /// A frame that arrives.
 #[derive(Clone, Debug)]
 pub struct Delivery {

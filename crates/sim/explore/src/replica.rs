@@ -10,6 +10,7 @@ use crate::writes::WriteKind;
 use sync_sim_cluster::node::{ContextNotice, SimNode};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::Check;
+use sync_sim_cluster::wording::outcome_words;
 use sync_sim_engine::actor::Actor;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{FrameKind, Notice};
@@ -118,10 +119,10 @@ impl Explorable for SimNode {
 
     fn describe_notice(ContextNotice { notice, .. }: &ContextNotice) -> Option<String> {
         Some(match notice {
-            Notice::SessionEnded { outcome, .. } => format!("its session ends: {outcome:?}"),
+            Notice::SessionEnded { outcome, .. } => format!("its session ends: {}", outcome_words(outcome)),
             Notice::WriteRefused { error } => format!("the write is refused: {error}"),
             Notice::DeltaDiscarded { refusal } => {
-                format!("a buffered delta is discarded: {refusal:?}")
+                format!("a buffered delta is discarded: {refusal}")
             }
             Notice::TombstonesCollected { records, .. } => format!("{records} tombstones are collected"),
             _ => return None,

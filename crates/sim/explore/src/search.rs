@@ -86,7 +86,7 @@ const START: u32 = u32::MAX;
 /// The number of moves that a report shows of a continuation that never converges.
 const SHOWN_MOVES: usize = 40;
 /// The number of states that are followed between two calls that report progress.
-const PROGRESS_INTERVAL: usize = 1_024;
+const PROGRESS_INTERVAL: usize = 64;
 
 impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
     /// Prepares the exploration of some nodes, from before their start. All nodes are linked to each other.

@@ -89,11 +89,13 @@ function drawStrips(pen) {
     for (let i = Math.max(0, lowerBound(t, view.from + 1) - 1); i < t.length && t[i] <= view.to; i++) {
       const x = Math.max(LABELS, timeX(t[i]));
       const end = Math.min(lanes.clientWidth - 6, timeX(i + 1 < t.length ? t[i + 1] : span));
-      pen.fillStyle = digestColour(d[i]);
+      pen.fillStyle = digestFill(pen, d[i]);
       pen.fillRect(x, y - thick / 2, Math.max(1, end - x), thick);
-      if (end - x > 64 && laneHeight() > 26) {
+      const label = digestLabel(d[i]);
+      if (end - x > 9 * label.length + 6 && laneHeight() > 26) {
         pen.fillStyle = css('--faint'); pen.font = '10px ui-monospace, monospace'; pen.textAlign = 'left';
-        pen.fillText(film.digestNames[d[i]].slice(0, 8), x + 3, y + thick / 2 + 10);
+        const text = end - x > 84 ? `${label} ${film.digestNames[d[i]].slice(0, 8)}` : label;
+        pen.fillText(text, x + 3, y + thick / 2 + 10);
       }
     }
   });
@@ -187,7 +189,7 @@ function drawLabels(pen, height) {
     [name, ...(what ? ['(' + what] : [])].forEach((line, row) => {
       pen.fillText(line.length > 13 ? line.slice(0, 12) + '…' : line, 18, y + 4 + 15 * row);
     });
-    pen.fillStyle = digestColour(digestAt(at, view.to));
+    pen.fillStyle = digestFill(pen, digestAt(at, view.to));
     pen.fillRect(4, y - 5, 10, 10);
   });
 }

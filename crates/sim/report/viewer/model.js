@@ -78,22 +78,58 @@ function digestAt(node, when) {
   return at < 0 ? -1 : d[at];
 }
 
-const agreed = (() => {
-  const last = film.digests.map(history => history.d[history.d.length - 1]);
-  return last.every(digest => digest === last[0]) ? last[0] : -1;
-})();
+// How states look: a colour, the number of a pattern and a short label. States that exist at the same moment never
+// look alike. Look 0 is that of the state on which all nodes agreed in the end.
+const {looks, of: lookOf} = film.stateLooks;
+const agreed = lookOf.indexOf(0);
 
 // The palette of Okabe and Ito, which is safe for colour-blind readers.
 const PALETTE = ['#0072b2', '#e69f00', '#cc79a7', '#56b4e9', '#8c6bb1', '#a6761d', '#7a8b2a', '#d55e00'];
 const GREY = '#8a9099';
 
-/** The colour of a digest. The digest on which all nodes converged has a colour of its own. */
-function digestColour(digest) {
-  if (digest < 0) return 'transparent';
-  if (digest === agreed) return '#009e73';
-  const others = ['#e69f00', '#cc79a7', '#56b4e9', '#d55e00', '#f0e442', '#8c6bb1', '#b5a27f', '#7f8fa6'];
-  return others[digest % others.length];
+// The hatchings: lines from one point of the unit square to another. Beyond these, they repeat more widely spaced.
+const HATCHINGS = [
+  [[0, 1, 1, 0]], [[0, 0, 1, 1]], [[.5, 0, .5, 1]], [[0, .5, 1, .5]], [[0, 1, 1, 0], [0, 0, 1, 1]],
+  [[.5, 0, .5, 1], [0, .5, 1, .5]], [[.25, 0, .25, 1], [.5, 0, .5, 1]], [[.4, .5, .6, .5]],
+];
+
+/** Whether black lines can be seen on a colour: its brightness by the weights of ITU-R BT.601. */
+function isBright(colour) {
+  const [r, g, b] = [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
+  return .299 * r + .587 * g + .114 * b > 120;
 }
+
+/** The tile that a hatched look repeats. */
+function tileOf({color, pattern}) {
+  const tile = document.createElement('canvas');
+  const size = tile.width = tile.height = 6 + 4 * Math.floor((pattern - 1) / HATCHINGS.length);
+  const pen = tile.getContext('2d');
+  pen.fillStyle = color;
+  pen.fillRect(0, 0, size, size);
+  pen.strokeStyle = isBright(color) ? '#000' : '#fff';
+  pen.lineWidth = 1.5;
+  for (const [x, y, toX, toY] of HATCHINGS[(pattern - 1) % HATCHINGS.length]) {
+    // Slanted lines go on in the neighbouring tiles, so that no gap shows at the corners.
+    for (const shift of x === toX || y === toY ? [0] : [-1, 0, 1]) {
+      pen.beginPath(); pen.moveTo((x + shift) * size, y * size); pen.lineTo((toX + shift) * size, toY * size); pen.stroke();
+    }
+  }
+  return tile;
+}
+const tiles = looks.map(look => look.pattern ? tileOf(look) : null);
+
+/** What a canvas is filled with to show a state. */
+function digestFill(pen, digest) {
+  if (digest < 0) return 'transparent';
+  const tile = tiles[lookOf[digest]];
+  return tile ? pen.createPattern(tile, 'repeat') : looks[lookOf[digest]].color;
+}
+
+/** The CSS background that shows a look. */
+const lookBackground = look => tiles[look] ? `url(${tiles[look].toDataURL()})` : looks[look].color;
+
+/** The short label of a state, which no other state has at the same moment. */
+const digestLabel = digest => digest < 0 ? '' : looks[lookOf[digest]].label;
 
 const kindColour = kind => PALETTE[kind % PALETTE.length];
 

@@ -22,7 +22,8 @@ const swatch = colour => make('span', {class: 'swatch', style: `background:${col
 
 function digestCell(node, when) {
   const digest = digestAt(node, when);
-  return make('span', {}, swatch(digestColour(digest)), make('span', {class: 'mono'}, digest < 0 ? 'none' : film.digestNames[digest]));
+  if (digest < 0) return make('span', {class: 'mono'}, 'none');
+  return make('span', {}, swatch(lookBackground(lookOf[digest])), make('span', {class: 'mono'}, `${digestLabel(digest)} ${film.digestNames[digest]}`));
 }
 
 const link = (text, act) => make('button', {type: 'button', onclick: act}, text);
@@ -149,7 +150,8 @@ function showLegend() {
     make('h3', {}, 'Lanes'),
     make('table', {},
       row(swatch('#009e73'), agreed >= 0 ? 'the state that all agreed on in the end' : '(no state that all agreed on)'),
-      row(swatch('#e69f00'), 'any other state: the same colour means, as a rule, the same state'),
+      row(make('span', {}, ...looks.slice(1, 9).map((_, at) => swatch(lookBackground(at + 1)))),
+        'other states: states that exist at the same moment never look alike; a look is used again once its state is gone'),
       ...Object.entries(SPAN_STYLE).map(([what, colour]) => row(swatch(colour), what))),
     make('h3', {}, 'Messages'),
     make('table', {},

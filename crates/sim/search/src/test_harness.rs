@@ -221,7 +221,7 @@ impl Trial {
         // seed itself reproduces the failure, and shrinking starts from that.
         let same = |pinned: &Case| run(pinned).is_ok_and(|again| again.class == ended.class);
         let pinned = case.pinned_external(&rt).into_iter().find(same).unwrap_or_else(|| case.clone());
-        let small = shrink_with(&run, pinned, ended.class.clone(), RUNS, &mut |_| true);
+        let small = shrink_with(&|case, _| run(case), pinned, ended.class.clone(), RUNS, &mut |_| true);
         let small = small.map_err(|error| error.to_string())?.case;
         let small = Case { found: Some(ended.class.clone()), ..small };
         let text = small.to_text().map_err(|error| error.to_string())?;

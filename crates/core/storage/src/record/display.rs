@@ -55,7 +55,13 @@ impl fmt::Display for Record {
             Value::PnCounter(counter) => write!(f, "count {}", counter.total())?,
             Value::Element(element) => {
                 let state = if element.is_present() { "present" } else { "absent" };
-                write!(f, "set element, {state}, {:?}", element.entries().collect::<Vec<_>>())?;
+                write!(f, "set element, {state}")?;
+                for (replica, presence) in element.entries() {
+                    write!(f, ", by {replica} added {}", presence.added)?;
+                    if presence.removed > 0 {
+                        write!(f, " and removed up to {}", presence.removed)?;
+                    }
+                }
             }
             Value::Rga(text) => write!(f, "text {}", BytesPreview(text.to_string().as_bytes()))?,
             Value::Custom(custom) => write!(f, "{} {}", custom.name, BytesPreview(&custom.bytes))?,

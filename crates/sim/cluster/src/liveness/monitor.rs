@@ -103,6 +103,13 @@ impl SessionEnding {
     }
 }
 
+impl SessionEnding {
+    /// Whether a merge function that one side lacks is the reason.
+    pub(crate) fn is_missing_merge(self) -> bool {
+        self == Self::Pending(RetryReason::NoMerge)
+    }
+}
+
 impl fmt::Display for SessionEnding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -10,7 +10,7 @@ mod timer_id;
 
 pub use crate::disk_view::CheckedDiskView;
 pub use context_header::HeaderError;
-pub use diff::{RecordDifference, differences};
+pub use diff::{FieldDifference, RecordDifference, differences, state_differences};
 pub use disk::SimDisk;
 pub use sim_node::{SimNode, context_id};
 pub use sim_replica::{ContextNotice, SimReplica, replica_id};

@@ -4,7 +4,8 @@ use crate::disk_view::CheckedDiskView;
 use crate::hostile::{Adversary, AttackPlan, HostileRoles};
 use crate::node::context_header::{self, HeaderError};
 use crate::node::sim_replica::{ContextNotice, SimReplica};
-use crate::node::timer_id;
+use crate::node::timer_id::{self, TimerId};
+use crate::wording::write_words;
 use crate::workload::Write;
 use std::sync::Arc;
 use sync_sim_engine::actor::{Actor, Context, Effects, Input, TimerChange, Unfinished};
@@ -383,6 +384,16 @@ impl Actor for SimNode {
 
     fn lane(&self) -> u8 {
         self.latest
+    }
+
+    fn op_in_words(op: &Write) -> Option<String> {
+        Some(write_words(op))
+    }
+
+    fn timer_in_words(timer: u64) -> Option<String> {
+        let (context, within) = timer_id::split(timer);
+        let what = TimerId::from_number(within).words();
+        Some(if context == 0 { what } else { format!("{what}, in context {context},") })
     }
 }
 

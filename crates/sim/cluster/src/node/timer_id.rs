@@ -1,5 +1,6 @@
 //! The timers of a node as numbers of the engine.
 
+use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Timer;
 use syncline_types::PeerId;
 
@@ -50,6 +51,17 @@ impl TimerId {
                 assert!(number & SESSION != 0, "every other timer is that of a session");
                 Self::Session(PeerId(number as u32))
             }
+        }
+    }
+
+    /// What the timer is for, to follow "the timer".
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Heartbeat => "of the heartbeat".to_owned(),
+            Self::PendingSync => "of the next pending sync".to_owned(),
+            Self::Fetch => "of a request for missing deltas".to_owned(),
+            Self::DelayedFrame => "of a delayed frame".to_owned(),
+            Self::Session(peer) => format!("of the session with {}", NodeId::from(peer)),
         }
     }
 

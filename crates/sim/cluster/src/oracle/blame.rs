@@ -4,6 +4,7 @@ use crate::oracle::Oracle;
 use crate::oracle::fact::Fact;
 use crate::oracle::specification::{Mismatch, Specification};
 use crate::verdict::Check;
+use crate::wording::collection_words;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -55,7 +56,7 @@ pub struct AckedWrite {
 
 impl fmt::Display for AckedWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}, acknowledged by {} at {}", self.operation, self.node, self.at)
+        write!(f, "{}, acknowledged by {} at {}", self.operation, self.node, self.at)
     }
 }
 
@@ -132,14 +133,15 @@ fn words(operation: &Operation, place: &str) -> String {
         Operation::SetOpaque { bytes, .. } => format!("set {place} to opaque {}", BytesPreview(bytes)),
         Operation::Increment { by, .. } => format!("add {by} to {place}"),
         Operation::Change { by, .. } => format!("change {place} by {by}"),
-        Operation::Create { collection, .. } => format!("make {place} a {collection:?}"),
+        Operation::Create { collection, .. } => format!("make {place} {}", collection_words(*collection)),
         Operation::AddElement { .. } => format!("add {place}"),
         Operation::RemoveElement { .. } => format!("remove {place}"),
         Operation::InsertItem { item: Item::Bytes(bytes), at, .. } => {
             format!("insert {} before number {at} of its list, as {place}", BytesPreview(bytes))
         }
         Operation::InsertItem { item: Item::Collection(collection), at, .. } => {
-            format!("insert a {collection:?} before number {at} of its list, as {place}")
+            let collection = collection_words(*collection);
+            format!("insert {collection} before number {at} of its list, as {place}")
         }
         Operation::DeleteItem { at, .. } => format!("delete number {at} of its list, {place}"),
         Operation::InsertText { at, text, .. } => format!("insert {text:?} at {at} of {place}"),

@@ -2,10 +2,10 @@
 
 use crate::node::replica_id;
 use crate::oracle::specification::{Specification, SpecifiedEntity};
-use crate::workload::COLLECTIONS;
+use crate::wording::{guessed_name, label_words};
 use sync_sim_engine::node_id::NodeId;
 use syncline_crdt::{CrdtType, position};
-use syncline_storage::{BytesPreview, Label};
+use syncline_storage::Label;
 use syncline_types::EntityId;
 
 impl Specification<'_> {
@@ -29,16 +29,16 @@ impl Specification<'_> {
             return guess(above, id).unwrap_or_else(|| format!("entity {id}"));
         };
         if above == EntityId::ROOT {
-            return word(label);
+            return label_words(label);
         }
         match entity.kind {
-            CrdtType::SetElement => format!("element {}", word(label)),
+            CrdtType::SetElement => format!("element {}", label_words(label)),
             CrdtType::UserValue => {
                 let owner = (0..).zip(nodes).find(|(at, _)| replica_id(NodeId(*at)).as_bytes() == label);
-                owner.map_or_else(|| format!("of {}", word(label)), |(_, name)| format!("of {name}"))
+                owner.map_or_else(|| format!("of {}", label_words(label)), |(_, name)| format!("of {name}"))
             }
             _ if position::is_position(label) => format!("item {}", self.rank(entity)),
-            _ => format!("key {}", word(label)),
+            _ => format!("key {}", label_words(label)),
         }
     }
 
@@ -55,24 +55,6 @@ impl Specification<'_> {
 /// The name of an entity that only has descendants and no write of its own. Its id is the hash of its name,
 /// so the name whose hash equals the id is the right one.
 fn guess(above: EntityId, id: EntityId) -> Option<String> {
-    const KEYS: u64 = 1_000;
-    if above == EntityId::ROOT {
-        let name = COLLECTIONS.iter().find(|name| EntityId::child_of(above, name.as_bytes()) == id)?;
-        return Some((*name).to_owned());
-    }
-    let key = (0..KEYS).find(|key| EntityId::child_of(above, &key.to_le_bytes()) == id)?;
-    Some(format!("key {key}"))
-}
-
-/// A label in words: as text, as a number, or as bytes.
-fn word(label: &[u8]) -> String {
-    if let Ok(bytes) = <[u8; 8]>::try_from(label)
-        && u64::from_le_bytes(bytes) < 1 << 32
-    {
-        return u64::from_le_bytes(bytes).to_string();
-    }
-    match std::str::from_utf8(label) {
-        Ok(text) if !text.is_empty() && !text.chars().any(char::is_control) => text.to_owned(),
-        _ => BytesPreview(label).to_string(),
-    }
+    let name = guessed_name(above, id)?;
+    Some(if above == EntityId::ROOT { name } else { format!("key {name}") })
 }

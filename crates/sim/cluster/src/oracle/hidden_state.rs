@@ -48,6 +48,11 @@ impl Oracle {
             let written = found.iter().find(|difference| difference.left.is_some());
             return Ok(written.map(ToString::to_string));
         }
-        Ok(Some(found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string)))
+        Ok(Some(
+            found.first().map_or_else(
+                || "all records are equal, and the index differs".to_owned(),
+                ToString::to_string,
+            ),
+        ))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::node::ContextNotice;
 use crate::runtime::sim_runtime::SimRuntime;
+use crate::wording::{operations_words, outcome_words};
 use std::fmt::Write as _;
 use sync_sim_engine::faults::Rate;
 use sync_sim_engine::history::{History, Note, SessionEnd};
@@ -73,13 +74,12 @@ fn history_note(notice: &Notice) -> Note {
     match notice {
         Notice::SessionStarted { peer } => Note::SessionStarted { peer: (*peer).into() },
         Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
-            let (ended, why) = match outcome {
-                Outcome::Converged { root } => (SessionEnd::Converged, format!("converged on {root}")),
-                Outcome::SyncPending(reason) => {
-                    (SessionEnd::Pending, format!("another sync is pending: {}", reason.as_str()))
-                }
-                Outcome::Failed(reason) => (SessionEnd::Failed, reason.to_string()),
+            let ended = match outcome {
+                Outcome::Converged { .. } => SessionEnd::Converged,
+                Outcome::SyncPending(_) => SessionEnd::Pending,
+                Outcome::Failed(_) => SessionEnd::Failed,
             };
+            let why = outcome_words(outcome);
             Note::SessionEnded {
                 peer: (*peer).into(),
                 started_at_us: started_at.as_micros(),
@@ -96,9 +96,10 @@ fn history_note(notice: &Notice) -> Note {
         Notice::PendingDeltasDropped { deltas } => {
             Note::DeltaRefused { why: format!("no peer has the parents of {deltas} deltas that waited") }
         }
-        Notice::WriteAccepted { actions, .. } => {
-            Note::WriteAccepted { entities: actions.iter().map(|action| entity_hex(action.id())).collect() }
-        }
+        Notice::WriteAccepted { operations, actions } => Note::WriteAccepted {
+            entities: actions.iter().map(|action| entity_hex(action.id())).collect(),
+            what: operations_words(operations),
+        },
         Notice::WriteRefused { error } => Note::WriteRefused { why: error.to_string() },
         Notice::TombstonesCollected { records, .. } => Note::Forgot { records: *records },
     }

@@ -2,8 +2,9 @@
 //!
 //! [`SimRuntime`] is one value. Each module implements one aspect of it: faults that tests script
 //! (`churn`, `hosts`, `links`, `rules`, `hostile`), what is observed at every event (`checks`,
-//! `liveness`, `history`, `counts`), and what can be asked (`queries`).
+//! `liveness`, `history`, `counts`), and what can be asked (`queries`, `causes`, `ran_out`).
 
+mod causes;
 mod checks;
 mod churn;
 mod config;
@@ -16,6 +17,7 @@ mod links;
 mod liveness;
 mod phases;
 mod queries;
+mod ran_out;
 mod rules;
 mod run;
 mod script;

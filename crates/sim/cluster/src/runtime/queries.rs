@@ -2,7 +2,7 @@
 
 use crate::convergence::{Convergence, ConvergenceDiff, ConvergencePending};
 use crate::metrics::{NodeMetrics, SimMetrics, WorkMetrics};
-use crate::node::{SimNode, SimReplica, differences};
+use crate::node::{SimNode, SimReplica, state_differences};
 use crate::runtime::sim_runtime::SimRuntime;
 use crate::verdict::{Blocker, ConvergenceBlockers, Property};
 use sync_sim_engine::network::DropCause;
@@ -26,7 +26,8 @@ impl Property {
 }
 
 impl SimRuntime {
-    /// The work that keeps the run from being converged, and who has to do it. O(nodes).
+    /// The work that keeps the run from being converged, who has to do it, and what explains it. O(nodes²), up to a
+    /// limit of nodes.
     pub fn blockers(&self) -> ConvergenceBlockers {
         let tally = self.world.pending_work();
         let mut items = Vec::new();
@@ -45,7 +46,14 @@ impl SimRuntime {
             }
         }
         let excluded = self.hostility.roles.hostile().map(|node| self.name(node)).collect();
-        ConvergenceBlockers { blocking: Property::blocking(tally), items, excluded }
+        let causes = self.causes();
+        ConvergenceBlockers {
+            blocking: Property::blocking(tally),
+            items,
+            causes,
+            ran_out: Vec::new(),
+            excluded,
+        }
     }
 
     /// The unfinished work of one node.
@@ -174,7 +182,8 @@ impl SimRuntime {
             {
                 let first = self.name(first);
                 let other = self.name_in(context, other);
-                for difference in differences(reference.disk(), replica.disk(), 5).unwrap_or_default() {
+                let states = (reference.disk(), replica.disk());
+                for difference in state_differences(states, (&first, &other), 5).unwrap_or_default() {
                     words += &format!("\n  {first} | {other}: {difference}");
                 }
             }

@@ -34,8 +34,8 @@ impl SimRuntime {
                 self.final_checks().map_or(StopCondition::Converged, StopCondition::Violated)
             }
             StopReason::Diverged => StopCondition::Diverged(self.blockers()),
-            StopReason::MaxEvents => StopCondition::MaxEvents(self.blockers()),
-            StopReason::MaxTime => StopCondition::MaxTime(self.blockers()),
+            StopReason::MaxEvents => StopCondition::MaxEvents(self.blockers_at_limit(self.now())),
+            StopReason::MaxTime => StopCondition::MaxTime(self.blockers_at_limit(self.config.max_time)),
             StopReason::Deadlock => StopCondition::Deadlock(self.blockers()),
         };
         let stop = match (&stop, self.check_accounting()) {

@@ -3,6 +3,7 @@
 use crate::node::replica_id;
 use crate::runtime::history::entity_hex;
 use crate::runtime::sim_runtime::SimRuntime;
+use crate::wording::operations_words;
 use crate::workload::{Mishap, PlannedWrite, Workload, Write};
 use sync_sim_engine::event::SimEvent;
 use sync_sim_engine::history::{EntryKind, Note};
@@ -59,8 +60,9 @@ impl SimRuntime {
                 self.counts.protocol.writes_accepted += 1;
                 if self.world.is_recording() {
                     let entities = actions.iter().map(|action| entity_hex(action.id())).collect();
-                    let note = Note::WriteAccepted { entities }.of_context(write.context);
-                    self.world.record_early(node, EntryKind::Write, note);
+                    let what = operations_words(&operations);
+                    let note = Note::WriteAccepted { entities, what }.of_context(write.context);
+                    self.world.record_early(node, EntryKind::Write { what: None }, note);
                 }
                 let op = Write::from(operations.clone()).in_context(write.context);
                 self.world.log_event_at(self.now().into(), || LoggedEvent::Early { node, op });

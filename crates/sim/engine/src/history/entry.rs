@@ -68,9 +68,16 @@ pub enum EntryKind {
     Timer {
         /// The id that the actor gave to the timer.
         timer: u64,
+        /// What the timer is for in words, if the actor tells.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        what: Option<String>,
     },
     /// The workload asked a node for an operation.
-    Write,
+    Write {
+        /// What it asked for in words, if the actor tells.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        what: Option<String>,
+    },
     /// A node crashed, or will crash in its next step.
     Crash {
         /// The scripted point of the crash; `None` for a random one.
@@ -205,6 +212,8 @@ pub enum Note {
     WriteAccepted {
         /// The ids of the entities that it changed, in hex.
         entities: Vec<String>,
+        /// What was written in words, to follow the name of the node.
+        what: String,
     },
     /// A write was rejected.
     WriteRefused {
@@ -258,7 +267,7 @@ impl HistoryEntry {
             EntryKind::Peers
                 | EntryKind::Arrival { .. }
                 | EntryKind::Timer { .. }
-                | EntryKind::Write
+                | EntryKind::Write { .. }
                 | EntryKind::ReachChanged
         )
     }
@@ -269,13 +278,16 @@ impl HistoryEntry {
         let what = match &self.what {
             EntryKind::Peers => "starts, or hears who takes part".to_owned(),
             EntryKind::Arrival { frame, copy } => self.arrival_words(history, *frame, *copy),
-            EntryKind::Timer { timer } => format!("timer {timer:x} runs out"),
-            EntryKind::Write => "the application writes".to_owned(),
-            EntryKind::Crash { point: Some(point) } => format!("crashes ({point:?})"),
+            EntryKind::Timer { what: Some(what), .. } => format!("the timer {what} runs out"),
+            EntryKind::Timer { timer, what: None } => format!("timer {timer:x} runs out"),
+            // What an accepted write wrote is in its note; it may differ in positions from what was asked for.
+            EntryKind::Write { what: Some(what) } if !self.is_accepted() => format!("the application {what}"),
+            EntryKind::Write { .. } => "the application writes".to_owned(),
+            EntryKind::Crash { point: Some(point) } => format!("crashes {}", point.words()),
             EntryKind::Crash { point: None } => "crashes".to_owned(),
             EntryKind::Restart => "restarts".to_owned(),
             EntryKind::PartitionStart { partition, cut: Some(cut) } => {
-                format!("partition {partition}: {cut:?}")
+                format!("partition {partition} begins: {}", history.cut_words(cut))
             }
             EntryKind::PartitionStart { partition, cut: None } => format!("partition {partition} begins"),
             EntryKind::PartitionEnd { partition } => format!("partition {partition} ends"),
@@ -292,6 +304,12 @@ impl HistoryEntry {
         let notes: Vec<String> = self.notes.iter().map(|note| note.words(history)).collect();
         let notes = if notes.is_empty() { String::new() } else { format!("; {}", notes.join(", ")) };
         format!("{}.{:03} ms {node}: {what}{notes}", self.at_us / 1_000, self.at_us % 1_000)
+    }
+
+    /// Whether the entry has the note that a write was accepted.
+    fn is_accepted(&self) -> bool {
+        let mut notes = self.notes.iter().map(|note| note.in_context().1);
+        notes.any(|note| matches!(note, Note::WriteAccepted { .. }))
     }
 
     fn arrival_words(&self, history: &History, number: u64, copy: u8) -> String {
@@ -328,12 +346,9 @@ impl Note {
                 let protocol = protocol.as_deref().unwrap_or("no protocol");
                 format!("ends its session with {} ({protocol}): {why}", history.name(*peer))
             }
-            Self::DeltaApplied { actions } => format!("applies a delta of {actions}"),
+            Self::DeltaApplied { actions } => format!("applies a delta of {actions} actions"),
             Self::DeltaRefused { why } => format!("refuses a delta: {why}"),
-            Self::WriteAccepted { entities } => {
-                let short = entities.iter().map(|entity| entity.get(..16).unwrap_or(entity));
-                format!("accepted: {}", short.collect::<Vec<_>>().join(" "))
-            }
+            Self::WriteAccepted { what, .. } => format!("accepted: {what}"),
             Self::WriteRefused { why } => format!("refused: {why}"),
             Self::Forgot { records } => format!("forgets {records} records"),
             Self::WentDown => "goes down".to_owned(),

@@ -18,6 +18,7 @@ mod recorder;
 pub use entry::{EntryKind, Fate, FrameCopy, FrameRecord, HistoryEntry, Note, SessionEnd};
 pub(crate) use recorder::Recorder;
 
+use crate::network::PartitionSpec;
 use crate::node_id::NodeId;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -108,6 +109,11 @@ impl History {
             clocks.push(clock);
         }
         clocks
+    }
+
+    /// Who is separated by a partition, in words.
+    pub fn cut_words(&self, cut: &PartitionSpec) -> String {
+        cut.words(&|node| self.name(node).to_owned())
     }
 
     /// A description of an entry, in one line.

@@ -432,6 +432,12 @@ impl LinkTable {
         self.pairs.get_mut(&pair_of(a, b))?.connection.as_mut()
     }
 
+    /// Whether the script has taken down the link from `from` to `to`.
+    pub(super) fn is_taken_down(&self, from: NodeId, to: NodeId) -> bool {
+        let scripted = self.directions.get(&(from, to)).and_then(|direction| direction.scripted);
+        scripted.is_some_and(|scripted| !scripted.is_up)
+    }
+
     /// Whether the link is down: scripted, or because it flaps.
     pub(super) fn is_down(&self, from: NodeId, to: NodeId, now: SimTime) -> bool {
         if let Some(scripted) = self.directions.get(&(from, to)).and_then(|direction| direction.scripted) {

@@ -15,7 +15,7 @@ pub use fate::{DropCause, Fates};
 pub use frame_faults::{FrameFault, FrameFaultScript, FrameName};
 pub use link::LinkProperties;
 pub use link_metrics::LinkMetrics;
-pub use partition::{PartitionId, PartitionManager, PartitionSpec};
+pub use partition::{ActivePartition, PartitionId, PartitionManager, PartitionSpec};
 pub use router::{Arrival, Arrivals, FlightTimes, NetworkFaults, NetworkRouter};
 pub use rules::{Envelope, MessageKind, Rule, RuleId, RuleUse, Rules, Verdict};
 pub use stream_order::{DeliveryDecision, StreamPosition};

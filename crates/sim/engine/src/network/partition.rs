@@ -37,22 +37,55 @@ impl PartitionSpec {
     }
 }
 
+impl PartitionSpec {
+    /// Who is separated, in words. `name` gives the names of nodes.
+    pub fn words(&self, name: &dyn Fn(NodeId) -> String) -> String {
+        let names = |nodes: &[NodeId]| nodes.iter().map(|node| name(*node)).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Bidirectional(a, b) => format!("{} | {}", name(*a), name(*b)),
+            Self::OneWay { from, to } => format!("{} does not reach {}", name(*from), name(*to)),
+            Self::OneWayGroups { from, to } => format!("{} do not reach {}", names(from), names(to)),
+            Self::Groups(groups) => groups.iter().map(|group| names(group)).collect::<Vec<_>>().join(" | "),
+        }
+    }
+}
+
 /// Identifies a partition, so that it can be ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PartitionId(pub u64);
 
+/// A partition that was started and has not been healed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ActivePartition {
+    id: PartitionId,
+    /// Who is separated.
+    pub spec: PartitionSpec,
+    /// When it started.
+    pub since: SimTime,
+    /// When it ends, if it is not healed before.
+    pub end: Option<SimTime>,
+}
+
+impl ActivePartition {
+    /// Whether it has not ended at `now`. The end is exclusive: at that instant frames pass, even before the event of the
+    /// end is taken.
+    fn is_up(&self, now: SimTime) -> bool {
+        self.end.is_none_or(|end| now < end)
+    }
+}
+
 /// The partitions of a run. A query costs O(partitions that are up).
 #[derive(Clone, Debug, Default)]
 pub struct PartitionManager {
-    up: Vec<(PartitionId, PartitionSpec, Option<SimTime>)>,
+    up: Vec<ActivePartition>,
     started: u64,
     one_way: u64,
     groups: u64,
 }
 
 impl PartitionManager {
-    /// Starts a partition that lasts until `end`, or until it is healed.
-    pub fn add(&mut self, spec: PartitionSpec, end: Option<SimTime>) -> PartitionId {
+    /// Starts a partition at `since` that lasts until `end`, or until it is healed.
+    pub fn add(&mut self, spec: PartitionSpec, since: SimTime, end: Option<SimTime>) -> PartitionId {
         self.started += 1;
         match &spec {
             PartitionSpec::OneWay { .. } | PartitionSpec::OneWayGroups { .. } => self.one_way += 1,
@@ -60,22 +93,22 @@ impl PartitionManager {
             PartitionSpec::Bidirectional(..) => {}
         }
         let id = PartitionId(self.started);
-        self.up.push((id, spec, end));
+        self.up.push(ActivePartition { id, spec, since, end });
         id
     }
 
     /// Ends one partition. Returns whether it was still up.
     pub fn heal(&mut self, id: PartitionId) -> bool {
         let before = self.up.len();
-        self.up.retain(|(own, ..)| *own != id);
+        self.up.retain(|own| own.id != id);
         self.up.len() < before
     }
 
     /// Ends every partition between exactly these two nodes, in either direction.
     pub fn heal_between(&mut self, a: NodeId, b: NodeId) {
-        self.up.retain(|(_, spec, _)| match spec {
+        self.up.retain(|own| match &own.spec {
             PartitionSpec::Bidirectional(..) | PartitionSpec::OneWay { .. } => {
-                !(spec.blocks(a, b) || spec.blocks(b, a))
+                !(own.spec.blocks(a, b) || own.spec.blocks(b, a))
             }
             // A partition of groups may separate other nodes too: ending it could heal more than these two.
             PartitionSpec::OneWayGroups { .. } | PartitionSpec::Groups(_) => true,
@@ -89,16 +122,23 @@ impl PartitionManager {
 
     /// Whether frames from `from` to `to` are blocked at `now`.
     pub fn is_partitioned(&self, from: NodeId, to: NodeId, now: SimTime) -> bool {
-        // The end is exclusive: at that instant frames pass, even before the event of the end is taken.
-        let blocks = |(_, spec, end): &(_, PartitionSpec, Option<SimTime>)| {
-            end.is_none_or(|end| now < end) && spec.blocks(from, to)
-        };
-        self.up.iter().any(blocks)
+        self.up.iter().any(|own| own.is_up(now) && own.spec.blocks(from, to))
+    }
+
+    /// Since when frames from `from` to `to` are blocked, if they are at `now`.
+    pub fn blocked_since(&self, from: NodeId, to: NodeId, now: SimTime) -> Option<SimTime> {
+        let blocking = self.active(now).filter(|own| own.spec.blocks(from, to));
+        blocking.map(|own| own.since).min()
+    }
+
+    /// The partitions that are up at `now`, in the order in which they started.
+    pub fn active(&self, now: SimTime) -> impl Iterator<Item = &ActivePartition> {
+        self.up.iter().filter(move |own| own.is_up(now))
     }
 
     /// The specification of a partition that is up.
     pub fn spec(&self, id: PartitionId) -> Option<&PartitionSpec> {
-        self.up.iter().find(|(own, ..)| *own == id).map(|(_, spec, _)| spec)
+        self.up.iter().find(|own| own.id == id).map(|own| &own.spec)
     }
 
     /// How many partitions were started so far.
@@ -118,7 +158,7 @@ impl PartitionManager {
 
     /// Whether any partition is up at `now`.
     pub fn any_up(&self, now: SimTime) -> bool {
-        self.up.iter().any(|(.., end)| end.is_none_or(|end| now < end))
+        self.active(now).next().is_some()
     }
 }
 
@@ -145,13 +185,14 @@ mod tests {
     #[test]
     fn partitions_end_in_time_or_healed() {
         let mut partitions = PartitionManager::default();
-        partitions.add(PartitionSpec::Bidirectional(A, B), Some(5.into()));
-        let lasting = partitions.add(PartitionSpec::OneWay { from: A, to: C }, None);
+        partitions.add(PartitionSpec::Bidirectional(A, B), 2.into(), Some(5.into()));
+        assert_eq!(partitions.blocked_since(B, A, 4.into()), Some(2.into()));
+        let lasting = partitions.add(PartitionSpec::OneWay { from: A, to: C }, 3.into(), None);
         assert!(partitions.is_partitioned(B, A, 4.into()) && !partitions.is_partitioned(B, A, 5.into()));
         assert!(partitions.is_partitioned(A, C, 9.into()));
         assert!(partitions.heal(lasting) && !partitions.heal(lasting));
         assert!(!partitions.any_up(5.into()));
-        partitions.add(PartitionSpec::OneWay { from: A, to: B }, None);
+        partitions.add(PartitionSpec::OneWay { from: A, to: B }, 6.into(), None);
         partitions.heal_between(B, A);
         assert!(!partitions.is_partitioned(A, B, 6.into()));
     }

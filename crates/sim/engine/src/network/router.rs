@@ -217,6 +217,11 @@ impl NetworkRouter {
         from == to || (self.topology.links(from, to, self.slow.len()) && !absent(from) && !absent(to))
     }
 
+    /// Whether the script has taken down the link from `from` to `to`. Links that flap come up again.
+    pub fn is_taken_down(&self, from: NodeId, to: NodeId) -> bool {
+        self.links.as_ref().is_some_and(|links| links.is_taken_down(from, to))
+    }
+
     /// Whether there is a link between any two nodes.
     pub(crate) fn is_whole(&self) -> bool {
         self.topology == Topology::Mesh && self.absent.is_empty()

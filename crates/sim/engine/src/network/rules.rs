@@ -242,6 +242,33 @@ impl Rules {
         self.rules.iter().map(|(id, rule, _)| (*id, rule))
     }
 
+    /// The rules that change frames that are sent at `now`.
+    pub fn in_force(&self, now: SimTime) -> impl Iterator<Item = &Rule> {
+        let acts = move |(_, rule, used): &&(RuleId, Rule, RuleUse)| {
+            rule.verdict != Verdict::Pass
+                && rule.time.contains(&now)
+                && rule.at_most.is_none_or(|most| used.applied < most)
+        };
+        self.rules.iter().filter(acts).map(|(_, rule, _)| rule)
+    }
+
+    /// Since when a rule drops every frame from `from` to `to`, if one does at `now`. Rules before it that let frames
+    /// pass are not considered.
+    pub fn dropped_since(&self, from: NodeId, to: NodeId, now: SimTime) -> Option<SimTime> {
+        let drops_all = |(_, rule, used): &&(RuleId, Rule, RuleUse)| {
+            matches!(rule.verdict, Verdict::Drop | Verdict::Reset)
+                && rule.from.is_none_or(|own| own == from)
+                && rule.to.is_none_or(|own| own == to)
+                && rule.kinds.is_empty()
+                && rule.bytes == (0..=usize::MAX)
+                && rule.time.contains(&now)
+                && rule.one_in == 1
+                && rule.at_most.is_none()
+                && used.matched >= rule.after
+        };
+        self.rules.iter().filter(drops_all).map(|(_, rule, _)| rule.time.start).min()
+    }
+
     /// Applies all rules to a frame that is sent at `now`.
     pub(crate) fn judge(&mut self, now: SimTime, frame: &Envelope) -> RuleOutcome {
         let mut outcome = RuleOutcome::default();

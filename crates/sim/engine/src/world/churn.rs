@@ -79,7 +79,11 @@ impl<A: Actor> World<A> {
             return StepReport::at(Some(node));
         }
         if !was_away {
-            self.with_accounting(node, |slot| slot.away = true);
+            let now = self.clock.now();
+            self.with_accounting(node, |slot| {
+                slot.away = true;
+                slot.left_at = now;
+            });
             self.router.leave(node);
             self.churn.departures += 1;
         }

@@ -42,7 +42,7 @@ impl<A: Actor> World<A> {
     pub fn start_partition(&mut self, spec: PartitionSpec, lasting: Option<SimDuration>) -> PartitionId {
         let end = lasting.map(|lasting| self.now() + lasting);
         let cut = self.is_recording().then(|| spec.clone());
-        let partition = self.router.partitions_mut().add(spec, end);
+        let partition = self.router.partitions_mut().add(spec, self.clock.now(), end);
         self.record_outside(EntryKind::PartitionStart { partition: partition.0, cut });
         if let Some(end) = end {
             self.schedule(end, SimEvent::PartitionEnd { partition });

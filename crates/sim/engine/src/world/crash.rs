@@ -57,8 +57,12 @@ impl<A: Actor> World<A> {
         // Connections break first: a frame in the inbox then ends with its connection, as those in flight do.
         self.router.break_connections(node);
         self.drop_inbox(node);
+        let now = self.clock.now();
         self.with_accounting(node, |slot| {
             slot.actor.crash();
+            if slot.up {
+                slot.went_down_at = now;
+            }
             slot.up = false;
             slot.armed = None;
             slot.timers.clear();

@@ -81,7 +81,7 @@ impl<A: Actor> World<A> {
         event: SimEvent<A::Op>,
         report: &mut StepReport<A::Notice>,
     ) {
-        let (node, what) = describe(&event);
+        let (node, what) = describe::<A>(&event);
         let now = (self.events(), self.clock.now());
         let trace = self.trace();
         let progress = self.progress();
@@ -154,7 +154,7 @@ pub(super) fn dropped_since(before: &Fates, after: &Fates) -> Option<DropCause> 
     DropCause::ALL.into_iter().find(|cause| after.dropped(*cause) > before.dropped(*cause))
 }
 
-fn describe<Op>(event: &SimEvent<Op>) -> (Option<NodeId>, EntryKind) {
+fn describe<A: Actor>(event: &SimEvent<A::Op>) -> (Option<NodeId>, EntryKind) {
     match *event {
         SimEvent::DeliverMessage(ref delivery) => {
             // The recorder fills in which frame it is.
@@ -164,7 +164,9 @@ fn describe<Op>(event: &SimEvent<Op>) -> (Option<NodeId>, EntryKind) {
             (Some(arriving.1.to), EntryKind::Arrival { frame: u64::MAX, copy: 0 })
         }
         SimEvent::LinkChanged { from, to, .. } => (None, EntryKind::LinkChanged { from, to }),
-        SimEvent::TimerFired { node, timer, .. } => (Some(node), EntryKind::Timer { timer }),
+        SimEvent::TimerFired { node, timer, .. } => {
+            (Some(node), EntryKind::Timer { timer, what: A::timer_in_words(timer) })
+        }
         SimEvent::NodeCrash { node, point, .. } => (Some(node), EntryKind::Crash { point: Some(point) }),
         SimEvent::ChanceCrash { node } => (Some(node), EntryKind::Crash { point: None }),
         SimEvent::NodeRestart { node, .. } => (Some(node), EntryKind::Restart),
@@ -178,6 +180,6 @@ fn describe<Op>(event: &SimEvent<Op>) -> (Option<NodeId>, EntryKind) {
         SimEvent::NodeJoin { node } => (Some(node), EntryKind::Join),
         SimEvent::ReachChanged { node } => (Some(node), EntryKind::ReachChanged),
         SimEvent::Host { node, what } => (Some(node), EntryKind::Host { what: what.words() }),
-        SimEvent::Op { node, .. } => (Some(node), EntryKind::Write),
+        SimEvent::Op { node, ref op } => (Some(node), EntryKind::Write { what: A::op_in_words(op) }),
     }
 }

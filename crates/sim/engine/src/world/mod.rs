@@ -204,6 +204,8 @@ impl<A: Actor> World<A> {
             retired: false,
             excluded: false,
             away: false,
+            left_at: SimTime::ZERO,
+            went_down_at: SimTime::ZERO,
             departures: 0,
             armed: None,
             crashes: 0,
@@ -284,6 +286,28 @@ impl<A: Actor> World<A> {
 
     fn slot_mut(&mut self, node: NodeId) -> Option<&mut NodeSlot<A>> {
         self.nodes.get_mut(node.index())
+    }
+
+    /// When a node went down, if it takes part in the run and is down.
+    pub fn down_since(&self, node: NodeId) -> Option<SimTime> {
+        self.slot(node).filter(|slot| slot.takes_part() && !slot.up).map(|slot| slot.went_down_at)
+    }
+
+    /// When a node left, if it takes part in the run and is away.
+    pub fn away_since(&self, node: NodeId) -> Option<SimTime> {
+        self.slot(node).filter(|slot| slot.takes_part() && slot.away).map(|slot| slot.left_at)
+    }
+
+    /// How often the digest of a node has changed from `since` on. O(changes).
+    pub fn changes_since(&self, node: NodeId, since: SimTime) -> usize {
+        let history = self.slot(node).map_or(&[][..], |slot| &slot.history);
+        history.iter().skip(1).rev().take_while(|(at, _)| *at >= since).count()
+    }
+
+    /// When the digest of a node last changed; the start if it never did.
+    pub fn last_change(&self, node: NodeId) -> SimTime {
+        let last = self.slot(node).and_then(|slot| slot.history.iter().skip(1).next_back());
+        last.map_or(SimTime::ZERO, |(at, _)| *at)
     }
 
     /// The traffic counters of a node.

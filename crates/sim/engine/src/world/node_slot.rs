@@ -31,6 +31,10 @@ pub(crate) struct NodeSlot<A> {
     pub(super) excluded: bool,
     /// The node has left and has not returned.
     pub(super) away: bool,
+    /// When the node last left.
+    pub(super) left_at: SimTime,
+    /// When the node last went down while it was up.
+    pub(super) went_down_at: SimTime,
     /// How often the node left. A departure that is scheduled while it is away counts too: the return of the
     /// earlier one is then obsolete.
     pub(super) departures: u64,

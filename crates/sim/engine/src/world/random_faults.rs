@@ -131,7 +131,7 @@ impl<A: Actor> World<A> {
 
     fn split(&mut self, spec: PartitionSpec, lasting: Option<SimDuration>) {
         let end = lasting.map(|lasting| self.clock.now() + lasting);
-        let partition = self.router.partitions_mut().add(spec, end);
+        let partition = self.router.partitions_mut().add(spec, self.clock.now(), end);
         if let Some(end) = end {
             self.schedule(end, SimEvent::PartitionEnd { partition });
         }

@@ -118,7 +118,7 @@ fn record_of(replica: &SimReplica, entity: EntityId) -> Option<String> {
 fn how(history: &History, entry: &HistoryEntry) -> String {
     let Some(frame) = entry.arrived().and_then(|frame| history.frame(frame)) else {
         return match entry.what {
-            EntryKind::Write => "written here".to_owned(),
+            EntryKind::Write { .. } => "written here".to_owned(),
             _ => "by itself".to_owned(),
         };
     };

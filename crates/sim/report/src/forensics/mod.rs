@@ -20,7 +20,7 @@ pub use index_path::{IndexPosition, PathStep};
 pub use report::{FailureReport, Finding};
 pub use search::Limits;
 
-use sync_sim_cluster::node::{RecordDifference, differences};
+use sync_sim_cluster::node::{differences, state_differences};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::{Check, StopCondition};
 use sync_sim_engine::history::History;
@@ -47,12 +47,26 @@ pub fn investigate(build: impl Fn() -> SimRuntime) -> FailureReport {
 
 /// Like [`investigate`], with limits on the cost.
 pub fn investigate_within(limits: &Limits, build: impl Fn() -> SimRuntime) -> FailureReport {
-    report_on(limits, &build)
+    report_on(&mut || true, limits, &build).unwrap_or_default()
 }
 
-/// The body of [`investigate_within`]. It is not generic, so that it is compiled once.
-fn report_on(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> FailureReport {
-    let mut searched = search::run(limits, build);
+/// Like [`investigate_within`], as long as `go_on` returns true, which is called before each event. `None` once it
+/// does not.
+pub fn investigate_while(
+    go_on: &mut dyn FnMut() -> bool,
+    limits: &Limits,
+    build: impl Fn() -> SimRuntime,
+) -> Option<FailureReport> {
+    report_on(go_on, limits, &build)
+}
+
+/// The body of [`investigate_while`]. It is not generic, so that it is compiled once.
+fn report_on(
+    go_on: &mut dyn FnMut() -> bool,
+    limits: &Limits,
+    build: &dyn Fn() -> SimRuntime,
+) -> Option<FailureReport> {
+    let mut searched = search::run(go_on, limits, build)?;
     let stop = searched.stop.clone();
     let mut report = FailureReport {
         seed: searched.end.config().seed,
@@ -61,11 +75,11 @@ fn report_on(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> FailureReport {
         ..FailureReport::default()
     };
     if stop == StopCondition::Converged {
-        return report;
+        return Some(report);
     }
     report.finding = match &stop {
         StopCondition::Violated(check) if is_moment(check) => Finding::Broken { event: report.events },
-        _ => searched.find_turn(limits),
+        _ => searched.find_turn(go_on, limits)?,
     };
     report.trials = searched.trials;
     let sides = sides(&searched.end, &stop);
@@ -77,11 +91,12 @@ fn report_on(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> FailureReport {
         let found = differences(left, right, limits.entities).unwrap_or_default();
         entity = found.first().map(|difference| difference.entity);
         report.path = entity.map(|entity| index_path::between((left, right), entity)).unwrap_or_default();
-        report.differences = found.iter().map(RecordDifference::to_string).collect();
+        let names = (sides.names.0.as_str(), sides.names.1.as_str());
+        report.differences = state_differences((left, right), names, limits.entities).unwrap_or_default();
     }
     let (context, nodes) = sides.map(|sides| (sides.context, sides.nodes)).unwrap_or_default();
-    retrace(&mut report, build(), (context, entity), &nodes);
-    report
+    retrace(go_on, &mut report, build(), (context, entity), &nodes)?;
+    Some(report)
 }
 
 /// Whether the failed check names the event that caused the violation. Other checks fail at the end of a
@@ -122,18 +137,24 @@ fn sides(end: &SimRuntime, stop: &StopCondition) -> Option<Sides> {
 
 /// Repeats the run with a history, and fills in the part of the report that explains `entity` on `nodes`.
 fn retrace(
+    go_on: &mut dyn FnMut() -> bool,
     report: &mut FailureReport,
     mut again: SimRuntime,
     (context, entity): (usize, Option<EntityId>),
     nodes: &[NodeId],
-) {
+) -> Option<()> {
     again.keep_history(MAX_ENTRIES);
     let events = report.events;
     let mut tracker = entity_history::ChangeTracker::new(context, entity);
+    let mut stopped = false;
     again.run_until(|rt| {
         tracker.observe(rt);
-        rt.events_processed() >= events
+        stopped = stopped || !go_on();
+        stopped || rt.events_processed() >= events
     });
+    if stopped {
+        return None;
+    }
     // The run may have stopped before the predicate was called again, so the last event is observed here.
     tracker.observe(&again);
     assert_eq!(again.events_processed(), events, "the same simulation processes the same events");
@@ -143,6 +164,7 @@ fn retrace(
     report.truncated = history.is_truncated();
     report.slice = entity_history::slice(history, &tracker, turn, nodes);
     report.touches = tracker.into_changes(nodes);
+    Some(())
 }
 
 /// The number of the entry of an event, or of the last entry before it: an event without effect has none.

@@ -33,12 +33,19 @@ pub(super) struct Searched {
 }
 
 /// Runs the simulation to its end and retains evenly spaced snapshots. Whenever there are too many, the
-/// stride is doubled and every other snapshot is dropped: memory stays bounded without knowing the length of
-/// the run beforehand.
-pub(super) fn run(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> Searched {
+/// stride is doubled and every other snapshot is dropped: memory stays bounded without knowing the length
+/// of the run beforehand.
+///
+/// `None` if `go_on` returned false before the end.
+pub(super) fn run(
+    go_on: &mut dyn FnMut() -> bool,
+    limits: &Limits,
+    build: &dyn Fn() -> SimRuntime,
+) -> Option<Searched> {
     let mut end = build();
     let mut copies = vec![end.clone()];
     let mut stride = 16;
+    let mut stopped = false;
     let stop = end.run_until(|rt| {
         if rt.events_processed() > 0 && rt.events_processed().is_multiple_of(stride) {
             copies.push(rt.clone());
@@ -47,9 +54,10 @@ pub(super) fn run(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> Searched {
                 copies.retain(|copy| copy.events_processed().is_multiple_of(stride));
             }
         }
-        false
+        stopped = stopped || !go_on();
+        stopped
     });
-    Searched { stop, end, trials: 0, copies }
+    (!stopped).then_some(Searched { stop, end, trials: 0, copies })
 }
 
 impl Searched {
@@ -58,15 +66,17 @@ impl Searched {
     /// Invariant of both bisections: the world at `low` could converge, the world at `high` could not. The
     /// first bisection runs over the snapshots and needs no re-execution. The second runs over the events
     /// between two neighbouring snapshots, and steps a copy of the earlier one forward.
-    pub(super) fn find_turn(&mut self, limits: &Limits) -> Finding {
+    ///
+    /// `None` if `go_on` returned false before the end.
+    pub(super) fn find_turn(&mut self, go_on: &mut dyn FnMut() -> bool, limits: &Limits) -> Option<Finding> {
         let end = self.end.clone();
-        if self.could_converge(limits, &end) {
-            return Finding::CouldStillAgree;
+        if self.could_converge(go_on, limits, &end)? {
+            return Some(Finding::CouldStillAgree);
         }
         let copies = std::mem::take(&mut self.copies);
         let first = copies.first().expect("the snapshot before the first event is never dropped");
-        if !self.could_converge(limits, first) {
-            return Finding::NeverCould;
+        if !self.could_converge(go_on, limits, first)? {
+            return Some(Finding::NeverCould);
         }
         // Invariant: the snapshot at `low` could converge; the one at `high` (the end of the run, if `high`
         // is the length) could not.
@@ -74,7 +84,7 @@ impl Searched {
         let mut high = copies.len();
         while low + 1 < high {
             let middle = usize::midpoint(low, high);
-            if self.could_converge(limits, &copies[middle]) {
+            if self.could_converge(go_on, limits, &copies[middle])? {
                 low = middle;
             } else {
                 high = middle;
@@ -93,20 +103,30 @@ impl Searched {
             if world.events_processed() < middle {
                 break;
             }
-            if self.could_converge(limits, &world) {
+            if self.could_converge(go_on, limits, &world)? {
                 hopeful = world;
             } else {
                 lost = middle;
             }
         }
-        Finding::Turned { event: lost }
+        Some(Finding::Turned { event: lost })
     }
 
     /// Whether a copy of `world` converges within the limits once all faults are disabled.
-    fn could_converge(&mut self, limits: &Limits, world: &SimRuntime) -> bool {
+    fn could_converge(
+        &mut self,
+        go_on: &mut dyn FnMut() -> bool,
+        limits: &Limits,
+        world: &SimRuntime,
+    ) -> Option<bool> {
         self.trials += 1;
         let mut world = world.clone();
         world.heal_for(limits.span, limits.events);
-        world.run() == StopCondition::Converged
+        let mut stopped = false;
+        let stop = world.run_until(|_| {
+            stopped = stopped || !go_on();
+            stopped
+        });
+        (!stopped).then_some(stop == StopCondition::Converged)
     }
 }

@@ -3,8 +3,7 @@
 use serde::Serialize;
 use std::collections::BTreeMap;
 use sync_sim_engine::history::{EntryKind, Fate, FrameCopy, FrameRecord, History, HistoryEntry, Note};
-use sync_sim_engine::network::{DropCause, PartitionSpec};
-use sync_sim_engine::node_id::NodeId;
+use sync_sim_engine::network::DropCause;
 
 /// The frames of a timeline, one column per property, one row per copy: a duplicate has a row of its own.
 /// Times are in microseconds.
@@ -209,7 +208,7 @@ fn marks(history: &History) -> Vec<Mark> {
             EntryKind::Return => mark("return", String::new(), false),
             EntryKind::Join => mark("join", String::new(), false),
             EntryKind::Retire => mark("retire", String::new(), true),
-            EntryKind::Write => mark("write", bare(history, entry), false),
+            EntryKind::Write { .. } => mark("write", bare(history, entry), false),
             _ => {}
         }
         for (context, note) in entry.notes.iter().map(Note::in_context) {
@@ -238,22 +237,6 @@ fn said_of(context: usize, text: &str) -> String {
 fn bare(history: &History, entry: &HistoryEntry) -> String {
     let words = history.words(entry);
     words.split_once(": ").map_or_else(|| words.clone(), |(_, words)| words.to_owned())
-}
-
-/// The nodes that a partition separates, in words.
-fn cut_words(cut: &PartitionSpec, history: &History) -> String {
-    let names =
-        |nodes: &[NodeId]| nodes.iter().map(|node| history.name(*node)).collect::<Vec<_>>().join(", ");
-    match cut {
-        PartitionSpec::Bidirectional(a, b) => format!("{} | {}", history.name(*a), history.name(*b)),
-        PartitionSpec::OneWay { from, to } => {
-            format!("{} does not reach {}", history.name(*from), history.name(*to))
-        }
-        PartitionSpec::OneWayGroups { from, to } => format!("{} do not reach {}", names(from), names(to)),
-        PartitionSpec::Groups(groups) => {
-            groups.iter().map(|group| names(group)).collect::<Vec<_>>().join(" | ")
-        }
-    }
 }
 
 /// The spans that have begun and not ended, while the entries are processed in order.
@@ -329,7 +312,7 @@ impl Open {
         }
         match &entry.what {
             EntryKind::PartitionStart { partition, cut } => {
-                let text = cut.as_ref().map_or_else(String::new, |cut| cut_words(cut, history));
+                let text = cut.as_ref().map_or_else(String::new, |cut| history.cut_words(cut));
                 self.partitions.insert(*partition, (at, text));
             }
             EntryKind::PartitionEnd { partition } => {

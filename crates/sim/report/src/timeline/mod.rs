@@ -10,16 +10,18 @@ mod final_records;
 mod html;
 mod perfetto;
 mod shiviz;
+mod state_looks;
 
 pub use final_records::{ShownRecord, ShownRecords};
 pub use shiviz::shiviz;
 
 use crate::timeline::columns::{Columns, Digests, Frames, Mark, Span};
+use crate::timeline::state_looks::StateLooks;
 use serde::Serialize;
 use sync_sim_engine::history::History;
 
 /// The version of the JSON that the viewer reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A run as data for a viewer. Times are in microseconds of virtual time. As JSON, the names of the fields
 /// are the contract with the viewer's scripts.
@@ -55,6 +57,8 @@ pub struct Timeline {
     #[serde(rename = "digestNames")]
     digest_names: Vec<String>,
     digests: Vec<Digests>,
+    #[serde(rename = "stateLooks")]
+    state_looks: StateLooks,
     marks: Vec<Mark>,
     spans: Vec<Span>,
 }
@@ -105,6 +109,7 @@ impl Timeline {
             harmless: columns.harmless,
             protocols: columns.protocols,
             frames: columns.frames,
+            state_looks: StateLooks::of(&columns.digests, columns.digest_names.len(), end),
             digest_names: columns.digest_names,
             digests: columns.digests,
             marks: columns.marks,

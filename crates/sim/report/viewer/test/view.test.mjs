@@ -47,10 +47,10 @@ async function opened(t, name, flags, {width = 1280, height = 800, ...options} =
 
 const text = (page, selector) => page.locator(selector).innerText();
 
-/** The colours beside the nodes' names: of the state that each has at the end of what is shown. */
+/** What is drawn beside the nodes' names: the look of the state that each has at the end of what is shown. */
 const colours = page => page.evaluate(() => nodes.map((_, node) => {
   const ratio = window.devicePixelRatio || 1;
-  return [...lanes.getContext('2d').getImageData(Math.round(8 * ratio), Math.round(laneY(node) * ratio), 1, 1).data].join();
+  return [...lanes.getContext('2d').getImageData(Math.round(5 * ratio), Math.round((laneY(node) - 4) * ratio), Math.round(8 * ratio), Math.round(8 * ratio)).data].join();
 }));
 
 const HEAVY = ['--seed', '42', '--faults', 'heavy'];
@@ -70,6 +70,20 @@ test('a run that did not converge shows lanes of different colours and the recor
   assert.ok(new Set(await colours(page)).size > 1);
   await page.click('[data-tab=records]');
   assert.match(await text(page, '#records'), /[1-9]\d* records differ/);
+});
+
+test('fifty states at once all look different, and what was written is shown in words', async t => {
+  const page = await opened(t, 'states', ['--seed', '3', '--nodes', '50', '--entities', '4', '--writes', '100', '--write-for', '1s', '--latency', '2000', '--max-time', '1500ms'], {height: 1400});
+  const shown = await page.evaluate(() => {
+    const last = nodes.map((_, node) => digestAt(node, film.end));
+    const drawn = new Set(last.map(digest => tiles[lookOf[digest]] ? tiles[lookOf[digest]].toDataURL() : looks[lookOf[digest]].color));
+    return {states: new Set(last).size, drawn: drawn.size};
+  });
+  assert.ok(shown.states > 40, String(shown.states));
+  assert.equal(shown.drawn, shown.states);
+  await page.fill('#search', 'write');
+  const rows = await page.locator('#events tr.row').allInnerTexts();
+  assert.ok(rows.some(row => /accepted: (sets|adds|changes|inserts|deletes|makes|removes|freezes|merges) /.test(row)), rows[0]);
 });
 
 test('crashes and partitions are drawn and can be looked at', async t => {

@@ -53,6 +53,9 @@ pub enum CaseError {
     /// Only a failing case can be shrunk, and this one converges.
     #[error("the case converges: there is nothing to shrink")]
     NothingWrong,
+    /// The caller ended a search before it had run the case to its end.
+    #[error("the run was stopped before its end")]
+    Stopped,
     /// A part of the case contradicts another part, or is out of range.
     #[error("{place}: {problem}")]
     Impossible {

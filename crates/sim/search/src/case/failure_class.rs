@@ -150,6 +150,24 @@ impl fmt::Display for RunResult {
     }
 }
 
+/// The number of events between two questions whether a run goes on. Asking may cost more than an event.
+const EVENTS_BETWEEN_QUESTIONS: u64 = 64;
+
+/// Runs a simulation to its end, as long as `go_on` returns true.
+pub(crate) fn run_while(
+    rt: &mut SimRuntime,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<RunResult, CaseError> {
+    let mut stopped = false;
+    let ended = RunResult::with_runner(rt, |rt| {
+        rt.run_until(|rt| {
+            stopped = stopped || rt.events_processed().is_multiple_of(EVENTS_BETWEEN_QUESTIONS) && !go_on();
+            stopped
+        })
+    });
+    if stopped { Err(CaseError::Stopped) } else { Ok(ended) }
+}
+
 impl Case {
     /// Builds and runs the case.
     ///
@@ -158,5 +176,14 @@ impl Case {
     /// As [`Case::build`].
     pub fn run(&self) -> Result<RunResult, CaseError> {
         Ok(RunResult::of(&mut self.build()?))
+    }
+
+    /// As [`Case::run`], as long as `go_on` returns true. It is called regularly during the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Case::build`], and [`CaseError::Stopped`] if `go_on` returned false.
+    pub fn run_while(&self, go_on: &mut dyn FnMut() -> bool) -> Result<RunResult, CaseError> {
+        run_while(&mut self.build()?, go_on)
     }
 }

@@ -43,6 +43,7 @@ mod toml;
 
 pub use entities::Entities;
 pub use error::CaseError;
+pub(crate) use failure_class::run_while;
 pub use failure_class::{Class, RunResult};
 pub use frame_line::{FrameLine, RuleAction, RuleLine};
 pub use script_line::{

@@ -6,7 +6,7 @@ use crate::case::{Case, RunResult};
 use crate::custom::Subject;
 use crate::custom::harness::Lab;
 use crate::custom::sweep::SeedFailure;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::ops::Range;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -23,7 +23,7 @@ usage: run     [--seed N] [--json]          one run, with the last events if it 
 settings of a run, unless a CASE contains them:
        --nodes N  --ops N  --faults NAME (none, light, heavy, partitions)
        --fault KEY=VALUE, repeatable: a line of [faults] in a case, such as message_loss_rate=0.3
-exit codes: 0 success, 1 a finding, 2 bad usage";
+exit codes: 0 success, 1 a finding, 2 bad usage or output that cannot be written";
 
 /// The most runs that shrinking a case may take.
 const MOST_RUNS: u64 = 2_000;
@@ -148,19 +148,23 @@ pub fn main<S: Subject>(lab: Lab<S>) -> ExitCode {
 }
 
 /// Prints the result of [`run`] and returns the exit code for it: 0 for success, 1 for a finding, 2 for bad
-/// usage.
+/// usage or output that cannot be written, 141 if the reader of the output has closed it.
 pub fn exit(result: Result<(String, bool), String>) -> ExitCode {
-    // A failure to write is ignored: the reader of a pipe may close it early.
-    ExitCode::from(match result {
-        Ok((text, good)) => {
-            let _ = writeln!(std::io::stdout(), "{text}");
-            u8::from(!good)
-        }
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
-            2
-        }
-    })
+    // Where the standard error cannot be written, nobody is left to tell.
+    let refuse = |problem: &str| {
+        let _ = writeln!(std::io::stderr(), "{problem}");
+        ExitCode::from(2)
+    };
+    let (text, good) = match result {
+        Ok(ended) => ended,
+        Err(problem) => return refuse(&problem),
+    };
+    let mut out = std::io::stdout();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::from(u8::from(!good)),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(141),
+        Err(error) => refuse(&format!("cannot write to the standard output: {error}")),
+    }
 }
 
 /// Runs a command. Returns the text to print, and whether the command found no failure.

@@ -141,7 +141,7 @@ impl<S: Subject> Lab<S> {
         // The most explicit case that still fails in the same class is the best start: it has the most lines that
         // can be removed one by one.
         let best = case_binding::pinned(&run)?.into_iter().find(same).unwrap_or_else(|| case.clone());
-        let mut shrunk = shrink_with(&again, best, class.clone(), most_runs, go_on)?;
+        let mut shrunk = shrink_with(&|case, _| again(case), best, class.clone(), most_runs, go_on)?;
         shrunk.case.found = Some(class);
         Ok(shrunk)
     }

@@ -16,7 +16,10 @@ impl<S: Subject> LabRun<'_, S> {
     pub fn report(&self, most: usize) -> String {
         let Some(history) = self.world.history() else { return String::new() };
         let matters = |entry: &&HistoryEntry| {
-            entry.changed || entry.is_fault() || entry.what == EntryKind::Write || !entry.notes.is_empty()
+            entry.changed
+                || entry.is_fault()
+                || matches!(entry.what, EntryKind::Write { .. })
+                || !entry.notes.is_empty()
         };
         let shown: Vec<&HistoryEntry> = history.entries.iter().filter(matters).collect();
         let skipped = shown.len().saturating_sub(most);

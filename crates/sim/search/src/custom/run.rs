@@ -170,7 +170,7 @@ impl<S: Subject> LabRun<'_, S> {
                 items.push(Blocker { node: Some(node), who: self.name(node), what });
             }
         }
-        ConvergenceBlockers { blocking: Property::blocking(tally), items, excluded: Vec::new() }
+        ConvergenceBlockers { blocking: Property::blocking(tally), items, ..ConvergenceBlockers::default() }
     }
 
     /// The operations that were acknowledged so far, in order.

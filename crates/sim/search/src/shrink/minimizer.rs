@@ -16,8 +16,9 @@ use syncline_sync::Selection;
 use syncline_types::{SimDuration, SimTime};
 use toml::Table;
 
-/// How a case is run: built-in and custom replicas have their own runners.
-pub(super) type RunCase<'a> = &'a dyn Fn(&Case) -> Result<RunResult, CaseError>;
+/// How a case is run: built-in and custom replicas have their own runners. A runner may ask its second argument
+/// during the run whether the search goes on; once it does not, the result is [`CaseError::Stopped`].
+pub(super) type RunCase<'a> = &'a dyn Fn(&Case, &mut dyn FnMut() -> bool) -> Result<RunResult, CaseError>;
 
 /// The result of a minimization.
 pub(super) struct Minimized {
@@ -37,7 +38,12 @@ pub(super) fn minimize(
 ) -> Result<Minimized, CaseError> {
     let limit = budget.limit(most_runs);
     budget.spend(PINNING);
-    let ended = run(&case)?;
+    let size = case.size();
+    let ended = match run(&case, &mut || budget.ask("the pinned case", size)) {
+        // The case is known to fail in the class: it is the result as far as the search came.
+        Err(CaseError::Stopped) => return Ok(Minimized { case, finished: false }),
+        ended => ended?,
+    };
     let mut minimizer = Minimizer { run, class, best: case, ended, budget, limit, stopped: false, pass: "" };
     loop {
         let before = minimizer.best.clone();
@@ -156,7 +162,9 @@ impl Minimizer<'_, '_> {
         }
         self.budget.spend(1);
         // A reduction may leave a case that cannot be built, such as one without an honest node.
-        let Ok(ended) = (self.run)(&candidate) else { return false };
+        let size = self.best.size();
+        let mut go_on = || self.budget.ask(self.pass, size);
+        let Ok(ended) = (self.run)(&candidate, &mut go_on) else { return false };
         // Only the class is compared: every reduction changes the trace, the time and the node that fails.
         let same = ended.class == *self.class;
         if same {

@@ -6,8 +6,8 @@
 //! follows: with randomness, removing one fault shifts all later draws.
 
 use crate::case::{
-    Case, CaseError, CaseNode, Crash, Entities, FrameLine, Leave, Name, Partition, RunResult, ScriptAction,
-    ScriptLine, ScriptedWrite,
+    Case, CaseError, CaseNode, Crash, Entities, FrameLine, Leave, Name, Partition, ScriptAction, ScriptLine,
+    ScriptedWrite, run_while,
 };
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::scenarios::author_in;
@@ -40,13 +40,26 @@ impl Case {
     ///
     /// As [`Case::build`].
     pub fn pinned(&self) -> Result<Self, CaseError> {
+        self.pinned_while(&mut || true)
+    }
+
+    /// As [`Case::pinned`], as long as `go_on` returns true. It is called regularly during the runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Case::build`], and [`CaseError::Stopped`] if `go_on` returned false.
+    pub fn pinned_while(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Self, CaseError> {
         let mut rt = self.assemble(true)?;
-        let ended = RunResult::of(&mut rt);
+        let ended = run_while(&mut rt, go_on)?;
         let explicit = self.with_explicit_nodes()?;
         let whole = explicit.clone().with_script_of(&rt).frames_of(&rt);
         // From the most to the least explicit: the first that fails in the same class will do.
         for pinned in [whole, explicit.clone().with_script_of(&rt), explicit] {
-            if pinned.run().is_ok_and(|again| again.class == ended.class) {
+            let again = pinned.run_while(go_on);
+            if again == Err(CaseError::Stopped) {
+                return Err(CaseError::Stopped);
+            }
+            if again.is_ok_and(|again| again.class == ended.class) {
                 return Ok(Self { found: Some(ended.class), ..pinned });
             }
         }

@@ -20,7 +20,7 @@ pub struct Shrunk {
 }
 
 /// Shrinks a failing case: the result fails in the same [`Class`]. Takes at most `most_runs` runs, and stops
-/// when `go_on`, which is called before each run, returns false. The same case gives the same result, unless
+/// when `go_on`, which is called before each run and regularly during runs, returns false. The same case gives the same result, unless
 /// `go_on` stops the search.
 ///
 /// The causes are removed by delta debugging: for n causes of which k matter, this takes about k·log n runs, and
@@ -29,20 +29,23 @@ pub struct Shrunk {
 ///
 /// # Errors
 ///
-/// If the case cannot be run, or does not fail.
+/// If the case cannot be run, or does not fail; [`CaseError::Stopped`] if `go_on` ends the search before the case was
+/// pinned.
 pub fn shrink(
     case: &Case,
     most_runs: u64,
     go_on: &mut dyn FnMut(&ShrinkProgress) -> bool,
 ) -> Result<Shrunk, CaseError> {
-    let class = case.run()?.class;
+    let mut budget = RunBudget::new(most_runs, go_on);
+    let size = case.size();
+    let class = case.run_while(&mut || budget.ask("the case itself", size))?.class;
     if class.is_converged() {
         return Err(CaseError::NothingWrong);
     }
-    let pinned = case.pinned()?;
+    let pinned = case.pinned_while(&mut || budget.ask("the case itself", size))?;
     let from = pinned.size();
-    let ended = pinned.run()?.at;
-    let mut search = ShrinkSearch { class: &class, budget: RunBudget::new(most_runs, go_on) };
+    let ended = pinned.run_while(&mut || budget.ask("the pinned case", from))?.at;
+    let mut search = ShrinkSearch { class: &class, budget };
     let mut best = search.minimize(pinned, FIRST)?;
     if !case.has_random_script() {
         best = search.minimize_samples(best)?;
@@ -52,7 +55,11 @@ pub fn shrink(
                 break;
             }
             if search.fails(&candidate) {
-                let found = search.minimize(candidate.pinned()?, AGAIN)?;
+                let pinned = search.pinned(&candidate, best.case.size());
+                if pinned == Err(CaseError::Stopped) {
+                    break;
+                }
+                let found = search.minimize(pinned?, AGAIN)?;
                 let found = search.minimize_samples(found)?;
                 if causes(&found.case) < causes(&best.case) {
                     best = found;
@@ -90,7 +97,7 @@ struct ShrinkSearch<'a> {
 impl ShrinkSearch<'_> {
     /// Minimizes one case with at most `most_runs` runs.
     fn minimize(&mut self, case: Case, most_runs: u64) -> Result<Minimized, CaseError> {
-        minimize(&Case::run, case, self.class, &mut self.budget, most_runs)
+        minimize(&Case::run_while, case, self.class, &mut self.budget, most_runs)
     }
 
     /// While the best case is large: runs random samples of its lines, and minimizes those that fail.
@@ -118,7 +125,14 @@ impl ShrinkSearch<'_> {
     /// Whether a case fails in the class; costs one run.
     fn fails(&mut self, case: &Case) -> bool {
         self.budget.spend(1);
-        case.run().is_ok_and(|ended| ended.class == *self.class)
+        let size = case.size();
+        let mut go_on = || self.budget.ask("less, under other seeds", size);
+        case.run_while(&mut go_on).is_ok_and(|ended| ended.class == *self.class)
+    }
+
+    /// The pinned form of a case. `best` is the size of the smallest case so far.
+    fn pinned(&mut self, case: &Case, best: Size) -> Result<Case, CaseError> {
+        case.pinned_while(&mut || self.budget.ask("less, under other seeds", best))
     }
 }
 
