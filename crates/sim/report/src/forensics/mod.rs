@@ -18,7 +18,7 @@ mod search;
 pub use entity_history::{HistoryLine, RecordChange};
 pub use index_path::{IndexPosition, PathStep};
 pub use report::{FailureReport, Finding};
-pub use search::Limits;
+pub use search::InvestigationLimits;
 
 use sync_sim_cluster::node::{RecordDifference, differences};
 use sync_sim_cluster::runtime::SimRuntime;
@@ -40,18 +40,18 @@ struct Sides {
 }
 
 /// Investigates the run that `build` makes. `build` must return the same simulation each time, before its
-/// first event. Costs up to about thirty runs; fewer for long runs, see [`Limits`].
+/// first event. Costs up to about thirty runs; fewer for long runs, see [`InvestigationLimits`].
 pub fn investigate(build: impl Fn() -> SimRuntime) -> FailureReport {
-    investigate_within(&Limits::default(), build)
+    investigate_within(&InvestigationLimits::default(), build)
 }
 
 /// Like [`investigate`], with limits on the cost.
-pub fn investigate_within(limits: &Limits, build: impl Fn() -> SimRuntime) -> FailureReport {
+pub fn investigate_within(limits: &InvestigationLimits, build: impl Fn() -> SimRuntime) -> FailureReport {
     report_on(limits, &build)
 }
 
 /// The body of [`investigate_within`]. It is not generic, so that it is compiled once.
-fn report_on(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> FailureReport {
+fn report_on(limits: &InvestigationLimits, build: &dyn Fn() -> SimRuntime) -> FailureReport {
     let mut searched = search::run(limits, build);
     let stop = searched.stop.clone();
     let mut report = FailureReport {

@@ -7,7 +7,7 @@ use syncline_types::SimDuration;
 
 /// Limits on the cost of an investigation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
+pub struct InvestigationLimits {
     /// The most snapshots of the world that are retained; at least two.
     pub copies: usize,
     /// The virtual time within which a world without faults must converge.
@@ -18,7 +18,7 @@ pub struct Limits {
     pub entities: usize,
 }
 
-impl Default for Limits {
+impl Default for InvestigationLimits {
     fn default() -> Self {
         Self { copies: 32, span: SimDuration::from_secs(120), events: 200_000, entities: 8 }
     }
@@ -35,7 +35,7 @@ pub(super) struct Searched {
 /// Runs the simulation to its end and retains evenly spaced snapshots. Whenever there are too many, the
 /// stride is doubled and every other snapshot is dropped: memory stays bounded without knowing the length of
 /// the run beforehand.
-pub(super) fn run(limits: &Limits, build: &dyn Fn() -> SimRuntime) -> Searched {
+pub(super) fn run(limits: &InvestigationLimits, build: &dyn Fn() -> SimRuntime) -> Searched {
     let mut end = build();
     let mut copies = vec![end.clone()];
     let mut stride = 16;
@@ -58,7 +58,7 @@ impl Searched {
     /// Invariant of both bisections: the world at `low` could converge, the world at `high` could not. The
     /// first bisection runs over the snapshots and needs no re-execution. The second runs over the events
     /// between two neighbouring snapshots, and steps a copy of the earlier one forward.
-    pub(super) fn find_turn(&mut self, limits: &Limits) -> Finding {
+    pub(super) fn find_turn(&mut self, limits: &InvestigationLimits) -> Finding {
         let end = self.end.clone();
         if self.could_converge(limits, &end) {
             return Finding::CouldStillAgree;
@@ -103,7 +103,7 @@ impl Searched {
     }
 
     /// Whether a copy of `world` converges within the limits once all faults are disabled.
-    fn could_converge(&mut self, limits: &Limits, world: &SimRuntime) -> bool {
+    fn could_converge(&mut self, limits: &InvestigationLimits, world: &SimRuntime) -> bool {
         self.trials += 1;
         let mut world = world.clone();
         world.heal_for(limits.span, limits.events);
