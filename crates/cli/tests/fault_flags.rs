@@ -55,6 +55,26 @@ fn impossible_host_flags_are_refused() {
 }
 
 #[test]
+fn replica_settings_are_flags() {
+    let flags = "--replica page_bytes=64,backoff_max=1s";
+    let run = json(&format!("run --seed 3 {flags}"));
+    assert_eq!(run["reproduce"], format!("syncline run --seed 3 {flags}"));
+    assert_eq!(run["stop"], "converged");
+    assert_ne!(run["trace_digest"], json("run --seed 3")["trace_digest"], "small pages take more rounds");
+    for (setting, said) in [
+        ("page_bytes", "looks like page_bytes=512"),
+        ("page_bytes=0", "between 1 and 262144"),
+        ("frame_bytes=65536", "in frames of 65536 bytes"),
+        ("backoff_max=1ms", "between 250"),
+    ] {
+        let output = syncline(&format!("run --replica {setting}"));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{setting}: {text}");
+        assert!(text.contains(said), "{setting}: {text}");
+    }
+}
+
+#[test]
 fn hostile_replicas_are_counted_and_shown() {
     let flags = "--nodes 4 --hostile 2 --outsiders 1 --lies lying_root,garbage --lie-rate 0.5";
     let run = json(&format!("run --seed 3 {flags}"));

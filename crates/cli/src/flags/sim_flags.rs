@@ -88,6 +88,11 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "NAME", value_enum)]
     pub(crate) protocol: Option<ProtocolArg>,
 
+    /// Settings of the replicas, by their names in case files: pauses, sizes of pages, and limits, such as
+    /// page_bytes=512 or backoff_max=1s. What a frame holds comes before frame_bytes.
+    #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',')]
+    replica: Vec<String>,
+
     /// The preset of faults; the flags below change single settings of it.
     #[arg(long, value_name = "PRESET", value_enum, default_value_t = FaultPreset::Light)]
     faults: FaultPreset,
@@ -262,6 +267,12 @@ impl SimArgs {
         }
         if self.decides("protocol") {
             case.protocol = self.protocol.and_then(ProtocolArg::kind);
+        }
+        for setting in &self.replica {
+            let (name, value) = setting
+                .split_once('=')
+                .ok_or_else(|| format!("--replica {setting}: a setting looks like page_bytes=512"))?;
+            case.set_replica(name, value).map_err(|error| format!("--replica {setting}: {error}"))?;
         }
         if self.decides("max-time") {
             case.max_time = SimTime::ZERO + self.max_time.0;

@@ -2,7 +2,7 @@
 
 use syncline_storage::{ApplyContext, Merges};
 use syncline_sync::{Authority, DeltaLog, Link, Membership, Selection, SyncProtocolKind};
-use syncline_types::{ContextId, ReplicaId, SimDuration};
+use syncline_types::{ContextId, Limits, ReplicaId, SimDuration};
 
 /// The settings of one replica. [`ReplicaConfig::new`] gives the defaults.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +26,8 @@ pub struct ReplicaConfig {
     pub heartbeat_max: SimDuration,
     /// The timeout of a request to a peer whose round-trip time has not been measured yet.
     pub first_timeout: SimDuration,
+    /// The longest time that a peer may take to answer, however often a request was repeated.
+    pub timeout_max: SimDuration,
     /// The pause after a failed session; it doubles with each further failure.
     pub backoff_min: SimDuration,
     /// The longest pause after failures.
@@ -64,6 +66,8 @@ pub struct ReplicaConfig {
     /// have seen. A host that may lose its store but not its address must therefore count its starts outside
     /// the store too.
     pub least_incarnation: u64,
+    /// The sizes of its frames, pages and writes, and the bounds of its sessions.
+    pub limits: Limits,
 }
 
 impl ReplicaConfig {
@@ -79,6 +83,7 @@ impl ReplicaConfig {
             heartbeat_min: SimDuration::from_millis(500),
             heartbeat_max: SimDuration::from_secs(30),
             first_timeout: SimDuration::from_millis(400),
+            timeout_max: SimDuration::from_secs(60),
             backoff_min: SimDuration::from_millis(250),
             backoff_max: SimDuration::from_secs(30),
             max_sessions: 1,
@@ -93,6 +98,7 @@ impl ReplicaConfig {
             membership: Membership::Open,
             session_deadline: SimDuration::from_secs(60),
             least_incarnation: 1,
+            limits: Limits::default(),
         }
     }
 }

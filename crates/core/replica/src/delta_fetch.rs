@@ -11,6 +11,8 @@ const MAX_ATTEMPTS: u32 = 3;
 #[derive(Clone, Debug)]
 pub(crate) struct DeltaFetch {
     buffer: DeltaBuffer,
+    /// The most deltas that one request names.
+    per_request: usize,
     /// Requests sent since a delta last arrived or a sync last ended.
     attempts: u32,
     /// Peers that have sent all they have, or have broken a rule in a session, since a delta was last
@@ -19,8 +21,9 @@ pub(crate) struct DeltaFetch {
 }
 
 impl DeltaFetch {
-    pub(crate) const fn new(capacity: usize) -> Self {
-        Self { buffer: DeltaBuffer::new(capacity), attempts: 0, exhausted: BTreeSet::new() }
+    /// A buffer for `capacity` deltas, and requests for up to `per_request` at once.
+    pub(crate) const fn new(capacity: usize, per_request: usize) -> Self {
+        Self { buffer: DeltaBuffer::new(capacity), per_request, attempts: 0, exhausted: BTreeSet::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -74,7 +77,7 @@ impl DeltaFetch {
 
     /// The deltas to request next, oldest first.
     pub(crate) fn missing(&self, log: &DeltaLog) -> Vec<Dot> {
-        self.buffer.missing(log)
+        self.buffer.missing(log, self.per_request)
     }
 
     /// Whether every waiting delta waits only for other waiting deltas.
@@ -160,7 +163,7 @@ mod tests {
 
     #[test]
     fn new_delta_gives_exhausted_peers_another_chance() {
-        let mut fetch = DeltaFetch::new(9);
+        let mut fetch = DeltaFetch::new(9, 9);
         fetch.mark_exhausted(A);
         assert!(!fetch.is_exhausted(A), "nothing waits");
         fetch.push(delta(1, 2));
@@ -173,7 +176,7 @@ mod tests {
 
     #[test]
     fn hopeless_once_every_reachable_peer_is_exhausted() {
-        let mut fetch = DeltaFetch::new(9);
+        let mut fetch = DeltaFetch::new(9, 9);
         fetch.push(delta(1, 2));
         fetch.mark_exhausted(A);
         assert!(!fetch.is_hopeless(&[]) && !fetch.is_hopeless(&[A, B]));
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn attempts_run_out_and_restart() {
-        let mut fetch = DeltaFetch::new(9);
+        let mut fetch = DeltaFetch::new(9, 9);
         fetch.push(delta(1, 2));
         assert!(fetch.is_idle());
         assert_eq!([fetch.count_attempt(), fetch.count_attempt(), fetch.count_attempt()], [1, 2, 3]);

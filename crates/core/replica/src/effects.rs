@@ -8,7 +8,7 @@ use std::ops::AddAssign;
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, WriteBatch};
 use syncline_sync::{DeltaRefusal, Outcome, SessionStats, SyncProtocolKind};
-use syncline_types::{Hlc, PeerId, SimTime};
+use syncline_types::{Hlc, PeerId, Probes, SimTime};
 
 /// The kind of message that a frame carries, for statistics and viewers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -140,6 +140,8 @@ pub struct SyncActions {
     pub notices: Vec<Notice>,
     /// The cost of the step.
     pub cost: StepCost,
+    /// The rare branches that the step took.
+    pub probes: Probes,
 }
 
 /// The cost of one step, or of several steps together.

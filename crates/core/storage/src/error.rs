@@ -73,15 +73,15 @@ pub enum Malformed {
     /// The stamp of a register is later than the last write of its record.
     #[error("the value of {id} is newer than its record")]
     ValueAfterRecord { id: EntityId },
-    /// A value exceeds [`limits::MAX_VALUE_BYTES`].
-    #[error("the value of {id} takes {bytes} bytes; the limit is {}", limits::MAX_VALUE_BYTES)]
-    ValueTooLarge { id: EntityId, bytes: usize },
+    /// A value exceeds its limit in bytes.
+    #[error("the value of {id} takes {bytes} bytes; the limit is {limit}")]
+    ValueTooLarge { id: EntityId, bytes: usize, limit: usize },
     /// A value names more than [`limits::MAX_REPLICAS`] replicas.
     #[error("the value of {id} names {found} replicas; the limit is {}", limits::MAX_REPLICAS)]
     TooManyReplicas { id: EntityId, found: usize },
     /// A label or the name of a type exceeds its limit in bytes.
-    #[error("a name of {bytes} bytes for {id}; the limit is {}", limits::MAX_LABEL_BYTES)]
-    LabelTooLong { id: EntityId, bytes: usize },
+    #[error("a name of {bytes} bytes for {id}; the limit is {limit}")]
+    LabelTooLong { id: EntityId, bytes: usize, limit: usize },
     /// A replica wrote a value that only its owner may write.
     #[error("{id} belongs to replica {owner}, who did not write this")]
     NotOwner { id: EntityId, owner: ReplicaId },

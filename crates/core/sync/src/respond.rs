@@ -15,7 +15,7 @@ use crate::snapshot::{SnapshotPage, ViewCache};
 use crate::transaction::Transaction;
 use syncline_storage::{ApplyError, Disposition, Interface, Record, StorageError, tree_page};
 use syncline_store::{Bytes, ReadView};
-use syncline_types::{Decode, Digest, Encode, Writer, canary, limits};
+use syncline_types::{Decode, Digest, Encode, Probe, Writer, canary};
 
 /// Answers a request. `ours` is the present handshake of this replica. Pushed records are joined in the
 /// transaction, and the answer describes the state after that. The caller must therefore commit the
@@ -32,9 +32,10 @@ pub fn respond<V: ReadView>(
         Request::Deltas { covered, pushes } => on_deltas(work, covered, pushes).map(Response::Deltas),
         Request::SnapshotPage { boundary, after, compressed } => {
             let Some(view) = boundary_view(work, views, ours, *boundary) else {
+                work.note(Probe::ViewGone);
                 return Ok(Response::SnapshotGone(Box::new(views.replacement(ours).clone())));
             };
-            let page = tree_page(view, after, limits::SNAPSHOT_PAGE_BYTES)?;
+            let page = tree_page(view, after, work.limits.snapshot_page_bytes())?;
             let (packed, unpacked_len) = SnapshotPage::pack(&page.records, *compressed);
             Ok(Response::SnapshotPage(SnapshotPage {
                 boundary: *boundary,
@@ -46,13 +47,15 @@ pub fn respond<V: ReadView>(
         }
         Request::SnapshotExchange { boundary, asked } => {
             let Some(view) = boundary_view(work, views, ours, *boundary) else {
+                work.note(Probe::ViewGone);
                 return Ok(Response::SnapshotGone(Box::new(views.replacement(ours).clone())));
             };
             let mut state = Interface::open(view.clone())?;
             let mut reply = ExchangeReply::of(asked, &mut state)?;
             reply.root = ours.root_hash;
-            let responder = ResponderState { key: work.sketch_key(), sketch: None };
+            let responder = ResponderState { key: work.sketch_key(), sketch: None, limits: &work.limits };
             answer(asked, &mut state, responder, &mut reply)?;
+            note_cuts(work, asked, &reply);
             Ok(Response::Exchange(reply))
         }
     }
@@ -61,7 +64,7 @@ pub fn respond<V: ReadView>(
 /// The cached view of the state with root `boundary`. If it has been evicted and the transfer will
 /// continue with the present state, the present view is cached.
 fn boundary_view<'a, V: ReadView>(
-    work: &Transaction<V>,
+    work: &mut Transaction<V>,
     views: &'a mut ViewCache<V>,
     ours: &SyncHandshake,
     boundary: Digest,
@@ -105,6 +108,8 @@ fn on_handshake<V: ReadView>(
         _ => table,
     };
     let verdict = selection.protocol.kind();
+    let by_state = !matches!(verdict, SyncProtocolKind::None | SyncProtocolKind::DeltaSync);
+    work.note_if(by_state && work.log.has_pruned_for(&theirs.covered), Probe::BelowFloor);
     if verdict == SyncProtocolKind::Snapshot {
         cache_present(work, views, ours);
     }
@@ -120,9 +125,10 @@ fn on_handshake<V: ReadView>(
 
 /// Caches the present view, unless this step has changed the state: the view is the one from before the
 /// step and would not have the root of `ours`.
-fn cache_present<V: ReadView>(work: &Transaction<V>, views: &mut ViewCache<V>, ours: &SyncHandshake) {
+fn cache_present<V: ReadView>(work: &mut Transaction<V>, views: &mut ViewCache<V>, ours: &SyncHandshake) {
     if !work.state.is_changed() {
-        views.insert(ours, work.state.view());
+        let evicted = views.insert(ours, work.state.view());
+        work.note_if(evicted, Probe::ViewEvicted);
     }
 }
 
@@ -144,7 +150,7 @@ fn on_deltas<V: ReadView>(
         };
         refused += u64::from(is_refused);
     }
-    let (deltas, complete) = match work.deltas_since(theirs, limits::PAGE_BYTES)? {
+    let (deltas, complete) = match work.deltas_since(theirs)? {
         MissingDeltas::Deltas { deltas, complete } => (deltas, complete),
         MissingDeltas::BelowFloor => (Vec::new(), false),
     };
@@ -167,9 +173,34 @@ fn on_exchange<V: ReadView>(
     if asked.questions.iter().any(|question| matches!(question, Question::Cells { .. })) {
         work.sketch()?;
     }
-    let responder = ResponderState { key: work.sketch_key(), sketch: work.sketch.as_ref() };
+    let responder =
+        ResponderState { key: work.sketch_key(), sketch: work.sketch.as_ref(), limits: &work.limits };
     answer(asked, &mut work.state, responder, &mut reply)?;
+    note_cuts(work, asked, &reply);
     Ok(reply)
+}
+
+/// Reports where the limits of this replica have cut the reply.
+fn note_cuts<V: ReadView>(work: &mut Transaction<V>, asked: &ExchangeRequest, reply: &ExchangeReply) {
+    let is_cut = reply.answers.len() < asked.questions.len() || reply.records.len() < asked.wants.len();
+    work.note_if(is_cut, Probe::ReplyCut);
+    for (question, answer) in asked.questions.iter().zip(&reply.answers) {
+        match (question, answer) {
+            (_, Answer::Children { complete: false, .. }) => work.note(Probe::ChildrenCut),
+            (_, Answer::Subtree { complete: false, .. }) => work.note(Probe::SubtreeCut),
+            (Question::Subtree { .. }, Answer::Node(_)) => work.note(Probe::SubtreeTooWide),
+            (_, Answer::Records { complete: false, .. }) => work.note(Probe::ShortIdsCut),
+            (_, Answer::Missing { ids, .. }) => {
+                work.note_if(ids.len() >= work.limits.missing_per_answer(), Probe::MissingCut);
+            }
+            (Question::Cells { from, count }, Answer::Cells(_)) => {
+                let stored = work.sketch.as_ref().map_or(0, |sketch| sketch.first(usize::MAX).len());
+                work.note_if(stored < *from as usize + *count as usize, Probe::CellsComputed);
+            }
+            (_, Answer::FilteredIblt(_)) => work.note(Probe::Filtered),
+            _ => {}
+        }
+    }
 }
 
 /// Joins the pushed records. Returns how many may be accepted later, and how many break a rule.
@@ -227,7 +258,7 @@ fn answer<V: ReadView>(
 ) -> Result<(), StorageError> {
     let mut encoded = Writer::default();
     for want in &asked.wants {
-        if encoded.len() >= limits::PAGE_BYTES {
+        if encoded.len() >= responder.limits.page_bytes() {
             break;
         }
         let record = state.record(*want)?;
@@ -240,7 +271,7 @@ fn answer<V: ReadView>(
     for question in &asked.questions {
         // Every reply contains at least one answer, whatever its size, so that every round makes progress.
         let is_empty = reply.answers.is_empty() && reply.records.is_empty();
-        if encoded.len() + cost >= limits::PAGE_BYTES && !is_empty {
+        if encoded.len() + cost >= responder.limits.page_bytes() && !is_empty {
             break;
         }
         let answer = Answer::to(question, asked.whole, state, responder)?;

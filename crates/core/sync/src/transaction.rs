@@ -9,7 +9,7 @@ use crate::snapshot::staged;
 use std::cmp::Ordering;
 use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
-use syncline_types::{ContextId, Digest, Hlc, ReplicaId};
+use syncline_types::{ContextId, Digest, Hlc, Limits, Probe, Probes, ReplicaId};
 
 /// Everything that one step reads and writes. It ends as one batch: after a crash the store contains
 /// all changes of the step or none of them.
@@ -25,6 +25,10 @@ pub struct Transaction<V> {
     pub context: ApplyContext,
     /// The check that deltas must pass.
     pub gate: Gate,
+    /// The limits that this replica has chosen.
+    pub limits: Limits,
+    /// The rare branches that this step took.
+    probes: Probes,
     /// The refusals of deltas in this step that were unauthorized; see [`DeltaRefusal::is_unauthorized`].
     pub unauthorized: Vec<DeltaRefusal>,
     /// The latest stamp of a delta that was applied in this step.
@@ -56,6 +60,8 @@ impl<V: ReadView> Transaction<V> {
             log,
             context,
             gate: Gate::default(),
+            limits: Limits::default(),
+            probes: Probes::default(),
             unauthorized: Vec::new(),
             latest: Hlc::ZERO,
         })
@@ -131,6 +137,28 @@ impl<V: ReadView> Transaction<V> {
         Self { gate, sketch_key, ..self }
     }
 
+    /// The same transaction with these limits.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Reports that this step took a rare branch.
+    pub const fn note(&mut self, probe: Probe) {
+        self.probes.note(probe);
+    }
+
+    /// Reports a rare branch if this step took it.
+    pub const fn note_if(&mut self, ran: bool, probe: Probe) {
+        self.probes.note_if(ran, probe);
+    }
+
+    /// The rare branches that this step has taken so far.
+    pub fn probes(&self) -> Probes {
+        let mut probes = self.probes;
+        probes.note_if(self.log.has_pruned(), Probe::LogPruned);
+        probes
+    }
+
     /// Applies a delta; see [`DeltaLog::apply`].
     pub fn apply_delta(&mut self, delta: &Delta) -> Result<(), DeltaError> {
         let applied =
@@ -170,12 +198,11 @@ impl<V: ReadView> Transaction<V> {
     }
 
     /// The deltas that a state covering `theirs` lacks; see [`DeltaLog::since`].
-    pub fn deltas_since(
-        &self,
-        theirs: &VersionVector,
-        byte_limit: usize,
-    ) -> Result<MissingDeltas, StorageError> {
-        self.log.since(self.state.view(), &self.metadata_batch, theirs, byte_limit)
+    pub fn deltas_since(&mut self, theirs: &VersionVector) -> Result<MissingDeltas, StorageError> {
+        let missing = self.log.since(self.state.view(), &self.metadata_batch, theirs, &self.limits)?;
+        let is_cut = matches!(missing, MissingDeltas::Deltas { complete: false, .. });
+        self.note_if(is_cut, Probe::DeltasCut);
+        Ok(missing)
     }
 
     /// Records that the state covers everything that a peer's state covers.
@@ -227,7 +254,8 @@ impl<V: ReadView> Transaction<V> {
     pub fn clean_up(&mut self) -> Result<(), StorageError> {
         let view = self.state.view();
         if !staged::is_under_way(view, &self.metadata_batch)? {
-            staged::sweep(view, self.state.slot().other(), &mut self.metadata_batch)?;
+            let rows = self.limits.sweep_rows();
+            staged::sweep(view, self.state.slot().other(), rows, &mut self.metadata_batch)?;
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ mod hlc;
 mod ids;
 mod internal;
 pub mod limits;
+mod probe;
 mod time;
 
 pub use codec::{Decode, DecodeError, Encode, Reader, Writer};
@@ -35,6 +36,8 @@ pub use entropy::{Choice, Entropy};
 pub use hlc::{DriftError, Hlc, HlcClock};
 pub use ids::{ContextId, DeltaId, EntityId, PeerId, ReplicaId};
 pub use internal::InternalError;
+pub use limits::{Limit, LimitError, Limits};
+pub use probe::{Probe, Probes};
 pub use time::{Moment, SimDuration, SimTime};
 
 /// Whether a deliberate bug of `canary::Canary` is active. Without the `canary` feature, which only the tests

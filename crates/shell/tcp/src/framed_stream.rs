@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
         let len = u32::from_be_bytes(*head) as usize;
         // Before the body arrives: a peer must not make this end buffer an announced gigabyte.
         if len > self.limit {
-            return Err(FrameError::TooLarge { found: len }.into());
+            return Err(FrameError::TooLarge { found: len, limit: self.limit }.into());
         }
         if body.len() < len {
             return Ok(None);
@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
         if !self.is_writable {
             return Err(TransportError::Closed);
         }
-        let too_large = FrameError::TooLarge { found: body.len() };
+        let too_large = FrameError::TooLarge { found: body.len(), limit: self.limit };
         let len = u32::try_from(body.len()).map_err(|_| too_large)?;
         if body.len() > self.limit {
             return Err(too_large.into());

@@ -91,8 +91,9 @@ impl<S: AsyncRead + AsyncWrite> SyncTransport for TcpTransport<S> {
         let frame = Frame { incarnation: message.incarnation, message: message.message.clone().into_owned() };
         let plain = frame.to_wire(self.context);
         // This check comes before sealing: a refused message must not use up a counter value.
-        if plain.len() > limits::MAX_FRAME_BYTES {
-            return Err(FrameError::TooLarge { found: plain.len() }.into());
+        let limit = limits::MAX_FRAME_BYTES;
+        if plain.len() > limit {
+            return Err(FrameError::TooLarge { found: plain.len(), limit }.into());
         }
         let sealed = self.encryption.seal(&plain)?;
         debug_assert!(

@@ -3,6 +3,7 @@
 
 use sync_sim::prelude::*;
 use sync_sim::swarm;
+use syncline_types::Probe;
 
 #[test]
 fn drawn_runs_converge() {
@@ -58,6 +59,34 @@ fn liveness_phase_ends_all_faults() {
     let mut rt = case.build().unwrap();
     assert_ne!(rt.run(), StopCondition::Converged);
     assert_eq!(rt.phase(), None);
+}
+
+/// The case of one node that takes a snapshot and crashes meanwhile, with snapshot pages of this size.
+fn snapshot_cut_off(page_bytes: usize) -> SimRuntime {
+    let text = format!(
+        r#"
+        seed = 3
+        scenario = {{ name = "fresh", nodes = 2, entities = 40 }}
+        script = [{{ at = "700ms", crash = {{ node = "bob", point = "now", down_for = "200ms" }} }}]
+
+        [replica]
+        limits = {{ snapshot_page_bytes = {page_bytes} }}
+
+        [faults]
+        base_latency_ms = 20
+        "#
+    );
+    let mut rt = text.parse::<Case>().unwrap().build().unwrap();
+    assert_eq!(rt.run(), StopCondition::Converged);
+    rt
+}
+
+#[test]
+fn probes_tell_what_happened() {
+    let small = snapshot_cut_off(64).probes();
+    assert!(small.contains(Probe::SnapshotResumed), "{:?}", small.iter().collect::<Vec<_>>());
+    let usual = snapshot_cut_off(65_536).probes();
+    assert!(!usual.contains(Probe::SnapshotResumed), "its only page arrives as a whole");
 }
 
 /// 1,200 seeds for every fault setting: `.ci/run release-tests` has the time for them, a debug build does not.

@@ -5,6 +5,7 @@ mod record;
 
 pub(crate) use record::PeerRecord;
 
+use crate::config::ReplicaConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_sync::{Membership, Rejection, SyncProtocolKind};
@@ -16,19 +17,22 @@ pub(crate) struct PeerTable {
     records: BTreeMap<PeerId, PeerRecord>,
     reachable: Arc<[PeerId]>,
     first_timeout: SimDuration,
+    timeout_max: SimDuration,
     backoff_min: SimDuration,
     backoff_max: SimDuration,
 }
 
 impl PeerTable {
-    /// An empty table. `first_timeout` is the timeout of a request to a peer whose round trip has not been
-    /// measured. The pause after a failure is `backoff_min`, and doubles up to `backoff_max`.
-    pub(crate) fn new(
-        first_timeout: SimDuration,
-        backoff_min: SimDuration,
-        backoff_max: SimDuration,
-    ) -> Self {
-        Self { records: BTreeMap::new(), reachable: Arc::from([]), first_timeout, backoff_min, backoff_max }
+    /// An empty table with the timeouts and pauses of these settings.
+    pub(crate) fn new(config: &ReplicaConfig) -> Self {
+        Self {
+            records: BTreeMap::new(),
+            reachable: Arc::from([]),
+            first_timeout: config.first_timeout,
+            timeout_max: config.timeout_max,
+            backoff_min: config.backoff_min,
+            backoff_max: config.backoff_max,
+        }
     }
 
     pub(crate) fn reachable(&self) -> &[PeerId] {
@@ -76,8 +80,26 @@ impl PeerTable {
 
     /// The timeout of the `attempt`-th transmission of a request.
     pub(crate) fn timeout(&mut self, peer: PeerId, attempt: u32, entropy: &mut dyn Entropy) -> SimDuration {
+        let longest = self.timeout_max;
+        jittered(self.plain_timeout(peer, attempt).min(longest), entropy)
+    }
+
+    /// Whether the timeout of the `attempt`-th sending of a request is the longest one.
+    pub(crate) fn is_longest_timeout(&mut self, peer: PeerId, attempt: u32) -> bool {
+        self.plain_timeout(peer, attempt) >= self.timeout_max
+    }
+
+    /// The timeout before jitter and its upper bound.
+    fn plain_timeout(&mut self, peer: PeerId, attempt: u32) -> SimDuration {
         let first = self.first_timeout;
-        self.record(peer).timeout(attempt, first, entropy)
+        self.record(peer).timeout(attempt, first)
+    }
+
+    /// Whether the pause after the last failure of a peer was the longest one, after shorter ones.
+    pub(crate) fn is_at_longest_backoff(&self, peer: PeerId) -> bool {
+        let at_longest =
+            |record: &PeerRecord| record.is_at_longest_backoff(self.backoff_min, self.backoff_max);
+        self.records.get(&peer).is_some_and(at_longest)
     }
 
     /// Handles the failure of a session with a peer. Returns the pause before the next session.
@@ -172,6 +194,7 @@ pub(crate) fn within(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use syncline_types::ContextId;
 
     /// Draws the lowest number.
     struct Lowest;
@@ -189,7 +212,8 @@ mod tests {
     }
 
     fn table() -> PeerTable {
-        PeerTable::new(ms(400), ms(250), ms(1_000))
+        let config = ReplicaConfig::new(ContextId::default(), ReplicaId::from_u64(9));
+        PeerTable::new(&ReplicaConfig { backoff_max: ms(1_000), ..config })
     }
 
     #[test]

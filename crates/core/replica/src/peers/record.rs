@@ -36,7 +36,6 @@ pub(crate) struct PeerRecord {
 }
 
 const SHORTEST_TIMEOUT: SimDuration = SimDuration::from_millis(40);
-const LONGEST_TIMEOUT: SimDuration = SimDuration::from_secs(60);
 /// The most consecutive sessions that may change nothing here and leave another sync pending. A peer that
 /// exceeds this announces writes and never sends them, so this replica backs off from it.
 const MAX_FRUITLESS: u32 = 3;
@@ -99,16 +98,16 @@ impl PeerRecord {
         self.round_trip.map(|(mean, _)| mean)
     }
 
-    /// The timeout of the `attempt`-th transmission of a request. Until a round trip was measured, each
-    /// session that timed out doubles the timeout, so that a distant peer is eventually reached.
-    pub(crate) fn timeout(&self, attempt: u32, first: SimDuration, entropy: &mut dyn Entropy) -> SimDuration {
+    /// The timeout of the `attempt`-th transmission of a request, before jitter and without an upper bound. Until
+    /// a round trip was measured, each session that timed out doubles the timeout, so that a distant peer is
+    /// eventually reached.
+    pub(crate) fn timeout(&self, attempt: u32, first: SimDuration) -> SimDuration {
         let base = match self.round_trip {
             Some((mean, spread)) => SimDuration::from_micros(mean + 4 * spread),
             None => first.times(1 << self.silences.min(8)),
         };
         debug_assert!(attempt > 0, "attempts count from 1");
-        let repeated = base.max(SHORTEST_TIMEOUT).times(1 << attempt.saturating_sub(1).min(3));
-        jittered(repeated.min(LONGEST_TIMEOUT), entropy)
+        base.max(SHORTEST_TIMEOUT).times(1 << attempt.saturating_sub(1).min(3))
     }
 
     /// Handles a peer that has become reachable: its earlier timeouts do not count any more.
@@ -181,6 +180,11 @@ impl PeerRecord {
         jittered(pause, entropy)
     }
 
+    /// Whether the pause after the last failure was the longest one, after shorter ones.
+    pub(crate) fn is_at_longest_backoff(&self, min: SimDuration, max: SimDuration) -> bool {
+        self.failures > 1 && min.times(1 << (self.failures - 1).min(16)) >= max
+    }
+
     /// Delays the next session until `time`, whatever the peer announces meanwhile.
     pub(crate) const fn rest_until(&mut self, time: SimTime) {
         self.not_before = time;
@@ -195,15 +199,6 @@ impl PeerRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use syncline_types::Choice;
-
-    struct Lowest;
-
-    impl Entropy for Lowest {
-        fn below(&mut self, _: Choice, _: u64) -> u64 {
-            0
-        }
-    }
 
     const FIRST: SimDuration = SimDuration::from_millis(400);
 
@@ -217,7 +212,7 @@ mod tests {
     #[test]
     fn timeout_doubles_and_follows_round_trips() {
         let mut peer = PeerRecord::default();
-        let timeout = |peer: &PeerRecord, attempt| peer.timeout(attempt, FIRST, &mut Lowest).as_millis();
+        let timeout = |peer: &PeerRecord, attempt| peer.timeout(attempt, FIRST).as_millis();
         assert_eq!([1, 2, 3].map(|attempt| timeout(&peer, attempt)), [400, 800, 1_600]);
         peer.on_silence();
         assert_eq!(timeout(&peer, 1), 800);

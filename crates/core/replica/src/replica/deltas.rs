@@ -9,7 +9,7 @@ use crate::writes::{self, Operation, OperationError};
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, PushOutcome};
-use syncline_types::{Decode, PeerId, canary, limits};
+use syncline_types::{Decode, PeerId, Probe, canary};
 
 /// The fate of a delta that arrived.
 enum DeltaFate {
@@ -32,6 +32,7 @@ impl<V: ReadView> Replica<V> {
             }
             Err(OperationError::Storage(error)) => Err(error),
             Err(error) => {
+                step.work.note_if(error.is_too_large(), Probe::WriteTooLarge);
                 step.out.notices.push(Notice::WriteRefused { error });
                 Ok(())
             }
@@ -114,6 +115,7 @@ impl<V: ReadView> Replica<V> {
             PushOutcome::Added => DeltaFate::Accepted,
             PushOutcome::Duplicate => DeltaFate::Refused(Refusal::Duplicate),
             PushOutcome::Full => {
+                step.work.note(Probe::BufferFull);
                 self.enqueue_forced_sync(from, PendingReason::BufferFull, step);
                 DeltaFate::Refused(Refusal::BufferFull)
             }
@@ -142,6 +144,7 @@ impl<V: ReadView> Replica<V> {
         step.out.notices.push(Notice::DeltaApplied { actions: delta.actions.len() as u64 });
         if self.peers.reachable().len() > self.config.gossip_fanout {
             // The author may not have reached all members itself.
+            step.work.note(Probe::Forwarded);
             self.spread(delta, Some(from), step);
         }
         Ok(None)
@@ -207,9 +210,10 @@ impl<V: ReadView> Replica<V> {
             return;
         }
         debug_assert!(
-            wanted.len() <= limits::MAX_DELTAS_PER_FRAME,
+            wanted.len() <= self.config.limits.deltas_per_frame(),
             "a request names no more than a frame may"
         );
+        step.work.note_if(wanted.len() == self.config.limits.deltas_per_frame(), Probe::FetchFull);
         let attempt = self.delta_fetch.count_attempt();
         self.send(from, Message::Gossip(Gossip::DeltaRequest { wanted }), step);
         let at = step.now() + self.peers.timeout(from, attempt, step.entropy);
@@ -236,6 +240,7 @@ impl<V: ReadView> Replica<V> {
         }
         if self.delta_fetch.has_used_up_attempts() {
             // No peer sends the single deltas. A session with any peer may bring their effect.
+            step.work.note(Probe::FetchUsedUp);
             self.delta_fetch.restart_attempts();
             self.enqueue_forced_sync(peer, PendingReason::DeltasMissing, step);
         } else if !self.sessions.is_any_transferring() {
@@ -255,12 +260,15 @@ impl<V: ReadView> Replica<V> {
         let mut bytes = 0;
         for &dot in wanted {
             match DeltaLog::read(step.work.state.view(), dot)? {
-                Some(delta) if bytes == 0 || bytes + delta.len() <= limits::PAGE_BYTES => {
+                Some(delta) if bytes == 0 || bytes + delta.len() <= self.config.limits.page_bytes() => {
                     bytes += delta.len();
                     deltas.push(delta);
                 }
                 // The reply is full. The peer requests the rest again.
-                Some(_) => break,
+                Some(_) => {
+                    step.work.note(Probe::FetchCut);
+                    break;
+                }
                 None => unavailable.push(dot),
             }
         }
@@ -291,6 +299,7 @@ impl<V: ReadView> Replica<V> {
         let needed = self.delta_fetch.missing(&step.work.log);
         if unavailable.iter().any(|dot| needed.contains(dot)) {
             // The peer does not retain the delta any more. Only its state contains the effect of the delta.
+            step.work.note(Probe::FetchUnavailable);
             refusal = None;
             self.enqueue_forced_sync(from, PendingReason::DeltasMissing, step);
         } else if !needed.is_empty() && refusal.is_none() && !self.sessions.is_any_transferring() {

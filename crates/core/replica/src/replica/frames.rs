@@ -6,10 +6,10 @@ use crate::refusal::Refusal;
 use syncline_storage::StorageError;
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{
-    Dot, Frame, Gossip, Message, Request, Response, Selection, SyncHandshake, SyncProtocolKind,
+    Dot, Frame, FrameError, Gossip, Message, Request, Response, Selection, SyncHandshake, SyncProtocolKind,
     build_handshake,
 };
-use syncline_types::PeerId;
+use syncline_types::{PeerId, Probe};
 
 impl<V: ReadView> Replica<V> {
     pub(super) fn on_frame(
@@ -18,6 +18,12 @@ impl<V: ReadView> Replica<V> {
         bytes: &[u8],
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
+        let limit = self.config.limits.frame_bytes();
+        if bytes.len() > limit {
+            step.work.note(Probe::FrameTooLarge);
+            step.refuse(Refusal::Frame(FrameError::TooLarge { found: bytes.len(), limit }));
+            return Ok(());
+        }
         let frame = match Frame::from_wire(bytes, self.config.context) {
             Ok(frame) => frame,
             Err(error) => {

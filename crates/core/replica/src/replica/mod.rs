@@ -88,10 +88,10 @@ impl<V: ReadView> Replica<V> {
             lookups: 0,
             stopped: None,
             views: ViewCache::new(config.snapshot_views),
-            peers: PeerTable::new(config.first_timeout, config.backoff_min, config.backoff_max),
+            peers: PeerTable::new(&config),
             sync_queue: SyncQueue::default(),
             sessions: SessionTable::default(),
-            delta_fetch: DeltaFetch::new(config.buffer_capacity),
+            delta_fetch: DeltaFetch::new(config.buffer_capacity, config.limits.deltas_per_frame()),
             anti_entropy: AntiEntropy::new(config.heartbeat_min, config.heartbeat_max),
             horizon: HorizonTracker::default(),
             config,
@@ -131,6 +131,7 @@ impl<V: ReadView> Replica<V> {
         let merges = self.config.merges.clone();
         let work = Transaction::begin_with(view, log, context, merges)?
             .with_gate(self.gate())
+            .with_limits(self.config.limits)
             .with_sketch(self.sketch.take())?;
         let mut step = StepContext { work, moment, entropy, out: SyncActions::default() };
         match event {
@@ -180,6 +181,7 @@ impl<V: ReadView> Replica<V> {
             "a step that changes the sync queue updates its timer"
         );
         let mut out = step.out;
+        out.probes = step.work.probes();
         let work = step.work.state.work();
         let lookups_before = self.lookups;
         let (batch, log, sketch) = step.work.finish()?;

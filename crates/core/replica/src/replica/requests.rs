@@ -13,7 +13,7 @@ use syncline_sync::{
     Message, Outcome, Rejection, Request, RequestId, Response, RetryReason, SYNC_PROTOCOL_VERSION, SessionId,
     SyncHandshake, respond,
 };
-use syncline_types::{Hlc, PeerId, SimDuration};
+use syncline_types::{Hlc, PeerId, Probe, SimDuration};
 
 impl<V: ReadView> Replica<V> {
     pub(super) fn on_request(
@@ -138,6 +138,7 @@ impl<V: ReadView> Replica<V> {
     /// Backs off from a peer, unless the replica does so already.
     fn back_off(&mut self, from: PeerId, step: &mut StepContext<'_, V>) {
         let not_before = self.peers.back_off(from, step.now(), step.entropy);
+        step.work.note_if(self.peers.is_at_longest_backoff(from), Probe::LongestBackoff);
         self.sync_queue.postpone(from, not_before);
         self.update_sync_timer(step);
     }

@@ -13,7 +13,7 @@ use syncline_sync::{
     FailureReason, Message, Outcome, Request, RequestId, Response, RetryReason, Session, SessionId,
     SessionProgress,
 };
-use syncline_types::{Digest, PeerId, SimDuration, canary};
+use syncline_types::{Digest, PeerId, Probe, SimDuration, canary};
 
 /// The pause between a session and the next one with the same peer, if one side accepted writes meanwhile.
 const AFTER_NEW_WRITES: SimDuration = SimDuration::from_millis(50);
@@ -100,6 +100,8 @@ impl<V: ReadView> Replica<V> {
         for peer in self.sync_queue.due(step.now(), |peer| self.sessions.contains(peer)) {
             if self.has_place() {
                 self.start_session(peer, step)?;
+            } else {
+                step.work.note(Probe::Crowded);
             }
         }
         self.update_sync_timer(step);
@@ -128,7 +130,9 @@ impl<V: ReadView> Replica<V> {
         step: &mut StepContext<'_, V>,
     ) {
         self.send(peer, Message::Request { session, id, request }, step);
-        let timeout = self.peers.timeout(peer, self.sessions.attempts(peer), step.entropy);
+        let attempts = self.sessions.attempts(peer);
+        step.work.note_if(self.peers.is_longest_timeout(peer, attempts), Probe::LongestTimeout);
+        let timeout = self.peers.timeout(peer, attempts, step.entropy);
         let at = step.now() + timeout;
         step.set_timer(Timer::Session(peer), at);
     }
@@ -182,6 +186,7 @@ impl<V: ReadView> Replica<V> {
         let is_overdue = self.sessions.is_overdue(peer, step.now());
         match progress {
             SessionProgress::Send(..) if is_overdue => {
+                step.work.note(Probe::Overdue);
                 self.end_session(peer, Outcome::Failed(FailureReason::TooLong), step)?;
             }
             SessionProgress::Ignored => step.refuse(Refusal::Duplicate),
@@ -244,6 +249,13 @@ impl<V: ReadView> Replica<V> {
         Ok(())
     }
 
+    /// Counts a failure of a peer. Gives the pause before the next session with it.
+    fn pause_after_failure(&mut self, peer: PeerId, step: &mut StepContext<'_, V>) -> SimDuration {
+        let pause = self.peers.on_failure(peer, step.entropy);
+        step.work.note_if(self.peers.is_at_longest_backoff(peer), Probe::LongestBackoff);
+        pause
+    }
+
     fn on_session_failed(&mut self, peer: PeerId, reason: &FailureReason, step: &mut StepContext<'_, V>) {
         let known = self.peers.record(peer);
         let pending = match reason {
@@ -258,7 +270,7 @@ impl<V: ReadView> Replica<V> {
             }
             _ => PendingReason::SessionFailed,
         };
-        let pause = self.peers.on_failure(peer, step.entropy);
+        let pause = self.pause_after_failure(peer, step);
         if reason.is_breach() || reason.is_final() {
             // The peer does not send the deltas, if it has them, or this replica may not accept them.
             self.delta_fetch.mark_exhausted(peer);
@@ -295,7 +307,8 @@ impl<V: ReadView> Replica<V> {
             known.on_success();
             self.enqueue_sync_after(peer, pending, pause, step);
         } else if known.on_sync_pending(root) {
-            let pause = self.peers.on_failure(peer, step.entropy);
+            step.work.note(Probe::Fruitless);
+            let pause = self.pause_after_failure(peer, step);
             self.enqueue_sync_after(peer, pending, pause, step);
         } else {
             self.enqueue_sync(peer, pending, AFTER_NEW_WRITES, step);

@@ -32,8 +32,10 @@ pub(crate) fn prepare<V: ReadView>(
     clock: &HlcClock,
 ) -> Result<PreparedWrite<V>, OperationError> {
     let found = operations.len();
-    if found > limits::MAX_ACTIONS_PER_DELTA {
-        return Err(OperationError::TooMany { found });
+    let limits = &work.limits;
+    let limit = limits.actions_per_delta();
+    if found > limit {
+        return Err(OperationError::TooMany { found, limit });
     }
     if !membership.admits(author) {
         return Err(OperationError::NotAMember);
@@ -49,7 +51,8 @@ pub(crate) fn prepare<V: ReadView>(
     let mut actions = Vec::with_capacity(found);
     for operation in operations {
         let action = operation.to_action(&mut state, &mut clock, work.context.moment)?;
-        apply_own(operation, &action, &mut state, &own)?;
+        action.check_limits(limits).map_err(OperationError::Malformed)?;
+        apply_own(operation, &action, &mut state, &own, limits.value_bytes())?;
         actions.push(action);
     }
     debug_assert!(actions.len() == found, "each operation becomes one action");
@@ -57,18 +60,21 @@ pub(crate) fn prepare<V: ReadView>(
     let delta = Delta::new(Dot { author, seq }, work.log.heads(), stamp, actions.clone());
     let delta = delta.signed(&work.gate);
     let bytes = delta.to_bytes().len();
-    if bytes > limits::MAX_DELTA_BYTES {
-        return Err(OperationError::TooLarge { bytes });
+    let limit = limits.delta_bytes();
+    if bytes > limit {
+        return Err(OperationError::TooLarge { bytes, limit });
     }
     Ok(PreparedWrite { state, clock, delta, actions })
 }
 
-/// Applies the action of an own operation.
+/// Applies the action of an own operation. `limit` bounds the size of the record, if the operation adds to its
+/// value.
 fn apply_own<V: ReadView>(
     operation: &Operation,
     action: &Action,
     state: &mut Interface<V>,
     context: &ApplyContext,
+    limit: usize,
 ) -> Result<(), OperationError> {
     match state.apply_action(action, context) {
         Ok(_) => {}
@@ -87,8 +93,8 @@ fn apply_own<V: ReadView>(
     if grows && let Some(record) = state.record(action.id())? {
         let id = action.id();
         let bytes = record.to_bytes().len();
-        if bytes > limits::MAX_VALUE_BYTES {
-            return Err(Malformed::ValueTooLarge { id, bytes }.into());
+        if bytes > limit {
+            return Err(Malformed::ValueTooLarge { id, bytes, limit }.into());
         }
     }
     Ok(())
@@ -141,8 +147,12 @@ mod tests {
 
     #[test]
     fn rejects_too_many_operations() {
-        let operations = vec![Counter::named("n").add(1); limits::MAX_ACTIONS_PER_DELTA + 1];
+        let limit = limits::MAX_ACTIONS_PER_DELTA;
+        let operations = vec![Counter::named("n").add(1); limit + 1];
         let found = operations.len();
-        assert_eq!(prepared(&operations, &Membership::Open).err(), Some(OperationError::TooMany { found }));
+        assert_eq!(
+            prepared(&operations, &Membership::Open).err(),
+            Some(OperationError::TooMany { found, limit })
+        );
     }
 }

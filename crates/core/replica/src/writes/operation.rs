@@ -5,7 +5,7 @@ use syncline_crdt::{
     CounterOverflow, CrdtType, Custom, Element, GCounter, OutOfText, OwnedRegister, PnCounter, Register,
     Text, Value,
 };
-use syncline_storage::{Action, Interface, Metadata, StorageError};
+use syncline_storage::{Action, Interface, Malformed, Metadata, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{EntityId, Hlc, HlcClock, Moment, limits};
 
@@ -115,11 +115,11 @@ pub enum OperationError {
     #[error("no merge function is registered for the type {name:?}")]
     NoMerge { name: String },
     /// The write contains more operations than one delta may.
-    #[error("{found} operations in one write; the limit is {}", limits::MAX_ACTIONS_PER_DELTA)]
-    TooMany { found: usize },
+    #[error("{found} operations in one write; the limit is {limit}")]
+    TooMany { found: usize, limit: usize },
     /// The operations together take more bytes than one delta may.
-    #[error("a write of {bytes} bytes; the limit is {}", limits::MAX_DELTA_BYTES)]
-    TooLarge { bytes: usize },
+    #[error("a write of {bytes} bytes; the limit is {limit}")]
+    TooLarge { bytes: usize, limit: usize },
     /// The sequence numbers of this replica are exhausted. Continue under another id.
     #[error(
         "this replica has used all {} sequence numbers; continue under another id",
@@ -138,10 +138,22 @@ pub enum OperationError {
     CatchingUp,
     /// The operation breaks a rule of the state.
     #[error(transparent)]
-    Malformed(#[from] syncline_storage::Malformed),
+    Malformed(#[from] Malformed),
     /// The state cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl OperationError {
+    /// Whether the write exceeds one of the limits of this replica.
+    pub const fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            Self::TooMany { .. }
+                | Self::TooLarge { .. }
+                | Self::Malformed(Malformed::ValueTooLarge { .. } | Malformed::LabelTooLong { .. })
+        )
+    }
 }
 
 impl Operation {

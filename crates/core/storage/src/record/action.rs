@@ -1,9 +1,9 @@
 //! Actions: changes to single entities, made by applications and carried by deltas.
 
-use super::{Label, Record};
+use super::{Label, Record, check_size, payload_bytes};
 use crate::error::Malformed;
 use syncline_crdt::{CrdtType, Value};
-use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, Writer, limits};
+use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Limits, Reader, Writer, limits};
 
 /// The stamps and the label of a write. They travel with the data (**I10**).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +53,21 @@ impl Action {
     /// All entities whose records the action reads: the ancestors, then the entity itself.
     pub fn entities(&self) -> impl Iterator<Item = EntityId> {
         self.ancestors().iter().copied().chain([self.id()])
+    }
+
+    /// Refuses a write whose value or label is above the limits of the replica that makes it.
+    ///
+    /// # Errors
+    /// The limit that the write exceeds.
+    pub fn check_limits(&self, limits: &Limits) -> Result<(), Malformed> {
+        let (Self::Add { value, metadata, .. } | Self::Update { value, metadata, .. }) = self else {
+            return Ok(());
+        };
+        let id = self.id();
+        check_size(id, payload_bytes(value), limits.value_bytes())?;
+        let bytes = metadata.label.bytes().map_or(0, |label| label.len());
+        let limit = limits.label_bytes();
+        if bytes > limit { Err(Malformed::LabelTooLong { id, bytes, limit }) } else { Ok(()) }
     }
 
     /// The record whose join applies the action.

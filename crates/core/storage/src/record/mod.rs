@@ -196,16 +196,16 @@ impl Record {
             // Values that grow by joining are bounded where they are written: see `check_write`.
             _ => 0,
         };
-        if bytes > limits::MAX_VALUE_BYTES {
-            return Err(Malformed::ValueTooLarge { id, bytes });
-        }
+        check_size(id, bytes, limits::MAX_VALUE_BYTES)?;
         if let Value::Custom(Custom { name, .. }) = &self.value
             && name.len() > limits::MAX_TYPE_NAME_BYTES
         {
-            return Err(Malformed::LabelTooLong { id, bytes: name.len() });
+            let limit = limits::MAX_TYPE_NAME_BYTES;
+            return Err(Malformed::LabelTooLong { id, bytes: name.len(), limit });
         }
         if let Some(label) = self.label.bytes().filter(|label| label.len() > limits::MAX_LABEL_BYTES) {
-            return Err(Malformed::LabelTooLong { id, bytes: label.len() });
+            let limit = limits::MAX_LABEL_BYTES;
+            return Err(Malformed::LabelTooLong { id, bytes: label.len(), limit });
         }
         Ok(())
     }
@@ -215,22 +215,36 @@ impl Record {
     pub fn check_write(&self, id: EntityId) -> Result<(), Malformed> {
         self.check(id)?;
         let bytes = match &self.value {
-            Value::Custom(custom) => custom.bytes.len(),
-            Value::Rga(text) => {
-                let runs: usize = text.runs().map(|(_, run)| run.chars.len() + 32).sum();
-                runs + text.deleted().map(|(_, ranges)| 32 + ranges.len() * 2).sum::<usize>()
-            }
+            Value::Custom(_) | Value::Rga(_) => payload_bytes(&self.value),
+            // `check` has bounded these.
             _ => 0,
         };
-        if bytes > limits::MAX_VALUE_BYTES {
-            return Err(Malformed::ValueTooLarge { id, bytes });
-        }
+        check_size(id, bytes, limits::MAX_VALUE_BYTES)?;
         let found = self.value.replicas();
         if found > limits::MAX_REPLICAS {
             return Err(Malformed::TooManyReplicas { id, found });
         }
         Ok(())
     }
+}
+
+/// The bytes that a value takes, if writes of its type may be of any size; otherwise zero.
+pub(super) fn payload_bytes(value: &Value) -> usize {
+    match value {
+        Value::Lww(register) | Value::Opaque(register) | Value::Frozen(register) => register.bytes().len(),
+        Value::User(owned) => owned.register.bytes().len(),
+        Value::Custom(custom) => custom.bytes.len(),
+        Value::Rga(text) => {
+            let runs: usize = text.runs().map(|(_, run)| run.chars.len() + 32).sum();
+            runs + text.deleted().map(|(_, ranges)| 32 + ranges.len() * 2).sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
+/// Refuses a value above its limit.
+const fn check_size(id: EntityId, bytes: usize, limit: usize) -> Result<(), Malformed> {
+    if bytes > limit { Err(Malformed::ValueTooLarge { id, bytes, limit }) } else { Ok(()) }
 }
 
 /// Replaces `current` by `incoming` if that wins. Returns whether it did.

@@ -2,7 +2,7 @@
 
 use super::{Delta, DeltaLog, Dot, Gate};
 use std::collections::BTreeMap;
-use syncline_types::{ReplicaId, canary, limits};
+use syncline_types::{ReplicaId, canary};
 
 /// What became of a delta that was offered to the buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,8 +155,8 @@ impl DeltaBuffer {
     }
 
     /// The predecessors that the waiting deltas need and that are neither covered nor waiting
-    /// themselves, oldest first for each author. At most as many as one request may name. O(waiting).
-    pub fn missing(&self, log: &DeltaLog) -> Vec<Dot> {
+    /// themselves, oldest first for each author. At most `most`. O(waiting).
+    pub fn missing(&self, log: &DeltaLog, most: usize) -> Vec<Dot> {
         let mut needed: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         for delta in self.waiting.values() {
             for last in log.missing(delta) {
@@ -168,7 +168,7 @@ impl DeltaBuffer {
         let gaps = needed.into_iter().flat_map(|(author, last)| {
             (log.covered().of(author) + 1..=last).map(move |seq| Dot { author, seq })
         });
-        gaps.filter(|dot| !self.waiting.contains_key(dot)).take(limits::MAX_DELTAS_PER_FRAME).collect()
+        gaps.filter(|dot| !self.waiting.contains_key(dot)).take(most).collect()
     }
 }
 
@@ -215,7 +215,7 @@ mod tests {
         assert!(!buffer.is_unsatisfiable(&log), "the other may come");
         buffer.push(b1);
         assert!(buffer.is_unsatisfiable(&log));
-        assert_eq!((buffer.missing(&log), buffer.take_ready(&log)), (vec![], None));
+        assert_eq!((buffer.missing(&log, 9), buffer.take_ready(&log)), (vec![], None));
         buffer.push(delta(3, 1, &[]));
         assert!(!buffer.is_unsatisfiable(&log), "one is ready");
     }
@@ -236,7 +236,7 @@ mod tests {
         buffer.push(delta(1, 3, &[]));
         buffer.push(delta(1, 5, &[&delta(2, 1, &[])]));
         let seqs: Vec<(u64, u8)> =
-            buffer.missing(&DeltaLog::default()).iter().map(|dot| (dot.seq, dot.author.0[0])).collect();
+            buffer.missing(&DeltaLog::default(), 9).iter().map(|dot| (dot.seq, dot.author.0[0])).collect();
         assert_eq!(seqs, [(1, 1), (2, 1), (4, 1), (1, 2)]);
     }
 }

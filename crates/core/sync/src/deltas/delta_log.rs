@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use syncline_storage::{Action, ApplyContext, ApplyError, Interface, StorageError, keys};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_types::{
-    Decode, DecodeError, DeltaId, Encode, InternalError, Reader, ReplicaId, Writer, canary, limits,
+    Decode, DecodeError, DeltaId, Encode, InternalError, Limits, Reader, ReplicaId, Writer, canary, limits,
 };
 
 /// The key of the summary: covered deltas, floor, heads, stable deltas.
@@ -39,6 +39,9 @@ pub struct DeltaLog {
     retention: u64,
     /// Whether the summary has changed since it was written.
     changed: bool,
+    /// The deltas that were pruned for the retention since this log was loaded. Unlike the floor, it does not
+    /// include deltas that were never received.
+    pruned: VersionVector,
     /// How many deltas were looked up or checked against the covered ones.
     lookups: u64,
 }
@@ -52,6 +55,7 @@ impl Default for DeltaLog {
             heads: BTreeMap::new(),
             retention: Self::DEFAULT_RETENTION,
             changed: false,
+            pruned: VersionVector::default(),
             lookups: 0,
         }
     }
@@ -154,7 +158,8 @@ impl DeltaLog {
         let heads = input.list::<DeltaRef>(limits::MAX_HEADS, "heads")?;
         let stable = VersionVector::decode(&mut input)?;
         let heads = heads.into_iter().map(|head| (head.dot.author, (head.dot.seq, head.id))).collect();
-        Ok(Self { covered, floor, heads, stable, retention, changed: false, lookups: 0 })
+        let pruned = VersionVector::default();
+        Ok(Self { covered, floor, heads, stable, retention, changed: false, pruned, lookups: 0 })
     }
 
     /// How many deltas were looked up or checked against the covered ones since the log was loaded.
@@ -165,6 +170,16 @@ impl DeltaLog {
     /// Whether the summary has changed since it was written.
     pub const fn is_changed(&self) -> bool {
         self.changed
+    }
+
+    /// Whether deltas were pruned for the retention since the log was loaded.
+    pub(crate) fn has_pruned(&self) -> bool {
+        self.pruned.entries().next().is_some()
+    }
+
+    /// Whether a state that covers `theirs` lacks deltas that were pruned for the retention.
+    pub(crate) fn has_pruned_for(&self, theirs: &VersionVector) -> bool {
+        !theirs.includes(&self.pruned)
     }
 
     /// For each author, the last covered delta that the log does not store; nor does it store those before
@@ -283,6 +298,9 @@ impl DeltaLog {
         self.covered.cover(delta.dot);
         batch.put(delta_key(delta.dot), bytes);
         let last_pruned = seq.saturating_sub(self.retention);
+        if last_pruned > self.floor.of(author) {
+            self.pruned.cover(Dot { author, seq: last_pruned });
+        }
         self.raise_floor(Dot { author, seq: last_pruned }, batch);
         self.changed = true;
     }
@@ -326,8 +344,8 @@ impl DeltaLog {
         true
     }
 
-    /// The deltas that a state covering `theirs` lacks, in causal order, until their bytes reach
-    /// `byte_limit`; at least one, if there are any. `metadata_batch` contains the rows that this step
+    /// The deltas that a state covering `theirs` lacks, in causal order, up to a page of `limits`; at least
+    /// one, if there are any. `metadata_batch` contains the rows that this step
     /// has written over the view. O(log authors) for each delta.
     ///
     /// This merges the authors' sequences by stamp. Within a sequence stamps ascend, and a delta has a
@@ -337,7 +355,7 @@ impl DeltaLog {
         view: &V,
         metadata_batch: &WriteBatch,
         theirs: &VersionVector,
-        byte_limit: usize,
+        limits: &Limits,
     ) -> Result<MissingDeltas, StorageError> {
         let mut next = BTreeMap::new();
         for Dot { author, seq } in self.covered.entries() {
@@ -354,7 +372,9 @@ impl DeltaLog {
         let mut deltas = Vec::new();
         let mut size = 0;
         while let Some(((_, dot), bytes)) = next.pop_first() {
-            if size > 0 && (size + bytes.len() > byte_limit || deltas.len() >= limits::MAX_DELTAS_PER_FRAME) {
+            let is_full =
+                size + bytes.len() > limits.page_bytes() || deltas.len() >= limits.deltas_per_frame();
+            if size > 0 && is_full {
                 return Ok(MissingDeltas::Deltas { deltas, complete: false });
             }
             size += bytes.len();

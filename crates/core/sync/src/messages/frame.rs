@@ -22,11 +22,13 @@ pub struct Frame {
 /// Why received bytes are not a frame for this replica.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The frame is longer than [`limits::MAX_FRAME_BYTES`].
-    #[error("a frame of {found} bytes; the limit is {}", limits::MAX_FRAME_BYTES)]
+    /// The frame is longer than the receiver accepts.
+    #[error("a frame of {found} bytes; the limit is {limit}")]
     TooLarge {
         /// The length of the frame in bytes.
         found: usize,
+        /// The greatest length that is accepted: [`limits::MAX_FRAME_BYTES`], or less.
+        limit: usize,
     },
     /// The bytes are not a frame, or the frame is damaged.
     #[error(transparent)]
@@ -64,8 +66,9 @@ impl Frame {
     /// matters: length and checksum come first, so that damage is not mistaken for another version or
     /// another context.
     pub fn from_wire(bytes: &[u8], context: ContextId) -> Result<Self, FrameError> {
-        if bytes.len() > limits::MAX_FRAME_BYTES {
-            return Err(FrameError::TooLarge { found: bytes.len() });
+        let limit = limits::MAX_FRAME_BYTES;
+        if bytes.len() > limit {
+            return Err(FrameError::TooLarge { found: bytes.len(), limit });
         }
         let mut input = Reader::new(bytes);
         let checksum = input.u32_le()?;

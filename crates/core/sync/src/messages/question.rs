@@ -8,7 +8,7 @@ use crate::sketch::{
 };
 use syncline_storage::{Entry, Interface, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
-use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limits};
+use syncline_types::{Decode, DecodeError, Encode, EntityId, Limits, Reader, Writer, limits};
 
 /// A question about the peer's state. Each protocol that compares states opens with another question.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,6 +89,8 @@ pub(crate) struct ResponderState<'a> {
     pub(crate) key: SketchKey,
     /// The sketch of the state, if it has been computed.
     pub(crate) sketch: Option<&'a Sketch>,
+    /// The limits that this replica has chosen.
+    pub(crate) limits: &'a Limits,
 }
 
 impl Question {
@@ -97,21 +99,16 @@ impl Question {
     pub(crate) fn cost(&self, responder: ResponderState<'_>) -> usize {
         match self {
             Self::Subtree { after: Some(_), .. } => 1 << 10,
-            Self::Missing(_) | Self::SymbolFilter(_) => limits::PAGE_BYTES,
+            Self::Missing(_) | Self::SymbolFilter(_) => responder.limits.page_bytes(),
             Self::Cells { from, count } => {
                 let has_cells = |sketch: &Sketch| sketch.cells(*from as usize, *count as usize).is_some();
-                if responder.sketch.is_some_and(has_cells) { 0 } else { limits::PAGE_BYTES }
+                if responder.sketch.is_some_and(has_cells) { 0 } else { responder.limits.page_bytes() }
             }
             Self::ByShortId(short_ids) => short_ids.len() * 128,
             _ => 0,
         }
     }
 }
-
-/// The most children that one answer contains.
-const MAX_CHILDREN: usize = 2_048;
-/// The most children under a prefix for which a subtree is sent. A larger one is compared instead.
-const MAX_SUBTREE: u64 = 4_096;
 
 impl Answer {
     /// Answers `question` from `state`. The size of the answer is bounded by a page or by the filter.
@@ -122,6 +119,7 @@ impl Answer {
         responder: ResponderState<'_>,
     ) -> Result<Self, StorageError> {
         let key = responder.key;
+        let limits = responder.limits;
         match question {
             Question::Node(address) => NodeView::of(state, *address, key, whole, None).map(Self::Node),
             Question::Compare { address, ours } => {
@@ -129,29 +127,31 @@ impl Answer {
             }
             Question::Children { entity, after } => {
                 // One child more than fits tells whether the page is the last one.
-                let mut entries = state.children(*entity, *after, MAX_CHILDREN + 1)?;
-                let complete = entries.len() <= MAX_CHILDREN;
-                entries.truncate(MAX_CHILDREN);
+                let most = limits.children_per_answer();
+                let mut entries = state.children(*entity, *after, most + 1)?;
+                let complete = entries.len() <= most;
+                entries.truncate(most);
                 let entries = entries.iter().map(|entry| WireEntry::of(entry, whole)).collect();
                 Ok(Self::Children { entries, complete })
             }
             Question::Subtree { entity, prefix, after } => {
-                if after.is_none() && state.count_under(*entity, *prefix)? > MAX_SUBTREE {
+                let most = limits.subtree_children() as u64;
+                if after.is_none() && state.count_under(*entity, *prefix)? > most {
                     let address = NodeAddress { entity: *entity, prefix: *prefix };
                     return NodeView::of(state, address, key, whole, None).map(Self::Node);
                 }
-                subtree(state, *entity, *prefix, *after)
+                subtree(state, (*entity, *prefix, *after), limits)
             }
-            Question::Missing(filter) => missing(state, filter),
+            Question::Missing(filter) => missing(state, filter, limits.missing_per_answer()),
             Question::Cells { from, count } => {
                 let from = *from as usize;
-                let count = (*count as usize).min(limits::MAX_CELLS);
+                let count = (*count as usize).min(limits.cells_per_frame());
                 match responder.sketch.and_then(|sketch| sketch.cells(from, count)) {
                     Some(cells) => Ok(Self::Cells(cells.to_vec())),
                     None => compute_cells(key, (from, count), state).map(Self::Cells),
                 }
             }
-            Question::ByShortId(short_ids) => records(short_ids, state),
+            Question::ByShortId(short_ids) => records(short_ids, state, limits),
             Question::SymbolFilter(theirs) => FilteredIblt::of(theirs, key, state).map(Self::FilteredIblt),
         }
     }
@@ -159,9 +159,8 @@ impl Answer {
 
 fn subtree<V: ReadView>(
     state: &mut Interface<V>,
-    entity: EntityId,
-    prefix: Prefix,
-    after: Option<EntityId>,
+    (entity, prefix, after): (EntityId, Prefix, Option<EntityId>),
+    limits: &Limits,
 ) -> Result<Answer, StorageError> {
     let mut records = Vec::new();
     // The entity of the cursor may have been moved or deleted since. The subtree then ends here, and the
@@ -170,7 +169,7 @@ fn subtree<V: ReadView>(
         return Ok(Answer::Subtree { records, complete: true });
     };
     let mut bytes = 0;
-    while bytes < limits::PAGE_BYTES && records.len() < limits::MAX_RECORDS_PER_FRAME {
+    while bytes < limits.page_bytes() && records.len() < limits.records_per_frame() {
         let Some(Entry { id, .. }) = subtree.next(state)? else {
             return Ok(Answer::Subtree { records, complete: true });
         };
@@ -184,12 +183,16 @@ fn subtree<V: ReadView>(
 }
 
 /// The records of the entities with these short ids, up to a page.
-fn records<V: ReadView>(short_ids: &ShortIds, state: &mut Interface<V>) -> Result<Answer, StorageError> {
+fn records<V: ReadView>(
+    short_ids: &ShortIds,
+    state: &mut Interface<V>,
+    limits: &Limits,
+) -> Result<Answer, StorageError> {
     let mut found = Vec::new();
     for short_id in short_ids.iter() {
         found.extend(with_short_id(short_id, state)?);
     }
-    let (records, complete) = WireRecord::page(found, state)?;
+    let (records, complete) = WireRecord::page(found, state, limits)?;
     Ok(Answer::Records { records, complete })
 }
 
@@ -199,6 +202,7 @@ impl WireRecord {
     pub(crate) fn page<V: ReadView>(
         ids: Vec<EntityId>,
         state: &mut Interface<V>,
+        limits: &Limits,
     ) -> Result<(Vec<Self>, bool), StorageError> {
         let mut known = Vec::with_capacity(ids.len());
         for id in ids {
@@ -210,7 +214,7 @@ impl WireRecord {
         let mut records = Vec::new();
         let mut bytes = 0;
         for (_, id, record) in known {
-            if bytes >= limits::PAGE_BYTES || records.len() >= limits::MAX_RECORDS_PER_FRAME {
+            if bytes >= limits.page_bytes() || records.len() >= limits.records_per_frame() {
                 return Ok((records, false));
             }
             let record = record.to_bytes();
@@ -221,8 +225,12 @@ impl WireRecord {
     }
 }
 
-/// The records that `filter` rejects, and a filter over those that it passes. O(n).
-fn missing<V: ReadView>(state: &mut Interface<V>, filter: &BloomFilter) -> Result<Answer, StorageError> {
+/// Up to `most` of the records that `filter` rejects, and a filter over those that it passes. O(n).
+fn missing<V: ReadView>(
+    state: &mut Interface<V>,
+    filter: &BloomFilter,
+    most: usize,
+) -> Result<Answer, StorageError> {
     let mut missing = Vec::new();
     // Another salt: a record that is a false positive in one filter is most likely found by the other.
     let mut ours = BloomFilter::for_records(state.stats()?.records, filter.salt().rotate_left(32));
@@ -233,15 +241,15 @@ fn missing<V: ReadView>(state: &mut Interface<V>, filter: &BloomFilter) -> Resul
             missing.push((depth, entry.id));
             // Only the smallest (depth, id) pairs fit the answer. Selecting them whenever the list reaches
             // twice the limit bounds the memory, and costs O(1) for each record.
-            if missing.len() >= 2 * limits::MAX_MISSING {
-                missing.select_nth_unstable(limits::MAX_MISSING);
-                missing.truncate(limits::MAX_MISSING);
+            if missing.len() >= 2 * most {
+                missing.select_nth_unstable(most);
+                missing.truncate(most);
             }
         }
     })?;
     missing.sort_unstable();
-    missing.truncate(limits::MAX_MISSING);
-    debug_assert!(missing.len() <= limits::MAX_MISSING, "an answer names a bounded number of ids");
+    missing.truncate(most);
+    debug_assert!(missing.len() <= most, "an answer names a bounded number of ids");
     Ok(Answer::Missing { ids: missing.into_iter().map(|(_, id)| id).collect(), filter: ours })
 }
 
@@ -374,7 +382,7 @@ impl Answer {
         match input.u8()? {
             0 => Ok(Self::Node(NodeView::decode(input, whole, false)?)),
             1 => Ok(Self::Children {
-                entries: WireEntry::decode_list(input, whole, MAX_CHILDREN)?,
+                entries: WireEntry::decode_list(input, whole, limits::MAX_CHILDREN)?,
                 complete: input.bool("an answer of children")?,
             }),
             2 => Ok(Self::Subtree {

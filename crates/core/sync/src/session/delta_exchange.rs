@@ -8,7 +8,7 @@ use crate::messages::{DeltasReply, Request, SyncHandshake};
 use crate::transaction::Transaction;
 use syncline_storage::StorageError;
 use syncline_store::{Bytes, ReadView};
-use syncline_types::{Decode, limits};
+use syncline_types::{Decode, Probe};
 
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct DeltaExchange {
@@ -33,8 +33,8 @@ impl DeltaExchange {
     }
 
     /// The next deltas that the peer lacks; none if the log has pruned them.
-    fn next_pushes<V: ReadView>(&self, work: &Transaction<V>) -> Result<Vec<Bytes>, StorageError> {
-        Ok(match work.deltas_since(&self.theirs, limits::PAGE_BYTES)? {
+    fn next_pushes<V: ReadView>(&self, work: &mut Transaction<V>) -> Result<Vec<Bytes>, StorageError> {
+        Ok(match work.deltas_since(&self.theirs)? {
             MissingDeltas::Deltas { deltas, .. } => deltas,
             MissingDeltas::BelowFloor => Vec::new(),
         })
@@ -75,7 +75,10 @@ impl DeltaExchange {
             return Ok(match outcome {
                 Outcome::Converged { .. } => PhaseStep::End(outcome),
                 // The states differ by more than deltas.
-                _ => PhaseStep::Walk,
+                _ => {
+                    work.note(Probe::DeltasWalked);
+                    PhaseStep::Walk
+                }
             });
         }
         if !progress {

@@ -25,7 +25,7 @@ use delta_exchange::DeltaExchange;
 use exchange::{Exchange, Opening};
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
-use syncline_types::{Digest, InternalError, canary};
+use syncline_types::{Digest, InternalError, Probe, canary};
 
 /// What a session wants next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -316,6 +316,8 @@ impl Session {
             kind,
             SyncProtocolKind::None | SyncProtocolKind::DeltaSync | SyncProtocolKind::Snapshot
         );
+        let by_state = compares || kind == SyncProtocolKind::Snapshot;
+        work.note_if(by_state && work.log.has_pruned_for(&theirs.covered), Probe::BelowFloor);
         if compares && work.is_left_behind(theirs) {
             // A reply that was in flight for long may be older than later news of the peer, upon which this
             // side may have raised its own horizon. The comparison is final only if this side has not.
@@ -331,7 +333,9 @@ impl Session {
             && selection.reason != SelectionReason::NoCommonProtocol;
         if supersedes_transfer && staged::is_under_way(work.state.view(), &work.metadata_batch)? {
             // This replica receives its state by another protocol, so a partly received snapshot is useless.
-            staged::end(work.state.view(), work.state.slot().other(), &mut work.metadata_batch)?;
+            work.note(Probe::TransferSuperseded);
+            let rows = work.limits.sweep_rows();
+            staged::end(work.state.view(), work.state.slot().other(), rows, &mut work.metadata_batch)?;
         }
         self.begin_protocol(selection, reply, work)
     }

@@ -5,7 +5,7 @@ use crate::messages::{SyncHandshake, WireRecord};
 use crate::transaction::Transaction;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
-use syncline_types::{Decode, DecodeError, Encode, Reader, Writer, limits};
+use syncline_types::{Decode, DecodeError, Encode, Probe, Reader, Writer, limits};
 
 /// The part of a handshake's answer that shows the difference.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,11 +76,12 @@ impl SketchComparison {
             let ours = ShortIds::of(found.ours.iter().map(|id| id.prefix()));
             let theirs = found.theirs.iter().map(|symbol| symbol.beginning());
             let wants = ShortIds::of(theirs.filter(|short_id| !ours.contains(*short_id)));
-            let (records, complete) = WireRecord::page(found.ours, &mut work.state)?;
+            let (records, complete) = WireRecord::page(found.ours, &mut work.state, &work.limits)?;
             // Records that do not fit a page are requested page by page, from the cells below.
             if complete {
                 return Ok(LocatedDifference::Found { records, wants });
             }
+            work.note(Probe::LocatedCut);
         }
         // Only stored cells are sent: the answer to a handshake must not cost a scan of the state. The
         // initiator asks for more cells in a round of its own.

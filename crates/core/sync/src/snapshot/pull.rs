@@ -22,23 +22,19 @@ use crate::session::{
 use crate::transaction::Transaction;
 use syncline_storage::{ApplyError, Cursor, Interface, Record, StorageError};
 use syncline_store::{Bytes, ReadView};
-use syncline_types::{Decode, Digest, EntityId, Hlc, InternalError, canary};
-
-/// How many boundaries one session reads from before it leaves the rest to a later session.
-const MAX_BOUNDARIES: u32 = 8;
-/// How many records that are ahead of the local clock a state may be published without.
-const MAX_EARLY: usize = 4_096;
-/// How many peers in a row that have much less than the promised state are skipped, before the staged
-/// records are given up for one of them.
-const MAX_PEERS_SKIPPED: u8 = 3;
+use syncline_types::{Decode, Digest, EntityId, Hlc, InternalError, Probe, canary};
 
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct SnapshotPull {
     transfer: Transfer,
     compressed: bool,
-    boundaries: u32,
+    boundaries: usize,
     /// How many records the pages of this session have contained.
     received: u64,
+    /// Whether the transfer was cut off after its first page, and no page has arrived since.
+    resumes: bool,
+    /// The parent of the last record that a page of this session contained.
+    last_parent: Option<EntityId>,
     stage: TransferStage,
 }
 
@@ -63,16 +59,21 @@ impl SnapshotPull {
         let stored = Transfer::read(work.state.view())?;
         // If the peer has raised its horizon since, the staged records may include entities that it has
         // collected. Joining records never removes an entity, so such a transfer starts over.
+        let was_stored = stored.is_some();
         let resumed = stored.filter(|stored| stored.source.horizon == theirs.horizon);
+        work.note_if(was_stored && resumed.is_none(), Probe::SnapshotStartedOver);
         let is_new = resumed.is_none();
         let transfer = resumed.unwrap_or_else(|| Transfer::new(theirs.clone()));
         let stage = TransferStage::Pages;
-        let mut pull = Self { transfer, compressed, boundaries: 1, received: 0, stage };
+        let resumes = transfer.cursor != Some(Cursor::default());
+        let mut pull =
+            Self { transfer, compressed, boundaries: 1, received: 0, resumes, last_parent: None, stage };
         let step = if is_new {
             pull.start_over(theirs.clone(), work)?
         } else if pull.transfer.cursor.is_some() {
             PhaseStep::Ask(pull.page_request())
         } else {
+            work.note(Probe::SnapshotWalkResumed);
             let staged = pull.open(work)?;
             pull.on_complete(staged, pull.staging(), theirs.root_hash, work, stats)?
         };
@@ -86,6 +87,7 @@ impl SnapshotPull {
         work: &mut Transaction<V>,
     ) -> Result<PhaseStep, StorageError> {
         self.transfer = Transfer::new(source);
+        self.resumes = false;
         self.stage = TransferStage::Clearing;
         let more = self.abandon(work)?;
         Ok(PhaseStep::Ask(self.after_clearing(more, work)))
@@ -103,6 +105,7 @@ impl SnapshotPull {
 
     fn after_clearing<V: ReadView>(&mut self, more: bool, work: &mut Transaction<V>) -> Request {
         if more {
+            work.note(Probe::RemainsInPieces);
             // An empty round keeps the peer's view in use, and its response gives this side another step in
             // which to remove the next piece.
             return self.exchange_request(ExchangeRequest::default());
@@ -115,7 +118,8 @@ impl SnapshotPull {
 
     /// Deletes the transfer and a first piece of the staged records. Returns whether more are left.
     fn abandon<V: ReadView>(&self, work: &mut Transaction<V>) -> Result<bool, StorageError> {
-        staged::end(work.state.view(), work.state.slot().other(), &mut work.metadata_batch)
+        let rows = work.limits.sweep_rows();
+        staged::end(work.state.view(), work.state.slot().other(), rows, &mut work.metadata_batch)
     }
 
     /// Ends the session because the peer has broken the protocol. Nothing it sent is used.
@@ -194,7 +198,8 @@ impl SnapshotPull {
             return Ok(PhaseStep::pending(RetryReason::NewerWrites));
         }
         self.boundaries += 1;
-        if self.boundaries > MAX_BOUNDARIES {
+        if self.boundaries > work.limits.boundaries() {
+            work.note(Probe::BoundariesUsedUp);
             return Ok(PhaseStep::fail(FailureReason::TooLong));
         }
         if matches!(self.stage, TransferStage::Clearing) {
@@ -202,17 +207,21 @@ impl SnapshotPull {
             return Ok(PhaseStep::Ask(self.exchange_request(ExchangeRequest::default())));
         }
         if theirs.horizon != self.transfer.source.horizon {
+            work.note(Probe::SnapshotStartedOver);
             return self.start_over(theirs.clone(), work);
         }
         let has_begun = self.transfer.cursor != Some(Cursor::default());
         let is_behind = theirs.entity_count < self.transfer.source.entity_count / 2;
-        if has_begun && is_behind && self.transfer.peers_skipped < MAX_PEERS_SKIPPED {
+        if has_begun && is_behind && usize::from(self.transfer.peers_skipped) < work.limits.skipped_peers() {
+            work.note(Probe::PeerSkipped);
             // Continuing with this peer would discard most of the staged records. The peer that promised them
             // may come back, so a few such peers are skipped first.
             self.transfer.peers_skipped += 1;
             self.transfer.write_source(&mut work.metadata_batch);
             return Ok(PhaseStep::pending(RetryReason::PeerBehind));
         }
+        work.note_if(has_begun && is_behind, Probe::StagedGivenUp);
+        work.note_if(has_begun && theirs.root_hash != self.boundary(), Probe::LaterBoundary);
         self.transfer.mixed |= has_begun && theirs.root_hash != self.boundary();
         self.transfer.source = theirs.clone();
         self.transfer.write_source(&mut work.metadata_batch);
@@ -247,6 +256,7 @@ impl SnapshotPull {
             Err(StageError::Breach(breach)) => return self.refuse(breach, work),
             Err(StageError::Storage(error)) => return Err(error),
         }
+        work.note_if(std::mem::take(&mut self.resumes), Probe::SnapshotResumed);
         if std::mem::take(&mut self.transfer.peers_skipped) > 0 {
             self.transfer.write_source(&mut work.metadata_batch);
         }
@@ -281,18 +291,22 @@ impl SnapshotPull {
     }
 
     fn stage_records<V: ReadView>(
-        &self,
+        &mut self,
         records: Vec<(EntityId, Bytes)>,
         staged: &mut Interface<V>,
         staging: &mut Staging,
-        work: &Transaction<V>,
+        work: &mut Transaction<V>,
         stats: &mut SessionStats,
     ) -> Result<(), StageError> {
+        let mut is_first = true;
         for (id, bytes) in records {
             stats.bytes += bytes.len() as u64;
             let Ok(record) = Record::from_bytes(&bytes) else {
                 return Err(StageError::Breach(ProtocolBreach::RecordNotDecoded));
             };
+            let is_sibling = self.last_parent.replace(record.parent) == Some(record.parent);
+            let splits = std::mem::take(&mut is_first) && is_sibling && record.depth > 1;
+            work.note_if(splits, Probe::PageSplitsChildren);
             let context = staging.note(id, &record, &work.context);
             match staged.merge_encoded(id, record, bytes, &context) {
                 Ok(_) => {}
@@ -319,6 +333,7 @@ impl SnapshotPull {
         if staged.root_hash()? == self.boundary() || canary!(SnapshotUnverified) {
             return self.publish(staged, staging, root, work);
         }
+        work.note(Probe::SnapshotMixed);
         self.walk(staged, staging, work, stats)
     }
 
@@ -387,7 +402,8 @@ impl SnapshotPull {
                 // The staged state contains records that the boundary lacks. They come from another peer that
                 // was ahead of this one, or from an adversary that made them up. Joining cannot remove them.
                 self.boundaries += 1;
-                if self.boundaries > MAX_BOUNDARIES {
+                if self.boundaries > work.limits.boundaries() {
+                    work.note(Probe::BoundariesUsedUp);
                     self.abandon(work)?;
                     return Ok(PhaseStep::fail(FailureReason::TooLong));
                 }
@@ -413,10 +429,12 @@ impl SnapshotPull {
         if work.state.horizon() > self.transfer.source.horizon {
             // This replica has collected tombstones meanwhile, and the staged state may still contain their
             // entities.
+            work.note(Probe::PublishedTooLate);
             self.abandon(work)?;
             return Ok(PhaseStep::pending(RetryReason::NewerWrites));
         }
         let Some(EarlyRecords { latest, withheld }) = early_records(&mut staged, &staging, work)? else {
+            work.note(Probe::EarlyTooMany);
             self.save(staged, staging, None, work)?;
             return Ok(PhaseStep::pending(RetryReason::ClockDrift));
         };
@@ -431,7 +449,10 @@ impl SnapshotPull {
         let is_new = work.log.covered().entries().all(|dot| source.stable.of(dot.author) == 0);
         let was_empty = work.state.root_hash()?.is_zero();
         let is_comparable = is_new || active.horizon() == source.horizon || was_empty;
-        staged::end(active.view(), active.slot(), &mut work.metadata_batch)?;
+        work.note_if(!was_empty, Probe::PublishedOverWrites);
+        work.note_if(!withheld.is_empty(), Probe::EarlyPublished);
+        let rows = work.limits.sweep_rows();
+        staged::end(active.view(), active.slot(), rows, &mut work.metadata_batch)?;
         work.state = staged.publish(active, latest)?;
         // The sketch belongs to the replaced state.
         work.sketch = None;
@@ -470,8 +491,9 @@ struct EarlyRecords {
 fn early_records<V: ReadView>(
     staged: &mut Interface<V>,
     staging: &Staging,
-    work: &Transaction<V>,
+    work: &mut Transaction<V>,
 ) -> Result<Option<EarlyRecords>, StorageError> {
+    let most = work.limits.early_records();
     let mut latest = staging.latest;
     let mut withheld = Vec::new();
     let mut early = staging.early.clone();
@@ -481,14 +503,17 @@ fn early_records<V: ReadView>(
             // A record may have been marked twice, or its staging abandoned: then there is none.
             let Some(record) = staged.record(id)? else { continue };
             match record.check_drift(work.context.moment, work.context.max_drift_ms) {
-                Ok(()) => latest = latest.max(record.latest_stamp()),
+                Ok(()) => {
+                    work.note(Probe::EarlyRipened);
+                    latest = latest.max(record.latest_stamp());
+                }
                 Err(_) => withheld.push((record.depth, id)),
             }
         }
-        if withheld.len() > MAX_EARLY {
+        if withheld.len() > most {
             return Ok(None);
         }
-        early = staged::early_records(work.state.view(), after, MAX_EARLY)?;
+        early = staged::early_records(work.state.view(), after, most)?;
         after = early.last().copied();
         if early.is_empty() {
             break;

@@ -19,8 +19,6 @@ use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, Writer}
 const SOURCE: &[u8] = &[keys::METADATA, 2];
 const PROGRESS: &[u8] = &[keys::METADATA, 2, 1];
 const EARLY: u8 = keys::METADATA + 2;
-/// How many rows one sweep removes at most.
-const SWEEP_ROWS: usize = 4_096;
 
 /// A snapshot transfer in progress.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,25 +113,35 @@ pub fn early_records<V: ReadView>(
     ids.collect::<Option<_>>().ok_or(StorageError::Index { what: "the key of an early record" })
 }
 
-/// Deletes the transfer and begins to remove the rows in `slot`. Returns whether more rows are left.
-pub fn end<V: ReadView>(view: &V, slot: Slot, batch: &mut WriteBatch) -> Result<bool, StorageError> {
+/// Deletes the transfer and up to about `most` of the rows in `slot`. Returns whether more rows are left.
+pub fn end<V: ReadView>(
+    view: &V,
+    slot: Slot,
+    most: usize,
+    batch: &mut WriteBatch,
+) -> Result<bool, StorageError> {
     batch.delete(SOURCE.into());
     batch.delete(PROGRESS.into());
-    sweep(view, slot, batch)
+    sweep(view, slot, most, batch)
 }
 
-/// Removes some of the rows in `slot`, which must be inactive and without a transfer. Returns whether
-/// more rows are left.
-pub fn sweep<V: ReadView>(view: &V, slot: Slot, batch: &mut WriteBatch) -> Result<bool, StorageError> {
+/// Removes up to about `most` of the rows in `slot`, which must be inactive and without a transfer. Returns
+/// whether more rows are left.
+pub fn sweep<V: ReadView>(
+    view: &V,
+    slot: Slot,
+    most: usize,
+    batch: &mut WriteBatch,
+) -> Result<bool, StorageError> {
     let (first, end) = slot.bounds();
     debug_assert!(first < end, "a slot is a range of keys");
-    view.runs(&first, &end, SWEEP_ROWS).into_iter().for_each(|run| batch.delete_run(run));
-    let mut rows = view.range(&first, &end, SWEEP_ROWS)?;
-    if rows.len() < SWEEP_ROWS {
-        rows.extend(view.range(&[EARLY], &[EARLY + 1], SWEEP_ROWS - rows.len())?);
+    view.runs(&first, &end, most).into_iter().for_each(|run| batch.delete_run(run));
+    let mut rows = view.range(&first, &end, most)?;
+    if rows.len() < most {
+        rows.extend(view.range(&[EARLY], &[EARLY + 1], most - rows.len())?);
     }
-    debug_assert!(rows.len() <= SWEEP_ROWS, "a sweep has a bounded size");
-    let more = rows.len() == SWEEP_ROWS;
+    debug_assert!(rows.len() <= most, "a sweep has a bounded size");
+    let more = rows.len() == most;
     rows.into_iter().for_each(|(key, _)| batch.delete(key));
     Ok(more)
 }

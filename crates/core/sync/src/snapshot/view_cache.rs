@@ -29,16 +29,18 @@ impl<V: Clone> ViewCache<V> {
     }
 
     /// Inserts the view that `handshake` describes, and evicts the least recently used one if the cache is
-    /// full.
-    pub(crate) fn insert(&mut self, handshake: &SyncHandshake, view: &V) {
+    /// full. Returns whether it did.
+    pub(crate) fn insert(&mut self, handshake: &SyncHandshake, view: &V) -> bool {
+        let mut evicted = false;
         if self.find(handshake.root_hash).is_none() {
             self.views.push_back((handshake.root_hash, view.clone()));
             self.newest = Some(handshake.clone());
             while self.views.len() > self.capacity {
-                self.views.pop_front();
+                evicted |= self.views.pop_front().is_some();
             }
         }
         debug_assert!(self.views.len() <= self.capacity, "the cache never exceeds its capacity");
+        evicted
     }
 
     /// The view of the state with this root, which becomes the most recently used one. O(capacity).

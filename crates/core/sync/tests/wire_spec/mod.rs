@@ -18,7 +18,7 @@ use syncline_types::{Encode, EntityId, limits};
 
 fn frame_error(error: FrameError) -> String {
     match error {
-        FrameError::TooLarge { found } => format!("TooLarge({found})"),
+        FrameError::TooLarge { found, .. } => format!("TooLarge({found})"),
         FrameError::Decode(error) => name_of(error),
         FrameError::Version { found } => format!("Version({found})"),
         FrameError::Context => "Context".into(),
@@ -184,6 +184,7 @@ fn limits_are_those_of_the_code() {
         ("SNAPSHOT_PAGE_BYTES", SNAPSHOT_PAGE_BYTES as u64),
         ("MAX_PAGE_BYTES", MAX_PAGE_BYTES as u64),
         ("MAX_SIGNATURE_BYTES", MAX_SIGNATURE_BYTES as u64),
+        ("MAX_CHILDREN", MAX_CHILDREN as u64),
         ("MAX_PROTOCOLS", MAX_PROTOCOLS as u64),
         ("SYNC_PROTOCOL_VERSION", u64::from(SYNC_PROTOCOL_VERSION)),
     ];

@@ -51,7 +51,7 @@ fn refuses_length_beyond_limit() {
             let (mut transport, mut other) = plain(64);
             other.write_u32(len).await.unwrap();
             let error = transport.recv().await.unwrap_err();
-            assert_eq!(error, FrameError::TooLarge { found: len as usize }.into());
+            assert_eq!(error, FrameError::TooLarge { found: len as usize, limit: MAX_WIRE_BYTES }.into());
             assert_eq!(transport.recv().await, Ok(None), "the next head cannot be found");
             assert_eq!(transport.recv_timeout(EVER).await, Err(TransportError::Closed));
         });

@@ -164,7 +164,7 @@ fn altered_length_ends_the_stream() {
     };
     let ended = through(Protocol::Walk, untouched, only(1, longer));
     let error = ended.driven.unwrap_err();
-    let too_large = |found| matches!(found, FrameError::TooLarge { found } if found >= 1 << 31);
+    let too_large = |found| matches!(found, FrameError::TooLarge { found, .. } if found >= 1 << 31);
     assert!(
         matches!(error, DriveError::Transport(TransportError::Frame(found)) if too_large(found)),
         "{error}"

@@ -17,7 +17,7 @@ use syncline_replica::{
 use syncline_storage::{Action, Interface, Record, Stats, StorageError};
 use syncline_store::{MemoryStore, StoreError};
 use syncline_sync::{DeltaLog, DeltaRef, Gate, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
-use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime};
+use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, Probes, ReplicaId, SimTime};
 
 /// The real replica of one context of a [`SimNode`](super::SimNode), on a simulated disk. The batch of a step is on the
 /// disk before the frames of the step are sent. A crash loses the replica and leaves the disk.
@@ -40,6 +40,8 @@ pub struct SimReplica {
     starts: u64,
     /// The cost of all steps so far.
     cost: StepCost,
+    /// The rare branches that its steps took so far.
+    probes: Probes,
     /// Whether the replica knows the membership, which lets it refuse strangers and collect tombstones.
     collects_tombstones: bool,
     /// The members that the engine last announced.
@@ -102,6 +104,7 @@ impl SimReplica {
             stopped: None,
             starts: 0,
             cost: StepCost::default(),
+            probes: Probes::default(),
             collects_tombstones: true,
             members: Arc::from([]),
             renamed: BTreeSet::new(),
@@ -310,6 +313,11 @@ impl SimReplica {
         self.cost
     }
 
+    /// The rare branches that its steps took, over all restarts.
+    pub const fn probes(&self) -> Probes {
+        self.probes
+    }
+
     /// The error with which the replica stopped by itself, if it did.
     pub fn stopped(&self) -> Option<&str> {
         self.stopped.as_deref()
@@ -378,11 +386,12 @@ impl SimReplica {
             return Effects { notices, ..Effects::default() };
         }
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
-        let SyncActions { storage, messages, timers, refusal, notices, cost } = match stepped {
+        let SyncActions { storage, messages, timers, refusal, notices, cost, probes } = match stepped {
             Ok(actions) => actions,
             Err(error) => return self.fail(&error.0),
         };
         self.cost += cost;
+        self.probes |= probes;
         // Commit before send: frames and notices of a step leave only after its batch is on disk.
         if let Err(error) = self.disk.commit(storage, context.commit) {
             return self.fail(&error.into());

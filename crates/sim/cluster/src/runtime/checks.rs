@@ -188,14 +188,16 @@ impl SimRuntime {
         }
     }
 
-    /// Whether hostile nodes explain a failure that never ends a session between honest members alone.
+    /// Whether hostile nodes or small limits explain a failure that otherwise never ends a session between honest
+    /// members alone.
     fn may_end_so(&self, peer: NodeId, reason: &FailureReason) -> bool {
         let believed = *reason == FailureReason::LeftBehind && !self.hostility.roles.is_value_promised();
         // The pages of a snapshot come from several peers. The lie of one shows only when the snapshot is complete,
         // whichever peer sent the last page.
         let is_mixed_snapshot =
             matches!(reason, FailureReason::SnapshotMismatch { .. }) && !self.hostility.roles.is_empty();
-        believed || is_mixed_snapshot || self.hostility.roles.is_hostile(peer)
+        let is_short = *reason == FailureReason::TooLong && self.config.replica.shortens_sessions();
+        believed || is_mixed_snapshot || is_short || self.hostility.roles.is_hostile(peer)
     }
 
     fn maybe_write_during_sync(&mut self, node: NodeId, context: usize, peer: NodeId) {

@@ -1,6 +1,7 @@
 //! The settings of a run.
 
 use crate::node::MOST_CONTEXTS;
+use crate::runtime::replica_settings::ReplicaSettings;
 use crate::workload;
 use sync_sim_engine::faults::{ConfigError, FaultConfig};
 use sync_sim_engine::network::{Rule, Topology};
@@ -36,6 +37,8 @@ pub struct SimConfig {
     pub delta_retention: u64,
     /// Deltas that a node buffers while their parents are missing.
     pub buffer_capacity: usize,
+    /// The pauses, sizes and limits of the replicas.
+    pub replica: ReplicaSettings,
     /// How sessions choose their protocol, unless the scenario says otherwise.
     pub selection: Selection,
     /// The protocol that sessions run wherever both sides support it; if `None`, they negotiate.
@@ -68,6 +71,7 @@ impl SimConfig {
             calm_after: None,
             delta_retention: DeltaLog::DEFAULT_RETENTION,
             buffer_capacity: 10_000,
+            replica: ReplicaSettings::default(),
             selection: Selection::default(),
             protocol: None,
             forget_tombstones: true,
@@ -131,6 +135,12 @@ impl SimConfig {
         self
     }
 
+    /// Sets the pauses, sizes and limits of the replicas.
+    pub const fn with_replica(mut self, replica: ReplicaSettings) -> Self {
+        self.replica = replica;
+        self
+    }
+
     /// Sets the protocol that sessions run wherever both sides support it.
     pub const fn with_protocol(mut self, protocol: SyncProtocolKind) -> Self {
         self.protocol = Some(protocol);
@@ -179,6 +189,7 @@ impl SimConfig {
         if self.faults.hostile.nodes > 0 && !self.knows_members() {
             return Err(ConfigError::HostileWithoutMembers);
         }
+        self.replica.validate()?;
         self.faults.validate()
     }
 

@@ -8,7 +8,7 @@ use crate::verdict::{Blocker, ConvergenceBlockers, Property};
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::{NodeId, NodeRef};
 use sync_sim_engine::world::PendingWork;
-use syncline_types::PeerId;
+use syncline_types::{PeerId, Probes};
 
 impl Property {
     /// The first convergence property that does not hold.
@@ -148,6 +148,15 @@ impl SimRuntime {
             metrics.work.storage_writes += cost.storage_writes;
         }
         metrics
+    }
+
+    /// The rare branches that honest replicas took so far, in all contexts and over all restarts. O(nodes).
+    pub fn probes(&self) -> Probes {
+        let mut probes = Probes::default();
+        for (_, actor) in self.honest() {
+            actor.replicas().for_each(|replica| probes |= replica.probes());
+        }
+        probes
     }
 
     /// The figures of one node so far.

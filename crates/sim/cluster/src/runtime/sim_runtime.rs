@@ -166,6 +166,7 @@ impl SimRuntime {
         let mut config = ReplicaConfig::new(context_id(0), replica_id(node));
         config.buffer_capacity = self.config.buffer_capacity;
         config.delta_retention = self.config.delta_retention;
+        self.config.replica.apply_to(&mut config);
         config.requested_protocol = self.config.protocol;
         config.authority = Authority::keyed(GROUP_SECRET);
         config.merges = self.config.merges.clone();

@@ -18,7 +18,7 @@ mod search;
 pub use entity_history::{HistoryLine, RecordChange};
 pub use index_path::{IndexPosition, PathStep};
 pub use report::{FailureReport, Finding};
-pub use search::Limits;
+pub use search::InvestigationLimits;
 
 use sync_sim_cluster::node::{differences, state_differences};
 use sync_sim_cluster::runtime::SimRuntime;
@@ -40,13 +40,13 @@ struct Sides {
 }
 
 /// Investigates the run that `build` makes. `build` must return the same simulation each time, before its
-/// first event. Costs up to about thirty runs; fewer for long runs, see [`Limits`].
+/// first event. Costs up to about thirty runs; fewer for long runs, see [`InvestigationLimits`].
 pub fn investigate(build: impl Fn() -> SimRuntime) -> FailureReport {
-    investigate_within(&Limits::default(), build)
+    investigate_within(&InvestigationLimits::default(), build)
 }
 
 /// Like [`investigate`], with limits on the cost.
-pub fn investigate_within(limits: &Limits, build: impl Fn() -> SimRuntime) -> FailureReport {
+pub fn investigate_within(limits: &InvestigationLimits, build: impl Fn() -> SimRuntime) -> FailureReport {
     report_on(&mut || true, limits, &build).unwrap_or_default()
 }
 
@@ -54,7 +54,7 @@ pub fn investigate_within(limits: &Limits, build: impl Fn() -> SimRuntime) -> Fa
 /// does not.
 pub fn investigate_while(
     go_on: &mut dyn FnMut() -> bool,
-    limits: &Limits,
+    limits: &InvestigationLimits,
     build: impl Fn() -> SimRuntime,
 ) -> Option<FailureReport> {
     report_on(go_on, limits, &build)
@@ -63,7 +63,7 @@ pub fn investigate_while(
 /// The body of [`investigate_while`]. It is not generic, so that it is compiled once.
 fn report_on(
     go_on: &mut dyn FnMut() -> bool,
-    limits: &Limits,
+    limits: &InvestigationLimits,
     build: &dyn Fn() -> SimRuntime,
 ) -> Option<FailureReport> {
     let mut searched = search::run(go_on, limits, build)?;

@@ -5,9 +5,9 @@ use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::StopCondition;
 use syncline_types::SimDuration;
 
-/// Limits on the cost of an investigation.
+/// InvestigationLimits on the cost of an investigation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
+pub struct InvestigationLimits {
     /// The most snapshots of the world that are retained; at least two.
     pub copies: usize,
     /// The virtual time within which a world without faults must converge.
@@ -18,7 +18,7 @@ pub struct Limits {
     pub entities: usize,
 }
 
-impl Default for Limits {
+impl Default for InvestigationLimits {
     fn default() -> Self {
         Self { copies: 32, span: SimDuration::from_secs(120), events: 200_000, entities: 8 }
     }
@@ -39,7 +39,7 @@ pub(super) struct Searched {
 /// `None` if `go_on` returned false before the end.
 pub(super) fn run(
     go_on: &mut dyn FnMut() -> bool,
-    limits: &Limits,
+    limits: &InvestigationLimits,
     build: &dyn Fn() -> SimRuntime,
 ) -> Option<Searched> {
     let mut end = build();
@@ -68,7 +68,7 @@ impl Searched {
     /// between two neighbouring snapshots, and steps a copy of the earlier one forward.
     ///
     /// `None` if `go_on` returned false before the end.
-    pub(super) fn find_turn(&mut self, go_on: &mut dyn FnMut() -> bool, limits: &Limits) -> Option<Finding> {
+    pub(super) fn find_turn(&mut self, go_on: &mut dyn FnMut() -> bool, limits: &InvestigationLimits) -> Option<Finding> {
         let end = self.end.clone();
         if self.could_converge(go_on, limits, &end)? {
             return Some(Finding::CouldStillAgree);
@@ -116,7 +116,7 @@ impl Searched {
     fn could_converge(
         &mut self,
         go_on: &mut dyn FnMut() -> bool,
-        limits: &Limits,
+        limits: &InvestigationLimits,
         world: &SimRuntime,
     ) -> Option<bool> {
         self.trials += 1;

@@ -37,6 +37,7 @@ mod failure_class;
 mod frame_line;
 mod hostile;
 pub(crate) mod operations;
+mod replica_setting;
 mod script_line;
 mod serde_names;
 mod toml;
@@ -55,7 +56,7 @@ use crate::case::serde_names::{maybe_name, maybe_time, name, whole};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use sync_sim_cluster::hostile::Lies;
-use sync_sim_cluster::runtime::SimConfig;
+use sync_sim_cluster::runtime::{ReplicaSettings, SimConfig};
 use sync_sim_cluster::workload::Workload;
 use sync_sim_engine::faults::{FaultConfig, time};
 use sync_sim_engine::network::Topology;
@@ -132,6 +133,8 @@ pub struct Case {
     /// A named scenario that defines the nodes, instead of [`Case::nodes`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scenario: Option<ScenarioSpec>,
+    /// The pauses, sizes and limits of the replicas.
+    pub replica: ReplicaSettings,
     /// The random faults of the run.
     pub faults: FaultConfig,
     /// The random writes of the run.
@@ -291,6 +294,7 @@ impl Default for Case {
             script: Vec::new(),
             frames: Vec::new(),
             scenario: None,
+            replica: ReplicaSettings::default(),
             faults: FaultConfig::default(),
             workload: Workload { writes: 0, ..Workload::default() },
         }

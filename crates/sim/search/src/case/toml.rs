@@ -5,6 +5,7 @@ use crate::case::{Case, FORMAT, error};
 use serde::Serialize;
 use std::fmt::{self, Write};
 use std::str::FromStr;
+use sync_sim_cluster::runtime::ReplicaSettings;
 use sync_sim_cluster::workload::Workload;
 use sync_sim_engine::faults::FaultConfig;
 use toml::{Table, Value};
@@ -83,6 +84,7 @@ impl Case {
         let defaults = |key: &str| match key {
             "faults" => table(&FaultConfig::default()),
             "workload" => table(&Workload::default()),
+            "replica" => table(&ReplicaSettings::default()),
             _ => Ok(Table::new()),
         };
         for (key, value) in &settings {

@@ -8,8 +8,8 @@ use sync_sim_cluster::metrics::SimMetrics;
 use sync_sim_cluster::runtime::{EndedSession, Phase, SimRuntime};
 use sync_sim_cluster::scenarios::NAMED;
 use sync_sim_engine::network::{DropCause, Topology};
-use sync_sim_engine::node_id::NodeId;
 use syncline_sync::{FailureReason, Outcome, RetryReason, Selection, SyncProtocolKind};
+use syncline_types::Probe;
 
 /// Something that a run can reach.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +56,11 @@ fn lie_of(lie: Lie) -> String {
     format!("lie {lie}")
 }
 
+/// A rare branch of a replica, which it reports itself.
+fn branch(probe: Probe) -> String {
+    format!("branch {}", probe.words())
+}
+
 /// Nodes have several contexts, and sessions made the roots of two of them equal.
 const SEVERAL_CONTEXTS: &str = "contexts several";
 
@@ -97,12 +102,13 @@ fn outcome(outcome: &Outcome) -> Option<&'static str> {
         Outcome::Converged { .. } => "session converged",
         Outcome::SyncPending(RetryReason::NewerWrites) => "session owed for newer writes",
         Outcome::SyncPending(RetryReason::Yielded) => "session yielded",
-        Outcome::SyncPending(RetryReason::PeerBehind) => "session owed to a peer that is behind",
         Outcome::SyncPending(RetryReason::PeerRestarted) => "session with a peer that restarted",
         Outcome::Failed(FailureReason::Timeout) => "session timed out",
-        Outcome::SyncPending(RetryReason::ClockDrift | RetryReason::NoMerge) | Outcome::Failed(_) => {
+        // The replica itself reports that it skipped a peer that is behind.
+        Outcome::SyncPending(RetryReason::PeerBehind | RetryReason::NoMerge) | Outcome::Failed(_) => {
             return None;
         }
+        Outcome::SyncPending(RetryReason::ClockDrift) => "session owed because of clocks",
     })
 }
 
@@ -110,14 +116,14 @@ const OUTCOMES: [(&str, bool); 6] = [
     ("session converged", true),
     ("session owed for newer writes", true),
     ("session yielded", true),
-    ("session owed to a peer that is behind", false),
+    ("session owed because of clocks", true),
     ("session with a peer that restarted", true),
     ("session timed out", true),
 ];
 
-/// Rare states: their names, and whether they are demanded.
-const STATES: [(&str, bool); 9] = [
-    (RESUMED, false),
+/// Rare states that the figures of a run show: their names, and whether they are demanded. The rare branches
+/// that replicas report are targets too.
+const STATES: [(&str, bool); 7] = [
     (FORGOTTEN, true),
     (LATE_SNAPSHOT, true),
     (RETRIED, true),
@@ -125,10 +131,8 @@ const STATES: [(&str, bool); 9] = [
     (LONG, true),
     (PUSHED, true),
     (BOTH_DOWN, true),
-    (TRIMMED, true),
 ];
 
-const RESUMED: &str = "state a snapshot after one that was cut off";
 const FORGOTTEN: &str = "state tombstones forgotten";
 const LATE_SNAPSHOT: &str = "state a late joiner took a snapshot";
 const RETRIED: &str = "state a session converged after requests sent again";
@@ -136,7 +140,28 @@ const BROKEN: &str = "state a session converged beside broken connections";
 const LONG: &str = "state a session of ten round trips or more";
 const PUSHED: &str = "state a session that moved records both ways";
 const BOTH_DOWN: &str = "state a crash while nodes were partitioned or away";
-const TRIMMED: &str = "state a session where logs were trimmed early";
+
+/// Whether drawn runs must take this branch. The others need several rare events in one transfer, so that a run of
+/// thousands takes them or none.
+const fn is_demanded(probe: Probe) -> bool {
+    !matches!(
+        probe,
+        // A hostile member that announces writes for ever, in a run that takes that long.
+        Probe::Fruitless
+            // Tombstones are collected between the first and the last page of a snapshot.
+            | Probe::SnapshotStartedOver
+            | Probe::PublishedTooLate
+            // Enough rows are left of a snapshot that was given up, when the next one begins.
+            | Probe::RemainsInPieces
+            // A session is cut off, and the next one is with a peer that has less than half of the state.
+            | Probe::PeerSkipped
+            | Probe::StagedGivenUp
+            // Views are evicted several times within one session.
+            | Probe::BoundariesUsedUp
+            // A requested protocol becomes possible between two sessions of one transfer.
+            | Probe::TransferSuperseded
+    )
+}
 
 /// All targets, in the order in which reports list them.
 pub fn targets() -> Vec<CoverageTarget> {
@@ -155,6 +180,7 @@ pub fn targets() -> Vec<CoverageTarget> {
         add(drop_of(cause), cause != DropCause::Malformed);
     }
     OUTCOMES.iter().chain(&STATES).for_each(|(name, demanded)| add((*name).to_owned(), *demanded));
+    Probe::ALL.iter().for_each(|probe| add(branch(*probe), is_demanded(*probe)));
     [Phase::Safety, Phase::Liveness].into_iter().for_each(|in_phase| add(phase(in_phase), true));
     NAMED.iter().for_each(|named| add(scenario(named.name), true));
     Lie::ALL.into_iter().for_each(|lie| add(lie_of(lie), true));
@@ -174,6 +200,7 @@ pub(super) fn reached_by(
 ) {
     let dropped = |cause: &DropCause| may_drop(*cause) && metrics.dropped(*cause) > 0;
     names.extend(DropCause::ALL.into_iter().filter(dropped).map(drop_of));
+    names.extend(rt.probes().iter().map(branch));
     names.extend(metrics.hostile.lies.keys().copied().map(lie_of));
     if ending.class.is_converged() {
         names.extend(rt.phase().map(phase));
@@ -183,12 +210,11 @@ pub(super) fn reached_by(
     names.push(selection(case.selection));
     let mut protocols = BTreeSet::new();
     let mut states = BTreeSet::new();
-    let mut cut_off: BTreeSet<(NodeId, usize)> = BTreeSet::new();
     let mut synced: BTreeSet<usize> = BTreeSet::new();
     for session in rt.sessions() {
         states.extend(outcome(&session.outcome));
         add_protocol(session, &mut protocols);
-        add_states(session, &mut cut_off, &mut states);
+        add_states(session, &mut states);
         if matches!(session.outcome, Outcome::Converged { .. }) {
             synced.insert(session.context);
         }
@@ -199,7 +225,7 @@ pub(super) fn reached_by(
     for (kind, what) in protocols {
         names.push([chosen, ended, fell_back][what](kind));
     }
-    add_run(metrics, case, &mut states);
+    add_run(metrics, &mut states);
     names.extend(states.into_iter().map(str::to_owned));
 }
 
@@ -218,22 +244,9 @@ fn add_protocol(session: &EndedSession, protocols: &mut BTreeSet<(SyncProtocolKi
 }
 
 /// Adds the rare states that a session shows.
-fn add_states(
-    session: &EndedSession,
-    cut_off: &mut BTreeSet<(NodeId, usize)>,
-    states: &mut BTreeSet<&'static str>,
-) {
+fn add_states(session: &EndedSession, states: &mut BTreeSet<&'static str>) {
     let stats = &session.stats;
     let converged = matches!(session.outcome, Outcome::Converged { .. });
-    if session.protocol == Some(SyncProtocolKind::Snapshot) {
-        let replica = (session.node, session.context);
-        if cut_off.contains(&replica) && stats.records_received > 0 {
-            states.insert(RESUMED);
-        }
-        if !converged {
-            cut_off.insert(replica);
-        }
-    }
     if converged && stats.retries > 0 {
         states.insert(RETRIED);
     }
@@ -246,7 +259,7 @@ fn add_states(
 }
 
 /// Adds the rare states that the counters of the whole run show.
-fn add_run(metrics: &SimMetrics, case: &Case, states: &mut BTreeSet<&'static str>) {
+fn add_run(metrics: &SimMetrics, states: &mut BTreeSet<&'static str>) {
     let protocol = &metrics.protocol;
     let effects = &metrics.effects;
     let mut note = |state: &'static str, holds: bool| {
@@ -258,5 +271,4 @@ fn add_run(metrics: &SimMetrics, case: &Case, states: &mut BTreeSet<&'static str
     note(LATE_SNAPSHOT, effects.late_joins > 0 && protocol.snapshots > 0);
     note(BROKEN, effects.links.connection_resets > 0 && protocol.sessions_converged > 0);
     note(BOTH_DOWN, effects.node_crashes > 0 && effects.partitions + effects.departures > 0);
-    note(TRIMMED, case.delta_retention < 64 && protocol.writes_accepted > case.delta_retention);
 }

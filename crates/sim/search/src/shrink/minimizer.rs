@@ -9,11 +9,12 @@ use crate::case::operations;
 use crate::case::{Case, CaseError, Class, Entities, RunResult, ScriptAction, rounded_down};
 use crate::shrink::budget::RunBudget;
 use sync_sim_cluster::hostile::Lies;
+use sync_sim_cluster::runtime::ReplicaSettings;
 use sync_sim_cluster::workload::Workload;
 use sync_sim_engine::faults::FaultConfig;
 use sync_sim_engine::network::Topology;
 use syncline_sync::Selection;
-use syncline_types::{SimDuration, SimTime};
+use syncline_types::{Limit, SimDuration, SimTime};
 use toml::Table;
 
 /// How a case is run: built-in and custom replicas have their own runners. A runner may ask its second argument
@@ -102,11 +103,12 @@ const FAMILIES: [Reduction; 14] = [
 ];
 
 /// Settings back to their defaults: a setting with its default value is not written.
-const DEFAULTS: [Reduction; 10] = [
+const DEFAULTS: [Reduction; 11] = [
     |case| case.topology = Topology::default(),
     |case| case.selection = Selection::default(),
     |case| case.protocol = None,
     |case| case.forget_tombstones = true,
+    |case| case.replica = ReplicaSettings::default(),
     |case| case.buffer_capacity = Case::default().buffer_capacity,
     |case| case.chaos_for = Case::default().chaos_for,
     |case| case.calm_after = None,
@@ -147,6 +149,31 @@ impl Minimizer<'_, '_> {
         self.times();
         for cut in DEFAULTS {
             self.change(cut);
+        }
+        self.replica_settings();
+    }
+
+    /// Sets the settings of replicas back to their defaults one by one.
+    fn replica_settings(&mut self) {
+        fn table(settings: &ReplicaSettings) -> Table {
+            Table::try_from(settings).expect("the settings of replicas can be written as TOML")
+        }
+        for (key, default) in table(&ReplicaSettings::default()) {
+            self.change(|case| {
+                let mut settings = table(&case.replica);
+                settings.insert(key, default);
+                if let Ok(settings) = settings.try_into() {
+                    case.replica = settings;
+                }
+            });
+        }
+        for limit in Limit::ALL {
+            self.change(|case| {
+                // A page may need a larger frame, which comes first in the list.
+                if let Ok(limits) = case.replica.limits.with(*limit, limit.most()) {
+                    case.replica.limits = limits;
+                }
+            });
         }
     }
 

@@ -1,5 +1,5 @@
 //! Swarm testing: whole cases drawn from a seed — the number of nodes, the topology, the initial state, the
-//! faults with whole families of them off, the writes, and the limits of buffers.
+//! faults with whole families of them off, the writes, and the settings of the replicas.
 //!
 //! Source: Groce et al., "Swarm testing", ISSTA 2012.
 //!
@@ -19,6 +19,7 @@ mod contexts;
 mod draws;
 mod faults;
 mod hostile;
+mod replica;
 
 use crate::case::{Case, ScenarioSpec};
 use crate::swarm::draws::Dice;
@@ -27,7 +28,7 @@ use sync_sim_cluster::workload::{Mix, Workload};
 use sync_sim_engine::faults::{LinkModel, Rate};
 use sync_sim_engine::network::Topology;
 use syncline_sync::{Selection, SyncProtocolKind};
-use syncline_types::{SimDuration, SimTime};
+use syncline_types::{Limits, SimDuration, SimTime};
 
 /// The parts of a case. Each draws from a stream of its own: one more draw for one part leaves the other
 /// parts of all seeds unchanged. The numbers are part of the meaning of a seed.
@@ -42,6 +43,7 @@ enum DrawStream {
     Hostile = 7,
     Disks = 8,
     Contexts = 9,
+    Replica = 10,
 }
 
 /// Draws the case of a seed.
@@ -61,6 +63,7 @@ pub fn draw(seed: u64) -> Case {
     faults::draw_disks(&mut dice(DrawStream::Disks), &mut case.faults.hosts);
     hostile::draw(&mut dice(DrawStream::Hostile), &mut case);
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
+    replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     case
@@ -125,10 +128,11 @@ fn draw_workload(dice: &mut Dice, calm_after: SimDuration) -> Workload {
 /// arrive, sessions and backoff pauses that began before must end; then every node learns of a difference
 /// within one heartbeat, and the difference travels along the longest path of the topology.
 pub fn liveness_bound(case: &Case) -> SimDuration {
-    const LONGEST_TIMEOUT: SimDuration = SimDuration::from_secs(60);
-    // The pause after failures and between heartbeats: 30 s plus up to a quarter of jitter.
-    const LONGEST_PAUSE: SimDuration = SimDuration::from_millis(37_500);
     const ROUNDS: u64 = 40;
+    let replica = &case.replica;
+    let longest = replica.backoff_max.max(replica.heartbeat_max);
+    // Jitter adds up to a quarter.
+    let pause = longest + SimDuration::from_micros(longest.as_micros() / 4);
     let faults = &case.faults;
     let links = &case.faults.links;
     let calm = SimDuration::from_millis(faults.base_latency_ms + faults.latency_jitter_ms);
@@ -147,8 +151,32 @@ pub fn liveness_bound(case: &Case) -> SimDuration {
         flight = flight.times(3) + links.retransmit_after.times(10) + links.reset_after;
     }
     let nodes = case.scenario.as_ref().map_or(case.nodes.len(), |scenario| scenario.nodes) as u64;
-    let hop = SimDuration::from_secs(2) + calm.times(2 * ROUNDS);
-    flight + LONGEST_TIMEOUT + LONGEST_PAUSE.times(2) + hop.times(nodes + faults.late_joiners)
+    let rounds = rounds_of_small_pages(case, nodes);
+    let mut hop = SimDuration::from_secs(2) + calm.times(2 * (ROUNDS + rounds));
+    // A session that runs out of time is followed by a pause and another one.
+    hop = hop + pause.times(rounds / ROUNDS);
+    flight + replica.timeout_max + pause.times(2) + hop.times(nodes + faults.late_joiners)
+}
+
+/// The rounds that small pages add to the transfer of all records of a case.
+fn rounds_of_small_pages(case: &Case, nodes: u64) -> u64 {
+    /// About the size of a small record or delta, in bytes.
+    const ITEM: usize = 128;
+    let limits = &case.replica.limits;
+    let per_page = limits
+        .records_per_frame()
+        .min(limits.deltas_per_frame())
+        .min(limits.children_per_answer())
+        .min(limits.questions_per_frame() - 1)
+        .min(limits.page_bytes() / ITEM)
+        .min(limits.snapshot_page_bytes() / ITEM)
+        .max(1);
+    if case.replica.limits == Limits::default() {
+        return 0;
+    }
+    let entities = case.scenario.as_ref().map_or(0, |scenario| scenario.entities) as u64 * nodes;
+    let writes = case.workload.writes as u64 * case.workload.operations;
+    (entities + writes) / per_page as u64
 }
 
 #[cfg(test)]

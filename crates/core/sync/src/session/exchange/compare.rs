@@ -15,10 +15,7 @@ use crate::transaction::Transaction;
 use std::collections::{BTreeMap, BTreeSet};
 use syncline_storage::{Entry, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
-use syncline_types::{EntityId, limits};
-
-/// The most children of ours that are compared one by one with a bucket of the peer.
-const MANY: usize = 128;
+use syncline_types::{EntityId, Probe};
 
 impl Exchange {
     /// Notes the differences that `answer` shows.
@@ -108,8 +105,10 @@ impl Exchange {
         let key = work.sketch_key();
         let first = prefix.first_id();
         let last = prefix.last_id();
-        let own_entries = work.state.children_between(entity, first, last, MANY + 1)?;
-        let are_few = own_entries.len() <= MANY;
+        let own_entries =
+            work.state.children_between(entity, first, last, work.limits.compared_children() + 1)?;
+        let are_few = own_entries.len() <= work.limits.compared_children();
+        work.note_if(!are_few, Probe::ManyChildren);
         let mut ours = BTreeMap::new();
         if are_few {
             ours.extend(own_entries.iter().map(|entry| (key.symbol(entry.id, entry.own), *entry)));
@@ -231,7 +230,7 @@ impl Exchange {
             self.compare_children(entity, (from, to), entries, work, stats)?;
         }
         if cursor.is_some() {
-            self.resume(Question::Children { entity, after: cursor });
+            self.resume(Question::Children { entity, after: cursor }, work);
         }
         Ok(())
     }
@@ -254,7 +253,7 @@ impl Exchange {
             return Err(ProtocolBreach::SubtreePageLeadsNowhere.into());
         }
         if cursor.is_some() {
-            self.resume(Question::Subtree { entity, prefix, after: cursor });
+            self.resume(Question::Subtree { entity, prefix, after: cursor }, work);
         }
         Ok(())
     }
@@ -325,10 +324,11 @@ impl Exchange {
         let requested: BTreeSet<EntityId> = ids.iter().copied().collect();
         let mut lacking = Vec::new();
         let mut compared = 0;
+        let most = work.limits.missing_per_answer();
         work.state.each_entry(|_, entry| {
             compared += 1;
             // Records beyond the limit are left to the walk that follows.
-            let has_room = lacking.len() < limits::MAX_MISSING;
+            let has_room = lacking.len() < most;
             if has_room && !filter.may_contain(entry) && !requested.contains(&entry.id) {
                 lacking.push(entry.id);
             }

@@ -11,7 +11,7 @@ use crate::transaction::Transaction;
 use std::collections::BTreeSet;
 use syncline_storage::{Prefix, Record, StorageError};
 use syncline_store::ReadView;
-use syncline_types::{Decode, EntityId, limits};
+use syncline_types::{Decode, EntityId};
 
 /// How many records of a sample are looked up.
 const SAMPLES: usize = 12;
@@ -185,7 +185,7 @@ impl Exchange {
             }
             None => {
                 let count = usize::try_from(cells_to_request(self.difference)).unwrap_or(usize::MAX);
-                let count = count.clamp(Sketch::HEAD, limits::MAX_CELLS) as u32;
+                let count = count.clamp(Sketch::HEAD, work.limits.cells_per_frame()) as u32;
                 Question::Cells { from: 0, count }
             }
         });

@@ -13,7 +13,7 @@
 //! - A pass ends only when no question, record request, orphan or push is left; see `end_of_pass`.
 //! - Parents are requested and pushed before their children where their depth is known. Records that
 //!   arrive before their parents wait as orphans.
-//! - Every queue is bounded ([`MAX_QUEUE`], [`MAX_ORPHAN_BYTES`]), and so is the number of passes and of
+//! - Every queue is bounded ([`MAX_QUEUE`], `Limits::orphan_bytes`), and so is the number of passes and of
 //!   rounds without progress. A session with any peer ends.
 
 mod compare;
@@ -34,18 +34,12 @@ use crate::transaction::Transaction;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use syncline_storage::{Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
-use syncline_types::{Digest, EntityId, canary, limits};
+use syncline_types::{Digest, EntityId, Probe, canary, limits};
 
 /// How many passes over the whole tree a session makes before it leaves the rest to a later session.
 const MAX_PASSES: u32 = 5;
 /// The most questions, record requests and pushes that wait at the same time.
 const MAX_QUEUE: usize = 1 << 20;
-/// The most bytes of records that wait for their parents.
-const MAX_ORPHAN_BYTES: usize = 16 << 20;
-/// How often more cells are requested, half as many again each time, before a walk replaces the decoder.
-const MAX_CELL_PAGES: u32 = 3;
-/// How many pages of subtrees are received before the rest is compared instead.
-const MAX_SUBTREE_PAGES: u32 = 64;
 /// How many rounds in a row may pass without a record in either direction. A chain as deep as a tree may
 /// be needs one round for each level; more rounds than that mean that the peer is stalling.
 const MAX_IDLE_ROUNDS: u64 = limits::MAX_ANCESTORS as u64 + 256;
@@ -105,10 +99,10 @@ pub(crate) struct Exchange {
     pub(crate) deferred: Option<RetryReason>,
     local_generation: u64,
     remote_generation: Option<u64>,
-    subtree_pages: u32,
+    subtree_pages: usize,
     /// The peer's cells that have been received, from the first one on.
     cells: Vec<Cell>,
-    cell_pages: u32,
+    cell_pages: usize,
     /// Records whose parents have not arrived yet, by parent.
     orphans: BTreeMap<EntityId, Vec<WireRecord>>,
     orphan_bytes: usize,
@@ -308,7 +302,7 @@ impl Exchange {
         if self.questions.is_empty() && self.wants.is_empty() && self.short_ids.is_empty() {
             if !self.orphans.is_empty() {
                 // No more records are in flight, so the missing parents will not arrive.
-                self.drop_orphans();
+                self.drop_orphans(work);
             }
             self.push_withheld(work)?;
             if self.pushes.is_empty() {
@@ -340,6 +334,7 @@ impl Exchange {
         }
         self.pass += 1;
         if self.pass < MAX_PASSES {
+            work.note_if(self.opening == Opening::Walk, Probe::SecondWalk);
             self.begin_walk(stats);
             return self.next_request(work, stats).map(PhaseStep::Ask);
         }

@@ -1,13 +1,13 @@
 //! Joining the peer's records, which may arrive before their parents, and decoding its cells.
 
-use super::{Exchange, MAX_CELL_PAGES, MAX_ORPHAN_BYTES};
+use super::Exchange;
 use crate::messages::{Question, WireRecord};
 use crate::session::{ProtocolBreach, ReplyError, RetryReason, SessionStats};
 use crate::sketch::{Cell, Sketch, cells_to_request, decode};
 use crate::transaction::Transaction;
 use syncline_storage::{ApplyError, Disposition, Prefix, Record, own_hash};
 use syncline_store::ReadView;
-use syncline_types::{Decode, EntityId, Hlc, canary, limits};
+use syncline_types::{Decode, EntityId, Hlc, Probe, canary};
 
 /// Bytes that an orphan takes beyond those of its record.
 const ORPHAN_OVERHEAD: usize = 64;
@@ -47,15 +47,16 @@ impl Exchange {
             Some(difference) => self.take_difference(difference, stats),
             // The estimate decides how many cells are requested first. If these fail, the estimate was too
             // low, and a growing number is requested; the walk finds what cells do not show.
-            None if self.pass == 0 && self.cell_pages < MAX_CELL_PAGES => {
+            None if self.pass == 0 && self.cell_pages < work.limits.cell_pages() => {
+                work.note(Probe::CellsRepeated);
                 self.cell_pages += 1;
                 let wanted = usize::try_from(cells_to_request(self.difference)).unwrap_or(usize::MAX);
                 let missing = wanted.saturating_sub(count);
-                let more = missing.max(count * self.cell_pages as usize / 6);
-                let more = more.clamp(Sketch::HEAD, limits::MAX_CELLS) as u32;
+                let more = missing.max(count * self.cell_pages / 6);
+                let more = more.clamp(Sketch::HEAD, work.limits.cells_per_frame()) as u32;
                 self.questions.push_back(Question::Cells { from: count as u32, count: more });
             }
-            None => {}
+            None => work.note(Probe::CellsUsedUp),
         }
         Ok(())
     }
@@ -83,7 +84,8 @@ impl Exchange {
     }
 
     /// Drops the records that wait for their parents. The next walk finds them again.
-    pub(super) fn drop_orphans(&mut self) {
+    pub(super) fn drop_orphans<V: ReadView>(&mut self, work: &mut Transaction<V>) {
+        work.note(Probe::OrphansDropped);
         self.orphans.clear();
         self.orphan_bytes = 0;
         self.deferred.get_or_insert(RetryReason::ClockDrift);
@@ -107,6 +109,7 @@ impl Exchange {
             }
             for WireRecord { id, bytes } in self.orphans.remove(&parent).unwrap_or_default() {
                 self.orphan_bytes = self.orphan_bytes.saturating_sub(bytes.len() + ORPHAN_OVERHEAD);
+                work.note(Probe::OrphanJoined);
                 self.join_record(id, &bytes, work, stats)?;
                 parents.push(id);
             }
@@ -144,7 +147,7 @@ impl Exchange {
                 return Ok(());
             }
             Err(ApplyError::MissingParent { parent, .. }) => {
-                self.add_orphan(parent, id, bytes);
+                self.add_orphan(parent, id, bytes, work);
                 return Ok(());
             }
             Err(error) if error.disposition() == Disposition::RetryLater => {
@@ -160,14 +163,21 @@ impl Exchange {
     }
 
     /// Stores a record until its parent arrives. If too many are waiting, all of them are left to a walk.
-    fn add_orphan(&mut self, parent: EntityId, id: EntityId, bytes: &[u8]) {
+    fn add_orphan<V: ReadView>(
+        &mut self,
+        parent: EntityId,
+        id: EntityId,
+        bytes: &[u8],
+        work: &mut Transaction<V>,
+    ) {
+        let most = work.limits.orphan_bytes();
         self.orphan_bytes += bytes.len() + ORPHAN_OVERHEAD;
-        if self.orphan_bytes > MAX_ORPHAN_BYTES {
-            self.drop_orphans();
+        if self.orphan_bytes > most {
+            self.drop_orphans(work);
         } else {
             self.orphans.entry(parent).or_default().push(WireRecord { id, bytes: bytes.into() });
         }
-        debug_assert!(self.orphan_bytes <= MAX_ORPHAN_BYTES, "orphans take a bounded number of bytes");
+        debug_assert!(self.orphan_bytes <= most, "orphans take a bounded number of bytes");
     }
 }
 

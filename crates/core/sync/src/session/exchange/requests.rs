@@ -1,13 +1,13 @@
 //! The queues of an exchange (questions, record requests and pushes), and the next request.
 
-use super::{Exchange, FEW_SUBTREES, MAX_SUBTREE_PAGES, Opening, PendingPush};
+use super::{Exchange, FEW_SUBTREES, Opening, PendingPush};
 use crate::messages::{ExchangeRequest, NodeAddress, Question, Request, WireDigest, WireRecord, brief};
 use crate::session::SessionStats;
 use crate::sketch::{ShortIds, Symbol};
 use crate::transaction::Transaction;
 use syncline_storage::{Entry, Node, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
-use syncline_types::{Encode, EntityId, canary, limits};
+use syncline_types::{Encode, EntityId, Probe, canary};
 
 impl Exchange {
     /// Requests the peer's record of an entity: it differs from ours, or we have none.
@@ -63,10 +63,11 @@ impl Exchange {
 
     /// Asks for the next page of an answer. After many pages of subtrees the rest is compared instead:
     /// then most of it is probably equal, or the peer is stalling.
-    pub(super) fn resume(&mut self, question: Question) {
+    pub(super) fn resume<V: ReadView>(&mut self, question: Question, work: &mut Transaction<V>) {
         if let Question::Subtree { entity, prefix, .. } = question {
             self.subtree_pages += 1;
-            if self.subtree_pages > MAX_SUBTREE_PAGES {
+            if self.subtree_pages > work.limits.subtree_pages() {
+                work.note(Probe::PrefetchGivenUp);
                 self.opening = Opening::Walk;
                 self.questions.push_front(Question::Node(NodeAddress { entity, prefix }));
                 return;
@@ -82,7 +83,7 @@ impl Exchange {
         stats: &mut SessionStats,
     ) -> Result<Request, StorageError> {
         let questions = self.next_questions(work)?;
-        let count = self.wants.len().min(limits::MAX_RECORDS_PER_FRAME);
+        let count = self.wants.len().min(work.limits.records_per_frame());
         let wants: Vec<EntityId> = self.wants.drain(..count).collect();
         let horizon = work.state.horizon();
         if canary!(PullOnly) || self.staging.is_some() {
@@ -91,11 +92,11 @@ impl Exchange {
         }
         let pushes = self.next_pushes(work, stats)?;
         debug_assert!(
-            questions.len() <= limits::MAX_QUESTIONS,
+            questions.len() <= work.limits.questions_per_frame(),
             "a request has a bounded number of questions"
         );
         debug_assert!(
-            wants.len().max(pushes.len()) <= limits::MAX_RECORDS_PER_FRAME,
+            wants.len().max(pushes.len()) <= work.limits.records_per_frame(),
             "a request has a bounded number of records"
         );
         let asked = ExchangeRequest { whole: self.whole, horizon, questions, wants, pushes };
@@ -109,9 +110,10 @@ impl Exchange {
     ) -> Result<Vec<Question>, StorageError> {
         let count = self.questions.len();
         let prefetch = self.opening == Opening::Subtrees && count <= FEW_SUBTREES;
-        let mut questions = Vec::with_capacity(count.min(limits::MAX_QUESTIONS));
+        let most = work.limits.questions_per_frame();
+        let mut questions = Vec::with_capacity(count.min(most));
         // One place is left for the question by short ids.
-        for question in self.questions.drain(..count.min(limits::MAX_QUESTIONS - 1)) {
+        for question in self.questions.drain(..count.min(most - 1)) {
             questions.push(match question {
                 // A branch is prefetched as a whole. A part of a wide collection is compared first, and
                 // only what differs in it is requested.
@@ -125,7 +127,7 @@ impl Exchange {
             });
         }
         if !self.short_ids.is_empty() {
-            let few = self.short_ids.len().min(limits::MAX_RECORDS_PER_FRAME);
+            let few = self.short_ids.len().min(work.limits.records_per_frame());
             questions.push(Question::ByShortId(ShortIds::of(self.short_ids.drain(..few))));
         }
         Ok(questions)
@@ -138,7 +140,7 @@ impl Exchange {
     ) -> Result<Vec<WireRecord>, StorageError> {
         let mut pushes = Vec::new();
         let mut bytes = 0;
-        while bytes < limits::PAGE_BYTES && pushes.len() < limits::MAX_RECORDS_PER_FRAME {
+        while bytes < work.limits.page_bytes() && pushes.len() < work.limits.records_per_frame() {
             let id = match self.pushes.front_mut() {
                 None => break,
                 Some(PendingPush::One(id)) => {
@@ -162,6 +164,7 @@ impl Exchange {
                 pushes.push(WireRecord { id, bytes: record.into() });
             }
         }
+        work.note_if(!self.pushes.is_empty(), Probe::PushesCut);
         Ok(pushes)
     }
 }
