@@ -270,6 +270,11 @@ impl SimReplica {
         }
     }
 
+    /// The node of the replica.
+    pub fn node(&self) -> NodeId {
+        self.peer.into()
+    }
+
     /// The number of its context on the node, from 0.
     pub fn number(&self) -> usize {
         usize::from(self.number)
@@ -301,7 +306,7 @@ impl SimReplica {
     }
 
     /// Whether some row on the disk is corrupt.
-    pub(super) const fn is_corrupt(&self) -> bool {
+    pub(crate) const fn is_corrupt(&self) -> bool {
         self.disk.is_corrupt()
     }
 

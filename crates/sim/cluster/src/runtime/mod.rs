@@ -2,7 +2,7 @@
 //!
 //! [`SimRuntime`] is one value. Each module implements one aspect of it: faults that tests script
 //! (`churn`, `hosts`, `links`, `rules`, `hostile`), what is observed at every event (`checks`,
-//! `liveness`, `history`, `counts`), and what can be asked (`queries`).
+//! `history`, `counts`), and what can be asked (`queries`).
 
 mod checks;
 mod churn;
@@ -13,7 +13,6 @@ mod history;
 mod hostile;
 mod hosts;
 mod links;
-mod liveness;
 mod phases;
 mod queries;
 mod rules;
@@ -23,7 +22,6 @@ mod sessions;
 mod sim_runtime;
 mod workload;
 
-pub use checks::SENDER_FAULTS;
 pub use config::SimConfig;
 pub use history::entity_hex;
 pub use links::LinkGuard;
