@@ -98,9 +98,8 @@ pub fn moved(key: &[u8], from: Slot, to: Slot) -> Key {
 /// The row of a key in words: its kind, and the entity that it is about.
 pub fn words(key: &[u8]) -> String {
     let Some((&kind, rest)) = key.split_first() else { return "a row without a key".to_owned() };
-    let entity = |bytes: Option<&[u8; 32]>| {
-        bytes.map_or_else(|| "?".to_owned(), |bytes| EntityId(*bytes).to_string())
-    };
+    let entity =
+        |bytes: Option<&[u8; 32]>| bytes.map_or_else(|| "?".to_owned(), |bytes| EntityId(*bytes).to_string());
     match kind % SLOT {
         STATS if is_of(kind, STATS) => "the counters".to_owned(),
         RECORD if is_of(kind, RECORD) => format!("the record of {}", entity(rest.first_chunk())),

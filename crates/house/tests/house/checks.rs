@@ -18,10 +18,8 @@ const NOT_CHECKS: [(&str, &str); 3] = [
 ];
 
 /// Functions that only one host calls, each with the reason.
-const FOR_ONE_HOST: [(&str, &str); 1] = [(
-    "of_accounts",
-    "an exploration has no router, and checks the buffers in every state of a node",
-)];
+const FOR_ONE_HOST: [(&str, &str); 1] =
+    [("of_accounts", "an exploration has no router, and checks the buffers in every state of a node")];
 
 fn list() -> String {
     read(&root().join(CHECKS).join("mod.rs"))
@@ -54,7 +52,10 @@ fn findings() -> BTreeSet<String> {
     let body = text.split("pub enum Check {").nth(1).expect("the enum").split("\n}").next().expect("its end");
     let lines = body.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
     let names = lines.map(|line| line.trim().trim_end_matches([' ', '{', ',']));
-    names.filter(|name| name.starts_with(|letter: char| letter.is_ascii_uppercase())).map(str::to_owned).collect()
+    names
+        .filter(|name| name.starts_with(|letter: char| letter.is_ascii_uppercase()))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn is_excepted(name: &str) -> bool {

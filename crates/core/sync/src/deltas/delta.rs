@@ -1,8 +1,8 @@
 //! Deltas, and the version vectors that summarise which of them a state covers.
 
 use super::{Gate, Signature};
-use std::fmt;
 use std::collections::BTreeMap;
+use std::fmt;
 use syncline_storage::Action;
 use syncline_types::{Decode, DecodeError, DeltaId, Encode, Hasher, Hlc, Reader, ReplicaId, Writer, limits};
 

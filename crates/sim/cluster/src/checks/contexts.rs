@@ -87,7 +87,10 @@ pub(super) fn durable_writes(view: &ContextView<'_>) -> Option<Check> {
     if !is_promised || !view.is_undisturbed {
         return None;
     }
-    let joined = match view.joined.map_or_else(|| view.oracle.as_state().map(Cow::Owned), |joined| Ok(Cow::Borrowed(joined))) {
+    let joined = match view
+        .joined
+        .map_or_else(|| view.oracle.as_state().map(Cow::Owned), |joined| Ok(Cow::Borrowed(joined)))
+    {
         Ok(joined) => joined,
         Err(error) => return Some(Check::Internal { part: SimPart::Oracle, detail: error.to_string() }),
     };
@@ -135,8 +138,8 @@ fn with_losses(view: &ContextView<'_>, certain: &ReferenceState) -> Option<Check
     };
     // No record may be there that no write explains.
     let includes = written.includes(replica.disk()) == Ok(true);
-    let detail = first_difference(written.state(), replica.disk());
-    (!includes).then(|| Check::HiddenDifference { node: name.clone(), detail })
+    let detail = || first_difference(written.state(), replica.disk());
+    (!includes).then(|| Check::HiddenDifference { node: name.clone(), detail: detail() })
 }
 
 /// **C6**: invisible records must be the join of what was written too. Once tombstones were collected, the records

@@ -39,7 +39,9 @@ impl GiveUps {
 
     pub(super) fn on_notice(&mut self, node: NodeId, context: usize, notice: &Notice) {
         match notice {
-            Notice::PendingDeltasDropped { deltas } => deltas.iter().for_each(|dot| self.add(context, node, *dot)),
+            Notice::PendingDeltasDropped { deltas } => {
+                deltas.iter().for_each(|dot| self.add(context, node, *dot))
+            }
             Notice::DeltaOverflowed { delta } | Notice::DeltaDiscarded { delta, .. } => {
                 self.add(context, node, *delta);
             }

@@ -17,9 +17,9 @@ const SNAPSHOT: u8 = FrameKind::Snapshot as u8;
 const CHATTER: [u8; 3] = [FrameKind::Delta as u8, FrameKind::DeltaFetch as u8, FrameKind::Handshake as u8];
 
 /// Sessions of one pair that may end with another sync pending, with none in between that ends otherwise, while no
-/// write and no fault happens. Gossip that is still under way explains a few; the most that a clean run of the
-/// default sweep showed was 9.
-const MOST_PENDING: u32 = 40;
+/// write and no fault happens. Two replicas that yield to each other, and gossip that is still under way, explain a
+/// few: 3,000 drawn runs had at most 8.
+const MOST_PENDING: u32 = 32;
 
 /// What the checks of progress remember.
 #[derive(Clone, Debug, Default)]
@@ -93,11 +93,7 @@ fn ended<'a>(
     })
 }
 
-pub(super) fn storm(
-    watch: &mut ProgressWatch,
-    step: &CheckedStep<'_>,
-    world: &dyn Watched,
-) -> Option<Check> {
+pub(super) fn storm(watch: &mut ProgressWatch, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
     let now = world.now();
     let monitor = &mut watch.monitor;
     let mut found = None;

@@ -21,6 +21,9 @@ mod steps;
 mod walks;
 mod watched;
 
+#[cfg(test)]
+mod tests;
+
 pub use contexts::ContextView;
 pub use give_ups::GiveUps;
 pub use livelocks::ProgressWatch;
@@ -328,7 +331,9 @@ pub fn of_accounts(world: &dyn Watched, replicas: &[InspectedReplica<'_>]) -> Op
         Implementation::World(run) => run(world),
         _ => None,
     });
-    of_world.or_else(|| replicas.iter().find_map(|replica| replicas::buffer_accounts(replica, &mut RowScratch::default())))
+    of_world.or_else(|| {
+        replicas.iter().find_map(|replica| replicas::buffer_accounts(replica, &mut RowScratch::default()))
+    })
 }
 
 /// Whether a step was caused by a hostile node: then a check that fails on it says nothing about honest nodes.

@@ -1,6 +1,6 @@
 //! Checks of the state of one replica.
 
-use crate::node::SimReplica;
+use crate::node::{CheckedDiskView, SimReplica};
 use crate::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
 use syncline_storage::{ImpliedRows, StorageError, Verification};
@@ -106,7 +106,7 @@ pub(super) fn rows(inspected: &InspectedReplica<'_>, scratch: &mut RowScratch) -
 }
 
 fn verified(replica: &SimReplica, scratch: &mut RowScratch) -> Result<Verification, StorageError> {
-    let disk = replica.disk();
+    let disk = &CheckedDiskView::from(replica.disk());
     if let Some(implied) = &scratch.0 {
         let found = implied.compare(disk)?;
         if found.is_sound() {

@@ -17,10 +17,7 @@ pub(super) fn false_success(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
     if world.roles().is_hostile(peer) || world.had_root(noticed.context, sides, *root, *started_at) {
         return None;
     }
-    Some(Check::FalseSuccess {
-        node: world.name_in(noticed.context, noticed.node),
-        peer: world.name(peer),
-    })
+    Some(Check::FalseSuccess { node: world.name_in(noticed.context, noticed.node), peer: world.name(peer) })
 }
 
 /// Among honest nodes, the one thing that may fail a session is silence.

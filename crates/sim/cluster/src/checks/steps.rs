@@ -1,6 +1,6 @@
 //! Checks of single steps: frames that were sent, taken or refused, and deltas that were applied.
 
-use super::{Noticed, CheckedStep, Watched, is_caused_by_hostile};
+use super::{CheckedStep, Noticed, Watched, is_caused_by_hostile};
 use crate::verdict::Check;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;

@@ -11,8 +11,6 @@ use crate::verdict::Check;
 use std::collections::BTreeMap;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Notice;
-use syncline_storage::Interface;
-use syncline_store::Store;
 use syncline_sync::{LocalSyncState, SyncProtocolKind, VersionVector};
 use syncline_types::{Digest, Encode, Hlc};
 
@@ -27,7 +25,7 @@ struct SideAtStart {
 
 impl SideAtStart {
     fn of(replica: &SimReplica, root: Digest) -> Option<Self> {
-        let horizon = Interface::open(replica.disk().view()).ok()?.horizon();
+        let horizon = replica.state().ok()?.horizon();
         Some(Self { covered: replica.covered(), floor: replica.log_floor(), horizon, root })
     }
 

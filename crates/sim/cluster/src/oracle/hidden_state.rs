@@ -35,7 +35,8 @@ impl Oracle {
         covered: &VersionVector,
         horizon: Hlc,
     ) -> Result<Digest, ApplyError> {
-        let mut state = Interface::open_with(MemoryStore::default(), self.merges.clone())?;
+        let empty = CheckedDiskView::from(&MemoryStore::default());
+        let mut state = Interface::open_with(empty, self.merges.clone())?;
         let initial = self.initial.iter().filter(|(nodes, _)| nodes.contains(&node));
         for action in initial.flat_map(|(_, actions)| actions.iter()) {
             state.apply_action(action, &ANY_TIME)?;

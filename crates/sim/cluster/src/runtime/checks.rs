@@ -1,6 +1,6 @@
 //! Shows the [checks](crate::checks) what a run does. They observe every event and never steer the run.
 
-use crate::checks::{self, CheckMemory, ContextView, InspectedReplica, CheckedStep, RowScratch, Watched};
+use crate::checks::{self, CheckMemory, CheckedStep, ContextView, InspectedReplica, RowScratch, Watched};
 use crate::hostile::HostileRoles;
 use crate::node::{ContextNotice, SimNode, SimReplica, replica_id};
 use crate::runtime::sessions::EndedSession;
@@ -172,7 +172,8 @@ impl SimRuntime {
         let replicas = view.nodes.len() as u64;
         // Without an honest replica there is nothing to check.
         let Some(chosen) = view.nodes.get((choice / contexts % replicas.max(1)) as usize) else { return };
-        let found = checks::of_replica(chosen, &mut RowScratch::default()).or_else(|| checks::of_states(&view));
+        let found =
+            checks::of_replica(chosen, &mut RowScratch::default()).or_else(|| checks::of_states(&view));
         found.into_iter().for_each(|check| self.violate(check));
     }
 

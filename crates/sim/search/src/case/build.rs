@@ -143,6 +143,7 @@ impl Case {
             calm_after: self.calm_after,
             delta_retention: self.delta_retention,
             buffer_capacity: self.buffer_capacity,
+            max_frame_bytes: self.max_frame_bytes,
             selection: self.selection,
             protocol: self.protocol,
             forget_tombstones: self.forget_tombstones,
