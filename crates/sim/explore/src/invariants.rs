@@ -14,7 +14,7 @@ use sync_sim_cluster::verdict::{Check, SimPart};
 use sync_sim_engine::actor::Actor;
 use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::{ProgressCount, SentFrame};
+use sync_sim_engine::world::{FrameSize, ProgressCount};
 use syncline_replica::Notice;
 use syncline_sync::{LocalSyncState, VersionVector};
 use syncline_types::{Digest, Hlc, SimTime};
@@ -31,7 +31,7 @@ pub struct ObservedStep<'a, A: Actor> {
     /// Why the frame took no effect, if the input was a frame that the node refused.
     pub refused: Option<DropCause>,
     /// The largest frame that the step sent.
-    pub largest_sent: Option<SentFrame>,
+    pub largest_sent: Option<FrameSize>,
     /// Whether the frame took effect although the node had accepted one of a later incarnation of its sender.
     pub stale_accepted: bool,
     /// Whether the node crashed in the step.

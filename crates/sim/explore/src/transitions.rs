@@ -6,7 +6,7 @@ use crate::invariants::{Invariants, ObservedStep};
 use crate::search::Explorer;
 use crate::state::{FrameId, StepId, WorldState, pair, spend};
 use sync_sim_cluster::verdict::Check;
-use sync_sim_engine::world::SentFrame;
+use sync_sim_engine::world::FrameSize;
 use syncline_types::{Digest, SimTime};
 
 /// One move of the world.
@@ -347,7 +347,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         let step = &self.collapse.steps[id as usize];
         let local = |id: u32| &self.collapse.locals[id as usize];
         let frame = |id: &FrameId| &self.collapse.frames[*id as usize];
-        let sizes = step.sent.iter().map(frame).map(|frame| SentFrame {
+        let sizes = step.sent.iter().map(frame).map(|frame| FrameSize {
             to: frame.to,
             kind: frame.kind,
             bytes: frame.bytes.len(),
@@ -357,7 +357,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
             notices: &step.notices,
             frame: step.frame.as_ref().map(frame).map(|frame| (frame.from, frame.kind)),
             refused: step.refused,
-            largest_sent: SentFrame::largest(sizes),
+            largest_sent: FrameSize::largest(sizes),
             stale_accepted: step.stale,
             went_down: local(step.before).up && !local(step.after).up,
             before: local(step.before).digest,

@@ -6,7 +6,7 @@ use crate::oracle::Oracle;
 use crate::workload::Write;
 use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::random::{Choices, Stream};
-use sync_sim_engine::world::{ProgressCount, SentFrame};
+use sync_sim_engine::world::{FrameSize, ProgressCount};
 use syncline_replica::{FrameKind, Merges, Notice, Operation, ReplicaConfig, Target};
 use syncline_storage::{Slot, keys};
 use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
@@ -262,7 +262,7 @@ fn applied_delta_needs_its_parents() {
 fn frame_above_the_limit_is_found() {
     let pair = Pair::new();
     let sent = |bytes| {
-        let frame = SentFrame { to: B, kind: FrameKind::Exchange.into(), bytes };
+        let frame = FrameSize { to: B, kind: FrameKind::Exchange.into(), bytes };
         let step = CheckedStep { largest_sent: Some(frame), ..quiet(A) };
         after_step(&mut CheckMemory::default(), &step, &pair)
     };

@@ -4,7 +4,7 @@ use crate::hostile::HostileRoles;
 use crate::node::{ContextNotice, SimNode, SimReplica};
 use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::node_id::NodeId;
-use sync_sim_engine::world::{ProgressCount, SentFrame, StepReport};
+use sync_sim_engine::world::{FrameSize, ProgressCount, StepReport};
 use syncline_sync::VersionVector;
 use syncline_types::{Digest, Hlc, SimTime};
 
@@ -100,7 +100,7 @@ pub struct CheckedStep<'a> {
     /// Whether a crash has undone what the node reports.
     pub undone: bool,
     /// The largest frame that the node sent.
-    pub largest_sent: Option<SentFrame>,
+    pub largest_sent: Option<FrameSize>,
 }
 
 impl<'a> CheckedStep<'a> {

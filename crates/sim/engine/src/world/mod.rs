@@ -92,12 +92,12 @@ pub struct StepReport<N> {
     /// Whether a crash has undone what the node reports: its disk had lied about a sync.
     pub undone: bool,
     /// The largest frame that the node sent.
-    pub largest_sent: Option<SentFrame>,
+    pub largest_sent: Option<FrameSize>,
 }
 
 /// A frame as its sender handed it to the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SentFrame {
+pub struct FrameSize {
     /// The receiver.
     pub to: NodeId,
     /// The kind of message: a number whose meaning the actor defines.
@@ -106,7 +106,7 @@ pub struct SentFrame {
     pub bytes: usize,
 }
 
-impl SentFrame {
+impl FrameSize {
     /// The largest of some frames, the first one of equals.
     pub fn largest(frames: impl Iterator<Item = Self>) -> Option<Self> {
         frames.reduce(|largest, next| if next.bytes > largest.bytes { next } else { largest })
