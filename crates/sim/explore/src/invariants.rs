@@ -73,6 +73,12 @@ pub trait Invariants<A: Explorable>: Clone {
         false
     }
 
+    /// The size of frames in bytes above which [`Invariants::observe`] sees every step that sends one. Steps that
+    /// change no digest and report nothing are not observed otherwise.
+    fn notable_frame(&self) -> usize {
+        usize::MAX
+    }
+
     /// Called after each step of a continuation without faults, in which progress must be made. Returns the
     /// invariant of progress that is violated, if any. `watch` is new at the beginning of a continuation.
     fn observe_fair(
@@ -329,6 +335,10 @@ impl Invariants<SimNode> for ReplicaInvariants {
     fn reads_states(&self, notices: &[ContextNotice]) -> bool {
         // The check on walks after DeltaSync remembers what the responder covers.
         notices.iter().any(|noticed| matches!(noticed.notice, Notice::SessionStarted { .. }))
+    }
+
+    fn notable_frame(&self) -> usize {
+        self.frame_limit
     }
 
     fn observe_fair(

@@ -312,7 +312,11 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         let before = local(step.before);
         let after = local(step.after);
         let went_down = before.up && !after.up;
-        let idle = step.notices.is_empty() && step.refused.is_none() && !step.stale && !went_down;
+        let notable = self.invariants[next.invariants as usize].notable_frame();
+        let sends_notable =
+            step.sent.iter().any(|frame| self.collapse.frames[*frame as usize].bytes.len() > notable);
+        let reports = !step.notices.is_empty() || step.refused.is_some() || step.stale || sends_notable;
+        let idle = !reports && !went_down;
         // Most steps show the invariants nothing new, and need no call.
         if idle && before.digest == after.digest {
             return Ok(next.invariants);

@@ -4,7 +4,7 @@ use crate::node::{CheckedDiskView, SimReplica};
 use crate::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
 use syncline_storage::{ImpliedRows, StorageError, Verification};
-use syncline_sync::{Delta, DeltaLog, Dot, LocalSyncState};
+use syncline_sync::{Delta, DeltaLog, Dot};
 use syncline_types::{Decode, Digest};
 
 /// A replica to check.
@@ -59,8 +59,9 @@ pub(super) fn causal_order(inspected: &InspectedReplica<'_>, _: &mut RowScratch)
 
 /// A delta above the floor of the log that the log claims and lacks, or whose parents it does not cover, in words.
 fn gap(replica: &SimReplica) -> Result<Option<String>, StorageError> {
-    let covered = replica.covered();
-    let floor = replica.log_floor();
+    let log = replica.log();
+    let covered = log.covered();
+    let floor = log.floor();
     for Dot { author, seq: last } in covered.entries() {
         for seq in floor.of(author) + 1..=last {
             let dot = Dot { author, seq };

@@ -5,7 +5,7 @@ use crate::verdict::Check;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{FrameKind, Notice};
-use syncline_sync::{Delta, DeltaLog, Dot, LocalSyncState};
+use syncline_sync::{Delta, DeltaLog, Dot};
 use syncline_types::Decode;
 
 /// The causes of refusal that are faults of the sender. No frame of an honest member is refused for one of them.
@@ -86,8 +86,8 @@ fn missing_parent(replica: &crate::node::SimReplica, dot: Dot) -> Option<Dot> {
     // A delta that is not stored, or damaged, is for the check of the whole log.
     let bytes = DeltaLog::read(replica.disk(), dot).ok()??;
     let delta = Delta::from_bytes(&bytes).ok()?;
-    let covered = replica.covered();
-    delta.parents.iter().map(|parent| parent.dot).find(|parent| !covered.covers(*parent))
+    let log = replica.log();
+    delta.parents.iter().map(|parent| parent.dot).find(|parent| !log.covered().covers(*parent))
 }
 
 /// **F2**.

@@ -11,7 +11,7 @@ use crate::verdict::Check;
 use std::collections::BTreeMap;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Notice;
-use syncline_sync::{LocalSyncState, SyncProtocolKind, VersionVector};
+use syncline_sync::{SyncProtocolKind, VersionVector};
 use syncline_types::{Digest, Encode, Hlc};
 
 /// A replica when a session started.
@@ -26,7 +26,8 @@ struct SideAtStart {
 impl SideAtStart {
     fn of(replica: &SimReplica, root: Digest) -> Option<Self> {
         let horizon = replica.state().ok()?.horizon();
-        Some(Self { covered: replica.covered(), floor: replica.log_floor(), horizon, root })
+        let log = replica.log();
+        Some(Self { covered: log.covered().clone(), floor: log.floor().clone(), horizon, root })
     }
 
     /// Whether the log has every delta that this side covers and `other` lacks.

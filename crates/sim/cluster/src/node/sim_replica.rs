@@ -335,7 +335,8 @@ impl SimReplica {
         self.state().and_then(|mut state| state.stats()).unwrap_or_default()
     }
 
-    fn log(&self) -> DeltaLog {
+    /// The log on disk; an empty one if it cannot be read. O(authors).
+    pub(crate) fn log(&self) -> DeltaLog {
         DeltaLog::load(self.disk(), self.config.delta_retention).unwrap_or_default()
     }
 
