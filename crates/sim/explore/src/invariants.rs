@@ -278,7 +278,8 @@ impl ReplicaInvariants {
             certain: None,
             has_collected: self.collected,
             roles: &self.roles,
-            // The disks of nodes that are down are here too.
+            is_complete: true,
+            // Only asked after a continuation in which all nodes were up and linked.
             is_undisturbed: true,
             give_ups: &self.memory.give_ups,
         }

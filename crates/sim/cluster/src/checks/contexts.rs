@@ -32,7 +32,9 @@ pub struct ContextView<'a> {
     pub has_collected: bool,
     /// Which nodes are hostile.
     pub roles: &'a HostileRoles,
-    /// Whether every node that took part is among `nodes` and up, all links are up, and no write is to come.
+    /// Whether every honest node that took part is among `nodes`: none has retired.
+    pub is_complete: bool,
+    /// Whether all nodes are up and linked, and no write is to come.
     pub is_undisturbed: bool,
     /// What replicas gave up.
     pub give_ups: &'a GiveUps,
@@ -83,8 +85,9 @@ fn first_difference(expected: &MemoryStore, found: &MemoryStore) -> String {
 /// collected, since the union of a state that has collected and one that has not is neither.
 pub(super) fn durable_writes(view: &ContextView<'_>) -> Option<Check> {
     let is_promised = view.certain.is_none() && view.roles.is_empty() && !view.has_collected;
-    // The writes of a node that is gone or down may be on its disk alone.
-    if !is_promised || !view.is_undisturbed {
+    // Which writes may be lost with a disk is known once its node has restarted.
+    let is_damaged = view.nodes.iter().any(|node| node.replica.has_damaged_disk());
+    if !is_promised || is_damaged || !view.is_complete {
         return None;
     }
     let joined = match view

@@ -81,6 +81,7 @@ impl Pair {
             certain: None,
             has_collected: false,
             roles: &self.roles,
+            is_complete: true,
             is_undisturbed: true,
             give_ups,
         }

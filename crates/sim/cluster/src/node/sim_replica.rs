@@ -310,6 +310,11 @@ impl SimReplica {
         self.disk.is_corrupt()
     }
 
+    /// Whether the disk has corrupt rows, or has ever lost commits.
+    pub(crate) const fn has_damaged_disk(&self) -> bool {
+        self.disk.is_corrupt() || self.disk.faults().lost_commits > 0
+    }
+
     /// The cost of all steps over all restarts.
     pub const fn cost(&self) -> StepCost {
         self.cost

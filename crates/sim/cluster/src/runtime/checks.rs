@@ -189,7 +189,6 @@ impl SimRuntime {
     fn context_view<'a>(&'a self, context: usize, memory: &'a CheckMemory) -> ContextView<'a> {
         let state = self.context_state(context);
         let nodes = self.honest_in(context).map(|(node, replica)| self.inspected(node, replica)).collect();
-        let has_retired = self.world.actors().count() < self.world.len();
         ContextView {
             context,
             nodes,
@@ -200,7 +199,8 @@ impl SimRuntime {
             certain: state.certain.as_ref(),
             has_collected: state.collected > 0,
             roles: &self.hostility.roles,
-            is_undisturbed: !has_retired && Watched::is_undisturbed(self),
+            is_complete: self.world.actors().count() == self.world.len(),
+            is_undisturbed: Watched::is_undisturbed(self),
             give_ups: &memory.give_ups,
         }
     }
