@@ -17,7 +17,7 @@ use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::{FrameSize, ProgressCount};
 use syncline_replica::Notice;
 use syncline_sync::{LocalSyncState, VersionVector};
-use syncline_types::{Digest, Hlc, SimTime};
+use syncline_types::{Digest, Encode, Hlc, SimTime};
 
 /// One step of one node, as the invariants see it.
 #[derive(Debug)]
@@ -112,8 +112,11 @@ pub struct ReplicaInvariants {
     names: Vec<String>,
     seed: u64,
     frame_limit: usize,
-    /// The accepted writes. Equal sets of writes are equal here, in whichever order they were accepted.
+    /// The accepted writes, in the order of acceptance. What they imply depends on their set only.
     oracle: Oracle,
+    /// The digests of the accepted writes, by node, in the node's order: they identify the set. The join does not,
+    /// once tombstones were collected.
+    written: BTreeMap<NodeId, Vec<Digest>>,
     /// The join of the accepted writes.
     joined: ReferenceState,
     /// The root hash of that join.
@@ -221,6 +224,7 @@ impl ReplicaInvariants {
             frame_limit: rt.config().max_frame_bytes,
             expected: joined.root().unwrap_or_default(),
             oracle,
+            written: BTreeMap::new(),
             joined,
             collected: false,
             sessions: BTreeMap::new(),
@@ -249,6 +253,8 @@ impl ReplicaInvariants {
             }
             Notice::WriteAccepted { operations, actions } => {
                 let author = replica_id(node);
+                let bytes: Vec<u8> = actions.iter().flat_map(Encode::to_bytes).collect();
+                self.written.entry(node).or_default().push(Digest::of(0, &bytes));
                 // A state is reached at several times; the write is the same.
                 let at = SimTime::ZERO;
                 self.oracle.acknowledge((node, author), at, operations.clone(), actions.clone());
@@ -359,6 +365,10 @@ impl Invariants<SimNode> for ReplicaInvariants {
     fn write_state(&self, out: &mut StateHasher) {
         out.bytes(&self.expected.0);
         out.number(u64::from(self.collected));
+        for (node, writes) in &self.written {
+            out.number(u64::from(node.0));
+            writes.iter().for_each(|digest| out.bytes(&digest.0));
+        }
         for ((node, peer), roots) in &self.sessions {
             out.number(u64::from(node.0) << 32 | u64::from(peer.0));
             out.number(roots.len() as u64);
