@@ -391,9 +391,7 @@ impl fmt::Display for Check {
                 f,
                 "G2: {node} sent {peer} a frame ({kind}) of {bytes} bytes, and the limit is {limit}"
             ),
-            Self::GaveUp { node, detail } => {
-                write!(f, "{node} gave up, and nothing has brought it since: {detail}")
-            }
+            Self::GaveUp { node, detail } => write!(f, "{node} gave up and never got {detail}"),
         }
     }
 }

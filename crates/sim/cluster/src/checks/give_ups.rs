@@ -24,12 +24,12 @@ impl GiveUps {
     pub fn each_number(&self, mut take: impl FnMut(u64)) {
         for ((context, node), dots) in &self.deltas {
             take((*context as u64) << 32 | u64::from(node.0));
-            dots.iter().for_each(|dot| {
-                dot.author.0.chunks(8).for_each(|part| {
+            for dot in dots {
+                for part in dot.author.0.chunks(8) {
                     take(part.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)));
-                });
+                }
                 take(dot.seq);
-            });
+            }
         }
         for (context, node, peer) in &self.syncs {
             take(*context as u64);
@@ -40,7 +40,7 @@ impl GiveUps {
     pub(super) fn on_notice(&mut self, node: NodeId, context: usize, notice: &Notice) {
         match notice {
             Notice::PendingDeltasDropped { deltas } => {
-                deltas.iter().for_each(|dot| self.add(context, node, *dot))
+                deltas.iter().for_each(|dot| self.add(context, node, *dot));
             }
             Notice::DeltaOverflowed { delta } | Notice::DeltaDiscarded { delta, .. } => {
                 self.add(context, node, *delta);

@@ -25,6 +25,8 @@ const MOST_PENDING: u32 = 32;
 #[derive(Clone, Debug, Default)]
 pub struct ProgressWatch {
     monitor: LivenessMonitor,
+    /// Whether the present event made progress.
+    has_moved: bool,
     /// The events from outside when `pending` was last cleared.
     outside: u64,
     /// Sessions that ended with another sync pending, in a row, by context, initiator and responder.
@@ -55,7 +57,8 @@ impl ProgressWatch {
         let progress = world.progress();
         // A page of a snapshot is staged without a change of the digest, and is progress nevertheless.
         let page = step.accepted && step.frame.is_some_and(|(_, kind)| kind == SNAPSHOT);
-        if progress != self.monitor.moves() || page {
+        self.has_moved = progress != self.monitor.moves() || page;
+        if self.has_moved {
             self.monitor.on_move(progress, world.now(), world.last_arrival());
         }
         if progress.outside != self.outside {
@@ -99,7 +102,7 @@ pub(super) fn storm(watch: &mut ProgressWatch, step: &CheckedStep<'_>, world: &d
     let mut found = None;
     let changes = monitor.changes();
     // Powers of two keep the cost of counting records amortized O(1) for each change.
-    if changes >= 1_024 && changes.is_power_of_two() && world.progress() == monitor.moves() {
+    if watch.has_moved && changes >= 1_024 && changes.is_power_of_two() {
         found = monitor.changes_without_end(now, world.honest_replicas(), world.records());
     }
     let roles = world.roles();
@@ -115,7 +118,8 @@ pub(super) fn storm(watch: &mut ProgressWatch, step: &CheckedStep<'_>, world: &d
                 monitor.on_difference();
             }
         } else if CHATTER.contains(&kind) {
-            found = found.or(monitor.on_chatter(now, world.honest_replicas()));
+            let storm = monitor.on_chatter(now, world.honest_replicas());
+            found = found.or(storm);
         }
     }
     if honest.is_some() {
@@ -123,7 +127,8 @@ pub(super) fn storm(watch: &mut ProgressWatch, step: &CheckedStep<'_>, world: &d
             if let Notice::SessionStarted { peer } = &noticed.notice
                 && !roles.is_hostile((*peer).into())
             {
-                found = found.or(monitor.on_start(now, world.honest_replicas()));
+                let storm = monitor.on_start(now, world.honest_replicas());
+                found = found.or(storm);
             }
         }
     }
