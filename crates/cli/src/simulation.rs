@@ -4,7 +4,7 @@ use crate::flags::SimArgs;
 use crate::interrupt;
 use crate::output::text::quoted;
 use sync_sim::case::{Case, RunResult};
-use sync_sim::forensics::{FailureReport, Limits, investigate_while};
+use sync_sim::forensics::{FailureReport, InvestigationLimits, investigate_while};
 use sync_sim::prelude::{SimRuntime, StopCondition};
 use sync_sim::swarm;
 
@@ -65,7 +65,9 @@ impl Simulation {
         if !ended || rt.events_processed() > MAX_EVENTS_TO_INVESTIGATE {
             return None;
         }
-        investigate_while(&mut || !interrupt::requested(), &Limits::default(), || self.build(seed))
+        investigate_while(&mut || !interrupt::requested(), &InvestigationLimits::default(), || {
+            self.build(seed)
+        })
     }
 
     /// The command that repeats the run of a seed.

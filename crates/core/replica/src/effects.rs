@@ -7,7 +7,7 @@ use std::iter::Sum;
 use std::ops::AddAssign;
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, WriteBatch};
-use syncline_sync::{DeltaRefusal, Outcome, SessionStats, SyncProtocolKind};
+use syncline_sync::{DeltaRefusal, Dot, Outcome, SessionStats, SyncProtocolKind};
 use syncline_types::{Hlc, PeerId, Probes, SimTime};
 
 /// The kind of message that a frame carries, for statistics and viewers.
@@ -88,6 +88,8 @@ pub enum Notice {
     },
     /// A delta was applied.
     DeltaApplied {
+        /// The delta, by its author and number.
+        delta: Dot,
         /// The number of actions in the delta.
         actions: u64,
     },
@@ -101,6 +103,8 @@ pub enum Notice {
     },
     /// A buffered delta was refused when its parents were covered.
     DeltaDiscarded {
+        /// The delta, by its author and number.
+        delta: Dot,
         /// Why it was not applied.
         refusal: DeltaRefusal,
     },
@@ -108,8 +112,13 @@ pub enum Notice {
     /// the parents. This happens after disks have lost acknowledged writes, and in the presence of
     /// adversaries.
     PendingDeltasDropped {
-        /// The number of deltas that were dropped.
-        deltas: u64,
+        /// The deltas that were dropped, by author and number, ascending.
+        deltas: Vec<Dot>,
+    },
+    /// A delta had no place in the buffer. A sync with the peer that sent it is pending instead.
+    DeltaOverflowed {
+        /// The delta, by its author and number.
+        delta: Dot,
     },
     /// The application's write is accepted. It is durable once the batch of this step is durable.
     WriteAccepted {

@@ -87,6 +87,36 @@ impl Decode for Slot {
     }
 }
 
+/// The key in slot `to` of the row that has this key in slot `from`.
+pub fn moved(key: &[u8], from: Slot, to: Slot) -> Key {
+    match key.split_first() {
+        Some((kind, rest)) => Key::of(&[&[kind - from.kind(0) + to.kind(0)], rest]),
+        None => Key::of(&[]),
+    }
+}
+
+/// The row of a key in words: its kind, and the entity that it is about.
+pub fn words(key: &[u8]) -> String {
+    let Some((&kind, rest)) = key.split_first() else { return "a row without a key".to_owned() };
+    let entity =
+        |bytes: Option<&[u8; 32]>| bytes.map_or_else(|| "?".to_owned(), |bytes| EntityId(*bytes).to_string());
+    match kind % SLOT {
+        STATS if is_of(kind, STATS) => "the counters".to_owned(),
+        RECORD if is_of(kind, RECORD) => format!("the record of {}", entity(rest.first_chunk())),
+        NODE if is_of(kind, NODE) => {
+            let prefix: String = rest.iter().skip(33).map(|byte| format!("{byte:02x}")).collect();
+            let digits = rest.get(32).copied().unwrap_or_default();
+            let prefix: String = prefix.chars().take(usize::from(digits)).collect();
+            format!("the index node at prefix \"{prefix}\" below {}", entity(rest.first_chunk()))
+        }
+        ORDER if is_of(kind, ORDER) => {
+            format!("the order row of {} below {}", entity(rest.last_chunk()), entity(rest.first_chunk()))
+        }
+        TOMBSTONE if is_of(kind, TOMBSTONE) => format!("the tombstone row of {}", entity(rest.last_chunk())),
+        _ => format!("a row of kind {kind}"),
+    }
+}
+
 /// Whether keys with the first byte `first` are of this kind, in either slot.
 const fn is_of(first: u8, kind: u8) -> bool {
     first < METADATA && first % SLOT == kind

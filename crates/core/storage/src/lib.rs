@@ -69,4 +69,4 @@ pub use record::{Action, BytesPreview, Label, Metadata, Record, own_hash};
 pub use stats::Stats;
 pub use syncline_crdt::{CrdtType, Merges};
 pub use traversal::{Cursor, RecordPage, Subtree, TreePage, record_page, tree_page};
-pub use verify::{MismatchedRow, RowMismatch, Verification, trie_roots_match, verify};
+pub use verify::{ImpliedRows, MismatchedRow, RowMismatch, Verification, trie_roots_match, verify};

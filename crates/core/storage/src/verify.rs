@@ -6,8 +6,9 @@ use crate::keys::{self, Slot};
 use crate::record::Record;
 use crate::stats::Stats;
 use crate::traversal::record_page;
+use std::fmt;
 use syncline_crdt::Merges;
-use syncline_store::{Key, MemoryStore, ReadView, Store};
+use syncline_store::{Key, MemoryStore, ReadView, Row, Store};
 use syncline_types::{Decode, Digest, Encode, Hlc};
 
 /// The result of a verification.
@@ -32,6 +33,13 @@ pub struct MismatchedRow {
     pub key: Vec<u8>,
     /// How the row differs.
     pub mismatch: RowMismatch,
+}
+
+/// The row and its mismatch in words: `the order row of … below …: it should not be there`.
+impl fmt::Display for MismatchedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", keys::words(&self.key), self.mismatch.as_str())
+    }
 }
 
 /// How a row differs from what the records imply.
@@ -77,46 +85,103 @@ impl Verification {
 /// # Errors
 /// A record that cannot be decoded, breaks a rule or has no parent: then there is nothing to compare with.
 pub fn verify<V: ReadView>(view: &V) -> Result<Verification, StorageError> {
-    const PAGE: usize = 4_096;
-    let stored = Interface::open(view.clone())?.stats()?;
-    let mut fresh = rebuilt(view)?;
-    let rebuilt_root = fresh.root_hash()?;
-    let mut expected = MemoryStore::default();
-    expected.apply(fresh.finish()?)?;
-    let mut found =
-        Verification { stored, rebuilt_root, rows: 0, mismatches: Vec::new(), mismatched_rows: 0 };
-    let slot = Slot::active(view)?;
-    let (first, end) = slot.bounds();
-    let mut from = first.to_vec();
-    loop {
-        let rows = view.range(&from, &end, PAGE)?;
-        let upto = match rows.last() {
-            Some((last, _)) if rows.len() == PAGE => [last, &[0][..]].concat(),
-            _ => end.to_vec(),
+    ImpliedRows::of(view)?.compare(view)
+}
+
+/// The rows that the records of one state imply. States with equal records have equal rows, so that one
+/// rebuilt state serves to verify all of them.
+#[derive(Clone, Debug)]
+pub struct ImpliedRows {
+    rows: MemoryStore,
+    slot: Slot,
+    root: Digest,
+}
+
+impl ImpliedRows {
+    /// The rows that the records of the active state of `view` imply. They are held in memory. O(n).
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub fn of<V: ReadView>(view: &V) -> Result<Self, StorageError> {
+        let mut fresh = rebuilt(view)?;
+        let slot = fresh.slot();
+        let root = fresh.root_hash()?;
+        let mut rows = MemoryStore::default();
+        rows.apply(fresh.finish()?)?;
+        Ok(Self { rows, slot, root })
+    }
+
+    /// The root that the records imply.
+    pub const fn root(&self) -> Digest {
+        self.root
+    }
+
+    /// Compares every row of the active state of `view` with these. The state may be in another slot. A record
+    /// that differs from the one here is a mismatched row like any other. O(n).
+    ///
+    /// # Errors
+    /// A row that cannot be read.
+    pub fn compare<V: ReadView>(&self, view: &V) -> Result<Verification, StorageError> {
+        const PAGE: usize = 4_096;
+        let stored = Interface::open(view.clone())?.stats()?;
+        let mut found = Verification {
+            stored,
+            rebuilt_root: self.root,
+            rows: 0,
+            mismatches: Vec::new(),
+            mismatched_rows: 0,
         };
-        found.rows += rows.len() as u64;
-        let mut wanted = expected.range(&from, &upto, usize::MAX)?.into_iter().peekable();
-        for (key, value) in &rows {
+        let slot = Slot::active(view)?;
+        let (first, end) = slot.bounds();
+        let mut from = first;
+        loop {
+            let rows = view.range(&from, &end, PAGE)?;
+            let upto = match rows.last() {
+                Some((last, _)) if rows.len() == PAGE => Key::of(&[last, &[0]]),
+                _ => end.clone(),
+            };
+            found.rows += rows.len() as u64;
+            let wanted = self.range(&from, &upto, slot)?;
+            found.compare_page(&rows, wanted, slot);
+            if upto == end {
+                debug_assert!(
+                    found.mismatches.len() as u64 <= found.mismatched_rows,
+                    "all shown rows are counted"
+                );
+                return Ok(found);
+            }
+            from = upto;
+        }
+    }
+
+    /// The rows with `from <= key < to`, which are keys of `slot`, under their keys in that slot.
+    fn range(&self, from: &Key, to: &Key, slot: Slot) -> Result<Vec<Row>, StorageError> {
+        if slot == self.slot {
+            return Ok(self.rows.range(from, to, usize::MAX)?);
+        }
+        let own = |key: &Key| keys::moved(key, slot, self.slot);
+        let rows = self.rows.range(&own(from), &own(to), usize::MAX)?;
+        Ok(rows.into_iter().map(|(key, value)| (keys::moved(&key, self.slot, slot), value)).collect())
+    }
+}
+
+impl Verification {
+    /// Compares the stored rows of a range of keys with those that the records imply in the same range.
+    fn compare_page(&mut self, stored: &[Row], implied: Vec<Row>, slot: Slot) {
+        let mut wanted = implied.into_iter().peekable();
+        for (key, value) in stored {
             while let Some((missing, _)) = wanted.next_if(|(wanted, _)| wanted < key) {
-                found.push(&missing, RowMismatch::Missing);
+                self.push(&missing, RowMismatch::Missing);
             }
             match wanted.next_if(|(wanted, _)| wanted == key) {
                 Some((_, right)) if right == *value || same_counters(slot, key, &right, value) => {}
-                Some(_) => found.push(key, RowMismatch::Different),
+                Some(_) => self.push(key, RowMismatch::Different),
                 // An empty state may have a row of counters, which say that it is empty.
                 None if same_counters(slot, key, &Stats::default().to_bytes(), value) => {}
-                None => found.push(key, RowMismatch::Superfluous),
+                None => self.push(key, RowMismatch::Superfluous),
             }
         }
-        wanted.for_each(|(missing, _)| found.push(&missing, RowMismatch::Missing));
-        if upto == *end {
-            debug_assert!(
-                found.mismatches.len() as u64 <= found.mismatched_rows,
-                "all shown rows are counted"
-            );
-            return Ok(found);
-        }
-        from = upto;
+        wanted.for_each(|(missing, _)| self.push(&missing, RowMismatch::Missing));
     }
 }
 

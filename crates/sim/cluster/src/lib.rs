@@ -5,6 +5,7 @@
 #![warn(clippy::float_arithmetic)]
 
 pub mod assertions;
+pub mod checks;
 pub mod compare_protocols;
 pub mod convergence;
 mod disk_view;

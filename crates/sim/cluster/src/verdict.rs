@@ -148,10 +148,12 @@ pub enum Check {
         /// The first record that differs: expected and found.
         detail: String,
     },
-    /// I8: a delta was applied before one of its parents.
+    /// I8: a delta was applied before one of its parents, or the log lacks a delta that it claims.
     CausalGap {
         /// The node that applied it.
         node: String,
+        /// The delta, and what it lacks.
+        detail: String,
     },
     /// A session between honest replicas ended in a way that only a bug explains.
     ImpossibleOutcome {
@@ -232,7 +234,94 @@ pub enum Check {
     IndexDrifted {
         /// The node whose index was rebuilt.
         node: String,
+        /// The first row that differs from what the records imply.
+        detail: String,
     },
+    /// L4: the index is right, and another row that is derived from the records is not. No root and no session
+    /// shows it; readers of the row see something wrong.
+    RowDrifted {
+        /// The node whose rows were compared.
+        node: String,
+        /// The first row that differs from what the records imply, and how.
+        detail: String,
+    },
+    /// A DeltaSync session ended in a walk, although each side's log had every delta that the other lacked, and
+    /// nothing else changed either side meanwhile.
+    NeedlessWalk {
+        /// The initiator of the session.
+        node: String,
+        /// The responder of the session.
+        peer: String,
+        /// The deltas that the initiator received.
+        received: u64,
+        /// The records that the walk transferred.
+        records: u64,
+    },
+    /// A livelock: session after session of one pair left another sync pending, while nothing was written and no
+    /// fault happened. The roots of the nodes may have moved.
+    EndlessPending {
+        /// The initiator of the sessions.
+        node: String,
+        /// The responder of the sessions.
+        peer: String,
+        /// How the last of them ended.
+        ending: SessionEnding,
+        /// Sessions in a row.
+        times: u32,
+    },
+    /// An honest node sent a frame above the limit, which its receiver must refuse.
+    FrameTooLarge {
+        /// The sender.
+        node: String,
+        /// The receiver.
+        peer: String,
+        /// The kind of message.
+        kind: String,
+        /// The size of the frame.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A replica gave something up, and never got it in another way although somebody has it.
+    GaveUp {
+        /// The node that gave it up.
+        node: String,
+        /// What it gave up, and who has it.
+        detail: String,
+    },
+}
+
+impl Check {
+    /// The name of the check, as in case files. A new check needs a name here before it compiles.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::FatesUnbalanced { .. } => "FatesUnbalanced",
+            Self::BufferUnbalanced { .. } => "BufferUnbalanced",
+            Self::FalseSuccess { .. } => "FalseSuccess",
+            Self::Lost { .. } => "Lost",
+            Self::WrongValue { .. } => "WrongValue",
+            Self::HiddenDifference { .. } => "HiddenDifference",
+            Self::NotDurable { .. } => "NotDurable",
+            Self::CausalGap { .. } => "CausalGap",
+            Self::ImpossibleOutcome { .. } => "ImpossibleOutcome",
+            Self::HonestFrameRefused { .. } => "HonestFrameRefused",
+            Self::CorruptFrameAccepted { .. } => "CorruptFrameAccepted",
+            Self::StaleFrameAccepted { .. } => "StaleFrameAccepted",
+            // A failure of the simulator itself has always had this name in case files.
+            Self::ReplicaStopped { .. } | Self::Internal { .. } => "ReplicaStopped",
+            Self::UnprovenSuccess { .. } => "UnprovenSuccess",
+            Self::StickyLoop { .. } => "StickyLoop",
+            Self::Storm { .. } => "Storm",
+            Self::Custom { name, .. } => name,
+            Self::HonestApart => "HonestApart",
+            Self::IndexDrifted { .. } => "IndexDrifted",
+            Self::RowDrifted { .. } => "RowDrifted",
+            Self::NeedlessWalk { .. } => "NeedlessWalk",
+            Self::EndlessPending { .. } => "EndlessPending",
+            Self::FrameTooLarge { .. } => "FrameTooLarge",
+            Self::GaveUp { .. } => "GaveUp",
+        }
+    }
 }
 
 impl fmt::Display for Check {
@@ -259,8 +348,8 @@ impl fmt::Display for Check {
                 )
             }
             Self::NotDurable { detail } => write!(f, "C6: an accepted write is on no disk: {detail}"),
-            Self::CausalGap { node } => {
-                write!(f, "I8: {node} applied a delta without one that it follows")
+            Self::CausalGap { node, detail } => {
+                write!(f, "I8: {node} applied a delta without one that it follows: {detail}")
             }
             Self::ImpossibleOutcome { node, detail } => write!(f, "a session of {node} ended as: {detail}"),
             Self::HonestFrameRefused { node } => write!(f, "{node} refused an honest frame as malformed"),
@@ -289,9 +378,25 @@ impl fmt::Display for Check {
             Self::HonestApart => {
                 write!(f, "the honest nodes have no way to each other that leads past the hostile ones")
             }
-            Self::IndexDrifted { node } => {
-                write!(f, "L4: the index of {node} does not follow from its records")
+            Self::IndexDrifted { node, detail } => {
+                write!(f, "L4: the index of {node} does not follow from its records: {detail}")
             }
+            Self::RowDrifted { node, detail } => {
+                write!(f, "L4: a row of {node} does not follow from its records: {detail}")
+            }
+            Self::NeedlessWalk { node, peer, received, records } => write!(
+                f,
+                "{node} walked the index of {peer} for {records} records after {received} deltas, although deltas alone would have made them equal"
+            ),
+            Self::EndlessPending { node, peer, ending, times } => write!(
+                f,
+                "no end: {times} sessions of {node} with {peer} in a row left another one pending (the last: {ending}), and nothing was written"
+            ),
+            Self::FrameTooLarge { node, peer, kind, bytes, limit } => write!(
+                f,
+                "G2: {node} sent {peer} a frame ({kind}) of {bytes} bytes, and the limit is {limit}"
+            ),
+            Self::GaveUp { node, detail } => write!(f, "{node} gave up and never got {detail}"),
         }
     }
 }

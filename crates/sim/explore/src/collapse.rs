@@ -41,7 +41,7 @@ pub(super) struct SetTimer {
 /// One node: its actor, and what the world stores for the node.
 #[derive(Clone, Debug)]
 pub(super) struct LocalState<A> {
-    node: NodeId,
+    pub(super) node: NodeId,
     pub(super) actor: A,
     pub(super) up: bool,
     crashes: u64,
@@ -101,6 +101,8 @@ pub(crate) enum CrashPlace {
 pub(super) struct LocalStep<N> {
     pub(super) before: LocalId,
     pub(super) after: LocalId,
+    /// The frame that the step took in.
+    pub(super) frame: Option<FrameId>,
     pub(super) sent: Vec<FrameId>,
     pub(super) notices: Vec<N>,
     /// Why the frame took no effect.
@@ -291,6 +293,7 @@ impl<A: Explorable> Collapse<A> {
         let mut step = LocalStep {
             before,
             after: before,
+            frame: if let LocalEvent::Frame(frame) = what { Some(frame) } else { None },
             sent: Vec::new(),
             notices: Vec::new(),
             refused: None,

@@ -3,17 +3,21 @@
 use crate::Explorable;
 use crate::state_hash::StateHasher;
 use std::collections::{BTreeMap, BTreeSet};
-use sync_sim_cluster::node::{SimNode, differences};
-use sync_sim_cluster::oracle::ReferenceState;
-use sync_sim_cluster::runtime::{SENDER_FAULTS, SimRuntime};
-use sync_sim_cluster::verdict::Check;
+use sync_sim_cluster::checks::{
+    self, CheckMemory, CheckedStep, ContextView, InspectedReplica, ProgressWatch, Watched,
+};
+use sync_sim_cluster::hostile::HostileRoles;
+use sync_sim_cluster::node::{ContextNotice, SimNode, replica_id};
+use sync_sim_cluster::oracle::{Oracle, ReferenceState};
+use sync_sim_cluster::runtime::SimRuntime;
+use sync_sim_cluster::verdict::{Check, SimPart};
 use sync_sim_engine::actor::Actor;
-use sync_sim_engine::network::DropCause;
+use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::node_id::NodeId;
+use sync_sim_engine::world::{FrameSize, ProgressCount};
 use syncline_replica::Notice;
-use syncline_store::MemoryStore;
-use syncline_sync::{FailureReason, Outcome};
-use syncline_types::Digest;
+use syncline_sync::{LocalSyncState, VersionVector};
+use syncline_types::{Digest, Encode, Hlc, SimTime};
 
 /// One step of one node, as the invariants see it.
 #[derive(Debug)]
@@ -22,8 +26,12 @@ pub struct ObservedStep<'a, A: Actor> {
     pub node: NodeId,
     /// The notices that the step gave.
     pub notices: &'a [A::Notice],
+    /// The sender and the kind of the frame, if the input was one.
+    pub frame: Option<(NodeId, u8)>,
     /// Why the frame took no effect, if the input was a frame that the node refused.
     pub refused: Option<DropCause>,
+    /// The largest frame that the step sent.
+    pub largest_sent: Option<FrameSize>,
     /// Whether the frame took effect although the node had accepted one of a later incarnation of its sender.
     pub stale_accepted: bool,
     /// Whether the node crashed in the step.
@@ -32,6 +40,22 @@ pub struct ObservedStep<'a, A: Actor> {
     pub before: Digest,
     /// The digests of all nodes after the step, by node.
     pub digests: &'a [Digest],
+    /// All nodes after the step. Of other nodes than that of the step, only their digests may be read, unless
+    /// [`Invariants::reads_states`] says otherwise.
+    pub actors: &'a [&'a A],
+}
+
+/// How far a continuation without faults has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FairRun {
+    /// The time.
+    pub now: SimTime,
+    /// The progress since the continuation began.
+    pub progress: ProgressCount,
+    /// Whether all nodes are up and linked, and all writes are made.
+    pub is_undisturbed: bool,
+    /// Whether nothing is pending.
+    pub is_quiet: bool,
 }
 
 /// What must hold in every state. An implementation may remember earlier steps. Its memory is part of the state
@@ -42,6 +66,37 @@ pub trait Invariants<A: Explorable>: Clone {
     /// the memory and the arguments.
     fn observe(&mut self, step: &ObservedStep<'_, A>) -> Option<Check>;
 
+    /// Whether [`Invariants::observe`] reads the states of other nodes after a step with these notices. Such steps
+    /// are observed again in each state of the world.
+    fn reads_states(&self, notices: &[A::Notice]) -> bool {
+        let _ = notices;
+        false
+    }
+
+    /// The size of frames in bytes above which [`Invariants::observe`] sees every step that sends one. Steps that
+    /// change no digest and report nothing are not observed otherwise.
+    fn notable_frame(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Called after each step of a continuation without faults, in which progress must be made. Returns the
+    /// invariant of progress that is violated, if any. `watch` is new at the beginning of a continuation.
+    fn observe_fair(
+        &self,
+        watch: &mut ProgressWatch,
+        step: &ObservedStep<'_, A>,
+        fair: &FairRun,
+    ) -> Option<Check> {
+        let _ = (watch, step, fair);
+        None
+    }
+
+    /// The violation that explains why a continuation without faults does not converge, if there is one.
+    fn explain_stuck(&self, actors: &[&A]) -> Option<Check> {
+        let _ = actors;
+        None
+    }
+
     /// Writes the whole memory.
     fn write_state(&self, out: &mut StateHasher);
 
@@ -51,110 +106,221 @@ pub trait Invariants<A: Explorable>: Clone {
     fn judge(&self, actors: &[&A], settled: bool) -> Option<Check>;
 }
 
-/// The invariants of the real replica: those that the simulator checks, and the durability of accepted writes.
+/// The invariants of the real replica: [all checks](sync_sim_cluster::checks) of the simulator.
 #[derive(Clone, Debug)]
 pub struct ReplicaInvariants {
     names: Vec<String>,
-    oracle: ReferenceState,
-    /// The root hash of the oracle: the state that all accepted writes add up to.
+    seed: u64,
+    frame_limit: usize,
+    /// The accepted writes, in the order of acceptance. What they imply depends on their set only.
+    oracle: Oracle,
+    /// The digests of the accepted writes, by node, in the node's order: they identify the set. The join does not,
+    /// once tombstones were collected.
+    written: BTreeMap<NodeId, Vec<Digest>>,
+    /// The join of the accepted writes.
+    joined: ReferenceState,
+    /// The root hash of that join.
     expected: Digest,
     /// Whether tombstones were collected.
     collected: bool,
     /// The sessions in progress, by initiator and responder, with every root that the responder had meanwhile.
     sessions: BTreeMap<(NodeId, NodeId), BTreeSet<Digest>>,
+    memory: CheckMemory,
+    /// Nobody: only honest nodes take part.
+    roles: HostileRoles,
+}
+
+/// A step of an exploration, as the checks see it.
+struct ExploredWorld<'a> {
+    invariants: &'a ReplicaInvariants,
+    step: &'a ObservedStep<'a, SimNode>,
+    fair: FairRun,
+}
+
+impl Watched for ExploredWorld<'_> {
+    fn now(&self) -> SimTime {
+        self.fair.now
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.invariants.name(node)
+    }
+
+    fn name_in(&self, _: usize, node: NodeId) -> String {
+        self.invariants.name(node)
+    }
+
+    fn actor(&self, node: NodeId) -> Option<&SimNode> {
+        self.step.actors.get(node.index()).copied()
+    }
+
+    fn root_in(&self, _: usize, node: NodeId) -> Digest {
+        self.step.digests.get(node.index()).copied().unwrap_or_default()
+    }
+
+    fn had_root(&self, _: usize, sides: (NodeId, NodeId), root: Digest, _: SimTime) -> bool {
+        self.invariants.sessions.get(&sides).is_some_and(|had| had.contains(&root))
+    }
+
+    fn roles(&self) -> &HostileRoles {
+        &self.invariants.roles
+    }
+
+    fn is_catching_up(&self, _: usize, _: NodeId) -> bool {
+        // Disks lose nothing here, so nobody makes a fresh start.
+        false
+    }
+
+    fn has_losses(&self, _: usize) -> bool {
+        false
+    }
+
+    fn joined_root(&self, _: usize, node: NodeId, covered: &VersionVector, horizon: Hlc) -> Option<Digest> {
+        self.invariants.oracle.joined_root(node, covered, horizon).ok()
+    }
+
+    fn honest_replicas(&self) -> u64 {
+        self.step.actors.len() as u64
+    }
+
+    fn records(&self) -> u64 {
+        self.step.actors.iter().map(|actor| actor.entity_count()).sum()
+    }
+
+    fn progress(&self) -> ProgressCount {
+        self.fair.progress
+    }
+
+    fn last_arrival(&self) -> SimTime {
+        // Delivery takes no time.
+        self.fair.now
+    }
+
+    fn is_undisturbed(&self) -> bool {
+        self.fair.is_undisturbed
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.fair.is_quiet
+    }
+
+    fn frame_limit(&self) -> usize {
+        self.invariants.frame_limit
+    }
+
+    fn fates(&self) -> Option<&Fates> {
+        None
+    }
 }
 
 impl ReplicaInvariants {
     /// The invariants of a run that has not begun.
     pub(crate) fn of(rt: &SimRuntime) -> Self {
-        let oracle = rt.oracle(0).as_state().unwrap_or_default();
-        let expected = oracle.root().unwrap_or_default();
-        let names = rt.node_ids().into_iter().map(|node| rt.name(node)).collect();
-        Self { names, oracle, expected, collected: false, sessions: BTreeMap::new() }
+        let oracle = rt.oracle(0).clone();
+        let joined = oracle.as_state().unwrap_or_default();
+        Self {
+            names: rt.node_ids().into_iter().map(|node| rt.name(node)).collect(),
+            seed: rt.config().seed,
+            frame_limit: rt.config().max_frame_bytes,
+            expected: joined.root().unwrap_or_default(),
+            oracle,
+            written: BTreeMap::new(),
+            joined,
+            collected: false,
+            sessions: BTreeMap::new(),
+            memory: CheckMemory::default(),
+            roles: HostileRoles::default(),
+        }
     }
 
     fn name(&self, node: NodeId) -> String {
         self.names.get(node.index()).cloned().unwrap_or_else(|| node.to_string())
     }
 
+    /// Takes in a notice, after the checks have seen it. Returns the error of the oracle, if there is one.
     fn on_notice(&mut self, node: NodeId, notice: &Notice, digests: &[Digest]) -> Option<Check> {
-        let oracle_stopped =
-            |detail: String| Check::Internal { part: sync_sim_cluster::verdict::SimPart::Oracle, detail };
-        match notice {
+        let joined = match notice {
             Notice::SessionStarted { peer } => {
                 // A session that succeeds must end at a root that its responder had during the session.
                 let peer = NodeId::from(*peer);
                 let root = digests.get(peer.index()).copied();
                 self.sessions.insert((node, peer), root.into_iter().collect());
+                return None;
             }
-            Notice::SessionEnded { peer, outcome, .. } => {
-                let peer = NodeId::from(*peer);
-                let had = self.sessions.remove(&(node, peer)).unwrap_or_default();
-                return match outcome {
-                    Outcome::Converged { root } if !had.contains(root) => {
-                        Some(Check::FalseSuccess { node: self.name(node), peer: self.name(peer) })
-                    }
-                    // Only honest nodes take part here, so the one thing that may fail a session is silence.
-                    Outcome::Failed(reason) if *reason != FailureReason::Timeout => {
-                        Some(Check::ImpossibleOutcome { node: self.name(node), detail: reason.to_string() })
-                    }
-                    _ => None,
-                };
+            Notice::SessionEnded { peer, .. } => {
+                self.sessions.remove(&(node, NodeId::from(*peer)));
+                return None;
             }
-            Notice::WriteAccepted { actions, .. } => {
-                if let Err(error) = self.oracle.apply(actions) {
-                    return Some(oracle_stopped(error.to_string()));
-                }
-                self.expected = self.oracle.root().unwrap_or_default();
+            Notice::WriteAccepted { operations, actions } => {
+                let author = replica_id(node);
+                let bytes: Vec<u8> = actions.iter().flat_map(Encode::to_bytes).collect();
+                self.written.entry(node).or_default().push(Digest::of(0, &bytes));
+                // A state is reached at several times; the write is the same.
+                let at = SimTime::ZERO;
+                self.oracle.acknowledge((node, author), at, operations.clone(), actions.clone());
+                self.joined.apply(actions)
             }
             Notice::TombstonesCollected { horizon, .. } => {
                 self.collected = true;
-                if let Err(error) = self.oracle.raise_horizon(*horizon) {
-                    return Some(oracle_stopped(error.to_string()));
-                }
-                self.expected = self.oracle.root().unwrap_or_default();
+                self.joined.raise_horizon(*horizon)
             }
-            Notice::DeltaRefused { .. } => return Some(Check::HonestFrameRefused { node: self.name(node) }),
-            Notice::DeltaDiscarded { refusal } if refusal.is_fault_of_author() => {
-                return Some(Check::HonestFrameRefused { node: self.name(node) });
-            }
-            Notice::DeltaApplied { .. }
-            | Notice::DeltaDiscarded { .. }
-            | Notice::PendingDeltasDropped { .. }
-            | Notice::WriteRefused { .. } => {}
-        }
-        None
+            _ => return None,
+        };
+        self.expected = self.joined.root().unwrap_or_default();
+        joined.err().map(|error| Check::Internal { part: SimPart::Oracle, detail: error.to_string() })
     }
 
-    /// The violation if the union of all disks lacks an accepted write. O(entities).
-    fn lost_write(&self, actors: &[&SimNode]) -> Option<Check> {
-        let mut union = ReferenceState::new(MemoryStore::default(), self.oracle.merges().clone());
-        let merged = actors.iter().try_for_each(|actor| union.merge(actor.disk()));
-        if merged.is_ok() && union.root() == Ok(self.expected) {
-            return None;
+    fn view<'a>(&'a self, actors: &[&'a SimNode]) -> ContextView<'a> {
+        let inspect = |(node, actor): (u32, &&'a SimNode)| {
+            InspectedReplica::of(self.name(NodeId(node)), actor.in_context(0))
+        };
+        ContextView {
+            context: 0,
+            nodes: (0..).zip(actors).map(inspect).collect(),
+            seed: self.seed,
+            oracle: &self.oracle,
+            joined: Some(&self.joined),
+            merges: self.joined.merges(),
+            certain: None,
+            has_collected: self.collected,
+            roles: &self.roles,
+            is_complete: true,
+            // Only asked after a continuation in which all nodes were up and linked.
+            is_undisturbed: true,
+            give_ups: &self.memory.give_ups,
         }
-        Some(Check::NotDurable { detail: self.differences(union.state()) })
     }
+}
 
-    /// The first entity that differs from the oracle, and both of its values.
-    fn differences(&self, state: &MemoryStore) -> String {
-        let found = differences(self.oracle.state(), state, 1).unwrap_or_default();
-        let words = found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string);
-        format!("expected | found: {words}")
+impl ObservedStep<'_, SimNode> {
+    fn checked(&self) -> CheckedStep<'_> {
+        CheckedStep {
+            node: Some(self.node),
+            notices: self.notices,
+            frame: self.frame,
+            accepted: self.frame.is_some() && self.refused.is_none(),
+            refused: self.refused,
+            corrupt: false,
+            stale_accepted: self.stale_accepted,
+            went_down: self.went_down,
+            undone: false,
+            largest_sent: self.largest_sent,
+        }
     }
 }
 
 impl Invariants<SimNode> for ReplicaInvariants {
     fn observe(&mut self, step: &ObservedStep<'_, SimNode>) -> Option<Check> {
         let node = step.node;
-        if step.stale_accepted {
-            return Some(Check::StaleFrameAccepted { node: self.name(node) });
+        let mut memory = std::mem::take(&mut self.memory);
+        let world = ExploredWorld { invariants: self, step, fair: FairRun::default() };
+        let found = checks::after_step(&mut memory, &step.checked(), &world);
+        self.memory = memory;
+        if found.is_some() {
+            return found;
         }
-        if step.refused.is_some_and(|cause| SENDER_FAULTS.contains(&cause)) {
-            return Some(Check::HonestFrameRefused { node: self.name(node) });
-        }
-        for noticed in step.notices {
-            let violation = self.on_notice(node, &noticed.notice, step.digests);
+        for ContextNotice { notice, .. } in step.notices {
+            let violation = self.on_notice(node, notice, step.digests);
             if violation.is_some() {
                 return violation;
             }
@@ -173,36 +339,52 @@ impl Invariants<SimNode> for ReplicaInvariants {
         None
     }
 
+    fn reads_states(&self, notices: &[ContextNotice]) -> bool {
+        // The check on walks after DeltaSync remembers what the responder covers.
+        notices.iter().any(|noticed| matches!(noticed.notice, Notice::SessionStarted { .. }))
+    }
+
+    fn notable_frame(&self) -> usize {
+        self.frame_limit
+    }
+
+    fn observe_fair(
+        &self,
+        watch: &mut ProgressWatch,
+        step: &ObservedStep<'_, SimNode>,
+        fair: &FairRun,
+    ) -> Option<Check> {
+        let world = ExploredWorld { invariants: self, step, fair: *fair };
+        checks::after_progress(watch, &step.checked(), &world)
+    }
+
+    fn explain_stuck(&self, actors: &[&SimNode]) -> Option<Check> {
+        checks::at_stop(&self.view(actors), false)
+    }
+
     fn write_state(&self, out: &mut StateHasher) {
         out.bytes(&self.expected.0);
         out.number(u64::from(self.collected));
+        for (node, writes) in &self.written {
+            out.number(u64::from(node.0));
+            writes.iter().for_each(|digest| out.bytes(&digest.0));
+        }
         for ((node, peer), roots) in &self.sessions {
             out.number(u64::from(node.0) << 32 | u64::from(peer.0));
             out.number(roots.len() as u64);
             roots.iter().for_each(|root| out.bytes(&root.0));
         }
+        self.memory.sessions.each_bytes(|bytes| out.bytes(bytes));
+        self.memory.give_ups.each_number(|number| out.number(number));
     }
 
     fn judge(&self, actors: &[&SimNode], settled: bool) -> Option<Check> {
-        if actors.iter().all(|actor| actor.digest() == self.expected) {
+        let is_expected = actors.iter().all(|actor| actor.digest() == self.expected);
+        if is_expected && !settled {
             return None;
         }
-        if self.collected {
-            // Replicas collect the same tombstone at different times, so their roots may differ from that of the
-            // oracle although no write is lost. Only agreement on what is visible can be checked, and only once
-            // the state is settled.
-            let sees = |actor: &&SimNode| self.oracle.shows_the_same_as(actor.disk()) == Ok(true);
-            if !settled || actors.iter().all(sees) {
-                return None;
-            }
-        }
-        if !settled {
-            return self.lost_write(actors);
-        }
-        let (at, actor) = actors.iter().enumerate().find(|(_, actor)| actor.digest() != self.expected)?;
-        Some(Check::HiddenDifference {
-            node: self.name(NodeId(at as u32)),
-            detail: self.differences(actor.disk()),
-        })
+        let view = self.view(actors);
+        let unsettled = checks::of_states(&view);
+        if settled { unsettled.or_else(|| checks::at_stop(&view, true)) } else { unsettled }
     }
 }

@@ -65,12 +65,11 @@
 //!
 //! # What is checked
 //!
-//! After every step, the explorer checks what the simulator checks, except for the frame accounts of the
-//! router, which takes no part here. In every state it checks that the value that all nodes agree on is the
-//! value that was written (**C6**), and that every accepted write is on some disk, unless tombstones were
-//! collected meanwhile. In every state of a node it checks the index against the records (L4), the buffer (I6)
-//! and the log (I8). Where only faults are left to happen, a liveness check continues the run without faults
-//! until all nodes have converged, which must happen within [`Scope::patience`].
+//! The list of checks is that of the simulator ([`checks`](sync_sim_cluster::checks)): those of steps after every
+//! step, those of replicas in every state of a node, that every accepted write is on some disk in every state, and
+//! those of final states wherever the nodes have settled. Where only faults are left to happen, a liveness check
+//! continues the run without faults until all nodes have converged, which must happen within [`Scope::patience`];
+//! the checks of progress watch this continuation. No router takes part, so there are no frame accounts to check.
 //!
 //! The explorer does not depend on the replica: any [`Explorable`] actor can be explored, with [`Invariants`]
 //! of its own.
@@ -89,7 +88,7 @@ mod state_hash;
 mod transitions;
 mod writes;
 
-pub use invariants::{Invariants, ObservedStep, ReplicaInvariants};
+pub use invariants::{FairRun, Invariants, ObservedStep, ReplicaInvariants};
 pub use report::{Counterexample, Defect, SearchProgress, SearchReport, StopCause};
 pub use scope::Scope;
 pub use search::{ExploredWrite, Explorer};

@@ -8,12 +8,14 @@
 
 use crate::Explorable;
 use crate::collapse::CrashPlace;
-use crate::invariants::Invariants;
+use crate::invariants::{FairRun, Invariants};
 use crate::report::Defect;
 use crate::search::{Explorer, LocatedDefect};
-use crate::state::{FaultBudget, WorldState};
+use crate::state::{FaultBudget, LocalId, WorldState};
 use crate::transitions::Move;
+use sync_sim_cluster::checks::ProgressWatch;
 use sync_sim_engine::actor::Unfinished;
+use syncline_types::Digest;
 
 /// The number of moves after which a continuation counts as one that never converges. It bounds a livelock in
 /// which the time does not advance.
@@ -29,6 +31,9 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         let mut path = Vec::new();
         let mut moves = Vec::new();
         let deadline = from.now + self.scope.patience;
+        let mut watch = ProgressWatch::default();
+        let mut fair = FairRun { now: from.now, ..FairRun::default() };
+        watch.restart(fair.progress, fair.now, fair.now);
         let defect = loop {
             // The continuation of a state is a function of the state. One that joins a path that is known to
             // converge therefore converges too.
@@ -41,7 +46,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
                 break self.judge(&state).map(Defect::Violation);
             }
             let Some(next) = self.next_fair(&state) else {
-                break Some(Defect::NotConverging(self.describe_pending(&state)));
+                break Some(self.stuck(&state));
             };
             assert!(!next.is_fault(), "a fair continuation has no faults");
             moves.push(next);
@@ -49,10 +54,26 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
             if let Some(check) = outcome.violation {
                 break Some(Defect::Violation(check));
             }
+            let digests = |state: &WorldState| state.nodes.iter().map(|id| self.digest(*id)).collect();
+            let before: Vec<Digest> = digests(&state);
+            let after: Vec<Digest> = digests(&outcome.state);
+            fair.now = outcome.state.now;
+            fair.progress.outside += u64::from(next.is_from_outside());
+            fair.progress.changes += u64::from(before != after);
+            fair.is_undisturbed = self.next_from_outside(&outcome.state).is_none();
+            fair.is_quiet = self.is_quiet(&outcome.state);
+            if let Some(step) = outcome.step {
+                let invariants = &self.invariants[outcome.state.invariants as usize];
+                let actors = self.actors(&outcome.state);
+                let step = self.observed_step(step, &after, &actors);
+                if let Some(check) = invariants.observe_fair(&mut watch, &step, &fair) {
+                    break Some(Defect::Violation(check));
+                }
+            }
             // Housekeeping is unlimited here: convergence may depend on timers that recur.
             state = WorldState { ticks: vec![0; state.ticks.len()], ..outcome.state };
             if state.now > deadline || path.len() > MAX_MOVES {
-                break Some(Defect::NotConverging(self.describe_pending(&state)));
+                break Some(self.stuck(&state));
             }
         };
         if defect.is_none() {
@@ -63,27 +84,53 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         defect.map(|defect| LocatedDefect::after(moves, defect))
     }
 
+    /// The defect of a continuation that does not converge.
+    fn stuck(&self, state: &WorldState) -> Defect {
+        let explained = self.invariants[state.invariants as usize].explain_stuck(&self.actors(state));
+        explained.map_or_else(|| Defect::NotConverging(self.describe_pending(state)), Defect::Violation)
+    }
+
+    fn digest(&self, id: LocalId) -> Digest {
+        self.collapse.locals[id as usize].digest
+    }
+
+    /// All nodes in a state.
+    pub(super) fn actors(&self, state: &WorldState) -> Vec<&A> {
+        state.nodes.iter().map(|id| &self.collapse.locals[*id as usize].actor).collect()
+    }
+
     /// Whether every planned write was made.
     pub(super) fn is_written(&self, state: &WorldState) -> bool {
         state.writes_done.iter().zip(&self.planned).all(|(done, all)| usize::from(*done) == all.len())
     }
 
-    /// The next move of a fair run; `None` if no timer is set and nothing else is left.
-    fn next_fair(&self, state: &WorldState) -> Option<Move> {
-        let crash = CrashPlace::Never;
+    /// The next move of a fair run that does not come from the nodes themselves: a restart, a repair or a write.
+    fn next_from_outside(&self, state: &WorldState) -> Option<Move> {
         if let Some(node) = (0..state.nodes.len()).find(|node| !self.is_up(state, *node)) {
             return Some(Move::Restart { node: node as u8 });
         }
         if let Some(nodes) = state.cuts.first() {
             return Some(Move::Repair { nodes: *nodes });
         }
+        let has_writes = |node: &usize| usize::from(state.writes_done[*node]) < self.planned[*node].len();
+        let node = (0..state.nodes.len()).find(has_writes)?;
+        Some(Move::Write { node: node as u8, crash: CrashPlace::Never })
+    }
+
+    /// The next move of a fair run; `None` if no timer is set and nothing else is left.
+    fn next_fair(&self, state: &WorldState) -> Option<Move> {
+        let crash = CrashPlace::Never;
+        let outside = self.next_from_outside(state);
+        let is_write = matches!(outside, Some(Move::Write { .. }));
+        if outside.is_some() && !is_write {
+            return outside;
+        }
         // Frames before timers, as in the search: the network is faster than timers.
         if let Some(frame) = state.in_flight.first() {
             return Some(Move::Deliver { frame: *frame, duplicate: false, crash });
         }
-        let has_writes = |node: &usize| usize::from(state.writes_done[*node]) < self.planned[*node].len();
-        if let Some(node) = (0..state.nodes.len()).find(has_writes) {
-            return Some(Move::Write { node: node as u8, crash });
+        if is_write {
+            return outside;
         }
         let (_, node, timer) = self.next_timers(state, true).into_iter().min()?;
         Some(Move::Timer { node, timer, early: false, crash })

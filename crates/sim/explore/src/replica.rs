@@ -7,17 +7,14 @@ use crate::scope::Scope;
 use crate::search::Explorer;
 use crate::state_hash::StateHasher;
 use crate::writes::WriteKind;
+use sync_sim_cluster::checks::{self, InspectedReplica, RowScratch};
 use sync_sim_cluster::node::{ContextNotice, SimNode};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::Check;
 use sync_sim_cluster::wording::outcome_words;
-use sync_sim_engine::actor::Actor;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{FrameKind, Notice};
-use syncline_storage::StorageError;
 use syncline_store::ReadView;
-use syncline_sync::{Delta, DeltaLog, Dot, LocalSyncState};
-use syncline_types::{Decode, Digest};
 
 impl Explorer<SimNode, ReplicaInvariants> {
     /// Prepares the exploration of the nodes of a run, in their initial states. The network, the faults and the
@@ -48,23 +45,6 @@ impl Explorer<SimNode, ReplicaInvariants> {
     }
 }
 
-/// Whether the log of a node claims a delta above its floor that is missing, or covers a delta without covering
-/// all of its parents (**I8**). O(deltas).
-fn has_gap(node: &SimNode) -> Result<bool, StorageError> {
-    let covered = node.covered();
-    let floor = node.log_floor();
-    for Dot { author, seq: last } in covered.entries() {
-        for seq in floor.of(author) + 1..=last {
-            let stored = DeltaLog::read(node.disk(), Dot { author, seq })?;
-            let delta = stored.and_then(|bytes| Delta::from_bytes(&bytes).ok());
-            if !delta.is_some_and(|delta| delta.parents.iter().all(|parent| covered.covers(parent.dot))) {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
 impl Explorable for SimNode {
     fn write_state(&self, out: &mut StateHasher) {
         // Every row of the disk. No key begins with so many 0xff bytes, so the range holds all of them.
@@ -79,18 +59,8 @@ impl Explorable for SimNode {
     }
 
     fn violation(&self, name: &str) -> Option<Check> {
-        let node = name.to_owned();
-        if let Some(detail) = self.stopped() {
-            return Some(Check::ReplicaStopped { node, detail: detail.to_owned() });
-        }
-        if self.replica().is_some_and(|replica| !replica.is_buffer_balanced()) {
-            return Some(Check::BufferUnbalanced { node });
-        }
-        if has_gap(self).unwrap_or(true) {
-            return Some(Check::CausalGap { node });
-        }
-        let rebuilt: Result<Digest, _> = self.state().and_then(|state| state.rebuilt_root());
-        (rebuilt != Ok(self.digest())).then_some(Check::IndexDrifted { node })
+        let replica = InspectedReplica::of(name.to_owned(), self.in_context(0));
+        checks::of_replica(&replica, &mut RowScratch::default())
     }
 
     fn describe_frame(kind: u8) -> String {
@@ -121,7 +91,7 @@ impl Explorable for SimNode {
         Some(match notice {
             Notice::SessionEnded { outcome, .. } => format!("its session ends: {}", outcome_words(outcome)),
             Notice::WriteRefused { error } => format!("the write is refused: {error}"),
-            Notice::DeltaDiscarded { refusal } => {
+            Notice::DeltaDiscarded { refusal, .. } => {
                 format!("a buffered delta is discarded: {refusal}")
             }
             Notice::TombstonesCollected { records, .. } => format!("{records} tombstones are collected"),

@@ -6,7 +6,7 @@ use crate::invariants::{Invariants, ObservedStep};
 use crate::search::Explorer;
 use crate::state::{FrameId, StepId, WorldState, pair, spend};
 use sync_sim_cluster::verdict::Check;
-use sync_sim_engine::node_id::NodeId;
+use sync_sim_engine::world::FrameSize;
 use syncline_types::{Digest, SimTime};
 
 /// One move of the world.
@@ -56,6 +56,11 @@ impl Move {
             Self::Write { crash, .. } => !matches!(crash, CrashPlace::Never),
             Self::Restart { .. } | Self::Repair { .. } => false,
         }
+    }
+
+    /// Whether the move comes from outside the nodes: a write, a restart or a repair.
+    pub(super) const fn is_from_outside(self) -> bool {
+        matches!(self, Self::Write { .. } | Self::Restart { .. } | Self::Repair { .. })
     }
 
     /// The same move, with a crash of the node that it steps.
@@ -294,20 +299,24 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
             next.in_flight.insert(at, frame);
         }
         let violation = self.collapse.locals[step.after as usize].violation.clone();
-        let observed = self.observe(&next, id, node);
+        let observed = self.observe(&next, id);
         let violation = violation.or_else(|| observed.as_ref().err().map(|check| Check::clone(check)));
         next.invariants = observed.unwrap_or(next.invariants);
         MoveOutcome { state: next, step: Some(id), violation }
     }
 
     /// What the invariants remember after a step, or the violation in it.
-    fn observe(&mut self, next: &WorldState, id: StepId, node: usize) -> Result<u32, Box<Check>> {
+    fn observe(&mut self, next: &WorldState, id: StepId) -> Result<u32, Box<Check>> {
         let step = &self.collapse.steps[id as usize];
         let local = |id: u32| &self.collapse.locals[id as usize];
         let before = local(step.before);
         let after = local(step.after);
         let went_down = before.up && !after.up;
-        let idle = step.notices.is_empty() && step.refused.is_none() && !step.stale && !went_down;
+        let notable = self.invariants[next.invariants as usize].notable_frame();
+        let sends_notable =
+            step.sent.iter().any(|frame| self.collapse.frames[*frame as usize].bytes.len() > notable);
+        let reports = !step.notices.is_empty() || step.refused.is_some() || step.stale || sends_notable;
+        let idle = !reports && !went_down;
         // Most steps show the invariants nothing new, and need no call.
         if idle && before.digest == after.digest {
             return Ok(next.invariants);
@@ -315,25 +324,50 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         let digests: Vec<Digest> = next.nodes.iter().map(|id| local(*id).digest).collect();
         self.scratch.number(u64::from(next.invariants) << 32 | u64::from(id));
         digests.iter().for_each(|digest| self.scratch.bytes(&digest.0));
+        if self.invariants[next.invariants as usize].reads_states(&step.notices) {
+            next.nodes.iter().for_each(|id| self.scratch.number(u64::from(*id)));
+        }
         let key = self.scratch.finish();
         if let Some(known) = self.observed.find(key) {
             return self.observations[known as usize].clone();
         }
         let mut invariants = self.invariants[next.invariants as usize].clone();
-        let violation = invariants.observe(&ObservedStep {
-            node: NodeId(node as u32),
-            notices: &step.notices,
-            refused: step.refused,
-            stale_accepted: step.stale,
-            went_down,
-            before: before.digest,
-            digests: &digests,
-        });
+        let actors: Vec<&A> = next.nodes.iter().map(|id| &local(*id).actor).collect();
+        let violation = invariants.observe(&self.observed_step(id, &digests, &actors));
         let result =
             violation.map_or_else(|| Ok(self.intern_invariants(invariants)), |check| Err(Box::new(check)));
         self.observed.insert(key, self.observations.len() as u32);
         self.observations.push(result.clone());
         result
+    }
+
+    /// A step as the invariants see it, with the digests and the nodes after it.
+    pub(super) fn observed_step<'a>(
+        &'a self,
+        id: StepId,
+        digests: &'a [Digest],
+        actors: &'a [&'a A],
+    ) -> ObservedStep<'a, A> {
+        let step = &self.collapse.steps[id as usize];
+        let local = |id: u32| &self.collapse.locals[id as usize];
+        let frame = |id: &FrameId| &self.collapse.frames[*id as usize];
+        let sizes = step.sent.iter().map(frame).map(|frame| FrameSize {
+            to: frame.to,
+            kind: frame.kind,
+            bytes: frame.bytes.len(),
+        });
+        ObservedStep {
+            node: local(step.after).node,
+            notices: &step.notices,
+            frame: step.frame.as_ref().map(frame).map(|frame| (frame.from, frame.kind)),
+            refused: step.refused,
+            largest_sent: FrameSize::largest(sizes),
+            stale_accepted: step.stale,
+            went_down: local(step.before).up && !local(step.after).up,
+            before: local(step.before).digest,
+            digests,
+            actors,
+        }
     }
 
     /// The number of what the invariants remember.
@@ -348,13 +382,19 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         })
     }
 
-    /// Whether nothing is pending and all digests are equal (**C1** to **C5**).
-    pub(super) fn is_settled(&self, state: &WorldState) -> bool {
+    /// Whether nothing is pending (**C1** to **C4**).
+    pub(super) fn is_quiet(&self, state: &WorldState) -> bool {
         let local = |id: &u32| &self.collapse.locals[*id as usize];
-        let first = state.nodes.first().map(|id| local(id).digest);
         state.cuts.is_empty()
             && state.in_flight.iter().all(|frame| self.collapse.frames[*frame as usize].housekeeping)
-            && state.nodes.iter().all(|id| local(id).is_quiet() && Some(local(id).digest) == first)
+            && state.nodes.iter().all(|id| local(id).is_quiet())
+    }
+
+    /// Whether nothing is pending and all digests are equal (**C1** to **C5**).
+    pub(super) fn is_settled(&self, state: &WorldState) -> bool {
+        let mut digests = state.nodes.iter().map(|id| self.collapse.locals[*id as usize].digest);
+        let first = digests.next();
+        self.is_quiet(state) && digests.all(|digest| Some(digest) == first)
     }
 
     /// The invariant that a state as a whole violates, if any. Each combination of memory, digests and
@@ -369,8 +409,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         if let Some(known) = self.judged.find(key) {
             return self.judgements[known as usize].clone();
         }
-        let actors: Vec<&A> =
-            state.nodes.iter().map(|id| &self.collapse.locals[*id as usize].actor).collect();
+        let actors = self.actors(state);
         let judgement = self.invariants[state.invariants as usize].judge(&actors, settled);
         self.judged.insert(key, self.judgements.len() as u32);
         self.judgements.push(judgement.clone());

@@ -61,6 +61,22 @@ fn in_order_delivery_reaches_fewer_states() {
     assert!(fifo.outcomes <= any.outcomes);
 }
 
+/// One list of checks: what fails a run fails a search.
+#[test]
+fn searches_check_what_runs_check() {
+    let config = SimConfig { max_frame_bytes: 60, ..SimConfig::with_seed(0) };
+    let mut rt = SimRuntime::with_config(config);
+    rt.apply_scenario(Scenario::n_nodes_synced(2, 0));
+    let mut explorer = Explorer::of(&rt, Scope::default());
+    explorer.write_concurrently(WriteKind::Register, 2);
+    let found = explorer.run_replicas(&mut |_| true).counterexample.expect("some frame is larger");
+    let is_found = matches!(found.defect, Defect::Violation(Check::FrameTooLarge { limit: 60, .. }));
+    assert!(is_found, "{}", found.defect);
+    rt.write("alice", vec![Operation::Set { target: Target::named(b"title"), bytes: vec![0; 60] }]);
+    let stop = rt.run();
+    assert!(matches!(stop, StopCondition::Violated(Check::FrameTooLarge { limit: 60, .. })), "{stop}");
+}
+
 /// A search found this: a replica crashed while it received a snapshot, and then got the same state by gossip. It
 /// asked its peer to let it go first, and never began; the peer asked again for ever.
 #[test]

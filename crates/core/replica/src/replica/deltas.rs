@@ -111,11 +111,13 @@ impl<V: ReadView> Replica<V> {
         if let Err(refusal) = step.work.let_in(&delta) {
             return DeltaFate::Refused(refusal.into());
         }
+        let dot = delta.dot;
         match self.delta_fetch.push(delta) {
             PushOutcome::Added => DeltaFate::Accepted,
             PushOutcome::Duplicate => DeltaFate::Refused(Refusal::Duplicate),
             PushOutcome::Full => {
                 step.work.note(Probe::BufferFull);
+                step.out.notices.push(Notice::DeltaOverflowed { delta: dot });
                 self.enqueue_forced_sync(from, PendingReason::BufferFull, step);
                 DeltaFate::Refused(Refusal::BufferFull)
             }
@@ -141,7 +143,8 @@ impl<V: ReadView> Replica<V> {
             return Ok(Some(refusal));
         }
         debug_assert!(step.work.log.covered().covers(delta.dot), "an applied delta is covered");
-        step.out.notices.push(Notice::DeltaApplied { actions: delta.actions.len() as u64 });
+        let actions = delta.actions.len() as u64;
+        step.out.notices.push(Notice::DeltaApplied { delta: delta.dot, actions });
         if self.peers.reachable().len() > self.config.gossip_fanout {
             // The author may not have reached all members itself.
             step.work.note(Probe::Forwarded);
@@ -153,9 +156,10 @@ impl<V: ReadView> Replica<V> {
     /// Applies every buffered delta whose parents are covered, in causal order (**I6**, **I8**).
     fn replay(&mut self, from: PeerId, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
         while let Some(delta) = self.delta_fetch.take_ready(&step.work.log) {
+            let dot = delta.dot;
             // For a delta whose stamp is ahead of our clock, a sync is pending, so the delta is not lost.
             if let Some(refusal) = self.apply_delta(from, delta, step)? {
-                step.out.notices.push(Notice::DeltaDiscarded { refusal });
+                step.out.notices.push(Notice::DeltaDiscarded { delta: dot, refusal });
             }
         }
         if self.delta_fetch.finish_if_empty() {
@@ -183,7 +187,8 @@ impl<V: ReadView> Replica<V> {
     }
 
     fn drop_pending_deltas(&mut self, step: &mut StepContext<'_, V>) {
-        let deltas = self.delta_fetch.drop_pending_deltas();
+        let deltas = self.delta_fetch.waiting().map(|delta| delta.dot).collect();
+        self.delta_fetch.drop_pending_deltas();
         step.cancel_timer(Timer::Fetch);
         step.out.notices.push(Notice::PendingDeltasDropped { deltas });
     }

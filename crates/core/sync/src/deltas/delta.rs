@@ -2,6 +2,7 @@
 
 use super::{Gate, Signature};
 use std::collections::BTreeMap;
+use std::fmt;
 use syncline_storage::Action;
 use syncline_types::{Decode, DecodeError, DeltaId, Encode, Hasher, Hlc, Reader, ReplicaId, Writer, limits};
 
@@ -12,6 +13,13 @@ pub struct Dot {
     pub author: ReplicaId,
     /// The number of the delta among the author's deltas, from one.
     pub seq: u64,
+}
+
+/// The author and the number: `0200…#7`.
+impl fmt::Display for Dot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.author, self.seq)
+    }
 }
 
 /// A reference to a delta: its position and the digest of its content.

@@ -273,6 +273,11 @@ impl SimReplica {
         }
     }
 
+    /// The node of the replica.
+    pub fn node(&self) -> NodeId {
+        self.peer.into()
+    }
+
     /// The number of its context on the node, from 0.
     pub fn number(&self) -> usize {
         usize::from(self.number)
@@ -304,8 +309,13 @@ impl SimReplica {
     }
 
     /// Whether some row on the disk is corrupt.
-    pub(super) const fn is_corrupt(&self) -> bool {
+    pub(crate) const fn is_corrupt(&self) -> bool {
         self.disk.is_corrupt()
+    }
+
+    /// Whether the disk has corrupt rows, or has ever lost commits.
+    pub(crate) const fn has_damaged_disk(&self) -> bool {
+        self.disk.is_corrupt() || self.disk.faults().lost_commits > 0
     }
 
     /// The cost of all steps over all restarts.
@@ -338,7 +348,8 @@ impl SimReplica {
         self.state().and_then(|mut state| state.stats()).unwrap_or_default()
     }
 
-    fn log(&self) -> DeltaLog {
+    /// The log on disk; an empty one if it cannot be read. O(authors).
+    pub(crate) fn log(&self) -> DeltaLog {
         DeltaLog::load(self.disk(), self.config.delta_retention).unwrap_or_default()
     }
 

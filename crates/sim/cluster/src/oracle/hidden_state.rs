@@ -4,9 +4,12 @@ use crate::disk_view::CheckedDiskView;
 use crate::node::differences;
 use crate::oracle::Oracle;
 use crate::oracle::reference_state::ReferenceState;
+use std::collections::BTreeMap;
+use sync_sim_engine::node_id::NodeId;
 use syncline_storage::{ApplyContext, ApplyError, Interface};
 use syncline_store::{MemoryStore, Store};
-use syncline_types::{Digest, Moment, SimTime};
+use syncline_sync::{Dot, VersionVector};
+use syncline_types::{Digest, Hlc, Moment, ReplicaId, SimTime};
 
 /// No clock and no drift bound: whatever a replica has accepted is accepted here.
 const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };
@@ -22,6 +25,35 @@ impl Oracle {
         }
         joined.apply(state.finish()?)?;
         Ok(joined)
+    }
+
+    /// The root of the join of what a node began with and the writes that `covered` covers, after the tombstones up
+    /// to `horizon` were collected. O(writes log n).
+    pub fn joined_root(
+        &self,
+        node: NodeId,
+        covered: &VersionVector,
+        horizon: Hlc,
+    ) -> Result<Digest, ApplyError> {
+        let empty = CheckedDiskView::from(&MemoryStore::default());
+        let mut state = Interface::open_with(empty, self.merges.clone())?;
+        let initial = self.initial.iter().filter(|(nodes, _)| nodes.contains(&node));
+        for action in initial.flat_map(|(_, actions)| actions.iter()) {
+            state.apply_action(action, &ANY_TIME)?;
+        }
+        let mut written: BTreeMap<ReplicaId, u64> = BTreeMap::new();
+        for write in &self.writes {
+            // Writes of one author are numbered in the order of acknowledgement, as their deltas are.
+            let seq = written.entry(write.author).or_default();
+            *seq += 1;
+            if covered.covers(Dot { author: write.author, seq: *seq }) {
+                for action in &write.actions {
+                    state.apply_action(action, &ANY_TIME)?;
+                }
+            }
+        }
+        state.raise_horizon(horizon)?;
+        Ok(state.root_hash()?)
     }
 
     /// The join of all acknowledged writes as a [`ReferenceState`].

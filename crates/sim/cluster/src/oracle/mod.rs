@@ -87,7 +87,7 @@ impl Oracle {
     }
 
     /// Adds an acknowledged write. O(1).
-    pub(crate) fn acknowledge(
+    pub fn acknowledge(
         &mut self,
         (node, author): (NodeId, ReplicaId),
         at: SimTime,

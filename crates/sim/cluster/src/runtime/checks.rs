@@ -1,55 +1,143 @@
-//! The checkers. They observe every event and never steer the run.
+//! Shows the [checks](crate::checks) what a run does. They observe every event and never steer the run.
 
+use crate::checks::{self, CheckMemory, CheckedStep, ContextView, InspectedReplica, RowScratch, Watched};
+use crate::hostile::HostileRoles;
 use crate::node::{ContextNotice, SimNode, SimReplica, replica_id};
-use crate::oracle::Oracle;
 use crate::runtime::sessions::EndedSession;
 use crate::runtime::sim_runtime::SimRuntime;
-use crate::verdict::{Check, SimPart};
-use std::borrow::Cow;
+use crate::verdict::Check;
 use sync_sim_engine::event::SimEvent;
-use sync_sim_engine::network::DropCause;
+use sync_sim_engine::network::Fates;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::Stream;
-use sync_sim_engine::world::StepReport;
+use sync_sim_engine::world::{ProgressCount, StepReport};
 use syncline_replica::{Notice, Operation};
-use syncline_storage::{Action, ApplyError, StorageError};
-use syncline_sync::{FailureReason, Outcome};
-use syncline_types::{Choice, SimDuration, SimTime};
+use syncline_storage::Action;
+use syncline_sync::{FailureReason, LocalSyncState, Outcome, VersionVector};
+use syncline_types::{Choice, Digest, Hlc, SimDuration, SimTime};
 
-/// The causes of refusal that are faults of the sender. No frame of an honest member is refused for one of them.
-pub const SENDER_FAULTS: [DropCause; 6] = [
-    DropCause::Corrupt,
-    DropCause::Malformed,
-    DropCause::NotAMember,
-    DropCause::BadSignature,
-    DropCause::LeftBehind,
-    DropCause::OtherContext,
-];
+impl Watched for SimRuntime {
+    fn now(&self) -> SimTime {
+        self.world.now()
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        Self::name(self, node)
+    }
+
+    fn name_in(&self, context: usize, node: NodeId) -> String {
+        Self::name_in(self, context, node)
+    }
+
+    fn actor(&self, node: NodeId) -> Option<&SimNode> {
+        self.world.actor(node)
+    }
+
+    fn root_in(&self, context: usize, node: NodeId) -> Digest {
+        // The engine caches the digest of a node, which is the root if it has one context.
+        if self.contexts() == 1 {
+            return self.world.digest(node);
+        }
+        self.replica(context, node).map_or(Digest::ZERO, SimReplica::root)
+    }
+
+    fn had_root(&self, context: usize, (_, peer): (NodeId, NodeId), root: Digest, since: SimTime) -> bool {
+        Self::had_root(self, context, peer, root, since)
+    }
+
+    fn roles(&self) -> &HostileRoles {
+        &self.hostility.roles
+    }
+
+    fn is_catching_up(&self, context: usize, node: NodeId) -> bool {
+        self.context_state(context).catching_up.contains(&node)
+    }
+
+    fn shortens_sessions(&self) -> bool {
+        self.config.replica.shortens_sessions()
+    }
+
+    fn has_losses(&self, context: usize) -> bool {
+        self.context_state(context).certain.is_some()
+    }
+
+    fn joined_root(
+        &self,
+        context: usize,
+        node: NodeId,
+        covered: &VersionVector,
+        horizon: Hlc,
+    ) -> Option<Digest> {
+        self.oracle(context).joined_root(node, covered, horizon).ok()
+    }
+
+    fn honest_replicas(&self) -> u64 {
+        let hostile = self.hostility.roles.hostile().count();
+        assert!(hostile <= self.world.len(), "every hostile node is a node of the run");
+        ((self.world.len() - hostile) * self.contexts()) as u64
+    }
+
+    fn records(&self) -> u64 {
+        let replicas = self.world.actors().flat_map(|(_, actor)| SimNode::replicas(actor));
+        replicas.map(LocalSyncState::entity_count).sum()
+    }
+
+    fn progress(&self) -> ProgressCount {
+        self.world.progress()
+    }
+
+    fn last_arrival(&self) -> SimTime {
+        self.world.last_arrival()
+    }
+
+    fn is_undisturbed(&self) -> bool {
+        let tally = self.world.pending_work();
+        tally.down == 0
+            && tally.away == 0
+            && tally.ops == 0
+            && !self.has_pending_script()
+            && !self.world.router().partitions().any_up(self.now())
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.world.pending_work().is_quiet()
+    }
+
+    fn frame_limit(&self) -> usize {
+        self.config.max_frame_bytes
+    }
+
+    fn fates(&self) -> Option<&Fates> {
+        Some(self.world.router().fates())
+    }
+}
 
 impl SimRuntime {
-    /// Passes the result of an event to the checkers.
+    /// Shows the checks what an event did, and counts it.
     pub(super) fn observe(&mut self, stepped: StepReport<ContextNotice>) {
         if let Some(node) = stepped.node {
             self.record_roots(node, stepped.undone);
         }
+        if stepped.restarted
+            && let Some(node) = stepped.node
+        {
+            self.on_restarted(node);
+        }
         // Roots are recorded first: the checks on session endings ask for the roots within this instant.
-        self.observe_progress(&stepped);
+        self.run_checks(&stepped);
         if self.world.is_recording() {
             self.record_notices(&stepped);
         }
         self.counts.on_step(&stepped);
-        // The other checks are about what a node did; network events have none.
         let Some(node) = stepped.node else { return };
-        if stepped.restarted {
-            self.on_restarted(node);
-        }
-        // From here on a check counts only if no hostile node caused the event.
-        let hostile = self.count_hostile_effects(&stepped);
-        if stepped.stale_accepted && !hostile {
-            self.violate(Check::StaleFrameAccepted { node: self.name(node) });
-        }
+        self.count_hostile_effects(&stepped);
+        self.take_notices(node, stepped.notices);
+        self.check_moment();
+    }
+
+    fn take_notices(&mut self, node: NodeId, notices: Vec<ContextNotice>) {
         let on_hostile = self.hostility.roles.is_hostile(node);
-        for ContextNotice { context, notice } in stepped.notices {
+        for ContextNotice { context, notice } in notices {
             let context = usize::from(context);
             if on_hostile {
                 self.on_hostile_notice(node, context, notice);
@@ -57,20 +145,73 @@ impl SimRuntime {
                 self.on_notice(node, context, notice);
             }
         }
-        if let Some((context, detail)) = self.world.actor(node).and_then(stopped) {
-            self.violate(Check::ReplicaStopped { node: self.name_in(context, node), detail });
+    }
+
+    fn run_checks(&mut self, stepped: &StepReport<ContextNotice>) {
+        let step = CheckedStep::of(stepped);
+        // The checks remember what they need apart from the run, which they only read.
+        let Some(mut watch) = self.watch.take() else { unreachable!("the checks are there between events") };
+        let stuck = checks::after_progress(&mut watch.progress, &step, self);
+        let broken = checks::after_step(&mut watch.memory, &step, self);
+        let stopped = stepped.node.and_then(|node| self.check_stopped(node));
+        self.watch = Some(watch);
+        for check in [stuck, broken, stopped].into_iter().flatten() {
+            self.violate(check);
         }
-        match (stepped.corrupt, stepped.refused) {
-            // A corrupt frame must be refused as corrupt, whatever its sender.
-            (true, Some(DropCause::Corrupt)) => {}
-            (true, _) => self.violate(Check::CorruptFrameAccepted { node: self.name(node) }),
-            (false, Some(cause))
-                if SENDER_FAULTS.contains(&cause) && !hostile && !self.may_follow_from_trust(cause) =>
-            {
-                self.violate(Check::HonestFrameRefused { node: self.name(node) });
-            }
-            (false, _) => {}
+    }
+
+    /// A replica that stops by itself, hostile or not, ends the run.
+    fn check_stopped(&self, node: NodeId) -> Option<Check> {
+        let actor = self.world.actor(node)?;
+        let stopped = actor.replicas().find(|replica| replica.stopped().is_some())?;
+        checks::of_replica(&self.inspected(node, stopped), &mut RowScratch::default())
+    }
+
+    /// If a moment for it has come, checks one honest replica, and the states of its context together.
+    fn check_moment(&mut self) {
+        let events = self.events_processed();
+        let Some(choice) = self.watch.as_mut().and_then(|watch| watch.moments.after(events)) else { return };
+        let contexts = self.contexts() as u64;
+        let view = self.context_view((choice % contexts) as usize, self.check_memory());
+        let replicas = view.nodes.len() as u64;
+        // Without an honest replica there is nothing to check.
+        let Some(chosen) = view.nodes.get((choice / contexts % replicas.max(1)) as usize) else { return };
+        let found =
+            checks::of_replica(chosen, &mut RowScratch::default()).or_else(|| checks::of_states(&view));
+        found.into_iter().for_each(|check| self.violate(check));
+    }
+
+    fn inspected<'a>(&self, node: NodeId, replica: &'a SimReplica) -> InspectedReplica<'a> {
+        InspectedReplica {
+            node,
+            name: self.name_in(replica.number(), node),
+            replica,
+            root: self.root_in(replica.number(), node),
         }
+    }
+
+    fn context_view<'a>(&'a self, context: usize, memory: &'a CheckMemory) -> ContextView<'a> {
+        let state = self.context_state(context);
+        let nodes = self.honest_in(context).map(|(node, replica)| self.inspected(node, replica)).collect();
+        ContextView {
+            context,
+            nodes,
+            seed: self.config.seed,
+            oracle: &state.oracle,
+            joined: None,
+            merges: &self.config.merges,
+            certain: state.certain.as_ref(),
+            has_collected: state.collected > 0,
+            roles: &self.hostility.roles,
+            is_complete: self.world.actors().count() == self.world.len(),
+            is_undisturbed: Watched::is_undisturbed(self),
+            give_ups: &memory.give_ups,
+        }
+    }
+
+    fn check_memory(&self) -> &CheckMemory {
+        let Some(watch) = &self.watch else { unreachable!("the checks are there between events") };
+        &watch.memory
     }
 
     /// Handles a notice of a hostile node. Only the writes of its application count; the rest may be false.
@@ -101,20 +242,19 @@ impl SimRuntime {
                 self.maybe_write_during_sync(node, context, peer.into());
             }
             Notice::SessionEnded { peer, started_at, outcome, protocol, stats } => {
-                let peer = NodeId::from(peer);
+                self.count_outcome(node, context, &outcome);
                 self.counts.on_session_ended(EndedSession {
                     node,
                     context,
-                    peer,
+                    peer: peer.into(),
                     started_at,
                     ended_at: self.now(),
                     protocol,
-                    outcome: outcome.clone(),
+                    outcome,
                     stats,
                 });
-                self.on_outcome(node, context, peer, started_at, outcome);
             }
-            Notice::DeltaApplied { actions } => {
+            Notice::DeltaApplied { actions, .. } => {
                 self.counts.protocol.deltas_applied += 1;
                 self.counts.protocol.merges_performed += actions;
             }
@@ -127,19 +267,10 @@ impl SimRuntime {
                 }
                 self.acknowledge(node, context, operations, actions);
             }
-            Notice::DeltaDiscarded { refusal } => {
-                // A hostile member may have signed the delta, and the sender is not known any more.
-                if refusal.is_fault_of_author() && self.hostility.roles.is_empty() {
-                    self.violate(Check::HonestFrameRefused { node: self.name_in(context, node) });
-                }
+            Notice::PendingDeltasDropped { deltas } => {
+                self.counts.protocol.deltas_dropped += deltas.len() as u64;
             }
-            Notice::PendingDeltasDropped { deltas } => self.counts.protocol.deltas_dropped += deltas,
-            Notice::DeltaRefused { from, .. } => {
-                self.counts.protocol.deltas_refused += 1;
-                if !self.hostility.roles.is_hostile(from.into()) {
-                    self.violate(Check::HonestFrameRefused { node: self.name_in(context, node) });
-                }
-            }
+            Notice::DeltaRefused { .. } => self.counts.protocol.deltas_refused += 1,
             Notice::TombstonesCollected { horizon, records } => {
                 self.counts.protocol.records_collected += records;
                 let state = self.context_state_mut(context);
@@ -150,54 +281,24 @@ impl SimRuntime {
                 }
             }
             Notice::WriteRefused { .. } => self.counts.protocol.writes_refused += 1,
+            // Only the checks ask which deltas these are.
+            Notice::DeltaDiscarded { .. } | Notice::DeltaOverflowed { .. } => {}
         }
     }
 
-    fn on_outcome(
-        &mut self,
-        node: NodeId,
-        context: usize,
-        peer: NodeId,
-        started_at: SimTime,
-        outcome: Outcome,
-    ) {
+    fn count_outcome(&mut self, node: NodeId, context: usize, outcome: &Outcome) {
         match outcome {
-            Outcome::Converged { root } => {
+            Outcome::Converged { .. } => {
                 self.counts.on_session_converged(node);
                 self.context_state_mut(context).catching_up.remove(&node);
-                let is_adversary = self.hostility.roles.is_hostile(peer);
-                if !is_adversary && !self.had_root(context, peer, root, started_at) {
-                    let node = self.name_in(context, node);
-                    let peer = self.name(peer);
-                    self.violate(Check::FalseSuccess { node, peer });
-                }
             }
             Outcome::SyncPending(_) => self.counts.protocol.sessions_pending += 1,
             Outcome::Failed(reason) => {
                 self.counts.protocol.sessions_failed += 1;
-                // A node that made a fresh start and has not caught up looks like one that was left behind.
-                let is_catching_up = reason == FailureReason::LeftBehind
-                    && [node, peer].iter().any(|side| self.context_state(context).catching_up.contains(side));
-                if reason == FailureReason::Timeout {
-                    self.counts.effects.timeouts_triggered += 1;
-                } else if !is_catching_up && !self.may_end_so(peer, &reason) {
-                    let node = self.name_in(context, node);
-                    self.violate(Check::ImpossibleOutcome { node, detail: reason.to_string() });
-                }
+                let timed_out = *reason == FailureReason::Timeout;
+                self.counts.effects.timeouts_triggered += u64::from(timed_out);
             }
         }
-    }
-
-    /// Whether hostile nodes or small limits explain a failure that otherwise never ends a session between honest
-    /// members alone.
-    fn may_end_so(&self, peer: NodeId, reason: &FailureReason) -> bool {
-        let believed = *reason == FailureReason::LeftBehind && !self.hostility.roles.is_value_promised();
-        // The pages of a snapshot come from several peers. The lie of one shows only when the snapshot is complete,
-        // whichever peer sent the last page.
-        let is_mixed_snapshot =
-            matches!(reason, FailureReason::SnapshotMismatch { .. }) && !self.hostility.roles.is_empty();
-        let is_short = *reason == FailureReason::TooLong && self.config.replica.shortens_sessions();
-        believed || is_mixed_snapshot || is_short || self.hostility.roles.is_hostile(peer)
     }
 
     fn maybe_write_during_sync(&mut self, node: NodeId, context: usize, peer: NodeId) {
@@ -224,99 +325,42 @@ impl SimRuntime {
 
     /// Checks that must pass whenever a run stops: all frames and all buffered deltas are accounted for.
     pub(super) fn check_accounting(&self) -> Option<Check> {
-        let fates = self.world.router().fates();
-        if !fates.is_balanced() {
-            let out = fates.delivered + fates.dropped_total() + fates.in_flight;
-            return Some(Check::FatesUnbalanced { in_: fates.sent + fates.duplicated, out });
-        }
-        let unbalanced =
-            |replica: &&SimReplica| replica.replica().is_some_and(|replica| !replica.is_buffer_balanced());
-        let found =
-            self.world.actors().find_map(|(node, actor)| Some((node, actor.replicas().find(unbalanced)?)));
-        let (node, replica) = found?;
-        Some(Check::BufferUnbalanced { node: self.name_in(replica.number(), node) })
+        let all = self.world.actors().flat_map(|(node, actor)| {
+            SimNode::replicas(actor).map(move |replica| self.inspected(node, replica))
+        });
+        checks::of_accounts(self, &all.collect::<Vec<_>>())
     }
 
-    /// Checks that must pass when all nodes agree: they show what was written (C6) and their indexes follow from
-    /// their records (L4).
-    pub(super) fn final_checks(&self) -> Option<Check> {
-        (0..self.contexts()).find_map(|context| self.final_check_of(context))
+    /// The checks of a run that has stopped by itself; those of final states too if all nodes have `converged`.
+    pub(super) fn check_stop(&self, converged: bool) -> Option<Check> {
+        (0..self.contexts()).find_map(|context| self.check_stop_of(context, converged))
     }
 
-    /// [`final_checks`](Self::final_checks) of one context.
-    pub(super) fn final_check_of(&self, context: usize) -> Option<Check> {
-        // An insider may make the honest nodes agree on false values, so only the index is checked.
-        if !self.hostility.roles.is_value_promised() {
-            return self.check_index(context);
-        }
-        if let Some(certain) = &self.context_state(context).certain {
-            return self.check_with_losses(context, certain).or_else(|| self.check_index(context));
-        }
-        let values = self.check_values_of(context);
-        values.or_else(|| self.check_hidden(context)).or_else(|| self.check_index(context))
+    /// [`check_stop`](Self::check_stop) of one context.
+    pub(super) fn check_stop_of(&self, context: usize, converged: bool) -> Option<Check> {
+        checks::at_stop(&self.context_view(context, self.check_memory()), converged)
     }
 
     /// **C6**: compares what every replica shows with what all acknowledged writes imply, and reports the first
     /// entity that is shown wrong. May be called at any time; a write that has not arrived yet is reported too.
     /// O(writes log writes + records of all nodes).
     pub fn check_values(&self) -> Option<Check> {
-        (0..self.contexts()).find_map(|context| self.check_values_of(context))
+        let view = |context| self.context_view(context, self.check_memory());
+        (0..self.contexts()).find_map(|context| view(context).wrong_value())
     }
 
-    fn check_values_of(&self, context: usize) -> Option<Check> {
-        let named = |(node, replica)| (node, self.name_in(context, node), replica);
-        let nodes: Vec<_> = self.honest_in(context).map(named).collect();
-        // The seed chooses the node that is read first; division decorrelates it from the choice in
-        // `check_index`.
-        let first = (self.config.seed / 7 % (nodes.len() as u64).max(1)) as usize;
-        let found = self.oracle_of_arrived(context).and_then(|oracle| oracle.find_mismatch(&nodes, first));
-        found.unwrap_or_else(|error| {
-            Some(Check::Internal { part: SimPart::Reader, detail: error.to_string() })
-        })
+    /// Whether no node has work to do although all have heard that their roots differ.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.progress.is_idle(self.honest_replicas()))
     }
 
-    /// The oracle of the writes that must be visible: all, except for writes of hostile nodes that have not arrived.
-    fn oracle_of_arrived(&self, context: usize) -> Result<Cow<'_, Oracle>, StorageError> {
-        let roles = &self.hostility.roles;
-        let oracle = self.oracle(context);
-        let Some((_, replica)) = self.honest_in(context).next().filter(|_| !roles.is_empty()) else {
-            return Ok(Cow::Borrowed(oracle));
-        };
-        oracle.arrived(roles, replica.state()?, &self.covered_by_honest(context)).map(Cow::Owned)
-    }
-
-    /// Invisible records must be the join of what was written too. Once tombstones were collected, the records
-    /// depend on when that happened and are not compared.
-    fn check_hidden(&self, context: usize) -> Option<Check> {
-        if self.context_state(context).collected > 0 {
-            return None;
+    /// Counts as progress what happened since the last event: a test may have changed anything.
+    pub(super) fn restart_progress(&mut self) {
+        let progress = self.world.progress();
+        let now = self.now();
+        let arrived_by = self.world.last_arrival();
+        if let Some(watch) = &mut self.watch {
+            watch.progress.restart(progress, now, arrived_by);
         }
-        let (first, replica) = self.honest_in(context).next()?;
-        let beside_adversaries = !self.hostility.roles.is_empty();
-        let compared = self.oracle_of_arrived(context).map_err(ApplyError::from);
-        let compared = compared.and_then(|oracle| {
-            oracle.hidden_difference(self.root_in(context, first), replica.disk(), beside_adversaries)
-        });
-        let detail = match compared {
-            Ok(difference) => difference?,
-            Err(error) => error.to_string(),
-        };
-        Some(Check::HiddenDifference { node: self.name_in(context, first), detail })
     }
-
-    /// **L4**: rebuilds the index of one node from its records and compares the roots. O(n log n).
-    fn check_index(&self, context: usize) -> Option<Check> {
-        // The seed chooses the node: rebuilding all indexes would cost more than the run itself.
-        let honest = self.honest().count() as u64;
-        let chosen = (self.config.seed + context as u64) % honest.max(1);
-        let (node, replica) = self.honest_in(context).nth(chosen as usize)?;
-        let rebuilt = replica.state().and_then(|state| state.rebuilt_root());
-        let drifted = rebuilt != Ok(self.root_in(context, node));
-        drifted.then(|| Check::IndexDrifted { node: self.name_in(context, node) })
-    }
-}
-
-/// The first context whose replica stopped by itself, and its error.
-fn stopped(actor: &SimNode) -> Option<(usize, String)> {
-    actor.replicas().find_map(|replica| Some((replica.number(), replica.stopped()?.to_owned())))
 }

@@ -7,7 +7,7 @@ use sync_sim_engine::faults::{ConfigError, FaultConfig};
 use sync_sim_engine::network::{Rule, Topology};
 use syncline_replica::Merges;
 use syncline_sync::{DeltaLog, Selection, SyncProtocolKind};
-use syncline_types::{SimDuration, SimTime};
+use syncline_types::{SimDuration, SimTime, limits};
 
 /// The settings of a run.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,6 +39,9 @@ pub struct SimConfig {
     pub buffer_capacity: usize,
     /// The pauses, sizes and limits of the replicas.
     pub replica: ReplicaSettings,
+    /// The greatest frame that honest nodes may send, in bytes. The codec refuses frames above
+    /// [`MAX_FRAME_BYTES`](limits::MAX_FRAME_BYTES); a lower limit only fails the run.
+    pub max_frame_bytes: usize,
     /// How sessions choose their protocol, unless the scenario says otherwise.
     pub selection: Selection,
     /// The protocol that sessions run wherever both sides support it; if `None`, they negotiate.
@@ -72,6 +75,7 @@ impl SimConfig {
             delta_retention: DeltaLog::DEFAULT_RETENTION,
             buffer_capacity: 10_000,
             replica: ReplicaSettings::default(),
+            max_frame_bytes: limits::MAX_FRAME_BYTES,
             selection: Selection::default(),
             protocol: None,
             forget_tombstones: true,

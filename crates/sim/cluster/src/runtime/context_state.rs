@@ -85,7 +85,9 @@ impl SimRuntime {
     pub fn context_in_question(&self) -> usize {
         let all = 0..self.contexts();
         let differs = all.clone().find(|context| self.differ_in(*context));
-        differs.or_else(|| all.clone().find(|context| self.final_check_of(*context).is_some())).unwrap_or(0)
+        differs
+            .or_else(|| all.clone().find(|context| self.check_stop_of(*context, true).is_some()))
+            .unwrap_or(0)
     }
 
     /// Whether a node had this root in a context at some time in `since..=now`. O(roots since then).

@@ -90,12 +90,14 @@ fn history_note(notice: &Notice) -> Note {
                 records: stats.records_received + stats.records_pushed,
             }
         }
-        Notice::DeltaApplied { actions } => Note::DeltaApplied { actions: *actions },
+        Notice::DeltaApplied { actions, .. } => Note::DeltaApplied { actions: *actions },
         Notice::DeltaRefused { refusal, .. } => Note::DeltaRefused { why: refusal.to_string() },
-        Notice::DeltaDiscarded { refusal } => Note::DeltaRefused { why: refusal.to_string() },
+        Notice::DeltaDiscarded { refusal, .. } => Note::DeltaRefused { why: refusal.to_string() },
         Notice::PendingDeltasDropped { deltas } => {
+            let deltas = deltas.len();
             Note::DeltaRefused { why: format!("no peer has the parents of {deltas} deltas that waited") }
         }
+        Notice::DeltaOverflowed { .. } => Note::DeltaRefused { why: "the buffer is full".to_owned() },
         Notice::WriteAccepted { operations, actions } => Note::WriteAccepted {
             entities: actions.iter().map(|action| entity_hex(action.id())).collect(),
             what: operations_words(operations),

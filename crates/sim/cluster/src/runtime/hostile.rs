@@ -7,11 +7,10 @@ use crate::verdict::Check;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use sync_sim_engine::faults::ConfigError;
-use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::{NodeId, NodeRef};
 use sync_sim_engine::world::StepReport;
 use syncline_replica::Notice;
-use syncline_sync::{LocalSyncState, Outcome, VersionVector};
+use syncline_sync::Outcome;
 use syncline_types::SimTime;
 
 /// The role of a node that becomes hostile when the run begins.
@@ -152,13 +151,12 @@ impl SimRuntime {
         }
     }
 
-    /// Counts what an event shows of hostile nodes. Returns whether a hostile node caused the event: then a
-    /// failed check of the event says nothing about honest nodes.
-    pub(super) fn count_hostile_effects(&mut self, stepped: &StepReport<ContextNotice>) -> bool {
+    /// Counts what an event shows of hostile nodes.
+    pub(super) fn count_hostile_effects(&mut self, stepped: &StepReport<ContextNotice>) {
         // Network events, and runs without hostile nodes, have nothing to count.
-        let Some(node) = stepped.node.filter(|_| !self.hostility.roles.is_empty()) else { return false };
+        let Some(node) = stepped.node.filter(|_| !self.hostility.roles.is_empty()) else { return };
         if self.hostility.roles.is_hostile(node) {
-            return true;
+            return;
         }
         let metrics = &mut self.hostility.metrics;
         for noticed in &stepped.notices {
@@ -178,14 +176,8 @@ impl SimRuntime {
         // A hostile node as sender explains a refusal, unless the network corrupted the frame.
         let from_hostile = stepped.frame.is_some_and(|(from, _)| self.hostility.roles.is_hostile(from));
         let is_senders_fault =
-            stepped.refused.is_some_and(|cause| crate::runtime::checks::SENDER_FAULTS.contains(&cause));
+            stepped.refused.is_some_and(|cause| crate::checks::SENDER_FAULTS.contains(&cause));
         metrics.frames_refused += u64::from(from_hostile && is_senders_fault && !stepped.corrupt);
-        from_hostile
-    }
-
-    /// Whether a refusal of an honest frame may follow from a lie that was taken on trust.
-    pub(super) fn may_follow_from_trust(&self, cause: DropCause) -> bool {
-        !self.hostility.roles.is_value_promised() && cause == DropCause::LeftBehind
     }
 
     /// The counts of hostile nodes so far.
@@ -199,14 +191,5 @@ impl SimRuntime {
             }
         }
         metrics
-    }
-
-    /// The deltas of a context that at least one honest node covers.
-    pub(super) fn covered_by_honest(&self, context: usize) -> VersionVector {
-        let mut covered = VersionVector::default();
-        for (_, replica) in self.honest_in(context) {
-            covered.join(&replica.covered());
-        }
-        covered
     }
 }

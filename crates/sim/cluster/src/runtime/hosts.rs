@@ -1,6 +1,5 @@
 //! Faults within hosts as tests script them, and what a run expects after a disk has lost commits.
 
-use crate::node::differences;
 use crate::oracle::ReferenceState;
 use crate::runtime::sim_runtime::SimRuntime;
 use crate::verdict::{Check, SimPart};
@@ -101,33 +100,5 @@ impl SimRuntime {
     /// Reports that the oracle refused a write that a replica had accepted.
     pub(super) fn report_oracle_error(&mut self, detail: &str) {
         self.violate(Check::Internal { part: SimPart::Oracle, detail: detail.to_owned() });
-    }
-
-    /// The final check where disks have lost commits: nodes must show everything that is certain, and nothing
-    /// that was not written. All nodes have equal roots by now, so one of them is read.
-    pub(super) fn check_with_losses(&self, context: usize, certain: &ReferenceState) -> Option<Check> {
-        let (node, replica) = self.honest_in(context).next()?;
-        let name = self.name_in(context, node);
-        let differences = |state: &ReferenceState| {
-            let found = differences(state.state(), replica.disk(), 1).unwrap_or_default();
-            found.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string)
-        };
-        if certain.is_included_in(replica.disk()) != Ok(true) {
-            let detail = differences(certain);
-            return Some(Check::NotDurable { detail: format!("expected | {name} has: {detail}") });
-        }
-        if self.context_state(context).collected > 0 {
-            return None;
-        }
-        let written = match self.oracle(context).as_state() {
-            Ok(written) => written,
-            Err(error) => {
-                let detail = error.to_string();
-                return Some(Check::Internal { part: SimPart::Oracle, detail });
-            }
-        };
-        // No record may be there that no write explains.
-        let includes = written.includes(replica.disk()) == Ok(true);
-        (!includes).then(|| Check::HiddenDifference { node: name, detail: differences(&written) })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`SimRuntime`] is one value. Each module implements one aspect of it: faults that tests script
 //! (`churn`, `hosts`, `links`, `rules`, `hostile`), what is observed at every event (`checks`,
-//! `liveness`, `history`, `counts`), and what can be asked (`queries`, `causes`, `ran_out`).
+//! `history`, `counts`), and what can be asked (`queries`, `causes`, `ran_out`).
 
 mod causes;
 mod checks;
@@ -14,7 +14,6 @@ mod history;
 mod hostile;
 mod hosts;
 mod links;
-mod liveness;
 mod phases;
 mod queries;
 mod ran_out;
@@ -26,7 +25,6 @@ mod sessions;
 mod sim_runtime;
 mod workload;
 
-pub use checks::SENDER_FAULTS;
 pub use config::SimConfig;
 pub use history::entity_hex;
 pub use links::LinkGuard;

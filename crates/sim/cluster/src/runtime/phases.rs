@@ -53,6 +53,6 @@ impl SimRuntime {
         assert!(self.calm_at < SimTime::MAX, "the network calms once");
         self.world.heal_at(std::mem::replace(&mut self.calm_at, SimTime::MAX));
         // The end of the faults is an event from outside: the allowances start again.
-        self.monitor.on_move(self.world.progress(), self.now(), self.world.last_arrival());
+        self.restart_progress();
     }
 }

@@ -22,7 +22,7 @@ impl SimRuntime {
     fn run_to(&mut self, done: &mut dyn FnMut(&Self) -> bool) -> StopCondition {
         self.begin();
         // A test may have changed anything since the last event.
-        self.monitor.on_move(self.world.progress(), self.now(), self.world.last_arrival());
+        self.restart_progress();
         let limits = RunLimits { max_time: self.config.max_time, max_events: self.config.max_events };
         let stop = match run(&mut RunUntil { runtime: self, done }, limits) {
             StopReason::Violated => match self.violation.clone() {
@@ -30,13 +30,18 @@ impl SimRuntime {
                 None => unreachable!("a run is violated by a check that failed"),
             },
             StopReason::Done => StopCondition::Manual,
-            StopReason::Converged => {
-                self.final_checks().map_or(StopCondition::Converged, StopCondition::Violated)
-            }
+            StopReason::Converged => StopCondition::Converged,
             StopReason::Diverged => StopCondition::Diverged(self.blockers()),
             StopReason::MaxEvents => StopCondition::MaxEvents(self.blockers_at_limit(self.now())),
             StopReason::MaxTime => StopCondition::MaxTime(self.blockers_at_limit(self.config.max_time)),
             StopReason::Deadlock => StopCondition::Deadlock(self.blockers()),
+        };
+        let stop = match stop {
+            StopCondition::Violated(_) | StopCondition::Manual => stop,
+            stop => {
+                let converged = stop == StopCondition::Converged;
+                self.check_stop(converged).map_or(stop, StopCondition::Violated)
+            }
         };
         let stop = match (&stop, self.check_accounting()) {
             (StopCondition::Violated(_), _) | (_, None) => stop,

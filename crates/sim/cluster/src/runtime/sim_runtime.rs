@@ -1,7 +1,7 @@
 //! The runtime that tests and tools use.
 
 use super::script::RunScript;
-use crate::liveness::LivenessMonitor;
+use crate::checks::{CheckMemory, CheckMoments, ProgressWatch};
 use crate::metrics::ConvergenceMetrics;
 use crate::node::{SimNode, context_id, replica_id};
 use crate::oracle::Oracle;
@@ -31,6 +31,14 @@ use syncline_types::{Digest, EntityId, SimDuration, SimTime};
 /// The group key with which the nodes of every run sign: cheap, and verified like any other signature.
 const GROUP_SECRET: [u8; 32] = [0x5e; 32];
 
+/// What the checks remember of a run.
+#[derive(Clone, Debug)]
+pub(super) struct RunWatch {
+    pub(super) progress: ProgressWatch,
+    pub(super) memory: CheckMemory,
+    pub(super) moments: CheckMoments,
+}
+
 /// A run: nodes, network, clock and the checks over all of them. A runtime is a value: a clone is a separate run that
 /// continues from the same point, and shares the data of the nodes' disks.
 #[derive(Clone, Debug)]
@@ -47,7 +55,8 @@ pub struct SimRuntime {
     pub(super) counts: RunCounts,
     /// The first check that failed; it ends the run.
     pub(super) violation: Option<Check>,
-    pub(super) monitor: LivenessMonitor,
+    /// What the checks remember; `None` only while they run.
+    pub(super) watch: Option<Box<RunWatch>>,
     /// Whether the run has begun: faults happen, and who is hostile is decided.
     pub(super) has_begun: bool,
     /// The script of a case, until the run begins.
@@ -122,11 +131,15 @@ impl SimRuntime {
             context_states: vec![ContextState::new(config.merges.clone()); config.contexts],
             disk_losses: BTreeMap::new(),
             hostility: HostileState { own_keys: config.faults.hostile.nodes > 0, ..HostileState::default() },
+            watch: Some(Box::new(RunWatch {
+                progress: ProgressWatch::default(),
+                memory: CheckMemory::default(),
+                moments: CheckMoments::of(config.seed),
+            })),
             config,
             names: Vec::new(),
             counts: RunCounts::default(),
             violation: None,
-            monitor: LivenessMonitor::default(),
             has_begun: false,
             script: None,
             broken: None,

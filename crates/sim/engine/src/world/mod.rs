@@ -91,6 +91,26 @@ pub struct StepReport<N> {
     pub stale_accepted: bool,
     /// Whether a crash has undone what the node reports: its disk had lied about a sync.
     pub undone: bool,
+    /// The largest frame that the node sent.
+    pub largest_sent: Option<FrameSize>,
+}
+
+/// A frame as its sender handed it to the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameSize {
+    /// The receiver.
+    pub to: NodeId,
+    /// The kind of message: a number whose meaning the actor defines.
+    pub kind: u8,
+    /// The size in bytes.
+    pub bytes: usize,
+}
+
+impl FrameSize {
+    /// The largest of some frames, the first one of equals.
+    pub fn largest(frames: impl Iterator<Item = Self>) -> Option<Self> {
+        frames.reduce(|largest, next| if next.bytes > largest.bytes { next } else { largest })
+    }
 }
 
 impl<N> StepReport<N> {
@@ -107,6 +127,7 @@ impl<N> StepReport<N> {
             frame: None,
             stale_accepted: false,
             undone: false,
+            largest_sent: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::random::Stream;
 use crate::world::node_slot::NodeSlot;
 use crate::world::pending_work::{PendingBits, PendingWork, ProgressCount};
 use crate::world::trace_digest::TraceEvent;
-use crate::world::{StepReport, World};
+use crate::world::{FrameSize, StepReport, World};
 use syncline_types::{Digest, Moment, SimTime, canary};
 
 impl<A: Actor> World<A> {
@@ -136,6 +136,12 @@ impl<A: Actor> World<A> {
             report.notices = std::mem::take(&mut effects.notices);
         }
         // Frames are sent before a crash in the step: the armed crash point has cut them to those that leave.
+        let sizes = effects.messages.iter().map(|&Outgoing { to, kind, ref bytes, .. }| FrameSize {
+            to,
+            kind,
+            bytes: bytes.len(),
+        });
+        report.largest_sent = FrameSize::largest(sizes);
         for message in effects.messages.drain(..) {
             self.send(node, message);
         }

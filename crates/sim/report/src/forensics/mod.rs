@@ -103,7 +103,9 @@ fn report_on(
 /// long development: a loss shows when the run is compared with what was written, a livelock after many
 /// repetitions.
 const fn is_moment(check: &Check) -> bool {
-    !is_loss(check) && !matches!(check, Check::StickyLoop { .. } | Check::Storm { .. })
+    let is_livelock =
+        matches!(check, Check::StickyLoop { .. } | Check::Storm { .. } | Check::EndlessPending { .. });
+    !is_loss(check) && !is_livelock && !matches!(check, Check::GaveUp { .. })
 }
 
 /// Whether the failed check says that all replicas agree on a state that was not written.

@@ -5,7 +5,7 @@ use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::StopCondition;
 use syncline_types::SimDuration;
 
-/// InvestigationLimits on the cost of an investigation.
+/// Limits on the cost of an investigation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InvestigationLimits {
     /// The most snapshots of the world that are retained; at least two.
@@ -68,7 +68,11 @@ impl Searched {
     /// between two neighbouring snapshots, and steps a copy of the earlier one forward.
     ///
     /// `None` if `go_on` returned false before the end.
-    pub(super) fn find_turn(&mut self, go_on: &mut dyn FnMut() -> bool, limits: &InvestigationLimits) -> Option<Finding> {
+    pub(super) fn find_turn(
+        &mut self,
+        go_on: &mut dyn FnMut() -> bool,
+        limits: &InvestigationLimits,
+    ) -> Option<Finding> {
         let end = self.end.clone();
         if self.could_converge(go_on, limits, &end)? {
             return Some(Finding::CouldStillAgree);

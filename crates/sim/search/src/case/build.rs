@@ -144,6 +144,7 @@ impl Case {
             delta_retention: self.delta_retention,
             buffer_capacity: self.buffer_capacity,
             replica: self.replica.clone(),
+            max_frame_bytes: self.max_frame_bytes,
             selection: self.selection,
             protocol: self.protocol,
             forget_tombstones: self.forget_tombstones,

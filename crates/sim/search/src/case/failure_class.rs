@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use sync_sim_cluster::runtime::SimRuntime;
-use sync_sim_cluster::verdict::{Check, StopCondition};
+use sync_sim_cluster::verdict::StopCondition;
 use sync_sim_engine::world::TraceDigest;
 use syncline_types::SimTime;
 
@@ -21,8 +21,7 @@ impl Class {
     /// The class of a reason to stop.
     pub fn of(stop: &StopCondition) -> Self {
         Self(match stop {
-            StopCondition::Violated(Check::Custom { name, .. }) => format!("{}: {name}", stop.name()),
-            StopCondition::Violated(check) => format!("{}: {}", stop.name(), check_name(check)),
+            StopCondition::Violated(check) => format!("{}: {}", stop.name(), check.name()),
             stop => stop.name().to_owned(),
         })
     }
@@ -64,32 +63,6 @@ impl Class {
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// The name of a check in case files. A new check needs a name here before it compiles.
-const fn check_name(check: &Check) -> &'static str {
-    match check {
-        Check::FatesUnbalanced { .. } => "FatesUnbalanced",
-        Check::BufferUnbalanced { .. } => "BufferUnbalanced",
-        Check::FalseSuccess { .. } => "FalseSuccess",
-        Check::Lost { .. } => "Lost",
-        Check::WrongValue { .. } => "WrongValue",
-        Check::HiddenDifference { .. } => "HiddenDifference",
-        Check::NotDurable { .. } => "NotDurable",
-        Check::CausalGap { .. } => "CausalGap",
-        Check::ImpossibleOutcome { .. } => "ImpossibleOutcome",
-        Check::HonestFrameRefused { .. } => "HonestFrameRefused",
-        Check::CorruptFrameAccepted { .. } => "CorruptFrameAccepted",
-        Check::StaleFrameAccepted { .. } => "StaleFrameAccepted",
-        // A failure of the simulator itself has always had this name in case files.
-        Check::ReplicaStopped { .. } | Check::Internal { .. } => "ReplicaStopped",
-        Check::UnprovenSuccess { .. } => "UnprovenSuccess",
-        Check::StickyLoop { .. } => "StickyLoop",
-        Check::Storm { .. } => "Storm",
-        Check::Custom { name, .. } => name,
-        Check::HonestApart => "HonestApart",
-        Check::IndexDrifted { .. } => "IndexDrifted",
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Case {
     pub delta_retention: u64,
     /// The most deltas that a node buffers while it waits for their causal predecessors.
     pub buffer_capacity: usize,
+    /// The greatest size of a frame that an honest node may send, in bytes. A larger frame fails the run.
+    pub max_frame_bytes: usize,
     /// Whether tombstones are collected once every member has seen the deletion.
     pub forget_tombstones: bool,
     /// The entities that all nodes begin with in their first context, except nodes with `shared = false`.
@@ -269,6 +271,7 @@ impl Default for Case {
             chaos_for,
             delta_retention,
             buffer_capacity,
+            max_frame_bytes,
             forget_tombstones,
             contexts,
             ..
@@ -287,6 +290,7 @@ impl Default for Case {
             protocol: None,
             delta_retention,
             buffer_capacity,
+            max_frame_bytes,
             forget_tombstones,
             shared: Vec::new(),
             nodes: Vec::new(),

@@ -103,13 +103,14 @@ const FAMILIES: [Reduction; 14] = [
 ];
 
 /// Settings back to their defaults: a setting with its default value is not written.
-const DEFAULTS: [Reduction; 11] = [
+const DEFAULTS: [Reduction; 12] = [
     |case| case.topology = Topology::default(),
     |case| case.selection = Selection::default(),
     |case| case.protocol = None,
     |case| case.forget_tombstones = true,
     |case| case.replica = ReplicaSettings::default(),
     |case| case.buffer_capacity = Case::default().buffer_capacity,
+    |case| case.max_frame_bytes = Case::default().max_frame_bytes,
     |case| case.chaos_for = Case::default().chaos_for,
     |case| case.calm_after = None,
     |case| case.delta_retention = Case::default().delta_retention,

@@ -1,0 +1,164 @@
+//! Checks of the states of all replicas of a context together.
+
+use super::{GiveUps, InspectedReplica};
+use crate::hostile::HostileRoles;
+use crate::node::differences;
+use crate::oracle::{Oracle, ReferenceState};
+use crate::verdict::{Check, SimPart};
+use std::borrow::Cow;
+use syncline_replica::Merges;
+use syncline_storage::{ApplyError, StorageError};
+use syncline_store::MemoryStore;
+use syncline_sync::{LocalSyncState, VersionVector};
+
+/// One context of a world: its honest replicas, and what was written.
+#[derive(Clone, Debug)]
+pub struct ContextView<'a> {
+    /// The number of the context.
+    pub context: usize,
+    /// The honest replicas.
+    pub nodes: Vec<InspectedReplica<'a>>,
+    /// Decides which replica is read first.
+    pub seed: u64,
+    /// The acknowledged writes.
+    pub oracle: &'a Oracle,
+    /// The join of the acknowledged writes, if the host keeps it.
+    pub joined: Option<&'a ReferenceState>,
+    /// The merge functions of the application's own types.
+    pub merges: &'a Merges,
+    /// The state that must survive, if disks have lost acknowledged commits.
+    pub certain: Option<&'a ReferenceState>,
+    /// Whether tombstones were collected.
+    pub has_collected: bool,
+    /// Which nodes are hostile.
+    pub roles: &'a HostileRoles,
+    /// Whether every honest node that took part is among `nodes`: none has retired.
+    pub is_complete: bool,
+    /// Whether all nodes are up and linked, and no write is to come.
+    pub is_undisturbed: bool,
+    /// What replicas gave up.
+    pub give_ups: &'a GiveUps,
+}
+
+impl ContextView<'_> {
+    /// The replica that the seed chooses to be read first; `salt` decorrelates choices.
+    fn first(&self, salt: u64) -> usize {
+        (self.seed / salt % (self.nodes.len() as u64).max(1)) as usize
+    }
+
+    /// The oracle of the writes that must be visible: all, except for writes of hostile nodes that have not arrived.
+    fn oracle_of_arrived(&self) -> Result<Cow<'_, Oracle>, StorageError> {
+        let Some(first) = self.nodes.first().filter(|_| !self.roles.is_empty()) else {
+            return Ok(Cow::Borrowed(self.oracle));
+        };
+        self.oracle.arrived(self.roles, first.replica.state()?, &self.covered()).map(Cow::Owned)
+    }
+
+    /// The deltas that at least one honest node covers.
+    fn covered(&self) -> VersionVector {
+        let mut covered = VersionVector::default();
+        self.nodes.iter().for_each(|node| {
+            covered.join(&node.replica.covered());
+        });
+        covered
+    }
+
+    /// **C6**: compares what every replica shows with what all acknowledged writes imply, and gives the first
+    /// entity that is shown wrong. O(writes log writes + records of all nodes).
+    pub fn wrong_value(&self) -> Option<Check> {
+        let nodes: Vec<_> =
+            self.nodes.iter().map(|node| (node.node, node.name.clone(), node.replica)).collect();
+        let found = self.oracle_of_arrived().and_then(|oracle| oracle.find_mismatch(&nodes, self.first(7)));
+        found.unwrap_or_else(|error| {
+            Some(Check::Internal { part: SimPart::Reader, detail: error.to_string() })
+        })
+    }
+}
+
+/// The first record in which two states differ: expected and found, in words.
+fn first_difference(expected: &MemoryStore, found: &MemoryStore) -> String {
+    let differences = differences(expected, found, 1).unwrap_or_default();
+    differences.first().map_or_else(|| "the roots differ".to_owned(), ToString::to_string)
+}
+
+/// **C6**, at any time: the union of all disks has every accepted write. It says nothing once tombstones were
+/// collected, since the union of a state that has collected and one that has not is neither.
+pub(super) fn durable_writes(view: &ContextView<'_>) -> Option<Check> {
+    let is_promised = view.certain.is_none() && view.roles.is_empty() && !view.has_collected;
+    // Which writes may be lost with a disk is known once its node has restarted.
+    let is_damaged = view.nodes.iter().any(|node| node.replica.has_damaged_disk());
+    if !is_promised || is_damaged || !view.is_complete {
+        return None;
+    }
+    let joined = match view
+        .joined
+        .map_or_else(|| view.oracle.as_state().map(Cow::Owned), |joined| Ok(Cow::Borrowed(joined)))
+    {
+        Ok(joined) => joined,
+        Err(error) => return Some(Check::Internal { part: SimPart::Oracle, detail: error.to_string() }),
+    };
+    let expected = joined.root();
+    if view.nodes.iter().any(|node| Ok(node.root) == expected) {
+        return None;
+    }
+    let mut union = ReferenceState::new(MemoryStore::default(), view.merges.clone());
+    let merged = view.nodes.iter().try_for_each(|node| union.merge(node.replica.disk()));
+    if merged.is_ok() && union.root() == expected {
+        return None;
+    }
+    let detail = first_difference(joined.state(), union.state());
+    Some(Check::NotDurable { detail: format!("expected | found: {detail}") })
+}
+
+/// **C6**: what every replica shows follows from what was acknowledged. Where disks have lost commits, nodes must
+/// show all that is certain, and nothing that was not written. An insider may make the honest nodes agree on
+/// false values, so beside one nothing is promised.
+pub(super) fn values(view: &ContextView<'_>) -> Option<Check> {
+    if !view.roles.is_value_promised() {
+        return None;
+    }
+    match view.certain {
+        Some(certain) => with_losses(view, certain),
+        None => view.wrong_value(),
+    }
+}
+
+/// All nodes have equal roots at the end, so one of them is read.
+fn with_losses(view: &ContextView<'_>, certain: &ReferenceState) -> Option<Check> {
+    let InspectedReplica { name, replica, .. } = view.nodes.first()?;
+    if certain.is_included_in(replica.disk()) != Ok(true) {
+        let detail = first_difference(certain.state(), replica.disk());
+        return Some(Check::NotDurable { detail: format!("expected | {name} has: {detail}") });
+    }
+    if view.has_collected {
+        return None;
+    }
+    let written = match view.oracle.as_state() {
+        Ok(written) => written,
+        Err(error) => {
+            return Some(Check::Internal { part: SimPart::Oracle, detail: error.to_string() });
+        }
+    };
+    // No record may be there that no write explains.
+    let includes = written.includes(replica.disk()) == Ok(true);
+    let detail = || first_difference(written.state(), replica.disk());
+    (!includes).then(|| Check::HiddenDifference { node: name.clone(), detail: detail() })
+}
+
+/// **C6**: invisible records must be the join of what was written too. Once tombstones were collected, the records
+/// depend on when that happened and are not compared.
+pub(super) fn hidden_records(view: &ContextView<'_>) -> Option<Check> {
+    if view.has_collected || view.certain.is_some() || !view.roles.is_value_promised() {
+        return None;
+    }
+    let InspectedReplica { name, replica, root, .. } = view.nodes.first()?;
+    let beside_adversaries = !view.roles.is_empty();
+    let compared = view.oracle_of_arrived().map_err(ApplyError::from);
+    let compared =
+        compared.and_then(|oracle| oracle.hidden_difference(*root, replica.disk(), beside_adversaries));
+    let detail = match compared {
+        Ok(difference) => difference?,
+        Err(error) => error.to_string(),
+    };
+    Some(Check::HiddenDifference { node: name.clone(), detail })
+}

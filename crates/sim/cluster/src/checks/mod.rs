@@ -1,0 +1,342 @@
+//! The checks of a run: one list, which every way of running real replicas uses.
+//!
+//! [`CHECKS`] has an entry for each check: its name, the promise that it guards, when it runs, and its one
+//! implementation. `run`, `sweep`, `replay` and `shrink` run worlds through
+//! [`SimRuntime`](crate::runtime::SimRuntime), and `explore` runs them through its own search. Both call the
+//! functions [`after_step`], [`after_progress`], [`of_replica`], [`of_states`] and [`at_stop`] of this module, and
+//! these iterate over the list. So there is no check that only one of them runs; `crates/house` checks that no
+//! other module makes a [`Check`].
+//!
+//! What a check may see is a [`Watched`] world, an [`CheckedStep`] of one node, an [`InspectedReplica`], or a
+//! [`ContextView`]. Checks never change a run: they draw nothing from its [`Choices`](sync_sim_engine::random::Choices)
+//! and leave its trace as it is.
+
+mod contexts;
+mod give_ups;
+mod livelocks;
+mod moments;
+mod replicas;
+mod sessions;
+mod steps;
+mod walks;
+mod watched;
+
+#[cfg(test)]
+mod tests;
+
+pub use contexts::ContextView;
+pub use give_ups::GiveUps;
+pub use livelocks::ProgressWatch;
+pub use moments::CheckMoments;
+pub use replicas::{InspectedReplica, RowScratch};
+pub use steps::SENDER_FAULTS;
+pub use walks::OpenSessions;
+pub use watched::{CheckedStep, Watched};
+
+use crate::hostile::HostileRoles;
+use crate::node::ContextNotice;
+use crate::verdict::Check;
+use sync_sim_engine::node_id::NodeId;
+
+/// A check, with the promise that it guards.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckEntry {
+    /// The name, as `docs/book/faults.md` lists it.
+    pub name: &'static str,
+    /// What a run may rely on if the check passes.
+    pub promise: &'static str,
+    /// The names of the [`Check`]s that it reports.
+    pub reports: &'static [&'static str],
+    run: Implementation,
+}
+
+/// When a check runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum CheckTime {
+    /// After every step of a node.
+    EveryStep,
+    /// After every event of a run, with a memory of what happened since the last progress. Exploration runs it in
+    /// the continuation without faults from each terminal state, since there is no last progress in a state.
+    EveryEvent,
+    /// On the state of one replica: at moments drawn from the seed for a drawn replica, and at the end for all. In an
+    /// exploration: in every state.
+    Moments,
+    /// When a run stops, for whatever reason, and wherever exploration stops.
+    Stop,
+    /// When all nodes have converged.
+    Converged,
+}
+
+/// The implementation of a check. Its kind says when it runs.
+#[derive(Clone, Copy, Debug)]
+enum Implementation {
+    Step(fn(NodeId, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
+    Notice(fn(&Noticed<'_>, &dyn Watched) -> Option<Check>),
+    Event(fn(&mut ProgressWatch, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
+    Replica(fn(&InspectedReplica<'_>, &mut RowScratch) -> Option<Check>),
+    States(fn(&ContextView<'_>) -> Option<Check>),
+    World(fn(&dyn Watched) -> Option<Check>),
+    Stopped(fn(&ContextView<'_>) -> Option<Check>),
+    Converged(fn(&ContextView<'_>) -> Option<Check>),
+}
+
+impl CheckEntry {
+    /// When the check runs.
+    pub const fn time(&self) -> CheckTime {
+        match self.run {
+            Implementation::Step(_) | Implementation::Notice(_) => CheckTime::EveryStep,
+            Implementation::Event(_) => CheckTime::EveryEvent,
+            Implementation::Replica(_) | Implementation::States(_) => CheckTime::Moments,
+            Implementation::World(_) | Implementation::Stopped(_) => CheckTime::Stop,
+            Implementation::Converged(_) => CheckTime::Converged,
+        }
+    }
+}
+
+/// A notice of an honest node, and what the checks remember of the step and the steps before.
+struct Noticed<'a> {
+    node: NodeId,
+    context: usize,
+    notice: &'a syncline_replica::Notice,
+    step: &'a CheckedStep<'a>,
+    sessions: &'a OpenSessions,
+}
+
+/// What the checks of steps remember. It does not depend on the order of independent steps.
+#[derive(Clone, Debug, Default)]
+pub struct CheckMemory {
+    /// The sessions under way.
+    pub sessions: OpenSessions,
+    /// What replicas gave up.
+    pub give_ups: GiveUps,
+}
+
+/// Every check. Of several that fail at the same time, the first one counts.
+pub const CHECKS: [CheckEntry; 22] = [
+    CheckEntry {
+        name: "storm",
+        promise: "I2: what happens without a change of any state is bounded",
+        reports: &["Storm"],
+        run: Implementation::Event(livelocks::storm),
+    },
+    CheckEntry {
+        name: "unproven success",
+        promise: "I1: a session that reports success has compared its own root",
+        reports: &["UnprovenSuccess"],
+        run: Implementation::Event(livelocks::unproven_success),
+    },
+    CheckEntry {
+        name: "sticky loop",
+        promise: "I2: sessions do not end alike again and again while nothing moves",
+        reports: &["StickyLoop"],
+        run: Implementation::Event(livelocks::sticky_loop),
+    },
+    CheckEntry {
+        name: "endless pending",
+        promise: "I2: without writes and faults, a pair does not sync again and again without end",
+        reports: &["EndlessPending"],
+        run: Implementation::Event(livelocks::endless_pending),
+    },
+    CheckEntry {
+        name: "stale frame",
+        promise: "a frame from before a restart has no effect after frames from after it",
+        reports: &["StaleFrameAccepted"],
+        run: Implementation::Step(steps::stale_frame),
+    },
+    CheckEntry {
+        name: "false success",
+        promise: "I1: a session that reports success ended at a root that its peer had",
+        reports: &["FalseSuccess"],
+        run: Implementation::Notice(sessions::false_success),
+    },
+    CheckEntry {
+        name: "session outcome",
+        promise: "a session between honest replicas fails by silence alone",
+        reports: &["ImpossibleOutcome"],
+        run: Implementation::Notice(sessions::impossible_outcome),
+    },
+    CheckEntry {
+        name: "needless walk",
+        promise: "I4: deltas alone make states equal that differ by deltas which both sides have",
+        reports: &["NeedlessWalk"],
+        run: Implementation::Notice(walks::needless_walk),
+    },
+    CheckEntry {
+        name: "parents first",
+        promise: "I8: a delta is applied after all its parents",
+        reports: &["CausalGap"],
+        run: Implementation::Notice(steps::parents_applied),
+    },
+    CheckEntry {
+        name: "honest delta refused",
+        promise: "no delta of an honest author is refused for a fault of its author",
+        reports: &["HonestFrameRefused"],
+        run: Implementation::Notice(steps::honest_delta_refused),
+    },
+    CheckEntry {
+        name: "corrupt frame",
+        promise: "a frame that the network changed is refused as corrupt",
+        reports: &["CorruptFrameAccepted"],
+        run: Implementation::Step(steps::corrupt_frame),
+    },
+    CheckEntry {
+        name: "honest frame refused",
+        promise: "no frame of an honest member is refused for a fault of its sender",
+        reports: &["HonestFrameRefused"],
+        run: Implementation::Step(steps::honest_frame_refused),
+    },
+    CheckEntry {
+        name: "frame size",
+        promise: "G2: no honest node sends a frame that others must refuse for its size",
+        reports: &["FrameTooLarge"],
+        run: Implementation::Step(steps::frame_size),
+    },
+    CheckEntry {
+        name: "replica stopped",
+        promise: "no replica stops by itself",
+        reports: &["ReplicaStopped"],
+        run: Implementation::Replica(replicas::stopped),
+    },
+    CheckEntry {
+        name: "frame accounts",
+        promise: "F2: sent and duplicated frames add up to those delivered, dropped and in flight",
+        reports: &["FatesUnbalanced"],
+        run: Implementation::World(steps::frame_accounts),
+    },
+    CheckEntry {
+        name: "buffer accounts",
+        promise: "I6: every delta that entered a buffer left it in a counted way or waits",
+        reports: &["BufferUnbalanced"],
+        run: Implementation::Replica(replicas::buffer_accounts),
+    },
+    CheckEntry {
+        name: "durable writes",
+        promise: "C6: every accepted write is on some disk",
+        reports: &["NotDurable", "Internal"],
+        run: Implementation::States(contexts::durable_writes),
+    },
+    CheckEntry {
+        name: "give-ups",
+        promise: "B3: what a replica gave up comes in another way",
+        reports: &["GaveUp"],
+        run: Implementation::Stopped(give_ups::never_taken_back),
+    },
+    CheckEntry {
+        name: "values",
+        promise: "C6: every replica shows what the acknowledged writes imply",
+        reports: &["Lost", "WrongValue", "NotDurable", "HiddenDifference", "Internal"],
+        run: Implementation::Converged(contexts::values),
+    },
+    CheckEntry {
+        name: "hidden records",
+        promise: "C6: invisible records are the join of the acknowledged writes",
+        reports: &["HiddenDifference"],
+        run: Implementation::Converged(contexts::hidden_records),
+    },
+    CheckEntry {
+        name: "causal order",
+        promise: "I8: the log has every delta above its floor, and covers the parents of each",
+        reports: &["CausalGap"],
+        run: Implementation::Replica(replicas::causal_order),
+    },
+    CheckEntry {
+        name: "rows",
+        promise: "L4: every stored row is the one that the records imply",
+        reports: &["IndexDrifted", "RowDrifted"],
+        run: Implementation::Replica(replicas::rows),
+    },
+];
+
+/// Runs the checks of steps after a step, and then lets `memory` take in what the step did. Returns the first
+/// violation.
+pub fn after_step(memory: &mut CheckMemory, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
+    // The checks are about what a node did; network events have none.
+    let node = step.node?;
+    memory.sessions.before_notices(node, step, world);
+    let is_hostile = world.roles().is_hostile(node);
+    let mut found = CHECKS.iter().find_map(|check| match check.run {
+        Implementation::Step(run) => run(node, step, world),
+        _ => None,
+    });
+    for ContextNotice { context, notice } in step.notices {
+        // The notices of a hostile node may be false.
+        if is_hostile {
+            break;
+        }
+        let context = usize::from(*context);
+        let noticed = Noticed { node, context, notice, step, sessions: &memory.sessions };
+        found = found.or_else(|| {
+            CHECKS.iter().find_map(|check| match check.run {
+                Implementation::Notice(run) => run(&noticed, world),
+                _ => None,
+            })
+        });
+        memory.sessions.on_notice(node, context, notice, world);
+        memory.give_ups.on_notice(node, context, notice);
+    }
+    found
+}
+
+/// Runs the checks of progress after an event. Returns the first violation.
+pub fn after_progress(
+    watch: &mut ProgressWatch,
+    step: &CheckedStep<'_>,
+    world: &dyn Watched,
+) -> Option<Check> {
+    watch.begin_event(step, world);
+    let found = CHECKS.iter().find_map(|check| match check.run {
+        Implementation::Event(run) => run(watch, step, world),
+        _ => None,
+    });
+    watch.end_event(world);
+    found
+}
+
+/// Runs the checks of the state of one replica. `scratch` saves work where replicas of one context are checked one
+/// after the other. Returns the first violation. O(records + deltas).
+pub fn of_replica(replica: &InspectedReplica<'_>, scratch: &mut RowScratch) -> Option<Check> {
+    CHECKS.iter().find_map(|check| match check.run {
+        Implementation::Replica(run) => run(replica, scratch),
+        _ => None,
+    })
+}
+
+/// Runs the checks of the states of all replicas together, at any time. Returns the first violation.
+/// O(records of all nodes).
+pub fn of_states(view: &ContextView<'_>) -> Option<Check> {
+    CHECKS.iter().find_map(|check| match check.run {
+        Implementation::States(run) => run(view),
+        _ => None,
+    })
+}
+
+/// Runs the checks of a context at the end: those of a stop, and, if all nodes `converged`, those of their final
+/// states. Returns the first violation. O(writes log writes + records of all nodes).
+pub fn at_stop(view: &ContextView<'_>, converged: bool) -> Option<Check> {
+    let of_context = CHECKS.iter().find_map(|check| match check.run {
+        Implementation::Stopped(run) => run(view),
+        Implementation::Converged(run) if converged => run(view),
+        _ => None,
+    });
+    of_context.or_else(|| {
+        let mut scratch = RowScratch::default();
+        let mut all = view.nodes.iter().filter(|_| converged);
+        all.find_map(|replica| of_replica(replica, &mut scratch))
+    })
+}
+
+/// Runs the checks that must pass whenever a run stops, converged or not. Returns the first violation. O(nodes).
+pub fn of_accounts(world: &dyn Watched, replicas: &[InspectedReplica<'_>]) -> Option<Check> {
+    let of_world = CHECKS.iter().find_map(|check| match check.run {
+        Implementation::World(run) => run(world),
+        _ => None,
+    });
+    of_world.or_else(|| {
+        replicas.iter().find_map(|replica| replicas::buffer_accounts(replica, &mut RowScratch::default()))
+    })
+}
+
+/// Whether a step was caused by a hostile node: then a check that fails on it says nothing about honest nodes.
+fn is_caused_by_hostile(node: NodeId, step: &CheckedStep<'_>, roles: &HostileRoles) -> bool {
+    roles.is_hostile(node) || step.frame.is_some_and(|(from, _)| roles.is_hostile(from))
+}

@@ -1,0 +1,50 @@
+//! Checks of how sessions end.
+
+use super::{Noticed, Watched};
+use crate::verdict::Check;
+use sync_sim_engine::node_id::NodeId;
+use syncline_replica::Notice;
+use syncline_sync::{FailureReason, Outcome};
+
+/// A session that succeeds must end at a root that its responder had during the session.
+pub(super) fn false_success(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let Notice::SessionEnded { peer, started_at, outcome: Outcome::Converged { root }, .. } = noticed.notice
+    else {
+        return None;
+    };
+    let peer = NodeId::from(*peer);
+    let sides = (noticed.node, peer);
+    if world.roles().is_hostile(peer) || world.had_root(noticed.context, sides, *root, *started_at) {
+        return None;
+    }
+    Some(Check::FalseSuccess { node: world.name_in(noticed.context, noticed.node), peer: world.name(peer) })
+}
+
+/// Among honest nodes, the one thing that may fail a session is silence.
+pub(super) fn impossible_outcome(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let Notice::SessionEnded { peer, outcome: Outcome::Failed(reason), .. } = noticed.notice else {
+        return None;
+    };
+    let peer = NodeId::from(*peer);
+    // A node that made a fresh start and has not caught up looks like one that was left behind.
+    let is_catching_up = *reason == FailureReason::LeftBehind
+        && [noticed.node, peer].iter().any(|side| world.is_catching_up(noticed.context, *side));
+    if *reason == FailureReason::Timeout || is_catching_up || is_explained(peer, reason, world) {
+        return None;
+    }
+    Some(Check::ImpossibleOutcome {
+        node: world.name_in(noticed.context, noticed.node),
+        detail: reason.to_string(),
+    })
+}
+
+/// Whether hostile nodes or small limits explain a failure that never ends a session between honest members alone.
+fn is_explained(peer: NodeId, reason: &FailureReason, world: &dyn Watched) -> bool {
+    let roles = world.roles();
+    let believed = *reason == FailureReason::LeftBehind && !roles.is_value_promised();
+    // The pages of a snapshot come from several peers. The lie of one shows only when the snapshot is complete,
+    // whichever peer sent the last page.
+    let is_mixed_snapshot = matches!(reason, FailureReason::SnapshotMismatch { .. }) && !roles.is_empty();
+    let is_short = *reason == FailureReason::TooLong && world.shortens_sessions();
+    believed || is_mixed_snapshot || is_short || roles.is_hostile(peer)
+}

@@ -1,0 +1,98 @@
+//! Checks of single steps: frames that were sent, taken or refused, and deltas that were applied.
+
+use super::{CheckedStep, Noticed, Watched, is_caused_by_hostile};
+use crate::verdict::Check;
+use sync_sim_engine::network::DropCause;
+use sync_sim_engine::node_id::NodeId;
+use syncline_replica::{FrameKind, Notice};
+use syncline_sync::{Delta, DeltaLog, Dot};
+use syncline_types::Decode;
+
+/// The causes of refusal that are faults of the sender. No frame of an honest member is refused for one of them.
+pub const SENDER_FAULTS: [DropCause; 6] = [
+    DropCause::Corrupt,
+    DropCause::Malformed,
+    DropCause::NotAMember,
+    DropCause::BadSignature,
+    DropCause::LeftBehind,
+    DropCause::OtherContext,
+];
+
+pub(super) fn stale_frame(node: NodeId, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
+    let stale = step.stale_accepted && !is_caused_by_hostile(node, step, world.roles());
+    stale.then(|| Check::StaleFrameAccepted { node: world.name(node) })
+}
+
+/// A corrupt frame must be refused as corrupt, whoever sent it.
+pub(super) fn corrupt_frame(node: NodeId, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
+    let taken = step.corrupt && step.refused != Some(DropCause::Corrupt);
+    taken.then(|| Check::CorruptFrameAccepted { node: world.name(node) })
+}
+
+pub(super) fn honest_frame_refused(
+    node: NodeId,
+    step: &CheckedStep<'_>,
+    world: &dyn Watched,
+) -> Option<Check> {
+    let cause = step.refused.filter(|cause| !step.corrupt && SENDER_FAULTS.contains(cause))?;
+    // An honest frame may be refused because of a lie that was taken on trust.
+    let follows_from_trust = !world.roles().is_value_promised() && cause == DropCause::LeftBehind;
+    let explained = follows_from_trust || is_caused_by_hostile(node, step, world.roles());
+    (!explained).then(|| Check::HonestFrameRefused { node: world.name(node) })
+}
+
+pub(super) fn honest_delta_refused(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let refused = match noticed.notice {
+        // A hostile member may have signed the delta, and the sender is not known any more.
+        Notice::DeltaDiscarded { refusal, .. } => refusal.is_fault_of_author() && world.roles().is_empty(),
+        Notice::DeltaRefused { from, .. } => !world.roles().is_hostile((*from).into()),
+        _ => false,
+    };
+    refused.then(|| Check::HonestFrameRefused { node: world.name_in(noticed.context, noticed.node) })
+}
+
+pub(super) fn frame_size(node: NodeId, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
+    let limit = world.frame_limit();
+    let frame = step.largest_sent.filter(|frame| frame.bytes > limit)?;
+    if world.roles().is_hostile(node) {
+        return None;
+    }
+    let kind = FrameKind::ALL.into_iter().find(|kind| u8::from(*kind) == frame.kind);
+    Some(Check::FrameTooLarge {
+        node: world.name(node),
+        peer: world.name(frame.to),
+        kind: kind.map_or_else(|| frame.kind.to_string(), |kind| format!("{kind:?}")),
+        bytes: frame.bytes as u64,
+        limit: limit as u64,
+    })
+}
+
+/// **I8**, at the step itself: the log covers all parents of a delta that was applied. A parent that the same step
+/// applied after its child is not noticed here. O(parents).
+pub(super) fn parents_applied(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let Notice::DeltaApplied { delta: dot, .. } = noticed.notice else { return None };
+    // A crash within the step may have lost the delta again.
+    if noticed.step.went_down || noticed.step.undone {
+        return None;
+    }
+    let replica = world.replica(noticed.context, noticed.node)?;
+    let missing = missing_parent(replica, *dot)?;
+    let node = world.name_in(noticed.context, noticed.node);
+    Some(Check::CausalGap { node, detail: format!("{dot} follows {missing}, which is missing") })
+}
+
+/// A parent of a stored delta that the log does not cover.
+fn missing_parent(replica: &crate::node::SimReplica, dot: Dot) -> Option<Dot> {
+    // A delta that is not stored, or damaged, is for the check of the whole log.
+    let bytes = DeltaLog::read(replica.disk(), dot).ok()??;
+    let delta = Delta::from_bytes(&bytes).ok()?;
+    let log = replica.log();
+    delta.parents.iter().map(|parent| parent.dot).find(|parent| !log.covered().covers(*parent))
+}
+
+/// **F2**.
+pub(super) fn frame_accounts(world: &dyn Watched) -> Option<Check> {
+    let fates = world.fates().filter(|fates| !fates.is_balanced())?;
+    let out = fates.delivered + fates.dropped_total() + fates.in_flight;
+    Some(Check::FatesUnbalanced { in_: fates.sent + fates.duplicated, out })
+}

@@ -1,0 +1,426 @@
+//! Each check reports what it is there for. A replica with a bug is imitated by its disk, its notices or its steps.
+
+use super::*;
+use crate::node::{SimNode, SimReplica, context_id, replica_id};
+use crate::oracle::Oracle;
+use crate::workload::Write;
+use sync_sim_engine::network::{DropCause, Fates};
+use sync_sim_engine::random::{Choices, Stream};
+use sync_sim_engine::world::{FrameSize, ProgressCount};
+use syncline_replica::{FrameKind, Merges, Notice, Operation, ReplicaConfig, Target};
+use syncline_storage::{Slot, keys};
+use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
+use syncline_sync::{
+    Dot, FailureReason, LocalSyncState, Outcome, RetryReason, SessionStats, SyncProtocolKind, VersionVector,
+};
+use syncline_types::{Digest, EntityId, Hlc, SimTime};
+
+const A: NodeId = NodeId(0);
+const B: NodeId = NodeId(1);
+
+/// Two nodes, and what a test wants the checks to see of them.
+struct Pair {
+    nodes: [SimNode; 2],
+    now: SimTime,
+    progress: ProgressCount,
+    frame_limit: usize,
+    roles: HostileRoles,
+    fates: Fates,
+    oracle: Oracle,
+}
+
+fn node(node: NodeId, disk: MemoryStore) -> SimNode {
+    SimNode::new(node, ReplicaConfig::new(context_id(0), replica_id(node)), disk)
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            nodes: [A, B].map(|id| node(id, MemoryStore::default())),
+            now: SimTime::from_millis(10),
+            progress: ProgressCount::default(),
+            frame_limit: 1_000,
+            roles: HostileRoles::default(),
+            fates: Fates::default(),
+            oracle: Oracle::default(),
+        }
+    }
+
+    /// A node writes a value of its own. Gives the delta.
+    fn write(&mut self, author: NodeId) -> Dot {
+        let target = Target::named(format!("by {author}").as_bytes());
+        let write = Write::from(vec![Operation::Set { target, bytes: b"value".to_vec() }]);
+        let mut choices = Choices::seeded(u64::from(author.0));
+        let entropy = &mut choices.source(Stream::Scenario);
+        let actor = &mut self.nodes[author.index()];
+        let (operations, actions) = actor.write_before_start(&write, entropy).expect("it is accepted");
+        self.oracle.acknowledge((author, replica_id(author)), SimTime::ZERO, operations, actions);
+        let author = replica_id(author);
+        Dot { author, seq: self.nodes[0].covered().of(author).max(self.nodes[1].covered().of(author)) }
+    }
+
+    fn replica(&self, id: NodeId) -> &SimReplica {
+        self.nodes[id.index()].in_context(0)
+    }
+
+    fn step(&self, memory: &mut CheckMemory, node: NodeId, notices: &[Notice]) -> Option<Check> {
+        let notices: Vec<_> =
+            notices.iter().map(|notice| ContextNotice { context: 0, notice: notice.clone() }).collect();
+        after_step(memory, &CheckedStep { notices: &notices, ..quiet(node) }, self)
+    }
+
+    fn view<'a>(&'a self, give_ups: &'a GiveUps, merges: &'a Merges) -> ContextView<'a> {
+        let inspect = |id| InspectedReplica::of(self.name(id), self.replica(id));
+        ContextView {
+            context: 0,
+            nodes: [A, B].map(inspect).into(),
+            seed: 0,
+            oracle: &self.oracle,
+            joined: None,
+            merges,
+            certain: None,
+            has_collected: false,
+            roles: &self.roles,
+            is_complete: true,
+            is_undisturbed: true,
+            give_ups,
+        }
+    }
+}
+
+/// A step in which nothing happens.
+const fn quiet(node: NodeId) -> CheckedStep<'static> {
+    CheckedStep {
+        node: Some(node),
+        notices: &[],
+        frame: None,
+        accepted: false,
+        refused: None,
+        corrupt: false,
+        stale_accepted: false,
+        went_down: false,
+        undone: false,
+        largest_sent: None,
+    }
+}
+
+impl Watched for Pair {
+    fn now(&self) -> SimTime {
+        self.now
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        ["alice", "bob"][node.index()].to_owned()
+    }
+
+    fn name_in(&self, _: usize, node: NodeId) -> String {
+        self.name(node)
+    }
+
+    fn actor(&self, node: NodeId) -> Option<&SimNode> {
+        self.nodes.get(node.index())
+    }
+
+    fn root_in(&self, _: usize, node: NodeId) -> Digest {
+        self.replica(node).root()
+    }
+
+    fn had_root(&self, context: usize, (_, peer): (NodeId, NodeId), root: Digest, _: SimTime) -> bool {
+        self.root_in(context, peer) == root
+    }
+
+    fn roles(&self) -> &HostileRoles {
+        &self.roles
+    }
+
+    fn is_catching_up(&self, _: usize, _: NodeId) -> bool {
+        false
+    }
+
+    fn has_losses(&self, _: usize) -> bool {
+        false
+    }
+
+    fn joined_root(&self, _: usize, node: NodeId, covered: &VersionVector, horizon: Hlc) -> Option<Digest> {
+        self.oracle.joined_root(node, covered, horizon).ok()
+    }
+
+    fn honest_replicas(&self) -> u64 {
+        2
+    }
+
+    fn records(&self) -> u64 {
+        self.nodes.iter().map(LocalSyncState::entity_count).sum()
+    }
+
+    fn progress(&self) -> ProgressCount {
+        self.progress
+    }
+
+    fn last_arrival(&self) -> SimTime {
+        SimTime::ZERO
+    }
+
+    fn is_undisturbed(&self) -> bool {
+        true
+    }
+
+    fn is_quiet(&self) -> bool {
+        false
+    }
+
+    fn frame_limit(&self) -> usize {
+        self.frame_limit
+    }
+
+    fn fates(&self) -> Option<&Fates> {
+        Some(&self.fates)
+    }
+}
+
+fn ended(peer: NodeId, outcome: Outcome, stats: SessionStats) -> Notice {
+    let protocol = Some(SyncProtocolKind::DeltaSync);
+    Notice::SessionEnded { peer: peer.into(), started_at: SimTime::from_millis(5), outcome, protocol, stats }
+}
+
+/// The disk of a node that has written, after a change.
+fn changed_disk(change: impl FnOnce(&MemoryStore, &mut WriteBatch)) -> SimNode {
+    let mut pair = Pair::new();
+    pair.write(A);
+    let mut disk = pair.replica(A).disk().clone();
+    let mut batch = WriteBatch::default();
+    change(&disk, &mut batch);
+    disk.apply(batch).expect("memory takes any batch");
+    node(A, disk)
+}
+
+fn inspect(node: &SimNode) -> Option<Check> {
+    of_replica(&InspectedReplica::of("alice".to_owned(), node.in_context(0)), &mut RowScratch::default())
+}
+
+#[test]
+fn sound_replica_passes() {
+    assert_eq!(inspect(&changed_disk(|_, _| {})), None);
+}
+
+/// Promises: L4
+#[test]
+fn outlived_order_row_is_found() {
+    let id = EntityId::from_u64(9);
+    let node = changed_disk(|_, batch| batch.put(keys::order(Slot::First, EntityId::ROOT, b"key", id), []));
+    let found = inspect(&node).expect("a finding");
+    assert!(matches!(found, Check::RowDrifted { .. }), "{found}");
+    assert!(found.to_string().contains(&format!("the order row of {id} below")), "{found}");
+}
+
+#[test]
+fn scratch_reports_own_rows_only() {
+    let sound = changed_disk(|_, _| {});
+    let id = EntityId::from_u64(9);
+    let wrong = changed_disk(|_, batch| batch.put(keys::order(Slot::First, EntityId::ROOT, b"key", id), []));
+    let mut scratch = RowScratch::default();
+    let mut of = |node: &SimNode| {
+        of_replica(&InspectedReplica::of("alice".to_owned(), node.in_context(0)), &mut scratch)
+    };
+    assert_eq!(of(&sound), None);
+    assert!(of(&wrong).is_some());
+    assert_eq!(of(&sound), None);
+    assert_eq!(of(&node(A, MemoryStore::default())), None);
+}
+
+/// Promises: I8
+#[test]
+fn missing_delta_is_a_gap() {
+    let node = changed_disk(|disk, batch| {
+        let deltas = disk.range(&[keys::METADATA + 1], &[keys::METADATA + 2], 9).expect("memory");
+        deltas.into_iter().filter(|(key, _)| key.len() > 16).for_each(|(key, _)| batch.delete(key));
+    });
+    let found = inspect(&node).expect("a finding");
+    assert!(matches!(found, Check::CausalGap { .. }), "{found}");
+}
+
+/// Promises: I8
+#[test]
+fn applied_delta_needs_its_parents() {
+    let mut pair = Pair::new();
+    let first = pair.write(A);
+    let second = pair.write(A);
+    let applied = |delta| Notice::DeltaApplied { delta, actions: 1 };
+    let mut memory = CheckMemory::default();
+    assert_eq!(pair.step(&mut memory, A, &[applied(second)]), None);
+    // The deltas of A on a disk whose log covers nothing.
+    let mut disk = pair.replica(A).disk().clone();
+    let mut batch = WriteBatch::default();
+    batch.delete([keys::METADATA, 1][..].into());
+    disk.apply(batch).expect("memory takes any batch");
+    pair.nodes[1] = node(B, disk);
+    assert_eq!(pair.step(&mut memory, B, &[applied(first)]), None);
+    let found = pair.step(&mut memory, B, &[applied(second)]).expect("a finding");
+    assert!(matches!(found, Check::CausalGap { .. }), "{found}");
+}
+
+#[test]
+fn frame_above_the_limit_is_found() {
+    let pair = Pair::new();
+    let sent = |bytes| {
+        let frame = FrameSize { to: B, kind: FrameKind::Exchange.into(), bytes };
+        let step = CheckedStep { largest_sent: Some(frame), ..quiet(A) };
+        after_step(&mut CheckMemory::default(), &step, &pair)
+    };
+    assert_eq!(sent(1_000), None);
+    assert!(matches!(sent(1_001), Some(Check::FrameTooLarge { bytes: 1_001, limit: 1_000, .. })));
+}
+
+#[test]
+fn refused_and_taken_frames_are_found() {
+    let pair = Pair::new();
+    let find = |step| after_step(&mut CheckMemory::default(), &step, &pair);
+    let refused = |cause| find(CheckedStep { refused: Some(cause), frame: Some((B, 0)), ..quiet(A) });
+    assert_eq!(refused(DropCause::DuplicateSuppressed), None);
+    assert!(matches!(refused(DropCause::Malformed), Some(Check::HonestFrameRefused { .. })));
+    let corrupt = find(CheckedStep { corrupt: true, accepted: true, ..quiet(A) });
+    assert!(matches!(corrupt, Some(Check::CorruptFrameAccepted { .. })));
+    let stale = find(CheckedStep { stale_accepted: true, accepted: true, ..quiet(A) });
+    assert!(matches!(stale, Some(Check::StaleFrameAccepted { .. })));
+}
+
+#[test]
+fn sessions_end_in_known_ways() {
+    let pair = Pair::new();
+    let find =
+        |outcome| pair.step(&mut CheckMemory::default(), A, &[ended(B, outcome, SessionStats::default())]);
+    assert_eq!(find(Outcome::Converged { root: Digest::ZERO }), None);
+    let other = Outcome::Converged { root: Digest::of(0, b"another") };
+    assert!(matches!(find(other), Some(Check::FalseSuccess { .. })));
+    assert_eq!(find(Outcome::Failed(FailureReason::Timeout)), None);
+    assert!(matches!(find(Outcome::Failed(FailureReason::TooLong)), Some(Check::ImpossibleOutcome { .. })));
+}
+
+/// Promises: I4
+#[test]
+fn walk_after_deltas_needs_a_reason() {
+    let stats = SessionStats { walks: 1, records_received: 3, ..SessionStats::default() };
+    let root = |pair: &Pair| Outcome::Converged { root: pair.replica(B).root() };
+    let started = Notice::SessionStarted { peer: B.into() };
+    // Alice lacks a delta that bob's log has.
+    let session = |during: &mut dyn FnMut(&mut Pair, &mut CheckMemory)| {
+        let mut pair = Pair::new();
+        pair.write(B);
+        let mut memory = CheckMemory::default();
+        assert_eq!(pair.step(&mut memory, A, std::slice::from_ref(&started)), None);
+        during(&mut pair, &mut memory);
+        pair.step(&mut memory, A, &[ended(B, root(&pair), stats)])
+    };
+    let needless = session(&mut |_, _| {});
+    assert!(matches!(needless, Some(Check::NeedlessWalk { records: 3, .. })), "{needless:?}");
+    let written = session(&mut |pair, memory| {
+        pair.write(B);
+        assert_eq!(pair.step(memory, B, &[]), None);
+    });
+    assert_eq!(written, None, "bob's state has changed");
+    let busy = session(&mut |pair, memory| {
+        assert_eq!(pair.step(memory, B, &[Notice::SessionStarted { peer: A.into() }]), None);
+    });
+    assert_eq!(busy, None, "another session may have changed something");
+    let restarted = session(&mut |pair, memory| {
+        let step = CheckedStep { went_down: true, ..quiet(B) };
+        assert_eq!(after_step(memory, &step, pair), None);
+    });
+    assert_eq!(restarted, None);
+}
+
+/// Promises: I2
+#[test]
+fn pending_syncs_come_to_an_end() {
+    let mut pair = Pair::new();
+    let mut watch = ProgressWatch::default();
+    let pending = ended(B, Outcome::SyncPending(RetryReason::NewerWrites), SessionStats::default());
+    let converged = ended(B, Outcome::Converged { root: Digest::ZERO }, SessionStats::default());
+    let mut end = |pair: &Pair, notice: &Notice| {
+        let notices = [ContextNotice { context: 0, notice: notice.clone() }];
+        after_progress(&mut watch, &CheckedStep { notices: &notices, ..quiet(A) }, pair)
+    };
+    // The states move all the time, so that no sticky loop is seen.
+    let mut repeat = |pair: &mut Pair, times: u32| {
+        (0..times).find_map(|_| {
+            pair.progress.changes += 1;
+            end(pair, &pending)
+        })
+    };
+    assert_eq!(repeat(&mut pair, 31), None);
+    pair.progress.outside += 1;
+    assert_eq!(repeat(&mut pair, 31), None, "a write or a fault explains it");
+    let found = repeat(&mut pair, 1).expect("a finding");
+    assert!(matches!(found, Check::EndlessPending { times: 32, .. }), "{found}");
+    assert_eq!(end(&pair, &converged), None);
+}
+
+/// Promises: B3
+#[test]
+fn dropped_delta_must_come_back() {
+    let mut pair = Pair::new();
+    let dot = pair.write(B);
+    let merges = Merges::default();
+    let mut memory = CheckMemory::default();
+    let dropped = Notice::PendingDeltasDropped { deltas: vec![dot] };
+    assert_eq!(pair.step(&mut memory, A, &[dropped]), None);
+    let found = at_stop(&pair.view(&memory.give_ups, &merges), false);
+    assert!(matches!(found, Some(Check::GaveUp { .. })), "{found:?}");
+    // Alice has got the state in another way.
+    pair.nodes[0] = node(A, pair.replica(B).disk().clone());
+    assert_eq!(at_stop(&pair.view(&memory.give_ups, &merges), false), None);
+}
+
+#[test]
+fn dropped_sync_must_be_made_up() {
+    let mut pair = Pair::new();
+    pair.write(B);
+    let merges = Merges::default();
+    let mut memory = CheckMemory::default();
+    let failed = ended(B, Outcome::Failed(FailureReason::LeftBehind), SessionStats::default());
+    assert!(pair.step(&mut memory, A, &[failed]).is_some());
+    let found = at_stop(&pair.view(&memory.give_ups, &merges), false);
+    assert!(matches!(found, Some(Check::GaveUp { .. })), "{found:?}");
+    let root = pair.replica(B).root();
+    let converged = ended(B, Outcome::Converged { root }, SessionStats::default());
+    assert_eq!(pair.step(&mut memory, A, &[converged]), None);
+    assert_eq!(at_stop(&pair.view(&memory.give_ups, &merges), false), None);
+}
+
+/// Promises: C6
+#[test]
+fn lost_write_is_not_durable() {
+    let mut pair = Pair::new();
+    pair.write(B);
+    let merges = Merges::default();
+    let give_ups = GiveUps::default();
+    assert_eq!(of_states(&pair.view(&give_ups, &merges)), None);
+    pair.write(A);
+    assert_eq!(of_states(&pair.view(&give_ups, &merges)), None, "the union has both");
+    pair.nodes[1] = node(B, MemoryStore::default());
+    let found = of_states(&pair.view(&give_ups, &merges));
+    assert!(matches!(found, Some(Check::NotDurable { .. })), "{found:?}");
+}
+
+/// Promises: C6
+#[test]
+fn wrong_value_is_found() {
+    let mut pair = Pair::new();
+    pair.write(A);
+    pair.nodes[1] = node(B, pair.replica(A).disk().clone());
+    let merges = Merges::default();
+    let give_ups = GiveUps::default();
+    assert_eq!(at_stop(&pair.view(&give_ups, &merges), true), None);
+    pair.nodes = [A, B].map(|id| node(id, MemoryStore::default()));
+    let found = at_stop(&pair.view(&give_ups, &merges), true);
+    assert!(matches!(found, Some(Check::Lost { .. } | Check::WrongValue { .. })), "{found:?}");
+}
+
+#[test]
+fn names_of_checks_are_distinct() {
+    let mut names: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), CHECKS.len());
+    assert!(CHECKS.iter().all(|check| !check.promise.is_empty() && !check.reports.is_empty()));
+}

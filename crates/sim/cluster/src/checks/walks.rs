@@ -1,0 +1,172 @@
+//! DeltaSync sessions that walk without need.
+//!
+//! Where two states differ by deltas alone, and each side's log still has every delta that the other side lacks,
+//! DeltaSync makes them equal. A walk after it hides that it did not: the session converges all the same. So the
+//! check looks at the sessions during which nothing else happened to either side, and in which both sides had
+//! begun with exactly the join of the deltas that they cover: after a session that was cut off, a state has more.
+
+use super::{CheckedStep, Noticed, Watched};
+use crate::node::SimReplica;
+use crate::verdict::Check;
+use std::collections::BTreeMap;
+use sync_sim_engine::node_id::NodeId;
+use syncline_replica::Notice;
+use syncline_sync::{SyncProtocolKind, VersionVector};
+use syncline_types::{Digest, Encode, Hlc};
+
+/// A replica when a session started.
+#[derive(Clone, Debug)]
+struct SideAtStart {
+    covered: VersionVector,
+    floor: VersionVector,
+    horizon: Hlc,
+    root: Digest,
+}
+
+impl SideAtStart {
+    fn of(replica: &SimReplica, root: Digest) -> Option<Self> {
+        let horizon = replica.state().ok()?.horizon();
+        let log = replica.log();
+        Some(Self { covered: log.covered().clone(), floor: log.floor().clone(), horizon, root })
+    }
+
+    /// Whether the log has every delta that this side covers and `other` lacks.
+    fn can_give(&self, other: &Self) -> bool {
+        self.covered.entries().all(|dot| {
+            let had = other.covered.of(dot.author);
+            dot.seq <= had || self.floor.of(dot.author) <= had
+        })
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.covered.to_bytes();
+        bytes.extend(self.floor.to_bytes());
+        bytes.extend(self.horizon.to_bytes());
+        bytes.extend(self.root.0);
+        bytes
+    }
+}
+
+/// A session under way.
+#[derive(Clone, Debug)]
+struct OpenSession {
+    initiator: SideAtStart,
+    responder: SideAtStart,
+    /// The roots of the initiator and the responder after their last steps.
+    roots: (Digest, Digest),
+    /// Whether something other than the session may have changed one of the two states.
+    is_disturbed: bool,
+}
+
+/// The sessions under way, by context, initiator and responder.
+#[derive(Clone, Debug, Default)]
+pub struct OpenSessions(BTreeMap<(usize, NodeId, NodeId), OpenSession>);
+
+impl OpenSessions {
+    /// The bytes of all sessions, for the hash of a state that contains them. The latest roots are left out: they
+    /// are those of the nodes.
+    pub fn each_bytes(&self, mut take: impl FnMut(&[u8])) {
+        for ((context, node, peer), session) in &self.0 {
+            take(&(*context as u64).to_le_bytes());
+            take(&node.0.to_le_bytes());
+            take(&peer.0.to_le_bytes());
+            take(&[u8::from(session.is_disturbed)]);
+            // Whatever the two sides were, a session that was disturbed is not judged.
+            if !session.is_disturbed {
+                take(&session.initiator.bytes());
+                take(&session.responder.bytes());
+            }
+        }
+    }
+
+    /// Takes in what a step did to the states of its node, before its notices.
+    pub(super) fn before_notices(&mut self, node: NodeId, step: &CheckedStep<'_>, world: &dyn Watched) {
+        if self.0.is_empty() {
+            return;
+        }
+        if step.went_down {
+            // A crash ends the sessions that the node had begun, without a notice.
+            self.0.retain(|(_, initiator, _), _| *initiator != node);
+            self.disturb(|_, sides| sides.1 == node);
+        }
+        let sender = step.frame.map(|(from, _)| from);
+        for ((context, initiator, responder), session) in &mut self.0 {
+            let (own, other) = match node {
+                node if node == *initiator => (&mut session.roots.0, *responder),
+                node if node == *responder => (&mut session.roots.1, *initiator),
+                _ => continue,
+            };
+            let root = world.root_in(*context, node);
+            session.is_disturbed |= root != *own && sender != Some(other);
+            *own = root;
+        }
+    }
+
+    /// Takes in a notice, after the checks have seen it.
+    pub(super) fn on_notice(&mut self, node: NodeId, context: usize, notice: &Notice, world: &dyn Watched) {
+        match notice {
+            Notice::SessionStarted { peer } => self.start(context, node, (*peer).into(), world),
+            Notice::SessionEnded { peer, .. } => {
+                self.0.remove(&(context, node, NodeId::from(*peer)));
+            }
+            Notice::DeltaApplied { .. }
+            | Notice::WriteAccepted { .. }
+            | Notice::TombstonesCollected { .. } => {
+                self.disturb(|own, sides| own == context && (sides.0 == node || sides.1 == node));
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, context: usize, node: NodeId, peer: NodeId, world: &dyn Watched) {
+        let is_beside = |own: usize, sides: (NodeId, NodeId)| {
+            own == context && [node, peer].iter().any(|side| *side == sides.0 || *side == sides.1)
+        };
+        let is_disturbed = self.0.keys().any(|(own, a, b)| is_beside(*own, (*a, *b)));
+        self.disturb(is_beside);
+        let roots = (world.root_in(context, node), world.root_in(context, peer));
+        let side = |node, root| SideAtStart::of(world.replica(context, node)?, root);
+        if let Some((initiator, responder)) = side(node, roots.0).zip(side(peer, roots.1)) {
+            let session = OpenSession { initiator, responder, roots, is_disturbed };
+            self.0.insert((context, node, peer), session);
+        }
+    }
+
+    fn disturb(&mut self, which: impl Fn(usize, (NodeId, NodeId)) -> bool) {
+        for ((context, initiator, responder), session) in &mut self.0 {
+            session.is_disturbed |= which(*context, (*initiator, *responder));
+        }
+    }
+}
+
+pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let Notice::SessionEnded { peer, protocol: Some(SyncProtocolKind::DeltaSync), stats, .. } =
+        noticed.notice
+    else {
+        return None;
+    };
+    let peer = NodeId::from(*peer);
+    let context = noticed.context;
+    if stats.walks == 0 || !world.roles().is_empty() || world.has_losses(context) {
+        return None;
+    }
+    let session = noticed.sessions.0.get(&(context, noticed.node, peer))?;
+    let OpenSession { initiator, responder, .. } = session;
+    let differ_by_deltas = |side: &SideAtStart| {
+        let joined = world.joined_root(context, noticed.node, &side.covered, side.horizon);
+        joined == Some(side.root)
+    };
+    let is_needless = !session.is_disturbed
+        // After a collection the states may differ by more than deltas until both have made it.
+        && initiator.horizon == responder.horizon
+        && responder.can_give(initiator)
+        && initiator.can_give(responder)
+        && differ_by_deltas(initiator)
+        && differ_by_deltas(responder);
+    is_needless.then(|| Check::NeedlessWalk {
+        node: world.name_in(context, noticed.node),
+        peer: world.name(peer),
+        received: stats.deltas_received,
+        records: stats.records_received + stats.records_pushed,
+    })
+}

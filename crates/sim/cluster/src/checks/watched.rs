@@ -1,0 +1,127 @@
+//! What the checks see: a world, and one step of it.
+
+use crate::hostile::HostileRoles;
+use crate::node::{ContextNotice, SimNode, SimReplica};
+use sync_sim_engine::network::{DropCause, Fates};
+use sync_sim_engine::node_id::NodeId;
+use sync_sim_engine::world::{FrameSize, ProgressCount, StepReport};
+use syncline_sync::VersionVector;
+use syncline_types::{Digest, Hlc, SimTime};
+
+/// A world of real replicas, as the checks see it, whoever runs it.
+pub trait Watched {
+    /// The present time.
+    fn now(&self) -> SimTime;
+
+    /// The name of a node, with the context if nodes have several.
+    fn name_in(&self, context: usize, node: NodeId) -> String;
+
+    /// The name of a node.
+    fn name(&self, node: NodeId) -> String;
+
+    /// A node; `None` if it has retired.
+    fn actor(&self, node: NodeId) -> Option<&SimNode>;
+
+    /// The root of what a node has in a context.
+    fn root_in(&self, context: usize, node: NodeId) -> Digest;
+
+    /// Whether `peer` had this root in a context at some time in `since..=now`, in which a session of `node` with it
+    /// was under way.
+    fn had_root(&self, context: usize, sides: (NodeId, NodeId), root: Digest, since: SimTime) -> bool;
+
+    /// Which nodes are hostile.
+    fn roles(&self) -> &HostileRoles;
+
+    /// Whether a node has made a fresh start in a context and has not caught up yet.
+    fn is_catching_up(&self, context: usize, node: NodeId) -> bool;
+
+    /// Whether the settings of replicas are so short that a session between honest replicas may exceed its bounds.
+    fn shortens_sessions(&self) -> bool {
+        false
+    }
+
+    /// Whether some disk has lost acknowledged commits of a context.
+    fn has_losses(&self, context: usize) -> bool;
+
+    /// The root of the join of what a node began with and the writes that `covered` covers, in a context whose
+    /// tombstones up to `horizon` are collected; `None` if there is no such state. O(writes log n).
+    fn joined_root(
+        &self,
+        context: usize,
+        node: NodeId,
+        covered: &VersionVector,
+        horizon: Hlc,
+    ) -> Option<Digest>;
+
+    /// The number of honest replicas: one for each context on each honest node.
+    fn honest_replicas(&self) -> u64;
+
+    /// The number of records in all states together. O(nodes).
+    fn records(&self) -> u64;
+
+    /// How often the world made progress.
+    fn progress(&self) -> ProgressCount;
+
+    /// When the last frame that is in flight arrives.
+    fn last_arrival(&self) -> SimTime;
+
+    /// Whether all nodes are up and linked, and no write and no scripted event is to come.
+    fn is_undisturbed(&self) -> bool;
+
+    /// Whether no work is unfinished.
+    fn is_quiet(&self) -> bool;
+
+    /// The greatest size of a frame that honest nodes may send, in bytes.
+    fn frame_limit(&self) -> usize;
+
+    /// The fates of all frames so far; `None` in an exploration, where no router takes part.
+    fn fates(&self) -> Option<&Fates>;
+
+    /// The replica of a context on a node.
+    fn replica(&self, context: usize, node: NodeId) -> Option<&SimReplica> {
+        self.actor(node)?.replica_of(context)
+    }
+}
+
+/// One event, as the checks see it.
+#[derive(Clone, Debug)]
+pub struct CheckedStep<'a> {
+    /// The node that the event happened to, if it happened to one.
+    pub node: Option<NodeId>,
+    /// What the node reports.
+    pub notices: &'a [ContextNotice],
+    /// The sender and the kind of the frame that arrived, with or without effect.
+    pub frame: Option<(NodeId, u8)>,
+    /// Whether the frame took effect.
+    pub accepted: bool,
+    /// Why the frame took no effect.
+    pub refused: Option<DropCause>,
+    /// Whether the bytes of the frame differ from those that were sent.
+    pub corrupt: bool,
+    /// Whether the frame took effect although the node had accepted one of a later incarnation of its sender.
+    pub stale_accepted: bool,
+    /// Whether the node went down.
+    pub went_down: bool,
+    /// Whether a crash has undone what the node reports.
+    pub undone: bool,
+    /// The largest frame that the node sent.
+    pub largest_sent: Option<FrameSize>,
+}
+
+impl<'a> CheckedStep<'a> {
+    /// What a world reports of an event.
+    pub fn of(report: &'a StepReport<ContextNotice>) -> Self {
+        Self {
+            node: report.node,
+            notices: &report.notices,
+            frame: report.frame,
+            accepted: report.accepted,
+            refused: report.refused,
+            corrupt: report.corrupt,
+            stale_accepted: report.stale_accepted,
+            went_down: report.crashed || report.restarted,
+            undone: report.undone,
+            largest_sent: report.largest_sent,
+        }
+    }
+}
