@@ -19,12 +19,7 @@ fn timeline(case: &Case) -> Value {
 fn crowded(seed: u64, latency_ms: u64) -> Case {
     Case {
         seed,
-        scenario: Some(ScenarioSpec {
-            name: "diverged".into(),
-            nodes: 50,
-            entities: 4,
-            ..Default::default()
-        }),
+        scenario: Some(ScenarioSpec { name: "diverged".into(), nodes: 50, entities: 4 }),
         faults: FaultConfig::none().with_latency(latency_ms, 0),
         workload: Workload { writes: 150, over: SimDuration::from_secs(1), ..Workload::default() },
         max_time: SimTime::from_millis(1_500),

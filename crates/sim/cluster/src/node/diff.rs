@@ -277,6 +277,8 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut Record);
+
     /// The fields in which a record and a changed copy of it differ.
     fn after(change: impl FnOnce(&mut Record)) -> Vec<FieldDifference> {
         let one = record();
@@ -289,16 +291,16 @@ mod tests {
 
     #[test]
     fn every_field_is_told() {
-        let name_of = |change: &dyn Fn(&mut Record)| after(change).first().map(|field| field.name);
-        let changes: [(&str, &dyn Fn(&mut Record)); 8] = [
-            ("created", &|record| record.created_at = stamp(3)),
-            ("updated", &|record| record.updated_at = stamp(9)),
-            ("deleted", &|record| record.deleted_at = stamp(2)),
-            ("label", &|record| record.label = Label::Ordered(b"title".as_slice().into())),
-            ("label", &|record| record.label = Label::None),
-            ("parent", &|record| record.parent = EntityId::child_of(EntityId::ROOT, b"other")),
-            ("depth", &|record| record.depth = 3),
-            ("value", &|record| record.value = Value::Lww(Register::new(stamp(6), b"hello".to_vec()))),
+        let name_of = |change: Change| after(change).first().map(|field| field.name);
+        let changes: [(&str, Change); 8] = [
+            ("created", |record| record.created_at = stamp(3)),
+            ("updated", |record| record.updated_at = stamp(9)),
+            ("deleted", |record| record.deleted_at = stamp(2)),
+            ("label", |record| record.label = Label::Ordered(b"title".as_slice().into())),
+            ("label", |record| record.label = Label::None),
+            ("parent", |record| record.parent = EntityId::child_of(EntityId::ROOT, b"other")),
+            ("depth", |record| record.depth = 3),
+            ("value", |record| record.value = Value::Lww(Register::new(stamp(6), b"hello".to_vec()))),
         ];
         for (name, change) in changes {
             assert_eq!(name_of(change), Some(name));
