@@ -325,6 +325,7 @@ impl Check {
 }
 
 impl fmt::Display for Check {
+    #[allow(clippy::too_many_lines, reason = "one arm for each check")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FatesUnbalanced { in_, out } => {
