@@ -36,6 +36,7 @@ mod pending_work;
 mod random_faults;
 mod script;
 mod step;
+mod step_report;
 mod timers;
 mod trace_digest;
 mod wall_clock;
@@ -45,6 +46,7 @@ pub use event_log::{EventLog, LoggedEvent, ScriptTime};
 pub use host::{HostEffects, HostEvent, RandomHostFault};
 pub use node_slot::Traffic;
 pub use pending_work::{PendingWork, ProgressCount};
+pub use step_report::{FrameSize, StepReport};
 pub use trace_digest::TraceDigest;
 
 use crate::actor::{Actor, EffectsPool, Input, Unfinished};
@@ -53,7 +55,7 @@ use crate::event::SimEvent;
 use crate::event_queue::EventQueue;
 use crate::faults::FaultConfig;
 use crate::history::{EntryKind, Recorder};
-use crate::network::{DropCause, NetworkRouter, Topology};
+use crate::network::{NetworkRouter, Topology};
 use crate::node_id::NodeId;
 use crate::random::Choices;
 use crate::world::host::HostTable;
@@ -64,73 +66,6 @@ use crate::world::trace_digest::TraceEvent;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_types::{Digest, SimTime};
-
-/// What one event did.
-#[derive(Clone, Debug)]
-pub struct StepReport<N> {
-    /// The node that the event happened to, if it happened to one.
-    pub node: Option<NodeId>,
-    /// The notices of that node.
-    pub notices: Vec<N>,
-    /// Whether an operation was not done because its node was down.
-    pub op_refused: bool,
-    /// Whether a node went down.
-    pub crashed: bool,
-    /// Whether a node restarted.
-    pub restarted: bool,
-    /// Whether a frame took effect.
-    pub accepted: bool,
-    /// Why a frame that was delivered took no effect.
-    pub refused: Option<DropCause>,
-    /// Whether the bytes of the frame that was delivered differ from those that were sent.
-    pub corrupt: bool,
-    /// The sender and the kind of the frame that arrived, with or without effect.
-    pub frame: Option<(NodeId, u8)>,
-    /// Whether a frame took effect although its receiver had accepted one from a later incarnation of its
-    /// sender.
-    pub stale_accepted: bool,
-    /// Whether a crash has undone what the node reports: its disk had lied about a sync.
-    pub undone: bool,
-    /// The largest frame that the node sent.
-    pub largest_sent: Option<FrameSize>,
-}
-
-/// A frame as its sender handed it to the network.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FrameSize {
-    /// The receiver.
-    pub to: NodeId,
-    /// The kind of message: a number whose meaning the actor defines.
-    pub kind: u8,
-    /// The size in bytes.
-    pub bytes: usize,
-}
-
-impl FrameSize {
-    /// The largest of some frames, the first one of equals.
-    pub fn largest(frames: impl Iterator<Item = Self>) -> Option<Self> {
-        frames.reduce(|largest, next| if next.bytes > largest.bytes { next } else { largest })
-    }
-}
-
-impl<N> StepReport<N> {
-    pub(crate) const fn at(node: Option<NodeId>) -> Self {
-        Self {
-            node,
-            notices: Vec::new(),
-            op_refused: false,
-            crashed: false,
-            restarted: false,
-            accepted: false,
-            refused: None,
-            corrupt: false,
-            frame: None,
-            stale_accepted: false,
-            undone: false,
-            largest_sent: None,
-        }
-    }
-}
 
 /// A world of actors. It is a value: a clone is an independent world that continues from the same state.
 #[derive(Clone, Debug)]
