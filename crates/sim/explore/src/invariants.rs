@@ -276,6 +276,7 @@ impl ReplicaInvariants {
         };
         ContextView {
             context: 0,
+            contexts: 1,
             nodes: (0..).zip(actors).map(inspect).collect(),
             seed: self.seed,
             oracle: &self.oracle,

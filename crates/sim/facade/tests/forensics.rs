@@ -70,10 +70,13 @@ mod broken {
         let Finding::Turned { .. } = report.finding else { panic!("{report}") };
         let turn = report.turn.as_ref().unwrap();
         assert!(turn.words.contains("alice: the application writes"), "{report}");
-        assert!(turn.words.contains("accepted: 0700000000000000"), "{report}");
+        assert!(turn.words.contains("accepted: sets entity 0700000000000000"), "{report}");
         assert!(report.differences[0].contains("| "), "{report}");
         assert!(report.slice.iter().any(|line| line.event == turn.event), "{report}");
-        assert!(report.slice.iter().any(|line| line.words.contains("crashes (BeforeCommit)")), "{report}");
+        assert!(
+            report.slice.iter().any(|line| line.words.contains("before its writes are durable")),
+            "{report}"
+        );
         assert!(report.touches.iter().any(|touch| touch.how == "a delta from bob"), "{report}");
     }
 

@@ -73,6 +73,7 @@ impl Pair {
         let inspect = |id| InspectedReplica::of(self.name(id), self.replica(id));
         ContextView {
             context: 0,
+            contexts: 1,
             nodes: [A, B].map(inspect).into(),
             seed: 0,
             oracle: &self.oracle,

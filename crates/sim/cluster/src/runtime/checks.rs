@@ -195,6 +195,7 @@ impl SimRuntime {
         let nodes = self.honest_in(context).map(|(node, replica)| self.inspected(node, replica)).collect();
         ContextView {
             context,
+            contexts: self.contexts(),
             nodes,
             seed: self.config.seed,
             oracle: &state.oracle,
