@@ -1,16 +1,22 @@
 //! A test as `syncline shrink` prints it, pasted. Made by `canaries.rs`.
 
-/// Found as `violated: Lost`: 2 nodes, 2 writes.
+/// Found as `violated: NotDurable`: 2 nodes, 2 writes.
 #[test]
-fn no_longer_violated_lost() {
+fn no_longer_violated_not_durable() {
     let case: sync_sim::case::Case = r#"
 version = 1
-found = "violated: Lost"
+found = "violated: NotDurable"
+seed = 171
 max_time = "1s"
 
 nodes = [
-    { name = "bob", writes = [[{ insert_item = { list = "> list", at = 0, item = { bytes = "value 1" } } }, { set = { target = "> register 2", to = "rival 845" } }]] },
-    { name = "carol", writes = [[{ insert_item = { list = "> list", at = 0, item = { bytes = "value 1" } } }, { set = { target = "> register 2", to = "value 637" } }]] },
+    { name = "alice" },
+    { name = "carol" },
+]
+
+script = [
+    { at = "0ms", write = { node = "carol", ops = [{ set = { target = "> register 0", to = "x" } }], wraps = true } },
+    { at = "0ms", write = { node = "alice", ops = [{ set = { target = "> register 0", to = "x" } }], wraps = true } },
 ]
 
 [faults]
