@@ -110,6 +110,10 @@ impl Watched for Pair {
         self.now
     }
 
+    fn wall_ms(&self, _: NodeId) -> u64 {
+        self.now.as_millis()
+    }
+
     fn name(&self, node: NodeId) -> String {
         ["alice", "bob"][node.index()].to_owned()
     }
@@ -328,6 +332,30 @@ fn walk_after_deltas_needs_a_reason() {
         assert_eq!(after_step(memory, &step, pair), None);
     });
     assert_eq!(restarted, None);
+}
+
+/// Promises: I4
+#[test]
+fn early_delta_explains_a_walk() {
+    let stats = SessionStats { walks: 1, records_pushed: 3, ..SessionStats::default() };
+    // Bob lacks a delta that alice has made at 2 ms, and may take no stamp that is ahead of his clock.
+    let session = |bobs_time| {
+        let mut pair = Pair::new();
+        let strict = ReplicaConfig { max_drift_ms: 0, ..ReplicaConfig::new(context_id(0), replica_id(B)) };
+        pair.nodes[1] = SimNode::new(B, strict, MemoryStore::default());
+        pair.write(A);
+        let mut memory = CheckMemory::default();
+        assert_eq!(pair.step(&mut memory, A, &[Notice::SessionStarted { peer: B.into() }]), None);
+        pair.now = SimTime::from_millis(bobs_time);
+        let answer =
+            CheckedStep { frame: Some((A, FrameKind::DeltaSync.into())), accepted: true, ..quiet(B) };
+        assert_eq!(after_step(&mut memory, &answer, &pair), None);
+        pair.now = SimTime::from_millis(10);
+        let root = pair.replica(B).root();
+        pair.step(&mut memory, A, &[ended(B, Outcome::Converged { root }, stats)])
+    };
+    assert!(matches!(session(2), Some(Check::NeedlessWalk { records: 3, .. })));
+    assert_eq!(session(1), None, "bob has refused the delta");
 }
 
 /// Promises: I2

@@ -4,6 +4,7 @@
 //! DeltaSync makes them equal. A walk after it hides that it did not: the session converges all the same. So the
 //! check looks at the sessions during which nothing else happened to either side, and in which both sides had
 //! begun with exactly the join of the deltas that they cover: after a session that was cut off, a state has more.
+//! A responder may refuse a delta whose stamps are too far ahead of its clock, without a notice: then a walk is due.
 
 use super::{CheckedStep, Noticed, Watched};
 use crate::node::SimReplica;
@@ -11,8 +12,8 @@ use crate::verdict::Check;
 use std::collections::BTreeMap;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Notice;
-use syncline_sync::{SyncProtocolKind, VersionVector};
-use syncline_types::{Digest, Encode, Hlc};
+use syncline_sync::{Delta, DeltaLog, Dot, SyncProtocolKind, VersionVector};
+use syncline_types::{Decode, Digest, Encode, Hlc};
 
 /// A replica when a session started.
 #[derive(Clone, Debug)]
@@ -38,6 +39,23 @@ impl SideAtStart {
         })
     }
 
+    /// The latest stamp of the deltas that this side covers and `other` lacks, read from the log of `replica`, which
+    /// is this side now; `None` if the log has pruned one of them since.
+    fn latest_for(&self, other: &Self, replica: &SimReplica) -> Option<Hlc> {
+        let mut latest = Hlc::ZERO;
+        for Dot { author, seq: last } in self.covered.entries() {
+            for seq in other.covered.of(author) + 1..=last {
+                let bytes = DeltaLog::read(replica.disk(), Dot { author, seq }).ok()??;
+                let delta = Delta::from_bytes(&bytes).ok()?;
+                latest = latest.max(delta.stamp);
+                for action in &delta.actions {
+                    latest = latest.max(action.to_record().ok()?.latest_stamp());
+                }
+            }
+        }
+        Some(latest)
+    }
+
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.covered.to_bytes();
         bytes.extend(self.floor.to_bytes());
@@ -56,6 +74,8 @@ struct OpenSession {
     roots: (Digest, Digest),
     /// Whether something other than the session may have changed one of the two states.
     is_disturbed: bool,
+    /// What the responder's wall clock showed when it answered the initiator; the least of several.
+    responder_ms: u64,
 }
 
 /// The sessions under way, by context, initiator and responder.
@@ -99,6 +119,9 @@ impl OpenSessions {
             let root = world.root_in(*context, node);
             session.is_disturbed |= root != *own && sender != Some(other);
             *own = root;
+            if node == *responder && sender == Some(*initiator) {
+                session.responder_ms = session.responder_ms.min(world.wall_ms(node));
+            }
         }
     }
 
@@ -127,7 +150,7 @@ impl OpenSessions {
         let roots = (world.root_in(context, node), world.root_in(context, peer));
         let side = |node, root| SideAtStart::of(world.replica(context, node)?, root);
         if let Some((initiator, responder)) = side(node, roots.0).zip(side(peer, roots.1)) {
-            let session = OpenSession { initiator, responder, roots, is_disturbed };
+            let session = OpenSession { initiator, responder, roots, is_disturbed, responder_ms: u64::MAX };
             self.0.insert((context, node, peer), session);
         }
     }
@@ -151,10 +174,15 @@ pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         return None;
     }
     let session = noticed.sessions.0.get(&(context, noticed.node, peer))?;
-    let OpenSession { initiator, responder, .. } = session;
+    let OpenSession { initiator, responder, responder_ms, .. } = session;
     let differ_by_deltas = |side: &SideAtStart| {
         let joined = world.joined_root(context, noticed.node, &side.covered, side.horizon);
         joined == Some(side.root)
+    };
+    let responder_takes_all = || {
+        let latest = initiator.latest_for(responder, world.replica(context, noticed.node)?)?;
+        let most = responder_ms.saturating_add(world.replica(context, peer)?.max_drift_ms());
+        Some(latest.physical_ms() <= most)
     };
     let is_needless = !session.is_disturbed
         // After a collection the states may differ by more than deltas until both have made it.
@@ -162,7 +190,8 @@ pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         && responder.can_give(initiator)
         && initiator.can_give(responder)
         && differ_by_deltas(initiator)
-        && differ_by_deltas(responder);
+        && differ_by_deltas(responder)
+        && responder_takes_all() == Some(true);
     is_needless.then(|| Check::NeedlessWalk {
         node: world.name_in(context, noticed.node),
         peer: world.name(peer),

@@ -13,6 +13,9 @@ pub trait Watched {
     /// The present time.
     fn now(&self) -> SimTime;
 
+    /// What the wall clock of a node shows, in milliseconds.
+    fn wall_ms(&self, node: NodeId) -> u64;
+
     /// The name of a node, with the context if nodes have several.
     fn name_in(&self, context: usize, node: NodeId) -> String;
 

@@ -353,6 +353,11 @@ impl SimReplica {
         DeltaLog::load(self.disk(), self.config.delta_retention).unwrap_or_default()
     }
 
+    /// How far ahead of the local clock a stamp may be, in milliseconds.
+    pub(crate) const fn max_drift_ms(&self) -> u64 {
+        self.config.max_drift_ms
+    }
+
     /// The number of entities that an application sees. O(n).
     pub fn visible_entities(&self) -> Result<usize, StorageError> {
         Ok(self.state()?.visible()?.len())

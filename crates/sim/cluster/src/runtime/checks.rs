@@ -21,6 +21,10 @@ impl Watched for SimRuntime {
         self.world.now()
     }
 
+    fn wall_ms(&self, node: NodeId) -> u64 {
+        self.world.wall_ms(node)
+    }
+
     fn name(&self, node: NodeId) -> String {
         Self::name(self, node)
     }

@@ -268,6 +268,12 @@ impl<A: Actor> World<A> {
         host.map_or(0, |host| { host.clock }.offset_us(self.clock.now(), self.chaos_until))
     }
 
+    /// What the wall clock of a node shows, in milliseconds.
+    pub fn wall_ms(&self, node: NodeId) -> u64 {
+        let host = self.hosts.as_ref().and_then(|hosts| hosts.nodes.get(node.index()));
+        host.map_or(self.now().as_millis(), |host| { host.clock }.wall_ms(self.now(), self.chaos_until))
+    }
+
     /// The time as the clocks of a node show it.
     pub(super) fn moment(&mut self, node: NodeId) -> Moment {
         let now = self.clock.now();
