@@ -384,6 +384,26 @@ fn pending_syncs_come_to_an_end() {
     assert_eq!(end(&pair, &converged), None);
 }
 
+/// Promises: I2
+#[test]
+fn long_session_is_yielded_to_once() {
+    let pair = Pair::new();
+    let mut watch = ProgressWatch::default();
+    let mut take = |node, notice| {
+        let notices = [ContextNotice { context: 0, notice }];
+        after_progress(&mut watch, &CheckedStep { notices: &notices, ..quiet(node) }, &pair)
+    };
+    let pending = |peer, reason| ended(peer, Outcome::SyncPending(reason), SessionStats::default());
+    let mut repeat = |times, notice: &Notice, node| (0..times).find_map(|_| take(node, notice.clone()));
+    let yielded = pending(B, RetryReason::Yielded);
+    assert_eq!(repeat(1, &Notice::SessionStarted { peer: A.into() }, B), None);
+    assert_eq!(repeat(40, &yielded, A), None, "bob's session goes on");
+    assert_eq!(repeat(1, &pending(A, RetryReason::NewerWrites), B), None);
+    assert_eq!(repeat(30, &yielded, A), None);
+    let found = repeat(1, &yielded, A).expect("a finding");
+    assert!(matches!(found, Check::EndlessPending { times: 32, .. }), "{found}");
+}
+
 /// Promises: B3
 #[test]
 fn dropped_delta_must_come_back() {
