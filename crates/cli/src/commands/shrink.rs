@@ -93,7 +93,7 @@ fn report(
     }
     writeln!(out, "{class}")?;
     writeln!(out, "from {from}\n  to {to}\nin {} runs and {took:.1?}", grouped(runs))?;
-    if !finished {
+    if !finished && !interrupt::requested() {
         writeln!(out, "the search reached its limit; a larger --runs or --time lets it go on")?;
     }
     writeln!(out, "\n{case}\nas a test:\n\n{rust}")?;

@@ -55,7 +55,7 @@ fn interrupted(
 ) -> Result<Ending, CommandError> {
     let how = match resume {
         Some(path) => format!("the same command continues from the state in {}", path.display()),
-        None => "with --resume FILE a sweep can be continued".to_owned(),
+        None => "a sweep that is started with --resume FILE can be continued".to_owned(),
     };
     let next = next.map_or_else(String::new, |seed| format!("; the next is {seed}"));
     let done = format!("{} of {} seeds", grouped(done), grouped(seeds));
