@@ -270,8 +270,8 @@ impl<A: Actor> World<A> {
 
     /// What the wall clock of a node shows, in milliseconds.
     pub fn wall_ms(&self, node: NodeId) -> u64 {
-        let host = self.hosts.as_ref().and_then(|hosts| hosts.nodes.get(node.index()));
-        host.map_or(self.now().as_millis(), |host| { host.clock }.wall_ms(self.now(), self.chaos_until))
+        let Some(hosts) = &self.hosts else { return self.now().as_millis() };
+        { hosts.nodes[node.index()].clock }.wall_ms(self.now(), self.chaos_until)
     }
 
     /// The time as the clocks of a node show it.
