@@ -5,6 +5,7 @@
 #![warn(clippy::float_arithmetic)]
 
 pub mod assertions;
+pub mod budgets;
 pub mod compare_protocols;
 pub mod convergence;
 mod disk_view;
@@ -13,6 +14,7 @@ pub mod liveness;
 pub mod metrics;
 pub mod node;
 pub mod oracle;
+mod read_meter;
 pub mod runtime;
 pub mod scenarios;
 pub mod stream;

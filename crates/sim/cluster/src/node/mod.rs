@@ -6,6 +6,7 @@ mod disk;
 mod drop_cause;
 mod sim_node;
 mod sim_replica;
+mod spending;
 mod timer_id;
 
 pub use crate::disk_view::CheckedDiskView;

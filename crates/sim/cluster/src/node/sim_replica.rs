@@ -1,9 +1,11 @@
 //! One context on one node: the real replica on a simulated disk.
 
+use crate::budgets::OverBudget;
 use crate::disk_view::CheckedDiskView;
 use crate::hostile::{self, Adversary, AdversaryIdentity, AttackPlan, HostileRoles};
 use crate::node::disk::{DiskFaults, SimDisk};
 use crate::node::drop_cause::drop_cause;
+use crate::node::spending::{BegunStep, Spending};
 use crate::node::timer_id::TimerId;
 use crate::workload::Write;
 use std::collections::BTreeSet;
@@ -40,6 +42,7 @@ pub struct SimReplica {
     starts: u64,
     /// The cost of all steps so far.
     cost: StepCost,
+    spending: Spending,
     /// Whether the replica knows the membership, which lets it refuse strangers and collect tombstones.
     collects_tombstones: bool,
     /// The members that the engine last announced.
@@ -102,6 +105,7 @@ impl SimReplica {
             stopped: None,
             starts: 0,
             cost: StepCost::default(),
+            spending: Spending::default(),
             collects_tombstones: true,
             members: Arc::from([]),
             renamed: BTreeSet::new(),
@@ -113,6 +117,7 @@ impl SimReplica {
             adversary: None,
         };
         replica.recover();
+        replica.spending = Spending::of_initial(replica.stats().records);
         replica
     }
 
@@ -310,6 +315,16 @@ impl SimReplica {
         self.cost
     }
 
+    /// The first budget that one of its steps exceeded.
+    pub fn over_budget(&self) -> Option<&OverBudget> {
+        self.spending.over()
+    }
+
+    /// The bytes of the rows that it has written so far, initial state included.
+    pub(crate) const fn bytes_put(&self) -> u64 {
+        self.spending.put()
+    }
+
     /// The error with which the replica stopped by itself, if it did.
     pub fn stopped(&self) -> Option<&str> {
         self.stopped.as_deref()
@@ -377,11 +392,14 @@ impl SimReplica {
             let notices = vec![ContextNotice { context: self.number, notice }];
             return Effects { notices, ..Effects::default() };
         }
+        let begun = BegunStep::of(&event);
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
-        let SyncActions { storage, messages, timers, refusal, notices, cost } = match stepped {
+        let actions = match stepped {
             Ok(actions) => actions,
             Err(error) => return self.fail(&error.0),
         };
+        self.spending.on_step(&begun, &actions);
+        let SyncActions { storage, messages, timers, refusal, notices, cost } = actions;
         self.cost += cost;
         // Commit before send: frames and notices of a step leave only after its batch is on disk.
         if let Err(error) = self.disk.commit(storage, context.commit) {

@@ -49,6 +49,9 @@ impl SimRuntime {
             self.violate(Check::StaleFrameAccepted { node: self.name(node) });
         }
         let on_hostile = self.hostility.roles.is_hostile(node);
+        if !on_hostile {
+            self.check_spending(node);
+        }
         for ContextNotice { context, notice } in stepped.notices {
             let context = usize::from(context);
             if on_hostile {
@@ -251,7 +254,10 @@ impl SimRuntime {
             return self.check_with_losses(context, certain).or_else(|| self.check_index(context));
         }
         let values = self.check_values_of(context);
-        values.or_else(|| self.check_hidden(context)).or_else(|| self.check_index(context))
+        values
+            .or_else(|| self.check_hidden(context))
+            .or_else(|| self.check_index(context))
+            .or_else(|| self.check_disk_of(context))
     }
 
     /// **C6**: compares what every replica shows with what all acknowledged writes imply, and reports the first

@@ -24,7 +24,9 @@ impl SimRuntime {
         let replicas = self.honest_replicas();
         // A page of a snapshot is staged without a change of the digest, and is progress nevertheless.
         let page = stepped.accepted && stepped.frame.is_some_and(|(_, kind)| kind == SNAPSHOT);
-        if moves != self.monitor.moves() || page {
+        let has_progressed = moves != self.monitor.moves() || page;
+        self.watch_traffic(has_progressed);
+        if has_progressed {
             self.monitor.on_move(moves, now, self.world.last_arrival());
             let changes = self.monitor.changes();
             // Powers of two keep the cost of counting records amortized O(1) for each change.

@@ -4,6 +4,7 @@
 //! (`churn`, `hosts`, `links`, `rules`, `hostile`), what is observed at every event (`checks`,
 //! `liveness`, `history`, `counts`), and what can be asked (`queries`).
 
+mod budgets;
 mod checks;
 mod churn;
 mod config;

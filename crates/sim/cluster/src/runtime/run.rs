@@ -31,7 +31,8 @@ impl SimRuntime {
             },
             StopReason::Done => StopCondition::Manual,
             StopReason::Converged => {
-                self.final_checks().map_or(StopCondition::Converged, StopCondition::Violated)
+                let found = self.final_checks().or_else(|| self.check_afterwards());
+                found.map_or(StopCondition::Converged, StopCondition::Violated)
             }
             StopReason::Diverged => StopCondition::Diverged(self.blockers()),
             StopReason::MaxEvents => StopCondition::MaxEvents(self.blockers()),

@@ -1,6 +1,7 @@
 //! The runtime that tests and tools use.
 
 use super::script::RunScript;
+use crate::budgets::IdleTraffic;
 use crate::liveness::LivenessMonitor;
 use crate::metrics::ConvergenceMetrics;
 use crate::node::{SimNode, context_id, replica_id};
@@ -48,6 +49,7 @@ pub struct SimRuntime {
     /// The first check that failed; it ends the run.
     pub(super) violation: Option<Check>,
     pub(super) monitor: LivenessMonitor,
+    pub(super) traffic: IdleTraffic,
     /// Whether the run has begun: faults happen, and who is hostile is decided.
     pub(super) has_begun: bool,
     /// The script of a case, until the run begins.
@@ -127,6 +129,7 @@ impl SimRuntime {
             counts: RunCounts::default(),
             violation: None,
             monitor: LivenessMonitor::default(),
+            traffic: IdleTraffic::default(),
             has_begun: false,
             script: None,
             broken: None,

@@ -89,6 +89,7 @@ const fn check_name(check: &Check) -> &'static str {
         Check::Storm { .. } => "Storm",
         Check::Custom { name, .. } => name,
         Check::HonestApart => "HonestApart",
+        Check::OverBudget { over, .. } => over.budget.name(),
         Check::IndexDrifted { .. } => "IndexDrifted",
     }
 }

@@ -99,7 +99,7 @@ fn draw_room(dice: &mut Dice, case: &mut Case) {
 fn draw_workload(dice: &mut Dice, calm_after: SimDuration) -> Workload {
     let writes = if dice.percent(8) { 0 } else { dice.scaled(1, 64) as usize };
     let over = SimDuration::from_millis(dice.between(1, calm_after.as_millis() * 3 / 4));
-    let (_, preset) = dice.one_of(Workload::PRESETS[0], &Workload::PRESETS);
+    let (_, preset) = dice.one_of(Workload::PRESETS[0], &Workload::PRESETS[..Workload::RANDOM_PRESETS]);
     let mut workload = preset(writes, over);
     if dice.percent(50) {
         workload.mix = Mix::drawn(&mut || if dice.percent(50) { dice.scaled(1, 16) as u32 } else { 0 });
