@@ -9,7 +9,7 @@ pub(crate) const AFTER_CONVERGENCE: SimDuration = SimDuration::from_secs(120);
 /// The most peers that count.
 const PEERS: u64 = 64;
 /// Bytes that each node may send to each peer in each begun minute: heartbeats, and sessions that find nothing.
-const A_PEER_A_MINUTE: u64 = 64 << 10;
+const A_PEER_A_MINUTE: u64 = 4 << 10;
 
 /// The bytes that all nodes have sent since the last progress.
 #[derive(Clone, Copy, Debug, Default)]

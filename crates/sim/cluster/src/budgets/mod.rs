@@ -99,21 +99,21 @@ impl Budget {
         match self {
             // A record, its order row, the delta and the summary of the log, each with the content; the summary and
             // the parents of the delta have up to a hundred bytes for each of the few authors of an ordinary run.
-            Self::WriteBytes => Proportion { base: 16 << 10, per_unit: 8 },
+            Self::WriteBytes => Proportion { base: 8 << 10, per_unit: 4 },
             // The records that change, their ancestors, and the siblings beside a position.
-            Self::WriteReads => Proportion { base: 64 << 10, per_unit: 16 },
+            Self::WriteReads => Proportion { base: 64 << 10, per_unit: 8 },
             // A position between two others needs about the logarithm of the number of items.
-            Self::PositionBytes => Proportion { base: 1 << 10, per_unit: 0 },
+            Self::PositionBytes => Proportion { base: 768, per_unit: 0 },
             // Stamps and authors of a short edit take a few dozen bytes; deleted text takes less than it took.
-            Self::RecordBytes => Proportion { base: 32 << 10, per_unit: 32 },
+            Self::RecordBytes => Proportion { base: 8 << 10, per_unit: 8 },
             // The greatest frame that a receiver accepts.
             Self::FrameBytes => Proportion { base: MAX_FRAME_BYTES as u64, per_unit: 0 },
             // A page answers many small questions; the first sketch of a state reads all of it, once.
-            Self::StepReads => Proportion { base: 256 << 10, per_unit: 32 },
+            Self::StepReads => Proportion { base: 128 << 10, per_unit: 4 },
             // Sessions that find nothing to repair compare states, and back off.
-            Self::IdleBytes => Proportion { base: 64 << 10, per_unit: 4 },
+            Self::IdleBytes => Proportion { base: 16 << 10, per_unit: 1 },
             // Unit: a byte of content. Stamps, ids, index and labels of a record are counted by record.
-            Self::DiskBytes => Proportion { base: 64 << 10, per_unit: 8 },
+            Self::DiskBytes => Proportion { base: 8 << 10, per_unit: 3 },
         }
     }
 
@@ -171,7 +171,7 @@ mod tests {
         let over = Budget::WriteBytes.check(base + 1, 0, of).unwrap();
         assert_eq!((over.found, over.allowed), (base + 1, base));
         assert_eq!(Budget::WriteBytes.check(base + 1, 1, of), None);
-        assert!(over.to_string().starts_with("bytes put by a write: 16385, where 16384 are allowed"), "{over}");
+        assert!(over.to_string().starts_with("bytes put by a write: 8193, where 8192 are allowed"), "{over}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::node::{SimNode, SimReplica};
 use crate::runtime::SimRuntime;
 use crate::verdict::{Check, SimPart};
 use sync_sim_engine::node_id::NodeId;
+use syncline_types::SimTime;
 
 /// One seed of so many goes on after it has converged, to measure its traffic: it costs about as much as a short run.
 const IDLE_SEEDS: u64 = 16;
@@ -30,14 +31,14 @@ impl SimRuntime {
         }
         // Nothing is promised about the traffic that hostile nodes cause.
         if self.traffic.is_heavy(sent) && self.hostility.roles.is_empty() {
-            let over = self.idle_traffic(self.traffic, sent);
+            let replicas = self.world.actors().flat_map(|(_, actor)| SimNode::replicas(actor));
+            let stored = replicas.map(SimReplica::bytes_put).sum();
+            let over = self.idle_traffic(self.traffic, sent, stored);
             self.violate_idle(over);
         }
     }
 
-    fn idle_traffic(&self, traffic: IdleTraffic, sent: u64) -> Option<OverBudget> {
-        let replicas = self.world.actors().flat_map(|(_, actor)| SimNode::replicas(actor));
-        let stored = replicas.map(SimReplica::bytes_put).sum();
+    fn idle_traffic(&self, traffic: IdleTraffic, sent: u64, stored: u64) -> Option<OverBudget> {
         let nodes = (self.world.len() * self.contexts()) as u64;
         traffic.check(self.now(), sent, nodes, stored)
     }
@@ -55,7 +56,9 @@ impl SimRuntime {
             return None;
         }
         let mut later = self.clone();
-        if later.calm_at < syncline_types::SimTime::MAX {
+        if later.calm_at < SimTime::MAX {
+            // The run may have converged before its faults end, or at the last event before that time.
+            later.calm_at = later.now();
             later.calm();
         }
         let end = later.now() + AFTER_CONVERGENCE;
@@ -66,7 +69,8 @@ impl SimRuntime {
         }
         // What still changes after convergence, such as the collection of tombstones, is not idle traffic but bounded
         // by the same allowance: it happens once.
-        let over = later.idle_traffic(traffic, later.world.router().bytes_sent());
+        // Nodes that agree have no reason to compare what they store.
+        let over = later.idle_traffic(traffic, later.world.router().bytes_sent(), 0);
         later.violate_idle(over);
         later.violation
     }

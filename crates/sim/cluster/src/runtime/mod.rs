@@ -10,6 +10,7 @@ mod churn;
 mod config;
 mod context_state;
 mod counts;
+mod former_authors;
 mod history;
 mod hostile;
 mod hosts;
@@ -26,6 +27,7 @@ mod workload;
 
 pub use checks::SENDER_FAULTS;
 pub use config::SimConfig;
+pub use former_authors::MAX_FORMER_AUTHORS;
 pub use history::entity_hex;
 pub use links::LinkGuard;
 pub use phases::Phase;

@@ -131,6 +131,10 @@ pub struct Case {
     /// A named scenario that defines the nodes, instead of [`Case::nodes`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scenario: Option<ScenarioSpec>,
+    /// The number of replicas that wrote once each before the run, beside each other, and are no nodes of it. All
+    /// nodes with shared state begin with their deltas. Requires `forget_tombstones = false`, since nodes that know
+    /// the members refuse deltas of others.
+    pub former_authors: usize,
     /// The random faults of the run.
     pub faults: FaultConfig,
     /// The random writes of the run.
@@ -290,6 +294,7 @@ impl Default for Case {
             script: Vec::new(),
             frames: Vec::new(),
             scenario: None,
+            former_authors: 0,
             faults: FaultConfig::default(),
             workload: Workload { writes: 0, ..Workload::default() },
         }

@@ -18,6 +18,7 @@
 mod contexts;
 mod draws;
 mod faults;
+mod growth;
 mod hostile;
 
 use crate::case::{Case, ScenarioSpec};
@@ -42,10 +43,28 @@ enum DrawStream {
     Hostile = 7,
     Disks = 8,
     Contexts = 9,
+    Growth = 20,
+}
+
+/// How large the drawn worlds are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Profile {
+    /// Worlds that run within milliseconds; one of eight makes something large.
+    #[default]
+    Small,
+    /// Every world makes something large: 10,000 to 100,000 entities or edits, or single values at their limits. A
+    /// run takes seconds, and may need more stack or memory than a process has: run such seeds in processes of
+    /// their own.
+    Large,
 }
 
 /// Draws the case of a seed.
 pub fn draw(seed: u64) -> Case {
+    draw_in(seed, Profile::Small)
+}
+
+/// Draws the case of a seed in a profile.
+pub fn draw_in(seed: u64, profile: Profile) -> Case {
     let dice = |part: DrawStream| Dice::new(seed, part as u64);
     let mut shape = dice(DrawStream::Shape);
     let calm_after = SimDuration::from_millis(shape.scaled(500, 8_000));
@@ -62,6 +81,7 @@ pub fn draw(seed: u64) -> Case {
     hostile::draw(&mut dice(DrawStream::Hostile), &mut case);
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
+    growth::draw(&mut dice(DrawStream::Growth), profile, &mut case);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     case
 }
@@ -148,7 +168,13 @@ pub fn liveness_bound(case: &Case) -> SimDuration {
     }
     let nodes = case.scenario.as_ref().map_or(case.nodes.len(), |scenario| scenario.nodes) as u64;
     let hop = SimDuration::from_secs(2) + calm.times(2 * ROUNDS);
-    flight + LONGEST_TIMEOUT + LONGEST_PAUSE.times(2) + hop.times(nodes + faults.late_joiners)
+    // A large state takes many round trips, each of which may time out.
+    let pages = growth::pages(case);
+    flight
+        + LONGEST_TIMEOUT
+        + LONGEST_PAUSE.times(2)
+        + hop.times(nodes + faults.late_joiners)
+        + (flight + SimDuration::from_secs(1)).times(pages)
 }
 
 #[cfg(test)]
