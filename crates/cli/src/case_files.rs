@@ -7,8 +7,12 @@ use sync_sim::case::{Case, Class};
 /// The folder of findings unless `--cases` names another.
 pub(crate) const FOLDER: &str = "syncline-cases";
 
-/// Reads a case. The error names the file and the place in it.
+/// Reads a case; `-` is the standard input. The error names the file and the place in it.
 pub(crate) fn load(path: &Path) -> Result<Case, String> {
+    if path == Path::new("-") {
+        let text = std::io::read_to_string(std::io::stdin()).map_err(|error| error.to_string())?;
+        return text.parse().map_err(|error| format!("in the standard input: {error}"));
+    }
     let shown = path.display();
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("cannot read the case {shown}: {error}"))?;

@@ -9,6 +9,7 @@ mod case_files;
 mod commands;
 mod flags;
 mod interrupt;
+mod isolation;
 mod output;
 mod simulation;
 mod sweeping;

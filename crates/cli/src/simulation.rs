@@ -1,11 +1,10 @@
 //! A simulation that can be run with any seed.
 
-use crate::flags::SimArgs;
+use crate::flags::{ProfileArg, SimArgs};
 use crate::output::text::quoted;
 use sync_sim::case::Case;
 use sync_sim::forensics::{FailureReport, investigate};
 use sync_sim::prelude::{SimRuntime, StopCondition};
-use sync_sim::swarm;
 
 /// Longer runs than this are not investigated: an investigation costs about thirty runs.
 const MAX_EVENTS_TO_INVESTIGATE: u64 = 1_000_000;
@@ -26,8 +25,13 @@ impl Simulation {
     pub(crate) fn case(&self, seed: u64) -> Case {
         match &self.swarm {
             None => Case { seed, found: None, ..self.case.clone() },
-            Some(args) => args.fixed(swarm::draw(seed)).expect("the flags were checked on a plain case"),
+            Some(args) => args.fixed(args.drawn(seed)).expect("the flags were checked on a plain case"),
         }
+    }
+
+    /// Whether the worlds of its seeds are large.
+    pub(crate) fn is_large(&self) -> bool {
+        self.swarm.as_ref().is_some_and(|args| args.profile == ProfileArg::Large)
     }
 
     /// The simulation of one seed: the case is drawn, if it is to be, and no longer changes.

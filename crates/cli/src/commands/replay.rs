@@ -4,12 +4,31 @@ use crate::case_files;
 use crate::commands::Ending;
 use crate::commands::run::FinishedRun;
 use crate::flags::ReplayArgs;
+use crate::interrupt;
+use crate::isolation;
+use crate::output::json;
 use crate::output::text::verdict;
 use crate::simulation::Simulation;
+use serde::Serialize;
+use sync_sim::case::{Case, Class};
 
 /// Runs a case again, and compares its end with the one that the case records.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Ending, String> {
     let case = case_files::load(&args.file)?;
+    if args.outcome {
+        isolation::print_outcome(&case, &args.limits)?;
+        return Ok(Ending::Good);
+    }
+    if let Some(mib) = args.pinned_on_mib {
+        isolation::limit_memory(&args.limits)?;
+        isolation::begin_run(&args.limits);
+        let pinned = isolation::on_stack(mib << 20, || case.pinned())?.map_err(|error| error.to_string())?;
+        print!("{pinned}");
+        return Ok(Ending::Good);
+    }
+    if case.found.as_ref().is_some_and(Class::is_abnormal) {
+        return replay_apart(args, &case);
+    }
     if let Some(path) = &args.pin {
         case_files::save(&case.pinned().map_err(|error| error.to_string())?, path)?;
     }
@@ -25,6 +44,28 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Ending, String> {
         let outcome =
             if same { "AS IT WAS FOUND".to_owned() } else { format!("NOT AS IT WAS FOUND ({found})") };
         println!("{}: {class}", verdict(same, &outcome));
+    }
+    Ok(Ending::of(class.is_converged()))
+}
+
+/// The result of a run in a process of its own. The JSON keys are stable.
+#[derive(Serialize)]
+struct ApartReport {
+    class: Class,
+    reason: String,
+}
+
+/// Runs a case in a process of its own, because its run ended the process in which it was found.
+fn replay_apart(args: &ReplayArgs, case: &Case) -> Result<Ending, String> {
+    interrupt::watch();
+    let ended = isolation::run_apart(case, &args.limits).map_err(|error| error.to_string())?;
+    let class = ended.class;
+    if args.json {
+        json::print(&ApartReport { class: class.clone(), reason: ended.reason })?;
+    } else {
+        let same = case.found.as_ref() == Some(&class);
+        let outcome = if same { "AS IT WAS FOUND" } else { "NOT AS IT WAS FOUND" };
+        println!("{}\n{}: {class}", ended.reason, verdict(same, outcome));
     }
     Ok(Ending::of(class.is_converged()))
 }

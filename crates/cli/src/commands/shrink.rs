@@ -5,12 +5,13 @@ use crate::commands::Ending;
 use crate::flags::ShrinkArgs;
 use crate::flags::TimeSpan;
 use crate::interrupt;
+use crate::isolation;
 use crate::output::text::{grouped, quoted, typed};
 use crate::output::{json, progress};
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use sync_sim::case::{Class, Size};
-use sync_sim::shrink::{Shrunk, shrink as shrink_case};
+use sync_sim::case::{Case, CaseError, Class, Size};
+use sync_sim::shrink::{ShrinkProgress, Shrunk, shrink as shrink_case, shrink_with};
 
 /// The result of shrinking. The JSON keys are stable.
 #[derive(Serialize)]
@@ -38,11 +39,15 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Ending, String> {
     // If the failure is a panic, nearly every run panics; thousands of messages would bury the result.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let shrunk = shrink_case(&case, args.runs, &mut |progress| {
+    let mut go_on = |progress: &ShrinkProgress| {
         bar.set_position(progress.runs);
         bar.set_message(format!("{}: {}", progress.doing, progress.size));
         !interrupt::requested() && deadline.is_none_or(|deadline| started.elapsed() < deadline)
-    });
+    };
+    let shrunk = match &case.found {
+        Some(class) if class.is_abnormal() => shrink_apart(args, &case, &mut go_on),
+        _ => shrink_case(&case, args.runs, &mut go_on),
+    };
     std::panic::set_hook(hook);
     bar.finish_and_clear();
     let shrunk = shrunk.map_err(|error| format!("in {}: {error}", args.file.display()))?;
@@ -55,6 +60,24 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Ending, String> {
         return Ok(interrupt::report(&format!("interrupted; continue with: {again}")));
     }
     Ok(Ending::Good)
+}
+
+/// Minimizes a case whose run ends its process: each candidate runs in a process of its own.
+fn shrink_apart(
+    args: &ShrinkArgs,
+    case: &Case,
+    go_on: &mut dyn FnMut(&ShrinkProgress) -> bool,
+) -> Result<Shrunk, CaseError> {
+    let run = |case: &Case| isolation::run_apart(case, &args.limits);
+    let class = run(case)?.class;
+    if class.is_converged() {
+        return Err(CaseError::NothingWrong);
+    }
+    if !class.is_abnormal() {
+        return shrink_case(case, args.runs, go_on);
+    }
+    let pinned = isolation::pinned_apart(case, &class, &args.limits);
+    shrink_with(&run, pinned, class, args.runs, go_on)
 }
 
 fn report(args: &ShrinkArgs, shrunk: Shrunk, path: &str, took: Duration) -> Result<(), String> {

@@ -6,6 +6,7 @@ use crate::interrupt;
 use crate::output::json;
 use crate::output::sweep_report::{SweepReport, print, print_failures};
 use crate::output::text::{bytes, grouped, numbers_from, table, verdict};
+use crate::sweeping::isolated;
 use crate::sweeping::plan::SweepPlan;
 use serde::Serialize;
 use std::path::Path;
@@ -21,6 +22,10 @@ pub(crate) fn sweep(args: &SweepArgs) -> Result<Ending, String> {
         args.sim.set_swarm();
     }
     let plan = SweepPlan::of(&args)?;
+    if args.part.is_some() {
+        isolated::run_part(&args.sim.simulation()?, &plan)?;
+        return Ok(Ending::Good);
+    }
     if args.sim.protocol == Some(ProtocolArg::Each) {
         if args.resume.is_some() {
             return Err("--resume stores the progress of one sweep; --protocol each runs several".into());

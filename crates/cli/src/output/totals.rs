@@ -4,6 +4,7 @@ use crate::case_files;
 use crate::output::coverage_report::CoverageReport;
 use crate::output::fates_report::FatesReport;
 use crate::output::sweep_report::SweepReport;
+use crate::output::text::quoted;
 use crate::simulation::Simulation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -214,6 +215,35 @@ impl SweepTotals {
             case,
         });
         Ok(())
+    }
+
+    /// Adds the next seed, whose run ended its process. Its trace is not known.
+    pub(crate) fn add_abnormal(
+        &mut self,
+        seed: u64,
+        class: &Class,
+        reason: String,
+        simulation: &Simulation,
+        folder: &Path,
+    ) -> Result<(), String> {
+        const STOP: &str = "ended_process";
+        self.seeds += 1;
+        *self.stops.entry(STOP.to_owned()).or_default() += 1;
+        let path = case_files::save_finding(simulation.case(seed), class, folder)?.display().to_string();
+        self.failures.push(FailedSeed {
+            seed,
+            stop: STOP.to_owned(),
+            reason,
+            // The same command without isolation might end with the run.
+            reproduce: format!("syncline replay {}", quoted(&path)),
+            case: Some(path),
+        });
+        Ok(())
+    }
+
+    /// The number of failures among them.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failures.len() as u64
     }
 
     /// The number of seeds that were added.

@@ -1,6 +1,6 @@
 //! The plan of a sweep, and its execution.
 
-use crate::flags::{ProtocolArg, SimArgs, SweepArgs};
+use crate::flags::{ProtocolArg, RunLimits, SimArgs, SweepArgs};
 use crate::interrupt;
 use crate::output::progress;
 use crate::output::sweep_report::SweepReport;
@@ -8,7 +8,7 @@ use crate::output::totals::SweepTotals;
 use crate::simulation::Simulation;
 use crate::sweeping::checkpoint::{ShardReport, SweepCheckpoint};
 use crate::sweeping::shard::Shard;
-use crate::sweeping::workers;
+use crate::sweeping::{isolated, workers};
 use indicatif::ProgressBar;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -32,13 +32,19 @@ pub(crate) struct SweepPlan {
     pub(super) ranges: Vec<Range<u64>>,
     /// The number of seeds in all ranges.
     total: u64,
+    /// The index of the first seed: not zero in a child that runs a part of a sweep.
+    first: u64,
+    /// Whether seeds run in child processes; `None` decides by the simulation.
+    isolates: Option<bool>,
+    /// The limits of runs in child processes.
+    pub(crate) limits: RunLimits,
     /// How many threads run seeds.
     pub(crate) jobs: usize,
     /// Every seed whose index is a multiple of this is run again in a fresh process; 0 for none.
     pub(super) check_every: u64,
     show_progress: bool,
     /// The folder for the cases of findings.
-    cases: PathBuf,
+    pub(crate) cases: PathBuf,
     /// The checkpoint of a sweep that can be resumed.
     resume: Option<PathBuf>,
     pub(crate) shard: Option<Shard>,
@@ -63,6 +69,9 @@ impl SweepPlan {
         Ok(Self {
             ranges,
             total,
+            first: args.part.unwrap_or(0),
+            isolates: args.isolate,
+            limits: args.limits,
             jobs: args.jobs.map_or(cores, |jobs| jobs as usize),
             check_every: args.check_every,
             show_progress: !args.json,
@@ -79,8 +88,14 @@ impl SweepPlan {
         self.shard.map_or(0..self.total, |shard| shard.part(self.total))
     }
 
+    /// The indices of a child that runs a part of a sweep: its shard is the whole of it.
+    pub(crate) fn part_of_child(&self) -> Range<u64> {
+        self.first..self.first + self.total
+    }
+
     /// The seed at an index; `None` beyond the last.
-    pub(crate) fn seed_at(&self, mut index: u64) -> Option<u64> {
+    pub(crate) fn seed_at(&self, index: u64) -> Option<u64> {
+        let mut index = index.checked_sub(self.first)?;
         for range in &self.ranges {
             let len = range.end - range.start;
             if index < len {
@@ -109,7 +124,10 @@ impl SweepPlan {
         bar.finish_and_clear();
         let seconds = started.elapsed().as_secs_f64();
         assert!(totals.seeds() <= part.end - part.start, "a sweep counts each of its seeds once");
-        let large = sim.swarm && self.total >= SEEDS_FOR_FULL_COVERAGE && !sim.narrows_swarm();
+        let large = sim.swarm
+            && self.total >= SEEDS_FOR_FULL_COVERAGE
+            && !sim.narrows_swarm()
+            && !simulation.is_large();
         let demanded = self.demand_coverage.unwrap_or(large);
         let shown = self.counts_coverage(&simulation).then_some(demanded);
         if let Some(path) = self.report.as_ref().filter(|_| totals.seeds() == part.end - part.start) {
@@ -120,6 +138,27 @@ impl SweepPlan {
         let shown = shown.map(|demanded| demanded && self.shard.is_none());
         let report = totals.report(&simulation, seconds, shown);
         Ok(SweepReport { protocol: sim.protocol.map(ProtocolArg::name), ..report })
+    }
+
+    /// Whether seeds run in child processes. A drawn world may be such that its run ends its process.
+    fn isolates(&self, simulation: &Simulation) -> bool {
+        cfg!(unix) && self.isolates.unwrap_or(simulation.swarm.is_some())
+    }
+
+    /// The command line of a child that runs the seeds at the indices in `part`.
+    pub(crate) fn words_for(&self, simulation: &Simulation, part: &Range<u64>) -> Vec<String> {
+        let seeds: Vec<String> =
+            part.clone().filter_map(|index| self.seed_at(index)).map(|seed| seed.to_string()).collect();
+        let mut words = vec!["sweep".to_owned(), "--seeds".to_owned(), seeds.join(",")];
+        // Without a shard, the variables of a batch system would name one.
+        words.extend(["--shard".to_owned(), "1/1".to_owned()]);
+        words.extend(["--part".to_owned(), part.start.to_string()]);
+        words.extend(["--check-every".to_owned(), self.check_every.to_string()]);
+        words.extend(["--cases".to_owned(), self.cases.display().to_string()]);
+        words.extend(self.demand_coverage.map(|demanded| format!("--demand-coverage={demanded}")));
+        words.extend(self.limits.flags());
+        words.extend(simulation.flags.iter().cloned());
+        words
     }
 
     /// Whether the sweep records which coverage targets its runs reach.
@@ -155,6 +194,10 @@ impl SweepPlan {
         mut totals: SweepTotals,
         bar: &ProgressBar,
     ) -> Result<SweepTotals, String> {
+        if self.isolates(simulation) {
+            totals.merge(isolated::run_batches(simulation, self, part, bar)?);
+            return Ok(totals);
+        }
         for outcome in workers::run_all(simulation, self, part, bar) {
             totals.add(&outcome, simulation, &self.cases)?;
         }

@@ -23,7 +23,6 @@ pub(super) fn run_all(
     bar: &ProgressBar,
 ) -> Vec<SeedOutcome> {
     let count = part.end - part.start;
-    let covers = plan.counts_coverage(simulation);
     let next = AtomicU64::new(part.start);
     let failed = AtomicU64::new(0);
     let done = Mutex::new(Vec::with_capacity(count.min(1 << 24) as usize));
@@ -41,8 +40,7 @@ pub(super) fn run_all(
             scope.spawn(|| {
                 let mut outcomes = Vec::new();
                 while let Some((index, seed)) = take() {
-                    let twice = plan.check_every > 0 && index.is_multiple_of(plan.check_every);
-                    let outcome = run_one(simulation, seed, twice, covers);
+                    let outcome = run_index(simulation, plan, index, seed);
                     if !outcome.class.is_converged() || outcome.differs.is_some() {
                         let failed = failed.fetch_add(1, Ordering::Relaxed) + 1;
                         bar.set_message(format!(", {failed} failed"));
@@ -58,6 +56,12 @@ pub(super) fn run_all(
     done.sort_unstable_by_key(|(index, _)| *index);
     assert!(done.iter().map(|(index, _)| *index).eq(part.start..part.start + done.len() as u64));
     done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Runs the seed at an index, twice if it is to be compared.
+pub(super) fn run_index(simulation: &Simulation, plan: &SweepPlan, index: u64, seed: u64) -> SeedOutcome {
+    let twice = plan.check_every > 0 && index.is_multiple_of(plan.check_every);
+    run_one(simulation, seed, twice, plan.counts_coverage(simulation))
 }
 
 /// Runs a seed. A panic of the code under test is a finding like any other and does not end the sweep.

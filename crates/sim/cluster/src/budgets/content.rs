@@ -50,6 +50,27 @@ pub(super) fn of_operation(operation: &Operation) -> u64 {
     path(target) + content as u64
 }
 
+/// The name of the kind of an operation, as in case files.
+pub(super) const fn kind_of(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Set { .. } => "set",
+        Operation::SetOpaque { .. } => "set_opaque",
+        Operation::Increment { .. } => "increment",
+        Operation::Change { .. } => "change",
+        Operation::Create { .. } => "create",
+        Operation::AddElement { .. } => "add_element",
+        Operation::RemoveElement { .. } => "remove_element",
+        Operation::InsertItem { .. } => "insert_item",
+        Operation::DeleteItem { .. } => "delete_item",
+        Operation::InsertText { .. } => "insert_text",
+        Operation::DeleteText { .. } => "delete_text",
+        Operation::SetOwn { .. } => "set_own",
+        Operation::Freeze { .. } => "freeze",
+        Operation::Merge { .. } => "merge",
+        Operation::Delete { .. } => "delete",
+    }
+}
+
 /// The bytes that an application sees of a record: its key, and its value.
 pub(super) fn of_record(record: &Record) -> u64 {
     let value = match &record.value {

@@ -11,18 +11,22 @@ use syncline_types::Decode;
 pub(crate) struct WrittenContent {
     operations: usize,
     bytes: u64,
+    /// The kind of the first operation.
+    first: &'static str,
 }
 
 impl WrittenContent {
     /// The content of these operations. O(operations).
     pub(crate) fn of(operations: &[Operation]) -> Self {
-        Self { operations: operations.len(), bytes: operations.iter().map(content::of_operation).sum() }
+        let bytes = operations.iter().map(content::of_operation).sum();
+        let first = operations.first().map_or("nothing", content::kind_of);
+        Self { operations: operations.len(), bytes, first }
     }
 
     fn words(self) -> String {
-        let Self { operations, bytes } = self;
-        let noun = if operations == 1 { "operation" } else { "operations" };
-        format!("a write of {operations} {noun} with {bytes} bytes of paths and content")
+        let Self { operations, bytes, first } = self;
+        let rest = if operations > 1 { format!(" and {} more", operations - 1) } else { String::new() };
+        format!("a write of {first}{rest}, with {bytes} bytes of paths and content")
     }
 }
 
@@ -72,7 +76,9 @@ impl StepUse<'_> {
         });
         accepted?.find_map(|(operation, action)| {
             let inserted = matches!(operation, Operation::InsertItem { .. });
-            let (Action::Add { metadata, .. } | Action::Update { metadata, .. }) = action else { return None };
+            let (Action::Add { metadata, .. } | Action::Update { metadata, .. }) = action else {
+                return None;
+            };
             let Label::Ordered(position) = &metadata.label else { return None };
             let of = || format!("the item {}", action.id());
             Budget::PositionBytes.check(position.len() as u64, 0, of).filter(|_| inserted)

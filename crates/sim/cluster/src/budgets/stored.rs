@@ -43,3 +43,23 @@ fn total(disk: &MemoryStore, from: &[u8], to: &[u8]) -> Result<u64, StorageError
     let rows = disk.range(from, to, usize::MAX)?;
     Ok(rows.iter().map(|(key, row)| (key.len() + row.len()) as u64).sum())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syncline_store::{Store, WriteBatch};
+
+    #[test]
+    fn bytes_without_content_are_over() {
+        let mut disk = MemoryStore::default();
+        assert_eq!(check_disk(&disk), Ok(None));
+        let mut batch = WriteBatch::default();
+        batch.put(Key::of(&[&[DELTA]]), vec![0; 1 << 20]);
+        disk.apply(batch.clone()).unwrap();
+        assert_eq!(check_disk(&disk), Ok(None), "deltas have a bound of their own");
+        batch.put(Key::of(&[&[DELTA + 1]]), vec![0; 1 << 20]);
+        disk.apply(batch).unwrap();
+        let over = check_disk(&disk).unwrap().unwrap();
+        assert_eq!((over.budget, over.found), (Budget::DiskBytes, (1 << 20) + 1));
+    }
+}

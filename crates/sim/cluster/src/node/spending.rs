@@ -25,7 +25,8 @@ impl BegunStep {
     /// The step of this event begins.
     pub(super) fn of(event: &Event) -> Self {
         ReadMeter::reset();
-        let write = if let Event::Write(operations) = event { Some(WrittenContent::of(operations)) } else { None };
+        let write =
+            if let Event::Write(operations) = event { Some(WrittenContent::of(operations)) } else { None };
         let received = if let Event::Frame { bytes, .. } = event { bytes.len() } else { 0 };
         Self { write, received }
     }

@@ -33,14 +33,14 @@ impl SimRuntime {
         if self.traffic.is_heavy(sent) && self.hostility.roles.is_empty() {
             let replicas = self.world.actors().flat_map(|(_, actor)| SimNode::replicas(actor));
             let stored = replicas.map(SimReplica::bytes_put).sum();
-            let over = self.idle_traffic(self.traffic, sent, stored);
+            let over = self.traffic.check(self.now(), sent, self.replicas(), stored);
             self.violate_idle(over);
         }
     }
 
-    fn idle_traffic(&self, traffic: IdleTraffic, sent: u64, stored: u64) -> Option<OverBudget> {
-        let nodes = (self.world.len() * self.contexts()) as u64;
-        traffic.check(self.now(), sent, nodes, stored)
+    /// The number of replicas of all nodes.
+    fn replicas(&self) -> u64 {
+        (self.world.len() * self.contexts()) as u64
     }
 
     fn violate_idle(&mut self, over: Option<OverBudget>) {
@@ -69,8 +69,8 @@ impl SimRuntime {
         }
         // What still changes after convergence, such as the collection of tombstones, is not idle traffic but bounded
         // by the same allowance: it happens once.
-        // Nodes that agree have no reason to compare what they store.
-        let over = later.idle_traffic(traffic, later.world.router().bytes_sent(), 0);
+        let sent = later.world.router().bytes_sent();
+        let over = traffic.check_equal(later.now(), sent, later.replicas());
         later.violate_idle(over);
         later.violation
     }

@@ -39,7 +39,8 @@ pub(super) fn disk(count: usize, authority: Authority) -> Result<MemoryStore, St
     let mut work = Transaction::begin(disk.view(), DeltaLog::default(), context)?.with_gate(gate.clone());
     for number in 0..count as u64 {
         let author = former_author(number);
-        let delta = Delta::new(Dot { author, seq: 1 }, vec![], Hlc::new(1, 0, author), vec![write_of(number)]);
+        let delta =
+            Delta::new(Dot { author, seq: 1 }, vec![], Hlc::new(1, 0, author), vec![write_of(number)]);
         work.apply_delta(&delta.signed(&gate)).map_err(|error| match error {
             DeltaError::Storage(error) => error,
             DeltaError::Refused(_) => StorageError::Index { what: "a delta of a former author" },

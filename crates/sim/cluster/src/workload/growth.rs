@@ -3,7 +3,7 @@
 //! The writes follow from the number of the write, so that what grows does grow; chance decides sizes, content and
 //! mishaps. They are evenly spread over the time of the workload and keep their order.
 
-use crate::workload::trace::{self, Edit};
+use crate::workload::trace::{self, RecordedEdit};
 use crate::workload::{PlannedWrite, Workload, Write};
 use serde::{Deserialize, Serialize};
 use sync_sim_engine::faults::FaultConfig;
@@ -117,7 +117,7 @@ fn document(number: usize, size: usize, most: usize, count: usize) -> Vec<Turn> 
     let paste = Operation::InsertText { target: target.clone(), at: 0, text: pasted };
     let mut turns = vec![Turn { author: 0, operations: vec![paste] }];
     let recorded = trace::edits(number);
-    for Edit { author, at, deleted, inserted } in recorded.into_iter().cycle() {
+    for RecordedEdit { author, at, deleted, inserted } in recorded.into_iter().cycle() {
         let mut operations = Vec::new();
         if deleted > 0 {
             operations.push(Operation::DeleteText { target: target.clone(), at, count: deleted });
@@ -152,10 +152,9 @@ fn large_values(keys: u64, size: u64, count: usize, content: u64, choices: &mut 
             key if key % 2 == 0 => {
                 Operation::Set { target: named(&format!("blob {key}")), bytes: text.into_bytes() }
             }
-            key => Operation::Set {
-                target: named("blobs").child(&key.to_le_bytes()),
-                bytes: text.into_bytes(),
-            },
+            key => {
+                Operation::Set { target: named("blobs").child(&key.to_le_bytes()), bytes: text.into_bytes() }
+            }
         };
         turns.push(Turn { author: number, operations: vec![operation] });
     }
@@ -246,8 +245,11 @@ mod tests {
     use super::*;
 
     fn drawn(growth: Growth, writes: usize, nodes: usize) -> Vec<PlannedWrite> {
-        let workload =
-            Workload { size: 2_000, operations: 3, ..Workload::growing(growth, writes, SimDuration::from_secs(9)) };
+        let workload = Workload {
+            size: 2_000,
+            operations: 3,
+            ..Workload::growing(growth, writes, SimDuration::from_secs(9))
+        };
         let faults = FaultConfig::none();
         workload.draw(writes, nodes, SimTime::ZERO, &faults, &mut Choices::seeded(7))
     }

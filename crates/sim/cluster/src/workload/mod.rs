@@ -110,7 +110,10 @@ impl Workload {
         ("deletes", Self::deletes),
         ("hot-key", Self::hot_key),
         ("document", |writes, over| Self { size: 2_000, ..Self::growing(Growth::Document, writes, over) }),
-        ("large-values", |writes, over| Self { size: 1 << 16, ..Self::growing(Growth::LargeValues, writes, over) }),
+        ("large-values", |writes, over| Self {
+            size: 1 << 16,
+            ..Self::growing(Growth::LargeValues, writes, over)
+        }),
         ("import", |writes, over| Self { operations: 64, ..Self::growing(Growth::Import, writes, over) }),
         ("prefixes", |writes, over| Self { operations: 8, ..Self::growing(Growth::Prefixes, writes, over) }),
         ("list-in-turn", |writes, over| Self::growing(Growth::ListInTurn, writes, over)),

@@ -4,14 +4,15 @@
 //! its format.
 
 /// The recorded histories.
-const TRACES: [&str; 2] = [include_str!("traces/clownschool.txt"), include_str!("traces/sveltecomponent.txt")];
+const TRACES: [&str; 2] =
+    [include_str!("traces/clownschool.txt"), include_str!("traces/sveltecomponent.txt")];
 
 /// A history of one author is cut into turns of so many edits, which different nodes take.
 const TURN: usize = 32;
 
 /// One edit of a recorded history.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Edit {
+pub(super) struct RecordedEdit {
     /// The number of the author, from 0.
     pub(super) author: usize,
     /// The position in characters at which the edit begins.
@@ -23,7 +24,7 @@ pub(super) struct Edit {
 }
 
 /// The edits of the history of this number, in order. Numbers beyond the last start again from the first.
-pub(super) fn edits(number: usize) -> Vec<Edit> {
+pub(super) fn edits(number: usize) -> Vec<RecordedEdit> {
     let trace = TRACES[number % TRACES.len()];
     let mut edits = Vec::new();
     for line in trace.lines().filter(|line| !line.starts_with('#')) {
@@ -36,7 +37,7 @@ pub(super) fn edits(number: usize) -> Vec<Edit> {
 }
 
 /// Reads one line; `None` if it has no meaning.
-fn read(line: &str, edits: &mut Vec<Edit>) -> Option<()> {
+fn read(line: &str, edits: &mut Vec<RecordedEdit>) -> Option<()> {
     let author = usize::from(line.bytes().next()?.checked_sub(b'a')?);
     let rest = line.get(1..)?;
     let sign = rest.find(['+', '-', '~'])?;
@@ -45,18 +46,23 @@ fn read(line: &str, edits: &mut Vec<Edit>) -> Option<()> {
     match rest.as_bytes()[sign] {
         b'+' => {
             for (typed, letter) in unescaped(what).chars().enumerate() {
-                edits.push(Edit { author, at: at + typed, deleted: 0, inserted: letter.to_string() });
+                edits.push(RecordedEdit { author, at: at + typed, deleted: 0, inserted: letter.to_string() });
             }
         }
         b'-' => {
             for deleted in 0..what.parse().ok()? {
                 let at = at.checked_sub(deleted)?;
-                edits.push(Edit { author, at, deleted: 1, inserted: String::new() });
+                edits.push(RecordedEdit { author, at, deleted: 1, inserted: String::new() });
             }
         }
         _ => {
             let (deleted, text) = what.split_once(',')?;
-            edits.push(Edit { author, at, deleted: deleted.parse().ok()?, inserted: unescaped(text) });
+            edits.push(RecordedEdit {
+                author,
+                at,
+                deleted: deleted.parse().ok()?,
+                inserted: unescaped(text),
+            });
         }
     }
     Some(())
@@ -93,7 +99,7 @@ mod tests {
     /// The text after all edits of a history.
     fn replayed(number: usize) -> Vec<char> {
         let mut text = Vec::new();
-        for Edit { at, deleted, inserted, .. } in edits(number) {
+        for RecordedEdit { at, deleted, inserted, .. } in edits(number) {
             text.splice(at..at + deleted, inserted.chars());
         }
         text

@@ -215,7 +215,8 @@ impl Case {
             return impossible("former_authors".into(), problem);
         }
         if self.former_authors > 0 && self.config().knows_members() {
-            let problem = "nodes that know the members refuse their deltas; set forget_tombstones = false".into();
+            let problem =
+                "nodes that know the members refuse their deltas; set forget_tombstones = false".into();
             return impossible("former_authors".into(), problem);
         }
         // No overflow: `ScenarioSpec::check` bounds this product, the validation above the contexts.

@@ -43,7 +43,7 @@ mod toml;
 
 pub use entities::Entities;
 pub use error::CaseError;
-pub use failure_class::{Class, RunResult};
+pub use failure_class::{AbnormalEnd, Class, RunResult};
 pub use frame_line::{FrameLine, RuleAction, RuleLine};
 pub use script_line::{
     Crash, CustomOp, Leave, Partition, ScriptAction, ScriptLine, ScriptedLie, ScriptedWrite,

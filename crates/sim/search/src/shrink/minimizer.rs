@@ -17,7 +17,7 @@ use syncline_types::{SimDuration, SimTime};
 use toml::Table;
 
 /// How a case is run: built-in and custom replicas have their own runners.
-pub(super) type RunCase<'a> = &'a dyn Fn(&Case) -> Result<RunResult, CaseError>;
+pub type RunCase<'a> = &'a dyn Fn(&Case) -> Result<RunResult, CaseError>;
 
 /// The result of a minimization.
 pub(super) struct Minimized {

@@ -14,5 +14,5 @@ mod reseed;
 mod shrinker;
 
 pub use budget::ShrinkProgress;
-pub(crate) use shrinker::shrink_with;
-pub use shrinker::{Shrunk, shrink};
+pub use minimizer::RunCase;
+pub use shrinker::{Shrunk, shrink, shrink_with};

@@ -15,6 +15,9 @@ const A_PAGE: u64 = 1_000;
 /// Bytes of a value that take as long as one entity.
 const AN_ENTITY: u64 = 1_024;
 
+/// Of the edits of a document, whose cost grows with their square at present, a modest world has so much less.
+const EDITS_FRACTION: u64 = 20;
+
 /// What is large in a world.
 #[derive(Clone, Copy)]
 enum Large {
@@ -47,8 +50,10 @@ const LARGE: [Large; 13] = [
 
 /// The sizes of one profile, each drawn log-uniformly from the smallest to the largest.
 struct Sizes {
+    /// In this percentage of worlds, the sizes that cost the most time end at a fraction of the largest.
+    modest_percent: u64,
     nodes: (u64, u64),
-    /// Entities of each node, or new entities of an import.
+    /// Entities of all nodes, or new entities of an import.
     entities: (u64, u64),
     /// Edits of a document.
     edits: (u64, u64),
@@ -72,6 +77,7 @@ struct Sizes {
 }
 
 const SMALL: Sizes = Sizes {
+    modest_percent: 85,
     nodes: (2, 4),
     entities: (300, 3_000),
     edits: (20, 3_000),
@@ -83,10 +89,11 @@ const SMALL: Sizes = Sizes {
     items: (16, 256),
     depth: (16, 512),
     authors: (100, 2_000),
-    hot_writes: (64, 256),
+    hot_writes: (64, 192),
 };
 
 const LARGE_SIZES: Sizes = Sizes {
+    modest_percent: 0,
     nodes: (2, 3),
     entities: (10_000, 100_000),
     edits: (10_000, 100_000),
@@ -108,9 +115,13 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) {
         Profile::Small => SMALL,
         Profile::Large => LARGE_SIZES,
     };
-    let mut scaled = |(low, high): (u64, u64)| dice.scaled(low, high);
-    let nodes = scaled(sizes.nodes) as usize;
-    let entities = scaled(sizes.entities);
+    let nodes = dice.scaled(sizes.nodes.0, sizes.nodes.1) as usize;
+    let is_modest = dice.percent(sizes.modest_percent);
+    let bounded = |(low, high): (u64, u64), fraction: u64| {
+        (low, if is_modest { (high / fraction).max(low) } else { high })
+    };
+    let entities = bounded(sizes.entities, 6);
+    let entities = dice.scaled(entities.0, entities.1);
     // A world is large in one respect: what is drawn for the others stays, as far as it costs little.
     case.contexts = 1;
     case.faults.hostile = HostileFaults::none();
@@ -141,7 +152,12 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) {
             case.workload = match growth {
                 Growth::Document => {
                     let at_once = scaled(sizes.edits_at_once);
-                    growing(growth, scaled(sizes.edits) / at_once, at_once, scaled(sizes.pasted))
+                    growing(
+                        growth,
+                        scaled(bounded(sizes.edits, EDITS_FRACTION)) / at_once,
+                        at_once,
+                        scaled(sizes.pasted),
+                    )
                 }
                 Growth::LargeValues => growing(growth, scaled(sizes.values), 1, scaled(sizes.value)),
                 Growth::Import => {
@@ -151,7 +167,7 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) {
                 Growth::Prefixes => growing(growth, scaled(sizes.key) / 8, 8, 1),
                 Growth::ListInTurn => growing(growth, scaled(sizes.items), 1, 1),
                 Growth::DeepTree => {
-                    let depth = scaled(sizes.depth);
+                    let depth = scaled(bounded(sizes.depth, 6));
                     growing(growth, depth / 8, 8, depth)
                 }
             };
@@ -187,12 +203,15 @@ pub(super) fn pages(case: &Case) -> u64 {
 mod tests {
     use super::*;
     use crate::swarm;
-    use syncline_types::SimDuration;
     use std::collections::BTreeSet;
+    use syncline_types::SimDuration;
 
     fn is_grown(case: &Case) -> bool {
         let entities = case.scenario.as_ref().map_or(0, |scenario| scenario.entities);
-        case.workload.grows.is_some() || case.former_authors > 0 || entities >= 75 || case.workload.writes > 64
+        case.workload.grows.is_some()
+            || case.former_authors > 0
+            || entities >= 75
+            || case.workload.writes > 64
     }
 
     #[test]

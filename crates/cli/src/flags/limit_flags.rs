@@ -1,0 +1,41 @@
+//! The flags for runs in child processes.
+
+use clap::Args;
+
+/// What one run in a child process may use.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Isolation")]
+pub(crate) struct RunLimits {
+    /// The address space of a process that runs seeds or a case on its own, in MiB. A run that needs more is a
+    /// finding of the class `killed: memory`. Unix only.
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY_MIB, value_parser = clap::value_parser!(u64).range(64..))]
+    pub(crate) memory_mib: u64,
+
+    /// The processor time of one such run, in seconds. A run that takes longer is a finding of the class `hung`.
+    /// Unix only.
+    #[arg(long, value_name = "S", default_value_t = CPU_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) cpu_seconds: u64,
+}
+
+const MEMORY_MIB: u64 = 4_096;
+const CPU_SECONDS: u64 = 300;
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self { memory_mib: MEMORY_MIB, cpu_seconds: CPU_SECONDS }
+    }
+}
+
+impl RunLimits {
+    /// The flags that give a child these limits.
+    pub(crate) fn flags(&self) -> [String; 4] {
+        let Self { memory_mib, cpu_seconds } = self;
+        ["--memory-mib".into(), memory_mib.to_string(), "--cpu-seconds".into(), cpu_seconds.to_string()]
+    }
+
+    /// How long a run may take on the clock on the wall. A process that waits uses no processor time; and one that
+    /// shares the machine gets little of it.
+    pub(crate) const fn wall_seconds(&self) -> u64 {
+        self.cpu_seconds * 10
+    }
+}

@@ -1,0 +1,77 @@
+//! Runs in child processes: a run that ends its process is a finding with its seed, and the sweep goes on.
+#![cfg(unix)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const SYNCLINE: &str = env!("CARGO_BIN_EXE_syncline");
+
+/// Keys that begin each other: more of them than the stack of a thread has room for.
+const DEEP: &str = r#"
+max_time = "20s"
+nodes = [{ name = "alice" }, { name = "bob" }]
+
+[workload]
+grows = "prefixes"
+writes = 72
+operations = 50
+over = "2s"
+"#;
+
+fn folder(name: &str) -> PathBuf {
+    let at = Path::new(env!("CARGO_TARGET_TMPDIR")).join("isolation").join(name);
+    let _ = std::fs::remove_dir_all(&at);
+    std::fs::create_dir_all(&at).expect("a folder");
+    at
+}
+
+fn run(at: &Path, args: &[&str]) -> Output {
+    Command::new(SYNCLINE).current_dir(at).args(args).output().expect("the command starts")
+}
+
+fn text_of(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn overflow_is_found_replayed_and_shrunk() {
+    let at = folder("overflow");
+    std::fs::write(at.join("deep.toml"), DEEP).expect("a file");
+    let sweep =
+        run(&at, &["sweep", "--case", "deep.toml", "--seeds", "3..5", "--isolate", "--cases", "found"]);
+    let text = text_of(&sweep);
+    assert_eq!(sweep.status.code(), Some(1), "{text}");
+    assert!(text.contains("seed 3 ended_process") && text.contains("seed 4 ended_process"), "{text}");
+    assert!(text.contains("aborted: stack overflow"), "{text}");
+    let case = "found/aborted-stack-overflow-3.toml";
+    let replay = run(&at, &["replay", case]);
+    assert_eq!(replay.status.code(), Some(1), "{}", text_of(&replay));
+    assert!(text_of(&replay).contains("AS IT WAS FOUND"), "{}", text_of(&replay));
+    let shrunk = run(&at, &["shrink", case, "--runs", "12", "-o", "small.toml"]);
+    assert_eq!(shrunk.status.code(), Some(0), "{}", text_of(&shrunk));
+    let small = std::fs::read_to_string(at.join("small.toml")).expect("the small case");
+    assert!(small.contains("aborted: stack overflow"), "{small}");
+}
+
+#[test]
+fn memory_beyond_limit_is_found() {
+    let at = folder("memory");
+    let large = DEEP.replace("prefixes", "large_values").replace("1000", "1") + "size = 1048576\n";
+    std::fs::write(at.join("large.toml"), large).expect("a file");
+    let sweep = ["sweep", "--case", "large.toml", "--seeds", "1", "--isolate", "--memory-mib", "64"];
+    let text = text_of(&run(&at, &sweep));
+    assert!(text.contains("killed: memory"), "{text}");
+}
+
+#[test]
+fn isolation_changes_no_result() {
+    let at = folder("same");
+    let sweep = |isolate: &str| {
+        let output = run(&at, &["sweep", "--seeds", "0..70", "--check-every", "50", "--json", isolate]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.starts_with('{'), "{}", text_of(&output));
+        let lines = text.lines().filter(|line| !line.contains("\"seconds"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(sweep("--isolate=true"), sweep("--isolate=false"));
+}
