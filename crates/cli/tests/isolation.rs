@@ -53,14 +53,18 @@ fn overflow_is_found_replayed_and_shrunk() {
     assert!(small.contains("aborted: stack overflow"), "{small}");
 }
 
+/// A state that takes seconds to build, and hundreds of megabytes.
+const HUGE: &str = "scenario = { name = \"diverged\", nodes = 2, entities = 500000 }\n";
+
 #[test]
-fn memory_beyond_limit_is_found() {
-    let at = folder("memory");
-    let large = DEEP.replace("prefixes", "large_values").replace("1000", "1") + "size = 1048576\n";
-    std::fs::write(at.join("large.toml"), large).expect("a file");
-    let sweep = ["sweep", "--case", "large.toml", "--seeds", "1", "--isolate", "--memory-mib", "64"];
-    let text = text_of(&run(&at, &sweep));
+fn limits_of_memory_and_time_hold() {
+    let at = folder("limits");
+    std::fs::write(at.join("huge.toml"), HUGE).expect("a file");
+    let sweep = ["sweep", "--case", "huge.toml", "--seeds", "1", "--isolate"];
+    let text = text_of(&run(&at, &[&sweep[..], &["--memory-mib", "64"]].concat()));
     assert!(text.contains("killed: memory"), "{text}");
+    let text = text_of(&run(&at, &[&sweep[..], &["--cpu-seconds", "1"]].concat()));
+    assert!(text.contains("the process of the run ended: hung"), "{text}");
 }
 
 #[test]
@@ -70,8 +74,12 @@ fn isolation_changes_no_result() {
         let output = run(&at, &["sweep", "--seeds", "0..70", "--check-every", "50", "--json", isolate]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(text.starts_with('{'), "{}", text_of(&output));
-        let lines = text.lines().filter(|line| !line.contains("\"seconds"));
-        lines.collect::<Vec<_>>().join("\n")
+        let lines =
+            text.lines().filter(|line| !line.contains("\"second") && !line.contains("\"seeds_per_second"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(sweep("--isolate=true"), sweep("--isolate=false"));
+    let apart = sweep("--isolate=true");
+    let within = sweep("--isolate=false");
+    let differs = apart.iter().zip(&within).find(|(apart, within)| apart != within);
+    assert!(differs.is_none() && apart.len() == within.len(), "{differs:?}");
 }

@@ -1,7 +1,7 @@
 //! The flags of the commands about case files: `replay`, `shrink` and `scenarios`.
 
 use crate::flags::choices::scenario;
-use crate::flags::limit_flags::RunLimits;
+use crate::flags::limit_flags::ProcessLimits;
 use crate::flags::values::{self, TimeSpan};
 use clap::Args;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ pub(crate) struct ReplayArgs {
     pub(crate) pinned_on_mib: Option<usize>,
 
     #[command(flatten)]
-    pub(crate) limits: RunLimits,
+    pub(crate) limits: ProcessLimits,
 }
 
 /// The flags of `shrink`.
@@ -63,7 +63,7 @@ pub(crate) struct ShrinkArgs {
     pub(crate) json: bool,
 
     #[command(flatten)]
-    pub(crate) limits: RunLimits,
+    pub(crate) limits: ProcessLimits,
 }
 
 const DEFAULT_RUNS: u64 = 20_000;
@@ -71,7 +71,7 @@ const DEFAULT_RUNS: u64 = 20_000;
 impl ShrinkArgs {
     /// The defaults for a case file.
     pub(crate) fn of(file: PathBuf, json: bool) -> Self {
-        let limits = RunLimits::default();
+        let limits = ProcessLimits::default();
         Self { file, output: None, runs: DEFAULT_RUNS, time: None, rust: false, json, limits }
     }
 }

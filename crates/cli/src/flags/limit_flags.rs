@@ -5,7 +5,7 @@ use clap::Args;
 /// What one run in a child process may use.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Isolation")]
-pub(crate) struct RunLimits {
+pub(crate) struct ProcessLimits {
     /// The address space of a process that runs seeds or a case on its own, in MiB. A run that needs more is a
     /// finding of the class `killed: memory`. Unix only.
     #[arg(long, value_name = "MIB", default_value_t = MEMORY_MIB, value_parser = clap::value_parser!(u64).range(64..))]
@@ -20,13 +20,13 @@ pub(crate) struct RunLimits {
 const MEMORY_MIB: u64 = 4_096;
 const CPU_SECONDS: u64 = 300;
 
-impl Default for RunLimits {
+impl Default for ProcessLimits {
     fn default() -> Self {
         Self { memory_mib: MEMORY_MIB, cpu_seconds: CPU_SECONDS }
     }
 }
 
-impl RunLimits {
+impl ProcessLimits {
     /// The flags that give a child these limits.
     pub(crate) fn flags(&self) -> [String; 4] {
         let Self { memory_mib, cpu_seconds } = self;

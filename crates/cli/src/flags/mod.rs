@@ -30,7 +30,7 @@ pub(crate) use choices::{FaultPreset, ProfileArg, ProtocolArg};
 pub(crate) use compare_flags::CompareArgs;
 pub(crate) use explore_flags::ExploreArgs;
 pub(crate) use given_flags::GivenFlags;
-pub(crate) use limit_flags::RunLimits;
+pub(crate) use limit_flags::ProcessLimits;
 pub(crate) use run_flags::RunArgs;
 pub(crate) use shell_flags::{CompletionsArgs, ManArgs};
 pub(crate) use sim_flags::SimArgs;

@@ -2,7 +2,7 @@
 
 use crate::case_files;
 use crate::flags::SimArgs;
-use crate::flags::limit_flags::RunLimits;
+use crate::flags::limit_flags::ProcessLimits;
 use crate::flags::seed_set::{SeedSet, seed_set};
 use crate::sweeping::shard::{Shard, shard};
 use clap::Args;
@@ -64,7 +64,7 @@ pub(crate) struct SweepArgs {
     pub(crate) part: Option<u64>,
 
     #[command(flatten)]
-    pub(crate) limits: RunLimits,
+    pub(crate) limits: ProcessLimits,
 
     // Last, because its groups have headings in the help.
     #[command(flatten)]

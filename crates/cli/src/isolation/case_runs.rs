@@ -1,6 +1,6 @@
 //! Cases in child processes: for cases whose run ends its process.
 
-use crate::flags::RunLimits;
+use crate::flags::ProcessLimits;
 use crate::isolation::child::{ChildEnd, run_child};
 use crate::isolation::{STACK_BYTES, begin_run, limit_memory, on_stack};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ const DEEP_STACK_MIB: usize = 2_048;
 /// # Errors
 ///
 /// As [`Case::build`], or if no process can be started.
-pub(crate) fn run_apart(case: &Case, limits: &RunLimits) -> Result<RunResult, CaseError> {
+pub(crate) fn run_apart(case: &Case, limits: &ProcessLimits) -> Result<RunResult, CaseError> {
     // An error of the case itself is found here, where it has its type.
     case.check()?;
     let unable = |problem: String| CaseError::Impossible { place: "isolation".into(), problem };
@@ -48,7 +48,7 @@ pub(crate) fn run_apart(case: &Case, limits: &RunLimits) -> Result<RunResult, Ca
 }
 
 /// The child: runs a case under the limits and prints its result.
-pub(crate) fn print_outcome(case: &Case, limits: &RunLimits) -> Result<(), String> {
+pub(crate) fn print_outcome(case: &Case, limits: &ProcessLimits) -> Result<(), String> {
     limit_memory(limits)?;
     begin_run(limits);
     let ended = on_stack(STACK_BYTES, || case.run())?.map_err(|error| error.to_string())?;
@@ -64,7 +64,7 @@ pub(crate) fn print_outcome(case: &Case, limits: &RunLimits) -> Result<(), Strin
 
 /// The case with a line for each random event, if a process with a deep stack can run it to its end and the result
 /// still fails in the same class; else the case itself, whose settings alone can be made smaller.
-pub(crate) fn pinned_apart(case: &Case, class: &Class, limits: &RunLimits) -> Case {
+pub(crate) fn pinned_apart(case: &Case, class: &Class, limits: &ProcessLimits) -> Case {
     let whole = || Case { found: Some(class.clone()), ..case.clone() };
     let mut words: Vec<String> = ["replay", "-", "--pinned-on-mib"].map(str::to_owned).into();
     words.push(DEEP_STACK_MIB.to_string());

@@ -1,6 +1,6 @@
 //! One child process: starting it, listening to it, and what its end means.
 
-use crate::flags::RunLimits;
+use crate::flags::ProcessLimits;
 use crate::interrupt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -28,7 +28,7 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 pub(crate) fn run_child(
     words: &[String],
     input: Option<String>,
-    limits: &RunLimits,
+    limits: &ProcessLimits,
     each: &mut dyn FnMut(&str),
 ) -> Result<ChildEnd, String> {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -66,7 +66,7 @@ pub(crate) fn run_child(
 fn listen(
     child: &mut Child,
     lines: &Receiver<String>,
-    limits: &RunLimits,
+    limits: &ProcessLimits,
     each: &mut dyn FnMut(&str),
 ) -> Option<ChildEnd> {
     let longest = Duration::from_secs(limits.wall_seconds());

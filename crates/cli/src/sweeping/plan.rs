@@ -1,6 +1,6 @@
 //! The plan of a sweep, and its execution.
 
-use crate::flags::{ProtocolArg, RunLimits, SimArgs, SweepArgs};
+use crate::flags::{ProcessLimits, ProtocolArg, SimArgs, SweepArgs};
 use crate::interrupt;
 use crate::output::progress;
 use crate::output::sweep_report::SweepReport;
@@ -37,7 +37,7 @@ pub(crate) struct SweepPlan {
     /// Whether seeds run in child processes; `None` decides by the simulation.
     isolates: Option<bool>,
     /// The limits of runs in child processes.
-    pub(crate) limits: RunLimits,
+    pub(crate) limits: ProcessLimits,
     /// How many threads run seeds.
     pub(crate) jobs: usize,
     /// Every seed whose index is a multiple of this is run again in a fresh process; 0 for none.

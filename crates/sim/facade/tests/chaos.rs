@@ -55,7 +55,7 @@ fn every_workload_converges_to_written_values() {
             }
             assert_eq!(stop, StopCondition::Converged, "{name}, seed {seed}: {stop}\n{}", rt.explain());
             assert!(
-                rt.metrics().protocol.writes_accepted > 20,
+                grows || rt.metrics().protocol.writes_accepted > 20,
                 "{name}, seed {seed}: hardly anything was written"
             );
         }

@@ -5,6 +5,7 @@ use crate::swarm::Profile;
 use crate::swarm::draws::Dice;
 use sync_sim_cluster::hostile::HostileFaults;
 use sync_sim_cluster::workload::{Growth, Workload};
+use syncline_types::SimDuration;
 
 /// In the small profile one run of so many makes something large.
 const ONE_OF: u64 = 8;
@@ -17,6 +18,9 @@ const AN_ENTITY: u64 = 1_024;
 
 /// Of the edits of a document, whose cost grows with their square at present, a modest world has so much less.
 const EDITS_FRACTION: u64 = 20;
+
+/// The safety phase of a large world is longer by this.
+const LARGE_TIME: SimDuration = SimDuration::from_secs(30);
 
 /// What is large in a world.
 #[derive(Clone, Copy)]
@@ -134,7 +138,13 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) {
         scenario.nodes = nodes;
         scenario.entities = scenario.entities.min(48);
     }
-    let over = case.workload.over;
+    if profile == Profile::Large {
+        let calm_after = case.calm_after.unwrap_or_default() + LARGE_TIME;
+        case.calm_after = Some(calm_after);
+        case.chaos_for = calm_after;
+    }
+    // Thousands of writes within one round trip would overtake each other, so that nothing grows in turn.
+    let over = SimDuration::from_millis(case.calm_after.unwrap_or_default().as_millis() * 3 / 4);
     let growing = |growth, writes: u64, operations, size| Workload {
         operations,
         size,
@@ -204,7 +214,6 @@ mod tests {
     use super::*;
     use crate::swarm;
     use std::collections::BTreeSet;
-    use syncline_types::SimDuration;
 
     fn is_grown(case: &Case) -> bool {
         let entities = case.scenario.as_ref().map_or(0, |scenario| scenario.entities);

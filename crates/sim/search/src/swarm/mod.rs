@@ -82,6 +82,7 @@ pub fn draw_in(seed: u64, profile: Profile) -> Case {
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
     growth::draw(&mut dice(DrawStream::Growth), profile, &mut case);
+    let calm_after = case.calm_after.unwrap_or(calm_after);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     case
 }
