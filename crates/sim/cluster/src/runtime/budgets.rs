@@ -52,7 +52,7 @@ impl SimRuntime {
     /// Whether a run that has converged stays silent, for some of the seeds: a clone of the run goes on for a while
     /// without faults. Whatever it finds is a finding of this run.
     pub(super) fn check_afterwards(&self) -> Option<Check> {
-        if self.config.seed % IDLE_SEEDS != 0 || !self.hostility.roles.is_empty() {
+        if !self.config.seed.is_multiple_of(IDLE_SEEDS) || !self.hostility.roles.is_empty() {
             return None;
         }
         let mut later = self.clone();
