@@ -142,7 +142,7 @@ impl SweepPlan {
 
     /// Whether seeds run in child processes. A drawn world may be such that its run ends its process.
     fn isolates(&self, simulation: &Simulation) -> bool {
-        cfg!(unix) && self.isolates.unwrap_or(simulation.swarm.is_some())
+        cfg!(unix) && self.isolates.unwrap_or_else(|| simulation.swarm.is_some())
     }
 
     /// The command line of a child that runs the seeds at the indices in `part`.

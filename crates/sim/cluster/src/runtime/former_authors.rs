@@ -1,5 +1,6 @@
 //! Former authors: replicas that wrote before the run, beside each other, and do not take part in it.
 
+use crate::disk_view::SoundStore;
 use crate::node::context_id;
 use crate::scenarios::early_register;
 use syncline_storage::{Action, ApplyContext, StorageError};
@@ -30,9 +31,9 @@ pub(super) fn writes(count: usize) -> Vec<Action> {
 
 /// A disk with one delta of each of `count` authors, none of which knew of another. O(count log count).
 pub(super) fn disk(count: usize, authority: Authority) -> Result<MemoryStore, StorageError> {
-    let mut disk = MemoryStore::default();
+    let mut disk = SoundStore::default();
     if count == 0 {
-        return Ok(disk);
+        return Ok(disk.0);
     }
     let gate = Gate { context: context_id(0), authority, membership: Membership::Open };
     let context = ApplyContext { moment: Moment::at(SimTime::ZERO), max_drift_ms: u64::MAX };
@@ -48,5 +49,5 @@ pub(super) fn disk(count: usize, authority: Authority) -> Result<MemoryStore, St
     }
     let (batch, ..) = work.finish()?;
     disk.apply(batch)?;
-    Ok(disk)
+    Ok(disk.0)
 }

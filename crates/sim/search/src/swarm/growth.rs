@@ -126,23 +126,7 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) {
     };
     let entities = bounded(sizes.entities, 6);
     let entities = dice.scaled(entities.0, entities.1);
-    // A world is large in one respect: what is drawn for the others stays, as far as it costs little.
-    case.contexts = 1;
-    case.faults.hostile = HostileFaults::none();
-    case.faults.late_joiners = case.faults.late_joiners.min(1);
-    // A large frame would never pass a small queue, however often it is sent again.
-    case.faults.links.bandwidth = 0;
-    case.faults.links.queue_bytes = 0;
-    case.faults.links.shared_uplink = false;
-    if let Some(scenario) = &mut case.scenario {
-        scenario.nodes = nodes;
-        scenario.entities = scenario.entities.min(48);
-    }
-    if profile == Profile::Large {
-        let calm_after = case.calm_after.unwrap_or_default() + LARGE_TIME;
-        case.calm_after = Some(calm_after);
-        case.chaos_for = calm_after;
-    }
+    prepare(case, profile, nodes);
     // Thousands of writes within one round trip would overtake each other, so that nothing grows in turn.
     let over = SimDuration::from_millis(case.calm_after.unwrap_or_default().as_millis() * 3 / 4);
     let growing = |growth, writes: u64, operations, size| Workload {
@@ -171,7 +155,7 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) {
                 }
                 Growth::LargeValues => growing(growth, scaled(sizes.values), 1, scaled(sizes.value)),
                 Growth::Import => {
-                    let at_once = scaled((entities / 64, 512));
+                    let at_once = scaled(((entities / 64).min(512), 512));
                     growing(growth, entities / at_once, at_once, 1)
                 }
                 Growth::Prefixes => growing(growth, scaled(sizes.key) / 8, 8, 1),
@@ -192,6 +176,27 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) {
             let keys = dice.between(1, 3);
             case.workload = Workload { keys, operations: 4, ..Workload::hot_key(writes, over) };
         }
+    }
+}
+
+/// Gives a world that is to be large its nodes and its time.
+fn prepare(case: &mut Case, profile: Profile, nodes: usize) {
+    // A world is large in one respect: what is drawn for the others stays, as far as it costs little.
+    case.contexts = 1;
+    case.faults.hostile = HostileFaults::none();
+    case.faults.late_joiners = case.faults.late_joiners.min(1);
+    // A large frame would never pass a small queue, however often it is sent again.
+    case.faults.links.bandwidth = 0;
+    case.faults.links.queue_bytes = 0;
+    case.faults.links.shared_uplink = false;
+    if let Some(scenario) = &mut case.scenario {
+        scenario.nodes = nodes;
+        scenario.entities = scenario.entities.min(48);
+    }
+    if profile == Profile::Large {
+        let calm_after = case.calm_after.unwrap_or_default() + LARGE_TIME;
+        case.calm_after = Some(calm_after);
+        case.chaos_for = calm_after;
     }
 }
 
