@@ -6,17 +6,20 @@ use std::process::{Command, Output};
 
 const SYNCLINE: &str = env!("CARGO_BIN_EXE_syncline");
 
-/// Keys that begin each other: more of them than the stack of a thread has room for.
+/// Keys that begin each other: more of them than a small stack has room for. A default one overflows from about
+/// 3,000 on.
 const DEEP: &str = r#"
 max_time = "20s"
 nodes = [{ name = "alice" }, { name = "bob" }]
 
 [workload]
 grows = "prefixes"
-writes = 72
+writes = 12
 operations = 50
 over = "2s"
 "#;
+
+const SMALL_STACK: [&str; 2] = ["--stack-kib", "256"];
 
 fn folder(name: &str) -> PathBuf {
     let at = Path::new(env!("CARGO_TARGET_TMPDIR")).join("isolation").join(name);
@@ -37,17 +40,18 @@ fn text_of(output: &Output) -> String {
 fn overflow_is_found_replayed_and_shrunk() {
     let at = folder("overflow");
     std::fs::write(at.join("deep.toml"), DEEP).expect("a file");
-    let sweep =
-        run(&at, &["sweep", "--case", "deep.toml", "--seeds", "3..5", "--isolate", "--cases", "found"]);
+    let sweep = ["sweep", "--case", "deep.toml", "--seeds", "3..5", "--isolate", "--cases", "found"];
+    let sweep = run(&at, &[&sweep[..], &SMALL_STACK].concat());
     let text = text_of(&sweep);
     assert_eq!(sweep.status.code(), Some(1), "{text}");
     assert!(text.contains("seed 3 ended_process") && text.contains("seed 4 ended_process"), "{text}");
     assert!(text.contains("aborted: stack overflow"), "{text}");
     let case = "found/aborted-stack-overflow-3.toml";
-    let replay = run(&at, &["replay", case]);
+    let replay = run(&at, &["replay", case, SMALL_STACK[0], SMALL_STACK[1]]);
     assert_eq!(replay.status.code(), Some(1), "{}", text_of(&replay));
     assert!(text_of(&replay).contains("AS IT WAS FOUND"), "{}", text_of(&replay));
-    let shrunk = run(&at, &["shrink", case, "--runs", "12", "-o", "small.toml"]);
+    let shrink = ["shrink", case, "--runs", "20", "-o", "small.toml"];
+    let shrunk = run(&at, &[&shrink[..], &SMALL_STACK].concat());
     assert_eq!(shrunk.status.code(), Some(0), "{}", text_of(&shrunk));
     let small = std::fs::read_to_string(at.join("small.toml")).expect("the small case");
     assert!(small.contains("aborted: stack overflow"), "{small}");

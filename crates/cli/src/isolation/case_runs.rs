@@ -2,7 +2,7 @@
 
 use crate::flags::ProcessLimits;
 use crate::isolation::child::{ChildEnd, run_child};
-use crate::isolation::{STACK_BYTES, begin_run, limit_memory, on_stack};
+use crate::isolation::{begin_run, limit_memory, on_stack};
 use serde::{Deserialize, Serialize};
 use sync_sim::case::{Case, CaseError, Class, RunResult};
 use sync_sim::prelude::SimTime;
@@ -51,7 +51,7 @@ pub(crate) fn run_apart(case: &Case, limits: &ProcessLimits) -> Result<RunResult
 pub(crate) fn print_outcome(case: &Case, limits: &ProcessLimits) -> Result<(), String> {
     limit_memory(limits)?;
     begin_run(limits);
-    let ended = on_stack(STACK_BYTES, || case.run())?.map_err(|error| error.to_string())?;
+    let ended = on_stack(limits.stack_bytes(), || case.run())?.map_err(|error| error.to_string())?;
     let outcome = CaseOutcome {
         class: ended.class,
         reason: ended.reason,

@@ -13,9 +13,6 @@ pub(crate) use case_runs::{pinned_apart, print_outcome, run_apart};
 pub(crate) use child::{ChildEnd, run_child};
 pub(crate) use limits::{begin_run, limit_memory};
 
-/// The stack of a thread with a run: that of a default thread.
-pub(crate) const STACK_BYTES: usize = 2 << 20;
-
 /// Does some work on a thread with a stack of `bytes`, and gives its result.
 pub(crate) fn on_stack<R: Send>(bytes: usize, work: impl FnOnce() -> R + Send) -> Result<R, String> {
     std::thread::scope(|scope| {

@@ -1,7 +1,7 @@
 //! The seeds of a sweep in batches, each batch in a child process.
 
 use crate::interrupt;
-use crate::isolation::{ChildEnd, STACK_BYTES, begin_run, limit_memory, on_stack, run_child};
+use crate::isolation::{ChildEnd, begin_run, limit_memory, on_stack, run_child};
 use crate::output::totals::SweepTotals;
 use crate::simulation::Simulation;
 use crate::sweeping::plan::SweepPlan;
@@ -12,8 +12,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// How many seeds run in one process: starting a process costs about as much as one small run.
-const SMALL_BATCH: u64 = 64;
+/// The most seeds that run in one process: starting a process costs as much as several small runs.
+const SMALL_BATCH: u64 = 256;
 
 /// How many seeds of a simulation run in one process. A large run has a process of its own, so that the limit of
 /// memory holds for it alone.
@@ -34,7 +34,9 @@ pub(crate) fn run_batches(
     part: Range<u64>,
     bar: &ProgressBar,
 ) -> Result<SweepTotals, String> {
-    let size = batch_size(simulation);
+    // Every thread gets work, however few seeds there are.
+    let shared = (part.end - part.start).div_ceil(plan.jobs as u64).max(1);
+    let size = batch_size(simulation).min(shared);
     let next = AtomicU64::new(part.start);
     let done = Mutex::new(Vec::new());
     let take = || {
@@ -126,7 +128,7 @@ fn run_batch(
 /// The child: runs the seeds of its plan one after another, and reports their totals.
 pub(crate) fn run_part(simulation: &Simulation, plan: &SweepPlan) -> Result<(), String> {
     limit_memory(&plan.limits)?;
-    on_stack(STACK_BYTES, || {
+    on_stack(plan.limits.stack_bytes(), || {
         let mut totals = SweepTotals::default();
         for index in plan.part_of_child() {
             let seed = plan.seed_at(index).ok_or("an index of no plan")?;

@@ -81,8 +81,8 @@ struct Sizes {
 }
 
 const SMALL: Sizes = Sizes {
-    modest_percent: 85,
-    nodes: (2, 4),
+    modest_percent: 90,
+    nodes: (2, 3),
     entities: (300, 3_000),
     edits: (20, 3_000),
     edits_at_once: (1, 32),
@@ -90,10 +90,10 @@ const SMALL: Sizes = Sizes {
     value: (1 << 12, 1 << 20),
     values: (2, 8),
     key: (16, 256),
-    items: (16, 256),
+    items: (16, 192),
     depth: (16, 512),
     authors: (100, 2_000),
-    hot_writes: (64, 192),
+    hot_writes: (64, 128),
 };
 
 const LARGE_SIZES: Sizes = Sizes {
@@ -153,7 +153,9 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) {
                         scaled(sizes.pasted),
                     )
                 }
-                Growth::LargeValues => growing(growth, scaled(sizes.values), 1, scaled(sizes.value)),
+                Growth::LargeValues => {
+                    growing(growth, scaled(sizes.values), 1, scaled(bounded(sizes.value, 6)))
+                }
                 Growth::Import => {
                     let at_once = scaled(((entities / 64).min(512), 512));
                     growing(growth, entities / at_once, at_once, 1)
