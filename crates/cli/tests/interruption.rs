@@ -95,8 +95,8 @@ impl Interrupted {
     /// time, they are only about that.
     fn tells(&self, words: &[&str]) {
         let all = format!("{}\n{}", self.printed, self.said);
-        let told = words.iter().all(|word| all.contains(word));
-        assert!(told || all.contains("in the middle of a long step"), "{words:?} in {all}");
+        let has_words = words.iter().all(|word| all.contains(word));
+        assert!(has_words || all.contains("in the middle of a long step"), "{words:?} in {all}");
     }
 }
 

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operations_are_told_in_words() {
+    fn operations_are_printed_in_words() {
         let named = |name: &str| Target::named(name.as_bytes());
         let key = |at: u64| at.to_le_bytes();
         for (operation, words) in [

@@ -74,7 +74,7 @@ fn coexisting_states_never_look_alike() {
 fn writes_are_shown_in_words() {
     const VERBS: [&str; 9] =
         ["sets", "adds", "changes", "makes", "removes", "inserts", "deletes", "freezes", "merges"];
-    let told = |text: &str| VERBS.iter().any(|verb| text.starts_with(verb));
+    let is_worded = |text: &str| VERBS.iter().any(|verb| text.starts_with(verb));
     let mut count = 0;
     for seed in 0..20 {
         let timeline = timeline(&swarm::draw(seed));
@@ -84,7 +84,7 @@ fn writes_are_shown_in_words() {
                 Some((_, what)) => what,
                 None => text.strip_prefix("the application ").unwrap_or(text),
             };
-            assert!(told(what), "{text}");
+            assert!(is_worded(what), "{text}");
             assert!(!text.contains('{') && !text.contains("Some("), "{text}");
             count += 1;
         }

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_is_told() {
+    fn every_field_is_printed() {
         let name_of = |change: Change| after(change).first().map(|field| field.name);
         let changes: [(&str, Change); 8] = [
             ("created", |record| record.created_at = stamp(3)),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_records_with_wrong_index_are_told() {
+    fn equal_records_with_wrong_index_differ() {
         let mut store = MemoryStore::default();
         let mut state = Interface::open(CheckedDiskView::from(&store)).expect("an empty state");
         for name in [&b"one"[..], b"two", b"three"] {
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_looks_are_told_apart() {
+    fn equal_looks_are_distinguished() {
         let long = |last: u8| [&[b'x'; 200][..], &[last]].concat();
         let counter = |replica, count| Value::GCounter(GCounter::of(ReplicaId::from_u64(replica), count));
         let text = |stamps: [u64; 2]| {
