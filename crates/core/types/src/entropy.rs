@@ -23,6 +23,8 @@ pub enum Choice {
     ChurnGap = 23,
     ChurnLength = 24,
     JoinTime = 25,
+    /// When a node learns of a late joiner.
+    Naming = 26,
     WriteDuringSync = 30,
     WriteTime = 31,
     WriteNode = 32,
@@ -34,6 +36,10 @@ pub enum Choice {
     WriteBurst = 38,
     WriteMishap = 39,
     WriteContext = 45,
+    /// Whether an operation is about a name that is deleted and written again.
+    WriteReuse = 46,
+    /// Whether and when a node writes after it has collected tombstones, or has come back with another disk.
+    WriteAfterFault = 47,
     ScenarioShape = 40,
     ScenarioEntity = 41,
     PeerOrder = 50,
@@ -58,6 +64,10 @@ pub enum Choice {
     ClockJump = 104,
     ClockFreezeGap = 105,
     ClockFreeze = 106,
+    /// The time until a clock is far ahead.
+    ClockAheadGap = 107,
+    /// How far ahead a clock is, and for how long.
+    ClockAhead = 108,
     PauseGap = 110,
     PauseLength = 111,
     SlowHost = 112,
@@ -69,6 +79,14 @@ pub enum Choice {
     RottenRow = 125,
     ScrubTime = 126,
     RestartDelay = 127,
+    /// The time until a disk is backed up or restored, and which of them.
+    RestoreGap = 128,
+    /// The time until a disk is replaced by a copy of another one.
+    CloneGap = 129,
+    /// The node whose disk is copied.
+    CloneSource = 133,
+    /// The time until a disk is lost, and whether the host has counted the starts.
+    LoseDiskGap = 134,
     Lie = 130,
     LieKind = 131,
     LieDetail = 132,

@@ -148,6 +148,33 @@ pub enum Check {
         /// The first record that differs: expected and found.
         detail: String,
     },
+    /// A1, A2: after the disk of a node was restored, copied or lost under its name, a replica does not show what was
+    /// acknowledged and still held, or what was acknowledged since.
+    HistoryLost {
+        /// The value that is shown and the value that must be, in words.
+        wrong: String,
+        /// The number that names two writes, in words, if there is one.
+        reused: Option<String>,
+    },
+    /// A2: after the disk of a node was restored, copied or lost under its name, the run did not converge.
+    NotBroughtBack {
+        /// A node, and the acknowledged write that it lacks, in words, if it lacks one.
+        unheard: Option<String>,
+        /// How the run stopped, in words.
+        pending: String,
+    },
+    /// A3: after a clock was far ahead for a while, writes of a node no longer reach another one.
+    Muted {
+        /// A node, and the acknowledged write that it lacks, in words.
+        unheard: String,
+        /// How the run stopped, in words.
+        pending: String,
+    },
+    /// A merge function that is missing on some nodes, panics or is no join has divided the replicas.
+    DividedByMerge {
+        /// How the run stopped, in words.
+        pending: String,
+    },
     /// I8: a delta was applied before one of its parents, or the log lacks a delta that it claims.
     CausalGap {
         /// The node that applied it.
@@ -302,6 +329,10 @@ impl Check {
             Self::WrongValue { .. } => "WrongValue",
             Self::HiddenDifference { .. } => "HiddenDifference",
             Self::NotDurable { .. } => "NotDurable",
+            Self::HistoryLost { .. } => "HistoryLost",
+            Self::NotBroughtBack { .. } => "NotBroughtBack",
+            Self::Muted { .. } => "Muted",
+            Self::DividedByMerge { .. } => "DividedByMerge",
             Self::CausalGap { .. } => "CausalGap",
             Self::ImpossibleOutcome { .. } => "ImpossibleOutcome",
             Self::HonestFrameRefused { .. } => "HonestFrameRefused",
@@ -349,6 +380,22 @@ impl fmt::Display for Check {
                 )
             }
             Self::NotDurable { detail } => write!(f, "C6: an accepted write is on no disk: {detail}"),
+            Self::HistoryLost { wrong, reused: None } => {
+                write!(f, "A2: a disk was replaced, and what was acknowledged is gone: {wrong}")
+            }
+            Self::HistoryLost { wrong, reused: Some(reused) } => {
+                write!(f, "A1: a disk was replaced, and what was acknowledged is gone: {reused}; {wrong}")
+            }
+            Self::NotBroughtBack { unheard, pending } => {
+                let unheard = unheard.as_deref().unwrap_or("its node does not come back");
+                write!(f, "A2: a disk was replaced, and {unheard}: {pending}")
+            }
+            Self::Muted { unheard, pending } => {
+                write!(f, "A3: a clock was far ahead, and {unheard}: {pending}")
+            }
+            Self::DividedByMerge { pending } => {
+                write!(f, "a faulty merge function has divided the replicas: {pending}")
+            }
             Self::CausalGap { node, detail } => {
                 write!(f, "I8: {node} applied a delta without one that it follows: {detail}")
             }

@@ -203,6 +203,18 @@ pub trait Actor: Clone {
         false
     }
 
+    /// Replaces the disk by a copy of that of another actor: an earlier state of this one, or another node. The node
+    /// is down; [`Actor::restart`] follows.
+    fn restore_disk(&mut self, from: &Self) {
+        let _ = from;
+    }
+
+    /// Erases the disk, but not the name of the node, which is down; [`Actor::restart`] follows. `counted` says
+    /// whether the host has counted the starts of the node elsewhere.
+    fn lose_disk(&mut self, counted: bool) {
+        let _ = counted;
+    }
+
     /// The digest of the replicated state. Equal digests mean equal states.
     fn digest(&self) -> Digest;
 

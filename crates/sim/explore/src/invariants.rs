@@ -8,7 +8,7 @@ use sync_sim_cluster::checks::{
 };
 use sync_sim_cluster::hostile::HostileRoles;
 use sync_sim_cluster::node::{ContextNotice, SimNode, replica_id};
-use sync_sim_cluster::oracle::{Oracle, ReferenceState};
+use sync_sim_cluster::oracle::{Acknowledgement, Oracle, ReferenceState};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::{Check, SimPart};
 use sync_sim_engine::actor::Actor;
@@ -16,7 +16,7 @@ use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::{FrameSize, ProgressCount};
 use syncline_replica::Notice;
-use syncline_sync::{LocalSyncState, VersionVector};
+use syncline_sync::{Dot, LocalSyncState, VersionVector};
 use syncline_types::{Digest, Encode, Hlc, SimTime};
 
 /// One step of one node, as the invariants see it.
@@ -259,10 +259,14 @@ impl ReplicaInvariants {
             Notice::WriteAccepted { operations, actions } => {
                 let author = replica_id(node);
                 let bytes: Vec<u8> = actions.iter().flat_map(Encode::to_bytes).collect();
-                self.written.entry(node).or_default().push(Digest::of(0, &bytes));
+                let written = self.written.entry(node).or_default();
+                written.push(Digest::of(0, &bytes));
+                // What else the author had seen is not known here. The oracle then judges fewer values.
+                let mut seen = VersionVector::default();
+                seen.cover(Dot { author, seq: written.len() as u64 });
                 // A state is reached at several times; the write is the same.
-                let at = SimTime::ZERO;
-                self.oracle.acknowledge((node, author), at, operations.clone(), actions.clone());
+                let acknowledgement = Acknowledgement { node, author, at: SimTime::ZERO, seen };
+                self.oracle.acknowledge(acknowledgement, operations.clone(), actions.clone());
                 self.joined.apply(actions)
             }
             Notice::TombstonesCollected { horizon, .. } => {
@@ -294,6 +298,7 @@ impl ReplicaInvariants {
             // Only asked after a continuation in which all nodes were up and linked.
             is_undisturbed: true,
             give_ups: &self.memory.give_ups,
+            hazards: checks::Hazards::NONE,
         }
     }
 }

@@ -23,7 +23,16 @@ fn pinned(case: &Case) -> Case {
     let mut quiet = FaultConfig::none().with_latency(case.faults.base_latency_ms, 0);
     quiet.restart_delay_ms = pinned.faults.restart_delay_ms.clone();
     quiet.links = case.faults.links.clone();
-    quiet.hosts = case.faults.hosts.clone();
+    // Replaced disks and clocks ahead are lines; what else happens to hosts stays random.
+    quiet.hosts = HostFaults {
+        restore_probability: Rate::ZERO,
+        clone_probability: Rate::ZERO,
+        lost_disk_probability: Rate::ZERO,
+        clock_ahead_probability: Rate::ZERO,
+        clock_ahead_ms: 0..0,
+        clock_ahead_for_ms: 0..0,
+        ..case.faults.hosts.clone()
+    };
     // Hostile nodes are explicit; what they lie about and when stays random.
     quiet.hostile = pinned.faults.hostile;
     assert_eq!(quiet.hostile.nodes, 0, "seed {}", case.seed);

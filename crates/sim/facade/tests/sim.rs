@@ -18,6 +18,7 @@ mod guide;
 mod history;
 mod hostile;
 mod hosts;
+mod known;
 mod link_order;
 mod link_scripts;
 mod links;

@@ -1,6 +1,7 @@
 //! Checks of the states of all replicas of a context together.
 
-use super::{GiveUps, InspectedReplica};
+use super::hazards::lost_history;
+use super::{GiveUps, Hazards, InspectedReplica};
 use crate::hostile::HostileRoles;
 use crate::node::differences;
 use crate::oracle::{Oracle, ReferenceState};
@@ -40,6 +41,8 @@ pub struct ContextView<'a> {
     pub is_undisturbed: bool,
     /// What replicas gave up.
     pub give_ups: &'a GiveUps,
+    /// What is wrong in the run.
+    pub hazards: Hazards,
 }
 
 impl ContextView<'_> {
@@ -86,7 +89,10 @@ fn first_difference(expected: &MemoryStore, found: &MemoryStore) -> String {
 /// **C6**, at any time: the union of all disks has every accepted write. It says nothing once tombstones were
 /// collected, since the union of a state that has collected and one that has not is neither.
 pub(super) fn durable_writes(view: &ContextView<'_>) -> Option<Check> {
-    let is_promised = view.certain.is_none() && view.roles.is_empty() && !view.has_collected;
+    let is_promised = view.certain.is_none()
+        && view.roles.is_empty()
+        && !view.has_collected
+        && !view.hazards.may_differ_unseen();
     // Which writes may be lost with a disk is known once its node has restarted.
     let is_damaged = view.nodes.iter().any(|node| node.replica.has_damaged_disk());
     if !is_promised || is_damaged || !view.is_complete {
@@ -124,6 +130,7 @@ pub(super) fn values(view: &ContextView<'_>) -> Option<Check> {
     }
     match view.certain {
         Some(certain) => with_losses(view, certain),
+        None if view.hazards.replaced_disks => view.wrong_value().map(|wrong| lost_history(view, &wrong)),
         None => view.wrong_value(),
     }
 }
@@ -153,7 +160,8 @@ fn with_losses(view: &ContextView<'_>, certain: &ReferenceState) -> Option<Check
 /// **C6**: invisible records must be the join of what was written too. Once tombstones were collected, the records
 /// depend on when that happened and are not compared.
 pub(super) fn hidden_records(view: &ContextView<'_>) -> Option<Check> {
-    if view.has_collected || view.certain.is_some() || !view.roles.is_value_promised() {
+    let is_known = !view.has_collected && view.certain.is_none() && !view.hazards.may_differ_unseen();
+    if !is_known || !view.roles.is_value_promised() {
         return None;
     }
     let InspectedReplica { name, replica, root, .. } = view.nodes.first()?;

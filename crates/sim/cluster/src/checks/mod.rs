@@ -13,6 +13,7 @@
 
 mod contexts;
 mod give_ups;
+mod hazards;
 mod livelocks;
 mod moments;
 mod replicas;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use contexts::ContextView;
 pub use give_ups::GiveUps;
+pub use hazards::{Hazards, UnfinishedRun, may_be_explained};
 pub use livelocks::ProgressWatch;
 pub use moments::CheckMoments;
 pub use replicas::{InspectedReplica, RowScratch};
@@ -78,6 +80,7 @@ enum Implementation {
     World(fn(&dyn Watched) -> Option<Check>),
     Stopped(fn(&ContextView<'_>) -> Option<Check>),
     Converged(fn(&ContextView<'_>) -> Option<Check>),
+    Unfinished(fn(&UnfinishedRun) -> Option<Check>),
 }
 
 impl CheckEntry {
@@ -87,7 +90,9 @@ impl CheckEntry {
             Implementation::Step(_) | Implementation::Notice(_) => CheckTime::EveryStep,
             Implementation::Event(_) => CheckTime::EveryEvent,
             Implementation::Replica(_) | Implementation::States(_) => CheckTime::Moments,
-            Implementation::World(_) | Implementation::Stopped(_) => CheckTime::Stop,
+            Implementation::World(_) | Implementation::Stopped(_) | Implementation::Unfinished(_) => {
+                CheckTime::Stop
+            }
             Implementation::Converged(_) => CheckTime::Converged,
         }
     }
@@ -112,7 +117,7 @@ pub struct CheckMemory {
 }
 
 /// Every check. Of several that fail at the same time, the first one counts.
-pub const CHECKS: [CheckEntry; 22] = [
+pub const CHECKS: [CheckEntry; 23] = [
     CheckEntry {
         name: "storm",
         promise: "I2: what happens without a change of any state is bounded",
@@ -222,9 +227,15 @@ pub const CHECKS: [CheckEntry; 22] = [
         run: Implementation::Stopped(give_ups::never_taken_back),
     },
     CheckEntry {
+        name: "held up",
+        promise: "A2, A3: replaced disks, clocks that were ahead and faulty merge functions hold up nobody for good",
+        reports: &["NotBroughtBack", "Muted", "DividedByMerge"],
+        run: Implementation::Unfinished(hazards::held_up),
+    },
+    CheckEntry {
         name: "values",
         promise: "C6: every replica shows what the acknowledged writes imply",
-        reports: &["Lost", "WrongValue", "NotDurable", "HiddenDifference", "Internal"],
+        reports: &["Lost", "WrongValue", "NotDurable", "HiddenDifference", "HistoryLost", "Internal"],
         run: Implementation::Converged(contexts::values),
     },
     CheckEntry {
@@ -333,6 +344,15 @@ pub fn of_accounts(world: &dyn Watched, replicas: &[InspectedReplica<'_>]) -> Op
     });
     of_world.or_else(|| {
         replicas.iter().find_map(|replica| replicas::buffer_accounts(replica, &mut RowScratch::default()))
+    })
+}
+
+/// Runs the checks of a run that has stopped without convergence, or at a check that
+/// [a hazard may explain](may_be_explained). Returns the first violation.
+pub fn of_unfinished(unfinished: &UnfinishedRun) -> Option<Check> {
+    CHECKS.iter().find_map(|check| match check.run {
+        Implementation::Unfinished(run) => run(unfinished),
+        _ => None,
     })
 }
 

@@ -4,7 +4,8 @@ use super::{Noticed, Watched};
 use crate::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Notice;
-use syncline_sync::{FailureReason, Outcome};
+use syncline_sync::{DeltaRefusal, FailureReason, Outcome, Rejection};
+use syncline_types::{SimDuration, SimTime};
 
 /// A session that succeeds must end at a root that its responder had during the session.
 pub(super) fn false_success(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
@@ -22,14 +23,15 @@ pub(super) fn false_success(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
 
 /// Among honest nodes, the one thing that may fail a session is silence.
 pub(super) fn impossible_outcome(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
-    let Notice::SessionEnded { peer, outcome: Outcome::Failed(reason), .. } = noticed.notice else {
+    let Notice::SessionEnded { peer, started_at, outcome: Outcome::Failed(reason), .. } = noticed.notice
+    else {
         return None;
     };
     let peer = NodeId::from(*peer);
     // A node that made a fresh start and has not caught up looks like one that was left behind.
     let is_catching_up = *reason == FailureReason::LeftBehind
         && [noticed.node, peer].iter().any(|side| world.is_catching_up(noticed.context, *side));
-    if *reason == FailureReason::Timeout || is_catching_up || is_explained(peer, reason, world) {
+    if *reason == FailureReason::Timeout || is_catching_up || is_explained(peer, reason, *started_at, world) {
         return None;
     }
     Some(Check::ImpossibleOutcome {
@@ -38,13 +40,26 @@ pub(super) fn impossible_outcome(noticed: &Noticed<'_>, world: &dyn Watched) -> 
     })
 }
 
-/// Whether hostile nodes or small limits explain a failure that never ends a session between honest members alone.
-fn is_explained(peer: NodeId, reason: &FailureReason, world: &dyn Watched) -> bool {
+/// Whether hostile nodes, small limits, a long pause or a member that is not known everywhere yet explain a failure that
+/// never ends a session between honest members alone.
+fn is_explained(peer: NodeId, reason: &FailureReason, started_at: SimTime, world: &dyn Watched) -> bool {
     let roles = world.roles();
     let believed = *reason == FailureReason::LeftBehind && !roles.is_value_promised();
     // The pages of a snapshot come from several peers. The lie of one shows only when the snapshot is complete,
     // whichever peer sent the last page.
     let is_mixed_snapshot = matches!(reason, FailureReason::SnapshotMismatch { .. }) && !roles.is_empty();
     let is_short = *reason == FailureReason::TooLong && world.shortens_sessions();
-    believed || is_mixed_snapshot || is_short || roles.is_hostile(peer)
+    // A session in which a node stood still for minutes has used up its time when the node goes on.
+    const LONG_PAUSE: SimDuration = SimDuration::from_secs(10);
+    let has_rested = *reason == FailureReason::TooLong
+        && world.longest_pause() >= LONG_PAUSE
+        && world.now().since(started_at) >= LONG_PAUSE;
+    let is_stranger = matches!(
+        reason,
+        FailureReason::NotAMember { .. }
+            | FailureReason::Rejected(Rejection::NotAMember)
+            | FailureReason::Unauthorized(DeltaRefusal::NotAMember)
+    );
+    let is_unnamed = is_stranger && world.is_naming();
+    believed || has_rested || is_unnamed || is_mixed_snapshot || is_short || roles.is_hostile(peer)
 }

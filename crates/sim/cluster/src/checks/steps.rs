@@ -5,7 +5,7 @@ use crate::verdict::Check;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{FrameKind, Notice};
-use syncline_sync::{Delta, DeltaLog, Dot};
+use syncline_sync::{Delta, DeltaLog, DeltaRefusal, Dot};
 use syncline_types::Decode;
 
 /// The causes of refusal that are faults of the sender. No frame of an honest member is refused for one of them.
@@ -37,15 +37,22 @@ pub(super) fn honest_frame_refused(
     let cause = step.refused.filter(|cause| !step.corrupt && SENDER_FAULTS.contains(cause))?;
     // An honest frame may be refused because of a lie that was taken on trust.
     let follows_from_trust = !world.roles().is_value_promised() && cause == DropCause::LeftBehind;
-    let explained = follows_from_trust || is_caused_by_hostile(node, step, world.roles());
+    // Until all have learned of a member, some refuse it and what it wrote.
+    let is_unnamed = cause == DropCause::NotAMember && world.is_naming();
+    let explained = follows_from_trust || is_unnamed || is_caused_by_hostile(node, step, world.roles());
     (!explained).then(|| Check::HonestFrameRefused { node: world.name(node) })
 }
 
 pub(super) fn honest_delta_refused(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let is_unnamed = |refusal| refusal == DeltaRefusal::NotAMember && world.is_naming();
     let refused = match noticed.notice {
         // A hostile member may have signed the delta, and the sender is not known any more.
-        Notice::DeltaDiscarded { refusal, .. } => refusal.is_fault_of_author() && world.roles().is_empty(),
-        Notice::DeltaRefused { from, .. } => !world.roles().is_hostile((*from).into()),
+        Notice::DeltaDiscarded { refusal, .. } => {
+            refusal.is_fault_of_author() && world.roles().is_empty() && !is_unnamed(*refusal)
+        }
+        Notice::DeltaRefused { from, refusal } => {
+            !world.roles().is_hostile((*from).into()) && !is_unnamed(*refusal)
+        }
         _ => false,
     };
     refused.then(|| Check::HonestFrameRefused { node: world.name_in(noticed.context, noticed.node) })

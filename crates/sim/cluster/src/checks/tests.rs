@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::node::{SimNode, SimReplica, context_id, replica_id};
-use crate::oracle::Oracle;
+use crate::oracle::{Acknowledgement, Oracle};
 use crate::workload::Write;
 use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::random::{Choices, Stream};
@@ -54,7 +54,10 @@ impl Pair {
         let entropy = &mut choices.source(Stream::Scenario);
         let actor = &mut self.nodes[author.index()];
         let (operations, actions) = actor.write_before_start(&write, entropy).expect("it is accepted");
-        self.oracle.acknowledge((author, replica_id(author)), SimTime::ZERO, operations, actions);
+        let seen = actor.in_context(0).covered();
+        let acknowledgement =
+            Acknowledgement { node: author, author: replica_id(author), at: SimTime::ZERO, seen };
+        self.oracle.acknowledge(acknowledgement, operations, actions);
         let author = replica_id(author);
         Dot { author, seq: self.nodes[0].covered().of(author).max(self.nodes[1].covered().of(author)) }
     }
@@ -85,6 +88,7 @@ impl Pair {
             is_complete: true,
             is_undisturbed: true,
             give_ups,
+            hazards: Hazards::NONE,
         }
     }
 }

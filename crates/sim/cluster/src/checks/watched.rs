@@ -6,7 +6,7 @@ use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::{FrameSize, ProgressCount, StepReport};
 use syncline_sync::VersionVector;
-use syncline_types::{Digest, Hlc, SimTime};
+use syncline_types::{Digest, Hlc, SimDuration, SimTime};
 
 /// A world of real replicas, as the checks see it, whoever runs it.
 pub trait Watched {
@@ -41,6 +41,16 @@ pub trait Watched {
     /// Whether the settings of replicas are so short that a session between honest replicas may exceed its bounds.
     fn shortens_sessions(&self) -> bool {
         false
+    }
+
+    /// Whether some node has still to learn of a member, or a frame that it refused before may be in flight.
+    fn is_naming(&self) -> bool {
+        false
+    }
+
+    /// The longest pause of a node so far.
+    fn longest_pause(&self) -> SimDuration {
+        SimDuration::ZERO
     }
 
     /// Whether some disk has lost acknowledged commits of a context.

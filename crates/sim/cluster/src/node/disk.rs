@@ -46,6 +46,11 @@ impl SimDisk {
         Self { faults: self.faults, ..Self::default() }
     }
 
+    /// A disk with these rows, all durable, and the fault counts of this one.
+    pub(super) fn with_rows_of(&self, rows: &MemoryStore) -> Self {
+        Self { rows: rows.clone(), ..self.erased() }
+    }
+
     /// All rows of the disk, corrupt ones included.
     pub const fn rows(&self) -> &MemoryStore {
         &self.rows

@@ -132,6 +132,16 @@ impl SimNode {
         self.replicas_mut().for_each(|sim_replica| sim_replica.add_member(replica));
     }
 
+    /// The node does not know yet that another one is a member.
+    pub(crate) fn set_unnamed(&mut self, node: NodeId) {
+        self.replicas_mut().for_each(|replica| replica.set_unnamed(node));
+    }
+
+    /// The node learns that another one is a member.
+    pub(crate) fn name_member(&mut self, node: NodeId) {
+        self.replicas_mut().for_each(|replica| replica.name_member(node));
+    }
+
     /// Changes the settings of the replicas and recovers them with the new ones.
     pub(crate) fn configure(&mut self, change: &mut dyn FnMut(&mut ReplicaConfig)) {
         self.replicas_mut().for_each(|replica| replica.configure(change));
@@ -362,6 +372,14 @@ impl Actor for SimNode {
 
     fn scrub(&mut self) -> bool {
         self.replicas().any(SimReplica::is_corrupt)
+    }
+
+    fn restore_disk(&mut self, from: &Self) {
+        self.replicas_mut().zip(from.replicas()).for_each(|(replica, from)| replica.restore_disk(from));
+    }
+
+    fn lose_disk(&mut self, counted: bool) {
+        self.replicas_mut().for_each(|replica| replica.lose_disk(counted));
     }
 
     fn digest(&self) -> Digest {

@@ -1,9 +1,12 @@
 //! One context on one node: the real replica on a simulated disk.
 
 use crate::disk_view::CheckedDiskView;
+mod identity;
+
 use crate::hostile::{self, Adversary, AdversaryIdentity, AttackPlan, HostileRoles};
 use crate::node::disk::{DiskFaults, SimDisk};
 use crate::node::drop_cause::drop_cause;
+use crate::node::replica_ids::{is_replica_of, replica_id, replica_id_after};
 use crate::node::timer_id::TimerId;
 use crate::workload::Write;
 use std::collections::BTreeSet;
@@ -48,6 +51,8 @@ pub struct SimReplica {
     members: Arc<[NodeId]>,
     /// The replica ids of nodes after fresh starts. The former ids stay members because of their writes.
     renamed: BTreeSet<ReplicaId>,
+    /// Members of the run of which this replica has not learned yet.
+    unnamed: BTreeSet<NodeId>,
     /// Number of fresh starts of this node.
     fresh_starts: u8,
     /// Whether it makes a fresh start on a disk that has lost commits.
@@ -71,25 +76,6 @@ pub struct ContextNotice {
     pub notice: Notice,
 }
 
-/// The replica id under which a node writes before any fresh start.
-pub fn replica_id(node: NodeId) -> ReplicaId {
-    replica_id_after(node, 0)
-}
-
-/// The replica id of a node after so many fresh starts.
-fn replica_id_after(node: NodeId, fresh_starts: u8) -> ReplicaId {
-    let mut replica = ReplicaId::from_u64(u64::from(node.0) + 1);
-    replica.0[14] = fresh_starts;
-    replica.0[15] = 0x51;
-    replica
-}
-
-/// Whether a node writes under this replica id after any number of fresh starts.
-fn is_replica_of(mut replica: ReplicaId, node: NodeId) -> bool {
-    replica.0[14] = 0;
-    replica == replica_id(node)
-}
-
 impl SimReplica {
     /// The replica of one context of `node`, with the contents of its disk.
     pub fn new(node: NodeId, number: u8, config: ReplicaConfig, disk: MemoryStore) -> Self {
@@ -108,6 +94,7 @@ impl SimReplica {
             collects_tombstones: true,
             members: Arc::from([]),
             renamed: BTreeSet::new(),
+            unnamed: BTreeSet::new(),
             fresh_starts: 0,
             detects_losses: true,
             is_damaged: false,
@@ -179,7 +166,8 @@ impl SimReplica {
                 Some(roles) => PeerId::from(*node) == self.peer || !roles.is_outsider(*node),
                 None => true,
             };
-            let ids = self.members.iter().filter(|node| is_member(node)).map(|node| replica_id(*node));
+            let named = self.members.iter().filter(|node| !self.unnamed.contains(node));
+            let ids = named.filter(|node| is_member(node)).map(|node| replica_id(*node));
             let ids = ids.chain(self.renamed.iter().copied());
             replica.set_membership(if self.has_own_key {
                 hostile::membership(ids)

@@ -1,6 +1,5 @@
 //! Facts: what one acknowledged write says about one entity.
 
-use crate::node::replica_id;
 use crate::oracle::OracleWrite;
 use syncline_crdt::{CrdtType, Element, Text, Value};
 use syncline_replica::{Collection, Item, Operation};
@@ -71,7 +70,7 @@ impl<'a> Fact<'a> {
 
     /// The facts of write number `number`, one for each operation.
     pub(super) fn written(number: usize, write: &'a OracleWrite) -> impl Iterator<Item = Fact<'a>> + use<'a> {
-        let author = replica_id(write.node);
+        let author = write.author;
         write.operations.iter().zip(&write.actions).enumerate().map(move |(at, (operation, action))| {
             let kind = Self::kind_of_operation(operation, action, author);
             Self::of(action, Some((number, at)), kind)

@@ -19,7 +19,13 @@ impl Oracle {
         mut state: Interface<CheckedDiskView>,
         covered: &VersionVector,
     ) -> Result<Self, StorageError> {
-        let mut arrived = Self { merges: self.merges.clone(), ..Self::default() };
+        // Writes have other numbers here, so none is uncertain; no run has both hostile nodes and replaced disks.
+        let mut arrived = Self {
+            merges: self.merges.clone(),
+            resets_counters: self.resets_counters,
+            has_faulty_merges: self.has_faulty_merges,
+            ..Self::default()
+        };
         for (nodes, actions) in &self.initial {
             // No honest node accepts anything from an outsider.
             if nodes.iter().all(|node| roles.is_outsider(*node)) {
@@ -61,14 +67,19 @@ impl Oracle {
                 }
             }
             if !actions.is_empty() {
-                arrived.writes.push(Arc::new(OracleWrite { operations, actions, ..**write }));
+                let seen = write.seen.clone();
+                arrived.writes.push(Arc::new(OracleWrite { operations, actions, seen, ..**write }));
             }
         }
         Ok(arrived)
     }
 
     /// Whether `state` contains an action: joining it would change nothing.
-    fn is_in(&self, action: &Action, state: &mut Interface<CheckedDiskView>) -> Result<bool, StorageError> {
+    pub(super) fn is_in(
+        &self,
+        action: &Action,
+        state: &mut Interface<CheckedDiskView>,
+    ) -> Result<bool, StorageError> {
         // An action that makes no valid record was never applied.
         let (Some(own), Ok(record)) = (state.record(action.id())?, action.to_record()) else {
             return Ok(false);

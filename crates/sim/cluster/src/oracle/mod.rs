@@ -8,7 +8,7 @@
 //! | type | what must be seen |
 //! |---|---|
 //! | register, opaque | of the writes after the last delete the one with the greatest stamp, then the greatest bytes |
-//! | counters | the sum of all increments and changes |
+//! | counters | the sum of all increments and changes; with [`Oracle::with_counter_resets`] of those that no delete has seen |
 //! | element of a set | present while some add is not covered by a remove that has seen it |
 //! | text | every character inserted and not deleted, in the order of Fugue |
 //! | list, sorted map, sorted set | the visible children, in the order of positions or keys |
@@ -16,6 +16,10 @@
 //! | frozen value | the earliest write |
 //! | type of the application's own | all states, merged by its function |
 //! | any | visible if written after the last delete of itself and of each of its ancestors |
+//!
+//! A name that was deleted may be written again with another type. If the deleter had seen every write of the former
+//! type, and every later write had seen the delete, the later writes alone decide type and value. Where somebody had
+//! not seen what went before, the value is undetermined.
 //!
 //! Deletes remove nothing here, and it makes no difference when replicas collect tombstones: only visible values count.
 //! Invisible records, such as the payload of a tombstone, are compared with one state that joins all writes without a
@@ -26,6 +30,7 @@ mod entity_path;
 mod fact;
 mod hidden_state;
 mod hostile_writes;
+mod recreation;
 mod reference_state;
 mod specification;
 mod text;
@@ -34,15 +39,19 @@ mod visible_value;
 pub use blame::{AckedWrite, ValueMismatch};
 pub use reference_state::ReferenceState;
 
+use crate::disk_view::CheckedDiskView;
 use crate::node::SimReplica;
 use crate::oracle::specification::Specification;
 use crate::verdict::Check;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use sync_sim_engine::node_id::NodeId;
 use syncline_crdt::Merges;
 use syncline_replica::Operation;
-use syncline_storage::{Action, StorageError, record_page};
-use syncline_types::{ReplicaId, SimTime};
+use syncline_storage::{Action, Interface, StorageError, record_page};
+use syncline_sync::{Dot, VersionVector};
+use syncline_types::{EntityId, ReplicaId, SimTime};
 
 /// A write that a node has acknowledged.
 #[derive(Clone, Debug)]
@@ -54,6 +63,44 @@ struct OracleWrite {
     operations: Vec<Operation>,
     /// The action that each operation became.
     actions: Vec<Action>,
+    /// The deltas that the node had when the write was accepted, the one of the write included.
+    seen: VersionVector,
+}
+
+impl OracleWrite {
+    /// The name of the delta of the write.
+    fn dot(&self) -> Dot {
+        Dot { author: self.author, seq: self.seen.of(self.author) }
+    }
+}
+
+/// Who acknowledged a write, when, and what the node had seen by then.
+#[derive(Clone, Debug)]
+pub struct Acknowledgement {
+    /// The node that wrote.
+    pub node: NodeId,
+    /// The replica id under which the node wrote.
+    pub author: ReplicaId,
+    /// When it acknowledged the write.
+    pub at: SimTime,
+    /// The deltas that the node is known to have by then, the one of the write included.
+    pub seen: VersionVector,
+}
+
+/// One number of a replica that names two acknowledged writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ReusedNumber {
+    number: Dot,
+    /// Who acknowledged the first write of the number, and when.
+    first: String,
+    second: String,
+}
+
+impl fmt::Display for ReusedNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, first, second } = self;
+        write!(f, "number {} of one replica names a write of {first} and another of {second}", number.seq)
+    }
 }
 
 /// Nodes, and initial state that all of them have.
@@ -66,12 +113,35 @@ pub struct Oracle {
     initial: Vec<InitialState>,
     writes: Vec<Arc<OracleWrite>>,
     merges: Merges,
+    /// Whether a delete resets a counter.
+    resets_counters: bool,
+    /// Whether merge functions are faulty: then nobody says what a value of an own type must be.
+    has_faulty_merges: bool,
+    /// The numbers of writes that were on no disk any more, as far as anybody knows, when a disk was replaced. Frames
+    /// in flight may have saved them.
+    uncertain: BTreeSet<usize>,
+    /// The entities of initial state of which the same holds.
+    uncertain_initial: BTreeSet<EntityId>,
 }
 
 impl Oracle {
     /// An oracle without writes, with the merge functions of the application's own types.
     pub fn new(merges: Merges) -> Self {
         Self { merges, ..Self::default() }
+    }
+
+    /// Sets whether a counter that is written again after a delete begins anew: it then shows what no delete has seen.
+    #[must_use]
+    pub(crate) const fn with_counter_resets(mut self, resets: bool) -> Self {
+        self.resets_counters = resets;
+        self
+    }
+
+    /// Sets whether merge functions are faulty, so that values of the application's own types are undetermined.
+    #[must_use]
+    pub(crate) const fn with_faulty_merges(mut self, faulty: bool) -> Self {
+        self.has_faulty_merges = faulty;
+        self
     }
 
     /// Adds initial state of some nodes.
@@ -89,13 +159,62 @@ impl Oracle {
     /// Adds an acknowledged write. O(1).
     pub fn acknowledge(
         &mut self,
-        (node, author): (NodeId, ReplicaId),
-        at: SimTime,
+        Acknowledgement { node, author, at, seen }: Acknowledgement,
         operations: Vec<Operation>,
         actions: Vec<Action>,
     ) {
         assert!(operations.len() == actions.len(), "every operation becomes one action");
-        self.writes.push(Arc::new(OracleWrite { node, author, at, operations, actions }));
+        self.writes.push(Arc::new(OracleWrite { node, author, at, operations, actions, seen }));
+    }
+
+    /// A disk was replaced by one that lacks what its node had acknowledged last, and the other disks cover `held`: what
+    /// only that disk had may be lost. All else that was acknowledged must be shown in the end, and so must all that
+    /// is acknowledged from now on. O(writes + initial state · disks).
+    pub(crate) fn on_disk_replaced(
+        &mut self,
+        held: &VersionVector,
+        disks: &mut [Interface<CheckedDiskView>],
+    ) -> Result<(), StorageError> {
+        let mut names: BTreeMap<Dot, u32> = BTreeMap::new();
+        for write in &self.writes {
+            *names.entry(write.dot()).or_default() += 1;
+        }
+        // A number that names two writes does not say which of them is held.
+        let is_held = |write: &OracleWrite| held.covers(write.dot()) && names.get(&write.dot()) == Some(&1);
+        let lost = self.writes.iter().enumerate().filter(|(_, write)| !is_held(write));
+        let lost: Vec<usize> = lost.map(|(number, _)| number).collect();
+        self.uncertain.extend(lost);
+        let mut gone = BTreeSet::new();
+        for action in self.initial.iter().flat_map(|(_, actions)| actions.iter()) {
+            let mut is_held = false;
+            for disk in &mut *disks {
+                is_held |= self.is_in(action, disk)?;
+            }
+            if !is_held {
+                gone.insert(action.id());
+            }
+        }
+        self.uncertain_initial.extend(gone);
+        Ok(())
+    }
+
+    /// Two acknowledged writes of one number, if there are any: the replica has lost its history, or shares its name.
+    pub(crate) fn reused_number(&self, name: impl Fn(NodeId) -> String) -> Option<ReusedNumber> {
+        let mut seen: BTreeMap<Dot, &OracleWrite> = BTreeMap::new();
+        self.writes.iter().find_map(|write| {
+            let first = seen.insert(write.dot(), write)?;
+            let said = |write: &OracleWrite| format!("{} at {}", name(write.node), write.at);
+            Some(ReusedNumber { number: write.dot(), first: said(first), second: said(write) })
+        })
+    }
+
+    /// The first write that a replica that covers `covered` does not have: its node and its time. Writes that may be
+    /// lost are left out.
+    pub(crate) fn first_missing(&self, covered: &VersionVector) -> Option<(NodeId, SimTime)> {
+        let mut writes = self.writes.iter().enumerate();
+        let missing =
+            writes.find(|(number, write)| !covered.covers(write.dot()) && !self.uncertain.contains(number));
+        missing.map(|(_, write)| (write.node, write.at))
     }
 
     /// The first entity that some replica does not show as it must. Node number `first` is read as an application

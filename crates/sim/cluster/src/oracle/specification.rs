@@ -3,8 +3,9 @@
 use crate::disk_view::CheckedDiskView;
 use crate::oracle::fact::{Fact, FactKind};
 use crate::oracle::visible_value::VisibleValue;
-use crate::oracle::{Oracle, text};
+use crate::oracle::{Oracle, OracleWrite, text};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use syncline_crdt::{CrdtType, Merges};
 use syncline_storage::{Interface, Label, Record, StorageError};
 use syncline_types::{EntityId, Hlc, ReplicaId};
@@ -38,6 +39,12 @@ pub(super) struct Mismatch {
 #[derive(Debug)]
 pub(super) struct Specification<'a> {
     merges: &'a Merges,
+    /// All writes, by their numbers.
+    pub(super) writes: &'a [Arc<OracleWrite>],
+    resets_counters: bool,
+    has_faulty_merges: bool,
+    pub(super) uncertain: &'a BTreeSet<usize>,
+    pub(super) uncertain_initial: &'a BTreeSet<EntityId>,
     /// Ascending by entity; the facts of one entity are in the order of acknowledgement.
     facts: Vec<Fact<'a>>,
     /// All entities, ascending by id.
@@ -61,7 +68,16 @@ impl<'a> Specification<'a> {
             }
         }
         assert!(entities.is_sorted_by_key(|entity| entity.id), "entities are found by binary search");
-        Self { merges: &oracle.merges, facts, entities }
+        Self {
+            merges: &oracle.merges,
+            writes: &oracle.writes,
+            resets_counters: oracle.resets_counters,
+            has_faulty_merges: oracle.has_faulty_merges,
+            uncertain: &oracle.uncertain,
+            uncertain_initial: &oracle.uncertain_initial,
+            facts,
+            entities,
+        }
     }
 
     /// The entity of this id, if any write is about it. O(log n).
@@ -82,6 +98,10 @@ impl<'a> Specification<'a> {
 
     /// The value that an application must see of an entity; `None` if the entity must be invisible.
     pub(super) fn visible_value(&self, entity: &SpecifiedEntity<'a>) -> Option<VisibleValue<'a>> {
+        let may_have_lost = !self.uncertain.is_empty() || !self.uncertain_initial.is_empty();
+        if may_have_lost && self.is_uncertain(entity) {
+            return Some(VisibleValue::Undetermined);
+        }
         // The root is not listed among the ancestors of an entity, but deleting it hides everything
         // below.
         let root = (entity.id != EntityId::ROOT).then_some(&EntityId::ROOT);
@@ -97,27 +117,23 @@ impl<'a> Specification<'a> {
         if gone {
             return None;
         }
-        // The id of a deleted entity may be used again after all nodes have collected the tombstone, as positions of
-        // list items are. A node that has collected it takes the new type; one that has not keeps the former type.
-        let left =
-            self.facts(entity).iter().filter(|fact| fact.updated_at > entity.deleted_at.max(hidden_by));
-        if !undeletable && left.map(|fact| fact.kind.crdt_type()).max() < Some(entity.kind) {
-            return Some(VisibleValue::Undetermined);
-        }
+        let hidden_by = hidden_by.max(entity.deleted_at);
+        let latest = if undeletable { Some(entity.kind) } else { self.latest_kind(entity, hidden_by) };
+        let Some(kind) = latest else { return Some(VisibleValue::Undetermined) };
         // Where writers disagree on the type of an entity, only writes of the greatest type count.
-        let facts = self.facts(entity).iter().filter(|fact| fact.kind.crdt_type() == entity.kind);
-        match entity.kind {
+        let facts = self.facts(entity).iter().filter(|fact| fact.kind.crdt_type() == kind);
+        match kind {
             CrdtType::Placeholder => None,
             CrdtType::LwwRegister | CrdtType::Opaque => {
                 // Writes with equal stamps are ordered by their bytes, as in the merge.
                 let set = facts.filter(|fact| fact.updated_at > entity.deleted_at);
                 let last = set.max_by_key(|fact| (fact.updated_at, bytes_of(fact)));
-                Some(VisibleValue::Bytes(entity.kind, last.map_or(&[][..], bytes_of).into()))
+                Some(VisibleValue::Bytes(kind, last.map_or(&[][..], bytes_of).into()))
             }
             CrdtType::FrozenValue => {
                 // The earliest write wins, deleted or not.
                 let first = facts.min_by_key(|fact| (fact.updated_at, bytes_of(fact)))?;
-                Some(VisibleValue::Bytes(entity.kind, bytes_of(first).into()))
+                Some(VisibleValue::Bytes(kind, bytes_of(first).into()))
             }
             CrdtType::UserValue => {
                 // Two owners can meet only on a forged id; the greater one wins.
@@ -127,11 +143,20 @@ impl<'a> Specification<'a> {
                 Some(VisibleValue::Owned(owner, bytes_of(last).into()))
             }
             CrdtType::GCounter | CrdtType::PnCounter => {
-                // A delete hides a counter and does not reset it: all changes count.
-                let by = facts.map(|fact| if let FactKind::Counted(_, by) = fact.kind { by } else { 0 });
-                Some(VisibleValue::Count(entity.kind, by.sum()))
+                let counts = facts.filter(|fact| !self.resets_counters || !self.was_deleted(entity, fact));
+                let by = counts.map(|fact| if let FactKind::Counted(_, by) = fact.kind { by } else { 0 });
+                Some(VisibleValue::Count(kind, by.sum()))
             }
-            CrdtType::SetElement => presence(facts, hidden_by.max(entity.deleted_at)),
+            CrdtType::SetElement => match presence(facts, hidden_by) {
+                // All adds that are left were hidden by a delete that had seen them, and nobody who wrote later
+                // missed the delete: the element left with its set.
+                Some(VisibleValue::Undetermined)
+                    if self.is_superseded(entity, hidden_by, |fact| matches!(fact.kind, FactKind::Added)) =>
+                {
+                    None
+                }
+                shown => shown,
+            },
             CrdtType::Rga => {
                 let edits = facts.filter_map(|fact| match fact.kind {
                     FactKind::Edited(edit, inserted) => Some((edit, inserted)),
@@ -139,6 +164,7 @@ impl<'a> Specification<'a> {
                 });
                 Some(VisibleValue::Text(text::after(edits)))
             }
+            CrdtType::Custom if self.has_faulty_merges => Some(VisibleValue::Undetermined),
             CrdtType::Custom => self.merged(facts),
             CrdtType::UnorderedMap
             | CrdtType::UnorderedSet
@@ -146,7 +172,7 @@ impl<'a> Specification<'a> {
             | CrdtType::SortedSet
             | CrdtType::Vector
             | CrdtType::UserStorage
-            | CrdtType::FrozenStorage => Some(VisibleValue::Collection(entity.kind)),
+            | CrdtType::FrozenStorage => Some(VisibleValue::Collection(kind)),
         }
     }
 

@@ -24,7 +24,8 @@ pub(super) enum VisibleValue<'a> {
     /// A value of the application's own type.
     Merged(Cow<'a, str>, Cow<'a, [u8]>),
     /// The value depends on which tombstones a replica has collected: an element whose only remaining add was hidden
-    /// by a delete of the set, or a position whose former type only holders of its tombstone know.
+    /// by a delete of the set, or a position whose former type only holders of its tombstone know; or on a write that
+    /// only a disk had that was replaced.
     Undetermined,
 }
 

@@ -3,6 +3,7 @@
 use crate::checks::{self, CheckMemory, CheckedStep, ContextView, InspectedReplica, RowScratch, Watched};
 use crate::hostile::HostileRoles;
 use crate::node::{ContextNotice, SimNode, SimReplica, replica_id};
+use crate::oracle::Acknowledgement;
 use crate::runtime::sessions::EndedSession;
 use crate::runtime::sim_runtime::SimRuntime;
 use crate::verdict::Check;
@@ -59,6 +60,14 @@ impl Watched for SimRuntime {
 
     fn shortens_sessions(&self) -> bool {
         self.config.replica.shortens_sessions()
+    }
+
+    fn is_naming(&self) -> bool {
+        Self::is_naming(self)
+    }
+
+    fn longest_pause(&self) -> SimDuration {
+        self.world.longest_pause()
     }
 
     fn has_losses(&self, context: usize) -> bool {
@@ -126,6 +135,14 @@ impl SimRuntime {
             && let Some(node) = stepped.node
         {
             self.on_restarted(node);
+            if self.replaced_disks.remove(&node) {
+                self.maybe_write_after_replacement(node);
+            }
+        }
+        if stepped.disk_replaced
+            && let Some(node) = stepped.node
+        {
+            self.on_disk_replaced(node);
         }
         // Roots are recorded first: the checks on session endings ask for the roots within this instant.
         self.run_checks(&stepped);
@@ -211,6 +228,7 @@ impl SimRuntime {
             is_complete: self.world.actors().count() == self.world.len(),
             is_undisturbed: Watched::is_undisturbed(self),
             give_ups: &memory.give_ups,
+            hazards: self.hazards(),
         }
     }
 
@@ -227,16 +245,19 @@ impl SimRuntime {
         }
     }
 
-    fn acknowledge(
+    pub(super) fn acknowledge(
         &mut self,
         node: NodeId,
         context: usize,
         operations: Vec<Operation>,
         actions: Vec<Action>,
     ) {
-        let author = self.world.actor(node).map_or_else(|| replica_id(node), |actor| actor.identity().0);
-        let now = self.now();
-        self.context_state_mut(context).oracle.acknowledge((node, author), now, operations, actions);
+        let at = self.now();
+        let actor = self.world.actor(node);
+        let author = actor.map_or_else(|| replica_id(node), |actor| actor.identity().0);
+        let seen = actor.and_then(|actor| actor.replica_of(context)).map(LocalSyncState::covered);
+        let acknowledgement = Acknowledgement { node, author, at, seen: seen.unwrap_or_default() };
+        self.context_state_mut(context).oracle.acknowledge(acknowledgement, operations, actions);
     }
 
     fn on_notice(&mut self, node: NodeId, context: usize, notice: Notice) {
@@ -283,6 +304,9 @@ impl SimRuntime {
                 if let Some(Err(error)) = state.certain.as_mut().map(|certain| certain.raise_horizon(horizon))
                 {
                     self.report_oracle_error(&error.to_string());
+                }
+                if records > 0 {
+                    self.maybe_write_after_collection(node, context);
                 }
             }
             Notice::WriteRefused { .. } => self.counts.protocol.writes_refused += 1,

@@ -25,7 +25,9 @@ impl SimRuntime {
     /// collect no tombstone that it has not seen. The run does not converge before the node has joined.
     pub fn join_at(&mut self, at: SimTime, name: impl Into<String>) -> NodeId {
         let actor = self.actor(name.into(), Vec::new());
-        self.world.add_late(actor, at)
+        let joiner = self.world.add_late(actor, at);
+        self.spread_namings(joiner, at);
+        joiner
     }
 
     /// Removes a node permanently at a time. The others are notified: they no longer wait for the node, and

@@ -2,7 +2,7 @@
 
 use crate::node::MOST_CONTEXTS;
 use crate::runtime::replica_settings::ReplicaSettings;
-use crate::workload;
+use crate::workload::{self, MergeFaults};
 use sync_sim_engine::faults::{ConfigError, FaultConfig};
 use sync_sim_engine::network::{Rule, Topology};
 use syncline_replica::Merges;
@@ -48,8 +48,16 @@ pub struct SimConfig {
     pub protocol: Option<SyncProtocolKind>,
     /// Whether tombstones are collected once every member has seen the delete.
     pub forget_tombstones: bool,
+    /// Whether a counter that is written again after a delete must begin anew: what the deleter had seen is gone. If
+    /// not, the specification lets a delete hide a counter and counts everything, which is what core does so far.
+    pub counters_reset: bool,
     /// The merge functions of the application's own types, on every node and in the oracle.
     pub merges: Merges,
+    /// What is wrong with the merge function of workloads.
+    pub merge_faults: MergeFaults,
+    /// Within what time around the moment when a late joiner joins each node learns of it, at a moment of its own. If
+    /// zero, all nodes know from the beginning.
+    pub naming_spread: SimDuration,
     /// Whether to record every random choice, for
     /// [`SimRuntime::tape`](crate::runtime::sim_runtime::SimRuntime::tape).
     pub record: bool,
@@ -79,7 +87,10 @@ impl SimConfig {
             selection: Selection::default(),
             protocol: None,
             forget_tombstones: true,
+            counters_reset: false,
             merges: workload::merges(),
+            merge_faults: MergeFaults::NONE,
+            naming_spread: SimDuration::ZERO,
             record: false,
             history: None,
         }

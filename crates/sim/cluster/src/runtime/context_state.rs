@@ -2,10 +2,10 @@
 
 use crate::node::SimReplica;
 use crate::oracle::{Oracle, ReferenceState};
+use crate::runtime::config::SimConfig;
 use crate::runtime::sim_runtime::SimRuntime;
 use std::collections::BTreeSet;
 use sync_sim_engine::node_id::{NodeId, NodeRef};
-use syncline_replica::Merges;
 use syncline_types::{Digest, SimTime};
 
 /// The state that a run tracks for one of its contexts.
@@ -25,14 +25,11 @@ pub(super) struct ContextState {
 }
 
 impl ContextState {
-    pub(crate) fn new(merges: Merges) -> Self {
-        Self {
-            oracle: Oracle::new(merges),
-            certain: None,
-            catching_up: BTreeSet::new(),
-            collected: 0,
-            roots: Vec::new(),
-        }
+    pub(super) fn new(config: &SimConfig) -> Self {
+        let oracle = Oracle::new(config.merges.clone())
+            .with_counter_resets(config.counters_reset)
+            .with_faulty_merges(!config.merge_faults.is_none());
+        Self { oracle, certain: None, catching_up: BTreeSet::new(), collected: 0, roots: Vec::new() }
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct RunCounts {
     sessions: Vec<EndedSession>,
     /// Writes that random faults scheduled into syncs.
     pub(super) writes_during_sync: u64,
+    /// Writes that followed a collection of tombstones.
+    pub(super) writes_after_collection: u64,
 }
 
 impl RunCounts {

@@ -52,6 +52,7 @@ impl SimRuntime {
         // The network calms at its own time, not at that of the next event.
         assert!(self.calm_at < SimTime::MAX, "the network calms once");
         self.world.heal_at(std::mem::replace(&mut self.calm_at, SimTime::MAX));
+        self.name_before(SimTime::MAX);
         // The end of the faults is an event from outside: the allowances start again.
         self.restart_progress();
     }

@@ -43,6 +43,7 @@ impl SimRuntime {
                 self.check_stop(converged).map_or(stop, StopCondition::Violated)
             }
         };
+        let stop = self.explained(stop);
         let stop = match (&stop, self.check_accounting()) {
             (StopCondition::Violated(_), _) | (_, None) => stop,
             (_, Some(check)) => StopCondition::Violated(check),

@@ -4,17 +4,18 @@ use super::script::RunScript;
 use crate::checks::{CheckMemory, CheckMoments, ProgressWatch};
 use crate::metrics::ConvergenceMetrics;
 use crate::node::{SimNode, context_id, replica_id};
-use crate::oracle::Oracle;
+use crate::oracle::{Acknowledgement, Oracle};
 use crate::runtime::config::SimConfig;
 use crate::runtime::context_state::ContextState;
 use crate::runtime::counts::RunCounts;
 use crate::runtime::hostile::HostileState;
 use crate::runtime::hosts::DiskLosses;
+use crate::runtime::naming::Naming;
 use crate::runtime::sessions::EndedSession;
 use crate::scenarios::{NodeSeed, Scenario};
 use crate::verdict::{Check, SimPart, StopCondition};
 use crate::workload::{Workload, Write};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use sync_sim_engine::clock::SimClock;
 use sync_sim_engine::event::{CrashPoint, SimEvent};
@@ -25,7 +26,7 @@ use sync_sim_engine::random::{Choices, RandomDraw, Stream};
 use sync_sim_engine::world::{TraceDigest, World};
 use syncline_replica::ReplicaConfig;
 use syncline_store::MemoryStore;
-use syncline_sync::{Authority, Selection};
+use syncline_sync::{Authority, LocalSyncState, Selection};
 use syncline_types::{Digest, EntityId, SimDuration, SimTime};
 
 /// The group key with which the nodes of every run sign: cheap, and verified like any other signature.
@@ -69,6 +70,12 @@ pub struct SimRuntime {
     by_table: bool,
     /// The workload from which writes during syncs are drawn.
     pub(super) workload: Workload,
+    /// Nodes that are down and come back with another disk.
+    pub(super) replaced_disks: BTreeSet<NodeId>,
+    /// Every moment at which a node learns of a member, in the order of scheduling.
+    pub(super) namings: Vec<Naming>,
+    /// Those still to come, the latest first.
+    pub(super) namings_left: Vec<Naming>,
 }
 
 impl SimRuntime {
@@ -128,7 +135,7 @@ impl SimRuntime {
         }
         Ok(Self {
             world,
-            context_states: vec![ContextState::new(config.merges.clone()); config.contexts],
+            context_states: vec![ContextState::new(&config); config.contexts],
             disk_losses: BTreeMap::new(),
             hostility: HostileState { own_keys: config.faults.hostile.nodes > 0, ..HostileState::default() },
             watch: Some(Box::new(RunWatch {
@@ -146,6 +153,9 @@ impl SimRuntime {
             calm_at: SimTime::MAX,
             by_table: false,
             workload: Workload::default(),
+            replaced_disks: BTreeSet::new(),
+            namings: Vec::new(),
+            namings_left: Vec::new(),
         })
     }
 
@@ -166,8 +176,11 @@ impl SimRuntime {
         for write in writes {
             let entropy = &mut self.world.choices_mut().source(Stream::Scenario);
             if let Some((operations, actions)) = actor.write_before_start(&write, entropy) {
+                let seen = actor.in_context(write.context).covered();
+                let acknowledgement =
+                    Acknowledgement { node, author: replica_id(node), at: SimTime::ZERO, seen };
                 let oracle = &mut self.context_state_mut(write.context).oracle;
-                oracle.acknowledge((node, replica_id(node)), SimTime::ZERO, operations, actions);
+                oracle.acknowledge(acknowledgement, operations, actions);
             }
         }
         self.world.add(actor)
@@ -182,7 +195,7 @@ impl SimRuntime {
         self.config.replica.apply_to(&mut config);
         config.requested_protocol = self.config.protocol;
         config.authority = Authority::keyed(GROUP_SECRET);
-        config.merges = self.config.merges.clone();
+        config.merges = self.config.merge_faults.merges(node.index(), &self.config.merges);
         config.selection = if self.by_table { Selection::Table } else { self.config.selection };
         self.names.push(name);
         // Collecting tombstones is safe only if members retain what they have acknowledged, or notice that they do
@@ -402,6 +415,7 @@ impl SimRuntime {
 
     /// Ends the first phase if its time has come before the event that is due at `at`.
     pub(super) fn calm_before(&mut self, at: SimTime) {
+        self.name_before(at);
         if at >= self.calm_at {
             self.calm();
         }

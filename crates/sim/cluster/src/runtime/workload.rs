@@ -1,16 +1,17 @@
 //! Schedules the writes of a workload.
 
-use crate::node::replica_id;
 use crate::runtime::history::entity_hex;
+use crate::runtime::phases::Phase;
 use crate::runtime::sim_runtime::SimRuntime;
 use crate::wording::operations_words;
 use crate::workload::{Mishap, PlannedWrite, Workload, Write};
 use sync_sim_engine::event::SimEvent;
+use sync_sim_engine::faults::Rate;
 use sync_sim_engine::history::{EntryKind, Note};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::{Choices, Stream};
 use sync_sim_engine::world::LoggedEvent;
-use syncline_types::Choice;
+use syncline_types::{Choice, SimDuration};
 
 impl SimRuntime {
     /// Schedules the writes that a workload draws. If the run has not begun, a part of them is written before it.
@@ -66,12 +67,61 @@ impl SimRuntime {
                 }
                 let op = Write::from(operations.clone()).in_context(write.context);
                 self.world.log_event_at(self.now().into(), || LoggedEvent::Early { node, op });
-                let now = self.now();
-                let oracle = &mut self.context_state_mut(write.context).oracle;
-                oracle.acknowledge((node, replica_id(node)), now, operations, actions);
+                self.acknowledge(node, write.context, operations, actions);
             }
             None => self.counts.protocol.writes_refused += 1,
         }
+    }
+}
+
+impl SimRuntime {
+    /// A node has collected tombstones: its application may write to one of the reused names just then, while other
+    /// nodes still hold the tombstones.
+    pub(super) fn maybe_write_after_collection(&mut self, node: NodeId, context: usize) {
+        const WITHIN_US: u64 = 500_000;
+        // Such a write may delete, and be followed by another collection: the number of writes must end somewhere.
+        let is_over = self.phase() == Some(Phase::Liveness)
+            || self.counts.writes_after_collection >= self.workload.writes as u64;
+        if !is_over {
+            let rate = self.workload.after_collection;
+            let written = self.maybe_write_within(WITHIN_US, rate, node, context, |_, choices| {
+                Write::from(vec![Workload::reused(choices)])
+            });
+            self.counts.writes_after_collection += written;
+        }
+    }
+
+    /// A node has come back with another disk: its application may write before the node has synced.
+    pub(super) fn maybe_write_after_replacement(&mut self, node: NodeId) {
+        const WITHIN_US: u64 = 50_000;
+        let rate = self.workload.after_replacement;
+        self.maybe_write_within(WITHIN_US, rate, node, 0, Workload::write);
+    }
+
+    /// Schedules one to three writes of a node within some microseconds, with a probability of `rate`. Gives their
+    /// number.
+    fn maybe_write_within(
+        &mut self,
+        within_us: u64,
+        rate: Rate,
+        node: NodeId,
+        context: usize,
+        draw: impl Fn(&Workload, &mut Choices) -> Write,
+    ) -> u64 {
+        const STREAM: Stream = Stream::Workload;
+        let choices = self.world.choices_mut();
+        if !choices.chance(STREAM, Choice::WriteAfterFault, rate.as_ppm()) {
+            return 0;
+        }
+        let writes = choices.between(STREAM, Choice::WriteAfterFault, 1, 3);
+        for _ in 0..writes {
+            let choices = self.world.choices_mut();
+            let after = choices.below(STREAM, Choice::WriteAfterFault, within_us);
+            let op = draw(&self.workload, choices).in_context(context);
+            let at = self.world.now() + SimDuration::from_micros(after);
+            self.world.schedule(at, SimEvent::Op { node, op });
+        }
+        writes
     }
 }
 

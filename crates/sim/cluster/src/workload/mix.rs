@@ -1,6 +1,7 @@
 //! The operations of a workload and their weights.
 
 use crate::workload::Workload;
+use crate::workload::merge_faults::union;
 use serde::{Deserialize, Serialize};
 use sync_sim_engine::random::{Choices, Stream};
 use syncline_crdt::Merges;
@@ -89,14 +90,11 @@ mix! {
 }
 
 /// The name of the application type that workloads merge: a set of bits that only grows.
-const FLAGS: &str = "workload.flags";
+pub(super) const FLAGS: &str = "workload.flags";
 
 /// The merge function of the application type of workloads: the union of the bits.
 pub fn merges() -> Merges {
-    Merges::default().with(FLAGS, |one: &[u8], two: &[u8]| {
-        let byte = |bytes: &[u8], at: usize| bytes.get(at).copied().unwrap_or_default();
-        (0..one.len().max(two.len())).map(|at| byte(one, at) | byte(two, at)).collect()
-    })
+    Merges::default().with(FLAGS, union)
 }
 
 impl Default for Mix {
@@ -194,6 +192,10 @@ impl Workload {
 
     /// Draws one operation on a random entity.
     pub fn operation(&self, choices: &mut Choices) -> Operation {
+        // Without reuse nothing is drawn, so that other workloads keep their traces.
+        if choices.chance(Stream::Workload, Choice::WriteReuse, self.reuse.as_ppm()) {
+            return Self::reused(choices);
+        }
         let kind = self.mix.kind(choices);
         let key = self.key(choices);
         let value = choices.below(Stream::Workload, Choice::WriteValue, 1_000);

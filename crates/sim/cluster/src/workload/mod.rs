@@ -3,9 +3,12 @@
 //! A [`Workload`] is plain data: the number of writes, their spread over time, nodes and entities, and the [`Mix`] of
 //! operations. [`Workload::draw`] draws the writes.
 
+mod merge_faults;
 mod mix;
+mod reuse;
 mod write;
 
+pub use merge_faults::{MergeFaults, MergeFunction};
 pub(crate) use mix::COLLECTIONS;
 pub use mix::{Mix, merges};
 pub use write::Write;
@@ -52,6 +55,19 @@ pub struct Workload {
     pub away: Rate,
     /// The operations and their weights.
     pub mix: Mix,
+    /// The probability that an operation is about one of a few names that are deleted and written again, with the same
+    /// type or another one, instead of an operation of the mix.
+    pub reuse: Rate,
+    /// The probability that a node that has collected tombstones writes to such a name within half a second.
+    pub after_collection: Rate,
+    /// The probability that a node whose disk was replaced writes within 50 milliseconds of its restart, before it has
+    /// synced.
+    pub after_replacement: Rate,
+    /// How often the writing stops. The parts between are equally long; together they are `over`.
+    pub breaks: u64,
+    /// How long it stops each time.
+    #[serde(with = "serde_units::time")]
+    pub break_for: SimDuration,
 }
 
 /// Builds a workload of so many writes over so much time.
@@ -112,6 +128,11 @@ impl Workload {
             crash: Rate::ppm(50_000),
             away: Rate::ppm(100_000),
             mix: Mix::BALANCED,
+            reuse: Rate::ZERO,
+            after_collection: Rate::ZERO,
+            after_replacement: Rate::ZERO,
+            breaks: 0,
+            break_for: SimDuration::ZERO,
         }
     }
 
@@ -170,6 +191,24 @@ impl Workload {
         self
     }
 
+    /// How long the writing has stopped before the write that would be due after `offset_us` without breaks.
+    pub const fn paused_before(&self, offset_us: u64) -> SimDuration {
+        let part_us = self.over.as_micros() / (self.breaks + 1);
+        // Rounding may leave a rest after the last part, in which the writing does not stop again.
+        match offset_us.checked_div(part_us) {
+            Some(over) if over < self.breaks => self.break_for.times(over),
+            Some(_) => self.break_for.times(self.breaks),
+            None => SimDuration::ZERO,
+        }
+    }
+
+    /// When the breaks begin, after the start of the writes.
+    pub fn break_times(&self) -> impl Iterator<Item = SimDuration> + use<> {
+        let part = SimDuration::from_micros(self.over.as_micros() / (self.breaks + 1));
+        let break_for = self.break_for;
+        (1..=self.breaks).map(move |number| part.times(number) + break_for.times(number - 1))
+    }
+
     /// The number of writes made before the run.
     pub const fn writes_before(&self) -> usize {
         (self.writes as u64 * self.before.as_ppm() as u64 / 1_000_000) as usize
@@ -188,7 +227,7 @@ impl Workload {
         let mut planned = Vec::with_capacity(count);
         while nodes > 0 && planned.len() < count {
             let offset = choices.below(STREAM, Choice::WriteTime, self.over.as_micros());
-            let mut at = start + SimDuration::from_micros(offset);
+            let mut at = start + SimDuration::from_micros(offset) + self.paused_before(offset);
             let node = NodeId(choices.below(STREAM, Choice::WriteNode, nodes as u64) as u32);
             // The order of the draws is part of the trace: a new draw goes to the end.
             let mishap = self.mishap(faults, choices);

@@ -51,6 +51,32 @@ pub struct HostFaults {
     /// The probability, per chaos tick, that a bit of a stored row flips. The store detects it when it reads
     /// the row, or by a scrub of all rows some time later, and the node starts over as a new replica.
     pub rot_probability: Rate,
+    /// The probability, per chaos tick, that the disk of a node is backed up, or that the node comes back with its last
+    /// backup, each half of the times. What it has acknowledged since is gone from it, and it does not know.
+    #[serde(skip_serializing_if = "is_never")]
+    pub restore_probability: Rate,
+    /// The probability, per chaos tick, that the disk of a node is replaced by a copy of another node's: there are two
+    /// nodes of one name then.
+    #[serde(skip_serializing_if = "is_never")]
+    pub clone_probability: Rate,
+    /// The probability, per chaos tick, that a node loses its disk and goes on under its name. Half of the times its
+    /// host has counted its starts elsewhere.
+    #[serde(skip_serializing_if = "is_never")]
+    pub lost_disk_probability: Rate,
+    /// The probability, per chaos tick, that a wall clock is far ahead for a while.
+    #[serde(skip_serializing_if = "is_never")]
+    pub clock_ahead_probability: Rate,
+    /// How far it is ahead, in milliseconds: an hour, a day or years.
+    #[serde(with = "serde_units::range", skip_serializing_if = "Range::is_empty")]
+    pub clock_ahead_ms: Range<u64>,
+    /// For how long it is ahead, in milliseconds.
+    #[serde(with = "serde_units::range", skip_serializing_if = "Range::is_empty")]
+    pub clock_ahead_for_ms: Range<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_never(rate: &Rate) -> bool {
+    *rate == Rate::ZERO
 }
 
 impl Default for HostFaults {
@@ -79,6 +105,12 @@ impl HostFaults {
             lies_unnoticed: false,
             torn_write_probability: Rate::ZERO,
             rot_probability: Rate::ZERO,
+            restore_probability: Rate::ZERO,
+            clone_probability: Rate::ZERO,
+            lost_disk_probability: Rate::ZERO,
+            clock_ahead_probability: Rate::ZERO,
+            clock_ahead_ms: 0..0,
+            clock_ahead_for_ms: 0..0,
         }
     }
 
@@ -130,6 +162,18 @@ impl HostFaults {
                 return Err(ConfigError::OutOfBounds { field, found: range.end, min: 0, max: HALF_DAY_MS });
             }
             if rate > Rate::ZERO && range.start >= range.end {
+                return Err(ConfigError::Range { field, found: range.clone() });
+            }
+        }
+        const CENTURY_MS: u64 = 100 * 365 * 2 * HALF_DAY_MS * 2;
+        for (field, range) in [
+            ("how far clocks are ahead", &self.clock_ahead_ms),
+            ("how long clocks are ahead", &self.clock_ahead_for_ms),
+        ] {
+            if range.end > CENTURY_MS {
+                return Err(ConfigError::OutOfBounds { field, found: range.end, min: 0, max: CENTURY_MS });
+            }
+            if self.clock_ahead_probability > Rate::ZERO && range.start >= range.end {
                 return Err(ConfigError::Range { field, found: range.clone() });
             }
         }
@@ -227,6 +271,32 @@ impl FaultConfig {
         self
     }
 
+    /// Sets the probability, per chaos tick, that a disk is backed up or restored.
+    pub fn with_restored_disks(mut self, probability: f64) -> Self {
+        self.hosts.restore_probability = self.rate("the probability of restored disks", probability);
+        self
+    }
+
+    /// Sets the probability, per chaos tick, that a disk is replaced by a copy of another node's.
+    pub fn with_cloned_disks(mut self, probability: f64) -> Self {
+        self.hosts.clone_probability = self.rate("the probability of cloned disks", probability);
+        self
+    }
+
+    /// Sets the probability, per chaos tick, that a node loses its disk and keeps its name.
+    pub fn with_lost_disks(mut self, probability: f64) -> Self {
+        self.hosts.lost_disk_probability = self.rate("the probability of lost disks", probability);
+        self
+    }
+
+    /// Sets the probability, per chaos tick, that a clock is far ahead, by how many milliseconds, and for how many.
+    pub fn with_clocks_ahead(mut self, probability: f64, by_ms: Range<u64>, for_ms: Range<u64>) -> Self {
+        self.hosts.clock_ahead_probability = self.rate("the probability of clocks ahead", probability);
+        self.hosts.clock_ahead_ms = by_ms;
+        self.hosts.clock_ahead_for_ms = for_ms;
+        self
+    }
+
     /// Sets all faults of disks except for unnoticed losses: writes fail and syncs lie with this probability,
     /// and with a tenth of it, per chaos tick, power fails within a commit or a bit flips.
     #[allow(clippy::float_arithmetic, reason = "read once, at the edge, and rounded to an integer")]
@@ -260,6 +330,11 @@ mod tests {
             (base().with_lying_syncs(7.0), "the rate of lying syncs"),
             (base().with_torn_writes(7.0), "the probability of torn writes"),
             (base().with_rot(7.0), "the rot probability"),
+            (base().with_restored_disks(7.0), "the probability of restored disks"),
+            (base().with_cloned_disks(7.0), "the probability of cloned disks"),
+            (base().with_lost_disks(7.0), "the probability of lost disks"),
+            (base().with_clocks_ahead(0.1, 5..5, 1..2), "how far clocks are ahead"),
+            (base().with_clocks_ahead(0.1, 1..5, 2..2), "how long clocks are ahead"),
         ] {
             let error = faults.validate().unwrap_err().to_string();
             assert!(error.contains(named), "{error} does not name {named}");

@@ -6,6 +6,7 @@ use crate::event::{CrashPoint, SimEvent};
 use crate::network::PartitionSpec;
 use crate::node_id::NodeId;
 use crate::world::World;
+use crate::world::host_event::HostEvent;
 use syncline_types::{SimDuration, SimTime};
 
 /// A place in a run: an instant, and a place among the events of that instant.
@@ -45,6 +46,8 @@ pub enum LoggedEvent<Op> {
     Partition { spec: PartitionSpec, lasting: Option<SimDuration> },
     /// A node was added that comes up late.
     Join { node: NodeId },
+    /// The host of a node had a fault, by a script or at random.
+    Host { node: NodeId, what: HostEvent },
 }
 
 impl<Op: Clone> LoggedEvent<Op> {
@@ -54,6 +57,7 @@ impl<Op: Clone> LoggedEvent<Op> {
         Some(match event {
             SimEvent::Op { node, op } => Self::Op { node: *node, op: op.clone() },
             _ if !is_scripted => return None,
+            SimEvent::Host { node, what } => Self::Host { node: *node, what: *what },
             SimEvent::NodeRestart { node, .. } => Self::Restart { node: *node },
             SimEvent::NodeLeave { node, away_for } => Self::Leave { node: *node, away_for: *away_for },
             SimEvent::NodeReturn { node, .. } => Self::Return { node: *node },

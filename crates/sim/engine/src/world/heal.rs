@@ -5,7 +5,7 @@ use crate::event::SimEvent;
 use crate::faults::FaultConfig;
 use crate::node_id::NodeId;
 use crate::world::World;
-use crate::world::host::HostEvent;
+use crate::world::host_event::HostEvent;
 use syncline_types::SimTime;
 
 impl<A: Actor> World<A> {

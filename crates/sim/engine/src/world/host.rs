@@ -7,11 +7,13 @@
 
 use crate::actor::{Actor, Commit};
 use crate::event::{CrashPoint, Delivery, SimEvent};
-use crate::faults::{HostFaults, Rate};
+use crate::faults::HostFaults;
 use crate::network::{DeliveryDecision, StreamPosition};
 use crate::node_id::NodeId;
 use crate::random::{Choices, Stream};
+use crate::world::event_log::LoggedEvent;
 use crate::world::history_hooks::dropped_since;
+use crate::world::host_event::{HostEvent, RandomHostFault, host_event_number};
 use crate::world::trace_digest::TraceEvent;
 use crate::world::wall_clock::WallClock;
 use crate::world::{StepReport, World};
@@ -27,68 +29,6 @@ const EPOCH_US: u64 = 86_400_000_000;
 const SCRUB_WITHIN_MS: Range<u64> = 0..2_000;
 /// How long a node whose disk failed is down, in milliseconds, if the faults set no length of crashes.
 const DOWN_MS: Range<u64> = 100..1_000;
-
-/// A fault of a host, the end of one, or a wake-up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HostEvent {
-    /// The wall clock is set ahead by so many microseconds (behind, if negative), and stays so.
-    Clock(i64),
-    /// The wall clock stands still for a while.
-    Freeze(SimDuration),
-    /// The node processes nothing for a while.
-    Pause(SimDuration),
-    /// The next write of a step fails.
-    FailWrite,
-    /// From now on the disk lies about every sync, or, with `false`, about none.
-    Lying(bool),
-    /// A bit of a stored row flips.
-    Rot,
-    /// The store verifies all its rows.
-    Scrub,
-    /// The node is free for the next input in its inbox. Only the wake-up with the latest number counts.
-    Wake(u64),
-    /// A random fault of this kind happens.
-    Chance(RandomHostFault),
-}
-
-/// A kind of random host fault.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RandomHostFault {
-    /// The wall clock jumps, forward or back.
-    ClockJump,
-    /// The wall clock stands still.
-    ClockFreeze,
-    /// The node processes nothing for a while.
-    Pause,
-    /// Power fails within the node's next commit.
-    TornWrite,
-    /// A bit of a stored row flips.
-    Rot,
-}
-
-impl RandomHostFault {
-    const ALL: [Self; 5] = [Self::ClockJump, Self::ClockFreeze, Self::Pause, Self::TornWrite, Self::Rot];
-
-    const fn rate(self, faults: &HostFaults) -> Rate {
-        match self {
-            Self::ClockJump => faults.clock_jump_probability,
-            Self::ClockFreeze => faults.clock_freeze_probability,
-            Self::Pause => faults.pause_probability,
-            Self::TornWrite => faults.torn_write_probability,
-            Self::Rot => faults.rot_probability,
-        }
-    }
-
-    const fn draw(self, node: NodeId) -> (Stream, Choice) {
-        match self {
-            Self::ClockJump => (Stream::Clock(node.0), Choice::ClockJumpGap),
-            Self::ClockFreeze => (Stream::Clock(node.0), Choice::ClockFreezeGap),
-            Self::Pause => (Stream::Pause(node.0), Choice::PauseGap),
-            Self::TornWrite => (Stream::Disk(node.0), Choice::TornWriteGap),
-            Self::Rot => (Stream::Disk(node.0), Choice::RotGap),
-        }
-    }
-}
 
 /// How often each host fault happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -121,6 +61,23 @@ pub struct HostEffects {
     pub rotten_rows: u64,
     /// Nodes that found their state damaged or lost, and started over as a new replica.
     pub fresh_starts: u64,
+    /// How often the disk of a node came back from an earlier copy.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub restored_disks: u64,
+    /// How often the disk of a node was replaced by a copy of another node's.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cloned_disks: u64,
+    /// How often the disk of a node was lost and its name was not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lost_disks: u64,
+    /// How often a wall clock was far ahead for a while.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub clocks_ahead: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl HostEffects {
@@ -139,6 +96,15 @@ impl HostEffects {
         self.torn_writes += other.torn_writes;
         self.rotten_rows += other.rotten_rows;
         self.fresh_starts += other.fresh_starts;
+        self.restored_disks += other.restored_disks;
+        self.cloned_disks += other.cloned_disks;
+        self.lost_disks += other.lost_disks;
+        self.clocks_ahead += other.clocks_ahead;
+    }
+
+    /// How often the disk of a node was replaced by one that does not hold what the node had acknowledged last.
+    pub const fn replaced_disks(&self) -> u64 {
+        self.restored_disks + self.cloned_disks + self.lost_disks
     }
 }
 
@@ -166,8 +132,9 @@ struct HostState<Op> {
 #[derive(Clone, Debug)]
 pub(crate) struct HostTable<Op> {
     nodes: Vec<HostState<Op>>,
-    effects: HostEffects,
+    pub(super) effects: HostEffects,
     longest_jump_us: u64,
+    longest_pause: SimDuration,
 }
 
 impl<Op> HostTable<Op> {
@@ -177,7 +144,12 @@ impl<Op> HostTable<Op> {
     }
 
     fn new() -> Self {
-        Self { nodes: Vec::new(), effects: HostEffects::default(), longest_jump_us: 0 }
+        Self {
+            nodes: Vec::new(),
+            effects: HostEffects::default(),
+            longest_jump_us: 0,
+            longest_pause: SimDuration::ZERO,
+        }
     }
 
     /// Adds the host of the next node, and draws what is wrong with it.
@@ -247,8 +219,13 @@ impl<A: Actor> World<A> {
         self.hosts.as_ref().map_or(0, |hosts| hosts.longest_jump_us)
     }
 
+    /// The longest pause of a node so far.
+    pub fn longest_pause(&self) -> SimDuration {
+        self.hosts.as_ref().map_or(SimDuration::ZERO, |hosts| hosts.longest_pause)
+    }
+
     /// The host table. It is created when the first host fault is scripted in a world without.
-    fn hosts(&mut self) -> &mut HostTable<A::Op> {
+    pub(super) fn hosts(&mut self) -> &mut HostTable<A::Op> {
         let nodes = self.nodes.len();
         let hosts = self.hosts.get_or_insert_with(|| Box::new(HostTable::new()));
         while hosts.nodes.len() < nodes {
@@ -358,6 +335,10 @@ impl<A: Actor> World<A> {
             HostEvent::Chance(fault) => return self.on_random_host_fault(node, fault),
             HostEvent::Rot => return self.on_rot(node),
             HostEvent::Scrub => return self.on_scrub(node),
+            HostEvent::BackUp => return self.on_back_up(node),
+            HostEvent::Restore(down_for) => return self.on_restore(node, down_for),
+            HostEvent::Clone { from, down_for } => return self.on_clone(node, from, down_for),
+            HostEvent::LoseDisk { down_for, counted } => return self.on_lose_disk(node, down_for, counted),
             _ => {}
         }
         // A scripted event may name a node that does not exist.
@@ -370,12 +351,25 @@ impl<A: Actor> World<A> {
             }
             HostEvent::Pause(lasting) => {
                 host.busy_until = host.busy_until.max(now + lasting);
-                self.hosts().effects.pauses += 1;
+                let hosts = self.hosts();
+                hosts.effects.pauses += 1;
+                hosts.longest_pause = hosts.longest_pause.max(lasting);
+            }
+            HostEvent::Ahead { by_us, lasting } => {
+                host.clock.run_ahead(now, by_us, lasting);
+                self.hosts().effects.clocks_ahead += 1;
             }
             HostEvent::FailWrite => host.fails_next = true,
             HostEvent::Lying(lying) => host.lying = lying,
             // Wake-ups are handled by `admit`, the others above.
-            HostEvent::Rot | HostEvent::Scrub | HostEvent::Wake(_) | HostEvent::Chance(_) => {}
+            HostEvent::Rot
+            | HostEvent::Scrub
+            | HostEvent::BackUp
+            | HostEvent::Restore(_)
+            | HostEvent::Clone { .. }
+            | HostEvent::LoseDisk { .. }
+            | HostEvent::Wake(_)
+            | HostEvent::Chance(_) => {}
         }
         StepReport::at(Some(node))
     }
@@ -412,6 +406,15 @@ impl<A: Actor> World<A> {
                 report = self.on_crash(node, CrashPoint::MidCommit, Some(down_for), true);
             }
             RandomHostFault::Rot => report = self.on_rot(node),
+            RandomHostFault::Restore
+            | RandomHostFault::Clone
+            | RandomHostFault::LoseDisk
+            | RandomHostFault::ClockAhead => {
+                if let Some(what) = self.drawn_host_event(node, fault) {
+                    self.log_event(|| LoggedEvent::Host { node, what });
+                    report = self.on_host(node, what);
+                }
+            }
         }
         self.schedule_random_host_fault(node, fault);
         report
@@ -559,42 +562,5 @@ impl<A: Actor> World<A> {
                 self.schedule_wake_up(node);
             }
         }
-    }
-}
-
-impl HostEvent {
-    /// The event as a clause about the node.
-    pub(crate) fn words(self) -> String {
-        match self {
-            Self::Clock(ahead_us) => format!("its clock is set to be {ahead_us} us ahead"),
-            Self::Freeze(lasting) => format!("its clock stands still for {} ms", lasting.as_millis()),
-            Self::Pause(lasting) => format!("it pauses for {} ms", lasting.as_millis()),
-            Self::FailWrite => "its next write to disk fails".to_owned(),
-            Self::Lying(true) => "its disk lies about syncs from now on".to_owned(),
-            Self::Lying(false) => "its disk is honest again".to_owned(),
-            Self::Rot => "a bit on its disk flips".to_owned(),
-            Self::Scrub => "its store looks through all rows".to_owned(),
-            Self::Wake(_) => "it may take its next input".to_owned(),
-            Self::Chance(RandomHostFault::ClockJump) => "its clock jumps by chance".to_owned(),
-            Self::Chance(RandomHostFault::ClockFreeze) => "its clock stands still by chance".to_owned(),
-            Self::Chance(RandomHostFault::Pause) => "it pauses by chance".to_owned(),
-            Self::Chance(RandomHostFault::TornWrite) => "power fails in its next commit by chance".to_owned(),
-            Self::Chance(RandomHostFault::Rot) => "a bit on its disk flips by chance".to_owned(),
-        }
-    }
-}
-
-/// The detail of a host event in the trace digest. It is never zero.
-const fn host_event_number(what: HostEvent) -> u64 {
-    match what {
-        HostEvent::Clock(offset) => 1 << 56 | (offset as u64 & ((1 << 56) - 1)),
-        HostEvent::Freeze(lasting) => 2 << 56 | lasting.as_micros(),
-        HostEvent::Pause(lasting) => 3 << 56 | lasting.as_micros(),
-        HostEvent::FailWrite => 4 << 56,
-        HostEvent::Lying(lying) => 5 << 56 | lying as u64,
-        HostEvent::Rot => 6 << 56,
-        HostEvent::Scrub => 7 << 56,
-        HostEvent::Wake(_) => 8 << 56,
-        HostEvent::Chance(fault) => 9 << 56 | fault as u64,
     }
 }

@@ -26,10 +26,12 @@
 mod churn;
 mod control;
 mod crash;
+mod disk_images;
 mod event_log;
 mod heal;
 mod history_hooks;
 mod host;
+mod host_event;
 mod node_slot;
 mod ordered_delivery;
 mod pending_work;
@@ -43,7 +45,8 @@ mod wall_clock;
 
 pub use churn::Churn;
 pub use event_log::{EventLog, LoggedEvent, ScriptTime};
-pub use host::{HostEffects, HostEvent, RandomHostFault};
+pub use host::HostEffects;
+pub use host_event::{HostEvent, RandomHostFault};
 pub use node_slot::Traffic;
 pub use pending_work::{PendingWork, ProgressCount};
 pub use step_report::{FrameSize, StepReport};
@@ -92,6 +95,8 @@ pub struct World<A: Actor> {
     churn: Churn,
     /// Clocks, disks and pace. `None` while no host can have a fault.
     hosts: Option<Box<HostTable<A::Op>>>,
+    /// The copies of nodes that were put aside.
+    backups: BTreeMap<NodeId, Box<A>>,
     /// Until when random faults happen.
     chaos_until: SimTime,
     /// Whether random partitions are scheduled, which takes two nodes.
@@ -124,6 +129,7 @@ impl<A: Actor> World<A> {
             all_started: true,
             log: None,
             churn: Churn::default(),
+            backups: BTreeMap::new(),
             chaos_until: SimTime::ZERO,
             may_split: false,
             random_crashes: 0,

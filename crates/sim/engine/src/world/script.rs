@@ -7,6 +7,7 @@
 use crate::actor::Actor;
 use crate::event::SimEvent;
 use crate::world::event_log::{LoggedEvent, ScriptTime};
+use crate::world::host_event::HostEvent;
 use crate::world::{StepReport, World};
 use std::collections::{BTreeMap, BTreeSet};
 use syncline_types::SimTime;
@@ -78,7 +79,7 @@ const fn is_scriptable<Op>(event: &SimEvent<Op>) -> bool {
             | SimEvent::ChanceLeave { .. }
             | SimEvent::PartitionAt { .. }
             | SimEvent::PartitionStart
-    )
+    ) || matches!(event, SimEvent::Host { what: HostEvent::Chance(fault), .. } if fault.is_logged())
 }
 
 impl<A: Actor> World<A> {

@@ -29,6 +29,8 @@ pub struct StepReport<N> {
     pub stale_accepted: bool,
     /// Whether a crash has undone what the node reports: its disk had lied about a sync.
     pub undone: bool,
+    /// Whether the disk of the node was replaced by another one.
+    pub disk_replaced: bool,
     /// The largest frame that the node sent.
     pub largest_sent: Option<FrameSize>,
 }
@@ -65,6 +67,7 @@ impl<N> StepReport<N> {
             frame: None,
             stale_accepted: false,
             undone: false,
+            disk_replaced: false,
             largest_sent: None,
         }
     }

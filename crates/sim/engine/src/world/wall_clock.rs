@@ -20,6 +20,8 @@ pub(super) struct WallClock {
     drift_ppm: i64,
     /// The clock stands still from the first time until the second.
     frozen: Option<(SimTime, SimTime)>,
+    /// The clock is ahead by so many microseconds, beside its offset, until this time.
+    surge: Option<(SimTime, i64)>,
     /// How far the clock may be off, in microseconds.
     bound_us: i64,
     /// Whether a time service corrects the clock once chaos is over.
@@ -45,6 +47,15 @@ impl WallClock {
 
     /// How far the clock is ahead at `now`, in microseconds, if chaos lasts until `chaos_until`.
     pub(super) fn offset_us(&mut self, now: SimTime, chaos_until: SimTime) -> i64 {
+        let offset_us = self.lasting_offset_us(now, chaos_until);
+        match self.surge {
+            Some((until, by_us)) if now < until => offset_us.saturating_add(by_us),
+            _ => offset_us,
+        }
+    }
+
+    /// The offset without what is over after a while.
+    fn lasting_offset_us(&mut self, now: SimTime, chaos_until: SimTime) -> i64 {
         let served_from = if self.served { chaos_until } else { SimTime::MAX };
         if now >= served_from {
             // The time service corrects the clock once. Afterwards the clock keeps its remaining offset.
@@ -101,8 +112,14 @@ impl WallClock {
         self.since = now;
         self.drift_ppm = 0;
         self.frozen = None;
+        self.surge = None;
         self.bound_us = i64::MAX;
         self.served = false;
+    }
+
+    /// Sets the clock ahead by so many microseconds for a while; behind, if negative. Then it is as it would have been.
+    pub(super) fn run_ahead(&mut self, now: SimTime, by_us: i64, lasting: SimDuration) {
+        self.surge = Some((now + lasting, by_us));
     }
 
     /// Stops the clock for a while. It then continues from where it stood.
@@ -160,6 +177,13 @@ mod tests {
             [1_000, 1_200, 1_499, 1_500, 1_700].map(|now| shown(&mut clock, now)),
             [1_000, 1_000, 1_000, 1_000, 1_200]
         );
+    }
+
+    #[test]
+    fn is_right_after_running_ahead() {
+        let mut clock = WallClock::new(DAY_US);
+        clock.run_ahead(1_000.into(), 3_600_000_000, 500.into());
+        assert_eq!([1_000, 1_499, 1_500].map(|now| shown(&mut clock, now)), [3_601_000, 3_601_499, 1_500]);
     }
 
     #[test]

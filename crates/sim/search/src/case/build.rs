@@ -81,6 +81,13 @@ impl Case {
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
+        for line in &self.script {
+            if let ScriptAction::Name(naming) = &line.what {
+                for by in &naming.by {
+                    rt.name_at(line.at, by.as_str(), naming.joiner.as_str());
+                }
+            }
+        }
         for (cue, event) in self.events(&names, Self::write_of)? {
             rt.world_mut().schedule_scripted(cue, event);
         }
@@ -148,6 +155,9 @@ impl Case {
             selection: self.selection,
             protocol: self.protocol,
             forget_tombstones: self.forget_tombstones,
+            counters_reset: self.counters_reset,
+            merge_faults: self.merge_faults,
+            naming_spread: self.naming_spread,
             ..SimConfig::with_seed(self.seed)
         }
     }
@@ -307,9 +317,18 @@ impl Case {
                         let spec = partition.spec(&place, names)?;
                         SimEvent::PartitionAt { spec: Box::new(spec), lasting: partition.lasting }
                     }
+                    ScriptAction::Host(host) => {
+                        SimEvent::Host { node: resolve(host.node())?, what: host.event(&place, resolve)? }
+                    }
                     ScriptAction::Lie(lie) => {
                         // Scheduled with the hostile nodes; here only the name is checked.
                         resolve(&lie.node)?;
+                        continue;
+                    }
+                    ScriptAction::Name(naming) => {
+                        // Scheduled with the joins; here only the names are checked.
+                        resolve(&naming.joiner)?;
+                        naming.by.iter().try_for_each(|name| resolve(name).map(drop))?;
                         continue;
                     }
                     ScriptAction::Join(_) => continue,

@@ -35,6 +35,7 @@ mod error;
 mod external_nodes;
 mod failure_class;
 mod frame_line;
+mod host_line;
 mod hostile;
 pub(crate) mod operations;
 mod replica_setting;
@@ -47,8 +48,9 @@ pub use error::CaseError;
 pub(crate) use failure_class::run_while;
 pub use failure_class::{Class, RunResult};
 pub use frame_line::{FrameLine, RuleAction, RuleLine};
+pub use host_line::{Clock, CloneDisk, HostLine, LoseDisk, Pause, Restore};
 pub use script_line::{
-    Crash, CustomOp, Leave, Partition, ScriptAction, ScriptLine, ScriptedLie, ScriptedWrite,
+    Crash, CustomOp, Leave, NameMember, Partition, ScriptAction, ScriptLine, ScriptedLie, ScriptedWrite,
 };
 pub(crate) use serde_names::rounded_down;
 
@@ -57,7 +59,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use sync_sim_cluster::hostile::Lies;
 use sync_sim_cluster::runtime::{ReplicaSettings, SimConfig};
-use sync_sim_cluster::workload::Workload;
+use sync_sim_cluster::workload::{MergeFaults, Workload};
 use sync_sim_engine::faults::{FaultConfig, time};
 use sync_sim_engine::network::Topology;
 use syncline_replica::Operation;
@@ -116,6 +118,17 @@ pub struct Case {
     pub max_frame_bytes: usize,
     /// Whether tombstones are collected once every member has seen the deletion.
     pub forget_tombstones: bool,
+    /// What is wrong with the merge function of the random writes.
+    #[serde(skip_serializing_if = "MergeFaults::is_none")]
+    pub merge_faults: MergeFaults,
+    /// Within what time around the moment when a late joiner joins each node learns of it, at a moment of its own; if
+    /// zero, all nodes know from the beginning.
+    #[serde(with = "time", skip_serializing_if = "is_no_time")]
+    pub naming_spread: SimDuration,
+    /// Whether a counter that is written again after a delete must begin anew, see
+    /// [`SimConfig::counters_reset`].
+    #[serde(skip_serializing_if = "is_false")]
+    pub counters_reset: bool,
     /// The entities that all nodes begin with in their first context, except nodes with `shared = false`.
     /// Requires [`Case::nodes`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -262,6 +275,11 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_no_time(span: &SimDuration) -> bool {
+    *span == SimDuration::ZERO
+}
+
 impl Default for Case {
     /// No nodes, no writes, a network with latency and no faults: the values of what a file leaves out.
     fn default() -> Self {
@@ -273,6 +291,9 @@ impl Default for Case {
             buffer_capacity,
             max_frame_bytes,
             forget_tombstones,
+            counters_reset,
+            merge_faults,
+            naming_spread,
             contexts,
             ..
         } = SimConfig::with_seed(0);
@@ -292,6 +313,9 @@ impl Default for Case {
             buffer_capacity,
             max_frame_bytes,
             forget_tombstones,
+            counters_reset,
+            merge_faults,
+            naming_spread,
             shared: Vec::new(),
             nodes: Vec::new(),
             rules: Vec::new(),

@@ -1,5 +1,6 @@
 //! The lines of a script: events at given times of a run.
 
+use crate::case::host_line::HostLine;
 use crate::case::serde_names::{maybe_time, name};
 use crate::case::{Name, operations};
 use serde::de::{Error, MapAccess, Visitor};
@@ -45,6 +46,10 @@ pub enum ScriptAction {
     Join(Name),
     /// A node lies in the next frames that allow it. The node counts as hostile from the beginning.
     Lie(ScriptedLie),
+    /// Some nodes learn that another one is a member. They do not know before.
+    Name(NameMember),
+    /// The host of a node has a fault.
+    Host(HostLine),
 }
 
 /// A write of an application.
@@ -141,6 +146,16 @@ pub struct ScriptedLie {
     pub frames: u64,
 }
 
+/// A new member of which some nodes learn.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NameMember {
+    /// The name of the new member.
+    pub joiner: Name,
+    /// The nodes that learn of it.
+    pub by: Vec<Name>,
+}
+
 const fn once() -> u64 {
     1
 }
@@ -157,7 +172,8 @@ impl ScriptLine {
             | ScriptAction::Restart(node)
             | ScriptAction::Return(node)
             | ScriptAction::Join(node) => Some(node),
-            ScriptAction::Partition(_) => None,
+            ScriptAction::Host(host) => Some(host.node()),
+            ScriptAction::Partition(_) | ScriptAction::Name(_) => None,
         }
     }
 
@@ -178,11 +194,13 @@ impl ScriptLine {
             ScriptAction::Crash(Crash { down_for: span, .. })
             | ScriptAction::Partition(Partition { lasting: span, .. })
             | ScriptAction::Leave(Leave { away_for: span, .. }) => span.as_mut(),
+            ScriptAction::Host(host) => host.duration_mut(),
             ScriptAction::Write(_)
             | ScriptAction::Op(_)
             | ScriptAction::Restart(_)
             | ScriptAction::Return(_)
             | ScriptAction::Join(_)
+            | ScriptAction::Name(_)
             | ScriptAction::Lie(_) => None,
         }
     }
@@ -203,6 +221,13 @@ enum ScriptKey {
     Return,
     Join,
     Lie,
+    Name,
+    Pause,
+    Clock,
+    BackUp,
+    Restore,
+    CloneDisk,
+    LoseDisk,
 }
 
 #[derive(Deserialize)]
@@ -240,6 +265,13 @@ impl<'de> Visitor<'de> for ScriptLineVisitor {
                 ScriptKey::Return => ScriptAction::Return(map.next_value()?),
                 ScriptKey::Join => ScriptAction::Join(map.next_value()?),
                 ScriptKey::Lie => ScriptAction::Lie(map.next_value()?),
+                ScriptKey::Name => ScriptAction::Name(map.next_value()?),
+                ScriptKey::Pause => ScriptAction::Host(HostLine::Pause(map.next_value()?)),
+                ScriptKey::Clock => ScriptAction::Host(HostLine::Clock(map.next_value()?)),
+                ScriptKey::BackUp => ScriptAction::Host(HostLine::BackUp(map.next_value()?)),
+                ScriptKey::Restore => ScriptAction::Host(HostLine::Restore(map.next_value()?)),
+                ScriptKey::CloneDisk => ScriptAction::Host(HostLine::Clone(map.next_value()?)),
+                ScriptKey::LoseDisk => ScriptAction::Host(HostLine::LoseDisk(map.next_value()?)),
             };
             // One event per line, so that shrinking can remove each of them alone.
             if what.replace(found).is_some() {
@@ -250,7 +282,7 @@ impl<'de> Visitor<'de> for ScriptLineVisitor {
             (Some(at), Some(what)) => Ok(ScriptLine { at, after, what }),
             (None, _) => Err(M::Error::missing_field("at")),
             (_, None) => Err(M::Error::custom(
-                "nothing happens here; expected one of write, op, crash, restart, partition, leave, return, join, lie",
+                "nothing happens here; expected one of write, op, crash, restart, partition, leave, return, join, name, lie, pause, clock, back_up, restore, clone_disk, lose_disk",
             )),
         }
     }
@@ -269,7 +301,14 @@ impl<'de> Deserialize<'de> for ScriptLine {
             "leave",
             "return",
             "join",
+            "name",
             "lie",
+            "pause",
+            "clock",
+            "back_up",
+            "restore",
+            "clone_disk",
+            "lose_disk",
         ];
         from.deserialize_struct("Happening", KEYS, ScriptLineVisitor)
     }
@@ -292,6 +331,13 @@ impl Serialize for ScriptLine {
             ScriptAction::Return(node) => line.serialize_field("return", node)?,
             ScriptAction::Join(node) => line.serialize_field("join", node)?,
             ScriptAction::Lie(lie) => line.serialize_field("lie", lie)?,
+            ScriptAction::Name(naming) => line.serialize_field("name", naming)?,
+            ScriptAction::Host(HostLine::Pause(pause)) => line.serialize_field("pause", pause)?,
+            ScriptAction::Host(HostLine::Clock(clock)) => line.serialize_field("clock", clock)?,
+            ScriptAction::Host(HostLine::BackUp(node)) => line.serialize_field("back_up", node)?,
+            ScriptAction::Host(HostLine::Restore(restore)) => line.serialize_field("restore", restore)?,
+            ScriptAction::Host(HostLine::Clone(clone)) => line.serialize_field("clone_disk", clone)?,
+            ScriptAction::Host(HostLine::LoseDisk(lose)) => line.serialize_field("lose_disk", lose)?,
         }
         line.end()
     }

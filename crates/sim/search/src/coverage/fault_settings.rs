@@ -42,6 +42,8 @@ impl FaultSetting {
 pub(super) struct RunEvidence<'a> {
     pub(super) faults: &'a FaultConfig,
     pub(super) contexts: usize,
+    /// Whether a script may have caused departures and pauses.
+    pub(super) has_script: bool,
     pub(super) metrics: &'a SimMetrics,
     pub(super) flights: FlightTimes,
     pub(super) churn: Churn,
@@ -71,6 +73,7 @@ impl RunEvidence<'_> {
             (ClockFault::Drift, hosts.clock_drift_ppm > 0),
             (ClockFault::Jump, hosts.clock_jump_probability > Rate::ZERO),
             (ClockFault::Freeze, hosts.clock_freeze_probability > Rate::ZERO),
+            (ClockFault::Ahead, hosts.clock_ahead_probability > Rate::ZERO),
         ];
         self.hosts().clock_error_ms > 0 && active.iter().all(|(fault, on)| !on || *fault == only)
     }
@@ -115,6 +118,7 @@ enum ClockFault {
     Drift,
     Jump,
     Freeze,
+    Ahead,
 }
 
 /// Lists the settings of `$config` with their off values and effects. The pattern at the end names every
@@ -168,10 +172,10 @@ fault_settings! {
         seen.is_even(DelayFault::Slow) && seen.flights.longest > seen.usual()
     };
     write_during_sync_rate: off Rate::ZERO, |seen| seen.writes_into_syncs > 0;
-    churn_probability: off Rate::ZERO, |seen| seen.effects().departures > 0;
+    churn_probability: off Rate::ZERO, |seen| !seen.has_script && seen.effects().departures > 0;
     away_duration_ms: off SHORT, |seen| {
         let least = SimDuration::from_millis(seen.faults.away_duration_ms.start);
-        seen.effects().returns > 0 && seen.churn.longest_away >= least
+        !seen.has_script && seen.effects().returns > 0 && seen.churn.longest_away >= least
     };
     late_joiners: off 0, |seen| seen.effects().late_joins > 0;
     join_ms: off SHORT, |seen| {
@@ -220,11 +224,11 @@ fault_settings! {
     reset_after: off SimDuration::from_secs(3_600), |seen| seen.links().stall_resets > 0;
 }
 
-// The length of pauses and the slowdown of slow hosts show in no counter of a run. Unnoticed losses are not
+// The length of pauses, the slowdown of slow hosts and the lengths of clocks ahead show in no counter of a run. Unnoticed losses are not
 // drawn: a node that writes on after one breaks invariants that no protocol could keep.
 fault_settings! {
     OF_HOSTS, HostFaults, |faults| faults.hosts,
-    but pause_ms, slow_host_permille, lies_unnoticed;
+    but pause_ms, slow_host_permille, lies_unnoticed, clock_ahead_ms, clock_ahead_for_ms;
     clock_skew_ms: off 0, |seen| seen.is_only_clock_fault(ClockFault::Skew);
     clock_drift_ppm: off 0, |seen| seen.is_only_clock_fault(ClockFault::Drift);
     timer_drift_ppm: off 0, |seen| seen.hosts().skewed_timers > 0;
@@ -232,14 +236,19 @@ fault_settings! {
     clock_jump_ms: off SHORT, |seen| seen.longest_clock_jump_us >= 1_000;
     clock_freeze_probability: off Rate::ZERO, |seen| seen.hosts().clock_freezes > 0;
     clock_freeze_ms: off SHORT, |seen| seen.is_only_clock_fault(ClockFault::Freeze) && seen.hosts().clock_error_ms > 1;
-    pause_probability: off Rate::ZERO, |seen| seen.hosts().pauses > 0;
+    pause_probability: off Rate::ZERO, |seen| !seen.has_script && seen.hosts().pauses > 0;
     processing: off SimDuration::ZERO, |seen| {
-        seen.faults.hosts.pause_probability == Rate::ZERO && seen.hosts().inputs_delayed > 0
+        let paused = seen.has_script || seen.faults.hosts.pause_probability > Rate::ZERO;
+        !paused && seen.hosts().inputs_delayed > 0
     };
     failed_write_rate: off Rate::ZERO, |seen| seen.hosts().failed_writes > 0;
     torn_write_probability: off Rate::ZERO, |seen| seen.hosts().torn_writes > 0;
     lying_sync_rate: off Rate::ZERO, |seen| seen.hosts().lost_commits > 0;
     rot_probability: off Rate::ZERO, |seen| seen.hosts().rotten_rows > 0;
+    restore_probability: off Rate::ZERO, |seen| seen.hosts().restored_disks > 0;
+    clone_probability: off Rate::ZERO, |seen| seen.hosts().cloned_disks > 0;
+    lost_disk_probability: off Rate::ZERO, |seen| seen.hosts().lost_disks > 0;
+    clock_ahead_probability: off Rate::ZERO, |seen| seen.hosts().clocks_ahead > 0;
 }
 
 // Each kind of lie is a coverage target of its own.

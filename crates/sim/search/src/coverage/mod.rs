@@ -38,6 +38,7 @@ impl Coverage {
         let seen = RunEvidence {
             faults: &case.faults,
             contexts: case.contexts,
+            has_script: !case.script.is_empty(),
             metrics: &metrics,
             flights: rt.network().flights(),
             churn: rt.world().churn(),

@@ -10,7 +10,7 @@ use crate::case::{Case, CaseError, Class, Entities, RunResult, ScriptAction, rou
 use crate::shrink::budget::RunBudget;
 use sync_sim_cluster::hostile::Lies;
 use sync_sim_cluster::runtime::ReplicaSettings;
-use sync_sim_cluster::workload::Workload;
+use sync_sim_cluster::workload::{MergeFaults, Workload};
 use sync_sim_engine::faults::FaultConfig;
 use sync_sim_engine::network::Topology;
 use syncline_sync::Selection;
@@ -80,7 +80,7 @@ type Reduction = fn(&mut Case);
 
 /// Whole families of causes, the widest first: most failures need few of them, so that these cuts save many
 /// runs of the passes that go line by line.
-const FAMILIES: [Reduction; 14] = [
+const FAMILIES: [Reduction; 15] = [
     |case| case.frames.clear(),
     |case| case.frames.retain(|frame| frame.takes.is_none()),
     |case| case.frames.retain(|frame| frame.again.is_none() && frame.again_flipped.is_none()),
@@ -91,6 +91,7 @@ const FAMILIES: [Reduction; 14] = [
     |case| case.script.retain(|line| !matches!(line.what, ScriptAction::Crash(_))),
     |case| case.script.retain(|line| !matches!(line.what, ScriptAction::Leave(_))),
     |case| case.script.retain(|line| !matches!(line.what, ScriptAction::Join(_))),
+    |case| case.script.retain(|line| !matches!(line.what, ScriptAction::Host(_))),
     |case| case.script.retain(|line| !line.is_operation()),
     |case| case.script.retain(|line| !matches!(line.what, ScriptAction::Lie(_))),
     |case| {
@@ -103,12 +104,16 @@ const FAMILIES: [Reduction; 14] = [
 ];
 
 /// Settings back to their defaults: a setting with its default value is not written.
-const DEFAULTS: [Reduction; 12] = [
+const DEFAULTS: [Reduction; 16] = [
     |case| case.topology = Topology::default(),
     |case| case.selection = Selection::default(),
     |case| case.protocol = None,
     |case| case.forget_tombstones = true,
     |case| case.replica = ReplicaSettings::default(),
+    |case| case.counters_reset = false,
+    |case| case.merge_faults.lacking = 0,
+    |case| case.merge_faults = MergeFaults::NONE,
+    |case| case.naming_spread = SimDuration::ZERO,
     |case| case.buffer_capacity = Case::default().buffer_capacity,
     |case| case.max_frame_bytes = Case::default().max_frame_bytes,
     |case| case.chaos_for = Case::default().chaos_for,

@@ -6,8 +6,8 @@
 //! follows: with randomness, removing one fault shifts all later draws.
 
 use crate::case::{
-    Case, CaseError, CaseNode, Crash, Entities, FrameLine, Leave, Name, Partition, ScriptAction, ScriptLine,
-    ScriptedWrite, run_while,
+    Case, CaseError, CaseNode, Crash, Entities, FrameLine, HostLine, Leave, Name, NameMember, Partition,
+    ScriptAction, ScriptLine, ScriptedWrite, run_while,
 };
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::scenarios::author_in;
@@ -17,6 +17,7 @@ use sync_sim_engine::network::{FrameFault, FrameName, NetworkRouter, PartitionSp
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::LoggedEvent;
 use syncline_sync::Selection;
+use syncline_types::SimDuration;
 
 /// The kinds of random decisions that are replaced by lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,6 +117,13 @@ impl Case {
                 self.script.push(ScriptLine { at: cue.at, after: cue.after, what });
             }
         }
+        // Joins, scripted or random, spread the namings; the script has them now.
+        self.script.retain(|line| !matches!(line.what, ScriptAction::Name(_)));
+        for naming in rt.namings() {
+            let name = NameMember { joiner: rt.name(naming.joiner), by: vec![rt.name(naming.by)] };
+            self.script.push(ScriptLine { at: naming.at, after: 0, what: ScriptAction::Name(name) });
+        }
+        self.naming_spread = SimDuration::ZERO;
         self.scripted()
     }
 
@@ -169,6 +177,13 @@ impl Case {
                 faults.late_joiners = 0;
                 faults.join_ms = 0..0;
                 faults.write_during_sync_rate = off;
+                let hosts = &mut faults.hosts;
+                hosts.restore_probability = off;
+                hosts.clone_probability = off;
+                hosts.lost_disk_probability = off;
+                hosts.clock_ahead_probability = off;
+                hosts.clock_ahead_ms = 0..0;
+                hosts.clock_ahead_for_ms = 0..0;
             }
             RandomPart::Frames => {
                 faults.latency_jitter_ms = 0;
@@ -214,6 +229,9 @@ impl ScriptAction {
             }
             LoggedEvent::Leave { node, away_for } => {
                 Self::Leave(Leave { node: name(node), away_for: *away_for })
+            }
+            LoggedEvent::Host { node, what } => {
+                Self::Host(HostLine::of(name(node), *what, |node| name(&node))?)
             }
             LoggedEvent::Restart { node } => Self::Restart(name(node)),
             LoggedEvent::Return { node } => Self::Return(name(node)),

@@ -1,6 +1,6 @@
 //! Pruning: the parts of a case that lose their meaning when another part is removed.
 
-use crate::case::{Case, CaseNode, ContextContents, Name, ScriptAction};
+use crate::case::{Case, CaseNode, ContextContents, HostLine, Name, ScriptAction};
 use std::collections::BTreeSet;
 
 impl Case {
@@ -45,6 +45,11 @@ impl Case {
             ScriptAction::Return(name) => {
                 known(name) && broken(&before, name, |what| matches!(what, ScriptAction::Leave(_)))
             }
+            ScriptAction::Name(naming) => {
+                naming.by.retain(known);
+                known(&naming.joiner) && !naming.by.is_empty()
+            }
+            ScriptAction::Host(HostLine::Clone(clone)) => known(&clone.from) && known(&clone.to),
             _ => line.node().is_none_or(known),
         });
         self.frames.retain(|frame| known(&frame.from) && known(&frame.to));

@@ -19,6 +19,8 @@ mod contexts;
 mod draws;
 mod faults;
 mod hostile;
+mod identity;
+mod old;
 mod replica;
 
 use crate::case::{Case, ScenarioSpec};
@@ -44,6 +46,11 @@ enum DrawStream {
     Disks = 8,
     Contexts = 9,
     Replica = 10,
+    Old = 20,
+    ReplacedDisks = 21,
+    ClocksAhead = 22,
+    Merges = 23,
+    Namings = 24,
 }
 
 /// Draws the case of a seed.
@@ -65,7 +72,12 @@ pub fn draw(seed: u64) -> Case {
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
     replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
+    identity::draw_merges(&mut dice(DrawStream::Merges), &mut case);
+    identity::draw_namings(&mut dice(DrawStream::Namings), &mut case);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
+    identity::draw_disks(&mut dice(DrawStream::ReplacedDisks), &mut case);
+    identity::draw_clocks(&mut dice(DrawStream::ClocksAhead), &mut case);
+    old::draw(&mut dice(DrawStream::Old), &mut case);
     case
 }
 

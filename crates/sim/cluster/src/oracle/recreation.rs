@@ -1,0 +1,74 @@
+//! Names that were deleted and written again: which former writes no longer count.
+
+use crate::oracle::fact::Fact;
+use crate::oracle::specification::{Specification, SpecifiedEntity};
+use syncline_crdt::CrdtType;
+use syncline_types::{EntityId, Hlc};
+
+impl<'a> Specification<'a> {
+    /// The deletes of an entity and of everything above it.
+    fn deletes<'s>(&'s self, entity: &'s SpecifiedEntity<'a>) -> impl Iterator<Item = &'s Fact<'a>> {
+        let root = (entity.id != EntityId::ROOT).then_some(&EntityId::ROOT);
+        let path = entity.ancestors.iter().chain(root).filter_map(|id| self.entity(*id));
+        path.chain([entity]).flat_map(|above| self.facts(above)).filter(|fact| fact.deleted_at > Hlc::ZERO)
+    }
+
+    /// Whether the author of a fact had seen another one. Nobody knows it of initial state.
+    fn has_seen(&self, later: &Fact<'_>, earlier: &Fact<'_>) -> bool {
+        let (Some((later, at)), Some((earlier, before))) = (later.write, earlier.write) else { return false };
+        if later == earlier {
+            return at > before;
+        }
+        match (self.writes.get(later), self.writes.get(earlier)) {
+            (Some(later), Some(earlier)) => later.seen.covers(earlier.dot()),
+            _ => unreachable!("facts come from writes of the oracle"),
+        }
+    }
+
+    /// Whether the value of an entity depends on writes that nobody knows to be held: its own, and deletes above it.
+    pub(super) fn is_uncertain(&self, entity: &SpecifiedEntity<'a>) -> bool {
+        let facts = self.deletes(entity).chain(self.facts(entity));
+        facts.into_iter().any(|fact| match fact.write {
+            Some((number, _)) => self.uncertain.contains(&number),
+            None => self.uncertain_initial.contains(&fact.id),
+        })
+    }
+
+    /// Whether some delete of the entity, or of what is above it, had seen a fact.
+    pub(super) fn was_deleted(&self, entity: &SpecifiedEntity<'a>, fact: &Fact<'a>) -> bool {
+        self.deletes(entity).any(|delete| self.has_seen(delete, fact))
+    }
+
+    /// The type that an entity must have that was last deleted at `hidden_by` and written since; `None` if that is
+    /// undetermined.
+    pub(super) fn latest_kind(&self, entity: &SpecifiedEntity<'a>, hidden_by: Hlc) -> Option<CrdtType> {
+        // The id of a deleted entity may be used again, as the names of applications and the positions of list items
+        // are. Then only what was written after the delete gives the type.
+        let left = self.facts(entity).iter().filter(|fact| fact.updated_at > hidden_by);
+        let latest = left.map(|fact| fact.kind.crdt_type()).max();
+        let Some(latest) = latest.filter(|latest| *latest < entity.kind) else { return Some(entity.kind) };
+        let former = |fact: &Fact<'_>| fact.kind.crdt_type() > latest;
+        self.is_superseded(entity, hidden_by, former).then_some(latest)
+    }
+
+    /// Whether all facts of a `former` kind up to the delete at `hidden_by` are superseded: some delete had seen the
+    /// fact, and everybody who wrote the entity after `hidden_by` had seen that delete. O(facts² · deletes).
+    pub(super) fn is_superseded(
+        &self,
+        entity: &SpecifiedEntity<'a>,
+        hidden_by: Hlc,
+        former: impl Fn(&Fact<'a>) -> bool,
+    ) -> bool {
+        let facts = self.facts(entity);
+        let later = |fact: &&Fact<'a>| fact.updated_at > hidden_by;
+        let is_superseded = |fact: &Fact<'a>| {
+            self.deletes(entity).any(|delete| {
+                let known = |later: &Fact<'a>| self.has_seen(later, delete);
+                delete.deleted_at >= fact.updated_at
+                    && self.has_seen(delete, fact)
+                    && facts.iter().filter(later).all(known)
+            })
+        };
+        facts.iter().filter(|fact| former(fact) && !later(fact)).all(is_superseded)
+    }
+}
