@@ -13,6 +13,7 @@ mod files;
 mod flags;
 mod interrupt;
 mod output;
+mod panics;
 mod simulation;
 mod sweeping;
 

@@ -245,3 +245,53 @@ fn scenario_files_equal_scenario_flags() {
         assert_eq!(from_file["trace_digest"], from_flags["trace_digest"], "{name}");
     }
 }
+
+/// The counter goes on from its old count: a known finding.
+const COUNTER: &str = include_str!("../../sim/search/known/recreate-counter.toml");
+
+#[test]
+fn known_findings_are_named_and_do_not_fail_a_sweep() {
+    let at = folder("known");
+    std::fs::write(at.join("counter.toml"), COUNTER).expect("a file");
+    let run = json(&at, &["run", "counter.toml", "--json"]);
+    assert_eq!((&run["converged"], &run["known"]), (&Value::from(false), &Value::from("counter-not-reset")));
+    let output = syncline(&at, &["replay", "counter.toml"]);
+    assert_eq!(output.status.code(), Some(1), "a known finding is a failure of this run");
+    assert!(text_of(&output).contains("the known finding counter-not-reset"), "{}", text_of(&output));
+    let sweep = ["sweep", "--case", "counter.toml", "--seeds", "0..3", "--check-every", "0"];
+    let output = syncline(&at, &[&sweep[..], &["--cases", "swept"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+    assert!(text_of(&output).contains("NO NEW FINDING"), "{}", text_of(&output));
+    assert!(!at.join("swept").exists(), "a known finding has a pinned case");
+    let report = json(&at, &[&sweep[..], &["--json"]].concat());
+    assert_eq!(report["known"]["counter-not-reset"]["count"], 3);
+    assert_eq!(report["failures"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn failures_of_one_cause_share_a_case_file() {
+    let at = folder("causes");
+    std::fs::write(at.join("lonely.toml"), LONELY).expect("a file");
+    let sweep = ["sweep", "--case", "lonely.toml", "--seeds", "3..9", "--check-every", "0"];
+    let report = json(&at, &[&sweep[..], &["--json"]].concat());
+    let causes = report["causes"].as_array().expect("a list");
+    let counted: u64 = causes.iter().filter_map(|cause| cause["count"].as_u64()).sum();
+    assert_eq!((causes.len(), counted), (1, 6), "{causes:?}");
+    assert_eq!(causes[0]["case"], "syncline-cases/max-time-3.toml");
+    let files = std::fs::read_dir(at.join("syncline-cases")).expect("a folder").count();
+    assert_eq!(files, causes.len());
+    let text = text_of(&syncline(&at, &sweep));
+    assert!(text.contains("the same cause has failed 5 more: 4, 5, 6, 7, 8"), "{text}");
+}
+
+#[test]
+fn panics_in_a_sweep_are_findings_and_not_printed() {
+    let at = folder("panics");
+    std::fs::write(at.join("merge.toml"), include_str!("../../sim/search/known/merge-panics.toml"))
+        .expect("a file");
+    let sweep = ["sweep", "--case", "merge.toml", "--seeds", "0..2", "--check-every", "0"];
+    let output = syncline(&at, &sweep);
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("merge-panics") && !text.contains("backtrace"), "{text}");
+}

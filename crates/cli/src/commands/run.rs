@@ -6,10 +6,11 @@ use crate::error::CommandError;
 use crate::flags::{RunArgs, ShrinkArgs};
 use crate::interrupt;
 use crate::output::event_log::EventPrinter;
-use crate::output::run_report::{INTERRUPTED, RunReport};
+use crate::output::run_report::{INTERRUPTED, RunReport, known_finding};
 use crate::output::text::grouped;
 use crate::output::writer::Output;
 use crate::output::{json, progress, run_text};
+use crate::panics;
 use crate::simulation::Simulation;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -79,24 +80,27 @@ fn run_seed(
 /// What is said after the report of a run that Ctrl-C stopped.
 pub(crate) const STOPPED_EARLY: &str = "interrupted: the run was stopped before its end";
 
-/// Runs seeds one after another until one fails.
+/// Runs seeds one after another until one fails in a way that no known finding explains.
 fn until_failure(args: &RunArgs, simulation: &Simulation, out: &mut Output) -> Result<Ending, CommandError> {
-    let bar = progress::spinner("{spinner} {elapsed} {pos} seeds converged, {per_sec}", !args.json);
+    let bar = progress::spinner("{spinner} {elapsed} {pos} seeds ran, {per_sec}", !args.json);
     let from = args.from;
     interrupt::watch();
     let mut failing = None;
+    let mut known = 0;
     for seed in from..u64::MAX {
         let so_far = || {
-            let converged = grouped(seed - from);
-            format!("{converged} seeds from {from} on converged; continue with --until-failure --from {seed}")
+            let ran = converged(from, seed, known);
+            format!("{ran}; continue with --until-failure --from {seed}")
         };
         interrupt::learned(so_far());
-        let ended = simulation.run_unless_interrupted(seed);
+        let ended = panics::quietly(|| simulation.run_unless_interrupted(seed));
         if interrupt::requested() {
             bar.finish_and_clear();
             return interrupt::report(&format!("interrupted: {}", so_far()), out);
         }
-        if !ended.class.is_converged() {
+        if known_finding(&simulation.at_seed(seed), &ended).is_some() {
+            known += 1;
+        } else if !ended.class.is_converged() {
             failing = Some(seed);
             break;
         }
@@ -105,10 +109,18 @@ fn until_failure(args: &RunArgs, simulation: &Simulation, out: &mut Output) -> R
     bar.finish_and_clear();
     let seed = failing.ok_or("every seed converged")?;
     if !args.json {
-        let converged = grouped(seed - from);
-        writeln!(out, "{converged} seeds from {from} on converged before this one\n")?;
+        writeln!(out, "{} before this one\n", converged(from, seed, known))?;
     }
     run_seed(args, &simulation.at_seed(seed), seed, out)
+}
+
+/// How many of the seeds before `seed` converged, in words. The others show a known finding.
+fn converged(from: u64, seed: u64, known: u64) -> String {
+    let converged = format!("{} seeds from {from} on converged", grouped(seed - from - known));
+    match known {
+        0 => converged,
+        known => format!("{converged} and {} showed known findings", grouped(known)),
+    }
 }
 
 /// A run that has stopped.

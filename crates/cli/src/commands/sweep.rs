@@ -4,8 +4,9 @@ use crate::commands::Ending;
 use crate::error::CommandError;
 use crate::flags::{ProtocolArg, SweepArgs};
 use crate::interrupt;
+use crate::output::failures::print_failures;
 use crate::output::json;
-use crate::output::sweep_report::{SweepReport, print, print_failures};
+use crate::output::sweep_report::{SweepReport, print};
 use crate::output::text::{bytes, grouped, numbers_from, table, verdict};
 use crate::output::writer::Output;
 use crate::sweeping::plan::{SweepPlan, SweepRun};
@@ -13,8 +14,8 @@ use serde::Serialize;
 use std::path::Path;
 use sync_sim::prelude::SyncProtocolKind;
 
-/// How many failures of one protocol are printed in a sweep of each.
-const FAILURES_SHOWN: usize = 3;
+/// How many causes of one protocol are printed in a sweep of each.
+const CAUSES_SHOWN: usize = 3;
 
 /// Runs many seeds. Without any flag of a simulation, each seed draws its own case.
 pub(crate) fn sweep(args: &SweepArgs, out: &mut Output) -> Result<Ending, CommandError> {
@@ -125,7 +126,8 @@ fn print_each(report: &EachReport, jobs: usize, out: &mut Output) -> Result<(), 
     let seconds: f64 = report.protocols.iter().map(|sweep| sweep.seconds).sum();
     writeln!(out, "{} in {seconds:.1} s on {jobs} threads", verdict(good, &outcome))?;
     for sweep in &report.protocols {
-        print_failures(&sweep.failures, FAILURES_SHOWN, out)?;
+        sweep.known.print(out)?;
+        print_failures(&sweep.failures, &sweep.causes, CAUSES_SHOWN, out)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ pub(crate) mod compare_report;
 pub(crate) mod coverage_report;
 pub(crate) mod event_log;
 pub(crate) mod explore_report;
+pub(crate) mod failures;
 pub(crate) mod fates_report;
 pub(crate) mod fault_rows;
 pub(crate) mod inspect_report;

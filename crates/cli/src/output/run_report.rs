@@ -5,6 +5,7 @@ use crate::simulation::Simulation;
 use serde::Serialize;
 use sync_sim::case::RunResult;
 use sync_sim::hostile::HostileMetrics;
+use sync_sim::known::KnownFinding;
 use sync_sim::metrics::{EffectMetrics, NodeMetrics, ProtocolMetrics, WorkMetrics};
 use sync_sim::oracle::{AckedWrite, ValueMismatch};
 use sync_sim::prelude::*;
@@ -23,6 +24,8 @@ pub(crate) struct RunReport {
     pub(crate) phase: Option<Phase>,
     /// The reason why the run did not converge, in words.
     pub(crate) reason: Option<String>,
+    /// The name of the known finding that explains the failure.
+    pub(crate) known: Option<&'static str>,
     /// The entity whose value differs from what was written, if that is the reason.
     wrong: Option<ValueMismatch>,
     /// The acknowledged write that is missing from the entity, or the latest one that affects it.
@@ -83,6 +86,12 @@ impl ContextReport {
     }
 }
 
+/// The known finding that explains how a run of this simulation ended, if there is one.
+pub(crate) fn known_finding(simulation: &Simulation, ended: &RunResult) -> Option<&'static KnownFinding> {
+    let is_failure = !ended.class.is_converged();
+    is_failure.then(|| KnownFinding::of(&simulation.case, &ended.class, &ended.reason)).flatten()
+}
+
 impl RunReport {
     /// The report of a run that has stopped.
     pub(crate) fn of(rt: &SimRuntime, ended: &RunResult, simulation: &Simulation) -> Self {
@@ -114,6 +123,7 @@ impl RunReport {
             stop: ended.name(),
             phase: rt.phase(),
             reason: (!ended.class.is_converged()).then(|| ended.reason.clone()),
+            known: known_finding(simulation, ended).map(|finding| finding.name),
             virtual_time_us: rt.now().as_micros(),
             events: rt.events_processed(),
             trace_digest: rt.trace_digest().to_string(),

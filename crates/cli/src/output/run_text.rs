@@ -3,13 +3,14 @@
 use crate::case_files;
 use crate::error::CommandError;
 use crate::output::fault_rows;
-use crate::output::run_report::{INTERRUPTED, NodeReport, RunReport};
+use crate::output::run_report::{INTERRUPTED, NodeReport, RunReport, known_finding};
 use crate::output::text::{bytes, grouped, numbers_from, table, typed, verdict};
 use crate::output::writer::Output;
 use crate::simulation::Simulation;
 use comfy_table::Table;
 use std::time::Duration;
 use sync_sim::case::RunResult;
+use sync_sim::known::KnownFinding;
 use sync_sim::prelude::SimRuntime;
 
 /// How many replicas the table lists.
@@ -111,6 +112,13 @@ fn explain(
 ) -> Result<(), CommandError> {
     let reason = report.reason.as_deref().unwrap_or(report.stop);
     writeln!(out, "\nwhy: {}\n", reason.replace("; ", "\n  "))?;
+    if let Some(finding) = known_finding(simulation, ended) {
+        let KnownFinding { name, about, issue, .. } = finding;
+        writeln!(
+            out,
+            "This is the known finding {name}: {about}. Issue {issue} repairs it (docs/found.md).\n"
+        )?;
+    }
     // After a panic there is no stop condition, and the state that is left explains nothing.
     let Some(stop) = &ended.stop else { return Ok(()) };
     // The investigation takes many runs; what is known already is shown before.

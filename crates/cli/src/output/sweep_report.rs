@@ -1,12 +1,12 @@
 //! The report of a sweep.
 
-use crate::case_files;
 use crate::error::CommandError;
 use crate::output::coverage_report::CoverageReport;
+use crate::output::failures::{CauseReport, FailedSeed, KnownRuns, print_failures};
 use crate::output::fates_report::FatesReport;
 use crate::output::fault_rows;
-use crate::output::text::{bytes, grouped, numbers_from, table, typed, verdict};
-use crate::output::totals::{FailedSeed, SweepCounts};
+use crate::output::text::{bytes, grouped, numbers_from, table, verdict};
+use crate::output::totals::SweepCounts;
 use crate::output::writer::Output;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -36,7 +36,12 @@ pub(crate) struct SweepReport {
     pub(crate) fates: FatesReport,
     pub(crate) seconds: f64,
     pub(crate) seeds_per_second: f64,
+    /// The failures that no known finding explains.
     pub(crate) failures: Vec<FailedSeed>,
+    /// The same failures, grouped by cause.
+    pub(crate) causes: Vec<CauseReport>,
+    /// The runs that known findings explain.
+    pub(crate) known: KnownRuns,
     /// Absent if the sweep does not count coverage.
     pub(crate) coverage: Option<CoverageReport>,
 }
@@ -85,8 +90,10 @@ pub(crate) fn print(report: &SweepReport, workers: &str, out: &mut Output) -> Re
     if let Some(coverage) = &report.coverage {
         coverage.print(out)?;
     }
+    report.known.print(out)?;
     let outcome = match report.failures.len() {
         0 if report.interrupted => "INTERRUPTED, NO FAILURE SO FAR".to_owned(),
+        0 if good && report.known.total() > 0 => "NO NEW FINDING".to_owned(),
         0 if good => "ALL CONVERGED".to_owned(),
         0 => "COVERAGE INCOMPLETE".to_owned(),
         failed if report.interrupted => format!("INTERRUPTED, {failed} FAILED SO FAR"),
@@ -100,30 +107,5 @@ pub(crate) fn print(report: &SweepReport, workers: &str, out: &mut Output) -> Re
         report.seeds_per_second,
         report.trace_digest
     )?;
-    print_failures(&report.failures, 10, out)
-}
-
-/// Prints the first `shown` failures with the commands that repeat them.
-pub(crate) fn print_failures(
-    failures: &[FailedSeed],
-    shown: usize,
-    out: &mut Output,
-) -> Result<(), CommandError> {
-    for failure in failures.iter().take(shown) {
-        writeln!(
-            out,
-            "\nseed {} {}: {}\n  repeat it with: {}",
-            failure.seed,
-            failure.stop,
-            failure.reason,
-            typed(&failure.reproduce)
-        )?;
-        if let Some(path) = &failure.case {
-            writeln!(out, "{}", case_files::next_steps(path))?;
-        }
-    }
-    if failures.len() > shown {
-        writeln!(out, "\n… and {} more; --json lists them all", failures.len() - shown)?;
-    }
-    Ok(())
+    print_failures(&report.failures, &report.causes, 10, out)
 }

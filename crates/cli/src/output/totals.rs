@@ -1,7 +1,7 @@
 //! The totals of a sweep so far, added up seed after seed, so that a sweep can be interrupted and resumed.
 
-use crate::case_files;
 use crate::output::coverage_report::CoverageReport;
+use crate::output::failures::{Failures, KnownRuns};
 use crate::output::fates_report::FatesReport;
 use crate::output::sweep_report::SweepReport;
 use crate::simulation::Simulation;
@@ -12,6 +12,7 @@ use sync_sim::case::Class;
 use sync_sim::coverage::Coverage;
 use sync_sim::engine::TraceDigest;
 use sync_sim::hostile::HostileMetrics;
+use sync_sim::known::KnownFinding;
 use sync_sim::network::LinkMetrics;
 use sync_sim::prelude::*;
 
@@ -22,6 +23,8 @@ pub(crate) struct SeedOutcome {
     pub(crate) stop: &'static str,
     pub(crate) class: Class,
     pub(crate) reason: String,
+    /// The known finding that explains the failure, if there is one.
+    pub(crate) known: Option<&'static KnownFinding>,
     /// The trace digest as a number.
     pub(crate) trace: u64,
     /// The virtual time at the end.
@@ -36,15 +39,11 @@ pub(crate) struct SeedOutcome {
     pub(crate) twice: bool,
 }
 
-/// A seed whose run did not converge, or whose second run differed. The JSON keys are stable.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct FailedSeed {
-    pub(crate) seed: u64,
-    pub(crate) stop: String,
-    pub(crate) reason: String,
-    pub(crate) reproduce: String,
-    /// The case file, if one was written.
-    pub(crate) case: Option<String>,
+impl SeedOutcome {
+    /// Whether the run is a finding that is not known yet.
+    pub(crate) fn is_failure(&self) -> bool {
+        !self.class.is_converged() && self.known.is_none() || self.differs.is_some()
+    }
 }
 
 /// Counts over all runs. The JSON keys are stable.
@@ -155,13 +154,12 @@ pub(crate) struct SweepTotals {
     times: Vec<u64>,
     counts: SweepCounts,
     fates: FatesReport,
-    failures: Vec<FailedSeed>,
+    failures: Failures,
+    #[serde(default)]
+    known: KnownRuns,
     #[serde(default)]
     coverage: Coverage,
 }
-
-/// How many failing cases are written to files. For the others, the seed is enough to repeat them.
-const MAX_CASE_FILES: usize = 100;
 
 impl SweepTotals {
     /// Adds the outcome of the next seed. The case of a finding is written into `folder`.
@@ -184,36 +182,15 @@ impl SweepTotals {
         self.fates.add(&run.metrics.fates);
         if run.class.is_converged() {
             self.times.push(run.time.as_micros());
+        } else if let Some(finding) = run.known {
+            self.known.add(finding, run.seed);
         } else {
-            self.fail(run, run.stop, &run.reason, simulation, folder)?;
+            self.failures.add(run, run.stop, &run.reason, simulation, folder)?;
         }
         match &run.differs {
-            Some(differs) => self.fail(run, "not_deterministic", differs, simulation, folder),
+            Some(differs) => self.failures.add(run, "not_deterministic", differs, simulation, folder),
             None => Ok(()),
         }
-    }
-
-    fn fail(
-        &mut self,
-        run: &SeedOutcome,
-        stop: &str,
-        reason: &str,
-        simulation: &Simulation,
-        folder: &Path,
-    ) -> Result<(), String> {
-        let mut case = None;
-        if self.failures.len() < MAX_CASE_FILES {
-            let path = case_files::save_finding(simulation.case(run.seed), &run.class, folder)?;
-            case = Some(path.display().to_string());
-        }
-        self.failures.push(FailedSeed {
-            seed: run.seed,
-            stop: stop.to_owned(),
-            reason: reason.to_owned(),
-            reproduce: simulation.reproduce(run.seed),
-            case,
-        });
-        Ok(())
     }
 
     /// The number of seeds that were added.
@@ -223,7 +200,8 @@ impl SweepTotals {
 
     /// Adds the totals of the seeds that follow.
     pub(crate) fn merge(&mut self, next: Self) {
-        let Self { seeds, stops, checked_twice, trace, times, counts, fates, failures, coverage } = next;
+        let Self { seeds, stops, checked_twice, trace, times, counts, fates, failures, known, coverage } =
+            next;
         self.seeds += seeds;
         for (stop, count) in stops {
             *self.stops.entry(stop).or_default() += count;
@@ -234,11 +212,8 @@ impl SweepTotals {
         self.counts.merge(&counts);
         self.coverage.add(&coverage);
         self.fates.merge(fates);
-        self.failures.extend(failures);
-        // The merged report is that of one sweep, which would not have written more files.
-        for failure in self.failures.iter_mut().skip(MAX_CASE_FILES) {
-            failure.case = None;
-        }
+        self.failures.merge(failures);
+        self.known.merge(known);
     }
 
     /// The report of the sweep. It shows coverage if `demanded` is given, which says whether the sweep fails
@@ -266,7 +241,9 @@ impl SweepTotals {
             fates: self.fates,
             seconds,
             seeds_per_second: self.seeds as f64 / seconds.max(1e-9),
-            failures: self.failures,
+            causes: self.failures.causes(),
+            failures: self.failures.into_seeds(),
+            known: self.known,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::interrupt;
 use crate::output::totals::SeedOutcome;
+use crate::panics;
 use crate::simulation::{Simulation, run_unless_interrupted};
 use crate::sweeping::plan::SweepPlan;
 use indicatif::ProgressBar;
@@ -13,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use sync_sim::coverage::Coverage;
+use sync_sim::known::KnownFinding;
 use sync_sim::prelude::StopCondition;
 
 /// The outcomes of the seeds that were run, in the order of their indices.
@@ -96,7 +98,7 @@ impl WorkQueue<'_> {
             let Some(seed) = self.plan.seed_at(index).filter(|_| index < self.end) else { break };
             let twice = self.plan.check_every > 0 && index.is_multiple_of(self.plan.check_every);
             let Some(outcome) = run_one(self.simulation, seed, twice, self.covers) else { break };
-            if !outcome.class.is_converged() || outcome.differs.is_some() {
+            if outcome.is_failure() {
                 let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
                 failed.push(seed);
                 self.bar.set_message(format!(", {} failed", failed.len()));
@@ -123,7 +125,7 @@ impl WorkQueue<'_> {
 /// like any other and does not end the sweep.
 fn run_one(simulation: &Simulation, seed: u64, twice: bool, covers: bool) -> Option<SeedOutcome> {
     let mut rt = simulation.build(seed);
-    let ended = run_unless_interrupted(&mut rt);
+    let ended = panics::quietly(|| run_unless_interrupted(&mut rt));
     if ended.stop == Some(StopCondition::Manual) {
         return None;
     }
@@ -136,9 +138,13 @@ fn run_one(simulation: &Simulation, seed: u64, twice: bool, covers: bool) -> Opt
         Some(Ok(None)) => return None,
         Some(Err(error)) => Some(format!("the seed could not be run again in another process: {error}")),
     };
+    let case = simulation.case(seed);
+    let known =
+        if ended.class.is_converged() { None } else { KnownFinding::of(&case, &ended.class, &ended.reason) };
     Some(SeedOutcome {
         seed,
-        coverage: covers.then(|| Coverage::of(&simulation.case(seed), &rt, &ended)),
+        known,
+        coverage: covers.then(|| Coverage::of(&case, &rt, &ended)),
         stop: ended.name(),
         trace: ended.trace.value(),
         time: rt.now(),

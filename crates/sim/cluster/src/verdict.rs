@@ -283,6 +283,8 @@ pub enum Check {
         received: u64,
         /// The records that the walk transferred.
         records: u64,
+        /// Whether both had collected tombstones, up to the same stamp.
+        had_collected: bool,
     },
     /// A livelock: session after session of one pair left another sync pending, while nothing was written and no
     /// fault happened. The roots of the nodes may have moved.
@@ -432,10 +434,17 @@ impl fmt::Display for Check {
             Self::RowDrifted { node, detail } => {
                 write!(f, "L4: a row of {node} does not follow from its records: {detail}")
             }
-            Self::NeedlessWalk { node, peer, received, records } => write!(
-                f,
-                "{node} walked the index of {peer} for {records} records after {received} deltas, although deltas alone would have made them equal"
-            ),
+            Self::NeedlessWalk { node, peer, received, records, had_collected } => {
+                write!(
+                    f,
+                    "{node} walked the index of {peer} for {records} records after {received} deltas, although deltas alone would have made them equal"
+                )?;
+                if *had_collected {
+                    f.write_str(" and both had collected the same tombstones")
+                } else {
+                    Ok(())
+                }
+            }
             Self::EndlessPending { node, peer, ending, times } => write!(
                 f,
                 "no end: {times} sessions of {node} with {peer} in a row left another one pending (the last: {ending}), and nothing was written"

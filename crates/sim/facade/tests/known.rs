@@ -1,34 +1,21 @@
-//! Faults of the replicas that nobody has repaired yet. Each has a case in `known/` that must fail in the class that it
-//! was found for; a repair makes the case converge, and then it moves to where such cases are tested.
+//! Known findings: each has pinned cases in `crates/sim/search/known`, which fail as its signature says. A repair makes
+//! its cases converge; then the finding is taken off the list, and its drawn seed joins those of `swarm.rs`
+//! that once failed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use sync_sim::case::RunResult;
+use sync_sim::known::{KNOWN_FINDINGS, KnownFinding};
 use sync_sim::prelude::*;
 
-/// Whether a drawn run ended in a way that a fault explains which is not repaired yet, and the run drew what shows it.
-pub(crate) fn is_known(case: &Case, ended: &RunResult) -> bool {
-    let class = ended.class.as_str();
-    let is_value = ["violated: Lost", "violated: WrongValue"].contains(&class);
-    let has_reuse = case.workload.reuse > Rate::ZERO;
-    let has_namings = case.naming_spread > SimDuration::ZERO;
-    let is_explained =
-        ["violated: HistoryLost", "violated: NotBroughtBack", "violated: Muted", "violated: DividedByMerge"]
-            .contains(&class);
-    is_explained
-        || is_value && has_reuse
-        || class == "violated: ImpossibleOutcome" && has_namings
-        || class.starts_with("panicked: a merge function of the application")
-}
-
-/// The cases in `known/`, by file name.
+/// The pinned cases, by file name without the ending.
 fn cases() -> Vec<(String, Case)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/known");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../search/known");
     let mut cases: Vec<(String, Case)> = std::fs::read_dir(folder)
         .unwrap()
         .map(|file| {
             let path = file.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
-            (path.file_name().unwrap().to_string_lossy().into_owned(), text.parse().unwrap())
+            (path.file_stem().unwrap().to_string_lossy().into_owned(), text.parse().unwrap())
         })
         .collect();
     cases.sort_by(|one, two| one.0.cmp(&two.0));
@@ -36,10 +23,44 @@ fn cases() -> Vec<(String, Case)> {
 }
 
 #[test]
-fn known_cases_still_fail() {
+fn pinned_cases_still_fail_as_their_findings_say() {
     for (name, case) in cases() {
         let ended = case.run().unwrap();
+        assert!(
+            !ended.class.is_converged(),
+            "{name} converges: take its finding off crates/sim/search/src/known/list.rs"
+        );
         assert_eq!(Some(&ended.class), case.found.as_ref(), "{name}: {ended}");
+        let finding = KnownFinding::of(&case, &ended.class, &ended.reason);
+        let finding = finding.unwrap_or_else(|| panic!("{name}: no known finding explains: {ended}"));
+        assert!(finding.cases.contains(&name.as_str()), "{name} is explained by {}", finding.name);
+    }
+}
+
+#[test]
+fn every_finding_has_a_name_and_cases_of_its_own() {
+    let names: BTreeSet<&str> = KNOWN_FINDINGS.iter().map(|finding| finding.name).collect();
+    assert_eq!(names.len(), KNOWN_FINDINGS.len());
+    let listed: Vec<&str> = KNOWN_FINDINGS.iter().flat_map(|finding| finding.cases).copied().collect();
+    let stored: BTreeSet<String> = cases().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(listed.len(), stored.len(), "each case is listed once");
+    for finding in KNOWN_FINDINGS {
+        assert!(!finding.cases.is_empty(), "{} has a case", finding.name);
+        assert_eq!(KnownFinding::named(finding.name), Some(finding));
+    }
+    assert!(listed.iter().all(|name| stored.contains(*name)), "{listed:?}: {stored:?}");
+}
+
+/// The signature of each finding is about its cases: without what the finding needs, it explains nothing.
+#[test]
+fn findings_do_not_explain_other_failures() {
+    let plain = Case::default();
+    for (name, case) in cases() {
+        let ended = case.run().unwrap();
+        let finding = KnownFinding::of(&case, &ended.class, &ended.reason).unwrap();
+        if !finding.features.is_empty() {
+            assert_eq!(KnownFinding::of(&plain, &ended.class, &ended.reason), None, "{name}");
+        }
     }
 }
 
@@ -51,4 +72,14 @@ fn known_cases_survive_text_and_pinning() {
         let pinned = case.pinned().unwrap();
         assert_eq!(pinned.run().unwrap().class, case.run().unwrap().class, "{name}");
     }
+}
+
+/// Compares a generated file with its expected text, or rewrites it if SYNCLINE_UPDATE_DOCS is set.
+pub(crate) fn golden(path: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("SYNCLINE_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, expected, "{} is out of date: run with SYNCLINE_UPDATE_DOCS=1", path.display());
 }

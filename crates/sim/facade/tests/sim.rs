@@ -14,6 +14,7 @@ mod explanations;
 mod explore;
 mod faults;
 mod forensics;
+mod found;
 mod guide;
 mod history;
 mod hostile;

@@ -157,6 +157,27 @@ impl OperationError {
 }
 
 impl Operation {
+    /// The entity that the operation names: what changes, or the list or user storage that it is in.
+    pub const fn named_target(&self) -> &Target {
+        match self {
+            Self::Set { target, .. }
+            | Self::SetOpaque { target, .. }
+            | Self::Increment { target, .. }
+            | Self::Change { target, .. }
+            | Self::Create { target, .. }
+            | Self::AddElement { target }
+            | Self::RemoveElement { target }
+            | Self::InsertText { target, .. }
+            | Self::DeleteText { target, .. }
+            | Self::Freeze { target, .. }
+            | Self::Merge { target, .. }
+            | Self::Delete { target }
+            | Self::SetOwn { storage: target, .. }
+            | Self::InsertItem { list: target, .. }
+            | Self::DeleteItem { list: target, .. } => target,
+        }
+    }
+
     /// The action that executes this operation in `state`. The clock first observes every stamp in the
     /// changed record, so the stamp of the action is later than all of them.
     pub fn to_action<V: ReadView>(
@@ -221,21 +242,10 @@ impl Operation {
         moment: Moment,
     ) -> Result<Target, OperationError> {
         Ok(match self {
-            Self::Set { target, .. }
-            | Self::SetOpaque { target, .. }
-            | Self::Increment { target, .. }
-            | Self::Change { target, .. }
-            | Self::Create { target, .. }
-            | Self::AddElement { target }
-            | Self::RemoveElement { target }
-            | Self::InsertText { target, .. }
-            | Self::DeleteText { target, .. }
-            | Self::Freeze { target, .. }
-            | Self::Merge { target, .. }
-            | Self::Delete { target } => target.clone(),
             Self::SetOwn { storage, .. } => storage.child(clock.replica().as_bytes()),
             Self::InsertItem { list, at, .. } => list::new_item(state, list, *at, clock.tick(moment))?,
             Self::DeleteItem { list, at } => list::item(state, list, *at)?,
+            _ => self.named_target().clone(),
         })
     }
 

@@ -4,7 +4,8 @@
 //! DeltaSync makes them equal. A walk after it hides that it did not: the session converges all the same. So the
 //! check looks at the sessions during which nothing else happened to either side, and in which both sides had
 //! begun with exactly the join of the deltas that they cover: after a session that was cut off, a state has more.
-//! A responder may refuse a delta whose stamps are too far ahead of its clock, without a notice: then a walk is due.
+//! A responder may refuse a delta whose stamps are too far ahead of its clock, or whose author it does not know as a
+//! member yet, without a notice: then a walk is due.
 
 use super::{CheckedStep, Noticed, Watched};
 use crate::node::SimReplica;
@@ -25,7 +26,11 @@ struct SideAtStart {
 }
 
 impl SideAtStart {
+    /// `None` if the replica does not know all members yet, and may therefore refuse deltas.
     fn of(replica: &SimReplica, root: Digest) -> Option<Self> {
+        if !replica.knows_all_members() {
+            return None;
+        }
         let horizon = replica.state().ok()?.horizon();
         let log = replica.log();
         Some(Self { covered: log.covered().clone(), floor: log.floor().clone(), horizon, root })
@@ -197,5 +202,6 @@ pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         peer: world.name(peer),
         received: stats.deltas_received,
         records: stats.records_received + stats.records_pushed,
+        had_collected: initiator.horizon > Hlc::ZERO,
     })
 }

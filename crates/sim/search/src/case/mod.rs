@@ -29,6 +29,7 @@
 //! ```
 
 mod build;
+mod cause;
 mod entities;
 mod entity_path;
 mod error;
@@ -43,6 +44,7 @@ mod script_line;
 mod serde_names;
 mod toml;
 
+pub use cause::Cause;
 pub use entities::Entities;
 pub use error::CaseError;
 pub(crate) use failure_class::run_while;

@@ -11,6 +11,11 @@ impl SimReplica {
         self.update_membership();
     }
 
+    /// Whether the replica counts every member of the run as one. It never forgets a member.
+    pub(crate) fn knows_all_members(&self) -> bool {
+        self.unnamed.is_empty()
+    }
+
     /// As [`SimNode::name_member`](crate::node::SimNode::name_member).
     pub(in crate::node) fn name_member(&mut self, node: NodeId) {
         self.unnamed.remove(&node);

@@ -1,0 +1,55 @@
+//! What drawn sweeps find and nobody has repaired yet: `docs/found.md` is generated here. `SYNCLINE_UPDATE_DOCS=1 cargo
+//! test --release -p sync-sim --test sim found::` rewrites it.
+
+use crate::known::golden;
+use std::fmt::Write;
+use sync_sim::known::{KNOWN_FINDINGS, KnownFinding};
+use sync_sim::shrink::shrink;
+use sync_sim::swarm;
+
+const TEXT: &str = "\
+# What sweeps have found
+
+Faults of the replicas that `syncline sweep` finds by itself, and that are not repaired yet: the *known findings*. A
+sweep counts the runs that match the signature of one, names it and does not fail for it; any other failure is new.
+The signatures are in `crates/sim/search/src/known/list.rs`, with a pinned case each in `crates/sim/search/known`.
+A finding leaves the list with its repair: a pinned case that converges fails a test (`tests/known.rs`).
+
+*Seed* is the first of the drawn seeds that shows the finding, which is also the number of runs before it. Its case has
+so many *causes* (writes, crashes, partitions, frames with a fault, initial entities), and the case after *shrinking*
+has so many, after so many *runs*. *Shows* names the programs, made by people who read the code of the replicas before
+the sweeps could find this, that show the same fault. Made by `crates/sim/facade/tests/found.rs`.
+
+| finding | what is wrong | seed | found as | causes | after shrinking | what is left | runs | shows | issue |
+| --- | --- | ---: | --- | ---: | ---: | --- | ---: | --- | ---: |
+";
+
+/// The most runs that shrinking one case may take.
+const RUNS: u64 = 20_000;
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "it takes minutes without optimization; `.ci/run release-tests` runs it"
+)]
+fn drawn_seeds_show_every_known_finding() {
+    let mut text = TEXT.to_owned();
+    for finding in KNOWN_FINDINGS {
+        let KnownFinding { name, about, issue, drawn_seed: seed, programs, .. } = finding;
+        let case = swarm::draw(*seed);
+        let ended = case.run().unwrap();
+        let shown = KnownFinding::of(&case, &ended.class, &ended.reason);
+        assert_eq!(shown, Some(finding), "seed {seed}: {ended}");
+        let shrunk = shrink(&case, RUNS, &mut |_| true).unwrap();
+        let small = shrunk.case.run().unwrap();
+        assert_eq!(small.class, ended.class, "seed {seed}: {small}");
+        let (from, size, runs) = (shrunk.from.causes(), shrunk.case.size(), shrunk.runs);
+        let _ = writeln!(
+            text,
+            "| `{name}` | {about} | {seed} | {} | {from} | {} | {size} | {runs} | {programs} | {issue} |",
+            ended.class,
+            size.causes()
+        );
+    }
+    golden("../../../docs/found.md", &text);
+}

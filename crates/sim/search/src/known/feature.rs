@@ -1,0 +1,53 @@
+//! What a case must contain so that a known finding may explain its failure.
+
+use crate::case::{Case, ScriptAction};
+use std::collections::BTreeSet;
+use sync_sim_engine::faults::Rate;
+use syncline_replica::Operation;
+use syncline_types::SimDuration;
+
+/// A feature of a case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CaseFeature {
+    /// Something is written again after it, or what contains it, was deleted.
+    RecreatesDeleted,
+    /// A counter that is written again after a delete must begin anew.
+    ResetsCounters,
+    /// Nodes learn of a new member at different moments.
+    NamesMembersLate,
+}
+
+impl CaseFeature {
+    /// Whether the case has the feature. O(script).
+    pub fn holds(self, case: &Case) -> bool {
+        match self {
+            Self::RecreatesDeleted => case.workload.reuse > Rate::ZERO || recreates(case),
+            Self::ResetsCounters => case.counters_reset,
+            Self::NamesMembersLate => {
+                case.naming_spread > SimDuration::ZERO
+                    || case.script.iter().any(|line| matches!(line.what, ScriptAction::Name(_)))
+            }
+        }
+    }
+}
+
+/// Whether the script writes to a root name after it has deleted something there.
+fn recreates(case: &Case) -> bool {
+    let mut deleted = BTreeSet::new();
+    let writes = case.script.iter().filter_map(|line| match &line.what {
+        ScriptAction::Write(write) => Some(write),
+        _ => None,
+    });
+    for write in writes {
+        for operation in &write.ops {
+            let target = operation.named_target();
+            let root = *target.ancestors.first().unwrap_or(&target.id);
+            if matches!(operation, Operation::Delete { .. }) {
+                deleted.insert((write.context, root));
+            } else if deleted.contains(&(write.context, root)) {
+                return true;
+            }
+        }
+    }
+    false
+}
