@@ -49,6 +49,9 @@ enum Command {
     /// Run many seeds over all cores and report which of them failed.
     #[command(after_help = examples::SWEEP)]
     Sweep(Box<flags::SweepArgs>),
+    /// Search for failures in drawn worlds and in mutations of those that reached something new.
+    #[command(after_help = examples::HUNT)]
+    Hunt(flags::HuntArgs),
     /// Merge the reports of a sweep's shards into one, as if it had been one sweep.
     #[command(after_help = examples::MERGE)]
     Merge(flags::MergeArgs),
@@ -89,6 +92,7 @@ impl Command {
         match self {
             Self::Run(args) => commands::run::run(args, out),
             Self::Sweep(args) => commands::sweep::sweep(args, out),
+            Self::Hunt(args) => commands::hunt::hunt(args, out),
             Self::Merge(args) => commands::merge::merge(args, out),
             Self::Replay(args) => commands::replay::replay(args, out),
             Self::Shrink(args) => commands::shrink::shrink(args, out),

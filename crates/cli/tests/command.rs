@@ -333,3 +333,17 @@ fn compare_refuses_impossible_values() {
     refused(&["compare", "--rtt", "soon"], &["500ms"]);
     refused(&["compare", "--shape", "round"], &["chain"]);
 }
+
+/// What a hunt finds depends on its seed and the number of runs alone.
+#[test]
+fn hunts_do_not_depend_on_threads() {
+    let hunt = |jobs: &str| {
+        let mut report = json(&["hunt", "--runs", "100", "--seed", "3", "--jobs", jobs, "--json"]);
+        report.as_object_mut().expect("an object").remove("seconds");
+        report
+    };
+    let report = hunt("1");
+    assert_eq!(report, hunt("3"));
+    assert_eq!(report["runs"], 100);
+    assert!(report["retained"].as_u64() > Some(1) && report["features"].as_u64() > Some(100), "{report}");
+}

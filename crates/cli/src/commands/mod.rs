@@ -3,6 +3,7 @@
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod explore;
+pub(crate) mod hunt;
 pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod merge;

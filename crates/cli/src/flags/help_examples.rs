@@ -8,6 +8,7 @@ Examples:
   syncline compare --difference 1000 --explain  every protocol on the same two states, and which one is selected
   syncline sweep --seeds 0..200 --protocol each the same seeds once for every protocol, side by side
   syncline sweep                                cases drawn from the seeds: nodes, faults, writes, network
+  syncline hunt --time 10m                      a search that mutates the worlds that reached something new
   syncline explore --drops 1 --crashes 1        every order of events of two replicas that write concurrently
   syncline merge one.json two.json              the reports of a sweep's shards, merged into one
   syncline run --until-failure --shrink         one seed after another until one fails, then minimize the failure
@@ -45,6 +46,17 @@ Examples:
                                                            one quarter of it; syncline merge combines the parts
 
 Apart from the elapsed time, the result does not depend on the machine, the threads or the shards.";
+
+pub(crate) const HUNT: &str = "\
+Examples:
+  syncline hunt                                 10000 runs of drawn worlds, and of mutations of them
+  syncline hunt --time 10m --runs 1000000       as many runs as ten minutes allow
+  syncline hunt --seed 7 --until-failure        stop at the first failure that no known finding explains
+
+A sweep draws each world from its seed alone. A hunt retains every world whose run reached something new: a
+fault, a rare branch, a pair of rare branches, another order of magnitude of a counter. It mutates these
+worlds: other parts, another seed, or other random draws from some place of the run on. A failure leaves a
+case file, which replay and shrink take like any other.";
 
 pub(crate) const MERGE: &str = "\
 Examples:

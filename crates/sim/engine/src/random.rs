@@ -80,6 +80,16 @@ pub struct RandomDraw {
     pub value: u64,
 }
 
+/// Where a run begins to draw as if it had another seed. What it drew before stays, so that the run is the same up to
+/// there and differs after it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Splice {
+    /// The number of draws that come before, of all streams together.
+    pub after_draws: u64,
+    /// The seed of the draws from then on.
+    pub seed: u64,
+}
+
 /// All draws of a run, in their order.
 pub type Tape = Vec<RandomDraw>;
 
@@ -151,7 +161,13 @@ fn fresh(seed: u64, stream: Stream) -> ChaCha8Rng {
 #[derive(Clone, Debug)]
 pub struct Choices {
     seed: u64,
+    /// The seed of the present draws: that of the run, or of the latest splice.
+    drawing: u64,
     streams: Streams,
+    /// The number of draws so far.
+    draws: u64,
+    /// The splices still to come, the next one last.
+    splices: Vec<Splice>,
     recording: Option<Tape>,
     replay: BTreeMap<Stream, VecDeque<RandomDraw>>,
     mismatches: u64,
@@ -160,7 +176,16 @@ pub struct Choices {
 impl Choices {
     /// The draws of a seed.
     pub fn seeded(seed: u64) -> Self {
-        Self { seed, streams: Streams::default(), recording: None, replay: BTreeMap::new(), mismatches: 0 }
+        Self {
+            seed,
+            drawing: seed,
+            streams: Streams::default(),
+            draws: 0,
+            splices: Vec::new(),
+            recording: None,
+            replay: BTreeMap::new(),
+            mismatches: 0,
+        }
     }
 
     /// The draws of a tape, stream by stream. Past the end of a stream, those of the seed.
@@ -170,6 +195,27 @@ impl Choices {
             choices.replay.entry(drawn.stream).or_default().push_back(*drawn);
         }
         choices
+    }
+
+    /// Continues with the draws of other seeds, from the given places on.
+    #[must_use]
+    pub fn spliced(mut self, splices: &[Splice]) -> Self {
+        self.splices = splices.to_vec();
+        self.splices.sort_unstable_by(|one, two| two.cmp(one));
+        self
+    }
+
+    /// The number of draws so far.
+    pub const fn draws(&self) -> u64 {
+        self.draws
+    }
+
+    /// Begins with the draws of the splices that are due before a draw.
+    fn begin_splices(&mut self) {
+        while let Some(splice) = self.splices.pop_if(|splice| splice.after_draws <= self.draws) {
+            self.drawing = splice.seed;
+            self.streams = Streams::default();
+        }
     }
 
     /// Records every draw from now on.
@@ -197,8 +243,12 @@ impl Choices {
 
     /// As [`Choices::below`], but always draws, so that later draws do not depend on `bound`.
     pub fn draw(&mut self, stream: Stream, choice: Choice, bound: u64) -> u64 {
+        if !self.splices.is_empty() {
+            self.begin_splices();
+        }
+        self.draws += 1;
         // The generator advances with the tape, so that a replay may end anywhere and continue with the seed.
-        let raw = self.streams.get(self.seed, stream).next_u64();
+        let raw = self.streams.get(self.drawing, stream).next_u64();
         let mut value = scaled(raw, bound);
         if let Some(recorded) = self.replay.get_mut(&stream).and_then(VecDeque::pop_front) {
             if recorded.choice == choice && recorded.value < bound.max(1) {
@@ -221,11 +271,12 @@ impl Choices {
         stream: Stream,
         wanted: [(Choice, u64); N],
     ) -> [u64; N] {
-        if self.recording.is_some() || !self.replay.is_empty() {
+        if self.recording.is_some() || !self.replay.is_empty() || !self.splices.is_empty() {
             return wanted.map(|(choice, bound)| self.draw(stream, choice, bound));
         }
+        self.draws += N as u64;
         // `draw` without a tape scales one raw number per draw, too: recording a run must not change it.
-        let rng = self.streams.get(self.seed, stream);
+        let rng = self.streams.get(self.drawing, stream);
         wanted.map(|(_, bound)| scaled(rng.next_u64(), bound))
     }
 
@@ -291,6 +342,20 @@ mod tests {
         assert_eq!(draw(&mut Choices::seeded(42), Stream::Workload, 2), GOLDEN);
     }
     const GOLDEN: [u64; 2] = [63_416_205_229, 423_449_868_682];
+
+    #[test]
+    fn spliced_draws_are_equal_up_to_the_splice() {
+        let plain = draw(&mut Choices::seeded(3), Stream::Partition, 10);
+        let other = draw(&mut Choices::seeded(4), Stream::Partition, 10);
+        let mut spliced = Choices::seeded(3).spliced(&[Splice { after_draws: 4, seed: 4 }]);
+        let drawn = draw(&mut spliced, Stream::Partition, 10);
+        assert_eq!((&drawn[..4], &drawn[4..]), (&plain[..4], &other[..6]));
+        assert_eq!((spliced.draws(), spliced.seed()), (10, 3));
+        // Several draws at once count as several.
+        let wanted = [(Choice::LinkLoss, 1 << 40); 3];
+        let mut spliced = Choices::seeded(3).spliced(&[Splice { after_draws: 1, seed: 4 }]);
+        assert_eq!(spliced.draw_all(Stream::Partition, wanted), [plain[0], other[0], other[1]]);
+    }
 
     #[test]
     fn a_tape_replays_and_continues() {

@@ -38,7 +38,7 @@
 //! | see what happened | [`metrics`], [`history`], [`node`], [`convergence`], [`oracle`] |
 //! | run a protocol over a byte stream | [`stream`] |
 //! | store a run as a file | [`case`] |
-//! | search for failures | [`swarm`], [`coverage`], [`known`], [`explore`], [`compare_protocols`] |
+//! | search for failures | [`swarm`], [`guided`], [`coverage`], [`known`], [`explore`], [`compare_protocols`] |
 //! | understand a failure | [`shrink`], [`forensics`], [`timeline`] |
 //! | test a replica of another design | [`custom`] |
 //! | build on the event loop alone | [`engine`] |
@@ -55,7 +55,7 @@ pub use sync_sim_cluster::{
 pub use sync_sim_engine::history;
 pub use sync_sim_explore as explore;
 pub use sync_sim_report::{forensics, timeline};
-pub use sync_sim_search::{case, coverage, custom, known, shrink, swarm};
+pub use sync_sim_search::{case, coverage, custom, guided, known, shrink, swarm};
 
 /// The event loop: a world of actors, its events, and the faults of nodes. It depends on no replica.
 pub mod engine {

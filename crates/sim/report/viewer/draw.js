@@ -6,7 +6,7 @@ const LABELS = 108, AXIS = 22, LEAST_LANE = 15;
 /** The most frames drawn at once. Beyond it, the window shows every n-th frame and says so. */
 const MOST_FRAMES = 12000;
 
-const span = Math.max(1, film.end);
+const span = Math.max(1, timeline.end);
 const view = {from: 0, to: span, top: 0, chosen: -1, hover: -1, node: -1, thinned: 0};
 
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -83,7 +83,7 @@ function drawSpans(pen, flags) {
 
 function drawStrips(pen) {
   const thick = Math.max(4, Math.min(9, laneHeight() * .22));
-  film.digests.forEach(({t, d}, node) => {
+  timeline.digests.forEach(({t, d}, node) => {
     const y = laneY(node);
     if (y < AXIS - 10 || y > lanes.clientHeight + 10) return;
     for (let i = Math.max(0, lowerBound(t, view.from + 1) - 1); i < t.length && t[i] <= view.to; i++) {
@@ -94,7 +94,7 @@ function drawStrips(pen) {
       const label = digestLabel(d[i]);
       if (end - x > 9 * label.length + 6 && laneHeight() > 26) {
         pen.fillStyle = css('--faint'); pen.font = '10px ui-monospace, monospace'; pen.textAlign = 'left';
-        const text = end - x > 84 ? `${label} ${film.digestNames[d[i]].slice(0, 8)}` : label;
+        const text = end - x > 84 ? `${label} ${timeline.digestNames[d[i]].slice(0, 8)}` : label;
         pen.fillText(text, x + 3, y + thick / 2 + 10);
       }
     }
@@ -103,13 +103,13 @@ function drawStrips(pen) {
 
 const isDelivered = i => frames.fate[i] === 0;
 /** Whether a fate is expected in a healthy run: a suppressed duplicate, or a frame in flight. */
-const isHarmless = i => film.harmless[frames.fate[i]];
+const isHarmless = i => timeline.harmless[frames.fate[i]];
 
 function drawFrame(pen, i, strong) {
   const x = timeX(frames.sent[i]), y = laneY(frames.from[i]);
   let toX = timeX(frames.end[i]), toY = laneY(frames.to[i]);
   const delivered = isDelivered(i);
-  const onWay = !delivered && film.lostOnWay[frames.fate[i]];
+  const onWay = !delivered && timeline.lostOnWay[frames.fate[i]];
   // A frame lost on its way ends before the lane of its receiver.
   if (onWay) { toX = x + Math.max(6, (toX - x) * .6); toY = y + (toY - y) * .6; }
   pen.strokeStyle = delivered ? kindColour(frames.kind[i]) : isHarmless(i) ? GREY : '#b3261e';
@@ -201,7 +201,7 @@ function drawChosen(pen) {
     if (items.sort[item] === FRAME) drawFrame(pen, at, true);
     else if (items.sort[item] === MARK) drawMark(pen, marks[at], true);
   }
-  const forensics = film.forensics;
+  const forensics = timeline.forensics;
   if (forensics && forensics.at !== null && forensics.at >= view.from && forensics.at <= view.to) {
     const x = timeX(forensics.at);
     pen.strokeStyle = css('--bad'); pen.lineWidth = 2; pen.setLineDash([6, 3]);

@@ -92,7 +92,7 @@ function itemAt(x, y) {
   framesBetween(t - slack, t + slack, i => {
     const ax = timeX(frames.sent[i]), ay = laneY(frames.from[i]);
     let dx = timeX(frames.end[i]) - ax, dy = laneY(frames.to[i]) - ay;
-    if (!isDelivered(i) && film.lostOnWay[frames.fate[i]]) { dx = Math.max(6, dx * .6); dy *= .6; }
+    if (!isDelivered(i) && timeline.lostOnWay[frames.fate[i]]) { dx = Math.max(6, dx * .6); dy *= .6; }
     const along = Math.max(0, Math.min(1, ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy || 1)));
     consider(Math.hypot(ax + along * dx - x, ay + along * dy - y), itemOf[FRAME][i]);
   });
@@ -189,9 +189,9 @@ const KEYS = {
 };
 
 function toggleLosses() {
-  const all = [...film.fates.keys()];
+  const all = [...timeline.fates.keys()];
   const lossesOnly = shown.fates.size < all.length;
-  shown.fates = new Set(lossesOnly ? all : all.filter(fate => fate !== 0 && !film.harmless[fate]));
+  shown.fates = new Set(lossesOnly ? all : all.filter(fate => fate !== 0 && !timeline.harmless[fate]));
   showFilters();
   filtersChanged();
 }
@@ -236,10 +236,10 @@ byId('copy').addEventListener('click', async event => {
 });
 
 function begin() {
-  document.title = film.title;
-  byId('title').append(`${film.title} `, make('span', {class: film.good ? 'pill' : 'pill bad'}, film.verdict));
-  byId('facts').textContent = film.facts.join(' · ');
-  if (film.repeat) document.querySelector('#repeat code').textContent = film.repeat; else byId('repeat').hidden = true;
+  document.title = timeline.title;
+  byId('title').append(`${timeline.title} `, make('span', {class: timeline.good ? 'pill' : 'pill bad'}, timeline.verdict));
+  byId('facts').textContent = timeline.facts.join(' · ');
+  if (timeline.repeat) document.querySelector('#repeat code').textContent = timeline.repeat; else byId('repeat').hidden = true;
   byId('help').append(make('h2', {}, 'Keys'),
     make('table', {}, ...Object.values(KEYS).map(([key, what]) => make('tr', {}, make('td', {}, make('kbd', {}, key)), make('td', {}, what)))),
     make('p', {}, 'Wheel: zoom. Drag: move. Shift and wheel: move in time. Click a name: only what touches that node.'),

@@ -1,8 +1,8 @@
 // The timeline of a run (JSON embedded in the page), and the indices that drawing and searching need.
 'use strict';
 
-const film = JSON.parse(document.getElementById('film').textContent);
-const {nodes, frames, marks, spans} = film;
+const timeline = JSON.parse(document.getElementById('timeline').textContent);
+const {nodes, frames, marks, spans} = timeline;
 const FRAME = 0, MARK = 1, SPAN = 2;
 
 /** Formats a duration in microseconds with a readable unit. */
@@ -73,14 +73,14 @@ function framesBetween(from, to, visit) {
 
 /** The number of a node's digest at a time. */
 function digestAt(node, when) {
-  const {t, d} = film.digests[node];
+  const {t, d} = timeline.digests[node];
   const at = lowerBound(t, when + 1) - 1;
   return at < 0 ? -1 : d[at];
 }
 
 // How states look: a colour, the number of a pattern and a short label. States that exist at the same moment never
 // look alike. Look 0 is that of the state on which all nodes agreed in the end.
-const {looks, of: lookOf} = film.stateLooks;
+const {looks, of: lookOf} = timeline.stateLooks;
 const agreed = lookOf.indexOf(0);
 
 // The palette of Okabe and Ito, which is safe for colour-blind readers.
@@ -134,9 +134,9 @@ const digestLabel = digest => digest < 0 ? '' : looks[lookOf[digest]].label;
 const kindColour = kind => PALETTE[kind % PALETTE.length];
 
 function frameWords(i) {
-  const protocol = film.protocols[frames.protocol[i]];
-  return `${film.kinds[frames.kind[i]]}${protocol ? ' (' + protocol + ')' : ''} ${nodeName(frames.from[i])} → ` +
-    `${nodeName(frames.to[i])}, ${film.fates[frames.fate[i]]}`;
+  const protocol = timeline.protocols[frames.protocol[i]];
+  return `${timeline.kinds[frames.kind[i]]}${protocol ? ' (' + protocol + ')' : ''} ${nodeName(frames.from[i])} → ` +
+    `${nodeName(frames.to[i])}, ${timeline.fates[frames.fate[i]]}`;
 }
 
 /** One line that describes an event: the text that the list shows and the search looks in. */
@@ -161,8 +161,8 @@ function touches(item, node) {
 
 // The filters: kinds of events, and the text of the search.
 const shown = {
-  kinds: new Set(film.kinds.keys()),
-  fates: new Set(film.fates.keys()),
+  kinds: new Set(timeline.kinds.keys()),
+  fates: new Set(timeline.fates.keys()),
   marks: new Set([...marks, ...spans].map(one => one.what)),
   words: [],
   cache: null,

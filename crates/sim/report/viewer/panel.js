@@ -23,7 +23,7 @@ const swatch = colour => make('span', {class: 'swatch', style: `background:${col
 function digestCell(node, when) {
   const digest = digestAt(node, when);
   if (digest < 0) return make('span', {class: 'mono'}, 'none');
-  return make('span', {}, swatch(lookBackground(lookOf[digest])), make('span', {class: 'mono'}, `${digestLabel(digest)} ${film.digestNames[digest]}`));
+  return make('span', {}, swatch(lookBackground(lookOf[digest])), make('span', {class: 'mono'}, `${digestLabel(digest)} ${timeline.digestNames[digest]}`));
 }
 
 const link = (text, act) => make('button', {type: 'button', onclick: act}, text);
@@ -31,16 +31,16 @@ const link = (text, act) => make('button', {type: 'button', onclick: act}, text)
 function describeFrame(i) {
   const copy = frames.copyOf[i];
   return rows([
-    ['message', film.kinds[frames.kind[i]]],
-    ['protocol', film.protocols[frames.protocol[i]]],
+    ['message', timeline.kinds[frames.kind[i]]],
+    ['protocol', timeline.protocols[frames.protocol[i]]],
     ['from', nodeName(frames.from[i])],
     ['to', nodeName(frames.to[i])],
     ['sent', time(frames.sent[i])],
     [isDelivered(i) ? 'arrived' : 'ended', `${time(frames.end[i])}, ${time(frames.end[i] - frames.sent[i])} later`],
-    ['fate', make('span', isDelivered(i) || isHarmless(i) ? {} : {class: 'differs'}, film.fates[frames.fate[i]])],
+    ['fate', make('span', isDelivered(i) || isHarmless(i) ? {} : {class: 'differs'}, timeline.fates[frames.fate[i]])],
     ['size', `${grouped(frames.bytes[i])} bytes`],
     ['doubled', copy >= 0 ? link('copy of this message', () => choose(itemOf[FRAME][copy])) : null],
-    ['says', film.says && film.says[i] ? make('pre', {}, film.says[i]) : null],
+    ['says', timeline.says && timeline.says[i] ? make('pre', {}, timeline.says[i]) : null],
     ['sender then', digestCell(frames.from[i], frames.sent[i])],
     ['receiver after', digestCell(frames.to[i], frames.end[i])],
   ]);
@@ -71,8 +71,8 @@ function showInspect() {
   if (view.node >= 0 && view.chosen < 0) {
     const node = nodes[view.node];
     panel.append(make('h3', {}, node.name), rows([
-      ['state in the end', digestCell(view.node, film.end)],
-      ['states it had', grouped(film.digests[view.node].t.length)],
+      ['state in the end', digestCell(view.node, timeline.end)],
+      ['states it had', grouped(timeline.digests[view.node].t.length)],
       ...Object.entries(node.figures || {}).map(([name, value]) => [name, typeof value === 'number' ? grouped(value) : value]),
     ]));
     return;
@@ -114,7 +114,7 @@ function turnTo(item) {
 let recordsPage = 0;
 function showRecords() {
   const panel = byId('records');
-  const {list, left} = film.records;
+  const {list, left} = timeline.records;
   if (!list.length) {
     panel.replaceChildren(make('p', {}, 'No records were stored with this timeline.'));
     return;
@@ -155,7 +155,7 @@ function showLegend() {
       ...Object.entries(SPAN_STYLE).map(([what, colour]) => row(swatch(colour), what))),
     make('h3', {}, 'Messages'),
     make('table', {},
-      ...film.kinds.map((kind, at) => row(stroke(kindColour(at), false), kind)),
+      ...timeline.kinds.map((kind, at) => row(stroke(kindColour(at), false), kind)),
       row(stroke('#b3261e', true), 'not delivered: the cross is where it ended'),
       row(stroke(GREY, true), 'known already, or still on its way')),
     make('h3', {}, 'Marks'),
@@ -186,13 +186,13 @@ function showFilters() {
   }), ' ', mark || '', name);
   const group = (title, boxes) => boxes.length ? [make('h3', {}, title), ...boxes] : [];
   byId('filters').replaceChildren(
-    ...group('Messages', film.kinds.map((kind, at) => box(kind, shown.kinds, at, swatch(kindColour(at))))),
-    ...group('Fates', film.fates.map((fate, at) => box(fate, shown.fates, at))),
+    ...group('Messages', timeline.kinds.map((kind, at) => box(kind, shown.kinds, at, swatch(kindColour(at))))),
+    ...group('Fates', timeline.fates.map((fate, at) => box(fate, shown.fates, at))),
     ...group('Other events', [...shown.marks].sort().map(what => box(what, shown.marks, what))));
 }
 
 function showForensics() {
-  const forensics = film.forensics;
+  const forensics = timeline.forensics;
   if (!forensics) return;
   const panel = byId('forensics');
   panel.hidden = false;

@@ -5,6 +5,7 @@
 pub mod case;
 pub mod coverage;
 pub mod custom;
+pub mod guided;
 pub mod known;
 pub mod shrink;
 pub mod swarm;

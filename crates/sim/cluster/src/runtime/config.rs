@@ -5,6 +5,7 @@ use crate::runtime::replica_settings::ReplicaSettings;
 use crate::workload::{self, MergeFaults};
 use sync_sim_engine::faults::{ConfigError, FaultConfig};
 use sync_sim_engine::network::{Rule, Topology};
+use sync_sim_engine::random::Splice;
 use syncline_replica::Merges;
 use syncline_sync::{DeltaLog, Selection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime, limits};
@@ -14,6 +15,8 @@ use syncline_types::{SimDuration, SimTime, limits};
 pub struct SimConfig {
     /// Decides every random choice of the run.
     pub seed: u64,
+    /// Where the run continues with the draws of other seeds.
+    pub splices: Vec<Splice>,
     /// The simulated time at which the run stops, converged or not.
     pub max_time: SimTime,
     /// The number of events after which the run stops, converged or not.
@@ -72,6 +75,7 @@ impl SimConfig {
     pub fn with_seed(seed: u64) -> Self {
         Self {
             seed,
+            splices: Vec::new(),
             max_time: SimTime::from_secs(60),
             max_events: 10_000_000,
             faults: FaultConfig::default(),

@@ -107,7 +107,7 @@ impl SimRuntime {
     ///
     /// The first setting that is not consistent.
     pub fn try_with_config(config: SimConfig) -> Result<Self, ConfigError> {
-        let choices = Choices::seeded(config.seed);
+        let choices = Choices::seeded(config.seed).spliced(&config.splices);
         Self::with_choices(config, choices)
     }
 
@@ -117,7 +117,7 @@ impl SimRuntime {
     ///
     /// The first setting that is not consistent.
     pub fn replaying(config: SimConfig, tape: &[RandomDraw]) -> Result<Self, ConfigError> {
-        let choices = Choices::replayed(config.seed, tape);
+        let choices = Choices::replayed(config.seed, tape).spliced(&config.splices);
         Self::with_choices(config, choices)
     }
 
@@ -491,6 +491,11 @@ impl SimRuntime {
     /// Every session that has ended so far, in the order of their ends.
     pub fn sessions(&self) -> &[EndedSession] {
         self.counts.sessions()
+    }
+
+    /// The number of random draws so far.
+    pub fn draws(&self) -> u64 {
+        self.world.choices().draws()
     }
 
     /// Every random choice so far, if the settings ask to record them.

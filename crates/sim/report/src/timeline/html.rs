@@ -24,7 +24,7 @@ impl Timeline {
         let parts = [
             ("/*TITLE*/", escaped(&self.title)),
             ("/*STYLE*/", STYLE.to_owned()),
-            ("/*FILM*/", json),
+            ("/*TIMELINE*/", json),
             ("/*SCRIPT*/", SCRIPTS.join("\n")),
         ];
         let mut page =

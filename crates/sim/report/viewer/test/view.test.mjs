@@ -75,7 +75,7 @@ test('a run that did not converge shows lanes of different colours and the recor
 test('fifty states at once all look different, and what was written is shown in words', async t => {
   const page = await opened(t, 'states', ['--seed', '3', '--nodes', '50', '--entities', '4', '--writes', '100', '--write-for', '1s', '--latency', '2000', '--max-time', '1500ms'], {height: 1400});
   const shown = await page.evaluate(() => {
-    const last = nodes.map((_, node) => digestAt(node, film.end));
+    const last = nodes.map((_, node) => digestAt(node, timeline.end));
     const drawn = new Set(last.map(digest => tiles[lookOf[digest]] ? tiles[lookOf[digest]].toDataURL() : looks[lookOf[digest]].color));
     return {states: new Set(last).size, drawn: drawn.size};
   });

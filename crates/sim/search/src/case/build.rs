@@ -141,6 +141,7 @@ impl Case {
 
     pub(super) fn config(&self) -> SimConfig {
         SimConfig {
+            splices: self.splices.iter().map(|line| (*line).into()).collect(),
             max_time: self.max_time,
             max_events: self.max_events,
             faults: self.faults.clone(),

@@ -64,6 +64,7 @@ use sync_sim_cluster::runtime::{ReplicaSettings, SimConfig};
 use sync_sim_cluster::workload::{MergeFaults, Workload};
 use sync_sim_engine::faults::{FaultConfig, time};
 use sync_sim_engine::network::Topology;
+use sync_sim_engine::random::Splice;
 use syncline_replica::Operation;
 use syncline_sync::{Selection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime};
@@ -86,6 +87,9 @@ pub struct Case {
     /// The seed of all random decisions.
     #[serde(with = "whole")]
     pub seed: u64,
+    /// Where the run continues with the draws of other seeds: `{ after_draws = 700, seed = 3 }`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub splices: Vec<SpliceLine>,
     /// The virtual time at which the run stops, converged or not.
     #[serde(with = "time")]
     pub max_time: SimTime,
@@ -156,6 +160,25 @@ pub struct Case {
     pub faults: FaultConfig,
     /// The random writes of the run.
     pub workload: Workload,
+}
+
+/// Where a run continues with the draws of another seed; see [`Splice`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpliceLine {
+    /// The number of draws before.
+    #[serde(with = "whole")]
+    pub after_draws: u64,
+    /// The seed of the draws after.
+    #[serde(with = "whole")]
+    pub seed: u64,
+}
+
+impl From<SpliceLine> for Splice {
+    fn from(line: SpliceLine) -> Self {
+        let SpliceLine { after_draws, seed } = line;
+        Self { after_draws, seed }
+    }
 }
 
 /// A scenario by its name; see [`NAMED`](sync_sim_cluster::scenarios::NAMED).
@@ -303,6 +326,7 @@ impl Default for Case {
             version: FORMAT,
             found: None,
             seed: 0,
+            splices: Vec::new(),
             max_time,
             max_events,
             chaos_for,

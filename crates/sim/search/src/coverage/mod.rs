@@ -72,6 +72,11 @@ impl Coverage {
         }
     }
 
+    /// The names of the targets that were reached.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// How often the target of this name was reached.
     pub fn reached(&self, name: &str) -> HitCount {
         self.0.get(name).copied().unwrap_or_default()

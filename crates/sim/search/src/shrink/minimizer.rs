@@ -104,7 +104,8 @@ const FAMILIES: [Reduction; 15] = [
 ];
 
 /// Settings back to their defaults: a setting with its default value is not written.
-const DEFAULTS: [Reduction; 16] = [
+const DEFAULTS: [Reduction; 17] = [
+    |case| case.splices.clear(),
     |case| case.topology = Topology::default(),
     |case| case.selection = Selection::default(),
     |case| case.protocol = None,

@@ -34,6 +34,7 @@ use syncline_types::{Limits, SimDuration, SimTime};
 
 /// The parts of a case. Each draws from a stream of its own: one more draw for one part leaves the other
 /// parts of all seeds unchanged. The numbers are part of the meaning of a seed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u64)]
 enum DrawStream {
     Shape = 1,
@@ -53,9 +54,68 @@ enum DrawStream {
     Namings = 24,
 }
 
+impl DrawStream {
+    const ALL: [Self; 15] = [
+        Self::Shape,
+        Self::Room,
+        Self::Faults,
+        Self::Links,
+        Self::Workload,
+        Self::Hosts,
+        Self::Hostile,
+        Self::Disks,
+        Self::Contexts,
+        Self::Replica,
+        Self::Old,
+        Self::ReplacedDisks,
+        Self::ClocksAhead,
+        Self::Merges,
+        Self::Namings,
+    ];
+}
+
 /// Draws the case of a seed.
 pub fn draw(seed: u64) -> Case {
-    let dice = |part: DrawStream| Dice::new(seed, part as u64);
+    draw_parts(&PartSeeds::of(seed))
+}
+
+/// The seeds from which the parts of a case are drawn, and the seed of its run.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PartSeeds {
+    /// The seed of the run.
+    pub run: u64,
+    parts: [u64; Self::PARTS],
+}
+
+impl PartSeeds {
+    /// The number of parts: shape, faults, workload and so on.
+    pub const PARTS: usize = DrawStream::ALL.len();
+
+    /// All parts and the run from one seed.
+    pub const fn of(seed: u64) -> Self {
+        Self { run: seed, parts: [seed; Self::PARTS] }
+    }
+
+    /// The seed of a part, which is below [`PartSeeds::PARTS`].
+    pub const fn part(&self, part: usize) -> u64 {
+        self.parts[part]
+    }
+
+    /// Draws a part, which is below [`PartSeeds::PARTS`], from another seed.
+    pub const fn set_part(&mut self, part: usize, seed: u64) {
+        self.parts[part] = seed;
+    }
+
+    fn dice(&self, part: DrawStream) -> Dice {
+        let at = DrawStream::ALL.iter().position(|other| *other == part).expect("every part is in the list");
+        Dice::new(self.parts[at], part as u64)
+    }
+}
+
+/// Draws a case whose parts have seeds of their own.
+pub fn draw_parts(seeds: &PartSeeds) -> Case {
+    let seed = seeds.run;
+    let dice = |part: DrawStream| seeds.dice(part);
     let mut shape = dice(DrawStream::Shape);
     let calm_after = SimDuration::from_millis(shape.scaled(500, 8_000));
     let mut case = Case { seed, calm_after: Some(calm_after), chaos_for: calm_after, ..Case::default() };
