@@ -50,7 +50,7 @@ const fn defeat_of(lie: Lie) -> Defeat {
 #[test]
 fn honest_converge_under_every_lie() {
     for lie in safe() {
-        let mut lies_told = 0;
+        let mut times = 0;
         let mut refused = 0;
         for (seed, preset) in (0..12).zip([FaultConfig::light_chaos, FaultConfig::heavy_chaos].iter().cycle())
         {
@@ -58,11 +58,11 @@ fn honest_converge_under_every_lie() {
             let rt = converges(with(seed, 4, faults), lie.name());
             assert_eq!(rt.check_values(), None, "seed {seed}, {lie}");
             let hostile = rt.metrics().hostile;
-            assert!(hostile.lies.keys().all(|told| *told == lie), "seed {seed}: {:?}", hostile.lies);
-            lies_told += hostile.total_lies();
+            assert!(hostile.lies.keys().all(|used| *used == lie), "seed {seed}: {:?}", hostile.lies);
+            times += hostile.total_lies();
             refused += hostile.frames_refused + hostile.deltas_refused + hostile.sessions_failed;
         }
-        assert!(lies_told > 8, "{lie} is told {lies_told} times");
+        assert!(times > 8, "{lie} is used {times} times");
         assert!(refused > 0 || defeat_of(lie) == Defeat::Harmless, "{lie} is never refused");
     }
 }
@@ -70,13 +70,13 @@ fn honest_converge_under_every_lie() {
 #[test]
 fn honest_agree_under_trusted_lies() {
     for lie in Lie::ALL.into_iter().filter(|lie| lie.is_taken_on_trust()) {
-        let mut lies_told = 0;
+        let mut times = 0;
         for (seed, preset) in (0..8).zip([FaultConfig::light_chaos, FaultConfig::heavy_chaos].iter().cycle())
         {
             let faults = preset().with_hostile(1).with_lies([lie]).with_lie_rate(0.6);
-            lies_told += converges(with(seed, 4, faults), lie.name()).metrics().hostile.total_lies();
+            times += converges(with(seed, 4, faults), lie.name()).metrics().hostile.total_lies();
         }
-        assert!(lies_told > 20, "{lie} is told {lies_told} times");
+        assert!(times > 20, "{lie} is used {times} times");
     }
 }
 
@@ -267,7 +267,7 @@ fn read(text: &str) -> Case {
     text.parse().unwrap_or_else(|error: CaseError| panic!("{error}\n{text}"))
 }
 
-const TOLD: &str = r#"
+const LYING: &str = r#"
     seed = 5
     max_time = "60s"
     nodes = [
@@ -291,7 +291,7 @@ const TOLD: &str = r#"
 
 #[test]
 fn case_describes_hostile_nodes() {
-    let case = read(TOLD);
+    let case = read(LYING);
     assert_eq!(read(&case.to_text().unwrap()), case);
     let rt = converges(case.build().unwrap(), "as the case says");
     for (name, hostile) in
@@ -299,12 +299,12 @@ fn case_describes_hostile_nodes() {
     {
         assert_eq!(rt.is_hostile(name), hostile, "{name}");
     }
-    let lies_told = rt.metrics().hostile.lies;
+    let times = rt.metrics().hostile.lies;
     assert!(
-        [Lie::LyingRoot, Lie::Garbage, Lie::ForgedDeltas].iter().all(|lie| lies_told[lie] > 1),
-        "{lies_told:?}"
+        [Lie::LyingRoot, Lie::Garbage, Lie::ForgedDeltas].iter().all(|lie| times[lie] > 1),
+        "{times:?}"
     );
-    assert_eq!((lies_told[&Lie::ForgedParents], lies_told[&Lie::WithheldDeltas]), (1, 2));
+    assert_eq!((times[&Lie::ForgedParents], times[&Lie::WithheldDeltas]), (1, 2));
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn pinned_case_repeats_hostile_run() {
 #[test]
 fn shrinking_drops_irrelevant_lies() {
     // The writes of alice and bob never get through, whichever node lies.
-    let mut case = read(TOLD);
+    let mut case = read(LYING);
     case.max_time = SimTime::from_secs(5);
     case.rules = read(
         r#"

@@ -12,14 +12,14 @@ impl SimRuntime {
     pub(super) fn on_disk_replaced(&mut self, node: NodeId) {
         self.replaced_disks.insert(node);
         for context in 0..self.contexts() {
-            let mut held = VersionVector::default();
+            let mut covered = VersionVector::default();
             self.honest_in(context).for_each(|(_, replica)| {
-                held.join(&replica.covered());
+                covered.join(&replica.covered());
             });
             let disks = self.honest_in(context).map(|(_, replica)| replica.state()).collect();
             let oracle = &mut self.context_state_mut(context).oracle;
             let noted =
-                Result::and_then(disks, |mut disks: Vec<_>| oracle.on_disk_replaced(&held, &mut disks));
+                Result::and_then(disks, |mut disks: Vec<_>| oracle.on_disk_replaced(&covered, &mut disks));
             if let Err(error) = noted {
                 self.report_oracle_error(&error.to_string());
             }

@@ -4,7 +4,7 @@ use super::*;
 use sync_sim::case::CaseError;
 use sync_sim::swarm;
 
-const TOLD: &str = r#"
+const LINES: &str = r#"
     seed = 4
     contexts = 2
     shared = ["page/0..3"]
@@ -20,7 +20,7 @@ const TOLD: &str = r#"
 
 #[test]
 fn case_describes_each_context() {
-    let case: Case = TOLD.parse().unwrap();
+    let case: Case = LINES.parse().unwrap();
     let again: Case = case.to_text().unwrap().parse().unwrap();
     assert_eq!(again, case);
     let mut rt = case.build().unwrap();
@@ -41,7 +41,7 @@ fn rejects_case_with_unknown_context() {
         ("context = 1", "context = 2", "a write into context 2; each node keeps 2"),
         ("contexts = 2", "contexts = 9", "9 contexts; a node keeps from 1 to 8"),
     ] {
-        let error = TOLD.replacen(from, to, 1).parse::<Case>().unwrap_err();
+        let error = LINES.replacen(from, to, 1).parse::<Case>().unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
 }
@@ -66,7 +66,7 @@ fn pinned_case_repeats_several_contexts() -> Result<(), CaseError> {
 #[test]
 fn failure_shrinks_to_its_context() -> Result<(), CaseError> {
     // Time runs out: bob never receives what is written to his second context.
-    let mut case: Case = TOLD.replace("contexts = 2", "contexts = 3").parse()?;
+    let mut case: Case = LINES.replace("contexts = 2", "contexts = 3").parse()?;
     case.max_time = SimTime::from_secs(3);
     case.rules = toml_rules();
     let ended = case.run()?;

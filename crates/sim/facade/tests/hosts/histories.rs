@@ -17,7 +17,7 @@ fn run(seed: u64, streams: bool, history: Option<usize>) -> SimRuntime {
 
 #[test]
 fn inbox_fates_agree_with_the_account() {
-    let (mut told, mut lost) = (0, 0);
+    let (mut recorded, mut lost) = (0, 0);
     for (seed, streams) in (0..20).flat_map(|seed| [(seed, false), (seed, true)]) {
         let rt = run(seed, streams, Some(usize::MAX));
         assert_eq!(rt.trace_digest(), run(seed, streams, None).trace_digest(), "seed {seed}");
@@ -30,8 +30,8 @@ fn inbox_fates_agree_with_the_account() {
         for cause in DropCause::ALL {
             assert_eq!(count(Fate::Dropped(cause)), fates.dropped(cause), "seed {seed}: {cause:?}");
         }
-        told += history.entries.iter().filter(|entry| matches!(entry.what, EntryKind::Host { .. })).count();
+        recorded += history.entries.iter().filter(|entry| matches!(entry.what, EntryKind::Host { .. })).count();
         lost += rt.metrics().effects.hosts.writes_lost_waiting;
     }
-    assert!(told > 100 && lost > 0, "{told} {lost}");
+    assert!(recorded > 100 && lost > 0, "{recorded} {lost}");
 }

@@ -127,8 +127,8 @@ pub(crate) fn very_many(net: &Net) -> Verdict {
     let config = net.config_without_crashes().with_buffer_capacity(8);
     let (mut rt, [full, fresh]) = start(config, Scenario::fresh_joiner(2, SEVERAL_PAGES));
     write_during_snapshot(&mut rt, fresh, &[full], 2, |rt| rt.metrics().effects.buffer_drops > 0)?;
-    let owed = rt.node(fresh).replica().is_some_and(|replica| replica.pending().pending_syncs > 0);
-    ensure!(owed, "a delta found no room and no sync is owed for it");
+    let is_pending = rt.node(fresh).replica().is_some_and(|replica| replica.pending().pending_syncs > 0);
+    ensure!(is_pending, "a delta found no room and no sync is pending for it");
     for key in 1_000..1_300 {
         rt.write_at(rt.now() + SimDuration::from_millis(key - 1_000), full, vec![set(key, "and more")]);
     }

@@ -180,7 +180,7 @@ fn i5_state_is_merged_never_overwritten() {
 /// Writes throughout the syncs, with each protocol. The checkers of the run account for every buffered
 /// delta and compare the end with the writes.
 pub(crate) fn nothing_dropped(net: &Net) -> Verdict {
-    let mut held = 0;
+    let mut waited = 0;
     for protocol in [Kind::Snapshot].into_iter().chain(MERGING) {
         let config = net.config().with_protocol(protocol);
         let scenario = match protocol {
@@ -205,7 +205,7 @@ pub(crate) fn nothing_dropped(net: &Net) -> Verdict {
             }
             false
         });
-        held += most.iter().sum::<usize>();
+        waited += most.iter().sum::<usize>();
         ensure!(stop == StopCondition::Converged, "{protocol}: {stop}\n{}", rt.explain());
         let initial = if protocol == Kind::Snapshot { SEVERAL_PAGES } else { 300 };
         let expected = initial + rt.metrics().protocol.writes_accepted as usize;
@@ -213,7 +213,7 @@ pub(crate) fn nothing_dropped(net: &Net) -> Verdict {
             ensure!(rt.entity_count(node) == expected, "{protocol}: {} of {expected}", rt.entity_count(node));
         }
     }
-    ensure!(held > 0, "no delta had to wait");
+    ensure!(waited > 0, "no delta had to wait");
     Ok(())
 }
 

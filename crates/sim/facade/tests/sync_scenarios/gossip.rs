@@ -65,7 +65,7 @@ fn full_buffer_loses_no_delta() {
 #[test]
 fn deltas_during_a_sync_are_buffered() {
     // Seed 15 once left a delta waiting for a parent that a peer's session had brought.
-    let held: u64 = (0..20)
+    let waited: u64 = (0..20)
         .map(|seed| {
             let mut rt = SimRuntime::with_seed(seed);
             rt.apply_scenario(Scenario::n_nodes_diverged(3, 100));
@@ -76,7 +76,7 @@ fn deltas_during_a_sync_are_buffered() {
             ledgers.map(|ledger| ledger.added).sum::<u64>()
         })
         .sum();
-    assert!(held > 100, "{held} deltas had to wait");
+    assert!(waited > 100, "{waited} deltas had to wait");
 }
 
 #[test]
