@@ -1,7 +1,8 @@
 //! `syncline run`.
 
 use crate::case_files;
-use crate::commands::{Ending, shrink};
+use crate::commands::Ending;
+use crate::commands::shrink::{self, SmallCase};
 use crate::error::CommandError;
 use crate::flags::{RunArgs, ShrinkArgs};
 use crate::interrupt;
@@ -67,14 +68,39 @@ fn run_seed(
         return Ok(Ending::Good);
     }
     let path = case_files::save_finding(simulation.case(seed), &finished.ended.class, &args.cases)?;
+    let is_shrinking = args.shrink && !interrupt::requested();
+    if is_shrinking && args.json {
+        return shrink_in_report(&finished, simulation, &path, out);
+    }
     finished.show(simulation, Some(&path), args.json, out)?;
-    if args.shrink && !interrupt::requested() {
-        return match shrink::shrink(&ShrinkArgs::of(path, args.json), out)? {
+    if is_shrinking {
+        return match shrink::shrink(&ShrinkArgs::of(path, false), out)? {
             Ending::Interrupted => Ok(Ending::Interrupted),
             _ => Ok(Ending::Finding),
         };
     }
     Ok(Ending::Finding)
+}
+
+/// Shrinks the case of a finding, and prints the run and the small case as one JSON document.
+fn shrink_in_report(
+    finished: &FinishedRun,
+    simulation: &Simulation,
+    path: &Path,
+    out: &mut Output,
+) -> Result<Ending, CommandError> {
+    let small = SmallCase::search(&ShrinkArgs::of(path.to_owned(), true));
+    let mut report = finished.report(simulation, Some(path));
+    if let Ok(Some(small)) = &small {
+        report.shrunk = Some(small.report()?);
+    }
+    // The run is reported even if its case cannot be shrunk.
+    json::print(&report, out)?;
+    match small? {
+        Some(small) if interrupt::requested() => small.report_interruption(out),
+        Some(_) => Ok(Ending::Finding),
+        None => interrupt::report("interrupted: nothing was removed from the case", out),
+    }
 }
 
 /// What is said after the report of a run that Ctrl-C stopped.
@@ -191,6 +217,17 @@ impl FinishedRun {
         Self { rt, ended, is_interrupted, took: started.elapsed() }
     }
 
+    /// The report of the run, with the file of its case if there is one.
+    fn report(&self, simulation: &Simulation, path: Option<&Path>) -> RunReport {
+        let mut report = RunReport::of(&self.rt, &self.ended, simulation);
+        report.case = path.map(|path| path.display().to_string());
+        if self.is_interrupted {
+            report.stop = INTERRUPTED;
+            report.reason = Some(self.rt.blockers().to_string());
+        }
+        report
+    }
+
     /// Prints the run, and the file of its case if there is one.
     pub(crate) fn show(
         &self,
@@ -199,12 +236,7 @@ impl FinishedRun {
         json: bool,
         out: &mut Output,
     ) -> Result<(), CommandError> {
-        let mut report = RunReport::of(&self.rt, &self.ended, simulation);
-        report.case = path.map(|path| path.display().to_string());
-        if self.is_interrupted {
-            report.stop = INTERRUPTED;
-            report.reason = Some(self.rt.blockers().to_string());
-        }
+        let report = self.report(simulation, path);
         if json {
             return json::print(&report, out);
         }

@@ -4,6 +4,7 @@ use crate::flags::choices::scenario;
 use crate::flags::values::{self, TimeSpan};
 use clap::Args;
 use std::path::PathBuf;
+use sync_sim::prelude::SimDuration;
 use sync_sim::scenarios::NamedScenario;
 
 /// The flags of `replay`.
@@ -38,9 +39,9 @@ pub(crate) struct ShrinkArgs {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_RUNS, value_parser = clap::value_parser!(u64).range(4..))]
     pub(crate) runs: u64,
 
-    /// Stop after this much real time with the smallest case so far.
-    #[arg(long, value_name = "TIME", value_parser = values::time_span)]
-    pub(crate) time: Option<TimeSpan>,
+    /// Stop after this much real time with the smallest case so far. Which reductions were not done is said.
+    #[arg(long, visible_alias = "for", value_name = "TIME", default_value_t = DEFAULT_TIME, value_parser = values::time_span)]
+    pub(crate) time: TimeSpan,
 
     /// Print the case as a Rust test, and nothing else.
     #[arg(long, conflicts_with = "json")]
@@ -52,11 +53,13 @@ pub(crate) struct ShrinkArgs {
 }
 
 const DEFAULT_RUNS: u64 = 20_000;
+/// Long enough for most cases, and short enough to wait for.
+const DEFAULT_TIME: TimeSpan = TimeSpan(SimDuration::from_secs(60));
 
 impl ShrinkArgs {
     /// The defaults for a case file.
     pub(crate) const fn of(file: PathBuf, json: bool) -> Self {
-        Self { file, output: None, runs: DEFAULT_RUNS, time: None, rust: false, json }
+        Self { file, output: None, runs: DEFAULT_RUNS, time: DEFAULT_TIME, rust: false, json }
     }
 }
 

@@ -74,8 +74,12 @@ Examples:
 pub(crate) const SHRINK: &str = "\
 Examples:
   syncline shrink syncline-cases/violated-lost-17.toml
-  syncline shrink FILE.toml --time 60s -o small.toml    stops after a minute with the smallest case so far
-  syncline shrink FILE.toml --rust >> tests/found.rs    the minimized case as a Rust test
+  syncline shrink FILE.toml --for 10m -o small.toml    takes ten minutes at most instead of one
+  syncline shrink FILE.toml --rust >> tests/found.rs   the minimized case as a Rust test
+
+First nodes, events, frames and entities are removed for as long as the case fails in the same way. Then what is left
+becomes small: values, texts, numbers, names, sizes and times. A case of megabytes is first cut down in large parts. The
+same case gives the same result, unless the time ends first.
 
 Ctrl-C stops the search and writes the smallest case so far.";
 

@@ -15,6 +15,7 @@ pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod run_report;
 pub(crate) mod run_text;
+pub(crate) mod shrink_report;
 pub(crate) mod sweep_report;
 pub(crate) mod text;
 pub(crate) mod totals;

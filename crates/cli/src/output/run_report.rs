@@ -1,6 +1,7 @@
 //! The report of one run, for machines.
 
 use crate::output::fates_report::FatesReport;
+use crate::output::shrink_report::ShrinkReport;
 use crate::simulation::Simulation;
 use serde::Serialize;
 use sync_sim::case::RunResult;
@@ -44,6 +45,9 @@ pub(crate) struct RunReport {
     pub(crate) reproduce: String,
     /// The file of the case, if one was read or written.
     pub(crate) case: Option<String>,
+    /// The minimized case, if the run failed and was to be shrunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shrunk: Option<ShrinkReport>,
 }
 
 /// One node at the end of a run.
@@ -136,6 +140,7 @@ impl RunReport {
             hostile: metrics.hostile,
             reproduce: simulation.reproduce(rt.config().seed),
             case: None,
+            shrunk: None,
         }
     }
 }

@@ -135,7 +135,7 @@ fn cost(bug: Canary) -> Result<Cost, String> {
         }
     }
     println!("{bug:?}: {seeds} seeds, {RANGES} ranges in {hunted:.1?}; {times} times the events");
-    if let Some((ended, Shrunk { case, from, runs, finished })) = &shrunk {
+    if let Some((ended, Shrunk { case, from, runs, finished, .. })) = &shrunk {
         let size = case.size();
         println!("  {ended}; in {took:.1?} and {runs} runs (finished: {finished}) from {from} to {size}");
         if size.causes() >= SMALL {

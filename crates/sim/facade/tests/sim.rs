@@ -20,6 +20,7 @@ mod history;
 mod hostile;
 mod hosts;
 mod known;
+mod large_cases;
 mod link_order;
 mod link_scripts;
 mod links;

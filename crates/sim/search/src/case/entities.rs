@@ -5,6 +5,7 @@
 //! the top level is written as a path: `folder ~ page`.
 
 use crate::case::entity_path::{Segment, cut};
+use crate::case::rename::NewNames;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Range;
@@ -42,6 +43,81 @@ impl Entities {
             numbers.end = numbers.end.min(numbers.start + count.max(1));
         }
         first
+    }
+
+    /// The same number of entities, counted from zero.
+    pub(crate) fn from_zero(&self) -> Self {
+        let mut first = self.clone();
+        if let Last::Run { numbers, .. } = &mut first.last {
+            *numbers = 0..numbers.end - numbers.start;
+        }
+        first
+    }
+
+    /// The content, if it is given and not just the name.
+    pub(crate) fn text_mut(&mut self) -> Option<&mut String> {
+        match &mut self.last {
+            Last::One { text, .. } => text.as_mut(),
+            Last::Run { .. } => None,
+        }
+    }
+
+    /// The length of the name in a file, without its path.
+    pub(super) fn name_len(&self) -> usize {
+        match &self.last {
+            Last::One { segment, .. } => segment.write().len(),
+            Last::Run { prefix, .. } => prefix.len(),
+        }
+    }
+
+    /// The entity, if it is one, and those on the path to it, with their names.
+    pub(super) fn segments(&self) -> Vec<(EntityId, Segment)> {
+        let last = match &self.last {
+            Last::One { segment, .. } => Some(segment),
+            Last::Run { .. } => None,
+        };
+        let mut found = Vec::new();
+        let mut parent = EntityId::ROOT;
+        for segment in self.path.iter().chain(last) {
+            parent = segment.id(parent);
+            found.push((parent, segment.clone()));
+        }
+        found
+    }
+
+    /// Gives the entity and those on the path to it new names.
+    pub(super) fn rename(&mut self, new: &NewNames) {
+        let last = match &mut self.last {
+            Last::One { segment, .. } => Some(segment),
+            Last::Run { .. } => None,
+        };
+        let mut parent = EntityId::ROOT;
+        for segment in self.path.iter_mut().chain(last) {
+            parent = segment.id(parent);
+            if let Some(name) = new.get(&parent) {
+                *segment = Segment::Name(name.clone());
+            }
+        }
+    }
+
+    /// The prefix of a run.
+    pub(super) fn prefix_mut(&mut self) -> Option<&mut String> {
+        match &mut self.last {
+            Last::One { .. } => None,
+            Last::Run { prefix, .. } => Some(prefix),
+        }
+    }
+
+    /// The entities of a run, each with the end of its name.
+    pub(super) fn numbered_ids(&self) -> Vec<(EntityId, u64)> {
+        let parent = self.path.iter().fold(EntityId::ROOT, |parent, segment| segment.id(parent));
+        match &self.last {
+            Last::One { .. } => Vec::new(),
+            Last::Run { prefix, numbers } => {
+                let id = |at: u64| EntityId::child_of(parent, format!("{prefix}{at}").as_bytes());
+                numbers.clone().take(NAMED_OF_RUN).map(|at| (id(at), at)).collect()
+            }
+        }
     }
 
     /// The actions that create the entities, written by the author with this number.
@@ -161,6 +237,8 @@ impl Entities {
     }
 }
 
+/// So many entities of a run keep the writes to them when the run is renamed.
+const NAMED_OF_RUN: usize = 10_000;
 /// The most entities of one run.
 const MAX_RUN: u64 = 10_000_000;
 

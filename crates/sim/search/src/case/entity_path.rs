@@ -33,7 +33,9 @@ static KNOWN: LazyLock<BTreeMap<EntityId, String>> = LazyLock::new(|| {
     let numbered = NUMBERED.iter().flat_map(|name| (0..64).map(move |at| format!("{name}/{at}")));
     let branches = (0..8).map(|at| format!("branch {at}, 0"));
     let names = PLAIN.iter().map(|name| (*name).to_owned()).chain(numbered).chain(branches);
-    names.map(|name| (EntityId::child_of(EntityId::ROOT, name.as_bytes()), name)).collect()
+    // Shrinking replaces long names by single letters.
+    let letters = ('a'..='z').map(String::from);
+    names.chain(letters).map(|name| (EntityId::child_of(EntityId::ROOT, name.as_bytes()), name)).collect()
 });
 
 impl Segment {
@@ -55,6 +57,14 @@ impl Segment {
         match self {
             Self::Name(name) => EntityId::child_of(parent, name),
             Self::Id(id, _) => *id,
+        }
+    }
+
+    /// The name, if the id derives from one.
+    pub(super) fn into_name(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::Id(..) => None,
         }
     }
 

@@ -23,13 +23,16 @@ pub enum CaseError {
     #[error(transparent)]
     Setting(#[from] ConfigError),
     /// There is no scenario with that name.
-    #[error("scenario: there is no {name:?}{}", meant(.name, sync_sim_cluster::scenarios::NAMED.map(|named| named.name)))]
+    #[error("scenario: there is no {:?}{}", brief(.name), meant(.name, sync_sim_cluster::scenarios::NAMED.map(|named| named.name)))]
     NoScenario {
         /// The name that is unknown.
         name: String,
     },
     /// The case refers to a node that it does not have.
-    #[error("{place}: there is no node {name:?}; the nodes are {}{}", .nodes.join(", "), meant(.name, .nodes))]
+    #[error(
+        "{place}: there is no node {:?}; the nodes are {}{}",
+        brief(.name), window(&.nodes.join(", "), 0, MOST_OF_MESSAGE).0, meant(.name, .nodes)
+    )]
     NoNode {
         /// The part of the case that contains the reference.
         place: String,
@@ -39,7 +42,7 @@ pub enum CaseError {
         nodes: Vec<String>,
     },
     /// Two nodes have the same name.
-    #[error("two nodes are called {name:?}")]
+    #[error("two nodes are called {:?}", brief(.name))]
     TwoOfOneName {
         /// The name that both nodes have.
         name: String,
@@ -66,8 +69,36 @@ pub enum CaseError {
     },
 }
 
+/// A text with so many characters is shown whole in an error.
+const MOST_SHOWN: usize = 200;
+/// A message of the parser may list all names that it expects.
+const MOST_OF_MESSAGE: usize = 2_000;
+
+/// The part of a text with about `most` characters around the one with the index `at`, and by how much the indices
+/// of that part are lower.
+fn window(text: &str, at: usize, most: usize) -> (String, usize) {
+    let len = text.chars().count();
+    if len <= most {
+        return (text.to_owned(), 0);
+    }
+    let start = at.saturating_sub(most / 2).min(len - most);
+    let shown: String = text.chars().skip(start).take(most).collect();
+    let end = if start + most < len { "…" } else { "" };
+    // The mark of a cut at the front takes one place.
+    if start > 0 { (format!("…{shown}{end}"), start - 1) } else { (format!("{shown}{end}"), 0) }
+}
+
+/// A name for an error: one that is too long to be a name is cut.
+fn brief(name: &str) -> String {
+    window(name, 0, MOST_SHOWN).0
+}
+
 /// A hint `; did you mean "…"?` with the closest of `names`; empty if none is close to `found`.
 pub(super) fn meant<S: AsRef<str>>(found: &str, names: impl IntoIterator<Item = S>) -> String {
+    // The distance takes time and memory in proportion to the length, and nothing is close to such a name.
+    if found.len() > MOST_SHOWN {
+        return String::new();
+    }
     let near = names.into_iter().map(|name| (distance(found, name.as_ref()), name));
     let near = near.filter(|(apart, _)| *apart <= (found.chars().count() / 3).max(1));
     near.min_by_key(|(apart, _)| *apart)
@@ -108,7 +139,29 @@ pub(super) fn unreadable(error: &toml::de::Error) -> CaseError {
     let mut quoted = said.split('`').skip(1).step_by(2);
     let unknown = said.starts_with("unknown ").then(|| quoted.next()).flatten();
     let hint = unknown.map_or_else(String::new, |found| meant(found, quoted));
-    CaseError::Text(format!("{}{hint}", error.to_string().trim_end()))
+    CaseError::Text(format!("{}{hint}", with_short_lines(error.to_string().trim_end())))
+}
+
+/// The text of an error of the parser with short lines. The parser repeats the line of the file in which the error is,
+/// with marks below the place. That line may have megabytes: only the part around the place is shown.
+fn with_short_lines(error: &str) -> String {
+    let mut lines: Vec<String> = error.lines().map(str::to_owned).collect();
+    let echo =
+        (1..lines.len()).find(|at| lines[*at].trim_start().trim_start_matches(['|', ' ']).starts_with('^'));
+    if let Some(marks) = echo
+        && let Some((number, source)) = lines[marks - 1].split_once(" | ")
+    {
+        let gutter = number.len() + " | ".len();
+        let column = lines[marks].chars().take_while(|c| *c != '^').count().saturating_sub(gutter);
+        let (shown, shift) = window(source, column, MOST_SHOWN);
+        let marked = lines[marks].matches('^').count();
+        let left = shown.chars().count().saturating_sub(column - shift).max(1);
+        let (before, below) = (" ".repeat(number.len()), " ".repeat(column - shift));
+        lines[marks - 1] = format!("{number} | {shown}");
+        lines[marks] = format!("{before} | {below}{}", "^".repeat(marked.min(left)));
+    }
+    let short = lines.iter().map(|line| window(line, 0, MOST_OF_MESSAGE).0);
+    short.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -124,5 +177,36 @@ mod tests {
         assert_eq!(meant("scenraio", names), "; did you mean \"scenario\"?");
         assert_eq!(meant("topology", names), "");
         assert_eq!(meant("", names), "");
+    }
+
+    #[test]
+    fn echoes_only_the_place_of_an_error() {
+        let long = "x".repeat(1_000_000);
+        let message = |text: &str| text.parse::<crate::case::Case>().unwrap_err().to_string();
+        let short = message("[scenario]\nnods = 3");
+        assert!(short.contains("\n2 | nods = 3\n  | ^^^^\nunknown field `nods`"), "{short}");
+        for text in [
+            format!("[scenario]\nname = \"{long}\" nodes = 3"),
+            format!("nodes = [{{ name = \"{long}\" }}, {{ nam = \"bob\" }}, {{ name = \"{long}\" }}]"),
+            format!("[scenario]\n{long} = 3"),
+            format!("[scenario]\nname = \"{long}\""),
+            format!("nodes = [{{ name = \"{long}\" }}, {{ name = \"{long}\" }}]"),
+            format!("script = [{{ at = \"1s\", restart = \"{long}\" }}]\n[scenario]"),
+            format!("topology = \"{long}\""),
+        ] {
+            let said = message(&text);
+            assert!(
+                said.len() < 3_000,
+                "{} bytes: {}",
+                said.len(),
+                said.chars().take(3_000).collect::<String>()
+            );
+        }
+        let inner = message(&format!("nodes = [{{ nam = \"bob\" }}, {{ name = \"{long}\" }}]"));
+        let lines: Vec<&str> = inner.lines().collect();
+        let [_, _, source, marks, ..] = lines.as_slice() else { panic!("{inner}") };
+        assert!(source.ends_with("x…") && source.chars().count() < 220, "{inner}");
+        let at = marks.find('^').unwrap();
+        assert_eq!(&source[at..at + 3], "nam", "the marks are still below the place:\n{inner}");
     }
 }

@@ -39,6 +39,7 @@ mod frame_line;
 mod host_line;
 mod hostile;
 pub(crate) mod operations;
+mod rename;
 mod replica_setting;
 mod script_line;
 mod serde_names;
@@ -257,7 +258,15 @@ impl CaseNode {
         }
     }
 
-    /// The entities that only this node has in the context of this number.
+    /// The entities that only this node has in the context of this number; empty if the case has none.
+    pub(crate) fn entities_in(&self, context: usize) -> &[Entities] {
+        match context.checked_sub(1) {
+            None => &self.entities,
+            Some(other) => self.contexts.get(other).map_or(&[], |contents| &contents.entities),
+        }
+    }
+
+    /// Like [`CaseNode::entities_in`]; creates the contents of the context if there are none.
     pub(crate) fn entities_in_mut(&mut self, context: usize) -> &mut Vec<Entities> {
         match context.checked_sub(1) {
             None => &mut self.entities,

@@ -1,7 +1,7 @@
 //! The text form of operations: `{ set = { target = "register/3", to = "value 417" } }`.
 
 use crate::case::serde_names::{bytes, name};
-use crate::case::{entity_path as path, serde_names as words};
+use crate::case::{Case, ScriptAction, entity_path as path, serde_names as words};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -177,6 +177,41 @@ pub(super) mod writes {
         from: D,
     ) -> Result<Vec<Vec<Operation>>, D::Error> {
         Ok(Vec::<ReadWrite>::deserialize(from)?.into_iter().map(|read| read.0).collect())
+    }
+}
+
+impl Case {
+    /// All operations: those before the run, node by node, and those of the script.
+    pub(crate) fn operations_mut(&mut self) -> impl Iterator<Item = &mut Operation> {
+        let early = self.nodes.iter_mut().flat_map(|node| {
+            node.writes.iter_mut().chain(node.contexts.iter_mut().flat_map(|contents| &mut contents.writes))
+        });
+        let scripted = self.script.iter_mut().filter_map(|line| match &mut line.what {
+            ScriptAction::Write(write) => Some(&mut write.ops),
+            _ => None,
+        });
+        early.chain(scripted).flatten()
+    }
+}
+
+/// The entity on which an operation works.
+pub(super) const fn target_mut(operation: &mut Operation) -> &mut Target {
+    match operation {
+        Operation::Set { target, .. }
+        | Operation::SetOpaque { target, .. }
+        | Operation::Increment { target, .. }
+        | Operation::Change { target, .. }
+        | Operation::Create { target, .. }
+        | Operation::AddElement { target }
+        | Operation::RemoveElement { target }
+        | Operation::InsertItem { list: target, .. }
+        | Operation::DeleteItem { list: target, .. }
+        | Operation::InsertText { target, .. }
+        | Operation::DeleteText { target, .. }
+        | Operation::SetOwn { storage: target, .. }
+        | Operation::Freeze { target, .. }
+        | Operation::Merge { target, .. }
+        | Operation::Delete { target } => target,
     }
 }
 

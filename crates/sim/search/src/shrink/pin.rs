@@ -7,7 +7,7 @@
 
 use crate::case::{
     Case, CaseError, CaseNode, Crash, Entities, FrameLine, HostLine, Leave, Name, NameMember, Partition,
-    ScriptAction, ScriptLine, ScriptedWrite, run_while,
+    RunResult, ScriptAction, ScriptLine, ScriptedWrite, run_while,
 };
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::scenarios::author_in;
@@ -50,21 +50,29 @@ impl Case {
     ///
     /// As [`Case::build`], and [`CaseError::Stopped`] if `go_on` returned false.
     pub fn pinned_while(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Self, CaseError> {
+        self.pinned_and_run(go_on).map(|(pinned, _)| pinned)
+    }
+
+    /// As [`Case::pinned_while`], with the result of the pinned case.
+    pub(super) fn pinned_and_run(
+        &self,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(Self, RunResult), CaseError> {
         let mut rt = self.assemble(true)?;
         let ended = run_while(&mut rt, go_on)?;
         let explicit = self.with_explicit_nodes()?;
         let whole = explicit.clone().with_script_of(&rt).frames_of(&rt);
         // From the most to the least explicit: the first that fails in the same class will do.
         for pinned in [whole, explicit.clone().with_script_of(&rt), explicit] {
-            let again = pinned.run_while(go_on);
-            if again == Err(CaseError::Stopped) {
-                return Err(CaseError::Stopped);
-            }
-            if again.is_ok_and(|again| again.class == ended.class) {
-                return Ok(Self { found: Some(ended.class), ..pinned });
+            match pinned.run_while(go_on) {
+                Err(CaseError::Stopped) => return Err(CaseError::Stopped),
+                Ok(again) if again.class == ended.class => {
+                    return Ok((Self { found: Some(ended.class), ..pinned }, again));
+                }
+                Ok(_) | Err(_) => {}
             }
         }
-        Ok(Self { found: Some(ended.class), ..self.clone() })
+        Ok((Self { found: Some(ended.class.clone()), ..self.clone() }, ended))
     }
 
     /// The same case with explicit nodes instead of a named scenario, or unchanged if an entity of the
