@@ -93,7 +93,7 @@ fn shrink_prints_its_progress_and_test() {
     let output = syncline(&at, &["shrink", "lonely.toml", "-o", "small.toml"]);
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    for word in ["from 3 nodes", " writes", "to 2 nodes", "1 fault", " runs and "] {
+    for word in ["from 3 nodes", " writes", "to 2 nodes", "1 fault", " runs and ", " causes, ", " bytes"] {
         assert!(text.contains(word), "{word:?} in {text}");
     }
     let rust = syncline(&at, &["shrink", "lonely.toml", "--rust"]);
@@ -101,8 +101,20 @@ fn shrink_prints_its_progress_and_test() {
         text_of(&rust).starts_with("/// Found as `max_time`")
             && text_of(&rust).contains("#[test]\nfn no_longer_max_time()")
     );
+    assert!(!text.contains("the search ended"), "{text}");
     let short = json(&at, &["shrink", "lonely.toml", "--runs", "9", "--json"]);
     assert_eq!((&short["finished"], &short["runs"]), (&Value::from(false), &Value::from(9)));
+    let unfinished = short["unfinished"].as_array().expect("a list");
+    assert_eq!(
+        (&unfinished[0], unfinished.last()),
+        (&"nodes".into(), Some(&"durations and gaps".into())),
+        "{short}"
+    );
+    let text = text_of(&syncline(&at, &["shrink", "lonely.toml", "--runs", "9"]));
+    assert!(text.contains("the search ended before these were done: nodes, what happens"), "{text}");
+    // The case itself takes longer to run than the search may.
+    let text = text_of(&syncline(&at, &["shrink", "lonely.toml", "--for", "1ms"]));
+    assert!(text.contains("within 1ms") && text.contains("nothing was removed"), "{text}");
     let pinned = syncline(&at, &["replay", "lonely.toml", "--pin", "pinned.toml"]);
     assert_eq!(pinned.status.code(), Some(1));
     let text = std::fs::read_to_string(at.join("pinned.toml")).expect("a file");
@@ -168,7 +180,21 @@ fn until_failure_stops_at_first_failure() {
     let output = syncline(&at, &[&args[..], &["--shrink"]].concat());
     assert_eq!(output.status.code(), Some(1));
     assert!(text_of(&output).contains("as a test:"), "{}", text_of(&output));
-    assert!(at.join(format!("syncline-cases/max-time-{seed}.small.toml")).exists());
+    let small = format!("syncline-cases/max-time-{seed}.small.toml");
+    assert!(at.join(&small).exists());
+    // One document: the run, and in it the small case.
+    let both = json(&at, &[&args[..], &["--shrink", "--json"]].concat());
+    assert_eq!(
+        (&both["stop"], &both["shrunk"]["class"]),
+        (&Value::from("max_time"), &Value::from("max_time"))
+    );
+    assert_eq!(
+        (&both["trace_digest"], &both["shrunk"]["case"]),
+        (&found["trace_digest"], &Value::from(small))
+    );
+    let bytes = |key: &str| both["shrunk"][key].as_u64().expect("a number");
+    assert!(bytes("to_bytes") < bytes("from_bytes"), "{both}");
+    assert_eq!(found.get("shrunk"), None, "a run that is not shrunk has no such key");
 }
 
 #[test]
@@ -225,6 +251,10 @@ fn bad_case_files_get_precise_errors() {
     bad("[scenario]\n[faults]\nduplicate_rate = 7.0", &["line 3, column 18", "between 0 and 1"]);
     bad("script = [{ at = \"1s\", join = \"bob\" }]\n[scenario]", &["two nodes are called \"bob\""]);
     bad("[scenario", &["line 1"]);
+    let long = format!("[scenario]\nname = \"{}\" nods = 3", "x".repeat(10_000_000));
+    std::fs::write(at.join("long.toml"), long).expect("a file");
+    let text = text_of(&syncline(&at, &["replay", "long.toml"]));
+    assert!(text.contains("line 2") && text.contains("…x") && text.len() < 2_000, "{} bytes", text.len());
     bad("", &["neither"]);
     refused(&at, &["replay", "nowhere.toml"], &["nowhere.toml", "cannot read"]);
     refused(&at, &["run", "--until-failure", "--seed", "3"], &["--until-failure", "--seed"]);

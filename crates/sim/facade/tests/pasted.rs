@@ -15,8 +15,8 @@ nodes = [
 ]
 
 script = [
-    { at = "0ms", write = { node = "carol", ops = [{ set = { target = "> register 0", to = "x" } }], wraps = true } },
-    { at = "0ms", write = { node = "alice", ops = [{ set = { target = "> register 0", to = "x" } }], wraps = true } },
+    { at = "0ms", write = { node = "carol", ops = [{ set = { target = "> register 0", to = "x" } }] } },
+    { at = "0ms", write = { node = "alice", ops = [{ set = { target = "> register 0", to = "x" } }] } },
 ]
 
 [faults]

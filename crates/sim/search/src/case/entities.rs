@@ -46,7 +46,7 @@ impl Entities {
     }
 
     /// The same number of entities, counted from zero.
-    pub(crate) fn from_zero(&self) -> Self {
+    pub(crate) fn counted_from_zero(&self) -> Self {
         let mut first = self.clone();
         if let Last::Run { numbers, .. } = &mut first.last {
             *numbers = 0..numbers.end - numbers.start;

@@ -75,7 +75,7 @@ pub(super) fn minimize(
     let mut minimizer = Minimizer { run, class, best: begin, budget, limit, stopped: false, pass: "" };
     match depth {
         Depth::Bulk => minimizer.cut_bulk(),
-        Depth::Causes => minimizer.repeat(CAUSES),
+        Depth::Causes => minimizer.causes(),
         Depth::Details => minimizer.causes_and_details(),
     }
     minimizer.best
@@ -171,11 +171,12 @@ impl Minimizer<'_, '_> {
         true
     }
 
-    /// Repeats the passes until none of them changes anything.
-    fn repeat(&mut self, passes: &[Pass]) {
+    /// Repeats the passes over causes until none of them changes anything.
+    fn causes(&mut self) {
         loop {
             let before = self.best().clone();
-            if !self.once(passes) {
+            if !self.once(CAUSES) {
+                self.best.unfinished.extend(names(DETAILS));
                 return;
             }
             if *self.best() == before {
@@ -188,13 +189,9 @@ impl Minimizer<'_, '_> {
     /// Removes causes, then shortens what is left, which may make further causes removable.
     fn causes_and_details(&mut self) {
         loop {
-            self.repeat(CAUSES);
+            self.causes();
             let before = self.best().clone();
-            if self.stopped {
-                self.best.unfinished.extend(names(DETAILS));
-                return;
-            }
-            if !self.once(DETAILS) {
+            if self.stopped || !self.once(DETAILS) {
                 return;
             }
             if *self.best() == before {

@@ -86,7 +86,7 @@ impl Minimizer<'_, '_> {
         self.change(|case| {
             let lists = case.nodes.iter_mut().map(|node| &mut node.entities);
             for some in lists.chain([&mut case.shared]).flatten() {
-                *some = some.from_zero();
+                *some = some.counted_from_zero();
             }
         });
     }
