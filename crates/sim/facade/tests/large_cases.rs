@@ -120,6 +120,33 @@ fn needed_part_of_long_text_stays() {
     assert!(!text.contains("lorem"), "{text}");
 }
 
+/// Names, keys, values and times are all larger than the failure needs.
+#[test]
+fn names_values_and_times_become_small() {
+    let case: Case = r#"
+        merge_faults = { function = "appends" }
+        max_time = "1h"
+        nodes = [{ name = "the first of the two nodes" }, { name = "the second of the two nodes" }]
+        script = [
+            { at = "1234567us", write = { node = "the first of the two nodes", ops = [
+                { merge = { target = "> the flags of everything", type = "workload.flags", in = "one and all" } },
+            ] } },
+            { at = "1236432us", write = { node = "the second of the two nodes", ops = [
+                { merge = { target = "> the flags of everything", type = "workload.flags", in = "none at all" } },
+            ] } },
+        ]
+    "#
+    .parse()
+    .unwrap();
+    let small = shrunk(&case, 1_000);
+    let text = small.case.to_text().unwrap();
+    assert!(small.finished && small.runs < 100, "{} runs", small.runs);
+    assert!(!text.contains("of the two") && !text.contains("everything") && !text.contains(" all"), "{text}");
+    let times: Vec<u64> = small.case.script.iter().map(|line| line.at.as_micros()).collect();
+    assert!(times.iter().all(|at| at % 1_000 == 0 && *at < 10_000), "{text}");
+    assert!(small.case.max_time <= SimTime::from_secs(2), "{text}");
+}
+
 /// However early the budget ends, the result fails in the class of the original.
 #[test]
 fn every_budget_keeps_the_class() {
