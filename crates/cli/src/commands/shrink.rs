@@ -69,7 +69,7 @@ impl SmallCase {
             }
             let file = args.file.display();
             let problem = format!("{file}: the case does not run to its end within {}", args.time);
-            return Err(format!("{problem}, so nothing was removed; a longer --time lets it").into());
+            return Err(format!("{problem}, so nothing was removed; allow more with --time").into());
         }
         let shrunk = shrunk.map_err(|error| format!("in {}: {error}", args.file.display()))?;
         let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("small.toml"));

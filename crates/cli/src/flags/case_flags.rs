@@ -39,7 +39,7 @@ pub(crate) struct ShrinkArgs {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_RUNS, value_parser = clap::value_parser!(u64).range(4..))]
     pub(crate) runs: u64,
 
-    /// Stop after this much real time with the smallest case so far. Which reductions were not done is said.
+    /// Stop after this much real time with the smallest case so far. The report lists the reductions that were not done.
     #[arg(long, visible_alias = "for", value_name = "TIME", default_value_t = DEFAULT_TIME, value_parser = values::time_span)]
     pub(crate) time: TimeSpan,
 
