@@ -3,6 +3,7 @@
 use crate::flags::SimArgs;
 use crate::interrupt;
 use crate::output::text::quoted;
+use crate::panics;
 use sync_sim::case::{Case, RunResult};
 use sync_sim::forensics::{FailureReport, InvestigationLimits, investigate_while};
 use sync_sim::prelude::{SimRuntime, StopCondition};
@@ -23,6 +24,15 @@ pub(crate) struct Simulation {
 }
 
 impl Simulation {
+    /// The simulation of a case that has passed [`Case::check`].
+    pub(crate) fn of_case(case: Case, flags: Vec<String>) -> Result<Self, String> {
+        if case.nodes.iter().any(|node| !node.writes.is_empty()) {
+            // Only a build makes the writes before the run; what is wrong with them depends on no seed.
+            panics::quietly(|| case.build()).map_err(|error| error.to_string())?;
+        }
+        Ok(Self { case, flags, swarm: None })
+    }
+
     /// The case of a seed.
     pub(crate) fn case(&self, seed: u64) -> Case {
         match &self.swarm {

@@ -325,3 +325,20 @@ fn panics_in_a_sweep_are_findings_and_not_printed() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("merge-panics") && !text.contains("backtrace"), "{text}");
 }
+
+/// A case whose initial writes panic in the code under test is refused; it has no run that could fail.
+#[test]
+fn panics_before_a_run_are_refusals() {
+    let at = folder("panics-before");
+    let merge = |state: &str| {
+        format!("{{ merge = {{ target = \"flags\", type = \"workload.flags\", in = \"{state}\" }} }}")
+    };
+    let writes = [merge("a"), merge("b")].join(", ");
+    let text = format!(
+        "nodes = [{{ name = \"alice\", writes = [{writes}] }}]\nmerge_faults = {{ function = \"panics\" }}"
+    );
+    std::fs::write(at.join("early.toml"), text).expect("a file");
+    for command in ["run", "replay"] {
+        refused(&at, &[command, "early.toml"], &["alice", "write before the run panicked"]);
+    }
+}

@@ -19,7 +19,7 @@ pub(crate) fn replay(args: &ReplayArgs, out: &mut Output) -> Result<Ending, Comm
     let seed = case.seed;
     let found = case.found.clone();
     let flags = vec!["--case".to_owned(), args.file.display().to_string()];
-    let simulation = Simulation { case, flags, swarm: None };
+    let simulation = Simulation::of_case(case, flags)?;
     let finished = FinishedRun::of(&simulation, seed, !args.json);
     finished.show(&simulation, Some(&args.file), args.json, out)?;
     if finished.is_interrupted {

@@ -219,7 +219,7 @@ impl SimArgs {
         self.change_case(&mut case)?;
         case.faults = self.faults(case.faults)?;
         case.check().map_err(|error| error.to_string())?;
-        Ok(Simulation { case, flags: self.command_line(), swarm: None })
+        Simulation::of_case(case, self.command_line())
     }
 
     /// Changes in a case everything that flags decide, except for the faults.

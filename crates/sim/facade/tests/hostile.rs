@@ -300,10 +300,7 @@ fn case_describes_hostile_nodes() {
         assert_eq!(rt.is_hostile(name), hostile, "{name}");
     }
     let times = rt.metrics().hostile.lies;
-    assert!(
-        [Lie::LyingRoot, Lie::Garbage, Lie::ForgedDeltas].iter().all(|lie| times[lie] > 1),
-        "{times:?}"
-    );
+    assert!([Lie::LyingRoot, Lie::Garbage, Lie::ForgedDeltas].iter().all(|lie| times[lie] > 1), "{times:?}");
     assert_eq!((times[&Lie::ForgedParents], times[&Lie::WithheldDeltas]), (1, 2));
 }
 

@@ -30,7 +30,8 @@ fn inbox_fates_agree_with_the_account() {
         for cause in DropCause::ALL {
             assert_eq!(count(Fate::Dropped(cause)), fates.dropped(cause), "seed {seed}: {cause:?}");
         }
-        recorded += history.entries.iter().filter(|entry| matches!(entry.what, EntryKind::Host { .. })).count();
+        recorded +=
+            history.entries.iter().filter(|entry| matches!(entry.what, EntryKind::Host { .. })).count();
         lost += rt.metrics().effects.hosts.writes_lost_waiting;
     }
     assert!(recorded > 100 && lost > 0, "{recorded} {lost}");

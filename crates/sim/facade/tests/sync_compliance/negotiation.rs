@@ -96,7 +96,10 @@ pub(crate) fn versions_differ(net: &Net) -> Verdict {
             || session.outcome == Outcome::Failed(FailureReason::Timeout);
         ensure!(refused && session.moved == 0, "{session:?}");
     }
-    ensure!(with_c.iter().any(|session| session.outcome == said_why), "no session ended with the reason: {with_c:?}");
+    ensure!(
+        with_c.iter().any(|session| session.outcome == said_why),
+        "no session ended with the reason: {with_c:?}"
+    );
     // The backoff doubles with each rejection: half a minute has room for about seven, and a crash resets
     // the count.
     ensure!(with_c.len() < 100, "{} sessions with a peer of another version in a minute", with_c.len());

@@ -3,6 +3,7 @@
 
 use crate::case::entities::Entities;
 use crate::case::error::CaseError;
+use crate::case::failure_class::catching;
 use crate::case::script_line::{Crash, CustomOp, Leave, Partition, ScriptAction, ScriptedWrite};
 use crate::case::{Case, Name, ScenarioSpec, Size};
 use std::collections::BTreeSet;
@@ -67,7 +68,9 @@ impl Case {
             for context in 0..self.contexts {
                 for write in described.writes_in(context) {
                     let write = workload::Write::from(write.clone()).in_context(context);
-                    rt.write_before_start(node, &write);
+                    // The code under test runs here, before the run: a panic of it is an error of the case.
+                    catching(|| rt.write_before_start(node, &write))
+                        .map_err(|said| CaseError::InitialWrite { node: described.name.clone(), said })?;
                 }
             }
         }

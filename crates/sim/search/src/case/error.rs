@@ -53,6 +53,15 @@ pub enum CaseError {
         /// What the case gives: "neither", "both", or a contradiction.
         found: &'static str,
     },
+    /// The code under test panicked while it made a write of the initial state. Where the write is a line of the
+    /// script, the run ends with this panic instead.
+    #[error("{node}: a write before the run panicked: {said}; write it in the script to see the run")]
+    InitialWrite {
+        /// The name of the node that writes.
+        node: String,
+        /// The message of the panic.
+        said: String,
+    },
     /// Only a failing case can be shrunk, and this one converges.
     #[error("the case converges: there is nothing to shrink")]
     NothingWrong,

@@ -99,13 +99,9 @@ impl RunResult {
     /// The result of a closure that runs something. The time, the number of events and the trace are not
     /// known here and stay zero.
     pub(crate) fn catching(run: impl FnOnce() -> StopCondition) -> Self {
-        let (stop, class, reason) = match catch_unwind(AssertUnwindSafe(run)) {
+        let (stop, class, reason) = match catching(run) {
             Ok(stop) => (Some(stop.clone()), Class::of(&stop), stop.to_string()),
-            Err(payload) => {
-                let said = payload.downcast_ref::<String>().map(String::as_str);
-                let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
-                (None, Class::panicked(said), format!("the code under test panicked: {said}"))
-            }
+            Err(said) => (None, Class::panicked(&said), format!("the code under test panicked: {said}")),
         };
         // Only the caller knows the world that ran.
         Self { stop, class, reason, at: SimTime::ZERO, events: 0, trace: TraceDigest::default() }
@@ -115,6 +111,14 @@ impl RunResult {
     pub fn name(&self) -> &'static str {
         self.stop.as_ref().map_or("panicked", StopCondition::name)
     }
+}
+
+/// Runs code under test. The error is the message of its panic.
+pub(super) fn catching<R>(run: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let said = payload.downcast_ref::<String>().map(String::as_str);
+        said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+    })
 }
 
 impl fmt::Display for RunResult {
