@@ -11,8 +11,12 @@ pub(crate) const FOLDER: &str = "syncline-cases";
 /// The largest case file. A case of 10,000 nodes and 100,000 writes has a tenth of it.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Reads a case. The error names the file and the place in it.
+/// Reads a case; `-` is the standard input. The error names the file and the place in it.
 pub(crate) fn load(path: &Path) -> Result<Case, String> {
+    if path == Path::new("-") {
+        let text = files::read_input_at_most("the case", MAX_BYTES)?;
+        return text.parse().map_err(|error| format!("in the standard input: {error}"));
+    }
     let shown = path.display();
     let text = files::read_at_most(path, "the case", MAX_BYTES)?;
     text.parse().map_err(|error| format!("in {shown}: {error}"))

@@ -15,12 +15,22 @@ pub(crate) fn read(path: &Path, what: &str) -> Result<String, String> {
 
 /// As [`read`], with another limit.
 pub(crate) fn read_at_most(path: &Path, what: &str, most: u64) -> Result<String, String> {
-    let shown = path.display();
+    let place = format!("{what} {}", path.display());
+    let file = File::open(path).map_err(|error| format!("cannot read {place}: {error}"))?;
+    take_at_most(file, &place, most)
+}
+
+/// As [`read_at_most`], from the standard input.
+pub(crate) fn read_input_at_most(what: &str, most: u64) -> Result<String, String> {
+    take_at_most(io::stdin(), &format!("{what} from the standard input"), most)
+}
+
+fn take_at_most(from: impl Read, place: &str, most: u64) -> Result<String, String> {
     let mut text = String::new();
-    let taken = File::open(path).and_then(|file| file.take(most + 1).read_to_string(&mut text));
-    taken.map_err(|error| format!("cannot read {what} {shown}: {error}"))?;
+    let taken = from.take(most + 1).read_to_string(&mut text);
+    taken.map_err(|error| format!("cannot read {place}: {error}"))?;
     if text.len() as u64 > most {
-        return Err(format!("cannot read {what} {shown}: it has more than {most} bytes, which is the limit"));
+        return Err(format!("cannot read {place}: it has more than {most} bytes, which is the limit"));
     }
     Ok(text)
 }

@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod flags;
 mod interrupt;
+mod isolation;
 mod output;
 mod panics;
 mod simulation;

@@ -1,13 +1,12 @@
 //! A simulation that can be run with any seed.
 
-use crate::flags::SimArgs;
+use crate::flags::{ProfileArg, SimArgs};
 use crate::interrupt;
 use crate::output::text::quoted;
 use crate::panics;
 use sync_sim::case::{Case, RunResult};
 use sync_sim::forensics::{FailureReport, InvestigationLimits, investigate_while};
 use sync_sim::prelude::{SimRuntime, StopCondition};
-use sync_sim::swarm;
 
 /// Longer runs than this are not investigated: an investigation costs about thirty runs.
 const MAX_EVENTS_TO_INVESTIGATE: u64 = 1_000_000;
@@ -37,8 +36,13 @@ impl Simulation {
     pub(crate) fn case(&self, seed: u64) -> Case {
         match &self.swarm {
             None => Case { seed, found: None, ..self.case.clone() },
-            Some(args) => args.fixed(swarm::draw(seed)).expect("the flags were checked on a plain case"),
+            Some(args) => args.fixed(args.drawn(seed)).expect("the flags were checked on a plain case"),
         }
+    }
+
+    /// Whether the worlds of its seeds are large.
+    pub(crate) fn is_large(&self) -> bool {
+        self.swarm.as_ref().is_some_and(|args| args.profile == ProfileArg::Large)
     }
 
     /// The simulation of one seed: the case is drawn, if it is to be, and no longer changes.
@@ -78,6 +82,12 @@ impl Simulation {
         investigate_while(&mut || !interrupt::requested(), &InvestigationLimits::default(), || {
             self.build(seed)
         })
+    }
+
+    /// The command that repeats the run of a seed in a process of its own, which the run may end.
+    pub(crate) fn reproduce_apart(&self, seed: u64) -> String {
+        let flags: String = self.flags.iter().map(|flag| format!(" {}", quoted(flag))).collect();
+        format!("syncline sweep --seeds {seed} --isolate{flags}")
     }
 
     /// The command that repeats the run of a seed.

@@ -6,13 +6,31 @@ use crate::commands::run::{FinishedRun, STOPPED_EARLY};
 use crate::error::CommandError;
 use crate::flags::ReplayArgs;
 use crate::interrupt;
+use crate::isolation;
+use crate::output::json;
 use crate::output::text::verdict;
 use crate::output::writer::Output;
 use crate::simulation::Simulation;
+use serde::Serialize;
+use sync_sim::case::{Case, CaseError, Class};
 
 /// Runs a case again, and compares its end with the one that the case records.
 pub(crate) fn replay(args: &ReplayArgs, out: &mut Output) -> Result<Ending, CommandError> {
     let case = case_files::load(&args.file)?;
+    if args.outcome {
+        isolation::print_outcome(&case, &args.limits, out)?;
+        return Ok(Ending::Good);
+    }
+    if let Some(mib) = args.pinned_on_mib {
+        isolation::limit_memory(&args.limits)?;
+        isolation::begin_run(&args.limits);
+        let pinned = isolation::on_stack(mib << 20, || case.pinned())?.map_err(|error| error.to_string())?;
+        write!(out, "{pinned}")?;
+        return Ok(Ending::Good);
+    }
+    if case.found.as_ref().is_some_and(Class::is_abnormal) {
+        return replay_apart(args, &case, out);
+    }
     if let Some(path) = &args.pin {
         case_files::save(&case.pinned().map_err(|error| error.to_string())?, path)?;
     }
@@ -31,6 +49,31 @@ pub(crate) fn replay(args: &ReplayArgs, out: &mut Output) -> Result<Ending, Comm
         let outcome =
             if same { "AS IT WAS FOUND".to_owned() } else { format!("NOT AS IT WAS FOUND ({found})") };
         writeln!(out, "{}: {class}", verdict(same, &outcome))?;
+    }
+    Ok(Ending::of(class.is_converged()))
+}
+
+/// The result of a run in a process of its own. The JSON keys are stable.
+#[derive(Serialize)]
+struct ApartReport {
+    class: Class,
+    reason: String,
+}
+
+/// Runs a case in a process of its own, because its run ended the process in which it was found.
+fn replay_apart(args: &ReplayArgs, case: &Case, out: &mut Output) -> Result<Ending, CommandError> {
+    interrupt::watch();
+    let ended = match isolation::run_apart(case, &args.limits) {
+        Err(CaseError::Stopped) => return interrupt::report(STOPPED_EARLY, out),
+        ended => ended.map_err(|error| error.to_string())?,
+    };
+    let class = ended.class;
+    if args.json {
+        json::print(&ApartReport { class: class.clone(), reason: ended.reason }, out)?;
+    } else {
+        let same = case.found.as_ref() == Some(&class);
+        let outcome = if same { "AS IT WAS FOUND" } else { "NOT AS IT WAS FOUND" };
+        writeln!(out, "{}\n{}: {class}", ended.reason, verdict(same, outcome))?;
     }
     Ok(Ending::of(class.is_converged()))
 }

@@ -6,13 +6,14 @@ use crate::error::CommandError;
 use crate::flags::ShrinkArgs;
 use crate::flags::TimeSpan;
 use crate::interrupt;
+use crate::isolation;
 use crate::output::shrink_report::ShrinkReport;
 use crate::output::text::{grouped, quoted, typed};
 use crate::output::writer::Output;
 use crate::output::{json, progress};
 use std::time::{Duration, Instant};
-use sync_sim::case::CaseError;
-use sync_sim::shrink::{Shrunk, shrink as shrink_case};
+use sync_sim::case::{Case, CaseError};
+use sync_sim::shrink::{ShrinkProgress, Shrunk, shrink as shrink_case, shrink_with};
 
 /// Minimizes a failing case.
 pub(crate) fn shrink(args: &ShrinkArgs, out: &mut Output) -> Result<Ending, CommandError> {
@@ -27,6 +28,24 @@ pub(crate) fn shrink(args: &ShrinkArgs, out: &mut Output) -> Result<Ending, Comm
         return small.report_interruption(out);
     }
     Ok(Ending::Good)
+}
+
+/// Minimizes a case whose run ends its process: each candidate runs in a process of its own.
+fn shrink_apart(
+    args: &ShrinkArgs,
+    case: &Case,
+    go_on: &mut dyn FnMut(&ShrinkProgress) -> bool,
+) -> Result<Shrunk, CaseError> {
+    let run = |case: &Case, _: &mut dyn FnMut() -> bool| isolation::run_apart(case, &args.limits);
+    let class = isolation::run_apart(case, &args.limits)?.class;
+    if class.is_converged() {
+        return Err(CaseError::NothingWrong);
+    }
+    if !class.is_abnormal() {
+        return shrink_case(case, args.runs, go_on);
+    }
+    let pinned = isolation::pinned_apart(case, &class, &args.limits);
+    shrink_with(&run, pinned, class, args.runs, go_on)
 }
 
 /// A case that was minimized and written to its file.
@@ -50,7 +69,7 @@ impl SmallCase {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
         let mut runs = None;
-        let shrunk = shrink_case(&case, args.runs, &mut |progress| {
+        let mut go_on = |progress: &ShrinkProgress| {
             // This is called in the middle of a run, too, where there is no other progress.
             if runs != Some(progress.runs) {
                 runs = Some(progress.runs);
@@ -60,7 +79,11 @@ impl SmallCase {
                 bar.set_message(so_far);
             }
             !interrupt::requested() && started.elapsed() < limit
-        });
+        };
+        let shrunk = match &case.found {
+            Some(class) if class.is_abnormal() => shrink_apart(args, &case, &mut go_on),
+            _ => shrink_case(&case, args.runs, &mut go_on),
+        };
         std::panic::set_hook(hook);
         bar.finish_and_clear();
         if shrunk == Err(CaseError::Stopped) {

@@ -9,6 +9,7 @@ use crate::output::json;
 use crate::output::sweep_report::{SweepReport, print};
 use crate::output::text::{bytes, grouped, numbers_from, table, verdict};
 use crate::output::writer::Output;
+use crate::sweeping::isolated;
 use crate::sweeping::plan::{SweepPlan, SweepRun};
 use serde::Serialize;
 use std::path::Path;
@@ -24,6 +25,10 @@ pub(crate) fn sweep(args: &SweepArgs, out: &mut Output) -> Result<Ending, Comman
         args.sim.set_swarm();
     }
     let plan = SweepPlan::of(&args)?;
+    if args.part.is_some() {
+        isolated::run_part(&args.sim.simulation()?, &plan, out)?;
+        return Ok(Ending::Good);
+    }
     if args.sim.protocol == Some(ProtocolArg::Each) {
         if args.resume.is_some() {
             return Err("--resume stores the progress of one sweep; --protocol each runs several".into());

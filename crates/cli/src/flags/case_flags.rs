@@ -1,6 +1,7 @@
 //! The flags of the commands about case files: `replay`, `shrink` and `scenarios`.
 
 use crate::flags::choices::scenario;
+use crate::flags::limit_flags::ProcessLimits;
 use crate::flags::values::{self, TimeSpan};
 use clap::Args;
 use std::path::PathBuf;
@@ -22,6 +23,17 @@ pub(crate) struct ReplayArgs {
     /// Print the result as JSON, and nothing else.
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Run the case under the limits and print its outcome for a parent process.
+    #[arg(long, hide = true)]
+    pub(crate) outcome: bool,
+
+    /// Pin the case on a thread with a stack of so many MiB, and print it.
+    #[arg(long, value_name = "MIB", hide = true)]
+    pub(crate) pinned_on_mib: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) limits: ProcessLimits,
 }
 
 /// The flags of `shrink`.
@@ -50,6 +62,9 @@ pub(crate) struct ShrinkArgs {
     /// Print the result as JSON, and nothing else.
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: ProcessLimits,
 }
 
 const DEFAULT_RUNS: u64 = 20_000;
@@ -58,8 +73,9 @@ const DEFAULT_TIME: TimeSpan = TimeSpan(SimDuration::from_secs(60));
 
 impl ShrinkArgs {
     /// The defaults for a case file.
-    pub(crate) const fn of(file: PathBuf, json: bool) -> Self {
-        Self { file, output: None, runs: DEFAULT_RUNS, time: DEFAULT_TIME, rust: false, json }
+    pub(crate) fn of(file: PathBuf, json: bool) -> Self {
+        let limits = ProcessLimits::default();
+        Self { file, output: None, runs: DEFAULT_RUNS, time: DEFAULT_TIME, rust: false, json, limits }
     }
 }
 

@@ -3,6 +3,27 @@
 use clap::ValueEnum;
 use sync_sim::prelude::{FaultConfig, Selection, SyncProtocolKind, Topology, Workload};
 use sync_sim::scenarios::{NAMED, NamedScenario};
+use sync_sim::swarm::Profile;
+
+/// How large the drawn worlds are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// Worlds that run within milliseconds; one of eight makes something large.
+    #[default]
+    Small,
+    /// Worlds of 10,000 to 100,000 entities or edits, or with values at their limits; each runs for seconds.
+    Large,
+}
+
+impl ProfileArg {
+    /// The profile that the flag stands for.
+    pub(crate) const fn profile(self) -> Profile {
+        match self {
+            Self::Small => Profile::Small,
+            Self::Large => Profile::Large,
+        }
+    }
+}
 
 /// A preset of faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -3,7 +3,7 @@
 use crate::case_files;
 use crate::flags::GivenFlags;
 use crate::flags::choices::{
-    DEFAULT_WORKLOAD, FaultPreset, ProtocolArg, SelectionArg, TopologyArg, scenario, workload,
+    DEFAULT_WORKLOAD, FaultPreset, ProfileArg, ProtocolArg, SelectionArg, TopologyArg, scenario, workload,
 };
 use crate::flags::host_flags::HostArgs;
 use crate::flags::hostile_flags::HostileArgs;
@@ -36,6 +36,10 @@ pub(crate) struct SimArgs {
     #[arg(long, conflicts_with = "case")]
     pub(crate) swarm: bool,
 
+    /// How large the worlds are that are drawn from seeds; for `sweep`, or with --swarm.
+    #[arg(long, value_name = "SIZE", value_enum, default_value_t, conflicts_with = "case")]
+    pub(crate) profile: ProfileArg,
+
     /// How many replicas take part.
     #[arg(long, value_name = "N", default_value_t = ScenarioSpec::default().nodes as u32)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -62,7 +66,8 @@ pub(crate) struct SimArgs {
     #[arg(value_parser = values::time_span)]
     write_for: TimeSpan,
 
-    /// What applications write: balanced, text-heavy, counters, deletes or hot-key.
+    /// What applications write: balanced, text-heavy, counters, deletes or hot-key; or something that grows: document,
+    /// large-values, import, prefixes, list-in-turn or deep-tree.
     #[arg(long, value_name = "PRESET", default_value = DEFAULT_WORKLOAD, value_parser = workload)]
     workload: String,
 
@@ -211,6 +216,9 @@ impl SimArgs {
         }
         if self.swarm {
             return self.swarm_simulation();
+        }
+        if self.profile != ProfileArg::Small {
+            return Err("--profile is the size of drawn worlds; it needs --swarm".into());
         }
         let mut case = match &self.case {
             Some(path) => case_files::load(path)?,

@@ -9,9 +9,9 @@ use sync_sim::prelude::{FaultConfig, LinkFaults, LinkModel, Rate, SimTime};
 use sync_sim::swarm;
 
 impl SimArgs {
-    /// Whether a flag other than `--swarm` itself narrows what is drawn.
+    /// Whether a flag other than `--swarm` itself and its `--profile` narrows what is drawn.
     pub(crate) fn narrows_swarm(&self) -> bool {
-        self.given.names().any(|name| name != "swarm")
+        self.given.names().any(|name| name != "swarm" && name != "profile")
     }
 
     /// The simulation whose cases are drawn, after a check of the flags on one of them.
@@ -19,9 +19,14 @@ impl SimArgs {
         // A flag that has no effect on a network without faults is as wrong on a drawn one; checked here, the
         // error does not depend on what a seed draws.
         self.faults(FaultConfig::none())?;
-        let case = self.fixed(swarm::draw(0))?;
+        let case = self.fixed(self.drawn(0))?;
         case.check().map_err(|error| error.to_string())?;
         Ok(Simulation { case, flags: self.command_line(), swarm: Some(Box::new(self.clone())) })
+    }
+
+    /// The case of a seed, in the profile of the flags.
+    pub(crate) fn drawn(&self, seed: u64) -> Case {
+        swarm::draw_in(seed, self.profile.profile())
     }
 
     /// A drawn case in which every given flag has its value.

@@ -2,6 +2,7 @@
 
 use crate::case_files;
 use crate::flags::SimArgs;
+use crate::flags::limit_flags::ProcessLimits;
 use crate::flags::seed_set::{SeedSet, seed_set};
 use crate::sweeping::shard::{Shard, shard};
 use clap::Args;
@@ -52,6 +53,18 @@ pub(crate) struct SweepArgs {
     /// Print the result as JSON, and nothing else.
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Run seeds in child processes with limits, so that a run that ends its process is a finding and not the end of
+    /// the sweep. By default on for drawn seeds. Unix only.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) isolate: Option<bool>,
+
+    /// The seeds are a part of those of a parent process, from this index on: report to it.
+    #[arg(long, value_name = "INDEX", hide = true)]
+    pub(crate) part: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) limits: ProcessLimits,
 
     // Last, because its groups have headings in the help.
     #[command(flatten)]

@@ -3,13 +3,13 @@
 use crate::case_files;
 use crate::error::CommandError;
 use crate::output::text::{grouped, typed};
-use crate::output::totals::SeedOutcome;
+use crate::output::totals::ENDED_PROCESS;
 use crate::output::writer::Output;
 use crate::simulation::Simulation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
-use sync_sim::case::Cause;
+use sync_sim::case::{Cause, Class};
 use sync_sim::known::KnownFinding;
 
 /// A seed whose run did not converge, or whose second run differed. The JSON keys are stable.
@@ -21,7 +21,7 @@ pub(crate) struct FailedSeed {
     pub(crate) cause: Cause,
     pub(crate) reason: String,
     pub(crate) reproduce: String,
-    /// The case file: that of the first seed with this cause.
+    /// The case file, if this is the first seed with its cause.
     pub(crate) case: Option<String>,
 }
 
@@ -36,11 +36,12 @@ pub(crate) struct CauseReport {
 /// The seeds that fail with one cause. The JSON keys are stable.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct CauseCount {
+    class: Class,
     /// How many seeds fail so.
     pub(crate) count: u64,
     /// The first seed that does.
     pub(crate) first: u64,
-    /// The case file of that seed.
+    /// The case file of that seed, once it is written.
     pub(crate) case: Option<String>,
 }
 
@@ -56,48 +57,72 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// Adds a failure. If it is the first with its cause, its case is written into `folder`. O(log causes).
+    /// Adds a failure. O(log causes).
     pub(crate) fn add(
         &mut self,
-        run: &SeedOutcome,
+        seed: u64,
+        class: &Class,
         stop: &str,
         reason: &str,
         simulation: &Simulation,
-        folder: &Path,
-    ) -> Result<(), String> {
-        let case = simulation.case(run.seed);
-        let cause = Cause::of(&case, &run.class, reason);
-        let mut file = None;
-        if !self.causes.contains_key(&cause) && self.causes.len() < MAX_CASE_FILES {
-            let path = case_files::save_finding(case, &run.class, folder)?;
-            file = Some(path.display().to_string());
+    ) {
+        let cause = Cause::of(&simulation.case(seed), class, reason);
+        // The run of an abnormal seed may end the process that repeats it, unless that is a sweep.
+        let reproduce = if stop == ENDED_PROCESS {
+            simulation.reproduce_apart(seed)
+        } else {
+            simulation.reproduce(seed)
+        };
+        let new = CauseCount { class: class.clone(), count: 1, first: seed, case: None };
+        self.causes.entry(cause.clone()).and_modify(|cause| cause.count += 1).or_insert(new);
+        let stop = stop.to_owned();
+        let reason = reason.to_owned();
+        self.seeds.push(FailedSeed { seed, stop, cause, reason, reproduce, case: None });
+    }
+
+    /// Writes the case of the first seed of each cause that has no file yet, in the order of the seeds, into `folder`.
+    pub(crate) fn save_cases(&mut self, simulation: &Simulation, folder: &Path) -> Result<(), String> {
+        let mut files = self.case_files();
+        let mut new: Vec<&mut CauseCount> =
+            self.causes.values_mut().filter(|cause| cause.case.is_none()).collect();
+        new.sort_by_key(|cause| cause.first);
+        for cause in new {
+            if files == MAX_CASE_FILES {
+                break;
+            }
+            let path = case_files::save_finding(simulation.case(cause.first), &cause.class, folder)?;
+            cause.case = Some(path.display().to_string());
+            files += 1;
         }
-        self.push(FailedSeed {
-            seed: run.seed,
-            stop: stop.to_owned(),
-            cause,
-            reason: reason.to_owned(),
-            reproduce: simulation.reproduce(run.seed),
-            case: file,
-        });
         Ok(())
     }
 
-    fn push(&mut self, failure: FailedSeed) {
-        let new = CauseCount { count: 1, first: failure.seed, case: failure.case.clone() };
-        self.causes.entry(failure.cause.clone()).and_modify(|cause| cause.count += 1).or_insert(new);
-        self.seeds.push(failure);
+    fn case_files(&self) -> usize {
+        self.causes.values().filter(|cause| cause.case.is_some()).count()
     }
 
-    /// Adds the failures of the seeds that follow. The result is that of one sweep over all seeds, which would have
-    /// written one file for each cause.
+    /// Adds the failures of the seeds that follow. The result is that of one sweep over all seeds.
     pub(crate) fn merge(&mut self, next: Self) {
-        for mut failure in next.seeds {
-            if self.causes.contains_key(&failure.cause) || self.causes.len() >= MAX_CASE_FILES {
-                failure.case = None;
+        let mut files = self.case_files();
+        let mut causes: Vec<(Cause, CauseCount)> = next.causes.into_iter().collect();
+        causes.sort_by_key(|(_, cause)| cause.first);
+        for (cause, mut more) in causes {
+            if let Some(known) = self.causes.get_mut(&cause) {
+                known.count += more.count;
+                continue;
             }
-            self.push(failure);
+            if files == MAX_CASE_FILES {
+                more.case = None;
+            }
+            files += usize::from(more.case.is_some());
+            self.causes.insert(cause, more);
         }
+        self.seeds.extend(next.seeds);
+    }
+
+    /// The number of failures.
+    pub(crate) const fn count(&self) -> u64 {
+        self.seeds.len() as u64
     }
 
     /// The causes in the order in which they occurred first. O(causes log causes).
@@ -109,9 +134,14 @@ impl Failures {
         causes
     }
 
-    /// The failures, in the order of the seeds.
+    /// The failures, in the order of the seeds. O(failures log causes).
     pub(crate) fn into_seeds(self) -> Vec<FailedSeed> {
-        self.seeds
+        let Self { mut seeds, causes } = self;
+        for failure in &mut seeds {
+            let cause = causes.get(&failure.cause).filter(|cause| cause.first == failure.seed);
+            failure.case = cause.and_then(|cause| cause.case.clone());
+        }
+        seeds
     }
 }
 

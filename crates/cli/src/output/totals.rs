@@ -161,14 +161,12 @@ pub(crate) struct SweepTotals {
     coverage: Coverage,
 }
 
+/// The stop of a run that ended its process.
+pub(crate) const ENDED_PROCESS: &str = "ended_process";
+
 impl SweepTotals {
-    /// Adds the outcome of the next seed. The case of a finding is written into `folder`.
-    pub(crate) fn add(
-        &mut self,
-        run: &SeedOutcome,
-        simulation: &Simulation,
-        folder: &Path,
-    ) -> Result<(), String> {
+    /// Adds the outcome of the next seed.
+    pub(crate) fn add(&mut self, run: &SeedOutcome, simulation: &Simulation) {
         self.seeds += 1;
         *self.stops.entry(run.stop.to_owned()).or_default() += 1;
         self.checked_twice += u64::from(run.twice);
@@ -185,12 +183,31 @@ impl SweepTotals {
         } else if let Some(finding) = run.known {
             self.known.add(finding, run.seed);
         } else {
-            self.failures.add(run, run.stop, &run.reason, simulation, folder)?;
+            self.failures.add(run.seed, &run.class, run.stop, &run.reason, simulation);
         }
-        match &run.differs {
-            Some(differs) => self.failures.add(run, "not_deterministic", differs, simulation, folder),
-            None => Ok(()),
+        if let Some(differs) = &run.differs {
+            self.failures.add(run.seed, &run.class, "not_deterministic", differs, simulation);
         }
+    }
+
+    /// Adds the next seed, whose run ended its process. Its trace is not known.
+    pub(crate) fn add_abnormal(&mut self, seed: u64, class: &Class, reason: &str, simulation: &Simulation) {
+        self.seeds += 1;
+        *self.stops.entry(ENDED_PROCESS.to_owned()).or_default() += 1;
+        match KnownFinding::of(&simulation.case(seed), class, reason) {
+            Some(finding) => self.known.add(finding, seed),
+            None => self.failures.add(seed, class, ENDED_PROCESS, reason, simulation),
+        }
+    }
+
+    /// Writes a case of each new cause into `folder`, unless there are too many of them.
+    pub(crate) fn save_cases(&mut self, simulation: &Simulation, folder: &Path) -> Result<(), String> {
+        self.failures.save_cases(simulation, folder)
+    }
+
+    /// The number of failures that no known finding explains.
+    pub(crate) const fn failed(&self) -> u64 {
+        self.failures.count()
     }
 
     /// The number of seeds that were added.

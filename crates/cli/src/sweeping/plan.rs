@@ -1,14 +1,15 @@
 //! The plan of a sweep, and its execution.
 
-use crate::flags::{ProtocolArg, SimArgs, SweepArgs};
+use crate::flags::{ProcessLimits, ProtocolArg, SimArgs, SweepArgs};
 use crate::interrupt;
 use crate::output::progress;
 use crate::output::sweep_report::SweepReport;
-use crate::output::totals::{SeedOutcome, SweepTotals};
+use crate::output::totals::SweepTotals;
 use crate::simulation::Simulation;
 use crate::sweeping::checkpoint::{ShardReport, SweepCheckpoint};
 use crate::sweeping::shard::Shard;
-use crate::sweeping::workers;
+use crate::sweeping::workers::BatchTotals;
+use crate::sweeping::{isolated, workers};
 use indicatif::ProgressBar;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -39,13 +40,19 @@ pub(crate) struct SweepPlan {
     pub(super) ranges: Vec<Range<u64>>,
     /// The number of seeds in all ranges.
     total: u64,
+    /// The index of the first seed: not zero in a child that runs a part of a sweep.
+    first: u64,
+    /// Whether seeds run in child processes; `None` decides by the simulation.
+    isolates: Option<bool>,
+    /// The limits of runs in child processes.
+    pub(crate) limits: ProcessLimits,
     /// How many threads run seeds.
     pub(crate) jobs: usize,
     /// Every seed whose index is a multiple of this is run again in a fresh process; 0 for none.
     pub(super) check_every: u64,
     show_progress: bool,
     /// The folder for the cases of findings.
-    cases: PathBuf,
+    pub(crate) cases: PathBuf,
     /// The checkpoint of a sweep that can be resumed.
     resume: Option<PathBuf>,
     pub(crate) shard: Option<Shard>,
@@ -70,6 +77,9 @@ impl SweepPlan {
         Ok(Self {
             ranges,
             total,
+            first: args.part.unwrap_or(0),
+            isolates: args.isolate,
+            limits: args.limits,
             jobs: args.jobs.map_or(cores, |jobs| jobs as usize),
             check_every: args.check_every,
             show_progress: !args.json,
@@ -86,8 +96,14 @@ impl SweepPlan {
         self.shard.map_or(0..self.total, |shard| shard.part(self.total))
     }
 
+    /// The indices of a child that runs a part of a sweep: its shard is the whole of it.
+    pub(crate) fn part_of_child(&self) -> Range<u64> {
+        self.first..self.first + self.total
+    }
+
     /// The seed at an index; `None` beyond the last.
-    pub(super) fn seed_at(&self, mut index: u64) -> Option<u64> {
+    pub(crate) fn seed_at(&self, index: u64) -> Option<u64> {
+        let mut index = index.checked_sub(self.first)?;
         for range in &self.ranges {
             let len = range.end - range.start;
             if index < len {
@@ -111,16 +127,20 @@ impl SweepPlan {
         let started = Instant::now();
         let (totals, next) = match &self.resume {
             None => {
-                let runs = workers::run_all(&simulation, self, part.clone(), &bar);
-                let next = runs.next;
-                (self.add_all(runs.all(), SweepTotals::default(), &simulation)?, next)
+                let ran = self.run_batch(&simulation, part.clone(), &bar, false)?;
+                let BatchTotals { mut totals, next } = ran;
+                totals.save_cases(&simulation, &self.cases)?;
+                (totals, next)
             }
             Some(path) => self.run_resumably(&simulation, path, &bar)?,
         };
         bar.finish_and_clear();
         let seconds = started.elapsed().as_secs_f64();
         assert!(totals.seeds() <= part.end - part.start, "a sweep counts each of its seeds once");
-        let large = sim.swarm && self.total >= SEEDS_FOR_FULL_COVERAGE && !sim.narrows_swarm();
+        let large = sim.swarm
+            && self.total >= SEEDS_FOR_FULL_COVERAGE
+            && !sim.narrows_swarm()
+            && !simulation.is_large();
         let demanded = self.demand_coverage.unwrap_or(large);
         let shown = self.counts_coverage(&simulation).then_some(demanded);
         if let Some(path) = self.report.as_ref().filter(|_| totals.seeds() == part.end - part.start) {
@@ -133,6 +153,26 @@ impl SweepPlan {
         let protocol = sim.protocol.map(ProtocolArg::name);
         let report = SweepReport { protocol, interrupted: next < part.end, ..report };
         Ok(SweepRun { report, next: self.seed_at(next).filter(|_| next < part.end) })
+    }
+
+    /// Whether seeds run in child processes. A drawn world may be such that its run ends its process.
+    fn isolates(&self, simulation: &Simulation) -> bool {
+        cfg!(unix) && self.isolates.unwrap_or_else(|| simulation.swarm.is_some())
+    }
+
+    /// The command line of a child that runs the seeds at the indices in `part`.
+    pub(crate) fn words_for(&self, simulation: &Simulation, part: &Range<u64>) -> Vec<String> {
+        let seeds: Vec<String> =
+            part.clone().filter_map(|index| self.seed_at(index)).map(|seed| seed.to_string()).collect();
+        let mut words = vec!["sweep".to_owned(), "--seeds".to_owned(), seeds.join(",")];
+        // Without a shard, the variables of a batch system would name one.
+        words.extend(["--shard".to_owned(), "1/1".to_owned()]);
+        words.extend(["--part".to_owned(), part.start.to_string()]);
+        words.extend(["--check-every".to_owned(), self.check_every.to_string()]);
+        words.extend(self.demand_coverage.map(|demanded| format!("--demand-coverage={demanded}")));
+        words.extend(self.limits.flags());
+        words.extend(simulation.flags.iter().cloned());
+        words
     }
 
     /// Whether the sweep records which coverage targets its runs reach.
@@ -160,17 +200,19 @@ impl SweepPlan {
         })
     }
 
-    /// Adds the outcomes of seeds to the totals of those before.
-    fn add_all(
+    /// Runs the seeds at the indices in `part`, or those before an interruption: only those before the first that was not
+    /// run to its end if `in_order`.
+    fn run_batch(
         &self,
-        outcomes: impl Iterator<Item = SeedOutcome>,
-        mut totals: SweepTotals,
         simulation: &Simulation,
-    ) -> Result<SweepTotals, String> {
-        for outcome in outcomes {
-            totals.add(&outcome, simulation, &self.cases)?;
+        part: Range<u64>,
+        bar: &ProgressBar,
+        in_order: bool,
+    ) -> Result<BatchTotals, String> {
+        if self.isolates(simulation) {
+            return Ok(isolated::run_batches(simulation, self, part, bar)?.totals(in_order));
         }
-        Ok(totals)
+        Ok(workers::run_all(simulation, self, part, bar).totals(simulation, in_order))
     }
 
     /// Continues from the checkpoint in `path`, if there is one, and writes checkpoints there.
@@ -195,9 +237,9 @@ impl SweepPlan {
         let mut pause = MIN_TIME_BETWEEN_CHECKPOINTS;
         while state.done < whole.end && !interrupt::requested() {
             let part = state.done..whole.end.min(state.done + SEEDS_PER_BATCH * self.jobs as u64);
-            let runs = workers::run_all(simulation, self, part, bar);
             // The seeds that are counted come before all others, so that their number says which one is next.
-            state.totals = self.add_all(runs.before_gap(), state.totals, simulation)?;
+            state.totals.merge(self.run_batch(simulation, part, bar, true)?.totals);
+            state.totals.save_cases(simulation, &self.cases)?;
             state.done = whole.start + state.totals.seeds();
             if state.done == whole.end || interrupt::requested() || saved.elapsed() > pause {
                 let began = Instant::now();

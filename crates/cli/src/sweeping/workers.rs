@@ -1,7 +1,7 @@
 //! The threads that run the seeds of a sweep.
 
 use crate::interrupt;
-use crate::output::totals::SeedOutcome;
+use crate::output::totals::{SeedOutcome, SweepTotals};
 use crate::panics;
 use crate::simulation::{Simulation, run_unless_interrupted};
 use crate::sweeping::plan::SweepPlan;
@@ -22,20 +22,27 @@ pub(super) struct SeedRuns {
     /// The index and the outcome of each seed that ran to its end.
     done: Vec<(u64, SeedOutcome)>,
     /// The index of the first seed that was not run to its end.
-    pub(super) next: u64,
+    next: u64,
 }
 
 impl SeedRuns {
-    /// The outcomes of all seeds that ran.
-    pub(super) fn all(self) -> impl Iterator<Item = SeedOutcome> {
-        self.done.into_iter().map(|(_, outcome)| outcome)
+    /// The totals of what ran; of the seeds before the first that was not run to its end if `in_order`.
+    pub(super) fn totals(&self, simulation: &Simulation, in_order: bool) -> BatchTotals {
+        let mut totals = SweepTotals::default();
+        for (index, outcome) in &self.done {
+            if *index < self.next || !in_order {
+                totals.add(outcome, simulation);
+            }
+        }
+        BatchTotals { totals, next: self.next }
     }
+}
 
-    /// The outcomes of the seeds before the first that was not run to its end.
-    pub(super) fn before_gap(self) -> impl Iterator<Item = SeedOutcome> {
-        let next = self.next;
-        self.done.into_iter().filter(move |(index, _)| *index < next).map(|(_, outcome)| outcome)
-    }
+/// The totals of seeds that were run.
+pub(super) struct BatchTotals {
+    pub(super) totals: SweepTotals,
+    /// The index of the first seed that was not run to its end.
+    pub(super) next: u64,
 }
 
 /// What the workers share.
@@ -43,7 +50,6 @@ struct WorkQueue<'a> {
     simulation: &'a Simulation,
     plan: &'a SweepPlan,
     bar: &'a ProgressBar,
-    covers: bool,
     end: u64,
     /// The next index to take.
     next: AtomicU64,
@@ -67,7 +73,6 @@ pub(super) fn run_all(
         simulation,
         plan,
         bar,
-        covers: plan.counts_coverage(simulation),
         end: part.end,
         next: AtomicU64::new(part.start),
         done: Mutex::new(Vec::with_capacity(count.min(1 << 24) as usize)),
@@ -96,8 +101,7 @@ impl WorkQueue<'_> {
         while !interrupt::requested() {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(seed) = self.plan.seed_at(index).filter(|_| index < self.end) else { break };
-            let twice = self.plan.check_every > 0 && index.is_multiple_of(self.plan.check_every);
-            let Some(outcome) = run_one(self.simulation, seed, twice, self.covers) else { break };
+            let Some(outcome) = run_index(self.simulation, self.plan, index, seed) else { break };
             if outcome.is_failure() {
                 let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
                 failed.push(seed);
@@ -119,6 +123,17 @@ impl WorkQueue<'_> {
         let shown = if shown.is_empty() { String::new() } else { format!(": {}{more}", shown.join(", ")) };
         format!("{} seeds ran, {} of them failed{shown}", self.bar.position(), failed.len())
     }
+}
+
+/// Runs the seed at an index, twice if it is to be compared. `None` if the command is interrupted before its end.
+pub(super) fn run_index(
+    simulation: &Simulation,
+    plan: &SweepPlan,
+    index: u64,
+    seed: u64,
+) -> Option<SeedOutcome> {
+    let twice = plan.check_every > 0 && index.is_multiple_of(plan.check_every);
+    run_one(simulation, seed, twice, plan.counts_coverage(simulation))
 }
 
 /// Runs a seed, and `None` if the command is interrupted before its end. A panic of the code under test is a finding

@@ -3,6 +3,7 @@
 //! The storage and the sessions of core are generic over the view. All states of the simulator, those of the
 //! oracle and of adversaries included, are read through [`CheckedDiskView`], so that this code is compiled once.
 
+use crate::read_meter::ReadMeter;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use syncline_store::{Bytes, Key, MemoryStore, ReadView, Row, RowRun, Store, StoreError, WriteBatch};
@@ -52,12 +53,19 @@ impl From<&MemoryStore> for CheckedDiskView {
     }
 }
 
+/// Counts rows that were read.
+fn count(rows: &[Row]) {
+    ReadMeter::add(rows.iter().map(|(key, row)| key.len() + row.len()).sum());
+}
+
 impl ReadView for CheckedDiskView {
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         if self.corrupt_rows.is_some() {
             self.check(key)?;
         }
-        self.rows.read(key)
+        let row = self.rows.read(key)?;
+        ReadMeter::add(key.len() + row.as_ref().map_or(0, |row| row.len()));
+        Ok(row)
     }
 
     fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
@@ -65,6 +73,7 @@ impl ReadView for CheckedDiskView {
         if self.corrupt_rows.is_some() {
             rows.iter().try_for_each(|(key, _)| self.check(key))?;
         }
+        count(&rows);
         Ok(rows)
     }
 
@@ -81,6 +90,7 @@ impl ReadView for CheckedDiskView {
         if self.corrupt_rows.is_some() {
             found.iter().flatten().try_for_each(|(key, _)| self.check(key))?;
         }
+        found.iter().for_each(|rows| count(rows));
         Ok(found)
     }
 

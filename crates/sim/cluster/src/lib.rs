@@ -5,6 +5,7 @@
 #![warn(clippy::float_arithmetic)]
 
 pub mod assertions;
+pub mod budgets;
 pub mod checks;
 pub mod compare_protocols;
 pub mod convergence;
@@ -14,6 +15,7 @@ pub mod liveness;
 pub mod metrics;
 pub mod node;
 pub mod oracle;
+mod read_meter;
 pub mod runtime;
 pub mod scenarios;
 pub mod stream;

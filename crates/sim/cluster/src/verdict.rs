@@ -1,5 +1,6 @@
 //! Why a run stopped: the verdict types.
 
+use crate::budgets::OverBudget;
 use crate::liveness::{SessionEnding, StormKind};
 use crate::oracle::{AckedWrite, ValueMismatch};
 use std::fmt;
@@ -257,6 +258,13 @@ pub enum Check {
     /// The topology links honest nodes through hostile ones only, or there is no honest node: nothing is
     /// promised, so the run shows nothing.
     HonestApart,
+    /// A cost is over its [budget](crate::budgets).
+    OverBudget {
+        /// The node that exceeded the budget, or the network.
+        node: String,
+        /// The budget, and what was found.
+        over: OverBudget,
+    },
     /// L4: rebuilding the index from the records gives another root.
     IndexDrifted {
         /// The node whose index was rebuilt.
@@ -347,6 +355,7 @@ impl Check {
             Self::Storm { .. } => "Storm",
             Self::Custom { name, .. } => name,
             Self::HonestApart => "HonestApart",
+            Self::OverBudget { over, .. } => over.budget.name(),
             Self::IndexDrifted { .. } => "IndexDrifted",
             Self::RowDrifted { .. } => "RowDrifted",
             Self::NeedlessWalk { .. } => "NeedlessWalk",
@@ -428,6 +437,7 @@ impl fmt::Display for Check {
             Self::HonestApart => {
                 write!(f, "the honest nodes have no way to each other that leads past the hostile ones")
             }
+            Self::OverBudget { node, over } => write!(f, "G: {node} is over its budget of {over}"),
             Self::IndexDrifted { node, detail } => {
                 write!(f, "L4: the index of {node} does not follow from its records: {detail}")
             }

@@ -7,7 +7,7 @@ use sync_sim_cluster::checks::{
     self, CheckMemory, CheckedStep, ContextView, InspectedReplica, ProgressWatch, Watched,
 };
 use sync_sim_cluster::hostile::HostileRoles;
-use sync_sim_cluster::node::{ContextNotice, SimNode, replica_id};
+use sync_sim_cluster::node::{ContextNotice, SimNode, SimReplica, replica_id};
 use sync_sim_cluster::oracle::{Acknowledgement, Oracle, ReferenceState};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::{Check, SimPart};
@@ -17,7 +17,7 @@ use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::{FrameSize, ProgressCount};
 use syncline_replica::Notice;
 use syncline_sync::{Dot, LocalSyncState, VersionVector};
-use syncline_types::{Digest, Encode, Hlc, SimTime};
+use syncline_types::{Digest, Encode, Hlc, SimDuration, SimTime};
 
 /// One step of one node, as the invariants see it.
 #[derive(Debug)]
@@ -213,6 +213,19 @@ impl Watched for ExploredWorld<'_> {
         self.invariants.frame_limit
     }
 
+    fn bytes_sent(&self) -> Option<u64> {
+        None
+    }
+
+    fn bytes_put(&self) -> u64 {
+        self.step.actors.iter().flat_map(|actor| actor.replicas()).map(SimReplica::bytes_put).sum()
+    }
+
+    fn idle_pause(&self) -> SimDuration {
+        // Nothing takes time here, pauses neither.
+        SimDuration::ZERO
+    }
+
     fn fates(&self) -> Option<&Fates> {
         None
     }
@@ -226,7 +239,7 @@ impl ReplicaInvariants {
         Self {
             names: rt.node_ids().into_iter().map(|node| rt.name(node)).collect(),
             seed: rt.config().seed,
-            frame_limit: rt.config().max_frame_bytes,
+            frame_limit: rt.config().frame_limit(),
             expected: joined.root().unwrap_or_default(),
             oracle,
             written: BTreeMap::new(),

@@ -53,6 +53,8 @@ impl Explorable for SimNode {
             out.bytes(&value);
         }
         out.bytes(self.stopped().unwrap_or_default().as_bytes());
+        // A state that was reached at too great a cost is none that was reached in another way.
+        out.number(u64::from(self.in_context(0).over_budget().is_some()));
         if let Some(replica) = self.replica() {
             replica.write_state(out).expect("the hasher accepts any text");
         }

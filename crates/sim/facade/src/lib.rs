@@ -50,7 +50,8 @@
 pub use sync_sim_cluster::compare_protocols;
 pub use sync_sim_cluster::{
     assert_buffer_empty, assert_converged, assert_entity_count, assert_has_entity, assert_idle,
-    assert_not_converged, checks, convergence, hostile, metrics, node, oracle, scenarios, stream, workload,
+    assert_not_converged, budgets, checks, convergence, hostile, metrics, node, oracle, scenarios, stream,
+    workload,
 };
 pub use sync_sim_engine::history;
 pub use sync_sim_explore as explore;

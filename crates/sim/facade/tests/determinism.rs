@@ -72,6 +72,17 @@ fn d3_golden_digests_of_random_runs_hold() {
     assert_eq!(found, SWARM);
 }
 
+/// Drawn seeds that make a document, an import, keys that begin each other and a deep tree.
+const GROWING: [(u64, &str); 4] =
+    [(2, "6a6801c867f48d8a"), (11, "20a477df9ce5c600"), (18, "aab347b5a790020f"), (83, "70f3bad3368f9e8c")];
+
+/// Promises: D3
+#[test]
+fn d3_golden_digests_of_growing_runs_hold() {
+    let found = GROWING.map(|(seed, _)| (seed, swarm_trace(seed)));
+    assert_eq!(found, GROWING.map(|(seed, trace)| (seed, trace.to_owned())));
+}
+
 /// Promises: D1
 #[test]
 fn a_recorded_tape_replays() {

@@ -3,6 +3,7 @@
 //!
 //! The tests of the tests are programs of their own, because they need the feature `canary`.
 
+mod budgets;
 mod cases;
 mod chaos;
 mod contexts;

@@ -6,6 +6,7 @@
 //! must hold up nobody (**A3**). A merge function must not divide replicas, whatever it does.
 
 use super::ContextView;
+use crate::budgets::Budget;
 use crate::verdict::Check;
 
 /// What is wrong in a run beside the network, crashes and hostile nodes.
@@ -63,19 +64,21 @@ pub(super) fn lost_history(view: &ContextView<'_>, wrong: &Check) -> Check {
 
 /// Whether a replica that has lost a part of its history, shares its name, was ahead of time or merges otherwise may
 /// cause this by the way it looks to its peers.
-pub const fn may_be_explained(check: &Check) -> bool {
-    matches!(
-        check,
-        Check::FalseSuccess { .. }
-            | Check::UnprovenSuccess { .. }
-            | Check::ImpossibleOutcome { .. }
-            | Check::HonestFrameRefused { .. }
-            | Check::StaleFrameAccepted { .. }
-            | Check::StickyLoop { .. }
-            | Check::EndlessPending { .. }
-            | Check::NeedlessWalk { .. }
-            | Check::GaveUp { .. }
-            | Check::CausalGap { .. }
-            | Check::Storm { .. }
-    )
+pub fn may_be_explained(check: &Check) -> bool {
+    let is_traffic = matches!(check, Check::OverBudget { over, .. } if over.budget == Budget::IdleBytes);
+    is_traffic
+        || matches!(
+            check,
+            Check::FalseSuccess { .. }
+                | Check::UnprovenSuccess { .. }
+                | Check::ImpossibleOutcome { .. }
+                | Check::HonestFrameRefused { .. }
+                | Check::StaleFrameAccepted { .. }
+                | Check::StickyLoop { .. }
+                | Check::EndlessPending { .. }
+                | Check::NeedlessWalk { .. }
+                | Check::GaveUp { .. }
+                | Check::CausalGap { .. }
+                | Check::Storm { .. }
+        )
 }

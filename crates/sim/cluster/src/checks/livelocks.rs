@@ -1,6 +1,7 @@
 //! Checks of progress: livelocks, storms, and sessions that claim success without it.
 
 use super::{CheckedStep, Watched};
+use crate::budgets::IdleTraffic;
 use crate::liveness::{LivenessMonitor, SessionEnding, Storm};
 use crate::node::ContextNotice;
 use crate::verdict::Check;
@@ -28,6 +29,7 @@ type PairKey = (u8, NodeId, NodeId);
 #[derive(Clone, Debug, Default)]
 pub struct ProgressWatch {
     monitor: LivenessMonitor,
+    traffic: IdleTraffic,
     /// Whether the present event made progress.
     has_moved: bool,
     /// The events from outside when `pending` was last cleared.
@@ -67,6 +69,11 @@ impl ProgressWatch {
         self.monitor.is_idle(replicas)
     }
 
+    /// The bytes that were sent since the last progress.
+    pub(super) const fn traffic(&self) -> &IdleTraffic {
+        &self.traffic
+    }
+
     /// Takes in whether an event made progress. O(1).
     pub(super) fn begin_event(&mut self, step: &CheckedStep<'_>, world: &dyn Watched) {
         let progress = world.progress();
@@ -75,6 +82,7 @@ impl ProgressWatch {
         self.has_moved = progress != self.monitor.moves() || page;
         if self.has_moved {
             self.monitor.on_move(progress, world.now(), world.last_arrival());
+            self.traffic.on_progress(world.now(), world.bytes_sent().unwrap_or(0));
         }
         if progress.outside != self.outside {
             self.outside = progress.outside;

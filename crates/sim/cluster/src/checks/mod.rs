@@ -11,6 +11,7 @@
 //! [`ContextView`]. Checks never change a run: they draw nothing from its [`Choices`](sync_sim_engine::random::Choices)
 //! and leave its trace as it is.
 
+mod budgets;
 mod contexts;
 mod give_ups;
 mod hazards;
@@ -35,6 +36,7 @@ pub use steps::SENDER_FAULTS;
 pub use walks::OpenSessions;
 pub use watched::{CheckedStep, Watched};
 
+use crate::budgets::IdleTraffic;
 use crate::hostile::HostileRoles;
 use crate::node::ContextNotice;
 use crate::verdict::Check;
@@ -67,6 +69,8 @@ pub enum CheckTime {
     Stop,
     /// When all nodes have converged.
     Converged,
+    /// Two minutes after all nodes have converged, for some of the seeds of runs.
+    Afterwards,
 }
 
 /// The implementation of a check. Its kind says when it runs.
@@ -81,6 +85,7 @@ enum Implementation {
     Stopped(fn(&ContextView<'_>) -> Option<Check>),
     Converged(fn(&ContextView<'_>) -> Option<Check>),
     Unfinished(fn(&UnfinishedRun) -> Option<Check>),
+    Silence(fn(&IdleTraffic, &dyn Watched) -> Option<Check>),
 }
 
 impl CheckEntry {
@@ -94,6 +99,7 @@ impl CheckEntry {
                 CheckTime::Stop
             }
             Implementation::Converged(_) => CheckTime::Converged,
+            Implementation::Silence(_) => CheckTime::Afterwards,
         }
     }
 }
@@ -117,7 +123,7 @@ pub struct CheckMemory {
 }
 
 /// Every check. Of several that fail at the same time, the first one counts.
-pub const CHECKS: [CheckEntry; 23] = [
+pub const CHECKS: [CheckEntry; 31] = [
     CheckEntry {
         name: "storm",
         promise: "I2: what happens without a change of any state is bounded",
@@ -141,6 +147,12 @@ pub const CHECKS: [CheckEntry; 23] = [
         promise: "I2: without writes and faults, a pair does not sync again and again without end",
         reports: &["EndlessPending"],
         run: Implementation::Event(livelocks::endless_pending),
+    },
+    CheckEntry {
+        name: "idle traffic",
+        promise: "G4: replicas that have nothing to tell each other send next to nothing",
+        reports: &["OverBudget"],
+        run: Implementation::Event(|watch, _, world| budgets::idle_traffic(watch, world)),
     },
     CheckEntry {
         name: "stale frame",
@@ -203,6 +215,36 @@ pub const CHECKS: [CheckEntry; 23] = [
         run: Implementation::Replica(replicas::stopped),
     },
     CheckEntry {
+        name: "bytes put by a write",
+        promise: "G1: a write puts rows in proportion to its content",
+        reports: &["OverBudget"],
+        run: Implementation::Replica(budgets::write_bytes),
+    },
+    CheckEntry {
+        name: "bytes read by a write",
+        promise: "G1: a write reads rows in proportion to its content",
+        reports: &["OverBudget"],
+        run: Implementation::Replica(budgets::write_reads),
+    },
+    CheckEntry {
+        name: "position size",
+        promise: "G1: the position of an item is short, however many were inserted beside it",
+        reports: &["OverBudget"],
+        run: Implementation::Replica(budgets::position_bytes),
+    },
+    CheckEntry {
+        name: "record size",
+        promise: "G3: a record is about as large as what it shows",
+        reports: &["OverBudget"],
+        run: Implementation::Replica(budgets::record_bytes),
+    },
+    CheckEntry {
+        name: "bytes read by a step",
+        promise: "G1: a step reads rows in proportion to what it moves, or the state once",
+        reports: &["OverBudget"],
+        run: Implementation::Replica(budgets::step_reads),
+    },
+    CheckEntry {
         name: "frame accounts",
         promise: "F2: sent and duplicated frames add up to those delivered, dropped and in flight",
         reports: &["FatesUnbalanced"],
@@ -245,6 +287,12 @@ pub const CHECKS: [CheckEntry; 23] = [
         run: Implementation::Converged(contexts::hidden_records),
     },
     CheckEntry {
+        name: "disk size",
+        promise: "G5: a disk is about as large as what it shows, apart from deltas and the index",
+        reports: &["OverBudget"],
+        run: Implementation::Converged(budgets::disk_bytes),
+    },
+    CheckEntry {
         name: "causal order",
         promise: "I8: the log has every delta above its floor, and covers the parents of each",
         reports: &["CausalGap"],
@@ -255,6 +303,12 @@ pub const CHECKS: [CheckEntry; 23] = [
         promise: "L4: every stored row is the one that the records imply",
         reports: &["IndexDrifted", "RowDrifted"],
         run: Implementation::Replica(replicas::rows),
+    },
+    CheckEntry {
+        name: "silence",
+        promise: "G4: equal replicas send heartbeats and nothing else",
+        reports: &["OverBudget"],
+        run: Implementation::Silence(budgets::silence),
     },
 ];
 
@@ -352,6 +406,15 @@ pub fn of_accounts(world: &dyn Watched, replicas: &[InspectedReplica<'_>]) -> Op
 pub fn of_unfinished(unfinished: &UnfinishedRun) -> Option<Check> {
     CHECKS.iter().find_map(|check| match check.run {
         Implementation::Unfinished(run) => run(unfinished),
+        _ => None,
+    })
+}
+
+/// Runs the checks of a run that has gone on after it had converged; `since` is its traffic since then. Returns the first
+/// violation.
+pub fn of_silence(since: &IdleTraffic, world: &dyn Watched) -> Option<Check> {
+    CHECKS.iter().find_map(|check| match check.run {
+        Implementation::Silence(run) => run(since, world),
         _ => None,
     })
 }

@@ -13,7 +13,7 @@ use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
 use syncline_sync::{
     Dot, FailureReason, LocalSyncState, Outcome, RetryReason, SessionStats, SyncProtocolKind, VersionVector,
 };
-use syncline_types::{Digest, EntityId, Hlc, SimTime};
+use syncline_types::{Digest, EntityId, Hlc, SimDuration, SimTime};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -26,6 +26,8 @@ struct Pair {
     frame_limit: usize,
     roles: HostileRoles,
     fates: Fates,
+    /// The bytes that both have sent.
+    sent: u64,
     oracle: Oracle,
 }
 
@@ -42,6 +44,7 @@ impl Pair {
             frame_limit: 1_000,
             roles: HostileRoles::default(),
             fates: Fates::default(),
+            sent: 0,
             oracle: Oracle::default(),
         }
     }
@@ -180,6 +183,18 @@ impl Watched for Pair {
 
     fn frame_limit(&self) -> usize {
         self.frame_limit
+    }
+
+    fn bytes_sent(&self) -> Option<u64> {
+        Some(self.sent)
+    }
+
+    fn bytes_put(&self) -> u64 {
+        0
+    }
+
+    fn idle_pause(&self) -> SimDuration {
+        SimDuration::from_secs(30)
     }
 
     fn fates(&self) -> Option<&Fates> {
@@ -467,6 +482,57 @@ fn wrong_value_is_found() {
     pair.nodes = [A, B].map(|id| node(id, MemoryStore::default()));
     let found = at_stop(&pair.view(&give_ups, &merges), true);
     assert!(matches!(found, Some(Check::Lost { .. } | Check::WrongValue { .. })), "{found:?}");
+}
+
+#[test]
+fn costs_above_budgets_are_found() {
+    let mut node = node(A, MemoryStore::default());
+    let mut choices = Choices::seeded(1);
+    let mut insert = |text: String| {
+        let target = Target::named(b"document");
+        let write = Write::from(vec![Operation::InsertText { target, at: 0, text }]);
+        node.write_before_start(&write, &mut choices.source(Stream::Scenario)).expect("it is accepted");
+        inspect(&node)
+    };
+    assert_eq!(insert("a".repeat(20_000)), None, "a paste costs in proportion to its length");
+    let found = insert("b".to_owned());
+    assert!(matches!(found, Some(Check::OverBudget { .. })), "{found:?}");
+    assert_eq!(found.map(|found| found.name()), Some("OverBudget(write bytes)"));
+}
+
+#[test]
+fn idle_traffic_is_found() {
+    let mut pair = Pair::new();
+    let mut watch = ProgressWatch::default();
+    assert_eq!(after_progress(&mut watch, &quiet(A), &pair), None);
+    pair.sent = 1 << 20;
+    let found = after_progress(&mut watch, &quiet(A), &pair).expect("a finding");
+    assert_eq!(found.name(), "OverBudget(idle bytes)");
+    pair.progress.outside += 1;
+    assert_eq!(after_progress(&mut watch, &quiet(A), &pair), None, "a write explains traffic");
+    let mut since = IdleTraffic::default();
+    since.on_progress(pair.now, pair.sent);
+    assert_eq!(of_silence(&since, &pair), None);
+    pair.sent += 64 << 10;
+    assert!(matches!(of_silence(&since, &pair), Some(Check::OverBudget { .. })));
+}
+
+#[test]
+fn disk_without_content_is_found() {
+    let mut pair = Pair::new();
+    pair.write(A);
+    pair.nodes[1] = node(B, pair.replica(A).disk().clone());
+    let merges = Merges::default();
+    let give_ups = GiveUps::default();
+    assert_eq!(at_stop(&pair.view(&give_ups, &merges), true), None);
+    let mut disk = pair.replica(A).disk().clone();
+    let mut batch = WriteBatch::default();
+    batch.put([keys::METADATA + 2][..].into(), vec![0; 1 << 20]);
+    disk.apply(batch).expect("memory takes any batch");
+    pair.nodes[0] = node(A, disk);
+    assert_eq!(at_stop(&pair.view(&give_ups, &merges), false), None);
+    let found = at_stop(&pair.view(&give_ups, &merges), true).expect("a finding");
+    assert_eq!(found.name(), "OverBudget(disk bytes)");
 }
 
 #[test]

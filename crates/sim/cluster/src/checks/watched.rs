@@ -87,6 +87,15 @@ pub trait Watched {
     /// The greatest size of a frame that honest nodes may send, in bytes.
     fn frame_limit(&self) -> usize;
 
+    /// The bytes that all nodes have sent so far; `None` in an exploration, where no time passes in which nothing changes.
+    fn bytes_sent(&self) -> Option<u64>;
+
+    /// The bytes of the rows that all replicas have written so far, initial states included. O(nodes).
+    fn bytes_put(&self) -> u64;
+
+    /// The longest pause that a replica makes while nothing changes, between heartbeats and between attempts.
+    fn idle_pause(&self) -> SimDuration;
+
     /// The fates of all frames so far; `None` in an exploration, where no router takes part.
     fn fates(&self) -> Option<&Fates>;
 

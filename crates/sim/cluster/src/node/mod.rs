@@ -7,6 +7,7 @@ mod drop_cause;
 mod replica_ids;
 mod sim_node;
 mod sim_replica;
+mod spending;
 mod timer_id;
 
 pub use crate::disk_view::CheckedDiskView;

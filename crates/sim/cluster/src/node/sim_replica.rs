@@ -1,12 +1,14 @@
 //! One context on one node: the real replica on a simulated disk.
 
-use crate::disk_view::CheckedDiskView;
+mod costs;
 mod identity;
 
+use crate::disk_view::CheckedDiskView;
 use crate::hostile::{self, Adversary, AdversaryIdentity, AttackPlan, HostileRoles};
 use crate::node::disk::{DiskFaults, SimDisk};
 use crate::node::drop_cause::drop_cause;
 use crate::node::replica_ids::{is_replica_of, replica_id, replica_id_after};
+use crate::node::spending::{BegunStep, Spending};
 use crate::node::timer_id::TimerId;
 use crate::workload::Write;
 use std::collections::BTreeSet;
@@ -45,6 +47,7 @@ pub struct SimReplica {
     cost: StepCost,
     /// The rare branches that its steps took so far.
     probes: Probes,
+    spending: Spending,
     /// Whether the replica knows the membership, which lets it refuse strangers and collect tombstones.
     collects_tombstones: bool,
     /// The members that the engine last announced.
@@ -91,6 +94,7 @@ impl SimReplica {
             starts: 0,
             cost: StepCost::default(),
             probes: Probes::default(),
+            spending: Spending::default(),
             collects_tombstones: true,
             members: Arc::from([]),
             renamed: BTreeSet::new(),
@@ -103,6 +107,7 @@ impl SimReplica {
             adversary: None,
         };
         replica.recover();
+        replica.spending = Spending::of_initial(replica.stats().records);
         replica
     }
 
@@ -243,8 +248,11 @@ impl SimReplica {
         let operations = write.fitted(|| self.state()).unwrap_or_default();
         let replica = self.replica.as_mut()?;
         let moment = Moment::at(SimTime::from_millis(2));
-        let stepped = replica.step(self.disk.view(), Event::Write(operations), moment, choices);
+        let event = Event::Write(operations);
+        let begun = BegunStep::of(&event);
+        let stepped = replica.step(self.disk.view(), event, moment, choices);
         let stepped = stepped.map_err(|error| error.to_string()).and_then(|actions| {
+            self.spending.on_step(&begun, &actions);
             let committed = self.disk.commit(actions.storage, Commit::Durable);
             committed.map_err(|error| error.to_string())?;
             Ok(actions.notices)
@@ -309,11 +317,6 @@ impl SimReplica {
     /// The cost of all steps over all restarts.
     pub const fn cost(&self) -> StepCost {
         self.cost
-    }
-
-    /// The rare branches that its steps took, over all restarts.
-    pub const fn probes(&self) -> Probes {
-        self.probes
     }
 
     /// The error with which the replica stopped by itself, if it did.
@@ -389,11 +392,14 @@ impl SimReplica {
             let notices = vec![ContextNotice { context: self.number, notice }];
             return Effects { notices, ..Effects::default() };
         }
+        let begun = BegunStep::of(&event);
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
-        let SyncActions { storage, messages, timers, refusal, notices, cost, probes } = match stepped {
+        let actions = match stepped {
             Ok(actions) => actions,
             Err(error) => return self.fail(&error.0),
         };
+        self.spending.on_step(&begun, &actions);
+        let SyncActions { storage, messages, timers, refusal, notices, cost, probes } = actions;
         self.cost += cost;
         self.probes |= probes;
         // Commit before send: frames and notices of a step leave only after its batch is on disk.

@@ -117,7 +117,20 @@ impl Watched for SimRuntime {
     }
 
     fn frame_limit(&self) -> usize {
-        self.config.max_frame_bytes
+        self.config.frame_limit()
+    }
+
+    fn bytes_sent(&self) -> Option<u64> {
+        Some(self.world.router().bytes_sent())
+    }
+
+    fn bytes_put(&self) -> u64 {
+        let replicas = self.world.actors().flat_map(|(_, actor)| SimNode::replicas(actor));
+        replicas.map(SimReplica::bytes_put).sum()
+    }
+
+    fn idle_pause(&self) -> SimDuration {
+        self.config.replica.heartbeat_max.min(self.config.replica.backoff_max)
     }
 
     fn fates(&self) -> Option<&Fates> {
@@ -174,18 +187,22 @@ impl SimRuntime {
         let Some(mut watch) = self.watch.take() else { unreachable!("the checks are there between events") };
         let stuck = checks::after_progress(&mut watch.progress, &step, self);
         let broken = checks::after_step(&mut watch.memory, &step, self);
-        let stopped = stepped.node.and_then(|node| self.check_stopped(node));
+        let stopped = stepped.node.and_then(|node| self.check_node(node));
         self.watch = Some(watch);
         for check in [stuck, broken, stopped].into_iter().flatten() {
             self.violate(check);
         }
     }
 
-    /// A replica that stops by itself, hostile or not, ends the run.
-    fn check_stopped(&self, node: NodeId) -> Option<Check> {
+    /// A replica that stops by itself, hostile or not, ends the run; so does an honest one that exceeds a budget.
+    fn check_node(&self, node: NodeId) -> Option<Check> {
         let actor = self.world.actor(node)?;
-        let stopped = actor.replicas().find(|replica| replica.stopped().is_some())?;
-        checks::of_replica(&self.inspected(node, stopped), &mut RowScratch::default())
+        let is_honest = !self.hostility.roles.is_hostile(node);
+        let fails = |replica: &&SimReplica| {
+            replica.stopped().is_some() || is_honest && replica.over_budget().is_some()
+        };
+        let failed = actor.replicas().find(fails)?;
+        checks::of_replica(&self.inspected(node, failed), &mut RowScratch::default())
     }
 
     /// If a moment for it has come, checks one honest replica, and the states of its context together.

@@ -212,6 +212,11 @@ impl SimConfig {
         self.faults.validate()
     }
 
+    /// The greatest size of a frame that nodes may send, in bytes: receivers refuse larger ones.
+    pub fn frame_limit(&self) -> usize {
+        self.max_frame_bytes.min(self.replica.limits.frame_bytes())
+    }
+
     /// Whether nodes know the membership. They need it only to collect tombstones.
     pub const fn knows_members(&self) -> bool {
         self.forget_tombstones && !self.faults.hosts.lies_unnoticed

@@ -2,7 +2,7 @@
 //!
 //! [`SimRuntime`] is one value. Each module implements one aspect of it: faults that tests script
 //! (`churn`, `hosts`, `links`, `rules`, `hostile`), what is observed at every event (`checks`,
-//! `history`, `counts`), and what can be asked (`queries`, `causes`, `ran_out`).
+//! `silence`, `history`, `counts`), and what can be asked (`queries`, `causes`, `ran_out`).
 
 mod causes;
 mod checks;
@@ -10,6 +10,7 @@ mod churn;
 mod config;
 mod context_state;
 mod counts;
+mod former_authors;
 mod history;
 mod hostile;
 mod hosts;
@@ -24,10 +25,12 @@ mod rules;
 mod run;
 mod script;
 mod sessions;
+mod silence;
 mod sim_runtime;
 mod workload;
 
 pub use config::SimConfig;
+pub use former_authors::MAX_FORMER_AUTHORS;
 pub use history::entity_hex;
 pub use links::LinkGuard;
 pub use naming::Naming;

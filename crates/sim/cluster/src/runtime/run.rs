@@ -40,7 +40,9 @@ impl SimRuntime {
             StopCondition::Violated(_) | StopCondition::Manual => stop,
             stop => {
                 let converged = stop == StopCondition::Converged;
-                self.check_stop(converged).map_or(stop, StopCondition::Violated)
+                let found = self.check_stop(converged);
+                let found = found.or_else(|| if converged { self.check_silence() } else { None });
+                found.map_or(stop, StopCondition::Violated)
             }
         };
         let stop = self.explained(stop);

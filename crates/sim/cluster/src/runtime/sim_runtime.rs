@@ -8,6 +8,7 @@ use crate::oracle::{Acknowledgement, Oracle};
 use crate::runtime::config::SimConfig;
 use crate::runtime::context_state::ContextState;
 use crate::runtime::counts::RunCounts;
+use crate::runtime::former_authors;
 use crate::runtime::hostile::HostileState;
 use crate::runtime::hosts::DiskLosses;
 use crate::runtime::naming::Naming;
@@ -76,6 +77,8 @@ pub struct SimRuntime {
     pub(super) namings: Vec<Naming>,
     /// Those still to come, the latest first.
     pub(super) namings_left: Vec<Naming>,
+    /// How many replicas wrote before the run that are no nodes of it.
+    former_authors: usize,
 }
 
 impl SimRuntime {
@@ -156,12 +159,19 @@ impl SimRuntime {
             replaced_disks: BTreeSet::new(),
             namings: Vec::new(),
             namings_left: Vec::new(),
+            former_authors: 0,
         })
     }
 
     /// Sets a script, which the run applies when it begins and its nodes are known.
     pub fn set_script(&mut self, script: Arc<dyn RunScript>) {
         self.script = Some(script);
+    }
+
+    /// Makes the nodes with shared state begin with one delta of each of so many replicas that are no nodes of the run,
+    /// none of which knew of another. Nodes that know the members would refuse such deltas from each other.
+    pub const fn set_former_authors(&mut self, count: usize) {
+        self.former_authors = count;
     }
 
     /// Adds an empty node.
@@ -231,7 +241,9 @@ impl SimRuntime {
         let mut writes = vec![Vec::new(); names.len()];
         let from = self.world.len() as u32;
         for (context, scenario) in std::iter::once(first).chain(others).enumerate() {
-            match scenario.disks() {
+            let authors = if context == 0 { self.former_authors } else { 0 };
+            let base = former_authors::disk(authors, Authority::keyed(GROUP_SECRET));
+            match base.and_then(|base| scenario.disks(base)) {
                 Ok(found) => disks.iter_mut().zip(found).for_each(|(disks, disk)| disks.push(disk)),
                 Err(error) => {
                     let detail = error.to_string();
@@ -243,7 +255,9 @@ impl SimRuntime {
             // The oracle learns the initial state as it learns writes: it must be visible in the end.
             let oracle = &mut self.context_state_mut(context).oracle;
             let sharing = nodes.iter().zip(from..).filter(|(node, _)| node.has_shared);
-            oracle.add_initial(sharing.map(|(_, node)| NodeId(node)).collect(), shared);
+            let sharing: Vec<NodeId> = sharing.map(|(_, node)| NodeId(node)).collect();
+            oracle.add_initial(sharing.clone(), former_authors::writes(authors));
+            oracle.add_initial(sharing, shared);
             for (at, NodeSeed { own, writes: seeded, .. }) in nodes.into_iter().enumerate() {
                 oracle.add_initial(vec![NodeId(from + at as u32)], own);
                 let seeded =

@@ -116,9 +116,9 @@ impl Scenario {
         self
     }
 
-    /// The initial disk of each node. O(n log n).
-    pub(crate) fn disks(&self) -> Result<Vec<MemoryStore>, StorageError> {
-        let shared = written(MemoryStore::default(), &self.shared)?;
+    /// The initial disk of each node; `base` is what the shared state comes on top of. O(n log n).
+    pub(crate) fn disks(&self, base: MemoryStore) -> Result<Vec<MemoryStore>, StorageError> {
+        let shared = written(base, &self.shared)?;
         let disk = |node: &NodeSeed| {
             let base = if node.has_shared { shared.clone() } else { MemoryStore::default() };
             written(base, &node.own)

@@ -3,11 +3,14 @@
 //! A [`Workload`] is plain data: the number of writes, their spread over time, nodes and entities, and the [`Mix`] of
 //! operations. [`Workload::draw`] draws the writes.
 
+mod growth;
 mod merge_faults;
 mod mix;
 mod reuse;
+mod trace;
 mod write;
 
+pub use growth::Growth;
 pub use merge_faults::{MergeFaults, MergeFunction};
 pub(crate) use mix::COLLECTIONS;
 pub use mix::{Mix, merges};
@@ -68,6 +71,18 @@ pub struct Workload {
     /// How long it stops each time.
     #[serde(with = "serde_units::time")]
     pub break_for: SimDuration,
+    /// What the writes make large, instead of writing at random. Then nothing is written before the run, and `clash`,
+    /// `burst` and `mix` decide nothing but the writes during syncs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grows: Option<Growth>,
+    /// How large the thing that grows may become, in the unit of its [`Growth`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub size: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_zero(size: &u64) -> bool {
+    *size == 0
 }
 
 /// Builds a workload of so many writes over so much time.
@@ -104,13 +119,24 @@ impl Default for Workload {
 
 impl Workload {
     /// The presets by name.
-    pub const PRESETS: [(&str, WorkloadPreset); 5] = [
+    pub const PRESETS: [(&str, WorkloadPreset); 11] = [
         ("balanced", Self::new),
         ("text-heavy", Self::text_heavy),
         ("counters", Self::counters),
         ("deletes", Self::deletes),
         ("hot-key", Self::hot_key),
+        ("document", |writes, over| Self { size: 2_000, ..Self::growing(Growth::Document, writes, over) }),
+        ("large-values", |writes, over| Self {
+            size: 1 << 16,
+            ..Self::growing(Growth::LargeValues, writes, over)
+        }),
+        ("import", |writes, over| Self { operations: 64, ..Self::growing(Growth::Import, writes, over) }),
+        ("prefixes", |writes, over| Self { operations: 8, ..Self::growing(Growth::Prefixes, writes, over) }),
+        ("list-in-turn", |writes, over| Self::growing(Growth::ListInTurn, writes, over)),
+        ("deep-tree", |writes, over| Self { size: 256, ..Self::growing(Growth::DeepTree, writes, over) }),
     ];
+    /// How many of the presets write at random; the others make one thing large.
+    pub const RANDOM_PRESETS: usize = 5;
 
     /// `writes` writes over `over`: something of every kind, on eight entities of each, a quarter clashing.
     pub const fn new(writes: usize, over: SimDuration) -> Self {
@@ -133,6 +159,8 @@ impl Workload {
             after_replacement: Rate::ZERO,
             breaks: 0,
             break_for: SimDuration::ZERO,
+            grows: None,
+            size: 0,
         }
     }
 
@@ -154,6 +182,11 @@ impl Workload {
     /// Nearly everything happens to one entity of each kind.
     pub const fn hot_key(writes: usize, over: SimDuration) -> Self {
         Self { keys: 64, skew: 5, clash: Rate::ppm(500_000), ..Self::new(writes, over) }
+    }
+
+    /// `writes` writes that make one thing large, of one operation each and as small as [`Workload::size`] may be.
+    pub const fn growing(growth: Growth, writes: usize, over: SimDuration) -> Self {
+        Self { grows: Some(growth), size: 1, operations: 1, ..Self::new(writes, over) }
     }
 
     /// The preset with this name, if there is one.
@@ -211,6 +244,9 @@ impl Workload {
 
     /// The number of writes made before the run.
     pub const fn writes_before(&self) -> usize {
+        if self.grows.is_some() {
+            return 0;
+        }
         (self.writes as u64 * self.before.as_ppm() as u64 / 1_000_000) as usize
     }
 
@@ -224,6 +260,9 @@ impl Workload {
         choices: &mut Choices,
     ) -> Vec<PlannedWrite> {
         const STREAM: Stream = Stream::Workload;
+        if let Some(growth) = self.grows {
+            return self.draw_growth(growth, (count, nodes), start, faults, choices);
+        }
         let mut planned = Vec::with_capacity(count);
         while nodes > 0 && planned.len() < count {
             let offset = choices.below(STREAM, Choice::WriteTime, self.over.as_micros());

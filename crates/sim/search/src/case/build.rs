@@ -7,7 +7,7 @@ use crate::case::failure_class::catching;
 use crate::case::script_line::{Crash, CustomOp, Leave, Partition, ScriptAction, ScriptedWrite};
 use crate::case::{Case, Name, ScenarioSpec, Size};
 use std::collections::BTreeSet;
-use sync_sim_cluster::runtime::{SimConfig, SimRuntime};
+use sync_sim_cluster::runtime::{MAX_FORMER_AUTHORS, SimConfig, SimRuntime};
 use sync_sim_cluster::scenarios::{NAMED, NodeSeed, Scenario, author_in};
 use sync_sim_cluster::workload;
 use sync_sim_engine::event::SimEvent;
@@ -63,6 +63,7 @@ impl Case {
         if self.names_hostile_nodes() {
             rt.use_own_keys();
         }
+        rt.set_former_authors(self.former_authors);
         rt.apply_scenarios(scenario, others);
         for (node, described) in (0..).map(NodeId).zip(&self.nodes) {
             for context in 0..self.contexts {
@@ -225,6 +226,15 @@ impl Case {
         let contexts = self.contexts;
         self.config().validate()?;
         let impossible = |place: String, problem: String| Err(CaseError::Impossible { place, problem });
+        if self.former_authors > MAX_FORMER_AUTHORS {
+            let problem = format!("{} of them; the limit is {MAX_FORMER_AUTHORS}", self.former_authors);
+            return impossible("former_authors".into(), problem);
+        }
+        if self.former_authors > 0 && self.config().knows_members() {
+            let problem =
+                "nodes that know the members refuse their deltas; set forget_tombstones = false".into();
+            return impossible("former_authors".into(), problem);
+        }
         // No overflow: `ScenarioSpec::check` bounds this product, the validation above the contexts.
         let entities = self.scenario.as_ref().map_or(0, |spec| spec.nodes * spec.entities);
         if entities * contexts > MAX_ENTITIES {
@@ -350,7 +360,7 @@ impl Case {
             size.nodes = spec.nodes;
             size.entities = entities;
         }
-        size.entities += self.shared.len();
+        size.entities += self.shared.len() + self.former_authors;
         for node in &self.nodes {
             size.entities += node.entities.len();
             size.writes += node.writes.len();

@@ -31,6 +31,16 @@ impl Class {
         Self(format!("panicked: {message}"))
     }
 
+    /// The class of a run that ended the process that it ran in.
+    pub fn abnormal(end: AbnormalEnd) -> Self {
+        Self(end.to_string())
+    }
+
+    /// Whether the run ended the process that it ran in. Such a case is run in a process of its own.
+    pub fn is_abnormal(&self) -> bool {
+        [ABORTED, KILLED, HUNG].iter().any(|kind| self.0.starts_with(kind))
+    }
+
     /// Whether the run converged.
     pub fn is_converged(&self) -> bool {
         self.0 == StopCondition::Converged.name()
@@ -63,6 +73,34 @@ impl Class {
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+const ABORTED: &str = "aborted: ";
+const KILLED: &str = "killed: ";
+const HUNG: &str = "hung";
+
+/// How a run ended the process that it ran in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AbnormalEnd {
+    /// The run needed more stack than a thread has.
+    StackOverflow,
+    /// The run needed more memory than its process may have.
+    Memory,
+    /// The run took more time than it may.
+    Hung,
+    /// The process was ended by this signal, or ended with this code.
+    Signal(i32),
+}
+
+impl fmt::Display for AbnormalEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StackOverflow => write!(f, "{ABORTED}stack overflow"),
+            Self::Memory => write!(f, "{KILLED}memory"),
+            Self::Hung => f.write_str(HUNG),
+            Self::Signal(signal) => write!(f, "{ABORTED}signal {signal}"),
+        }
     }
 }
 
@@ -107,9 +145,15 @@ impl RunResult {
         Self { stop, class, reason, at: SimTime::ZERO, events: 0, trace: TraceDigest::default() }
     }
 
+    /// The result of a run in another process, as that reports it. The trace is not known here and stays zero.
+    pub fn reported(class: Class, reason: String, at: SimTime, events: u64) -> Self {
+        Self { stop: None, class, reason, at, events, trace: TraceDigest::default() }
+    }
+
     /// The reason in one word, by which reports group results.
     pub fn name(&self) -> &'static str {
-        self.stop.as_ref().map_or("panicked", StopCondition::name)
+        let without_stop = if self.class.is_abnormal() { "ended_process" } else { "panicked" };
+        self.stop.as_ref().map_or(without_stop, StopCondition::name)
     }
 }
 

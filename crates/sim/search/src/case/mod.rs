@@ -49,7 +49,7 @@ pub use cause::Cause;
 pub use entities::Entities;
 pub use error::CaseError;
 pub(crate) use failure_class::run_while;
-pub use failure_class::{Class, RunResult};
+pub use failure_class::{AbnormalEnd, Class, RunResult};
 pub use frame_line::{FrameLine, RuleAction, RuleLine};
 pub use host_line::{Clock, CloneDisk, HostLine, LoseDisk, Pause, Restore};
 pub use script_line::{
@@ -155,6 +155,10 @@ pub struct Case {
     /// A named scenario that defines the nodes, instead of [`Case::nodes`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scenario: Option<ScenarioSpec>,
+    /// The number of replicas that wrote once each before the run, beside each other, and are no nodes of it. All
+    /// nodes with shared state begin with their deltas. Requires `forget_tombstones = false`, since nodes that know
+    /// the members refuse deltas of others.
+    pub former_authors: usize,
     /// The pauses, sizes and limits of the replicas.
     pub replica: ReplicaSettings,
     /// The random faults of the run.
@@ -357,6 +361,7 @@ impl Default for Case {
             script: Vec::new(),
             frames: Vec::new(),
             scenario: None,
+            former_authors: 0,
             replica: ReplicaSettings::default(),
             faults: FaultConfig::default(),
             workload: Workload { writes: 0, ..Workload::default() },

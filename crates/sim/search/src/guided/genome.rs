@@ -1,7 +1,7 @@
 //! What a guided search mutates.
 
 use crate::case::{Case, SpliceLine};
-use crate::swarm::{PartSeeds, draw_parts};
+use crate::swarm::{PartSeeds, Profile, draw_parts};
 use sync_sim_engine::random::{Choices, Stream};
 use syncline_types::Choice;
 
@@ -31,7 +31,7 @@ impl Genome {
 
     /// The case of the genome.
     pub fn case(&self) -> Case {
-        Case { splices: self.splices.clone(), ..draw_parts(&self.seeds) }
+        Case { splices: self.splices.clone(), ..draw_parts(&self.seeds, Profile::Small) }
     }
 
     /// Changes the genome at random, or takes something of `other`.

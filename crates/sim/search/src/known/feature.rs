@@ -2,6 +2,7 @@
 
 use crate::case::{Case, ScriptAction};
 use std::collections::BTreeSet;
+use sync_sim_cluster::workload::Growth;
 use sync_sim_engine::faults::Rate;
 use syncline_replica::Operation;
 use syncline_types::SimDuration;
@@ -15,6 +16,10 @@ pub enum CaseFeature {
     ResetsCounters,
     /// Nodes learn of a new member at different moments.
     NamesMembersLate,
+    /// Authors that are gone wrote before the run.
+    HasFormerAuthors,
+    /// The random writes make a deep tree.
+    GrowsDeepTree,
 }
 
 impl CaseFeature {
@@ -23,6 +28,8 @@ impl CaseFeature {
         match self {
             Self::RecreatesDeleted => case.workload.reuse > Rate::ZERO || recreates(case),
             Self::ResetsCounters => case.counters_reset,
+            Self::HasFormerAuthors => case.former_authors > 0,
+            Self::GrowsDeepTree => case.workload.grows == Some(Growth::DeepTree),
             Self::NamesMembersLate => {
                 case.naming_spread > SimDuration::ZERO
                     || case.script.iter().any(|line| matches!(line.what, ScriptAction::Name(_)))

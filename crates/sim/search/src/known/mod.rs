@@ -31,8 +31,8 @@ pub struct KnownFinding {
     pub says: &'static [&'static str],
     /// What the case contains.
     pub features: &'static [CaseFeature],
-    /// The first seed whose drawn case shows it: `syncline sweep` finds it there.
-    pub drawn_seed: u64,
+    /// The first seed whose drawn case shows it: `syncline sweep` finds it there. `None` if no seed is known.
+    pub drawn_seed: Option<u64>,
     /// The programs of the collection of known faults that show it, too; empty if there is none.
     pub programs: &'static str,
     /// The pinned cases: the names of files in `crates/sim/search/known`, without the ending.

@@ -153,6 +153,8 @@ impl Minimizer<'_, '_> {
                 }
             });
         }
+        let authors = self.best().former_authors as u64;
+        self.least(0, authors, |case, authors| case.former_authors = authors as usize);
         if let Some(spec) = self.best().scenario.clone() {
             let set = |case: &mut Case, entities: u64| {
                 if let Some(spec) = &mut case.scenario {
@@ -185,6 +187,12 @@ impl Minimizer<'_, '_> {
     pub(super) fn random_writes(&mut self) {
         let writes = self.best().workload.writes as u64;
         self.least(0, writes, |case, writes| case.workload.writes = writes as usize);
+        let size = self.best().workload.size;
+        self.least(size.min(1), size, |case, size| case.workload.size = size);
+        let operations = self.best().workload.operations;
+        if self.best().workload.grows.is_some() {
+            self.least(1, operations, |case, operations| case.workload.operations = operations);
+        }
         if self.best().workload.writes == 0 {
             self.change(|case| case.workload = Workload { writes: 0, ..Workload::default() });
         }

@@ -14,7 +14,7 @@ use syncline_types::{SimDuration, SimTime};
 
 /// How a case is run: built-in and custom replicas have their own runners. A runner may ask its second argument
 /// during the run whether the search goes on; once it does not, the result is [`CaseError::Stopped`].
-pub(super) type RunCase<'a> = &'a dyn Fn(&Case, &mut dyn FnMut() -> bool) -> Result<RunResult, CaseError>;
+pub type RunCase<'a> = &'a dyn Fn(&Case, &mut dyn FnMut() -> bool) -> Result<RunResult, CaseError>;
 
 /// How far a minimization goes.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -26,5 +26,5 @@ mod shrinker;
 mod times;
 
 pub use budget::ShrinkProgress;
-pub(crate) use shrinker::shrink_with;
-pub use shrinker::{Shrunk, shrink};
+pub use minimizer::RunCase;
+pub use shrinker::{Shrunk, shrink, shrink_with};

@@ -200,8 +200,13 @@ impl ShrinkSearch<'_> {
 /// The runs that pinning takes: one is recorded, and one shows that the pinned case fails in the same way.
 const PINNING: u64 = 2;
 
-/// Minimizes a pinned case that ends in `class` when it is `run` by the caller.
-pub(crate) fn shrink_with(
+/// Minimizes a pinned case that ends in `class` when it is `run` by the caller: a custom replica, or a process of its
+/// own for a case that ends the process it runs in.
+///
+/// # Errors
+///
+/// If the case cannot be run.
+pub fn shrink_with(
     run: RunCase<'_>,
     case: Case,
     class: Class,

@@ -18,6 +18,7 @@
 mod contexts;
 mod draws;
 mod faults;
+mod growth;
 mod hostile;
 mod identity;
 mod old;
@@ -52,10 +53,23 @@ enum DrawStream {
     ClocksAhead = 22,
     Merges = 23,
     Namings = 24,
+    Growth = 30,
+}
+
+/// How large the drawn worlds are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Profile {
+    /// Worlds that run within milliseconds; one of eight makes something large.
+    #[default]
+    Small,
+    /// Every world makes something large: 10,000 to 100,000 entities or edits, or single values at their limits. A
+    /// run takes seconds, and may need more stack or memory than a process has: run such seeds in processes of
+    /// their own.
+    Large,
 }
 
 impl DrawStream {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -71,12 +85,18 @@ impl DrawStream {
         Self::ClocksAhead,
         Self::Merges,
         Self::Namings,
+        Self::Growth,
     ];
 }
 
 /// Draws the case of a seed.
 pub fn draw(seed: u64) -> Case {
-    draw_parts(&PartSeeds::of(seed))
+    draw_in(seed, Profile::Small)
+}
+
+/// Draws the case of a seed in a profile.
+pub fn draw_in(seed: u64, profile: Profile) -> Case {
+    draw_parts(&PartSeeds::of(seed), profile)
 }
 
 /// The seeds from which the parts of a case are drawn, and the seed of its run.
@@ -113,7 +133,7 @@ impl PartSeeds {
 }
 
 /// Draws a case whose parts have seeds of their own.
-pub fn draw_parts(seeds: &PartSeeds) -> Case {
+pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     let seed = seeds.run;
     let dice = |part: DrawStream| seeds.dice(part);
     let mut shape = dice(DrawStream::Shape);
@@ -132,12 +152,19 @@ pub fn draw_parts(seeds: &PartSeeds) -> Case {
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
     replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
-    identity::draw_merges(&mut dice(DrawStream::Merges), &mut case);
+    let grows = growth::draw(&mut dice(DrawStream::Growth), profile, &mut case);
+    let calm_after = case.calm_after.unwrap_or(calm_after);
     identity::draw_namings(&mut dice(DrawStream::Namings), &mut case);
+    // The writes of a world that grows are no merges, and a far clock or an old world would leave nothing of them.
+    if !grows {
+        identity::draw_merges(&mut dice(DrawStream::Merges), &mut case);
+    }
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     identity::draw_disks(&mut dice(DrawStream::ReplacedDisks), &mut case);
-    identity::draw_clocks(&mut dice(DrawStream::ClocksAhead), &mut case);
-    old::draw(&mut dice(DrawStream::Old), &mut case);
+    if !grows {
+        identity::draw_clocks(&mut dice(DrawStream::ClocksAhead), &mut case);
+        old::draw(&mut dice(DrawStream::Old), &mut case);
+    }
     case
 }
 
@@ -174,7 +201,7 @@ fn draw_room(dice: &mut Dice, case: &mut Case) {
 fn draw_workload(dice: &mut Dice, calm_after: SimDuration) -> Workload {
     let writes = if dice.percent(8) { 0 } else { dice.scaled(1, 64) as usize };
     let over = SimDuration::from_millis(dice.between(1, calm_after.as_millis() * 3 / 4));
-    let (_, preset) = dice.one_of(Workload::PRESETS[0], &Workload::PRESETS);
+    let (_, preset) = dice.one_of(Workload::PRESETS[0], &Workload::PRESETS[..Workload::RANDOM_PRESETS]);
     let mut workload = preset(writes, over);
     if dice.percent(50) {
         workload.mix = Mix::drawn(&mut || if dice.percent(50) { dice.scaled(1, 16) as u32 } else { 0 });
@@ -227,7 +254,9 @@ pub fn liveness_bound(case: &Case) -> SimDuration {
     let mut hop = SimDuration::from_secs(2) + calm.times(2 * (ROUNDS + rounds));
     // A session that runs out of time is followed by a pause and another one.
     hop = hop + pause.times(rounds / ROUNDS);
-    flight + replica.timeout_max + pause.times(2) + hop.times(nodes + faults.late_joiners)
+    // A large state takes many round trips, each of which may time out.
+    let pages = (flight + SimDuration::from_secs(1)).times(growth::pages(case));
+    flight + replica.timeout_max + pause.times(2) + hop.times(nodes + faults.late_joiners) + pages
 }
 
 /// The rounds that small pages add to the transfer of all records of a case.
