@@ -44,7 +44,7 @@ fn overflow_is_found_replayed_and_shrunk() {
     let sweep = run(&at, &[&sweep[..], &SMALL_STACK].concat());
     let text = text_of(&sweep);
     assert_eq!(sweep.status.code(), Some(1), "{text}");
-    assert!(text.contains("seed 3 ended_process") && text.contains("seed 4 ended_process"), "{text}");
+    assert!(text.contains("seed 3 ended_process") && text.contains("failed 1 more: 4"), "{text}");
     assert!(text.contains("aborted: stack overflow"), "{text}");
     let case = "found/aborted-stack-overflow-3.toml";
     let replay = run(&at, &["replay", case, SMALL_STACK[0], SMALL_STACK[1]]);

@@ -68,11 +68,8 @@ impl Failures {
     ) {
         let cause = Cause::of(&simulation.case(seed), class, reason);
         // The run of an abnormal seed may end the process that repeats it, unless that is a sweep.
-        let reproduce = if stop == ENDED_PROCESS {
-            simulation.reproduce_apart(seed)
-        } else {
-            simulation.reproduce(seed)
-        };
+        let reproduce =
+            if stop == ENDED_PROCESS { simulation.reproduce_apart(seed) } else { simulation.reproduce(seed) };
         let new = CauseCount { class: class.clone(), count: 1, first: seed, case: None };
         self.causes.entry(cause.clone()).and_modify(|cause| cause.count += 1).or_insert(new);
         let stop = stop.to_owned();

@@ -91,6 +91,12 @@ pub(super) fn run_batches(
     done.sort_unstable_by_key(|(start, _)| *start);
     let done = done.into_iter().map(|(start, totals)| Ok((start, totals?)));
     let done = done.collect::<Result<Vec<_>, String>>()?;
+    let mut done = done;
+    // Batches are taken in order, and one that was begun runs to its end or its first failure.
+    let failure = done.iter().position(|(_, totals)| totals.failed() > 0).filter(|_| plan.fail_fast);
+    if let Some(at) = failure {
+        done.truncate(at + 1);
+    }
     let mut next = start;
     for (start, totals) in &done {
         if *start == next {
@@ -98,8 +104,8 @@ pub(super) fn run_batches(
         }
     }
     assert!(
-        next == queue.part.end || interrupt::requested(),
-        "a seed is left out only if the sweep is interrupted"
+        next == queue.part.end || interrupt::requested() || failure.is_some(),
+        "a seed is left out only if the sweep is interrupted or ends at a failure"
     );
     Ok(BatchRuns { done, next })
 }
@@ -107,7 +113,7 @@ pub(super) fn run_batches(
 impl BatchQueue<'_> {
     /// Runs batches until none is left or the command is interrupted.
     fn work(&self) {
-        while !interrupt::requested() {
+        while !interrupt::requested() && !(self.plan.fail_fast && self.failed.load(Ordering::Relaxed) > 0) {
             let start = self.next.fetch_add(self.size, Ordering::Relaxed);
             if start >= self.part.end {
                 break;
@@ -162,6 +168,9 @@ impl BatchQueue<'_> {
                     let failed = totals.failed();
                     totals.add_abnormal(seed, &class, &reason, self.simulation);
                     self.count_failed(totals.failed() - failed);
+                    if self.plan.fail_fast && totals.failed() > 0 {
+                        return Ok(totals);
+                    }
                 }
                 // What came before the seed has not been reported; the seed itself is to fail alone.
                 (ChildEnd::Abnormal(_), _) => {
@@ -203,6 +212,9 @@ pub(crate) fn run_part(
             begin_run(&plan.limits);
             let Some(outcome) = workers::run_index(simulation, plan, index, seed) else { break };
             totals.add(&outcome, simulation);
+            if plan.fail_fast && totals.failed() > 0 {
+                break;
+            }
         }
         let report = serde_json::to_string(&totals).map_err(|error| error.to_string())?;
         say(&format!("{TOTALS}{report}"), out)

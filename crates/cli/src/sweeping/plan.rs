@@ -50,6 +50,8 @@ pub(crate) struct SweepPlan {
     pub(crate) jobs: usize,
     /// Every seed whose index is a multiple of this is run again in a fresh process; 0 for none.
     pub(super) check_every: u64,
+    /// Whether the sweep stops at its first failure.
+    pub(super) fail_fast: bool,
     show_progress: bool,
     /// The folder for the cases of findings.
     pub(crate) cases: PathBuf,
@@ -82,6 +84,7 @@ impl SweepPlan {
             limits: args.limits,
             jobs: args.jobs.map_or(cores, |jobs| jobs as usize),
             check_every: args.check_every,
+            fail_fast: args.fail_fast,
             show_progress: !args.json,
             cases: args.cases.clone(),
             resume: args.resume.clone(),
@@ -130,6 +133,8 @@ impl SweepPlan {
                 let ran = self.run_batch(&simulation, part.clone(), &bar, false)?;
                 let BatchTotals { mut totals, next } = ran;
                 totals.save_cases(&simulation, &self.cases)?;
+                // Nothing is left to do after the failure that ends the sweep.
+                let next = if self.fail_fast && totals.failed() > 0 { part.end } else { next };
                 (totals, next)
             }
             Some(path) => self.run_resumably(&simulation, path, &bar)?,
@@ -169,6 +174,7 @@ impl SweepPlan {
         words.extend(["--shard".to_owned(), "1/1".to_owned()]);
         words.extend(["--part".to_owned(), part.start.to_string()]);
         words.extend(["--check-every".to_owned(), self.check_every.to_string()]);
+        words.extend(self.fail_fast.then(|| "--fail-fast".to_owned()));
         words.extend(self.demand_coverage.map(|demanded| format!("--demand-coverage={demanded}")));
         words.extend(self.limits.flags());
         words.extend(simulation.flags.iter().cloned());

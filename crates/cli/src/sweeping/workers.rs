@@ -85,11 +85,17 @@ pub(super) fn run_all(
     });
     let mut done = queue.done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(index, _)| *index);
+    // Indices are taken in order, and a seed that was begun is run to its end: no seed before the first failure is
+    // missing.
+    let failure = done.iter().position(|(_, outcome)| outcome.is_failure()).filter(|_| plan.fail_fast);
+    if let Some(at) = failure {
+        done.truncate(at + 1);
+    }
     let gap = (part.start..).zip(&done).find(|(expected, (index, _))| expected != index);
     let next = gap.map_or(part.start + done.len() as u64, |(expected, _)| expected);
     assert!(
-        next == part.end || interrupt::requested(),
-        "a seed is left out only if the sweep is interrupted"
+        next == part.end || interrupt::requested() || failure.is_some(),
+        "a seed is left out only if the sweep is interrupted or ends at a failure"
     );
     SeedRuns { done, next }
 }
@@ -98,7 +104,7 @@ impl WorkQueue<'_> {
     /// Runs seeds until none is left or the command is interrupted.
     fn work(&self) {
         let mut outcomes = Vec::new();
-        while !interrupt::requested() {
+        while !interrupt::requested() && !self.stops_at_failure() {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(seed) = self.plan.seed_at(index).filter(|_| index < self.end) else { break };
             let Some(outcome) = run_index(self.simulation, self.plan, index, seed) else { break };
@@ -112,6 +118,11 @@ impl WorkQueue<'_> {
             interrupt::learned(self.so_far());
         }
         self.done.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
+    }
+
+    /// Whether the sweep ends because a seed has failed.
+    fn stops_at_failure(&self) -> bool {
+        self.plan.fail_fast && !self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// The progress in words.

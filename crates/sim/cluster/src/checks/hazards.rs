@@ -79,6 +79,7 @@ pub fn may_be_explained(check: &Check) -> bool {
                 | Check::NeedlessWalk { .. }
                 | Check::GaveUp { .. }
                 | Check::CausalGap { .. }
+                | Check::StampWrong { .. }
                 | Check::Storm { .. }
         )
 }

@@ -13,12 +13,14 @@
 
 mod budgets;
 mod contexts;
+mod edits;
 mod give_ups;
 mod hazards;
 mod livelocks;
 mod moments;
 mod replicas;
 mod sessions;
+mod stamps;
 mod steps;
 mod walks;
 mod watched;
@@ -123,7 +125,7 @@ pub struct CheckMemory {
 }
 
 /// Every check. Of several that fail at the same time, the first one counts.
-pub const CHECKS: [CheckEntry; 31] = [
+pub const CHECKS: [CheckEntry; 34] = [
     CheckEntry {
         name: "storm",
         promise: "I2: what happens without a change of any state is bounded",
@@ -209,6 +211,24 @@ pub const CHECKS: [CheckEntry; 31] = [
         run: Implementation::Step(steps::frame_size),
     },
     CheckEntry {
+        name: "stamps ascend",
+        promise: "the stamps of one author ascend with its deltas",
+        reports: &["StampWrong"],
+        run: Implementation::Notice(stamps::stamps_ascend),
+    },
+    CheckEntry {
+        name: "stamp in time",
+        promise: "a delta that is ahead of the clock by more than the drift limit waits",
+        reports: &["StampWrong"],
+        run: Implementation::Notice(stamps::stamp_in_time),
+    },
+    CheckEntry {
+        name: "edit in place",
+        promise: "C6: an edit of a list or a text shows where the application made it",
+        reports: &["EditMisplaced"],
+        run: Implementation::Notice(edits::edit_in_place),
+    },
+    CheckEntry {
         name: "replica stopped",
         promise: "no replica stops by itself",
         reports: &["ReplicaStopped"],
@@ -277,7 +297,15 @@ pub const CHECKS: [CheckEntry; 31] = [
     CheckEntry {
         name: "values",
         promise: "C6: every replica shows what the acknowledged writes imply",
-        reports: &["Lost", "WrongValue", "NotDurable", "HiddenDifference", "HistoryLost", "Internal"],
+        reports: &[
+            "Lost",
+            "WrongValue",
+            "EditMisplaced",
+            "NotDurable",
+            "HiddenDifference",
+            "HistoryLost",
+            "Internal",
+        ],
         run: Implementation::Converged(contexts::values),
     },
     CheckEntry {
