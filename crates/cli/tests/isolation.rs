@@ -39,14 +39,15 @@ fn text_of(output: &Output) -> String {
 #[test]
 fn overflow_is_found_replayed_and_shrunk() {
     let at = folder("overflow");
-    std::fs::write(at.join("deep.toml"), DEEP).expect("a file");
-    let sweep = ["sweep", "--case", "deep.toml", "--seeds", "3..5", "--isolate", "--cases", "found"];
+    let case = "deep.toml";
+    std::fs::write(at.join(case), format!("found = \"aborted: stack overflow\"\n{DEEP}")).expect("a file");
+    let sweep = ["sweep", "--case", case, "--seeds", "3..5", "--isolate", "--cases", "found"];
     let sweep = run(&at, &[&sweep[..], &SMALL_STACK].concat());
     let text = text_of(&sweep);
-    assert_eq!(sweep.status.code(), Some(1), "{text}");
-    assert!(text.contains("seed 3 ended_process") && text.contains("failed 1 more: 4"), "{text}");
-    assert!(text.contains("aborted: stack overflow"), "{text}");
-    let case = "found/aborted-stack-overflow-3.toml";
+    // It is a known finding, which fails no sweep and has a pinned case.
+    assert_eq!(sweep.status.code(), Some(0), "{text}");
+    assert!(text.contains("keys-overflow-the-stack") && text.contains("(2 seeds, the first is 3)"), "{text}");
+    assert!(!at.join("found").exists(), "{text}");
     let replay = run(&at, &["replay", case, SMALL_STACK[0], SMALL_STACK[1]]);
     assert_eq!(replay.status.code(), Some(1), "{}", text_of(&replay));
     assert!(text_of(&replay).contains("AS IT WAS FOUND"), "{}", text_of(&replay));
@@ -86,4 +87,18 @@ fn isolation_changes_no_result() {
     let within = sweep("--isolate=false");
     let differs = apart.iter().zip(&within).find(|(apart, within)| apart != within);
     assert!(differs.is_none() && apart.len() == within.len(), "{differs:?}");
+}
+
+/// The pinned case of a known finding that ends the process of its run. If it no longer does, the finding is to be taken
+/// off `crates/sim/search/src/known/list.rs`.
+#[test]
+fn pinned_cases_still_end_their_process() {
+    let known = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/search/known/keys-begin-each-other.toml");
+    let at = folder("pinned");
+    let known = known.to_str().expect("a path");
+    let replay = run(&at, &["replay", known]);
+    assert!(text_of(&replay).contains("AS IT WAS FOUND: aborted: stack overflow"), "{}", text_of(&replay));
+    let sweep = run(&at, &["sweep", "--case", known, "--seeds", "0", "--isolate", "--check-every", "0"]);
+    assert_eq!(sweep.status.code(), Some(0), "{}", text_of(&sweep));
+    assert!(text_of(&sweep).contains("keys-overflow-the-stack"), "{}", text_of(&sweep));
 }

@@ -79,17 +79,13 @@ impl Failures {
 
     /// Writes the case of the first seed of each cause that has no file yet, in the order of the seeds, into `folder`.
     pub(crate) fn save_cases(&mut self, simulation: &Simulation, folder: &Path) -> Result<(), String> {
-        let mut files = self.case_files();
+        let room = MAX_CASE_FILES - self.case_files();
         let mut new: Vec<&mut CauseCount> =
             self.causes.values_mut().filter(|cause| cause.case.is_none()).collect();
         new.sort_by_key(|cause| cause.first);
-        for cause in new {
-            if files == MAX_CASE_FILES {
-                break;
-            }
+        for cause in new.into_iter().take(room) {
             let path = case_files::save_finding(simulation.case(cause.first), &cause.class, folder)?;
             cause.case = Some(path.display().to_string());
-            files += 1;
         }
         Ok(())
     }

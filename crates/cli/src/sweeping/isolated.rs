@@ -113,7 +113,7 @@ pub(super) fn run_batches(
 impl BatchQueue<'_> {
     /// Runs batches until none is left or the command is interrupted.
     fn work(&self) {
-        while !interrupt::requested() && !(self.plan.fail_fast && self.failed.load(Ordering::Relaxed) > 0) {
+        while !interrupt::requested() && !self.stops_at_failure() {
             let start = self.next.fetch_add(self.size, Ordering::Relaxed);
             if start >= self.part.end {
                 break;
@@ -179,6 +179,11 @@ impl BatchQueue<'_> {
             }
         }
         Ok(totals)
+    }
+
+    /// Whether the sweep ends because a seed has failed.
+    fn stops_at_failure(&self) -> bool {
+        self.plan.fail_fast && self.failed.load(Ordering::Relaxed) > 0
     }
 
     fn count_failed(&self, more: u64) {

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use sync_sim::case::Class;
 use sync_sim::known::{KNOWN_FINDINGS, KnownFinding};
 use sync_sim::prelude::*;
 
-/// The pinned cases, by file name without the ending.
+/// The pinned cases that run in this process, by file name without the ending. The command's tests run the others.
 fn cases() -> Vec<(String, Case)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../search/known");
     let mut cases: Vec<(String, Case)> = std::fs::read_dir(folder)
@@ -18,6 +19,7 @@ fn cases() -> Vec<(String, Case)> {
             (path.file_stem().unwrap().to_string_lossy().into_owned(), text.parse().unwrap())
         })
         .collect();
+    cases.retain(|(_, case)| !case.found.as_ref().is_some_and(Class::is_abnormal));
     cases.sort_by(|one, two| one.0.cmp(&two.0));
     cases
 }
@@ -41,7 +43,9 @@ fn pinned_cases_still_fail_as_their_findings_say() {
 fn every_finding_has_a_name_and_cases_of_its_own() {
     let names: BTreeSet<&str> = KNOWN_FINDINGS.iter().map(|finding| finding.name).collect();
     assert_eq!(names.len(), KNOWN_FINDINGS.len());
-    let listed: Vec<&str> = KNOWN_FINDINGS.iter().flat_map(|finding| finding.cases).copied().collect();
+    let within = |finding: &&KnownFinding| !finding.class.starts_with("aborted");
+    let listed = KNOWN_FINDINGS.iter().filter(within).flat_map(|finding| finding.cases);
+    let listed: Vec<&str> = listed.copied().collect();
     let stored: BTreeSet<String> = cases().into_iter().map(|(name, _)| name).collect();
     assert_eq!(listed.len(), stored.len(), "each case is listed once");
     for finding in KNOWN_FINDINGS {
