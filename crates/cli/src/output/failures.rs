@@ -185,7 +185,8 @@ impl KnownRuns {
         for (name, KnownCount { count, first }) in &self.0 {
             // A sweep that is resumed may have been begun by an older build, whose findings are repaired by now.
             let about = KnownFinding::named(name).map_or("no longer known", |finding| finding.about);
-            writeln!(out, "  {name}: {about} ({} seeds, the first is {first})", grouped(*count))?;
+            let seeds = if *count == 1 { "seed" } else { "seeds" };
+            writeln!(out, "  {name}: {about} ({} {seeds}, the first is {first})", grouped(*count))?;
         }
         writeln!(out)?;
         Ok(())
