@@ -1,8 +1,8 @@
 //! Measures how many runs a coverage-guided search and plain drawn seeds need until they find a bug.
 //!
 //! `cargo run --release -p sync-sim --features canary --example guided_seeds` measures every canary and prints a table in
-//! Markdown. `... guided_seeds --as-built NAME` measures the bug that is built in, for example a mutant that an
-//! environment variable selects.
+//! Markdown; names of canaries as arguments select some. `... guided_seeds --as-built NAME` measures the bug that is built
+//! in, for example a mutant that an environment variable selects.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use sync_sim::canary::{self, Canary};
@@ -11,9 +11,9 @@ use sync_sim::guided::{Genome, GuidedSearch, RunFeatures};
 use sync_sim::known::KnownFinding;
 
 /// How often each bug is searched for in each way, each time with other seeds.
-const REPETITIONS: u64 = 15;
+const REPETITIONS: u64 = 9;
 /// A search gives up after so many runs.
-const MOST_RUNS: u64 = 3_000;
+const MOST_RUNS: u64 = 2_000;
 /// Runs between two times of learning, as in `syncline hunt`.
 const BATCH: u64 = 64;
 /// The distance between the first seeds of two searches.
@@ -25,14 +25,16 @@ fn main() {
     println!("| --- | ---: | ---: | ---: | ---: |");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
-        [] => {
+        [flag, name] if flag == "--as-built" => measure(name),
+        names => {
             for bug in Canary::ALL {
-                canary::set(Some(bug));
-                measure(&format!("{bug:?}"));
+                let name = format!("{bug:?}");
+                if names.is_empty() || names.contains(&name) {
+                    canary::set(Some(bug));
+                    measure(&name);
+                }
             }
         }
-        [flag, name] if flag == "--as-built" => measure(name),
-        _ => eprintln!("usage: guided_seeds [--as-built NAME]"),
     }
 }
 
