@@ -46,7 +46,10 @@ fn overflow_is_found_replayed_and_shrunk() {
     let text = text_of(&sweep);
     // It is a known finding, which fails no sweep and has a pinned case.
     assert_eq!(sweep.status.code(), Some(0), "{text}");
-    assert!(text.contains("keys-overflow-the-stack") && text.contains("(2 seeds, the first is 3)"), "{text}");
+    assert!(
+        text.contains("keys-overflow-the-stack") && text.contains("(2 runs, the first is seed 3)"),
+        "{text}"
+    );
     assert!(!at.join("found").exists(), "{text}");
     let replay = run(&at, &["replay", case, SMALL_STACK[0], SMALL_STACK[1]]);
     assert_eq!(replay.status.code(), Some(1), "{}", text_of(&replay));

@@ -52,8 +52,8 @@ struct HuntedCause {
     count: u64,
     /// The number of the first run that did, from 0.
     first: u64,
-    /// The case file of that run.
-    case: String,
+    /// The case file of that run, if it could be written.
+    case: Option<String>,
 }
 
 /// The result of one run of a batch.
@@ -71,32 +71,38 @@ struct Hunted {
     runs: u64,
     causes: BTreeMap<Cause, HuntedCause>,
     known: KnownRuns,
+    /// Why the case of a finding could not be written, if it could not.
+    unsaved: Option<String>,
 }
 
 impl Hunted {
     /// Takes in the next run. The case of a new cause is written into the folder of the flags.
-    fn add(&mut self, run: &HuntedRun, args: &HuntArgs) -> Result<(), String> {
+    fn add(&mut self, run: &HuntedRun, args: &HuntArgs) {
         let HuntedRun { case, class, reason, .. } = run;
         let number = self.runs;
         self.runs += 1;
         if class.is_converged() {
-            return Ok(());
+            return;
         }
         if let Some(finding) = KnownFinding::of(case, class, reason) {
             self.known.add(finding, number);
-            return Ok(());
+            return;
         }
         let cause = Cause::of(case, class, reason);
         if let Some(known) = self.causes.get_mut(&cause) {
             known.count += 1;
-            return Ok(());
+            return;
         }
-        let path = case_files::save_finding(case.clone(), class, &args.cases)?;
-        let case = path.display().to_string();
+        let case = match case_files::save_finding(case.clone(), class, &args.cases) {
+            Ok(path) => Some(path.display().to_string()),
+            Err(problem) => {
+                self.unsaved.get_or_insert(problem);
+                None
+            }
+        };
         let hunted =
             HuntedCause { cause: cause.clone(), reason: reason.clone(), count: 1, first: number, case };
         self.causes.insert(cause, hunted);
-        Ok(())
     }
 
     fn so_far(&self, search: &GuidedSearch) -> String {
@@ -130,7 +136,7 @@ pub(crate) fn hunt(args: &HuntArgs, out: &mut Output) -> Result<Ending, CommandE
         let size = BATCH.min(args.runs - hunted.runs) as usize;
         let genomes: Vec<Genome> = (0..size).map(|_| search.propose()).collect();
         for run in run_all(genomes, jobs) {
-            hunted.add(&run, args)?;
+            hunted.add(&run, args);
             search.learn(run.genome, run.reached);
             bar.inc(1);
         }
@@ -140,6 +146,7 @@ pub(crate) fn hunt(args: &HuntArgs, out: &mut Output) -> Result<Ending, CommandE
     }
     bar.finish_and_clear();
     let so_far = hunted.so_far(&search);
+    let unsaved = hunted.unsaved;
     let mut causes: Vec<HuntedCause> = hunted.causes.into_values().collect();
     causes.sort_by_key(|cause| cause.first);
     let report = HuntReport {
@@ -155,6 +162,9 @@ pub(crate) fn hunt(args: &HuntArgs, out: &mut Output) -> Result<Ending, CommandE
         json::print(&report, out)?;
     } else {
         print(&report, jobs, out)?;
+    }
+    if let Some(problem) = unsaved {
+        return Err(problem.into());
     }
     if report.interrupted {
         return interrupt::report(&format!("interrupted: {so_far}"), out);
@@ -195,8 +205,9 @@ fn run_all(genomes: Vec<Genome>, jobs: usize) -> Vec<HuntedRun> {
 const CAUSES_SHOWN: usize = 10;
 
 fn print(report: &HuntReport, jobs: usize, out: &mut Output) -> Result<(), CommandError> {
-    report.known.print(out)?;
+    report.known.print("run", out)?;
     let outcome = match report.causes.len() {
+        0 if report.interrupted => "INTERRUPTED, NO NEW FINDING SO FAR".to_owned(),
         0 => "NO NEW FINDING".to_owned(),
         1 => "1 CAUSE OF FAILURE".to_owned(),
         causes => format!("{causes} CAUSES OF FAILURE"),
@@ -213,7 +224,9 @@ fn print(report: &HuntReport, jobs: usize, out: &mut Output) -> Result<(), Comma
     for cause in report.causes.iter().take(CAUSES_SHOWN) {
         let HuntedCause { reason, count, first, case, .. } = cause;
         writeln!(out, "\nrun {first}, and {} more like it: {reason}", grouped(count - 1))?;
-        writeln!(out, "{}", case_files::next_steps(case))?;
+        if let Some(path) = case {
+            writeln!(out, "{}", case_files::next_steps(path))?;
+        }
     }
     if report.causes.len() > CAUSES_SHOWN {
         writeln!(out, "\n… and {} more causes; --json lists them all", report.causes.len() - CAUSES_SHOWN)?;

@@ -7,12 +7,13 @@ use crate::error::CommandError;
 use crate::flags::ReplayArgs;
 use crate::interrupt;
 use crate::isolation;
-use crate::output::json;
 use crate::output::text::verdict;
 use crate::output::writer::Output;
+use crate::output::{json, run_text};
 use crate::simulation::Simulation;
 use serde::Serialize;
 use sync_sim::case::{Case, CaseError, Class};
+use sync_sim::known::KnownFinding;
 
 /// Runs a case again, and compares its end with the one that the case records.
 pub(crate) fn replay(args: &ReplayArgs, out: &mut Output) -> Result<Ending, CommandError> {
@@ -58,6 +59,8 @@ pub(crate) fn replay(args: &ReplayArgs, out: &mut Output) -> Result<Ending, Comm
 struct ApartReport {
     class: Class,
     reason: String,
+    /// The name of the known finding that explains the failure.
+    known: Option<&'static str>,
 }
 
 /// Runs a case in a process of its own, because its run ended the process in which it was found.
@@ -68,9 +71,14 @@ fn replay_apart(args: &ReplayArgs, case: &Case, out: &mut Output) -> Result<Endi
         ended => ended.map_err(|error| error.to_string())?,
     };
     let class = ended.class;
+    let known = KnownFinding::of(case, &class, &ended.reason);
     if args.json {
-        json::print(&ApartReport { class: class.clone(), reason: ended.reason }, out)?;
+        let known = known.map(|finding| finding.name);
+        json::print(&ApartReport { class: class.clone(), reason: ended.reason, known }, out)?;
     } else {
+        if let Some(finding) = known {
+            run_text::name_known(finding, out)?;
+        }
         let same = case.found.as_ref() == Some(&class);
         let outcome = if same { "AS IT WAS FOUND" } else { "NOT AS IT WAS FOUND" };
         writeln!(out, "{}\n{}: {class}", ended.reason, verdict(same, outcome))?;

@@ -67,7 +67,12 @@ fn run_seed(
         finished.show(simulation, None, args.json, out)?;
         return Ok(Ending::Good);
     }
-    let path = case_files::save_finding(simulation.case(seed), &finished.ended.class, &args.cases)?;
+    let saved = case_files::save_finding(simulation.case(seed), &finished.ended.class, &args.cases);
+    let Ok(path) = saved else {
+        // What was found is shown even if it cannot be stored.
+        finished.show(simulation, None, args.json, out)?;
+        return saved.map(|_| Ending::Finding).map_err(CommandError::from);
+    };
     let is_shrinking = args.shrink && !interrupt::requested();
     if is_shrinking && args.json {
         return shrink_in_report(&finished, simulation, &path, out);

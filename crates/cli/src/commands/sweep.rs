@@ -38,11 +38,14 @@ pub(crate) fn sweep(args: &SweepArgs, out: &mut Output) -> Result<Ending, Comman
         }
         return each_protocol(&args, &plan, out);
     }
-    let SweepRun { report, next } = plan.run(&args.sim)?;
+    let SweepRun { report, unsaved, next } = plan.run(&args.sim)?;
     if args.json {
         json::print(&report, out)?;
     } else {
         print(&report, &format!("{} threads", plan.jobs), out)?;
+    }
+    if let Some(problem) = unsaved {
+        return Err(problem.into());
     }
     if report.interrupted {
         let part = plan.part();
@@ -79,7 +82,7 @@ struct EachReport {
 /// Runs the same seeds once for each protocol.
 fn each_protocol(args: &SweepArgs, plan: &SweepPlan, out: &mut Output) -> Result<Ending, CommandError> {
     let protocols = ProtocolArg::executable().map(|protocol| plan.run(&args.sim.with_protocol(protocol)));
-    let protocols = protocols.map(|ran| ran.map(|ran| ran.report));
+    let protocols = protocols.map(|ran| ran.and_then(|ran| ran.unsaved.map_or(Ok(ran.report), Err)));
     let protocols: Vec<SweepReport> = protocols.collect::<Result<_, _>>()?;
     let failures = protocols.iter().map(|report| report.failures.len() as u64).sum();
     let report = EachReport { failures, protocols };
@@ -131,7 +134,7 @@ fn print_each(report: &EachReport, jobs: usize, out: &mut Output) -> Result<(), 
     let seconds: f64 = report.protocols.iter().map(|sweep| sweep.seconds).sum();
     writeln!(out, "{} in {seconds:.1} s on {jobs} threads", verdict(good, &outcome))?;
     for sweep in &report.protocols {
-        sweep.known.print(out)?;
+        sweep.known.print("seed", out)?;
         print_failures(&sweep.failures, &sweep.causes, CAUSES_SHOWN, out)?;
     }
     Ok(())

@@ -175,18 +175,21 @@ impl KnownRuns {
         self.0.values().map(|known| known.count).sum()
     }
 
-    /// Prints a line for each finding.
-    pub(crate) fn print(&self, out: &mut Output) -> Result<(), CommandError> {
+    /// Prints a line for each finding. `numbered` says what the number of a run is: its seed, or its place in a hunt.
+    pub(crate) fn print(&self, numbered: &str, out: &mut Output) -> Result<(), CommandError> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let total = grouped(self.total());
-        writeln!(out, "{total} seeds show known findings, which do not fail a sweep (docs/found.md):")?;
+        let total = match self.total() {
+            1 => "1 run shows a known finding, which does".to_owned(),
+            total => format!("{} runs show known findings, which do", grouped(total)),
+        };
+        writeln!(out, "{total} not count as a failure (docs/found.md):")?;
         for (name, KnownCount { count, first }) in &self.0 {
             // A sweep that is resumed may have been begun by an older build, whose findings are repaired by now.
             let about = KnownFinding::named(name).map_or("no longer known", |finding| finding.about);
-            let seeds = if *count == 1 { "seed" } else { "seeds" };
-            writeln!(out, "  {name}: {about} ({} {seeds}, the first is {first})", grouped(*count))?;
+            let runs = if *count == 1 { "run" } else { "runs" };
+            writeln!(out, "  {name}: {about} ({} {runs}, the first is {numbered} {first})", grouped(*count))?;
         }
         writeln!(out)?;
         Ok(())

@@ -103,6 +103,12 @@ fn nodes(nodes: &[NodeReport]) -> Table {
     rows
 }
 
+/// Says which known finding a failure is.
+pub(crate) fn name_known(finding: &KnownFinding, out: &mut Output) -> Result<(), CommandError> {
+    let KnownFinding { name, about, issue, .. } = finding;
+    writeln!(out, "This is the known finding {name}: {about}. Issue {issue} repairs it (docs/found.md).\n")
+}
+
 fn explain(
     report: &RunReport,
     simulation: &Simulation,
@@ -113,11 +119,7 @@ fn explain(
     let reason = report.reason.as_deref().unwrap_or(report.stop);
     writeln!(out, "\nwhy: {}\n", reason.replace("; ", "\n  "))?;
     if let Some(finding) = known_finding(simulation, ended) {
-        let KnownFinding { name, about, issue, .. } = finding;
-        writeln!(
-            out,
-            "This is the known finding {name}: {about}. Issue {issue} repairs it (docs/found.md).\n"
-        )?;
+        name_known(finding, out)?;
     }
     // After a panic there is no stop condition, and the state that is left explains nothing.
     let Some(stop) = &ended.stop else { return Ok(()) };

@@ -90,7 +90,7 @@ pub(crate) fn print(report: &SweepReport, workers: &str, out: &mut Output) -> Re
     if let Some(coverage) = &report.coverage {
         coverage.print(out)?;
     }
-    report.known.print(out)?;
+    report.known.print("seed", out)?;
     let outcome = match report.failures.len() {
         0 if report.interrupted => "INTERRUPTED, NO FAILURE SO FAR".to_owned(),
         0 if good && report.known.total() > 0 => "NO NEW FINDING".to_owned(),

@@ -155,7 +155,7 @@ impl BatchQueue<'_> {
                     let whole = found.seeds() == part.end - part.start;
                     self.count_failed(found.failed());
                     totals.merge(found);
-                    if !whole {
+                    if !whole || self.plan.fail_fast && totals.failed() > 0 {
                         return Ok(totals);
                     }
                 }

@@ -30,6 +30,8 @@ const MIN_TIME_BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(1);
 /// The results of a sweep, of all its seeds or of those that ran before an interruption.
 pub(crate) struct SweepRun {
     pub(crate) report: SweepReport,
+    /// Why the case of a finding could not be written, if it could not.
+    pub(crate) unsaved: Option<String>,
     /// The first seed that was not run to its end; `None` if all were.
     pub(crate) next: Option<u64>,
 }
@@ -128,11 +130,12 @@ impl SweepPlan {
             bar.set_prefix(format!("{}: ", protocol.name()));
         }
         let started = Instant::now();
+        let mut unsaved = None;
         let (totals, next) = match &self.resume {
             None => {
                 let ran = self.run_batch(&simulation, part.clone(), &bar, false)?;
                 let BatchTotals { mut totals, next } = ran;
-                totals.save_cases(&simulation, &self.cases)?;
+                unsaved = totals.save_cases(&simulation, &self.cases).err();
                 // Nothing is left to do after the failure that ends the sweep.
                 let next = if self.fail_fast && totals.failed() > 0 { part.end } else { next };
                 (totals, next)
@@ -157,7 +160,7 @@ impl SweepPlan {
         let report = totals.report(&simulation, seconds, shown);
         let protocol = sim.protocol.map(ProtocolArg::name);
         let report = SweepReport { protocol, interrupted: next < part.end, ..report };
-        Ok(SweepRun { report, next: self.seed_at(next).filter(|_| next < part.end) })
+        Ok(SweepRun { report, unsaved, next: self.seed_at(next).filter(|_| next < part.end) })
     }
 
     /// Whether seeds run in child processes. A drawn world may be such that its run ends its process.

@@ -13,12 +13,13 @@ use std::fmt;
 pub struct Cause(String);
 
 impl Cause {
-    /// The cause of a failure of `case`. O(reason + nodes).
+    /// The cause of a failure of `case`. O(reason + initial state).
     pub fn of(case: &Case, class: &Class, reason: &str) -> Self {
         let nodes: BTreeSet<String> = case
             .nodes
             .iter()
             .map(|node| node.name.clone())
+            .chain((0..=case.faults.late_joiners).map(|joiner| format!("late-{joiner}")))
             .chain(
                 case.initial_scenario().into_iter().flat_map(|scenario| scenario.nodes).map(|node| node.name),
             )
@@ -56,7 +57,6 @@ fn common<'a>(word: &'a str, nodes: &BTreeSet<String>) -> &'a str {
         return word;
     }
     let bare = word.trim_matches(|letter: char| !letter.is_alphanumeric());
-    // Nodes that join later have names with a number.
     if nodes.contains(bare) {
         "NODE"
     } else if bare.contains(|letter: char| letter.is_ascii_digit()) {

@@ -18,8 +18,12 @@ pub enum CaseFeature {
     NamesMembersLate,
     /// Authors that are gone wrote before the run.
     HasFormerAuthors,
-    /// The random writes make a deep tree.
-    GrowsDeepTree,
+    /// Tombstones are collected.
+    CollectsTombstones,
+    /// The clock of some node errs.
+    ErrsInTime,
+    /// The random writes make this large.
+    Grows(Growth),
 }
 
 impl CaseFeature {
@@ -29,7 +33,15 @@ impl CaseFeature {
             Self::RecreatesDeleted => case.workload.reuse > Rate::ZERO || recreates(case),
             Self::ResetsCounters => case.counters_reset,
             Self::HasFormerAuthors => case.former_authors > 0,
-            Self::GrowsDeepTree => case.workload.grows == Some(Growth::DeepTree),
+            Self::CollectsTombstones => case.forget_tombstones,
+            Self::ErrsInTime => {
+                let hosts = &case.faults.hosts;
+                hosts.clock_skew_ms > 0
+                    || hosts.clock_drift_ppm > 0
+                    || hosts.clock_jump_probability > Rate::ZERO
+                    || hosts.clock_freeze_probability > Rate::ZERO
+            }
+            Self::Grows(growth) => case.workload.grows == Some(growth),
             Self::NamesMembersLate => {
                 case.naming_spread > SimDuration::ZERO
                     || case.script.iter().any(|line| matches!(line.what, ScriptAction::Name(_)))

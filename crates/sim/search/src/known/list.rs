@@ -1,9 +1,11 @@
 //! The list of known findings.
 
 use super::CaseFeature::{
-    GrowsDeepTree, HasFormerAuthors, NamesMembersLate, RecreatesDeleted, ResetsCounters,
+    CollectsTombstones, ErrsInTime, Grows, HasFormerAuthors, NamesMembersLate, RecreatesDeleted,
+    ResetsCounters,
 };
 use super::KnownFinding;
+use sync_sim_cluster::workload::Growth;
 
 /// All known findings. Of several that explain a failure, the first one counts.
 pub const KNOWN_FINDINGS: &[KnownFinding] = &[
@@ -79,7 +81,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         issue: 24,
         class: "violated: Lost",
         says: &[],
-        features: &[RecreatesDeleted],
+        features: &[RecreatesDeleted, CollectsTombstones],
         drawn_seed: Some(221),
         programs: "core/forget_three, core/forget_element",
         cases: &["forget-set-element"],
@@ -90,7 +92,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         issue: 24,
         class: "violated: WrongValue",
         says: &[],
-        features: &[RecreatesDeleted],
+        features: &[RecreatesDeleted, CollectsTombstones],
         drawn_seed: Some(4849),
         programs: "core/forget_three",
         cases: &["forget-type-change"],
@@ -101,7 +103,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         issue: 24,
         class: "violated: NeedlessWalk",
         says: &["both had collected the same tombstones"],
-        features: &[],
+        features: &[CollectsTombstones],
         drawn_seed: Some(14595),
         programs: "",
         cases: &["recreate-after-collection"],
@@ -111,7 +113,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         about: "a member that is named late in one place is left behind there: its deltas were collected meanwhile",
         issue: 24,
         class: "violated: ImpossibleOutcome",
-        says: &[],
+        says: &["has collected tombstones that the other side has yet to see"],
         features: &[NamesMembersLate],
         drawn_seed: Some(562),
         programs: "",
@@ -123,7 +125,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         issue: 24,
         class: "violated: ImpossibleOutcome",
         says: &["exceeded its bounds"],
-        features: &[GrowsDeepTree],
+        features: &[Grows(Growth::DeepTree)],
         drawn_seed: None,
         programs: "",
         cases: &["deep-tree-on-slow-link"],
@@ -156,7 +158,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         issue: 26,
         class: "violated: OverBudget(position bytes)",
         says: &[],
-        features: &[],
+        features: &[Grows(Growth::ListInTurn)],
         drawn_seed: Some(289),
         programs: "core/adv_list",
         cases: &["inserts-in-turn"],
@@ -189,7 +191,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         issue: 24,
         class: "violated: OverBudget(idle bytes)",
         says: &[],
-        features: &[],
+        features: &[ErrsInTime],
         drawn_seed: Some(142),
         programs: "core/adv_misc (a clock an hour ahead)",
         cases: &["large-write-ahead-of-time"],
@@ -200,7 +202,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         issue: 24,
         class: "aborted: stack overflow",
         says: &[],
-        features: &[],
+        features: &[Grows(Growth::Prefixes)],
         drawn_seed: None,
         programs: "core/adv_stack",
         cases: &["keys-begin-each-other"],
