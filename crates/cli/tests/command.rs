@@ -75,6 +75,24 @@ fn totals_do_not_depend_on_threads() {
 }
 
 #[test]
+fn fail_fast_ends_at_the_first_failure() {
+    let sweep = |flags: &[&str]| {
+        let base = ["sweep", "--seeds", "0..40", "--write-for", "10ms", "--max-time", "250ms", "--json"];
+        json(&[&base[..], flags].concat())
+    };
+    let all = sweep(&[]);
+    let first = all["failures"][0].clone();
+    let seed = first["seed"].as_u64().expect("some seeds do not converge in time");
+    assert!(seed > 0 && all["failures"].as_array().is_some_and(|all| all.len() > 1), "{all}");
+    for jobs in ["1", "3"] {
+        let fast = sweep(&["--fail-fast", "--jobs", jobs]);
+        assert_eq!((&fast["failures"], &fast["seeds"]), (&Value::from([first.clone()]), &(seed + 1).into()));
+        assert_eq!(fast["interrupted"], false);
+    }
+    refused(&["sweep", "--fail-fast", "--resume", "state.json"], &["cannot be used with"]);
+}
+
+#[test]
 fn failed_run_can_be_repeated() {
     let args = ["run", "--seed", "5", "--max-time", "20ms", "--write-for", "10ms", "--json"];
     let output = syncline(&args);

@@ -22,6 +22,10 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) check_every: u64,
 
+    /// Stop at the first failure. Seeds after it are not counted, even if another thread has run them.
+    #[arg(long, conflicts_with_all = ["resume", "report"])]
+    pub(crate) fail_fast: bool,
+
     /// Save the sweep's progress in this file. If the file exists, continue from the progress it records.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,

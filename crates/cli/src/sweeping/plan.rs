@@ -43,6 +43,8 @@ pub(crate) struct SweepPlan {
     pub(crate) jobs: usize,
     /// Every seed whose index is a multiple of this is run again in a fresh process; 0 for none.
     pub(super) check_every: u64,
+    /// Whether the sweep stops at its first failure.
+    pub(super) fail_fast: bool,
     show_progress: bool,
     /// The folder for the cases of findings.
     cases: PathBuf,
@@ -72,6 +74,7 @@ impl SweepPlan {
             total,
             jobs: args.jobs.map_or(cores, |jobs| jobs as usize),
             check_every: args.check_every,
+            fail_fast: args.fail_fast,
             show_progress: !args.json,
             cases: args.cases.clone(),
             resume: args.resume.clone(),
@@ -112,7 +115,8 @@ impl SweepPlan {
         let (totals, next) = match &self.resume {
             None => {
                 let runs = workers::run_all(&simulation, self, part.clone(), &bar);
-                let next = runs.next;
+                // Nothing is left to do after the failure that ends the sweep.
+                let next = if runs.stopped_at_failure { part.end } else { runs.next };
                 (self.add_all(runs.all(), SweepTotals::default(), &simulation)?, next)
             }
             Some(path) => self.run_resumably(&simulation, path, &bar)?,

@@ -21,6 +21,8 @@ pub(super) struct SeedRuns {
     done: Vec<(u64, SeedOutcome)>,
     /// The index of the first seed that was not run to its end.
     pub(super) next: u64,
+    /// Whether the last of these seeds failed and the sweep was to stop there.
+    pub(super) stopped_at_failure: bool,
 }
 
 impl SeedRuns {
@@ -78,25 +80,31 @@ pub(super) fn run_all(
     });
     let mut done = queue.done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(index, _)| *index);
+    // Indices are taken in order, and a seed that was begun is run to its end: no seed before the first failure is
+    // missing.
+    let failure = done.iter().position(|(_, outcome)| is_failure(outcome)).filter(|_| plan.fail_fast);
+    if let Some(at) = failure {
+        done.truncate(at + 1);
+    }
     let gap = (part.start..).zip(&done).find(|(expected, (index, _))| expected != index);
     let next = gap.map_or(part.start + done.len() as u64, |(expected, _)| expected);
     assert!(
-        next == part.end || interrupt::requested(),
-        "a seed is left out only if the sweep is interrupted"
+        next == part.end || interrupt::requested() || failure.is_some(),
+        "a seed is left out only if the sweep is interrupted or ends at a failure"
     );
-    SeedRuns { done, next }
+    SeedRuns { done, next, stopped_at_failure: failure.is_some() }
 }
 
 impl WorkQueue<'_> {
     /// Runs seeds until none is left or the command is interrupted.
     fn work(&self) {
         let mut outcomes = Vec::new();
-        while !interrupt::requested() {
+        while !interrupt::requested() && !self.stops_at_failure() {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(seed) = self.plan.seed_at(index).filter(|_| index < self.end) else { break };
             let twice = self.plan.check_every > 0 && index.is_multiple_of(self.plan.check_every);
             let Some(outcome) = run_one(self.simulation, seed, twice, self.covers) else { break };
-            if !outcome.class.is_converged() || outcome.differs.is_some() {
+            if is_failure(&outcome) {
                 let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
                 failed.push(seed);
                 self.bar.set_message(format!(", {} failed", failed.len()));
@@ -108,6 +116,11 @@ impl WorkQueue<'_> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner).extend(outcomes);
     }
 
+    /// Whether the sweep ends because a seed has failed.
+    fn stops_at_failure(&self) -> bool {
+        self.plan.fail_fast && !self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The progress in words.
     fn so_far(&self) -> String {
         const SHOWN: usize = 10;
@@ -117,6 +130,11 @@ impl WorkQueue<'_> {
         let shown = if shown.is_empty() { String::new() } else { format!(": {}{more}", shown.join(", ")) };
         format!("{} seeds ran, {} of them failed{shown}", self.bar.position(), failed.len())
     }
+}
+
+/// Whether a seed is a finding.
+fn is_failure(outcome: &SeedOutcome) -> bool {
+    !outcome.class.is_converged() || outcome.differs.is_some()
 }
 
 /// Runs a seed, and `None` if the command is interrupted before its end. A panic of the code under test is a finding
