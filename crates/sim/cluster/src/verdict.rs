@@ -143,6 +143,21 @@ pub enum Check {
         /// The first record that differs: expected and found.
         detail: String,
     },
+    /// C6: right after an edit of a list or a text, its writer shows it in another place than the application asked
+    /// for.
+    EditMisplaced {
+        /// The writer.
+        node: String,
+        /// Where the edit was made, and where it shows.
+        detail: String,
+    },
+    /// A delta has a stamp that its author, or the replica that applied it, should not have let pass.
+    StampWrong {
+        /// The node that wrote or applied it.
+        node: String,
+        /// The stamp, and what it contradicts.
+        detail: String,
+    },
     /// C6: an accepted write is on no disk.
     NotDurable {
         /// The first record that differs: expected and found.
@@ -301,6 +316,8 @@ impl Check {
             Self::Lost { .. } => "Lost",
             Self::WrongValue { .. } => "WrongValue",
             Self::HiddenDifference { .. } => "HiddenDifference",
+            Self::EditMisplaced { .. } => "EditMisplaced",
+            Self::StampWrong { .. } => "StampWrong",
             Self::NotDurable { .. } => "NotDurable",
             Self::CausalGap { .. } => "CausalGap",
             Self::ImpossibleOutcome { .. } => "ImpossibleOutcome",
@@ -397,6 +414,8 @@ impl fmt::Display for Check {
                 f,
                 "G2: {node} sent {peer} a frame ({kind}) of {bytes} bytes, and the limit is {limit}"
             ),
+            Self::StampWrong { node, detail } => write!(f, "{node} accepted a wrong stamp: {detail}"),
+            Self::EditMisplaced { node, detail } => write!(f, "C6: on {node} {detail}"),
             Self::GaveUp { node, detail } => write!(f, "{node} gave up and never got {detail}"),
         }
     }

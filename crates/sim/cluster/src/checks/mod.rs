@@ -12,11 +12,13 @@
 //! and leave its trace as it is.
 
 mod contexts;
+mod edits;
 mod give_ups;
 mod livelocks;
 mod moments;
 mod replicas;
 mod sessions;
+mod stamps;
 mod steps;
 mod walks;
 mod watched;
@@ -112,7 +114,7 @@ pub struct CheckMemory {
 }
 
 /// Every check. Of several that fail at the same time, the first one counts.
-pub const CHECKS: [CheckEntry; 22] = [
+pub const CHECKS: [CheckEntry; 25] = [
     CheckEntry {
         name: "storm",
         promise: "I2: what happens without a change of any state is bounded",
@@ -192,6 +194,24 @@ pub const CHECKS: [CheckEntry; 22] = [
         run: Implementation::Step(steps::frame_size),
     },
     CheckEntry {
+        name: "stamps ascend",
+        promise: "a delta is later than every delta that it follows",
+        reports: &["StampWrong"],
+        run: Implementation::Notice(stamps::stamps_ascend),
+    },
+    CheckEntry {
+        name: "stamp in time",
+        promise: "a delta that is ahead of the clock by more than the drift limit waits",
+        reports: &["StampWrong"],
+        run: Implementation::Notice(stamps::stamp_in_time),
+    },
+    CheckEntry {
+        name: "edit in place",
+        promise: "C6: an edit of a list or a text shows where the application made it",
+        reports: &["EditMisplaced"],
+        run: Implementation::Notice(edits::edit_in_place),
+    },
+    CheckEntry {
         name: "replica stopped",
         promise: "no replica stops by itself",
         reports: &["ReplicaStopped"],
@@ -224,7 +244,7 @@ pub const CHECKS: [CheckEntry; 22] = [
     CheckEntry {
         name: "values",
         promise: "C6: every replica shows what the acknowledged writes imply",
-        reports: &["Lost", "WrongValue", "NotDurable", "HiddenDifference", "Internal"],
+        reports: &["Lost", "WrongValue", "EditMisplaced", "NotDurable", "HiddenDifference", "Internal"],
         run: Implementation::Converged(contexts::values),
     },
     CheckEntry {

@@ -7,13 +7,14 @@ use crate::workload::Write;
 use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::random::{Choices, Stream};
 use sync_sim_engine::world::{FrameSize, ProgressCount};
-use syncline_replica::{FrameKind, Merges, Notice, Operation, ReplicaConfig, Target};
-use syncline_storage::{Slot, keys};
-use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
+use syncline_replica::{FrameKind, Item, Merges, Notice, Operation, ReplicaConfig, Target};
+use syncline_storage::{Action, Slot, keys};
+use syncline_store::{Key, MemoryStore, ReadView, Store, WriteBatch};
 use syncline_sync::{
-    Dot, FailureReason, LocalSyncState, Outcome, RetryReason, SessionStats, SyncProtocolKind, VersionVector,
+    Delta, DeltaLog, Dot, FailureReason, LocalSyncState, Outcome, RetryReason, SessionStats,
+    SyncProtocolKind, VersionVector,
 };
-use syncline_types::{Digest, EntityId, Hlc, SimTime};
+use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, SimTime};
 
 const A: NodeId = NodeId(0);
 const B: NodeId = NodeId(1);
@@ -49,14 +50,19 @@ impl Pair {
     /// A node writes a value of its own. Gives the delta.
     fn write(&mut self, author: NodeId) -> Dot {
         let target = Target::named(format!("by {author}").as_bytes());
-        let write = Write::from(vec![Operation::Set { target, bytes: b"value".to_vec() }]);
-        let mut choices = Choices::seeded(u64::from(author.0));
-        let entropy = &mut choices.source(Stream::Scenario);
-        let actor = &mut self.nodes[author.index()];
-        let (operations, actions) = actor.write_before_start(&write, entropy).expect("it is accepted");
+        let (operations, actions) = self.accept(author, Operation::Set { target, bytes: b"value".to_vec() });
         self.oracle.acknowledge((author, replica_id(author)), SimTime::ZERO, operations, actions);
         let author = replica_id(author);
         Dot { author, seq: self.nodes[0].covered().of(author).max(self.nodes[1].covered().of(author)) }
+    }
+
+    /// A node accepts an operation. Gives what it reports.
+    fn accept(&mut self, author: NodeId, operation: Operation) -> (Vec<Operation>, Vec<Action>) {
+        let write = Write::from(vec![operation]);
+        let mut choices = Choices::seeded(u64::from(author.0));
+        let entropy = &mut choices.source(Stream::Scenario);
+        let actor = &mut self.nodes[author.index()];
+        actor.write_before_start(&write, entropy).expect("it is accepted")
     }
 
     fn replica(&self, id: NodeId) -> &SimReplica {
@@ -262,6 +268,52 @@ fn applied_delta_needs_its_parents() {
     assert_eq!(pair.step(&mut memory, B, &[applied(first)]), None);
     let found = pair.step(&mut memory, B, &[applied(second)]).expect("a finding");
     assert!(matches!(found, Check::CausalGap { .. }), "{found}");
+}
+
+#[test]
+fn wrong_stamps_are_found() {
+    let mut pair = Pair::new();
+    let first = pair.write(A);
+    let second = pair.write(A);
+    let applied = |delta| [Notice::DeltaApplied { delta, actions: 1 }];
+    let mut memory = CheckMemory::default();
+    assert_eq!(pair.step(&mut memory, A, &applied(second)), None);
+    // The first delta gets a stamp ahead of the clocks, and of the second delta.
+    let mut disk = pair.replica(A).disk().clone();
+    let bytes = DeltaLog::read(&disk, first).expect("memory is readable").expect("it is stored");
+    let mut delta = Delta::from_bytes(&bytes).expect("it is a delta");
+    delta.stamp = Hlc::new(50_000, 0, first.author);
+    let mut batch = WriteBatch::default();
+    let key = Key::of(&[&[keys::METADATA + 1], first.author.as_bytes(), &first.seq.to_be_bytes()]);
+    batch.put(key, delta.to_bytes());
+    disk.apply(batch).expect("memory takes any batch");
+    pair.nodes[0] = node(A, disk);
+    for (delta, seconds) in [(first, 1), (second, 60)] {
+        pair.now = SimTime::from_secs(seconds);
+        let found = pair.step(&mut memory, A, &applied(delta)).expect("a finding");
+        assert!(matches!(found, Check::StampWrong { .. }), "{found}");
+    }
+    assert_eq!(pair.step(&mut memory, A, &applied(first)), None, "its time has come");
+}
+
+/// Promises: C6
+#[test]
+fn misplaced_edits_are_found() {
+    let mut pair = Pair::new();
+    let text = |at| Operation::InsertText { target: Target::named(b"text"), at, text: "ab".to_owned() };
+    let item = |at| {
+        let item = Item::Bytes(b"item".to_vec());
+        Operation::InsertItem { list: Target::named(b"list"), at, item }
+    };
+    let mut memory = CheckMemory::default();
+    for operation in [&text as &dyn Fn(usize) -> Operation, &item] {
+        pair.accept(A, operation(0));
+        let (operations, actions) = pair.accept(A, operation(1));
+        let accepted = |operations| [Notice::WriteAccepted { operations, actions: actions.clone() }];
+        assert_eq!(pair.step(&mut memory, A, &accepted(operations)), None);
+        let found = pair.step(&mut memory, A, &accepted(vec![operation(0)])).expect("a finding");
+        assert!(matches!(found, Check::EditMisplaced { .. }), "{found}");
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod entity_path;
 mod fact;
 mod hidden_state;
 mod hostile_writes;
+mod list_items;
 mod reference_state;
 mod specification;
 mod text;
@@ -121,6 +122,13 @@ impl Oracle {
             }
             known.get_or_insert(records);
         }
-        Ok(None)
+        Ok(list_items::shared_position(&self.writes).map(|write| {
+            let node = nodes.iter().find(|(node, ..)| *node == write.node);
+            let node = node.map_or_else(|| write.node.to_string(), |(_, name, _)| name.clone());
+            Check::EditMisplaced {
+                node,
+                detail: "an item was inserted at the position of another one".to_owned(),
+            }
+        }))
     }
 }
