@@ -195,7 +195,7 @@ pub const CHECKS: [CheckEntry; 25] = [
     },
     CheckEntry {
         name: "stamps ascend",
-        promise: "a delta is later than every delta that it follows",
+        promise: "the stamps of one author ascend with its deltas",
         reports: &["StampWrong"],
         run: Implementation::Notice(stamps::stamps_ascend),
     },

@@ -7,8 +7,9 @@ use syncline_replica::Notice;
 use syncline_sync::{Delta, DeltaLog, Dot};
 use syncline_types::Decode;
 
-/// A delta is later than each delta that it follows: else a write could lose to one that its author had seen. Deltas
-/// that a sync of states has covered are not stored, and are not compared. O(parents).
+/// The stamps of one author ascend with its deltas: else a write could lose to an earlier one of the same author. Across
+/// authors they need not: a replica whose root equals that of a peer covers the deltas of the peer, and does not learn
+/// their stamps.
 pub(super) fn stamps_ascend(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
     // A hostile author may give a delta any stamp. One whose disk has lost its clock does not know better.
     if !world.roles().is_empty() || world.has_losses(noticed.context) {
@@ -24,10 +25,11 @@ pub(super) fn stamps_ascend(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         _ => return None,
     };
     let delta = stored(replica, dot)?;
-    let previous = Dot { seq: dot.seq.saturating_sub(1), ..dot };
-    let before = delta.parents.iter().map(|parent| parent.dot).chain([previous]);
-    let later = before.filter_map(|dot| stored(replica, dot)).find(|before| before.stamp >= delta.stamp)?;
-    let detail = format!("{dot} of {} follows {} of {}", delta.stamp, later.dot, later.stamp);
+    let before = stored(replica, Dot { seq: dot.seq.saturating_sub(1), ..dot })?;
+    if before.stamp < delta.stamp {
+        return None;
+    }
+    let detail = format!("{dot} of {} follows {} of {}", delta.stamp, before.dot, before.stamp);
     Some(Check::StampWrong { node: world.name_in(noticed.context, noticed.node), detail })
 }
 
