@@ -7,6 +7,14 @@ use syncline_replica::Operation;
 use syncline_storage::Action;
 use syncline_types::{EntityId, Hlc};
 
+/// An insertion of an item into a list.
+struct Insertion<'a> {
+    stamp: Hlc,
+    /// The path to the item, from below the root down to the list.
+    ancestors: &'a [EntityId],
+    write: &'a OracleWrite,
+}
+
 /// Of two insertions that made the same item the later one. The two are one entity, which shows one of two values: both
 /// writes are accounted for, and yet an item is lost.
 ///
@@ -14,7 +22,7 @@ use syncline_types::{EntityId, Hlc};
 /// item, or of something above it, must lie between two insertions. O(n log n) in the writes.
 pub(super) fn shared_position(writes: &[Arc<OracleWrite>]) -> Option<&OracleWrite> {
     let mut deletes: BTreeMap<EntityId, Vec<Hlc>> = BTreeMap::new();
-    let mut insertions: BTreeMap<EntityId, Vec<(Hlc, &[EntityId], &OracleWrite)>> = BTreeMap::new();
+    let mut insertions: BTreeMap<EntityId, Vec<Insertion<'_>>> = BTreeMap::new();
     for write in writes {
         for (operation, action) in write.operations.iter().zip(&write.actions) {
             match action {
@@ -23,23 +31,22 @@ pub(super) fn shared_position(writes: &[Arc<OracleWrite>]) -> Option<&OracleWrit
                 | Action::Update { id, ancestors, metadata, .. }
                     if matches!(operation, Operation::InsertItem { .. }) =>
                 {
-                    insertions.entry(*id).or_default().push((metadata.updated_at, ancestors, write));
+                    let stamp = metadata.updated_at;
+                    insertions.entry(*id).or_default().push(Insertion { stamp, ancestors, write });
                 }
                 Action::Add { .. } | Action::Update { .. } => {}
             }
         }
     }
     insertions.into_iter().find_map(|(id, mut all)| {
-        all.sort_by_key(|(stamp, ..)| *stamp);
-        let is_deleted_between = |first: Hlc, second: Hlc, above: &[EntityId]| {
-            let places = above.iter().copied().chain([id, EntityId::ROOT]);
+        all.sort_by_key(|insertion| insertion.stamp);
+        let is_deleted_between = |first: &Insertion<'_>, second: &Insertion<'_>| {
+            let places = second.ancestors.iter().copied().chain([id, EntityId::ROOT]);
             let mut stamps = places.filter_map(|place| deletes.get(&place)).flatten();
-            stamps.any(|stamp| first < *stamp && *stamp < second)
+            stamps.any(|stamp| first.stamp < *stamp && *stamp < second.stamp)
         };
         let mut pairs = all.windows(2).filter_map(|pair| match pair {
-            [(first, ..), (second, above, write)] if !is_deleted_between(*first, *second, above) => {
-                Some(*write)
-            }
+            [first, second] if !is_deleted_between(first, second) => Some(second.write),
             _ => None,
         });
         pairs.next()
