@@ -8,7 +8,7 @@
 //! | type | what must be seen |
 //! |---|---|
 //! | register, opaque | of the writes after the last delete the one with the greatest stamp, then the greatest bytes |
-//! | counters | the sum of all increments and changes; with [`Oracle::with_counter_resets`] of those that no delete has seen |
+//! | counters | the sum of all increments and changes; with `Oracle::with_counter_resets` of those that no delete has seen |
 //! | element of a set | present while some add is not covered by a remove that has seen it |
 //! | text | every character inserted and not deleted, in the order of Fugue |
 //! | list, sorted map, sorted set | the visible children, in the order of positions or keys |
