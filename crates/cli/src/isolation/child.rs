@@ -18,7 +18,7 @@ pub(crate) enum ChildEnd {
     Interrupted,
 }
 
-/// The most of what a child says on its standard error that is kept: its last words count.
+/// The most bytes of a child's standard error that are retained: the last ones, which say how it ended.
 const LAST_WORDS: usize = 64 << 10;
 /// How long a child may take to report what it has when the command is interrupted: less than the command itself has.
 const LAST_REPORT: Duration = Duration::from_millis(500);

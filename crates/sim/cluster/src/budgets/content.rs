@@ -30,24 +30,7 @@ pub(super) fn of_operation(operation: &Operation) -> u64 {
         | Operation::DeleteText { .. }
         | Operation::Delete { .. } => 0,
     };
-    let target = match operation {
-        Operation::Set { target, .. }
-        | Operation::SetOpaque { target, .. }
-        | Operation::Increment { target, .. }
-        | Operation::Change { target, .. }
-        | Operation::Create { target, .. }
-        | Operation::AddElement { target }
-        | Operation::RemoveElement { target }
-        | Operation::InsertText { target, .. }
-        | Operation::DeleteText { target, .. }
-        | Operation::Freeze { target, .. }
-        | Operation::Merge { target, .. }
-        | Operation::Delete { target }
-        | Operation::InsertItem { list: target, .. }
-        | Operation::DeleteItem { list: target, .. }
-        | Operation::SetOwn { storage: target, .. } => target,
-    };
-    path(target) + content as u64
+    path(operation.named_target()) + content as u64
 }
 
 /// The name of the kind of an operation, as in case files.

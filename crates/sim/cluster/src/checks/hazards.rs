@@ -1,7 +1,7 @@
 //! Checks of runs in which identities, clocks or merge functions are wrong.
 //!
 //! A replica that has lost a part of its own history, or shares its name, must not cost what was acknowledged: at the
-//! end every write is visible that some disk still held when a disk was replaced, or that was acknowledged later
+//! end every write is visible that was still on some disk when a disk was replaced, or that was acknowledged later
 //! (**A1**, **A2**). A replica that wrote while its clock was far ahead must be heard again once the clock is right, and
 //! must hold up nobody (**A3**). A merge function must not divide replicas, whatever it does.
 

@@ -289,7 +289,7 @@ pub const CHECKS: [CheckEntry; 34] = [
         run: Implementation::Stopped(give_ups::never_taken_back),
     },
     CheckEntry {
-        name: "held up",
+        name: "blocked by a hazard",
         promise: "A2, A3: replaced disks, clocks that were ahead and faulty merge functions hold up nobody for good",
         reports: &["NotBroughtBack", "Muted", "DividedByMerge"],
         run: Implementation::Unfinished(hazards::held_up),

@@ -168,30 +168,31 @@ impl Oracle {
         self.writes.push(Arc::new(OracleWrite { node, author, at, operations, actions, seen }));
     }
 
-    /// A disk was replaced by one that lacks what its node had acknowledged last, and the other disks cover `held`: what
+    /// A disk was replaced by one that lacks what its node had acknowledged last, and the other disks have what is `covered`: what
     /// only that disk had may be lost. All else that was acknowledged must be shown in the end, and so must all that
     /// is acknowledged from now on. O(writes + initial state · disks).
     pub(crate) fn on_disk_replaced(
         &mut self,
-        held: &VersionVector,
+        covered: &VersionVector,
         disks: &mut [Interface<CheckedDiskView>],
     ) -> Result<(), StorageError> {
         let mut names: BTreeMap<Dot, u32> = BTreeMap::new();
         for write in &self.writes {
             *names.entry(write.dot()).or_default() += 1;
         }
-        // A number that names two writes does not say which of them is held.
-        let is_held = |write: &OracleWrite| held.covers(write.dot()) && names.get(&write.dot()) == Some(&1);
-        let lost = self.writes.iter().enumerate().filter(|(_, write)| !is_held(write));
+        // A number that names two writes does not say which of them is stored.
+        let is_stored =
+            |write: &OracleWrite| covered.covers(write.dot()) && names.get(&write.dot()) == Some(&1);
+        let lost = self.writes.iter().enumerate().filter(|(_, write)| !is_stored(write));
         let lost: Vec<usize> = lost.map(|(number, _)| number).collect();
         self.uncertain.extend(lost);
         let mut gone = BTreeSet::new();
         for action in self.initial.iter().flat_map(|(_, actions)| actions.iter()) {
-            let mut is_held = false;
+            let mut is_stored = false;
             for disk in &mut *disks {
-                is_held |= self.is_in(action, disk)?;
+                is_stored |= self.is_in(action, disk)?;
             }
-            if !is_held {
+            if !is_stored {
                 gone.insert(action.id());
             }
         }

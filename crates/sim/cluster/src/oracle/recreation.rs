@@ -25,7 +25,7 @@ impl<'a> Specification<'a> {
         }
     }
 
-    /// Whether the value of an entity depends on writes that nobody knows to be held: its own, and deletes above it.
+    /// Whether the value of an entity depends on writes that may be on no disk: its own, and deletes above it.
     pub(super) fn is_uncertain(&self, entity: &SpecifiedEntity<'a>) -> bool {
         let facts = self.deletes(entity).chain(self.facts(entity));
         facts.into_iter().any(|fact| match fact.write {
