@@ -5,6 +5,8 @@
 pub(crate) enum CommandError {
     /// What was asked for cannot be done. The text says what was found and what to do.
     Refused(String),
+    /// The standard output cannot be written, for instance because the disk behind it is full.
+    Unwritable(String),
     /// The reader of the standard output has closed it, as `head` does: nobody is left to tell.
     OutputClosed,
 }

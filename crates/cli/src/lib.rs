@@ -137,6 +137,11 @@ pub fn main() -> ExitCode {
         Ok(Ending::BadUsage) => ExitCode::from(REFUSED),
         Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(CommandError::OutputClosed) => ExitCode::from(OUTPUT_CLOSED),
+        // The arguments are right: their help would not help.
+        Err(CommandError::Unwritable(problem)) => {
+            complain(format_args!("error: {problem}"));
+            ExitCode::from(REFUSED)
+        }
         Err(CommandError::Refused(problem)) => {
             complain(format_args!("error: {problem}\n\nFor more information, try 'syncline --help'."));
             ExitCode::from(REFUSED)

@@ -133,7 +133,10 @@ fn print_each(report: &EachReport, jobs: usize, out: &mut Output) -> Result<(), 
     };
     let seconds: f64 = report.protocols.iter().map(|sweep| sweep.seconds).sum();
     writeln!(out, "{} in {seconds:.1} s on {jobs} threads", verdict(good, &outcome))?;
-    for sweep in &report.protocols {
+    for (protocol, sweep) in ProtocolArg::executable().zip(&report.protocols) {
+        if sweep.known.total() > 0 || !sweep.causes.is_empty() {
+            writeln!(out, "\n{}:", protocol.name())?;
+        }
         sweep.known.print("seed", out)?;
         print_failures(&sweep.failures, &sweep.causes, CAUSES_SHOWN, out)?;
     }

@@ -35,15 +35,16 @@ pub(crate) fn print(
     }
     writeln!(out, "\n{}\n", report.fates.table())?;
     writeln!(out, "{}\n", activity(report))?;
-    let outcome = match report.stop {
-        INTERRUPTED => "INTERRUPTED",
-        _ if report.converged => "CONVERGED",
-        _ => "NOT CONVERGED",
+    let outcome = match (report.stop, report.known) {
+        (INTERRUPTED, _) => "INTERRUPTED".to_owned(),
+        _ if report.converged => "CONVERGED".to_owned(),
+        (_, Some(known)) => format!("NOT CONVERGED, known finding {known},"),
+        (_, None) => "NOT CONVERGED".to_owned(),
     };
     writeln!(
         out,
         "{}{} after {} of virtual time and {} events ({took:.1?} of real time), trace {}",
-        verdict(report.converged, outcome),
+        verdict(report.converged, &outcome),
         report.phase.map_or_else(String::new, |phase| format!(" in its {} phase", phase.name())),
         rt.now(),
         grouped(report.events),
@@ -51,6 +52,11 @@ pub(crate) fn print(
     )?;
     if !report.converged {
         explain(report, simulation, rt, ended, out)?;
+    }
+    // The investigation above is long, and this is what decides whether the reader goes on.
+    if let Some(finding) = known_finding(simulation, ended) {
+        writeln!(out)?;
+        name_known(finding, out)?;
     }
     writeln!(out, "repeat it with: {}", typed(&report.reproduce))?;
     if let Some(path) = &report.case {
@@ -118,9 +124,6 @@ fn explain(
 ) -> Result<(), CommandError> {
     let reason = report.reason.as_deref().unwrap_or(report.stop);
     writeln!(out, "\nwhy: {}\n", reason.replace("; ", "\n  "))?;
-    if let Some(finding) = known_finding(simulation, ended) {
-        name_known(finding, out)?;
-    }
     // After a panic there is no stop condition, and the state that is left explains nothing.
     let Some(stop) = &ended.stop else { return Ok(()) };
     // The investigation takes many runs; what is known already is shown before.

@@ -41,7 +41,7 @@ impl Output {
 fn refused(error: &io::Error) -> CommandError {
     match error.kind() {
         ErrorKind::BrokenPipe => CommandError::OutputClosed,
-        _ => CommandError::Refused(format!("cannot write to the standard output: {error}")),
+        _ => CommandError::Unwritable(format!("cannot write to the standard output: {error}")),
     }
 }
 
@@ -75,6 +75,6 @@ mod tests {
         };
         assert_eq!(outcome(ErrorKind::BrokenPipe), Err(CommandError::OutputClosed));
         let full = outcome(ErrorKind::StorageFull).expect_err("nothing is written");
-        assert!(matches!(full, CommandError::Refused(text) if text.contains("cannot write")));
+        assert!(matches!(full, CommandError::Unwritable(text) if text.contains("cannot write")));
     }
 }

@@ -201,8 +201,11 @@ fn assert_ordered(state: &mut State, all: &[(EntityId, Vec<u8>)]) {
     }
 }
 
+/// Fewer without optimization; `.ci/run release-tests` runs them all.
+const CASES: u32 = if cfg!(debug_assertions) { 1_500 } else { 10_000 };
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     /// Promises: L1, L3, L4, L5
     #[test]

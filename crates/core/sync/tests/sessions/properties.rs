@@ -11,7 +11,8 @@ use syncline_sync::*;
 use syncline_types::{ContextId, EntityId, ReplicaId};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    // Fewer without optimization; `.ci/run release-tests` runs them all.
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 400 } else { 2_000 }))]
 
     /// **I4**: every protocol that compares two states ends with the join of both.
     ///

@@ -471,6 +471,7 @@ impl NetworkRouter {
     }
 
     /// Ends the flight of a frame. Returns whether it is delivered; otherwise it is counted as dropped.
+    #[inline]
     pub fn arrive(&mut self, now: SimTime, from: NodeId, to: NodeId, is_up: bool) -> bool {
         assert!(self.fates.in_flight > 0, "a frame that arrives is in flight");
         self.fates.in_flight -= 1;
