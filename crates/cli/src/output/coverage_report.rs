@@ -7,6 +7,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use sync_sim::coverage::{Coverage, HitCount};
 
+/// How many of the places that no run reached are named.
+const NEVER_SHOWN: usize = 8;
+
 /// The coverage of a sweep. Its JSON keys are stable.
 #[derive(Serialize)]
 pub(crate) struct CoverageReport {
@@ -49,9 +52,14 @@ impl CoverageReport {
         }
         numbers_from(&mut shown, 1);
         writeln!(out, "{shown}\n")?;
+        // A sweep of few seeds misses most places, and says little by that.
         let never = match self.never.as_slice() {
             [] => String::new(),
-            never => format!("; never: {}", never.join(", ")),
+            never if never.len() <= NEVER_SHOWN => format!("; never: {}", never.join(", ")),
+            never => {
+                let more = never.len() - NEVER_SHOWN;
+                format!("; never: {} and {more} more (--json lists them)", never[..NEVER_SHOWN].join(", "))
+            }
         };
         writeln!(out, "reached {} of {}{never}", self.reached, self.places)?;
         if !self.is_good() {

@@ -72,6 +72,7 @@ fn authors_need_open_membership() {
 
 /// Five people paste a megabyte each into one text while apart.
 #[test]
+#[cfg_attr(debug_assertions, ignore = "five megabytes of text; `.ci/run release-tests` runs it")]
 fn joined_pastes_exceed_a_frame() {
     let mut rt = SimRuntime::with_config(SimConfig::with_seed(1).with_faults(FaultConfig::none()));
     let nodes = rt.apply_scenario(Scenario::n_nodes_synced(5, 1));

@@ -28,7 +28,7 @@ fn every_preset_converges_with_seven_nodes() {
         ("heavy", FaultConfig::heavy_chaos()),
         ("partitions", FaultConfig::partition_heavy()),
     ] {
-        for seed in 0..10 {
+        for seed in 0..if cfg!(debug_assertions) { 3 } else { 10 } {
             let (rt, stop) = run(seed, faults.clone(), 7, 40);
             assert_eq!(stop, StopCondition::Converged, "{name}, seed {seed}: {stop}\n{}", rt.explain());
         }
@@ -41,7 +41,7 @@ fn every_preset_converges_with_seven_nodes() {
 #[test]
 fn every_workload_converges_to_written_values() {
     for (name, preset) in Workload::PRESETS {
-        for seed in 0..if cfg!(debug_assertions) { 15 } else { 40 } {
+        for seed in 0..if cfg!(debug_assertions) { 6 } else { 40 } {
             let faults = FaultConfig::heavy_chaos().with_churn(0.01, 100..800);
             let mut rt = SimRuntime::with_config(SimConfig::with_seed(seed).with_faults(faults));
             rt.apply_scenario(Scenario::n_nodes_diverged(3, 10));
