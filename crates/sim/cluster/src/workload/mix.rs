@@ -202,6 +202,9 @@ impl Workload {
         if choices.chance(Stream::Workload, Choice::WriteReuse, self.moves.as_ppm()) {
             return Self::moved(choices);
         }
+        if choices.chance(Stream::Workload, Choice::WriteReuse, self.odd_keys.as_ppm()) {
+            return Self::of_odd_key(choices);
+        }
         let kind = self.mix.kind(choices);
         let key = self.key(choices);
         let value = choices.below(Stream::Workload, Choice::WriteValue, 1_000);

@@ -8,6 +8,7 @@ mod growth;
 mod merge_faults;
 mod mix;
 mod moves;
+mod odd_keys;
 mod reuse;
 mod together;
 mod trace;
@@ -73,6 +74,9 @@ pub struct Workload {
     /// The probability that an operation is about an entity that other writers may put at another place of the tree.
     #[serde(skip_serializing_if = "is_never")]
     pub moves: Rate,
+    /// The probability that an operation is about a key that is any bytes.
+    #[serde(skip_serializing_if = "is_never")]
+    pub odd_keys: Rate,
     /// The probability that a node that has collected tombstones writes to such a name within half a second.
     pub after_collection: Rate,
     /// The probability that a node whose disk was replaced writes within 50 milliseconds of its restart, before it has
@@ -176,6 +180,7 @@ impl Workload {
             together: Rate::ZERO,
             disputed: Rate::ZERO,
             moves: Rate::ZERO,
+            odd_keys: Rate::ZERO,
             after_collection: Rate::ZERO,
             after_replacement: Rate::ZERO,
             breaks: 0,

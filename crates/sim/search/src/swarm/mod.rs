@@ -59,6 +59,7 @@ enum DrawStream {
     Disputed = 61,
     Moves = 62,
     LongList = 63,
+    OddKeys = 64,
 }
 
 /// How large the drawn worlds are.
@@ -74,7 +75,7 @@ pub enum Profile {
 }
 
 impl DrawStream {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -95,6 +96,7 @@ impl DrawStream {
         Self::Disputed,
         Self::Moves,
         Self::LongList,
+        Self::OddKeys,
     ];
 }
 
@@ -164,6 +166,7 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     writers::draw_together(&mut dice(DrawStream::Together), &mut case.workload);
     writers::draw_disputed(&mut dice(DrawStream::Disputed), &mut case.workload);
     writers::draw_moves(&mut dice(DrawStream::Moves), &mut case.workload);
+    writers::draw_odd_keys(&mut dice(DrawStream::OddKeys), &mut case.workload);
     let grows = growth::draw(&mut dice(DrawStream::Growth), profile, &mut case);
     let grows = growth::draw_list(&mut dice(DrawStream::LongList), profile, grows, &mut case) || grows;
     let calm_after = case.calm_after.unwrap_or(calm_after);

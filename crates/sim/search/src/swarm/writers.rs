@@ -1,5 +1,5 @@
-//! Draws what writers do besides single operations: writes about one thing, names whose type they disagree on, and entities
-//! that they put at different places.
+//! Draws what writers do besides single operations: writes about one thing, names whose type they disagree on, entities
+//! that they put at different places, and keys that are any bytes.
 
 use crate::swarm::draws::Dice;
 use sync_sim_cluster::workload::Workload;
@@ -27,6 +27,13 @@ pub(super) fn draw_moves(dice: &mut Dice, workload: &mut Workload) {
     }
 }
 
+/// In one run of twenty, lets writers use keys that are any bytes.
+pub(super) fn draw_odd_keys(dice: &mut Dice, workload: &mut Workload) {
+    if dice.percent(5) {
+        workload.odd_keys = dice.rate(50_000, 600_000);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::swarm;
@@ -42,5 +49,6 @@ mod tests {
         assert!((350..550).contains(&rates(|workload| workload.together)));
         assert!((120..240).contains(&rates(|workload| workload.disputed)));
         assert!((120..240).contains(&rates(|workload| workload.moves)));
+        assert!((50..130).contains(&rates(|workload| workload.odd_keys)));
     }
 }
