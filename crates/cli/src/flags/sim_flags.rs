@@ -67,7 +67,7 @@ pub(crate) struct SimArgs {
     write_for: TimeSpan,
 
     /// What applications write: balanced, text-heavy, counters, deletes or hot-key; or something that grows: document,
-    /// large-values, import, prefixes, list-in-turn or deep-tree.
+    /// large-values, import, prefixes, list-in-turn, long-list or deep-tree.
     #[arg(long, value_name = "PRESET", default_value = DEFAULT_WORKLOAD, value_parser = workload)]
     workload: String,
 

@@ -6,19 +6,34 @@
 
 use super::{Noticed, Watched};
 use crate::node::CheckedDiskView;
+use crate::oracle::{has_deleted_range, is_behind_deleted};
 use crate::verdict::Check;
 use syncline_crdt::{Value, position};
-use syncline_replica::{Notice, Operation};
+use syncline_replica::{Notice, Operation, OperationError};
 use syncline_storage::{Action, Interface, StorageError};
 use syncline_types::EntityId;
 
 /// **C6**. Of a write with several operations only the last is checked: it sees what the others have done. O(n) in
 /// the text or the list.
 pub(super) fn edit_in_place(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
-    let Notice::WriteAccepted { operations, actions } = noticed.notice else { return None };
+    let (operations, actions) = match noticed.notice {
+        Notice::WriteAccepted { operations, actions } => (operations, actions),
+        Notice::WriteRefused { error } => return refused(noticed, error, world),
+        _ => return None,
+    };
+    let mut all = operations.iter().zip(actions);
+    if let Some(detail) = all.find_map(|(operation, action)| elsewhere(operation, action)) {
+        return Some(Check::EditMisplaced { node: world.name_in(noticed.context, noticed.node), detail });
+    }
     let operation = operations.last()?;
     // Most operations have no position, and need no reading of the state.
-    let has_position = matches!(operation, Operation::InsertText { .. } | Operation::InsertItem { .. });
+    let has_position = matches!(
+        operation,
+        Operation::InsertText { .. }
+            | Operation::DeleteText { .. }
+            | Operation::InsertItem { .. }
+            | Operation::DeleteItem { .. }
+    );
     // A crash within the step may have lost the write again.
     if !has_position || noticed.step.went_down || noticed.step.undone {
         return None;
@@ -26,8 +41,66 @@ pub(super) fn edit_in_place(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
     let replica = world.replica(noticed.context, noticed.node)?;
     // A row that the simulated disk has corrupted is found when the replica reads it.
     let mut state = replica.state().ok().filter(|_| !replica.is_corrupt())?;
-    let detail = misplaced(operation, actions.last()?, &mut state).ok()??;
+    let action = actions.last()?;
+    let mut detail = misplaced(operation, action, &mut state).ok()?;
+    // A hostile node may have forged characters that belong to no edit.
+    if detail.is_none() && world.roles().is_empty() {
+        detail = misplaced_beside_deleted(operation, action, &mut state).ok()?;
+    }
+    let detail = detail?;
     Some(Check::EditMisplaced { node: world.name_in(noticed.context, noticed.node), detail })
+}
+
+/// A replica may not refuse an edit because it lies beyond the end if its positions were fitted to what the replica
+/// shows.
+fn refused(noticed: &Noticed<'_>, error: &OperationError, world: &dyn Watched) -> Option<Check> {
+    let is_beyond = matches!(error, OperationError::OutOfText(_) | OperationError::OutOfList { .. });
+    // Items that a hostile node has forged count for the workload and not for the replica.
+    if !is_beyond || !world.roles().is_empty() {
+        return None;
+    }
+    let replica = world.replica(noticed.context, noticed.node)?;
+    let detail = || format!("an edit within what is shown was refused: {error}");
+    replica.was_last_write_fitted().then(|| Check::EditMisplaced {
+        node: world.name_in(noticed.context, noticed.node),
+        detail: detail(),
+    })
+}
+
+/// What is wrong with an edit among deleted characters, in words. An insertion directly follows the visible character
+/// before it: if deleted characters stood between, concurrent insertions beside them would come between the two. A
+/// deletion deletes what was visible at its place. O(characters · depth), for short texts only.
+fn misplaced_beside_deleted(
+    operation: &Operation,
+    action: &Action,
+    state: &mut Interface<CheckedDiskView>,
+) -> Result<Option<String>, StorageError> {
+    let Some(Value::Rga(edit)) = value(action) else { return Ok(None) };
+    let record = state.record(action.id())?;
+    let Some(Value::Rga(shown)) = record.as_ref().map(|record| &record.value) else { return Ok(None) };
+    Ok(match operation {
+        Operation::InsertText { .. } => (is_behind_deleted(shown, edit) == Some(true)).then(|| {
+            "an inserted text stands behind deleted characters, which its author did not see".to_owned()
+        }),
+        Operation::DeleteText { at, count, .. } => (has_deleted_range(shown, edit, *at, *count)
+            == Some(false))
+        .then(|| format!("a deletion of {count} characters at {at} has deleted others")),
+        _ => None,
+    })
+}
+
+/// Where an operation has changed another entity than the one that it names, in words.
+fn elsewhere(operation: &Operation, action: &Action) -> Option<String> {
+    // The entities of these follow from the state and from the author.
+    if matches!(
+        operation,
+        Operation::InsertItem { .. } | Operation::DeleteItem { .. } | Operation::SetOwn { .. }
+    ) {
+        return None;
+    }
+    let target = operation.named_target();
+    let is_there = action.id() == target.id && action.ancestors() == target.ancestors;
+    (!is_there).then(|| format!("an operation on {} has changed {}", target.id, action.id()))
 }
 
 /// Where an edit shows that the state contains, in words; `None` if that is where it was made.
@@ -64,6 +137,15 @@ fn misplaced(
                 None => format!("an item, inserted at {at}, is not among {} items", shown.len()),
             };
             Ok((found != Some(*at)).then(words))
+        }
+        Operation::DeleteItem { list, at } => {
+            let label = state.record(action.id())?.map(|record| record.label.clone());
+            let mut before = 0;
+            for id in items(list.id, state)? {
+                before += usize::from(state.record(id)?.map(|record| record.label.clone()) < label);
+            }
+            let words = || format!("of the item to delete at {at}, the one at {before} was deleted");
+            Ok((before != *at).then(words))
         }
         _ => Ok(None),
     }

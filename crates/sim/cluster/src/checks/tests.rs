@@ -1,5 +1,7 @@
 //! Each check reports what it is there for. A replica with a bug is imitated by its disk, its notices or its steps.
 
+mod edits;
+
 use super::*;
 use crate::node::{SimNode, SimReplica, context_id, replica_id};
 use crate::oracle::{Acknowledgement, Oracle};

@@ -2,6 +2,7 @@
 
 mod costs;
 mod identity;
+mod readings;
 
 use crate::disk_view::CheckedDiskView;
 use crate::hostile::{self, Adversary, AdversaryIdentity, AttackPlan, HostileRoles};
@@ -19,10 +20,10 @@ use syncline_replica::{
     Event, FrameKind, Notice, Operation, OperationError, Pending, Replica, ReplicaConfig, StepCost,
     SyncActions, Timer, TimerKind, TimerOp,
 };
-use syncline_storage::{Action, Interface, Record, Stats, StorageError};
+use syncline_storage::{Action, Interface, Stats, StorageError};
 use syncline_store::{MemoryStore, StoreError};
-use syncline_sync::{DeltaLog, DeltaRef, Gate, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
-use syncline_types::{ContextId, Digest, EntityId, Entropy, Moment, PeerId, Probes, ReplicaId, SimTime};
+use syncline_sync::{DeltaRef, Gate, LocalSyncState, Membership, SyncProtocolKind, VersionVector};
+use syncline_types::{ContextId, Digest, Entropy, Moment, PeerId, Probes, ReplicaId, SimTime};
 
 /// The real replica of one context of a [`SimNode`](super::SimNode), on a simulated disk. The batch of a step is on the
 /// disk before the frames of the step are sent. A crash loses the replica and leaves the disk.
@@ -62,6 +63,8 @@ pub struct SimReplica {
     detects_losses: bool,
     /// Whether a read has found a corrupt row.
     is_damaged: bool,
+    /// Whether every edit of the last write lay within the texts and lists that the replica showed.
+    was_fitted: bool,
     /// Whether it signs with its own key instead of the group key.
     has_own_key: bool,
     /// The hostile nodes of the run, if there are any.
@@ -102,6 +105,7 @@ impl SimReplica {
             fresh_starts: 0,
             detects_losses: true,
             is_damaged: false,
+            was_fitted: false,
             has_own_key: false,
             roles: None,
             adversary: None,
@@ -245,7 +249,8 @@ impl SimReplica {
         write: &Write,
         choices: &mut dyn Entropy,
     ) -> Option<(Vec<Operation>, Vec<Action>)> {
-        let operations = write.fitted(|| self.state()).unwrap_or_default();
+        let (operations, fits) = write.fitted(|| self.state()).unwrap_or_default();
+        self.was_fitted = fits;
         let replica = self.replica.as_mut()?;
         let moment = Moment::at(SimTime::from_millis(2));
         let event = Event::Write(operations);
@@ -329,29 +334,9 @@ impl SimReplica {
         Interface::open_with(CheckedDiskView::from(self.disk()), self.config.merges.clone())
     }
 
-    /// The record of an entity on disk.
-    pub fn record(&self, id: EntityId) -> Result<Option<Arc<Record>>, StorageError> {
-        self.state()?.record(id)
-    }
-
     /// The statistics of the state on disk; those of an empty state if it cannot be read.
     fn stats(&self) -> Stats {
         self.state().and_then(|mut state| state.stats()).unwrap_or_default()
-    }
-
-    /// The log on disk; an empty one if it cannot be read. O(authors).
-    pub(crate) fn log(&self) -> DeltaLog {
-        DeltaLog::load(self.disk(), self.config.delta_retention).unwrap_or_default()
-    }
-
-    /// How far ahead of the local clock a stamp may be, in milliseconds.
-    pub(crate) const fn max_drift_ms(&self) -> u64 {
-        self.config.max_drift_ms
-    }
-
-    /// The number of entities that an application sees. O(n).
-    pub fn visible_entities(&self) -> Result<usize, StorageError> {
-        Ok(self.state()?.visible()?.len())
     }
 }
 
@@ -378,7 +363,10 @@ impl SimReplica {
             Input::Op(write) => {
                 let open = || Interface::open_with(self.disk.view(), self.config.merges.clone());
                 match write.fitted(open) {
-                    Ok(operations) => Event::Write(operations),
+                    Ok((operations, fits)) => {
+                        self.was_fitted = fits;
+                        Event::Write(operations)
+                    }
                     Err(error) => return self.fail(&error),
                 }
             }

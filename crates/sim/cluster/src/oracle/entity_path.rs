@@ -18,7 +18,7 @@ impl Specification<'_> {
         let Some(entity) = self.entity(id) else { return format!("entity {id}") };
         // Pairs of a parent and its child, from the root down.
         let path = entity.ancestors.iter().chain([&id]);
-        let above = [EntityId::ROOT].iter().chain(entity.ancestors);
+        let above = [EntityId::ROOT].iter().chain(entity.ancestors.iter());
         let steps: Vec<String> = above.zip(path).map(|(above, id)| self.step(*above, *id, nodes)).collect();
         steps.join(" / ")
     }

@@ -85,6 +85,8 @@ impl<'a> Fact<'a> {
             }
             Action::DeleteRef { deleted_at, .. } => (UNLABELLED, Hlc::ZERO, *deleted_at),
         };
+        // A removal writes nothing: it must not make an element live again.
+        let updated_at = if matches!(kind, FactKind::Removed(..)) { Hlc::ZERO } else { updated_at };
         let ancestors = action.ancestors();
         Self { id: action.id(), write, ancestors, label, updated_at, deleted_at, kind }
     }

@@ -10,12 +10,15 @@
 //! | register, opaque | of the writes after the last delete the one with the greatest stamp, then the greatest bytes |
 //! | counters | the sum of all increments and changes; with `Oracle::with_counter_resets` of those that no delete has seen |
 //! | element of a set | present while some add is not covered by a remove that has seen it |
-//! | text | every character inserted and not deleted, in the order of Fugue |
+//! | text | every character inserted and not deleted, in the order of Fugue; the first edit after a delete clears the text |
 //! | list, sorted map, sorted set | the visible children, in the order of positions or keys |
 //! | value of an owner | the owner's latest write |
 //! | frozen value | the earliest write |
 //! | type of the application's own | all states, merged by its function |
 //! | any | visible if written after the last delete of itself and of each of its ancestors |
+//!
+//! An entity that writers have put at several places is at the one of the least depth, then of the least parent; one that
+//! was deleted besides is undetermined, since who has collected it does not know the former places.
 //!
 //! A name that was deleted may be written again with another type. If the deleter had seen every write of the former
 //! type, and every later write had seen the delete, the later writes alone decide type and value. Where somebody had
@@ -31,6 +34,7 @@ mod fact;
 mod hidden_state;
 mod hostile_writes;
 mod list_items;
+mod places;
 mod recreation;
 mod reference_state;
 mod specification;
@@ -39,6 +43,7 @@ mod visible_value;
 
 pub use blame::{AckedWrite, ValueMismatch};
 pub use reference_state::ReferenceState;
+pub(crate) use text::{has_deleted_range, is_behind_deleted};
 
 use crate::disk_view::CheckedDiskView;
 use crate::node::SimReplica;

@@ -1,8 +1,9 @@
 //! Names that were deleted and written again: which former writes no longer count.
 
-use crate::oracle::fact::Fact;
+use crate::oracle::fact::{Fact, FactKind};
 use crate::oracle::specification::{Specification, SpecifiedEntity};
-use syncline_crdt::CrdtType;
+use std::collections::BTreeSet;
+use syncline_crdt::{CrdtType, RunId};
 use syncline_types::{EntityId, Hlc};
 
 impl<'a> Specification<'a> {
@@ -37,6 +38,34 @@ impl<'a> Specification<'a> {
     /// Whether some delete of the entity, or of what is above it, had seen a fact.
     pub(super) fn was_deleted(&self, entity: &SpecifiedEntity<'a>, fact: &Fact<'a>) -> bool {
         self.deletes(entity).any(|delete| self.has_seen(delete, fact))
+    }
+
+    /// The runs of a text that its first edits after deletes have cleared. Whoever edits a text that is deleted as far as he
+    /// knows begins it anew: what he has seen of the old text is gone for good.
+    ///
+    /// An edit is such a first edit for certain if its author had seen a delete, and nobody has written the text with a
+    /// stamp between the two. O(edits² · deletes), and O(deletes) for a text that was never deleted.
+    pub(super) fn cleared_runs(&self, entity: &SpecifiedEntity<'a>) -> BTreeSet<RunId> {
+        let deletes: Vec<&Fact<'a>> = self.deletes(entity).collect();
+        let facts = self.facts(entity);
+        let is_first_after = |edit: &Fact<'a>, delete: &Fact<'a>| {
+            let between =
+                |fact: &Fact<'a>| delete.deleted_at < fact.updated_at && fact.updated_at < edit.updated_at;
+            delete.deleted_at < edit.updated_at && !facts.iter().any(between) && self.has_seen(edit, delete)
+        };
+        let begins = |edit: &&Fact<'a>| {
+            matches!(edit.kind, FactKind::Edited(..))
+                && deletes.iter().any(|delete| is_first_after(edit, delete))
+        };
+        let mut cleared = BTreeSet::new();
+        for first in facts.iter().filter(begins) {
+            for seen in facts.iter().filter(|fact| self.has_seen(first, fact)) {
+                if let FactKind::Edited(edit, _) = seen.kind {
+                    cleared.extend(edit.runs().map(|(id, _)| *id));
+                }
+            }
+        }
+        cleared
     }
 
     /// The type that an entity must have that was last deleted at `hidden_by` and written since; `None` if that is

@@ -2,8 +2,10 @@
 
 use crate::disk_view::CheckedDiskView;
 use crate::oracle::fact::{Fact, FactKind};
+use crate::oracle::places::Places;
 use crate::oracle::visible_value::VisibleValue;
 use crate::oracle::{Oracle, OracleWrite, text};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use syncline_crdt::{CrdtType, Merges};
@@ -17,12 +19,14 @@ pub(super) struct SpecifiedEntity<'a> {
     /// The range of its facts in [`Specification::facts`].
     facts: (usize, usize),
     /// The path to it, from below the root down to its parent.
-    pub(super) ancestors: &'a [EntityId],
+    pub(super) ancestors: Cow<'a, [EntityId]>,
+    /// Whether writers disagree on the path.
+    is_moved: bool,
     pub(super) label: &'a Label,
     /// The greatest type that a write gave the entity.
     pub(super) kind: CrdtType,
     updated_at: Hlc,
-    deleted_at: Hlc,
+    pub(super) deleted_at: Hlc,
 }
 
 /// An entity that a replica does not show as it must.
@@ -68,6 +72,13 @@ impl<'a> Specification<'a> {
             }
         }
         assert!(entities.is_sorted_by_key(|entity| entity.id), "entities are found by binary search");
+        let places = Places::of(&facts);
+        for entity in &mut entities {
+            if let Some(path) = places.path_of_moved(entity.id) {
+                entity.ancestors = path.into();
+                entity.is_moved = true;
+            }
+        }
         Self {
             merges: &oracle.merges,
             writes: &oracle.writes,
@@ -100,6 +111,9 @@ impl<'a> Specification<'a> {
     pub(super) fn visible_value(&self, entity: &SpecifiedEntity<'a>) -> Option<VisibleValue<'a>> {
         let may_have_lost = !self.uncertain.is_empty() || !self.uncertain_initial.is_empty();
         if may_have_lost && self.is_uncertain(entity) {
+            return Some(VisibleValue::Undetermined);
+        }
+        if entity.is_moved && self.was_deleted_somewhere(entity) {
             return Some(VisibleValue::Undetermined);
         }
         // The root is not listed among the ancestors of an entity, but deleting it hides everything
@@ -162,7 +176,7 @@ impl<'a> Specification<'a> {
                     FactKind::Edited(edit, inserted) => Some((edit, inserted)),
                     _ => None,
                 });
-                Some(VisibleValue::Text(text::after(edits)))
+                Some(VisibleValue::Text(text::after(edits, &self.cleared_runs(entity))))
             }
             CrdtType::Custom if self.has_faulty_merges => Some(VisibleValue::Undetermined),
             CrdtType::Custom => self.merged(facts),
@@ -254,7 +268,7 @@ impl<'a> Specification<'a> {
         for (parent, mut expected) in ordered {
             expected.sort_unstable();
             let expected: Vec<EntityId> = expected.into_iter().map(|(_, id)| id).collect();
-            let mut found = state.ordered_children(parent, &[], None, usize::MAX)?;
+            let mut found = read_in_order(parent, state)?;
             // Visibility, that of undetermined elements included, was compared already; only the order is left.
             let wanted: BTreeSet<EntityId> = expected.iter().copied().collect();
             found.retain(|id| wanted.contains(id));
@@ -272,13 +286,34 @@ impl<'a> Specification<'a> {
     }
 }
 
+/// The children of a collection in order, page by page, as an application reads a long list.
+fn read_in_order(
+    parent: EntityId,
+    state: &mut Interface<CheckedDiskView>,
+) -> Result<Vec<EntityId>, StorageError> {
+    /// Small, so that collections of ordinary worlds have several pages.
+    const PAGE: usize = 5;
+    let mut all: Vec<EntityId> = Vec::new();
+    let mut last: Option<(Label, EntityId)> = None;
+    loop {
+        let after = last.as_ref().and_then(|(label, id)| Some((label.bytes()?, *id)));
+        let page = state.ordered_children(parent, &[], after, PAGE)?;
+        let is_last = page.len() < PAGE;
+        all.extend(&page);
+        let Some(id) = page.last().filter(|_| !is_last) else { return Ok(all) };
+        let record = state.record(*id)?.ok_or(StorageError::Index { what: "the record of an order row" })?;
+        last = Some((record.label.clone(), *id));
+    }
+}
+
 impl<'a> SpecifiedEntity<'a> {
     /// An entity whose first fact is number `at`.
     const fn from_first_fact(at: usize, fact: &Fact<'a>) -> Self {
         Self {
             id: fact.id,
             facts: (at, at + 1),
-            ancestors: fact.ancestors,
+            ancestors: Cow::Borrowed(fact.ancestors),
+            is_moved: false,
             label: fact.label,
             kind: fact.kind.crdt_type(),
             updated_at: fact.updated_at,
@@ -290,11 +325,6 @@ impl<'a> SpecifiedEntity<'a> {
     fn add_fact(&mut self, at: usize, fact: &Fact<'a>) {
         assert!(self.facts.1 == at, "the facts of one entity are contiguous");
         self.facts.1 = at + 1;
-        // Writers of one entity agree on its ancestors unless one made up its id; then the shorter path counts.
-        let place = |path: &'a [EntityId]| (path.len(), path.last());
-        if place(fact.ancestors) < place(self.ancestors) {
-            self.ancestors = fact.ancestors;
-        }
         self.label = self.label.max(fact.label);
         self.kind = self.kind.max(fact.kind.crdt_type());
         self.updated_at = self.updated_at.max(fact.updated_at);

@@ -1,6 +1,6 @@
 //! A naive model of texts (Fugue): a linked list into which runs are inserted in the order of their ids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use syncline_crdt::{CharId, RunId, Side, Text};
 
 /// One character of the list, deleted or not.
@@ -91,8 +91,12 @@ impl CharList {
     }
 }
 
-/// The visible text after these edits. Each edit comes with the text that the application inserted, if it is known.
-pub(super) fn after<'a>(edits: impl Iterator<Item = (&'a Text, Option<&'a str>)>) -> String {
+/// The visible text after these edits, of which the runs in `cleared` are gone. Each edit comes with the text that the
+/// application inserted, if it is known.
+pub(super) fn after<'a>(
+    edits: impl Iterator<Item = (&'a Text, Option<&'a str>)>,
+    cleared: &BTreeSet<RunId>,
+) -> String {
     let mut runs = BTreeMap::new();
     let mut deleted: BTreeMap<RunId, Vec<(u32, u32)>> = BTreeMap::new();
     for (edit, inserted) in edits {
@@ -114,13 +118,134 @@ pub(super) fn after<'a>(edits: impl Iterator<Item = (&'a Text, Option<&'a str>)>
     let mut shown = String::new();
     let mut at = list.first;
     while let Some(place) = at.and_then(|at| list.nodes.get(at)) {
-        let gone = deleted
-            .get(&place.id.run)
-            .is_some_and(|ranges| ranges.iter().any(|(from, to)| (*from..*to).contains(&place.id.at)));
-        if !gone {
+        if !is_in(deleted.get(&place.id.run), place.id.at) && !cleared.contains(&place.id.run) {
             shown.push(place.shown);
         }
         at = place.next;
     }
     shown
+}
+
+fn is_in(ranges: Option<&Vec<(u32, u32)>>, at: u32) -> bool {
+    ranges.is_some_and(|ranges| ranges.iter().any(|(from, to)| (*from..*to).contains(&at)))
+}
+
+/// A text with more runs is not checked character by character.
+const MOST_RUNS: usize = 256;
+
+impl CharList {
+    /// All characters of a text in their order; `None` if it has very many runs. O(characters · depth).
+    fn of(text: &Text) -> Option<Self> {
+        let mut list = Self::default();
+        for (id, run) in text.runs().take(MOST_RUNS) {
+            list.insert(*id, run.anchor, run.side, &run.chars);
+        }
+        (text.runs().len() <= MOST_RUNS).then_some(list)
+    }
+}
+
+/// The deleted characters of a text.
+struct Deleted<'a>(BTreeMap<RunId, &'a [(u32, u32)]>);
+
+impl<'a> Deleted<'a> {
+    fn of(text: &'a Text) -> Self {
+        Self(text.deleted().map(|(run, ranges)| (*run, ranges)).collect())
+    }
+
+    fn contains(&self, id: CharId) -> bool {
+        let ranges = self.0.get(&id.run).copied().unwrap_or_default();
+        ranges.iter().any(|(from, to)| (*from..*to).contains(&id.at))
+    }
+}
+
+/// Whether a deleted character lies between the run that `edit` has inserted into `text` and the visible character
+/// before it. `None` if the edit inserts nothing, or the text is long. O(characters · depth).
+pub(crate) fn is_behind_deleted(text: &Text, edit: &Text) -> Option<bool> {
+    let (inserted, _) = edit.runs().next()?;
+    if text.deleted().len() == 0 {
+        return Some(false);
+    }
+    let list = CharList::of(text)?;
+    let (begin, ..) = *list.runs.get(inserted)?;
+    let before = list.before.get(begin).copied().flatten().and_then(|place| list.nodes.get(place));
+    Some(before.is_some_and(|before| Deleted::of(text).contains(before.id)))
+}
+
+/// Whether `edit` has deleted the `count` characters of `text` that were visible from the `at`-th on. `None` if the text
+/// is long. O(characters · depth).
+pub(crate) fn has_deleted_range(text: &Text, edit: &Text, at: usize, count: usize) -> Option<bool> {
+    let list = CharList::of(text)?;
+    let (gone, now) = (Deleted::of(text), Deleted::of(edit));
+    let (mut before, mut deleted, mut inside) = (0, 0, false);
+    let mut next = list.first;
+    while let Some(node) = next.and_then(|place| list.nodes.get(place)) {
+        if now.contains(node.id) {
+            deleted += 1;
+        } else if !gone.contains(node.id) {
+            // What is still visible is before all that was deleted, or behind.
+            before += usize::from(deleted == 0);
+            inside |= deleted > 0 && deleted < count;
+        }
+        next = node.next;
+    }
+    Some(before == at && deleted == count && !inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syncline_types::{Hlc, ReplicaId};
+
+    fn stamp(ms: u64) -> Hlc {
+        Hlc::new(ms, 0, ReplicaId::from_u64(1))
+    }
+
+    fn with(text: &Text, delta: &Text) -> Text {
+        let mut result = text.clone();
+        result.join(delta);
+        result
+    }
+
+    #[test]
+    fn insertion_stands_before_deleted_characters() {
+        let text = Text::default().insert(0, "axc", stamp(1)).unwrap();
+        let text = with(&text, &text.delete(1, 1).unwrap());
+        let edit = text.insert(1, "new", stamp(2)).unwrap();
+        assert_eq!(is_behind_deleted(&with(&text, &edit), &edit), Some(false));
+        // The same insertion as a left child of the next visible character.
+        let run = RunId { stamp: stamp(2), number: 0 };
+        let (_, inserted) = edit.runs().next().unwrap();
+        let (first, _) = text.runs().next().unwrap();
+        let mut behind = inserted.clone();
+        behind.anchor = Some(CharId { run: *first, at: 2 });
+        behind.side = Side::Left;
+        let edit = Text::from_parts([(run, behind)], []);
+        let shown = with(&text, &edit);
+        assert_eq!(shown.to_string(), "anewc");
+        assert_eq!(is_behind_deleted(&shown, &edit), Some(true));
+    }
+
+    #[test]
+    fn deleted_range_is_found_in_its_order() {
+        let text = Text::default().insert(0, "abcd", stamp(1)).unwrap();
+        let text = with(&text, &text.insert(2, "new", stamp(2)).unwrap());
+        let edit = text.delete(1, 3).unwrap();
+        let after = with(&text, &edit);
+        assert_eq!(has_deleted_range(&after, &edit, 1, 3), Some(true));
+        assert_eq!(has_deleted_range(&after, &edit, 2, 3), Some(false));
+        assert_eq!(has_deleted_range(&after, &edit, 1, 2), Some(false));
+        // Two characters with a visible one between.
+        let edit = with(&text.delete(1, 1).unwrap(), &text.delete(3, 1).unwrap());
+        assert_eq!(has_deleted_range(&with(&text, &edit), &edit, 1, 2), Some(false));
+    }
+
+    #[test]
+    fn cleared_runs_are_gone() {
+        let first = Text::default().insert(0, "old", stamp(1)).unwrap();
+        let second = first.insert(0, "new", stamp(2)).unwrap();
+        let edits = || [&first, &second].into_iter().map(|edit| (edit, None));
+        assert_eq!(after(edits(), &BTreeSet::new()), "newold");
+        let cleared = BTreeSet::from([RunId { stamp: stamp(1), number: 0 }]);
+        assert_eq!(after(edits(), &cleared), "new");
+    }
 }

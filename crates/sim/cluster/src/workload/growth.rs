@@ -32,6 +32,10 @@ pub enum Growth {
     /// A list into which nodes insert in turn, each after the heading and before what the other inserted last.
     #[serde(rename = "list_in_turn")]
     ListInTurn,
+    /// A list of up to [`Workload::size`] items, the first half appended by one author, the others put before them by a
+    /// second one; then all edit it anywhere.
+    #[serde(rename = "long_list")]
+    LongList,
     /// Maps in maps, up to [`Workload::size`] deep.
     #[serde(rename = "deep_tree")]
     DeepTree,
@@ -39,8 +43,15 @@ pub enum Growth {
 
 impl Growth {
     /// All kinds of growth.
-    pub const ALL: [Self; 6] =
-        [Self::Document, Self::LargeValues, Self::Import, Self::Prefixes, Self::ListInTurn, Self::DeepTree];
+    pub const ALL: [Self; 7] = [
+        Self::Document,
+        Self::LargeValues,
+        Self::Import,
+        Self::Prefixes,
+        Self::ListInTurn,
+        Self::LongList,
+        Self::DeepTree,
+    ];
 
     /// How many writes are made at the same instant, by different nodes.
     const fn together(self, nodes: usize) -> usize {
@@ -100,6 +111,9 @@ impl Workload {
             Growth::Import => (0..count).map(|number| import(number, most)).collect(),
             Growth::Prefixes => (0..count).map(|number| prefixes(number, most)).collect(),
             Growth::ListInTurn => (0..count).map(|number| list_in_turn(number, most, nodes)).collect(),
+            Growth::LongList => {
+                (0..count).map(|number| long_list(number, size, content as usize, nodes)).collect()
+            }
             Growth::DeepTree => deep_tree(size, most, count),
         }
     }
@@ -220,6 +234,30 @@ fn list_in_turn(number: usize, most: usize, nodes: usize) -> Turn {
     }
     let operations = (0..most).map(|at| item(1, format!("message {number}.{at}"))).collect();
     Turn { author: number % nodes.min(2), operations }
+}
+
+/// The next edit of a list that two authors fill, each in long runs, and all edit afterwards.
+fn long_list(number: usize, size: usize, content: usize, nodes: usize) -> Turn {
+    let list = named("long list");
+    let insert = |at| Operation::InsertItem {
+        list: list.clone(),
+        at,
+        item: Item::Bytes(format!("item {number}").into_bytes()),
+    };
+    let half = size.div_ceil(2);
+    // The first author knows the length of the list, which nobody else writes yet.
+    let (author, operation) = match number {
+        _ if number < half => (0, insert(number)),
+        _ if number < size => (1, insert(0)),
+        _ => {
+            let at = (content ^ number).wrapping_mul(0x9e37_79b9) >> 8;
+            let deletes = at.is_multiple_of(3);
+            (at % nodes, if deletes { Operation::DeleteItem { list: list.clone(), at } } else { insert(at) })
+        }
+    };
+    let create = Operation::Create { target: list, collection: Collection::List };
+    let first = if number == 0 { vec![create] } else { Vec::new() };
+    Turn { author, operations: first.into_iter().chain([operation]).collect() }
 }
 
 /// Entries of maps in maps: each write goes on where the last one ended, from the top again at the bottom.

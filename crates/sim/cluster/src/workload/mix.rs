@@ -196,6 +196,15 @@ impl Workload {
         if choices.chance(Stream::Workload, Choice::WriteReuse, self.reuse.as_ppm()) {
             return Self::reused(choices);
         }
+        if choices.chance(Stream::Workload, Choice::WriteReuse, self.disputed.as_ppm()) {
+            return Self::disputed(choices);
+        }
+        if choices.chance(Stream::Workload, Choice::WriteReuse, self.moves.as_ppm()) {
+            return Self::moved(choices);
+        }
+        if choices.chance(Stream::Workload, Choice::WriteReuse, self.odd_keys.as_ppm()) {
+            return Self::of_odd_key(choices);
+        }
         let kind = self.mix.kind(choices);
         let key = self.key(choices);
         let value = choices.below(Stream::Workload, Choice::WriteValue, 1_000);
@@ -266,6 +275,9 @@ impl Workload {
 
     /// A conflicting operation of another node on the same entity.
     pub(super) fn rival(&self, operation: &Operation, choices: &mut Choices) -> Operation {
+        if let Some(rival) = Self::rival_of_disputed(operation, choices) {
+            return rival;
+        }
         let value = choices.below(Stream::Workload, Choice::WriteValue, 1_000);
         let rival = || format!("rival {value}").into_bytes();
         match operation.clone() {

@@ -3,10 +3,14 @@
 //! A [`Workload`] is plain data: the number of writes, their spread over time, nodes and entities, and the [`Mix`] of
 //! operations. [`Workload::draw`] draws the writes.
 
+mod disputed;
 mod growth;
 mod merge_faults;
 mod mix;
+mod moves;
+mod odd_keys;
 mod reuse;
+mod together;
 mod trace;
 mod write;
 
@@ -61,6 +65,18 @@ pub struct Workload {
     /// The probability that an operation is about one of a few names that are deleted and written again, with the same
     /// type or another one, instead of an operation of the mix.
     pub reuse: Rate,
+    /// The probability that all operations of a write are about one thing, such as a word that is replaced.
+    #[serde(skip_serializing_if = "is_never")]
+    pub together: Rate,
+    /// The probability that an operation is about a name that other writers may give another type.
+    #[serde(skip_serializing_if = "is_never")]
+    pub disputed: Rate,
+    /// The probability that an operation is about an entity that other writers may put at another place of the tree.
+    #[serde(skip_serializing_if = "is_never")]
+    pub moves: Rate,
+    /// The probability that an operation is about a key that is any bytes.
+    #[serde(skip_serializing_if = "is_never")]
+    pub odd_keys: Rate,
     /// The probability that a node that has collected tombstones writes to such a name within half a second.
     pub after_collection: Rate,
     /// The probability that a node whose disk was replaced writes within 50 milliseconds of its restart, before it has
@@ -83,6 +99,11 @@ pub struct Workload {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 const fn is_zero(size: &u64) -> bool {
     *size == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_never(rate: &Rate) -> bool {
+    *rate == Rate::ZERO
 }
 
 /// Builds a workload of so many writes over so much time.
@@ -119,7 +140,7 @@ impl Default for Workload {
 
 impl Workload {
     /// The presets by name.
-    pub const PRESETS: [(&str, WorkloadPreset); 11] = [
+    pub const PRESETS: [(&str, WorkloadPreset); 12] = [
         ("balanced", Self::new),
         ("text-heavy", Self::text_heavy),
         ("counters", Self::counters),
@@ -133,6 +154,7 @@ impl Workload {
         ("import", |writes, over| Self { operations: 64, ..Self::growing(Growth::Import, writes, over) }),
         ("prefixes", |writes, over| Self { operations: 8, ..Self::growing(Growth::Prefixes, writes, over) }),
         ("list-in-turn", |writes, over| Self::growing(Growth::ListInTurn, writes, over)),
+        ("long-list", |writes, over| Self { size: 140, ..Self::growing(Growth::LongList, writes, over) }),
         ("deep-tree", |writes, over| Self { size: 256, ..Self::growing(Growth::DeepTree, writes, over) }),
     ];
     /// How many of the presets write at random; the others make one thing large.
@@ -155,6 +177,10 @@ impl Workload {
             away: Rate::ppm(100_000),
             mix: Mix::BALANCED,
             reuse: Rate::ZERO,
+            together: Rate::ZERO,
+            disputed: Rate::ZERO,
+            moves: Rate::ZERO,
+            odd_keys: Rate::ZERO,
             after_collection: Rate::ZERO,
             after_replacement: Rate::ZERO,
             breaks: 0,
@@ -317,6 +343,10 @@ impl Workload {
     /// Draws the operations of one write.
     pub fn write(&self, choices: &mut Choices) -> Write {
         let count = choices.between(Stream::Workload, Choice::WriteKind, 1, self.operations.max(1));
+        // Without such writes nothing is drawn, so that other workloads keep their traces.
+        if choices.chance(Stream::Workload, Choice::WriteKind, self.together.as_ppm()) {
+            return Write { operations: self.about_one_thing(count, choices), wraps: true, context: 0 };
+        }
         let operations = (0..count).map(|_| self.operation(choices)).collect();
         Write { operations, wraps: self.anywhere, context: 0 }
     }

@@ -33,11 +33,12 @@ impl Write {
         self
     }
 
-    /// The operations with positions that exist in the state. O(length of the texts and lists that are edited).
+    /// The operations with positions that exist in the state, and whether all edits lie within what is there: then none
+    /// of them may be refused for its position. O(length of the texts and lists that are edited).
     pub(crate) fn fitted<V: ReadView>(
         &self,
         open: impl FnOnce() -> Result<Interface<V>, StorageError>,
-    ) -> Result<Vec<Operation>, StorageError> {
+    ) -> Result<(Vec<Operation>, bool), StorageError> {
         let mut operations = self.operations.clone();
         let edits = |operation: &Operation| {
             matches!(
@@ -49,8 +50,9 @@ impl Write {
             )
         };
         if !self.wraps || !operations.iter().any(edits) {
-            return Ok(operations);
+            return Ok((operations, false));
         }
+        let mut fits = true;
         let mut state = open()?;
         // The lengths of edited texts and lists after the operations so far.
         let mut lengths: BTreeMap<EntityId, usize> = BTreeMap::new();
@@ -72,8 +74,11 @@ impl Write {
             };
             let id = target.id;
             lengths.insert(id, fit(operation, length));
+            // Of nothing, nothing can be deleted.
+            let deletes = matches!(operation, Operation::DeleteText { .. } | Operation::DeleteItem { .. });
+            fits &= length > 0 || !deletes;
         }
-        Ok(operations)
+        Ok((operations, fits))
     }
 }
 

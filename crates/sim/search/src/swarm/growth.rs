@@ -162,7 +162,8 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) -> bool {
                     growing(growth, entities / at_once, at_once, 1)
                 }
                 Growth::Prefixes => growing(growth, scaled(sizes.key) / 8, 8, 1),
-                Growth::ListInTurn => growing(growth, scaled(sizes.items), 1, 1),
+                // A long list has a draw of its own, so that it is none of these.
+                Growth::ListInTurn | Growth::LongList => growing(growth, scaled(sizes.items), 1, 1),
                 Growth::DeepTree => {
                     let depth = scaled(bounded(sizes.depth, 6));
                     growing(growth, depth / 8, 8, depth)
@@ -181,6 +182,27 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) -> bool {
         }
     }
     true
+}
+
+/// In one run of fifty that makes nothing else large, makes a list of long runs. In the large profile it takes the place of
+/// what one run of twenty makes large. Returns whether it did.
+pub(super) fn draw_list(dice: &mut Dice, profile: Profile, grows: bool, case: &mut Case) -> bool {
+    /// Longer lists exceed what an edit may read.
+    const ITEMS: (u64, u64) = (80, 140);
+    let is_drawn = match profile {
+        Profile::Small => dice.percent(2) && !grows,
+        Profile::Large => dice.percent(5),
+    };
+    if is_drawn {
+        prepare(case, profile, dice.between(2, 3) as usize);
+        case.former_authors = 0;
+        let over = SimDuration::from_millis(case.calm_after.unwrap_or_default().as_millis() * 3 / 4);
+        let items = dice.between(ITEMS.0, ITEMS.1);
+        let writes = items + dice.between(0, 20);
+        case.workload =
+            Workload { size: items, ..Workload::growing(Growth::LongList, writes as usize, over) };
+    }
+    is_drawn
 }
 
 /// Gives a world that is to be large its nodes and its time.
@@ -237,7 +259,8 @@ mod tests {
     fn one_seed_of_eight_grows() {
         let grown = (0..4_000).map(swarm::draw).filter(|case| case.workload.grows.is_some()).count();
         // Ten of fourteen kinds are workloads.
-        assert!((300..420).contains(&grown), "{grown} of 4000");
+        // One run of fifty besides has a long list.
+        assert!((370..500).contains(&grown), "{grown} of 4000");
         assert!((0..200).all(|seed| is_grown(&swarm::draw_in(seed, Profile::Large))));
     }
 

@@ -23,6 +23,7 @@ mod hostile;
 mod identity;
 mod old;
 mod replica;
+mod writers;
 
 use crate::case::{Case, ScenarioSpec};
 use crate::swarm::draws::Dice;
@@ -54,6 +55,11 @@ enum DrawStream {
     Merges = 23,
     Namings = 24,
     Growth = 30,
+    Together = 60,
+    Disputed = 61,
+    Moves = 62,
+    LongList = 63,
+    OddKeys = 64,
 }
 
 /// How large the drawn worlds are.
@@ -69,7 +75,7 @@ pub enum Profile {
 }
 
 impl DrawStream {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 21] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -86,6 +92,11 @@ impl DrawStream {
         Self::Merges,
         Self::Namings,
         Self::Growth,
+        Self::Together,
+        Self::Disputed,
+        Self::Moves,
+        Self::LongList,
+        Self::OddKeys,
     ];
 }
 
@@ -152,7 +163,12 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
     replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
+    writers::draw_together(&mut dice(DrawStream::Together), &mut case.workload);
+    writers::draw_disputed(&mut dice(DrawStream::Disputed), &mut case.workload);
+    writers::draw_moves(&mut dice(DrawStream::Moves), &mut case.workload);
+    writers::draw_odd_keys(&mut dice(DrawStream::OddKeys), &mut case.workload);
     let grows = growth::draw(&mut dice(DrawStream::Growth), profile, &mut case);
+    let grows = growth::draw_list(&mut dice(DrawStream::LongList), profile, grows, &mut case) || grows;
     let calm_after = case.calm_after.unwrap_or(calm_after);
     identity::draw_namings(&mut dice(DrawStream::Namings), &mut case);
     // The writes of a world that grows are no merges, and a far clock or an old world would leave nothing of them.
