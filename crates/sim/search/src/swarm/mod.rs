@@ -15,6 +15,7 @@
 //! # Ok::<(), sync_sim::case::CaseError>(())
 //! ```
 
+mod collections;
 mod contexts;
 mod draws;
 mod faults;
@@ -54,6 +55,7 @@ enum DrawStream {
     Merges = 23,
     Namings = 24,
     Growth = 30,
+    Collections = 40,
 }
 
 /// How large the drawn worlds are.
@@ -69,7 +71,7 @@ pub enum Profile {
 }
 
 impl DrawStream {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -86,6 +88,7 @@ impl DrawStream {
         Self::Merges,
         Self::Namings,
         Self::Growth,
+        Self::Collections,
     ];
 }
 
@@ -153,12 +156,13 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
     let grows = growth::draw(&mut dice(DrawStream::Growth), profile, &mut case);
-    let calm_after = case.calm_after.unwrap_or(calm_after);
     identity::draw_namings(&mut dice(DrawStream::Namings), &mut case);
     // The writes of a world that grows are no merges, and a far clock or an old world would leave nothing of them.
     if !grows {
+        collections::draw(&mut dice(DrawStream::Collections), &mut case);
         identity::draw_merges(&mut dice(DrawStream::Merges), &mut case);
     }
+    let calm_after = case.calm_after.unwrap_or(calm_after);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     identity::draw_disks(&mut dice(DrawStream::ReplacedDisks), &mut case);
     if !grows {
