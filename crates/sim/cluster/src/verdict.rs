@@ -159,6 +159,21 @@ pub enum Check {
         /// The stamp, and what it contradicts.
         detail: String,
     },
+    /// A collection of tombstones has removed what must stay or left what must go, or something that was collected is
+    /// there again.
+    CollectionWrong {
+        /// The node that collected.
+        node: String,
+        /// The entity, and what is wrong with it.
+        detail: String,
+    },
+    /// A horizon went back, was raised too far, or did not keep a delta out.
+    HorizonWrong {
+        /// The node whose horizon it is.
+        node: String,
+        /// The horizon, and what it contradicts.
+        detail: String,
+    },
     /// C6: an accepted write is on no disk.
     NotDurable {
         /// The first record that differs: expected and found.
@@ -209,6 +224,8 @@ pub enum Check {
     HonestFrameRefused {
         /// The node that refused it.
         node: String,
+        /// Whether it was refused because it is from before the horizon.
+        left_behind: bool,
     },
     /// A frame that the network corrupted was not refused as corrupt.
     CorruptFrameAccepted {
@@ -355,6 +372,8 @@ impl Check {
             Self::HiddenDifference { .. } => "HiddenDifference",
             Self::EditMisplaced { .. } => "EditMisplaced",
             Self::StampWrong { .. } => "StampWrong",
+            Self::CollectionWrong { .. } => "CollectionWrong",
+            Self::HorizonWrong { .. } => "HorizonWrong",
             Self::NotDurable { .. } => "NotDurable",
             Self::HistoryLost { .. } => "HistoryLost",
             Self::NotBroughtBack { .. } => "NotBroughtBack",
@@ -428,7 +447,12 @@ impl fmt::Display for Check {
                 write!(f, "I8: {node} applied a delta without one that it follows: {detail}")
             }
             Self::ImpossibleOutcome { node, detail } => write!(f, "a session of {node} ended as: {detail}"),
-            Self::HonestFrameRefused { node } => write!(f, "{node} refused an honest frame as malformed"),
+            Self::HonestFrameRefused { node, left_behind: true } => {
+                write!(f, "{node} refused an honest frame as one from before the horizon")
+            }
+            Self::HonestFrameRefused { node, left_behind: false } => {
+                write!(f, "{node} refused an honest frame as malformed")
+            }
             Self::CorruptFrameAccepted { node } => write!(f, "{node} took a corrupt frame for a sound one"),
             Self::StaleFrameAccepted { node } => {
                 write!(f, "{node} took a frame from before a restart for a new one")
@@ -481,6 +505,8 @@ impl fmt::Display for Check {
                 "G2: {node} sent {peer} a frame ({kind}) of {bytes} bytes, and the limit is {limit}"
             ),
             Self::StampWrong { node, detail } => write!(f, "{node} accepted a wrong stamp: {detail}"),
+            Self::CollectionWrong { node, detail } => write!(f, "tombstones of {node}: {detail}"),
+            Self::HorizonWrong { node, detail } => write!(f, "the horizon of {node}: {detail}"),
             Self::EditMisplaced { node, detail } => write!(f, "C6: on {node} {detail}"),
             Self::GaveUp { node, detail } => write!(f, "{node} gave up and never got {detail}"),
         }

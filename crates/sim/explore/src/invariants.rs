@@ -155,6 +155,10 @@ impl Watched for ExploredWorld<'_> {
         self.invariants.name(node)
     }
 
+    fn nodes(&self) -> usize {
+        self.step.actors.len()
+    }
+
     fn actor(&self, node: NodeId) -> Option<&SimNode> {
         self.step.actors.get(node.index()).copied()
     }
@@ -364,8 +368,11 @@ impl Invariants<SimNode> for ReplicaInvariants {
     }
 
     fn reads_states(&self, notices: &[ContextNotice]) -> bool {
-        // The check on walks after DeltaSync remembers what the responder covers.
-        notices.iter().any(|noticed| matches!(noticed.notice, Notice::SessionStarted { .. }))
+        // The check on walks after DeltaSync remembers what the responder covers. That of horizons reads all clocks.
+        let reads = |notice: &Notice| {
+            matches!(notice, Notice::SessionStarted { .. } | Notice::TombstonesCollected { .. })
+        };
+        notices.iter().any(|noticed| reads(&noticed.notice))
     }
 
     fn notable_frame(&self) -> usize {

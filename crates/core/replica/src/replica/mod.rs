@@ -226,6 +226,16 @@ impl<V: ReadView> Replica<V> {
         self.root
     }
 
+    /// The time of the clock: the stamps of all later writes are greater.
+    pub const fn clock(&self) -> u64 {
+        self.clock.last()
+    }
+
+    /// The sketch of the stored state, once a session has used it.
+    pub const fn sketch(&self) -> Option<&Sketch> {
+        self.sketch.as_ref()
+    }
+
     /// The incarnation: the number of this start among the starts on this store, from 1.
     pub const fn incarnation(&self) -> u64 {
         self.incarnation

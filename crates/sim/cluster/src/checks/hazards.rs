@@ -80,6 +80,8 @@ pub fn may_be_explained(check: &Check) -> bool {
                 | Check::GaveUp { .. }
                 | Check::CausalGap { .. }
                 | Check::StampWrong { .. }
+                | Check::CollectionWrong { .. }
+                | Check::HorizonWrong { .. }
                 | Check::Storm { .. }
         )
 }

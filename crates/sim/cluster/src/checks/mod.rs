@@ -12,10 +12,12 @@
 //! and leave its trace as it is.
 
 mod budgets;
+mod collections;
 mod contexts;
 mod edits;
 mod give_ups;
 mod hazards;
+mod horizons;
 mod livelocks;
 mod moments;
 mod replicas;
@@ -24,13 +26,17 @@ mod stamps;
 mod steps;
 mod walks;
 mod watched;
+mod writes;
 
+#[cfg(test)]
+mod forgetting_tests;
 #[cfg(test)]
 mod tests;
 
 pub use contexts::ContextView;
 pub use give_ups::GiveUps;
 pub use hazards::{Hazards, UnfinishedRun, may_be_explained};
+pub use horizons::Horizons;
 pub use livelocks::ProgressWatch;
 pub use moments::CheckMoments;
 pub use replicas::{InspectedReplica, RowScratch};
@@ -80,6 +86,8 @@ pub enum CheckTime {
 enum Implementation {
     Step(fn(NodeId, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
     Notice(fn(&Noticed<'_>, &dyn Watched) -> Option<Check>),
+    /// After every step of a replica that has raised its horizon since its last start.
+    Horizon(fn((NodeId, usize), &horizons::Known, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
     Event(fn(&mut ProgressWatch, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
     Replica(fn(&InspectedReplica<'_>, &mut RowScratch) -> Option<Check>),
     States(fn(&ContextView<'_>) -> Option<Check>),
@@ -94,7 +102,9 @@ impl CheckEntry {
     /// When the check runs.
     pub const fn time(&self) -> CheckTime {
         match self.run {
-            Implementation::Step(_) | Implementation::Notice(_) => CheckTime::EveryStep,
+            Implementation::Step(_) | Implementation::Notice(_) | Implementation::Horizon(_) => {
+                CheckTime::EveryStep
+            }
             Implementation::Event(_) => CheckTime::EveryEvent,
             Implementation::Replica(_) | Implementation::States(_) => CheckTime::Moments,
             Implementation::World(_) | Implementation::Stopped(_) | Implementation::Unfinished(_) => {
@@ -122,10 +132,12 @@ pub struct CheckMemory {
     pub sessions: OpenSessions,
     /// What replicas gave up.
     pub give_ups: GiveUps,
+    /// The horizons of replicas. They follow from the states, so that they need no place in the hash of a state.
+    pub horizons: Horizons,
 }
 
 /// Every check. Of several that fail at the same time, the first one counts.
-pub const CHECKS: [CheckEntry; 34] = [
+pub const CHECKS: [CheckEntry; 43] = [
     CheckEntry {
         name: "storm",
         promise: "I2: what happens without a change of any state is bounded",
@@ -223,6 +235,42 @@ pub const CHECKS: [CheckEntry; 34] = [
         run: Implementation::Notice(stamps::stamp_in_time),
     },
     CheckEntry {
+        name: "write is latest",
+        promise: "a write is later than what its author had of the entity, and than the horizon",
+        reports: &["StampWrong"],
+        run: Implementation::Notice(writes::write_is_latest),
+    },
+    CheckEntry {
+        name: "write is stored",
+        promise: "C6: an accepted write is in the state of its author",
+        reports: &["NotDurable"],
+        run: Implementation::Notice(writes::write_is_stored),
+    },
+    CheckEntry {
+        name: "collection",
+        promise: "a collection removes what nobody can need any more, all of it and nothing else",
+        reports: &["CollectionWrong"],
+        run: Implementation::Notice(collections::collection),
+    },
+    CheckEntry {
+        name: "horizon raised",
+        promise: "a horizon is over what all members have, and ahead of the clock of none",
+        reports: &["HorizonWrong"],
+        run: Implementation::Notice(horizons::raised),
+    },
+    CheckEntry {
+        name: "horizon kept",
+        promise: "a horizon never goes back, and no delta from before it is applied",
+        reports: &["HorizonWrong"],
+        run: Implementation::Horizon(horizons::kept),
+    },
+    CheckEntry {
+        name: "left behind",
+        promise: "no states are compared with a replica that lacks what was collected",
+        reports: &["ImpossibleOutcome"],
+        run: Implementation::Notice(sessions::left_behind),
+    },
+    CheckEntry {
         name: "edit in place",
         promise: "C6: an edit of a list or a text shows where the application made it",
         reports: &["EditMisplaced"],
@@ -283,6 +331,12 @@ pub const CHECKS: [CheckEntry; 34] = [
         run: Implementation::States(contexts::durable_writes),
     },
     CheckEntry {
+        name: "leaves stay collected",
+        promise: "what was collected does not come back, where nothing below it may need it",
+        reports: &["CollectionWrong"],
+        run: Implementation::States(collections::leaves_stay_collected),
+    },
+    CheckEntry {
         name: "give-ups",
         promise: "B3: what a replica gave up comes in another way",
         reports: &["GaveUp"],
@@ -315,6 +369,12 @@ pub const CHECKS: [CheckEntry; 34] = [
         run: Implementation::Converged(contexts::hidden_records),
     },
     CheckEntry {
+        name: "collected for good",
+        promise: "what was collected has not come back",
+        reports: &["CollectionWrong"],
+        run: Implementation::Converged(collections::all_stay_collected),
+    },
+    CheckEntry {
         name: "disk size",
         promise: "G5: a disk is about as large as what it shows, apart from deltas and the index",
         reports: &["OverBudget"],
@@ -331,6 +391,12 @@ pub const CHECKS: [CheckEntry; 34] = [
         promise: "L4: every stored row is the one that the records imply",
         reports: &["IndexDrifted", "RowDrifted"],
         run: Implementation::Replica(replicas::rows),
+    },
+    CheckEntry {
+        name: "sketch",
+        promise: "L4: the sketch in memory is the one of the state",
+        reports: &["RowDrifted"],
+        run: Implementation::Replica(replicas::sketch),
     },
     CheckEntry {
         name: "silence",
@@ -367,7 +433,26 @@ pub fn after_step(memory: &mut CheckMemory, step: &CheckedStep<'_>, world: &dyn 
         memory.sessions.on_notice(node, context, notice, world);
         memory.give_ups.on_notice(node, context, notice);
     }
+    if !is_hostile {
+        found = found.or_else(|| horizon_checks(memory, node, step, world));
+        memory.horizons.on_step(node, step, world);
+    }
     found
+}
+
+/// Runs the checks of the replicas of a node that had raised their horizons before a step.
+fn horizon_checks(
+    memory: &CheckMemory,
+    node: NodeId,
+    step: &CheckedStep<'_>,
+    world: &dyn Watched,
+) -> Option<Check> {
+    memory.horizons.of(node).find_map(|(context, known)| {
+        CHECKS.iter().find_map(|check| match check.run {
+            Implementation::Horizon(run) => run((node, context), known, step, world),
+            _ => None,
+        })
+    })
 }
 
 /// Runs the checks of progress after an event. Returns the first violation.

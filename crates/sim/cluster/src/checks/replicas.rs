@@ -4,7 +4,7 @@ use crate::node::{CheckedDiskView, SimReplica};
 use crate::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
 use syncline_storage::{ImpliedRows, StorageError, Verification};
-use syncline_sync::{Delta, DeltaLog, Dot};
+use syncline_sync::{Delta, DeltaLog, Dot, Sketch};
 use syncline_types::{Decode, Digest};
 
 /// A replica to check.
@@ -104,6 +104,22 @@ pub(super) fn rows(inspected: &InspectedReplica<'_>, scratch: &mut RowScratch) -
     } else {
         Some(Check::IndexDrifted { node, detail })
     }
+}
+
+/// The sketch that a replica updates with each change is the one of its state. The least sketch has so many cells, and
+/// every record is in the first of them. O(records).
+pub(super) fn sketch(inspected: &InspectedReplica<'_>, _: &mut RowScratch) -> Option<Check> {
+    const CELLS: usize = 128;
+    if inspected.replica.is_corrupt() {
+        return None;
+    }
+    let kept = inspected.replica.sketch()?;
+    let implied = Sketch::of(kept.key(), &mut inspected.replica.state().ok()?).ok()?;
+    if kept.cells(0, CELLS) == implied.cells(0, CELLS) {
+        return None;
+    }
+    let detail = "the sketch has other records than the state".to_owned();
+    Some(Check::RowDrifted { node: inspected.name.clone(), detail })
 }
 
 fn verified(replica: &SimReplica, scratch: &mut RowScratch) -> Result<Verification, StorageError> {

@@ -4,7 +4,7 @@ use super::{Noticed, Watched};
 use crate::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Notice;
-use syncline_sync::{DeltaRefusal, FailureReason, Outcome, Rejection};
+use syncline_sync::{DeltaRefusal, FailureReason, Outcome, Rejection, SyncProtocolKind};
 use syncline_types::{SimDuration, SimTime};
 
 /// A session that succeeds must end at a root that its responder had during the session.
@@ -19,6 +19,27 @@ pub(super) fn false_success(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         return None;
     }
     Some(Check::FalseSuccess { node: world.name_in(noticed.context, noticed.node), peer: world.name(peer) })
+}
+
+/// A session with a side that is left behind compares no states.
+pub(super) fn left_behind(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let Notice::SessionEnded { peer, outcome, protocol: Some(protocol), .. } = noticed.notice else {
+        return None;
+    };
+    let compares = !matches!(
+        protocol,
+        SyncProtocolKind::None | SyncProtocolKind::DeltaSync | SyncProtocolKind::Snapshot
+    );
+    let peer = NodeId::from(*peer);
+    let is_noticed = *outcome == Outcome::Failed(FailureReason::LeftBehind);
+    let is_behind = || noticed.sessions.is_left_behind(noticed.context, noticed.node, peer);
+    if !compares || is_noticed || !world.roles().is_empty() || !is_behind() {
+        return None;
+    }
+    Some(Check::ImpossibleOutcome {
+        node: world.name_in(noticed.context, noticed.node),
+        detail: format!("{outcome:?}, although {} lacks what was collected", world.name(peer)),
+    })
 }
 
 /// Among honest nodes, the one thing that may fail a session is silence.

@@ -45,13 +45,13 @@ pub(super) fn stamp_in_time(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
 }
 
 /// The replica of a notice, unless a crash within the step may have undone what the notice says.
-fn replica_of<'a>(noticed: &Noticed<'_>, world: &'a dyn Watched) -> Option<&'a SimReplica> {
+pub(super) fn replica_of<'a>(noticed: &Noticed<'_>, world: &'a dyn Watched) -> Option<&'a SimReplica> {
     let is_sure = !noticed.step.went_down && !noticed.step.undone;
     world.replica(noticed.context, noticed.node).filter(|_| is_sure)
 }
 
 /// A delta that the log of a replica stores. One that is damaged is for the check of the whole log.
-fn stored(replica: &SimReplica, dot: Dot) -> Option<Delta> {
+pub(super) fn stored(replica: &SimReplica, dot: Dot) -> Option<Delta> {
     let bytes = DeltaLog::read(replica.disk(), dot).ok()??;
     Delta::from_bytes(&bytes).ok()
 }

@@ -40,7 +40,8 @@ pub(super) fn honest_frame_refused(
     // Until all have learned of a member, some refuse it and what it wrote.
     let is_unnamed = cause == DropCause::NotAMember && world.is_naming();
     let explained = follows_from_trust || is_unnamed || is_caused_by_hostile(node, step, world.roles());
-    (!explained).then(|| Check::HonestFrameRefused { node: world.name(node) })
+    let left_behind = cause == DropCause::LeftBehind;
+    (!explained).then(|| Check::HonestFrameRefused { node: world.name(node), left_behind })
 }
 
 pub(super) fn honest_delta_refused(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
@@ -55,7 +56,8 @@ pub(super) fn honest_delta_refused(noticed: &Noticed<'_>, world: &dyn Watched) -
         }
         _ => false,
     };
-    refused.then(|| Check::HonestFrameRefused { node: world.name_in(noticed.context, noticed.node) })
+    let node = || world.name_in(noticed.context, noticed.node);
+    refused.then(|| Check::HonestFrameRefused { node: node(), left_behind: false })
 }
 
 pub(super) fn frame_size(node: NodeId, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {

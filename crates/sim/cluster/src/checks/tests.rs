@@ -18,12 +18,12 @@ use syncline_sync::{
 };
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, SimDuration, SimTime};
 
-const A: NodeId = NodeId(0);
-const B: NodeId = NodeId(1);
+pub(super) const A: NodeId = NodeId(0);
+pub(super) const B: NodeId = NodeId(1);
 
 /// Two nodes, and what a test wants the checks to see of them.
-struct Pair {
-    nodes: [SimNode; 2],
+pub(super) struct Pair {
+    pub(super) nodes: [SimNode; 2],
     now: SimTime,
     progress: ProgressCount,
     frame_limit: usize,
@@ -31,15 +31,15 @@ struct Pair {
     fates: Fates,
     /// The bytes that both have sent.
     sent: u64,
-    oracle: Oracle,
+    pub(super) oracle: Oracle,
 }
 
-fn node(node: NodeId, disk: MemoryStore) -> SimNode {
+pub(super) fn node(node: NodeId, disk: MemoryStore) -> SimNode {
     SimNode::new(node, ReplicaConfig::new(context_id(0), replica_id(node)), disk)
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             nodes: [A, B].map(|id| node(id, MemoryStore::default())),
             now: SimTime::from_millis(10),
@@ -53,7 +53,7 @@ impl Pair {
     }
 
     /// A node writes a value of its own. Gives the delta.
-    fn write(&mut self, author: NodeId) -> Dot {
+    pub(super) fn write(&mut self, author: NodeId) -> Dot {
         let target = Target::named(format!("by {author}").as_bytes());
         let (operations, actions) = self.accept(author, Operation::Set { target, bytes: b"value".to_vec() });
         let seen = self.nodes[author.index()].in_context(0).covered();
@@ -65,7 +65,7 @@ impl Pair {
     }
 
     /// A node accepts an operation. Gives what it reports.
-    fn accept(&mut self, author: NodeId, operation: Operation) -> (Vec<Operation>, Vec<Action>) {
+    pub(super) fn accept(&mut self, author: NodeId, operation: Operation) -> (Vec<Operation>, Vec<Action>) {
         let write = Write::from(vec![operation]);
         let mut choices = Choices::seeded(u64::from(author.0));
         let entropy = &mut choices.source(Stream::Scenario);
@@ -73,17 +73,17 @@ impl Pair {
         actor.write_before_start(&write, entropy).expect("it is accepted")
     }
 
-    fn replica(&self, id: NodeId) -> &SimReplica {
+    pub(super) fn replica(&self, id: NodeId) -> &SimReplica {
         self.nodes[id.index()].in_context(0)
     }
 
-    fn step(&self, memory: &mut CheckMemory, node: NodeId, notices: &[Notice]) -> Option<Check> {
+    pub(super) fn step(&self, memory: &mut CheckMemory, node: NodeId, notices: &[Notice]) -> Option<Check> {
         let notices: Vec<_> =
             notices.iter().map(|notice| ContextNotice { context: 0, notice: notice.clone() }).collect();
         after_step(memory, &CheckedStep { notices: &notices, ..quiet(node) }, self)
     }
 
-    fn view<'a>(&'a self, give_ups: &'a GiveUps, merges: &'a Merges) -> ContextView<'a> {
+    pub(super) fn view<'a>(&'a self, give_ups: &'a GiveUps, merges: &'a Merges) -> ContextView<'a> {
         let inspect = |id| InspectedReplica::of(self.name(id), self.replica(id));
         ContextView {
             context: 0,
@@ -135,6 +135,10 @@ impl Watched for Pair {
 
     fn name_in(&self, _: usize, node: NodeId) -> String {
         self.name(node)
+    }
+
+    fn nodes(&self) -> usize {
+        self.nodes.len()
     }
 
     fn actor(&self, node: NodeId) -> Option<&SimNode> {
@@ -587,13 +591,4 @@ fn disk_without_content_is_found() {
     assert_eq!(at_stop(&pair.view(&give_ups, &merges), false), None);
     let found = at_stop(&pair.view(&give_ups, &merges), true).expect("a finding");
     assert_eq!(found.name(), "OverBudget(disk bytes)");
-}
-
-#[test]
-fn names_of_checks_are_distinct() {
-    let mut names: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), CHECKS.len());
-    assert!(CHECKS.iter().all(|check| !check.promise.is_empty() && !check.reports.is_empty()));
 }

@@ -21,6 +21,7 @@ use syncline_types::{Decode, Digest, Encode, Hlc};
 struct SideAtStart {
     covered: VersionVector,
     floor: VersionVector,
+    stable: VersionVector,
     horizon: Hlc,
     root: Digest,
 }
@@ -33,7 +34,8 @@ impl SideAtStart {
         }
         let horizon = replica.state().ok()?.horizon();
         let log = replica.log();
-        Some(Self { covered: log.covered().clone(), floor: log.floor().clone(), horizon, root })
+        let [covered, floor, stable] = [log.covered(), log.floor(), log.stable()].map(Clone::clone);
+        Some(Self { covered, floor, stable, horizon, root })
     }
 
     /// Whether the log has every delta that this side covers and `other` lacks.
@@ -64,6 +66,7 @@ impl SideAtStart {
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.covered.to_bytes();
         bytes.extend(self.floor.to_bytes());
+        bytes.extend(self.stable.to_bytes());
         bytes.extend(self.horizon.to_bytes());
         bytes.extend(self.root.0);
         bytes
@@ -102,6 +105,16 @@ impl OpenSessions {
                 take(&session.responder.bytes());
             }
         }
+    }
+
+    /// Whether the responder of a session lacked a delta that every member had before the initiator collected
+    /// tombstones, and nothing else has changed either side since.
+    pub(super) fn is_left_behind(&self, context: usize, initiator: NodeId, responder: NodeId) -> bool {
+        self.0.get(&(context, initiator, responder)).is_some_and(|session| {
+            !session.is_disturbed
+                && session.initiator.horizon > session.responder.horizon
+                && !session.responder.covered.includes(&session.initiator.stable)
+        })
     }
 
     /// Takes in what a step did to the states of its node, before its notices.

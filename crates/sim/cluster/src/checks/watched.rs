@@ -22,6 +22,9 @@ pub trait Watched {
     /// The name of a node.
     fn name(&self, node: NodeId) -> String;
 
+    /// The number of nodes that ever took part.
+    fn nodes(&self) -> usize;
+
     /// A node; `None` if it has retired.
     fn actor(&self, node: NodeId) -> Option<&SimNode>;
 
@@ -45,6 +48,11 @@ pub trait Watched {
 
     /// Whether some node has still to learn of a member, or a frame that it refused before may be in flight.
     fn is_naming(&self) -> bool {
+        false
+    }
+
+    /// Whether some node learns of a member later than others, at any time of the run.
+    fn names_late(&self) -> bool {
         false
     }
 

@@ -1,5 +1,6 @@
 //! One context on one node: the real replica on a simulated disk.
 
+mod collection;
 mod costs;
 mod identity;
 mod readings;
@@ -49,6 +50,8 @@ pub struct SimReplica {
     /// The rare branches that its steps took so far.
     probes: Probes,
     spending: Spending,
+    /// The rows from before the last step, if that step raised the horizon.
+    before_collection: Option<MemoryStore>,
     /// Whether the replica knows the membership, which lets it refuse strangers and collect tombstones.
     collects_tombstones: bool,
     /// The members that the engine last announced.
@@ -98,6 +101,7 @@ impl SimReplica {
             cost: StepCost::default(),
             probes: Probes::default(),
             spending: Spending::default(),
+            before_collection: None,
             collects_tombstones: true,
             members: Arc::from([]),
             renamed: BTreeSet::new(),
@@ -390,6 +394,7 @@ impl SimReplica {
         let SyncActions { storage, messages, timers, refusal, notices, cost, probes } = actions;
         self.cost += cost;
         self.probes |= probes;
+        self.remember_collected(&notices);
         // Commit before send: frames and notices of a step leave only after its batch is on disk.
         if let Err(error) = self.disk.commit(storage, context.commit) {
             return self.fail(&error.into());

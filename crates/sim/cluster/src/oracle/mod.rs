@@ -162,6 +162,13 @@ impl Oracle {
         !self.writes.is_empty()
     }
 
+    /// Whether any write is about something below an entity. O(writes).
+    pub(crate) fn has_below(&self, id: EntityId) -> bool {
+        let initial = self.initial.iter().flat_map(|(_, actions)| actions.iter());
+        let written = self.writes.iter().flat_map(|write| &write.actions);
+        initial.chain(written).any(|action| action.ancestors().contains(&id))
+    }
+
     /// Adds an acknowledged write. O(1).
     pub fn acknowledge(
         &mut self,

@@ -34,6 +34,10 @@ impl Watched for SimRuntime {
         Self::name_in(self, context, node)
     }
 
+    fn nodes(&self) -> usize {
+        self.world.len()
+    }
+
     fn actor(&self, node: NodeId) -> Option<&SimNode> {
         self.world.actor(node)
     }
@@ -64,6 +68,10 @@ impl Watched for SimRuntime {
 
     fn is_naming(&self) -> bool {
         Self::is_naming(self)
+    }
+
+    fn names_late(&self) -> bool {
+        !self.namings().is_empty()
     }
 
     fn longest_pause(&self) -> SimDuration {
@@ -325,6 +333,7 @@ impl SimRuntime {
                 if records > 0 {
                     self.maybe_write_after_collection(node, context);
                 }
+                self.maybe_write_around_collection(node, context);
             }
             Notice::WriteRefused { .. } => self.counts.protocol.writes_refused += 1,
             // Only the checks ask which deltas these are.

@@ -74,21 +74,42 @@ impl SimRuntime {
     }
 }
 
+/// How long after a collection the last of the writes that it causes comes, in microseconds.
+const AFTER_COLLECTION_US: u64 = 500_000;
+
 impl SimRuntime {
     /// A node has collected tombstones: its application may write to one of the reused names just then, while other
     /// nodes still hold the tombstones.
     pub(super) fn maybe_write_after_collection(&mut self, node: NodeId, context: usize) {
-        const WITHIN_US: u64 = 500_000;
-        // Such a write may delete, and be followed by another collection: the number of writes must end somewhere.
-        let is_over = self.phase() == Some(Phase::Liveness)
-            || self.counts.writes_after_collection >= self.workload.writes as u64;
-        if !is_over {
-            let rate = self.workload.after_collection;
-            let written = self.maybe_write_within(WITHIN_US, rate, node, context, |_, choices| {
-                Write::from(vec![Workload::reused(choices)])
-            });
-            self.counts.writes_after_collection += written;
+        if !self.may_write_after_collection() {
+            return;
         }
+        let rate = self.workload.after_collection;
+        let written = self.maybe_write_within(AFTER_COLLECTION_US, rate, node, context, |_, choices| {
+            Write::from(vec![Workload::reused(choices)])
+        });
+        self.counts.writes_after_collection += written;
+    }
+
+    /// A node has raised its horizon: some application may write just then, while the horizons of nodes differ. One time
+    /// of two it is the one of this node.
+    pub(super) fn maybe_write_around_collection(&mut self, node: NodeId, context: usize) {
+        let rate = self.workload.around_collections;
+        if rate == Rate::ZERO || !self.may_write_after_collection() {
+            return;
+        }
+        let up: Vec<NodeId> = self.honest_in(context).map(|(node, _)| node).collect();
+        let up: Vec<NodeId> = up.into_iter().filter(|node| self.is_up(*node)).collect();
+        let drawn = self.world.choices_mut().below(Stream::Workload, Choice::WriteNode, 2 * up.len() as u64);
+        let writer = up.get(drawn as usize).copied().unwrap_or(node);
+        let written = self.maybe_write_within(AFTER_COLLECTION_US, rate, writer, context, Workload::write);
+        self.counts.writes_after_collection += written;
+    }
+
+    /// Such a write may delete, and be followed by another collection: the number of writes must end somewhere.
+    fn may_write_after_collection(&self) -> bool {
+        self.phase() != Some(Phase::Liveness)
+            && self.counts.writes_after_collection < self.workload.writes as u64
     }
 
     /// A node has come back with another disk: its application may write before the node has synced.

@@ -79,6 +79,9 @@ pub struct Workload {
     pub odd_keys: Rate,
     /// The probability that a node that has collected tombstones writes to such a name within half a second.
     pub after_collection: Rate,
+    /// The probability that a node writes within half a second of a collection of tombstones: the node that has collected,
+    /// or another one, which may have another horizon.
+    pub around_collections: Rate,
     /// The probability that a node whose disk was replaced writes within 50 milliseconds of its restart, before it has
     /// synced.
     pub after_replacement: Rate,
@@ -182,6 +185,7 @@ impl Workload {
             moves: Rate::ZERO,
             odd_keys: Rate::ZERO,
             after_collection: Rate::ZERO,
+            around_collections: Rate::ZERO,
             after_replacement: Rate::ZERO,
             breaks: 0,
             break_for: SimDuration::ZERO,

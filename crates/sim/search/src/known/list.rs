@@ -120,6 +120,17 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["named-late"],
     },
     KnownFinding {
+        name: "writes-of-member-named-late",
+        about: "what a member writes before all know of it is from before the horizon of those who have collected meanwhile",
+        issue: 24,
+        class: "violated: HonestFrameRefused",
+        says: &["as one from before the horizon"],
+        features: &[NamesMembersLate, CollectsTombstones],
+        drawn_seed: Some(1302),
+        programs: "",
+        cases: &["written-before-named"],
+    },
+    KnownFinding {
         name: "deep-tree-outlasts-sessions",
         about: "a walk to the bottom of a deep tree over a slow link exceeds the bounds of every session",
         issue: 24,

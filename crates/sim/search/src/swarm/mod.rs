@@ -15,6 +15,7 @@
 //! # Ok::<(), sync_sim::case::CaseError>(())
 //! ```
 
+mod collections;
 mod contexts;
 mod draws;
 mod faults;
@@ -60,6 +61,7 @@ enum DrawStream {
     Moves = 62,
     LongList = 63,
     OddKeys = 64,
+    Collections = 40,
 }
 
 /// How large the drawn worlds are.
@@ -75,7 +77,7 @@ pub enum Profile {
 }
 
 impl DrawStream {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -97,6 +99,7 @@ impl DrawStream {
         Self::Moves,
         Self::LongList,
         Self::OddKeys,
+        Self::Collections,
     ];
 }
 
@@ -169,12 +172,13 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     writers::draw_odd_keys(&mut dice(DrawStream::OddKeys), &mut case.workload);
     let grows = growth::draw(&mut dice(DrawStream::Growth), profile, &mut case);
     let grows = growth::draw_list(&mut dice(DrawStream::LongList), profile, grows, &mut case) || grows;
-    let calm_after = case.calm_after.unwrap_or(calm_after);
     identity::draw_namings(&mut dice(DrawStream::Namings), &mut case);
     // The writes of a world that grows are no merges, and a far clock or an old world would leave nothing of them.
     if !grows {
+        collections::draw(&mut dice(DrawStream::Collections), &mut case);
         identity::draw_merges(&mut dice(DrawStream::Merges), &mut case);
     }
+    let calm_after = case.calm_after.unwrap_or(calm_after);
     case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     identity::draw_disks(&mut dice(DrawStream::ReplacedDisks), &mut case);
     if !grows {

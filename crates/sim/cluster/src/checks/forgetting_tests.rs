@@ -1,0 +1,165 @@
+//! The checks of collections, horizons and own writes report what they are there for.
+
+use super::tests::{A, B, Pair, node};
+use super::*;
+use crate::disk_view::CheckedDiskView;
+use crate::node::{SimNode, replica_id};
+use syncline_replica::{Merges, Notice, Operation, Target};
+use syncline_storage::Interface;
+use syncline_store::{MemoryStore, Store, WriteBatch};
+use syncline_sync::{Dot, Outcome, RetryReason, SessionStats, SyncProtocolKind, VersionVector};
+use syncline_types::{Encode, Hlc, ReplicaId, SimTime, Writer};
+
+/// A horizon beyond every stamp of these tests.
+fn late() -> Hlc {
+    Hlc::new(50_000, 0, ReplicaId([0xff; 16]))
+}
+
+fn set(name: &str) -> Operation {
+    Operation::Set { target: Target::named(name.as_bytes()), bytes: b"value".to_vec() }
+}
+
+fn delete(name: &str) -> Operation {
+    Operation::Delete { target: Target::named(name.as_bytes()) }
+}
+
+/// The disk of a node whose state was changed.
+fn changed(disk: &MemoryStore, change: impl FnOnce(&mut Interface<CheckedDiskView>)) -> MemoryStore {
+    let mut state = Interface::open(CheckedDiskView::from(disk)).expect("memory is readable");
+    change(&mut state);
+    let mut disk = disk.clone();
+    disk.apply(state.finish().expect("the state is sound")).expect("memory takes any batch");
+    disk
+}
+
+fn with_horizon(disk: &MemoryStore) -> MemoryStore {
+    changed(disk, |state| {
+        state.raise_horizon(late()).expect("memory is readable");
+    })
+}
+
+/// A disk whose log covers nothing and has this delta as one that every member covered.
+fn with_stable(disk: &MemoryStore, stable: Dot) -> MemoryStore {
+    let mut vector = VersionVector::default();
+    vector.cover(stable);
+    let mut row = Writer::default();
+    VersionVector::default().encode(&mut row);
+    VersionVector::default().encode(&mut row);
+    row.list::<syncline_sync::DeltaRef>(&[]);
+    vector.encode(&mut row);
+    let mut batch = WriteBatch::default();
+    batch.put([syncline_storage::keys::METADATA, 1][..].into(), row.into_bytes());
+    let mut disk = disk.clone();
+    disk.apply(batch).expect("memory takes any batch");
+    disk
+}
+
+fn collected() -> Notice {
+    Notice::TombstonesCollected { horizon: late(), records: 1 }
+}
+
+/// A node that has written and deleted a value, and its disk after a collection.
+fn deleted() -> (Pair, MemoryStore) {
+    let mut pair = Pair::new();
+    pair.write(A);
+    pair.accept(A, set("gone"));
+    pair.accept(A, delete("gone"));
+    let after = with_horizon(pair.replica(A).disk());
+    (pair, after)
+}
+
+#[test]
+fn collected_entity_must_not_return() {
+    let (mut pair, after) = deleted();
+    let before = pair.replica(A).disk().clone();
+    let merges = Merges::default();
+    let give_ups = GiveUps::default();
+    pair.nodes[0] = node(A, after.clone());
+    assert_eq!(of_states(&pair.view(&give_ups, &merges)), None);
+    // The tombstone comes back from a state that has not collected it.
+    let id = Target::named(b"gone").id;
+    let tombstone = Interface::open(CheckedDiskView::from(&before)).and_then(|mut state| state.record(id));
+    let tombstone = tombstone.expect("memory is readable").expect("it is there");
+    let returned = changed(&after, |state| {
+        let context = syncline_storage::ApplyContext::new(syncline_types::Moment::at(SimTime::from_secs(9)));
+        state.merge_record(id, &tombstone, &context).expect("it can be joined");
+    });
+    pair.nodes[0] = node(A, returned);
+    let found = of_states(&pair.view(&give_ups, &merges)).expect("a finding");
+    assert!(matches!(found, Check::CollectionWrong { .. }), "{found}");
+}
+
+#[test]
+fn horizon_over_missing_deltas_is_found() {
+    let pair = Pair::new();
+    let mut memory = CheckMemory::default();
+    let dot = Dot { author: replica_id(B), seq: 1 };
+    let mut lacking = Pair::new();
+    lacking.nodes[0] = node(A, with_stable(pair.replica(A).disk(), dot));
+    let found = lacking.step(&mut memory, A, &[collected()]).expect("a finding");
+    assert!(matches!(found, Check::HorizonWrong { .. }), "{found}");
+    assert_eq!(pair.step(&mut memory, A, &[Notice::SessionStarted { peer: B.into() }]), None);
+}
+
+#[test]
+fn horizon_stays_and_keeps_deltas_out() {
+    let mut pair = Pair::new();
+    pair.write(A);
+    let written = pair.replica(A).disk().clone();
+    let mut memory = CheckMemory::default();
+    pair.nodes[1] = node(B, with_horizon(&MemoryStore::default()));
+    assert_eq!(pair.step(&mut memory, B, &[collected()]), None);
+    assert_eq!(pair.step(&mut memory, B, &[]), None);
+    let mut gone = memory.clone();
+    pair.nodes[1] = node(B, written.clone());
+    let found = pair.step(&mut gone, B, &[]).expect("a finding");
+    assert!(
+        matches!(found, Check::HorizonWrong { .. }) && found.to_string().contains("went back"),
+        "{found}"
+    );
+    pair.nodes[1] = node(B, with_horizon(&written));
+    let found = pair.step(&mut memory, B, &[]).expect("a finding");
+    assert!(found.to_string().contains("was applied"), "{found}");
+}
+
+#[test]
+fn own_writes_are_stored_and_latest() {
+    let mut pair = Pair::new();
+    let (operations, actions) = pair.accept(A, set("mine"));
+    let accepted = Notice::WriteAccepted { operations, actions };
+    let mut memory = CheckMemory::default();
+    assert_eq!(pair.step(&mut memory, A, std::slice::from_ref(&accepted)), None);
+    let found = pair.step(&mut memory, B, std::slice::from_ref(&accepted)).expect("a finding");
+    assert!(matches!(found, Check::NotDurable { .. }), "{found}");
+    pair.nodes[0] = node(A, with_horizon(pair.replica(A).disk()));
+    let found = pair.step(&mut memory, A, std::slice::from_ref(&accepted)).expect("a finding");
+    assert!(matches!(found, Check::StampWrong { .. }), "{found}");
+}
+
+#[test]
+fn side_that_is_left_behind_is_noticed() {
+    let mut pair = Pair::new();
+    let dot = Dot { author: replica_id(A), seq: 1 };
+    let ahead: SimNode = node(A, with_stable(&with_horizon(&MemoryStore::default()), dot));
+    pair.nodes[0] = ahead;
+    let mut memory = CheckMemory::default();
+    assert_eq!(pair.step(&mut memory, A, &[Notice::SessionStarted { peer: B.into() }]), None);
+    let ended = Notice::SessionEnded {
+        peer: B.into(),
+        started_at: SimTime::from_millis(5),
+        outcome: Outcome::SyncPending(RetryReason::NewerWrites),
+        protocol: Some(SyncProtocolKind::HashComparison),
+        stats: SessionStats::default(),
+    };
+    let found = pair.step(&mut memory, A, &[ended]).expect("a finding");
+    assert!(matches!(found, Check::ImpossibleOutcome { .. }), "{found}");
+}
+
+#[test]
+fn names_of_checks_are_distinct() {
+    let mut names: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), CHECKS.len());
+    assert!(CHECKS.iter().all(|check| !check.promise.is_empty() && !check.reports.is_empty()));
+}

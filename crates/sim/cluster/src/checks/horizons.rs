@@ -1,0 +1,130 @@
+//! Checks of horizons: stamps up to which a replica has seen everything.
+//!
+//! A horizon never goes back, no member may write before it any more, and no delta from before it is applied.
+
+use super::{CheckedStep, Noticed, Watched};
+use crate::node::SimReplica;
+use crate::verdict::Check;
+use std::collections::BTreeMap;
+use sync_sim_engine::node_id::NodeId;
+use syncline_replica::Notice;
+use syncline_sync::{Delta, DeltaLog, Dot, LocalSyncState, VersionVector};
+use syncline_types::{Decode, Hlc};
+
+/// A replica that has a horizon, after its last step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Known {
+    horizon: Hlc,
+    covered: VersionVector,
+}
+
+impl Known {
+    fn of(replica: &SimReplica) -> Option<Self> {
+        Some(Self { horizon: replica.state().ok()?.horizon(), covered: replica.log().covered().clone() })
+    }
+}
+
+/// The horizons of replicas that have raised theirs since their last start.
+#[derive(Clone, Debug, Default)]
+pub struct Horizons(BTreeMap<(usize, NodeId), Known>);
+
+impl Horizons {
+    /// What is known of each context of a node.
+    pub(super) fn of(&self, node: NodeId) -> impl Iterator<Item = (usize, &Known)> {
+        self.0
+            .range((0, NodeId(0))..)
+            .filter(move |((_, own), _)| *own == node)
+            .map(|((at, _), known)| (*at, known))
+    }
+
+    /// Takes in a step, after the checks have seen it.
+    pub(super) fn on_step(&mut self, node: NodeId, step: &CheckedStep<'_>, world: &dyn Watched) {
+        if step.went_down || step.undone {
+            // The disk may have lost what the step reported.
+            self.0.retain(|(_, own), _| *own != node);
+            return;
+        }
+        let raised = |context| {
+            step.notices.iter().any(|noticed| {
+                usize::from(noticed.context) == context
+                    && matches!(noticed.notice, Notice::TombstonesCollected { .. })
+            })
+        };
+        for noticed in step.notices {
+            let context = usize::from(noticed.context);
+            if raised(context)
+                && let Some(known) = world.replica(context, node).and_then(Known::of)
+            {
+                self.0.insert((context, node), known);
+            }
+        }
+        for ((context, own), known) in &mut self.0 {
+            if *own == node
+                && let Some(now) = world.replica(*context, node).and_then(Known::of)
+            {
+                *known = now;
+            }
+        }
+    }
+}
+
+/// A replica that has a horizon keeps it, and applies no delta from before it: no member may have made one.
+pub(super) fn kept(
+    (node, context): (NodeId, usize),
+    known: &Known,
+    step: &CheckedStep<'_>,
+    world: &dyn Watched,
+) -> Option<Check> {
+    if step.went_down || step.undone {
+        return None;
+    }
+    let replica = world.replica(context, node).filter(|replica| !replica.is_corrupt())?;
+    let now = Known::of(replica)?;
+    let wrong = |detail| Some(Check::HorizonWrong { node: world.name_in(context, node), detail });
+    if now.horizon < known.horizon {
+        return wrong(format!("it went back from {} to {}", known.horizon, now.horizon));
+    }
+    let old = first_before(replica, known, &now)?;
+    wrong(format!("{} of {} was applied, and is from before {}", old.dot, old.stamp, known.horizon))
+}
+
+/// The first delta that a step has applied although its stamp is not later than the horizon was. O(new deltas).
+fn first_before(replica: &SimReplica, known: &Known, now: &Known) -> Option<Delta> {
+    if now.covered == known.covered {
+        return None;
+    }
+    let new = now.covered.entries().flat_map(|Dot { author, seq: last }| {
+        (known.covered.of(author) + 1..=last).map(move |seq| Dot { author, seq })
+    });
+    // Deltas that were covered without being applied are not stored.
+    let stored = new.filter_map(|dot| Delta::from_bytes(&DeltaLog::read(replica.disk(), dot).ok()??).ok());
+    stored.into_iter().find(|delta| delta.stamp <= known.horizon)
+}
+
+/// A horizon is raised only over what every member has seen, and not beyond the clock of any of them: otherwise a member
+/// could still write before it. O(nodes).
+pub(super) fn raised(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let Notice::TombstonesCollected { horizon, .. } = noticed.notice else { return None };
+    // A hostile member may announce any progress.
+    if !world.roles().is_empty() || noticed.step.went_down || noticed.step.undone {
+        return None;
+    }
+    let replica = world.replica(noticed.context, noticed.node)?;
+    let wrong =
+        |detail| Some(Check::HorizonWrong { node: world.name_in(noticed.context, noticed.node), detail });
+    let log = replica.log();
+    if !log.covered().includes(log.stable()) {
+        return wrong(format!("{horizon} is over deltas that it lacks"));
+    }
+    if world.names_late() {
+        // Who does not count a member yet does not ask for its clock.
+        return None;
+    }
+    let members = &replica.replica()?.config().membership;
+    let behind = (0..world.nodes()).map(|node| NodeId(node as u32)).find(|node| {
+        let member = world.replica(noticed.context, *node);
+        let member = member.filter(|member| members.names(LocalSyncState::replica(*member)));
+        member.and_then(SimReplica::clock).is_some_and(|clock| clock < horizon.time())
+    })?;
+    wrong(format!("{horizon} is ahead of the clock of {}, which may write before it", world.name(behind)))
+}
