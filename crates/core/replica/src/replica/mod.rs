@@ -266,6 +266,36 @@ impl<V: ReadView> Replica<V> {
         self.sessions.peers()
     }
 
+    /// Whether a session is past its handshake and may change the state. Deltas that arrive meanwhile are buffered.
+    pub fn is_transferring(&self) -> bool {
+        self.sessions.is_any_transferring()
+    }
+
+    /// The peers that can be reached, as the host has last said.
+    pub fn reachable(&self) -> &[PeerId] {
+        self.peers.reachable()
+    }
+
+    /// The root that a peer last announced, if it has announced one since this replica has started.
+    pub fn announced_root(&self, peer: PeerId) -> Option<Digest> {
+        self.peers.root_of(peer)
+    }
+
+    /// The summary of the deltas that the state covers.
+    pub const fn log(&self) -> &DeltaLog {
+        &self.log
+    }
+
+    /// Whether a snapshot transfer is in progress, in a session or between two sessions.
+    pub const fn is_receiving_snapshot(&self) -> bool {
+        self.takes_snapshot
+    }
+
+    /// The last time of the clock, in packed HLC units: all stamps of later writes are greater.
+    pub const fn clock_time(&self) -> u64 {
+        self.clock.last()
+    }
+
     /// Counts of the ways in which deltas entered and left the buffer.
     pub const fn buffer_ledger(&self) -> BufferLedger {
         self.delta_fetch.ledger()

@@ -2,6 +2,10 @@
 
 mod costs;
 mod identity;
+mod sessions;
+
+#[cfg(test)]
+pub(crate) use sessions::SessionNote;
 
 use crate::disk_view::CheckedDiskView;
 use crate::hostile::{self, Adversary, AdversaryIdentity, AttackPlan, HostileRoles};
@@ -11,6 +15,7 @@ use crate::node::replica_ids::{is_replica_of, replica_id, replica_id_after};
 use crate::node::spending::{BegunStep, Spending};
 use crate::node::timer_id::TimerId;
 use crate::workload::Write;
+use sessions::SessionNotes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use sync_sim_engine::actor::{Commit, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
@@ -48,6 +53,7 @@ pub struct SimReplica {
     /// The rare branches that its steps took so far.
     probes: Probes,
     spending: Spending,
+    session_notes: SessionNotes,
     /// Whether the replica knows the membership, which lets it refuse strangers and collect tombstones.
     collects_tombstones: bool,
     /// The members that the engine last announced.
@@ -95,6 +101,7 @@ impl SimReplica {
             cost: StepCost::default(),
             probes: Probes::default(),
             spending: Spending::default(),
+            session_notes: SessionNotes::default(),
             collects_tombstones: true,
             members: Arc::from([]),
             renamed: BTreeSet::new(),
@@ -393,12 +400,14 @@ impl SimReplica {
             return Effects { notices, ..Effects::default() };
         }
         let begun = BegunStep::of(&event);
+        let sender = SessionNotes::sender(&event);
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
         let actions = match stepped {
             Ok(actions) => actions,
             Err(error) => return self.fail(&error.0),
         };
         self.spending.on_step(&begun, &actions);
+        self.session_notes.on_step(sender, &actions, context.moment.now);
         let SyncActions { storage, messages, timers, refusal, notices, cost, probes } = actions;
         self.cost += cost;
         self.probes |= probes;

@@ -54,6 +54,7 @@ enum DrawStream {
     Merges = 23,
     Namings = 24,
     Growth = 30,
+    GroupKey = 50,
 }
 
 /// How large the drawn worlds are.
@@ -69,7 +70,7 @@ pub enum Profile {
 }
 
 impl DrawStream {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -86,6 +87,7 @@ impl DrawStream {
         Self::Merges,
         Self::Namings,
         Self::Growth,
+        Self::GroupKey,
     ];
 }
 
@@ -149,6 +151,7 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     );
     faults::draw_disks(&mut dice(DrawStream::Disks), &mut case.faults.hosts);
     hostile::draw(&mut dice(DrawStream::Hostile), &mut case);
+    hostile::draw_keys(&mut dice(DrawStream::GroupKey), &mut case.faults.hostile);
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
     replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
