@@ -358,6 +358,25 @@ pub enum Check {
         /// What it gave up, and who has it.
         detail: String,
     },
+    /// A replica leaves work undone: nothing that is under way, and no timer, will make it go on.
+    #[allow(missing_docs, reason = "the node, and the work")]
+    Neglected { node: String, detail: String },
+    /// A replica would know something else after a restart than it knows now.
+    #[allow(missing_docs, reason = "the node, and what its store does not say")]
+    NotStored { node: String, detail: String },
+    /// A replica covers a delta, and its state lacks what the delta has written.
+    #[allow(missing_docs, reason = "the node, and the first record that differs")]
+    FalseCoverage { node: String, detail: String },
+    /// I6: a delta was applied while a session was changing the state.
+    #[allow(missing_docs, reason = "the node, and the delta")]
+    AppliedDuringSync { node: String, detail: String },
+    /// The log of a replica has a delta that its author has not signed.
+    #[allow(missing_docs, reason = "the node, and the delta")]
+    Unsigned { node: String, detail: String },
+    /// Two sessions of a run walked the index twice, although one walk finds every difference between two states that
+    /// do not change.
+    #[allow(missing_docs, reason = "the sides of the second session")]
+    WalkedTwice { node: String, peer: String },
 }
 
 impl Check {
@@ -398,6 +417,12 @@ impl Check {
             Self::EndlessPending { .. } => "EndlessPending",
             Self::FrameTooLarge { .. } => "FrameTooLarge",
             Self::GaveUp { .. } => "GaveUp",
+            Self::Neglected { .. } => "Neglected",
+            Self::NotStored { .. } => "NotStored",
+            Self::FalseCoverage { .. } => "FalseCoverage",
+            Self::AppliedDuringSync { .. } => "AppliedDuringSync",
+            Self::Unsigned { .. } => "Unsigned",
+            Self::WalkedTwice { .. } => "WalkedTwice",
         }
     }
 }
@@ -509,6 +534,22 @@ impl fmt::Display for Check {
             Self::HorizonWrong { node, detail } => write!(f, "the horizon of {node}: {detail}"),
             Self::EditMisplaced { node, detail } => write!(f, "C6: on {node} {detail}"),
             Self::GaveUp { node, detail } => write!(f, "{node} gave up and never got {detail}"),
+            Self::Neglected { node, detail } => write!(f, "{node} neglects its work: {detail}"),
+            Self::NotStored { node, detail } => {
+                write!(f, "a restart of {node} would not find in its store {detail}")
+            }
+            Self::FalseCoverage { node, detail } => {
+                write!(f, "{node} covers a delta whose records it lacks: expected | found: {detail}")
+            }
+            Self::AppliedDuringSync { node, detail } => {
+                write!(f, "I6: {node} applied {detail} while a session was changing its state")
+            }
+            Self::Unsigned { node, detail } => {
+                write!(f, "{node} has taken {detail}, which its author has not signed")
+            }
+            Self::WalkedTwice { node, peer } => {
+                write!(f, "{node} walked the index of {peer} twice, although neither state has changed")
+            }
         }
     }
 }

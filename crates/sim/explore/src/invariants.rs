@@ -233,6 +233,14 @@ impl Watched for ExploredWorld<'_> {
     fn fates(&self) -> Option<&Fates> {
         None
     }
+
+    fn has_collected(&self, _: usize) -> bool {
+        self.invariants.collected
+    }
+
+    fn oracle(&self, _: usize) -> Option<&Oracle> {
+        Some(&self.invariants.oracle)
+    }
 }
 
 impl ReplicaInvariants {
@@ -326,6 +334,7 @@ impl ObservedStep<'_, SimNode> {
             node: Some(self.node),
             notices: self.notices,
             frame: self.frame,
+            bytes: None,
             accepted: self.frame.is_some() && self.refused.is_none(),
             refused: self.refused,
             corrupt: false,
@@ -407,6 +416,9 @@ impl Invariants<SimNode> for ReplicaInvariants {
         }
         self.memory.sessions.each_bytes(|bytes| out.bytes(bytes));
         self.memory.give_ups.each_number(|number| out.number(number));
+        self.memory.pasts.each_bytes(|bytes| out.bytes(bytes));
+        self.memory.snapshots.each_bytes(|bytes| out.bytes(bytes));
+        out.number(u64::from(self.memory.second_walks));
     }
 
     fn judge(&self, actors: &[&SimNode], settled: bool) -> Option<Check> {

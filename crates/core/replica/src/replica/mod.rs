@@ -226,7 +226,7 @@ impl<V: ReadView> Replica<V> {
         self.root
     }
 
-    /// The time of the clock: the stamps of all later writes are greater.
+    /// The last time of the clock, in packed HLC units: the stamps of all later writes are greater.
     pub const fn clock(&self) -> u64 {
         self.clock.last()
     }
@@ -274,6 +274,31 @@ impl<V: ReadView> Replica<V> {
     /// The peers with which a session is in progress, in ascending order.
     pub fn syncing_with(&self) -> impl Iterator<Item = PeerId> {
         self.sessions.peers()
+    }
+
+    /// Whether a session is past its handshake and may change the state. Deltas that arrive meanwhile are buffered.
+    pub fn is_transferring(&self) -> bool {
+        self.sessions.is_any_transferring()
+    }
+
+    /// The peers that can be reached, as the host has last said.
+    pub fn reachable(&self) -> &[PeerId] {
+        self.peers.reachable()
+    }
+
+    /// The root that a peer last announced, if it has announced one since this replica has started.
+    pub fn announced_root(&self, peer: PeerId) -> Option<Digest> {
+        self.peers.root_of(peer)
+    }
+
+    /// The summary of the deltas that the state covers.
+    pub const fn log(&self) -> &DeltaLog {
+        &self.log
+    }
+
+    /// Whether a snapshot transfer is in progress, in a session or between two sessions.
+    pub const fn is_receiving_snapshot(&self) -> bool {
+        self.takes_snapshot
     }
 
     /// Counts of the ways in which deltas entered and left the buffer.

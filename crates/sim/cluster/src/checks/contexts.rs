@@ -3,10 +3,11 @@
 use super::hazards::lost_history;
 use super::{GiveUps, Hazards, InspectedReplica};
 use crate::hostile::HostileRoles;
-use crate::node::differences;
+use crate::node::{SimReplica, differences};
 use crate::oracle::{Oracle, ReferenceState};
 use crate::verdict::{Check, SimPart};
 use std::borrow::Cow;
+use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Merges;
 use syncline_storage::{ApplyError, StorageError};
 use syncline_store::MemoryStore;
@@ -119,6 +120,33 @@ pub(super) fn durable_writes(view: &ContextView<'_>) -> Option<Check> {
     let detail = first_difference(joined.state(), union.state());
     let place = if view.contexts > 1 { format!(" in context {}", view.context) } else { String::new() };
     Some(Check::NotDurable { detail: format!("expected | found{place}: {detail}") })
+}
+
+/// A replica has what it claims to cover: a drawn one, at any time.
+pub(super) fn covered_writes(view: &ContextView<'_>) -> Option<Check> {
+    let is_promised = view.certain.is_none()
+        && view.roles.is_empty()
+        && !view.has_collected
+        && !view.hazards.may_differ_unseen();
+    if !is_promised {
+        return None;
+    }
+    let inspected = view.nodes.get(view.first(11))?;
+    let detail = lacks_covered(view.oracle, inspected.node, inspected.replica)?;
+    Some(Check::FalseCoverage { node: inspected.name.clone(), detail })
+}
+
+/// The first record of the covered writes that a replica lacks, in words. Nobody may have collected tombstones: a state
+/// without them may have come from anywhere. O(writes log n).
+pub(super) fn lacks_covered(oracle: &Oracle, node: NodeId, replica: &SimReplica) -> Option<String> {
+    // A row that the simulated disk has corrupted is found when the replica reads it.
+    if replica.has_damaged_disk() {
+        return None;
+    }
+    // The test may have given a node a merge function that the oracle lacks: then the join is unknown.
+    let covered = oracle.covered_state(node, replica.log().covered()).ok()?;
+    let is_there = covered.is_included_in(replica.disk()) != Ok(false);
+    (!is_there).then(|| first_difference(covered.state(), replica.disk()))
 }
 
 /// **C6**: what every replica shows follows from what was acknowledged. Where disks have lost commits, nodes must

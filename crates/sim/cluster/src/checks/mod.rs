@@ -20,13 +20,17 @@ mod hazards;
 mod horizons;
 mod livelocks;
 mod moments;
+mod parents;
 mod replicas;
+mod restarts;
 mod sessions;
+mod snapshots;
 mod stamps;
 mod steps;
 mod walks;
 mod watched;
 mod writes;
+mod work;
 
 #[cfg(test)]
 mod forgetting_tests;
@@ -39,7 +43,9 @@ pub use hazards::{Hazards, UnfinishedRun, may_be_explained};
 pub use horizons::Horizons;
 pub use livelocks::ProgressWatch;
 pub use moments::CheckMoments;
+pub use parents::Pasts;
 pub use replicas::{InspectedReplica, RowScratch};
+pub use snapshots::SnapshotWatch;
 pub use steps::SENDER_FAULTS;
 pub use walks::OpenSessions;
 pub use watched::{CheckedStep, Watched};
@@ -122,7 +128,22 @@ struct Noticed<'a> {
     context: usize,
     notice: &'a syncline_replica::Notice,
     step: &'a CheckedStep<'a>,
-    sessions: &'a OpenSessions,
+    memory: &'a CheckMemory,
+}
+
+/// A notice, for what remembers it.
+struct Reported<'a> {
+    node: NodeId,
+    context: usize,
+    notice: &'a syncline_replica::Notice,
+    step: &'a CheckedStep<'a>,
+}
+
+impl<'a> Noticed<'a> {
+    const fn reported(&self) -> Reported<'a> {
+        let Self { node, context, notice, step, .. } = *self;
+        Reported { node, context, notice, step }
+    }
 }
 
 /// What the checks of steps remember. It does not depend on the order of independent steps.
@@ -134,10 +155,16 @@ pub struct CheckMemory {
     pub give_ups: GiveUps,
     /// The horizons of replicas. They follow from the states, so that they need no place in the hash of a state.
     pub horizons: Horizons,
+    /// What the authors of deltas had seen.
+    pub pasts: Pasts,
+    /// The snapshots under way.
+    pub snapshots: SnapshotWatch,
+    /// The sessions that have walked twice without a reason.
+    pub second_walks: u32,
 }
 
 /// Every check. Of several that fail at the same time, the first one counts.
-pub const CHECKS: [CheckEntry; 43] = [
+pub const CHECKS: [CheckEntry; 57] = [
     CheckEntry {
         name: "storm",
         promise: "I2: what happens without a change of any state is bounded",
@@ -193,10 +220,40 @@ pub const CHECKS: [CheckEntry; 43] = [
         run: Implementation::Notice(walks::needless_walk),
     },
     CheckEntry {
+        name: "second walk",
+        promise: "I4: one walk finds every difference between two states that do not change",
+        reports: &["WalkedTwice"],
+        run: Implementation::Notice(walks::second_walk),
+    },
+    CheckEntry {
+        name: "session in time",
+        promise: "a session that has used up its time asks for nothing more",
+        reports: &["Neglected"],
+        run: Implementation::Notice(work::session_in_time),
+    },
+    CheckEntry {
         name: "parents first",
         promise: "I8: a delta is applied after all its parents",
         reports: &["CausalGap"],
         run: Implementation::Notice(steps::parents_applied),
+    },
+    CheckEntry {
+        name: "parents named",
+        promise: "I8: the parents of a write lead to all that its author had applied",
+        reports: &["CausalGap"],
+        run: Implementation::Notice(parents::parents_named),
+    },
+    CheckEntry {
+        name: "waits for the session",
+        promise: "I6: no delta is applied while a session changes the state",
+        reports: &["AppliedDuringSync"],
+        run: Implementation::Notice(steps::waits_for_session),
+    },
+    CheckEntry {
+        name: "overflow",
+        promise: "B3: a delta that found the buffer full leaves a pending sync",
+        reports: &["Neglected"],
+        run: Implementation::Notice(work::overflow_leaves_sync),
     },
     CheckEntry {
         name: "honest delta refused",
@@ -271,6 +328,42 @@ pub const CHECKS: [CheckEntry; 43] = [
         run: Implementation::Notice(sessions::left_behind),
     },
     CheckEntry {
+        name: "source of a snapshot",
+        promise: "nobody asks for a snapshot of a peer that has no state",
+        reports: &["ImpossibleOutcome"],
+        run: Implementation::Notice(snapshots::snapshot_of_state),
+    },
+    CheckEntry {
+        name: "snapshot in time",
+        promise: "a snapshot is published without what is ahead of the clock",
+        reports: &["StampWrong"],
+        run: Implementation::Notice(snapshots::snapshot_in_time),
+    },
+    CheckEntry {
+        name: "snapshot is covered",
+        promise: "a replica that has received a snapshot has what it covers",
+        reports: &["FalseCoverage"],
+        run: Implementation::Notice(snapshots::snapshot_is_covered),
+    },
+    CheckEntry {
+        name: "heeded heartbeat",
+        promise: "a replica remembers the root that a peer has announced, and syncs if it differs",
+        reports: &["Neglected"],
+        run: Implementation::Step(work::heeds_heartbeat),
+    },
+    CheckEntry {
+        name: "work has a timer",
+        promise: "whatever a replica waits for comes, or its timer fires",
+        reports: &["Neglected"],
+        run: Implementation::Step(work::work_has_timer),
+    },
+    CheckEntry {
+        name: "memory is stored",
+        promise: "a replica knows what it would know after a restart",
+        reports: &["NotStored"],
+        run: Implementation::Step(restarts::memory_is_stored),
+    },
+    CheckEntry {
         name: "edit in place",
         promise: "C6: an edit of a list or a text shows where the application made it",
         reports: &["EditMisplaced"],
@@ -323,6 +416,18 @@ pub const CHECKS: [CheckEntry; 43] = [
         promise: "I6: every delta that entered a buffer left it in a counted way or waits",
         reports: &["BufferUnbalanced"],
         run: Implementation::Replica(replicas::buffer_accounts),
+    },
+    CheckEntry {
+        name: "clock and stamps",
+        promise: "the clock that a restart finds exceeds every stamp in the state",
+        reports: &["StampWrong"],
+        run: Implementation::Replica(restarts::clock_after_stamps),
+    },
+    CheckEntry {
+        name: "covered writes",
+        promise: "a replica has what it covers",
+        reports: &["FalseCoverage"],
+        run: Implementation::States(contexts::covered_writes),
     },
     CheckEntry {
         name: "durable writes",
@@ -387,6 +492,12 @@ pub const CHECKS: [CheckEntry; 43] = [
         run: Implementation::Replica(replicas::causal_order),
     },
     CheckEntry {
+        name: "signatures",
+        promise: "every delta in a log is signed by its author",
+        reports: &["Unsigned"],
+        run: Implementation::Replica(replicas::signatures),
+    },
+    CheckEntry {
         name: "rows",
         promise: "L4: every stored row is the one that the records imply",
         reports: &["IndexDrifted", "RowDrifted"],
@@ -412,6 +523,7 @@ pub fn after_step(memory: &mut CheckMemory, step: &CheckedStep<'_>, world: &dyn 
     // The checks are about what a node did; network events have none.
     let node = step.node?;
     memory.sessions.before_notices(node, step, world);
+    memory.snapshots.before_notices(node, step, world);
     let is_hostile = world.roles().is_hostile(node);
     let mut found = CHECKS.iter().find_map(|check| match check.run {
         Implementation::Step(run) => run(node, step, world),
@@ -423,13 +535,18 @@ pub fn after_step(memory: &mut CheckMemory, step: &CheckedStep<'_>, world: &dyn 
             break;
         }
         let context = usize::from(*context);
-        let noticed = Noticed { node, context, notice, step, sessions: &memory.sessions };
+        let noticed = Noticed { node, context, notice, step, memory: &*memory };
         found = found.or_else(|| {
             CHECKS.iter().find_map(|check| match check.run {
                 Implementation::Notice(run) => run(&noticed, world),
                 _ => None,
             })
         });
+        let walks_again = walks::walks_again(&noticed, world);
+        let reported = Reported { node, context, notice, step };
+        memory.second_walks += u32::from(walks_again);
+        memory.pasts.on_notice(&reported, world);
+        memory.snapshots.on_notice(&reported, world);
         memory.sessions.on_notice(node, context, notice, world);
         memory.give_ups.on_notice(node, context, notice);
     }

@@ -5,7 +5,7 @@ use crate::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
 use syncline_storage::{ImpliedRows, StorageError, Verification};
 use syncline_sync::{Delta, DeltaLog, Dot, Sketch};
-use syncline_types::{Decode, Digest};
+use syncline_types::{Decode, Digest, Hlc};
 
 /// A replica to check.
 #[derive(Clone, Debug)]
@@ -27,10 +27,14 @@ impl<'a> InspectedReplica<'a> {
     }
 }
 
-/// The rows that were implied by the records of the replica that was checked before. Replicas with equal records
-/// share them.
+/// What the records of the replica that was checked before imply. Replicas with equal records share it.
 #[derive(Debug, Default)]
-pub struct RowScratch(Option<ImpliedRows>);
+pub struct RowScratch {
+    /// The rows.
+    rows: Option<ImpliedRows>,
+    /// The root, and the latest stamp.
+    pub(super) latest: Option<(Digest, Hlc)>,
+}
 
 pub(super) fn stopped(inspected: &InspectedReplica<'_>, _: &mut RowScratch) -> Option<Check> {
     let detail = inspected.replica.stopped()?.to_owned();
@@ -72,6 +76,34 @@ fn gap(replica: &SimReplica) -> Result<Option<String>, StorageError> {
             let mut parents = delta.parents.iter().map(|parent| parent.dot);
             if let Some(missing) = parents.find(|parent| !covered.covers(*parent)) {
                 return Ok(Some(format!("{dot} follows {missing}, which is missing")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Every delta in the log is signed by its author. Only hostile nodes forge deltas, so other runs need no check.
+/// O(deltas).
+pub(super) fn signatures(inspected: &InspectedReplica<'_>, _: &mut RowScratch) -> Option<Check> {
+    let replica = inspected.replica;
+    if replica.is_corrupt() || !replica.is_beside_hostile() {
+        return None;
+    }
+    let forged = unsigned(replica).ok()??;
+    Some(Check::Unsigned { node: inspected.name.clone(), detail: format!("delta {forged}") })
+}
+
+/// A delta in the log whose signature is not the one that its author gives.
+fn unsigned(replica: &SimReplica) -> Result<Option<Dot>, StorageError> {
+    let log = replica.log();
+    for Dot { author, seq: last } in log.covered().entries() {
+        let gate = replica.gate_of(author);
+        for seq in log.floor().of(author) + 1..=last {
+            let stored = DeltaLog::read(replica.disk(), Dot { author, seq })?;
+            // A delta that is missing or damaged is for the check of the log.
+            let Some(delta) = stored.and_then(|bytes| Delta::from_bytes(&bytes).ok()) else { continue };
+            if delta.clone().signed(&gate).signature != delta.signature {
+                return Ok(Some(delta.dot));
             }
         }
     }
@@ -124,7 +156,7 @@ pub(super) fn sketch(inspected: &InspectedReplica<'_>, _: &mut RowScratch) -> Op
 
 fn verified(replica: &SimReplica, scratch: &mut RowScratch) -> Result<Verification, StorageError> {
     let disk = &CheckedDiskView::from(replica.disk());
-    if let Some(implied) = &scratch.0 {
+    if let Some(implied) = &scratch.rows {
         let found = implied.compare(disk)?;
         if found.is_sound() {
             return Ok(found);
@@ -133,6 +165,6 @@ fn verified(replica: &SimReplica, scratch: &mut RowScratch) -> Result<Verificati
     // The records may differ from those before: only its own records tell what is wrong with a state.
     let implied = ImpliedRows::of(disk)?;
     let found = implied.compare(disk);
-    scratch.0 = Some(implied);
+    scratch.rows = Some(implied);
     found
 }

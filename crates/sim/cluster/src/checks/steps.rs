@@ -90,12 +90,30 @@ pub(super) fn parents_applied(noticed: &Noticed<'_>, world: &dyn Watched) -> Opt
     Some(Check::CausalGap { node, detail: format!("{dot} follows {missing}, which is missing") })
 }
 
-/// A parent of a stored delta that the log does not cover.
+/// **I6**: no delta is applied while a session is changing the state. The deltas that the session itself brings are not
+/// reported.
+pub(super) fn waits_for_session(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let Notice::DeltaApplied { delta, .. } = noticed.notice else { return None };
+    // A crash within the step has ended the session.
+    let replica = world.replica(noticed.context, noticed.node)?.replica()?;
+    let is_early = replica.is_transferring() && !noticed.step.went_down;
+    is_early.then(|| Check::AppliedDuringSync {
+        node: world.name_in(noticed.context, noticed.node),
+        detail: format!("delta {delta}"),
+    })
+}
+
+/// A parent of a stored delta that the log does not cover, or the delta of its author before it if the log should store
+/// that and does not.
 fn missing_parent(replica: &crate::node::SimReplica, dot: Dot) -> Option<Dot> {
     // A delta that is not stored, or damaged, is for the check of the whole log.
     let bytes = DeltaLog::read(replica.disk(), dot).ok()??;
     let delta = Delta::from_bytes(&bytes).ok()?;
     let log = replica.log();
+    let previous = Dot { seq: dot.seq.saturating_sub(1), ..dot };
+    if previous.seq > log.floor().of(dot.author) && DeltaLog::read(replica.disk(), previous) == Ok(None) {
+        return Some(previous);
+    }
     delta.parents.iter().map(|parent| parent.dot).find(|parent| !log.covered().covers(*parent))
 }
 

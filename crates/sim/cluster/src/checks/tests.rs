@@ -1,6 +1,8 @@
 //! Each check reports what it is there for. A replica with a bug is imitated by its disk, its notices or its steps.
 
 mod edits;
+mod promises;
+mod walks;
 
 use super::*;
 use crate::node::{SimNode, SimReplica, context_id, replica_id};
@@ -9,7 +11,7 @@ use crate::workload::Write;
 use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::random::{Choices, Stream};
 use sync_sim_engine::world::{FrameSize, ProgressCount};
-use syncline_replica::{FrameKind, Item, Merges, Notice, Operation, ReplicaConfig, Target};
+use syncline_replica::{FrameKind, Item, Merges, Notice, Operation, ReplicaConfig, Target, Timer};
 use syncline_storage::{Action, Slot, keys};
 use syncline_store::{Key, MemoryStore, ReadView, Store, WriteBatch};
 use syncline_sync::{
@@ -32,6 +34,8 @@ pub(super) struct Pair {
     /// The bytes that both have sent.
     sent: u64,
     pub(super) oracle: Oracle,
+    /// Whether the timers of replicas are set, if checks may know it.
+    has_timers: Option<bool>,
 }
 
 pub(super) fn node(node: NodeId, disk: MemoryStore) -> SimNode {
@@ -49,6 +53,7 @@ impl Pair {
             fates: Fates::default(),
             sent: 0,
             oracle: Oracle::default(),
+            has_timers: None,
         }
     }
 
@@ -110,6 +115,7 @@ const fn quiet(node: NodeId) -> CheckedStep<'static> {
         node: Some(node),
         notices: &[],
         frame: None,
+        bytes: None,
         accepted: false,
         refused: None,
         corrupt: false,
@@ -211,6 +217,18 @@ impl Watched for Pair {
 
     fn fates(&self) -> Option<&Fates> {
         Some(&self.fates)
+    }
+
+    fn has_collected(&self, _: usize) -> bool {
+        false
+    }
+
+    fn has_timer(&self, _: &SimReplica, _: Timer) -> Option<bool> {
+        self.has_timers
+    }
+
+    fn oracle(&self, _: usize) -> Option<&Oracle> {
+        Some(&self.oracle)
     }
 }
 
@@ -376,63 +394,6 @@ fn sessions_end_in_known_ways() {
     assert!(matches!(find(other), Some(Check::FalseSuccess { .. })));
     assert_eq!(find(Outcome::Failed(FailureReason::Timeout)), None);
     assert!(matches!(find(Outcome::Failed(FailureReason::TooLong)), Some(Check::ImpossibleOutcome { .. })));
-}
-
-/// Promises: I4
-#[test]
-fn walk_after_deltas_needs_a_reason() {
-    let stats = SessionStats { walks: 1, records_received: 3, ..SessionStats::default() };
-    let root = |pair: &Pair| Outcome::Converged { root: pair.replica(B).root() };
-    let started = Notice::SessionStarted { peer: B.into() };
-    // Alice lacks a delta that bob's log has.
-    let session = |during: &mut dyn FnMut(&mut Pair, &mut CheckMemory)| {
-        let mut pair = Pair::new();
-        pair.write(B);
-        let mut memory = CheckMemory::default();
-        assert_eq!(pair.step(&mut memory, A, std::slice::from_ref(&started)), None);
-        during(&mut pair, &mut memory);
-        pair.step(&mut memory, A, &[ended(B, root(&pair), stats)])
-    };
-    let needless = session(&mut |_, _| {});
-    assert!(matches!(needless, Some(Check::NeedlessWalk { records: 3, .. })), "{needless:?}");
-    let written = session(&mut |pair, memory| {
-        pair.write(B);
-        assert_eq!(pair.step(memory, B, &[]), None);
-    });
-    assert_eq!(written, None, "bob's state has changed");
-    let busy = session(&mut |pair, memory| {
-        assert_eq!(pair.step(memory, B, &[Notice::SessionStarted { peer: A.into() }]), None);
-    });
-    assert_eq!(busy, None, "another session may have changed something");
-    let restarted = session(&mut |pair, memory| {
-        let step = CheckedStep { went_down: true, ..quiet(B) };
-        assert_eq!(after_step(memory, &step, pair), None);
-    });
-    assert_eq!(restarted, None);
-}
-
-/// Promises: I4
-#[test]
-fn early_delta_explains_a_walk() {
-    let stats = SessionStats { walks: 1, records_pushed: 3, ..SessionStats::default() };
-    // Bob lacks a delta that alice has made at 2 ms, and may take no stamp that is ahead of his clock.
-    let session = |bobs_time| {
-        let mut pair = Pair::new();
-        let strict = ReplicaConfig { max_drift_ms: 0, ..ReplicaConfig::new(context_id(0), replica_id(B)) };
-        pair.nodes[1] = SimNode::new(B, strict, MemoryStore::default());
-        pair.write(A);
-        let mut memory = CheckMemory::default();
-        assert_eq!(pair.step(&mut memory, A, &[Notice::SessionStarted { peer: B.into() }]), None);
-        pair.now = SimTime::from_millis(bobs_time);
-        let answer =
-            CheckedStep { frame: Some((A, FrameKind::DeltaSync.into())), accepted: true, ..quiet(B) };
-        assert_eq!(after_step(&mut memory, &answer, &pair), None);
-        pair.now = SimTime::from_millis(10);
-        let root = pair.replica(B).root();
-        pair.step(&mut memory, A, &[ended(B, Outcome::Converged { root }, stats)])
-    };
-    assert!(matches!(session(2), Some(Check::NeedlessWalk { records: 3, .. })));
-    assert_eq!(session(1), None, "bob has refused the delta");
 }
 
 /// Promises: I2

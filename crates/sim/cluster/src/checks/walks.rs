@@ -4,9 +4,13 @@
 //! DeltaSync makes them equal. A walk after it hides that it did not: the session converges all the same. So the
 //! check looks at the sessions during which nothing else happened to either side, and in which both sides had
 //! begun with exactly the join of the deltas that they cover: after a session that was cut off, a state has more.
+//! One walk finds every difference between two states that do not change. A second one hides that the first has missed
+//! some: the session converges all the same.
+//!
 //! A responder may refuse a delta whose stamps are too far ahead of its clock, or whose author it does not know as a
 //! member yet, without a notice: then a walk is due.
 
+use super::restarts::latest_stamp;
 use super::{CheckedStep, Noticed, Watched};
 use crate::node::SimReplica;
 use crate::verdict::Check;
@@ -14,7 +18,7 @@ use std::collections::BTreeMap;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Notice;
 use syncline_sync::{Delta, DeltaLog, Dot, SyncProtocolKind, VersionVector};
-use syncline_types::{Decode, Digest, Encode, Hlc};
+use syncline_types::{Decode, Digest, Encode, Hlc, Probe};
 
 /// A replica when a session started.
 #[derive(Clone, Debug)]
@@ -84,6 +88,8 @@ struct OpenSession {
     is_disturbed: bool,
     /// What the responder's wall clock showed when it answered the initiator; the least of several.
     responder_ms: u64,
+    /// What the initiator's wall clock showed when the session started.
+    initiator_ms: u64,
 }
 
 /// The sessions under way, by context, initiator and responder.
@@ -168,7 +174,14 @@ impl OpenSessions {
         let roots = (world.root_in(context, node), world.root_in(context, peer));
         let side = |node, root| SideAtStart::of(world.replica(context, node)?, root);
         if let Some((initiator, responder)) = side(node, roots.0).zip(side(peer, roots.1)) {
-            let session = OpenSession { initiator, responder, roots, is_disturbed, responder_ms: u64::MAX };
+            let session = OpenSession {
+                initiator,
+                responder,
+                roots,
+                is_disturbed,
+                responder_ms: u64::MAX,
+                initiator_ms: world.wall_ms(node),
+            };
             self.0.insert((context, node, peer), session);
         }
     }
@@ -191,7 +204,7 @@ pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
     if stats.walks == 0 || !world.roles().is_empty() || world.has_losses(context) {
         return None;
     }
-    let session = noticed.sessions.0.get(&(context, noticed.node, peer))?;
+    let session = noticed.memory.sessions.0.get(&(context, noticed.node, peer))?;
     let OpenSession { initiator, responder, responder_ms, .. } = session;
     let differ_by_deltas = |side: &SideAtStart| {
         let joined = world.joined_root(context, noticed.node, &side.covered, side.horizon);
@@ -216,5 +229,45 @@ pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         received: stats.deltas_received,
         records: stats.records_received + stats.records_pushed,
         had_collected: initiator.horizon > Hlc::ZERO,
+    })
+}
+
+/// Whether a session has walked twice without a reason. One of 2^24 comparisons of short digests overlooks a
+/// difference, so that a single session proves nothing. O(1), and O(records) where a session has walked twice.
+pub(super) fn walks_again(noticed: &Noticed<'_>, world: &dyn Watched) -> bool {
+    let Notice::SessionEnded { peer, .. } = noticed.notice else { return false };
+    let again = || {
+        let (context, node, peer) = (noticed.context, noticed.node, NodeId::from(*peer));
+        let own = world.replica(context, node)?;
+        let probes = own.ended_session(peer.into())?.probes;
+        let is_promised = world.roles().is_empty()
+            && !world.has_losses(context)
+            && !world.hazards().may_differ_unseen()
+            && probes.contains(Probe::SecondWalk)
+            && !probes.contains(Probe::OrphansDropped);
+        if !is_promised {
+            return None;
+        }
+        let session = noticed.memory.sessions.0.get(&(context, node, peer))?;
+        let shown = session.responder_ms.min(session.initiator_ms).min(world.wall_ms(node));
+        let is_early = |replica: &SimReplica| {
+            let most = shown.saturating_add(replica.max_drift_ms());
+            // Where the clocks have no limit, nothing is early, and the state of the peer may not be read.
+            most < u64::MAX && latest_stamp(replica).map_or(true, |latest| latest.physical_ms() > most)
+        };
+        let is_even = session.initiator.horizon == session.responder.horizon;
+        let accepts_all =
+            || !is_early(own) && world.replica(context, peer).is_some_and(|peer| !is_early(peer));
+        Some(!session.is_disturbed && is_even && accepts_all())
+    };
+    again() == Some(true)
+}
+
+/// The second session of a run that walks twice without a reason.
+pub(super) fn second_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let Notice::SessionEnded { peer, .. } = noticed.notice else { return None };
+    (noticed.memory.second_walks > 0 && walks_again(noticed, world)).then(|| Check::WalkedTwice {
+        node: world.name_in(noticed.context, noticed.node),
+        peer: world.name((*peer).into()),
     })
 }

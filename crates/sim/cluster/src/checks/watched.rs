@@ -1,10 +1,13 @@
 //! What the checks see: a world, and one step of it.
 
+use super::Hazards;
 use crate::hostile::HostileRoles;
 use crate::node::{ContextNotice, SimNode, SimReplica};
+use crate::oracle::Oracle;
 use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::{FrameSize, ProgressCount, StepReport};
+use syncline_replica::Timer;
 use syncline_sync::VersionVector;
 use syncline_types::{Digest, Hlc, SimDuration, SimTime};
 
@@ -107,6 +110,23 @@ pub trait Watched {
     /// The fates of all frames so far; `None` in an exploration, where no router takes part.
     fn fates(&self) -> Option<&Fates>;
 
+    /// What is wrong in the run.
+    fn hazards(&self) -> Hazards {
+        Hazards::NONE
+    }
+
+    /// Whether tombstones of a context were collected somewhere.
+    fn has_collected(&self, context: usize) -> bool;
+
+    /// The acknowledged writes of a context.
+    fn oracle(&self, context: usize) -> Option<&Oracle>;
+
+    /// Whether a timer of a replica is set; `None` in an exploration, which fires timers in any order.
+    fn has_timer(&self, replica: &SimReplica, timer: Timer) -> Option<bool> {
+        let _ = (replica, timer);
+        None
+    }
+
     /// The replica of a context on a node.
     fn replica(&self, context: usize, node: NodeId) -> Option<&SimReplica> {
         self.actor(node)?.replica_of(context)
@@ -122,6 +142,8 @@ pub struct CheckedStep<'a> {
     pub notices: &'a [ContextNotice],
     /// The sender and the kind of the frame that arrived, with or without effect.
     pub frame: Option<(NodeId, u8)>,
+    /// The bytes of that frame, where they are known.
+    pub bytes: Option<&'a [u8]>,
     /// Whether the frame took effect.
     pub accepted: bool,
     /// Why the frame took no effect.
@@ -145,6 +167,7 @@ impl<'a> CheckedStep<'a> {
             node: report.node,
             notices: &report.notices,
             frame: report.frame,
+            bytes: report.frame_bytes.as_deref(),
             accepted: report.accepted,
             refused: report.refused,
             corrupt: report.corrupt,

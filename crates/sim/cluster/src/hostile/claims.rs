@@ -1,7 +1,9 @@
 //! Lies of an adversary about itself: its root, the deltas it covers, its horizon, its capabilities.
 
 use crate::hostile::forge::{AttackContext, choose_by_claims, claims};
-use syncline_sync::{Dot, Gossip, Message, Rejection, Request, Response, SyncHandshake, SyncProtocolKind};
+use syncline_sync::{
+    Dot, Gossip, Message, Rejection, Request, Response, SyncHandshake, SyncProtocolKind, VersionVector,
+};
 use syncline_types::{Digest, Hlc, ReplicaId, limits};
 
 /// Replaces the root wherever a message announces one.
@@ -69,14 +71,10 @@ pub(super) fn versions(message: &mut Message, attack: &mut AttackContext<'_>) ->
             *seq = some_dot(&[own], attack).seq;
             *clock = some_stamp(own, attack).time();
         }
-        Message::Request { request: Request::Deltas { covered, .. }, .. } => {
-            let known: Vec<ReplicaId> = covered.entries().map(|dot| dot.author).collect();
-            covered.cover(some_dot(&known, attack));
-        }
+        Message::Request { request: Request::Deltas { covered, .. }, .. } => other_deltas(covered, attack),
         Message::Request { request: Request::Exchange(asked), .. } => asked.horizon = some_stamp(own, attack),
         Message::Response { response: Response::Deltas(reply), .. } => {
-            let known: Vec<ReplicaId> = reply.covered.entries().map(|dot| dot.author).collect();
-            reply.covered.cover(some_dot(&known, attack));
+            other_deltas(&mut reply.covered, attack);
         }
         Message::Response { response: Response::Exchange(reply), .. } => {
             if attack.one_in(2) {
@@ -88,6 +86,16 @@ pub(super) fn versions(message: &mut Message, attack: &mut AttackContext<'_>) ->
         _ => return false,
     }
     true
+}
+
+/// Claims to cover a delta that may not exist, or nothing at all: not even what the same message contains.
+fn other_deltas(covered: &mut VersionVector, attack: &mut AttackContext<'_>) {
+    if attack.one_in(2) {
+        *covered = VersionVector::default();
+        return;
+    }
+    let known: Vec<ReplicaId> = covered.entries().map(|dot| dot.author).collect();
+    covered.cover(some_dot(&known, attack));
 }
 
 /// Offers protocols that it cannot run, breaks the selection rule, or rejects what it agreed to.

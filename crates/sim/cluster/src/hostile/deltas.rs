@@ -3,7 +3,7 @@
 use crate::hostile::forge::{AttackContext, change_deltas};
 use syncline_storage::Action;
 use syncline_sync::{Delta, DeltaRef, Dot, Gossip, Message, Request, Response};
-use syncline_types::{DeltaId, EntityId, ReplicaId};
+use syncline_types::{DeltaId, EntityId, ReplicaId, limits};
 
 /// Removes all deltas and claims that these are all. Returns whether there were any. A gossip message that
 /// carries a single delta is dropped by the caller instead.
@@ -41,17 +41,33 @@ pub(super) fn forged(message: &mut Message, attack: &mut AttackContext<'_>) -> b
                     let dot = Dot { seq: dot.seq + 1, ..dot };
                     *delta = Delta { dot, ..delta.clone() }.signed(attack.gate);
                 }
-                _ => {
-                    let at = attack.below(delta.signature.0.len());
-                    match delta.signature.0.get_mut(at) {
-                        Some(byte) => *byte ^= 1 << attack.below(8),
-                        None => return false,
-                    }
-                }
+                _ => return damage_signature(delta, attack),
             }
             true
         })
     })
+}
+
+/// Flips a bit of a signature. Returns whether there is one.
+fn damage_signature(delta: &mut Delta, attack: &mut AttackContext<'_>) -> bool {
+    let at = attack.below(delta.signature.0.len());
+    let Some(byte) = delta.signature.0.get_mut(at) else { return false };
+    *byte ^= 1 << attack.below(8);
+    true
+}
+
+/// Passes a delta of another author on, with a damaged signature, in place of a heartbeat. It may arrive before the
+/// delta itself.
+pub(super) fn passed_on(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
+    let (Message::Gossip(Gossip::Heartbeat { .. }), Some(heard)) = (&mut *message, attack.heard) else {
+        return false;
+    };
+    let mut delta = heard.clone();
+    if !damage_signature(&mut delta, attack) {
+        return false;
+    }
+    *message = Message::Gossip(Gossip::Delta(delta));
+    true
 }
 
 /// Turns an action that writes into a delete. Returns whether the action was a write.
@@ -67,9 +83,16 @@ fn deletes_instead(action: &mut Action) -> bool {
     true
 }
 
-/// Makes one of its own deltas follow a delta that does not exist, and signs it.
+/// Makes one of its own deltas follow a delta that does not exist, and signs it: another parent, or an earlier delta of
+/// its own, to which the number points.
 pub(super) fn parents(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
+    /// More deltas than an adversary makes in a run.
+    const MANY: u64 = 1_000;
     own_delta(message, attack, |delta, attack| {
+        if attack.one_in(3) {
+            delta.dot.seq = (delta.dot.seq + MANY + attack.any() % MANY).min(limits::MAX_DELTA_SEQ);
+            return true;
+        }
         let known: Vec<Dot> = delta.parents.iter().map(|parent| parent.dot).collect();
         let stranger = Dot { author: ReplicaId::from_u64(0xbad), seq: 0 };
         let at = attack.below(known.len() + 1);

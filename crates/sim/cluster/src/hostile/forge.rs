@@ -18,6 +18,8 @@ pub(super) struct AttackContext<'a> {
     pub(super) own: ReplicaId,
     /// The root that the receiver last announced.
     pub(super) peer_root: Option<Digest>,
+    /// The last delta of others that was gossiped to the adversary.
+    pub(super) heard: Option<&'a Delta>,
     /// The last handshake that the receiver started.
     pub(super) peer_handshake: Option<&'a SyncHandshake>,
     pub(super) now: SimTime,
@@ -211,6 +213,8 @@ pub(super) struct PeerClaims {
     roots: BTreeMap<u32, Digest>,
     /// The last handshake that each node started.
     asked: BTreeMap<u32, SyncHandshake>,
+    /// The last delta that one of them gossiped.
+    heard: Option<Delta>,
 }
 
 impl PeerClaims {
@@ -218,6 +222,10 @@ impl PeerClaims {
     pub(super) fn observe(&mut self, from: u32, message: Message) {
         let root = match message {
             Message::Gossip(Gossip::Heartbeat { root, .. }) => root,
+            Message::Gossip(Gossip::Delta(delta)) => {
+                self.heard = Some(delta);
+                return;
+            }
             Message::Request { request: Request::Handshake(theirs), .. } => {
                 let root = theirs.root_hash;
                 self.asked.insert(from, *theirs);
@@ -227,6 +235,10 @@ impl PeerClaims {
             _ => return,
         };
         self.roots.insert(from, root);
+    }
+
+    pub(super) const fn heard(&self) -> Option<&Delta> {
+        self.heard.as_ref()
     }
 
     pub(super) fn root_of(&self, node: u32) -> Option<Digest> {

@@ -1,6 +1,6 @@
 //! Signing keys of single nodes, for runs in which not all members are trusted.
 
-use syncline_sync::{Authority, Membership, PublicKey, Scheme, Signature, Statement};
+use syncline_sync::{Authority, KeyedHash, Membership, PublicKey, Scheme, Signature, Statement};
 use syncline_types::{Digest, ReplicaId};
 
 const SECRET: &[u8] = b"the secret of all secrets of a run";
@@ -38,6 +38,26 @@ impl Scheme for MemberKey {
 /// The authority with which `replica` signs and verifies.
 pub(crate) fn authority(replica: ReplicaId) -> Authority {
     Authority::new(MemberKey { public: public_key(replica) })
+}
+
+/// The authority of a hostile node that does not know the key of the group. It signs with another key, and believes every
+/// signature: so it takes in what it overhears, and passes it on.
+#[derive(Debug)]
+struct Eavesdropper(KeyedHash);
+
+impl Scheme for Eavesdropper {
+    fn sign(&self, statement: &Statement) -> Signature {
+        self.0.sign(statement)
+    }
+
+    fn verify(&self, _: Option<&PublicKey>, _: &Statement, _: &Signature) -> bool {
+        true
+    }
+}
+
+/// The authority of hostile nodes where the others share one key.
+pub(crate) fn eavesdropper() -> Authority {
+    Authority::new(Eavesdropper(KeyedHash::new([0xea; 32])))
 }
 
 /// A membership of these replicas with their public keys.

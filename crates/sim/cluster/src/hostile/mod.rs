@@ -43,7 +43,7 @@ mod states;
 
 pub use adversary::Adversary;
 pub(crate) use adversary::{AdversaryIdentity, AttackPlan};
-pub(crate) use keys::{authority, membership};
+pub(crate) use keys::{authority, eavesdropper, membership};
 pub use metrics::HostileMetrics;
 pub use roles::HostileRoles;
 pub use sync_sim_engine::faults::{HostileFaults, Lie, Lies};

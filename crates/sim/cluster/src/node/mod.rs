@@ -16,6 +16,8 @@ pub use diff::{FieldDifference, RecordDifference, differences, state_differences
 pub use disk::SimDisk;
 pub use replica_ids::replica_id;
 pub use sim_node::{SimNode, context_id};
+#[cfg(test)]
+pub(crate) use sim_replica::SessionNote;
 pub use sim_replica::{ContextNotice, SimReplica};
 pub use timer_id::TimerId;
 

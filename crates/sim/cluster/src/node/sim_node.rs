@@ -61,6 +61,12 @@ impl SimNode {
         self
     }
 
+    /// The replica of the first context, to imitate one with a bug.
+    #[cfg(test)]
+    pub(crate) const fn first_mut(&mut self) -> &mut SimReplica {
+        &mut self.first
+    }
+
     /// The number of contexts.
     pub fn contexts(&self) -> usize {
         1 + self.others.len()
@@ -106,6 +112,11 @@ impl SimNode {
     pub(crate) fn with_own_key(mut self) -> Self {
         self.replicas_mut().for_each(SimReplica::use_own_key);
         self
+    }
+
+    /// Makes the node, which is hostile, sign with another key than the one that all others share.
+    pub(crate) fn forget_group_key(&mut self) {
+        self.replicas_mut().for_each(SimReplica::forget_group_key);
     }
 
     /// Sets which nodes of the run are hostile. The real replicas do not learn it.

@@ -4,6 +4,10 @@ mod collection;
 mod costs;
 mod identity;
 mod readings;
+mod sessions;
+
+#[cfg(test)]
+pub(crate) use sessions::SessionNote;
 
 use crate::disk_view::CheckedDiskView;
 use crate::hostile::{self, Adversary, AdversaryIdentity, AttackPlan, HostileRoles};
@@ -13,6 +17,7 @@ use crate::node::replica_ids::{is_replica_of, replica_id, replica_id_after};
 use crate::node::spending::{BegunStep, Spending};
 use crate::node::timer_id::TimerId;
 use crate::workload::Write;
+use sessions::SessionNotes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use sync_sim_engine::actor::{Commit, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
@@ -52,6 +57,7 @@ pub struct SimReplica {
     spending: Spending,
     /// The rows from before the last step, if that step raised the horizon.
     before_collection: Option<MemoryStore>,
+    session_notes: SessionNotes,
     /// Whether the replica knows the membership, which lets it refuse strangers and collect tombstones.
     collects_tombstones: bool,
     /// The members that the engine last announced.
@@ -102,6 +108,7 @@ impl SimReplica {
             probes: Probes::default(),
             spending: Spending::default(),
             before_collection: None,
+            session_notes: SessionNotes::default(),
             collects_tombstones: true,
             members: Arc::from([]),
             renamed: BTreeSet::new(),
@@ -385,12 +392,14 @@ impl SimReplica {
             return Effects { notices, ..Effects::default() };
         }
         let begun = BegunStep::of(&event);
+        let sender = SessionNotes::sender(&event);
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
         let actions = match stepped {
             Ok(actions) => actions,
             Err(error) => return self.fail(&error.0),
         };
         self.spending.on_step(&begun, &actions);
+        self.session_notes.on_step(sender, &actions, context.moment.now);
         let SyncActions { storage, messages, timers, refusal, notices, cost, probes } = actions;
         self.cost += cost;
         self.probes |= probes;

@@ -36,6 +36,11 @@ impl TimerId {
         }
     }
 
+    /// The number of the timer of a context among the timers of its node.
+    pub(crate) const fn number_in(self, context: u8) -> u64 {
+        in_context(self.number(), context)
+    }
+
     /// The timer with this number, whichever its context.
     ///
     /// # Panics

@@ -35,6 +35,17 @@ impl Oracle {
         covered: &VersionVector,
         horizon: Hlc,
     ) -> Result<Digest, ApplyError> {
+        let mut state = self.covered_by(node, covered)?;
+        state.raise_horizon(horizon)?;
+        Ok(state.root_hash()?)
+    }
+
+    /// The join of what a node began with and the writes that `covered` covers, not stored yet. O(writes).
+    fn covered_by(
+        &self,
+        node: NodeId,
+        covered: &VersionVector,
+    ) -> Result<Interface<CheckedDiskView>, ApplyError> {
         let empty = CheckedDiskView::from(&MemoryStore::default());
         let mut state = Interface::open_with(empty, self.merges.clone())?;
         let initial = self.initial.iter().filter(|(nodes, _)| nodes.contains(&node));
@@ -52,8 +63,18 @@ impl Oracle {
                 }
             }
         }
-        state.raise_horizon(horizon)?;
-        Ok(state.root_hash()?)
+        Ok(state)
+    }
+
+    /// The join of what a node began with and the writes that `covered` covers, as a [`ReferenceState`]. O(writes log n).
+    pub(crate) fn covered_state(
+        &self,
+        node: NodeId,
+        covered: &VersionVector,
+    ) -> Result<ReferenceState, ApplyError> {
+        let mut joined = MemoryStore::default();
+        joined.apply(self.covered_by(node, covered)?.finish()?)?;
+        Ok(ReferenceState::new(joined, self.merges.clone()))
     }
 
     /// The join of all acknowledged writes as a [`ReferenceState`].

@@ -1,9 +1,11 @@
 //! Shows the [checks](crate::checks) what a run does. They observe every event and never steer the run.
 
-use crate::checks::{self, CheckMemory, CheckedStep, ContextView, InspectedReplica, RowScratch, Watched};
+use crate::checks::{
+    self, CheckMemory, CheckedStep, ContextView, Hazards, InspectedReplica, RowScratch, Watched,
+};
 use crate::hostile::HostileRoles;
-use crate::node::{ContextNotice, SimNode, SimReplica, replica_id};
-use crate::oracle::Acknowledgement;
+use crate::node::{ContextNotice, SimNode, SimReplica, TimerId, replica_id};
+use crate::oracle::{Acknowledgement, Oracle};
 use crate::runtime::sessions::EndedSession;
 use crate::runtime::sim_runtime::SimRuntime;
 use crate::verdict::Check;
@@ -12,7 +14,7 @@ use sync_sim_engine::network::Fates;
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::Stream;
 use sync_sim_engine::world::{ProgressCount, StepReport};
-use syncline_replica::{Notice, Operation};
+use syncline_replica::{Notice, Operation, Timer};
 use syncline_storage::Action;
 use syncline_sync::{FailureReason, LocalSyncState, Outcome, VersionVector};
 use syncline_types::{Choice, Digest, Hlc, SimDuration, SimTime};
@@ -143,6 +145,23 @@ impl Watched for SimRuntime {
 
     fn fates(&self) -> Option<&Fates> {
         Some(self.world.router().fates())
+    }
+
+    fn hazards(&self) -> Hazards {
+        Self::hazards(self)
+    }
+
+    fn has_collected(&self, context: usize) -> bool {
+        self.context_state(context).collected > 0
+    }
+
+    fn oracle(&self, context: usize) -> Option<&Oracle> {
+        Some(&self.context_state(context).oracle)
+    }
+
+    fn has_timer(&self, replica: &SimReplica, timer: Timer) -> Option<bool> {
+        let id = TimerId::from(timer).number_in(replica.number() as u8);
+        Some(self.world.has_timer(replica.node(), id))
     }
 }
 

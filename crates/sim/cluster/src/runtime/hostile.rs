@@ -80,13 +80,14 @@ impl SimRuntime {
         self.hostility.assignments.entry(node).or_default()
     }
 
-    /// Gives each node its own key, so that no node can sign for another.
+    /// Gives each node its own key, so that no node can sign for another. Has no effect if the settings say that the
+    /// honest nodes share one that the hostile ones do not know.
     ///
     /// # Panics
     ///
     /// If nodes with a shared key have written already.
     pub fn use_own_keys(&mut self) {
-        if self.hostility.own_keys {
+        if self.hostility.own_keys || self.config.faults.hostile.group_key {
             return;
         }
         assert!(
@@ -139,6 +140,9 @@ impl SimRuntime {
             let rate = self.config.faults.hostile.rate;
             self.world.change(node, |actor| actor.turn_hostile(&AttackPlan { rate, ..plan }));
             self.world.exclude_from_convergence(node);
+            if self.config.faults.hostile.group_key {
+                self.world.change(node, SimNode::forget_group_key);
+            }
         }
         // Honest nodes that only hostile ones connect are not promised to converge.
         if !roles.leaves_honest_joined(self.config.topology, self.world.len()) {

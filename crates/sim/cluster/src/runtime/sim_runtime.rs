@@ -140,7 +140,10 @@ impl SimRuntime {
             world,
             context_states: vec![ContextState::new(&config); config.contexts],
             disk_losses: BTreeMap::new(),
-            hostility: HostileState { own_keys: config.faults.hostile.nodes > 0, ..HostileState::default() },
+            hostility: HostileState {
+                own_keys: config.faults.hostile.nodes > 0 && !config.faults.hostile.group_key,
+                ..HostileState::default()
+            },
             watch: Some(Box::new(RunWatch {
                 progress: ProgressWatch::default(),
                 memory: CheckMemory::default(),

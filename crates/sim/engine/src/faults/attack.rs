@@ -23,9 +23,10 @@ pub enum Lie {
     ReplayedFrames,
     /// Deltas are withheld, and the response says that there are no others.
     WithheldDeltas,
-    /// The content or the author of deltas differs from what is signed.
+    /// The content or the author of deltas differs from what is signed, or the signature is damaged. Heartbeats give way
+    /// to deltas of others that are passed on like that.
     ForgedDeltas,
-    /// A delta of the adversary's own, correctly signed, has a parent that does not exist.
+    /// A delta of the adversary's own, correctly signed, has a parent, or a number after one, that does not exist.
     ForgedParents,
     /// A delta of the adversary's own, correctly signed, writes to altered positions.
     ForgedPositions,

@@ -19,6 +19,8 @@ pub struct HostileFaults {
     pub rate: Rate,
     /// The kinds of attacks. An empty set means all.
     pub lies: Lies,
+    /// Whether the members share one key, which hostile nodes do not know. Otherwise each node has its own.
+    pub group_key: bool,
 }
 
 impl Default for HostileFaults {
@@ -30,7 +32,7 @@ impl Default for HostileFaults {
 impl HostileFaults {
     /// No node is hostile.
     pub const fn none() -> Self {
-        Self { nodes: 0, outsiders: 0, rate: DEFAULT_RATE, lies: Lies::NONE }
+        Self { nodes: 0, outsiders: 0, rate: DEFAULT_RATE, lies: Lies::NONE, group_key: false }
     }
 
     /// The kinds of attacks that hostile nodes make.
@@ -59,6 +61,13 @@ impl FaultConfig {
     /// Makes the last `nodes` of the hostile nodes outsiders: they are not members.
     pub const fn with_outsiders(mut self, nodes: usize) -> Self {
         self.hostile.outsiders = nodes;
+        self
+    }
+
+    /// Makes all hostile nodes outsiders that do not know the one key of the members.
+    pub const fn with_group_key(mut self) -> Self {
+        self.hostile.outsiders = self.hostile.nodes;
+        self.hostile.group_key = true;
         self
     }
 

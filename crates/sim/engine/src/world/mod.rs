@@ -227,6 +227,11 @@ impl<A: Actor> World<A> {
         self.nodes.get(node.index()).is_some_and(|slot| slot.up)
     }
 
+    /// Whether a timer of a node is set.
+    pub fn has_timer(&self, node: NodeId, timer: u64) -> bool {
+        self.slot(node).is_some_and(|slot| slot.timers.is_set(timer))
+    }
+
     /// Whether a node has left and has not returned.
     pub fn is_away(&self, node: NodeId) -> bool {
         self.slot(node).is_some_and(|slot| slot.away)

@@ -27,6 +27,7 @@ impl<A: Actor> World<A> {
         }
         self.feed_into(to, Input::Frame { from, bytes }, report);
         report.frame = Some((from, kind));
+        report.frame_bytes = Some(bytes.clone());
         report.corrupt = corrupt;
         if let Some(slot) = self.nodes.get_mut(to.index()).filter(|_| report.accepted) {
             slot.traffic.received += 1;

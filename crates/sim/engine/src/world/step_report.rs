@@ -1,5 +1,6 @@
 //! What an event did to a node.
 
+use crate::actor::FrameBytes;
 use crate::network::DropCause;
 use crate::node_id::NodeId;
 
@@ -24,6 +25,8 @@ pub struct StepReport<N> {
     pub corrupt: bool,
     /// The sender and the kind of the frame that arrived, with or without effect.
     pub frame: Option<(NodeId, u8)>,
+    /// The bytes of that frame.
+    pub frame_bytes: Option<FrameBytes>,
     /// Whether a frame took effect although its receiver had accepted one from a later incarnation of its
     /// sender.
     pub stale_accepted: bool,
@@ -65,6 +68,7 @@ impl<N> StepReport<N> {
             refused: None,
             corrupt: false,
             frame: None,
+            frame_bytes: None,
             stale_accepted: false,
             undone: false,
             disk_replaced: false,

@@ -23,6 +23,11 @@ impl Timers {
         self.awaited
     }
 
+    /// Whether a timer is set.
+    pub(super) fn is_set(&self, id: u64) -> bool {
+        self.find(id).is_ok()
+    }
+
     /// Sets or moves a timer: from now on only `setting` fires it. The event of an earlier setting stays in
     /// the queue and is ignored when it comes, which is cheaper than finding and removing it.
     pub(super) fn set(&mut self, id: u64, setting: u64, housekeeping: bool) {

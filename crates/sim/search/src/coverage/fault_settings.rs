@@ -257,4 +257,5 @@ fault_settings! {
     nodes: off 0, |seen| seen.metrics.hostile.total_lies() > 0;
     outsiders: off 0, |seen| seen.metrics.hostile.lies_by_outsiders > 0;
     rate: off Rate::ZERO, |seen| seen.metrics.hostile.total_lies() > 0;
+    group_key: off false, |seen| seen.metrics.hostile.deltas_refused > 0;
 }

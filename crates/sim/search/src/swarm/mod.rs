@@ -62,6 +62,7 @@ enum DrawStream {
     LongList = 63,
     OddKeys = 64,
     Collections = 40,
+    GroupKey = 50,
 }
 
 /// How large the drawn worlds are.
@@ -77,7 +78,7 @@ pub enum Profile {
 }
 
 impl DrawStream {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -100,6 +101,7 @@ impl DrawStream {
         Self::LongList,
         Self::OddKeys,
         Self::Collections,
+        Self::GroupKey,
     ];
 }
 
@@ -163,6 +165,7 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     );
     faults::draw_disks(&mut dice(DrawStream::Disks), &mut case.faults.hosts);
     hostile::draw(&mut dice(DrawStream::Hostile), &mut case);
+    hostile::draw_keys(&mut dice(DrawStream::GroupKey), &mut case.faults.hostile);
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
     replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);

@@ -1,8 +1,12 @@
 //! Replicas whose disk was replaced, and members of which a replica learns late.
 
+use crate::disk_view::CheckedDiskView;
+use crate::hostile;
 use crate::node::sim_replica::SimReplica;
 use sync_sim_engine::node_id::NodeId;
-use syncline_types::Digest;
+use syncline_replica::Replica;
+use syncline_sync::Gate;
+use syncline_types::{Digest, ReplicaId};
 
 impl SimReplica {
     /// As [`SimNode::set_unnamed`](crate::node::SimNode::set_unnamed).
@@ -38,6 +42,36 @@ impl SimReplica {
         self.disk = self.disk.erased();
         self.config.least_incarnation = if counted { self.starts + 1 } else { 1 };
         self.disk_was_replaced();
+    }
+
+    /// The replica that a restart would make of the rows on disk; `None` if it would fail.
+    pub(crate) fn after_restart(&self) -> Option<Replica<CheckedDiskView>> {
+        let recovered = Replica::recover(self.config.clone(), &CheckedDiskView::from(self.disk()));
+        recovered.ok().map(|(replica, _)| replica)
+    }
+
+    /// Imitates a replica whose memory does not belong to its disk.
+    #[cfg(test)]
+    pub(crate) fn replace_rows(&mut self, rows: syncline_store::MemoryStore) {
+        self.disk = crate::node::SimDisk::with_rows(rows);
+    }
+
+    /// The replica does not know the key that all others share.
+    pub(in crate::node) fn forget_group_key(&mut self) {
+        let authority = hostile::eavesdropper();
+        self.configure(&mut |config| config.authority = authority.clone());
+    }
+
+    /// Whether the run has hostile nodes.
+    pub(crate) const fn is_beside_hostile(&self) -> bool {
+        self.roles.is_some()
+    }
+
+    /// The gate with which an author signs its deltas: its own key, or that of the group.
+    pub(crate) fn gate_of(&self, author: ReplicaId) -> Gate {
+        let authority =
+            if self.has_own_key { hostile::authority(author) } else { self.config.authority.clone() };
+        Gate { context: self.config.context, authority, ..Gate::default() }
     }
 
     fn disk_was_replaced(&mut self) {

@@ -1,0 +1,118 @@
+//! The check of the parents that a write names.
+//!
+//! A delta names as parents the heads of what its author had seen. Whoever applies it after them has everything that
+//! the author had. A parent that is missing there breaks causality silently: the delta is applied early somewhere, in
+//! the order in which frames happen to arrive.
+
+use super::{Noticed, Reported, Watched};
+use crate::verdict::Check;
+use std::collections::BTreeMap;
+use syncline_replica::Notice;
+use syncline_sync::{Delta, DeltaLog, Dot, VersionVector};
+use syncline_types::{Decode, ReplicaId};
+
+/// What the writes of one author had seen, by their numbers.
+type Author = BTreeMap<u64, VersionVector>;
+
+/// What the author of each delta of the run had seen when it wrote. By context.
+#[derive(Clone, Debug, Default)]
+pub struct Pasts {
+    authors: BTreeMap<(usize, ReplicaId), Author>,
+    /// What all members had seen when tombstones were collected. A replica may learn that its state has the effect of
+    /// these deltas without learning which of them are heads.
+    stable: BTreeMap<usize, VersionVector>,
+}
+
+impl Pasts {
+    /// The bytes of all entries, for the hash of a state that contains them.
+    pub fn each_bytes(&self, mut take: impl FnMut(&[u8])) {
+        use syncline_types::Encode;
+        for ((context, author), writes) in &self.authors {
+            take(&(*context as u64).to_le_bytes());
+            take(author.as_bytes());
+            for (seq, seen) in writes {
+                take(&seq.to_le_bytes());
+                take(&seen.to_bytes());
+            }
+        }
+        self.stable.values().for_each(|stable| take(&stable.to_bytes()));
+    }
+
+    fn of(&self, context: usize, dot: Dot) -> Option<&VersionVector> {
+        self.authors.get(&(context, dot.author))?.get(&dot.seq)
+    }
+
+    /// The last deltas of the authors of the run that `covered` covers: of each author one.
+    fn last_of<'a>(
+        &'a self,
+        context: usize,
+        covered: &'a VersionVector,
+    ) -> impl Iterator<Item = Dot> + use<'a> {
+        let first = (context, ReplicaId([0; 16]));
+        let last = (context, ReplicaId([0xff; 16]));
+        self.authors.range(first..=last).filter_map(|((_, author), writes)| {
+            let (seq, _) = writes.range(..=covered.of(*author)).next_back()?;
+            Some(Dot { author: *author, seq: *seq })
+        })
+    }
+
+    /// Takes in a notice, after the checks have seen it.
+    pub(super) fn on_notice(&mut self, reported: &Reported<'_>, world: &dyn Watched) {
+        match reported.notice {
+            Notice::WriteAccepted { .. } => {
+                let Some((dot, covered)) = written(reported, world) else { return };
+                let mut seen = VersionVector::default();
+                self.last_of(reported.context, &covered).for_each(|dot| seen.cover(dot));
+                self.authors.entry((reported.context, dot.author)).or_default().insert(dot.seq, seen);
+            }
+            Notice::TombstonesCollected { .. } => {
+                let Some(replica) = world.replica(reported.context, reported.node) else { return };
+                self.stable.entry(reported.context).or_default().join(replica.log().stable());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The delta of a write that was accepted, and all that its author covers, as the disk says: the node may have crashed
+/// right after it had committed the write and sent it.
+fn written(reported: &Reported<'_>, world: &dyn Watched) -> Option<(Dot, VersionVector)> {
+    if reported.step.undone {
+        return None;
+    }
+    let (author, _) = world.actor(reported.node)?.identity();
+    let covered = world.replica(reported.context, reported.node)?.log().covered().clone();
+    Some((Dot { author, seq: covered.of(author) }, covered))
+}
+
+/// **I8**. O(authors · log writes).
+pub(super) fn parents_named(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
+    let Notice::WriteAccepted { .. } = noticed.notice else { return None };
+    // A hostile node may claim any head. A replica that has lost its history gives two deltas one number.
+    if !world.roles().is_empty() || world.has_losses(noticed.context) || world.hazards().may_differ_unseen() {
+        return None;
+    }
+    let (dot, covered) = written(&noticed.reported(), world)?;
+    let bytes = DeltaLog::read(world.replica(noticed.context, noticed.node)?.disk(), dot).ok()??;
+    let delta = Delta::from_bytes(&bytes).ok()?;
+    let pasts = &noticed.memory.pasts;
+    let missing = missing_parent(pasts, noticed.context, &delta, &covered)?;
+    let node = world.name_in(noticed.context, noticed.node);
+    let detail = format!("{dot} does not follow {missing}, which its author had applied");
+    Some(Check::CausalGap { node, detail })
+}
+
+/// A delta that the author of `delta` covers, and that no chain of parents leads to.
+fn missing_parent(pasts: &Pasts, context: usize, delta: &Delta, covered: &VersionVector) -> Option<Dot> {
+    let mut reached = pasts.stable.get(&context).cloned().unwrap_or_default();
+    let previous = Dot { seq: delta.dot.seq - 1, ..delta.dot };
+    let parents = delta.parents.iter().map(|parent| parent.dot);
+    for parent in parents.chain([previous]).filter(|parent| parent.seq > 0) {
+        reached.cover(parent);
+        if let Some(seen) = pasts.of(context, parent) {
+            reached.join(seen);
+        }
+    }
+    let mut last = pasts.last_of(context, covered);
+    last.find(|dot| dot.author != delta.dot.author && !reached.covers(*dot))
+}

@@ -1,0 +1,73 @@
+//! What the checks need to know of the sessions that a replica has begun.
+
+use super::SimReplica;
+use std::collections::BTreeMap;
+use syncline_replica::{Event, Notice, SyncActions, Timer, TimerOp};
+use syncline_types::{PeerId, Probes, SimTime};
+
+/// A session that a replica has begun.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SessionNote {
+    /// When it last sent a request.
+    pub(crate) asked: SimTime,
+    /// The rare branches of the steps that frames of the peer have caused since it began.
+    pub(crate) probes: Probes,
+}
+
+/// The latest sessions of a replica, by peer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SessionNotes {
+    begun: BTreeMap<PeerId, SessionNote>,
+    /// Kept apart: the step that ends a session may begin the next one with the same peer.
+    ended: BTreeMap<PeerId, SessionNote>,
+}
+
+impl SessionNotes {
+    /// The sender of the frame that causes a step.
+    pub(super) const fn sender(event: &Event) -> Option<PeerId> {
+        match event {
+            Event::Frame { from, .. } => Some(*from),
+            _ => None,
+        }
+    }
+
+    /// A step that a frame of `from` has caused, if any has, ends with these effects.
+    pub(super) fn on_step(&mut self, from: Option<PeerId>, effects: &SyncActions, now: SimTime) {
+        if let Some(note) = from.and_then(|from| self.begun.get_mut(&from)) {
+            note.probes |= effects.probes;
+        }
+        for notice in &effects.notices {
+            match notice {
+                Notice::SessionStarted { peer } => {
+                    self.begun.insert(*peer, SessionNote { asked: now, probes: Probes::default() });
+                }
+                Notice::SessionEnded { peer, .. } => {
+                    let note = self.begun.remove(peer).unwrap_or_default();
+                    self.ended.insert(*peer, note);
+                }
+                _ => {}
+            }
+        }
+        for op in &effects.timers {
+            // A session sets its timer whenever it sends a request.
+            if let TimerOp::Set { timer: Timer::Session(peer), .. } = op
+                && let Some(note) = self.begun.get_mut(peer)
+            {
+                note.asked = now;
+            }
+        }
+    }
+}
+
+impl SimReplica {
+    /// The latest session with a peer that has ended.
+    pub(crate) fn ended_session(&self, peer: PeerId) -> Option<SessionNote> {
+        self.session_notes.ended.get(&peer).copied()
+    }
+
+    /// Imitates a session that has ended.
+    #[cfg(test)]
+    pub(crate) fn end_session(&mut self, peer: PeerId, note: SessionNote) {
+        self.session_notes.ended.insert(peer, note);
+    }
+}
