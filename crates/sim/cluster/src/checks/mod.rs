@@ -29,8 +29,8 @@ mod stamps;
 mod steps;
 mod walks;
 mod watched;
-mod writes;
 mod work;
+mod writes;
 
 #[cfg(test)]
 mod forgetting_tests;

@@ -32,7 +32,7 @@ pub(super) fn left_behind(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<
     );
     let peer = NodeId::from(*peer);
     let is_noticed = *outcome == Outcome::Failed(FailureReason::LeftBehind);
-    let is_behind = || noticed.sessions.is_left_behind(noticed.context, noticed.node, peer);
+    let is_behind = || noticed.memory.sessions.is_left_behind(noticed.context, noticed.node, peer);
     if !compares || is_noticed || !world.roles().is_empty() || !is_behind() {
         return None;
     }

@@ -60,7 +60,7 @@ fn pinned_case_repeats_several_contexts() -> Result<(), CaseError> {
         assert_eq!(again, pinned, "seed {}", case.seed);
         exact += usize::from(pinned.run()?.trace == ended.trace);
     }
-    assert!(exact * 40 >= seeds, "{exact} runs did the very same");
+    assert!(exact * 40 >= seeds as usize, "{exact} runs did the very same");
     Ok(())
 }
 
