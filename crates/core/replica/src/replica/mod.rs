@@ -22,7 +22,7 @@ use crate::sync_queue::{PendingReason, SyncQueue};
 use step::StepContext;
 use syncline_storage::ApplyContext;
 use syncline_store::ReadView;
-use syncline_sync::{BufferLedger, DeltaLog, Gate, Membership, Sketch, Transaction, ViewCache, staged};
+use syncline_sync::{BufferLedger, DeltaLog, Dot, Gate, Membership, Sketch, Transaction, ViewCache, staged};
 use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, canary};
 
 /// One copy of a context, and the state machine that keeps it equal to the copies of its peers. The
@@ -304,6 +304,11 @@ impl<V: ReadView> Replica<V> {
     /// Counts of the ways in which deltas entered and left the buffer.
     pub const fn buffer_ledger(&self) -> BufferLedger {
         self.delta_fetch.ledger()
+    }
+
+    /// The deltas that wait in the buffer, ascending.
+    pub fn waiting_deltas(&self) -> impl Iterator<Item = Dot> {
+        self.delta_fetch.waiting().map(|delta| delta.dot)
     }
 
     /// Whether every buffered delta is accounted for.

@@ -43,7 +43,8 @@ pub(super) fn stopped(inspected: &InspectedReplica<'_>, _: &mut RowScratch) -> O
 
 /// **I6**.
 pub(super) fn buffer_accounts(inspected: &InspectedReplica<'_>, _: &mut RowScratch) -> Option<Check> {
-    let unbalanced = inspected.replica.replica().is_some_and(|replica| !replica.is_buffer_balanced());
+    let unbalanced = inspected.replica.replica().is_some_and(|replica| !replica.is_buffer_balanced())
+        || inspected.replica.lost_from_buffer().is_some();
     unbalanced.then(|| Check::BufferUnbalanced { node: inspected.name.clone() })
 }
 

@@ -5,10 +5,12 @@ mod costs;
 mod identity;
 mod readings;
 mod sessions;
+mod waiting;
 
 #[cfg(test)]
 pub(crate) use sessions::SessionNote;
 
+use self::waiting::WaitingDeltas;
 use crate::disk_view::CheckedDiskView;
 use crate::hostile::{self, Adversary, AdversaryIdentity, AttackPlan, HostileRoles};
 use crate::node::disk::{DiskFaults, SimDisk};
@@ -74,6 +76,8 @@ pub struct SimReplica {
     is_damaged: bool,
     /// Whether every edit of the last write lay within the texts and lists that the replica showed.
     was_fitted: bool,
+    /// The deltas that wait in its buffer.
+    waiting: WaitingDeltas,
     /// Whether it signs with its own key instead of the group key.
     has_own_key: bool,
     /// The hostile nodes of the run, if there are any.
@@ -117,6 +121,7 @@ impl SimReplica {
             detects_losses: true,
             is_damaged: false,
             was_fitted: false,
+            waiting: WaitingDeltas::default(),
             has_own_key: false,
             roles: None,
             adversary: None,
@@ -240,6 +245,7 @@ impl SimReplica {
     /// Recovers the replica from the disk, or stops.
     fn recover(&mut self) {
         self.starts += 1;
+        self.waiting.restart();
         match Replica::recover(self.config.clone(), &self.disk.view()) {
             Ok((replica, actions)) => {
                 self.resting_root = replica.digest();
@@ -408,6 +414,7 @@ impl SimReplica {
         if let Err(error) = self.disk.commit(storage, context.commit) {
             return self.fail(&error.into());
         }
+        self.watch_buffer(&notices, matches!(context.commit, Commit::Durable));
         let outgoing = messages.into_iter().map(|message| Outgoing {
             to: message.to.into(),
             bytes: message.bytes,

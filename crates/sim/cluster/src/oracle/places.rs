@@ -11,14 +11,14 @@ use syncline_types::{EntityId, Hlc};
 
 /// The places of all entities.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct TreePlaces {
     /// The depth and the parent of each entity.
     least: BTreeMap<EntityId, (usize, EntityId)>,
     /// The entities that were put at several places.
     moved: BTreeSet<EntityId>,
 }
 
-impl Places {
+impl TreePlaces {
     /// The places that these facts name. O(n log n) in the ancestors of all facts.
     pub(super) fn of(facts: &[Fact<'_>]) -> Self {
         let mut places = Self::default();
@@ -91,7 +91,7 @@ mod tests {
 
     fn path(actions: &[Action], id: u64) -> Option<Vec<EntityId>> {
         let facts: Vec<Fact<'_>> = actions.iter().map(Fact::initial).collect();
-        Places::of(&facts).path_of_moved(EntityId::from_u64(id))
+        TreePlaces::of(&facts).path_of_moved(EntityId::from_u64(id))
     }
 
     #[test]

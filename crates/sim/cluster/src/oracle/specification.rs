@@ -2,7 +2,7 @@
 
 use crate::disk_view::CheckedDiskView;
 use crate::oracle::fact::{Fact, FactKind};
-use crate::oracle::places::Places;
+use crate::oracle::places::TreePlaces;
 use crate::oracle::visible_value::VisibleValue;
 use crate::oracle::{Oracle, OracleWrite, text};
 use std::borrow::Cow;
@@ -72,7 +72,7 @@ impl<'a> Specification<'a> {
             }
         }
         assert!(entities.is_sorted_by_key(|entity| entity.id), "entities are found by binary search");
-        let places = Places::of(&facts);
+        let places = TreePlaces::of(&facts);
         for entity in &mut entities {
             if let Some(path) = places.path_of_moved(entity.id) {
                 entity.ancestors = path.into();

@@ -175,8 +175,11 @@ pub(crate) fn is_behind_deleted(text: &Text, edit: &Text) -> Option<bool> {
 /// is long. O(characters · depth).
 pub(crate) fn has_deleted_range(text: &Text, edit: &Text, at: usize, count: usize) -> Option<bool> {
     let list = CharList::of(text)?;
-    let (gone, now) = (Deleted::of(text), Deleted::of(edit));
-    let (mut before, mut deleted, mut inside) = (0, 0, false);
+    let gone = Deleted::of(text);
+    let now = Deleted::of(edit);
+    let mut before = 0;
+    let mut deleted = 0;
+    let mut inside = false;
     let mut next = list.first;
     while let Some(node) = next.and_then(|place| list.nodes.get(place)) {
         if now.contains(node.id) {

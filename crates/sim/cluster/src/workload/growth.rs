@@ -112,6 +112,7 @@ impl Workload {
             Growth::Prefixes => (0..count).map(|number| prefixes(number, most)).collect(),
             Growth::ListInTurn => (0..count).map(|number| list_in_turn(number, most, nodes)).collect(),
             Growth::LongList => {
+                let size = size.min(count);
                 (0..count).map(|number| long_list(number, size, content as usize, nodes)).collect()
             }
             Growth::DeepTree => deep_tree(size, most, count),

@@ -188,7 +188,7 @@ pub(super) fn draw(dice: &mut Dice, profile: Profile, case: &mut Case) -> bool {
 /// what one run of twenty makes large. Returns whether it did.
 pub(super) fn draw_list(dice: &mut Dice, profile: Profile, grows: bool, case: &mut Case) -> bool {
     /// Longer lists exceed what an edit may read.
-    const ITEMS: (u64, u64) = (80, 140);
+    const ITEMS: (u64, u64) = (110, 170);
     let is_drawn = match profile {
         Profile::Small => dice.percent(2) && !grows,
         Profile::Large => dice.percent(5),
