@@ -15,6 +15,7 @@
 //! # Ok::<(), sync_sim::case::CaseError>(())
 //! ```
 
+mod arrivals;
 mod contexts;
 mod draws;
 mod faults;
@@ -55,6 +56,7 @@ enum DrawStream {
     Namings = 24,
     Growth = 30,
     GroupKey = 50,
+    Arrivals = 51,
 }
 
 /// How large the drawn worlds are.
@@ -70,7 +72,7 @@ pub enum Profile {
 }
 
 impl DrawStream {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -88,6 +90,7 @@ impl DrawStream {
         Self::Namings,
         Self::Growth,
         Self::GroupKey,
+        Self::Arrivals,
     ];
 }
 
@@ -156,6 +159,9 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
     let grows = growth::draw(&mut dice(DrawStream::Growth), profile, &mut case);
+    if !grows {
+        arrivals::draw(&mut dice(DrawStream::Arrivals), &mut case);
+    }
     let calm_after = case.calm_after.unwrap_or(calm_after);
     identity::draw_namings(&mut dice(DrawStream::Namings), &mut case);
     // The writes of a world that grows are no merges, and a far clock or an old world would leave nothing of them.
