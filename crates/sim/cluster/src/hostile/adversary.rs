@@ -120,24 +120,25 @@ impl Adversary {
         &mut self,
         identity: &AdversaryIdentity<'_>,
         entropy: &mut dyn Entropy,
-    ) -> Option<Outgoing> {
-        let (mut delta, others) = self.peer_claims.take_heard()?;
+    ) -> Vec<Outgoing> {
+        let Some((mut delta, others)) = self.peer_claims.take_heard() else { return Vec::new() };
         let rate = u64::from(self.plan.rate.as_ppm());
         if !self.plan.lies.contains(&Lie::ForgedDeltas) || entropy.below(Choice::Lie, 1_000_000) >= rate {
-            return None;
+            return Vec::new();
         }
         let context = identity.gate.context;
-        // It has told others its incarnation in every frame.
-        let Frame { incarnation, .. } = Frame::from_wire(&self.sent.back()?.bytes, context).ok()?;
-        let at = entropy.below(Choice::LieDetail, others.len() as u64) as usize;
-        let to = NodeId(*others.get(at)?);
-        if !deltas::damage_signature(&mut delta, entropy) {
-            return None;
-        }
-        *self.lie_counts.entry(Lie::ForgedDeltas).or_default() += 1;
+        // Every frame says its incarnation.
+        let last = self.sent.back().and_then(|sent| Frame::from_wire(&sent.bytes, context).ok());
+        let Some(Frame { incarnation, .. }) = last.filter(|_| deltas::damage_signature(&mut delta, entropy))
+        else {
+            return Vec::new();
+        };
         let message = Message::Gossip(Gossip::Delta(delta));
-        let bytes = Frame { incarnation, message }.to_wire(context).into();
-        Some(Outgoing { to, bytes, kind: FrameKind::Delta.into(), housekeeping: true })
+        let bytes: Bytes = Frame { incarnation, message }.to_wire(context).into();
+        *self.lie_counts.entry(Lie::ForgedDeltas).or_default() += others.len() as u64;
+        let kind = FrameKind::Delta.into();
+        let to = |node| Outgoing { to: NodeId(node), bytes: bytes.clone(), kind, housekeeping: true };
+        others.into_iter().map(to).collect()
     }
 
     /// Removes and returns the delayed frames that leave by `now`.

@@ -57,6 +57,7 @@ enum DrawStream {
     Growth = 30,
     GroupKey = 50,
     Arrivals = 51,
+    HostileSessions = 52,
 }
 
 /// How large the drawn worlds are.
@@ -72,7 +73,7 @@ pub enum Profile {
 }
 
 impl DrawStream {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -91,6 +92,7 @@ impl DrawStream {
         Self::Growth,
         Self::GroupKey,
         Self::Arrivals,
+        Self::HostileSessions,
     ];
 }
 
@@ -155,6 +157,7 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     faults::draw_disks(&mut dice(DrawStream::Disks), &mut case.faults.hosts);
     hostile::draw(&mut dice(DrawStream::Hostile), &mut case);
     hostile::draw_keys(&mut dice(DrawStream::GroupKey), &mut case.faults.hostile);
+    hostile::draw_sessions(&mut dice(DrawStream::HostileSessions), &mut case);
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
     replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
