@@ -235,7 +235,11 @@ pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
 /// Whether a session has walked twice without a reason. One of 2^24 comparisons of short digests overlooks a
 /// difference, so that a single session proves nothing. O(1), and O(records) where a session has walked twice.
 pub(super) fn walks_again(noticed: &Noticed<'_>, world: &dyn Watched) -> bool {
-    let Notice::SessionEnded { peer, .. } = noticed.notice else { return false };
+    let Notice::SessionEnded { peer, protocol, .. } = noticed.notice else { return false };
+    // What a snapshot has staged is compared with several states of the peer.
+    if *protocol == Some(SyncProtocolKind::Snapshot) {
+        return false;
+    }
     let again = || {
         let (context, node, peer) = (noticed.context, noticed.node, NodeId::from(*peer));
         let own = world.replica(context, node)?;
@@ -244,7 +248,9 @@ pub(super) fn walks_again(noticed: &Noticed<'_>, world: &dyn Watched) -> bool {
             && !world.has_losses(context)
             && !world.hazards().may_differ_unseen()
             && probes.contains(Probe::SecondWalk)
-            && !probes.contains(Probe::OrphansDropped);
+            && !probes.contains(Probe::OrphansDropped)
+            // The rest of an opening that was given up counts as a walk.
+            && !probes.contains(Probe::PrefetchGivenUp);
         if !is_promised {
             return None;
         }

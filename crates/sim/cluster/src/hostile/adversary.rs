@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use sync_sim_engine::actor::Outgoing;
 use sync_sim_engine::faults::{Lie, Rate};
 use sync_sim_engine::node_id::NodeId;
+use syncline_replica::FrameKind;
 use syncline_store::Bytes;
 use syncline_sync::{Frame, Gate, Gossip, Message};
 use syncline_types::{Choice, Entropy, ReplicaId, SimDuration, SimTime, limits};
@@ -113,6 +114,33 @@ impl Adversary {
         out
     }
 
+    /// Passes on a delta that has just been gossiped to the node, with a damaged signature, if that is one of its lies. It
+    /// may arrive before the delta itself.
+    pub(crate) fn relay(
+        &mut self,
+        identity: &AdversaryIdentity<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Vec<Outgoing> {
+        let Some((mut delta, others)) = self.peer_claims.take_heard() else { return Vec::new() };
+        let rate = u64::from(self.plan.rate.as_ppm());
+        if !self.plan.lies.contains(&Lie::ForgedDeltas) || entropy.below(Choice::Lie, 1_000_000) >= rate {
+            return Vec::new();
+        }
+        let context = identity.gate.context;
+        // Every frame says its incarnation.
+        let last = self.sent.back().and_then(|sent| Frame::from_wire(&sent.bytes, context).ok());
+        let Some(Frame { incarnation, .. }) = last.filter(|_| deltas::damage_signature(&mut delta, entropy))
+        else {
+            return Vec::new();
+        };
+        let message = Message::Gossip(Gossip::Delta(delta));
+        let bytes: Bytes = Frame { incarnation, message }.to_wire(context).into();
+        *self.lie_counts.entry(Lie::ForgedDeltas).or_default() += others.len() as u64;
+        let kind = FrameKind::Delta.into();
+        let to = |node| Outgoing { to: NodeId(node), bytes: bytes.clone(), kind, housekeeping: true };
+        others.into_iter().map(to).collect()
+    }
+
     /// Removes and returns the delayed frames that leave by `now`.
     pub(crate) fn take_due(&mut self, now: SimTime) -> Vec<Outgoing> {
         let (due, delayed) = std::mem::take(&mut self.delayed).into_iter().partition(|(at, _)| *at <= now);
@@ -179,7 +207,6 @@ impl Adversary {
             gate: identity.gate,
             own: identity.replica,
             peer_root: self.peer_claims.root_of(frame.to.0),
-            heard: self.peer_claims.heard(),
             peer_handshake: self.peer_claims.handshake_from(frame.to.0),
             now,
             turn: self.turn,
@@ -231,7 +258,7 @@ fn alter_message(lie: Lie, message: &mut Message, attack: &mut AttackContext<'_>
         Lie::TamperedRecords => states::tamper(message, attack),
         Lie::BrokenRecords => states::break_records(message),
         Lie::WithheldDeltas => deltas::withheld(message),
-        Lie::ForgedDeltas => deltas::forged(message, attack) || deltas::passed_on(message, attack),
+        Lie::ForgedDeltas => deltas::forged(message, attack),
         Lie::ForgedParents => deltas::parents(message, attack),
         Lie::ForgedPositions => deltas::positions(message, attack),
         Lie::ForgedVersions => claims::versions(message, attack),

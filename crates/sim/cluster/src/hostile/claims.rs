@@ -1,10 +1,11 @@
 //! Lies of an adversary about itself: its root, the deltas it covers, its horizon, its capabilities.
 
 use crate::hostile::forge::{AttackContext, choose_by_claims, claims};
+use syncline_store::Bytes;
 use syncline_sync::{
-    Dot, Gossip, Message, Rejection, Request, Response, SyncHandshake, SyncProtocolKind, VersionVector,
+    Delta, Dot, Gossip, Message, Rejection, Request, Response, SyncHandshake, SyncProtocolKind, VersionVector,
 };
-use syncline_types::{Digest, Hlc, ReplicaId, limits};
+use syncline_types::{Decode, Digest, Hlc, ReplicaId, limits};
 
 /// Replaces the root wherever a message announces one.
 pub(crate) fn root(message: &mut Message, lie: Digest, attack: &AttackContext<'_>) -> bool {
@@ -71,10 +72,12 @@ pub(super) fn versions(message: &mut Message, attack: &mut AttackContext<'_>) ->
             *seq = some_dot(&[own], attack).seq;
             *clock = some_stamp(own, attack).time();
         }
-        Message::Request { request: Request::Deltas { covered, .. }, .. } => other_deltas(covered, attack),
+        Message::Request { request: Request::Deltas { covered, pushes }, .. } => {
+            other_deltas(covered, pushes, attack);
+        }
         Message::Request { request: Request::Exchange(asked), .. } => asked.horizon = some_stamp(own, attack),
         Message::Response { response: Response::Deltas(reply), .. } => {
-            other_deltas(&mut reply.covered, attack);
+            other_deltas(&mut reply.covered, &reply.deltas, attack);
         }
         Message::Response { response: Response::Exchange(reply), .. } => {
             if attack.one_in(2) {
@@ -88,14 +91,28 @@ pub(super) fn versions(message: &mut Message, attack: &mut AttackContext<'_>) ->
     true
 }
 
-/// Claims to cover a delta that may not exist, or nothing at all: not even what the same message contains.
-fn other_deltas(covered: &mut VersionVector, attack: &mut AttackContext<'_>) {
-    if attack.one_in(2) {
-        *covered = VersionVector::default();
+/// Claims to cover a delta that may not exist, or not to cover those that the same message contains.
+fn other_deltas(covered: &mut VersionVector, sent: &[Bytes], attack: &mut AttackContext<'_>) {
+    if !sent.is_empty() && attack.one_in(2) {
+        uncover(covered, sent);
         return;
     }
     let known: Vec<ReplicaId> = covered.entries().map(|dot| dot.author).collect();
     covered.cover(some_dot(&known, attack));
+}
+
+/// Claims not to cover the deltas that the same message contains, so that the receiver has to send them back.
+pub(super) fn uncover(covered: &mut VersionVector, sent: &[Bytes]) {
+    let sent: Vec<Dot> = sent.iter().filter_map(|bytes| Some(Delta::from_bytes(bytes).ok()?.dot)).collect();
+    let mut fewer = VersionVector::default();
+    for Dot { author, seq } in covered.entries() {
+        let first = sent.iter().filter(|dot| dot.author == author).map(|dot| dot.seq).min();
+        let seq = first.map_or(seq, |first| seq.min(first - 1));
+        if seq > 0 {
+            fewer.cover(Dot { author, seq });
+        }
+    }
+    *covered = fewer;
 }
 
 /// Offers protocols that it cannot run, breaks the selection rule, or rejects what it agreed to.

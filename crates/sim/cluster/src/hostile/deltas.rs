@@ -3,7 +3,7 @@
 use crate::hostile::forge::{AttackContext, change_deltas};
 use syncline_storage::Action;
 use syncline_sync::{Delta, DeltaRef, Dot, Gossip, Message, Request, Response};
-use syncline_types::{DeltaId, EntityId, ReplicaId, limits};
+use syncline_types::{Choice, DeltaId, EntityId, Entropy, ReplicaId, limits};
 
 /// Removes all deltas and claims that these are all. Returns whether there were any. A gossip message that
 /// carries a single delta is dropped by the caller instead.
@@ -41,7 +41,7 @@ pub(super) fn forged(message: &mut Message, attack: &mut AttackContext<'_>) -> b
                     let dot = Dot { seq: dot.seq + 1, ..dot };
                     *delta = Delta { dot, ..delta.clone() }.signed(attack.gate);
                 }
-                _ => return damage_signature(delta, attack),
+                _ => return damage_signature(delta, attack.entropy),
             }
             true
         })
@@ -49,24 +49,11 @@ pub(super) fn forged(message: &mut Message, attack: &mut AttackContext<'_>) -> b
 }
 
 /// Flips a bit of a signature. Returns whether there is one.
-fn damage_signature(delta: &mut Delta, attack: &mut AttackContext<'_>) -> bool {
-    let at = attack.below(delta.signature.0.len());
-    let Some(byte) = delta.signature.0.get_mut(at) else { return false };
-    *byte ^= 1 << attack.below(8);
-    true
-}
-
-/// Passes a delta of another author on, with a damaged signature, in place of a heartbeat. It may arrive before the
-/// delta itself.
-pub(super) fn passed_on(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
-    let (Message::Gossip(Gossip::Heartbeat { .. }), Some(heard)) = (&mut *message, attack.heard) else {
-        return false;
-    };
-    let mut delta = heard.clone();
-    if !damage_signature(&mut delta, attack) {
-        return false;
-    }
-    *message = Message::Gossip(Gossip::Delta(delta));
+pub(super) fn damage_signature(delta: &mut Delta, entropy: &mut dyn Entropy) -> bool {
+    let bits = 8 * delta.signature.0.len() as u64;
+    let bit = entropy.below(Choice::LieDetail, bits) as usize;
+    let Some(byte) = delta.signature.0.get_mut(bit / 8) else { return false };
+    *byte ^= 1 << (bit % 8);
     true
 }
 

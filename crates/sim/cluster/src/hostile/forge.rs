@@ -18,8 +18,6 @@ pub(super) struct AttackContext<'a> {
     pub(super) own: ReplicaId,
     /// The root that the receiver last announced.
     pub(super) peer_root: Option<Digest>,
-    /// The last delta of others that was gossiped to the adversary.
-    pub(super) heard: Option<&'a Delta>,
     /// The last handshake that the receiver started.
     pub(super) peer_handshake: Option<&'a SyncHandshake>,
     pub(super) now: SimTime,
@@ -213,8 +211,8 @@ pub(super) struct PeerClaims {
     roots: BTreeMap<u32, Digest>,
     /// The last handshake that each node started.
     asked: BTreeMap<u32, SyncHandshake>,
-    /// The last delta that one of them gossiped.
-    heard: Option<Delta>,
+    /// The delta that one of them has just gossiped.
+    heard: Option<(u32, Delta)>,
 }
 
 impl PeerClaims {
@@ -223,7 +221,7 @@ impl PeerClaims {
         let root = match message {
             Message::Gossip(Gossip::Heartbeat { root, .. }) => root,
             Message::Gossip(Gossip::Delta(delta)) => {
-                self.heard = Some(delta);
+                self.heard = Some((from, delta));
                 return;
             }
             Message::Request { request: Request::Handshake(theirs), .. } => {
@@ -237,8 +235,11 @@ impl PeerClaims {
         self.roots.insert(from, root);
     }
 
-    pub(super) const fn heard(&self) -> Option<&Delta> {
-        self.heard.as_ref()
+    /// The delta that a node has just gossiped, and a number for each other node.
+    pub(super) fn take_heard(&mut self) -> Option<(Delta, Vec<u32>)> {
+        let (from, delta) = self.heard.take()?;
+        let others = self.roots.keys().copied().filter(|node| *node != from);
+        Some((delta, others.collect()))
     }
 
     pub(super) fn root_of(&self, node: u32) -> Option<Digest> {

@@ -1,5 +1,6 @@
 //! Lies about the state: altered hashes and records, and far more or far less data than was requested.
 
+use crate::hostile::claims::uncover;
 use crate::hostile::forge::{AttackContext, claims, each_record, exchange_reply, tampered};
 use syncline_storage::{Cursor, Record};
 use syncline_store::Bytes;
@@ -138,10 +139,16 @@ fn nonexistent(attack: &AttackContext<'_>, at: u64) -> EntityId {
     EntityId(id)
 }
 
-/// Claims that more follows, and adds items that are always new.
+/// Claims that more follows, adds items that are always new, and asks for what it has just sent.
 pub(super) fn endless(message: &mut Message, attack: &AttackContext<'_>) -> bool {
     match message {
-        Message::Response { response: Response::Deltas(reply), .. } => reply.complete = false,
+        Message::Request { request: Request::Deltas { covered, pushes }, .. } if !pushes.is_empty() => {
+            uncover(covered, pushes);
+        }
+        Message::Response { response: Response::Deltas(reply), .. } => {
+            reply.complete = false;
+            uncover(&mut reply.covered, &reply.deltas);
+        }
         Message::Response { response: Response::SnapshotPage(page), .. } => {
             let id = nonexistent(attack, 0);
             let record = Bytes::from(Record::placeholder(1, EntityId::ROOT).to_bytes());

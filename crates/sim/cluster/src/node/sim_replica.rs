@@ -474,6 +474,7 @@ impl SimReplica {
         }
         let mut messages = adversary.take_due(now);
         messages.extend(adversary.alter(effects.messages, &identity, now, context.entropy));
+        messages.extend(adversary.relay(&identity, context.entropy));
         effects.messages = messages;
         if let Some(at) = adversary.next_due() {
             effects.timers.push(TimerChange::Set {

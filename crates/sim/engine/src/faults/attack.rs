@@ -23,8 +23,8 @@ pub enum Lie {
     ReplayedFrames,
     /// Deltas are withheld, and the response says that there are no others.
     WithheldDeltas,
-    /// The content or the author of deltas differs from what is signed, or the signature is damaged. Heartbeats give way
-    /// to deltas of others that are passed on like that.
+    /// The content or the author of deltas differs from what is signed, or the signature is damaged. Deltas of others are
+    /// passed on like that, too.
     ForgedDeltas,
     /// A delta of the adversary's own, correctly signed, has a parent, or a number after one, that does not exist.
     ForgedParents,
@@ -35,7 +35,7 @@ pub enum Lie {
     /// Responses are far larger than requested: lists at their limits, pages that claim to decompress to more
     /// than a frame holds, frames above the size limit.
     OversizedPages,
-    /// Lists and pages never end: each announces another one.
+    /// Lists and pages never end: each announces another one. Deltas are sent, and asked for in the same message.
     EndlessLists,
     /// Responses are late and contain one item each.
     SlowDrip,

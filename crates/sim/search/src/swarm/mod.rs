@@ -15,6 +15,7 @@
 //! # Ok::<(), sync_sim::case::CaseError>(())
 //! ```
 
+mod arrivals;
 mod collections;
 mod contexts;
 mod draws;
@@ -63,6 +64,8 @@ enum DrawStream {
     OddKeys = 64,
     Collections = 40,
     GroupKey = 50,
+    Arrivals = 51,
+    HostileSessions = 52,
 }
 
 /// How large the drawn worlds are.
@@ -78,7 +81,7 @@ pub enum Profile {
 }
 
 impl DrawStream {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 25] = [
         Self::Shape,
         Self::Room,
         Self::Faults,
@@ -102,6 +105,8 @@ impl DrawStream {
         Self::OddKeys,
         Self::Collections,
         Self::GroupKey,
+        Self::Arrivals,
+        Self::HostileSessions,
     ];
 }
 
@@ -166,6 +171,7 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     faults::draw_disks(&mut dice(DrawStream::Disks), &mut case.faults.hosts);
     hostile::draw(&mut dice(DrawStream::Hostile), &mut case);
     hostile::draw_keys(&mut dice(DrawStream::GroupKey), &mut case.faults.hostile);
+    hostile::draw_sessions(&mut dice(DrawStream::HostileSessions), &mut case);
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
     replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
@@ -175,6 +181,9 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     writers::draw_odd_keys(&mut dice(DrawStream::OddKeys), &mut case.workload);
     let grows = growth::draw(&mut dice(DrawStream::Growth), profile, &mut case);
     let grows = growth::draw_list(&mut dice(DrawStream::LongList), profile, grows, &mut case) || grows;
+    if !grows {
+        arrivals::draw(&mut dice(DrawStream::Arrivals), &mut case);
+    }
     identity::draw_namings(&mut dice(DrawStream::Namings), &mut case);
     // The writes of a world that grows are no merges, and a far clock or an old world would leave nothing of them.
     if !grows {

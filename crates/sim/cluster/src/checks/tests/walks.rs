@@ -83,5 +83,7 @@ fn second_walk_needs_a_reason() {
     assert_eq!(session(1, &[Probe::SecondWalk]), None, "short digests may be equal by chance, once");
     assert!(matches!(session(2, &[Probe::SecondWalk]), Some(Check::WalkedTwice { .. })));
     assert_eq!(session(9, &[Probe::SecondWalk, Probe::OrphansDropped]), None, "records came out of order");
+    let given_up = [Probe::SecondWalk, Probe::PrefetchGivenUp];
+    assert_eq!(session(9, &given_up), None, "the walk was the rest of a prefetch");
     assert_eq!(session(9, &[]), None);
 }
