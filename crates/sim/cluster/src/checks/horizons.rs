@@ -44,6 +44,10 @@ impl Horizons {
             self.0.retain(|(_, own), _| *own != node);
             return;
         }
+        // Whatever covers a delta or raises a horizon reports something.
+        if step.notices.is_empty() {
+            return;
+        }
         let raised = |context| {
             step.notices.iter().any(|noticed| {
                 usize::from(noticed.context) == context

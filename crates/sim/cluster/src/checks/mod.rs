@@ -550,8 +550,10 @@ pub fn after_step(memory: &mut CheckMemory, step: &CheckedStep<'_>, world: &dyn 
         memory.sessions.on_notice(node, context, notice, world);
         memory.give_ups.on_notice(node, context, notice);
     }
-    if !is_hostile {
+    if !is_hostile && !step.notices.is_empty() {
         found = found.or_else(|| horizon_checks(memory, node, step, world));
+    }
+    if !is_hostile {
         memory.horizons.on_step(node, step, world);
     }
     found
