@@ -28,18 +28,16 @@ struct SideAtStart {
     stable: VersionVector,
     horizon: Hlc,
     root: Digest,
+    /// Whether the replica knew all members, and therefore refused no delta of one.
+    knows_all: bool,
 }
 
 impl SideAtStart {
-    /// `None` if the replica does not know all members yet, and may therefore refuse deltas.
     fn of(replica: &SimReplica, root: Digest) -> Option<Self> {
-        if !replica.knows_all_members() {
-            return None;
-        }
         let horizon = replica.state().ok()?.horizon();
         let log = replica.log();
         let [covered, floor, stable] = [log.covered(), log.floor(), log.stable()].map(Clone::clone);
-        Some(Self { covered, floor, stable, horizon, root })
+        Some(Self { covered, floor, stable, horizon, root, knows_all: replica.knows_all_members() })
     }
 
     /// Whether the log has every delta that this side covers and `other` lacks.
@@ -216,6 +214,8 @@ pub(super) fn needless_walk(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         Some(latest.physical_ms() <= most)
     };
     let is_needless = !session.is_disturbed
+        && initiator.knows_all
+        && responder.knows_all
         // After a collection the states may differ by more than deltas until both have made it.
         && initiator.horizon == responder.horizon
         && responder.can_give(initiator)

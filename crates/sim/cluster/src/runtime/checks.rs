@@ -352,7 +352,7 @@ impl SimRuntime {
                 if records > 0 {
                     self.maybe_write_after_collection(node, context);
                 }
-                self.maybe_write_around_collection(node, context);
+                self.maybe_write_around_collection(node, context, records == 0);
             }
             Notice::WriteRefused { .. } => self.counts.protocol.writes_refused += 1,
             // Only the checks ask which deltas these are.

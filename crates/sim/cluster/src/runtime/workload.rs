@@ -92,8 +92,9 @@ impl SimRuntime {
     }
 
     /// A node has raised its horizon: some application may write just then, while the horizons of nodes differ. One time
-    /// of two it is the one of this node.
-    pub(super) fn maybe_write_around_collection(&mut self, node: NodeId, context: usize) {
+    /// of two it is the one of this node, and always if the node `is_new`: it has adopted the horizon of others and had
+    /// nothing to collect.
+    pub(super) fn maybe_write_around_collection(&mut self, node: NodeId, context: usize, is_new: bool) {
         let rate = self.workload.around_collections;
         if rate == Rate::ZERO || !self.may_write_after_collection() {
             return;
@@ -101,7 +102,7 @@ impl SimRuntime {
         let up: Vec<NodeId> = self.honest_in(context).map(|(node, _)| node).collect();
         let up: Vec<NodeId> = up.into_iter().filter(|node| self.is_up(*node)).collect();
         let drawn = self.world.choices_mut().below(Stream::Workload, Choice::WriteNode, 2 * up.len() as u64);
-        let writer = up.get(drawn as usize).copied().unwrap_or(node);
+        let writer = up.get(drawn as usize).copied().filter(|_| !is_new).unwrap_or(node);
         let written = self.maybe_write_within(AFTER_COLLECTION_US, rate, writer, context, Workload::write);
         self.counts.writes_after_collection += written;
     }

@@ -2,7 +2,7 @@
 
 use super::CaseFeature::{
     CollectsTombstones, ErrsInTime, Grows, HasFormerAuthors, NamesMembersLate, RecreatesDeleted,
-    ResetsCounters,
+    ResetsCounters, WritesAroundCollections,
 };
 use super::KnownFinding;
 use sync_sim_cluster::workload::Growth;
@@ -76,6 +76,17 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["recreate-counter", "recreate-counter-in-map"],
     },
     KnownFinding {
+        name: "collected-list-position-taken-again",
+        about: "an item takes the position of one that its author has collected, and others show the former one there",
+        issue: 24,
+        class: "violated: Lost",
+        says: &["shows a UnorderedMap at list / item"],
+        features: &[CollectsTombstones, WritesAroundCollections],
+        drawn_seed: Some(3609),
+        programs: "",
+        cases: &["list-position-after-collection"],
+    },
+    KnownFinding {
         name: "forgotten-tombstone-decides-lost",
         about: "what is written after a delete depends on whether its writer had collected the tombstone",
         issue: 24,
@@ -104,7 +115,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         class: "violated: NeedlessWalk",
         says: &["both had collected the same tombstones"],
         features: &[CollectsTombstones],
-        drawn_seed: Some(14595),
+        drawn_seed: None,
         programs: "",
         cases: &["recreate-after-collection"],
     },
@@ -115,7 +126,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         class: "violated: ImpossibleOutcome",
         says: &["has collected tombstones that the other side has yet to see"],
         features: &[NamesMembersLate],
-        drawn_seed: Some(562),
+        drawn_seed: Some(185),
         programs: "",
         cases: &["named-late"],
     },
@@ -126,7 +137,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         class: "violated: HonestFrameRefused",
         says: &["as one from before the horizon"],
         features: &[NamesMembersLate, CollectsTombstones],
-        drawn_seed: Some(1302),
+        drawn_seed: Some(1034),
         programs: "",
         cases: &["written-before-named"],
     },
