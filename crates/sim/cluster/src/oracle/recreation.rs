@@ -2,8 +2,8 @@
 
 use crate::oracle::fact::{Fact, FactKind};
 use crate::oracle::specification::{Specification, SpecifiedEntity};
-use std::collections::BTreeSet;
-use syncline_crdt::{CrdtType, RunId};
+use std::collections::{BTreeMap, BTreeSet};
+use syncline_crdt::{CrdtType, RunId, Text};
 use syncline_types::{EntityId, Hlc};
 
 impl<'a> Specification<'a> {
@@ -59,11 +59,21 @@ impl<'a> Specification<'a> {
         };
         let mut cleared = BTreeSet::new();
         for first in facts.iter().filter(begins) {
-            for seen in facts.iter().filter(|fact| self.has_seen(first, fact)) {
-                if let FactKind::Edited(edit, _) = seen.kind {
-                    cleared.extend(edit.runs().map(|(id, _)| *id));
+            let seen = facts.iter().filter(|fact| self.has_seen(first, fact));
+            let runs: BTreeMap<RunId, Option<RunId>> = seen
+                .filter_map(|fact| if let FactKind::Edited(edit, _) = fact.kind { Some(edit) } else { None })
+                .flat_map(Text::runs)
+                .map(|(id, run)| (*id, run.anchor.map(|anchor| anchor.run)))
+                .collect();
+            // A run was not shown, and so not cleared, if the one that it hangs on had not arrived. Anchors have
+            // smaller ids.
+            let mut shown = BTreeSet::new();
+            for (run, anchor) in runs {
+                if anchor.is_none_or(|anchor| shown.contains(&anchor)) {
+                    shown.insert(run);
                 }
             }
+            cleared.extend(shown);
         }
         cleared
     }

@@ -134,10 +134,14 @@ fn is_in(ranges: Option<&Vec<(u32, u32)>>, at: u32) -> bool {
 const MOST_RUNS: usize = 256;
 
 impl CharList {
-    /// All characters of a text in their order; `None` if it has very many runs. O(characters · depth).
+    /// All characters of a text in their order; `None` if it has very many runs, or one whose anchor has not arrived: a
+    /// writer may have got the anchor in a record, and name no delta that has it. O(characters · depth).
     fn of(text: &Text) -> Option<Self> {
         let mut list = Self::default();
         for (id, run) in text.runs().take(MOST_RUNS) {
+            if run.anchor.is_some_and(|anchor| list.index_of(anchor).is_none()) {
+                return None;
+            }
             list.insert(*id, run.anchor, run.side, &run.chars);
         }
         (text.runs().len() <= MOST_RUNS).then_some(list)
@@ -237,6 +241,9 @@ mod tests {
         assert_eq!(has_deleted_range(&after, &edit, 1, 3), Some(true));
         assert_eq!(has_deleted_range(&after, &edit, 2, 3), Some(false));
         assert_eq!(has_deleted_range(&after, &edit, 1, 2), Some(false));
+        // Its run is not shown before the run that it hangs on.
+        let orphan = Text::default().insert(0, "a", stamp(1)).unwrap().insert(1, "b", stamp(2)).unwrap();
+        assert_eq!(has_deleted_range(&orphan, &edit, 1, 3), None);
         // Two characters with a visible one between.
         let edit = with(&text.delete(1, 1).unwrap(), &text.delete(3, 1).unwrap());
         assert_eq!(has_deleted_range(&with(&text, &edit), &edit, 1, 2), Some(false));
