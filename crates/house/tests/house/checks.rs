@@ -57,7 +57,7 @@ fn findings() -> BTreeSet<String> {
     let text = read(&root().join("crates/sim/cluster/src/verdict.rs"));
     let body = text.split("pub enum Check {").nth(1).expect("the enum").split("\n}").next().expect("its end");
     let lines = body.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
-    let names = lines.map(|line| line.trim().trim_end_matches([' ', '{', ',']));
+    let names = lines.filter_map(|line| line.trim().split([' ', '{', ',']).next());
     names
         .filter(|name| name.starts_with(|letter: char| letter.is_ascii_uppercase()))
         .map(str::to_owned)

@@ -35,7 +35,8 @@ pub(super) fn memory_is_stored(node: NodeId, step: &CheckedStep<'_>, world: &dyn
 
 /// The first thing that a replica knows and its successor does not, in words.
 fn forgotten(own: &Replica<CheckedDiskView>, restarted: &Replica<CheckedDiskView>) -> Option<&'static str> {
-    let (log, stored) = (own.log(), restarted.log());
+    let log = own.log();
+    let stored = restarted.log();
     let facts = [
         (own.digest() == restarted.digest(), "the root that it announces"),
         (log.covered() == stored.covered(), "the deltas that it covers"),

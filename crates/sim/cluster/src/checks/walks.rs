@@ -241,7 +241,8 @@ pub(super) fn walks_again(noticed: &Noticed<'_>, world: &dyn Watched) -> bool {
         return false;
     }
     let again = || {
-        let (context, node, peer) = (noticed.context, noticed.node, NodeId::from(*peer));
+        let Noticed { node, context, .. } = *noticed;
+        let peer = NodeId::from(*peer);
         let own = world.replica(context, node)?;
         let probes = own.ended_session(peer.into())?.probes;
         let is_promised = world.roles().is_empty()
