@@ -28,7 +28,7 @@ const FOR_ONE_HOST: [(&str, &str); 3] = [
 ];
 
 fn list() -> String {
-    read(&root().join(CHECKS).join("mod.rs"))
+    read(&root().join(CHECKS).join("list.rs"))
 }
 
 /// The sources of a folder without their tests, each with its name.
