@@ -74,8 +74,10 @@ fn collected_entity_must_not_return() {
     let before = pair.replica(A).disk().clone();
     let merges = Merges::default();
     let give_ups = GiveUps::default();
+    let judge =
+        |pair: &Pair| of_states(&ContextView { has_collected: true, ..pair.view(&give_ups, &merges) });
     pair.nodes[0] = node(A, after.clone());
-    assert_eq!(of_states(&pair.view(&give_ups, &merges)), None);
+    assert_eq!(judge(&pair), None);
     // The tombstone comes back from a state that has not collected it.
     let id = Target::named(b"gone").id;
     let tombstone = Interface::open(CheckedDiskView::from(&before)).and_then(|mut state| state.record(id));
@@ -85,7 +87,7 @@ fn collected_entity_must_not_return() {
         state.merge_record(id, &tombstone, &context).expect("it can be joined");
     });
     pair.nodes[0] = node(A, returned);
-    let found = of_states(&pair.view(&give_ups, &merges)).expect("a finding");
+    let found = judge(&pair).expect("a finding");
     assert!(matches!(found, Check::CollectionWrong { .. }), "{found}");
 }
 
