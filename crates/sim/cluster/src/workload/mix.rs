@@ -3,6 +3,7 @@
 use crate::workload::Workload;
 use crate::workload::merge_faults::union;
 use serde::{Deserialize, Serialize};
+use sync_sim_engine::faults::Rate;
 use sync_sim_engine::random::{Choices, Stream};
 use syncline_crdt::Merges;
 use syncline_replica::{Collection, Item, Operation, Target};
@@ -190,20 +191,25 @@ impl Workload {
         choices.below(Stream::Workload, Choice::WritePosition, bound) as usize
     }
 
+    /// Draws an operation that is none of the mix, if one is due.
+    fn outside_the_mix(&self, choices: &mut Choices) -> Option<Operation> {
+        type DrawOperation = fn(&mut Choices) -> Operation;
+        let kinds: [(Rate, DrawOperation); 4] = [
+            (self.reuse, Self::reused),
+            (self.disputed, Self::disputed),
+            (self.moves, Self::moved),
+            (self.odd_keys, Self::of_odd_key),
+        ];
+        // What is off draws nothing, so that other workloads keep their traces.
+        let mut is_due = |rate: Rate| choices.chance(Stream::Workload, Choice::WriteReuse, rate.as_ppm());
+        let (_, draw) = kinds.into_iter().find(|(rate, _)| is_due(*rate))?;
+        Some(draw(choices))
+    }
+
     /// Draws one operation on a random entity.
     pub fn operation(&self, choices: &mut Choices) -> Operation {
-        // Without reuse nothing is drawn, so that other workloads keep their traces.
-        if choices.chance(Stream::Workload, Choice::WriteReuse, self.reuse.as_ppm()) {
-            return Self::reused(choices);
-        }
-        if choices.chance(Stream::Workload, Choice::WriteReuse, self.disputed.as_ppm()) {
-            return Self::disputed(choices);
-        }
-        if choices.chance(Stream::Workload, Choice::WriteReuse, self.moves.as_ppm()) {
-            return Self::moved(choices);
-        }
-        if choices.chance(Stream::Workload, Choice::WriteReuse, self.odd_keys.as_ppm()) {
-            return Self::of_odd_key(choices);
+        if let Some(operation) = self.outside_the_mix(choices) {
+            return operation;
         }
         let kind = self.mix.kind(choices);
         let key = self.key(choices);
