@@ -16,11 +16,14 @@ use syncline_types::{Decode, Hlc};
 pub(super) struct Known {
     horizon: Hlc,
     covered: VersionVector,
+    floor: VersionVector,
 }
 
 impl Known {
     fn of(replica: &SimReplica) -> Option<Self> {
-        Some(Self { horizon: replica.state().ok()?.horizon(), covered: replica.log().covered().clone() })
+        let log = replica.log();
+        let (covered, floor) = (log.covered().clone(), log.floor().clone());
+        Some(Self { horizon: replica.state().ok()?.horizon(), covered, floor })
     }
 }
 
@@ -98,7 +101,9 @@ fn first_before(replica: &SimReplica, known: &Known, now: &Known) -> Option<Delt
         return None;
     }
     let new = now.covered.entries().flat_map(|Dot { author, seq: last }| {
-        (known.covered.of(author) + 1..=last).map(move |seq| Dot { author, seq })
+        // A hostile author may claim any number, and what is below the floor is not stored.
+        let from = known.covered.of(author).max(now.floor.of(author));
+        (from + 1..=last).map(move |seq| Dot { author, seq })
     });
     // Deltas that were covered without being applied are not stored.
     let stored = new.filter_map(|dot| Delta::from_bytes(&DeltaLog::read(replica.disk(), dot).ok()??).ok());
@@ -120,8 +125,9 @@ pub(super) fn raised(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check
     if !log.covered().includes(log.stable()) {
         return wrong(format!("{horizon} is over deltas that it lacks"));
     }
-    if world.names_late() {
-        // Who does not count a member yet does not ask for its clock.
+    // Who does not count a member yet does not ask for its clock, and a member whose disk was lost starts with a clock
+    // that stands at zero until it writes.
+    if world.names_late() || world.has_losses(noticed.context) {
         return None;
     }
     let members = &replica.replica()?.config().membership;

@@ -25,7 +25,8 @@ pub(super) fn stale_frame(node: NodeId, step: &CheckedStep<'_>, world: &dyn Watc
 
 /// A corrupt frame must be refused as corrupt, whoever sent it.
 pub(super) fn corrupt_frame(node: NodeId, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
-    let taken = step.corrupt && step.refused != Some(DropCause::Corrupt);
+    // A replica whose disk fails under the frame has refused nothing, and has taken nothing either.
+    let taken = step.corrupt && !step.went_down && step.refused != Some(DropCause::Corrupt);
     taken.then(|| Check::CorruptFrameAccepted { node: world.name(node) })
 }
 

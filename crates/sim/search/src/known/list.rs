@@ -142,6 +142,17 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["written-before-named"],
     },
     KnownFinding {
+        name: "member-named-late-loops",
+        about: "what a member wrote before all knew of it is refused again and again: each session says that it was written to",
+        issue: 24,
+        class: "violated: StickyLoop",
+        says: &["ended alike (one side was written to)"],
+        features: &[NamesMembersLate, CollectsTombstones],
+        drawn_seed: Some(7090),
+        programs: "",
+        cases: &["named-late-loops"],
+    },
+    KnownFinding {
         name: "deep-tree-outlasts-sessions",
         about: "a walk to the bottom of a deep tree over a slow link exceeds the bounds of every session",
         issue: 24,
