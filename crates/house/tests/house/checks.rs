@@ -27,8 +27,9 @@ const FOR_ONE_HOST: [(&str, &str); 3] = [
     ("of_silence", "in an exploration no time passes between events"),
 ];
 
+/// The list, and the functions that iterate over it.
 fn list() -> String {
-    read(&root().join(CHECKS).join("list.rs"))
+    ["mod.rs", "list.rs"].map(|file| read(&root().join(CHECKS).join(file))).concat()
 }
 
 /// The sources of a folder without their tests, each with its name.
