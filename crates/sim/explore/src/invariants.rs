@@ -416,6 +416,7 @@ impl Invariants<SimNode> for ReplicaInvariants {
         }
         self.memory.sessions.each_bytes(|bytes| out.bytes(bytes));
         self.memory.give_ups.each_number(|number| out.number(number));
+        self.memory.horizons.each_bytes(|bytes| out.bytes(bytes));
         self.memory.pasts.each_bytes(|bytes| out.bytes(bytes));
         self.memory.snapshots.each_bytes(|bytes| out.bytes(bytes));
         out.number(u64::from(self.memory.second_walks));

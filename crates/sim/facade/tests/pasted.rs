@@ -1,22 +1,19 @@
 //! A test as `syncline shrink` prints it, pasted. Made by `canaries.rs`.
 
-/// Found as `violated: NotDurable`: 2 nodes, 2 writes.
+/// Found as `violated: NotDurable`: 1 node, 1 write.
 #[test]
 fn no_longer_violated_not_durable() {
     let case: sync_sim::case::Case = r#"
 version = 1
 found = "violated: NotDurable"
-seed = 171
 max_time = "1s"
 
 nodes = [
-    { name = "alice" },
-    { name = "carol" },
+    { name = "bob" },
 ]
 
 script = [
-    { at = "0ms", write = { node = "carol", ops = [{ set = { target = "> register 0", to = "x" } }] } },
-    { at = "0ms", write = { node = "alice", ops = [{ set = { target = "> register 0", to = "x" } }] } },
+    { at = "0ms", write = { node = "bob", ops = [{ insert_item = { list = "> list", at = 0, item = { bytes = "x" } } }] } },
 ]
 
 [faults]

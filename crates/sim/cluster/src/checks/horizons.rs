@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Notice;
 use syncline_sync::{Delta, DeltaLog, Dot, LocalSyncState, VersionVector};
-use syncline_types::{Decode, Hlc};
+use syncline_types::{Decode, Encode, Hlc};
 
 /// A replica that has a horizon, after its last step.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +32,17 @@ impl Known {
 pub struct Horizons(BTreeMap<(usize, NodeId), Known>);
 
 impl Horizons {
+    /// The bytes of all entries, for the hash of a state that contains them.
+    pub fn each_bytes(&self, mut take: impl FnMut(&[u8])) {
+        for ((context, node), Known { horizon, covered, floor }) in &self.0 {
+            take(&(*context as u64).to_le_bytes());
+            take(&node.0.to_le_bytes());
+            take(&horizon.to_bytes());
+            take(&covered.to_bytes());
+            take(&floor.to_bytes());
+        }
+    }
+
     /// What is known of each context of a node.
     pub(super) fn of(&self, node: NodeId) -> impl Iterator<Item = (usize, &Known)> {
         self.0

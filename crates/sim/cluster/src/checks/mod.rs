@@ -155,7 +155,7 @@ pub struct CheckMemory {
     pub sessions: OpenSessions,
     /// What replicas gave up.
     pub give_ups: GiveUps,
-    /// The horizons of replicas. They follow from the states, so that they need no place in the hash of a state.
+    /// The horizons of replicas.
     pub horizons: Horizons,
     /// What the authors of deltas had seen.
     pub pasts: Pasts,
