@@ -63,7 +63,7 @@ fn random_runs_repeat_on_other_threads() {
 }
 
 /// Changes also when the random choice of settings changes.
-const SWARM: [&str; 4] = ["867a8f7cb22208e7", "96a02e0d9643d8bb", "f058b25772d3b192", "23c3434b20539a26"];
+const SWARM: [&str; 4] = ["867a8f7cb22208e7", "d0df179eba53f1cd", "4bffc701088c60d9", "23c3434b20539a26"];
 
 /// Promises: D3
 #[test]
