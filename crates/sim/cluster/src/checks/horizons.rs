@@ -14,16 +14,19 @@ use syncline_types::{Decode, Encode, Hlc};
 /// A replica that has a horizon, after its last step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Known {
+    node: NodeId,
+    context: usize,
     horizon: Hlc,
     covered: VersionVector,
     floor: VersionVector,
 }
 
 impl Known {
-    fn of(replica: &SimReplica) -> Option<Self> {
+    fn of(node: NodeId, context: usize, world: &dyn Watched) -> Option<Self> {
+        let replica = world.replica(context, node)?;
         let log = replica.log();
         let (covered, floor) = (log.covered().clone(), log.floor().clone());
-        Some(Self { horizon: replica.state().ok()?.horizon(), covered, floor })
+        Some(Self { node, context, horizon: replica.state().ok()?.horizon(), covered, floor })
     }
 }
 
@@ -34,7 +37,7 @@ pub struct Horizons(BTreeMap<(usize, NodeId), Known>);
 impl Horizons {
     /// The bytes of all entries, for the hash of a state that contains them.
     pub fn each_bytes(&self, mut take: impl FnMut(&[u8])) {
-        for ((context, node), Known { horizon, covered, floor }) in &self.0 {
+        for Known { node, context, horizon, covered, floor } in self.0.values() {
             take(&(*context as u64).to_le_bytes());
             take(&node.0.to_le_bytes());
             take(&horizon.to_bytes());
@@ -44,11 +47,8 @@ impl Horizons {
     }
 
     /// What is known of each context of a node.
-    pub(super) fn of(&self, node: NodeId) -> impl Iterator<Item = (usize, &Known)> {
-        self.0
-            .range((0, NodeId(0))..)
-            .filter(move |((_, own), _)| *own == node)
-            .map(|((at, _), known)| (*at, known))
+    pub(super) fn of(&self, node: NodeId) -> impl Iterator<Item = &Known> {
+        self.0.values().filter(move |known| known.node == node)
     }
 
     /// Takes in a step, after the checks have seen it.
@@ -71,14 +71,14 @@ impl Horizons {
         for noticed in step.notices {
             let context = usize::from(noticed.context);
             if raised(context)
-                && let Some(known) = world.replica(context, node).and_then(Known::of)
+                && let Some(known) = Known::of(node, context, world)
             {
                 self.0.insert((context, node), known);
             }
         }
         for ((context, own), known) in &mut self.0 {
             if *own == node
-                && let Some(now) = world.replica(*context, node).and_then(Known::of)
+                && let Some(now) = Known::of(node, *context, world)
             {
                 *known = now;
             }
@@ -87,17 +87,13 @@ impl Horizons {
 }
 
 /// A replica that has a horizon keeps it, and applies no delta from before it: no member may have made one.
-pub(super) fn kept(
-    (node, context): (NodeId, usize),
-    known: &Known,
-    step: &CheckedStep<'_>,
-    world: &dyn Watched,
-) -> Option<Check> {
+pub(super) fn kept(known: &Known, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
+    let Known { node, context, .. } = *known;
     if step.went_down || step.undone {
         return None;
     }
     let replica = world.replica(context, node).filter(|replica| !replica.is_corrupt())?;
-    let now = Known::of(replica)?;
+    let now = Known::of(node, context, world)?;
     let wrong = |detail| Some(Check::HorizonWrong { node: world.name_in(context, node), detail });
     if now.horizon < known.horizon {
         return wrong(format!("it went back from {} to {}", known.horizon, now.horizon));

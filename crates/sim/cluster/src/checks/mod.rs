@@ -95,7 +95,7 @@ enum Implementation {
     Step(fn(NodeId, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
     Notice(fn(&Noticed<'_>, &dyn Watched) -> Option<Check>),
     /// After every step of a replica that has raised its horizon since its last start.
-    Horizon(fn((NodeId, usize), &horizons::Known, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
+    Horizon(fn(&horizons::Known, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
     Event(fn(&mut ProgressWatch, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
     Replica(fn(&InspectedReplica<'_>, &mut RowScratch) -> Option<Check>),
     States(fn(&ContextView<'_>) -> Option<Check>),
@@ -214,9 +214,9 @@ fn horizon_checks(
     step: &CheckedStep<'_>,
     world: &dyn Watched,
 ) -> Option<Check> {
-    memory.horizons.of(node).find_map(|(context, known)| {
+    memory.horizons.of(node).find_map(|known| {
         CHECKS.iter().find_map(|check| match check.run {
-            Implementation::Horizon(run) => run((node, context), known, step, world),
+            Implementation::Horizon(run) => run(known, step, world),
             _ => None,
         })
     })
