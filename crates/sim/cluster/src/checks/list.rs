@@ -172,7 +172,7 @@ pub const CHECKS: [CheckEntry; 57] = [
     },
     CheckEntry {
         name: "source of a snapshot",
-        promise: "nobody asks for a snapshot of a peer that has no state",
+        promise: "who has writes of its own asks for no snapshot of a peer that has no state",
         reports: &["ImpossibleOutcome"],
         run: Implementation::Notice(snapshots::snapshot_of_state),
     },

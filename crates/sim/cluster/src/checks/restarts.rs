@@ -49,7 +49,7 @@ fn forgotten(own: &Replica<CheckedDiskView>, restarted: &Replica<CheckedDiskView
 }
 
 /// Until here nothing of a run is written, and replicas begin with records whose stamps they have not observed.
-const BEFORE_RUN_MS: u64 = 2;
+pub(super) const BEFORE_RUN_MS: u64 = 2;
 
 /// The clock that a restart finds exceeds every stamp in the state: else a later write could lose to what its author
 /// has overwritten. O(records), unless a replica with the same root was checked before.

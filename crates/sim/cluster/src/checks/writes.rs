@@ -1,5 +1,6 @@
 //! Checks of a write at its author: it is in the state, and it is later than what was there.
 
+use super::restarts::BEFORE_RUN_MS;
 use super::stamps::{replica_of, stored};
 use super::{Noticed, Watched};
 use crate::verdict::Check;
@@ -28,7 +29,7 @@ pub(super) fn write_is_latest(noticed: &Noticed<'_>, world: &dyn Watched) -> Opt
     }
     for id in actions.iter().flat_map(Action::entities) {
         let latest = state.record(id).ok()?.map_or(Hlc::ZERO, |record| record.latest_stamp());
-        if latest > delta.stamp {
+        if latest > delta.stamp && latest.physical_ms() > BEFORE_RUN_MS {
             return wrong(format!("{} of {} was written over {latest} of {id}", delta.dot, delta.stamp));
         }
     }

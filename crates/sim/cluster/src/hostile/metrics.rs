@@ -14,6 +14,8 @@ pub struct HostileMetrics {
     /// Frames altered by outsiders; part of `lies`.
     #[serde(rename = "told_by_outsiders")]
     pub lies_by_outsiders: u64,
+    /// Hostile nodes that do not know the key of the group.
+    pub keyless: u64,
     /// Frames of hostile nodes that honest nodes refused as corrupt, malformed, from a stranger, or not signed by
     /// their author.
     pub frames_refused: u64,
@@ -36,6 +38,7 @@ impl HostileMetrics {
         let Self {
             lies,
             lies_by_outsiders,
+            keyless,
             frames_refused,
             deltas_refused,
             sessions_started,
@@ -45,6 +48,7 @@ impl HostileMetrics {
             *self.lies.entry(*lie).or_default() += count;
         }
         self.lies_by_outsiders += lies_by_outsiders;
+        self.keyless += keyless;
         self.frames_refused += frames_refused;
         self.deltas_refused += deltas_refused;
         self.sessions_started += sessions_started;

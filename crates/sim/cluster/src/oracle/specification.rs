@@ -302,7 +302,12 @@ fn read_in_order(
         all.extend(&page);
         let Some(id) = page.last().filter(|_| !is_last) else { return Ok(all) };
         let record = state.record(*id)?.ok_or(StorageError::Index { what: "the record of an order row" })?;
-        last = Some((record.label.clone(), *id));
+        let next = (record.label.clone(), *id);
+        // A row that does not match its record could lead back to itself.
+        if next.0.bytes().is_none() || last.is_some_and(|last| last >= next) {
+            return Err(StorageError::Index { what: "an order row that matches its record" });
+        }
+        last = Some(next);
     }
 }
 

@@ -142,6 +142,7 @@ impl SimRuntime {
             self.world.exclude_from_convergence(node);
             if self.config.faults.hostile.group_key {
                 self.world.change(node, SimNode::forget_group_key);
+                self.hostility.metrics.keyless += 1;
             }
         }
         // Honest nodes that only hostile ones connect are not promised to converge.

@@ -66,16 +66,12 @@ pub struct Workload {
     /// type or another one, instead of an operation of the mix.
     pub reuse: Rate,
     /// The probability that all operations of a write are about one thing, such as a word that is replaced.
-    #[serde(skip_serializing_if = "is_never")]
     pub together: Rate,
     /// The probability that an operation is about a name that other writers may give another type.
-    #[serde(skip_serializing_if = "is_never")]
     pub disputed: Rate,
     /// The probability that an operation is about an entity that other writers may put at another place of the tree.
-    #[serde(skip_serializing_if = "is_never")]
     pub moves: Rate,
     /// The probability that an operation is about a key that is any bytes.
-    #[serde(skip_serializing_if = "is_never")]
     pub odd_keys: Rate,
     /// The probability that a node that has collected tombstones writes to such a name within half a second.
     pub after_collection: Rate,
@@ -102,11 +98,6 @@ pub struct Workload {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 const fn is_zero(size: &u64) -> bool {
     *size == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
-fn is_never(rate: &Rate) -> bool {
-    *rate == Rate::ZERO
 }
 
 /// Builds a workload of so many writes over so much time.

@@ -3,7 +3,7 @@
 //! Effects are read off the run, not off the settings: a setting that is connected to nothing never has an effect,
 //! however it is set. Where another fault could have caused the same effect, only runs without that one count.
 
-use sync_sim_cluster::hostile::{HostileFaults, Lie};
+use sync_sim_cluster::hostile::HostileFaults;
 use sync_sim_cluster::metrics::{EffectMetrics, SimMetrics};
 use sync_sim_engine::faults::{FaultConfig, HostFaults, LinkFaults, LinkModel, Rate};
 use sync_sim_engine::network::{DropCause, FlightTimes, LinkMetrics};
@@ -258,8 +258,7 @@ fault_settings! {
     outsiders: off 0, |seen| seen.metrics.hostile.lies_by_outsiders > 0;
     rate: off Rate::ZERO, |seen| seen.metrics.hostile.total_lies() > 0;
     group_key: off false, |seen| {
-        // Who has a key of its own signs what it does not forge.
-        let forges = seen.faults.hostile.lies.iter().any(|lie| lie == Lie::ForgedDeltas);
-        !forges && seen.dropped(DropCause::BadSignature) > 0
+        let hostile = &seen.metrics.hostile;
+        hostile.keyless > 0 && hostile.deltas_refused > 0
     };
 }

@@ -110,6 +110,7 @@ impl Minimizer<'_, '_> {
         }
         let nodes = self.best().faults.hostile.nodes as u64;
         self.least(0, nodes, |case, nodes| case.faults.hostile.nodes = nodes as usize);
+        self.change(|case| case.faults.hostile.group_key = false);
         for lie in self.best().faults.hostile.kinds().iter().filter(|_| nodes > 0) {
             let fewer = self.best().faults.hostile.kinds().without(lie);
             if !fewer.is_none() {

@@ -33,6 +33,7 @@ pub(super) fn draw(dice: &mut Dice, case: &mut Case) {
     }
     // Joiners would come while everybody rests.
     case.faults.late_joiners = 0;
+    case.naming_spread = SimDuration::ZERO;
     if dice.percent(50) {
         case.delta_retention = dice.scaled(1, 8);
     }
