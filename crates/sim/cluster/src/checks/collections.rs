@@ -129,7 +129,7 @@ pub(super) fn collection(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<C
         return None;
     }
     let replica = world.replica(noticed.context, noticed.node).filter(|replica| !replica.is_corrupt())?;
-    // A step may collect twice: what a peer has collected, and then what is stable by what the peer has told.
+    // A step may collect twice: what a peer has collected, and then what is stable by the progress that the peer announces.
     let horizon = replica.state().ok()?.horizon();
     let before = Records::of(replica.before_collection()?)?;
     let after = Records::of(replica.disk())?;
@@ -172,7 +172,7 @@ fn may_have_joined(noticed: &Noticed<'_>, replica: &SimReplica) -> bool {
 
 /// Nothing that has nothing below it is on a disk in spite of the horizon. O(records of all nodes).
 pub(super) fn leaves_stay_collected(view: &ContextView<'_>) -> Option<Check> {
-    // A peer may have kept a deleted entity for the sake of one below it, and sends the upper one first.
+    // A peer may have retained a deleted entity for the sake of one below it, and sends the upper one first.
     stay_collected(view, |all, id| all.children(id).is_empty() && !view.oracle.has_below(id))
 }
 

@@ -86,8 +86,8 @@ impl Horizons {
     }
 }
 
-/// A replica that has a horizon keeps it, and applies no delta from before it: no member may have made one.
-pub(super) fn kept(known: &Known, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
+/// A horizon is monotonic, and no delta from before it is applied: no member may have made one.
+pub(super) fn monotonic(known: &Known, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
     let Known { node, context, .. } = *known;
     if step.went_down || step.undone {
         return None;

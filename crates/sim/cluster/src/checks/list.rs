@@ -159,10 +159,10 @@ pub const CHECKS: [CheckEntry; 57] = [
         run: Implementation::Notice(horizons::raised),
     },
     CheckEntry {
-        name: "horizon kept",
+        name: "monotonic horizon",
         promise: "a horizon never goes back, and no delta from before it is applied",
         reports: &["HorizonWrong"],
-        run: Implementation::Horizon(horizons::kept),
+        run: Implementation::Horizon(horizons::monotonic),
     },
     CheckEntry {
         name: "left behind",

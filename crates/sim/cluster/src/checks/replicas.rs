@@ -146,9 +146,9 @@ pub(super) fn sketch(inspected: &InspectedReplica<'_>, _: &mut RowScratch) -> Op
     if inspected.replica.is_corrupt() {
         return None;
     }
-    let kept = inspected.replica.sketch()?;
-    let implied = Sketch::of(kept.key(), &mut inspected.replica.state().ok()?).ok()?;
-    if kept.cells(0, CELLS) == implied.cells(0, CELLS) {
+    let sketch = inspected.replica.sketch()?;
+    let implied = Sketch::of(sketch.key(), &mut inspected.replica.state().ok()?).ok()?;
+    if sketch.cells(0, CELLS) == implied.cells(0, CELLS) {
         return None;
     }
     let detail = "the sketch has other records than the state".to_owned();
