@@ -126,7 +126,7 @@ impl Text {
     fn order(&self) -> Vec<(CharId, char, bool)> {
         enum TraversalStep<'a> {
             Descend(RunId, &'a TextRun),
-            Emit(CharId, char),
+            Emit(CharId, char, bool),
         }
         // Siblings are ascending by id, because the runs are visited in that order.
         let mut children: BTreeMap<_, Vec<(RunId, &TextRun)>> = BTreeMap::new();
@@ -138,28 +138,41 @@ impl Text {
         }
         // An explicit stack instead of recursion: a text that two people type in turn is a tree as deep
         // as the text is long. The stack reverses, so that everything is pushed last to first.
-        let descend = |anchor, side| {
-            let runs = children.get(&(anchor, side)).into_iter().flatten().rev();
-            runs.map(|(id, run)| TraversalStep::Descend(*id, run))
-        };
+        fn descend<'a>(runs: &[(RunId, &'a TextRun)]) -> impl Iterator<Item = TraversalStep<'a>> {
+            runs.iter().rev().map(|(id, run)| TraversalStep::Descend(*id, run))
+        }
         let mut order = Vec::new();
         let mut steps: Vec<TraversalStep<'_>> = Vec::new();
-        steps.extend(descend(None, Side::Right));
-        steps.extend(descend(None, Side::Left));
+        for side in [Side::Right, Side::Left] {
+            steps.extend(children.get(&(None, side)).into_iter().flat_map(|runs| descend(runs)));
+        }
         while let Some(step) = steps.pop() {
             match step {
-                TraversalStep::Emit(id, char) => {
-                    order.push((id, char, !contains(self.deleted.get(&id.run), id.at)));
-                }
+                TraversalStep::Emit(id, char, is_visible) => order.push((id, char, is_visible)),
                 TraversalStep::Descend(id, run) => {
                     // In order: left children, the character, right children. The next character of the
                     // run stands for the last right child, and follows.
-                    let chars: Vec<(u32, char)> = (0u32..).zip(run.chars.chars()).collect();
-                    for (at, char) in chars.into_iter().rev() {
+                    let deleted = self.deleted.get(&id);
+                    let [first, last] = [0, u32::MAX].map(|at| Some(CharId { run: id, at }));
+                    // The children of the characters, in the order in which the characters come: last to first.
+                    let mut children =
+                        children.range((first, Side::Left)..=(last, Side::Right)).rev().peekable();
+                    let length = run.chars.chars().count() as u32;
+                    for (at, char) in (0..length).rev().zip(run.chars.chars().rev()) {
                         let own = CharId { run: id, at };
-                        steps.extend(descend(Some(own), Side::Right));
-                        steps.push(TraversalStep::Emit(own, char));
-                        steps.extend(descend(Some(own), Side::Left));
+                        // A run whose anchor is beyond the end of this one is not reachable.
+                        while children.next_if(|((anchor, _), _)| *anchor > Some(own)).is_some() {}
+                        if let Some((_, runs)) =
+                            children.next_if(|(place, _)| **place == (Some(own), Side::Right))
+                        {
+                            steps.extend(descend(runs));
+                        }
+                        steps.push(TraversalStep::Emit(own, char, !contains(deleted, at)));
+                        if let Some((_, runs)) =
+                            children.next_if(|(place, _)| **place == (Some(own), Side::Left))
+                        {
+                            steps.extend(descend(runs));
+                        }
                     }
                 }
             }

@@ -36,7 +36,8 @@ pub struct Transaction<V> {
     /// The sketch of the state, if it has been computed. The host passes it from step to step. Invariant:
     /// it reflects the state up to the changes that `state.take_changes` has yet to return.
     pub sketch: Option<Sketch>,
-    sketch_key: SketchKey,
+    /// The context of the gate that was given, which keys the sketches.
+    sketch_context: Option<ContextId>,
 }
 
 impl<V: ReadView> Transaction<V> {
@@ -54,7 +55,7 @@ impl<V: ReadView> Transaction<V> {
     ) -> Result<Self, StorageError> {
         Ok(Self {
             sketch: None,
-            sketch_key: SketchKey::default(),
+            sketch_context: None,
             state: Interface::open_with(view, merges)?,
             metadata_batch: WriteBatch::default(),
             log,
@@ -89,9 +90,9 @@ impl<V: ReadView> Transaction<V> {
         };
         let sketch = match sketch {
             Some(sketch) => sketch,
-            None => Sketch::of(self.sketch_key, &mut self.state)?,
+            None => Sketch::of(self.sketch_key(), &mut self.state)?,
         };
-        debug_assert_eq!(sketch.key(), self.sketch_key, "a sketch is keyed for its context");
+        debug_assert_eq!(sketch.key(), self.sketch_key(), "a sketch is keyed for its context");
         Ok(self.sketch.insert(sketch))
     }
 
@@ -99,13 +100,13 @@ impl<V: ReadView> Transaction<V> {
     pub(crate) fn cells(&mut self, from: usize, count: usize) -> Result<Vec<Cell>, StorageError> {
         match self.sketch()?.cells(from, count) {
             Some(cells) => Ok(cells.to_vec()),
-            None => compute_cells(self.sketch_key, (from, count), &mut self.state),
+            None => compute_cells(self.sketch_key(), (from, count), &mut self.state),
         }
     }
 
-    /// The key of the sketches of this context.
-    pub const fn sketch_key(&self) -> SketchKey {
-        self.sketch_key
+    /// The key of the sketches of this context. Computed by each call: few steps need it.
+    pub fn sketch_key(&self) -> SketchKey {
+        self.sketch_context.map(SketchKey::of).unwrap_or_default()
     }
 
     /// Runs `work` with `state` in place of the transaction's own state, and puts both back, whatever
@@ -133,8 +134,7 @@ impl<V: ReadView> Transaction<V> {
 
     /// The same transaction with this gate.
     pub fn with_gate(self, gate: Gate) -> Self {
-        let sketch_key = SketchKey::of(gate.context);
-        Self { gate, sketch_key, ..self }
+        Self { sketch_context: Some(gate.context), gate, ..self }
     }
 
     /// The same transaction with these limits.

@@ -10,7 +10,7 @@ use syncline_store::ReadView;
 use syncline_types::EntityId;
 
 /// Appends the entries of the subtree `at`, which is at `prefix`, with `from <= id <= to` to `found`, ascending,
-/// until it has `limit` of them. Loads the nodes that it needs into the batch.
+/// until it has `limit` of them. Loads the nodes that it needs into the batch. The subtree has ids in the range.
 #[expect(clippy::too_many_arguments, reason = "a recursion that passes on all that it works with")]
 pub(super) fn collect<V: ReadView>(
     nodes: &mut BatchNodes,
@@ -31,12 +31,16 @@ pub(super) fn collect<V: ReadView>(
             found.extend(entries.filter(|entry| from <= entry.id && entry.id <= to).take(room));
         }
         TrieNodeRef::Inner(inner) => {
-            for nibble in 0..16u8 {
-                let below = prefix.child(nibble);
-                if found.len() < limit && from <= below.last_id() && below.first_id() <= to {
-                    let (child, base) = source.child(nodes, inner, base, (prefix, usize::from(nibble)), 0)?;
-                    collect(nodes, child, base, below, source, (from, to), limit, found)?;
+            debug_assert!(from <= prefix.last_id() && prefix.first_id() <= to, "the range meets the subtree");
+            // A bound that lies in the subtree begins with its prefix, and its next nibble says in which child it is.
+            let bound =
+                |id, at| if prefix.contains(id) { Prefix::nibble(id, prefix.len()) as u8 } else { at };
+            for nibble in bound(from, 0)..=bound(to, 15) {
+                if found.len() == limit {
+                    break;
                 }
+                let (child, base) = source.child(nodes, inner, base, (prefix, usize::from(nibble)), 0)?;
+                collect(nodes, child, base, prefix.child(nibble), source, (from, to), limit, found)?;
             }
         }
     }

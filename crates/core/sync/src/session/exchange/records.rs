@@ -72,6 +72,9 @@ impl Exchange {
         work.state.prefetch(records.iter().map(|record| record.id))?;
         for WireRecord { id, bytes } in records {
             self.take_record(*id, bytes, work, stats)?;
+            if self.requested_kids.is_empty() {
+                continue;
+            }
             let symbol = work.sketch_key().symbol(*id, own_hash(*id, bytes));
             if let Some(theirs) = self.requested_kids.remove(&symbol) {
                 let ours = work.state.entry(*id)?.map(|entry| entry.kids).unwrap_or_default();
