@@ -52,7 +52,14 @@ impl Simulation {
 
     /// A runtime at the start of the run of a seed.
     pub(crate) fn build(&self, seed: u64) -> SimRuntime {
-        self.case(seed).build().expect("the case was checked, and its validity does not depend on the seed")
+        self.build_with_case(seed).1
+    }
+
+    /// As [`Simulation::build`], with the case of the seed.
+    pub(crate) fn build_with_case(&self, seed: u64) -> (Case, SimRuntime) {
+        let case = self.case(seed);
+        let rt = case.build().expect("the case was checked, and its validity does not depend on the seed");
+        (case, rt)
     }
 
     /// As [`Simulation::build`], retaining the last `entries` entries of the history.

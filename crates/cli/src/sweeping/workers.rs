@@ -150,7 +150,7 @@ pub(super) fn run_index(
 /// Runs a seed, and `None` if the command is interrupted before its end. A panic of the code under test is a finding
 /// like any other and does not end the sweep.
 fn run_one(simulation: &Simulation, seed: u64, twice: bool, covers: bool) -> Option<SeedOutcome> {
-    let mut rt = simulation.build(seed);
+    let (case, mut rt) = simulation.build_with_case(seed);
     let ended = panics::quietly(|| run_unless_interrupted(&mut rt));
     if ended.stop == Some(StopCondition::Manual) {
         return None;
@@ -164,7 +164,6 @@ fn run_one(simulation: &Simulation, seed: u64, twice: bool, covers: bool) -> Opt
         Some(Ok(None)) => return None,
         Some(Err(error)) => Some(format!("the seed could not be run again in another process: {error}")),
     };
-    let case = simulation.case(seed);
     let known =
         if ended.class.is_converged() { None } else { KnownFinding::of(&case, &ended.class, &ended.reason) };
     Some(SeedOutcome {

@@ -103,6 +103,11 @@ impl Probes {
         self.0 >> probe as u64 & 1 == 1
     }
 
+    /// The set as bits: bit `i` stands for the probe `i` of [`Probe::ALL`].
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
     /// The probes in the set.
     pub fn iter(self) -> impl Iterator<Item = Probe> {
         Probe::ALL.iter().copied().filter(move |probe| self.contains(*probe))

@@ -93,14 +93,32 @@ pub struct Splice {
 /// All draws of a run, in their order.
 pub type Tape = Vec<RandomDraw>;
 
+/// A stream of uniform 64-bit numbers: a ChaCha8 generator.
+#[derive(Clone, Debug)]
+pub struct NumberStream(ChaCha8Rng);
+
+impl NumberStream {
+    /// One of 2^64 streams of a key. Its number is the nonce of ChaCha, which makes the streams independent.
+    pub fn new(key: [u8; 32], number: u64) -> Self {
+        let mut rng = ChaCha8Rng::from_seed(key);
+        rng.set_stream(number);
+        Self(rng)
+    }
+
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Streams {
-    nodes: Vec<[Option<Box<ChaCha8Rng>>; 10]>,
-    shared: [Option<Box<ChaCha8Rng>>; 5],
+    nodes: Vec<[Option<Box<NumberStream>>; 10]>,
+    shared: [Option<Box<NumberStream>>; 5],
 }
 
 impl Streams {
-    fn get(&mut self, seed: u64, stream: Stream) -> &mut ChaCha8Rng {
+    fn get(&mut self, seed: u64, stream: Stream) -> &mut NumberStream {
         let place = match stream {
             Stream::Link(node)
             | Stream::Node(node)
@@ -147,13 +165,11 @@ fn scaled(raw: u64, bound: u64) -> u64 {
     ((u128::from(raw) * u128::from(bound)) >> 64) as u64
 }
 
-fn fresh(seed: u64, stream: Stream) -> ChaCha8Rng {
-    // One key per seed. The number of the stream is the nonce of ChaCha, which makes the streams independent.
+/// The stream of a seed. Each seed has a key of its own.
+fn fresh(seed: u64, stream: Stream) -> NumberStream {
     let mut key = *b"\0\0\0\0\0\0\0\0syncline choices, v. 001";
     key[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut rng = ChaCha8Rng::from_seed(key);
-    rng.set_stream(stream.number());
-    rng
+    NumberStream::new(key, stream.number())
 }
 
 /// The source of all randomness of a run: seeded, and, if wanted, recorded or replayed. It uses integers
@@ -248,7 +264,7 @@ impl Choices {
         }
         self.draws += 1;
         // The generator advances with the tape, so that a replay may end anywhere and continue with the seed.
-        let raw = self.streams.get(self.drawing, stream).next_u64();
+        let raw = self.streams.get(self.drawing, stream).draw();
         let mut value = scaled(raw, bound);
         if let Some(recorded) = self.replay.get_mut(&stream).and_then(VecDeque::pop_front) {
             if recorded.choice == choice && recorded.value < bound.max(1) {
@@ -277,7 +293,7 @@ impl Choices {
         self.draws += N as u64;
         // `draw` without a tape scales one raw number per draw, too: recording a run must not change it.
         let rng = self.streams.get(self.drawing, stream);
-        wanted.map(|(_, bound)| scaled(rng.next_u64(), bound))
+        wanted.map(|(_, bound)| scaled(rng.draw(), bound))
     }
 
     /// How often the purpose of a draw differed from that on the tape.

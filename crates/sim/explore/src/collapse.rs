@@ -49,6 +49,8 @@ pub(super) struct LocalState<A> {
     /// The latest incarnation of each sender whose frame took effect here since the node's last start.
     heard: BTreeMap<NodeId, u64>,
     pub(super) digest: Digest,
+    /// The hash of what is judged of the actor.
+    pub(super) judged: u128,
     pub(super) unfinished: Unfinished,
     /// The invariant that this state violates on its own.
     pub(super) violation: Option<Check>,
@@ -174,6 +176,7 @@ impl<A: Explorable> Collapse<A> {
         self.intern(LocalState {
             node,
             digest: actor.digest(),
+            judged: 0,
             unfinished: actor.unfinished(),
             actor,
             up: false,
@@ -216,6 +219,8 @@ impl<A: Explorable> Collapse<A> {
         }
         let id = self.locals.len() as u32;
         self.local_ids.insert(digest, id);
+        local.actor.write_judged(scratch);
+        local.judged = scratch.finish();
         local.violation = local.actor.violation(&self.names[local.node.index()]);
         if let Some(recheck) = &mut self.recheck {
             recheck.push(local.clone());

@@ -101,8 +101,8 @@ pub trait Invariants<A: Explorable>: Clone {
     fn write_state(&self, out: &mut StateHasher);
 
     /// The invariant that a state violates, if any. `settled` states that nothing is pending and all digests are
-    /// equal. Called once for each combination of memory, digests and `settled`, so the result must depend on
-    /// nothing else.
+    /// equal. Called once for each combination of memory, `settled`, and what [`Explorable::write_judged`] writes
+    /// of each actor, so the result must depend on nothing else.
     fn judge(&self, actors: &[&A], settled: bool) -> Option<Check>;
 }
 
@@ -313,6 +313,7 @@ impl ReplicaInvariants {
             contexts: 1,
             nodes: (0..).zip(actors).map(inspect).collect(),
             seed: self.seed,
+            turn: self.written.values().map(|writes| writes.len() as u64).sum(),
             oracle: &self.oracle,
             joined: Some(&self.joined),
             merges: self.joined.merges(),

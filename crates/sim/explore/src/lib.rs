@@ -104,6 +104,11 @@ pub trait Explorable: Actor {
     /// past: two actors that write the same bytes must take the same steps.
     fn write_state(&self, out: &mut StateHasher);
 
+    /// Writes what [`Invariants::judge`] reads of the actor.
+    fn write_judged(&self, out: &mut StateHasher) {
+        out.bytes(&self.digest().0);
+    }
+
     /// The invariant that this state violates on its own, if any. Called once for each distinct state.
     fn violation(&self, name: &str) -> Option<Check> {
         let _ = name;

@@ -12,9 +12,11 @@ use sync_sim_cluster::node::{ContextNotice, SimNode};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::Check;
 use sync_sim_cluster::wording::outcome_words;
+use sync_sim_engine::actor::Actor;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{FrameKind, Notice};
 use syncline_store::ReadView;
+use syncline_types::Encode;
 
 impl Explorer<SimNode, ReplicaInvariants> {
     /// Prepares the exploration of the nodes of a run, in their initial states. The network, the faults and the
@@ -55,9 +57,16 @@ impl Explorable for SimNode {
         out.bytes(self.stopped().unwrap_or_default().as_bytes());
         // A state that was reached at too great a cost is none that was reached in another way.
         out.number(u64::from(self.in_context(0).over_budget().is_some()));
+        self.in_context(0).each_remembered(&mut |bytes| out.bytes(bytes));
         if let Some(replica) = self.replica() {
             replica.write_state(out).expect("the hasher accepts any text");
         }
+    }
+
+    fn write_judged(&self, out: &mut StateHasher) {
+        out.bytes(&self.digest().0);
+        // Whether a replica has what it covers.
+        self.in_context(0).log().covered().entries().for_each(|dot| out.bytes(&dot.to_bytes()));
     }
 
     fn violation(&self, name: &str) -> Option<Check> {

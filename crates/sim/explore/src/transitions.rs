@@ -397,13 +397,13 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         self.is_quiet(state) && digests.all(|digest| Some(digest) == first)
     }
 
-    /// The invariant that a state as a whole violates, if any. Each combination of memory, digests and
-    /// `settled` is judged once.
+    /// The invariant that a state as a whole violates, if any. Each combination of memory, `settled`, and what is
+    /// judged of the nodes is judged once.
     pub(super) fn judge(&mut self, state: &WorldState) -> Option<Check> {
         let settled = self.is_settled(state);
         self.scratch.number(u64::from(state.invariants) << 1 | u64::from(settled));
         for id in &state.nodes {
-            self.scratch.bytes(&self.collapse.locals[*id as usize].digest.0);
+            self.scratch.bytes(&self.collapse.locals[*id as usize].judged.to_le_bytes());
         }
         let key = self.scratch.finish();
         if let Some(known) = self.judged.find(key) {

@@ -24,6 +24,8 @@ pub struct ContextView<'a> {
     pub nodes: Vec<InspectedReplica<'a>>,
     /// Decides which replica is read first.
     pub seed: u64,
+    /// A number that differs between the times at which the run is checked: so every replica is read first at some.
+    pub turn: u64,
     /// The acknowledged writes.
     pub oracle: &'a Oracle,
     /// The join of the acknowledged writes, if the host keeps it.
@@ -47,9 +49,9 @@ pub struct ContextView<'a> {
 }
 
 impl ContextView<'_> {
-    /// The replica that the seed chooses to be read first; `salt` decorrelates choices.
+    /// The replica that the seed and the turn choose to be read first; `salt` decorrelates choices.
     fn first(&self, salt: u64) -> usize {
-        (self.seed / salt % (self.nodes.len() as u64).max(1)) as usize
+        ((self.seed / salt).wrapping_add(self.turn) % (self.nodes.len() as u64).max(1)) as usize
     }
 
     /// The oracle of the writes that must be visible: all, except for writes of hostile nodes that have not arrived.

@@ -13,8 +13,8 @@ use syncline_replica::{Notice, Operation, OperationError};
 use syncline_storage::{Action, Interface, StorageError};
 use syncline_types::EntityId;
 
-/// **C6**. Of a write with several operations only the last is checked: it sees what the others have done. O(n) in
-/// the text or the list.
+/// **C6**. Of a write with several operations only the last is checked: it sees what the others have done. Where an
+/// edit lies is looked up in half of the states. O(n) in the text or the list.
 pub(super) fn edit_in_place(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check> {
     let (operations, actions) = match noticed.notice {
         Notice::WriteAccepted { operations, actions } => (operations, actions),
@@ -36,6 +36,9 @@ pub(super) fn edit_in_place(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
     );
     // A crash within the step may have lost the write again.
     if !has_position || noticed.step.went_down || noticed.step.undone {
+        return None;
+    }
+    if !world.is_sampled(noticed.context, noticed.node, 2) {
         return None;
     }
     let replica = world.replica(noticed.context, noticed.node)?;

@@ -56,6 +56,7 @@ use crate::budgets::IdleTraffic;
 use crate::hostile::HostileRoles;
 use crate::node::ContextNotice;
 use crate::verdict::Check;
+use std::sync::LazyLock;
 use sync_sim_engine::node_id::NodeId;
 
 /// A check, with the promise that it guards.
@@ -89,11 +90,14 @@ pub enum CheckTime {
     Afterwards,
 }
 
+type StepCheck = fn(NodeId, &CheckedStep<'_>, &dyn Watched) -> Option<Check>;
+type NoticeCheck = fn(&Noticed<'_>, &dyn Watched) -> Option<Check>;
+
 /// The implementation of a check. Its kind says when it runs.
 #[derive(Clone, Copy, Debug)]
 enum Implementation {
-    Step(fn(NodeId, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
-    Notice(fn(&Noticed<'_>, &dyn Watched) -> Option<Check>),
+    Step(StepCheck),
+    Notice(NoticeCheck),
     /// After every step of a replica that has raised its horizon since its last start.
     Horizon(fn(&horizons::Known, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
     Event(fn(&mut ProgressWatch, &CheckedStep<'_>, &dyn Watched) -> Option<Check>),
@@ -165,6 +169,24 @@ pub struct CheckMemory {
     pub second_walks: u32,
 }
 
+/// The checks of the list that run after every step: a run has a hundred steps for each other check.
+struct ChecksOfSteps {
+    steps: Vec<StepCheck>,
+    notices: Vec<NoticeCheck>,
+}
+
+static CHECKS_OF_STEPS: LazyLock<ChecksOfSteps> = LazyLock::new(|| {
+    let mut checks = ChecksOfSteps { steps: Vec::new(), notices: Vec::new() };
+    for check in CHECKS {
+        match check.run {
+            Implementation::Step(run) => checks.steps.push(run),
+            Implementation::Notice(run) => checks.notices.push(run),
+            _ => {}
+        }
+    }
+    checks
+});
+
 /// Runs the checks of steps after a step, and then lets `memory` take in what the step did. Returns the first
 /// violation.
 pub fn after_step(memory: &mut CheckMemory, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
@@ -173,10 +195,7 @@ pub fn after_step(memory: &mut CheckMemory, step: &CheckedStep<'_>, world: &dyn 
     memory.sessions.before_notices(node, step, world);
     memory.snapshots.before_notices(node, step, world);
     let is_hostile = world.roles().is_hostile(node);
-    let mut found = CHECKS.iter().find_map(|check| match check.run {
-        Implementation::Step(run) => run(node, step, world),
-        _ => None,
-    });
+    let mut found = CHECKS_OF_STEPS.steps.iter().find_map(|run| run(node, step, world));
     for ContextNotice { context, notice } in step.notices {
         // The notices of a hostile node may be false.
         if is_hostile {
@@ -184,12 +203,7 @@ pub fn after_step(memory: &mut CheckMemory, step: &CheckedStep<'_>, world: &dyn 
         }
         let context = usize::from(*context);
         let noticed = Noticed { node, context, notice, step, memory: &*memory };
-        found = found.or_else(|| {
-            CHECKS.iter().find_map(|check| match check.run {
-                Implementation::Notice(run) => run(&noticed, world),
-                _ => None,
-            })
-        });
+        found = found.or_else(|| CHECKS_OF_STEPS.notices.iter().find_map(|run| run(&noticed, world)));
         let walks_again = walks::walks_again(&noticed, world);
         let reported = Reported { node, context, notice, step };
         memory.second_walks += u32::from(walks_again);

@@ -4,12 +4,13 @@
 //! the author had. A parent that is missing there breaks causality silently: the delta is applied early somewhere, in
 //! the order in which frames happen to arrive.
 
+use super::stamps::stored;
 use super::{Noticed, Reported, Watched};
 use crate::verdict::Check;
 use std::collections::BTreeMap;
 use syncline_replica::Notice;
-use syncline_sync::{Delta, DeltaLog, Dot, VersionVector};
-use syncline_types::{Decode, ReplicaId};
+use syncline_sync::{Delta, Dot, VersionVector};
+use syncline_types::ReplicaId;
 
 /// What the writes of one author had seen, by their numbers.
 type Author = BTreeMap<u64, VersionVector>;
@@ -35,7 +36,10 @@ impl Pasts {
                 take(&seen.to_bytes());
             }
         }
-        self.stable.values().for_each(|stable| take(&stable.to_bytes()));
+        for (context, stable) in &self.stable {
+            take(&(*context as u64).to_le_bytes());
+            take(&stable.to_bytes());
+        }
     }
 
     fn of(&self, context: usize, dot: Dot) -> Option<&VersionVector> {
@@ -93,8 +97,7 @@ pub(super) fn parents_named(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
         return None;
     }
     let (dot, covered) = written(&noticed.reported(), world)?;
-    let bytes = DeltaLog::read(world.replica(noticed.context, noticed.node)?.disk(), dot).ok()??;
-    let delta = Delta::from_bytes(&bytes).ok()?;
+    let delta = stored(world.replica(noticed.context, noticed.node)?, dot)?;
     let pasts = &noticed.memory.pasts;
     let missing = missing_parent(pasts, noticed.context, &delta, &covered)?;
     let node = world.name_in(noticed.context, noticed.node);

@@ -1,12 +1,12 @@
 //! Checks of single steps: frames that were sent, taken or refused, and deltas that were applied.
 
+use super::stamps::stored;
 use super::{CheckedStep, Noticed, Watched, is_caused_by_hostile};
 use crate::verdict::Check;
 use sync_sim_engine::network::DropCause;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{FrameKind, Notice};
-use syncline_sync::{Delta, DeltaLog, DeltaRefusal, Dot};
-use syncline_types::Decode;
+use syncline_sync::{DeltaLog, DeltaRefusal, Dot};
 
 /// The causes of refusal that are faults of the sender. No frame of an honest member is refused for one of them.
 pub const SENDER_FAULTS: [DropCause; 6] = [
@@ -86,7 +86,7 @@ pub(super) fn parents_applied(noticed: &Noticed<'_>, world: &dyn Watched) -> Opt
         return None;
     }
     let replica = world.replica(noticed.context, noticed.node)?;
-    let missing = missing_parent(replica, *dot)?;
+    let missing = unapplied_parent(replica, *dot)?;
     let node = world.name_in(noticed.context, noticed.node);
     Some(Check::CausalGap { node, detail: format!("{dot} follows {missing}, which is missing") })
 }
@@ -106,10 +106,8 @@ pub(super) fn waits_for_session(noticed: &Noticed<'_>, world: &dyn Watched) -> O
 
 /// A parent of a stored delta that the log does not cover, or the delta of its author before it if the log should store
 /// that and does not.
-fn missing_parent(replica: &crate::node::SimReplica, dot: Dot) -> Option<Dot> {
-    // A delta that is not stored, or damaged, is for the check of the whole log.
-    let bytes = DeltaLog::read(replica.disk(), dot).ok()??;
-    let delta = Delta::from_bytes(&bytes).ok()?;
+fn unapplied_parent(replica: &crate::node::SimReplica, dot: Dot) -> Option<Dot> {
+    let delta = stored(replica, dot)?;
     let log = replica.log();
     let previous = Dot { seq: dot.seq.saturating_sub(1), ..dot };
     if previous.seq > log.floor().of(dot.author) && DeltaLog::read(replica.disk(), previous) == Ok(None) {

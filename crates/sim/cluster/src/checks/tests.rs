@@ -95,6 +95,7 @@ impl Pair {
             contexts: 1,
             nodes: [A, B].map(inspect).into(),
             seed: 0,
+            turn: 0,
             oracle: &self.oracle,
             joined: None,
             merges,

@@ -38,6 +38,12 @@ pub trait Watched {
     /// was under way.
     fn had_root(&self, context: usize, sides: (NodeId, NodeId), root: Digest, since: SimTime) -> bool;
 
+    /// Whether a check that costs much reads the state of a node now: in one of `of` states.
+    fn is_sampled(&self, context: usize, node: NodeId, of: u8) -> bool {
+        let _ = (context, node, of);
+        true
+    }
+
     /// Which nodes are hostile.
     fn roles(&self) -> &HostileRoles;
 

@@ -7,7 +7,8 @@ use super::{CheckedStep, Noticed, Watched};
 use crate::node::SimReplica;
 use crate::verdict::Check;
 use sync_sim_engine::node_id::NodeId;
-use syncline_replica::{FrameKind, Notice, Timer};
+use syncline_replica::{FrameKind, Notice, Replica, Timer};
+use syncline_store::ReadView;
 use syncline_sync::{Frame, Gossip, Message, SessionStats};
 use syncline_types::{Digest, PeerId, SimDuration};
 
@@ -70,8 +71,13 @@ fn is_syncing(noticed: &Noticed<'_>, from: NodeId, world: &dyn Watched) -> Optio
     if !own.reachable().contains(&peer) {
         return None;
     }
-    let is_pending = own.pending_syncs().any(|(pending, _)| pending == peer);
-    Some(is_pending || own.syncing_with().any(|syncing| syncing == peer))
+    Some(syncs_with(own, peer))
+}
+
+/// Whether a sync with a peer is under way or pending.
+fn syncs_with<V: ReadView>(replica: &Replica<V>, peer: PeerId) -> bool {
+    let is_pending = || replica.pending_syncs().any(|(pending, _)| pending == peer);
+    replica.syncing_with().any(|syncing| syncing == peer) || is_pending()
 }
 
 /// A replica remembers the root that a peer has announced last, and syncs if it differs from its own. O(bytes of a
@@ -97,9 +103,7 @@ pub(super) fn heeds_heartbeat(node: NodeId, step: &CheckedStep<'_>, world: &dyn 
         let has_collected =
             step.notices.iter().any(|noticed| matches!(noticed.notice, Notice::TombstonesCollected { .. }));
         let is_due = root != own.digest() && own.reachable().contains(&peer) && !has_collected;
-        let is_pending = own.pending_syncs().any(|(pending, _)| pending == peer);
-        let is_syncing = own.syncing_with().any(|syncing| syncing == peer);
-        if !is_due || is_pending || is_syncing {
+        if !is_due || syncs_with(own, peer) {
             return None;
         }
         format!("the root of {} differs, and no sync with it is pending", name())

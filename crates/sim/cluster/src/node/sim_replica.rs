@@ -4,6 +4,7 @@ mod collection;
 mod costs;
 mod identity;
 mod readings;
+mod remembered;
 mod sessions;
 mod waiting;
 
@@ -15,7 +16,7 @@ use crate::disk_view::CheckedDiskView;
 use crate::hostile::{self, Adversary, AdversaryIdentity, AttackPlan, HostileRoles};
 use crate::node::disk::{DiskFaults, SimDisk};
 use crate::node::drop_cause::drop_cause;
-use crate::node::replica_ids::{is_replica_of, replica_id, replica_id_after};
+use crate::node::replica_ids::{replica_id, replica_id_after};
 use crate::node::spending::{BegunStep, Spending};
 use crate::node::timer_id::TimerId;
 use crate::workload::Write;
@@ -25,8 +26,8 @@ use std::sync::Arc;
 use sync_sim_engine::actor::{Commit, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{
-    Event, FrameKind, Notice, Operation, OperationError, Pending, Replica, ReplicaConfig, StepCost,
-    SyncActions, Timer, TimerKind, TimerOp,
+    Event, FrameKind, Notice, Operation, OperationError, Replica, ReplicaConfig, StepCost, SyncActions,
+    Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Stats, StorageError};
 use syncline_store::{MemoryStore, StoreError};
@@ -148,18 +149,6 @@ impl SimReplica {
         self.recover();
     }
 
-    /// The unfinished work of the replica, except for work with hostile nodes.
-    pub(crate) fn pending(&self) -> Pending {
-        match (&self.replica, &self.roles) {
-            (None, _) => Pending::default(),
-            (Some(replica), None) => replica.pending(),
-            (Some(replica), Some(roles)) => replica.pending_but_for(
-                |peer| roles.is_hostile(peer.into()),
-                |author| roles.hostile().any(|node| is_replica_of(author, node)),
-            ),
-        }
-    }
-
     /// Sets which nodes of the run are hostile. The real replica does not learn it.
     pub(super) fn set_roles(&mut self, roles: &Arc<HostileRoles>) {
         self.roles = Some(roles.clone());
@@ -246,6 +235,7 @@ impl SimReplica {
     fn recover(&mut self) {
         self.starts += 1;
         self.waiting.restart();
+        self.session_notes = SessionNotes::default();
         match Replica::recover(self.config.clone(), &self.disk.view()) {
             Ok((replica, actions)) => {
                 self.resting_root = replica.digest();
@@ -364,6 +354,7 @@ impl SimReplica {
         input: Input<'_, Write>,
         context: &mut Context<'_>,
     ) -> Effects<ContextNotice> {
+        self.forget_last_step();
         let event = match input {
             Input::Start => Event::Start,
             Input::Peers { members, reachable } => {

@@ -56,6 +56,11 @@ impl Watched for SimRuntime {
         Self::had_root(self, context, peer, root, since)
     }
 
+    fn is_sampled(&self, context: usize, node: NodeId, of: u8) -> bool {
+        // The root chooses: an equal state is equally right.
+        self.root_in(context, node).0[0].is_multiple_of(of)
+    }
+
     fn roles(&self) -> &HostileRoles {
         &self.hostility.roles
     }
@@ -238,6 +243,7 @@ impl SimRuntime {
         let Some(choice) = self.watch.as_mut().and_then(|watch| watch.moments.after(events)) else { return };
         let contexts = self.contexts() as u64;
         let view = self.context_view((choice % contexts) as usize, self.check_memory());
+        let view = ContextView { turn: choice, ..view };
         let replicas = view.nodes.len() as u64;
         // Without an honest replica there is nothing to check.
         let Some(chosen) = view.nodes.get((choice / contexts % replicas.max(1)) as usize) else { return };
@@ -263,6 +269,7 @@ impl SimRuntime {
             contexts: self.contexts(),
             nodes,
             seed: self.config.seed,
+            turn: 0,
             oracle: &state.oracle,
             joined: None,
             merges: &self.config.merges,

@@ -2,8 +2,8 @@
 //! columns.
 //!
 //! The id of a card does not follow from its path. Whoever writes a card names the place where he has it, so that writers
-//! of one card may put it at different places of different depth, before or after it has comments of its own. Nothing
-//! here is deleted: who has collected a card does not know its former place.
+//! of one card may put it at different places of different depth, before or after it has comments of its own. Only
+//! a rival of a write deletes a card: who has collected a card does not know its former place.
 
 use crate::workload::Workload;
 use sync_sim_engine::random::{Choices, Stream};

@@ -12,16 +12,13 @@ use syncline_types::Choice;
 impl Workload {
     /// Draws at least two operations about one thing.
     pub(super) fn about_one_thing(&self, count: u64, choices: &mut Choices) -> Vec<Operation> {
-        let mut operations = vec![self.operation(choices)];
         // What follows a delete is about what was deleted, so the operation before it decides the kind.
-        let mut about = operations.first().cloned();
+        let mut about = self.operation(choices);
+        let mut operations = vec![about.clone()];
         for _ in 0..count.max(1) {
-            let next = match &about {
-                Some(about) => self.next_about(about, choices),
-                None => self.operation(choices),
-            };
+            let next = self.next_about(&about, choices);
             if !matches!(next, Operation::Delete { .. }) {
-                about = Some(next.clone());
+                about = next.clone();
             }
             operations.push(next);
         }

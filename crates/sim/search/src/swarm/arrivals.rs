@@ -2,14 +2,15 @@
 
 use crate::case::{Case, ScenarioSpec};
 use crate::swarm::draws::Dice;
+use crate::swarm::replica;
 use sync_sim_cluster::hostile::HostileFaults;
 use sync_sim_engine::network::Topology;
 use syncline_types::{Limit, SimDuration};
 
-/// In one run of twenty-five, lets two or three members join one or two others at about the same time, and write at once.
+/// In one run of thirty-three, lets two or three members join one or two others at about the same time, and write at once.
 /// The state takes several pages, and those who have it crash: so members without state meet each other.
 pub(super) fn draw(dice: &mut Dice, case: &mut Case) {
-    if !dice.percent(4) {
+    if !dice.percent(3) {
         return;
     }
     let ms = SimDuration::from_millis;
@@ -31,6 +32,7 @@ pub(super) fn draw(dice: &mut Dice, case: &mut Case) {
     faults.latency_jitter_ms = dice.between(0, faults.base_latency_ms);
     faults.crash_probability = dice.rate(1_000, 20_000);
     faults.restart_delay_ms = 100..dice.scaled(200, 4_000);
+    replica::fit_to_latency(case);
     let page = dice.scaled(48, 512) as usize;
     let limits = &mut case.replica.limits;
     if page < limits.snapshot_page_bytes()

@@ -1,20 +1,17 @@
 //! The random draws for whole cases.
 
-use rand_chacha::ChaCha8Rng;
-use rand_core::{Rng, SeedableRng};
 use sync_sim_engine::faults::Rate;
+use sync_sim_engine::random::NumberStream;
 
 /// A stream of random numbers that no run draws from. Integers only, so that every platform draws alike.
-pub(super) struct Dice(ChaCha8Rng);
+pub(super) struct Dice(NumberStream);
 
 impl Dice {
     /// The stream for one part of the case of a seed. The streams of different parts are independent.
     pub(super) fn new(seed: u64, part: u64) -> Self {
         let mut key = *b"\0\0\0\0\0\0\0\0syncline swarm, ver. 001";
         key[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut rng = ChaCha8Rng::from_seed(key);
-        rng.set_stream(part);
-        Self(rng)
+        Self(NumberStream::new(key, part))
     }
 
     /// A number in `low..=high`, uniformly distributed.
@@ -22,7 +19,7 @@ impl Dice {
         // Multiply-shift (Lemire) maps 64 random bits to the range without a division; the bias is below 2^-32
         // for the small ranges here.
         let bound = u128::from(high.saturating_sub(low)) + 1;
-        low + ((u128::from(self.0.next_u64()) * bound) >> 64) as u64
+        low + ((u128::from(self.0.draw()) * bound) >> 64) as u64
     }
 
     /// True with a probability of `percent` in a hundred.

@@ -71,7 +71,7 @@ enum DrawStream {
 /// How large the drawn worlds are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Profile {
-    /// Worlds that run within milliseconds; one of eight makes something large.
+    /// Worlds that run within milliseconds; one of eight is old or makes something large.
     #[default]
     Small,
     /// Every world makes something large: 10,000 to 100,000 entities or edits, or single values at their limits. A
@@ -175,10 +175,7 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
     contexts::draw(&mut dice(DrawStream::Contexts), &mut case);
     replica::draw(&mut dice(DrawStream::Replica), &mut case);
     case.workload = draw_workload(&mut dice(DrawStream::Workload), calm_after);
-    writers::draw_together(&mut dice(DrawStream::Together), &mut case.workload);
-    writers::draw_disputed(&mut dice(DrawStream::Disputed), &mut case.workload);
     writers::draw_moves(&mut dice(DrawStream::Moves), &mut case.workload);
-    writers::draw_odd_keys(&mut dice(DrawStream::OddKeys), &mut case.workload);
     let grows = growth::draw(&mut dice(DrawStream::Growth), profile, &mut case);
     let grows = growth::draw_list(&mut dice(DrawStream::LongList), profile, grows, &mut case) || grows;
     if !grows {
@@ -190,20 +187,22 @@ pub fn draw_parts(seeds: &PartSeeds, profile: Profile) -> Case {
         collections::draw(&mut dice(DrawStream::Collections), &mut case);
         identity::draw_merges(&mut dice(DrawStream::Merges), &mut case);
     }
-    let calm_after = case.calm_after.unwrap_or(calm_after);
-    case.max_time = SimTime::ZERO + calm_after + liveness_bound(&case);
     identity::draw_disks(&mut dice(DrawStream::ReplacedDisks), &mut case);
     if !grows {
         identity::draw_clocks(&mut dice(DrawStream::ClocksAhead), &mut case);
         old::draw(&mut dice(DrawStream::Old), &mut case);
+        writers::draw_together(&mut dice(DrawStream::Together), &mut case.workload);
+        writers::draw_disputed(&mut dice(DrawStream::Disputed), &mut case.workload);
+        writers::draw_odd_keys(&mut dice(DrawStream::OddKeys), &mut case.workload);
     }
+    case.max_time = SimTime::ZERO + case.calm_after.unwrap_or(calm_after) + liveness_bound(&case);
     case
 }
 
 /// Draws the nodes, their topology and initial state, and how protocols are selected.
 fn draw_shape(dice: &mut Dice, case: &mut Case) {
-    const NODES: [usize; 19] = [1, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 9];
-    let nodes = dice.one_of(8, &NODES);
+    const NODES: [usize; 19] = [1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 4, 4, 4, 5, 5, 7];
+    let nodes = dice.one_of(6, &NODES);
     let most = if dice.percent(3) { 400 } else { 48 };
     let entities = (dice.scaled(1, most) - 1) as usize;
     let name = dice.one_of("diverged", &NAMED.map(|scenario| scenario.name));
@@ -255,11 +254,19 @@ fn draw_workload(dice: &mut Dice, calm_after: SimDuration) -> Workload {
     workload
 }
 
+/// The round trips that a session has time for, unless a world limits sessions on purpose.
+const ROUNDS: u64 = 40;
+
+/// A round trip in a calm network.
+fn round_trip(case: &Case) -> SimDuration {
+    let faults = &case.faults;
+    SimDuration::from_millis(2 * (faults.base_latency_ms + faults.latency_jitter_ms).max(1))
+}
+
 /// The time within which a run of this case must converge once all faults have ended: frames in flight must
 /// arrive, sessions and backoff pauses that began before must end; then every node learns of a difference
 /// within one heartbeat, and the difference travels along the longest path of the topology.
 pub fn liveness_bound(case: &Case) -> SimDuration {
-    const ROUNDS: u64 = 40;
     let replica = &case.replica;
     let longest = replica.backoff_max.max(replica.heartbeat_max);
     // Jitter adds up to a quarter.
@@ -285,7 +292,8 @@ pub fn liveness_bound(case: &Case) -> SimDuration {
     let rounds = rounds_of_small_pages(case, nodes);
     let mut hop = SimDuration::from_secs(2) + calm.times(2 * (ROUNDS + rounds));
     // A session that runs out of time is followed by a pause and another one.
-    hop = hop + pause.times(rounds / ROUNDS);
+    let in_session = replica.session_deadline.as_micros() / round_trip(case).as_micros();
+    hop = hop + pause.times((ROUNDS + rounds) / in_session.clamp(1, ROUNDS) - 1);
     // A large state takes many round trips, each of which may time out.
     let pages = (flight + SimDuration::from_secs(1)).times(growth::pages(case));
     flight + replica.timeout_max + pause.times(2) + hop.times(nodes + faults.late_joiners) + pages
@@ -308,8 +316,11 @@ fn rounds_of_small_pages(case: &Case, nodes: u64) -> u64 {
         return 0;
     }
     let entities = case.scenario.as_ref().map_or(0, |scenario| scenario.entities) as u64 * nodes;
-    let writes = case.workload.writes as u64 * case.workload.operations;
-    (entities + writes) / per_page as u64
+    let workload = &case.workload;
+    let operations = workload.operations + u64::from(workload.together > Rate::ZERO);
+    // Beside each collection there are as many writes again at most.
+    let times = 1 + u64::from(workload.around_collections > Rate::ZERO);
+    (entities + workload.writes as u64 * operations * times) / per_page as u64
 }
 
 #[cfg(test)]

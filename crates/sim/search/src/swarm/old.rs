@@ -3,7 +3,7 @@
 
 use crate::case::{Case, HostLine, Leave, Pause, ScenarioSpec, ScriptAction, ScriptLine};
 use crate::swarm::draws::Dice;
-use crate::swarm::liveness_bound;
+use crate::swarm::replica;
 use sync_sim_cluster::hostile::HostileFaults;
 use sync_sim_cluster::workload::Workload;
 use sync_sim_engine::faults::{FaultConfig, Rate};
@@ -30,6 +30,7 @@ pub(super) fn draw(dice: &mut Dice, case: &mut Case) {
     case.faults.hostile = HostileFaults::none();
     if dice.percent(50) {
         case.faults = FaultConfig::none().with_latency(dice.scaled(1, 100), 0);
+        replica::fit_to_latency(case);
     }
     // Joiners would come while everybody rests.
     case.faults.late_joiners = 0;
@@ -68,7 +69,6 @@ pub(super) fn draw(dice: &mut Dice, case: &mut Case) {
     // What is deleted last has time to be collected, and to be written again.
     let calm_after = over + SimDuration::from_millis(dice.scaled(SECOND_MS, 60 * SECOND_MS));
     case.calm_after = Some(calm_after);
-    case.max_time = SimTime::ZERO + calm_after + liveness_bound(case);
 }
 
 /// Draws writes over some minutes, with breaks of hours to years.

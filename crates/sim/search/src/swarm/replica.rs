@@ -3,6 +3,7 @@
 
 use crate::case::Case;
 use crate::swarm::draws::Dice;
+use crate::swarm::{ROUNDS, round_trip};
 use sync_sim_engine::faults::Rate;
 use syncline_sync::SyncProtocolKind;
 use syncline_types::{Limit, Limits, SimDuration};
@@ -148,9 +149,8 @@ fn in_proportion(halvings: u64) -> Limits {
 /// Draws pauses and timeouts. They stay so long that a calm network can carry a request and its answer, and that
 /// no host receives more than it can process.
 fn draw_pace(dice: &mut Dice, case: &mut Case) {
-    let faults = &case.faults;
-    let round_trip = 2 * (faults.base_latency_ms + faults.latency_jitter_ms).max(1);
-    let is_fast = faults.hosts.processing == SimDuration::ZERO;
+    let round_trip = round_trip(case).as_millis();
+    let is_fast = case.faults.hosts.processing == SimDuration::ZERO;
     let ms = SimDuration::from_millis;
     let settings = &mut case.replica;
     if dice.percent(70) {
@@ -169,7 +169,7 @@ fn draw_pace(dice: &mut Dice, case: &mut Case) {
         settings.timeout_max = ms(dice.scaled((4 * round_trip).max(2_000), 60_000));
     }
     if dice.percent(70) {
-        settings.session_deadline = ms(dice.scaled((40 * round_trip).max(1_500), 60_000));
+        settings.session_deadline = ms(dice.scaled((ROUNDS * round_trip).max(1_500), 60_000));
     }
     if dice.percent(50) {
         settings.max_drift_ms = dice.scaled(50, 5_000);
@@ -177,6 +177,14 @@ fn draw_pace(dice: &mut Dice, case: &mut Case) {
     if dice.percent(50) {
         settings.gossip_fanout = dice.between(1, 8) as usize;
     }
+}
+
+/// Raises timeouts and deadlines to what the network of the case needs, after its latency was drawn again.
+pub(super) fn fit_to_latency(case: &mut Case) {
+    let round_trip = round_trip(case);
+    let settings = &mut case.replica;
+    settings.timeout_max = settings.timeout_max.max(round_trip.times(4));
+    settings.session_deadline = settings.session_deadline.max(round_trip.times(ROUNDS));
 }
 
 #[cfg(test)]

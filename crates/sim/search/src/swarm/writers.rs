@@ -43,7 +43,7 @@ mod tests {
     fn writers_are_drawn_at_their_rates() {
         let cases: Vec<_> = (0..2_000).map(swarm::draw).collect();
         let rates = |of: fn(&sync_sim_cluster::workload::Workload) -> Rate| {
-            // Worlds that grow, and old ones, have workloads of their own.
+            // Worlds that grow have workloads of their own.
             cases.iter().filter(|case| of(&case.workload) > Rate::ZERO).count()
         };
         assert!((350..550).contains(&rates(|workload| workload.together)));

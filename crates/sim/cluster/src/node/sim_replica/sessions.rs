@@ -18,7 +18,7 @@ pub(crate) struct SessionNote {
 #[derive(Clone, Debug, Default)]
 pub(super) struct SessionNotes {
     begun: BTreeMap<PeerId, SessionNote>,
-    /// Kept apart: the step that ends a session may begin the next one with the same peer.
+    /// The sessions that the last step has ended. The same step may begin the next session with the same peer.
     ended: BTreeMap<PeerId, SessionNote>,
 }
 
@@ -28,6 +28,25 @@ impl SessionNotes {
         match event {
             Event::Frame { from, .. } => Some(*from),
             _ => None,
+        }
+    }
+
+    /// Forgets the sessions that the last step has ended.
+    pub(super) fn forget_ended(&mut self) {
+        self.ended.clear();
+    }
+
+    /// The bytes of all notes. The time of a request is left out while the session lasts: its timer has it.
+    pub(super) fn each_bytes(&self, take: &mut impl FnMut(&[u8])) {
+        for (peer, note) in &self.begun {
+            take(&peer.0.to_le_bytes());
+            take(&note.probes.bits().to_le_bytes());
+        }
+        take(&(self.ended.len() as u64).to_le_bytes());
+        for (peer, note) in &self.ended {
+            take(&peer.0.to_le_bytes());
+            take(&note.probes.bits().to_le_bytes());
+            take(&note.asked.as_micros().to_le_bytes());
         }
     }
 
@@ -60,7 +79,7 @@ impl SessionNotes {
 }
 
 impl SimReplica {
-    /// The latest session with a peer that has ended.
+    /// The session with a peer that the last step has ended.
     pub(crate) fn ended_session(&self, peer: PeerId) -> Option<SessionNote> {
         self.session_notes.ended.get(&peer).copied()
     }
