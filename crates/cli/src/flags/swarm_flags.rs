@@ -44,6 +44,10 @@ impl SimArgs {
         let mut plain = case.faults.clone();
         plain.links = LinkFaults::none();
         case.faults = self.faults(case.faults).or_else(|_| self.faults(plain))?;
+        // A fixed number of hostile nodes may leave members among them, which would have the group key.
+        if case.faults.hostile.outsiders < case.faults.hostile.nodes {
+            case.faults.hostile.group_key = false;
+        }
         // A fixed number of nodes or a fixed topology may leave no room for the hostile ones that were drawn.
         if !case.honest_nodes_stay_connected() {
             case.faults.hostile = HostileFaults::none();

@@ -47,6 +47,10 @@ impl HostileFaults {
         if max > 0 && found > max {
             return Err(ConfigError::OutOfBounds { field: "the number of outsiders", found, min: 0, max });
         }
+        if self.group_key && found < max {
+            let field = "the number of outsiders (a hostile member would have the group key)";
+            return Err(ConfigError::OutOfBounds { field, found, min: max, max });
+        }
         Ok(())
     }
 }
@@ -81,5 +85,18 @@ impl FaultConfig {
     pub fn with_lies(mut self, lies: impl IntoIterator<Item = Lie>) -> Self {
         self.hostile.lies = lies.into_iter().collect();
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_members_have_keys_of_their_own() {
+        let keyed = FaultConfig::none().with_hostile(2).with_group_key();
+        assert_eq!(keyed.hostile.validate(), Ok(()));
+        let member = keyed.with_outsiders(1).hostile.validate();
+        assert!(matches!(member, Err(ConfigError::OutOfBounds { found: 1, min: 2, .. })), "{member:?}");
     }
 }

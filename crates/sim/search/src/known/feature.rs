@@ -1,6 +1,6 @@
 //! What a case must contain so that a known finding may explain its failure.
 
-use crate::case::{Case, ScriptAction};
+use crate::case::{Case, HostLine, ScriptAction};
 use std::collections::BTreeSet;
 use sync_sim_cluster::workload::Growth;
 use sync_sim_engine::faults::Rate;
@@ -24,6 +24,8 @@ pub enum CaseFeature {
     WritesAroundCollections,
     /// The clock of some node errs.
     ErrsInTime,
+    /// The clock of some node is set far ahead for a while.
+    PutsClocksAhead,
     /// The random writes make this large.
     Grows(Growth),
 }
@@ -45,6 +47,10 @@ impl CaseFeature {
                     || hosts.clock_drift_ppm > 0
                     || hosts.clock_jump_probability > Rate::ZERO
                     || hosts.clock_freeze_probability > Rate::ZERO
+            }
+            Self::PutsClocksAhead => {
+                case.faults.hosts.clock_ahead_probability > Rate::ZERO
+                    || case.script.iter().any(|line| matches!(&line.what, ScriptAction::Host(HostLine::Clock(clock)) if clock.ahead.is_some()))
             }
             Self::Grows(growth) => case.workload.grows == Some(growth),
             Self::NamesMembersLate => {
