@@ -62,6 +62,10 @@ pub(super) fn draw_merges(dice: &mut Dice, case: &mut Case) {
         2 => MergeFaults { lacking: 0, function: MergeFunction::Panics },
         _ => MergeFaults { lacking: 0, function: MergeFunction::Appends },
     };
+    if case.merge_faults.function == MergeFunction::Panics {
+        // A panic before the run begins is a finding of no run.
+        case.workload.before = Rate::ZERO;
+    }
 }
 
 /// In a third of the runs with late joiners, has each node learn of them at a moment of its own, and of the rest of the
