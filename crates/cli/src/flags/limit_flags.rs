@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Isolation")]
 pub(crate) struct ProcessLimits {
-    /// The address space of a process that runs seeds or a case on its own, in MiB. A run that needs more is a
+    /// The memory of a process that runs seeds or a case on its own, in MiB of address space. A run that needs more is a
     /// finding of the class `killed: memory`. Unix only.
     #[arg(long, value_name = "MIB", default_value_t = MEMORY_MIB, value_parser = clap::value_parser!(u64).range(64..))]
     pub(crate) memory_mib: u64,

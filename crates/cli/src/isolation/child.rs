@@ -37,6 +37,8 @@ pub(crate) fn run_child(
     let mut command = Command::new(this);
     command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+    // What the allocator reserves before the limit of memory is set would not count.
+    command.env("MIMALLOC_ARENA_RESERVE", "0");
     // A process group of its own keeps Ctrl-C from the child: its parent decides when it ends.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -7,15 +7,25 @@ mod unix {
     use super::ProcessLimits;
     use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
-    /// Limits the address space of this process, and ends it when its parent ends.
+    /// Limits what this process may add to its address space, and ends it when its parent ends.
     pub(crate) fn limit_memory(limits: &ProcessLimits) -> Result<(), String> {
         #[cfg(target_os = "linux")]
         nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
             .map_err(|error| error.to_string())?;
-        let bytes = limits.memory_mib << 20;
+        let bytes = (limits.memory_mib << 20).saturating_add(present_bytes());
         let (_, hard) = getrlimit(Resource::RLIMIT_AS).map_err(|error| error.to_string())?;
         setrlimit(Resource::RLIMIT_AS, bytes.min(hard), hard)
             .map_err(|error| format!("cannot limit the memory to {bytes} bytes: {error}"))
+    }
+
+    /// The address space of this process; zero where the system does not say. The allocator reserves some of it before
+    /// anything runs.
+    fn present_bytes() -> u64 {
+        // A page of Linux has 4 KiB or more.
+        const PAGE: u64 = 4 << 10;
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let pages = statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok());
+        pages.unwrap_or(0).saturating_mul(PAGE)
     }
 
     /// A run begins: from now on it may use so much processor time.
