@@ -49,8 +49,12 @@ impl CaseFeature {
                     || hosts.clock_freeze_probability > Rate::ZERO
             }
             Self::PutsClocksAhead => {
+                let is_ahead = |what: &ScriptAction| match what {
+                    ScriptAction::Host(HostLine::Clock(clock)) => clock.ahead.is_some(),
+                    _ => false,
+                };
                 case.faults.hosts.clock_ahead_probability > Rate::ZERO
-                    || case.script.iter().any(|line| matches!(&line.what, ScriptAction::Host(HostLine::Clock(clock)) if clock.ahead.is_some()))
+                    || case.script.iter().any(|line| is_ahead(&line.what))
             }
             Self::Grows(growth) => case.workload.grows == Some(growth),
             Self::NamesMembersLate => {
