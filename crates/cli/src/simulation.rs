@@ -58,7 +58,8 @@ impl Simulation {
     /// As [`Simulation::build`], with the case of the seed.
     pub(crate) fn build_with_case(&self, seed: u64) -> (Case, SimRuntime) {
         let case = self.case(seed);
-        let rt = case.build().expect("the case was checked, and its validity does not depend on the seed");
+        let rt = panics::quietly(|| case.build_to_run())
+            .expect("the case was checked, and its validity does not depend on the seed");
         (case, rt)
     }
 

@@ -182,7 +182,9 @@ fn run_all(genomes: Vec<Genome>, jobs: usize) -> Vec<HuntedRun> {
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some(genome) = genomes.get(place) else { return };
             let case = genome.case();
-            let Ok(mut rt) = case.build() else { unreachable!("a drawn case is valid") };
+            let Ok(mut rt) = panics::quietly(|| case.build_to_run()) else {
+                unreachable!("a drawn case is valid")
+            };
             let ended = panics::quietly(|| run_unless_interrupted(&mut rt));
             if ended.stop == Some(StopCondition::Manual) {
                 return;

@@ -88,7 +88,7 @@ fn guided(seed: u64) -> Option<u64> {
 /// Whether the run of a genome fails in a way that no known finding explains, and what it reached.
 fn fails(genome: &Genome) -> (bool, RunFeatures) {
     let case: Case = genome.case();
-    let mut rt = case.build().expect("a drawn case is valid");
+    let mut rt = case.build_to_run().expect("a drawn case is valid");
     let ended = RunResult::of(&mut rt);
     let known = KnownFinding::of(&case, &ended.class, &ended.reason);
     let reached = RunFeatures::of(&case, &rt, &ended);

@@ -61,6 +61,8 @@ pub struct SimRuntime {
     pub(super) watch: Option<Box<RunWatch>>,
     /// Whether the run has begun: faults happen, and who is hostile is decided.
     pub(super) has_begun: bool,
+    /// What the code under test said when it panicked before the run.
+    panicked_before: Option<String>,
     /// The script of a case, until the run begins.
     script: Option<Arc<dyn RunScript>>,
     /// The check that failed in the last call of [`SimRuntime::run_until`].
@@ -154,6 +156,7 @@ impl SimRuntime {
             counts: RunCounts::default(),
             violation: None,
             has_begun: false,
+            panicked_before: None,
             script: None,
             broken: None,
             calm_at: SimTime::MAX,
@@ -398,7 +401,15 @@ impl SimRuntime {
         self.world.schedule(at, SimEvent::NodeRestart { node, crash: None });
     }
 
+    /// Raises a panic of the code under test that happened before the run again when the run begins.
+    pub fn panic_at_begin(&mut self, said: String) {
+        self.panicked_before = Some(said);
+    }
+
     pub(super) fn begin(&mut self) {
+        if let Some(said) = self.panicked_before.take() {
+            panic!("{said}");
+        }
         if !self.has_begun && !self.world.is_empty() {
             self.has_begun = true;
             self.apply_script();

@@ -47,6 +47,22 @@ impl Case {
         self.assemble(false)
     }
 
+    /// As [`Case::build`], but a panic of the code under test while the initial state is made is no error: the run
+    /// begins and ends with it, without nodes. So the panic is the result of the run, as one that happens later.
+    ///
+    /// # Errors
+    ///
+    /// As [`Case::build`], without [`CaseError::InitialWrite`].
+    pub fn build_to_run(&self) -> Result<SimRuntime, CaseError> {
+        let said = match catching(|| self.assemble(false)) {
+            Ok(Err(CaseError::InitialWrite { said, .. })) | Err(said) => said,
+            Ok(built) => return built,
+        };
+        let mut rt = SimRuntime::try_with_config(self.config())?;
+        rt.panic_at_begin(said);
+        Ok(rt)
+    }
+
     /// Like [`Case::build`]. If `recording`, the run records what randomness decides, so that the case can
     /// be pinned.
     ///

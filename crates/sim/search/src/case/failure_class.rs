@@ -194,17 +194,17 @@ impl Case {
     ///
     /// # Errors
     ///
-    /// As [`Case::build`].
+    /// As [`Case::build_to_run`].
     pub fn run(&self) -> Result<RunResult, CaseError> {
-        Ok(RunResult::of(&mut self.build()?))
+        Ok(RunResult::of(&mut self.build_to_run()?))
     }
 
     /// As [`Case::run`], as long as `go_on` returns true. It is called regularly during the run.
     ///
     /// # Errors
     ///
-    /// As [`Case::build`], and [`CaseError::Stopped`] if `go_on` returned false.
+    /// As [`Case::build_to_run`], and [`CaseError::Stopped`] if `go_on` returned false.
     pub fn run_while(&self, go_on: &mut dyn FnMut() -> bool) -> Result<RunResult, CaseError> {
-        run_while(&mut self.build()?, go_on)
+        run_while(&mut self.build_to_run()?, go_on)
     }
 }
