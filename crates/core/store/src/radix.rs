@@ -13,8 +13,10 @@
 //!    odd, the last half byte of `prefix` is that of some key and has no meaning.
 //! 2. It has at least two children, and each child has only keys whose half byte `at` selects it. So no
 //!    path has a node that decides nothing, and a map of n keys has fewer inner nodes than keys.
-//! 3. `at` is strictly greater than that of the parent node. So the depth is bounded by the length of a
-//!    key, and the recursion of writes is too.
+//! 3. `at` is strictly greater than that of the parent node. So the depth is at most the number of half
+//!    bytes of the longest key. Keys that begin each other reach this depth, and anyone may choose such
+//!    keys: no function here is recursive, and what a lookup or a write costs is proportional to the
+//!    length of its key.
 //!
 //! A lookup may therefore skip the compressed half bytes, and compares the whole key in the bucket. An
 //! insert may not: it compares with `prefix`, because a key that leaves the path needs a new inner node
@@ -36,8 +38,9 @@
 mod bucket;
 
 use crate::Key;
-use bucket::{RadixBucket, common};
+use bucket::{RadixBucket, common, common_after};
 use std::cmp::Ordering;
+use std::fmt;
 use std::sync::Arc;
 
 /// The children of an inner node: one for keys that end at its half byte, and one for each value of it.
@@ -45,7 +48,7 @@ const SLOTS: usize = 17;
 /// The most keys or ranges that one prefetch works on, so that their cache misses overlap.
 pub(crate) const AT_ONCE: usize = 16;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum RadixNode<V> {
     Bucket(RadixBucket<V>),
     /// All keys below agree in the first `at` half bytes, and not all in the next one.
@@ -57,10 +60,20 @@ enum RadixNode<V> {
 }
 
 /// The map. A clone takes O(1), a lookup or a write O(log n) in the number of entries for hashed keys.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct RadixMap<V> {
     root: Option<Arc<RadixNode<V>>>,
     len: usize,
+}
+
+/// An inner node of a walk, with the children that the walk has not entered yet.
+struct OpenNode<'m, V> {
+    children: &'m [Option<Arc<RadixNode<V>>>; SLOTS],
+    /// The first child not entered yet, and the last one that the bounds admit.
+    next: usize,
+    last: usize,
+    /// The upper bound, which matters only in the last child.
+    to: Option<&'m [u8]>,
 }
 
 impl<V> Default for RadixMap<V> {
@@ -125,139 +138,190 @@ impl<V: Clone> RadixNode<V> {
         Arc::make_mut(node)
     }
 
-    /// The half byte at which the node branches; `None` for a bucket.
-    const fn branch(&self) -> Option<usize> {
-        match self {
-            Self::Bucket(_) => None,
-            Self::Inner { at, .. } => Some(*at),
-        }
-    }
-
-    /// Sets `key` to `value` below `node`. Returns whether `key` was absent.
-    fn insert(node: &mut Option<Arc<Self>>, key: Key, value: V) -> bool {
-        let Some(shared) = node else {
-            *node = Some(Arc::new(Self::only(key, value)));
-            return true;
-        };
-        if let Self::Inner { at, prefix, .. } = &**shared {
-            let agree = common(&key, prefix).min(*at);
-            if agree < *at {
-                // The key leaves the compressed path: a new node branches there, above this one. The
-                // old node moves without an edit, so that it need not be copied even if it is shared.
-                let (at, new_prefix, mut children) = Self::inner(agree, &key);
-                let old = slot(prefix, at);
-                debug_assert!(old != slot(&key, at), "the new branch separates the key from the old path");
-                if let Some(child) = children.get_mut(old) {
-                    *child = node.take();
+    /// Sets `key` to `value` below `root`. Returns whether `key` was absent.
+    fn insert(root: &mut Arc<Self>, key: Key, value: V) -> bool {
+        let mut node = root;
+        // The half bytes in which `key` agrees with all keys below `node`, as far as the path has shown.
+        let mut agreed = 0;
+        loop {
+            if let Self::Inner { at, prefix, .. } = &**node {
+                agreed = common_after(agreed, &key, prefix).min(*at);
+                if agreed < *at {
+                    // The key leaves the compressed path: a new node branches there, above this one. The
+                    // old node moves without an edit, so that it need not be copied even if it is shared.
+                    let (old, new) = (slot(prefix, agreed), slot(&key, agreed));
+                    debug_assert!(old != new, "the new branch separates the key from the old path");
+                    let (at, prefix, mut children) = Self::inner(agreed, &key);
+                    for (place, child) in [(old, Arc::clone(node)), (new, Arc::new(Self::only(key, value)))] {
+                        if let Some(to) = children.get_mut(place) {
+                            *to = Some(child);
+                        }
+                    }
+                    *node = Arc::new(Self::Inner { at, prefix, children });
+                    return true;
                 }
-                if let Some(child) = children.get_mut(slot(&key, at)) {
-                    *child = Some(Arc::new(Self::only(key, value)));
-                }
-                *node = Some(Arc::new(Self::Inner { at, prefix: new_prefix, children }));
-                return true;
             }
-        }
-        match Self::edit(shared) {
-            Self::Inner { at, children, .. } => {
-                let Some(child) = children.get_mut(slot(&key, *at)) else {
-                    debug_assert!(false, "a node has a child for each slot");
-                    return false;
-                };
-                let absent = Self::insert(child, key, value);
-                debug_assert!(
-                    child.as_ref().is_some_and(|child| child.branch().is_none_or(|below| *at < below)),
-                    "a node branches after those above it"
-                );
-                absent
-            }
-            Self::Bucket(bucket) => {
-                if let Some(own) = bucket.value_mut(&key) {
-                    *own = value;
-                    return false;
+            let edited = Self::edit(node);
+            match edited {
+                Self::Inner { at, children, .. } => match children.get_mut(slot(&key, *at)) {
+                    Some(Some(child)) => node = child,
+                    Some(absent) => {
+                        *absent = Some(Arc::new(Self::only(key, value)));
+                        return true;
+                    }
+                    None => {
+                        debug_assert!(false, "a node has a child for each slot");
+                        return false;
+                    }
+                },
+                Self::Bucket(bucket) => {
+                    if let Some(own) = bucket.value_mut(&key) {
+                        *own = value;
+                        return false;
+                    }
+                    if !bucket.is_full() {
+                        bucket.push(key, value);
+                    } else {
+                        let mut entries = bucket.take_entries();
+                        entries.push((key, value));
+                        *edited = Self::split(entries);
+                    }
+                    return true;
                 }
-                if !bucket.is_full() {
-                    bucket.push(key, value);
-                } else {
-                    let mut entries = bucket.take_entries();
-                    entries.push((key, value));
-                    *node = Some(Arc::new(Self::split(entries)));
-                }
-                true
             }
         }
     }
 
-    /// Removes `key` below `node`. Returns whether it was present. The caller has looked the key up
-    /// first, because this copies the shared nodes of the path even if the key is absent.
-    fn remove(node: &mut Option<Arc<Self>>, key: &[u8]) -> bool {
-        let Some(shared) = node else { return false };
-        match Self::edit(shared) {
+    /// Whether this is a bucket that has `key` and no other entry.
+    fn has_only(&self, key: &[u8]) -> bool {
+        matches!(self, Self::Bucket(bucket) if bucket.has_only(key))
+    }
+
+    /// The child for `key` of an inner node, unless the remove of `key` empties it.
+    fn child_after_remove(&mut self, key: &[u8]) -> Option<&mut Arc<Self>> {
+        let Self::Inner { at, children, .. } = self else { return None };
+        children.get_mut(slot(key, *at))?.as_mut().filter(|child| !child.has_only(key))
+    }
+
+    /// Removes `key`, which is present and not the only one, below `root`. The caller has looked the key up: this
+    /// copies the shared nodes of the path.
+    fn remove(root: &mut Arc<Self>, key: &[u8]) {
+        let mut node = root;
+        while Self::edit(node).child_after_remove(key).is_some() {
+            let Some(child) = Self::edit(node).child_after_remove(key) else { return };
+            node = child;
+        }
+        let last = Self::edit(node);
+        match last {
             Self::Bucket(bucket) => {
-                let Some(found) = bucket.find(key) else { return false };
-                bucket.remove(found);
-                if bucket.is_empty() {
-                    *node = None;
+                if let Some(found) = bucket.find(key) {
+                    bucket.remove(found);
                 }
             }
             Self::Inner { at, children, .. } => {
-                let child = children.get_mut(slot(key, *at));
-                if !child.is_some_and(|child| Self::remove(child, key)) {
-                    return false;
+                debug_assert!(count(children) >= 2, "an inner node has at least two children");
+                if let Some(child) = children.get_mut(slot(key, *at)) {
+                    *child = None;
                 }
-                debug_assert!(
-                    count(children) >= 1,
-                    "an inner node has at least two children before a remove"
-                );
                 // A node with one child decides nothing: the child takes its place, and the path is
                 // compressed again.
                 let mut left = children.iter_mut().filter(|child| child.is_some());
-                if let (Some(only), None) = (left.next(), left.next()) {
-                    *node = only.take();
+                if let (Some(only), None) = (left.next(), left.next())
+                    && let Some(only) = only.take()
+                {
+                    *last = Arc::unwrap_or_clone(only);
                 }
             }
         }
-        true
     }
 
     /// Passes the entries with `from <= key < to` to `each` in ascending order, until `each` returns
     /// `true`. Returns whether it did. `None` means no bound on that side. Nodes outside of the bounds
     /// are not read.
-    fn walk(&self, from: Option<&[u8]>, to: Option<&[u8]>, each: &mut impl FnMut(&Key, &V) -> bool) -> bool {
-        match self {
-            Self::Bucket(bucket) => {
-                // Short ranges, which are the most frequent, have no entry or one, and need no sort and
-                // no memory.
-                let mut wanted = bucket.between(from, to);
-                let Some(first) = wanted.next() else { return false };
-                let Some(second) = wanted.next() else { return each(&first.0, &first.1) };
-                let mut wanted: Vec<_> = [first, second].into_iter().chain(wanted).collect();
-                wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-                wanted.into_iter().any(|(key, value)| each(key, value))
+    fn walk<'m>(
+        &'m self,
+        mut from: Option<&'m [u8]>,
+        mut to: Option<&'m [u8]>,
+        each: &mut impl FnMut(&Key, &V) -> bool,
+    ) -> bool {
+        let mut node = self;
+        // The nodes above `node` of which further children are wanted; none for most walks.
+        let mut open: Vec<OpenNode<'m, V>> = Vec::new();
+        loop {
+            match node {
+                Self::Bucket(bucket) if bucket.walk(from, to, each) => return true,
+                Self::Bucket(_) => {}
+                Self::Inner { at, prefix, children } => {
+                    // A bound that leaves the common path has all keys of the node above it or all below.
+                    let place_of = |bound: &[u8]| match common(bound, prefix).min(*at) {
+                        agree if agree == *at => Ok(slot(bound, *at)),
+                        agree => Err(slot(bound, agree).cmp(&slot(prefix, agree))),
+                    };
+                    let first = match from.map(place_of) {
+                        Some(Ok(place)) => Some(place),
+                        Some(Err(Ordering::Greater)) => None,
+                        Some(Err(_)) | None => {
+                            from = None;
+                            Some(0)
+                        }
+                    };
+                    let last = match to.map(place_of) {
+                        Some(Ok(place)) => Some(place),
+                        Some(Err(Ordering::Less)) => None,
+                        Some(Err(_)) | None => {
+                            to = None;
+                            Some(SLOTS - 1)
+                        }
+                    };
+                    if let (Some(first), Some(last)) = (first, last) {
+                        let child = children.get(first).and_then(|child| child.as_deref());
+                        if first < last {
+                            open.push(OpenNode { children, next: first + 1, last, to });
+                            // The upper bound is that of a later child.
+                            to = None;
+                        }
+                        if let Some(child) = child {
+                            node = child;
+                            continue;
+                        }
+                    }
+                }
             }
-            Self::Inner { at, prefix, children } => {
-                // A bound that leaves the common path has all keys of the node above it or all below.
-                let place_of = |bound: &[u8]| match common(bound, prefix).min(*at) {
-                    agree if agree == *at => Ok(slot(bound, *at)),
-                    agree => Err(slot(bound, agree).cmp(&slot(prefix, agree))),
-                };
-                let (first, from) = match from.map(place_of) {
-                    Some(Ok(place)) => (place, from),
-                    Some(Err(Ordering::Greater)) => return false,
-                    Some(Err(_)) | None => (0, None),
-                };
-                let (last, to) = match to.map(place_of) {
-                    Some(Ok(place)) => (place, to),
-                    Some(Err(Ordering::Less)) => return false,
-                    Some(Err(_)) | None => (SLOTS, None),
-                };
-                // A bound matters only in the child that it leads to; the children between are wanted whole.
-                children.iter().enumerate().take(last.saturating_add(1)).skip(first).any(|(place, child)| {
-                    let from = from.filter(|_| place == first);
-                    let to = to.filter(|_| place == last);
-                    child.as_ref().is_some_and(|child| child.walk(from, to, each))
-                })
+            // The next child of the deepest open node; the lower bound is that of an earlier child.
+            (from, node) = loop {
+                let Some(top) = open.last_mut() else { return false };
+                let place = top.next;
+                top.next += 1;
+                to = top.to.filter(|_| place == top.last);
+                let child = top.children.get(place).and_then(|child| child.as_deref());
+                if place >= top.last {
+                    open.pop();
+                }
+                if let Some(child) = child {
+                    break (None, child);
+                }
+            };
+        }
+    }
+}
+
+impl<V> Drop for RadixMap<V> {
+    /// Frees the nodes that no other map reaches, without recursion.
+    fn drop(&mut self) {
+        let Some(root) = self.root.take().and_then(Arc::into_inner) else { return };
+        let mut unreachable = vec![root];
+        while let Some(node) = unreachable.pop() {
+            if let RadixNode::Inner { children, .. } = node {
+                unreachable.extend(children.into_iter().flatten().filter_map(Arc::into_inner));
             }
         }
+    }
+}
+
+impl<V> fmt::Debug for RadixMap<V> {
+    /// The number of entries alone: the nodes may be deep.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RadixMap").field("len", &self.len).finish_non_exhaustive()
     }
 }
 
@@ -425,17 +489,32 @@ impl<V: Clone> RadixMap<V> {
 
     /// Sets `key` to `value`. Shared nodes on the path are copied first.
     pub(crate) fn insert(&mut self, key: Key, value: V) {
-        self.len += usize::from(RadixNode::insert(&mut self.root, key, value));
-        debug_assert!(self.root.is_some() && self.len > 0, "the map is not empty after an insert");
+        let absent = match &mut self.root {
+            Some(root) => RadixNode::insert(root, key, value),
+            empty => {
+                *empty = Some(Arc::new(RadixNode::only(key, value)));
+                true
+            }
+        };
+        self.len += usize::from(absent);
+        debug_assert!(self.len > 0, "the map is not empty after an insert");
     }
 
     /// Removes `key`, if it is present.
     pub(crate) fn remove(&mut self, key: &[u8]) {
         // An absent key must not copy anything.
-        if self.get(key).is_some() {
-            let removed = RadixNode::remove(&mut self.root, key);
-            debug_assert!(removed, "a remove finds what a lookup finds");
-            self.len -= usize::from(removed);
+        if self.get(key).is_none() {
+            return;
+        }
+        match &mut self.root {
+            Some(root) if !root.has_only(key) => {
+                RadixNode::remove(root, key);
+                self.len -= 1;
+            }
+            only => {
+                *only = None;
+                self.len = 0;
+            }
         }
         debug_assert_eq!(self.root.is_none(), self.len == 0, "a map without entries has no nodes");
     }
@@ -533,6 +612,42 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Keys that begin each other, two branches for each byte: the deepest tree that keys of their length can make.
+    fn keys_that_begin_each_other(length: usize) -> impl Iterator<Item = Key> {
+        (0..length)
+            .flat_map(|n| {
+                let begun = vec![0x11; n];
+                [[begun.as_slice(), &[0x12]].concat(), [begun.as_slice(), &[0x21]].concat()]
+            })
+            .map(|key| Key::from(key.as_slice()))
+    }
+
+    #[test]
+    fn depth_costs_no_stack() {
+        const LENGTH: usize = 1_500;
+        let deep = || {
+            let mut map = RadixMap::<Bytes>::default();
+            for key in keys_that_begin_each_other(LENGTH) {
+                map.insert(key, Bytes::from([1]));
+            }
+            assert_eq!(map.len(), 2 * LENGTH);
+            let copy = map.clone();
+            let mut count = 0;
+            map.walk(&[], |_, _| {
+                count += 1;
+                false
+            });
+            assert_eq!((count, format!("{map:?}").len() < 100), (map.len(), true));
+            for key in keys_that_begin_each_other(LENGTH) {
+                map.remove(&key);
+                assert!(map.get(&key).is_none() && copy.get(&key).is_some());
+            }
+            assert_eq!((map.len(), copy.len()), (0, 2 * LENGTH));
+        };
+        // One level took more than 100 bytes when these functions were recursive.
+        std::thread::Builder::new().stack_size(128 << 10).spawn(deep).unwrap().join().unwrap();
     }
 
     /// Keys of the two slots of a state begin with bytes that agree in one half byte: the branch is

@@ -55,9 +55,9 @@ impl<V> RadixBucket<V> {
         self.entries.len() >= BUCKET
     }
 
-    /// Whether no entry is left. An empty bucket must leave the tree.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// Whether `key` is the key of the only entry. Without it the bucket is empty, and must leave the tree.
+    pub(super) fn has_only(&self, key: &[u8]) -> bool {
+        matches!(self.entries.as_slice(), [(only, _)] if **only == *key)
     }
 
     /// Takes all entries. The bucket must be replaced then.
@@ -133,8 +133,25 @@ impl<V> RadixBucket<V> {
         self.entries.get(self.heads.iter().take(self.entries.len()).position(|own| heads.contains(own))?)
     }
 
+    /// Passes the entries with `from <= key < to` to `each` in ascending order, until `each` returns `true`.
+    /// Returns whether it did.
+    pub(super) fn walk(
+        &self,
+        from: Option<&[u8]>,
+        to: Option<&[u8]>,
+        each: &mut impl FnMut(&Key, &V) -> bool,
+    ) -> bool {
+        // Short ranges, which are the most frequent, have no entry or one, and need no sort and no memory.
+        let mut wanted = self.between(from, to);
+        let Some(first) = wanted.next() else { return false };
+        let Some(second) = wanted.next() else { return each(&first.0, &first.1) };
+        let mut wanted: Vec<_> = [first, second].into_iter().chain(wanted).collect();
+        wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        wanted.into_iter().any(|(key, value)| each(key, value))
+    }
+
     /// The entries with `from <= key < to`, in no order. `None` means no bound on that side.
-    pub(super) fn between<'b>(
+    fn between<'b>(
         &'b self,
         from: Option<&'b [u8]>,
         to: Option<&'b [u8]>,
@@ -173,6 +190,12 @@ impl<V> RadixBucket<V> {
             })
             .map(|(_, entry)| entry)
     }
+}
+
+/// As [`common`], if `a` and `b` are known to agree in the first `agreed` half bytes, which are not compared again.
+pub(super) fn common_after(agreed: usize, a: &[u8], b: &[u8]) -> usize {
+    let whole = agreed / 2;
+    2 * whole + common(a.get(whole..).unwrap_or_default(), b.get(whole..).unwrap_or_default())
 }
 
 /// The number of leading half bytes in which `a` and `b` agree.
