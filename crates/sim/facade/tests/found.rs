@@ -17,9 +17,10 @@ A finding leaves the list with its repair: a pinned case that converges fails a 
 
 *Seed* is the first of the drawn seeds that shows the finding, which is also the number of runs before it. Its case has
 so many *causes* (writes, crashes, partitions, frames with a fault, initial entities), and the case after *shrinking*
-has so many, after so many *runs*. A finding without a seed was found with other draws, and `keys-overflow-the-stack` by
-`sweep --profile large` in seed 22. *Shows* names the programs, made by people who read the code of the replicas before the
-sweeps could find this, that show the same fault. Made by `crates/sim/facade/tests/found.rs`.
+has so many, after so many *runs*. A finding without a seed was found with other draws or after the first 20,000 seeds, and
+`keys-overflow-the-stack` by `sweep --profile large` in seed 22. *Shows* names the programs, made by people who read the
+code of the replicas before the sweeps could find this, that show the same fault. Made by
+`crates/sim/facade/tests/found.rs`.
 
 | finding | what is wrong | seed | found as | causes | after shrinking | what is left | runs | shows | issue |
 | --- | --- | ---: | --- | ---: | ---: | --- | ---: | --- | ---: |

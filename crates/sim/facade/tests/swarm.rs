@@ -30,6 +30,11 @@ fn regression_seeds_converge() {
         ),
         (61_536, "a fresh member chose a walk, was disconnected, and stayed with half of a state"),
         (99_866, "the same as of 33,927"),
+        (
+            46_007,
+            "false alarm: a delete that only a lost disk had, and a frame in flight, was collected with its value",
+        ),
+        (76_926, "false alarm: a paste counted as no content until what it was pasted beside had arrived"),
         (18_450, "a walk was due: the responder refused deltas of a member that it did not know yet"),
     ];
     for (seed, why) in found {

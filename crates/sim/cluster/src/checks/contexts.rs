@@ -168,8 +168,14 @@ pub(super) fn values(view: &ContextView<'_>) -> Option<Check> {
 /// All nodes have equal roots at the end, so one of them is read.
 fn with_losses(view: &ContextView<'_>, certain: &ReferenceState) -> Option<Check> {
     let InspectedReplica { name, replica, .. } = view.nodes.first()?;
-    if certain.is_included_in(replica.disk()) != Ok(true) {
-        let detail = first_difference(certain.state(), replica.disk());
+    // A delete that was on no disk when another lost its commits is not certain, but frames in flight may have saved it.
+    // Once it is collected, nothing tells that it was applied.
+    let missing = certain.first_missing_in(replica.disk(), || view.oracle.deletes());
+    if missing != Ok(None) {
+        let missing = missing.ok().flatten();
+        let differences = differences(certain.state(), replica.disk(), usize::MAX).unwrap_or_default();
+        let found = differences.iter().find(|found| missing.is_none_or(|id| found.entity == id));
+        let detail = found.map_or_else(|| "a state that cannot be read".to_owned(), ToString::to_string);
         return Some(Check::NotDurable { detail: format!("expected | {name} has: {detail}") });
     }
     if view.has_collected {

@@ -4,6 +4,7 @@ use super::tests::{A, B, Pair, node};
 use super::*;
 use crate::disk_view::CheckedDiskView;
 use crate::node::{SimNode, replica_id};
+use crate::oracle::ReferenceState;
 use syncline_replica::{Merges, Notice, Operation, Target};
 use syncline_storage::Interface;
 use syncline_store::{MemoryStore, Store, WriteBatch};
@@ -89,6 +90,30 @@ fn collected_entity_must_not_return() {
     pair.nodes[0] = node(A, returned);
     let found = judge(&pair).expect("a finding");
     assert!(matches!(found, Check::CollectionWrong { .. }), "{found}");
+}
+
+/// The first seed that showed it is 46,007: only the disk that was lost had a delete, a frame in flight saved the delete,
+/// and all members collected the tombstone.
+#[test]
+fn delete_that_only_lost_disk_had_may_be_collected() {
+    let mut pair = Pair::new();
+    let (merges, give_ups) = (Merges::default(), GiveUps::default());
+    pair.acknowledge(A, set("gone"));
+    let certain = ReferenceState::new(pair.replica(A).disk().clone(), merges.clone());
+    let without_delete = pair.oracle.clone();
+    pair.acknowledge(A, delete("gone"));
+    let judge = |pair: &Pair| {
+        let view = pair.view(&give_ups, &merges);
+        contexts::values(&ContextView { certain: Some(&certain), has_collected: true, ..view })
+    };
+    assert_eq!(judge(&pair), None, "the tombstone tells that the value was deleted");
+    pair.nodes[0] = node(A, with_horizon(pair.replica(A).disk()));
+    assert_eq!(judge(&pair), None, "a delete was acknowledged");
+    pair.oracle = without_delete;
+    let found = judge(&pair).expect("a finding");
+    assert!(matches!(found, Check::NotDurable { .. }), "{found}");
+    let lost = Target::named(b"gone").id.to_string();
+    assert!(found.to_string().contains(&lost), "{found} names {lost}");
 }
 
 #[test]

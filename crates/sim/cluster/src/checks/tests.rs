@@ -60,13 +60,18 @@ impl Pair {
     /// A node writes a value of its own. Gives the delta.
     pub(super) fn write(&mut self, author: NodeId) -> Dot {
         let target = Target::named(format!("by {author}").as_bytes());
-        let (operations, actions) = self.accept(author, Operation::Set { target, bytes: b"value".to_vec() });
+        self.acknowledge(author, Operation::Set { target, bytes: b"value".to_vec() });
+        let author = replica_id(author);
+        Dot { author, seq: self.nodes[0].covered().of(author).max(self.nodes[1].covered().of(author)) }
+    }
+
+    /// A node accepts an operation, and the oracle hears of it.
+    pub(super) fn acknowledge(&mut self, author: NodeId, operation: Operation) {
+        let (operations, actions) = self.accept(author, operation);
         let seen = self.nodes[author.index()].in_context(0).covered();
         let acknowledgement =
             Acknowledgement { node: author, author: replica_id(author), at: SimTime::ZERO, seen };
         self.oracle.acknowledge(acknowledgement, operations, actions);
-        let author = replica_id(author);
-        Dot { author, seq: self.nodes[0].covered().of(author).max(self.nodes[1].covered().of(author)) }
     }
 
     /// A node accepts an operation. Gives what it reports.

@@ -57,7 +57,7 @@ use syncline_crdt::Merges;
 use syncline_replica::Operation;
 use syncline_storage::{Action, Interface, StorageError, record_page};
 use syncline_sync::{Dot, VersionVector};
-use syncline_types::{EntityId, ReplicaId, SimTime};
+use syncline_types::{EntityId, Hlc, ReplicaId, SimTime};
 
 /// A write that a node has acknowledged.
 #[derive(Clone, Debug)]
@@ -229,6 +229,15 @@ impl Oracle {
         let missing =
             writes.find(|(number, write)| !covered.covers(write.dot()) && !self.uncertain.contains(number));
         missing.map(|(_, write)| (write.node, write.at))
+    }
+
+    /// The stamp of the latest acknowledged delete of each entity, or of what is above it; entities that were never
+    /// deleted are left out. O(writes log writes).
+    pub(crate) fn deletes(&self) -> BTreeMap<EntityId, Hlc> {
+        let specification = Specification::of(self, None);
+        let all = specification.entities().iter();
+        let deletes = all.map(|entity| (entity.id, specification.deleted_somewhere_at(entity)));
+        deletes.filter(|(_, delete)| *delete > Hlc::ZERO).collect()
     }
 
     /// The first entity that some replica does not show as it must. Node number `first` is read as an application

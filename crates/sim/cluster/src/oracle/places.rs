@@ -71,9 +71,16 @@ impl TreePlaces {
 impl<'a> Specification<'a> {
     /// Whether a moved entity, or what is above it at one of its places, was ever deleted.
     pub(super) fn was_deleted_somewhere(&self, entity: &SpecifiedEntity<'a>) -> bool {
+        self.deleted_somewhere_at(entity) > Hlc::ZERO
+    }
+
+    /// The stamp of the latest delete of an entity, or of what is above it at one of its places; [`Hlc::ZERO`] if there is
+    /// none. O(facts of the entity, with their ancestors).
+    pub(super) fn deleted_somewhere_at(&self, entity: &SpecifiedEntity<'a>) -> Hlc {
         let named = self.facts(entity).iter().flat_map(|fact| fact.ancestors);
         let all = named.chain(entity.ancestors.iter()).chain([&entity.id, &EntityId::ROOT]);
-        all.filter_map(|id| self.entity(*id)).any(|above| above.deleted_at > Hlc::ZERO)
+        let deletes = all.filter_map(|id| self.entity(*id)).map(|above| above.deleted_at);
+        deletes.max().unwrap_or(Hlc::ZERO)
     }
 }
 

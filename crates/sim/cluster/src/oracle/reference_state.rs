@@ -1,10 +1,28 @@
 //! A reference state: accepted writes joined without a network.
 
 use crate::disk_view::CheckedDiskView;
+use std::collections::BTreeMap;
 use syncline_crdt::{Merges, Value};
 use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Record, StorageError, record_page};
 use syncline_store::{MemoryStore, Store, WriteBatch};
-use syncline_types::{Decode, Digest, Hlc, Moment, SimTime};
+use syncline_types::{Decode, Digest, EntityId, Hlc, Moment, SimTime};
+
+/// The records of a store with their depths, parents before children.
+fn records(store: &MemoryStore) -> Result<Vec<(u32, EntityId, Record)>, StorageError> {
+    let mut records = Vec::new();
+    for (id, bytes) in record_page(store, None, usize::MAX)?.records {
+        let record = Record::from_bytes(&bytes);
+        let record = record.map_err(|error| StorageError::Row { what: "a record", error })?;
+        records.push((record.depth, id, record));
+    }
+    records.sort_by_key(|(depth, id, _)| (*depth, *id));
+    Ok(records)
+}
+
+/// Whether the join with `record` leaves `whole` as it is.
+fn includes(whole: &Record, record: &Record, merges: &Merges) -> bool {
+    !whole.clone().join(record, merges)
+}
 
 /// No clock and no drift bound: whatever a replica has accepted is accepted here.
 const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), max_drift_ms: u64::MAX };
@@ -63,30 +81,48 @@ impl ReferenceState {
         Ok(own.root()? == before)
     }
 
-    /// Whether joining this state would change nothing visible in `other`. Records that `other` has
-    /// collected are invisible everywhere.
+    /// Whether `other` has all that this state has; see [`ReferenceState::first_missing_in`].
     pub(crate) fn is_included_in(&self, other: &MemoryStore) -> Result<bool, ApplyError> {
+        Ok(self.first_missing_in(other, BTreeMap::new)?.is_none())
+    }
+
+    /// The first entity of which `other` lacks what this state has. If `other` has collected tombstones, only what is
+    /// visible here counts, since nobody knows which invisible records it had. What one of the `deletes` hides does not
+    /// count either: `other` may have applied the delete and collected it. `deletes` gives the stamp of the latest delete
+    /// of each entity. O(n log n), and `deletes` is called at most once.
+    pub(crate) fn first_missing_in(
+        &self,
+        other: &MemoryStore,
+        deletes: impl FnOnce() -> BTreeMap<EntityId, Hlc>,
+    ) -> Result<Option<EntityId>, ApplyError> {
         let whole = Self { state: other.clone(), merges: self.merges.clone() };
         if whole.includes(&self.state) == Ok(true) {
-            return Ok(true);
+            return Ok(None);
         }
         let mut theirs = Interface::open_with(CheckedDiskView::from(other), self.merges.clone())?;
-        // Nothing was collected there, so every record that is missing was lost.
         if theirs.horizon() == Hlc::ZERO {
-            return Ok(false);
+            for (_, id, record) in records(&self.state)? {
+                let own = theirs.record(id)?;
+                if !own.is_some_and(|own| includes(&own, &record, &self.merges)) {
+                    return Ok(Some(id));
+                }
+            }
+            return Ok(None);
         }
-        for (id, record) in
-            Interface::open_with(CheckedDiskView::from(&self.state), self.merges.clone())?.visible()?
-        {
-            let mut joined = match theirs.record(id)? {
-                Some(own) if theirs.is_visible(id)? => Record::clone(&own),
-                _ => return Ok(false),
-            };
-            if joined.join(&record, &self.merges) {
-                return Ok(false);
+        let deletes = deletes();
+        let mut own = Interface::open_with(CheckedDiskView::from(&self.state), self.merges.clone())?;
+        for (id, record) in own.visible()? {
+            // A delete wins over a write of the same stamp.
+            if deletes.get(&id).is_some_and(|delete| *delete >= record.updated_at) {
+                continue;
+            }
+            let found = theirs.record(id)?;
+            let is_there = found.is_some_and(|found| includes(&found, &record, &self.merges));
+            if !is_there || !theirs.is_visible(id)? {
+                return Ok(Some(id));
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Raises the horizon, up to which every member has seen every write, and collects tombstones.
@@ -119,14 +155,7 @@ impl ReferenceState {
             self.state = whole.clone();
             return Ok(());
         }
-        let mut records = Vec::new();
-        for (id, bytes) in record_page(whole, None, usize::MAX)?.records {
-            let record = Record::from_bytes(&bytes);
-            let record = record.map_err(|error| StorageError::Row { what: "a record", error })?;
-            records.push((record.depth, id, record));
-        }
-        // Parents before children, so that every record finds its parent.
-        records.sort_by_key(|(depth, id, _)| (*depth, *id));
+        let records = records(whole)?;
         self.change(|state| {
             records
                 .iter()

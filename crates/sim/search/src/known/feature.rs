@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sync_sim_cluster::workload::Growth;
 use sync_sim_engine::faults::Rate;
 use syncline_replica::Operation;
-use syncline_types::SimDuration;
+use syncline_types::{Limit, Limits, SimDuration};
 
 /// A feature of a case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,13 +28,34 @@ pub enum CaseFeature {
     PutsClocksAhead,
     /// The random writes make this large.
     Grows(Growth),
+    /// Frames carry less than by default, so that a session takes more rounds.
+    HasSmallFrames,
+    /// A round trip takes longer than what a session is credited for a round.
+    HasLongRoundTrips,
 }
 
+/// The credit of a session for a round: `PER_ROUND` of `core/replica/src/sessions/deadline.rs`, in milliseconds.
+const ROUND_MS: u64 = 100;
+
+/// The limits of what a frame carries.
+const OF_FRAMES: [Limit; 6] = [
+    Limit::PageBytes,
+    Limit::SnapshotPageBytes,
+    Limit::RecordsPerFrame,
+    Limit::DeltasPerFrame,
+    Limit::QuestionsPerFrame,
+    Limit::ChildrenPerAnswer,
+];
+
 impl CaseFeature {
-    /// Whether the case has the feature. O(script).
+    /// Whether the case has the feature. O(script), or four runs if random writes decide it.
     pub fn holds(self, case: &Case) -> bool {
         match self {
-            Self::RecreatesDeleted => case.workload.reuse > Rate::ZERO || recreates(case),
+            Self::RecreatesDeleted => {
+                case.workload.reuse > Rate::ZERO
+                    || recreates(case)
+                    || with_writes_as_lines(case).is_some_and(|case| recreates(&case))
+            }
             Self::ResetsCounters => case.counters_reset,
             Self::HasFormerAuthors => case.former_authors > 0,
             Self::CollectsTombstones => case.forget_tombstones,
@@ -57,6 +78,13 @@ impl CaseFeature {
                     || case.script.iter().any(|line| is_ahead(&line.what))
             }
             Self::Grows(growth) => case.workload.grows == Some(growth),
+            Self::HasSmallFrames => {
+                let (chosen, usual) = (case.replica.limits, Limits::default());
+                OF_FRAMES.iter().any(|limit| chosen.get(*limit) < usual.get(*limit))
+            }
+            Self::HasLongRoundTrips => {
+                2 * (case.faults.base_latency_ms + case.faults.latency_jitter_ms) > ROUND_MS
+            }
             Self::NamesMembersLate => {
                 case.naming_spread > SimDuration::ZERO
                     || case.script.iter().any(|line| matches!(line.what, ScriptAction::Name(_)))
@@ -79,6 +107,11 @@ fn inserts_after_delete(case: &Case) -> bool {
     let mut left = operations(case);
     left.any(|operation| matches!(operation, Operation::DeleteItem { .. }))
         && left.any(|operation| matches!(operation, Operation::InsertItem { .. }))
+}
+
+/// The case with its random writes as lines of the script, if it has any.
+fn with_writes_as_lines(case: &Case) -> Option<Case> {
+    if case.workload.writes == 0 { None } else { case.pinned().ok() }
 }
 
 /// Whether the script writes to a root name after it has deleted something there.

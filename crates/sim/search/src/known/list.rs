@@ -1,8 +1,8 @@
 //! The list of known findings.
 
 use super::CaseFeature::{
-    CollectsTombstones, ErrsInTime, Grows, HasFormerAuthors, NamesMembersLate, PutsClocksAhead,
-    RecreatesDeleted, ResetsCounters, WritesAroundCollections,
+    CollectsTombstones, ErrsInTime, Grows, HasFormerAuthors, HasLongRoundTrips, HasSmallFrames,
+    NamesMembersLate, PutsClocksAhead, RecreatesDeleted, ResetsCounters, WritesAroundCollections,
 };
 use super::KnownFinding;
 use sync_sim_cluster::workload::Growth;
@@ -98,15 +98,26 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["list-position-after-collection"],
     },
     KnownFinding {
+        name: "delete-of-member-named-late",
+        about: "what a member deletes before all know of it comes back: those who did not know it have collected meanwhile",
+        issue: 24,
+        class: "violated: Lost",
+        says: &["where nothing must be", "lost: delete", "acknowledged by late-"],
+        features: &[NamesMembersLate, CollectsTombstones],
+        drawn_seed: None,
+        programs: "",
+        cases: &["deleted-before-named"],
+    },
+    KnownFinding {
         name: "forgotten-tombstone-decides-lost",
         about: "what is written after a delete depends on whether its writer had collected the tombstone",
         issue: 24,
         class: "violated: Lost",
         says: &[],
-        features: &[RecreatesDeleted, CollectsTombstones],
+        features: &[CollectsTombstones, RecreatesDeleted],
         drawn_seed: Some(221),
         programs: "core/forget_three, core/forget_element",
-        cases: &["forget-set-element"],
+        cases: &["forget-set-element", "forget-by-chance"],
     },
     KnownFinding {
         name: "forgotten-tombstone-decides-wrong",
@@ -114,7 +125,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         issue: 24,
         class: "violated: WrongValue",
         says: &[],
-        features: &[RecreatesDeleted, CollectsTombstones],
+        features: &[CollectsTombstones, RecreatesDeleted],
         drawn_seed: Some(1087),
         programs: "core/forget_three",
         cases: &["forget-type-change"],
@@ -175,6 +186,17 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["deep-tree-on-slow-link"],
     },
     KnownFinding {
+        name: "small-frames-outlast-sessions",
+        about: "a session of many small frames exceeds its bounds where a round trip takes longer than the credit for a round",
+        issue: 24,
+        class: "violated: ImpossibleOutcome",
+        says: &["exceeded its bounds"],
+        features: &[HasSmallFrames, HasLongRoundTrips],
+        drawn_seed: None,
+        programs: "",
+        cases: &["small-snapshot-pages", "one-child-per-answer"],
+    },
+    KnownFinding {
         name: "authors-weigh-on-writes",
         about: "every write stores a version vector of all authors that ever wrote",
         issue: 24,
@@ -195,6 +217,28 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         drawn_seed: Some(302),
         programs: "core/adv_text, core/adv_textlife, field/01",
         cases: &["keystroke-in-long-text"],
+    },
+    KnownFinding {
+        name: "text-keeps-keystrokes",
+        about: "a text keeps a run for each keystroke, and what was deleted, too: it grows beyond what it shows",
+        issue: 26,
+        class: "violated: OverBudget(record bytes)",
+        says: &["a Rga that shows"],
+        features: &[Grows(Growth::Document)],
+        drawn_seed: None,
+        programs: "core/adv_textlife",
+        cases: &["keystrokes-joined"],
+    },
+    KnownFinding {
+        name: "text-keeps-keystrokes-on-disk",
+        about: "a text keeps a run for each keystroke, and what was deleted, too: its disk grows beyond what it shows",
+        issue: 26,
+        class: "violated: OverBudget(disk bytes)",
+        says: &[],
+        features: &[Grows(Growth::Document)],
+        drawn_seed: None,
+        programs: "core/adv_textlife",
+        cases: &["keystrokes-on-disk"],
     },
     KnownFinding {
         name: "list-positions-grow",

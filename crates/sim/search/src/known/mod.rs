@@ -40,7 +40,8 @@ pub struct KnownFinding {
 }
 
 impl KnownFinding {
-    /// The known finding that explains how a run of `case` ended, if there is one. O(findings + script).
+    /// The known finding that explains how a run of `case` ended, if there is one. O(findings + script), or four runs
+    /// if random writes decide it.
     pub fn of(case: &Case, class: &Class, reason: &str) -> Option<&'static Self> {
         KNOWN_FINDINGS.iter().find(|finding| finding.explains(case, class, reason))
     }
