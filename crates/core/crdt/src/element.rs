@@ -58,12 +58,20 @@ impl Element {
         self.0.iter().map(|(&replica, &presence)| (replica, presence))
     }
 
-    /// Whether some add is not covered by a remove. O(replicas in the value).
-    pub fn is_present(&self) -> bool {
+    /// Whether some add is later than `deleted_at` and not covered by a remove. An add from before the delete of
+    /// the element or of its set is void, whatever else is joined to it. O(replicas in the value).
+    pub fn is_present_after(&self, deleted_at: Hlc) -> bool {
         if syncline_types::canary!(RemoveWinsEverywhere) && self.0.values().any(|own| own.removed > 0) {
             return false;
         }
-        self.0.values().any(|presence| presence.is_present())
+        let is_later =
+            |replica: ReplicaId, added: u64| (added, replica) > (deleted_at.time(), deleted_at.replica());
+        self.0.iter().any(|(&replica, own)| own.is_present() && is_later(replica, own.added))
+    }
+
+    /// Whether some add is not covered by a remove. O(replicas in the value).
+    pub fn is_present(&self) -> bool {
+        self.is_present_after(Hlc::ZERO)
     }
 
     /// Replaces `self` by the least upper bound of both. Returns whether `self` changed.
@@ -97,6 +105,20 @@ mod tests {
         merged.join(&seen);
         merged.join(&remove);
         assert!(merged.is_present());
+    }
+
+    #[test]
+    fn delete_voids_earlier_adds() {
+        let mut element = add(1, 1);
+        let deleted_at = Hlc::new(5, 0, ReplicaId::from_u64(9));
+        let again = add(6, 2);
+        element.join(&again);
+        assert!(element.is_present_after(deleted_at), "it was added again");
+        element.join(&again.removed());
+        assert!(
+            element.is_present() && !element.is_present_after(deleted_at),
+            "the remove had not seen the first"
+        );
     }
 
     #[test]

@@ -6,8 +6,9 @@ use crate::index::{BUCKET, Entry};
 use crate::prefix::Prefix;
 use crate::record::Record;
 use std::sync::Arc;
+use syncline_crdt::Value;
 use syncline_store::ReadView;
-use syncline_types::{EntityId, canary};
+use syncline_types::{EntityId, Hlc, canary};
 
 impl<V: ReadView> Interface<V> {
     /// Calls `each` with the depth and the index entry of every entity but the root, parents before
@@ -38,19 +39,24 @@ impl<V: ReadView> Interface<V> {
     }
 
     /// Whether an application sees `id`: the record is live, and was written after the last delete of each
-    /// ancestor. O(depth).
+    /// ancestor; an element of a set was added after it. O(depth + replicas in an element).
     pub fn is_visible(&mut self, id: EntityId) -> Result<bool, StorageError> {
         // An entity without a record is not visible.
         let Some(record) = self.record(id)? else { return Ok(false) };
         let written = if canary!(DeleteHidesByCreation) { record.created_at } else { record.updated_at };
         let mut visible = record.is_live();
-        let mut above = record;
+        let mut above = Arc::clone(&record);
+        let mut deleted_at = Hlc::ZERO;
         while visible && above.depth > 0 {
             let parent = self.record(above.parent)?;
             above = parent.ok_or(StorageError::Index { what: "the record of a parent" })?;
-            visible = above.deleted_at < written;
+            deleted_at = deleted_at.max(above.deleted_at);
+            visible = deleted_at < written;
         }
-        Ok(visible)
+        Ok(match &record.value {
+            Value::Element(element) if visible => element.is_present_after(deleted_at),
+            _ => visible,
+        })
     }
 
     /// Every entity that an application sees, with its record, in depth-first order of ids. O(n · depth).

@@ -63,7 +63,9 @@ impl Record {
     /// only together with their collection.
     pub fn is_live(&self) -> bool {
         match &self.value {
-            Value::Element(element) => element.is_present() && self.updated_at > self.deleted_at,
+            Value::Element(element) => {
+                self.updated_at > self.deleted_at && element.is_present_after(self.deleted_at)
+            }
             Value::Frozen(_) | Value::User(_) => self.updated_at > Hlc::ZERO,
             _ => self.updated_at > self.deleted_at,
         }
