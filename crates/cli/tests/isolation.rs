@@ -6,8 +6,7 @@ use std::process::{Command, Output};
 
 const SYNCLINE: &str = env!("CARGO_BIN_EXE_syncline");
 
-/// Keys that begin each other: more of them than a small stack has room for. A default one overflows from about
-/// 3,000 on.
+/// Keys that begin each other: as deep a tree as so many keys can make.
 const DEEP: &str = r#"
 max_time = "20s"
 nodes = [{ name = "alice" }, { name = "bob" }]
@@ -19,7 +18,8 @@ operations = 50
 over = "2s"
 "#;
 
-const SMALL_STACK: [&str; 2] = ["--stack-kib", "256"];
+/// Less than any run needs.
+const NO_STACK: [&str; 2] = ["--stack-kib", "16"];
 
 fn folder(name: &str) -> PathBuf {
     let at = Path::new(env!("CARGO_TARGET_TMPDIR")).join("isolation").join(name);
@@ -42,23 +42,30 @@ fn overflow_is_found_replayed_and_shrunk() {
     let case = "deep.toml";
     std::fs::write(at.join(case), format!("found = \"aborted: stack overflow\"\n{DEEP}")).expect("a file");
     let sweep = ["sweep", "--case", case, "--seeds", "3..5", "--isolate", "--cases", "found"];
-    let sweep = run(&at, &[&sweep[..], &SMALL_STACK].concat());
+    let sweep = run(&at, &[&sweep[..], &NO_STACK].concat());
     let text = text_of(&sweep);
-    // It is a known finding, which fails no sweep and has a pinned case.
-    assert_eq!(sweep.status.code(), Some(0), "{text}");
-    assert!(
-        text.contains("keys-overflow-the-stack") && text.contains("(2 runs, the first is seed 3)"),
-        "{text}"
-    );
-    assert!(!at.join("found").exists(), "{text}");
-    let replay = run(&at, &["replay", case, SMALL_STACK[0], SMALL_STACK[1]]);
+    assert_eq!(sweep.status.code(), Some(1), "{text}");
+    assert!(text.contains("seed 3 aborted: stack overflow") && text.contains("failed 1 more"), "{text}");
+    assert!(at.join("found").exists(), "{text}");
+    let replay = run(&at, &["replay", case, NO_STACK[0], NO_STACK[1]]);
     assert_eq!(replay.status.code(), Some(1), "{}", text_of(&replay));
     assert!(text_of(&replay).contains("AS IT WAS FOUND"), "{}", text_of(&replay));
     let shrink = ["shrink", case, "--runs", "20", "-o", "small.toml"];
-    let shrunk = run(&at, &[&shrink[..], &SMALL_STACK].concat());
+    let shrunk = run(&at, &[&shrink[..], &NO_STACK].concat());
     assert_eq!(shrunk.status.code(), Some(0), "{}", text_of(&shrunk));
     let small = std::fs::read_to_string(at.join("small.toml")).expect("the small case");
     assert!(small.contains("aborted: stack overflow"), "{small}");
+}
+
+/// No recursion of the replicas has a depth that comes from data. A tree of these keys once overflowed a stack of
+/// this size.
+#[test]
+fn keys_that_begin_each_other_need_no_stack() {
+    let at = folder("deep");
+    std::fs::write(at.join("deep.toml"), DEEP).expect("a file");
+    let sweep = ["sweep", "--case", "deep.toml", "--seeds", "3..5", "--isolate", "--stack-kib", "256"];
+    let sweep = run(&at, &sweep);
+    assert_eq!(sweep.status.code(), Some(0), "{}", text_of(&sweep));
 }
 
 /// A state that takes seconds to build, and hundreds of megabytes.
@@ -90,18 +97,4 @@ fn isolation_changes_no_result() {
     let within = sweep("--isolate=false");
     let differs = apart.iter().zip(&within).find(|(apart, within)| apart != within);
     assert!(differs.is_none() && apart.len() == within.len(), "{differs:?}");
-}
-
-/// The pinned case of a known finding that ends the process of its run. If it no longer does, the finding is to be taken
-/// off `crates/sim/search/src/known/list.rs`.
-#[test]
-fn pinned_cases_still_end_their_process() {
-    let known = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/search/known/keys-begin-each-other.toml");
-    let at = folder("pinned");
-    let known = known.to_str().expect("a path");
-    let replay = run(&at, &["replay", known]);
-    assert!(text_of(&replay).contains("AS IT WAS FOUND: aborted: stack overflow"), "{}", text_of(&replay));
-    let sweep = run(&at, &["sweep", "--case", known, "--seeds", "0", "--isolate", "--check-every", "0"]);
-    assert_eq!(sweep.status.code(), Some(0), "{}", text_of(&sweep));
-    assert!(text_of(&sweep).contains("keys-overflow-the-stack"), "{}", text_of(&sweep));
 }

@@ -13,17 +13,29 @@ const TEXT: &str = "\
 Faults of the replicas that `syncline sweep` finds by itself, and that are not repaired yet: the *known findings*. A
 sweep counts the runs that match the signature of one, names it and does not fail for it; any other failure is new.
 The signatures are in `crates/sim/search/src/known/list.rs`, with a pinned case each in `crates/sim/search/known`.
-A finding leaves the list with its repair: a pinned case that converges fails a test (`tests/known.rs`).
+A finding leaves the list with its repair: a pinned case that converges fails a test (`tests/known.rs`). The second table
+has the findings that were repaired; their cases are in `crates/sim/search/repaired`.
 
 *Seed* is the first of the drawn seeds that shows the finding, which is also the number of runs before it. Its case has
 so many *causes* (writes, crashes, partitions, frames with a fault, initial entities), and the case after *shrinking*
-has so many, after so many *runs*. A finding without a seed was found with other draws or after the first 20,000 seeds, and
-`keys-overflow-the-stack` by `sweep --profile large` in seed 22. *Shows* names the programs, made by people who read the
-code of the replicas before the sweeps could find this, that show the same fault. Made by
-`crates/sim/facade/tests/found.rs`.
+has so many, after so many *runs*. A finding without a seed was found with other draws or after the first 20,000 seeds.
+*Shows* names the programs, made by people who read the code of the replicas before the sweeps could find this, that show
+the same fault. Made by `crates/sim/facade/tests/found.rs`.
 
 | finding | what is wrong | seed | found as | causes | after shrinking | what is left | runs | shows | issue |
 | --- | --- | ---: | --- | ---: | ---: | --- | ---: | --- | ---: |
+";
+
+/// The findings that were repaired, as they stood in the table above before their repair.
+const REPAIRED: &str = "
+## Repaired
+
+| finding | what was wrong | seed | found as | causes | after shrinking | what was left | runs | shows | issue |
+| --- | --- | ---: | --- | ---: | ---: | --- | ---: | --- | ---: |
+| `keys-overflow-the-stack` | keys that begin each other make a tree so deep that a recursion overflows the stack and ends the process | 22 (large) | aborted: stack overflow | | | | | core/adv_stack | 24 |
+| `forgotten-tombstone-decides-lost` | what is written after a delete depends on whether its writer had collected the tombstone | 221 | violated: Lost | 262 | 4 | 3 nodes, 4 writes | 257 | core/forget_three, core/forget_element | 24 |
+| `forgotten-tombstone-decides-wrong` | what is written after a delete depends on whether its writer had collected the tombstone | 1087 | violated: WrongValue | 99 | 3 | 3 nodes, 3 writes | 298 | core/forget_three | 24 |
+| `collected-list-position-taken-again` | an item takes the position of one that its author has collected, and others show the former one there | none | violated: Lost | | | | |  | 24 |
 ";
 
 /// The most runs that shrinking one case may take.
@@ -61,5 +73,6 @@ fn drawn_seeds_show_every_known_finding() {
             size.causes()
         );
     }
+    text.push_str(REPAIRED);
     golden("../../../docs/found.md", &text);
 }
