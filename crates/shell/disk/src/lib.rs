@@ -48,22 +48,14 @@
 )]
 
 mod commit_counter;
+mod engine;
+mod errors;
 mod index_cache;
+mod mirror;
 mod redo_log;
 mod store;
 mod unflushed;
 mod view;
 
-pub use store::DiskStore;
+pub use store::{DiskStore, ReadOnlyStore};
 pub use view::DiskStoreView;
-
-use syncline_store::StoreError;
-
-/// Converts an engine error: `operation` completes "the store cannot …".
-fn engine_error(operation: &'static str) -> impl Fn(fjall::Error) -> StoreError {
-    move |error| match error {
-        fjall::Error::Io(error) => StoreError::Io { operation, reason: error.to_string() },
-        fjall::Error::Locked => StoreError::Io { operation, reason: "another process has it open".into() },
-        error => StoreError::Corrupt { what: format!("the engine cannot {operation}: {error}") },
-    }
-}
