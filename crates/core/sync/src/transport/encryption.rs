@@ -254,6 +254,20 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Within a stream, no two messages share a nonce: neither in one direction nor in both.
+        #[test]
+        fn nonces_of_a_stream_differ(base: [u8; 12], counters in vec(any::<u64>(), 1..40)) {
+            let counters: BTreeSet<u64> = counters.into_iter().chain(0..20).collect();
+            let sides = [StreamSide::Opener, StreamSide::Accepter];
+            let nonces: BTreeSet<_> = sides
+                .iter()
+                .flat_map(|side| counters.iter().map(|counter| nonce_of(&Nonce(base), *side, *counter)))
+                .collect();
+            prop_assert_eq!(nonces.len(), 2 * counters.len());
+        }
+    }
+
     #[test]
     fn directions_do_not_mix() {
         let (mut a, mut b) = pair();
