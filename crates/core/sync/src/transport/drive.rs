@@ -263,7 +263,8 @@ impl<S: Store> StoreHost<S> {
     /// Why a request after the handshake is not served. Where membership is restricted, the handshake
     /// identifies the initiator; later requests of the same session must come from a current member.
     fn reject(&self, session: SessionId, request: &Request) -> Option<Rejection> {
-        if self.membership == Membership::Open || matches!(request, Request::Handshake(_)) {
+        let begins = matches!(request, Request::Handshake(_) | Request::ForeignHandshake { .. });
+        if self.membership == Membership::Open || begins {
             return None;
         }
         match self.admitted {
