@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn only_damage_is_called_damage() {
-        let (operation, reason) = ("write a batch", String::from("why"));
+        let operation = "write a batch";
+        let reason = String::from("why");
         let others = [
             StoreError::NoSpace { operation, reason: reason.clone() },
             StoreError::TooManyFiles { operation, reason: reason.clone() },

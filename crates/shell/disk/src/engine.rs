@@ -1,6 +1,7 @@
 //! The engine: its files, and how a new one comes into being.
 
 use crate::errors::{engine_error, io_error};
+use crate::parameters::{ENGINE_VERSION, FORMAT_KEY, FORMAT_PREFIX, MEMTABLE_BYTES};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -9,18 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use syncline_store::StoreError;
 
-/// The row that names the format of the store.
-pub(crate) const FORMAT_KEY: &[u8] = &[0, 1];
-/// What the row of the format begins with; the version follows, as a decimal number.
-pub(crate) const FORMAT_PREFIX: &str = "syncline store ";
-/// How many bytes the engine gathers in memory before it sorts them into a file. A quarter of the engine's
-/// default allows a tenth more inserts per second, because every read searches the rows gathered so far.
-pub(crate) const MEMTABLE_BYTES: u64 = 16 << 20;
 /// The file with which the engine marks a folder whose creation is complete, and names its version.
 const MARKER: &str = "version";
-/// The version of the engine's files.
-pub(crate) const ENGINE_VERSION: u32 = 3;
-
 /// Who writes to the engine's files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Access {

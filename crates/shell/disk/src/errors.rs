@@ -1,6 +1,6 @@
 //! Converts errors of the system and of the engine. Full disks, limits and missing permissions are no damage.
 
-use crate::engine::{ENGINE_VERSION, MEMTABLE_BYTES};
+use crate::parameters::{ENGINE_VERSION, MEMTABLE_BYTES};
 use std::io::{Error, ErrorKind};
 use std::path::Path;
 use syncline_store::StoreError;

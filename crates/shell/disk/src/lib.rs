@@ -32,6 +32,12 @@
 //! it drops the batches there. So a counter of commits lies in a file of its own, written after each commit.
 //! A store that is behind its counter has lost acknowledged batches and does not open.
 //!
+//! # Errors
+//!
+//! [`StoreError`](syncline_store::StoreError) tells full disks, limits, missing permissions, locks and versions from
+//! damage. A store whose write has failed refuses further writes. Opened again, it has every acknowledged batch.
+//! [`DiskStore::open_read_only`] opens a store that cannot be written.
+//!
 //! # Files
 //!
 //! | path in the folder | contents |
@@ -52,6 +58,7 @@ mod engine;
 mod errors;
 mod index_cache;
 mod mirror;
+mod parameters;
 mod redo_log;
 mod store;
 mod unflushed;

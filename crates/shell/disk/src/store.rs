@@ -7,13 +7,11 @@ pub use opening::ReadOnlyStore;
 use crate::commit_counter::CommitCounter;
 use crate::engine::Engine;
 use crate::index_cache::IndexCache;
+use crate::parameters::COMMITS_KEY;
 use crate::redo_log::{self, RedoRows};
 use crate::view::DiskStoreView;
 use syncline_store::{Bytes, Key, Store, StoreError, WriteBatch};
 use syncline_types::Writer;
-
-/// The row with the number of commits, 8 bytes, big-endian.
-const COMMITS_KEY: &[u8] = &[0, 2];
 
 /// A store in a folder. One process at a time can have it open.
 ///

@@ -282,7 +282,8 @@ fn contents(path: &Path) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
 /// A store as a crash leaves it: with sorted files, journals, and a redo log.
 fn crashed_store(name: &str) -> (PathBuf, u64) {
     const BYTES: usize = 100_000;
-    let (path, image) = (folder(name), folder(&format!("{name}-image")));
+    let path = folder(name);
+    let image = folder(&format!("{name}-image"));
     let mut store = DiskStore::open(&path).unwrap();
     for n in 0..40 {
         write(&mut store, n, BYTES).unwrap();
@@ -334,7 +335,8 @@ fn mirror_is_removed() {
         assert_eq!(used(), 0, "also after an error");
         return;
     }
-    let (path, temporary) = (folder("mirrored"), folder("temporary"));
+    let path = folder("mirrored");
+    let temporary = folder("temporary");
     write(&mut DiskStore::open(&path).unwrap(), 0, 10).unwrap();
     let shell = with_limit(&format!("export TMPDIR='{}'", temporary.display()));
     assert_passed(&child(&shell.each_ref().map(String::as_str), name, &path));

@@ -1,6 +1,7 @@
 //! Accepting connections: greetings side by side, and bounds on what peers can hold.
 
 use crate::greeting::{ConnectError, TcpConfig, accept};
+use crate::slots::ConnectionSlots;
 use crate::transport::TcpTransport;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -49,12 +50,6 @@ pub struct AcceptCounts {
     pub exhausted: u64,
 }
 
-/// A place among the connections of an acceptor. The acceptor counts those that exist.
-#[derive(Clone, Debug)]
-pub(crate) struct ConnectionSlot {
-    _counted: Arc<()>,
-}
-
 type Greeted = Result<TcpTransport, ConnectError>;
 
 struct Greeting {
@@ -73,8 +68,7 @@ pub struct TcpAcceptor {
     limits: AcceptLimits,
     /// From the oldest to the newest.
     greetings: VecDeque<Greeting>,
-    /// One reference here, and one in each connection.
-    connections: Arc<()>,
+    connections: ConnectionSlots,
     counts: AcceptCounts,
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -93,7 +87,7 @@ impl TcpAcceptor {
             config: Arc::new(config),
             limits,
             greetings: VecDeque::new(),
-            connections: Arc::new(()),
+            connections: ConnectionSlots::default(),
             counts: AcceptCounts::default(),
             pause: None,
         }
@@ -101,7 +95,7 @@ impl TcpAcceptor {
 
     /// The number of connections that were returned and still exist.
     pub fn connections(&self) -> usize {
-        Arc::strong_count(&self.connections) - 1
+        self.connections.taken()
     }
 
     /// The number of connections that are greeting.
@@ -192,8 +186,7 @@ impl TcpAcceptor {
                 Ok(_) if self.connections() >= self.limits.connections => self.counts.refused += 1,
                 Ok(transport) => {
                     self.counts.accepted += 1;
-                    let slot = ConnectionSlot { _counted: self.connections.clone() };
-                    return Some((transport.in_slot(slot), peer));
+                    return Some((transport.in_slot(self.connections.take()), peer));
                 }
             }
         }

@@ -92,6 +92,7 @@
 mod acceptor;
 mod framed_stream;
 mod greeting;
+mod slots;
 mod transport;
 
 pub use acceptor::{AcceptCounts, AcceptLimits, TcpAcceptor};

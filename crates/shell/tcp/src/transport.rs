@@ -1,7 +1,7 @@
 //! Sealed messages over a framed stream.
 
-use crate::acceptor::ConnectionSlot;
 use crate::framed_stream::{Budgets, FramedStream};
+use crate::slots::ConnectionSlot;
 use std::borrow::Cow;
 use std::time::Duration;
 use syncline_sync::{

@@ -100,9 +100,9 @@ fn golden_frames_are_read_and_sent() {
             if name == "handshake" && version < OLDEST {
                 let is_older = match frame.unwrap().message {
                     Message::Request { request: Request::Handshake(theirs), .. } => theirs.version == version,
-                    Message::Request { request: Request::ForeignHandshake { version: found, .. }, .. } => {
-                        found == version
-                    }
+                    Message::Request {
+                        request: Request::ForeignHandshake { version: found, .. }, ..
+                    } => found == version,
                     _ => false,
                 };
                 assert!(is_older, "a handshake of version {version}");

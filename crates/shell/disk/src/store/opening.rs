@@ -1,11 +1,12 @@
 //! Opening a store: its version, what was acknowledged, and the redo log.
 
-use super::{COMMITS_KEY, DiskStore};
+use super::DiskStore;
 use crate::commit_counter::CommitCounter;
-use crate::engine::{self, Access, Engine, FORMAT_KEY, FORMAT_PREFIX, Found};
+use crate::engine::{self, Access, Engine, Found};
 use crate::errors::io_error;
 use crate::index_cache::IndexCache;
 use crate::mirror::Mirror;
+use crate::parameters::{COMMITS_KEY, FORMAT_KEY, FORMAT_PREFIX};
 use crate::redo_log::RedoRows;
 use crate::view::DiskStoreView;
 use std::path::Path;
@@ -187,7 +188,8 @@ fn check_format(view: &DiskStoreView, path: &Path) -> Result<bool, StoreError> {
     let Some(format) = view.read(FORMAT_KEY)? else { return Ok(false) };
     let name = std::str::from_utf8(&format).ok();
     let found = name.and_then(|name| name.strip_prefix(FORMAT_PREFIX)).and_then(|found| found.parse().ok());
-    let (oldest, newest) = (DiskStore::OLDEST_FORMAT, DiskStore::FORMAT);
+    let oldest = DiskStore::OLDEST_FORMAT;
+    let newest = DiskStore::FORMAT;
     match found {
         Some(found) if (oldest..=newest).contains(&found) => Ok(true),
         Some(found) => {

@@ -88,7 +88,8 @@ fn salt(hello: &[u8]) -> [u8; 32] {
 /// The keys of a connection, by the document.
 fn keys(shared: &SharedKey, opener: &[u8; 32], accepter: &[u8; 32]) -> (SharedKey, Nonce) {
     let material = Hkdf::<Sha256>::new(Some(&[&opener[..], accepter].concat()), &shared.0);
-    let (mut key, mut nonce) = ([0; 32], [0; 12]);
+    let mut key = [0; 32];
+    let mut nonce = [0; 12];
     material.expand(b"syncline-tcp v1: key of one connection", &mut key).unwrap();
     material.expand(b"syncline-tcp v1: nonce of one connection", &mut nonce).unwrap();
     (SharedKey(key), Nonce(nonce))
@@ -134,10 +135,13 @@ async fn honest_connection(config: &TcpConfig, messages: u64) -> (Vec<u8>, Vec<u
         let written = Rc::new(RefCell::new(Vec::new()));
         End { side, stream: Tapped { inner, written: written.clone() }, written }
     };
-    let (a, b) = (tap(StreamSide::Opener, inner), tap(StreamSide::Accepter, other));
-    let (ours, theirs) = (a.written.clone(), b.written.clone());
+    let a = tap(StreamSide::Opener, inner);
+    let b = tap(StreamSide::Accepter, other);
+    let ours = a.written.clone();
+    let theirs = b.written.clone();
     let (one, two) = tokio::join!(greet(a.stream, a.side, config), greet(b.stream, b.side, config));
-    let (mut one, mut two) = (one.unwrap(), two.unwrap());
+    let mut one = one.unwrap();
+    let mut two = two.unwrap();
     for n in 0..messages {
         // The same message again, as a retransmission, and in both directions.
         for _ in 0..2 {
@@ -153,7 +157,8 @@ async fn honest_connection(config: &TcpConfig, messages: u64) -> (Vec<u8>, Vec<u
 /// Two honest ends of any sides, which an attacker connects.
 async fn crossed(config: &TcpConfig, sides: [StreamSide; 2]) -> [(Vec<u8>, Result<(), ConnectError>); 2] {
     let [(a, mut a_other), (b, mut b_other)] = sides.map(end);
-    let (ours, theirs) = (a.written.clone(), b.written.clone());
+    let ours = a.written.clone();
+    let theirs = b.written.clone();
     let carrying = async {
         let _ended = tokio::io::copy_bidirectional(&mut a_other, &mut b_other).await;
     };
