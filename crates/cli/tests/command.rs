@@ -296,7 +296,16 @@ fn saved_states_verify_and_inspect() {
     assert!(String::from_utf8_lossy(&shown.stdout).contains("own hash"));
     refused(&["inspect", &at("bob"), "00ff00ff00ff00ff00ff"], &["no entity has an id"]);
     refused(&["inspect", &at("bob"), "xyz"], &["hexadecimal"]);
-    refused(&["verify", &at("nobody")], &["there is no store at"]);
+    for command in ["verify", "inspect"] {
+        refused(&[command, &at("nobody")], &["there is no store at"]);
+        assert!(!folder.join("nobody").exists(), "{command} creates nothing");
+    }
+    // Reading a store leaves its files as they were, and needs no permission to write.
+    let changed =
+        || std::fs::metadata(folder.join("bob/rows")).and_then(|rows| rows.modified()).expect("a time");
+    let before = changed();
+    json(&["verify", &at("bob"), "--json"]);
+    assert_eq!(changed(), before);
     refused(&["run", "--keep", &folder.to_string_lossy()], &["there is a state of alice already"]);
 }
 
@@ -317,6 +326,32 @@ fn store_with_lost_rows_is_finding() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("NOT SOUND") && said.contains("it is missing"), "{said}");
+}
+
+/// What the system or another process refuses says nothing about the store: it is no finding.
+#[test]
+fn store_that_cannot_be_opened_is_no_finding() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("unopened");
+    let _ = std::fs::remove_dir_all(&folder);
+    json(&["run", "--seed", "5", "--keep", &folder.to_string_lossy(), "--json"]);
+    let alice = folder.join("alice");
+    let path = alice.to_string_lossy().into_owned();
+    let open = syncline_disk::DiskStore::open(&alice).expect("a store");
+    for command in ["verify", "inspect"] {
+        refused(&[command, &path], &["open in another process", &path]);
+    }
+    drop(open);
+    std::fs::write(alice.join("rows/version"), b"FJL\x09").expect("a file");
+    for command in ["verify", "inspect"] {
+        refused(&[command, &path], &["has version 9, and this program reads version 3", "newer program"]);
+    }
+    // A missing file of the store is damage.
+    std::fs::write(alice.join("rows/version"), b"FJL\x03").expect("a file");
+    std::fs::remove_file(alice.join("commits")).expect("a file");
+    let output = syncline(&["verify", &path]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("damaged: its counter of commits is missing"), "{said}");
 }
 
 #[test]

@@ -9,12 +9,11 @@ use crate::output::text::hex;
 use crate::output::writer::Output;
 use syncline_disk::{DiskStore, DiskStoreView};
 use syncline_storage::{Interface, StorageError, record_page};
-use syncline_store::Store;
 use syncline_types::EntityId;
 
-/// Shows a store and one of its entities.
+/// Shows a store and one of its entities. The store is not changed, and need not be writable.
 pub(crate) fn inspect(args: &InspectArgs, out: &mut Output) -> Result<Ending, CommandError> {
-    let opened = DiskStore::open_existing(&args.path).map_err(|error| error.to_string())?;
+    let opened = DiskStore::open_read_only(&args.path).map_err(|error| error.to_string())?;
     let mut state = Interface::open(opened.view()).map_err(|error| error.to_string())?;
     let id = match &args.entity {
         None => EntityId::ROOT,

@@ -7,18 +7,25 @@ use crate::output::json;
 use crate::output::verify_report::VerifyReport;
 use crate::output::writer::Output;
 use syncline_disk::DiskStore;
-use syncline_storage::verify as verify_rows;
-use syncline_store::Store;
+use syncline_storage::{StorageError, verify as verify_rows};
+use syncline_store::StoreError;
 
-/// Rebuilds the derived rows of a store from its records, and compares them with the stored rows.
+/// Rebuilds the derived rows of a store from its records, and compares them with the stored rows. The store is not
+/// changed, and need not be writable.
 pub(crate) fn verify(args: &VerifyArgs, out: &mut Output) -> Result<Ending, CommandError> {
-    if !args.path.join("rows").is_dir() {
-        return Err(format!("there is no store at {}", args.path.display()).into());
-    }
-    let opened = DiskStore::open_existing(&args.path).map_err(|error| error.to_string());
-    let found = opened.and_then(|store| verify_rows(&store.view()).map_err(|error| error.to_string()));
-    // A store that does not open is a finding, not bad usage.
-    let report = found.as_ref().map_or_else(|error| VerifyReport::failed(error.clone()), VerifyReport::of);
+    let found = DiskStore::open_read_only(&args.path)
+        .map_err(StorageError::from)
+        .and_then(|store| verify_rows(&store.view()));
+    let report = match found {
+        Ok(found) => VerifyReport::of(&found),
+        // Damage is a finding. Any other error says nothing about the store.
+        Err(
+            error @ (StorageError::Store(StoreError::Corrupt { .. })
+            | StorageError::Row { .. }
+            | StorageError::Index { .. }),
+        ) => VerifyReport::failed(error.to_string()),
+        Err(error) => return Err(error.to_string().into()),
+    };
     if args.json {
         json::print(&report, out)?;
     } else {

@@ -21,12 +21,14 @@
 )]
 
 mod batch;
+mod error;
 mod key;
 mod memory;
 mod radix;
 mod run;
 
 pub use batch::WriteBatch;
+pub use error::StoreError;
 pub use key::Key;
 pub use memory::MemoryStore;
 pub use run::{AmendOutcome, Edit, RowRun, RowRuns};
@@ -35,26 +37,6 @@ use std::sync::Arc;
 
 /// The bytes of one value. A clone takes O(1).
 pub type Bytes = Arc<[u8]>;
-
-/// A store failed. No error can be corrected by the caller: stop the replica and report the error.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// A row exists but does not have the bytes that were written.
-    #[error("the store is damaged: {what}")]
-    Corrupt {
-        /// The row, and what is wrong with it.
-        what: String,
-    },
-    /// The storage medium reported an error.
-    #[error("the store cannot {operation}: {reason}")]
-    Io {
-        /// The operation that failed.
-        operation: &'static str,
-        /// The error text of the medium.
-        reason: String,
-    },
-}
 
 /// A row of the store: its key and its value.
 pub type Row = (Key, Bytes);

@@ -61,7 +61,7 @@ pub use sketch::{
 pub use snapshot::{SnapshotPage, ViewCache, staged};
 pub use transaction::Transaction;
 pub use transport::{
-    DriveError, EncryptionError, EncryptionState, Nonce, SharedKey, StoreHost, StreamMessage, StreamSide,
-    SyncTransport, TransportError, bloom_filter_sync, delta_sync, drive, hash_comparison_sync,
-    level_wise_sync, rateless_iblt_sync, serve, snapshot_sync, subtree_prefetch_sync,
+    DriveError, EncryptionError, EncryptionState, Nonce, Served, SharedKey, StoreHost, StreamEnd,
+    StreamMessage, StreamSide, SyncTransport, TransportError, bloom_filter_sync, delta_sync, drive,
+    hash_comparison_sync, level_wise_sync, rateless_iblt_sync, serve, snapshot_sync, subtree_prefetch_sync,
 };

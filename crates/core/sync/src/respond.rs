@@ -28,6 +28,9 @@ pub fn respond<V: ReadView>(
 ) -> Result<Response, StorageError> {
     match request {
         Request::Handshake(theirs) => on_handshake(work, views, ours, theirs),
+        Request::ForeignHandshake { .. } => {
+            Ok(Response::Rejected(Rejection::Version { theirs: SYNC_PROTOCOL_VERSION }))
+        }
         Request::Exchange(asked) => on_exchange(work, asked).map(Response::Exchange),
         Request::Deltas { covered, pushes } => on_deltas(work, covered, pushes).map(Response::Deltas),
         Request::SnapshotPage { boundary, after, compressed } => {

@@ -1,12 +1,14 @@
 //! The counter of commits, in a file outside the engine.
 
+use crate::engine::{Access, sync_folder};
+use crate::errors::io_error;
 use std::fs::{File, OpenOptions};
-use std::io::{Error, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use syncline_store::StoreError;
 
 /// Two slots are written in turn, so that a torn write leaves the other one readable.
-const SLOTS: u64 = 2;
+const SLOTS: usize = 2;
 /// A count and its checksum, 8 bytes each, big-endian.
 const SLOT_BYTES: usize = 16;
 
@@ -14,6 +16,7 @@ const SLOT_BYTES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct CommitCounter {
     file: File,
+    path: PathBuf,
     last: u64,
 }
 
@@ -38,40 +41,62 @@ fn decode(bytes: [u8; SLOT_BYTES]) -> Option<u64> {
     (checksum(count) == check).then_some(count)
 }
 
-fn counter_error(error: &Error) -> StoreError {
-    StoreError::Io { operation: "keep its counter of commits", reason: error.to_string() }
-}
+const KEEP: &str = "keep its counter of commits";
 
 impl CommitCounter {
-    /// Opens the counter in `folder`, or creates it at zero.
+    /// The counter's file in the folder of a store.
+    pub(crate) fn file(folder: &Path) -> PathBuf {
+        folder.join("commits")
+    }
+
+    /// Opens the counter in `folder`. `None` if there is none.
     ///
     /// # Errors
-    /// [`StoreError::Io`] if the file cannot be used; [`StoreError::Corrupt`] if neither slot is readable.
-    pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join("commits");
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let is_new = !path.exists();
-        let mut file = options.open(&path).map_err(|error| counter_error(&error))?;
-        if is_new {
-            // Count 0 fills the first slot, so a torn write of count 1 to the second slot leaves it readable.
-            let created = file.write_all(&encode(0)).and_then(|()| file.sync_all());
-            // Syncing the folder makes the new name durable. A system that cannot sync folders does not need it.
-            let _unsupported = File::open(folder).and_then(|folder| folder.sync_all());
-            created.map_err(|error| counter_error(&error))?;
-        }
-        let mut last = None;
-        for slot in 0..SLOTS {
-            let mut bytes = [0; SLOT_BYTES];
-            file.seek(SeekFrom::Start(slot * SLOT_BYTES as u64)).map_err(|error| counter_error(&error))?;
-            if file.read_exact(&mut bytes).is_ok() {
-                last = last.max(decode(bytes));
+    /// As [`io_error`] if the file cannot be used; [`StoreError::Corrupt`] if neither slot is readable.
+    pub(crate) fn open(folder: &Path, access: Access) -> Result<Option<Self>, StoreError> {
+        let path = Self::file(folder);
+        let mut file = match OpenOptions::new().read(true).write(access == Access::Write).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("open its counter of commits", &path)(error)),
+        };
+        let mut bytes = [0; SLOTS * SLOT_BYTES];
+        let mut len = 0;
+        while let Some(rest) = bytes.get_mut(len..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest) {
+                Ok(0) => break,
+                Ok(read) => len += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(io_error("read its counter of commits", &path)(error)),
             }
         }
-        match last {
-            Some(last) => Ok(Self { file, last }),
-            None => Err(StoreError::Corrupt { what: "its counter of commits".into() }),
+        let (slots, _torn) = bytes.get(..len).unwrap_or_default().as_chunks::<SLOT_BYTES>();
+        match slots.iter().filter_map(|slot| decode(*slot)).max() {
+            Some(last) => Ok(Some(Self { file, path, last })),
+            None => {
+                let what = format!("its counter of commits, {}, holds no count", path.display());
+                Err(StoreError::Corrupt { what })
+            }
         }
+    }
+
+    /// Creates the counter in `folder` at zero. The file appears complete or not at all.
+    pub(crate) fn create(folder: &Path) -> Result<Self, StoreError> {
+        let path = Self::file(folder);
+        let new = folder.join("commits.new");
+        // Count 0 fills the first slot, so a torn write of count 1 to the second slot leaves it readable.
+        let created = File::create(&new).and_then(|mut file| {
+            file.write_all(&encode(0))?;
+            file.sync_all()?;
+            std::fs::rename(&new, &path)?;
+            Ok(file)
+        });
+        if created.is_err() {
+            let _absent = std::fs::remove_file(&new);
+        }
+        let file = created.map_err(io_error(KEEP, &path))?;
+        sync_folder(folder);
+        Ok(Self { file, path, last: 0 })
     }
 
     /// The number of the last acknowledged commit; 0 before the first.
@@ -83,9 +108,9 @@ impl CommitCounter {
     pub(crate) fn write(&mut self, count: u64) -> Result<(), StoreError> {
         // So `count` goes to the older slot, and the newer one survives a torn write.
         debug_assert!(count == self.last + 1, "every commit is counted: {count} after {}", self.last);
-        let slot = SeekFrom::Start(count % SLOTS * SLOT_BYTES as u64);
+        let slot = SeekFrom::Start(count % SLOTS as u64 * SLOT_BYTES as u64);
         let written = self.file.seek(slot).and_then(|_| self.file.write_all(&encode(count)));
-        written.and_then(|()| self.file.sync_data()).map_err(|error| counter_error(&error))?;
+        written.and_then(|()| self.file.sync_data()).map_err(io_error(KEEP, &self.path))?;
         self.last = count;
         Ok(())
     }

@@ -32,6 +32,12 @@
 //! it drops the batches there. So a counter of commits lies in a file of its own, written after each commit.
 //! A store that is behind its counter has lost acknowledged batches and does not open.
 //!
+//! # Errors
+//!
+//! [`StoreError`](syncline_store::StoreError) tells full disks, limits, missing permissions, locks and versions from
+//! damage. A store whose write has failed refuses further writes. Opened again, it has every acknowledged batch.
+//! [`DiskStore::open_read_only`] opens a store that cannot be written.
+//!
 //! # Files
 //!
 //! | path in the folder | contents |
@@ -48,22 +54,15 @@
 )]
 
 mod commit_counter;
+mod engine;
+mod errors;
 mod index_cache;
+mod mirror;
+mod parameters;
 mod redo_log;
 mod store;
 mod unflushed;
 mod view;
 
-pub use store::DiskStore;
+pub use store::{DiskStore, ReadOnlyStore};
 pub use view::DiskStoreView;
-
-use syncline_store::StoreError;
-
-/// Converts an engine error: `operation` completes "the store cannot …".
-fn engine_error(operation: &'static str) -> impl Fn(fjall::Error) -> StoreError {
-    move |error| match error {
-        fjall::Error::Io(error) => StoreError::Io { operation, reason: error.to_string() },
-        fjall::Error::Locked => StoreError::Io { operation, reason: "another process has it open".into() },
-        error => StoreError::Corrupt { what: format!("the engine cannot {operation}: {error}") },
-    }
-}

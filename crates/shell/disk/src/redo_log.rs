@@ -3,8 +3,8 @@
 //! An entry holds, for each trie that the batch changed, the key of the trie and the
 //! [changes](syncline_store::Edit::redo_entry) in compact form, both with their lengths.
 
-use crate::engine_error;
-use fjall::{Keyspace, Readable, Snapshot};
+use crate::engine::Engine;
+use fjall::Readable;
 use std::collections::BTreeMap;
 use syncline_store::{Key, StoreError, WriteBatch};
 use syncline_types::{DecodeError, Reader, Writer};
@@ -60,15 +60,12 @@ impl RedoRows {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if an entry does not decode.
-    pub(crate) fn read(
-        snapshot: &Snapshot,
-        rows: &Keyspace,
-    ) -> Result<(Self, BTreeMap<Key, Vec<u8>>), StoreError> {
+    pub(crate) fn read(engine: &Engine) -> Result<(Self, BTreeMap<Key, Vec<u8>>), StoreError> {
         let corrupt = |error| StoreError::Corrupt { what: format!("its redo log cannot be read: {error}") };
         let mut log = Self::default();
         let mut changes_by_trie: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
-        for row in snapshot.range(rows, PREFIX..PREFIX_END) {
-            let (key, entry) = row.into_inner().map_err(engine_error("read rows"))?;
+        for row in engine.database.snapshot().range(&engine.rows, PREFIX..PREFIX_END) {
+            let (key, entry) = row.into_inner().map_err(engine.error("read rows"))?;
             for (trie, changes) in decode(&entry).map_err(corrupt)? {
                 changes_by_trie.entry(Key::from(trie)).or_default().extend_from_slice(changes);
             }

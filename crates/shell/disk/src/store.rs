@@ -1,36 +1,36 @@
-//! The store: opening, batches, and flushing the index.
+//! The store: batches, and flushing the index.
+
+mod opening;
+
+pub use opening::ReadOnlyStore;
 
 use crate::commit_counter::CommitCounter;
-use crate::engine_error;
+use crate::engine::Engine;
 use crate::index_cache::IndexCache;
+use crate::parameters::COMMITS_KEY;
 use crate::redo_log::{self, RedoRows};
 use crate::view::DiskStoreView;
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
-use std::path::Path;
-use syncline_storage::{StorageError, index, trie_roots_match};
-use syncline_store::{Bytes, Key, ReadView, Store, StoreError, WriteBatch};
+use syncline_store::{Bytes, Key, Store, StoreError, WriteBatch};
 use syncline_types::Writer;
 
-/// The row that names the format of the store.
-const FORMAT_KEY: &[u8] = &[0, 1];
-/// The row with the number of commits, 8 bytes, big-endian.
-const COMMITS_KEY: &[u8] = &[0, 2];
-const FORMAT: &[u8] = b"syncline store 2";
-/// How many bytes the engine gathers in memory before it sorts them into a file. A quarter of the engine's
-/// default allows a tenth more inserts per second, because every read searches the rows gathered so far.
-const MEMTABLE_BYTES: u64 = 16 << 20;
-
 /// A store in a folder. One process at a time can have it open.
+///
+/// # Errors
+/// A write that fails, because the disk is full for example, stops the store: it refuses all later writes, and its
+/// views still read. Open it again once the cause is removed. It then has every acknowledged batch, and the batch
+/// that failed either completely or not at all.
 pub struct DiskStore {
-    database: Database,
-    rows: Keyspace,
+    engine: Engine,
     counter: CommitCounter,
     commits: u64,
     cache: IndexCache,
     redo_log: RedoRows,
-    /// A write failed, and it is unknown how much of it is on disk. All later writes are refused.
-    failed: bool,
+    /// Why all later writes are refused: the write that failed. It is unknown how much of it is on disk.
+    stopped: Option<String>,
 }
+
+/// The reason for a store to be stopped while a write is under way.
+const UNFINISHED: &str = "it did not come to an end";
 
 impl std::fmt::Debug for DiskStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -39,120 +39,6 @@ impl std::fmt::Debug for DiskStore {
 }
 
 impl DiskStore {
-    /// Opens the store in the folder `path`, or makes an empty one there. After a crash this replays the redo
-    /// log, which takes one to two seconds at most.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`] if the folder cannot be used or another process has it open;
-    /// [`StoreError::Corrupt`] if it holds something else, or has lost acknowledged batches.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        std::fs::create_dir_all(path).map_err(|error| StoreError::Io {
-            operation: "use the folder",
-            reason: format!("{}: {error}", path.display()),
-        })?;
-        let counter = CommitCounter::open(path)?;
-        let (database, rows) = open_engine(path)?;
-        let mut store = Self {
-            database,
-            rows,
-            counter,
-            commits: 0,
-            cache: IndexCache::default(),
-            redo_log: RedoRows::default(),
-            // Set until all checks have passed: dropping a store that failed a check must not write to it.
-            failed: true,
-        };
-        store.check_format()?;
-        store.check_commits()?;
-        store.replay_redo_log()?;
-        store.catch_up_counter()?;
-        store.failed = false;
-        Ok(store)
-    }
-
-    /// As [`DiskStore::open`], but never makes a store.
-    ///
-    /// # Errors
-    /// As [`DiskStore::open`]; [`StoreError::Io`] if there is no store at `path`.
-    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        if !path.as_ref().join("rows").is_dir() {
-            let reason = format!("there is no store at {}", path.as_ref().display());
-            return Err(StoreError::Io { operation: "open it", reason });
-        }
-        Self::open(path)
-    }
-
-    /// Checks the format of the store, or writes it into an empty one.
-    fn check_format(&mut self) -> Result<(), StoreError> {
-        match self.view().read(FORMAT_KEY)? {
-            Some(format) if *format == *FORMAT => Ok(()),
-            Some(_) => Err(StoreError::Corrupt { what: "it is of another format".into() }),
-            None if self.counter.last() > 0 => {
-                Err(StoreError::Corrupt { what: "its rows are missing".into() })
-            }
-            None => {
-                let mut batch = self.database.batch().durability(Some(PersistMode::SyncAll));
-                batch.insert(&self.rows, FORMAT_KEY, FORMAT);
-                batch.commit().map_err(engine_error("write its format"))
-            }
-        }
-    }
-
-    /// Reads the number of commits, and compares it with the counter.
-    fn check_commits(&mut self) -> Result<(), StoreError> {
-        let commits = self.view().read(COMMITS_KEY)?;
-        self.commits = match commits.as_deref().map(TryInto::try_into) {
-            None => 0,
-            Some(Ok(bytes)) => u64::from_be_bytes(bytes),
-            Some(Err(_)) => return Err(StoreError::Corrupt { what: "the number of commits".into() }),
-        };
-        let acknowledged = self.counter.last();
-        // The counter is written after each commit, so a crash between the two leaves it one behind at most.
-        if self.commits > acknowledged + 1 {
-            return Err(StoreError::Corrupt { what: "its counter of commits was lost".into() });
-        }
-        if self.commits < acknowledged {
-            let found = self.commits;
-            let what = format!("{acknowledged} batches were acknowledged and {found} are there");
-            return Err(StoreError::Corrupt { what });
-        }
-        Ok(())
-    }
-
-    /// Writes the number of a commit after which a crash prevented the write of the counter.
-    ///
-    /// The counter's slots alternate with each commit. Without this write the next one would go to the slot of
-    /// the last acknowledged commit, and if it were torn, only a count two commits older would be left.
-    fn catch_up_counter(&mut self) -> Result<(), StoreError> {
-        if self.commits > self.counter.last() {
-            self.counter.write(self.commits)?;
-        }
-        Ok(())
-    }
-
-    /// Applies the redo log to the index, in the cache.
-    fn replay_redo_log(&mut self) -> Result<(), StoreError> {
-        let corrupt = |error: StorageError| match error {
-            StorageError::Store(error) => error,
-            error => StoreError::Corrupt { what: format!("its redo log cannot be replayed: {error}") },
-        };
-        let (log, changes_by_trie) = RedoRows::read(self.view().snapshot(), &self.rows)?;
-        self.redo_log = log;
-        for (trie, changes) in &changes_by_trie {
-            let batch = index::redo(&self.view(), trie, changes).map_err(corrupt)?;
-            debug_assert!(batch.iter().len() == 0, "a replay changes the index and no records");
-            self.cache.record(&batch, true)?;
-        }
-        // The log decodes, but is it the log of this state? Its result must have the acknowledged hashes.
-        if !trie_roots_match(&self.view(), changes_by_trie.keys()).map_err(corrupt)? {
-            let what = "replaying its redo log does not give the root that was acknowledged";
-            return Err(StoreError::Corrupt { what: what.into() });
-        }
-        self.debug_check();
-        Ok(())
-    }
-
     /// Writes the unflushed rows of the index, in one durable batch, and deletes the redo log.
     /// [`Store::apply`] calls this when necessary, and so does dropping the store. An additional call makes
     /// the next opening shorter. O(unflushed rows).
@@ -166,24 +52,26 @@ impl DiskStore {
         }
         self.check_usable()?;
         let unflushed = self.cache.unflushed();
-        let mut writes = self.durable_batch(unflushed.len());
+        let rows = &self.engine.rows;
+        let mut writes = self.engine.durable_batch(unflushed.len());
         for key in unflushed.keys(&[], &[0xff]) {
             let key = key?;
             match self.cache.read(&key) {
-                Some(value) => writes.insert(&self.rows, &*key, &*value),
-                None => writes.remove(&self.rows, &*key),
+                Some(value) => writes.insert(rows, &*key, &*value),
+                None => writes.remove(rows, &*key),
             }
         }
         // The entries are deleted in the same batch: an entry that survived the flush of its rows would be
         // replayed on a newer index.
         for key in self.redo_log.keys() {
-            writes.remove(&self.rows, &**key);
+            writes.remove(rows, &**key);
         }
-        self.failed = true;
-        writes.commit().map_err(engine_error("write its index"))?;
+        self.stopped = Some(UNFINISHED.into());
+        let written = writes.commit().map_err(self.engine.error("write its index"));
+        self.stop_on_error(written)?;
         self.cache.mark_flushed();
         self.redo_log.clear();
-        self.failed = false;
+        self.stopped = None;
         self.debug_check();
         Ok(())
     }
@@ -216,17 +104,44 @@ impl DiskStore {
         Ok(false)
     }
 
-    /// Refuses to write after a failure.
-    fn check_usable(&self) -> Result<(), StoreError> {
-        if self.failed {
-            let reason = "an earlier batch failed; open the store again to see what is there".into();
-            return Err(StoreError::Io { operation: "write a batch", reason });
+    /// Writes `batch` and its redo log entry durably, as the next commit. `entry` is empty if the batch does not
+    /// change the index, and `None` if the batch has to write the rows of the index itself.
+    fn write(&mut self, batch: &WriteBatch, entry: Option<&Writer>) -> Result<(), StoreError> {
+        let commit = self.commits + 1;
+        let rows = &self.engine.rows;
+        let mut writes = self.engine.durable_batch(batch.len() + 2);
+        let mut write = |key: &[u8], value: Option<&Bytes>| match value {
+            Some(value) => writes.insert(rows, key, &**value),
+            None => writes.remove(rows, key),
+        };
+        batch.iter().for_each(|(key, value)| write(key, value));
+        if entry.is_none() {
+            for (trie, edit) in batch.edits().filter_map(|(trie, edit)| Some((trie, edit?))) {
+                edit.rows()
+                    .iter()
+                    .for_each(|(suffix, value)| write(&Key::of(&[trie, suffix]), value.as_ref()));
+            }
         }
-        Ok(())
+        if let Some(entry) = entry.filter(|entry| !entry.is_empty()) {
+            writes.insert(rows, &*redo_log::entry_key(commit), entry.as_slice());
+        }
+        writes.insert(rows, COMMITS_KEY, commit.to_be_bytes());
+        writes.commit().map_err(self.engine.error("write a batch"))?;
+        // The counter is written only after the commit is durable, because it states that the batch exists.
+        self.counter.write(commit)
     }
 
-    fn durable_batch(&self, rows: usize) -> OwnedWriteBatch {
-        OwnedWriteBatch::with_capacity(self.database.clone(), rows).durability(Some(PersistMode::SyncData))
+    /// Refuses to write after a failure.
+    fn check_usable(&self) -> Result<(), StoreError> {
+        match &self.stopped {
+            Some(cause) => Err(StoreError::Stopped { cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers why a write failed.
+    fn stop_on_error<T>(&mut self, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        written.inspect_err(|error| self.stopped = Some(error.to_string()))
     }
 
     /// Checks the invariants that hold between any two batches.
@@ -255,27 +170,11 @@ impl DiskStore {
     }
 }
 
-/// Opens the engine in `path`, and its only keyspace.
-fn open_engine(path: &Path) -> Result<(Database, Keyspace), StoreError> {
-    // The engine may panic on a damaged file. The file is at fault then and not the caller, so this is an error.
-    let opened = std::panic::catch_unwind(|| {
-        // Digests, which make up most of the redo log, do not compress.
-        let builder = Database::builder(path.join("rows")).journal_compression(CompressionType::None);
-        let database = builder.worker_threads(1).open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-        let rows = database.keyspace("rows", options)?;
-        Ok((database, rows))
-    });
-    opened
-        .map_err(|_| StoreError::Corrupt { what: "the engine cannot read its files".into() })?
-        .map_err(engine_error("open its files"))
-}
-
 impl Store for DiskStore {
     type View = DiskStoreView;
 
     fn view(&self) -> DiskStoreView {
-        DiskStoreView::new(self.database.snapshot(), self.rows.clone(), self.cache.clone())
+        DiskStoreView::new(&self.engine, self.cache.clone())
     }
 
     fn apply(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
@@ -286,36 +185,15 @@ impl Store for DiskStore {
         }
         self.limit_cache()?;
         // Every early return from here on leaves the store refusing writes: disk and memory may differ.
-        self.failed = true;
-        let commit = self.commits + 1;
-        let mut writes = self.durable_batch(batch.len() + 2);
-        let mut write = |key: &[u8], value: Option<&Bytes>| match value {
-            Some(value) => writes.insert(&self.rows, key, &**value),
-            None => writes.remove(&self.rows, key),
-        };
-        batch.iter().for_each(|(key, value)| write(key, value));
-        if entry.is_none() {
-            for (trie, edit) in batch.edits().filter_map(|(trie, edit)| Some((trie, edit?))) {
-                edit.rows()
-                    .iter()
-                    .for_each(|(suffix, value)| write(&Key::of(&[trie, suffix]), value.as_ref()));
-            }
-        }
-        let entry = entry.filter(|entry| !entry.is_empty());
-        let entry_key = redo_log::entry_key(commit);
-        if let Some(entry) = &entry {
-            writes.insert(&self.rows, &*entry_key, entry.as_slice());
-        }
-        writes.insert(&self.rows, COMMITS_KEY, commit.to_be_bytes());
-        writes.commit().map_err(engine_error("write a batch"))?;
-        // The counter is written only after the commit is durable, because it states that the batch exists.
-        self.counter.write(commit)?;
+        self.stopped = Some(UNFINISHED.into());
+        let written = self.write(&batch, entry.as_ref());
+        self.stop_on_error(written)?;
         self.cache.record(&batch, entry.is_some())?;
-        if let Some(entry) = entry {
-            self.redo_log.push(entry_key, entry.len());
+        self.commits += 1;
+        if let Some(entry) = entry.filter(|entry| !entry.is_empty()) {
+            self.redo_log.push(redo_log::entry_key(self.commits), entry.len());
         }
-        self.commits = commit;
-        self.failed = false;
+        self.stopped = None;
         self.debug_check();
         Ok(())
     }
@@ -324,7 +202,7 @@ impl Store for DiskStore {
 impl Drop for DiskStore {
     /// Flushes the index. If that fails, the redo log stays and the next opening replays it.
     fn drop(&mut self) {
-        if !self.failed {
+        if self.stopped.is_none() {
             let _ignored = self.flush_index();
         }
     }

@@ -1,9 +1,12 @@
 //! Consistent reads.
 
-use crate::engine_error;
+use crate::engine::Engine;
+use crate::errors::engine_error;
 use crate::index_cache::IndexCache;
+use crate::mirror::Mirror;
 use crate::unflushed::merge;
 use fjall::{Keyspace, Readable, Snapshot};
+use std::path::Path;
 use std::sync::Arc;
 use syncline_store::{Bytes, Key, ReadView, Row, RowRun, StoreError};
 
@@ -14,16 +17,23 @@ pub struct DiskStoreView {
     snapshot: Arc<Snapshot>,
     rows: Keyspace,
     cache: IndexCache,
+    /// The folder that errors name.
+    at: Arc<Path>,
+    /// The files of a store that is open to read. It is the last field, so that the files are closed before they
+    /// are removed.
+    _mirror: Option<Arc<Mirror>>,
 }
 
 impl DiskStoreView {
-    /// A view of what `snapshot` has in `rows`, with the index as `cache` has it. Both must be of one moment.
-    pub(crate) fn new(snapshot: Snapshot, rows: Keyspace, cache: IndexCache) -> Self {
-        Self { snapshot: Arc::new(snapshot), rows, cache }
+    /// A view of what `engine` has now, with the index as `cache` has it. Both must be of one moment.
+    pub(crate) fn new(engine: &Engine, cache: IndexCache) -> Self {
+        let snapshot = Arc::new(engine.database.snapshot());
+        Self { snapshot, rows: engine.rows.clone(), cache, at: engine.at.clone(), _mirror: None }
     }
 
-    pub(crate) fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
+    /// The same view, which keeps the files in `mirror` as long as it exists.
+    pub(crate) fn of_mirror(self, mirror: Mirror) -> Self {
+        Self { _mirror: Some(Arc::new(mirror)), ..self }
     }
 }
 
@@ -38,7 +48,7 @@ impl ReadView for DiskStoreView {
         if self.cache.unflushed().contains(key)? {
             return Ok(self.cache.read(key));
         }
-        let value = self.snapshot.get(&self.rows, key).map_err(engine_error("read a row"))?;
+        let value = self.snapshot.get(&self.rows, key).map_err(engine_error("read a row", &self.at))?;
         Ok(value.map(|value| Bytes::from(&*value)))
     }
 
@@ -48,7 +58,7 @@ impl ReadView for DiskStoreView {
             return Ok(Vec::new());
         }
         let stored = self.snapshot.range(&self.rows, from.to_vec()..to.to_vec()).map(|row| {
-            let (key, value) = row.into_inner().map_err(engine_error("read rows"))?;
+            let (key, value) = row.into_inner().map_err(engine_error("read rows", &self.at))?;
             Ok((Key::from(&*key), Bytes::from(&*value)))
         });
         merge(stored, self.cache.unflushed().keys(from, to), |key| self.cache.read(key), limit)

@@ -162,9 +162,19 @@ fn reopened_with(name: &str, key: &[u8], value: &[u8]) -> Result<DiskStore, Stor
 
 #[test]
 fn a_store_of_another_format_does_not_open() {
+    for (name, format, found) in
+        [("older-format", "syncline store 1", 1), ("newer-format", "syncline store 30", 30)]
+    {
+        let error = reopened_with(name, FORMAT, format.as_bytes()).unwrap_err();
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("spec").join(name);
+        let what = format!("the store at {}", path.display());
+        assert_eq!(error, StoreError::Version { what, found, oldest: 2, newest: 2 }, "{error}");
+        let read = DiskStore::open_read_only(&path).unwrap_err();
+        assert_eq!(read, error, "to read as to write");
+    }
     let cases: [(&str, &[u8], &[u8]); 4] = [
-        ("older-format", FORMAT, b"syncline store 1"),
-        ("newer-format", FORMAT, b"syncline store 3"),
+        ("no-format", FORMAT, b"syncline store"),
+        ("negative-format", FORMAT, b"syncline store -2"),
         ("damaged-redo-log", &[0, 3, 0xff], &[5, 1, 2]),
         ("redo-log-of-no-trie", &[0, 3, 0xff], &[1, 9, 0]),
     ];
@@ -172,4 +182,24 @@ fn a_store_of_another_format_does_not_open() {
         let opened = reopened_with(name, key, value);
         assert!(matches!(opened, Err(StoreError::Corrupt { .. })), "{name}: {opened:?}");
     }
+}
+
+/// The engine's own files have a version too.
+#[test]
+fn an_engine_of_another_version_does_not_open() {
+    let path = folder("engine-version");
+    write(&mut DiskStore::open(&path).unwrap(), 1);
+    let marker = path.join("rows/version");
+    let ours = fs::read(&marker).unwrap();
+    assert_eq!(ours, b"FJL\x03");
+    for found in [2, 4] {
+        fs::write(&marker, [b'F', b'J', b'L', found]).unwrap();
+        for error in [DiskStore::open(&path).unwrap_err(), DiskStore::open_read_only(&path).unwrap_err()] {
+            let is_right = matches!(&error, StoreError::Version { what, found: version, oldest: 3, newest: 3 }
+                if what.contains("rows") && *version == u32::from(found));
+            assert!(is_right, "{error}");
+        }
+    }
+    fs::write(&marker, ours).unwrap();
+    assert_eq!(DiskStore::open(&path).unwrap().commits(), 1);
 }

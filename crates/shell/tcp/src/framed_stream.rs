@@ -9,11 +9,20 @@ use std::pin::pin;
 use std::time::Duration;
 use syncline_sync::{FrameError, TransportError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const HEAD_BYTES: usize = 4;
 /// The least free space of the inbound buffer before a read.
 const CHUNK_BYTES: usize = 16 << 10;
+
+/// How long the peer may take for one byte string.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budgets {
+    /// From its first byte to its last, while this end waits for it.
+    pub(crate) read: Duration,
+    /// Until the system has taken all of it.
+    pub(crate) write: Duration,
+}
 
 /// One end of a stream of byte strings. Strings arrive complete and in order, or not at all.
 #[derive(Debug)]
@@ -21,8 +30,10 @@ pub(crate) struct FramedStream<S> {
     reader: ReadHalf<S>,
     writer: WriteHalf<S>,
     limit: usize,
-    write_budget: Duration,
+    budgets: Budgets,
     inbound: BytesMut,
+    /// How long this end has waited for the rest of the string at the start of `inbound`.
+    waited: Duration,
     /// Bytes that the system has not taken yet. More than one string if the caller dropped an earlier write.
     outbound: BytesMut,
     is_readable: bool,
@@ -30,16 +41,17 @@ pub(crate) struct FramedStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
-    /// A stream of byte strings of `limit` bytes at most. The peer has `write_budget` to read each.
-    pub(crate) fn new(stream: S, limit: usize, write_budget: Duration) -> Self {
+    /// A stream of byte strings of `limit` bytes at most.
+    pub(crate) fn new(stream: S, limit: usize, budgets: Budgets) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         debug_assert!(u32::try_from(limit).is_ok(), "every allowed length fits into the head");
         Self {
             reader,
             writer,
             limit,
-            write_budget,
+            budgets,
             inbound: BytesMut::new(),
+            waited: Duration::ZERO,
             outbound: BytesMut::new(),
             is_readable: true,
             is_writable: true,
@@ -57,7 +69,8 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
     ///
     /// # Errors
     /// [`FrameError::TooLarge`] for an announced length beyond the limit, before any memory is reserved for
-    /// it; [`TransportError::Io`] if the medium fails. Nothing can be read after either error.
+    /// it; [`TransportError::TooSlow`] if a string has begun and is not complete in time; [`TransportError::Io`] if
+    /// the medium fails. Nothing can be read after any of these errors.
     pub(crate) async fn read(&mut self) -> Result<Option<Bytes>, TransportError> {
         loop {
             // Complete strings that were read ahead come first, also after the end of the stream.
@@ -66,11 +79,16 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
                 return Ok(taken);
             }
             self.inbound.reserve(CHUNK_BYTES);
-            match self.reader.read_buf(&mut self.inbound).await {
+            match self.read_some().await {
                 // The end. The loop runs once more, for a string that arrived complete.
-                Ok(0) => self.is_readable = false,
-                Ok(_) => {}
-                Err(error) => {
+                Some(Ok(0)) => self.is_readable = false,
+                Some(Ok(_)) => {}
+                None => {
+                    self.stop_reading();
+                    let limit = self.budgets.read;
+                    return Err(TransportError::TooSlow { what: "send one message", limit });
+                }
+                Some(Err(error)) => {
                     self.stop_reading();
                     // A reset is how some peers close. No complete string is lost: complete strings were
                     // taken above.
@@ -81,6 +99,19 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
                 }
             }
         }
+    }
+
+    /// Reads what has arrived, or waits for it. `None` if the string that has begun has used up its time. Between
+    /// strings the wait has no limit: that is the caller's.
+    async fn read_some(&mut self) -> Option<io::Result<usize>> {
+        if self.inbound.is_empty() {
+            return Some(self.reader.read_buf(&mut self.inbound).await);
+        }
+        let left = self.budgets.read.saturating_sub(self.waited);
+        // Only time in which this end waits counts, so that its own work is not held against the peer. A call that
+        // is dropped counts too: callers that wait in small pieces would otherwise wait for ever.
+        let _count = WaitTime { total: &mut self.waited, since: Instant::now() };
+        timeout(left, self.reader.read_buf(&mut self.inbound)).await.ok()
     }
 
     /// Takes the first byte string out of the inbound buffer, if it is complete.
@@ -96,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
         }
         self.inbound.advance(HEAD_BYTES);
         debug_assert!(self.inbound.len() >= len, "the body is complete");
+        self.waited = Duration::ZERO;
         Ok(Some(self.inbound.split_to(len).freeze()))
     }
 
@@ -110,8 +142,8 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
     ///
     /// # Errors
     /// [`FrameError::TooLarge`] beyond the limit. [`TransportError::Closed`] if either end has closed the
-    /// stream, [`TransportError::Io`] if the peer did not read in time or the medium failed; nothing can be
-    /// written after these two.
+    /// stream, [`TransportError::TooSlow`] if the peer did not read in time, [`TransportError::Io`] if the medium
+    /// failed; nothing can be written after these three.
     pub(crate) async fn write(&mut self, body: &[u8]) -> Result<(), TransportError> {
         if !self.is_writable {
             return Err(TransportError::Closed);
@@ -123,14 +155,14 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
         }
         self.outbound.put_u32(len);
         self.outbound.put_slice(body);
-        let budget = self.write_budget;
-        let failure = match timeout(budget, self.write_and_read()).await {
+        let limit = self.budgets.write;
+        let failure = match timeout(limit, self.write_and_read()).await {
             Ok(Ok(())) => {
                 debug_assert!(self.outbound.is_empty(), "a completed write leaves nothing queued");
                 return Ok(());
             }
             Ok(Err(error)) => medium_error(&error),
-            Err(_) => TransportError::Io(format!("the other end did not read for {budget:?}")),
+            Err(_) => TransportError::TooSlow { what: "read one message", limit },
         };
         // The peer may have received part of a string, and would read anything that follows as the rest of
         // it.
@@ -166,13 +198,25 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
     /// still be read. A peer that has left, or does not acknowledge in time, is no error.
     pub(crate) async fn close(&mut self) -> Result<(), TransportError> {
         self.is_writable = false;
-        match timeout(self.write_budget, self.writer.shutdown()).await {
+        match timeout(self.budgets.write, self.writer.shutdown()).await {
             Ok(Err(error)) => match medium_error(&error) {
                 TransportError::Closed => Ok(()),
                 failure => Err(failure),
             },
             Ok(Ok(())) | Err(_) => Ok(()),
         }
+    }
+}
+
+/// Adds the time of a wait to a total, also if the wait is dropped.
+struct WaitTime<'a> {
+    total: &'a mut Duration,
+    since: Instant,
+}
+
+impl Drop for WaitTime<'_> {
+    fn drop(&mut self) {
+        *self.total += self.since.elapsed();
     }
 }
 

@@ -3,8 +3,8 @@
 //! Each end sends a random salt in the clear. HKDF (RFC 5869) derives the connection's key and nonce from the
 //! shared key and both salts. Then each end sends the context id, sealed under them.
 
-use crate::framed_stream::{FramedStream, medium_error};
-use crate::transport::{TcpTransport, WRITE_BUDGET};
+use crate::framed_stream::{Budgets, FramedStream, medium_error};
+use crate::transport::{BUDGETS, TcpTransport};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use std::io;
@@ -35,6 +35,9 @@ pub struct TcpConfig {
     pub key: SharedKey,
     /// The time limit for connecting and greeting together; ten seconds by default.
     pub greeting_budget: Duration,
+    /// How long the peer may take to send one message, from its first byte to its last; 30 seconds by default. The
+    /// longest message needs 140 kB a second then. Time that this end spends on its own work does not count.
+    pub read_budget: Duration,
     /// How long the peer may take to read one message; 30 seconds by default.
     pub write_budget: Duration,
 }
@@ -42,7 +45,17 @@ pub struct TcpConfig {
 impl TcpConfig {
     /// Settings for `context` and `key`, with the default time limits.
     pub const fn new(context: ContextId, key: SharedKey) -> Self {
-        Self { context, key, greeting_budget: Duration::from_secs(10), write_budget: WRITE_BUDGET }
+        Self {
+            context,
+            key,
+            greeting_budget: Duration::from_secs(10),
+            read_budget: BUDGETS.read,
+            write_budget: BUDGETS.write,
+        }
+    }
+
+    pub(crate) const fn budgets(&self) -> Budgets {
+        Budgets { read: self.read_budget, write: self.write_budget }
     }
 }
 
@@ -53,6 +66,9 @@ pub enum ConnectError {
     /// No process listens at the address, or the network does not reach it. Retry later.
     #[error("the other end cannot be reached: {0}")]
     Unreachable(#[source] io::Error),
+    /// The listening socket of this end failed; see [`TcpAcceptor`](crate::TcpAcceptor).
+    #[error("this end accepts no more connections: {0}; listen again")]
+    Listener(#[source] io::Error),
     /// Connecting and greeting exceeded [`TcpConfig::greeting_budget`]. Retry later.
     #[error("the other end did not greet in time")]
     Timeout,
@@ -60,7 +76,10 @@ pub enum ConnectError {
     #[error("the other end does not speak this protocol")]
     Foreign,
     /// The peer speaks another version of the greeting.
-    #[error("the other end greets in version {found}; this one in {VERSION}")]
+    #[error(
+        "the other end greets in version {found}, and this one in version {VERSION}; use programs of the same \
+         version at both ends"
+    )]
     Version {
         /// The peer's version.
         found: u8,
@@ -129,7 +148,7 @@ async fn say_hello<S: AsyncRead + AsyncWrite>(
     config: &TcpConfig,
 ) -> Result<TcpTransport<S>, ConnectError> {
     // The limit is short until the peer has proved that it has the key.
-    let mut stream = FramedStream::new(stream, GREETING_LIMIT, config.write_budget);
+    let mut stream = FramedStream::new(stream, GREETING_LIMIT, config.budgets());
     let mut ours = [0; SALT_BYTES];
     getrandom::fill(&mut ours).map_err(|error| ConnectError::Random(error.to_string()))?;
     stream.write(&[&MAGIC[..], &[VERSION], &ours].concat()).await?;

@@ -3,7 +3,7 @@
 //! ```
 //! use syncline_store::MemoryStore;
 //! use syncline_sync::{Outcome, SharedKey, StoreHost, SyncTransport, drive, serve};
-//! use syncline_tcp::{TcpConfig, accept, connect};
+//! use syncline_tcp::{AcceptLimits, TcpAcceptor, TcpConfig, connect};
 //! use syncline_types::{ContextId, Moment, ReplicaId, SimTime};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,9 +17,9 @@
 //!
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! let addr = listener.local_addr()?;
+//! let mut acceptor = TcpAcceptor::new(listener, config.clone(), AcceptLimits::default());
 //! let server = async {
-//!     let (stream, _) = listener.accept().await?;
-//!     let mut transport = accept(stream, &config).await?;
+//!     let (mut transport, _peer) = acceptor.accept().await?;
 //!     Ok(serve(&mut host(1)?, &mut transport).await?)
 //! };
 //! let client = async {
@@ -28,14 +28,28 @@
 //!     transport.close().await?;
 //!     Ok::<_, Box<dyn std::error::Error>>(outcome)
 //! };
-//! let (answered, outcome) = tokio::try_join!(server, client)?;
-//! assert!(answered > 0 && matches!(outcome, Outcome::Converged { .. }));
+//! let (served, outcome) = tokio::try_join!(server, client)?;
+//! assert!(served.answered > 0 && matches!(outcome, Outcome::Converged { .. }));
 //! # Ok(()) }) }
 //! ```
 //!
 //! A session runs on one thread: its futures are not `Send`, and each step waits for its store. Run sessions
-//! on a current-thread runtime. `serve` runs as long as the peer keeps the stream open, even if the peer is
-//! silent; wrap it in a `tokio::time::timeout` where that matters.
+//! on a current-thread runtime.
+//!
+//! # Slow and hostile peers
+//!
+//! Each resource that a peer can hold has a limit, and each limit is a field:
+//!
+//! | the peer | is given up after | by default |
+//! |---|---|---|
+//! | does not greet | [`TcpConfig::greeting_budget`] | 10 s |
+//! | begins a message and does not finish it | [`TcpConfig::read_budget`] | 30 s |
+//! | does not read a message | [`TcpConfig::write_budget`] | 30 s |
+//! | sends no request to `serve` | [`StoreHost::idle_limit`](syncline_sync::StoreHost::idle_limit) | 60 s |
+//! | greets too often at once, from one address | [`AcceptLimits::greetings_per_address`] | 8 |
+//!
+//! [`TcpAcceptor`] greets many peers at the same time, so that silent ones delay nobody, and bounds all connections:
+//! [`AcceptLimits`].
 //!
 //! # Wire format
 //!
@@ -75,9 +89,12 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod acceptor;
 mod framed_stream;
 mod greeting;
+mod slots;
 mod transport;
 
+pub use acceptor::{AcceptCounts, AcceptLimits, TcpAcceptor};
 pub use greeting::{ConnectError, TcpConfig, accept, connect, greet};
 pub use transport::{DroppedFrames, MAX_WIRE_BYTES, TcpTransport};

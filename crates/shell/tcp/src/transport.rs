@@ -1,6 +1,7 @@
 //! Sealed messages over a framed stream.
 
-use crate::framed_stream::FramedStream;
+use crate::framed_stream::{Budgets, FramedStream};
+use crate::slots::ConnectionSlot;
 use std::borrow::Cow;
 use std::time::Duration;
 use syncline_sync::{
@@ -15,8 +16,9 @@ use tokio::time::timeout;
 /// The longest body of a frame on the wire, in bytes: the longest protocol frame, sealed.
 pub const MAX_WIRE_BYTES: usize = limits::MAX_FRAME_BYTES + EncryptionState::OVERHEAD;
 
-/// The default of [`TcpConfig::write_budget`](crate::TcpConfig::write_budget).
-pub(crate) const WRITE_BUDGET: Duration = Duration::from_secs(30);
+/// The defaults of [`TcpConfig::read_budget`](crate::TcpConfig::read_budget) and
+/// [`TcpConfig::write_budget`](crate::TcpConfig::write_budget).
+pub(crate) const BUDGETS: Budgets = Budgets { read: Duration::from_secs(30), write: Duration::from_secs(30) };
 
 /// The number of received frames that were dropped because they are no messages, by cause. The session
 /// does not see these frames; it retransmits its request.
@@ -48,6 +50,8 @@ pub struct TcpTransport<S = TcpStream> {
     encryption: EncryptionState,
     context: ContextId,
     dropped: DroppedFrames,
+    /// The place among the connections of an acceptor, which is free again once the transport is dropped.
+    _slot: Option<ConnectionSlot>,
 }
 
 impl<S: AsyncRead + AsyncWrite> TcpTransport<S> {
@@ -55,14 +59,19 @@ impl<S: AsyncRead + AsyncWrite> TcpTransport<S> {
     /// [`SyncTransport::set_encryption`]. A key and nonce given there must never be used again, on this
     /// stream or another; [`greet`](crate::greet) derives fresh ones.
     pub fn plain(stream: S, side: StreamSide, context: ContextId) -> Self {
-        let stream = FramedStream::new(stream, MAX_WIRE_BYTES, WRITE_BUDGET);
+        let stream = FramedStream::new(stream, MAX_WIRE_BYTES, BUDGETS);
         Self::over(stream, EncryptionState::plain(side), context)
     }
 
     /// A transport over a stream whose greeting, if any, is complete.
     pub(crate) fn over(mut stream: FramedStream<S>, encryption: EncryptionState, context: ContextId) -> Self {
         stream.raise_limit(MAX_WIRE_BYTES);
-        Self { stream, encryption, context, dropped: DroppedFrames::default() }
+        Self { stream, encryption, context, dropped: DroppedFrames::default(), _slot: None }
+    }
+
+    /// The same transport, which takes up `slot` as long as it exists.
+    pub(crate) fn in_slot(self, slot: ConnectionSlot) -> Self {
+        Self { _slot: Some(slot), ..self }
     }
 
     /// The frames dropped so far.

@@ -332,7 +332,7 @@ fn said(bytes: &[u8]) -> &'static str {
         Message::Gossip(Gossip::DeltaRequest { .. }) => "request for deltas that are missing",
         Message::Gossip(Gossip::DeltaReply { .. }) => "missing deltas",
         Message::Request { request, .. } => match request {
-            Request::Handshake(_) => "handshake",
+            Request::Handshake(_) | Request::ForeignHandshake { .. } => "handshake",
             Request::Exchange(_) => "questions of an exchange",
             Request::Deltas { .. } => "request for deltas",
             Request::SnapshotPage { .. } => "request for a page of a snapshot",

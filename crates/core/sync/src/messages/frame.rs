@@ -34,7 +34,10 @@ pub enum FrameError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The frame has another version of the format.
-    #[error("frame format {found}; this replica reads {VERSION}")]
+    #[error(
+        "the frame has format {found}, and this replica reads format {VERSION}; run programs of the same version on \
+         both ends"
+    )]
     Version {
         /// The version of the frame.
         found: u8,

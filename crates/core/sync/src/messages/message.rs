@@ -1,6 +1,6 @@
 //! The messages of replicas: gossip, and the requests and responses of sessions.
 
-use super::{Answer, HandshakeReply, Question, Rejection, SyncHandshake};
+use super::{Answer, HandshakeReply, Question, Rejection, SYNC_PROTOCOL_VERSION, SyncHandshake};
 use crate::deltas::{Delta, Dot, VersionVector};
 use crate::sketch::LocatedDifference;
 use crate::snapshot::SnapshotPage;
@@ -106,6 +106,14 @@ pub struct WireRecord {
 pub enum Request {
     /// Negotiates a protocol; see [`SyncHandshake`].
     Handshake(Box<SyncHandshake>),
+    /// A handshake of another version, which does not have the fields of a [`SyncHandshake`]. Every version begins
+    /// its handshake with the version, so that it can be answered with [`Rejection::Version`].
+    ForeignHandshake {
+        /// The version of the initiator; not [`SYNC_PROTOCOL_VERSION`].
+        version: u32,
+        /// The fields that follow, as they are.
+        fields: Bytes,
+    },
     /// One round of the comparison of two states.
     Exchange(ExchangeRequest),
     /// Deltas that the responder lacks, and a request for those that the initiator lacks.
@@ -219,6 +227,19 @@ fn encode_bytes_list(out: &mut Writer, items: &[Bytes]) {
 fn decode_deltas(input: &mut Reader<'_>) -> Result<Vec<Bytes>, DecodeError> {
     let len = input.length(limits::MAX_DELTAS_PER_FRAME, "the deltas of a message")?;
     (0..len).map(|_| Ok(input.bytes(limits::MAX_FRAME_BYTES, "a delta")?.into())).collect()
+}
+
+/// Decodes a handshake, to the end of the input: nothing follows a request.
+fn decode_handshake(input: &mut Reader<'_>) -> Result<Request, DecodeError> {
+    let mut foreign = input.clone();
+    let version = foreign.u32_le()?;
+    let handshake = SyncHandshake::decode(input);
+    if version == SYNC_PROTOCOL_VERSION || (handshake.is_ok() && input.remaining() == 0) {
+        return Ok(Request::Handshake(Box::new(handshake?)));
+    }
+    let fields = foreign.raw(foreign.remaining(), "a handshake of another version")?.into();
+    *input = foreign;
+    Ok(Request::ForeignHandshake { version, fields })
 }
 
 pub(super) fn decode_option_id(input: &mut Reader<'_>) -> Result<Option<EntityId>, DecodeError> {
@@ -362,6 +383,11 @@ impl Encode for Request {
                 out.u8(0);
                 handshake.encode(out);
             }
+            Self::ForeignHandshake { version, fields } => {
+                out.u8(0);
+                out.u32_le(*version);
+                out.raw(fields);
+            }
             Self::Exchange(exchange) => {
                 out.u8(1);
                 exchange.encode(out);
@@ -389,7 +415,7 @@ impl Encode for Request {
 impl Decode for Request {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match input.u8()? {
-            0 => Ok(Self::Handshake(Box::new(SyncHandshake::decode(input)?))),
+            0 => decode_handshake(input),
             1 => Ok(Self::Exchange(ExchangeRequest::decode(input)?)),
             2 => Ok(Self::SnapshotPage {
                 boundary: Digest::decode(input)?,

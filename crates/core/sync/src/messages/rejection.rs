@@ -1,13 +1,16 @@
 //! Why a responder does not serve a session.
 
-use super::SyncHandshake;
+use super::{SYNC_PROTOCOL_VERSION, SyncHandshake};
 use syncline_types::{Decode, DecodeError, Encode, Hlc, Reader, Writer};
 
 /// Why a responder does not start a session, or does not continue one. Each reason ends the session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejection {
     /// The responder speaks another version of the protocol.
-    #[error("the peer speaks sync version {theirs}")]
+    #[error(
+        "the peer speaks sync version {theirs}, and this replica version {SYNC_PROTOCOL_VERSION}; run programs of \
+         the same version on both, the older one first brought up to date"
+    )]
     Version {
         /// The version of the responder.
         theirs: u32,

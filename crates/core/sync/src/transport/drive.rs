@@ -66,6 +66,9 @@ pub struct StoreHost<S: Store> {
     /// How long to wait for the answer to a request before it is retransmitted. The wait doubles with
     /// each retransmission, up to eight times.
     pub patience: Duration,
+    /// How long [`serve`] waits for the next request before it closes the stream. One minute by default: an
+    /// initiator retransmits after eight times its `patience` at the latest, three seconds by default.
+    pub idle_limit: Duration,
     log: DeltaLog,
     /// The sketch of the state. A step that fails loses it; the next use computes it again.
     sketch: Option<Sketch>,
@@ -102,6 +105,7 @@ impl<S: Store> StoreHost<S> {
             membership: Membership::Open,
             moment,
             patience: Duration::from_millis(400),
+            idle_limit: Duration::from_secs(60),
         })
     }
 
@@ -259,7 +263,8 @@ impl<S: Store> StoreHost<S> {
     /// Why a request after the handshake is not served. Where membership is restricted, the handshake
     /// identifies the initiator; later requests of the same session must come from a current member.
     fn reject(&self, session: SessionId, request: &Request) -> Option<Rejection> {
-        if self.membership == Membership::Open || matches!(request, Request::Handshake(_)) {
+        let begins = matches!(request, Request::Handshake(_) | Request::ForeignHandshake { .. });
+        if self.membership == Membership::Open || begins {
             return None;
         }
         match self.admitted {
@@ -387,19 +392,52 @@ async fn run<S: Store, T: SyncTransport>(
     }
 }
 
-/// Answers requests until the other end closes the stream. Returns the number of requests answered.
+/// How serving a stream ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StreamEnd {
+    /// The other end closed the stream.
+    Closed,
+    /// The other end sent no request for [`StoreHost::idle_limit`]: this end closed the stream.
+    Idle,
+}
+
+/// What [`serve`] did on one stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// The number of requests answered.
+    pub answered: u64,
+    /// How it ended.
+    pub end: StreamEnd,
+}
+
+/// Answers requests until the other end closes the stream, or sends none for [`StoreHost::idle_limit`]. So a peer that
+/// is silent, sends part of a request, or sends what is no request cannot hold the stream.
 pub async fn serve<S: Store, T: SyncTransport>(
     host: &mut StoreHost<S>,
     transport: &mut T,
-) -> Result<u64, DriveError> {
+) -> Result<Served, DriveError> {
     let mut answered = 0;
+    let mut ignored = 0;
     // The admitted initiator belongs to an earlier stream; this one has to begin with a handshake.
     host.admitted = None;
-    while let Some(request) = transport.recv().await? {
-        if let Some(answer) = host.answer(&request.message)? {
-            host.send(transport, &answer).await?;
-            answered += 1;
+    loop {
+        let request = match transport.recv_timeout(host.idle_limit).await {
+            Ok(Some(request)) if ignored < MAX_IGNORED => request,
+            Ok(_) => {
+                transport.close().await?;
+                return Ok(Served { answered, end: StreamEnd::Idle });
+            }
+            Err(TransportError::Closed) => return Ok(Served { answered, end: StreamEnd::Closed }),
+            Err(error) => return Err(error.into()),
+        };
+        match host.answer(&request.message)? {
+            Some(answer) => {
+                host.send(transport, &answer).await?;
+                answered += 1;
+                ignored = 0;
+            }
+            // No initiator sends such messages: many in a row are as good as none.
+            None => ignored += 1,
         }
     }
-    Ok(answered)
 }

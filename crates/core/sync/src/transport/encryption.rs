@@ -52,7 +52,9 @@ pub enum EncryptionError {
 }
 
 /// The encryption of one end of a stream. Without a key, messages pass unchanged.
-#[derive(Clone, Debug)]
+///
+/// It cannot be cloned: a clone would seal other messages with the same key and nonces.
+#[derive(Debug)]
 pub struct EncryptionState {
     side: StreamSide,
     key: Option<(SharedKey, Nonce)>,
@@ -73,9 +75,12 @@ impl EncryptionState {
         Self { side, key: None, sent: 0, window: ReplayWindow::new() }
     }
 
-    /// Encrypts from now on with this key, or not at all. The counters restart from zero.
+    /// Encrypts from now on with this key, or not at all. The counters restart from zero, except if the key and the
+    /// nonce are those in use: then nothing changes, since counters that restarted would repeat nonces.
     pub fn set(&mut self, key: Option<(SharedKey, Nonce)>) {
-        *self = Self { key, ..Self::plain(self.side) };
+        if key.is_none() || key != self.key {
+            *self = Self { key, ..Self::plain(self.side) };
+        }
     }
 
     /// Whether messages are encrypted.
@@ -254,6 +259,20 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Within a stream, no two messages share a nonce: neither in one direction nor in both.
+        #[test]
+        fn nonces_of_a_stream_differ(base: [u8; 12], counters in vec(any::<u64>(), 1..40)) {
+            let counters: BTreeSet<u64> = counters.into_iter().chain(0..20).collect();
+            let sides = [StreamSide::Opener, StreamSide::Accepter];
+            let nonces: BTreeSet<_> = sides
+                .iter()
+                .flat_map(|side| counters.iter().map(|counter| nonce_of(&Nonce(base), *side, *counter)))
+                .collect();
+            prop_assert_eq!(nonces.len(), 2 * counters.len());
+        }
+    }
+
     #[test]
     fn directions_do_not_mix() {
         let (mut a, mut b) = pair();
@@ -261,6 +280,22 @@ mod tests {
         assert_eq!(a.open(&sealed), Err(EncryptionError::Forged), "one's own message sent back");
         assert_eq!(b.open(&sealed).unwrap(), b"hello");
         assert_eq!(b.open(&[1, 2]), Err(EncryptionError::Truncated));
+    }
+
+    /// Setting the same key again must not restart the counters.
+    #[test]
+    fn key_in_use_continues() {
+        let (mut a, mut b) = pair();
+        let first = a.seal(b"one").unwrap();
+        let key = a.key.clone();
+        a.set(key.clone());
+        b.set(key);
+        let second = a.seal(b"one").unwrap();
+        assert_ne!(first, second, "the counter goes on");
+        assert_eq!((b.open(&first).unwrap(), b.open(&second).unwrap()), (b"one".to_vec(), b"one".to_vec()));
+        assert_eq!(b.open(&first), Err(EncryptionError::Replayed { counter: 0 }));
+        a.set(Some((SharedKey([8; 32]), Nonce([9; 12]))));
+        assert!(a.seal(b"one").unwrap().starts_with(&[0; 8]), "another key begins at zero");
     }
 
     #[test]

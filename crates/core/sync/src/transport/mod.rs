@@ -5,8 +5,8 @@ mod encryption;
 mod stream;
 
 pub use drive::{
-    DriveError, StoreHost, bloom_filter_sync, delta_sync, drive, hash_comparison_sync, level_wise_sync,
-    rateless_iblt_sync, serve, snapshot_sync, subtree_prefetch_sync,
+    DriveError, Served, StoreHost, StreamEnd, bloom_filter_sync, delta_sync, drive, hash_comparison_sync,
+    level_wise_sync, rateless_iblt_sync, serve, snapshot_sync, subtree_prefetch_sync,
 };
 pub use encryption::{EncryptionError, EncryptionState, Nonce, SharedKey, StreamSide};
 pub use stream::{StreamMessage, SyncTransport, TransportError};

@@ -28,6 +28,14 @@ pub enum TransportError {
     /// A message cannot be framed.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// The other end is too slow: it holds this end's resources for longer than is allowed.
+    #[error("the other end took longer than {limit:?} to {what}; close the stream, and sync again later")]
+    TooSlow {
+        /// What the other end had to do, in words.
+        what: &'static str,
+        /// How long it could take.
+        limit: Duration,
+    },
     /// The medium failed.
     #[error("the medium failed: {0}")]
     Io(String),

@@ -7,7 +7,7 @@ use syncline_crdt::{Register, Text, Value};
 use syncline_storage::{Action, ApplyContext, Cursor, Interface, Label, Metadata, Record};
 use syncline_store::Store;
 use syncline_sync::*;
-use syncline_types::{Encode, EntityId, Hlc, ReplicaId, limits};
+use syncline_types::{Decode, Encode, EntityId, Hlc, ReplicaId, limits};
 
 #[test]
 fn fresh_replica_receives_paged_snapshot() {
@@ -357,6 +357,34 @@ fn rejects_other_version() {
         panic!()
     };
     assert_eq!(rejection, Rejection::Version { theirs: SYNC_PROTOCOL_VERSION });
+}
+
+/// A handshake of another version is answered whatever its fields are, so that both ends learn the versions.
+#[test]
+fn answers_handshake_with_unknown_fields() {
+    let mut b = Side::new(2, &[]);
+    let ours = Request::Handshake(Box::new(b.describe())).to_bytes();
+    let (tag, fields) = ours.split_at(1);
+    let bodies: [&[u8]; 4] =
+        [&[], &[0xff; 300], &fields[4..fields.len() - 1], &[&fields[4..], &[0]].concat()];
+    for version in [0, SYNC_PROTOCOL_VERSION - 1, SYNC_PROTOCOL_VERSION + 1, u32::MAX] {
+        for body in bodies {
+            let bytes = [tag, &version.to_le_bytes(), body].concat();
+            let request = Request::from_bytes(&bytes).unwrap();
+            assert_eq!(request, Request::ForeignHandshake { version, fields: body.into() });
+            assert_eq!(request.to_bytes(), bytes, "it is encoded as it was");
+            let Response::Rejected(rejection) = b.respond(&request) else { panic!("a rejection") };
+            assert_eq!(rejection, Rejection::Version { theirs: SYNC_PROTOCOL_VERSION });
+        }
+    }
+    // With this version, the same fields are an error.
+    for body in bodies {
+        let bytes = [tag, &SYNC_PROTOCOL_VERSION.to_le_bytes(), body].concat();
+        assert!(Request::from_bytes(&bytes).is_err());
+    }
+    let text = Rejection::Version { theirs: 9 }.to_string();
+    let own = format!("this replica version {SYNC_PROTOCOL_VERSION}");
+    assert!(text.contains("version 9") && text.contains(&own) && text.contains("same version"), "{text}");
 }
 
 #[test]

@@ -162,6 +162,11 @@ fn nibbles() -> Prefix {
     Prefix::EMPTY.child(1).child(2).child(3)
 }
 
+/// A handshake of a later version, of which only the version is known.
+pub(crate) fn foreign() -> Request {
+    Request::ForeignHandshake { version: SYNC_PROTOCOL_VERSION + 1, fields: [0xf1, 0xf2, 0xf3].into() }
+}
+
 fn requests() -> Vec<(&'static str, Request)> {
     let probe = NodeAddress { entity: EntityId::ROOT, prefix: Prefix::EMPTY };
     let below = NodeAddress { entity: entity(1), prefix: nibbles() };
@@ -179,6 +184,7 @@ fn requests() -> Vec<(&'static str, Request)> {
     };
     vec![
         ("handshake", Request::Handshake(Box::new(fresh()))),
+        ("handshake-of-another-version", foreign()),
         ("exchange", Request::Exchange(all)),
         ("question-index-node", exchange(Question::Node(probe))),
         ("question-children", exchange(Question::Children { entity: entity(1), after: some })),

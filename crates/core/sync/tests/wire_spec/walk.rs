@@ -19,6 +19,7 @@ kinds! { KINDS;
     }
     Request, "request" {
         Handshake "0" "handshake",
+        ForeignHandshake "0" "handshake of another version",
         Exchange "1" "exchange",
         SnapshotPage "2" "snapshot page",
         Deltas "3" "delta exchange",
@@ -130,6 +131,10 @@ fn request(request: &Request, walk: &mut Walk<'_>) {
     walk.kind(request);
     match request {
         Request::Handshake(body) => handshake(body, walk),
+        Request::ForeignHandshake { version, fields } => {
+            walk.u32_le("version", *version);
+            walk.opaque("fields of that version", fields.len());
+        }
         Request::Exchange(body) => exchange(body, walk),
         Request::SnapshotPage { boundary, after, compressed } => {
             walk.fixed("boundary", &boundary.0);

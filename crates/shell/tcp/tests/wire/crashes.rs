@@ -204,7 +204,7 @@ fn killed_client_converges_after_restart() {
                 let mut process = Process::client(&theirs, protocol, port);
                 let mut transport = accept(listener.accept().await.unwrap().0, &config()).await.unwrap();
                 match serve(&mut host, &mut transport).await {
-                    Ok(answered) => assert!(answered > 0),
+                    Ok(served) => assert!(served.answered > 0),
                     Err(error) => panic!("{protocol:?} {moment:?}: {error}"),
                 }
                 assert_eq!(process.said("root"), format!("{:#}", root_with(&host.store, &[])));

@@ -2,7 +2,7 @@
 
 use super::CaseFeature::{
     CollectsTombstones, ErrsInTime, Grows, HasFormerAuthors, HasLongRoundTrips, HasSmallFrames,
-    NamesMembersLate, PutsClocksAhead, RecreatesDeleted, ResetsCounters, WritesAroundCollections,
+    NamesMembersLate, PutsClocksAhead, RecreatesDeleted, ResetsCounters,
 };
 use super::KnownFinding;
 use sync_sim_cluster::workload::Growth;
