@@ -95,10 +95,22 @@ fn slot(key: &[u8], at: usize) -> usize {
 }
 
 impl<V: Clone> RadixNode<V> {
-    /// The parts of an inner node without children that branches at the half byte `at`, on the path to `key`.
-    fn inner(at: usize, key: &[u8]) -> (usize, Key, [Option<Arc<Self>>; SLOTS]) {
+    /// An inner node that branches at the half byte `at`, on the path to `key`, with these children and their slots.
+    fn inner(at: usize, key: &[u8], below: impl IntoIterator<Item = (usize, Arc<Self>)>) -> Self {
         debug_assert!(at.div_ceil(2) <= key.len(), "the prefix covers all half bytes before the branch");
-        (at, Key::from(key.get(..at.div_ceil(2)).unwrap_or(key)), Default::default())
+        let prefix = Key::from(key.get(..at.div_ceil(2)).unwrap_or(key));
+        let mut children: [Option<Arc<Self>>; SLOTS] = Default::default();
+        for (slot, child) in below {
+            debug_assert!(
+                children.get(slot).is_some_and(Option::is_none),
+                "each child has a slot of its own"
+            );
+            if let Some(place) = children.get_mut(slot) {
+                *place = Some(child);
+            }
+        }
+        debug_assert!(count(&children) >= 2, "a branch separates at least two keys");
+        Self::Inner { at, prefix, children }
     }
 
     /// A bucket with one entry.
@@ -115,19 +127,18 @@ impl<V: Clone> RadixNode<V> {
             return Self::Bucket(RadixBucket::of(entries));
         };
         // The least and the greatest key agree in as many half bytes as all keys together.
-        let (at, prefix, mut children) = Self::inner(common(first, last), first);
+        let at = common(first, last);
+        let path = first.clone();
         let mut groups: [Vec<(Key, V)>; SLOTS] = Default::default();
         for entry in entries {
             if let Some(group) = groups.get_mut(slot(&entry.0, at)) {
                 group.push(entry);
             }
         }
-        for (child, group) in children.iter_mut().zip(groups) {
-            *child = (!group.is_empty()).then(|| Arc::new(Self::Bucket(RadixBucket::of(group))));
-        }
-        // Therefore each group is smaller than the whole and fits into a bucket.
-        debug_assert!(count(&children) >= 2, "a branch separates at least two keys");
-        Self::Inner { at, prefix, children }
+        // The branch separates keys: each group is smaller than the whole and fits into a bucket.
+        let groups = groups.into_iter().enumerate().filter(|(_, group)| !group.is_empty());
+        let children = groups.map(|(slot, group)| (slot, Arc::new(Self::Bucket(RadixBucket::of(group)))));
+        Self::inner(at, &path, children)
     }
 
     /// Access for an edit in place. A node that another map reaches too is copied first. Only for a node
@@ -151,16 +162,9 @@ impl<V: Clone> RadixNode<V> {
                 if agreed < *at {
                     // The key leaves the compressed path: a new node branches there, above this one. The
                     // old node moves without an edit, so that it need not be copied even if it is shared.
-                    let old = slot(prefix, agreed);
-                    let new = slot(&key, agreed);
-                    debug_assert!(old != new, "the new branch separates the key from the old path");
-                    let (at, prefix, mut children) = Self::inner(agreed, &key);
-                    for (place, child) in [(old, Arc::clone(node)), (new, Arc::new(Self::only(key, value)))] {
-                        if let Some(to) = children.get_mut(place) {
-                            *to = Some(child);
-                        }
-                    }
-                    *node = Arc::new(Self::Inner { at, prefix, children });
+                    let old = (slot(prefix, agreed), Arc::clone(node));
+                    let new = (slot(&key, agreed), Arc::new(Self::only(key.clone(), value)));
+                    *node = Arc::new(Self::inner(agreed, &key, [old, new]));
                     return true;
                 }
             }

@@ -88,15 +88,6 @@ impl CaseFeature {
     }
 }
 
-/// The operations that the script writes, in order.
-fn operations(case: &Case) -> impl Iterator<Item = &Operation> {
-    let writes = case.script.iter().filter_map(|line| match &line.what {
-        ScriptAction::Write(write) => Some(&write.ops),
-        _ => None,
-    });
-    writes.flatten()
-}
-
 /// The case with its random writes as lines of the script, if it has any.
 fn with_writes_as_lines(case: &Case) -> Option<Case> {
     if case.workload.writes == 0 { None } else { case.pinned().ok() }
