@@ -136,7 +136,6 @@ impl<V: ReadView> Replica<V> {
             let refusal = error.refusal()?;
             match refusal {
                 DeltaRefusal::Drift => self.enqueue_forced_sync(from, PendingReason::StampAhead, step),
-                DeltaRefusal::NoMerge => self.enqueue_forced_sync(from, PendingReason::NoMerge, step),
                 // Another attempt would have the same result.
                 _ => {}
             }

@@ -4,7 +4,7 @@ use super::tests::{A, B, Pair, node};
 use super::*;
 use crate::disk_view::CheckedDiskView;
 use crate::node::{SimNode, replica_id};
-use syncline_replica::{Merges, Notice, Operation, Target};
+use syncline_replica::{Notice, Operation, Target};
 use syncline_storage::Interface;
 use syncline_store::{MemoryStore, Store, WriteBatch};
 use syncline_sync::{Dot, Outcome, RetryReason, SessionStats, SyncProtocolKind, VersionVector};
@@ -72,10 +72,8 @@ fn deleted() -> (Pair, MemoryStore) {
 fn collected_entity_must_not_return() {
     let (mut pair, after) = deleted();
     let before = pair.replica(A).disk().clone();
-    let merges = Merges::default();
     let give_ups = GiveUps::default();
-    let judge =
-        |pair: &Pair| of_states(&ContextView { has_collected: true, ..pair.view(&give_ups, &merges) });
+    let judge = |pair: &Pair| of_states(&ContextView { has_collected: true, ..pair.view(&give_ups) });
     pair.nodes[0] = node(A, after.clone());
     assert_eq!(judge(&pair), None);
     // The tombstone comes back from a state that has not collected it.

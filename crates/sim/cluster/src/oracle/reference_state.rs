@@ -1,7 +1,7 @@
 //! A reference state: accepted writes joined without a network.
 
 use crate::disk_view::CheckedDiskView;
-use syncline_crdt::{Merges, Value};
+use syncline_crdt::Value;
 use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Record, StorageError, record_page};
 use syncline_store::{MemoryStore, Store, WriteBatch};
 use syncline_types::{Decode, Digest, Hlc, Moment, SimTime};
@@ -13,13 +13,12 @@ const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), 
 #[derive(Clone, Debug, Default)]
 pub struct ReferenceState {
     state: MemoryStore,
-    merges: Merges,
 }
 
 impl ReferenceState {
     /// A reference state that begins with this state.
-    pub const fn new(state: MemoryStore, merges: Merges) -> Self {
-        Self { state, merges }
+    pub const fn new(state: MemoryStore) -> Self {
+        Self { state }
     }
 
     /// The rows of the state.
@@ -27,24 +26,19 @@ impl ReferenceState {
         &self.state
     }
 
-    /// The merge functions of the application's own types.
-    pub const fn merges(&self) -> &Merges {
-        &self.merges
-    }
-
     /// The join of the states in these stores.
     ///
     /// # Errors
     ///
     /// If a store cannot be read.
-    pub(crate) fn join_of(stores: Vec<MemoryStore>, merges: Merges) -> Result<Self, ApplyError> {
+    pub(crate) fn join_of(stores: Vec<MemoryStore>) -> Result<Self, ApplyError> {
         let horizon = |store: &MemoryStore| Ok(Interface::open(CheckedDiskView::from(store))?.horizon());
         let horizons = stores.iter().map(horizon).collect::<Result<Vec<_>, StorageError>>()?;
         // Least horizon first, so that no record is merged after its parent was collected.
         let mut order: Vec<(Hlc, MemoryStore)> = horizons.into_iter().zip(stores).collect();
         order.retain(|(_, store)| !store.is_empty());
         order.sort_by_key(|(horizon, _)| *horizon);
-        let mut joined = Self::new(MemoryStore::default(), merges);
+        let mut joined = Self::default();
         let mut last = Hlc::ZERO;
         for (horizon, store) in order {
             assert!(horizon >= last, "horizons ascend");
@@ -66,23 +60,21 @@ impl ReferenceState {
     /// Whether joining this state would change nothing visible in `other`. Records that `other` has
     /// collected are invisible everywhere.
     pub(crate) fn is_included_in(&self, other: &MemoryStore) -> Result<bool, ApplyError> {
-        let whole = Self { state: other.clone(), merges: self.merges.clone() };
+        let whole = Self::new(other.clone());
         if whole.includes(&self.state) == Ok(true) {
             return Ok(true);
         }
-        let mut theirs = Interface::open_with(CheckedDiskView::from(other), self.merges.clone())?;
+        let mut theirs = Interface::open(CheckedDiskView::from(other))?;
         // Nothing was collected there, so every record that is missing was lost.
         if theirs.horizon() == Hlc::ZERO {
             return Ok(false);
         }
-        for (id, record) in
-            Interface::open_with(CheckedDiskView::from(&self.state), self.merges.clone())?.visible()?
-        {
+        for (id, record) in Interface::open(CheckedDiskView::from(&self.state))?.visible()? {
             let mut joined = match theirs.record(id)? {
                 Some(own) if theirs.is_visible(id)? => Record::clone(&own),
                 _ => return Ok(false),
             };
-            if joined.join(&record, &self.merges) {
+            if joined.join(&record) {
                 return Ok(false);
             }
         }
@@ -145,7 +137,7 @@ impl ReferenceState {
         &mut self,
         change: impl FnOnce(&mut Interface<CheckedDiskView>) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let mut state = Interface::open_with(CheckedDiskView::from(&self.state), self.merges.clone())?;
+        let mut state = Interface::open(CheckedDiskView::from(&self.state))?;
         change(&mut state)?;
         let batch: WriteBatch = state.finish()?;
         Ok(self.state.apply(batch)?)
