@@ -45,7 +45,7 @@ mod tests {
             if ours {
                 PRINTED.fetch_add(1, Ordering::Relaxed);
             } else {
-                usual(panic)
+                usual(panic);
             }
         }));
         let find = || catch_unwind(|| panic!("a finding"));

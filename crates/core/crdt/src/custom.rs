@@ -220,7 +220,8 @@ mod tests {
     #[test]
     fn concurrent_compactions_join_to_both_results() {
         let base = joined(&Custom::written("t", at(1, 1), *b"a"), &Custom::written("t", at(1, 2), *b"b"));
-        let (one, two) = (base.replacing(at(5, 1), *b"one"), base.replacing(at(4, 2), *b"two"));
+        let one = base.replacing(at(5, 1), *b"one");
+        let two = base.replacing(at(4, 2), *b"two");
         let orders = [[&base, &one, &two], [&two, &base, &one], [&one, &two, &base]];
         for [first, second, third] in orders {
             assert_eq!(shown(&joined(&joined(first, second), third)), [b"two", b"one"]);

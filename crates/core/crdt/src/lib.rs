@@ -32,6 +32,7 @@ mod element;
 #[cfg(test)]
 mod laws;
 mod merge_cache;
+mod merge_result;
 mod merges;
 pub mod position;
 mod register;
@@ -41,7 +42,8 @@ mod value;
 pub use counter::{CounterOverflow, GCounter, PnCounter};
 pub use custom::{Custom, Operands};
 pub use element::{Element, Presence};
-pub use merges::{Law, MergeFailure, Merges, RegistrationError, Unmerged};
+pub use merge_result::MergeFailure;
+pub use merges::{Law, Merges, RegistrationError, Unmerged};
 pub use register::Register;
 pub use text::{CharId, OutOfText, RunId, Side, Text, TextRun};
 pub use value::{CrdtType, OwnedRegister, Value};

@@ -1,6 +1,6 @@
 //! A bounded cache of the results of merge functions.
 
-use crate::merges::Merged;
+use crate::merge_result::MergeResult;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use syncline_types::Digest;
@@ -14,25 +14,25 @@ const ENTRY_BYTES: usize = 256;
 /// dropped first. A result follows from the digest alone, so the cache decides how often a function is called
 /// and never what is shown.
 #[derive(Default)]
-pub(crate) struct MergeCache(Mutex<Entries>);
+pub(crate) struct MergeCache(Mutex<CachedResults>);
 
 /// Invariants: `by_use` has the key of each entry of `by_key` under the number of its last use, and `bytes` is
 /// the sum of their sizes.
 #[derive(Default)]
-struct Entries {
-    by_key: BTreeMap<Digest, (u64, Merged)>,
+struct CachedResults {
+    by_key: BTreeMap<Digest, (u64, MergeResult)>,
     by_use: BTreeMap<u64, Digest>,
     uses: u64,
     bytes: usize,
 }
 
-fn size(merged: &Merged) -> usize {
+fn size(merged: &MergeResult) -> usize {
     ENTRY_BYTES + merged.as_ref().map_or(0, |state| state.len())
 }
 
 impl MergeCache {
     /// The last of `keys` that is cached, and its result. O(keys · log n).
-    pub(crate) fn longest(&self, keys: &[Digest]) -> Option<(usize, Merged)> {
+    pub(crate) fn longest(&self, keys: &[Digest]) -> Option<(usize, MergeResult)> {
         // No function of an application is called while the lock is held, so nothing panics in between.
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, key) = keys.iter().enumerate().rev().find(|(_, key)| entries.by_key.contains_key(*key))?;
@@ -47,9 +47,9 @@ impl MergeCache {
     }
 
     /// Adds a result, and drops the least recently used ones beyond the limit. O(log n) on average.
-    pub(crate) fn insert(&self, key: Digest, merged: Merged) {
+    pub(crate) fn insert(&self, key: Digest, merged: MergeResult) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Entries { by_key, by_use, uses, bytes } = &mut *entries;
+        let CachedResults { by_key, by_use, uses, bytes } = &mut *entries;
         *uses += 1;
         *bytes += size(&merged);
         by_use.insert(*uses, key);

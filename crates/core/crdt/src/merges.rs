@@ -2,6 +2,8 @@
 
 use crate::Custom;
 use crate::merge_cache::MergeCache;
+use crate::merge_result::{MergeFailure, MergeResult};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,9 +12,6 @@ use syncline_types::{Digest, Hasher, Hlc, canary, limits};
 
 /// A function that merges the encodings of two states into one.
 type MergeFn = dyn Fn(&[u8], &[u8]) -> Vec<u8> + Send + Sync;
-
-/// A merged state, or why there is none.
-pub(crate) type Merged = Result<Arc<[u8]>, MergeFailure>;
 
 /// The number of operands at which a write replaces those that its author sees by one. It bounds the calls that
 /// show a value: at most this many, and one for each write that nobody had seen yet.
@@ -37,25 +36,6 @@ const MOST_SAMPLES: usize = 16;
 pub struct Merges {
     functions: Arc<BTreeMap<String, Arc<MergeFn>>>,
     cache: Arc<MergeCache>,
-}
-
-/// Why a merge function gives no state.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum MergeFailure {
-    /// No function is registered here for the type.
-    #[error("no merge function is registered here")]
-    Missing,
-    /// The function panicked.
-    #[error("the merge function panicked: {0}")]
-    Panicked(Arc<str>),
-    /// The result is larger than a value may be.
-    #[error("the merge function returned {bytes} bytes; the limit is {limit}")]
-    TooLarge {
-        /// The size of the result.
-        bytes: usize,
-        /// The largest size of a value.
-        limit: usize,
-    },
 }
 
 /// A value that cannot be shown, because its operands cannot be merged here. The operands are stored and
@@ -211,7 +191,7 @@ impl Merges {
     }
 
     /// The merged state of at least two operands, in their order.
-    fn merged(&self, name: &str, operands: &[(Hlc, &Arc<[u8]>)]) -> Merged {
+    fn merged(&self, name: &str, operands: &[(Hlc, &Arc<[u8]>)]) -> MergeResult {
         let merge = self.functions.get(name).ok_or(MergeFailure::Missing)?;
         // The digest of each beginning of the operands.
         let keys: Vec<Digest> = operands
@@ -240,7 +220,7 @@ impl Merges {
 }
 
 /// Calls a function of an application: the only place where core does.
-fn call(merge: &(impl Fn(&[u8], &[u8]) -> Vec<u8> + ?Sized), one: &[u8], two: &[u8]) -> Merged {
+fn call(merge: &(impl Fn(&[u8], &[u8]) -> Vec<u8> + ?Sized), one: &[u8], two: &[u8]) -> MergeResult {
     // The function sees nothing of ours but two slices that it cannot change, so a panic in it leaves nothing
     // half-done here.
     let caught = if canary!(MergePanicEscapes) {
@@ -248,18 +228,27 @@ fn call(merge: &(impl Fn(&[u8], &[u8]) -> Vec<u8> + ?Sized), one: &[u8], two: &[
     } else {
         catch_unwind(AssertUnwindSafe(|| merge(one, two)))
     };
-    let merged = caught.map_err(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-        // A panic may say anything, at any length.
-        const SHOWN: usize = 200;
-        MergeFailure::Panicked(text.chars().take(SHOWN).collect::<String>().into())
-    })?;
+    let merged = caught.map_err(panicked)?;
     let limit = limits::MAX_VALUE_BYTES;
     if merged.len() > limit {
         return Err(MergeFailure::TooLarge { bytes: merged.len(), limit });
     }
     Ok(merged.into())
+}
+
+/// The failure of a function that panicked with `payload`.
+fn panicked(payload: Box<dyn Any + Send>) -> MergeFailure {
+    /// A panic may say anything, at any length.
+    const SHOWN: usize = 200;
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+    let failure = MergeFailure::Panicked(text.chars().take(SHOWN).collect::<String>().into());
+    // The payload is the application's, too: dropping it may panic. What it panics with then is leaked, or this
+    // would never end.
+    if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+        std::mem::forget(second);
+    }
+    failure
 }
 
 /// Tries the laws of a join on all triples of samples.
@@ -268,7 +257,7 @@ fn try_laws(
     samples: &[&[u8]],
     merge: &impl Fn(&[u8], &[u8]) -> Vec<u8>,
 ) -> Result<(), RegistrationError> {
-    let holds = |law, samples: &[usize], left: Merged, right: Merged| {
+    let holds = |law, samples: &[usize], left: MergeResult, right: MergeResult| {
         let name = name.to_owned();
         match (left, right) {
             (Ok(left), Ok(right)) if left == right => Ok(()),
@@ -408,7 +397,7 @@ mod tests {
             value.join(operand);
         }
         assert_eq!(merges.shown(&value).as_deref(), Ok(&b"abcd"[..]));
-        assert_eq!(merges.clone().shown(&value).as_deref(), Ok(&b"abcd"[..]));
+        assert_eq!(merges.shown(&value).as_deref(), Ok(&b"abcd"[..]));
         assert_eq!(calls.load(Ordering::Relaxed), 3, "the second read finds the result");
         value.join(&Custom::written("t", at(10), *b"e"));
         assert_eq!(merges.shown(&value).as_deref(), Ok(&b"abcde"[..]));
@@ -438,10 +427,25 @@ mod tests {
     }
 
     #[test]
+    fn no_payload_of_a_panic_escapes() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::panic_any(Self);
+            }
+        }
+        let bomb = |_: &[u8], _: &[u8]| std::panic::panic_any(Bomb);
+        let failure = call(&bomb, b"a", b"b").unwrap_err();
+        assert_eq!(failure, MergeFailure::Panicked("without a message".into()));
+        let long = |_: &[u8], _: &[u8]| panic!("{}", "x".repeat(1 << 20));
+        assert_eq!(call(&long, b"a", b"b").unwrap_err(), MergeFailure::Panicked("x".repeat(200).into()));
+    }
+
+    #[test]
     fn writes_cost_what_they_write_on_average() {
         let (merges, calls) = counted(union);
         let large: Vec<u8> = (0..200).collect();
-        let mut value = Custom::written("t", at(1), large.clone());
+        let mut value = Custom::written("t", at(1), large);
         let mut bytes = 0;
         for ms in 2..402 {
             bytes += write(&merges, &mut value, ms, &[ms as u8]);

@@ -30,6 +30,8 @@ fn regression_seeds_converge() {
         ),
         (61_536, "a fresh member chose a walk, was disconnected, and stayed with half of a state"),
         (99_866, "the same as of 33,927"),
+        (222, "a merge function that some nodes lacked, or that was no join, divided the replicas"),
+        (1_245, "a merge function that panicked ended the process of every node that received the delta"),
         (18_450, "a walk was due: the responder refused deltas of a member that it did not know yet"),
     ];
     for (seed, why) in found {

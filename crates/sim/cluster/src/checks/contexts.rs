@@ -140,8 +140,10 @@ pub(super) fn lacks_covered(oracle: &Oracle, node: NodeId, replica: &SimReplica)
     if replica.has_damaged_disk() {
         return None;
     }
-    // The test may have given a node a merge function that the oracle lacks: then the join is unknown.
-    let covered = oracle.covered_state(node, replica.log().covered()).ok()?;
+    let covered = match oracle.covered_state(node, replica.log().covered()) {
+        Ok(covered) => covered,
+        Err(error) => return Some(error.to_string()),
+    };
     let is_there = covered.is_included_in(replica.disk()) != Ok(false);
     (!is_there).then(|| first_difference(covered.state(), replica.disk()))
 }

@@ -1,4 +1,4 @@
-//! What explains that a run has not converged, in words: links, outages, clocks, merge functions.
+//! What explains that a run has not converged, in words: links, outages, clocks.
 //!
 //! A cause is a fact about the end of the run that is enough to keep nodes apart. The first one is the first thing
 //! that a reader of the verdict sees.
