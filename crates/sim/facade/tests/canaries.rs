@@ -289,7 +289,8 @@ fn panic_before_the_run_is_the_result_of_the_run() {
     .parse()
     .unwrap();
     canary::set(Some(Canary::MergePanicEscapes));
-    let error = case.build().err().expect("a person who writes such a case is told").to_string();
+    let Err(error) = case.build() else { panic!("a person who writes such a case is told") };
+    let error = error.to_string();
     assert!(error.contains("alice: a write before the run panicked"), "{error}");
     let result = case.run().unwrap();
     let said = "a merge function of the application panicked, as the case wants";
