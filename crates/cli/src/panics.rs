@@ -29,3 +29,29 @@ pub(crate) fn quietly<R>(run: impl FnOnce() -> R) -> R {
     let _guard = QuietGuard(IS_QUIET.replace(true));
     run()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{catch_unwind, set_hook, take_hook};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn panics_are_not_printed_while_they_are_findings() {
+        static PRINTED: AtomicUsize = AtomicUsize::new(0);
+        let usual = take_hook();
+        set_hook(Box::new(move |panic| {
+            let ours = panic.payload().downcast_ref::<&str>() == Some(&"a finding");
+            if ours {
+                PRINTED.fetch_add(1, Ordering::Relaxed);
+            } else {
+                usual(panic);
+            }
+        }));
+        let find = || catch_unwind(|| panic!("a finding"));
+        assert!(quietly(find).is_err());
+        assert_eq!(PRINTED.load(Ordering::Relaxed), 0);
+        assert!(find().is_err());
+        assert_eq!(PRINTED.load(Ordering::Relaxed), 1, "outside, it is printed");
+    }
+}

@@ -313,32 +313,3 @@ fn failures_of_one_cause_share_a_case_file() {
     let text = text_of(&syncline(&at, &sweep));
     assert!(text.contains("the same cause has failed 5 more: 4, 5, 6, 7, 8"), "{text}");
 }
-
-#[test]
-fn panics_in_a_sweep_are_findings_and_not_printed() {
-    let at = folder("panics");
-    std::fs::write(at.join("merge.toml"), include_str!("../../sim/search/known/merge-panics.toml"))
-        .expect("a file");
-    let sweep = ["sweep", "--case", "merge.toml", "--seeds", "0..2", "--check-every", "0"];
-    let output = syncline(&at, &sweep);
-    let text = text_of(&output);
-    assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(text.contains("merge-panics") && !text.contains("backtrace"), "{text}");
-}
-
-/// A case whose initial writes panic in the code under test is refused; it has no run that could fail.
-#[test]
-fn panics_before_a_run_are_refusals() {
-    let at = folder("panics-before");
-    let merge = |state: &str| {
-        format!("{{ merge = {{ target = \"flags\", type = \"workload.flags\", in = \"{state}\" }} }}")
-    };
-    let writes = [merge("a"), merge("b")].join(", ");
-    let text = format!(
-        "nodes = [{{ name = \"alice\", writes = [{writes}] }}]\nmerge_faults = {{ function = \"panics\" }}"
-    );
-    std::fs::write(at.join("early.toml"), text).expect("a file");
-    for command in ["run", "replay"] {
-        refused(&at, &[command, "early.toml"], &["alice", "write before the run panicked"]);
-    }
-}

@@ -2,8 +2,8 @@
 //! bottom, and returns truthfully whether it changed the value.
 
 use crate::{
-    CharId, CrdtType, Custom, Element, GCounter, Merges, OwnedRegister, PnCounter, Presence, Register, RunId,
-    Side, Text, TextRun, Value,
+    CharId, CrdtType, Custom, Element, GCounter, Operands, OwnedRegister, PnCounter, Presence, Register,
+    RunId, Side, Text, TextRun, Value,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -67,17 +67,18 @@ fn opaque() -> impl Strategy<Value = Value> {
         .prop_map(|(ms, replica, bytes)| Value::Opaque(Register::new(Hlc::new(ms, 0, replica), bytes)))
 }
 
-/// The union of two sets of bytes, as ascending bytes without duplicates.
-fn union(a: &[u8], b: &[u8]) -> Vec<u8> {
-    let all: std::collections::BTreeSet<u8> = a.iter().chain(b).copied().collect();
-    all.into_iter().collect()
-}
-
 fn custom() -> impl Strategy<Value = Value> {
-    let name = prop_oneof![4 => Just("union"), 1 => Just("unknown")];
-    (name, proptest::collection::btree_set(0u8..5, 0..4)).prop_map(|(name, bytes)| {
-        Value::Custom(Custom { name: name.into(), bytes: bytes.into_iter().collect() })
-    })
+    // There are few times and bytes, so that operands are often covered elsewhere, and sometimes forged: two with
+    // one stamp.
+    let operands = (0u64..3, btree_map(0u64..4, vec(0u8..3, 0..2), 0..3)).prop_map(|(covered, gaps)| {
+        let live = gaps.into_iter().map(|(gap, bytes)| (covered + 1 + gap, bytes.into())).collect();
+        Operands { covered, live }
+    });
+    let name = prop_oneof![4 => Just("known"), 1 => Just("unknown")];
+    (name, btree_map(replica(), operands, 1..4))
+        .prop_filter_map("a value that writes make", |(name, writers)| {
+            Custom::from_writers(name, writers).map(Value::Custom)
+        })
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
@@ -107,8 +108,7 @@ fn any_value() -> impl Strategy<Value = Value> {
 
 fn joined(a: &Value, b: &Value) -> Value {
     let mut result = a.clone();
-    let merges = Merges::default().with("union", union);
-    let changed = result.join(b, &merges);
+    let changed = result.join(b);
     assert_eq!(changed, result != *a, "join must return whether it changed the value");
     result
 }

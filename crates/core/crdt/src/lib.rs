@@ -9,15 +9,15 @@
 //! with only the change, and a join applies it. This crate defines no encoding for the wire or a store.
 //!
 //! ```
-//! use syncline_crdt::{GCounter, Merges, Value};
+//! use syncline_crdt::{GCounter, Value};
 //! use syncline_types::ReplicaId;
 //!
 //! let alice = ReplicaId::from_u64(1);
 //! let bob = ReplicaId::from_u64(2);
 //! let mut left = Value::GCounter(GCounter::of(alice, 5));
 //! let right = Value::GCounter(GCounter::of(bob, 3));
-//! left.join(&right, &Merges::default());
-//! left.join(&right, &Merges::default()); // Idempotent: the second join changes nothing.
+//! left.join(&right);
+//! left.join(&right); // Idempotent: the second join changes nothing.
 //! assert!(matches!(left, Value::GCounter(c) if c.total() == 8));
 //! ```
 #![warn(clippy::float_arithmetic)]
@@ -27,9 +27,12 @@
 )]
 
 mod counter;
+mod custom;
 mod element;
 #[cfg(test)]
 mod laws;
+mod merge_cache;
+mod merge_result;
 mod merges;
 pub mod position;
 mod register;
@@ -37,8 +40,10 @@ mod text;
 mod value;
 
 pub use counter::{CounterOverflow, GCounter, PnCounter};
+pub use custom::{Custom, Operands};
 pub use element::{Element, Presence};
-pub use merges::{BrokenLaw, Merges};
+pub use merge_result::MergeFailure;
+pub use merges::{Law, Merges, RegistrationError, Unmerged};
 pub use register::Register;
 pub use text::{CharId, OutOfText, RunId, Side, Text, TextRun};
-pub use value::{CrdtType, Custom, OwnedRegister, Value};
+pub use value::{CrdtType, OwnedRegister, Value};

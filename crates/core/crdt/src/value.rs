@@ -1,6 +1,6 @@
 //! The payload of a record, and its type.
 
-use crate::{Element, GCounter, Merges, PnCounter, Register, Text};
+use crate::{Custom, Element, GCounter, PnCounter, Register, Text};
 use std::fmt;
 use syncline_types::{Hlc, ReplicaId, canary};
 
@@ -41,7 +41,7 @@ pub enum CrdtType {
     FrozenStorage = 13,
     /// A value that is set once: the first write wins.
     FrozenValue = 14,
-    /// An application-defined type, merged by a function of the application.
+    /// An application-defined type: a set of operands, which a function of the application merges to show them.
     Custom = 15,
     /// Bytes of unknown type. They are stored as a last-writer-wins register and counted in the statistics.
     Opaque = 16,
@@ -137,15 +137,6 @@ pub struct OwnedRegister {
     pub register: Register,
 }
 
-/// A value of an application-defined type.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Custom {
-    /// The name of the type, under which [`Merges`] holds its merge function.
-    pub name: String,
-    /// The encoded state, which only the merge function interprets.
-    pub bytes: Vec<u8>,
-}
-
 impl Value {
     /// The type of this value.
     pub const fn crdt_type(&self) -> CrdtType {
@@ -170,8 +161,7 @@ impl Value {
         }
     }
 
-    /// Replaces `self` by the least upper bound of both. Returns whether `self` changed. `merges` has
-    /// the merge functions of application-defined types.
+    /// Replaces `self` by the least upper bound of both. Returns whether `self` changed.
     ///
     /// Two values of one type are joined in the semilattice of that type; of two values of different
     /// types the one of the greater type wins. This is the *linear sum* of the semilattices of all
@@ -185,15 +175,15 @@ impl Value {
     ///
     /// Owners and names extend the types in the same way: the values of each owner are one summand, and
     /// those of each application-defined type another.
-    pub fn join(&mut self, other: &Self, merges: &Merges) -> bool {
+    pub fn join(&mut self, other: &Self) -> bool {
         let greatest = self.crdt_type().max(other.crdt_type());
-        let changed = self.join_in_type_order(other, merges);
+        let changed = self.join_in_type_order(other);
         debug_assert_eq!(self.crdt_type(), greatest, "the result has the greater type of both");
         changed
     }
 
     /// The join of [`Value::join`].
-    fn join_in_type_order(&mut self, other: &Self, merges: &Merges) -> bool {
+    fn join_in_type_order(&mut self, other: &Self) -> bool {
         let greater_type = other.crdt_type() > self.crdt_type();
         match (&mut *self, other) {
             (Self::Lww(own), Self::Lww(incoming)) => own.join(incoming),
@@ -216,24 +206,7 @@ impl Value {
                 let earlier = (incoming.stamp(), incoming.bytes()) < (own.stamp(), own.bytes());
                 replace_if(own, incoming, earlier)
             }
-            (Self::Custom(own), Self::Custom(incoming)) if own.name == incoming.name => {
-                // Equal states need no call, so the join is idempotent whatever the function does.
-                if own.bytes == incoming.bytes {
-                    return false;
-                }
-                if canary!(CustomByLastWriter) {
-                    own.bytes.clone_from(&incoming.bytes);
-                    return true;
-                }
-                // The laws depend on the application's function here; `Merges::check` tests it.
-                let merged = merges.merge(&own.name, &own.bytes, &incoming.bytes);
-                let changed = merged != own.bytes;
-                own.bytes = merged;
-                changed
-            }
-            (Self::Custom(own), Self::Custom(incoming)) => {
-                replace_if(own, incoming, incoming.name > own.name)
-            }
+            (Self::Custom(own), Self::Custom(incoming)) => own.join(incoming),
             _ if greater_type => {
                 self.clone_from(other);
                 true
@@ -249,6 +222,7 @@ impl Value {
             Self::GCounter(counter) => counter.entries().len(),
             Self::PnCounter(counter) => counter.entries().len(),
             Self::Element(element) => element.entries().len(),
+            Self::Custom(custom) => custom.writers().len(),
             _ => 0,
         }
     }
@@ -259,6 +233,7 @@ impl Value {
             Self::Lww(register) | Self::Frozen(register) | Self::Opaque(register) => register.stamp(),
             Self::User(owned) => owned.register.stamp(),
             Self::Rga(text) => text.latest_stamp(),
+            Self::Custom(custom) => custom.latest_stamp(),
             Self::Element(element) => {
                 let stamps = element.entries().map(|(replica, presence)| {
                     // An entry holds the time of a stamp and has its replica as the key: together the stamp.

@@ -47,7 +47,7 @@ pub struct ReplicaConfig {
     /// The protocol that the sessions of this replica run wherever it can run, in place of the selection.
     /// Ignored while the replica has no state and the membership is restricted: only a snapshot is safe then.
     pub requested_protocol: Option<SyncProtocolKind>,
-    /// The merge functions of application-defined types.
+    /// The merge functions of application-defined types. They decide what is shown here, not what is replicated.
     pub merges: Merges,
     /// The signature scheme of deltas. The default is [`Authority::open`], with which any replica can write
     /// under the name of another.

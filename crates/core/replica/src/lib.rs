@@ -56,5 +56,5 @@ pub use event::{Event, Timer, TimerKind, TimerOp};
 pub use refusal::Refusal;
 pub use replica::{Pending, Replica};
 pub use sync_queue::PendingReason;
-pub use syncline_storage::Merges;
+pub use syncline_crdt::{MergeFailure, Merges, RegistrationError, Unmerged};
 pub use writes::{Collection, Item, Operation, OperationError, Target};

@@ -32,8 +32,6 @@ pub enum PendingReason {
     Yielded,
     /// The peer has much less than another peer that a snapshot was started from.
     PeerBehind,
-    /// A value is of a type whose merge function is not registered here.
-    NoMerge,
     /// A stamp in the last session was too far ahead of one of the clocks.
     ClockDrift,
     /// A delta of the peer carried a stamp too far ahead of our clock.
@@ -63,7 +61,6 @@ impl fmt::Display for PendingReason {
             Self::PeerRestarted => "it has restarted",
             Self::Yielded => "its session takes precedence",
             Self::PeerBehind => "another peer has more",
-            Self::NoMerge => "a merge function is not registered",
             Self::ClockDrift => "the clocks disagree",
             Self::StampAhead => "a stamp is ahead of our clock",
             Self::HorizonAhead => "the author of a delta had collected tombstones that are still here",

@@ -36,7 +36,8 @@ struct Cluster {
 }
 
 fn merges() -> Merges {
-    Merges::default().with("bits", |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| a | b).collect())
+    let bits = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| a | b).collect();
+    Merges::default().with("bits", &[&[1, 2], &[4, 3], &[0, 8]], bits).unwrap()
 }
 
 fn replica_id(at: usize) -> ReplicaId {
@@ -387,12 +388,24 @@ fn wrong_type_error_names_both_types() {
 }
 
 #[test]
-fn refuses_write_of_unregistered_type() {
-    let mut state = State::open(MemoryStore::default()).unwrap();
+fn writes_of_unregistered_type_are_taken_and_not_shown() {
+    let mut store = MemoryStore::default();
     let mut clock = HlcClock::new(replica_id(0));
-    let merge = Merged::named("flags").merge("bits", &[1, 1]);
-    let error = merge.to_action(&mut state, &mut clock, MOMENT).unwrap_err();
-    assert!(error.to_string().contains("bits"), "{error}");
+    let flags = Merged::named("flags");
+    for bits in [[1, 0], [0, 2], [0, 1]] {
+        let mut state = State::open(store.clone()).unwrap();
+        let action = flags.merge("bits", &bits).to_action(&mut state, &mut clock, MOMENT).unwrap();
+        state.apply_action(&action, &ApplyContext::new(MOMENT)).unwrap();
+        store.apply(state.finish().unwrap()).unwrap();
+    }
+    let error = flags.get(&mut State::open(store.clone()).unwrap()).unwrap_err();
+    assert!(matches!(&error, ReadError::Unmerged { unmerged, .. } if unmerged.operands == 3), "{error}");
+    assert!(error.to_string().contains("3 operands of the type \"bits\" are not merged"), "{error}");
+    let mut knowing = State::open_with(store, merges()).unwrap();
+    let operands = flags.operands(&mut knowing).unwrap();
+    let operands: Vec<Vec<u8>> = operands.into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(operands, [[1, 0], [0, 2], [0, 1]]);
+    assert_eq!(flags.get(&mut knowing).unwrap(), Some(vec![1, 3]));
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub enum Malformed {
     /// The depth of the entity exceeds [`limits::MAX_ANCESTORS`].
     #[error("{id} has depth {depth}; the limit is {}", limits::MAX_ANCESTORS)]
     TooDeep { id: EntityId, depth: u64 },
-    /// The stamp of a register is later than the last write of its record.
+    /// A stamp inside the value is later than the last write of its record.
     #[error("the value of {id} is newer than its record")]
     ValueAfterRecord { id: EntityId },
     /// A value exceeds its limit in bytes.
@@ -79,6 +79,9 @@ pub enum Malformed {
     /// A value names more than [`limits::MAX_REPLICAS`] replicas.
     #[error("the value of {id} names {found} replicas; the limit is {}", limits::MAX_REPLICAS)]
     TooManyReplicas { id: EntityId, found: usize },
+    /// A write of a custom value does not carry exactly one operand with the stamp of the write.
+    #[error("a write to {id} carries {found} operands; it must carry one, with the stamp of the write")]
+    Operands { id: EntityId, found: usize },
     /// A label or the name of a type exceeds its limit in bytes.
     #[error("a name of {bytes} bytes for {id}; the limit is {limit}")]
     LabelTooLong { id: EntityId, bytes: usize, limit: usize },
@@ -100,15 +103,6 @@ pub enum ApplyError {
     /// The change breaks a rule that every replica enforces.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The value is of an application-defined type whose merge function is not registered here. Register
-    /// the function and sync again.
-    #[error("{id} is of the type {name:?}, for which no merge function is registered here")]
-    NoMerge {
-        /// The entity that the change is about.
-        id: EntityId,
-        /// The name of the type.
-        name: String,
-    },
     /// The parent of the record is missing here, or is not at a smaller depth than the record.
     #[error("{id} belongs under {parent}, which is not here yet")]
     MissingParent {
@@ -126,7 +120,7 @@ impl ApplyError {
     /// How the caller should react to this error.
     pub const fn disposition(&self) -> Disposition {
         match self {
-            Self::Drift(_) | Self::MissingParent { .. } | Self::NoMerge { .. } => Disposition::RetryLater,
+            Self::Drift(_) | Self::MissingParent { .. } => Disposition::RetryLater,
             Self::Malformed(_) => Disposition::BlamePeer,
             Self::Storage(_) => Disposition::Stop,
         }

@@ -10,7 +10,7 @@ use syncline_crdt::{
     TextRun, Value,
 };
 use syncline_storage::{
-    Action, ApplyContext, ApplyError, Interface, Label, Merges, Metadata, Record, record_page, verify,
+    Action, ApplyContext, ApplyError, Interface, Label, Metadata, Record, record_page, verify,
 };
 use syncline_store::{MemoryStore, ReadView, Store};
 use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, Moment, ReplicaId, SimTime};
@@ -44,8 +44,18 @@ fn value(stamp: Hlc) -> impl Strategy<Value = Value> {
         }),
         1 => vec(0u8..3, 0..3).prop_map(move |bytes| Value::Frozen(Register::new(stamp, bytes))),
         1 => vec(0u8..3, 0..3).prop_map(move |bytes| Value::Opaque(Register::new(stamp, bytes))),
-        1 => any::<u8>().prop_map(|byte| Value::Custom(Custom { name: "max".into(), bytes: vec![byte] })),
+        1 => (earlier(stamp), vec(0u8..3, 0..3)).prop_map(move |(seen, bytes)| {
+            Value::Custom(match seen {
+                Some(seen) => Custom::written("own", seen, []).replacing(stamp, bytes),
+                None => Custom::written("own", stamp, bytes),
+            })
+        }),
     ]
+}
+
+/// A stamp of a write that the author of a write at `stamp` has seen, if any.
+fn earlier(than: Hlc) -> impl Strategy<Value = Option<Hlc>> {
+    prop::option::of(stamp()).prop_map(move |stamp| stamp.filter(|stamp| *stamp < than))
 }
 
 /// One edit of a text, whether or not it fits what else is known of it.
@@ -65,12 +75,8 @@ fn label() -> impl Strategy<Value = Label> {
     prop_oneof![Just(Label::None), bytes().prop_map(Label::Named), bytes().prop_map(Label::Ordered)]
 }
 
-fn merges() -> Merges {
-    Merges::default().with("max", |a: &[u8], b: &[u8]| a.max(b).to_vec())
-}
-
 fn open(store: MemoryStore) -> State {
-    State::open_with(store, merges()).unwrap()
+    State::open(store).unwrap()
 }
 
 /// Ids of two kinds: spread, and equal in all but their last bits, so that tries grow deep.

@@ -2,7 +2,7 @@
 //! section 1.3). Here each ends in one state.
 
 use syncline_crdt::{Custom, GCounter, OwnedRegister, Register, Value};
-use syncline_storage::{Action, ApplyContext, Interface, Label, Merges, Metadata, Record};
+use syncline_storage::{Action, ApplyContext, Interface, Label, Malformed, Metadata, Record};
 use syncline_store::MemoryStore;
 use syncline_types::{Digest, EntityId, Hlc, Moment, ReplicaId, SimTime};
 
@@ -44,8 +44,7 @@ fn in_every_order(actions: &[Action]) -> Interface<MemoryStore> {
     }
     let mut last: Option<(Digest, Interface<MemoryStore>)> = None;
     orders(actions.to_vec(), &mut Vec::new(), &mut |order| {
-        let merges = Merges::default().with("max", |a: &[u8], b: &[u8]| a.max(b).to_vec());
-        let mut state = Interface::open_with(MemoryStore::default(), merges).unwrap();
+        let mut state = Interface::open(MemoryStore::default()).unwrap();
         for action in order {
             state.apply_action(action, &CONTEXT).unwrap();
         }
@@ -111,10 +110,45 @@ fn values_at_equal_stamps_converge() {
 
 #[test]
 fn custom_values_at_equal_stamps_converge() {
-    let custom = |byte| Value::Custom(Custom { name: "max".into(), bytes: vec![byte] });
     let at = stamp(4, 1);
+    let custom = |byte| Value::Custom(Custom::written("own", at, [byte]));
     let mut state = in_every_order(&[write(1, &[], at, custom(3)), write(1, &[], at, custom(7))]);
     assert_eq!(record(&mut state, 1).value, custom(7));
+}
+
+#[test]
+fn operand_that_compaction_missed_stays() {
+    let [first, missed, second] = [stamp(1, 1), stamp(2, 2), stamp(3, 1)];
+    let operand = |at, bytes: &[u8]| Custom::written("own", at, bytes);
+    let mut seen = operand(first, b"a");
+    seen.join(&operand(second, b"b"));
+    let compaction = seen.replacing(stamp(4, 3), *b"ab");
+    let state = in_every_order(&[
+        write(1, &[], first, Value::Custom(operand(first, b"a"))),
+        write(1, &[], missed, Value::Custom(operand(missed, b"c"))),
+        write(1, &[], second, Value::Custom(operand(second, b"b"))),
+        write(1, &[], stamp(4, 3), Value::Custom(compaction)),
+    ]);
+    let found = record(&mut { state }, 1);
+    let Value::Custom(custom) = &found.value else { panic!("{found}") };
+    let operands: Vec<&[u8]> = custom.operands().into_iter().map(|(_, bytes)| &**bytes).collect();
+    assert_eq!(operands, [&b"c"[..], b"ab"]);
+}
+
+#[test]
+fn write_of_custom_value_carries_one_operand() {
+    let at = stamp(4, 1);
+    let refused = |custom: Custom| write(1, &[], at, Value::Custom(custom)).to_record().err();
+    assert_eq!(refused(Custom::written("own", at, *b"a")), None);
+    let id = EntityId::from_u64(1);
+    let mut two = Custom::written("own", at, *b"a");
+    two.join(&Custom::written("own", stamp(3, 2), *b"b"));
+    assert_eq!(refused(two), Some(Malformed::Operands { id, found: 2 }));
+    assert_eq!(
+        refused(Custom::written("own", stamp(3, 1), *b"a")),
+        Some(Malformed::Operands { id, found: 1 })
+    );
+    assert_eq!(refused(Custom::written("own", stamp(5, 1), *b"a")), Some(Malformed::ValueAfterRecord { id }));
 }
 
 #[test]

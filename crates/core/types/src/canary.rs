@@ -40,9 +40,11 @@ pub enum Canary {
     SnapshotUnverified,
     /// A delta is applied before its parents, which breaks causal order.
     DeltaBeforeParents,
-    /// Values of an application-defined type keep the state that arrived last instead of calling the merge
-    /// function.
+    /// Values of an application-defined type keep the operands that arrived last instead of those of
+    /// both sides.
     CustomByLastWriter,
+    /// A panic of an application's merge function is not caught where core calls the function.
+    MergePanicEscapes,
     /// Records of unknown type are missing from the statistics.
     OpaqueUncounted,
     /// A set element takes the whole incoming state instead of the maximum for each replica.

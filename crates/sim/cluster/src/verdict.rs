@@ -135,11 +135,6 @@ pub enum Check {
         /// How the run stopped, in words.
         pending: String,
     },
-    /// A merge function that is missing on some nodes, panics or is no join has divided the replicas.
-    DividedByMerge {
-        /// How the run stopped, in words.
-        pending: String,
-    },
     /// I8: a delta was applied before one of its parents, or the log lacks a delta that it claims.
     CausalGap {
         /// The node that applied it.
@@ -331,7 +326,6 @@ impl Check {
             Self::HistoryLost { .. } => "HistoryLost",
             Self::NotBroughtBack { .. } => "NotBroughtBack",
             Self::Muted { .. } => "Muted",
-            Self::DividedByMerge { .. } => "DividedByMerge",
             Self::CausalGap { .. } => "CausalGap",
             Self::ImpossibleOutcome { .. } => "ImpossibleOutcome",
             Self::HonestFrameRefused { .. } => "HonestFrameRefused",
@@ -399,9 +393,6 @@ impl fmt::Display for Check {
             Self::Muted { unheard, pending } => {
                 write!(f, "A3: a clock was far ahead, and {unheard}: {pending}")
             }
-            Self::DividedByMerge { pending } => {
-                write!(f, "a faulty merge function has divided the replicas: {pending}")
-            }
             Self::CausalGap { node, detail } => {
                 write!(f, "I8: {node} applied a delta without one that it follows: {detail}")
             }
@@ -422,9 +413,6 @@ impl fmt::Display for Check {
                 write!(f, "{node} reported a sync with {peer} as converged on a root it does not have itself")
             }
             Self::StickyLoop { node, peer, ending, times } => {
-                if ending.is_missing_merge() {
-                    write!(f, "{node} or {peer} lacks the merge function of a type that the other writes; ")?;
-                }
                 write!(
                     f,
                     "no progress: {times} sessions of {node} with {peer} in a row ended alike ({ending}) and no root moved"

@@ -316,7 +316,6 @@ impl ReplicaInvariants {
             turn: self.written.values().map(|writes| writes.len() as u64).sum(),
             oracle: &self.oracle,
             joined: Some(&self.joined),
-            merges: self.joined.merges(),
             certain: None,
             has_collected: self.collected,
             roles: &self.roles,

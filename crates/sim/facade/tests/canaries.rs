@@ -16,7 +16,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use sync_sim::canary::{self, Canary};
-use sync_sim::case::{RunResult, ScenarioSpec};
+use sync_sim::case::{Class, RunResult, ScenarioSpec};
+use sync_sim::coverage::Coverage;
+use sync_sim::guided::RunFeatures;
 use sync_sim::liveness::SuccessRates;
 use sync_sim::prelude::*;
 use sync_sim::shrink::{Shrunk, shrink};
@@ -267,4 +269,39 @@ fn shared_bugs_show_in_visible_values() {
         };
         assert!(wrong.place.contains(place), "{bug:?}: {ended}");
     }
+}
+
+/// Core calls an application's merge function; the bug lets its panic through.
+#[test]
+fn panic_before_the_run_is_the_result_of_the_run() {
+    let case: Case = r#"
+        version = 1
+        merge_faults = { function = "panics" }
+        [[nodes]]
+        name = "alice"
+        writes = [
+            { merge = { target = "flags", type = "workload.flags", in = "a" } },
+            { merge = { target = "flags", type = "workload.flags", in = "b" } },
+        ]
+        [[nodes]]
+        name = "bob"
+        "#
+    .parse()
+    .unwrap();
+    canary::set(Some(Canary::MergePanicEscapes));
+    let Err(error) = case.build() else { panic!("a person who writes such a case is told") };
+    let error = error.to_string();
+    assert!(error.contains("alice: a write before the run panicked"), "{error}");
+    let result = case.run().unwrap();
+    let said = "a merge function of the application panicked, as the case wants";
+    assert_eq!(result.class, Class::panicked(said), "{result}");
+    // What reads the run finds no nodes and says so; it does not panic.
+    let mut rt = case.build_to_run().unwrap();
+    let ended = RunResult::of(&mut rt);
+    assert!(Coverage::of(&case, &rt, &ended).rows().iter().all(|(_, hits)| hits.converged == 0));
+    assert_eq!(RunFeatures::of(&case, &rt, &ended), RunFeatures::of(&case, &rt, &ended));
+    let shrunk = shrink(&case, 300, &mut |_| true).expect("the case fails").case;
+    assert_eq!(shrunk.run().unwrap().class, result.class, "{shrunk:?}");
+    canary::set(None);
+    assert!(case.run().unwrap().class.is_converged(), "core catches what a merge function panics");
 }

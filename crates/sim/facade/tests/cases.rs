@@ -1,8 +1,6 @@
 //! Cases: parsing, writing, running, pinning and shrinking.
 
-use sync_sim::case::{CaseError, Class, RunResult, ScenarioSpec};
-use sync_sim::coverage::Coverage;
-use sync_sim::guided::RunFeatures;
+use sync_sim::case::{CaseError, Class, ScenarioSpec};
 use sync_sim::prelude::*;
 use sync_sim::shrink::shrink;
 
@@ -48,36 +46,6 @@ fn case_matches_builders() {
         rt.run();
         assert_eq!(case.run().unwrap().trace, rt.trace_digest(), "seed {seed}");
     }
-}
-
-#[test]
-fn panic_before_the_run_is_the_result_of_the_run() {
-    let case = read(
-        r#"
-        version = 1
-        merge_faults = { function = "panics" }
-        [[nodes]]
-        name = "alice"
-        writes = [
-            { merge = { target = "flags", type = "workload.flags", in = "a" } },
-            { merge = { target = "flags", type = "workload.flags", in = "b" } },
-        ]
-        [[nodes]]
-        name = "bob"
-        "#,
-    );
-    let error = case.build().err().expect("a person who writes such a case is told").to_string();
-    assert!(error.contains("alice: a write before the run panicked"), "{error}");
-    let result = case.run().unwrap();
-    let said = "a merge function of the application panicked, as the case wants";
-    assert_eq!(result.class, Class::panicked(said), "{result}");
-    // What reads the run finds no nodes and says so; it does not panic.
-    let mut rt = case.build_to_run().unwrap();
-    let ended = RunResult::of(&mut rt);
-    assert!(Coverage::of(&case, &rt, &ended).rows().iter().all(|(_, hits)| hits.converged == 0));
-    assert_eq!(RunFeatures::of(&case, &rt, &ended), RunFeatures::of(&case, &rt, &ended));
-    let shrunk = shrink(&case, 300, &mut |_| true).expect("the case fails").case;
-    assert_eq!(shrunk.run().unwrap().class, result.class, "{shrunk:?}");
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn different_states_block_convergence() {
 fn agreement_on_wrong_values_is_a_violation() {
     let rule = |greater: bool| {
         let pick = move |a: &[u8], b: &[u8]| if greater { a.max(b).to_vec() } else { a.min(b).to_vec() };
-        Merges::default().with("extreme", pick)
+        Merges::default().with("extreme", &[&[1], &[2]], pick).unwrap()
     };
     let stop_with = |nodes_take_greater: bool| {
         let mut rt = SimRuntime::with_config(SimConfig::with_seed(1).with_merges(rule(true)));

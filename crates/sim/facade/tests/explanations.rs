@@ -3,7 +3,6 @@
 use sync_sim::network::{Rule, Verdict};
 use sync_sim::prelude::*;
 use sync_sim::scenarios::Scenario;
-use syncline_crdt::Merges;
 use syncline_replica::{Operation, Target};
 
 /// Three nodes, in a run of ten seconds.
@@ -62,20 +61,6 @@ fn outage_is_named() {
     rt.crash_at(SimTime::from_millis(70), "bob", CrashPoint::Now, None);
     let (first, all) = verdict(&mut rt);
     assert!(first.ends_with("bob has been down since it crashed at 70ms"), "{all}");
-}
-
-#[test]
-fn missing_merge_is_named() {
-    let mut rt = three(FaultConfig::none());
-    let max = |one: &[u8], two: &[u8]| one.max(two).to_vec();
-    for node in ["alice", "carol"] {
-        rt.configure(node, |config| config.merges = Merges::default().with("largest", max));
-    }
-    let target = Target::named(b"record");
-    let merge = Operation::Merge { target, name: "largest".into(), bytes: b"7".to_vec() };
-    rt.write_at(SimTime::from_millis(300), "alice", vec![merge]);
-    let (first, all) = verdict(&mut rt);
-    assert!(first.contains("bob or alice lacks the merge function of a type that the other writes"), "{all}");
 }
 
 #[test]

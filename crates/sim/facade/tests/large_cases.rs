@@ -12,10 +12,10 @@ const SMALL: usize = 2_000;
 /// The most runs for a large case. A run of what is left after the first cuts takes a millisecond.
 const MOST_RUNS: u64 = 120;
 
-/// A case in which two writers of one entity meet a merge function that is no join. Around them, `bulk` writes lines
+/// A case in which two writers of one entity meet a merge function that is another join than the application means. Around them, `bulk` writes lines
 /// that have no part in the failure.
 fn planted(settings: &str, bulk: impl Fn(usize) -> String) -> Case {
-    let mut text = format!("merge_faults = {{ function = \"appends\" }}\n{settings}\nscript = [\n");
+    let mut text = format!("merge_faults = {{ function = \"intersects\" }}\n{settings}\nscript = [\n");
     for line in 0..LINES {
         text += &bulk(line);
         let writers = ["alice", "bob"];
@@ -124,7 +124,7 @@ fn needed_part_of_long_text_stays() {
 #[test]
 fn names_values_and_times_become_small() {
     let case: Case = r#"
-        merge_faults = { function = "appends" }
+        merge_faults = { function = "intersects" }
         max_time = "1h"
         nodes = [{ name = "the first of the two nodes" }, { name = "the second of the two nodes" }]
         script = [

@@ -25,6 +25,7 @@ mod large_cases;
 mod link_order;
 mod link_scripts;
 mod links;
+mod merge_faults;
 mod metrics;
 mod pasted;
 mod pins;

@@ -35,6 +35,8 @@ fn regression_seeds_converge() {
             "false alarm: a delete that only a lost disk had, and a frame in flight, was collected with its value",
         ),
         (76_926, "false alarm: a paste counted as no content until what it was pasted beside had arrived"),
+        (222, "a merge function that some nodes lacked, or that was no join, divided the replicas"),
+        (1_245, "a merge function that panicked ended the process of every node that received the delta"),
         (18_450, "a walk was due: the responder refused deltas of a member that it did not know yet"),
     ];
     for (seed, why) in found {

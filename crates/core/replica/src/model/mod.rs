@@ -26,7 +26,7 @@
 //! | [`Text`] | insertions keep the order of characters; Fugue order | O(n log n) in the runs of the text | the same |
 //! | [`UserStorage`] | each replica's own last write | O(1) | O(1) an entry |
 //! | [`FrozenStorage`] | the earliest write | O(1) | O(1) an entry |
-//! | [`Merged`] | the application's own function | one merge | O(1) |
+//! | [`Merged`] | operand by operand; shown by the application's own function | O(operands), a call at most | O(operands), a call for each new one |
 //! | [`Opaque`] | as a register; counted as a value of unknown type | O(1) | O(1) |
 //!
 //! Deleting a collection hides everything below it that was written before the delete; later writes are
@@ -43,7 +43,7 @@ pub use values::{Counter, Frozen, GrowCounter, Merged, Opaque, Register, Text};
 use crate::Target;
 use crate::{Collection, Item, Operation};
 use std::sync::Arc;
-use syncline_crdt::CrdtType;
+use syncline_crdt::{CrdtType, Unmerged};
 use syncline_storage::{Interface, Record, StorageError};
 use syncline_store::ReadView;
 use syncline_types::EntityId;
@@ -58,6 +58,9 @@ pub enum ReadError {
     /// The bytes of a value or key do not encode a value of the handle's type.
     #[error("{id}: {error}")]
     Data { id: EntityId, error: DataError },
+    /// The operands of a value of the application's own type cannot be merged here.
+    #[error("{id}: {unmerged}")]
+    Unmerged { id: EntityId, unmerged: Unmerged },
     /// The state cannot be read.
     #[error(transparent)]
     Storage(#[from] StorageError),

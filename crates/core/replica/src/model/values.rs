@@ -4,9 +4,10 @@ use super::{Data, ListItem, ReadError, handle, visible, wrong_type};
 use crate::Target;
 use crate::{Item, Operation};
 use std::marker::PhantomData;
-use syncline_crdt::{CrdtType, Value};
+use syncline_crdt::{CrdtType, Custom, Value};
 use syncline_storage::Interface;
 use syncline_store::ReadView;
+use syncline_types::Hlc;
 
 macro_rules! registers {
     ($($(#[$doc:meta])* $name:ident, $set:ident, $operation:ident, $value:ident, $kind:ident;)*) => {$(
@@ -141,8 +142,8 @@ impl Text {
     }
 }
 
-/// A value of the application's own type, merged by the function that is registered under the name of the
-/// type (see [`Merges`](crate::Merges)).
+/// A value of the application's own type. What replicates are its *operands*; they are shown merged by the function
+/// that is registered under the name of the type (see [`Merges`](crate::Merges)).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Merged {
     target: Target,
@@ -158,11 +159,28 @@ impl Merged {
     }
 
     /// The merged state; `None` if no state was written or the value is deleted.
+    ///
+    /// # Errors
+    /// [`ReadError::Unmerged`] if the operands cannot be merged here. [`Merged::operands`] reads them then.
     pub fn get<V: ReadView>(&self, state: &mut Interface<V>) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(custom) = self.custom(state)? else { return Ok(None) };
+        let shown = state.merges().shown(&custom);
+        let id = self.target.id;
+        shown.map(|bytes| Some(bytes.to_vec())).map_err(|unmerged| ReadError::Unmerged { id, unmerged })
+    }
+
+    /// The operands with the stamps of their writes, in the order in which they are merged; none if no state was
+    /// written or the value is deleted. Calls no merge function.
+    pub fn operands<V: ReadView>(&self, state: &mut Interface<V>) -> Result<Vec<(Hlc, Vec<u8>)>, ReadError> {
+        let Some(custom) = self.custom(state)? else { return Ok(Vec::new()) };
+        Ok(custom.operands().into_iter().map(|(stamp, bytes)| (stamp, bytes.to_vec())).collect())
+    }
+
+    fn custom<V: ReadView>(&self, state: &mut Interface<V>) -> Result<Option<Custom>, ReadError> {
         match visible(state, &self.target)? {
             None => Ok(None),
             Some(record) => match &record.value {
-                Value::Custom(custom) => Ok(Some(custom.bytes.clone())),
+                Value::Custom(custom) => Ok(Some(custom.clone())),
                 _ => Err(wrong_type(&self.target, &record, CrdtType::Custom)),
             },
         }

@@ -141,11 +141,9 @@ impl<V: ReadView> Replica<V> {
     ) -> Result<Option<DeltaRefusal>, StorageError> {
         if let Err(error) = step.work.apply_delta(&delta) {
             let refusal = error.refusal()?;
-            match refusal {
-                DeltaRefusal::Drift => self.enqueue_forced_sync(from, PendingReason::StampAhead, step),
-                DeltaRefusal::NoMerge => self.enqueue_forced_sync(from, PendingReason::NoMerge, step),
-                // Another attempt would have the same result.
-                _ => {}
+            // After any other refusal, another attempt would have the same result.
+            if refusal == DeltaRefusal::Drift {
+                self.enqueue_forced_sync(from, PendingReason::StampAhead, step);
             }
             return Ok(Some(refusal));
         }

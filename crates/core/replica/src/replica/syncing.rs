@@ -299,7 +299,6 @@ impl<V: ReadView> Replica<V> {
             RetryReason::PeerRestarted => (PendingReason::PeerRestarted, None),
             RetryReason::Yielded => (PendingReason::Yielded, Some(AFTER_YIELD)),
             RetryReason::PeerBehind => (PendingReason::PeerBehind, Some(AFTER_BEHIND)),
-            RetryReason::NoMerge => (PendingReason::NoMerge, Some(AFTER_DRIFT)),
             RetryReason::ClockDrift => (PendingReason::ClockDrift, Some(AFTER_DRIFT)),
         };
         let known = self.peers.record(peer);

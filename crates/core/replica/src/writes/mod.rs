@@ -81,8 +81,7 @@ fn apply_own<V: ReadView>(
         Err(ApplyError::Malformed(error)) => return Err(error.into()),
         Err(ApplyError::Storage(error)) => return Err(error.into()),
         Err(_) => {
-            // Drift is unlimited here, `to_action` has checked the merge function, and the action contains
-            // the path to its entity.
+            // Drift is unlimited here, and the action contains the path to its entity.
             const APPLIES: &str = "an action made for this state can be applied to it";
             debug_assert!(false, "{APPLIES}");
             return Err(StorageError::from(InternalError::broken(APPLIES)).into());

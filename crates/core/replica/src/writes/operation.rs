@@ -5,7 +5,7 @@ use syncline_crdt::{
     CounterOverflow, CrdtType, Custom, Element, GCounter, OutOfText, OwnedRegister, PnCounter, Register,
     Text, Value,
 };
-use syncline_storage::{Action, Interface, Malformed, Metadata, StorageError};
+use syncline_storage::{Action, Interface, Malformed, Merges, Metadata, StorageError};
 use syncline_store::ReadView;
 use syncline_types::{EntityId, Hlc, HlcClock, Moment, limits};
 
@@ -40,7 +40,8 @@ pub enum Operation {
     SetOwn { storage: Target, bytes: Vec<u8> },
     /// Sets a value that never changes afterwards. If several replicas set it, the earliest write wins.
     Freeze { target: Target, bytes: Vec<u8> },
-    /// Merges the state `bytes` into a value of the application-defined type `name`.
+    /// Merges the state `bytes` into a value of the application-defined type `name`. The merge function need
+    /// not be registered here.
     Merge { target: Target, name: String, bytes: Vec<u8> },
     /// Deletes an entity and all of its descendants that are known here.
     Delete { target: Target },
@@ -111,9 +112,6 @@ pub enum OperationError {
     /// The value was set once and for all.
     #[error("{id} is frozen already")]
     Frozen { id: EntityId },
-    /// No merge function is registered for the application-defined type.
-    #[error("no merge function is registered for the type {name:?}")]
-    NoMerge { name: String },
     /// The write contains more operations than one delta may.
     #[error("{found} operations in one write; the limit is {limit}")]
     TooMany { found: usize, limit: usize },
@@ -208,16 +206,11 @@ impl Operation {
             return Err(OperationError::Frozen { id });
         }
         let seen = state.is_visible(id)?;
-        if let Self::Merge { name, .. } = self
-            && !state.merges().knows(name)
-        {
-            return Err(OperationError::NoMerge { name: name.clone() });
-        }
         let empty = own == Value::Empty;
         let value = match &own {
             // The characters of a deleted text must not reappear together with the new ones.
             Value::Rga(text) if !seen && self.is_edit() => Value::Rga(self.edit_cleared(text, stamp)?),
-            own => self.value(id, own, stamp)?,
+            own => self.value(id, own, stamp, state.merges())?,
         };
         // Removing an element is not a write: it must not make the element live again.
         let updated_at = if matches!(self, Self::RemoveElement { .. }) { Hlc::ZERO } else { stamp };
@@ -250,7 +243,7 @@ impl Operation {
     }
 
     /// The value to join into `own`, the present value of `id`.
-    fn value(&self, id: EntityId, own: &Value, stamp: Hlc) -> Result<Value, OperationError> {
+    fn value(&self, id: EntityId, own: &Value, stamp: Hlc, merges: &Merges) -> Result<Value, OperationError> {
         let replica = stamp.replica();
         let register = |bytes: &[u8]| Register::new(stamp, bytes);
         // The valid combinations come first; the remaining cases are operations on a value of another type.
@@ -268,10 +261,10 @@ impl Operation {
                 return Ok(Value::User(OwnedRegister { owner: replica, register: register(bytes) }));
             }
             (Self::Merge { name, bytes, .. }, Value::Empty) => {
-                return Ok(Value::Custom(Custom { name: name.clone(), bytes: bytes.clone() }));
+                return Ok(Value::Custom(Custom::written(name.as_str(), stamp, bytes.as_slice())));
             }
-            (Self::Merge { name, bytes, .. }, Value::Custom(custom)) if custom.name == *name => {
-                return Ok(Value::Custom(Custom { name: name.clone(), bytes: bytes.clone() }));
+            (Self::Merge { name, bytes, .. }, Value::Custom(custom)) if custom.name() == name => {
+                return Ok(Value::Custom(merges.write(custom, stamp, bytes)));
             }
             (Self::Increment { by, .. }, Value::Empty) => {
                 return Ok(Value::GCounter(GCounter::of(replica, *by)));

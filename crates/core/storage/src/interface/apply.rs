@@ -19,7 +19,6 @@ impl<V: ReadView> Interface<V> {
     ) -> Result<ApplyOutcome, ApplyError> {
         let record = action.to_record()?;
         record.check_drift(context.moment, context.max_drift_ms)?;
-        self.check_merge(action.id(), &record)?;
         if canary!(TombstoneBeforeAddDropped)
             && record.deleted_at != Hlc::ZERO
             && self.cached(action.id())?.position.is_none()
@@ -87,7 +86,6 @@ impl<V: ReadView> Interface<V> {
     fn check(&mut self, id: EntityId, record: &Record, context: &ApplyContext) -> Result<(), ApplyError> {
         record.check(id)?;
         record.check_drift(context.moment, context.max_drift_ms)?;
-        self.check_merge(id, record)?;
         if record.depth > 1 {
             let parent = self.cached(record.parent)?.position;
             if parent.is_none_or(|(depth, _)| depth >= record.depth) {
@@ -95,22 +93,6 @@ impl<V: ReadView> Interface<V> {
             }
         }
         Ok(())
-    }
-
-    /// Refuses a value of an application-defined type whose merge function is not registered here: all
-    /// replicas must merge the value in the same way.
-    fn check_merge(&self, id: EntityId, record: &Record) -> Result<(), ApplyError> {
-        match &record.value {
-            Value::Custom(custom) if !self.can_merge(record) => {
-                Err(ApplyError::NoMerge { id, name: custom.name.clone() })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the value can be merged here: it is of a built-in type, or its merge function is registered.
-    pub fn can_merge(&self, record: &Record) -> bool {
-        !matches!(&record.value, Value::Custom(custom) if !self.merges.knows(&custom.name))
     }
 
     /// Whether `record` is a tombstone that was collected here: it is unknown, and not later than the horizon.
@@ -209,7 +191,7 @@ impl<V: ReadView> Interface<V> {
         };
         let mut after = Record::clone(&before);
         // Joins are idempotent: a change that arrives again ends here, without a write and without a hash.
-        if !after.join(&incoming, &self.merges) {
+        if !after.join(&incoming) {
             return Ok(false);
         }
         debug_assert!(

@@ -107,7 +107,7 @@ impl<V: ReadView> Interface<V> {
         Self::open_with(view, Merges::default())
     }
 
-    /// Opens the active state of `view`, with the merge functions of application-defined types. O(1).
+    /// Opens the active state of `view`, with the merge functions that show application-defined types. O(1).
     pub fn open_with(view: V, merges: Merges) -> Result<Self, StorageError> {
         let slot = Slot::active(&view)?;
         Self::open_slot(view, slot, merges)
@@ -149,7 +149,7 @@ impl<V: ReadView> Interface<V> {
         self.slot
     }
 
-    /// The merge functions of application-defined types.
+    /// The merge functions of application-defined types. They decide what is shown; no record depends on them.
     pub const fn merges(&self) -> &Merges {
         &self.merges
     }

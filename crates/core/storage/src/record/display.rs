@@ -64,7 +64,12 @@ impl fmt::Display for Record {
                 }
             }
             Value::Rga(text) => write!(f, "text {}", BytesPreview(text.to_string().as_bytes()))?,
-            Value::Custom(custom) => write!(f, "{} {}", custom.name, BytesPreview(&custom.bytes))?,
+            Value::Custom(custom) => {
+                write!(f, "{}", custom.name())?;
+                for (stamp, bytes) in custom.operands() {
+                    write!(f, ", {} written {stamp}", BytesPreview(bytes))?;
+                }
+            }
             other => write!(f, "{}", other.crdt_type())?,
         }
         write!(f, " (updated {}", self.updated_at)?;

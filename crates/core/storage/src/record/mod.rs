@@ -12,7 +12,7 @@ pub use label::Label;
 pub use record_codec::own_hash;
 
 use crate::error::Malformed;
-use syncline_crdt::{CrdtType, Custom, Merges, Register, Value};
+use syncline_crdt::{CrdtType, Register, Value};
 use syncline_types::{DriftError, EntityId, Hlc, Moment, limits};
 
 /// Everything that is known about one entity. Each field is a join-semilattice, so the record is one.
@@ -71,9 +71,9 @@ impl Record {
         }
     }
 
-    /// Replaces `self` by its least upper bound with `other`; `merges` has the merge functions of
-    /// application-defined types. Returns whether `self` changed. Idempotent, commutative and associative.
-    pub fn join(&mut self, other: &Self, merges: &Merges) -> bool {
+    /// Replaces `self` by its least upper bound with `other`. Returns whether `self` changed. Idempotent,
+    /// commutative and associative.
+    pub fn join(&mut self, other: &Self) -> bool {
         let mut changed = false;
         if (other.depth, other.parent) < (self.depth, self.parent) {
             self.depth = other.depth;
@@ -90,7 +90,7 @@ impl Record {
             self.label.clone_from(&other.label);
             changed = true;
         }
-        changed | self.join_value(&other.value, merges)
+        changed | self.join_value(&other.value)
     }
 
     /// Empties a register that was written before the last delete.
@@ -116,17 +116,17 @@ impl Record {
         }
     }
 
-    fn join_value(&mut self, incoming: &Value, merges: &Merges) -> bool {
+    fn join_value(&mut self, incoming: &Value) -> bool {
         // Only the type of an unobservable register is joined, which is what `drop_unobservable` would leave of
         // it: else the result would depend on whether the delete or the register arrived first.
         match incoming {
             Value::Lww(register) if register.stamp() <= self.deleted_at => {
-                self.value.join(&Value::Lww(Register::default()), merges)
+                self.value.join(&Value::Lww(Register::default()))
             }
             Value::Opaque(register) if register.stamp() <= self.deleted_at => {
-                self.value.join(&Value::Opaque(Register::default()), merges)
+                self.value.join(&Value::Opaque(Register::default()))
             }
-            _ => self.value.join(incoming, merges),
+            _ => self.value.join(incoming),
         }
     }
 
@@ -195,15 +195,18 @@ impl Record {
                 owned.register.bytes().len()
             }
             Value::Frozen(register) => register.bytes().len(),
+            Value::Custom(custom) if custom.latest_stamp() > self.updated_at => {
+                return Err(Malformed::ValueAfterRecord { id });
+            }
             // Values that grow by joining are bounded where they are written: see `check_write`.
             _ => 0,
         };
         check_size(id, bytes, limits::MAX_VALUE_BYTES)?;
-        if let Value::Custom(Custom { name, .. }) = &self.value
-            && name.len() > limits::MAX_TYPE_NAME_BYTES
+        if let Value::Custom(custom) = &self.value
+            && custom.name().len() > limits::MAX_TYPE_NAME_BYTES
         {
             let limit = limits::MAX_TYPE_NAME_BYTES;
-            return Err(Malformed::LabelTooLong { id, bytes: name.len(), limit });
+            return Err(Malformed::LabelTooLong { id, bytes: custom.name().len(), limit });
         }
         if let Some(label) = self.label.bytes().filter(|label| label.len() > limits::MAX_LABEL_BYTES) {
             let limit = limits::MAX_LABEL_BYTES;
@@ -222,6 +225,12 @@ impl Record {
             _ => 0,
         };
         check_size(id, bytes, limits::MAX_VALUE_BYTES)?;
+        if let Value::Custom(custom) = &self.value {
+            let operands = custom.operands();
+            if operands.len() != 1 || operands.first().is_some_and(|(stamp, _)| *stamp != self.updated_at) {
+                return Err(Malformed::Operands { id, found: operands.len() });
+            }
+        }
         let found = self.value.replicas();
         if found > limits::MAX_REPLICAS {
             return Err(Malformed::TooManyReplicas { id, found });
@@ -235,7 +244,7 @@ pub(super) fn payload_bytes(value: &Value) -> usize {
     match value {
         Value::Lww(register) | Value::Opaque(register) | Value::Frozen(register) => register.bytes().len(),
         Value::User(owned) => owned.register.bytes().len(),
-        Value::Custom(custom) => custom.bytes.len(),
+        Value::Custom(custom) => custom.bytes(),
         Value::Rga(text) => {
             let runs: usize = text.runs().map(|(_, run)| run.chars.len() + 32).sum();
             runs + text.deleted().map(|(_, ranges)| 32 + ranges.len() * 2).sum::<usize>()

@@ -5,7 +5,7 @@
 
 use super::{Label, Record, text_codec};
 use syncline_crdt::{
-    CrdtType, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, Value,
+    CrdtType, Custom, Element, GCounter, Operands, OwnedRegister, PnCounter, Presence, Register, Value,
 };
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
@@ -110,8 +110,15 @@ impl Encode for Record {
             }
             Value::Frozen(register) => encode_register(out, register),
             Value::Custom(custom) => {
-                out.bytes(custom.name.as_bytes());
-                out.bytes(&custom.bytes);
+                out.bytes(custom.name().as_bytes());
+                encode_entries(out, custom.writers(), |out, operands| {
+                    out.varint(operands.covered);
+                    out.varint(operands.live.len() as u64);
+                    for (time, bytes) in &operands.live {
+                        out.varint(*time);
+                        out.bytes(bytes);
+                    }
+                });
             }
             Value::Rga(text) => text_codec::encode(text, out),
             Value::Lww(register) | Value::Opaque(register) => {
@@ -191,8 +198,9 @@ fn decode_value(
             let name = input.bytes(limits::MAX_TYPE_NAME_BYTES, "the name of a type")?;
             let name = String::from_utf8(name.to_vec());
             let name = name.map_err(|_| DecodeError::NotCanonical { what: "the name of a type" })?;
-            let bytes = input.bytes(usize::MAX, "a value of a custom type")?.to_vec();
-            Value::Custom(Custom { name, bytes })
+            let writers = decode_entries(input, decode_operands)?;
+            let custom = Custom::from_writers(name, writers);
+            Value::Custom(custom.ok_or(DecodeError::NotCanonical { what: "the operands of a custom value" })?)
         }
         CrdtType::Rga => Value::Rga(text_codec::decode(input)?),
         CrdtType::LwwRegister | CrdtType::Opaque => {
@@ -219,6 +227,21 @@ fn decode_value(
             Ok(Presence { added: input.varint()?, removed: input.varint()? })
         })?)),
     })
+}
+
+/// The operands of one writer. Each is at most as large as one write; [`Record::check_write`] bounds how many one write
+/// has.
+fn decode_operands(input: &mut Reader<'_>) -> Result<Operands, DecodeError> {
+    let mut operands = Operands { covered: input.varint()?, ..Operands::default() };
+    for _ in 0..input.length(usize::MAX, "the operands of a writer")? {
+        let time = input.varint()?;
+        if operands.live.last_key_value().is_some_and(|(last, _)| *last >= time) {
+            return Err(DecodeError::NotCanonical { what: "the order of operands" });
+        }
+        let bytes = input.bytes(limits::MAX_VALUE_BYTES, "an operand")?;
+        operands.live.insert(time, bytes.into());
+    }
+    Ok(operands)
 }
 
 fn encode_register(out: &mut Writer, register: &Register) {

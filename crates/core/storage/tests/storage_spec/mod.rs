@@ -7,8 +7,8 @@ mod values;
 
 use doc::{Doc, Example, KindOf, Walk, check, kinds, read_with};
 use syncline_crdt::{
-    CharId, Custom, Element, GCounter, OwnedRegister, PnCounter, Presence, Register, RunId, Side, Text,
-    TextRun, Value, position,
+    CharId, Custom, Element, GCounter, Operands, OwnedRegister, PnCounter, Presence, Register, RunId, Side,
+    Text, TextRun, Value, position,
 };
 use syncline_storage::{Action, Entry, Label, Metadata, Node, Prefix, Record, Slot, Stats};
 use syncline_types::{Digest, EntityId, Hlc, ReplicaId};
@@ -73,7 +73,16 @@ fn records() -> Vec<(&'static str, Record)> {
     let presence = |added: u64, removed: u64| Presence { added: added << 16, removed: removed << 16 };
     let element =
         Element::from_entries([(replica(10), presence(1_000, 1_000)), (replica(11), presence(1_001, 0))]);
-    let custom = Custom { name: "app/votes".into(), bytes: vec![1, 2, 3] };
+    let custom = Custom::written("app/votes", at, [1, 2, 3]);
+    let two = |operands: [(u64, u64); 2], live: &[(u64, &[u8])]| {
+        let writers = operands.map(|(writer, covered)| {
+            let live = live.iter().filter(|(by, _)| *by == writer);
+            let live = live.map(|(_, bytes)| (1_000 << 16, (*bytes).into())).collect();
+            (replica(writer), Operands { covered: covered << 16, live })
+        });
+        Custom::from_writers("app/votes", writers).unwrap()
+    };
+    let compacted = two([(10, 0), (11, 999)], &[(10, &[1, 2, 3])]);
     vec![
         ("root", Record::placeholder(0, EntityId::ROOT)),
         ("placeholder", Record::placeholder(2, entity(7))),
@@ -111,6 +120,7 @@ fn records() -> Vec<(&'static str, Record)> {
         ("frozen-storage", written(Value::FrozenStorage)),
         ("frozen-value", written(Value::Frozen(register(b"once")))),
         ("custom-value", written(Value::Custom(custom))),
+        ("custom-value-compacted", written(Value::Custom(compacted))),
         ("opaque-value", written(Value::Opaque(register(&[0xde, 0xad])))),
         ("tombstone", {
             let deleted_at = stamp(2_000, 11);

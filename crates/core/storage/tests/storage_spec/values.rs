@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test that includes this file uses a part of it")]
 
 use crate::doc::{Walk, kinds};
-use syncline_crdt::{CharId, Register, RunId, Side, Text, Value};
+use syncline_crdt::{CharId, Operands, Register, RunId, Side, Text, Value};
 use syncline_storage::{Action, Label, Metadata, Prefix, Record};
 use syncline_types::{EntityId, Hlc, ReplicaId};
 
@@ -140,8 +140,16 @@ fn payload(value: &Value, flags: u8, walk: &mut Walk<'_>) {
         }
         Value::Frozen(register) => stamped(register, walk),
         Value::Custom(custom) => {
-            walk.bytes("type name", custom.name.as_bytes());
-            walk.bytes("value", &custom.bytes);
+            walk.bytes("type name", custom.name().as_bytes());
+            walk.list("writers", &custom.writers().collect::<Vec<_>>(), |walk, (writer, operands)| {
+                let Operands { covered, live } = operands;
+                walk.fixed("replica", writer.as_bytes());
+                walk.number("time of the last operand covered", *covered);
+                walk.list("operands", &live.iter().collect::<Vec<_>>(), |walk, (time, bytes)| {
+                    walk.number("time of the operand", **time);
+                    walk.bytes("operand", bytes);
+                });
+            });
         }
     }
 }

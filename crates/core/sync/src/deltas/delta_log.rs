@@ -78,9 +78,6 @@ pub enum DeltaRefusal {
     /// A stamp is too far ahead of the local clock.
     #[error("a stamp of the delta is too far ahead of the local clock")]
     Drift,
-    /// The delta contains a value of a type whose merge function is not registered here.
-    #[error("the delta contains a value whose merge function is not registered here")]
-    NoMerge,
     /// The delta breaks a rule that no honest author breaks.
     #[error("the delta breaks a rule")]
     Malformed,
@@ -262,7 +259,6 @@ impl DeltaLog {
         let mut latest = delta.stamp;
         for action in &delta.actions {
             match action.to_record() {
-                Ok(record) if !state.can_merge(&record) => return Err(DeltaRefusal::NoMerge.into()),
                 Ok(record) => latest = latest.max(record.latest_stamp()),
                 Err(_) => return Err(DeltaRefusal::Malformed.into()),
             }

@@ -27,8 +27,6 @@ pub enum RetryReason {
     NewerWrites,
     /// One side's clock does not accept the other side's stamps yet.
     ClockDrift,
-    /// A value is of an application's own type, and its merge function is not registered here.
-    NoMerge,
     /// The peer has a session with this replica as its initiator at the same time, and goes first.
     Yielded,
     /// A snapshot of a larger state was partly received from another peer; this peer has much less.
@@ -43,7 +41,6 @@ impl RetryReason {
         match self {
             Self::NewerWrites => "newer writes",
             Self::ClockDrift => "clock drift",
-            Self::NoMerge => "no merge function",
             Self::Yielded => "yielded",
             Self::PeerBehind => "peer behind",
             Self::PeerRestarted => "peer restarted",

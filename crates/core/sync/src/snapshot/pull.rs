@@ -251,8 +251,6 @@ impl SnapshotPull {
         let mut staging = self.staging();
         match self.stage_records(records, &mut staged, &mut staging, work, stats) {
             Ok(()) => {}
-            // The page is requested again once the function is registered.
-            Err(StageError::NoMerge) => return Ok(PhaseStep::pending(RetryReason::NoMerge)),
             Err(StageError::Breach(breach)) => return self.refuse(breach, work),
             Err(StageError::Storage(error)) => return Err(error),
         }
@@ -311,7 +309,6 @@ impl SnapshotPull {
             match staged.merge_encoded(id, record, bytes, &context) {
                 Ok(_) => {}
                 Err(ApplyError::Storage(error)) => return Err(StageError::Storage(error)),
-                Err(ApplyError::NoMerge { .. }) => return Err(StageError::NoMerge),
                 // The peer has moved the parent since, to a place that earlier pages have passed. The walk
                 // finds both. Within one boundary parents always come first.
                 Err(ApplyError::MissingParent { .. }) if self.transfer.mixed => {}
@@ -392,10 +389,6 @@ impl SnapshotPull {
                 Ok(self.walk_round(request))
             }
             PhaseStep::End(Outcome::Converged { .. }) => self.publish(staged, staging, reply.root, work),
-            PhaseStep::End(Outcome::SyncPending(RetryReason::NoMerge)) => {
-                self.save(staged, staging, None, work)?;
-                Ok(PhaseStep::pending(RetryReason::NoMerge))
-            }
             PhaseStep::End(
                 Outcome::SyncPending(_) | Outcome::Failed(FailureReason::StillDiverged { .. }),
             ) => {
@@ -472,8 +465,6 @@ impl SnapshotPull {
 
 /// Why the records of a page cannot be staged.
 enum StageError {
-    /// A merge function is not registered here.
-    NoMerge,
     Breach(ProtocolBreach),
     Storage(StorageError),
 }

@@ -3,11 +3,11 @@
 use super::side::Side;
 use super::side::*;
 
-use syncline_crdt::{Custom, Merges, Value};
-use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata, Record, Slot, tree_page};
+use syncline_crdt::{Custom, MergeFailure, Merges, Value};
+use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata, Record, Slot};
 use syncline_store::{MemoryStore, ReadView, Row, Store};
 use syncline_sync::*;
-use syncline_types::{Encode, EntityId, Hlc, ReplicaId, limits};
+use syncline_types::{Encode, EntityId, Hlc, ReplicaId};
 
 /// A session that is run one request at a time.
 pub(crate) struct Pull {
@@ -445,51 +445,26 @@ fn early_records_are_withheld() {
     assert_eq!(found.len(), 50 * 4 - 2);
 }
 
+/// A merge function decides what is shown, not what is taken in: a replica without it receives everything.
 #[test]
-fn unmergeable_value_waits_for_merge_function() {
-    let merges = || Merges::default().with("max", |a: &[u8], b: &[u8]| a.max(b).to_vec());
-    let begin = |side: &Side| {
-        Transaction::begin_with(side.store.view(), side.log.clone(), CONTEXT, merges()).unwrap()
-    };
+fn snapshot_brings_values_without_their_merge_function() {
     let mut a = Side::new(1, &[]);
     let mut b = Side::new(2, &tree(60));
-    let mut work = begin(&b);
-    let at = stamp(3, 2);
-    let value = Value::Custom(Custom { name: "max".into(), bytes: vec![7] });
-    let metadata = Metadata { created_at: at, updated_at: at, label: Label::None };
     let id = EntityId([0xfe; 32]);
-    work.state.apply_action(&Action::Update { id, ancestors: vec![], value, metadata }, &CONTEXT).unwrap();
-    b.commit(work);
-    let pages = straight_pages_with(&b, begin);
-    let mut pull = Pull::start(&a);
-    assert_eq!(pull.finish(&mut a, &mut b), Outcome::SyncPending(RetryReason::NoMerge));
-    assert!(a.root().is_zero());
-    let mut again = Pull::start(&a);
-    let outcome = loop {
-        again.pages += u64::from(matches!(again.next.1, Request::SnapshotPage { .. }));
-        let response = b.respond(&again.next.1);
-        let mut work = begin(&a);
-        let progress = again.session.on_response(again.next.0, &response, &mut work).unwrap();
-        a.commit(work);
-        match progress {
-            SessionProgress::Send(id, request) => again.next = (id, request),
-            SessionProgress::Done(outcome) => break outcome,
-            SessionProgress::Ignored => panic!(),
-        }
-    };
-    assert_eq!(outcome, Outcome::Converged { root: b.root() });
-    assert_eq!(pull.pages + again.pages, pages + 1, "only the refused page is sent again");
-}
-
-fn straight_pages_with(b: &Side, begin: impl Fn(&Side) -> Transaction<MemoryStore>) -> u64 {
-    let mut pages = 0;
-    let mut after = syncline_storage::Cursor::default();
-    let view = begin(b).state.view().clone();
-    loop {
-        pages += 1;
-        match tree_page(&view, &after, limits::SNAPSHOT_PAGE_BYTES).unwrap().next {
-            Some(next) => after = next,
-            None => return pages,
-        }
+    let mut work = b.begin();
+    for replica in [2, 3] {
+        let at = stamp(3, replica);
+        let value = Value::Custom(Custom::written("own", at, [replica as u8]));
+        let metadata = Metadata { created_at: at, updated_at: at, label: Label::None };
+        work.state
+            .apply_action(&Action::Update { id, ancestors: vec![], value, metadata }, &CONTEXT)
+            .unwrap();
     }
+    b.commit(work);
+    let mut pull = Pull::start(&a);
+    assert_eq!(pull.finish(&mut a, &mut b), Outcome::Converged { root: b.root() });
+    let record = a.begin().state.record(id).unwrap().unwrap();
+    let Value::Custom(custom) = &record.value else { panic!("{record}") };
+    let unmerged = Merges::default().shown(custom).unwrap_err();
+    assert_eq!((unmerged.operands, unmerged.reason), (2, MergeFailure::Missing));
 }

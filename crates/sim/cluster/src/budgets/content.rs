@@ -60,7 +60,7 @@ pub(super) fn of_record(record: &Record) -> u64 {
         Value::Lww(register) | Value::Opaque(register) | Value::Frozen(register) => register.bytes().len(),
         Value::User(owned) => owned.register.bytes().len(),
         Value::Rga(text) => of_text(text),
-        Value::Custom(custom) => custom.name.len() + custom.bytes.len(),
+        Value::Custom(custom) => custom.name().len() + custom.bytes(),
         Value::GCounter(_) | Value::PnCounter(_) | Value::Element(_) => size_of::<u64>(),
         Value::Empty
         | Value::Map

@@ -8,7 +8,6 @@ use crate::oracle::{Oracle, ReferenceState};
 use crate::verdict::{Check, SimPart};
 use std::borrow::Cow;
 use sync_sim_engine::node_id::NodeId;
-use syncline_replica::Merges;
 use syncline_storage::{ApplyError, StorageError};
 use syncline_store::MemoryStore;
 use syncline_sync::{LocalSyncState, VersionVector};
@@ -30,8 +29,6 @@ pub struct ContextView<'a> {
     pub oracle: &'a Oracle,
     /// The join of the acknowledged writes, if the host keeps it.
     pub joined: Option<&'a ReferenceState>,
-    /// The merge functions of the application's own types.
-    pub merges: &'a Merges,
     /// The state that must survive, if disks have lost acknowledged commits.
     pub certain: Option<&'a ReferenceState>,
     /// Whether tombstones were collected.
@@ -106,15 +103,13 @@ pub(super) fn durable_writes(view: &ContextView<'_>) -> Option<Check> {
         .map_or_else(|| view.oracle.as_state().map(Cow::Owned), |joined| Ok(Cow::Borrowed(joined)))
     {
         Ok(joined) => joined,
-        // The test has given a node a merge function that the oracle lacks, so the join is unknown.
-        Err(ApplyError::NoMerge { .. }) => return None,
         Err(error) => return Some(Check::Internal { part: SimPart::Oracle, detail: error.to_string() }),
     };
     let expected = joined.root();
     if view.nodes.iter().any(|node| Ok(node.root) == expected) {
         return None;
     }
-    let mut union = ReferenceState::new(MemoryStore::default(), view.merges.clone());
+    let mut union = ReferenceState::default();
     let merged = view.nodes.iter().try_for_each(|node| union.merge(node.replica.disk()));
     if merged.is_ok() && union.root() == expected {
         return None;
@@ -145,8 +140,10 @@ pub(super) fn lacks_covered(oracle: &Oracle, node: NodeId, replica: &SimReplica)
     if replica.has_damaged_disk() {
         return None;
     }
-    // The test may have given a node a merge function that the oracle lacks: then the join is unknown.
-    let covered = oracle.covered_state(node, replica.log().covered()).ok()?;
+    let covered = match oracle.covered_state(node, replica.log().covered()) {
+        Ok(covered) => covered,
+        Err(error) => return Some(error.to_string()),
+    };
     let is_there = covered.is_included_in(replica.disk()) != Ok(false);
     (!is_there).then(|| first_difference(covered.state(), replica.disk()))
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::disk_view::CheckedDiskView;
 use crate::node::{SimNode, replica_id};
 use crate::oracle::ReferenceState;
-use syncline_replica::{Merges, Notice, Operation, Target};
+use syncline_replica::{Notice, Operation, Target};
 use syncline_storage::Interface;
 use syncline_store::{MemoryStore, Store, WriteBatch};
 use syncline_sync::{Dot, Outcome, RetryReason, SessionStats, SyncProtocolKind, VersionVector};
@@ -73,10 +73,8 @@ fn deleted() -> (Pair, MemoryStore) {
 fn collected_entity_must_not_return() {
     let (mut pair, after) = deleted();
     let before = pair.replica(A).disk().clone();
-    let merges = Merges::default();
     let give_ups = GiveUps::default();
-    let judge =
-        |pair: &Pair| of_states(&ContextView { has_collected: true, ..pair.view(&give_ups, &merges) });
+    let judge = |pair: &Pair| of_states(&ContextView { has_collected: true, ..pair.view(&give_ups) });
     pair.nodes[0] = node(A, after.clone());
     assert_eq!(judge(&pair), None);
     // The tombstone comes back from a state that has not collected it.
@@ -97,13 +95,13 @@ fn collected_entity_must_not_return() {
 #[test]
 fn delete_that_only_lost_disk_had_may_be_collected() {
     let mut pair = Pair::new();
-    let (merges, give_ups) = (Merges::default(), GiveUps::default());
+    let give_ups = GiveUps::default();
     pair.acknowledge(A, set("gone"));
-    let certain = ReferenceState::new(pair.replica(A).disk().clone(), merges.clone());
+    let certain = ReferenceState::new(pair.replica(A).disk().clone());
     let without_delete = pair.oracle.clone();
     pair.acknowledge(A, delete("gone"));
     let judge = |pair: &Pair| {
-        let view = pair.view(&give_ups, &merges);
+        let view = pair.view(&give_ups);
         contexts::values(&ContextView { certain: Some(&certain), has_collected: true, ..view })
     };
     assert_eq!(judge(&pair), None, "the tombstone tells that the value was deleted");

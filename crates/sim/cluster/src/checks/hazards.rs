@@ -1,9 +1,9 @@
-//! Checks of runs in which identities, clocks or merge functions are wrong.
+//! Checks of runs in which identities or clocks are wrong.
 //!
 //! A replica that has lost a part of its own history, or shares its name, must not cost what was acknowledged: at the
 //! end every write is visible that was still on some disk when a disk was replaced, or that was acknowledged later
 //! (**A1**, **A2**). A replica that wrote while its clock was far ahead must be heard again once the clock is right, and
-//! must hold up nobody (**A3**). A merge function must not divide replicas, whatever it does.
+//! must hold up nobody (**A3**).
 
 use super::ContextView;
 use crate::budgets::Budget;
@@ -16,17 +16,15 @@ pub struct Hazards {
     pub replaced_disks: bool,
     /// Whether the clock of some node was far ahead for a while.
     pub clocks_ahead: bool,
-    /// Whether a merge function is missing on some nodes, panics, or is no join.
-    pub faulty_merges: bool,
 }
 
 impl Hazards {
     /// None of them.
-    pub const NONE: Self = Self { replaced_disks: false, clocks_ahead: false, faulty_merges: false };
+    pub const NONE: Self = Self { replaced_disks: false, clocks_ahead: false };
 
     /// Whether what nobody sees may differ from the join of all writes, and be on no disk.
     pub(super) const fn may_differ_unseen(self) -> bool {
-        self.replaced_disks || self.faulty_merges
+        self.replaced_disks
     }
 }
 
@@ -44,9 +42,6 @@ pub struct UnfinishedRun {
 /// Names the promise that a hazard has broken.
 pub(super) fn held_up(run: &UnfinishedRun) -> Option<Check> {
     let UnfinishedRun { hazards, unheard, pending } = run.clone();
-    if hazards.faulty_merges {
-        return Some(Check::DividedByMerge { pending });
-    }
     if hazards.replaced_disks {
         return Some(Check::NotBroughtBack { unheard, pending });
     }
@@ -62,8 +57,8 @@ pub(super) fn lost_history(view: &ContextView<'_>, wrong: &Check) -> Check {
     Check::HistoryLost { wrong: wrong.to_string(), reused: reused.map(|reused| reused.to_string()) }
 }
 
-/// Whether a replica that has lost a part of its history, shares its name, was ahead of time or merges otherwise may
-/// cause this by the way it looks to its peers.
+/// Whether a replica that has lost a part of its history, shares its name or was ahead of time may cause this by the
+/// way it looks to its peers.
 pub fn may_be_explained(check: &Check) -> bool {
     let is_traffic = matches!(check, Check::OverBudget { over, .. } if over.budget == Budget::IdleBytes);
     is_traffic

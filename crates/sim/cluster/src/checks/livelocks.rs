@@ -238,8 +238,8 @@ pub(super) fn endless_pending(
     ended(step, world).find_map(|EndedPair { lane, sides: (node, peer), outcome, .. }| {
         let pair = (lane, node, peer);
         let reason = match outcome {
-            // Clocks come together in time, and an application registers its merge functions or does not.
-            Outcome::SyncPending(RetryReason::ClockDrift | RetryReason::NoMerge) => return None,
+            // Clocks come together in time.
+            Outcome::SyncPending(RetryReason::ClockDrift) => return None,
             Outcome::SyncPending(reason) if world.is_undisturbed() => *reason,
             Outcome::SyncPending(_) | Outcome::Converged { .. } | Outcome::Failed(_) => {
                 watch.pending.remove(&pair);

@@ -11,7 +11,7 @@ use crate::workload::Write;
 use sync_sim_engine::network::{DropCause, Fates};
 use sync_sim_engine::random::{Choices, Stream};
 use sync_sim_engine::world::{FrameSize, ProgressCount};
-use syncline_replica::{FrameKind, Item, Merges, Notice, Operation, ReplicaConfig, Target, Timer};
+use syncline_replica::{FrameKind, Item, Notice, Operation, ReplicaConfig, Target, Timer};
 use syncline_storage::{Action, Slot, keys};
 use syncline_store::{Key, MemoryStore, ReadView, Store, WriteBatch};
 use syncline_sync::{
@@ -93,7 +93,7 @@ impl Pair {
         after_step(memory, &CheckedStep { notices: &notices, ..quiet(node) }, self)
     }
 
-    pub(super) fn view<'a>(&'a self, give_ups: &'a GiveUps, merges: &'a Merges) -> ContextView<'a> {
+    pub(super) fn view<'a>(&'a self, give_ups: &'a GiveUps) -> ContextView<'a> {
         let inspect = |id| InspectedReplica::of(self.name(id), self.replica(id));
         ContextView {
             context: 0,
@@ -103,7 +103,6 @@ impl Pair {
             turn: 0,
             oracle: &self.oracle,
             joined: None,
-            merges,
             certain: None,
             has_collected: false,
             roles: &self.roles,
@@ -453,31 +452,29 @@ fn long_session_is_yielded_to_once() {
 fn dropped_delta_must_come_back() {
     let mut pair = Pair::new();
     let dot = pair.write(B);
-    let merges = Merges::default();
     let mut memory = CheckMemory::default();
     let dropped = Notice::PendingDeltasDropped { deltas: vec![dot] };
     assert_eq!(pair.step(&mut memory, A, &[dropped]), None);
-    let found = at_stop(&pair.view(&memory.give_ups, &merges), false);
+    let found = at_stop(&pair.view(&memory.give_ups), false);
     assert!(matches!(found, Some(Check::GaveUp { .. })), "{found:?}");
     // Alice has got the state in another way.
     pair.nodes[0] = node(A, pair.replica(B).disk().clone());
-    assert_eq!(at_stop(&pair.view(&memory.give_ups, &merges), false), None);
+    assert_eq!(at_stop(&pair.view(&memory.give_ups), false), None);
 }
 
 #[test]
 fn dropped_sync_must_be_made_up() {
     let mut pair = Pair::new();
     pair.write(B);
-    let merges = Merges::default();
     let mut memory = CheckMemory::default();
     let failed = ended(B, Outcome::Failed(FailureReason::LeftBehind), SessionStats::default());
     assert!(pair.step(&mut memory, A, &[failed]).is_some());
-    let found = at_stop(&pair.view(&memory.give_ups, &merges), false);
+    let found = at_stop(&pair.view(&memory.give_ups), false);
     assert!(matches!(found, Some(Check::GaveUp { .. })), "{found:?}");
     let root = pair.replica(B).root();
     let converged = ended(B, Outcome::Converged { root }, SessionStats::default());
     assert_eq!(pair.step(&mut memory, A, &[converged]), None);
-    assert_eq!(at_stop(&pair.view(&memory.give_ups, &merges), false), None);
+    assert_eq!(at_stop(&pair.view(&memory.give_ups), false), None);
 }
 
 /// Promises: C6
@@ -485,13 +482,12 @@ fn dropped_sync_must_be_made_up() {
 fn lost_write_is_not_durable() {
     let mut pair = Pair::new();
     pair.write(B);
-    let merges = Merges::default();
     let give_ups = GiveUps::default();
-    assert_eq!(of_states(&pair.view(&give_ups, &merges)), None);
+    assert_eq!(of_states(&pair.view(&give_ups)), None);
     pair.write(A);
-    assert_eq!(of_states(&pair.view(&give_ups, &merges)), None, "the union has both");
+    assert_eq!(of_states(&pair.view(&give_ups)), None, "the union has both");
     pair.nodes[1] = node(B, MemoryStore::default());
-    let found = of_states(&pair.view(&give_ups, &merges));
+    let found = of_states(&pair.view(&give_ups));
     assert!(matches!(found, Some(Check::NotDurable { .. })), "{found:?}");
 }
 
@@ -501,11 +497,10 @@ fn wrong_value_is_found() {
     let mut pair = Pair::new();
     pair.write(A);
     pair.nodes[1] = node(B, pair.replica(A).disk().clone());
-    let merges = Merges::default();
     let give_ups = GiveUps::default();
-    assert_eq!(at_stop(&pair.view(&give_ups, &merges), true), None);
+    assert_eq!(at_stop(&pair.view(&give_ups), true), None);
     pair.nodes = [A, B].map(|id| node(id, MemoryStore::default()));
-    let found = at_stop(&pair.view(&give_ups, &merges), true);
+    let found = at_stop(&pair.view(&give_ups), true);
     assert!(matches!(found, Some(Check::Lost { .. } | Check::WrongValue { .. })), "{found:?}");
 }
 
@@ -547,15 +542,14 @@ fn disk_without_content_is_found() {
     let mut pair = Pair::new();
     pair.write(A);
     pair.nodes[1] = node(B, pair.replica(A).disk().clone());
-    let merges = Merges::default();
     let give_ups = GiveUps::default();
-    assert_eq!(at_stop(&pair.view(&give_ups, &merges), true), None);
+    assert_eq!(at_stop(&pair.view(&give_ups), true), None);
     let mut disk = pair.replica(A).disk().clone();
     let mut batch = WriteBatch::default();
     batch.put([keys::METADATA + 2][..].into(), vec![0; 1 << 20]);
     disk.apply(batch).expect("memory takes any batch");
     pair.nodes[0] = node(A, disk);
-    assert_eq!(at_stop(&pair.view(&give_ups, &merges), false), None);
-    let found = at_stop(&pair.view(&give_ups, &merges), true).expect("a finding");
+    assert_eq!(at_stop(&pair.view(&give_ups), false), None);
+    let found = at_stop(&pair.view(&give_ups), true).expect("a finding");
     assert_eq!(found.name(), "OverBudget(disk bytes)");
 }

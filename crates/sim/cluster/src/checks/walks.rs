@@ -263,12 +263,8 @@ pub(super) fn walks_again(noticed: &Noticed<'_>, world: &dyn Watched) -> bool {
             most < u64::MAX && latest_stamp(replica).map_or(true, |latest| latest.physical_ms() > most)
         };
         let is_even = session.initiator.horizon == session.responder.horizon;
-        // A side that lacks a merge function refuses the values of that type.
-        let merges = |replica: &SimReplica| replica.replica().map(|replica| replica.config().merges.clone());
-        let accepts_all = || {
-            let takes_from = |peer| !is_early(peer) && merges(peer) == merges(own);
-            !is_early(own) && world.replica(context, peer).is_some_and(takes_from)
-        };
+        let accepts_all =
+            || !is_early(own) && world.replica(context, peer).is_some_and(|peer| !is_early(peer));
         Some(!session.is_disturbed && is_even && accepts_all())
     };
     again() == Some(true)

@@ -4,7 +4,6 @@ use super::restarts::BEFORE_RUN_MS;
 use super::stamps::{replica_of, stored};
 use super::{Noticed, Watched};
 use crate::verdict::Check;
-use syncline_crdt::Value;
 use syncline_replica::Notice;
 use syncline_storage::{Action, Record};
 use syncline_sync::Dot;
@@ -41,15 +40,10 @@ pub(super) fn write_is_stored(noticed: &Noticed<'_>, world: &dyn Watched) -> Opt
     let Notice::WriteAccepted { actions, .. } = noticed.notice else { return None };
     let replica = replica_of(noticed, world).filter(|replica| !replica.is_corrupt())?;
     let mut state = replica.state().ok()?;
-    let merges = state.merges().clone();
     for action in actions {
         let written = action.to_record().ok()?;
-        // Nobody says what a merge function of the application does.
-        if matches!(written.value, Value::Custom(_)) {
-            continue;
-        }
         let found = state.record(action.id()).ok()?;
-        let includes = |record: &Record| !record.clone().join(&written, &merges);
+        let includes = |record: &Record| !record.clone().join(&written);
         if !found.is_some_and(|record| includes(&record)) {
             let node = world.name_in(noticed.context, noticed.node);
             let detail = format!("{node} has accepted a write of {} that its state lacks", action.id());

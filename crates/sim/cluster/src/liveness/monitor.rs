@@ -103,13 +103,6 @@ impl SessionEnding {
     }
 }
 
-impl SessionEnding {
-    /// Whether a merge function that one side lacks is the reason.
-    pub(crate) fn is_missing_merge(self) -> bool {
-        self == Self::Pending(RetryReason::NoMerge)
-    }
-}
-
 impl fmt::Display for SessionEnding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -118,7 +111,6 @@ impl fmt::Display for SessionEnding {
             Self::Pending(RetryReason::PeerRestarted) => "the peer has restarted",
             Self::Pending(RetryReason::Yielded) => "the peer goes first",
             Self::Pending(RetryReason::PeerBehind) => "the peer has far less than was promised",
-            Self::Pending(RetryReason::NoMerge) => "a merge function is not registered",
             Self::Pending(RetryReason::ClockDrift) => "the clocks are too far apart",
         })
     }

@@ -196,7 +196,10 @@ fn value_words(value: &Value) -> String {
         Value::Element(element) if element.is_present() => "present".to_owned(),
         Value::Element(_) => "absent".to_owned(),
         Value::Rga(text) => format!("text {}", BytesPreview(text.to_string().as_bytes())),
-        Value::Custom(custom) => format!("{} {}", custom.name, BytesPreview(&custom.bytes)),
+        Value::Custom(custom) => {
+            let operands = custom.operands().into_iter().map(|(_, bytes)| BytesPreview(bytes).to_string());
+            format!("{} {}", custom.name(), operands.collect::<Vec<_>>().join(", "))
+        }
         other => other.crdt_type().to_string(),
     }
 }
@@ -221,6 +224,13 @@ fn hidden_words(value: &Value) -> String {
                 format!("by {replica} added {} and removed up to {}", presence.added, presence.removed)
             };
             element.entries().map(part).collect()
+        }
+        Value::Custom(custom) => {
+            let written = custom.operands().into_iter().map(|(stamp, _)| format!("written {stamp}"));
+            let covered = custom.writers().filter(|(_, operands)| operands.covered > 0);
+            let covered =
+                covered.map(|(writer, operands)| format!("{} by {writer} covered", operands.covered));
+            written.chain(covered).collect()
         }
         Value::Rga(text) => {
             let inserted: usize = text.runs().map(|(_, run)| run.chars.chars().count()).sum();

@@ -16,7 +16,6 @@ pub(super) const fn drop_cause(refusal: &Refusal) -> DropCause {
         }
         Refusal::BufferFull => DropCause::BufferFull,
         Refusal::Delta(DeltaRefusal::Drift) => DropCause::ClockDrift,
-        Refusal::Delta(DeltaRefusal::NoMerge) => DropCause::NoMerge,
         Refusal::Malformed | Refusal::Delta(DeltaRefusal::Malformed) => DropCause::Malformed,
         Refusal::NotAMember | Refusal::Delta(DeltaRefusal::NotAMember) => DropCause::NotAMember,
         Refusal::Delta(DeltaRefusal::BadSignature) => DropCause::BadSignature,

@@ -141,7 +141,11 @@ impl<'a> Fact<'a> {
             }
             Value::Element(element) => FactKind::Presence(element),
             Value::Rga(text) => FactKind::Edited(text, None),
-            Value::Custom(custom) => FactKind::Merged(&custom.name, &custom.bytes),
+            // A write carries one operand.
+            Value::Custom(custom) => match custom.operands().first() {
+                Some((_, bytes)) => FactKind::Merged(custom.name(), bytes),
+                None => FactKind::Nothing,
+            },
             Value::Map
             | Value::Set
             | Value::SortedMap

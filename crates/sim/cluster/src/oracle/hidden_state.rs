@@ -18,7 +18,7 @@ impl Oracle {
     /// The state that joins all acknowledged writes. O(writes log n).
     pub(crate) fn joined(&self) -> Result<MemoryStore, ApplyError> {
         let mut joined = MemoryStore::default();
-        let mut state = Interface::open_with(CheckedDiskView::from(&joined), self.merges.clone())?;
+        let mut state = Interface::open(CheckedDiskView::from(&joined))?;
         let initial = self.initial.iter().flat_map(|(_, actions)| actions.iter());
         for action in initial.chain(self.writes.iter().flat_map(|write| &write.actions)) {
             state.apply_action(action, &ANY_TIME)?;
@@ -47,7 +47,7 @@ impl Oracle {
         covered: &VersionVector,
     ) -> Result<Interface<CheckedDiskView>, ApplyError> {
         let empty = CheckedDiskView::from(&MemoryStore::default());
-        let mut state = Interface::open_with(empty, self.merges.clone())?;
+        let mut state = Interface::open(empty)?;
         let initial = self.initial.iter().filter(|(nodes, _)| nodes.contains(&node));
         for action in initial.flat_map(|(_, actions)| actions.iter()) {
             state.apply_action(action, &ANY_TIME)?;
@@ -74,12 +74,12 @@ impl Oracle {
     ) -> Result<ReferenceState, ApplyError> {
         let mut joined = MemoryStore::default();
         joined.apply(self.covered_by(node, covered)?.finish()?)?;
-        Ok(ReferenceState::new(joined, self.merges.clone()))
+        Ok(ReferenceState::new(joined))
     }
 
     /// The join of all acknowledged writes as a [`ReferenceState`].
     pub fn as_state(&self) -> Result<ReferenceState, ApplyError> {
-        Ok(ReferenceState::new(self.joined()?, self.merges.clone()))
+        Ok(ReferenceState::new(self.joined()?))
     }
 
     /// The first record on `disk`, whose root is `root`, that differs from the join of all acknowledged
@@ -93,7 +93,7 @@ impl Oracle {
         beside_adversaries: bool,
     ) -> Result<Option<String>, ApplyError> {
         let joined = self.joined()?;
-        if Interface::open_with(CheckedDiskView::from(&joined), self.merges.clone())?.root_hash()? == root {
+        if Interface::open(CheckedDiskView::from(&joined))?.root_hash()? == root {
             return Ok(None);
         }
         let found = differences(&joined, disk, if beside_adversaries { usize::MAX } else { 1 })?;

@@ -23,7 +23,7 @@ impl Oracle {
         let mut arrived = Self {
             merges: self.merges.clone(),
             resets_counters: self.resets_counters,
-            has_faulty_merges: self.has_faulty_merges,
+            merge_faults: self.merge_faults,
             ..Self::default()
         };
         for (nodes, actions) in &self.initial {
@@ -85,6 +85,6 @@ impl Oracle {
             return Ok(false);
         };
         let mut joined = syncline_storage::Record::clone(&own);
-        Ok(!joined.join(&record, &self.merges))
+        Ok(!joined.join(&record))
     }
 }

@@ -49,6 +49,7 @@ use crate::disk_view::CheckedDiskView;
 use crate::node::SimReplica;
 use crate::oracle::specification::Specification;
 use crate::verdict::Check;
+use crate::workload::MergeFaults;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -121,8 +122,8 @@ pub struct Oracle {
     merges: Merges,
     /// Whether a delete resets a counter.
     resets_counters: bool,
-    /// Whether merge functions are faulty: then nobody says what a value of an own type must be.
-    has_faulty_merges: bool,
+    /// The faults of the merge functions of nodes; `merges` is without them.
+    merge_faults: MergeFaults,
     /// The numbers of writes that were on no disk any more, as far as anybody knows, when a disk was replaced. Frames
     /// in flight may have saved them.
     uncertain: BTreeSet<usize>,
@@ -143,10 +144,10 @@ impl Oracle {
         self
     }
 
-    /// Sets whether merge functions are faulty, so that values of the application's own types are undetermined.
+    /// Sets the faults of the merge functions of nodes.
     #[must_use]
-    pub(crate) const fn with_faulty_merges(mut self, faulty: bool) -> Self {
-        self.has_faulty_merges = faulty;
+    pub(crate) const fn with_merge_faults(mut self, faults: MergeFaults) -> Self {
+        self.merge_faults = faults;
         self
     }
 
@@ -249,19 +250,21 @@ impl Oracle {
         first: usize,
     ) -> Result<Option<Check>, StorageError> {
         let specification = Specification::of(self, None);
-        let mut known: Option<Vec<_>> = None;
+        let mut known = None;
         for (_, name, node) in nodes.iter().cycle().skip(first).take(nodes.len()) {
             let records = record_page(node.disk(), None, usize::MAX)?.records;
-            // Byte by byte equal records show the same values, so one reading serves all nodes that
-            // agree.
-            if known.as_ref() == Some(&records) {
+            let mut state = node.state()?;
+            // Byte by byte equal records show the same values by the same merge functions, so one reading
+            // serves all nodes that agree.
+            let shows = (records, state.merges().clone());
+            if known.as_ref() == Some(&shows) {
                 continue;
             }
-            if let Some(mismatch) = specification.first_mismatch(&mut node.state()?)? {
+            if let Some(mismatch) = specification.first_mismatch(&mut state)? {
                 let names: Vec<&str> = nodes.iter().map(|(_, name, _)| name.as_str()).collect();
                 return Ok(Some(blame::blame(self, &specification, mismatch, name, &names)));
             }
-            known.get_or_insert(records);
+            known.get_or_insert(shows);
         }
         Ok(list_items::shared_position(&self.writes).map(|write| {
             let node = nodes.iter().find(|(node, ..)| *node == write.node);

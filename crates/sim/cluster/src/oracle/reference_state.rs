@@ -2,7 +2,7 @@
 
 use crate::disk_view::CheckedDiskView;
 use std::collections::BTreeMap;
-use syncline_crdt::{Merges, Value};
+use syncline_crdt::Value;
 use syncline_storage::{Action, ApplyContext, ApplyError, Interface, Record, StorageError, record_page};
 use syncline_store::{MemoryStore, Store, WriteBatch};
 use syncline_types::{Decode, Digest, EntityId, Hlc, Moment, SimTime};
@@ -20,8 +20,8 @@ fn records(store: &MemoryStore) -> Result<Vec<(u32, EntityId, Record)>, StorageE
 }
 
 /// Whether the join with `record` leaves `whole` as it is.
-fn includes(whole: &Record, record: &Record, merges: &Merges) -> bool {
-    !whole.clone().join(record, merges)
+fn includes(whole: &Record, record: &Record) -> bool {
+    !whole.clone().join(record)
 }
 
 /// No clock and no drift bound: whatever a replica has accepted is accepted here.
@@ -31,13 +31,12 @@ const ANY_TIME: ApplyContext = ApplyContext { moment: Moment::at(SimTime::MAX), 
 #[derive(Clone, Debug, Default)]
 pub struct ReferenceState {
     state: MemoryStore,
-    merges: Merges,
 }
 
 impl ReferenceState {
     /// A reference state that begins with this state.
-    pub const fn new(state: MemoryStore, merges: Merges) -> Self {
-        Self { state, merges }
+    pub const fn new(state: MemoryStore) -> Self {
+        Self { state }
     }
 
     /// The rows of the state.
@@ -45,24 +44,19 @@ impl ReferenceState {
         &self.state
     }
 
-    /// The merge functions of the application's own types.
-    pub const fn merges(&self) -> &Merges {
-        &self.merges
-    }
-
     /// The join of the states in these stores.
     ///
     /// # Errors
     ///
     /// If a store cannot be read.
-    pub(crate) fn join_of(stores: Vec<MemoryStore>, merges: Merges) -> Result<Self, ApplyError> {
+    pub(crate) fn join_of(stores: Vec<MemoryStore>) -> Result<Self, ApplyError> {
         let horizon = |store: &MemoryStore| Ok(Interface::open(CheckedDiskView::from(store))?.horizon());
         let horizons = stores.iter().map(horizon).collect::<Result<Vec<_>, StorageError>>()?;
         // Least horizon first, so that no record is merged after its parent was collected.
         let mut order: Vec<(Hlc, MemoryStore)> = horizons.into_iter().zip(stores).collect();
         order.retain(|(_, store)| !store.is_empty());
         order.sort_by_key(|(horizon, _)| *horizon);
-        let mut joined = Self::new(MemoryStore::default(), merges);
+        let mut joined = Self::default();
         let mut last = Hlc::ZERO;
         for (horizon, store) in order {
             assert!(horizon >= last, "horizons ascend");
@@ -95,29 +89,29 @@ impl ReferenceState {
         other: &MemoryStore,
         deletes: impl FnOnce() -> BTreeMap<EntityId, Hlc>,
     ) -> Result<Option<EntityId>, ApplyError> {
-        let whole = Self { state: other.clone(), merges: self.merges.clone() };
+        let whole = Self::new(other.clone());
         if whole.includes(&self.state) == Ok(true) {
             return Ok(None);
         }
-        let mut theirs = Interface::open_with(CheckedDiskView::from(other), self.merges.clone())?;
+        let mut theirs = Interface::open(CheckedDiskView::from(other))?;
         if theirs.horizon() == Hlc::ZERO {
             for (_, id, record) in records(&self.state)? {
                 let own = theirs.record(id)?;
-                if !own.is_some_and(|own| includes(&own, &record, &self.merges)) {
+                if !own.is_some_and(|own| includes(&own, &record)) {
                     return Ok(Some(id));
                 }
             }
             return Ok(None);
         }
         let deletes = deletes();
-        let mut own = Interface::open_with(CheckedDiskView::from(&self.state), self.merges.clone())?;
+        let mut own = Interface::open(CheckedDiskView::from(&self.state))?;
         for (id, record) in own.visible()? {
             // A delete wins over a write of the same stamp.
             if deletes.get(&id).is_some_and(|delete| *delete >= record.updated_at) {
                 continue;
             }
             let found = theirs.record(id)?;
-            let is_there = found.is_some_and(|found| includes(&found, &record, &self.merges));
+            let is_there = found.is_some_and(|found| includes(&found, &record));
             if !is_there || !theirs.is_visible(id)? {
                 return Ok(Some(id));
             }
@@ -174,7 +168,7 @@ impl ReferenceState {
         &mut self,
         change: impl FnOnce(&mut Interface<CheckedDiskView>) -> Result<(), ApplyError>,
     ) -> Result<(), ApplyError> {
-        let mut state = Interface::open_with(CheckedDiskView::from(&self.state), self.merges.clone())?;
+        let mut state = Interface::open(CheckedDiskView::from(&self.state))?;
         change(&mut state)?;
         let batch: WriteBatch = state.finish()?;
         Ok(self.state.apply(batch)?)

@@ -5,10 +5,11 @@ use crate::oracle::fact::{Fact, FactKind};
 use crate::oracle::places::TreePlaces;
 use crate::oracle::visible_value::VisibleValue;
 use crate::oracle::{Oracle, OracleWrite, text};
+use crate::workload::{MergeFaults, MergeFunction};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use syncline_crdt::{CrdtType, Merges};
+use syncline_crdt::{CrdtType, Custom, MergeFailure, Merges, Value};
 use syncline_storage::{Interface, Label, Record, StorageError};
 use syncline_types::{EntityId, Hlc, ReplicaId};
 
@@ -46,7 +47,7 @@ pub(super) struct Specification<'a> {
     /// All writes, by their numbers.
     pub(super) writes: &'a [Arc<OracleWrite>],
     resets_counters: bool,
-    has_faulty_merges: bool,
+    merge_faults: MergeFaults,
     pub(super) uncertain: &'a BTreeSet<usize>,
     pub(super) uncertain_initial: &'a BTreeSet<EntityId>,
     /// Ascending by entity; the facts of one entity are in the order of acknowledgement.
@@ -83,7 +84,7 @@ impl<'a> Specification<'a> {
             merges: &oracle.merges,
             writes: &oracle.writes,
             resets_counters: oracle.resets_counters,
-            has_faulty_merges: oracle.has_faulty_merges,
+            merge_faults: oracle.merge_faults,
             uncertain: &oracle.uncertain,
             uncertain_initial: &oracle.uncertain_initial,
             facts,
@@ -178,7 +179,10 @@ impl<'a> Specification<'a> {
                 });
                 Some(VisibleValue::Text(text::after(edits, &self.cleared_runs(entity))))
             }
-            CrdtType::Custom if self.has_faulty_merges => Some(VisibleValue::Undetermined),
+            // Nobody says what a function shows that is no join.
+            CrdtType::Custom if self.merge_faults.function == MergeFunction::Appends => {
+                Some(VisibleValue::Undetermined)
+            }
             CrdtType::Custom => self.merged(facts),
             CrdtType::UnorderedMap
             | CrdtType::UnorderedSet
@@ -201,9 +205,28 @@ impl<'a> Specification<'a> {
         };
         // Writers of different type names under one id: the greatest name wins, as in the merge.
         let name = facts.clone().filter_map(state).map(|(name, _)| name).max()?;
-        let states = facts.filter_map(state).filter(|(own, _)| *own == name).map(|(_, bytes)| bytes.to_vec());
-        let all = states.reduce(|one, two| self.merges.merge(name, &one, &two))?;
-        Some(VisibleValue::Merged(name.into(), all.into()))
+        let mut states = facts.filter_map(state).filter(|(own, _)| *own == name).map(|(_, bytes)| bytes);
+        let first = Arc::from(states.next()?);
+        let all = states.try_fold(first, |all: Arc<[u8]>, state| self.merges.merge(name, &all, state));
+        // The oracle has no function for a type that a test has given to nodes alone.
+        Some(all.map_or(VisibleValue::Undetermined, |all| VisibleValue::Merged(name.into(), all)))
+    }
+
+    /// What a node with these merge functions shows of a value of an own type. If its function is missing or panics
+    /// as the run wants, the node shows nothing, and must have the operands that a sound function would merge.
+    fn shown<'v>(&self, custom: &'v Custom, functions: &Merges) -> VisibleValue<'v> {
+        let merged = functions.shown(custom).or_else(|unmerged| {
+            let is_wanted = match unmerged.reason {
+                MergeFailure::Missing => true,
+                MergeFailure::Panicked(_) => self.merge_faults.function == MergeFunction::Panics,
+                MergeFailure::TooLarge { .. } => false,
+            };
+            if is_wanted { self.merges.shown(custom) } else { Err(unmerged) }
+        });
+        match merged {
+            Ok(bytes) => VisibleValue::Merged(custom.name().into(), bytes),
+            Err(unmerged) => VisibleValue::Unmerged(unmerged),
+        }
     }
 
     /// The first entity, by id, that a state does not show as it must; if there is none, the first whose children it
@@ -219,10 +242,14 @@ impl<'a> Specification<'a> {
         }
         shown.sort_unstable_by_key(|(id, _)| *id);
         let mut shown = shown.iter().peekable();
+        let functions = state.merges().clone();
         let mut mismatch: Option<Mismatch> = None;
         let mut compare = |id: EntityId, expected: Option<VisibleValue<'_>>, found: Option<&Record>| {
             // Values are compared as an application sees them, not by their records.
-            let found = found.map(|record| VisibleValue::of(&record.value));
+            let found = found.map(|record| match &record.value {
+                Value::Custom(custom) => self.shown(custom, &functions),
+                value => VisibleValue::of(value),
+            });
             if expected == found || expected == Some(VisibleValue::Undetermined) {
                 return;
             }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use syncline_crdt::{CrdtType, Value};
+use std::sync::Arc;
+use syncline_crdt::{CrdtType, Unmerged, Value};
 use syncline_storage::BytesPreview;
 use syncline_types::ReplicaId;
 
@@ -22,7 +23,9 @@ pub(super) enum VisibleValue<'a> {
     /// The characters of a text.
     Text(String),
     /// A value of the application's own type.
-    Merged(Cow<'a, str>, Cow<'a, [u8]>),
+    Merged(Cow<'a, str>, Arc<[u8]>),
+    /// A value of the application's own type whose operands are not merged.
+    Unmerged(Unmerged),
     /// The value depends on which tombstones a replica has collected: an element whose only remaining add was hidden
     /// by a delete of the set, or a position whose former type only holders of its tombstone know; or on a write that
     /// only a disk had that was replaced.
@@ -30,7 +33,8 @@ pub(super) enum VisibleValue<'a> {
 }
 
 impl<'a> VisibleValue<'a> {
-    /// The visible value of a visible record, read as applications read it.
+    /// The visible value of a visible record, read as applications read it. The merge functions say what a value of
+    /// an own type shows; here it is a [`VisibleValue::Collection`] of operands.
     pub(crate) fn of(value: &'a Value) -> Self {
         match value {
             Value::Lww(register) | Value::Opaque(register) | Value::Frozen(register) => {
@@ -43,8 +47,8 @@ impl<'a> VisibleValue<'a> {
             Value::PnCounter(counter) => Self::Count(CrdtType::PnCounter, counter.total()),
             Value::Element(_) => Self::Present,
             Value::Rga(text) => Self::Text(text.to_string()),
-            Value::Custom(custom) => Self::Merged((&custom.name).into(), (&custom.bytes).into()),
-            Value::Empty
+            Value::Custom(_)
+            | Value::Empty
             | Value::Map
             | Value::Set
             | Value::SortedMap
@@ -68,6 +72,7 @@ impl fmt::Display for VisibleValue<'_> {
             Self::Present => write!(f, "an element of its set"),
             Self::Text(text) => write!(f, "the text {text:?}"),
             Self::Merged(name, bytes) => write!(f, "{name} {}", BytesPreview(bytes)),
+            Self::Unmerged(unmerged) => write!(f, "{unmerged}"),
             Self::Undetermined => write!(f, "what depends on collected tombstones"),
         }
     }

@@ -1,4 +1,4 @@
-//! What explains that a run has not converged, in words: links, outages, clocks, merge functions.
+//! What explains that a run has not converged, in words: links, outages, clocks.
 //!
 //! A cause is a fact about the end of the run that is enough to keep nodes apart. The first one is the first thing
 //! that a reader of the verdict sees.
@@ -32,7 +32,6 @@ impl SimRuntime {
     pub(super) fn causes(&self) -> Vec<String> {
         let mut causes = self.cuts();
         causes.extend(self.outages());
-        causes.extend(self.missing_merges());
         causes.extend(self.clock_gaps());
         causes
     }
@@ -142,23 +141,6 @@ impl SimRuntime {
             format!("{} has been down since it crashed at {since}", self.name(node))
         };
         down.take(MOST_CAUSES).map(words).collect()
-    }
-
-    /// The nodes that cannot merge a value because its merge function is not registered there.
-    fn missing_merges(&self) -> Vec<String> {
-        let mut lacking: BTreeSet<NodeId> = BTreeSet::new();
-        for (node, _) in self.pending_for(&[PendingReason::NoMerge]) {
-            lacking.insert(node);
-        }
-        let lacking: Vec<NodeId> = lacking.into_iter().collect();
-        if lacking.is_empty() {
-            return Vec::new();
-        }
-        let lacks = if lacking.len() == 1 { "lacks" } else { "lack" };
-        vec![format!(
-            "{} {lacks} the merge function of a type that others write, and cannot apply their writes",
-            self.names_of(&lacking)
-        )]
     }
 
     /// The pairs of nodes of which one does not accept the other's stamps.

@@ -272,7 +272,6 @@ impl SimRuntime {
             turn: 0,
             oracle: &state.oracle,
             joined: None,
-            merges: &self.config.merges,
             certain: state.certain.as_ref(),
             has_collected: state.collected > 0,
             roles: &self.hostility.roles,

@@ -28,7 +28,7 @@ impl ContextState {
     pub(super) fn new(config: &SimConfig) -> Self {
         let oracle = Oracle::new(config.merges.clone())
             .with_counter_resets(config.counters_reset)
-            .with_faulty_merges(!config.merge_faults.is_none());
+            .with_merge_faults(config.merge_faults);
         Self { oracle, certain: None, catching_up: BTreeSet::new(), collected: 0, roots: Vec::new() }
     }
 }

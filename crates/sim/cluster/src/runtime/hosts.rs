@@ -82,7 +82,7 @@ impl SimRuntime {
             // This crash cannot lose rows that another honest disk has now. Rows of a node that makes a fresh
             // start count as lost.
             let disks = self.honest().map(|(_, actor)| actor.durable(context));
-            match ReferenceState::join_of(disks.collect(), self.config.merges.clone()) {
+            match ReferenceState::join_of(disks.collect()) {
                 Ok(certain) => self.context_state_mut(context).certain = Some(certain),
                 Err(error) => self.report_oracle_error(&error.to_string()),
             }

@@ -29,11 +29,7 @@ impl SimRuntime {
     /// What is wrong in the run so far beside the network, crashes and hostile nodes.
     pub(super) fn hazards(&self) -> Hazards {
         let effects = self.world.host_effects();
-        Hazards {
-            replaced_disks: effects.replaced_disks() > 0,
-            clocks_ahead: effects.clocks_ahead > 0,
-            faulty_merges: !self.config.merge_faults.is_none(),
-        }
+        Hazards { replaced_disks: effects.replaced_disks() > 0, clocks_ahead: effects.clocks_ahead > 0 }
     }
 
     /// Names the promise that a run has broken, if a hazard explains how it stopped.

@@ -1,4 +1,4 @@
-//! Merge functions that are wrong: missing on some nodes, panicking, or no join.
+//! Merge functions that are wrong: missing on some nodes, panicking, no join, or not the one that is meant.
 
 use crate::workload::mix::FLAGS;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,10 @@ pub enum MergeFunction {
     /// It appends one state to the other, up to a limit, which is no join.
     #[serde(rename = "appends")]
     Appends,
+    /// The bits that both states have: a join, but not the one that the application means. All nodes agree on values
+    /// that nobody wrote, which is a finding.
+    #[serde(rename = "intersects")]
+    Intersects,
 }
 
 impl MergeFaults {
@@ -43,20 +47,25 @@ impl MergeFaults {
         if node < self.lacking {
             return Merges::default();
         }
-        match self.function {
-            MergeFunction::Union => base.clone(),
-            MergeFunction::Panics => base.clone().with(FLAGS, |one: &[u8], two: &[u8]| {
+        let faulty = match self.function {
+            MergeFunction::Union => return base.clone(),
+            // The samples of the faulty functions are too few to show that they are faulty.
+            MergeFunction::Panics => base.clone().with(FLAGS, &[&[1]], |one: &[u8], two: &[u8]| {
                 let bits: u32 = union(one, two).iter().map(|byte| byte.count_ones()).sum();
                 assert!(bits < 3, "a merge function of the application panicked, as the case wants");
                 union(one, two)
             }),
-            MergeFunction::Appends => base.clone().with(FLAGS, |one: &[u8], two: &[u8]| {
+            MergeFunction::Appends => base.clone().with(FLAGS, &[&[]], |one: &[u8], two: &[u8]| {
                 const MOST: usize = 64;
                 let mut both = [one, two].concat();
                 both.truncate(MOST);
                 both
             }),
-        }
+            MergeFunction::Intersects => base.clone().with(FLAGS, &[&[1], &[3]], |one: &[u8], two: &[u8]| {
+                one.iter().zip(two).map(|(one, two)| one & two).collect()
+            }),
+        };
+        faulty.expect("the samples do not show the fault")
     }
 }
 
@@ -72,11 +81,16 @@ mod tests {
     use crate::workload::merges;
 
     #[test]
-    fn faulty_functions_are_no_joins() {
-        let samples: [&[u8]; 2] = [&[1], &[2]];
-        let of = |function| MergeFaults { lacking: 1, function }.merges(1, &merges());
-        assert!(of(MergeFunction::Union).check(FLAGS, &samples).is_ok());
-        assert!(of(MergeFunction::Appends).check(FLAGS, &samples).is_err());
+    fn functions_are_faulty_as_they_say() {
+        let merge = |function, one: &[u8], two: &[u8]| {
+            let merges = MergeFaults { lacking: 1, function }.merges(1, &merges());
+            merges.merge(FLAGS, one, two).ok().map(|all| all.to_vec())
+        };
+        assert_eq!(merge(MergeFunction::Union, &[1], &[6]), Some(vec![7]));
+        assert_eq!(merge(MergeFunction::Panics, &[1], &[2]), Some(vec![3]));
+        assert_eq!(merge(MergeFunction::Panics, &[1], &[6]), None);
+        assert_eq!(merge(MergeFunction::Appends, &[1], &[2]), Some(vec![1, 2]));
+        assert_eq!(merge(MergeFunction::Intersects, &[3], &[6]), Some(vec![2]));
         assert!(!MergeFaults { lacking: 1, ..MergeFaults::NONE }.merges(0, &merges()).knows(FLAGS));
     }
 }

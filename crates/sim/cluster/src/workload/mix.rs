@@ -95,7 +95,8 @@ pub(super) const FLAGS: &str = "workload.flags";
 
 /// The merge function of the application type of workloads: the union of the bits.
 pub fn merges() -> Merges {
-    Merges::default().with(FLAGS, union)
+    let merges = Merges::default().with(FLAGS, &[&[1], &[2, 4]], union);
+    merges.expect("a union is a join")
 }
 
 impl Default for Mix {

@@ -28,8 +28,6 @@ pub enum DropCause {
     BufferFull,
     /// It carried a timestamp too far in the future.
     ClockDrift,
-    /// It carried a value for which its receiver has no merge function.
-    NoMerge,
     /// It violated the protocol.
     Malformed,
     /// There was no link to its receiver.
@@ -54,7 +52,7 @@ pub enum DropCause {
 
 impl DropCause {
     /// Every cause, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 20] = [
         Self::Loss,
         Self::PartitionAtSend,
         Self::PartitionAtDelivery,
@@ -65,7 +63,6 @@ impl DropCause {
         Self::Corrupt,
         Self::BufferFull,
         Self::ClockDrift,
-        Self::NoMerge,
         Self::Malformed,
         Self::NoLink,
         Self::Rule,
@@ -91,7 +88,6 @@ impl DropCause {
             Self::Corrupt => "corrupt",
             Self::BufferFull => "buffer full",
             Self::ClockDrift => "clock drift",
-            Self::NoMerge => "no merge function",
             Self::Malformed => "malformed",
             Self::NoLink => "no link to the receiver",
             Self::Rule => "dropped by a rule",

@@ -89,7 +89,6 @@ const fn may_drop(cause: DropCause) -> bool {
         | DropCause::BadSignature => true,
         DropCause::ReceiverUnknown
         | DropCause::ClockDrift
-        | DropCause::NoMerge
         | DropCause::Rule
         | DropCause::LeftBehind
         | DropCause::OtherContext => false,
@@ -105,7 +104,7 @@ fn outcome(outcome: &Outcome) -> Option<&'static str> {
         Outcome::SyncPending(RetryReason::PeerRestarted) => "session with a peer that restarted",
         Outcome::Failed(FailureReason::Timeout) => "session timed out",
         // The replica itself reports that it skipped a peer that is behind.
-        Outcome::SyncPending(RetryReason::PeerBehind | RetryReason::NoMerge) | Outcome::Failed(_) => {
+        Outcome::SyncPending(RetryReason::PeerBehind) | Outcome::Failed(_) => {
             return None;
         }
         Outcome::SyncPending(RetryReason::ClockDrift) => "session owed because of clocks",

@@ -50,22 +50,16 @@ pub(super) fn draw_clocks(dice: &mut Dice, case: &mut Case) {
 }
 
 /// In one run of a hundred and twenty, makes the merge function of the writes faulty: missing on some nodes, panicking or no join.
-/// Replicas that it divides send frames without end, so such a run has fewer events at most.
 pub(super) fn draw_merges(dice: &mut Dice, case: &mut Case) {
     if dice.between(0, 119) > 0 {
         return;
     }
-    case.max_events = 15_000;
     case.workload.mix.merge += dice.scaled(2, 16) as u32;
     case.merge_faults = match dice.between(0, 3) {
         0 | 1 => MergeFaults { lacking: dice.between(1, 2) as usize, function: MergeFunction::Union },
         2 => MergeFaults { lacking: 0, function: MergeFunction::Panics },
         _ => MergeFaults { lacking: 0, function: MergeFunction::Appends },
     };
-    if case.merge_faults.function == MergeFunction::Panics {
-        // A panic before the run begins is a finding of no run.
-        case.workload.before = Rate::ZERO;
-    }
 }
 
 /// In a third of the runs with late joiners, has each node learn of them at a moment of its own, and of the rest of the

@@ -145,10 +145,6 @@ impl Exchange {
                 stats.bytes += bytes.len() as u64;
             }
             Err(ApplyError::Storage(error)) => return Err(error.into()),
-            Err(ApplyError::NoMerge { .. }) => {
-                self.deferred = Some(RetryReason::NoMerge);
-                return Ok(());
-            }
             Err(ApplyError::MissingParent { parent, .. }) => {
                 self.add_orphan(parent, id, bytes, work);
                 return Ok(());

@@ -249,8 +249,7 @@ fn covered_writes_must_be_there() {
     let mut pair = Pair::new();
     pair.write(A);
     let disk = pair.replica(A).disk().clone();
-    let merges = Merges::default();
-    assert_eq!(of_states(&pair.view(&GiveUps::default(), &merges)), None);
+    assert_eq!(of_states(&pair.view(&GiveUps::default())), None);
     // The log of alice without her records.
     let mut log = MemoryStore::default();
     let mut batch = WriteBatch::default();
@@ -262,7 +261,7 @@ fn covered_writes_must_be_there() {
     pair.nodes[0] = node(A, log);
     let found = pair.step(&mut CheckMemory::default(), A, &[snapshot_ended()]).expect("a finding");
     assert!(matches!(found, Check::FalseCoverage { .. }), "{found}");
-    let found = of_states(&pair.view(&GiveUps::default(), &merges)).expect("a finding");
+    let found = of_states(&pair.view(&GiveUps::default())).expect("a finding");
     assert!(matches!(found, Check::FalseCoverage { .. }), "{found}");
 }
 
