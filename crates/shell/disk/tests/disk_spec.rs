@@ -163,8 +163,8 @@ fn reopened_with(name: &str, key: &[u8], value: &[u8]) -> Result<DiskStore, Stor
 #[test]
 fn a_store_of_another_format_does_not_open() {
     let cases: [(&str, &[u8], &[u8]); 4] = [
-        ("older-format", FORMAT, b"syncline store 1"),
-        ("newer-format", FORMAT, b"syncline store 3"),
+        ("older-format", FORMAT, b"syncline store 2"),
+        ("newer-format", FORMAT, b"syncline store 4"),
         ("damaged-redo-log", &[0, 3, 0xff], &[5, 1, 2]),
         ("redo-log-of-no-trie", &[0, 3, 0xff], &[1, 9, 0]),
     ];
