@@ -163,12 +163,12 @@ fn reopened_with(name: &str, key: &[u8], value: &[u8]) -> Result<DiskStore, Stor
 #[test]
 fn a_store_of_another_format_does_not_open() {
     for (name, format, found) in
-        [("older-format", "syncline store 1", 1), ("newer-format", "syncline store 30", 30)]
+        [("older-format", "syncline store 2", 2), ("newer-format", "syncline store 30", 30)]
     {
         let error = reopened_with(name, FORMAT, format.as_bytes()).unwrap_err();
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("spec").join(name);
         let what = format!("the store at {}", path.display());
-        assert_eq!(error, StoreError::Version { what, found, oldest: 2, newest: 2 }, "{error}");
+        assert_eq!(error, StoreError::Version { what, found, oldest: 3, newest: 3 }, "{error}");
         let read = DiskStore::open_read_only(&path).unwrap_err();
         assert_eq!(read, error, "to read as to write");
     }

@@ -26,7 +26,7 @@
 //! | [`Text`] | insertions keep the order of characters; Fugue order | O(n log n) in the runs of the text | the same |
 //! | [`UserStorage`] | each replica's own last write | O(1) | O(1) an entry |
 //! | [`FrozenStorage`] | the earliest write | O(1) | O(1) an entry |
-//! | [`Merged`] | operand by operand; shown by the application's own function | O(operands), a call at most | O(operands), a call for each new one |
+//! | [`Merged`] | operand by operand; shown by the application's own function | O(operands); on average one call | O(operands); a call for each new one |
 //! | [`Opaque`] | as a register; counted as a value of unknown type | O(1) | O(1) |
 //!
 //! Deleting a collection hides everything below it that was written before the delete; later writes are

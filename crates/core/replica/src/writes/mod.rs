@@ -102,7 +102,7 @@ fn apply_own<V: ReadView>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Counter, Register, Text};
+    use crate::model::{Counter, Merged, Register, Text};
     use syncline_store::MemoryStore;
     use syncline_sync::DeltaLog;
     use syncline_types::{Moment, SimTime};
@@ -142,6 +142,20 @@ mod tests {
         let operations = [Counter::named("n").add(2), Register::<u32>::named("n").set(&1)];
         let error = prepared(&operations, &Membership::Open).err();
         assert!(matches!(error, Some(OperationError::WrongType { .. })), "{error:?}");
+    }
+
+    /// Without a merge function operands are not compacted, and add up.
+    #[test]
+    fn operands_are_bounded_where_they_are_written() {
+        let merge = |byte| Merged::named("m").merge("own", &vec![byte; 400 << 10]);
+        assert!(prepared(&[merge(1), merge(2)], &Membership::Open).is_ok());
+        let error = prepared(&[merge(1), merge(2), merge(3)], &Membership::Open).err();
+        let limit = limits::MAX_VALUE_BYTES;
+        let Some(OperationError::Malformed(Malformed::ValueTooLarge { bytes, limit: found, .. })) = error
+        else {
+            panic!("{error:?}");
+        };
+        assert!(bytes > limit && found == limit, "{bytes} of {found}");
     }
 
     #[test]

@@ -284,15 +284,20 @@ fn garbage(bytes: &Bytes, context: syncline_types::ContextId, attack: &mut Attac
             *byte = attack.byte();
         }
     }
-    // Random bytes may decode by accident; each further byte is 0xff until they do not.
-    loop {
-        let sum = 4.min(altered.len());
-        let (head, tail) = altered.split_at_mut(sum);
-        assert!(head.len() == 4, "every frame has room for its checksum");
-        head.copy_from_slice(&crc32fast::hash(tail).to_le_bytes());
-        if Frame::from_wire(&altered, context).is_err() {
-            return altered.into();
-        }
-        altered.push(0xff);
+    seal(&mut altered);
+    // Random bytes may decode by accident. No message begins with 0xff.
+    if Frame::from_wire(&altered, context).is_ok()
+        && let Some(kind) = altered.get_mut(HEAD)
+    {
+        *kind = 0xff;
+        seal(&mut altered);
     }
+    assert!(Frame::from_wire(&altered, context).is_err(), "the body of garbage does not decode");
+    altered.into()
+}
+
+/// Writes the checksum of a frame, so that it is read.
+fn seal(frame: &mut [u8]) {
+    let (sum, rest) = frame.split_at_mut_checked(4).expect("every frame has room for its checksum");
+    sum.copy_from_slice(&crc32fast::hash(rest).to_le_bytes());
 }
