@@ -285,11 +285,10 @@ fn garbage(bytes: &Bytes, context: syncline_types::ContextId, attack: &mut Attac
         }
     }
     seal(&mut altered);
-    // Random bytes may decode by accident. No message begins with 0xff.
-    if Frame::from_wire(&altered, context).is_ok()
-        && let Some(kind) = altered.get_mut(HEAD)
-    {
-        *kind = 0xff;
+    // Random bytes may decode by accident. No message begins with 0xff, after the incarnation 0.
+    if Frame::from_wire(&altered, context).is_ok() {
+        altered.truncate(HEAD);
+        altered.extend([0, 0xff]);
         seal(&mut altered);
     }
     assert!(Frame::from_wire(&altered, context).is_err(), "the body of garbage does not decode");
