@@ -74,8 +74,8 @@ impl CaseFeature {
             }
             Self::Grows(growth) => case.workload.grows == Some(growth),
             Self::HasSmallFrames => {
-                let (chosen, usual) = (case.replica.limits, Limits::default());
-                OF_FRAMES.iter().any(|limit| chosen.get(*limit) < usual.get(*limit))
+                let usual = Limits::default();
+                OF_FRAMES.iter().any(|limit| case.replica.limits.get(*limit) < usual.get(*limit))
             }
             Self::HasLongRoundTrips => {
                 2 * (case.faults.base_latency_ms + case.faults.latency_jitter_ms) > ROUND_MS
