@@ -142,14 +142,11 @@ fn on_deltas<V: ReadView>(
 ) -> Result<DeltasReply, StorageError> {
     let mut refused = 0;
     for bytes in pushes {
-        // A covered delta has arrived another way meanwhile, and one ahead of the horizon is due after the next
-        // handshake: neither is a refusal.
+        // A covered delta has arrived another way meanwhile, which is no refusal.
         let is_refused = match Delta::from_bytes(bytes) {
             Err(_) => true,
             Ok(delta) => match work.apply_delta(&delta) {
-                Ok(()) | Err(DeltaError::Refused(DeltaRefusal::Covered | DeltaRefusal::HorizonAhead)) => {
-                    false
-                }
+                Ok(()) | Err(DeltaError::Refused(DeltaRefusal::Covered)) => false,
                 Err(DeltaError::Refused(_)) => true,
                 Err(DeltaError::Storage(error)) => return Err(error),
             },

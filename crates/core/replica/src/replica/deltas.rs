@@ -96,14 +96,7 @@ impl<V: ReadView> Replica<V> {
         if delta.parents.iter().any(own_descendant) {
             return Ok(DeltaFate::Refused(DeltaRefusal::Malformed.into()));
         }
-        let is_ahead = delta.horizon > step.work.state.horizon();
-        if self.sessions.is_any_transferring() || !step.work.log.is_ready(&delta) || is_ahead {
-            if is_ahead {
-                // The handshake of a peer that has applied the delta brings the horizon. Until then the delta
-                // waits: it would be joined with records that its author had collected.
-                step.work.note(Probe::HorizonAhead);
-                self.enqueue_forced_sync(from, PendingReason::HorizonAhead, step);
-            }
+        if self.sessions.is_any_transferring() || !step.work.log.is_ready(&delta) {
             return Ok(self.buffer_delta(from, delta, step));
         }
         let refused = self.apply_delta(from, delta, step)?;
@@ -158,9 +151,9 @@ impl<V: ReadView> Replica<V> {
         Ok(None)
     }
 
-    /// Applies every buffered delta that is ready, in causal order (**I6**, **I8**).
+    /// Applies every buffered delta whose parents are covered, in causal order (**I6**, **I8**).
     fn replay(&mut self, from: PeerId, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
-        while let Some(delta) = self.delta_fetch.take_ready(&step.work.log, step.work.state.horizon()) {
+        while let Some(delta) = self.delta_fetch.take_ready(&step.work.log) {
             let dot = delta.dot;
             // For a delta whose stamp is ahead of our clock, a sync is pending, so the delta is not lost.
             if let Some(refusal) = self.apply_delta(from, delta, step)? {
