@@ -95,7 +95,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         features: &[CollectsTombstones, RecreatesDeleted],
         drawn_seed: Some(221),
         programs: "core/forget_three, core/forget_element",
-        cases: &["forget-set-element", "forget-by-chance"],
+        cases: &["forget-map-value"],
     },
     KnownFinding {
         name: "forgotten-tombstone-decides-wrong",
