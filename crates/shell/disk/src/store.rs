@@ -15,7 +15,7 @@ use syncline_types::Writer;
 const FORMAT_KEY: &[u8] = &[0, 1];
 /// The row with the number of commits, 8 bytes, big-endian.
 const COMMITS_KEY: &[u8] = &[0, 2];
-const FORMAT: &[u8] = b"syncline store 2";
+const FORMAT: &[u8] = b"syncline store 3";
 /// How many bytes the engine gathers in memory before it sorts them into a file. A quarter of the engine's
 /// default allows a tenth more inserts per second, because every read searches the rows gathered so far.
 const MEMTABLE_BYTES: u64 = 16 << 20;

@@ -62,7 +62,7 @@ fn states_row(tag: &str, store: &DiskStore, key: &[u8], value: impl FnOnce(&mut 
 fn rows_about_the_store_are_as_specified() {
     let mut store = DiskStore::open(folder("rows")).unwrap();
     write(&mut store, 7);
-    states_row("format-row", &store, FORMAT, |walk| walk.fixed("format", b"syncline store 2"));
+    states_row("format-row", &store, FORMAT, |walk| walk.fixed("format", b"syncline store 3"));
     states_row("commits-row", &store, COMMITS, |walk| walk.u64_be("commits", 1));
     states_row("redo-log-row", &store, FIRST_REDO_LOG, |walk| {
         walk.number("bytes of trie", 33);
@@ -163,8 +163,8 @@ fn reopened_with(name: &str, key: &[u8], value: &[u8]) -> Result<DiskStore, Stor
 #[test]
 fn a_store_of_another_format_does_not_open() {
     let cases: [(&str, &[u8], &[u8]); 4] = [
-        ("older-format", FORMAT, b"syncline store 1"),
-        ("newer-format", FORMAT, b"syncline store 3"),
+        ("older-format", FORMAT, b"syncline store 2"),
+        ("newer-format", FORMAT, b"syncline store 4"),
         ("damaged-redo-log", &[0, 3, 0xff], &[5, 1, 2]),
         ("redo-log-of-no-trie", &[0, 3, 0xff], &[1, 9, 0]),
     ];
