@@ -33,7 +33,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_types::{Hlc, ReplicaId, canary};
 
-/// A value of an application-defined type. See the [module](self).
+/// A value of an application-defined type: the operands of its writers. The join is the trimmed log of each writer; no
+/// function of the application takes part in it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Custom {
     name: Arc<str>,
