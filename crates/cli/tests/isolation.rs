@@ -18,8 +18,8 @@ operations = 50
 over = "2s"
 "#;
 
-/// Less than any run needs.
-const NO_STACK: [&str; 2] = ["--stack-kib", "16"];
+/// The least that the command takes: less than any run needs.
+const NO_STACK: [&str; 2] = ["--stack-kib", "64"];
 
 fn folder(name: &str) -> PathBuf {
     let at = Path::new(env!("CARGO_TARGET_TMPDIR")).join("isolation").join(name);
@@ -45,7 +45,12 @@ fn overflow_is_found_replayed_and_shrunk() {
     let sweep = run(&at, &[&sweep[..], &NO_STACK].concat());
     let text = text_of(&sweep);
     assert_eq!(sweep.status.code(), Some(1), "{text}");
-    assert!(text.contains("seed 3 aborted: stack overflow") && text.contains("failed 1 more"), "{text}");
+    assert!(
+        text.contains("seed 3 ended_process")
+            && text.contains("aborted: stack overflow")
+            && text.contains("failed 1 more"),
+        "{text}"
+    );
     assert!(at.join("found").exists(), "{text}");
     let replay = run(&at, &["replay", case, NO_STACK[0], NO_STACK[1]]);
     assert_eq!(replay.status.code(), Some(1), "{}", text_of(&replay));
