@@ -15,8 +15,8 @@
 //!    path has a node that decides nothing, and a map of n keys has fewer inner nodes than keys.
 //! 3. `at` is strictly greater than that of the parent node. So the depth is at most the number of half
 //!    bytes of the longest key. Keys that begin each other reach this depth, and anyone may choose such
-//!    keys: no function here is recursive, and what a lookup or a write costs is proportional to the
-//!    length of its key.
+//!    keys: no function here is recursive, and what a lookup, a write or the begin of a walk costs is
+//!    proportional to the length of its key.
 //!
 //! A lookup may therefore skip the compressed half bytes, and compares the whole key in the bucket. An
 //! insert may not: it compares with `prefix`, because a key that leaves the path needs a new inner node
@@ -75,7 +75,27 @@ struct OpenNode<'m, V> {
     next: usize,
     last: usize,
     /// The upper bound, which matters only in the last child.
-    to: Option<&'m [u8]>,
+    to: Option<Bound<'m>>,
+}
+
+/// A bound of a walk.
+#[derive(Clone, Copy)]
+struct Bound<'m> {
+    key: &'m [u8],
+    /// The half bytes in which the bound agrees with all keys below the present node, as far as the path has shown.
+    agreed: usize,
+}
+
+impl Bound<'_> {
+    /// The child that the bound leads to in a node that branches at `at`, on the path `prefix`; or whether the bound
+    /// is less or greater than all keys of the node.
+    fn place(&mut self, prefix: &Key, at: usize) -> Result<usize, Ordering> {
+        self.agreed = common_after(self.agreed, self.key, prefix).min(at);
+        if self.agreed == at {
+            return Ok(slot(self.key, at));
+        }
+        Err(slot(self.key, self.agreed).cmp(&slot(prefix, self.agreed)))
+    }
 }
 
 impl<V> Default for RadixMap<V> {
@@ -215,13 +235,18 @@ impl<V: Clone> RadixNode<V> {
     fn remove(root: &mut Arc<Self>, key: &[u8]) {
         let mut node = root;
         while Self::edit(node).child_after_remove(key).is_some() {
-            let Some(child) = Self::edit(node).child_after_remove(key) else { return };
+            let Some(child) = Self::edit(node).child_after_remove(key) else {
+                debug_assert!(false, "a child that was there a moment ago is there");
+                return;
+            };
             node = child;
         }
         let last = Self::edit(node);
         match last {
             Self::Bucket(bucket) => {
-                if let Some(found) = bucket.find(key) {
+                let found = bucket.find(key);
+                debug_assert!(found.is_some(), "a remove finds what a lookup has found");
+                if let Some(found) = found {
                     bucket.remove(found);
                 }
             }
@@ -244,27 +269,29 @@ impl<V: Clone> RadixNode<V> {
 
     /// Passes the entries with `from <= key < to` to `each` in ascending order, until `each` returns
     /// `true`. Returns whether it did. `None` means no bound on that side. Nodes outside of the bounds
-    /// are not read.
+    /// are not read, and each byte of a bound is compared once on the path to it.
     fn walk<'m>(
         &'m self,
-        mut from: Option<&'m [u8]>,
-        mut to: Option<&'m [u8]>,
+        from: Option<&'m [u8]>,
+        to: Option<&'m [u8]>,
         each: &mut impl FnMut(&Key, &V) -> bool,
     ) -> bool {
+        let bound = |key| Bound { key, agreed: 0 };
+        let mut from = from.map(bound);
+        let mut to = to.map(bound);
         let mut node = self;
         // The nodes above `node` of which further children are wanted; none for most walks.
         let mut open: Vec<OpenNode<'m, V>> = Vec::new();
         loop {
             match node {
-                Self::Bucket(bucket) if bucket.walk(from, to, each) => return true,
-                Self::Bucket(_) => {}
+                Self::Bucket(bucket) => {
+                    if bucket.walk(from.map(|from| from.key), to.map(|to| to.key), each) {
+                        return true;
+                    }
+                }
                 Self::Inner { at, prefix, children } => {
                     // A bound that leaves the common path has all keys of the node above it or all below.
-                    let place_of = |bound: &[u8]| match common(bound, prefix).min(*at) {
-                        agree if agree == *at => Ok(slot(bound, *at)),
-                        agree => Err(slot(bound, agree).cmp(&slot(prefix, agree))),
-                    };
-                    let first = match from.map(place_of) {
+                    let first = match from.as_mut().map(|from| from.place(prefix, *at)) {
                         Some(Ok(place)) => Some(place),
                         Some(Err(Ordering::Greater)) => None,
                         Some(Err(_)) | None => {
@@ -272,7 +299,7 @@ impl<V: Clone> RadixNode<V> {
                             Some(0)
                         }
                     };
-                    let last = match to.map(place_of) {
+                    let last = match to.as_mut().map(|to| to.place(prefix, *at)) {
                         Some(Ok(place)) => Some(place),
                         Some(Err(Ordering::Less)) => None,
                         Some(Err(_)) | None => {
@@ -280,7 +307,9 @@ impl<V: Clone> RadixNode<V> {
                             Some(SLOTS - 1)
                         }
                     };
-                    if let (Some(first), Some(last)) = (first, last) {
+                    if let (Some(first), Some(last)) = (first, last)
+                        && first <= last
+                    {
                         let child = children.get(first).and_then(|child| child.as_deref());
                         if first < last {
                             open.push(OpenNode { children, next: first + 1, last, to });
@@ -295,7 +324,8 @@ impl<V: Clone> RadixNode<V> {
                 }
             }
             // The next child of the deepest open node; the lower bound is that of an earlier child.
-            (from, node) = loop {
+            from = None;
+            node = loop {
                 let Some(top) = open.last_mut() else { return false };
                 let place = top.next;
                 top.next += 1;
@@ -305,7 +335,7 @@ impl<V: Clone> RadixNode<V> {
                     open.pop();
                 }
                 if let Some(child) = child {
-                    break (None, child);
+                    break child;
                 }
             };
         }
@@ -315,6 +345,7 @@ impl<V: Clone> RadixNode<V> {
 impl<V> Drop for RadixMap<V> {
     /// Frees the nodes that no other map reaches, without recursion.
     fn drop(&mut self) {
+        // An empty map has no root, and the root of a map with living clones stays with them.
         let Some(root) = self.root.take().and_then(Arc::into_inner) else { return };
         let mut unreachable = vec![root];
         while let Some(node) = unreachable.pop() {

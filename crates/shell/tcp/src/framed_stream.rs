@@ -108,8 +108,8 @@ impl<S: AsyncRead + AsyncWrite> FramedStream<S> {
             return Some(self.reader.read_buf(&mut self.inbound).await);
         }
         let left = self.budgets.read.saturating_sub(self.waited);
-        // Only time in which this end waits counts, so that its own work is not held against the peer. A call that
-        // is dropped counts too: callers that wait in small pieces would otherwise wait for ever.
+        // Only time in which this end waits counts, so that its own work does not shorten the time of the peer. A call
+        // that is dropped counts too: callers that wait in small pieces would otherwise wait for ever.
         let _count = WaitTime { total: &mut self.waited, since: Instant::now() };
         timeout(left, self.reader.read_buf(&mut self.inbound)).await.ok()
     }

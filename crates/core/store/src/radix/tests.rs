@@ -102,6 +102,14 @@ fn depth_costs_no_stack() {
             false
         });
         assert_eq!((count, format!("{map:?}").len() < 100), (map.len(), true));
+        let bounds: Vec<Key> = keys_that_begin_each_other(LENGTH).skip(2 * LENGTH - 4).collect();
+        let mut between = 0;
+        // A longer key goes on with less than a shorter one ends with.
+        map.walk_between(&bounds[2], &bounds[1], |_, _| {
+            between += 1;
+            false
+        });
+        assert_eq!(between, 3, "the deepest keys");
         for key in keys_that_begin_each_other(LENGTH) {
             map.remove(&key);
             assert!(map.get(&key).is_none() && copy.get(&key).is_some());

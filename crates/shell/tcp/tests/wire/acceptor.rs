@@ -82,7 +82,7 @@ fn silent_peers_delay_nobody() {
         let mut fourth = silent(2, addr).await;
         run(&mut acceptor, |acceptor| acceptor.counts().refused == 1).await;
         assert!(is_closed(&mut fourth).await);
-        let held = honest(3, addr, &mut acceptor).await;
+        let connected = honest(3, addr, &mut acceptor).await;
         assert_eq!((acceptor.greetings(), acceptor.connections()), (3, 1));
         // With all places taken, the oldest goes.
         silents.push(silent(4, addr).await);
@@ -96,7 +96,7 @@ fn silent_peers_delay_nobody() {
         let again = honest(3, addr, &mut acceptor).await;
         let expected = AcceptCounts { accepted: 2, refused: 3, failed: 0, exhausted: 0 };
         assert_eq!((acceptor.counts(), acceptor.connections()), (expected, 2));
-        drop((held, again));
+        drop((connected, again));
         assert_eq!(acceptor.connections(), 0);
     });
 }
@@ -129,11 +129,11 @@ fn connections_are_bounded() {
     block_on(async {
         let limits = AcceptLimits { connections: 2, ..AcceptLimits::default() };
         let (mut acceptor, addr) = acceptor(limits).await;
-        let mut held = Vec::new();
+        let mut connected = Vec::new();
         for _ in 0..2 {
             let settings = patient();
             let (greeted, accepted) = tokio::join!(connect(addr, &settings), acceptor.accept());
-            held.push((greeted.unwrap(), accepted.unwrap().0));
+            connected.push((greeted.unwrap(), accepted.unwrap().0));
         }
         let settings = patient();
         let refused = tokio::select! {
@@ -143,7 +143,7 @@ fn connections_are_bounded() {
         assert!(matches!(refused, Err(ConnectError::Transport(TransportError::Closed))), "{refused:?}");
         assert_eq!((acceptor.connections(), acceptor.counts().refused), (2, 1));
         // A place is free as soon as a connection is dropped.
-        held.pop();
+        connected.pop();
         let (greeted, accepted) = tokio::join!(connect(addr, &settings), acceptor.accept());
         assert!(greeted.is_ok() && accepted.is_ok());
         assert_eq!(acceptor.counts(), AcceptCounts { accepted: 3, refused: 1, failed: 0, exhausted: 0 });

@@ -172,7 +172,7 @@ fn one_byte_a_second_holds_nothing() {
     });
 }
 
-/// The time that this end spends on its own work is not held against the peer, nor is the time between messages.
+/// Neither the time that this end spends on its own work counts, nor the time between messages.
 #[test]
 fn own_work_does_not_count() {
     block_on_paused(async {
