@@ -18,7 +18,8 @@ has the findings that were repaired; their cases are in `crates/sim/search/repai
 
 *Seed* is the first of the drawn seeds that shows the finding, which is also the number of runs before it. Its case has
 so many *causes* (writes, crashes, partitions, frames with a fault, initial entities), and the case after *shrinking*
-has so many, after so many *runs*. A finding without a seed was found with other draws or after the first 20,000 seeds.
+has so many, after so many *runs*. A finding without a seed was found with other draws or after the first 20,000 seeds, or
+takes minutes to shrink (`deltas-wait-for-outsider`: seed 7263).
 *Shows* names the programs, made by people who read the code of the replicas before the sweeps could find this, that show
 the same fault. Made by `crates/sim/facade/tests/found.rs`.
 

@@ -262,4 +262,15 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         programs: "core/adv_misc (a clock an hour ahead)",
         cases: &["large-write-ahead-of-time"],
     },
+    KnownFinding {
+        name: "deltas-wait-for-outsider",
+        about: "deltas that nobody can complete are dropped once each peer has said so, which one that answers nothing never does",
+        issue: 24,
+        class: "max_time",
+        says: &["deltas waiting", "hostile and left out"],
+        features: &[],
+        drawn_seed: None,
+        programs: "",
+        cases: &["waits-for-outsider"],
+    },
 ];
