@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use syncline_sync::{BufferLedger, Delta, DeltaBuffer, DeltaLog, Dot, Gate, PushOutcome};
-use syncline_types::PeerId;
+use syncline_types::{Hlc, PeerId};
 
 /// The most requests for missing deltas before a sync of states is tried instead.
 const MAX_ATTEMPTS: u32 = 3;
@@ -65,9 +65,15 @@ impl DeltaFetch {
         pushed
     }
 
-    /// Takes the next delta whose parents `log` covers; see [`DeltaBuffer::take_ready`].
-    pub(crate) fn take_ready(&mut self, log: &DeltaLog) -> Option<Delta> {
-        let ready = self.buffer.take_ready(log);
+    /// Whether a waiting delta waits for a later horizon alone.
+    pub(crate) fn waits_for_horizon(&self, log: &DeltaLog, horizon: Hlc) -> bool {
+        self.buffer.waits_for_horizon(log, horizon)
+    }
+
+    /// Takes the next delta that applies to a state with this `log` and `horizon`; see
+    /// [`DeltaBuffer::take_ready`].
+    pub(crate) fn take_ready(&mut self, log: &DeltaLog, horizon: Hlc) -> Option<Delta> {
+        let ready = self.buffer.take_ready(log, horizon);
         debug_assert!(
             ready.as_ref().is_none_or(|delta| log.is_ready(delta)),
             "a delta leaves the buffer after its parents"

@@ -142,11 +142,14 @@ fn on_deltas<V: ReadView>(
 ) -> Result<DeltasReply, StorageError> {
     let mut refused = 0;
     for bytes in pushes {
-        // A covered delta has arrived another way meanwhile, which is no refusal.
+        // A covered delta has arrived another way meanwhile, and one ahead of the horizon is due after the next
+        // handshake: neither is a refusal.
         let is_refused = match Delta::from_bytes(bytes) {
             Err(_) => true,
             Ok(delta) => match work.apply_delta(&delta) {
-                Ok(()) | Err(DeltaError::Refused(DeltaRefusal::Covered)) => false,
+                Ok(()) | Err(DeltaError::Refused(DeltaRefusal::Covered | DeltaRefusal::HorizonAhead)) => {
+                    false
+                }
                 Err(DeltaError::Refused(_)) => true,
                 Err(DeltaError::Storage(error)) => return Err(error),
             },

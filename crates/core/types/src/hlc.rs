@@ -26,6 +26,12 @@ impl Hlc {
     /// stamp counts.
     pub const MAX: Self = Self { time: u64::MAX, replica: ReplicaId([0xff; 16]) };
 
+    /// The last of all timestamps with this time; [`Hlc::ZERO`] for a time of zero. Tombstone horizons have
+    /// this form.
+    pub const fn last_at(time: u64) -> Self {
+        if time == 0 { Self::ZERO } else { Self { time, replica: ReplicaId([0xff; 16]) } }
+    }
+
     /// Builds a stamp from its parts. Milliseconds beyond 48 bits saturate.
     pub fn new(physical_ms: u64, counter: u16, replica: ReplicaId) -> Self {
         let physical = physical_ms.min((1 << (64 - COUNTER_BITS)) - 1);

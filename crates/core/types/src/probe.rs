@@ -70,6 +70,7 @@ probes! {
     FetchUnavailable = "a requested delta was not stored any more";
     FetchUsedUp = "missing deltas could not be fetched";
     FetchFull = "as many deltas were missing as one request names";
+    HorizonAhead = "a delta waited until the tombstones that its author had collected were collected here";
     BufferFull = "a delta buffer was full";
     LongestBackoff = "the longest backoff was reached";
     LongestTimeout = "the longest timeout was reached";

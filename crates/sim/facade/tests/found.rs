@@ -36,6 +36,9 @@ const REPAIRED: &str = "
 | `merge-divides` | a merge function that some nodes lack, or that is no join, divides the replicas | 222 | violated: DividedByMerge | 2035 | 1 | 2 nodes, 1 write | 38 | core/adv_misc (a merge function that some lack, a merge that is no join) | 24 |
 | `merge-panics` | a merge function that panics ends the process of every node that receives the delta | 1245 | panicked: a merge function of the application panicked, as the case wants | 119 | 2 | 2 nodes, 2 writes | 61 | core/adv_misc (a panicking merge) | 24 |
 | `keys-overflow-the-stack` | keys that begin each other make a tree so deep that a recursion overflows the stack and ends the process | 22 (large) | aborted: stack overflow | | | | | core/adv_stack | 24 |
+| `forgotten-tombstone-decides-lost` | what is written after a delete depends on whether its writer had collected the tombstone | 221 | violated: Lost | 262 | 4 | 3 nodes, 4 writes | 257 | core/forget_three, core/forget_element | 24 |
+| `forgotten-tombstone-decides-wrong` | what is written after a delete depends on whether its writer had collected the tombstone | 1087 | violated: WrongValue | 99 | 3 | 3 nodes, 3 writes | 298 | core/forget_three | 24 |
+| `collected-list-position-taken-again` | an item takes the position of one that its author has collected, and others show the former one there | none | violated: Lost | | | | |  | 24 |
 ";
 
 /// The most runs that shrinking one case may take.

@@ -45,7 +45,7 @@ fn pinned_cases_still_fail_as_their_findings_say() {
 #[test]
 fn cases_of_repaired_findings_converge() {
     let cases = cases_in("repaired");
-    assert!(!cases.is_empty(), "the cases are there");
+    assert!(cases.len() >= 5, "the cases are there");
     for (name, case) in cases {
         assert!(case.found.as_ref().is_some_and(|class| !class.is_converged()), "{name} once failed");
         let ended = case.run().unwrap();

@@ -96,7 +96,10 @@ impl<V: ReadView> Replica<V> {
         if delta.parents.iter().any(own_descendant) {
             return Ok(DeltaFate::Refused(DeltaRefusal::Malformed.into()));
         }
-        if self.sessions.is_any_transferring() || !step.work.log.is_ready(&delta) {
+        // Joined with records that its author had collected, the delta would bring back what is deleted.
+        let is_ahead = delta.horizon > step.work.state.horizon();
+        if self.sessions.is_any_transferring() || !step.work.log.is_ready(&delta) || is_ahead {
+            step.work.note_if(is_ahead, Probe::HorizonAhead);
             return Ok(self.buffer_delta(from, delta, step));
         }
         let refused = self.apply_delta(from, delta, step)?;
@@ -105,7 +108,8 @@ impl<V: ReadView> Replica<V> {
         Ok(refused.map_or(DeltaFate::Accepted, |refusal| DeltaFate::Refused(refusal.into())))
     }
 
-    /// Buffers a delta until its parents are applied and no session is changing the state (**I6**).
+    /// Buffers a delta until its parents are applied, this state has collected what its author had, and no session
+    /// is changing the state (**I6**).
     fn buffer_delta(&mut self, from: PeerId, delta: Delta, step: &mut StepContext<'_, V>) -> DeltaFate {
         // A delta that does not pass the gate must not take the place of one that does.
         if let Err(refusal) = step.work.let_in(&delta) {
@@ -151,9 +155,9 @@ impl<V: ReadView> Replica<V> {
         Ok(None)
     }
 
-    /// Applies every buffered delta whose parents are covered, in causal order (**I6**, **I8**).
+    /// Applies every buffered delta that is ready, in causal order (**I6**, **I8**).
     fn replay(&mut self, from: PeerId, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
-        while let Some(delta) = self.delta_fetch.take_ready(&step.work.log) {
+        while let Some(delta) = self.delta_fetch.take_ready(&step.work.log, step.work.state.horizon()) {
             let dot = delta.dot;
             // For a delta whose stamp is ahead of our clock, a sync is pending, so the delta is not lost.
             if let Some(refusal) = self.apply_delta(from, delta, step)? {
@@ -202,7 +206,8 @@ impl<V: ReadView> Replica<V> {
 
     fn fetch(&mut self, from: PeerId, step: &mut StepContext<'_, V>) {
         let wanted = self.delta_fetch.missing(&step.work.log);
-        if wanted.is_empty() {
+        let waits_for_horizon = self.delta_fetch.waits_for_horizon(&step.work.log, step.work.state.horizon());
+        if wanted.is_empty() && !waits_for_horizon {
             self.drop_unsatisfiable(step);
             return;
         }
@@ -218,7 +223,13 @@ impl<V: ReadView> Replica<V> {
         );
         step.work.note_if(wanted.len() == self.config.limits.deltas_per_frame(), Probe::FetchFull);
         let attempt = self.delta_fetch.count_attempt();
-        self.send(from, Message::Gossip(Gossip::DeltaRequest { wanted }), step);
+        if waits_for_horizon {
+            // The handshake of a peer that has collected as much brings the horizon.
+            self.enqueue_forced_sync(from, PendingReason::HorizonAhead, step);
+        }
+        if !wanted.is_empty() {
+            self.send(from, Message::Gossip(Gossip::DeltaRequest { wanted }), step);
+        }
         let at = step.now() + self.peers.timeout(from, attempt, step.entropy);
         step.set_timer(Timer::Fetch, at);
     }
@@ -305,7 +316,7 @@ impl<V: ReadView> Replica<V> {
             step.work.note(Probe::FetchUnavailable);
             refusal = None;
             self.enqueue_forced_sync(from, PendingReason::DeltasMissing, step);
-        } else if !needed.is_empty() && refusal.is_none() && !self.sessions.is_any_transferring() {
+        } else if !self.delta_fetch.is_empty() && refusal.is_none() && !self.sessions.is_any_transferring() {
             // This reply made progress, so the next reply may bring more.
             self.delta_fetch.restart_attempts();
             self.fetch(from, step);

@@ -86,7 +86,7 @@ impl<V: ReadView> Replica<V> {
         // While the progress of one member is unknown or different, nothing is causally stable.
         let Some(clock) = self.horizon.stable_clock(others, own, self.clock.last()) else { return Ok(()) };
         let before = step.work.state.horizon();
-        let horizon = Hlc::new(clock >> 16, clock as u16, ReplicaId([0xff; 16]));
+        let horizon = Hlc::last_at(clock);
         let stable = own.clone();
         if horizon > before && step.work.state.has_tombstones(horizon)? {
             let collected = step.work.state.raise_horizon(horizon)?;

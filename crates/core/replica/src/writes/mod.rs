@@ -58,7 +58,7 @@ pub(crate) fn prepare<V: ReadView>(
     debug_assert!(actions.len() == found, "each operation becomes one action");
     let stamp = Hlc::new(clock.last() >> 16, clock.last() as u16, author);
     let delta = Delta::new(Dot { author, seq }, work.log.heads(), stamp, actions.clone());
-    let delta = delta.signed(&work.gate);
+    let delta = delta.after_collection(state.horizon()).signed(&work.gate);
     let bytes = delta.to_bytes().len();
     let limit = limits.delta_bytes();
     if bytes > limit {

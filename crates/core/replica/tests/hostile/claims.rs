@@ -90,7 +90,7 @@ fn maximal_horizon_is_not_adopted() {
 #[test]
 fn horizon_ahead_of_clock_not_adopted() {
     let ends = |outcome: &Outcome| *outcome == Outcome::SyncPending(RetryReason::NewerWrites);
-    let horizon = Hlc::new(3_600_000, 0, replica_at(ADVERSARY));
+    let horizon = Hlc::last_at(3_600_000 << 16);
     case("an hour ahead", HashComparison, ends, move |asked, honest| {
         match claim(asked, differing(asked, honest), |theirs| theirs.horizon = horizon) {
             Response::Exchange(reply) => Response::Exchange(ExchangeReply { horizon, ..reply }),
@@ -105,7 +105,7 @@ fn claimed_horizon_cannot_block_fresh_replica() {
     let mut world = World::new();
     world.add(config(VICTIM, 3));
     world.add_hostile(Mutant::new(holdings(3), |asked, honest| {
-        let horizon = Hlc::new(900, 0, replica_at(ADVERSARY));
+        let horizon = Hlc::last_at(900 << 16);
         match claim(asked, honest, |theirs| theirs.horizon = horizon) {
             Response::Handshake(reply) => Response::Handshake(reply),
             _ => Response::Rejected(Rejection::Context),
@@ -129,7 +129,7 @@ fn unseen_past_leaves_one_side_behind() {
     let ends = |outcome: &Outcome| *outcome == Outcome::Failed(FailureReason::LeftBehind);
     case("a past of its own", HashComparison, ends, |asked, honest| {
         claim(asked, differing(asked, honest), |theirs| {
-            theirs.horizon = Hlc::new(900, 0, replica_at(ADVERSARY));
+            theirs.horizon = Hlc::last_at(900 << 16);
             theirs.stable.cover(Dot { author: replica_at(FRIEND), seq: 1_000_000 });
         })
     })

@@ -40,6 +40,9 @@ pub struct Delta {
     pub parents: Vec<DeltaRef>,
     /// The time at which the delta was made. It is later than the stamps of all parents.
     pub stamp: Hlc,
+    /// The tombstone horizon of the author's state when the delta was made; before `stamp`. What the author wrote
+    /// may depend on what it had collected, so a delta applies only to a state with this horizon or a later one.
+    pub horizon: Hlc,
     /// The changes, in order.
     pub actions: Vec<Action>,
     /// The author's signature over the id of the delta; see [`Delta::signed`]. A peer that forwards the delta
@@ -48,9 +51,15 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// A delta without a signature.
+    /// A delta without a signature, of an author that has collected nothing.
     pub const fn new(dot: Dot, parents: Vec<DeltaRef>, stamp: Hlc, actions: Vec<Action>) -> Self {
-        Self { dot, parents, stamp, actions, signature: Signature(Vec::new()) }
+        Self { dot, parents, stamp, horizon: Hlc::ZERO, actions, signature: Signature(Vec::new()) }
+    }
+
+    /// The same delta of an author that has collected the tombstones up to `horizon`.
+    pub fn after_collection(self, horizon: Hlc) -> Self {
+        debug_assert_eq!(horizon, Hlc::last_at(horizon.time()), "a horizon has the greatest replica");
+        Self { horizon, ..self }
     }
 
     /// The same delta, signed by this replica with the scheme of `gate`.
@@ -68,7 +77,7 @@ impl Delta {
     pub(super) fn id_and_bytes(&self) -> (DeltaId, Vec<u8>) {
         let mut out = Writer::default();
         self.encode_content(&mut out);
-        let mut hasher = Hasher::new(b"syncline/delta/v1");
+        let mut hasher = Hasher::new(b"syncline/delta/v2");
         hasher.part(out.as_slice());
         self.signature.encode(&mut out);
         (hasher.finish().into(), out.into_bytes())
@@ -78,6 +87,7 @@ impl Delta {
         self.dot.encode(out);
         out.list(&self.parents);
         self.stamp.encode(out);
+        out.varint(self.horizon.time());
         out.list(&self.actions);
     }
 
@@ -209,8 +219,9 @@ impl Decode for Delta {
             return Err(DecodeError::NotCanonical { what: "the parents of a delta" });
         }
         let stamp = Hlc::decode(input)?;
+        let horizon = Hlc::last_at(input.varint()?);
         let actions = input.list(limits::MAX_ACTIONS_PER_DELTA, "the actions of a delta")?;
-        Ok(Self { dot, parents, stamp, actions, signature: Signature::decode(input)? })
+        Ok(Self { dot, parents, stamp, horizon, actions, signature: Signature::decode(input)? })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Delta, DeltaLog, Dot, Gate};
 use std::collections::BTreeMap;
-use syncline_types::{ReplicaId, canary};
+use syncline_types::{Hlc, ReplicaId, canary};
 
 /// What became of a delta that was offered to the buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,10 +126,26 @@ impl DeltaBuffer {
         PushOutcome::Added
     }
 
-    /// Removes and returns the next delta whose parents are all covered. Deltas that are covered
-    /// themselves are discarded on the way. Call it again after each delta is applied, until it returns
+    /// Whether a waiting delta could be applied to a state with this `log`, but for its `horizon`: the author of the
+    /// delta had collected more. O(authors · log waiting).
+    pub fn waits_for_horizon(&self, log: &DeltaLog, horizon: Hlc) -> bool {
+        let mut first = self.waiting.keys().next().copied();
+        while let Some(Dot { author, .. }) = first {
+            let next = Dot { author, seq: log.covered().of(author) + 1 };
+            let waits = |delta: &Delta| delta.horizon > horizon && log.is_ready(delta);
+            if self.waiting.get(&next).is_some_and(waits) {
+                return true;
+            }
+            first = self.waiting.range(Dot { author, seq: u64::MAX }..).next().map(|(dot, _)| *dot);
+        }
+        false
+    }
+
+    /// Removes and returns the next delta whose parents are all covered, and whose author had collected no more than
+    /// a state with this `horizon`. Deltas that are covered themselves are discarded on the way. Call it again after
+    /// each delta is applied, until it returns
     /// `None`: the deltas come in causal order. O(authors · log waiting).
-    pub fn take_ready(&mut self, log: &DeltaLog) -> Option<Delta> {
+    pub fn take_ready(&mut self, log: &DeltaLog, horizon: Hlc) -> Option<Delta> {
         if canary!(BufferEmptiedBeforeReplay) {
             self.waiting.clear();
         }
@@ -143,7 +159,8 @@ impl DeltaBuffer {
                 self.waiting.remove(&dot);
                 self.ledger.superseded += 1;
             }
-            if self.waiting.get(&next).is_some_and(|delta| log.is_ready(delta)) {
+            let is_ready = |delta: &Delta| log.is_ready(delta) && delta.horizon <= horizon;
+            if self.waiting.get(&next).is_some_and(is_ready) {
                 self.ledger.replayed += 1;
                 let ready = self.waiting.remove(&next);
                 debug_assert!(self.is_balanced() || canary!(BufferEmptiedBeforeReplay), "{BALANCED}");
@@ -176,7 +193,6 @@ impl DeltaBuffer {
 mod tests {
     use super::*;
     use syncline_store::WriteBatch;
-    use syncline_types::Hlc;
 
     fn delta(author: u64, seq: u64, parents: &[&Delta]) -> Delta {
         let parents = parents.iter().map(|parent| parent.reference()).collect();
@@ -195,13 +211,26 @@ mod tests {
             assert_eq!(buffer.push(delta.clone()), PushOutcome::Added);
         }
         let mut order = Vec::new();
-        while let Some(delta) = buffer.take_ready(&log) {
+        while let Some(delta) = buffer.take_ready(&log, Hlc::ZERO) {
             log.append(&delta, &mut WriteBatch::default());
             order.push(delta.dot);
         }
         assert_eq!(order, [a1.dot, b1.dot, a2.dot]);
         assert!(buffer.is_balanced());
         assert_eq!(log.heads(), [a2.reference()]);
+    }
+
+    #[test]
+    fn delta_waits_for_horizon_of_its_author() {
+        let horizon = Hlc::last_at(7);
+        let later = delta(1, 1, &[]).after_collection(horizon);
+        let mut buffer = DeltaBuffer::new(9);
+        buffer.push(later.clone());
+        assert_eq!(buffer.take_ready(&DeltaLog::default(), Hlc::last_at(6)), None);
+        assert!(buffer.missing(&DeltaLog::default(), 9).is_empty(), "no delta is missing");
+        assert!(buffer.waits_for_horizon(&DeltaLog::default(), Hlc::last_at(6)));
+        assert!(!buffer.waits_for_horizon(&DeltaLog::default(), horizon));
+        assert_eq!(buffer.take_ready(&DeltaLog::default(), horizon), Some(later));
     }
 
     #[test]
@@ -215,7 +244,7 @@ mod tests {
         assert!(!buffer.is_unsatisfiable(&log), "the other may come");
         buffer.push(b1);
         assert!(buffer.is_unsatisfiable(&log));
-        assert_eq!((buffer.missing(&log, 9), buffer.take_ready(&log)), (vec![], None));
+        assert_eq!((buffer.missing(&log, 9), buffer.take_ready(&log, Hlc::ZERO)), (vec![], None));
         buffer.push(delta(3, 1, &[]));
         assert!(!buffer.is_unsatisfiable(&log), "one is ready");
     }

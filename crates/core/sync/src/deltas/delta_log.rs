@@ -71,6 +71,10 @@ pub enum DeltaRefusal {
     /// A parent is not covered yet.
     #[error("a parent of the delta is not covered yet")]
     NotReady,
+    /// The author had collected tombstones that this state still has. The delta waits until the horizon of this
+    /// state is raised, which a session with a peer that has applied the delta does.
+    #[error("the author of the delta had collected tombstones that this state still has")]
+    HorizonAhead,
     /// A stamp is too far ahead of the local clock.
     #[error("a stamp of the delta is too far ahead of the local clock")]
     Drift,
@@ -235,7 +239,8 @@ impl DeltaLog {
         }
         let own_descendant =
             |parent: &DeltaRef| parent.dot.author == delta.dot.author && parent.dot.seq >= delta.dot.seq;
-        if !self.covered.has_room_for(delta.dot.author) || delta.parents.iter().any(own_descendant) {
+        let breaks_rule = delta.horizon >= delta.stamp || delta.parents.iter().any(own_descendant);
+        if !self.covered.has_room_for(delta.dot.author) || breaks_rule {
             return Err(DeltaRefusal::Malformed.into());
         }
         let (id, bytes) = delta.id_and_bytes();
@@ -245,6 +250,9 @@ impl DeltaLog {
         }
         if delta.stamp <= state.horizon() {
             return Err(DeltaRefusal::LeftBehind.into());
+        }
+        if delta.horizon > state.horizon() {
+            return Err(DeltaRefusal::HorizonAhead.into());
         }
         // All checks that can refuse the delta come before the first action, so that a delta is applied as a
         // whole or not at all (L5).

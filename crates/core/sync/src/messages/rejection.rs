@@ -1,7 +1,7 @@
 //! Why a responder does not serve a session.
 
 use super::{SYNC_PROTOCOL_VERSION, SyncHandshake};
-use syncline_types::{Decode, DecodeError, Encode, Reader, Writer};
+use syncline_types::{Decode, DecodeError, Encode, Hlc, Reader, Writer};
 
 /// Why a responder does not start a session, or does not continue one. Each reason ends the session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -42,7 +42,8 @@ impl SyncHandshake {
     /// clock that is merely inaccurate passes: the drift check judges its stamps record by record.
     pub(crate) fn is_plausible(&self, wall_ms: u64) -> bool {
         let latest_horizon_ms = wall_ms.saturating_add(MAX_HORIZON_LEAD_MS);
-        self.covered.is_plausible() && self.horizon.physical_ms() <= latest_horizon_ms
+        let is_horizon = self.horizon == Hlc::last_at(self.horizon.time());
+        self.covered.is_plausible() && is_horizon && self.horizon.physical_ms() <= latest_horizon_ms
     }
 }
 

@@ -159,7 +159,7 @@ fn identities_follow_the_document() {
     let delta = first_delta();
     let mut content = delta.to_bytes();
     assert_eq!(content.pop(), Some(0), "an empty signature");
-    let expected = Digest::of_parts(17, &[&[0; 7], b"syncline/delta/v1", &le64(content.len()), &content]);
+    let expected = Digest::of_parts(17, &[&[0; 7], b"syncline/delta/v2", &le64(content.len()), &content]);
     assert_eq!(delta.id().0, expected.0);
     let label = b"greeting";
     let parts: [&[u8]; 6] =

@@ -447,10 +447,11 @@ pub(crate) fn version_vector(name: &str, vector: &VersionVector, walk: &mut Walk
 }
 
 pub(crate) fn delta(delta: &Delta, walk: &mut Walk<'_>) {
-    let Delta { dot: place, parents, stamp, actions, signature } = delta;
+    let Delta { dot: place, parents, stamp, horizon, actions, signature } = delta;
     dot(walk, place);
     walk.list("parents", parents, reference);
     walk.hlc("timestamp", *stamp);
+    walk.number("time of the horizon", horizon.time());
     walk.list("actions", actions, |walk, body| action(body, walk));
     walk.bytes("signature", &signature.0);
 }

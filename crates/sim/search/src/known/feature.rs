@@ -20,8 +20,6 @@ pub enum CaseFeature {
     HasFormerAuthors,
     /// Tombstones are collected.
     CollectsTombstones,
-    /// Something is inserted into a list after an item was deleted, or random writes come when tombstones are collected.
-    WritesAroundCollections,
     /// The clock of some node errs.
     ErrsInTime,
     /// The clock of some node is set far ahead for a while.
@@ -59,9 +57,6 @@ impl CaseFeature {
             Self::ResetsCounters => case.counters_reset,
             Self::HasFormerAuthors => case.former_authors > 0,
             Self::CollectsTombstones => case.forget_tombstones,
-            Self::WritesAroundCollections => {
-                case.workload.around_collections > Rate::ZERO || inserts_after_delete(case)
-            }
             Self::ErrsInTime => {
                 let hosts = &case.faults.hosts;
                 hosts.clock_skew_ms > 0
@@ -91,22 +86,6 @@ impl CaseFeature {
             }
         }
     }
-}
-
-/// The operations that the script writes, in order.
-fn operations(case: &Case) -> impl Iterator<Item = &Operation> {
-    let writes = case.script.iter().filter_map(|line| match &line.what {
-        ScriptAction::Write(write) => Some(&write.ops),
-        _ => None,
-    });
-    writes.flatten()
-}
-
-/// Whether the script inserts an item into a list after it has deleted one.
-fn inserts_after_delete(case: &Case) -> bool {
-    let mut left = operations(case);
-    left.any(|operation| matches!(operation, Operation::DeleteItem { .. }))
-        && left.any(|operation| matches!(operation, Operation::InsertItem { .. }))
 }
 
 /// The case with its random writes as lines of the script, if it has any.

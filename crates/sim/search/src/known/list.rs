@@ -2,7 +2,7 @@
 
 use super::CaseFeature::{
     CollectsTombstones, ErrsInTime, Grows, HasFormerAuthors, HasLongRoundTrips, HasSmallFrames,
-    NamesMembersLate, PutsClocksAhead, RecreatesDeleted, ResetsCounters, WritesAroundCollections,
+    NamesMembersLate, PutsClocksAhead, RecreatesDeleted, ResetsCounters,
 };
 use super::KnownFinding;
 use sync_sim_cluster::workload::Growth;
@@ -65,17 +65,6 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["recreate-counter", "recreate-counter-in-map"],
     },
     KnownFinding {
-        name: "collected-list-position-taken-again",
-        about: "an item takes the position of one that its author has collected, and others show the former one there",
-        issue: 24,
-        class: "violated: Lost",
-        says: &["shows a UnorderedMap at list / item"],
-        features: &[CollectsTombstones, WritesAroundCollections],
-        drawn_seed: None,
-        programs: "",
-        cases: &["list-position-after-collection"],
-    },
-    KnownFinding {
         name: "delete-of-member-named-late",
         about: "what a member deletes before all know of it comes back: those who did not know it have collected meanwhile",
         issue: 24,
@@ -85,28 +74,6 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         drawn_seed: None,
         programs: "",
         cases: &["deleted-before-named"],
-    },
-    KnownFinding {
-        name: "forgotten-tombstone-decides-lost",
-        about: "what is written after a delete depends on whether its writer had collected the tombstone",
-        issue: 24,
-        class: "violated: Lost",
-        says: &[],
-        features: &[CollectsTombstones, RecreatesDeleted],
-        drawn_seed: Some(221),
-        programs: "core/forget_three, core/forget_element",
-        cases: &["forget-map-value"],
-    },
-    KnownFinding {
-        name: "forgotten-tombstone-decides-wrong",
-        about: "what is written after a delete depends on whether its writer had collected the tombstone",
-        issue: 24,
-        class: "violated: WrongValue",
-        says: &[],
-        features: &[CollectsTombstones, RecreatesDeleted],
-        drawn_seed: Some(1087),
-        programs: "core/forget_three",
-        cases: &["forget-type-change"],
     },
     KnownFinding {
         name: "forgotten-tombstone-costs-a-walk",
