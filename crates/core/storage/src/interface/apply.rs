@@ -190,8 +190,15 @@ impl<V: ReadView> Interface<V> {
             return Ok(true);
         };
         let mut after = Record::clone(&before);
+        let mut incoming = incoming;
+        let mut changed = false;
+        if before.crdt_type() != incoming.crdt_type() {
+            changed = after.forget_content_replaced_by(&incoming, self.stats.horizon);
+            incoming.forget_content_replaced_by(&before, self.stats.horizon);
+        }
+        changed |= after.join(&incoming);
         // Joins are idempotent: a change that arrives again ends here, without a write and without a hash.
-        if !after.join(&incoming) {
+        if !changed {
             return Ok(false);
         }
         debug_assert!(

@@ -93,6 +93,23 @@ impl Record {
         changed | self.join_value(&other.value)
     }
 
+    /// Forgets what was written if `other` has a value of another type that proves it collected.
+    ///
+    /// A write later than the horizon was made by a replica that had seen everything up to the horizon. It can have
+    /// another type only where the older content was deleted and collected. By their types alone, the later write
+    /// could lose. Returns whether there was anything to forget.
+    pub(crate) fn forget_content_replaced_by(&mut self, other: &Self, horizon: Hlc) -> bool {
+        let is_later = self.updated_at <= horizon && other.updated_at > horizon;
+        let is_replaced = is_later && self.value != Value::Empty && other.value != Value::Empty;
+        if is_replaced {
+            self.created_at = Hlc::MAX;
+            self.updated_at = Hlc::ZERO;
+            self.label = Label::None;
+            self.value = Value::Empty;
+        }
+        is_replaced
+    }
+
     /// Empties a register that was written before the last delete.
     ///
     /// No later join can make such a register observable, because both stamps only grow. Applied after each
