@@ -62,7 +62,7 @@ fn states_row(tag: &str, store: &DiskStore, key: &[u8], value: impl FnOnce(&mut 
 fn rows_about_the_store_are_as_specified() {
     let mut store = DiskStore::open(folder("rows")).unwrap();
     write(&mut store, 7);
-    states_row("format-row", &store, FORMAT, |walk| walk.fixed("format", b"syncline store 3"));
+    states_row("format-row", &store, FORMAT, |walk| walk.fixed("format", b"syncline store 5"));
     states_row("commits-row", &store, COMMITS, |walk| walk.u64_be("commits", 1));
     states_row("redo-log-row", &store, FIRST_REDO_LOG, |walk| {
         walk.number("bytes of trie", 33);

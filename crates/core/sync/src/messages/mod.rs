@@ -7,6 +7,7 @@ mod message;
 mod node_view;
 mod question;
 mod rejection;
+mod relative;
 
 pub use bloom_filter::BloomFilter;
 pub use frame::{Frame, FrameError};
@@ -23,3 +24,4 @@ pub use node_view::{BriefEntry, NodeAddress, NodeView, SlotView, WireDigest, Wir
 pub(crate) use question::ResponderState;
 pub use question::{Answer, Question};
 pub use rejection::Rejection;
+pub use relative::{KnownVectors, RelativeMessage, ReplicaVectors, VectorUpdate};
