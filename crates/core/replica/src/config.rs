@@ -1,7 +1,7 @@
 //! The settings of a replica.
 
 use syncline_storage::{ApplyContext, Merges};
-use syncline_sync::{Authority, DeltaLog, Link, Membership, Selection, SyncProtocolKind};
+use syncline_sync::{Authority, BufferLimits, DeltaLog, Link, Membership, Selection, SyncProtocolKind, ViewBounds};
 use syncline_types::{ContextId, Limits, ReplicaId, SimDuration};
 
 /// The settings of one replica. [`ReplicaConfig::new`] gives the defaults.
@@ -11,8 +11,15 @@ pub struct ReplicaConfig {
     pub context: ContextId,
     /// The id under which the replica writes. No two replicas may share an id.
     pub replica: ReplicaId,
-    /// The number of deltas that may wait for their parents or for the end of a sync.
+    /// The most deltas that may wait for their parents or for the end of a sync.
     pub buffer_capacity: usize,
+    /// The most bytes of these deltas, with [`BufferLimits::OVERHEAD_BYTES`] for each. A buffer that is full
+    /// evicts deltas of the author that takes up the most; a sync brings their effect.
+    pub buffer_bytes: usize,
+    /// The most of these deltas that may be of one author.
+    pub buffer_author_capacity: usize,
+    /// The most bytes of these deltas that may be of one author. At least the size of the largest delta.
+    pub buffer_author_bytes: usize,
     /// The number of deltas of each author to retain for peers that lack them.
     pub delta_retention: u64,
     /// The number of peers that a write is sent to at once. With more peers than that, receivers pass the
@@ -36,8 +43,12 @@ pub struct ReplicaConfig {
     pub max_sessions: usize,
     /// How far ahead of the local clock a stamp may be, in milliseconds.
     pub max_drift_ms: u64,
-    /// The number of views that the replica caches so that peers can finish their snapshots.
+    /// The most views that the replica caches so that peers can finish their snapshots. A view is released once it
+    /// was not read for [`ReplicaConfig::session_deadline`].
     pub snapshot_views: usize,
+    /// How many bytes may be written to the store while a view is open. A view that is released earlier than its
+    /// reader finishes costs the reader a comparison with a later state.
+    pub snapshot_view_bytes: u64,
     /// The protocols that the replica offers: those that can be run end to end.
     pub protocols: Vec<SyncProtocolKind>,
     /// How the sessions that the replica initiates select their protocol.
@@ -73,10 +84,14 @@ pub struct ReplicaConfig {
 impl ReplicaConfig {
     /// The defaults for `replica` in `context`.
     pub fn new(context: ContextId, replica: ReplicaId) -> Self {
+        let buffer = BufferLimits::default();
         Self {
             context,
             replica,
-            buffer_capacity: 10_000,
+            buffer_capacity: buffer.deltas,
+            buffer_bytes: buffer.bytes,
+            buffer_author_capacity: buffer.author_deltas,
+            buffer_author_bytes: buffer.author_bytes,
             delta_retention: DeltaLog::DEFAULT_RETENTION,
             gossip_fanout: 8,
             heartbeat_fanout: 2,
@@ -88,7 +103,8 @@ impl ReplicaConfig {
             backoff_max: SimDuration::from_secs(30),
             max_sessions: 1,
             max_drift_ms: ApplyContext::DEFAULT_MAX_DRIFT_MS,
-            snapshot_views: 4,
+            snapshot_views: ViewBounds::default().views,
+            snapshot_view_bytes: ViewBounds::default().bytes,
             protocols: SyncProtocolKind::EXECUTABLE.to_vec(),
             selection: Selection::default(),
             bytes_per_second: Link::default().bytes_per_second,
@@ -99,6 +115,20 @@ impl ReplicaConfig {
             session_deadline: SimDuration::from_secs(60),
             least_incarnation: 1,
             limits: Limits::default(),
+        }
+    }
+    /// The bounds of the cache of views.
+    pub(crate) const fn view_bounds(&self) -> ViewBounds {
+        ViewBounds { views: self.snapshot_views, idle: self.session_deadline, bytes: self.snapshot_view_bytes }
+    }
+
+    /// The bounds of the delta buffer.
+    pub(crate) const fn buffer_limits(&self) -> BufferLimits {
+        BufferLimits {
+            deltas: self.buffer_capacity,
+            bytes: self.buffer_bytes,
+            author_deltas: self.buffer_author_capacity,
+            author_bytes: self.buffer_author_bytes,
         }
     }
 }

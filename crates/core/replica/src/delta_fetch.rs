@@ -1,8 +1,9 @@
 //! Deltas that wait for their parents, and the requests for these parents.
 
-use std::collections::BTreeSet;
-use syncline_sync::{BufferLedger, Delta, DeltaBuffer, DeltaLog, Dot, Gate, PushOutcome};
-use syncline_types::{Hlc, PeerId};
+use std::collections::{BTreeSet, VecDeque};
+use syncline_store::Bytes;
+use syncline_sync::{BufferLedger, BufferLimits, Delta, DeltaBuffer, DeltaLog, Dot, Gate, PushOutcome};
+use syncline_types::{Hlc, InternalError, PeerId};
 
 /// The most requests for missing deltas before a sync of states is tried instead.
 const MAX_ATTEMPTS: u32 = 3;
@@ -18,12 +19,16 @@ pub(crate) struct DeltaFetch {
     /// Peers that have sent all they have, or have broken a rule in a session, since a delta was last
     /// buffered.
     exhausted: BTreeSet<PeerId>,
+    /// The requests that may still be answered, the oldest first: at most [`MAX_ATTEMPTS`], and at most one for
+    /// each peer. An answer to anything else is dropped.
+    outstanding: VecDeque<(PeerId, BTreeSet<Dot>)>,
 }
 
 impl DeltaFetch {
-    /// A buffer for `capacity` deltas, and requests for up to `per_request` at once.
-    pub(crate) const fn new(capacity: usize, per_request: usize) -> Self {
-        Self { buffer: DeltaBuffer::new(capacity), per_request, attempts: 0, exhausted: BTreeSet::new() }
+    /// A buffer with these bounds, and requests for up to `per_request` deltas at once.
+    pub(crate) fn new(limits: BufferLimits, per_request: usize) -> Self {
+        let buffer = DeltaBuffer::new(limits);
+        Self { buffer, per_request, attempts: 0, exhausted: BTreeSet::new(), outstanding: VecDeque::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -34,9 +39,23 @@ impl DeltaFetch {
         self.buffer.is_empty()
     }
 
-    /// The deltas that wait, in the order of their dots.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Delta> {
-        self.buffer.waiting()
+    /// The positions of the deltas that wait, ascending.
+    pub(crate) fn dots(&self) -> impl Iterator<Item = Dot> {
+        self.buffer.dots()
+    }
+
+    /// The canonical bytes of the deltas that wait, in the order of their dots.
+    pub(crate) fn encoded(&self) -> impl Iterator<Item = &Bytes> {
+        self.buffer.encoded()
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.buffer.bytes()
+    }
+
+    /// How many entries of the buffer's index were looked up or changed.
+    pub(crate) const fn lookups(&self) -> u64 {
+        self.buffer.lookups()
     }
 
     pub(crate) const fn ledger(&self) -> BufferLedger {
@@ -55,10 +74,15 @@ impl DeltaFetch {
         &self.exhausted
     }
 
+    /// The requests that may still be answered.
+    pub(crate) const fn outstanding(&self) -> &VecDeque<(PeerId, BTreeSet<Dot>)> {
+        &self.outstanding
+    }
+
     /// Buffers a delta that cannot be applied yet.
-    pub(crate) fn push(&mut self, delta: Delta) -> PushOutcome {
-        let pushed = self.buffer.push(delta);
-        if pushed == PushOutcome::Added {
+    pub(crate) fn push(&mut self, delta: &Delta, log: &DeltaLog) -> PushOutcome {
+        let pushed = self.buffer.push(delta, log);
+        if matches!(pushed, PushOutcome::Added(_)) {
             // A new delta may wait for deltas that peers had no reason to send before.
             self.exhausted.clear();
         }
@@ -66,29 +90,57 @@ impl DeltaFetch {
     }
 
     /// Whether a waiting delta waits for a later horizon alone.
-    pub(crate) fn waits_for_horizon(&self, log: &DeltaLog, horizon: Hlc) -> bool {
-        self.buffer.waits_for_horizon(log, horizon)
+    pub(crate) fn waits_for_horizon(&self, horizon: Hlc) -> bool {
+        self.buffer.waits_for_horizon(horizon)
     }
 
     /// Takes the next delta that applies to a state with this `log` and `horizon`; see
     /// [`DeltaBuffer::take_ready`].
-    pub(crate) fn take_ready(&mut self, log: &DeltaLog, horizon: Hlc) -> Option<Delta> {
-        let ready = self.buffer.take_ready(log, horizon);
+    pub(crate) fn take_ready(
+        &mut self,
+        log: &mut DeltaLog,
+        horizon: Hlc,
+    ) -> Result<Option<Delta>, InternalError> {
+        let ready = self.buffer.take_ready(log, horizon)?;
         debug_assert!(
             ready.as_ref().is_none_or(|delta| log.is_ready(delta)),
             "a delta leaves the buffer after its parents"
         );
-        ready
+        Ok(ready)
     }
 
     /// The deltas to request next, oldest first.
-    pub(crate) fn missing(&self, log: &DeltaLog) -> Vec<Dot> {
-        self.buffer.missing(log, self.per_request)
+    pub(crate) fn missing(&mut self, log: &mut DeltaLog) -> Vec<Dot> {
+        self.buffer.refresh(log);
+        self.buffer.missing(self.per_request)
+    }
+
+    /// Whether any of `dots` is missing.
+    pub(crate) fn is_any_missing(&mut self, dots: &[Dot], log: &mut DeltaLog) -> bool {
+        self.buffer.refresh(log);
+        dots.iter().any(|dot| self.buffer.is_missing(*dot))
     }
 
     /// Whether every waiting delta waits only for other waiting deltas.
-    pub(crate) fn is_unsatisfiable(&self, log: &DeltaLog) -> bool {
-        self.buffer.is_unsatisfiable(log)
+    pub(crate) fn is_unsatisfiable(&mut self, log: &mut DeltaLog) -> bool {
+        self.buffer.refresh(log);
+        self.buffer.is_unsatisfiable()
+    }
+
+    /// Records that `wanted` was requested from `peer`.
+    pub(crate) fn on_request_sent(&mut self, peer: PeerId, wanted: &[Dot]) {
+        self.outstanding.retain(|(asked, _)| *asked != peer);
+        if self.outstanding.len() >= MAX_ATTEMPTS as usize {
+            self.outstanding.pop_front();
+        }
+        self.outstanding.push_back((peer, wanted.iter().copied().collect()));
+    }
+
+    /// The deltas that were requested from `peer`, once: its answer is an answer to this request. `None` if
+    /// nobody has asked it.
+    pub(crate) fn take_requested(&mut self, peer: PeerId) -> Option<BTreeSet<Dot>> {
+        let at = self.outstanding.iter().position(|(asked, _)| *asked == peer)?;
+        self.outstanding.remove(at).map(|(_, wanted)| wanted)
     }
 
     /// Whether no request was sent since the count was last reset.
@@ -119,6 +171,7 @@ impl DeltaFetch {
         if is_empty {
             self.attempts = 0;
             self.exhausted.clear();
+            self.outstanding.clear();
         }
         is_empty
     }
@@ -144,14 +197,15 @@ impl DeltaFetch {
     /// Drops all waiting deltas. Returns their number.
     pub(crate) fn drop_pending_deltas(&mut self) -> u64 {
         self.exhausted.clear();
+        self.outstanding.clear();
         let dropped = self.buffer.drop_pending();
         debug_assert!(self.buffer.is_empty(), "no delta is left");
         dropped
     }
 
     /// Drops the deltas that `gate` does not admit any more.
-    pub(crate) fn dismiss(&mut self, gate: &Gate) {
-        self.buffer.remove_unauthorized(gate);
+    pub(crate) fn dismiss(&mut self, gate: &Gate) -> Result<(), InternalError> {
+        self.buffer.remove_unauthorized(gate)
     }
 }
 
@@ -169,21 +223,23 @@ mod tests {
 
     #[test]
     fn new_delta_gives_exhausted_peers_another_chance() {
-        let mut fetch = DeltaFetch::new(9, 9);
+        let mut fetch = DeltaFetch::new(BufferLimits::default(), 9);
+        let log = DeltaLog::default();
         fetch.mark_exhausted(A);
         assert!(!fetch.is_exhausted(A), "nothing waits");
-        fetch.push(delta(1, 2));
+        fetch.push(&delta(1, 2), &log);
         fetch.mark_exhausted(A);
-        fetch.push(delta(1, 2));
+        fetch.push(&delta(1, 2), &log);
         assert!(fetch.is_exhausted(A), "a duplicate is nothing new");
-        fetch.push(delta(1, 3));
+        fetch.push(&delta(1, 3), &log);
         assert!(!fetch.is_exhausted(A));
     }
 
     #[test]
     fn hopeless_once_every_reachable_peer_is_exhausted() {
-        let mut fetch = DeltaFetch::new(9, 9);
-        fetch.push(delta(1, 2));
+        let mut fetch = DeltaFetch::new(BufferLimits::default(), 9);
+        let log = DeltaLog::default();
+        fetch.push(&delta(1, 2), &log);
         fetch.mark_exhausted(A);
         assert!(!fetch.is_hopeless(&[]) && !fetch.is_hopeless(&[A, B]));
         assert!(fetch.is_hopeless(&[A]));
@@ -192,9 +248,24 @@ mod tests {
     }
 
     #[test]
+    fn answer_belongs_to_one_request() {
+        let mut fetch = DeltaFetch::new(BufferLimits::default(), 9);
+        let dots: Vec<Dot> = (1..=4).map(|seq| delta(1, seq).dot).collect();
+        assert_eq!(fetch.take_requested(A), None, "nobody asked");
+        fetch.on_request_sent(A, &dots[..1]);
+        fetch.on_request_sent(A, &dots[1..]);
+        assert_eq!(fetch.take_requested(B), None, "another peer was asked");
+        assert_eq!(fetch.take_requested(A), Some(dots[1..].iter().copied().collect()));
+        assert_eq!(fetch.take_requested(A), None, "it has answered");
+        (0..99).for_each(|peer| fetch.on_request_sent(PeerId(peer), &dots));
+        assert_eq!(fetch.outstanding().len(), MAX_ATTEMPTS as usize);
+    }
+
+    #[test]
     fn attempts_run_out_and_restart() {
-        let mut fetch = DeltaFetch::new(9, 9);
-        fetch.push(delta(1, 2));
+        let mut fetch = DeltaFetch::new(BufferLimits::default(), 9);
+        let log = DeltaLog::default();
+        fetch.push(&delta(1, 2), &log);
         assert!(fetch.is_idle());
         assert_eq!([fetch.count_attempt(), fetch.count_attempt(), fetch.count_attempt()], [1, 2, 3]);
         assert!(fetch.has_used_up_attempts() && !fetch.finish_if_empty());

@@ -54,7 +54,7 @@ pub use config::ReplicaConfig;
 pub use effects::{FrameKind, Notice, OutgoingMessage, ReplicaError, StepCost, SyncActions};
 pub use event::{Event, Timer, TimerKind, TimerOp};
 pub use refusal::Refusal;
-pub use replica::{Pending, Replica};
+pub use replica::{Pending, Replica, ReplicaSizes};
 pub use sync_queue::PendingReason;
 pub use syncline_crdt::{MergeFailure, Merges, RegistrationError, Unmerged};
 pub use writes::{Collection, Item, Operation, OperationError, Target};

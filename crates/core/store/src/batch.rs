@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What a row of an edit counts in [`WriteBatch::approximate_bytes`].
+const EDITED_ROW_BYTES: usize = 128;
+
 /// A set of writes that a store applies atomically. Of two writes to one key the later counts.
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
@@ -98,6 +101,14 @@ impl WriteBatch {
     /// The number of rows that the batch writes, those of edits included.
     pub fn len(&self) -> usize {
         self.rows.len() + self.edits.values().flatten().map(|edit| edit.len()).sum::<usize>()
+    }
+
+    /// About how many bytes the batch writes: its keys and values, and 128 for each row of an edit.
+    /// O(writes).
+    pub fn approximate_bytes(&self) -> u64 {
+        let rows = self.iter().map(|(key, value)| key.len() + value.map_or(0, |value| value.len()));
+        let edited = self.edits.values().flatten().map(|edit| edit.len() * EDITED_ROW_BYTES);
+        rows.chain(edited).sum::<usize>() as u64
     }
 
     /// Whether the batch has no writes and no edits.

@@ -36,15 +36,15 @@ mod transaction;
 mod transport;
 
 pub use deltas::{
-    Authority, BufferLedger, Delta, DeltaBuffer, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gate,
+    Authority, BufferLedger, BufferLimits, Delta, DeltaBuffer, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gate,
     KeyedHash, Membership, MissingDeltas, PublicKey, PushOutcome, Scheme, Signature, Statement,
     VersionVector,
 };
 pub use messages::{
     Answer, BloomFilter, BriefEntry, DeltasReply, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip,
-    HandshakeReply, Link, LocalSyncState, Message, NodeAddress, NodeView, OwnNode, Question, Rejection,
-    Request, RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId, SlotView, SyncHandshake,
-    SyncProtocolKind, WireDigest, WireEntry, WireRecord, build_handshake,
+    HandshakeReply, KnownVectors, Link, LocalSyncState, Message, NodeAddress, NodeView, OwnNode, Question, Rejection, RelativeMessage, ReplicaVectors, Request,
+    RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId, SlotView, SyncHandshake, SyncProtocolKind,
+    VectorUpdate, WireDigest, WireEntry, WireRecord, build_handshake,
 };
 pub use respond::respond;
 pub use selection::{
@@ -58,7 +58,7 @@ pub use sketch::{
     Cell, FilteredIblt, LocatedDifference, SetDifference, ShortIds, Sketch, SketchHead, SketchKey, Symbol,
     SymbolFilter,
 };
-pub use snapshot::{SnapshotPage, ViewCache, staged};
+pub use snapshot::{SnapshotPage, ViewBounds, ViewCache, staged};
 pub use transaction::Transaction;
 pub use transport::{
     DriveError, EncryptionError, EncryptionState, Nonce, Served, SharedKey, StoreHost, StreamEnd,

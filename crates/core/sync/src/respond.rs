@@ -26,6 +26,7 @@ pub fn respond<V: ReadView>(
     ours: &SyncHandshake,
     request: &Request,
 ) -> Result<Response, StorageError> {
+    views.expire(work.context.moment.now);
     match request {
         Request::Handshake(theirs) => on_handshake(work, views, ours, theirs),
         Request::ForeignHandshake { .. } => {
@@ -73,10 +74,11 @@ fn boundary_view<'a, V: ReadView>(
     boundary: Digest,
 ) -> Option<&'a V> {
     let present = boundary == ours.root_hash || views.replacement(ours).root_hash == ours.root_hash;
-    if views.find(boundary).is_none() && present {
+    let now = work.context.moment.now;
+    if views.find(boundary, now).is_none() && present {
         cache_present(work, views, ours);
     }
-    views.find(boundary)
+    views.find(boundary, now)
 }
 
 fn on_handshake<V: ReadView>(
@@ -130,7 +132,7 @@ fn on_handshake<V: ReadView>(
 /// step and would not have the root of `ours`.
 fn cache_present<V: ReadView>(work: &mut Transaction<V>, views: &mut ViewCache<V>, ours: &SyncHandshake) {
     if !work.state.is_changed() {
-        let evicted = views.insert(ours, work.state.view());
+        let evicted = views.insert(ours, work.state.view(), work.context.moment.now);
         work.note_if(evicted, Probe::ViewEvicted);
     }
 }

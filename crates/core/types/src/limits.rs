@@ -23,8 +23,8 @@ pub const MAX_LABEL_BYTES: usize = 32 << 10;
 pub const MAX_TYPE_NAME_BYTES: usize = 255;
 /// The most actions in one delta.
 pub const MAX_ACTIONS_PER_DELTA: usize = 1_024;
-/// The most heads of a causal history, and therefore the most parents of one delta.
-pub const MAX_HEADS: usize = MAX_REPLICAS;
+/// The most parents that one delta names, and therefore the most heads that a log remembers.
+pub const MAX_PARENTS: usize = 8;
 /// The most deltas that one frame may request or carry.
 pub const MAX_DELTAS_PER_FRAME: usize = 256;
 /// The most questions in one request of a tree walk.

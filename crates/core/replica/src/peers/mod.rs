@@ -6,15 +6,22 @@ mod record;
 pub(crate) use record::PeerRecord;
 
 use crate::config::ReplicaConfig;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use syncline_sync::{Membership, Rejection, SyncProtocolKind};
+use syncline_sync::{KnownVectors, Membership, Rejection, SyncProtocolKind};
 use syncline_types::{Choice, Digest, Entropy, PeerId, ReplicaId, SimDuration, SimTime};
+
+/// The most peers of which a record is stored, apart from those that are reachable.
+pub(crate) const MAX_PEERS: usize = 4_096;
+/// The most peers of which version vectors are stored.
+pub(crate) const MAX_VECTOR_PEERS: usize = 64;
 
 /// The records of all peers seen so far, and which of them are reachable now.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerTable {
     records: BTreeMap<PeerId, PeerRecord>,
+    /// The peers of which version vectors are stored, the most recently used last.
+    vector_peers: VecDeque<PeerId>,
     reachable: Arc<[PeerId]>,
     first_timeout: SimDuration,
     timeout_max: SimDuration,
@@ -27,6 +34,7 @@ impl PeerTable {
     pub(crate) fn new(config: &ReplicaConfig) -> Self {
         Self {
             records: BTreeMap::new(),
+            vector_peers: VecDeque::new(),
             reachable: Arc::from([]),
             first_timeout: config.first_timeout,
             timeout_max: config.timeout_max,
@@ -60,7 +68,36 @@ impl PeerTable {
 
     /// The record of a peer; an empty record if the peer is new.
     pub(crate) fn record(&mut self, peer: PeerId) -> &mut PeerRecord {
+        if self.records.len() >= MAX_PEERS && !self.records.contains_key(&peer) {
+            // Only the pace of syncs depends on these records. All of them go at once, so that a host that
+            // names ever new peers does not cause a search for each.
+            let reachable: BTreeSet<PeerId> = self.reachable.iter().copied().collect();
+            self.records.retain(|other, _| reachable.contains(other));
+            self.vector_peers.retain(|other| reachable.contains(other));
+        }
         self.records.entry(peer).or_default()
+    }
+
+    /// Uses the version vectors that a peer and this replica both know.
+    pub(crate) fn with_vectors<R>(&mut self, peer: PeerId, work: impl FnOnce(&mut KnownVectors) -> R) -> R {
+        let vectors = self.record(peer).vectors_mut();
+        let result = work(vectors);
+        if !vectors.is_empty() && self.vector_peers.back() != Some(&peer) {
+            self.vector_peers.retain(|other| *other != peer);
+            self.vector_peers.push_back(peer);
+            if self.vector_peers.len() > MAX_VECTOR_PEERS
+                && let Some(oldest) = self.vector_peers.pop_front()
+            {
+                // The next handshake of one of the two sides is sent whole.
+                *self.record(oldest).vectors_mut() = KnownVectors::default();
+            }
+        }
+        result
+    }
+
+    /// The number of peers of which version vectors are stored.
+    pub(crate) fn vector_peers(&self) -> usize {
+        self.vector_peers.len()
     }
 
     /// The root that a peer last announced.
@@ -232,6 +269,18 @@ mod tests {
         assert_eq!(table.pick(3, None, &mut Lowest), [PeerId(3), A, PeerId(2)]);
         assert_eq!(table.pick(2, Some(PeerId(3)), &mut Lowest), [A, PeerId(2)]);
         assert_eq!(table.pick(1, None, &mut Lowest), [PeerId(3)]);
+    }
+
+    /// Promises: G1
+    #[test]
+    fn records_of_unreachable_peers_are_bounded() {
+        let mut table = table();
+        table.set_reachable([A].into());
+        for peer in 0..3 * MAX_PEERS as u32 {
+            table.record(PeerId(peer)).on_unauthorized_deltas();
+            assert!(table.records().len() <= MAX_PEERS);
+        }
+        assert!(table.record(A).compares_only_states(), "a reachable peer is not forgotten");
     }
 
     #[test]

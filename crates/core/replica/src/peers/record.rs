@@ -1,7 +1,7 @@
 //! The record of one peer.
 
 use super::jittered;
-use syncline_sync::SessionId;
+use syncline_sync::{KnownVectors, SessionId};
 use syncline_types::{Digest, Entropy, ReplicaId, SimDuration, SimTime, canary};
 
 /// Speed, health and last announced root of a peer. The record is lost in a crash; only the pace of syncs
@@ -33,6 +33,8 @@ pub(crate) struct PeerRecord {
     is_silent: bool,
     /// Smoothed round-trip time and its variation, in microseconds (RFC 6298).
     round_trip: Option<(u64, u64)>,
+    /// The version vectors that both sides know.
+    vectors: KnownVectors,
 }
 
 const SHORTEST_TIMEOUT: SimDuration = SimDuration::from_millis(40);
@@ -59,6 +61,11 @@ impl PeerRecord {
         }
         self.newest_session = session;
         true
+    }
+
+    /// The version vectors that this replica and the peer both know.
+    pub(crate) const fn vectors_mut(&mut self) -> &mut KnownVectors {
+        &mut self.vectors
     }
 
     pub(crate) const fn replica(&self) -> Option<ReplicaId> {

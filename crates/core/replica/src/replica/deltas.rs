@@ -9,7 +9,7 @@ use crate::writes::{self, Operation, OperationError};
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, PushOutcome};
-use syncline_types::{Decode, PeerId, Probe, canary};
+use syncline_types::{Decode, PeerId, Probe, Reader, canary};
 
 /// The fate of a delta that arrived.
 enum DeltaFate {
@@ -116,16 +116,19 @@ impl<V: ReadView> Replica<V> {
             return DeltaFate::Refused(refusal.into());
         }
         let dot = delta.dot;
-        match self.delta_fetch.push(delta) {
-            PushOutcome::Added => DeltaFate::Accepted,
-            PushOutcome::Duplicate => DeltaFate::Refused(Refusal::Duplicate),
-            PushOutcome::Full => {
-                step.work.note(Probe::BufferFull);
-                step.out.notices.push(Notice::DeltaOverflowed { delta: dot });
-                self.enqueue_forced_sync(from, PendingReason::BufferFull, step);
-                DeltaFate::Refused(Refusal::BufferFull)
-            }
+        let (mut left_out, is_full) = match self.delta_fetch.push(&delta, &step.work.log) {
+            PushOutcome::Added(evicted) => (evicted, false),
+            PushOutcome::Duplicate => return DeltaFate::Refused(Refusal::Duplicate),
+            PushOutcome::Full(evicted) => (evicted, true),
+        };
+        left_out.extend(is_full.then_some(dot));
+        if !left_out.is_empty() {
+            step.work.note(Probe::BufferFull);
+            let overflowed = left_out.into_iter().map(|delta| Notice::DeltaOverflowed { delta });
+            step.out.notices.extend(overflowed);
+            self.enqueue_forced_sync(from, PendingReason::BufferFull, step);
         }
+        if is_full { DeltaFate::Refused(Refusal::BufferFull) } else { DeltaFate::Accepted }
     }
 
     /// Applies a delta whose parents are covered: all of it or nothing. Returns the reason if the delta is
@@ -157,7 +160,7 @@ impl<V: ReadView> Replica<V> {
 
     /// Applies every buffered delta that is ready, in causal order (**I6**, **I8**).
     fn replay(&mut self, from: PeerId, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
-        while let Some(delta) = self.delta_fetch.take_ready(&step.work.log, step.work.state.horizon()) {
+        while let Some(delta) = self.delta_fetch.take_ready(&mut step.work.log, step.work.state.horizon())? {
             let dot = delta.dot;
             // For a delta whose stamp is ahead of our clock, a sync is pending, so the delta is not lost.
             if let Some(refusal) = self.apply_delta(from, delta, step)? {
@@ -189,7 +192,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     fn drop_pending_deltas(&mut self, step: &mut StepContext<'_, V>) {
-        let deltas = self.delta_fetch.waiting().map(|delta| delta.dot).collect();
+        let deltas = self.delta_fetch.dots().collect();
         self.delta_fetch.drop_pending_deltas();
         step.cancel_timer(Timer::Fetch);
         step.out.notices.push(Notice::PendingDeltasDropped { deltas });
@@ -205,8 +208,8 @@ impl<V: ReadView> Replica<V> {
     }
 
     fn fetch(&mut self, from: PeerId, step: &mut StepContext<'_, V>) {
-        let wanted = self.delta_fetch.missing(&step.work.log);
-        let waits_for_horizon = self.delta_fetch.waits_for_horizon(&step.work.log, step.work.state.horizon());
+        let wanted = self.delta_fetch.missing(&mut step.work.log);
+        let waits_for_horizon = self.delta_fetch.waits_for_horizon(step.work.state.horizon());
         if wanted.is_empty() && !waits_for_horizon {
             self.drop_unsatisfiable(step);
             return;
@@ -228,6 +231,7 @@ impl<V: ReadView> Replica<V> {
             self.enqueue_forced_sync(from, PendingReason::HorizonAhead, step);
         }
         if !wanted.is_empty() {
+            self.delta_fetch.on_request_sent(from, &wanted);
             self.send(from, Message::Gossip(Gossip::DeltaRequest { wanted }), step);
         }
         let at = step.now() + self.peers.timeout(from, attempt, step.entropy);
@@ -237,7 +241,7 @@ impl<V: ReadView> Replica<V> {
     /// Drops deltas that wait for each other. The id of a delta is a digest over its parents, so no honest
     /// delta can be its own ancestor. Such deltas are forged by an adversary to fill the buffer.
     fn drop_unsatisfiable(&mut self, step: &mut StepContext<'_, V>) {
-        if self.delta_fetch.is_unsatisfiable(&step.work.log) {
+        if self.delta_fetch.is_unsatisfiable(&mut step.work.log) {
             self.drop_pending_deltas(step);
         }
     }
@@ -264,7 +268,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     pub(super) fn on_delta_request(
-        &self,
+        &mut self,
         from: PeerId,
         wanted: &[Dot],
         step: &mut StepContext<'_, V>,
@@ -299,7 +303,17 @@ impl<V: ReadView> Replica<V> {
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
         let mut refusal = Some(Refusal::Duplicate);
+        // An answer that nobody asked for, or a second one, is dropped before any of it is decoded.
+        let Some(wanted) = self.delta_fetch.take_requested(from) else {
+            step.out.refusal = refusal;
+            return Ok(());
+        };
         for bytes in deltas {
+            let is_wanted = Dot::decode(&mut Reader::new(bytes)).is_ok_and(|dot| wanted.contains(&dot));
+            if !is_wanted {
+                refusal = Some(DeltaRefusal::Malformed.into());
+                break;
+            }
             let Ok(delta) = Delta::from_bytes(bytes) else {
                 refusal = Some(DeltaRefusal::Malformed.into());
                 break;
@@ -310,13 +324,16 @@ impl<V: ReadView> Replica<V> {
                 DeltaFate::Refused(other) => refusal = Some(other),
             }
         }
-        let needed = self.delta_fetch.missing(&step.work.log);
-        if unavailable.iter().any(|dot| needed.contains(dot)) {
+        let log = &mut step.work.log;
+        let is_lost = self.delta_fetch.is_any_missing(unavailable, log);
+        let is_incomplete = !self.delta_fetch.missing(log).is_empty()
+            || self.delta_fetch.waits_for_horizon(step.work.state.horizon());
+        if is_lost {
             // The peer does not retain the delta any more. Only its state contains the effect of the delta.
             step.work.note(Probe::FetchUnavailable);
             refusal = None;
             self.enqueue_forced_sync(from, PendingReason::DeltasMissing, step);
-        } else if !self.delta_fetch.is_empty() && refusal.is_none() && !self.sessions.is_any_transferring() {
+        } else if is_incomplete && refusal.is_none() && !self.sessions.is_any_transferring() {
             // This reply made progress, so the next reply may bring more.
             self.delta_fetch.restart_attempts();
             self.fetch(from, step);

@@ -6,8 +6,8 @@ use crate::refusal::Refusal;
 use syncline_storage::StorageError;
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{
-    Dot, Frame, FrameError, Gossip, Message, Request, Response, Selection, SyncHandshake, SyncProtocolKind,
-    build_handshake,
+    Dot, Frame, FrameError, Gossip, Message, Rejection, RelativeMessage, ReplicaVectors, Request, Response,
+    Selection, SyncHandshake, SyncProtocolKind, build_handshake,
 };
 use syncline_types::{PeerId, Probe};
 
@@ -49,6 +49,7 @@ impl<V: ReadView> Replica<V> {
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
         match message {
+            Message::Relative(relative) => self.on_relative(from, *relative, step),
             Message::Gossip(Gossip::Delta(delta)) => self.on_gossiped_delta(from, delta, step),
             Message::Gossip(Gossip::Heartbeat { replica, .. }) if !self.config.membership.admits(replica) => {
                 self.reject_peer(from, Refusal::NotAMember, step);
@@ -66,6 +67,41 @@ impl<V: ReadView> Replica<V> {
             Message::Response { session, id, response } => {
                 self.on_response(from, session, id, &response, step)
             }
+        }
+    }
+
+    /// Handles a message whose vectors are relative to others. If these are not known here, because this replica has
+    /// restarted, the peer learns that its handshake must be sent again.
+    fn on_relative(
+        &mut self,
+        from: PeerId,
+        relative: RelativeMessage,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        let unanswered = match &relative.message {
+            Message::Request { session, id, .. } => Some((*session, *id)),
+            _ => None,
+        };
+        let own = Self::own_vectors(step);
+        let resolved = self.peers.with_vectors(from, |vectors| vectors.resolve(relative, &own));
+        if let Some(message) = resolved {
+            return self.on_message(from, message, step);
+        }
+        step.refuse(Refusal::Duplicate);
+        if let Some((session, id)) = unanswered {
+            let response = Response::Rejected(Rejection::NoHandshake);
+            self.send(from, Message::Response { session, id, response }, step);
+        }
+        Ok(())
+    }
+
+    /// The present version vectors of this replica. O(1).
+    pub(super) fn own_vectors(step: &StepContext<'_, V>) -> ReplicaVectors {
+        let log = &step.work.log;
+        ReplicaVectors {
+            covered: log.covered().clone(),
+            floor: log.floor().clone(),
+            stable: log.stable().clone(),
         }
     }
 
@@ -103,8 +139,20 @@ impl<V: ReadView> Replica<V> {
         Ok(ours)
     }
 
-    pub(super) fn send(&self, to: PeerId, message: Message, step: &mut StepContext<'_, V>) {
+    pub(super) fn send(&mut self, to: PeerId, message: Message, step: &mut StepContext<'_, V>) {
+        self.send_again(to, message, 1, step);
+    }
+
+    /// Sends a message for the `attempt`-th time, from one.
+    pub(super) fn send_again(
+        &mut self,
+        to: PeerId,
+        message: Message,
+        attempt: u32,
+        step: &mut StepContext<'_, V>,
+    ) {
         let kind = kind_of(&message);
+        let message = self.peers.with_vectors(to, |vectors| vectors.relative(message, attempt));
         let bytes: Bytes =
             Frame { incarnation: self.incarnation, message }.to_wire(self.config.context).into();
         step.out.messages.push(OutgoingMessage { to, bytes, kind });
@@ -134,5 +182,7 @@ const fn kind_of(message: &Message) -> FrameKind {
         Message::Request { request: Request::Exchange(_), .. }
         | Message::Response { response: Response::Exchange(_), .. } => FrameKind::Exchange,
         Message::Request { .. } | Message::Response { .. } => FrameKind::Snapshot,
+        // Messages become relative after this.
+        Message::Relative(_) => FrameKind::Handshake,
     }
 }

@@ -5,6 +5,7 @@ mod frames;
 mod heartbeats;
 mod membership;
 mod requests;
+mod sizes;
 mod state_hash;
 mod step;
 mod syncing;
@@ -19,8 +20,9 @@ use crate::peers::PeerTable;
 use crate::persisted;
 use crate::sessions::SessionTable;
 use crate::sync_queue::{PendingReason, SyncQueue};
+pub use sizes::ReplicaSizes;
 use step::StepContext;
-use syncline_storage::ApplyContext;
+use syncline_storage::{ApplyContext, StorageError};
 use syncline_store::ReadView;
 use syncline_sync::{BufferLedger, DeltaLog, Dot, Gate, Membership, Sketch, Transaction, ViewCache, staged};
 use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, canary};
@@ -39,7 +41,7 @@ pub struct Replica<V> {
     sketch: Option<Sketch>,
     /// Whether a snapshot transfer is in progress, in a session or between two sessions.
     takes_snapshot: bool,
-    /// The number of lookups in the delta log over all steps.
+    /// The number of lookups in the delta log and the delta buffer over all steps.
     lookups: u64,
     /// The error that stopped the replica; no further step is taken.
     stopped: Option<ReplicaError>,
@@ -87,11 +89,11 @@ impl<V: ReadView> Replica<V> {
             takes_snapshot: state.takes_snapshot,
             lookups: 0,
             stopped: None,
-            views: ViewCache::new(config.snapshot_views),
+            views: ViewCache::with(config.view_bounds()),
             peers: PeerTable::new(&config),
             sync_queue: SyncQueue::default(),
             sessions: SessionTable::default(),
-            delta_fetch: DeltaFetch::new(config.buffer_capacity, config.limits.deltas_per_frame()),
+            delta_fetch: DeltaFetch::new(config.buffer_limits(), config.limits.deltas_per_frame()),
             anti_entropy: AntiEntropy::new(config.heartbeat_min, config.heartbeat_max),
             horizon: HorizonTracker::default(),
             config,
@@ -141,6 +143,7 @@ impl<V: ReadView> Replica<V> {
             Event::Frame { from, bytes } => self.on_frame(from, &bytes, &mut step)?,
             Event::Timer(Timer::Heartbeat) => {
                 self.on_heartbeat_due(&mut step);
+                self.views.expire(moment.now);
                 step.work.clean_up()?;
             }
             Event::Timer(Timer::Session(peer)) => self.on_session_timeout(peer, &mut step)?,
@@ -185,10 +188,13 @@ impl<V: ReadView> Replica<V> {
         let work = step.work.state.work();
         let lookups_before = self.lookups;
         let (batch, log, sketch) = step.work.finish()?;
+        if !self.views.is_empty() {
+            self.views.on_commit(batch.approximate_bytes());
+        }
         out.storage = batch;
         self.log = log;
         self.sketch = sketch;
-        self.lookups = self.log.lookups();
+        self.lookups = self.log.lookups() + self.delta_fetch.lookups();
         debug_assert!(self.lookups >= lookups_before, "the count of lookups only grows");
         out.cost = StepCost {
             storage_reads: work.storage_reads,
@@ -206,7 +212,9 @@ impl<V: ReadView> Replica<V> {
         self.config.membership = membership;
         self.horizon.keep_members(&self.config.membership);
         let gate = self.gate();
-        self.delta_fetch.dismiss(&gate);
+        if let Err(error) = self.delta_fetch.dismiss(&gate) {
+            self.stopped = Some(StorageError::from(error).into());
+        }
     }
 
     /// The checks that deltas must pass now.
@@ -261,7 +269,7 @@ impl<V: ReadView> Replica<V> {
         let counted = |peer: &PeerId| !left_out(*peer);
         Pending {
             sessions: self.sessions.peers().filter(counted).count(),
-            buffered: self.delta_fetch.waiting().filter(|delta| !by_them(delta.dot.author)).count(),
+            buffered: self.delta_fetch.dots().filter(|dot| !by_them(dot.author)).count(),
             pending_syncs: self.sync_queue.entries().keys().filter(|peer| counted(peer)).count(),
         }
     }
@@ -308,7 +316,7 @@ impl<V: ReadView> Replica<V> {
 
     /// The deltas that wait in the buffer, ascending.
     pub fn waiting_deltas(&self) -> impl Iterator<Item = Dot> {
-        self.delta_fetch.waiting().map(|delta| delta.dot)
+        self.delta_fetch.dots()
     }
 
     /// Whether every buffered delta is accounted for.

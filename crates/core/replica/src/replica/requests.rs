@@ -36,6 +36,8 @@ impl<V: ReadView> Replica<V> {
                 return Ok(());
             }
             peer.set_root(theirs.root_hash);
+            let own = Self::own_vectors(step);
+            self.peers.with_vectors(from, |vectors| vectors.on_handshake(theirs, &own));
             match self.precedence(from, theirs, step) {
                 Precedence::Ours => {
                     if !self.sessions.contains(from) {

@@ -2,6 +2,10 @@
 
 use super::Replica;
 use std::fmt;
+use syncline_types::Digest;
+
+/// Separates the hashes of buffered deltas from other digests.
+const DELTA_TAG: u8 = 0x62;
 
 impl<V: Clone> Replica<V> {
     /// Writes everything in memory that decides the next steps of this replica: replicas that write the same
@@ -31,12 +35,14 @@ impl<V: Clone> Replica<V> {
         } = self;
         write!(out, "{:?} {incarnation} {clock:?}", config.membership)?;
         write!(out, "{:?} {:?} {:?} {:?}", log.covered(), log.floor(), log.stable(), log.heads())?;
-        delta_fetch.waiting().try_for_each(|delta| write!(out, "{:?} {:?}", delta.id(), delta.signature))?;
+        let hash = |bytes: &[u8]| Digest::of_parts(DELTA_TAG, &[bytes]);
+        delta_fetch.encoded().try_for_each(|delta| write!(out, "{:?}", hash(delta)))?;
         write!(out, "{} {:?}", delta_fetch.is_balanced(), views.cached())?;
         write!(out, "{:?} {:?}", peers.reachable(), peers.records())?;
         write!(out, "{:?} {}", sessions.active(), sessions.started())?;
         write!(out, "{:?}", sync_queue.entries())?;
         write!(out, "{} {:?}", delta_fetch.attempts(), delta_fetch.exhausted())?;
+        write!(out, "{:?}", delta_fetch.outstanding())?;
         write!(out, "{} {:?}", anti_entropy.pause(), horizon.progress())?;
         write!(out, "{root:?} {takes_snapshot} {stopped:?}")
     }

@@ -10,7 +10,7 @@ use crate::sync_queue::PendingReason;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{
-    FailureReason, Message, Outcome, Request, RequestId, Response, RetryReason, Session, SessionId,
+    FailureReason, KnownVectors, Message, Outcome, Rejection, Request, RequestId, Response, RetryReason, Session, SessionId,
     SessionProgress,
 };
 use syncline_types::{Digest, PeerId, Probe, SimDuration, canary};
@@ -25,6 +25,9 @@ const AFTER_DRIFT: SimDuration = SimDuration::from_secs(1);
 const AFTER_BEHIND: SimDuration = SimDuration::from_secs(2);
 /// The pause that lets a peer that has sent all it has receive more.
 const AFTER_EXHAUSTED: SimDuration = SimDuration::from_secs(1);
+
+/// The attempt at which a handshake is sent with whole vectors, if there are no common ones.
+const WHOLE: u32 = 2;
 
 impl<V: ReadView> Replica<V> {
     /// Adds a sync with `peer` to the queue, due after about `pause`.
@@ -129,8 +132,8 @@ impl<V: ReadView> Replica<V> {
         request: Request,
         step: &mut StepContext<'_, V>,
     ) {
-        self.send(peer, Message::Request { session, id, request }, step);
         let attempts = self.sessions.attempts(peer);
+        self.send_again(peer, Message::Request { session, id, request }, attempts, step);
         step.work.note_if(self.peers.is_longest_timeout(peer, attempts), Probe::LongestTimeout);
         let timeout = self.peers.timeout(peer, attempts, step.entropy);
         let at = step.now() + timeout;
@@ -162,10 +165,27 @@ impl<V: ReadView> Replica<V> {
         }
         // The progress is recorded before the session continues, because the session may depend on the new
         // horizon.
-        if let Response::Handshake(reply) = response
-            && self.sessions.is_in_handshake(from) == Some(true)
-        {
-            self.on_progress_announced(&reply.theirs, step)?;
+        if self.sessions.is_in_handshake(from) == Some(true) {
+            match response {
+                Response::Handshake(reply) => {
+                    let own = Self::own_vectors(step);
+                    self.peers.with_vectors(from, |vectors| {
+                        vectors.on_answered();
+                        vectors.on_handshake(&reply.theirs, &own);
+                    });
+                    self.on_progress_announced(&reply.theirs, step)?;
+                }
+                Response::Rejected(Rejection::NoHandshake)
+                    if self.peers.with_vectors(from, KnownVectors::on_unknown) =>
+                {
+                    // The peer does not know the vectors that the handshake was relative to.
+                    if let Some((id, request)) = self.sessions.outstanding(from) {
+                        self.send_again(from, Message::Request { session, id, request }, WHOLE, step);
+                    }
+                    return Ok(());
+                }
+                _ => {}
+            }
         }
         let now = step.now();
         let answered = self.sessions.on_response(from, id, response, &mut step.work, now)?;

@@ -118,6 +118,11 @@ impl SessionTable {
         self.active.get(&peer).map_or(1, |active| active.session.attempts())
     }
 
+    /// The request to `peer` that is not answered yet.
+    pub(crate) fn outstanding(&self, peer: PeerId) -> Option<(RequestId, Request)> {
+        self.active.get(&peer)?.session.outstanding()
+    }
+
     /// Whether `session` is the session in progress with `peer`.
     pub(crate) fn is_current(&self, peer: PeerId, session: SessionId) -> bool {
         self.active.get(&peer).is_some_and(|active| active.session.id() == session)

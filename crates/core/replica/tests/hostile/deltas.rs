@@ -71,16 +71,15 @@ impl Host {
         let log = self.store.clone();
         let refusal = Refusal::Delta(reason);
         let bytes = vec![delta.to_bytes().into()];
-        let gossip =
-            [Gossip::Delta(delta.clone()), Gossip::DeltaReply { deltas: bytes.clone(), unavailable: vec![] }];
         let noted = |actions: &SyncActions| {
             actions.notices.contains(&Notice::DeltaRefused { from: PEER, refusal: reason })
         };
-        for gossip in gossip {
-            let actions = self.say(Message::Gossip(gossip));
-            assert_eq!(actions.refusal, Some(refusal.clone()));
-            assert!(noted(&actions) && actions.messages.is_empty(), "{actions:?}");
-        }
+        let actions = self.say(Message::Gossip(Gossip::Delta(delta.clone())));
+        assert_eq!(actions.refusal, Some(refusal.clone()));
+        assert!(noted(&actions) && actions.messages.is_empty(), "{actions:?}");
+        // Nobody has asked for it.
+        let reply = Gossip::DeltaReply { deltas: bytes.clone(), unavailable: vec![] };
+        assert_eq!(self.say(Message::Gossip(reply)).refusal, Some(Refusal::Duplicate));
         // As the push of somebody whose handshake was good.
         let session = SessionId(1);
         let id = RequestId(1);
@@ -167,6 +166,27 @@ fn republished_delta_with_swapped_parents_rejected_no_state_mutation() {
     }
     let second = author.write("b");
     victim.refuses(&Delta { parents: vec![elsewhere.reference()], ..second }, DeltaRefusal::BadSignature);
+}
+
+/// A peer that was asked for a delta sends another one under its number.
+#[test]
+fn requested_delta_is_checked_too() {
+    let mut victim = Host::new(0);
+    let mut author = Host::new(2);
+    // A replica without state asks for a snapshot instead.
+    let other = Host::new(1).write("other");
+    assert_eq!(victim.say(Message::Gossip(Gossip::Delta(other))).refusal, None);
+    let first = author.write("a");
+    let second = author.write("b");
+    let asked = victim.say(Message::Gossip(Gossip::Delta(second)));
+    assert_eq!(asked.messages.len(), 1, "{asked:?}");
+    let forged = Delta { actions: vec![], ..first };
+    let reply = Gossip::DeltaReply { deltas: vec![forged.to_bytes().into()], unavailable: vec![] };
+    let actions = victim.say(Message::Gossip(reply));
+    let reason = DeltaRefusal::BadSignature;
+    assert_eq!(actions.refusal, Some(Refusal::Delta(reason)));
+    assert!(actions.notices.contains(&Notice::DeltaRefused { from: PEER, refusal: reason }));
+    assert_eq!(victim.replica.log().covered().of(replica_at(2)), 0);
 }
 
 #[test]

@@ -10,3 +10,5 @@ mod mutant;
 mod mutations;
 mod requests;
 mod world;
+
+pub(crate) use world::{Seeded, World, config};

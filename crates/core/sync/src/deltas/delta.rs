@@ -1,7 +1,6 @@
-//! Deltas, and the version vectors that summarise which of them a state covers.
+//! Deltas: actions that travel together, and their position among those of their author.
 
 use super::{Gate, Signature};
-use std::collections::BTreeMap;
 use std::fmt;
 use syncline_storage::Action;
 use syncline_types::{Decode, DecodeError, DeltaId, Encode, Hasher, Hlc, Reader, ReplicaId, Writer, limits};
@@ -32,11 +31,17 @@ pub struct DeltaRef {
 
 /// Actions that travel together. A delta applies only after its parents, and after its author's
 /// previous delta (**I8**).
+///
+/// Where more heads than [`limits::MAX_PARENTS`] were covered, the author names the newest, and the delta may apply
+/// before the others. No value depends on the order: an action carries the stamps by which it is joined, and a
+/// join gives the same record in every order. What a delete has observed lies before its stamp, whichever arrives
+/// first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delta {
     /// The position of the delta in its author's sequence.
     pub dot: Dot,
-    /// The heads of the author's log when the delta was made, ascending by author.
+    /// The newest heads of the author's log when the delta was made, ascending by author: at most
+    /// [`limits::MAX_PARENTS`].
     pub parents: Vec<DeltaRef>,
     /// The time at which the delta was made. It is later than the stamps of all parents.
     pub stamp: Hlc,
@@ -97,78 +102,6 @@ impl Delta {
     }
 }
 
-/// A version vector: for each author, the number of its last covered delta. That delta and all before
-/// it are in the state.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct VersionVector(BTreeMap<ReplicaId, u64>);
-
-impl VersionVector {
-    /// How many of `author`'s deltas the vector covers.
-    pub fn of(&self, author: ReplicaId) -> u64 {
-        self.0.get(&author).copied().unwrap_or(0)
-    }
-
-    /// Whether the vector covers the delta at `dot`.
-    pub fn covers(&self, dot: Dot) -> bool {
-        dot.seq <= self.of(dot.author)
-    }
-
-    /// Extends the vector to cover `dot` and all earlier deltas of its author.
-    pub fn cover(&mut self, dot: Dot) {
-        let seq = self.0.entry(dot.author).or_default();
-        *seq = (*seq).max(dot.seq);
-    }
-
-    /// Raises the vector to the least upper bound of itself and `other`, except for authors beyond
-    /// [`limits::MAX_REPLICAS`]. Returns whether it has changed.
-    pub fn join(&mut self, other: &Self) -> bool {
-        let mut changed = false;
-        for dot in other.entries().filter(|dot| dot.seq > 0) {
-            if !self.covers(dot) && self.has_room_for(dot.author) {
-                self.cover(dot);
-                changed = true;
-            }
-        }
-        changed
-    }
-
-    /// Whether an honest peer could have this vector. Adopting a sequence number near
-    /// [`limits::MAX_DELTA_SEQ`] would leave its author unable to write; at most half of that leaves
-    /// enough room.
-    pub fn is_plausible(&self) -> bool {
-        self.entries().all(|dot| dot.seq <= limits::MAX_DELTA_SEQ / 2)
-    }
-
-    /// Whether the vector covers everything that `other` covers.
-    pub fn includes(&self, other: &Self) -> bool {
-        other.entries().all(|dot| self.covers(dot))
-    }
-
-    /// How many deltas `self` covers and `other` does not. `None` if `other` is below `floor`, where
-    /// the log has pruned deltas that `other` lacks.
-    pub fn beyond(&self, other: &Self, floor: &Self) -> Option<u64> {
-        let mut gap = 0u64;
-        for Dot { author, seq } in self.entries() {
-            let missing = seq.saturating_sub(other.of(author));
-            if missing > 0 && other.of(author) < floor.of(author) {
-                return None;
-            }
-            gap = gap.saturating_add(missing);
-        }
-        Some(gap)
-    }
-
-    /// Whether the vector covers `author` already or can take one author more.
-    pub fn has_room_for(&self, author: ReplicaId) -> bool {
-        self.0.len() < limits::MAX_REPLICAS || self.0.contains_key(&author)
-    }
-
-    /// The last covered delta of each author, ascending by author.
-    pub fn entries(&self) -> impl Iterator<Item = Dot> {
-        self.0.iter().map(|(&author, &seq)| Dot { author, seq })
-    }
-}
-
 impl Encode for Dot {
     fn encode(&self, out: &mut Writer) {
         self.author.encode(out);
@@ -213,31 +146,22 @@ impl Encode for Delta {
 
 impl Decode for Delta {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let before = input.remaining();
         let dot = Dot::decode(input)?;
-        let parents: Vec<DeltaRef> = input.list(limits::MAX_HEADS, "the parents of a delta")?;
+        let parents: Vec<DeltaRef> = input.list(limits::MAX_PARENTS, "the parents of a delta")?;
         if parents.windows(2).any(|pair| matches!(pair, [a, b] if a.dot.author >= b.dot.author)) {
             return Err(DecodeError::NotCanonical { what: "the parents of a delta" });
         }
         let stamp = Hlc::decode(input)?;
         let horizon = Hlc::last_at(input.varint()?);
         let actions = input.list(limits::MAX_ACTIONS_PER_DELTA, "the actions of a delta")?;
-        Ok(Self { dot, parents, stamp, horizon, actions, signature: Signature::decode(input)? })
-    }
-}
-
-impl Encode for VersionVector {
-    fn encode(&self, out: &mut Writer) {
-        let dots: Vec<Dot> = self.entries().collect();
-        out.list(&dots);
-    }
-}
-
-impl Decode for VersionVector {
-    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let dots: Vec<Dot> = input.list(limits::MAX_REPLICAS, "a version vector")?;
-        if dots.windows(2).any(|pair| matches!(pair, [a, b] if a.author >= b.author)) {
-            return Err(DecodeError::NotCanonical { what: "a version vector" });
+        let signature = Signature::decode(input)?;
+        // A longer delta could be applied but not be passed on, since a reply needs room for it in a frame.
+        let bytes = before - input.remaining();
+        if bytes > limits::MAX_DELTA_BYTES {
+            let (found, limit) = (bytes as u64, limits::MAX_DELTA_BYTES as u64);
+            return Err(DecodeError::TooLarge { what: "a delta", found, limit });
         }
-        Ok(Self(dots.into_iter().map(|dot| (dot.author, dot.seq)).collect()))
+        Ok(Self { dot, parents, stamp, horizon, actions, signature })
     }
 }

@@ -1,16 +1,23 @@
 //! The causal delta log: which deltas the state covers, and the deltas themselves for peers that lack
 //! them.
 
-use super::{Delta, DeltaRef, Dot, Gate, VersionVector};
-use std::collections::BTreeMap;
+use super::{Delta, DeltaError, DeltaRef, DeltaRefusal, Dot, Gate, MissingDeltas, VersionVector};
+use std::collections::{BTreeMap, BTreeSet};
 use syncline_storage::{Action, ApplyContext, ApplyError, Interface, StorageError, keys};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_types::{
-    Decode, DecodeError, DeltaId, Encode, InternalError, Limits, Reader, ReplicaId, Writer, canary, limits,
+    Decode, DecodeError, DeltaId, Digest, Encode, InternalError, Limits, Reader, ReplicaId, Writer, canary, limits,
 };
 
-/// The key of the summary: covered deltas, floor, heads, stable deltas.
+/// The key of the summary: the heads, the number of authors, and a digest of their rows.
 const SUMMARY: &[u8] = &[keys::METADATA, 1];
+/// The first bytes of the keys of authors' rows; the author follows.
+const AUTHOR: &[u8] = &[keys::METADATA, 4];
+const AUTHORS_END: &[u8] = &[keys::METADATA, 5];
+/// How many authors' rows one read of the store returns.
+const AUTHORS_PER_READ: usize = 1_024;
+/// Separates the digest of authors' rows from others.
+const AUTHORS_TAG: u8 = 0x58;
 /// The first byte of the keys of deltas; author and number follow.
 const DELTA: u8 = keys::METADATA + 1;
 
@@ -18,9 +25,18 @@ fn delta_key(dot: Dot) -> Key {
     Key::of(&[&[DELTA], dot.author.as_bytes(), &dot.seq.to_be_bytes()])
 }
 
+const AUTHOR_ROW: &str = "the row of an author";
+
+fn author_key(author: ReplicaId) -> Key {
+    Key::of(&[AUTHOR, author.as_bytes()])
+}
+
 /// The summary of the deltas that the state covers. It is in memory, and every batch that changes it
-/// writes it together with the records. After a crash it therefore never claims a delta whose records
+/// writes the changes together with the records. After a crash it therefore never claims a delta whose records
 /// were lost.
+///
+/// The store has a row for each author, with its last covered, pruned and stable delta, and one row with the heads
+/// and a digest of all these. A step writes the rows of the authors that it has changed.
 ///
 /// Invariant: `floor ≤ covered` for each author, and the log stores exactly the deltas between them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,18 +46,23 @@ pub struct DeltaLog {
     /// or a state sync covered them and they were never received. A peer that lacks one of them needs a state
     /// sync.
     floor: VersionVector,
-    /// Deltas that no covered delta names as a parent: at most one for each author, since each author's
-    /// deltas form a chain.
-    heads: BTreeMap<ReplicaId, (u64, DeltaId)>,
+    /// The newest of the deltas that no covered delta names as a parent, in the order in which they were covered:
+    /// at most one for each author, since each author's deltas form a chain, and at most
+    /// [`limits::MAX_PARENTS`]. Older ones are forgotten, so that no delta names them.
+    heads: Vec<DeltaRef>,
     /// The deltas that every member covered when the horizon was last raised.
     stable: VersionVector,
     /// The number of deltas of each author that the log stores.
     retention: u64,
-    /// Whether the summary has changed since it was written.
+    /// Whether the heads have changed since they were written.
     changed: bool,
+    /// The authors whose rows have changed since they were written.
+    unwritten: BTreeSet<ReplicaId>,
     /// The deltas that were pruned for the retention since this log was loaded. Unlike the floor, it does not
     /// include deltas that were never received.
     pruned: VersionVector,
+    /// The authors whose coverage has grown since [`DeltaLog::take_advanced`] was last called.
+    advanced: BTreeSet<ReplicaId>,
     /// How many deltas were looked up or checked against the covered ones.
     lookups: u64,
 }
@@ -52,93 +73,15 @@ impl Default for DeltaLog {
             covered: VersionVector::default(),
             floor: VersionVector::default(),
             stable: VersionVector::default(),
-            heads: BTreeMap::new(),
+            heads: Vec::new(),
             retention: Self::DEFAULT_RETENTION,
             changed: false,
+            unwritten: BTreeSet::new(),
             pruned: VersionVector::default(),
+            advanced: BTreeSet::new(),
             lookups: 0,
         }
     }
-}
-
-/// Why a delta was not applied. None of its actions was. This is the one list of such reasons; errors
-/// of the layers above contain it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum DeltaRefusal {
-    /// The state covers the delta already.
-    #[error("the state covers the delta already")]
-    Covered,
-    /// A parent is not covered yet.
-    #[error("a parent of the delta is not covered yet")]
-    NotReady,
-    /// The author had collected tombstones that this state still has. The delta waits until the horizon of this
-    /// state is raised, which a session with a peer that has applied the delta does.
-    #[error("the author of the delta had collected tombstones that this state still has")]
-    HorizonAhead,
-    /// A stamp is too far ahead of the local clock.
-    #[error("a stamp of the delta is too far ahead of the local clock")]
-    Drift,
-    /// The delta breaks a rule that no honest author breaks.
-    #[error("the delta breaks a rule")]
-    Malformed,
-    /// The delta is older than the horizon of this state, and no member had seen it when the horizon was
-    /// raised. It could bring back entities whose tombstones are collected.
-    #[error("the delta is older than the horizon of this state")]
-    LeftBehind,
-    /// The author is not a member of this context, or not any more.
-    #[error("the author of the delta is not a member")]
-    NotAMember,
-    /// The signature is missing, or is not the author's, or is for other content or another context.
-    #[error("the signature of the delta is not valid")]
-    BadSignature,
-}
-
-impl DeltaRefusal {
-    /// Whether no honest author writes such a delta.
-    pub const fn is_fault_of_author(self) -> bool {
-        matches!(self, Self::Malformed) || self.is_unauthorized()
-    }
-
-    /// Whether the author or the signature is at fault. The peer that forwarded such a delta has forged
-    /// it, does not check what it forwards, or knows another membership than this replica.
-    pub const fn is_unauthorized(self) -> bool {
-        matches!(self, Self::NotAMember | Self::BadSignature)
-    }
-}
-
-/// Why applying a delta had no effect.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum DeltaError {
-    /// The delta was refused; the state is as it was.
-    #[error(transparent)]
-    Refused(#[from] DeltaRefusal),
-    /// The local state failed. The transaction must not be committed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl DeltaError {
-    /// The refusal of the delta, or the failure of the state.
-    pub fn refusal(self) -> Result<DeltaRefusal, StorageError> {
-        match self {
-            Self::Refused(refusal) => Ok(refusal),
-            Self::Storage(error) => Err(error),
-        }
-    }
-}
-
-/// The deltas that a peer lacks.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum MissingDeltas {
-    /// The first of the missing deltas, in causal order.
-    Deltas {
-        /// The canonical bytes of each delta.
-        deltas: Vec<Bytes>,
-        /// Whether `deltas` contains all of them.
-        complete: bool,
-    },
-    /// The log does not store some of them any more: the peer needs a state sync.
-    BelowFloor,
 }
 
 impl DeltaLog {
@@ -147,20 +90,64 @@ impl DeltaLog {
 
     /// Reads the log from the store. From now on it stores `retention` deltas of each author.
     pub fn load<V: ReadView>(view: &V, retention: u64) -> Result<Self, StorageError> {
-        let Some(row) = view.read(SUMMARY)? else { return Ok(Self { retention, ..Self::default() }) };
-        Self::decode_summary(&row, retention)
-            .map_err(|error| StorageError::Row { what: "the delta log", error })
+        let summary = view.read(SUMMARY)?;
+        let mut log = Self { retention, ..Self::default() };
+        let mut from = Key::of(&[AUTHOR]);
+        loop {
+            let rows = view.range(&from, AUTHORS_END, AUTHORS_PER_READ)?;
+            let Some((last, _)) = rows.last() else { break };
+            from = Key::of(&[last, &[0]]);
+            for (key, row) in &rows {
+                log.load_author(key, row).map_err(|error| StorageError::Row { what: AUTHOR_ROW, error })?;
+            }
+        }
+        let loaded = match summary {
+            Some(summary) => log.load_summary(&summary),
+            None if log.covered.is_empty() => Ok(()),
+            None => Err(DecodeError::NotCanonical { what: "the heads" }),
+        };
+        loaded.map_err(|error| StorageError::Row { what: "the delta log", error })?;
+        Ok(log)
     }
 
-    fn decode_summary(row: &[u8], retention: u64) -> Result<Self, DecodeError> {
+    fn load_author(&mut self, key: &[u8], row: &[u8]) -> Result<(), DecodeError> {
+        let mut key = Reader::new(key);
+        key.raw(AUTHOR.len(), AUTHOR_ROW)?;
+        let author = ReplicaId::decode(&mut key)?;
+        key.finish()?;
         let mut input = Reader::new(row);
-        let covered = VersionVector::decode(&mut input)?;
-        let floor = VersionVector::decode(&mut input)?;
-        let heads = input.list::<DeltaRef>(limits::MAX_HEADS, "heads")?;
-        let stable = VersionVector::decode(&mut input)?;
-        let heads = heads.into_iter().map(|head| (head.dot.author, (head.dot.seq, head.id))).collect();
-        let pruned = VersionVector::default();
-        Ok(Self { covered, floor, heads, stable, retention, changed: false, pruned, lookups: 0 })
+        let covered = input.varint()?;
+        let floor = input.varint()?;
+        let stable = input.varint()?;
+        input.finish()?;
+        let is_sound = floor <= covered && covered.max(stable) <= limits::MAX_DELTA_SEQ;
+        if !is_sound || !self.covered.has_room_for(author) {
+            return Err(DecodeError::NotCanonical { what: AUTHOR_ROW });
+        }
+        self.covered.cover(Dot { author, seq: covered });
+        self.floor.cover(Dot { author, seq: floor });
+        self.stable.cover(Dot { author, seq: stable });
+        Ok(())
+    }
+
+    fn load_summary(&mut self, row: &[u8]) -> Result<(), DecodeError> {
+        let mut input = Reader::new(row);
+        self.heads = input.list(limits::MAX_PARENTS, "heads")?;
+        let authors = input.varint()?;
+        let digest = Digest::decode(&mut input)?;
+        input.finish()?;
+        // A lost or damaged row of an author would let this log claim fewer deltas than it has written.
+        if authors != self.covered.len() as u64 || digest != self.authors_digest() {
+            return Err(DecodeError::NotCanonical { what: "the rows of the authors" });
+        }
+        Ok(())
+    }
+
+    /// A digest of all authors' rows.
+    fn authors_digest(&self) -> Digest {
+        let parts = [&self.covered, &self.floor, &self.stable].map(VersionVector::digest);
+        let [covered, floor, stable] = &parts;
+        Digest::of_parts(AUTHORS_TAG, &[&covered.0, &floor.0, &stable.0])
     }
 
     /// How many deltas were looked up or checked against the covered ones since the log was loaded.
@@ -168,14 +155,20 @@ impl DeltaLog {
         self.lookups
     }
 
+    /// The authors whose coverage has grown since the last call, ascending. The delta buffer learns from them
+    /// which deltas may be ready.
+    pub fn take_advanced(&mut self) -> BTreeSet<ReplicaId> {
+        std::mem::take(&mut self.advanced)
+    }
+
     /// Whether the summary has changed since it was written.
-    pub const fn is_changed(&self) -> bool {
-        self.changed
+    pub fn is_changed(&self) -> bool {
+        self.changed || !self.unwritten.is_empty()
     }
 
     /// Whether deltas were pruned for the retention since the log was loaded.
     pub(crate) fn has_pruned(&self) -> bool {
-        self.pruned.entries().next().is_some()
+        !self.pruned.is_empty()
     }
 
     /// Whether a state that covers `theirs` lacks deltas that were pruned for the retention.
@@ -196,7 +189,12 @@ impl DeltaLog {
 
     /// Records that every member covers `stable`.
     pub fn note_stable(&mut self, stable: &VersionVector) {
-        self.changed |= self.stable.join(stable);
+        for (author, own, seq) in self.stable.difference(stable) {
+            if seq > own && self.stable.has_room_for(author) {
+                self.stable.cover(Dot { author, seq });
+                self.unwritten.insert(author);
+            }
+        }
     }
 
     /// The deltas that the state covers.
@@ -204,10 +202,20 @@ impl DeltaLog {
         &self.covered
     }
 
-    /// The parents of the next delta made here, ascending by author.
+    /// The parents of the next delta made here, ascending by author: at most [`limits::MAX_PARENTS`].
     pub fn heads(&self) -> Vec<DeltaRef> {
-        let heads = self.heads.iter();
-        heads.map(|(&author, &(seq, id))| DeltaRef { dot: Dot { author, seq }, id }).collect()
+        let mut heads = self.heads.clone();
+        heads.sort_unstable();
+        heads
+    }
+
+    /// Records a head. The oldest one is forgotten if there are too many.
+    fn add_head(&mut self, head: DeltaRef) {
+        self.heads.retain(|other| other.dot.author != head.dot.author);
+        self.heads.push(head);
+        if self.heads.len() > limits::MAX_PARENTS {
+            self.heads.remove(0);
+        }
     }
 
     /// Whether the delta may be applied now: its author's previous delta and all its parents are
@@ -291,15 +299,16 @@ impl DeltaLog {
     fn store(&mut self, delta: &Delta, id: DeltaId, bytes: Vec<u8>, batch: &mut WriteBatch) {
         // A head is a delta without covered children. This one is a child of its parents, and of all that
         // their authors wrote before them.
-        for parent in &delta.parents {
-            if self.heads.get(&parent.dot.author).is_some_and(|(seq, _)| *seq <= parent.dot.seq) {
-                self.heads.remove(&parent.dot.author);
-            }
-        }
+        let follows = |head: &DeltaRef, parent: &DeltaRef| {
+            parent.dot.author == head.dot.author && parent.dot.seq >= head.dot.seq
+        };
+        self.heads.retain(|head| !delta.parents.iter().any(|parent| follows(head, parent)));
         let Dot { author, seq } = delta.dot;
         debug_assert!(!self.covered.covers(delta.dot), "a delta is recorded once");
-        self.heads.insert(author, (seq, id));
+        self.add_head(DeltaRef { dot: delta.dot, id });
         self.covered.cover(delta.dot);
+        self.advanced.insert(author);
+        self.unwritten.insert(author);
         batch.put(delta_key(delta.dot), bytes);
         let last_pruned = seq.saturating_sub(self.retention);
         if last_pruned > self.floor.of(author) {
@@ -315,8 +324,9 @@ impl DeltaLog {
         for seq in self.floor.of(dot.author) + 1..=dot.seq {
             batch.delete(delta_key(Dot { seq, ..dot }));
         }
-        if dot.seq > 0 {
+        if dot.seq > self.floor.of(dot.author) {
             self.floor.cover(dot);
+            self.unwritten.insert(dot.author);
         }
     }
 
@@ -328,20 +338,19 @@ impl DeltaLog {
             return false;
         }
         debug_assert!(self.covered.includes(&before), "adopting never loses coverage");
-        for Dot { author, .. } in covered.entries() {
-            let now = self.covered.of(author);
-            if now > before.of(author) {
-                // The deltas up to `now` are covered but were not received, so the log cannot serve them. The
-                // stored ones before them are of no use either, since a peer needs an unbroken sequence.
-                self.raise_floor(Dot { author, seq: before.of(author) }, batch);
-                self.floor.cover(Dot { author, seq: now });
-            }
+        for (author, before, now) in before.difference(&self.covered) {
+            self.advanced.insert(author);
+            self.unwritten.insert(author);
+            // The deltas up to `now` are covered but were not received, so the log cannot serve them. The
+            // stored ones before them are of no use either, since a peer needs an unbroken sequence.
+            self.raise_floor(Dot { author, seq: before }, batch);
+            self.floor.cover(Dot { author, seq: now });
         }
         // A head that its own sender does not cover could never be a parent that anyone can satisfy.
         for head in heads.iter().filter(|head| covered.covers(head.dot)) {
-            let own = self.heads.entry(head.dot.author).or_insert((head.dot.seq, head.id));
-            if own.0 < head.dot.seq {
-                *own = (head.dot.seq, head.id);
+            let own = self.heads.iter().find(|own| own.dot.author == head.dot.author);
+            if own.is_none_or(|own| own.dot.seq < head.dot.seq) {
+                self.add_head(*head);
             }
         }
         self.changed = true;
@@ -350,7 +359,7 @@ impl DeltaLog {
 
     /// The deltas that a state covering `theirs` lacks, in causal order, up to a page of `limits`; at least
     /// one, if there are any. `metadata_batch` contains the rows that this step
-    /// has written over the view. O(log authors) for each delta.
+    /// has written over the view. O(difference of the vectors), and O(log authors) for each delta.
     ///
     /// This merges the authors' sequences by stamp. Within a sequence stamps ascend, and a delta has a
     /// later stamp than its parents, so the order of stamps is a causal order.
@@ -362,8 +371,7 @@ impl DeltaLog {
         limits: &Limits,
     ) -> Result<MissingDeltas, StorageError> {
         let mut next = BTreeMap::new();
-        for Dot { author, seq } in self.covered.entries() {
-            let from = theirs.of(author);
+        for (author, seq, from) in self.covered.difference(theirs) {
             if from < self.floor.of(author) {
                 return Ok(MissingDeltas::BelowFloor);
             }
@@ -408,16 +416,24 @@ impl DeltaLog {
         Ok((delta, bytes))
     }
 
-    /// Writes the summary, if it has changed. Called once in a step, however many deltas it applied.
+    /// Writes the rows that have changed. Called once in a step, however many deltas it applied. O(changed
+    /// authors).
     pub(crate) fn write_changes(&mut self, batch: &mut WriteBatch) {
-        if !std::mem::take(&mut self.changed) {
+        if !self.is_changed() {
             return;
         }
+        self.changed = false;
+        for author in std::mem::take(&mut self.unwritten) {
+            let mut row = Writer::default();
+            row.varint(self.covered.of(author));
+            row.varint(self.floor.of(author));
+            row.varint(self.stable.of(author));
+            batch.put(author_key(author), row.into_bytes());
+        }
         let mut row = Writer::default();
-        self.covered.encode(&mut row);
-        self.floor.encode(&mut row);
-        row.list(&self.heads());
-        self.stable.encode(&mut row);
+        row.list(&self.heads);
+        row.varint(self.covered.len() as u64);
+        self.authors_digest().encode(&mut row);
         batch.put(SUMMARY.into(), row.into_bytes());
     }
 

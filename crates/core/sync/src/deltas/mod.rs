@@ -5,8 +5,13 @@ mod authority;
 mod delta;
 mod delta_buffer;
 mod delta_log;
+mod refusal;
+mod version_vector;
+mod waits;
 
 pub use authority::{Authority, Gate, KeyedHash, Membership, PublicKey, Scheme, Signature, Statement};
-pub use delta::{Delta, DeltaRef, Dot, VersionVector};
-pub use delta_buffer::{BufferLedger, DeltaBuffer, PushOutcome};
-pub use delta_log::{DeltaError, DeltaLog, DeltaRefusal, MissingDeltas};
+pub use delta::{Delta, DeltaRef, Dot};
+pub use delta_buffer::{BufferLedger, BufferLimits, DeltaBuffer, PushOutcome};
+pub use delta_log::DeltaLog;
+pub use refusal::{DeltaError, DeltaRefusal, MissingDeltas};
+pub use version_vector::VersionVector;

@@ -79,7 +79,8 @@ pub struct SyncHandshake {
     /// Whether the sender is initialised. A replica that is receiving its first snapshot is not, even
     /// if it has local writes.
     pub has_state: bool,
-    /// The sender's newest deltas: those that no covered delta names as a parent.
+    /// The sender's newest deltas: those that no covered delta names as a parent, at most
+    /// [`limits::MAX_PARENTS`].
     pub dag_heads: Vec<DeltaRef>,
     /// The deltas that the sender's state covers.
     pub covered: VersionVector,
@@ -247,7 +248,7 @@ impl Decode for SyncHandshake {
             entity_count,
             max_depth,
             has_state: input.bool("a handshake")?,
-            dag_heads: input.list(limits::MAX_HEADS, "the heads of a handshake")?,
+            dag_heads: input.list(limits::MAX_PARENTS, "the heads of a handshake")?,
             covered: VersionVector::decode(input)?,
             log_floor: VersionVector::decode(input)?,
             supported_protocols: input.list(limits::MAX_PROTOCOLS, "the protocols of a handshake")?,

@@ -1,6 +1,6 @@
 //! The messages of replicas: gossip, and the requests and responses of sessions.
 
-use super::{Answer, HandshakeReply, Question, Rejection, SYNC_PROTOCOL_VERSION, SyncHandshake};
+use super::{Answer, HandshakeReply, Question, Rejection, RelativeMessage, SYNC_PROTOCOL_VERSION, SyncHandshake};
 use crate::deltas::{Delta, Dot, VersionVector};
 use crate::sketch::LocatedDifference;
 use crate::snapshot::SnapshotPage;
@@ -28,6 +28,9 @@ pub enum Message {
     /// The response to a request, from the responder of a session to its initiator.
     #[allow(missing_docs, reason = "plain data")]
     Response { session: SessionId, id: RequestId, response: Response },
+    /// A request or a response whose version vectors are given relative to others. It contains no message of this
+    /// kind itself.
+    Relative(Box<RelativeMessage>),
 }
 
 impl Message {
@@ -57,6 +60,7 @@ impl Message {
             },
             Self::Response { response: Response::Deltas(reply), .. } => bare(&reply.deltas),
             Self::Response { response: Response::SnapshotPage(page), .. } => page.packed.len(),
+            Self::Relative(relative) => relative.message.payload_bytes(),
             _ => 0,
         }
     }
@@ -272,12 +276,27 @@ impl Encode for Message {
                 out.varint(id.0);
                 response.encode(out);
             }
+            Self::Relative(relative) => {
+                out.u8(3);
+                relative.encode(out);
+            }
         }
     }
 }
 
 impl Decode for Message {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if input.clone().u8()? != 3 {
+            return Self::decode_whole(input);
+        }
+        input.u8()?;
+        RelativeMessage::decode(input).map(Box::new).map(Self::Relative)
+    }
+}
+
+impl Message {
+    /// Decodes a message of any kind but [`Message::Relative`].
+    pub(super) fn decode_whole(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let kind = input.u8()?;
         if kind == 0 {
             return Ok(Self::Gossip(Gossip::decode(input)?));

@@ -8,6 +8,7 @@ mod node_view;
 mod own_node;
 mod question;
 mod rejection;
+mod relative;
 
 pub use bloom_filter::BloomFilter;
 pub use frame::{Frame, FrameError};
@@ -24,3 +25,4 @@ pub use own_node::OwnNode;
 pub(crate) use question::ResponderState;
 pub use question::{Answer, Question};
 pub use rejection::Rejection;
+pub use relative::{KnownVectors, RelativeMessage, ReplicaVectors, VectorUpdate};

@@ -93,6 +93,16 @@ pub(crate) struct ResponderState<'a> {
 }
 
 impl Question {
+    /// About how many bytes the question takes up in memory.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let apart = match self {
+            Self::Missing(_) | Self::ByShortId(_) | Self::SymbolFilter(_) => self.to_bytes().len(),
+            Self::Compare { .. } => size_of::<[u32; 16]>(),
+            Self::Node(_) | Self::Children { .. } | Self::Subtree { .. } | Self::Cells { .. } => 0,
+        };
+        size_of::<Self>() + apart
+    }
+
     /// The cost of an answer beyond its size, in bytes of a page. It bounds the work that one frame can
     /// cause: seeking a cursor deep in a tree, a scan of the whole state, a search for each short id.
     pub(crate) fn cost(&self, responder: ResponderState<'_>) -> usize {

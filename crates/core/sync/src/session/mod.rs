@@ -156,6 +156,20 @@ impl Session {
         self.attempts
     }
 
+    /// About how many bytes the session holds: queues, cells, and records that wait for their parents.
+    pub fn held_bytes(&self) -> usize {
+        match &self.phase {
+            SessionPhase::Exchange(exchange) => exchange.held_bytes(),
+            SessionPhase::Snapshot(pull) => pull.held_bytes(),
+            SessionPhase::Handshake { .. } | SessionPhase::Deltas(_) | SessionPhase::Done => 0,
+        }
+    }
+
+    /// The request that is not answered yet.
+    pub fn outstanding(&self) -> Option<(RequestId, Request)> {
+        self.outstanding.clone().map(|request| (RequestId(self.request_id), request))
+    }
+
     /// The current request has timed out: sends it again, or fails.
     pub fn on_timeout(&mut self) -> SessionProgress {
         // Without an outstanding request the session is over, and a late timer means nothing.

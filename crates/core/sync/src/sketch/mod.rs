@@ -62,6 +62,11 @@ impl Sketch {
         records.saturating_mul(4).clamp(Self::MIN_CELLS as u64, Self::CELLS as u64).next_power_of_two()
     }
 
+    /// The size of the cells in bytes.
+    pub const fn bytes(&self) -> usize {
+        self.cells.len() * size_of::<Cell>() + self.counts.len() * size_of::<u32>()
+    }
+
     /// Whether the state has outgrown the sketch, which should then be computed again with more cells.
     pub fn is_outgrown(&self) -> bool {
         self.cells.len() < Self::CELLS && self.records() > self.cells.len() as u64

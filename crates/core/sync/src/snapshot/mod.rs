@@ -10,4 +10,4 @@ mod view_cache;
 pub use page::SnapshotPage;
 pub(crate) use pull::SnapshotPull;
 pub(crate) use staging::Staging;
-pub use view_cache::ViewCache;
+pub use view_cache::{ViewBounds, ViewCache};

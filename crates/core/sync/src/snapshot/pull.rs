@@ -93,6 +93,14 @@ impl SnapshotPull {
         Ok(PhaseStep::Ask(self.after_clearing(more, work)))
     }
 
+    /// About how many bytes the walk after the last page holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match &self.stage {
+            TransferStage::Walk(exchange) => exchange.held_bytes(),
+            TransferStage::Clearing | TransferStage::Pages => 0,
+        }
+    }
+
     /// How many states of the peer this session has read from, repeated ones included.
     pub(crate) const fn boundaries(&self) -> u64 {
         self.boundaries as u64

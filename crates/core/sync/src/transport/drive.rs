@@ -124,6 +124,9 @@ impl<S: Store> StoreHost<S> {
     fn commit(&mut self, work: Transaction<S::View>) -> Result<(), DriveError> {
         let (batch, log, sketch) = work.finish()?;
         if !batch.is_empty() {
+            if !self.views.is_empty() {
+                self.views.on_commit(batch.approximate_bytes());
+            }
             self.store.apply(batch)?;
         }
         self.log = log;

@@ -178,7 +178,7 @@ fn limits_are_those_of_the_code() {
         ("MAX_LABEL_BYTES", MAX_LABEL_BYTES as u64),
         ("MAX_TYPE_NAME_BYTES", MAX_TYPE_NAME_BYTES as u64),
         ("MAX_ACTIONS_PER_DELTA", MAX_ACTIONS_PER_DELTA as u64),
-        ("MAX_HEADS", MAX_HEADS as u64),
+        ("MAX_PARENTS", MAX_PARENTS as u64),
         ("MAX_DELTAS_PER_FRAME", MAX_DELTAS_PER_FRAME as u64),
         ("MAX_QUESTIONS", MAX_QUESTIONS as u64),
         ("MAX_FILTER_BYTES", MAX_FILTER_BYTES as u64),

@@ -7,7 +7,7 @@ use syncline_storage::{ApplyContext, Cursor, StorageError};
 use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
 use syncline_sync::staged::{self, Transfer};
 use syncline_sync::*;
-use syncline_types::{Encode, Hlc, Moment, SimTime, Writer};
+use syncline_types::{Digest, Encode, Hlc, Moment, SimTime, Writer};
 
 const DELTA_LOG: &[u8] = &[0x10, 1];
 const SNAPSHOT_SOURCE: &[u8] = &[0x10, 2];
@@ -40,26 +40,59 @@ fn with_deltas() -> MemoryStore {
     store
 }
 
+/// The rows of the log but the one at `without`, and `row` in its place.
+fn log_rows(without: &[u8], row: &[u8]) -> MemoryStore {
+    let whole = with_deltas();
+    let rows = whole.range(&[0x10], &[0x11], 99).unwrap();
+    let mut store: Vec<(&[u8], &[u8])> = rows.iter().map(|(key, value)| (&**key, &**value)).collect();
+    store.retain(|(key, _)| *key != without);
+    store.push((without, row));
+    store_of(&store)
+}
+
 fn delta_log() -> Example {
-    let decode = |bytes: &[u8]| DeltaLog::load(&store_of(&[(DELTA_LOG, bytes)]), DeltaLog::DEFAULT_RETENTION);
-    let encode = |log: &DeltaLog| {
+    let decode =
+        |bytes: &[u8]| DeltaLog::load(&log_rows(DELTA_LOG, bytes), DeltaLog::DEFAULT_RETENTION);
+    let digest_of = |log: &DeltaLog| {
+        let parts = [log.covered(), log.floor(), log.stable()].map(|vector| vector.digest().0);
+        Digest::of(0x58, &parts.concat())
+    };
+    let encode = move |log: &DeltaLog| {
         let mut out = Writer::default();
-        log.covered().encode(&mut out);
-        log.floor().encode(&mut out);
         out.list(&log.heads());
-        log.stable().encode(&mut out);
+        out.varint(log.covered().len() as u64);
+        digest_of(log).encode(&mut out);
         out.into_bytes()
     };
-    let fields = |log: &DeltaLog, walk: &mut Walk<'_>| {
-        walk::version_vector("covered", log.covered(), walk);
-        walk::version_vector("floor", log.floor(), walk);
+    let fields = move |log: &DeltaLog, walk: &mut Walk<'_>| {
         walk.list("heads", &log.heads(), walk::reference);
-        walk::version_vector("stable", log.stable(), walk);
-        walk.ignore_rest();
+        walk.number("number of authors", log.covered().len() as u64);
+        walk.fixed("digest of the authors' rows", &digest_of(log).0);
     };
     let bytes = with_deltas().read(DELTA_LOG).unwrap().unwrap().to_vec();
     let read = move |bytes: &[u8]| read_with(bytes, decode, error, encode, fields);
-    Example { longer: None, ..Example::new("delta-log/two-authors", bytes, read) }
+    Example::new("delta-log/two-authors", bytes, read)
+}
+
+fn author() -> Example {
+    let author = first_delta().dot.author;
+    let key = [&[0x10, 4], &author.0[..]].concat();
+    let bytes = with_deltas().read(&key).unwrap().unwrap().to_vec();
+    let decode = move |bytes: &[u8]| DeltaLog::load(&log_rows(&key, bytes), DeltaLog::DEFAULT_RETENTION);
+    let numbers =
+        move |log: &DeltaLog| [log.covered(), log.floor(), log.stable()].map(|vector| vector.of(author));
+    let encode = move |log: &DeltaLog| {
+        let mut out = Writer::default();
+        numbers(log).into_iter().for_each(|number| out.varint(number));
+        out.into_bytes()
+    };
+    let fields = move |log: &DeltaLog, walk: &mut Walk<'_>| {
+        let names = ["covered", "floor", "stable"];
+        names.into_iter().zip(numbers(log)).for_each(|(name, number)| walk.number(name, number));
+    };
+    let read = move |bytes: &[u8]| read_with(bytes, &decode, error, encode, fields);
+    // Any other numbers have another digest.
+    Example { flipped: None, ..Example::new("author/first", bytes, read) }
 }
 
 fn deltas() -> Example {
@@ -137,5 +170,5 @@ fn early_records_are_keys() {
 }
 
 pub(crate) fn examples() -> Vec<Example> {
-    vec![delta_log(), deltas(), snapshot_source(), snapshot_progress()]
+    vec![delta_log(), author(), deltas(), snapshot_source(), snapshot_progress()]
 }

@@ -345,6 +345,13 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
             Message::Gossip(Gossip::DeltaReply { deltas, unavailable: vec![dot(11, 2)] })
         }),
     ];
+    all.push(("relative", {
+        let request = Request::Deltas { covered: VersionVector::default(), pushes: vec![] };
+        let message = Message::Request { session, id, request };
+        let changes = vec![(replica(10), 301), (replica(11), 0)];
+        let vectors = vec![VectorUpdate { base: [0xb1; 8], digest: digest(0xd1), changes }];
+        Message::Relative(Box::new(RelativeMessage { known: digest(0xe1), vectors, message }))
+    }));
     all.extend(
         requests().into_iter().map(|(name, request)| (name, Message::Request { session, id, request })),
     );

@@ -11,6 +11,7 @@ kinds! { KINDS;
         Gossip "0" "gossip",
         Request "1" "request",
         Response "2" "response",
+        Relative "3" "relative message",
     }
     Gossip, "gossip" {
         Delta "0" "delta",
@@ -106,6 +107,19 @@ pub(crate) fn message(message: &Message, walk: &mut Walk<'_>) {
             walk.number("session", session.0);
             walk.number("request id", id.0);
             response(body, walk);
+        }
+        Message::Relative(relative) => {
+            let RelativeMessage { known, vectors, message: body } = &**relative;
+            walk.fixed("known vectors", &known.0);
+            walk.list("vectors", vectors, |walk, VectorUpdate { base, digest, changes }| {
+                walk.fixed("base", base);
+                walk.fixed("digest", &digest.0);
+                walk.list("changes", changes, |walk, (author, seq)| {
+                    walk.fixed("author", author.as_bytes());
+                    walk.number("sequence number", *seq);
+                });
+            });
+            self::message(body, walk);
         }
     }
 }

@@ -1,15 +1,17 @@
 //! The checks of collections, horizons and own writes report what they are there for.
 
-use super::tests::{A, B, Pair, node};
+use super::tests::{A, B, Pair, node, without_log};
 use super::*;
 use crate::disk_view::CheckedDiskView;
 use crate::node::{SimNode, replica_id};
 use crate::oracle::ReferenceState;
 use syncline_replica::{Notice, Operation, Target};
-use syncline_storage::Interface;
-use syncline_store::{MemoryStore, Store, WriteBatch};
-use syncline_sync::{Dot, Outcome, RetryReason, SessionStats, SyncProtocolKind, VersionVector};
-use syncline_types::{Encode, Hlc, ReplicaId, SimTime, Writer};
+use syncline_storage::{ApplyContext, Interface};
+use syncline_store::{MemoryStore, Store};
+use syncline_sync::{
+    DeltaLog, Dot, Outcome, RetryReason, SessionStats, SyncProtocolKind, Transaction, VersionVector,
+};
+use syncline_types::{Hlc, Moment, ReplicaId, SimTime};
 
 /// A horizon beyond every stamp of these tests.
 fn late() -> Hlc {
@@ -43,15 +45,12 @@ fn with_horizon(disk: &MemoryStore) -> MemoryStore {
 fn with_stable(disk: &MemoryStore, stable: Dot) -> MemoryStore {
     let mut vector = VersionVector::default();
     vector.cover(stable);
-    let mut row = Writer::default();
-    VersionVector::default().encode(&mut row);
-    VersionVector::default().encode(&mut row);
-    row.list::<syncline_sync::DeltaRef>(&[]);
-    vector.encode(&mut row);
-    let mut batch = WriteBatch::default();
-    batch.put([syncline_storage::keys::METADATA, 1][..].into(), row.into_bytes());
     let mut disk = disk.clone();
-    disk.apply(batch).expect("memory takes any batch");
+    disk.apply(without_log(&disk)).expect("memory takes any batch");
+    let context = ApplyContext::new(Moment::at(SimTime::ZERO));
+    let mut work = Transaction::begin(disk.view(), DeltaLog::default(), context).expect("memory is readable");
+    work.log.note_stable(&vector);
+    disk.apply(work.finish().expect("memory is readable").0).expect("memory takes any batch");
     disk
 }
 

@@ -1,7 +1,7 @@
 //! The check of the parents that a write names.
 //!
-//! A delta names as parents the heads of what its author had seen. Whoever applies it after them has everything that
-//! the author had. A parent that is missing there breaks causality silently: the delta is applied early somewhere, in
+//! A delta names as parents the heads of what its author had seen, as long as these are no more than a log remembers.
+//! Whoever applies it after them has everything that the author had. A parent that is missing there breaks causality silently: the delta is applied early somewhere, in
 //! the order in which frames happen to arrive.
 
 use super::stamps::stored;
@@ -10,7 +10,7 @@ use crate::verdict::Check;
 use std::collections::BTreeMap;
 use syncline_replica::Notice;
 use syncline_sync::{Delta, Dot, VersionVector};
-use syncline_types::ReplicaId;
+use syncline_types::{ReplicaId, limits};
 
 /// What the writes of one author had seen, by their numbers.
 type Author = BTreeMap<u64, VersionVector>;
@@ -40,6 +40,11 @@ impl Pasts {
             take(&(*context as u64).to_le_bytes());
             take(&stable.to_bytes());
         }
+    }
+
+    /// The number of authors in a context.
+    fn authors_in(&self, context: usize) -> usize {
+        self.authors.keys().filter(|(other, _)| *other == context).count()
     }
 
     fn of(&self, context: usize, dot: Dot) -> Option<&VersionVector> {
@@ -99,6 +104,10 @@ pub(super) fn parents_named(noticed: &Noticed<'_>, world: &dyn Watched) -> Optio
     let (dot, covered) = written(&noticed.reported(), world)?;
     let delta = stored(world.replica(noticed.context, noticed.node)?, dot)?;
     let pasts = &noticed.memory.pasts;
+    // With so many authors a log may have had more heads than it remembers, and no delta names the others.
+    if pasts.authors_in(noticed.context) > limits::MAX_PARENTS {
+        return None;
+    }
     let missing = missing_parent(pasts, noticed.context, &delta, &covered)?;
     let node = world.name_in(noticed.context, noticed.node);
     let detail = format!("{dot} does not follow {missing}, which its author had applied");

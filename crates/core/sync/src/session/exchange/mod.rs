@@ -116,6 +116,19 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    /// About how many bytes the queues, cells and waiting records take up. O(queued Bloom filters).
+    pub(crate) fn held_bytes(&self) -> usize {
+        let filters = self.questions.iter().chain(&self.asked.questions).map(Question::held_bytes);
+        let ids = self.wants.len() + self.withheld.len() + self.pushes.len() + self.requested_kids.len();
+        let pushed: usize = self.asked.pushes.iter().map(|push| push.bytes.len()).sum();
+        filters.sum::<usize>()
+            + ids * size_of::<EntityId>()
+            + self.short_ids.len() * size_of::<u32>()
+            + self.cells.len() * size_of::<Cell>()
+            + self.orphan_bytes
+            + pushed
+    }
+
     /// Begins an exchange with a peer whose root is `remote_root`.
     pub(crate) fn start<V: ReadView>(
         opening: Opening,

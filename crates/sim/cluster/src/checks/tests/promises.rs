@@ -254,8 +254,8 @@ fn covered_writes_must_be_there() {
     let mut log = MemoryStore::default();
     let mut batch = WriteBatch::default();
     let rows = disk.range(&[keys::METADATA], &[0xff], 99).expect("memory is readable");
-    let of_log =
-        rows.into_iter().filter(|(key, _)| key[0] == keys::METADATA + 1 || key[..2] == [keys::METADATA, 1]);
+    let is_of_log = |key: &[u8]| key[0] == keys::METADATA + 1 || matches!(key[1], 1 | 4);
+    let of_log = rows.into_iter().filter(|(key, _)| is_of_log(key));
     of_log.for_each(|(key, value)| batch.put(key, value.to_vec()));
     log.apply(batch).expect("memory takes any batch");
     pair.nodes[0] = node(A, log);
