@@ -15,6 +15,7 @@ impl<V: Clone> Replica<V> {
             config,
             incarnation,
             clock,
+            clock_guard,
             log,
             root,
             sketch: _,
@@ -38,6 +39,7 @@ impl<V: Clone> Replica<V> {
         write!(out, "{:?}", sync_queue.entries())?;
         write!(out, "{} {:?}", delta_fetch.attempts(), delta_fetch.exhausted())?;
         write!(out, "{} {:?}", anti_entropy.pause(), horizon.progress())?;
+        clock_guard.write_state(out)?;
         write!(out, "{root:?} {takes_snapshot} {stopped:?}")
     }
 }
