@@ -37,12 +37,15 @@ pub struct ReplicaConfig {
     pub timeout_max: SimDuration,
     /// The pause after a failed session; it doubles with each further failure.
     pub backoff_min: SimDuration,
-    /// The longest pause after failures.
+    /// The longest pause after failures, unless they have moved much in vain.
     pub backoff_max: SimDuration,
     /// The most sessions that the replica runs as initiator at the same time.
     pub max_sessions: usize,
     /// How far ahead of the local clock a stamp may be, in milliseconds.
     pub max_drift_ms: u64,
+    /// How much later than at the last write the wall clock of a replica may be that starts, in milliseconds. A later
+    /// clock is implausible. A replica may be switched off for long, so the limit is generous.
+    pub max_absence_ms: u64,
     /// The most views that the replica caches so that peers can finish their snapshots. A view is released once it
     /// was not read for [`ReplicaConfig::session_deadline`].
     pub snapshot_views: usize,
@@ -100,9 +103,10 @@ impl ReplicaConfig {
             first_timeout: SimDuration::from_millis(400),
             timeout_max: SimDuration::from_secs(60),
             backoff_min: SimDuration::from_millis(250),
-            backoff_max: SimDuration::from_secs(30),
+            backoff_max: SimDuration::from_secs(600),
             max_sessions: 1,
             max_drift_ms: ApplyContext::DEFAULT_MAX_DRIFT_MS,
+            max_absence_ms: 400 * 24 * 60 * 60 * 1_000,
             snapshot_views: ViewBounds::default().views,
             snapshot_view_bytes: ViewBounds::default().bytes,
             protocols: SyncProtocolKind::EXECUTABLE.to_vec(),

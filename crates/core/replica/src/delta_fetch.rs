@@ -187,11 +187,12 @@ impl DeltaFetch {
         self.exhausted.contains(&peer)
     }
 
-    /// Whether deltas wait, some peer is reachable, and all reachable peers are exhausted.
-    pub(crate) fn is_hopeless(&self, reachable: &[PeerId]) -> bool {
+    /// Whether deltas wait, some peer is reachable, and all reachable peers are exhausted, or given up as peers that
+    /// answer nothing of use.
+    pub(crate) fn is_hopeless(&self, reachable: &[PeerId], is_given_up: impl Fn(PeerId) -> bool) -> bool {
         !reachable.is_empty()
-            && reachable.iter().all(|peer| self.exhausted.contains(peer))
             && !self.buffer.is_empty()
+            && reachable.iter().all(|peer| self.exhausted.contains(peer) || is_given_up(*peer))
     }
 
     /// Drops all waiting deltas. Returns their number.
@@ -241,10 +242,11 @@ mod tests {
         let log = DeltaLog::default();
         fetch.push(&delta(1, 2), &log);
         fetch.mark_exhausted(A);
-        assert!(!fetch.is_hopeless(&[]) && !fetch.is_hopeless(&[A, B]));
-        assert!(fetch.is_hopeless(&[A]));
+        let none = |_| false;
+        assert!(!fetch.is_hopeless(&[], none) && !fetch.is_hopeless(&[A, B], none));
+        assert!(fetch.is_hopeless(&[A], none) && fetch.is_hopeless(&[A, B], |peer| peer == B));
         assert_eq!(fetch.drop_pending_deltas(), 1);
-        assert!(fetch.is_empty() && fetch.is_balanced() && !fetch.is_hopeless(&[A]));
+        assert!(fetch.is_empty() && fetch.is_balanced() && !fetch.is_hopeless(&[A], none));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The effects of a step: writes, frames, timers and notices.
 
+use crate::clock_guard::AheadOfTime;
 use crate::event::TimerOp;
 use crate::refusal::Refusal;
 use crate::writes::{Operation, OperationError};
@@ -86,6 +87,9 @@ pub enum Notice {
         /// What the session transferred.
         stats: SessionStats,
     },
+    /// The stamps of a replica are ahead of time: this replica noticed it of itself, or could not sync with a peer
+    /// because of it.
+    AheadOfTime(AheadOfTime),
     /// A delta was applied.
     DeltaApplied {
         /// The delta, by its author and number.

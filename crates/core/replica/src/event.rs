@@ -23,6 +23,9 @@ pub enum Event {
     },
     /// A timer that the replica had set fired.
     Timer(Timer),
+    /// The host vouches for its wall clock: the replica makes stamps from it although it is implausible, until the
+    /// clock jumps ahead again or the replica restarts.
+    TrustClock,
 }
 
 /// A timer of a replica. Setting a timer that is set already moves it.

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | records and index | sessions and their timers |
 //! | deltas and the version vector of covered deltas | the delta buffer |
-//! | clock and incarnation | the records of peers, and pending syncs |
+//! | clock, incarnation and the time of the last write | the records of peers, and pending syncs |
 //! | the received part of a snapshot | views cached for peers' snapshots |
 //!
 //! The lost state is recovered after a restart: the replica announces its root, and any difference is synced.
@@ -25,6 +25,7 @@
 //! | `sessions` | the sessions in progress and their deadlines |
 //! | `delta_fetch` | the delta buffer and the requests for missing deltas |
 //! | `anti_entropy` | the pace of the heartbeats |
+//! | `clock_guard` | the evidence about the wall clock, which decides whether stamps are made from it |
 //! | `horizon` | the progress of the members, from which the tombstone horizon follows |
 //! | `peers` | the record of each peer: speed, backoff, identity |
 //! | `writes` | nothing: it turns operations into a delta |
@@ -36,6 +37,7 @@
 )]
 
 mod anti_entropy;
+mod clock_guard;
 mod config;
 mod delta_fetch;
 mod effects;
@@ -50,6 +52,7 @@ mod sessions;
 mod sync_queue;
 mod writes;
 
+pub use clock_guard::{AheadOfTime, ClockEvidence, ImplausibleClock};
 pub use config::ReplicaConfig;
 pub use effects::{FrameKind, Notice, OutgoingMessage, ReplicaError, StepCost, SyncActions};
 pub use event::{Event, Timer, TimerKind, TimerOp};

@@ -1,5 +1,5 @@
-//! The state that survives a crash besides records and deltas: the incarnation of the replica and the last
-//! time of its clock.
+//! The state that survives a crash besides records and deltas: the incarnation of the replica, the last time of its
+//! clock, and the wall clock at its last write.
 
 use crate::config::ReplicaConfig;
 use syncline_storage::{Interface, StorageError, keys};
@@ -13,6 +13,8 @@ const KEY: &[u8] = &[keys::METADATA, 3];
 pub(crate) struct PersistedState {
     pub(crate) incarnation: u64,
     pub(crate) clock: HlcClock,
+    /// The wall clock at the last write, in milliseconds; zero if there was none.
+    pub(crate) wall_ms: u64,
     pub(crate) log: DeltaLog,
     pub(crate) root: Digest,
     pub(crate) takes_snapshot: bool,
@@ -22,10 +24,16 @@ pub(crate) struct PersistedState {
 pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<PersistedState, StorageError> {
     let mut incarnation = 0;
     let mut last = 0;
+    let mut wall_ms = 0;
     if let Some(row) = view.read(KEY)? {
         let mut input = Reader::new(&row);
-        let decoded = input.varint().and_then(|incarnation| Ok((incarnation, input.varint()?)));
-        (incarnation, last) = decoded.map_err(|error| StorageError::Row { what: "the clock", error })?;
+        let decoded = input.varint().and_then(|incarnation| {
+            let last = input.varint()?;
+            // Earlier versions stored no wall clock.
+            let wall_ms = if input.remaining() == 0 { 0 } else { input.varint()? };
+            Ok((incarnation, last, wall_ms))
+        });
+        (incarnation, last, wall_ms) = decoded.map_err(|error| StorageError::Row { what: "the clock", error })?;
     }
     if canary!(IncarnationForgotten) {
         incarnation = 0;
@@ -33,17 +41,19 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Pers
     Ok(PersistedState {
         incarnation: (incarnation + 1).max(config.least_incarnation),
         clock: HlcClock::resume(config.replica, last),
+        wall_ms,
         log: DeltaLog::load(view, config.delta_retention)?,
         root: Interface::open(view.clone())?.root_hash()?,
         takes_snapshot: staged::is_under_way(view, &WriteBatch::default())?,
     })
 }
 
-/// Writes the row of the incarnation and the clock.
-pub(crate) fn write(incarnation: u64, clock: &HlcClock, batch: &mut WriteBatch) {
+/// Writes the row of the incarnation and the clocks.
+pub(crate) fn write(incarnation: u64, clock: &HlcClock, wall_ms: u64, batch: &mut WriteBatch) {
     let mut out = Writer::default();
     out.varint(incarnation);
     out.varint(clock.last());
+    out.varint(wall_ms);
     batch.put(KEY.into(), out.into_bytes());
 }
 
@@ -61,12 +71,24 @@ mod tests {
         assert_eq!((state.incarnation, state.clock.last()), (1, 0));
         state.clock.observe(Hlc::new(70, 3, config.replica));
         let mut batch = WriteBatch::default();
-        write(state.incarnation, &state.clock, &mut batch);
+        write(state.incarnation, &state.clock, 70, &mut batch);
         store.apply(batch).unwrap();
         let restarted = load(&config, &store).unwrap();
         assert_eq!((restarted.incarnation, restarted.clock.last()), (2, state.clock.last()));
+        assert_eq!(restarted.wall_ms, 70);
         config.least_incarnation = 9;
         assert_eq!(load(&config, &store).unwrap().incarnation, 9);
+    }
+
+    #[test]
+    fn row_without_wall_clock_is_read() {
+        let config = ReplicaConfig::new(ContextId::default(), ReplicaId::from_u64(1));
+        let mut store = MemoryStore::default();
+        let mut batch = WriteBatch::default();
+        batch.put(KEY.into(), vec![4, 7]);
+        store.apply(batch).unwrap();
+        let state = load(&config, &store).unwrap();
+        assert_eq!((state.incarnation, state.clock.last(), state.wall_ms), (5, 7, 0));
     }
 
     #[test]

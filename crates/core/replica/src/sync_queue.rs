@@ -136,6 +136,14 @@ impl SyncQueue {
         }
     }
 
+    /// Moves the sync with `peer`, if one is pending, to `due` or earlier.
+    pub(crate) fn hasten(&mut self, peer: PeerId, due: SimTime) {
+        if let Some(sync) = self.pending.get_mut(&peer) {
+            sync.due = sync.due.min(due);
+            self.timer_is_stale = true;
+        }
+    }
+
     pub(crate) fn remove(&mut self, peer: PeerId) -> Option<PendingSync> {
         let removed = self.pending.remove(&peer);
         self.timer_is_stale |= removed.is_some();
@@ -241,6 +249,7 @@ mod tests {
         let mut changes: Vec<fn(&mut SyncQueue)> = vec![
             |queue| queue.push(B, PendingReason::OurTurn, at(10), at(0)),
             |queue| queue.postpone(A, at(40)),
+            |queue| queue.hasten(A, at(4)),
             |queue| assert!(queue.remove(A).is_some()),
             |queue| assert!(queue.settle(A)),
             |queue| queue.settle_all(|_| true),

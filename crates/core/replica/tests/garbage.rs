@@ -89,7 +89,7 @@ proptest! {
     #[test]
     fn refuses_truncated_frames(cut in 0usize..60) {
         let mut host = Host::new();
-        let message = Message::Gossip(Gossip::Heartbeat { root: Digest([1; 32]), replica: ReplicaId::default(), seq: 0, clock: 0 });
+        let message = Message::Gossip(Gossip::Heartbeat { root: Digest([1; 32]), replica: ReplicaId::default(), seq: 0, clock: 0, wall_ms: 0 });
         let wire = Frame { incarnation: 1, message }.to_wire(ContextId::default());
         let cut = cut % wire.len();
         prop_assert!(matches!(host.frame(&wire[..cut]).refusal, Some(Refusal::Frame(_))));
@@ -112,6 +112,7 @@ fn refuses_other_context_or_version() {
         replica: ReplicaId::default(),
         seq: 0,
         clock: 0,
+        wall_ms: 0,
     });
     let wire = Frame { incarnation: 1, message }.to_wire(ContextId([9; 32]));
     assert_eq!(host.frame(&wire).refusal, Some(Refusal::Frame(FrameError::Context)));
@@ -245,6 +246,7 @@ fn refuses_frame_from_before_restart() {
             replica: ReplicaId::default(),
             seq: 0,
             clock: 0,
+            wall_ms: 0,
         });
         Frame { incarnation, message }.to_wire(ContextId::default())
     };
@@ -286,6 +288,7 @@ fn claimed_coverage_cannot_end_our_history() {
         sketch: None,
         link: Link::default(),
         clock: 0,
+        wall_ms: 0,
         horizon: Hlc::ZERO,
         stable: VersionVector::default(),
     };

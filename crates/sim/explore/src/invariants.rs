@@ -3,6 +3,7 @@
 use crate::Explorable;
 use crate::state_hash::StateHasher;
 use std::collections::{BTreeMap, BTreeSet};
+use sync_sim_cluster::budgets::IdlePauses;
 use sync_sim_cluster::checks::{
     self, CheckMemory, CheckedStep, ContextView, InspectedReplica, ProgressWatch, Watched,
 };
@@ -225,9 +226,9 @@ impl Watched for ExploredWorld<'_> {
         self.step.actors.iter().flat_map(|actor| actor.replicas()).map(SimReplica::bytes_put).sum()
     }
 
-    fn idle_pause(&self) -> SimDuration {
+    fn idle_pauses(&self) -> IdlePauses {
         // Nothing takes time here, pauses neither.
-        SimDuration::ZERO
+        IdlePauses { heartbeat: SimDuration::ZERO, backoff: SimDuration::ZERO }
     }
 
     fn fates(&self) -> Option<&Fates> {

@@ -173,6 +173,7 @@ fn receivers_learn_of_close_and_timeout() {
                     replica: ReplicaId::default(),
                     seq: 0,
                     clock: 0,
+                    wall_ms: 0,
                 },
             )),
         };

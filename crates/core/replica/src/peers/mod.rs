@@ -3,8 +3,9 @@
 
 mod record;
 
-pub(crate) use record::PeerRecord;
+pub(crate) use record::{Backoff, FailedSession, PeerRecord};
 
+use crate::clock_guard::AnnouncedClock;
 use crate::config::ReplicaConfig;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -110,6 +111,16 @@ impl PeerTable {
         self.records.values().filter_map(PeerRecord::root)
     }
 
+    /// The clocks that a peer has announced, once it has.
+    pub(crate) fn clock_of(&self, peer: PeerId) -> Option<AnnouncedClock> {
+        self.records.get(&peer)?.clock()
+    }
+
+    /// The clocks that all peers have announced, in the order of the peers.
+    pub(crate) fn clocks(&self) -> impl Iterator<Item = (PeerId, AnnouncedClock)> {
+        self.records.iter().filter_map(|(peer, record)| Some((*peer, record.clock()?)))
+    }
+
     /// The measured round-trip time of a peer, in microseconds.
     pub(crate) fn round_trip_us(&self, peer: PeerId) -> Option<u64> {
         self.records.get(&peer)?.round_trip_us()
@@ -140,20 +151,31 @@ impl PeerTable {
     }
 
     /// Handles the failure of a session with a peer. Returns the pause before the next session.
-    pub(crate) fn on_failure(&mut self, peer: PeerId, entropy: &mut dyn Entropy) -> SimDuration {
+    pub(crate) fn on_failure(
+        &mut self,
+        peer: PeerId,
+        failed: FailedSession,
+        entropy: &mut dyn Entropy,
+    ) -> Backoff {
         let min = self.backoff_min;
         let max = self.backoff_max;
-        self.record(peer).on_failure(min, max, entropy)
+        self.record(peer).on_failure(min, max, failed, entropy)
     }
 
     /// Backs off from a peer, unless the replica does so already. Returns the time from which a session may
     /// start.
     pub(crate) fn back_off(&mut self, peer: PeerId, now: SimTime, entropy: &mut dyn Entropy) -> SimTime {
         if self.record(peer).not_before() <= now {
-            let pause = self.on_failure(peer, entropy);
-            self.record(peer).rest_until(now + pause);
+            let failed = FailedSession { started_at: now, ended_at: now, wasted: 0, stuck: 0 };
+            let backoff = self.on_failure(peer, failed, entropy);
+            self.record(peer).rest(now, backoff);
         }
         self.record(peer).not_before()
+    }
+
+    /// Whether so many sessions with a peer have failed in a row that nothing is expected from it now.
+    pub(crate) fn is_given_up(&self, peer: PeerId) -> bool {
+        self.records.get(&peer).is_some_and(PeerRecord::is_given_up)
     }
 
     /// Up to `count` reachable peers other than `except`, at random. If there are at most `count`, all of
@@ -164,8 +186,18 @@ impl PeerTable {
         except: Option<PeerId>,
         entropy: &mut dyn Entropy,
     ) -> Vec<PeerId> {
+        self.pick_among(count, |peer| Some(peer) != except, entropy)
+    }
+
+    /// Like [`PeerTable::pick`], among the reachable peers that `is_candidate` selects.
+    pub(crate) fn pick_among(
+        &self,
+        count: usize,
+        is_candidate: impl Fn(PeerId) -> bool,
+        entropy: &mut dyn Entropy,
+    ) -> Vec<PeerId> {
         let mut peers: Vec<PeerId> =
-            self.reachable.iter().copied().filter(|peer| Some(*peer) != except).collect();
+            self.reachable.iter().copied().filter(|peer| is_candidate(*peer)).collect();
         if peers.len() <= count {
             return peers;
         }

@@ -1,6 +1,7 @@
 //! The record of one peer.
 
 use super::jittered;
+use crate::clock_guard::AnnouncedClock;
 use syncline_sync::{KnownVectors, SessionId};
 use syncline_types::{Digest, Entropy, ReplicaId, SimDuration, SimTime, canary};
 
@@ -27,10 +28,22 @@ pub(crate) struct PeerRecord {
     fruitless: u32,
     /// The root of this replica after the last session that left another sync pending.
     root_when_fruitless: Digest,
+    /// The number of consecutive sessions in which the peer stopped answering in the middle.
+    stuck: u32,
+    /// When the first of these failed sessions started.
+    failing_since: SimTime,
     /// No session may start before this time.
     not_before: SimTime,
+    /// Once the peer announces another root, a session may start from this time on.
+    not_before_news: SimTime,
     /// Whether the last session ended because the peer did not answer.
     is_silent: bool,
+    /// Whether a frame of the peer has ended a backoff since a session with it last succeeded.
+    was_forgiven: bool,
+    /// The clocks that the peer has announced.
+    clock: Option<AnnouncedClock>,
+    /// Whether the last session ended because a stamp was ahead of a clock.
+    waits_for_clocks: bool,
     /// Smoothed round-trip time and its variation, in microseconds (RFC 6298).
     round_trip: Option<(u64, u64)>,
     /// The version vectors that both sides know.
@@ -41,6 +54,44 @@ const SHORTEST_TIMEOUT: SimDuration = SimDuration::from_millis(40);
 /// The most consecutive sessions that may change nothing here and leave another sync pending. A peer that
 /// exceeds this announces writes and never sends them, so this replica backs off from it.
 const MAX_FRUITLESS: u32 = 3;
+/// The number of consecutive failed sessions after which nothing is expected from a peer.
+const GIVEN_UP: u32 = 4;
+/// The most bytes that sessions may cost in vain in [`SETTLING`] after they have failed for that long.
+const WASTED_BYTES: u64 = 4 << 10;
+/// The number of consecutive sessions in which the peer stops answering in the middle after which it is not the link
+/// that loses its answers: it does not take the request, or this replica does not take the answer.
+const STUCK: u32 = 3;
+/// How long sessions may cost more, less and less.
+const SETTLING: SimDuration = SimDuration::from_secs(600);
+/// The most doublings of a pause.
+const MAX_DOUBLINGS: u32 = 16;
+
+/// How long a replica does not start a session with a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Backoff {
+    /// The pause, while the peer announces no other root.
+    pub(crate) pause: SimDuration,
+    /// The pause if the peer does, which is not longer.
+    pub(crate) if_news: SimDuration,
+}
+
+impl Backoff {
+    /// The same pause, whatever the peer announces.
+    pub(crate) const fn of(pause: SimDuration) -> Self {
+        Self { pause, if_news: pause }
+    }
+}
+
+/// A session that has failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FailedSession {
+    pub(crate) started_at: SimTime,
+    pub(crate) ended_at: SimTime,
+    /// The bytes that it has cost in vain, for a reason that is not in the link.
+    pub(crate) wasted: u64,
+    /// The bytes that it has cost in vain because the peer stopped answering in the middle.
+    pub(crate) stuck: u64,
+}
 
 impl PeerRecord {
     /// Records the incarnation of a frame. Returns whether the frame may be handled: a frame from before the
@@ -80,8 +131,20 @@ impl PeerRecord {
         self.root
     }
 
-    pub(crate) const fn set_root(&mut self, root: Digest) {
-        self.root = Some(root);
+    /// Records the root that the peer announces.
+    pub(crate) fn set_root(&mut self, root: Digest) {
+        if self.root.replace(root) != Some(root) {
+            self.not_before = self.not_before.min(self.not_before_news);
+        }
+    }
+
+    /// The clocks that the peer has announced, once it has.
+    pub(crate) const fn clock(&self) -> Option<AnnouncedClock> {
+        self.clock
+    }
+
+    pub(crate) fn set_clock(&mut self, announced: AnnouncedClock) {
+        self.clock = Some(self.clock.map_or(announced, |known| known.joined(announced)));
     }
 
     pub(crate) const fn compares_only_states(&self) -> bool {
@@ -118,24 +181,52 @@ impl PeerRecord {
     }
 
     /// Handles a peer that has become reachable: its earlier timeouts do not count any more.
-    pub(crate) const fn on_reachable(&mut self) {
+    pub(crate) fn on_reachable(&mut self) {
+        self.was_forgiven = false;
+        self.not_before = self.not_before.min(self.not_before_news);
         self.on_heard();
         self.silences = 0;
     }
 
     /// Handles the arrival of a frame of the peer. A session with a peer that had not answered may start at
-    /// once.
+    /// once. A peer that is heard and answers nothing gets this chance only once, until a session with it succeeds.
     pub(crate) const fn on_heard(&mut self) {
         if self.is_silent {
-            self.is_silent = false;
+            self.forgive();
+        }
+        self.is_silent = false;
+    }
+
+    /// Ends the backoff, once until a session with the peer succeeds. Returns whether it did.
+    const fn forgive(&mut self) -> bool {
+        let is_first = !self.was_forgiven;
+        if is_first {
+            self.was_forgiven = true;
             self.failures = 0;
             self.not_before = SimTime::ZERO;
         }
+        is_first
+    }
+
+    /// Handles a session that ended because a stamp was ahead of a clock.
+    pub(crate) const fn on_drift(&mut self) {
+        self.waits_for_clocks = true;
+    }
+
+    /// Handles clocks of which one was set: no stamp is ahead of them any more. Returns whether a session may start at
+    /// once that had to wait for that.
+    pub(crate) const fn on_clocks_agree(&mut self) -> bool {
+        let waited = self.waits_for_clocks;
+        self.waits_for_clocks = false;
+        waited && self.forgive()
     }
 
     /// Handles a session that ended without a failure.
     pub(crate) const fn on_success(&mut self) {
         self.failures = 0;
+        self.stuck = 0;
+        self.was_forgiven = false;
+        self.waits_for_clocks = false;
         self.fruitless = 0;
         self.root_when_fruitless = Digest::ZERO;
         self.not_before = SimTime::ZERO;
@@ -173,28 +264,48 @@ impl PeerRecord {
         self.round_trip = None;
     }
 
-    /// Handles a failed session. Returns the pause before the next session, which is twice the previous
-    /// pause.
+    /// Handles a failed session. Returns the pause before the next session, which is twice the previous pause.
+    ///
+    /// After a session that has cost much in vain the pause is longer, unless the peer announces another root: in
+    /// proportion to these bytes, and to the time for which sessions have failed. Whatever they cost, they thus cost
+    /// less and less, and a peer that fails for a short while is asked again soon.
     pub(crate) fn on_failure(
         &mut self,
         min: SimDuration,
         max: SimDuration,
+        failed: FailedSession,
         entropy: &mut dyn Entropy,
-    ) -> SimDuration {
-        let pause = min.times(1 << self.failures.min(16)).min(max);
+    ) -> Backoff {
+        let FailedSession { started_at, ended_at, wasted, stuck } = failed;
+        self.stuck = if stuck > 0 { self.stuck.saturating_add(1) } else { 0 };
+        let wasted = wasted + if self.stuck >= STUCK { stuck } else { 0 };
+        if self.failures == 0 {
+            self.failing_since = started_at;
+        }
+        let pause = min.times(1 << self.failures.min(MAX_DOUBLINGS)).min(max);
         debug_assert!(pause <= max, "the backoff is bounded");
         self.failures = if canary!(FailuresForgiven) { 0 } else { self.failures.saturating_add(1) };
-        jittered(pause, entropy)
+        let if_news = jittered(pause, entropy);
+        let failing = ended_at.since(self.failing_since).min(SETTLING);
+        let in_proportion = SimDuration::from_micros(failing.times(wasted).as_micros() / WASTED_BYTES);
+        Backoff { pause: if_news.max(in_proportion), if_news }
+    }
+
+    /// Whether so many sessions in a row have failed that nothing is expected from the peer now.
+    pub(crate) const fn is_given_up(&self) -> bool {
+        self.failures >= GIVEN_UP
     }
 
     /// Whether the pause after the last failure was the longest one, after shorter ones.
     pub(crate) fn is_at_longest_backoff(&self, min: SimDuration, max: SimDuration) -> bool {
-        self.failures > 1 && min.times(1 << (self.failures - 1).min(16)) >= max
+        self.failures > 1 && min.times(1 << (self.failures - 1).min(MAX_DOUBLINGS)) >= max
     }
 
-    /// Delays the next session until `time`, whatever the peer announces meanwhile.
-    pub(crate) const fn rest_until(&mut self, time: SimTime) {
-        self.not_before = time;
+    /// Delays the next session from `now` on.
+    pub(crate) fn rest(&mut self, now: SimTime, Backoff { pause, if_news }: Backoff) {
+        debug_assert!(if_news <= pause, "news do not delay a session");
+        self.not_before = now + pause;
+        self.not_before_news = now + if_news;
     }
 
     /// The time from which a session may start.
@@ -208,6 +319,16 @@ mod tests {
     use super::*;
 
     const FIRST: SimDuration = SimDuration::from_millis(400);
+    const NINE: Backoff = Backoff::of(SimDuration::from_secs(9));
+
+    /// Draws the lowest number.
+    struct Lowest;
+
+    impl Entropy for Lowest {
+        fn below(&mut self, _: syncline_types::Choice, _: u64) -> u64 {
+            0
+        }
+    }
 
     #[test]
     fn rejects_stale_incarnation_and_session() {
@@ -231,12 +352,87 @@ mod tests {
     #[test]
     fn hearing_silent_peer_ends_backoff() {
         let mut peer = PeerRecord::default();
-        peer.rest_until(SimTime::from_secs(9));
+        peer.rest(SimTime::ZERO, NINE);
         peer.on_heard();
         assert_eq!(peer.not_before(), SimTime::from_secs(9), "it was not silent");
         peer.on_silence();
         peer.on_heard();
         assert_eq!(peer.not_before(), SimTime::ZERO);
+    }
+
+    #[test]
+    fn hearing_ends_backoff_once_until_success() {
+        let mut peer = PeerRecord::default();
+        let silent = |peer: &mut PeerRecord| {
+            peer.on_silence();
+            peer.rest(SimTime::ZERO, NINE);
+            peer.on_heard();
+            peer.not_before() == SimTime::ZERO
+        };
+        assert!(silent(&mut peer) && !silent(&mut peer), "it is heard, and answers nothing");
+        peer.on_success();
+        assert!(silent(&mut peer) && !silent(&mut peer));
+        peer.on_reachable();
+        assert!(silent(&mut peer), "it was away");
+    }
+
+    #[test]
+    fn clocks_that_agree_end_backoff_once() {
+        let mut peer = PeerRecord::default();
+        peer.rest(SimTime::ZERO, NINE);
+        assert!(!peer.on_clocks_agree(), "it did not wait for clocks");
+        peer.on_drift();
+        assert!(peer.on_clocks_agree() && peer.not_before() == SimTime::ZERO);
+        peer.on_drift();
+        assert!(!peer.on_clocks_agree(), "its clocks go back and forth");
+    }
+
+    /// The pauses in milliseconds after a session of a second that ends at `ended_at`.
+    fn pauses(peer: &mut PeerRecord, ended_at: u64, (wasted, stuck): (u64, u64)) -> (u64, u64) {
+        let [min, max] = [SimDuration::from_millis(250), SimDuration::from_secs(600)];
+        let ended_at = SimTime::from_secs(ended_at);
+        let started_at = SimTime::from_secs(ended_at.as_millis() / 1_000 - 1);
+        let failed = FailedSession { started_at, ended_at, wasted, stuck };
+        let backoff = peer.on_failure(min, max, failed, &mut Lowest);
+        (backoff.pause.as_millis(), backoff.if_news.as_millis())
+    }
+
+    #[test]
+    fn pauses_grow_with_failures() {
+        let mut peer = PeerRecord::default();
+        let found = [2, 4, 6].map(|ended_at| pauses(&mut peer, ended_at, (0, 0)));
+        assert_eq!(found, [(250, 250), (500, 500), (1_000, 1_000)]);
+        assert!(!peer.is_given_up());
+        pauses(&mut peer, 8, (0, 0));
+        assert!(peer.is_given_up());
+        assert_eq!((0..20).map(|_| pauses(&mut peer, 9, (0, 0))).last(), Some((600_000, 600_000)));
+        peer.on_success();
+        assert!(!peer.is_given_up());
+        assert_eq!(pauses(&mut peer, 99, (0, 0)), (250, 250));
+    }
+
+    #[test]
+    fn link_that_loses_answers_is_tried_again_soon() {
+        let mut peer = PeerRecord::default();
+        let mut after = |ended_at, stuck| pauses(&mut peer, ended_at, (0, stuck)).0;
+        assert_eq!([2, 4].map(|ended_at| after(ended_at, 1 << 20)), [250, 500]);
+        assert_eq!(after(6, 0), 1_000, "the handshake was lost");
+        assert_eq!([8, 10].map(|ended_at| after(ended_at, 1 << 20)), [2_000, 4_000]);
+        assert_eq!(after(12, 4 << 10), 11_000.max(8_000), "it is not the link");
+    }
+
+    #[test]
+    fn costly_failures_are_rarer_until_peer_has_news() {
+        let mut peer = PeerRecord::default();
+        assert_eq!(pauses(&mut peer, 2, (1 << 20, 0)), (256_000, 250), "a second, and 256 times 4 KiB");
+        assert_eq!(pauses(&mut peer, 602, (8 << 10, 0)), (2 * 600_000, 500), "4 KiB in ten minutes");
+        peer.set_root(Digest([1; 32]));
+        peer.rest(SimTime::ZERO, Backoff { pause: NINE.pause, if_news: SimDuration::from_secs(2) });
+        let mut heard = |root| {
+            peer.set_root(Digest([root; 32]));
+            peer.not_before()
+        };
+        assert_eq!([1, 2].map(&mut heard), [9, 2].map(SimTime::from_secs));
     }
 
     #[test]

@@ -44,6 +44,9 @@ impl<V: ReadView> Replica<V> {
         operations: &[Operation],
         step: &mut StepContext<'_, V>,
     ) -> Result<Vec<Action>, OperationError> {
+        if let Some(fault) = self.clock_fault() {
+            return Err(fault.into());
+        }
         let author = self.config.replica;
         let write = writes::prepare(operations, author, &self.config.membership, &step.work, &self.clock)?;
         debug_assert!(write.clock.last() >= self.clock.last(), "a write never sets the clock back");
@@ -181,14 +184,28 @@ impl<V: ReadView> Replica<V> {
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
         self.replay(peer, step)?;
-        if self.delta_fetch.is_hopeless(self.peers.reachable()) {
-            self.drop_pending_deltas(step);
-        }
+        self.drop_if_hopeless(step);
         // This peer did not send the missing deltas; another peer may.
         self.delta_fetch.restart_attempts();
-        let other = self.peers.pick(1, Some(peer), step.entropy).first().copied();
+        let other = self.pick_source(Some(peer), step);
         self.fetch_missing(other.unwrap_or(peer), step);
         Ok(())
+    }
+
+    /// A reachable peer other than `except` that may have the missing deltas, at random.
+    fn pick_source(&self, except: Option<PeerId>, step: &mut StepContext<'_, V>) -> Option<PeerId> {
+        let may_have = |peer| {
+            Some(peer) != except && !self.delta_fetch.is_exhausted(peer) && !self.peers.is_given_up(peer)
+        };
+        self.peers.pick_among(1, may_have, step.entropy).first().copied()
+    }
+
+    /// Drops the waiting deltas if no peer can be expected to send what they wait for. Should a peer have it after
+    /// all, its root differs, and a sync brings the effect of these deltas.
+    fn drop_if_hopeless(&mut self, step: &mut StepContext<'_, V>) {
+        if self.delta_fetch.is_hopeless(self.peers.reachable(), |peer| self.peers.is_given_up(peer)) {
+            self.drop_pending_deltas(step);
+        }
     }
 
     fn drop_pending_deltas(&mut self, step: &mut StepContext<'_, V>) {
@@ -248,9 +265,11 @@ impl<V: ReadView> Replica<V> {
 
     pub(super) fn on_fetch_timeout(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
         // If no peer is reachable, nothing can be requested. The arrival of a peer sets the timer again.
-        let Some(&peer) = self.peers.pick(1, None, step.entropy).first() else { return Ok(()) };
+        let source = self.pick_source(None, step).or_else(|| self.peers.reachable().first().copied());
+        let Some(peer) = source else { return Ok(()) };
         if !self.sessions.is_any_transferring() {
             self.replay(peer, step)?;
+            self.drop_if_hopeless(step);
         }
         if self.delta_fetch.is_empty() {
             self.delta_fetch.restart_attempts();

@@ -18,15 +18,18 @@ impl<V: ReadView> Replica<V> {
         bytes: &[u8],
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
+        self.sessions.count_received(from, bytes.len());
         let limit = self.config.limits.frame_bytes();
         if bytes.len() > limit {
             step.work.note(Probe::FrameTooLarge);
+            self.sessions.count_refused(from, bytes.len());
             step.refuse(Refusal::Frame(FrameError::TooLarge { found: bytes.len(), limit }));
             return Ok(());
         }
         let frame = match Frame::from_wire(bytes, self.config.context) {
             Ok(frame) => frame,
             Err(error) => {
+                self.sessions.count_refused(from, bytes.len());
                 step.refuse(Refusal::Frame(error));
                 return Ok(());
             }
@@ -55,7 +58,8 @@ impl<V: ReadView> Replica<V> {
                 self.reject_peer(from, Refusal::NotAMember, step);
                 Ok(())
             }
-            Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock }) => {
+            Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock, wall_ms }) => {
+                self.on_clock_heard(from, replica, (clock, wall_ms), step);
                 self.on_heartbeat(from, root, step);
                 self.on_clock_announced(from, root, Dot { author: replica, seq }, clock, step)
             }
@@ -113,7 +117,9 @@ impl<V: ReadView> Replica<V> {
     ) -> Result<SyncHandshake, StorageError> {
         let protocols = self.peers.offered(to, &self.config.protocols);
         let described = step.work.describe(self.config.context, self.config.replica, &protocols)?;
-        let mut ours = SyncHandshake { clock: self.clock.last(), ..build_handshake(&described) };
+        let mut ours = build_handshake(&described);
+        ours.clock = self.clock.last();
+        ours.wall_ms = step.wall_ms;
         // If tombstones are collected, a replica without state must receive a whole state or none. With a
         // part of a state from before a collection, it would be left behind permanently.
         let collects = self.config.membership.members().is_some();

@@ -47,7 +47,9 @@ impl<V: ReadView> Replica<V> {
         let replica = self.config.replica;
         let clock = self.clock.last();
         let seq = step.work.log.covered().of(replica);
-        self.broadcast(&peers, Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock }), step);
+        let wall_ms = step.wall_ms;
+        let heartbeat = Gossip::Heartbeat { root, replica, seq, clock, wall_ms };
+        self.broadcast(&peers, Message::Gossip(heartbeat), step);
         // Drawn after the peers, because the order of draws is part of the trace.
         let at = self.anti_entropy.after_heartbeat(step.now(), step.entropy);
         step.set_timer(Timer::Heartbeat, at);
@@ -57,8 +59,9 @@ impl<V: ReadView> Replica<V> {
     pub(super) fn on_heartbeat(&mut self, from: PeerId, root: Digest, step: &mut StepContext<'_, V>) {
         self.peers.record(from).set_root(root);
         if root != self.root {
+            // A session repairs the difference, if it can be repaired. The heartbeats keep their pace: a peer that
+            // always announces another root would drive them for ever.
             self.enqueue_sync(from, PendingReason::RootDiffers, SETTLE, step);
-            self.on_change(step);
         } else if self.sync_queue.settle(from) {
             // The difference has disappeared by itself.
             self.update_sync_timer(step);

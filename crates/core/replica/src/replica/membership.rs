@@ -13,12 +13,14 @@ impl<V: ReadView> Replica<V> {
     /// collected, and those that are stable now. An implausible handshake is ignored.
     pub(super) fn on_progress_announced(
         &mut self,
+        from: PeerId,
         theirs: &SyncHandshake,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
         if step.work.vet(theirs).is_err() {
             return Ok(());
         }
+        self.on_clock_heard(from, theirs.replica, (theirs.clock, theirs.wall_ms), step);
         if theirs.root_hash == step.work.state.root_hash()? && theirs.horizon == step.work.state.horizon() {
             // The states are equal, so this state contains the effect of every delta that the peer covers.
             // This holds only between equal horizons, because the root from before a write recurs once that

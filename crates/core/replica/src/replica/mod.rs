@@ -1,5 +1,6 @@
 //! The state machine itself: its sub-machines, and the step that calls them in turn.
 
+mod clocks;
 mod deltas;
 mod frames;
 mod heartbeats;
@@ -11,6 +12,7 @@ mod step;
 mod syncing;
 
 use crate::anti_entropy::AntiEntropy;
+use crate::clock_guard::ClockGuard;
 use crate::config::ReplicaConfig;
 use crate::delta_fetch::DeltaFetch;
 use crate::effects::{ReplicaError, StepCost, SyncActions};
@@ -34,6 +36,7 @@ pub struct Replica<V> {
     config: ReplicaConfig,
     incarnation: u64,
     clock: HlcClock,
+    clock_guard: ClockGuard,
     log: DeltaLog,
     /// The root of the stored state.
     root: Digest,
@@ -79,10 +82,11 @@ impl<V: ReadView> Replica<V> {
     pub fn recover(config: ReplicaConfig, view: &V) -> Result<(Self, SyncActions), ReplicaError> {
         let state = persisted::load(&config, view)?;
         let mut out = SyncActions::default();
-        persisted::write(state.incarnation, &state.clock, &mut out.storage);
+        persisted::write(state.incarnation, &state.clock, state.wall_ms, &mut out.storage);
         let replica = Self {
             incarnation: state.incarnation,
             clock: state.clock,
+            clock_guard: ClockGuard::new(config.max_drift_ms, config.max_absence_ms, state.wall_ms),
             log: state.log,
             root: state.root,
             sketch: None,
@@ -128,6 +132,8 @@ impl<V: ReadView> Replica<V> {
         moment: Moment,
         entropy: &mut dyn Entropy,
     ) -> Result<SyncActions, ReplicaError> {
+        let wall_ms = moment.wall_ms;
+        let moment = self.plausible_moment(moment, &event);
         let context = ApplyContext { moment, max_drift_ms: self.config.max_drift_ms };
         let log = std::mem::take(&mut self.log);
         let merges = self.config.merges.clone();
@@ -135,7 +141,8 @@ impl<V: ReadView> Replica<V> {
             .with_gate(self.gate())
             .with_limits(self.config.limits)
             .with_sketch(self.sketch.take())?;
-        let mut step = StepContext { work, moment, entropy, out: SyncActions::default() };
+        let mut step = StepContext { work, moment, wall_ms, entropy, out: SyncActions::default() };
+        self.on_correction(&mut step);
         match event {
             Event::Start => self.on_start(&mut step),
             Event::Peers(peers) => self.on_peers(peers, &mut step),
@@ -149,6 +156,8 @@ impl<V: ReadView> Replica<V> {
             Event::Timer(Timer::Session(peer)) => self.on_session_timeout(peer, &mut step)?,
             Event::Timer(Timer::PendingSync) => self.start_due_sessions(&mut step)?,
             Event::Timer(Timer::Fetch) => self.on_fetch_timeout(&mut step)?,
+            // The clock guard has taken note of it.
+            Event::TrustClock => {}
         }
         self.finish(step)
     }
@@ -164,6 +173,7 @@ impl<V: ReadView> Replica<V> {
             self.clock.observe(horizon);
         }
         debug_assert!(self.clock.last() >= last_before, "the clock never goes back");
+        self.note_own_history(&mut step);
         let root = step.work.state.root_hash()?;
         if root != self.root {
             self.root = root;
@@ -177,7 +187,8 @@ impl<V: ReadView> Replica<V> {
         }
         if step.work.state.is_changed() || step.work.log.is_changed() || !step.work.metadata_batch.is_empty()
         {
-            persisted::write(self.incarnation, &self.clock, &mut step.work.metadata_batch);
+            let wall_ms = self.clock_guard.to_store(step.moment);
+            persisted::write(self.incarnation, &self.clock, wall_ms, &mut step.work.metadata_batch);
         }
         debug_assert!(
             self.sync_queue.is_timer_current(),

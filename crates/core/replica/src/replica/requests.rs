@@ -53,7 +53,7 @@ impl<V: ReadView> Replica<V> {
                 }
                 Precedence::Theirs => {}
             }
-            self.on_progress_announced(theirs, step)?;
+            self.on_progress_announced(from, theirs, step)?;
         }
         let ours = self.describe(from, step)?;
         let response = respond(&mut step.work, &mut self.views, &ours, request)?;

@@ -19,6 +19,7 @@ impl<V: Clone> Replica<V> {
             config,
             incarnation,
             clock,
+            clock_guard,
             log,
             root,
             sketch: _,
@@ -44,6 +45,7 @@ impl<V: Clone> Replica<V> {
         write!(out, "{} {:?}", delta_fetch.attempts(), delta_fetch.exhausted())?;
         write!(out, "{:?}", delta_fetch.outstanding())?;
         write!(out, "{} {:?}", anti_entropy.pause(), horizon.progress())?;
+        clock_guard.write_state(out)?;
         write!(out, "{root:?} {takes_snapshot} {stopped:?}")
     }
 }

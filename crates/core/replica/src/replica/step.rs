@@ -9,7 +9,10 @@ use syncline_types::{Entropy, Moment, SimTime};
 /// One step in progress: its work on the store, and the effects that it will return.
 pub(super) struct StepContext<'a, V> {
     pub(super) work: Transaction<V>,
+    /// The time of the step, with a wall clock that is plausible.
     pub(super) moment: Moment,
+    /// What the wall clock shows, plausible or not.
+    pub(super) wall_ms: u64,
     pub(super) entropy: &'a mut dyn Entropy,
     pub(super) out: SyncActions,
 }

@@ -4,7 +4,7 @@ use super::heartbeats::SETTLE;
 use super::{Replica, StepContext};
 use crate::effects::Notice;
 use crate::event::Timer;
-use crate::peers::jittered;
+use crate::peers::{Backoff, FailedSession, jittered};
 use crate::refusal::Refusal;
 use crate::sync_queue::PendingReason;
 use syncline_storage::StorageError;
@@ -62,17 +62,17 @@ impl<V: ReadView> Replica<V> {
         self.sync_queue.force(peer);
     }
 
-    /// Like [`Replica::enqueue_sync`], but no announcement of the peer may shorten the pause.
+    /// Like [`Replica::enqueue_sync`], but nothing else that the peer announces may shorten the pause.
     fn enqueue_sync_after(
         &mut self,
         peer: PeerId,
         reason: PendingReason,
-        pause: SimDuration,
+        backoff: Backoff,
         step: &mut StepContext<'_, V>,
     ) {
-        let at = step.now() + pause;
-        self.peers.record(peer).rest_until(at);
-        self.enqueue_sync(peer, reason, pause, step);
+        let now = step.now();
+        self.peers.record(peer).rest(now, backoff);
+        self.enqueue_sync(peer, reason, backoff.pause, step);
     }
 
     /// Whether one more session may start. A replica receives one snapshot at a time, and runs no other
@@ -134,6 +134,8 @@ impl<V: ReadView> Replica<V> {
     ) {
         let attempts = self.sessions.attempts(peer);
         self.send_again(peer, Message::Request { session, id, request }, attempts, step);
+        let bytes = step.out.messages.last().map_or(0, |sent| sent.bytes.len());
+        self.sessions.count_sent(peer, bytes);
         step.work.note_if(self.peers.is_longest_timeout(peer, attempts), Probe::LongestTimeout);
         let timeout = self.peers.timeout(peer, attempts, step.entropy);
         let at = step.now() + timeout;
@@ -173,7 +175,7 @@ impl<V: ReadView> Replica<V> {
                         vectors.on_answered();
                         vectors.on_handshake(&reply.theirs, &own);
                     });
-                    self.on_progress_announced(&reply.theirs, step)?;
+                    self.on_progress_announced(from, &reply.theirs, step)?;
                 }
                 Response::Rejected(Rejection::NoHandshake)
                     if self.peers.with_vectors(from, KnownVectors::on_unknown) =>
@@ -228,10 +230,16 @@ impl<V: ReadView> Replica<V> {
     ) -> Result<(), StorageError> {
         let ended = self.sessions.end(peer)?;
         step.cancel_timer(Timer::Session(peer));
+        let failed = FailedSession {
+            started_at: ended.started_at(),
+            ended_at: step.now(),
+            wasted: ended.wasted_bytes(&outcome, step.work.state.root_hash()?),
+            stuck: ended.stuck_bytes(&outcome),
+        };
         match &outcome {
             Outcome::Converged { root } => self.on_converged(peer, *root, ended.session(), step)?,
-            Outcome::SyncPending(reason) => self.on_sync_pending(peer, *reason, step)?,
-            Outcome::Failed(reason) => self.on_session_failed(peer, reason, step),
+            Outcome::SyncPending(reason) => self.on_sync_pending(peer, *reason, failed, step)?,
+            Outcome::Failed(reason) => self.on_session_failed(peer, reason, failed, step),
         }
         // A forced sync stays forced until a session converges.
         if ended.is_forced() && !matches!(outcome, Outcome::Converged { .. }) {
@@ -270,13 +278,24 @@ impl<V: ReadView> Replica<V> {
     }
 
     /// Counts a failure of a peer. Gives the pause before the next session with it.
-    fn pause_after_failure(&mut self, peer: PeerId, step: &mut StepContext<'_, V>) -> SimDuration {
-        let pause = self.peers.on_failure(peer, step.entropy);
+    fn pause_after_failure(
+        &mut self,
+        peer: PeerId,
+        failed: FailedSession,
+        step: &mut StepContext<'_, V>,
+    ) -> Backoff {
+        let pause = self.peers.on_failure(peer, failed, step.entropy);
         step.work.note_if(self.peers.is_at_longest_backoff(peer), Probe::LongestBackoff);
         pause
     }
 
-    fn on_session_failed(&mut self, peer: PeerId, reason: &FailureReason, step: &mut StepContext<'_, V>) {
+    fn on_session_failed(
+        &mut self,
+        peer: PeerId,
+        reason: &FailureReason,
+        failed: FailedSession,
+        step: &mut StepContext<'_, V>,
+    ) {
         let known = self.peers.record(peer);
         let pending = match reason {
             FailureReason::Timeout => {
@@ -290,7 +309,7 @@ impl<V: ReadView> Replica<V> {
             }
             _ => PendingReason::SessionFailed,
         };
-        let pause = self.pause_after_failure(peer, step);
+        let backoff = self.pause_after_failure(peer, failed, step);
         if reason.is_breach() || reason.is_final() {
             // The peer does not send the deltas, if it has them, or this replica may not accept them.
             self.delta_fetch.mark_exhausted(peer);
@@ -298,40 +317,56 @@ impl<V: ReadView> Replica<V> {
         if reason.is_final() {
             // No further attempt could settle the sync. A later announcement of the peer may start a session,
             // after the pause.
-            let at = step.now() + pause;
-            self.peers.record(peer).rest_until(at);
+            let now = step.now();
+            self.peers.record(peer).rest(now, backoff);
             self.sync_queue.remove(peer);
         } else {
-            self.enqueue_sync_after(peer, pending, pause, step);
+            self.enqueue_sync_after(peer, pending, backoff, step);
         }
     }
 
-    /// Handles a session that ended without a failure and after which another one is needed.
+    /// Handles a session that ended without a failure and after which another one is needed. If such sessions follow
+    /// each other and nothing changes, they count as failures, whatever the reason.
     fn on_sync_pending(
         &mut self,
         peer: PeerId,
         reason: RetryReason,
+        failed: FailedSession,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
         let root = step.work.state.root_hash()?;
-        let (pending, pause) = match reason {
-            RetryReason::NewerWrites => (PendingReason::NewerWrites, None),
-            RetryReason::PeerRestarted => (PendingReason::PeerRestarted, None),
-            RetryReason::Yielded => (PendingReason::Yielded, Some(AFTER_YIELD)),
-            RetryReason::PeerBehind => (PendingReason::PeerBehind, Some(AFTER_BEHIND)),
-            RetryReason::ClockDrift => (PendingReason::ClockDrift, Some(AFTER_DRIFT)),
+        let (pending, least) = match reason {
+            RetryReason::NewerWrites => (PendingReason::NewerWrites, SimDuration::ZERO),
+            RetryReason::PeerRestarted => (PendingReason::PeerRestarted, SimDuration::ZERO),
+            RetryReason::Yielded => (PendingReason::Yielded, AFTER_YIELD),
+            RetryReason::PeerBehind => (PendingReason::PeerBehind, AFTER_BEHIND),
+            RetryReason::ClockDrift => (PendingReason::ClockDrift, AFTER_DRIFT),
         };
-        let known = self.peers.record(peer);
-        if let Some(pause) = pause {
-            known.on_success();
-            self.enqueue_sync_after(peer, pending, pause, step);
-        } else if known.on_sync_pending(root) {
+        if reason == RetryReason::ClockDrift {
+            self.on_drift(peer, failed, step);
+        } else if self.peers.record(peer).on_sync_pending(root) {
             step.work.note(Probe::Fruitless);
-            let pause = self.pause_after_failure(peer, step);
-            self.enqueue_sync_after(peer, pending, pause, step);
+            let Backoff { pause, if_news } = self.pause_after_failure(peer, failed, step);
+            let backoff = Backoff { pause: pause.max(least), if_news: if_news.max(least) };
+            self.enqueue_sync_after(peer, pending, backoff, step);
+        } else if least > SimDuration::ZERO {
+            self.enqueue_sync_after(peer, pending, Backoff::of(least), step);
         } else {
             self.enqueue_sync(peer, pending, AFTER_NEW_WRITES, step);
         }
         Ok(())
+    }
+
+    /// Handles a session in which a stamp was ahead of one of the clocks. Only time brings a clock there, whatever else
+    /// changes; until then another session is worth its cost only if the peer has something new.
+    fn on_drift(&mut self, peer: PeerId, failed: FailedSession, step: &mut StepContext<'_, V>) {
+        self.peers.record(peer).on_drift();
+        let ahead = self.peer_history_ahead(peer, step.moment);
+        step.out.notices.extend(ahead.map(Notice::AheadOfTime));
+        let Backoff { pause, if_news } = self.pause_after_failure(peer, failed, step);
+        let if_news = if_news.max(AFTER_DRIFT);
+        let pause = self.drift_ends_in(peer, step).unwrap_or_else(|| pause.max(AFTER_DRIFT));
+        let backoff = Backoff { pause, if_news: if_news.min(pause) };
+        self.enqueue_sync_after(peer, PendingReason::ClockDrift, backoff, step);
     }
 }

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{
-    Request, RequestId, Response, Session, SessionId, SessionProgress, SyncHandshake, Transaction,
+    FailureReason, Outcome, Request, RequestId, Response, RetryReason, Session, SessionId, SessionProgress,
+    SyncHandshake, Transaction,
 };
-use syncline_types::{InternalError, PeerId, SimDuration, SimTime};
+use syncline_types::{Digest, InternalError, PeerId, SimDuration, SimTime};
 
 /// A session that this replica initiated.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,6 +25,14 @@ pub(crate) struct ActiveSession {
     asked_at: SimTime,
     /// Whether the pending sync is forced: it needs the peer's handshake even if the roots are equal.
     forced: bool,
+    /// The root of this replica when the session started.
+    root_before: Digest,
+    /// The bytes of all frames that the two sides have exchanged meanwhile, also of those that were refused.
+    traffic: u64,
+    /// The bytes of all transmissions of the current request.
+    request: u64,
+    /// The bytes of the frames of the peer that could not be read since the current request was first sent.
+    refused: u64,
 }
 
 impl ActiveSession {
@@ -38,6 +47,31 @@ impl ActiveSession {
     /// Whether only a converged session settles the pending sync.
     pub(crate) const fn is_forced(&self) -> bool {
         self.forced
+    }
+
+    /// The bytes that the session has cost in vain, given how it has ended and the root of this replica now.
+    pub(crate) fn wasted_bytes(&self, outcome: &Outcome, root: Digest) -> u64 {
+        let stats = self.session.stats();
+        let moved =
+            stats.records_received + stats.records_pushed + stats.deltas_received + stats.deltas_pushed > 0;
+        match outcome {
+            Outcome::Converged { .. } => 0,
+            // What is ahead of a clock is sent again.
+            Outcome::SyncPending(RetryReason::ClockDrift) => self.traffic,
+            Outcome::Failed(FailureReason::Timeout) => 0,
+            // The next session continues from what was transferred.
+            Outcome::Failed(FailureReason::TooLong) if moved => 0,
+            _ if root == self.root_before => self.traffic,
+            _ => 0,
+        }
+    }
+
+    /// The bytes around the request on which the session got stuck, if the peer has answered the handshake and then no
+    /// more: its transmissions, and what came from the peer and could not be read.
+    pub(crate) fn stuck_bytes(&self, outcome: &Outcome) -> u64 {
+        let is_stuck =
+            *outcome == Outcome::Failed(FailureReason::Timeout) && self.session.selected().is_some();
+        if is_stuck { self.request.saturating_add(self.refused) } else { 0 }
     }
 }
 
@@ -107,9 +141,20 @@ impl SessionTable {
         // The id is unique across restarts, so a response to an earlier incarnation is not mistaken for a
         // response to this one.
         let id = SessionId(incarnation << 32 | self.started);
+        let root_before = ours.root_hash;
         let (session, request_id, request) = Session::start(id, ours);
-        let deadline = Deadline::new(patience, now);
-        self.active.insert(peer, ActiveSession { session, started_at: now, deadline, asked_at: now, forced });
+        let started = ActiveSession {
+            session,
+            started_at: now,
+            deadline: Deadline::new(patience, now),
+            asked_at: now,
+            forced,
+            root_before,
+            traffic: 0,
+            request: 0,
+            refused: 0,
+        };
+        self.active.insert(peer, started);
         (id, request_id, request)
     }
 
@@ -173,6 +218,32 @@ impl SessionTable {
             active.asked_at = now;
         }
         Ok(active.session.id())
+    }
+
+    /// Counts a frame from `peer`, if a session with it is in progress.
+    pub(crate) fn count_received(&mut self, peer: PeerId, bytes: usize) {
+        if let Some(active) = self.active.get_mut(&peer) {
+            active.traffic = active.traffic.saturating_add(bytes as u64);
+        }
+    }
+
+    /// Counts a transmission of the current request to `peer`, if a session with it is in progress.
+    pub(crate) fn count_sent(&mut self, peer: PeerId, bytes: usize) {
+        if let Some(active) = self.active.get_mut(&peer) {
+            if active.session.attempts() == 1 {
+                active.request = 0;
+                active.refused = 0;
+            }
+            active.traffic = active.traffic.saturating_add(bytes as u64);
+            active.request = active.request.saturating_add(bytes as u64);
+        }
+    }
+
+    /// Counts a frame from `peer` that could not be read, if a session with it is in progress.
+    pub(crate) fn count_refused(&mut self, peer: PeerId, bytes: usize) {
+        if let Some(active) = self.active.get_mut(&peer) {
+            active.refused = active.refused.saturating_add(bytes as u64);
+        }
     }
 
     /// Removes the session with `peer`, which must be in progress, from the table.

@@ -84,6 +84,7 @@ mod tests {
             sketch: None,
             link: Link::default(),
             clock: 0,
+            wall_ms: 0,
             horizon: Hlc::ZERO,
             stable: VersionVector::default(),
         }

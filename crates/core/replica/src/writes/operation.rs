@@ -1,6 +1,7 @@
 //! The operations that an application requests, and the actions that execute them.
 
 use super::{Target, list};
+use crate::clock_guard::ImplausibleClock;
 use syncline_crdt::{
     CounterOverflow, CrdtType, Custom, Element, GCounter, OutOfText, OwnedRegister, PnCounter, Register,
     Text, Value,
@@ -134,6 +135,10 @@ pub enum OperationError {
     /// left behind; try again once the replica has synced.
     #[error("this replica has yet to catch up with its peers; try again later")]
     CatchingUp,
+    /// The wall clock is implausible: peers would refuse a stamp made from it. Set the clock, or tell the replica to
+    /// trust it: see [`Event::TrustClock`](crate::Event::TrustClock).
+    #[error(transparent)]
+    ImplausibleClock(#[from] ImplausibleClock),
     /// The operation breaks a rule of the state.
     #[error(transparent)]
     Malformed(#[from] Malformed),

@@ -129,7 +129,7 @@ impl Pair {
         self.sent.clear();
         let root = syncline_types::Digest([0xab; 32]);
         let replica = self.nodes[1].replica.config().replica;
-        let heartbeat = Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0 });
+        let heartbeat = Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0, wall_ms: 0 });
         let incarnation = self.nodes[1].replica.incarnation();
         let bytes = Frame { incarnation, message: heartbeat }.to_wire(super::CONTEXT).into();
         self.step(0, Event::Frame { from: PeerId(1), bytes });

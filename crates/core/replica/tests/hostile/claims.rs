@@ -143,7 +143,7 @@ fn maximal_clock_moves_no_horizon() {
     case.mutant = case.mutant.saying(|held, _| {
         let root = held.root();
         let replica = held.replica;
-        vec![Message::Gossip(Gossip::Heartbeat { root, replica, seq: 1, clock: u64::MAX })]
+        vec![Message::Gossip(Gossip::Heartbeat { root, replica, seq: 1, clock: u64::MAX, wall_ms: u64::MAX })]
     });
     case.run();
 }

@@ -124,7 +124,7 @@ impl Mutant {
             root[..8].copy_from_slice(&now.as_micros().to_le_bytes());
             let root = Digest(root);
             let replica = held.replica;
-            vec![Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0 })]
+            vec![Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0, wall_ms: 0 })]
         };
         Self { held, twist: Box::new(twist), gossip: Box::new(gossip) }
     }

@@ -72,7 +72,7 @@ fn rejects_outsider_unchanged() {
     assert_eq!(actions.refusal, Some(Refusal::NotAMember));
     let replica = replica_at(77);
     let root = Digest([1; 32]);
-    let heartbeat = Gossip::Heartbeat { root, replica, seq: 9, clock: 9 };
+    let heartbeat = Gossip::Heartbeat { root, replica, seq: 9, clock: 9, wall_ms: 9 };
     assert_eq!(host.say(Message::Gossip(heartbeat)).refusal, Some(Refusal::NotAMember));
     assert_eq!((host.replica.digest(), host.replica.pending().pending_syncs), (before, 0));
 }

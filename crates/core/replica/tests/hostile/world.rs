@@ -58,6 +58,8 @@ pub(crate) struct Honest {
     pub(crate) notices: Vec<Notice>,
     /// The reasons of refused frames, and their senders.
     pub(crate) refusals: Vec<(PeerId, Refusal)>,
+    /// How far the wall clock is ahead of virtual time.
+    pub(crate) ahead_ms: u64,
 }
 
 enum Node {
@@ -73,6 +75,8 @@ pub(crate) struct World {
     sent: u64,
     next_tick: SimTime,
     entropy: Seeded,
+    /// The bytes that honest nodes have sent, by sender and receiver.
+    pub(crate) traffic: BTreeMap<(u32, u32), u64>,
 }
 
 const LATENCY: SimDuration = SimDuration::from_millis(5);
@@ -102,6 +106,7 @@ impl World {
             sent: 0,
             next_tick: SimTime::from_secs(1),
             entropy: Seeded(7),
+            traffic: BTreeMap::new(),
         }
     }
 
@@ -110,8 +115,22 @@ impl World {
         let (replica, actions) = Replica::recover(config, &store).unwrap();
         store.apply(actions.storage).unwrap();
         let (timers, notices, refusals) = Default::default();
-        self.nodes.push(Node::Honest(Box::new(Honest { replica, store, timers, notices, refusals })));
+        let honest = Honest { replica, store, timers, notices, refusals, ahead_ms: 0 };
+        self.nodes.push(Node::Honest(Box::new(honest)));
         self.nodes.len() as u32 - 1
+    }
+
+    /// Starts a node again from its store.
+    pub(crate) fn restart(&mut self, node: u32) {
+        let honest = self.honest(node);
+        let config = honest.replica.config().clone();
+        let (replica, actions) = Replica::recover(config, &honest.store).unwrap();
+        honest.store.apply(actions.storage).unwrap();
+        honest.replica = replica;
+        honest.timers.clear();
+        let peers = self.peers(node);
+        self.step(node, Event::Peers(peers.into_iter().map(PeerId).collect()));
+        self.step(node, Event::Start);
     }
 
     pub(crate) fn add_hostile(&mut self, hostile: impl Hostile + 'static) -> u32 {
@@ -154,10 +173,10 @@ impl World {
         self.step(node, Event::Write(operations));
     }
 
-    fn step(&mut self, node: u32, event: Event) {
+    pub(crate) fn step(&mut self, node: u32, event: Event) {
         let Node::Honest(honest) = &mut self.nodes[node as usize] else { return };
         let from = if let Event::Frame { from, .. } = &event { Some(*from) } else { None };
-        let moment = Moment::at(self.now);
+        let moment = Moment { now: self.now, wall_ms: self.now.as_millis() + honest.ahead_ms };
         let stepped = honest.replica.step(honest.store.view(), event, moment, &mut self.entropy);
         let SyncActions { storage, messages, timers, refusal, notices, .. } = stepped.unwrap();
         honest.store.apply(storage).unwrap();
@@ -170,6 +189,7 @@ impl World {
         honest.notices.extend(notices);
         honest.refusals.extend(from.zip(refusal));
         for message in messages {
+            *self.traffic.entry((node, message.to.0)).or_default() += message.bytes.len() as u64;
             self.send(node, message.to.0, message.bytes, LATENCY);
         }
     }

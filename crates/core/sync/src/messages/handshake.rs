@@ -98,6 +98,8 @@ pub struct SyncHandshake {
     pub link: Link,
     /// The sender's clock, in packed HLC units: everything it writes from now on has a later stamp.
     pub clock: u64,
+    /// The sender's wall clock, in milliseconds.
+    pub wall_ms: u64,
     /// The sender's horizon: the stamp up to which its tombstones are collected.
     pub horizon: Hlc,
     /// The deltas that every member covered when that horizon was computed.
@@ -158,7 +160,7 @@ pub trait LocalSyncState {
     }
 }
 
-/// Builds the handshake of `state`, without a requested protocol and without a sketch.
+/// Builds the handshake of `state`, without a requested protocol, a sketch and clocks.
 pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
     SyncHandshake {
         version: SYNC_PROTOCOL_VERSION,
@@ -176,6 +178,7 @@ pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
         sketch: None,
         link: Link::default(),
         clock: 0,
+        wall_ms: 0,
         horizon: state.horizon(),
         stable: state.stable(),
     }
@@ -221,6 +224,7 @@ impl Encode for SyncHandshake {
         out.varint(self.link.round_trip_us);
         out.varint(self.link.bytes_per_second);
         out.varint(self.clock);
+        out.varint(self.wall_ms);
         self.horizon.encode(out);
         self.stable.encode(out);
     }
@@ -259,6 +263,7 @@ impl Decode for SyncHandshake {
             sketch: input.bool("a sketch")?.then(|| SketchHead::decode(input)).transpose()?,
             link: Link { round_trip_us: input.varint()?, bytes_per_second: input.varint()? },
             clock: input.varint()?,
+            wall_ms: input.varint()?,
             horizon: Hlc::decode(input)?,
             stable: VersionVector::decode(input)?,
         })

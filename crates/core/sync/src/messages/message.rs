@@ -82,6 +82,8 @@ pub enum Gossip {
         /// The sender's clock, in packed HLC units. Everything the sender writes from now on has a
         /// later stamp.
         clock: u64,
+        /// The sender's wall clock, in milliseconds.
+        wall_ms: u64,
     },
     /// A request for deltas that the sender lacks.
     DeltaRequest {
@@ -318,12 +320,13 @@ impl Encode for Gossip {
                 out.u8(0);
                 delta.encode(out);
             }
-            Self::Heartbeat { root, replica, seq, clock } => {
+            Self::Heartbeat { root, replica, seq, clock, wall_ms } => {
                 out.u8(1);
                 root.encode(out);
                 replica.encode(out);
                 out.varint(*seq);
                 out.varint(*clock);
+                out.varint(*wall_ms);
             }
             Self::DeltaRequest { wanted } => {
                 out.u8(2);
@@ -348,6 +351,7 @@ impl Decode for Gossip {
                 replica: ReplicaId::decode(input)?,
                 seq: input.varint()?,
                 clock: input.varint()?,
+                wall_ms: input.varint()?,
             }),
             2 => Ok(Self::DeltaRequest { wanted: input.list(DELTAS, "the deltas asked for")? }),
             3 => {

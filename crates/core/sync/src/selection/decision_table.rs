@@ -293,6 +293,7 @@ pub(crate) mod tests {
             sketch: None,
             link: Link::default(),
             clock: 0,
+            wall_ms: 0,
             horizon: syncline_types::Hlc::ZERO,
             stable: VersionVector::default(),
         }

@@ -99,6 +99,7 @@ fn fresh() -> SyncHandshake {
         sketch: None,
         link: Link::default(),
         clock: 0,
+        wall_ms: 0,
         horizon: Hlc::ZERO,
         stable: VersionVector::default(),
     }
@@ -119,6 +120,7 @@ fn full() -> SyncHandshake {
         requested_protocol: Some(SyncProtocolKind::RatelessIblt),
         sketch: Some(sketch().head()),
         clock: 1_000 << 16,
+        wall_ms: 1_001,
         horizon: stamp(500, 11),
         stable: covering(&[dot(11, 2)]),
         ..fresh()
@@ -331,7 +333,8 @@ fn responses() -> Vec<(&'static str, Response)> {
 
 pub(crate) fn heartbeat() -> Message {
     let clock = 1_000 << 16;
-    Message::Gossip(Gossip::Heartbeat { root: digest(0xab), replica: replica(10), seq: 300, clock })
+    let root = digest(0xab);
+    Message::Gossip(Gossip::Heartbeat { root, replica: replica(10), seq: 300, clock, wall_ms: 1_001 })
 }
 
 pub(crate) fn messages() -> Vec<(&'static str, Message)> {

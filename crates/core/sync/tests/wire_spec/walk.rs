@@ -128,11 +128,12 @@ fn gossip(gossip: &Gossip, walk: &mut Walk<'_>) {
     walk.kind(gossip);
     match gossip {
         Gossip::Delta(body) => delta(body, walk),
-        Gossip::Heartbeat { root, replica, seq, clock } => {
+        Gossip::Heartbeat { root, replica, seq, clock, wall_ms } => {
             walk.fixed("root hash", &root.0);
             walk.fixed("replica", replica.as_bytes());
             walk.number("sequence number", *seq);
             walk.number("clock", *clock);
+            walk.number("wall clock in milliseconds", *wall_ms);
         }
         Gossip::DeltaRequest { wanted } => walk.list("deltas", wanted, dot),
         Gossip::DeltaReply { deltas, unavailable } => {
@@ -434,6 +435,7 @@ pub(crate) fn handshake(handshake: &SyncHandshake, walk: &mut Walk<'_>) {
         sketch,
         link: Link { round_trip_us, bytes_per_second },
         clock,
+        wall_ms,
         horizon,
         stable,
     } = handshake;
@@ -460,6 +462,7 @@ pub(crate) fn handshake(handshake: &SyncHandshake, walk: &mut Walk<'_>) {
     walk.number("round trip in microseconds", *round_trip_us);
     walk.number("bytes per second", *bytes_per_second);
     walk.number("clock", *clock);
+    walk.number("wall clock in milliseconds", *wall_ms);
     walk.hlc("horizon", *horizon);
     version_vector("stable", stable, walk);
 }

@@ -25,7 +25,7 @@ mod idle;
 mod step;
 mod stored;
 
-pub use idle::IdleTraffic;
+pub use idle::{IdlePauses, IdleTraffic};
 pub(crate) use step::{StepUse, WrittenContent};
 pub(crate) use stored::check_disk;
 

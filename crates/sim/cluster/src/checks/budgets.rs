@@ -45,7 +45,7 @@ pub(super) fn idle_traffic(watch: &ProgressWatch, world: &dyn Watched) -> Option
         world.now(),
         sent,
         world.honest_replicas(),
-        world.idle_pause(),
+        world.idle_pauses(),
         world.bytes_put(),
     ))
 }
@@ -54,7 +54,7 @@ pub(super) fn idle_traffic(watch: &ProgressWatch, world: &dyn Watched) -> Option
 /// tombstones, is bounded by the same allowance: it happens once.
 pub(super) fn silence(since: &IdleTraffic, world: &dyn Watched) -> Option<Check> {
     let sent = world.bytes_sent()?;
-    of_network(since.check_equal(world.now(), sent, world.honest_replicas(), world.idle_pause()))
+    of_network(since.check_equal(world.now(), sent, world.honest_replicas(), world.idle_pauses()))
 }
 
 fn of_network(over: Option<OverBudget>) -> Option<Check> {

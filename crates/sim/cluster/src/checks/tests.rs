@@ -5,6 +5,7 @@ mod promises;
 mod walks;
 
 use super::*;
+use crate::budgets::IdlePauses;
 use crate::node::{SimNode, SimReplica, context_id, replica_id};
 use crate::oracle::{Acknowledgement, Oracle};
 use crate::workload::Write;
@@ -216,8 +217,8 @@ impl Watched for Pair {
         0
     }
 
-    fn idle_pause(&self) -> SimDuration {
-        SimDuration::from_secs(30)
+    fn idle_pauses(&self) -> IdlePauses {
+        IdlePauses { heartbeat: SimDuration::from_secs(30), backoff: SimDuration::from_secs(30) }
     }
 
     fn fates(&self) -> Option<&Fates> {

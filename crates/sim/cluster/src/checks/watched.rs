@@ -1,6 +1,7 @@
 //! What the checks see: a world, and one step of it.
 
 use super::Hazards;
+use crate::budgets::IdlePauses;
 use crate::hostile::HostileRoles;
 use crate::node::{ContextNotice, SimNode, SimReplica};
 use crate::oracle::Oracle;
@@ -16,7 +17,7 @@ pub trait Watched {
     /// The present time.
     fn now(&self) -> SimTime;
 
-    /// What the wall clock of a node shows, in milliseconds.
+    /// What the wall clock of a node shows, in milliseconds, or what the node takes for plausible if that is less.
     fn wall_ms(&self, node: NodeId) -> u64;
 
     /// The name of a node, with the context if nodes have several.
@@ -110,8 +111,8 @@ pub trait Watched {
     /// The bytes of the rows that all replicas have written so far, initial states included. O(nodes).
     fn bytes_put(&self) -> u64;
 
-    /// The longest pause that a replica makes while nothing changes, between heartbeats and between attempts.
-    fn idle_pause(&self) -> SimDuration;
+    /// The longest pauses that a replica makes while nothing changes.
+    fn idle_pauses(&self) -> IdlePauses;
 
     /// The fates of all frames so far; `None` in an exploration, where no router takes part.
     fn fates(&self) -> Option<&Fates>;

@@ -44,6 +44,12 @@ fn some_stamp(by: ReplicaId, attack: &mut AttackContext<'_>) -> Hlc {
     Hlc::new(at, 0, by)
 }
 
+/// A random clock, and the wall clock that it would come from.
+fn some_clocks(by: ReplicaId, attack: &mut AttackContext<'_>) -> (u64, u64) {
+    let stamp = some_stamp(by, attack);
+    (stamp.time(), stamp.physical_ms())
+}
+
 /// Changes one of the claims that only the claiming replica can verify.
 fn history(claims: &mut SyncHandshake, attack: &mut AttackContext<'_>) {
     let known: Vec<ReplicaId> = claims.covered.entries().map(|dot| dot.author).collect();
@@ -55,7 +61,7 @@ fn history(claims: &mut SyncHandshake, attack: &mut AttackContext<'_>) {
         4 => claims.log_floor.cover(some_dot(&known, attack)),
         5 => claims.stable.cover(some_dot(&known, attack)),
         6 => claims.horizon = some_stamp(claims.replica, attack),
-        _ => claims.clock = some_stamp(claims.replica, attack).time(),
+        _ => (claims.clock, claims.wall_ms) = some_clocks(claims.replica, attack),
     }
 }
 
@@ -68,9 +74,9 @@ pub(super) fn versions(message: &mut Message, attack: &mut AttackContext<'_>) ->
         return true;
     }
     match message {
-        Message::Gossip(Gossip::Heartbeat { seq, clock, .. }) => {
+        Message::Gossip(Gossip::Heartbeat { seq, clock, wall_ms, .. }) => {
             *seq = some_dot(&[own], attack).seq;
-            *clock = some_stamp(own, attack).time();
+            (*clock, *wall_ms) = some_clocks(own, attack);
         }
         Message::Request { request: Request::Deltas { covered, pushes }, .. } => {
             other_deltas(covered, pushes, attack);

@@ -3,11 +3,12 @@
 //! A cause is a fact about the end of the run that is enough to keep nodes apart. The first one is the first thing
 //! that a reader of the verdict sees.
 
+use crate::node::SimReplica;
 use crate::runtime::SimRuntime;
 use std::collections::BTreeSet;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::PendingReason;
-use syncline_types::SimTime;
+use syncline_types::{Moment, SimDuration, SimTime};
 
 /// In larger runs no cuts are looked for: it takes O(nodes²).
 const MOST_NODES: usize = 500;
@@ -159,12 +160,27 @@ impl SimRuntime {
         let ahead = self.name(ahead);
         let behind = self.name(behind);
         if gap.unsigned_abs() < NOTICEABLE_US {
-            return format!("one of {ahead} and {behind} has stamps from a clock that was far ahead");
+            let history = self.history_ahead(one, two).or_else(|| self.history_ahead(two, one));
+            return history.unwrap_or_else(|| {
+                format!("one of {ahead} and {behind} has stamps from a clock that was far ahead")
+            });
         }
-        let gap = syncline_types::SimDuration::from_micros(gap.unsigned_abs());
+        let gap = SimDuration::from_micros(gap.unsigned_abs());
         format!(
             "the clock of {ahead} is {gap} ahead of that of {behind}, which does not accept its stamps yet"
         )
+    }
+
+    /// Which of two nodes is ahead of time, as `node` sees it, and for how long still.
+    fn history_ahead(&self, node: NodeId, peer: NodeId) -> Option<String> {
+        let moment = Moment { now: self.now(), wall_ms: self.world.wall_ms(node) };
+        let replicas = self.world.actor(node)?.replicas();
+        let mut found = replicas.filter_map(SimReplica::replica).flat_map(|own| own.ahead_of_time(moment));
+        let ahead = found.find(|ahead| ahead.peer.is_none_or(|other| NodeId::from(other) == peer))?;
+        let who = self.name(ahead.peer.map_or(node, NodeId::from));
+        let by = SimDuration::from_millis(ahead.ahead_ms);
+        let left = SimDuration::from_millis(ahead.until_ms.saturating_sub(moment.wall_ms));
+        Some(format!("the stamps of {who} are {by} ahead of time; they are accepted in {left}"))
     }
 
     /// The syncs that are pending for one of these reasons: the node, and the peer.

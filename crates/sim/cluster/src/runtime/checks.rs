@@ -1,5 +1,6 @@
 //! Shows the [checks](crate::checks) what a run does. They observe every event and never steer the run.
 
+use crate::budgets::IdlePauses;
 use crate::checks::{
     self, CheckMemory, CheckedStep, ContextView, Hazards, InspectedReplica, RowScratch, Watched,
 };
@@ -25,7 +26,9 @@ impl Watched for SimRuntime {
     }
 
     fn wall_ms(&self, node: NodeId) -> u64 {
-        self.world.wall_ms(node)
+        let replicas = self.world.actor(node).into_iter().flat_map(SimNode::replicas);
+        let faults = replicas.filter_map(|replica| replica.replica()?.clock_fault());
+        faults.map(|fault| fault.plausible_ms).fold(self.world.wall_ms(node), u64::min)
     }
 
     fn name(&self, node: NodeId) -> String {
@@ -144,8 +147,8 @@ impl Watched for SimRuntime {
         replicas.map(SimReplica::bytes_put).sum()
     }
 
-    fn idle_pause(&self) -> SimDuration {
-        self.config.replica.heartbeat_max.min(self.config.replica.backoff_max)
+    fn idle_pauses(&self) -> IdlePauses {
+        IdlePauses { heartbeat: self.config.replica.heartbeat_max, backoff: self.config.replica.backoff_max }
     }
 
     fn fates(&self) -> Option<&Fates> {
@@ -363,6 +366,8 @@ impl SimRuntime {
             Notice::WriteRefused { .. } => self.counts.protocol.writes_refused += 1,
             // Only the checks ask which deltas these are.
             Notice::DeltaDiscarded { .. } | Notice::DeltaOverflowed { .. } => {}
+            // The explanation of a run names who is ahead at its end.
+            Notice::AheadOfTime(_) => {}
         }
     }
 

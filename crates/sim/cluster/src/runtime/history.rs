@@ -90,6 +90,7 @@ fn history_note(notice: &Notice) -> Note {
                 records: stats.records_received + stats.records_pushed,
             }
         }
+        Notice::AheadOfTime(ahead) => Note::AheadOfTime { who: ahead.to_string() },
         Notice::DeltaApplied { actions, .. } => Note::DeltaApplied { actions: *actions },
         Notice::DeltaRefused { refusal, .. } => Note::DeltaRefused { why: refusal.to_string() },
         Notice::DeltaDiscarded { refusal, .. } => Note::DeltaRefused { why: refusal.to_string() },

@@ -208,6 +208,11 @@ pub enum Note {
         /// A description of the reason.
         why: String,
     },
+    /// The stamps of a replica are further ahead of time than others accept.
+    AheadOfTime {
+        /// Which replica it is, and until when.
+        who: String,
+    },
     /// A write was accepted.
     WriteAccepted {
         /// The ids of the entities that it changed, in hex.
@@ -348,6 +353,7 @@ impl Note {
             }
             Self::DeltaApplied { actions } => format!("applies a delta of {actions} actions"),
             Self::DeltaRefused { why } => format!("refuses a delta: {why}"),
+            Self::AheadOfTime { who } => format!("notes that {who}"),
             Self::WriteAccepted { what, .. } => format!("accepted: {what}"),
             Self::WriteRefused { why } => format!("refused: {why}"),
             Self::Forgot { records } => format!("forgets {records} records"),

@@ -218,6 +218,7 @@ fn marks(history: &History) -> Vec<Mark> {
                     mark("delta applied", said(&format!("{actions} actions")), false);
                 }
                 Note::DeltaRefused { why } => mark("delta refused", said(why), true),
+                Note::AheadOfTime { who } => mark("ahead of time", said(who), true),
                 Note::WriteRefused { why } => mark("write refused", said(why), false),
                 Note::Forgot { records } => mark("forgot", said(&format!("{records} records")), false),
                 Note::WentDown => mark("crash", bare(history, entry), true),

@@ -15,6 +15,14 @@ pub enum HostLine {
     Pause(Pause),
     /// The wall clock of the node is wrong, for a while or for good.
     Clock(Clock),
+    /// The wall clock of the node stands still for a while.
+    FreezeClock(Pause),
+    /// The next write of the node to its disk fails: the node crashes, and restarts.
+    FailWrite(Name),
+    /// From now on the disk of the node lies about syncs, or no longer.
+    LyingDisk(LyingDisk),
+    /// A bit of a row on the disk of the node flips.
+    Rot(Name),
     /// A copy of the node's disk is put aside.
     BackUp(Name),
     /// The node comes back with the copy of its disk that was put aside.
@@ -25,7 +33,7 @@ pub enum HostLine {
     LoseDisk(LoseDisk),
 }
 
-/// A pause of a node: what arrives meanwhile waits.
+/// A pause of a node, in which what arrives waits, or of its wall clock.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pause {
@@ -51,6 +59,16 @@ pub struct Clock {
     /// For how long; until it is set again, if not given.
     #[serde(default, with = "maybe_time", skip_serializing_if = "Option::is_none")]
     pub lasting: Option<SimDuration>,
+}
+
+/// A disk that says that it has written what a crash can still undo: `{ node = "alice", lies = true }`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LyingDisk {
+    /// The name of the node.
+    pub node: Name,
+    /// Whether the disk lies from now on; with `false`, it no longer does.
+    pub lies: bool,
 }
 
 /// A disk that comes back from a copy.
@@ -96,6 +114,10 @@ impl HostLine {
     pub const fn node(&self) -> &Name {
         match self {
             Self::Pause(Pause { node, .. })
+            | Self::FreezeClock(Pause { node, .. })
+            | Self::FailWrite(node)
+            | Self::LyingDisk(LyingDisk { node, .. })
+            | Self::Rot(node)
             | Self::Clock(Clock { node, .. })
             | Self::BackUp(node)
             | Self::Restore(Restore { node, .. })
@@ -108,11 +130,12 @@ impl HostLine {
     pub(super) const fn duration_mut(&mut self) -> Option<&mut SimDuration> {
         match self {
             Self::Pause(Pause { lasting: span, .. })
+            | Self::FreezeClock(Pause { lasting: span, .. })
             | Self::Restore(Restore { down_for: span, .. })
             | Self::Clone(CloneDisk { down_for: span, .. })
             | Self::LoseDisk(LoseDisk { down_for: span, .. }) => Some(span),
             Self::Clock(Clock { lasting, .. }) => lasting.as_mut(),
-            Self::BackUp(_) => None,
+            Self::BackUp(_) | Self::FailWrite(_) | Self::LyingDisk(_) | Self::Rot(_) => None,
         }
     }
 
@@ -125,6 +148,10 @@ impl HostLine {
         Ok(match self {
             Self::Pause(Pause { lasting, .. }) => HostEvent::Pause(*lasting),
             Self::Clock(clock) => clock.event(place)?,
+            Self::FreezeClock(Pause { lasting, .. }) => HostEvent::Freeze(*lasting),
+            Self::FailWrite(_) => HostEvent::FailWrite,
+            Self::LyingDisk(LyingDisk { lies, .. }) => HostEvent::Lying(*lies),
+            Self::Rot(_) => HostEvent::Rot,
             Self::BackUp(_) => HostEvent::BackUp,
             Self::Restore(Restore { down_for, .. }) => HostEvent::Restore(*down_for),
             Self::Clone(CloneDisk { from, down_for, .. }) => {
@@ -142,13 +169,18 @@ impl HostLine {
             HostEvent::Pause(lasting) => Self::Pause(Pause { node, lasting }),
             HostEvent::Clock(by_us) => Self::Clock(Clock::of(node, by_us, None)),
             HostEvent::Ahead { by_us, lasting } => Self::Clock(Clock::of(node, by_us, Some(lasting))),
+            HostEvent::Freeze(lasting) => Self::FreezeClock(Pause { node, lasting }),
+            HostEvent::FailWrite => Self::FailWrite(node),
+            HostEvent::Lying(lies) => Self::LyingDisk(LyingDisk { node, lies }),
+            HostEvent::Rot => Self::Rot(node),
             HostEvent::BackUp => Self::BackUp(node),
             HostEvent::Restore(down_for) => Self::Restore(Restore { node, down_for }),
             HostEvent::Clone { from, down_for } => {
                 Self::Clone(CloneDisk { from: name(from), to: node, down_for })
             }
             HostEvent::LoseDisk { down_for, counted } => Self::LoseDisk(LoseDisk { node, down_for, counted }),
-            _ => return None,
+            // Scrubs and wake-ups follow from other events, and chance is drawn again.
+            HostEvent::Scrub | HostEvent::Wake(_) | HostEvent::Chance(_) => return None,
         })
     }
 }

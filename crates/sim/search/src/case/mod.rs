@@ -51,7 +51,7 @@ pub use error::CaseError;
 pub(crate) use failure_class::run_while;
 pub use failure_class::{AbnormalEnd, Class, RunResult};
 pub use frame_line::{FrameLine, RuleAction, RuleLine};
-pub use host_line::{Clock, CloneDisk, HostLine, LoseDisk, Pause, Restore};
+pub use host_line::{Clock, CloneDisk, HostLine, LoseDisk, LyingDisk, Pause, Restore};
 pub use script_line::{
     Crash, CustomOp, Leave, NameMember, Partition, ScriptAction, ScriptLine, ScriptedLie, ScriptedWrite,
 };

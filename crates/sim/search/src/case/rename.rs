@@ -207,7 +207,9 @@ fn names_mut(case: &mut Case) -> Vec<&mut Name> {
             ScriptAction::Host(host) => match host {
                 HostLine::Pause(pause) => found.push(&mut pause.node),
                 HostLine::Clock(clock) => found.push(&mut clock.node),
-                HostLine::BackUp(node) => found.push(node),
+                HostLine::FreezeClock(pause) => found.push(&mut pause.node),
+                HostLine::LyingDisk(disk) => found.push(&mut disk.node),
+                HostLine::BackUp(node) | HostLine::FailWrite(node) | HostLine::Rot(node) => found.push(node),
                 HostLine::Restore(restore) => found.push(&mut restore.node),
                 HostLine::Clone(CloneDisk { from, to, .. }) => found.extend([from, to]),
                 HostLine::LoseDisk(lose) => found.push(&mut lose.node),

@@ -224,6 +224,10 @@ enum ScriptKey {
     Name,
     Pause,
     Clock,
+    FreezeClock,
+    FailWrite,
+    LyingDisk,
+    Rot,
     BackUp,
     Restore,
     CloneDisk,
@@ -268,6 +272,10 @@ impl<'de> Visitor<'de> for ScriptLineVisitor {
                 ScriptKey::Name => ScriptAction::Name(map.next_value()?),
                 ScriptKey::Pause => ScriptAction::Host(HostLine::Pause(map.next_value()?)),
                 ScriptKey::Clock => ScriptAction::Host(HostLine::Clock(map.next_value()?)),
+                ScriptKey::FreezeClock => ScriptAction::Host(HostLine::FreezeClock(map.next_value()?)),
+                ScriptKey::FailWrite => ScriptAction::Host(HostLine::FailWrite(map.next_value()?)),
+                ScriptKey::LyingDisk => ScriptAction::Host(HostLine::LyingDisk(map.next_value()?)),
+                ScriptKey::Rot => ScriptAction::Host(HostLine::Rot(map.next_value()?)),
                 ScriptKey::BackUp => ScriptAction::Host(HostLine::BackUp(map.next_value()?)),
                 ScriptKey::Restore => ScriptAction::Host(HostLine::Restore(map.next_value()?)),
                 ScriptKey::CloneDisk => ScriptAction::Host(HostLine::Clone(map.next_value()?)),
@@ -282,7 +290,7 @@ impl<'de> Visitor<'de> for ScriptLineVisitor {
             (Some(at), Some(what)) => Ok(ScriptLine { at, after, what }),
             (None, _) => Err(M::Error::missing_field("at")),
             (_, None) => Err(M::Error::custom(
-                "nothing happens here; expected one of write, op, crash, restart, partition, leave, return, join, name, lie, pause, clock, back_up, restore, clone_disk, lose_disk",
+                "nothing happens here; expected one of write, op, crash, restart, partition, leave, return, join, name, lie, pause, clock, freeze_clock, fail_write, lying_disk, rot, back_up, restore, clone_disk, lose_disk",
             )),
         }
     }
@@ -305,6 +313,10 @@ impl<'de> Deserialize<'de> for ScriptLine {
             "lie",
             "pause",
             "clock",
+            "freeze_clock",
+            "fail_write",
+            "lying_disk",
+            "rot",
             "back_up",
             "restore",
             "clone_disk",
@@ -334,6 +346,12 @@ impl Serialize for ScriptLine {
             ScriptAction::Name(naming) => line.serialize_field("name", naming)?,
             ScriptAction::Host(HostLine::Pause(pause)) => line.serialize_field("pause", pause)?,
             ScriptAction::Host(HostLine::Clock(clock)) => line.serialize_field("clock", clock)?,
+            ScriptAction::Host(HostLine::FreezeClock(pause)) => {
+                line.serialize_field("freeze_clock", pause)?;
+            }
+            ScriptAction::Host(HostLine::FailWrite(node)) => line.serialize_field("fail_write", node)?,
+            ScriptAction::Host(HostLine::LyingDisk(disk)) => line.serialize_field("lying_disk", disk)?,
+            ScriptAction::Host(HostLine::Rot(node)) => line.serialize_field("rot", node)?,
             ScriptAction::Host(HostLine::BackUp(node)) => line.serialize_field("back_up", node)?,
             ScriptAction::Host(HostLine::Restore(restore)) => line.serialize_field("restore", restore)?,
             ScriptAction::Host(HostLine::Clone(clone)) => line.serialize_field("clone_disk", clone)?,

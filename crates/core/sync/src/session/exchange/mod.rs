@@ -97,6 +97,8 @@ pub(crate) struct Exchange {
     /// Why a record was not accepted yet: a stamp ahead of the clock, a missing parent, or a merge function
     /// that is not registered.
     pub(crate) deferred: Option<RetryReason>,
+    /// Whether a record of this pass is ahead of one of the clocks: until that clock is there, no pass brings it over.
+    is_early: bool,
     local_generation: u64,
     remote_generation: Option<u64>,
     subtree_pages: usize,
@@ -171,6 +173,7 @@ impl Exchange {
             whole: false,
             foreign_writes: false,
             deferred: None,
+            is_early: false,
             local_generation: work.state.stats()?.generation,
             remote_generation: None,
             subtree_pages: 0,
@@ -263,9 +266,15 @@ impl Exchange {
         self.foreign_writes |= self.remote_generation.is_some_and(|known| known != reply.generation_before);
         self.remote_generation = Some(reply.generation_after);
         if reply.deferred > 0 {
-            self.deferred.get_or_insert(RetryReason::ClockDrift);
+            self.defer_to_clocks();
         }
         Ok(())
+    }
+
+    /// Notes that a record is ahead of one of the clocks.
+    fn defer_to_clocks(&mut self) {
+        self.deferred.get_or_insert(RetryReason::ClockDrift);
+        self.is_early = true;
     }
 
     /// Joins the requested records. A record that only we have is pushed.
@@ -345,6 +354,10 @@ impl Exchange {
         if matches!(outcome, Outcome::Converged { .. }) {
             return Ok(PhaseStep::End(outcome));
         }
+        if self.opening == Opening::Walk && self.is_early && !self.foreign_writes {
+            // A walk finds all that differs, and each further one would move the early records again.
+            return Ok(PhaseStep::pending(RetryReason::ClockDrift));
+        }
         self.pass += 1;
         if self.pass < MAX_PASSES {
             work.note_if(self.opening == Opening::Walk, Probe::SecondWalk);
@@ -370,6 +383,7 @@ impl Exchange {
         self.ask_for_root();
         self.foreign_writes = false;
         self.deferred = None;
+        self.is_early = false;
         self.requested_kids.clear();
         self.sampling = false;
     }

@@ -150,7 +150,7 @@ impl Exchange {
                 return Ok(());
             }
             Err(error) if error.disposition() == Disposition::RetryLater => {
-                self.deferred.get_or_insert(RetryReason::ClockDrift);
+                self.defer_to_clocks();
                 return Ok(());
             }
             Err(_) => return Err(ProtocolBreach::RecordBreaksRule.into()),
