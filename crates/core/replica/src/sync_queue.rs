@@ -36,6 +36,8 @@ pub enum PendingReason {
     ClockDrift,
     /// A delta of the peer carried a stamp too far ahead of our clock.
     StampAhead,
+    /// A delta of the peer continues another history of its author than the one known here.
+    AnotherHistory,
     /// The buffer had no room for a delta of the peer.
     BufferFull,
     /// This replica has no state that the deltas of the peer could be applied to.
@@ -61,6 +63,7 @@ impl fmt::Display for PendingReason {
             Self::PeerBehind => "another peer has more",
             Self::ClockDrift => "the clocks disagree",
             Self::StampAhead => "a stamp is ahead of our clock",
+            Self::AnotherHistory => "an author has two histories",
             Self::BufferFull => "the delta buffer was full",
             Self::NoState => "there is no state yet",
             Self::DeltasMissing => "deltas are missing",

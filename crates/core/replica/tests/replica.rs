@@ -4,4 +4,5 @@
 mod fuzz;
 mod garbage;
 mod hostile;
+mod identity;
 mod model;

@@ -44,6 +44,9 @@ impl<V: ReadView> Replica<V> {
         operations: &[Operation],
         step: &mut StepContext<'_, V>,
     ) -> Result<Vec<Action>, OperationError> {
+        if self.is_recovering() && self.root.is_zero() {
+            return Err(OperationError::CatchingUp);
+        }
         let author = self.config.replica;
         let write = writes::prepare(operations, author, &self.config.membership, &step.work, &self.clock)?;
         debug_assert!(write.clock.last() >= self.clock.last(), "a write never sets the clock back");
@@ -59,7 +62,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     /// Sends a delta to randomly selected peers.
-    fn spread(&self, delta: Delta, except: Option<PeerId>, step: &mut StepContext<'_, V>) {
+    pub(super) fn spread(&self, delta: Delta, except: Option<PeerId>, step: &mut StepContext<'_, V>) {
         let peers = self.peers.pick(self.config.gossip_fanout, except, step.entropy);
         self.broadcast(&peers, Message::Gossip(Gossip::Delta(delta)), step);
     }
@@ -84,6 +87,9 @@ impl<V: ReadView> Replica<V> {
         delta: Delta,
         step: &mut StepContext<'_, V>,
     ) -> Result<DeltaFate, StorageError> {
+        if step.work.examine(&delta)? {
+            return Ok(DeltaFate::Refused(Refusal::Duplicate));
+        }
         if step.work.log.covered().covers(delta.dot) {
             if canary!(DuplicatesForwarded) {
                 self.spread(delta, Some(from), step);
@@ -135,8 +141,13 @@ impl<V: ReadView> Replica<V> {
         if let Err(error) = step.work.apply_delta(&delta) {
             let refusal = error.refusal()?;
             // After any other refusal, another attempt would have the same result.
-            if refusal == DeltaRefusal::Drift {
-                self.enqueue_forced_sync(from, PendingReason::StampAhead, step);
+            match refusal {
+                DeltaRefusal::Drift => self.enqueue_forced_sync(from, PendingReason::StampAhead, step),
+                // The handshakes of a session tell the author, if the peer is the author.
+                DeltaRefusal::AnotherHistory => {
+                    self.enqueue_forced_sync(from, PendingReason::AnotherHistory, step);
+                }
+                _ => {}
             }
             return Ok(Some(refusal));
         }
@@ -299,6 +310,8 @@ impl<V: ReadView> Replica<V> {
                 DeltaFate::Refused(other) => refusal = Some(other),
             }
         }
+        self.on_proof_answered(from, unavailable, step);
+        self.on_fork_answer(from, deltas, unavailable, step)?;
         let needed = self.delta_fetch.missing(&step.work.log);
         if unavailable.iter().any(|dot| needed.contains(dot)) {
             // The peer does not retain the delta any more. Only its state contains the effect of the delta.

@@ -16,7 +16,7 @@ impl<V: ReadView> Replica<V> {
         theirs: &SyncHandshake,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
-        if step.work.vet(theirs).is_err() {
+        if step.work.vet(theirs).is_err() || step.work.claim(theirs)?.is_some() {
             return Ok(());
         }
         if theirs.root_hash == step.work.state.root_hash()? && theirs.horizon == step.work.state.horizon() {
@@ -84,7 +84,9 @@ impl<V: ReadView> Replica<V> {
         let own = step.work.log.covered();
         let others = members.keys().copied().filter(|member| *member != self.config.replica);
         // While the progress of one member is unknown or different, nothing is causally stable.
-        let Some(clock) = self.horizon.stable_clock(others, own, self.clock.last()) else { return Ok(()) };
+        let Some(clock) = self.horizon.stable_clock(others, own, self.announced_clock()) else {
+            return Ok(());
+        };
         let before = step.work.state.horizon();
         let horizon = Hlc::new(clock >> 16, clock as u16, ReplicaId([0xff; 16]));
         let stable = own.clone();

@@ -28,6 +28,8 @@ impl<V: Clone> Replica<V> {
             delta_fetch,
             anti_entropy,
             horizon,
+            claims,
+            recovery,
         } = self;
         write!(out, "{:?} {incarnation} {clock:?}", config.membership)?;
         write!(out, "{:?} {:?} {:?} {:?}", log.covered(), log.floor(), log.stable(), log.heads())?;
@@ -38,6 +40,6 @@ impl<V: Clone> Replica<V> {
         write!(out, "{:?}", sync_queue.entries())?;
         write!(out, "{} {:?}", delta_fetch.attempts(), delta_fetch.exhausted())?;
         write!(out, "{} {:?}", anti_entropy.pause(), horizon.progress())?;
-        write!(out, "{root:?} {takes_snapshot} {stopped:?}")
+        write!(out, "{root:?} {takes_snapshot} {stopped:?} {claims:?} {recovery:?}")
     }
 }

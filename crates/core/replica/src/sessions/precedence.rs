@@ -86,6 +86,7 @@ mod tests {
             clock: 0,
             horizon: Hlc::ZERO,
             stable: VersionVector::default(),
+            known: None,
         }
     }
 

@@ -129,6 +129,13 @@ impl VersionVector {
         self.entries().all(|dot| dot.seq <= limits::MAX_DELTA_SEQ / 2)
     }
 
+    /// The vector without what it covers of `author`. O(authors).
+    pub fn without(&self, author: ReplicaId) -> Self {
+        let mut others = self.clone();
+        others.0.remove(&author);
+        others
+    }
+
     /// Whether the vector covers everything that `other` covers.
     pub fn includes(&self, other: &Self) -> bool {
         other.entries().all(|dot| self.covers(dot))

@@ -87,6 +87,10 @@ pub enum DeltaRefusal {
     /// The signature is missing, or is not the author's, or is for other content or another context.
     #[error("the signature of the delta is not valid")]
     BadSignature,
+    /// The delta continues another history of its author than the one that this state covers: one of the author's
+    /// numbers names two deltas. Its values were counted from that other history.
+    #[error("the delta continues another history of its author than this state has")]
+    AnotherHistory,
 }
 
 impl DeltaRefusal {
@@ -242,6 +246,9 @@ impl DeltaLog {
         gate.check(delta, id)?;
         if !self.is_ready(delta) {
             return Err(DeltaRefusal::NotReady.into());
+        }
+        if self.continues_another(delta, state.view(), metadata_batch)? {
+            return Err(DeltaRefusal::AnotherHistory.into());
         }
         if delta.stamp <= state.horizon() {
             return Err(DeltaRefusal::LeftBehind.into());
@@ -411,6 +418,37 @@ impl DeltaLog {
         row.list(&self.heads());
         self.stable.encode(&mut row);
         batch.put(SUMMARY.into(), row.into_bytes());
+    }
+
+    /// Whether `delta` was made after another delta of its author than the one that is stored here under the same
+    /// number. O(1) while the author's previous delta is a head, otherwise one read and one hash.
+    fn continues_another<V: ReadView>(
+        &self,
+        delta: &Delta,
+        view: &V,
+        metadata_batch: &WriteBatch,
+    ) -> Result<bool, StorageError> {
+        let previous = delta.parents.iter().find(|parent| parent.dot.author == delta.dot.author);
+        let Some(previous) = previous else { return Ok(false) };
+        let held = self.reference(view, metadata_batch, previous.dot)?;
+        Ok(held.is_some_and(|held| held != *previous))
+    }
+
+    /// The reference of a covered delta; `None` if the log does not store the delta. O(1) for a head, otherwise one
+    /// read and one hash.
+    pub fn reference<V: ReadView>(
+        &self,
+        view: &V,
+        metadata_batch: &WriteBatch,
+        dot: Dot,
+    ) -> Result<Option<DeltaRef>, StorageError> {
+        if dot.seq == 0 || !self.covered.covers(dot) || dot.seq <= self.floor.of(dot.author) {
+            return Ok(None);
+        }
+        match self.heads.get(&dot.author) {
+            Some((seq, id)) if *seq == dot.seq => Ok(Some(DeltaRef { dot, id: *id })),
+            _ => Ok(Some(Self::read_stored(view, metadata_batch, dot)?.0.reference())),
+        }
     }
 
     /// The bytes of a delta, if the log stores it.

@@ -9,7 +9,11 @@ use syncline_types::{
 
 /// The version of messages and hashes. Replicas of different versions reject each other with
 /// [`super::Rejection::Version`], since their roots could never agree.
-pub const SYNC_PROTOCOL_VERSION: u32 = 5;
+pub const SYNC_PROTOCOL_VERSION: u32 = 6;
+
+/// The first version whose handshakes have the field `known`. A store may hold an earlier handshake: that of a
+/// snapshot whose transfer was interrupted.
+const KNOWN_SINCE: u32 = 6;
 
 /// A sync strategy, without its parameters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -101,6 +105,9 @@ pub struct SyncHandshake {
     pub horizon: Hlc,
     /// The deltas that every member covered when that horizon was computed.
     pub stable: VersionVector,
+    /// The last delta of the recipient that the sender's log stores, if the sender knows who the recipient is. A
+    /// recipient that has another delta under that number shares its id with another store.
+    pub known: Option<DeltaRef>,
 }
 
 /// The latency and bandwidth of a link, as far as a replica knows them.
@@ -177,6 +184,7 @@ pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
         clock: 0,
         horizon: state.horizon(),
         stable: state.stable(),
+        known: None,
     }
 }
 
@@ -222,6 +230,12 @@ impl Encode for SyncHandshake {
         out.varint(self.clock);
         self.horizon.encode(out);
         self.stable.encode(out);
+        if self.version >= KNOWN_SINCE {
+            out.bool(self.known.is_some());
+            if let Some(known) = &self.known {
+                known.encode(out);
+            }
+        }
     }
 }
 
@@ -260,6 +274,11 @@ impl Decode for SyncHandshake {
             clock: input.varint()?,
             horizon: Hlc::decode(input)?,
             stable: VersionVector::decode(input)?,
+            known: if version >= KNOWN_SINCE && input.bool("a known delta")? {
+                Some(DeltaRef::decode(input)?)
+            } else {
+                None
+            },
         })
     }
 }

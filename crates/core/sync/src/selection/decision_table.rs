@@ -295,6 +295,7 @@ pub(crate) mod tests {
             clock: 0,
             horizon: syncline_types::Hlc::ZERO,
             stable: VersionVector::default(),
+            known: None,
         }
     }
 

@@ -101,6 +101,7 @@ fn fresh() -> SyncHandshake {
         clock: 0,
         horizon: Hlc::ZERO,
         stable: VersionVector::default(),
+        known: None,
     }
 }
 
@@ -121,6 +122,7 @@ fn full() -> SyncHandshake {
         clock: 1_000 << 16,
         horizon: stamp(500, 11),
         stable: covering(&[dot(11, 2)]),
+        known: Some(first_delta().reference()),
         ..fresh()
     }
 }
@@ -315,6 +317,12 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("rejection-not-a-member", Response::Rejected(Rejection::NotAMember)),
         ("rejection-implausible", Response::Rejected(Rejection::Implausible)),
         ("rejection-no-handshake", Response::Rejected(Rejection::NoHandshake)),
+        ("rejection-stale-incarnation", Response::Rejected(Rejection::StaleIncarnation { newest: 9 })),
+        (
+            "rejection-another-history",
+            Response::Rejected(Rejection::AnotherHistory { delta: first_delta().reference() }),
+        ),
+        ("rejection-unproven-history", Response::Rejected(Rejection::UnprovenHistory)),
     ];
     all.extend(answers());
     all

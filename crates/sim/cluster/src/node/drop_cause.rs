@@ -10,7 +10,8 @@ pub(super) const fn drop_cause(refusal: &Refusal) -> DropCause {
         Refusal::Frame(FrameError::Context) => DropCause::OtherContext,
         Refusal::Frame(_) => DropCause::Corrupt,
         Refusal::StaleIncarnation => DropCause::StaleIncarnation,
-        Refusal::Duplicate | Refusal::Delta(DeltaRefusal::Covered | DeltaRefusal::NotReady) => {
+        Refusal::Duplicate
+        | Refusal::Delta(DeltaRefusal::Covered | DeltaRefusal::NotReady | DeltaRefusal::AnotherHistory) => {
             DropCause::DuplicateSuppressed
         }
         Refusal::BufferFull => DropCause::BufferFull,

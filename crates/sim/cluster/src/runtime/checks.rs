@@ -343,6 +343,10 @@ impl SimRuntime {
                 }
                 self.acknowledge(node, context, operations, actions);
             }
+            Notice::WriteReissued { former, former_actions, delta, actions } => {
+                let oracle = &mut self.context_state_mut(context).oracle;
+                oracle.reissue(former, &former_actions, delta, actions);
+            }
             Notice::PendingDeltasDropped { deltas } => {
                 self.counts.protocol.deltas_dropped += deltas.len() as u64;
             }
@@ -362,7 +366,10 @@ impl SimRuntime {
             }
             Notice::WriteRefused { .. } => self.counts.protocol.writes_refused += 1,
             // Only the checks ask which deltas these are.
-            Notice::DeltaDiscarded { .. } | Notice::DeltaOverflowed { .. } => {}
+            Notice::DeltaDiscarded { .. }
+            | Notice::DeltaOverflowed { .. }
+            | Notice::HistoryConflict { .. }
+            | Notice::LegacyRecovered { .. } => {}
         }
     }
 
