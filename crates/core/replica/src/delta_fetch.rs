@@ -7,6 +7,8 @@ use syncline_types::{Hlc, InternalError, PeerId};
 
 /// The most requests for missing deltas before a sync of states is tried instead.
 const MAX_ATTEMPTS: u32 = 3;
+/// The most requests whose answers are awaited. Each names no more deltas than a frame may.
+const MAX_OUTSTANDING: usize = 8;
 
 /// The delta buffer, and the progress of the search for the missing parents.
 #[derive(Clone, Debug)]
@@ -129,17 +131,19 @@ impl DeltaFetch {
 
     /// Records that `wanted` was requested from `peer`.
     pub(crate) fn on_request_sent(&mut self, peer: PeerId, wanted: &[Dot]) {
-        self.outstanding.retain(|(asked, _)| *asked != peer);
-        if self.outstanding.len() >= MAX_ATTEMPTS as usize {
+        let request = (peer, wanted.iter().copied().collect());
+        self.outstanding.retain(|other| *other != request);
+        if self.outstanding.len() >= MAX_OUTSTANDING {
             self.outstanding.pop_front();
         }
-        self.outstanding.push_back((peer, wanted.iter().copied().collect()));
+        self.outstanding.push_back(request);
     }
 
-    /// The deltas that were requested from `peer`, once: its answer is an answer to this request. `None` if
-    /// nobody has asked it.
-    pub(crate) fn take_requested(&mut self, peer: PeerId) -> Option<BTreeSet<Dot>> {
-        let at = self.outstanding.iter().position(|(asked, _)| *asked == peer)?;
+    /// The oldest request to `peer` that asked for all of `answered`, once: the answer is an answer to this request.
+    /// `None` if there is no such request.
+    pub(crate) fn take_requested(&mut self, peer: PeerId, answered: &BTreeSet<Dot>) -> Option<BTreeSet<Dot>> {
+        let is_answered = |(asked, wanted): &(PeerId, BTreeSet<Dot>)| *asked == peer && answered.is_subset(wanted);
+        let at = self.outstanding.iter().position(is_answered)?;
         self.outstanding.remove(at).map(|(_, wanted)| wanted)
     }
 
@@ -253,14 +257,18 @@ mod tests {
     fn answer_belongs_to_one_request() {
         let mut fetch = DeltaFetch::new(BufferLimits::default(), 9);
         let dots: Vec<Dot> = (1..=4).map(|seq| delta(1, seq).dot).collect();
-        assert_eq!(fetch.take_requested(A), None, "nobody asked");
+        let set = |dots: &[Dot]| dots.iter().copied().collect::<BTreeSet<Dot>>();
+        assert_eq!(fetch.take_requested(A, &set(&dots[..1])), None, "nobody asked");
         fetch.on_request_sent(A, &dots[..1]);
         fetch.on_request_sent(A, &dots[1..]);
-        assert_eq!(fetch.take_requested(B), None, "another peer was asked");
-        assert_eq!(fetch.take_requested(A), Some(dots[1..].iter().copied().collect()));
-        assert_eq!(fetch.take_requested(A), None, "it has answered");
+        fetch.on_request_sent(A, &dots[1..]);
+        assert_eq!(fetch.take_requested(B, &set(&dots[2..])), None, "another peer was asked");
+        assert_eq!(fetch.take_requested(A, &set(&dots)), None, "no request asked for all of them");
+        assert_eq!(fetch.take_requested(A, &set(&dots[2..])), Some(set(&dots[1..])));
+        assert_eq!(fetch.take_requested(A, &set(&dots[2..])), None, "it has answered");
+        assert_eq!(fetch.take_requested(A, &set(&dots[..1])), Some(set(&dots[..1])));
         (0..99).for_each(|peer| fetch.on_request_sent(PeerId(peer), &dots));
-        assert_eq!(fetch.outstanding().len(), MAX_ATTEMPTS as usize);
+        assert_eq!(fetch.outstanding().len(), MAX_OUTSTANDING);
     }
 
     #[test]

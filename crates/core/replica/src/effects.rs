@@ -8,8 +8,8 @@ use std::iter::Sum;
 use std::ops::AddAssign;
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, WriteBatch};
-use syncline_sync::{DeltaRefusal, Dot, Outcome, SessionStats, SyncProtocolKind};
-use syncline_types::{Hlc, PeerId, Probes, SimTime};
+use syncline_sync::{DeltaRefusal, Dot, HistoryConflict, Outcome, SessionStats, SyncProtocolKind};
+use syncline_types::{Hlc, PeerId, Probes, ReplicaId, SimTime};
 
 /// The kind of message that a frame carries, for statistics and viewers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -131,6 +131,29 @@ pub enum Notice {
         /// The actions that were written, one for each operation.
         actions: Vec<Action>,
     },
+    /// The id of this replica has more than one life. This step has stored the conflict and nothing else; each further
+    /// step returns [`ReplicaError::History`].
+    HistoryConflict {
+        /// The proof.
+        conflict: HistoryConflict,
+    },
+    /// A write of a former id that others lacked was written again.
+    WriteReissued {
+        /// The delta of the former id.
+        former: Dot,
+        /// The actions of that delta.
+        former_actions: Vec<Action>,
+        /// The last delta of this replica, which has the actions.
+        delta: Dot,
+        /// What each of them became; `None` for one that has no effect any more, because others have deleted or
+        /// overwritten its entity since.
+        actions: Vec<Option<Action>>,
+    },
+    /// All that a former id has written is accounted for: others have it, or it was written again.
+    LegacyRecovered {
+        /// The former id.
+        former: ReplicaId,
+    },
     /// The application's write is refused as a whole.
     WriteRefused {
         /// The reason for the refusal.
@@ -189,12 +212,23 @@ impl Sum for StepCost {
     }
 }
 
-/// The replica must be stopped. Either its store failed or contains damaged rows, or an invariant of this
-/// program does not hold: [`ReplicaError::is_internal`] distinguishes the two. No effect of the failed step
-/// was committed.
+/// The replica must be stopped. No effect of the failed step was committed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{}{}", what_failed(&self.0), self.0)]
-pub struct ReplicaError(#[from] pub StorageError);
+pub enum ReplicaError {
+    /// Either the store failed or contains damaged rows, or an invariant of this program does not hold:
+    /// [`ReplicaError::is_internal`] distinguishes the two.
+    #[error("{}{}", what_failed(.0), .0)]
+    Storage(#[from] StorageError),
+    /// The id of the replica has more than one life. The store remembers this error, and no restart ends it.
+    #[error("the replica has stopped before it writes again: {0}")]
+    History(#[from] HistoryConflict),
+    /// A replica was to be brought back under an id that it had before.
+    #[error("replica {replica} cannot be brought back under an id that it had before; choose a new id")]
+    SameId {
+        /// The id.
+        replica: ReplicaId,
+    },
+}
 
 const fn what_failed(error: &StorageError) -> &'static str {
     match error {
@@ -207,7 +241,7 @@ const fn what_failed(error: &StorageError) -> &'static str {
 impl ReplicaError {
     /// Whether the cause is a bug in this program and not the store.
     pub const fn is_internal(&self) -> bool {
-        matches!(self.0, StorageError::Internal(_))
+        matches!(self, Self::Storage(StorageError::Internal(_)))
     }
 }
 
@@ -225,9 +259,9 @@ mod tests {
 
     #[test]
     fn error_tells_bug_from_failed_store() {
-        let store = ReplicaError(StorageError::Index { what: "a node" });
+        let store = ReplicaError::Storage(StorageError::Index { what: "a node" });
         assert!(!store.is_internal() && store.to_string().contains("its store failed"), "{store}");
-        let bug = ReplicaError(InternalError::broken("queues are sorted").into());
+        let bug = ReplicaError::Storage(InternalError::broken("queues are sorted").into());
         assert!(bug.is_internal() && !bug.to_string().contains("failed"), "{bug}");
         assert!(bug.to_string().contains("queues are sorted"), "{bug}");
     }

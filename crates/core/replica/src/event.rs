@@ -39,6 +39,8 @@ pub enum Timer {
     PendingSync,
     /// Missing deltas did not arrive in time.
     Fetch,
+    /// The recovery of a former id's writes goes on.
+    Recovery,
 }
 
 /// Whether work waits for a timer.
@@ -55,7 +57,7 @@ impl Timer {
     pub const fn kind(self) -> TimerKind {
         match self {
             Self::Heartbeat => TimerKind::Housekeeping,
-            Self::Session(_) | Self::PendingSync | Self::Fetch => TimerKind::Sync,
+            Self::Session(_) | Self::PendingSync | Self::Fetch | Self::Recovery => TimerKind::Sync,
         }
     }
 }

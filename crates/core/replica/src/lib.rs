@@ -28,6 +28,7 @@
 //! | `clock_guard` | the evidence about the wall clock, which decides whether stamps are made from it |
 //! | `horizon` | the progress of the members, from which the tombstone horizon follows |
 //! | `peers` | the record of each peer: speed, backoff, identity |
+//! | `recovery` | the claims of peers about this replica's own deltas |
 //! | `writes` | nothing: it turns operations into a delta |
 //! | `replica` | the sub-machines, and the step that calls them |
 #![warn(clippy::float_arithmetic)]
@@ -46,6 +47,7 @@ mod horizon;
 pub mod model;
 mod peers;
 mod persisted;
+mod recovery;
 mod refusal;
 mod replica;
 mod sessions;

@@ -1,13 +1,15 @@
 //! The state that survives a crash besides records and deltas: the incarnation of the replica, the last time of its
-//! clock, and the wall clock at its last write.
+//! clock, the wall clock at its last write, and the conflict that has stopped it for good.
 
 use crate::config::ReplicaConfig;
 use syncline_storage::{Interface, StorageError, keys};
 use syncline_store::{ReadView, WriteBatch};
-use syncline_sync::{DeltaLog, staged};
-use syncline_types::{Digest, HlcClock, Reader, Writer, canary};
+use syncline_sync::{DeltaLog, HistoryConflict, staged};
+use syncline_types::{Decode, Digest, Encode, HlcClock, Reader, Writer, canary};
 
 const KEY: &[u8] = &[keys::METADATA, 3];
+/// A row that exists only after a conflict.
+const CONFLICT: &[u8] = &[keys::METADATA, 4];
 
 /// The state that a replica starts from.
 pub(crate) struct PersistedState {
@@ -46,6 +48,18 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Pers
         root: Interface::open(view.clone())?.root_hash()?,
         takes_snapshot: staged::is_under_way(view, &WriteBatch::default())?,
     })
+}
+
+/// The conflict that has stopped the replica of this store, if one has.
+pub(crate) fn conflict<V: ReadView>(view: &V) -> Result<Option<HistoryConflict>, StorageError> {
+    let row = view.read(CONFLICT)?;
+    let conflict = row.map(|row| HistoryConflict::from_bytes(&row)).transpose();
+    conflict.map_err(|error| StorageError::Row { what: "the conflict of histories", error })
+}
+
+/// Writes the row of the conflict that stops the replica of this store for good.
+pub(crate) fn write_conflict(conflict: &HistoryConflict, batch: &mut WriteBatch) {
+    batch.put(CONFLICT.into(), conflict.to_bytes());
 }
 
 /// Writes the row of the incarnation and the clocks.

@@ -38,6 +38,8 @@ pub enum PendingReason {
     StampAhead,
     /// The author of a delta had collected tombstones that this replica still has.
     HorizonAhead,
+    /// A delta of the peer continues another history of its author than the one known here.
+    AnotherHistory,
     /// The buffer had no room for a delta of the peer.
     BufferFull,
     /// This replica has no state that the deltas of the peer could be applied to.
@@ -64,6 +66,7 @@ impl fmt::Display for PendingReason {
             Self::ClockDrift => "the clocks disagree",
             Self::StampAhead => "a stamp is ahead of our clock",
             Self::HorizonAhead => "the author of a delta had collected tombstones that are still here",
+            Self::AnotherHistory => "an author has two histories",
             Self::BufferFull => "the delta buffer was full",
             Self::NoState => "there is no state yet",
             Self::DeltasMissing => "deltas are missing",

@@ -291,6 +291,7 @@ fn claimed_coverage_cannot_end_our_history() {
         wall_ms: 0,
         horizon: Hlc::ZERO,
         stable: VersionVector::default(),
+        known: None,
     };
     let session = SessionId(1);
     let id = RequestId(1);

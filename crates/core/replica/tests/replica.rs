@@ -7,4 +7,5 @@ mod fuzz;
 mod garbage;
 mod hopeless;
 mod hostile;
+mod identity;
 mod model;

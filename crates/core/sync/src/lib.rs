@@ -37,8 +37,8 @@ mod transport;
 
 pub use deltas::{
     Authority, BufferLedger, BufferLimits, Delta, DeltaBuffer, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gate,
-    KeyedHash, Membership, MissingDeltas, PublicKey, PushOutcome, Scheme, Signature, Statement,
-    VersionVector,
+    HistoryClaim, HistoryConflict, KeyedHash, Membership, MissingDeltas, PublicKey, PushOutcome, Scheme, Signature,
+    Statement, VersionVector,
 };
 pub use messages::{
     Answer, BloomFilter, BriefEntry, DeltasReply, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip,

@@ -4,7 +4,7 @@
 //! cache of views only, and each request is idempotent. A request that arrives twice, late or after a
 //! restart therefore needs no special treatment.
 
-use crate::deltas::{Delta, DeltaError, DeltaRefusal, MissingDeltas, VersionVector};
+use crate::deltas::{Delta, DeltaError, DeltaRefusal, HistoryClaim, MissingDeltas, VersionVector};
 use crate::messages::{
     Answer, DeltasReply, ExchangeReply, ExchangeRequest, HandshakeReply, Question, Rejection, Request,
     ResponderState, Response, SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind, WireRecord,
@@ -95,6 +95,13 @@ fn on_handshake<V: ReadView>(
     }
     if let Err(rejection) = work.vet(theirs) {
         return Ok(Response::Rejected(rejection));
+    }
+    match work.claim(theirs)? {
+        Some(HistoryClaim::Own(_)) => return Ok(Response::Rejected(Rejection::UnprovenHistory)),
+        Some(HistoryClaim::Peers(delta)) => {
+            return Ok(Response::Rejected(Rejection::AnotherHistory { delta }));
+        }
+        None => {}
     }
     let table = select_protocol(theirs, ours);
     // Records are exchanged between equal horizons only. Where the roots are equal, there is no difference to

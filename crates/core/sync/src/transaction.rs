@@ -1,7 +1,8 @@
 //! The work of one step: the state with its changes, and the rows above it.
 
 use crate::deltas::{
-    Delta, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Gate, MissingDeltas, VersionVector,
+    Delta, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gate, HistoryClaim, HistoryConflict,
+    MissingDeltas, VersionVector,
 };
 use crate::messages::{LocalSyncState, Rejection, SyncHandshake, SyncProtocolKind};
 use crate::sketch::{Cell, Sketch, SketchKey, compute_cells};
@@ -33,6 +34,12 @@ pub struct Transaction<V> {
     pub unauthorized: Vec<DeltaRefusal>,
     /// The latest stamp of a delta that was applied in this step.
     latest: Hlc,
+    /// The id under which this replica writes; `None` for a transaction that writes under no id.
+    own: Option<ReplicaId>,
+    /// A claim that a peer could not prove; see [`Transaction::claim`].
+    unproven: Option<Dot>,
+    /// The proof, if this step has found one, that this replica's history is not in its store alone.
+    conflict: Option<HistoryConflict>,
     /// The sketch of the state, if it has been computed. The host passes it from step to step. Invariant:
     /// it reflects the state up to the changes that `state.take_changes` has yet to return.
     pub sketch: Option<Sketch>,
@@ -65,6 +72,9 @@ impl<V: ReadView> Transaction<V> {
             probes: Probes::default(),
             unauthorized: Vec::new(),
             latest: Hlc::ZERO,
+            own: None,
+            unproven: None,
+            conflict: None,
         })
     }
 
@@ -145,6 +155,18 @@ impl<V: ReadView> Transaction<V> {
         Self { limits, ..self }
     }
 
+    /// The same transaction of the replica that writes under the id `own`: it watches over its own history. The peer
+    /// whose frame is handled could not prove the claim `unproven`, which does not count any more.
+    pub fn with_own(self, own: ReplicaId, unproven: Option<Dot>) -> Self {
+        Self { own: Some(own), unproven, ..self }
+    }
+
+    /// The proof, if this step has found one, that this replica's history is not in its store alone. Nothing of the
+    /// step may be committed then.
+    pub const fn conflict(&self) -> Option<HistoryConflict> {
+        self.conflict
+    }
+
     /// Reports that this step took a rare branch.
     pub const fn note(&mut self, probe: Probe) {
         self.probes.note(probe);
@@ -162,8 +184,12 @@ impl<V: ReadView> Transaction<V> {
         probes
     }
 
-    /// Applies a delta; see [`DeltaLog::apply`].
+    /// Applies a delta; see [`DeltaLog::apply`]. A delta of this replica's own that its store does not hold is not
+    /// applied: see [`Transaction::conflict`].
     pub fn apply_delta(&mut self, delta: &Delta) -> Result<(), DeltaError> {
+        if self.examine(delta)? {
+            return Err(DeltaRefusal::Covered.into());
+        }
         let applied =
             self.log.apply(delta, &mut self.state, &mut self.metadata_batch, &self.context, &self.gate);
         match &applied {
@@ -178,6 +204,80 @@ impl<V: ReadView> Transaction<V> {
     /// no place from others.
     pub fn let_in(&mut self, delta: &Delta) -> Result<(), DeltaRefusal> {
         self.gate.lets_in(delta).inspect_err(|refusal| self.note_refusal(*refusal))
+    }
+
+    /// Looks whether a delta is one of this replica's own that its store does not hold. Such a delta is evidence only
+    /// if the gate admits it: only this replica can have signed it. Returns whether this step has found a conflict.
+    /// O(1), and one read and two hashes for a delta under the replica's own name.
+    pub fn examine(&mut self, delta: &Delta) -> Result<bool, StorageError> {
+        let Some(own) = self.own.filter(|own| *own == delta.dot.author) else {
+            return Ok(self.conflict.is_some());
+        };
+        let held = self.log.covered().of(own);
+        let seq = delta.dot.seq;
+        let found = if seq > held {
+            Some(HistoryConflict::Behind { replica: own, held, found: seq })
+        } else {
+            let stored = self.reference(delta.dot)?.filter(|stored| stored.id != delta.id());
+            stored.map(|DeltaRef { id: held, .. }| HistoryConflict::Forked {
+                replica: own,
+                seq,
+                held,
+                found: delta.id(),
+            })
+        };
+        if self.conflict.is_none() && found.is_some() && self.gate.lets_in(delta).is_ok() {
+            self.conflict = found;
+        }
+        Ok(self.conflict.is_some())
+    }
+
+    /// Takes the word of a peer for it that this replica has written the delta at `claimed`.
+    pub fn believe(&mut self, claimed: Dot) {
+        let held = self.log.covered().of(claimed.author);
+        if self.own == Some(claimed.author) && claimed.seq > held {
+            let replica = claimed.author;
+            self.conflict = Some(HistoryConflict::Behind { replica, held, found: claimed.seq });
+        }
+    }
+
+    /// The claim in a handshake about a history that is not the one known here: the peer knows a delta of this
+    /// replica that is not in its store, or the peer's last delta is another one than this replica has under its
+    /// number. O(log authors), and one read for the last delta of a peer whose root differs.
+    pub fn claim(&self, theirs: &SyncHandshake) -> Result<Option<HistoryClaim>, StorageError> {
+        if let Some(own) = self.own {
+            let held = self.log.covered().of(own);
+            let claimed = theirs.covered.of(own);
+            let counts = |dot: &Dot| self.unproven.is_none_or(|unproven| dot.seq > unproven.seq);
+            if claimed > held && counts(&Dot { author: own, seq: claimed }) {
+                return Ok(Some(HistoryClaim::Own(Dot { author: own, seq: claimed })));
+            }
+            if let Some(known) = theirs.known.filter(|known| known.dot.author == own && counts(&known.dot))
+                && let Some(held) = self.reference(known.dot)?
+                && held != known
+            {
+                return Ok(Some(HistoryClaim::Own(known.dot)));
+            }
+        }
+        let head = theirs.dag_heads.iter().find(|head| head.dot.author == theirs.replica);
+        // The last delta of a replica is one of its heads until another author names it as a parent.
+        if let Some(head) = head.filter(|_| self.own != Some(theirs.replica))
+            && let Some(held) = self.reference(head.dot)?
+            && held != *head
+        {
+            return Ok(Some(HistoryClaim::Peers(held)));
+        }
+        Ok(None)
+    }
+
+    /// The reference of a covered delta, if the log stores the delta.
+    pub fn reference(&self, dot: Dot) -> Result<Option<DeltaRef>, StorageError> {
+        self.log.reference(self.state.view(), &self.metadata_batch, dot)
+    }
+
+    /// The last covered delta of `author`, if the log stores it.
+    pub fn last_known(&self, author: ReplicaId) -> Result<Option<DeltaRef>, StorageError> {
+        self.reference(Dot { author, seq: self.log.covered().of(author) })
     }
 
     fn note_refusal(&mut self, refusal: DeltaRefusal) {
@@ -210,12 +310,28 @@ impl<V: ReadView> Transaction<V> {
 
     /// Records that the state covers everything that a peer's state covers.
     pub fn adopt(&mut self, theirs: &SyncHandshake) {
-        self.log.adopt(&theirs.covered, &theirs.dag_heads, &mut self.metadata_batch);
+        self.adopt_covered(&theirs.covered, &theirs.dag_heads);
+    }
+
+    /// Records that the state covers `covered`, except for claims about this replica's own deltas: nobody else can
+    /// know more of them than its store.
+    fn adopt_covered(&mut self, covered: &VersionVector, heads: &[DeltaRef]) {
+        let own = self.own.filter(|own| covered.of(*own) > self.log.covered().of(*own));
+        match own {
+            Some(own) => {
+                let mut covered = covered.clone();
+                covered.set(own, 0);
+                self.log.adopt(&covered, heads, &mut self.metadata_batch);
+            }
+            None => {
+                self.log.adopt(covered, heads, &mut self.metadata_batch);
+            }
+        }
     }
 
     /// Records that the state contains nothing from before the peer's horizon that the peer has collected.
     pub(crate) fn adopt_stable(&mut self, theirs: &SyncHandshake) {
-        self.log.adopt(&theirs.stable, &[], &mut self.metadata_batch);
+        self.adopt_covered(&theirs.stable, &[]);
     }
 
     /// Raises the horizon to the peer's and collects the tombstones below it, if this state has seen

@@ -90,6 +90,7 @@ pub enum Choice {
     Lie = 130,
     LieKind = 131,
     LieDetail = 132,
+    ClockPhase = 135,
 }
 
 /// A source of random draws. A step that needs randomness takes one as an argument; the caller decides

@@ -118,17 +118,30 @@ pub struct DriftError {
 pub struct HlcClock {
     last: u64,
     replica: ReplicaId,
+    /// The counter with which a millisecond begins.
+    phase: u16,
 }
 
 impl HlcClock {
+    /// The number of phases: see [`HlcClock::set_phase`].
+    pub const PHASES: u64 = 1 << 15;
+
     /// A clock that has made and observed no stamp yet.
     pub const fn new(replica: ReplicaId) -> Self {
-        Self { last: 0, replica }
+        Self { last: 0, replica, phase: 0 }
     }
 
     /// A clock whose stamps are greater than `last`, an [`HlcClock::last`] persisted before a restart.
     pub const fn resume(replica: ReplicaId, last: u64) -> Self {
-        Self { last, replica }
+        Self { last, replica, phase: 0 }
+    }
+
+    /// Sets the counter with which each further millisecond begins: a random number for each start, so that two
+    /// replicas that share an id by mistake do not make equal stamps in the same millisecond. At most
+    /// [`HlcClock::PHASES`] - 1, which leaves as many counts within a millisecond.
+    pub const fn set_phase(&mut self, phase: u16) {
+        debug_assert!((phase as u64) < Self::PHASES, "a phase leaves room for counts");
+        self.phase = phase;
     }
 
     /// The replica in whose name the clock makes stamps.
@@ -146,7 +159,7 @@ impl HlcClock {
     /// A counter that overflows carries into the milliseconds.
     pub fn tick(&mut self, moment: Moment) -> Hlc {
         let previous = self.last;
-        let wall = Hlc::new(moment.wall_ms, 0, self.replica).time;
+        let wall = Hlc::new(moment.wall_ms, self.phase, self.replica).time;
         self.last = wall.max(previous.saturating_add(1));
         // 2^48 milliseconds are 8,900 years: only a stamp that skipped the drift check can exhaust the clock.
         debug_assert!(
@@ -180,6 +193,17 @@ mod tests {
         let late = clock.tick(at(10));
         assert!(late > early);
         assert_eq!(late.physical_ms(), 1_000);
+    }
+
+    #[test]
+    fn phases_keep_clocks_of_one_id_apart() {
+        let mut clocks = [3, 9].map(|phase| {
+            let mut clock = HlcClock::new(ReplicaId::from_u64(1));
+            clock.set_phase(phase);
+            clock
+        });
+        let stamps = clocks.each_mut().map(|clock| clock.tick(at(7)));
+        assert_eq!(stamps.map(|stamp| (stamp.physical_ms(), stamp.counter())), [(7, 3), (7, 9)]);
     }
 
     #[test]

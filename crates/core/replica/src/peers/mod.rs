@@ -222,6 +222,11 @@ impl PeerTable {
         offered
     }
 
+    /// The replica id that a peer claimed in its last handshake.
+    pub(crate) fn replica_of(&self, peer: PeerId) -> Option<ReplicaId> {
+        self.records.get(&peer)?.replica()
+    }
+
     /// Records the identity that a peer claims in a handshake, given the verdict on that handshake. After an
     /// implausible handshake the peer stays unknown, so its later requests are not served.
     pub(crate) fn identify(&mut self, peer: PeerId, replica: ReplicaId, vetted: Result<(), Rejection>) {

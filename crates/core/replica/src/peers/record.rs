@@ -94,24 +94,24 @@ pub(crate) struct FailedSession {
 }
 
 impl PeerRecord {
-    /// Records the incarnation of a frame. Returns whether the frame may be handled: a frame from before the
-    /// last restart of its sender may contradict the sender's present state.
-    pub(crate) fn accept_incarnation(&mut self, incarnation: u64) -> bool {
+    /// Records the incarnation of a frame. A frame from before the last restart of its sender must not be handled,
+    /// because it may contradict the sender's present state: then the newest incarnation is returned.
+    pub(crate) fn accept_incarnation(&mut self, incarnation: u64) -> Result<(), u64> {
         if incarnation < self.incarnation && !canary!(StaleFrameAccepted) {
-            return false;
+            return Err(self.incarnation);
         }
         self.incarnation = incarnation;
-        true
+        Ok(())
     }
 
-    /// Records a handshake of `session`. Returns whether the session is the newest: an older handshake is a
-    /// late copy, and its sender has abandoned the session.
-    pub(crate) fn accept_session(&mut self, session: SessionId) -> bool {
+    /// Records a handshake of `session`, unless it is older than the newest one, which is returned then. An older
+    /// handshake is a late copy whose sender has abandoned the session, or its sender has lost count of its starts.
+    pub(crate) fn accept_session(&mut self, session: SessionId) -> Result<(), SessionId> {
         if session < self.newest_session {
-            return false;
+            return Err(self.newest_session);
         }
         self.newest_session = session;
-        true
+        Ok(())
     }
 
     /// The version vectors that this replica and the peer both know.
@@ -333,8 +333,12 @@ mod tests {
     #[test]
     fn rejects_stale_incarnation_and_session() {
         let mut peer = PeerRecord::default();
-        assert!(peer.accept_incarnation(3) && peer.accept_incarnation(3) && !peer.accept_incarnation(2));
-        assert!(peer.accept_session(SessionId(9)) && !peer.accept_session(SessionId(8)));
+        assert_eq!(
+            [3, 3, 2].map(|incarnation| peer.accept_incarnation(incarnation)),
+            [Ok(()), Ok(()), Err(3)]
+        );
+        assert_eq!(peer.accept_session(SessionId(9)), Ok(()));
+        assert_eq!(peer.accept_session(SessionId(8)), Err(SessionId(9)));
     }
 
     #[test]

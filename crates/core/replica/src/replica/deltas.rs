@@ -6,6 +6,7 @@ use crate::event::Timer;
 use crate::refusal::Refusal;
 use crate::sync_queue::PendingReason;
 use crate::writes::{self, Operation, OperationError};
+use std::collections::BTreeSet;
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, ReadView};
 use syncline_sync::{Delta, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gossip, Message, PushOutcome};
@@ -47,6 +48,9 @@ impl<V: ReadView> Replica<V> {
         if let Some(fault) = self.clock_fault() {
             return Err(fault.into());
         }
+        if self.is_recovering() && self.root.is_zero() {
+            return Err(OperationError::CatchingUp);
+        }
         let author = self.config.replica;
         let write = writes::prepare(operations, author, &self.config.membership, &step.work, &self.clock)?;
         debug_assert!(write.clock.last() >= self.clock.last(), "a write never sets the clock back");
@@ -62,7 +66,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     /// Sends a delta to randomly selected peers.
-    fn spread(&self, delta: Delta, except: Option<PeerId>, step: &mut StepContext<'_, V>) {
+    pub(super) fn spread(&self, delta: Delta, except: Option<PeerId>, step: &mut StepContext<'_, V>) {
         let peers = self.peers.pick(self.config.gossip_fanout, except, step.entropy);
         self.broadcast(&peers, Message::Gossip(Gossip::Delta(delta)), step);
     }
@@ -87,6 +91,9 @@ impl<V: ReadView> Replica<V> {
         delta: Delta,
         step: &mut StepContext<'_, V>,
     ) -> Result<DeltaFate, StorageError> {
+        if step.work.examine(&delta)? {
+            return Ok(DeltaFate::Refused(Refusal::Duplicate));
+        }
         if step.work.log.covered().covers(delta.dot) {
             if canary!(DuplicatesForwarded) {
                 self.spread(delta, Some(from), step);
@@ -145,8 +152,13 @@ impl<V: ReadView> Replica<V> {
         if let Err(error) = step.work.apply_delta(&delta) {
             let refusal = error.refusal()?;
             // After any other refusal, another attempt would have the same result.
-            if refusal == DeltaRefusal::Drift {
-                self.enqueue_forced_sync(from, PendingReason::StampAhead, step);
+            match refusal {
+                DeltaRefusal::Drift => self.enqueue_forced_sync(from, PendingReason::StampAhead, step),
+                // The handshakes of a session tell the author, if the peer is the author.
+                DeltaRefusal::AnotherHistory => {
+                    self.enqueue_forced_sync(from, PendingReason::AnotherHistory, step);
+                }
+                _ => {}
             }
             return Ok(Some(refusal));
         }
@@ -248,11 +260,16 @@ impl<V: ReadView> Replica<V> {
             self.enqueue_forced_sync(from, PendingReason::HorizonAhead, step);
         }
         if !wanted.is_empty() {
-            self.delta_fetch.on_request_sent(from, &wanted);
-            self.send(from, Message::Gossip(Gossip::DeltaRequest { wanted }), step);
+            self.request_deltas(from, wanted, step);
         }
         let at = step.now() + self.peers.timeout(from, attempt, step.entropy);
         step.set_timer(Timer::Fetch, at);
+    }
+
+    /// Requests these deltas from `peer`. Only what was requested is taken from the answer.
+    pub(super) fn request_deltas(&mut self, peer: PeerId, wanted: Vec<Dot>, step: &mut StepContext<'_, V>) {
+        self.delta_fetch.on_request_sent(peer, &wanted);
+        self.send(peer, Message::Gossip(Gossip::DeltaRequest { wanted }), step);
     }
 
     /// Drops deltas that wait for each other. The id of a delta is a digest over its parents, so no honest
@@ -323,16 +340,17 @@ impl<V: ReadView> Replica<V> {
     ) -> Result<(), StorageError> {
         let mut refusal = Some(Refusal::Duplicate);
         // An answer that nobody asked for, or a second one, is dropped before any of it is decoded.
-        let Some(wanted) = self.delta_fetch.take_requested(from) else {
-            step.out.refusal = refusal;
+        let dots = deltas.iter().map(|bytes| Dot::decode(&mut Reader::new(bytes)));
+        let answered: Result<BTreeSet<Dot>, _> = dots.chain(unavailable.iter().copied().map(Ok)).collect();
+        let Ok(answered) = answered else {
+            step.refuse(DeltaRefusal::Malformed.into());
             return Ok(());
         };
+        if self.delta_fetch.take_requested(from, &answered).is_none() {
+            step.out.refusal = refusal;
+            return Ok(());
+        }
         for bytes in deltas {
-            let is_wanted = Dot::decode(&mut Reader::new(bytes)).is_ok_and(|dot| wanted.contains(&dot));
-            if !is_wanted {
-                refusal = Some(DeltaRefusal::Malformed.into());
-                break;
-            }
             let Ok(delta) = Delta::from_bytes(bytes) else {
                 refusal = Some(DeltaRefusal::Malformed.into());
                 break;
@@ -343,6 +361,8 @@ impl<V: ReadView> Replica<V> {
                 DeltaFate::Refused(other) => refusal = Some(other),
             }
         }
+        self.on_proof_answered(from, unavailable, step);
+        self.on_fork_answer(from, deltas, unavailable, step)?;
         let log = &mut step.work.log;
         let is_lost = self.delta_fetch.is_any_missing(unavailable, log);
         let is_incomplete = !self.delta_fetch.missing(log).is_empty()

@@ -35,8 +35,13 @@ impl<V: ReadView> Replica<V> {
             }
         };
         let peer = self.peers.record(from);
-        if !peer.accept_incarnation(frame.incarnation) {
+        if let Err(newest) = peer.accept_incarnation(frame.incarnation) {
             step.refuse(Refusal::StaleIncarnation);
+            if let Message::Request { session, id, .. } = frame.message {
+                // A late frame from before a restart is answered too; its sender has forgotten the session.
+                let response = Response::Rejected(Rejection::StaleIncarnation { newest });
+                self.send(from, Message::Response { session, id, response }, step);
+            }
             return Ok(());
         }
         peer.on_heard();
@@ -118,8 +123,11 @@ impl<V: ReadView> Replica<V> {
         let protocols = self.peers.offered(to, &self.config.protocols);
         let described = step.work.describe(self.config.context, self.config.replica, &protocols)?;
         let mut ours = build_handshake(&described);
-        ours.clock = self.clock.last();
+        ours.clock = self.announced_clock();
         ours.wall_ms = step.wall_ms;
+        if let Some(peer) = self.peers.replica_of(to) {
+            ours.known = step.work.last_known(peer)?;
+        }
         // If tombstones are collected, a replica without state must receive a whole state or none. With a
         // part of a state from before a collection, it would be left behind permanently.
         let collects = self.config.membership.members().is_some();

@@ -6,7 +6,7 @@ use crate::sync_queue::PendingReason;
 use std::sync::Arc;
 use syncline_store::ReadView;
 use syncline_sync::{Gossip, Message};
-use syncline_types::{Digest, PeerId, SimDuration};
+use syncline_types::{Choice, Digest, HlcClock, PeerId, SimDuration};
 
 /// How long a difference may take to disappear by itself, as it does if the write that caused it is still in
 /// flight.
@@ -16,6 +16,11 @@ impl<V: ReadView> Replica<V> {
     pub(super) fn on_start(&mut self, step: &mut StepContext<'_, V>) {
         let at = self.anti_entropy.first(step.now(), step.entropy);
         step.set_timer(Timer::Heartbeat, at);
+        // Two lives of one id would otherwise give equal stamps to different writes, and one of these would vanish.
+        self.clock.set_phase(step.entropy.below(Choice::ClockPhase, HlcClock::PHASES) as u16);
+        if self.is_recovering() {
+            step.set_timer(Timer::Recovery, at);
+        }
     }
 
     pub(super) fn on_peers(&mut self, peers: Arc<[PeerId]>, step: &mut StepContext<'_, V>) {
@@ -25,6 +30,7 @@ impl<V: ReadView> Replica<V> {
         }
         // A sync with an unreachable peer would occupy a session slot until its timeout.
         self.sync_queue.keep_reachable(|peer| self.peers.is_reachable(peer));
+        self.claims.keep_reachable(|peer| self.peers.is_reachable(peer));
         self.update_sync_timer(step);
         if !self.delta_fetch.is_empty() {
             // There may be another peer that has the missing deltas.
@@ -45,7 +51,7 @@ impl<V: ReadView> Replica<V> {
         let peers = self.peers.pick(self.config.heartbeat_fanout, None, step.entropy);
         let root = self.root;
         let replica = self.config.replica;
-        let clock = self.clock.last();
+        let clock = self.announced_clock();
         let seq = step.work.log.covered().of(replica);
         let wall_ms = step.wall_ms;
         let heartbeat = Gossip::Heartbeat { root, replica, seq, clock, wall_ms };

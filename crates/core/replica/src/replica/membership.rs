@@ -17,7 +17,7 @@ impl<V: ReadView> Replica<V> {
         theirs: &SyncHandshake,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
-        if step.work.vet(theirs).is_err() {
+        if step.work.vet(theirs).is_err() || step.work.claim(theirs)?.is_some() {
             return Ok(());
         }
         self.on_clock_heard(from, theirs.replica, (theirs.clock, theirs.wall_ms), step);
@@ -86,7 +86,9 @@ impl<V: ReadView> Replica<V> {
         let own = step.work.log.covered();
         let others = members.keys().copied().filter(|member| *member != self.config.replica);
         // While the progress of one member is unknown or different, nothing is causally stable.
-        let Some(clock) = self.horizon.stable_clock(others, own, self.clock.last()) else { return Ok(()) };
+        let Some(clock) = self.horizon.stable_clock(others, own, self.announced_clock()) else {
+            return Ok(());
+        };
         let before = step.work.state.horizon();
         let horizon = Hlc::last_at(clock);
         let stable = own.clone();

@@ -4,7 +4,9 @@ mod clocks;
 mod deltas;
 mod frames;
 mod heartbeats;
+mod history;
 mod membership;
+mod recovering;
 mod requests;
 mod sizes;
 mod state_hash;
@@ -20,6 +22,7 @@ use crate::event::{Event, Timer};
 use crate::horizon::HorizonTracker;
 use crate::peers::PeerTable;
 use crate::persisted;
+use crate::recovery::{OpenClaims, RecoveryProgress};
 use crate::sessions::SessionTable;
 use crate::sync_queue::{PendingReason, SyncQueue};
 pub use sizes::ReplicaSizes;
@@ -56,6 +59,8 @@ pub struct Replica<V> {
     delta_fetch: DeltaFetch,
     anti_entropy: AntiEntropy,
     horizon: HorizonTracker,
+    claims: OpenClaims,
+    recovery: RecoveryProgress,
 }
 
 /// The pending work of a replica.
@@ -67,19 +72,35 @@ pub struct Pending {
     pub buffered: usize,
     /// Peers with which a sync is pending (**C3**).
     pub pending_syncs: usize,
+    /// 1 while writes of a former id may have to be written again, otherwise 0 (**C3**).
+    pub recoveries: usize,
 }
 
 impl Pending {
     /// Whether no work is pending.
     pub const fn is_none(&self) -> bool {
-        self.sessions == 0 && self.buffered == 0 && self.pending_syncs == 0
+        self.sessions == 0 && self.buffered == 0 && self.pending_syncs == 0 && self.recoveries == 0
+    }
+}
+
+/// The sender of the frame that an event is about; for other events, no peer.
+const fn sender_of(event: &Event) -> Option<PeerId> {
+    match event {
+        Event::Frame { from, .. } => Some(*from),
+        _ => None,
     }
 }
 
 impl<V: ReadView> Replica<V> {
     /// Starts a replica from the content of the store, for the first time or after a crash. The host must
     /// execute the returned actions before the first step.
+    ///
+    /// # Errors
+    /// [`ReplicaError::History`] if the replica of this store has stopped because its id has another life.
     pub fn recover(config: ReplicaConfig, view: &V) -> Result<(Self, SyncActions), ReplicaError> {
+        if let Some(conflict) = persisted::conflict(view)? {
+            return Err(conflict.into());
+        }
         let state = persisted::load(&config, view)?;
         let mut out = SyncActions::default();
         persisted::write(state.incarnation, &state.clock, state.wall_ms, &mut out.storage);
@@ -100,6 +121,8 @@ impl<V: ReadView> Replica<V> {
             delta_fetch: DeltaFetch::new(config.buffer_limits(), config.limits.deltas_per_frame()),
             anti_entropy: AntiEntropy::new(config.heartbeat_min, config.heartbeat_max),
             horizon: HorizonTracker::default(),
+            claims: OpenClaims::default(),
+            recovery: RecoveryProgress::load(view)?,
             config,
         };
         Ok((replica, out))
@@ -139,6 +162,7 @@ impl<V: ReadView> Replica<V> {
         let merges = self.config.merges.clone();
         let work = Transaction::begin_with(view, log, context, merges)?
             .with_gate(self.gate())
+            .with_own(self.config.replica, sender_of(&event).and_then(|from| self.claims.unproven(from)))
             .with_limits(self.config.limits)
             .with_sketch(self.sketch.take())?;
         let mut step = StepContext { work, moment, wall_ms, entropy, out: SyncActions::default() };
@@ -158,6 +182,10 @@ impl<V: ReadView> Replica<V> {
             Event::Timer(Timer::Fetch) => self.on_fetch_timeout(&mut step)?,
             // The clock guard has taken note of it.
             Event::TrustClock => {}
+            Event::Timer(Timer::Recovery) => self.on_recovery_due(&mut step)?,
+        }
+        if let Some(conflict) = step.work.conflict() {
+            return self.stop_for(conflict, &step);
         }
         self.finish(step)
     }
@@ -235,6 +263,11 @@ impl<V: ReadView> Replica<V> {
         Gate { context: self.config.context, authority, membership }
     }
 
+    /// The error with which the replica has stopped: each further step returns it.
+    pub const fn stopped(&self) -> Option<&ReplicaError> {
+        self.stopped.as_ref()
+    }
+
     /// The settings of the replica.
     pub const fn config(&self) -> &ReplicaConfig {
         &self.config
@@ -266,6 +299,7 @@ impl<V: ReadView> Replica<V> {
             sessions: self.sessions.len(),
             buffered: self.delta_fetch.len(),
             pending_syncs: self.sync_queue.len(),
+            recoveries: usize::from(self.is_recovering()),
         }
     }
 
@@ -282,6 +316,7 @@ impl<V: ReadView> Replica<V> {
             sessions: self.sessions.peers().filter(counted).count(),
             buffered: self.delta_fetch.dots().filter(|dot| !by_them(dot.author)).count(),
             pending_syncs: self.sync_queue.entries().keys().filter(|peer| counted(peer)).count(),
+            recoveries: usize::from(self.is_recovering()),
         }
     }
 

@@ -5,7 +5,7 @@ use super::{Replica, StepContext};
 use crate::effects::Notice;
 use crate::event::Timer;
 use crate::refusal::Refusal;
-use crate::sessions::{OwnSide, Precedence, precedence};
+use crate::sessions::{OwnSide, Precedence, SessionTable, precedence};
 use crate::sync_queue::PendingReason;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
@@ -31,11 +31,19 @@ impl<V: ReadView> Replica<V> {
         }
         if let Request::Handshake(theirs) = request {
             let peer = self.peers.record(from);
-            if !peer.accept_session(session) {
+            if let Err(newest) = peer.accept_session(session) {
                 step.refuse(Refusal::Duplicate);
+                // If the handshake is no late copy, its sender has lost count of its starts.
+                let newest = SessionTable::incarnation_of(newest);
+                let response = Response::Rejected(Rejection::StaleIncarnation { newest });
+                self.send(from, Message::Response { session, id, response }, step);
                 return Ok(());
             }
-            peer.set_root(theirs.root_hash);
+            if let Some(response) = self.vet_history(from, theirs, step)? {
+                self.send(from, Message::Response { session, id, response }, step);
+                return Ok(());
+            }
+            self.peers.record(from).set_root(theirs.root_hash);
             let own = Self::own_vectors(step);
             self.peers.with_vectors(from, |vectors| vectors.on_handshake(theirs, &own));
             match self.precedence(from, theirs, step) {

@@ -33,6 +33,8 @@ impl<V: Clone> Replica<V> {
             delta_fetch,
             anti_entropy,
             horizon,
+            claims,
+            recovery,
         } = self;
         write!(out, "{:?} {incarnation} {clock:?}", config.membership)?;
         write!(out, "{:?} {:?} {:?} {:?}", log.covered(), log.floor(), log.stable(), log.heads())?;
@@ -46,6 +48,6 @@ impl<V: Clone> Replica<V> {
         write!(out, "{:?}", delta_fetch.outstanding())?;
         write!(out, "{} {:?}", anti_entropy.pause(), horizon.progress())?;
         clock_guard.write_state(out)?;
-        write!(out, "{root:?} {takes_snapshot} {stopped:?}")
+        write!(out, "{root:?} {takes_snapshot} {stopped:?} {claims:?} {recovery:?}")
     }
 }

@@ -10,8 +10,8 @@ use crate::sync_queue::PendingReason;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{
-    FailureReason, KnownVectors, Message, Outcome, Rejection, Request, RequestId, Response, RetryReason, Session, SessionId,
-    SessionProgress,
+    DeltaRef, FailureReason, KnownVectors, Message, Outcome, Rejection, Request, RequestId, Response, RetryReason,
+    Session, SessionId, SessionProgress,
 };
 use syncline_types::{Digest, PeerId, Probe, SimDuration, canary};
 
@@ -271,6 +271,7 @@ impl<V: ReadView> Replica<V> {
             step.work.adopt(theirs);
             self.adopt_horizon(theirs, step)?;
         }
+        self.on_peer_met(step);
         self.peers.record(peer).on_converged(root);
         self.delta_fetch.mark_exhausted(peer);
         self.sync_queue.settle(peer);
@@ -309,6 +310,16 @@ impl<V: ReadView> Replica<V> {
             }
             _ => PendingReason::SessionFailed,
         };
+        match reason {
+            FailureReason::UnprovenHistory { claimed: dot }
+            | FailureReason::Rejected(Rejection::AnotherHistory { delta: DeltaRef { dot, .. } }) => {
+                self.ask_for_proof(peer, *dot, step);
+            }
+            FailureReason::Rejected(Rejection::StaleIncarnation { newest }) => {
+                self.outgrow_incarnation(*newest, step);
+            }
+            _ => {}
+        }
         let backoff = self.pause_after_failure(peer, failed, step);
         if reason.is_breach() || reason.is_final() {
             // The peer does not send the deltas, if it has them, or this replica may not accept them.

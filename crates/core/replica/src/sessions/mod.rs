@@ -98,6 +98,11 @@ impl SessionTable {
         &self.active
     }
 
+    /// The incarnation in which a session was started.
+    pub(crate) const fn incarnation_of(session: SessionId) -> u64 {
+        session.0 >> 32
+    }
+
     pub(crate) const fn started(&self) -> u64 {
         self.started
     }

@@ -87,6 +87,7 @@ mod tests {
             wall_ms: 0,
             horizon: Hlc::ZERO,
             stable: VersionVector::default(),
+            known: None,
         }
     }
 

@@ -87,6 +87,11 @@ impl Authority {
         Self(None)
     }
 
+    /// Whether deltas are not signed.
+    pub const fn is_open(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Signs and verifies with `scheme`.
     pub fn new(scheme: impl Scheme + 'static) -> Self {
         Self(Some(Arc::new(scheme)))

@@ -256,6 +256,9 @@ impl DeltaLog {
         if !self.is_ready(delta) {
             return Err(DeltaRefusal::NotReady.into());
         }
+        if self.continues_another(delta, state.view(), metadata_batch)? {
+            return Err(DeltaRefusal::AnotherHistory.into());
+        }
         if delta.stamp <= state.horizon() {
             return Err(DeltaRefusal::LeftBehind.into());
         }
@@ -435,6 +438,37 @@ impl DeltaLog {
         row.varint(self.covered.len() as u64);
         self.authors_digest().encode(&mut row);
         batch.put(SUMMARY.into(), row.into_bytes());
+    }
+
+    /// Whether `delta` was made after another delta of its author than the one that is stored here under the same
+    /// number. O(1) while the author's previous delta is a head, otherwise one read and one hash.
+    fn continues_another<V: ReadView>(
+        &self,
+        delta: &Delta,
+        view: &V,
+        metadata_batch: &WriteBatch,
+    ) -> Result<bool, StorageError> {
+        let previous = delta.parents.iter().find(|parent| parent.dot.author == delta.dot.author);
+        let Some(previous) = previous else { return Ok(false) };
+        let held = self.reference(view, metadata_batch, previous.dot)?;
+        Ok(held.is_some_and(|held| held != *previous))
+    }
+
+    /// The reference of a covered delta; `None` if the log does not store the delta. O(1) for a head, otherwise one
+    /// read and one hash.
+    pub fn reference<V: ReadView>(
+        &self,
+        view: &V,
+        metadata_batch: &WriteBatch,
+        dot: Dot,
+    ) -> Result<Option<DeltaRef>, StorageError> {
+        if dot.seq == 0 || !self.covered.covers(dot) || dot.seq <= self.floor.of(dot.author) {
+            return Ok(None);
+        }
+        match self.heads.iter().find(|head| head.dot == dot) {
+            Some(head) => Ok(Some(*head)),
+            None => Ok(Some(Self::read_stored(view, metadata_batch, dot)?.0.reference())),
+        }
     }
 
     /// The bytes of a delta, if the log stores it.

@@ -5,6 +5,7 @@ mod authority;
 mod delta;
 mod delta_buffer;
 mod delta_log;
+mod history;
 mod refusal;
 mod version_vector;
 mod waits;
@@ -13,5 +14,6 @@ pub use authority::{Authority, Gate, KeyedHash, Membership, PublicKey, Scheme, S
 pub use delta::{Delta, DeltaRef, Dot};
 pub use delta_buffer::{BufferLedger, BufferLimits, DeltaBuffer, PushOutcome};
 pub use delta_log::DeltaLog;
+pub use history::{HistoryClaim, HistoryConflict};
 pub use refusal::{DeltaError, DeltaRefusal, MissingDeltas};
 pub use version_vector::VersionVector;

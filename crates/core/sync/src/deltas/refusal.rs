@@ -33,6 +33,10 @@ pub enum DeltaRefusal {
     /// The signature is missing, or is not the author's, or is for other content or another context.
     #[error("the signature of the delta is not valid")]
     BadSignature,
+    /// The delta continues another history of its author than the one that this state covers: one of the author's
+    /// numbers names two deltas. Its values were counted from that other history.
+    #[error("the delta continues another history of its author than this state has")]
+    AnotherHistory,
 }
 
 impl DeltaRefusal {

@@ -104,6 +104,9 @@ pub struct SyncHandshake {
     pub horizon: Hlc,
     /// The deltas that every member covered when that horizon was computed.
     pub stable: VersionVector,
+    /// The last delta of the recipient that the sender's log stores, if the sender knows who the recipient is. A
+    /// recipient that has another delta under that number shares its id with another store.
+    pub known: Option<DeltaRef>,
 }
 
 /// The latency and bandwidth of a link, as far as a replica knows them.
@@ -181,6 +184,7 @@ pub fn build_handshake(state: &impl LocalSyncState) -> SyncHandshake {
         wall_ms: 0,
         horizon: state.horizon(),
         stable: state.stable(),
+        known: None,
     }
 }
 
@@ -227,6 +231,10 @@ impl Encode for SyncHandshake {
         out.varint(self.wall_ms);
         self.horizon.encode(out);
         self.stable.encode(out);
+        out.bool(self.known.is_some());
+        if let Some(known) = &self.known {
+            known.encode(out);
+        }
     }
 }
 
@@ -266,6 +274,7 @@ impl Decode for SyncHandshake {
             wall_ms: input.varint()?,
             horizon: Hlc::decode(input)?,
             stable: VersionVector::decode(input)?,
+            known: input.bool("a known delta")?.then(|| DeltaRef::decode(input)).transpose()?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Why a responder does not serve a session.
 
 use super::{SYNC_PROTOCOL_VERSION, SyncHandshake};
+use crate::deltas::DeltaRef;
 use syncline_types::{Decode, DecodeError, Encode, Hlc, Reader, Writer};
 
 /// Why a responder does not start a session, or does not continue one. Each reason ends the session.
@@ -31,6 +32,24 @@ pub enum Rejection {
     /// The responder has no handshake of the initiator: it has restarted since, or there was none.
     #[error("the peer has no handshake of ours")]
     NoHandshake,
+    /// The responder has seen frames of a later incarnation of the initiator. The initiator, whose store may be an
+    /// old one, goes on with an incarnation above that.
+    #[error("the peer has seen our incarnation {newest}, and this one is not later")]
+    StaleIncarnation {
+        /// The latest incarnation of the initiator that the responder has seen.
+        newest: u64,
+    },
+    /// The responder has another delta under the number of the initiator's last one, and sends it upon request. The
+    /// delta proves that the initiator's id is used twice.
+    #[error("the peer has another delta of ours under number {}: {}", delta.dot.seq, delta.id)]
+    AnotherHistory {
+        /// The delta of the initiator that the responder has.
+        delta: DeltaRef,
+    },
+    /// The initiator claims to know a delta of the responder that the responder's store does not hold. The responder
+    /// asks for that delta, and serves no session before it has seen it.
+    #[error("the peer does not know a delta of its own that we claim to have, and asks for it")]
+    UnprovenHistory,
 }
 
 /// How far ahead of the local clock a peer's horizon may be, in milliseconds: one day. A horizon lies
@@ -59,6 +78,15 @@ impl Encode for Rejection {
             Self::NotAMember => out.u8(3),
             Self::Implausible => out.u8(4),
             Self::NoHandshake => out.u8(5),
+            Self::StaleIncarnation { newest } => {
+                out.u8(6);
+                out.varint(*newest);
+            }
+            Self::AnotherHistory { delta } => {
+                out.u8(7);
+                delta.encode(out);
+            }
+            Self::UnprovenHistory => out.u8(8),
         }
     }
 }
@@ -72,6 +100,9 @@ impl Decode for Rejection {
             3 => Ok(Self::NotAMember),
             4 => Ok(Self::Implausible),
             5 => Ok(Self::NoHandshake),
+            6 => Ok(Self::StaleIncarnation { newest: input.varint()? }),
+            7 => Ok(Self::AnotherHistory { delta: DeltaRef::decode(input)? }),
+            8 => Ok(Self::UnprovenHistory),
             tag => Err(DecodeError::UnknownTag { what: "rejection", found: u64::from(tag) }),
         }
     }

@@ -296,6 +296,7 @@ pub(crate) mod tests {
             wall_ms: 0,
             horizon: syncline_types::Hlc::ZERO,
             stable: VersionVector::default(),
+            known: None,
         }
     }
 

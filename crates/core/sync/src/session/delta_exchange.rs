@@ -94,7 +94,11 @@ fn outcome_of_refusal(refusal: DeltaRefusal) -> Result<Option<Outcome>, Protocol
     Ok(Some(match refusal {
         // A covered delta has arrived by gossip meanwhile. A delta is not ready if the peer has pruned a
         // parent of it, or if a delta before it waits; the walk brings the effect of both.
-        DeltaRefusal::Covered | DeltaRefusal::NotReady | DeltaRefusal::HorizonAhead => return Ok(None),
+        // Where two peers know two histories of one author, each by the same numbers, only states can be joined.
+        DeltaRefusal::Covered
+        | DeltaRefusal::NotReady
+        | DeltaRefusal::HorizonAhead
+        | DeltaRefusal::AnotherHistory => return Ok(None),
         DeltaRefusal::Drift => Outcome::SyncPending(RetryReason::ClockDrift),
         DeltaRefusal::LeftBehind => Outcome::Failed(FailureReason::LeftBehind),
         DeltaRefusal::Malformed => return Err(ProtocolBreach::DeltaBreaksRule),

@@ -320,6 +320,9 @@ impl Session {
             Ok(selection) => selection,
             Err(failure) => return Ok(PhaseStep::fail(failure)),
         };
+        if let Some(claim) = work.claim(theirs)? {
+            return Ok(PhaseStep::fail(claim.into()));
+        }
         let kind = selection.protocol.kind();
         let walks =
             |side: &SyncHandshake| side.supported_protocols.contains(&SyncProtocolKind::HashComparison);

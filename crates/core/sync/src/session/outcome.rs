@@ -1,6 +1,6 @@
 //! How sessions end, and what they count.
 
-use crate::deltas::DeltaRefusal;
+use crate::deltas::{DeltaRef, DeltaRefusal, Dot, HistoryClaim};
 use crate::messages::{Rejection, SyncProtocolKind};
 use std::fmt;
 use syncline_storage::StorageError;
@@ -90,6 +90,18 @@ pub enum FailureReason {
     /// them: it was away while it was not a member, and could bring deleted entities back. It must start
     /// over without state.
     LeftBehind,
+    /// The peer's last delta is another one than this replica has under its number: the peer shares its id with
+    /// another store, or its store is an old one. Nothing is taken from it.
+    PeerForked {
+        /// The peer's delta that this replica has.
+        delta: DeltaRef,
+    },
+    /// The peer claims to know a delta of this replica that its store does not hold. This replica asks for the delta
+    /// and takes nothing from the peer before it has seen it.
+    UnprovenHistory {
+        /// The number of the delta.
+        claimed: Dot,
+    },
 }
 
 /// What a peer sent that no honest peer sends.
@@ -176,6 +188,15 @@ pub(crate) enum ReplyError {
     Storage(#[from] StorageError),
 }
 
+impl From<HistoryClaim> for FailureReason {
+    fn from(claim: HistoryClaim) -> Self {
+        match claim {
+            HistoryClaim::Own(claimed) => Self::UnprovenHistory { claimed },
+            HistoryClaim::Peers(delta) => Self::PeerForked { delta },
+        }
+    }
+}
+
 impl FailureReason {
     /// Whether another session would fail for the same reason, until the membership or one of the two
     /// states changes.
@@ -218,6 +239,12 @@ impl fmt::Display for FailureReason {
             Self::Unauthorized(refusal) => write!(f, "the peer gave a delta that is refused: {refusal:?}"),
             Self::LeftBehind => {
                 write!(f, "one side has collected tombstones that the other side has yet to see")
+            }
+            Self::PeerForked { delta } => {
+                write!(f, "the peer has another delta than {} under its number {}", delta.id, delta.dot.seq)
+            }
+            Self::UnprovenHistory { claimed } => {
+                write!(f, "the peer claims to know our delta {claimed}, which our store does not hold")
             }
         }
     }

@@ -102,6 +102,7 @@ fn fresh() -> SyncHandshake {
         wall_ms: 0,
         horizon: Hlc::ZERO,
         stable: VersionVector::default(),
+        known: None,
     }
 }
 
@@ -123,6 +124,7 @@ fn full() -> SyncHandshake {
         wall_ms: 1_001,
         horizon: stamp(500, 11),
         stable: covering(&[dot(11, 2)]),
+        known: Some(first_delta().reference()),
         ..fresh()
     }
 }
@@ -326,6 +328,12 @@ fn responses() -> Vec<(&'static str, Response)> {
         ("rejection-not-a-member", Response::Rejected(Rejection::NotAMember)),
         ("rejection-implausible", Response::Rejected(Rejection::Implausible)),
         ("rejection-no-handshake", Response::Rejected(Rejection::NoHandshake)),
+        ("rejection-stale-incarnation", Response::Rejected(Rejection::StaleIncarnation { newest: 9 })),
+        (
+            "rejection-another-history",
+            Response::Rejected(Rejection::AnotherHistory { delta: first_delta().reference() }),
+        ),
+        ("rejection-unproven-history", Response::Rejected(Rejection::UnprovenHistory)),
     ];
     all.extend(answers());
     all

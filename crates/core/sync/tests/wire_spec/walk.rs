@@ -42,6 +42,9 @@ kinds! { KINDS;
         NotAMember "3" "not a member",
         Implausible "4" "implausible",
         NoHandshake "5" "no handshake",
+        StaleIncarnation "6" "stale incarnation",
+        AnotherHistory "7" "another history",
+        UnprovenHistory "8" "unproven history",
     }
     Question, "question" {
         Node "0" "index node",
@@ -252,7 +255,10 @@ fn response(response: &Response, walk: &mut Walk<'_>) {
                 | Rejection::Yield
                 | Rejection::NotAMember
                 | Rejection::Implausible
-                | Rejection::NoHandshake => {}
+                | Rejection::NoHandshake
+                | Rejection::UnprovenHistory => {}
+                Rejection::StaleIncarnation { newest } => walk.number("newest incarnation", *newest),
+                Rejection::AnotherHistory { delta } => reference(walk, delta),
             }
         }
         Response::Exchange(reply) => exchange_reply(reply, walk),
@@ -438,6 +444,7 @@ pub(crate) fn handshake(handshake: &SyncHandshake, walk: &mut Walk<'_>) {
         wall_ms,
         horizon,
         stable,
+        known,
     } = handshake;
     walk.u32_le("version", *version);
     walk.fixed("context", context.as_bytes());
@@ -465,6 +472,7 @@ pub(crate) fn handshake(handshake: &SyncHandshake, walk: &mut Walk<'_>) {
     walk.number("wall clock in milliseconds", *wall_ms);
     walk.hlc("horizon", *horizon);
     version_vector("stable", stable, walk);
+    walk.option("known delta of the recipient", known.as_ref(), |walk, known| reference(walk, known));
 }
 
 fn dot(walk: &mut Walk<'_>, dot: &Dot) {

@@ -11,7 +11,12 @@ pub(super) const fn drop_cause(refusal: &Refusal) -> DropCause {
         Refusal::Frame(_) => DropCause::Corrupt,
         Refusal::StaleIncarnation => DropCause::StaleIncarnation,
         Refusal::Duplicate
-        | Refusal::Delta(DeltaRefusal::Covered | DeltaRefusal::NotReady | DeltaRefusal::HorizonAhead) => {
+        | Refusal::Delta(
+            DeltaRefusal::Covered
+            | DeltaRefusal::NotReady
+            | DeltaRefusal::HorizonAhead
+            | DeltaRefusal::AnotherHistory,
+        ) => {
             DropCause::DuplicateSuppressed
         }
         Refusal::BufferFull => DropCause::BufferFull,

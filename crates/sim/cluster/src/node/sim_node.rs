@@ -184,6 +184,11 @@ impl SimNode {
         self.first.identity()
     }
 
+    /// How often the node was brought back under a new replica id.
+    pub(crate) const fn returns(&self) -> u8 {
+        self.first.returns()
+    }
+
     /// The effects of disk faults so far.
     pub(crate) fn disk_effects(&self) -> HostEffects {
         let (_, fresh_starts) = self.identity();
@@ -369,7 +374,8 @@ impl Actor for SimNode {
     fn restart(&mut self) {
         // Decided before any replica restarts, since the contexts share one disk.
         let fresh = self.must_start_fresh();
-        self.replicas_mut().for_each(|replica| replica.restart(fresh));
+        let returns = self.replicas().any(SimReplica::must_return);
+        self.replicas_mut().for_each(|replica| replica.restart(fresh, returns));
     }
 
     fn rot(&mut self, place: u64) -> bool {

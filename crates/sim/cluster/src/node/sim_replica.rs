@@ -26,8 +26,8 @@ use std::sync::Arc;
 use sync_sim_engine::actor::{Commit, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{
-    Event, FrameKind, Notice, Operation, OperationError, Replica, ReplicaConfig, StepCost, SyncActions,
-    Timer, TimerKind, TimerOp,
+    Event, FrameKind, Notice, Operation, OperationError, Replica, ReplicaConfig, ReplicaError, StepCost,
+    SyncActions, Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Stats, StorageError};
 use syncline_store::{MemoryStore, StoreError};
@@ -69,8 +69,10 @@ pub struct SimReplica {
     renamed: BTreeSet<ReplicaId>,
     /// Members of the run of which this replica has not learned yet.
     unnamed: BTreeSet<NodeId>,
-    /// Number of fresh starts of this node.
+    /// Number of fresh starts and returns of this node: each has a replica id of its own.
     fresh_starts: u8,
+    /// How often it was brought back under a new id, with all that it had written.
+    returns: u8,
     /// Whether it makes a fresh start on a disk that has lost commits.
     detects_losses: bool,
     /// Whether a read has found a corrupt row.
@@ -119,6 +121,7 @@ impl SimReplica {
             renamed: BTreeSet::new(),
             unnamed: BTreeSet::new(),
             fresh_starts: 0,
+            returns: 0,
             detects_losses: true,
             is_damaged: false,
             was_fitted: false,
@@ -194,6 +197,13 @@ impl SimReplica {
     /// Erases the disk and continues under a new replica id, since the promises of the old one are lost. The writes of
     /// the old id stay on other nodes.
     fn start_fresh(&mut self) {
+        self.change_id();
+        self.disk = self.disk.erased();
+        self.is_damaged = false;
+    }
+
+    /// Takes the next replica id of the node.
+    pub(super) fn change_id(&mut self) {
         assert!(self.fresh_starts < u8::MAX, "each fresh start has a replica id of its own");
         self.fresh_starts += 1;
         self.config.replica = replica_id_after(self.peer.into(), self.fresh_starts);
@@ -201,13 +211,20 @@ impl SimReplica {
             self.config.authority = hostile::authority(self.config.replica);
         }
         self.renamed.insert(self.config.replica);
-        self.disk = self.disk.erased();
-        self.is_damaged = false;
     }
 
     /// Whether the state of the disk forces a fresh start at the next restart.
     pub(super) const fn must_start_fresh(&self) -> bool {
         self.is_damaged || self.disk.is_corrupt() || (self.disk.has_lost_commits() && self.detects_losses)
+    }
+
+    /// Handles a step that has failed. A replica whose id has another life is brought back at the restart.
+    fn fail_with(&mut self, error: ReplicaError) -> Effects<ContextNotice> {
+        match error {
+            ReplicaError::Storage(error) => self.fail(&error),
+            ReplicaError::History(_) => Effects { failed: true, ..Effects::default() },
+            ReplicaError::SameId { .. } => unreachable!("every return is under an id of its own"),
+        }
     }
 
     /// Handles a step that could not read or write. After a simulated disk fault the node fails and restarts; any
@@ -308,7 +325,12 @@ impl SimReplica {
 
     /// The present replica id, and the number of fresh starts.
     pub(super) const fn identity(&self) -> (ReplicaId, u8) {
-        (self.config.replica, self.fresh_starts)
+        (self.config.replica, self.fresh_starts - self.returns)
+    }
+
+    /// How often the node was brought back under a new id.
+    pub(super) const fn returns(&self) -> u8 {
+        self.returns
     }
 
     /// Counts of the disk faults so far.
@@ -393,7 +415,7 @@ impl SimReplica {
         let stepped = replica.step(self.disk.view(), event, context.moment, context.entropy);
         let actions = match stepped {
             Ok(actions) => actions,
-            Err(error) => return self.fail(&error.0),
+            Err(error) => return self.fail_with(error),
         };
         self.spending.on_step(&begun, &actions);
         self.session_notes.on_step(sender, &actions, context.moment.now);
@@ -406,6 +428,10 @@ impl SimReplica {
             return self.fail(&error.into());
         }
         self.watch_buffer(&notices, matches!(context.commit, Commit::Durable));
+        if notices.iter().any(|notice| matches!(notice, Notice::HistoryConflict { .. })) {
+            // The host takes the node down at once, and brings it back.
+            return Effects { failed: true, ..Effects::default() };
+        }
         let outgoing = messages.into_iter().map(|message| Outgoing {
             to: message.to.into(),
             bytes: message.bytes,
@@ -519,13 +545,15 @@ impl SimReplica {
     }
 
     /// Restarts from the durable rows, or makes a `fresh` start.
-    pub(super) fn restart(&mut self, fresh: bool) {
+    pub(super) fn restart(&mut self, fresh: bool, returns: bool) {
         if fresh || self.disk.has_lost_commits() {
             // The disk may have lost the incarnation. The host knows it too, but a sound disk must not need that.
             self.config.least_incarnation = self.starts + 1;
         }
         if fresh {
             self.start_fresh();
+        } else if returns {
+            self.bring_back();
         }
         self.disk.clear_loss();
         self.recover();
@@ -553,7 +581,10 @@ impl SimReplica {
         }
         let pending = self.pending();
         // A corrupt row will be detected sooner or later, and the run is not over before.
-        let waiting = pending.buffered + pending.pending_syncs + usize::from(self.disk.is_corrupt());
+        let waiting = pending.buffered
+            + pending.pending_syncs
+            + pending.recoveries
+            + usize::from(self.disk.is_corrupt());
         Unfinished { sessions: pending.sessions as u32, waiting: waiting as u32 }
     }
 }

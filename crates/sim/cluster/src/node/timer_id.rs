@@ -18,6 +18,8 @@ pub enum TimerId {
     PendingSync,
     /// The next request for missing deltas.
     Fetch,
+    /// The next step of the recovery of a former id's writes.
+    Recovery,
     /// The next delayed frame of an adversary. Honest replicas do not have it.
     DelayedFrame,
     /// The timeout of the session with this peer.
@@ -32,6 +34,7 @@ impl TimerId {
             Self::PendingSync => 1,
             Self::Fetch => 2,
             Self::DelayedFrame => 3,
+            Self::Recovery => 4,
             Self::Session(peer) => SESSION | peer.0 as u64,
         }
     }
@@ -52,6 +55,7 @@ impl TimerId {
             1 => Self::PendingSync,
             2 => Self::Fetch,
             3 => Self::DelayedFrame,
+            4 => Self::Recovery,
             number => {
                 assert!(number & SESSION != 0, "every other timer is that of a session");
                 Self::Session(PeerId(number as u32))
@@ -65,6 +69,7 @@ impl TimerId {
             Self::Heartbeat => "of the heartbeat".to_owned(),
             Self::PendingSync => "of the next pending sync".to_owned(),
             Self::Fetch => "of a request for missing deltas".to_owned(),
+            Self::Recovery => "of the recovery of former writes".to_owned(),
             Self::DelayedFrame => "of a delayed frame".to_owned(),
             Self::Session(peer) => format!("of the session with {}", NodeId::from(peer)),
         }
@@ -76,6 +81,7 @@ impl TimerId {
             Self::Heartbeat => Some(Timer::Heartbeat),
             Self::PendingSync => Some(Timer::PendingSync),
             Self::Fetch => Some(Timer::Fetch),
+            Self::Recovery => Some(Timer::Recovery),
             Self::DelayedFrame => None,
             Self::Session(peer) => Some(Timer::Session(peer)),
         }
@@ -88,6 +94,7 @@ impl From<Timer> for TimerId {
             Timer::Heartbeat => Self::Heartbeat,
             Timer::PendingSync => Self::PendingSync,
             Timer::Fetch => Self::Fetch,
+            Timer::Recovery => Self::Recovery,
             Timer::Session(peer) => Self::Session(peer),
         }
     }
@@ -111,7 +118,8 @@ mod tests {
     #[test]
     fn numbers_are_read_back() {
         let session = TimerId::Session(PeerId(u32::MAX));
-        for id in [TimerId::Heartbeat, TimerId::PendingSync, TimerId::Fetch, TimerId::DelayedFrame, session] {
+        let others = [TimerId::Fetch, TimerId::DelayedFrame, TimerId::Recovery, session];
+        for id in [TimerId::Heartbeat, TimerId::PendingSync].into_iter().chain(others) {
             for context in 0..8 {
                 let number = in_context(id.number(), context);
                 assert_eq!(TimerId::from_number(number), id);

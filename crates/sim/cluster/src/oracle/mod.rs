@@ -181,6 +181,30 @@ impl Oracle {
         self.writes.push(Arc::new(OracleWrite { node, author, at, operations, actions, seen }));
     }
 
+    /// A node that was brought back has written again what a former id of it had written: delta `former` of these
+    /// actions, as its delta `delta`. The operations are the acknowledged ones, so that the requested values count, each
+    /// once, under the stamps that the new actions have. O(writes).
+    pub(crate) fn reissue(
+        &mut self,
+        former: Dot,
+        former_actions: &[Action],
+        delta: Dot,
+        actions: Vec<Option<Action>>,
+    ) {
+        // A number may name two writes, whose actions differ.
+        let is_former = |write: &Arc<OracleWrite>| write.dot() == former && write.actions == former_actions;
+        let Some(number) = self.writes.iter().position(is_former) else { return };
+        let write = Arc::make_mut(&mut self.writes[number]);
+        for (own, new) in write.actions.iter_mut().zip(actions) {
+            if let Some(new) = new {
+                *own = new;
+            }
+        }
+        write.author = delta.author;
+        write.seen.cover(delta);
+        self.uncertain.remove(&number);
+    }
+
     /// A disk was replaced by one that lacks what its node had acknowledged last, and the other disks have what is `covered`: what
     /// only that disk had may be lost. All else that was acknowledged must be shown in the end, and so must all that
     /// is acknowledged from now on. O(writes + initial state · disks).

@@ -346,6 +346,10 @@ impl SimRuntime {
                 }
                 self.acknowledge(node, context, operations, actions);
             }
+            Notice::WriteReissued { former, former_actions, delta, actions } => {
+                let oracle = &mut self.context_state_mut(context).oracle;
+                oracle.reissue(former, &former_actions, delta, actions);
+            }
             Notice::PendingDeltasDropped { deltas } => {
                 self.counts.protocol.deltas_dropped += deltas.len() as u64;
             }
@@ -365,9 +369,12 @@ impl SimRuntime {
             }
             Notice::WriteRefused { .. } => self.counts.protocol.writes_refused += 1,
             // Only the checks ask which deltas these are.
-            Notice::DeltaDiscarded { .. } | Notice::DeltaOverflowed { .. } => {}
-            // The explanation of a run names who is ahead at its end.
-            Notice::AheadOfTime(_) => {}
+            // The explanation of a run names who is ahead at its end. Only the checks ask which deltas were left.
+            Notice::AheadOfTime(_)
+            | Notice::DeltaDiscarded { .. }
+            | Notice::DeltaOverflowed { .. }
+            | Notice::HistoryConflict { .. }
+            | Notice::LegacyRecovered { .. } => {}
         }
     }
 

@@ -104,6 +104,15 @@ fn history_note(notice: &Notice) -> Note {
             what: operations_words(operations),
         },
         Notice::WriteRefused { error } => Note::WriteRefused { why: error.to_string() },
+        Notice::WriteReissued { actions, .. } => Note::WriteAccepted {
+            entities: actions.iter().flatten().map(|action| entity_hex(action.id())).collect(),
+            what: "what a former id had written, again".to_owned(),
+        },
+        Notice::HistoryConflict { conflict } => Note::WriteRefused { why: conflict.to_string() },
+        Notice::LegacyRecovered { former } => Note::WriteAccepted {
+            entities: Vec::new(),
+            what: format!("all that {former} had written is accounted for"),
+        },
         Notice::TombstonesCollected { records, .. } => Note::Forgot { records: *records },
     }
 }

@@ -13,6 +13,8 @@ use syncline_types::{SimDuration, SimTime};
 pub(super) struct DiskLosses {
     lost_commits: u64,
     fresh_starts: u8,
+    /// How often it was brought back under a new id.
+    returns: u8,
 }
 
 impl SimRuntime {
@@ -67,18 +69,28 @@ impl SimRuntime {
     }
 
     /// A node has restarted. If its disk has lost commits, only writes on the disk of some honest node must survive
-    /// from now on. If the node made a fresh start, the membership of all nodes gains its new replica id.
+    /// from now on. If the node made a fresh start or was brought back, the membership of all nodes gains its new
+    /// replica id.
     pub(super) fn on_restarted(&mut self, node: NodeId) {
         // A node may retire in the step in which it restarts.
         let Some(actor) = self.world.actor(node) else { return };
         let (name, fresh_starts) = actor.identity();
-        let losses = DiskLosses { lost_commits: actor.disk_effects().lost_commits, fresh_starts };
+        let lost_commits = actor.disk_effects().lost_commits;
+        let losses = DiskLosses { lost_commits, fresh_starts, returns: actor.returns() };
         let before = self.disk_losses.insert(node, losses).unwrap_or_default();
         assert!(before.fresh_starts <= fresh_starts, "fresh starts are never uncounted");
         if losses == before {
             return;
         }
+        let has_new_id = fresh_starts != before.fresh_starts || losses.returns != before.returns;
+        let has_lost = DiskLosses { returns: before.returns, ..losses } != before;
         for context in 0..self.contexts() {
+            if has_new_id {
+                self.context_state_mut(context).catching_up.insert(node);
+            }
+            if !has_lost {
+                continue;
+            }
             // This crash cannot lose rows that another honest disk has now. Rows of a node that makes a fresh
             // start count as lost.
             let disks = self.honest().map(|(_, actor)| actor.durable(context));
@@ -86,11 +98,8 @@ impl SimRuntime {
                 Ok(certain) => self.context_state_mut(context).certain = Some(certain),
                 Err(error) => self.report_oracle_error(&error.to_string()),
             }
-            if fresh_starts != before.fresh_starts {
-                self.context_state_mut(context).catching_up.insert(node);
-            }
         }
-        if fresh_starts != before.fresh_starts && !self.hostility.roles.is_outsider(node) {
+        if has_new_id && !self.hostility.roles.is_outsider(node) {
             for other in (0..self.world.len() as u32).map(NodeId) {
                 self.world.change(other, |actor| actor.add_member(name));
             }

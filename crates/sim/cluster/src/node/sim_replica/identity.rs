@@ -5,6 +5,7 @@ use crate::hostile;
 use crate::node::sim_replica::SimReplica;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Replica;
+use syncline_store::MemoryStore;
 use syncline_sync::Gate;
 use syncline_types::{Digest, ReplicaId};
 
@@ -42,6 +43,27 @@ impl SimReplica {
         self.disk = self.disk.erased();
         self.config.least_incarnation = if counted { self.starts + 1 } else { 1 };
         self.disk_was_replaced();
+    }
+
+    /// Whether the id of the replica on this disk has another life, so that the next restart brings it back under a new
+    /// one.
+    pub(in crate::node) fn must_return(&self) -> bool {
+        matches!(Replica::conflict_in(&CheckedDiskView::from(self.disk())), Ok(Some(_)))
+    }
+
+    /// Brings the replica back under a new id, with all that it has written under the present one, as the host of a
+    /// stopped replica does.
+    pub(in crate::node) fn bring_back(&mut self) {
+        let former = self.config.replica;
+        self.change_id();
+        self.returns += 1;
+        let mut rows = MemoryStore::default();
+        let back =
+            Replica::<MemoryStore>::bring_back(self.config.clone(), former, &self.disk.view(), &mut rows);
+        match back {
+            Ok(_) => self.disk = self.disk.with_rows_of(&rows),
+            Err(error) => self.stopped = Some(error.to_string()),
+        }
     }
 
     /// The replica that a restart would make of the rows on disk; `None` if it would fail.

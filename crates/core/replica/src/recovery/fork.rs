@@ -1,0 +1,116 @@
+//! The search for the last write of a former id that others have: the *fork*, after which the id had two lives.
+//!
+//! Others have the deltas up to the fork, by number and id. Above it they have other deltas under the same numbers, or
+//! none. So the numbers up to the fork are those at which the ids agree, and a search by halves finds the last one. Most
+//! searches end with the first answer: others have all that the former id has written, or all up to some number.
+
+use std::collections::BTreeSet;
+use syncline_types::PeerId;
+
+/// A search in progress. Invariant: `agrees < differs`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ForkSearch {
+    /// The last number at which the ids are known to agree, or the one before the first that the legacy has.
+    agrees: u64,
+    /// The first number at which the ids are known to differ, or that no peer covers.
+    differs: u64,
+    /// Whether an id has differed.
+    has_differed: bool,
+    /// The peers that do not store the delta that decides next.
+    silent: BTreeSet<PeerId>,
+}
+
+impl ForkSearch {
+    /// The search among the numbers after `before` and up to `last`, of which peers cover those up to `covered`.
+    pub(crate) fn new(before: u64, last: u64, covered: u64) -> Self {
+        let differs = last.min(covered).max(before) + 1;
+        Self { agrees: before, differs, has_differed: false, silent: BTreeSet::new() }
+    }
+
+    /// The last number at which the ids agree, once it is known.
+    pub(crate) fn fork(&self) -> Option<u64> {
+        (self.agrees + 1 == self.differs).then_some(self.agrees)
+    }
+
+    /// The number whose delta decides next: the last undecided one, while no answer has differed, then the middle.
+    pub(crate) fn probe(&self) -> u64 {
+        debug_assert!(self.fork().is_none(), "a search that is over asks nothing");
+        if self.differs - self.agrees > 2 && self.has_differed {
+            self.agrees + (self.differs - self.agrees) / 2
+        } else {
+            self.differs - 1
+        }
+    }
+
+    /// Handles an id that a peer has under the number `seq`.
+    pub(crate) fn observe(&mut self, seq: u64, agrees: bool) {
+        if agrees {
+            self.agrees = self.agrees.max(seq.min(self.differs - 1));
+        } else if seq > self.agrees {
+            self.differs = self.differs.min(seq);
+            self.has_differed = true;
+        }
+        self.silent.clear();
+    }
+
+    /// Handles a peer that does not store the delta that decides next. If `others` have said so too, nobody can tell,
+    /// and the word of those that cover the number counts: they have it.
+    pub(crate) fn on_unavailable(&mut self, peer: PeerId, others: &[PeerId]) {
+        self.silent.insert(peer);
+        if others.iter().all(|other| self.silent.contains(other)) {
+            let probe = self.probe();
+            self.observe(probe, true);
+        }
+    }
+
+    /// Whether the peer has said that it does not store the delta that decides next.
+    pub(crate) fn is_silent(&self, peer: PeerId) -> bool {
+        self.silent.contains(&peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEERS: [PeerId; 2] = [PeerId(1), PeerId(2)];
+
+    /// The fork that a search finds, and the number of its questions.
+    fn found(before: u64, last: u64, covered: u64, fork: u64) -> (u64, usize) {
+        let mut search = ForkSearch::new(before, last, covered);
+        let mut asked = 0;
+        loop {
+            if let Some(found) = search.fork() {
+                return (found, asked);
+            }
+            let probe = search.probe();
+            search.observe(probe, probe <= fork);
+            asked += 1;
+        }
+    }
+
+    #[test]
+    fn finds_every_fork() {
+        for last in 0..40 {
+            for covered in 0..45 {
+                for fork in 0..=last.min(covered) {
+                    assert_eq!(found(0, last, covered, fork).0, fork, "{last} {covered}");
+                }
+            }
+        }
+        assert_eq!(found(0, 9_000, 20_000, 9_000), (9_000, 1), "others have everything");
+        assert_eq!(found(0, 9_000, 70, 70), (70, 1), "others have all up to a number");
+        assert_eq!(found(0, 9_000, 0, 0), (0, 0), "others have nothing");
+        assert!(found(0, 10_000, 20_000, 77).1 < 16);
+        assert_eq!(found(500, 900, 400, 500), (500, 0), "others have less than the legacy begins with");
+    }
+
+    #[test]
+    fn word_of_peers_counts_where_nobody_stores_the_delta() {
+        let mut search = ForkSearch::new(0, 9, 9);
+        search.on_unavailable(PEERS[0], &PEERS);
+        assert!(search.fork().is_none() && search.is_silent(PEERS[0]) && !search.is_silent(PEERS[1]));
+        search.on_unavailable(PEERS[1], &PEERS);
+        assert_eq!(search.fork(), Some(9));
+    }
+}

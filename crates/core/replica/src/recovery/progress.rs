@@ -1,0 +1,57 @@
+//! The progress of the recovery of a legacy. The rows of the legacy have all of it that must survive a crash.
+
+use super::{ForkSearch, FormerId, LegacyWrite};
+use std::collections::BTreeMap;
+use syncline_storage::StorageError;
+use syncline_store::ReadView;
+use syncline_sync::Dot;
+use syncline_types::{PeerId, ReplicaId};
+
+/// The legacy that is being written again, if there is one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct RecoveryProgress {
+    pub(crate) current: Option<Recovering>,
+    /// Whether a session has converged since the start: this replica knows the state of a peer.
+    pub(crate) has_met: bool,
+}
+
+/// The recovery of the legacy of one former id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Recovering {
+    pub(crate) former: ReplicaId,
+    pub(crate) known: FormerId,
+    /// The earliest time that a change of the legacy may have.
+    pub(crate) earliest: u64,
+    pub(crate) search: Option<ForkSearch>,
+    /// The peer that was asked for the delta that decides next, and its number.
+    pub(crate) asked: Option<(PeerId, u64)>,
+    /// The new times of changes that could not keep theirs.
+    pub(crate) moved: BTreeMap<u64, u64>,
+}
+
+impl RecoveryProgress {
+    /// What the store says is left to do.
+    pub(crate) fn load<V: ReadView>(view: &V) -> Result<Self, StorageError> {
+        let current = Recovering::next(view, ReplicaId([0; 16]))?;
+        Ok(Self { current, has_met: false })
+    }
+}
+
+impl Recovering {
+    /// The first legacy of a former id from `from` on.
+    pub(crate) fn next<V: ReadView>(view: &V, from: ReplicaId) -> Result<Option<Self>, StorageError> {
+        let Some((former, known)) = FormerId::next(view, from)? else { return Ok(None) };
+        let earliest = if known.first <= known.last {
+            LegacyWrite::read(view, Dot { author: former, seq: known.first })?.earliest()
+        } else {
+            u64::MAX
+        };
+        Ok(Some(Self { former, known, earliest, search: None, asked: None, moved: BTreeMap::new() }))
+    }
+
+    /// The legacy of the id after this one. The row of this one may still be in the view.
+    pub(crate) fn following<V: ReadView>(&self, view: &V) -> Result<Option<Self>, StorageError> {
+        let next = u128::from_be_bytes(self.former.0).checked_add(1);
+        next.map_or(Ok(None), |next| Self::next(view, ReplicaId(next.to_be_bytes())))
+    }
+}

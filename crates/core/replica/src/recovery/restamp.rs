@@ -1,0 +1,226 @@
+//! The same change in the name of another replica.
+
+use std::collections::BTreeMap;
+use syncline_crdt::{CharId, Custom, Element, Operands, Presence, Register, RunId, Text, TextRun, Value};
+use syncline_storage::{Action, Metadata};
+use syncline_types::{Hlc, ReplicaId};
+
+/// Says which stamps become which. The times of the former id up to `known_until` stay: others have what happened then.
+/// Later times become times of the `heir`, as `moved` says, or the same times.
+pub(crate) struct Restamp<'a> {
+    pub(crate) former: ReplicaId,
+    pub(crate) heir: ReplicaId,
+    pub(crate) known_until: u64,
+    /// The new times of changes that could not keep theirs.
+    pub(crate) moved: &'a BTreeMap<u64, u64>,
+}
+
+impl Restamp<'_> {
+    fn is_moved(&self, replica: ReplicaId, time: u64) -> bool {
+        replica == self.former && time > self.known_until
+    }
+
+    fn time(&self, time: u64) -> u64 {
+        self.moved.get(&time).copied().unwrap_or(time)
+    }
+
+    /// The new stamp of a change that was made at `stamp`.
+    pub(crate) fn stamp(&self, stamp: Hlc) -> Hlc {
+        if !self.is_moved(stamp.replica(), stamp.time()) || stamp == Hlc::MAX {
+            return stamp;
+        }
+        let time = self.time(stamp.time());
+        Hlc::new(time >> 16, time as u16, self.heir)
+    }
+
+    /// The action in the name of the heir. Counts are not changed here: they are relative to what the heir has counted.
+    pub(crate) fn action(&self, action: &Action) -> Action {
+        match action {
+            Action::Add { id, ancestors, value, metadata } => Action::Add {
+                id: *id,
+                ancestors: ancestors.clone(),
+                value: self.value(value),
+                metadata: self.metadata(metadata),
+            },
+            Action::Update { id, ancestors, value, metadata } => Action::Update {
+                id: *id,
+                ancestors: ancestors.clone(),
+                value: self.value(value),
+                metadata: self.metadata(metadata),
+            },
+            Action::DeleteRef { id, ancestors, deleted_at } => {
+                let deleted_at = self.stamp(*deleted_at);
+                Action::DeleteRef { id: *id, ancestors: ancestors.clone(), deleted_at }
+            }
+        }
+    }
+
+    fn metadata(&self, metadata: &Metadata) -> Metadata {
+        Metadata {
+            created_at: self.stamp(metadata.created_at),
+            updated_at: self.stamp(metadata.updated_at),
+            label: metadata.label.clone(),
+        }
+    }
+
+    fn value(&self, value: &Value) -> Value {
+        match value {
+            Value::Lww(register) => Value::Lww(self.register(register)),
+            Value::Opaque(register) => Value::Opaque(self.register(register)),
+            Value::Frozen(register) => Value::Frozen(self.register(register)),
+            Value::Element(element) => Value::Element(self.element(element)),
+            Value::Rga(text) => Value::Rga(self.text(text)),
+            Value::Custom(custom) => Value::Custom(self.custom(custom)),
+            // The value of an owner stays the former owner's.
+            Value::User(_)
+            | Value::Empty
+            | Value::GCounter(_)
+            | Value::PnCounter(_)
+            | Value::Map
+            | Value::Set
+            | Value::SortedMap
+            | Value::SortedSet
+            | Value::Vector
+            | Value::UserStorage
+            | Value::FrozenStorage => value.clone(),
+        }
+    }
+
+    fn register(&self, register: &Register) -> Register {
+        Register::new(self.stamp(register.stamp()), register.bytes())
+    }
+
+    fn element(&self, element: &Element) -> Element {
+        let mut entries: BTreeMap<ReplicaId, Presence> = BTreeMap::new();
+        for (replica, presence) in element.entries() {
+            if !self.is_moved(replica, presence.added) {
+                entries.insert(replica, presence);
+                continue;
+            }
+            let time = self.time(presence.added);
+            let removed = if presence.removed == presence.added { time } else { presence.removed };
+            let heir = entries.entry(self.heir).or_default();
+            heir.added = heir.added.max(time);
+            heir.removed = heir.removed.max(removed);
+            if presence.removed > 0 && self.known_until > 0 {
+                // A remove covers all earlier adds, also those that the former id made in its own name.
+                let known = Presence { added: self.known_until, removed: self.known_until };
+                entries.insert(replica, known);
+            }
+        }
+        Element::from_entries(entries)
+    }
+
+    fn run(&self, run: RunId) -> RunId {
+        RunId { stamp: self.stamp(run.stamp), ..run }
+    }
+
+    fn text(&self, text: &Text) -> Text {
+        let runs = text.runs().map(|(id, run)| {
+            let anchor = run.anchor.map(|anchor| CharId { run: self.run(anchor.run), ..anchor });
+            (self.run(*id), TextRun { anchor, ..run.clone() })
+        });
+        let deleted = text.deleted().map(|(run, ranges)| (self.run(*run), ranges.to_vec()));
+        Text::from_parts(runs, deleted)
+    }
+
+    fn custom(&self, custom: &Custom) -> Custom {
+        let mut writers: BTreeMap<ReplicaId, Operands> = BTreeMap::new();
+        for (writer, operands) in custom.writers() {
+            let moved_covered = self.is_moved(writer, operands.covered);
+            for (time, bytes) in &operands.live {
+                let (writer, time) = if self.is_moved(writer, *time) {
+                    (self.heir, self.time(*time))
+                } else {
+                    (writer, *time)
+                };
+                writers.entry(writer).or_default().live.insert(time, bytes.clone());
+            }
+            if moved_covered {
+                let heir = writers.entry(self.heir).or_default();
+                heir.covered = heir.covered.max(self.time(operands.covered));
+            }
+            let covered = if moved_covered { self.known_until } else { operands.covered };
+            if covered > 0 {
+                writers.entry(writer).or_default().covered = covered;
+            }
+        }
+        // Each order of times is as it was, so that the parts fit together.
+        Custom::from_writers(custom.name(), writers).unwrap_or_else(|| custom.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> ReplicaId {
+        ReplicaId::from_u64(number)
+    }
+
+    fn at(time: u64, replica: u64) -> Hlc {
+        Hlc::new(time >> 16, time as u16, id(replica))
+    }
+
+    fn restamp(moved: &BTreeMap<u64, u64>) -> Restamp<'_> {
+        Restamp { former: id(1), heir: id(9), known_until: 100, moved }
+    }
+
+    #[test]
+    fn only_later_stamps_of_the_former_id_change() {
+        let moved = BTreeMap::from([(160, 500)]);
+        let restamp = restamp(&moved);
+        let stamps = [at(100, 1), at(101, 1), at(160, 1), at(160, 2), Hlc::ZERO, Hlc::MAX];
+        let expected = [at(100, 1), at(101, 9), at(500, 9), at(160, 2), Hlc::ZERO, Hlc::MAX];
+        assert_eq!(stamps.map(|stamp| restamp.stamp(stamp)), expected);
+    }
+
+    #[test]
+    fn remove_covers_the_adds_of_both_names() {
+        let moved = BTreeMap::new();
+        let restamp = restamp(&moved);
+        let mut seen = Element::added(at(90, 1));
+        seen.join(&Element::added(at(150, 1)));
+        let added = restamp.element(&Element::added(at(150, 1)));
+        let removed = restamp.element(&seen.removed());
+        let mut elsewhere = Element::added(at(90, 1));
+        elsewhere.join(&added);
+        assert!(elsewhere.is_present());
+        elsewhere.join(&removed);
+        assert!(!elsewhere.is_present(), "{elsewhere:?}");
+        elsewhere.join(&Element::added(at(120, 1)));
+        assert!(elsewhere.is_present(), "the other life of the former id had added it, too");
+    }
+
+    #[test]
+    fn text_follows_its_renamed_runs() {
+        let moved = BTreeMap::new();
+        let restamp = restamp(&moved);
+        let mut text = Text::default();
+        for (at_char, chars, stamp) in [(0, "ad", at(50, 1)), (1, "b", at(150, 1)), (2, "c", at(151, 1))] {
+            let edit = text.insert(at_char, chars, stamp).unwrap();
+            text.join(&edit);
+        }
+        let edit = text.delete(1, 1).unwrap();
+        text.join(&edit);
+        assert_eq!(text.to_string(), "acd");
+        assert_eq!(restamp.text(&text).to_string(), "acd");
+    }
+
+    #[test]
+    fn operands_become_those_of_the_heir() {
+        let moved = BTreeMap::new();
+        let restamp = restamp(&moved);
+        let mut value = Custom::written("t", at(90, 1), *b"a");
+        value.join(&Custom::written("t", at(150, 1), *b"b"));
+        let renamed = restamp.custom(&value);
+        let stamps: Vec<Hlc> = renamed.operands().into_iter().map(|(stamp, _)| stamp).collect();
+        assert_eq!(stamps, [at(90, 1), at(150, 9)]);
+        let compacted = restamp.custom(&value.replacing(at(160, 1), *b"ab"));
+        let mut all = renamed;
+        all.join(&compacted);
+        let shown: Vec<_> =
+            all.operands().into_iter().map(|(stamp, bytes)| (stamp, bytes.to_vec())).collect();
+        assert_eq!(shown, [(at(160, 9), b"ab".to_vec())]);
+    }
+}

@@ -1,0 +1,260 @@
+//! Writes the legacy of a former id again: a page in each step, once the replica has met a peer.
+
+use super::{Replica, StepContext};
+use crate::config::ReplicaConfig;
+use crate::effects::{Notice, ReplicaError, SyncActions};
+use crate::event::Timer;
+use crate::persisted;
+use crate::recovery::{self, ForkSearch, FormerId, LegacyWrite, Recovering, Reissued};
+use syncline_storage::{Action, StorageError};
+use syncline_store::{Bytes, ReadView, Store};
+use syncline_sync::{Delta, DeltaRefusal, Dot, HistoryConflict};
+use syncline_types::{Decode, Encode, PeerId, ReplicaId, SimDuration, limits};
+
+/// The most legacy writes in one step.
+const WRITES_PER_STEP: usize = 64;
+/// The pause before a recovery that waits for peers, or for the membership, is tried again.
+const RETRY: SimDuration = SimDuration::from_secs(1);
+
+impl<V: ReadView> Replica<V> {
+    /// Brings a replica back whose id has another life, under the new id of `config`: copies what the `former` id has
+    /// written from its `old` store into the empty `store`, and starts the replica. What of it others lack is written
+    /// again under the new id, once a peer is met: see [`Replica::is_recovering`]. The members must know the new id,
+    /// and count the old one as a member for as long as its writes have not reached all.
+    ///
+    /// Idempotent: after a crash the host calls it again with the same stores. Once it has returned and its actions
+    /// are executed, the old store is not needed any more.
+    ///
+    /// # Errors
+    /// [`ReplicaError::SameId`] if the new id is a former one.
+    pub fn bring_back<O: ReadView, S: Store<View = V>>(
+        config: ReplicaConfig,
+        former: ReplicaId,
+        old: &O,
+        store: &mut S,
+    ) -> Result<(Self, SyncActions), ReplicaError> {
+        let replica = config.replica;
+        if former == replica {
+            return Err(ReplicaError::SameId { replica });
+        }
+        recovery::inherit(former, old, store)?;
+        if FormerId::read(&store.view(), replica)?.is_some() {
+            return Err(ReplicaError::SameId { replica });
+        }
+        Self::recover(config, &store.view())
+    }
+
+    /// The conflict that has stopped the replica of this store, if one has: see [`ReplicaError::History`].
+    pub fn conflict_in(view: &V) -> Result<Option<HistoryConflict>, ReplicaError> {
+        Ok(persisted::conflict(view)?)
+    }
+
+    /// Whether writes of a former id may have to be written again.
+    pub const fn is_recovering(&self) -> bool {
+        self.recovery.current.is_some()
+    }
+
+    /// The clock as peers may know it: all that this replica will ever write is later. Changes of a former id keep
+    /// their times.
+    pub(super) fn announced_clock(&self) -> u64 {
+        let earliest = self.recovery.current.as_ref().map_or(u64::MAX, |current| current.earliest);
+        self.clock.last().min(earliest.saturating_sub(1))
+    }
+
+    /// Handles a session that has converged.
+    pub(super) fn on_peer_met(&mut self, step: &mut StepContext<'_, V>) {
+        self.recovery.has_met = true;
+        if self.recovery.current.is_some() {
+            let now = step.now();
+            step.set_timer(Timer::Recovery, now);
+        }
+    }
+
+    /// Goes on with the recovery: asks for the delta that decides next, or writes a page of the legacy again.
+    pub(super) fn on_recovery_due(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
+        let Some(mut current) = self.recovery.current.take() else { return Ok(()) };
+        let can_write = self.recovery.has_met && !self.takes_snapshot;
+        let at = step.now() + RETRY;
+        if !can_write || !self.config.membership.admits(self.config.replica) {
+            step.set_timer(Timer::Recovery, at);
+        } else if current.known.known_until.is_none() {
+            self.search_fork(&mut current, step)?;
+        } else {
+            self.reissue_page(&mut current, step)?;
+        }
+        let is_over = current.known.known_until.is_some() && current.known.first > current.known.last;
+        self.recovery.current = if is_over { self.end_recovery(&current, step)? } else { Some(current) };
+        Ok(())
+    }
+
+    /// Ends the recovery of one former id, and begins the one of the next.
+    fn end_recovery(
+        &self,
+        current: &Recovering,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<Option<Recovering>, StorageError> {
+        FormerId::delete(current.former, &mut step.work.metadata_batch);
+        step.out.notices.push(Notice::LegacyRecovered { former: current.former });
+        let next = current.following(step.work.state.view())?;
+        if next.is_some() {
+            let now = step.now();
+            step.set_timer(Timer::Recovery, now);
+        }
+        Ok(next)
+    }
+
+    /// Searches for the last write of the former id that others have.
+    fn search_fork(
+        &mut self,
+        current: &mut Recovering,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        let former = current.former;
+        let FormerId { first, last, .. } = current.known;
+        let covered = step.work.log.covered().of(former);
+        let mut search = current.search.take().unwrap_or_else(|| ForkSearch::new(first - 1, last, covered));
+        current.asked = None;
+        while search.fork().is_none() {
+            let dot = Dot { author: former, seq: search.probe() };
+            if let Some(known) = step.work.reference(dot)? {
+                let own = LegacyWrite::read(step.work.state.view(), dot)?.id;
+                search.observe(dot.seq, known.id == own);
+                continue;
+            }
+            // All whose deltas have reached this replica may store the delta; the next one that has not said otherwise
+            // is asked.
+            let peer = self.peers.reachable().iter().copied().find(|peer| !search.is_silent(*peer));
+            if let Some(peer) = peer {
+                current.asked = Some((peer, dot.seq));
+                self.request_deltas(peer, vec![dot], step);
+            }
+            let at = step.now() + RETRY;
+            step.set_timer(Timer::Recovery, at);
+            current.search = Some(search);
+            return Ok(());
+        }
+        let fork = search.fork().unwrap_or(first - 1);
+        current.known.known_until = Some(if fork >= first {
+            LegacyWrite::read(step.work.state.view(), Dot { author: former, seq: fork })?.stamp.time()
+        } else {
+            current.earliest.saturating_sub(1)
+        });
+        current.known.write(former, &mut step.work.metadata_batch);
+        let now = step.now();
+        step.set_timer(Timer::Recovery, now);
+        Ok(())
+    }
+
+    /// Handles the answer of a peer that was asked for the delta that decides next.
+    pub(super) fn on_fork_answer(
+        &mut self,
+        from: PeerId,
+        deltas: &[Bytes],
+        unavailable: &[Dot],
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        let Some(current) = &mut self.recovery.current else { return Ok(()) };
+        let (Some((peer, seq)), Some(search)) = (current.asked, &mut current.search) else { return Ok(()) };
+        let dot = Dot { author: current.former, seq };
+        if peer != from {
+            return Ok(());
+        }
+        current.asked = None;
+        let found = deltas.iter().filter_map(|bytes| Delta::from_bytes(bytes).ok());
+        let found = found.into_iter().find(|delta| {
+            // The signature of an id that is no member any more cannot be checked.
+            let refused = step.work.gate.lets_in(delta).err();
+            delta.dot == dot && refused.is_none_or(|refusal| refusal == DeltaRefusal::NotAMember)
+        });
+        if let Some(delta) = found {
+            let own = LegacyWrite::read(step.work.state.view(), dot)?.id;
+            search.observe(seq, delta.id() == own);
+        } else if unavailable.contains(&dot) {
+            search.on_unavailable(from, self.peers.reachable());
+        }
+        let now = step.now();
+        step.set_timer(Timer::Recovery, now);
+        Ok(())
+    }
+
+    /// Writes a page of the legacy again, and skips what others have.
+    fn reissue_page(
+        &mut self,
+        current: &mut Recovering,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        let until = current.known.known_until.unwrap_or(0);
+        let mut bytes = 0;
+        for _ in 0..WRITES_PER_STEP {
+            let seq = current.known.first;
+            let is_full = bytes >= self.config.limits.page_bytes();
+            if seq > current.known.last || is_full || !self.has_sequence_numbers(step) {
+                break;
+            }
+            let dot = Dot { author: current.former, seq };
+            let write = LegacyWrite::read(step.work.state.view(), dot)?;
+            if write.stamp.time() > until {
+                bytes += self.reissue_write(current, dot, &write, until, step)?;
+            }
+            LegacyWrite::delete(dot, &mut step.work.metadata_batch);
+            current.known.first += 1;
+        }
+        current.known.write(current.former, &mut step.work.metadata_batch);
+        let at = step.now() + SimDuration::from_millis(1);
+        step.set_timer(Timer::Recovery, at);
+        Ok(())
+    }
+
+    fn has_sequence_numbers(&self, step: &StepContext<'_, V>) -> bool {
+        step.work.log.covered().of(self.config.replica) < limits::MAX_DELTA_SEQ
+    }
+
+    /// Writes one legacy write again. Returns the bytes of its deltas.
+    fn reissue_write(
+        &mut self,
+        current: &mut Recovering,
+        dot: Dot,
+        write: &LegacyWrite,
+        until: u64,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<usize, StorageError> {
+        let Reissued { state, clock, actions } = recovery::reissue(
+            write,
+            current.former,
+            until,
+            &mut current.moved,
+            &step.work.state,
+            &self.clock,
+            &step.work.context,
+        )?;
+        let changes: Vec<Action> = actions.iter().flatten().cloned().collect();
+        let mut bytes = 0;
+        if !changes.is_empty() {
+            step.work.state = state;
+            self.clock = clock;
+            // The changes may take a little more room than they did: then each gets a delta of its own.
+            let is_small = self.next_delta(&changes, step).1 <= self.config.limits.delta_bytes();
+            for part in changes.chunks(if is_small { changes.len() } else { 1 }) {
+                let (delta, len) = self.next_delta(part, step);
+                bytes += len;
+                step.work.log.append(&delta, &mut step.work.metadata_batch);
+                self.spread(delta, None, step);
+            }
+        }
+        let former_actions = write.changes.iter().map(|change| change.action.clone()).collect();
+        let delta = step.work.log.covered().of(self.config.replica);
+        let delta = Dot { author: self.config.replica, seq: delta };
+        step.out.notices.push(Notice::WriteReissued { former: dot, former_actions, delta, actions });
+        Ok(bytes)
+    }
+
+    /// The next delta of this replica, and its length in bytes.
+    fn next_delta(&mut self, changes: &[Action], step: &StepContext<'_, V>) -> (Delta, usize) {
+        let author = self.config.replica;
+        let dot = Dot { author, seq: step.work.log.covered().of(author) + 1 };
+        let stamp = self.clock.tick(step.moment);
+        let delta = Delta::new(dot, step.work.log.heads(), stamp, changes.to_vec()).signed(&step.work.gate);
+        let bytes = delta.to_bytes().len();
+        (delta, bytes)
+    }
+}

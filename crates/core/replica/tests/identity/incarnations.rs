@@ -1,0 +1,39 @@
+//! A store that is some starts old: peers say that they have seen a later incarnation, and the replica moves on.
+
+use super::world::{World, set, signing};
+use syncline_sync::{FailureReason, Outcome, Rejection};
+
+#[test]
+fn store_from_six_starts_ago_moves_on() {
+    let mut world = World::of([0, 1, 2].map(signing));
+    world.write(0, vec![set("a", "1")]).unwrap();
+    world.run_for_secs(5);
+    let backup = world.nodes[0].store.clone();
+    for _ in 0..6 {
+        let store = world.nodes[0].store.clone();
+        world.restart_with(0, store);
+        world.run_for_secs(2);
+    }
+    let newest = world.nodes[0].replica.incarnation();
+    world.restart_with(0, backup);
+    assert!(world.nodes[0].replica.incarnation() < newest);
+    world.write(0, vec![set("b", "2")]).unwrap();
+    world.write(1, vec![set("c", "3")]).unwrap();
+    world.run_for_secs(60);
+    assert!(world.agree(&[0, 1, 2]));
+    assert_eq!(world.nodes[1].read("b").as_deref(), Some("2"));
+    assert_eq!(world.nodes[0].read("c").as_deref(), Some("3"));
+    assert!(world.nodes[0].replica.incarnation() > newest);
+    let told = |outcome: &&Outcome| {
+        let Outcome::Failed(FailureReason::Rejected(rejection)) = outcome else { return false };
+        matches!(rejection, Rejection::StaleIncarnation { .. })
+    };
+    assert!(world.nodes[0].outcomes().any(|outcome| told(&outcome)), "its peer says why");
+    let timed_out = |outcome: &Outcome| *outcome == Outcome::Failed(FailureReason::Timeout);
+    assert!(!world.nodes[0].outcomes().any(timed_out));
+    // The new incarnation is stored.
+    let incarnation = world.nodes[0].replica.incarnation();
+    let store = world.nodes[0].store.clone();
+    world.restart_with(0, store);
+    assert_eq!(world.nodes[0].replica.incarnation(), incarnation + 1);
+}

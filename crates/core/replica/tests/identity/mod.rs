@@ -1,0 +1,6 @@
+//! One identity, two lives: a store that was restored from a backup, copied, lost, or that is some starts old.
+
+mod conflicts;
+mod incarnations;
+mod recovery;
+mod world;
