@@ -7,6 +7,7 @@ use crate::output::inspect_report::{EntityReport, InspectReport};
 use crate::output::json;
 use crate::output::text::hex;
 use crate::output::writer::Output;
+use std::collections::BTreeSet;
 use syncline_disk::{DiskStore, DiskStoreView};
 use syncline_storage::{Interface, StorageError, record_page};
 use syncline_types::EntityId;
@@ -17,7 +18,7 @@ pub(crate) fn inspect(args: &InspectArgs, out: &mut Output) -> Result<Ending, Co
     let mut state = Interface::open(opened.view()).map_err(|error| error.to_string())?;
     let id = match &args.entity {
         None => EntityId::ROOT,
-        Some(prefix) => find(&state, prefix)?,
+        Some(prefix) => find(&mut state, prefix)?,
     };
     let stats = state.stats().map_err(|error| error.to_string())?;
     let entity = entity(&mut state, id, args.depth, args.limit).map_err(|error| error.to_string())?;
@@ -30,17 +31,35 @@ pub(crate) fn inspect(args: &InspectArgs, out: &mut Output) -> Result<Ending, Co
     Ok(Ending::Good)
 }
 
-/// The only entity whose id begins with these hexadecimal digits.
-fn find(state: &Interface<DiskStoreView>, prefix: &str) -> Result<EntityId, String> {
+/// The only entity whose id begins with these hexadecimal digits. Records are not stored in the order of their ids, so
+/// that all of them are read, page by page, unless the digits are those of a whole id.
+fn find(state: &mut Interface<DiskStoreView>, prefix: &str) -> Result<EntityId, String> {
+    const PAGE: usize = 1 << 20;
     let mut first = [0; 32];
     for (at, digit) in prefix.bytes().enumerate() {
         let digit = (digit as char).to_digit(16).unwrap_or_default() as u8;
         first[at / 2] |= if at % 2 == 0 { digit << 4 } else { digit };
     }
-    // Pages begin after an id; the one before the smallest with this prefix makes that smallest one the first.
-    let after = EntityId(first).predecessor();
-    let page = record_page(state.view(), after, 128).map_err(|error| error.to_string())?;
-    let mut matching = page.records.iter().map(|(id, _)| *id).filter(|id| hex(&id.0).starts_with(prefix));
+    let whole = EntityId(first);
+    if prefix.len() == 64 && state.record(whole).map_err(|error| error.to_string())?.is_some() {
+        return Ok(whole);
+    }
+    // The two least, so that the message does not depend on the order of rows.
+    let mut matching = BTreeSet::new();
+    let mut after = None;
+    loop {
+        let page = record_page(state.view(), after, PAGE).map_err(|error| error.to_string())?;
+        after = page.records.last().map(|(id, _)| *id);
+        let ids = page.records.iter().map(|(id, _)| *id);
+        matching.extend(ids.filter(|id| hex(&id.0).starts_with(prefix)));
+        while matching.len() > 2 {
+            matching.pop_last();
+        }
+        if page.is_last {
+            break;
+        }
+    }
+    let mut matching = matching.into_iter();
     match (matching.next(), matching.next()) {
         (None, _) => Err(format!("no entity has an id that begins with {prefix}")),
         (Some(id), None) => Ok(id),

@@ -5,10 +5,13 @@
 //! | kind | row | rest of the key | value |
 //! |---|---|---|---|
 //! | 1 | statistics | | [`Stats`](crate::Stats) |
-//! | 2 | record | id | [`Record`](crate::Record) |
+//! | 2 | record | locator big-endian, id | [`Record`](crate::Record) |
 //! | 3 | index node | id of the parent, [`Prefix`] | [`Node`](crate::Node) |
 //! | 4 | order of siblings | id of the parent, escaped label, `0 0`, id | empty |
 //! | 5 | tombstone | stamp (time big-endian, replica), id | empty |
+//!
+//! A record is found by its [locator](syncline_types::ShortIdKey::locator), a keyed hash of its id, so that the rows of
+//! all entities with one short id are side by side, whatever their ids have in common.
 //!
 //! A store has room for two states, each in a [`Slot`]. The kinds of the second slot are those of the first
 //! plus eight. Readers see the *active* slot. A snapshot is received into the other one; one row switches
@@ -17,7 +20,7 @@
 use crate::error::StorageError;
 use crate::prefix::Prefix;
 use syncline_store::{Key, ReadView};
-use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, Writer};
+use syncline_types::{Decode, DecodeError, Encode, EntityId, Hlc, Reader, ShortIdKey, Writer};
 
 const STATS: u8 = 0x01;
 const RECORD: u8 = 0x02;
@@ -102,7 +105,7 @@ pub fn words(key: &[u8]) -> String {
         |bytes: Option<&[u8; 32]>| bytes.map_or_else(|| "?".to_owned(), |bytes| EntityId(*bytes).to_string());
     match kind % SLOT {
         STATS if is_of(kind, STATS) => "the counters".to_owned(),
-        RECORD if is_of(kind, RECORD) => format!("the record of {}", entity(rest.first_chunk())),
+        RECORD if is_of(kind, RECORD) => format!("the record of {}", entity(rest.last_chunk())),
         NODE if is_of(kind, NODE) => {
             let prefix: String = rest.iter().skip(33).map(|byte| format!("{byte:02x}")).collect();
             let digits = rest.get(32).copied().unwrap_or_default();
@@ -127,14 +130,35 @@ pub fn stats(slot: Slot) -> Key {
     Key::of(&[&[slot.kind(STATS)]])
 }
 
-/// The row of the record of `id`.
-pub fn record(slot: Slot, id: EntityId) -> Key {
-    Key::of(&[&[slot.kind(RECORD)], id.as_bytes()])
+/// The row of the record of `id`, which has this locator.
+pub fn record(slot: Slot, locator: u32, id: EntityId) -> Key {
+    Key::of(&[&[slot.kind(RECORD)], &locator.to_be_bytes(), id.as_bytes()])
+}
+
+/// The first key of the records with this short id, and the first key after them.
+pub fn records_with_short_id(slot: Slot, short_id: u32) -> (Key, Key) {
+    let (first, last) = ShortIdKey::locators_of(short_id);
+    let end = match last.checked_add(1) {
+        Some(next) => records_from(slot, next),
+        None => records_end(slot),
+    };
+    (records_from(slot, first), end)
+}
+
+/// The lowest key of the records with this locator or a greater one.
+fn records_from(slot: Slot, locator: u32) -> Key {
+    Key::of(&[&[slot.kind(RECORD)], &locator.to_be_bytes()])
+}
+
+/// The first key of the records of the slot.
+pub fn records_begin(slot: Slot) -> Key {
+    Key::of(&[&[slot.kind(RECORD)]])
 }
 
 /// The id in the key of a record row; `None` for any other key.
 pub fn record_id(key: &[u8]) -> Option<EntityId> {
-    let (&kind, id) = key.split_first()?;
+    let (&kind, rest) = key.split_first()?;
+    let (_, id) = rest.split_first_chunk::<4>()?;
     Some(EntityId(id.try_into().ok().filter(|_| is_of(kind, RECORD))?))
 }
 

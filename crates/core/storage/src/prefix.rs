@@ -56,6 +56,28 @@ impl Prefix {
         self
     }
 
+    /// The prefix that continues with these nibbles; `None` if it would be longer than an id. O(nibbles).
+    pub fn join(self, below: Self) -> Option<Self> {
+        let fits = self.len.checked_add(below.len).is_some_and(|len| len <= Self::MAX_LEN);
+        fits.then(|| (0..below.len).fold(self, |prefix, at| prefix.child(below.nibble_at(at))))
+    }
+
+    /// The nibbles that follow the prefix `above`, with which this prefix begins. O(nibbles).
+    pub fn below(self, above: Self) -> Self {
+        debug_assert!(above.is_beginning_of(self), "a prefix is below one that it begins with");
+        (above.len..self.len).fold(Self::EMPTY, |prefix, at| prefix.child(self.nibble_at(at)))
+    }
+
+    /// Whether `longer` is this prefix or continues it.
+    pub fn is_beginning_of(self, longer: Self) -> bool {
+        self.len <= longer.len && self.contains(longer.nibbles)
+    }
+
+    /// The nibble at position `at`; zero behind the end.
+    pub fn nibble_at(self, at: u8) -> u8 {
+        Self::nibble(self.nibbles, at) as u8
+    }
+
     /// The nibble of `id` at the position after this prefix; zero at full length.
     pub fn next_nibble(self, id: EntityId) -> usize {
         Self::nibble(id, self.len)
@@ -137,6 +159,15 @@ mod tests {
             }
             prop_assert!(prefix.contains(id));
             prop_assert_eq!(Prefix::from_bytes(&prefix.to_bytes()), Ok(prefix));
+            let (upper, lower) = (0..len).fold((Prefix::EMPTY, Prefix::EMPTY), |(upper, lower), at| {
+                let nibble = prefix.nibble_at(at);
+                if at < len / 3 { (upper.child(nibble), lower) } else { (upper, lower.child(nibble)) }
+            });
+            prop_assert!(upper.is_beginning_of(prefix) && (upper == prefix || !prefix.is_beginning_of(upper)));
+            prop_assert_eq!(prefix.below(upper), lower);
+            prop_assert_eq!(upper.join(lower), Some(prefix));
+            let rest = (len..65).fold(Prefix::EMPTY, |rest, _| rest.child(1));
+            prop_assert_eq!(prefix.join(rest).is_none(), len > 0, "an id has 64 nibbles");
             if len > 0 {
                 let mut other = id;
                 let at = usize::from(len - 1);

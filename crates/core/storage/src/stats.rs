@@ -1,8 +1,11 @@
 //! Counters of the whole state, readable without a scan.
 
+use crate::error::StorageError;
+use crate::keys::{self, Slot};
 use crate::record::Record;
 use syncline_crdt::CrdtType;
-use syncline_types::{Decode, DecodeError, Digest, Encode, Hlc, Reader, Writer, canary, limits};
+use syncline_store::ReadView;
+use syncline_types::{Decode, DecodeError, Digest, Encode, Hlc, Reader, ShortIdKey, Writer, canary, limits};
 
 /// Counters of the whole state, updated by every write and stored as one row. O(1) to read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -20,11 +23,20 @@ pub struct Stats {
     /// The stamp up to which every change is causally stable: tombstones up to it may have been collected.
     /// The root does not commit to it.
     pub horizon: Hlc,
+    /// The key of the short ids, by which the rows of records are ordered. It never changes while there are records.
+    pub short_ids: ShortIdKey,
     /// Records at each depth, from depth one; the last count is never zero.
     pub(crate) by_depth: Vec<u64>,
 }
 
 impl Stats {
+    /// The counters of the state in `slot`; the default without a row. O(1).
+    pub(crate) fn read<V: ReadView>(view: &V, slot: Slot) -> Result<Self, StorageError> {
+        let row = view.read(&keys::stats(slot))?;
+        let stats = row.map(|row| Self::from_bytes(&row)).transpose();
+        Ok(stats.map_err(StorageError::row("the statistics"))?.unwrap_or_default())
+    }
+
     /// The depth of the deepest record; zero when there is only the root.
     pub fn max_depth(&self) -> u32 {
         self.by_depth.len() as u32
@@ -71,6 +83,7 @@ impl Encode for Stats {
         out.varint(self.opaque);
         out.varint(self.generation);
         self.horizon.encode(out);
+        self.short_ids.encode(out);
         out.list(&self.by_depth);
     }
 }
@@ -84,6 +97,7 @@ impl Decode for Stats {
             opaque: input.varint()?,
             generation: input.varint()?,
             horizon: Hlc::decode(input)?,
+            short_ids: ShortIdKey::decode(input)?,
             by_depth: input.list(limits::MAX_ANCESTORS, "the depths of a state")?,
         })
     }

@@ -177,7 +177,7 @@ impl Verification {
                 Some((_, right)) if right == *value || same_counters(slot, key, &right, value) => {}
                 Some(_) => self.push(key, RowMismatch::Different),
                 // An empty state may have a row of counters, which say that it is empty.
-                None if same_counters(slot, key, &Stats::default().to_bytes(), value) => {}
+                None if is_row_of_empty_state(slot, key, value) => {}
                 None => self.push(key, RowMismatch::Superfluous),
             }
         }
@@ -216,10 +216,18 @@ fn same_counters(slot: Slot, key: &[u8], right: &[u8], stored: &[u8]) -> bool {
     *key == *keys::stats(slot) && counters(right).is_ok_and(|right| counters(stored) == Ok(right))
 }
 
+/// Whether this is a row of counters that says that a state is empty.
+fn is_row_of_empty_state(slot: Slot, key: &[u8], stored: &[u8]) -> bool {
+    let empty =
+        Stats::from_bytes(stored).map(|Stats { short_ids, .. }| Stats { short_ids, ..Stats::default() });
+    empty.is_ok_and(|empty| same_counters(slot, key, &empty.to_bytes(), stored))
+}
+
 /// A state made from the records of the active state and from nothing else, in the same slot.
 fn rebuilt<V: ReadView>(view: &V) -> Result<Interface<MemoryStore>, StorageError> {
     let slot = Slot::active(view)?;
-    let mut fresh = Interface::open_slot(MemoryStore::default(), slot, Merges::default())?;
+    let mut fresh = Interface::open_slot(MemoryStore::default(), slot, Merges::default())?
+        .with_short_ids(Stats::read(view, slot)?.short_ids);
     let mut by_depth = Vec::new();
     let mut after = None;
     loop {

@@ -42,9 +42,9 @@ pub use deltas::{
 };
 pub use messages::{
     Answer, BloomFilter, BriefEntry, DeltasReply, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip,
-    HandshakeReply, Link, LocalSyncState, Message, NodeAddress, NodeView, Question, Rejection, Request,
-    RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId, SlotView, SyncHandshake, SyncProtocolKind,
-    WireDigest, WireEntry, WireRecord, build_handshake,
+    HandshakeReply, Link, LocalSyncState, Message, NodeAddress, NodeView, OwnNode, Question, Rejection,
+    Request, RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId, SlotView, SyncHandshake,
+    SyncProtocolKind, WireDigest, WireEntry, WireRecord, build_handshake,
 };
 pub use respond::respond;
 pub use selection::{

@@ -279,7 +279,7 @@ fn answer<V: ReadView>(
         }
         let answer = Answer::to(question, asked.whole, state, responder)?;
         answer.encode(&mut encoded);
-        cost += question.cost(responder);
+        cost += question.cost(responder) + answer.cost();
         reply.answers.push(answer);
     }
     debug_assert!(

@@ -9,7 +9,7 @@ use crate::snapshot::staged;
 use std::cmp::Ordering;
 use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
-use syncline_types::{ContextId, Digest, Hlc, Limits, Probe, Probes, ReplicaId};
+use syncline_types::{ContextId, Digest, Hlc, Limits, Probe, Probes, ReplicaId, ShortIdKey};
 
 /// Everything that one step reads and writes. It ends as one batch: after a crash the store contains
 /// all changes of the step or none of them.
@@ -106,7 +106,9 @@ impl<V: ReadView> Transaction<V> {
 
     /// The key of the sketches of this context. Computed by each call: few steps need it.
     pub fn sketch_key(&self) -> SketchKey {
-        self.sketch_context.map(SketchKey::of).unwrap_or_default()
+        // The short ids are those by which the state finds its records.
+        let key = self.sketch_context.map(SketchKey::of).unwrap_or_default();
+        key.with_short_ids(self.state.short_ids())
     }
 
     /// Runs `work` with `state` in place of the transaction's own state, and puts both back, whatever
@@ -132,9 +134,10 @@ impl<V: ReadView> Transaction<V> {
         Ok((batch, log, sketch))
     }
 
-    /// The same transaction with this gate.
+    /// The same transaction with this gate. Its context keys the short ids of a state without records.
     pub fn with_gate(self, gate: Gate) -> Self {
-        Self { sketch_context: Some(gate.context), gate, ..self }
+        let state = self.state.with_short_ids(ShortIdKey::of(gate.context));
+        Self { sketch_context: Some(gate.context), gate, state, ..self }
     }
 
     /// The same transaction with these limits.

@@ -107,31 +107,6 @@ impl EntityId {
     /// The greatest id in the order of ids.
     pub const LAST: Self = Self([0xff; 32]);
 
-    /// The number of leading bits of an id that [`EntityId::prefix`] returns.
-    pub const PREFIX_BITS: u32 = 28;
-
-    /// The first [`EntityId::PREFIX_BITS`] bits as a number, which has the order of the ids.
-    pub const fn prefix(self) -> u32 {
-        let [a, b, c, d, ..] = self.0;
-        u32::from_be_bytes([a, b, c, d]) >> (u32::BITS - Self::PREFIX_BITS)
-    }
-
-    /// The first and the last id with this [`EntityId::prefix`], both inclusive. Bits of `prefix` above the
-    /// lowest [`EntityId::PREFIX_BITS`] are ignored.
-    pub fn range_of_prefix(prefix: u32) -> (Self, Self) {
-        let rest = u32::BITS - Self::PREFIX_BITS;
-        let mut first = Self::ROOT;
-        let mut last = Self::LAST;
-        for (id, low) in [(&mut first, 0), (&mut last, (1 << rest) - 1)] {
-            for (byte, given) in id.0.iter_mut().zip((prefix << rest | low).to_be_bytes()) {
-                *byte = given;
-            }
-        }
-        debug_assert!(first <= last, "the range of a prefix is not empty");
-        debug_assert_eq!(first.prefix(), last.prefix(), "both ends of the range have the same prefix");
-        (first, last)
-    }
-
     /// The next greater id; `None` for the greatest.
     pub fn successor(self) -> Option<Self> {
         let next = self.step(u8::MAX, |byte| byte.wrapping_add(1));

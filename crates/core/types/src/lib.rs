@@ -28,6 +28,7 @@ mod ids;
 mod internal;
 pub mod limits;
 mod probe;
+mod short_id;
 mod time;
 
 pub use codec::{Decode, DecodeError, Encode, Reader, Writer};
@@ -38,6 +39,7 @@ pub use ids::{ContextId, DeltaId, EntityId, PeerId, ReplicaId};
 pub use internal::InternalError;
 pub use limits::{Limit, LimitError, Limits};
 pub use probe::{Probe, Probes};
+pub use short_id::ShortIdKey;
 pub use time::{Moment, SimDuration, SimTime};
 
 /// Whether a deliberate bug of `canary::Canary` is active. Without the `canary` feature, which only the tests

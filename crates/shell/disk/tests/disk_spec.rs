@@ -62,7 +62,7 @@ fn states_row(tag: &str, store: &DiskStore, key: &[u8], value: impl FnOnce(&mut 
 fn rows_about_the_store_are_as_specified() {
     let mut store = DiskStore::open(folder("rows")).unwrap();
     write(&mut store, 7);
-    states_row("format-row", &store, FORMAT, |walk| walk.fixed("format", b"syncline store 3"));
+    states_row("format-row", &store, FORMAT, |walk| walk.fixed("format", b"syncline store 4"));
     states_row("commits-row", &store, COMMITS, |walk| walk.u64_be("commits", 1));
     states_row("redo-log-row", &store, FIRST_REDO_LOG, |walk| {
         walk.number("bytes of trie", 33);
@@ -168,7 +168,7 @@ fn a_store_of_another_format_does_not_open() {
         let error = reopened_with(name, FORMAT, format.as_bytes()).unwrap_err();
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("spec").join(name);
         let what = format!("the store at {}", path.display());
-        assert_eq!(error, StoreError::Version { what, found, oldest: 3, newest: 3 }, "{error}");
+        assert_eq!(error, StoreError::Version { what, found, oldest: 4, newest: 4 }, "{error}");
         let read = DiskStore::open_read_only(&path).unwrap_err();
         assert_eq!(read, error, "to read as to write");
     }

@@ -326,6 +326,12 @@ fn dripping_peer_cannot_hold_only_place() {
                 let keep = usize::from(reply.records.is_empty());
                 reply.answers.truncate(keep);
                 reply.records.truncate(1);
+                for answer in &mut reply.answers {
+                    if let Answer::Subtree { records, complete } = answer {
+                        *complete &= records.len() <= 1;
+                        records.truncate(1);
+                    }
+                }
                 Response::Exchange(reply)
             }
             other => other,

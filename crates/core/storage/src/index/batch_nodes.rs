@@ -70,6 +70,15 @@ pub(super) struct BatchInner {
     flags: Flags,
 }
 
+impl BatchInner {
+    /// The nibble of the only child; `None` if there are more. Slots must be up to date.
+    pub(super) fn only_child(&self) -> Option<usize> {
+        let mut taken = (0..).zip(&self.slots).filter(|(_, hash)| !hash.is_zero());
+        let (first, _) = taken.next()?;
+        taken.next().is_none().then_some(first)
+    }
+}
+
 /// What must still be done about a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Flags {

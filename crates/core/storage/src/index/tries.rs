@@ -156,6 +156,41 @@ impl Tries {
         Ok(node.filter(|_| at == prefix).map(BatchNode::to_node))
     }
 
+    /// The node at which the children of `entity` under `prefix` first part, with its position: the first node at or
+    /// below `prefix` that is no inner node with a single child. `None` if there is no node at `prefix`: its children
+    /// share a bucket with others, or there are none. Hashes must be up to date: see [`Tries::root`]. O(log n) for
+    /// hashed ids, and at most the length of an id.
+    ///
+    /// A trie over ids with a common beginning has a long path without branches. This is the path compression of
+    /// Morrison ("PATRICIA", 1968), made when a node is looked for and not in the stored trie, whose hashes cover
+    /// every nibble.
+    pub fn branch<V: ReadView>(
+        &mut self,
+        view: &V,
+        entity: EntityId,
+        prefix: Prefix,
+    ) -> Result<Option<(Prefix, Node)>, StorageError> {
+        let (TrieRoot { top, base, .. }, nodes, mut source) = self.open(view, entity)?;
+        let mut at = *top;
+        let mut base = base.as_ref();
+        let mut position = Prefix::EMPTY;
+        while let TrieNodeRef::Inner(inner) = at
+            && position.len() < Prefix::MAX_LEN
+        {
+            let nibble = if position.len() < prefix.len() {
+                position.next_nibble(prefix.first_id())
+            } else if let Some(only) = nodes.inner(inner).ok_or_else(dangling)?.only_child() {
+                only
+            } else {
+                break;
+            };
+            (at, base) = source.child(nodes, inner, base, (position, nibble), 1)?;
+            position = position.child(nibble as u8);
+        }
+        let node = nodes.get(at).filter(|_| position.len() >= prefix.len());
+        Ok(node.map(|node| (position, node.to_node())))
+    }
+
     /// The lowest node on the path to `id`, at most `depth` nibbles down, with its prefix. It is an inner node
     /// only if it is exactly `depth` nibbles down.
     fn locate<'a, V: ReadView>(

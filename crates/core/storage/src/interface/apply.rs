@@ -116,15 +116,17 @@ impl<V: ReadView> Interface<V> {
         if let Some(index) = self.records.index_of(id) {
             return Ok(index);
         }
-        self.read_record(id, &keys::record(self.slot, id))
+        let locator = self.short_ids().locator(id);
+        self.read_record(id, locator, &keys::record(self.slot, locator, id))
     }
 
     /// Reads the record of `id`, which is not cached, into the cache.
-    fn read_record(&mut self, id: EntityId, key: &Key) -> Result<u32, StorageError> {
+    fn read_record(&mut self, id: EntityId, locator: u32, key: &Key) -> Result<u32, StorageError> {
         self.work.storage_reads += 1;
         let row = self.view.read(key)?;
         let record = row.map(|row| Record::from_bytes(&row)).transpose();
-        Ok(self.records.push(CachedRecord::new(id, record.map_err(StorageError::row("a record"))?)))
+        let record = record.map_err(StorageError::row("a record"))?;
+        Ok(self.records.push(CachedRecord::new(id, locator, record)))
     }
 
     /// Caches the records of these entities, which will be read or changed next, so that cache misses overlap.
@@ -133,7 +135,7 @@ impl<V: ReadView> Interface<V> {
         const AT_ONCE: usize = 256;
         let is_new = |id: &EntityId| self.records.index_of(*id).is_none();
         let ids = ids.into_iter().filter(is_new);
-        let mut ids: Vec<_> = ids.map(|id| (super::record_cache::sort_key(id), id)).collect();
+        let mut ids: Vec<_> = ids.map(|id| (self.short_ids().locator(id), id)).collect();
         if ids.len() < 2 {
             return Ok(());
         }
@@ -141,10 +143,11 @@ impl<V: ReadView> Interface<V> {
         ids.sort_unstable();
         ids.dedup();
         for ids in ids.chunks(AT_ONCE) {
-            let keys: Vec<Key> = ids.iter().map(|(_, id)| keys::record(self.slot, *id)).collect();
+            let keys: Vec<Key> =
+                ids.iter().map(|(locator, id)| keys::record(self.slot, *locator, *id)).collect();
             self.view.prefetch(&keys);
-            for ((_, id), key) in ids.iter().zip(&keys) {
-                self.read_record(*id, key)?;
+            for ((locator, id), key) in ids.iter().zip(&keys) {
+                self.read_record(*id, *locator, key)?;
             }
         }
         Ok(())

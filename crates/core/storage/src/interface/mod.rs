@@ -21,7 +21,7 @@ use record_cache::RecordCache;
 use std::collections::BTreeMap;
 use syncline_crdt::Merges;
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
-use syncline_types::{Decode, Digest, Encode, Hlc, Moment, Writer};
+use syncline_types::{Digest, Encode, Hlc, Moment, ShortIdKey, Writer};
 
 /// The context in which a change is checked: the local time and the drift limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,15 +115,12 @@ impl<V: ReadView> Interface<V> {
 
     /// Opens the state in `slot`, active or not. O(1).
     pub(crate) fn open_slot(view: V, slot: Slot, merges: Merges) -> Result<Self, StorageError> {
-        let stats = match view.read(&keys::stats(slot))? {
-            Some(row) => Stats::from_bytes(&row).map_err(StorageError::row("the statistics"))?,
-            None => Stats::default(),
-        };
+        let stats = Stats::read(&view, slot)?;
         Ok(Self {
             view,
             slot,
             published: false,
-            records: RecordCache::default(),
+            records: RecordCache::new(stats.short_ids),
             rooted: false,
             tries: Tries::of(slot),
             stale: Vec::new(),
@@ -137,6 +134,21 @@ impl<V: ReadView> Interface<V> {
             merges,
             change_feed: ChangeFeed::default(),
         })
+    }
+
+    /// The same state with this key of short ids, if it has no records yet. Otherwise the state keeps the key that
+    /// the rows of its records were written with.
+    pub fn with_short_ids(mut self, key: ShortIdKey) -> Self {
+        if self.stats.root.is_zero() && !self.changed {
+            self.stats.short_ids = key;
+            self.records = RecordCache::new(key);
+        }
+        self
+    }
+
+    /// The key of the short ids of this state.
+    pub const fn short_ids(&self) -> ShortIdKey {
+        self.stats.short_ids
     }
 
     /// The view that the batch reads.
@@ -216,7 +228,8 @@ impl<V: ReadView> Interface<V> {
             self.records.prefetch(indices.iter().copied());
             for index in indices {
                 let cached = self.records.at(*index)?;
-                rows.push((keys::record(self.slot, cached.id), cached.take_bytes(&mut self.buffer)));
+                let key = keys::record(self.slot, cached.locator, cached.id);
+                rows.push((key, cached.take_bytes(&mut self.buffer)));
             }
         }
         let value = |added: bool| added.then(|| Bytes::from([]));

@@ -8,7 +8,7 @@ use crate::prefix::Prefix;
 use crate::record::{Record, own_hash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use syncline_store::{Bytes, Key, ReadView, Row};
+use syncline_store::{Bytes, ReadView, Row};
 use syncline_types::{Digest, Encode, EntityId, canary};
 
 impl<V: ReadView> Interface<V> {
@@ -17,38 +17,31 @@ impl<V: ReadView> Interface<V> {
         Ok(self.cached(id)?.record()?.cloned())
     }
 
-    /// Up to `limit` entities with this [`EntityId::prefix`], ascending, each with the bytes of its record.
+    /// Up to `limit` entities with this [short id](syncline_types::ShortIdKey), each with the bytes of its record.
     /// O(log n + limit).
-    pub fn records_beginning(
+    pub fn records_with_short_id(
         &mut self,
-        first: u32,
+        short_id: u32,
         limit: usize,
     ) -> Result<Vec<(EntityId, Bytes)>, StorageError> {
-        Ok(self.records_beginning_each(&[first], limit)?.pop().unwrap_or_default())
+        Ok(self.records_with_short_ids(&[short_id], limit)?.pop().unwrap_or_default())
     }
 
-    /// The bounds of the keys of the records with this beginning.
-    fn rows_beginning(&self, first: u32) -> (Key, Key) {
-        let (from, to) = EntityId::range_of_prefix(first);
-        let end = to.successor().map(|id| keys::record(self.slot, id));
-        (keys::record(self.slot, from), end.unwrap_or_else(|| keys::records_end(self.slot)))
-    }
-
-    /// [`Interface::records_beginning`] for each of these beginnings. The lookups overlap their cache misses: in
+    /// [`Interface::records_with_short_id`] for each of these short ids. The lookups overlap their cache misses: in
     /// a large state in memory this takes a fraction of the time.
-    pub fn records_beginning_each(
+    pub fn records_with_short_ids(
         &mut self,
-        firsts: &[u32],
+        short_ids: &[u32],
         limit: usize,
     ) -> Result<Vec<Vec<(EntityId, Bytes)>>, StorageError> {
         // Small enough that the rows of a chunk are still in the CPU's cache when they are returned.
         const AT_ONCE: usize = 64;
-        let dirty = |first: &u32| self.records.beginning(*first).filter(|cached| cached.dirty);
+        let dirty = |short_id: &u32| self.records.with_short_id(*short_id).filter(|cached| cached.dirty);
         // Rows that the batch removes must not count towards the limit: ask the view for as many more.
-        let removed = firsts.iter().flat_map(dirty).filter(|cached| cached.position.is_none()).count();
-        let with_changes = |(first, rows): (&u32, Vec<Row>)| {
+        let removed = short_ids.iter().flat_map(dirty).filter(|cached| cached.position.is_none()).count();
+        let with_changes = |(short_id, rows): (&u32, Vec<Row>)| {
             let rows = rows.into_iter().filter_map(|(key, row)| Some((keys::record_id(&key)?, row)));
-            let mut dirty = dirty(first).peekable();
+            let mut dirty = dirty(short_id).peekable();
             if dirty.peek().is_none() {
                 return rows.take(limit).collect();
             }
@@ -61,13 +54,14 @@ impl<V: ReadView> Interface<V> {
             }
             found.into_iter().take(limit).collect()
         };
-        let mut all = Vec::with_capacity(firsts.len());
-        for firsts in firsts.chunks(AT_ONCE) {
-            let bounds: Vec<_> = firsts.iter().map(|first| self.rows_beginning(*first)).collect();
+        let mut all = Vec::with_capacity(short_ids.len());
+        for short_ids in short_ids.chunks(AT_ONCE) {
+            let bounds = |short_id: &u32| keys::records_with_short_id(self.slot, *short_id);
+            let bounds: Vec<_> = short_ids.iter().map(bounds).collect();
             let found = self.view.ranges(&bounds, limit.saturating_add(removed))?;
             debug_assert_eq!(found.len(), bounds.len(), "a view returns one list of rows for each range");
-            self.work.storage_reads += firsts.len() as u64;
-            all.extend(firsts.iter().zip(found).map(with_changes));
+            self.work.storage_reads += short_ids.len() as u64;
+            all.extend(short_ids.iter().zip(found).map(with_changes));
         }
         Ok(all)
     }
@@ -117,6 +111,13 @@ impl<V: ReadView> Interface<V> {
     pub fn node(&mut self, id: EntityId, prefix: Prefix) -> Result<Option<Node>, StorageError> {
         self.refresh()?;
         self.tries.node(&self.view, id, prefix)
+    }
+
+    /// The index node at which the children of `id` under `prefix` first part, with its position; see
+    /// [`Tries::branch`](crate::index::Tries::branch).
+    pub fn branch(&mut self, id: EntityId, prefix: Prefix) -> Result<Option<(Prefix, Node)>, StorageError> {
+        self.refresh()?;
+        self.tries.branch(&self.view, id, prefix)
     }
 
     /// The hash of the children of `id` under `prefix`; see [`Tries::hash_at`](crate::index::Tries::hash_at).

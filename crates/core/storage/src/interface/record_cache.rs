@@ -6,7 +6,7 @@ use crate::record::{Record, own_hash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncline_store::Bytes;
-use syncline_types::{Decode, Digest, Encode, EntityId, Writer};
+use syncline_types::{Decode, Digest, Encode, EntityId, ShortIdKey, Writer};
 
 /// The number of records that are read at once by [`RecordCache::prefetch`].
 pub(super) const PREFETCH: usize = 32;
@@ -16,6 +16,8 @@ pub(super) const PREFETCH: usize = 32;
 #[derive(Clone, Debug)]
 pub(super) struct CachedRecord {
     pub(super) id: EntityId,
+    /// The [locator](ShortIdKey::locator) of the id.
+    pub(super) locator: u32,
     /// The depth and the parent; `None` exactly if there is no record.
     pub(super) position: Option<(u32, EntityId)>,
     record: Option<Arc<Record>>,
@@ -31,10 +33,10 @@ pub(super) struct CachedRecord {
 
 impl CachedRecord {
     /// A record as the view has it.
-    pub(super) fn new(id: EntityId, record: Option<Record>) -> Self {
+    pub(super) fn new(id: EntityId, locator: u32, record: Option<Record>) -> Self {
         let position = record.as_ref().map(|record| (record.depth, record.parent));
         let record = record.map(Arc::new);
-        Self { id, position, record, bytes: None, own: None, dirty: false, stale: None }
+        Self { id, locator, position, record, bytes: None, own: None, dirty: false, stale: None }
     }
 
     /// Replaces the record, or removes it.
@@ -118,10 +120,9 @@ pub(super) fn sort_key(id: EntityId) -> u64 {
 /// All records that a batch has read or changed. Each has an index, in the order of its arrival, which stays the
 /// same for the whole batch.
 ///
-/// Indices are found with a hash table with open addressing and linear probing. The [`EntityId::prefix`]
-/// serves as the hash, since nearly all ids are digests. Ids that an adversary has chosen to begin alike
-/// would make probe sequences long, so an id that finds no free bucket among [`PROBES`] goes to an ordered
-/// map instead: a lookup costs O(log n) at worst.
+/// Indices are found with a hash table with open addressing and linear probing. The short id serves as the hash.
+/// Ids that an adversary with the key has chosen to share it would make probe sequences long, so an id that finds
+/// no free bucket among [`PROBES`] goes to an ordered map instead: a lookup costs O(log n) at worst.
 ///
 /// Invariants:
 /// - Nothing is ever removed, so a probe may stop at the first free bucket.
@@ -130,19 +131,20 @@ pub(super) fn sort_key(id: EntityId) -> u64 {
 pub(super) struct RecordCache {
     /// The hash table; its length is a power of two, or zero.
     buckets: Vec<HashBucket>,
-    /// The indices of ids that found no free bucket.
-    overflow: BTreeMap<EntityId, u32>,
+    /// The indices of locators and ids that found no free bucket.
+    overflow: BTreeMap<(u32, EntityId), u32>,
     /// The records by index, in chunks of [`CHUNK`]: small enough that the allocator reuses their memory for
     /// the next batch instead of returning it to the operating system.
     chunks: Vec<Vec<CachedRecord>>,
     count: u32,
+    short_ids: ShortIdKey,
 }
 
 /// A bucket of the hash table.
 #[derive(Clone, Copy, Debug)]
 struct HashBucket {
-    /// More bits of the id, so that hardly any other record is compared.
-    tag: u32,
+    /// The locator of the id, so that hardly any other record is compared.
+    locator: u32,
     /// The index of the record, or [`FREE`].
     index: u32,
 }
@@ -154,40 +156,42 @@ const CHUNK: u32 = 256;
 /// The most buckets that a lookup probes.
 const PROBES: usize = 16;
 
-/// Four bytes of an id that [`EntityId::prefix`] does not contain.
-fn tag(id: EntityId) -> u32 {
-    let [_, _, _, _, a, b, c, d, ..] = id.0;
-    u32::from_be_bytes([a, b, c, d])
-}
-
 impl RecordCache {
-    /// The buckets in which ids with this beginning are looked for, in turn.
-    fn probe(&self, beginning: u32) -> impl Iterator<Item = usize> + use<> {
+    /// An empty cache of a state with this key of short ids.
+    pub(super) fn new(short_ids: ShortIdKey) -> Self {
+        Self { short_ids, ..Self::default() }
+    }
+
+    /// The buckets in which entities with this short id are looked for, in turn.
+    fn probe(&self, short_id: u32) -> impl Iterator<Item = usize> + use<> {
         let mask = self.buckets.len().wrapping_sub(1);
         let probes = if self.buckets.is_empty() { 0 } else { PROBES };
-        (0..probes).map(move |step| (beginning as usize + step) & mask)
+        (0..probes).map(move |step| (short_id as usize + step) & mask)
     }
 
     /// The contents of these buckets, up to the first free one.
-    fn candidates(&self, beginning: u32) -> impl Iterator<Item = HashBucket> {
-        let buckets = self.probe(beginning).filter_map(|at| self.buckets.get(at).copied());
+    fn candidates(&self, short_id: u32) -> impl Iterator<Item = HashBucket> {
+        let buckets = self.probe(short_id).filter_map(|at| self.buckets.get(at).copied());
         buckets.take_while(|bucket| bucket.index != FREE)
     }
 
     /// The index of `id`, if it is cached.
     pub(super) fn index_of(&self, id: EntityId) -> Option<u32> {
-        let alike = self.candidates(id.prefix()).filter(|bucket| bucket.tag == tag(id));
-        // Different ids may have equal tags, so the id decides. An id that is not among the probed buckets may still
-        // have overflowed.
+        let locator = self.short_ids.locator(id);
+        let candidates = self.candidates(ShortIdKey::short_id_of(locator));
+        let alike = candidates.filter(|bucket| bucket.locator == locator);
+        // Different ids may have equal locators, so the id decides. An id that is not among the probed buckets may
+        // still have overflowed.
         let found = alike.map(|bucket| bucket.index).find(|index| self.id(*index) == Some(id));
-        found.or_else(|| self.overflow.get(&id).copied())
+        found.or_else(|| self.overflow.get(&(locator, id)).copied())
     }
 
     /// Adds a record whose id is not cached. Returns its index.
     pub(super) fn push(&mut self, record: CachedRecord) -> u32 {
         debug_assert!(self.index_of(record.id).is_none(), "an entity is cached once");
         let index = self.count;
-        let id = record.id;
+        let CachedRecord { id, locator, .. } = record;
+        debug_assert_eq!(locator, self.short_ids.locator(id), "a record is cached under its locator");
         match self.chunks.last_mut().filter(|last| last.len() < CHUNK as usize) {
             Some(last) => last.push(record),
             // The first chunk grows with its content: most batches are small.
@@ -202,32 +206,32 @@ impl RecordCache {
         if self.count as usize * 2 > self.buckets.len() {
             self.rehash();
         } else {
-            self.enter(id, index);
+            self.enter(locator, id, index);
         }
         debug_assert_eq!(self.index_of(id), Some(index), "a lookup finds what was added");
         index
     }
 
     /// Enters an index into the hash table, or into the overflow if no probed bucket is free.
-    fn enter(&mut self, id: EntityId, index: u32) {
+    fn enter(&mut self, locator: u32, id: EntityId, index: u32) {
         let is_free = |at: &usize| self.buckets.get(*at).is_some_and(|bucket| bucket.index == FREE);
-        let free = self.probe(id.prefix()).find(is_free);
+        let free = self.probe(ShortIdKey::short_id_of(locator)).find(is_free);
         match free.and_then(|at| self.buckets.get_mut(at)) {
-            Some(bucket) => *bucket = HashBucket { tag: tag(id), index },
+            Some(bucket) => *bucket = HashBucket { locator, index },
             None => {
-                self.overflow.insert(id, index);
+                self.overflow.insert((locator, id), index);
             }
         }
     }
 
     fn rehash(&mut self) {
         let buckets = (self.count as usize * 4).next_power_of_two();
-        self.buckets = vec![HashBucket { tag: 0, index: FREE }; buckets];
+        self.buckets = vec![HashBucket { locator: 0, index: FREE }; buckets];
         // With more buckets, ids that overflowed may find one.
         self.overflow.clear();
         for index in 0..self.count {
-            if let Some(id) = self.id(index) {
-                self.enter(id, index);
+            if let Some(CachedRecord { id, locator, .. }) = self.get(index) {
+                self.enter(*locator, *id, index);
             }
         }
     }
@@ -258,21 +262,21 @@ impl RecordCache {
         self.get(index).map(|record| record.id)
     }
 
-    /// The cached records with this [`EntityId::prefix`], in no particular order.
-    pub(super) fn beginning(&self, beginning: u32) -> impl Iterator<Item = &CachedRecord> {
-        let (from, to) = EntityId::range_of_prefix(beginning);
-        let indices = self.candidates(beginning).map(|bucket| bucket.index);
-        let indices = indices.chain(self.overflow.range(from..=to).map(|(_, index)| *index));
-        let records = indices.filter_map(|index| self.get(index));
-        records.filter(move |record| record.id.prefix() == beginning)
+    /// The cached records with this short id, in no particular order.
+    pub(super) fn with_short_id(&self, short_id: u32) -> impl Iterator<Item = &CachedRecord> {
+        let (first, last) = ShortIdKey::locators_of(short_id);
+        let indices = self.candidates(short_id).map(|bucket| bucket.index);
+        let overflow = self.overflow.range((first, EntityId::ROOT)..=(last, EntityId::LAST));
+        let records = indices.chain(overflow.map(|(_, index)| *index)).filter_map(|index| self.get(index));
+        records.filter(move |record| (first..=last).contains(&record.locator))
     }
 
-    /// The indices of all dirty records, ascending by id.
+    /// The indices of all dirty records, in the order of their rows.
     pub(super) fn dirty(&self) -> Vec<u32> {
         let dirty = (0u32..).zip(self.chunks.iter().flatten()).filter(|(_, record)| record.dirty);
-        let mut dirty: Vec<_> = dirty.map(|(index, record)| (sort_key(record.id), index)).collect();
-        dirty.sort_unstable_by(|(key, index), (other_key, other)| {
-            key.cmp(other_key).then_with(|| self.id(*index).cmp(&self.id(*other)))
+        let mut dirty: Vec<_> = dirty.map(|(index, record)| (record.locator, index)).collect();
+        dirty.sort_unstable_by(|(locator, index), (other_locator, other)| {
+            locator.cmp(other_locator).then_with(|| self.id(*index).cmp(&self.id(*other)))
         });
         dirty.into_iter().map(|(_, index)| index).collect()
     }
@@ -282,42 +286,49 @@ impl RecordCache {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use proptest::sample::select;
     use std::collections::btree_map::Entry;
+    use std::sync::LazyLock;
 
-    /// Ids of which many begin alike, and some differ in their last byte only.
-    fn id() -> impl Strategy<Value = EntityId> {
-        (prop_oneof![Just(0u32), Just(7), any::<u32>()], 0..3u32, 0..40u8).prop_map(|(first, tag, last)| {
-            let mut bytes = [0; 32];
-            bytes[..4].copy_from_slice(&first.to_be_bytes());
-            bytes[4..8].copy_from_slice(&tag.to_be_bytes());
-            bytes[31] = last;
-            EntityId(bytes)
-        })
-    }
+    /// Ids, most of which are looked for in the same buckets, and some of which share their short ids.
+    static IDS: LazyLock<Vec<EntityId>> = LazyLock::new(|| {
+        let key = ShortIdKey::default();
+        let ids: Vec<_> = (0..80_000).map(EntityId::from_u64).collect();
+        let mut groups = BTreeMap::<u32, Vec<EntityId>>::new();
+        ids.iter().for_each(|id| groups.entry(key.short_id(*id)).or_default().push(*id));
+        let shared: Vec<_> = groups.into_values().filter(|group| group.len() > 1).flatten().collect();
+        assert!(shared.len() > 4, "80,000 ids have about a dozen pairs with a common short id");
+        let crowded = ids.iter().filter(|id| key.short_id(**id).is_multiple_of(2_048));
+        [shared, crowded.copied().collect(), ids[..60].to_vec()].concat()
+    });
 
     proptest! {
         #[test]
         fn each_entity_has_its_own_index(
-            ids in proptest::collection::vec(id(), 0..300),
-            absent in id(),
+            ids in proptest::collection::vec(select(IDS.as_slice()), 0..300),
+            absent in select(IDS.as_slice()),
         ) {
-            let mut records = RecordCache::default();
+            let key = ShortIdKey::default();
+            let mut records = RecordCache::new(key);
             let mut model = BTreeMap::new();
+            let is_dirty = |id: &EntityId| !id.0[0].is_multiple_of(3);
             for id in ids {
                 prop_assert_eq!(records.index_of(id), model.get(&id).copied());
                 if let Entry::Vacant(vacant) = model.entry(id) {
-                    let mut record = CachedRecord::new(id, None);
-                    record.dirty = id.0[31] % 3 > 0;
+                    let mut record = CachedRecord::new(id, key.locator(id), None);
+                    record.dirty = is_dirty(&id);
                     vacant.insert(records.push(record));
                 }
             }
             prop_assert_eq!(records.index_of(absent), model.get(&absent).copied());
-            let dirty = model.iter().filter(|(id, _)| id.0[31] % 3 > 0).map(|(_, index)| *index);
-            prop_assert_eq!(records.dirty(), dirty.collect::<Vec<_>>());
-            for beginning in model.keys().map(|id| id.prefix()).chain([absent.prefix()]) {
-                let mut found: Vec<_> = records.beginning(beginning).map(|record| record.id).collect();
+            let mut dirty: Vec<_> = model.iter().filter(|(id, _)| is_dirty(id)).collect();
+            dirty.sort_by_key(|(id, _)| (key.locator(**id), **id));
+            let dirty: Vec<_> = dirty.into_iter().map(|(_, index)| *index).collect();
+            prop_assert_eq!(records.dirty(), dirty);
+            for short_id in model.keys().chain([&absent]).map(|id| key.short_id(*id)) {
+                let mut found: Vec<_> = records.with_short_id(short_id).map(|record| record.id).collect();
                 found.sort_unstable();
-                let expected = model.keys().copied().filter(|id| id.prefix() == beginning);
+                let expected = model.keys().copied().filter(|id| key.short_id(*id) == short_id);
                 prop_assert_eq!(found, expected.collect::<Vec<_>>());
             }
         }

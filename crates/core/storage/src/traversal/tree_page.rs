@@ -4,6 +4,7 @@ use crate::error::StorageError;
 use crate::index::{Entry, Node};
 use crate::keys::{self, Slot};
 use crate::prefix::Prefix;
+use crate::stats::Stats;
 use syncline_store::{Bytes, ReadView};
 use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limits};
 
@@ -44,14 +45,17 @@ pub struct TreePage {
 /// index nodes above them.
 pub fn tree_page<V: ReadView>(view: &V, after: &Cursor, byte_limit: usize) -> Result<TreePage, StorageError> {
     const MISSING: StorageError = StorageError::Index { what: "the record of an entry" };
-    let mut walk = TreeWalk { slot: Slot::active(view)?, view, open: Vec::new() };
+    let slot = Slot::active(view)?;
+    let short_ids = Stats::read(view, slot)?.short_ids;
+    let read = |id: EntityId| view.read(&keys::record(slot, short_ids.locator(id), id));
+    let mut walk = TreeWalk { slot, view, open: Vec::new() };
     let mut records = Vec::new();
     let mut bytes = 0;
     if let Some((_, passed)) = after.0.split_first() {
         walk.resume(passed);
     } else {
         // A state without a root has no records.
-        let Some(root) = view.read(&keys::record(walk.slot, EntityId::ROOT))? else {
+        let Some(root) = read(EntityId::ROOT)? else {
             return Ok(TreePage { records, next: None });
         };
         bytes += 32 + root.len();
@@ -66,7 +70,7 @@ pub fn tree_page<V: ReadView>(view: &V, after: &Cursor, byte_limit: usize) -> Re
         if full_at.is_some() {
             return Ok(TreePage { records, next: full_at });
         }
-        let row = view.read(&keys::record(walk.slot, entry.id))?.ok_or(MISSING)?;
+        let row = read(entry.id)?.ok_or(MISSING)?;
         bytes += 32 + row.len();
         records.push((entry.id, row));
     }

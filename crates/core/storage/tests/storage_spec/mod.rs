@@ -11,7 +11,7 @@ use syncline_crdt::{
     Text, TextRun, Value, position,
 };
 use syncline_storage::{Action, Entry, Label, Metadata, Node, Prefix, Record, Slot, Stats};
-use syncline_types::{Digest, EntityId, Hlc, ReplicaId};
+use syncline_types::{Digest, Encode, EntityId, Hlc, ReplicaId};
 
 kinds! { NODES;
     Node, "node" {
@@ -180,6 +180,7 @@ pub(crate) fn statistics(stats: &Stats, walk: &mut Walk<'_>) {
     walk.number("live opaque values", stats.opaque);
     walk.number("generation", stats.generation);
     walk.hlc("horizon", stats.horizon);
+    walk.fixed("key of short ids", &stats.short_ids.to_bytes());
     walk.number("number of depths", u64::from(stats.max_depth()));
     walk.inside(|walk| {
         for depth in 1..=stats.max_depth() {

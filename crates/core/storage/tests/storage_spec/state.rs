@@ -2,12 +2,13 @@
 
 use super::doc::{Block, Doc, Walk, name_of};
 use super::{node, replica, stamp, statistics, values};
+use std::sync::LazyLock;
 use syncline_crdt::{Register, Value};
 use syncline_storage::{
     Action, ApplyContext, Interface, Label, Metadata, Node, Record, Stats, StorageError, index, verify,
 };
 use syncline_store::{Bytes, MemoryStore, ReadView, Row, Store, StoreError, WriteBatch};
-use syncline_types::{Decode, Digest, EntityId, Hlc, Moment, SimTime};
+use syncline_types::{ContextId, Decode, Digest, Encode, EntityId, Hlc, Moment, ShortIdKey, SimTime};
 
 const CONTEXT: ApplyContext = ApplyContext::new(Moment::at(SimTime::from_millis(10_000)));
 const NOTES: &[u8] = b"notes";
@@ -35,10 +36,13 @@ fn apply<V: ReadView>(state: &mut Interface<V>, actions: &[Action]) {
     }
 }
 
+/// The key of short ids of a context.
+static SHORT_IDS: LazyLock<ShortIdKey> = LazyLock::new(|| ShortIdKey::of(ContextId([0xcc; 32])));
+
 /// A sorted map with two entries, one of which was deleted; and the statistics of that state.
 pub(crate) fn small() -> (MemoryStore, Stats) {
     let mut store = MemoryStore::default();
-    let mut state = Interface::open(store.view()).unwrap();
+    let mut state = Interface::open(store.view()).unwrap().with_short_ids(*SHORT_IDS);
     let second = EntityId::child_of(map(), SECOND);
     apply(
         &mut state,
@@ -84,7 +88,11 @@ fn walk_key(walk: &mut Walk<'_>, key: &[u8]) {
     let is_root = |id: &[u8]| if id == [0; 32] { " (the root)" } else { "" };
     match key[0] {
         1 => {}
-        2 => walk.opaque(&format!("entity{}", is_root(&key[1..])), 32),
+        2 => {
+            let id = &key[5..];
+            walk.exact("locator", &values::locator(&SHORT_IDS.to_bytes(), id));
+            walk.opaque(&format!("entity{}", is_root(id)), 32);
+        }
         3 => {
             walk.opaque(&format!("entity{}", is_root(&key[1..33])), 32);
             walk.u8("nibbles of the prefix", key[33]);
@@ -146,7 +154,9 @@ pub(crate) fn check_rows(doc: &mut Doc) {
 /// The hashes by the rules of the document: of records, of the buckets above them, and the root.
 fn hashes_follow(rows: &[Row], stats: &Stats) {
     let value = |key: &[&[u8]]| &*rows.iter().find(|(found, _)| **found == *key.concat()).unwrap().1;
-    let own = |id: EntityId| Digest::of_parts(1, &[&id.0, value(&[&[2], &id.0])]);
+    let own = |id: EntityId| {
+        Digest::of_parts(1, &[&id.0, value(&[&[2], &values::locator(&SHORT_IDS.to_bytes(), &id.0), &id.0])])
+    };
     let bucket = |entity: EntityId| match Node::from_bytes(value(&[&[3], &entity.0, &[0]])).unwrap() {
         Node::Bucket(entries) => entries,
         Node::Inner { .. } => unreachable!("two children fit a bucket"),

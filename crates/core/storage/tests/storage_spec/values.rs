@@ -228,3 +228,37 @@ pub(crate) fn prefix(prefix: &Prefix, walk: &mut Walk<'_>) {
         walk.fixed("packed nibbles", &prefix.first_id().as_bytes()[..packed]);
     }
 }
+
+/// The locator of an id: the upper half of SipHash-1-3 as the paper states it, big endian.
+pub(crate) fn locator(key: &[u8], id: &[u8]) -> [u8; 4] {
+    let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    let k0 = word(&key[..8]);
+    let k1 = word(&key[8..]);
+    let constant = |text: &[u8]| u64::from_be_bytes(text.try_into().unwrap());
+    let mut v = [
+        k0 ^ constant(b"somepseu"),
+        k1 ^ constant(b"dorandom"),
+        k0 ^ constant(b"lygenera"),
+        k1 ^ constant(b"tedbytes"),
+    ];
+    let round = |v: &mut [u64; 4]| {
+        let half = |v: &mut [u64; 4], (a, b, s): (usize, usize, u32), (c, d, t): (usize, usize, u32)| {
+            v[a] = v[a].wrapping_add(v[b]);
+            v[c] = v[c].wrapping_add(v[d]);
+            v[b] = v[b].rotate_left(s) ^ v[a];
+            v[d] = v[d].rotate_left(t) ^ v[c];
+            v[a] = v[a].rotate_left(32);
+        };
+        half(v, (0, 1, 13), (2, 3, 16));
+        half(v, (2, 1, 17), (0, 3, 21));
+    };
+    let words = id.chunks(8).map(word).chain([(id.len() as u64) << 56]);
+    for word in words {
+        v[3] ^= word;
+        round(&mut v);
+        v[0] ^= word;
+    }
+    v[2] ^= 0xff;
+    (0..3).for_each(|_| round(&mut v));
+    ((v[0] ^ v[1] ^ v[2] ^ v[3]) >> 32).to_be_bytes()[4..].try_into().unwrap()
+}

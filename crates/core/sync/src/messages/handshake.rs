@@ -9,7 +9,7 @@ use syncline_types::{
 
 /// The version of messages and hashes. Replicas of different versions reject each other with
 /// [`super::Rejection::Version`], since their roots could never agree.
-pub const SYNC_PROTOCOL_VERSION: u32 = 5;
+pub const SYNC_PROTOCOL_VERSION: u32 = 6;
 
 /// A sync strategy, without its parameters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -5,6 +5,7 @@ mod frame;
 mod handshake;
 mod message;
 mod node_view;
+mod own_node;
 mod question;
 mod rejection;
 
@@ -18,8 +19,8 @@ pub use message::{
     DeltasReply, ExchangeReply, ExchangeRequest, Gossip, Message, Request, RequestId, Response, SessionId,
     WireRecord,
 };
-pub(crate) use node_view::brief;
 pub use node_view::{BriefEntry, NodeAddress, NodeView, SlotView, WireDigest, WireEntry};
+pub use own_node::OwnNode;
 pub(crate) use question::ResponderState;
 pub use question::{Answer, Question};
 pub use rejection::Rejection;

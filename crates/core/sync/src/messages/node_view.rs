@@ -1,6 +1,7 @@
 //! Nodes of the Merkle index on the wire: their addresses and their contents.
 
 use super::message::{decode_option_id, encode_option_id};
+use super::own_node::{KnownNode, OwnNode, decode_skipped};
 use crate::sketch::{SketchKey, Symbol};
 use syncline_storage::index::BUCKET;
 use syncline_storage::{Entry, Interface, Node, Prefix, StorageError};
@@ -49,16 +50,16 @@ impl WireDigest {
 }
 
 /// The first three bytes of a digest.
-pub(crate) fn brief(digest: Digest) -> u32 {
+pub(super) fn brief(digest: Digest) -> u32 {
     digest.short() as u32 & 0xff_ffff
 }
 
-pub(crate) fn encode_brief(brief: u32, out: &mut Writer) {
+pub(super) fn encode_brief(brief: u32, out: &mut Writer) {
     let [a, b, c, _] = brief.to_le_bytes();
     out.raw(&[a, b, c]);
 }
 
-pub(crate) fn decode_brief(input: &mut Reader<'_>) -> Result<u32, DecodeError> {
+pub(super) fn decode_brief(input: &mut Reader<'_>) -> Result<u32, DecodeError> {
     let [a, b, c] = input.array()?;
     Ok(u32::from_le_bytes([a, b, c, 0]))
 }
@@ -145,6 +146,9 @@ pub struct BriefEntry {
     pub kids: Option<WireDigest>,
 }
 
+/// The most levels of nodes that a view shows below its own.
+const DEPTH: u8 = 3;
+
 /// One slot of an inner node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SlotView {
@@ -165,43 +169,62 @@ pub enum NodeView {
     Bucket(Vec<WireEntry>),
     /// All children under this prefix, ascending by id, as symbols.
     Brief(Vec<BriefEntry>),
-    /// The sixteen slots of an inner node.
-    Inner(Vec<SlotView>),
+    /// The sixteen slots of the inner node at which the children under this prefix first part.
+    Inner {
+        /// The nibbles that all these children have in common after the prefix.
+        skipped: Prefix,
+        /// The slots.
+        slots: Vec<SlotView>,
+    },
 }
 
 impl NodeView {
-    /// The children that `state` has under an address. If the node of `state` is a bucket higher up, the
-    /// view contains those of its children that lie under the address. `ours` are the slot hashes of the
-    /// initiator's node: where a slot differs from them, the view contains the node in the slot instead of
-    /// its hash, which saves a round trip.
+    /// The children that `state` has under an address, from where they first part. If the node of `state` is a
+    /// bucket higher up, the view contains those of its children that lie under the address. `ours` is the node of
+    /// the initiator: where a slot differs from it, the view contains the node in the slot instead of its hash, which
+    /// saves a round trip. Where the initiator has sent nodes below its own, the view continues in the same way.
     pub fn of<V: ReadView>(
         state: &mut Interface<V>,
         address: NodeAddress,
         key: SketchKey,
         whole: bool,
-        ours: Option<&[u32; 16]>,
+        ours: Option<&OwnNode>,
+    ) -> Result<Self, StorageError> {
+        Self::nested(state, address, (key, whole), &KnownNode::given(ours), 0)
+    }
+
+    /// The view of a node that is `depth` levels below that of an answer. `known` is what is known about the
+    /// initiator's node there.
+    fn nested<V: ReadView>(
+        state: &mut Interface<V>,
+        address: NodeAddress,
+        (key, whole): (SketchKey, bool),
+        known: &KnownNode,
+        depth: u8,
     ) -> Result<Self, StorageError> {
         let NodeAddress { entity, prefix } = address;
-        match state.node(entity, prefix)? {
-            Some(Node::Inner { slots, .. }) => {
-                // The recursion is one level deep: nested views pass no `ours`, and the decoder rejects
-                // deeper nesting. An answer is therefore bounded by 16 × 16 slots.
+        match state.branch(entity, prefix)? {
+            Some((at, Node::Inner { slots, .. })) => {
+                let skipped = at.below(prefix);
+                let known = known.below(skipped);
+                // The depth of the recursion is bounded by that of the initiator's node, and by `DEPTH`.
                 let mut views = Vec::with_capacity(16);
                 for (nibble, slot) in (0u8..).zip(slots.iter()) {
-                    let own = ours.and_then(|ours| ours.get(usize::from(nibble)));
-                    views.push(if slot.is_zero() {
-                        SlotView::Empty
-                    } else if own.is_some_and(|own| *own != brief(*slot)) {
-                        let below = NodeAddress { entity, prefix: prefix.child(nibble) };
-                        SlotView::Node(Box::new(Self::of(state, below, key, whole, None)?))
-                    } else {
-                        SlotView::Hash(WireDigest::of(*slot, whole))
+                    let slot_of_initiator = known.slot(skipped, nibble, brief(*slot));
+                    views.push(match slot_of_initiator {
+                        _ if slot.is_zero() => SlotView::Empty,
+                        Some(known) if depth < DEPTH => {
+                            let below = NodeAddress { entity, prefix: at.child(nibble) };
+                            let view = Self::nested(state, below, (key, whole), &known, depth + 1)?;
+                            SlotView::Node(Box::new(view))
+                        }
+                        _ => SlotView::Hash(WireDigest::of(*slot, whole)),
                     });
                 }
                 debug_assert_eq!(views.len(), 16, "an inner node has a slot for each nibble");
-                Ok(Self::Inner(views))
+                Ok(Self::Inner { skipped, slots: views })
             }
-            Some(Node::Bucket(entries)) => Ok(Self::bucket(&entries, key, whole)),
+            Some((_, Node::Bucket(entries))) => Ok(Self::bucket(&entries, key, whole)),
             None => {
                 let first = prefix.first_id();
                 let last = prefix.last_id();
@@ -209,6 +232,17 @@ impl NodeView {
                 Ok(if entries.is_empty() { Self::Absent } else { Self::bucket(&entries, key, whole) })
             }
         }
+    }
+
+    /// The number of nodes with a single child that the responder has passed to find the nodes of the view.
+    pub(crate) fn skipped_nodes(&self) -> usize {
+        let Self::Inner { skipped, slots } = self else { return 0 };
+        let below = slots.iter().map(|slot| match slot {
+            // Views are nested up to `DEPTH`.
+            SlotView::Node(node) => node.skipped_nodes(),
+            SlotView::Empty | SlotView::Hash(_) => 0,
+        });
+        usize::from(skipped.len()) + below.sum::<usize>()
     }
 
     fn bucket(entries: &[Entry], key: SketchKey, whole: bool) -> Self {
@@ -230,8 +264,9 @@ impl NodeView {
                 out.u8(1);
                 WireEntry::encode_list(entries, out);
             }
-            Self::Inner(slots) => {
+            Self::Inner { skipped, slots } => {
                 out.u8(2);
+                skipped.encode(out);
                 let mask = |is: fn(&SlotView) -> bool| {
                     slots.iter().rev().fold(0u16, |mask, slot| mask << 1 | u16::from(is(slot)))
                 };
@@ -264,25 +299,31 @@ impl NodeView {
         }
     }
 
-    pub(crate) fn decode(input: &mut Reader<'_>, whole: bool, nested: bool) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(input: &mut Reader<'_>, whole: bool) -> Result<Self, DecodeError> {
+        Self::decode_nested(input, whole, 0)
+    }
+
+    fn decode_nested(input: &mut Reader<'_>, whole: bool, depth: u8) -> Result<Self, DecodeError> {
         match input.u8()? {
             0 => Ok(Self::Absent),
             1 => WireEntry::decode_list(input, whole, BUCKET).map(Self::Bucket),
             2 => {
+                let skipped = decode_skipped(input)?;
                 let taken = u16::from_le_bytes(input.array()?);
                 let inner = u16::from_le_bytes(input.array()?);
-                // A nested view must not nest again: the depth of the recursion never comes from the peer.
-                if inner & !taken != 0 || (inner != 0 && nested) {
+                // The depth of the recursion never comes from the peer.
+                if inner & !taken != 0 || (inner != 0 && depth == DEPTH) {
                     return Err(DecodeError::NotCanonical { what: "the slots of a node" });
                 }
                 let slot = |at: u32| {
                     Ok(match (taken >> at & 1, inner >> at & 1) {
                         (0, _) => SlotView::Empty,
                         (_, 0) => SlotView::Hash(WireDigest::decode(input, whole)?),
-                        _ => SlotView::Node(Box::new(Self::decode(input, whole, true)?)),
+                        _ => SlotView::Node(Box::new(Self::decode_nested(input, whole, depth + 1)?)),
                     })
                 };
-                Ok(Self::Inner((0..16).map(slot).collect::<Result<_, DecodeError>>()?))
+                let slots = (0..16).map(slot).collect::<Result<_, DecodeError>>()?;
+                Ok(Self::Inner { skipped, slots })
             }
             3 if !whole => {
                 let len = input.length(BUCKET, "a list of children")?;

@@ -1,8 +1,7 @@
 //! Questions about a state, by which an initiator finds where two states differ, and their answers.
 
 use super::message::{decode_option_id, encode_option_id};
-use super::node_view::{decode_brief, encode_brief};
-use super::{BloomFilter, NodeAddress, NodeView, WireDigest, WireEntry, WireRecord};
+use super::{BloomFilter, NodeAddress, NodeView, OwnNode, WireDigest, WireEntry, WireRecord};
 use crate::sketch::{
     Cell, FilteredIblt, ShortIds, Sketch, SketchKey, SymbolFilter, compute_cells, with_short_id,
 };
@@ -20,8 +19,8 @@ pub enum Question {
     Compare {
         /// The address of the node.
         address: NodeAddress,
-        /// The first three bytes of the hash of each of the initiator's slots; zero for an empty slot.
-        ours: Box<[u32; 16]>,
+        /// The initiator's node.
+        ours: Box<OwnNode>,
     },
     /// Asks for all children of an entity, in id order.
     Children {
@@ -111,6 +110,15 @@ impl Question {
 }
 
 impl Answer {
+    /// The cost of the answer beyond its size and beyond that of the question, in bytes of a page. It bounds the
+    /// nodes that one frame can make a responder pass where an adversary has written ids with long common beginnings.
+    pub(crate) fn cost(&self) -> usize {
+        match self {
+            Self::Node(view) => 8 * view.skipped_nodes(),
+            _ => 0,
+        }
+    }
+
     /// Answers `question` from `state`. The size of the answer is bounded by a page or by the filter.
     pub(crate) fn to<V: ReadView>(
         question: &Question,
@@ -286,7 +294,7 @@ impl Encode for Question {
             Self::Compare { address, ours } => {
                 out.u8(6);
                 address.encode(out);
-                ours.iter().for_each(|hash| encode_brief(*hash, out));
+                ours.encode(out);
             }
             Self::Cells { from, count } => {
                 out.u8(4);
@@ -325,14 +333,10 @@ impl Decode for Question {
                 };
                 Ok(Self::Cells { from: index()?, count: index()? })
             }
-            6 => {
-                let address = NodeAddress::decode(input)?;
-                let mut ours = Box::new([0; 16]);
-                for hash in ours.iter_mut() {
-                    *hash = decode_brief(input)?;
-                }
-                Ok(Self::Compare { address, ours })
-            }
+            6 => Ok(Self::Compare {
+                address: NodeAddress::decode(input)?,
+                ours: Box::new(OwnNode::decode(input)?),
+            }),
             5 => Ok(Self::ByShortId(ShortIds::decode(input)?)),
             7 => Ok(Self::SymbolFilter(SymbolFilter::decode(input)?)),
             tag => Err(DecodeError::UnknownTag { what: "kind of question", found: u64::from(tag) }),
@@ -380,7 +384,7 @@ impl Answer {
 
     pub(crate) fn decode(input: &mut Reader<'_>, whole: bool) -> Result<Self, DecodeError> {
         match input.u8()? {
-            0 => Ok(Self::Node(NodeView::decode(input, whole, false)?)),
+            0 => Ok(Self::Node(NodeView::decode(input, whole)?)),
             1 => Ok(Self::Children {
                 entries: WireEntry::decode_list(input, whole, limits::MAX_CHILDREN)?,
                 complete: input.bool("an answer of children")?,

@@ -134,6 +134,9 @@ fn iblt_cost(
 /// Round trips and bytes of a walk down an index of `n` entities on `depth` levels, to `d` differences
 /// at random places. Near the root the differences touch every node; from the level with more than `d`
 /// nodes on, each difference has a path of its own.
+///
+/// Ids need not be hashes: a walk skips the nodes with a single child, which ids with common beginnings cause, and a
+/// node with few slots comes with those below it. `sessions/id_shapes.rs` measures that the cost stays within 1.3 times.
 fn walk(n: u64, d: u64, depth: u64) -> (u64, u64) {
     let mut nodes = 1u64;
     let mut bytes = 0u64;

@@ -117,6 +117,9 @@ pub enum ProtocolBreach {
     /// A refusal of a record that follows all rules.
     #[error("an honest record was refused")]
     HonestRecordRefused,
+    /// An index node deeper than ids are long.
+    #[error("a node below the length of ids")]
+    NodeBelowIds,
     /// Children that do not follow the cursor of the question.
     #[error("children out of order")]
     ChildrenOutOfOrder,

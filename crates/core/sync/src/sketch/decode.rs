@@ -27,7 +27,8 @@ pub struct SetDifference {
 }
 
 /// The number of entities with one short id from which on the short id is ambiguous, and the decoder fails.
-/// Random ids never come near; an adversary who crafts such ids causes a walk instead.
+/// Honest ids never come near. A member of the context has the key and can search for such ids; that causes a walk
+/// instead.
 const MAX_SAME_SHORT_ID: usize = 8;
 /// The average number of visits to a cell after which the decoder fails.
 const MAX_VISITS: usize = 128;
@@ -60,9 +61,9 @@ pub(crate) fn attribute<V: ReadView>(
     found.theirs.reserve(symbols.len());
     let count = symbols.len();
     let mut own = Vec::with_capacity(count);
-    let short_ids: Vec<u32> = symbols.iter().map(|symbol| symbol.beginning()).collect();
+    let short_ids: Vec<u32> = symbols.iter().map(|symbol| symbol.short_id()).collect();
     // All searches in one call, so that their cache misses overlap.
-    let candidates = state.records_beginning_each(&short_ids, MAX_SAME_SHORT_ID)?;
+    let candidates = state.records_with_short_ids(&short_ids, MAX_SAME_SHORT_ID)?;
     debug_assert_eq!(candidates.len(), count, "each symbol has its own candidates");
     for (symbol, candidates) in symbols.into_iter().zip(candidates) {
         match owner_of(key, symbol, candidates)? {
@@ -107,7 +108,7 @@ pub(crate) fn with_short_id<V: ReadView>(
     short_id: u32,
     state: &mut Interface<V>,
 ) -> Result<Vec<EntityId>, StorageError> {
-    let mut candidates = state.records_beginning(short_id, MAX_SAME_SHORT_ID)?;
+    let mut candidates = state.records_with_short_id(short_id, MAX_SAME_SHORT_ID)?;
     if candidates.len() == MAX_SAME_SHORT_ID {
         candidates.clear();
     }
@@ -120,7 +121,7 @@ pub(crate) fn entity_of<V: ReadView>(
     symbol: Symbol,
     state: &mut Interface<V>,
 ) -> Result<Option<EntityId>, StorageError> {
-    let candidates = state.records_beginning(symbol.beginning(), MAX_SAME_SHORT_ID)?;
+    let candidates = state.records_with_short_id(symbol.short_id(), MAX_SAME_SHORT_ID)?;
     Ok(match owner_of(key, symbol, candidates)? {
         SymbolOwner::Us(id, _) => Some(id),
         SymbolOwner::Peer | SymbolOwner::Ambiguous => None,
@@ -245,13 +246,13 @@ mod tests {
         let key = SketchKey::of(ContextId::from_u64(7));
         for difference in [1, 3, 10, 30, 100, 400] {
             let len = cells_for(difference) as usize;
-            let failed = (0..400u64)
+            let failed = (0..2_000u64)
                 .filter(|run| {
                     let some = symbols(key, run * 100_000, difference);
                     peel(key, &vec![Cell::EMPTY; len], &row(key, &some, len)).is_none()
                 })
                 .count();
-            assert!(failed <= 12, "{failed} of 400 with {len} cells for {difference}");
+            assert!(failed <= 70, "{failed} of 2,000 with {len} cells for {difference}");
         }
     }
 }

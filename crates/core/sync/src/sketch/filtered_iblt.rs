@@ -175,7 +175,7 @@ impl FilteredIblt {
             } else {
                 rejected += 1;
                 if absent.len() < limits::MAX_SHORT_IDS {
-                    absent.push(symbol.beginning());
+                    absent.push(symbol.short_id());
                 }
             }
         })?;

@@ -73,8 +73,9 @@ impl SketchComparison {
         if let Some(found) = self.found {
             // Where both sides have a record with the same short id, ours is sent. The initiator pushes its
             // own back if it contains more.
-            let ours = ShortIds::of(found.ours.iter().map(|id| id.prefix()));
-            let theirs = found.theirs.iter().map(|symbol| symbol.beginning());
+            let key = work.sketch_key();
+            let ours = ShortIds::of(found.ours.iter().map(|id| key.short_id(*id)));
+            let theirs = found.theirs.iter().map(|symbol| symbol.short_id());
             let wants = ShortIds::of(theirs.filter(|short_id| !ours.contains(*short_id)));
             let (records, complete) = WireRecord::page(found.ours, &mut work.state, &work.limits)?;
             // Records that do not fit a page are requested page by page, from the cells below.

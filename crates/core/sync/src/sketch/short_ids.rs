@@ -1,10 +1,10 @@
-//! Short ids: the first 28 bits of entities' ids, and compressed lists of them.
+//! Compressed lists of short ids.
 
-use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, Writer, limits};
+use syncline_types::{Decode, DecodeError, Encode, Reader, ShortIdKey, Writer, limits};
 
-const MAX: u32 = (1 << EntityId::PREFIX_BITS) - 1;
+const MAX: u32 = (1 << ShortIdKey::BITS) - 1;
 
-/// A set of short ids, ascending. Of a million random ids one in 270 shares its short id with another;
+/// A set of [short ids](ShortIdKey), ascending. Of a million ids one in 270 shares its short id with another;
 /// requesting a short id therefore means all entities that have it.
 ///
 /// On the wire the gaps are Golomb–Rice codes (Rice and Plaunt, "Adaptive Variable-Length Coding for

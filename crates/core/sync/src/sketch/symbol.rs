@@ -1,9 +1,10 @@
 //! Symbols and cells: how a record is represented in a sketch, and which cells it is in.
 
-use syncline_types::{ContextId, Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer};
+use syncline_types::{ContextId, Decode, DecodeError, Digest, Encode, EntityId, Reader, ShortIdKey, Writer};
 
-/// The symbol of a record: the short id of its entity (28 bits), by which the record can be found again,
-/// and sixteen bits of a keyed hash of its digest.
+/// The symbol of a record: the [short id](ShortIdKey) of its entity (28 bits), by which the record can be found
+/// again, and sixteen bits of a keyed hash of its digest. Both are hashes, so that symbols are distributed alike
+/// whatever ids have in common.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Symbol(u64);
 
@@ -15,16 +16,19 @@ pub struct Cell(pub(super) u64);
 /// The key of a context's sketches. Crafting records whose symbols collide requires knowledge of the context.
 /// A member has it; the cost of such records is a walk instead of a decoded sketch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SketchKey(u64);
+pub struct SketchKey {
+    hash: u64,
+    short_ids: ShortIdKey,
+}
 
 /// Bits of the record's hash in a symbol.
 const HASH_BITS: u32 = 16;
-const SYMBOL_MASK: u64 = (1 << (EntityId::PREFIX_BITS + HASH_BITS)) - 1;
+const SYMBOL_MASK: u64 = (1 << (ShortIdKey::BITS + HASH_BITS)) - 1;
 const CELL_MASK: u64 = (1 << (8 * Cell::BYTES)) - 1;
 
 impl Symbol {
-    /// The short id of the entity: the first bits of its id.
-    pub const fn beginning(self) -> u32 {
+    /// The short id of the entity.
+    pub const fn short_id(self) -> u32 {
         (self.0 >> HASH_BITS) as u32
     }
 
@@ -37,13 +41,23 @@ impl Symbol {
 impl SketchKey {
     /// The key of a context.
     pub fn of(context: ContextId) -> Self {
-        Self(Digest::of(12, context.as_bytes()).short())
+        Self { hash: Digest::of(12, context.as_bytes()).short(), short_ids: ShortIdKey::of(context) }
+    }
+
+    /// The same key with the short ids of a state.
+    pub const fn with_short_ids(self, short_ids: ShortIdKey) -> Self {
+        Self { short_ids, ..self }
+    }
+
+    /// The short id of an entity.
+    pub fn short_id(self, id: EntityId) -> u32 {
+        self.short_ids.short_id(id)
     }
 
     /// The symbol of an entity's record with digest `own`.
     pub fn symbol(self, id: EntityId, own: Digest) -> Symbol {
-        let hash = mix(own.short() ^ self.0) >> (u64::BITS - HASH_BITS);
-        let symbol = Symbol((u64::from(id.prefix()) << HASH_BITS) | hash);
+        let hash = mix(own.short() ^ self.hash) >> (u64::BITS - HASH_BITS);
+        let symbol = Symbol((u64::from(self.short_id(id)) << HASH_BITS) | hash);
         debug_assert!(symbol.0 <= SYMBOL_MASK, "a symbol has 44 bits");
         symbol
     }
@@ -55,7 +69,7 @@ impl SketchKey {
 
     /// The seed of the random sequence of a symbol's places.
     pub(super) const fn seed(self, symbol: Symbol) -> u64 {
-        mix(symbol.0 ^ self.0.rotate_left(32))
+        mix(symbol.0 ^ self.hash.rotate_left(32))
     }
 
     /// The indices of the cells that a symbol is in: ascending, without end.

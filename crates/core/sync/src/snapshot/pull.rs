@@ -149,7 +149,8 @@ impl SnapshotPull {
     }
 
     fn open<V: ReadView>(&self, work: &Transaction<V>) -> Result<Interface<V>, StorageError> {
-        Interface::open_staged(work.state.view().clone(), work.state.merges().clone())
+        let staged = Interface::open_staged(work.state.view().clone(), work.state.merges().clone())?;
+        Ok(staged.with_short_ids(work.state.short_ids()))
     }
 
     /// Whether the store still contains what this session has written. Another session, or a restart,

@@ -1,5 +1,6 @@
 //! Sessions between two states, run sans-IO.
 
+mod id_shapes;
 mod interleavings;
 mod properties;
 mod protocols;

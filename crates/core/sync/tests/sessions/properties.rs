@@ -119,16 +119,17 @@ proptest! {
         byte: u8,
     ) {
         let mut b = Side::new(2, &actions);
+        let key = b.begin().sketch_key();
         let entity = EntityId::ROOT;
         let prefix = Prefix::EMPTY;
         let questions = vec![
             Question::Node(NodeAddress { entity, prefix }),
-            Question::Compare { address: NodeAddress { entity, prefix }, ours: Box::new([0; 16]) },
+            Question::Compare { address: NodeAddress { entity, prefix }, ours: Box::default() },
             Question::Children { entity, after: None },
             Question::Subtree { entity, prefix, after: None },
             Question::Missing(BloomFilter::new(64, 1)),
             Question::Cells { from: 3, count: 9 },
-            Question::ByShortId(ShortIds::of(actions.iter().map(|action| action.id().prefix()))),
+            Question::ByShortId(ShortIds::of(actions.iter().map(|action| key.short_id(action.id())))),
             Question::SymbolFilter(SymbolFilter::new(64, 9, 1)),
         ];
         let wants = vec![EntityId::ROOT, actions[0].id()];

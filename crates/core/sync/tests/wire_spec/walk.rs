@@ -2,6 +2,7 @@
 
 use super::doc::{Walk, kinds};
 use super::values::{action, id, prefix};
+use syncline_storage::Prefix;
 use syncline_sync::*;
 use syncline_types::{Encode, EntityId};
 
@@ -162,15 +163,33 @@ fn exchange(request: &ExchangeRequest, walk: &mut Walk<'_>) {
     walk.list("pushed records", pushes, |walk, body| record(body, walk));
 }
 
+/// The nibbles between an address and a node.
+fn skipped(nibbles: Prefix, walk: &mut Walk<'_>) {
+    walk.number("skipped nibbles", u64::from(nibbles.len()));
+    if !nibbles.is_empty() {
+        walk.fixed("packed skipped nibbles", nibbles.to_bytes().split_at(1).1);
+    }
+}
+
+fn own_node(OwnNode { skipped: nibbles, slots, below }: &OwnNode, depth: u8, walk: &mut Walk<'_>) {
+    skipped(*nibbles, walk);
+    for (nibble, hash) in slots.iter().enumerate() {
+        walk.fixed(&format!("hash of our slot {nibble:x}"), &hash.to_le_bytes()[..3]);
+    }
+    if slots.iter().filter(|slot| **slot != 0).count() <= OwnNode::NARROW && depth < OwnNode::DEPTH {
+        let mask = below.keys().fold(0u16, |mask, nibble| mask | 1 << nibble);
+        walk.exact(&format!("slots whose node follows: {mask:#018b}"), &mask.to_le_bytes());
+        walk.inside(|walk| below.values().for_each(|node| own_node(node, depth + 1, walk)));
+    }
+}
+
 fn question(question: &Question, walk: &mut Walk<'_>) {
     walk.kind(question);
     match question {
         Question::Node(body) => probe(body, walk),
         Question::Compare { address: body, ours } => {
             probe(body, walk);
-            for (nibble, hash) in ours.iter().enumerate() {
-                walk.fixed(&format!("hash of our slot {nibble:x}"), &hash.to_le_bytes()[..3]);
-            }
+            own_node(ours, 0, walk);
         }
         Question::Children { entity, after } => {
             id("entity", walk, *entity);
@@ -308,7 +327,7 @@ fn node(view: &NodeView, whole: bool, walk: &mut Walk<'_>) {
                     let bits = u64::from_le_bytes([&bytes[..], &[0, 0]].concat().try_into().unwrap());
                     assert_eq!(
                         bits >> 16,
-                        u64::from(symbol.beginning()),
+                        u64::from(symbol.short_id()),
                         "the upper 28 bits are the short id"
                     );
                     walk.exact("symbol", &bytes);
@@ -318,7 +337,8 @@ fn node(view: &NodeView, whole: bool, walk: &mut Walk<'_>) {
                 }
             });
         }
-        NodeView::Inner(slots) => {
+        NodeView::Inner { skipped: nibbles, slots } => {
+            skipped(*nibbles, walk);
             let mask = |is: fn(&SlotView) -> bool| {
                 let bits = slots.iter().rev().map(|slot| u16::from(is(slot)));
                 bits.fold(0, |mask, bit| mask << 1 | bit)

@@ -51,9 +51,9 @@ impl ReadOnlyStore {
 
 impl DiskStore {
     /// The format of the stores that this program writes.
-    pub const FORMAT: u32 = 3;
+    pub const FORMAT: u32 = 4;
     /// The oldest format that this program reads.
-    pub const OLDEST_FORMAT: u32 = 3;
+    pub const OLDEST_FORMAT: u32 = 4;
 
     /// Opens the store in the folder `path`, or makes an empty one there. After a crash this replays the redo
     /// log, which takes one to two seconds at most.

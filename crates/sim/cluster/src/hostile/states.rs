@@ -56,7 +56,7 @@ fn node(view: &mut NodeView, attack: &mut AttackContext<'_>) -> bool {
                 true
             }
         }
-        NodeView::Inner(slots) => attack.change_one(slots, |slot, attack| match slot {
+        NodeView::Inner { slots, .. } => attack.change_one(slots, |slot, attack| match slot {
             SlotView::Hash(hash) => {
                 other(hash, attack);
                 true
@@ -79,7 +79,7 @@ pub(super) fn hashes(message: &mut Message, attack: &mut AttackContext<'_>) -> b
             attack.change_one(&mut asked.questions, |question, attack| match question {
                 Question::Compare { ours, .. } => {
                     let slot = attack.any() as u32 & 0xff_ffff;
-                    attack.change_one(&mut ours[..], |own, _| std::mem::replace(own, slot) != slot)
+                    attack.change_one(&mut ours.slots, |own, _| std::mem::replace(own, slot) != slot)
                 }
                 _ => false,
             })

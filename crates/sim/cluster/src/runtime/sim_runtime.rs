@@ -249,7 +249,7 @@ impl SimRuntime {
         for (context, scenario) in std::iter::once(first).chain(others).enumerate() {
             let authors = if context == 0 { self.former_authors } else { 0 };
             let base = former_authors::disk(authors, Authority::keyed(GROUP_SECRET));
-            match base.and_then(|base| scenario.disks(base)) {
+            match base.and_then(|base| scenario.disks(context_id(context), base)) {
                 Ok(found) => disks.iter_mut().zip(found).for_each(|(disks, disk)| disks.push(disk)),
                 Err(error) => {
                     let detail = error.to_string();

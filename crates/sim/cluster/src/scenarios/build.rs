@@ -5,7 +5,7 @@ use syncline_crdt::{Register, Value};
 use syncline_replica::Operation;
 use syncline_storage::{Action, ApplyContext, Interface, Label, Metadata, StorageError};
 use syncline_store::{MemoryStore, Store};
-use syncline_types::{EntityId, Hlc, Moment, ReplicaId, SimTime};
+use syncline_types::{ContextId, EntityId, Hlc, Moment, ReplicaId, ShortIdKey, SimTime};
 
 /// One node of a scenario.
 #[derive(Clone, Debug)]
@@ -117,22 +117,31 @@ impl Scenario {
     }
 
     /// The initial disk of each node; `base` is what the shared state comes on top of. O(n log n).
-    pub(crate) fn disks(&self, base: MemoryStore) -> Result<Vec<MemoryStore>, StorageError> {
-        let shared = written(base, &self.shared)?;
+    pub(crate) fn disks(
+        &self,
+        context: ContextId,
+        base: MemoryStore,
+    ) -> Result<Vec<MemoryStore>, StorageError> {
+        let shared = written(context, base, &self.shared)?;
         let disk = |node: &NodeSeed| {
             let base = if node.has_shared { shared.clone() } else { MemoryStore::default() };
-            written(base, &node.own)
+            written(context, base, &node.own)
         };
         self.nodes.iter().map(disk).collect()
     }
 }
 
-/// A disk after these actions.
-fn written(mut disk: MemoryStore, actions: &[Action]) -> Result<MemoryStore, StorageError> {
+/// A disk of a context after these actions.
+fn written(
+    context: ContextId,
+    mut disk: MemoryStore,
+    actions: &[Action],
+) -> Result<MemoryStore, StorageError> {
     if actions.is_empty() {
         return Ok(disk);
     }
-    let mut state = Interface::open(CheckedDiskView::from(&disk))?;
+    let state = Interface::open(CheckedDiskView::from(&disk))?;
+    let mut state = state.with_short_ids(ShortIdKey::of(context));
     let context = ApplyContext { moment: Moment::at(SimTime::ZERO), max_drift_ms: u64::MAX };
     for action in actions {
         let applied = state.apply_action(action, &context);

@@ -28,11 +28,11 @@ impl Exchange {
     ) -> Result<(), ReplyError> {
         match (question, answer) {
             (Question::Node(address) | Question::Compare { address, .. }, Answer::Node(view)) => {
-                Ok(self.compare_node(*address, view, work, stats)?)
+                self.compare_node(*address, view, work, stats)
             }
             (Question::Subtree { entity, prefix, after: None }, Answer::Node(view)) => {
                 let address = NodeAddress { entity: *entity, prefix: *prefix };
-                Ok(self.compare_node(address, view, work, stats)?)
+                self.compare_node(address, view, work, stats)
             }
             (Question::Children { entity, after }, Answer::Children { entries, complete }) => {
                 self.take_children((*entity, *after), entries, *complete, work, stats)
@@ -62,30 +62,39 @@ impl Exchange {
         view: &NodeView,
         work: &mut Transaction<V>,
         stats: &mut SessionStats,
-    ) -> Result<(), StorageError> {
+    ) -> Result<(), ReplyError> {
         let NodeAddress { entity, prefix } = address;
+        let first = prefix.first_id();
+        let last = prefix.last_id();
         match view {
-            NodeView::Absent => self.push_range(entity, prefix.first_id(), prefix.last_id(), work),
+            NodeView::Absent => Ok(self.push_range(entity, first, last, work)?),
             NodeView::Bucket(entries) => {
-                let range = (prefix.first_id(), prefix.last_id());
-                self.compare_children(entity, range, entries, work, stats)
+                Ok(self.compare_children(entity, (first, last), entries, work, stats)?)
             }
-            NodeView::Brief(entries) => self.compare_brief(address, entries, work, stats),
-            NodeView::Inner(slots) => {
+            NodeView::Brief(entries) => Ok(self.compare_brief(address, entries, work, stats)?),
+            NodeView::Inner { skipped, slots } => {
+                let at = prefix.join(*skipped).ok_or(ProtocolBreach::NodeBelowIds)?;
+                // The peer has no children beside those that begin with the skipped nibbles.
+                if let Some(before) = at.first_id().predecessor() {
+                    self.push_range(entity, first, before, work)?;
+                }
+                if let Some(after) = at.last_id().successor() {
+                    self.push_range(entity, after, last, work)?;
+                }
                 for (nibble, slot) in (0u8..).zip(slots) {
-                    let below = NodeAddress { prefix: prefix.child(nibble), ..address };
+                    let below = NodeAddress { prefix: at.child(nibble), ..address };
                     match slot {
                         SlotView::Empty => {
                             self.push_range(entity, below.prefix.first_id(), below.prefix.last_id(), work)?;
                         }
                         SlotView::Hash(hash) => {
                             // An id has no more digits than a full prefix, so there is nothing below one.
-                            let deeper = prefix.len() < Prefix::MAX_LEN;
+                            let deeper = at.len() < Prefix::MAX_LEN;
                             if deeper && !hash.matches(work.state.hash_at(entity, below.prefix)?) {
                                 self.descend(entity, below.prefix);
                             }
                         }
-                        // The decoder admits one level of nesting, so this recursion is one level deep.
+                        // The decoder bounds the levels of nesting, and with them this recursion.
                         SlotView::Node(node) => self.compare_node(below, node, work, stats)?,
                     }
                 }
@@ -128,7 +137,7 @@ impl Exchange {
             stats.entities_compared += 1;
             let Some(own) = ours.get(symbol) else {
                 self.want_child(*symbol, *kids);
-                requested.insert(symbol.beginning());
+                requested.insert(symbol.short_id());
                 continue;
             };
             if kids.map_or_else(|| !own.kids.is_zero(), |kids| !kids.matches(own.kids)) {
@@ -140,7 +149,7 @@ impl Exchange {
             for (symbol, own) in &ours {
                 // A requested record with the same short id is probably the peer's version of the same
                 // entity. Its arrival decides whether ours contains more.
-                if !theirs.contains(symbol) && !requested.contains(&symbol.beginning()) {
+                if !theirs.contains(symbol) && !requested.contains(&symbol.short_id()) {
                     self.push_range(entity, own.id, own.id, work)?;
                 }
             }
@@ -300,7 +309,8 @@ impl Exchange {
         stats: &mut SessionStats,
     ) -> Result<(), ReplyError> {
         if !complete {
-            let received = ShortIds::of(records.iter().map(|record| record.id.prefix()));
+            let key = work.sketch_key();
+            let received = ShortIds::of(records.iter().map(|record| key.short_id(record.id)));
             let left = ShortIds::of(short_ids.iter().filter(|short_id| !received.contains(*short_id)));
             // Every page must contain a requested record: otherwise a peer could send pages for ever.
             if left.len() == short_ids.len() {

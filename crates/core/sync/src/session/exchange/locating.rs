@@ -4,8 +4,8 @@ use super::{Exchange, Opening};
 use crate::messages::{HandshakeReply, Question, SyncHandshake, WireRecord};
 use crate::session::{PhaseStep, ProtocolBreach, ReplyError, RetryReason, SessionStats};
 use crate::sketch::{
-    Cell, FilteredIblt, LocatedDifference, SetDifference, ShortIds, Sketch, SymbolFilter, attribute,
-    branches, cells_to_request, decode_filtered, plan_filters, pure_symbols, with_short_id,
+    Cell, FilteredIblt, LocatedDifference, SetDifference, ShortIds, Sketch, SketchKey, SymbolFilter,
+    attribute, branches, cells_to_request, decode_filtered, plan_filters, pure_symbols, with_short_id,
 };
 use crate::transaction::Transaction;
 use std::collections::BTreeSet;
@@ -152,17 +152,22 @@ impl Exchange {
     }
 
     /// Takes the decoded difference.
-    pub(super) fn take_difference(&mut self, difference: SetDifference, stats: &mut SessionStats) {
+    pub(super) fn take_difference(
+        &mut self,
+        key: SketchKey,
+        difference: SetDifference,
+        stats: &mut SessionStats,
+    ) {
         stats.entities_compared += (difference.ours.len() + difference.theirs.len()) as u64;
         let theirs = short_ids_of(&difference);
-        self.take_split(difference.ours, &theirs);
+        self.take_split(key, difference.ours, &theirs);
     }
 
     /// Requests the peer's records and pushes ours. Where both sides have a record with the same short id,
     /// it is probably the same entity: ours is withheld until the peer's has arrived.
-    fn take_split(&mut self, ours: Vec<EntityId>, theirs: &ShortIds) {
+    fn take_split(&mut self, key: SketchKey, ours: Vec<EntityId>, theirs: &ShortIds) {
         for id in ours {
-            if theirs.contains(id.prefix()) {
+            if theirs.contains(key.short_id(id)) {
                 self.withheld.insert(id);
             } else {
                 self.push(id);
@@ -211,15 +216,15 @@ impl Exchange {
             for id in difference.ours {
                 lacking.push((work.state.record(id)?.map_or(0, |record| record.depth), id));
             }
-            short_ids.extend(difference.theirs.iter().map(|symbol| symbol.beginning()));
+            short_ids.extend(difference.theirs.iter().map(|symbol| symbol.short_id()));
         }
         stats.entities_compared += (lacking.len() + short_ids.len()) as u64;
         lacking.sort_unstable();
-        self.take_split(lacking.into_iter().map(|(_, id)| id).collect(), &ShortIds::of(short_ids));
+        self.take_split(key, lacking.into_iter().map(|(_, id)| id).collect(), &ShortIds::of(short_ids));
         Ok(())
     }
 }
 
 fn short_ids_of(difference: &SetDifference) -> ShortIds {
-    ShortIds::of(difference.theirs.iter().map(|symbol| symbol.beginning()))
+    ShortIds::of(difference.theirs.iter().map(|symbol| symbol.short_id()))
 }

@@ -44,7 +44,7 @@ impl Exchange {
         let ours = work.cells(0, count)?;
         debug_assert_eq!(ours.len(), count, "both sides' cells pair up");
         match decode(work.sketch_key(), &ours, &self.cells, &mut work.state)? {
-            Some(difference) => self.take_difference(difference, stats),
+            Some(difference) => self.take_difference(work.sketch_key(), difference, stats),
             // The estimate decides how many cells are requested first. If these fail, the estimate was too
             // low, and a growing number is requested; the walk finds what cells do not show.
             None if self.pass == 0 && self.cell_pages < work.limits.cell_pages() => {

@@ -1,11 +1,11 @@
 //! The queues of an exchange (questions, record requests and pushes), and the next request.
 
 use super::{Exchange, FEW_SUBTREES, Opening, PendingPush};
-use crate::messages::{ExchangeRequest, NodeAddress, Question, Request, WireDigest, WireRecord, brief};
+use crate::messages::{ExchangeRequest, NodeAddress, OwnNode, Question, Request, WireDigest, WireRecord};
 use crate::session::SessionStats;
 use crate::sketch::{ShortIds, Symbol};
 use crate::transaction::Transaction;
-use syncline_storage::{Entry, Node, Prefix, StorageError, Subtree};
+use syncline_storage::{Entry, Prefix, StorageError, Subtree};
 use syncline_store::ReadView;
 use syncline_types::{Encode, EntityId, Probe, canary};
 
@@ -23,7 +23,7 @@ impl Exchange {
     /// Requests a record of the peer that is known by its symbol. `kids` is the peer's root of its
     /// children; if ours differs once the record is here, the children are compared.
     pub(super) fn want_child(&mut self, symbol: Symbol, kids: Option<WireDigest>) {
-        self.short_ids.push_back(symbol.beginning());
+        self.short_ids.push_back(symbol.short_id());
         self.requested_kids.insert(symbol, kids);
     }
 
@@ -111,6 +111,7 @@ impl Exchange {
         let count = self.questions.len();
         let prefetch = self.opening == Opening::Subtrees && count <= FEW_SUBTREES;
         let most = work.limits.questions_per_frame();
+        let takes_subtrees = self.subtree_pages <= work.limits.subtree_pages();
         let mut questions = Vec::with_capacity(count.min(most));
         // One place is left for the question by short ids.
         for question in self.questions.drain(..count.min(most - 1)) {
@@ -121,6 +122,9 @@ impl Exchange {
                     if prefetch && prefix.is_empty() && entity != EntityId::ROOT =>
                 {
                     Question::Subtree { entity, prefix, after: None }
+                }
+                Question::Node(address) if takes_subtrees && lacks_all(address, work)? => {
+                    Question::Subtree { entity: address.entity, prefix: address.prefix, after: None }
                 }
                 Question::Node(address) if !self.whole => with_own_slots(address, work)?,
                 question => question,
@@ -169,14 +173,23 @@ impl Exchange {
     }
 }
 
-/// A question about a node, with the slots of our own node if we have an inner node there. The responder
-/// then shows another level where the slots differ.
+/// Whether we have no children at an address. Then everything that the peer has there is wanted, and there is nothing
+/// to compare.
+fn lacks_all<V: ReadView>(
+    NodeAddress { entity, prefix }: NodeAddress,
+    work: &mut Transaction<V>,
+) -> Result<bool, StorageError> {
+    Ok(work.state.children_between(entity, prefix.first_id(), prefix.last_id(), 1)?.is_empty())
+}
+
+/// A question about a node, with our own node if our children there part in an inner node. The responder then shows
+/// another level where the slots differ.
 fn with_own_slots<V: ReadView>(
     address: NodeAddress,
     work: &mut Transaction<V>,
 ) -> Result<Question, StorageError> {
-    Ok(match work.state.node(address.entity, address.prefix)? {
-        Some(Node::Inner { slots, .. }) => Question::Compare { address, ours: Box::new(slots.map(brief)) },
-        _ => Question::Node(address),
+    Ok(match OwnNode::of(&mut work.state, address)? {
+        Some(ours) => Question::Compare { address, ours: Box::new(ours) },
+        None => Question::Node(address),
     })
 }
