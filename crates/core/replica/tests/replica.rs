@@ -1,6 +1,7 @@
 //! The tests of the replica, as one program: what is generic over the store is compiled once.
 //! `cargo test -p syncline-replica --test replica fuzz::` runs one module.
 
+mod deep;
 mod fuzz;
 mod garbage;
 mod hostile;

@@ -135,8 +135,13 @@ impl<V: ReadView> Replica<V> {
         if let Err(error) = step.work.apply_delta(&delta) {
             let refusal = error.refusal()?;
             // After any other refusal, another attempt would have the same result.
-            if refusal == DeltaRefusal::Drift {
-                self.enqueue_forced_sync(from, PendingReason::StampAhead, step);
+            match refusal {
+                DeltaRefusal::Drift => self.enqueue_forced_sync(from, PendingReason::StampAhead, step),
+                // A peer that has not collected the ancestor has the effect of the delta in its state.
+                DeltaRefusal::MissingAncestor => {
+                    self.enqueue_forced_sync(from, PendingReason::DeltasMissing, step);
+                }
+                _ => {}
             }
             return Ok(Some(refusal));
         }

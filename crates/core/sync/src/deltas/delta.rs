@@ -3,7 +3,7 @@
 use super::{Gate, Signature};
 use std::collections::BTreeMap;
 use std::fmt;
-use syncline_storage::Action;
+use syncline_storage::{Action, RelativeAction};
 use syncline_types::{Decode, DecodeError, DeltaId, Encode, Hasher, Hlc, Reader, ReplicaId, Writer, limits};
 
 /// The position of a delta: its author, and its number in the author's sequence.
@@ -40,16 +40,18 @@ pub struct Delta {
     pub parents: Vec<DeltaRef>,
     /// The time at which the delta was made. It is later than the stamps of all parents.
     pub stamp: Hlc,
-    /// The changes, in order.
-    pub actions: Vec<Action>,
+    /// The changes, in order. A state that covers the parents, and the author's previous delta, has their anchors,
+    /// unless it has collected one.
+    pub actions: Vec<RelativeAction>,
     /// The author's signature over the id of the delta; see [`Delta::signed`]. A peer that forwards the delta
     /// forwards the signature.
     pub signature: Signature,
 }
 
 impl Delta {
-    /// A delta without a signature.
-    pub const fn new(dot: Dot, parents: Vec<DeltaRef>, stamp: Hlc, actions: Vec<Action>) -> Self {
+    /// A delta without a signature, whose actions have their whole paths.
+    pub fn new(dot: Dot, parents: Vec<DeltaRef>, stamp: Hlc, actions: Vec<Action>) -> Self {
+        let actions = actions.into_iter().map(RelativeAction::from).collect();
         Self { dot, parents, stamp, actions, signature: Signature(Vec::new()) }
     }
 

@@ -3,7 +3,7 @@
 
 use super::{Delta, DeltaRef, Dot, Gate, VersionVector};
 use std::collections::BTreeMap;
-use syncline_storage::{Action, ApplyContext, ApplyError, Interface, StorageError, keys};
+use syncline_storage::{ApplyContext, ApplyError, Interface, StorageError, keys};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_types::{
     Decode, DecodeError, DeltaId, Encode, InternalError, Limits, Reader, ReplicaId, Writer, canary, limits,
@@ -77,6 +77,10 @@ pub enum DeltaRefusal {
     /// The delta breaks a rule that no honest author breaks.
     #[error("the delta breaks a rule")]
     Malformed,
+    /// An action continues the path of an entity that this state does not have: it was deleted, and is collected
+    /// here. A state sync brings what the delta changes.
+    #[error("an entity below which the delta writes is not in this state")]
+    MissingAncestor,
     /// The delta is older than the horizon of this state, and no member had seen it when the horizon was
     /// raised. It could bring back entities whose tombstones are collected.
     #[error("the delta is older than the horizon of this state")]
@@ -258,9 +262,12 @@ impl DeltaLog {
         if latest.check_drift(context.moment, context.max_drift_ms).is_err() {
             return Err(DeltaRefusal::Drift.into());
         }
-        state.prefetch(delta.actions.iter().flat_map(Action::entities))?;
+        state.prefetch(delta.actions.iter().flat_map(|relative| relative.action.entities()))?;
+        if !state.has_anchors(&delta.actions)? {
+            return Err(DeltaRefusal::MissingAncestor.into());
+        }
         for action in &delta.actions {
-            match state.apply_action(action, context) {
+            match state.apply_relative(action, context) {
                 Ok(_) => {}
                 Err(ApplyError::Storage(error)) => return Err(error.into()),
                 Err(error) => {

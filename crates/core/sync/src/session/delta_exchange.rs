@@ -93,8 +93,8 @@ impl DeltaExchange {
 fn outcome_of_refusal(refusal: DeltaRefusal) -> Result<Option<Outcome>, ProtocolBreach> {
     Ok(Some(match refusal {
         // A covered delta has arrived by gossip meanwhile. A delta is not ready if the peer has pruned a
-        // parent of it; the walk brings the effect of both.
-        DeltaRefusal::Covered | DeltaRefusal::NotReady => return Ok(None),
+        // parent of it; the walk brings the effect of both. So it does if an ancestor is collected here.
+        DeltaRefusal::Covered | DeltaRefusal::NotReady | DeltaRefusal::MissingAncestor => return Ok(None),
         DeltaRefusal::Drift => Outcome::SyncPending(RetryReason::ClockDrift),
         DeltaRefusal::LeftBehind => Outcome::Failed(FailureReason::LeftBehind),
         DeltaRefusal::Malformed => return Err(ProtocolBreach::DeltaBreaksRule),

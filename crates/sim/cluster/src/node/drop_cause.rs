@@ -10,7 +10,9 @@ pub(super) const fn drop_cause(refusal: &Refusal) -> DropCause {
         Refusal::Frame(FrameError::Context) => DropCause::OtherContext,
         Refusal::Frame(_) => DropCause::Corrupt,
         Refusal::StaleIncarnation => DropCause::StaleIncarnation,
-        Refusal::Duplicate | Refusal::Delta(DeltaRefusal::Covered | DeltaRefusal::NotReady) => {
+        // A delta below an ancestor that is collected here comes by a state sync, like one that is not ready.
+        Refusal::Duplicate
+        | Refusal::Delta(DeltaRefusal::Covered | DeltaRefusal::NotReady | DeltaRefusal::MissingAncestor) => {
             DropCause::DuplicateSuppressed
         }
         Refusal::BufferFull => DropCause::BufferFull,
