@@ -17,8 +17,8 @@ pub enum Refusal {
     Malformed,
     /// The sender is not a member of the context.
     NotAMember,
-    /// The delta in the frame was not applied. For [`DeltaRefusal::Drift`] a sync is pending instead. A delta that
-    /// is covered already gives [`Refusal::Duplicate`].
+    /// The delta in the frame was not applied. For [`DeltaRefusal::Drift`] and [`DeltaRefusal::MissingAncestor`] a
+    /// sync is pending instead. A delta that is covered already gives [`Refusal::Duplicate`].
     Delta(DeltaRefusal),
 }
 

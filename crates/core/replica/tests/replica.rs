@@ -3,6 +3,7 @@
 
 mod clocks;
 mod costs;
+mod deep;
 mod fuzz;
 mod garbage;
 mod hopeless;

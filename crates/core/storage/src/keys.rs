@@ -5,6 +5,7 @@
 //! | kind | row | rest of the key | value |
 //! |---|---|---|---|
 //! | 1 | statistics | | [`Stats`](crate::Stats) |
+//! | 1 | depth | 65,535 less the depth, two bytes big-endian | the number of records at that depth |
 //! | 2 | record | locator big-endian, id | [`Record`](crate::Record) |
 //! | 3 | index node | id of the parent, [`Prefix`] | [`Node`](crate::Node) |
 //! | 4 | order of siblings | id of the parent, escaped label, `0 0`, id | empty |
@@ -104,7 +105,10 @@ pub fn words(key: &[u8]) -> String {
     let entity =
         |bytes: Option<&[u8; 32]>| bytes.map_or_else(|| "?".to_owned(), |bytes| EntityId(*bytes).to_string());
     match kind % SLOT {
-        STATS if is_of(kind, STATS) => "the counters".to_owned(),
+        STATS if is_of(kind, STATS) => match depth_of(key) {
+            Some(depth) => format!("the count of the records at depth {depth}"),
+            None => "the counters".to_owned(),
+        },
         RECORD if is_of(kind, RECORD) => format!("the record of {}", entity(rest.last_chunk())),
         NODE if is_of(kind, NODE) => {
             let prefix: String = rest.iter().skip(33).map(|byte| format!("{byte:02x}")).collect();
@@ -128,6 +132,24 @@ const fn is_of(first: u8, kind: u8) -> bool {
 /// The row of the statistics, which include the root.
 pub fn stats(slot: Slot) -> Key {
     Key::of(&[&[slot.kind(STATS)]])
+}
+
+/// The row with the number of records at `depth`, which is at most 65,535. The rows of greater depths come first.
+pub fn depth(slot: Slot, depth: u32) -> Key {
+    let depth = u16::try_from(depth).unwrap_or(u16::MAX);
+    Key::of(&[&[slot.kind(STATS)], &(u16::MAX - depth).to_be_bytes()])
+}
+
+/// The first key of the rows of depths, and the first key after them.
+pub fn depths(slot: Slot) -> (Key, Key) {
+    (Key::of(&[&[slot.kind(STATS)], &[0]]), records_begin(slot))
+}
+
+/// The depth in the key of the row of a depth; `None` for any other key.
+pub fn depth_of(key: &[u8]) -> Option<u32> {
+    let (&kind, rest) = key.split_first()?;
+    let reversed = u16::from_be_bytes(rest.try_into().ok().filter(|_| is_of(kind, STATS))?);
+    Some(u32::from(u16::MAX - reversed))
 }
 
 /// The row of the record of `id`, which has this locator.

@@ -62,11 +62,11 @@ mod verify;
 
 pub use error::{ApplyError, Disposition, Malformed, StorageError};
 pub use index::{Entry, Node};
-pub use interface::{ApplyContext, ApplyOutcome, Change, Interface, WorkCounters};
+pub use interface::{ApplyContext, ApplyOutcome, Change, Interface, WorkCounters, redo};
 pub use keys::Slot;
 pub use prefix::Prefix;
-pub use record::{Action, BytesPreview, Label, Metadata, Record, own_hash};
+pub use record::{Action, BytesPreview, Label, Metadata, Record, RelativeAction, own_hash};
 pub use stats::Stats;
 pub use syncline_crdt::{CrdtType, Merges};
 pub use traversal::{Cursor, RecordPage, Subtree, TreePage, record_page, tree_page};
-pub use verify::{ImpliedRows, MismatchedRow, RowMismatch, Verification, trie_roots_match, verify};
+pub use verify::{ImpliedRows, MismatchedRow, RowMismatch, Verification, verify};

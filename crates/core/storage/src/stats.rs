@@ -25,8 +25,8 @@ pub struct Stats {
     pub horizon: Hlc,
     /// The key of the short ids, by which the rows of records are ordered. It never changes while there are records.
     pub short_ids: ShortIdKey,
-    /// Records at each depth, from depth one; the last count is never zero.
-    pub(crate) by_depth: Vec<u64>,
+    /// The depth of the deepest record.
+    pub(crate) depth: u32,
 }
 
 impl Stats {
@@ -38,36 +38,22 @@ impl Stats {
     }
 
     /// The depth of the deepest record; zero when there is only the root.
-    pub fn max_depth(&self) -> u32 {
-        self.by_depth.len() as u32
+    pub const fn max_depth(&self) -> u32 {
+        self.depth
     }
 
-    /// Counts a record that was added. The root's record is never counted.
+    /// Counts a record that was added, but for its depth. The root's record is never counted.
     pub(crate) fn add(&mut self, record: &Record) {
         self.live += u64::from(record.is_live());
         self.opaque += u64::from(is_opaque(record));
         self.records += 1;
-        let at = record.depth as usize;
-        if self.by_depth.len() < at {
-            self.by_depth.resize(at, 0);
-        }
-        if let Some(count) = at.checked_sub(1).and_then(|at| self.by_depth.get_mut(at)) {
-            *count += 1;
-        }
     }
 
-    /// Takes a record out of the counts. It was counted before.
+    /// Takes a record out of the counts, but for its depth. It was counted before.
     pub(crate) fn remove(&mut self, record: &Record) {
         self.live -= u64::from(record.is_live());
         self.opaque -= u64::from(is_opaque(record));
         self.records -= 1;
-        if let Some(count) = (record.depth as usize).checked_sub(1).and_then(|at| self.by_depth.get_mut(at)) {
-            *count -= 1;
-        }
-        // The row of a state must not depend on what was deleted from it: no zeros at the end.
-        while self.by_depth.last() == Some(&0) {
-            self.by_depth.pop();
-        }
     }
 }
 
@@ -84,13 +70,13 @@ impl Encode for Stats {
         out.varint(self.generation);
         self.horizon.encode(out);
         self.short_ids.encode(out);
-        out.list(&self.by_depth);
+        out.varint(u64::from(self.depth));
     }
 }
 
 impl Decode for Stats {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
+        let stats = Self {
             root: Digest::decode(input)?,
             records: input.varint()?,
             live: input.varint()?,
@@ -98,7 +84,14 @@ impl Decode for Stats {
             generation: input.varint()?,
             horizon: Hlc::decode(input)?,
             short_ids: ShortIdKey::decode(input)?,
-            by_depth: input.list(limits::MAX_ANCESTORS, "the depths of a state")?,
+            depth: 0,
+        };
+        let found = input.varint()?;
+        let limit = limits::MAX_ANCESTORS as u64;
+        let depth = u32::try_from(found).ok().filter(|depth| u64::from(*depth) <= limit);
+        Ok(Self {
+            depth: depth.ok_or(DecodeError::TooLarge { what: "the depth of a state", found, limit })?,
+            ..stats
         })
     }
 }

@@ -185,29 +185,6 @@ impl Verification {
     }
 }
 
-/// Whether the roots of these tries (keys made by [`keys::trie`]) are those that their parents record. A
-/// store calls this after it has applied redo logs after a crash: the result shows that the tries and the
-/// records are of the same batch. It does not show that the tries are sound. O(tries · log n).
-///
-/// # Errors
-/// [`StorageError`] if a row that is needed cannot be read.
-pub fn trie_roots_match<'k, V: ReadView>(
-    view: &V,
-    tries: impl IntoIterator<Item = &'k Key>,
-) -> Result<bool, StorageError> {
-    let open = |slot| Interface::open_slot(view.clone(), slot, Merges::default());
-    let mut first = open(Slot::First)?;
-    let mut second = open(Slot::Second)?;
-    for key in tries {
-        let (slot, entity) = keys::trie_of(key).ok_or(StorageError::Index { what: "the key of a trie" })?;
-        let state = if slot == Slot::First { &mut first } else { &mut second };
-        if !state.trie_root_matches(entity)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 /// Whether two rows of counters are equal but for the generation and the horizon, which do not follow from the
 /// records.
 fn same_counters(slot: Slot, key: &[u8], right: &[u8], stored: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 //! The tests of the replicated state, as one program: what is generic over the store is compiled once.
 //! `cargo test -p syncline-storage --test storage laws::` runs one module.
 
+mod anchors;
 mod branches;
 mod laws;
 mod order_dependence;

@@ -1,6 +1,6 @@
 //! The redo log of the index: one row for each batch whose index rows are not flushed yet.
 //!
-//! An entry holds, for each trie that the batch changed, the key of the trie and the
+//! An entry holds, for each trie with entries of changed records, the key of the trie and the
 //! [changes](syncline_store::Edit::redo_entry) in compact form, both with their lengths.
 
 use crate::engine::Engine;
@@ -30,8 +30,12 @@ pub(crate) struct RedoRows {
 pub(crate) fn encode(batch: &WriteBatch) -> Option<Writer> {
     let mut entry = Writer::default();
     for (trie, edit) in batch.edits().filter_map(|(trie, edit)| Some((trie, edit?))) {
-        entry.bytes(trie);
-        entry.bytes(&edit.redo_entry()?);
+        let changes = edit.redo_entry()?;
+        // Of a trie that changed because of changes further down there is nothing to log.
+        if !changes.is_empty() {
+            entry.bytes(trie);
+            entry.bytes(&changes);
+        }
     }
     Some(entry)
 }

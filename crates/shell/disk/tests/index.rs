@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use syncline_crdt::{Register, Value};
-use syncline_disk::DiskStore;
+use syncline_disk::{DiskStore, DiskStoreView};
 use syncline_storage::{
     Action, ApplyContext, Interface, Label, Merges, Metadata, Record, Slot, record_page, verify,
 };
@@ -76,8 +76,8 @@ fn batch<V: ReadView>(view: V, actions: &[Action]) -> WriteBatch {
 }
 
 /// Copies the state into the inactive slot, some records at a time, and activates that slot. Then deletes the
-/// rows of the old slot.
-fn copy_to_other_slot<S: Store>(store: &mut S) {
+/// rows of the old slot, up to `most` in a batch, and calls `between` after each batch.
+fn copy_to_other_slot<S: Store>(store: &mut S, most: usize, mut between: impl FnMut(&S)) {
     let records = record_page(&store.view(), None, usize::MAX).unwrap().records;
     let record = |(id, bytes): (EntityId, Bytes)| (id, Record::from_bytes(&bytes).unwrap(), bytes);
     let mut records: Vec<_> = records.into_iter().map(record).collect();
@@ -95,11 +95,12 @@ fn copy_to_other_slot<S: Store>(store: &mut S) {
     store.apply(staged.publish(own, Hlc::ZERO).unwrap().finish().unwrap()).unwrap();
     let (first, end) = old.bounds();
     loop {
-        let rows = store.view().range(&first, &end, 70).unwrap();
+        let rows = store.view().range(&first, &end, most).unwrap();
         let mut batch = WriteBatch::default();
-        store.view().runs(&first, &end, 70).into_iter().for_each(|run| batch.delete_run(run));
+        store.view().runs(&first, &end, most).into_iter().for_each(|run| batch.delete_run(run));
         rows.iter().for_each(|(key, _)| batch.delete(key.clone()));
         store.apply(batch).unwrap();
+        between(store);
         if rows.is_empty() {
             return;
         }
@@ -165,8 +166,8 @@ fn index_survives_crash_at_any_batch() {
                     }
                 }
                 6 => {
-                    copy_to_other_slot(&mut disk);
-                    copy_to_other_slot(&mut memory);
+                    copy_to_other_slot(&mut disk, 70, |_| ());
+                    copy_to_other_slot(&mut memory, 70, |_| ());
                 }
                 7 => taken = Some((disk.view(), all(&disk.view()))),
                 _ => {}
@@ -195,6 +196,56 @@ fn index_survives_crash_at_any_batch() {
         assert!(all(&DiskStore::open(&path).unwrap().view()) == before, "seed {seed}: closed and opened");
     }
     assert!(replayed > 12 * SEEDS as usize, "{replayed} batches were replayed");
+}
+
+/// The redo log may have entries of a slot whose rows are being removed: they belong to no state any more.
+#[test]
+fn survives_crash_while_old_slot_is_cleared() {
+    let path = folder("cleared");
+    let image = folder("cleared-crashed");
+    let mut disk = DiskStore::open(&path).unwrap();
+    let mut draw = SplitMix(7);
+    for ms in 1..4 {
+        let actions: Vec<_> = (0..20).map(|_| action(&mut draw, ms, 40)).collect();
+        disk.apply(batch(disk.view(), &actions)).unwrap();
+    }
+    let root = Interface::open(disk.view()).unwrap().root_hash().unwrap();
+    let mut opened = 0;
+    copy_to_other_slot(&mut disk, 9, |disk| {
+        copy_as_crashed(&path, &image);
+        let store = DiskStore::open(&image).unwrap();
+        // Of the old slot, only the rows that the engine has had are left.
+        let active = |view: DiskStoreView| {
+            let (first, end) = Slot::active(&view).unwrap().bounds();
+            view.range(&first, &end, usize::MAX).unwrap()
+        };
+        assert!(active(store.view()) == active(disk.view()));
+        assert_eq!(Interface::open(store.view()).unwrap().root_hash().unwrap(), root);
+        assert!(verify(&store.view()).unwrap().is_sound());
+        opened += 1;
+    });
+    assert!(opened > 6, "{opened} batches removed the rows");
+}
+
+/// A change of a record takes one entry of the redo log, at any depth.
+#[test]
+fn redo_log_is_as_long_as_what_changed() {
+    let mut disk = DiskStore::open(folder("deep")).unwrap();
+    let stamp = |ms| Hlc::new(ms, 0, ReplicaId::from_u64(1));
+    let set = |depth: u64, ms| {
+        let metadata = Metadata { created_at: stamp(ms), updated_at: stamp(ms), label: Label::None };
+        let ancestors = (1..depth).map(EntityId::from_u64).collect();
+        let value = Value::Lww(Register::new(stamp(ms), vec![3; 20]));
+        Action::Add { id: EntityId::from_u64(depth), ancestors, value, metadata }
+    };
+    disk.apply(batch(disk.view(), &[set(500, 1)])).unwrap();
+    let mut bytes = Vec::new();
+    for (ms, depth) in (2..).zip([1, 100, 500]) {
+        disk.apply(batch(disk.view(), &[set(depth, ms)])).unwrap();
+        let key = Key::of(&[&[0, 3], &disk.commits().to_be_bytes()]);
+        bytes.push(disk.view().read(&key).unwrap().unwrap().len());
+    }
+    assert_eq!(bytes, [100; 3], "the key of a trie, and the entry of a record");
 }
 
 /// A redo log of another state is detected, and nothing of its result is shown.

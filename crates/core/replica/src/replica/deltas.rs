@@ -158,6 +158,10 @@ impl<V: ReadView> Replica<V> {
                 DeltaRefusal::AnotherHistory => {
                     self.enqueue_forced_sync(from, PendingReason::AnotherHistory, step);
                 }
+                // A peer that has not collected the ancestor has the effect of the delta in its state.
+                DeltaRefusal::MissingAncestor => {
+                    self.enqueue_forced_sync(from, PendingReason::DeltasMissing, step);
+                }
                 _ => {}
             }
             return Ok(Some(refusal));

@@ -49,16 +49,18 @@ pub(crate) fn prepare<V: ReadView>(
     // Own stamps may be ahead of a wall clock that jumped back; they are never refused here.
     let own = ApplyContext { max_drift_ms: u64::MAX, ..work.context };
     let mut actions = Vec::with_capacity(found);
+    let mut relative = Vec::with_capacity(found);
     for operation in operations {
         let action = operation.to_action(&mut state, &mut clock, work.context.moment)?;
         action.check_limits(limits).map_err(OperationError::Malformed)?;
+        relative.push(state.relative(action.clone())?);
         apply_own(operation, &action, &mut state, &own, limits.value_bytes())?;
         actions.push(action);
     }
     debug_assert!(actions.len() == found, "each operation becomes one action");
     let stamp = Hlc::new(clock.last() >> 16, clock.last() as u16, author);
-    let delta = Delta::new(Dot { author, seq }, work.log.heads(), stamp, actions.clone());
-    let delta = delta.after_collection(state.horizon()).signed(&work.gate);
+    let delta = Delta::new(Dot { author, seq }, work.log.heads(), stamp, Vec::new());
+    let delta = Delta { actions: relative, ..delta }.after_collection(state.horizon()).signed(&work.gate);
     let bytes = delta.to_bytes().len();
     let limit = limits.delta_bytes();
     if bytes > limit {
@@ -103,6 +105,7 @@ fn apply_own<V: ReadView>(
 mod tests {
     use super::*;
     use crate::model::{Counter, Merged, Register, Text};
+    use syncline_storage::RelativeAction;
     use syncline_store::MemoryStore;
     use syncline_sync::DeltaLog;
     use syncline_types::{Moment, SimTime};
@@ -125,7 +128,8 @@ mod tests {
         let operations = [Counter::named("n").add(2), Text::named("t").insert(0, "hi")];
         let write = prepared(&operations, &Membership::Open).ok().unwrap();
         assert_eq!(write.delta.dot, Dot { author: me(), seq: 1 });
-        assert_eq!(write.delta.actions, write.actions);
+        let relative: Vec<_> = write.actions.iter().cloned().map(RelativeAction::from).collect();
+        assert_eq!(write.delta.actions, relative, "short paths are whole");
         assert_eq!(write.actions.len(), 2);
         assert_eq!(write.clock.last() >> 16, 1_000);
     }

@@ -1,16 +1,33 @@
 //! The fuzz targets. None may panic, and what decodes must encode to the same bytes again.
 
+use std::sync::LazyLock;
 use syncline_replica::{Event, Operation, Replica, ReplicaConfig, ReplicaError, SyncActions, Target};
 use syncline_storage::ApplyContext;
-use syncline_storage::{Action, Entry, Interface, Node, Prefix, Record, Slot, Stats, index, keys, verify};
+use syncline_storage::{Action, Entry, Interface, Node, Prefix, Record, Slot, Stats, keys, redo, verify};
 use syncline_store::{MemoryStore, Store};
 use syncline_sync::{
     Delta, DeltaLog, Frame, Message, Response, Session, SessionId, SessionProgress, SnapshotPage,
     SyncHandshake, SyncProtocolKind, Transaction, VersionVector, build_handshake,
 };
 use syncline_types::{
-    Choice, ContextId, Decode, Digest, Encode, EntityId, Entropy, Moment, PeerId, ReplicaId, SimTime,
+    Choice, ContextId, Decode, Digest, Encode, EntityId, Entropy, HlcClock, Moment, PeerId, ReplicaId,
+    SimTime,
 };
+
+/// A state in which the entity 1 has a child.
+static NESTED: LazyLock<MemoryStore> = LazyLock::new(|| {
+    let mut store = MemoryStore::default();
+    let mut state = Interface::open(store.view()).expect("a state");
+    let moment = Moment::at(SimTime::from_millis(9));
+    let deleted_at = HlcClock::new(ReplicaId::from_u64(1)).tick(moment);
+    let id = EntityId::from_u64(2);
+    let ancestors = vec![EntityId::from_u64(1)];
+    state
+        .apply_action(&Action::DeleteRef { id, ancestors, deleted_at }, &ApplyContext::new(moment))
+        .expect("an action");
+    store.apply(state.finish().expect("a batch")).expect("memory does not fail");
+    store
+});
 
 /// The name of a fuzz target, and its function.
 pub(crate) type FuzzTarget = (&'static str, fn(&[u8]));
@@ -52,9 +69,9 @@ pub(crate) fn decoders(bytes: &[u8]) {
             }
         }
         9 => {
-            // Notes of changes to a trie, made again on an empty one.
+            // A redo log of a trie, replayed on a state of three levels.
             let trie = keys::trie(Slot::First, EntityId::from_u64(1));
-            let _refused = index::redo(&MemoryStore::default(), &trie, rest);
+            let _refused = redo(&*NESTED, [(&*trie, rest)]);
         }
         _ => round_trip::<EntityId>(rest),
     }

@@ -119,7 +119,8 @@ fn forged_author_delta_rejected_no_state_mutation() {
     // Signed by somebody who does not know the members' secret.
     let forger = Gate { authority: Authority::keyed([0x66; 32]), ..gate(3) };
     let stamp = Hlc::new(900, 0, replica_at(2));
-    let forged = Delta::new(Dot { author: replica_at(2), seq: 1 }, vec![], stamp, honest.actions.clone());
+    let forged = Delta::new(Dot { author: replica_at(2), seq: 1 }, vec![], stamp, vec![]);
+    let forged = Delta { actions: honest.actions.clone(), ..forged };
     victim.refuses(&forged.signed(&forger), DeltaRefusal::BadSignature);
     // The refused delta has not taken the place of the honest one.
     let actions = victim.say(Message::Gossip(Gossip::Delta(honest)));

@@ -37,7 +37,7 @@ mod trie_scan;
 mod trie_update;
 mod tries;
 
-pub use redo_log::redo;
+pub(crate) use redo_log::apply_log;
 pub use trie_node::{BUCKET, Entry, Node};
 pub(crate) use trie_update::EntryUpdate;
 pub use tries::Tries;

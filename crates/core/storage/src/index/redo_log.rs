@@ -1,26 +1,31 @@
 //! The redo log of one trie: its changes in compact form, for stores that write nodes late.
 //!
-//! A changed entry takes 65 bytes in the log, and the nodes that it changes take some two thousand. Such a
-//! store writes the log with each batch (write-ahead), keeps the changed nodes in memory, and writes them only
-//! now and then. After a crash it has the nodes of the last flush and the logs since. [`redo`] applies a log to
-//! the trie of that flush, which gives the nodes that were lost.
+//! A changed record takes 65 bytes in the log, and the nodes that it changes take some two thousand: one for each
+//! ancestor, or more. Such a store writes the log with each batch (write-ahead), keeps the changed nodes in memory,
+//! and writes them only now and then. After a crash it has the nodes of the last flush and the logs since. A replay
+//! ([`redo`](crate::redo)) applies the logs to the tries of that flush, which gives the nodes that were lost.
+//!
+//! A log has the hashes of records only. The roots of the children's tries, which a change alters all the way up,
+//! follow from them: the replay computes them once for all logs. A log is therefore as long as what changed, however
+//! deep it is. One exception: an entity that moves to another parent takes the root of its trie along, since its trie
+//! need not change.
 //!
 //! This works because a change says what an entry becomes, not how it differs, and because the shape of a trie
-//! depends on its entries alone: the same changes in the same order give the same nodes. The store must compare
-//! the result with the root that was acknowledged (`trie_roots_match`).
+//! depends on its entries alone: the same changes in the same order give the same nodes. The replay compares
+//! the result with the root that was acknowledged.
 //!
 //! A log is written only if the view asks for it ([`ReadView::wants_redo_entries`]).
 
 use super::trie_update::EntryUpdate;
 use super::tries::Tries;
 use crate::error::StorageError;
-use crate::keys;
-use syncline_store::{Bytes, ReadView, WriteBatch};
+use syncline_store::{Bytes, ReadView};
 use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Reader, Writer};
 
-/// Flags of a change, which follow the id. With [`REMOVED`] there are no others.
-const OWN: u8 = 1;
-const KIDS: u8 = 2;
+/// Kinds of changes, which follow the id: the digest of the record changed or is new; so it is, and the entity came
+/// from another parent with the root of its trie; the entry was removed.
+const CHANGED: u8 = 1;
+const MOVED: u8 = 3;
 const REMOVED: u8 = 4;
 
 /// The changes to one trie in the order in which they were made; `None` if the view wants no log.
@@ -35,10 +40,15 @@ impl RedoLog {
     pub(super) fn push_updates(&mut self, updates: &[EntryUpdate]) {
         // The view wants no log.
         let Some(out) = &mut self.0 else { return };
-        for EntryUpdate { id, own, kids, .. } in updates {
+        for EntryUpdate { id, own, kids, before } in updates {
+            // Without it nothing but the children changed, which the replay derives from their logs.
+            let Some(own) = own else { continue };
+            // Only an entity that has moved here brings `before` along.
+            let kids = kids.as_ref().filter(|_| before.is_some());
             id.encode(out);
-            out.u8(own.map_or(0, |_| OWN) | kids.map_or(0, |_| KIDS));
-            own.iter().chain(kids).for_each(|digest| digest.encode(out));
+            out.u8(if kids.is_some() { MOVED } else { CHANGED });
+            own.encode(out);
+            kids.into_iter().for_each(|kids| kids.encode(out));
         }
     }
 
@@ -63,28 +73,30 @@ enum LoggedChange {
 impl Decode for LoggedChange {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let id = EntityId::decode(input)?;
-        let flags = input.u8()?;
-        if flags == REMOVED {
-            return Ok(Self::Removal(id));
+        let kind = input.u8()?;
+        match kind {
+            CHANGED | MOVED => {
+                let own = Some(Digest::decode(input)?);
+                let kids = if kind == MOVED { Some(Digest::decode(input)?) } else { None };
+                Ok(Self::Update(EntryUpdate { id, own, kids, before: None }))
+            }
+            REMOVED => Ok(Self::Removal(id)),
+            _ => Err(DecodeError::UnknownTag { what: "kind of change", found: u64::from(kind) }),
         }
-        if flags > KIDS | OWN {
-            return Err(DecodeError::UnknownTag { what: "kind of change", found: u64::from(flags) });
-        }
-        let mut digest = |flag| (flags & flag > 0).then(|| Digest::decode(input)).transpose();
-        let own = digest(OWN)?;
-        let kids = digest(KIDS)?;
-        Ok(Self::Update(EntryUpdate { id, own, kids, before: None }))
     }
 }
 
-/// Applies a redo log to the trie whose rows begin with `trie`, as it is in `view`. Returns a batch with one
-/// edit, or with none for an empty log. O(changes · log n).
+/// Applies a redo log to the trie over the children of `entity`. Children roots of entries that did not move stay
+/// as they are. O(changes · log n).
 ///
 /// # Errors
 /// [`StorageError::Row`] and [`StorageError::Index`] if the log is damaged or does not belong to this trie.
-pub fn redo<V: ReadView>(view: &V, trie: &[u8], log: &[u8]) -> Result<WriteBatch, StorageError> {
-    let (slot, entity) = keys::trie_of(trie).ok_or(StorageError::Index { what: "the key of a trie" })?;
-    let mut tries = Tries::of(slot);
+pub(crate) fn apply_log<V: ReadView>(
+    tries: &mut Tries,
+    view: &V,
+    entity: EntityId,
+    log: &[u8],
+) -> Result<(), StorageError> {
     let mut input = Reader::new(log);
     // Updates between two removals are made together: one pass over the trie instead of one for each.
     let mut updates = Vec::new();
@@ -92,16 +104,12 @@ pub fn redo<V: ReadView>(view: &V, trie: &[u8], log: &[u8]) -> Result<WriteBatch
         match LoggedChange::decode(&mut input).map_err(StorageError::row("notes of changes"))? {
             LoggedChange::Update(update) => updates.push(update),
             LoggedChange::Removal(id) => {
-                apply_updates(&mut tries, view, entity, &mut updates)?;
+                apply_updates(tries, view, entity, &mut updates)?;
                 tries.remove(view, entity, id)?;
             }
         }
     }
-    apply_updates(&mut tries, view, entity, &mut updates)?;
-    tries.root(view, entity)?;
-    let mut batch = WriteBatch::default();
-    tries.finish(&mut batch);
-    Ok(batch)
+    apply_updates(tries, view, entity, &mut updates)
 }
 
 /// Applies `updates`, in which a child may occur several times, and clears them.

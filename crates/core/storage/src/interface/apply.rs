@@ -4,7 +4,7 @@ use super::record_cache::{CachedRecord, StaleParts};
 use super::{ApplyContext, ApplyOutcome, Interface};
 use crate::error::{ApplyError, StorageError};
 use crate::keys;
-use crate::record::{Action, Record};
+use crate::record::{Action, Record, RelativeAction};
 use syncline_crdt::Value;
 use syncline_store::{Bytes, Key, ReadView};
 use syncline_types::{Decode, Encode, EntityId, Hlc, canary};
@@ -17,7 +17,40 @@ impl<V: ReadView> Interface<V> {
         action: &Action,
         context: &ApplyContext,
     ) -> Result<ApplyOutcome, ApplyError> {
-        let record = action.to_record()?;
+        self.apply(action, action.to_record()?, None, context)
+    }
+
+    /// [`Interface::apply_action`] for an action whose path begins at an anchor. The result is that of the action
+    /// with its whole path, if the state has all that the state of the author had. O(named ancestors + log n).
+    ///
+    /// # Errors
+    /// As [`Interface::apply_action`], and [`ApplyError::MissingParent`] without the anchor: see
+    /// [`Interface::has_anchors`].
+    pub fn apply_relative(
+        &mut self,
+        relative: &RelativeAction,
+        context: &ApplyContext,
+    ) -> Result<ApplyOutcome, ApplyError> {
+        let action = &relative.action;
+        let record = relative.to_record()?;
+        let anchor = relative.anchor();
+        if let Some((parent, depth)) = anchor
+            && !self.has_anchor(parent, depth)?
+        {
+            return Err(ApplyError::MissingParent { id: action.id(), parent });
+        }
+        self.apply(action, record, anchor, context)
+    }
+
+    /// Applies an action, of which this is the record. If there is an anchor, the path begins with it, and the
+    /// state has it at this depth or a smaller one.
+    fn apply(
+        &mut self,
+        action: &Action,
+        record: Record,
+        anchor: Option<(EntityId, u32)>,
+        context: &ApplyContext,
+    ) -> Result<ApplyOutcome, ApplyError> {
         record.check_drift(context.moment, context.max_drift_ms)?;
         if canary!(TombstoneBeforeAddDropped)
             && record.deleted_at != Hlc::ZERO
@@ -28,10 +61,11 @@ impl<V: ReadView> Interface<V> {
         if self.was_collected(action.id(), &record)? {
             return Ok(ApplyOutcome::Unchanged);
         }
-        // From the root down, so that every record has its parent in the state when it is joined.
+        // From the root or the anchor down, so that every record has its parent in the state when it is joined.
         let mut changed = self.ensure_root()?;
-        let mut parent = EntityId::ROOT;
-        for (depth, &ancestor) in (1..).zip(action.ancestors()) {
+        let (mut parent, above) = anchor.unwrap_or((EntityId::ROOT, 0));
+        let path = action.ancestors().iter().skip(usize::from(anchor.is_some()));
+        for (depth, &ancestor) in (above + 1..).zip(path) {
             let known = self.cached(ancestor)?.position;
             if known.is_none() && canary!(LeafAtGuessedPosition) {
                 let guessed = Record { depth: 1, parent: EntityId::ROOT, ..record };
@@ -97,7 +131,7 @@ impl<V: ReadView> Interface<V> {
 
     /// Whether `record` is a tombstone that was collected here: it is unknown, and not later than the horizon.
     /// A delete that arrives again must not bring it back.
-    fn was_collected(&mut self, id: EntityId, record: &Record) -> Result<bool, StorageError> {
+    pub(super) fn was_collected(&mut self, id: EntityId, record: &Record) -> Result<bool, StorageError> {
         let stable = record.tombstone_stamp().is_some_and(|stamp| stamp <= self.stats.horizon);
         Ok(stable && self.cached(id)?.position.is_none())
     }
@@ -209,11 +243,7 @@ impl<V: ReadView> Interface<V> {
             "positions only become smaller, so that a parent stays at a smaller depth than its children"
         );
         let parent = after.parent;
-        if id != EntityId::ROOT {
-            self.stats.remove(&before);
-            self.stats.add(&after);
-        }
-        self.derive(id, Some(&before), Some(&after));
+        self.derive(id, Some(&before), Some(&after))?;
         self.latest = self.latest.max(latest);
         let stale = self.mark_stale(index)?;
         stale.own = true;
@@ -247,10 +277,7 @@ impl<V: ReadView> Interface<V> {
     fn add(&mut self, index: u32, mut record: Record, bytes: Option<Bytes>) -> Result<(), StorageError> {
         record.drop_unobservable();
         let id = self.records.at(index)?.id;
-        if id != EntityId::ROOT {
-            self.stats.add(&record);
-        }
-        self.derive(id, None, Some(&record));
+        self.derive(id, None, Some(&record))?;
         self.mark_stale(index)?.own = true;
         if record.value == Value::Empty && bytes.is_none() {
             // A placeholder is likely to be joined again in this batch: encoding it now would be wasted.
@@ -281,8 +308,7 @@ impl<V: ReadView> Interface<V> {
         let index = self.cache_index(id)?;
         // There is no such record: removing it again changes nothing.
         let Some(record) = self.records.at(index)?.record()?.cloned() else { return Ok(()) };
-        self.derive(id, Some(&record), None);
-        self.stats.remove(&record);
+        self.derive(id, Some(&record), None)?;
         let entry = self.tries.remove(&self.view, record.parent, id)?;
         self.change_feed.push(id, entry.map(|entry| entry.own), None);
         let parent = self.cache_index(record.parent)?;

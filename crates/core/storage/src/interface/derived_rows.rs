@@ -1,4 +1,4 @@
-//! The derived rows other than the index: the order of siblings, and tombstones.
+//! The derived rows other than the index: the order of siblings, tombstones, and counters.
 
 use super::Interface;
 use crate::error::StorageError;
@@ -10,8 +10,16 @@ use syncline_types::EntityId;
 
 impl<V: ReadView> Interface<V> {
     /// Updates the derived rows for a record that changes from `before` to `after`: a live record with an
-    /// ordering label has an order row, and a tombstone has a tombstone row.
-    pub(super) fn derive(&mut self, id: EntityId, before: Option<&Record>, after: Option<&Record>) {
+    /// ordering label has an order row, a tombstone has a tombstone row, and all but the root's are counted.
+    pub(super) fn derive(
+        &mut self,
+        id: EntityId,
+        before: Option<&Record>,
+        after: Option<&Record>,
+    ) -> Result<(), StorageError> {
+        if id != EntityId::ROOT {
+            self.count(before, after)?;
+        }
         let slot = self.slot;
         let order = |record: &Record| match &record.label {
             Label::Ordered(label) if record.is_live() => Some(keys::order(slot, record.parent, label, id)),
@@ -28,6 +36,7 @@ impl<V: ReadView> Interface<V> {
                 self.derived.extend(new.map(|key| (key, true)));
             }
         }
+        Ok(())
     }
 
     /// Up to `limit` entities of the derived rows with `from <= key < to`, in the order of keys. Rows that this

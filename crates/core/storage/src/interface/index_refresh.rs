@@ -163,17 +163,7 @@ impl<V: ReadView> Interface<V> {
         self.records.at(index)?.position.ok_or(StorageError::Index { what: "the record of a parent" })
     }
 
-    /// Whether the trie over the children of `id` has the root that its parent records: the entry of `id`, or
-    /// for the root entity the statistics.
-    pub(crate) fn trie_root_matches(&mut self, id: EntityId) -> Result<bool, StorageError> {
-        if id == EntityId::ROOT {
-            return Ok(self.root_hash()? == self.full_hash_of_root()?);
-        }
-        let recorded = self.entry(id)?.map_or(Digest::ZERO, |entry| entry.kids);
-        Ok(self.tries.root(&self.view, id)? == recorded)
-    }
-
-    fn full_hash_of_root(&mut self) -> Result<Digest, StorageError> {
+    pub(super) fn full_hash_of_root(&mut self) -> Result<Digest, StorageError> {
         // A state without records has the root zero.
         let Some(record) = self.record(EntityId::ROOT)? else { return Ok(Digest::ZERO) };
         let own = own_hash(EntityId::ROOT, &record.to_bytes());

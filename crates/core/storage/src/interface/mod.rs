@@ -1,22 +1,27 @@
 //! One batch of work on a state: reads, changes, and the resulting write batch.
 
+mod anchors;
 mod apply;
 mod change_feed;
+mod counters;
 mod derived_rows;
 mod index_refresh;
 mod reads;
 mod record_cache;
+mod replay;
 mod staged_state;
 mod tombstone_collection;
 mod visibility;
 
 pub use change_feed::Change;
+pub use replay::redo;
 
 use crate::error::StorageError;
 use crate::index::Tries;
 use crate::keys::{self, Slot};
 use crate::stats::Stats;
 use change_feed::ChangeFeed;
+use counters::DepthCounts;
 use record_cache::RecordCache;
 use std::collections::BTreeMap;
 use syncline_crdt::Merges;
@@ -78,6 +83,7 @@ pub struct Interface<V> {
     /// Cache indices of the records whose index entries are out of date.
     stale: Vec<u32>,
     stats: Stats,
+    depths: DepthCounts,
     /// Whether the batch differs from the view.
     changed: bool,
     /// The latest stamp that entered the state in this batch.
@@ -125,6 +131,7 @@ impl<V: ReadView> Interface<V> {
             tries: Tries::of(slot),
             stale: Vec::new(),
             stats,
+            depths: DepthCounts::default(),
             changed: false,
             latest: Hlc::ZERO,
             // The row of the active slot, and that of the statistics.
@@ -232,6 +239,7 @@ impl<V: ReadView> Interface<V> {
                 rows.push((key, cached.take_bytes(&mut self.buffer)));
             }
         }
+        rows.extend(self.depths.rows(self.slot));
         let value = |added: bool| added.then(|| Bytes::from([]));
         rows.extend(self.derived.into_iter().map(|(key, added)| (key, value(added))));
         let mut batch = WriteBatch::from_iter(rows);

@@ -36,11 +36,7 @@ impl<V: ReadView> Interface<V> {
             return self.remove_record(id);
         }
         let placeholder = Record::placeholder(record.depth, record.parent);
-        self.derive(id, Some(&record), Some(&placeholder));
-        if id != EntityId::ROOT {
-            self.stats.remove(&record);
-            self.stats.add(&placeholder);
-        }
+        self.derive(id, Some(&record), Some(&placeholder))?;
         self.replace(index, Some(placeholder))?;
         self.mark_stale(index)?.own = true;
         Ok(())

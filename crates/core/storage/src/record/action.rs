@@ -50,6 +50,15 @@ impl Action {
         }
     }
 
+    /// The same action without the first `above` ancestors.
+    pub(crate) fn without_first(mut self, above: usize) -> Self {
+        let (Self::Add { ancestors, .. }
+        | Self::Update { ancestors, .. }
+        | Self::DeleteRef { ancestors, .. }) = &mut self;
+        ancestors.drain(..above.min(ancestors.len()));
+        self
+    }
+
     /// All entities whose records the action reads: the ancestors, then the entity itself.
     pub fn entities(&self) -> impl Iterator<Item = EntityId> {
         self.ancestors().iter().copied().chain([self.id()])

@@ -4,12 +4,14 @@ mod action;
 mod display;
 mod label;
 mod record_codec;
+mod relative_action;
 mod text_codec;
 
 pub use action::{Action, Metadata};
 pub use display::BytesPreview;
 pub use label::Label;
 pub use record_codec::own_hash;
+pub use relative_action::RelativeAction;
 
 use crate::error::Malformed;
 use syncline_crdt::{CrdtType, Register, Value};

@@ -181,12 +181,7 @@ pub(crate) fn statistics(stats: &Stats, walk: &mut Walk<'_>) {
     walk.number("generation", stats.generation);
     walk.hlc("horizon", stats.horizon);
     walk.fixed("key of short ids", &stats.short_ids.to_bytes());
-    walk.number("number of depths", u64::from(stats.max_depth()));
-    walk.inside(|walk| {
-        for depth in 1..=stats.max_depth() {
-            walk.any_number(&format!("records at depth {depth}"));
-        }
-    });
+    walk.number("depth", u64::from(stats.max_depth()));
 }
 
 fn slot(slot: &Slot, walk: &mut Walk<'_>) {

@@ -5,7 +5,7 @@ use super::{node, replica, stamp, statistics, values};
 use std::sync::LazyLock;
 use syncline_crdt::{Register, Value};
 use syncline_storage::{
-    Action, ApplyContext, Interface, Label, Metadata, Node, Record, Stats, StorageError, index, verify,
+    Action, ApplyContext, Interface, Label, Metadata, Node, Record, Stats, StorageError, redo, verify,
 };
 use syncline_store::{Bytes, MemoryStore, ReadView, Row, Store, StoreError, WriteBatch};
 use syncline_types::{ContextId, Decode, Digest, Encode, EntityId, Hlc, Moment, ShortIdKey, SimTime};
@@ -72,6 +72,7 @@ fn lines_of(key: &[u8], value: &[u8]) -> Vec<String> {
     lines.push("# value".to_owned());
     let mut walk = Walk::new(value);
     match key[0] {
+        1 if key.len() == 3 => _ = walk.any_number("records at that depth"),
         1 => statistics(&Stats::from_bytes(value).unwrap(), &mut walk),
         2 => values::record(&Record::from_bytes(value).unwrap(), &mut walk),
         3 => node(&Node::from_bytes(value).unwrap(), &mut walk),
@@ -87,6 +88,10 @@ fn walk_key(walk: &mut Walk<'_>, key: &[u8]) {
     walk.exact(&format!("kind of row: {}", kinds[usize::from(key[0])]), &key[..1]);
     let is_root = |id: &[u8]| if id == [0; 32] { " (the root)" } else { "" };
     match key[0] {
+        1 if key.len() == 3 => {
+            let less = u16::from_be_bytes([key[1], key[2]]);
+            walk.exact(&format!("65535 − {}", u16::MAX - less), &key[1..]);
+        }
         1 => {}
         2 => {
             let id = &key[5..];
@@ -184,7 +189,7 @@ pub(crate) fn check_damage(doc: &Doc) {
     let rows = rows_of(&doc.block("storage-rows", "small-state"));
     for (row, (key, value)) in rows.iter().enumerate() {
         for at in 0..value.len() {
-            if key[0] == 1 && (35..60).contains(&at) {
+            if key[..] == [1] && (35..60).contains(&at) {
                 continue;
             }
             let mut damaged = rows.clone();
@@ -200,7 +205,10 @@ pub(crate) fn check_damage(doc: &Doc) {
             damaged[row].1.pop();
             match verify(&store_of(&damaged)) {
                 Err(StorageError::Row { error, .. }) => assert_eq!(name_of(error), "Truncated"),
-                other => assert!(key[0] == 3 && other.is_ok_and(|found| !found.is_sound()), "row {row}"),
+                other => assert!(
+                    (key[0] == 3 || key.len() == 3) && other.is_ok_and(|found| !found.is_sound()),
+                    "row {row}"
+                ),
             }
         }
     }
@@ -227,14 +235,14 @@ impl ReadView for WithChanges {
 /// Walks over the changes of one trie.
 fn changes(bytes: &[u8]) -> Vec<String> {
     let mut walk = Walk::new(bytes);
-    while let Some(flags) = walk.rest().get(32).copied() {
+    while let Some(kind) = walk.rest().get(32).copied() {
         walk.opaque("child", 32);
-        walk.u8("flags", flags);
+        walk.u8("kind", kind);
         walk.inside(|walk| {
-            if flags & 1 != 0 {
+            if kind & 1 != 0 {
                 walk.opaque("record hash", 32);
             }
-            if flags & 2 != 0 {
+            if kind & 2 != 0 {
                 walk.opaque("children root", 32);
             }
         });
@@ -243,37 +251,85 @@ fn changes(bytes: &[u8]) -> Vec<String> {
     walk.lines
 }
 
-/// The changes that a batch makes to the index, in short, are those of the document; made again on the
-/// state before, they give the rows that the batch gives.
+/// The changes that two batches make to the index, in short, are those of the document. The first changes a register
+/// in the map and collects the tombstone; in the second the register moves to the root.
 pub(crate) fn check_changes(doc: &mut Doc) {
-    let before = WithChanges(small().0);
-    let mut state = Interface::open(before.clone()).unwrap();
+    let before = small().0;
     let later = stamp(2_000, 10);
-    apply(&mut state, &[add(FIRST, vec![map()], register(b"goodbye", later), later)]);
-    assert_eq!(state.raise_horizon(Hlc::new(1_500, 0, replica(0))).unwrap(), 1, "the tombstone is collected");
-    let batch = state.finish().unwrap();
-    let edits: Vec<_> = batch.edits().map(|(trie, edit)| (trie.clone(), edit.unwrap().clone())).collect();
-    assert_eq!(edits.len(), 2);
-    for (trie, edit) in &edits {
-        let tag = if trie[1..] == [0; 32] { "root" } else { "map" };
-        doc.bless("index-changes", tag, &changes(&edit.redo_entry().unwrap()));
+    let batch = changed(&before, |state| {
+        apply(state, &[add(FIRST, vec![map()], register(b"goodbye", later), later)]);
+        assert_eq!(
+            state.raise_horizon(Hlc::new(1_500, 0, replica(0))).unwrap(),
+            1,
+            "the tombstone is collected"
+        );
+    });
+    let before = check_changes_of(doc, &before, batch, &[("map", map())]);
+    let batch = changed(&before, |state| {
+        let id = EntityId::child_of(map(), FIRST);
+        let metadata = Metadata { created_at: later, updated_at: later, label: Label::None };
+        apply(state, &[Action::Add { id, ancestors: vec![], value: register(b"goodbye", later), metadata }]);
+    });
+    check_changes_of(doc, &before, batch, &[("move-to-root", EntityId::ROOT), ("move-from-map", map())]);
+}
+
+/// The batch of these changes to the state in `store`, with its index changes in short.
+fn changed(store: &MemoryStore, change: impl FnOnce(&mut Interface<WithChanges>)) -> WriteBatch {
+    let mut state = Interface::open(WithChanges(store.clone())).unwrap();
+    change(&mut state);
+    state.finish().unwrap()
+}
+
+/// The index changes of `batch` are those of the document, by tag and entity; made again on the index of `before`, they
+/// give the rows that the batch gives. Returns the state after the batch.
+fn check_changes_of(
+    doc: &mut Doc,
+    before: &MemoryStore,
+    batch: WriteBatch,
+    tags: &[(&str, EntityId)],
+) -> MemoryStore {
+    let logs: Vec<_> =
+        batch.edits().map(|(trie, edit)| (trie.clone(), edit.unwrap().redo_entry().unwrap())).collect();
+    let logs: Vec<_> =
+        logs.iter().filter(|(_, log)| !log.is_empty()).map(|(trie, log)| (&**trie, &**log)).collect();
+    assert_eq!(logs.len(), tags.len(), "a trie above the changed records has no changes of its own");
+    // A store that writes nodes late has all other rows of the batch.
+    let mut crashed = before.clone();
+    crashed.apply(batch.iter().map(|(key, value)| (key.clone(), value.cloned())).collect()).unwrap();
+    for ((tag, entity), (trie, log)) in tags.iter().zip(&logs) {
+        assert_eq!(&trie[1..], entity.as_bytes());
+        doc.bless("index-changes", tag, &changes(log));
         let block = doc.block("index-changes", tag);
         let bytes = block.bytes();
         assert_eq!(block.lines, changes(&bytes));
-        assert_eq!(bytes, *edit.redo_entry().unwrap());
-        let again = index::redo(&before, trie, &bytes).unwrap();
-        let rows: Vec<_> = again.edits().flat_map(|(_, edit)| edit.unwrap().rows()).collect();
-        assert_eq!(rows, edit.rows(), "what the changes give");
-        match index::redo(&before, trie, &bytes[..bytes.len() - 1]) {
+        assert_eq!(bytes, *log);
+        match redo(&crashed, [(*trie, &bytes[..bytes.len() - 1])]) {
             Err(StorageError::Row { error, .. }) => assert_eq!(name_of(error), "Truncated"),
             other => panic!("{other:?}"),
         }
-        let mut unknown = bytes.clone();
-        unknown[32] = 8;
-        match index::redo(&before, trie, &unknown) {
-            Err(StorageError::Row { error, .. }) => assert_eq!(name_of(error), "UnknownTag(8)"),
-            other => panic!("{other:?}"),
+        for kind in [0, 2, 8] {
+            let mut unknown = bytes.clone();
+            unknown[32] = kind;
+            match redo(&crashed, [(*trie, &*unknown)]) {
+                Err(StorageError::Row { error, .. }) => {
+                    assert_eq!(name_of(error), format!("UnknownTag({kind})"))
+                }
+                other => panic!("{other:?}"),
+            }
         }
-        assert!(matches!(index::redo(&before, &[9], &bytes), Err(StorageError::Index { .. })));
+        assert!(matches!(redo(&crashed, [(&[9][..], &*bytes)]), Err(StorageError::Index { .. })));
+        let part: Vec<_> = logs.iter().filter(|(other, _)| other != trie).copied().collect();
+        let lost = redo(&crashed, part.iter().copied().chain([(*trie, &[][..])]));
+        assert!(matches!(lost, Err(StorageError::Index { .. })), "without its changes: {lost:?}");
     }
+    let again = redo(&crashed, logs.iter().copied()).unwrap();
+    let rows = |batch: &WriteBatch| -> Vec<_> {
+        batch.edits().map(|(trie, edit)| (trie.clone(), edit.unwrap().rows())).collect()
+    };
+    assert_eq!(rows(&again), rows(&batch), "what the changes give");
+    let mut after = before.clone();
+    after.apply(batch).unwrap();
+    crashed.apply(again).unwrap();
+    assert_eq!(all_rows(&crashed), all_rows(&after));
+    after
 }

@@ -2,7 +2,7 @@
 
 use super::{Gate, Signature};
 use std::fmt;
-use syncline_storage::Action;
+use syncline_storage::{Action, RelativeAction};
 use syncline_types::{Decode, DecodeError, DeltaId, Encode, Hasher, Hlc, Reader, ReplicaId, Writer, limits};
 
 /// The position of a delta: its author, and its number in the author's sequence.
@@ -48,16 +48,18 @@ pub struct Delta {
     /// The tombstone horizon of the author's state when the delta was made; before `stamp`. What the author wrote
     /// may depend on what it had collected, so a delta applies only to a state with this horizon or a later one.
     pub horizon: Hlc,
-    /// The changes, in order.
-    pub actions: Vec<Action>,
+    /// The changes, in order. A state that covers the parents, and the author's previous delta, has their anchors,
+    /// unless it has collected one.
+    pub actions: Vec<RelativeAction>,
     /// The author's signature over the id of the delta; see [`Delta::signed`]. A peer that forwards the delta
     /// forwards the signature.
     pub signature: Signature,
 }
 
 impl Delta {
-    /// A delta without a signature, of an author that has collected nothing.
-    pub const fn new(dot: Dot, parents: Vec<DeltaRef>, stamp: Hlc, actions: Vec<Action>) -> Self {
+    /// A delta without a signature, of an author that has collected nothing, whose actions have their whole paths.
+    pub fn new(dot: Dot, parents: Vec<DeltaRef>, stamp: Hlc, actions: Vec<Action>) -> Self {
+        let actions = actions.into_iter().map(RelativeAction::from).collect();
         Self { dot, parents, stamp, horizon: Hlc::ZERO, actions, signature: Signature(Vec::new()) }
     }
 

@@ -3,7 +3,7 @@
 
 use super::{Delta, DeltaError, DeltaRef, DeltaRefusal, Dot, Gate, MissingDeltas, VersionVector};
 use std::collections::{BTreeMap, BTreeSet};
-use syncline_storage::{Action, ApplyContext, ApplyError, Interface, StorageError, keys};
+use syncline_storage::{ApplyContext, ApplyError, Interface, StorageError, keys};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_types::{
     Decode, DecodeError, DeltaId, Digest, Encode, InternalError, Limits, Reader, ReplicaId, Writer, canary, limits,
@@ -277,9 +277,12 @@ impl DeltaLog {
         if latest.check_drift(context.moment, context.max_drift_ms).is_err() {
             return Err(DeltaRefusal::Drift.into());
         }
-        state.prefetch(delta.actions.iter().flat_map(Action::entities))?;
+        state.prefetch(delta.actions.iter().flat_map(|relative| relative.action.entities()))?;
+        if !state.has_anchors(&delta.actions)? {
+            return Err(DeltaRefusal::MissingAncestor.into());
+        }
         for action in &delta.actions {
-            match state.apply_action(action, context) {
+            match state.apply_relative(action, context) {
                 Ok(_) => {}
                 Err(ApplyError::Storage(error)) => return Err(error.into()),
                 Err(error) => {

@@ -23,6 +23,10 @@ pub enum DeltaRefusal {
     /// The delta breaks a rule that no honest author breaks.
     #[error("the delta breaks a rule")]
     Malformed,
+    /// An action continues the path of an entity that this state does not have: it was deleted, and is collected
+    /// here. A state sync brings what the delta changes.
+    #[error("an entity below which the delta writes is not in this state")]
+    MissingAncestor,
     /// The delta is older than the horizon of this state, and no member had seen it when the horizon was
     /// raised. It could bring back entities whose tombstones are collected.
     #[error("the delta is older than the horizon of this state")]

@@ -94,10 +94,11 @@ fn outcome_of_refusal(refusal: DeltaRefusal) -> Result<Option<Outcome>, Protocol
     Ok(Some(match refusal {
         // A covered delta has arrived by gossip meanwhile. A delta is not ready if the peer has pruned a
         // parent of it, or if a delta before it waits; the walk brings the effect of both.
-        // Where two peers know two histories of one author, each by the same numbers, only states can be joined.
+        // So it does if an ancestor is collected here. Where two peers know two histories of one author, each by the same numbers, only states can be joined.
         DeltaRefusal::Covered
         | DeltaRefusal::NotReady
         | DeltaRefusal::HorizonAhead
+        | DeltaRefusal::MissingAncestor
         | DeltaRefusal::AnotherHistory => return Ok(None),
         DeltaRefusal::Drift => Outcome::SyncPending(RetryReason::ClockDrift),
         DeltaRefusal::LeftBehind => Outcome::Failed(FailureReason::LeftBehind),

@@ -166,8 +166,8 @@ fn identities_follow_the_document() {
     let label = b"greeting";
     let parts: [&[u8]; 6] =
         [&[0; 7], b"syncline/entity/v1", &le64(32), &EntityId::ROOT.0, &le64(label.len()), label];
-    assert_eq!(delta.actions[0].id().0, Digest::of_parts(18, &parts).0);
-    assert!(matches!(delta.actions[0], Action::Add { .. }));
+    assert_eq!(delta.actions[0].action.id().0, Digest::of_parts(18, &parts).0);
+    assert!(matches!(delta.actions[0].action, Action::Add { .. }));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The values that `docs/spec/wire.md` shows the bytes of.
 
 use syncline_crdt::{Register, Value};
-use syncline_storage::{Action, Change, Cursor, Entry, Label, Metadata, Prefix, Record, own_hash};
+use syncline_storage::{
+    Action, Change, Cursor, Entry, Label, Metadata, Prefix, Record, RelativeAction, own_hash,
+};
 use syncline_sync::*;
 use syncline_types::{ContextId, Decode, Digest, Encode, EntityId, Hlc, ReplicaId, Writer};
 
@@ -68,8 +70,20 @@ pub(crate) fn second_delta() -> Delta {
     Delta::new(dot(11, 1), vec![first_delta().reference()], at, actions).signed(&gate())
 }
 
+/// A write to the entry of a map whose path begins three levels below the root.
+fn anchored_delta() -> Delta {
+    let at = stamp(1_002, 10);
+    let [anchor, map] = [entity(5), entity(6)];
+    let metadata = Metadata { created_at: at, updated_at: at, label: Label::Named(b"greeting"[..].into()) };
+    let value = Value::Lww(Register::new(at, &b"hello"[..]));
+    let id = EntityId::child_of(map, b"greeting");
+    let action = Action::Add { id, ancestors: vec![anchor, map], value, metadata };
+    let delta = Delta::new(dot(10, 2), vec![second_delta().reference()], at, vec![]);
+    Delta { actions: vec![RelativeAction { above: 2, action }], ..delta }
+}
+
 pub(crate) fn deltas() -> Vec<(&'static str, Delta)> {
-    vec![("first", first_delta()), ("with-parent", second_delta())]
+    vec![("first", first_delta()), ("with-parent", second_delta()), ("below-anchor", anchored_delta())]
 }
 
 pub(crate) fn sketch() -> Sketch {

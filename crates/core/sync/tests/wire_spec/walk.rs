@@ -2,7 +2,7 @@
 
 use super::doc::{Walk, kinds};
 use super::values::{action, id, prefix};
-use syncline_storage::Prefix;
+use syncline_storage::{Prefix, RelativeAction};
 use syncline_sync::*;
 use syncline_types::{Encode, EntityId};
 
@@ -497,7 +497,10 @@ pub(crate) fn delta(delta: &Delta, walk: &mut Walk<'_>) {
     walk.list("parents", parents, reference);
     walk.hlc("timestamp", *stamp);
     walk.number("time of the horizon", horizon.time());
-    walk.list("actions", actions, |walk, body| action(body, walk));
+    walk.list("actions", actions, |walk, RelativeAction { above, action: body }| {
+        walk.number("ancestors above the named ones", u64::from(*above));
+        action(body, walk);
+    });
     walk.bytes("signature", &signature.0);
 }
 

@@ -1,7 +1,7 @@
 //! Lies about writes: deltas that are withheld, not signed by their author, or false in their content.
 
 use crate::hostile::forge::{AttackContext, change_deltas};
-use syncline_storage::Action;
+use syncline_storage::{Action, RelativeAction};
 use syncline_sync::{Delta, DeltaRef, Dot, Gossip, Message, Request, Response};
 use syncline_types::{Choice, DeltaId, EntityId, Entropy, ReplicaId, limits};
 
@@ -32,7 +32,7 @@ pub(super) fn forged(message: &mut Message, attack: &mut AttackContext<'_>) -> b
             match attack.below(5) {
                 0 if !delta.actions.is_empty() => delta.actions.clear(),
                 // The content changes and the signature stays.
-                2 if delta.actions.iter_mut().any(deletes_instead) => {}
+                2 if delta.actions.iter_mut().any(|relative| deletes_instead(&mut relative.action)) => {}
                 1 => {
                     // Claims another author, under a sequence number that may well be the next one.
                     let mut others = delta.parents.iter().map(|parent| parent.dot);
@@ -95,15 +95,18 @@ pub(super) fn parents(message: &mut Message, attack: &mut AttackContext<'_>) -> 
 /// Moves one of its own writes to other ancestors, and signs the delta.
 pub(super) fn positions(message: &mut Message, attack: &mut AttackContext<'_>) -> bool {
     own_delta(message, attack, |delta, attack| {
-        let ids: Vec<EntityId> = delta.actions.iter().map(Action::id).collect();
-        attack.change_one(&mut delta.actions, |action, attack| {
+        let ids: Vec<EntityId> = delta.actions.iter().map(|relative| relative.action.id()).collect();
+        attack.change_one(&mut delta.actions, |relative, attack| {
+            let RelativeAction { above, action } = relative;
             let (Action::Add { ancestors, .. }
             | Action::Update { ancestors, .. }
             | Action::DeleteRef { ancestors, .. }) = action;
             let some = ids.get(attack.below(ids.len())).copied().unwrap_or(EntityId::LAST);
-            match attack.below(4) {
+            match attack.below(5) {
                 0 => ancestors.clear(),
                 1 => ancestors.push(some),
+                // Below an ancestor that need not be there, or is elsewhere.
+                3 => *above = 1 + attack.below(limits::MAX_ANCESTORS) as u32,
                 2 => ancestors.insert(0, EntityId(attack.digest().0)),
                 _ => ancestors.reverse(),
             }

@@ -10,11 +10,13 @@ pub(super) const fn drop_cause(refusal: &Refusal) -> DropCause {
         Refusal::Frame(FrameError::Context) => DropCause::OtherContext,
         Refusal::Frame(_) => DropCause::Corrupt,
         Refusal::StaleIncarnation => DropCause::StaleIncarnation,
+        // A delta below an ancestor that is collected here comes by a state sync, like one that is not ready.
         Refusal::Duplicate
         | Refusal::Delta(
             DeltaRefusal::Covered
             | DeltaRefusal::NotReady
             | DeltaRefusal::HorizonAhead
+            | DeltaRefusal::MissingAncestor
             | DeltaRefusal::AnotherHistory,
         ) => {
             DropCause::DuplicateSuppressed
