@@ -3,7 +3,7 @@
 use super::legacy::{self, FormerId, LegacyChange, LegacyWrite, damaged};
 use std::collections::BTreeMap;
 use syncline_crdt::Value;
-use syncline_storage::{Action, StorageError};
+use syncline_storage::{Action, Interface, StorageError};
 use syncline_store::{ReadView, Store, WriteBatch};
 use syncline_sync::{Delta, DeltaLog, Dot};
 use syncline_types::{Decode, EntityId, ReplicaId};
@@ -38,6 +38,7 @@ pub(crate) fn inherit<O: ReadView, S: Store>(
     let last = log.covered().of(former);
     // Where the log is whole, the former id had counted nothing before its first delta.
     let mut counted = Counts { known: BTreeMap::new(), is_whole: first == 1, former };
+    let mut state = Interface::open(old.clone())?;
     let mut batch = WriteBatch::default();
     let mut bytes = 0;
     for seq in first..=last {
@@ -45,11 +46,19 @@ pub(crate) fn inherit<O: ReadView, S: Store>(
         let row = DeltaLog::read(old, dot)?.ok_or(StorageError::Index { what: "an own delta" })?;
         let delta = Delta::from_bytes(&row).map_err(damaged("a delta"))?;
         let (id, stamp) = (delta.id(), delta.stamp);
-        let changes = delta.actions.into_iter().map(|action| counted.change(action)).collect();
+        let mut changes = Vec::new();
+        for action in delta.actions {
+            // What was written below a collected entity was deleted with it.
+            if let Some(action) = state.absolute(action)? {
+                changes.push(counted.change(action));
+            }
+        }
         bytes += LegacyWrite { id, stamp, changes }.write(dot, &mut batch);
         if bytes >= BATCH_BYTES {
             store.apply(std::mem::take(&mut batch))?;
             bytes = 0;
+            // The state caches what it reads.
+            state = Interface::open(old.clone())?;
         }
     }
     FormerId { first, last, known_until: None }.write(former, &mut batch);

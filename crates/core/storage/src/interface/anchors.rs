@@ -60,6 +60,22 @@ impl<V: ReadView> Interface<V> {
         Ok(true)
     }
 
+    /// The same action with its whole path in this state. `None` if the state lacks the anchor. O(depth · log n).
+    pub fn absolute(&mut self, relative: RelativeAction) -> Result<Option<Action>, StorageError> {
+        let Some((anchor, depth)) = relative.anchor() else { return Ok(Some(relative.action)) };
+        if !self.has_anchor(anchor, depth)? {
+            return Ok(None);
+        }
+        let mut above = Vec::new();
+        let mut id = anchor;
+        while let Some((_, parent)) = self.cached(id)?.position.filter(|(depth, _)| *depth > 1) {
+            above.push(parent);
+            id = parent;
+        }
+        above.reverse();
+        Ok(Some(relative.action.below(above)))
+    }
+
     /// Whether the state has `anchor` at `depth` or a smaller depth.
     pub(super) fn has_anchor(&mut self, anchor: EntityId, depth: u32) -> Result<bool, StorageError> {
         Ok(self.cached(anchor)?.position.is_some_and(|(known, _)| known <= depth))

@@ -59,6 +59,15 @@ impl Action {
         self
     }
 
+    /// The same action with these ancestors above the ones that it names.
+    pub(crate) fn below(mut self, above: Vec<EntityId>) -> Self {
+        let (Self::Add { ancestors, .. }
+        | Self::Update { ancestors, .. }
+        | Self::DeleteRef { ancestors, .. }) = &mut self;
+        ancestors.splice(..0, above);
+        self
+    }
+
     /// All entities whose records the action reads: the ancestors, then the entity itself.
     pub fn entities(&self) -> impl Iterator<Item = EntityId> {
         self.ancestors().iter().copied().chain([self.id()])
