@@ -1,7 +1,7 @@
 //! Benchmarks of Syncline, with comparable software in the same run.
 //!
 //! `cargo bench -- [engine] [tiny] [sims] [threads] [large] [stalled] [storage] [snapshot] [memory]
-//! [disk] [sync] [explore]`, from this folder, prints the named tables, or all of them. Times are wall-clock
+//! [disk] [sync] [explore] [hostile]`, from this folder, prints the named tables, or all of them. Times are wall-clock
 //! times of one thread, except for `threads`: run the benchmarks on an idle machine.
 
 mod bare;
@@ -10,6 +10,7 @@ mod calimero;
 mod disk;
 mod engine;
 mod explore;
+mod hostile;
 mod peers;
 mod sims;
 mod snapshot;
@@ -58,7 +59,7 @@ fn main() {
     }
     let all = [
         "engine", "tiny", "sims", "threads", "large", "stalled", "storage", "snapshot", "memory", "disk",
-        "sync", "explore",
+        "sync", "explore", "hostile",
     ];
     for name in all.into_iter().filter(|name| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
         match name {
@@ -72,6 +73,7 @@ fn main() {
             "disk" => disk::durable(),
             "sync" => sync::reconcile(),
             "explore" => explore::exhaustively(),
+            "hostile" => hostile::frames_and_their_times(),
             "snapshot" => snapshot::whole_states(),
             _ => storage::apply_action(),
         }

@@ -1,7 +1,9 @@
 //! The settings of a replica.
 
 use syncline_storage::{ApplyContext, Merges};
-use syncline_sync::{Authority, BufferLimits, DeltaLog, Link, Membership, Selection, SyncProtocolKind, ViewBounds};
+use syncline_sync::{
+    Authority, BufferLimits, DeltaLog, Link, Membership, Selection, SyncProtocolKind, ViewBounds,
+};
 use syncline_types::{ContextId, Limits, ReplicaId, SimDuration};
 
 /// The settings of one replica. [`ReplicaConfig::new`] gives the defaults.
@@ -123,7 +125,11 @@ impl ReplicaConfig {
     }
     /// The bounds of the cache of views.
     pub(crate) const fn view_bounds(&self) -> ViewBounds {
-        ViewBounds { views: self.snapshot_views, idle: self.session_deadline, bytes: self.snapshot_view_bytes }
+        ViewBounds {
+            views: self.snapshot_views,
+            idle: self.session_deadline,
+            bytes: self.snapshot_view_bytes,
+        }
     }
 
     /// The bounds of the delta buffer.

@@ -119,7 +119,8 @@ pub enum Notice {
         /// The deltas that were dropped, by author and number, ascending.
         deltas: Vec<Dot>,
     },
-    /// A delta had no place in the buffer. A sync with the peer that sent it is pending instead.
+    /// A delta had no place in the buffer, or made room there for another one. A sync with the peer that sent the last
+    /// delta is pending instead.
     DeltaOverflowed {
         /// The delta, by its author and number.
         delta: Dot,

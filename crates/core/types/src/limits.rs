@@ -43,6 +43,8 @@ pub const MAX_CELL_INDEX: u32 = 1 << 20;
 pub const MAX_MISSING: usize = 1 << 15;
 /// The most records that one frame may request, answer with, or push.
 pub const MAX_RECORDS_PER_FRAME: usize = 1_024;
+/// The most questions, record requests and pushes that wait at the same time in a session.
+pub const MAX_SESSION_QUEUE: usize = 1 << 20;
 /// The size after which a responder ends a page, in bytes; a page with a single item may exceed it.
 pub const PAGE_BYTES: usize = 256 << 10;
 /// The size of a snapshot page before compression, in bytes; a page with a single record may exceed it.

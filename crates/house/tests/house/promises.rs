@@ -13,7 +13,7 @@ use std::fs;
 /// A family of promises: its heading, and each promise with its meaning.
 type Family = (&'static str, &'static [(&'static str, &'static str)]);
 
-const FAMILIES: [Family; 10] = [
+const FAMILIES: [Family; 11] = [
     (
         "Convergence",
         &[
@@ -35,7 +35,11 @@ const FAMILIES: [Family; 10] = [
             ("I5", "A replica with state merges what it receives in a sync; a sync never overwrites it."),
             ("I6", "Deltas that arrive during a sync are buffered and applied after it."),
             ("I7", "A snapshot is verified against the promised root before any of it is visible."),
-            ("I8", "A delta is applied after all its parents."),
+            (
+                "I8",
+                "A delta is applied after its author's previous delta and after its parents: the newest heads that its \
+                 author had seen. No value depends on the order of the others.",
+            ),
             ("I9", "The same names give the same ids on every node."),
             ("I10", "Types, timestamps and labels are stored and transferred with the data."),
             (
@@ -54,6 +58,13 @@ const FAMILIES: [Family; 10] = [
             ("L3", "Two states have equal roots if and only if they have equal records."),
             ("L4", "An index rebuilt from the records has the same root."),
             ("L5", "An input that is refused changes nothing."),
+        ],
+    ),
+    (
+        "Growth",
+        &[
+            ("G1", "Every buffer, view, cache and table has a bound, and what waits has a deadline."),
+            ("G3", "A write, a frame and a handshake cost what changes, not what is there."),
         ],
     ),
     (

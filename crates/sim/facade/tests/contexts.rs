@@ -331,6 +331,7 @@ fn said(bytes: &[u8]) -> &'static str {
         Message::Gossip(Gossip::Heartbeat { .. }) => "heartbeat",
         Message::Gossip(Gossip::DeltaRequest { .. }) => "request for deltas that are missing",
         Message::Gossip(Gossip::DeltaReply { .. }) => "missing deltas",
+        Message::Relative(_) => "message with many version vectors",
         Message::Request { request, .. } => match request {
             Request::Handshake(_) | Request::ForeignHandshake { .. } => "handshake",
             Request::Exchange(_) => "questions of an exchange",

@@ -258,7 +258,9 @@ impl PeerRecord {
     }
 
     /// Handles a session that timed out: the measured round-trip time cannot be trusted any more.
-    pub(crate) const fn on_silence(&mut self) {
+    pub(crate) fn on_silence(&mut self) {
+        // The peer may run another version now: the next handshake is one that every version can read.
+        self.vectors = KnownVectors::default();
         self.is_silent = true;
         self.silences = self.silences.saturating_add(1);
         self.round_trip = None;

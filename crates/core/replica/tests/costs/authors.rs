@@ -48,8 +48,12 @@ fn the_log_is_what_was_written_after_a_restart() {
     node.take_writes_of(3_000);
     node.step(Event::Write(vec![set("z")]));
     let (again, _) = Replica::recover(node.replica.config().clone(), &node.store).unwrap();
-    let (ours, loaded) = (node.replica.log(), again.log());
-    assert_eq!((ours.covered(), ours.floor(), ours.stable()), (loaded.covered(), loaded.floor(), loaded.stable()));
+    let ours = node.replica.log();
+    let loaded = again.log();
+    assert_eq!(
+        (ours.covered(), ours.floor(), ours.stable()),
+        (loaded.covered(), loaded.floor(), loaded.stable())
+    );
     assert_eq!(ours.heads(), loaded.heads());
     // A lost row of one author is noticed.
     let mut damaged: MemoryStore = node.store.clone();
@@ -100,8 +104,11 @@ impl Pair {
     fn run_for(&mut self, span: SimDuration) {
         let end = self.nodes[0].now + span;
         loop {
-            let timers = [0, 1].map(|at| self.timers[at].iter().map(move |(timer, due)| (*due, at, *timer)).min());
-            let Some((due, at, timer)) = timers.into_iter().flatten().min().filter(|due| due.0 <= end) else { break };
+            let timers =
+                [0, 1].map(|at| self.timers[at].iter().map(move |(timer, due)| (*due, at, *timer)).min());
+            let Some((due, at, timer)) = timers.into_iter().flatten().min().filter(|due| due.0 <= end) else {
+                break;
+            };
             self.timers[at].remove(&timer);
             for node in &mut self.nodes {
                 node.now = node.now.max(due);

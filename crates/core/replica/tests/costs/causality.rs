@@ -62,7 +62,8 @@ fn unnamed_heads_are_removed_and_overwritten_in_every_order() {
     for n in 0..5 {
         assert!(visible(&origin, &element(n)) && visible(&origin, &entry(n)));
     }
-    deltas.push(write(&mut origin, (0..4).map(|n| Operation::RemoveElement { target: element(n) }).collect()));
+    deltas
+        .push(write(&mut origin, (0..4).map(|n| Operation::RemoveElement { target: element(n) }).collect()));
     deltas.push(write(&mut origin, (0..4).map(|n| Operation::Delete { target: entry(n) }).collect()));
     let overwrite = |n| Operation::Set { target: register(n), bytes: b"last".to_vec() };
     deltas.push(write(&mut origin, (0..4).map(overwrite).collect()));
@@ -70,10 +71,13 @@ fn unnamed_heads_are_removed_and_overwritten_in_every_order() {
     // Two authors that have not seen the removal add an element, and an entry, beside it.
     let mut unaware = Node::new(900);
     unaware.now += syncline_types::SimDuration::from_secs(5);
-    deltas.push(write(&mut unaware, vec![
-        Operation::AddElement { target: element(0) },
-        Operation::Set { target: entry(0), bytes: b"beside".to_vec() },
-    ]));
+    deltas.push(write(
+        &mut unaware,
+        vec![
+            Operation::AddElement { target: element(0) },
+            Operation::Set { target: entry(0), bytes: b"beside".to_vec() },
+        ],
+    ));
     assert_eq!(origin.gossip(deltas.last().unwrap().clone()).refusal, None);
 
     let mut early = 0;
@@ -88,7 +92,9 @@ fn unnamed_heads_are_removed_and_overwritten_in_every_order() {
         for delta in order {
             node.gossip(delta);
             let covered = node.replica.log().covered();
-            early += u32::from(covered.of(origin.replica.config().replica) > 0 && covered.len() < AUTHORS as usize);
+            early += u32::from(
+                covered.of(origin.replica.config().replica) > 0 && covered.len() < AUTHORS as usize,
+            );
         }
         assert_eq!(node.replica.pending().buffered, 0, "seed {seed}");
         assert_eq!(node.replica.digest(), origin.replica.digest(), "seed {seed}");

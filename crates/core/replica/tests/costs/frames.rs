@@ -13,7 +13,10 @@ const ENEMY: PeerId = PeerId(1);
 /// As many parents as a delta may have, none of which exists.
 fn unknown_parents(from: u64) -> Vec<DeltaRef> {
     let mut parents: Vec<DeltaRef> = (0..limits::MAX_PARENTS as u64)
-        .map(|n| DeltaRef { dot: Dot { author: author(1 << 40 | (from + n)), seq: 1 << 40 }, id: DeltaId([0; 32]) })
+        .map(|n| DeltaRef {
+            dot: Dot { author: author(1 << 40 | (from + n)), seq: 1 << 40 },
+            id: DeltaId([0; 32]),
+        })
         .collect();
     parents.sort_unstable();
     parents
@@ -35,7 +38,8 @@ fn besieged(waiting: u64) -> Node {
 /// The frames that a peer may send without being asked.
 fn hostile_frames() -> Vec<(&'static str, Message)> {
     let dots = |from: u64| (0..256).map(|n| Dot { author: author(from + n), seq: 7 }).collect::<Vec<_>>();
-    let (session, id) = (SessionId(1), RequestId(2));
+    let session = SessionId(1);
+    let id = RequestId(2);
     let request = Request::Deltas { covered: Default::default(), pushes: vec![] };
     vec![
         ("empty reply", Message::Gossip(Gossip::DeltaReply { deltas: vec![], unavailable: vec![] })),
@@ -54,7 +58,11 @@ fn hostile_frames() -> Vec<(&'static str, Message)> {
             Message::Gossip(Gossip::Delta(delta(dot, unknown_parents(99_000), vec![])))
         }),
         ("covered delta", {
-            Message::Gossip(Gossip::Delta(delta(Dot { author: author(3), seq: 1 }, unknown_parents(0), vec![])))
+            Message::Gossip(Gossip::Delta(delta(
+                Dot { author: author(3), seq: 1 },
+                unknown_parents(0),
+                vec![],
+            )))
         }),
         ("delta that is ready", {
             Message::Gossip(Gossip::Delta(delta(Dot { author: author(3), seq: 2 }, vec![], vec![])))
@@ -85,11 +93,8 @@ fn no_frame_costs_more_because_of_many_authors() {
         let many = cost(2_000);
         // A delta exchange brings what the peer lacks: a page, whatever is there.
         let most = StepCost { storage_reads: few.storage_reads * 10 + 10, ..few };
-        let is_bounded = if name == "delta exchange" {
-            many.storage_reads <= most.storage_reads
-        } else {
-            many == few
-        };
+        let is_bounded =
+            if name == "delta exchange" { many.storage_reads <= most.storage_reads } else { many == few };
         assert!(is_bounded, "{name}: {few:?}, {many:?}");
     }
 }
@@ -143,13 +148,17 @@ fn reply_brings_what_was_requested() {
 /// Promises: G1
 #[test]
 fn buffer_is_bounded_in_bytes() {
-    let config = ReplicaConfig { buffer_bytes: 1 << 20, ..ReplicaConfig::new(super::CONTEXT, ReplicaId::from_u64(1)) };
+    let config =
+        ReplicaConfig { buffer_bytes: 1 << 20, ..ReplicaConfig::new(super::CONTEXT, ReplicaId::from_u64(1)) };
     let mut node = Node::with(config);
     node.take_writes_of(10);
     for n in 0..400 {
-        let big = Delta { signature: Signature(vec![7; 128]), ..delta(Dot { author: author(n % 7), seq: 9 + n }, vec![], {
-            (0..100).map(|k| super::register(author(n % 7), &format!("{n} {k}"), 905)).collect()
-        }) };
+        let big = Delta {
+            signature: Signature(vec![7; 128]),
+            ..delta(Dot { author: author(n % 7), seq: 9 + n }, vec![], {
+                (0..100).map(|k| super::register(author(n % 7), &format!("{n} {k}"), 905)).collect()
+            })
+        };
         node.gossip(big);
         assert!(node.replica.sizes().buffered_bytes <= 1 << 20, "{:?}", node.replica.sizes());
     }

@@ -4,6 +4,8 @@
 mod authors;
 mod causality;
 mod frames;
+mod spec;
+mod views;
 
 use crate::hostile::Seeded;
 use syncline_crdt::{Register, Value};
@@ -63,8 +65,7 @@ impl Node {
         let mut store = MemoryStore::default();
         let (replica, actions) = Replica::recover(config, &store).unwrap();
         store.apply(actions.storage).unwrap();
-        let (entropy, timers) = (Seeded(3), Vec::new());
-        Self { replica, store, now: SimTime::from_secs(1), entropy, timers }
+        Self { replica, store, now: SimTime::from_secs(1), entropy: Seeded(3), timers: Vec::new() }
     }
 
     fn step(&mut self, event: Event) -> SyncActions {

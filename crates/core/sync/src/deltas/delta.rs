@@ -161,8 +161,8 @@ impl Decode for Delta {
         // A longer delta could be applied but not be passed on, since a reply needs room for it in a frame.
         let bytes = before - input.remaining();
         if bytes > limits::MAX_DELTA_BYTES {
-            let (found, limit) = (bytes as u64, limits::MAX_DELTA_BYTES as u64);
-            return Err(DecodeError::TooLarge { what: "a delta", found, limit });
+            let limit = limits::MAX_DELTA_BYTES as u64;
+            return Err(DecodeError::TooLarge { what: "a delta", found: bytes as u64, limit });
         }
         Ok(Self { dot, parents, stamp, horizon, actions, signature })
     }

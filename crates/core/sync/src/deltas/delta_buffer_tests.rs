@@ -112,9 +112,9 @@ fn missing_by_definition(buffer: &DeltaBuffer, log: &DeltaLog) -> Vec<Dot> {
             *seq = (*seq).max(last.seq);
         }
     }
-    let gaps = needed.into_iter().flat_map(|(author, last)| {
-        (log.covered().of(author) + 1..=last).map(move |seq| Dot { author, seq })
-    });
+    let gaps = needed
+        .into_iter()
+        .flat_map(|(author, last)| (log.covered().of(author) + 1..=last).map(move |seq| Dot { author, seq }));
     gaps.filter(|dot| !buffer.waiting.contains_key(dot)).collect()
 }
 
@@ -132,7 +132,8 @@ fn index_follows_every_change() {
         for _ in 0..60 {
             match below(6) {
                 0..4 => {
-                    let parents: BTreeMap<u64, u64> = (0..below(3)).map(|_| (below(4), 1 + below(6))).collect();
+                    let parents: BTreeMap<u64, u64> =
+                        (0..below(3)).map(|_| (below(4), 1 + below(6))).collect();
                     let parents: Vec<Delta> =
                         parents.into_iter().map(|(author, seq)| delta(author, seq, &[])).collect();
                     let made = delta(below(4), 1 + below(8), &parents.iter().collect::<Vec<_>>());
@@ -155,7 +156,8 @@ fn index_follows_every_change() {
             }
             buffer.refresh(&mut log);
             assert_eq!(buffer.missing(99), missing_by_definition(&buffer, &log), "seed {seed}");
-            let ready = buffer.encoded().map(|bytes| decoded(bytes).unwrap()).find(|delta| log.is_ready(delta));
+            let ready =
+                buffer.encoded().map(|bytes| decoded(bytes).unwrap()).find(|delta| log.is_ready(delta));
             assert_eq!(buffer.waits.first_ready(), ready.map(|delta| delta.dot), "seed {seed}");
             let bytes: usize = buffer.waiting.values().map(WaitingDelta::cost).sum();
             assert_eq!((buffer.bytes(), buffer.total.deltas), (bytes, buffer.len()), "seed {seed}");

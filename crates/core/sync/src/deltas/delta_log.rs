@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use syncline_storage::{ApplyContext, ApplyError, Interface, StorageError, keys};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_types::{
-    Decode, DecodeError, DeltaId, Digest, Encode, InternalError, Limits, Reader, ReplicaId, Writer, canary, limits,
+    Decode, DecodeError, DeltaId, Digest, Encode, InternalError, Limits, Reader, ReplicaId, Writer, canary,
+    limits,
 };
 
 /// The key of the summary: the heads, the number of authors, and a digest of their rows.

@@ -175,7 +175,11 @@ impl TrieNode {
 
 /// Calls `found` with each author whose entries differ and both numbers, ascending, until it returns false.
 /// Returns whether it always returned true.
-fn compare(own: &Arc<TrieNode>, other: &Arc<TrieNode>, found: &mut dyn FnMut(ReplicaId, u64, u64) -> bool) -> bool {
+fn compare(
+    own: &Arc<TrieNode>,
+    other: &Arc<TrieNode>,
+    found: &mut dyn FnMut(ReplicaId, u64, u64) -> bool,
+) -> bool {
     if Arc::ptr_eq(own, other) {
         return true;
     }
@@ -431,7 +435,11 @@ mod tests {
             assert!(joined.includes(&one.0) && joined.includes(&two.0));
             let mut other_way = two.0.clone();
             other_way.join(&one.0);
-            assert_eq!((&joined, joined.digest()), (&other_way, other_way.digest()), "the shape is canonical");
+            assert_eq!(
+                (&joined, joined.digest()),
+                (&other_way, other_way.digest()),
+                "the shape is canonical"
+            );
         }
     }
 

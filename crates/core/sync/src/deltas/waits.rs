@@ -88,7 +88,11 @@ impl Waits {
             // Deltas of the author that wait beyond what was needed so far are in no gap. There is at most one
             // run of them, since each but the first waits for the one before it.
             let waiting: Vec<u64> = match first <= seq {
-                true => self.unmet.range(Dot { author, seq: first }..=predecessor).map(|(dot, _)| dot.seq).collect(),
+                true => self
+                    .unmet
+                    .range(Dot { author, seq: first }..=predecessor)
+                    .map(|(dot, _)| dot.seq)
+                    .collect(),
                 false => Vec::new(),
             };
             for waiting in waiting {

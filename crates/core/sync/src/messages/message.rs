@@ -1,6 +1,8 @@
 //! The messages of replicas: gossip, and the requests and responses of sessions.
 
-use super::{Answer, HandshakeReply, Question, Rejection, RelativeMessage, SYNC_PROTOCOL_VERSION, SyncHandshake};
+use super::{
+    Answer, HandshakeReply, Question, Rejection, RelativeMessage, SYNC_PROTOCOL_VERSION, SyncHandshake,
+};
 use crate::deltas::{Delta, Dot, VersionVector};
 use crate::sketch::LocatedDifference;
 use crate::snapshot::SnapshotPage;

@@ -59,7 +59,9 @@ impl VectorUpdate {
             let base = base.unwrap_or(&empty);
             // Two vectors differ in at least as many entries as one of them has more.
             let least = base.len().abs_diff(vector.len());
-            if least < most && let Some(changes) = base.changes_to(vector, most) {
+            if least < most
+                && let Some(changes) = base.changes_to(vector, most)
+            {
                 most = changes.len();
                 best.base = name_of(base);
                 best.changes = changes;
@@ -145,6 +147,8 @@ pub struct KnownVectors {
     acknowledged: Option<ReplicaVectors>,
     /// Whether the last handshake was sent relative to vectors that the peer may not know.
     was_relative: bool,
+    /// Whether the peer has answered a relative handshake, so that it can read whole vectors in one too.
+    reads_relative: bool,
 }
 
 impl KnownVectors {
@@ -167,7 +171,7 @@ impl KnownVectors {
                 // Without a common vector, the first attempt names the vectors themselves: the peer may have the
                 // same. Every version can read the handshake that follows.
                 self.was_relative = self.acknowledged.is_some() || attempt == 1;
-                if !self.was_relative {
+                if !self.was_relative && !self.reads_relative {
                     return message;
                 }
             }
@@ -180,7 +184,7 @@ impl KnownVectors {
         // The initiator knows its own vectors.
         let theirs = self.theirs.as_ref().filter(|_| is_response);
         let bases = || self.acknowledged.iter().chain(theirs).map(ReplicaVectors::each);
-        let is_first = !is_response && self.acknowledged.is_none();
+        let is_first = !is_response && self.acknowledged.is_none() && self.was_relative;
         let updates = vectors.iter().enumerate().map(|(at, vector)| {
             let own = is_first.then_some(vector);
             let same = bases().filter_map(|bases| bases.into_iter().nth(at));
@@ -243,6 +247,7 @@ impl KnownVectors {
     /// it was relative at all: then it must be sent again, whole.
     pub fn on_unknown(&mut self) -> bool {
         self.acknowledged = None;
+        self.reads_relative |= self.was_relative;
         std::mem::take(&mut self.was_relative)
     }
 }
@@ -317,7 +322,8 @@ impl Decode for RelativeMessage {
         let vectors: Vec<VectorUpdate> = input.list(3, WHAT)?;
         let mut message = Message::decode_whole(input)?;
         let places = message.vectors_mut();
-        if vectors.is_empty() || places.len() != vectors.len() || places.iter().any(|place| !place.is_empty()) {
+        if vectors.is_empty() || places.len() != vectors.len() || places.iter().any(|place| !place.is_empty())
+        {
             return Err(DecodeError::NotCanonical { what: WHAT });
         }
         Ok(Self { known, vectors, message })

@@ -51,8 +51,7 @@ fn log_rows(without: &[u8], row: &[u8]) -> MemoryStore {
 }
 
 fn delta_log() -> Example {
-    let decode =
-        |bytes: &[u8]| DeltaLog::load(&log_rows(DELTA_LOG, bytes), DeltaLog::DEFAULT_RETENTION);
+    let decode = |bytes: &[u8]| DeltaLog::load(&log_rows(DELTA_LOG, bytes), DeltaLog::DEFAULT_RETENTION);
     let digest_of = |log: &DeltaLog| {
         let parts = [log.covered(), log.floor(), log.stable()].map(|vector| vector.digest().0);
         Digest::of(0x58, &parts.concat())

@@ -81,7 +81,7 @@ fn collected_entity_must_not_return() {
     let tombstone = Interface::open(CheckedDiskView::from(&before)).and_then(|mut state| state.record(id));
     let tombstone = tombstone.expect("memory is readable").expect("it is there");
     let returned = changed(&after, |state| {
-        let context = syncline_storage::ApplyContext::new(syncline_types::Moment::at(SimTime::from_secs(9)));
+        let context = ApplyContext::new(Moment::at(SimTime::from_secs(9)));
         state.merge_record(id, &tombstone, &context).expect("it can be joined");
     });
     pair.nodes[0] = node(A, returned);

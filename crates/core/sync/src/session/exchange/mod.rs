@@ -13,7 +13,7 @@
 //! - A pass ends only when no question, record request, orphan or push is left; see `end_of_pass`.
 //! - Parents are requested and pushed before their children where their depth is known. Records that
 //!   arrive before their parents wait as orphans.
-//! - Every queue is bounded ([`MAX_QUEUE`], `Limits::orphan_bytes`), and so is the number of passes and of
+//! - Every queue is bounded ([`limits::MAX_SESSION_QUEUE`], `Limits::orphan_bytes`), and so is the number of passes and of
 //!   rounds without progress. A session with any peer ends.
 
 mod compare;
@@ -38,8 +38,6 @@ use syncline_types::{Digest, EntityId, Probe, canary, limits};
 
 /// How many passes over the whole tree a session makes before it leaves the rest to a later session.
 const MAX_PASSES: u32 = 5;
-/// The most questions, record requests and pushes that wait at the same time.
-const MAX_QUEUE: usize = 1 << 20;
 /// How many rounds in a row may pass without a record in either direction. A chain as deep as a tree may
 /// be needs one round for each level; more rounds than that mean that the peer is stalling.
 const MAX_IDLE_ROUNDS: u64 = limits::MAX_ANCESTORS as u64 + 256;
@@ -240,7 +238,7 @@ impl Exchange {
         self.requeue_unanswered(asked, reply);
         let moved = pushed || work.state.stats()?.generation != self.local_generation;
         self.idle_rounds = if moved { 0 } else { self.idle_rounds + 1 };
-        if self.idle_rounds > MAX_IDLE_ROUNDS || self.queued() > MAX_QUEUE {
+        if self.idle_rounds > MAX_IDLE_ROUNDS || self.queued() > limits::MAX_SESSION_QUEUE {
             return Ok(PhaseStep::fail(FailureReason::TooLong));
         }
         let step = self.next_step(reply.root, work, stats)?;

@@ -43,7 +43,7 @@ impl WaitingDeltas {
 /// Whether a notice says what became of a waiting delta.
 fn names(notice: &Notice, dot: Dot) -> bool {
     match notice {
-        Notice::DeltaDiscarded { delta, .. } => *delta == dot,
+        Notice::DeltaDiscarded { delta, .. } | Notice::DeltaOverflowed { delta } => *delta == dot,
         Notice::PendingDeltasDropped { deltas } => deltas.contains(&dot),
         _ => false,
     }
@@ -96,6 +96,8 @@ mod tests {
         assert_eq!(lost(&[3], &[], 2, 0), None);
         assert_eq!(lost(&[3], &[], 1, 0), Some(dot(2)));
         assert_eq!(lost(&[], &dropped, 1, 0), None);
+        let evicted = [Notice::DeltaOverflowed { delta: dot(3) }];
+        assert_eq!(lost(&[2], &evicted, 1, 0), None, "it made room for another one");
         assert_eq!(lost(&[], &[], 1, 2), None, "its author is no member any more");
         let mut unknown = waiting();
         unknown.update(BTreeSet::new(), BufferLedger::default(), &[], None::<fn(Dot) -> bool>);
