@@ -1,6 +1,6 @@
 //! What a case must contain so that a known finding may explain its failure.
 
-use crate::case::{Case, HostLine, ScriptAction};
+use crate::case::{Case, ScriptAction};
 use std::collections::BTreeSet;
 use sync_sim_cluster::workload::Growth;
 use sync_sim_engine::faults::Rate;
@@ -22,10 +22,6 @@ pub enum CaseFeature {
     CollectsTombstones,
     /// Something is inserted into a list after an item was deleted, or random writes come when tombstones are collected.
     WritesAroundCollections,
-    /// The clock of some node errs.
-    ErrsInTime,
-    /// The clock of some node is set far ahead for a while.
-    PutsClocksAhead,
     /// The random writes make this large.
     Grows(Growth),
     /// Frames carry less than by default, so that a session takes more rounds.
@@ -61,21 +57,6 @@ impl CaseFeature {
             Self::CollectsTombstones => case.forget_tombstones,
             Self::WritesAroundCollections => {
                 case.workload.around_collections > Rate::ZERO || inserts_after_delete(case)
-            }
-            Self::ErrsInTime => {
-                let hosts = &case.faults.hosts;
-                hosts.clock_skew_ms > 0
-                    || hosts.clock_drift_ppm > 0
-                    || hosts.clock_jump_probability > Rate::ZERO
-                    || hosts.clock_freeze_probability > Rate::ZERO
-            }
-            Self::PutsClocksAhead => {
-                let is_ahead = |what: &ScriptAction| match what {
-                    ScriptAction::Host(HostLine::Clock(clock)) => clock.ahead.is_some(),
-                    _ => false,
-                };
-                case.faults.hosts.clock_ahead_probability > Rate::ZERO
-                    || case.script.iter().any(|line| is_ahead(&line.what))
             }
             Self::Grows(growth) => case.workload.grows == Some(growth),
             Self::HasSmallFrames => {
