@@ -74,7 +74,8 @@ impl AnnouncedClock {
 
     /// This announcement and a later one: of the wall clocks, the one that was less delayed counts for a while.
     pub(crate) fn joined(self, later: Self) -> Self {
-        let is_less_delayed = self.wall_ms(later.at) > later.wall_ms && later.at.since(self.at) < LEAST_DELAYED;
+        let is_less_delayed =
+            self.wall_ms(later.at) > later.wall_ms && later.at.since(self.at) < LEAST_DELAYED;
         if is_less_delayed { Self { at: self.at, wall_ms: self.wall_ms, ..later } } else { later }
     }
 }
@@ -110,7 +111,10 @@ impl AheadOfTime {
 impl fmt::Display for AheadOfTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { replica, ahead_ms, until_ms, .. } = self;
-        write!(f, "replica {replica} is ahead of time by {ahead_ms} ms, until its peers' clocks show {until_ms} ms")
+        write!(
+            f,
+            "replica {replica} is ahead of time by {ahead_ms} ms, until its peers' clocks show {until_ms} ms"
+        )
     }
 }
 
@@ -312,7 +316,11 @@ impl ClockGuard {
     pub(crate) fn write_state(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         let offset_ms = self.line.map(|(at, wall_ms)| i128::from(wall_ms) - i128::from(at.as_millis()));
         let evidence = self.verdict.map(|fault| fault.evidence);
-        write!(out, "{offset_ms:?} {} {evidence:?} {} {}", self.is_trusted, self.stored_ms, self.is_history_ahead)
+        write!(
+            out,
+            "{offset_ms:?} {} {evidence:?} {} {}",
+            self.is_trusted, self.stored_ms, self.is_history_ahead
+        )
     }
 }
 
@@ -351,7 +359,10 @@ mod tests {
         assert_eq!(judged(&mut guard, after(10_000, LIMIT as i64), &[]), None);
         let moment = guard.judge(after(20_000, 2 * LIMIT as i64 + 1), [].into_iter());
         let fault = guard.verdict().unwrap();
-        assert_eq!((fault.evidence, fault.ahead_ms(), fault.limit_ms), (ClockEvidence::Jump, LIMIT + 1, LIMIT));
+        assert_eq!(
+            (fault.evidence, fault.ahead_ms(), fault.limit_ms),
+            (ClockEvidence::Jump, LIMIT + 1, LIMIT)
+        );
         assert_eq!(moment.wall_ms, fault.plausible_ms);
         assert!(fault.to_string().contains("is 5001 ms later than"), "{fault}");
         assert_eq!(judged(&mut guard, after(30_000, 0), &[]), None);
@@ -387,7 +398,11 @@ mod tests {
         }
         let mut guard = guard(0);
         assert_eq!(guard.judge(moment, [right, right, lie, right].into_iter()).wall_ms, right);
-        assert_eq!(judged(&mut guard, after(0, 0), &[0, 0, 0, right, right, right]), None, "it is with the median");
+        assert_eq!(
+            judged(&mut guard, after(0, 0), &[0, 0, 0, right, right, right]),
+            None,
+            "it is with the median"
+        );
     }
 
     #[test]
@@ -426,18 +441,28 @@ mod tests {
     #[test]
     fn history_begins_to_be_ahead_once() {
         let mut guard = guard(0);
-        assert_eq!([true, true, false, true].map(|ahead| guard.begins_ahead(ahead)), [true, false, false, true]);
+        assert_eq!(
+            [true, true, false, true].map(|ahead| guard.begins_ahead(ahead)),
+            [true, false, false, true]
+        );
         let of = |stamp_ms| AheadOfTime::of(ReplicaId::default(), None, stamp_ms, START, LIMIT);
         assert_eq!(of(START + LIMIT), None);
-        assert_eq!(of(START + LIMIT + 1).map(|ahead| (ahead.ahead_ms, ahead.until_ms)), Some((LIMIT + 1, START + 1)));
+        assert_eq!(
+            of(START + LIMIT + 1).map(|ahead| (ahead.ahead_ms, ahead.until_ms)),
+            Some((LIMIT + 1, START + 1))
+        );
     }
 
     #[test]
     fn trusted_clock_is_plausible_until_it_jumps_again() {
         let mut guard = guard(0);
-        let (wrong, right) = (after(10, 3_600_000), START);
+        let wrong = after(10, 3_600_000);
+        let right = START;
         guard.judge(after(0, 0), [].into_iter());
-        assert_eq!(judged(&mut guard, wrong, &[right, right]), Some(ClockEvidence::Peers { behind: 2, heard: 2 }));
+        assert_eq!(
+            judged(&mut guard, wrong, &[right, right]),
+            Some(ClockEvidence::Peers { behind: 2, heard: 2 })
+        );
         guard.trust(wrong);
         assert_eq!(judged(&mut guard, wrong, &[right, right]), None);
         assert!(judged(&mut guard, after(20, 7_200_000), &[right, right]).is_some());

@@ -35,7 +35,8 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Pers
             let wall_ms = if input.remaining() == 0 { 0 } else { input.varint()? };
             Ok((incarnation, last, wall_ms))
         });
-        (incarnation, last, wall_ms) = decoded.map_err(|error| StorageError::Row { what: "the clock", error })?;
+        (incarnation, last, wall_ms) =
+            decoded.map_err(|error| StorageError::Row { what: "the clock", error })?;
     }
     if canary!(IncarnationForgotten) {
         incarnation = 0;

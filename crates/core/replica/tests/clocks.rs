@@ -136,7 +136,13 @@ impl Hostile for Liar {
     fn on_tick(&mut self, _: SimTime) -> Vec<Message> {
         let replica = replica_at(3);
         let root = Digest([7; 32]);
-        vec![Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: self.0 << 16, wall_ms: self.0 })]
+        vec![Message::Gossip(Gossip::Heartbeat {
+            root,
+            replica,
+            seq: 0,
+            clock: self.0 << 16,
+            wall_ms: self.0,
+        })]
     }
 }
 
@@ -192,12 +198,16 @@ fn history_ahead_holds_up_nobody_and_is_named() {
         let [ahead] = ahead[..] else { panic!("{node}: {ahead:?}") };
         assert_eq!((ahead.replica, ahead.peer.is_none()), (replica_at(0), node == 0));
         assert!(ahead.until_ms.abs_diff(until_ms) < 30_000, "{ahead}");
-        let noted = |notice: &Notice| matches!(notice, Notice::AheadOfTime(noted) if noted.replica == replica_at(0));
+        let noted =
+            |notice: &Notice| matches!(notice, Notice::AheadOfTime(noted) if noted.replica == replica_at(0));
         assert!(world.honest(node).notices.iter().any(noted), "{node}");
     }
     world.run_for(MINUTE.times(60));
     for node in 0..4 {
-        assert!(read(&mut world, node, "ahead").is_some() && read(&mut world, node, "late").is_some(), "{node}");
+        assert!(
+            read(&mut world, node, "ahead").is_some() && read(&mut world, node, "late").is_some(),
+            "{node}"
+        );
         let moment = Moment::at(world.now);
         assert_eq!(world.honest(node).replica.ahead_of_time(moment), []);
     }

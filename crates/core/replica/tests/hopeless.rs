@@ -131,8 +131,7 @@ fn peer_that_answers_garbage_is_cheap() {
 
 #[test]
 fn peer_whose_state_always_differs_is_cheap() {
-    let mut world =
-        case("differing", SyncProtocolKind::HashComparison, |_| true, differing).harmless().run();
+    let mut world = case("differing", SyncProtocolKind::HashComparison, |_| true, differing).harmless().run();
     world.unlink(0, ADVERSARY);
     world.link(0, ADVERSARY);
     assert_cheap(&mut world);
@@ -153,7 +152,11 @@ fn membership_without_the_peer_is_cheap() {
 #[test]
 fn peers_without_common_protocol_are_cheap() {
     let mut world = World::new();
-    world.add(ReplicaConfig { protocols: vec![SyncProtocolKind::DeltaSync], delta_retention: 1, ..config(0, 2) });
+    world.add(ReplicaConfig {
+        protocols: vec![SyncProtocolKind::DeltaSync],
+        delta_retention: 1,
+        ..config(0, 2)
+    });
     world.add(ReplicaConfig { protocols: vec![SyncProtocolKind::LevelWise], ..config(1, 2) });
     for node in [0, 1] {
         (0..5).for_each(|n| world.write(node, vec![set(&format!("{node} {n}"), "v")]));
@@ -176,9 +179,9 @@ fn value_that_is_too_large_for_a_peer_is_cheap() {
         Limit::DeltaBytes,
         Limit::FrameBytes,
     ];
-    let small = sizes.into_iter().fold(Limits::default(), |limits, size| {
-        limits.with(size, size.most() >> 6).unwrap()
-    });
+    let small = sizes
+        .into_iter()
+        .fold(Limits::default(), |limits, size| limits.with(size, size.most() >> 6).unwrap());
     let mut world = World::new();
     world.add(config(0, 2));
     world.add(ReplicaConfig { limits: small, ..config(1, 2) });
@@ -195,7 +198,11 @@ fn deltas_that_nobody_can_complete_are_dropped() {
     let author = replica_at(2);
     let orphan = move |seq: u64| {
         let parent = DeltaRef { dot: Dot { author, seq: seq - 1 }, id: DeltaId::default() };
-        let gate = Gate { authority: config(2, 3).authority, membership: Membership::Open, context: config(2, 3).context };
+        let gate = Gate {
+            authority: config(2, 3).authority,
+            membership: Membership::Open,
+            context: config(2, 3).context,
+        };
         Delta::new(Dot { author, seq }, vec![parent], Hlc::new(1_000, 0, author), vec![]).signed(&gate)
     };
     let mut said = false;

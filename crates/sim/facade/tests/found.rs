@@ -18,8 +18,7 @@ has the findings that were repaired; their cases are in `crates/sim/search/repai
 
 *Seed* is the first of the drawn seeds that shows the finding, which is also the number of runs before it. Its case has
 so many *causes* (writes, crashes, partitions, frames with a fault, initial entities), and the case after *shrinking*
-has so many, after so many *runs*. A finding without a seed was found with other draws or after the first 20,000 seeds, or
-takes minutes to shrink (`deltas-wait-for-outsider`: seed 7263).
+has so many, after so many *runs*. A finding without a seed was found with other draws or after the first 20,000 seeds.
 *Shows* names the programs, made by people who read the code of the replicas before the sweeps could find this, that show
 the same fault. Made by `crates/sim/facade/tests/found.rs`.
 
@@ -39,6 +38,10 @@ const REPAIRED: &str = "
 | `forgotten-tombstone-decides-lost` | what is written after a delete depends on whether its writer had collected the tombstone | 221 | violated: Lost | 262 | 4 | 3 nodes, 4 writes | 257 | core/forget_three, core/forget_element | 24 |
 | `forgotten-tombstone-decides-wrong` | what is written after a delete depends on whether its writer had collected the tombstone | 1087 | violated: WrongValue | 99 | 3 | 3 nodes, 3 writes | 298 | core/forget_three | 24 |
 | `collected-list-position-taken-again` | an item takes the position of one that its author has collected, and others show the former one there | none | violated: Lost | | | | |  | 24 |
+| `clock-ahead-mutes` | a node that wrote while its clock was far ahead is no longer heard once its clock is right | 56 | violated: Muted | 251 | 2 | 2 nodes, 1 write, 1 fault | 67 | core/adv_misc (a clock an hour ahead), field/09 | 24 |
+| `horizon-ahead-is-refused` | a horizon from a clock that was far ahead is impossible for everyone whose clock is right | 17479 | violated: ImpossibleOutcome | 889 | 4 | 1 node, 1 write, 3 faults | 401 |  | 24 |
+| `delta-ahead-is-sent-again` | while a delta is ahead of its reader's clock, session after session sends it in vain | 10132 | violated: OverBudget(idle bytes) | 262 | 18 | 2 nodes, 1 line of initial entities, 15 writes, 2 faults | 4572 | core/adv_misc (a clock an hour ahead) | 24 |
+| `deltas-wait-for-outsider` | deltas that nobody can complete are dropped once each peer has said so, which one that answers nothing never does | 7263 | max_time | | | | |  | 24 |
 ";
 
 /// The most runs that shrinking one case may take.

@@ -37,6 +37,10 @@ fn regression_seeds_converge() {
         (76_926, "false alarm: a paste counted as no content until what it was pasted beside had arrived"),
         (222, "a merge function that some nodes lacked, or that was no join, divided the replicas"),
         (1_245, "a merge function that panicked ended the process of every node that received the delta"),
+        (56, "a node that wrote while its clock was far ahead was no longer heard"),
+        (17_479, "a horizon from a clock that was far ahead was impossible for everyone else"),
+        (10_132, "while a delta was ahead of its reader's clock, session after session sent it in vain"),
+        (7_263, "deltas that nobody could complete waited for a peer that answered nothing"),
         (18_450, "a walk was due: the responder refused deltas of a member that it did not know yet"),
     ];
     for (seed, why) in found {

@@ -97,7 +97,8 @@ impl<V: ReadView> Replica<V> {
     /// The writes of a replica whose own history is ahead are acknowledged and stored here, and no peer takes them
     /// before that time. Until then only a new identity can make them known: see `docs/spec/clocks.md`.
     pub fn ahead_of_time(&self, moment: Moment) -> Vec<AheadOfTime> {
-        let wall_ms = self.clock_fault().map_or(moment.wall_ms, |fault| fault.plausible_ms.min(moment.wall_ms));
+        let wall_ms =
+            self.clock_fault().map_or(moment.wall_ms, |fault| fault.plausible_ms.min(moment.wall_ms));
         let moment = Moment { wall_ms, ..moment };
         let peers = self.peers.clocks().filter_map(|(peer, _)| self.peer_history_ahead(peer, moment));
         self.own_history_ahead(moment).into_iter().chain(peers).collect()

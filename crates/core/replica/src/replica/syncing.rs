@@ -150,6 +150,11 @@ impl<V: ReadView> Replica<V> {
         // A host may fire a timer that was cancelled at the same instant: then there is nothing to
         // retransmit.
         let Some(progress) = self.sessions.on_timeout(peer) else { return Ok(()) };
+        if matches!(progress, SessionProgress::Send(..)) && self.sessions.is_overdue(peer, step.now()) {
+            // The time has run out while the peer was silent: it did not answer with too little.
+            step.work.note(Probe::Overdue);
+            return self.end_session(peer, Outcome::Failed(FailureReason::Timeout), step);
+        }
         self.on_progress(peer, progress, step)
     }
 

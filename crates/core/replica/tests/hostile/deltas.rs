@@ -48,7 +48,8 @@ impl Host {
     pub(crate) fn hear_of_a_difference(&mut self) -> Option<u64> {
         let root = Digest([0xab; 32]);
         let replica = replica_at(1);
-        let actions = self.say(Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0, wall_ms: 0 }));
+        let actions =
+            self.say(Message::Gossip(Gossip::Heartbeat { root, replica, seq: 0, clock: 0, wall_ms: 0 }));
         let due = actions.timers.iter().find_map(|op| match op {
             TimerOp::Set { timer: Timer::PendingSync, at } => Some(*at),
             _ => None,

@@ -14,7 +14,7 @@
 //! | [`PositionBytes`](Budget::PositionBytes) | bytes of a position in a list | nothing: a constant |
 //! | [`RecordBytes`](Budget::RecordBytes) | bytes of a record | the content that it shows |
 //! | [`StepReads`](Budget::StepReads) | bytes read by any other step | bytes that it receives, sends and puts, and the state |
-//! | [`IdleBytes`](Budget::IdleBytes) | bytes sent without progress | nodes, peers, pauses and the state |
+//! | [`IdleBytes`](Budget::IdleBytes) | bytes sent without progress | nodes, peers, pauses and the state; after ten minutes a kilobyte a minute and peer |
 //! | [`DiskBytes`](Budget::DiskBytes) | bytes of all rows but deltas | the records and the content that they show |
 //!
 //! The measures cost a sum over the rows that a step writes and reads. The last one reads the disk of one node at the

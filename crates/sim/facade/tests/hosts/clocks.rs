@@ -32,8 +32,10 @@ fn a_slow_clock_delays_convergence() {
 #[test]
 fn future_stamps_wait_for_clocks() {
     let (mut rt, [alice, bob, carol]) = three();
-    rt.set_clock_at(SimTime::ZERO, alice, 20 * SECOND_US);
-    rt.write_at(1_000.into(), alice, set(9, 1));
+    // A replica that has just started knows nothing that speaks against its clock.
+    rt.crash_at(500.into(), alice, CrashPoint::Now, Some(500.into()));
+    rt.set_clock_at(700.into(), alice, 20 * SECOND_US);
+    rt.write_at(1_001.into(), alice, set(9, 1));
     rt.set_clock_at(2_000.into(), alice, 0);
     // The others go on meanwhile, and the future stamp does not advance their clocks.
     rt.write_at(3_000.into(), bob, set(9, 2));

@@ -1,6 +1,6 @@
 //! What a case must contain so that a known finding may explain its failure.
 
-use crate::case::{Case, HostLine, ScriptAction};
+use crate::case::{Case, ScriptAction};
 use std::collections::BTreeSet;
 use sync_sim_cluster::workload::Growth;
 use sync_sim_engine::faults::Rate;
@@ -20,10 +20,6 @@ pub enum CaseFeature {
     HasFormerAuthors,
     /// Tombstones are collected.
     CollectsTombstones,
-    /// The clock of some node errs.
-    ErrsInTime,
-    /// The clock of some node is set far ahead for a while.
-    PutsClocksAhead,
     /// The random writes make this large.
     Grows(Growth),
     /// Frames carry less than by default, so that a session takes more rounds.
@@ -57,21 +53,6 @@ impl CaseFeature {
             Self::ResetsCounters => case.counters_reset,
             Self::HasFormerAuthors => case.former_authors > 0,
             Self::CollectsTombstones => case.forget_tombstones,
-            Self::ErrsInTime => {
-                let hosts = &case.faults.hosts;
-                hosts.clock_skew_ms > 0
-                    || hosts.clock_drift_ppm > 0
-                    || hosts.clock_jump_probability > Rate::ZERO
-                    || hosts.clock_freeze_probability > Rate::ZERO
-            }
-            Self::PutsClocksAhead => {
-                let is_ahead = |what: &ScriptAction| match what {
-                    ScriptAction::Host(HostLine::Clock(clock)) => clock.ahead.is_some(),
-                    _ => false,
-                };
-                case.faults.hosts.clock_ahead_probability > Rate::ZERO
-                    || case.script.iter().any(|line| is_ahead(&line.what))
-            }
             Self::Grows(growth) => case.workload.grows == Some(growth),
             Self::HasSmallFrames => {
                 let usual = Limits::default();

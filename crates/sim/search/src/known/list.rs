@@ -1,8 +1,8 @@
 //! The list of known findings.
 
 use super::CaseFeature::{
-    CollectsTombstones, ErrsInTime, Grows, HasFormerAuthors, HasLongRoundTrips, HasSmallFrames,
-    NamesMembersLate, PutsClocksAhead, RecreatesDeleted, ResetsCounters,
+    CollectsTombstones, Grows, HasFormerAuthors, HasLongRoundTrips, HasSmallFrames, NamesMembersLate,
+    RecreatesDeleted, ResetsCounters,
 };
 use super::KnownFinding;
 use sync_sim_cluster::workload::Growth;
@@ -32,26 +32,15 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["lost-store-and-starts", "store-six-starts-old"],
     },
     KnownFinding {
-        name: "clock-ahead-mutes",
-        about: "a node that wrote while its clock was far ahead is no longer heard once its clock is right",
+        name: "clock-ahead-at-start-mutes",
+        about: "a node that starts while its clock is far ahead, and writes before it has heard a peer, is no longer heard",
         issue: 24,
         class: "violated: Muted",
         says: &[],
         features: &[],
-        drawn_seed: Some(56),
-        programs: "core/adv_misc (a clock an hour ahead), field/09",
-        cases: &["clock-an-hour-ahead", "clock-27-years-ahead"],
-    },
-    KnownFinding {
-        name: "horizon-ahead-is-refused",
-        about: "a horizon from a clock that was far ahead is impossible for everyone whose clock is right",
-        issue: 24,
-        class: "violated: ImpossibleOutcome",
-        says: &["a history or a horizon that is impossible"],
-        features: &[PutsClocksAhead, CollectsTombstones],
-        drawn_seed: Some(17479),
+        drawn_seed: None,
         programs: "",
-        cases: &["horizon-eleven-days-ahead"],
+        cases: &["clock-ahead-at-start"],
     },
     KnownFinding {
         name: "counter-not-reset",
@@ -217,27 +206,5 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         drawn_seed: Some(2179),
         programs: "",
         cases: &["overwritten-large-value"],
-    },
-    KnownFinding {
-        name: "delta-ahead-is-sent-again",
-        about: "while a delta is ahead of its reader's clock, session after session sends it in vain",
-        issue: 24,
-        class: "violated: OverBudget(idle bytes)",
-        says: &[],
-        features: &[ErrsInTime],
-        drawn_seed: Some(10132),
-        programs: "core/adv_misc (a clock an hour ahead)",
-        cases: &["large-write-ahead-of-time"],
-    },
-    KnownFinding {
-        name: "deltas-wait-for-outsider",
-        about: "deltas that nobody can complete are dropped once each peer has said so, which one that answers nothing never does",
-        issue: 24,
-        class: "max_time",
-        says: &["deltas waiting", "hostile and left out"],
-        features: &[],
-        drawn_seed: None,
-        programs: "",
-        cases: &["waits-for-outsider"],
     },
 ];

@@ -29,7 +29,8 @@ impl Pair {
 
     /// A heartbeat of bob with this root.
     fn heartbeat(root: Digest) -> Arc<[u8]> {
-        let message = Message::Gossip(Gossip::Heartbeat { root, replica: replica_id(B), seq: 0, clock: 0, wall_ms: 0 });
+        let message =
+            Message::Gossip(Gossip::Heartbeat { root, replica: replica_id(B), seq: 0, clock: 0, wall_ms: 0 });
         Frame { incarnation: 1, message }.to_wire(context_id(0)).into()
     }
 
