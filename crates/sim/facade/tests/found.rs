@@ -36,6 +36,8 @@ const REPAIRED: &str = "
 | `merge-divides` | a merge function that some nodes lack, or that is no join, divides the replicas | 222 | violated: DividedByMerge | 2035 | 1 | 2 nodes, 1 write | 38 | core/adv_misc (a merge function that some lack, a merge that is no join) | 24 |
 | `merge-panics` | a merge function that panics ends the process of every node that receives the delta | 1245 | panicked: a merge function of the application panicked, as the case wants | 119 | 2 | 2 nodes, 2 writes | 61 | core/adv_misc (a panicking merge) | 24 |
 | `keys-overflow-the-stack` | keys that begin each other make a tree so deep that a recursion overflows the stack and ends the process | 22 (large) | aborted: stack overflow | | | | | core/adv_stack | 24 |
+| `replaced-disk-loses-history` | a node whose disk was restored, copied or lost numbers new deltas like old ones, and writes are lost | 1506 | violated: HistoryLost | 184 | 3 | 2 nodes, 2 writes, 1 fault | 58 | core/adv_backup | 24 |
+| `replaced-disk-is-refused` | a node whose disk was restored, copied or lost is refused by its peers for good | 379 | violated: NotBroughtBack | 49 | 4 | 2 nodes, 1 line of initial entities, 1 write, 2 faults | 105 | core/adv_backup (a store from six starts ago), field/08 | 24 |
 ";
 
 /// The most runs that shrinking one case may take.

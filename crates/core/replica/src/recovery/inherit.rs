@@ -1,6 +1,6 @@
 //! Reads the legacy of a former id from its old store.
 
-use super::legacy::{self, FormerId, LegacyChange, LegacyWrite, damaged};
+use super::legacy::{self, CountBefore, FormerId, LegacyWrite, damaged};
 use std::collections::BTreeMap;
 use syncline_crdt::Value;
 use syncline_storage::{Action, StorageError};
@@ -44,9 +44,8 @@ pub(crate) fn inherit<O: ReadView, S: Store>(
         let dot = Dot { author: former, seq };
         let row = DeltaLog::read(old, dot)?.ok_or(StorageError::Index { what: "an own delta" })?;
         let delta = Delta::from_bytes(&row).map_err(damaged("a delta"))?;
-        let (id, stamp) = (delta.id(), delta.stamp);
-        let changes = delta.actions.into_iter().map(|action| counted.change(action)).collect();
-        bytes += LegacyWrite { id, stamp, changes }.write(dot, &mut batch);
+        let counted_before = delta.actions.iter().map(|action| counted.before(action)).collect();
+        bytes += LegacyWrite { delta, counted_before }.write(dot, &mut batch);
         if bytes >= BATCH_BYTES {
             store.apply(std::mem::take(&mut batch))?;
             bytes = 0;
@@ -66,15 +65,11 @@ struct Counts {
 }
 
 impl Counts {
-    fn change(&mut self, action: Action) -> LegacyChange {
-        let counted_before = match &action {
-            Action::Add { value, .. } | Action::Update { value, .. } => {
-                let now = count_of(value, self.former);
-                now.and_then(|now| self.known.insert(action.id(), now).or(self.is_whole.then_some((0, 0))))
-            }
-            Action::DeleteRef { .. } => None,
-        };
-        LegacyChange { action, counted_before }
+    /// Takes in a change. Returns what had been counted before it.
+    fn before(&mut self, action: &Action) -> CountBefore {
+        let (Action::Add { value, .. } | Action::Update { value, .. }) = action else { return None };
+        let now = count_of(value, self.former)?;
+        self.known.insert(action.id(), now).or(self.is_whole.then_some((0, 0)))
     }
 }
 

@@ -1,9 +1,9 @@
 //! The rows of a legacy: the writes of a former id that others may lack.
 
-use syncline_storage::{Action, StorageError, keys};
+use syncline_storage::{StorageError, keys};
 use syncline_store::{Key, ReadView, WriteBatch};
-use syncline_sync::Dot;
-use syncline_types::{Decode, DecodeError, DeltaId, Encode, Hlc, Reader, ReplicaId, Writer, limits};
+use syncline_sync::{Delta, Dot};
+use syncline_types::{Decode, DecodeError, Encode, Reader, ReplicaId, Writer};
 
 /// The first byte of all rows of legacies.
 const LEGACY: u8 = keys::METADATA + 3;
@@ -20,22 +20,17 @@ pub(crate) struct FormerId {
     pub(crate) known_until: Option<u64>,
 }
 
-/// A change of a former id.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct LegacyChange {
-    pub(crate) action: Action,
-    /// For a change of a counter: the former id's increments and decrements before the change; `None` if the old store
-    /// did not tell.
-    pub(crate) counted_before: Option<(u64, u64)>,
-}
+/// The increments and decrements of a former id before a change of a counter; `None` for other changes, and if the old
+/// store did not tell.
+pub(crate) type CountBefore = Option<(u64, u64)>;
 
 /// A write of a former id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LegacyWrite {
-    /// The id of the former delta.
-    pub(crate) id: DeltaId,
-    pub(crate) stamp: Hlc,
-    pub(crate) changes: Vec<LegacyChange>,
+    /// The delta, as the former id made and signed it.
+    pub(crate) delta: Delta,
+    /// For each action of the delta.
+    pub(crate) counted_before: Vec<CountBefore>,
 }
 
 impl FormerId {
@@ -136,40 +131,28 @@ pub(super) fn copy_page<V: ReadView>(
     Ok(last)
 }
 
-impl Encode for LegacyChange {
-    fn encode(&self, out: &mut Writer) {
-        self.action.encode(out);
-        out.bool(self.counted_before.is_some());
-        if let Some((added, taken)) = self.counted_before {
-            out.varint(added);
-            out.varint(taken);
-        }
-    }
-}
-
-impl Decode for LegacyChange {
-    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let action = Action::decode(input)?;
-        let counted_before =
-            if input.bool("a count")? { Some((input.varint()?, input.varint()?)) } else { None };
-        Ok(Self { action, counted_before })
-    }
-}
-
 impl Encode for LegacyWrite {
     fn encode(&self, out: &mut Writer) {
-        self.id.encode(out);
-        self.stamp.encode(out);
-        out.list(&self.changes);
+        debug_assert_eq!(self.counted_before.len(), self.delta.actions.len(), "one count for each action");
+        self.delta.encode(out);
+        for counted in &self.counted_before {
+            out.bool(counted.is_some());
+            if let Some((added, taken)) = counted {
+                out.varint(*added);
+                out.varint(*taken);
+            }
+        }
     }
 }
 
 impl Decode for LegacyWrite {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            id: DeltaId::decode(input)?,
-            stamp: Hlc::decode(input)?,
-            changes: input.list(limits::MAX_ACTIONS_PER_DELTA, "the changes of a legacy write")?,
-        })
+        let delta = Delta::decode(input)?;
+        let mut counted_before = Vec::with_capacity(delta.actions.len());
+        for _ in &delta.actions {
+            let is_counted = input.bool("a count")?;
+            counted_before.push(if is_counted { Some((input.varint()?, input.varint()?)) } else { None });
+        }
+        Ok(Self { delta, counted_before })
     }
 }
