@@ -1,6 +1,6 @@
 //! Reads the legacy of a former id from its old store.
 
-use super::legacy::{self, FormerId, LegacyChange, LegacyWrite, damaged};
+use super::legacy::{self, ChangeContext, CountBefore, FormerId, LegacyWrite, damaged};
 use std::collections::BTreeMap;
 use syncline_crdt::Value;
 use syncline_storage::{Action, Interface, StorageError};
@@ -45,15 +45,12 @@ pub(crate) fn inherit<O: ReadView, S: Store>(
         let dot = Dot { author: former, seq };
         let row = DeltaLog::read(old, dot)?.ok_or(StorageError::Index { what: "an own delta" })?;
         let delta = Delta::from_bytes(&row).map_err(damaged("a delta"))?;
-        let (id, stamp) = (delta.id(), delta.stamp);
-        let mut changes = Vec::new();
-        for action in delta.actions {
-            // What was written below a collected entity was deleted with it.
-            if let Some(action) = state.absolute(action)? {
-                changes.push(counted.change(action));
-            }
+        let mut contexts = Vec::new();
+        for action in &delta.actions {
+            let counted_before = counted.before(&action.action);
+            contexts.push(ChangeContext { counted_before, above: state.path_above(action)? });
         }
-        bytes += LegacyWrite { id, stamp, changes }.write(dot, &mut batch);
+        bytes += LegacyWrite { delta, contexts }.write(dot, &mut batch);
         if bytes >= BATCH_BYTES {
             store.apply(std::mem::take(&mut batch))?;
             bytes = 0;
@@ -75,15 +72,11 @@ struct Counts {
 }
 
 impl Counts {
-    fn change(&mut self, action: Action) -> LegacyChange {
-        let counted_before = match &action {
-            Action::Add { value, .. } | Action::Update { value, .. } => {
-                let now = count_of(value, self.former);
-                now.and_then(|now| self.known.insert(action.id(), now).or(self.is_whole.then_some((0, 0))))
-            }
-            Action::DeleteRef { .. } => None,
-        };
-        LegacyChange { action, counted_before }
+    /// Takes in a change. Returns what had been counted before it.
+    fn before(&mut self, action: &Action) -> CountBefore {
+        let (Action::Add { value, .. } | Action::Update { value, .. }) = action else { return None };
+        let now = count_of(value, self.former)?;
+        self.known.insert(action.id(), now).or(self.is_whole.then_some((0, 0)))
     }
 }
 

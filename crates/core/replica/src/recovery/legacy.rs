@@ -2,8 +2,8 @@
 
 use syncline_storage::{Action, StorageError, keys};
 use syncline_store::{Key, ReadView, WriteBatch};
-use syncline_sync::Dot;
-use syncline_types::{Decode, DecodeError, DeltaId, Encode, Hlc, Reader, ReplicaId, Writer, limits};
+use syncline_sync::{Delta, Dot};
+use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, ReplicaId, Writer, limits};
 
 /// The first byte of all rows of legacies.
 const LEGACY: u8 = keys::METADATA + 3;
@@ -20,22 +20,25 @@ pub(crate) struct FormerId {
     pub(crate) known_until: Option<u64>,
 }
 
-/// A change of a former id.
+/// The increments and decrements of a former id before a change of a counter; `None` for other changes, and if the old
+/// store did not tell.
+pub(crate) type CountBefore = Option<(u64, u64)>;
+
+/// What the old store told about a change.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct LegacyChange {
-    pub(crate) action: Action,
-    /// For a change of a counter: the former id's increments and decrements before the change; `None` if the old store
-    /// did not tell.
-    pub(crate) counted_before: Option<(u64, u64)>,
+pub(crate) struct ChangeContext {
+    pub(crate) counted_before: CountBefore,
+    /// The ancestors above those that the action names; `None` if the old store had collected them.
+    pub(crate) above: Option<Vec<EntityId>>,
 }
 
 /// A write of a former id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LegacyWrite {
-    /// The id of the former delta.
-    pub(crate) id: DeltaId,
-    pub(crate) stamp: Hlc,
-    pub(crate) changes: Vec<LegacyChange>,
+    /// The delta, as the former id made and signed it.
+    pub(crate) delta: Delta,
+    /// For each action of the delta.
+    pub(crate) contexts: Vec<ChangeContext>,
 }
 
 impl FormerId {
@@ -104,6 +107,15 @@ impl LegacyWrite {
         bytes
     }
 
+    /// The changes with their whole paths; `None` for one below an entity that was collected: it was deleted with
+    /// this entity.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = (Option<Action>, CountBefore)> {
+        self.delta.actions.iter().zip(&self.contexts).map(|(relative, context)| {
+            let action = context.above.as_ref().map(|above| relative.below(above));
+            (action, context.counted_before)
+        })
+    }
+
     /// Deletes the row of the write at `dot`.
     pub(crate) fn delete(dot: Dot, batch: &mut WriteBatch) {
         batch.delete(Self::key(dot));
@@ -136,40 +148,35 @@ pub(super) fn copy_page<V: ReadView>(
     Ok(last)
 }
 
-impl Encode for LegacyChange {
-    fn encode(&self, out: &mut Writer) {
-        self.action.encode(out);
-        out.bool(self.counted_before.is_some());
-        if let Some((added, taken)) = self.counted_before {
-            out.varint(added);
-            out.varint(taken);
-        }
-    }
-}
-
-impl Decode for LegacyChange {
-    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let action = Action::decode(input)?;
-        let counted_before =
-            if input.bool("a count")? { Some((input.varint()?, input.varint()?)) } else { None };
-        Ok(Self { action, counted_before })
-    }
-}
-
 impl Encode for LegacyWrite {
     fn encode(&self, out: &mut Writer) {
-        self.id.encode(out);
-        self.stamp.encode(out);
-        out.list(&self.changes);
+        debug_assert_eq!(self.contexts.len(), self.delta.actions.len(), "one context for each action");
+        self.delta.encode(out);
+        for ChangeContext { counted_before, above } in &self.contexts {
+            out.bool(counted_before.is_some());
+            if let Some((added, taken)) = counted_before {
+                out.varint(*added);
+                out.varint(*taken);
+            }
+            out.bool(above.is_some());
+            if let Some(above) = above {
+                out.list(above);
+            }
+        }
     }
 }
 
 impl Decode for LegacyWrite {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            id: DeltaId::decode(input)?,
-            stamp: Hlc::decode(input)?,
-            changes: input.list(limits::MAX_ACTIONS_PER_DELTA, "the changes of a legacy write")?,
-        })
+        let delta = Delta::decode(input)?;
+        let mut contexts = Vec::with_capacity(delta.actions.len());
+        for _ in &delta.actions {
+            let is_counted = input.bool("a count")?;
+            let counted_before = if is_counted { Some((input.varint()?, input.varint()?)) } else { None };
+            let is_there = input.bool("a path")?;
+            let above = is_there.then(|| input.list(limits::MAX_ANCESTORS, "a path")).transpose()?;
+            contexts.push(ChangeContext { counted_before, above });
+        }
+        Ok(Self { delta, contexts })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::Dot;
-use syncline_types::{PeerId, ReplicaId};
+use syncline_types::{PeerId, ReplicaId, SimTime};
 
 /// The legacy that is being written again, if there is one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -25,6 +25,8 @@ pub(crate) struct Recovering {
     pub(crate) search: Option<ForkSearch>,
     /// The peer that was asked for the delta that decides next, and its number.
     pub(crate) asked: Option<(PeerId, u64)>,
+    /// When this replica restores the legacy as the former id wrote it, if nobody has a state by then.
+    pub(crate) restores_at: Option<SimTime>,
     /// The new times of changes that could not keep theirs.
     pub(crate) moved: BTreeMap<u64, u64>,
 }
@@ -46,7 +48,15 @@ impl Recovering {
         } else {
             u64::MAX
         };
-        Ok(Some(Self { former, known, earliest, search: None, asked: None, moved: BTreeMap::new() }))
+        Ok(Some(Self {
+            former,
+            known,
+            earliest,
+            search: None,
+            asked: None,
+            restores_at: None,
+            moved: BTreeMap::new(),
+        }))
     }
 
     /// The legacy of the id after this one. The row of this one may still be in the view.

@@ -1,7 +1,7 @@
 //! Turns a legacy write into the changes of a new delta.
 
 use super::inherit::count_of;
-use super::legacy::{LegacyChange, LegacyWrite};
+use super::legacy::{CountBefore, LegacyWrite};
 use super::restamp::Restamp;
 use std::collections::BTreeMap;
 use syncline_crdt::{GCounter, PnCounter, Value};
@@ -38,12 +38,16 @@ pub(crate) fn reissue<V: ReadView>(
     let heir = clock.replica();
     let own = ApplyContext { max_drift_ms: u64::MAX, ..*context };
     let horizon = state.horizon();
-    for change in &write.changes {
+    for (change, counted_before) in write.changes() {
         let state = &mut reissued.state;
-        let made_at = made_at(&change.action);
+        let Some(change) = &change else {
+            reissued.actions.push(None);
+            continue;
+        };
+        let made_at = made_at(change);
         let is_collected = made_at != Hlc::ZERO && made_at <= horizon;
         let is_ahead = made_at.check_drift(context.moment, context.max_drift_ms).is_err();
-        if is_collected && is_superseded(&change.action, made_at, heir, state)? {
+        if is_collected && is_superseded(change, made_at, heir, state)? {
             reissued.actions.push(None);
             continue;
         }
@@ -51,8 +55,8 @@ pub(crate) fn reissue<V: ReadView>(
             moved.insert(made_at.time(), reissued.clock.tick(context.moment).time());
         }
         let restamp = Restamp { former, heir, known_until, moved };
-        let renamed = restamp.action(&change.action);
-        let action = match counted(change, former, heir, state)? {
+        let renamed = restamp.action(change);
+        let action = match counted(change, counted_before, former, heir, state)? {
             Some(value) => with_value(renamed, value),
             None => renamed,
         };
@@ -102,18 +106,19 @@ fn is_superseded<V: ReadView>(
 
 /// For a change of a counter: the count of the heir after the same change.
 fn counted<V: ReadView>(
-    change: &LegacyChange,
+    change: &Action,
+    counted_before: CountBefore,
     former: ReplicaId,
     heir: ReplicaId,
     state: &mut Interface<V>,
 ) -> Result<Option<Value>, StorageError> {
-    let (Action::Add { value, .. } | Action::Update { value, .. }) = &change.action else { return Ok(None) };
+    let (Action::Add { value, .. } | Action::Update { value, .. }) = change else { return Ok(None) };
     let Some(after) = count_of(value, former) else { return Ok(None) };
-    let record = state.record(change.action.id())?;
+    let record = state.record(change.id())?;
     let present =
         |replica| record.as_ref().and_then(|record| count_of(&record.value, replica)).unwrap_or((0, 0));
     // Where the old store did not tell the count before the change, others had counted as far as they show.
-    let before = change.counted_before.unwrap_or_else(|| present(former));
+    let before = counted_before.unwrap_or_else(|| present(former));
     let own = present(heir);
     let added = own.0.saturating_add(after.0.saturating_sub(before.0));
     let taken = own.1.saturating_add(after.1.saturating_sub(before.1));
@@ -134,7 +139,7 @@ fn with_value(action: Action, value: Value) -> Action {
 impl LegacyWrite {
     /// The earliest time at which the write changed something.
     pub(crate) fn earliest(&self) -> u64 {
-        let times = self.changes.iter().map(|change| made_at(&change.action)).filter(|at| *at != Hlc::ZERO);
-        times.map(|at| at.time()).min().unwrap_or_else(|| self.stamp.time())
+        let times = self.delta.actions.iter().map(|relative| made_at(&relative.action)).filter(|at| *at != Hlc::ZERO);
+        times.map(|at| at.time()).min().unwrap_or_else(|| self.delta.stamp.time())
     }
 }

@@ -6,15 +6,18 @@ use crate::effects::{Notice, ReplicaError, SyncActions};
 use crate::event::Timer;
 use crate::persisted;
 use crate::recovery::{self, ForkSearch, FormerId, LegacyWrite, Recovering, Reissued};
-use syncline_storage::{Action, StorageError};
+use syncline_storage::{Action, ApplyContext, StorageError};
 use syncline_store::{Bytes, ReadView, Store};
 use syncline_sync::{Delta, DeltaRefusal, Dot, HistoryConflict};
-use syncline_types::{Decode, Encode, PeerId, ReplicaId, SimDuration, limits};
+use syncline_types::{Choice, Decode, Encode, PeerId, ReplicaId, SimDuration, limits};
 
 /// The most legacy writes in one step.
 const WRITES_PER_STEP: usize = 64;
 /// The pause before a recovery that waits for peers, or for the membership, is tried again.
 const RETRY: SimDuration = SimDuration::from_secs(1);
+/// The pause before a replica among others without any state restores its former id's writes, in milliseconds.
+const ALONE_MIN_MS: u64 = 2_000;
+const ALONE_MAX_MS: u64 = 20_000;
 
 impl<V: ReadView> Replica<V> {
     /// Brings a replica back whose id has another life, under the new id of `config`: copies what the `former` id has
@@ -75,7 +78,9 @@ impl<V: ReadView> Replica<V> {
         let Some(mut current) = self.recovery.current.take() else { return Ok(()) };
         let can_write = self.recovery.has_met && !self.takes_snapshot;
         let at = step.now() + RETRY;
-        if !can_write || !self.config.membership.admits(self.config.replica) {
+        if self.is_alone() {
+            self.restore_alone(&mut current, step)?;
+        } else if !can_write || !self.config.membership.admits(self.config.replica) {
             step.set_timer(Timer::Recovery, at);
         } else if current.known.known_until.is_none() {
             self.search_fork(&mut current, step)?;
@@ -84,6 +89,52 @@ impl<V: ReadView> Replica<V> {
         }
         let is_over = current.known.known_until.is_some() && current.known.first > current.known.last;
         self.recovery.current = if is_over { self.end_recovery(&current, step)? } else { Some(current) };
+        Ok(())
+    }
+
+    /// Whether all reachable peers have said that they have no state either.
+    fn is_alone(&self) -> bool {
+        let peers = self.peers.reachable();
+        self.root.is_zero()
+            && !self.takes_snapshot
+            && !peers.is_empty()
+            && peers.iter().all(|peer| self.peers.root_of(*peer).is_some_and(|root| root.is_zero()))
+    }
+
+    /// Nobody has a state: all others have lost theirs, or have been brought back, too. After a random pause, in which
+    /// another one may be the first, this replica restores what the former id had written, as that id wrote it. Others
+    /// then find the fork of their legacies from it.
+    fn restore_alone(
+        &mut self,
+        current: &mut Recovering,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
+        let now = step.now();
+        let Some(at) = current.restores_at.filter(|at| *at <= now) else {
+            let at = *current.restores_at.get_or_insert_with(|| {
+                let pause = step.entropy.between(Choice::TimerJitter, ALONE_MIN_MS, ALONE_MAX_MS);
+                now + SimDuration::from_millis(pause)
+            });
+            step.set_timer(Timer::Recovery, at);
+            return Ok(());
+        };
+        debug_assert!(at <= now, "the pause is over");
+        let own = ApplyContext { max_drift_ms: u64::MAX, ..step.work.context };
+        while current.known.first <= current.known.last {
+            let dot = Dot { author: current.former, seq: current.known.first };
+            let write = LegacyWrite::read(step.work.state.view(), dot)?;
+            for action in write.changes().filter_map(|(action, _)| action) {
+                // What one log has accepted applies to any state.
+                let applied = step.work.state.apply_action(&action, &own);
+                debug_assert!(applied.is_ok(), "{applied:?}");
+            }
+            step.work.log.append(&write.delta, &mut step.work.metadata_batch);
+            LegacyWrite::delete(dot, &mut step.work.metadata_batch);
+            current.known.first += 1;
+        }
+        self.recovery.has_met = true;
+        current.known.known_until = Some(u64::MAX);
+        current.known.write(current.former, &mut step.work.metadata_batch);
         Ok(())
     }
 
@@ -117,7 +168,7 @@ impl<V: ReadView> Replica<V> {
         while search.fork().is_none() {
             let dot = Dot { author: former, seq: search.probe() };
             if let Some(known) = step.work.reference(dot)? {
-                let own = LegacyWrite::read(step.work.state.view(), dot)?.id;
+                let own = LegacyWrite::read(step.work.state.view(), dot)?.delta.id();
                 search.observe(dot.seq, known.id == own);
                 continue;
             }
@@ -135,7 +186,7 @@ impl<V: ReadView> Replica<V> {
         }
         let fork = search.fork().unwrap_or(first - 1);
         current.known.known_until = Some(if fork >= first {
-            LegacyWrite::read(step.work.state.view(), Dot { author: former, seq: fork })?.stamp.time()
+            LegacyWrite::read(step.work.state.view(), Dot { author: former, seq: fork })?.delta.stamp.time()
         } else {
             current.earliest.saturating_sub(1)
         });
@@ -167,7 +218,7 @@ impl<V: ReadView> Replica<V> {
             delta.dot == dot && refused.is_none_or(|refusal| refusal == DeltaRefusal::NotAMember)
         });
         if let Some(delta) = found {
-            let own = LegacyWrite::read(step.work.state.view(), dot)?.id;
+            let own = LegacyWrite::read(step.work.state.view(), dot)?.delta.id();
             search.observe(seq, delta.id() == own);
         } else if unavailable.contains(&dot) {
             search.on_unavailable(from, self.peers.reachable());
@@ -193,7 +244,7 @@ impl<V: ReadView> Replica<V> {
             }
             let dot = Dot { author: current.former, seq };
             let write = LegacyWrite::read(step.work.state.view(), dot)?;
-            if write.stamp.time() > until {
+            if write.delta.stamp.time() > until {
                 bytes += self.reissue_write(current, dot, &write, until, step)?;
             }
             LegacyWrite::delete(dot, &mut step.work.metadata_batch);
@@ -241,7 +292,7 @@ impl<V: ReadView> Replica<V> {
                 self.spread(delta, None, step);
             }
         }
-        let former_actions = write.changes.iter().map(|change| change.action.clone()).collect();
+        let former_actions = write.delta.actions.iter().map(|relative| relative.action.clone()).collect();
         let delta = step.work.log.covered().of(self.config.replica);
         let delta = Dot { author: self.config.replica, seq: delta };
         step.out.notices.push(Notice::WriteReissued { former: dot, former_actions, delta, actions });
@@ -253,7 +304,9 @@ impl<V: ReadView> Replica<V> {
         let author = self.config.replica;
         let dot = Dot { author, seq: step.work.log.covered().of(author) + 1 };
         let stamp = self.clock.tick(step.moment);
-        let delta = Delta::new(dot, step.work.log.heads(), stamp, changes.to_vec()).signed(&step.work.gate);
+        let delta = Delta::new(dot, step.work.log.heads(), stamp, changes.to_vec())
+            .after_collection(step.work.state.horizon())
+            .signed(&step.work.gate);
         let bytes = delta.to_bytes().len();
         (delta, bytes)
     }

@@ -276,7 +276,9 @@ impl<V: ReadView> Replica<V> {
             step.work.adopt(theirs);
             self.adopt_horizon(theirs, step)?;
         }
-        self.on_peer_met(step);
+        if !root.is_zero() {
+            self.on_peer_met(step);
+        }
         self.peers.record(peer).on_converged(root);
         self.delta_fetch.mark_exhausted(peer);
         self.sync_queue.settle(peer);

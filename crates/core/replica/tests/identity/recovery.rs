@@ -220,3 +220,24 @@ fn legacy_of_a_legacy_counts() {
         }
     }
 }
+
+/// Both lives of an id stop, and nobody else has a state: one of them restores what the id had written, and the other
+/// finds from it what it alone had written.
+#[test]
+fn two_lives_without_anyone_else_count_once() {
+    let mut world = World::of([0].map(signing));
+    world.write(0, vec![increment(1)]).unwrap();
+    let copy = world.nodes[0].store.clone();
+    let twin = world.add(signing(0), copy);
+    world.link(0, twin);
+    world.write(0, vec![increment(10)]).unwrap();
+    world.write(twin, vec![increment(100)]).unwrap();
+    world.run_for_secs(5);
+    assert!([0, twin].iter().all(|node| world.nodes[*node as usize].conflict().is_some()));
+    bring_back(&mut world, 0, 7);
+    bring_back(&mut world, twin, 8);
+    world.run_for_secs(120);
+    assert!(world.agree(&[0, twin]));
+    assert_eq!(counts(&world), [111; 2]);
+    assert!(world.nodes.iter().all(|node| !node.replica.is_recovering()));
+}

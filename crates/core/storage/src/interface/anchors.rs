@@ -60,9 +60,10 @@ impl<V: ReadView> Interface<V> {
         Ok(true)
     }
 
-    /// The same action with its whole path in this state. `None` if the state lacks the anchor. O(depth · log n).
-    pub fn absolute(&mut self, relative: RelativeAction) -> Result<Option<Action>, StorageError> {
-        let Some((anchor, depth)) = relative.anchor() else { return Ok(Some(relative.action)) };
+    /// The ancestors above those that the action names, in this state; see [`RelativeAction::below`]. `None` if the
+    /// state lacks the anchor. O(depth · log n).
+    pub fn path_above(&mut self, relative: &RelativeAction) -> Result<Option<Vec<EntityId>>, StorageError> {
+        let Some((anchor, depth)) = relative.anchor() else { return Ok(Some(Vec::new())) };
         if !self.has_anchor(anchor, depth)? {
             return Ok(None);
         }
@@ -73,7 +74,7 @@ impl<V: ReadView> Interface<V> {
             id = parent;
         }
         above.reverse();
-        Ok(Some(relative.action.below(above)))
+        Ok(Some(above))
     }
 
     /// Whether the state has `anchor` at `depth` or a smaller depth.

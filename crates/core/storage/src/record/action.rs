@@ -60,11 +60,11 @@ impl Action {
     }
 
     /// The same action with these ancestors above the ones that it names.
-    pub(crate) fn below(mut self, above: Vec<EntityId>) -> Self {
+    pub(crate) fn below(mut self, above: &[EntityId]) -> Self {
         let (Self::Add { ancestors, .. }
         | Self::Update { ancestors, .. }
         | Self::DeleteRef { ancestors, .. }) = &mut self;
-        ancestors.splice(..0, above);
+        ancestors.splice(..0, above.iter().copied());
         self
     }
 

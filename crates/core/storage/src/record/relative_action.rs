@@ -39,6 +39,11 @@ impl RelativeAction {
         anchor.map(|id| (*id, self.above.saturating_add(1)))
     }
 
+    /// The action with these ancestors above the ones that it names.
+    pub fn below(&self, above: &[EntityId]) -> Action {
+        self.action.clone().below(above)
+    }
+
     /// The record whose join applies the action.
     ///
     /// # Errors

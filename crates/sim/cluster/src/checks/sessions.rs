@@ -52,13 +52,33 @@ pub(super) fn impossible_outcome(noticed: &Noticed<'_>, world: &dyn Watched) -> 
     // A node that made a fresh start and has not caught up looks like one that was left behind.
     let is_catching_up = *reason == FailureReason::LeftBehind
         && [noticed.node, peer].iter().any(|side| world.is_catching_up(noticed.context, *side));
-    if *reason == FailureReason::Timeout || is_catching_up || is_explained(peer, reason, *started_at, world) {
+    let is_expected = *reason == FailureReason::Timeout
+        || is_catching_up
+        || tells_of_two_lives(noticed.context, reason, world)
+        || is_explained(peer, reason, *started_at, world);
+    if is_expected {
         return None;
     }
     Some(Check::ImpossibleOutcome {
         node: world.name_in(noticed.context, noticed.node),
         detail: reason.to_string(),
     })
+}
+
+/// Whether a side says that the history or the starts of the other one are not those that it knows, in a run in which
+/// disks were replaced or have lost commits, or in which hostile nodes claim anything.
+fn tells_of_two_lives(context: usize, reason: &FailureReason, world: &dyn Watched) -> bool {
+    let tells = matches!(
+        reason,
+        FailureReason::PeerForked { .. }
+            | FailureReason::UnprovenHistory { .. }
+            | FailureReason::Rejected(
+                Rejection::StaleIncarnation { .. }
+                    | Rejection::AnotherHistory { .. }
+                    | Rejection::UnprovenHistory
+            )
+    );
+    tells && (world.hazards().replaced_disks || world.has_losses(context) || !world.roles().is_empty())
 }
 
 /// Whether hostile nodes, small limits, a long pause or a member that is not known everywhere yet explain a failure that

@@ -10,28 +10,6 @@ use sync_sim_cluster::workload::Growth;
 /// All known findings. Of several that explain a failure, the first one counts.
 pub const KNOWN_FINDINGS: &[KnownFinding] = &[
     KnownFinding {
-        name: "replaced-disk-loses-history",
-        about: "a node whose disk was restored, copied or lost numbers new deltas like old ones, and writes are lost",
-        issue: 24,
-        class: "violated: HistoryLost",
-        says: &[],
-        features: &[],
-        drawn_seed: Some(1506),
-        programs: "core/adv_backup",
-        cases: &["restored-backup", "cloned-disk", "lost-store"],
-    },
-    KnownFinding {
-        name: "replaced-disk-is-refused",
-        about: "a node whose disk was restored, copied or lost is refused by its peers for good",
-        issue: 24,
-        class: "violated: NotBroughtBack",
-        says: &[],
-        features: &[],
-        drawn_seed: Some(379),
-        programs: "core/adv_backup (a store from six starts ago), field/08",
-        cases: &["lost-store-and-starts", "store-six-starts-old"],
-    },
-    KnownFinding {
         name: "clock-ahead-at-start-mutes",
         about: "a node that starts while its clock is far ahead, and writes before it has heard a peer, is no longer heard",
         issue: 24,
