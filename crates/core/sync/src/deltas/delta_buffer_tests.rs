@@ -24,6 +24,20 @@ fn added() -> PushOutcome {
 }
 
 #[test]
+fn delta_waits_for_horizon_of_its_author() {
+    let horizon = Hlc::last_at(7);
+    let later = delta(1, 1, &[]).after_collection(horizon);
+    let mut log = DeltaLog::default();
+    let mut buffer = DeltaBuffer::new(BufferLimits::default());
+    buffer.push(&later, &log);
+    assert_eq!(buffer.take_ready(&mut log, Hlc::last_at(6)), Ok(None));
+    assert!(buffer.missing(9).is_empty(), "no delta is missing");
+    assert!(buffer.waits_for_horizon(Hlc::last_at(6)));
+    assert!(!buffer.waits_for_horizon(horizon) && !buffer.is_unsatisfiable());
+    assert_eq!(buffer.take_ready(&mut log, horizon), Ok(Some(later)));
+}
+
+#[test]
 fn replays_in_causal_order() {
     let a1 = delta(2, 1, &[]);
     let b1 = delta(1, 1, &[&a1]);
@@ -34,7 +48,7 @@ fn replays_in_causal_order() {
         assert_eq!(buffer.push(delta, &log), added());
     }
     let mut order = Vec::new();
-    while let Some(delta) = buffer.take_ready(&mut log).unwrap() {
+    while let Some(delta) = buffer.take_ready(&mut log, Hlc::ZERO).unwrap() {
         log.append(&delta, &mut WriteBatch::default());
         order.push(delta.dot);
     }
@@ -54,7 +68,7 @@ fn detects_unsatisfiable_cycle() {
     assert!(!buffer.is_unsatisfiable(), "the other may come");
     buffer.push(&b1, &log);
     assert!(buffer.is_unsatisfiable());
-    assert_eq!((buffer.missing(9), buffer.take_ready(&mut log)), (vec![], Ok(None)));
+    assert_eq!((buffer.missing(9), buffer.take_ready(&mut log, Hlc::ZERO)), (vec![], Ok(None)));
     buffer.push(&delta(3, 1, &[]), &log);
     assert!(!buffer.is_unsatisfiable(), "one is ready");
 }
@@ -143,7 +157,7 @@ fn index_follows_every_change() {
                     }
                 }
                 4 => {
-                    if let Some(ready) = buffer.take_ready(&mut log).unwrap() {
+                    if let Some(ready) = buffer.take_ready(&mut log, Hlc::ZERO).unwrap() {
                         assert!(log.is_ready(&ready), "seed {seed}");
                         log.append(&ready, &mut WriteBatch::default());
                     }
@@ -158,7 +172,7 @@ fn index_follows_every_change() {
             assert_eq!(buffer.missing(99), missing_by_definition(&buffer, &log), "seed {seed}");
             let ready =
                 buffer.encoded().map(|bytes| decoded(bytes).unwrap()).find(|delta| log.is_ready(delta));
-            assert_eq!(buffer.waits.first_ready(), ready.map(|delta| delta.dot), "seed {seed}");
+            assert_eq!(buffer.waits.first_ready(Hlc::ZERO), ready.map(|delta| delta.dot), "seed {seed}");
             let bytes: usize = buffer.waiting.values().map(WaitingDelta::cost).sum();
             assert_eq!((buffer.bytes(), buffer.total.deltas), (bytes, buffer.len()), "seed {seed}");
             assert!(buffer.is_balanced());
