@@ -74,7 +74,7 @@ impl SimReplica {
 
     /// Imitates a replica whose memory does not belong to its disk.
     #[cfg(test)]
-    pub(crate) fn replace_rows(&mut self, rows: syncline_store::MemoryStore) {
+    pub(crate) fn replace_rows(&mut self, rows: MemoryStore) {
         self.disk = crate::node::SimDisk::with_rows(rows);
     }
 
