@@ -13,7 +13,7 @@ pub const SYNC_PROTOCOL_VERSION: u32 = 6;
 
 /// The first version whose handshakes have the field `known`. A store may hold an earlier handshake: that of a
 /// snapshot whose transfer was interrupted.
-const KNOWN_SINCE: u32 = 6;
+pub(super) const KNOWN_SINCE: u32 = 6;
 
 /// A sync strategy, without its parameters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

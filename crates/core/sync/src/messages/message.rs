@@ -1,5 +1,6 @@
 //! The messages of replicas: gossip, and the requests and responses of sessions.
 
+use super::handshake::KNOWN_SINCE;
 use super::{Answer, HandshakeReply, Question, Rejection, SYNC_PROTOCOL_VERSION, SyncHandshake};
 use crate::deltas::{Delta, Dot, VersionVector};
 use crate::sketch::LocatedDifference;
@@ -234,7 +235,8 @@ fn decode_handshake(input: &mut Reader<'_>) -> Result<Request, DecodeError> {
     let mut foreign = input.clone();
     let version = foreign.u32_le()?;
     let handshake = SyncHandshake::decode(input);
-    if version == SYNC_PROTOCOL_VERSION || (handshake.is_ok() && input.remaining() == 0) {
+    let is_known = version >= KNOWN_SINCE && handshake.is_ok() && input.remaining() == 0;
+    if version == SYNC_PROTOCOL_VERSION || is_known {
         return Ok(Request::Handshake(Box::new(handshake?)));
     }
     let fields = foreign.raw(foreign.remaining(), "a handshake of another version")?.into();
