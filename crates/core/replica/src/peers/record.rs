@@ -14,6 +14,8 @@ pub(crate) struct PeerRecord {
     newest_session: SessionId,
     /// The replica id that the peer claimed in its last handshake.
     replica: Option<ReplicaId>,
+    /// The replica id that its gossip suggests, until a handshake says it.
+    suggested: Option<ReplicaId>,
     /// The peer sent deltas that were refused. Until a session with it has converged, only states are
     /// compared with it.
     only_states: bool,
@@ -59,6 +61,16 @@ impl PeerRecord {
         }
         self.newest_session = session;
         Ok(())
+    }
+
+    /// The replica id of the peer, as far as anything tells it. No right follows from it.
+    pub(crate) fn likely_replica(&self) -> Option<ReplicaId> {
+        self.replica.or(self.suggested)
+    }
+
+    /// Records the replica id that gossip of the peer suggests.
+    pub(crate) const fn suggest_replica(&mut self, replica: ReplicaId) {
+        self.suggested = Some(replica);
     }
 
     pub(crate) const fn replica(&self) -> Option<ReplicaId> {
