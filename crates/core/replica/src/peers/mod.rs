@@ -222,9 +222,9 @@ impl PeerTable {
         offered
     }
 
-    /// The replica id that a peer claimed in its last handshake.
+    /// The replica id of a peer, as far as its last handshake or its gossip tells it.
     pub(crate) fn replica_of(&self, peer: PeerId) -> Option<ReplicaId> {
-        self.records.get(&peer)?.replica()
+        self.records.get(&peer)?.likely_replica()
     }
 
     /// Records the identity that a peer claims in a handshake, given the verdict on that handshake. After an

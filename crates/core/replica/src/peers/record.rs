@@ -15,6 +15,8 @@ pub(crate) struct PeerRecord {
     newest_session: SessionId,
     /// The replica id that the peer claimed in its last handshake.
     replica: Option<ReplicaId>,
+    /// The replica id that its gossip suggests, until a handshake says it.
+    suggested: Option<ReplicaId>,
     /// The peer sent deltas that were refused. Until a session with it has converged, only states are
     /// compared with it.
     only_states: bool,
@@ -117,6 +119,16 @@ impl PeerRecord {
     /// The version vectors that this replica and the peer both know.
     pub(crate) const fn vectors_mut(&mut self) -> &mut KnownVectors {
         &mut self.vectors
+    }
+
+    /// The replica id of the peer, as far as anything tells it. No right follows from it.
+    pub(crate) fn likely_replica(&self) -> Option<ReplicaId> {
+        self.replica.or(self.suggested)
+    }
+
+    /// Records the replica id that gossip of the peer suggests.
+    pub(crate) const fn suggest_replica(&mut self, replica: ReplicaId) {
+        self.suggested = Some(replica);
     }
 
     pub(crate) const fn replica(&self) -> Option<ReplicaId> {

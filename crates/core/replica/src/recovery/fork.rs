@@ -16,15 +16,23 @@ pub(crate) struct ForkSearch {
     differs: u64,
     /// Whether an id has differed.
     has_differed: bool,
-    /// The peers that do not store the delta that decides next.
-    silent: BTreeSet<PeerId>,
+    /// The peers that do not have the delta that decides next: another one, or none that they store.
+    without: BTreeSet<PeerId>,
+    /// Whether one of them, or this replica, has another delta.
+    is_another_known: bool,
 }
 
 impl ForkSearch {
     /// The search among the numbers after `before` and up to `last`, of which peers cover those up to `covered`.
     pub(crate) fn new(before: u64, last: u64, covered: u64) -> Self {
         let differs = last.min(covered).max(before) + 1;
-        Self { agrees: before, differs, has_differed: false, silent: BTreeSet::new() }
+        Self {
+            agrees: before,
+            differs,
+            has_differed: false,
+            without: BTreeSet::new(),
+            is_another_known: false,
+        }
     }
 
     /// The last number at which the ids agree, once it is known.
@@ -42,30 +50,47 @@ impl ForkSearch {
         }
     }
 
-    /// Handles an id that a peer has under the number `seq`.
-    pub(crate) fn observe(&mut self, seq: u64, agrees: bool) {
-        if agrees {
-            self.agrees = self.agrees.max(seq.min(self.differs - 1));
-        } else if seq > self.agrees {
-            self.differs = self.differs.min(seq);
+    /// Some peer has the same delta under the number `seq`: its effect is where that peer's state is.
+    pub(crate) fn on_same(&mut self, seq: u64) {
+        self.agrees = self.agrees.max(seq.min(self.differs - 1));
+        self.next();
+    }
+
+    /// This replica has received another delta under the number that decides next. A peer may still have the same one.
+    pub(crate) const fn on_another_known(&mut self) {
+        self.is_another_known = true;
+    }
+
+    /// A peer has another delta under the number that decides next, or stores none.
+    pub(crate) fn on_without(&mut self, peer: PeerId, is_another: bool) {
+        self.without.insert(peer);
+        self.is_another_known |= is_another;
+    }
+
+    /// Decides, if all reachable peers have answered. Where nobody stores the delta, the word of those that cover its
+    /// number counts: they have it.
+    pub(crate) fn decide(&mut self, peers: &[PeerId]) {
+        if self.fork().is_some() || peers.iter().any(|peer| !self.without.contains(peer)) {
+            return;
+        }
+        let probe = self.probe();
+        if self.is_another_known {
+            self.differs = self.differs.min(probe);
             self.has_differed = true;
-        }
-        self.silent.clear();
-    }
-
-    /// Handles a peer that does not store the delta that decides next. If `others` have said so too, nobody can tell,
-    /// and the word of those that cover the number counts: they have it.
-    pub(crate) fn on_unavailable(&mut self, peer: PeerId, others: &[PeerId]) {
-        self.silent.insert(peer);
-        if others.iter().all(|other| self.silent.contains(other)) {
-            let probe = self.probe();
-            self.observe(probe, true);
+            self.next();
+        } else {
+            self.on_same(probe);
         }
     }
 
-    /// Whether the peer has said that it does not store the delta that decides next.
-    pub(crate) fn is_silent(&self, peer: PeerId) -> bool {
-        self.silent.contains(&peer)
+    fn next(&mut self) {
+        self.without.clear();
+        self.is_another_known = false;
+    }
+
+    /// Whether the peer has answered about the number that decides next.
+    pub(crate) fn has_answered(&self, peer: PeerId) -> bool {
+        self.without.contains(&peer)
     }
 }
 
@@ -84,7 +109,12 @@ mod tests {
                 return (found, asked);
             }
             let probe = search.probe();
-            search.observe(probe, probe <= fork);
+            if probe <= fork {
+                search.on_same(probe);
+            } else {
+                search.on_without(PEERS[0], true);
+                search.decide(&PEERS[..1]);
+            }
             asked += 1;
         }
     }
@@ -108,9 +138,23 @@ mod tests {
     #[test]
     fn word_of_peers_counts_where_nobody_stores_the_delta() {
         let mut search = ForkSearch::new(0, 9, 9);
-        search.on_unavailable(PEERS[0], &PEERS);
-        assert!(search.fork().is_none() && search.is_silent(PEERS[0]) && !search.is_silent(PEERS[1]));
-        search.on_unavailable(PEERS[1], &PEERS);
+        search.on_without(PEERS[0], false);
+        search.decide(&PEERS);
+        assert!(search.fork().is_none() && search.has_answered(PEERS[0]) && !search.has_answered(PEERS[1]));
+        search.on_without(PEERS[1], false);
+        search.decide(&PEERS);
         assert_eq!(search.fork(), Some(9));
+    }
+
+    /// Peers may have taken deltas of both lives under one number.
+    #[test]
+    fn one_peer_with_the_same_delta_decides() {
+        let mut search = ForkSearch::new(0, 1, 1);
+        search.on_another_known();
+        search.on_without(PEERS[0], true);
+        search.decide(&PEERS);
+        assert_eq!(search.fork(), None, "another peer may have it");
+        search.on_same(1);
+        assert_eq!(search.fork(), Some(1));
     }
 }

@@ -1,7 +1,7 @@
 //! The progress of the recovery of a legacy. The rows of the legacy have all of it that must survive a crash.
 
 use super::{ForkSearch, FormerId, LegacyWrite};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::Dot;
@@ -11,8 +11,10 @@ use syncline_types::{PeerId, ReplicaId, SimTime};
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct RecoveryProgress {
     pub(crate) current: Option<Recovering>,
-    /// Whether a session has converged since the start: this replica knows the state of a peer.
-    pub(crate) has_met: bool,
+    /// The peers with which a session has converged since the start: what they cover is known.
+    pub(crate) met: BTreeSet<PeerId>,
+    /// From this time on it is not waited for the other peers any more.
+    pub(crate) waits_until: Option<SimTime>,
 }
 
 /// The recovery of the legacy of one former id.
@@ -35,7 +37,7 @@ impl RecoveryProgress {
     /// What the store says is left to do.
     pub(crate) fn load<V: ReadView>(view: &V) -> Result<Self, StorageError> {
         let current = Recovering::next(view, ReplicaId([0; 16]))?;
-        Ok(Self { current, has_met: false })
+        Ok(Self { current, met: BTreeSet::new(), waits_until: None })
     }
 }
 

@@ -149,6 +149,7 @@ impl<V: ReadView> Replica<V> {
         delta: Delta,
         step: &mut StepContext<'_, V>,
     ) -> Result<Option<DeltaRefusal>, StorageError> {
+        let author = delta.dot.author;
         if let Err(error) = step.work.apply_delta(&delta) {
             let refusal = error.refusal()?;
             // After any other refusal, another attempt would have the same result.
@@ -156,6 +157,7 @@ impl<V: ReadView> Replica<V> {
                 DeltaRefusal::Drift => self.enqueue_forced_sync(from, PendingReason::StampAhead, step),
                 // The handshakes of a session tell the author, if the peer is the author.
                 DeltaRefusal::AnotherHistory => {
+                    self.peers.record(from).suggest_replica(author);
                     self.enqueue_forced_sync(from, PendingReason::AnotherHistory, step);
                 }
                 // A peer that has not collected the ancestor has the effect of the delta in its state.

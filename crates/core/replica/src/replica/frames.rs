@@ -64,6 +64,7 @@ impl<V: ReadView> Replica<V> {
                 Ok(())
             }
             Message::Gossip(Gossip::Heartbeat { root, replica, seq, clock, wall_ms }) => {
+                self.peers.record(from).suggest_replica(replica);
                 self.on_clock_heard(from, replica, (clock, wall_ms), step);
                 self.on_heartbeat(from, root, step);
                 self.on_clock_announced(from, root, Dot { author: replica, seq }, clock, step)

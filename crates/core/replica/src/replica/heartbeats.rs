@@ -72,5 +72,8 @@ impl<V: ReadView> Replica<V> {
             // The difference has disappeared by itself.
             self.update_sync_timer(step);
         }
+        if root == self.root {
+            self.meet(from, step);
+        }
     }
 }

@@ -6,15 +6,18 @@ use crate::effects::{Notice, ReplicaError, SyncActions};
 use crate::event::Timer;
 use crate::persisted;
 use crate::recovery::{self, ForkSearch, FormerId, LegacyWrite, Recovering, Reissued};
+use crate::sync_queue::PendingReason;
 use syncline_storage::{Action, ApplyContext, StorageError};
 use syncline_store::{Bytes, ReadView, Store};
 use syncline_sync::{Delta, DeltaRefusal, Dot, HistoryConflict};
-use syncline_types::{Choice, Decode, Encode, PeerId, ReplicaId, SimDuration, limits};
+use syncline_types::{Choice, Decode, Encode, PeerId, ReplicaId, SimDuration, SimTime, limits};
 
 /// The most legacy writes in one step.
 const WRITES_PER_STEP: usize = 64;
 /// The pause before a recovery that waits for peers, or for the membership, is tried again.
 const RETRY: SimDuration = SimDuration::from_secs(1);
+/// How long a recovery waits for sessions with all reachable peers, once it has met one.
+const MEETING: SimDuration = SimDuration::from_secs(10);
 /// The pause before a replica among others without any state restores its former id's writes, in milliseconds.
 const ALONE_MIN_MS: u64 = 2_000;
 const ALONE_MAX_MS: u64 = 20_000;
@@ -65,10 +68,11 @@ impl<V: ReadView> Replica<V> {
     }
 
     /// Handles a session that has converged.
-    pub(super) fn on_peer_met(&mut self, step: &mut StepContext<'_, V>) {
-        self.recovery.has_met = true;
+    pub(super) fn on_peer_met(&mut self, peer: PeerId, step: &mut StepContext<'_, V>) {
         if self.recovery.current.is_some() {
             let now = step.now();
+            self.recovery.met.insert(peer);
+            self.recovery.waits_until.get_or_insert(now + MEETING);
             step.set_timer(Timer::Recovery, now);
         }
     }
@@ -76,9 +80,12 @@ impl<V: ReadView> Replica<V> {
     /// Goes on with the recovery: asks for the delta that decides next, or writes a page of the legacy again.
     pub(super) fn on_recovery_due(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
         let Some(mut current) = self.recovery.current.take() else { return Ok(()) };
-        let can_write = self.recovery.has_met && !self.takes_snapshot;
+        let can_write = self.has_met_peers(step.now()) && !self.takes_snapshot;
         let at = step.now() + RETRY;
-        if self.is_alone() {
+        if self.peers.reachable().is_empty() {
+            // Nobody can be asked.
+            step.set_timer(Timer::Recovery, at);
+        } else if self.is_alone() {
             self.restore_alone(&mut current, step)?;
         } else if !can_write || !self.config.membership.admits(self.config.replica) {
             step.set_timer(Timer::Recovery, at);
@@ -90,6 +97,20 @@ impl<V: ReadView> Replica<V> {
         let is_over = current.known.known_until.is_some() && current.known.first > current.known.last;
         self.recovery.current = if is_over { self.end_recovery(&current, step)? } else { Some(current) };
         Ok(())
+    }
+
+    /// Whether it is known what all reachable peers have of the former id, or has been waited for it long enough.
+    fn has_met_peers(&self, now: SimTime) -> bool {
+        let has_met_all = self.peers.reachable().iter().all(|peer| self.recovery.met.contains(peer));
+        !self.recovery.met.is_empty()
+            && (has_met_all || self.recovery.waits_until.is_some_and(|until| now >= until))
+    }
+
+    /// A peer whose state is equal is met by a session, too: only its handshake says what it covers.
+    pub(super) fn meet(&mut self, peer: PeerId, step: &mut StepContext<'_, V>) {
+        if self.is_recovering() && !self.recovery.met.contains(&peer) && !self.root.is_zero() {
+            self.enqueue_forced_sync(peer, PendingReason::ProgressUnknown, step);
+        }
     }
 
     /// Whether all reachable peers have said that they have no state either.
@@ -132,7 +153,8 @@ impl<V: ReadView> Replica<V> {
             LegacyWrite::delete(dot, &mut step.work.metadata_batch);
             current.known.first += 1;
         }
-        self.recovery.has_met = true;
+        self.recovery.waits_until = Some(now);
+        self.recovery.met.extend(self.peers.reachable());
         current.known.known_until = Some(u64::MAX);
         current.known.write(current.former, &mut step.work.metadata_batch);
         Ok(())
@@ -169,12 +191,19 @@ impl<V: ReadView> Replica<V> {
             let dot = Dot { author: former, seq: search.probe() };
             if let Some(known) = step.work.reference(dot)? {
                 let own = LegacyWrite::read(step.work.state.view(), dot)?.delta.id();
-                search.observe(dot.seq, known.id == own);
+                if known.id == own {
+                    search.on_same(dot.seq);
+                    continue;
+                }
+                search.on_another_known();
+            }
+            search.decide(self.peers.reachable());
+            if search.fork().is_some() || search.probe() != dot.seq {
                 continue;
             }
             // All whose deltas have reached this replica may store the delta; the next one that has not said otherwise
             // is asked.
-            let peer = self.peers.reachable().iter().copied().find(|peer| !search.is_silent(*peer));
+            let peer = self.peers.reachable().iter().copied().find(|peer| !search.has_answered(*peer));
             if let Some(peer) = peer {
                 current.asked = Some((peer, dot.seq));
                 self.request_deltas(peer, vec![dot], step);
@@ -219,9 +248,13 @@ impl<V: ReadView> Replica<V> {
         });
         if let Some(delta) = found {
             let own = LegacyWrite::read(step.work.state.view(), dot)?.delta.id();
-            search.observe(seq, delta.id() == own);
+            if delta.id() == own {
+                search.on_same(seq);
+            } else {
+                search.on_without(from, true);
+            }
         } else if unavailable.contains(&dot) {
-            search.on_unavailable(from, self.peers.reachable());
+            search.on_without(from, false);
         }
         let now = step.now();
         step.set_timer(Timer::Recovery, now);

@@ -277,7 +277,7 @@ impl<V: ReadView> Replica<V> {
             self.adopt_horizon(theirs, step)?;
         }
         if !root.is_zero() {
-            self.on_peer_met(step);
+            self.on_peer_met(peer, step);
         }
         self.peers.record(peer).on_converged(root);
         self.delta_fetch.mark_exhausted(peer);

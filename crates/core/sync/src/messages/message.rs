@@ -242,7 +242,8 @@ fn decode_handshake(input: &mut Reader<'_>) -> Result<Request, DecodeError> {
     let mut foreign = input.clone();
     let version = foreign.u32_le()?;
     let handshake = SyncHandshake::decode(input);
-    if version == SYNC_PROTOCOL_VERSION || (handshake.is_ok() && input.remaining() == 0) {
+    let is_known = version > SYNC_PROTOCOL_VERSION && handshake.is_ok() && input.remaining() == 0;
+    if version == SYNC_PROTOCOL_VERSION || is_known {
         return Ok(Request::Handshake(Box::new(handshake?)));
     }
     let fields = foreign.raw(foreign.remaining(), "a handshake of another version")?.into();
