@@ -112,9 +112,9 @@ pub enum Notice {
         /// Why it was not applied.
         refusal: DeltaRefusal,
     },
-    /// Buffered deltas were dropped: syncs with all peers that follow the rules have shown that no peer has
-    /// the parents. This happens after disks have lost acknowledged writes, and in the presence of
-    /// adversaries.
+    /// Buffered deltas were dropped: no reachable peer can be expected to send the parents. Each has sent all that it
+    /// has, has broken a rule, or has failed so often that it is given up for now. This happens after disks have
+    /// lost acknowledged writes, in the presence of adversaries, and after long outages.
     PendingDeltasDropped {
         /// The deltas that were dropped, by author and number, ascending.
         deltas: Vec<Dot>,

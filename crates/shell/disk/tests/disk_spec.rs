@@ -88,6 +88,7 @@ fn the_clock_row_is_as_specified() {
     states_row("clock-row", &store, CLOCK, |walk| {
         walk.number("incarnation", 2);
         walk.number("time", 0);
+        walk.number("wall clock in milliseconds", 0);
     });
     for damaged in [&[][..], &[0x80, 0], &[2], &[2, 0x80]] {
         let mut batch = WriteBatch::default();

@@ -236,7 +236,6 @@ impl PeerRecord {
     /// Handles a session that ended without a failure.
     pub(crate) const fn on_success(&mut self) {
         self.failures = 0;
-        self.stuck = 0;
         self.was_forgiven = false;
         self.waits_for_clocks = false;
         self.fruitless = 0;
@@ -248,7 +247,13 @@ impl PeerRecord {
     pub(crate) const fn on_converged(&mut self, root: Digest) {
         self.root = Some(root);
         self.only_states = false;
+        self.on_answered();
         self.on_success();
+    }
+
+    /// Handles a session in which the peer has answered every request.
+    pub(crate) const fn on_answered(&mut self) {
+        self.stuck = 0;
     }
 
     /// Handles deltas of the peer that did not pass the gate.

@@ -360,6 +360,9 @@ impl<V: ReadView> Replica<V> {
             RetryReason::PeerBehind => (PendingReason::PeerBehind, AFTER_BEHIND),
             RetryReason::ClockDrift => (PendingReason::ClockDrift, AFTER_DRIFT),
         };
+        if matches!(reason, RetryReason::NewerWrites | RetryReason::PeerBehind) {
+            self.peers.record(peer).on_answered();
+        }
         if reason == RetryReason::ClockDrift {
             self.on_drift(peer, failed, step);
         } else if self.peers.record(peer).on_sync_pending(root) {

@@ -84,9 +84,9 @@ struct OpenSession {
     roots: (Digest, Digest),
     /// Whether something other than the session may have changed one of the two states.
     is_disturbed: bool,
-    /// What the responder's wall clock showed when it answered the initiator; the least of several.
+    /// The time that the responder took for plausible when it answered the initiator; the least of several.
     responder_ms: u64,
-    /// What the initiator's wall clock showed when the session started.
+    /// The time that the initiator took for plausible when the session started.
     initiator_ms: u64,
 }
 
@@ -142,7 +142,7 @@ impl OpenSessions {
             session.is_disturbed |= root != *own && sender != Some(other);
             *own = root;
             if node == *responder && sender == Some(*initiator) {
-                session.responder_ms = session.responder_ms.min(world.wall_ms(node));
+                session.responder_ms = session.responder_ms.min(world.plausible_ms(*context, node));
             }
         }
     }
@@ -178,7 +178,7 @@ impl OpenSessions {
                 roots,
                 is_disturbed,
                 responder_ms: u64::MAX,
-                initiator_ms: world.wall_ms(node),
+                initiator_ms: world.plausible_ms(context, node),
             };
             self.0.insert((context, node, peer), session);
         }
@@ -256,7 +256,7 @@ pub(super) fn walks_again(noticed: &Noticed<'_>, world: &dyn Watched) -> bool {
             return None;
         }
         let session = noticed.memory.sessions.0.get(&(context, node, peer))?;
-        let shown = session.responder_ms.min(session.initiator_ms).min(world.wall_ms(node));
+        let shown = session.responder_ms.min(session.initiator_ms).min(world.plausible_ms(context, node));
         let is_early = |replica: &SimReplica| {
             let most = shown.saturating_add(replica.max_drift_ms());
             // Where the clocks have no limit, nothing is early, and the state of the peer may not be read.

@@ -17,8 +17,15 @@ pub trait Watched {
     /// The present time.
     fn now(&self) -> SimTime;
 
-    /// What the wall clock of a node shows, in milliseconds, or what the node takes for plausible if that is less.
+    /// What the wall clock of a node shows, in milliseconds.
     fn wall_ms(&self, node: NodeId) -> u64;
+
+    /// The time that the replica of a context takes for plausible, in milliseconds: what the wall clock of its node
+    /// shows, or less.
+    fn plausible_ms(&self, context: usize, node: NodeId) -> u64 {
+        let fault = self.replica(context, node).and_then(|replica| replica.replica()?.clock_fault());
+        fault.map_or(u64::MAX, |fault| fault.plausible_ms).min(self.wall_ms(node))
+    }
 
     /// The name of a node, with the context if nodes have several.
     fn name_in(&self, context: usize, node: NodeId) -> String;

@@ -26,9 +26,7 @@ impl Watched for SimRuntime {
     }
 
     fn wall_ms(&self, node: NodeId) -> u64 {
-        let replicas = self.world.actor(node).into_iter().flat_map(SimNode::replicas);
-        let faults = replicas.filter_map(|replica| replica.replica()?.clock_fault());
-        faults.map(|fault| fault.plausible_ms).fold(self.world.wall_ms(node), u64::min)
+        self.world.wall_ms(node)
     }
 
     fn name(&self, node: NodeId) -> String {
