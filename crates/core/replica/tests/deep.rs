@@ -146,7 +146,7 @@ fn missing_ancestor_is_followed_by_sync() {
     // The other host misses the delta that makes the upper part, and believes that it has it.
     let (_, lost) = hosts[0].take(Event::Write(chain[..60].iter().map(create).collect()));
     let (_, actions) = hosts[0].take(Event::Write(vec![create(&chain[60])]));
-    let deltas: Vec<Delta> = [&lost, &actions].map(|actions| delta_in(actions)).into();
+    let deltas: Vec<Delta> = [&lost, &actions].map(delta_in).into();
     let forged = Delta { actions: vec![], ..deltas[0].clone() };
     let below = Delta { parents: vec![forged.reference()], ..deltas[1].clone() };
     let root = hosts[1].root();
