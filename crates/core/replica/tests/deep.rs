@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use syncline_replica::{
-    Collection, Event, Notice, Operation, Replica, ReplicaConfig, StepCost, SyncActions, Target,
+    Collection, Event, Notice, Operation, Refusal, Replica, ReplicaConfig, StepCost, SyncActions, Target,
 };
 use syncline_storage::{Interface, verify};
 use syncline_store::{Bytes, Key, MemoryStore, ReadView, Row, RowRun, Store, StoreError, WriteBatch};
+use syncline_sync::{Delta, DeltaRefusal, Frame, Gossip, Message};
 use syncline_types::{Choice, ContextId, Entropy, Moment, PeerId, ReplicaId, SimTime};
 
 /// A view of a store that writes index nodes late, as the one on disk.
@@ -134,6 +135,37 @@ fn deliver(host: &mut Host, actions: &SyncActions) -> Taken {
         all.cost += taken.cost;
     }
     all
+}
+
+/// A delta below an entity that is not here is not applied in part, and a sync with the sender is pending instead.
+#[test]
+fn missing_ancestor_is_followed_by_sync() {
+    let mut hosts = [Host::new(1, 2), Host::new(2, 1)];
+    let chain = chain();
+    let create = |target: &Target| Operation::Create { target: target.clone(), collection: Collection::Map };
+    // The other host misses the delta that makes the upper part, and believes that it has it.
+    let (_, lost) = hosts[0].take(Event::Write(chain[..60].iter().map(create).collect()));
+    let (_, actions) = hosts[0].take(Event::Write(vec![create(&chain[60])]));
+    let deltas: Vec<Delta> = [&lost, &actions].map(delta_in).into();
+    let forged = Delta { actions: vec![], ..deltas[0].clone() };
+    let below = Delta { parents: vec![forged.reference()], ..deltas[1].clone() };
+    let root = hosts[1].root();
+    for (delta, refusal) in [(forged, None), (below, Some(Refusal::Delta(DeltaRefusal::MissingAncestor)))] {
+        let message = Message::Gossip(Gossip::Delta(delta));
+        let bytes = Frame { incarnation: 1, message }.to_wire(ContextId([7; 32])).into();
+        let actions = hosts[1].step(Event::Frame { from: PeerId(1), bytes });
+        assert_eq!(actions.refusal, refusal);
+    }
+    assert_eq!(hosts[1].root(), root);
+    assert_eq!(hosts[1].replica.pending().pending_syncs, 1);
+}
+
+fn delta_in(actions: &SyncActions) -> Delta {
+    let [message] = &actions.messages[..] else { panic!("one peer") };
+    match Frame::from_wire(&message.bytes, ContextId([7; 32])).unwrap().message {
+        Message::Gossip(Gossip::Delta(delta)) => delta,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The bytes that a write puts and sends do not depend on its depth. The hash of each ancestor covers its children, so

@@ -129,7 +129,7 @@ fn rules_hold_for_the_whole_path() {
         Err(Malformed::Path { id: EntityId::ROOT })
     );
     let relative = of(depth, in_chain(1, 1));
-    assert_eq!(RelativeAction::from_bytes(&relative.to_bytes()), Ok(relative.clone()));
+    assert_eq!(RelativeAction::from_bytes(&relative.to_bytes()), Ok(relative));
     let what = "the ancestors above an anchor";
     let limit = u64::from(depth);
     let found = limit + 1;

@@ -312,7 +312,7 @@ fn check_changes_of(
             unknown[32] = kind;
             match redo(&crashed, [(*trie, &*unknown)]) {
                 Err(StorageError::Row { error, .. }) => {
-                    assert_eq!(name_of(error), format!("UnknownTag({kind})"))
+                    assert_eq!(name_of(error), format!("UnknownTag({kind})"));
                 }
                 other => panic!("{other:?}"),
             }

@@ -330,6 +330,33 @@ fn insufficient_deltas_are_followed_by_walk() {
     assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 1));
 }
 
+/// An entity below which a delta writes may be collected on the other side, whichever side starts.
+#[test]
+fn deltas_below_missing_ancestor_are_followed_by_walk() {
+    for initiator_writes in [false, true] {
+        let mut lacking = Side::new(1, &many(1, 50, 1));
+        let mut author = Side::new(2, &many(1, 50, 1));
+        let path: Vec<u64> = (1_000..1_040).collect();
+        author.write(&[set(1_040, &path, 9, 2, 40)]);
+        let mut work = author.begin();
+        let dot = Dot { author: author.replica, seq: 1 };
+        let relative = work.state.relative(set(1_041, &path, 10, 2, 40)).unwrap();
+        assert!(relative.above > 0);
+        let delta = Delta::new(dot, vec![], Hlc::new(10, 0, author.replica), vec![]);
+        let delta = Delta { actions: vec![relative], ..delta };
+        assert_eq!(work.apply_delta(&delta), Ok(()));
+        author.commit(work);
+        let mut refusing = lacking.begin();
+        let before = refusing.state.root_hash().unwrap();
+        assert_eq!(refusing.apply_delta(&delta), Err(DeltaRefusal::MissingAncestor.into()));
+        assert_eq!(refusing.state.root_hash().unwrap(), before, "L5");
+        let (a, b) = if initiator_writes { (&mut author, &mut lacking) } else { (&mut lacking, &mut author) };
+        let (outcome, stats, protocol) = run(a, b, false, undisturbed);
+        assert_eq!(protocol, Some(SyncProtocolKind::DeltaSync));
+        assert_eq!((outcome, stats.walks), (Outcome::Converged { root: b.root() }, 1));
+    }
+}
+
 #[test]
 fn deltas_are_paged() {
     let mut a = Side::new(1, &many(1, 5, 1));
