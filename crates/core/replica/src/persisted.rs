@@ -9,7 +9,7 @@ use syncline_types::{Decode, Digest, Encode, HlcClock, Reader, Writer, canary};
 
 const KEY: &[u8] = &[keys::METADATA, 3];
 /// A row that exists only after a conflict.
-const CONFLICT: &[u8] = &[keys::METADATA, 4];
+const CONFLICT: &[u8] = &[keys::METADATA, 6];
 
 /// The state that a replica starts from.
 pub(crate) struct PersistedState {
