@@ -182,12 +182,15 @@ impl<V: ReadView> Replica<V> {
                     });
                     self.on_progress_announced(from, &reply.theirs, step)?;
                 }
-                Response::Rejected(Rejection::NoHandshake)
-                    if self.peers.with_vectors(from, KnownVectors::on_unknown) =>
-                {
-                    // The peer does not know the vectors that the handshake was relative to.
-                    if let Some((id, request)) = self.sessions.outstanding(from) {
-                        self.send_again(from, Message::Request { session, id, request }, WHOLE, step);
+                Response::Rejected(Rejection::NoHandshake) => {
+                    // The peer does not know the vectors that the handshake was relative to. If the whole handshake is
+                    // on its way, this is the answer to an earlier copy.
+                    let whole = self.peers.with_vectors(from, KnownVectors::on_unknown);
+                    match self.sessions.outstanding(from).filter(|_| whole) {
+                        Some((id, request)) => {
+                            self.send_again(from, Message::Request { session, id, request }, WHOLE, step);
+                        }
+                        None => step.refuse(Refusal::Duplicate),
                     }
                     return Ok(());
                 }

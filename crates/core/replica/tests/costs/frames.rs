@@ -140,8 +140,10 @@ fn reply_brings_what_was_requested() {
     assert_eq!(other.refusal, Some(Refusal::Duplicate), "another peer was not asked");
     let stranger = delta(Dot { author: author(99), seq: 1 }, vec![], vec![]);
     let actions = node.hear(ENEMY, reply(&[&chain[0], &stranger, &chain[1]]));
-    assert!(actions.refusal.is_some(), "something else is in it");
-    assert_eq!(node.replica.log().covered().of(alice), 1);
+    assert!(actions.refusal.is_some(), "something else is in it, so it answers no request");
+    assert_eq!(node.replica.log().covered().of(alice), 0);
+    node.hear(ENEMY, reply(&[&chain[0], &chain[1]]));
+    assert_eq!(node.replica.log().covered().of(alice), 3, "the last one waited");
     assert_eq!(node.replica.log().covered().of(author(99)), 0);
 }
 

@@ -85,7 +85,8 @@ pub(super) fn parents_applied(noticed: &Noticed<'_>, world: &dyn Watched) -> Opt
     if noticed.step.went_down || noticed.step.undone {
         return None;
     }
-    let replica = world.replica(noticed.context, noticed.node)?;
+    // A row that was corrupted by the simulated disk is found when it is read.
+    let replica = world.replica(noticed.context, noticed.node).filter(|replica| !replica.is_corrupt())?;
     let missing = unapplied_parent(replica, *dot)?;
     let node = world.name_in(noticed.context, noticed.node);
     Some(Check::CausalGap { node, detail: format!("{dot} follows {missing}, which is missing") })

@@ -10,6 +10,28 @@ use sync_sim_cluster::workload::Growth;
 /// All known findings. Of several that explain a failure, the first one counts.
 pub const KNOWN_FINDINGS: &[KnownFinding] = &[
     KnownFinding {
+        name: "one-id-in-two-lives-loses",
+        about: "two lives of one id write before either hears of the other, and different peers take different deltas of one number",
+        issue: 24,
+        class: "violated: HistoryLost",
+        says: &[],
+        features: &[],
+        drawn_seed: Some(1506),
+        programs: "",
+        cases: &["lost-store-writes-again"],
+    },
+    KnownFinding {
+        name: "one-id-in-two-lives-stays-away",
+        about: "a node whose disk was replaced again while it came back under a new id does not come back",
+        issue: 24,
+        class: "violated: NotBroughtBack",
+        says: &[],
+        features: &[],
+        drawn_seed: Some(6312),
+        programs: "",
+        cases: &["disk-cloned-back"],
+    },
+    KnownFinding {
         name: "clock-ahead-at-start-mutes",
         about: "a node that starts while its clock is far ahead, and writes before it has heard a peer, is no longer heard",
         issue: 24,
