@@ -142,7 +142,8 @@ impl DeltaFetch {
     /// The oldest request to `peer` that asked for all of `answered`, once: the answer is an answer to this request.
     /// `None` if there is no such request.
     pub(crate) fn take_requested(&mut self, peer: PeerId, answered: &BTreeSet<Dot>) -> Option<BTreeSet<Dot>> {
-        let is_answered = |(asked, wanted): &(PeerId, BTreeSet<Dot>)| *asked == peer && answered.is_subset(wanted);
+        let is_answered =
+            |(asked, wanted): &(PeerId, BTreeSet<Dot>)| *asked == peer && answered.is_subset(wanted);
         let at = self.outstanding.iter().position(is_answered)?;
         self.outstanding.remove(at).map(|(_, wanted)| wanted)
     }

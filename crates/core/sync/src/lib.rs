@@ -36,15 +36,16 @@ mod transaction;
 mod transport;
 
 pub use deltas::{
-    Authority, BufferLedger, BufferLimits, Delta, DeltaBuffer, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gate,
-    HistoryClaim, HistoryConflict, KeyedHash, Membership, MissingDeltas, PublicKey, PushOutcome, Scheme, Signature,
-    Statement, VersionVector,
+    Authority, BufferLedger, BufferLimits, Delta, DeltaBuffer, DeltaError, DeltaLog, DeltaRef, DeltaRefusal,
+    Dot, Gate, HistoryClaim, HistoryConflict, KeyedHash, Membership, MissingDeltas, PublicKey, PushOutcome,
+    Scheme, Signature, Statement, VersionVector,
 };
 pub use messages::{
     Answer, BloomFilter, BriefEntry, DeltasReply, ExchangeReply, ExchangeRequest, Frame, FrameError, Gossip,
-    HandshakeReply, KnownVectors, Link, LocalSyncState, Message, NodeAddress, NodeView, OwnNode, Question, Rejection, RelativeMessage, ReplicaVectors, Request,
-    RequestId, Response, SYNC_PROTOCOL_VERSION, SessionId, SlotView, SyncHandshake, SyncProtocolKind,
-    VectorUpdate, WireDigest, WireEntry, WireRecord, build_handshake,
+    HandshakeReply, KnownVectors, Link, LocalSyncState, Message, NodeAddress, NodeView, OwnNode, Question,
+    Rejection, RelativeMessage, ReplicaVectors, Request, RequestId, Response, SYNC_PROTOCOL_VERSION,
+    SessionId, SlotView, SyncHandshake, SyncProtocolKind, VectorUpdate, WireDigest, WireEntry, WireRecord,
+    build_handshake,
 };
 pub use respond::respond;
 pub use selection::{

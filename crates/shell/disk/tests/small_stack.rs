@@ -96,7 +96,8 @@ fn fill<S: Store>(store: &mut S) {
 fn check(view: &impl ReadView) {
     assert!(verify(view).unwrap().is_sound());
     let mut state = Interface::open(view.clone()).unwrap();
-    let lengths: Vec<usize> = nested().keys(&mut state, None, usize::MAX).unwrap().iter().map(Vec::len).collect();
+    let lengths: Vec<usize> =
+        nested().keys(&mut state, None, usize::MAX).unwrap().iter().map(Vec::len).collect();
     let left: Vec<usize> = (0..NESTED).filter(|len| len % 200 >= 100).collect();
     assert_eq!(lengths, left);
     assert_eq!(flat().keys(&mut state).unwrap().len() as u64, RECORDS);

@@ -242,17 +242,19 @@ fn snapshot_mismatch_blames_no_honest_sender() {
     "#
     .parse()
     .unwrap();
-    let mut rt = case.build().unwrap();
-    assert_eq!(rt.run(), StopCondition::Converged);
     let mismatch = |session: &EndedSession| {
         matches!(
             session.outcome,
             syncline_sync::Outcome::Failed(syncline_sync::FailureReason::SnapshotMismatch { .. })
         )
     };
-    let met: Vec<NodeId> =
-        rt.sessions().iter().filter(|ended| mismatch(ended)).map(|ended| ended.peer).collect();
-    assert!(met.contains(&NodeId(1)), "dave is honest: {met:?}");
+    // Whether the bad link delays the right frame is chance.
+    let meets = |seed| {
+        let mut rt = Case { seed, ..case.clone() }.build().unwrap();
+        assert_eq!(rt.run(), StopCondition::Converged, "seed {seed}");
+        rt.sessions().iter().any(|ended| mismatch(ended) && ended.peer == NodeId(1))
+    };
+    assert!((0..500).any(meets), "dave is honest, and in some run a snapshot from him does not match");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use sync_sim::prelude::*;
 
 fn ends_well(name: &str, config: impl Fn(u64) -> SimConfig, scenario: impl Fn() -> Scenario, seeds: u64) {
     for seed in 0..seeds {
-        let mut rt = SimRuntime::with_config(config(seed).with_max_time(SimTime::from_secs(600)));
+        let mut rt = SimRuntime::with_config(config(seed).with_max_time(SimTime::from_secs(3_600)));
         rt.apply_scenario(scenario());
         rt.apply_workload(&Workload::new(30, SimDuration::from_secs(3)));
         let stop = rt.run();

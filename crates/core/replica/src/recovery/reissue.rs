@@ -139,7 +139,8 @@ fn with_value(action: Action, value: Value) -> Action {
 impl LegacyWrite {
     /// The earliest time at which the write changed something.
     pub(crate) fn earliest(&self) -> u64 {
-        let times = self.delta.actions.iter().map(|relative| made_at(&relative.action)).filter(|at| *at != Hlc::ZERO);
+        let times =
+            self.delta.actions.iter().map(|relative| made_at(&relative.action)).filter(|at| *at != Hlc::ZERO);
         times.map(|at| at.time()).min().unwrap_or_else(|| self.delta.stamp.time())
     }
 }

@@ -6,8 +6,7 @@ use crate::persisted;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{
-    DeltaLog, Dot, HistoryClaim, HistoryConflict, Rejection, Response,
-    SYNC_PROTOCOL_VERSION, SyncHandshake,
+    DeltaLog, Dot, HistoryClaim, HistoryConflict, Rejection, Response, SYNC_PROTOCOL_VERSION, SyncHandshake,
 };
 use syncline_types::PeerId;
 

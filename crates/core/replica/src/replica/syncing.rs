@@ -10,8 +10,8 @@ use crate::sync_queue::PendingReason;
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::{
-    DeltaRef, FailureReason, KnownVectors, Message, Outcome, Rejection, Request, RequestId, Response, RetryReason,
-    Session, SessionId, SessionProgress,
+    DeltaRef, FailureReason, KnownVectors, Message, Outcome, Rejection, Request, RequestId, Response,
+    RetryReason, Session, SessionId, SessionProgress,
 };
 use syncline_types::{Digest, PeerId, Probe, SimDuration, canary};
 

@@ -51,7 +51,13 @@ fn hostile_frames() -> Vec<(&'static str, Message)> {
         ("request", Message::Gossip(Gossip::DeltaRequest { wanted: dots(5_000) })),
         ("heartbeat", {
             let replica = ReplicaId::from_u64(9);
-            Message::Gossip(Gossip::Heartbeat { root: Digest([3; 32]), replica, seq: 1 << 40, clock: 9, wall_ms: 9 })
+            Message::Gossip(Gossip::Heartbeat {
+                root: Digest([3; 32]),
+                replica,
+                seq: 1 << 40,
+                clock: 9,
+                wall_ms: 9,
+            })
         }),
         ("waiting delta", {
             let dot = Dot { author: author(1 << 51), seq: 3 };

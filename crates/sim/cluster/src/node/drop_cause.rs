@@ -18,9 +18,7 @@ pub(super) const fn drop_cause(refusal: &Refusal) -> DropCause {
             | DeltaRefusal::HorizonAhead
             | DeltaRefusal::MissingAncestor
             | DeltaRefusal::AnotherHistory,
-        ) => {
-            DropCause::DuplicateSuppressed
-        }
+        ) => DropCause::DuplicateSuppressed,
         Refusal::BufferFull => DropCause::BufferFull,
         Refusal::Delta(DeltaRefusal::Drift) => DropCause::ClockDrift,
         Refusal::Malformed | Refusal::Delta(DeltaRefusal::Malformed) => DropCause::Malformed,
