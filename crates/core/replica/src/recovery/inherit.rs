@@ -76,7 +76,7 @@ impl Counts {
     fn before(&mut self, action: &Action) -> CountBefore {
         let (Action::Add { value, .. } | Action::Update { value, .. }) = action else { return None };
         let now = count_of(value, self.former)?;
-        self.known.insert(action.id(), now).or(self.is_whole.then_some((0, 0)))
+        self.known.insert(action.id(), now).or_else(|| self.is_whole.then_some((0, 0)))
     }
 }
 

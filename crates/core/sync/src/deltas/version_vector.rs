@@ -73,7 +73,7 @@ fn set_below(children: &mut [Option<Arc<TrieNode>>; 16], dot: Dot, depth: usize)
 fn digit(author: ReplicaId, depth: usize) -> usize {
     debug_assert!(depth < DIGITS, "ids that agree in all digits are equal");
     let byte = author.0.get(depth / 2).copied().unwrap_or_default();
-    usize::from(if depth % 2 == 0 { byte >> 4 } else { byte & 0xf })
+    usize::from(if depth.is_multiple_of(2) { byte >> 4 } else { byte & 0xf })
 }
 
 impl TrieNode {

@@ -26,8 +26,8 @@ use std::sync::Arc;
 use sync_sim_engine::actor::{Commit, Context, Effects, Input, Outgoing, TimerChange, Unfinished};
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::{
-    Event, FrameKind, Notice, Operation, OperationError, Replica, ReplicaConfig, ReplicaError, StepCost,
-    SyncActions, Timer, TimerKind, TimerOp,
+    Event, FrameKind, Notice, Operation, OperationError, OutgoingMessage, Replica, ReplicaConfig,
+    ReplicaError, StepCost, SyncActions, Timer, TimerKind, TimerOp,
 };
 use syncline_storage::{Action, Interface, Stats, StorageError};
 use syncline_store::{MemoryStore, StoreError};
@@ -369,6 +369,16 @@ impl SimReplica {
     }
 }
 
+/// The frame of a message.
+fn outgoing(message: OutgoingMessage) -> Outgoing {
+    Outgoing {
+        to: message.to.into(),
+        bytes: message.bytes,
+        kind: message.kind as u8,
+        housekeeping: message.kind == FrameKind::Heartbeat,
+    }
+}
+
 impl SimReplica {
     /// A step of the real replica.
     fn step_honestly(
@@ -427,17 +437,12 @@ impl SimReplica {
         if let Err(error) = self.disk.commit(storage, context.commit) {
             return self.fail(&error.into());
         }
-        self.watch_buffer(&notices, matches!(context.commit, Commit::Durable));
         if notices.iter().any(|notice| matches!(notice, Notice::HistoryConflict { .. })) {
-            // The host takes the node down at once, and brings it back.
+            // The host takes the node down at once, and brings it back. Nothing else of the step counts.
             return Effects { failed: true, ..Effects::default() };
         }
-        let outgoing = messages.into_iter().map(|message| Outgoing {
-            to: message.to.into(),
-            bytes: message.bytes,
-            kind: message.kind as u8,
-            housekeeping: message.kind == FrameKind::Heartbeat,
-        });
+        self.watch_buffer(&notices, matches!(context.commit, Commit::Durable));
+        let outgoing = messages.into_iter().map(outgoing);
         let changes = timers.into_iter().map(|op| match op {
             TimerOp::Set { timer, at } => TimerChange::Set {
                 id: TimerId::from(timer).number(),
@@ -526,37 +531,6 @@ impl SimReplica {
             return self.step_as_adversary(input, context);
         }
         self.step_honestly(input, context)
-    }
-
-    /// Takes the node down: memory and unsynced commits are lost.
-    pub(super) fn crash(&mut self) {
-        if let Some(adversary) = &mut self.adversary {
-            adversary.crash();
-        }
-        self.root_before_crash = self.root();
-        self.disk.crash();
-        // The replica in memory may be ahead of the disk; while the node is down, the disk counts.
-        if let Ok(mut state) = Interface::open(CheckedDiskView::from(self.disk()))
-            && let Ok(root) = state.root_hash()
-        {
-            self.resting_root = root;
-        }
-        self.replica = None;
-    }
-
-    /// Restarts from the durable rows, or makes a `fresh` start.
-    pub(super) fn restart(&mut self, fresh: bool, returns: bool) {
-        if fresh || self.disk.has_lost_commits() {
-            // The disk may have lost the incarnation. The host knows it too, but a sound disk must not need that.
-            self.config.least_incarnation = self.starts + 1;
-        }
-        if fresh {
-            self.start_fresh();
-        } else if returns {
-            self.bring_back();
-        }
-        self.disk.clear_loss();
-        self.recover();
     }
 
     /// Flips a bit in a row that `place` chooses. Returns whether there is a row.

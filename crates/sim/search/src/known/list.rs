@@ -1,8 +1,8 @@
 //! The list of known findings.
 
 use super::CaseFeature::{
-    CollectsTombstones, Grows, HasFormerAuthors, HasLongRoundTrips, HasSmallFrames, NamesMembersLate,
-    RecreatesDeleted, ResetsCounters,
+    CollectsTombstones, Grows, HasLongRoundTrips, HasSmallFrames, NamesMembersLate, RecreatesDeleted,
+    ResetsCounters,
 };
 use super::KnownFinding;
 use sync_sim_cluster::workload::Growth;

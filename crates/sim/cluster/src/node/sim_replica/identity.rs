@@ -1,15 +1,47 @@
-//! Replicas whose disk was replaced, and members of which a replica learns late.
+//! Crashes and restarts, replicas whose disk was replaced, and members of which a replica learns late.
 
 use crate::disk_view::CheckedDiskView;
 use crate::hostile;
 use crate::node::sim_replica::SimReplica;
 use sync_sim_engine::node_id::NodeId;
 use syncline_replica::Replica;
+use syncline_storage::Interface;
 use syncline_store::MemoryStore;
 use syncline_sync::Gate;
 use syncline_types::{Digest, ReplicaId};
 
 impl SimReplica {
+    /// Takes the node down: memory and unsynced commits are lost.
+    pub(in crate::node) fn crash(&mut self) {
+        if let Some(adversary) = &mut self.adversary {
+            adversary.crash();
+        }
+        self.root_before_crash = self.root();
+        self.disk.crash();
+        // The replica in memory may be ahead of the disk; while the node is down, the disk counts.
+        if let Ok(mut state) = Interface::open(CheckedDiskView::from(self.disk()))
+            && let Ok(root) = state.root_hash()
+        {
+            self.resting_root = root;
+        }
+        self.replica = None;
+    }
+
+    /// Restarts from the durable rows, or makes a `fresh` start.
+    pub(in crate::node) fn restart(&mut self, fresh: bool, returns: bool) {
+        if fresh || self.disk.has_lost_commits() {
+            // The disk may have lost the incarnation. The host knows it too, but a sound disk must not need that.
+            self.config.least_incarnation = self.starts + 1;
+        }
+        if fresh {
+            self.start_fresh();
+        } else if returns {
+            self.bring_back();
+        }
+        self.disk.clear_loss();
+        self.recover();
+    }
+
     /// As [`SimNode::set_unnamed`](crate::node::SimNode::set_unnamed).
     pub(in crate::node) fn set_unnamed(&mut self, node: NodeId) {
         self.unnamed.insert(node);

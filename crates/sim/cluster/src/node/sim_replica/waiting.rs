@@ -54,10 +54,6 @@ impl SimReplica {
     /// O(authors) if a delta has left the buffer.
     pub(super) fn watch_buffer(&mut self, notices: &[Notice], is_durable: bool) {
         let Some(replica) = &self.replica else { return };
-        // A replica that stops for good stores nothing of the step, and its buffer is of no use any more.
-        if notices.iter().any(|notice| matches!(notice, Notice::HistoryConflict { .. })) {
-            return;
-        }
         let ledger = replica.buffer_ledger();
         if ledger == self.waiting.ledger {
             return;
