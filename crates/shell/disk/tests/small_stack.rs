@@ -14,8 +14,8 @@ const STACK_BYTES: usize = 256 << 10;
 /// How many records there are in all; a test without optimization takes fewer, since it is as deep with them.
 const RECORDS: u64 = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
 /// How many keys begin each other. Their bytes grow with the square of this number.
-const NESTED: usize = if cfg!(debug_assertions) { 1_000 } else { 8_000 };
-const ITEMS: u64 = if cfg!(debug_assertions) { 100 } else { 2_000 };
+const NESTED: usize = if cfg!(debug_assertions) { 1_000 } else { 4_000 };
+const ITEMS: u64 = 100;
 /// One less than the most ancestors that a record may have.
 const DEPTH: usize = 2_047;
 
