@@ -31,7 +31,10 @@ fn delta(author: ReplicaId, seq: u64, parents: Vec<DeltaRef>) -> Delta {
 
 fn unknown_parents(from: u64) -> Vec<DeltaRef> {
     let mut parents: Vec<DeltaRef> = (0..limits::MAX_PARENTS as u64)
-        .map(|n| DeltaRef { dot: Dot { author: author(1 << 40 | (from + n)), seq: 1 << 40 }, id: DeltaId([0; 32]) })
+        .map(|n| DeltaRef {
+            dot: Dot { author: author(1 << 40 | (from + n)), seq: 1 << 40 },
+            id: DeltaId([0; 32]),
+        })
         .collect();
     parents.sort_unstable();
     parents
@@ -81,7 +84,16 @@ fn frames() -> Vec<(&'static str, Message)> {
         ("reply, empty", Message::Gossip(Gossip::DeltaReply { deltas: vec![], unavailable: vec![] })),
         ("reply of 256 deltas", Message::Gossip(Gossip::DeltaReply { deltas, unavailable: dots(1 << 40) })),
         ("request of 256 deltas", Message::Gossip(Gossip::DeltaRequest { wanted: dots(1 << 41) })),
-        ("heartbeat", Message::Gossip(Gossip::Heartbeat { root: Default::default(), replica, seq: 9, clock: 9 })),
+        (
+            "heartbeat",
+            Message::Gossip(Gossip::Heartbeat {
+                root: Default::default(),
+                replica,
+                seq: 9,
+                clock: 9,
+                wall_ms: 9,
+            }),
+        ),
         ("covered delta", Message::Gossip(Gossip::Delta(delta(author(0), 1, unknown_parents(0))))),
     ]
 }
