@@ -213,16 +213,16 @@ impl<V: ReadView> Transaction<V> {
         let Some(own) = self.own.filter(|own| *own == delta.dot.author) else {
             return Ok(self.conflict.is_some());
         };
-        let held = self.log.covered().of(own);
+        let stored = self.log.covered().of(own);
         let seq = delta.dot.seq;
-        let found = if seq > held {
-            Some(HistoryConflict::Behind { replica: own, held, found: seq })
+        let found = if seq > stored {
+            Some(HistoryConflict::Behind { replica: own, stored, found: seq })
         } else {
             let stored = self.reference(delta.dot)?.filter(|stored| stored.id != delta.id());
-            stored.map(|DeltaRef { id: held, .. }| HistoryConflict::Forked {
+            stored.map(|DeltaRef { id: stored, .. }| HistoryConflict::Forked {
                 replica: own,
                 seq,
-                held,
+                stored,
                 found: delta.id(),
             })
         };
@@ -234,10 +234,10 @@ impl<V: ReadView> Transaction<V> {
 
     /// Takes the word of a peer for it that this replica has written the delta at `claimed`.
     pub fn believe(&mut self, claimed: Dot) {
-        let held = self.log.covered().of(claimed.author);
-        if self.own == Some(claimed.author) && claimed.seq > held {
+        let stored = self.log.covered().of(claimed.author);
+        if self.own == Some(claimed.author) && claimed.seq > stored {
             let replica = claimed.author;
-            self.conflict = Some(HistoryConflict::Behind { replica, held, found: claimed.seq });
+            self.conflict = Some(HistoryConflict::Behind { replica, stored, found: claimed.seq });
         }
     }
 
@@ -246,15 +246,15 @@ impl<V: ReadView> Transaction<V> {
     /// number. O(log authors), and one read for the last delta of a peer whose root differs.
     pub fn claim(&self, theirs: &SyncHandshake) -> Result<Option<HistoryClaim>, StorageError> {
         if let Some(own) = self.own {
-            let held = self.log.covered().of(own);
+            let stored = self.log.covered().of(own);
             let claimed = theirs.covered.of(own);
             let counts = |dot: &Dot| self.unproven.is_none_or(|unproven| dot.seq > unproven.seq);
-            if claimed > held && counts(&Dot { author: own, seq: claimed }) {
+            if claimed > stored && counts(&Dot { author: own, seq: claimed }) {
                 return Ok(Some(HistoryClaim::Own(Dot { author: own, seq: claimed })));
             }
             if let Some(known) = theirs.known.filter(|known| known.dot.author == own && counts(&known.dot))
-                && let Some(held) = self.reference(known.dot)?
-                && held != known
+                && let Some(stored) = self.reference(known.dot)?
+                && stored != known
             {
                 return Ok(Some(HistoryClaim::Own(known.dot)));
             }
@@ -262,10 +262,10 @@ impl<V: ReadView> Transaction<V> {
         let head = theirs.dag_heads.iter().find(|head| head.dot.author == theirs.replica);
         // The last delta of a replica is one of its heads until another author names it as a parent.
         if let Some(head) = head.filter(|_| self.own != Some(theirs.replica))
-            && let Some(held) = self.reference(head.dot)?
-            && held != *head
+            && let Some(stored) = self.reference(head.dot)?
+            && stored != *head
         {
-            return Ok(Some(HistoryClaim::Peers(held)));
+            return Ok(Some(HistoryClaim::Peers(stored)));
         }
         Ok(None)
     }

@@ -42,6 +42,8 @@ const REPAIRED: &str = "
 | `horizon-ahead-is-refused` | a horizon from a clock that was far ahead is impossible for everyone whose clock is right | 17479 | violated: ImpossibleOutcome | 889 | 4 | 1 node, 1 write, 3 faults | 401 |  | 24 |
 | `delta-ahead-is-sent-again` | while a delta is ahead of its reader's clock, session after session sends it in vain | 10132 | violated: OverBudget(idle bytes) | 262 | 18 | 2 nodes, 1 line of initial entities, 15 writes, 2 faults | 4572 | core/adv_misc (a clock an hour ahead) | 24 |
 | `deltas-wait-for-outsider` | deltas that nobody can complete are dropped once each peer has said so, which one that answers nothing never does | 7263 | max_time | | | | |  | 24 |
+| `delete-of-member-named-late` | what a member deletes before all know of it comes back: those who did not know it have collected meanwhile | none | violated: Lost | | | | |  | 24 |
+| `authors-weigh-on-writes` | every write stores a version vector of all authors that ever wrote | 407 | violated: OverBudget(write bytes) | 477 | 122 | 1 node, 121 lines of initial entities, 1 write | 20000 | core/adv_authors | 24 |
 | `replaced-disk-loses-history` | a node whose disk was restored, copied or lost numbers new deltas like old ones, and writes are lost | 1506 | violated: HistoryLost | 184 | 3 | 2 nodes, 2 writes, 1 fault | 58 | core/adv_backup | 24 |
 | `replaced-disk-is-refused` | a node whose disk was restored, copied or lost is refused by its peers for good | 379 | violated: NotBroughtBack | 49 | 4 | 2 nodes, 1 line of initial entities, 1 write, 2 faults | 105 | core/adv_backup (a store from six starts ago), field/08 | 24 |
 ";

@@ -18,10 +18,10 @@ pub(crate) struct OpenClaims {
 
 impl OpenClaims {
     /// Records the claim of a peer. Returns the deltas to request, either of which proves the claim: the next one
-    /// after the `held` deltas of this replica, which more peers store, and the claimed one.
-    pub(crate) fn open(&mut self, peer: PeerId, claimed: Dot, held: u64) -> Vec<Dot> {
+    /// after the `stored` deltas of this replica, which more peers store, and the claimed one.
+    pub(crate) fn open(&mut self, peer: PeerId, claimed: Dot, stored: u64) -> Vec<Dot> {
         self.asked.insert(peer, claimed);
-        let next = Dot { seq: held + 1, ..claimed };
+        let next = Dot { seq: stored + 1, ..claimed };
         if next.seq < claimed.seq { vec![next, claimed] } else { vec![claimed] }
     }
 
@@ -34,7 +34,7 @@ impl OpenClaims {
         Some(unproven)
     }
 
-    /// The claim that a peer could not prove. It is not held against the peer, which may have taken it from others; nor
+    /// The claim that a peer could not prove. The peer is not blamed for it, which may have taken it from others; nor
     /// is it believed.
     pub(crate) fn unproven(&self, peer: PeerId) -> Option<Dot> {
         self.unproven.get(&peer).copied()

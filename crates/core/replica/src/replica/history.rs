@@ -41,8 +41,8 @@ impl<V: ReadView> Replica<V> {
         if claimed.author != self.config.replica || !self.peers.is_reachable(peer) {
             return;
         }
-        let held = step.work.log.covered().of(claimed.author);
-        let wanted = self.claims.open(peer, claimed, held);
+        let stored = step.work.log.covered().of(claimed.author);
+        let wanted = self.claims.open(peer, claimed, stored);
         self.request_deltas(peer, wanted, step);
     }
 

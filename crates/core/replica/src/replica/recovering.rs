@@ -7,11 +7,15 @@ use crate::event::Timer;
 use crate::persisted;
 use crate::recovery::{self, ForkSearch, FormerId, LegacyWrite, Recovering, Reissued};
 use crate::sync_queue::PendingReason;
-use syncline_storage::{Action, ApplyContext, StorageError};
+use syncline_storage::{Action, ApplyContext, ApplyError, StorageError};
 use syncline_store::{Bytes, ReadView, Store};
 use syncline_sync::{Delta, DeltaRefusal, Dot, HistoryConflict};
-use syncline_types::{Choice, Decode, Encode, PeerId, ReplicaId, SimDuration, SimTime, limits};
+use syncline_types::{
+    Choice, Decode, Encode, InternalError, PeerId, ReplicaId, SimDuration, SimTime, limits,
+};
 
+/// The invariant on which a restored legacy relies.
+const APPLIES: &str = "an action that one log has accepted applies to any state";
 /// The most legacy writes in one step.
 const WRITES_PER_STEP: usize = 64;
 /// The pause before a recovery that waits for peers, or for the membership, is tried again.
@@ -79,6 +83,7 @@ impl<V: ReadView> Replica<V> {
 
     /// Goes on with the recovery: asks for the delta that decides next, or writes a page of the legacy again.
     pub(super) fn on_recovery_due(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
+        // A host may fire a timer of a recovery that has ended at the same instant.
         let Some(mut current) = self.recovery.current.take() else { return Ok(()) };
         let can_write = self.has_met_peers(step.now()) && !self.takes_snapshot;
         let at = step.now() + RETRY;
@@ -145,9 +150,14 @@ impl<V: ReadView> Replica<V> {
             let dot = Dot { author: current.former, seq: current.known.first };
             let write = LegacyWrite::read(step.work.state.view(), dot)?;
             for action in write.changes().filter_map(|(action, _)| action) {
-                // What one log has accepted applies to any state.
-                let applied = step.work.state.apply_action(&action, &own);
-                debug_assert!(applied.is_ok(), "{applied:?}");
+                match step.work.state.apply_action(&action, &own) {
+                    Ok(_) => {}
+                    Err(ApplyError::Storage(error)) => return Err(error),
+                    Err(error) => {
+                        debug_assert!(false, "{APPLIES}: {error}");
+                        return Err(InternalError::broken(APPLIES).into());
+                    }
+                }
             }
             step.work.log.append(&write.delta, &mut step.work.metadata_batch);
             LegacyWrite::delete(dot, &mut step.work.metadata_batch);
@@ -233,6 +243,7 @@ impl<V: ReadView> Replica<V> {
         unavailable: &[Dot],
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
+        // Nearly all answers are to other requests than this search's.
         let Some(current) = &mut self.recovery.current else { return Ok(()) };
         let (Some((peer, seq)), Some(search)) = (current.asked, &mut current.search) else { return Ok(()) };
         let dot = Dot { author: current.former, seq };
@@ -325,7 +336,10 @@ impl<V: ReadView> Replica<V> {
                 self.spread(delta, None, step);
             }
         }
-        let former_actions = write.delta.actions.iter().map(|relative| relative.action.clone()).collect();
+        let named = write.delta.actions.iter().map(|relative| relative.action.clone());
+        // With their whole paths, as the former write was acknowledged.
+        let former_actions =
+            write.changes().zip(named).map(|((whole, _), named)| whole.unwrap_or(named)).collect();
         let delta = step.work.log.covered().of(self.config.replica);
         let delta = Dot { author: self.config.replica, seq: delta };
         step.out.notices.push(Notice::WriteReissued { former: dot, former_actions, delta, actions });

@@ -46,7 +46,7 @@ fn restored_store_stops_before_it_writes() {
         let (mut world, backup) = with_backup(configs);
         world.restart_with(0, backup);
         world.run_for_secs(60);
-        let behind = HistoryConflict::Behind { replica: replica_at(0), held: 1, found: 2 };
+        let behind = HistoryConflict::Behind { replica: replica_at(0), stored: 1, found: 2 };
         assert_eq!(world.nodes[0].conflict(), Some(behind));
         assert_eq!(world.write(0, vec![increment(7)]), Ok(false));
         assert_eq!(world.nodes[0].error, Some(ReplicaError::History(behind)));
@@ -68,11 +68,12 @@ fn restored_store_that_was_written_to_stops_and_spreads_nothing() {
         }
         meet_again(&mut world);
         let conflict = world.nodes[0].conflict();
-        let Some(HistoryConflict::Behind { held, .. } | HistoryConflict::Forked { seq: held, .. }) = conflict
+        let Some(HistoryConflict::Behind { stored, .. } | HistoryConflict::Forked { seq: stored, .. }) =
+            conflict
         else {
             panic!("after {writes} writes: {conflict:?}");
         };
-        assert!(held >= 1 && held <= writes + 1, "{conflict:?}");
+        assert!(stored >= 1 && stored <= writes + 1, "{conflict:?}");
         // What it has counted from the backup on must not meet what others count.
         assert_eq!([1, 2].map(|node| world.nodes[node].likes()), [15, 15], "after {writes} writes");
     }
@@ -156,7 +157,7 @@ fn claim_without_delta_counts_only_without_signatures() {
         world.restart_with(0, MemoryStore::default());
         world.run_for_secs(60);
         assert_eq!(world.nodes[0].conflict().is_some(), stops);
-        // The claim is not believed, nor is it held against the peer, which may have it from someone else.
+        // The claim is not believed, nor is the peer blamed for it, which may have it from someone else.
         assert_eq!(world.nodes[0].likes(), if stops { 0 } else { 10 });
         assert_eq!(world.nodes[0].replica.log().covered().of(replica_at(0)), 0);
     }
@@ -195,7 +196,7 @@ fn stranger_cannot_stop_a_replica_by_a_claim() {
     world.run_for_secs(5);
     let stranger = world.add(member(2, 3), MemoryStore::default());
     world.nodes[stranger as usize].error =
-        Some(ReplicaError::History(HistoryConflict::Behind { replica: replica_at(2), held: 0, found: 0 }));
+        Some(ReplicaError::History(HistoryConflict::Behind { replica: replica_at(2), stored: 0, found: 0 }));
     world.link(0, stranger);
     for (number, claimed) in [2, 9, limits::MAX_DELTA_SEQ / 2].into_iter().enumerate() {
         let mut covered = VersionVector::default();

@@ -454,8 +454,8 @@ impl DeltaLog {
     ) -> Result<bool, StorageError> {
         let previous = delta.parents.iter().find(|parent| parent.dot.author == delta.dot.author);
         let Some(previous) = previous else { return Ok(false) };
-        let held = self.reference(view, metadata_batch, previous.dot)?;
-        Ok(held.is_some_and(|held| held != *previous))
+        let stored = self.reference(view, metadata_batch, previous.dot)?;
+        Ok(stored.is_some_and(|stored| stored != *previous))
     }
 
     /// The reference of a covered delta; `None` if the log does not store the delta. O(1) for a head, otherwise one

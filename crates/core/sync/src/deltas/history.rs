@@ -14,20 +14,20 @@ use syncline_types::{Decode, DecodeError, DeltaId, Encode, Reader, ReplicaId, Wr
 pub enum HistoryConflict {
     /// Others have more of the replica's deltas than its own store.
     #[error(
-        "the store holds {held} deltas of replica {replica}, and others have its delta {found}: the store was \
+        "the store holds {stored} deltas of replica {replica}, and others have its delta {found}: the store was \
          restored, copied or lost; bring the replica back under a new id, which keeps what only this store has"
     )]
     Behind {
         /// The replica.
         replica: ReplicaId,
         /// The number of its last delta in its own store.
-        held: u64,
+        stored: u64,
         /// The number of a later delta that others have.
         found: u64,
     },
     /// One number names two deltas.
     #[error(
-        "number {seq} of replica {replica} names delta {held} in its store and delta {found} elsewhere: the store was \
+        "number {seq} of replica {replica} names delta {stored} in its store and delta {found} elsewhere: the store was \
          restored, copied or lost; bring the replica back under a new id, which keeps what only this store has"
     )]
     Forked {
@@ -36,7 +36,7 @@ pub enum HistoryConflict {
         /// The number of both deltas.
         seq: u64,
         /// The delta in the replica's own store.
-        held: DeltaId,
+        stored: DeltaId,
         /// The delta that others have.
         found: DeltaId,
     },
@@ -63,17 +63,17 @@ pub enum HistoryClaim {
 impl Encode for HistoryConflict {
     fn encode(&self, out: &mut Writer) {
         match self {
-            Self::Behind { replica, held, found } => {
+            Self::Behind { replica, stored, found } => {
                 out.u8(0);
                 replica.encode(out);
-                out.varint(*held);
+                out.varint(*stored);
                 out.varint(*found);
             }
-            Self::Forked { replica, seq, held, found } => {
+            Self::Forked { replica, seq, stored, found } => {
                 out.u8(1);
                 replica.encode(out);
                 out.varint(*seq);
-                held.encode(out);
+                stored.encode(out);
                 found.encode(out);
             }
         }
@@ -85,11 +85,11 @@ impl Decode for HistoryConflict {
         let tag = input.u8()?;
         let replica = ReplicaId::decode(input)?;
         match tag {
-            0 => Ok(Self::Behind { replica, held: input.varint()?, found: input.varint()? }),
+            0 => Ok(Self::Behind { replica, stored: input.varint()?, found: input.varint()? }),
             1 => Ok(Self::Forked {
                 replica,
                 seq: input.varint()?,
-                held: DeltaId::decode(input)?,
+                stored: DeltaId::decode(input)?,
                 found: DeltaId::decode(input)?,
             }),
             _ => Err(DecodeError::UnknownTag { what: "history conflict", found: u64::from(tag) }),
@@ -104,9 +104,9 @@ mod tests {
     #[test]
     fn conflicts_survive_the_codec_and_name_the_numbers() {
         let replica = ReplicaId::from_u64(3);
-        let behind = HistoryConflict::Behind { replica, held: 4, found: 9 };
+        let behind = HistoryConflict::Behind { replica, stored: 4, found: 9 };
         let forked =
-            HistoryConflict::Forked { replica, seq: 5, held: DeltaId([1; 32]), found: DeltaId([2; 32]) };
+            HistoryConflict::Forked { replica, seq: 5, stored: DeltaId([1; 32]), found: DeltaId([2; 32]) };
         for conflict in [behind, forked] {
             assert_eq!(HistoryConflict::from_bytes(&conflict.to_bytes()), Ok(conflict));
             assert_eq!(conflict.replica(), replica);
