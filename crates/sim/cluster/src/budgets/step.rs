@@ -1,39 +1,38 @@
 //! The budgets of one step: what it puts, reads and sends.
 
 use crate::budgets::{Budget, OverBudget, content};
+use std::collections::BTreeSet;
 use syncline_replica::{Notice, Operation, OutgoingMessage};
 use syncline_storage::{Action, Label, Record, keys};
 use syncline_store::{Bytes, Key, WriteBatch};
 use syncline_types::Decode;
 
 /// What an application hands over with one write.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct WrittenContent {
-    operations: usize,
     bytes: u64,
-    /// The kind of the first operation.
-    first: &'static str,
+    /// The kinds of the operations, each once, ordered by name. A signature of a known finding names a kind, so none
+    /// may be left out.
+    kinds: BTreeSet<&'static str>,
 }
 
 impl WrittenContent {
     /// The content of these operations. O(operations).
     pub(crate) fn of(operations: &[Operation]) -> Self {
         let bytes = operations.iter().map(content::of_operation).sum();
-        let first = operations.first().map_or("nothing", content::kind_of);
-        Self { operations: operations.len(), bytes, first }
+        Self { bytes, kinds: operations.iter().map(content::kind_of).collect() }
     }
 
-    fn words(self) -> String {
-        let Self { operations, bytes, first } = self;
-        let rest = if operations > 1 { format!(" and {} more", operations - 1) } else { String::new() };
-        format!("a write of {first}{rest}, with {bytes} bytes of paths and content")
+    fn words(&self) -> String {
+        let kinds: Vec<_> = self.kinds.iter().copied().collect();
+        format!("a write of {}, with {} bytes of paths and content", kinds.join(" and "), self.bytes)
     }
 }
 
 /// What one step has done, before its batch is committed.
 pub(crate) struct StepUse<'a> {
     /// The write, if the step is one.
-    pub(crate) write: Option<WrittenContent>,
+    pub(crate) write: Option<&'a WrittenContent>,
     /// The bytes of the frame that the step has received.
     pub(crate) received: usize,
     pub(crate) batch: &'a WriteBatch,
@@ -61,7 +60,7 @@ impl StepUse<'_> {
         of_work.or_else(|| self.check_records())
     }
 
-    fn check_write(&self, write: WrittenContent, put: u64) -> Option<OverBudget> {
+    fn check_write(&self, write: &WrittenContent, put: u64) -> Option<OverBudget> {
         Budget::WriteBytes
             .check(put, write.bytes, || write.words())
             .or_else(|| Budget::WriteReads.check(self.read, write.bytes, || write.words()))

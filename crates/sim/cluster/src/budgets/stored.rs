@@ -2,7 +2,8 @@
 
 use crate::budgets::{Budget, OverBudget, content};
 use syncline_storage::{Record, Slot, StorageError, keys};
-use syncline_store::{Key, MemoryStore, ReadView};
+use syncline_store::{Key, MemoryStore, ReadView, WriteBatch};
+use syncline_sync::staged;
 use syncline_types::Decode;
 
 /// What a record may take besides its content: stamps, ids, the order row, the tombstone row, in units of the budget.
@@ -19,6 +20,8 @@ pub(crate) fn check_disk(disk: &MemoryStore) -> Result<Option<OverBudget>, Stora
     let mut records = 0;
     let mut shown = 0;
     let visible = Slot::active(disk)?;
+    // The records of a snapshot that is being received are content as well: they are kept until it has arrived.
+    let receives = staged::is_under_way(disk, &WriteBatch::default())?;
     for slot in [Slot::First, Slot::Second] {
         let (first, end) = slot.bounds();
         // The nodes of the index come right after the records; what is left is order and tombstones.
@@ -26,7 +29,7 @@ pub(crate) fn check_disk(disk: &MemoryStore) -> Result<Option<OverBudget>, Stora
         let after_nodes = Key::of(&[&[after_records[0] + 1]]);
         for (key, row) in disk.range(&first, &after_records, usize::MAX)? {
             bytes += (key.len() + row.len()) as u64;
-            if slot == visible && keys::record_id(&key).is_some() {
+            if (slot == visible || receives) && keys::record_id(&key).is_some() {
                 records += 1;
                 shown += Record::from_bytes(&row).map_or(0, |record| content::of_record(&record));
             }
@@ -47,7 +50,7 @@ fn total(disk: &MemoryStore, from: &[u8], to: &[u8]) -> Result<u64, StorageError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use syncline_store::{Store, WriteBatch};
+    use syncline_store::Store;
 
     #[test]
     fn bytes_without_content_are_over() {

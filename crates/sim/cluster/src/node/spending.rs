@@ -41,7 +41,7 @@ impl Spending {
     /// A step ends with these effects. O(rows + frames).
     pub(super) fn on_step(&mut self, begun: &BegunStep, effects: &SyncActions) {
         let step = StepUse {
-            write: begun.write,
+            write: begun.write.as_ref(),
             received: begun.received,
             batch: &effects.storage,
             messages: &effects.messages,
