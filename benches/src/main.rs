@@ -1,8 +1,9 @@
 //! Benchmarks of Syncline, with comparable software in the same run.
 //!
 //! `cargo bench -- [engine] [tiny] [sims] [threads] [large] [stalled] [storage] [snapshot] [memory]
-//! [disk] [sync] [explore] [hostile]`, from this folder, prints the named tables, or all of them. Times are wall-clock
-//! times of one thread, except for `threads`: run the benchmarks on an idle machine.
+//! [disk] [sync] [explore] [hostile]`, from this folder, prints the named tables, or all of them. `steps`, `soak`
+//! and `soak-disk` take minutes, and run only if they are named alone. Times are wall-clock times of one thread, except
+//! for `threads`: run the benchmarks on an idle machine.
 
 mod bare;
 mod bare_trie;
@@ -11,9 +12,13 @@ mod disk;
 mod engine;
 mod explore;
 mod hostile;
+mod pair;
 mod peers;
 mod sims;
 mod snapshot;
+mod soak;
+mod soak_disk;
+mod steps;
 mod storage;
 mod sync;
 
@@ -55,6 +60,10 @@ fn main() {
         ["storage-bare"] => return storage::bare(),
         ["storage-peer"] => return storage::peer(),
         ["storage-own"] => return storage::own(),
+        ["steps"] => return steps::on_a_million_records(),
+        ["soak"] => return soak::virtual_day(),
+        ["soak-disk"] => return soak_disk::killed_for_ten_minutes(),
+        ["soak-child", path] => return soak_disk::child(path.as_ref()),
         _ => {}
     }
     let all = [

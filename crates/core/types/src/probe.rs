@@ -42,6 +42,7 @@ probes! {
     EarlyTooMany = "a snapshot had too many records ahead of the clock";
     PublishedOverWrites = "a snapshot was published over local writes";
     PublishedTooLate = "a snapshot was given up because tombstones were collected meanwhile";
+    AgreedOnHandshake = "a session found equal roots once it had the handshake of its peer";
     TransferSuperseded = "another protocol took the place of an unfinished snapshot";
     ViewEvicted = "a view was evicted from the cache";
     ViewGone = "the view that a snapshot was read from was gone";

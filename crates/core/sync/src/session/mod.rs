@@ -329,6 +329,13 @@ impl Session {
         self.can_walk = walks(sent) && walks(theirs);
         self.selected = Some((kind, selection.reason));
         self.peer = Some(theirs.clone());
+        let root = work.state.root_hash()?;
+        if kind != SyncProtocolKind::None && root == theirs.root_hash && !root.is_zero() {
+            // This side has changed since it sent its handshake. Most often it has collected what the peer had
+            // collected already: nothing else differed.
+            work.note(Probe::AgreedOnHandshake);
+            return Ok(PhaseStep::End(Outcome::Converged { root }));
+        }
         let compares = !matches!(
             kind,
             SyncProtocolKind::None | SyncProtocolKind::DeltaSync | SyncProtocolKind::Snapshot
