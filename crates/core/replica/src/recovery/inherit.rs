@@ -1,9 +1,10 @@
 //! Copies the legacy of a former id from its old store.
 
 use super::legacy::{self, FormerId, LegacyPart, LegacyWrite, damaged};
+use crate::persisted;
 use syncline_storage::{Interface, Record, StorageError, record_page};
 use syncline_store::{ReadView, Store, WriteBatch};
-use syncline_sync::{Delta, DeltaLog, Dot};
+use syncline_sync::{Delta, DeltaLog, Dot, HistoryConflict};
 use syncline_types::{Decode, ReplicaId, Writer};
 
 /// The number of rows that are copied in one batch.
@@ -28,8 +29,12 @@ pub(crate) fn inherit<O: ReadView, S: Store>(
     let log = DeltaLog::load(old, u64::MAX)?;
     copy_covered(former, &log, store)?;
     let (first, last) = copy_writes(former, old, &log, store)?;
+    let other_from = match persisted::conflict(old)? {
+        Some(HistoryConflict::Forked { seq, .. }) => seq,
+        Some(HistoryConflict::Behind { .. }) | None => u64::MAX,
+    };
     let mut batch = WriteBatch::default();
-    FormerId { first, last, horizon, branch: None }.write(former, &mut batch);
+    FormerId { first, last, other_from, horizon, branch: None }.write(former, &mut batch);
     store.apply(batch)?;
     Ok(())
 }

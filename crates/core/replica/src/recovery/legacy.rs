@@ -6,9 +6,7 @@
 use syncline_storage::{Action, StorageError, keys};
 use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_sync::{Delta, Dot};
-use syncline_types::{
-    Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits,
-};
+use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
 /// The first byte of all rows of legacies.
 const LEGACY: u8 = keys::METADATA + 3;
@@ -24,6 +22,8 @@ pub(crate) struct FormerId {
     pub(crate) first: u64,
     /// The last of its writes.
     pub(crate) last: u64,
+    /// The number from which others are known to have other writes; `u64::MAX` if there is none.
+    pub(crate) other_from: u64,
     /// The horizon of the old store.
     pub(crate) horizon: Hlc,
     /// Once the fork is known.
@@ -40,6 +40,8 @@ pub(crate) struct Branch {
     pub(crate) until: u64,
     /// The name in which the later writes are written again.
     pub(crate) name: ReplicaId,
+    /// The next write that is to be looked for in the state: some peer may have received it as state.
+    pub(crate) next_checked: u64,
     /// The next write whose counts are to be noted: those before the branch are its base.
     pub(crate) next_counted: u64,
     /// Whether the records of the old store are in the state.
@@ -55,6 +57,7 @@ impl Branch {
             fork: last,
             until: u64::MAX,
             name: former,
+            next_checked: last + 1,
             next_counted: last + 1,
             has_joined: false,
             has_skipped: false,
@@ -68,7 +71,15 @@ impl Branch {
             let digest = Digest::of_parts(BRANCH_TAG, &[former.as_bytes(), &next.id().0]);
             ReplicaId(digest.0.first_chunk().copied().unwrap_or_default())
         });
-        Self { fork, until, name, next_counted: first, has_joined: false, has_skipped: false }
+        Self {
+            fork,
+            until,
+            name,
+            next_checked: fork + 1,
+            next_counted: first,
+            has_joined: false,
+            has_skipped: false,
+        }
     }
 
     /// Whether all is restored in the former id's own name.
@@ -274,12 +285,14 @@ impl Encode for FormerId {
     fn encode(&self, out: &mut Writer) {
         out.varint(self.first);
         out.varint(self.last);
+        out.varint(self.other_from);
         self.horizon.encode(out);
         out.bool(self.branch.is_some());
         if let Some(branch) = &self.branch {
             out.varint(branch.fork);
             out.varint(branch.until);
             branch.name.encode(out);
+            out.varint(branch.next_checked);
             out.varint(branch.next_counted);
             out.bool(branch.has_joined);
             out.bool(branch.has_skipped);
@@ -289,19 +302,21 @@ impl Encode for FormerId {
 
 impl Decode for FormerId {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (first, last, horizon) = (input.varint()?, input.varint()?, Hlc::decode(input)?);
+        let (first, last, other_from) = (input.varint()?, input.varint()?, input.varint()?);
+        let horizon = Hlc::decode(input)?;
         let mut branch = None;
         if input.bool("a former id")? {
             branch = Some(Branch {
                 fork: input.varint()?,
                 until: input.varint()?,
                 name: ReplicaId::decode(input)?,
+                next_checked: input.varint()?,
                 next_counted: input.varint()?,
                 has_joined: input.bool("a former id")?,
                 has_skipped: input.bool("a former id")?,
             });
         }
-        Ok(Self { first, last, horizon, branch })
+        Ok(Self { first, last, other_from, horizon, branch })
     }
 }
 

@@ -38,8 +38,8 @@ mod fork;
 mod inherit;
 mod legacy;
 mod progress;
-mod rejoin;
 mod reissue;
+mod rejoin;
 mod restamp;
 
 pub(crate) use claims::OpenClaims;
@@ -47,5 +47,5 @@ pub(crate) use fork::ForkSearch;
 pub(crate) use inherit::inherit;
 pub(crate) use legacy::{Branch, FormerId, LegacyPart, LegacyWrite};
 pub(crate) use progress::{Recovering, RecoveryProgress};
+pub(crate) use reissue::{Reissued, is_in_state, note_bases, reissue};
 pub(crate) use rejoin::{Rejoin, Rejoined};
-pub(crate) use reissue::{Reissued, note_bases, reissue};

@@ -121,6 +121,34 @@ fn counted<V: ReadView>(
     }))
 }
 
+/// Whether the state has something of a write under the stamp that the `former` id gave it. No other life of the id has
+/// given that stamp: each start of a replica draws the phase of its clock.
+pub(crate) fn is_in_state<V: ReadView>(
+    write: &LegacyWrite,
+    former: ReplicaId,
+    state: &mut Interface<V>,
+) -> Result<bool, StorageError> {
+    for relative in &write.delta.actions {
+        let stamp = made_at(&relative.action);
+        if stamp.replica() != former || stamp == Hlc::ZERO {
+            continue;
+        }
+        let Some(record) = state.record(relative.action.id())? else { continue };
+        let is_in_value = match &record.value {
+            Value::Lww(register) | Value::Opaque(register) => register.stamp() == stamp,
+            Value::Element(element) => element
+                .entries()
+                .any(|(replica, presence)| replica == former && presence.added == stamp.time()),
+            Value::Rga(text) => text.runs().any(|(run, _)| run.stamp == stamp),
+            _ => false,
+        };
+        if is_in_value || [record.created_at, record.updated_at, record.deleted_at].contains(&stamp) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Notes what the `former` id had counted at the fork in the counters that a write of its changes, which is in the branch
 /// or before it. Writes are noted in their order, each in the batch of its own step or of the same `batch`. In a log that
 /// `is_whole`, the former id had counted nothing before its first write. Otherwise others are believed, as far as they show.

@@ -218,12 +218,7 @@ fn capped(value: Value, replica: ReplicaId, base: legacy::Counts) -> Value {
     }
 }
 
-fn write_position(
-    former: ReplicaId,
-    id: EntityId,
-    (depth, parent): (u32, EntityId),
-    batch: &mut WriteBatch,
-) {
+fn write_position(former: ReplicaId, id: EntityId, (depth, parent): (u32, EntityId), batch: &mut WriteBatch) {
     let mut row = Writer::default();
     row.varint(u64::from(depth));
     parent.encode(&mut row);

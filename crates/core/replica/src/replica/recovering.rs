@@ -10,9 +10,7 @@ use crate::sync_queue::PendingReason;
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, ReadView, Store};
 use syncline_sync::{Delta, DeltaRefusal, Dot, HistoryConflict};
-use syncline_types::{
-    Choice, Decode, Encode, PeerId, ReplicaId, SimDuration, SimTime, limits,
-};
+use syncline_types::{Choice, Decode, Encode, PeerId, ReplicaId, SimDuration, SimTime, limits};
 
 /// The most legacy writes in one step.
 pub(super) const WRITES_PER_STEP: usize = 64;
@@ -101,6 +99,9 @@ impl<V: ReadView> Replica<V> {
         } else {
             is_over = match current.known.branch {
                 None => self.search_fork(&mut current, step)?,
+                Some(branch) if branch.next_checked <= current.known.last => {
+                    self.check_page(&mut current, branch, step)?
+                }
                 Some(branch) if branch.next_counted <= current.known.last => {
                     self.note_page(&mut current, branch, step)?
                 }
@@ -203,7 +204,7 @@ impl<V: ReadView> Replica<V> {
         step: &mut StepContext<'_, V>,
     ) -> Result<bool, StorageError> {
         let former = current.former;
-        let FormerId { first, last, .. } = current.known;
+        let FormerId { first, last, other_from, .. } = current.known;
         let covered = step.work.log.covered().of(former);
         let mut search = current.search.take().unwrap_or_else(|| ForkSearch::new(first - 1, last, covered));
         current.asked = None;
@@ -215,6 +216,8 @@ impl<V: ReadView> Replica<V> {
                     search.on_same(dot.seq);
                     continue;
                 }
+                search.on_another_known();
+            } else if dot.seq >= other_from {
                 search.on_another_known();
             }
             search.decide(self.peers.reachable());
@@ -234,9 +237,25 @@ impl<V: ReadView> Replica<V> {
             return Ok(false);
         }
         let fork = search.fork().unwrap_or(first - 1);
+        let branch = self.branch_after(current, fork, step)?;
+        current.known.branch = Some(branch);
+        current.known.write(former, &mut step.work.metadata_batch);
+        let now = step.now();
+        step.set_timer(Timer::Recovery, now);
+        Ok(false)
+    }
+
+    /// The branch of the writes of the former id after number `fork`.
+    pub(super) fn branch_after(
+        &self,
+        current: &Recovering,
+        fork: u64,
+        step: &StepContext<'_, V>,
+    ) -> Result<Branch, StorageError> {
+        let FormerId { first, last, .. } = current.known;
         let delta = |seq| {
             let is_there = (first..=last).contains(&seq);
-            let read = || LegacyWrite::read(step.work.state.view(), Dot { author: former, seq });
+            let read = || LegacyWrite::read(step.work.state.view(), Dot { author: current.former, seq });
             is_there.then(read).transpose()
         };
         let until = match delta(fork)? {
@@ -245,11 +264,7 @@ impl<V: ReadView> Replica<V> {
         };
         let next = delta(fork + 1)?;
         let next = next.as_ref().map(|write| &write.delta);
-        current.known.branch = Some(Branch::after(former, fork, until, next, first));
-        current.known.write(former, &mut step.work.metadata_batch);
-        let now = step.now();
-        step.set_timer(Timer::Recovery, now);
-        Ok(false)
+        Ok(Branch::after(current.former, fork, until, next, first))
     }
 
     /// Handles the answer of a peer that was asked for the delta that decides next.

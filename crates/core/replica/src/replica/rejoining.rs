@@ -22,6 +22,32 @@ impl<V: ReadView> Replica<V> {
         self.recovery.current.as_ref().is_some_and(Recovering::is_restoring)
     }
 
+    /// Looks for a page of the branch's writes in the state. Some peer may have received them as state, and others may have
+    /// other deltas of their numbers. Such a write and the ones before it are no part of the branch.
+    pub(super) fn check_page(
+        &self,
+        current: &mut Recovering,
+        mut branch: Branch,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<bool, StorageError> {
+        for _ in 0..WRITES_PER_STEP {
+            if branch.next_checked > current.known.last {
+                break;
+            }
+            let dot = Dot { author: current.former, seq: branch.next_checked };
+            let write = LegacyWrite::read(step.work.state.view(), dot)?;
+            if recovery::is_in_state(&write, current.former, &mut step.work.state)? {
+                branch = self.branch_after(current, dot.seq, step)?;
+            } else {
+                branch.next_checked += 1;
+            }
+        }
+        current.known.branch = Some(branch);
+        current.known.write(current.former, &mut step.work.metadata_batch);
+        self.recover_later(PAGE, step);
+        Ok(false)
+    }
+
     /// Notes what the former id had counted at the fork, for a page of its writes.
     pub(super) fn note_page(
         &self,

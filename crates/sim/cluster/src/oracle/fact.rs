@@ -1,6 +1,7 @@
 //! Facts: what one acknowledged write says about one entity.
 
 use crate::oracle::OracleWrite;
+use std::collections::BTreeSet;
 use syncline_crdt::{CrdtType, Element, Text, Value};
 use syncline_replica::{Collection, Item, Operation};
 use syncline_storage::{Action, Label};
@@ -75,6 +76,14 @@ impl<'a> Fact<'a> {
             let kind = Self::kind_of_operation(operation, action, author);
             Self::of(action, Some((number, at)), kind)
         })
+    }
+
+    /// Whether the fact is of one of the `writes` or of the `initial` entities that may be on no disk.
+    pub(super) fn may_be_lost(&self, writes: &BTreeSet<usize>, initial: &BTreeSet<EntityId>) -> bool {
+        match self.write {
+            Some((number, _)) => writes.contains(&number),
+            None => initial.contains(&self.id),
+        }
     }
 
     fn of(action: &'a Action, write: Option<(usize, usize)>, kind: FactKind<'a>) -> Self {
