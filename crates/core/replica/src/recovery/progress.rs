@@ -27,6 +27,8 @@ pub(crate) struct Recovering {
     pub(crate) search: Option<ForkSearch>,
     /// The peer that was asked for the delta that decides next, and its number.
     pub(crate) asked: Option<(PeerId, u64)>,
+    /// How often the peer was asked without an answer.
+    pub(crate) unanswered: u32,
     /// When this replica restores the legacy as the former id wrote it, if nobody has a state by then.
     pub(crate) restores_at: Option<SimTime>,
     /// The new times of changes that could not keep theirs.
@@ -56,6 +58,7 @@ impl Recovering {
             earliest_write,
             search: None,
             asked: None,
+            unanswered: 0,
             restores_at: None,
             moved: BTreeMap::new(),
         }))

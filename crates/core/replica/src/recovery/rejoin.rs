@@ -57,8 +57,9 @@ impl Rejoin<'_> {
             return Ok(if is_ahead { Rejoined::Ahead } else { Rejoined::LeftOut });
         }
         self.rename(&mut record);
-        let base = legacy::base(state.view(), self.former, id)?;
-        if let Some(base) = base {
+        if count_of(&record.value, self.former).is_some()
+            && let Some(base) = legacy::base(state.view(), self.former, id)?
+        {
             record.value = capped(record.value, self.former, base);
         }
         self.merge(id, &record, state)?;
@@ -196,9 +197,6 @@ impl Rejoin<'_> {
 
 /// A counter with no more of a replica than these counts.
 fn capped(value: Value, replica: ReplicaId, base: legacy::Counts) -> Value {
-    if count_of(&value, replica).is_none() {
-        return value;
-    }
     match value {
         Value::GCounter(counter) => {
             let entries = counter.entries().map(|(id, count)| {

@@ -9,7 +9,7 @@ use crate::recovery::{self, Branch, ForkSearch, FormerId, LegacyPart, LegacyWrit
 use crate::sync_queue::PendingReason;
 use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, ReadView, Store};
-use syncline_sync::{Delta, DeltaRefusal, Dot, HistoryConflict};
+use syncline_sync::{Delta, DeltaRefusal, Dot, HistoryConflict, staged};
 use syncline_types::{Choice, Decode, Encode, PeerId, ReplicaId, SimDuration, SimTime, limits};
 
 /// The most legacy writes in one step.
@@ -20,6 +20,8 @@ const ROWS_PER_STEP: usize = 1_024;
 const RETRY: SimDuration = SimDuration::from_secs(1);
 /// The pause between two pages.
 pub(super) const PAGE: SimDuration = SimDuration::from_millis(1);
+/// How often a peer is asked for a delta that decides the fork, if it does not answer.
+const ASKS: u32 = 10;
 /// How long a recovery waits for sessions with all reachable peers, once it has met one.
 const MEETING: SimDuration = SimDuration::from_secs(10);
 /// The pause before a replica among others without any state restores its former id's writes, in milliseconds.
@@ -27,13 +29,14 @@ const ALONE_MIN_MS: u64 = 2_000;
 const ALONE_MAX_MS: u64 = 20_000;
 
 impl<V: ReadView> Replica<V> {
-    /// Brings a replica back whose id has another life, under the new id of `config`: copies what the `former` id has
-    /// written from its `old` store into the empty `store`, and starts the replica. What of it others lack is written
-    /// again under the new id, once a peer is met: see [`Replica::is_recovering`]. The members must know the new id,
-    /// and count the old one as a member for as long as its writes have not reached all.
+    /// Brings a replica back whose id has another life, under the new id of `config`: copies the records of the `old`
+    /// store and what the `former` id has written into the empty `store`, and starts the replica. What of it others lack
+    /// comes back once a peer is met: see [`Replica::is_recovering`]. The members must know the new id, and count the old
+    /// one as a member for as long as its writes have not reached all.
     ///
-    /// Idempotent: after a crash the host calls it again with the same stores. Once it has returned and its actions
-    /// are executed, the old store is not needed any more.
+    /// O(old store), in batches of about a megabyte. The steps that follow take a page each. Idempotent: after a crash
+    /// the host calls it again with the same stores. Once it has returned and its actions are executed, the old store is
+    /// not needed any more.
     ///
     /// # Errors
     /// [`ReplicaError::SameId`] if the new id is a former one.
@@ -93,7 +96,7 @@ impl<V: ReadView> Replica<V> {
             // Nobody can be asked.
             self.recover_later(RETRY, step);
         } else if self.is_alone() {
-            self.restore_alone(&mut current, step);
+            self.restore_alone(&mut current, step)?;
         } else if !can_write || !self.config.membership.admits(self.config.replica) {
             self.recover_later(RETRY, step);
         } else {
@@ -143,8 +146,9 @@ impl<V: ReadView> Replica<V> {
     /// Whether all reachable peers have said that they have no state either.
     fn is_alone(&self) -> bool {
         let peers = self.peers.reachable();
+        // What was staged of a snapshot is of no use where nobody has a state to complete it.
         self.root.is_zero()
-            && !self.takes_snapshot
+            && (!self.takes_snapshot || self.sessions.len() == 0)
             && !peers.is_empty()
             && peers.iter().all(|peer| self.peers.root_of(*peer).is_some_and(|root| root.is_zero()))
     }
@@ -152,7 +156,11 @@ impl<V: ReadView> Replica<V> {
     /// Nobody has a state: all others have lost theirs, or have been brought back, too. After a random pause, in which
     /// another one may be the first, this replica begins to restore the legacy as the former id left it. Others then
     /// find the fork of their legacies from it.
-    fn restore_alone(&mut self, current: &mut Recovering, step: &mut StepContext<'_, V>) {
+    fn restore_alone(
+        &self,
+        current: &mut Recovering,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<(), StorageError> {
         let now = step.now();
         if current.restores_at.is_none_or(|at| at > now) {
             let at = *current.restores_at.get_or_insert_with(|| {
@@ -160,11 +168,16 @@ impl<V: ReadView> Replica<V> {
                 now + SimDuration::from_millis(pause)
             });
             step.set_timer(Timer::Recovery, at);
-            return;
+            return Ok(());
+        }
+        if self.takes_snapshot {
+            let (slot, rows) = (step.work.state.slot().other(), step.work.limits.sweep_rows());
+            staged::end(step.work.state.view(), slot, rows, &mut step.work.metadata_batch)?;
         }
         current.known.branch = Some(Branch::everything(current.former, current.known.last));
         current.known.write(current.former, &mut step.work.metadata_batch);
         self.recover_later(PAGE, step);
+        Ok(())
     }
 
     /// Deletes a page of what is left of a legacy. Returns whether nothing was left.
@@ -207,7 +220,14 @@ impl<V: ReadView> Replica<V> {
         let FormerId { first, last, other_from, .. } = current.known;
         let covered = step.work.log.covered().of(former);
         let mut search = current.search.take().unwrap_or_else(|| ForkSearch::new(first - 1, last, covered));
-        current.asked = None;
+        if let Some((peer, seq)) = current.asked.take() {
+            current.unanswered += 1;
+            if current.unanswered >= ASKS && search.fork().is_none() && search.probe() == seq {
+                // The host calls it reachable, and it may have stopped.
+                search.on_without(peer, false);
+                current.unanswered = 0;
+            }
+        }
         while search.fork().is_none() {
             let dot = Dot { author: former, seq: search.probe() };
             if let Some(known) = step.work.reference(dot)? {
@@ -283,6 +303,7 @@ impl<V: ReadView> Replica<V> {
             return Ok(());
         }
         current.asked = None;
+        current.unanswered = 0;
         let found = deltas.iter().filter_map(|bytes| Delta::from_bytes(bytes).ok());
         let found = found.into_iter().find(|delta| {
             // The signature of an id that is no member any more cannot be checked.
