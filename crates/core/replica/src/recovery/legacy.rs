@@ -302,7 +302,9 @@ impl Encode for FormerId {
 
 impl Decode for FormerId {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (first, last, other_from) = (input.varint()?, input.varint()?, input.varint()?);
+        let first = input.varint()?;
+        let last = input.varint()?;
+        let other_from = input.varint()?;
         let horizon = Hlc::decode(input)?;
         let mut branch = None;
         if input.bool("a former id")? {

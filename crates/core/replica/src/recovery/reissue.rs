@@ -114,7 +114,8 @@ fn counted<V: ReadView>(
     let Some(after) = count_of(value, former) else { return Ok(None) };
     let base = legacy::base(state.view(), former, change.id())?;
     let base = base.ok_or(StorageError::Index { what: "the counts at a fork" })?;
-    let (added, taken) = (after.0.saturating_sub(base.0), after.1.saturating_sub(base.1));
+    let added = after.0.saturating_sub(base.0);
+    let taken = after.1.saturating_sub(base.1);
     Ok(Some(match value {
         Value::GCounter(_) => Value::GCounter(GCounter::of(name, added)),
         _ => Value::PnCounter(PnCounter::of(name, added, taken)),

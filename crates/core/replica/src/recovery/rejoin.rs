@@ -176,7 +176,8 @@ impl Rejoin<'_> {
         batch: &WriteBatch,
     ) -> Result<bool, StorageError> {
         let mut missing = Vec::new();
-        let (mut id, mut below) = (parent, depth);
+        let mut id = parent;
+        let mut below = depth;
         while below > 1 {
             let present = state.record(id)?;
             if present.is_some_and(|present| present.depth < below) {
@@ -186,7 +187,8 @@ impl Rejoin<'_> {
                 return Ok(false);
             };
             missing.push((id, Record::placeholder(depth, above)));
-            (id, below) = (above, depth);
+            id = above;
+            below = depth;
         }
         for (id, placeholder) in missing.iter().rev() {
             self.merge(*id, placeholder, state)?;

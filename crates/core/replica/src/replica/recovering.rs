@@ -171,7 +171,8 @@ impl<V: ReadView> Replica<V> {
             return Ok(());
         }
         if self.takes_snapshot {
-            let (slot, rows) = (step.work.state.slot().other(), step.work.limits.sweep_rows());
+            let slot = step.work.state.slot().other();
+            let rows = step.work.limits.sweep_rows();
             staged::end(step.work.state.view(), slot, rows, &mut step.work.metadata_batch)?;
         }
         current.known.branch = Some(Branch::everything(current.former, current.known.last));
@@ -186,7 +187,8 @@ impl<V: ReadView> Replica<V> {
         current: &Recovering,
         step: &mut StepContext<'_, V>,
     ) -> Result<bool, StorageError> {
-        let (view, batch) = (step.work.state.view(), &mut step.work.metadata_batch);
+        let view = step.work.state.view();
+        let batch = &mut step.work.metadata_batch;
         let found = LegacyPart::delete_some(view, current.former, ROWS_PER_STEP, batch)?;
         if found {
             self.recover_later(PAGE, step);

@@ -63,7 +63,8 @@ impl<V: ReadView> Replica<V> {
             }
             let dot = Dot { author: former, seq: branch.next_counted };
             let write = LegacyWrite::read(step.work.state.view(), dot)?;
-            let (state, batch) = (&mut step.work.state, &mut step.work.metadata_batch);
+            let state = &mut step.work.state;
+            let batch = &mut step.work.metadata_batch;
             recovery::note_bases(&write, former, &branch, is_whole, state, batch)?;
             branch.next_counted += 1;
         }
@@ -99,7 +100,8 @@ impl<V: ReadView> Replica<V> {
             let record = Record::from_bytes(&row);
             let record = record.map_err(|error| StorageError::Row { what: "a record of a legacy", error })?;
             let id = EntityId(LegacyPart::id_in(&key)?);
-            let (state, batch) = (&mut step.work.state, &mut step.work.metadata_batch);
+            let state = &mut step.work.state;
+            let batch = &mut step.work.metadata_batch;
             has_skipped |= rejoin.join(id, record, state, batch)? == Rejoined::Ahead;
             batch.delete(key);
         }

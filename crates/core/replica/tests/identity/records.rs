@@ -74,7 +74,8 @@ fn writes_of_others_come_back() {
     let mut world = World::of([0, 1, 2].map(signing));
     world.write(0, vec![increment(10)]).unwrap();
     world.run_for_secs(5);
-    let (backup, others) = (world.nodes[0].store.clone(), world.nodes[1].store.clone());
+    let backup = world.nodes[0].store.clone();
+    let others = world.nodes[1].store.clone();
     world.unlink(1, 2);
     world.unlink(0, 2);
     world.write(1, vec![set("k", "lost by its author")]).unwrap();
