@@ -105,7 +105,8 @@ mod tests {
 
     fn path(actions: &[Action], id: u64) -> Option<Vec<EntityId>> {
         let facts: Vec<Fact<'_>> = actions.iter().map(Fact::initial).collect();
-        TreePlaces::of(&facts).path_of_moved(EntityId::from_u64(id))
+        let places = TreePlaces::of(&facts, |_| false);
+        places.path_of_moved(EntityId::from_u64(id)).map(|(path, _)| path)
     }
 
     #[test]
