@@ -46,6 +46,8 @@ const REPAIRED: &str = "
 | `authors-weigh-on-writes` | every write stores a version vector of all authors that ever wrote | 407 | violated: OverBudget(write bytes) | 477 | 122 | 1 node, 121 lines of initial entities, 1 write | 20000 | core/adv_authors | 24 |
 | `replaced-disk-loses-history` | a node whose disk was restored, copied or lost numbers new deltas like old ones, and writes are lost | 1506 | violated: HistoryLost | 184 | 3 | 2 nodes, 2 writes, 1 fault | 58 | core/adv_backup | 24 |
 | `replaced-disk-is-refused` | a node whose disk was restored, copied or lost is refused by its peers for good | 379 | violated: NotBroughtBack | 49 | 4 | 2 nodes, 1 line of initial entities, 1 write, 2 faults | 105 | core/adv_backup (a store from six starts ago), field/08 | 24 |
+| `one-id-in-two-lives-loses` (partly) | two lives of one id set the value that the id owns, or the place of an entity depends on a write that was lost | 1506 | violated: HistoryLost | 166 | 3 | 2 nodes, 2 writes, 1 fault | 58 |  | 24 |
+| `one-id-in-two-lives-stays-away` (partly) | a node whose disk was replaced again while it received a snapshot waits for a state that nobody has | none | violated: NotBroughtBack | | | | |  | 24 |
 ";
 
 /// The most runs that shrinking one case may take.

@@ -56,8 +56,9 @@ fn nearly_all_pinned_drawn_cases_repeat_exactly() {
             others.push(seed);
         }
     }
-    // A replica that is brought back under a new id draws what no line of a case holds.
-    assert!(others.len() <= 8, "{others:?}");
+    // A replica that is brought back under a new id draws what no line of a case holds. And a write before the start that
+    // was refused is not pinned, though the clock guard remembers its time: seeds 70, 159 and 183.
+    assert!(others.len() <= 4, "{others:?}");
 }
 
 /// Seeds of the next test. A debug build takes some; `.ci/run release-tests` takes all.

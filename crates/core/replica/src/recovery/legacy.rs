@@ -1,12 +1,19 @@
-//! The rows of a legacy: the writes of a former id that others may lack.
+//! The rows of a legacy: the writes of a former id that others may lack, and the records of its old store.
+//!
+//! The row of a former id orders before all other rows of its legacy. Those of its writes follow, by number, and then,
+//! behind [`PART`], the other parts: see [`LegacyPart`].
 
 use syncline_storage::{Action, StorageError, keys};
-use syncline_store::{Key, ReadView, WriteBatch};
+use syncline_store::{Bytes, Key, ReadView, WriteBatch};
 use syncline_sync::{Delta, Dot};
-use syncline_types::{Decode, DecodeError, Encode, EntityId, Reader, ReplicaId, Writer, limits};
+use syncline_types::{Decode, DecodeError, Digest, Encode, EntityId, Hlc, Reader, ReplicaId, Writer, limits};
 
 /// The first byte of all rows of legacies.
 const LEGACY: u8 = keys::METADATA + 3;
+/// Follows the id in the key of a row of a [`LegacyPart`]. No number of a write begins with it.
+const PART: u8 = 0xff;
+/// Separates the hash that names a branch from hashes of other content.
+const BRANCH_TAG: u8 = 0x63;
 
 /// What is known of a former id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,30 +22,96 @@ pub(crate) struct FormerId {
     pub(crate) first: u64,
     /// The last of its writes.
     pub(crate) last: u64,
-    /// Once it is known: the time of the last write that others have. What the former id did up to then, it did in its
-    /// own name.
-    pub(crate) known_until: Option<u64>,
+    /// The number from which others are known to have other writes; `u64::MAX` if there is none.
+    pub(crate) other_from: u64,
+    /// The horizon of the old store.
+    pub(crate) horizon: Hlc,
+    /// Once the fork is known.
+    pub(crate) branch: Option<Branch>,
 }
 
-/// The increments and decrements of a former id before a change of a counter; `None` for other changes, and if the old
-/// store did not tell.
-pub(crate) type CountBefore = Option<(u64, u64)>;
-
-/// What the old store told about a change.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct ChangeContext {
-    pub(crate) counted_before: CountBefore,
-    /// The ancestors above those that the action names; `None` if the old store had collected them.
-    pub(crate) above: Option<Vec<EntityId>>,
+/// What a former id did after the last write that others have. It is written again under a name of its own, which
+/// follows from the first of these writes: whoever writes them again, and however often, the result is the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Branch {
+    /// The number of the last write that others have. What the former id did up to then, it did in its own name.
+    pub(crate) fork: u64,
+    /// The time of that write.
+    pub(crate) until: u64,
+    /// The name in which the later writes are written again.
+    pub(crate) name: ReplicaId,
+    /// The next write that is to be looked for in the state: some peer may have received it as state.
+    pub(crate) next_checked: u64,
+    /// The next write whose counts are to be noted: those before the branch are its base.
+    pub(crate) next_counted: u64,
+    /// Whether the records of the old store are in the state.
+    pub(crate) has_joined: bool,
+    /// Whether a record could not be joined, so that the state may lack what the old store covered.
+    pub(crate) has_skipped: bool,
 }
+
+impl Branch {
+    /// Nobody else has anything: all that the former id wrote is restored in its own name.
+    pub(crate) const fn everything(former: ReplicaId, last: u64) -> Self {
+        Self {
+            fork: last,
+            until: u64::MAX,
+            name: former,
+            next_checked: last + 1,
+            next_counted: last + 1,
+            has_joined: false,
+            has_skipped: false,
+        }
+    }
+
+    /// The branch of the writes of `former` after number `fork`, which was made at the time `until`. `next` is the
+    /// first of them, if there is one.
+    pub(crate) fn after(former: ReplicaId, fork: u64, until: u64, next: Option<&Delta>, first: u64) -> Self {
+        let name = next.map_or(former, |next| {
+            let digest = Digest::of_parts(BRANCH_TAG, &[former.as_bytes(), &next.id().0]);
+            ReplicaId(digest.0.first_chunk().copied().unwrap_or_default())
+        });
+        Self {
+            fork,
+            until,
+            name,
+            next_checked: fork + 1,
+            next_counted: first,
+            has_joined: false,
+            has_skipped: false,
+        }
+    }
+
+    /// Whether all is restored in the former id's own name.
+    pub(crate) const fn is_everything(&self) -> bool {
+        self.until == u64::MAX
+    }
+}
+
+/// A part of a legacy beside its writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LegacyPart {
+    /// The records of the old store, by depth, then by id: parents come before children.
+    Records = 1,
+    /// The positions of records that were not joined, by id.
+    Positions = 2,
+    /// The counts of the former id at the fork, by counter.
+    Bases = 3,
+    /// The last delta of each author that the old store covered.
+    Covered = 4,
+}
+
+/// Increments and decrements.
+pub(crate) type Counts = (u64, u64);
 
 /// A write of a former id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LegacyWrite {
     /// The delta, as the former id made and signed it.
     pub(crate) delta: Delta,
-    /// For each action of the delta.
-    pub(crate) contexts: Vec<ChangeContext>,
+    /// For each action of the delta, the ancestors above those that it names; `None` if the old store had collected
+    /// them.
+    pub(crate) above: Vec<Option<Vec<EntityId>>>,
 }
 
 impl FormerId {
@@ -48,14 +121,7 @@ impl FormerId {
 
     /// Writes the row of the former id.
     pub(crate) fn write(&self, former: ReplicaId, batch: &mut WriteBatch) {
-        let mut row = Writer::default();
-        row.varint(self.first);
-        row.varint(self.last);
-        row.bool(self.known_until.is_some());
-        if let Some(time) = self.known_until {
-            row.varint(time);
-        }
-        batch.put(Self::key(former), row.into_bytes());
+        batch.put(Self::key(former), self.to_bytes());
     }
 
     /// Deletes the row: nothing of the former id is left to do.
@@ -66,7 +132,7 @@ impl FormerId {
     /// The row of a former id; `None` if the store has no legacy of it.
     pub(crate) fn read<V: ReadView>(view: &V, former: ReplicaId) -> Result<Option<Self>, StorageError> {
         let row = view.read(&Self::key(former))?;
-        row.map(|row| Self::decode(&row)).transpose().map_err(damaged("a former id"))
+        row.map(|row| Self::from_bytes(&row)).transpose().map_err(damaged("a former id"))
     }
 
     /// The first former id from `from` on whose legacy is in the store.
@@ -81,16 +147,7 @@ impl FormerId {
         let Some(former) = former else {
             return Err(StorageError::Index { what: "a legacy write without its id" });
         };
-        Ok(Some((former, Self::decode(&row).map_err(damaged("a former id"))?)))
-    }
-
-    fn decode(row: &[u8]) -> Result<Self, DecodeError> {
-        let mut input = Reader::new(row);
-        let first = input.varint()?;
-        let last = input.varint()?;
-        let known_until = if input.bool("a former id")? { Some(input.varint()?) } else { None };
-        input.finish()?;
-        Ok(Self { first, last, known_until })
+        Ok(Some((former, Self::from_bytes(&row).map_err(damaged("a former id"))?)))
     }
 }
 
@@ -109,11 +166,9 @@ impl LegacyWrite {
 
     /// The changes with their whole paths; `None` for one below an entity that was collected: it was deleted with
     /// this entity.
-    pub(crate) fn changes(&self) -> impl Iterator<Item = (Option<Action>, CountBefore)> {
-        self.delta.actions.iter().zip(&self.contexts).map(|(relative, context)| {
-            let action = context.above.as_ref().map(|above| relative.below(above));
-            (action, context.counted_before)
-        })
+    pub(crate) fn changes(&self) -> impl Iterator<Item = Option<Action>> {
+        let changes = self.delta.actions.iter().zip(&self.above);
+        changes.map(|(relative, above)| above.as_ref().map(|above| relative.below(above)))
     }
 
     /// Deletes the row of the write at `dot`.
@@ -148,16 +203,130 @@ pub(super) fn copy_page<V: ReadView>(
     Ok(last)
 }
 
+impl LegacyPart {
+    /// The key of a row of this part.
+    pub(crate) fn key(self, former: ReplicaId, rest: &[u8]) -> Key {
+        Key::of(&[&[LEGACY], former.as_bytes(), &[PART, self as u8], rest])
+    }
+
+    /// The key of the record of an entity at this depth.
+    pub(crate) fn record_key(former: ReplicaId, depth: u32, id: EntityId) -> Key {
+        Self::Records.key(former, &[depth.to_be_bytes().as_slice(), id.as_bytes()].concat())
+    }
+
+    /// Up to `limit` rows of this part.
+    pub(crate) fn rows<V: ReadView>(
+        self,
+        view: &V,
+        former: ReplicaId,
+        limit: usize,
+    ) -> Result<Vec<(Key, Bytes)>, StorageError> {
+        let end = Key::of(&[&[LEGACY], former.as_bytes(), &[PART, self as u8 + 1]]);
+        Ok(view.range(&self.key(former, &[]), &end, limit)?)
+    }
+
+    /// The bytes of an id with which a key ends.
+    pub(crate) fn id_in<const N: usize>(key: &Key) -> Result<[u8; N], StorageError> {
+        key.last_chunk().copied().ok_or(StorageError::Index { what: "a part of a legacy without an id" })
+    }
+
+    /// Deletes up to `limit` rows of all parts. Returns whether there were any.
+    pub(crate) fn delete_some<V: ReadView>(
+        view: &V,
+        former: ReplicaId,
+        limit: usize,
+        batch: &mut WriteBatch,
+    ) -> Result<bool, StorageError> {
+        let from = Self::Records.key(former, &[]);
+        let end = Key::of(&[&[LEGACY], former.as_bytes(), &[PART, u8::MAX]]);
+        let rows = view.range(&from, &end, limit)?;
+        let found = !rows.is_empty();
+        rows.into_iter().for_each(|(key, _)| batch.delete(key));
+        Ok(found)
+    }
+}
+
+/// The counts of a former id in a counter at the fork.
+pub(crate) fn base<V: ReadView>(
+    view: &V,
+    former: ReplicaId,
+    counter: EntityId,
+) -> Result<Option<Counts>, StorageError> {
+    let row = view.read(&LegacyPart::Bases.key(former, counter.as_bytes()))?;
+    let read = |row: Bytes| {
+        let mut input = Reader::new(&row);
+        let counts = (input.varint()?, input.varint()?);
+        input.finish()?;
+        Ok(counts)
+    };
+    row.map(read).transpose().map_err(damaged("the counts at a fork"))
+}
+
+/// Whether the counts of a former id in a counter at the fork are noted, in the store or in `batch`.
+pub(crate) fn has_base<V: ReadView>(
+    view: &V,
+    former: ReplicaId,
+    counter: EntityId,
+    batch: &WriteBatch,
+) -> Result<bool, StorageError> {
+    let key = LegacyPart::Bases.key(former, counter.as_bytes());
+    Ok(batch.get(&key).is_some() || view.read(&key)?.is_some())
+}
+
+/// Notes the counts of a former id in a counter at the fork.
+pub(crate) fn write_base(former: ReplicaId, counter: EntityId, counts: Counts, batch: &mut WriteBatch) {
+    let mut row = Writer::default();
+    row.varint(counts.0);
+    row.varint(counts.1);
+    batch.put(LegacyPart::Bases.key(former, counter.as_bytes()), row.into_bytes());
+}
+
+impl Encode for FormerId {
+    fn encode(&self, out: &mut Writer) {
+        out.varint(self.first);
+        out.varint(self.last);
+        out.varint(self.other_from);
+        self.horizon.encode(out);
+        out.bool(self.branch.is_some());
+        if let Some(branch) = &self.branch {
+            out.varint(branch.fork);
+            out.varint(branch.until);
+            branch.name.encode(out);
+            out.varint(branch.next_checked);
+            out.varint(branch.next_counted);
+            out.bool(branch.has_joined);
+            out.bool(branch.has_skipped);
+        }
+    }
+}
+
+impl Decode for FormerId {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let first = input.varint()?;
+        let last = input.varint()?;
+        let other_from = input.varint()?;
+        let horizon = Hlc::decode(input)?;
+        let mut branch = None;
+        if input.bool("a former id")? {
+            branch = Some(Branch {
+                fork: input.varint()?,
+                until: input.varint()?,
+                name: ReplicaId::decode(input)?,
+                next_checked: input.varint()?,
+                next_counted: input.varint()?,
+                has_joined: input.bool("a former id")?,
+                has_skipped: input.bool("a former id")?,
+            });
+        }
+        Ok(Self { first, last, other_from, horizon, branch })
+    }
+}
+
 impl Encode for LegacyWrite {
     fn encode(&self, out: &mut Writer) {
-        debug_assert_eq!(self.contexts.len(), self.delta.actions.len(), "one context for each action");
+        debug_assert_eq!(self.above.len(), self.delta.actions.len(), "one path for each action");
         self.delta.encode(out);
-        for ChangeContext { counted_before, above } in &self.contexts {
-            out.bool(counted_before.is_some());
-            if let Some((added, taken)) = counted_before {
-                out.varint(*added);
-                out.varint(*taken);
-            }
+        for above in &self.above {
             out.bool(above.is_some());
             if let Some(above) = above {
                 out.list(above);
@@ -169,14 +338,11 @@ impl Encode for LegacyWrite {
 impl Decode for LegacyWrite {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let delta = Delta::decode(input)?;
-        let mut contexts = Vec::with_capacity(delta.actions.len());
+        let mut all = Vec::with_capacity(delta.actions.len());
         for _ in &delta.actions {
-            let is_counted = input.bool("a count")?;
-            let counted_before = if is_counted { Some((input.varint()?, input.varint()?)) } else { None };
             let is_there = input.bool("a path")?;
-            let above = is_there.then(|| input.list(limits::MAX_ANCESTORS, "a path")).transpose()?;
-            contexts.push(ChangeContext { counted_before, above });
+            all.push(is_there.then(|| input.list(limits::MAX_ANCESTORS, "a path")).transpose()?);
         }
-        Ok(Self { delta, contexts })
+        Ok(Self { delta, above: all })
     }
 }

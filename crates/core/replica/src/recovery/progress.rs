@@ -22,11 +22,13 @@ pub(crate) struct RecoveryProgress {
 pub(crate) struct Recovering {
     pub(crate) former: ReplicaId,
     pub(crate) known: FormerId,
-    /// The earliest time that a change of the legacy may have.
-    pub(crate) earliest: u64,
+    /// The earliest time that a change of the legacy's writes may have.
+    pub(crate) earliest_write: u64,
     pub(crate) search: Option<ForkSearch>,
     /// The peer that was asked for the delta that decides next, and its number.
     pub(crate) asked: Option<(PeerId, u64)>,
+    /// How often the peer was asked without an answer.
+    pub(crate) unanswered: u32,
     /// When this replica restores the legacy as the former id wrote it, if nobody has a state by then.
     pub(crate) restores_at: Option<SimTime>,
     /// The new times of changes that could not keep theirs.
@@ -45,7 +47,7 @@ impl Recovering {
     /// The first legacy of a former id from `from` on.
     pub(crate) fn next<V: ReadView>(view: &V, from: ReplicaId) -> Result<Option<Self>, StorageError> {
         let Some((former, known)) = FormerId::next(view, from)? else { return Ok(None) };
-        let earliest = if known.first <= known.last {
+        let earliest_write = if known.first <= known.last {
             LegacyWrite::read(view, Dot { author: former, seq: known.first })?.earliest()
         } else {
             u64::MAX
@@ -53,12 +55,25 @@ impl Recovering {
         Ok(Some(Self {
             former,
             known,
-            earliest,
+            earliest_write,
             search: None,
             asked: None,
+            unanswered: 0,
             restores_at: None,
             moved: BTreeMap::new(),
         }))
+    }
+
+    /// The earliest time that is still to enter the state. As long as records of the old store are to be joined, nothing
+    /// may be collected that it has not.
+    pub(crate) fn earliest(&self) -> u64 {
+        let has_joined = self.known.branch.is_some_and(|branch| branch.has_joined);
+        if has_joined { self.earliest_write } else { self.earliest_write.min(self.known.horizon.time() + 1) }
+    }
+
+    /// Whether this replica is restoring all, because nobody else has anything.
+    pub(crate) fn is_restoring(&self) -> bool {
+        self.known.branch.is_some_and(|branch| branch.is_everything())
     }
 
     /// The legacy of the id after this one. The row of this one may still be in the view.

@@ -1,12 +1,11 @@
 //! Turns a legacy write into the changes of a new delta.
 
-use super::inherit::count_of;
-use super::legacy::{CountBefore, LegacyWrite};
+use super::legacy::{self, Branch, Counts, LegacyWrite};
 use super::restamp::Restamp;
 use std::collections::BTreeMap;
 use syncline_crdt::{GCounter, PnCounter, Value};
 use syncline_storage::{Action, ApplyContext, Interface, StorageError};
-use syncline_store::ReadView;
+use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{EntityId, Hlc, HlcClock, ReplicaId};
 
 /// A legacy write that is written again.
@@ -19,26 +18,26 @@ pub(crate) struct Reissued<V> {
     pub(crate) actions: Vec<Option<Action>>,
 }
 
-/// Writes a legacy write again, in the name of the clock's replica. `known_until` is the time up to which others have
-/// what the `former` id did; `moved` has the new times of earlier changes that could not keep theirs, and takes those of
-/// this write. `context` has the present moment and drift limit.
+/// Writes a legacy write of the `former` id again, in the name of its branch: repeating that changes nothing. `moved` has
+/// the new times of earlier changes that could not keep theirs, and takes those of this write. `context` has the present
+/// moment and drift limit.
 ///
 /// A change keeps its time where it can: a write that was later than another one stays later. It takes a new time if it
 /// is from before the horizon, up to which tombstones are collected, or ahead of the clock.
 pub(crate) fn reissue<V: ReadView>(
     write: &LegacyWrite,
     former: ReplicaId,
-    known_until: u64,
+    branch: &Branch,
     moved: &mut BTreeMap<u64, u64>,
     state: &Interface<V>,
     clock: &HlcClock,
     context: &ApplyContext,
 ) -> Result<Reissued<V>, StorageError> {
     let mut reissued = Reissued { state: state.clone(), clock: clock.clone(), actions: Vec::new() };
-    let heir = clock.replica();
+    let name = branch.name;
     let own = ApplyContext { max_drift_ms: u64::MAX, ..*context };
     let horizon = state.horizon();
-    for (change, counted_before) in write.changes() {
+    for change in write.changes() {
         let state = &mut reissued.state;
         let Some(change) = &change else {
             reissued.actions.push(None);
@@ -47,16 +46,16 @@ pub(crate) fn reissue<V: ReadView>(
         let made_at = made_at(change);
         let is_collected = made_at != Hlc::ZERO && made_at <= horizon;
         let is_ahead = made_at.check_drift(context.moment, context.max_drift_ms).is_err();
-        if is_collected && is_superseded(change, made_at, heir, state)? {
+        if is_collected && is_superseded(change, made_at, name, state)? {
             reissued.actions.push(None);
             continue;
         }
         if is_collected || is_ahead {
             moved.insert(made_at.time(), reissued.clock.tick(context.moment).time());
         }
-        let restamp = Restamp { former, heir, known_until, moved };
+        let restamp = Restamp { former, heir: name, known_until: branch.until, moved };
         let renamed = restamp.action(change);
-        let action = match counted(change, counted_before, former, heir, state)? {
+        let action = match counted(change, former, name, state)? {
             Some(value) => with_value(renamed, value),
             None => renamed,
         };
@@ -85,7 +84,7 @@ fn made_at_in_time(action: &Action, context: &ApplyContext) -> Hlc {
 fn is_superseded<V: ReadView>(
     action: &Action,
     made_at: Hlc,
-    heir: ReplicaId,
+    name: ReplicaId,
     state: &mut Interface<V>,
 ) -> Result<bool, StorageError> {
     for ancestor in action.ancestors().iter().chain([&EntityId::ROOT]) {
@@ -94,7 +93,7 @@ fn is_superseded<V: ReadView>(
         }
     }
     let Some(record) = state.record(action.id())? else { return Ok(false) };
-    let is_overwritten = record.updated_at > made_at && record.updated_at.replica() != heir;
+    let is_overwritten = record.updated_at > made_at && record.updated_at.replica() != name;
     let replaces = match action {
         Action::DeleteRef { .. } => true,
         Action::Add { value, .. } | Action::Update { value, .. } => {
@@ -104,28 +103,90 @@ fn is_superseded<V: ReadView>(
     Ok(record.deleted_at > made_at || (replaces && is_overwritten))
 }
 
-/// For a change of a counter: the count of the heir after the same change.
+/// For a change of a counter by the former id: the count of its branch after the change.
 fn counted<V: ReadView>(
     change: &Action,
-    counted_before: CountBefore,
     former: ReplicaId,
-    heir: ReplicaId,
-    state: &mut Interface<V>,
+    name: ReplicaId,
+    state: &Interface<V>,
 ) -> Result<Option<Value>, StorageError> {
     let (Action::Add { value, .. } | Action::Update { value, .. }) = change else { return Ok(None) };
     let Some(after) = count_of(value, former) else { return Ok(None) };
-    let record = state.record(change.id())?;
-    let present =
-        |replica| record.as_ref().and_then(|record| count_of(&record.value, replica)).unwrap_or((0, 0));
-    // Where the old store did not tell the count before the change, others had counted as far as they show.
-    let before = counted_before.unwrap_or_else(|| present(former));
-    let own = present(heir);
-    let added = own.0.saturating_add(after.0.saturating_sub(before.0));
-    let taken = own.1.saturating_add(after.1.saturating_sub(before.1));
+    let base = legacy::base(state.view(), former, change.id())?;
+    let base = base.ok_or(StorageError::Index { what: "the counts at a fork" })?;
+    let added = after.0.saturating_sub(base.0);
+    let taken = after.1.saturating_sub(base.1);
     Ok(Some(match value {
-        Value::GCounter(_) => Value::GCounter(GCounter::of(heir, added)),
-        _ => Value::PnCounter(PnCounter::of(heir, added, taken)),
+        Value::GCounter(_) => Value::GCounter(GCounter::of(name, added)),
+        _ => Value::PnCounter(PnCounter::of(name, added, taken)),
     }))
+}
+
+/// Whether the state has something of a write under the stamp that the `former` id gave it. No other life of the id has
+/// given that stamp: each start of a replica draws the phase of its clock.
+pub(crate) fn is_in_state<V: ReadView>(
+    write: &LegacyWrite,
+    former: ReplicaId,
+    state: &mut Interface<V>,
+) -> Result<bool, StorageError> {
+    for relative in &write.delta.actions {
+        let stamp = made_at(&relative.action);
+        if stamp.replica() != former || stamp == Hlc::ZERO {
+            continue;
+        }
+        let Some(record) = state.record(relative.action.id())? else { continue };
+        let is_in_value = match &record.value {
+            Value::Lww(register) | Value::Opaque(register) => register.stamp() == stamp,
+            Value::Element(element) => element
+                .entries()
+                .any(|(replica, presence)| replica == former && presence.added == stamp.time()),
+            Value::Rga(text) => text.runs().any(|(run, _)| run.stamp == stamp),
+            _ => false,
+        };
+        if is_in_value || [record.created_at, record.updated_at, record.deleted_at].contains(&stamp) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Notes what the `former` id had counted at the fork in the counters that a write of its changes, which is in the branch
+/// or before it. Writes are noted in their order, each in the batch of its own step or of the same `batch`. In a log that
+/// `is_whole`, the former id had counted nothing before its first write. Otherwise others are believed, as far as they show.
+pub(crate) fn note_bases<V: ReadView>(
+    write: &LegacyWrite,
+    former: ReplicaId,
+    branch: &Branch,
+    is_whole: bool,
+    state: &mut Interface<V>,
+    batch: &mut WriteBatch,
+) -> Result<(), StorageError> {
+    for change in &write.delta.actions {
+        let (Action::Add { value, .. } | Action::Update { value, .. }) = &change.action else { continue };
+        let Some(after) = count_of(value, former) else { continue };
+        let counter = change.action.id();
+        if write.delta.dot.seq <= branch.fork {
+            legacy::write_base(former, counter, after, batch);
+        } else if !legacy::has_base(state.view(), former, counter, batch)? {
+            let record = state.record(counter)?.filter(|_| !is_whole);
+            let present = record.and_then(|record| count_of(&record.value, former)).unwrap_or((0, 0));
+            legacy::write_base(former, counter, (present.0.min(after.0), present.1.min(after.1)), batch);
+        }
+    }
+    Ok(())
+}
+
+/// The increments and decrements of one replica in a counter; `None` if it has counted nothing there.
+pub(super) fn count_of(value: &Value, replica: ReplicaId) -> Option<Counts> {
+    match value {
+        Value::GCounter(counter) => {
+            counter.entries().find(|(author, _)| *author == replica).map(|(_, count)| (count, 0))
+        }
+        Value::PnCounter(counter) => {
+            counter.entries().find(|(author, _)| *author == replica).map(|(_, counts)| counts)
+        }
+        _ => None,
+    }
 }
 
 fn with_value(action: Action, value: Value) -> Action {

@@ -6,7 +6,7 @@ use syncline_storage::{Action, Metadata};
 use syncline_types::{Hlc, ReplicaId};
 
 /// Says which stamps become which. The times of the former id up to `known_until` stay: others have what happened then.
-/// Later times become times of the `heir`, as `moved` says, or the same times.
+/// Later times become times of the `heir`, the name of the branch, as `moved` says, or the same times.
 pub(crate) struct Restamp<'a> {
     pub(crate) former: ReplicaId,
     pub(crate) heir: ReplicaId,
@@ -63,7 +63,7 @@ impl Restamp<'_> {
         }
     }
 
-    fn value(&self, value: &Value) -> Value {
+    pub(super) fn value(&self, value: &Value) -> Value {
         match value {
             Value::Lww(register) => Value::Lww(self.register(register)),
             Value::Opaque(register) => Value::Opaque(self.register(register)),

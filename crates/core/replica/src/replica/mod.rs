@@ -7,6 +7,7 @@ mod heartbeats;
 mod history;
 mod membership;
 mod recovering;
+mod rejoining;
 mod requests;
 mod sizes;
 mod state_hash;
@@ -171,6 +172,7 @@ impl<V: ReadView> Replica<V> {
             Event::Start => self.on_start(&mut step),
             Event::Peers(peers) => self.on_peers(peers, &mut step),
             Event::Write(operations) => self.on_write(operations, &mut step)?,
+            Event::Frame { .. } if self.is_restoring() => {}
             Event::Frame { from, bytes } => self.on_frame(from, &bytes, &mut step)?,
             Event::Timer(Timer::Heartbeat) => {
                 self.on_heartbeat_due(&mut step);
@@ -223,6 +225,9 @@ impl<V: ReadView> Replica<V> {
             "a step that changes the sync queue updates its timer"
         );
         let mut out = step.out;
+        if self.is_restoring() {
+            out.messages.clear();
+        }
         out.probes = step.work.probes();
         let work = step.work.state.work();
         let lookups_before = self.lookups;

@@ -1,25 +1,27 @@
-//! Writes the legacy of a former id again: a page in each step, once the replica has met a peer.
+//! Recovers the legacy of a former id: a page in each step, once the replica has met a peer.
 
 use super::{Replica, StepContext};
 use crate::config::ReplicaConfig;
 use crate::effects::{Notice, ReplicaError, SyncActions};
 use crate::event::Timer;
 use crate::persisted;
-use crate::recovery::{self, ForkSearch, FormerId, LegacyWrite, Recovering, Reissued};
+use crate::recovery::{self, Branch, ForkSearch, FormerId, LegacyPart, LegacyWrite, Recovering, Reissued};
 use crate::sync_queue::PendingReason;
-use syncline_storage::{Action, ApplyContext, ApplyError, StorageError};
+use syncline_storage::{Action, StorageError};
 use syncline_store::{Bytes, ReadView, Store};
-use syncline_sync::{Delta, DeltaRefusal, Dot, HistoryConflict};
-use syncline_types::{
-    Choice, Decode, Encode, InternalError, PeerId, ReplicaId, SimDuration, SimTime, limits,
-};
+use syncline_sync::{Delta, DeltaRefusal, Dot, HistoryConflict, staged};
+use syncline_types::{Choice, Decode, Encode, PeerId, ReplicaId, SimDuration, SimTime, limits};
 
-/// The invariant on which a restored legacy relies.
-const APPLIES: &str = "an action that one log has accepted applies to any state";
 /// The most legacy writes in one step.
-const WRITES_PER_STEP: usize = 64;
+pub(super) const WRITES_PER_STEP: usize = 64;
+/// The most rows of a legacy that are deleted in one step.
+const ROWS_PER_STEP: usize = 1_024;
 /// The pause before a recovery that waits for peers, or for the membership, is tried again.
 const RETRY: SimDuration = SimDuration::from_secs(1);
+/// The pause between two pages.
+pub(super) const PAGE: SimDuration = SimDuration::from_millis(1);
+/// How often a peer is asked for a delta that decides the fork, if it does not answer.
+const ASKS: u32 = 10;
 /// How long a recovery waits for sessions with all reachable peers, once it has met one.
 const MEETING: SimDuration = SimDuration::from_secs(10);
 /// The pause before a replica among others without any state restores its former id's writes, in milliseconds.
@@ -27,13 +29,14 @@ const ALONE_MIN_MS: u64 = 2_000;
 const ALONE_MAX_MS: u64 = 20_000;
 
 impl<V: ReadView> Replica<V> {
-    /// Brings a replica back whose id has another life, under the new id of `config`: copies what the `former` id has
-    /// written from its `old` store into the empty `store`, and starts the replica. What of it others lack is written
-    /// again under the new id, once a peer is met: see [`Replica::is_recovering`]. The members must know the new id,
-    /// and count the old one as a member for as long as its writes have not reached all.
+    /// Brings a replica back whose id has another life, under the new id of `config`: copies the records of the `old`
+    /// store and what the `former` id has written into the empty `store`, and starts the replica. What of it others lack
+    /// comes back once a peer is met: see [`Replica::is_recovering`]. The members must know the new id, and count the old
+    /// one as a member for as long as its writes have not reached all.
     ///
-    /// Idempotent: after a crash the host calls it again with the same stores. Once it has returned and its actions
-    /// are executed, the old store is not needed any more.
+    /// O(old store), in batches of about a megabyte. The steps that follow take a page each. Idempotent: after a crash
+    /// the host calls it again with the same stores. Once it has returned and its actions are executed, the old store is
+    /// not needed any more.
     ///
     /// # Errors
     /// [`ReplicaError::SameId`] if the new id is a former one.
@@ -67,7 +70,7 @@ impl<V: ReadView> Replica<V> {
     /// The clock as peers may know it: all that this replica will ever write is later. Changes of a former id keep
     /// their times.
     pub(super) fn announced_clock(&self) -> u64 {
-        let earliest = self.recovery.current.as_ref().map_or(u64::MAX, |current| current.earliest);
+        let earliest = self.recovery.current.as_ref().map_or(u64::MAX, |current| current.earliest());
         self.clock.last().min(earliest.saturating_sub(1))
     }
 
@@ -86,22 +89,44 @@ impl<V: ReadView> Replica<V> {
         // A host may fire a timer of a recovery that has ended at the same instant.
         let Some(mut current) = self.recovery.current.take() else { return Ok(()) };
         let can_write = self.has_met_peers(step.now()) && !self.takes_snapshot;
-        let at = step.now() + RETRY;
-        if self.peers.reachable().is_empty() {
+        let mut is_over = false;
+        if current.is_restoring() {
+            is_over = self.restore_page(&mut current, step)?;
+        } else if self.peers.reachable().is_empty() {
             // Nobody can be asked.
-            step.set_timer(Timer::Recovery, at);
+            self.recover_later(RETRY, step);
         } else if self.is_alone() {
             self.restore_alone(&mut current, step)?;
         } else if !can_write || !self.config.membership.admits(self.config.replica) {
-            step.set_timer(Timer::Recovery, at);
-        } else if current.known.known_until.is_none() {
-            self.search_fork(&mut current, step)?;
+            self.recover_later(RETRY, step);
         } else {
-            self.reissue_page(&mut current, step)?;
+            is_over = match current.known.branch {
+                None => self.search_fork(&mut current, step)?,
+                Some(branch) if branch.next_checked <= current.known.last => {
+                    self.check_page(&mut current, branch, step)?
+                }
+                Some(branch) if branch.next_counted <= current.known.last => {
+                    self.note_page(&mut current, branch, step)?
+                }
+                Some(branch) if !branch.has_joined => self.join_page(&mut current, branch, step)?,
+                Some(branch) if current.known.first <= current.known.last => {
+                    self.reissue_page(&mut current, &branch, step)?
+                }
+                Some(_) => self.delete_page(&current, step)?,
+            };
         }
-        let is_over = current.known.known_until.is_some() && current.known.first > current.known.last;
         self.recovery.current = if is_over { self.end_recovery(&current, step)? } else { Some(current) };
+        if is_over {
+            // No session could start while all was restored.
+            self.update_sync_timer(step);
+        }
         Ok(())
+    }
+
+    /// Goes on with the recovery after a pause.
+    pub(super) fn recover_later(&self, pause: SimDuration, step: &mut StepContext<'_, V>) {
+        let at = step.now() + pause;
+        step.set_timer(Timer::Recovery, at);
     }
 
     /// Whether it is known what all reachable peers have of the former id, or has been waited for it long enough.
@@ -121,53 +146,54 @@ impl<V: ReadView> Replica<V> {
     /// Whether all reachable peers have said that they have no state either.
     fn is_alone(&self) -> bool {
         let peers = self.peers.reachable();
+        // What was staged of a snapshot is of no use where nobody has a state to complete it.
         self.root.is_zero()
-            && !self.takes_snapshot
+            && (!self.takes_snapshot || self.sessions.len() == 0)
             && !peers.is_empty()
             && peers.iter().all(|peer| self.peers.root_of(*peer).is_some_and(|root| root.is_zero()))
     }
 
     /// Nobody has a state: all others have lost theirs, or have been brought back, too. After a random pause, in which
-    /// another one may be the first, this replica restores what the former id had written, as that id wrote it. Others
-    /// then find the fork of their legacies from it.
+    /// another one may be the first, this replica begins to restore the legacy as the former id left it. Others then
+    /// find the fork of their legacies from it.
     fn restore_alone(
-        &mut self,
+        &self,
         current: &mut Recovering,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
         let now = step.now();
-        let Some(at) = current.restores_at.filter(|at| *at <= now) else {
+        if current.restores_at.is_none_or(|at| at > now) {
             let at = *current.restores_at.get_or_insert_with(|| {
                 let pause = step.entropy.between(Choice::TimerJitter, ALONE_MIN_MS, ALONE_MAX_MS);
                 now + SimDuration::from_millis(pause)
             });
             step.set_timer(Timer::Recovery, at);
             return Ok(());
-        };
-        debug_assert!(at <= now, "the pause is over");
-        let own = ApplyContext { max_drift_ms: u64::MAX, ..step.work.context };
-        while current.known.first <= current.known.last {
-            let dot = Dot { author: current.former, seq: current.known.first };
-            let write = LegacyWrite::read(step.work.state.view(), dot)?;
-            for action in write.changes().filter_map(|(action, _)| action) {
-                match step.work.state.apply_action(&action, &own) {
-                    Ok(_) => {}
-                    Err(ApplyError::Storage(error)) => return Err(error),
-                    Err(error) => {
-                        debug_assert!(false, "{APPLIES}: {error}");
-                        return Err(InternalError::broken(APPLIES).into());
-                    }
-                }
-            }
-            step.work.log.append(&write.delta, &mut step.work.metadata_batch);
-            LegacyWrite::delete(dot, &mut step.work.metadata_batch);
-            current.known.first += 1;
         }
-        self.recovery.waits_until = Some(now);
-        self.recovery.met.extend(self.peers.reachable());
-        current.known.known_until = Some(u64::MAX);
+        if self.takes_snapshot {
+            let slot = step.work.state.slot().other();
+            let rows = step.work.limits.sweep_rows();
+            staged::end(step.work.state.view(), slot, rows, &mut step.work.metadata_batch)?;
+        }
+        current.known.branch = Some(Branch::everything(current.former, current.known.last));
         current.known.write(current.former, &mut step.work.metadata_batch);
+        self.recover_later(PAGE, step);
         Ok(())
+    }
+
+    /// Deletes a page of what is left of a legacy. Returns whether nothing was left.
+    pub(super) fn delete_page(
+        &self,
+        current: &Recovering,
+        step: &mut StepContext<'_, V>,
+    ) -> Result<bool, StorageError> {
+        let view = step.work.state.view();
+        let batch = &mut step.work.metadata_batch;
+        let found = LegacyPart::delete_some(view, current.former, ROWS_PER_STEP, batch)?;
+        if found {
+            self.recover_later(PAGE, step);
+        }
+        Ok(!found)
     }
 
     /// Ends the recovery of one former id, and begins the one of the next.
@@ -186,17 +212,24 @@ impl<V: ReadView> Replica<V> {
         Ok(next)
     }
 
-    /// Searches for the last write of the former id that others have.
+    /// Searches for the last write of the former id that others have. The recovery is never over with it.
     fn search_fork(
         &mut self,
         current: &mut Recovering,
         step: &mut StepContext<'_, V>,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         let former = current.former;
-        let FormerId { first, last, .. } = current.known;
+        let FormerId { first, last, other_from, .. } = current.known;
         let covered = step.work.log.covered().of(former);
         let mut search = current.search.take().unwrap_or_else(|| ForkSearch::new(first - 1, last, covered));
-        current.asked = None;
+        if let Some((peer, seq)) = current.asked.take() {
+            current.unanswered += 1;
+            if current.unanswered >= ASKS && search.fork().is_none() && search.probe() == seq {
+                // The host calls it reachable, and it may have stopped.
+                search.on_without(peer, false);
+                current.unanswered = 0;
+            }
+        }
         while search.fork().is_none() {
             let dot = Dot { author: former, seq: search.probe() };
             if let Some(known) = step.work.reference(dot)? {
@@ -205,6 +238,8 @@ impl<V: ReadView> Replica<V> {
                     search.on_same(dot.seq);
                     continue;
                 }
+                search.on_another_known();
+            } else if dot.seq >= other_from {
                 search.on_another_known();
             }
             search.decide(self.peers.reachable());
@@ -221,18 +256,37 @@ impl<V: ReadView> Replica<V> {
             let at = step.now() + RETRY;
             step.set_timer(Timer::Recovery, at);
             current.search = Some(search);
-            return Ok(());
+            return Ok(false);
         }
         let fork = search.fork().unwrap_or(first - 1);
-        current.known.known_until = Some(if fork >= first {
-            LegacyWrite::read(step.work.state.view(), Dot { author: former, seq: fork })?.delta.stamp.time()
-        } else {
-            current.earliest.saturating_sub(1)
-        });
+        let branch = self.branch_after(current, fork, step)?;
+        current.known.branch = Some(branch);
         current.known.write(former, &mut step.work.metadata_batch);
         let now = step.now();
         step.set_timer(Timer::Recovery, now);
-        Ok(())
+        Ok(false)
+    }
+
+    /// The branch of the writes of the former id after number `fork`.
+    pub(super) fn branch_after(
+        &self,
+        current: &Recovering,
+        fork: u64,
+        step: &StepContext<'_, V>,
+    ) -> Result<Branch, StorageError> {
+        let FormerId { first, last, .. } = current.known;
+        let delta = |seq| {
+            let is_there = (first..=last).contains(&seq);
+            let read = || LegacyWrite::read(step.work.state.view(), Dot { author: current.former, seq });
+            is_there.then(read).transpose()
+        };
+        let until = match delta(fork)? {
+            Some(last_known) => last_known.delta.stamp.time(),
+            None => current.earliest_write.saturating_sub(1),
+        };
+        let next = delta(fork + 1)?;
+        let next = next.as_ref().map(|write| &write.delta);
+        Ok(Branch::after(current.former, fork, until, next, first))
     }
 
     /// Handles the answer of a peer that was asked for the delta that decides next.
@@ -251,6 +305,7 @@ impl<V: ReadView> Replica<V> {
             return Ok(());
         }
         current.asked = None;
+        current.unanswered = 0;
         let found = deltas.iter().filter_map(|bytes| Delta::from_bytes(bytes).ok());
         let found = found.into_iter().find(|delta| {
             // The signature of an id that is no member any more cannot be checked.
@@ -276,9 +331,9 @@ impl<V: ReadView> Replica<V> {
     fn reissue_page(
         &mut self,
         current: &mut Recovering,
+        branch: &Branch,
         step: &mut StepContext<'_, V>,
-    ) -> Result<(), StorageError> {
-        let until = current.known.known_until.unwrap_or(0);
+    ) -> Result<bool, StorageError> {
         let mut bytes = 0;
         for _ in 0..WRITES_PER_STEP {
             let seq = current.known.first;
@@ -287,17 +342,16 @@ impl<V: ReadView> Replica<V> {
                 break;
             }
             let dot = Dot { author: current.former, seq };
-            let write = LegacyWrite::read(step.work.state.view(), dot)?;
-            if write.delta.stamp.time() > until {
-                bytes += self.reissue_write(current, dot, &write, until, step)?;
+            if seq > branch.fork {
+                let write = LegacyWrite::read(step.work.state.view(), dot)?;
+                bytes += self.reissue_write(current, dot, &write, branch, step)?;
             }
             LegacyWrite::delete(dot, &mut step.work.metadata_batch);
             current.known.first += 1;
         }
         current.known.write(current.former, &mut step.work.metadata_batch);
-        let at = step.now() + SimDuration::from_millis(1);
-        step.set_timer(Timer::Recovery, at);
-        Ok(())
+        self.recover_later(PAGE, step);
+        Ok(false)
     }
 
     fn has_sequence_numbers(&self, step: &StepContext<'_, V>) -> bool {
@@ -310,13 +364,13 @@ impl<V: ReadView> Replica<V> {
         current: &mut Recovering,
         dot: Dot,
         write: &LegacyWrite,
-        until: u64,
+        branch: &Branch,
         step: &mut StepContext<'_, V>,
     ) -> Result<usize, StorageError> {
         let Reissued { state, clock, actions } = recovery::reissue(
             write,
             current.former,
-            until,
+            branch,
             &mut current.moved,
             &step.work.state,
             &self.clock,
@@ -339,7 +393,7 @@ impl<V: ReadView> Replica<V> {
         let named = write.delta.actions.iter().map(|relative| relative.action.clone());
         // With their whole paths, as the former write was acknowledged.
         let former_actions =
-            write.changes().zip(named).map(|((whole, _), named)| whole.unwrap_or(named)).collect();
+            write.changes().zip(named).map(|(whole, named)| whole.unwrap_or(named)).collect();
         let delta = step.work.log.covered().of(self.config.replica);
         let delta = Dot { author: self.config.replica, seq: delta };
         step.out.notices.push(Notice::WriteReissued { former: dot, former_actions, delta, actions });

@@ -2,5 +2,6 @@
 
 mod conflicts;
 mod incarnations;
+mod records;
 mod recovery;
 mod world;

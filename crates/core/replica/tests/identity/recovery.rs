@@ -5,7 +5,7 @@ use syncline_replica::{Collection, Item, Notice, Operation, Replica, ReplicaErro
 use syncline_store::{MemoryStore, Store};
 
 /// Brings a stopped node back under the id of node number `number`. Returns the new store.
-fn bring_back(world: &mut World, node: u32, number: u32) {
+pub(super) fn bring_back(world: &mut World, node: u32, number: u32) {
     let former = world.nodes[node as usize].replica.config().replica;
     let old = world.nodes[node as usize].store.clone();
     let mut store = MemoryStore::default();

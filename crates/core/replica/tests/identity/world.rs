@@ -57,6 +57,8 @@ pub(crate) struct Node {
     pub(crate) notices: Vec<Notice>,
     /// The error with which the replica stopped.
     pub(crate) error: Option<ReplicaError>,
+    /// The most rows that one of its steps has written since it was started.
+    pub(crate) largest_batch: usize,
     timers: BTreeMap<Timer, SimTime>,
 }
 
@@ -158,7 +160,14 @@ impl World {
     pub(crate) fn add(&mut self, config: ReplicaConfig, mut store: MemoryStore) -> u32 {
         let (replica, actions) = Replica::recover(config, &store).unwrap();
         store.apply(actions.storage).unwrap();
-        self.nodes.push(Node { replica, store, notices: vec![], error: None, timers: BTreeMap::new() });
+        self.nodes.push(Node {
+            replica,
+            store,
+            notices: vec![],
+            error: None,
+            largest_batch: 0,
+            timers: BTreeMap::new(),
+        });
         self.nodes.len() as u32 - 1
     }
 
@@ -176,6 +185,7 @@ impl World {
         restarted.store = store;
         restarted.error = None;
         restarted.notices.clear();
+        restarted.largest_batch = 0;
         restarted.timers.clear();
         self.announce_peers(node);
         Ok(())
@@ -239,6 +249,7 @@ impl World {
                 return;
             }
         };
+        stepping.largest_batch = stepping.largest_batch.max(storage.len());
         stepping.store.apply(storage).unwrap();
         for op in timers {
             match op {
@@ -289,6 +300,12 @@ impl World {
 
     pub(crate) fn run_for_secs(&mut self, secs: u64) {
         self.run_for(SimDuration::from_secs(secs));
+    }
+
+    /// Whether the store of a node has a record of this entity, visible or not.
+    pub(crate) fn has_record(&self, node: u32, id: EntityId) -> bool {
+        let mut state = Interface::open(self.nodes[node as usize].store.view()).unwrap();
+        state.record(id).unwrap().is_some()
     }
 
     /// Whether the nodes have equal states.

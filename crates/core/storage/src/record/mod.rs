@@ -163,7 +163,7 @@ impl Record {
     /// Whether the type of the value permits the collection of a tombstone. It does not for counters, texts
     /// and custom values, whose content could come back different after a collection, nor for user values and
     /// frozen values, which are deleted only with their collection.
-    pub(crate) const fn is_collectable(&self) -> bool {
+    pub const fn is_collectable(&self) -> bool {
         !matches!(
             self.value,
             Value::GCounter(_)

@@ -1,6 +1,7 @@
 //! Facts: what one acknowledged write says about one entity.
 
 use crate::oracle::OracleWrite;
+use std::collections::BTreeSet;
 use syncline_crdt::{CrdtType, Element, Text, Value};
 use syncline_replica::{Collection, Item, Operation};
 use syncline_storage::{Action, Label};
@@ -71,10 +72,19 @@ impl<'a> Fact<'a> {
     /// The facts of write number `number`, one for each operation.
     pub(super) fn written(number: usize, write: &'a OracleWrite) -> impl Iterator<Item = Fact<'a>> + use<'a> {
         let author = write.author;
+        let owner = write.owner;
         write.operations.iter().zip(&write.actions).enumerate().map(move |(at, (operation, action))| {
-            let kind = Self::kind_of_operation(operation, action, author);
+            let kind = Self::kind_of_operation(operation, action, author, owner);
             Self::of(action, Some((number, at)), kind)
         })
+    }
+
+    /// Whether the fact is of one of the `writes` or of the `initial` entities that may be on no disk.
+    pub(super) fn may_be_lost(&self, writes: &BTreeSet<usize>, initial: &BTreeSet<EntityId>) -> bool {
+        match self.write {
+            Some((number, _)) => writes.contains(&number),
+            None => initial.contains(&self.id),
+        }
     }
 
     fn of(action: &'a Action, write: Option<(usize, usize)>, kind: FactKind<'a>) -> Self {
@@ -91,7 +101,12 @@ impl<'a> Fact<'a> {
         Self { id: action.id(), write, ancestors, label, updated_at, deleted_at, kind }
     }
 
-    fn kind_of_operation(operation: &'a Operation, action: &'a Action, author: ReplicaId) -> FactKind<'a> {
+    fn kind_of_operation(
+        operation: &'a Operation,
+        action: &'a Action,
+        author: ReplicaId,
+        owner: ReplicaId,
+    ) -> FactKind<'a> {
         use CrdtType::{FrozenValue, GCounter, LwwRegister, Opaque, PnCounter};
         match operation {
             Operation::Set { bytes, .. } | Operation::InsertItem { item: Item::Bytes(bytes), .. } => {
@@ -99,7 +114,7 @@ impl<'a> Fact<'a> {
             }
             Operation::SetOpaque { bytes, .. } => FactKind::Bytes(Opaque, bytes),
             Operation::Freeze { bytes, .. } => FactKind::Bytes(FrozenValue, bytes),
-            Operation::SetOwn { bytes, .. } => FactKind::Owned(author, bytes),
+            Operation::SetOwn { bytes, .. } => FactKind::Owned(owner, bytes),
             Operation::Increment { by, .. } => FactKind::Counted(GCounter, i128::from(*by)),
             Operation::Change { by, .. } => FactKind::Counted(PnCounter, i128::from(*by)),
             Operation::Create { collection, .. }

@@ -16,14 +16,19 @@ pub(super) struct TreePlaces {
     least: BTreeMap<EntityId, (usize, EntityId)>,
     /// The entities that were put at several places.
     moved: BTreeSet<EntityId>,
+    /// The entities that a write names that may be lost.
+    uncertain: BTreeSet<EntityId>,
 }
 
 impl TreePlaces {
-    /// The places that these facts name. O(n log n) in the ancestors of all facts.
-    pub(super) fn of(facts: &[Fact<'_>]) -> Self {
+    /// The places that these facts name, some of which may be lost. O(n log n) in the ancestors of all facts.
+    pub(super) fn of(facts: &[Fact<'_>], is_uncertain: impl Fn(&Fact<'_>) -> bool) -> Self {
         let mut places = Self::default();
         let mut last: &[EntityId] = &[];
         for fact in facts {
+            if is_uncertain(fact) {
+                places.uncertain.extend(fact.ancestors.iter().chain([&fact.id]));
+            }
             // Neighbours often have the same path.
             if fact.ancestors != last {
                 let above = [EntityId::ROOT].iter().chain(fact.ancestors);
@@ -49,8 +54,9 @@ impl TreePlaces {
         }
     }
 
-    /// The path to an entity, from below the root down to its parent, if a part of it was put at several places.
-    pub(super) fn path_of_moved(&self, id: EntityId) -> Option<Vec<EntityId>> {
+    /// The path to an entity, from below the root down to its parent, if a part of it was put at several places, and
+    /// whether it is certain that the entity is there.
+    pub(super) fn path_of_moved(&self, id: EntityId) -> Option<(Vec<EntityId>, bool)> {
         if self.moved.is_empty() {
             return None;
         }
@@ -64,7 +70,8 @@ impl TreePlaces {
             at = *parent;
         }
         path.reverse();
-        is_moved.then_some(path)
+        let is_certain = !path.iter().chain([&id]).any(|named| self.uncertain.contains(named));
+        is_moved.then_some((path, is_certain))
     }
 }
 
@@ -98,7 +105,8 @@ mod tests {
 
     fn path(actions: &[Action], id: u64) -> Option<Vec<EntityId>> {
         let facts: Vec<Fact<'_>> = actions.iter().map(Fact::initial).collect();
-        TreePlaces::of(&facts).path_of_moved(EntityId::from_u64(id))
+        let places = TreePlaces::of(&facts, |_| false);
+        places.path_of_moved(EntityId::from_u64(id)).map(|(path, _)| path)
     }
 
     #[test]

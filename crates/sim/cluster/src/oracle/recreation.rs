@@ -29,10 +29,7 @@ impl<'a> Specification<'a> {
     /// Whether the value of an entity depends on writes that may be on no disk: its own, and deletes above it.
     pub(super) fn is_uncertain(&self, entity: &SpecifiedEntity<'a>) -> bool {
         let facts = self.deletes(entity).chain(self.facts(entity));
-        facts.into_iter().any(|fact| match fact.write {
-            Some((number, _)) => self.uncertain.contains(&number),
-            None => self.uncertain_initial.contains(&fact.id),
-        })
+        facts.into_iter().any(|fact| fact.may_be_lost(self.uncertain, self.uncertain_initial))
     }
 
     /// Whether some delete of the entity, or of what is above it, had seen a fact.

@@ -23,6 +23,8 @@ pub(super) struct SpecifiedEntity<'a> {
     pub(super) ancestors: Cow<'a, [EntityId]>,
     /// Whether writers disagree on the path.
     is_moved: bool,
+    /// Whether a write that may be lost decides where it is.
+    is_somewhere: bool,
     pub(super) label: &'a Label,
     /// The greatest type that a write gave the entity.
     pub(super) kind: CrdtType,
@@ -73,11 +75,13 @@ impl<'a> Specification<'a> {
             }
         }
         assert!(entities.is_sorted_by_key(|entity| entity.id), "entities are found by binary search");
-        let places = TreePlaces::of(&facts);
+        let places =
+            TreePlaces::of(&facts, |fact| fact.may_be_lost(&oracle.uncertain, &oracle.uncertain_initial));
         for entity in &mut entities {
-            if let Some(path) = places.path_of_moved(entity.id) {
+            if let Some((path, is_certain)) = places.path_of_moved(entity.id) {
                 entity.ancestors = path.into();
                 entity.is_moved = true;
+                entity.is_somewhere = !is_certain;
             }
         }
         Self {
@@ -111,7 +115,7 @@ impl<'a> Specification<'a> {
     /// The value that an application must see of an entity; `None` if the entity must be invisible.
     pub(super) fn visible_value(&self, entity: &SpecifiedEntity<'a>) -> Option<VisibleValue<'a>> {
         let may_have_lost = !self.uncertain.is_empty() || !self.uncertain_initial.is_empty();
-        if may_have_lost && self.is_uncertain(entity) {
+        if may_have_lost && (entity.is_somewhere || self.is_uncertain(entity)) {
             return Some(VisibleValue::Undetermined);
         }
         if entity.is_moved && self.was_deleted_somewhere(entity) {
@@ -346,6 +350,7 @@ impl<'a> SpecifiedEntity<'a> {
             facts: (at, at + 1),
             ancestors: Cow::Borrowed(fact.ancestors),
             is_moved: false,
+            is_somewhere: false,
             label: fact.label,
             kind: fact.kind.crdt_type(),
             updated_at: fact.updated_at,
