@@ -2,8 +2,8 @@
 
 use super::inherit::count_of;
 use super::legacy::{CountBefore, LegacyWrite};
+use super::progress::Recovering;
 use super::restamp::Restamp;
-use std::collections::BTreeMap;
 use syncline_crdt::{GCounter, PnCounter, Value};
 use syncline_storage::{Action, ApplyContext, Interface, StorageError};
 use syncline_store::ReadView;
@@ -19,23 +19,23 @@ pub(crate) struct Reissued<V> {
     pub(crate) actions: Vec<Option<Action>>,
 }
 
-/// Writes a legacy write again, in the name of the clock's replica. `known_until` is the time up to which others have
-/// what the `former` id did; `moved` has the new times of earlier changes that could not keep theirs, and takes those of
-/// this write. `context` has the present moment and drift limit.
+/// Writes a legacy write again, in the name of the clock's replica. `current` has what is known of the former id, and
+/// takes the times of this write; `known_until` is the time up to which others have what it did. `context` has the
+/// present moment and drift limit.
 ///
-/// A change keeps its time where it can: a write that was later than another one stays later. It takes a new time if it
-/// is from before the horizon, up to which tombstones are collected, or ahead of the clock.
+/// A change keeps its time where it can. It takes a new time if it is from before the horizon, up to which tombstones are
+/// collected, or ahead of the clock: the next one that is neither. A change that was later than another one stays later.
 pub(crate) fn reissue<V: ReadView>(
     write: &LegacyWrite,
-    former: ReplicaId,
+    current: &mut Recovering,
     known_until: u64,
-    moved: &mut BTreeMap<u64, u64>,
     state: &Interface<V>,
     clock: &HlcClock,
     context: &ApplyContext,
 ) -> Result<Reissued<V>, StorageError> {
     let mut reissued = Reissued { state: state.clone(), clock: clock.clone(), actions: Vec::new() };
     let heir = clock.replica();
+    let former = current.former;
     let own = ApplyContext { max_drift_ms: u64::MAX, ..*context };
     let horizon = state.horizon();
     for (change, counted_before) in write.changes() {
@@ -51,10 +51,11 @@ pub(crate) fn reissue<V: ReadView>(
             reissued.actions.push(None);
             continue;
         }
-        if is_collected || is_ahead {
-            moved.insert(made_at.time(), reissued.clock.tick(context.moment).time());
+        if made_at != Hlc::ZERO {
+            let ahead = is_ahead.then(|| reissued.clock.tick(context.moment).time());
+            current.take_time(made_at.time(), ahead.unwrap_or(made_at.time()), horizon);
         }
-        let restamp = Restamp { former, heir, known_until, moved };
+        let restamp = Restamp { former, heir, known_until, moved: &current.moved };
         let renamed = restamp.action(change);
         let action = match counted(change, counted_before, former, heir, state)? {
             Some(value) => with_value(renamed, value),

@@ -48,6 +48,8 @@ impl<V: ReadView> Replica<V> {
             return Err(ReplicaError::SameId { replica });
         }
         recovery::inherit(former, old, store)?;
+        // Peers refuse frames of earlier incarnations than they have seen of this host.
+        persisted::carry_over(&config, old, store)?;
         if FormerId::read(&store.view(), replica)?.is_some() {
             return Err(ReplicaError::SameId { replica });
         }
@@ -145,6 +147,17 @@ impl<V: ReadView> Replica<V> {
             return Ok(());
         };
         debug_assert!(at <= now, "the pause is over");
+        let last = Dot { author: current.former, seq: current.known.last };
+        if current.known.first <= last.seq {
+            let latest = LegacyWrite::read(step.work.state.view(), last)?.delta.stamp;
+            if latest.check_drift(step.moment, self.config.max_drift_ms).is_err() {
+                // As the former id wrote it, nobody would take it: all of it is written again.
+                self.recovery.waits_until = Some(now);
+                self.recovery.met.extend(self.peers.reachable());
+                current.known.known_until = Some(current.earliest.saturating_sub(1));
+                return self.reissue_page(current, step);
+            }
+        }
         let own = ApplyContext { max_drift_ms: u64::MAX, ..step.work.context };
         while current.known.first <= current.known.last {
             let dot = Dot { author: current.former, seq: current.known.first };
@@ -313,15 +326,8 @@ impl<V: ReadView> Replica<V> {
         until: u64,
         step: &mut StepContext<'_, V>,
     ) -> Result<usize, StorageError> {
-        let Reissued { state, clock, actions } = recovery::reissue(
-            write,
-            current.former,
-            until,
-            &mut current.moved,
-            &step.work.state,
-            &self.clock,
-            &step.work.context,
-        )?;
+        let Reissued { state, clock, actions } =
+            recovery::reissue(write, current, until, &step.work.state, &self.clock, &step.work.context)?;
         let changes: Vec<Action> = actions.iter().flatten().cloned().collect();
         let mut bytes = 0;
         if !changes.is_empty() {

@@ -70,9 +70,9 @@ impl<'a> Fact<'a> {
 
     /// The facts of write number `number`, one for each operation.
     pub(super) fn written(number: usize, write: &'a OracleWrite) -> impl Iterator<Item = Fact<'a>> + use<'a> {
-        let author = write.author;
+        let (author, owner) = (write.author, write.owner);
         write.operations.iter().zip(&write.actions).enumerate().map(move |(at, (operation, action))| {
-            let kind = Self::kind_of_operation(operation, action, author);
+            let kind = Self::kind_of_operation(operation, action, author, owner);
             Self::of(action, Some((number, at)), kind)
         })
     }
@@ -91,7 +91,12 @@ impl<'a> Fact<'a> {
         Self { id: action.id(), write, ancestors, label, updated_at, deleted_at, kind }
     }
 
-    fn kind_of_operation(operation: &'a Operation, action: &'a Action, author: ReplicaId) -> FactKind<'a> {
+    fn kind_of_operation(
+        operation: &'a Operation,
+        action: &'a Action,
+        author: ReplicaId,
+        owner: ReplicaId,
+    ) -> FactKind<'a> {
         use CrdtType::{FrozenValue, GCounter, LwwRegister, Opaque, PnCounter};
         match operation {
             Operation::Set { bytes, .. } | Operation::InsertItem { item: Item::Bytes(bytes), .. } => {
@@ -99,7 +104,7 @@ impl<'a> Fact<'a> {
             }
             Operation::SetOpaque { bytes, .. } => FactKind::Bytes(Opaque, bytes),
             Operation::Freeze { bytes, .. } => FactKind::Bytes(FrozenValue, bytes),
-            Operation::SetOwn { bytes, .. } => FactKind::Owned(author, bytes),
+            Operation::SetOwn { bytes, .. } => FactKind::Owned(owner, bytes),
             Operation::Increment { by, .. } => FactKind::Counted(GCounter, i128::from(*by)),
             Operation::Change { by, .. } => FactKind::Counted(PnCounter, i128::from(*by)),
             Operation::Create { collection, .. }

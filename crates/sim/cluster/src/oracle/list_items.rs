@@ -74,6 +74,7 @@ mod tests {
         Arc::new(OracleWrite {
             node,
             author,
+            owner: author,
             at: SimTime::ZERO,
             operations,
             actions,

@@ -66,6 +66,8 @@ struct OracleWrite {
     node: NodeId,
     /// The replica id under which the node wrote.
     author: ReplicaId,
+    /// The id under which it was acknowledged, which owns the values that only their owner may write.
+    owner: ReplicaId,
     at: SimTime,
     operations: Vec<Operation>,
     /// The action that each operation became.
@@ -178,7 +180,15 @@ impl Oracle {
         actions: Vec<Action>,
     ) {
         assert!(operations.len() == actions.len(), "every operation becomes one action");
-        self.writes.push(Arc::new(OracleWrite { node, author, at, operations, actions, seen }));
+        self.writes.push(Arc::new(OracleWrite {
+            node,
+            author,
+            owner: author,
+            at,
+            operations,
+            actions,
+            seen,
+        }));
     }
 
     /// A node that was brought back has written again what a former id of it had written: delta `former` of these
