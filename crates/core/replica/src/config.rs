@@ -22,7 +22,8 @@ pub struct ReplicaConfig {
     pub buffer_author_capacity: usize,
     /// The most bytes of these deltas that may be of one author. At least the size of the largest delta.
     pub buffer_author_bytes: usize,
-    /// The number of deltas of each author to retain for peers that lack them.
+    /// The number of deltas of each author to retain for peers that lack them. While all deltas are of one author, at
+    /// least 1,000 are retained: no other store may have them.
     pub delta_retention: u64,
     /// The number of peers that a write is sent to at once. With more peers than that, receivers pass the
     /// write on.

@@ -24,7 +24,7 @@ pub(crate) struct PersistedState {
 
 /// Reads the persisted state from the store, and increments the incarnation.
 pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<PersistedState, StorageError> {
-    let Row { mut incarnation, last, wall_ms } = Row::read(view)?;
+    let ClockRow { mut incarnation, last, wall_ms } = ClockRow::read(view)?;
     if canary!(IncarnationForgotten) {
         incarnation = 0;
     }
@@ -39,13 +39,13 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Pers
 }
 
 /// The row of the incarnation and the clocks; zeros without one.
-struct Row {
+struct ClockRow {
     incarnation: u64,
     last: u64,
     wall_ms: u64,
 }
 
-impl Row {
+impl ClockRow {
     fn read<V: ReadView>(view: &V) -> Result<Self, StorageError> {
         let Some(row) = view.read(KEY)? else { return Ok(Self { incarnation: 0, last: 0, wall_ms: 0 }) };
         let mut input = Reader::new(&row);
@@ -66,10 +66,10 @@ pub(crate) fn carry_over<O: ReadView, S: Store>(
     old: &O,
     store: &mut S,
 ) -> Result<(), StorageError> {
-    if Row::read(&store.view())?.incarnation == 0 {
+    if ClockRow::read(&store.view())?.incarnation == 0 {
         let mut batch = WriteBatch::default();
         let clock = HlcClock::resume(config.replica, 0);
-        write(Row::read(old)?.incarnation, &clock, 0, &mut batch);
+        write(ClockRow::read(old)?.incarnation, &clock, 0, &mut batch);
         store.apply(batch)?;
     }
     Ok(())

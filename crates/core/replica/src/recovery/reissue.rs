@@ -53,7 +53,7 @@ pub(crate) fn reissue<V: ReadView>(
         }
         if made_at != Hlc::ZERO {
             let ahead = is_ahead.then(|| reissued.clock.tick(context.moment).time());
-            current.take_time(made_at.time(), ahead.unwrap_or(made_at.time()), horizon);
+            current.take_time(made_at.time(), ahead.unwrap_or_else(|| made_at.time()), horizon);
         }
         let restamp = Restamp { former, heir, known_until, moved: &current.moved };
         let renamed = restamp.action(change);

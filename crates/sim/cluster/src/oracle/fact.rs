@@ -70,7 +70,8 @@ impl<'a> Fact<'a> {
 
     /// The facts of write number `number`, one for each operation.
     pub(super) fn written(number: usize, write: &'a OracleWrite) -> impl Iterator<Item = Fact<'a>> + use<'a> {
-        let (author, owner) = (write.author, write.owner);
+        let author = write.author;
+        let owner = write.owner;
         write.operations.iter().zip(&write.actions).enumerate().map(move |(at, (operation, action))| {
             let kind = Self::kind_of_operation(operation, action, author, owner);
             Self::of(action, Some((number, at)), kind)
