@@ -26,7 +26,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         class: "violated: NotBroughtBack",
         says: &[],
         features: &[],
-        drawn_seed: Some(379),
+        drawn_seed: Some(885),
         programs: "",
         cases: &["disk-cloned-back"],
     },
