@@ -74,8 +74,10 @@ impl AnnouncedClock {
 
     /// This announcement and a later one: of the wall clocks, the one that was less delayed counts for a while.
     pub(crate) fn joined(self, later: Self) -> Self {
-        let is_less_delayed =
-            self.wall_ms(later.at) > later.wall_ms && later.at.since(self.at) < LEAST_DELAYED;
+        let delay_ms = self.wall_ms(later.at).saturating_sub(later.wall_ms);
+        let longest = LEAST_DELAYED.as_millis();
+        // A clock that shows much less than before was set back.
+        let is_less_delayed = (1..longest).contains(&delay_ms) && later.at.since(self.at) < LEAST_DELAYED;
         if is_less_delayed { Self { at: self.at, wall_ms: self.wall_ms, ..later } } else { later }
     }
 }
@@ -477,6 +479,8 @@ mod tests {
         let late = announced(9_000, 2_000, 7);
         let joined = first.joined(late);
         assert_eq!((joined.wall_ms(9_000.into()), joined.stamp_ms()), (9_000, 7));
+        let set_back = announced(9_000, 9_000_000, 7).joined(announced(10_000, 10_000, 7));
+        assert_eq!(set_back.wall_ms(10_000.into()), 10_000, "no announcement is delayed by hours");
         let corrected = announced(601_000, 2_000, 7);
         assert_eq!(first.joined(corrected), corrected);
         assert!(first.is_recent(3_601_000.into()) && !first.is_recent(3_601_001.into()));

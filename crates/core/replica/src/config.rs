@@ -22,7 +22,8 @@ pub struct ReplicaConfig {
     pub buffer_author_capacity: usize,
     /// The most bytes of these deltas that may be of one author. At least the size of the largest delta.
     pub buffer_author_bytes: usize,
-    /// The number of deltas of each author to retain for peers that lack them.
+    /// The number of deltas of each author to retain for peers that lack them. While all deltas are of one author, at
+    /// least 1,000 are retained: no other store may have them.
     pub delta_retention: u64,
     /// The number of peers that a write is sent to at once. With more peers than that, receivers pass the
     /// write on.
@@ -48,6 +49,10 @@ pub struct ReplicaConfig {
     /// How much later than at the last write the wall clock of a replica may be that starts, in milliseconds. A later
     /// clock is implausible. A replica may be switched off for long, so the limit is generous.
     pub max_absence_ms: u64,
+    /// How long a replica whose history is ahead of time waits for its peers to take it, in milliseconds. If it would
+    /// take longer, the replica stops with [`HistoryConflict::Ahead`](syncline_sync::HistoryConflict), to be brought back
+    /// under a new id.
+    pub max_wait_ms: u64,
     /// The most views that the replica caches so that peers can finish their snapshots. A view is released once it
     /// was not read for [`ReplicaConfig::session_deadline`].
     pub snapshot_views: usize,
@@ -109,6 +114,7 @@ impl ReplicaConfig {
             max_sessions: 1,
             max_drift_ms: ApplyContext::DEFAULT_MAX_DRIFT_MS,
             max_absence_ms: 400 * 24 * 60 * 60 * 1_000,
+            max_wait_ms: 60_000,
             snapshot_views: ViewBounds::default().views,
             snapshot_view_bytes: ViewBounds::default().bytes,
             protocols: SyncProtocolKind::EXECUTABLE.to_vec(),

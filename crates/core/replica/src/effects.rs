@@ -132,10 +132,10 @@ pub enum Notice {
         /// The actions that were written, one for each operation.
         actions: Vec<Action>,
     },
-    /// The id of this replica has more than one life. This step has stored the conflict and nothing else; each further
-    /// step returns [`ReplicaError::History`].
+    /// The history of this replica cannot go on: its id has more than one life, or it is left behind, or too far ahead of
+    /// time. This step has stored the conflict and nothing else; each further step returns [`ReplicaError::History`].
     HistoryConflict {
-        /// The proof.
+        /// What is wrong with the history.
         conflict: HistoryConflict,
     },
     /// A write of a former id that others lacked was written again.
@@ -220,7 +220,8 @@ pub enum ReplicaError {
     /// [`ReplicaError::is_internal`] distinguishes the two.
     #[error("{}{}", what_failed(.0), .0)]
     Storage(#[from] StorageError),
-    /// The id of the replica has more than one life. The store remembers this error, and no restart ends it.
+    /// The history of the replica cannot go on under its id. The store remembers this error, and no restart ends it:
+    /// [`Replica::bring_back`](crate::Replica::bring_back) does.
     #[error("the replica has stopped before it writes again: {0}")]
     History(#[from] HistoryConflict),
     /// A replica was to be brought back under an id that it had before.

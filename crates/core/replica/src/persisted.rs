@@ -3,7 +3,7 @@
 
 use crate::config::ReplicaConfig;
 use syncline_storage::{Interface, StorageError, keys};
-use syncline_store::{ReadView, WriteBatch};
+use syncline_store::{ReadView, Store, WriteBatch};
 use syncline_sync::{DeltaLog, HistoryConflict, staged};
 use syncline_types::{Decode, Digest, Encode, HlcClock, Reader, Writer, canary};
 
@@ -24,20 +24,7 @@ pub(crate) struct PersistedState {
 
 /// Reads the persisted state from the store, and increments the incarnation.
 pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<PersistedState, StorageError> {
-    let mut incarnation = 0;
-    let mut last = 0;
-    let mut wall_ms = 0;
-    if let Some(row) = view.read(KEY)? {
-        let mut input = Reader::new(&row);
-        let decoded = input.varint().and_then(|incarnation| {
-            let last = input.varint()?;
-            // Earlier versions stored no wall clock.
-            let wall_ms = if input.remaining() == 0 { 0 } else { input.varint()? };
-            Ok((incarnation, last, wall_ms))
-        });
-        (incarnation, last, wall_ms) =
-            decoded.map_err(|error| StorageError::Row { what: "the clock", error })?;
-    }
+    let ClockRow { mut incarnation, last, wall_ms } = ClockRow::read(view)?;
     if canary!(IncarnationForgotten) {
         incarnation = 0;
     }
@@ -49,6 +36,43 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Pers
         root: Interface::open(view.clone())?.root_hash()?,
         takes_snapshot: staged::is_under_way(view, &WriteBatch::default())?,
     })
+}
+
+/// The row of the incarnation and the clocks; zeros without one.
+struct ClockRow {
+    incarnation: u64,
+    last: u64,
+    wall_ms: u64,
+}
+
+impl ClockRow {
+    fn read<V: ReadView>(view: &V) -> Result<Self, StorageError> {
+        let Some(row) = view.read(KEY)? else { return Ok(Self { incarnation: 0, last: 0, wall_ms: 0 }) };
+        let mut input = Reader::new(&row);
+        let decoded = input.varint().and_then(|incarnation| {
+            let last = input.varint()?;
+            // Earlier versions stored no wall clock.
+            let wall_ms = if input.remaining() == 0 { 0 } else { input.varint()? };
+            Ok(Self { incarnation, last, wall_ms })
+        });
+        decoded.map_err(|error| StorageError::Row { what: "the clock", error })
+    }
+}
+
+/// Lets a replica that has never started on `store` go on with the incarnations of the `old` store, and not with its
+/// clocks.
+pub(crate) fn carry_over<O: ReadView, S: Store>(
+    config: &ReplicaConfig,
+    old: &O,
+    store: &mut S,
+) -> Result<(), StorageError> {
+    if ClockRow::read(&store.view())?.incarnation == 0 {
+        let mut batch = WriteBatch::default();
+        let clock = HlcClock::resume(config.replica, 0);
+        write(ClockRow::read(old)?.incarnation, &clock, 0, &mut batch);
+        store.apply(batch)?;
+    }
+    Ok(())
 }
 
 /// The conflict that has stopped the replica of this store, if one has.
@@ -75,7 +99,7 @@ pub(crate) fn write(incarnation: u64, clock: &HlcClock, wall_ms: u64, batch: &mu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use syncline_store::{MemoryStore, Store};
+    use syncline_store::MemoryStore;
     use syncline_types::{ContextId, Hlc, ReplicaId};
 
     #[test]

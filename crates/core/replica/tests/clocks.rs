@@ -1,7 +1,7 @@
 //! Wrong clocks: no stamp is made from one that cannot be right, and none holds up the others (**A3**).
 
 use crate::hostile::world::{Hostile, World, config, replica_at, set};
-use syncline_replica::{ClockEvidence, Event, Notice, OperationError};
+use syncline_replica::{ClockEvidence, Event, Notice, OperationError, ReplicaConfig};
 use syncline_sync::{Gossip, Message};
 use syncline_types::{Digest, Moment, SimDuration, SimTime};
 
@@ -10,10 +10,15 @@ const MINUTE: SimDuration = SimDuration::from_secs(60);
 
 /// Members that agree, the first `linked` of which are linked with each other.
 fn members(all: u32, linked: u32) -> World {
+    members_who_wait(all, linked, 60_000)
+}
+
+/// Members that wait so long for their peers to take a history that is ahead of time.
+fn members_who_wait(all: u32, linked: u32, max_wait_ms: u64) -> World {
     let mut world = World::new();
     world.now = SimTime::from_secs(1_000_000);
     (0..all).for_each(|node| {
-        world.add(config(node, all));
+        world.add(ReplicaConfig { max_wait_ms, ..config(node, all) });
     });
     for one in 0..linked {
         (one + 1..linked).for_each(|two| world.link(one, two));
@@ -167,7 +172,7 @@ fn one_liar_stops_nobody() {
 
 #[test]
 fn history_ahead_holds_up_nobody_and_is_named() {
-    let mut world = members(4, 0);
+    let mut world = members_who_wait(4, 0, u64::MAX);
     world.honest(0).ahead_ms = HOUR_MS;
     world.write(0, vec![set("ahead", "1")]);
     world.honest(0).ahead_ms = 0;

@@ -42,7 +42,8 @@ fn three() -> World {
 fn with_history_ahead(values: usize) -> World {
     let mut world = World::new();
     (0..3).for_each(|node| {
-        world.add(config(node, 3));
+        // It is told to wait for that hour, whatever its peers' clocks show.
+        world.add(ReplicaConfig { max_wait_ms: u64::MAX, ..config(node, 3) });
     });
     world.honest(0).ahead_ms = 3_600_000;
     for value in 0..values {

@@ -9,4 +9,5 @@ mod garbage;
 mod hopeless;
 mod hostile;
 mod identity;
+mod left_behind;
 mod model;

@@ -121,6 +121,9 @@ fn on_handshake<V: ReadView>(
     };
     let verdict = selection.protocol.kind();
     let by_state = !matches!(verdict, SyncProtocolKind::None | SyncProtocolKind::DeltaSync);
+    if by_state && verdict != SyncProtocolKind::Snapshot {
+        work.note_if_left_behind(theirs);
+    }
     work.note_if(by_state && work.log.has_pruned_for(&theirs.covered), Probe::BelowFloor);
     if verdict == SyncProtocolKind::Snapshot {
         cache_present(work, views, ours);

@@ -8,9 +8,10 @@ use crate::messages::{LocalSyncState, Rejection, SyncHandshake, SyncProtocolKind
 use crate::sketch::{Cell, Sketch, SketchKey, compute_cells};
 use crate::snapshot::staged;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
-use syncline_types::{ContextId, Digest, Hlc, Limits, Probe, Probes, ReplicaId, ShortIdKey};
+use syncline_types::{ContextId, Digest, EntityId, Hlc, Limits, Probe, Probes, ReplicaId, ShortIdKey};
 
 /// Everything that one step reads and writes. It ends as one batch: after a crash the store contains
 /// all changes of the step or none of them.
@@ -38,8 +39,10 @@ pub struct Transaction<V> {
     own: Option<ReplicaId>,
     /// A claim that a peer could not prove; see [`Transaction::claim`].
     unproven: Option<Dot>,
-    /// The proof, if this step has found one, that this replica's history is not in its store alone.
+    /// Why this replica must stop, if this step has found out.
     conflict: Option<HistoryConflict>,
+    /// The horizon of a member in comparison with which this step has found this state to be left behind.
+    outpaced_by: Option<Hlc>,
     /// The sketch of the state, if it has been computed. The host passes it from step to step. Invariant:
     /// it reflects the state up to the changes that `state.take_changes` has yet to return.
     pub sketch: Option<Sketch>,
@@ -75,6 +78,7 @@ impl<V: ReadView> Transaction<V> {
             own: None,
             unproven: None,
             conflict: None,
+            outpaced_by: None,
         })
     }
 
@@ -161,8 +165,7 @@ impl<V: ReadView> Transaction<V> {
         Self { own: Some(own), unproven, ..self }
     }
 
-    /// The proof, if this step has found one, that this replica's history is not in its store alone. Nothing of the
-    /// step may be committed then.
+    /// Why this replica must stop, if this step has found out. Nothing of the step may be committed then.
     pub const fn conflict(&self) -> Option<HistoryConflict> {
         self.conflict
     }
@@ -346,10 +349,33 @@ impl<V: ReadView> Transaction<V> {
         if theirs.horizon <= self.state.horizon() || !in_time || self.misses_collected(theirs) {
             return Ok(0);
         }
+        let kept = self.unseen_before(theirs)?;
         self.log.note_stable(&theirs.stable);
-        let removed = self.state.raise_horizon(theirs.horizon)?;
+        let removed = self.state.raise_horizon_but(theirs.horizon, &kept)?;
         debug_assert_eq!(self.state.horizon(), theirs.horizon, "the horizon is the peer's now");
         Ok(removed)
+    }
+
+    /// The entities that were changed before the peer's horizon by deltas that the peer does not cover, as far as the
+    /// log stores these deltas. The peer has collected without them, since it did not count their author as a member,
+    /// and refuses them. Their effect reaches it with the state, in which they must not be collected before. O(1) if
+    /// there are none; each author's stamps ascend.
+    fn unseen_before(&self, theirs: &SyncHandshake) -> Result<BTreeSet<EntityId>, StorageError> {
+        let mut unseen = BTreeSet::new();
+        for (author, own, seen) in self.log.covered().difference(&theirs.covered) {
+            for seq in seen.max(self.log.floor().of(author)) + 1..=own {
+                let Some(delta) =
+                    self.log.stored(self.state.view(), &self.metadata_batch, Dot { author, seq })?
+                else {
+                    break;
+                };
+                if delta.stamp > theirs.horizon {
+                    break;
+                }
+                unseen.extend(delta.actions.iter().map(|relative| relative.action.id()));
+            }
+        }
+        Ok(unseen)
     }
 
     /// Whether this state lacks a delta that every member had to cover before the peer collected tombstones.
@@ -365,6 +391,50 @@ impl<V: ReadView> Transaction<V> {
             Ordering::Greater => self.misses_collected(theirs),
             Ordering::Less => !theirs.covered.includes(self.log.stable()),
             Ordering::Equal => false,
+        }
+    }
+
+    /// Whether this state and not the peer's is the one that is left behind; see [`Transaction::is_left_behind`]. If
+    /// so, the host learns it from [`Transaction::outpaced_by`], unless the horizon cannot be true.
+    pub(crate) fn note_if_left_behind(&mut self, theirs: &SyncHandshake) -> bool {
+        let is_left_behind = self.is_left_behind(theirs);
+        let moment = self.context.moment;
+        let in_time = theirs.horizon.check_drift(moment, self.context.max_drift_ms).is_ok();
+        // A member covers what it has collected.
+        let is_true = in_time && theirs.covered.includes(&theirs.stable);
+        let is_own_side = theirs.horizon > self.state.horizon();
+        if is_left_behind && is_own_side && is_true && self.gate.membership.names(theirs.replica) {
+            self.outpaced_by = self.outpaced_by.max(Some(theirs.horizon));
+        }
+        is_left_behind
+    }
+
+    /// The horizon of a member in comparison with which this step has found this state to be left behind: the member
+    /// has collected tombstones of deletes that this state has yet to see, and the deltas are not to be had.
+    pub const fn outpaced_by(&self) -> Option<Hlc> {
+        self.outpaced_by
+    }
+
+    /// Whether this replica has written before the horizon of the `source` of a snapshot, which had not seen it. The
+    /// state that joins both would show what others may have deleted. O(1).
+    pub(crate) fn note_writes_before(&mut self, source: &SyncHandshake) -> Result<(), StorageError> {
+        let Some(author) = self.own else { return Ok(()) };
+        let first = source.covered.of(author).max(self.log.floor().of(author)) + 1;
+        let first = self.log.stored(self.state.view(), &self.metadata_batch, Dot { author, seq: first })?;
+        if first.is_some_and(|delta| delta.stamp <= source.horizon) {
+            self.set_conflict(HistoryConflict::LeftBehind {
+                replica: author,
+                own: self.state.horizon(),
+                theirs: source.horizon,
+            });
+        }
+        Ok(())
+    }
+
+    /// Stops this replica at the end of the step: its history cannot go on.
+    pub const fn set_conflict(&mut self, conflict: HistoryConflict) {
+        if self.conflict.is_none() {
+            self.conflict = Some(conflict);
         }
     }
 

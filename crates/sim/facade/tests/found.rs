@@ -48,6 +48,10 @@ const REPAIRED: &str = "
 | `replaced-disk-is-refused` | a node whose disk was restored, copied or lost is refused by its peers for good | 379 | violated: NotBroughtBack | 49 | 4 | 2 nodes, 1 line of initial entities, 1 write, 2 faults | 105 | core/adv_backup (a store from six starts ago), field/08 | 24 |
 | `one-id-in-two-lives-loses` (partly) | two lives of one id set the value that the id owns, or the place of an entity depends on a write that was lost | 1506 | violated: HistoryLost | 166 | 3 | 2 nodes, 2 writes, 1 fault | 58 |  | 24 |
 | `one-id-in-two-lives-stays-away` (partly) | a node whose disk was replaced again while it received a snapshot waits for a state that nobody has | none | violated: NotBroughtBack | | | | |  | 24 |
+| `clock-ahead-at-start-mutes` | a node that starts while its clock is far ahead, and writes before it has heard a peer, is no longer heard | 1463 | violated: Muted | 1209 | 3 | 2 nodes, 1 write, 2 faults | 264 |  | 24 |
+| `member-named-late` | a member that is named late in one place is left behind there: its deltas were collected meanwhile | 314 | violated: ImpossibleOutcome | 68 | 5 | 1 node, 2 writes, 3 faults | 161 |  | 24 |
+| `writes-of-member-named-late` | what a member writes before all know of it is from before the horizon of those who have collected meanwhile | 366 | violated: HonestFrameRefused | 25 | 5 | 3 nodes, 2 writes, 3 faults | 230 |  | 24 |
+| `member-named-late-loops` | what a member wrote before all knew of it is refused again and again: each session says that it was written to | 101 | violated: StickyLoop | 69 | 5 | 2 nodes, 3 writes, 2 faults | 227 |  | 24 |
 ";
 
 /// The most runs that shrinking one case may take.

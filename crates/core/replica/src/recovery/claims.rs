@@ -3,8 +3,11 @@
 //! Anyone can claim that. A claim therefore costs the replica one request, and the peer its sessions until it has
 //! answered. The delta itself proves the claim: only this replica can have signed it. Who does not store the delta may
 //! have believed another's claim, and is synced with as if it claimed nothing.
+//!
+//! Nothing proves the claim to have collected what this replica has never seen. It counts once at least half of all
+//! reachable peers make it: a minority of liars stops nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use syncline_sync::Dot;
 use syncline_types::PeerId;
 
@@ -14,6 +17,8 @@ pub(crate) struct OpenClaims {
     asked: BTreeMap<PeerId, Dot>,
     /// The claims that peers could not prove.
     unproven: BTreeMap<PeerId, Dot>,
+    /// The peers in comparison with which this replica is left behind.
+    outpacing: BTreeSet<PeerId>,
 }
 
 impl OpenClaims {
@@ -40,10 +45,23 @@ impl OpenClaims {
         self.unproven.get(&peer).copied()
     }
 
+    /// Records that the peer has collected what this replica has never seen. Returns whether at least half of so many
+    /// `reachable` peers have.
+    pub(crate) fn outpaced_by(&mut self, peer: PeerId, reachable: usize) -> bool {
+        self.outpacing.insert(peer);
+        self.outpacing.len() * 2 >= reachable
+    }
+
+    /// The state of the peer is equal to the one of this replica.
+    pub(crate) fn on_equal(&mut self, peer: PeerId) {
+        self.outpacing.remove(&peer);
+    }
+
     /// Forgets the claims of peers that are not reachable.
     pub(crate) fn keep_reachable(&mut self, is_reachable: impl Fn(PeerId) -> bool) {
         self.asked.retain(|peer, _| is_reachable(*peer));
         self.unproven.retain(|peer, _| is_reachable(*peer));
+        self.outpacing.retain(|peer| is_reachable(*peer));
     }
 }
 
@@ -64,6 +82,15 @@ mod tests {
         assert_eq!(claims.open(A, dot(9), 4), [dot(5), dot(9)]);
         assert_eq!(claims.open(A, dot(5), 4), [dot(5)]);
         assert_eq!(claims.open(A, dot(3), 4), [dot(3)], "another delta under a number of ours");
+    }
+
+    #[test]
+    fn half_of_the_peers_leave_a_replica_behind() {
+        let mut claims = OpenClaims::default();
+        assert!(claims.outpaced_by(A, 2) && !claims.outpaced_by(A, 3));
+        assert!(claims.outpaced_by(PeerId(2), 3));
+        claims.on_equal(PeerId(2));
+        assert!(!claims.outpaced_by(A, 3));
     }
 
     #[test]

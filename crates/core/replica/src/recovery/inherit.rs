@@ -31,7 +31,13 @@ pub(crate) fn inherit<O: ReadView, S: Store>(
     let (first, last) = copy_writes(former, old, &log, store)?;
     let other_from = match persisted::conflict(old)? {
         Some(HistoryConflict::Forked { seq, .. }) => seq,
-        Some(HistoryConflict::Behind { .. }) | None => u64::MAX,
+        // These have one history.
+        Some(
+            HistoryConflict::Behind { .. }
+            | HistoryConflict::LeftBehind { .. }
+            | HistoryConflict::Ahead { .. },
+        )
+        | None => u64::MAX,
     };
     let mut batch = WriteBatch::default();
     FormerId { first, last, other_from, horizon, branch: None }.write(former, &mut batch);

@@ -1,6 +1,7 @@
-//! What a replica does about an id that has more than one life: a store that was restored, copied or lost.
+//! What a replica does about an id that has more than one life: a store that was restored, copied or lost. So it does
+//! about a history that is left behind, or ahead of time: it has one life, which cannot go on.
 //!
-//! A replica whose id has another life stops; see [`ReplicaError::History`](crate::ReplicaError). Its host brings it
+//! Such a replica stops; see [`ReplicaError::History`](crate::ReplicaError). Its host brings it
 //! back under a new id, with an empty store, by one call: [`Replica::bring_back`](crate::Replica::bring_back). The call
 //! copies the *legacy* of the former id into the new store: the records of the old store and what the former id has
 //! written. From then on the old store is not needed.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
 use syncline_sync::Dot;
-use syncline_types::{PeerId, ReplicaId, SimTime};
+use syncline_types::{Hlc, PeerId, ReplicaId, SimTime};
 
 /// The legacy that is being written again, if there is one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -33,12 +33,18 @@ pub(crate) struct Recovering {
     pub(crate) restores_at: Option<SimTime>,
     /// The new times of changes that could not keep theirs.
     pub(crate) moved: BTreeMap<u64, u64>,
+    /// The latest time that a change has taken so far: later changes take later times.
+    pub(crate) reissued_until: u64,
 }
 
 impl RecoveryProgress {
-    /// What the store says is left to do.
-    pub(crate) fn load<V: ReadView>(view: &V) -> Result<Self, StorageError> {
-        let current = Recovering::next(view, ReplicaId([0; 16]))?;
+    /// What the store says is left to do. The clock of the replica was at `clock` before the start.
+    pub(crate) fn load<V: ReadView>(view: &V, clock: u64) -> Result<Self, StorageError> {
+        let mut current = Recovering::next(view, ReplicaId([0; 16]))?;
+        if let Some(current) = current.as_mut().filter(|current| current.known.branch.is_some()) {
+            // Some changes may have taken their times before the start, none of them later than this.
+            current.reissued_until = clock + 1;
+        }
         Ok(Self { current, met: BTreeSet::new(), waits_until: None })
     }
 }
@@ -61,6 +67,7 @@ impl Recovering {
             unanswered: 0,
             restores_at: None,
             moved: BTreeMap::new(),
+            reissued_until: 0,
         }))
     }
 
@@ -76,9 +83,59 @@ impl Recovering {
         self.known.branch.is_some_and(|branch| branch.is_everything())
     }
 
+    /// Whether all of the legacy is being written again: nobody has any of it, or would take it as it is.
+    pub(crate) fn rewrites_all(&self) -> bool {
+        self.known.branch.is_some_and(|branch| branch.fork < self.known.first)
+    }
+
+    /// Gives a change from the time `old` its new time: the time `wanted`, or the first one that is after the `horizon`
+    /// and after all changes that were made before. Changes of one time stay so.
+    pub(crate) fn take_time(&mut self, old: u64, wanted: u64, horizon: Hlc) {
+        if self.moved.contains_key(&old) {
+            return;
+        }
+        let is_last_moved = self.moved.last_key_value().is_some_and(|(_, new)| *new == self.reissued_until);
+        let first_free = self.reissued_until + u64::from(is_last_moved);
+        let new = wanted.max(first_free).max(horizon.time() + 1);
+        if new != old {
+            self.moved.insert(old, new);
+        }
+        self.reissued_until = new;
+    }
+
     /// The legacy of the id after this one. The row of this one may still be in the view.
     pub(crate) fn following<V: ReadView>(&self, view: &V) -> Result<Option<Self>, StorageError> {
         let next = u128::from_be_bytes(self.former.0).checked_add(1);
         next.map_or(Ok(None), |next| Self::next(view, ReplicaId(next.to_be_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_keep_their_order_after_the_horizon() {
+        let known = FormerId { first: 1, last: 0, other_from: u64::MAX, horizon: Hlc::ZERO, branch: None };
+        let mut current = Recovering {
+            former: ReplicaId::from_u64(1),
+            known,
+            earliest_write: 0,
+            search: None,
+            asked: None,
+            unanswered: 0,
+            restores_at: None,
+            moved: BTreeMap::new(),
+            reissued_until: 0,
+        };
+        for old in [3, 3, 7, 11, 12, 30, 30] {
+            current.take_time(old, old, Hlc::last_at(10));
+        }
+        assert_eq!(current.moved, BTreeMap::from([(3, 11), (7, 12), (11, 13), (12, 14)]));
+        current.take_time(900, 40, Hlc::last_at(10));
+        current.take_time(901, 40, Hlc::last_at(10));
+        assert_eq!((current.moved[&900], current.moved[&901]), (40, 41), "ahead of time");
+        current.take_time(902, 902, Hlc::last_at(10));
+        assert_eq!(current.moved.get(&902), None);
     }
 }

@@ -1,8 +1,8 @@
 //! Turns a legacy write into the changes of a new delta.
 
 use super::legacy::{self, Branch, Counts, LegacyWrite};
+use super::progress::Recovering;
 use super::restamp::Restamp;
-use std::collections::BTreeMap;
 use syncline_crdt::{GCounter, PnCounter, Value};
 use syncline_storage::{Action, ApplyContext, Interface, StorageError};
 use syncline_store::{ReadView, WriteBatch};
@@ -18,23 +18,22 @@ pub(crate) struct Reissued<V> {
     pub(crate) actions: Vec<Option<Action>>,
 }
 
-/// Writes a legacy write of the `former` id again, in the name of its branch: repeating that changes nothing. `moved` has
-/// the new times of earlier changes that could not keep theirs, and takes those of this write. `context` has the present
-/// moment and drift limit.
+/// Writes a legacy write again, in the name of its branch: repeating that changes nothing. `current` has what is known of
+/// the former id, and takes the times of this write. `context` has the present moment and drift limit.
 ///
-/// A change keeps its time where it can: a write that was later than another one stays later. It takes a new time if it
-/// is from before the horizon, up to which tombstones are collected, or ahead of the clock.
+/// A change keeps its time where it can. It takes a new time if it is from before the horizon, up to which tombstones are
+/// collected, or ahead of the clock: the next one that is neither. A change that was later than another one stays later.
 pub(crate) fn reissue<V: ReadView>(
     write: &LegacyWrite,
-    former: ReplicaId,
+    current: &mut Recovering,
     branch: &Branch,
-    moved: &mut BTreeMap<u64, u64>,
     state: &Interface<V>,
     clock: &HlcClock,
     context: &ApplyContext,
 ) -> Result<Reissued<V>, StorageError> {
     let mut reissued = Reissued { state: state.clone(), clock: clock.clone(), actions: Vec::new() };
     let name = branch.name;
+    let former = current.former;
     let own = ApplyContext { max_drift_ms: u64::MAX, ..*context };
     let horizon = state.horizon();
     for change in write.changes() {
@@ -50,10 +49,11 @@ pub(crate) fn reissue<V: ReadView>(
             reissued.actions.push(None);
             continue;
         }
-        if is_collected || is_ahead {
-            moved.insert(made_at.time(), reissued.clock.tick(context.moment).time());
+        if made_at != Hlc::ZERO {
+            let ahead = is_ahead.then(|| reissued.clock.tick(context.moment).time());
+            current.take_time(made_at.time(), ahead.unwrap_or_else(|| made_at.time()), horizon);
         }
-        let restamp = Restamp { former, heir: name, known_until: branch.until, moved };
+        let restamp = Restamp { former, heir: name, known_until: branch.until, moved: &current.moved };
         let renamed = restamp.action(change);
         let action = match counted(change, former, name, state)? {
             Some(value) => with_value(renamed, value),

@@ -87,10 +87,12 @@ impl Rejoin<'_> {
         stamp.check_drift(self.context.moment, self.context.max_drift_ms).is_err()
     }
 
-    /// Whether a change of the former id gets a new time when it is written again.
+    /// Whether a change of the former id may get a new time when it is written again.
     fn is_moved(&self, stamp: Hlc, horizon: Hlc) -> bool {
         let is_of_branch = stamp.replica() == self.former && stamp.time() > self.branch.until;
-        is_of_branch && stamp != Hlc::MAX && (stamp <= horizon || self.is_ahead(stamp))
+        // If the first writes of the branch are moved after the horizon, they may move later ones.
+        let may_have_moved = self.branch.until < horizon.time();
+        is_of_branch && stamp != Hlc::MAX && (may_have_moved || self.is_ahead(stamp))
     }
 
     /// Whether a value has a part that is moved.

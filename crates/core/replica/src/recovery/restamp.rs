@@ -1,7 +1,9 @@
 //! The same change in the name of another replica.
 
 use std::collections::BTreeMap;
-use syncline_crdt::{CharId, Custom, Element, Operands, Presence, Register, RunId, Text, TextRun, Value};
+use syncline_crdt::{
+    CharId, Custom, Element, Operands, OwnedRegister, Presence, Register, RunId, Text, TextRun, Value,
+};
 use syncline_storage::{Action, Metadata};
 use syncline_types::{Hlc, ReplicaId};
 
@@ -71,9 +73,8 @@ impl Restamp<'_> {
             Value::Element(element) => Value::Element(self.element(element)),
             Value::Rga(text) => Value::Rga(self.text(text)),
             Value::Custom(custom) => Value::Custom(self.custom(custom)),
-            // The value of an owner stays the former owner's.
-            Value::User(_)
-            | Value::Empty
+            Value::User(owned) => Value::User(self.owned(owned)),
+            Value::Empty
             | Value::GCounter(_)
             | Value::PnCounter(_)
             | Value::Map
@@ -88,6 +89,14 @@ impl Restamp<'_> {
 
     fn register(&self, register: &Register) -> Register {
         Register::new(self.stamp(register.stamp()), register.bytes())
+    }
+
+    /// The value of an owner stays the former owner's, who may be an even earlier id, at the time that the change has.
+    fn owned(&self, owned: &OwnedRegister) -> OwnedRegister {
+        let stamp = owned.register.stamp();
+        let time = self.time(stamp.time());
+        let stamp = Hlc::new(time >> 16, time as u16, stamp.replica());
+        OwnedRegister { owner: owned.owner, register: Register::new(stamp, owned.register.bytes()) }
     }
 
     fn element(&self, element: &Element) -> Element {
@@ -173,6 +182,18 @@ mod tests {
         let stamps = [at(100, 1), at(101, 1), at(160, 1), at(160, 2), Hlc::ZERO, Hlc::MAX];
         let expected = [at(100, 1), at(101, 9), at(500, 9), at(160, 2), Hlc::ZERO, Hlc::MAX];
         assert_eq!(stamps.map(|stamp| restamp.stamp(stamp)), expected);
+    }
+
+    #[test]
+    fn owned_value_moves_in_time_and_keeps_its_owner() {
+        let moved = BTreeMap::from([(160, 120)]);
+        let owned = |time| {
+            let register = Register::new(at(time, 1), *b"mine");
+            Value::User(OwnedRegister { owner: id(1), register })
+        };
+        assert_eq!(restamp(&moved).value(&owned(160)), owned(120));
+        assert_eq!(restamp(&moved).value(&owned(90)), owned(90));
+        assert_eq!(restamp(&moved).value(&owned(150)), owned(150));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::clock_guard::{AheadOfTime, AnnouncedClock, ImplausibleClock};
 use crate::effects::Notice;
 use crate::event::{Event, Timer};
 use syncline_store::ReadView;
-use syncline_types::{Moment, PeerId, ReplicaId, SimDuration};
+use syncline_types::{Moment, PeerId, ReplicaId, SimDuration, SimTime};
 
 impl<V: ReadView> Replica<V> {
     /// The moment of a step, with a wall clock that is plausible. The peers are consulted before each write, with each
@@ -19,10 +19,15 @@ impl<V: ReadView> Replica<V> {
         if !is_due && self.clock_guard.is_steady(moment) {
             return moment;
         }
-        let clocks = self.peers.clocks().filter(|(_, clock)| {
-            clock.is_recent(moment.now) && self.config.membership.admits(clock.replica())
-        });
-        self.clock_guard.judge(moment, clocks.map(|(_, clock)| clock.wall_ms(moment.now)))
+        let clocks: Vec<u64> =
+            self.recent_clocks(moment.now).map(|clock| clock.wall_ms(moment.now)).collect();
+        self.clock_guard.judge(moment, clocks.into_iter())
+    }
+
+    /// The clocks that peers that are members have announced recently.
+    pub(super) fn recent_clocks(&self, now: SimTime) -> impl Iterator<Item = AnnouncedClock> {
+        let clocks = self.peers.clocks().map(|(_, clock)| clock);
+        clocks.filter(move |clock| clock.is_recent(now) && self.config.membership.admits(clock.replica()))
     }
 
     /// Handles the clocks that the member `replica` announces, from `from`.
@@ -73,7 +78,7 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
-    fn own_history_ahead(&self, moment: Moment) -> Option<AheadOfTime> {
+    pub(super) fn own_history_ahead(&self, moment: Moment) -> Option<AheadOfTime> {
         let stamp_ms = self.clock.last() >> 16;
         AheadOfTime::of(self.config.replica, None, stamp_ms, moment.wall_ms, self.config.max_drift_ms)
     }

@@ -160,8 +160,9 @@ impl<V: ReadView> Replica<V> {
                     self.peers.record(from).suggest_replica(author);
                     self.enqueue_forced_sync(from, PendingReason::AnotherHistory, step);
                 }
-                // A peer that has not collected the ancestor has the effect of the delta in its state.
-                DeltaRefusal::MissingAncestor => {
+                // A peer that has not collected the ancestor has the effect of the delta in its state. So has one that
+                // knew the author as a member before this replica did.
+                DeltaRefusal::MissingAncestor | DeltaRefusal::LeftBehind => {
                     self.enqueue_forced_sync(from, PendingReason::DeltasMissing, step);
                 }
                 _ => {}

@@ -1,6 +1,7 @@
 //! This replica's own history: claims about it, and the end of a replica whose id has more than one life.
 
 use super::{Replica, StepContext};
+use crate::clock_guard::AnnouncedClock;
 use crate::effects::{Notice, ReplicaError, SyncActions};
 use crate::persisted;
 use syncline_storage::StorageError;
@@ -72,6 +73,38 @@ impl<V: ReadView> Replica<V> {
         self.incarnation = next;
         let wall_ms = self.clock_guard.to_store(step.moment);
         persisted::write(self.incarnation, &self.clock, wall_ms, &mut step.work.metadata_batch);
+    }
+
+    /// Takes note of a peer in comparison with which this step has found the own state to be left behind, and stops if
+    /// enough peers are.
+    pub(super) fn note_outpacing(&mut self, from: Option<PeerId>, step: &mut StepContext<'_, V>) {
+        let (Some(peer), Some(theirs)) = (from, step.work.outpaced_by()) else { return };
+        if self.peers.is_reachable(peer) && self.claims.outpaced_by(peer, self.peers.reachable().len()) {
+            let own = step.work.state.horizon();
+            debug_assert!(own < theirs, "who is left behind has collected less");
+            step.work.set_conflict(HistoryConflict::LeftBehind { replica: self.config.replica, own, theirs });
+        }
+    }
+
+    /// Stops if the own history is so far ahead of time that no peer takes it for long.
+    pub(super) fn judge_own_history(&self, step: &mut StepContext<'_, V>) {
+        let replica = self.config.replica;
+        let Some(ahead) = self.own_history_ahead(step.moment) else { return };
+        let limit_ms = self.config.max_drift_ms.saturating_add(self.config.max_wait_ms);
+        if ahead.ahead_ms <= limit_ms || self.clock_fault().is_some() {
+            return;
+        }
+        let latest_ms = self.clock.last() >> 16;
+        let others: Vec<AnnouncedClock> = self.recent_clocks(step.now()).collect();
+        let mut walls: Vec<u64> = others.iter().map(|clock| clock.wall_ms(step.now())).collect();
+        walls.sort_unstable();
+        // Of two medians the later one: more than half of the clocks are not later than that.
+        let Some(others_ms) = walls.get(walls.len() / 2).copied() else { return };
+        // Where all histories are as far ahead, all have taken them.
+        let is_in_time = |clock: &AnnouncedClock| latest_ms.saturating_sub(clock.stamp_ms()) > limit_ms;
+        if latest_ms.saturating_sub(others_ms) > limit_ms && others.iter().any(is_in_time) {
+            step.work.set_conflict(HistoryConflict::Ahead { replica, latest_ms, others_ms });
+        }
     }
 
     /// Ends a step that has found a conflict: stores the conflict, and nothing else of the step. Each further step

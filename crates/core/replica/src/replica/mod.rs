@@ -107,6 +107,7 @@ impl<V: ReadView> Replica<V> {
         persisted::write(state.incarnation, &state.clock, state.wall_ms, &mut out.storage);
         let replica = Self {
             incarnation: state.incarnation,
+            recovery: RecoveryProgress::load(view, state.clock.last())?,
             clock: state.clock,
             clock_guard: ClockGuard::new(config.max_drift_ms, config.max_absence_ms, state.wall_ms),
             log: state.log,
@@ -123,7 +124,6 @@ impl<V: ReadView> Replica<V> {
             anti_entropy: AntiEntropy::new(config.heartbeat_min, config.heartbeat_max),
             horizon: HorizonTracker::default(),
             claims: OpenClaims::default(),
-            recovery: RecoveryProgress::load(view)?,
             config,
         };
         Ok((replica, out))
@@ -168,6 +168,7 @@ impl<V: ReadView> Replica<V> {
             .with_sketch(self.sketch.take())?;
         let mut step = StepContext { work, moment, wall_ms, entropy, out: SyncActions::default() };
         self.on_correction(&mut step);
+        let from = sender_of(&event);
         match event {
             Event::Start => self.on_start(&mut step),
             Event::Peers(peers) => self.on_peers(peers, &mut step),
@@ -176,6 +177,7 @@ impl<V: ReadView> Replica<V> {
             Event::Frame { from, bytes } => self.on_frame(from, &bytes, &mut step)?,
             Event::Timer(Timer::Heartbeat) => {
                 self.on_heartbeat_due(&mut step);
+                self.judge_own_history(&mut step);
                 self.views.expire(moment.now);
                 step.work.clean_up()?;
             }
@@ -186,6 +188,7 @@ impl<V: ReadView> Replica<V> {
             Event::TrustClock => {}
             Event::Timer(Timer::Recovery) => self.on_recovery_due(&mut step)?,
         }
+        self.note_outpacing(from, &mut step);
         if let Some(conflict) = step.work.conflict() {
             return self.stop_for(conflict, &step);
         }

@@ -51,6 +51,8 @@ impl<V: ReadView> Replica<V> {
             return Err(ReplicaError::SameId { replica });
         }
         recovery::inherit(former, old, store)?;
+        // Peers refuse frames of earlier incarnations than they have seen of this host.
+        persisted::carry_over(&config, old, store)?;
         if FormerId::read(&store.view(), replica)?.is_some() {
             return Err(ReplicaError::SameId { replica });
         }
@@ -95,7 +97,7 @@ impl<V: ReadView> Replica<V> {
         } else if self.peers.reachable().is_empty() {
             // Nobody can be asked.
             self.recover_later(RETRY, step);
-        } else if self.is_alone() {
+        } else if self.is_alone() && !current.rewrites_all() {
             self.restore_alone(&mut current, step)?;
         } else if !can_write || !self.config.membership.admits(self.config.replica) {
             self.recover_later(RETRY, step);
@@ -157,7 +159,7 @@ impl<V: ReadView> Replica<V> {
     /// another one may be the first, this replica begins to restore the legacy as the former id left it. Others then
     /// find the fork of their legacies from it.
     fn restore_alone(
-        &self,
+        &mut self,
         current: &mut Recovering,
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
@@ -169,6 +171,19 @@ impl<V: ReadView> Replica<V> {
             });
             step.set_timer(Timer::Recovery, at);
             return Ok(());
+        }
+        let last = Dot { author: current.former, seq: current.known.last };
+        if current.known.first <= last.seq {
+            let latest = LegacyWrite::read(step.work.state.view(), last)?.delta.stamp;
+            if latest.check_drift(step.moment, self.config.max_drift_ms).is_err() {
+                // As the former id wrote it, nobody would take it: all of it is written again.
+                self.recovery.waits_until = Some(now);
+                self.recovery.met.extend(self.peers.reachable());
+                current.known.branch = Some(self.branch_after(current, current.known.first - 1, step)?);
+                current.known.write(current.former, &mut step.work.metadata_batch);
+                self.recover_later(PAGE, step);
+                return Ok(());
+            }
         }
         if self.takes_snapshot {
             let slot = step.work.state.slot().other();
@@ -367,15 +382,8 @@ impl<V: ReadView> Replica<V> {
         branch: &Branch,
         step: &mut StepContext<'_, V>,
     ) -> Result<usize, StorageError> {
-        let Reissued { state, clock, actions } = recovery::reissue(
-            write,
-            current.former,
-            branch,
-            &mut current.moved,
-            &step.work.state,
-            &self.clock,
-            &step.work.context,
-        )?;
+        let Reissued { state, clock, actions } =
+            recovery::reissue(write, current, branch, &step.work.state, &self.clock, &step.work.context)?;
         let changes: Vec<Action> = actions.iter().flatten().cloned().collect();
         let mut bytes = 0;
         if !changes.is_empty() {

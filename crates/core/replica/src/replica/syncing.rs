@@ -282,6 +282,7 @@ impl<V: ReadView> Replica<V> {
         if !root.is_zero() {
             self.on_peer_met(peer, step);
         }
+        self.claims.on_equal(peer);
         self.peers.record(peer).on_converged(root);
         self.delta_fetch.mark_exhausted(peer);
         self.sync_queue.settle(peer);

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use syncline_replica::{
-    Event, Notice, Operation, Refusal, Replica, ReplicaConfig, SyncActions, Target, Timer, TimerOp,
+    Event, Notice, Operation, Refusal, Replica, ReplicaConfig, ReplicaError, SyncActions, Target, Timer,
+    TimerOp,
 };
 use syncline_storage::{Interface, verify};
 use syncline_store::{Bytes, MemoryStore, Store};
@@ -60,6 +61,8 @@ pub(crate) struct Honest {
     pub(crate) refusals: Vec<(PeerId, Refusal)>,
     /// How far the wall clock is ahead of virtual time.
     pub(crate) ahead_ms: u64,
+    /// The error with which the replica has stopped.
+    pub(crate) error: Option<ReplicaError>,
 }
 
 enum Node {
@@ -115,7 +118,7 @@ impl World {
         let (replica, actions) = Replica::recover(config, &store).unwrap();
         store.apply(actions.storage).unwrap();
         let (timers, notices, refusals) = Default::default();
-        let honest = Honest { replica, store, timers, notices, refusals, ahead_ms: 0 };
+        let honest = Honest { replica, store, timers, notices, refusals, ahead_ms: 0, error: None };
         self.nodes.push(Node::Honest(Box::new(honest)));
         self.nodes.len() as u32 - 1
     }
@@ -124,9 +127,26 @@ impl World {
     pub(crate) fn restart(&mut self, node: u32) {
         let honest = self.honest(node);
         let config = honest.replica.config().clone();
+        self.restart_as(node, config);
+    }
+
+    /// Brings a node that has stopped back under the id of node number `number`, which all others count as a member.
+    pub(crate) fn bring_back(&mut self, node: u32, number: u32) {
+        let config =
+            ReplicaConfig { replica: replica_at(number), ..self.honest(node).replica.config().clone() };
+        let mut store = MemoryStore::default();
+        let former = self.honest(node).replica.config().replica;
+        Replica::bring_back(config.clone(), former, &self.honest(node).store, &mut store).unwrap();
+        self.honest(node).store = store;
+        self.restart_as(node, config);
+    }
+
+    fn restart_as(&mut self, node: u32, config: ReplicaConfig) {
+        let honest = self.honest(node);
         let (replica, actions) = Replica::recover(config, &honest.store).unwrap();
         honest.store.apply(actions.storage).unwrap();
         honest.replica = replica;
+        honest.error = None;
         honest.timers.clear();
         let peers = self.peers(node);
         self.step(node, Event::Peers(peers.into_iter().map(PeerId).collect()));
@@ -178,7 +198,14 @@ impl World {
         let from = if let Event::Frame { from, .. } = &event { Some(*from) } else { None };
         let moment = Moment { now: self.now, wall_ms: self.now.as_millis() + honest.ahead_ms };
         let stepped = honest.replica.step(honest.store.view(), event, moment, &mut self.entropy);
-        let SyncActions { storage, messages, timers, refusal, notices, .. } = stepped.unwrap();
+        let SyncActions { storage, messages, timers, refusal, notices, .. } = match stepped {
+            Ok(actions) => actions,
+            Err(error @ ReplicaError::History(_)) => {
+                honest.error = Some(error);
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        };
         honest.store.apply(storage).unwrap();
         for op in timers {
             match op {

@@ -14,6 +14,7 @@
 use super::Interface;
 use crate::error::StorageError;
 use crate::keys;
+use std::collections::BTreeSet;
 use syncline_store::ReadView;
 use syncline_types::{EntityId, Hlc};
 
@@ -30,6 +31,16 @@ impl<V: ReadView> Interface<V> {
     /// The caller guarantees that every member, and this state, has seen everything with stamps up to
     /// `horizon`.
     pub fn raise_horizon(&mut self, horizon: Hlc) -> Result<u64, StorageError> {
+        self.raise_horizon_but(horizon, &BTreeSet::new())
+    }
+
+    /// Like [`Interface::raise_horizon`], but no subtree is collected that contains one of the entities `kept`, since
+    /// others have yet to see what happened to them. The next raise collects them.
+    pub fn raise_horizon_but(
+        &mut self,
+        horizon: Hlc,
+        kept: &BTreeSet<EntityId>,
+    ) -> Result<u64, StorageError> {
         if horizon <= self.stats.horizon {
             return Ok(0);
         }
@@ -39,7 +50,7 @@ impl<V: ReadView> Interface<V> {
         let mut removed = 0;
         for id in tombstones {
             // Something in the subtree is still needed, or it was removed together with an ancestor.
-            let Some(subtree) = self.collectable_subtree(id, horizon)? else { continue };
+            let Some(subtree) = self.collectable_subtree(id, horizon, kept)? else { continue };
             removed += subtree.len() as u64;
             // Children before parents, so that no record is ever without its parent.
             for id in subtree.into_iter().rev() {
@@ -61,6 +72,7 @@ impl<V: ReadView> Interface<V> {
         &mut self,
         id: EntityId,
         horizon: Hlc,
+        kept: &BTreeSet<EntityId>,
     ) -> Result<Option<Vec<EntityId>>, StorageError> {
         // An earlier subtree of the same pass contained this one.
         let Some(top) = self.record(id)?.filter(|record| record.tombstone_stamp().is_some()) else {
@@ -80,7 +92,8 @@ impl<V: ReadView> Interface<V> {
             let record = self.record(id)?.ok_or(StorageError::Index { what: "the record of an entry" })?;
             let is_unseen = record.tombstone_stamp().is_some() || record.updated_at <= hidden_by;
             // One record that is visible, needed or not stable prevents the collection of the whole subtree.
-            if !is_unseen || !record.is_collectable() || record.latest_stamp() > horizon {
+            let is_stable = record.latest_stamp() <= horizon && !kept.contains(&id);
+            if !is_unseen || !record.is_collectable() || !is_stable {
                 return Ok(None);
             }
             found.push(id);

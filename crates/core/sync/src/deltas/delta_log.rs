@@ -85,6 +85,9 @@ impl Default for DeltaLog {
     }
 }
 
+/// How many deltas a log stores at least that has deltas of a single author.
+const ALONE: u64 = 1_000;
+
 impl DeltaLog {
     /// How many deltas of each author the log stores by default.
     pub const DEFAULT_RETENTION: u64 = 10_000;
@@ -317,7 +320,9 @@ impl DeltaLog {
         self.advanced.insert(author);
         self.unwritten.insert(author);
         batch.put(delta_key(delta.dot), bytes);
-        let last_pruned = seq.saturating_sub(self.retention);
+        // While all deltas are of one author, no other store may have them.
+        let retention = if self.covered.len() > 1 { self.retention } else { self.retention.max(ALONE) };
+        let last_pruned = seq.saturating_sub(retention);
         if last_pruned > self.floor.of(author) {
             self.pruned.cover(Dot { author, seq: last_pruned });
         }
@@ -473,6 +478,19 @@ impl DeltaLog {
             Some(head) => Ok(Some(*head)),
             None => Ok(Some(Self::read_stored(view, metadata_batch, dot)?.0.reference())),
         }
+    }
+
+    /// A covered delta; `None` if the log does not store it.
+    pub(crate) fn stored<V: ReadView>(
+        &self,
+        view: &V,
+        metadata_batch: &WriteBatch,
+        dot: Dot,
+    ) -> Result<Option<Delta>, StorageError> {
+        if !self.covered.covers(dot) || dot.seq <= self.floor.of(dot.author) {
+            return Ok(None);
+        }
+        Ok(Some(Self::read_stored(view, metadata_batch, dot)?.0))
     }
 
     /// The bytes of a delta, if the log stores it.

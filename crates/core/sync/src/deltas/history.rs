@@ -4,12 +4,15 @@
 //! from a backup, is lost or copied: the replica then gives numbers to new deltas that others know for other deltas.
 //! Others refuse those as duplicates, and what was acknowledged is lost without a trace. A replica therefore stops
 //! as soon as a delta proves that it has another life.
+//!
+//! Two other histories cannot go on either: one that is from before what all others have forgotten, and one that is so
+//! far ahead of time that nobody takes it.
 
 use super::{DeltaRef, Dot};
-use syncline_types::{Decode, DecodeError, DeltaId, Encode, Reader, ReplicaId, Writer};
+use syncline_types::{Decode, DecodeError, DeltaId, Encode, Hlc, Reader, ReplicaId, Writer};
 
-/// The proof that a replica must not write any more under its id: a delta that it has made, with a valid signature,
-/// and that its store does not hold.
+/// Why a replica must not go on with its store: its id has another life, others have forgotten what it has yet to see,
+/// or nobody takes its history before a time that is far away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum HistoryConflict {
     /// Others have more of the replica's deltas than its own store.
@@ -40,13 +43,45 @@ pub enum HistoryConflict {
         /// The delta that others have.
         found: DeltaId,
     },
+    /// Others have collected tombstones of deletes that this replica has never seen, and do not store these deltas any
+    /// more: its records could bring back what was deleted.
+    #[error(
+        "replica {replica} is left behind: it has seen everything up to {}, others have forgotten what was deleted up \
+         to {}, and it lacks some of that; bring the replica back under a new id, which keeps what only it has",
+        own.physical_ms(),
+        theirs.physical_ms()
+    )]
+    LeftBehind {
+        /// The replica.
+        replica: ReplicaId,
+        /// The horizon of its state.
+        own: Hlc,
+        /// The horizon of the others.
+        theirs: Hlc,
+    },
+    /// The history is so far ahead of time that no peer takes it.
+    #[error(
+        "the history of replica {replica} ends at {latest_ms} ms, and the clocks of the others show {others_ms} ms: none of \
+         them takes it before that time; bring the replica back under a new id, which writes it again in time"
+    )]
+    Ahead {
+        /// The replica.
+        replica: ReplicaId,
+        /// Its latest stamp, in milliseconds.
+        latest_ms: u64,
+        /// What the clocks of most peers show at least, in milliseconds.
+        others_ms: u64,
+    },
 }
 
 impl HistoryConflict {
     /// The replica that must not write any more.
     pub const fn replica(&self) -> ReplicaId {
         match self {
-            Self::Behind { replica, .. } | Self::Forked { replica, .. } => *replica,
+            Self::Behind { replica, .. }
+            | Self::Forked { replica, .. }
+            | Self::LeftBehind { replica, .. }
+            | Self::Ahead { replica, .. } => *replica,
         }
     }
 }
@@ -76,6 +111,18 @@ impl Encode for HistoryConflict {
                 stored.encode(out);
                 found.encode(out);
             }
+            Self::LeftBehind { replica, own, theirs } => {
+                out.u8(2);
+                replica.encode(out);
+                own.encode(out);
+                theirs.encode(out);
+            }
+            Self::Ahead { replica, latest_ms, others_ms } => {
+                out.u8(3);
+                replica.encode(out);
+                out.varint(*latest_ms);
+                out.varint(*others_ms);
+            }
         }
     }
 }
@@ -92,6 +139,8 @@ impl Decode for HistoryConflict {
                 stored: DeltaId::decode(input)?,
                 found: DeltaId::decode(input)?,
             }),
+            2 => Ok(Self::LeftBehind { replica, own: Hlc::decode(input)?, theirs: Hlc::decode(input)? }),
+            3 => Ok(Self::Ahead { replica, latest_ms: input.varint()?, others_ms: input.varint()? }),
             _ => Err(DecodeError::UnknownTag { what: "history conflict", found: u64::from(tag) }),
         }
     }
@@ -107,11 +156,16 @@ mod tests {
         let behind = HistoryConflict::Behind { replica, stored: 4, found: 9 };
         let forked =
             HistoryConflict::Forked { replica, seq: 5, stored: DeltaId([1; 32]), found: DeltaId([2; 32]) };
-        for conflict in [behind, forked] {
+        let left_behind =
+            HistoryConflict::LeftBehind { replica, own: Hlc::ZERO, theirs: Hlc::last_at(7 << 16) };
+        let ahead = HistoryConflict::Ahead { replica, latest_ms: 90_000, others_ms: 5 };
+        for conflict in [behind, forked, left_behind, ahead] {
             assert_eq!(HistoryConflict::from_bytes(&conflict.to_bytes()), Ok(conflict));
             assert_eq!(conflict.replica(), replica);
         }
         assert!(behind.to_string().contains("holds 4") && behind.to_string().contains("delta 9"), "{behind}");
-        assert!(HistoryConflict::from_bytes(&[2; 17]).is_err());
+        assert!(left_behind.to_string().contains("up to 7,"), "{left_behind}");
+        assert!(ahead.to_string().contains("90000 ms, and the clocks of the others show 5 ms"), "{ahead}");
+        assert!(HistoryConflict::from_bytes(&[4; 17]).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The decision table: which protocol two replicas run, by counts and version vectors.
 
 use crate::messages::{BloomFilter, SyncHandshake, SyncProtocolKind};
+use std::cmp::Ordering;
 use std::fmt;
 use syncline_types::{Digest, EntityId, canary};
 
@@ -73,6 +74,8 @@ pub enum Selection {
 pub enum SelectionReason {
     /// The roots are equal.
     RootsEqual,
+    /// One side lacks deltas without which it is left behind, and the logs store all that either side lacks.
+    LeftBehind,
     /// The initiator requested this protocol.
     Requested,
     /// The initiator has no state yet.
@@ -103,6 +106,7 @@ impl fmt::Display for SelectionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RootsEqual => "the roots are equal",
+            Self::LeftBehind => "one side lacks deltas that the other has collected, and the logs store them",
             Self::Requested => "the initiator requested it",
             Self::FreshReplica => "the local replica has no state yet",
             Self::FewDeltas => "few deltas lie between the two, and the logs store them",
@@ -150,6 +154,7 @@ const FEW_DELTAS: u64 = 128;
 /// | row | applies when | protocol |
 /// |---|---|---|
 /// | 1 | roots are equal | None |
+/// | 1a | one side lacks what the other has collected, and the logs store all deltas in which they differ | DeltaSync |
 /// | 1b | the initiator requests one that can run | that one |
 /// | 2 | local has no state | Snapshot, compressed above 100 records |
 /// | 2b | at most 128 deltas separate the two states, and the logs store them | DeltaSync |
@@ -167,6 +172,9 @@ pub fn select_protocol(local: &SyncHandshake, remote: &SyncHandshake) -> Protoco
         canary!(CapabilitiesIgnored)
             || local.supported_protocols.contains(&kind) && remote.supported_protocols.contains(&kind)
     };
+    if supported(SyncProtocolKind::DeltaSync) && can_catch_up(local, remote) {
+        return ProtocolSelection { protocol: SyncProtocol::DeltaSync, reason: SelectionReason::LeftBehind };
+    }
     let requested = local.requested_protocol.filter(|kind| supported(*kind) && can_run(*kind, local, remote));
     if let Some(kind) = requested {
         let protocol = with_parameters(kind, local, remote);
@@ -261,6 +269,17 @@ pub(super) fn delta_gap(local: &SyncHandshake, remote: &SyncHandshake) -> Option
     let wanted = remote.covered.beyond(&local.covered, &remote.log_floor)?;
     let offered = local.covered.beyond(&remote.covered, &local.log_floor)?;
     Some(wanted.saturating_add(offered))
+}
+
+/// Whether the one of two states that could not be compared, because it lacks what the other one has collected, can get
+/// the deltas that it lacks.
+fn can_catch_up(local: &SyncHandshake, remote: &SyncHandshake) -> bool {
+    let is_left_behind = match local.horizon.cmp(&remote.horizon) {
+        Ordering::Less => !local.covered.includes(&remote.stable) && remote.covered.includes(&remote.stable),
+        Ordering::Greater => !remote.covered.includes(&local.stable) && local.covered.includes(&local.stable),
+        Ordering::Equal => false,
+    };
+    is_left_behind && local.has_state && remote.has_state && delta_gap(local, remote).is_some()
 }
 
 fn few_deltas(local: &SyncHandshake, remote: &SyncHandshake) -> bool {

@@ -32,6 +32,11 @@ impl DeltaExchange {
         Ok((exchange, Request::Deltas { covered, pushes }))
     }
 
+    /// The deltas that the peer's state covers, by its last report.
+    pub(super) const fn theirs(&self) -> &VersionVector {
+        &self.theirs
+    }
+
     /// The next deltas that the peer lacks; none if the log has pruned them.
     fn next_pushes<V: ReadView>(&self, work: &mut Transaction<V>) -> Result<Vec<Bytes>, StorageError> {
         Ok(match work.deltas_since(&self.theirs)? {
@@ -94,14 +99,16 @@ fn outcome_of_refusal(refusal: DeltaRefusal) -> Result<Option<Outcome>, Protocol
     Ok(Some(match refusal {
         // A covered delta has arrived by gossip meanwhile. A delta is not ready if the peer has pruned a
         // parent of it, or if a delta before it waits; the walk brings the effect of both.
-        // So it does if an ancestor is collected here. Where two peers know two histories of one author, each by the same numbers, only states can be joined.
+        // So it does if an ancestor is collected here, and for what an author wrote before all members knew of it, which
+        // is from before the horizon. Where two peers know two histories of one author, each by the same numbers, only
+        // states can be joined.
         DeltaRefusal::Covered
         | DeltaRefusal::NotReady
         | DeltaRefusal::HorizonAhead
         | DeltaRefusal::MissingAncestor
+        | DeltaRefusal::LeftBehind
         | DeltaRefusal::AnotherHistory => return Ok(None),
         DeltaRefusal::Drift => Outcome::SyncPending(RetryReason::ClockDrift),
-        DeltaRefusal::LeftBehind => Outcome::Failed(FailureReason::LeftBehind),
         DeltaRefusal::Malformed => return Err(ProtocolBreach::DeltaBreaksRule),
         DeltaRefusal::NotAMember | DeltaRefusal::BadSignature => {
             Outcome::Failed(FailureReason::Unauthorized(refusal))

@@ -25,7 +25,7 @@ use delta_exchange::DeltaExchange;
 use exchange::{Exchange, Opening};
 use syncline_storage::StorageError;
 use syncline_store::ReadView;
-use syncline_types::{Digest, InternalError, Probe, canary};
+use syncline_types::{Digest, Hlc, InternalError, Probe, canary};
 
 /// What a session wants next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,6 +87,8 @@ pub struct Session {
     /// The peer's handshake. Once the roots are equal, the local state covers everything that the handshake
     /// covers.
     peer: Option<SyncHandshake>,
+    /// The horizon that this side has announced in its handshake.
+    horizon: Hlc,
     /// How many records a snapshot of one of the peer's states may contain.
     promised: u64,
     stats: SessionStats,
@@ -108,6 +110,7 @@ impl Session {
         let request = Request::Handshake(Box::new(ours.clone()));
         let session = Self {
             id,
+            horizon: ours.horizon,
             phase: SessionPhase::Handshake { sent: ours },
             outstanding: Some(request.clone()),
             request_id: 1,
@@ -210,7 +213,7 @@ impl Session {
         }
         let step = match self.step(response, work)? {
             // Other protocols end in a walk of their own. A walk follows DeltaSync if both sides support it.
-            PhaseStep::Walk if self.can_walk => self.begin(Opening::Walk, work)?,
+            PhaseStep::Walk if self.can_walk => self.walk(work)?,
             PhaseStep::Walk => PhaseStep::fail(FailureReason::NoCommonProtocol),
             step => step,
         };
@@ -329,28 +332,20 @@ impl Session {
         self.can_walk = walks(sent) && walks(theirs);
         self.selected = Some((kind, selection.reason));
         self.peer = Some(theirs.clone());
-        let root = work.state.root_hash()?;
-        if kind != SyncProtocolKind::None && root == theirs.root_hash && !root.is_zero() {
-            // This side has changed since it sent its handshake. Most often it has collected what the peer had
-            // collected already: nothing else differed.
-            work.note(Probe::AgreedOnHandshake);
-            return Ok(PhaseStep::End(Outcome::Converged { root }));
-        }
         let compares = !matches!(
             kind,
             SyncProtocolKind::None | SyncProtocolKind::DeltaSync | SyncProtocolKind::Snapshot
         );
         let by_state = compares || kind == SyncProtocolKind::Snapshot;
         work.note_if(by_state && work.log.has_pruned_for(&theirs.covered), Probe::BelowFloor);
-        if compares && work.is_left_behind(theirs) {
-            // A reply that was in flight for long may be older than later news of the peer, upon which this
-            // side may have raised its own horizon. The comparison is final only if this side has not.
-            let has_collected = sent.horizon != work.state.horizon();
-            return Ok(if has_collected {
-                PhaseStep::pending(RetryReason::NewerWrites)
-            } else {
-                PhaseStep::fail(FailureReason::LeftBehind)
-            });
+        if compares && let Some(step) = self.judge_horizons(theirs, work) {
+            return Ok(step);
+        }
+        if compares && theirs.horizon == work.state.horizon() && theirs.root_hash == work.state.root_hash()? {
+            // Since it sent its handshake, this side has collected what the peer had collected already. Nothing else
+            // differed.
+            work.note(Probe::AgreedOnHandshake);
+            return Ok(PhaseStep::End(Outcome::Converged { root: theirs.root_hash }));
         }
         let supersedes_transfer = theirs.has_state
             && kind != SyncProtocolKind::Snapshot
@@ -362,6 +357,32 @@ impl Session {
             staged::end(work.state.view(), work.state.slot().other(), rows, &mut work.metadata_batch)?;
         }
         self.begin_protocol(selection, reply, work)
+    }
+
+    /// How the session ends if one of the two sides is left behind.
+    fn judge_horizons<V: ReadView>(
+        &self,
+        theirs: &SyncHandshake,
+        work: &mut Transaction<V>,
+    ) -> Option<PhaseStep> {
+        // A reply that was in flight for long may be older than later news of the peer, upon which this
+        // side may have raised its own horizon. The comparison is final only if this side has not.
+        let has_collected = self.horizon != work.state.horizon();
+        if has_collected {
+            return work.is_left_behind(theirs).then(|| PhaseStep::pending(RetryReason::NewerWrites));
+        }
+        work.note_if_left_behind(theirs).then(|| PhaseStep::fail(FailureReason::LeftBehind))
+    }
+
+    /// Goes on with a walk where deltas have left a difference.
+    fn walk<V: ReadView>(&mut self, work: &mut Transaction<V>) -> Result<PhaseStep, StorageError> {
+        if let (SessionPhase::Deltas(exchange), Some(theirs)) = (&self.phase, &self.peer) {
+            let theirs = SyncHandshake { covered: exchange.theirs().clone(), ..theirs.clone() };
+            if let Some(step) = self.judge_horizons(&theirs, work) {
+                return Ok(step);
+            }
+        }
+        self.begin(Opening::Walk, work)
     }
 
     fn begin_protocol<V: ReadView>(

@@ -87,8 +87,8 @@ pub enum FailureReason {
     /// The peer sent a delta whose author may not write, or whose signature is not valid.
     Unauthorized(DeltaRefusal),
     /// One side has collected tombstones that every member had seen, but the other side has not seen
-    /// them: it was away while it was not a member, and could bring deleted entities back. It must start
-    /// over without state.
+    /// them: it was away while it was not a member, and could bring deleted entities back. Its host brings it
+    /// back under a new id; see [`HistoryConflict::LeftBehind`](crate::HistoryConflict::LeftBehind).
     LeftBehind,
     /// The peer's last delta is another one than this replica has under its number: the peer shares its id with
     /// another store, or its store is an old one. Nothing is taken from it.

@@ -451,6 +451,8 @@ impl SnapshotPull {
         let is_new = work.log.covered().entries().all(|dot| source.stable.of(dot.author) == 0);
         let was_empty = work.state.root_hash()?.is_zero();
         let is_comparable = is_new || active.horizon() == source.horizon || was_empty;
+        // What was written here before the horizon of the others may be what they have deleted and forgotten since.
+        work.note_writes_before(source)?;
         work.note_if(!was_empty, Probe::PublishedOverWrites);
         work.note_if(!withheld.is_empty(), Probe::EarlyPublished);
         let rows = work.limits.sweep_rows();

@@ -307,6 +307,9 @@ fn interleaved_deltas_apply_in_causal_order() {
 fn peer_below_floor_gets_state_sync() {
     let mut a = Side::new(1, &many(1, 50, 1));
     let mut b = Side::new(2, &many(1, 50, 1));
+    // A log without deltas of others prunes nothing so soon.
+    a.write_delta(&[set(200, &[], 9, 1, 40)], 9);
+    run(&mut a, &mut b, false, undisturbed);
     b.log = DeltaLog::load(&b.store, 5).unwrap();
     for n in 0..20 {
         b.write_delta(&[set(300 + n, &[], 10 + n, 2, 40)], 10 + n);

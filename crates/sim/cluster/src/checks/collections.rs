@@ -140,7 +140,8 @@ pub(super) fn collection(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<C
             detail: format!("{id} was removed up to {horizon}, although it {reason}"),
         });
     }
-    if may_have_joined(noticed, replica) {
+    // What a member deleted before all knew of it has to reach those who have collected without it.
+    if may_have_joined(noticed, replica) || world.names_late() {
         return None;
     }
     let left = before.collectable(horizon, |id| after.records.contains_key(&id))?;
@@ -182,8 +183,13 @@ pub(super) fn all_stay_collected(view: &ContextView<'_>) -> Option<Check> {
 }
 
 fn stay_collected(view: &ContextView<'_>, which: impl Fn(&Records, EntityId) -> bool) -> Option<Check> {
-    // Members take the records of each other on trust. What a replaced disk has forgotten, it may bring back.
-    if !view.roles.is_empty() || view.hazards.replaced_disks || view.certain.is_some() {
+    // Members take the records of each other on trust. What a replaced disk has forgotten, it may bring back. What a
+    // member deleted before all knew of it stays until the next horizon.
+    if !view.roles.is_empty()
+        || view.hazards.names_late
+        || view.hazards.replaced_disks
+        || view.certain.is_some()
+    {
         return None;
     }
     view.nodes.iter().find_map(|inspected| {

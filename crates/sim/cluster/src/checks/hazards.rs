@@ -16,15 +16,20 @@ pub struct Hazards {
     pub replaced_disks: bool,
     /// Whether the clock of some node was far ahead for a while.
     pub clocks_ahead: bool,
+    /// Whether some node counts a member as one later than others do.
+    pub names_late: bool,
+    /// Whether some node was brought back under a new id.
+    pub returns: bool,
 }
 
 impl Hazards {
     /// None of them.
-    pub const NONE: Self = Self { replaced_disks: false, clocks_ahead: false };
+    pub const NONE: Self =
+        Self { replaced_disks: false, clocks_ahead: false, names_late: false, returns: false };
 
     /// Whether what nobody sees may differ from the join of all writes, and be on no disk.
     pub(super) const fn may_differ_unseen(self) -> bool {
-        self.replaced_disks
+        self.replaced_disks || self.returns
     }
 }
 

@@ -132,9 +132,9 @@ pub(super) fn raised(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check
     if !log.covered().includes(log.stable()) {
         return wrong(format!("{horizon} is over deltas that it lacks"));
     }
-    // Who does not count a member yet does not ask for its clock, and a member whose disk was lost starts with a clock
-    // that stands at zero until it writes.
-    if world.names_late() || world.has_losses(noticed.context) {
+    // Who does not count a member yet does not ask for its clock, and a member whose disk was lost, or that was brought
+    // back, starts with a clock that stands at zero until it writes.
+    if world.names_late() || world.has_losses(noticed.context) || world.hazards().returns {
         return None;
     }
     let members = &replica.replica()?.config().membership;

@@ -50,8 +50,10 @@ pub(super) fn impossible_outcome(noticed: &Noticed<'_>, world: &dyn Watched) -> 
     };
     let peer = NodeId::from(*peer);
     // A node that made a fresh start and has not caught up looks like one that was left behind.
+    // So does a member that some had collected without; it is brought back.
     let is_catching_up = *reason == FailureReason::LeftBehind
-        && [noticed.node, peer].iter().any(|side| world.is_catching_up(noticed.context, *side));
+        && (world.names_late()
+            || [noticed.node, peer].iter().any(|side| world.is_catching_up(noticed.context, *side)));
     let is_expected = *reason == FailureReason::Timeout
         || is_catching_up
         || tells_of_two_lives(noticed.context, reason, world)

@@ -40,7 +40,10 @@ pub(super) fn honest_frame_refused(
     let follows_from_trust = !world.roles().is_value_promised() && cause == DropCause::LeftBehind;
     // Until all have learned of a member, some refuse it and what it wrote.
     let is_unnamed = cause == DropCause::NotAMember && world.is_naming();
-    let explained = follows_from_trust || is_unnamed || is_caused_by_hostile(node, step, world.roles());
+    // What a member wrote before all knew of it reaches them with the state.
+    let is_old = cause == DropCause::LeftBehind && world.names_late();
+    let explained =
+        follows_from_trust || is_unnamed || is_old || is_caused_by_hostile(node, step, world.roles());
     let left_behind = cause == DropCause::LeftBehind;
     (!explained).then(|| Check::HonestFrameRefused { node: world.name(node), left_behind })
 }

@@ -106,6 +106,11 @@ impl SimRuntime {
         }
     }
 
+    /// Whether some node was brought back under a new id.
+    pub(super) fn has_returns(&self) -> bool {
+        self.disk_losses.values().any(|losses| losses.returns > 0)
+    }
+
     /// Reports that the oracle refused a write that a replica had accepted.
     pub(super) fn report_oracle_error(&mut self, detail: &str) {
         self.violate(Check::Internal { part: SimPart::Oracle, detail: detail.to_owned() });

@@ -29,7 +29,12 @@ impl SimRuntime {
     /// What is wrong in the run so far beside the network, crashes and hostile nodes.
     pub(super) fn hazards(&self) -> Hazards {
         let effects = self.world.host_effects();
-        Hazards { replaced_disks: effects.replaced_disks() > 0, clocks_ahead: effects.clocks_ahead > 0 }
+        Hazards {
+            replaced_disks: effects.replaced_disks() > 0,
+            clocks_ahead: effects.clocks_ahead > 0,
+            names_late: !self.namings().is_empty(),
+            returns: self.has_returns(),
+        }
     }
 
     /// Names the promise that a run has broken, if a hazard explains how it stopped.

@@ -1,8 +1,7 @@
 //! The list of known findings.
 
 use super::CaseFeature::{
-    CollectsTombstones, Grows, HasLongRoundTrips, HasSmallFrames, NamesMembersLate, RecreatesDeleted,
-    ResetsCounters,
+    CollectsTombstones, Grows, HasLongRoundTrips, HasSmallFrames, RecreatesDeleted, ResetsCounters,
 };
 use super::KnownFinding;
 use sync_sim_cluster::workload::Growth;
@@ -27,20 +26,9 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         class: "violated: NotBroughtBack",
         says: &[],
         features: &[],
-        drawn_seed: Some(379),
+        drawn_seed: Some(885),
         programs: "",
         cases: &["backup-behind-horizon"],
-    },
-    KnownFinding {
-        name: "clock-ahead-at-start-mutes",
-        about: "a node that starts while its clock is far ahead, and writes before it has heard a peer, is no longer heard",
-        issue: 24,
-        class: "violated: Muted",
-        says: &[],
-        features: &[],
-        drawn_seed: Some(1463),
-        programs: "",
-        cases: &["clock-ahead-at-start"],
     },
     KnownFinding {
         name: "counter-not-reset",
@@ -63,39 +51,6 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         drawn_seed: None,
         programs: "",
         cases: &["recreate-after-collection"],
-    },
-    KnownFinding {
-        name: "member-named-late",
-        about: "a member that is named late in one place is left behind there: its deltas were collected meanwhile",
-        issue: 24,
-        class: "violated: ImpossibleOutcome",
-        says: &["has collected tombstones that the other side has yet to see"],
-        features: &[NamesMembersLate],
-        drawn_seed: Some(314),
-        programs: "",
-        cases: &["named-late"],
-    },
-    KnownFinding {
-        name: "writes-of-member-named-late",
-        about: "what a member writes before all know of it is from before the horizon of those who have collected meanwhile",
-        issue: 24,
-        class: "violated: HonestFrameRefused",
-        says: &["as one from before the horizon"],
-        features: &[NamesMembersLate, CollectsTombstones],
-        drawn_seed: Some(366),
-        programs: "",
-        cases: &["written-before-named"],
-    },
-    KnownFinding {
-        name: "member-named-late-loops",
-        about: "what a member wrote before all knew of it is refused again and again: each session says that it was written to",
-        issue: 24,
-        class: "violated: StickyLoop",
-        says: &["ended alike (one side was written to)"],
-        features: &[NamesMembersLate, CollectsTombstones],
-        drawn_seed: Some(101),
-        programs: "",
-        cases: &["named-late-loops"],
     },
     KnownFinding {
         name: "deep-tree-outlasts-sessions",
