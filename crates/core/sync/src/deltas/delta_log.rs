@@ -87,6 +87,8 @@ impl Default for DeltaLog {
 
 /// How many deltas a log stores at least that has deltas of a single author.
 const ALONE: u64 = 1_000;
+/// How many deltas are pruned with each new one, at most: what is stored may exceed a retention that has become smaller.
+const PRUNED_AT_ONCE: u64 = 16;
 
 impl DeltaLog {
     /// How many deltas of each author the log stores by default.
@@ -322,8 +324,9 @@ impl DeltaLog {
         batch.put(delta_key(delta.dot), bytes);
         // While all deltas are of one author, no other store may have them.
         let retention = if self.covered.len() > 1 { self.retention } else { self.retention.max(ALONE) };
-        let last_pruned = seq.saturating_sub(retention);
-        if last_pruned > self.floor.of(author) {
+        let floor = self.floor.of(author);
+        let last_pruned = seq.saturating_sub(retention).min(floor + PRUNED_AT_ONCE);
+        if last_pruned > floor {
             self.pruned.cover(Dot { author, seq: last_pruned });
         }
         self.raise_floor(Dot { author, seq: last_pruned }, batch);

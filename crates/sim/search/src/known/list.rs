@@ -1,7 +1,8 @@
 //! The list of known findings.
 
 use super::CaseFeature::{
-    CollectsTombstones, Grows, HasLongRoundTrips, HasSmallFrames, RecreatesDeleted, ResetsCounters,
+    CollectsTombstones, Grows, HasLongRoundTrips, HasSmallFrames, NamesMembersLate, RecreatesDeleted,
+    ResetsCounters,
 };
 use super::KnownFinding;
 use sync_sim_cluster::workload::Growth;
@@ -53,6 +54,17 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["recreate-after-collection"],
     },
     KnownFinding {
+        name: "delete-around-late-name",
+        about: "a delete that is collected by a member that does not know of another one yet comes back with the state of a third",
+        issue: 24,
+        class: "violated: Lost",
+        says: &["where nothing must be", "lost: delete"],
+        features: &[NamesMembersLate, CollectsTombstones],
+        drawn_seed: Some(126),
+        programs: "",
+        cases: &["deleted-before-named"],
+    },
+    KnownFinding {
         name: "deep-tree-outlasts-sessions",
         about: "a walk to the bottom of a deep tree over a slow link exceeds the bounds of every session",
         issue: 24,
@@ -102,7 +114,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         issue: 26,
         class: "violated: OverBudget(record bytes)",
         says: &["a Rga that shows"],
-        features: &[Grows(Growth::Document)],
+        features: &[],
         drawn_seed: None,
         programs: "core/adv_textlife",
         cases: &["keystrokes-joined"],
