@@ -345,6 +345,7 @@ impl Session {
             // Since it sent its handshake, this side has collected what the peer had collected already. Nothing else
             // differed.
             work.note(Probe::AgreedOnHandshake);
+            self.selected = Some((SyncProtocolKind::None, SelectionReason::RootsEqual));
             return Ok(PhaseStep::End(Outcome::Converged { root: theirs.root_hash }));
         }
         let supersedes_transfer = theirs.has_state

@@ -167,7 +167,8 @@ fn with_losses(view: &ContextView<'_>, certain: &ReferenceState) -> Option<Check
     let InspectedReplica { name, replica, .. } = view.nodes.first()?;
     // A delete that was on no disk when another lost its commits is not certain, but frames in flight may have saved it.
     // Once it is collected, nothing tells that it was applied.
-    let missing = certain.first_missing_in(replica.disk(), || view.oracle.deletes());
+    let renamed = view.hazards.may_differ_unseen();
+    let missing = certain.first_missing_in(replica.disk(), renamed, || view.oracle.deletes());
     if missing != Ok(None) {
         let missing = missing.ok().flatten();
         let differences = differences(certain.state(), replica.disk(), usize::MAX).unwrap_or_default();

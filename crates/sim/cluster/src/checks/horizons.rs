@@ -134,7 +134,7 @@ pub(super) fn raised(noticed: &Noticed<'_>, world: &dyn Watched) -> Option<Check
     }
     // Who does not count a member yet does not ask for its clock, and a member whose disk was lost, or that was brought
     // back, starts with a clock that stands at zero until it writes.
-    if world.names_late() || world.has_losses(noticed.context) || world.hazards().returns {
+    if world.names_late() || world.has_losses(noticed.context) || world.hazards().may_differ_unseen() {
         return None;
     }
     let members = &replica.replica()?.config().membership;

@@ -1,5 +1,6 @@
 //! A reference state: accepted writes joined without a network.
 
+use super::visible_value::VisibleValue;
 use crate::disk_view::CheckedDiskView;
 use std::collections::BTreeMap;
 use syncline_crdt::Value;
@@ -77,27 +78,33 @@ impl ReferenceState {
 
     /// Whether `other` has all that this state has; see [`ReferenceState::first_missing_in`].
     pub(crate) fn is_included_in(&self, other: &MemoryStore) -> Result<bool, ApplyError> {
-        Ok(self.first_missing_in(other, BTreeMap::new)?.is_none())
+        Ok(self.first_missing_in(other, false, BTreeMap::new)?.is_none())
     }
 
     /// The first entity of which `other` lacks what this state has. If `other` has collected tombstones, only what is
     /// visible here counts, since nobody knows which invisible records it had. What one of the `deletes` hides does not
     /// count either: `other` may have applied the delete and collected it. `deletes` gives the stamp of the latest delete
-    /// of each entity. O(n log n), and `deletes` is called at most once.
+    /// of each entity. If parts `may_be_renamed`, because a node that was brought back has written them again under another
+    /// id, a record has what another one has if it shows the same. O(n log n), and `deletes` is called at most once.
     pub(crate) fn first_missing_in(
         &self,
         other: &MemoryStore,
+        may_be_renamed: bool,
         deletes: impl FnOnce() -> BTreeMap<EntityId, Hlc>,
     ) -> Result<Option<EntityId>, ApplyError> {
         let whole = Self::new(other.clone());
         if whole.includes(&self.state) == Ok(true) {
             return Ok(None);
         }
+        let has = |found: &Record, record: &Record| {
+            let shows_the_same = || VisibleValue::of(&found.value) == VisibleValue::of(&record.value);
+            includes(found, record) || (may_be_renamed && shows_the_same())
+        };
         let mut theirs = Interface::open(CheckedDiskView::from(other))?;
         if theirs.horizon() == Hlc::ZERO {
             for (_, id, record) in records(&self.state)? {
                 let own = theirs.record(id)?;
-                if !own.is_some_and(|own| includes(&own, &record)) {
+                if !own.is_some_and(|own| has(&own, &record)) {
                     return Ok(Some(id));
                 }
             }
@@ -111,7 +118,7 @@ impl ReferenceState {
                 continue;
             }
             let found = theirs.record(id)?;
-            let is_there = found.is_some_and(|found| includes(&found, &record));
+            let is_there = found.is_some_and(|found| has(&found, &record));
             if !is_there || !theirs.is_visible(id)? {
                 return Ok(Some(id));
             }
