@@ -203,7 +203,8 @@ pub(crate) fn virtual_day() {
         let frames = after.protocol.messages_sent - before.protocol.messages_sent;
         let bytes = after.protocol.bytes_sent - before.protocol.bytes_sent;
         let events = rt.events_processed() - events;
-        let each = |now: u64, then: u64| (now - then) as f64 / events as f64;
+        // The work of a node that has retired is not counted any more.
+        let each = |now: u64, then: u64| now.saturating_sub(then) as f64 / events as f64;
         println!(
             "  {hour:>4} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {frames:>8} {:>8} {:>7.2} {:>7.2} {:>7.2} {:>7} {:>7} {:>4} MiB {:>4.0} s",
             held.records / n,
