@@ -21,6 +21,17 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["returned-beside-another"],
     },
     KnownFinding {
+        name: "one-id-in-two-lives-stays-away",
+        about: "a node that comes back under a new id is left behind by the horizon of others, or waits for a peer that has stopped",
+        issue: 24,
+        class: "violated: NotBroughtBack",
+        says: &[],
+        features: &[],
+        drawn_seed: None,
+        programs: "",
+        cases: &["returned-and-left-behind"],
+    },
+    KnownFinding {
         name: "counter-not-reset",
         about: "a counter that is written again after a delete goes on from its old count",
         issue: 26,
