@@ -28,9 +28,9 @@ const FLAT_PERCENT: u64 = 10;
 /// Registers, maps, user storages, frozen and opaque values. Documents, counters and deletes are measured elsewhere.
 const MIX: Mix = Mix { set: 6, entry: 6, nested: 4, own: 3, freeze: 1, opaque: 2, ..Mix::NOTHING };
 
-/// What all nodes that are up hold together.
+/// The sizes of all nodes that are up, added together.
 #[derive(Clone, Copy, Default)]
-struct Held {
+struct Totals {
     nodes: u64,
     records: u64,
     /// The record rows of the active slot.
@@ -45,13 +45,13 @@ struct Held {
     largest: ReplicaSizes,
 }
 
-impl Held {
+impl Totals {
     fn of(rt: &SimRuntime) -> Self {
-        let mut held = Self::default();
+        let mut totals = Self::default();
         for node in rt.node_ids().into_iter().filter(|node| rt.is_up(*node) && !rt.is_retired(*node)) {
-            held.add(rt.node(node));
+            totals.add(rt.node(node));
         }
-        held
+        totals
     }
 
     fn add(&mut self, node: &SimNode) {
@@ -198,8 +198,8 @@ pub(crate) fn virtual_day() {
         let sent = rt.network().bytes_sent();
         run_to(&mut rt, end);
         let idle = rt.network().bytes_sent() - sent;
-        let (held, after) = (Held::of(&rt), rt.metrics());
-        let n = held.nodes.max(1);
+        let (totals, after) = (Totals::of(&rt), rt.metrics());
+        let n = totals.nodes.max(1);
         let frames = after.protocol.messages_sent - before.protocol.messages_sent;
         let bytes = after.protocol.bytes_sent - before.protocol.bytes_sent;
         let events = rt.events_processed() - events;
@@ -207,41 +207,42 @@ pub(crate) fn virtual_day() {
         let each = |now: u64, then: u64| now.saturating_sub(then) as f64 / events as f64;
         println!(
             "  {hour:>4} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {frames:>8} {:>8} {:>7.2} {:>7.2} {:>7.2} {:>7} {:>7} {:>4} MiB {:>4.0} s",
-            held.records / n,
-            held.live_bytes / n / 1_000,
-            held.index_bytes / n / 1_000,
-            held.delta_bytes / n / 1_000,
-            held.other_bytes / n / 1_000,
-            held.memory_bytes / n / 1_000,
+            totals.records / n,
+            totals.live_bytes / n / 1_000,
+            totals.index_bytes / n / 1_000,
+            totals.delta_bytes / n / 1_000,
+            totals.other_bytes / n / 1_000,
+            totals.memory_bytes / n / 1_000,
             bytes / frames.max(1),
             each(after.work.storage_reads, before.work.storage_reads),
             each(after.work.storage_writes, before.work.storage_writes),
             each(after.work.hash_computations, before.work.hash_computations),
             idle / (n * (n - 1)),
-            held.largest.authors,
+            totals.largest.authors,
             resident_mib(),
             began.elapsed().as_secs_f64(),
         );
         if hour == 1 {
-            second = Some(held);
+            second = Some(totals);
         }
         if let Some(second) = second {
-            report_growth(hour, &second, &held);
+            report_growth(hour, &second, &totals);
         }
     }
 }
 
-fn report_growth(hour: u64, second: &Held, held: &Held) {
-    let per = |bytes: u64, held: &Held| bytes / held.nodes.max(1);
-    let live = (per(second.live_bytes, second), per(held.live_bytes, held));
-    for (what, then, now) in
-        [("disk", second.disk_bytes(), held.disk_bytes()), ("memory", second.memory_bytes, held.memory_bytes)]
-    {
-        let (then, now) = (per(then, second), per(now, held));
+fn report_growth(hour: u64, second: &Totals, totals: &Totals) {
+    let per = |bytes: u64, totals: &Totals| bytes / totals.nodes.max(1);
+    let live = (per(second.live_bytes, second), per(totals.live_bytes, totals));
+    for (what, then, now) in [
+        ("disk", second.disk_bytes(), totals.disk_bytes()),
+        ("memory", second.memory_bytes, totals.memory_bytes),
+    ] {
+        let (then, now) = (per(then, second), per(now, totals));
         if !is_flat(then, now, live.0, live.1) {
             println!(
                 "       NOT FLAT: {what} of hour {hour}: {now} bytes, {then} in the second hour; {:?}",
-                held.largest
+                totals.largest
             );
         }
     }

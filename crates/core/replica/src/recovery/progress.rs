@@ -58,7 +58,11 @@ impl Recovering {
         } else {
             u64::MAX
         };
-        Ok(Some(Self {
+        Ok(Some(Self::new(former, known, earliest_write)))
+    }
+
+    const fn new(former: ReplicaId, known: FormerId, earliest_write: u64) -> Self {
+        Self {
             former,
             known,
             earliest_write,
@@ -68,7 +72,7 @@ impl Recovering {
             restores_at: None,
             moved: BTreeMap::new(),
             reissued_until: 0,
-        }))
+        }
     }
 
     /// The earliest time that is still to enter the state. As long as records of the old store are to be joined, nothing
@@ -117,17 +121,7 @@ mod tests {
     #[test]
     fn times_keep_their_order_after_the_horizon() {
         let known = FormerId { first: 1, last: 0, other_from: u64::MAX, horizon: Hlc::ZERO, branch: None };
-        let mut current = Recovering {
-            former: ReplicaId::from_u64(1),
-            known,
-            earliest_write: 0,
-            search: None,
-            asked: None,
-            unanswered: 0,
-            restores_at: None,
-            moved: BTreeMap::new(),
-            reissued_until: 0,
-        };
+        let mut current = Recovering::new(ReplicaId::from_u64(1), known, 0);
         for old in [3, 3, 7, 11, 12, 30, 30] {
             current.take_time(old, old, Hlc::last_at(10));
         }

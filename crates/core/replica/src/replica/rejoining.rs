@@ -10,6 +10,8 @@ use syncline_types::{Decode, Encode, EntityId, InternalError, Reader, ReplicaId}
 
 /// The invariant on which a restored legacy relies.
 const APPLIES: &str = "an action that one log has accepted applies to any state";
+/// The invariant on which a restored page relies.
+const RESTORES: &str = "what is restored has a branch";
 /// The most records of an old store that one step joins.
 const RECORDS_PER_STEP: usize = 128;
 /// The most authors of an old store that one step covers.
@@ -147,7 +149,10 @@ impl<V: ReadView> Replica<V> {
         current: &mut Recovering,
         step: &mut StepContext<'_, V>,
     ) -> Result<bool, StorageError> {
-        let Some(branch) = current.known.branch else { return Ok(false) };
+        let Some(branch) = current.known.branch else {
+            debug_assert!(false, "{RESTORES}");
+            return Err(InternalError::broken(RESTORES).into());
+        };
         if !branch.has_joined {
             return self.join_page(current, branch, step);
         }
