@@ -91,7 +91,10 @@ impl RedoRows {
 
     /// Adds the entry of `commit`, of `bytes` bytes, which the engine has made durable.
     pub(crate) fn push(&mut self, commit: u64, bytes: usize) {
-        debug_assert!(self.commits.last().is_none_or(|last| *last < commit), "the log is in the order of commits");
+        debug_assert!(
+            self.commits.last().is_none_or(|last| *last < commit),
+            "the log is in the order of commits"
+        );
         self.commits.push(commit);
         self.bytes += bytes;
     }

@@ -139,7 +139,7 @@ impl SimNode {
     }
 
     /// Adds the replica id under which another node has made a fresh start to the membership.
-    pub(crate) fn add_member(&mut self, replica: ReplicaId) {
+    pub fn add_member(&mut self, replica: ReplicaId) {
         self.replicas_mut().for_each(|sim_replica| sim_replica.add_member(replica));
     }
 
@@ -181,7 +181,7 @@ impl SimNode {
     }
 
     /// The replica id of the node, and the number of its fresh starts.
-    pub(crate) const fn identity(&self) -> (ReplicaId, u8) {
+    pub const fn identity(&self) -> (ReplicaId, u8) {
         self.first.identity()
     }
 
