@@ -45,6 +45,9 @@ impl<V: ReadView> Replica<V> {
             return Ok(());
         }
         peer.on_heard();
+        if let Message::Request { request: Request::Handshake(_), .. } = &frame.message {
+            peer.vectors_mut().on_whole();
+        }
         self.on_message(from, frame.message, step)?;
         self.blame_for_unauthorized(from, step);
         Ok(())
