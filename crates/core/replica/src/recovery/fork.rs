@@ -40,6 +40,11 @@ impl ForkSearch {
         (self.agrees + 1 == self.differs).then_some(self.agrees)
     }
 
+    /// Whether others have another delta under a number of the former id.
+    pub(crate) const fn has_found_another(&self) -> bool {
+        self.has_differed
+    }
+
     /// The number whose delta decides next: the last undecided one, while no answer has differed, then the middle.
     pub(crate) fn probe(&self) -> u64 {
         debug_assert!(self.fork().is_none(), "a search that is over asks nothing");

@@ -26,6 +26,9 @@ pub(crate) struct FormerId {
     pub(crate) other_from: u64,
     /// The horizon of the old store.
     pub(crate) horizon: Hlc,
+    /// Whether nothing speaks for another life of the id: it was left behind, or ahead of time. Then its writes keep its
+    /// name, so that a member that is away may have them too.
+    pub(crate) has_one_life: bool,
     /// Once the fork is known.
     pub(crate) branch: Option<Branch>,
 }
@@ -38,7 +41,7 @@ pub(crate) struct Branch {
     pub(crate) fork: u64,
     /// The time of that write.
     pub(crate) until: u64,
-    /// The name in which the later writes are written again.
+    /// The name in which the later writes are written again: if the former id has one life, those that get a new time.
     pub(crate) name: ReplicaId,
     /// The next write that is to be looked for in the state: some peer may have received it as state.
     pub(crate) next_checked: u64,
@@ -297,6 +300,10 @@ impl Encode for FormerId {
             out.bool(branch.has_joined);
             out.bool(branch.has_skipped);
         }
+        if self.has_one_life {
+            // Absent otherwise, as in the stores of earlier versions.
+            out.bool(true);
+        }
     }
 }
 
@@ -318,7 +325,11 @@ impl Decode for FormerId {
                 has_skipped: input.bool("a former id")?,
             });
         }
-        Ok(Self { first, last, other_from, horizon, branch })
+        let has_one_life = input.remaining() > 0;
+        if has_one_life && !input.bool("a former id")? {
+            return Err(DecodeError::NotCanonical { what: "a former id" });
+        }
+        Ok(Self { first, last, other_from, horizon, has_one_life, branch })
     }
 }
 

@@ -53,9 +53,12 @@ pub(crate) fn reissue<V: ReadView>(
             let ahead = is_ahead.then(|| reissued.clock.tick(context.moment).time());
             current.take_time(made_at.time(), ahead.unwrap_or_else(|| made_at.time()), horizon);
         }
-        let restamp = Restamp { former, heir: name, known_until: branch.until, moved: &current.moved };
+        let has_one_life = current.known.has_one_life;
+        let known_until = branch.until;
+        let restamp = Restamp { former, heir: name, known_until, has_one_life, moved: &current.moved };
         let renamed = restamp.action(change);
-        let action = match counted(change, former, name, state)? {
+        let counted = if has_one_life { None } else { counted(change, former, name, state)? };
+        let action = match counted {
             Some(value) => with_value(renamed, value),
             None => renamed,
         };

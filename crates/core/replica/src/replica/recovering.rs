@@ -107,7 +107,8 @@ impl<V: ReadView> Replica<V> {
                 Some(branch) if branch.next_checked <= current.known.last => {
                     self.check_page(&mut current, branch, step)?
                 }
-                Some(branch) if branch.next_counted <= current.known.last => {
+                // With one life, counts are what the former id counted in all.
+                Some(branch) if !current.known.has_one_life && branch.next_counted <= current.known.last => {
                     self.note_page(&mut current, branch, step)?
                 }
                 Some(branch) if !branch.has_joined => self.join_page(&mut current, branch, step)?,
@@ -274,6 +275,7 @@ impl<V: ReadView> Replica<V> {
             return Ok(false);
         }
         let fork = search.fork().unwrap_or(first - 1);
+        current.known.has_one_life &= !search.has_found_another();
         let branch = self.branch_after(current, fork, step)?;
         current.known.branch = Some(branch);
         current.known.write(former, &mut step.work.metadata_batch);
