@@ -470,10 +470,16 @@ impl DeltaLog {
         view: &V,
         metadata_batch: &WriteBatch,
     ) -> Result<bool, StorageError> {
-        let previous = delta.parents.iter().find(|parent| parent.dot.author == delta.dot.author);
-        let Some(previous) = previous else { return Ok(false) };
-        let stored = self.reference(view, metadata_batch, previous.dot)?;
-        Ok(stored.is_some_and(|stored| stored != *previous))
+        if let Some(previous) = delta.parents.iter().find(|parent| parent.dot.author == delta.dot.author) {
+            let stored = self.reference(view, metadata_batch, previous.dot)?;
+            return Ok(stored.is_some_and(|stored| stored != *previous));
+        }
+        // The previous delta is named by other parents only. At least the stamps of one history ascend.
+        let previous = Dot { seq: delta.dot.seq - 1, ..delta.dot };
+        if previous.seq == 0 || previous.seq <= self.floor.of(previous.author) {
+            return Ok(false);
+        }
+        Ok(Self::read_stored(view, metadata_batch, previous)?.0.stamp >= delta.stamp)
     }
 
     /// The reference of a covered delta; `None` if the log does not store the delta. O(1) for a head, otherwise one
