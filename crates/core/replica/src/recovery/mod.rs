@@ -49,5 +49,5 @@ pub(crate) use fork::ForkSearch;
 pub(crate) use inherit::inherit;
 pub(crate) use legacy::{Branch, FormerId, LegacyPart, LegacyWrite};
 pub(crate) use progress::{Recovering, RecoveryProgress};
-pub(crate) use reissue::{Reissued, is_in_state, note_bases, reissue};
+pub(crate) use reissue::{Reissued, is_in_state, is_lacking, note_bases, reissue};
 pub(crate) use rejoin::{Rejoin, Rejoined};

@@ -164,6 +164,31 @@ pub(crate) fn is_in_state<V: ReadView>(
     Ok(false)
 }
 
+/// Whether the state certainly lacks a write of the `former` id: stamps join by maximum, and what is later than the
+/// horizon was not collected.
+pub(crate) fn is_lacking<V: ReadView>(
+    write: &LegacyWrite,
+    former: ReplicaId,
+    state: &mut Interface<V>,
+) -> Result<bool, StorageError> {
+    let horizon = state.horizon();
+    for relative in &write.delta.actions {
+        let stamp = made_at(&relative.action);
+        if stamp.replica() != former || stamp <= horizon {
+            continue;
+        }
+        let record = state.record(relative.action.id())?;
+        let latest = record.map_or(Hlc::ZERO, |record| match &relative.action {
+            Action::Add { .. } | Action::Update { .. } => record.updated_at,
+            Action::DeleteRef { .. } => record.deleted_at,
+        });
+        if latest < stamp {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Notes what the `former` id had counted at the fork in the counters that a write of its changes, which is in the branch
 /// or before it. Writes are noted in their order, each in the batch of its own step or of the same `batch`. In a log that
 /// `is_whole`, the former id had counted nothing before its first write. Otherwise others are believed, as far as they show.

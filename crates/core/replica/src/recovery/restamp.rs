@@ -192,6 +192,22 @@ mod tests {
         assert_eq!(stamps.map(|stamp| restamp.stamp(stamp)), expected);
     }
 
+    /// With one life, a stamp is that of one change, whoever has taken it. Only a moved one needs another name.
+    #[test]
+    fn stamps_of_one_life_keep_their_name() {
+        let moved = BTreeMap::from([(160, 500)]);
+        let restamp = Restamp { has_one_life: true, ..restamp(&moved) };
+        assert_eq!([at(101, 1), at(160, 1)].map(|stamp| restamp.stamp(stamp)), [at(101, 1), at(500, 9)]);
+        let mut written = Element::added(at(150, 1));
+        written.join(&Element::added(at(160, 1)));
+        let removed = restamp.element(&written.removed());
+        let mut everywhere = Element::added(at(150, 1));
+        everywhere.join(&restamp.element(&Element::added(at(160, 1))));
+        assert!(everywhere.is_present());
+        everywhere.join(&removed);
+        assert!(!everywhere.is_present(), "{everywhere:?}");
+    }
+
     #[test]
     fn owned_value_moves_in_time_and_keeps_its_owner() {
         let moved = BTreeMap::from([(160, 120)]);

@@ -248,9 +248,12 @@ impl<V: ReadView> Replica<V> {
         }
         while search.fork().is_none() {
             let dot = Dot { author: former, seq: search.probe() };
+            let own = LegacyWrite::read(step.work.state.view(), dot)?;
+            if recovery::is_lacking(&own, former, &mut step.work.state)? {
+                search.on_lacking();
+            }
             if let Some(known) = step.work.reference(dot)? {
-                let own = LegacyWrite::read(step.work.state.view(), dot)?.delta.id();
-                if known.id == own {
+                if known.id == own.delta.id() {
                     search.on_same(dot.seq);
                     continue;
                 }
@@ -334,6 +337,13 @@ impl<V: ReadView> Replica<V> {
             if delta.id() == own {
                 search.on_same(seq);
             } else {
+                let previous = delta.parents.iter().find(|parent| parent.dot.author == dot.author);
+                if let Some(previous) = previous
+                    && (current.known.first..seq).contains(&previous.dot.seq)
+                    && LegacyWrite::read(step.work.state.view(), previous.dot)?.delta.id() != previous.id
+                {
+                    search.on_another_before(previous.dot.seq);
+                }
                 search.on_without(from, true);
             }
         } else if unavailable.contains(&dot) {
