@@ -62,6 +62,8 @@ pub struct DeltaLog {
     /// The deltas that were pruned for the retention since this log was loaded. Unlike the floor, it does not
     /// include deltas that were never received.
     pruned: VersionVector,
+    /// The last delta made here that a peer is known to cover since the log was loaded.
+    taken: u64,
     /// The authors whose coverage has grown since [`DeltaLog::take_advanced`] was last called.
     advanced: BTreeSet<ReplicaId>,
     /// How many deltas were looked up or checked against the covered ones.
@@ -79,14 +81,15 @@ impl Default for DeltaLog {
             changed: false,
             unwritten: BTreeSet::new(),
             pruned: VersionVector::default(),
+            taken: 0,
             advanced: BTreeSet::new(),
             lookups: 0,
         }
     }
 }
 
-/// How many deltas a log stores at least that has deltas of a single author.
-const ALONE: u64 = 1_000;
+/// How many deltas of an author a log stores at least that no other store may have.
+const UNSHARED: u64 = 1_000;
 /// How many deltas are pruned with each new one, at most: what is stored may exceed a retention that has become smaller.
 const PRUNED_AT_ONCE: u64 = 16;
 
@@ -298,17 +301,25 @@ impl DeltaLog {
                 }
             }
         }
-        self.store(delta, id, bytes, metadata_batch);
+        // While all deltas are of one author, no other store may have them.
+        let taken = if self.covered.len() > 1 { u64::MAX } else { 0 };
+        self.store(delta, (id, bytes), taken, metadata_batch);
         Ok(())
     }
 
-    /// Records that `delta`, made here, is in the state, and stores it for peers that lack it.
+    /// Records that `delta`, made here, is in the state, and stores it for peers that lack it. Should this replica have
+    /// to come back under another id, what nobody has taken is written again from the log.
     pub fn append(&mut self, delta: &Delta, batch: &mut WriteBatch) {
-        let (id, bytes) = delta.id_and_bytes();
-        self.store(delta, id, bytes, batch);
+        self.store(delta, delta.id_and_bytes(), self.taken, batch);
     }
 
-    fn store(&mut self, delta: &Delta, id: DeltaId, bytes: Vec<u8>, batch: &mut WriteBatch) {
+    /// Records that a peer covers the deltas made here up to number `seq`.
+    pub fn note_taken(&mut self, seq: u64) {
+        self.taken = self.taken.max(seq);
+    }
+
+    /// Stores a delta. Another store has the deltas of its author up to number `taken`.
+    fn store(&mut self, delta: &Delta, (id, bytes): (DeltaId, Vec<u8>), taken: u64, batch: &mut WriteBatch) {
         // A head is a delta without covered children. This one is a child of its parents, and of all that
         // their authors wrote before them.
         let follows = |head: &DeltaRef, parent: &DeltaRef| {
@@ -322,10 +333,9 @@ impl DeltaLog {
         self.advanced.insert(author);
         self.unwritten.insert(author);
         batch.put(delta_key(delta.dot), bytes);
-        // While all deltas are of one author, no other store may have them.
-        let retention = if self.covered.len() > 1 { self.retention } else { self.retention.max(ALONE) };
         let floor = self.floor.of(author);
-        let last_pruned = seq.saturating_sub(retention).min(floor + PRUNED_AT_ONCE);
+        let last_pruned = seq.saturating_sub(self.retention).min(taken.max(seq.saturating_sub(UNSHARED)));
+        let last_pruned = last_pruned.min(floor + PRUNED_AT_ONCE);
         if last_pruned > floor {
             self.pruned.cover(Dot { author, seq: last_pruned });
         }
@@ -460,10 +470,16 @@ impl DeltaLog {
         view: &V,
         metadata_batch: &WriteBatch,
     ) -> Result<bool, StorageError> {
-        let previous = delta.parents.iter().find(|parent| parent.dot.author == delta.dot.author);
-        let Some(previous) = previous else { return Ok(false) };
-        let stored = self.reference(view, metadata_batch, previous.dot)?;
-        Ok(stored.is_some_and(|stored| stored != *previous))
+        if let Some(previous) = delta.parents.iter().find(|parent| parent.dot.author == delta.dot.author) {
+            let stored = self.reference(view, metadata_batch, previous.dot)?;
+            return Ok(stored.is_some_and(|stored| stored != *previous));
+        }
+        // The previous delta is named by other parents only. At least the stamps of one history ascend.
+        let previous = Dot { seq: delta.dot.seq - 1, ..delta.dot };
+        if previous.seq == 0 || previous.seq <= self.floor.of(previous.author) {
+            return Ok(false);
+        }
+        Ok(Self::read_stored(view, metadata_batch, previous)?.0.stamp >= delta.stamp)
     }
 
     /// The reference of a covered delta; `None` if the log does not store the delta. O(1) for a head, otherwise one
