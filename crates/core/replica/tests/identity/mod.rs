@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod incarnations;
+mod mixed;
 mod records;
 mod recovery;
 mod world;
