@@ -235,7 +235,10 @@ mod tests {
             clock
         });
         let counts = |lives: &mut [HlcClock; 2]| {
-            lives.each_mut().map(|clock| clock.tick(at(10))).map(|stamp| (stamp.physical_ms(), stamp.counter()))
+            lives
+                .each_mut()
+                .map(|clock| clock.tick(at(10)))
+                .map(|stamp| (stamp.physical_ms(), stamp.counter()))
         };
         assert_eq!(counts(&mut lives), [(51, 3), (50, 9)], "both started from one store");
         assert_eq!(counts(&mut lives), [(51, 4), (50, 10)]);

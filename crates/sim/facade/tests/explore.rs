@@ -45,6 +45,23 @@ fn survives_one_fault_of_each_kind() {
     }
 }
 
+/// A disk is restored from a backup, is a copy of another one, or is empty. Whoever hears of another life of its name comes
+/// back under a new one, and every acknowledged write counts once.
+#[test]
+fn replaced_disk_loses_nothing() {
+    let scope = Scope { disks: 1, ticks: 0, ..Scope::default() };
+    for kind in WriteKind::ALL {
+        assert_clean(&explore(2, kind, 2, scope.clone()), &format!("{kind:?}"));
+    }
+    // Two replicas that wait for each other try again for ever, less and less often: this scope has no end.
+    let deep = Scope { depth: 40, ..scope };
+    for kind in WriteKind::ALL.into_iter().filter(|kind| *kind != WriteKind::Counter) {
+        let report = explore(2, kind, 3, deep.clone());
+        let found = report.counterexample.map(|found| found.steps.join("\n"));
+        assert_eq!((found, report.stop_cause), (None, Some(StopCause::Depth)), "{kind:?}");
+    }
+}
+
 #[test]
 fn search_is_deterministic() {
     let scope = Scope { drops: 1, duplicates: 1, ..Scope::default() };
@@ -92,8 +109,11 @@ fn finished_snapshot_does_not_block_peers() {
 
 #[test]
 fn equal_states_take_equal_steps() {
-    for scope in [Scope { drops: 1, ..Scope::default() }, Scope { crashes: 1, ticks: 0, ..Scope::default() }]
-    {
+    for scope in [
+        Scope { drops: 1, ..Scope::default() },
+        Scope { crashes: 1, ticks: 0, ..Scope::default() },
+        Scope { disks: 1, ticks: 0, ..Scope::default() },
+    ] {
         let quick = explore(2, WriteKind::Map, 2, scope.clone());
         let rechecked = explore(2, WriteKind::Map, 2, Scope { verify_determinism: true, ..scope });
         assert_clean(&rechecked, "rechecked");
