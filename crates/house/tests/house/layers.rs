@@ -4,10 +4,10 @@
 //! the crate's root re-exports count for the module that defines them. The root itself may use everything.
 
 use crate::source::{block, code, is_name, without_tests};
-use crate::tree::{UPDATE, files, is_reason, list, packages, read};
+use crate::tree::{UPDATE, crates, files, is_reason, list, packages, read, relative};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Each top-level module with those that it uses.
 type Graph = BTreeMap<String, BTreeSet<String>>;
@@ -230,6 +230,43 @@ fn split_group(group: &str) -> impl Iterator<Item = &str> {
         depth += i32::from(c == '{') - i32::from(c == '}');
         c == ',' && depth == 0
     })
+}
+
+/// A file that no `mod` line names is compiled by nobody: its tests never run, and its code rots.
+#[test]
+fn every_file_is_a_module() {
+    let files = files(&crates(), ".rs");
+    let text: BTreeMap<PathBuf, String> = files.iter().map(|file| (file.clone(), read(file))).collect();
+    let orphans = files.iter().filter(|file| !is_module(file, &text));
+    let orphans: Vec<String> = orphans.map(|file| relative(file)).collect();
+    assert_eq!(orphans, [""; 0], "name these files in a `mod` line, or remove them");
+}
+
+/// Whether some file names this one as its module, or Cargo takes it as the root of a crate or test.
+fn is_module(file: &Path, text: &BTreeMap<PathBuf, String>) -> bool {
+    let name = |path: &Path| path.file_stem().expect("a name").to_string_lossy().into_owned();
+    let (module, folder) = if name(file) == "mod" {
+        let folder = file.parent().expect("a folder");
+        (name(folder), folder.parent().expect("a folder"))
+    } else {
+        (name(file), file.parent().expect("a folder"))
+    };
+    let is_root = matches!(&*name(folder), "tests" | "examples" | "benches" | "bin")
+        || name(folder) == "src" && matches!(&*module, "lib" | "main")
+        || module == "build"
+        || module == "main";
+    let declares = |line: &str| {
+        let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+        let line = line.strip_prefix("pub(super) ").unwrap_or(line);
+        line.strip_prefix("mod ").is_some_and(|rest| rest.trim_end_matches(';') == module)
+    };
+    // The parent is a file of the folder, or the file that is named like the folder.
+    let parents = text
+        .iter()
+        .filter(|(other, _)| other.parent() == Some(folder) || **other == folder.with_extension("rs"));
+    let path = format!("#[path = \"{module}.rs\"]");
+    let mut parents = parents.into_iter();
+    is_root || parents.any(|(_, text)| text.contains(&path) || text.lines().any(declares))
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod disks;
 mod histories;
 mod pace;
 mod random;
+mod script;
 
 use sync_sim::prelude::*;
 
