@@ -53,7 +53,7 @@ impl Slot {
         Ok(slot.map_err(StorageError::row("which slot is shown"))?.unwrap_or_default())
     }
 
-    /// The other slot.
+    /// The slot that is not this one: there are two.
     pub const fn other(self) -> Self {
         match self {
             Self::First => Self::Second,

@@ -8,7 +8,7 @@ use std::ops::BitOrAssign;
 /// Lists the probes with what they say.
 macro_rules! probes {
     ($($probe:ident = $words:literal;)*) => {
-        /// A rare branch.
+        /// A rare branch of the replica's code. A step reports those that it has taken, so that a test can demand them.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Probe {
             $(#[doc = $words] $probe,)*

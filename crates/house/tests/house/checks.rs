@@ -18,12 +18,8 @@ const NOT_CHECKS: [(&str, &str); 3] = [
 ];
 
 /// Functions that only one host calls, each with the reason.
-const FOR_ONE_HOST: [(&str, &str); 3] = [
+const FOR_ONE_HOST: [(&str, &str); 2] = [
     ("of_accounts", "an exploration has no router, and checks the buffers in every state of a node"),
-    (
-        "of_unfinished",
-        "an exploration replaces no disk, its clocks are right, and its merge functions are joins",
-    ),
     ("of_silence", "in an exploration no time passes between events"),
 ];
 

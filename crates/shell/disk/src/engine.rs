@@ -17,7 +17,7 @@ const MARKER: &str = "version";
 pub(crate) enum Access {
     /// The store writes, and the engine sorts what was written in the background.
     Write,
-    /// Nobody.
+    /// The store is read only, and the engine writes no file.
     Read,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Engine {
 
 /// The state of the engine's folder.
 pub(crate) enum Found {
-    /// There is none.
+    /// The folder does not exist.
     Nothing,
     /// A folder whose creation was interrupted: nothing was ever committed to it.
     Unfinished,

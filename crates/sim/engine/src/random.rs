@@ -105,7 +105,7 @@ impl NumberStream {
         Self(rng)
     }
 
-    /// The next number.
+    /// Draws the next number, uniformly distributed over 64 bits.
     pub fn draw(&mut self) -> u64 {
         self.0.next_u64()
     }

@@ -5,10 +5,11 @@ use crate::state_hash::StateHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use sync_sim_cluster::budgets::IdlePauses;
 use sync_sim_cluster::checks::{
-    self, CheckMemory, CheckedStep, ContextView, Hazards, InspectedReplica, ProgressWatch, Watched,
+    self, CheckMemory, CheckedStep, ContextView, Hazards, InspectedReplica, ProgressWatch, UnfinishedRun,
+    Watched,
 };
 use sync_sim_cluster::hostile::HostileRoles;
-use sync_sim_cluster::node::{ContextNotice, SimNode, SimReplica};
+use sync_sim_cluster::node::{ContextNotice, SimNode, SimReplica, replica_id};
 use sync_sim_cluster::oracle::{Acknowledgement, Oracle, ReferenceState};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::{Check, SimPart};
@@ -92,9 +93,10 @@ pub trait Invariants<A: Explorable>: Clone {
         None
     }
 
-    /// The violation that explains why a continuation without faults does not converge, if there is one.
-    fn explain_stuck(&self, actors: &[&A]) -> Option<Check> {
-        let _ = actors;
+    /// The violation that explains why a continuation without faults does not converge, if there is one. `pending` says
+    /// what it waits for.
+    fn explain_stuck(&self, actors: &[&A], pending: &str) -> Option<Check> {
+        let _ = (actors, pending);
         None
     }
 
@@ -183,9 +185,10 @@ impl Watched for ExploredWorld<'_> {
         &self.invariants.roles
     }
 
-    fn is_catching_up(&self, _: usize, _: NodeId) -> bool {
-        // A node whose disk was replaced may have a new name.
-        self.invariants.hazards.replaced_disks
+    fn is_catching_up(&self, _: usize, node: NodeId) -> bool {
+        // A copied disk makes the node that it was copied from come back under a new name, too.
+        // A node that was brought back, or has the disk of another one, is not under its first name.
+        self.actor(node).is_some_and(|actor| actor.identity().0 != replica_id(node))
     }
 
     fn has_losses(&self, _: usize) -> bool {
@@ -421,8 +424,11 @@ impl Invariants<SimNode> for ReplicaInvariants {
         checks::after_progress(watch, &step.checked(), &world)
     }
 
-    fn explain_stuck(&self, actors: &[&SimNode]) -> Option<Check> {
-        checks::at_stop(&self.view(actors), false)
+    fn explain_stuck(&self, actors: &[&SimNode], pending: &str) -> Option<Check> {
+        let unfinished = UnfinishedRun { hazards: self.hazards, unheard: None, pending: pending.to_owned() };
+        let is_open = self.hazards != Hazards::NONE;
+        let at_stop = checks::at_stop(&self.view(actors), false);
+        at_stop.or_else(|| checks::of_unfinished(&unfinished).filter(|_| is_open))
     }
 
     fn on_disk_replaced(&mut self, node: NodeId, actors: &[&SimNode]) -> Option<Check> {

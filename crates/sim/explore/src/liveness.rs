@@ -86,8 +86,10 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
 
     /// The defect of a continuation that does not converge.
     fn stuck(&self, state: &WorldState) -> Defect {
-        let explained = self.invariants[state.invariants as usize].explain_stuck(&self.actors(state));
-        explained.map_or_else(|| Defect::NotConverging(self.describe_pending(state)), Defect::Violation)
+        let pending = self.describe_pending(state);
+        let invariants = &self.invariants[state.invariants as usize];
+        let explained = invariants.explain_stuck(&self.actors(state), &pending);
+        explained.map_or_else(|| Defect::NotConverging(pending), Defect::Violation)
     }
 
     fn digest(&self, id: LocalId) -> Digest {

@@ -45,7 +45,7 @@ pub(crate) enum Move {
     Repair {
         nodes: (u8, u8),
     },
-    /// A copy of the disk of a node is put aside.
+    /// The disk of a node is backed up.
     BackUp {
         node: u8,
     },
@@ -59,11 +59,11 @@ pub(crate) enum Move {
 /// What the disk of a node is replaced by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum DiskSource {
-    /// The copy of it that was put aside.
+    /// The backup of the disk.
     Backup,
     /// A copy of the disk of another node.
     Node(u8),
-    /// An empty one.
+    /// An empty disk.
     Nothing,
 }
 

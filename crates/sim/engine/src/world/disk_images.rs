@@ -56,7 +56,7 @@ impl<A: Actor> World<A> {
         StepReport::at(Some(node))
     }
 
-    /// Takes a node down and restores its disk from the copy that was put aside.
+    /// Takes a node down and restores its disk from the backup.
     pub(super) fn on_restore(&mut self, node: NodeId, down_for: SimDuration) -> StepReport<A::Notice> {
         // Without a copy there is nothing to restore: shrinking may have removed the line that makes one.
         let Some(backup) = self.backups.get(&node).cloned() else { return StepReport::at(Some(node)) };

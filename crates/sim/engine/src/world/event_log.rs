@@ -12,7 +12,7 @@ use syncline_types::{SimDuration, SimTime};
 /// A place in a run: an instant, and a place among the events of that instant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct ScriptTime {
-    /// The instant.
+    /// The virtual time of the event.
     pub at: SimTime,
     /// How many events of that instant come before. Only those count that a script cannot contain: frames
     /// that arrive, timers and the like.

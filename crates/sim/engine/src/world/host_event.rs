@@ -22,9 +22,9 @@ pub enum HostEvent {
     Rot,
     /// The store verifies all its rows.
     Scrub,
-    /// A copy of the node's disk is put aside, in place of an earlier one.
+    /// The node's disk is backed up; the backup replaces an earlier one.
     BackUp,
-    /// The node goes down for so long and comes back with the copy of its disk that was put aside; with its own disk,
+    /// The node goes down for so long and comes back with the backup of its disk; with its own disk,
     /// if there is none.
     Restore(SimDuration),
     /// The node goes down for so long and comes back with a copy of the disk of another node, and so under its name.
@@ -136,8 +136,8 @@ impl HostEvent {
             Self::Lying(false) => "its disk is honest again".to_owned(),
             Self::Rot => "a bit on its disk flips".to_owned(),
             Self::Scrub => "its store looks through all rows".to_owned(),
-            Self::BackUp => "a copy of its disk is put aside".to_owned(),
-            Self::Restore(_) => "its disk comes back from the copy that was put aside".to_owned(),
+            Self::BackUp => "its disk is backed up".to_owned(),
+            Self::Restore(_) => "its disk is restored from the backup".to_owned(),
             Self::Clone { from, .. } => format!("its disk becomes a copy of the one of node {}", from.0),
             Self::LoseDisk { counted: true, .. } => {
                 "its disk is lost, its name and its starts are not".to_owned()

@@ -95,7 +95,7 @@ pub struct World<A: Actor> {
     churn: Churn,
     /// Clocks, disks and pace. `None` while no host can have a fault.
     hosts: Option<Box<HostTable<A::Op>>>,
-    /// The copies of nodes that were put aside.
+    /// The backups of nodes.
     backups: BTreeMap<NodeId, Box<A>>,
     /// Until when random faults happen.
     chaos_until: SimTime,

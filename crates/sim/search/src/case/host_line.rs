@@ -23,9 +23,9 @@ pub enum HostLine {
     LyingDisk(LyingDisk),
     /// A bit of a row on the disk of the node flips.
     Rot(Name),
-    /// A copy of the node's disk is put aside.
+    /// The node's disk is backed up.
     BackUp(Name),
-    /// The node comes back with the copy of its disk that was put aside.
+    /// The node comes back with the backup of its disk.
     Restore(Restore),
     /// The node comes back with a copy of the disk of another node, and under its name.
     Clone(CloneDisk),

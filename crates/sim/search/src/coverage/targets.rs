@@ -99,7 +99,7 @@ const fn may_drop(cause: DropCause) -> bool {
 fn outcome(outcome: &Outcome) -> Option<&'static str> {
     Some(match outcome {
         Outcome::Converged { .. } => "session converged",
-        Outcome::SyncPending(RetryReason::NewerWrites) => "session owed for newer writes",
+        Outcome::SyncPending(RetryReason::NewerWrites) => "session pending: newer writes",
         Outcome::SyncPending(RetryReason::Yielded) => "session yielded",
         Outcome::SyncPending(RetryReason::PeerRestarted) => "session with a peer that restarted",
         Outcome::Failed(FailureReason::Timeout) => "session timed out",
@@ -107,15 +107,15 @@ fn outcome(outcome: &Outcome) -> Option<&'static str> {
         Outcome::SyncPending(RetryReason::PeerBehind) | Outcome::Failed(_) => {
             return None;
         }
-        Outcome::SyncPending(RetryReason::ClockDrift) => "session owed because of clocks",
+        Outcome::SyncPending(RetryReason::ClockDrift) => "session pending: clocks",
     })
 }
 
 const OUTCOMES: [(&str, bool); 6] = [
     ("session converged", true),
-    ("session owed for newer writes", true),
+    ("session pending: newer writes", true),
     ("session yielded", true),
-    ("session owed because of clocks", true),
+    ("session pending: clocks", true),
     ("session with a peer that restarted", true),
     ("session timed out", true),
 ];

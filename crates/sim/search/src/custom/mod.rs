@@ -50,7 +50,7 @@ pub struct Acknowledged<Op> {
     pub lost: bool,
 }
 
-/// A violated invariant.
+/// An invariant that an application has checked and found violated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
     /// The name of the invariant, in one or two words. Failures with the same name are of the same class:

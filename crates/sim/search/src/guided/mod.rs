@@ -29,7 +29,7 @@ const MOST_RETAINED: usize = 4_096;
 /// Of so many proposals, one is drawn afresh.
 const FRESH_ONE_IN: u64 = 3;
 
-/// A guided search.
+/// A search that mutates the tapes of runs that have reached something new.
 #[derive(Clone, Debug)]
 pub struct GuidedSearch {
     choices: Choices,
