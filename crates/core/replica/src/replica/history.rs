@@ -93,6 +93,16 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
+    /// Takes note that the state of a member is equal to the own one: what this replica has written so far has been there.
+    /// If it is absent there later, it was deleted.
+    pub(super) fn note_shared(&mut self, step: &mut StepContext<'_, V>) {
+        let seq = step.work.log.covered().of(self.config.replica);
+        if seq > self.shared {
+            self.shared = seq;
+            persisted::write_shared(seq, &mut step.work.metadata_batch);
+        }
+    }
+
     /// Stops if the own history is so far ahead of time that no peer takes it for long.
     pub(super) fn judge_own_history(&self, step: &mut StepContext<'_, V>) {
         let replica = self.config.replica;
