@@ -2,6 +2,7 @@
 
 use super::{Replica, StepContext};
 use crate::clock_guard::AnnouncedClock;
+use crate::delta_fetch::AskPurpose;
 use crate::effects::{Notice, ReplicaError, SyncActions};
 use crate::persisted;
 use syncline_storage::StorageError;
@@ -44,7 +45,7 @@ impl<V: ReadView> Replica<V> {
         }
         let stored = step.work.log.covered().of(claimed.author);
         let wanted = self.claims.open(peer, claimed, stored);
-        self.request_deltas(peer, wanted, step);
+        self.request_deltas(peer, wanted, AskPurpose::History, step);
     }
 
     /// Handles the answer to a request for proof. The peer does not store the deltas `unavailable`: it has received
