@@ -23,7 +23,25 @@ pub(crate) struct DeltaFetch {
     exhausted: BTreeSet<PeerId>,
     /// The requests that may still be answered, the oldest first: at most [`MAX_ATTEMPTS`], and at most one for
     /// each peer. An answer to anything else is dropped.
-    outstanding: VecDeque<(PeerId, BTreeSet<Dot>)>,
+    outstanding: VecDeque<DeltaAsk>,
+}
+
+/// A request for deltas that may still be answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct DeltaAsk {
+    peer: PeerId,
+    wanted: BTreeSet<Dot>,
+    purpose: AskPurpose,
+}
+
+/// What the requested deltas are for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AskPurpose {
+    /// Deltas wait for them in the buffer. Once none waits, the answer is of no use.
+    Buffer,
+    /// They decide about a history: they prove a claim, or are the last ones that others have. That does not depend on the
+    /// buffer.
+    History,
 }
 
 impl DeltaFetch {
@@ -77,7 +95,7 @@ impl DeltaFetch {
     }
 
     /// The requests that may still be answered.
-    pub(crate) const fn outstanding(&self) -> &VecDeque<(PeerId, BTreeSet<Dot>)> {
+    pub(crate) const fn outstanding(&self) -> &VecDeque<DeltaAsk> {
         &self.outstanding
     }
 
@@ -130,8 +148,8 @@ impl DeltaFetch {
     }
 
     /// Records that `wanted` was requested from `peer`.
-    pub(crate) fn on_request_sent(&mut self, peer: PeerId, wanted: &[Dot]) {
-        let request = (peer, wanted.iter().copied().collect());
+    pub(crate) fn on_request_sent(&mut self, peer: PeerId, wanted: &[Dot], purpose: AskPurpose) {
+        let request = DeltaAsk { peer, wanted: wanted.iter().copied().collect(), purpose };
         self.outstanding.retain(|other| *other != request);
         if self.outstanding.len() >= MAX_OUTSTANDING {
             self.outstanding.pop_front();
@@ -142,10 +160,19 @@ impl DeltaFetch {
     /// The oldest request to `peer` that asked for all of `answered`, once: the answer is an answer to this request.
     /// `None` if there is no such request.
     pub(crate) fn take_requested(&mut self, peer: PeerId, answered: &BTreeSet<Dot>) -> Option<BTreeSet<Dot>> {
-        let is_answered =
-            |(asked, wanted): &(PeerId, BTreeSet<Dot>)| *asked == peer && answered.is_subset(wanted);
+        let is_answered = |ask: &DeltaAsk| ask.peer == peer && answered.is_subset(&ask.wanted);
         let at = self.outstanding.iter().position(is_answered)?;
-        self.outstanding.remove(at).map(|(_, wanted)| wanted)
+        self.outstanding.remove(at).map(|ask| ask.wanted)
+    }
+
+    /// Forgets the requests that were for the buffer.
+    fn forget_requests(&mut self) {
+        self.outstanding.retain(|ask| ask.purpose != AskPurpose::Buffer);
+    }
+
+    /// Forgets the requests to peers that are not reachable: they will not answer.
+    pub(crate) fn keep_reachable(&mut self, is_reachable: impl Fn(PeerId) -> bool) {
+        self.outstanding.retain(|ask| is_reachable(ask.peer));
     }
 
     /// Whether no request was sent since the count was last reset.
@@ -176,7 +203,7 @@ impl DeltaFetch {
         if is_empty {
             self.attempts = 0;
             self.exhausted.clear();
-            self.outstanding.clear();
+            self.forget_requests();
         }
         is_empty
     }
@@ -203,7 +230,7 @@ impl DeltaFetch {
     /// Drops all waiting deltas. Returns their number.
     pub(crate) fn drop_pending_deltas(&mut self) -> u64 {
         self.exhausted.clear();
-        self.outstanding.clear();
+        self.forget_requests();
         let dropped = self.buffer.drop_pending();
         debug_assert!(self.buffer.is_empty(), "no delta is left");
         dropped
@@ -260,16 +287,32 @@ mod tests {
         let dots: Vec<Dot> = (1..=4).map(|seq| delta(1, seq).dot).collect();
         let set = |dots: &[Dot]| dots.iter().copied().collect::<BTreeSet<Dot>>();
         assert_eq!(fetch.take_requested(A, &set(&dots[..1])), None, "nobody asked");
-        fetch.on_request_sent(A, &dots[..1]);
-        fetch.on_request_sent(A, &dots[1..]);
-        fetch.on_request_sent(A, &dots[1..]);
+        fetch.on_request_sent(A, &dots[..1], AskPurpose::Buffer);
+        fetch.on_request_sent(A, &dots[1..], AskPurpose::Buffer);
+        fetch.on_request_sent(A, &dots[1..], AskPurpose::Buffer);
         assert_eq!(fetch.take_requested(B, &set(&dots[2..])), None, "another peer was asked");
         assert_eq!(fetch.take_requested(A, &set(&dots)), None, "no request asked for all of them");
         assert_eq!(fetch.take_requested(A, &set(&dots[2..])), Some(set(&dots[1..])));
         assert_eq!(fetch.take_requested(A, &set(&dots[2..])), None, "it has answered");
         assert_eq!(fetch.take_requested(A, &set(&dots[..1])), Some(set(&dots[..1])));
-        (0..99).for_each(|peer| fetch.on_request_sent(PeerId(peer), &dots));
+        (0..99).for_each(|peer| fetch.on_request_sent(PeerId(peer), &dots, AskPurpose::Buffer));
         assert_eq!(fetch.outstanding().len(), MAX_OUTSTANDING);
+    }
+
+    #[test]
+    fn request_about_a_history_outlives_the_buffer() {
+        let mut fetch = DeltaFetch::new(BufferLimits::default(), 9);
+        let dot = delta(1, 1).dot;
+        for purpose in [AskPurpose::Buffer, AskPurpose::History] {
+            fetch.on_request_sent(A, &[dot], purpose);
+        }
+        assert!(fetch.finish_if_empty());
+        assert_eq!(fetch.outstanding().len(), 1);
+        fetch.drop_pending_deltas();
+        assert_eq!(fetch.take_requested(A, &[dot].into()), Some([dot].into()));
+        fetch.on_request_sent(A, &[dot], AskPurpose::History);
+        fetch.keep_reachable(|peer| peer != A);
+        assert!(fetch.outstanding().is_empty());
     }
 
     #[test]

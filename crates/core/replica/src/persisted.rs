@@ -1,5 +1,6 @@
 //! The state that survives a crash besides records and deltas: the incarnation of the replica, the last time of its
-//! clock, the wall clock at its last write, and the conflict that has stopped it for good.
+//! clock, the wall clock at its last write, how many of its writes a peer has had, and the conflict that has stopped it for
+//! good.
 
 use crate::config::ReplicaConfig;
 use syncline_storage::{Interface, StorageError, keys};
@@ -10,6 +11,8 @@ use syncline_types::{Decode, Digest, Encode, HlcClock, Reader, Writer, canary};
 const KEY: &[u8] = &[keys::METADATA, 3];
 /// A row that exists only after a conflict.
 const CONFLICT: &[u8] = &[keys::METADATA, 6];
+/// A row that exists only once a peer has had writes of this replica in its state.
+const SHARED: &[u8] = &[keys::METADATA, 7];
 
 /// The state that a replica starts from.
 pub(crate) struct PersistedState {
@@ -20,6 +23,7 @@ pub(crate) struct PersistedState {
     pub(crate) log: DeltaLog,
     pub(crate) root: Digest,
     pub(crate) takes_snapshot: bool,
+    pub(crate) shared: u64,
 }
 
 /// Reads the persisted state from the store, and increments the incarnation.
@@ -35,6 +39,7 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Pers
         log: DeltaLog::load(view, config.delta_retention)?,
         root: Interface::open(view.clone())?.root_hash()?,
         takes_snapshot: staged::is_under_way(view, &WriteBatch::default())?,
+        shared: shared(view)?,
     })
 }
 
@@ -85,6 +90,21 @@ pub(crate) fn conflict<V: ReadView>(view: &V) -> Result<Option<HistoryConflict>,
 /// Writes the row of the conflict that stops the replica of this store for good.
 pub(crate) fn write_conflict(conflict: &HistoryConflict, batch: &mut WriteBatch) {
     batch.put(CONFLICT.into(), conflict.to_bytes());
+}
+
+/// The number of the last write of this replica that the state of some peer is known to have had; zero without one.
+pub(crate) fn shared<V: ReadView>(view: &V) -> Result<u64, StorageError> {
+    let Some(row) = view.read(SHARED)? else { return Ok(0) };
+    let mut input = Reader::new(&row);
+    let seq = input.varint().and_then(|seq| input.finish().map(|()| seq));
+    seq.map_err(|error| StorageError::Row { what: "the last shared write", error })
+}
+
+/// Writes the row of the last write that the state of some peer is known to have had.
+pub(crate) fn write_shared(seq: u64, batch: &mut WriteBatch) {
+    let mut out = Writer::default();
+    out.varint(seq);
+    batch.put(SHARED.into(), out.into_bytes());
 }
 
 /// Writes the row of the incarnation and the clocks.

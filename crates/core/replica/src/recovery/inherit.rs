@@ -36,7 +36,9 @@ pub(crate) fn inherit<O: ReadView, S: Store>(
         Some(HistoryConflict::Behind { .. }) | None => (u64::MAX, false),
     };
     let mut batch = WriteBatch::default();
-    FormerId { first, last, other_from, horizon, has_one_life, branch: None }.write(former, &mut batch);
+    let shared = persisted::shared(old)?;
+    FormerId { first, last, other_from, horizon, has_one_life, shared, branch: None }
+        .write(former, &mut batch);
     store.apply(batch)?;
     Ok(())
 }

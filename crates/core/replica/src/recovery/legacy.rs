@@ -29,6 +29,8 @@ pub(crate) struct FormerId {
     /// Whether nothing speaks for another life of the id: it was left behind, or ahead of time. Then its writes keep its
     /// name, so that a member that is away may have them too.
     pub(crate) has_one_life: bool,
+    /// The last of its writes that the state of some peer is known to have had.
+    pub(crate) shared: u64,
     /// Once the fork is known.
     pub(crate) branch: Option<Branch>,
 }
@@ -311,6 +313,7 @@ impl Encode for FormerId {
         if let Some(branch) = &self.branch {
             out.varint(branch.shown);
         }
+        out.varint(self.shared);
     }
 }
 
@@ -335,13 +338,17 @@ impl Decode for FormerId {
             });
         }
         let mut has_one_life = false;
+        let mut shared = 0;
         if input.remaining() > 0 {
             has_one_life = input.bool("a former id")?;
             if let Some(branch) = &mut branch {
                 branch.shown = input.varint()?;
             }
+            if input.remaining() > 0 {
+                shared = input.varint()?;
+            }
         }
-        Ok(Self { first, last, other_from, horizon, has_one_life, branch })
+        Ok(Self { first, last, other_from, horizon, has_one_life, shared, branch })
     }
 }
 

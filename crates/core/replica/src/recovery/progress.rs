@@ -126,6 +126,7 @@ mod tests {
             other_from: u64::MAX,
             horizon: Hlc::ZERO,
             has_one_life: false,
+            shared: 0,
             branch: None,
         };
         let mut current = Recovering::new(ReplicaId::from_u64(1), known, 0);

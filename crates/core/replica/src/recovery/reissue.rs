@@ -21,6 +21,9 @@ pub(crate) struct Reissued<V> {
 /// Writes a legacy write again, in the name of its branch: repeating that changes nothing. `current` has what is known of
 /// the former id, and takes the times of this write. `context` has the present moment and drift limit.
 ///
+/// A change from before the horizon that a peer's state has had is not made again: it was deleted and collected where it is
+/// absent, even if no peer has its delta, since a state can reach a peer before the peer knows what it covers.
+///
 /// A change keeps its time where it can. It takes a new time if it is from before the horizon, up to which tombstones are
 /// collected, or ahead of the clock: the next one that is neither. A change that was later than another one stays later.
 pub(crate) fn reissue<V: ReadView>(
@@ -37,6 +40,7 @@ pub(crate) fn reissue<V: ReadView>(
     let own = ApplyContext { max_drift_ms: u64::MAX, ..*context };
     let horizon = state.horizon();
     let has_one_life = current.known.has_one_life;
+    let is_shared = write.delta.dot.seq <= current.known.shared;
     let is_shown = write.delta.dot.seq <= branch.shown;
     for change in write.changes() {
         let state = &mut reissued.state;
@@ -53,7 +57,9 @@ pub(crate) fn reissue<V: ReadView>(
         let made_at = made_at(change);
         let is_collected = made_at != Hlc::ZERO && made_at <= horizon;
         let is_ahead = made_at.check_drift(context.moment, context.max_drift_ms).is_err();
-        if is_collected && is_superseded(change, made_at, name, state)? {
+        // Counters are not collected, and another life's counts may have hidden those of this one.
+        let is_known_dead = is_shared && counted.is_none();
+        if is_collected && (is_known_dead || is_superseded(change, made_at, name, state)?) {
             reissued.actions.push(None);
             continue;
         }

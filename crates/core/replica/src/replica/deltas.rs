@@ -1,6 +1,7 @@
 //! Outgoing writes, incoming deltas, and the search for missing deltas.
 
 use super::{Replica, StepContext};
+use crate::delta_fetch::AskPurpose;
 use crate::effects::Notice;
 use crate::event::Timer;
 use crate::refusal::Refusal;
@@ -267,15 +268,21 @@ impl<V: ReadView> Replica<V> {
             self.enqueue_forced_sync(from, PendingReason::HorizonAhead, step);
         }
         if !wanted.is_empty() {
-            self.request_deltas(from, wanted, step);
+            self.request_deltas(from, wanted, AskPurpose::Buffer, step);
         }
         let at = step.now() + self.peers.timeout(from, attempt, step.entropy);
         step.set_timer(Timer::Fetch, at);
     }
 
     /// Requests these deltas from `peer`. Only what was requested is taken from the answer.
-    pub(super) fn request_deltas(&mut self, peer: PeerId, wanted: Vec<Dot>, step: &mut StepContext<'_, V>) {
-        self.delta_fetch.on_request_sent(peer, &wanted);
+    pub(super) fn request_deltas(
+        &mut self,
+        peer: PeerId,
+        wanted: Vec<Dot>,
+        purpose: AskPurpose,
+        step: &mut StepContext<'_, V>,
+    ) {
+        self.delta_fetch.on_request_sent(peer, &wanted, purpose);
         self.send(peer, Message::Gossip(Gossip::DeltaRequest { wanted }), step);
     }
 

@@ -34,6 +34,7 @@ impl<V: ReadView> Replica<V> {
         // A sync with an unreachable peer would occupy a session slot until its timeout.
         self.sync_queue.keep_reachable(|peer| self.peers.is_reachable(peer));
         self.claims.keep_reachable(|peer| self.peers.is_reachable(peer));
+        self.delta_fetch.keep_reachable(|peer| self.peers.is_reachable(peer));
         self.update_sync_timer(step);
         if !self.delta_fetch.is_empty() {
             // There may be another peer that has the missing deltas.

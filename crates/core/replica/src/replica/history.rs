@@ -2,6 +2,7 @@
 
 use super::{Replica, StepContext};
 use crate::clock_guard::AnnouncedClock;
+use crate::delta_fetch::AskPurpose;
 use crate::effects::{Notice, ReplicaError, SyncActions};
 use crate::persisted;
 use syncline_storage::StorageError;
@@ -44,7 +45,7 @@ impl<V: ReadView> Replica<V> {
         }
         let stored = step.work.log.covered().of(claimed.author);
         let wanted = self.claims.open(peer, claimed, stored);
-        self.request_deltas(peer, wanted, step);
+        self.request_deltas(peer, wanted, AskPurpose::History, step);
     }
 
     /// Handles the answer to a request for proof. The peer does not store the deltas `unavailable`: it has received
@@ -90,6 +91,16 @@ impl<V: ReadView> Replica<V> {
             let own = step.work.state.horizon();
             debug_assert!(own < theirs, "who is left behind has collected less");
             step.work.set_conflict(HistoryConflict::LeftBehind { replica: self.config.replica, own, theirs });
+        }
+    }
+
+    /// Takes note that the state of a member is equal to the own one: what this replica has written so far has been there.
+    /// If it is absent there later, it was deleted.
+    pub(super) fn note_shared(&mut self, step: &mut StepContext<'_, V>) {
+        let seq = step.work.log.covered().of(self.config.replica);
+        if seq > self.shared {
+            self.shared = seq;
+            persisted::write_shared(seq, &mut step.work.metadata_batch);
         }
     }
 

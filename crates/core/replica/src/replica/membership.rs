@@ -27,6 +27,7 @@ impl<V: ReadView> Replica<V> {
             // This holds only between equal horizons, because the root from before a write recurs once that
             // write is collected.
             step.work.adopt(theirs);
+            self.note_shared(step);
         }
         self.observe_progress(theirs.replica, &theirs.covered, theirs.clock);
         self.adopt_horizon(theirs, step)?;
@@ -61,6 +62,9 @@ impl<V: ReadView> Replica<V> {
     ) -> Result<(), StorageError> {
         if !self.config.membership.names(last.author) {
             return Ok(());
+        }
+        if root == step.work.state.root_hash()? {
+            self.note_shared(step);
         }
         if self.horizon.has_reached(last.author, step.work.log.covered()) {
             let mut covered = VersionVector::default();

@@ -48,6 +48,8 @@ pub struct Replica<V> {
     sketch: Option<Sketch>,
     /// Whether a snapshot transfer is in progress, in a session or between two sessions.
     takes_snapshot: bool,
+    /// The number of the last own write that the state of some peer is known to have had.
+    shared: u64,
     /// The number of lookups in the delta log and the delta buffer over all steps.
     lookups: u64,
     /// The error that stopped the replica; no further step is taken.
@@ -114,6 +116,7 @@ impl<V: ReadView> Replica<V> {
             root: state.root,
             sketch: None,
             takes_snapshot: state.takes_snapshot,
+            shared: state.shared,
             lookups: 0,
             stopped: None,
             views: ViewCache::with(config.view_bounds()),

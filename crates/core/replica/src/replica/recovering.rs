@@ -2,6 +2,7 @@
 
 use super::{Replica, StepContext};
 use crate::config::ReplicaConfig;
+use crate::delta_fetch::AskPurpose;
 use crate::effects::{Notice, ReplicaError, SyncActions};
 use crate::event::Timer;
 use crate::persisted;
@@ -270,7 +271,7 @@ impl<V: ReadView> Replica<V> {
             let peer = self.peers.reachable().iter().copied().find(|peer| !search.has_answered(*peer));
             if let Some(peer) = peer {
                 current.asked = Some((peer, dot.seq));
-                self.request_deltas(peer, vec![dot], step);
+                self.request_deltas(peer, vec![dot], AskPurpose::History, step);
             }
             let at = step.now() + RETRY;
             step.set_timer(Timer::Recovery, at);

@@ -24,6 +24,7 @@ impl<V: Clone> Replica<V> {
             root,
             sketch: _,
             takes_snapshot,
+            shared,
             lookups: _,
             stopped,
             views,
@@ -48,6 +49,6 @@ impl<V: Clone> Replica<V> {
         write!(out, "{:?}", delta_fetch.outstanding())?;
         write!(out, "{} {:?}", anti_entropy.pause(), horizon.progress())?;
         clock_guard.write_state(out)?;
-        write!(out, "{root:?} {takes_snapshot} {stopped:?} {claims:?} {recovery:?}")
+        write!(out, "{root:?} {takes_snapshot} {shared} {stopped:?} {claims:?} {recovery:?}")
     }
 }

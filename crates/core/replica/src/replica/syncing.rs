@@ -280,6 +280,9 @@ impl<V: ReadView> Replica<V> {
         if let Some(theirs) = session.peer() {
             // Equal states cover the same deltas, whether or not the deltas themselves were sent.
             step.work.adopt(theirs);
+            if root == step.work.state.root_hash()? {
+                self.note_shared(step);
+            }
             self.adopt_horizon(theirs, step)?;
         }
         if !root.is_zero() {

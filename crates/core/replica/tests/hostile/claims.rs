@@ -3,8 +3,10 @@
 use super::adversary::{
     ADVERSARY, FRIEND, VICTIM, case, claim, differing, has_converged, holdings, is_protocol,
 };
+use super::deltas::Host;
 use super::mutant::{Asked, Mutant};
-use super::world::{World, config, replica_at, set};
+use super::world::{CONTEXT, World, config, replica_at, set};
+use syncline_replica::{Event, Timer};
 use syncline_sync::SyncProtocolKind::{HashComparison, Snapshot};
 use syncline_sync::*;
 use syncline_types::{Digest, Hlc, SimDuration, limits};
@@ -183,4 +185,47 @@ fn does_not_sync_with_claimed_outsider() {
     .run();
     let victim = world.honest(VICTIM);
     assert!(victim.read("hostile 1").is_none(), "nothing of what it holds was taken");
+}
+
+/// A claim that a session of its own has met is settled by the answer, even if nothing waits in the delta buffer.
+#[test]
+fn claim_met_in_own_session_is_settled() {
+    let mut host = Host::new(0);
+    host.write("mine");
+    host.hear_of_a_difference();
+    host.now += 1_000;
+    let actions = host.step(Event::Timer(Timer::PendingSync));
+    let frame = Frame::from_wire(&actions.messages[0].bytes, CONTEXT).unwrap();
+    let Message::Request { session, id, request: Request::Handshake(ours) } = frame.message else {
+        panic!("{frame:?}")
+    };
+    let claimed = Dot { author: replica_at(0), seq: 9 };
+    let mut theirs = SyncHandshake { replica: replica_at(1), ..(*ours).clone() };
+    theirs.dag_heads.clear();
+    theirs.known = None;
+    theirs.covered.cover(claimed);
+    let theirs = Box::new(theirs);
+    let reply = HandshakeReply {
+        theirs: (*theirs).clone(),
+        verdict: SyncProtocolKind::None,
+        difference: None,
+        located: None,
+    };
+    let actions = host.say(Message::Response { session, id, response: Response::Handshake(Box::new(reply)) });
+    let asked = actions.messages.iter().find_map(|sent| {
+        match Frame::from_wire(&sent.bytes, CONTEXT).unwrap().message {
+            Message::Gossip(Gossip::DeltaRequest { wanted }) => Some(wanted),
+            _ => None,
+        }
+    });
+    let wanted = asked.unwrap_or_else(|| panic!("a proof is requested: {:?} {:?}", actions.notices, actions.refusal));
+    assert!(wanted.contains(&claimed));
+    host.say(Message::Gossip(Gossip::DeltaReply { deltas: vec![], unavailable: wanted }));
+    let request = Request::Handshake(theirs);
+    let actions = host.say(Message::Request { session: SessionId(1), id: RequestId(1), request });
+    let refused = actions.messages.iter().any(|sent| {
+        let message = Frame::from_wire(&sent.bytes, CONTEXT).unwrap().message;
+        matches!(message, Message::Response { response: Response::Rejected(Rejection::UnprovenHistory), .. })
+    });
+    assert!(!refused, "the peer could not prove its claim, which counts no more");
 }

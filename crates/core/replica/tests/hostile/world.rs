@@ -101,6 +101,11 @@ pub(crate) fn config(peer: u32, members: u32) -> ReplicaConfig {
 impl World {
     /// A world without nodes.
     pub(crate) fn new() -> Self {
+        Self::drawn_from(7)
+    }
+
+    /// A world without nodes, in which random numbers come from `seed`.
+    pub(crate) fn drawn_from(seed: u64) -> Self {
         Self {
             now: SimTime::from_secs(1),
             nodes: Vec::new(),
@@ -108,7 +113,7 @@ impl World {
             queue: BTreeMap::new(),
             sent: 0,
             next_tick: SimTime::from_secs(1),
-            entropy: Seeded(7),
+            entropy: Seeded(seed),
             traffic: BTreeMap::new(),
         }
     }

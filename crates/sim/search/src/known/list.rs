@@ -18,7 +18,7 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         features: &[],
         drawn_seed: Some(6509),
         programs: "",
-        cases: &["counted-by-a-third"],
+        cases: &["counted-by-a-third", "text-written-twice"],
     },
     KnownFinding {
         name: "counter-not-reset",
