@@ -176,7 +176,8 @@ fn with_losses(view: &ContextView<'_>, certain: &ReferenceState) -> Option<Check
         let detail = found.map_or_else(|| "a state that cannot be read".to_owned(), ToString::to_string);
         return Some(Check::NotDurable { detail: format!("expected | {name} has: {detail}") });
     }
-    if view.has_collected {
+    // What was written again has other stamps than the first time, and both may be there.
+    if view.has_collected || renamed {
         return None;
     }
     let written = match view.oracle.as_state() {
