@@ -218,7 +218,8 @@ fn claim_met_in_own_session_is_settled() {
             _ => None,
         }
     });
-    let wanted = asked.unwrap_or_else(|| panic!("a proof is requested: {:?} {:?}", actions.notices, actions.refusal));
+    let wanted =
+        asked.unwrap_or_else(|| panic!("a proof is requested: {:?} {:?}", actions.notices, actions.refusal));
     assert!(wanted.contains(&claimed));
     host.say(Message::Gossip(Gossip::DeltaReply { deltas: vec![], unavailable: wanted }));
     let request = Request::Handshake(theirs);
