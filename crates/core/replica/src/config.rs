@@ -40,7 +40,7 @@ pub struct ReplicaConfig {
     pub timeout_max: SimDuration,
     /// The pause after a failed session; it doubles with each further failure.
     pub backoff_min: SimDuration,
-    /// The longest pause after failures, unless they have moved much in vain.
+    /// The longest pause after failures, unless they have moved much without progress.
     pub backoff_max: SimDuration,
     /// The most sessions that the replica runs as initiator at the same time.
     pub max_sessions: usize,

@@ -86,7 +86,7 @@ pub(crate) struct PendingSync {
 }
 
 impl PendingSync {
-    /// Whether equal roots do not settle the sync.
+    /// Whether equal roots do not resolve the sync.
     pub(crate) const fn is_forced(&self) -> bool {
         self.forced
     }
@@ -124,7 +124,7 @@ impl SyncQueue {
         self.timer_is_stale = true;
     }
 
-    /// Forces the sync with `peer`, if one is pending: equal roots do not settle it any more.
+    /// Forces the sync with `peer`, if one is pending: equal roots do not resolve it any more.
     pub(crate) fn force(&mut self, peer: PeerId) {
         if let Some(sync) = self.pending.get_mut(&peer) {
             sync.forced = true;
@@ -153,8 +153,8 @@ impl SyncQueue {
         removed
     }
 
-    /// Removes the sync with `peer` if equal roots settle it. Returns whether a sync was removed.
-    pub(crate) fn settle(&mut self, peer: PeerId) -> bool {
+    /// Removes the sync with `peer` if equal roots resolve it. Returns whether a sync was removed.
+    pub(crate) fn resolve(&mut self, peer: PeerId) -> bool {
         let settled = self.pending.get(&peer).is_some_and(|sync| !sync.forced);
         if settled {
             self.remove(peer);
@@ -163,7 +163,7 @@ impl SyncQueue {
     }
 
     /// Removes every sync that `has_equal_root` settles.
-    pub(crate) fn settle_all(&mut self, has_equal_root: impl Fn(PeerId) -> bool) {
+    pub(crate) fn resolve_all(&mut self, has_equal_root: impl Fn(PeerId) -> bool) {
         self.retain(|peer, sync| sync.forced || !has_equal_root(peer));
     }
 
@@ -254,8 +254,8 @@ mod tests {
             |queue| queue.postpone(A, at(40)),
             |queue| queue.hasten(A, at(4)),
             |queue| assert!(queue.remove(A).is_some()),
-            |queue| assert!(queue.settle(A)),
-            |queue| queue.settle_all(|_| true),
+            |queue| assert!(queue.resolve(A)),
+            |queue| queue.resolve_all(|_| true),
             |queue| queue.keep_reachable(|_| false),
         ];
         for change in &mut changes {
@@ -281,8 +281,8 @@ mod tests {
     fn equal_roots_settle_unless_forced() {
         let mut queue = queue(&[(A, 20), (B, 20)]);
         queue.force(A);
-        assert!(!queue.settle(A));
-        queue.settle_all(|_| true);
+        assert!(!queue.resolve(A));
+        queue.resolve_all(|_| true);
         assert_eq!(queue.entries().keys().copied().collect::<Vec<_>>(), [A]);
         assert!(queue.remove(A).is_some_and(|sync| sync.is_forced()));
     }

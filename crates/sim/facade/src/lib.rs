@@ -95,7 +95,7 @@ pub mod types {
 pub use syncline_types::canary;
 
 pub use runtime::{Phase, SimConfig, SimRuntime, StopCondition};
-pub use sync_sim_search::test_harness::{Seeds, Trial, check};
+pub use sync_sim_search::test_harness::{SeedTest, Seeds, check};
 pub use sync_sim_test::test;
 
 /// The types and macros that most tests need.

@@ -50,7 +50,7 @@ impl From<Range<u64>> for Seeds {
 ///
 /// # Panics
 ///
-/// If a seed fails: see [`Trial::run`].
+/// If a seed fails: see [`SeedTest::run`].
 #[track_caller]
 pub fn check(seeds: impl Into<Seeds>, body: impl Fn(&mut SimRuntime)) {
     // The test runner names each thread after its test. With one thread, a test runs on the main thread, and the
@@ -60,12 +60,12 @@ pub fn check(seeds: impl Into<Seeds>, body: impl Fn(&mut SimRuntime)) {
     let place = Location::caller();
     let by_place = || format!("{}:{}", place.file(), place.line());
     let package = environment("CARGO_PKG_NAME").unwrap_or_default();
-    Trial::new(&package, &test.unwrap_or_else(by_place)).seeds(seeds).run(body);
+    SeedTest::new(&package, &test.unwrap_or_else(by_place)).seeds(seeds).run(body);
 }
 
 /// A test that runs its body with many seeds. `#[sync_sim::test]` expands to one.
 #[derive(Clone, Debug)]
-pub struct Trial {
+pub struct SeedTest {
     package: String,
     name: String,
     seeds: Range<u64>,
@@ -73,7 +73,7 @@ pub struct Trial {
     nodes: usize,
 }
 
-impl Trial {
+impl SeedTest {
     /// A trial of the test at this path in this package, with 100 seeds. Its name leaves out the crate.
     pub fn new(package: &str, path: &str) -> Self {
         let name = path.split_once("::").map_or(path, |(_, name)| name).to_owned();

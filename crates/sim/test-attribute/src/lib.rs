@@ -13,7 +13,7 @@ use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenSt
 /// - `nodes`: the number of empty nodes at the start of the function. The default is 0: the function
 ///   adds the nodes.
 ///
-/// `sync_sim::Trial::run` documents the report of a failing seed.
+/// `sync_sim::SeedTest::run` documents the report of a failing seed.
 #[proc_macro_attribute]
 pub fn test(settings: TokenStream, function: TokenStream) -> TokenStream {
     expand(settings, function).unwrap_or_else(|(span, problem)| {
@@ -49,7 +49,7 @@ fn tokens(text: &str) -> Result<TokenStream, Problem> {
     text.parse().map_err(|error| (Span::call_site(), format!("{error}")))
 }
 
-/// Expands to a test function of the same name that contains `function` and runs it with a `Trial`.
+/// Expands to a test function of the same name that contains `function` and runs it with a `SeedTest`.
 fn expand(settings: TokenStream, function: TokenStream) -> Result<TokenStream, Problem> {
     // Attributes such as `#[ignore]` and `#[should_panic]` belong to the outer function, which is the test.
     let mut rest = function.into_iter().peekable();
@@ -63,7 +63,7 @@ fn expand(settings: TokenStream, function: TokenStream) -> Result<TokenStream, P
     // the command that repeats it.
     let path = format!("env!(\"CARGO_PKG_NAME\"), concat!(module_path!(), \"::{name}\")");
     let mut block = body.into_iter().collect::<TokenStream>();
-    block.extend(tokens(&format!("::sync_sim::Trial::new({path})"))?);
+    block.extend(tokens(&format!("::sync_sim::SeedTest::new({path})"))?);
     for (method, value) in calls(settings)? {
         block.extend(tokens(&format!(".{method}"))?);
         block.extend([TokenTree::from(Group::new(Delimiter::Parenthesis, value))]);
@@ -92,7 +92,7 @@ fn name(body: &[TokenTree]) -> Result<&TokenTree, Problem> {
     }
 }
 
-/// For each setting the method of `Trial` that applies it, and the argument.
+/// For each setting the method of `SeedTest` that applies it, and the argument.
 fn calls(settings: TokenStream) -> Result<Vec<(&'static str, TokenStream)>, Problem> {
     let mut calls = Vec::new();
     let settings: Vec<TokenTree> = settings.into_iter().collect();

@@ -58,7 +58,7 @@ const SHORTEST_TIMEOUT: SimDuration = SimDuration::from_millis(40);
 const MAX_FRUITLESS: u32 = 3;
 /// The number of consecutive failed sessions after which nothing is expected from a peer.
 const GIVEN_UP: u32 = 4;
-/// The most bytes that sessions may cost in vain in [`SETTLING`] after they have failed for that long.
+/// The most bytes that sessions may cost without progress in [`SETTLING`] after they have failed for that long.
 const WASTED_BYTES: u64 = 4 << 10;
 /// The number of consecutive sessions in which the peer stops answering in the middle after which it is not the link
 /// that loses its answers: it does not take the request, or this replica does not take the answer.
@@ -89,9 +89,9 @@ impl Backoff {
 pub(crate) struct FailedSession {
     pub(crate) started_at: SimTime,
     pub(crate) ended_at: SimTime,
-    /// The bytes that it has cost in vain, for a reason that is not in the link.
+    /// The bytes that it has cost without progress, for a reason that is not in the link.
     pub(crate) wasted: u64,
-    /// The bytes that it has cost in vain because the peer stopped answering in the middle.
+    /// The bytes that it has cost without progress because the peer stopped answering in the middle.
     pub(crate) stuck: u64,
 }
 
@@ -285,7 +285,7 @@ impl PeerRecord {
 
     /// Handles a failed session. Returns the pause before the next session, which is twice the previous pause.
     ///
-    /// After a session that has cost much in vain the pause is longer, unless the peer announces another root: in
+    /// After a session that has cost much without progress the pause is longer, unless the peer announces another root: in
     /// proportion to these bytes, and to the time for which sessions have failed. Whatever they cost, they thus cost
     /// less and less, and a peer that fails for a short while is asked again soon.
     pub(crate) fn on_failure(

@@ -72,7 +72,7 @@ impl<V: ReadView> Replica<V> {
             // A session repairs the difference, if it can be repaired. The heartbeats keep their pace: a peer that
             // always announces another root would drive them for ever.
             self.enqueue_sync(from, PendingReason::RootDiffers, SETTLE, step);
-        } else if self.sync_queue.settle(from) {
+        } else if self.sync_queue.resolve(from) {
             // The difference has disappeared by itself.
             self.update_sync_timer(step);
         }

@@ -13,7 +13,7 @@ use syncline_sync::{
 use syncline_types::PeerId;
 
 /// How far ahead of the own incarnation one peer's word may move it. A store may be thousands of starts old, and a
-/// liar must not use up the incarnations, of which there are 2^32.
+/// lying member must not use up the incarnations, of which there are 2^32.
 const MAX_INCARNATIONS_SKIPPED: u64 = 1 << 10;
 
 impl<V: ReadView> Replica<V> {

@@ -96,7 +96,7 @@ impl<V: ReadView> Replica<V> {
     /// Starts the sessions that are due, the longest due first, unless the reason no longer applies.
     pub(super) fn start_due_sessions(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
         let root = step.work.state.root_hash()?;
-        self.sync_queue.settle_all(|peer| {
+        self.sync_queue.resolve_all(|peer| {
             self.peers.root_of(peer) == Some(root)
                 || (canary!(SettledByAnyone) && self.peers.roots().any(|other| other == root))
         });
@@ -291,7 +291,7 @@ impl<V: ReadView> Replica<V> {
         self.claims.on_equal(peer);
         self.peers.record(peer).on_converged(root);
         self.delta_fetch.mark_exhausted(peer);
-        self.sync_queue.settle(peer);
+        self.sync_queue.resolve(peer);
         Ok(())
     }
 

@@ -49,7 +49,7 @@ impl ActiveSession {
         self.forced
     }
 
-    /// The bytes that the session has cost in vain, given how it has ended and the root of this replica now.
+    /// The bytes that the session has cost without progress, given how it has ended and the root of this replica now.
     pub(crate) fn wasted_bytes(&self, outcome: &Outcome, root: Digest) -> u64 {
         let stats = self.session.stats();
         let moved =

@@ -136,6 +136,7 @@ impl Waits {
                 self.ready.insert((*horizon, dot));
             }
         }
+        // Nothing waits for a delta of most authors.
         let Some(ranges) = self.gaps.get_mut(&author) else { return };
         while let Some(range) = ranges.first_entry().filter(|range| *range.key() <= covered) {
             let last = range.remove();

@@ -107,6 +107,7 @@ impl ShortIds {
 impl Encode for ShortIds {
     fn encode(&self, out: &mut Writer) {
         out.varint(self.0.len() as u64);
+        // Of no ids the length alone is written.
         let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else { return };
         out.u32_le(*first);
         if self.0.len() == 1 {

@@ -69,12 +69,14 @@ impl Pasts {
     pub(super) fn on_notice(&mut self, reported: &Reported<'_>, world: &dyn Watched) {
         match reported.notice {
             Notice::WriteAccepted { .. } => {
+                // A node that went down in the step shows nothing of the write.
                 let Some((dot, covered)) = written(reported, world) else { return };
                 let mut seen = VersionVector::default();
                 self.last_of(reported.context, &covered).for_each(|dot| seen.cover(dot));
                 self.authors.entry((reported.context, dot.author)).or_default().insert(dot.seq, seen);
             }
             Notice::TombstonesCollected { .. } => {
+                // Nor of what it had collected.
                 let Some(replica) = world.replica(reported.context, reported.node) else { return };
                 self.stable.entry(reported.context).or_default().join(replica.log().stable());
             }

@@ -108,8 +108,8 @@ impl Case {
                 }
             }
         }
-        for (cue, event) in self.events(&names, Self::write_of)? {
-            rt.world_mut().schedule_scripted(cue, event);
+        for (time, event) in self.events(&names, Self::write_of)? {
+            rt.world_mut().schedule_scripted(time, event);
         }
         rt.world_mut().set_event_log(event_log);
         for line in &self.rules {

@@ -48,8 +48,8 @@ impl Case {
         for (at, name) in self.joiners() {
             rt.join_at(at, name.as_str());
         }
-        for (cue, event) in self.events(&names, Self::write_of)? {
-            rt.world_mut().schedule_scripted(cue, event);
+        for (time, event) in self.events(&names, Self::write_of)? {
+            rt.world_mut().schedule_scripted(time, event);
         }
         for line in &self.rules {
             rt.add_rule(line.rule(|place, name| names.resolve(place, name))?);
@@ -70,11 +70,11 @@ impl Case {
     pub(crate) fn pinned_external(&self, rt: &SimRuntime) -> [Self; 3] {
         let mut nodes = self.clone().without_random_events();
         nodes.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
-        for (cue, happened) in rt.world().event_log() {
+        for (time, happened) in rt.world().event_log() {
             if !matches!(happened, LoggedEvent::Op { .. } | LoggedEvent::Early { .. })
                 && let Some(what) = ScriptAction::of_run(happened, rt)
             {
-                nodes.script.push(ScriptLine { at: cue.at, after: cue.after, what });
+                nodes.script.push(ScriptLine { at: time.at, after: time.after, what });
             }
         }
         nodes.faults.write_during_sync_rate = self.faults.write_during_sync_rate;

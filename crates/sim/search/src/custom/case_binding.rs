@@ -102,8 +102,8 @@ pub(super) fn build<'a, S: Subject>(
     }
     // Scripted events are recorded when they happen, in the order of the run, and not when they are scheduled.
     let event_log = world.take_event_log();
-    for (cue, event) in case.events(&names, ask::<S>)? {
-        world.schedule_scripted(cue, event);
+    for (time, event) in case.events(&names, ask::<S>)? {
+        world.schedule_scripted(time, event);
     }
     world.set_event_log(event_log);
     for line in &case.rules {
@@ -144,7 +144,7 @@ pub(super) fn pinned<S: Subject>(run: &LabRun<'_, S>) -> Result<Vec<Case>, CaseE
     let mut scripted = run.case.clone();
     // The events of the script that happened are in the log; only joins are not.
     scripted.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
-    for (cue, happened) in run.world.event_log() {
+    for (time, happened) in run.world.event_log() {
         let mut unwritable = None;
         let ask = |node, op: &S::Op| {
             let ask = toml::Value::try_from(op).unwrap_or_else(|error| {
@@ -158,8 +158,8 @@ pub(super) fn pinned<S: Subject>(run: &LabRun<'_, S>) -> Result<Vec<Case>, CaseE
             return Err(error);
         }
         scripted.script.extend(what.map(|what| crate::case::ScriptLine {
-            at: cue.at,
-            after: cue.after,
+            at: time.at,
+            after: time.after,
             what,
         }));
     }

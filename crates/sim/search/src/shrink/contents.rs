@@ -105,6 +105,7 @@ impl Minimizer<'_, '_> {
         loop {
             let mut copy = self.best().clone();
             let found = contents(&mut copy);
+            // The last one is done.
             let Some(content) = found.get(at) else { return };
             let len = content.len();
             let is_simplest = SIMPLEST.contains(&content.as_bytes());

@@ -14,6 +14,7 @@ impl Minimizer<'_, '_> {
         let long = |case: &mut Case| case.long_named_entities().len();
         self.chunks(smallest, long, |case, cut| {
             let ids = case.long_named_entities();
+            // An earlier cut has shortened these names, too.
             let Some(ids) = ids.get(cut) else { return };
             shortened(case, |case| case.rename_entities(&case.short_names_for(ids)));
         });

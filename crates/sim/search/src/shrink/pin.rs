@@ -121,7 +121,7 @@ impl Case {
         self.script.retain(|line| matches!(line.what, ScriptAction::Join(_)));
         // The log is in the order of events. Together with `after`, which counts the events before a line in
         // its instant, each line has exactly the position of its event.
-        for (cue, happened) in rt.world().event_log() {
+        for (time, happened) in rt.world().event_log() {
             if let LoggedEvent::Early { node, op } = happened {
                 let name = rt.name(*node);
                 // A node of a scenario whose entities have no text form is not listed; its writes stay random.
@@ -129,7 +129,7 @@ impl Case {
                     node.writes_in_mut(op.context).push(op.operations.clone());
                 }
             } else if let Some(what) = ScriptAction::of_run(happened, rt) {
-                self.script.push(ScriptLine { at: cue.at, after: cue.after, what });
+                self.script.push(ScriptLine { at: time.at, after: time.after, what });
             }
         }
         // Joins, scripted or random, spread the namings; the script has them now.

@@ -119,6 +119,7 @@ impl Minimizer<'_, '_> {
         of: impl Fn(&Case) -> Option<SimDuration>,
         set: impl Fn(&mut Case, SimDuration),
     ) {
+        // A duration that the case does not set is not lowered.
         let Some(now) = of(self.best()) else { return };
         let smaller = ROUND_MS.into_iter().map(SimDuration::from_millis).take_while(|round| *round < now);
         for round in smaller {
