@@ -242,7 +242,7 @@ mod tests {
         };
         assert_eq!(counts(&mut lives), [(51, 3), (50, 9)], "both started from one store");
         assert_eq!(counts(&mut lives), [(51, 4), (50, 10)]);
-        lives.each_mut().map(|clock| clock.observe(Hlc::new(60, 0, ReplicaId::from_u64(2))));
+        lives.iter_mut().for_each(|clock| clock.observe(Hlc::new(60, 0, ReplicaId::from_u64(2))));
         assert_eq!(counts(&mut lives), [(60, 3), (60, 9)], "both observed one stamp");
     }
 

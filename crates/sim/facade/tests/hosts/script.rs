@@ -23,9 +23,12 @@ fn effects(script: &str) -> HostEffects {
     rt.metrics().effects.hosts
 }
 
+/// Script lines, and the number in the effects that counts them.
+type CountedLines = (&'static str, fn(&HostEffects) -> u64);
+
 #[test]
 fn every_line_takes_effect() {
-    let lines: [(&str, fn(&HostEffects) -> u64); 9] = [
+    let lines: [CountedLines; 9] = [
         (r#"{ at = "2s", pause = { node = "alice", lasting = "2s" } },"#, |effects| effects.pauses),
         (r#"{ at = "2s", clock = { node = "alice", ahead = "400s", lasting = "2s" } },"#, |effects| {
             effects.clocks_ahead
