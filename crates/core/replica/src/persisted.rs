@@ -32,7 +32,7 @@ pub(crate) fn load<V: ReadView>(config: &ReplicaConfig, view: &V) -> Result<Pers
         incarnation: (incarnation + 1).max(config.least_incarnation),
         clock: HlcClock::resume(config.replica, last),
         wall_ms,
-        log: DeltaLog::load(view, config.delta_retention)?,
+        log: DeltaLog::load(view, config.delta_retention)?.with_capacity(config.delta_log_bytes),
         root: Interface::open(view.clone())?.root_hash()?,
         takes_snapshot: staged::is_under_way(view, &WriteBatch::default())?,
     })

@@ -25,6 +25,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod collection;
 mod deltas;
 mod messages;
 mod respond;
@@ -60,7 +61,7 @@ pub use sketch::{
     SymbolFilter,
 };
 pub use snapshot::{SnapshotPage, ViewBounds, ViewCache, staged};
-pub use transaction::Transaction;
+pub use transaction::{RaisedHorizon, Transaction};
 pub use transport::{
     DriveError, EncryptionError, EncryptionState, Nonce, Served, SharedKey, StoreHost, StreamEnd,
     StreamMessage, StreamSide, SyncTransport, TransportError, bloom_filter_sync, delta_sync, drive,

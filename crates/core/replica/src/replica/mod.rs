@@ -28,9 +28,11 @@ use crate::sessions::SessionTable;
 use crate::sync_queue::{PendingReason, SyncQueue};
 pub use sizes::ReplicaSizes;
 use step::StepContext;
-use syncline_storage::{ApplyContext, StorageError};
+use syncline_storage::{ApplyContext, StorageError, TombstonePass};
 use syncline_store::ReadView;
-use syncline_sync::{BufferLedger, DeltaLog, Dot, Gate, Membership, Sketch, Transaction, ViewCache, staged};
+use syncline_sync::{
+    BufferLedger, DeltaLog, Dot, Gate, Membership, Sketch, Transaction, ViewCache, collection, staged,
+};
 use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, canary};
 
 /// One copy of a context, and the state machine that keeps it equal to the copies of its peers. The
@@ -62,6 +64,8 @@ pub struct Replica<V> {
     horizon: HorizonTracker,
     claims: OpenClaims,
     recovery: RecoveryProgress,
+    /// The collection of tombstones that is under way, if it takes more than one step.
+    collection: Option<TombstonePass>,
 }
 
 /// The pending work of a replica.
@@ -124,6 +128,7 @@ impl<V: ReadView> Replica<V> {
             anti_entropy: AntiEntropy::new(config.heartbeat_min, config.heartbeat_max),
             horizon: HorizonTracker::default(),
             claims: OpenClaims::default(),
+            collection: collection::is_under_way(view)?.then(TombstonePass::default),
             config,
         };
         Ok((replica, out))
@@ -187,7 +192,9 @@ impl<V: ReadView> Replica<V> {
             // The clock guard has taken note of it.
             Event::TrustClock => {}
             Event::Timer(Timer::Recovery) => self.on_recovery_due(&mut step)?,
+            Event::Timer(Timer::Collection) => self.on_collection_due(&mut step)?,
         }
+        self.suspend_sessions(&mut step)?;
         self.note_outpacing(from, &mut step);
         if let Some(conflict) = step.work.conflict() {
             return self.stop_for(conflict, &step);

@@ -92,7 +92,10 @@ impl<V: ReadView> Replica<V> {
         let Some(mut current) = self.recovery.current.take() else { return Ok(()) };
         let can_write = self.has_met_peers(step.now()) && !self.takes_snapshot;
         let mut is_over = false;
-        if current.is_restoring() {
+        if self.is_collecting() {
+            // What is collected must not come back between two pages.
+            self.recover_later(RETRY, step);
+        } else if current.is_restoring() {
             is_over = self.restore_page(&mut current, step)?;
         } else if self.peers.reachable().is_empty() {
             // Nobody can be asked.
@@ -394,7 +397,8 @@ impl<V: ReadView> Replica<V> {
             for part in changes.chunks(if is_small { changes.len() } else { 1 }) {
                 let (delta, len) = self.next_delta(part, step);
                 bytes += len;
-                step.work.log.append(&delta, &mut step.work.metadata_batch);
+                let work = &mut step.work;
+                work.log.append(&delta, work.state.view(), &mut work.metadata_batch)?;
                 self.spread(delta, None, step);
             }
         }

@@ -35,6 +35,7 @@ impl<V: Clone> Replica<V> {
             horizon,
             claims,
             recovery,
+            collection,
         } = self;
         write!(out, "{:?} {incarnation} {clock:?}", config.membership)?;
         write!(out, "{:?} {:?} {:?} {:?}", log.covered(), log.floor(), log.stable(), log.heads())?;
@@ -48,6 +49,6 @@ impl<V: Clone> Replica<V> {
         write!(out, "{:?}", delta_fetch.outstanding())?;
         write!(out, "{} {:?}", anti_entropy.pause(), horizon.progress())?;
         clock_guard.write_state(out)?;
-        write!(out, "{root:?} {takes_snapshot} {stopped:?} {claims:?} {recovery:?}")
+        write!(out, "{root:?} {takes_snapshot} {stopped:?} {claims:?} {recovery:?} {collection:?}")
     }
 }
