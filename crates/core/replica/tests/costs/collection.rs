@@ -19,8 +19,8 @@ fn seconds(count: u64) -> SimDuration {
     SimDuration::from_secs(count)
 }
 
-/// Members with a large map that is deleted, and that all have seen the delete.
-fn with_deleted_map() -> World {
+/// Members with a large map.
+fn with_map() -> World {
     let mut world = World::new();
     let limits = Limits::default().with(Limit::CollectedRecords, PAGE).unwrap();
     for node in 0..MEMBERS {
@@ -34,9 +34,12 @@ fn with_deleted_map() -> World {
         world.run_for(SimDuration::from_millis(20));
     }
     world.run_for(seconds(5));
-    world.write(1, vec![Operation::Delete { target: map() }]);
-    world.run_for(seconds(1));
     world
+}
+
+fn delete_map(world: &mut World) {
+    (0..MEMBERS).for_each(|node| world.honest(node).largest = (0, 0));
+    world.write(1, vec![Operation::Delete { target: map() }]);
 }
 
 fn collected(world: &mut World, node: u32) -> bool {
@@ -77,8 +80,8 @@ fn assert_agree(world: &mut World) {
 /// Promises: G1, C6
 #[test]
 fn steps_of_a_large_collection_are_bounded() {
-    let mut world = with_deleted_map();
-    (0..MEMBERS).for_each(|node| world.honest(node).largest = (0, 0));
+    let mut world = with_map();
+    delete_map(&mut world);
     run_until_collected(&mut world, |_, _| {});
     assert_agree(&mut world);
     for node in 0..MEMBERS {
@@ -92,13 +95,14 @@ fn steps_of_a_large_collection_are_bounded() {
 /// Promises: G1, C6
 #[test]
 fn large_collection_goes_on_after_restarts() {
-    let mut world = with_deleted_map();
+    let mut world = with_map();
+    delete_map(&mut world);
     let mut restarts = 0;
-    for step in 0..4_000u32 {
-        if step % 50 == 0 {
-            world.write(step / 50 % MEMBERS, vec![set("tick", &step.to_string())]);
+    for step in 0..6_000u32 {
+        if step % 200 == 0 {
+            world.write(step / 200 % MEMBERS, vec![set("tick", &step.to_string())]);
         }
-        world.run_for(SimDuration::from_millis(20));
+        world.run_for(SimDuration::from_millis(5));
         for node in 0..MEMBERS {
             let left = records(&mut world, node);
             let is_half_way = left > 10 && left < u64::from(ENTRIES);
@@ -116,7 +120,8 @@ fn large_collection_goes_on_after_restarts() {
 /// Promises: I6, C6
 #[test]
 fn writes_and_deltas_go_on_while_a_large_collection_is_under_way() {
-    let mut world = with_deleted_map();
+    let mut world = with_map();
+    delete_map(&mut world);
     let mut written = Vec::new();
     let mut count = 0u32;
     run_until_collected(&mut world, |world, round| {
