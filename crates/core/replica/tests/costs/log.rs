@@ -1,11 +1,70 @@
 //! The bounds of the delta log: in bytes, and of what one step prunes.
 
 use super::{CONTEXT, Node, author, register};
+use std::cell::Cell;
+use std::rc::Rc;
 use syncline_replica::{Event, ReplicaConfig, Timer};
 use syncline_storage::{ApplyContext, Interface};
-use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
-use syncline_sync::{Delta, DeltaLog, Dot, MissingDeltas, Transaction, VersionVector};
+use syncline_store::{Bytes, MemoryStore, ReadView, Row, RowRun, Store, StoreError, WriteBatch};
+use syncline_sync::{
+    Delta, DeltaLog, Dot, MissingDeltas, SyncHandshake, Transaction, VersionVector, build_handshake,
+};
 use syncline_types::{Hlc, Limits, Moment, ReplicaId, SimTime};
+
+/// A view that counts reads.
+#[derive(Clone)]
+struct CountedView {
+    view: MemoryStore,
+    reads: Rc<Cell<usize>>,
+}
+
+impl ReadView for CountedView {
+    fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.reads.set(self.reads.get() + 1);
+        self.view.read(key)
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.reads.set(self.reads.get() + 1);
+        self.view.range(from, to, limit)
+    }
+
+    fn run(&self, key: &[u8]) -> Option<&std::sync::Arc<dyn RowRun>> {
+        self.view.run(key)
+    }
+}
+
+/// A peer that covers nothing, and announces a horizon after everything, makes no step read the whole log.
+///
+/// Promises: G1
+#[test]
+fn horizon_of_a_peer_that_covers_nothing_costs_a_bounded_amount() {
+    let reads = |deltas: u64| {
+        let mut store = MemoryStore::default();
+        let mut log = DeltaLog::default();
+        append(&mut log, &mut store, author(1), deltas, 10);
+        let view = CountedView { view: store, reads: Rc::default() };
+        let moment = Moment::at(SimTime::from_secs(100));
+        let mut work = Transaction::begin(view.clone(), log, ApplyContext::new(moment)).unwrap();
+        // A state that is not empty.
+        let write = register(author(2), "x", 900);
+        work.state.apply_action(&write, &ApplyContext::new(moment)).unwrap();
+        let state = work.describe(CONTEXT, author(2), &[]).unwrap();
+        let theirs = SyncHandshake {
+            replica: author(3),
+            covered: VersionVector::default(),
+            stable: VersionVector::default(),
+            horizon: Hlc::last_at(90_000 << 16),
+            ..build_handshake(&state)
+        };
+        view.reads.set(0);
+        work.adopt_horizon(&theirs).unwrap();
+        assert_eq!(work.state.horizon(), theirs.horizon);
+        view.reads.get()
+    };
+    let many = reads(3_000);
+    assert!(many < 300 && many <= reads(400) + 10, "{many} reads");
+}
 
 /// The bytes of the deltas that a store has.
 fn stored_bytes(store: &MemoryStore) -> u64 {
