@@ -281,8 +281,6 @@ fn history_ahead_among_empty_peers_is_written_again() {
 
 /// A restart in the middle of a recovery must not forget which times its first writes have taken: a later write refers to
 /// them.
-///
-/// Promises: A2
 #[test]
 fn restart_in_a_recovery_keeps_the_new_times() {
     for most_restarts in [0, 1] {

@@ -73,7 +73,7 @@ fn limited(left: usize) -> Limited {
     Limited { store: MemoryStore::default(), left, largest: 0, batches: 0 }
 }
 
-/// Promises: A2, G1
+/// Promises: G1
 #[test]
 fn bringing_back_takes_small_batches_and_may_be_cut_off_anywhere() {
     let old = old_store();

@@ -82,13 +82,13 @@ enum WalkEnd {
 }
 
 /// What a page may remove, and how many records it may still visit.
-struct Allowance<'a> {
+struct PageQuota<'a> {
     horizon: Hlc,
     kept: &'a BTreeSet<EntityId>,
     left: usize,
 }
 
-impl Allowance<'_> {
+impl PageQuota<'_> {
     const fn take(&mut self) -> bool {
         let is_left = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -142,7 +142,7 @@ impl<V: ReadView> Interface<V> {
         kept: &BTreeSet<EntityId>,
         most: usize,
     ) -> Result<u64, StorageError> {
-        let mut page = Allowance { horizon: self.stats.horizon, kept, left: most };
+        let mut page = PageQuota { horizon: self.stats.horizon, kept, left: most };
         let mut removed = 0;
         while page.left > 0 && !pass.is_done {
             let wanted = page.left;
@@ -194,7 +194,7 @@ impl<V: ReadView> Interface<V> {
         &mut self,
         top: EntityId,
         walk: Option<Walk>,
-        page: &mut Allowance<'_>,
+        page: &mut PageQuota<'_>,
         removed: &mut u64,
     ) -> Result<Option<Walk>, StorageError> {
         let resumed = match walk {
@@ -237,7 +237,7 @@ impl<V: ReadView> Interface<V> {
     }
 
     /// The beginning of a walk below the tombstone `top`; `None` if it is still needed itself.
-    fn open_top(&mut self, top: EntityId, page: &Allowance<'_>) -> Result<Option<OpenNode>, StorageError> {
+    fn open_top(&mut self, top: EntityId, page: &PageQuota<'_>) -> Result<Option<OpenNode>, StorageError> {
         let Some(record) = self.record(top)? else { return Ok(None) };
         let hidden_by = self.hidden_by(&record)?;
         Ok(page.permits(top, &record, hidden_by).then(|| OpenNode::new(top, hidden_by, None)))
@@ -246,11 +246,13 @@ impl<V: ReadView> Interface<V> {
     /// The stamp up to which deletes of `record` and its ancestors hide what is below it: the latest one counts.
     fn hidden_by(&mut self, record: &Record) -> Result<Hlc, StorageError> {
         let mut hidden_by = record.deleted_at;
-        let (mut depth, mut parent) = (record.depth, record.parent);
+        let mut depth = record.depth;
+        let mut parent = record.parent;
         while depth > 0 {
             let above = self.record(parent)?.ok_or(StorageError::Index { what: "the record of a parent" })?;
             hidden_by = hidden_by.max(above.deleted_at);
-            (depth, parent) = (above.depth, above.parent);
+            depth = above.depth;
+            parent = above.parent;
         }
         Ok(hidden_by)
     }
@@ -286,7 +288,7 @@ impl<V: ReadView> Interface<V> {
     fn look_below(
         &mut self,
         path: &mut Vec<OpenNode>,
-        page: &mut Allowance<'_>,
+        page: &mut PageQuota<'_>,
         mut found: Option<&mut Vec<EntityId>>,
     ) -> Result<WalkEnd, StorageError> {
         while let Some(open) = path.last_mut() {
@@ -315,7 +317,7 @@ impl<V: ReadView> Interface<V> {
     fn remove_below(
         &mut self,
         path: &mut Vec<OpenNode>,
-        page: &mut Allowance<'_>,
+        page: &mut PageQuota<'_>,
         removed: &mut u64,
     ) -> Result<WalkEnd, StorageError> {
         while let Some(open) = path.last_mut() {
@@ -329,7 +331,8 @@ impl<V: ReadView> Interface<V> {
                 path.push(below);
                 continue;
             }
-            let (id, hidden_by) = (open.id, open.hidden_by);
+            let id = open.id;
+            let hidden_by = open.hidden_by;
             path.pop();
             let permitted = self.record(id)?.is_some_and(|record| page.permits(id, &record, hidden_by));
             if permitted && self.children(id, None, 1)?.is_empty() {
