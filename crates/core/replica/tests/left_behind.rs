@@ -294,7 +294,7 @@ fn recover_with_restarts(most_restarts: u32) {
     let all = Target::named(b"set");
     let element = all.child(b"element");
     world.honest(0).ahead_ms = HOUR_MS;
-    world.write(0, vec![Operation::Create { target: all.clone(), collection: Collection::Set }]);
+    world.write(0, vec![Operation::Create { target: all, collection: Collection::Set }]);
     world.write(0, vec![Operation::AddElement { target: element.clone() }]);
     for n in 0..300 {
         world.write(0, vec![set("k", &n.to_string())]);

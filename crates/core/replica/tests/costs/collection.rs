@@ -133,7 +133,7 @@ fn writes_and_deltas_go_on_while_a_large_collection_is_under_way() {
             count += 1;
         }
         // What is below the deleted map and is written now is shown.
-        for name in written.drain(..).collect::<Vec<_>>() {
+        for name in std::mem::take(&mut written) {
             world.run_for(SimDuration::from_millis(1));
             let read = (0..MEMBERS).filter(|node| world.honest(*node).read(&name).is_some()).count();
             assert!(read > 0, "{name}");
