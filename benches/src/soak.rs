@@ -189,6 +189,7 @@ pub(crate) fn virtual_day() {
     let workload = Workload { crash: Rate::ZERO, away: Rate::ZERO, ..Workload::new(WRITES_PER_HOUR, BUSY) };
     let workload = workload.with_mix(MIX).with_keys(200);
     let mut second = None;
+    let mut is_flat_day = true;
     for hour in 0..HOURS {
         let (began, before, events) = (Instant::now(), rt.metrics(), rt.events_processed());
         let end = SimTime::ZERO + HOUR.times(hour + 1);
@@ -226,12 +227,17 @@ pub(crate) fn virtual_day() {
             second = Some(totals);
         }
         if let Some(second) = second {
-            report_growth(hour, &second, &totals);
+            is_flat_day &= report_growth(hour, &second, &totals);
         }
+    }
+    if !is_flat_day {
+        std::process::exit(1);
     }
 }
 
-fn report_growth(hour: u64, second: &Totals, totals: &Totals) {
+/// Prints what grows faster than the live data. Returns whether nothing does.
+fn report_growth(hour: u64, second: &Totals, totals: &Totals) -> bool {
+    let mut flat = true;
     let per = |bytes: u64, totals: &Totals| bytes / totals.nodes.max(1);
     let live = (per(second.live_bytes, second), per(totals.live_bytes, totals));
     for (what, then, now) in [
@@ -240,10 +246,12 @@ fn report_growth(hour: u64, second: &Totals, totals: &Totals) {
     ] {
         let (then, now) = (per(then, second), per(now, totals));
         if !is_flat(then, now, live.0, live.1) {
+            flat = false;
             println!(
                 "       NOT FLAT: {what} of hour {hour}: {now} bytes, {then} in the second hour; {:?}",
                 totals.largest
             );
         }
     }
+    flat
 }

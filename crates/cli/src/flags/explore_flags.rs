@@ -91,6 +91,10 @@ pub(crate) struct ExploreArgs {
     #[arg(long, value_name = "N", default_value_t = Scope::default().partitions)]
     pub(crate) partitions: u8,
 
+    /// How many times the disk of a replica may be replaced: by a backup, a copy of another disk, or an empty one.
+    #[arg(long, value_name = "N", default_value_t = Scope::default().disks)]
+    pub(crate) disks: u8,
+
     /// How many times a timer may expire although frames are in flight.
     #[arg(long, value_name = "N", default_value_t = Scope::default().early)]
     pub(crate) early: u8,
@@ -148,6 +152,7 @@ impl ExploreArgs {
             duplicates: self.duplicates,
             crashes: self.crashes,
             partitions: self.partitions,
+            disks: self.disks,
             early: self.early,
             ticks: self.ticks,
             fifo: self.fifo,

@@ -152,7 +152,7 @@ impl ExploreReport {
 fn scope_text(args: &ExploreArgs) -> String {
     let kind = args.kind.to_possible_value();
     format!(
-        "{} replicas, {} writes to one {}; {} drops, {} duplicates, {} crashes, {} partitions, {} early \
+        "{} replicas, {} writes to one {}; {} drops, {} duplicates, {} crashes, {} partitions, {} replaced disks, {} early \
          timers, {} heartbeats each; frames of a link in {}",
         args.nodes,
         args.writes,
@@ -161,6 +161,7 @@ fn scope_text(args: &ExploreArgs) -> String {
         args.duplicates,
         args.crashes,
         args.partitions,
+        args.disks,
         args.early,
         args.ticks,
         if args.fifo { "order" } else { "any order" },

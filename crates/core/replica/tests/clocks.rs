@@ -217,3 +217,30 @@ fn history_ahead_holds_up_nobody_and_is_named() {
         assert_eq!(world.honest(node).replica.ahead_of_time(moment), []);
     }
 }
+
+/// The others take what a replica writes whose clock has fallen back. It takes what they write once its clock is set.
+#[test]
+fn clock_that_fell_back_holds_up_only_its_own_replica() {
+    let mut world = members(3, 0);
+    (0..3).for_each(|node| world.honest(node).ahead_ms = 365 * 24 * HOUR_MS);
+    [(0, 1), (0, 2), (1, 2)].into_iter().for_each(|(one, two)| world.link(one, two));
+    world.write(2, vec![set("shared", "2")]);
+    world.run_for(MINUTE);
+    world.honest(0).ahead_ms = 0;
+    world.write(0, vec![set("shared", "0, later")]);
+    assert_eq!(refusal(&mut world, 0), None, "stamps ascend anyway");
+    world.run_for(MINUTE);
+    [1, 2].into_iter().for_each(|node| world.write(node, vec![set(&format!("of {node}"), "1")]));
+    world.run_for(MINUTE);
+    for node in [1, 2] {
+        assert_eq!(read(&mut world, node, "shared").as_deref(), Some(&b"0, later"[..]));
+        assert!(read(&mut world, node, "of 1").is_some() && read(&mut world, node, "of 2").is_some());
+    }
+    let said = |notice: &Notice| matches!(notice, Notice::AheadOfTime(_));
+    assert!(world.honest(0).notices.iter().any(said), "its host is told");
+    world.honest(0).ahead_ms = 365 * 24 * HOUR_MS;
+    world.run_for(MINUTE.times(10));
+    let root = world.honest(0).sound_root();
+    assert!([1, 2].into_iter().all(|node| world.honest(node).sound_root() == root));
+    assert!(read(&mut world, 0, "of 1").is_some());
+}

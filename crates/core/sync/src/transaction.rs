@@ -12,7 +12,12 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError, TombstonePass};
 use syncline_store::{ReadView, WriteBatch};
-use syncline_types::{ContextId, Digest, EntityId, Hlc, Limits, Probe, Probes, ReplicaId, ShortIdKey};
+use syncline_types::{
+    ContextId, Digest, EntityId, Hlc, Limits, Probe, Probes, ReplicaId, ShortIdKey, limits,
+};
+
+/// The entries of a version vector that claims of peers leave to members, those of the future included.
+const KEPT_FOR_MEMBERS: usize = limits::MAX_REPLICAS / 16;
 
 /// How many deltas a step reads, at most, to find what a peer has collected without.
 const UNSEEN_DELTAS: usize = 256;
@@ -332,19 +337,37 @@ impl<V: ReadView> Transaction<V> {
     }
 
     /// Records that the state covers `covered`, except for claims about this replica's own deltas: nobody else can
-    /// know more of them than its store.
+    /// know more of them than its store. Nothing proves the other claims, so they leave room for each member.
     fn adopt_covered(&mut self, covered: &VersionVector, heads: &[DeltaRef]) {
-        let own = self.own.filter(|own| covered.of(*own) > self.log.covered().of(*own));
-        match own {
-            Some(own) => {
-                let mut covered = covered.clone();
-                covered.set(own, 0);
-                self.log.adopt(&covered, heads, &mut self.metadata_batch);
+        let mut covered = self.with_room_for_members(covered);
+        if let Some(own) = self.own.filter(|own| covered.of(*own) > self.log.covered().of(*own)) {
+            covered.set(own, 0);
+        }
+        self.log.adopt(&covered, heads, &mut self.metadata_batch);
+    }
+
+    /// `claimed` without the authors that would take the last room in the version vector, which members need. O(1)
+    /// while there is room enough, and O(difference) otherwise. Without a list of members all are equal.
+    fn with_room_for_members(&self, claimed: &VersionVector) -> VersionVector {
+        let mut kept = claimed.clone();
+        let covered = self.log.covered();
+        let Some(members) = self.gate.membership.members() else { return kept };
+        let most = limits::MAX_REPLICAS - KEPT_FOR_MEMBERS;
+        if covered.len() + claimed.len() + members.len() <= most {
+            return kept;
+        }
+        let silent = members.keys().filter(|member| covered.of(**member) == 0).count();
+        let mut room = most.saturating_sub(covered.len() + silent);
+        for (author, before, _) in covered.difference(claimed) {
+            if before > 0 || members.contains_key(&author) {
+                continue;
             }
-            None => {
-                self.log.adopt(covered, heads, &mut self.metadata_batch);
+            match room.checked_sub(1) {
+                Some(left) => room = left,
+                None => kept.set(author, 0),
             }
         }
+        kept
     }
 
     /// Records that the state contains nothing from before the peer's horizon that the peer has collected.

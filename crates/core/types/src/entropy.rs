@@ -91,6 +91,8 @@ pub enum Choice {
     LieKind = 131,
     LieDetail = 132,
     ClockPhase = 135,
+    /// The first number of a replica's sessions.
+    SessionOffset = 136,
 }
 
 /// A source of random draws. A step that needs randomness takes one as an argument; the caller decides

@@ -118,8 +118,11 @@ pub struct DriftError {
 pub struct HlcClock {
     last: u64,
     replica: ReplicaId,
-    /// The counter with which a millisecond begins.
+    /// The counter with which a millisecond begins; 0 if none is set.
     phase: u16,
+    /// Whether `last` is a stamp that this clock has made since the phase was set, and none of another replica or of an
+    /// earlier start.
+    is_own: bool,
 }
 
 impl HlcClock {
@@ -128,20 +131,33 @@ impl HlcClock {
 
     /// A clock that has made and observed no stamp yet.
     pub const fn new(replica: ReplicaId) -> Self {
-        Self { last: 0, replica, phase: 0 }
+        Self { last: 0, replica, phase: 0, is_own: false }
     }
 
     /// A clock whose stamps are greater than `last`, an [`HlcClock::last`] persisted before a restart.
     pub const fn resume(replica: ReplicaId, last: u64) -> Self {
-        Self { last, replica, phase: 0 }
+        Self { last, replica, phase: 0, is_own: false }
     }
 
     /// Sets the counter with which each further millisecond begins: a random number for each start, so that two
-    /// replicas that share an id by mistake do not make equal stamps in the same millisecond. At most
-    /// [`HlcClock::PHASES`] - 1, which leaves as many counts within a millisecond.
+    /// replicas that share an id by mistake do not make equal stamps in the same millisecond, nor after they have observed
+    /// equal stamps of others or have started from equal stores. At most [`HlcClock::PHASES`] - 1, which leaves as many
+    /// counts within a millisecond.
     pub const fn set_phase(&mut self, phase: u16) {
         debug_assert!((phase as u64) < Self::PHASES, "a phase leaves room for counts");
         self.phase = phase;
+        self.is_own = false;
+    }
+
+    /// The least time after `last` that this clock may give: the next one after an own stamp, and otherwise the next one
+    /// whose counter is the phase.
+    const fn successor(&self) -> u64 {
+        let last = self.last;
+        if self.is_own || self.phase == 0 {
+            return last.saturating_add(1);
+        }
+        let in_same_ms = last >> 16 << 16 | self.phase as u64;
+        if in_same_ms > last { in_same_ms } else { in_same_ms.saturating_add(1 << 16) }
     }
 
     /// The replica in whose name the clock makes stamps.
@@ -160,7 +176,8 @@ impl HlcClock {
     pub fn tick(&mut self, moment: Moment) -> Hlc {
         let previous = self.last;
         let wall = Hlc::new(moment.wall_ms, self.phase, self.replica).time;
-        self.last = wall.max(previous.saturating_add(1));
+        self.last = wall.max(self.successor());
+        self.is_own = true;
         // 2^48 milliseconds are 8,900 years: only a stamp that skipped the drift check can exhaust the clock.
         debug_assert!(
             self.last > previous || previous == u64::MAX,
@@ -172,7 +189,10 @@ impl HlcClock {
     /// Observes a stamp of another replica, so that later stamps of this one exceed it. The stamp must have
     /// passed [`Hlc::check_drift`]; otherwise one wrong clock would carry all others into the future.
     pub fn observe(&mut self, remote: Hlc) {
-        self.last = self.last.max(remote.time);
+        if remote.time > self.last {
+            self.last = remote.time;
+            self.is_own = false;
+        }
         debug_assert!(self.last >= remote.time, "the clock is not behind a stamp that it observed");
     }
 }
@@ -204,6 +224,23 @@ mod tests {
         });
         let stamps = clocks.each_mut().map(|clock| clock.tick(at(7)));
         assert_eq!(stamps.map(|stamp| (stamp.physical_ms(), stamp.counter())), [(7, 3), (7, 9)]);
+    }
+
+    #[test]
+    fn lives_of_one_id_give_different_stamps_after_equal_ones() {
+        let seen = Hlc::new(50, 6, ReplicaId::from_u64(2));
+        let mut lives = [3, 9].map(|phase| {
+            let mut clock = HlcClock::resume(ReplicaId::from_u64(1), seen.time());
+            clock.set_phase(phase);
+            clock
+        });
+        let counts = |lives: &mut [HlcClock; 2]| {
+            lives.each_mut().map(|clock| clock.tick(at(10))).map(|stamp| (stamp.physical_ms(), stamp.counter()))
+        };
+        assert_eq!(counts(&mut lives), [(51, 3), (50, 9)], "both started from one store");
+        assert_eq!(counts(&mut lives), [(51, 4), (50, 10)]);
+        lives.each_mut().map(|clock| clock.observe(Hlc::new(60, 0, ReplicaId::from_u64(2))));
+        assert_eq!(counts(&mut lives), [(60, 3), (60, 9)], "both observed one stamp");
     }
 
     #[test]

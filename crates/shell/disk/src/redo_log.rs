@@ -14,13 +14,16 @@ const PREFIX: &[u8] = &[0, 3];
 const PREFIX_END: &[u8] = &[0, 4];
 /// A log of this many bytes is flushed: half a million changes, which are replayed in one to two seconds.
 const FULL_BYTES: usize = 1 << 25;
+/// A log of this many entries is flushed, however short they are: each takes memory while the store is open, and the
+/// flush deletes all of them in one batch.
+const FULL_ENTRIES: usize = 1 << 17;
 
 /// The entries that the engine stores. Their contents stay on disk: they are read only when a store is
 /// opened.
 #[derive(Debug, Default)]
 pub(crate) struct RedoRows {
-    /// The keys of the entries, ascending.
-    keys: Vec<Key>,
+    /// The commits that have an entry, ascending.
+    commits: Vec<u64>,
     /// The bytes of all entries, keys left out.
     bytes: usize,
 }
@@ -58,6 +61,11 @@ pub(crate) fn entry_key(commit: u64) -> Key {
     Key::of(&[PREFIX, &commit.to_be_bytes()])
 }
 
+/// The commit whose entry has this key; `None` if the key is none of an entry.
+fn commit_of(key: &[u8]) -> Option<u64> {
+    key.strip_prefix(PREFIX)?.try_into().ok().map(u64::from_be_bytes)
+}
+
 impl RedoRows {
     /// Reads the log from the engine. Also returns the changes of each trie, concatenated over all batches in
     /// the order of commits, so that a node that changed often is looked up once.
@@ -73,16 +81,21 @@ impl RedoRows {
             for (trie, changes) in decode(&entry).map_err(corrupt)? {
                 changes_by_trie.entry(Key::from(trie)).or_default().extend_from_slice(changes);
             }
-            log.push(Key::from(&*key), entry.len());
+            let commit = commit_of(&key).ok_or_else(|| StoreError::Corrupt {
+                what: format!("a key of its redo log has {} bytes and not {}", key.len(), PREFIX.len() + 8),
+            })?;
+            log.push(commit, entry.len());
         }
         Ok((log, changes_by_trie))
     }
 
-    /// Adds the entry at `key`, of `bytes` bytes, which the engine has made durable.
-    pub(crate) fn push(&mut self, key: Key, bytes: usize) {
-        debug_assert!(key.starts_with(PREFIX), "log entries have keys of their own");
-        debug_assert!(self.keys.last().is_none_or(|last| *last < key), "the log is in the order of commits");
-        self.keys.push(key);
+    /// Adds the entry of `commit`, of `bytes` bytes, which the engine has made durable.
+    pub(crate) fn push(&mut self, commit: u64, bytes: usize) {
+        debug_assert!(
+            self.commits.last().is_none_or(|last| *last < commit),
+            "the log is in the order of commits"
+        );
+        self.commits.push(commit);
         self.bytes += bytes;
     }
 
@@ -92,16 +105,38 @@ impl RedoRows {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.commits.is_empty()
     }
 
-    /// Whether the log is so long that replaying it would delay the next opening.
+    /// Whether the log is so long that replaying it would delay the next opening, or its entries are so many.
     pub(crate) const fn is_full(&self) -> bool {
-        self.bytes >= FULL_BYTES
+        self.bytes >= FULL_BYTES || self.commits.len() >= FULL_ENTRIES
     }
 
     /// The keys of the entries, ascending.
-    pub(crate) fn keys(&self) -> &[Key] {
-        &self.keys
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.commits.iter().map(|commit| entry_key(*commit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_short_entries_fill_a_log() {
+        let mut log = RedoRows::default();
+        for commit in 1..FULL_ENTRIES as u64 {
+            log.push(commit, 40);
+        }
+        assert!(!log.is_full(), "{} bytes in {} entries", log.bytes, log.commits.len());
+        log.push(FULL_ENTRIES as u64, 40);
+        assert!(log.is_full());
+    }
+
+    #[test]
+    fn entries_are_found_by_their_commits() {
+        assert_eq!(commit_of(&entry_key(0x0102_0304_0506_0708)), Some(0x0102_0304_0506_0708));
+        assert_eq!(commit_of(&entry_key(7)[..9]), None);
     }
 }

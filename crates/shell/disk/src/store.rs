@@ -64,7 +64,7 @@ impl DiskStore {
         // The entries are deleted in the same batch: an entry that survived the flush of its rows would be
         // replayed on a newer index.
         for key in self.redo_log.keys() {
-            writes.remove(rows, &**key);
+            writes.remove(rows, &*key);
         }
         self.stopped = Some(UNFINISHED.into());
         let written = writes.commit().map_err(self.engine.error("write its index"));
@@ -191,7 +191,7 @@ impl Store for DiskStore {
         self.cache.record(&batch, entry.is_some())?;
         self.commits += 1;
         if let Some(entry) = entry.filter(|entry| !entry.is_empty()) {
-            self.redo_log.push(redo_log::entry_key(self.commits), entry.len());
+            self.redo_log.push(self.commits, entry.len());
         }
         self.stopped = None;
         self.debug_check();

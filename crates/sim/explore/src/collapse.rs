@@ -74,6 +74,10 @@ pub(super) enum LocalEvent {
     Write(u8),
     Crash,
     Restart,
+    /// The node goes down, and its disk becomes that of the node in this state; an empty one, if it names none.
+    ReplaceDisk(Option<LocalId>),
+    /// The node learns the new name of the one in this state.
+    LearnName(LocalId),
 }
 
 impl LocalEvent {
@@ -84,6 +88,9 @@ impl LocalEvent {
             Self::Write(at) => [2, at as u64],
             Self::Crash => [3, 0],
             Self::Restart => [4, 0],
+            Self::ReplaceDisk(None) => [5, 0],
+            Self::ReplaceDisk(Some(local)) => [6, local as u64],
+            Self::LearnName(local) => [7, local as u64],
         }
     }
 }
@@ -124,12 +131,18 @@ impl<N> LocalStep<N> {
     }
 }
 
-/// Entropy whose every draw is zero. The search explores orders of events, not random draws.
-struct ZeroEntropy;
+/// Entropy whose every draw is zero, but for those that distinguish two lives of one replica: they give the number of
+/// the life. The search explores orders of events, not random draws.
+struct LifeEntropy {
+    life: u64,
+}
 
-impl Entropy for ZeroEntropy {
-    fn below(&mut self, _: Choice, _: u64) -> u64 {
-        0
+impl Entropy for LifeEntropy {
+    fn below(&mut self, choice: Choice, bound: u64) -> u64 {
+        match choice {
+            Choice::ClockPhase | Choice::SessionOffset => self.life % bound,
+            _ => 0,
+        }
     }
 }
 
@@ -292,7 +305,7 @@ impl<A: Explorable> Collapse<A> {
         crash: CrashPlace,
     ) -> LocalStep<A::Notice> {
         assert!(
-            local.up != (what == LocalEvent::Restart),
+            local.up != (what == LocalEvent::Restart) || matches!(what, LocalEvent::LearnName(_)),
             "a node that is down only restarts, and one that is up does anything else: {what:?}"
         );
         let mut step = LocalStep {
@@ -306,6 +319,15 @@ impl<A: Explorable> Collapse<A> {
         };
         match what {
             LocalEvent::Crash => local.crash(),
+            LocalEvent::ReplaceDisk(source) => {
+                local.crash();
+                match source {
+                    Some(source) => local.actor.restore_disk(&self.locals[source as usize].actor),
+                    // The host does not remember how often the node has started.
+                    None => local.actor.lose_disk(false),
+                }
+            }
+            LocalEvent::LearnName(other) => local.actor.learn_name(&self.locals[other as usize].actor),
             LocalEvent::Restart => {
                 if local.crashes > 0 {
                     local.actor.restart();
@@ -351,14 +373,24 @@ impl<A: Explorable> Collapse<A> {
         crash: CrashPlace,
         step: &mut LocalStep<A::Notice>,
     ) {
+        // The node has stopped in the first of two inputs.
+        if !local.up {
+            return;
+        }
         let is_frame = matches!(input, Input::Frame { .. });
         let durable = crash != CrashPlace::BeforeCommit;
         let commit = if durable { Commit::Durable } else { Commit::Lost };
-        let mut entropy = ZeroEntropy;
+        let mut entropy =
+            LifeEntropy { life: local.crashes * self.names.len() as u64 + u64::from(local.node.0) };
         let mut context = Context::new(Moment::at(now), &mut entropy, commit);
         let mut effects = Effects::default();
         local.actor.step(input, &mut context, &mut effects);
-        let Effects { messages, timers, refusal, notices, .. } = effects;
+        let Effects { messages, timers, refusal, notices, failed } = effects;
+        if failed {
+            // All effects are discarded: the node stops, and restarts from its disk.
+            local.crash();
+            return;
+        }
         step.refused = refusal.filter(|_| is_frame);
         if durable {
             step.notices.extend(notices);

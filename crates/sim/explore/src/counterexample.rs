@@ -5,7 +5,7 @@ use crate::collapse::{CrashPlace, LocalEvent, LocalStep};
 use crate::invariants::Invariants;
 use crate::search::Explorer;
 use crate::state::{FrameId, StepId, WorldState};
-use crate::transitions::Move;
+use crate::transitions::{DiskSource, Move};
 use sync_sim_engine::node_id::NodeId;
 
 /// The frames in flight, numbered in the order of sending. An interned frame has one id however often it is
@@ -122,6 +122,19 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
             }
             Move::Crash { node } => format!("{} crashes", self.name(node.into())),
             Move::Restart { node } => format!("{} restarts", self.name(node.into())),
+            Move::BackUp { node } => format!("the disk of {} is backed up", self.name(node.into())),
+            Move::ReplaceDisk { node, by } => {
+                let node = self.name(node.into());
+                match by {
+                    DiskSource::Backup => {
+                        format!("{node} goes down and its disk is restored from the backup")
+                    }
+                    DiskSource::Node(other) => {
+                        format!("{node} goes down and gets a copy of the disk of {}", self.name(other.into()))
+                    }
+                    DiskSource::Nothing => format!("{node} goes down and loses its disk"),
+                }
+            }
             Move::Cut { nodes: (a, b) } => {
                 format!("the link between {} and {} is cut", self.name(a.into()), self.name(b.into()))
             }

@@ -5,10 +5,10 @@ use crate::state_hash::StateHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use sync_sim_cluster::budgets::IdlePauses;
 use sync_sim_cluster::checks::{
-    self, CheckMemory, CheckedStep, ContextView, InspectedReplica, ProgressWatch, Watched,
+    self, CheckMemory, CheckedStep, ContextView, Hazards, InspectedReplica, ProgressWatch, Watched,
 };
 use sync_sim_cluster::hostile::HostileRoles;
-use sync_sim_cluster::node::{ContextNotice, SimNode, SimReplica, replica_id};
+use sync_sim_cluster::node::{ContextNotice, SimNode, SimReplica};
 use sync_sim_cluster::oracle::{Acknowledgement, Oracle, ReferenceState};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::{Check, SimPart};
@@ -98,6 +98,12 @@ pub trait Invariants<A: Explorable>: Clone {
         None
     }
 
+    /// Called when the disk of a node was replaced. Returns the invariant that is violated, if any.
+    fn on_disk_replaced(&mut self, node: NodeId, actors: &[&A]) -> Option<Check> {
+        let _ = (node, actors);
+        None
+    }
+
     /// Writes the whole memory.
     fn write_state(&self, out: &mut StateHasher);
 
@@ -124,6 +130,7 @@ pub struct ReplicaInvariants {
     expected: Digest,
     /// Whether tombstones were collected.
     collected: bool,
+    hazards: Hazards,
     /// The sessions in progress, by initiator and responder, with every root that the responder had meanwhile.
     sessions: BTreeMap<(NodeId, NodeId), BTreeSet<Digest>>,
     memory: CheckMemory,
@@ -177,8 +184,8 @@ impl Watched for ExploredWorld<'_> {
     }
 
     fn is_catching_up(&self, _: usize, _: NodeId) -> bool {
-        // Disks lose nothing here, so nobody makes a fresh start.
-        false
+        // A node whose disk was replaced may have a new name.
+        self.invariants.hazards.replaced_disks
     }
 
     fn has_losses(&self, _: usize) -> bool {
@@ -235,6 +242,10 @@ impl Watched for ExploredWorld<'_> {
         None
     }
 
+    fn hazards(&self) -> Hazards {
+        self.invariants.hazards
+    }
+
     fn has_collected(&self, _: usize) -> bool {
         self.invariants.collected
     }
@@ -258,6 +269,7 @@ impl ReplicaInvariants {
             written: BTreeMap::new(),
             joined,
             collected: false,
+            hazards: Hazards::NONE,
             sessions: BTreeMap::new(),
             memory: CheckMemory::default(),
             roles: HostileRoles::default(),
@@ -269,12 +281,13 @@ impl ReplicaInvariants {
     }
 
     /// Takes in a notice, after the checks have seen it. Returns the error of the oracle, if there is one.
-    fn on_notice(&mut self, node: NodeId, notice: &Notice, digests: &[Digest]) -> Option<Check> {
+    fn on_notice(&mut self, notice: &Notice, step: &ObservedStep<'_, SimNode>) -> Option<Check> {
+        let node = step.node;
         let joined = match notice {
             Notice::SessionStarted { peer } => {
                 // A session that succeeds must end at a root that its responder had during the session.
                 let peer = NodeId::from(*peer);
-                let root = digests.get(peer.index()).copied();
+                let root = step.digests.get(peer.index()).copied();
                 self.sessions.insert((node, peer), root.into_iter().collect());
                 return None;
             }
@@ -283,17 +296,26 @@ impl ReplicaInvariants {
                 return None;
             }
             Notice::WriteAccepted { operations, actions } => {
-                let author = replica_id(node);
+                let actor = step.actors[node.index()];
+                let author = actor.identity().0;
                 let bytes: Vec<u8> = actions.iter().flat_map(Encode::to_bytes).collect();
-                let written = self.written.entry(node).or_default();
-                written.push(Digest::of(0, &bytes));
+                self.written.entry(node).or_default().push(Digest::of(0, &bytes));
                 // What else the author had seen is not known here. The oracle then judges fewer values.
                 let mut seen = VersionVector::default();
-                seen.cover(Dot { author, seq: written.len() as u64 });
+                seen.cover(Dot { author, seq: actor.in_context(0).covered().of(author) });
                 // A state is reached at several times; the write is the same.
                 let acknowledgement = Acknowledgement { node, author, at: SimTime::ZERO, seen };
                 self.oracle.acknowledge(acknowledgement, operations.clone(), actions.clone());
                 self.joined.apply(actions)
+            }
+            Notice::WriteReissued { former, former_actions, delta, actions } => {
+                let mut bytes = former.to_bytes();
+                bytes.extend(delta.to_bytes());
+                bytes.extend(former_actions.iter().flat_map(Encode::to_bytes));
+                bytes.extend(actions.iter().flatten().flat_map(Encode::to_bytes));
+                self.written.entry(node).or_default().push(Digest::of(1, &bytes));
+                self.oracle.reissue(*former, former_actions, *delta, actions.clone());
+                return None;
             }
             Notice::TombstonesCollected { horizon, .. } => {
                 self.collected = true;
@@ -324,7 +346,7 @@ impl ReplicaInvariants {
             // Only asked after a continuation in which all nodes were up and linked.
             is_undisturbed: true,
             give_ups: &self.memory.give_ups,
-            hazards: checks::Hazards::NONE,
+            hazards: self.hazards,
         }
     }
 }
@@ -358,7 +380,7 @@ impl Invariants<SimNode> for ReplicaInvariants {
             return found;
         }
         for ContextNotice { notice, .. } in step.notices {
-            let violation = self.on_notice(node, notice, step.digests);
+            let violation = self.on_notice(notice, step);
             if violation.is_some() {
                 return violation;
             }
@@ -403,9 +425,18 @@ impl Invariants<SimNode> for ReplicaInvariants {
         checks::at_stop(&self.view(actors), false)
     }
 
+    fn on_disk_replaced(&mut self, node: NodeId, actors: &[&SimNode]) -> Option<Check> {
+        self.hazards.replaced_disks = true;
+        let replicas = actors.iter().map(|actor| actor.in_context(0));
+        let noted = self.oracle.on_disk_replaced(node, replicas);
+        noted.err().map(|error| Check::Internal { part: SimPart::Oracle, detail: error.to_string() })
+    }
+
     fn write_state(&self, out: &mut StateHasher) {
         out.bytes(&self.expected.0);
         out.number(u64::from(self.collected));
+        out.number(u64::from(self.hazards.replaced_disks));
+        self.oracle.each_uncertain(&mut |bytes| out.bytes(bytes));
         for (node, writes) in &self.written {
             out.number(u64::from(node.0));
             writes.iter().for_each(|digest| out.bytes(&digest.0));

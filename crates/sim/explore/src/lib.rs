@@ -54,10 +54,14 @@
 //!   frames. A crash before the commit equals a crash before the step, where the frame then finds the node
 //!   down. A crash after all frames equals a crash after the step: the only other effect of the step is its
 //!   timers, which a crash clears. A node that is down may restart at any point.
+//! - Up to [`Scope::disks`] times a node that is up goes down and its disk is replaced: by a copy that was made at any
+//!   earlier point (the first one that is made of a node, and only while a disk may still be replaced), by a copy of the
+//!   present disk of another node, or by an empty one. A node that stops because its name has another life restarts
+//!   under a new name, which all others learn at that moment.
 //! - A cut between two nodes loses the frames between them that arrive before it is repaired.
-//! - Recurring housekeeping timers fire at most [`Scope::ticks`] times on each node.
+//! - Housekeeping timers, and others that [recur](Explorable::recurs), fire at most [`Scope::ticks`] times on each node.
 //! - Every random draw of a node gives zero: no jitter, and the first of several peers. Other draws are not
-//!   explored. All clocks agree.
+//!   explored. Draws that distinguish two lives of one replica give different numbers. All clocks agree.
 //!
 //! [`SearchReport::is_exhaustive`] states that every state that these rules allow was reached and checked. It
 //! makes no claim about other writes, longer absences, or frames that are so slow that timers fire more often
@@ -109,6 +113,18 @@ pub trait Explorable: Actor {
         out.bytes(&self.digest().0);
     }
 
+    /// Whether the name of the actor differs from that which it had `before` a restart: it was brought back under a new
+    /// one. All other nodes then [learn](Explorable::learn_name) the name at once.
+    fn has_new_name(&self, before: &Self) -> bool {
+        let _ = before;
+        false
+    }
+
+    /// Learns the present name of another actor.
+    fn learn_name(&mut self, other: &Self) {
+        let _ = other;
+    }
+
     /// The invariant that this state violates on its own, if any. Called once for each distinct state.
     fn violation(&self, name: &str) -> Option<Check> {
         let _ = name;
@@ -118,6 +134,13 @@ pub trait Explorable: Actor {
     /// The content of frames of this kind, in one or two words.
     fn describe_frame(kind: u8) -> String {
         format!("kind {kind}")
+    }
+
+    /// Whether a timer is set again and again until something else happens, without housekeeping. Its firings are limited as
+    /// those of housekeeping timers are.
+    fn recurs(timer: u64) -> bool {
+        let _ = timer;
+        false
     }
 
     /// The purpose of a timer; the text follows the words "the timer".

@@ -8,7 +8,7 @@ use crate::search::Explorer;
 use crate::state_hash::StateHasher;
 use crate::writes::WriteKind;
 use sync_sim_cluster::checks::{self, InspectedReplica, RowScratch};
-use sync_sim_cluster::node::{ContextNotice, SimNode};
+use sync_sim_cluster::node::{ContextNotice, SimNode, TimerId};
 use sync_sim_cluster::runtime::SimRuntime;
 use sync_sim_cluster::verdict::Check;
 use sync_sim_cluster::wording::outcome_words;
@@ -55,6 +55,7 @@ impl Explorable for SimNode {
             out.bytes(&value);
         }
         out.bytes(self.stopped().unwrap_or_default().as_bytes());
+        self.in_context(0).each_of_identity(&mut |bytes| out.bytes(bytes));
         // A state that was reached at too great a cost is none that was reached in another way.
         out.number(u64::from(self.in_context(0).over_budget().is_some()));
         self.in_context(0).each_remembered(&mut |bytes| out.bytes(bytes));
@@ -67,6 +68,14 @@ impl Explorable for SimNode {
         out.bytes(&self.digest().0);
         // Whether a replica has what it covers.
         self.in_context(0).log().covered().entries().for_each(|dot| out.bytes(&dot.to_bytes()));
+    }
+
+    fn has_new_name(&self, before: &Self) -> bool {
+        self.identity().0 != before.identity().0
+    }
+
+    fn learn_name(&mut self, other: &Self) {
+        self.add_member(other.identity().0);
     }
 
     fn violation(&self, name: &str) -> Option<Check> {
@@ -89,13 +98,13 @@ impl Explorable for SimNode {
         words.to_owned()
     }
 
+    fn recurs(timer: u64) -> bool {
+        // A replica that recovers its former history waits for peers that it has not heard of yet.
+        TimerId::from_number(timer) == TimerId::Recovery
+    }
+
     fn describe_timer(timer: u64) -> String {
-        match timer {
-            0 => "for the heartbeat".to_owned(),
-            1 => "for a pending sync".to_owned(),
-            2 => "for missing deltas".to_owned(),
-            peer => format!("for the session with {}", NodeId(peer as u32)),
-        }
+        TimerId::from_number(timer).words()
     }
 
     fn describe_notice(ContextNotice { notice, .. }: &ContextNotice) -> Option<String> {

@@ -13,6 +13,9 @@ pub struct Scope {
     pub crashes: u8,
     /// The number of times that a link may be cut, in both directions, until it is repaired.
     pub partitions: u8,
+    /// The number of times that the disk of a node is replaced: by a backup of it, by a copy of the disk of another
+    /// node, or by an empty one. The node is then down until it restarts.
+    pub disks: u8,
     /// The number of timers that may fire although frames are in flight, a node is down or a link is cut.
     pub early: u8,
     /// The number of times that housekeeping timers may fire on each node.
@@ -38,6 +41,7 @@ impl Default for Scope {
             duplicates: 0,
             crashes: 0,
             partitions: 0,
+            disks: 0,
             early: 0,
             ticks: 1,
             fifo: false,

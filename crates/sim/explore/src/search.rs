@@ -109,6 +109,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
             ticks: vec![0; count],
             writes_done: vec![0; count],
             cuts: Vec::new(),
+            backups: vec![None; count],
         };
         let mut explorer = Self {
             scope,

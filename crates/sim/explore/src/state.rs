@@ -20,13 +20,14 @@ pub(super) struct FaultBudget {
     pub(super) duplicates: u8,
     pub(super) crashes: u8,
     pub(super) partitions: u8,
+    pub(super) disks: u8,
     pub(super) early: u8,
 }
 
 impl FaultBudget {
     pub(super) const fn of(scope: &Scope) -> Self {
-        let &Scope { drops, duplicates, crashes, partitions, early, .. } = scope;
-        Self { drops, duplicates, crashes, partitions, early }
+        let &Scope { drops, duplicates, crashes, partitions, disks, early, .. } = scope;
+        Self { drops, duplicates, crashes, partitions, disks, early }
     }
 }
 
@@ -52,12 +53,14 @@ pub(crate) struct WorldState {
     pub(super) writes_done: Vec<u8>,
     /// The pairs of nodes whose link is cut, the lower node first, ascending.
     pub(super) cuts: Vec<(u8, u8)>,
+    /// The state of each node whose disk was backed up, by node, while a disk may still be replaced.
+    pub(super) backups: Vec<Option<LocalId>>,
 }
 
 impl WorldState {
     /// The hash that identifies the state. O(nodes + frames in flight).
     pub(super) fn digest(&self, scratch: &mut StateHasher) -> u128 {
-        let Self { now, nodes, in_flight, invariants, budget, ticks, writes_done, cuts } = self;
+        let Self { now, nodes, in_flight, invariants, budget, ticks, writes_done, cuts, backups } = self;
         scratch.number(now.as_micros());
         for id in nodes.iter().chain(in_flight) {
             scratch.number(u64::from(*id));
@@ -66,11 +69,13 @@ impl WorldState {
         // nodes from those of frames.
         scratch.number(in_flight.len() as u64);
         scratch.number(u64::from(*invariants));
-        let FaultBudget { drops, duplicates, crashes, partitions, early } = *budget;
-        scratch.bytes(&[drops, duplicates, crashes, partitions, early]);
+        let FaultBudget { drops, duplicates, crashes, partitions, disks, early } = *budget;
+        scratch.bytes(&[drops, duplicates, crashes, partitions, disks, early]);
         scratch.bytes(ticks);
         scratch.bytes(writes_done);
         cuts.iter().for_each(|(a, b)| scratch.bytes(&[*a, *b]));
+        // Numbers of states stay below `u32::MAX`, which stands for none.
+        backups.iter().for_each(|backup| scratch.number(backup.map_or(u64::from(u32::MAX), u64::from)));
         scratch.finish()
     }
 

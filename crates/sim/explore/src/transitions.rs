@@ -1,11 +1,12 @@
 //! The transition relation: the moves that are possible in a state, and the state after each.
 
 use crate::Explorable;
-use crate::collapse::{CrashPlace, LocalEvent, SetTimer};
+use crate::collapse::{CrashPlace, LocalEvent, LocalStep, SetTimer};
 use crate::invariants::{Invariants, ObservedStep};
 use crate::search::Explorer;
-use crate::state::{FrameId, StepId, WorldState, pair, spend};
+use crate::state::{FrameId, LocalId, StepId, WorldState, pair, spend};
 use sync_sim_cluster::verdict::Check;
+use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::world::FrameSize;
 use syncline_types::{Digest, SimTime};
 
@@ -44,13 +45,37 @@ pub(crate) enum Move {
     Repair {
         nodes: (u8, u8),
     },
+    /// A copy of the disk of a node is put aside.
+    BackUp {
+        node: u8,
+    },
+    /// The disk of a node is replaced, and the node is down.
+    ReplaceDisk {
+        node: u8,
+        by: DiskSource,
+    },
+}
+
+/// What the disk of a node is replaced by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DiskSource {
+    /// The copy of it that was put aside.
+    Backup,
+    /// A copy of the disk of another node.
+    Node(u8),
+    /// An empty one.
+    Nothing,
 }
 
 impl Move {
     /// Whether the move is a fault or part of one. Fair runs have no such moves.
     pub(super) const fn is_fault(self) -> bool {
         match self {
-            Self::Drop { .. } | Self::Crash { .. } | Self::Cut { .. } => true,
+            Self::Drop { .. }
+            | Self::Crash { .. }
+            | Self::Cut { .. }
+            | Self::BackUp { .. }
+            | Self::ReplaceDisk { .. } => true,
             Self::Deliver { duplicate, crash, .. } => duplicate || !matches!(crash, CrashPlace::Never),
             Self::Timer { early, crash, .. } => early || !matches!(crash, CrashPlace::Never),
             Self::Write { crash, .. } => !matches!(crash, CrashPlace::Never),
@@ -72,6 +97,11 @@ impl Move {
             other => other,
         }
     }
+}
+
+/// Whether the scope limits how often a timer fires.
+fn is_limited<A: Explorable>(timer: u64, housekeeping: bool) -> bool {
+    housekeeping || A::recurs(timer)
 }
 
 /// The result of a move.
@@ -106,7 +136,7 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
         let mut timers = Vec::new();
         for (node, (local, ticks)) in state.nodes.iter().zip(&state.ticks).enumerate() {
             for (timer, SetTimer { at, housekeeping }) in &self.collapse.locals[*local as usize].timers {
-                if !housekeeping || all_housekeeping || *ticks < self.scope.ticks {
+                if all_housekeeping || *ticks < self.scope.ticks || !is_limited::<A>(*timer, *housekeeping) {
                     timers.push((*at, node as u8, *timer));
                 }
             }
@@ -183,9 +213,26 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
             let up = nodes.filter(|node| self.is_up(state, usize::from(*node)));
             moves.extend(up.map(|node| Move::Crash { node }));
         }
+        if left.disks > 0 {
+            self.push_disk_faults(state, moves);
+        }
         if left.partitions > 0 {
             let pairs = (1..state.nodes.len()).flat_map(|b| (0..b).map(move |a| pair(a, b)));
             moves.extend(pairs.filter(|nodes| !state.cuts.contains(nodes)).map(|nodes| Move::Cut { nodes }));
+        }
+    }
+
+    /// Adds what may happen to the disks of nodes.
+    fn push_disk_faults(&self, state: &WorldState, moves: &mut Vec<Move>) {
+        let nodes = 0..state.nodes.len() as u8;
+        for node in nodes.clone().filter(|node| self.is_up(state, usize::from(*node))) {
+            match state.backups[usize::from(node)] {
+                None => moves.push(Move::BackUp { node }),
+                Some(_) => moves.push(Move::ReplaceDisk { node, by: DiskSource::Backup }),
+            }
+            let others = nodes.clone().filter(|other| *other != node).map(DiskSource::Node);
+            let sources = others.chain([DiskSource::Nothing]);
+            moves.extend(sources.map(|by| Move::ReplaceDisk { node, by }));
         }
     }
 
@@ -247,7 +294,8 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
                 if early {
                     spend(&mut next.budget.early);
                 }
-                next.ticks[node] = next.ticks[node].saturating_add(u8::from(timer_set.housekeeping));
+                let ticks = u8::from(is_limited::<A>(timer, timer_set.housekeeping));
+                next.ticks[node] = next.ticks[node].saturating_add(ticks);
                 next.now = timer_set.at.max(state.now);
                 return self.take_step(next, node, LocalEvent::Timer(timer), crash);
             }
@@ -256,8 +304,15 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
                 return self.take_step(next, usize::from(node), LocalEvent::Crash, CrashPlace::Never);
             }
             Move::Restart { node } => {
-                return self.take_step(next, usize::from(node), LocalEvent::Restart, CrashPlace::Never);
+                let node = usize::from(node);
+                let outcome = self.take_step(next, node, LocalEvent::Restart, CrashPlace::Never);
+                return self.spread_name(outcome, node);
             }
+            Move::BackUp { node } => {
+                let node = usize::from(node);
+                next.backups[node] = Some(state.nodes[node]);
+            }
+            Move::ReplaceDisk { node, by } => return self.replace_disk(next, usize::from(node), by),
             Move::Cut { nodes } => {
                 spend(&mut next.budget.partitions);
                 next.cuts.push(nodes);
@@ -266,6 +321,49 @@ impl<A: Explorable, I: Invariants<A>> Explorer<A, I> {
             Move::Repair { nodes } => next.cuts.retain(|cut| *cut != nodes),
         }
         MoveOutcome { state: next, step: None, violation: None }
+    }
+
+    fn replace_disk(&mut self, mut next: WorldState, node: usize, by: DiskSource) -> MoveOutcome {
+        spend(&mut next.budget.disks);
+        let source = match by {
+            DiskSource::Backup => {
+                let backup = next.backups[node];
+                assert!(backup.is_some(), "a backup is restored only if there is one");
+                backup
+            }
+            DiskSource::Node(other) => Some(next.nodes[usize::from(other)]),
+            DiskSource::Nothing => None,
+        };
+        if next.budget.disks == 0 {
+            // Backups that nobody can restore any more do not distinguish states.
+            next.backups.fill(None);
+        }
+        let mut outcome = self.take_step(next, node, LocalEvent::ReplaceDisk(source), CrashPlace::Never);
+        let mut invariants = self.invariants[outcome.state.invariants as usize].clone();
+        let found = invariants.on_disk_replaced(NodeId(node as u32), &self.actors(&outcome.state));
+        outcome.violation = outcome.violation.or(found);
+        outcome.state.invariants = self.intern_invariants(invariants);
+        outcome
+    }
+
+    /// Has all other nodes learn the name of a node that has restarted, if it is a new one.
+    fn spread_name(&mut self, mut outcome: MoveOutcome, node: usize) -> MoveOutcome {
+        let Some(step) = outcome.step else { unreachable!("a restart is a step") };
+        let local = |id: LocalId| &self.collapse.locals[id as usize];
+        let LocalStep { before, after, .. } = self.collapse.steps[step as usize];
+        if !local(after).actor.has_new_name(&local(before).actor) {
+            return outcome;
+        }
+        for other in (0..outcome.state.nodes.len()).filter(|other| *other != node) {
+            let event = LocalEvent::LearnName(after);
+            let now = outcome.state.now;
+            let id = self.collapse.step(outcome.state.nodes[other], event, now, CrashPlace::Never);
+            let learned = self.collapse.steps[id as usize].after;
+            outcome.state.nodes[other] = learned;
+            let violation = &self.collapse.locals[learned as usize].violation;
+            outcome.violation = outcome.violation.or_else(|| violation.clone());
+        }
+        outcome
     }
 
     /// Has a node take a step: replaces its state, puts its frames in flight and checks the invariants.

@@ -42,6 +42,17 @@ fn regression_seeds_converge() {
         (10_132, "while a delta was ahead of its reader's clock, session after session sent it in vain"),
         (7_263, "deltas that nobody could complete waited for a peer that answered nothing"),
         (18_450, "a walk was due: the responder refused deltas of a member that it did not know yet"),
+        (
+            36_142,
+            "a node came back while a member that had its writes was away, and its text showed them twice",
+        ),
+        (52_605, "a node came back from ahead of time, and its log had pruned what nobody had taken"),
+        (35_057, "a handshake was answered relative to vectors that its sender did not have any more"),
+        (22_789, "the answers of an old store were dropped, and it did not hear of it"),
+        (28_418, "the same as of 22,789"),
+        (29_864, "the same as of 22,789"),
+        (22_545, "false alarm: a disk from before the horizon was left behind"),
+        (35_063, "of two lives of one id, a member took number 1 of the one and number 2 of the other"),
     ];
     for (seed, why) in found {
         let ended = swarm::draw(seed).run().unwrap();

@@ -20,6 +20,12 @@ pub(crate) struct ForkSearch {
     without: BTreeSet<PeerId>,
     /// Whether one of them, or this replica, has another delta.
     is_another_known: bool,
+    /// Whether the state lacks what the delta did.
+    is_lacking: bool,
+    /// Whether others have another delta under some number.
+    has_found_another: bool,
+    /// The first number under which others are known to have another delta, which they may not store any more.
+    another_from: u64,
 }
 
 impl ForkSearch {
@@ -32,12 +38,25 @@ impl ForkSearch {
             has_differed: false,
             without: BTreeSet::new(),
             is_another_known: false,
+            is_lacking: false,
+            has_found_another: false,
+            another_from: u64::MAX,
         }
+    }
+
+    /// A delta of others follows another one under the number `seq`. Some peer may still have the same one.
+    pub(crate) fn on_another_before(&mut self, seq: u64) {
+        self.another_from = self.another_from.min(seq);
     }
 
     /// The last number at which the ids agree, once it is known.
     pub(crate) fn fork(&self) -> Option<u64> {
         (self.agrees + 1 == self.differs).then_some(self.agrees)
+    }
+
+    /// Whether others have another delta under a number of the former id.
+    pub(crate) const fn has_found_another(&self) -> bool {
+        self.has_found_another
     }
 
     /// The number whose delta decides next: the last undecided one, while no answer has differed, then the middle.
@@ -61,20 +80,27 @@ impl ForkSearch {
         self.is_another_known = true;
     }
 
+    /// The state lacks what the delta under the number that decides next did. A peer may still have it.
+    pub(crate) const fn on_lacking(&mut self) {
+        self.is_lacking = true;
+    }
+
     /// A peer has another delta under the number that decides next, or stores none.
     pub(crate) fn on_without(&mut self, peer: PeerId, is_another: bool) {
         self.without.insert(peer);
         self.is_another_known |= is_another;
     }
 
-    /// Decides, if all reachable peers have answered. Where nobody stores the delta, the word of those that cover its
-    /// number counts: they have it.
+    /// Decides, if all reachable peers have answered. Where nobody stores the delta, and the state does not lack it, the
+    /// word of those that cover its number counts: they have it.
     pub(crate) fn decide(&mut self, peers: &[PeerId]) {
         if self.fork().is_some() || peers.iter().any(|peer| !self.without.contains(peer)) {
             return;
         }
         let probe = self.probe();
-        if self.is_another_known {
+        let is_another = self.is_another_known || probe >= self.another_from;
+        self.has_found_another |= is_another;
+        if is_another || self.is_lacking {
             self.differs = self.differs.min(probe);
             self.has_differed = true;
             self.next();
@@ -86,6 +112,7 @@ impl ForkSearch {
     fn next(&mut self) {
         self.without.clear();
         self.is_another_known = false;
+        self.is_lacking = false;
     }
 
     /// Whether the peer has answered about the number that decides next.
@@ -144,6 +171,30 @@ mod tests {
         search.on_without(PEERS[1], false);
         search.decide(&PEERS);
         assert_eq!(search.fork(), Some(9));
+    }
+
+    #[test]
+    fn state_that_lacks_the_delta_counts_more_than_the_word_of_peers() {
+        let mut search = ForkSearch::new(0, 1, 1);
+        search.on_lacking();
+        search.decide(&PEERS);
+        assert_eq!(search.fork(), None, "a peer may have it");
+        PEERS.into_iter().for_each(|peer| search.on_without(peer, false));
+        search.decide(&PEERS);
+        assert_eq!((search.fork(), search.has_found_another()), (Some(0), false));
+    }
+
+    /// Others have pruned the delta, and the next one of theirs names another one as its parent.
+    #[test]
+    fn parent_of_another_delta_tells_of_a_pruned_one() {
+        let mut search = ForkSearch::new(0, 2, 2);
+        search.on_without(PEERS[0], true);
+        search.on_another_before(1);
+        search.decide(&PEERS[..1]);
+        assert_eq!((search.fork(), search.probe()), (None, 1));
+        search.on_without(PEERS[0], false);
+        search.decide(&PEERS[..1]);
+        assert_eq!(search.fork(), Some(0));
     }
 
     /// Peers may have taken deltas of both lives under one number.

@@ -31,18 +31,14 @@ pub(crate) fn inherit<O: ReadView, S: Store>(
     let log = DeltaLog::load(old, u64::MAX)?;
     copy_covered(former, &log, store)?;
     let (first, last) = copy_writes(former, old, &log, store)?;
-    let other_from = match persisted::conflict(old)? {
-        Some(HistoryConflict::Forked { seq, .. }) => seq,
-        // These have one history.
-        Some(
-            HistoryConflict::Behind { .. }
-            | HistoryConflict::LeftBehind { .. }
-            | HistoryConflict::Ahead { .. },
-        )
-        | None => u64::MAX,
+    let (other_from, has_one_life) = match persisted::conflict(old)? {
+        Some(HistoryConflict::Forked { seq, .. }) => (seq, false),
+        Some(HistoryConflict::LeftBehind { .. } | HistoryConflict::Ahead { .. }) => (u64::MAX, true),
+        // Others have more, and the id may have written since.
+        Some(HistoryConflict::Behind { .. }) | None => (u64::MAX, false),
     };
     let mut batch = WriteBatch::default();
-    FormerId { first, last, other_from, horizon, branch: None }.write(former, &mut batch);
+    FormerId { first, last, other_from, horizon, has_one_life, branch: None }.write(former, &mut batch);
     store.apply(batch)?;
     Ok(())
 }

@@ -27,6 +27,9 @@ pub(crate) struct FormerId {
     pub(crate) other_from: u64,
     /// The horizon of the old store.
     pub(crate) horizon: Hlc,
+    /// Whether nothing speaks for another life of the id: it was left behind, or ahead of time. Then its writes keep its
+    /// name, so that a member that is away may have them too.
+    pub(crate) has_one_life: bool,
     /// Once the fork is known.
     pub(crate) branch: Option<Branch>,
 }
@@ -35,11 +38,15 @@ pub(crate) struct FormerId {
 /// follows from the first of these writes: whoever writes them again, and however often, the result is the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Branch {
-    /// The number of the last write that others have. What the former id did up to then, it did in its own name.
+    /// The number of the last write that others have, by the ids of deltas. Its counts are the base of later ones.
     pub(crate) fork: u64,
+    /// The number of the last write that is in the state: the fork, or a later one that some peer has received as state.
+    /// What the former id did up to then, it did in its own name. Of its counts that is certain only up to the fork: those
+    /// of another life may have taken their place.
+    pub(crate) shown: u64,
     /// The time of that write.
     pub(crate) until: u64,
-    /// The name in which the later writes are written again.
+    /// The name in which the later writes are written again: if the former id has one life, those that get a new time.
     pub(crate) name: ReplicaId,
     /// The next write that is to be looked for in the state: some peer may have received it as state.
     pub(crate) next_checked: u64,
@@ -56,6 +63,7 @@ impl Branch {
     pub(crate) const fn everything(former: ReplicaId, last: u64) -> Self {
         Self {
             fork: last,
+            shown: last,
             until: u64::MAX,
             name: former,
             next_checked: last + 1,
@@ -74,6 +82,7 @@ impl Branch {
         });
         Self {
             fork,
+            shown: fork,
             until,
             name,
             next_checked: fork + 1,
@@ -329,6 +338,11 @@ impl Encode for FormerId {
             out.bool(branch.has_joined);
             out.bool(branch.has_skipped);
         }
+        // Absent in the stores of earlier versions.
+        out.bool(self.has_one_life);
+        if let Some(branch) = &self.branch {
+            out.varint(branch.shown);
+        }
     }
 }
 
@@ -340,8 +354,10 @@ impl Decode for FormerId {
         let horizon = Hlc::decode(input)?;
         let mut branch = None;
         if input.bool("a former id")? {
+            let fork = input.varint()?;
             branch = Some(Branch {
-                fork: input.varint()?,
+                fork,
+                shown: fork,
                 until: input.varint()?,
                 name: ReplicaId::decode(input)?,
                 next_checked: input.varint()?,
@@ -350,7 +366,14 @@ impl Decode for FormerId {
                 has_skipped: input.bool("a former id")?,
             });
         }
-        Ok(Self { first, last, other_from, horizon, branch })
+        let mut has_one_life = false;
+        if input.remaining() > 0 {
+            has_one_life = input.bool("a former id")?;
+            if let Some(branch) = &mut branch {
+                branch.shown = input.varint()?;
+            }
+        }
+        Ok(Self { first, last, other_from, horizon, has_one_life, branch })
     }
 }
 

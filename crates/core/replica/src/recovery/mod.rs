@@ -17,7 +17,8 @@
 //! 4. It writes again what the former id wrote after the fork, as if another replica, the *branch*, had made these changes
 //!    at the times at which the former id made them: two lives of one id are then two replicas. The name of the branch
 //!    follows from its first write, and counts are relative to the base. So the result is the same, whoever writes the
-//!    branch again, and however often: the new replica may have two lives, too, before it is done.
+//!    branch again, and however often: the new replica may have two lives, too, before it is done. An id with one life has no
+//!    branch, except for changes that get a new time: its writes keep its name, since a member that is away may have them.
 //!
 //! The row of a record or a write is deleted in the batch that handles it, so that a crash repeats and loses nothing.
 //! If nobody has a state, everything is restored in the former id's own name; until it is done, the replica is deaf and
@@ -48,5 +49,5 @@ pub(crate) use fork::ForkSearch;
 pub(crate) use inherit::inherit;
 pub(crate) use legacy::{Branch, FormerId, LegacyPart, LegacyWrite, write_time};
 pub(crate) use progress::{Recovering, RecoveryProgress};
-pub(crate) use reissue::{Reissued, is_in_state, note_bases, reissue};
+pub(crate) use reissue::{Reissued, is_in_state, is_lacking, note_bases, reissue};
 pub(crate) use rejoin::{Rejoin, Rejoined};

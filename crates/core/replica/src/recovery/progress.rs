@@ -126,7 +126,14 @@ mod tests {
 
     #[test]
     fn times_keep_their_order_after_the_horizon() {
-        let known = FormerId { first: 1, last: 0, other_from: u64::MAX, horizon: Hlc::ZERO, branch: None };
+        let known = FormerId {
+            first: 1,
+            last: 0,
+            other_from: u64::MAX,
+            horizon: Hlc::ZERO,
+            has_one_life: false,
+            branch: None,
+        };
         let mut current = Recovering::new(ReplicaId::from_u64(1), known, 0);
         for old in [3, 3, 7, 11, 12, 30, 30] {
             current.take_time(old, old, Hlc::last_at(10));

@@ -36,9 +36,17 @@ pub(crate) fn reissue<V: ReadView>(
     let former = current.former;
     let own = ApplyContext { max_drift_ms: u64::MAX, ..*context };
     let horizon = state.horizon();
+    let has_one_life = current.known.has_one_life;
+    let is_shown = write.delta.dot.seq <= branch.shown;
     for change in write.changes() {
         let state = &mut reissued.state;
-        let Some(change) = &change else {
+        let counted = match &change {
+            Some(change) if !has_one_life => counted(change, former, name, state)?,
+            _ => None,
+        };
+        // Of a write that the state shows, only counts may be lacking.
+        let is_lacking = !is_shown || counted.as_ref().is_some_and(|value| !is_base(value, name));
+        let Some(change) = change.as_ref().filter(|_| is_lacking) else {
             reissued.actions.push(None);
             continue;
         };
@@ -53,9 +61,10 @@ pub(crate) fn reissue<V: ReadView>(
             let ahead = is_ahead.then(|| reissued.clock.tick(context.moment).time());
             current.take_time(made_at.time(), ahead.unwrap_or_else(|| made_at.time()), horizon);
         }
-        let restamp = Restamp { former, heir: name, known_until: branch.until, moved: &current.moved };
+        let known_until = branch.until;
+        let restamp = Restamp { former, heir: name, known_until, has_one_life, moved: &current.moved };
         let renamed = restamp.action(change);
-        let action = match counted(change, former, name, state)? {
+        let action = match counted {
             Some(value) => with_value(renamed, value),
             None => renamed,
         };
@@ -110,7 +119,7 @@ fn counted<V: ReadView>(
     name: ReplicaId,
     state: &Interface<V>,
 ) -> Result<Option<Value>, StorageError> {
-    let (Action::Add { value, .. } | Action::Update { value, .. }) = change else { return Ok(None) };
+    let Some(value) = value_of(change) else { return Ok(None) };
     let Some(after) = count_of(value, former) else { return Ok(None) };
     let base = legacy::base(state.view(), former, change.id())?;
     let base = base.ok_or(StorageError::Index { what: "the counts at a fork" })?;
@@ -120,6 +129,11 @@ fn counted<V: ReadView>(
         Value::GCounter(_) => Value::GCounter(GCounter::of(name, added)),
         _ => Value::PnCounter(PnCounter::of(name, added, taken)),
     }))
+}
+
+/// Whether a counter has nothing of a replica.
+fn is_base(value: &Value, replica: ReplicaId) -> bool {
+    count_of(value, replica).is_none_or(|counts| counts == (0, 0))
 }
 
 /// Whether the state has something of a write under the stamp that the `former` id gave it. No other life of the id has
@@ -150,6 +164,31 @@ pub(crate) fn is_in_state<V: ReadView>(
     Ok(false)
 }
 
+/// Whether the state certainly lacks a write of the `former` id: stamps join by maximum, and what is later than the
+/// horizon was not collected.
+pub(crate) fn is_lacking<V: ReadView>(
+    write: &LegacyWrite,
+    former: ReplicaId,
+    state: &mut Interface<V>,
+) -> Result<bool, StorageError> {
+    let horizon = state.horizon();
+    for relative in &write.delta.actions {
+        let stamp = made_at(&relative.action);
+        if stamp.replica() != former || stamp <= horizon {
+            continue;
+        }
+        let record = state.record(relative.action.id())?;
+        let latest = record.map_or(Hlc::ZERO, |record| match &relative.action {
+            Action::Add { .. } | Action::Update { .. } => record.updated_at,
+            Action::DeleteRef { .. } => record.deleted_at,
+        });
+        if latest < stamp {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Notes what the `former` id had counted at the fork in the counters that a write of its changes, which is in the branch
 /// or before it. Writes are noted in their order, each in the batch of its own step or of the same `batch`. In a log that
 /// `is_whole`, the former id had counted nothing before its first write. Otherwise others are believed, as far as they show.
@@ -162,10 +201,12 @@ pub(crate) fn note_bases<V: ReadView>(
     batch: &mut WriteBatch,
 ) -> Result<(), StorageError> {
     for change in &write.delta.actions {
-        let (Action::Add { value, .. } | Action::Update { value, .. }) = &change.action else { continue };
-        let Some(after) = count_of(value, former) else { continue };
+        let Some(after) = value_of(&change.action).and_then(|value| count_of(value, former)) else {
+            continue;
+        };
         let counter = change.action.id();
-        if write.delta.dot.seq <= branch.fork {
+        let seq = write.delta.dot.seq;
+        if seq <= branch.fork || (seq <= branch.shown && is_shown(after, former, counter, state)?) {
             legacy::write_base(former, counter, after, batch);
         } else if !legacy::has_base(state.view(), former, counter, batch)? {
             let record = state.record(counter)?.filter(|_| !is_whole);
@@ -174,6 +215,25 @@ pub(crate) fn note_bases<V: ReadView>(
         }
     }
     Ok(())
+}
+
+/// Whether the state shows just these counts of the former id. Where two lives have counted in one name, it shows the
+/// larger counts.
+fn is_shown<V: ReadView>(
+    counts: Counts,
+    former: ReplicaId,
+    counter: EntityId,
+    state: &mut Interface<V>,
+) -> Result<bool, StorageError> {
+    let record = state.record(counter)?;
+    Ok(record.and_then(|record| count_of(&record.value, former)) == Some(counts))
+}
+
+const fn value_of(action: &Action) -> Option<&Value> {
+    match action {
+        Action::Add { value, .. } | Action::Update { value, .. } => Some(value),
+        Action::DeleteRef { .. } => None,
+    }
 }
 
 /// The increments and decrements of one replica in a counter; `None` if it has counted nothing there.

@@ -57,7 +57,8 @@ impl Rejoin<'_> {
             return Ok(if is_ahead { Rejoined::Ahead } else { Rejoined::LeftOut });
         }
         self.rename(&mut record);
-        if count_of(&record.value, self.former).is_some()
+        if !self.known.has_one_life
+            && count_of(&record.value, self.former).is_some()
             && let Some(base) = legacy::base(state.view(), self.former, id)?
         {
             record.value = capped(record.value, self.former, base);
@@ -158,7 +159,9 @@ impl Rejoin<'_> {
     fn rename(&self, record: &mut Record) {
         let moved = BTreeMap::new();
         let Branch { name, until, .. } = *self.branch;
-        let restamp = Restamp { former: self.former, heir: name, known_until: until, moved: &moved };
+        let has_one_life = self.known.has_one_life;
+        let former = self.former;
+        let restamp = Restamp { former, heir: name, known_until: until, has_one_life, moved: &moved };
         record.created_at = restamp.stamp(record.created_at);
         record.updated_at = restamp.stamp(record.updated_at);
         record.deleted_at = restamp.stamp(record.deleted_at);

@@ -8,18 +8,27 @@ use syncline_storage::{Action, Metadata};
 use syncline_types::{Hlc, ReplicaId};
 
 /// Says which stamps become which. The times of the former id up to `known_until` stay: others have what happened then.
-/// Later times become times of the `heir`, the name of the branch, as `moved` says, or the same times.
+/// Later times become times of the `heir`, the name of the branch, as `moved` says, or the same times. If the former id
+/// `has_one_life`, a time that is not moved keeps its name: the stamp can only be that of this very change.
 pub(crate) struct Restamp<'a> {
     pub(crate) former: ReplicaId,
     pub(crate) heir: ReplicaId,
     pub(crate) known_until: u64,
+    pub(crate) has_one_life: bool,
     /// The new times of changes that could not keep theirs.
     pub(crate) moved: &'a BTreeMap<u64, u64>,
 }
 
 impl Restamp<'_> {
     fn is_moved(&self, replica: ReplicaId, time: u64) -> bool {
-        replica == self.former && time > self.known_until
+        let is_later = replica == self.former && time > self.known_until;
+        is_later && (!self.has_one_life || self.moved.contains_key(&time))
+    }
+
+    /// The time up to which the former id stays in a value that has seen what it did until `seen`, if it did anything.
+    fn known(&self, seen: u64) -> Option<u64> {
+        let known = if self.has_one_life { seen } else { self.known_until };
+        (known > 0).then_some(known)
     }
 
     fn time(&self, time: u64) -> u64 {
@@ -111,10 +120,9 @@ impl Restamp<'_> {
             let heir = entries.entry(self.heir).or_default();
             heir.added = heir.added.max(time);
             heir.removed = heir.removed.max(removed);
-            if presence.removed > 0 && self.known_until > 0 {
+            if let Some(known) = self.known(presence.removed).filter(|_| presence.removed > 0) {
                 // A remove covers all earlier adds, also those that the former id made in its own name.
-                let known = Presence { added: self.known_until, removed: self.known_until };
-                entries.insert(replica, known);
+                entries.insert(replica, Presence { added: known, removed: known });
             }
         }
         Element::from_entries(entries)
@@ -149,8 +157,8 @@ impl Restamp<'_> {
                 let heir = writers.entry(self.heir).or_default();
                 heir.covered = heir.covered.max(self.time(operands.covered));
             }
-            let covered = if moved_covered { self.known_until } else { operands.covered };
-            if covered > 0 {
+            let covered = if moved_covered { self.known(operands.covered) } else { Some(operands.covered) };
+            if let Some(covered) = covered.filter(|covered| *covered > 0) {
                 writers.entry(writer).or_default().covered = covered;
             }
         }
@@ -172,7 +180,7 @@ mod tests {
     }
 
     fn restamp(moved: &BTreeMap<u64, u64>) -> Restamp<'_> {
-        Restamp { former: id(1), heir: id(9), known_until: 100, moved }
+        Restamp { former: id(1), heir: id(9), known_until: 100, has_one_life: false, moved }
     }
 
     #[test]
@@ -182,6 +190,22 @@ mod tests {
         let stamps = [at(100, 1), at(101, 1), at(160, 1), at(160, 2), Hlc::ZERO, Hlc::MAX];
         let expected = [at(100, 1), at(101, 9), at(500, 9), at(160, 2), Hlc::ZERO, Hlc::MAX];
         assert_eq!(stamps.map(|stamp| restamp.stamp(stamp)), expected);
+    }
+
+    /// With one life, a stamp is that of one change, whoever has taken it. Only a moved one needs another name.
+    #[test]
+    fn stamps_of_one_life_keep_their_name() {
+        let moved = BTreeMap::from([(160, 500)]);
+        let restamp = Restamp { has_one_life: true, ..restamp(&moved) };
+        assert_eq!([at(101, 1), at(160, 1)].map(|stamp| restamp.stamp(stamp)), [at(101, 1), at(500, 9)]);
+        let mut written = Element::added(at(150, 1));
+        written.join(&Element::added(at(160, 1)));
+        let removed = restamp.element(&written.removed());
+        let mut everywhere = Element::added(at(150, 1));
+        everywhere.join(&restamp.element(&Element::added(at(160, 1))));
+        assert!(everywhere.is_present());
+        everywhere.join(&removed);
+        assert!(!everywhere.is_present(), "{everywhere:?}");
     }
 
     #[test]

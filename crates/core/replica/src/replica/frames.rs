@@ -37,17 +37,41 @@ impl<V: ReadView> Replica<V> {
         let peer = self.peers.record(from);
         if let Err(newest) = peer.accept_incarnation(frame.incarnation) {
             step.refuse(Refusal::StaleIncarnation);
-            if let Message::Request { session, id, .. } = frame.message {
-                // A late frame from before a restart is answered too; its sender has forgotten the session.
-                let response = Response::Rejected(Rejection::StaleIncarnation { newest });
-                self.send(from, Message::Response { session, id, response }, step);
-            }
+            self.on_stale_frame(from, newest, &frame.message, step);
             return Ok(());
         }
         peer.on_heard();
+        if let Message::Request { request: Request::Handshake(_), .. } = &frame.message {
+            peer.vectors_mut().on_whole();
+        }
         self.on_message(from, frame.message, step)?;
         self.blame_for_unauthorized(from, step);
         Ok(())
+    }
+
+    /// Tells the sender of a frame from before a restart so, unless the frame says the same of this replica. Of two
+    /// replicas whose stores are old ones, each may take the other's frames for late ones.
+    fn on_stale_frame(
+        &mut self,
+        from: PeerId,
+        newest: u64,
+        message: &Message,
+        step: &mut StepContext<'_, V>,
+    ) {
+        match message {
+            Message::Response {
+                response: Response::Rejected(Rejection::StaleIncarnation { newest }),
+                ..
+            } => {
+                self.on_stale_answer(*newest, step);
+            }
+            // The sender of a late copy knows better, or has forgotten the session.
+            Message::Request { session, id, .. } | Message::Response { session, id, .. } => {
+                let response = Response::Rejected(Rejection::StaleIncarnation { newest });
+                self.send(from, Message::Response { session: *session, id: *id, response }, step);
+            }
+            Message::Gossip(_) | Message::Relative(_) => {}
+        }
     }
 
     fn on_message(

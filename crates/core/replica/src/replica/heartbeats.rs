@@ -2,6 +2,7 @@
 
 use super::{Replica, StepContext};
 use crate::event::Timer;
+use crate::sessions::SessionTable;
 use crate::sync_queue::PendingReason;
 use std::sync::Arc;
 use syncline_store::ReadView;
@@ -18,6 +19,8 @@ impl<V: ReadView> Replica<V> {
         step.set_timer(Timer::Heartbeat, at);
         // Two lives of one id would otherwise give equal stamps to different writes, and one of these would vanish.
         self.clock.set_phase(step.entropy.below(Choice::ClockPhase, HlcClock::PHASES) as u16);
+        // Nor may a response to an earlier life's session be taken for one to a session of this life.
+        self.sessions.set_offset(step.entropy.below(Choice::SessionOffset, SessionTable::OFFSETS) as u32);
         if self.is_recovering() {
             step.set_timer(Timer::Recovery, at);
         }

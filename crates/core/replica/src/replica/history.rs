@@ -62,6 +62,13 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
+    /// A peer has dropped an answer of this replica. A late copy from before a restart says nothing new.
+    pub(super) fn on_stale_answer(&mut self, newest: u64, step: &mut StepContext<'_, V>) {
+        if newest > self.incarnation {
+            self.outgrow_incarnation(newest, step);
+        }
+    }
+
     /// A peer has seen frames of a later incarnation of this replica than this one: the store is an old one, or was
     /// lost. Goes on with an incarnation above that.
     pub(super) fn outgrow_incarnation(&mut self, newest: u64, step: &mut StepContext<'_, V>) {

@@ -25,6 +25,7 @@ impl<V: ReadView> Replica<V> {
             return Ok(());
         }
         self.on_clock_heard(from, theirs.replica, (theirs.clock, theirs.wall_ms), step);
+        step.work.log.note_taken(theirs.covered.of(self.config.replica));
         if theirs.root_hash == step.work.state.root_hash()? && theirs.horizon == step.work.state.horizon() {
             // The states are equal, so this state contains the effect of every delta that the peer covers.
             // This holds only between equal horizons, because the root from before a write recurs once that

@@ -111,7 +111,8 @@ impl<V: ReadView> Replica<V> {
                 Some(branch) if branch.next_checked <= current.known.last => {
                     self.check_page(&mut current, branch, step)?
                 }
-                Some(branch) if branch.next_counted <= current.known.last => {
+                // With one life, counts are what the former id counted in all.
+                Some(branch) if !current.known.has_one_life && branch.next_counted <= current.known.last => {
                     self.note_page(&mut current, branch, step)?
                 }
                 Some(branch) if !branch.has_joined => self.join_page(&mut current, branch, step)?,
@@ -251,9 +252,12 @@ impl<V: ReadView> Replica<V> {
         }
         while search.fork().is_none() {
             let dot = Dot { author: former, seq: search.probe() };
+            let own = LegacyWrite::read(step.work.state.view(), dot)?;
+            if recovery::is_lacking(&own, former, &mut step.work.state)? {
+                search.on_lacking();
+            }
             if let Some(known) = step.work.reference(dot)? {
-                let own = LegacyWrite::read(step.work.state.view(), dot)?.delta.id();
-                if known.id == own {
+                if known.id == own.delta.id() {
                     search.on_same(dot.seq);
                     continue;
                 }
@@ -278,6 +282,7 @@ impl<V: ReadView> Replica<V> {
             return Ok(false);
         }
         let fork = search.fork().unwrap_or(first - 1);
+        current.known.has_one_life &= !search.has_found_another();
         let branch = self.branch_after(current, fork, step)?;
         current.known.branch = Some(branch);
         current.known.write(former, &mut step.work.metadata_batch);
@@ -337,6 +342,13 @@ impl<V: ReadView> Replica<V> {
             if delta.id() == own {
                 search.on_same(seq);
             } else {
+                let previous = delta.parents.iter().find(|parent| parent.dot.author == dot.author);
+                if let Some(previous) = previous
+                    && (current.known.first..seq).contains(&previous.dot.seq)
+                    && LegacyWrite::read(step.work.state.view(), previous.dot)?.delta.id() != previous.id
+                {
+                    search.on_another_before(previous.dot.seq);
+                }
                 search.on_without(from, true);
             }
         } else if unavailable.contains(&dot) {

@@ -25,7 +25,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     /// Looks for a page of the branch's writes in the state. Some peer may have received them as state, and others may have
-    /// other deltas of their numbers. Such a write and the ones before it are no part of the branch.
+    /// other deltas of their numbers. Of such a write and the ones before it, only counts may be lacking.
     pub(super) fn check_page(
         &self,
         current: &mut Recovering,
@@ -39,10 +39,10 @@ impl<V: ReadView> Replica<V> {
             let dot = Dot { author: current.former, seq: branch.next_checked };
             let write = LegacyWrite::read(step.work.state.view(), dot)?;
             if recovery::is_in_state(&write, current.former, &mut step.work.state)? {
-                branch = self.branch_after(current, dot.seq, step)?;
-            } else {
-                branch.next_checked += 1;
+                branch.shown = dot.seq;
+                branch.until = write.delta.stamp.time();
             }
+            branch.next_checked += 1;
         }
         current.known.branch = Some(branch);
         current.known.write(current.former, &mut step.work.metadata_batch);

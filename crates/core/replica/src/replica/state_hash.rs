@@ -43,7 +43,7 @@ impl<V: Clone> Replica<V> {
         delta_fetch.encoded().try_for_each(|delta| write!(out, "{:?}", hash(delta)))?;
         write!(out, "{} {:?}", delta_fetch.is_balanced(), views.cached())?;
         write!(out, "{:?} {:?}", peers.reachable(), peers.records())?;
-        write!(out, "{:?} {}", sessions.active(), sessions.started())?;
+        write!(out, "{:?} {}", sessions.active(), sessions.latest_number())?;
         write!(out, "{:?}", sync_queue.entries())?;
         write!(out, "{} {:?}", delta_fetch.attempts(), delta_fetch.exhausted())?;
         write!(out, "{:?}", delta_fetch.outstanding())?;

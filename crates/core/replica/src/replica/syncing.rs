@@ -167,6 +167,9 @@ impl<V: ReadView> Replica<V> {
         step: &mut StepContext<'_, V>,
     ) -> Result<(), StorageError> {
         if !self.sessions.is_current(from, session) {
+            if let Response::Rejected(Rejection::StaleIncarnation { newest }) = response {
+                self.on_stale_answer(*newest, step);
+            }
             step.refuse(Refusal::Duplicate);
             return Ok(());
         }

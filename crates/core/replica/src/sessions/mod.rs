@@ -88,6 +88,9 @@ pub(crate) struct SessionTable {
     active: BTreeMap<PeerId, ActiveSession>,
     /// The number of sessions started in this incarnation.
     started: u64,
+    /// What the number of each session of this start is above the count: random, since two lives of one replica may have
+    /// the same incarnation.
+    offset: u32,
 }
 
 /// The invariant that callers of [`SessionTable::end`] and [`SessionTable::on_response`] rely on.
@@ -103,8 +106,21 @@ impl SessionTable {
         session.0 >> 32
     }
 
-    pub(crate) const fn started(&self) -> u64 {
-        self.started
+    /// Offsets of session numbers are below this, which leaves as many numbers.
+    pub(crate) const OFFSETS: u64 = 1 << 31;
+
+    /// Sets what the numbers of sessions are above their count. Once a session has started the numbers go on, since they
+    /// must ascend.
+    pub(crate) fn set_offset(&mut self, offset: u32) {
+        debug_assert!(u64::from(offset) < Self::OFFSETS, "an offset leaves room for sessions");
+        if self.started == 0 {
+            self.offset = offset;
+        }
+    }
+
+    /// The number of the latest session, or the offset if there was none.
+    pub(crate) fn latest_number(&self) -> u64 {
+        u64::from(self.offset) + self.started
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -142,10 +158,10 @@ impl SessionTable {
     ) -> (SessionId, RequestId, Request) {
         debug_assert!(!self.active.contains_key(&peer), "there is at most one session for each peer");
         self.started += 1;
-        debug_assert!(self.started >> 32 == 0, "session numbers do not reach into the incarnation");
+        debug_assert!(self.latest_number() >> 32 == 0, "session numbers do not reach into the incarnation");
         // The id is unique across restarts, so a response to an earlier incarnation is not mistaken for a
         // response to this one.
-        let id = SessionId(incarnation << 32 | self.started);
+        let id = SessionId(incarnation << 32 | self.latest_number());
         let root_before = ours.root_hash;
         let (session, request_id, request) = Session::start(id, ours);
         let started = ActiveSession {

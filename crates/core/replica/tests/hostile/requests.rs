@@ -9,7 +9,7 @@ use syncline_replica::{Refusal, SyncActions};
 use syncline_storage::{Cursor, verify};
 use syncline_store::{Bytes, MemoryStore, Store};
 use syncline_sync::*;
-use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, SimDuration, SimTime, limits};
+use syncline_types::{Decode, Digest, Encode, EntityId, Hlc, ReplicaId, SimDuration, SimTime, limits};
 
 fn ask(host: &mut Host, session: u64, id: u64, request: Request) -> (Response, SyncActions) {
     let session = SessionId(session);
@@ -94,6 +94,27 @@ fn rejects_implausible_claims_and_what_follows() {
         host.write("still mine");
         assert_ne!(host.replica.digest(), before, "and further writes are possible");
     }
+}
+
+/// Beside an equal root, a peer is believed to cover deltas that did not come here. However many authors it invents,
+/// there is room for a member that has not written yet.
+#[test]
+fn claimed_authors_leave_room_for_members() {
+    let mut host = Host::new(0);
+    host.write("mine");
+    let mut covered = VersionVector::default();
+    for n in 0..limits::MAX_REPLICAS as u64 {
+        covered.cover(Dot { author: ReplicaId::from_u64(1_000_000 + n), seq: 1 });
+    }
+    let root_hash = host.replica.digest();
+    let theirs = SyncHandshake { root_hash, covered, dag_heads: vec![], ..handshake() };
+    let request = Request::Handshake(Box::new(theirs));
+    host.say(Message::Request { session: SessionId(1), id: RequestId(1), request });
+    assert!(host.replica.log().covered().len() > limits::MAX_REPLICAS / 2, "the claim was believed");
+    let delta = Host::new(2).write("the first of a member");
+    let author = delta.dot.author;
+    assert_eq!(host.say(Message::Gossip(Gossip::Delta(delta))).refusal, None);
+    assert_eq!(host.replica.log().covered().of(author), 1);
 }
 
 #[test]

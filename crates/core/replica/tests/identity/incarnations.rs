@@ -1,7 +1,8 @@
 //! A store that is some starts old: peers say that they have seen a later incarnation, and the replica moves on.
 
 use super::world::{World, set, signing};
-use syncline_sync::{FailureReason, Outcome, Rejection};
+use syncline_sync::{FailureReason, Message, Outcome, Rejection, RequestId, Response, SessionId};
+use syncline_types::SimDuration;
 
 #[test]
 fn store_from_six_starts_ago_moves_on() {
@@ -36,4 +37,34 @@ fn store_from_six_starts_ago_moves_on() {
     let store = world.nodes[0].store.clone();
     world.restart_with(0, store);
     assert_eq!(world.nodes[0].replica.incarnation(), incarnation + 1);
+}
+
+/// A peer that drops an answer says so, even if the replica with the old store never begins a session.
+#[test]
+fn old_store_that_only_answers_moves_on() {
+    let mut world = World::of([0, 1].map(signing));
+    world.write(0, vec![set("a", "1")]).unwrap();
+    world.run_for_secs(5);
+    let backup = world.nodes[0].store.clone();
+    for _ in 0..3 {
+        let store = world.nodes[0].store.clone();
+        world.restart_with(0, store);
+        world.run_for_secs(2);
+    }
+    let newest = world.nodes[0].replica.incarnation();
+    world.restart_with(0, backup);
+    let stale = world.nodes[0].replica.incarnation();
+    assert!(stale < newest);
+    // Node 1 asks, and node 0 answers.
+    let response = Response::Rejected(Rejection::Yield);
+    let (session, id) = (SessionId(7), RequestId(1));
+    world.forge(0, 1, Message::Response { session, id, response });
+    world.run_for(SimDuration::from_millis(100));
+    assert!(world.nodes[0].replica.incarnation() > newest, "{}", world.nodes[0].replica.incarnation());
+    // A late copy from before the restart changes nothing more.
+    let now = world.nodes[0].replica.incarnation();
+    let response = Response::Rejected(Rejection::StaleIncarnation { newest });
+    world.forge(1, 0, Message::Response { session, id, response });
+    world.run_for(SimDuration::from_millis(100));
+    assert_eq!(world.nodes[0].replica.incarnation(), now);
 }

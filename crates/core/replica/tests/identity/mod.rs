@@ -3,6 +3,7 @@
 mod bringing_back;
 mod conflicts;
 mod incarnations;
+mod mixed;
 mod records;
 mod recovery;
 mod world;

@@ -98,12 +98,15 @@ fn writes_of_others_come_back() {
     world.link(0, 1);
     world.link(0, 2);
     world.run_for_secs(60);
-    assert!(world.nodes[0].conflict().is_some() && world.nodes[1].conflict().is_some());
+    assert!(world.nodes[0].conflict().is_some());
     bring_back(&mut world, 0, 7);
-    // Replica 1 may stay away.
     world.run_for_secs(120);
-    assert!(world.agree(&[0, 2]) && !world.nodes[0].replica.is_recovering());
-    bring_back(&mut world, 1, 8);
+    // If replica 1 has heard of its lost writes before the first life of replica 0 stopped, it has stopped, too. Else it
+    // takes them back from replica 7.
+    if world.nodes[1].conflict().is_some() {
+        assert!(world.agree(&[0, 2]) && !world.nodes[0].replica.is_recovering());
+        bring_back(&mut world, 1, 8);
+    }
     world.run_for_secs(120);
     assert_all_show(&world, "k", Some("lost by its author"), 115);
 }

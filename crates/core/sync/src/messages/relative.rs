@@ -215,13 +215,18 @@ impl KnownVectors {
             return None;
         }
         places.into_iter().zip(resolved).for_each(|(place, vector)| *place = vector);
-        if !known.is_zero() {
-            let sent = [&self.requested, &self.answered].into_iter().flatten();
-            if let Some(received) = sent.into_iter().find(|vectors| vectors.digest() == known) {
-                self.acknowledged = Some(received.clone());
-            }
-        }
+        // The peer has the vectors that it names, and no others of this replica: it may have restarted, or have received
+        // later ones, of which nothing is known here any more.
+        let sent = [&self.requested, &self.answered, &self.acknowledged].into_iter().flatten();
+        let received = sent.into_iter().find(|vectors| !known.is_zero() && vectors.digest() == known);
+        self.acknowledged = received.cloned();
         Some(message)
+    }
+
+    /// Records that the peer has sent a handshake with whole vectors. It does not say which vectors of this replica it
+    /// has.
+    pub fn on_whole(&mut self) {
+        self.acknowledged = None;
     }
 
     /// Records the vectors of a handshake that the peer has sent. They are stored by their difference from `own`, the

@@ -50,9 +50,10 @@ pub(super) fn impossible_outcome(noticed: &Noticed<'_>, world: &dyn Watched) -> 
     };
     let peer = NodeId::from(*peer);
     // A node that made a fresh start and has not caught up looks like one that was left behind.
-    // So does a member that some had collected without; it is brought back.
+    // So does a member that some had collected without, or whose disk is from before the horizon; it is brought back.
     let is_catching_up = *reason == FailureReason::LeftBehind
         && (world.names_late()
+            || world.hazards().replaced_disks
             || [noticed.node, peer].iter().any(|side| world.is_catching_up(noticed.context, *side)));
     let is_expected = *reason == FailureReason::Timeout
         || is_catching_up

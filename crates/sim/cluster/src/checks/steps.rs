@@ -19,7 +19,9 @@ pub const SENDER_FAULTS: [DropCause; 6] = [
 ];
 
 pub(super) fn stale_frame(node: NodeId, step: &CheckedStep<'_>, world: &dyn Watched) -> Option<Check> {
-    let stale = step.stale_accepted && !is_caused_by_hostile(node, step, world.roles());
+    // A node whose disk was replaced may have lost its incarnation, and uses it again.
+    let is_explained = is_caused_by_hostile(node, step, world.roles()) || world.hazards().replaced_disks;
+    let stale = step.stale_accepted && !is_explained;
     stale.then(|| Check::StaleFrameAccepted { node: world.name(node) })
 }
 

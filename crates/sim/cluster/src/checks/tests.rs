@@ -81,7 +81,7 @@ impl Pair {
         let mut choices = Choices::seeded(u64::from(author.0));
         let entropy = &mut choices.source(Stream::Scenario);
         let actor = &mut self.nodes[author.index()];
-        actor.write_before_start(&write, entropy).expect("it is accepted")
+        actor.write_before_start(&write, 0, entropy).expect("it is accepted")
     }
 
     pub(super) fn replica(&self, id: NodeId) -> &SimReplica {
@@ -519,7 +519,7 @@ fn costs_above_budgets_are_found() {
     let mut insert = |text: String| {
         let target = Target::named(b"document");
         let write = Write::from(vec![Operation::InsertText { target, at: 0, text }]);
-        node.write_before_start(&write, &mut choices.source(Stream::Scenario)).expect("it is accepted");
+        node.write_before_start(&write, 0, &mut choices.source(Stream::Scenario)).expect("it is accepted");
         inspect(&node)
     };
     assert_eq!(insert("a".repeat(20_000)), None, "a paste costs in proportion to its length");

@@ -139,7 +139,7 @@ impl SimNode {
     }
 
     /// Adds the replica id under which another node has made a fresh start to the membership.
-    pub(crate) fn add_member(&mut self, replica: ReplicaId) {
+    pub fn add_member(&mut self, replica: ReplicaId) {
         self.replicas_mut().for_each(|sim_replica| sim_replica.add_member(replica));
     }
 
@@ -158,14 +158,15 @@ impl SimNode {
         self.replicas_mut().for_each(|replica| replica.configure(change));
     }
 
-    /// Has the application write before the node first starts: the write is durable, and no other node knows
-    /// it. Returns the operations and actions if the write was accepted.
+    /// Has the application write before the node first starts, when its wall clock shows `wall_ms`: the write is
+    /// durable, and no other node knows it. Returns the operations and actions if the write was accepted.
     pub fn write_before_start(
         &mut self,
         write: &Write,
+        wall_ms: u64,
         choices: &mut dyn Entropy,
     ) -> Option<(Vec<Operation>, Vec<Action>)> {
-        self.replicas_mut().nth(write.context)?.write_before_start(write, choices)
+        self.replicas_mut().nth(write.context)?.write_before_start(write, wall_ms, choices)
     }
 
     /// The rows of a context that survive a crash now: none, if the node would make a fresh start then.
@@ -180,7 +181,7 @@ impl SimNode {
     }
 
     /// The replica id of the node, and the number of its fresh starts.
-    pub(crate) const fn identity(&self) -> (ReplicaId, u8) {
+    pub const fn identity(&self) -> (ReplicaId, u8) {
         self.first.identity()
     }
 

@@ -266,17 +266,18 @@ impl SimReplica {
         }
     }
 
-    /// Has the application write before the node first starts: the write is durable, and no other node knows
-    /// it. Returns the operations and actions if the write was accepted.
+    /// Has the application write before the node first starts, when its wall clock shows `wall_ms`: the write is
+    /// durable, and no other node knows it. Returns the operations and actions if the write was accepted.
     pub fn write_before_start(
         &mut self,
         write: &Write,
+        wall_ms: u64,
         choices: &mut dyn Entropy,
     ) -> Option<(Vec<Operation>, Vec<Action>)> {
         let (operations, fits) = write.fitted(|| self.state()).unwrap_or_default();
         self.was_fitted = fits;
         let replica = self.replica.as_mut()?;
-        let moment = Moment::at(SimTime::from_millis(2));
+        let moment = Moment { now: SimTime::from_millis(2), wall_ms: wall_ms + 2 };
         let event = Event::Write(operations);
         let begun = BegunStep::of(&event);
         let stepped = replica.step(self.disk.view(), event, moment, choices);

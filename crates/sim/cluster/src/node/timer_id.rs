@@ -68,7 +68,7 @@ impl TimerId {
     }
 
     /// What the timer is for, to follow "the timer".
-    pub(super) fn words(self) -> String {
+    pub fn words(self) -> String {
         match self {
             Self::Heartbeat => "of the heartbeat".to_owned(),
             Self::PendingSync => "of the next pending sync".to_owned(),

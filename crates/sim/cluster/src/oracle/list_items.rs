@@ -76,6 +76,7 @@ mod tests {
             author,
             owner: author,
             at: SimTime::ZERO,
+            life: 0,
             operations,
             actions,
             seen: VersionVector::default(),

@@ -58,7 +58,7 @@ use syncline_crdt::Merges;
 use syncline_replica::Operation;
 use syncline_storage::{Action, Interface, StorageError, record_page};
 use syncline_sync::{Dot, VersionVector};
-use syncline_types::{EntityId, Hlc, ReplicaId, SimTime};
+use syncline_types::{Encode, EntityId, Hlc, ReplicaId, SimTime};
 
 /// A write that a node has acknowledged.
 #[derive(Clone, Debug)]
@@ -69,6 +69,8 @@ struct OracleWrite {
     /// The replica id under which the node acknowledged it: the owner of a value that has one.
     owner: ReplicaId,
     at: SimTime,
+    /// How often the disk of the node had been replaced.
+    life: u32,
     operations: Vec<Operation>,
     /// The action that each operation became.
     actions: Vec<Action>,
@@ -131,6 +133,8 @@ pub struct Oracle {
     uncertain: BTreeSet<usize>,
     /// The entities of initial state of which the same holds.
     uncertain_initial: BTreeSet<EntityId>,
+    /// How often the disk of each node was replaced.
+    lives: BTreeMap<NodeId, u32>,
 }
 
 impl Oracle {
@@ -185,6 +189,7 @@ impl Oracle {
             author,
             owner: author,
             at,
+            life: self.lives.get(&node).copied().unwrap_or_default(),
             operations,
             actions,
             seen,
@@ -194,7 +199,7 @@ impl Oracle {
     /// A node that was brought back has written again what a former id of it had written: delta `former` of these
     /// actions, as its delta `delta`. The operations are the acknowledged ones, so that the requested values count, each
     /// once, under the stamps that the new actions have. O(writes).
-    pub(crate) fn reissue(
+    pub fn reissue(
         &mut self,
         former: Dot,
         former_actions: &[Action],
@@ -215,14 +220,24 @@ impl Oracle {
         self.uncertain.remove(&number);
     }
 
-    /// A disk was replaced by one that lacks what its node had acknowledged last, and the other disks have what is `covered`: what
-    /// only that disk had may be lost. All else that was acknowledged must be shown in the end, and so must all that
-    /// is acknowledged from now on. O(writes + initial state · disks).
-    pub(crate) fn on_disk_replaced(
+    /// The disk of `node`, one of these replicas, was replaced by one that lacks what its node had acknowledged last: what only
+    /// that disk had may be lost. All else that was acknowledged must be shown in the end, and so must all that is
+    /// acknowledged from now on. O(writes + initial state · replicas).
+    ///
+    /// # Errors
+    /// If a state cannot be read.
+    pub fn on_disk_replaced<'r>(
         &mut self,
-        covered: &VersionVector,
-        disks: &mut [Interface<CheckedDiskView>],
+        node: NodeId,
+        replicas: impl Iterator<Item = &'r SimReplica>,
     ) -> Result<(), StorageError> {
+        *self.lives.entry(node).or_default() += 1;
+        let mut covered = VersionVector::default();
+        let mut disks: Vec<Interface<CheckedDiskView>> = Vec::new();
+        for replica in replicas {
+            covered.join(replica.log().covered());
+            disks.push(replica.state()?);
+        }
         let mut names: BTreeMap<Dot, u32> = BTreeMap::new();
         for write in &self.writes {
             *names.entry(write.dot()).or_default() += 1;
@@ -236,7 +251,7 @@ impl Oracle {
         let mut gone = BTreeSet::new();
         for action in self.initial.iter().flat_map(|(_, actions)| actions.iter()) {
             let mut is_stored = false;
-            for disk in &mut *disks {
+            for disk in &mut disks {
                 is_stored |= self.is_in(action, disk)?;
             }
             if !is_stored {
@@ -245,6 +260,22 @@ impl Oracle {
         }
         self.uncertain_initial.extend(gone);
         Ok(())
+    }
+
+    /// Gives every write that may be lost, in an order that does not depend on that of acceptance, and the initial
+    /// entities of which the same holds. O(log n) each.
+    pub fn each_uncertain(&self, take: &mut impl FnMut(&[u8])) {
+        let uncertain = self.uncertain.iter().filter_map(|number| self.writes.get(*number));
+        let mut writes: Vec<Vec<u8>> = uncertain
+            .map(|write| {
+                let mut bytes = write.dot().to_bytes();
+                bytes.extend(write.actions.iter().flat_map(Encode::to_bytes));
+                bytes
+            })
+            .collect();
+        writes.sort_unstable();
+        writes.iter().for_each(|bytes| take(bytes));
+        self.uncertain_initial.iter().for_each(|id| take(&id.0));
     }
 
     /// Two acknowledged writes of one number, if there are any: the replica has lost its history, or shares its name.

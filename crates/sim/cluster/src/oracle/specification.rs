@@ -9,6 +9,7 @@ use crate::workload::{MergeFaults, MergeFunction};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use sync_sim_engine::node_id::NodeId;
 use syncline_crdt::{CrdtType, Custom, MergeFailure, Merges, Value};
 use syncline_storage::{Interface, Label, Record, StorageError};
 use syncline_types::{EntityId, Hlc, ReplicaId};
@@ -166,7 +167,7 @@ impl<'a> Specification<'a> {
                 let by = counts.map(|fact| if let FactKind::Counted(_, by) = fact.kind { by } else { 0 });
                 Some(VisibleValue::Count(kind, by.sum()))
             }
-            CrdtType::SetElement => match presence(facts, hidden_by) {
+            CrdtType::SetElement => match self.presence(facts, hidden_by) {
                 // All adds that are left were hidden by a delete that had seen them, and nobody who wrote later
                 // missed the delete: the element left with its set.
                 Some(VisibleValue::Undetermined)
@@ -196,6 +197,56 @@ impl<'a> Specification<'a> {
             | CrdtType::UserStorage
             | CrdtType::FrozenStorage => Some(VisibleValue::Collection(kind)),
         }
+    }
+
+    /// Whether an element is in its set: some add is covered by no remove. A remove covers the adds that it names and the
+    /// earlier adds of its own author. Adds that a delete hides are undetermined: replicas that have collected them cannot
+    /// name them in a remove, others can. If the answer depends on such adds alone, both answers are right.
+    fn presence<'f>(
+        &self,
+        facts: impl Iterator<Item = &'f Fact<'a>>,
+        hidden_by: Hlc,
+    ) -> Option<VisibleValue<'a>>
+    where
+        'a: 'f,
+    {
+        let mut adds: BTreeMap<ReplicaId, u64> = BTreeMap::new();
+        // A remove has seen all adds of its own author, but not those of another life of the author.
+        let mut own: BTreeMap<(NodeId, u32, ReplicaId), u64> = BTreeMap::new();
+        let mut covered: BTreeMap<ReplicaId, u64> = BTreeMap::new();
+        let raise = |known: &mut u64, time: u64| *known = time.max(*known);
+        let life = |fact: &Fact<'a>| self.writes.get(fact.write?.0).map(|write| (write.node, write.life));
+        for fact in facts {
+            match fact.kind {
+                // The clock of the replica that added it identifies an add.
+                FactKind::Added => {
+                    let (by, time) = (fact.updated_at.replica(), fact.updated_at.time());
+                    raise(adds.entry(by).or_default(), time);
+                    if let Some((node, life)) = life(fact) {
+                        raise(own.entry((node, life, by)).or_default(), time);
+                    }
+                }
+                FactKind::Removed(named, by) => {
+                    named.entries().for_each(|(replica, entry)| {
+                        raise(covered.entry(replica).or_default(), entry.removed);
+                    });
+                    if let Some(own) = life(fact).and_then(|(node, life)| own.get(&(node, life, by))) {
+                        raise(covered.entry(by).or_default(), *own);
+                    }
+                }
+                FactKind::Presence(element) => {
+                    for (replica, entry) in element.entries() {
+                        raise(adds.entry(replica).or_default(), entry.added);
+                        raise(covered.entry(replica).or_default(), entry.removed);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut left = adds.iter().filter(|(by, time)| covered.get(by).is_none_or(|covered| covered < time));
+        let shown = |(by, time): (&ReplicaId, &u64)| Hlc::new(time >> 16, *time as u16, *by) > hidden_by;
+        let first = left.next()?;
+        Some(if shown(first) || left.any(shown) { VisibleValue::Present } else { VisibleValue::Undetermined })
     }
 
     /// The states that were merged into a value of the application's own type, merged by its function.
@@ -378,42 +429,4 @@ const fn bytes_of<'a>(fact: &Fact<'a>) -> &'a [u8] {
 
 fn owner_of(fact: &Fact<'_>) -> ReplicaId {
     if let FactKind::Owned(owner, _) = fact.kind { owner } else { ReplicaId::default() }
-}
-
-/// Whether an element is in its set: some add is covered by no remove. A remove covers the adds that it names and the
-/// earlier adds of its own author. Adds that a delete hides are undetermined: replicas that have collected them cannot
-/// name them in a remove, others can. If the answer depends on such adds alone, both answers are right.
-fn presence<'f, 'a: 'f>(
-    facts: impl Iterator<Item = &'f Fact<'a>>,
-    hidden_by: Hlc,
-) -> Option<VisibleValue<'a>> {
-    let mut adds: BTreeMap<ReplicaId, u64> = BTreeMap::new();
-    let mut covered: BTreeMap<ReplicaId, u64> = BTreeMap::new();
-    let cover = |covered: &mut BTreeMap<ReplicaId, u64>, replica, time: u64| {
-        let known = covered.entry(replica).or_default();
-        *known = time.max(*known);
-    };
-    for fact in facts {
-        match fact.kind {
-            // The clock of the replica that added it identifies an add.
-            FactKind::Added => cover(&mut adds, fact.updated_at.replica(), fact.updated_at.time()),
-            FactKind::Removed(named, by) => {
-                named.entries().for_each(|(replica, entry)| cover(&mut covered, replica, entry.removed));
-                if let Some(own) = adds.get(&by) {
-                    cover(&mut covered, by, *own);
-                }
-            }
-            FactKind::Presence(element) => {
-                for (replica, entry) in element.entries() {
-                    cover(&mut adds, replica, entry.added);
-                    cover(&mut covered, replica, entry.removed);
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut left = adds.iter().filter(|(by, time)| covered.get(by).is_none_or(|covered| covered < time));
-    let shown = |(by, time): (&ReplicaId, &u64)| Hlc::new(time >> 16, *time as u16, *by) > hidden_by;
-    let first = left.next()?;
-    Some(if shown(first) || left.any(shown) { VisibleValue::Present } else { VisibleValue::Undetermined })
 }

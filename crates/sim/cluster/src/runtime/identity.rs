@@ -4,7 +4,7 @@ use crate::checks::{self, Hazards, UnfinishedRun};
 use crate::runtime::sim_runtime::SimRuntime;
 use crate::verdict::StopCondition;
 use sync_sim_engine::node_id::NodeId;
-use syncline_sync::{LocalSyncState, VersionVector};
+use syncline_sync::LocalSyncState;
 use syncline_types::SimTime;
 
 impl SimRuntime {
@@ -12,14 +12,9 @@ impl SimRuntime {
     pub(super) fn on_disk_replaced(&mut self, node: NodeId) {
         self.replaced_disks.insert(node);
         for context in 0..self.contexts() {
-            let mut covered = VersionVector::default();
-            self.honest_in(context).for_each(|(_, replica)| {
-                covered.join(&replica.covered());
-            });
-            let disks = self.honest_in(context).map(|(_, replica)| replica.state()).collect();
-            let oracle = &mut self.context_state_mut(context).oracle;
-            let noted =
-                Result::and_then(disks, |mut disks: Vec<_>| oracle.on_disk_replaced(&covered, &mut disks));
+            let mut oracle = self.oracle(context).clone();
+            let noted = oracle.on_disk_replaced(node, self.honest_in(context).map(|(_, replica)| replica));
+            self.context_state_mut(context).oracle = oracle;
             if let Err(error) = noted {
                 self.report_oracle_error(&error.to_string());
             }

@@ -23,7 +23,7 @@ use sync_sim_engine::event::{CrashPoint, SimEvent};
 use sync_sim_engine::faults::ConfigError;
 use sync_sim_engine::network::{NetworkRouter, PartitionId, PartitionSpec};
 use sync_sim_engine::node_id::{NodeId, NodeRef};
-use sync_sim_engine::random::{Choices, RandomDraw, Stream};
+use sync_sim_engine::random::{Choices, RandomDraw};
 use sync_sim_engine::world::{TraceDigest, World};
 use syncline_replica::ReplicaConfig;
 use syncline_store::MemoryStore;
@@ -187,19 +187,18 @@ impl SimRuntime {
 
     /// Adds a node with what its disk holds of each context, and with writes that it makes before the run.
     fn add_node_with(&mut self, name: String, disks: Vec<MemoryStore>, writes: Vec<Write>) -> NodeId {
-        let node = NodeId(self.world.len() as u32);
-        let mut actor = self.actor(name, disks);
+        let actor = self.actor(name, disks);
+        let node = self.world.add(actor);
         for write in writes {
-            let entropy = &mut self.world.choices_mut().source(Stream::Scenario);
-            if let Some((operations, actions)) = actor.write_before_start(&write, entropy) {
-                let seen = actor.in_context(write.context).covered();
+            if let Some((operations, actions)) = self.accept_before_start(node, &write) {
+                let seen = self.node(node).in_context(write.context).covered();
                 let acknowledgement =
                     Acknowledgement { node, author: replica_id(node), at: SimTime::ZERO, seen };
                 let oracle = &mut self.context_state_mut(write.context).oracle;
                 oracle.acknowledge(acknowledgement, operations, actions);
             }
         }
-        self.world.add(actor)
+        node
     }
 
     /// Makes the next node, with what its disk holds of each context. Contexts without a disk begin empty.

@@ -11,6 +11,8 @@ use sync_sim_engine::history::{EntryKind, Note};
 use sync_sim_engine::node_id::NodeId;
 use sync_sim_engine::random::{Choices, Stream};
 use sync_sim_engine::world::LoggedEvent;
+use syncline_replica::Operation;
+use syncline_storage::Action;
 use syncline_types::{Choice, SimDuration};
 
 impl SimRuntime {
@@ -49,14 +51,7 @@ impl SimRuntime {
     /// Has the application of a node write before the run: the write is acknowledged, and no other node knows
     /// it.
     pub fn write_before_start(&mut self, node: NodeId, write: &Write) {
-        let mut accepted = None;
-        // The choices are moved out for the duration of the write; nothing else draws meanwhile.
-        let mut choices = std::mem::replace(self.world.choices_mut(), Choices::seeded(0));
-        self.world.change(node, |actor| {
-            accepted = actor.write_before_start(write, &mut choices.source(Stream::Scenario));
-        });
-        *self.world.choices_mut() = choices;
-        match accepted {
+        match self.accept_before_start(node, write) {
             Some((operations, actions)) => {
                 self.counts.protocol.writes_accepted += 1;
                 if self.world.is_recording() {
@@ -71,6 +66,23 @@ impl SimRuntime {
             }
             None => self.counts.protocol.writes_refused += 1,
         }
+    }
+
+    /// Has a node that has not started accept a write. Returns the operations and actions if it does.
+    pub(super) fn accept_before_start(
+        &mut self,
+        node: NodeId,
+        write: &Write,
+    ) -> Option<(Vec<Operation>, Vec<Action>)> {
+        let mut accepted = None;
+        let wall_ms = self.world.wall_ms(node);
+        // The choices are moved out for the duration of the write; nothing else draws meanwhile.
+        let mut choices = std::mem::replace(self.world.choices_mut(), Choices::seeded(0));
+        self.world.change(node, |actor| {
+            accepted = actor.write_before_start(write, wall_ms, &mut choices.source(Stream::Scenario));
+        });
+        *self.world.choices_mut() = choices;
+        accepted
     }
 }
 

@@ -133,10 +133,10 @@ impl HostFaults {
     /// Checks every setting. The error names the first invalid one.
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         /// Replicas reject timestamps that are off by more than a day. Two clocks may be off in opposite
-        /// directions.
-        const HALF_DAY_MS: u64 = 43_200_000 / 2;
+        /// directions, each by its skew and by a jump.
+        const QUARTER_DAY_MS: u64 = 86_400_000 / 4;
         for (field, found, max) in [
-            ("the clock skew", self.clock_skew_ms, HALF_DAY_MS),
+            ("the clock skew", self.clock_skew_ms, QUARTER_DAY_MS),
             ("the clock drift", self.clock_drift_ppm, 500_000),
             ("the timer drift", self.timer_drift_ppm, 500_000),
             ("the processing time", self.processing.as_micros(), 10_000_000),
@@ -158,14 +158,19 @@ impl HostFaults {
             ("the length of clock freezes", self.clock_freeze_probability, &self.clock_freeze_ms),
             ("the length of pauses", self.pause_probability, &self.pause_ms),
         ] {
-            if range.end > HALF_DAY_MS {
-                return Err(ConfigError::OutOfBounds { field, found: range.end, min: 0, max: HALF_DAY_MS });
+            if range.end > QUARTER_DAY_MS {
+                return Err(ConfigError::OutOfBounds {
+                    field,
+                    found: range.end,
+                    min: 0,
+                    max: QUARTER_DAY_MS,
+                });
             }
             if rate > Rate::ZERO && range.start >= range.end {
                 return Err(ConfigError::Range { field, found: range.clone() });
             }
         }
-        const CENTURY_MS: u64 = 100 * 365 * 2 * HALF_DAY_MS * 2;
+        const CENTURY_MS: u64 = 100 * 365 * 4 * QUARTER_DAY_MS;
         for (field, range) in [
             ("how far clocks are ahead", &self.clock_ahead_ms),
             ("how long clocks are ahead", &self.clock_ahead_for_ms),

@@ -58,8 +58,7 @@ impl<A: Actor> World<A> {
         self.announce_to_neighbours(node);
         self.schedule_random_faults(node);
         let mut report = self.announce_peers(node, &self.members());
-        let started = self.feed(node, Input::Start);
-        report.notices.extend(started.notices);
+        self.feed_into(node, Input::Start, &mut report);
         report
     }
 

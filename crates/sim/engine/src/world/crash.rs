@@ -96,10 +96,10 @@ impl<A: Actor> World<A> {
             slot.actor.restart();
             slot.up = true;
         });
-        let mut notices = self.announce_peers(node, &self.members()).notices;
-        let started = self.feed(node, Input::Start);
-        notices.extend(started.notices);
-        StepReport { notices, restarted: true, ..StepReport::at(Some(node)) }
+        let mut report = self.announce_peers(node, &self.members());
+        report.restarted = true;
+        self.feed_into(node, Input::Start, &mut report);
+        report
     }
 
     /// Crashes a node in the step that it has just done. Returns whether the crash undoes what the step did.

@@ -299,11 +299,15 @@ impl<A: Actor> World<A> {
         Commit::Durable
     }
 
-    /// Draws how long a node whose disk failed is down.
-    pub(super) fn down_for(&mut self, node: NodeId) -> SimDuration {
+    /// The disk of a node has failed to write: a failure that was scripted for its next write has taken place.
+    pub(super) fn write_failed(&mut self, node: NodeId) {
         if let Some(host) = self.host(node) {
             host.fails_next = false;
         }
+    }
+
+    /// Draws how long a node whose disk failed or was replaced is down.
+    pub(super) fn down_for(&mut self, node: NodeId) -> SimDuration {
         let crashes = self.faults.restart_delay_ms.clone();
         let range = if crashes.is_empty() { DOWN_MS } else { crashes };
         self.length(Stream::Disk(node.0), Choice::RestartDelay, &range)

@@ -45,7 +45,7 @@ impl<A: Actor> World<A> {
         }
     }
 
-    /// A timer expires; `report` is as in [`World::deliver`].
+    /// A timer expires; `report` has what the node did before, and is as in [`World::deliver`].
     pub(super) fn fire(
         &mut self,
         node: NodeId,
@@ -87,8 +87,13 @@ impl<A: Actor> World<A> {
         report
     }
 
-    /// As [`World::feed`]; `report` is as in [`World::deliver`].
-    fn feed_into(&mut self, node: NodeId, input: Input<'_, A::Op>, report: &mut StepReport<A::Notice>) {
+    /// As [`World::feed`]; `report` has what the node did before, and is as in [`World::deliver`].
+    pub(super) fn feed_into(
+        &mut self,
+        node: NodeId,
+        input: Input<'_, A::Op>,
+        report: &mut StepReport<A::Notice>,
+    ) {
         let is_frame = matches!(input, Input::Frame { .. });
         let is_op = matches!(input, Input::Op(_));
         let now = self.clock.now();
@@ -118,6 +123,7 @@ impl<A: Actor> World<A> {
         }
         if effects.failed {
             // All effects are discarded: a frame or a notice could promise a write that is not durable.
+            self.write_failed(node);
             let down_for = self.down_for(node);
             self.take_down(node, Some(down_for));
             report.crashed = true;
@@ -133,8 +139,11 @@ impl<A: Actor> World<A> {
             report.crashed = true;
             report.op_refused = discard_after_crash(&mut effects, armed.point) && is_op;
         }
-        if !effects.notices.is_empty() {
+        // A report of two inputs, the members and the start, has the notices of both.
+        if report.notices.is_empty() {
             report.notices = std::mem::take(&mut effects.notices);
+        } else {
+            report.notices.append(&mut effects.notices);
         }
         // Frames are sent before a crash in the step: the armed crash point has cut them to those that leave.
         for message in effects.messages.drain(..) {
@@ -148,7 +157,7 @@ impl<A: Actor> World<A> {
         // A crash clears all timers of the node, so it leaves no timer change of the step to apply.
         let digest = match armed {
             Some(armed) => {
-                report.undone = self.crash_in_step(node, &armed);
+                report.undone |= self.crash_in_step(node, &armed);
                 self.digest(node)
             }
             None => self.finish_step(node, &effects.timers),

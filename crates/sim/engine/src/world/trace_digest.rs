@@ -44,11 +44,14 @@ impl TraceEvent {
         }
     }
 
-    /// Whether the event comes from outside the nodes: a write, a fault, a change of membership. Arrivals,
-    /// timers and ends of steps are the nodes' own activity.
+    /// Whether the event comes from outside the nodes: a write, a fault, a change of membership. What becomes of
+    /// frames, timers and steps is the nodes' own activity.
     #[inline]
     pub(super) const fn is_external(self) -> bool {
-        !matches!(self, Self::FrameArrived | Self::TimerFired | Self::StepEnd)
+        !matches!(
+            self,
+            Self::FrameArrived | Self::FrameDeferred | Self::FrameReset | Self::TimerFired | Self::StepEnd
+        )
     }
 }
 

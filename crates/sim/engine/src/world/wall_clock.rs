@@ -122,12 +122,14 @@ impl WallClock {
         self.surge = Some((now + lasting, by_us));
     }
 
-    /// Stops the clock for a while. It then continues from where it stood.
+    /// Stops the clock for a while, or for as long as an earlier freeze still lasts, if that is longer. It then
+    /// continues from where it stood.
     pub(super) fn freeze(&mut self, now: SimTime, lasting: SimDuration) {
-        // Settled first: this freeze replaces an earlier one, whose part until now must count.
+        // Settled first: the part of an earlier freeze until now must count.
         self.advance(now);
         self.since = now;
-        self.frozen = Some((now, now + lasting));
+        let until = self.frozen.map_or(SimTime::ZERO, |(_, until)| until);
+        self.frozen = Some((now, until.max(now + lasting)));
     }
 }
 
@@ -176,6 +178,17 @@ mod tests {
         assert_eq!(
             [1_000, 1_200, 1_499, 1_500, 1_700].map(|now| shown(&mut clock, now)),
             [1_000, 1_000, 1_000, 1_000, 1_200]
+        );
+    }
+
+    #[test]
+    fn shorter_freeze_does_not_end_a_longer_one() {
+        let mut clock = WallClock::new(DAY_US);
+        clock.freeze(1_000.into(), 500.into());
+        clock.freeze(1_100.into(), 50.into());
+        assert_eq!(
+            [1_100, 1_200, 1_500, 1_700].map(|now| shown(&mut clock, now)),
+            [1_000, 1_000, 1_000, 1_200]
         );
     }
 

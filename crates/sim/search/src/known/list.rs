@@ -11,25 +11,14 @@ use sync_sim_cluster::workload::Growth;
 pub const KNOWN_FINDINGS: &[KnownFinding] = &[
     KnownFinding {
         name: "one-id-in-two-lives-loses",
-        about: "the old store of a node that comes back has writes of another one, which has come back, too, and written them again",
+        about: "the old store of a node that comes back has counts of another life of an id, which a third node has written again",
         issue: 24,
         class: "violated: HistoryLost",
         says: &[],
         features: &[],
         drawn_seed: Some(6509),
         programs: "",
-        cases: &["returned-beside-another"],
-    },
-    KnownFinding {
-        name: "one-id-in-two-lives-stays-away",
-        about: "a node that comes back under a new id is left behind by the horizon of others, or waits for a peer that has stopped",
-        issue: 24,
-        class: "violated: NotBroughtBack",
-        says: &[],
-        features: &[],
-        drawn_seed: None,
-        programs: "",
-        cases: &["returned-and-left-behind"],
+        cases: &["counted-by-a-third"],
     },
     KnownFinding {
         name: "counter-not-reset",

@@ -74,6 +74,8 @@ pub struct DeltaLog {
     /// The deltas that were pruned for the bounds of this log since it was loaded. Unlike the floor, it does not
     /// include deltas that were never received.
     pruned: VersionVector,
+    /// The last delta made here that a peer is known to cover since the log was loaded.
+    taken: u64,
     /// The authors whose coverage has grown since [`DeltaLog::take_advanced`] was last called.
     advanced: BTreeSet<ReplicaId>,
     /// How many deltas were looked up or checked against the covered ones.
@@ -94,6 +96,7 @@ impl Default for DeltaLog {
             changed: false,
             unwritten: BTreeSet::new(),
             pruned: VersionVector::default(),
+            taken: 0,
             advanced: BTreeSet::new(),
             lookups: 0,
         }
@@ -349,24 +352,34 @@ impl DeltaLog {
                 }
             }
         }
-        Ok(self.store(delta, (id, bytes), state.view(), metadata_batch)?)
+        // While all deltas are of one author, no other store may have them.
+        let taken = if self.covered.len() > 1 { u64::MAX } else { 0 };
+        Ok(self.store(delta, (id, bytes), taken, state.view(), metadata_batch)?)
     }
 
-    /// Records that `delta`, made here, is in the state, and stores it for peers that lack it. `view` and `batch` are
-    /// those of the step.
+    /// Records that `delta`, made here, is in the state, and stores it for peers that lack it. Should this replica have
+    /// to come back under another id, what nobody has taken is written again from the log. `view` and `batch` are those
+    /// of the step.
     pub fn append<V: ReadView>(
         &mut self,
         delta: &Delta,
         view: &V,
         batch: &mut WriteBatch,
     ) -> Result<(), StorageError> {
-        self.store(delta, delta.id_and_bytes(), view, batch)
+        self.store(delta, delta.id_and_bytes(), self.taken, view, batch)
     }
 
+    /// Records that a peer covers the deltas made here up to number `seq`.
+    pub fn note_taken(&mut self, seq: u64) {
+        self.taken = self.taken.max(seq);
+    }
+
+    /// Stores a delta. Another store has the deltas of its author up to number `taken`.
     fn store<V: ReadView>(
         &mut self,
         delta: &Delta,
         (id, bytes): (DeltaId, Vec<u8>),
+        taken: u64,
         view: &V,
         batch: &mut WriteBatch,
     ) -> Result<(), StorageError> {
@@ -385,7 +398,7 @@ impl DeltaLog {
         self.sizes.add(author, bytes.len() as u64);
         batch.put(delta_key(delta.dot), bytes);
         self.changed = true;
-        self.prune_for_retention(author, view, batch)?;
+        self.prune_for_retention(author, taken, view, batch)?;
         self.prune_for_bytes(view, batch)
     }
 
@@ -505,10 +518,16 @@ impl DeltaLog {
         view: &V,
         metadata_batch: &WriteBatch,
     ) -> Result<bool, StorageError> {
-        let previous = delta.parents.iter().find(|parent| parent.dot.author == delta.dot.author);
-        let Some(previous) = previous else { return Ok(false) };
-        let stored = self.reference(view, metadata_batch, previous.dot)?;
-        Ok(stored.is_some_and(|stored| stored != *previous))
+        if let Some(previous) = delta.parents.iter().find(|parent| parent.dot.author == delta.dot.author) {
+            let stored = self.reference(view, metadata_batch, previous.dot)?;
+            return Ok(stored.is_some_and(|stored| stored != *previous));
+        }
+        // The previous delta is named by other parents only. At least the stamps of one history ascend.
+        let previous = Dot { seq: delta.dot.seq - 1, ..delta.dot };
+        if previous.seq == 0 || previous.seq <= self.floor.of(previous.author) {
+            return Ok(false);
+        }
+        Ok(Self::read_stored(view, metadata_batch, previous)?.0.stamp >= delta.stamp)
     }
 
     /// The reference of a covered delta; `None` if the log does not store the delta. O(1) for a head, otherwise one

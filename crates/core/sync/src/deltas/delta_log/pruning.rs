@@ -14,8 +14,8 @@ const LEFTOVERS_ROW: &str = "the row of deltas that are yet to be deleted";
 /// How many of these rows one read of the store returns.
 const ROWS_PER_READ: usize = 1_024;
 
-/// How many deltas a log stores at least that has deltas of a single author.
-const ALONE: u64 = 1_000;
+/// How many deltas of an author a log stores at least that no other store may have, if their bytes permit.
+const UNSHARED: u64 = 1_000;
 /// How many deltas are pruned with each new one, at most: what is stored may exceed a retention that has become smaller.
 const PRUNED_AT_ONCE: u64 = 16;
 /// How many deltas are pruned for the bound in bytes with each new one, at most.
@@ -79,15 +79,17 @@ impl Leftovers {
 }
 
 impl DeltaLog {
+    /// Prunes deltas of an author for as long as the log has more of them than the retention. Another store has those
+    /// up to number `taken`.
     pub(super) fn prune_for_retention<V: ReadView>(
         &mut self,
         author: ReplicaId,
+        taken: u64,
         view: &V,
         batch: &mut WriteBatch,
     ) -> Result<(), StorageError> {
-        // While all deltas are of one author, no other store may have them.
-        let retention = if self.covered.len() > 1 { self.retention } else { self.retention.max(ALONE) };
-        let last_pruned = self.covered.of(author).saturating_sub(retention);
+        let last = self.covered.of(author);
+        let last_pruned = last.saturating_sub(self.retention).min(taken.max(last.saturating_sub(UNSHARED)));
         for _ in 0..PRUNED_AT_ONCE {
             if self.floor.of(author) >= last_pruned {
                 break;

@@ -58,7 +58,7 @@ fn refusal_of_a_fitting_edit_is_found() {
     assert_eq!(pair.step(&mut memory, A, &refused), None);
     let mut choices = Choices::seeded(1);
     let fitted = Write { operations: vec![item(7)], wraps: true, context: 0 };
-    pair.nodes[0].write_before_start(&fitted, &mut choices.source(Stream::Scenario)).expect("it fits");
+    pair.nodes[0].write_before_start(&fitted, 0, &mut choices.source(Stream::Scenario)).expect("it fits");
     let found = pair.step(&mut memory, A, &refused).expect("a finding");
     assert!(matches!(found, Check::EditMisplaced { .. }), "{found}");
     let other = [Notice::WriteRefused { error: OperationError::NotAMember }];

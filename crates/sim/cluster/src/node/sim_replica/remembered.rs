@@ -26,4 +26,13 @@ impl SimReplica {
         take(&self.lost_from_buffer().map(|dot| dot.to_bytes()).unwrap_or_default());
         self.session_notes.each_bytes(take);
     }
+
+    /// Gives everything, as bytes, that decides under which name and incarnation the replica goes on, and whom it counts
+    /// as a member.
+    pub fn each_of_identity(&self, take: &mut impl FnMut(&[u8])) {
+        take(&self.config.replica.0);
+        take(&[self.fresh_starts, self.returns]);
+        take(&self.config.least_incarnation.to_le_bytes());
+        self.renamed.iter().for_each(|name| take(&name.0));
+    }
 }
