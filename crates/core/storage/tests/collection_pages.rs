@@ -1,5 +1,6 @@
 //! A collection of tombstones in pages: each costs a bounded amount, and together they remove what one pass would.
 
+use crate::laws;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -188,5 +189,92 @@ proptest! {
         let pages = collect(&mut store, stamp(horizon), most, |_, _, _| {});
         prop_assert_eq!(pages.removed, removed);
         prop_assert_eq!(root(&store), whole.root_hash().unwrap());
+    }
+}
+
+/// What comes between two pages of a collection.
+#[derive(Clone, Debug)]
+enum Between {
+    Nothing,
+    Write(Action),
+    /// A crash forgets where the pass stood.
+    Crash,
+}
+
+fn between() -> impl Strategy<Value = Between> {
+    prop_oneof![
+        3 => Just(Between::Nothing),
+        3 => laws::action().prop_map(Between::Write),
+        1 => Just(Between::Crash),
+    ]
+}
+
+/// A change after the horizon; nobody makes another one.
+fn is_after(action: &Action, horizon: Hlc) -> bool {
+    action.to_record().is_ok_and(|record| record.latest_stamp() > horizon && record.created_at > horizon)
+}
+
+proptest! {
+    /// A collection in pages of any size, with writes and crashes between them, shows what one in a single step shows,
+    /// leaves nothing that another pass would collect, and the records of both join to the same state in both directions.
+    ///
+    /// Promises: G1, I4, L3, L4
+    #[test]
+    fn writes_and_crashes_between_pages_change_nothing(
+        actions in vec(laws::action(), 1..80),
+        later in vec(between(), 0..40),
+        horizon in (1u64..5).prop_map(|ms| Hlc::new(ms, 0, ReplicaId([0xff; 16]))),
+        most in 1usize..5,
+    ) {
+        let later: Vec<Between> = later
+            .into_iter()
+            .filter(|between| !matches!(between, Between::Write(action) if !is_after(action, horizon)))
+            .collect();
+        let mut paged = laws::apply(&actions, 100);
+        let mut whole = paged.clone();
+        let mut state = Interface::open(whole.view()).unwrap();
+        state.raise_horizon(horizon).unwrap();
+        whole.apply(state.finish().unwrap()).unwrap();
+        let mut next = later.iter();
+        let mut step = |pass: &mut TombstonePass, store: &mut MemoryStore| match next.next() {
+            Some(Between::Write(action)) => {
+                let mut state = Interface::open(store.view()).unwrap();
+                // A refused one changes nothing.
+                let _ = state.apply_action(action, &CONTEXT);
+                store.apply(state.finish().unwrap()).unwrap();
+                true
+            }
+            Some(Between::Crash) => {
+                if !pass.is_done() {
+                    *pass = TombstonePass::default();
+                }
+                true
+            }
+            Some(Between::Nothing) => true,
+            None => false,
+        };
+        collect(&mut paged, horizon, most, |_, pass, store| {
+            step(pass, store);
+        });
+        let mut done = TombstonePass::default();
+        while step(&mut done, &mut paged) {}
+        for between in &later {
+            if let Between::Write(action) = between {
+                let mut state = Interface::open(whole.view()).unwrap();
+                let _ = state.apply_action(action, &CONTEXT);
+                whole.apply(state.finish().unwrap()).unwrap();
+            }
+        }
+        let shown = |store: &MemoryStore| Interface::open(store.view()).unwrap().visible().unwrap();
+        prop_assert_eq!(shown(&paged), shown(&whole));
+        let mut again = Interface::open(paged.view()).unwrap();
+        let mut pass = TombstonePass::default();
+        prop_assert_eq!(again.collect_page(&mut pass, &BTreeSet::new(), usize::MAX).unwrap(), 0);
+        let (mut one, mut two) = (paged.clone(), whole.clone());
+        laws::sync(&whole, &mut one);
+        laws::sync(&paged, &mut two);
+        prop_assert_eq!(laws::records(&one), laws::records(&two));
+        prop_assert_eq!(shown(&one), shown(&whole));
+        laws::assert_sound(&one);
     }
 }

@@ -25,7 +25,7 @@
     warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
-pub mod collection;
+mod collection;
 mod deltas;
 mod messages;
 mod respond;
@@ -36,6 +36,7 @@ mod snapshot;
 mod transaction;
 mod transport;
 
+pub use collection::CollectionInProgress;
 pub use deltas::{
     Authority, BufferLedger, BufferLimits, Delta, DeltaBuffer, DeltaError, DeltaLog, DeltaRef, DeltaRefusal,
     Dot, Gate, HistoryClaim, HistoryConflict, KeyedHash, Membership, MissingDeltas, PublicKey, PushOutcome,

@@ -1,6 +1,6 @@
 //! The work of one step: the state with its changes, and the rows above it.
 
-use crate::collection as pass;
+use crate::collection::{CollectionInProgress, MAX_KEPT};
 use crate::deltas::{
     Delta, DeltaError, DeltaLog, DeltaRef, DeltaRefusal, Dot, Gate, HistoryClaim, HistoryConflict,
     MissingDeltas, VersionVector,
@@ -10,7 +10,7 @@ use crate::sketch::{Cell, Sketch, SketchKey, compute_cells};
 use crate::snapshot::staged;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError, TombstonePass};
+use syncline_storage::{ApplyContext, Interface, Merges, Stats, StorageError};
 use syncline_store::{ReadView, WriteBatch};
 use syncline_types::{
     ContextId, Digest, EntityId, Hlc, Limits, Probe, Probes, ReplicaId, ShortIdKey, limits,
@@ -30,7 +30,7 @@ pub struct RaisedHorizon {
     /// What goes on in later steps, if there is more than one step may collect; see
     /// [`Transaction::go_on_collecting`]. Until it is done, the state must not be compared with other states: they
     /// would send back what it has collected.
-    pub rest: Option<TombstonePass>,
+    pub rest: Option<CollectionInProgress>,
 }
 
 /// Everything that one step reads and writes. It ends as one batch: after a crash the store contains
@@ -390,7 +390,7 @@ impl<V: ReadView> Transaction<V> {
         let unseen = self.unseen_before(theirs)?;
         self.log.note_stable(&theirs.stable);
         self.state.raise_horizon_only(theirs.horizon);
-        let raised = match &unseen {
+        let raised = match unseen {
             // Which of the tombstones the peer has yet to see is unknown, so all of them wait for the next raise.
             None => RaisedHorizon { removed: 0, rest: None },
             Some(unseen) => self.begin_collection(unseen)?,
@@ -404,28 +404,26 @@ impl<V: ReadView> Transaction<V> {
     pub fn raise_horizon(&mut self, horizon: Hlc) -> Result<RaisedHorizon, StorageError> {
         let stable = self.log.covered().clone();
         self.state.raise_horizon_only(horizon);
-        let raised = self.begin_collection(&BTreeSet::new())?;
+        let raised = self.begin_collection(BTreeSet::new())?;
         self.log.note_stable(&stable);
         Ok(raised)
     }
 
-    fn begin_collection(&mut self, kept: &BTreeSet<EntityId>) -> Result<RaisedHorizon, StorageError> {
-        let mut pass = TombstonePass::default();
-        let removed = self.state.collect_page(&mut pass, kept, self.limits.collected_records())?;
-        // What is kept is known in this step only: in a later one it could be collected.
-        let rest = Some(pass).filter(|pass| !pass.is_done() && kept.is_empty());
-        if rest.is_some() {
-            pass::begin(&mut self.metadata_batch);
+    fn begin_collection(&mut self, kept: BTreeSet<EntityId>) -> Result<RaisedHorizon, StorageError> {
+        let mut begun = CollectionInProgress::keeping(kept);
+        let removed = begun.collect(&mut self.state, self.limits.collected_records())?;
+        let rest = Some(begun).filter(|begun| !begun.is_done());
+        if let Some(rest) = &rest {
+            rest.write(&mut self.metadata_batch);
         }
         Ok(RaisedHorizon { removed, rest })
     }
 
     /// Goes on with a collection that has taken more than one step. Returns how many records were removed.
-    pub fn go_on_collecting(&mut self, pass: &mut TombstonePass) -> Result<u64, StorageError> {
-        let most = self.limits.collected_records();
-        let removed = self.state.collect_page(pass, &BTreeSet::new(), most)?;
-        if pass.is_done() {
-            pass::end(&mut self.metadata_batch);
+    pub fn go_on_collecting(&mut self, begun: &mut CollectionInProgress) -> Result<u64, StorageError> {
+        let removed = begun.collect(&mut self.state, self.limits.collected_records())?;
+        if begun.is_done() {
+            begun.write_end(&mut self.metadata_batch);
         }
         Ok(removed)
     }
@@ -433,7 +431,8 @@ impl<V: ReadView> Transaction<V> {
     /// The entities that were changed before the peer's horizon by deltas that the peer does not cover, as far as the
     /// log stores these deltas. The peer has collected without them, since it did not count their author as a member,
     /// and refuses them. Their effect reaches it with the state, in which they must not be collected before. O(1) if
-    /// there are none; each author's stamps ascend. `None` if there are more than [`UNSEEN_DELTAS`].
+    /// there are none; each author's stamps ascend. `None` if there are more than [`UNSEEN_DELTAS`] or
+    /// [`MAX_KEPT`].
     fn unseen_before(&self, theirs: &SyncHandshake) -> Result<Option<BTreeSet<EntityId>>, StorageError> {
         let mut unseen = BTreeSet::new();
         let mut read = 0;
@@ -452,6 +451,9 @@ impl<V: ReadView> Transaction<V> {
                     break;
                 }
                 unseen.extend(delta.actions.iter().map(|relative| relative.action.id()));
+                if unseen.len() > MAX_KEPT {
+                    return Ok(None);
+                }
             }
         }
         Ok(Some(unseen))

@@ -125,12 +125,11 @@ impl<V: ReadView> Replica<V> {
         if horizon == before {
             return Ok(());
         }
-        if raised.rest.is_none() {
-            step.out.notices.push(Notice::TombstonesCollected { horizon, records: raised.removed });
-            return Ok(());
-        }
+        step.out.notices.push(Notice::TombstonesCollected { horizon, records: raised.removed });
         self.collection = raised.rest;
-        self.collect_later(step);
+        if self.is_collecting() {
+            self.collect_later(step);
+        }
         Ok(())
     }
 
@@ -153,15 +152,15 @@ impl<V: ReadView> Replica<V> {
     /// Goes on with the collection. Sessions may start again after the last page.
     pub(super) fn on_collection_due(&mut self, step: &mut StepContext<'_, V>) -> Result<(), StorageError> {
         // A host may fire a timer of a collection that has ended at the same instant.
-        let Some(mut pass) = self.collection.take() else { return Ok(()) };
-        let records = step.work.go_on_collecting(&mut pass)?;
-        if !pass.is_done() {
-            self.collection = Some(pass);
+        let Some(mut begun) = self.collection.take() else { return Ok(()) };
+        let records = step.work.go_on_collecting(&mut begun)?;
+        let horizon = step.work.state.horizon();
+        step.out.notices.push(Notice::TombstonesCollected { horizon, records });
+        if !begun.is_done() {
+            self.collection = Some(begun);
             self.collect_later(step);
             return Ok(());
         }
-        let horizon = step.work.state.horizon();
-        step.out.notices.push(Notice::TombstonesCollected { horizon, records });
         self.start_due_sessions(step)
     }
 }

@@ -28,10 +28,11 @@ use crate::sessions::SessionTable;
 use crate::sync_queue::{PendingReason, SyncQueue};
 pub use sizes::ReplicaSizes;
 use step::StepContext;
-use syncline_storage::{ApplyContext, StorageError, TombstonePass};
+use syncline_storage::{ApplyContext, StorageError};
 use syncline_store::ReadView;
 use syncline_sync::{
-    BufferLedger, DeltaLog, Dot, Gate, Membership, Sketch, Transaction, ViewCache, collection, staged,
+    BufferLedger, CollectionInProgress, DeltaLog, Dot, Gate, Membership, Sketch, Transaction, ViewCache,
+    staged,
 };
 use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, canary};
 
@@ -65,7 +66,7 @@ pub struct Replica<V> {
     claims: OpenClaims,
     recovery: RecoveryProgress,
     /// The collection of tombstones that is under way, if it takes more than one step.
-    collection: Option<TombstonePass>,
+    collection: Option<CollectionInProgress>,
 }
 
 /// The pending work of a replica.
@@ -79,12 +80,18 @@ pub struct Pending {
     pub pending_syncs: usize,
     /// 1 while writes of a former id may have to be written again, otherwise 0 (**C3**).
     pub recoveries: usize,
+    /// 1 while tombstones are collected in several steps, otherwise 0 (**C3**).
+    pub collections: usize,
 }
 
 impl Pending {
     /// Whether no work is pending.
     pub const fn is_none(&self) -> bool {
-        self.sessions == 0 && self.buffered == 0 && self.pending_syncs == 0 && self.recoveries == 0
+        self.sessions == 0
+            && self.buffered == 0
+            && self.pending_syncs == 0
+            && self.recoveries == 0
+            && self.collections == 0
     }
 }
 
@@ -128,7 +135,7 @@ impl<V: ReadView> Replica<V> {
             anti_entropy: AntiEntropy::new(config.heartbeat_min, config.heartbeat_max),
             horizon: HorizonTracker::default(),
             claims: OpenClaims::default(),
-            collection: collection::is_under_way(view)?.then(TombstonePass::default),
+            collection: CollectionInProgress::load(view)?,
             config,
         };
         Ok((replica, out))
@@ -315,6 +322,7 @@ impl<V: ReadView> Replica<V> {
             buffered: self.delta_fetch.len(),
             pending_syncs: self.sync_queue.len(),
             recoveries: usize::from(self.is_recovering()),
+            collections: usize::from(self.is_collecting()),
         }
     }
 
@@ -332,6 +340,7 @@ impl<V: ReadView> Replica<V> {
             buffered: self.delta_fetch.dots().filter(|dot| !by_them(dot.author)).count(),
             pending_syncs: self.sync_queue.entries().keys().filter(|peer| counted(peer)).count(),
             recoveries: usize::from(self.is_recovering()),
+            collections: usize::from(self.is_collecting()),
         }
     }
 

@@ -198,7 +198,7 @@ impl<V: ReadView> Interface<V> {
         removed: &mut u64,
     ) -> Result<Option<Walk>, StorageError> {
         let resumed = match walk {
-            Some(walk) => self.reopen(top, &walk)?.map(|path| (walk.removes, path)),
+            Some(walk) => self.reopen(top, &walk, page.horizon)?.map(|path| (walk.removes, path)),
             None => None,
         };
         let mut removes = false;
@@ -239,18 +239,20 @@ impl<V: ReadView> Interface<V> {
     /// The beginning of a walk below the tombstone `top`; `None` if it is still needed itself.
     fn open_top(&mut self, top: EntityId, page: &PageQuota<'_>) -> Result<Option<OpenNode>, StorageError> {
         let Some(record) = self.record(top)? else { return Ok(None) };
-        let hidden_by = self.hidden_by(&record)?;
+        let hidden_by = self.hidden_by(&record, page.horizon)?;
         Ok(page.permits(top, &record, hidden_by).then(|| OpenNode::new(top, hidden_by, None)))
     }
 
-    /// The stamp up to which deletes of `record` and its ancestors hide what is below it: the latest one counts.
-    fn hidden_by(&mut self, record: &Record) -> Result<Hlc, StorageError> {
-        let mut hidden_by = record.deleted_at;
+    /// The stamp up to which deletes of `record` and its ancestors hide what is below it: the latest one counts. Later
+    /// deletes than the horizon do not count: another member may collect before it sees them.
+    fn hidden_by(&mut self, record: &Record, horizon: Hlc) -> Result<Hlc, StorageError> {
+        let until_horizon = |stamp: Hlc| if stamp <= horizon { stamp } else { Hlc::ZERO };
+        let mut hidden_by = until_horizon(record.deleted_at);
         let mut depth = record.depth;
         let mut parent = record.parent;
         while depth > 0 {
             let above = self.record(parent)?.ok_or(StorageError::Index { what: "the record of a parent" })?;
-            hidden_by = hidden_by.max(above.deleted_at);
+            hidden_by = hidden_by.max(until_horizon(above.deleted_at));
             depth = above.depth;
             parent = above.parent;
         }
@@ -258,13 +260,18 @@ impl<V: ReadView> Interface<V> {
     }
 
     /// The path of a walk that rested; `None` if it has changed since.
-    fn reopen(&mut self, top: EntityId, walk: &Walk) -> Result<Option<Vec<OpenNode>>, StorageError> {
+    fn reopen(
+        &mut self,
+        top: EntityId,
+        walk: &Walk,
+        horizon: Hlc,
+    ) -> Result<Option<Vec<OpenNode>>, StorageError> {
         let mut path: Vec<OpenNode> = Vec::with_capacity(walk.path.len());
         for &(id, after) in &walk.path {
             let Some(record) = self.record(id)? else { return Ok(None) };
             let hidden_by = match path.last() {
                 Some(above) if above.id == record.parent => above.hidden_by.max(record.deleted_at),
-                None if id == top => self.hidden_by(&record)?,
+                None if id == top => self.hidden_by(&record, horizon)?,
                 _ => return Ok(None),
             };
             path.push(OpenNode::new(id, hidden_by, after));
