@@ -232,8 +232,12 @@ impl<V: ReadView> Interface<V> {
             let Some(open) = self.open_top(top, page)? else { return Ok(None) };
             path = vec![open];
         }
-        let end = self.remove_below(&mut path, page, removed)?;
-        Ok((end == WalkEnd::PageFull).then(|| Walk::at(true, &path)))
+        if self.remove_below(&mut path, page, removed)? == WalkEnd::PageFull {
+            return Ok(Some(Walk::at(true, &path)));
+        }
+        // A later change may have added a child that may be removed too: a removed element of a set has no stamp of its own.
+        // So a tombstone that is left is looked at again.
+        Ok(self.open_top(top, page)?.map(|open| Walk::at(false, &[open])))
     }
 
     /// The beginning of a walk below the tombstone `top`; `None` if it is still needed itself.
