@@ -304,7 +304,8 @@ proptest! {
         let shown = |store: &MemoryStore| Interface::open(store.view()).unwrap().visible().unwrap();
         prop_assert_eq!(shown(&paged), shown(&whole));
         prop_assert_eq!(left_to_collect(&paged), 0);
-        let (mut one, mut two) = (paged.clone(), whole.clone());
+        let mut one = paged.clone();
+        let mut two = whole.clone();
         laws::sync(&whole, &mut one);
         laws::sync(&paged, &mut two);
         prop_assert_eq!(laws::records(&one), laws::records(&two));

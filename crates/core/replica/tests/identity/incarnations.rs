@@ -57,7 +57,8 @@ fn old_store_that_only_answers_moves_on() {
     assert!(stale < newest);
     // Node 1 asks, and node 0 answers.
     let response = Response::Rejected(Rejection::Yield);
-    let (session, id) = (SessionId(7), RequestId(1));
+    let session = SessionId(7);
+    let id = RequestId(1);
     world.forge(0, 1, Message::Response { session, id, response });
     world.run_for(SimDuration::from_millis(100));
     assert!(world.nodes[0].replica.incarnation() > newest, "{}", world.nodes[0].replica.incarnation());

@@ -220,7 +220,8 @@ impl<'a> Specification<'a> {
             match fact.kind {
                 // The clock of the replica that added it identifies an add.
                 FactKind::Added => {
-                    let (by, time) = (fact.updated_at.replica(), fact.updated_at.time());
+                    let by = fact.updated_at.replica();
+                    let time = fact.updated_at.time();
                     raise(adds.entry(by).or_default(), time);
                     if let Some((node, life)) = life(fact) {
                         raise(own.entry((node, life, by)).or_default(), time);
