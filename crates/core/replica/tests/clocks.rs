@@ -237,7 +237,7 @@ fn clock_that_fell_back_holds_up_only_its_own_replica() {
         assert!(read(&mut world, node, "of 1").is_some() && read(&mut world, node, "of 2").is_some());
     }
     let said = |notice: &Notice| matches!(notice, Notice::AheadOfTime(_));
-    assert!(world.honest(0).notices.iter().any(said), "its host is told");
+    assert!(world.honest(0).notices.iter().any(said), "its host gets the notice");
     world.honest(0).ahead_ms = 365 * 24 * HOUR_MS;
     world.run_for(MINUTE.times(10));
     let root = world.honest(0).sound_root();

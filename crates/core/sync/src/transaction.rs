@@ -16,7 +16,7 @@ use syncline_types::{
 };
 
 /// The entries of a version vector that claims of peers leave to members, those of the future included.
-const KEPT_FOR_MEMBERS: usize = limits::MAX_REPLICAS / 16;
+const RESERVED_FOR_MEMBERS: usize = limits::MAX_REPLICAS / 16;
 
 /// Everything that one step reads and writes. It ends as one batch: after a crash the store contains
 /// all changes of the step or none of them.
@@ -334,12 +334,12 @@ impl<V: ReadView> Transaction<V> {
     /// `claimed` without the authors that would take the last room in the version vector, which members need. O(1)
     /// while there is room enough, and O(difference) otherwise. Without a list of members all are equal.
     fn with_room_for_members(&self, claimed: &VersionVector) -> VersionVector {
-        let mut kept = claimed.clone();
+        let mut allowed = claimed.clone();
         let covered = self.log.covered();
-        let Some(members) = self.gate.membership.members() else { return kept };
-        let most = limits::MAX_REPLICAS - KEPT_FOR_MEMBERS;
+        let Some(members) = self.gate.membership.members() else { return allowed };
+        let most = limits::MAX_REPLICAS - RESERVED_FOR_MEMBERS;
         if covered.len() + claimed.len() + members.len() <= most {
-            return kept;
+            return allowed;
         }
         let silent = members.keys().filter(|member| covered.of(**member) == 0).count();
         let mut room = most.saturating_sub(covered.len() + silent);
@@ -349,10 +349,10 @@ impl<V: ReadView> Transaction<V> {
             }
             match room.checked_sub(1) {
                 Some(left) => room = left,
-                None => kept.set(author, 0),
+                None => allowed.set(author, 0),
             }
         }
-        kept
+        allowed
     }
 
     /// Records that the state contains nothing from before the peer's horizon that the peer has collected.

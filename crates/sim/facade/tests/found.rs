@@ -54,7 +54,7 @@ const REPAIRED: &str = "
 | `writes-of-member-named-late` | what a member writes before all know of it is from before the horizon of those who have collected meanwhile | 366 | violated: HonestFrameRefused | 25 | 5 | 3 nodes, 2 writes, 3 faults | 230 |  | 24 |
 | `one-id-in-two-lives-loses` (partly) | of two lives that counted in one name, a state shows the larger count alone; a node that comes back takes a write that others have pruned for its own | 6509 | violated: HistoryLost | 30 | 6 | 4 nodes, 5 writes, 1 fault | 280 |  | 24 |
 | `one-id-in-two-lives-stays-away` | a node whose disk has fewer starts only answers, and its answers are dropped without a word; a disk from before the horizon is left behind | none | violated: NotBroughtBack | | | | |  | 24 |
-| `writes-kept-by-one-away` | a node comes back while a member that has its writes is away, and writes them again under another name | none | violated: WrongValue | | | | |  | 24 |
+| `writes-stored-by-one-away` | a node comes back while a member that has its writes is away, and writes them again under another name | none | violated: WrongValue | | | | |  | 24 |
 | `writes-ahead-are-pruned` | a node that comes back from ahead of time has pruned what nobody had taken | none | violated: Lost | | | | |  | 24 |
 | `vectors-of-earlier-session` | a handshake is answered relative to vectors that its sender does not have any more, again and again | none | max_time | | | | |  | 24 |
 | `claim-met-in-own-session` | a claim that a node meets in a session of its own is never settled: the answer to its question is dropped | 54676 | violated: NotBroughtBack | | | | |  | 24 |
