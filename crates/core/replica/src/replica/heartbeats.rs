@@ -52,6 +52,7 @@ impl<V: ReadView> Replica<V> {
     }
 
     pub(super) fn on_heartbeat_due(&mut self, step: &mut StepContext<'_, V>) {
+        self.heeds_stale_answer = true;
         let peers = self.peers.pick(self.config.heartbeat_fanout, None, step.entropy);
         let root = self.root;
         let replica = self.config.replica;

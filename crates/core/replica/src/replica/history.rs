@@ -63,9 +63,12 @@ impl<V: ReadView> Replica<V> {
         }
     }
 
-    /// A peer has dropped an answer of this replica. A late copy from before a restart says nothing new.
+    /// A peer has dropped an answer of this replica. A late copy from before a restart says nothing new. One answer
+    /// is heeded between two heartbeats: each one writes a row and uses up incarnations, and it belongs to no session
+    /// that would bound how many arrive.
     pub(super) fn on_stale_answer(&mut self, newest: u64, step: &mut StepContext<'_, V>) {
-        if newest > self.incarnation {
+        if newest > self.incarnation && self.heeds_stale_answer {
+            self.heeds_stale_answer = false;
             self.outgrow_incarnation(newest, step);
         }
     }

@@ -39,6 +39,8 @@ use syncline_types::{Digest, Entropy, HlcClock, Moment, PeerId, ReplicaId, canar
 pub struct Replica<V> {
     config: ReplicaConfig,
     incarnation: u64,
+    /// Whether the next stale answer that belongs to no session may change the incarnation.
+    heeds_stale_answer: bool,
     clock: HlcClock,
     clock_guard: ClockGuard,
     log: DeltaLog,
@@ -109,6 +111,7 @@ impl<V: ReadView> Replica<V> {
         persisted::write(state.incarnation, &state.clock, state.wall_ms, &mut out.storage);
         let replica = Self {
             incarnation: state.incarnation,
+            heeds_stale_answer: true,
             recovery: RecoveryProgress::load(view, state.clock.last())?,
             clock: state.clock,
             clock_guard: ClockGuard::new(config.max_drift_ms, config.max_absence_ms, state.wall_ms),

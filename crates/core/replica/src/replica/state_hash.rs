@@ -18,6 +18,7 @@ impl<V: Clone> Replica<V> {
         let Self {
             config,
             incarnation,
+            heeds_stale_answer,
             clock,
             clock_guard,
             log,
@@ -37,7 +38,7 @@ impl<V: Clone> Replica<V> {
             claims,
             recovery,
         } = self;
-        write!(out, "{:?} {incarnation} {clock:?}", config.membership)?;
+        write!(out, "{:?} {incarnation} {heeds_stale_answer} {clock:?}", config.membership)?;
         write!(out, "{:?} {:?} {:?} {:?}", log.covered(), log.floor(), log.stable(), log.heads())?;
         let hash = |bytes: &[u8]| Digest::of_parts(DELTA_TAG, &[bytes]);
         delta_fetch.encoded().try_for_each(|delta| write!(out, "{:?}", hash(delta)))?;

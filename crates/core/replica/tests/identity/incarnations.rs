@@ -69,3 +69,29 @@ fn old_store_that_only_answers_moves_on() {
     world.run_for(SimDuration::from_millis(100));
     assert_eq!(world.nodes[0].replica.incarnation(), now);
 }
+
+/// A member that answers no session with later and later incarnations moves this replica once between two heartbeats.
+#[test]
+fn flood_of_stale_answers_moves_incarnation_once() {
+    let mut world = World::of([0, 1].map(signing));
+    world.run_for_secs(5);
+    let before = world.nodes[0].replica.incarnation();
+    let flood = |world: &mut World| {
+        for number in 1..=1_000 {
+            let response = Response::Rejected(Rejection::StaleIncarnation { newest: 1 << 40 });
+            let (session, id) = (SessionId(number), RequestId(1));
+            world.forge(1, 0, Message::Response { session, id, response });
+        }
+        world.run_for(SimDuration::from_millis(20));
+    };
+    flood(&mut world);
+    let moved = world.nodes[0].replica.incarnation() - before;
+    assert!((1..=2 * 1_025).contains(&moved), "moved by {moved}");
+    world.run_for_secs(60);
+    let before = world.nodes[0].replica.incarnation();
+    flood(&mut world);
+    assert!(world.nodes[0].replica.incarnation() > before, "the next one is heeded after a heartbeat");
+    world.write(0, vec![set("a", "1")]).unwrap();
+    world.run_for_secs(60);
+    assert!(world.agree(&[0, 1]), "the replica goes on");
+}
