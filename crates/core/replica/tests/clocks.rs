@@ -1,9 +1,11 @@
 //! Wrong clocks: no stamp is made from one that cannot be right, and none holds up the others (**A3**).
 
 use crate::hostile::world::{Hostile, World, config, replica_at, set};
-use syncline_replica::{ClockEvidence, Event, Notice, OperationError, ReplicaConfig};
-use syncline_sync::{Gossip, Message};
-use syncline_types::{Digest, Moment, SimDuration, SimTime};
+use syncline_replica::{ClockEvidence, Event, Notice, Operation, OperationError, ReplicaConfig, Target};
+use syncline_storage::Interface;
+use syncline_store::Store;
+use syncline_sync::{Gossip, Membership, Message};
+use syncline_types::{Digest, Hlc, Moment, SimDuration, SimTime};
 
 const HOUR_MS: u64 = 3_600_000;
 const MINUTE: SimDuration = SimDuration::from_secs(60);
@@ -243,4 +245,69 @@ fn clock_that_fell_back_holds_up_only_its_own_replica() {
     let root = world.honest(0).sound_root();
     assert!([1, 2].into_iter().all(|node| world.honest(node).sound_root() == root));
     assert!(read(&mut world, 0, "of 1").is_some());
+}
+
+/// Two members have deleted, collected and forgotten an entity, with clocks ahead of that of a third one, which has
+/// nothing yet and joins now. No record is left of what set the horizon.
+fn newcomer_behind_horizon() -> World {
+    let mut world = World::new();
+    world.now = SimTime::from_secs(1_000_000);
+    (0..3).for_each(|node| {
+        world.add(config(node, 3));
+    });
+    for node in [0, 1] {
+        world.honest(node).ahead_ms = 19_000;
+        world.honest(node).replica.set_membership(Membership::named([0, 1].map(replica_at)));
+    }
+    world.link(0, 1);
+    world.write(0, vec![set("stays", "1"), set("gone", "1")]);
+    world.run_for(SimDuration::from_secs(5));
+    world.write(0, vec![Operation::Delete { target: Target::named(b"gone") }]);
+    for _ in 0..5 {
+        // A handshake announces what each one covers.
+        world.run_for(SimDuration::from_secs(1));
+        world.unlink(0, 1);
+        world.link(0, 1);
+    }
+    world.run_for(SimDuration::from_secs(5));
+    for node in [0, 1] {
+        let collected = |notice: &Notice| matches!(notice, Notice::TombstonesCollected { records: 1.., .. });
+        assert!(world.honest(node).notices.iter().any(collected), "{node} has collected the tombstone");
+        world.honest(node).replica.set_membership(Membership::named([0, 1, 2].map(replica_at)));
+    }
+    world.link(1, 2);
+    world.run_for(SimDuration::from_secs(2));
+    assert_eq!(read(&mut world, 2, "stays"), Some(b"1".to_vec()), "the newcomer has the state");
+    world
+}
+
+fn horizon(world: &mut World, node: u32) -> Hlc {
+    Interface::open(world.honest(node).store.view()).unwrap().horizon()
+}
+
+/// The time of the last write of a value.
+fn stamp_of(world: &mut World, node: u32, name: &str) -> Hlc {
+    let mut state = Interface::open(world.honest(node).store.view()).unwrap();
+    state.record(Target::named(name.as_bytes()).id).unwrap().unwrap().latest_stamp()
+}
+
+/// The first write of a newcomer may be before a horizon that it has not heard of. The handshake in which it hears of the
+/// horizon moves its clock.
+#[test]
+fn newcomer_writes_after_adopted_horizon() {
+    let mut world = newcomer_behind_horizon();
+    let theirs = horizon(&mut world, 1);
+    world.write(2, vec![set("first", "1")]);
+    assert!(stamp_of(&mut world, 2, "first") < theirs);
+    world.run_for(SimDuration::from_secs(6));
+    assert_eq!(horizon(&mut world, 2), theirs);
+    assert!(theirs.physical_ms() > world.now.as_millis(), "the horizon is ahead of the clock");
+    world.write(2, vec![set("second", "1")]);
+    assert!(stamp_of(&mut world, 2, "second") > theirs);
+    world.run_for(MINUTE);
+    for node in 0..3 {
+        for name in ["first", "second"] {
+            assert_eq!(read(&mut world, node, name), Some(b"1".to_vec()), "{name} at {node}");
+        }
+    }
 }

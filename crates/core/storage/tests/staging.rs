@@ -234,3 +234,21 @@ fn view_keeps_its_index() {
         assert_eq!(view.read(key).unwrap().as_deref(), Some(&*rows[at].1));
     }
 }
+
+/// What was collected before the staging stays collected: the published state refuses an add from before the horizon.
+#[test]
+fn published_state_has_horizon_of_active_one() {
+    let mut store =
+        state(&[write((5, vec![], 1, false)), write((6, vec![], 2, false)), write((6, vec![], 3, true))]);
+    let horizon = Hlc::new(4, 0, ReplicaId::from_u64(9));
+    let mut active = Interface::open(store.view()).unwrap();
+    assert_eq!(active.raise_horizon(horizon).unwrap(), 1);
+    store.apply(active.finish().unwrap()).unwrap();
+    let source = state(&[write((7, vec![], 5, false))]);
+    stage(&mut store, &pages(&source, Cursor::default(), 10_000), 10);
+    let staged = Interface::open_staged(store.view(), Merges::default()).unwrap();
+    let published = staged.publish(Interface::open(store.view()).unwrap(), Hlc::ZERO).unwrap();
+    assert_eq!(published.horizon(), horizon);
+    store.apply(published.finish().unwrap()).unwrap();
+    assert_eq!(Interface::open(store.view()).unwrap().horizon(), horizon, "the horizon is stored");
+}

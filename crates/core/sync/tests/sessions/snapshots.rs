@@ -421,6 +421,26 @@ fn raised_horizon_restarts_transfer() {
     a.is_tidy();
 }
 
+/// The receiver forgets a tombstone whose entity the staged state still contains: published, that state would bring the
+/// entity back.
+#[test]
+fn state_from_before_own_collection_is_not_published() {
+    let mut a = Side::new(1, &[]);
+    let mut b = Side::new(2, &tree(60));
+    let mut pull = Pull::start(&a);
+    pull.steps(4, &mut a, &mut b);
+    a.write(&[set(7, &[], 1, 2, 10)]);
+    let delete = Action::DeleteRef { id: EntityId::from_u64(7), ancestors: vec![], deleted_at: stamp(6, 1) };
+    a.write(&[delete]);
+    let mut work = a.begin();
+    assert_eq!(work.state.raise_horizon(Hlc::new(7, 0, ReplicaId([0xff; 16]))), Ok(1));
+    a.commit(work);
+    assert_eq!(pull.finish(&mut a, &mut b), Outcome::SyncPending(RetryReason::NewerWrites));
+    let mut state = Interface::open(a.store.view()).unwrap();
+    assert_eq!(state.record(EntityId::from_u64(7)), Ok(None), "what was deleted and collected stays so");
+    a.is_tidy();
+}
+
 #[test]
 fn early_records_are_withheld() {
     let mut a = Side::new(1, &[]);
