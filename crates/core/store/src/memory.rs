@@ -76,6 +76,7 @@ impl MemoryStore {
 
     /// Replaces the run that contains the row `key`, if there is one, by single rows.
     fn break_up(&mut self, key: &[u8]) {
+        // The row is in no run, so it is a single row already.
         let Some((run_key, run)) = self.runs.remove_covering(key) else { return };
         run.walk(&[], &mut |suffix, value| {
             self.rows.insert(Key::of(&[&run_key, suffix]), value);

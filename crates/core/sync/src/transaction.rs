@@ -218,6 +218,7 @@ impl<V: ReadView> Transaction<V> {
     /// if the gate admits it: only this replica can have signed it. Returns whether this step has found a conflict.
     /// O(1), and one read and two hashes for a delta under the replica's own name.
     pub fn examine(&mut self, delta: &Delta) -> Result<bool, StorageError> {
+        // A delta of another author says nothing about the own history.
         let Some(own) = self.own.filter(|own| *own == delta.dot.author) else {
             return Ok(self.conflict.is_some());
         };
@@ -441,6 +442,7 @@ impl<V: ReadView> Transaction<V> {
     /// Whether this replica has written before the horizon of the `source` of a snapshot, which had not seen it. The
     /// state that joins both would show what others may have deleted. O(1).
     pub(crate) fn note_writes_before(&mut self, source: &SyncHandshake) -> Result<(), StorageError> {
+        // A host without an own id has written nothing.
         let Some(author) = self.own else { return Ok(()) };
         let first = source.covered.of(author).max(self.log.floor().of(author)) + 1;
         let first = self.log.stored(self.state.view(), &self.metadata_batch, Dot { author, seq: first })?;

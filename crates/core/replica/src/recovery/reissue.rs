@@ -107,6 +107,7 @@ fn is_superseded<V: ReadView>(
             return Ok(true);
         }
     }
+    // No record: nothing overwrites the change.
     let Some(record) = state.record(action.id())? else { return Ok(false) };
     let is_overwritten = record.updated_at > made_at && record.updated_at.replica() != name;
     let replaces = match action {
@@ -125,6 +126,7 @@ fn counted<V: ReadView>(
     name: ReplicaId,
     state: &Interface<V>,
 ) -> Result<Option<Value>, StorageError> {
+    // A delete, or a value of another kind, counts nothing.
     let Some(value) = value_of(change) else { return Ok(None) };
     let Some(after) = count_of(value, former) else { return Ok(None) };
     let base = legacy::base(state.view(), former, change.id())?;

@@ -188,6 +188,7 @@ impl Rejoin<'_> {
             if present.is_some_and(|present| present.depth < below) {
                 break;
             }
+            // The former store has not had this ancestor either: the change has no place here.
             let Some((depth, above)) = read_position(state.view(), batch, self.former, id)? else {
                 return Ok(false);
             };

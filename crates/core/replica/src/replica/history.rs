@@ -89,6 +89,7 @@ impl<V: ReadView> Replica<V> {
     /// Takes note of a peer in comparison with which this step has found the own state to be left behind, and stops if
     /// enough peers are.
     pub(super) fn note_outpacing(&mut self, from: Option<PeerId>, step: &mut StepContext<'_, V>) {
+        // Most steps compare nothing with a peer.
         let (Some(peer), Some(theirs)) = (from, step.work.outpaced_by()) else { return };
         if self.peers.is_reachable(peer) && self.claims.outpaced_by(peer, self.peers.reachable().len()) {
             let own = step.work.state.horizon();
@@ -110,6 +111,7 @@ impl<V: ReadView> Replica<V> {
     /// Stops if the own history is so far ahead of time that no peer takes it for long.
     pub(super) fn judge_own_history(&self, step: &mut StepContext<'_, V>) {
         let replica = self.config.replica;
+        // The own history is not ahead: there is nothing to judge.
         let Some(ahead) = self.own_history_ahead(step.moment) else { return };
         let limit_ms = self.config.max_drift_ms.saturating_add(self.config.max_wait_ms);
         if ahead.ahead_ms <= limit_ms || self.clock_fault().is_some() {

@@ -79,8 +79,7 @@ fn flood_of_stale_answers_moves_incarnation_once() {
     let flood = |world: &mut World| {
         for number in 1..=1_000 {
             let response = Response::Rejected(Rejection::StaleIncarnation { newest: 1 << 40 });
-            let (session, id) = (SessionId(number), RequestId(1));
-            world.forge(1, 0, Message::Response { session, id, response });
+            world.forge(1, 0, Message::Response { session: SessionId(number), id: RequestId(1), response });
         }
         world.run_for(SimDuration::from_millis(20));
     };

@@ -63,6 +63,7 @@ impl<V: ReadView> Interface<V> {
     /// The ancestors above those that the action names, in this state; see [`RelativeAction::below`]. `None` if the
     /// state lacks the anchor. O(depth · log n).
     pub fn path_above(&mut self, relative: &RelativeAction) -> Result<Option<Vec<EntityId>>, StorageError> {
+        // Without an anchor the action names its whole path.
         let Some((anchor, depth)) = relative.anchor() else { return Ok(Some(Vec::new())) };
         if !self.has_anchor(anchor, depth)? {
             return Ok(None);

@@ -66,6 +66,7 @@ impl<V: ReadView> Replay<V> {
     /// Computes the hashes from the deepest changed trie up to the root, and compares the root.
     fn finish(self, batch: &mut WriteBatch) -> Result<(), StorageError> {
         let Self { mut state, root, changed } = self;
+        // A slot without a state or without a log has nothing to compute.
         let Some(root) = root.filter(|_| !changed.is_empty()) else { return Ok(()) };
         for entity in changed {
             let index = state.cache_index(entity)?;

@@ -78,6 +78,7 @@ impl Action {
     /// # Errors
     /// The limit that the write exceeds.
     pub fn check_limits(&self, limits: &Limits) -> Result<(), Malformed> {
+        // A delete has neither.
         let (Self::Add { value, metadata, .. } | Self::Update { value, metadata, .. }) = self else {
             return Ok(());
         };

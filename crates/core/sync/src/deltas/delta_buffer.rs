@@ -105,6 +105,7 @@ pub struct DeltaBuffer {
 
 const BALANCED: &str = "every delta that entered has left by a counted way or waits";
 const DECODES: &str = "a buffered delta decodes";
+const WAITS: &str = "a delta that is ready is in the buffer";
 
 impl DeltaBuffer {
     /// An empty buffer with these bounds.
@@ -305,8 +306,11 @@ impl DeltaBuffer {
             }
         }
         self.refresh(log);
-        let ready = self.waits.first_ready(horizon);
-        let Some(taken) = ready.and_then(|dot| self.remove(dot)) else { return Ok(None) };
+        let Some(dot) = self.waits.first_ready(horizon) else { return Ok(None) };
+        let Some(taken) = self.remove(dot) else {
+            debug_assert!(false, "{WAITS}");
+            return Err(InternalError::broken(WAITS));
+        };
         self.ledger.replayed += 1;
         debug_assert!(self.is_balanced() || canary!(BufferEmptiedBeforeReplay), "{BALANCED}");
         decoded(&taken.bytes).map(Some)

@@ -182,6 +182,7 @@ impl Waits {
     /// Records that `dot` is not missing any more.
     fn close_gap(&mut self, dot: Dot) {
         self.lookups += 1;
+        // The delta has arrived in sequence: there was no gap before it.
         let Some((first, last)) = self.gap_around(dot) else { return };
         let ranges = self.gaps.entry(dot.author).or_default();
         ranges.remove(&first);
@@ -199,6 +200,7 @@ impl Waits {
     /// Removes the gaps of `author` behind the last delta that is still needed.
     fn end_gaps(&mut self, author: ReplicaId) {
         let needed = self.last_needed(author);
+        // An author without gaps has none to end.
         let Some(ranges) = self.gaps.get_mut(&author) else { return };
         while let Some(mut range) = ranges.last_entry().filter(|range| *range.get() > needed) {
             self.lookups += 1;

@@ -44,6 +44,7 @@ impl OwnNode {
         NodeAddress { entity, prefix }: NodeAddress,
         depth: u8,
     ) -> Result<Option<Self>, StorageError> {
+        // A bucket, or no node at all: there is no branch to describe.
         let Some((at, Node::Inner { slots, .. })) = state.branch(entity, prefix)? else { return Ok(None) };
         let mut node = Self { skipped: at.below(prefix), slots: slots.map(brief), below: BTreeMap::new() };
         if node.is_narrow(depth) {
@@ -133,6 +134,7 @@ impl KnownNode {
 
     /// What is known about those of the children that begin with the nibbles `skipped` too, after the same prefix.
     pub(super) fn below(&self, skipped: Prefix) -> Self {
+        // What is absent or unknown is so below, too.
         let Self::Node(mut node) = self.clone() else { return self.clone() };
         // Down the initiator's nodes as far as they lead towards `skipped`. Each has more nibbles than the one above.
         while node.skipped.len() < skipped.len() && node.skipped.is_beginning_of(skipped) {

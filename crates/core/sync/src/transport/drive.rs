@@ -248,6 +248,7 @@ impl<S: Store> StoreHost<S> {
     /// Answers a request. The records it pushed are committed before the answer is returned, so that an
     /// answer never promises what a crash can undo. Other messages have no answer.
     pub fn answer(&mut self, message: &Message) -> Result<Option<Message>, DriveError> {
+        // Responses go to the session, and gossip is no part of a transport.
         let Message::Request { session, id, request } = message else { return Ok(None) };
         if let Some(rejection) = self.reject(*session, request) {
             let response = Response::Rejected(rejection);
