@@ -37,6 +37,19 @@ fn cut_comes_first() {
 }
 
 #[test]
+fn loss_of_all_frames_comes_first() {
+    let lossy = |probability| {
+        let mut rt = three(FaultConfig::none().with_loss(probability));
+        verdict(&mut rt)
+    };
+    let (first, all) = lossy(1.0);
+    assert_eq!(first, "time ran out: every frame is lost");
+    assert!(all.contains("not ended yet: the loss of 100 % of all frames"), "{all}");
+    let (first, _) = lossy(0.99);
+    assert_eq!(first, "time ran out: 99 % of all frames are lost");
+}
+
+#[test]
 fn one_way_cut_names_direction() {
     let mut rt = three(FaultConfig::none());
     for to in [1, 2] {
@@ -80,5 +93,6 @@ fn busy_run_was_making_progress() {
     }
     let (_, all) = verdict(&mut rt);
     assert!(all.contains("it was still making progress: in the last tenth of the time"), "{all}");
-    assert!(all.contains("loss, partitions, crashes at random until"), "{all}");
+    assert!(all.contains(" % of all frames, "), "{all}");
+    assert!(all.contains("partitions, crashes at random until"), "{all}");
 }

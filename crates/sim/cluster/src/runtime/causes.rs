@@ -31,10 +31,24 @@ impl SimRuntime {
     /// What explains that the run has not converged, the most important first; nothing if no fact of the moment
     /// does. O(nodes²), up to a limit.
     pub(super) fn causes(&self) -> Vec<String> {
-        let mut causes = self.cuts();
+        let mut causes: Vec<String> = self.losses().into_iter().collect();
+        causes.extend(self.cuts());
         causes.extend(self.outages());
         causes.extend(self.clock_gaps());
         causes
+    }
+
+    /// A loss or corruption of so many frames that hardly a request and its answer both arrive.
+    fn losses(&self) -> Option<String> {
+        const HARDLY_ANY: u32 = 800_000;
+        let faults = self.world.faults();
+        let rates = [(faults.message_loss_rate, "lost"), (faults.corruption_rate, "corrupted")];
+        let (rate, what) = rates.into_iter().max_by_key(|(rate, _)| *rate)?;
+        match rate.as_ppm() {
+            1_000_000 => Some(format!("every frame is {what}")),
+            HARDLY_ANY.. => Some(format!("{rate} of all frames are {what}")),
+            _ => None,
+        }
     }
 
     /// The groups of nodes that no frame leaves or enters.

@@ -53,6 +53,7 @@ impl SimRuntime {
             words.push(format!("the script, whose next event is due at {at}"));
         }
         let until = self.world.chaos_until();
+        words.extend(self.damage_to_frames());
         let random = self.random_faults();
         if until > now && !random.is_empty() {
             let until = if until == SimTime::MAX { "for ever".to_owned() } else { format!("until {until}") };
@@ -67,12 +68,18 @@ impl SimRuntime {
         format!("the partition {cut} (since {}, {end})", partition.since)
     }
 
-    /// The kinds of random faults that the settings have.
+    /// The random faults of frames, which do not end with those of nodes.
+    fn damage_to_frames(&self) -> Vec<String> {
+        let faults = self.world.faults();
+        let rates = [(faults.message_loss_rate, "loss"), (faults.corruption_rate, "corruption")];
+        let standing = rates.into_iter().filter(|(rate, _)| *rate > Rate::ZERO);
+        standing.map(|(rate, name)| format!("the {name} of {rate} of all frames")).collect()
+    }
+
+    /// The kinds of random faults of nodes and partitions that the settings have.
     fn random_faults(&self) -> Vec<&'static str> {
         let faults = self.world.faults();
         let rates = [
-            (faults.message_loss_rate, "loss"),
-            (faults.corruption_rate, "corruption"),
             (faults.partition_probability, "partitions"),
             (faults.crash_probability, "crashes"),
             (faults.churn_probability, "departures"),

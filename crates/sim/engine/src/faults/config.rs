@@ -5,6 +5,7 @@ use crate::faults::hostile::HostileFaults;
 use crate::faults::link::LinkFaults;
 use crate::faults::serde_units;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::ops::Range;
 
 /// A setting that is invalid. `field` names it, `found` is its value.
@@ -73,6 +74,18 @@ impl Rate {
     pub(crate) fn longest_gap(self) -> Option<u64> {
         // A uniform gap over `1..=2/p - 1` ticks has the mean 1/p. For a p of one, each gap is one tick.
         Some(2_000_000u64.checked_div(u64::from(self.0))?.saturating_sub(1).max(1))
+    }
+}
+
+impl fmt::Display for Rate {
+    /// In percent, with as many digits as it has.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = self.0 / 10_000;
+        let rest = format!("{:04}", self.0 % 10_000);
+        match rest.trim_end_matches('0') {
+            "" => write!(f, "{whole} %"),
+            digits => write!(f, "{whole}.{digits} %"),
+        }
     }
 }
 
@@ -360,6 +373,12 @@ impl FaultConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rate_reads_in_percent() {
+        let read = [1_000_000, 990_000, 12_345, 500, 1].map(|ppm| Rate::ppm(ppm).to_string());
+        assert_eq!(read, ["100 %", "99 %", "1.2345 %", "0.05 %", "0.0001 %"]);
+    }
 
     #[test]
     fn names_an_invalid_probability() {
