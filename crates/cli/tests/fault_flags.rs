@@ -83,7 +83,7 @@ fn hostile_replicas_are_counted_and_shown() {
     let sweep = json(&format!("sweep --seeds 0..20 {flags}"));
     assert_eq!(sweep["converged"], 20, "{}", sweep["failures"]);
     for lie in ["lying_root", "garbage"] {
-        assert!(sweep["hostile"]["told"][lie].as_u64() > Some(0), "{lie}: {}", sweep["hostile"]);
+        assert!(sweep["hostile"]["lies"][lie].as_u64() > Some(0), "{lie}: {}", sweep["hostile"]);
     }
     assert!(sweep["hostile"]["frames_refused"].as_u64() > Some(0), "{}", sweep["hostile"]);
     let shown = String::from_utf8(syncline(&format!("run --seed 3 {flags}")).stdout).expect("text");

@@ -35,7 +35,6 @@ pub struct ProtocolMetrics {
     /// Sessions that ended with both roots compared and equal.
     pub sessions_converged: u64,
     /// Sessions that went well and left another sync pending.
-    #[serde(rename = "sessions_owed")]
     pub sessions_pending: u64,
     /// Sessions that failed, for example by a timeout.
     pub sessions_failed: u64,

@@ -25,7 +25,7 @@ fn every_figure_of_every_group_moves() {
         ("bytes_sent", protocol.bytes_sent),
         ("sessions_started", protocol.sessions_started),
         ("sessions_converged", protocol.sessions_converged),
-        ("sessions_owed", protocol.sessions_pending),
+        ("sessions_pending", protocol.sessions_pending),
         ("sessions_failed", protocol.sessions_failed),
         ("sketches", protocol.sketches),
         ("round_trips", protocol.round_trips),

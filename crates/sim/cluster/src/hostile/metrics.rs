@@ -9,10 +9,8 @@ use sync_sim_engine::faults::Lie;
 #[serde(default)]
 pub struct HostileMetrics {
     /// Frames altered, by the kind of lie.
-    #[serde(rename = "told")]
     pub lies: BTreeMap<Lie, u64>,
     /// Frames altered by outsiders; part of `lies`.
-    #[serde(rename = "told_by_outsiders")]
     pub lies_by_outsiders: u64,
     /// Hostile nodes that do not know the key of the group.
     pub keyless: u64,

@@ -249,8 +249,7 @@ pub enum Note {
 pub enum SessionEnd {
     /// Both roots were compared, and they are equal.
     Converged,
-    /// Another session is pending, and nothing failed. JSON keeps the name of earlier versions.
-    #[serde(rename = "owed")]
+    /// Another session is pending, and nothing failed.
     Pending,
     /// The session failed, and will not be continued.
     Failed,
