@@ -14,7 +14,8 @@ Faults of the replicas that `syncline sweep` finds by itself, and that are not r
 sweep counts the runs that match the signature of one, names it and does not fail for it; any other failure is new.
 The signatures are in `crates/sim/search/src/known/list.rs`, with a pinned case each in `crates/sim/search/known`.
 A finding leaves the list with its repair: a pinned case that converges fails a test (`tests/known.rs`). The second table
-has the findings that were repaired; their cases are in `crates/sim/search/repaired`.
+has the findings that were repaired; their cases are in `crates/sim/search/repaired`. A finding that was repaired in steps
+has a row, marked *partly*, for each step.
 
 *Seed* is the first of the drawn seeds that shows the finding, which is also the number of runs before it. Its case has
 so many *causes* (writes, crashes, partitions, frames with a fault, initial entities), and the case after *shrinking*
