@@ -49,7 +49,7 @@ fn received(store: &MemoryStore, sent: &[RelativeAction]) -> MemoryStore {
     let mut state = Interface::open(store.view()).unwrap();
     assert!(state.has_anchors(sent).unwrap());
     for relative in sent {
-        state.apply_relative(relative, &CONTEXT).unwrap();
+        state.apply_relative(relative, Hlc::ZERO, &CONTEXT).unwrap();
     }
     let mut after = store.clone();
     after.apply(state.finish().unwrap()).unwrap();
@@ -89,7 +89,7 @@ fn missing_anchor_is_refused() {
         let mut state = Interface::open(store.view()).unwrap();
         assert!(!state.has_anchors(&sent).unwrap());
         assert!(!state.has_anchors(&sent[1..]).unwrap());
-        let error = state.apply_relative(&sent[0], &CONTEXT).unwrap_err();
+        let error = state.apply_relative(&sent[0], Hlc::ZERO, &CONTEXT).unwrap_err();
         assert_eq!(error, ApplyError::MissingParent { id: entity(61), parent: anchor });
         assert!(!state.is_changed());
     }
@@ -111,7 +111,7 @@ fn collected_entity_is_no_anchor() {
     assert!(!state.has_anchors(&[delete.into(), below.clone()]).unwrap());
     assert!(state.has_anchors(&[live.clone(), below.clone()]).unwrap());
     for relative in [live, below] {
-        state.apply_relative(&relative, &CONTEXT).unwrap();
+        state.apply_relative(&relative, Hlc::ZERO, &CONTEXT).unwrap();
     }
 }
 

@@ -102,12 +102,18 @@ fn is_superseded<V: ReadView>(
     name: ReplicaId,
     state: &mut Interface<V>,
 ) -> Result<bool, StorageError> {
-    // A delete hides what accumulates, and takes nothing from it: what others have made visible again shows all of it.
-    let accumulates = value_of(action).is_some_and(|value| {
-        matches!(value, Value::GCounter(_) | Value::PnCounter(_) | Value::Rga(_) | Value::Custom(_))
-    });
-    if accumulates && state.is_visible(action.id())? {
-        return Ok(false);
+    if let Some(value) = value_of(action)
+        && state.is_visible(action.id())?
+    {
+        // Of two types under one name the greater one is shown. Written anew, the smaller one would look like a write of
+        // somebody who has seen and collected the other.
+        if state.record(action.id())?.is_some_and(|record| record.crdt_type() > value.crdt_type()) {
+            return Ok(true);
+        }
+        // A delete hides what accumulates, and takes nothing from it: what others have made visible again shows all of it.
+        if matches!(value, Value::GCounter(_) | Value::PnCounter(_) | Value::Rga(_) | Value::Custom(_)) {
+            return Ok(false);
+        }
     }
     for ancestor in action.ancestors().iter().chain([&EntityId::ROOT]) {
         if state.record(*ancestor)?.is_some_and(|record| record.deleted_at > made_at) {

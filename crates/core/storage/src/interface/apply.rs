@@ -17,11 +17,12 @@ impl<V: ReadView> Interface<V> {
         action: &Action,
         context: &ApplyContext,
     ) -> Result<ApplyOutcome, ApplyError> {
-        self.apply(action, action.to_record()?, None, context)
+        self.apply(action, action.to_record()?, None, self.stats.horizon, context)
     }
 
     /// [`Interface::apply_action`] for an action whose path begins at an anchor. The result is that of the action
-    /// with its whole path, if the state has all that the state of the author had. O(named ancestors + log n).
+    /// with its whole path, if the state has all that the state of the author had, which had collected tombstones up to
+    /// the horizon `collected`. O(named ancestors + log n).
     ///
     /// # Errors
     /// As [`Interface::apply_action`], and [`ApplyError::MissingParent`] without the anchor: see
@@ -29,6 +30,7 @@ impl<V: ReadView> Interface<V> {
     pub fn apply_relative(
         &mut self,
         relative: &RelativeAction,
+        collected: Hlc,
         context: &ApplyContext,
     ) -> Result<ApplyOutcome, ApplyError> {
         let action = &relative.action;
@@ -39,16 +41,17 @@ impl<V: ReadView> Interface<V> {
         {
             return Err(ApplyError::MissingParent { id: action.id(), parent });
         }
-        self.apply(action, record, anchor, context)
+        self.apply(action, record, anchor, collected, context)
     }
 
-    /// Applies an action, of which this is the record. If there is an anchor, the path begins with it, and the
-    /// state has it at this depth or a smaller one.
+    /// Applies an action, of which this is the record, by an author with the horizon `collected`. If there is an anchor,
+    /// the path begins with it, and the state has it at this depth or a smaller one.
     fn apply(
         &mut self,
         action: &Action,
         record: Record,
         anchor: Option<(EntityId, u32)>,
+        collected: Hlc,
         context: &ApplyContext,
     ) -> Result<ApplyOutcome, ApplyError> {
         record.check_drift(context.moment, context.max_drift_ms)?;
@@ -78,7 +81,7 @@ impl<V: ReadView> Interface<V> {
             }
             parent = ancestor;
         }
-        changed |= self.join(action.id(), record)?;
+        changed |= self.join_encoded(action.id(), record, None, collected)?;
         Ok(ApplyOutcome::from_flag(changed))
     }
 
@@ -113,7 +116,7 @@ impl<V: ReadView> Interface<V> {
     ) -> Result<ApplyOutcome, ApplyError> {
         self.check(id, &record, context)?;
         let rooted = self.ensure_root()?;
-        Ok(ApplyOutcome::from_flag(self.join_encoded(id, record, Some(bytes))? | rooted))
+        Ok(ApplyOutcome::from_flag(self.join_encoded(id, record, Some(bytes), self.stats.horizon)? | rooted))
     }
 
     /// Refuses a whole record that must not be joined.
@@ -206,15 +209,17 @@ impl<V: ReadView> Interface<V> {
     ///
     /// The parent of `incoming` must be in the state, at a smaller depth.
     pub(crate) fn join(&mut self, id: EntityId, incoming: Record) -> Result<bool, StorageError> {
-        self.join_encoded(id, incoming, None)
+        self.join_encoded(id, incoming, None, self.stats.horizon)
     }
 
-    /// [`Interface::join`]; `bytes` are the encoding of `incoming`, if the caller has it.
+    /// [`Interface::join`]; `bytes` are the encoding of `incoming`, if the caller has it. Who wrote it had collected
+    /// tombstones up to `collected`, or had seen what this state has collected.
     fn join_encoded(
         &mut self,
         id: EntityId,
         incoming: Record,
         bytes: Option<Bytes>,
+        collected: Hlc,
     ) -> Result<bool, StorageError> {
         // Taken from the incoming record, because a join may drop a register whose stamp the clock must
         // exceed.
@@ -230,7 +235,8 @@ impl<V: ReadView> Interface<V> {
         let mut incoming = incoming;
         let mut changed = false;
         if before.crdt_type() != incoming.crdt_type() {
-            changed = after.forget_content_replaced_by(&incoming, self.stats.horizon);
+            // An author that had not collected so much did not see what it replaces: its write is concurrent.
+            changed = after.forget_content_replaced_by(&incoming, collected.min(self.stats.horizon));
             incoming.forget_content_replaced_by(&before, self.stats.horizon);
         }
         changed |= after.join(&incoming);

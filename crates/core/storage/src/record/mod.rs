@@ -97,11 +97,11 @@ impl Record {
 
     /// Forgets what was written if `other` has a value of another type that proves it collected.
     ///
-    /// A write later than the horizon was made by a replica that had seen everything up to the horizon. It can have
-    /// another type only where the older content was deleted and collected. By their types alone, the later write
+    /// A write later than the horizon `collected` was made by a replica that had seen everything up to that horizon. It can
+    /// have another type only where the older content was deleted and collected. By their types alone, the later write
     /// could lose. Returns whether there was anything to forget.
-    pub(crate) fn forget_content_replaced_by(&mut self, other: &Self, horizon: Hlc) -> bool {
-        let is_later = self.updated_at <= horizon && other.updated_at > horizon;
+    pub(crate) fn forget_content_replaced_by(&mut self, other: &Self, collected: Hlc) -> bool {
+        let is_later = self.updated_at <= collected && other.updated_at > collected;
         let is_replaced = is_later && self.value != Value::Empty && other.value != Value::Empty;
         if is_replaced {
             self.created_at = Hlc::MAX;

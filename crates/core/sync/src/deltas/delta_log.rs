@@ -291,7 +291,7 @@ impl DeltaLog {
             return Err(DeltaRefusal::MissingAncestor.into());
         }
         for action in &delta.actions {
-            match state.apply_relative(action, context) {
+            match state.apply_relative(action, delta.horizon, context) {
                 Ok(_) => {}
                 Err(ApplyError::Storage(error)) => return Err(error.into()),
                 Err(error) => {

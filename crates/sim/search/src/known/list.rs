@@ -32,17 +32,6 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["most-clocks-ahead"],
     },
     KnownFinding {
-        name: "register-hides-counter",
-        about: "a member that is named late is left behind and comes back; its register hides a counter of the same name",
-        issue: 24,
-        class: "violated: Lost",
-        says: &["where the count"],
-        features: &[NamesMembersLate, CollectsTombstones],
-        drawn_seed: Some(17493),
-        programs: "",
-        cases: &["register-hides-counter"],
-    },
-    KnownFinding {
         name: "recreated-collection-walks",
         about: "a collection is made anew by a node that was away while the others forgot the old one: deltas do not make two others equal, and they walk",
         issue: 24,
