@@ -59,7 +59,7 @@ impl<V: ReadView> Replica<V> {
                 Precedence::Theirs if self.sessions.contains(from) => {
                     self.end_session(from, Outcome::SyncPending(RetryReason::Yielded), step)?;
                 }
-                Precedence::Theirs => {}
+                Precedence::Theirs | Precedence::Both => {}
             }
             self.on_progress_announced(from, theirs, step)?;
         }

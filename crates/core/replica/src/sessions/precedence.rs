@@ -1,5 +1,6 @@
 //! Which session takes precedence when two peers start sessions with each other.
 
+use std::cmp::Ordering;
 use syncline_sync::{SYNC_PROTOCOL_VERSION, SyncHandshake, SyncProtocolKind};
 use syncline_types::{ContextId, Digest, ReplicaId};
 
@@ -8,6 +9,8 @@ use syncline_types::{ContextId, Digest, ReplicaId};
 pub(crate) enum Precedence {
     Ours,
     Theirs,
+    /// Both go on: neither brings anything, and nothing tells the sides apart.
+    Both,
 }
 
 /// The facts about this side that decide.
@@ -31,7 +34,8 @@ pub(crate) struct OwnSide<'a> {
 ///    a snapshot, which is verified before it is visible, instead of having its first state pushed to it.
 ///    With equal roots there is nothing to receive, and the fresh side would not start a session, so the
 ///    initiator is answered.
-/// 3. If both sides have started a session, the session of the lower replica id takes precedence.
+/// 3. If both sides have started a session, the session of the lower replica id takes precedence. Copies of one
+///    disk have one id; of them, the session of the lower root takes precedence, and with equal roots both go on.
 pub(crate) fn precedence(own: &OwnSide<'_>, theirs: &SyncHandshake) -> Precedence {
     if own.is_in_handshake == Some(false) {
         return Precedence::Ours;
@@ -45,15 +49,19 @@ pub(crate) fn precedence(own: &OwnSide<'_>, theirs: &SyncHandshake) -> Precedenc
     match (own.is_fresh, theirs.has_state) {
         (true, true) if comparable => Precedence::Ours,
         (false, false) if comparable => Precedence::Theirs,
-        _ if own.is_in_handshake.is_some() && own.replica < theirs.replica => Precedence::Ours,
-        _ => Precedence::Theirs,
+        _ if own.is_in_handshake.is_none() => Precedence::Theirs,
+        _ => match (own.replica, own.root).cmp(&(theirs.replica, theirs.root_hash)) {
+            Ordering::Less => Precedence::Ours,
+            Ordering::Equal => Precedence::Both,
+            Ordering::Greater => Precedence::Theirs,
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Precedence::{Ours, Theirs};
+    use Precedence::{Both, Ours, Theirs};
     use syncline_sync::{Link, VersionVector};
     use syncline_types::Hlc;
 
@@ -100,6 +108,15 @@ mod tests {
             let expected = if one_is_fresh || !two_is_fresh { (Ours, Theirs) } else { (Theirs, Ours) };
             assert_eq!(answers, expected, "{one_is_fresh} {two_is_fresh}");
         }
+    }
+
+    #[test]
+    fn copies_of_one_disk_do_not_both_yield() {
+        let one = own(1, false, Some(true));
+        let copy = OwnSide { root: Digest([9; 32]), ..own(1, false, Some(true)) };
+        let answers = (precedence(&one, &handshake(&copy)), precedence(&copy, &handshake(&one)));
+        assert_eq!(answers, (Ours, Theirs));
+        assert_eq!(precedence(&one, &handshake(&one)), Both, "with one root, too");
     }
 
     #[test]
