@@ -12,6 +12,8 @@ use syncline_types::{Limit, Limits, SimDuration};
 pub enum CaseFeature {
     /// Something is written again after it, or what contains it, was deleted.
     RecreatesDeleted,
+    /// Something is written or deleted again after it, or what contains it, was deleted.
+    WritesDeleted,
     /// A counter that is written again after a delete must begin anew.
     ResetsCounters,
     /// Nodes learn of a new member at different moments.
@@ -45,11 +47,8 @@ impl CaseFeature {
     /// Whether the case has the feature. O(script), or four runs if random writes decide it.
     pub fn holds(self, case: &Case) -> bool {
         match self {
-            Self::RecreatesDeleted => {
-                case.workload.reuse > Rate::ZERO
-                    || recreates(case)
-                    || with_writes_as_lines(case).is_some_and(|case| recreates(&case))
-            }
+            Self::RecreatesDeleted => case.workload.reuse > Rate::ZERO || in_writes(case, recreates),
+            Self::WritesDeleted => case.workload.reuse > Rate::ZERO || in_writes(case, |_| true),
             Self::ResetsCounters => case.counters_reset,
             Self::HasFormerAuthors => case.former_authors > 0,
             Self::CollectsTombstones => case.forget_tombstones,
@@ -69,13 +68,18 @@ impl CaseFeature {
     }
 }
 
-/// The case with its random writes as lines of the script, if it has any.
-fn with_writes_as_lines(case: &Case) -> Option<Case> {
-    if case.workload.writes == 0 { None } else { case.pinned().ok() }
+/// Whether the writes of a case, also the random ones, contain an operation that `counts` on what was deleted before.
+fn in_writes(case: &Case, counts: fn(&Operation) -> bool) -> bool {
+    writes_deleted(case, counts)
+        || case.workload.writes > 0 && case.pinned().is_ok_and(|pinned| writes_deleted(&pinned, counts))
 }
 
-/// Whether the script writes to a root name after it has deleted something there.
-fn recreates(case: &Case) -> bool {
+fn recreates(operation: &Operation) -> bool {
+    !matches!(operation, Operation::Delete { .. })
+}
+
+/// Whether the script has an operation that `counts` on a root name at which it deleted something before.
+fn writes_deleted(case: &Case, counts: fn(&Operation) -> bool) -> bool {
     let mut deleted = BTreeSet::new();
     let writes = case.script.iter().filter_map(|line| match &line.what {
         ScriptAction::Write(write) => Some(write),
@@ -84,11 +88,12 @@ fn recreates(case: &Case) -> bool {
     for write in writes {
         for operation in &write.ops {
             let target = operation.named_target();
-            let root = *target.ancestors.first().unwrap_or(&target.id);
-            if matches!(operation, Operation::Delete { .. }) {
-                deleted.insert((write.context, root));
-            } else if deleted.contains(&(write.context, root)) {
+            let place = (write.context, *target.ancestors.first().unwrap_or(&target.id));
+            if deleted.contains(&place) && counts(operation) {
                 return true;
+            }
+            if matches!(operation, Operation::Delete { .. }) {
+                deleted.insert(place);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::CaseFeature::{
     CollectsTombstones, Grows, HasLongRoundTrips, HasSmallFrames, NamesMembersLate, RecreatesDeleted,
-    ResetsCounters,
+    ResetsCounters, WritesDeleted,
 };
 use super::KnownFinding;
 use sync_sim_cluster::workload::Growth;
@@ -10,15 +10,37 @@ use sync_sim_cluster::workload::Growth;
 /// All known findings. Of several that explain a failure, the first one counts.
 pub const KNOWN_FINDINGS: &[KnownFinding] = &[
     KnownFinding {
-        name: "one-id-in-two-lives-loses",
-        about: "of two lives of one id, some counts of one are lost, or an insert is written twice",
+        name: "two-lives-insert-twice",
+        about: "an insert of one of two lives of one id is written again under another name where its own name is there too",
         issue: 24,
         class: "violated: HistoryLost",
-        says: &[],
+        says: &["shows the text"],
         features: &[],
         drawn_seed: Some(2778),
         programs: "",
         cases: &["text-written-twice"],
+    },
+    KnownFinding {
+        name: "two-lives-share-a-position",
+        about: "two lives of one id insert items at one position",
+        issue: 24,
+        class: "violated: HistoryLost",
+        says: &["at the position of another one"],
+        features: &[],
+        drawn_seed: None,
+        programs: "",
+        cases: &["items-of-two-lives"],
+    },
+    KnownFinding {
+        name: "two-lives-miscount",
+        about: "two lives of one id count in one name, and the counts of one are lost or taken twice",
+        issue: 24,
+        class: "violated: HistoryLost",
+        says: &["shows the count"],
+        features: &[],
+        drawn_seed: Some(3274),
+        programs: "",
+        cases: &["counts-of-two-lives"],
     },
     KnownFinding {
         name: "most-clocks-ahead",
@@ -32,15 +54,15 @@ pub const KNOWN_FINDINGS: &[KnownFinding] = &[
         cases: &["most-clocks-ahead"],
     },
     KnownFinding {
-        name: "recreated-collection-walks",
-        about: "a collection is made anew by a node that was away while the others forgot the old one: deltas do not make two others equal, and they walk",
+        name: "rewritten-after-collection-walks",
+        about: "a node that was away writes or deletes again what the others have forgotten: deltas do not make two others equal, and they walk",
         issue: 24,
         class: "violated: NeedlessWalk",
         says: &["after 0 deltas"],
-        features: &[RecreatesDeleted, CollectsTombstones],
+        features: &[WritesDeleted, CollectsTombstones],
         drawn_seed: Some(21594),
         programs: "",
-        cases: &["recreate-before-walk"],
+        cases: &["recreate-before-walk", "deleted-again-before-walk"],
     },
     KnownFinding {
         name: "counter-not-reset",
