@@ -1,5 +1,6 @@
 //! A type name has one meaning: a name that is used for two types is in `homonyms.txt`, with the reason.
 
+use crate::source::{code, without_tests};
 use crate::tree::{UPDATE, crates, files, is_reason, list, read, relative};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -20,8 +21,7 @@ fn types() -> BTreeMap<String, Vec<String>> {
     for path in files(&crates(), ".rs") {
         let file = relative(&path);
         if is_src(&file) {
-            let text = read(&path);
-            let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+            let (code, _) = without_tests(&code(&read(&path)));
             for name in code.lines().filter_map(defined) {
                 found.entry(name).or_default().push(file.clone());
             }
@@ -32,14 +32,20 @@ fn types() -> BTreeMap<String, Vec<String>> {
 
 /// The type that this line defines. An indented `type` is that of a trait, and no new name.
 fn defined(line: &str) -> Option<String> {
-    let item = line.trim_start();
+    let mut item = line.trim_start();
+    // An attribute may stand on the line of its item.
+    while let Some((_, rest)) = item.strip_prefix("#[").and_then(|attribute| attribute.split_once(']')) {
+        item = rest.trim_start();
+    }
     let item = match item.strip_prefix("pub") {
         Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
         Some(rest) => rest.trim_start(),
         None => item,
     };
+    let item = item.strip_prefix("unsafe ").unwrap_or(item);
     let (kind, rest) = item.split_once(' ')?;
-    let is_type = matches!(kind, "struct" | "enum" | "trait") || kind == "type" && !line.starts_with(' ');
+    let is_type =
+        matches!(kind, "struct" | "enum" | "union" | "trait") || kind == "type" && !line.starts_with(' ');
     let name: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
     (is_type && name.starts_with(|c: char| c.is_ascii_uppercase())).then_some(name)
 }
@@ -86,6 +92,9 @@ fn definitions_are_recognized() {
     assert_eq!(defined("pub(crate) struct Abc<T> {").as_deref(), Some("Abc"));
     assert_eq!(defined("    enum Abc {").as_deref(), Some("Abc"));
     assert_eq!(defined("pub type Abc = u8;").as_deref(), Some("Abc"));
+    assert_eq!(defined("#[derive(Debug)] pub struct Abc;").as_deref(), Some("Abc"));
+    assert_eq!(defined("pub union Abc {").as_deref(), Some("Abc"));
+    assert_eq!(defined("pub unsafe trait Abc {").as_deref(), Some("Abc"));
     assert_eq!(defined("    type Abc = u8;"), None);
     assert_eq!(defined("pub fn abc() {"), None);
 }

@@ -195,11 +195,15 @@ fn re_exports(root: &str, graph: &Graph) -> BTreeMap<String, String> {
     found
 }
 
+/// How deep modules within a file may be.
+const INLINE: usize = 3;
+
 /// The first names of all paths in `text` that begin at the crate's root. `depth` is that of the text's module:
-/// so many `super` lead to the root.
+/// so many `super` lead to the root, and more in a module within the file.
 fn used_from_root(text: &str, depth: usize) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for prefix in ["crate::".to_owned(), "super::".repeat(depth)] {
+    let supers = (depth..=depth + INLINE).map(|count| "super::".repeat(count));
+    for prefix in supers.chain(["crate::".to_owned()]) {
         for (at, _) in text.match_indices(&prefix) {
             let before = text[..at].chars().next_back();
             // `other_crate::`, `$crate::`, and one `super` of a longer chain begin elsewhere.
@@ -230,6 +234,20 @@ fn split_group(group: &str) -> impl Iterator<Item = &str> {
         depth += i32::from(c == '{') - i32::from(c == '}');
         c == ',' && depth == 0
     })
+}
+
+/// Another name for the root, or for a module, would hide uses from the check above.
+#[test]
+fn no_path_is_renamed() {
+    let is_renamed = |line: &&str| {
+        ["use crate as ", "use super as ", "use self as "].iter().any(|name| line.contains(name))
+    };
+    let renamed = files(&crates(), ".rs").into_iter().filter(|file| {
+        let text = code(&read(file));
+        text.lines().any(|line| is_renamed(&line))
+    });
+    let renamed: Vec<String> = renamed.map(|file| relative(&file)).collect();
+    assert_eq!(renamed, [""; 0], "name the module itself");
 }
 
 /// A file that no `mod` line names is compiled by nobody: its tests never run, and its code rots.
@@ -273,7 +291,7 @@ fn is_module(file: &Path, text: &BTreeMap<PathBuf, String>) -> bool {
 fn paths_from_the_root_are_found() {
     let text = "use crate::a::B; use crate::{c::{D, E}, f}; crate::g(super::h::I, super::super::j, $crate::k, x_crate::l)";
     let found = |depth| used_from_root(text, depth).into_iter().collect::<Vec<_>>().join(" ");
-    assert_eq!(found(1), "a c f g h");
+    assert_eq!(found(1), "a c f g h j");
     assert_eq!(found(2), "a c f g j");
 }
 

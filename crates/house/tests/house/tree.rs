@@ -50,31 +50,55 @@ pub(crate) struct Package {
     pub(crate) dependencies: Vec<String>,
 }
 
-/// The crates by name. Reads the parts of the manifests that matter here; this is no TOML parser.
+/// The crates by name.
 pub(crate) fn packages() -> BTreeMap<String, Package> {
     let mut found = BTreeMap::new();
     for manifest in files(&crates(), "Cargo.toml") {
-        let text = read(&manifest);
-        let mut name = String::new();
-        let mut section = String::new();
-        let mut dependencies = Vec::new();
-        for line in text.lines() {
-            if let Some(heading) = line.strip_prefix('[') {
-                section = heading.trim_end_matches(']').to_owned();
-                // `[dependencies.name]` is a dependency too.
-                dependencies.extend(section.strip_prefix("dependencies.").map(str::to_owned));
-            } else if section == "package" && line.starts_with("name = ") {
-                name = line["name = ".len()..].trim_matches('"').to_owned();
-            } else if section == "dependencies" || section.ends_with(".dependencies") {
-                let dependency = line.split(['.', ' ', '=', '#']).next().filter(|name| !name.is_empty());
-                dependencies.extend(dependency.map(str::to_owned));
-            }
-        }
+        let (name, dependencies) = parse_manifest(&read(&manifest));
         let folder = manifest.parent().expect("a folder").to_path_buf();
         assert!(!name.is_empty(), "{} names no package", manifest.display());
         found.insert(name, Package { folder, dependencies });
     }
     found
+}
+
+/// The name of a package, and what it depends on by the names of these packages. Reads the parts of a manifest that
+/// matter here; this is no TOML parser.
+fn parse_manifest(text: &str) -> (String, Vec<String>) {
+    let mut name = String::new();
+    let mut section = String::new();
+    let mut dependencies = Vec::new();
+    for line in text.lines().map(str::trim_start) {
+        // The name of a dependency in this manifest may differ from that of its package.
+        let renamed = line.split_once("package = \"").and_then(|(_, rest)| rest.split('"').next());
+        if let Some(heading) = line.strip_prefix('[') {
+            section = heading.trim_end().trim_end_matches(']').to_owned();
+            dependencies.extend(dependency_of(&section).map(str::to_owned));
+        } else if section == "package" && line.starts_with("name = ") {
+            name = line["name = ".len()..].trim_matches('"').to_owned();
+        } else if section == "dependencies" || section.ends_with(".dependencies") {
+            let dependency = line.split(['.', ' ', '=', '#']).next().filter(|name| !name.is_empty());
+            dependencies.extend(renamed.or(dependency).map(str::to_owned));
+        } else if dependency_of(&section).is_some() {
+            dependencies.extend(renamed.map(str::to_owned));
+        }
+    }
+    (name, dependencies)
+}
+
+/// The dependency of a heading like `dependencies.name`, of one target or of all.
+fn dependency_of(section: &str) -> Option<&str> {
+    let (before, name) = section.rsplit_once("dependencies.")?;
+    (before.is_empty() || before.ends_with('.')).then_some(name)
+}
+
+#[test]
+fn dependencies_of_every_form_are_found() {
+    let manifest = "[package]\nname = \"p\"\n[dependencies]\na.workspace = true\nb = { package = \"c\", path = \"..\" }\n\
+                    [dependencies.d]\npath = \"..\"\n[target.'cfg(unix)'.dependencies.e]\npackage = \"f\"\n\
+                    [target.'cfg(unix)'.dependencies]\ng = \"1\"\n[dev-dependencies]\nh = \"1\"\n[dev-dependencies.i]\n";
+    let (name, dependencies) = parse_manifest(manifest);
+    assert_eq!((name.as_str(), dependencies.join(" ").as_str()), ("p", "a c d e f g"));
 }
 
 /// Compares the reviewed list in `crates/house` with what the tree gives; writes it anew if asked to.
