@@ -376,3 +376,43 @@ impl Decode for LegacyWrite {
         Ok(Self { delta, above: all })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fields of `docs/spec/storage.md`, section 10, in their order.
+    #[test]
+    fn former_id_has_the_fields_of_the_document() {
+        let branch = Branch {
+            fork: 4,
+            shown: 5,
+            until: 70,
+            name: ReplicaId([9; 16]),
+            next_checked: 6,
+            next_counted: 3,
+            has_joined: true,
+            has_skipped: false,
+        };
+        let known = FormerId {
+            first: 2,
+            last: 8,
+            other_from: 7,
+            horizon: Hlc::ZERO,
+            has_one_life: true,
+            shared: 1,
+            branch: Some(branch),
+        };
+        let head = [&[2, 8, 7][..], &[0; 24], &[1, 4, 70], &[9; 16], &[6, 3, 1, 0]].concat();
+        let row = [&head[..], &[1, 5, 1]].concat();
+        assert_eq!(known.to_bytes(), row);
+        assert_eq!(FormerId::from_bytes(&row).as_ref(), Ok(&known));
+        // Rows of earlier builds.
+        let without_shared = FormerId { shared: 0, ..known };
+        assert_eq!(FormerId::from_bytes(&row[..row.len() - 1]).as_ref(), Ok(&without_shared));
+        let shortest =
+            FormerId { has_one_life: false, branch: Some(Branch { shown: 4, ..branch }), ..without_shared };
+        assert_eq!(FormerId::from_bytes(&head).as_ref(), Ok(&shortest));
+        assert!(FormerId::from_bytes(&[&row[..], &[0]].concat()).is_err(), "a byte more");
+    }
+}

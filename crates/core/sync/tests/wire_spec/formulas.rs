@@ -10,6 +10,10 @@ use syncline_store::{MemoryStore, Store};
 use syncline_sync::*;
 use syncline_types::{Digest, Encode, EntityId, Moment, SimTime};
 
+/// What the id of a delta, and a signature, are over first.
+pub(super) const DELTA_DOMAIN: &str = "syncline/delta/v2";
+pub(super) const SIGNATURE_DOMAIN: &str = "syncline/delta-signature/v1";
+
 /// The finalizer of SplitMix64.
 const fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -161,7 +165,7 @@ fn identities_follow_the_document() {
     let delta = first_delta();
     let mut content = delta.to_bytes();
     assert_eq!(content.pop(), Some(0), "an empty signature");
-    let expected = Digest::of_parts(17, &[&[0; 7], b"syncline/delta/v2", &le64(content.len()), &content]);
+    let expected = Digest::of_parts(17, &[&[0; 7], DELTA_DOMAIN.as_bytes(), &le64(content.len()), &content]);
     assert_eq!(delta.id().0, expected.0);
     let label = b"greeting";
     let parts: [&[u8]; 6] =
@@ -173,8 +177,7 @@ fn identities_follow_the_document() {
 #[test]
 fn signatures_follow_the_document() {
     let delta = second_delta();
-    let statement =
-        [b"syncline/delta-signature/v1\0\0\0\0\0", &CONTEXT.as_bytes()[..], &delta.id().0].concat();
+    let statement = [SIGNATURE_DOMAIN.as_bytes(), &[0; 5], &CONTEXT.as_bytes()[..], &delta.id().0].concat();
     assert_eq!(Statement { context: CONTEXT, delta: delta.id() }.to_bytes()[..], statement);
     let expected = Digest::of_parts(0x53, &[&SECRET, &statement]);
     assert_eq!(delta.signature.0, expected.0[..16]);

@@ -141,7 +141,9 @@ fn examples_of_the_wire_are_the_code() {
 
 #[test]
 fn examples_of_sync_rows_are_the_code() {
-    check(&mut Doc::open("storage.md"), "sync-row", &rows::examples(), &[]);
+    let mut doc = Doc::open("storage.md");
+    check(&mut doc, "sync-row", &rows::examples(), rows::KINDS);
+    doc.has_rows_of(rows::KINDS);
 }
 
 #[test]
@@ -199,4 +201,19 @@ fn limits_are_those_of_the_code() {
     for (name, value) in stated {
         assert!(doc.text.contains(&format!("| `{name}` | {value} |")), "{name} is {value}");
     }
+}
+
+/// The domains of hashes in the table of versions are those with which `formulas` computes the hashes.
+#[test]
+fn domains_of_hashes_are_in_the_table_of_versions() {
+    let doc = Doc::open("wire.md");
+    let row =
+        format!("| domains of hashes | `{}`, `{}` |", formulas::DELTA_DOMAIN, formulas::SIGNATURE_DOMAIN);
+    assert!(doc.text.contains(&row), "{row}");
+    let domain = |text: &str| text.matches("syncline/delta/v").count();
+    assert_eq!(
+        domain(&doc.text),
+        doc.text.matches(formulas::DELTA_DOMAIN).count(),
+        "no other version is named"
+    );
 }

@@ -1,13 +1,22 @@
 //! The rows that the sync layer stores, as `docs/spec/storage.md` shows them.
 
-use super::doc::{Example, Walk, name_of, read_with};
+use super::doc::{Example, Walk, kinds, name_of, read_with};
 use super::samples::{entity, first_delta, handshakes, second_delta};
 use super::walk;
 use syncline_storage::{ApplyContext, Cursor, StorageError};
 use syncline_store::{MemoryStore, ReadView, Store, WriteBatch};
 use syncline_sync::staged::{self, Transfer};
 use syncline_sync::*;
-use syncline_types::{Digest, Encode, Hlc, Moment, SimTime, Writer};
+use syncline_types::{DeltaId, Digest, Encode, Hlc, Moment, ReplicaId, SimTime, Writer};
+
+kinds! { KINDS;
+    HistoryConflict, "kind" {
+        Behind "0" "behind",
+        Forked "1" "forked",
+        LeftBehind "2" "left behind",
+        Ahead "3" "ahead",
+    }
+}
 
 const DELTA_LOG: &[u8] = &[0x10, 1];
 const SNAPSHOT_SOURCE: &[u8] = &[0x10, 2];
@@ -158,6 +167,46 @@ fn snapshot_progress() -> Example {
     Example { longer: None, ..Example::new("snapshot-progress/begun", bytes, read) }
 }
 
+fn history_conflict(conflict: &HistoryConflict, walk: &mut Walk<'_>) {
+    walk.kind(conflict);
+    walk.fixed("replica", conflict.replica().as_bytes());
+    match conflict {
+        HistoryConflict::Behind { replica: _, stored, found } => {
+            walk.number("stored", *stored);
+            walk.number("found", *found);
+        }
+        HistoryConflict::Forked { replica: _, seq, stored, found } => {
+            walk.number("number", *seq);
+            walk.fixed("stored", &stored.0);
+            walk.fixed("found", &found.0);
+        }
+        HistoryConflict::LeftBehind { replica: _, own, theirs } => {
+            walk.hlc("own", *own);
+            walk.hlc("theirs", *theirs);
+        }
+        HistoryConflict::Ahead { replica: _, latest_ms, others_ms } => {
+            walk.number("latest", *latest_ms);
+            walk.number("others", *others_ms);
+        }
+    }
+}
+
+fn history_conflicts() -> impl Iterator<Item = Example> {
+    let replica = ReplicaId::from_u64(3);
+    let stored = DeltaId([0xd1; 32]);
+    let found = DeltaId([0xd2; 32]);
+    let at = |ms: u64| Hlc::new(ms, 0, replica);
+    let conflicts = [
+        ("behind", HistoryConflict::Behind { replica, stored: 4, found: 9 }),
+        ("forked", HistoryConflict::Forked { replica, seq: 5, stored, found }),
+        ("left-behind", HistoryConflict::LeftBehind { replica, own: at(1_000), theirs: at(2_000) }),
+        ("ahead", HistoryConflict::Ahead { replica, latest_ms: 90_000, others_ms: 5_000 }),
+    ];
+    let example =
+        |(name, conflict)| Example::of(&format!("history-conflict/{name}"), &conflict, history_conflict);
+    conflicts.into_iter().map(example)
+}
+
 /// The row of a record that must not be shown yet is its key alone.
 #[test]
 fn early_records_are_keys() {
@@ -169,5 +218,7 @@ fn early_records_are_keys() {
 }
 
 pub(crate) fn examples() -> Vec<Example> {
-    vec![delta_log(), author(), deltas(), snapshot_source(), snapshot_progress()]
+    let mut all = vec![delta_log(), author(), deltas(), snapshot_source(), snapshot_progress()];
+    all.extend(history_conflicts());
+    all
 }
